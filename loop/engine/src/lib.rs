@@ -1,0 +1,1 @@
+//! Node's event loop in Rust on mio.

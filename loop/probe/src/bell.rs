@@ -1,0 +1,82 @@
+//! The bell: how a loop that becomes busy wakes an agent that went to sleep.
+//!
+//! While every loop is idle, the agent sleeps. The first `unpark` then has to wake it, and every other `unpark` should
+//! cost nothing. The race to avoid is store-then-load on both sides: the loop stores "busy" and loads "is the agent
+//! asleep?", the agent stores "asleep" and loads "is a loop busy?". Without a full barrier between store and load on
+//! both sides each may miss the other, and the agent sleeps through a stall.
+//!
+//! The loop's barrier is on its hot path, the agent's is not. Where the kernel has `membarrier`, the agent issues one
+//! that acts on all threads of the process, and the loop needs only to keep the compiler from reordering. Elsewhere
+//! both use a sequentially consistent fence (2 ns).
+//!
+//! A loop that finds the agent asleep takes the flag back by a swap and rings, so one sleep costs one ring whatever
+//! the number of loops.
+
+use crate::sync::{AtomicU32, Ordering, fence};
+
+/// The flag that the agent raises before it sleeps.
+#[derive(Debug)]
+pub struct Bell {
+    /// 1 while the agent is asleep or about to be. Written by the agent (store) and by the loop that wakes it (swap);
+    /// ordered against the loop's `busy_since` word by the barriers described above.
+    is_asleep: AtomicU32,
+}
+
+/// How the barrier between the loop's store and its load is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Barrier {
+    /// The agent's `membarrier` covers both sides.
+    Asymmetric,
+    /// Both sides use a sequentially consistent fence.
+    Fence,
+}
+
+impl Default for Bell {
+    fn default() -> Self {
+        Bell::new()
+    }
+}
+
+impl Bell {
+    /// Returns a bell with nobody asleep.
+    #[cfg(not(loom))]
+    pub const fn new() -> Self {
+        Bell { is_asleep: AtomicU32::new(0) }
+    }
+
+    /// Returns a bell with nobody asleep.
+    #[cfg(loom)]
+    pub fn new() -> Self {
+        Bell { is_asleep: AtomicU32::new(0) }
+    }
+
+    /// The loop's side: call after the store that says "busy". Returns true where the caller must ring.
+    #[inline(always)]
+    pub fn must_ring(&self, barrier: Barrier) -> bool {
+        match barrier {
+            Barrier::Asymmetric => std::sync::atomic::compiler_fence(std::sync::atomic::Ordering::SeqCst),
+            Barrier::Fence => fence(Ordering::SeqCst),
+        }
+        self.is_asleep.load(Ordering::Relaxed) != 0 && self.take()
+    }
+
+    #[cold]
+    fn take(&self) -> bool {
+        self.is_asleep.swap(0, Ordering::AcqRel) != 0
+    }
+
+    /// The agent's side: raises the flag, then makes the barrier. The agent may sleep only if, after this returned,
+    /// it still sees every loop idle; else it calls [`Bell::stay_awake`].
+    pub fn about_to_sleep(&self, barrier: Barrier) {
+        self.is_asleep.store(1, Ordering::Relaxed);
+        match barrier {
+            Barrier::Asymmetric => crate::barrier::process_wide(),
+            Barrier::Fence => fence(Ordering::SeqCst),
+        }
+    }
+
+    /// The agent's side: lowers the flag, after waking or where it cannot sleep.
+    pub fn stay_awake(&self) {
+        self.is_asleep.store(0, Ordering::Relaxed);
+    }
+}

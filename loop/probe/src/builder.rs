@@ -1,0 +1,125 @@
+//! Making a page: who the loop is, which clock stamps it, and whether other processes may see it.
+
+use crate::clock::{Clock, ClockSource, unix_ns};
+use crate::memory::Memory;
+use crate::page::{MAGIC, Page, VERSION};
+use crate::pool::PoolWriter;
+use crate::site::store_text;
+use crate::spans::Track;
+use crate::word::{LoopOwned, Pen};
+use crate::writer::Writer;
+use std::sync::Arc;
+
+/// Makes the page of one loop. Get one from [`Writer::builder`].
+#[derive(Debug)]
+pub struct Builder {
+    name: String,
+    runtime: String,
+    backend: String,
+    clock: Option<Clock>,
+    is_private: bool,
+}
+
+impl Builder {
+    pub(crate) fn new(name: &str) -> Self {
+        let text = |text: &str| text.to_owned();
+        Builder { name: text(name), runtime: text("mio"), backend: text(""), clock: None, is_private: false }
+    }
+
+    /// Sets the `runtime` label: `mio`, `node`, `tokio`; at most 16 bytes.
+    pub fn runtime(mut self, runtime: &str) -> Self {
+        self.runtime = runtime.to_owned();
+        self
+    }
+
+    /// Sets the `backend` label, such as `epoll`; at most 16 bytes.
+    pub fn backend(mut self, backend: &str) -> Self {
+        self.backend = backend.to_owned();
+        self
+    }
+
+    /// Stamps with this clock instead of [`Clock::real`]. A page with a virtual clock stays private to the process
+    /// and out of its registry: no agent could tell its ages.
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.clock = Some(clock);
+        self
+    }
+
+    /// Keeps the page in this process's own memory.
+    pub fn private(mut self) -> Self {
+        self.is_private = true;
+        self
+    }
+
+    /// Makes the page, and the one writer of it. The calling thread becomes the loop's thread.
+    ///
+    /// Never fails: where there can be no file, the page is private memory, and
+    /// [`LocalPage::private_because`](crate::registry::LocalPage::private_because) says why.
+    pub fn build(self) -> Writer {
+        let clock = self.clock.clone().unwrap_or_else(Clock::real);
+        let is_simulated = clock.source() == ClockSource::Virtual;
+        let memory = match is_simulated || self.is_private {
+            true => Memory::private("it was asked to be private"),
+            false => Memory::shared(),
+        };
+        let pen = Pen::mint();
+        self.write_header(memory.page(), &pen, &clock);
+        let track = Track::new(memory.clone(), clock.clone(), pen);
+        if !is_simulated {
+            crate::registry::add(memory, clock);
+        }
+        Writer::new(track)
+    }
+
+    fn write_header(&self, page: &Page, pen: &Pen<LoopOwned>, clock: &Clock) {
+        let header = &page.header;
+        let hz = clock.scale().ticks(1_000_000_000);
+        header.version.set(pen, VERSION);
+        header.bytes.set(pen, size_of::<Page>() as u64);
+        header.created_unix_ns.set(pen, unix_ns());
+        header.created_ticks.set(pen, clock.now().0);
+        header.clock_source.set(pen, clock.source() as u64);
+        header.clock_multiplier.set(pen, clock.scale().multiplier());
+        header.clock_shift.set(pen, u64::from(crate::now::shift_for(hz)));
+        store_text(pen, &header.name, &self.name, false);
+        store_text(pen, &header.runtime, &self.runtime, false);
+        store_text(pen, &header.backend, &self.backend, false);
+        store_text(pen, &header.thread, std::thread::current().name().unwrap_or(""), false);
+        store_text(pen, &header.process, &process_name(), false);
+        header.pid.set(pen, u64::from(std::process::id()));
+        write_process(page, pen);
+        header.magic.publish(pen, MAGIC);
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn write_process(page: &Page, pen: &Pen<LoopOwned>) {
+    let header = &page.header;
+    header.pid_start.set(pen, crate::directory::process_start(std::process::id()).unwrap_or(0));
+    header.pid_namespace.set(pen, crate::directory::pid_namespace());
+    // SAFETY: gettid only returns the calling thread's id.
+    header.tid.set(pen, unsafe { libc::gettid() } as u64);
+}
+
+#[cfg(not(target_os = "linux"))]
+fn write_process(_page: &Page, _pen: &Pen<LoopOwned>) {}
+
+/// Returns the file name of the program, as `ls` shows it.
+fn process_name() -> String {
+    let program = std::env::args_os().next().unwrap_or_default();
+    std::path::Path::new(&program).file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+impl Writer {
+    /// Begins to make the page of a loop with this name: a label in metrics, at most 64 bytes.
+    pub fn builder(name: &str) -> Builder {
+        Builder::new(name)
+    }
+
+    /// Returns the writer of the pool's part of this page, for the pool to keep inside its mutex. Only the first call
+    /// returns one: a pool's words have one writer.
+    pub fn take_pool(&mut self) -> Option<PoolWriter> {
+        let is_first = !std::mem::replace(&mut self.has_pool, true);
+        is_first.then(|| PoolWriter::new(Arc::clone(&self.track.memory), self.track.clock.clone()))
+    }
+}

@@ -1,0 +1,250 @@
+//! The runtime directory: where page files lie, who may see them, and how the pages of dead processes are kept in bounds.
+//!
+//! Only a memory file system will do: on a disk file system the kernel's write-back makes the next store to a mapped
+//! page wait for the disk. The directory is private (mode 0700, owned by us), its files are too (0600).
+//!
+//! A file is named `PID-STARTTIME-NUMBER.page`. A pid alone may be reused; with the start time it names one process.
+//! Pages of dead processes stay as black boxes, at most [`DEAD_PAGES`] of them and none older than [`DEAD_AGE`].
+
+use crate::mapping::Mapping;
+use crate::page::Page;
+use std::ffi::CString;
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, SystemTime};
+
+/// At most this many pages of dead processes are kept.
+pub const DEAD_PAGES: usize = 32;
+
+/// Pages of dead processes older than this are removed.
+pub const DEAD_AGE: Duration = Duration::from_secs(24 * 3600);
+
+/// The environment variable that names another runtime directory.
+pub const DIRECTORY_VARIABLE: &str = "LOOPSCOPE_RUNTIME_DIR";
+
+/// Returns the runtime directory of this user: `$LOOPSCOPE_RUNTIME_DIR`, else `$XDG_RUNTIME_DIR/loopscope`, else
+/// `/dev/shm/loopscope-UID`. It need not exist.
+pub fn runtime_directory() -> PathBuf {
+    let named = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    if let Some(directory) = named(DIRECTORY_VARIABLE) {
+        return directory;
+    }
+    // SAFETY: geteuid only reads the process's credentials.
+    let uid = unsafe { libc::geteuid() };
+    let of_session = named("XDG_RUNTIME_DIR").filter(|parent| is_memory_file_system(parent) == Ok(true));
+    of_session
+        .map_or_else(|| PathBuf::from(format!("/dev/shm/loopscope-{uid}")), |parent| parent.join("loopscope"))
+}
+
+/// Makes this process's next page file and maps it.
+///
+/// # Errors
+/// Says in a sentence why there can be no such file; the caller goes on with private memory.
+pub(crate) fn create_page_file() -> Result<Mapping, String> {
+    let directory = runtime_directory();
+    let explain = |error: String| format!("runtime directory {}: {error}", directory.display());
+    prepare(&directory).map_err(explain)?;
+    prune(&directory);
+    let explain = |error: io::Error| format!("runtime directory {}: {error}", directory.display());
+    let (file, path) = new_file(&directory).map_err(explain)?;
+    Mapping::create(&file, path.clone()).map_err(|error| {
+        let _ = fs::remove_file(&path);
+        explain(error)
+    })
+}
+
+/// Makes the directory if need be, and checks that it is ours, private, and in memory.
+fn prepare(directory: &Path) -> Result<(), String> {
+    match DirBuilder::new().mode(0o700).create(directory) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error.to_string()),
+        _ => {}
+    }
+    let facts = fs::symlink_metadata(directory).map_err(|error| error.to_string())?;
+    // SAFETY: geteuid only reads the process's credentials.
+    let uid = unsafe { libc::geteuid() };
+    if !facts.is_dir() {
+        return Err("is not a directory".to_owned());
+    }
+    if facts.uid() != uid {
+        return Err(format!("belongs to uid {}, and this process runs as uid {uid}", facts.uid()));
+    }
+    if facts.mode() & 0o077 != 0 {
+        return Err(format!("has mode {:o}; it must be private (chmod 700)", facts.mode() & 0o777));
+    }
+    match is_memory_file_system(directory) {
+        Ok(true) => Ok(()),
+        Ok(false) => {
+            Err("is on a disk file system, where write-back would stall the loop; a tmpfs is needed"
+                .to_owned())
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn is_memory_file_system(path: &Path) -> Result<bool, String> {
+    const TMPFS: i64 = 0x0102_1994;
+    const RAMFS: i64 = 0x8584_58f6;
+    let path = CString::new(path.as_os_str().as_bytes()).map_err(|error| error.to_string())?;
+    let mut facts = std::mem::MaybeUninit::<libc::statfs>::uninit();
+    // SAFETY: `path` is a C string and `facts` has room for the answer.
+    let failed = unsafe { libc::statfs(path.as_ptr(), facts.as_mut_ptr()) } != 0;
+    if failed {
+        return Err(io::Error::last_os_error().to_string());
+    }
+    // SAFETY: statfs succeeded, so it filled the structure.
+    let kind = unsafe { facts.assume_init() }.f_type as i64;
+    Ok(kind == TMPFS || kind == RAMFS)
+}
+
+fn new_file(directory: &Path) -> io::Result<(File, PathBuf)> {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let (pid, start) = (std::process::id(), process_start(std::process::id()).unwrap_or(0));
+    loop {
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let path = directory.join(format!("{pid}-{start}-{number}.page"));
+        let mut options = OpenOptions::new();
+        options
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC);
+        match options.open(&path) {
+            // A forked child counts on from its parent's number with another pid, so this happens only with leftovers.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
+            Err(error) => return Err(error),
+            Ok(file) => return Ok((file, path)),
+        }
+    }
+}
+
+/// Removes pages of dead processes beyond the bounds of number and age.
+pub(crate) fn prune(directory: &Path) {
+    let Ok(files) = page_files(directory) else { return };
+    let mut dead: Vec<(SystemTime, PathBuf)> = files
+        .into_iter()
+        .filter(|file| !file.owner.is_alive())
+        .map(|file| {
+            (
+                fs::metadata(&file.path).and_then(|facts| facts.modified()).unwrap_or(SystemTime::UNIX_EPOCH),
+                file.path,
+            )
+        })
+        .collect();
+    dead.sort_by(|a, b| b.cmp(a));
+    let now = SystemTime::now();
+    for (number, (modified, path)) in dead.into_iter().enumerate() {
+        let age = now.duration_since(modified).unwrap_or_default();
+        if number >= DEAD_PAGES || age > DEAD_AGE {
+            // Another process may have pruned it first.
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
+/// A process as its page's file name tells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// Its pid.
+    pub pid: u32,
+    /// When it started, in clock ticks since boot.
+    pub start: u64,
+}
+
+impl Owner {
+    /// Tells whether that very process still runs: the pid exists and started at that time.
+    pub fn is_alive(self) -> bool {
+        process_start(self.pid) == Some(self.start)
+    }
+}
+
+/// One page file.
+#[derive(Clone, Debug)]
+pub struct PageFile {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Who wrote it.
+    pub owner: Owner,
+    /// Its number within that process.
+    pub number: u32,
+}
+
+/// Lists the page files of a directory, in the order of pid, start and number; other files are passed over.
+///
+/// # Errors
+/// The directory cannot be read; a missing directory is an empty list.
+pub fn page_files(directory: &Path) -> io::Result<Vec<PageFile>> {
+    let entries = match fs::read_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let mut files: Vec<PageFile> = entries.flatten().filter_map(|entry| parse_name(entry.path())).collect();
+    files.sort_by_key(|file| (file.owner.pid, file.owner.start, file.number));
+    Ok(files)
+}
+
+fn parse_name(path: PathBuf) -> Option<PageFile> {
+    let name = path.file_name()?.to_str()?.strip_suffix(".page")?;
+    let mut parts = name.split('-');
+    let owner = Owner { pid: parts.next()?.parse().ok()?, start: parts.next()?.parse().ok()? };
+    let number = parts.next()?.parse().ok()?;
+    parts.next().is_none().then_some(PageFile { path, owner, number })
+}
+
+/// Returns when a process started, in clock ticks since boot, or `None` where there is no such process (a zombie
+/// counts as gone: it runs no loop).
+pub fn process_start(pid: u32) -> Option<u64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The second field is the name in parentheses and may hold anything, so count from the last one.
+    let mut fields = stat.get(stat.rfind(')')? + 2..)?.split(' ');
+    let state = fields.next()?;
+    // Field 22 of proc(5); the state was field 3.
+    let start = fields.nth(18)?.parse().ok()?;
+    (state != "Z" && state != "X").then_some(start)
+}
+
+/// Returns the inode of this process's pid namespace, 0 where it cannot be told.
+pub fn pid_namespace() -> u64 {
+    fs::metadata("/proc/self/ns/pid").map_or(0, |facts| facts.ino())
+}
+
+/// Reads a page file into this process's own memory. The file is read, not mapped: its writer may truncate it at any
+/// moment, and a mapping would then answer with SIGBUS.
+///
+/// # Errors
+/// The file cannot be read, or is not a page of this version; the message names what is wrong.
+pub fn read_page(path: &Path) -> io::Result<Box<Page>> {
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC).open(path)?;
+    read_page_from(&file)
+}
+
+/// Reads a page from an open page file, as [`read_page`] does.
+///
+/// # Errors
+/// As [`read_page`].
+pub fn read_page_from(file: &File) -> io::Result<Box<Page>> {
+    use std::os::unix::fs::FileExt;
+    let mut page = crate::memory::zeroed_page();
+    let fault = |fault| io::Error::new(io::ErrorKind::InvalidData, crate::page::PageFault::to_string(&fault));
+    let (bytes, mut filled) = (page.as_bytes_mut(), 0);
+    while filled < bytes.len() {
+        match file.read_at(&mut bytes[filled..], filled as u64)? {
+            0 => break,
+            more => filled += more,
+        }
+    }
+    if filled < size_of::<Page>() && filled >= 16 {
+        page.check_head().map_err(fault)?;
+        return Err(fault(crate::page::PageFault::Length(filled as u64)));
+    }
+    page.check().map_err(fault)?;
+    Ok(page)
+}
+
+#[cfg(test)]
+#[path = "directory_tests.rs"]
+mod tests;

@@ -1,0 +1,204 @@
+//! The histogram of durations: the Prometheus native grid of schema 3, indexed in integers.
+//!
+//! Schema 3 has eight buckets an octave. Bucket `i` holds durations in `(2^((i-1)/8), 2^(i/8)]` seconds, so every
+//! eighth boundary is a power of two and a classic histogram with power-of-two bounds is an exact sum. A duration is a
+//! whole number of nanoseconds, so each boundary can be rounded down to one without moving any duration to another
+//! bucket: `ns <= 2^(i/8) * 1e9` exactly when `ns <= floor(2^(i/8) * 1e9)`.
+//!
+//! The index is found without floating point: the leading bit picks the octave, the next six bits a first guess (a
+//! 64-entry table; the boundaries lie at the same places in every octave), and one comparison with the exact boundary
+//! corrects it. Cost of a record: about 1 ns, one line of cache touched besides the tables.
+//!
+//! # Source
+//! Prometheus native histograms, exponential schemas ("standard exponential", schema 3). An index computed by
+//! `ceil(log2(seconds) * 8)` rounds wrongly near boundaries, which is why there is a table.
+
+use crate::word::{Pen, Word};
+
+/// How many slots a histogram has.
+pub const SLOTS: usize = 250;
+
+/// The first slot's upper bound is `2^EXPONENT_FIRST` seconds (about 60 ns); all shorter durations are in it.
+pub const EXPONENT_FIRST: i32 = -24;
+
+/// The last bounded slot ends at `2^EXPONENT_LAST` seconds (128 s); the one after it holds everything longer.
+pub const EXPONENT_LAST: i32 = 7;
+
+/// The slot for durations longer than every boundary.
+pub const SLOT_OVERFLOW: usize = SLOTS - 1;
+
+/// Slot `s` with `1 <= s < SLOT_OVERFLOW` is the native bucket with index `s + NATIVE_OFFSET` in schema 3.
+pub const NATIVE_OFFSET: i32 = EXPONENT_FIRST * 8;
+
+/// The longest duration of each slot, in nanoseconds; the last is unbounded.
+pub static UPPER_NS: [u64; SLOTS] = upper_bounds();
+
+/// `2^(j/8)` for j = 0..8 with 64 bits after the point, rounded down.
+const EIGHTH_ROOTS: [u128; 8] = [
+    0x1_0000_0000_0000_0000,
+    0x1_172b_83c7_d517_adcd,
+    0x1_306f_e0a3_1b71_52de,
+    0x1_4bfd_ad53_62a2_71d4,
+    0x1_6a09_e667_f3bc_c908,
+    0x1_8ace_5422_aa0d_b5ba,
+    0x1_ae89_f995_ad3a_d5e8,
+    0x1_d581_8dcf_ba48_725d,
+];
+
+const fn upper_bounds() -> [u64; SLOTS] {
+    let mut bounds = [u64::MAX; SLOTS];
+    let mut slot = 0;
+    while slot < SLOT_OVERFLOW {
+        let octave = EXPONENT_FIRST + (slot / 8) as i32;
+        // Nanoseconds with 64 bits after the point: at most 2^30 * 2^65, so there is room for 7 more octaves.
+        let fixed = 1_000_000_000 * EIGHTH_ROOTS[slot % 8];
+        bounds[slot] = if octave < 0 { fixed >> (64 - octave) } else { (fixed << octave) >> 64 } as u64;
+        slot += 1;
+    }
+    bounds
+}
+
+/// For a duration whose leading bit is bit `b`, `GUESS[b][next six bits]` would be the slot to try first. The tables
+/// of all octaves are one table and a shift, except where rounding to whole nanoseconds matters; building it per
+/// leading bit from the exact boundaries keeps the single comparison exact everywhere.
+static GUESS: [[u8; 64]; 38] = guesses();
+
+const fn guesses() -> [[u8; 64]; 38] {
+    let mut table = [[0u8; 64]; 38];
+    let bounds = upper_bounds();
+    let mut bit = 0;
+    while bit < 38 {
+        let mut cell = 0;
+        let mut slot = 0;
+        while cell < 64 {
+            // The smallest duration in this cell.
+            let first =
+                if bit >= 6 { (64 + cell as u64) << (bit - 6) } else { (64 + cell as u64) >> (6 - bit) };
+            while bounds[slot] < first {
+                slot += 1;
+            }
+            table[bit][cell] = slot as u8;
+            cell += 1;
+        }
+        bit += 1;
+    }
+    table
+}
+
+/// Returns the slot of a duration of `ns` nanoseconds.
+#[inline(always)]
+pub fn slot(ns: u64) -> usize {
+    // Bit 0 set: 0 and 1 share a slot, and the leading bit exists.
+    let leading = 63 - (ns | 1).leading_zeros() as usize;
+    if leading >= GUESS.len() {
+        return SLOT_OVERFLOW;
+    }
+    let cell = ((ns | 1) << (63 - leading) >> 57) as usize & 63;
+    let guess = GUESS[leading][cell] as usize;
+    // A cell is at most 1/64 wide and boundaries are at least 1/12 apart, so at most one boundary lies in a cell.
+    guess + usize::from(ns > UPPER_NS[guess])
+}
+
+/// A histogram of durations in shared memory. 250 buckets and the sum: 2008 bytes.
+#[repr(C)]
+#[derive(Debug)]
+pub struct Histogram<Owner> {
+    buckets: [Word<Owner>; SLOTS],
+    sum_ns: Word<Owner>,
+}
+
+impl<Owner> Default for Histogram<Owner> {
+    fn default() -> Self {
+        Histogram { buckets: std::array::from_fn(|_| Word::default()), sum_ns: Word::default() }
+    }
+}
+
+impl<Owner> Histogram<Owner> {
+    /// Counts one duration of `ns` nanoseconds.
+    #[inline(always)]
+    pub fn record(&self, pen: &Pen<Owner>, ns: u64) {
+        self.buckets[slot(ns)].add(pen, 1);
+        self.sum_ns.add(pen, ns);
+    }
+
+    /// Counts `count` durations that all fall in `slot` and sum up to `sum_ns`; a slot past the end is the last.
+    pub fn record_many(&self, pen: &Pen<Owner>, slot: usize, count: u64, sum_ns: u64) {
+        self.buckets[slot.min(SLOT_OVERFLOW)].add(pen, count);
+        self.sum_ns.add(pen, sum_ns);
+    }
+
+    /// Copies the histogram. Buckets are read one by one while the writer goes on, so the copy may miss records that
+    /// were made during it; it never shows one that was not made.
+    pub fn read(&self) -> HistogramValues {
+        let mut values = HistogramValues::default();
+        self.read_into(&mut values);
+        values
+    }
+
+    /// Copies the histogram into `values`, which keeps its allocation.
+    pub fn read_into(&self, values: &mut HistogramValues) {
+        values.buckets.clear();
+        values.buckets.extend(self.buckets.iter().map(Word::get));
+        values.sum_ns = self.sum_ns.get();
+    }
+}
+
+/// A copy of a histogram: plain numbers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HistogramValues {
+    /// Count of each slot; [`UPPER_NS`] has their bounds. Always [`SLOTS`] long.
+    pub buckets: Vec<u64>,
+    /// Sum of all durations in nanoseconds, wrapping.
+    pub sum_ns: u64,
+}
+
+impl Default for HistogramValues {
+    fn default() -> Self {
+        HistogramValues { buckets: vec![0; SLOTS], sum_ns: 0 }
+    }
+}
+
+impl HistogramValues {
+    /// Returns how many durations were counted.
+    pub fn count(&self) -> u64 {
+        self.buckets.iter().fold(0, |sum, count| sum.wrapping_add(*count))
+    }
+
+    /// Returns how many durations were at most `2^exponent` seconds: exact, because that is a boundary.
+    /// Exponents outside [`EXPONENT_FIRST`]`..=`[`EXPONENT_LAST`] are clamped to it.
+    pub fn count_within_power(&self, exponent: i32) -> u64 {
+        let octaves = exponent.clamp(EXPONENT_FIRST, EXPONENT_LAST) - EXPONENT_FIRST;
+        self.buckets[..=octaves as usize * 8].iter().sum()
+    }
+
+    /// Returns the upper bound, in nanoseconds, of the bucket that holds the `q`-quantile (0 to 1), or `None` where
+    /// nothing was counted. Within one bucket (9 %) of the truth, never below it.
+    pub fn quantile_ns(&self, q: f64) -> Option<u64> {
+        let count = self.count();
+        let rank = ((count as f64 * q).ceil() as u64).clamp(1, count.max(1));
+        let mut seen = 0;
+        let found = self.buckets.iter().position(|bucket| {
+            seen += bucket;
+            seen >= rank
+        });
+        found.filter(|_| count > 0).map(|slot| UPPER_NS[slot])
+    }
+
+    /// Returns what was counted since `earlier`, a copy of the same histogram.
+    pub fn since(&self, earlier: &HistogramValues) -> HistogramValues {
+        let buckets = self.buckets.iter().zip(&earlier.buckets).map(|(now, then)| now.saturating_sub(*then));
+        HistogramValues { buckets: buckets.collect(), sum_ns: self.sum_ns.wrapping_sub(earlier.sum_ns) }
+    }
+
+    /// Adds the counts of `other`.
+    pub fn merge(&mut self, other: &HistogramValues) {
+        for (bucket, more) in self.buckets.iter_mut().zip(&other.buckets) {
+            *bucket += more;
+        }
+        self.sum_ns = self.sum_ns.wrapping_add(other.sum_ns);
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+#[path = "histogram_tests.rs"]
+mod tests;

@@ -1,0 +1,85 @@
+//! Proof that the integer index is the definition of the native grid, boundary by boundary.
+
+use super::*;
+use crate::word::LoopOwned;
+use num_bigint::BigUint;
+use proptest::prelude::*;
+
+/// Tells by the definition, in exact integers, whether `ns` nanoseconds are at most `2^(index/8)` seconds:
+/// `ns <= 1e9 * 2^(index/8)` exactly when `ns^8 * 2^max(-index,0) <= 1e72 * 2^max(index,0)`.
+fn is_within(ns: u64, index: i32) -> bool {
+    let left = BigUint::from(ns).pow(8) << (-index).max(0) as usize;
+    let right = BigUint::from(10u8).pow(72) << index.max(0) as usize;
+    left <= right
+}
+
+fn slot_by_definition(ns: u64) -> usize {
+    (0..SLOT_OVERFLOW).find(|slot| is_within(ns, *slot as i32 + NATIVE_OFFSET)).unwrap_or(SLOT_OVERFLOW)
+}
+
+#[test]
+fn every_boundary_is_the_definition_rounded_down() {
+    for slot in 0..SLOT_OVERFLOW {
+        let index = slot as i32 + NATIVE_OFFSET;
+        assert!(is_within(UPPER_NS[slot], index), "slot {slot}");
+        assert!(!is_within(UPPER_NS[slot] + 1, index), "slot {slot}");
+    }
+}
+
+#[test]
+fn the_index_is_right_on_both_sides_of_every_boundary() {
+    for bound in &UPPER_NS[..SLOT_OVERFLOW] {
+        for ns in [bound - 1, *bound, bound + 1] {
+            assert_eq!(slot(ns), slot_by_definition(ns), "{ns} ns");
+        }
+    }
+}
+
+#[test]
+fn the_index_is_right_for_every_short_duration_and_every_power_of_two() {
+    for ns in 0..20_000 {
+        assert_eq!(slot(ns), slot_by_definition(ns), "{ns} ns");
+    }
+    for bit in 0..64 {
+        for ns in [(1u64 << bit) - 1, 1 << bit, (1 << bit) + 1] {
+            assert_eq!(slot(ns), slot_by_definition(ns), "{ns} ns");
+        }
+    }
+    assert_eq!(slot(u64::MAX), SLOT_OVERFLOW);
+}
+
+proptest! {
+    #[test]
+    fn the_index_is_right_for_random_durations(bit in 0u32..40, mantissa: u64) {
+        let ns = mantissa >> (63 - bit);
+        prop_assert_eq!(slot(ns), slot_by_definition(ns));
+    }
+}
+
+#[test]
+fn classic_power_of_two_bounds_are_exact_sums() {
+    let (histogram, pen) = (Histogram::<LoopOwned>::default(), Pen::mint());
+    for ns in [0, 62_500_000, 62_500_001, 125_000_000, 1_000_000_000, 200_000_000_000] {
+        histogram.record(&pen, ns);
+    }
+    let values = histogram.read();
+    assert_eq!(values.count(), 6);
+    assert_eq!(values.count_within_power(-4), 2);
+    assert_eq!(values.count_within_power(-3), 4);
+    assert_eq!(values.count_within_power(0), 5);
+    assert_eq!(values.count_within_power(7), 5);
+    assert_eq!(values.sum_ns, 201_250_000_001);
+}
+
+#[test]
+fn a_quantile_is_the_upper_bound_of_its_bucket() {
+    let (histogram, pen) = (Histogram::<LoopOwned>::default(), Pen::mint());
+    assert_eq!(histogram.read().quantile_ns(0.99), None);
+    histogram.record_many(&pen, slot(1_000), 99, 99_000);
+    histogram.record(&pen, 1_000_000_000);
+    let values = histogram.read();
+    assert_eq!(values.quantile_ns(0.99), Some(UPPER_NS[slot(1_000)]));
+    assert_eq!(values.quantile_ns(1.0), Some(1_000_000_000));
+    let later = values.since(&values);
+    assert_eq!((later.count(), later.sum_ns), (0, 0));
+}

@@ -1,0 +1,86 @@
+//! The probe: what an event loop tells about itself, and how anybody reads it.
+//!
+//! A loop has a **page**: a fixed block of shared memory that only the loop's thread writes, with relaxed stores, and
+//! that anybody reads, at any moment, also while the loop is blocked, and after it was killed. It holds what runs
+//! *now*, *tallies* that only grow, a *recorder* of the last callbacks, and the *sites* they were registered at.
+//!
+//! ```text
+//!   loop thread                         agent thread, another process
+//!   Writer: phase, begin, end,   page   Page: now_values, snapshot,
+//!   drained, park, unpark ...  ------>  records
+//!                          Controller   (the agent's own few words:
+//!                             <------   thresholds, its address)
+//! ```
+//!
+//! This crate knows no loop and no agent. It depends on std, and on libc for the mapping.
+//!
+//! # Who may call what
+//! - [`Writer`] is made on the loop's thread and stays there (it is not `Send`): a second writer does not compile.
+//! - [`PoolWriter`] lives inside the thread pool's mutex, which makes its changing holders one writer at a time.
+//! - [`registry::Controller`] is handed out once per page.
+//! - [`Page`]'s methods may be called by anybody, from any thread.
+//!
+//! # What it costs
+//! One clock read per callback (8 to 10 ns on a virtual machine) and some twenty stores to lines that stay in the
+//! cache; the figures are in `benches/RESULTS.md`.
+
+pub mod kind;
+pub mod phase;
+mod sync;
+pub mod word;
+
+mod barrier;
+pub mod bell;
+pub mod clock;
+mod counter;
+pub mod counts;
+pub mod histogram;
+pub mod lag;
+pub mod ring;
+
+#[cfg(not(loom))]
+mod builder;
+#[cfg(not(loom))]
+pub mod control;
+#[cfg(all(not(loom), target_os = "linux"))]
+pub mod directory;
+#[cfg(all(not(loom), target_os = "linux"))]
+mod mapping;
+#[cfg(not(loom))]
+mod memory;
+#[cfg(not(loom))]
+pub mod now;
+#[cfg(not(loom))]
+pub mod page;
+#[cfg(not(loom))]
+pub mod paths;
+#[cfg(not(loom))]
+pub mod pool;
+#[cfg(not(loom))]
+pub mod registry;
+#[cfg(not(loom))]
+pub mod site;
+#[cfg(not(loom))]
+pub mod snapshot;
+#[cfg(not(loom))]
+pub mod spans;
+#[cfg(not(loom))]
+pub mod tallies;
+#[cfg(not(loom))]
+pub mod writer;
+
+#[cfg(not(loom))]
+pub use builder::Builder;
+pub use clock::{Clock, Ticks, VirtualClock};
+pub use kind::{HandleType, Kind, Queue, WorkKind};
+#[cfg(not(loom))]
+pub use page::Page;
+pub use phase::Phase;
+#[cfg(not(loom))]
+pub use pool::PoolWriter;
+#[cfg(not(loom))]
+pub use site::SiteId;
+#[cfg(not(loom))]
+pub use snapshot::{NowValues, Snapshot};
+#[cfg(not(loom))]
+pub use writer::{Life, Writer};

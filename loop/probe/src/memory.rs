@@ -1,0 +1,78 @@
+//! Where a page lies: in a mapped file that other processes can read, or in this process's own memory.
+
+use crate::page::Page;
+use std::sync::Arc;
+
+/// The memory of one page.
+#[derive(Debug)]
+pub struct Memory {
+    place: Place,
+    /// Why the page is not in a file; `None` where it is.
+    pub(crate) private_because: Option<String>,
+}
+
+#[derive(Debug)]
+enum Place {
+    #[cfg(target_os = "linux")]
+    File(crate::mapping::Mapping),
+    Own(Box<Page>),
+}
+
+impl Memory {
+    /// Makes a page's memory: in a file of the runtime directory where that can be, else this process's own.
+    pub(crate) fn shared() -> Arc<Memory> {
+        Arc::new(match shared_place() {
+            Ok(place) => Memory { place, private_because: None },
+            Err(reason) => Memory { place: Place::Own(zeroed_page()), private_because: Some(reason) },
+        })
+    }
+
+    /// Makes a page's memory that no other process can see.
+    pub(crate) fn private(reason: &str) -> Arc<Memory> {
+        Arc::new(Memory { place: Place::Own(zeroed_page()), private_because: Some(reason.to_owned()) })
+    }
+
+    /// Returns the page.
+    #[inline(always)]
+    pub fn page(&self) -> &Page {
+        match &self.place {
+            #[cfg(target_os = "linux")]
+            Place::File(mapping) => mapping.page(),
+            Place::Own(page) => page,
+        }
+    }
+
+    /// Returns the page's file, `None` where it has none.
+    pub fn path(&self) -> Option<&std::path::Path> {
+        match &self.place {
+            #[cfg(target_os = "linux")]
+            Place::File(mapping) => Some(mapping.path()),
+            Place::Own(_) => None,
+        }
+    }
+
+    /// Removes the page's file; the memory stays.
+    pub(crate) fn unlink(&self) {
+        #[cfg(target_os = "linux")]
+        if let Place::File(mapping) = &self.place {
+            mapping.unlink();
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn shared_place() -> Result<Place, String> {
+    crate::directory::create_page_file().map(Place::File)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn shared_place() -> Result<Place, String> {
+    Err("pages in files need a memory file system, which loopscope knows on Linux only".to_owned())
+}
+
+/// Returns a page of zeros.
+pub(crate) fn zeroed_page() -> Box<Page> {
+    // SAFETY: `Page` consists of `AtomicU64`s alone, for which all zeros is a valid value.
+    let page = unsafe { Box::<Page>::new_zeroed().assume_init() };
+    page
+}

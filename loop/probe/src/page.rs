@@ -1,0 +1,192 @@
+//! The page: one loop's shared memory, laid out once and for all readers.
+//!
+//! The layout is `repr(C)`, all of it 64-bit words, and its sizes and offsets are asserted below: changing one is a
+//! new [`VERSION`], and a reader refuses any other version than its own. Every word may hold anything: a page that
+//! another process wrote is hostile input, and all accessors bound what they read.
+
+use crate::clock::{ClockSource, Scale, Ticks};
+use crate::control::ControlWords;
+use crate::now::NowWords;
+use crate::paths::PathTable;
+use crate::pool::PoolWords;
+use crate::ring::{ENTRY_WORDS, Ring};
+use crate::site::{SiteTable, load_text};
+use crate::tallies::TallyWords;
+use crate::word::{LoopOwned, Word};
+
+/// `LOOPSCOP`, the first eight bytes of every page.
+pub const MAGIC: u64 = u64::from_ne_bytes(*b"LOOPSCOP");
+
+/// The layout's version; readers accept no other.
+pub const VERSION: u64 = 1;
+
+/// Entries of the recorder: the last 4,096 callbacks, in 128 KiB (larger rings evict the program's own cache lines).
+pub const RECORDS: usize = 4096;
+
+/// Facts that do not change after the page was made.
+#[repr(C, align(128))]
+#[derive(Debug, Default)]
+pub struct HeaderWords {
+    /// [`MAGIC`]; stored last (release), so that a page that shows it is complete.
+    pub(crate) magic: Word<LoopOwned>,
+    pub(crate) version: Word<LoopOwned>,
+    pub(crate) bytes: Word<LoopOwned>,
+    pub(crate) pid: Word<LoopOwned>,
+    /// Start time of the process in clock ticks since boot: with the pid, it names a process for good.
+    pub(crate) pid_start: Word<LoopOwned>,
+    /// Inode of the pid namespace: a pid means nothing in another one.
+    pub(crate) pid_namespace: Word<LoopOwned>,
+    pub(crate) tid: Word<LoopOwned>,
+    pub(crate) created_unix_ns: Word<LoopOwned>,
+    pub(crate) created_ticks: Word<LoopOwned>,
+    pub(crate) clock_source: Word<LoopOwned>,
+    pub(crate) clock_multiplier: Word<LoopOwned>,
+    pub(crate) clock_shift: Word<LoopOwned>,
+    /// 1 once the loop ended in an orderly way.
+    pub(crate) is_closed: Word<LoopOwned>,
+    pub(crate) name: [Word<LoopOwned>; 8],
+    pub(crate) runtime: [Word<LoopOwned>; 2],
+    pub(crate) backend: [Word<LoopOwned>; 2],
+    pub(crate) thread: [Word<LoopOwned>; 4],
+    pub(crate) process: [Word<LoopOwned>; 8],
+}
+
+/// One loop's shared memory.
+#[repr(C, align(4096))]
+#[derive(Debug)]
+pub struct Page {
+    pub(crate) header: HeaderWords,
+    pub(crate) control: ControlWords,
+    pub(crate) now: NowWords,
+    pub(crate) tallies: TallyWords,
+    pub(crate) pool: PoolWords,
+    pub(crate) record_count: Word<LoopOwned>,
+    pub(crate) records: [[Word<LoopOwned>; ENTRY_WORDS]; RECORDS],
+    pub(crate) sites: SiteTable,
+    pub(crate) paths: PathTable,
+}
+
+// The layout of version 1. A failure here means: bump VERSION.
+const _: () = {
+    assert!(size_of::<HeaderWords>() == 384);
+    assert!(size_of::<ControlWords>() == 128);
+    assert!(size_of::<NowWords>() == 128);
+    assert!(std::mem::offset_of!(Page, control) == 384);
+    assert!(std::mem::offset_of!(Page, now) == 512);
+    assert!(std::mem::offset_of!(Page, tallies) == 640);
+    assert!(size_of::<Page>() <= 1 << 20);
+    assert!(align_of::<Page>() == 4096);
+};
+
+/// Why a page cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PageFault {
+    /// It does not begin with [`MAGIC`]: something else, or not complete yet.
+    NotAPage,
+    /// It was written by another version of the layout.
+    Version(u64),
+    /// It has another length than its version has.
+    Length(u64),
+    /// Its clock is damaged.
+    Clock,
+}
+
+impl std::fmt::Display for PageFault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            PageFault::NotAPage => f.write_str("is not a loopscope page, or is not complete yet"),
+            PageFault::Version(found) => write!(
+                f,
+                "has page version {found} and this program reads version {VERSION}; use the loopscope of the same release as the watched program"
+            ),
+            PageFault::Length(found) => {
+                write!(f, "is {found} bytes long instead of {}: truncated", size_of::<Page>())
+            }
+            PageFault::Clock => f.write_str("has a damaged clock"),
+        }
+    }
+}
+
+impl Page {
+    /// Checks that this is a complete page of this version.
+    ///
+    /// # Errors
+    /// Says what is wrong with it; nothing else of the page should be read then.
+    pub fn check(&self) -> Result<(), PageFault> {
+        let header = &self.header;
+        if header.magic.observe() != MAGIC {
+            return Err(PageFault::NotAPage);
+        }
+        if header.version.get() != VERSION {
+            return Err(PageFault::Version(header.version.get()));
+        }
+        if header.bytes.get() != size_of::<Page>() as u64 {
+            return Err(PageFault::Length(header.bytes.get()));
+        }
+        self.clock().map(|_| ()).ok_or(PageFault::Clock)
+    }
+
+    /// Returns the recorder.
+    pub fn recorder(&self) -> Ring<'_> {
+        Ring::new(&self.record_count, &self.records)
+    }
+
+    /// Returns the part that the agent writes.
+    pub fn control(&self) -> &ControlWords {
+        &self.control
+    }
+
+    /// Returns the site table.
+    pub fn sites(&self) -> &SiteTable {
+        &self.sites
+    }
+
+    /// Returns the tree of paths.
+    pub fn paths(&self) -> &PathTable {
+        &self.paths
+    }
+
+    /// Returns the pid of the process that wrote the page.
+    pub fn pid(&self) -> u32 {
+        self.header.pid.get() as u32
+    }
+
+    /// Returns the name of the loop.
+    pub fn loop_name(&self) -> String {
+        load_text(&self.header.name)
+    }
+
+    /// Returns the clock source and scale, `None` where damaged.
+    pub fn clock(&self) -> Option<(ClockSource, Scale)> {
+        let source = ClockSource::from_index(self.header.clock_source.get())?;
+        Some((source, Scale::from_multiplier(self.header.clock_multiplier.get())?))
+    }
+
+    /// Returns when the page was made, on its own clock.
+    pub fn created(&self) -> Ticks {
+        Ticks(self.header.created_ticks.get())
+    }
+
+    /// Tells whether the loop ended in an orderly way.
+    pub fn is_closed(&self) -> bool {
+        self.header.is_closed.get() != 0
+    }
+}
+
+impl Page {
+    /// Checks magic and version only: what can be told of a truncated page.
+    pub(crate) fn check_head(&self) -> Result<(), PageFault> {
+        match (self.header.magic.get(), self.header.version.get()) {
+            (MAGIC, VERSION) => Ok(()),
+            (MAGIC, version) => Err(PageFault::Version(version)),
+            _ => Err(PageFault::NotAPage),
+        }
+    }
+
+    /// Returns the page's memory, for filling it from a file.
+    pub(crate) fn as_bytes_mut(&mut self) -> &mut [u8] {
+        // SAFETY: `Page` is `repr(C)` and consists of `AtomicU64`s and padding; both stay valid with any bytes, and
+        // `&mut self` excludes every other access. Padding is initialized: pages are made from zeros.
+        unsafe { std::slice::from_raw_parts_mut(std::ptr::from_mut(self).cast::<u8>(), size_of::<Page>()) }
+    }
+}

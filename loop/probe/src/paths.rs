@@ -1,0 +1,242 @@
+//! Calling contexts with exact times: what a flamegraph of callbacks is drawn from.
+//!
+//! A path is a node of a tree: the loop, below it its phases, below them callback sites, below those the jobs that
+//! were drained after the callback, and `tracing` spans that were entered inside it. Each node holds its own time
+//! (without its children's) and its calls. Both only grow, so a flamegraph of any period is the difference of two
+//! copies, exact and without a capture mode on the loop's thread.
+//!
+//! The tree is bounded: where it is full, further paths share one node per tree, "other".
+
+use crate::phase::Phase;
+use crate::site::SiteId;
+use crate::word::{LoopOwned, Pen, Word};
+use std::cell::Cell;
+
+/// How many nodes a page has room for.
+pub const PATHS: usize = 2048;
+
+/// A node of the tree, by number. Phases have the numbers `1..=8`, in the order of [`Phase::ALL`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PathId(pub u16);
+
+impl PathId {
+    /// The loop itself.
+    pub const ROOT: PathId = PathId(0);
+    /// The node that further paths share when the tree is full.
+    pub const OTHER: PathId = PathId(Phase::COUNT as u16 + 1);
+
+    /// Returns the node of a phase.
+    #[inline(always)]
+    pub fn of_phase(phase: Phase) -> PathId {
+        PathId(phase as u16 + 1)
+    }
+
+    fn index(self) -> usize {
+        usize::from(self.0) & (PATHS - 1)
+    }
+}
+
+const FIRST_FREE: u64 = PathId::OTHER.0 as u64 + 1;
+
+/// One node: 40 bytes.
+#[repr(C)]
+#[derive(Debug, Default)]
+pub struct PathWords {
+    /// Parent in bits 0..16, site in 16..32.
+    meta: Word<LoopOwned>,
+    calls: Word<LoopOwned>,
+    /// Own time in ticks.
+    ticks: Word<LoopOwned>,
+    /// Longest single run, in ticks, of the even and of the odd epoch, with the epoch in the low byte.
+    longest: [Word<LoopOwned>; 2],
+}
+
+/// The tree in shared memory.
+#[repr(C)]
+#[derive(Debug)]
+pub struct PathTable {
+    length: Word<LoopOwned>,
+    overflow: Word<LoopOwned>,
+    nodes: [PathWords; PATHS],
+}
+
+/// A copy of one node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PathStat {
+    /// The node above; smaller than the node's own number. The root's is 0.
+    pub parent: u16,
+    /// The site; [`SiteId::NONE`] for the root and for phases.
+    pub site: SiteId,
+    /// Times it was entered.
+    pub calls: u64,
+    /// Own time in nanoseconds, children's excluded.
+    pub self_ns: u64,
+    /// Longest single run in nanoseconds within the present and the previous epoch of 30 s.
+    pub longest_ns: u64,
+}
+
+impl PathTable {
+    /// Returns how many times a path was not found and the tree was full.
+    pub fn overflow(&self) -> u64 {
+        self.overflow.get()
+    }
+
+    /// Copies the nodes in use; the index is the node's number. A damaged parent reads as the root.
+    pub fn read(&self, epoch: u8, to_ns: impl Fn(u64) -> u64) -> Vec<PathStat> {
+        let length = (self.length.observe() as usize).min(PATHS);
+        let read = |(number, node): (usize, &PathWords)| {
+            let meta = node.meta.get();
+            let parent = meta as u16;
+            PathStat {
+                parent: if usize::from(parent) < number { parent } else { 0 },
+                site: SiteId((meta >> 16) as u16),
+                calls: node.calls.get(),
+                self_ns: to_ns(node.ticks.get()),
+                longest_ns: to_ns(node.longest_ticks(epoch)),
+            }
+        };
+        self.nodes[..length].iter().enumerate().map(read).collect()
+    }
+}
+
+impl PathWords {
+    #[inline(always)]
+    fn observe_run(&self, pen: &Pen<LoopOwned>, ticks: u64, epoch: u8) {
+        let word = &self.longest[usize::from(epoch & 1)];
+        let (old, new) = (word.get(), ticks << 8 | u64::from(epoch));
+        if old as u8 != epoch || new > old {
+            word.set(pen, new);
+        }
+    }
+
+    fn longest_ticks(&self, epoch: u8) -> u64 {
+        let recent = self.longest.iter().map(Word::get).filter(|word| epoch.wrapping_sub(*word as u8) <= 1);
+        recent.map(|word| word >> 8).max().unwrap_or(0)
+    }
+}
+
+const TABLE_SLOTS: usize = PATHS * 4;
+
+/// The writer's index over the tree: an open-addressed table from (parent, site) to node. Interior mutability,
+/// because span layers and the loop share it on one thread.
+#[derive(Debug)]
+pub(crate) struct PathIndex {
+    slots: Box<[Cell<u64>]>,
+}
+
+impl PathIndex {
+    /// Writes the fixed nodes.
+    pub(crate) fn new(pen: &Pen<LoopOwned>, table: &PathTable) -> Self {
+        table.nodes[PathId::OTHER.index()].meta.set(pen, u64::from(SiteId::OTHER.0) << 16);
+        table.length.publish(pen, FIRST_FREE);
+        PathIndex { slots: vec![Cell::new(0); TABLE_SLOTS].into_boxed_slice() }
+    }
+
+    /// Finds the node of `site` below `parent`, or makes it. One multiplication and usually one probe.
+    #[inline(always)]
+    pub(crate) fn child(
+        &self,
+        pen: &Pen<LoopOwned>,
+        table: &PathTable,
+        parent: PathId,
+        site: SiteId,
+    ) -> PathId {
+        let key = u64::from(parent.0) | u64::from(site.0) << 16;
+        let mut at = (key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 51) as usize & (TABLE_SLOTS - 1);
+        loop {
+            // A slot holds the key below, and the node above bit 32; node numbers are never 0, so 0 is free.
+            let slot = self.slots[at].get();
+            if slot as u32 == key as u32 && slot != 0 {
+                return PathId((slot >> 32) as u16);
+            }
+            if slot == 0 {
+                return self.insert(pen, table, key, at);
+            }
+            at = (at + 1) & (TABLE_SLOTS - 1);
+        }
+    }
+
+    #[cold]
+    fn insert(&self, pen: &Pen<LoopOwned>, table: &PathTable, key: u64, at: usize) -> PathId {
+        let length = table.length.get();
+        if length >= PATHS as u64 {
+            table.overflow.add(pen, 1);
+            return PathId::OTHER;
+        }
+        table.nodes[length as usize].meta.set(pen, key);
+        table.length.publish(pen, length + 1);
+        self.slots[at].set(key | length << 32);
+        PathId(length as u16)
+    }
+}
+
+impl PathTable {
+    /// Counts one entry of the node.
+    #[inline(always)]
+    pub(crate) fn enter(&self, pen: &Pen<LoopOwned>, path: PathId) {
+        self.nodes[path.index()].calls.add(pen, 1);
+    }
+
+    /// Adds own time to the node.
+    #[inline(always)]
+    pub(crate) fn charge(&self, pen: &Pen<LoopOwned>, path: PathId, ticks: u64) {
+        self.nodes[path.index()].ticks.add(pen, ticks);
+    }
+
+    /// Notes the length of one whole run of the node, children included.
+    #[inline(always)]
+    pub(crate) fn ran(&self, pen: &Pen<LoopOwned>, path: PathId, ticks: u64, epoch: u8) {
+        self.nodes[path.index()].observe_run(pen, ticks, epoch);
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    fn table() -> Box<PathTable> {
+        let nodes = std::array::from_fn(|_| PathWords::default());
+        Box::new(PathTable { length: Word::default(), overflow: Word::default(), nodes })
+    }
+
+    #[test]
+    fn a_path_is_found_again_and_its_time_is_its_own() {
+        let (table, pen) = (table(), Pen::mint());
+        let index = PathIndex::new(&pen, &table);
+        let callback = index.child(&pen, &table, PathId::of_phase(Phase::Poll), SiteId(3));
+        let span = index.child(&pen, &table, callback, SiteId(4));
+        assert_eq!(index.child(&pen, &table, PathId::of_phase(Phase::Poll), SiteId(3)), callback);
+        table.enter(&pen, callback);
+        table.charge(&pen, callback, 10);
+        table.charge(&pen, span, 90);
+        let stats = table.read(0, |ticks| ticks);
+        assert_eq!((stats[usize::from(callback.0)].self_ns, stats[usize::from(callback.0)].calls), (10, 1));
+        assert_eq!(stats[usize::from(span.0)].parent, callback.0);
+        assert_eq!(stats[usize::from(callback.0)].parent, PathId::of_phase(Phase::Poll).0);
+    }
+
+    #[test]
+    fn a_full_tree_shares_one_node_and_counts() {
+        let (table, pen) = (table(), Pen::mint());
+        let index = PathIndex::new(&pen, &table);
+        for site in 0..3000u16 {
+            index.child(&pen, &table, PathId::ROOT, SiteId(site + 1));
+        }
+        assert_eq!(table.overflow(), 3000 - (PATHS as u64 - FIRST_FREE));
+        assert_eq!(index.child(&pen, &table, PathId::ROOT, SiteId(2999)), PathId::OTHER);
+        assert_eq!(index.child(&pen, &table, PathId::ROOT, SiteId(1)), PathId(FIRST_FREE as u16));
+    }
+
+    #[test]
+    fn the_longest_run_is_forgotten_after_two_epochs() {
+        let (node, pen) = (PathWords::default(), Pen::mint());
+        node.observe_run(&pen, 500, 7);
+        node.observe_run(&pen, 90, 7);
+        assert_eq!(node.longest_ticks(7), 500);
+        node.observe_run(&pen, 90, 8);
+        assert_eq!(node.longest_ticks(8), 500);
+        node.observe_run(&pen, 80, 9);
+        assert_eq!(node.longest_ticks(9), 90);
+        assert_eq!(node.longest_ticks(20), 0);
+    }
+}

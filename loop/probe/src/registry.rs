@@ -1,0 +1,148 @@
+//! The pages of this process: how its agent finds every loop without being told.
+//!
+//! The list is behind a mutex, but no verb of the probe takes it: only making and dropping a page does.
+
+use crate::bell::{Barrier, Bell};
+use crate::clock::Clock;
+use crate::control::ControlWords;
+use crate::memory::Memory;
+use crate::word::{AgentOwned, Pen};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+/// A page of this process, for reading.
+#[derive(Clone, Debug)]
+pub struct LocalPage {
+    memory: Arc<Memory>,
+    clock: Clock,
+    has_agent: Arc<AtomicBool>,
+    number: u64,
+}
+
+impl LocalPage {
+    /// Returns the page.
+    pub fn page(&self) -> &crate::page::Page {
+        self.memory.page()
+    }
+
+    /// Returns the page's clock.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// Returns a number that no other page of this process has or had.
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Returns the page's file, `None` where other processes cannot see it.
+    pub fn path(&self) -> Option<&std::path::Path> {
+        self.memory.path()
+    }
+
+    /// Returns why the page is not in a file, `None` where it is.
+    pub fn private_because(&self) -> Option<&str> {
+        self.memory.private_because.as_deref()
+    }
+
+    /// Takes the right to write the page's control words. `None` where another agent of this process has it.
+    pub fn take_control(&self) -> Option<Controller> {
+        let is_first = !self.has_agent.swap(true, Ordering::AcqRel);
+        is_first.then(|| Controller {
+            memory: self.memory.clone(),
+            pen: Pen::mint(),
+            has_agent: self.has_agent.clone(),
+        })
+    }
+}
+
+/// The right to write one page's control words. Given back when dropped.
+#[derive(Debug)]
+pub struct Controller {
+    memory: Arc<Memory>,
+    pen: Pen<AgentOwned>,
+    has_agent: Arc<AtomicBool>,
+}
+
+impl Controller {
+    fn words(&self) -> &ControlWords {
+        self.memory.page().control()
+    }
+
+    /// Sets the stall thresholds in nanoseconds; 0 stands for the default.
+    pub fn set_thresholds(&self, warning_ns: u64, critical_ns: u64) {
+        self.words().set_thresholds(&self.pen, warning_ns, critical_ns);
+    }
+
+    /// Says that the agent lives, at a wall-clock time in nanoseconds since 1970.
+    pub fn set_tick(&self, unix_ns: u64) {
+        self.words().set_tick(&self.pen, unix_ns);
+    }
+
+    /// Says where the agent listens (`host:port`, at most 96 bytes); empty for nowhere.
+    pub fn set_address(&self, address: &str) {
+        self.words().set_address(&self.pen, address);
+    }
+}
+
+impl Drop for Controller {
+    fn drop(&mut self) {
+        self.words().set_tick(&self.pen, 0);
+        self.words().set_address(&self.pen, "");
+        self.has_agent.store(false, Ordering::Release);
+    }
+}
+
+static PAGES: Mutex<Vec<LocalPage>> = Mutex::new(Vec::new());
+static CHANGES: AtomicU64 = AtomicU64::new(0);
+static BELL: Bell = Bell::new();
+static RING: OnceLock<Box<dyn Fn() + Send + Sync>> = OnceLock::new();
+
+/// Returns the pages of the loops that live in this process, oldest first.
+pub fn pages() -> Vec<LocalPage> {
+    PAGES.lock().unwrap_or_else(PoisonError::into_inner).clone()
+}
+
+/// Returns a number that changes whenever [`pages`] does; cheap enough to look at on every tick.
+pub fn changes() -> u64 {
+    CHANGES.load(Ordering::Acquire)
+}
+
+/// Returns the bell that loops of this process ring, and the barrier to use with it.
+pub fn bell() -> (&'static Bell, Barrier) {
+    (&BELL, crate::barrier::available())
+}
+
+/// Says what ringing the bell does: wake the agent, with at most one syscall, without blocking and without allocating.
+/// The first caller in a process decides; returns false for any other.
+pub fn set_ring(ring: impl Fn() + Send + Sync + 'static) -> bool {
+    RING.set(Box::new(ring)).is_ok()
+}
+
+#[cold]
+pub(crate) fn ring() {
+    if let Some(ring) = RING.get() {
+        ring();
+    }
+}
+
+pub(crate) fn add(memory: Arc<Memory>, clock: Clock) {
+    static NUMBER: AtomicU64 = AtomicU64::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let page = LocalPage { memory, clock, has_agent: Arc::default(), number };
+    PAGES.lock().unwrap_or_else(PoisonError::into_inner).push(page);
+    CHANGES.fetch_add(1, Ordering::Release);
+    // An agent that sleeps should learn of the new loop.
+    ring();
+}
+
+pub(crate) fn remove(memory: &Arc<Memory>) {
+    PAGES.lock().unwrap_or_else(PoisonError::into_inner).retain(|page| !Arc::ptr_eq(&page.memory, memory));
+    CHANGES.fetch_add(1, Ordering::Release);
+}
+
+/// In a forked child: its agent's thread is not there, and ringing would wake the parent's.
+#[cfg(target_os = "linux")]
+pub(crate) fn forget_agent() {
+    BELL.stay_awake();
+}

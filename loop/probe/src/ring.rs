@@ -1,0 +1,97 @@
+//! The recorder: a ring of the last callbacks, overwritten in place.
+//!
+//! The writer never waits and nothing is ever full: the ring is a flight recorder, not a queue. A reader copies
+//! entries and afterwards drops those that the writer may have begun to overwrite meanwhile.
+//!
+//! Orderings, with their pairs:
+//! - the writer stores an entry (relaxed), then publishes the count (release); a reader that observes the count
+//!   (acquire) therefore sees every entry below it;
+//! - before it overwrites an entry, the writer issues a release fence after the last count; a reader copies entries
+//!   (relaxed), issues an acquire fence and reads the count again: if it copied any word of the new entry, it also
+//!   sees a count that condemns the slot.
+
+use crate::sync::{Ordering, fence};
+use crate::word::{LoopOwned, Pen, Word};
+
+/// Words per entry.
+pub const ENTRY_WORDS: usize = 4;
+
+/// One entry: what ran, when it was ready, when it began, when it ended.
+pub type EntryWords = [u64; ENTRY_WORDS];
+
+/// A ring of [`EntryWords`] over borrowed cells.
+#[derive(Debug)]
+pub struct Ring<'a> {
+    count: &'a Word<LoopOwned>,
+    cells: &'a [[Word<LoopOwned>; ENTRY_WORDS]],
+}
+
+impl<'a> Ring<'a> {
+    /// Views `cells` as a ring whose entries so far are counted in `count`.
+    ///
+    /// # Panics
+    /// Panics where the number of cells is not a power of two.
+    pub fn new(count: &'a Word<LoopOwned>, cells: &'a [[Word<LoopOwned>; ENTRY_WORDS]]) -> Self {
+        assert!(cells.len().is_power_of_two(), "a ring's length is a power of two");
+        Ring { count, cells }
+    }
+
+    /// Returns how many entries were ever pushed.
+    pub fn count(&self) -> u64 {
+        self.count.get()
+    }
+
+    /// Appends an entry over the oldest. Four stores, one more for the count, no branch.
+    #[inline(always)]
+    pub fn push(&self, pen: &Pen<LoopOwned>, entry: EntryWords) {
+        let count = self.count.get();
+        let cell = &self.cells[count as usize & (self.cells.len() - 1)];
+        // Pairs with the acquire fence in `read`. A compiler barrier on x86-64.
+        fence(Ordering::Release);
+        for (word, value) in cell.iter().zip(entry) {
+            word.set(pen, value);
+        }
+        self.count.publish(pen, count.wrapping_add(1));
+    }
+
+    /// Copies the entries numbered `from` and up, oldest first, each with its number; entries that are gone or being
+    /// overwritten are left out.
+    pub fn read(&self, from: u64) -> Vec<(u64, EntryWords)> {
+        let length = self.cells.len() as u64;
+        let end = self.count.observe();
+        let begin = from.max(end.saturating_sub(length));
+        let numbers = begin..end.max(begin);
+        let mut entries: Vec<_> = numbers.map(|number| (number, self.copy(number))).collect();
+        // Pairs with the release fence in `push`.
+        fence(Ordering::Acquire);
+        // The entry numbered `count` may be half written over the one numbered `count - length`.
+        let intact = self.count.get().saturating_add(1).saturating_sub(length);
+        entries.retain(|(number, _)| *number >= intact);
+        entries
+    }
+
+    fn copy(&self, number: u64) -> EntryWords {
+        let cell = &self.cells[number as usize & (self.cells.len() - 1)];
+        std::array::from_fn(|word| cell[word].get())
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ring_keeps_the_last_entries_in_order() {
+        let cells: [[Word<LoopOwned>; ENTRY_WORDS]; 4] = Default::default();
+        let (count, pen) = (Word::default(), Pen::mint());
+        let ring = Ring::new(&count, &cells);
+        assert_eq!(ring.read(0), []);
+        for number in 0..10u64 {
+            ring.push(&pen, [number; ENTRY_WORDS]);
+        }
+        // One less than the length: the writer might already be overwriting the oldest.
+        assert_eq!(ring.read(0), [(7, [7; 4]), (8, [8; 4]), (9, [9; 4])]);
+        assert_eq!(ring.read(9), [(9, [9; 4])]);
+        assert_eq!(ring.read(100), []);
+    }
+}

@@ -1,0 +1,252 @@
+//! Callback sites: where a callback was registered, found once and named by a small number ever after.
+//!
+//! The number lives in the callback's slot, so naming costs nothing when the callback runs. Finding it costs a hash
+//! look-up by the address of the `Location` (about 5 ns), and a copy of the strings to the page the first time.
+//! The table is bounded: when it is full, further sites share the last entry, and are counted.
+
+use crate::kind::Kind;
+use crate::word::{LoopOwned, Pen, Word};
+use std::collections::HashMap;
+use std::panic::Location;
+
+/// How many sites a page has room for, the shared last one included.
+pub const SITES: usize = 512;
+
+const NAME_WORDS: usize = 8;
+const FILE_WORDS: usize = 15;
+
+/// The number of a site on its page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SiteId(pub u16);
+
+impl SiteId {
+    /// No site: nothing runs, or the place is not known.
+    pub const NONE: SiteId = SiteId(0);
+    /// The shared entry of all sites that came after the table was full.
+    pub const OTHER: SiteId = SiteId(SITES as u16 - 1);
+
+    /// Returns the index of the site in the page's table, below [`SITES`].
+    pub fn index(self) -> usize {
+        usize::from(self.0).min(SITES - 1)
+    }
+}
+
+/// One entry of the site table: 192 bytes. Written once, before the table's length counts it.
+#[repr(C)]
+#[derive(Debug, Default)]
+pub struct SiteWords {
+    /// Kind in bits 0..8, column in 8..24, line in 32..64.
+    meta: Word<LoopOwned>,
+    name: [Word<LoopOwned>; NAME_WORDS],
+    file: [Word<LoopOwned>; FILE_WORDS],
+}
+
+/// The site table in shared memory.
+#[repr(C)]
+#[derive(Debug)]
+pub struct SiteTable {
+    /// Entries in use; published (release) after the entry is written.
+    length: Word<LoopOwned>,
+    /// Registrations that found the table full.
+    overflow: Word<LoopOwned>,
+    entries: [SiteWords; SITES],
+}
+
+/// A place in the program, as a page tells it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Site {
+    /// What is registered there.
+    pub kind: Kind,
+    /// The user's name for it; empty where none was given.
+    pub name: String,
+    /// Source file as the compiler saw it; a long path keeps its end. Empty where not known.
+    pub file: String,
+    /// Line, from 1; 0 where not known.
+    pub line: u32,
+    /// Column, from 1; 0 where not known.
+    pub column: u32,
+}
+
+impl Site {
+    /// Returns `name (file:line)`, or what there is of it; `?` where nothing is known.
+    pub fn label(&self) -> String {
+        match (self.name.is_empty(), self.file.is_empty()) {
+            (true, true) => "?".to_owned(),
+            (true, false) => format!("{}:{}", self.file, self.line),
+            (false, true) => self.name.clone(),
+            (false, false) => format!("{} ({}:{})", self.name, self.file, self.line),
+        }
+    }
+}
+
+impl SiteTable {
+    fn write(&self, pen: &Pen<LoopOwned>, id: SiteId, site: &Site) {
+        let entry = &self.entries[id.index()];
+        let column = u64::from(site.column.min(0xffff));
+        entry.meta.set(pen, site.kind as u64 | column << 8 | u64::from(site.line) << 32);
+        store_text(pen, &entry.name, &site.name, false);
+        store_text(pen, &entry.file, &site.file, true);
+    }
+
+    /// Returns how many registrations shared the last entry because the table was full.
+    pub fn overflow(&self) -> u64 {
+        self.overflow.get()
+    }
+
+    /// Copies the sites in use; the index in the result is the site's number. A damaged entry reads as unknown.
+    pub fn read(&self) -> Vec<Site> {
+        let length = (self.length.observe() as usize).min(SITES);
+        let mut sites: Vec<Site> = self.entries[..length].iter().map(SiteWords::read).collect();
+        if self.overflow() > 0 && length < SITES {
+            sites.resize(SITES - 1, unknown_site());
+            sites.push(self.entries[SiteId::OTHER.index()].read());
+        }
+        sites
+    }
+
+    /// Copies one site, or `None` where the number is not in use.
+    pub fn read_one(&self, id: SiteId) -> Option<Site> {
+        let in_use = (self.length.observe() as usize).min(SITES) > id.index();
+        (in_use || id == SiteId::OTHER).then(|| self.entries[id.index()].read())
+    }
+}
+
+impl SiteWords {
+    fn read(&self) -> Site {
+        let meta = self.meta.get();
+        Site {
+            kind: Kind::from_index(meta as usize & 0xff).unwrap_or(Kind::Other),
+            name: load_text(&self.name),
+            file: load_text(&self.file),
+            line: (meta >> 32) as u32,
+            column: (meta >> 8) as u32 & 0xffff,
+        }
+    }
+}
+
+fn unknown_site() -> Site {
+    Site { kind: Kind::Other, name: String::new(), file: String::new(), line: 0, column: 0 }
+}
+
+/// Stores `text` in whole words, zero-padded; what does not fit is cut off at a character, at the end or the front.
+pub(crate) fn store_text<Owner>(pen: &Pen<Owner>, words: &[Word<Owner>], text: &str, keep_end: bool) {
+    let room = words.len() * 8;
+    let excess = text.len().saturating_sub(room);
+    let kept = if keep_end {
+        let start = (excess..=text.len()).find(|at| text.is_char_boundary(*at)).unwrap_or(text.len());
+        &text[start..]
+    } else {
+        &text[..(0..=text.len() - excess).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0)]
+    };
+    let mut bytes = kept.as_bytes().chunks(8);
+    for word in words {
+        let mut packed = [0; 8];
+        let chunk = bytes.next().unwrap_or_default();
+        packed[..chunk.len()].copy_from_slice(chunk);
+        word.set(pen, u64::from_ne_bytes(packed));
+    }
+}
+
+/// Reads what [`store_text`] stored; bytes that are not UTF-8 or not printable become replacement characters, so that
+/// a hostile page cannot send control codes to a terminal.
+pub(crate) fn load_text<Owner>(words: &[Word<Owner>]) -> String {
+    let bytes: Vec<u8> =
+        words.iter().flat_map(|word| word.get().to_ne_bytes()).take_while(|byte| *byte != 0).collect();
+    let text = String::from_utf8_lossy(&bytes);
+    text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
+}
+
+/// The writer's memory of which site has which number.
+#[derive(Debug, Default)]
+pub(crate) struct SiteIndex {
+    by_location: HashMap<(usize, Kind), SiteId, std::hash::BuildHasherDefault<AddressHasher>>,
+    by_value: HashMap<Site, SiteId>,
+}
+
+impl SiteIndex {
+    /// Writes the two fixed entries: number 0 is "unknown", the last is "other".
+    pub(crate) fn new(pen: &Pen<LoopOwned>, table: &SiteTable) -> Self {
+        table.write(pen, SiteId::NONE, &unknown_site());
+        let other = Site { name: "(other)".to_owned(), ..unknown_site() };
+        table.write(pen, SiteId::OTHER, &other);
+        table.length.publish(pen, 1);
+        SiteIndex::default()
+    }
+
+    /// Finds the site of a source location, or makes it.
+    #[inline]
+    pub(crate) fn at(
+        &mut self,
+        pen: &Pen<LoopOwned>,
+        table: &SiteTable,
+        at: &'static Location<'static>,
+        kind: Kind,
+    ) -> SiteId {
+        let key = (std::ptr::from_ref(at) as usize, kind);
+        if let Some(id) = self.by_location.get(&key) {
+            return *id;
+        }
+        // The same place may have several `Location`s (one per codegen unit), so the value decides.
+        let id = self.intern(pen, table, site_at(at, kind, ""));
+        self.by_location.insert(key, id);
+        id
+    }
+
+    /// Finds the site with these values, or makes it.
+    pub(crate) fn intern(&mut self, pen: &Pen<LoopOwned>, table: &SiteTable, site: Site) -> SiteId {
+        if let Some(id) = self.by_value.get(&site) {
+            return *id;
+        }
+        let length = table.length.get() as usize;
+        if length >= SITES - 1 {
+            table.overflow.add(pen, 1);
+            return SiteId::OTHER;
+        }
+        let id = SiteId(length as u16);
+        table.write(pen, id, &site);
+        table.length.publish(pen, length as u64 + 1);
+        self.by_value.insert(site, id);
+        id
+    }
+}
+
+/// Returns the site of a source location with a user's name (empty for none).
+pub(crate) fn site_at(at: &'static Location<'static>, kind: Kind, name: &str) -> Site {
+    Site { kind, name: name.to_owned(), file: at.file().to_owned(), line: at.line(), column: at.column() }
+}
+
+/// Multiplicative hash for addresses and small numbers, which need no defence against chosen keys.
+#[derive(Debug, Default)]
+pub(crate) struct AddressHasher(u64);
+
+impl std::hash::Hasher for AddressHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u64(u64::from(*byte));
+        }
+    }
+
+    fn write_u8(&mut self, value: u8) {
+        self.write_u64(u64::from(value));
+    }
+
+    fn write_isize(&mut self, value: isize) {
+        self.write_u64(value as u64);
+    }
+
+    fn write_usize(&mut self, value: usize) {
+        self.write_u64(value as u64);
+    }
+
+    fn write_u64(&mut self, value: u64) {
+        self.0 = (self.0.rotate_left(5) ^ value).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(26);
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+#[path = "site_tests.rs"]
+mod tests;

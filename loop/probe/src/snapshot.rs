@@ -1,0 +1,274 @@
+//! A page as plain values: what agents and commands compute with.
+
+use crate::clock::{Clock, Ticks};
+use crate::counts::CountValues;
+use crate::histogram::HistogramValues;
+use crate::kind::{HandleType, Kind, Queue};
+use crate::now::{Running, unpack};
+use crate::page::Page;
+use crate::paths::PathStat;
+use crate::phase::Phase;
+use crate::pool::PoolValues;
+use crate::site::{Site, SiteId, load_text};
+use crate::word::Word;
+
+/// Who wrote a page.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Facts {
+    /// Name of the loop.
+    pub name: String,
+    /// `mio`, `node`, `tokio`.
+    pub runtime: String,
+    /// `epoll` and the like.
+    pub backend: String,
+    /// Name of the loop's thread; may be empty.
+    pub thread: String,
+    /// File name of the program.
+    pub process: String,
+    /// Its process, and when that started in clock ticks since boot.
+    pub pid: u32,
+    /// See `pid`.
+    pub pid_start: u64,
+    /// Inode of the pid namespace in which `pid` means something.
+    pub pid_namespace: u64,
+    /// The loop's thread.
+    pub tid: u32,
+    /// When the page was made, nanoseconds since 1970.
+    pub created_unix_ns: u64,
+}
+
+/// What a loop is doing at one instant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NowValues {
+    /// Age of the busy stretch in nanoseconds; 0 while the loop is in its poll.
+    pub busy_ns: u64,
+    /// How long the loop has been in its poll, in nanoseconds; 0 while it is busy.
+    pub parked_ns: u64,
+    /// What runs; `None` while in the poll.
+    pub running: Option<Running>,
+    /// How long that has been running, in nanoseconds; 0 while in the poll.
+    pub running_ns: u64,
+    /// Callbacks and jobs that ended within this stretch.
+    pub stretch_callbacks: u64,
+    /// How long the running drain has lasted, in nanoseconds, and how many jobs it has run; `None` outside a drain.
+    pub drain: Option<(u64, u64)>,
+}
+
+impl NowValues {
+    /// A loop in its poll, since no known time.
+    pub const IDLE: NowValues = NowValues {
+        busy_ns: 0,
+        parked_ns: 0,
+        running: None,
+        running_ns: 0,
+        stretch_callbacks: 0,
+        drain: None,
+    };
+}
+
+/// One entry of the recorder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// Number since the page was made.
+    pub number: u64,
+    /// What ran.
+    pub kind: Kind,
+    /// Where it was registered.
+    pub site: SiteId,
+    /// In which phase.
+    pub phase: Phase,
+    /// When it was ready; [`Ticks::NONE`] where not known.
+    pub ready: Ticks,
+    /// When it began.
+    pub start: Ticks,
+    /// When it ended.
+    pub end: Ticks,
+}
+
+/// A copy of a page's counters, histograms and tables.
+///
+/// The writer goes on while it is taken, so two numbers may differ by the callbacks that ran in between; each number
+/// by itself is one that was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the fields are those of the metric catalogue, which documents them")]
+pub struct Snapshot {
+    pub facts: Facts,
+    pub taken: Ticks,
+    pub now: NowValues,
+    pub warning_ns: u64,
+    pub critical_ns: u64,
+    pub iterations: u64,
+    /// Time outside the poll in nanoseconds, the running stretch included.
+    pub active_ns: u64,
+    /// Time in the poll in nanoseconds, the running poll included.
+    pub idle_ns: u64,
+    pub phase_callbacks: [u64; Phase::COUNT],
+    pub errors: [u64; Kind::CALLBACKS],
+    pub submitted: [u64; Kind::CALLBACKS],
+    pub cancelled: [u64; Kind::CALLBACKS],
+    pub drained_jobs: [u64; 2],
+    pub queue_depth_max: [u64; 2],
+    /// Stalls by severity, the running stretch included once it is long enough.
+    pub blocked: [u64; 2],
+    pub handles: [u64; HandleType::COUNT],
+    pub handles_referenced: u64,
+    pub requests_active: u64,
+    pub timers_pending: u64,
+    pub wakes_coalesced: u64,
+    pub lag: HistogramValues,
+    pub iteration: HistogramValues,
+    pub poll_wait: HistogramValues,
+    pub blocked_duration: HistogramValues,
+    pub work_delivery: HistogramValues,
+    pub operation: HistogramValues,
+    pub completed: HistogramValues,
+    pub drain: [HistogramValues; 2],
+    pub phase: [HistogramValues; Phase::COUNT],
+    pub run: [HistogramValues; Kind::CALLBACKS],
+    pub wait: [HistogramValues; Kind::CALLBACKS],
+    pub drain_jobs: [CountValues; 2],
+    pub poll_events: CountValues,
+    pub pool: Option<PoolValues>,
+    pub sites: Vec<Site>,
+    pub sites_overflow: u64,
+    pub paths: Vec<PathStat>,
+    pub paths_overflow: u64,
+}
+
+impl Page {
+    /// Returns who wrote the page.
+    pub fn facts(&self) -> Facts {
+        let header = &self.header;
+        Facts {
+            name: load_text(&header.name),
+            runtime: load_text(&header.runtime),
+            backend: load_text(&header.backend),
+            thread: load_text(&header.thread),
+            process: load_text(&header.process),
+            pid: header.pid.get() as u32,
+            pid_start: header.pid_start.get(),
+            pid_namespace: header.pid_namespace.get(),
+            tid: header.tid.get() as u32,
+            created_unix_ns: header.created_unix_ns.get(),
+        }
+    }
+
+    /// Returns what the loop was doing at `now`, a moment on its own clock.
+    ///
+    /// Read again while the stretch changes under the reader, a few times; a loop that turns faster than that is not
+    /// stalled, and the last reading is good enough.
+    pub fn now_values(&self, now: Ticks, clock: &Clock) -> NowValues {
+        let words = &self.now;
+        let shift = (self.header.clock_shift.get() as u32).min(6);
+        let mut values = NowValues::IDLE;
+        for _ in 0..8 {
+            let since = words.busy_since.observe();
+            if since == 0 {
+                let parked_ns = clock.ns_between(Ticks(words.parked_since.get()), now);
+                values = NowValues { parked_ns, ..NowValues::IDLE };
+            } else {
+                values = self.busy_values(Ticks(since), now, clock, shift);
+            }
+            crate::sync::fence(crate::sync::Ordering::Acquire);
+            if words.busy_since.get() == since {
+                break;
+            }
+        }
+        values
+    }
+
+    fn busy_values(&self, since: Ticks, now: Ticks, clock: &Clock, shift: u32) -> NowValues {
+        let words = &self.now;
+        let running = unpack(words.running.get(), since, shift);
+        let (drain_since, count) = (words.drain_since.get(), self.record_count.get());
+        let jobs = count.saturating_sub(words.drain_first.get());
+        NowValues {
+            busy_ns: clock.ns_between(since, now).max(1),
+            parked_ns: 0,
+            running,
+            running_ns: running.map_or(0, |running| clock.ns_between(running.since, now)),
+            stretch_callbacks: count.saturating_sub(words.stretch_first.get()),
+            drain: (drain_since != 0).then(|| (clock.ns_between(Ticks(drain_since), now), jobs)),
+        }
+    }
+
+    /// Copies the recorder's entries numbered `from` and up, oldest first. Damaged entries are left out.
+    pub fn records(&self, from: u64) -> Vec<Record> {
+        let decode = |(number, words): (u64, [u64; 4])| {
+            let [what, ready, start, end] = words;
+            Some(Record {
+                number,
+                kind: Kind::from_index((what >> 16) as usize & 0xff)?,
+                site: SiteId(what as u16),
+                phase: Phase::from_index((what >> 24) as usize & 0xff)?,
+                ready: Ticks(ready),
+                start: Ticks(start),
+                end: Ticks(end),
+            })
+        };
+        self.recorder().read(from).into_iter().filter_map(decode).collect()
+    }
+
+    /// Copies everything, as of now on `clock`, which must be the page's own.
+    pub fn snapshot(&self, clock: &Clock) -> Snapshot {
+        self.snapshot_at(clock, clock.now())
+    }
+
+    /// Copies everything as of a given moment: for pages of the dead, whose last moment is not now.
+    pub fn snapshot_at(&self, clock: &Clock, taken: Ticks) -> Snapshot {
+        let tallies = &self.tallies;
+        let ns = |ticks: u64| clock.scale().ns(ticks);
+        let now = self.now_values(taken, clock);
+        let (warning_ns, critical_ns) = (self.control.warning_ns(), self.control.critical_ns());
+        let epoch = (ns(taken.since(self.created())) / crate::writer::EPOCH_NS) as u8;
+        let live = |over_ns: u64| u64::from(now.busy_ns > over_ns);
+        Snapshot {
+            facts: self.facts(),
+            taken,
+            now,
+            warning_ns,
+            critical_ns,
+            iterations: self.now.iterations.get(),
+            active_ns: ns(tallies.active_ticks.get()).wrapping_add(now.busy_ns),
+            idle_ns: ns(tallies.idle_ticks.get()).wrapping_add(now.parked_ns),
+            phase_callbacks: plain(&tallies.phase_callbacks),
+            errors: plain(&tallies.errors),
+            submitted: plain(&tallies.submitted),
+            cancelled: plain(&tallies.cancelled),
+            drained_jobs: plain(&tallies.drained_jobs),
+            queue_depth_max: [Queue::NextTick, Queue::Microtask]
+                .map(|queue| tallies.queue_depth_recent(queue, epoch)),
+            blocked: [
+                tallies.blocked[0].get() + live(warning_ns),
+                tallies.blocked[1].get() + live(critical_ns),
+            ],
+            handles: plain(&tallies.handles),
+            handles_referenced: tallies.handles_referenced.get(),
+            requests_active: tallies.requests_active.get(),
+            timers_pending: tallies.timers_pending.get(),
+            wakes_coalesced: tallies.wakes_coalesced.get(),
+            lag: tallies.lag.read(),
+            iteration: tallies.iteration.read(),
+            poll_wait: tallies.poll_wait.read(),
+            blocked_duration: tallies.blocked_duration.read(),
+            work_delivery: tallies.work_delivery.read(),
+            operation: tallies.operation.read(),
+            completed: tallies.completed.read(),
+            drain: std::array::from_fn(|queue| tallies.drain[queue].read()),
+            phase: std::array::from_fn(|phase| tallies.phase[phase].read()),
+            run: std::array::from_fn(|kind| tallies.run[kind].read()),
+            wait: std::array::from_fn(|kind| tallies.wait[kind].read()),
+            drain_jobs: std::array::from_fn(|queue| tallies.drain_jobs[queue].read()),
+            poll_events: tallies.poll_events.read(),
+            pool: self.pool.read(Some(taken), ns),
+            sites: self.sites.read(),
+            sites_overflow: self.sites.overflow(),
+            paths: self.paths.read(epoch, ns),
+            paths_overflow: self.paths.overflow(),
+        }
+    }
+}
+
+fn plain<Owner, const N: usize>(words: &[Word<Owner>; N]) -> [u64; N] {
+    std::array::from_fn(|index| words[index].get())
+}

@@ -1,0 +1,91 @@
+//! The tallies: counters and histograms that only grow. No reader can reset them.
+
+use crate::counts::CountHistogram;
+use crate::histogram::Histogram;
+use crate::kind::{HandleType, Kind, Queue};
+use crate::phase::Phase;
+use crate::word::{LoopOwned, Word};
+
+type Counter = Word<LoopOwned>;
+type Durations = Histogram<LoopOwned>;
+
+/// The causes by which a busy stretch that was too long is counted when it ends, and two severities.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Severity {
+    /// Longer than the warning threshold.
+    Warning = 0,
+    /// Longer than the critical threshold.
+    Critical = 1,
+}
+
+impl Severity {
+    /// Both severities, in the order of their numbers.
+    pub const ALL: [Severity; 2] = [Severity::Warning, Severity::Critical];
+
+    /// Returns the label value.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Severity::Warning => "warning",
+            Severity::Critical => "critical",
+        }
+    }
+}
+
+/// The loop's tallies. Written by the loop's thread only.
+#[repr(C, align(128))]
+#[derive(Debug, Default)]
+pub struct TallyWords {
+    /// Time outside the poll until the last `park`, in ticks.
+    pub(crate) active_ticks: Counter,
+    /// Time in the poll until the last `unpark`, in ticks.
+    pub(crate) idle_ticks: Counter,
+    /// Callbacks run, by phase.
+    pub(crate) phase_callbacks: [Counter; Phase::COUNT],
+    /// Callbacks that panicked, by kind.
+    pub(crate) errors: [Counter; Kind::CALLBACKS],
+    /// Work begun, by kind: a timer armed, a connection asked for, a job handed to the pool.
+    pub(crate) submitted: [Counter; Kind::CALLBACKS],
+    /// Work given up before its callback ran, by kind.
+    pub(crate) cancelled: [Counter; Kind::CALLBACKS],
+    /// Jobs drained, by queue.
+    pub(crate) drained_jobs: [Counter; 2],
+    /// Most jobs ever waiting at once in a queue, in the even and odd epoch, with the epoch in the low byte.
+    pub(crate) queue_depth_max: [[Counter; 2]; 2],
+    /// Ended stalls, by severity.
+    pub(crate) blocked: [Counter; 2],
+    /// Handles that exist now, by type.
+    pub(crate) handles: [Counter; HandleType::COUNT],
+    /// Handles that keep the loop alive now.
+    pub(crate) handles_referenced: Counter,
+    /// Requests under way now: pool jobs, connects, writes.
+    pub(crate) requests_active: Counter,
+    /// Timers armed now.
+    pub(crate) timers_pending: Counter,
+    /// Wakes from other threads that found a wake already on its way.
+    pub(crate) wakes_coalesced: Counter,
+
+    pub(crate) lag: Durations,
+    pub(crate) iteration: Durations,
+    pub(crate) poll_wait: Durations,
+    pub(crate) blocked_duration: Durations,
+    pub(crate) work_delivery: Durations,
+    /// Stages of a task's life that are not by kind: operation (submit to ready), completed (return to drained).
+    pub(crate) operation: Durations,
+    pub(crate) completed: Durations,
+    pub(crate) drain: [Durations; 2],
+    pub(crate) phase: [Durations; Phase::COUNT],
+    pub(crate) run: [Durations; Kind::CALLBACKS],
+    pub(crate) wait: [Durations; Kind::CALLBACKS],
+
+    pub(crate) drain_jobs: [CountHistogram<LoopOwned>; 2],
+    pub(crate) poll_events: CountHistogram<LoopOwned>,
+}
+
+impl TallyWords {
+    /// Returns the high-water mark of a queue within the present and the previous epoch.
+    pub(crate) fn queue_depth_recent(&self, queue: Queue, epoch: u8) -> u64 {
+        let words = self.queue_depth_max[queue.index()].iter().map(Word::get);
+        words.filter(|word| epoch.wrapping_sub(*word as u8) <= 1).map(|word| word >> 8).max().unwrap_or(0)
+    }
+}

@@ -1,0 +1,487 @@
+//! The verbs: what a loop says while it runs. One writer per page, on the loop's own thread.
+//!
+//! The rules all verbs keep: no allocation, no lock, no system call, no log. One clock read per callback: the end of
+//! one is the start of the next, so the loop's own few instructions between two callbacks are counted to the second.
+//!
+//! ```text
+//! resume                                       the loop starts to run
+//!   phase(Timers)  begin..end  (drain)...      callbacks of a phase, each followed by a drain
+//!   iteration                                  right before the poll
+//!   phase(Poll)  park ... unpark(events)       the wait
+//!   begin..end  drain_begin(queue) begin..end drain_end(queue)  drained
+//! suspend                                      the loop returns to its caller
+//! ```
+//!
+//! | verb | clock reads | stores | other |
+//! |---|---|---|---|
+//! | `begin` | 0 | 4 | one look-up in the path index |
+//! | `end` | 1 | about 14 | two bucket look-ups |
+//! | `phase` | 0 | 1 to 3 | |
+//! | `park` + `unpark` | 2 | about 14 | the bell's load |
+
+use crate::bell::{Barrier, Bell};
+use crate::clock::{Clock, Scale, Ticks};
+use crate::histogram::Histogram;
+use crate::kind::{HandleType, Kind, Queue};
+use crate::lag::{Arrivals, WaitBook};
+use crate::now::pack;
+use crate::page::Page;
+use crate::paths::PathId;
+use crate::phase::Phase;
+use crate::site::{SiteId, site_at};
+use crate::spans::{Installed, Track};
+use crate::tallies::Severity;
+use crate::word::{LoopOwned, Pen};
+use std::panic::Location;
+use std::rc::Rc;
+
+/// How long a "recent maximum" is remembered: two epochs of this many nanoseconds.
+pub const EPOCH_NS: u64 = 30_000_000_000;
+
+/// When a task was submitted and when it became ready. [`Ticks::NONE`] where not known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Life {
+    /// When it was asked for: a timer armed, a job handed to the pool.
+    pub submitted: Ticks,
+    /// When the loop could have run it at the earliest: a timer's due time, the moment the poll returned.
+    pub ready: Ticks,
+}
+
+impl Life {
+    /// A callback whose earlier stages are not known.
+    pub const UNKNOWN: Life = Life { submitted: Ticks::NONE, ready: Ticks::NONE };
+
+    /// A callback that became ready at `ready`.
+    pub const fn ready_at(ready: Ticks) -> Life {
+        Life { submitted: Ticks::NONE, ready }
+    }
+}
+
+/// The one writer of a page. Neither `Clone` nor `Send`: a second writing thread does not compile.
+#[derive(Debug)]
+pub struct Writer {
+    pub(crate) track: Rc<Track>,
+    pub(crate) has_pool: bool,
+    scale: Scale,
+    shift: u32,
+    barrier: Barrier,
+    bell: &'static Bell,
+    /// The last clock read: where one callback ended and the next begins.
+    last: Ticks,
+    phase: Phase,
+    phase_since: Ticks,
+    has_phase_work: bool,
+    running: Option<RunningCallback>,
+    /// Where the drained jobs of the last callback hang in the tree, and when it returned.
+    callback_path: PathId,
+    callback_end: Ticks,
+    queue: Option<Queue>,
+    queue_since: Ticks,
+    stretch_since: Ticks,
+    poll_since: Ticks,
+    origin: Ticks,
+    arrivals: Arrivals,
+    arrival_next: Ticks,
+    epoch: u8,
+    epoch_ends: Ticks,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct RunningCallback {
+    kind: Kind,
+    site: SiteId,
+    path: PathId,
+    start: Ticks,
+    life: Life,
+}
+
+impl Writer {
+    pub(crate) fn new(track: Rc<Track>) -> Self {
+        let (page, clock) = (track.memory.page(), &track.clock);
+        let (origin, scale) = (page.created(), clock.scale());
+        let arrivals = Arrivals::new(origin.0 ^ u64::from(std::process::id()) << 32);
+        let arrival_next = Ticks(origin.0 + scale.ticks(arrivals.next_ns()));
+        let (bell, barrier) = crate::registry::bell();
+        page.now.parked_since.set(&track.pen, origin.0);
+        page.now.running.set(&track.pen, pack(Phase::Main, None, None, SiteId::NONE, origin, 0));
+        Writer {
+            has_pool: false,
+            scale,
+            shift: page.header.clock_shift.get() as u32,
+            barrier,
+            bell,
+            last: origin,
+            phase: Phase::Main,
+            phase_since: origin,
+            has_phase_work: false,
+            running: None,
+            callback_path: PathId::of_phase(Phase::Main),
+            callback_end: Ticks::NONE,
+            queue: None,
+            queue_since: Ticks::NONE,
+            stretch_since: origin,
+            poll_since: origin,
+            origin,
+            arrivals,
+            arrival_next,
+            epoch: 0,
+            epoch_ends: Ticks(origin.0 + scale.ticks(EPOCH_NS)),
+            track,
+        }
+    }
+
+    #[inline(always)]
+    fn parts(&self) -> (&Page, &Pen<LoopOwned>) {
+        (self.track.memory.page(), &self.track.pen)
+    }
+
+    /// Returns the page's clock.
+    pub fn clock(&self) -> &Clock {
+        &self.track.clock
+    }
+
+    /// Returns the page, for reading.
+    pub fn page(&self) -> &Page {
+        self.track.memory.page()
+    }
+
+    /// Returns the last stamp: the end of the last callback, or the return of the last poll. Costs no clock read.
+    #[inline(always)]
+    pub fn last(&self) -> Ticks {
+        self.last
+    }
+
+    /// Finds the site of a source location; about 5 ns. For registration time, not for each call.
+    #[inline]
+    pub fn site(&mut self, at: &'static Location<'static>, kind: Kind) -> SiteId {
+        let (page, pen) = (self.track.memory.page(), &self.track.pen);
+        self.track.sites.borrow_mut().at(pen, &page.sites, at, kind)
+    }
+
+    /// Finds the site of a source location under a name that the user gave.
+    pub fn named_site(&mut self, at: &'static Location<'static>, kind: Kind, name: &str) -> SiteId {
+        let (page, pen) = (self.track.memory.page(), &self.track.pen);
+        self.track.sites.borrow_mut().intern(pen, &page.sites, site_at(at, kind, name))
+    }
+
+    /// Finds the site with these values: for runtimes whose places are not Rust source locations.
+    pub fn foreign_site(&mut self, site: crate::site::Site) -> SiteId {
+        let (page, pen) = (self.track.memory.page(), &self.track.pen);
+        self.track.sites.borrow_mut().intern(pen, &page.sites, site)
+    }
+
+    /// Makes this loop the one that spans on this thread belong to, until the result is dropped.
+    pub fn install_spans(&self) -> Installed {
+        crate::spans::install(&self.track)
+    }
+
+    /// The loop begins to run: a busy stretch starts. The time since the last [`Writer::suspend`] counts as idle.
+    pub fn resume(&mut self) {
+        let now = self.track.clock.now();
+        self.book_idle(now);
+        self.start_stretch(now);
+        self.set_phase(Phase::Main);
+    }
+
+    /// The loop returns to its caller: the busy stretch ends.
+    pub fn suspend(&mut self) {
+        self.set_phase(Phase::Main);
+        self.park();
+    }
+
+    /// Counts an iteration. Right before its poll.
+    #[inline]
+    pub fn iteration(&mut self) {
+        let (page, pen) = self.parts();
+        page.now.iterations.add(pen, 1);
+    }
+
+    /// Enters a phase; the one before ends at the last stamp.
+    #[inline]
+    pub fn phase(&mut self, phase: Phase) {
+        self.set_phase(phase);
+    }
+
+    #[inline(always)]
+    fn set_phase(&mut self, phase: Phase) {
+        let (page, pen) = self.parts();
+        if self.has_phase_work {
+            let ns = self.scale.ns(self.last.since(self.phase_since));
+            page.tallies.phase[self.phase.index()].record(pen, ns);
+        }
+        page.now.running.set(pen, pack(phase, None, None, SiteId::NONE, self.last, self.shift));
+        self.has_phase_work = false;
+        self.phase = phase;
+        self.phase_since = self.last;
+        self.callback_path = PathId::of_phase(phase);
+    }
+
+    /// A callback or a drained job begins. It began at the last stamp.
+    #[inline(always)]
+    pub fn begin(&mut self, kind: Kind, site: SiteId, life: Life) {
+        let (page, pen) = self.parts();
+        let start = self.last;
+        let parent = if self.queue.is_some() { self.callback_path } else { PathId::of_phase(self.phase) };
+        let path = self.track.enter(parent, site, start);
+        self.track.reset_depth();
+        page.now.running.set(pen, pack(self.phase, Some(kind), self.queue, site, start, self.shift));
+        self.running = Some(RunningCallback { kind, site, path, start, life });
+    }
+
+    /// The callback or job that began last returns. Returns the stamp of the end.
+    ///
+    /// Without a matching [`Writer::begin`] it only takes a stamp.
+    #[inline(always)]
+    pub fn end(&mut self) -> Ticks {
+        let now = self.track.clock.now();
+        if let Some(callback) = self.running.take() {
+            self.book(callback, now);
+        }
+        self.last = now;
+        now
+    }
+
+    #[inline(always)]
+    fn book(&mut self, callback: RunningCallback, now: Ticks) {
+        let (page, pen) = self.parts();
+        let tallies = &page.tallies;
+        let RunningCallback { kind, site, path, start, life } = callback;
+        let run = now.since(start);
+        self.track.charge(now);
+        page.paths.ran(pen, path, run, self.epoch);
+        page.recorder().push(pen, record_words(kind, site, self.phase, life.ready, start, now));
+        page.now.running.set(pen, pack(self.phase, None, self.queue, SiteId::NONE, now, self.shift));
+        if let Some(queue) = kind.queue() {
+            tallies.drained_jobs[queue.index()].add(pen, 1);
+            return;
+        }
+        let index = kind.index().min(Kind::CALLBACKS - 1);
+        tallies.run[index].record(pen, self.scale.ns(run));
+        if life.ready != Ticks::NONE {
+            tallies.wait[index].record(pen, self.scale.ns(start.since(life.ready)));
+        }
+        if life.submitted != Ticks::NONE {
+            tallies.operation.record(pen, self.scale.ns(life.ready.since(life.submitted)));
+        }
+        tallies.phase_callbacks[self.phase.index()].add(pen, 1);
+        self.callback_path = path;
+        self.callback_end = now;
+        self.has_phase_work = true;
+    }
+
+    /// The running callback panicked. Before [`Writer::end`].
+    #[cold]
+    pub fn panicked(&mut self) {
+        let (page, pen) = self.parts();
+        if let Some(callback) = self.running {
+            page.tallies.errors[callback.kind.index().min(Kind::CALLBACKS - 1)].add(pen, 1);
+        }
+    }
+
+    /// The loop begins to drain a queue of `depth` jobs, after the callback that ended last.
+    #[inline]
+    pub fn drain_begin(&mut self, queue: Queue, depth: usize) {
+        self.queue = Some(queue);
+        self.queue_since = self.last;
+        let (page, pen) = self.parts();
+        if page.now.drain_since.get() == 0 {
+            page.now.drain_first.set(pen, page.record_count.get());
+            page.now.drain_since.set(pen, self.last.0.max(1));
+        }
+        self.queue_depth(queue, depth);
+    }
+
+    /// Notes that a queue holds `depth` jobs, for its high-water mark.
+    #[inline]
+    pub fn queue_depth(&mut self, queue: Queue, depth: usize) {
+        let (page, pen) = self.parts();
+        let word = &page.tallies.queue_depth_max[queue.index()][usize::from(self.epoch & 1)];
+        let (old, new) = (word.get(), (depth as u64) << 8 | u64::from(self.epoch));
+        if old as u8 != self.epoch || new > old {
+            word.set(pen, new);
+        }
+    }
+
+    /// The queue is empty after `jobs` jobs.
+    #[inline]
+    pub fn drain_end(&mut self, queue: Queue, jobs: u64) {
+        let (page, pen) = self.parts();
+        let ns = self.scale.ns(self.last.since(self.queue_since));
+        page.tallies.drain[queue.index()].record(pen, ns);
+        page.tallies.drain_jobs[queue.index()].record(pen, jobs);
+        self.queue = None;
+    }
+
+    /// Both queues are empty: the last callback is completed. After every callback, also where nothing was drained.
+    #[inline(always)]
+    pub fn drained(&mut self) {
+        let (page, pen) = self.parts();
+        if self.callback_end != Ticks::NONE {
+            page.tallies.completed.record(pen, self.scale.ns(self.last.since(self.callback_end)));
+        }
+        if page.now.drain_since.get() != 0 {
+            page.now.drain_since.set(pen, 0);
+            page.now.running.set(pen, pack(self.phase, None, None, SiteId::NONE, self.last, self.shift));
+        }
+        self.callback_end = Ticks::NONE;
+        self.callback_path = PathId::of_phase(self.phase);
+    }
+
+    /// The loop is about to poll, whether or not it will block: the busy stretch ends.
+    #[inline]
+    pub fn park(&mut self) {
+        let now = self.track.clock.now();
+        let (page, pen) = self.parts();
+        let stretch = now.since(self.stretch_since);
+        let stretch_ns = self.scale.ns(stretch);
+        page.tallies.active_ticks.add(pen, stretch);
+        page.tallies.iteration.record(pen, stretch_ns);
+        page.now.parked_since.set(pen, now.0);
+        page.now.busy_since.publish(pen, 0);
+        if stretch_ns > page.control.warning_ns() {
+            self.book_stall(stretch_ns);
+        }
+        if now >= self.arrival_next {
+            self.book_arrivals(now, true);
+        }
+        self.last = now;
+        self.poll_since = now;
+    }
+
+    /// The poll returned with `events` events: a busy stretch starts.
+    #[inline]
+    pub fn unpark(&mut self, events: usize) {
+        let now = self.track.clock.now();
+        let (page, pen) = self.parts();
+        page.tallies.poll_wait.record(pen, self.scale.ns(now.since(self.poll_since)));
+        page.tallies.poll_events.record(pen, events as u64);
+        self.book_idle(now);
+        self.start_stretch(now);
+    }
+
+    #[inline(always)]
+    fn book_idle(&mut self, now: Ticks) {
+        let (page, pen) = self.parts();
+        page.tallies.idle_ticks.add(pen, now.since(self.poll_since));
+        if now >= self.arrival_next {
+            self.book_arrivals(now, false);
+        }
+    }
+
+    #[inline(always)]
+    fn start_stretch(&mut self, now: Ticks) {
+        if now >= self.epoch_ends {
+            self.next_epoch(now);
+        }
+        let (page, pen) = self.parts();
+        page.now.stretch_first.set(pen, page.record_count.get());
+        page.now.running.set(pen, pack(self.phase, None, None, SiteId::NONE, now, self.shift));
+        page.now.busy_since.publish(pen, now.0.max(1));
+        self.last = now;
+        self.stretch_since = now;
+        self.phase_since = now;
+        if self.bell.must_ring(self.barrier) {
+            crate::registry::ring();
+        }
+    }
+
+    #[cold]
+    fn next_epoch(&mut self, now: Ticks) {
+        let length = self.scale.ticks(EPOCH_NS).max(1);
+        self.epoch = (now.since(self.origin) / length) as u8;
+        self.epoch_ends = Ticks(now.0 + length - now.since(self.origin) % length);
+    }
+
+    #[cold]
+    fn book_stall(&mut self, stretch_ns: u64) {
+        let (page, pen) = self.parts();
+        page.tallies.blocked[Severity::Warning as usize].add(pen, 1);
+        if stretch_ns > page.control.critical_ns() {
+            page.tallies.blocked[Severity::Critical as usize].add(pen, 1);
+        }
+        page.tallies.blocked_duration.record(pen, stretch_ns);
+    }
+
+    #[cold]
+    fn book_arrivals(&mut self, now: Ticks, is_stretch: bool) {
+        let page = self.track.memory.page();
+        let mut book = LagBook { lag: &page.tallies.lag, pen: &self.track.pen };
+        let end_ns = self.scale.ns(now.since(self.origin));
+        match is_stretch {
+            true => self.arrivals.stretch_ends(end_ns, &mut book),
+            false => self.arrivals.poll_ends(end_ns, &mut book),
+        }
+        self.arrival_next = Ticks(self.origin.0 + self.scale.ticks(self.arrivals.next_ns()));
+    }
+
+    /// The callback of a pool job begins next; the job itself ended at `finished`.
+    #[inline]
+    pub fn delivered(&mut self, finished: Ticks) {
+        let (page, pen) = self.parts();
+        page.tallies.work_delivery.record(pen, self.scale.ns(self.last.since(finished)));
+    }
+
+    /// Work of this kind was begun.
+    #[inline(always)]
+    pub fn submitted(&mut self, kind: Kind) {
+        let (page, pen) = self.parts();
+        page.tallies.submitted[kind.index().min(Kind::CALLBACKS - 1)].add(pen, 1);
+    }
+
+    /// Work of this kind was given up before its callback ran.
+    #[inline(always)]
+    pub fn cancelled(&mut self, kind: Kind) {
+        let (page, pen) = self.parts();
+        page.tallies.cancelled[kind.index().min(Kind::CALLBACKS - 1)].add(pen, 1);
+    }
+
+    /// Adds `change` to the number of handles of this type.
+    #[inline(always)]
+    pub fn handles(&mut self, handle: HandleType, change: i64) {
+        let (page, pen) = self.parts();
+        page.tallies.handles[handle.index()].add(pen, change as u64);
+    }
+
+    /// Publishes the gauges that the loop knows as totals: handles that keep it alive, requests under way, timers armed.
+    #[inline]
+    pub fn gauges(&mut self, referenced: u64, requests: u64, timers: u64) {
+        let (page, pen) = self.parts();
+        page.tallies.handles_referenced.set(pen, referenced);
+        page.tallies.requests_active.set(pen, requests);
+        page.tallies.timers_pending.set(pen, timers);
+    }
+
+    /// Counts wakes from other threads that were merged into one.
+    #[inline]
+    pub fn coalesced(&mut self, wakes: u64) {
+        let (page, pen) = self.parts();
+        page.tallies.wakes_coalesced.add(pen, wakes);
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        let (page, pen) = self.parts();
+        page.now.busy_since.publish(pen, 0);
+        page.header.is_closed.publish(pen, 1);
+        crate::registry::remove(&self.track.memory);
+        self.track.memory.unlink();
+    }
+}
+
+struct LagBook<'a> {
+    lag: &'a Histogram<LoopOwned>,
+    pen: &'a Pen<LoopOwned>,
+}
+
+impl WaitBook for LagBook<'_> {
+    fn book(&mut self, slot: usize, count: u64, sum_ns: u64) {
+        self.lag.record_many(self.pen, slot, count, sum_ns);
+    }
+}
+
+/// Packs a recorder entry: site in bits 0..16, kind in 16..24, phase in 24..32; then ready, start, end.
+#[inline(always)]
+fn record_words(kind: Kind, site: SiteId, phase: Phase, ready: Ticks, start: Ticks, end: Ticks) -> [u64; 4] {
+    [u64::from(site.0) | (kind as u64) << 16 | (phase as u64) << 24, ready.0, start.0, end.0]
+}

@@ -1,0 +1,2 @@
+//! Runs schedule programs.
+fn main() {}
