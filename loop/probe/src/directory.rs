@@ -96,7 +96,9 @@ fn is_memory_file_system(path: &Path) -> Result<bool, String> {
         return Err(io::Error::last_os_error().to_string());
     }
     // SAFETY: statfs succeeded, so it filled the structure.
-    let kind = unsafe { facts.assume_init() }.f_type as i64;
+    let facts = unsafe { facts.assume_init() };
+    #[expect(clippy::unnecessary_cast, reason = "the field has another type with other C libraries")]
+    let kind = facts.f_type as i64;
     Ok(kind == TMPFS || kind == RAMFS)
 }
 

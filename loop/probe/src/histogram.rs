@@ -88,12 +88,13 @@ const fn guesses() -> [[u8; 64]; 38] {
 /// Returns the slot of a duration of `ns` nanoseconds.
 #[inline(always)]
 pub fn slot(ns: u64) -> usize {
-    // Bit 0 set: 0 and 1 share a slot, and the leading bit exists.
-    let leading = 63 - (ns | 1).leading_zeros() as usize;
+    // 0 shares the slot of 1, and 1 has a leading bit.
+    let shown = ns.max(1);
+    let leading = 63 - shown.leading_zeros() as usize;
     if leading >= GUESS.len() {
         return SLOT_OVERFLOW;
     }
-    let cell = ((ns | 1) << (63 - leading) >> 57) as usize & 63;
+    let cell = (shown << (63 - leading) >> 57) as usize & 63;
     let guess = GUESS[leading][cell] as usize;
     // A cell is at most 1/64 wide and boundaries are at least 1/12 apart, so at most one boundary lies in a cell.
     guess + usize::from(ns > UPPER_NS[guess])

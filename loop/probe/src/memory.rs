@@ -73,6 +73,5 @@ fn shared_place() -> Result<Place, String> {
 /// Returns a page of zeros.
 pub(crate) fn zeroed_page() -> Box<Page> {
     // SAFETY: `Page` consists of `AtomicU64`s alone, for which all zeros is a valid value.
-    let page = unsafe { Box::<Page>::new_zeroed().assume_init() };
-    page
+    unsafe { Box::<Page>::new_zeroed().assume_init() }
 }

@@ -34,7 +34,8 @@ fn a_full_table_shares_its_last_entry_and_counts() {
     }
     assert_eq!(table.overflow(), 12);
     let sites = table.read();
-    assert_eq!((sites.len(), sites[0].label().as_str()), (SITES - 1, "?"));
+    assert_eq!((sites.len(), sites[0].label().as_str()), (SITES, "?"));
+    assert_eq!(sites[SiteId::OTHER.index()].label(), "(other)");
     assert_eq!(table.read_one(SiteId::OTHER).unwrap().label(), "(other)");
 }
 
