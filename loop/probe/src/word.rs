@@ -30,6 +30,13 @@ impl<Owner> Pen<Owner> {
     pub(crate) fn mint() -> Self {
         Pen(PhantomData)
     }
+
+    /// Mints a pen for a model in `tests/loom.rs`, which has no page. Exists in `--cfg loom` builds only.
+    #[cfg(loom)]
+    #[doc(hidden)]
+    pub fn mint_for_model() -> Self {
+        Pen::mint()
+    }
 }
 
 /// One shared 64-bit value with one writer.

@@ -1,0 +1,200 @@
+//! Models of everything that a loop's thread shares with its readers, checked over all interleavings and over all
+//! values that the memory model lets a relaxed load return.
+//!
+//! Run with `RUSTFLAGS="--cfg loom" cargo test -p loopscope-probe --test loom --release`; in any other build this file
+//! is empty. The page as a whole is too large for a model , so each model
+//! takes the smallest set of words that shows one pairing.
+#![cfg(loom)]
+
+use loom::sync::Arc;
+use loom::thread;
+use loopscope_probe::bell::{Barrier, Bell};
+use loopscope_probe::ring::{ENTRY_WORDS, EntryWords, Ring};
+use loopscope_probe::word::{LoopOwned, Pen, Word};
+
+/// The entry that carries `number` in every word, each word different.
+fn entry(number: u64) -> EntryWords {
+    std::array::from_fn(|word| number * 10 + word as u64 + 1)
+}
+
+#[derive(Default)]
+struct SmallRing {
+    count: Word<LoopOwned>,
+    cells: [[Word<LoopOwned>; ENTRY_WORDS]; 2],
+}
+
+impl SmallRing {
+    fn view(&self) -> Ring<'_> {
+        Ring::new(&self.count, &self.cells)
+    }
+}
+
+/// Pushes `before` entries, then two more while a reader copies the ring.
+fn torn_read_model(before: u64) {
+    let ring = Arc::new(SmallRing::default());
+    let pen = Pen::mint_for_model();
+    for number in 0..before {
+        ring.view().push(&pen, entry(number));
+    }
+    let writing = ring.clone();
+    let writer = thread::spawn(move || {
+        for number in before..before + 2 {
+            writing.view().push(&pen, entry(number));
+        }
+    });
+    for (number, words) in ring.view().read(0) {
+        assert_eq!(words, entry(number), "entry {number} is torn");
+    }
+    writer.join().unwrap();
+    // With the writer at rest nothing is lost but the one entry that it could be overwriting.
+    let last = before + 1;
+    assert_eq!(ring.view().read(0), [(last, entry(last))]);
+}
+
+// Removing the release fence in `Ring::push` fails this with "entry 0 is torn"; removing the acquire fence in
+// `Ring::read` does too; both were tried.
+#[test]
+fn a_reader_never_returns_an_entry_that_is_being_overwritten() {
+    loom::model(|| torn_read_model(1));
+}
+
+#[test]
+fn a_reader_returns_a_new_entry_whole() {
+    loom::model(|| torn_read_model(0));
+}
+
+/// The words of a busy stretch, as `unpark` and `park` write them and `Page::now_values` reads them.
+#[derive(Default)]
+struct Stretch {
+    busy_since: Word<LoopOwned>,
+    parked_since: Word<LoopOwned>,
+    stretch_first: Word<LoopOwned>,
+    running: Word<LoopOwned>,
+}
+
+impl Stretch {
+    fn unpark(&self, pen: &Pen<LoopOwned>, now: u64) {
+        self.stretch_first.set(pen, now + 1);
+        self.running.set(pen, now + 2);
+        self.busy_since.publish(pen, now);
+    }
+
+    fn park(&self, pen: &Pen<LoopOwned>, now: u64) {
+        self.parked_since.set(pen, now);
+        self.busy_since.publish(pen, 0);
+    }
+}
+
+// With `Word::publish` made relaxed, or `Word::observe`, this and the next model fail; both were tried.
+#[test]
+fn a_reader_that_sees_a_stretch_sees_where_it_began() {
+    loom::model(|| {
+        let stretch = Arc::new(Stretch::default());
+        let writing = stretch.clone();
+        let writer = thread::spawn(move || {
+            let pen = Pen::mint_for_model();
+            writing.unpark(&pen, 10);
+            writing.park(&pen, 20);
+            writing.unpark(&pen, 30);
+        });
+        let since = stretch.busy_since.observe();
+        if since != 0 {
+            // As of this stretch or, where the reader is late, of a following one: never of an earlier one.
+            assert!(stretch.stretch_first.get() > since, "progress is counted from an earlier stretch");
+            assert!(stretch.running.get() > since, "what ran in an earlier stretch seems to run in this one");
+        }
+        writer.join().unwrap();
+    });
+}
+
+// The same pairing carries a table's length: sites and paths are written before the length that counts them.
+#[test]
+fn a_reader_that_sees_a_poll_sees_when_it_began() {
+    loom::model(|| {
+        let stretch = Arc::new(Stretch::default());
+        let pen = Pen::mint_for_model();
+        stretch.unpark(&pen, 10);
+        let writing = stretch.clone();
+        let writer = thread::spawn(move || writing.park(&Pen::mint_for_model(), 20));
+        if stretch.busy_since.observe() == 0 {
+            assert_eq!(stretch.parked_since.get(), 20);
+        }
+        writer.join().unwrap();
+    });
+}
+
+/// One agent that wants to sleep.
+struct Sleeper {
+    bell: Bell,
+    busy: [Word<LoopOwned>; 2],
+}
+
+impl Sleeper {
+    fn new() -> Arc<Sleeper> {
+        Arc::new(Sleeper { bell: Bell::new(), busy: Default::default() })
+    }
+
+    /// What the agent does; returns true where it would now block in the kernel.
+    fn agent_sleeps(&self) -> bool {
+        self.bell.about_to_sleep(Barrier::Fence);
+        let is_idle = self.busy.iter().all(|busy| busy.observe() == 0);
+        if !is_idle {
+            self.bell.stay_awake();
+        }
+        is_idle
+    }
+
+    /// What `unpark` does on one loop's thread; returns true where it rings.
+    fn loop_wakes(&self, number: usize) -> bool {
+        self.busy[number].publish(&Pen::mint_for_model(), 1);
+        self.bell.must_ring(Barrier::Fence)
+    }
+}
+
+// With either fence of `Bell` removed this and the last model fail with "asleep, and nobody rang"; both were tried.
+//
+// `Barrier::Asymmetric` has no model, because loom knows no membarrier, and needs none. The kernel's call makes every
+// running thread pass a full barrier at some point of its program between the agent's store and the agent's next load
+// (a thread that is not running passed one when it was switched out), and the loop's compiler fence keeps its store
+// before its load. That point lies either after the loop's store, which the agent then sees, or before the loop's
+// load, which then sees the agent's flag. So it is the fence of this model, put where the kernel chooses.
+#[test]
+fn the_agent_never_sleeps_through_the_start_of_a_stretch() {
+    loom::model(|| {
+        let sleeper = Sleeper::new();
+        let waking = sleeper.clone();
+        let woken = thread::spawn(move || waking.loop_wakes(0));
+        let is_asleep = sleeper.agent_sleeps();
+        let has_rung = woken.join().unwrap();
+        assert!(!is_asleep || has_rung, "asleep, and nobody rang");
+    });
+}
+
+#[test]
+fn two_loops_that_wake_at_once_ring_once() {
+    loom::model(|| {
+        let sleeper = Sleeper::new();
+        sleeper.bell.about_to_sleep(Barrier::Fence);
+        let rings = [0, 1].map(|number| {
+            let waking = sleeper.clone();
+            thread::spawn(move || waking.loop_wakes(number))
+        });
+        let count = rings.map(|ring| ring.join().unwrap()).into_iter().filter(|rang| *rang).count();
+        assert_eq!(count, 1);
+    });
+}
+
+#[test]
+fn of_two_loops_at_least_one_wakes_an_agent_that_falls_asleep() {
+    loom::model(|| {
+        let sleeper = Sleeper::new();
+        let rings = [0, 1].map(|number| {
+            let waking = sleeper.clone();
+            thread::spawn(move || waking.loop_wakes(number))
+        });
+        let is_asleep = sleeper.agent_sleeps();
+        let count = rings.map(|ring| ring.join().unwrap()).into_iter().filter(|rang| *rang).count();
+        assert!(count <= 1, "one sleep costs one ring");
+        assert!(!is_asleep || count == 1, "asleep, and nobody rang");
+    });
+}
