@@ -120,6 +120,6 @@ impl Writer {
     /// returns one: a pool's words have one writer.
     pub fn take_pool(&mut self) -> Option<PoolWriter> {
         let is_first = !std::mem::replace(&mut self.has_pool, true);
-        is_first.then(|| PoolWriter::new(Arc::clone(&self.track.memory), self.track.clock.clone()))
+        is_first.then(|| PoolWriter::new(Arc::clone(&self.track.page.memory), self.track.clock.clone()))
     }
 }

@@ -19,10 +19,10 @@ fn slot_by_definition(ns: u64) -> usize {
 
 #[test]
 fn every_boundary_is_the_definition_rounded_down() {
-    for slot in 0..SLOT_OVERFLOW {
+    for (slot, bound) in UPPER_NS[..SLOT_OVERFLOW].iter().enumerate() {
         let index = slot as i32 + NATIVE_OFFSET;
-        assert!(is_within(UPPER_NS[slot], index), "slot {slot}");
-        assert!(!is_within(UPPER_NS[slot] + 1, index), "slot {slot}");
+        assert!(is_within(*bound, index), "slot {slot}");
+        assert!(!is_within(bound + 1, index), "slot {slot}");
     }
 }
 

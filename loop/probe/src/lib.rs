@@ -40,6 +40,8 @@ pub mod lag;
 pub mod ring;
 
 #[cfg(not(loom))]
+pub mod booking;
+#[cfg(not(loom))]
 mod builder;
 #[cfg(not(loom))]
 pub mod control;
@@ -57,6 +59,8 @@ pub mod page;
 pub mod paths;
 #[cfg(not(loom))]
 pub mod pool;
+#[cfg(not(loom))]
+pub mod record;
 #[cfg(not(loom))]
 pub mod registry;
 #[cfg(not(loom))]

@@ -1,6 +1,8 @@
 //! Where a page lies: in a mapped file that other processes can read, or in this process's own memory.
 
 use crate::page::Page;
+use std::ops::Deref;
+use std::ptr::NonNull;
 use std::sync::Arc;
 
 /// The memory of one page.
@@ -57,6 +59,35 @@ impl Memory {
         if let Place::File(mapping) = &self.place {
             mapping.unlink();
         }
+    }
+}
+
+/// A page and a share of its memory. One load away from the page, which the verbs of the probe are made of.
+#[derive(Clone, Debug)]
+pub(crate) struct PageRef {
+    address: NonNull<Page>,
+    pub(crate) memory: Arc<Memory>,
+}
+
+// SAFETY: `Memory` is `Send` and `Sync`, and the address is only a shorter way to what it owns.
+unsafe impl Send for PageRef {}
+// SAFETY: as above.
+unsafe impl Sync for PageRef {}
+
+impl PageRef {
+    pub(crate) fn new(memory: Arc<Memory>) -> Self {
+        PageRef { address: NonNull::from(memory.page()), memory }
+    }
+}
+
+impl Deref for PageRef {
+    type Target = Page;
+
+    #[inline(always)]
+    fn deref(&self) -> &Page {
+        // SAFETY: the page lies in a box or a mapping that `memory` owns; neither moves it, and `memory` lives as
+        // long as `self`.
+        unsafe { self.address.as_ref() }
     }
 }
 

@@ -20,7 +20,8 @@ use crate::word::{LoopOwned, Word};
 /// Bits of a packed word that tell what runs; the rest is the truncated start.
 const WHAT_BITS: u32 = 23;
 const START_MASK: u64 = (1 << (64 - WHAT_BITS)) - 1;
-const NO_KIND: u64 = 31;
+/// In place of a kind between callbacks.
+pub(crate) const NO_KIND: u64 = 31;
 
 /// The words that tell what runs now. On cache lines of their own: a reader polls them, the loop writes them often.
 #[repr(C, align(128))]
@@ -67,7 +68,6 @@ pub fn shift_for(hz: u64) -> u32 {
 }
 
 /// Packs what runs and when it began.
-#[inline(always)]
 pub(crate) fn pack(
     phase: Phase,
     kind: Option<Kind>,
@@ -77,9 +77,24 @@ pub(crate) fn pack(
     shift: u32,
 ) -> u64 {
     let kind = kind.map_or(NO_KIND, |kind| kind as u64);
-    let queue = queue.map_or(0, |queue| queue as u64 + 1);
-    let what = u64::from(site.0 & 0xfff) | (phase as u64) << 12 | kind << 16 | queue << 21;
-    what | (since.0 >> shift) << WHAT_BITS
+    place(phase, queue) | what(kind, site) | stamp(since, shift)
+}
+
+/// The part of a packed word that changes only with the phase and the queue: a writer keeps it ready.
+pub(crate) fn place(phase: Phase, queue: Option<Queue>) -> u64 {
+    (phase as u64) << 12 | queue.map_or(0, |queue| queue as u64 + 1) << 21
+}
+
+/// The part of a packed word that tells the callback.
+#[inline(always)]
+pub(crate) fn what(kind: u64, site: SiteId) -> u64 {
+    u64::from(site.0 & 0xfff) | kind << 16
+}
+
+/// The part of a packed word that tells since when.
+#[inline(always)]
+pub(crate) fn stamp(since: Ticks, shift: u32) -> u64 {
+    (since.0 >> shift) << WHAT_BITS
 }
 
 /// Unpacks a word. `not_before` is a full stamp at or shortly before the packed start (the start of the busy

@@ -127,6 +127,7 @@ impl Page {
     }
 
     /// Returns the recorder.
+    #[inline(always)]
     pub fn recorder(&self) -> Ring<'_> {
         Ring::new(&self.record_count, &self.records)
     }

@@ -8,7 +8,7 @@
 //! The tree is bounded: where it is full, further paths share one node per tree, "other".
 
 use crate::phase::Phase;
-use crate::site::SiteId;
+use crate::site::{SITES, SiteId};
 use crate::word::{LoopOwned, Pen, Word};
 use std::cell::Cell;
 
@@ -47,8 +47,40 @@ pub struct PathWords {
     calls: Word<LoopOwned>,
     /// Own time in ticks.
     ticks: Word<LoopOwned>,
-    /// Longest single run, in ticks, of the even and of the odd epoch, with the epoch in the low byte.
+    /// Longest single run of the even and of the odd epoch, as [`Epoch`] packs it.
     longest: [Word<LoopOwned>; 2],
+}
+
+/// A stretch of time within which maxima are kept; a "recent" maximum is that of this epoch and the one before.
+///
+/// A maximum and its epoch are one word, the epoch above: a later epoch's value is the larger number whatever it is, so
+/// keeping a maximum is one comparison. 20 bits of epochs of 30 s are a year; 44 bits of ticks are 1.8 hours at
+/// 2.6 GHz, and longer runs count as that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Epoch(u64);
+
+impl Epoch {
+    const TICKS_BITS: u32 = 44;
+    const TICKS_MAX: u64 = (1 << Epoch::TICKS_BITS) - 1;
+
+    /// Returns the epoch with this number.
+    pub fn number(number: u64) -> Epoch {
+        Epoch(number << Epoch::TICKS_BITS)
+    }
+
+    /// Raises one of a pair of maxima to `value`, forgetting what older epochs left in it.
+    #[inline(always)]
+    pub(crate) fn raise(self, pen: &Pen<LoopOwned>, pair: &[Word<LoopOwned>; 2], value: u64) {
+        let word = &pair[(self.0 >> Epoch::TICKS_BITS & 1) as usize];
+        word.raise(pen, self.0 | value.min(Epoch::TICKS_MAX));
+    }
+
+    /// Returns the maximum of this epoch and the one before; 0 where nothing was seen in them.
+    pub(crate) fn recent(self, pair: &[Word<LoopOwned>; 2]) -> u64 {
+        let number = self.0 >> Epoch::TICKS_BITS;
+        let is_recent = |word: &u64| number.wrapping_sub(word >> Epoch::TICKS_BITS) <= 1;
+        pair.iter().map(Word::get).filter(is_recent).map(|word| word & Epoch::TICKS_MAX).max().unwrap_or(0)
+    }
 }
 
 /// The tree in shared memory.
@@ -82,7 +114,7 @@ impl PathTable {
     }
 
     /// Copies the nodes in use; the index is the node's number. A damaged parent reads as the root.
-    pub fn read(&self, epoch: u8, to_ns: impl Fn(u64) -> u64) -> Vec<PathStat> {
+    pub fn read(&self, epoch: Epoch, to_ns: impl Fn(u64) -> u64) -> Vec<PathStat> {
         let length = (self.length.observe() as usize).min(PATHS);
         let read = |(number, node): (usize, &PathWords)| {
             let meta = node.meta.get();
@@ -92,26 +124,10 @@ impl PathTable {
                 site: SiteId((meta >> 16) as u16),
                 calls: node.calls.get(),
                 self_ns: to_ns(node.ticks.get()),
-                longest_ns: to_ns(node.longest_ticks(epoch)),
+                longest_ns: to_ns(epoch.recent(&node.longest)),
             }
         };
         self.nodes[..length].iter().enumerate().map(read).collect()
-    }
-}
-
-impl PathWords {
-    #[inline(always)]
-    fn observe_run(&self, pen: &Pen<LoopOwned>, ticks: u64, epoch: u8) {
-        let word = &self.longest[usize::from(epoch & 1)];
-        let (old, new) = (word.get(), ticks << 8 | u64::from(epoch));
-        if old as u8 != epoch || new > old {
-            word.set(pen, new);
-        }
-    }
-
-    fn longest_ticks(&self, epoch: u8) -> u64 {
-        let recent = self.longest.iter().map(Word::get).filter(|word| epoch.wrapping_sub(*word as u8) <= 1);
-        recent.map(|word| word >> 8).max().unwrap_or(0)
     }
 }
 
@@ -121,7 +137,10 @@ const TABLE_SLOTS: usize = PATHS * 4;
 /// because span layers and the loop share it on one thread.
 #[derive(Debug)]
 pub(crate) struct PathIndex {
-    slots: Box<[Cell<u64>]>,
+    slots: Box<[Cell<u64>; TABLE_SLOTS]>,
+    /// For each site, where it was found last: parent in bits 0..16, node in 16..32. A callback nearly always runs
+    /// below the same parent, so this answers without the table.
+    latest: Box<[Cell<u32>; SITES]>,
 }
 
 impl PathIndex {
@@ -129,10 +148,31 @@ impl PathIndex {
     pub(crate) fn new(pen: &Pen<LoopOwned>, table: &PathTable) -> Self {
         table.nodes[PathId::OTHER.index()].meta.set(pen, u64::from(SiteId::OTHER.0) << 16);
         table.length.publish(pen, FIRST_FREE);
-        PathIndex { slots: vec![Cell::new(0); TABLE_SLOTS].into_boxed_slice() }
+        let slots = vec![Cell::new(0); TABLE_SLOTS].into_boxed_slice();
+        let latest = vec![Cell::new(0); SITES].into_boxed_slice();
+        PathIndex {
+            slots: slots.try_into().expect("the slice was made with that length"),
+            latest: latest.try_into().expect("the slice was made with that length"),
+        }
     }
 
-    /// Finds the node of `site` below `parent`, or makes it. One multiplication and usually one probe.
+    /// Finds the node of a callback, or of a job drained after the callback at `parent`.
+    pub(crate) fn path(
+        &self,
+        pen: &Pen<LoopOwned>,
+        table: &PathTable,
+        phase: Phase,
+        parent: SiteId,
+        site: SiteId,
+    ) -> PathId {
+        let mut above = PathId::of_phase(phase);
+        if parent != SiteId::NONE {
+            above = self.child(pen, table, above, parent);
+        }
+        self.child(pen, table, above, site)
+    }
+
+    /// Finds the node of `site` below `parent`, or makes it. Usually one load and one comparison.
     #[inline(always)]
     pub(crate) fn child(
         &self,
@@ -141,6 +181,19 @@ impl PathIndex {
         parent: PathId,
         site: SiteId,
     ) -> PathId {
+        let latest = &self.latest[usize::from(site.0) & (SITES - 1)];
+        let found = latest.get();
+        // Node numbers are never 0, so a fresh entry matches no parent.
+        if found as u16 == parent.0 && found >> 16 != 0 {
+            return PathId((found >> 16) as u16);
+        }
+        let path = self.search(pen, table, parent, site);
+        latest.set(u32::from(parent.0) | u32::from(path.0) << 16);
+        path
+    }
+
+    /// One multiplication and usually one probe.
+    fn search(&self, pen: &Pen<LoopOwned>, table: &PathTable, parent: PathId, site: SiteId) -> PathId {
         let key = u64::from(parent.0) | u64::from(site.0) << 16;
         let mut at = (key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 51) as usize & (TABLE_SLOTS - 1);
         loop {
@@ -171,22 +224,30 @@ impl PathIndex {
 }
 
 impl PathTable {
-    /// Counts one entry of the node.
-    #[inline(always)]
+    /// Adds calls, own time, and the longest whole run of them to the node.
+    pub(crate) fn book(
+        &self,
+        pen: &Pen<LoopOwned>,
+        path: PathId,
+        calls: u64,
+        own_ticks: u64,
+        longest: u64,
+        epoch: Epoch,
+    ) {
+        let node = &self.nodes[path.index()];
+        node.calls.add(pen, calls);
+        node.ticks.add(pen, own_ticks);
+        epoch.raise(pen, &node.longest, longest);
+    }
+
+    /// Counts one entry of a span's node.
     pub(crate) fn enter(&self, pen: &Pen<LoopOwned>, path: PathId) {
         self.nodes[path.index()].calls.add(pen, 1);
     }
 
     /// Adds own time to the node.
-    #[inline(always)]
     pub(crate) fn charge(&self, pen: &Pen<LoopOwned>, path: PathId, ticks: u64) {
         self.nodes[path.index()].ticks.add(pen, ticks);
-    }
-
-    /// Notes the length of one whole run of the node, children included.
-    #[inline(always)]
-    pub(crate) fn ran(&self, pen: &Pen<LoopOwned>, path: PathId, ticks: u64, epoch: u8) {
-        self.nodes[path.index()].observe_run(pen, ticks, epoch);
     }
 }
 
@@ -209,7 +270,7 @@ mod tests {
         table.enter(&pen, callback);
         table.charge(&pen, callback, 10);
         table.charge(&pen, span, 90);
-        let stats = table.read(0, |ticks| ticks);
+        let stats = table.read(Epoch::number(0), |ticks| ticks);
         assert_eq!((stats[usize::from(callback.0)].self_ns, stats[usize::from(callback.0)].calls), (10, 1));
         assert_eq!(stats[usize::from(span.0)].parent, callback.0);
         assert_eq!(stats[usize::from(callback.0)].parent, PathId::of_phase(Phase::Poll).0);
@@ -219,24 +280,30 @@ mod tests {
     fn a_full_tree_shares_one_node_and_counts() {
         let (table, pen) = (table(), Pen::mint());
         let index = PathIndex::new(&pen, &table);
-        for site in 0..3000u16 {
-            index.child(&pen, &table, PathId::ROOT, SiteId(site + 1));
+        let all =
+            || Phase::ALL.into_iter().flat_map(|phase| (1..500u16).map(move |site| (phase, SiteId(site))));
+        for (phase, site) in all() {
+            index.child(&pen, &table, PathId::of_phase(phase), site);
         }
-        assert_eq!(table.overflow(), 3000 - (PATHS as u64 - FIRST_FREE));
-        assert_eq!(index.child(&pen, &table, PathId::ROOT, SiteId(2999)), PathId::OTHER);
-        assert_eq!(index.child(&pen, &table, PathId::ROOT, SiteId(1)), PathId(FIRST_FREE as u16));
+        let room = PATHS as u64 - FIRST_FREE;
+        assert_eq!(table.overflow(), all().count() as u64 - room);
+        assert_eq!(index.child(&pen, &table, PathId::of_phase(Phase::Close), SiteId(499)), PathId::OTHER);
+        let first = PathId(FIRST_FREE as u16);
+        assert_eq!(index.child(&pen, &table, PathId::of_phase(Phase::Main), SiteId(1)), first);
     }
 
     #[test]
     fn the_longest_run_is_forgotten_after_two_epochs() {
-        let (node, pen) = (PathWords::default(), Pen::mint());
-        node.observe_run(&pen, 500, 7);
-        node.observe_run(&pen, 90, 7);
-        assert_eq!(node.longest_ticks(7), 500);
-        node.observe_run(&pen, 90, 8);
-        assert_eq!(node.longest_ticks(8), 500);
-        node.observe_run(&pen, 80, 9);
-        assert_eq!(node.longest_ticks(9), 90);
-        assert_eq!(node.longest_ticks(20), 0);
+        let (pair, pen) = (<[Word<LoopOwned>; 2]>::default(), Pen::mint());
+        Epoch::number(7).raise(&pen, &pair, 500);
+        Epoch::number(7).raise(&pen, &pair, 90);
+        assert_eq!(Epoch::number(7).recent(&pair), 500);
+        Epoch::number(8).raise(&pen, &pair, 90);
+        assert_eq!(Epoch::number(8).recent(&pair), 500);
+        Epoch::number(9).raise(&pen, &pair, 80);
+        assert_eq!(Epoch::number(9).recent(&pair), 90);
+        assert_eq!(Epoch::number(20).recent(&pair), 0);
+        Epoch::number(20).raise(&pen, &pair, u64::MAX);
+        assert_eq!(Epoch::number(20).recent(&pair), (1 << 44) - 1);
     }
 }

@@ -31,6 +31,7 @@ impl<'a> Ring<'a> {
     ///
     /// # Panics
     /// Panics where the number of cells is not a power of two.
+    #[inline(always)]
     pub fn new(count: &'a Word<LoopOwned>, cells: &'a [[Word<LoopOwned>; ENTRY_WORDS]]) -> Self {
         assert!(cells.len().is_power_of_two(), "a ring's length is a power of two");
         Ring { count, cells }
@@ -41,9 +42,9 @@ impl<'a> Ring<'a> {
         self.count.get()
     }
 
-    /// Appends an entry over the oldest. Four stores, one more for the count, no branch.
+    /// Appends an entry over the oldest. Four stores, one more for the count, no branch. Returns the new count.
     #[inline(always)]
-    pub fn push(&self, pen: &Pen<LoopOwned>, entry: EntryWords) {
+    pub fn push(&self, pen: &Pen<LoopOwned>, entry: EntryWords) -> u64 {
         let count = self.count.get();
         let cell = &self.cells[count as usize & (self.cells.len() - 1)];
         // Pairs with the acquire fence in `read`. A compiler barrier on x86-64.
@@ -52,6 +53,7 @@ impl<'a> Ring<'a> {
             word.set(pen, value);
         }
         self.count.publish(pen, count.wrapping_add(1));
+        count.wrapping_add(1)
     }
 
     /// Copies the entries numbered `from` and up, oldest first, each with its number; entries that are gone or being
@@ -70,6 +72,13 @@ impl<'a> Ring<'a> {
         entries
     }
 
+    /// Copies one entry for the writer itself, which knows that it is intact.
+    #[inline(always)]
+    pub(crate) fn own_entry(&self, number: u64) -> EntryWords {
+        self.copy(number)
+    }
+
+    #[inline(always)]
     fn copy(&self, number: u64) -> EntryWords {
         let cell = &self.cells[number as usize & (self.cells.len() - 1)];
         std::array::from_fn(|word| cell[word].get())

@@ -6,10 +6,12 @@ use crate::histogram::HistogramValues;
 use crate::kind::{HandleType, Kind, Queue};
 use crate::now::{Running, unpack};
 use crate::page::Page;
-use crate::paths::PathStat;
+use crate::paths::{Epoch, PathStat};
 use crate::phase::Phase;
 use crate::pool::PoolValues;
-use crate::site::{Site, SiteId, load_text};
+use crate::record::Record;
+use crate::site::{Site, load_text};
+use crate::tallies::TallyWords;
 use crate::word::Word;
 
 /// Who wrote a page.
@@ -64,25 +66,6 @@ impl NowValues {
         stretch_callbacks: 0,
         drain: None,
     };
-}
-
-/// One entry of the recorder.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Record {
-    /// Number since the page was made.
-    pub number: u64,
-    /// What ran.
-    pub kind: Kind,
-    /// Where it was registered.
-    pub site: SiteId,
-    /// In which phase.
-    pub phase: Phase,
-    /// When it was ready; [`Ticks::NONE`] where not known.
-    pub ready: Ticks,
-    /// When it began.
-    pub start: Ticks,
-    /// When it ended.
-    pub end: Ticks,
 }
 
 /// A copy of a page's counters, histograms and tables.
@@ -194,19 +177,11 @@ impl Page {
 
     /// Copies the recorder's entries numbered `from` and up, oldest first. Damaged entries are left out.
     pub fn records(&self, from: u64) -> Vec<Record> {
-        let decode = |(number, words): (u64, [u64; 4])| {
-            let [what, ready, start, end] = words;
-            Some(Record {
-                number,
-                kind: Kind::from_index((what >> 16) as usize & 0xff)?,
-                site: SiteId(what as u16),
-                phase: Phase::from_index((what >> 24) as usize & 0xff)?,
-                ready: Ticks(ready),
-                start: Ticks(start),
-                end: Ticks(end),
-            })
-        };
-        self.recorder().read(from).into_iter().filter_map(decode).collect()
+        self.recorder()
+            .read(from)
+            .into_iter()
+            .filter_map(|(number, words)| Record::decode(number, words))
+            .collect()
     }
 
     /// Copies everything, as of now on `clock`, which must be the page's own.
@@ -220,7 +195,7 @@ impl Page {
         let ns = |ticks: u64| clock.scale().ns(ticks);
         let now = self.now_values(taken, clock);
         let (warning_ns, critical_ns) = (self.control.warning_ns(), self.control.critical_ns());
-        let epoch = (ns(taken.since(self.created())) / crate::writer::EPOCH_NS) as u8;
+        let epoch = Epoch::number(ns(taken.since(self.created())) / crate::writer::EPOCH_NS);
         let live = |over_ns: u64| u64::from(now.busy_ns > over_ns);
         Snapshot {
             facts: self.facts(),
@@ -253,7 +228,7 @@ impl Page {
             blocked_duration: tallies.blocked_duration.read(),
             work_delivery: tallies.work_delivery.read(),
             operation: tallies.operation.read(),
-            completed: tallies.completed.read(),
+            completed: completed(tallies),
             drain: std::array::from_fn(|queue| tallies.drain[queue].read()),
             phase: std::array::from_fn(|phase| tallies.phase[phase].read()),
             run: std::array::from_fn(|kind| tallies.run[kind].read()),
@@ -267,6 +242,14 @@ impl Page {
             paths_overflow: self.paths.overflow(),
         }
     }
+}
+
+/// The loop books only the callbacks after which something was drained; all others were completed at once.
+fn completed(tallies: &TallyWords) -> HistogramValues {
+    let mut values = tallies.completed.read();
+    let callbacks: u64 = tallies.phase_callbacks.iter().map(Word::get).fold(0, u64::wrapping_add);
+    values.buckets[0] += callbacks.saturating_sub(values.count());
+    values
 }
 
 fn plain<Owner, const N: usize>(words: &[Word<Owner>; N]) -> [u64; N] {

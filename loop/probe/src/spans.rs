@@ -4,54 +4,90 @@
 //! and leaves named frames; the time between goes to the frame's own node. Outside a running loop both do nothing.
 
 use crate::clock::{Clock, Ticks};
-use crate::memory::Memory;
+use crate::memory::{Memory, PageRef};
 use crate::paths::{PathId, PathIndex};
 use crate::phase::Phase;
+use crate::record::{frame_parent, frame_phase, frame_site};
 use crate::site::{Site, SiteId, SiteIndex};
 use crate::word::{LoopOwned, Pen};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
-/// Where the loop's thread is in the tree of paths, and since when. Shared by the writer and by span layers, on one
-/// thread.
+/// What runs on the loop's thread, and since when. Shared by the writer and by span layers, on one thread.
 #[derive(Debug)]
 pub(crate) struct Track {
-    pub(crate) memory: Arc<Memory>,
+    pub(crate) page: PageRef,
     pub(crate) clock: Clock,
     pub(crate) pen: Pen<LoopOwned>,
     pub(crate) index: PathIndex,
     pub(crate) sites: RefCell<SiteIndex>,
-    pub(crate) path: Cell<PathId>,
-    pub(crate) stamp: Cell<Ticks>,
+    /// Word 0 of the running frame's recorder entry; 0 between frames.
+    pub(crate) frame: Cell<u64>,
+    /// When the frame began.
+    pub(crate) start: Cell<Ticks>,
+    /// The node that time goes to; `None` until the frame's first span. Reset by `begin`.
+    pub(crate) path: Cell<Option<PathId>>,
+    /// Up to where the frame's time is charged; meaningful once `path` is known.
+    charged: Cell<Ticks>,
     depth: Cell<u32>,
 }
 
 impl Track {
     pub(crate) fn new(memory: Arc<Memory>, clock: Clock, pen: Pen<LoopOwned>) -> Rc<Track> {
-        let index = PathIndex::new(&pen, &memory.page().paths);
-        let sites = RefCell::new(SiteIndex::new(&pen, &memory.page().sites));
-        let (path, stamp) = (Cell::new(PathId::of_phase(Phase::Main)), Cell::new(clock.now()));
-        Rc::new(Track { memory, clock, pen, index, sites, path, stamp, depth: Cell::new(0) })
+        let page = PageRef::new(memory);
+        let index = PathIndex::new(&pen, &page.paths);
+        let sites = RefCell::new(SiteIndex::new(&pen, &page.sites));
+        let (frame, start, charged) = (Cell::new(0), Cell::new(Ticks::NONE), Cell::new(Ticks::NONE));
+        let (path, depth) = (Cell::new(None), Cell::new(0));
+        Rc::new(Track { page, clock, pen, index, sites, frame, start, path, charged, depth })
     }
 
-    /// Enters the node of `site` below `parent`; the time since the last move was `parent`'s or the loop's.
-    #[inline(always)]
-    pub(crate) fn enter(&self, parent: PathId, site: SiteId, at: Ticks) -> PathId {
-        let paths = &self.memory.page().paths;
-        let path = self.index.child(&self.pen, paths, parent, site);
-        paths.enter(&self.pen, path);
-        self.path.set(path);
-        self.stamp.set(at);
-        path
+    /// Returns the node that runs now; finds it at the first span of a frame. `None` where no frame runs.
+    fn current(&self) -> Option<PathId> {
+        let frame = self.frame.get();
+        if frame == 0 {
+            return None;
+        }
+        Some(self.path.get().unwrap_or_else(|| {
+            let phase = Phase::from_index(frame_phase(frame)).unwrap_or(Phase::Main);
+            let (parent, site) = (frame_parent(frame), frame_site(frame));
+            let path = self.index.path(&self.pen, &self.page.paths, phase, parent, site);
+            self.path.set(Some(path));
+            self.charged.set(self.start.get());
+            self.depth.set(0);
+            path
+        }))
     }
 
     /// Charges the time since the last move to the current node.
-    #[inline(always)]
-    pub(crate) fn charge(&self, at: Ticks) {
-        let ticks = at.since(self.stamp.get());
-        self.memory.page().paths.charge(&self.pen, self.path.get(), ticks);
-        self.stamp.set(at);
+    pub(crate) fn charge(&self, path: PathId, at: Ticks) {
+        self.page.paths.charge(&self.pen, path, at.since(self.charged.get()));
+        self.charged.set(at);
+    }
+
+    fn enter(&self, site: SiteId) -> Option<Entered> {
+        let parent = self.current()?;
+        self.charge(parent, self.clock.now());
+        self.depth.set(self.depth.get() + 1);
+        if self.depth.get() <= DEPTH_MAX {
+            let path = self.index.child(&self.pen, &self.page.paths, parent, site);
+            self.page.paths.enter(&self.pen, path);
+            self.path.set(Some(path));
+        }
+        Some(Entered { parent, start: self.start.get() })
+    }
+
+    fn leave(&self, entered: Entered) {
+        // A span may outlive its callback: then its frame is over, and its time was charged at the end of that.
+        if self.start.get() != entered.start || self.frame.get() == 0 {
+            return;
+        }
+        if let Some(path) = self.path.get() {
+            self.charge(path, self.clock.now());
+            self.depth.set(self.depth.get().saturating_sub(1));
+            self.path.set(Some(entered.parent));
+        }
     }
 }
 
@@ -79,6 +115,8 @@ impl Drop for Installed {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entered {
     parent: PathId,
+    /// When the callback began in which it was entered.
+    start: Ticks,
 }
 
 /// Frames nested deeper than this are not told apart: a recursive span must not fill the tree.
@@ -97,46 +135,27 @@ pub fn site(name: &str, file: &str, line: u32) -> Option<SiteId> {
             column: 0,
         };
         let mut sites = track.sites.try_borrow_mut().ok()?;
-        Some(sites.intern(&track.pen, &track.memory.page().sites, site))
+        Some(sites.intern(&track.pen, &track.page.sites, site))
     })
 }
 
 /// Returns a number that tells the loops of a thread apart, for caching sites: the address of its page. 0 outside one.
 pub fn loop_identity() -> usize {
     CURRENT.with_borrow(|current| {
-        current.as_ref().map_or(0, |track| std::ptr::from_ref(track.memory.page()) as usize)
+        current.as_ref().map_or(0, |track| std::ptr::from_ref::<crate::page::Page>(&track.page) as usize)
     })
 }
 
-/// Enters a frame: time from now on is its own. `None` outside a running loop.
+/// Enters a frame: time from now on is its own. `None` outside a callback of a running loop.
 pub fn enter(site: SiteId) -> Option<Entered> {
-    CURRENT.with_borrow(|current| {
-        let track = current.as_ref()?;
-        let (parent, at) = (track.path.get(), track.clock.now());
-        track.charge(at);
-        track.depth.set(track.depth.get() + 1);
-        if track.depth.get() <= DEPTH_MAX {
-            track.enter(parent, site, at);
-        }
-        Some(Entered { parent })
-    })
+    CURRENT.with_borrow(|current| current.as_ref()?.enter(site))
 }
 
 /// Leaves the frame that [`enter`] entered; time from now on is its parent's again.
 pub fn leave(entered: Entered) {
     CURRENT.with_borrow(|current| {
         if let Some(track) = current {
-            track.charge(track.clock.now());
-            track.depth.set(track.depth.get().saturating_sub(1));
-            track.path.set(entered.parent);
+            track.leave(entered);
         }
     });
-}
-
-impl Track {
-    /// A new callback begins: spans that a previous one left open do not count against its depth.
-    #[inline(always)]
-    pub(crate) fn reset_depth(&self) {
-        self.depth.set(0);
-    }
 }

@@ -3,6 +3,7 @@
 use crate::counts::CountHistogram;
 use crate::histogram::Histogram;
 use crate::kind::{HandleType, Kind, Queue};
+use crate::paths::Epoch;
 use crate::phase::Phase;
 use crate::word::{LoopOwned, Word};
 
@@ -50,7 +51,7 @@ pub struct TallyWords {
     pub(crate) cancelled: [Counter; Kind::CALLBACKS],
     /// Jobs drained, by queue.
     pub(crate) drained_jobs: [Counter; 2],
-    /// Most jobs ever waiting at once in a queue, in the even and odd epoch, with the epoch in the low byte.
+    /// Most jobs waiting at once in a queue, in the even and the odd epoch, as [`Epoch`] packs it.
     pub(crate) queue_depth_max: [[Counter; 2]; 2],
     /// Ended stalls, by severity.
     pub(crate) blocked: [Counter; 2],
@@ -84,8 +85,7 @@ pub struct TallyWords {
 
 impl TallyWords {
     /// Returns the high-water mark of a queue within the present and the previous epoch.
-    pub(crate) fn queue_depth_recent(&self, queue: Queue, epoch: u8) -> u64 {
-        let words = self.queue_depth_max[queue.index()].iter().map(Word::get);
-        words.filter(|word| epoch.wrapping_sub(*word as u8) <= 1).map(|word| word >> 8).max().unwrap_or(0)
+    pub(crate) fn queue_depth_recent(&self, queue: Queue, epoch: Epoch) -> u64 {
+        epoch.recent(&self.queue_depth_max[queue.index()])
     }
 }

@@ -14,20 +14,22 @@
 //!
 //! | verb | clock reads | stores | other |
 //! |---|---|---|---|
-//! | `begin` | 0 | 4 | one look-up in the path index |
-//! | `end` | 1 | about 14 | two bucket look-ups |
+//! | `begin` | 0 | 6 | |
+//! | `end` | 1 | about 10 | every 256th books a batch |
 //! | `phase` | 0 | 1 to 3 | |
 //! | `park` + `unpark` | 2 | about 14 | the bell's load |
 
 use crate::bell::{Barrier, Bell};
+use crate::booking::{BATCH, Book};
 use crate::clock::{Clock, Scale, Ticks};
 use crate::histogram::Histogram;
 use crate::kind::{HandleType, Kind, Queue};
 use crate::lag::{Arrivals, WaitBook};
-use crate::now::pack;
+use crate::now::{NO_KIND, pack, place, stamp, what};
 use crate::page::Page;
-use crate::paths::PathId;
+use crate::paths::Epoch;
 use crate::phase::Phase;
+use crate::record::{SPANS, frame, frame_base, frame_kind, frame_site};
 use crate::site::{SiteId, site_at};
 use crate::spans::{Installed, Track};
 use crate::tallies::Severity;
@@ -69,12 +71,20 @@ pub struct Writer {
     /// The last clock read: where one callback ended and the next begins.
     last: Ticks,
     phase: Phase,
+    /// Phase and queue as the packed word of `now` holds them.
+    place: u64,
     phase_since: Ticks,
-    has_phase_work: bool,
-    running: Option<RunningCallback>,
-    /// Where the drained jobs of the last callback hang in the tree, and when it returned.
-    callback_path: PathId,
+    /// The recorder's count when the phase began: whether it had work.
+    phase_first: u64,
+    /// What the running frame's recorder entry will hold besides the site and kind.
+    frame_base: u64,
+    life: Life,
+    /// Recorder entries that are booked in the tallies.
+    booked: u64,
+    /// The site of the last callback, below which the jobs drained after it hang, and when it returned.
+    callback_site: SiteId,
     callback_end: Ticks,
+    has_drained: bool,
     queue: Option<Queue>,
     queue_since: Ticks,
     stretch_since: Ticks,
@@ -82,22 +92,13 @@ pub struct Writer {
     origin: Ticks,
     arrivals: Arrivals,
     arrival_next: Ticks,
-    epoch: u8,
+    epoch: Epoch,
     epoch_ends: Ticks,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct RunningCallback {
-    kind: Kind,
-    site: SiteId,
-    path: PathId,
-    start: Ticks,
-    life: Life,
 }
 
 impl Writer {
     pub(crate) fn new(track: Rc<Track>) -> Self {
-        let (page, clock) = (track.memory.page(), &track.clock);
+        let (page, clock): (&Page, _) = (&track.page, &track.clock);
         let (origin, scale) = (page.created(), clock.scale());
         let arrivals = Arrivals::new(origin.0 ^ u64::from(std::process::id()) << 32);
         let arrival_next = Ticks(origin.0 + scale.ticks(arrivals.next_ns()));
@@ -112,11 +113,15 @@ impl Writer {
             bell,
             last: origin,
             phase: Phase::Main,
+            place: place(Phase::Main, None),
             phase_since: origin,
-            has_phase_work: false,
-            running: None,
-            callback_path: PathId::of_phase(Phase::Main),
+            phase_first: 0,
+            frame_base: frame_base(Phase::Main, SiteId::NONE),
+            life: Life::UNKNOWN,
+            booked: 0,
+            callback_site: SiteId::NONE,
             callback_end: Ticks::NONE,
+            has_drained: false,
             queue: None,
             queue_since: Ticks::NONE,
             stretch_since: origin,
@@ -124,7 +129,7 @@ impl Writer {
             origin,
             arrivals,
             arrival_next,
-            epoch: 0,
+            epoch: Epoch::number(0),
             epoch_ends: Ticks(origin.0 + scale.ticks(EPOCH_NS)),
             track,
         }
@@ -132,7 +137,13 @@ impl Writer {
 
     #[inline(always)]
     fn parts(&self) -> (&Page, &Pen<LoopOwned>) {
-        (self.track.memory.page(), &self.track.pen)
+        (&self.track.page, &self.track.pen)
+    }
+
+    /// Returns the packed word that tells that nothing runs since `at`.
+    #[inline(always)]
+    fn between(&self, at: Ticks) -> u64 {
+        self.place | what(NO_KIND, SiteId::NONE) | stamp(at, self.shift)
     }
 
     /// Returns the page's clock.
@@ -142,7 +153,7 @@ impl Writer {
 
     /// Returns the page, for reading.
     pub fn page(&self) -> &Page {
-        self.track.memory.page()
+        &self.track.page
     }
 
     /// Returns the last stamp: the end of the last callback, or the return of the last poll. Costs no clock read.
@@ -154,19 +165,19 @@ impl Writer {
     /// Finds the site of a source location; about 5 ns. For registration time, not for each call.
     #[inline]
     pub fn site(&mut self, at: &'static Location<'static>, kind: Kind) -> SiteId {
-        let (page, pen) = (self.track.memory.page(), &self.track.pen);
+        let Track { page, pen, .. } = &*self.track;
         self.track.sites.borrow_mut().at(pen, &page.sites, at, kind)
     }
 
     /// Finds the site of a source location under a name that the user gave.
     pub fn named_site(&mut self, at: &'static Location<'static>, kind: Kind, name: &str) -> SiteId {
-        let (page, pen) = (self.track.memory.page(), &self.track.pen);
+        let Track { page, pen, .. } = &*self.track;
         self.track.sites.borrow_mut().intern(pen, &page.sites, site_at(at, kind, name))
     }
 
     /// Finds the site with these values: for runtimes whose places are not Rust source locations.
     pub fn foreign_site(&mut self, site: crate::site::Site) -> SiteId {
-        let (page, pen) = (self.track.memory.page(), &self.track.pen);
+        let Track { page, pen, .. } = &*self.track;
         self.track.sites.borrow_mut().intern(pen, &page.sites, site)
     }
 
@@ -205,27 +216,29 @@ impl Writer {
     #[inline(always)]
     fn set_phase(&mut self, phase: Phase) {
         let (page, pen) = self.parts();
-        if self.has_phase_work {
+        let count = page.record_count.get();
+        if count != self.phase_first {
             let ns = self.scale.ns(self.last.since(self.phase_since));
             page.tallies.phase[self.phase.index()].record(pen, ns);
         }
-        page.now.running.set(pen, pack(phase, None, None, SiteId::NONE, self.last, self.shift));
-        self.has_phase_work = false;
+        self.phase_first = count;
         self.phase = phase;
+        self.place = place(phase, None);
+        self.frame_base = frame_base(phase, SiteId::NONE);
+        let (page, pen) = self.parts();
+        page.now.running.set(pen, self.between(self.last));
         self.phase_since = self.last;
-        self.callback_path = PathId::of_phase(phase);
     }
 
     /// A callback or a drained job begins. It began at the last stamp.
     #[inline(always)]
     pub fn begin(&mut self, kind: Kind, site: SiteId, life: Life) {
-        let (page, pen) = self.parts();
-        let start = self.last;
-        let parent = if self.queue.is_some() { self.callback_path } else { PathId::of_phase(self.phase) };
-        let path = self.track.enter(parent, site, start);
-        self.track.reset_depth();
-        page.now.running.set(pen, pack(self.phase, Some(kind), self.queue, site, start, self.shift));
-        self.running = Some(RunningCallback { kind, site, path, start, life });
+        let Track { page, pen, frame: running, start, path, .. } = &*self.track;
+        running.set(frame(self.frame_base, kind, site));
+        start.set(self.last);
+        path.set(None);
+        page.now.running.set(pen, self.place | what(kind as u64, site) | stamp(self.last, self.shift));
+        self.life = life;
     }
 
     /// The callback or job that began last returns. Returns the stamp of the end.
@@ -233,48 +246,51 @@ impl Writer {
     /// Without a matching [`Writer::begin`] it only takes a stamp.
     #[inline(always)]
     pub fn end(&mut self) -> Ticks {
-        let now = self.track.clock.now();
-        if let Some(callback) = self.running.take() {
-            self.book(callback, now);
+        let Track { page, pen, frame: running, start, path, clock, .. } = &*self.track;
+        let now = clock.now();
+        let mut frame = running.get();
+        if frame != 0 {
+            running.set(0);
+            if let Some(path) = path.get() {
+                self.track.charge(path, now);
+                frame |= SPANS;
+            }
+            let count = page.recorder().push(pen, [frame, self.life.ready.0, start.get().0, now.0]);
+            page.now.running.set(pen, self.between(now));
+            if self.queue.is_none() {
+                self.callback_site = frame_site(frame);
+                self.callback_end = now;
+                if self.life.submitted != Ticks::NONE {
+                    let ns = self.scale.ns(self.life.ready.since(self.life.submitted));
+                    page.tallies.operation.record(pen, ns);
+                }
+            }
+            if count.wrapping_sub(self.booked) >= BATCH {
+                self.book();
+            }
         }
         self.last = now;
         now
     }
 
-    #[inline(always)]
-    fn book(&mut self, callback: RunningCallback, now: Ticks) {
-        let (page, pen) = self.parts();
-        let tallies = &page.tallies;
-        let RunningCallback { kind, site, path, start, life } = callback;
-        let run = now.since(start);
-        self.track.charge(now);
-        page.paths.ran(pen, path, run, self.epoch);
-        page.recorder().push(pen, record_words(kind, site, self.phase, life.ready, start, now));
-        page.now.running.set(pen, pack(self.phase, None, self.queue, SiteId::NONE, now, self.shift));
-        if let Some(queue) = kind.queue() {
-            tallies.drained_jobs[queue.index()].add(pen, 1);
-            return;
+    /// Books what ended since the last booking.
+    fn book(&mut self) {
+        let Track { page, pen, index, .. } = &*self.track;
+        let count = page.record_count.get();
+        // In a forked child the page begins anew, and its count is below ours.
+        if count > self.booked {
+            let book = Book { page, pen, index, scale: self.scale, epoch: self.epoch };
+            book.entries(self.booked, count);
         }
-        let index = kind.index().min(Kind::CALLBACKS - 1);
-        tallies.run[index].record(pen, self.scale.ns(run));
-        if life.ready != Ticks::NONE {
-            tallies.wait[index].record(pen, self.scale.ns(start.since(life.ready)));
-        }
-        if life.submitted != Ticks::NONE {
-            tallies.operation.record(pen, self.scale.ns(life.ready.since(life.submitted)));
-        }
-        tallies.phase_callbacks[self.phase.index()].add(pen, 1);
-        self.callback_path = path;
-        self.callback_end = now;
-        self.has_phase_work = true;
+        self.booked = count;
     }
 
     /// The running callback panicked. Before [`Writer::end`].
     #[cold]
     pub fn panicked(&mut self) {
-        let (page, pen) = self.parts();
-        if let Some(callback) = self.running {
-            page.tallies.errors[callback.kind.index().min(Kind::CALLBACKS - 1)].add(pen, 1);
+        let Track { page, pen, frame, .. } = &*self.track;
+        if frame.get() != 0 {
+            page.tallies.errors[frame_kind(frame.get()).min(Kind::CALLBACKS - 1)].add(pen, 1);
         }
     }
 
@@ -282,7 +298,10 @@ impl Writer {
     #[inline]
     pub fn drain_begin(&mut self, queue: Queue, depth: usize) {
         self.queue = Some(queue);
+        self.place = place(self.phase, Some(queue));
+        self.frame_base = frame_base(self.phase, self.callback_site);
         self.queue_since = self.last;
+        self.has_drained = true;
         let (page, pen) = self.parts();
         if page.now.drain_since.get() == 0 {
             page.now.drain_first.set(pen, page.record_count.get());
@@ -295,11 +314,7 @@ impl Writer {
     #[inline]
     pub fn queue_depth(&mut self, queue: Queue, depth: usize) {
         let (page, pen) = self.parts();
-        let word = &page.tallies.queue_depth_max[queue.index()][usize::from(self.epoch & 1)];
-        let (old, new) = (word.get(), (depth as u64) << 8 | u64::from(self.epoch));
-        if old as u8 != self.epoch || new > old {
-            word.set(pen, new);
-        }
+        self.epoch.raise(pen, &page.tallies.queue_depth_max[queue.index()], depth as u64);
     }
 
     /// The queue is empty after `jobs` jobs.
@@ -310,26 +325,36 @@ impl Writer {
         page.tallies.drain[queue.index()].record(pen, ns);
         page.tallies.drain_jobs[queue.index()].record(pen, jobs);
         self.queue = None;
+        self.place = place(self.phase, None);
+        self.frame_base = frame_base(self.phase, SiteId::NONE);
     }
 
     /// Both queues are empty: the last callback is completed. After every callback, also where nothing was drained.
     #[inline(always)]
     pub fn drained(&mut self) {
+        if self.has_drained {
+            self.book_drained();
+        }
+        self.callback_site = SiteId::NONE;
+    }
+
+    /// A callback after which nothing was drained was completed at once: the reader counts it as such, from the
+    /// number of all callbacks.
+    fn book_drained(&mut self) {
         let (page, pen) = self.parts();
         if self.callback_end != Ticks::NONE {
             page.tallies.completed.record(pen, self.scale.ns(self.last.since(self.callback_end)));
         }
-        if page.now.drain_since.get() != 0 {
-            page.now.drain_since.set(pen, 0);
-            page.now.running.set(pen, pack(self.phase, None, None, SiteId::NONE, self.last, self.shift));
-        }
+        page.now.drain_since.set(pen, 0);
+        page.now.running.set(pen, self.between(self.last));
         self.callback_end = Ticks::NONE;
-        self.callback_path = PathId::of_phase(self.phase);
+        self.has_drained = false;
     }
 
     /// The loop is about to poll, whether or not it will block: the busy stretch ends.
     #[inline]
     pub fn park(&mut self) {
+        self.book();
         let now = self.track.clock.now();
         let (page, pen) = self.parts();
         let stretch = now.since(self.stretch_since);
@@ -375,7 +400,7 @@ impl Writer {
         }
         let (page, pen) = self.parts();
         page.now.stretch_first.set(pen, page.record_count.get());
-        page.now.running.set(pen, pack(self.phase, None, None, SiteId::NONE, now, self.shift));
+        page.now.running.set(pen, self.between(now));
         page.now.busy_since.publish(pen, now.0.max(1));
         self.last = now;
         self.stretch_since = now;
@@ -387,9 +412,9 @@ impl Writer {
 
     #[cold]
     fn next_epoch(&mut self, now: Ticks) {
-        let length = self.scale.ticks(EPOCH_NS).max(1);
-        self.epoch = (now.since(self.origin) / length) as u8;
-        self.epoch_ends = Ticks(now.0 + length - now.since(self.origin) % length);
+        let number = self.scale.ns(now.since(self.origin)) / EPOCH_NS;
+        self.epoch = Epoch::number(number);
+        self.epoch_ends = Ticks(self.origin.0.saturating_add(self.scale.ticks((number + 1) * EPOCH_NS)));
     }
 
     #[cold]
@@ -404,7 +429,7 @@ impl Writer {
 
     #[cold]
     fn book_arrivals(&mut self, now: Ticks, is_stretch: bool) {
-        let page = self.track.memory.page();
+        let page = &self.track.page;
         let mut book = LagBook { lag: &page.tallies.lag, pen: &self.track.pen };
         let end_ns = self.scale.ns(now.since(self.origin));
         match is_stretch {
@@ -464,8 +489,8 @@ impl Drop for Writer {
         let (page, pen) = self.parts();
         page.now.busy_since.publish(pen, 0);
         page.header.is_closed.publish(pen, 1);
-        crate::registry::remove(&self.track.memory);
-        self.track.memory.unlink();
+        crate::registry::remove(&self.track.page.memory);
+        self.track.page.memory.unlink();
     }
 }
 
@@ -478,10 +503,4 @@ impl WaitBook for LagBook<'_> {
     fn book(&mut self, slot: usize, count: u64, sum_ns: u64) {
         self.lag.record_many(self.pen, slot, count, sum_ns);
     }
-}
-
-/// Packs a recorder entry: site in bits 0..16, kind in 16..24, phase in 24..32; then ready, start, end.
-#[inline(always)]
-fn record_words(kind: Kind, site: SiteId, phase: Phase, ready: Ticks, start: Ticks, end: Ticks) -> [u64; 4] {
-    [u64::from(site.0) | (kind as u64) << 16 | (phase as u64) << 24, ready.0, start.0, end.0]
 }

@@ -1,0 +1,96 @@
+//! From the recorder to the tallies, in batches.
+//!
+//! `end` only writes a recorder entry: a clock read and a handful of stores. Histograms, counts and paths are booked
+//! from those entries later, many at once: before each poll, and whenever [`BATCH`] entries have come together. The
+//! same work costs a third in a tight loop of its own, because the processor overlaps what it cannot overlap across a
+//! clock read and a call of user code.
+//!
+//! So the tallies of a running busy stretch may be up to [`BATCH`] callbacks behind. Nothing is lost by it: the entries
+//! are in the recorder meanwhile, also after a crash.
+
+use crate::clock::Scale;
+use crate::kind::Kind;
+use crate::page::Page;
+use crate::paths::{Epoch, PathIndex};
+use crate::phase::Phase;
+use crate::record::{SPANS, frame_kind, frame_parent, frame_phase, frame_site};
+use crate::word::{LoopOwned, Pen};
+
+/// Most entries that wait to be booked. A small part of the ring, and about a microsecond of work.
+pub const BATCH: u64 = 256;
+
+/// What a booking needs to know besides the entries.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Book<'a> {
+    pub(crate) page: &'a Page,
+    pub(crate) pen: &'a Pen<LoopOwned>,
+    pub(crate) index: &'a PathIndex,
+    pub(crate) scale: Scale,
+    pub(crate) epoch: Epoch,
+}
+
+/// Consecutive entries of one path, added up before they are stored.
+#[derive(Clone, Copy, Debug, Default)]
+struct Streak {
+    calls: u64,
+    own_ticks: u64,
+    longest: u64,
+    run_sum_ns: u64,
+    wait_sum_ns: u64,
+}
+
+impl Book<'_> {
+    /// Books the entries numbered `from..to`, which must still be in the ring.
+    pub(crate) fn entries(&self, from: u64, to: u64) {
+        let mut next = from;
+        while next < to {
+            let frame = self.page.recorder().own_entry(next)[0] & !SPANS;
+            let streak = self.streak(frame, next, to);
+            next += streak.calls;
+            self.settle(frame, streak);
+        }
+    }
+
+    /// Books run time and wait of the entries from `next` on that have this frame.
+    fn streak(&self, frame: u64, next: u64, to: u64) -> Streak {
+        let (ring, tallies) = (self.page.recorder(), &self.page.tallies);
+        // Jobs of the queues have no histograms of their own; theirs are by drain.
+        let histograms = tallies.run.get(frame_kind(frame)).zip(tallies.wait.get(frame_kind(frame)));
+        let mut streak = Streak::default();
+        for [entry_frame, ready, start, end] in (next..to).map(|number| ring.own_entry(number)) {
+            if entry_frame & !SPANS != frame {
+                break;
+            }
+            let run = end.saturating_sub(start);
+            streak.calls += 1;
+            streak.longest = streak.longest.max(run);
+            streak.own_ticks += if entry_frame & SPANS == 0 { run } else { 0 };
+            let Some((run_histogram, wait_histogram)) = histograms else { continue };
+            let run_ns = self.scale.ns(run);
+            run_histogram.count_one(self.pen, run_ns);
+            streak.run_sum_ns = streak.run_sum_ns.wrapping_add(run_ns);
+            if ready != 0 {
+                let wait_ns = self.scale.ns(start.saturating_sub(ready));
+                wait_histogram.count_one(self.pen, wait_ns);
+                streak.wait_sum_ns = streak.wait_sum_ns.wrapping_add(wait_ns);
+            }
+        }
+        streak
+    }
+
+    fn settle(&self, frame: u64, streak: Streak) {
+        let (kind, tallies) = (frame_kind(frame), &self.page.tallies);
+        let phase = Phase::from_index(frame_phase(frame)).unwrap_or(Phase::Main);
+        match Kind::from_index(kind).and_then(Kind::queue) {
+            Some(queue) => tallies.drained_jobs[queue.index()].add(self.pen, streak.calls),
+            None => tallies.phase_callbacks[phase.index()].add(self.pen, streak.calls),
+        }
+        if let Some((run, wait)) = tallies.run.get(kind).zip(tallies.wait.get(kind)) {
+            run.add_sum(self.pen, streak.run_sum_ns);
+            wait.add_sum(self.pen, streak.wait_sum_ns);
+        }
+        let (parent, site) = (frame_parent(frame), frame_site(frame));
+        let path = self.index.path(self.pen, &self.page.paths, phase, parent, site);
+        self.page.paths.book(self.pen, path, streak.calls, streak.own_ticks, streak.longest, self.epoch);
+    }
+}
