@@ -1,0 +1,125 @@
+//! What the agent costs: CPU at 10 ms ticks and when idle, wake-ups when idle, resident memory, time to render a page
+//! with 1,000 histogram series.
+
+use loopscope_agent::{Agent, Listen};
+use loopscope_benches::cputime::{thread_cpu_ns, thread_named};
+use loopscope_benches::flipflop::Spread;
+use loopscope_probe::{Kind, Life, Phase, Queue, Writer};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::panic::Location;
+use std::time::{Duration, Instant};
+
+fn main() {
+    let seconds = std::env::args().nth(1).and_then(|text| text.parse().ok()).unwrap_or(10);
+    let length = Duration::from_secs(seconds);
+    let before_kib = resident_kib();
+    let thresholds = (Duration::from_millis(40), Duration::from_secs(1));
+    let free_port = Listen::Exactly("127.0.0.1:0".parse().expect("an address"));
+    let agent = Agent::builder().listen(free_port).thresholds(thresholds.0, thresholds.1).start().expect("a free port");
+    let tid = thread_named("loopscope-agent").expect("the agent's thread is named");
+    let mut writer = Writer::builder("bench").build();
+    busy(&mut writer, Duration::from_millis(300));
+    println!("page and agent resident: {} KiB\n", resident_kib() - before_kib);
+
+    println!("| state | agent CPU, % of a core | agent wake-ups per second |\n|---|---|---|");
+    row("busy loop, 10 ms ticks", tid, length, |length| busy(&mut writer, length));
+    // The agent falls asleep 100 ms after the last work.
+    std::thread::sleep(Duration::from_millis(500));
+    row("all loops idle", tid, length, std::thread::sleep);
+    drop(writer);
+    render(agent.address().expect("it listens"));
+}
+
+/// Keeps a loop turning: 1 ms of work, 1 ms in the poll.
+fn busy(writer: &mut Writer, length: Duration) {
+    let site = writer.site(Location::caller(), Kind::Timer);
+    let end = Instant::now() + length;
+    writer.resume();
+    while Instant::now() < end {
+        writer.phase(Phase::Timers);
+        let work_ends = Instant::now() + Duration::from_millis(1);
+        writer.begin(Kind::Timer, site, Life::UNKNOWN);
+        while Instant::now() < work_ends {
+            std::hint::spin_loop();
+        }
+        writer.end();
+        writer.drained();
+        writer.phase(Phase::Poll);
+        writer.park();
+        std::thread::sleep(Duration::from_millis(1));
+        writer.unpark(0);
+    }
+    writer.suspend();
+}
+
+fn row(state: &str, tid: i32, length: Duration, work: impl FnOnce(Duration)) {
+    let (cpu, wakes, start) = (thread_cpu_ns(tid), switches(tid), Instant::now());
+    work(length);
+    let seconds = start.elapsed().as_secs_f64();
+    let share = (thread_cpu_ns(tid) - cpu) as f64 / 1e9 / seconds * 100.0;
+    println!("| {state} | {share:.3} | {:.2} |", (switches(tid) - wakes) as f64 / seconds);
+}
+
+/// Scrapes a page with a thousand used histogram series.
+fn render(address: SocketAddr) {
+    let mut writers: Vec<Writer> = (0..24).map(|at| Writer::builder(&format!("loop{at}")).build()).collect();
+    writers.iter_mut().for_each(use_everything);
+    let (mut first_ms, mut series, mut bytes) = (Vec::new(), 0, 0);
+    for _ in 0..50 {
+        let start = Instant::now();
+        let page = get(address, "/metrics");
+        first_ms.push(start.elapsed().as_secs_f64() * 1e3);
+        bytes = page.len();
+        series = page.lines().filter(|line| line.contains("le=\"+Inf\"")).count();
+    }
+    let fastest = first_ms.iter().copied().fold(f64::INFINITY, f64::min);
+    let spread = Spread::of(first_ms);
+    println!("\n/metrics with {series} histogram series, {} KiB, request to last byte over loopback:", bytes / 1024);
+    println!("median {:.2} ms [{:.2}, {:.2}], fastest {fastest:.2} ms", spread.median, spread.low, spread.high);
+}
+
+/// Runs callbacks of every kind in every phase, so that every histogram has something in it.
+fn use_everything(writer: &mut Writer) {
+    writer.resume();
+    for phase in Phase::ALL {
+        writer.phase(phase);
+        for kind in &Kind::ALL[..Kind::CALLBACKS] {
+            let site = writer.site(Location::caller(), *kind);
+            let life = Life { submitted: writer.last(), ready: writer.last() };
+            writer.begin(*kind, site, life);
+            writer.end();
+            for queue in Queue::ALL {
+                let site = writer.site(Location::caller(), Kind::Tick);
+                writer.drain_begin(*queue, 1);
+                writer.begin(Kind::Tick, site, Life::UNKNOWN);
+                writer.end();
+                writer.drain_end(*queue, 1);
+            }
+            writer.drained();
+        }
+    }
+    writer.suspend();
+}
+
+fn get(address: SocketAddr, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).expect("the agent listens");
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").expect("the agent reads");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("the agent answers in UTF-8");
+    answer
+}
+
+fn resident_kib() -> u64 {
+    status_number("/proc/self/status", "VmRSS:")
+}
+
+fn switches(tid: i32) -> u64 {
+    status_number(&format!("/proc/self/task/{tid}/status"), "voluntary_ctxt_switches:")
+}
+
+fn status_number(path: &str, field: &str) -> u64 {
+    let status = std::fs::read_to_string(path).expect("/proc is mounted");
+    let line = status.lines().find(|line| line.starts_with(field)).expect("the kernel writes this field");
+    line.split_whitespace().nth(1).and_then(|number| number.parse().ok()).expect("it is a number")
+}
