@@ -72,6 +72,8 @@ pub mod spans;
 #[cfg(not(loom))]
 pub mod tallies;
 #[cfg(not(loom))]
+pub mod vitals;
+#[cfg(not(loom))]
 pub mod writer;
 
 #[cfg(not(loom))]
@@ -87,5 +89,7 @@ pub use pool::PoolWriter;
 pub use site::SiteId;
 #[cfg(not(loom))]
 pub use snapshot::{NowValues, Snapshot};
+#[cfg(not(loom))]
+pub use vitals::Vitals;
 #[cfg(not(loom))]
 pub use writer::{Life, Writer};

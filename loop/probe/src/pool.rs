@@ -167,7 +167,38 @@ pub struct PoolValues {
     pub run: [HistogramValues; WorkKind::COUNT],
 }
 
+/// The pool's present state, without counters and histograms.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PoolNow {
+    /// Worker threads; at least 1.
+    pub threads: u64,
+    /// Jobs that run now.
+    pub running: u64,
+    /// Jobs that wait now.
+    pub queued: u64,
+    /// How long the job at the head of the queue has waited, in nanoseconds; 0 with an empty queue.
+    pub oldest_wait_ns: u64,
+    /// Since when all threads have been busy with jobs still queued; [`Ticks::NONE`] while not so.
+    pub saturated_since: Ticks,
+    /// How long that is, in nanoseconds.
+    pub saturated_for_ns: u64,
+}
+
 impl PoolWords {
+    /// Reads the present state as of `now`, or `None` where the page has no pool.
+    pub(crate) fn now(&self, now: Ticks, ns: impl Fn(u64) -> u64) -> Option<PoolNow> {
+        let age = |since: u64| if since == 0 { 0 } else { ns(now.since(Ticks(since))) };
+        let (threads, saturated_since) = (self.threads.get(), self.saturated_since.get());
+        (threads > 0).then(|| PoolNow {
+            threads,
+            running: self.running.get(),
+            queued: self.queued.get(),
+            oldest_wait_ns: age(self.oldest.get()),
+            saturated_since: Ticks(saturated_since),
+            saturated_for_ns: age(saturated_since),
+        })
+    }
+
     /// Copies the words as of `now`, or `None` where the page has no pool. `clock` converts; ages are 0 without it.
     pub(crate) fn read(&self, now: Option<Ticks>, ns: impl Fn(u64) -> u64) -> Option<PoolValues> {
         let threads = self.threads.get();
