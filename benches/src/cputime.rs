@@ -24,6 +24,8 @@ pub fn thread_named(name: &str) -> Option<i32> {
     let wanted = &name[..name.len().min(15)];
     let threads = std::fs::read_dir("/proc/self/task").ok()?.flatten();
     threads
-        .filter(|entry| std::fs::read_to_string(entry.path().join("comm")).is_ok_and(|comm| comm.trim() == wanted))
+        .filter(|entry| {
+            std::fs::read_to_string(entry.path().join("comm")).is_ok_and(|comm| comm.trim() == wanted)
+        })
         .find_map(|entry| entry.file_name().to_str()?.parse().ok())
 }

@@ -16,7 +16,11 @@ fn main() {
     let before_kib = resident_kib();
     let thresholds = (Duration::from_millis(40), Duration::from_secs(1));
     let free_port = Listen::Exactly("127.0.0.1:0".parse().expect("an address"));
-    let agent = Agent::builder().listen(free_port).thresholds(thresholds.0, thresholds.1).start().expect("a free port");
+    let agent = Agent::builder()
+        .listen(free_port)
+        .thresholds(thresholds.0, thresholds.1)
+        .start()
+        .expect("a free port");
     let tid = thread_named("loopscope-agent").expect("the agent's thread is named");
     let mut writer = Writer::builder("bench").build();
     busy(&mut writer, Duration::from_millis(300));
@@ -75,8 +79,14 @@ fn render(address: SocketAddr) {
     }
     let fastest = first_ms.iter().copied().fold(f64::INFINITY, f64::min);
     let spread = Spread::of(first_ms);
-    println!("\n/metrics with {series} histogram series, {} KiB, request to last byte over loopback:", bytes / 1024);
-    println!("median {:.2} ms [{:.2}, {:.2}], fastest {fastest:.2} ms", spread.median, spread.low, spread.high);
+    println!(
+        "\n/metrics with {series} histogram series, {} KiB, request to last byte over loopback:",
+        bytes / 1024
+    );
+    println!(
+        "median {:.2} ms [{:.2}, {:.2}], fastest {fastest:.2} ms",
+        spread.median, spread.low, spread.high
+    );
 }
 
 /// Runs callbacks of every kind in every phase, so that every histogram has something in it.
@@ -104,7 +114,8 @@ fn use_everything(writer: &mut Writer) {
 
 fn get(address: SocketAddr, path: &str) -> String {
     let mut stream = TcpStream::connect(address).expect("the agent listens");
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").expect("the agent reads");
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")
+        .expect("the agent reads");
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("the agent answers in UTF-8");
     answer

@@ -22,9 +22,12 @@ struct Server {
 }
 
 fn main() {
-    let argument = |at: usize, default: u64| std::env::args().nth(at).and_then(|text| text.parse().ok()).unwrap_or(default);
+    let argument = |at: usize, default: u64| {
+        std::env::args().nth(at).and_then(|text| text.parse().ok()).unwrap_or(default)
+    };
     let (connections, rounds, slice_ms) = (argument(1, 50) as usize, argument(2, 200), argument(3, 20));
-    let agent = Agent::builder().listen(Listen::Nowhere).start().expect("an agent that listens nowhere starts");
+    let agent =
+        Agent::builder().listen(Listen::Nowhere).start().expect("an agent that listens nowhere starts");
     let agent_tid = thread_named("loopscope-agent").expect("the agent's thread is named");
     let names = ["off", "off (A/A)", "probe and agent on"];
     let mut servers: Vec<(Loop<Server>, SocketAddr)> =
@@ -39,7 +42,8 @@ fn main() {
             let at = (round + turn) % servers.len();
             active.store(at, Ordering::SeqCst);
             client.kick(at);
-            let ns = slice(&mut servers[at].0, Duration::from_millis(slice_ms), (at == 2).then_some(agent_tid));
+            let ns =
+                slice(&mut servers[at].0, Duration::from_millis(slice_ms), (at == 2).then_some(agent_tid));
             // Two rounds to connect and to warm up.
             if round >= 2 {
                 cost[at].push(ns);
@@ -53,10 +57,12 @@ fn main() {
 }
 
 fn server(name: &str, probe: bool) -> (Loop<Server>, SocketAddr) {
-    let mut server = Loop::builder(Server { requests: 0 }).name(name).probe(probe).build().expect("a loop can be made");
+    let mut server =
+        Loop::builder(Server { requests: 0 }).name(name).probe(probe).build().expect("a loop can be made");
     let address = server.main(|cx| {
         let loopback = "127.0.0.1:0".parse().expect("an address");
-        let listener = cx.listen(loopback, |cx, stream| accept(cx, stream.expect("accept works"))).expect("a free port");
+        let listener =
+            cx.listen(loopback, |cx, stream| accept(cx, stream.expect("accept works"))).expect("a free port");
         cx.local_addr(listener).expect("a listener has an address")
     });
     (server, address)
@@ -84,7 +90,9 @@ fn slice(server: &mut Loop<Server>, length: Duration, agent_tid: Option<i32>) ->
 
 fn report(names: &[&str], cost: &[Vec<f64>], connections: usize) {
     println!("## TCP echo, {connections} connections, 64 bytes, {} slices each\n", cost[0].len());
-    println!("| server | CPU ns/request median [quartiles] | ratio to off, paired [quartiles] |\n|---|---|---|");
+    println!(
+        "| server | CPU ns/request median [quartiles] | ratio to off, paired [quartiles] |\n|---|---|---|"
+    );
     for (name, own) in names.iter().zip(cost) {
         let spread = Spread::of(own.clone());
         let ratio = Spread::of(own.iter().zip(&cost[0]).map(|(ns, base)| ns / base).collect());
@@ -135,7 +143,8 @@ mod client {
         let (sender, receiver) = channel();
         let thread = std::thread::spawn(move || {
             let idle: Idle = vec![Vec::new(); servers.len()];
-            let mut client = Loop::builder(idle).name("client").probe(false).build().expect("a loop can be made");
+            let mut client =
+                Loop::builder(idle).name("client").probe(false).build().expect("a loop can be made");
             sender.send(client.post_handle()).expect("the server waits for it");
             client.main(|cx| {
                 // Keeps the loop alive between slices.
@@ -161,7 +170,9 @@ mod client {
                 }
                 received = 0;
                 match active.load(Ordering::Relaxed) {
-                    at if at == server && at != NOBODY => drop(cx.write(stream, &MESSAGE).expect("the server reads")),
+                    at if at == server && at != NOBODY => {
+                        drop(cx.write(stream, &MESSAGE).expect("the server reads"))
+                    }
                     _ => cx.state[server].push(stream),
                 }
             });

@@ -42,8 +42,6 @@ pub struct NowWords {
     pub(crate) drain_first: Word<LoopOwned>,
     /// Iterations begun.
     pub(crate) iterations: Word<LoopOwned>,
-    /// 1 while the loop promises that it blocks on purpose.
-    pub(crate) expected_block: Word<LoopOwned>,
 }
 
 /// What the loop is doing at one instant.

@@ -137,27 +137,17 @@ impl Page {
     }
 
     /// Returns what the loop was doing at `now`, a moment on its own clock.
-    ///
-    /// Read again while the stretch changes under the reader, a few times; a loop that turns faster than that is not
-    /// stalled, and the last reading is good enough.
     pub fn now_values(&self, now: Ticks, clock: &Clock) -> NowValues {
-        let words = &self.now;
-        let shift = (self.header.clock_shift.get() as u32).min(6);
-        let mut values = NowValues::IDLE;
-        for _ in 0..8 {
-            let since = words.busy_since.observe();
-            if since == 0 {
-                let parked_ns = clock.ns_between(Ticks(words.parked_since.get()), now);
-                values = NowValues { parked_ns, ..NowValues::IDLE };
-            } else {
-                values = self.busy_values(Ticks(since), now, clock, shift);
-            }
-            crate::sync::fence(crate::sync::Ordering::Acquire);
-            if words.busy_since.get() == since {
-                break;
-            }
+        self.vitals_at(clock, now).now
+    }
+
+    /// Reads what belongs to the stretch that began at `since`, 0 for the poll.
+    pub(crate) fn stretch_values(&self, since: Ticks, now: Ticks, clock: &Clock) -> NowValues {
+        if since != Ticks::NONE {
+            return self.busy_values(since, now, clock, (self.header.clock_shift.get() as u32).min(6));
         }
-        values
+        let parked_ns = clock.ns_between(Ticks(self.now.parked_since.get()), now);
+        NowValues { parked_ns, ..NowValues::IDLE }
     }
 
     fn busy_values(&self, since: Ticks, now: Ticks, clock: &Clock, shift: u32) -> NowValues {
@@ -193,7 +183,8 @@ impl Page {
     pub fn snapshot_at(&self, clock: &Clock, taken: Ticks) -> Snapshot {
         let tallies = &self.tallies;
         let ns = |ticks: u64| clock.scale().ns(ticks);
-        let now = self.now_values(taken, clock);
+        let vitals = self.vitals_at(clock, taken);
+        let now = vitals.now;
         let (warning_ns, critical_ns) = (self.control.warning_ns(), self.control.critical_ns());
         let epoch = Epoch::number(ns(taken.since(self.created())) / crate::writer::EPOCH_NS);
         let live = |over_ns: u64| u64::from(now.busy_ns > over_ns);
@@ -204,8 +195,8 @@ impl Page {
             warning_ns,
             critical_ns,
             iterations: self.now.iterations.get(),
-            active_ns: ns(tallies.active_ticks.get()).wrapping_add(now.busy_ns),
-            idle_ns: ns(tallies.idle_ticks.get()).wrapping_add(now.parked_ns),
+            active_ns: vitals.active_ns,
+            idle_ns: vitals.idle_ns,
             phase_callbacks: plain(&tallies.phase_callbacks),
             errors: plain(&tallies.errors),
             submitted: plain(&tallies.submitted),
@@ -213,10 +204,7 @@ impl Page {
             drained_jobs: plain(&tallies.drained_jobs),
             queue_depth_max: [Queue::NextTick, Queue::Microtask]
                 .map(|queue| tallies.queue_depth_recent(queue, epoch)),
-            blocked: [
-                tallies.blocked[0].get() + live(warning_ns),
-                tallies.blocked[1].get() + live(critical_ns),
-            ],
+            blocked: [vitals.stalls_ended + live(warning_ns), vitals.critical_ended + live(critical_ns)],
             handles: plain(&tallies.handles),
             handles_referenced: tallies.handles_referenced.get(),
             requests_active: tallies.requests_active.get(),

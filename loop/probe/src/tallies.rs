@@ -10,7 +10,7 @@ use crate::word::{LoopOwned, Word};
 type Counter = Word<LoopOwned>;
 type Durations = Histogram<LoopOwned>;
 
-/// The causes by which a busy stretch that was too long is counted when it ends, and two severities.
+/// How long a stall is. A critical one counts as a warning too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
 pub enum Severity {

@@ -4,6 +4,7 @@ use crate::clock::{Clock, Ticks};
 use crate::page::Page;
 use crate::pool::PoolNow;
 use crate::snapshot::NowValues;
+use crate::sync::{Ordering, fence};
 
 /// What a page says about the present, without histograms and tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +23,8 @@ pub struct Vitals {
     pub records: u64,
     /// Stretches longer than the warning threshold that have ended.
     pub stalls_ended: u64,
+    /// Stretches longer than the critical threshold that have ended.
+    pub critical_ended: u64,
     /// The pool; `None` where the page has none.
     pub pool: Option<PoolNow>,
 }
@@ -30,27 +33,38 @@ impl Page {
     /// Reads the vitals as of `taken`, a moment on `clock`, which must be the page's own. About thirty loads, no
     /// allocation.
     pub fn vitals_at(&self, clock: &Clock, taken: Ticks) -> Vitals {
-        let (words, tallies) = (&self.now, &self.tallies);
-        let mut since = words.busy_since.observe();
-        let mut now = self.now_values(taken, clock);
-        // The stretch may change in between; a loop that turns faster than this loop is not stalled.
-        for _ in 0..4 {
-            let again = words.busy_since.observe();
+        let busy_since = &self.now.busy_since;
+        let mut since = busy_since.observe();
+        let mut vitals = self.vitals_within(Ticks(since), clock, taken);
+        // A stretch that ended meanwhile may be counted both as running and as over: read again. A loop that turns
+        // faster than this one is not stalled, and the last reading is good enough.
+        for _ in 0..8 {
+            // Pairs with the release fence after each change of `busy_since`: whoever read a number that was stored
+            // after the change sees the change here.
+            fence(Ordering::Acquire);
+            let again = busy_since.observe();
             if again == since {
                 break;
             }
             since = again;
-            now = self.now_values(taken, clock);
+            vitals = self.vitals_within(Ticks(since), clock, taken);
         }
+        vitals
+    }
+
+    fn vitals_within(&self, since: Ticks, clock: &Clock, taken: Ticks) -> Vitals {
+        let (words, tallies) = (&self.now, &self.tallies);
         let ns = |ticks: u64| clock.scale().ns(ticks);
+        let now = self.stretch_values(since, taken, clock);
         Vitals {
             now,
-            busy_since: if now.busy_ns == 0 { Ticks::NONE } else { Ticks(since) },
+            busy_since: since,
             parked_since: Ticks(words.parked_since.get()),
             active_ns: ns(tallies.active_ticks.get()).wrapping_add(now.busy_ns),
             idle_ns: ns(tallies.idle_ticks.get()).wrapping_add(now.parked_ns),
             records: self.record_count.get(),
             stalls_ended: tallies.blocked[0].get(),
+            critical_ended: tallies.blocked[1].get(),
             pool: self.pool.now(taken, ns),
         }
     }

@@ -60,6 +60,11 @@ impl Life {
 }
 
 /// The one writer of a page. Neither `Clone` nor `Send`: a second writing thread does not compile.
+///
+/// ```compile_fail
+/// let writer = loopscope_probe::Writer::builder("main").private().build();
+/// std::thread::spawn(move || drop(writer));
+/// ```
 #[derive(Debug)]
 pub struct Writer {
     pub(crate) track: Rc<Track>,
@@ -189,8 +194,9 @@ impl Writer {
     /// The loop begins to run: a busy stretch starts. The time since the last [`Writer::suspend`] counts as idle.
     pub fn resume(&mut self) {
         let now = self.track.clock.now();
-        self.book_idle(now);
         self.start_stretch(now);
+        self.book_idle(now);
+        self.wake_agent();
         self.set_phase(Phase::Main);
     }
 
@@ -359,10 +365,10 @@ impl Writer {
         let (page, pen) = self.parts();
         let stretch = now.since(self.stretch_since);
         let stretch_ns = self.scale.ns(stretch);
+        page.now.parked_since.set(pen, now.0);
+        self.change_stretch(0);
         page.tallies.active_ticks.add(pen, stretch);
         page.tallies.iteration.record(pen, stretch_ns);
-        page.now.parked_since.set(pen, now.0);
-        page.now.busy_since.publish(pen, 0);
         if stretch_ns > page.control.warning_ns() {
             self.book_stall(stretch_ns);
         }
@@ -377,11 +383,12 @@ impl Writer {
     #[inline]
     pub fn unpark(&mut self, events: usize) {
         let now = self.track.clock.now();
+        self.start_stretch(now);
         let (page, pen) = self.parts();
         page.tallies.poll_wait.record(pen, self.scale.ns(now.since(self.poll_since)));
         page.tallies.poll_events.record(pen, events as u64);
         self.book_idle(now);
-        self.start_stretch(now);
+        self.wake_agent();
     }
 
     #[inline(always)]
@@ -401,10 +408,24 @@ impl Writer {
         let (page, pen) = self.parts();
         page.now.stretch_first.set(pen, page.record_count.get());
         page.now.running.set(pen, self.between(now));
-        page.now.busy_since.publish(pen, now.0.max(1));
+        self.change_stretch(now.0.max(1));
         self.last = now;
         self.stretch_since = now;
         self.phase_since = now;
+    }
+
+    /// Tells readers that a stretch begins or ends. What was stored before is seen by those who see the change; what
+    /// is stored after, such as the time of the stretch that ended, is seen only by those who see the change: so
+    /// nobody counts a stretch twice (`Page::vitals_at` is the other side).
+    #[inline(always)]
+    fn change_stretch(&self, since: u64) {
+        let (page, pen) = self.parts();
+        page.now.busy_since.publish(pen, since);
+        crate::sync::fence(crate::sync::Ordering::Release);
+    }
+
+    #[inline(always)]
+    fn wake_agent(&self) {
         if self.bell.must_ring(self.barrier) {
             crate::registry::ring();
         }
