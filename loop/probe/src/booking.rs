@@ -29,14 +29,21 @@ pub(crate) struct Book<'a> {
     pub(crate) epoch: Epoch,
 }
 
-/// Consecutive entries of one path, added up before they are stored.
+/// Consecutive entries of one kind in one phase, added up before they are stored.
+#[derive(Clone, Copy, Debug, Default)]
+struct Group {
+    calls: u64,
+    run_sum_ns: u64,
+    wait_sum_ns: u64,
+}
+
+/// Consecutive entries of one path, likewise.
 #[derive(Clone, Copy, Debug, Default)]
 struct Streak {
+    frame: u64,
     calls: u64,
     own_ticks: u64,
     longest: u64,
-    run_sum_ns: u64,
-    wait_sum_ns: u64,
 }
 
 impl Book<'_> {
@@ -44,53 +51,83 @@ impl Book<'_> {
     pub(crate) fn entries(&self, from: u64, to: u64) {
         let mut next = from;
         while next < to {
-            let frame = self.page.recorder().own_entry(next)[0] & !SPANS;
-            let streak = self.streak(frame, next, to);
-            next += streak.calls;
-            self.settle(frame, streak);
+            let frame = self.page.recorder().own_entry(next)[0];
+            let group = self.group(frame, next, to);
+            next += group.calls;
+            self.settle_group(frame, group);
         }
     }
 
-    /// Books run time and wait of the entries from `next` on that have this frame.
-    fn streak(&self, frame: u64, next: u64, to: u64) -> Streak {
+    /// Books run time, wait and path of the entries from `next` on that have the kind and phase of `frame`.
+    fn group(&self, frame: u64, next: u64, to: u64) -> Group {
         let (ring, tallies) = (self.page.recorder(), &self.page.tallies);
         // Jobs of the queues have no histograms of their own; theirs are by drain.
         let histograms = tallies.run.get(frame_kind(frame)).zip(tallies.wait.get(frame_kind(frame)));
-        let mut streak = Streak::default();
+        let (mut group, mut streak) = (Group::default(), Streak::default());
         for [entry_frame, ready, start, end] in (next..to).map(|number| ring.own_entry(number)) {
-            if entry_frame & !SPANS != frame {
+            if !is_same_group(entry_frame, frame) {
                 break;
             }
             let run = end.saturating_sub(start);
-            streak.calls += 1;
-            streak.longest = streak.longest.max(run);
-            streak.own_ticks += if entry_frame & SPANS == 0 { run } else { 0 };
+            group.calls += 1;
+            self.add_to_streak(&mut streak, entry_frame, run);
             let Some((run_histogram, wait_histogram)) = histograms else { continue };
             let run_ns = self.scale.ns(run);
             run_histogram.count_one(self.pen, run_ns);
-            streak.run_sum_ns = streak.run_sum_ns.wrapping_add(run_ns);
+            group.run_sum_ns = group.run_sum_ns.wrapping_add(run_ns);
             if ready != 0 {
                 let wait_ns = self.scale.ns(start.saturating_sub(ready));
                 wait_histogram.count_one(self.pen, wait_ns);
-                streak.wait_sum_ns = streak.wait_sum_ns.wrapping_add(wait_ns);
+                group.wait_sum_ns = group.wait_sum_ns.wrapping_add(wait_ns);
             }
         }
-        streak
+        self.settle_streak(streak);
+        group
     }
 
-    fn settle(&self, frame: u64, streak: Streak) {
-        let (kind, tallies) = (frame_kind(frame), &self.page.tallies);
-        let phase = Phase::from_index(frame_phase(frame)).unwrap_or(Phase::Main);
-        match Kind::from_index(kind).and_then(Kind::queue) {
-            Some(queue) => tallies.drained_jobs[queue.index()].add(self.pen, streak.calls),
-            None => tallies.phase_callbacks[phase.index()].add(self.pen, streak.calls),
+    #[inline(always)]
+    fn add_to_streak(&self, streak: &mut Streak, entry_frame: u64, run: u64) {
+        let frame = entry_frame & !SPANS;
+        if frame != streak.frame {
+            self.settle_streak(*streak);
+            *streak = Streak { frame, ..Streak::default() };
         }
-        if let Some((run, wait)) = tallies.run.get(kind).zip(tallies.wait.get(kind)) {
-            run.add_sum(self.pen, streak.run_sum_ns);
-            wait.add_sum(self.pen, streak.wait_sum_ns);
+        streak.calls += 1;
+        streak.longest = streak.longest.max(run);
+        // With spans inside, own times were charged span by span.
+        streak.own_ticks += if entry_frame & SPANS == 0 { run } else { 0 };
+    }
+
+    #[inline(always)]
+    fn settle_streak(&self, streak: Streak) {
+        if streak.calls == 0 {
+            return;
         }
-        let (parent, site) = (frame_parent(frame), frame_site(frame));
+        let phase = frame_phase_of(streak.frame);
+        let (parent, site) = (frame_parent(streak.frame), frame_site(streak.frame));
         let path = self.index.path(self.pen, &self.page.paths, phase, parent, site);
         self.page.paths.book(self.pen, path, streak.calls, streak.own_ticks, streak.longest, self.epoch);
     }
+
+    fn settle_group(&self, frame: u64, group: Group) {
+        let (kind, tallies) = (frame_kind(frame), &self.page.tallies);
+        match Kind::from_index(kind).and_then(Kind::queue) {
+            Some(queue) => tallies.drained_jobs[queue.index()].add(self.pen, group.calls),
+            None => tallies.phase_callbacks[frame_phase_of(frame).index()].add(self.pen, group.calls),
+        }
+        if let Some((run, wait)) = tallies.run.get(kind).zip(tallies.wait.get(kind)) {
+            run.add_sum(self.pen, group.run_sum_ns);
+            wait.add_sum(self.pen, group.wait_sum_ns);
+        }
+    }
+}
+
+#[inline(always)]
+fn is_same_group(frame: u64, other: u64) -> bool {
+    frame_kind(frame) == frame_kind(other) && frame_phase(frame) == frame_phase(other)
+}
+
+#[inline(always)]
+fn frame_phase_of(frame: u64) -> Phase {
+    Phase::from_index(frame_phase(frame)).unwrap_or(Phase::Main)
 }

@@ -157,6 +157,7 @@ impl PathIndex {
     }
 
     /// Finds the node of a callback, or of a job drained after the callback at `parent`.
+    #[inline(always)]
     pub(crate) fn path(
         &self,
         pen: &Pen<LoopOwned>,
@@ -225,6 +226,7 @@ impl PathIndex {
 
 impl PathTable {
     /// Adds calls, own time, and the longest whole run of them to the node.
+    #[inline(always)]
     pub(crate) fn book(
         &self,
         pen: &Pen<LoopOwned>,
