@@ -1,0 +1,104 @@
+//! How other threads wake the loop: two counters, and one write to the operating system only while the loop sleeps.
+//!
+//! ```text
+//! another thread: queue it, count it, is the loop asleep? then wake it
+//! the loop:       say asleep, is anything counted? then do not wait
+//! ```
+//! Both sides write first and read the other's word second, all sequentially consistent, so at least one of them sees
+//! the other. The bell is shared by the loop, its pool's threads and every [`Post`](crate::Post): the waker inside
+//! lives until the last of them is gone, because closing it with a wake under way would lose that wake.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+
+/// The counters and the waker of one loop.
+#[derive(Debug)]
+pub(crate) struct Bell {
+    /// `None` in virtual time, where the loop never sleeps.
+    waker: Option<mio::Waker>,
+    /// Written by both sides; pairs with the two counters (see the module's text).
+    is_asleep: AtomicBool,
+    /// Closures posted and not taken. Added to by any thread, taken from by the loop's.
+    posted: AtomicUsize,
+    /// Pool jobs finished and not taken. Added to by pool threads, taken from by the loop's.
+    finished: AtomicUsize,
+}
+
+/// What is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum News {
+    Posted,
+    Finished,
+}
+
+impl Bell {
+    pub(crate) fn new(waker: Option<mio::Waker>) -> Self {
+        // Asleep from the start: a program that polls the loop's descriptor itself must see a post before it first runs.
+        let (posted, finished) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        Bell { waker, is_asleep: AtomicBool::new(true), posted, finished }
+    }
+
+    fn counter(&self, news: News) -> &AtomicUsize {
+        match news {
+            News::Posted => &self.posted,
+            News::Finished => &self.finished,
+        }
+    }
+
+    /// Counts one more. Under the mutex of the queue that it was put in, so that count and queue agree.
+    pub(crate) fn count(&self, news: News) {
+        self.counter(news).fetch_add(1, SeqCst);
+    }
+
+    /// Counts `count` as taken. Under the mutex of their queue.
+    pub(crate) fn taken(&self, news: News, count: usize) {
+        self.counter(news).fetch_sub(count, SeqCst);
+    }
+
+    /// Wakes the loop if it sleeps. After [`Bell::count`], best after the mutex was released.
+    pub(crate) fn ring(&self) {
+        if self.is_asleep.load(SeqCst)
+            && self.is_asleep.swap(false, SeqCst)
+            && let Some(waker) = &self.waker
+        {
+            // Fails only where the descriptor is gone, and then nobody sleeps on it.
+            let _ = waker.wake();
+        }
+    }
+
+    /// Says that the loop is about to sleep. Returns whether it may.
+    pub(crate) fn fall_asleep(&self) -> bool {
+        self.is_asleep.store(true, SeqCst);
+        !self.has(News::Posted) && !self.has(News::Finished)
+    }
+
+    /// Says that the loop is awake: what comes now will be seen without a wake.
+    pub(crate) fn wake_up(&self) {
+        self.is_asleep.store(false, SeqCst);
+    }
+
+    pub(crate) fn has(&self, news: News) -> bool {
+        self.counter(news).load(SeqCst) > 0
+    }
+
+    pub(crate) fn has_posted(&self) -> bool {
+        self.has(News::Posted)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_loop_with_news_may_not_sleep() {
+        let bell = Bell::new(None);
+        assert!(bell.fall_asleep());
+        bell.count(News::Finished);
+        assert!(!bell.fall_asleep());
+        bell.taken(News::Finished, 1);
+        bell.count(News::Posted);
+        assert!(!bell.fall_asleep() && bell.has_posted());
+        bell.taken(News::Posted, 1);
+        assert!(bell.fall_asleep());
+    }
+}

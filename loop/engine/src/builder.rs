@@ -1,0 +1,167 @@
+//! Choosing how a loop is built.
+
+use crate::bell::Bell;
+use crate::call::PanicPolicy;
+use crate::check::Immediates;
+use crate::clock::{LoopClock, RealTime, TimeSource};
+use crate::core::Core;
+use crate::event_loop::Loop;
+use crate::hooks::Hooks;
+use crate::key::Slots;
+use crate::microtask::Queues;
+use crate::poll::{Poller, SystemPoller};
+use crate::pool::{self, Pool};
+use crate::post::Mailbox;
+use crate::simulate::{SimulatedPoller, SimulatedPool, SimulatedTime, World};
+use crate::threads::Threads;
+use crate::timers::Timers;
+use loopscope_probe::{Clock, Phase, PoolWriter, Writer};
+use std::collections::{HashSet, VecDeque};
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// Builds a loop. Get one from [`Loop::builder`].
+#[derive(Clone, Debug)]
+pub struct Builder<S> {
+    state: S,
+    name: String,
+    threads: Option<usize>,
+    has_probe: bool,
+    is_virtual: bool,
+    policy: PanicPolicy,
+}
+
+/// What differs between real and virtual time.
+struct Surroundings {
+    time: Box<dyn TimeSource>,
+    poller: Box<dyn Poller>,
+    bell: Arc<Bell>,
+    world: Option<Rc<World>>,
+}
+
+impl<S: 'static> Builder<S> {
+    pub(crate) fn new(state: S) -> Self {
+        let name = "main".to_owned();
+        let policy = PanicPolicy::default();
+        Builder { state, name, threads: None, has_probe: true, is_virtual: false, policy }
+    }
+
+    /// Sets the loop's name: a label in metrics, at most 64 bytes. `main` where not set.
+    pub fn name(mut self, name: &str) -> Self {
+        name.clone_into(&mut self.name);
+        self
+    }
+
+    /// Sets how many threads the pool has, 1 to 1024. Where not set, the environment variable `UV_THREADPOOL_SIZE`
+    /// says, and without it four.
+    pub fn pool_threads(mut self, count: usize) -> Self {
+        self.threads = Some(count);
+        self
+    }
+
+    /// Turns the probe on or off. On where not set.
+    pub fn probe(mut self, is_on: bool) -> Self {
+        self.has_probe = is_on;
+        self
+    }
+
+    /// Simulates clock, poller and pool: time jumps instead of passing, and every run has the same order. There are no
+    /// sockets then. See [`simulate`](crate::simulate).
+    pub fn virtual_time(mut self) -> Self {
+        self.is_virtual = true;
+        self
+    }
+
+    /// Sets what happens when a callback panics. [`PanicPolicy::Continue`] where not set.
+    pub fn on_panic(mut self, policy: PanicPolicy) -> Self {
+        self.policy = policy;
+        self
+    }
+
+    /// Builds the loop; the calling thread becomes its thread.
+    ///
+    /// # Errors
+    /// What the operating system says when it refuses the poller's descriptors.
+    pub fn build(self) -> io::Result<Loop<S>> {
+        let threads = pool::size(self.threads);
+        let Surroundings { time, poller, bell, world } = self.surroundings(threads)?;
+        let mut probe = self.has_probe.then(|| self.writer(world.as_deref()));
+        let stamps = probe.as_ref().map(|probe| probe.clock().clone());
+        let pool_probe = probe.as_mut().and_then(Writer::take_pool);
+        let core = Core {
+            clock: LoopClock::new(time),
+            slots: Slots::new(),
+            queues: Queues::new(),
+            immediates: Immediates::default(),
+            timers: Timers::new(),
+            hooks: Hooks::default(),
+            pending: VecDeque::new(),
+            closing: Vec::new(),
+            before_exit: Vec::new(),
+            poller,
+            ready: Vec::new(),
+            pool: make_pool(threads, &bell, world.as_ref(), pool_probe),
+            finished: VecDeque::new(),
+            mailbox: Mailbox::new(bell.clone(), stamps),
+            posted: VecDeque::new(),
+            bell,
+            world,
+            referenced: 0,
+            requests: 0,
+            phase: Phase::Main,
+            iteration: 0,
+            is_stopping: false,
+            policy: self.policy,
+            halt: None,
+            panicked_sites: HashSet::new(),
+            probe,
+        };
+        Ok(Loop::assemble(self.state, core))
+    }
+
+    fn surroundings(&self, threads: usize) -> io::Result<Surroundings> {
+        if self.is_virtual {
+            let bell = Arc::new(Bell::new(None));
+            let world = World::new(threads, bell.clone());
+            let time = Box::new(SimulatedTime(world.clock()));
+            let poller = Box::new(SimulatedPoller(world.clone()));
+            return Ok(Surroundings { time, poller, bell, world: Some(world) });
+        }
+        let (poller, waker) = SystemPoller::new()?;
+        let (time, poller) = (Box::new(RealTime::starting_now()), Box::new(poller));
+        Ok(Surroundings { time, poller, bell: Arc::new(Bell::new(Some(waker))), world: None })
+    }
+
+    fn writer(&self, world: Option<&World>) -> Writer {
+        let builder = Writer::builder(&self.name).backend(BACKEND);
+        match world {
+            Some(world) => builder.clock(Clock::simulated(world.clock())).build(),
+            None => builder.build(),
+        }
+    }
+}
+
+/// What mio polls with on this system.
+const BACKEND: &str = if cfg!(any(target_os = "linux", target_os = "android")) {
+    "epoll"
+} else if cfg!(windows) {
+    "iocp"
+} else {
+    "kqueue"
+};
+
+fn make_pool(
+    threads: usize,
+    bell: &Arc<Bell>,
+    world: Option<&Rc<World>>,
+    probe: Option<PoolWriter>,
+) -> Box<dyn Pool> {
+    match world {
+        Some(world) => {
+            world.set_probe(probe);
+            Box::new(SimulatedPool(world.clone()))
+        }
+        None => Box::new(Threads::new(threads, bell.clone(), probe)),
+    }
+}

@@ -1,0 +1,112 @@
+//! The one way from the loop into user code: stamped, named, and with panics caught.
+//!
+//! Every callback, queued job and future goes through [`Cx::enter`]. With the probe off that is one branch; with it on,
+//! one clock read.
+
+use crate::core::Core;
+use crate::cx::Cx;
+use crate::error::CallbackPanicked;
+use loopscope_probe::{Kind, Life, SiteId};
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
+
+/// A callback that runs once.
+pub(crate) type Once<S> = Box<dyn FnOnce(&mut Cx<'_, S>)>;
+
+/// A callback that runs again and again. It is taken out of its slot while it runs, so that it may close itself.
+pub(crate) type Many<S> = Box<dyn FnMut(&mut Cx<'_, S>)>;
+
+/// Where a callback was registered, and the number that the probe knows it by.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Site {
+    pub(crate) at: &'static Location<'static>,
+    pub(crate) id: SiteId,
+}
+
+/// What the loop does when a callback panics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PanicPolicy {
+    /// Count it, say so once per site on stderr, and go on with the next callback.
+    #[default]
+    Continue,
+    /// Stop: [`run`](crate::Loop::run) returns an error that names the site. What was not run yet stays queued.
+    Stop,
+    /// Stop, and let the panic go on through [`run`](crate::Loop::run).
+    Propagate,
+}
+
+/// Why the loop stops in the middle of a phase.
+pub(crate) enum Halt {
+    Stop(CallbackPanicked),
+    Propagate(Box<dyn Any + Send>),
+}
+
+impl<S: 'static> Cx<'_, S> {
+    /// Runs user code as a callback of this kind; `None` where it panicked.
+    #[inline(always)]
+    pub(crate) fn enter<R>(
+        &mut self,
+        kind: Kind,
+        site: Site,
+        life: Life,
+        run: impl FnOnce(&mut Cx<'_, S>) -> R,
+    ) -> Option<R> {
+        if let Some(probe) = &mut self.core.probe {
+            probe.begin(kind, site.id, life);
+        }
+        // The state is the user's: whether it is still sound after a panic is what the policy decides.
+        match catch_unwind(AssertUnwindSafe(|| run(self))) {
+            Ok(value) => {
+                self.core.leave();
+                Some(value)
+            }
+            Err(payload) => {
+                self.core.panicked(kind, site, payload);
+                None
+            }
+        }
+    }
+
+    /// Tells whether the phase may go on with its next callback.
+    #[inline(always)]
+    pub(crate) fn goes_on(&self) -> bool {
+        self.core.halt.is_none()
+    }
+}
+
+impl<S: 'static> Core<S> {
+    #[inline(always)]
+    fn leave(&mut self) {
+        if let Some(probe) = &mut self.probe {
+            let end = probe.end();
+            self.immediates.stamp(end);
+        }
+    }
+
+    #[cold]
+    fn panicked(&mut self, kind: Kind, site: Site, payload: Box<dyn Any + Send>) {
+        if let Some(probe) = &mut self.probe {
+            probe.panicked();
+        }
+        self.leave();
+        match self.policy {
+            PanicPolicy::Continue => {
+                if self.panicked_sites.insert(site.at) {
+                    let (kind, at) = (kind.name(), site.at);
+                    eprintln!("loopscope: a {kind} callback registered at {at} panicked; the loop goes on");
+                }
+            }
+            PanicPolicy::Stop => {
+                let (kind, site) = (kind.name(), site.at.to_string());
+                self.halt = Some(Halt::Stop(CallbackPanicked { kind, site, message: message_of(&*payload) }));
+            }
+            PanicPolicy::Propagate => self.halt = Some(Halt::Propagate(payload)),
+        }
+    }
+}
+
+/// Returns the text that a panic was raised with, where it was text.
+fn message_of(payload: &(dyn Any + Send)) -> String {
+    let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_default()
+}

@@ -1,0 +1,90 @@
+//! Closing: timers and immediates are cleared at once, handles finish in the close phase, last closed first.
+//!
+//! From the moment of the call the key is stale and the callback never runs again. A handle that is closing keeps the
+//! loop alive until the close phase, even where it was unreferenced.
+//!
+//! # Source
+//! `uv_close` and `uv__run_closing_handles` in `src/unix/core.c` of libuv 1.46: a singly linked stack.
+
+use crate::call::{Once, Site};
+use crate::core::{Entry, What};
+use crate::cx::Cx;
+use crate::key::Key;
+use loopscope_probe::{Kind, Life, Phase, Ticks};
+use std::panic::Location;
+
+/// A handle on its way to the close phase.
+pub(crate) struct Closing<S: 'static> {
+    site: Site,
+    ready: Ticks,
+    run: Option<Once<S>>,
+}
+
+impl<S: 'static> Cx<'_, S> {
+    /// Closes what is behind the key: a timer or immediate is cleared, a hook or socket never calls back again.
+    /// Returns `false` for a stale key, and for a pool job, which can only be [cancelled](Cx::cancel).
+    #[track_caller]
+    pub fn close(&mut self, key: Key) -> bool {
+        self.close_at(Location::caller(), key, None)
+    }
+
+    /// Like [`Cx::close`]; the callback runs in the close phase. Returns `false` without keeping it where there is
+    /// nothing to close.
+    #[track_caller]
+    pub fn close_with(&mut self, key: Key, run: impl FnOnce(&mut Cx<'_, S>) + 'static) -> bool {
+        self.close_at(Location::caller(), key, Some(Box::new(run)))
+    }
+
+    fn close_at(&mut self, at: &'static Location<'static>, key: Key, run: Option<Once<S>>) -> bool {
+        let Some(Entry { what, .. }) = self.core.slots.get(key) else { return false };
+        if matches!(what, What::Work(_)) {
+            return false;
+        }
+        let Some(Entry { is_ref, what, .. }) = self.core.remove(key) else { return false };
+        let is_cleared_at_once = matches!(what, What::Immediate(_) | What::Timer(_));
+        if is_cleared_at_once && let Some(probe) = &mut self.core.probe {
+            probe.cancelled(what.kind());
+        }
+        match &what {
+            What::Immediate(_) => self.core.immediates.referenced -= usize::from(is_ref),
+            What::Timer(timer) => self.core.timers.clear(timer, is_ref),
+            What::Hook(hook, _) => {
+                self.core.hooks.closed(*hook);
+                self.core.referenced -= usize::from(is_ref);
+            }
+            What::Work(_) => {}
+        }
+        if !is_cleared_at_once || run.is_some() {
+            self.push_closing(at, run);
+        }
+        true
+    }
+
+    fn push_closing(&mut self, at: &'static Location<'static>, run: Option<Once<S>>) {
+        let site = self.core.site(at, Kind::Close);
+        let ready = self.core.probe.as_ref().map_or(Ticks::NONE, |probe| probe.last());
+        self.core.closing.push(Closing { site, ready, run });
+    }
+
+    pub(crate) fn run_closing(&mut self) {
+        if self.core.closing.is_empty() {
+            return;
+        }
+        self.core.enter_phase(Phase::Close);
+        let mut stack = std::mem::take(&mut self.core.closing);
+        while self.goes_on()
+            && let Some(Closing { site, ready, run }) = stack.pop()
+        {
+            if let Some(run) = run {
+                self.enter(Kind::Close, site, Life::ready_at(ready), run);
+                self.drain();
+            }
+        }
+        if !stack.is_empty() {
+            // A panic stopped the phase: what is left runs next time, before what was closed meanwhile.
+            std::mem::swap(&mut stack, &mut self.core.closing);
+            stack.append(&mut self.core.closing);
+            self.core.closing = stack;
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! What a loop owns, apart from the user's state: the queues of all phases, the slots, the clock, the probe.
+
+use crate::bell::Bell;
+use crate::call::{Halt, Many, Once, PanicPolicy, Site};
+use crate::check::Immediates;
+use crate::clock::LoopClock;
+use crate::close::Closing;
+use crate::hooks::{Hook, Hooks};
+use crate::key::{Key, Slots};
+use crate::microtask::Queues;
+use crate::pending::Deferred;
+use crate::poll::{Poller, Ready};
+use crate::pool::{Finished, Pool, WorkDone};
+use crate::post::{Mailbox, Posted};
+use crate::simulate::World;
+use crate::timers::{Timer, Timers};
+use loopscope_probe::{HandleType, Kind, Phase, SiteId, Writer};
+use std::collections::{HashSet, VecDeque};
+use std::panic::Location;
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// The loop's own half of [`Cx`](crate::Cx).
+pub(crate) struct Core<S: 'static> {
+    pub(crate) clock: LoopClock,
+    pub(crate) probe: Option<Writer>,
+    pub(crate) slots: Slots<Entry<S>>,
+    pub(crate) queues: Queues<S>,
+    pub(crate) immediates: Immediates,
+    pub(crate) timers: Timers,
+    pub(crate) hooks: Hooks,
+    pub(crate) pending: VecDeque<Deferred<S>>,
+    pub(crate) closing: Vec<Closing<S>>,
+    pub(crate) before_exit: Vec<(Site, Once<S>)>,
+    pub(crate) poller: Box<dyn Poller>,
+    pub(crate) ready: Vec<Ready>,
+    pub(crate) pool: Box<dyn Pool>,
+    pub(crate) finished: VecDeque<Finished>,
+    pub(crate) mailbox: Arc<Mailbox<S>>,
+    pub(crate) posted: VecDeque<Posted<S>>,
+    pub(crate) bell: Arc<Bell>,
+    /// Present in virtual time.
+    pub(crate) world: Option<Rc<World>>,
+    /// Active hooks and sockets that keep the loop alive. Timers and immediates are counted where they live.
+    pub(crate) referenced: usize,
+    /// Pool jobs and connects under way: they keep the loop alive and cannot be unreferenced.
+    pub(crate) requests: usize,
+    pub(crate) phase: Phase,
+    pub(crate) iteration: u64,
+    pub(crate) is_stopping: bool,
+    pub(crate) policy: PanicPolicy,
+    pub(crate) halt: Option<Halt>,
+    pub(crate) panicked_sites: HashSet<&'static Location<'static>>,
+}
+
+/// What is behind a key.
+pub(crate) struct Entry<S: 'static> {
+    pub(crate) site: Site,
+    pub(crate) is_ref: bool,
+    pub(crate) what: What<S>,
+}
+
+/// The kinds of things a program registers. A callback that is missing is running.
+pub(crate) enum What<S: 'static> {
+    Immediate(Once<S>),
+    Timer(Timer<S>),
+    Hook(Hook, Option<Many<S>>),
+    Work(WorkDone<S>),
+}
+
+impl<S: 'static> What<S> {
+    /// Returns the type that the handle gauges count this as; `None` for requests.
+    pub(crate) fn handle_type(&self) -> Option<HandleType> {
+        match self {
+            What::Immediate(_) => Some(HandleType::Immediate),
+            What::Timer(timer) => Some(timer.handle_type()),
+            What::Hook(..) => Some(HandleType::Hook),
+            What::Work(_) => None,
+        }
+    }
+
+    /// Returns the kind of its callbacks.
+    pub(crate) fn kind(&self) -> Kind {
+        match self {
+            What::Immediate(_) => Kind::Immediate,
+            What::Timer(_) => Kind::Timer,
+            What::Hook(hook, _) => hook.kind(),
+            What::Work(_) => Kind::WorkDone,
+        }
+    }
+}
+
+impl<S: 'static> Core<S> {
+    /// Finds the site of a registration.
+    #[inline]
+    pub(crate) fn site(&mut self, at: &'static Location<'static>, kind: Kind) -> Site {
+        let id = match &mut self.probe {
+            Some(probe) => probe.site(at, kind),
+            None => SiteId::NONE,
+        };
+        Site { at, id }
+    }
+
+    /// Stores something new, referenced, and counts it.
+    #[inline]
+    pub(crate) fn insert(&mut self, site: Site, what: What<S>) -> Key {
+        if let Some(probe) = &mut self.probe {
+            probe.submitted(what.kind());
+            if let Some(handle) = what.handle_type() {
+                probe.handles(handle, 1);
+            }
+        }
+        self.slots.insert(Entry { site, is_ref: true, what })
+    }
+
+    /// Takes something out, and counts that. Its key is stale from now on.
+    #[inline]
+    pub(crate) fn remove(&mut self, key: Key) -> Option<Entry<S>> {
+        let entry = self.slots.remove(key)?;
+        if let Some(probe) = &mut self.probe
+            && let Some(handle) = entry.what.handle_type()
+        {
+            probe.handles(handle, -1);
+        }
+        Some(entry)
+    }
+
+    /// Enters a phase.
+    #[inline]
+    pub(crate) fn enter_phase(&mut self, phase: Phase) {
+        self.phase = phase;
+        if let Some(probe) = &mut self.probe {
+            probe.phase(phase);
+        }
+    }
+
+    /// Tells whether anything keeps the loop running: an active referenced handle, a request, a deferred or posted
+    /// callback, or a handle that is still closing.
+    pub(crate) fn is_alive(&self) -> bool {
+        self.has_active() || !self.pending.is_empty() || !self.closing.is_empty()
+    }
+
+    /// Tells whether anything active may produce an event.
+    pub(crate) fn has_active(&self) -> bool {
+        self.timers.keep_alive()
+            || self.immediates.referenced > 0
+            || self.requests > 0
+            || self.referenced > 0
+            || self.bell.has_posted()
+            || !self.posted.is_empty()
+    }
+}

@@ -1,0 +1,109 @@
+//! What a callback gets: the user's state and the loop, as two parts that do not borrow from each other.
+//!
+//! Registration is spread over the files of the phases: timers, immediates, hooks and so on each add their methods.
+
+use crate::call::{Once, Site};
+use crate::core::{Core, Entry, What};
+use crate::key::Key;
+use loopscope_probe::{Kind, Phase, SiteId};
+use std::panic::Location;
+use std::time::Duration;
+
+/// The loop as a callback sees it, with the user's state beside it.
+///
+/// Every method that registers something remembers its caller's place in the source: that names the callback in
+/// metrics and flamegraphs. Every method that takes a [`Key`] does nothing and returns `false` or `None` where the key
+/// is stale.
+pub struct Cx<'a, S: 'static = ()> {
+    /// The state that the loop was built with.
+    pub state: &'a mut S,
+    pub(crate) core: &'a mut Core<S>,
+}
+
+impl<S: 'static> Cx<'_, S> {
+    /// Returns the loop's cached time since it was built: as of the last poll, timers pass or start of a timer.
+    pub fn now(&self) -> Duration {
+        Duration::from_nanos(self.core.clock.now_ns())
+    }
+
+    /// Ends [`run`](crate::Loop::run) after the present iteration; the running phase goes on to its end. Before a run,
+    /// makes that run do nothing.
+    pub fn stop(&mut self) {
+        self.core.is_stopping = true;
+    }
+
+    /// Returns how often the loop has polled.
+    pub fn iteration(&self) -> u64 {
+        self.core.iteration
+    }
+
+    /// Returns the phase that the loop is in.
+    pub fn phase(&self) -> Phase {
+        self.core.phase
+    }
+
+    /// Runs a callback when nothing keeps the loop alive any more; what it starts revives the loop. Node's
+    /// `process.once('beforeExit')`. It does not run after [`Cx::stop`].
+    #[track_caller]
+    pub fn before_exit(&mut self, run: impl FnOnce(&mut Cx<'_, S>) + 'static) {
+        self.before_exit_at(Location::caller(), Box::new(run));
+    }
+
+    fn before_exit_at(&mut self, at: &'static Location<'static>, run: Once<S>) {
+        let site = self.core.site(at, Kind::Other);
+        self.core.before_exit.push((site, run));
+    }
+
+    /// Lets the loop end although this is still there. Returns `false` for a stale key and for a pool job, which
+    /// always keeps the loop alive.
+    pub fn unref(&mut self, key: Key) -> bool {
+        self.set_ref(key, false)
+    }
+
+    /// Takes back [`Cx::unref`].
+    pub fn reref(&mut self, key: Key) -> bool {
+        self.set_ref(key, true)
+    }
+
+    fn set_ref(&mut self, key: Key, is_ref: bool) -> bool {
+        let core = &mut *self.core;
+        let Some(entry) = core.slots.get_mut(key) else { return false };
+        if matches!(entry.what, What::Work(_)) {
+            return false;
+        }
+        if std::mem::replace(&mut entry.is_ref, is_ref) == is_ref {
+            return true;
+        }
+        let count = match &entry.what {
+            What::Timer(timer) => {
+                core.timers.set_ref(timer, is_ref);
+                return true;
+            }
+            What::Immediate(_) => &mut core.immediates.referenced,
+            What::Hook(..) => &mut core.referenced,
+            What::Work(_) => &mut core.requests,
+        };
+        *count = if is_ref { *count + 1 } else { *count - 1 };
+        true
+    }
+
+    /// Tells whether this keeps the loop alive while it is active. `false` for a stale key.
+    pub fn has_ref(&self, key: Key) -> bool {
+        self.core.slots.get(key).is_some_and(|entry| entry.is_ref)
+    }
+
+    /// Tells whether the key still names something: not fired, cleared or closed.
+    pub fn is_open(&self, key: Key) -> bool {
+        self.core.slots.get(key).is_some()
+    }
+
+    /// Gives this a name in metrics and flamegraphs, besides its place in the source.
+    pub fn name(&mut self, key: Key, name: &'static str) -> bool {
+        let core = &mut *self.core;
+        let Some(Entry { site, what, .. }) = core.slots.get_mut(key) else { return false };
+        let id =
+            core.probe.as_mut().map_or(SiteId::NONE, |probe| probe.named_site(site.at, what.kind(), name));
+        *site = Site { at: site.at, id };
+        true
+    }
+}

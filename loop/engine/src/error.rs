@@ -1,0 +1,73 @@
+//! What can go wrong in a loop, besides what the operating system reports.
+
+use std::fmt;
+
+/// Why a pool job gave no result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WorkError {
+    /// It was cancelled while it waited in the queue.
+    Cancelled,
+    /// It panicked; the panic hook has printed where.
+    Panicked,
+    /// The system refused to start even one pool thread.
+    NoThread,
+}
+
+impl fmt::Display for WorkError {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            WorkError::Cancelled => "the pool job was cancelled before it began",
+            WorkError::Panicked => "the pool job panicked; the panic message on stderr says where",
+            WorkError::NoThread => "no pool thread could be started; raise the limit on threads (ulimit -u)",
+        })
+    }
+}
+
+impl std::error::Error for WorkError {}
+
+/// The loop that a closure was posted to no longer exists; the closure was dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LoopGone;
+
+impl fmt::Display for LoopGone {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("the loop that this was posted to no longer exists")
+    }
+}
+
+impl std::error::Error for LoopGone {}
+
+/// A callback panicked and the loop was told to stop then. [`run`](crate::Loop::run) returns it inside an
+/// [`std::io::Error`] of kind `Other`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CallbackPanicked {
+    /// What kind of callback it was, such as `timer`.
+    pub kind: &'static str,
+    /// Where it was registered: `file:line:column`.
+    pub site: String,
+    /// The panic's message, empty where it had none.
+    pub message: String,
+}
+
+impl fmt::Display for CallbackPanicked {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "the {} callback registered at {} panicked: {}", self.kind, self.site, self.message)
+    }
+}
+
+impl std::error::Error for CallbackPanicked {}
+
+/// In virtual time the loop waits for something that can never happen: no timer, no pool job and no posted closure is
+/// left, yet a referenced handle keeps it alive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WaitsForever;
+
+impl fmt::Display for WaitsForever {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(
+            "the loop in virtual time would wait forever: close or unref the handle that keeps it alive",
+        )
+    }
+}
+
+impl std::error::Error for WaitsForever {}

@@ -1,0 +1,147 @@
+//! The poll: the one place where the loop waits.
+//!
+//! How long it may wait is libuv's rule; the clock is refreshed before the rule is applied, so that a callback that
+//! blocked does not lengthen the wait. Then come the completions of pool jobs, what other threads posted, and the
+//! sockets that are ready.
+//!
+//! # Source
+//! `uv_backend_timeout` in `src/unix/core.c` and `uv__io_poll` in `src/unix/linux.c` of libuv 1.46.
+
+use crate::cx::Cx;
+use loopscope_probe::Phase;
+use std::io;
+use std::time::{Duration, Instant};
+
+/// A source is ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ready {
+    pub(crate) token: usize,
+    pub(crate) is_readable: bool,
+    pub(crate) is_writable: bool,
+}
+
+/// Something that waits for events.
+pub(crate) trait Poller {
+    /// Waits until a source is ready, the bell is rung or `timeout` is over; `None` is without end.
+    fn poll(&mut self, timeout: Option<Duration>, ready: &mut Vec<Ready>) -> io::Result<()>;
+
+    /// Returns where sources are registered; `None` where there can be none.
+    fn registry(&self) -> Option<&mio::Registry>;
+
+    /// Returns the descriptor to wait on outside; `None` where there is none.
+    #[cfg(unix)]
+    fn descriptor(&self) -> Option<std::os::fd::RawFd> {
+        None
+    }
+}
+
+/// The token of the bell; no key has it, because a slot's number ends before all ones.
+pub(crate) const BELL: mio::Token = mio::Token(usize::MAX);
+
+/// As many events as libuv takes from one wait.
+const EVENTS: usize = 1024;
+
+/// The operating system's poller.
+pub(crate) struct SystemPoller {
+    poll: mio::Poll,
+    events: mio::Events,
+}
+
+impl SystemPoller {
+    /// Makes the poller and the waker of its bell.
+    pub(crate) fn new() -> io::Result<(SystemPoller, mio::Waker)> {
+        let poll = mio::Poll::new()?;
+        let waker = mio::Waker::new(poll.registry(), BELL)?;
+        Ok((SystemPoller { poll, events: mio::Events::with_capacity(EVENTS) }, waker))
+    }
+}
+
+impl Poller for SystemPoller {
+    fn poll(&mut self, timeout: Option<Duration>, ready: &mut Vec<Ready>) -> io::Result<()> {
+        let mut left = timeout;
+        // A deadline only where a signal may cut a wait short; far away ones do not fit an Instant and need none.
+        let wait = timeout.filter(|timeout| !timeout.is_zero());
+        let deadline = wait.and_then(|timeout| Instant::now().checked_add(timeout));
+        loop {
+            match self.poll.poll(&mut self.events, left) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+                    left = deadline.map(|at| at.saturating_duration_since(Instant::now())).or(timeout);
+                }
+                Err(error) => return Err(error),
+                Ok(()) => break,
+            }
+        }
+        ready.extend(self.events.iter().filter(|event| event.token() != BELL).map(|event| Ready {
+            token: event.token().0,
+            is_readable: event.is_readable() || event.is_error() || event.is_read_closed(),
+            is_writable: event.is_writable() || event.is_error() || event.is_write_closed(),
+        }));
+        Ok(())
+    }
+
+    fn registry(&self) -> Option<&mio::Registry> {
+        Some(self.poll.registry())
+    }
+
+    #[cfg(unix)]
+    fn descriptor(&self) -> Option<std::os::fd::RawFd> {
+        Some(std::os::fd::AsRawFd::as_raw_fd(&self.poll))
+    }
+}
+
+impl<S: 'static> Cx<'_, S> {
+    /// Returns how long the poll may wait; `None` is without end. Refreshes the clock.
+    pub(crate) fn poll_timeout(&mut self) -> Option<Duration> {
+        self.core.clock.refresh();
+        self.core.backend_timeout()
+    }
+
+    /// Waits and dispatches.
+    pub(crate) fn run_poll(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        self.core.enter_phase(Phase::Poll);
+        self.core.wait(timeout)?;
+        self.run_finished();
+        self.run_posted();
+        Ok(())
+    }
+}
+
+impl<S: 'static> crate::core::Core<S> {
+    pub(crate) fn backend_timeout(&self) -> Option<Duration> {
+        let must_turn = self.is_stopping
+            || !self.has_active()
+            || !self.pending.is_empty()
+            || !self.closing.is_empty()
+            || !self.posted.is_empty()
+            || !self.finished.is_empty()
+            || self.immediates.referenced > 0
+            || self.hooks.has_idle();
+        match (must_turn, self.timers.alarm_ms()) {
+            (true, _) => Some(Duration::ZERO),
+            (false, None) => None,
+            (false, Some(at_ms)) => Some(self.clock.until(at_ms)),
+        }
+    }
+
+    fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        self.iteration += 1;
+        if let Some(probe) = &mut self.probe {
+            let (referenced, timers) =
+                (self.referenced + self.immediates.referenced, self.timers.lists.armed_count());
+            let referenced = referenced + self.timers.referenced();
+            probe.gauges(referenced as u64, self.requests as u64, timers as u64);
+            probe.iteration();
+            probe.park();
+        }
+        let may_sleep = self.bell.fall_asleep();
+        let timeout = if may_sleep { timeout } else { Some(Duration::ZERO) };
+        self.ready.clear();
+        let outcome = self.poller.poll(timeout, &mut self.ready);
+        self.bell.wake_up();
+        self.clock.refresh();
+        if let Some(probe) = &mut self.probe {
+            probe.unpark(self.ready.len());
+        }
+        outcome
+    }
+}

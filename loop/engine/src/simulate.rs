@@ -1,0 +1,272 @@
+//! Virtual time: a clock, a poller and a pool that turn hours into microseconds and give the same order every time.
+//!
+//! The loop itself is the same; only what it waits on is simulated. Instead of sleeping, time jumps to the next timer
+//! or the end of the next pool job. A job runs on the loop's own thread when a simulated thread would begin it, takes
+//! no time by itself, and as long as it says with [`advance`]. Each poll takes one microsecond, so that a program that
+//! never sleeps still gets to its timers. There are no sockets.
+
+use crate::bell::{Bell, News};
+use crate::clock::TimeSource;
+use crate::error::{WaitsForever, WorkError};
+use crate::key::Key;
+use crate::poll::{Poller, Ready};
+use crate::pool::{Finished, Job, Outcome, Pool};
+use crate::threads;
+use loopscope_probe::{PoolWriter, Ticks, VirtualClock, WorkKind};
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What a poll takes, in nanoseconds.
+const POLL_NS: u64 = 1_000;
+
+/// Where virtual clocks start: not at 0, which stamps use for "not known".
+const START_NS: u64 = 1_000_000_000;
+
+thread_local! {
+    static CURRENT: RefCell<Option<Rc<World>>> = const { RefCell::new(None) };
+    /// What the job that runs now has taken so far; `None` outside a job.
+    static JOB_NS: Cell<Option<u64>> = const { Cell::new(None) };
+}
+
+/// Lets virtual time pass: inside a callback of a loop in virtual time, as if it had computed that long; inside a pool
+/// job of such a loop, as if the job took that much longer.
+///
+/// Returns `false`, and does nothing, anywhere else: a program that runs in either time then really waits.
+pub fn advance(duration: Duration) -> bool {
+    let ns = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+    if let Some(taken) = JOB_NS.get() {
+        JOB_NS.set(Some(taken.saturating_add(ns)));
+        return true;
+    }
+    let world = CURRENT.with_borrow(Clone::clone);
+    match world {
+        Some(world) => world.advance(ns),
+        None => return false,
+    }
+    true
+}
+
+/// The simulated surroundings of one loop.
+pub(crate) struct World {
+    clock: VirtualClock,
+    workers: RefCell<Workers>,
+    bell: Arc<Bell>,
+}
+
+/// The simulated threads.
+struct Workers {
+    wanted: usize,
+    idle: usize,
+    has_started: bool,
+    queue: VecDeque<(Job, Ticks)>,
+    /// What happens next, in the order of time; few enough to search.
+    events: Vec<(u64, Event)>,
+    finished: VecDeque<Finished>,
+    probe: Option<PoolWriter>,
+}
+
+enum Event {
+    /// A thread looks for a job.
+    Take,
+    End(Running),
+}
+
+struct Running {
+    key: Key,
+    kind: WorkKind,
+    submitted: Ticks,
+    started: Ticks,
+    outcome: Outcome,
+}
+
+impl World {
+    pub(crate) fn new(threads: usize, bell: Arc<Bell>) -> Rc<World> {
+        let (queue, finished, events) = (VecDeque::new(), VecDeque::new(), Vec::new());
+        let (wanted, idle, has_started, probe) = (threads, threads, false, None);
+        let workers = Workers { wanted, idle, has_started, queue, events, finished, probe };
+        Rc::new(World { clock: VirtualClock::starting_at(START_NS), workers: RefCell::new(workers), bell })
+    }
+
+    pub(crate) fn clock(&self) -> VirtualClock {
+        self.clock.clone()
+    }
+
+    pub(crate) fn set_probe(&self, probe: Option<PoolWriter>) {
+        self.workers.borrow_mut().probe = probe;
+    }
+
+    /// Makes this the world of the thread until the result is dropped.
+    pub(crate) fn install(self: &Rc<Self>) -> Installed {
+        Installed { world: CURRENT.replace(Some(self.clone())), job_ns: JOB_NS.replace(None) }
+    }
+
+    /// Lets `ns` pass, with everything that the simulated threads do meanwhile.
+    fn advance(&self, ns: u64) {
+        self.advance_to(self.clock.now_ns().saturating_add(ns));
+    }
+
+    fn advance_to(&self, end_ns: u64) {
+        loop {
+            // A statement of its own, so that nothing is borrowed while the event happens.
+            let next = self.workers.borrow_mut().next_until(end_ns);
+            let Some((at_ns, event)) = next else { break };
+            self.clock.advance_to_ns(at_ns);
+            self.happen(event);
+        }
+        self.clock.advance_to_ns(end_ns);
+    }
+
+    fn happen(&self, event: Event) {
+        match event {
+            Event::Take => self.take_job(),
+            Event::End(running) => self.end_job(running),
+        }
+    }
+
+    fn take_job(&self) {
+        let mut workers = self.workers.borrow_mut();
+        let Some((job, submitted)) = workers.queue.pop_front() else {
+            workers.idle += 1;
+            return;
+        };
+        let oldest = workers.oldest();
+        let started =
+            workers.probe.as_mut().map_or(Ticks::NONE, |probe| probe.started(job.kind, submitted, oldest));
+        // The job is the program's: nothing may be borrowed while it runs.
+        drop(workers);
+        let before = JOB_NS.replace(Some(0));
+        let outcome = threads::run(job.run);
+        let taken_ns = JOB_NS.replace(before).unwrap_or(0);
+        let running = Running { key: job.key, kind: job.kind, submitted, started, outcome };
+        let end_ns = self.clock.now_ns().saturating_add(taken_ns);
+        self.workers.borrow_mut().events.push((end_ns, Event::End(running)));
+    }
+
+    fn end_job(&self, running: Running) {
+        let mut workers = self.workers.borrow_mut();
+        let Running { key, kind, submitted, started, outcome } = running;
+        let is_ok = outcome.is_ok();
+        let finished =
+            workers.probe.as_mut().map_or(Ticks::NONE, |probe| probe.finished(kind, started, is_ok));
+        workers.finished.push_back(Finished { key, outcome, submitted, finished });
+        self.bell.count(News::Finished);
+        let now_ns = self.clock.now_ns();
+        workers.events.push((now_ns, Event::Take));
+    }
+}
+
+impl Workers {
+    fn oldest(&self) -> Option<Ticks> {
+        self.queue.front().map(|(_, submitted)| *submitted)
+    }
+
+    fn next_ns(&self) -> Option<u64> {
+        self.events.iter().map(|(at_ns, _)| *at_ns).min()
+    }
+
+    /// Takes the first event that happens no later than `end_ns`; of two at one moment, the one that was made first.
+    fn next_until(&mut self, end_ns: u64) -> Option<(u64, Event)> {
+        let first_ns = self.next_ns().filter(|at_ns| *at_ns <= end_ns)?;
+        let index = self.events.iter().position(|(at_ns, _)| *at_ns == first_ns)?;
+        Some(self.events.remove(index))
+    }
+}
+
+/// Keeps a world installed.
+pub(crate) struct Installed {
+    world: Option<Rc<World>>,
+    job_ns: Option<u64>,
+}
+
+impl Drop for Installed {
+    fn drop(&mut self) {
+        CURRENT.set(self.world.take());
+        JOB_NS.set(self.job_ns);
+    }
+}
+
+/// The clock of a world, as the loop's source of time.
+pub(crate) struct SimulatedTime(pub(crate) VirtualClock);
+
+impl TimeSource for SimulatedTime {
+    fn now_ns(&self) -> u64 {
+        self.0.now_ns().saturating_sub(START_NS)
+    }
+}
+
+/// Jumps instead of waiting.
+pub(crate) struct SimulatedPoller(pub(crate) Rc<World>);
+
+impl Poller for SimulatedPoller {
+    fn poll(&mut self, timeout: Option<Duration>, _ready: &mut Vec<Ready>) -> io::Result<()> {
+        let world = &self.0;
+        let end_ns = timeout.map(|timeout| {
+            let timeout_ns = u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX);
+            world.clock.now_ns().saturating_add(timeout_ns)
+        });
+        world.advance(POLL_NS);
+        loop {
+            let has_news = world.bell.has(News::Finished) || world.bell.has_posted();
+            if has_news || end_ns.is_some_and(|end_ns| end_ns <= world.clock.now_ns()) {
+                return Ok(());
+            }
+            let event_ns = world.workers.borrow().next_ns();
+            let Some(next_ns) = event_ns.into_iter().chain(end_ns).min() else {
+                return Err(io::Error::new(io::ErrorKind::Deadlock, WaitsForever));
+            };
+            world.advance_to(next_ns);
+        }
+    }
+
+    fn registry(&self) -> Option<&mio::Registry> {
+        None
+    }
+}
+
+/// Runs jobs in virtual time.
+pub(crate) struct SimulatedPool(pub(crate) Rc<World>);
+
+impl Pool for SimulatedPool {
+    fn submit(&mut self, job: Job) {
+        let now_ns = self.0.clock.now_ns();
+        let mut workers = self.0.workers.borrow_mut();
+        let (is_first, threads) = (!std::mem::replace(&mut workers.has_started, true), workers.wanted);
+        let stamp = workers.probe.as_mut().map_or(Ticks::NONE, |probe| {
+            if is_first {
+                probe.threads(threads);
+            }
+            probe.submitted(job.kind)
+        });
+        workers.queue.push_back((job, stamp));
+        if workers.idle > 0 {
+            workers.idle -= 1;
+            workers.events.push((now_ns, Event::Take));
+        }
+    }
+
+    fn cancel(&mut self, key: Key) -> bool {
+        let mut workers = self.0.workers.borrow_mut();
+        let Some(index) = workers.queue.iter().position(|(job, _)| job.key == key) else { return false };
+        let Some((job, submitted)) = workers.queue.remove(index) else { return false };
+        let oldest = workers.oldest();
+        let finished = workers.probe.as_mut().map_or(Ticks::NONE, |probe| {
+            probe.cancelled(job.kind, oldest);
+            probe.clock().now()
+        });
+        let outcome = Err(WorkError::Cancelled);
+        workers.finished.push_back(Finished { key, outcome, submitted, finished });
+        self.0.bell.count(News::Finished);
+        drop(workers);
+        true
+    }
+
+    fn take_finished(&mut self, into: &mut VecDeque<Finished>) {
+        let mut workers = self.0.workers.borrow_mut();
+        self.0.bell.taken(News::Finished, workers.finished.len());
+        into.append(&mut workers.finished);
+    }
+}
