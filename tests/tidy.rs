@@ -1,0 +1,120 @@
+//! The rules of the house, each a test: what a reviewer would otherwise have to say again and again.
+//!
+//! Every rule looks at the files that git tracks and names the place and the remedy. Every rule is also shown, beside its
+//! code, a bad sample that it must find and a good one that it must not.
+
+#[path = "tidy/documents.rs"]
+mod documents;
+#[path = "tidy/manifests.rs"]
+mod manifests;
+#[path = "tidy/scanner.rs"]
+mod scanner;
+#[path = "tidy/sources.rs"]
+mod sources;
+#[path = "tidy/tracked.rs"]
+mod tracked;
+
+use tracked::{assert_clean, files, paths, root};
+
+const CATALOG: &str = "agent/src/export/catalog.rs";
+
+#[test]
+fn every_source_begins_with_a_sentence_about_itself() {
+    assert_clean(sources::first_line(&files(&[".rs"])));
+}
+
+#[test]
+fn no_file_is_longer_than_six_hundred_lines() {
+    assert_clean(sources::file_length(&files(&[".rs"])));
+}
+
+#[test]
+fn no_function_is_longer_than_sixty_lines() {
+    assert_clean(sources::function_length(&files(&[".rs"])));
+}
+
+#[test]
+fn files_are_named_after_an_idea() {
+    assert_clean(sources::names(&files(&[".rs"])));
+}
+
+#[test]
+fn unsafe_is_only_in_the_listed_files() {
+    assert_clean(sources::unsafe_code(&files(&[".rs"])));
+}
+
+#[test]
+fn no_exception_is_listed_in_vain() {
+    assert_clean(sources::stale_entries(&files(&[".rs"])));
+}
+
+#[test]
+fn features_are_not_chosen_inside_functions() {
+    assert_clean(sources::features_in_functions(&files(&[".rs"])));
+}
+
+#[test]
+fn only_clocks_ask_for_the_time_and_nobody_sleeps() {
+    assert_clean(sources::time(&files(&[".rs"])));
+}
+
+#[test]
+fn nothing_is_put_off_in_a_comment() {
+    assert_clean(sources::put_off(&files(&[".rs"])));
+    assert_clean(documents::put_off(&files(&[".md", ".toml", ".sh", ".yml", ".yaml"])));
+}
+
+#[test]
+fn no_test_is_ignored() {
+    assert_clean(sources::ignored_tests(&files(&[".rs"])));
+}
+
+#[test]
+fn unwrap_is_only_in_tests_and_examples() {
+    assert_clean(sources::unwraps(&files(&[".rs"])));
+}
+
+#[test]
+fn computations_have_no_clock_thread_file_or_socket() {
+    assert_clean(sources::pure_computations(&files(&[".rs"])));
+}
+
+#[test]
+fn crates_depend_on_each_other_as_the_architecture_says() {
+    assert_clean(manifests::edges(&manifests::packages()));
+}
+
+#[test]
+fn every_dependency_says_why_it_is_there() {
+    assert_clean(manifests::reasons(&files(&["Cargo.toml"])));
+}
+
+#[test]
+fn every_relative_link_leads_somewhere() {
+    assert_clean(documents::links(&files(&[".md"]), &paths()));
+}
+
+#[test]
+fn every_metric_named_anywhere_is_in_the_catalog() {
+    let Ok(catalog) = std::fs::read_to_string(root().join(CATALOG)) else { return };
+    let names_metrics = |path: &str| {
+        // The samples of this program itself hold names that must not exist.
+        !path.starts_with("tests/tidy")
+            && (path.ends_with(".md")
+                || ["dashboards/", "deploy/", "docs/", "examples/", "tests/"]
+                    .iter()
+                    .any(|folder| path.starts_with(folder)))
+    };
+    let mut named = files(&[".md", ".rs", ".json", ".yml", ".yaml", ".txt"]);
+    named.retain(|file| names_metrics(&file.path));
+    assert_clean(documents::metrics(&named, &catalog));
+}
+
+#[test]
+fn no_tracked_file_is_too_big() {
+    let size = |path: String| {
+        let bytes = std::fs::metadata(root().join(&path)).map_or(0, |facts| facts.len());
+        (path, bytes)
+    };
+    assert_clean(documents::blob_size(&paths().into_iter().map(size).collect::<Vec<_>>()));
+}

@@ -1,0 +1,239 @@
+//! The rules about Rust sources: their first line, their size, their names, and the words they may not use.
+
+use crate::scanner::{Scanned, functions, scan, without_unit_tests, words};
+use crate::tracked::{Fault, Tracked, line_of};
+
+const FILE_LINES: usize = 600;
+const FUNCTION_LINES: usize = 60;
+
+/// Names that say nothing about what is in the file.
+const EMPTY_NAMES: &[&str] = &["common", "helper", "helpers", "misc", "type", "types", "util", "utils"];
+
+/// The files that may hold `unsafe`. An entry that ends with a slash is a folder.
+const UNSAFE_FILES: &[(&str, &str)] = &[
+    ("agent/src/eventfd.rs", "the descriptor that the loop's wake-up writes to"),
+    ("agent/src/process.rs", "clocks and sizes of the agent's own thread and process"),
+    ("benches/src/cputime.rs", "the processor time of one thread"),
+    ("loop/probe/src/barrier.rs", "the membarrier call"),
+    ("loop/probe/src/builder.rs", "the id of the loop's thread"),
+    ("loop/probe/src/counter.rs", "reading the processor's counter"),
+    ("loop/probe/src/directory.rs", "user id and kind of file system"),
+    ("loop/probe/src/mapping.rs", "mapping the page's file, and the fork handler"),
+    ("loop/probe/src/memory.rs", "a page made of zeros"),
+    ("loop/probe/src/page.rs", "filling a page from a file"),
+    ("loop/probe/tests/fork.rs", "forking is what it tests"),
+];
+
+/// The files that may ask for the time or wait for it to pass. An entry that ends with a slash is a folder.
+const TIME_FILES: &[(&str, &str)] = &[
+    ("agent/cli/src/", "a command's progress and durations are real time"),
+    ("agent/src/web/server.rs", "time-outs of connections"),
+    ("benches/", "measuring real time is their purpose"),
+    ("examples/", "they block and load a loop on purpose"),
+    ("loop/engine/src/clock.rs", "the loop's real clock"),
+    ("loop/engine/src/poll.rs", "what is left of a wait that a signal cut short"),
+    ("loop/probe/src/clock.rs", "the clock, and its calibration"),
+    ("loop/probe/src/directory.rs", "the age of a dead process's page, against the file's own date"),
+];
+
+/// The part of the agent that is arithmetic on values.
+const PURE_FOLDER: &str = "agent/src/compute/";
+const IMPURE_MODULES: &[&str] = &["time", "thread", "fs", "net", "io", "process", "os"];
+
+fn is_listed(path: &str, list: &[(&str, &str)]) -> bool {
+    list.iter().any(|(entry, _)| path == *entry || entry.ends_with('/') && path.starts_with(entry))
+}
+
+/// Applies `rule` to the code of every file.
+fn in_code<'a>(files: &'a [Tracked], rule: impl Fn(&'a Tracked, &Scanned) -> Vec<Fault>) -> Vec<Fault> {
+    files.iter().flat_map(|file| rule(file, &scan(&file.text))).collect()
+}
+
+/// Every file begins with a full sentence about itself.
+pub fn first_line(files: &[Tracked]) -> Vec<Fault> {
+    let is_sentence = |file: &&Tracked| {
+        let doc = file.text.lines().map_while(|line| line.strip_prefix("//!"));
+        let first: Vec<&str> = doc.map(str::trim).take_while(|line| !line.is_empty()).collect();
+        let text = first.join(" ");
+        text.starts_with(|c: char| c.is_uppercase() || c == '`') && text.ends_with(['.', ':', '?', '!'])
+    };
+    let faulty = files.iter().filter(|file| !is_sentence(file));
+    faulty
+        .map(|file| {
+            Fault::new(&file.path, 1, "begin the file with `//!` and a full sentence on what it is for")
+        })
+        .collect()
+}
+
+/// No file is longer than 600 lines.
+pub fn file_length(files: &[Tracked]) -> Vec<Fault> {
+    let too_long =
+        files.iter().map(|file| (file, file.text.lines().count())).filter(|(_, lines)| *lines > FILE_LINES);
+    let fault = |(file, lines): (&Tracked, usize)| {
+        Fault::new(
+            &file.path,
+            lines,
+            format!("{lines} lines: move the second idea to its own file (most: {FILE_LINES})"),
+        )
+    };
+    too_long.map(fault).collect()
+}
+
+/// No function is longer than 60 lines.
+pub fn function_length(files: &[Tracked]) -> Vec<Fault> {
+    in_code(files, |file, scanned| {
+        let measured = functions(&scanned.code).into_iter().map(|function| {
+            let first = line_of(&scanned.code, function.begin);
+            (
+                function.name,
+                first,
+                line_of(&scanned.code, function.body.1.min(scanned.code.len())) - first + 1,
+            )
+        });
+        let too_long = measured.filter(|(_, _, lines)| *lines > FUNCTION_LINES);
+        too_long
+            .map(|(name, first, lines)| {
+                let remedy =
+                    format!("`{name}` has {lines} lines: give a part of it a name (most: {FUNCTION_LINES})");
+                Fault::new(&file.path, first, remedy)
+            })
+            .collect()
+    })
+}
+
+/// Files and folders are named after an idea.
+pub fn names(files: &[Tracked]) -> Vec<Fault> {
+    let parts =
+        |file: &Tracked| file.path.trim_end_matches(".rs").split('/').map(str::to_owned).collect::<Vec<_>>();
+    let faulty =
+        files.iter().filter(|file| parts(file).iter().any(|part| EMPTY_NAMES.contains(&part.as_str())));
+    faulty
+        .map(|file| {
+            Fault::new(&file.path, 1, "name it after the one idea in it, or move it to its only user")
+        })
+        .collect()
+}
+
+/// `unsafe` is where the list says.
+pub fn unsafe_code(files: &[Tracked]) -> Vec<Fault> {
+    in_code(files, |file, scanned| {
+        if is_listed(&file.path, UNSAFE_FILES) {
+            return Vec::new();
+        }
+        let found = words(&scanned.code, "unsafe").into_iter().map(|at| line_of(&scanned.code, at));
+        let remedy = "do it without unsafe, or list the file with its reason in tests/tidy/sources.rs";
+        found.map(|line| Fault::new(&file.path, line, remedy)).collect()
+    })
+}
+
+/// The lists above name no file that does not need it. Folders are whole kinds of programs, and stay listed.
+pub fn stale_entries(files: &[Tracked]) -> Vec<Fault> {
+    let needs = |list: &[(&str, &str)], is_needed: fn(&str) -> bool| -> Vec<Fault> {
+        let stale = list.iter().filter(|(entry, _)| {
+            let listed = files.iter().find(|file| file.path == *entry);
+            listed.is_some_and(|file| !is_needed(&scan(&file.text).code))
+        });
+        stale
+            .map(|(entry, _)| {
+                Fault::new(entry, 0, "needs its exception no more: remove it from tests/tidy/sources.rs")
+            })
+            .collect()
+    };
+    let mut faults = needs(UNSAFE_FILES, |code| !words(code, "unsafe").is_empty());
+    faults.extend(needs(TIME_FILES, |code| !moments(code).is_empty()));
+    faults
+}
+
+/// Features are chosen on `mod` lines, never inside a function.
+pub fn features_in_functions(files: &[Tracked]) -> Vec<Fault> {
+    in_code(files, |file, scanned| {
+        let bodies = functions(&scanned.code);
+        let marks = ["cfg(feature", "cfg!(feature", "cfg_attr(feature"];
+        let found = marks.iter().flat_map(|mark| scanned.code.match_indices(mark)).map(|(at, _)| at);
+        let inside =
+            found.filter(|at| bodies.iter().any(|function| function.body.0 < *at && *at < function.body.1));
+        let remedy = "choose by a `cfg` on a `mod` line, or at run time";
+        inside.map(|at| Fault::new(&file.path, line_of(&scanned.code, at), remedy)).collect()
+    })
+}
+
+/// Returns where code asks for the time, or sleeps.
+fn moments(code: &str) -> Vec<usize> {
+    ["thread::sleep", "Instant::now", "SystemTime::now"].iter().flat_map(|word| words(code, word)).collect()
+}
+
+/// Only clocks ask what time it is, and nobody sleeps.
+pub fn time(files: &[Tracked]) -> Vec<Fault> {
+    in_code(files, |file, scanned| {
+        if is_listed(&file.path, TIME_FILES) {
+            return Vec::new();
+        }
+        let remedy = "take the time as a value or from the clock, wait on an event, or list the file in tests/tidy/sources.rs";
+        moments(&scanned.code)
+            .into_iter()
+            .map(|at| Fault::new(&file.path, line_of(&scanned.code, at), remedy))
+            .collect()
+    })
+}
+
+/// Nothing is put off in a comment.
+pub fn put_off(files: &[Tracked]) -> Vec<Fault> {
+    in_code(files, |file, scanned| {
+        let comments = ["TODO", "FIXME", "XXX"].iter().flat_map(|word| words(&scanned.comments, word));
+        let code = ["todo!", "unimplemented!"]
+            .iter()
+            .flat_map(|word| scanned.code.match_indices(word).map(|(at, _)| at));
+        let remedy = "do it, or open an issue";
+        comments.chain(code).map(|at| Fault::new(&file.path, line_of(&file.text, at), remedy)).collect()
+    })
+}
+
+/// Every test runs.
+pub fn ignored_tests(files: &[Tracked]) -> Vec<Fault> {
+    in_code(files, |file, scanned| {
+        let found = scanned.code.match_indices("#[ignore").map(|(at, _)| line_of(&scanned.code, at));
+        found
+            .map(|line| Fault::new(&file.path, line, "make it a test that always runs, or remove it"))
+            .collect()
+    })
+}
+
+/// `unwrap` is for tests and examples.
+pub fn unwraps(files: &[Tracked]) -> Vec<Fault> {
+    in_code(files, |file, scanned| {
+        let is_free = |part: &str| ["tests", "examples", "benches"].contains(&part);
+        if file.path.split('/').any(is_free) || file.path.ends_with("_tests.rs") {
+            return Vec::new();
+        }
+        let code = without_unit_tests(&scanned.code);
+        let found = code.match_indices(".unwrap()").map(|(at, _)| line_of(&code, at));
+        let remedy = "handle the case, or `expect` the invariant that rules it out";
+        found.map(|line| Fault::new(&file.path, line, remedy)).collect()
+    })
+}
+
+/// The computations have no clock, thread, file or socket.
+pub fn pure_computations(files: &[Tracked]) -> Vec<Fault> {
+    in_code(files, |file, scanned| {
+        if !file.path.starts_with(PURE_FOLDER) {
+            return Vec::new();
+        }
+        let impure = |at: &usize| {
+            let after = scanned.code[at + "std".len()..].trim_start();
+            let Some(path) = after.strip_prefix("::") else { return false };
+            let path = path.trim_start();
+            let group =
+                path.strip_prefix('{').map_or("", |group| &group[..group.find(';').unwrap_or(group.len())]);
+            IMPURE_MODULES
+                .iter()
+                .any(|module| words(path, module).first() == Some(&0) || !words(group, module).is_empty())
+        };
+        let found = words(&scanned.code, "std").into_iter().filter(impure);
+        let remedy = "take values: this folder has no clock, thread, file or socket";
+        found.map(|at| Fault::new(&file.path, line_of(&scanned.code, at), remedy)).collect()
+    })
+}
+
+#[cfg(test)]
+#[path = "sources_tests.rs"]
+mod tests;

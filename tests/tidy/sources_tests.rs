@@ -1,0 +1,98 @@
+//! Proof that each rule about sources finds what it looks for, and only that.
+
+use super::*;
+use crate::tracked::sample;
+
+/// Asserts that the rule faults the bad text at that line and has nothing against the good one.
+fn proves(rule: fn(&[Tracked]) -> Vec<Fault>, path: &str, bad: &str, line: usize, good: &str) {
+    let faults = rule(&[sample(path, bad)]);
+    let lines: Vec<_> = faults.iter().map(|fault| (fault.path.as_str(), fault.line)).collect();
+    assert_eq!(lines, [(path, line)], "the bad sample");
+    assert_eq!(rule(&[sample(path, good)]), [], "the good sample");
+}
+
+#[test]
+fn a_file_without_a_sentence_at_its_top_is_found() {
+    proves(first_line, "a.rs", "use std::fmt;\n", 1, "//! Says what this is\n//! for.\n\nuse std::fmt;\n");
+    proves(first_line, "a.rs", "//! no sentence\n", 1, "//! `name` has its reason.\n");
+}
+
+#[test]
+fn a_long_file_is_found() {
+    proves(file_length, "a.rs", &"\n".repeat(601), 601, &"\n".repeat(600));
+}
+
+#[test]
+fn a_long_function_is_found() {
+    let function = |lines: usize| format!("\nfn long() {{\n{}}}\n", "    x(\"}\");\n".repeat(lines));
+    proves(function_length, "a.rs", &function(59), 2, &function(58));
+}
+
+#[test]
+fn a_name_without_an_idea_is_found() {
+    assert_eq!(names(&[sample("agent/src/utils.rs", "")]).len(), 1);
+    assert_eq!(names(&[sample("agent/src/common/a.rs", "")]).len(), 1);
+    assert_eq!(names(&[sample("agent/src/commonly.rs", "")]), []);
+}
+
+#[test]
+fn unsafe_outside_the_list_is_found() {
+    proves(
+        unsafe_code,
+        "agent/src/lib.rs",
+        "\nunsafe { f() }",
+        2,
+        "// unsafe\nlet x = \"unsafe\"; deny(unsafe_code);",
+    );
+    assert_eq!(unsafe_code(&[sample("loop/probe/src/mapping.rs", "unsafe { f() }")]), []);
+}
+
+#[test]
+fn an_exception_that_nobody_needs_is_found() {
+    let faults = stale_entries(&[sample("loop/probe/src/mapping.rs", "fn safe() {}")]);
+    assert!(faults.iter().any(|fault| fault.path == "loop/probe/src/mapping.rs"));
+    let faults = stale_entries(&[sample("loop/probe/src/mapping.rs", "unsafe {}")]);
+    assert!(!faults.iter().any(|fault| fault.path == "loop/probe/src/mapping.rs"));
+}
+
+#[test]
+fn a_feature_inside_a_function_is_found() {
+    let good = "#[cfg(feature = \"x\")]\nmod a;\nfn f() { g() }";
+    proves(features_in_functions, "a.rs", "fn f() {\n#[cfg(feature = \"x\")]\ng() }", 2, good);
+    proves(features_in_functions, "a.rs", "fn f() {\nif cfg!(feature = \"x\") { g() } }", 2, good);
+}
+
+#[test]
+fn a_clock_read_and_a_sleep_are_found() {
+    for bad in ["\nInstant::now();", "\nstd::thread::sleep(x);", "\nstd::time::SystemTime::now();"] {
+        proves(time, "agent/src/compute/lag.rs", bad, 2, "// Instant::now\nclock.now();");
+        assert_eq!(time(&[sample("benches/src/a.rs", bad)]), []);
+    }
+}
+
+#[test]
+fn what_was_put_off_is_found() {
+    proves(put_off, "a.rs", "\n// TODO: later", 2, "let todo = \"TODO\";");
+    proves(put_off, "a.rs", "\nfn f() { todo!() }", 2, "fn todo() {}");
+}
+
+#[test]
+fn an_ignored_test_is_found() {
+    proves(ignored_tests, "a.rs", "#[test]\n#[ignore]\nfn f() {}", 2, "// #[ignore]\n#[test]\nfn f() {}");
+}
+
+#[test]
+fn an_unwrap_outside_tests_is_found() {
+    let good = "fn f() { x.unwrap_or(1) }\n#[cfg(test)]\nmod tests { fn g() { x.unwrap() } }";
+    proves(unwraps, "agent/src/a.rs", "fn f() {\n x.unwrap() }", 2, good);
+    assert_eq!(unwraps(&[sample("examples/src/a.rs", "x.unwrap()")]), []);
+}
+
+#[test]
+fn a_clock_in_the_computations_is_found() {
+    let good = "use std::{cmp::Ordering, collections::HashMap};\nlet time = std::cmp::max(1, thread);";
+    for bad in ["\nuse std::time::Duration;", "\nuse std::{cmp, thread};", "\nstd::fs::read(x);"] {
+        proves(pure_computations, "agent/src/compute/lag.rs", bad, 2, good);
+        assert_eq!(pure_computations(&[sample("agent/src/watch/a.rs", bad)]), []);
+    }
+}
