@@ -173,6 +173,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 2 } else { 256 }))]
+
         #[test]
         fn a_random_history_loses_no_arrival(steps in prop::collection::vec((0u64..300_000_000, 0u64..5_000_000), 1..60)) {
             let (mut arrivals, mut lag, mut now_ns) = (Arrivals::new(11), HistogramValues::default(), 0u64);
