@@ -13,6 +13,7 @@ use crate::poll::{Poller, SystemPoller};
 use crate::pool::{self, Pool};
 use crate::post::Mailbox;
 use crate::simulate::{SimulatedPoller, SimulatedPool, SimulatedTime, World};
+use crate::sockets::Sockets;
 use crate::threads::Threads;
 use crate::timers::Timers;
 use loopscope_probe::{Clock, Phase, PoolWriter, Writer};
@@ -101,6 +102,7 @@ impl<S: 'static> Builder<S> {
             before_exit: Vec::new(),
             poller,
             ready: Vec::new(),
+            sockets: Sockets::default(),
             pool: make_pool(threads, &bell, world.as_ref(), pool_probe),
             finished: VecDeque::new(),
             mailbox: Mailbox::new(bell.clone(), stamps),

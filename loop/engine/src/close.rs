@@ -11,10 +11,12 @@ use crate::core::{Entry, What};
 use crate::cx::Cx;
 use crate::key::Key;
 use loopscope_probe::{Kind, Life, Phase, Ticks};
+use std::io;
 use std::panic::Location;
 
 /// A handle on its way to the close phase.
 pub(crate) struct Closing<S: 'static> {
+    kind: Kind,
     site: Site,
     ready: Ticks,
     run: Option<Once<S>>,
@@ -40,30 +42,30 @@ impl<S: 'static> Cx<'_, S> {
         if matches!(what, What::Work(_)) {
             return false;
         }
-        let Some(Entry { is_ref, what, .. }) = self.core.remove(key) else { return false };
+        let Some(Entry { site, is_ref, mut what }) = self.core.remove(key) else { return false };
+        self.core.forget(&what, is_ref);
         let is_cleared_at_once = matches!(what, What::Immediate(_) | What::Timer(_));
         if is_cleared_at_once && let Some(probe) = &mut self.core.probe {
             probe.cancelled(what.kind());
         }
-        match &what {
-            What::Immediate(_) => self.core.immediates.referenced -= usize::from(is_ref),
-            What::Timer(timer) => self.core.timers.clear(timer, is_ref),
-            What::Hook(hook, _) => {
-                self.core.hooks.closed(*hook);
-                self.core.referenced -= usize::from(is_ref);
-            }
-            What::Work(_) => {}
-        }
         if !is_cleared_at_once || run.is_some() {
-            self.push_closing(at, run);
+            let close_site = self.core.site(at, Kind::Close);
+            self.push_closing(Kind::Close, close_site, run);
+        }
+        self.core.deregister(&mut what);
+        if let What::Stream(mut stream) = what
+            && let Some(connect) = stream.take_connect()
+        {
+            // Above the close callback on the stack, so before it.
+            let failure = || io::Error::new(io::ErrorKind::ConnectionAborted, "closed while connecting");
+            self.push_closing(Kind::Connect, site, Some(Box::new(move |cx| connect(cx, Err(failure())))));
         }
         true
     }
 
-    fn push_closing(&mut self, at: &'static Location<'static>, run: Option<Once<S>>) {
-        let site = self.core.site(at, Kind::Close);
-        let ready = self.core.probe.as_ref().map_or(Ticks::NONE, |probe| probe.last());
-        self.core.closing.push(Closing { site, ready, run });
+    fn push_closing(&mut self, kind: Kind, site: Site, run: Option<Once<S>>) {
+        let ready = self.core.stamp();
+        self.core.closing.push(Closing { kind, site, ready, run });
     }
 
     pub(crate) fn run_closing(&mut self) {
@@ -73,10 +75,10 @@ impl<S: 'static> Cx<'_, S> {
         self.core.enter_phase(Phase::Close);
         let mut stack = std::mem::take(&mut self.core.closing);
         while self.goes_on()
-            && let Some(Closing { site, ready, run }) = stack.pop()
+            && let Some(Closing { kind, site, ready, run }) = stack.pop()
         {
             if let Some(run) = run {
-                self.enter(Kind::Close, site, Life::ready_at(ready), run);
+                self.enter(kind, site, Life::ready_at(ready), run);
                 self.drain();
             }
         }

@@ -7,12 +7,15 @@ use crate::clock::LoopClock;
 use crate::close::Closing;
 use crate::hooks::{Hook, Hooks};
 use crate::key::{Key, Slots};
+use crate::listener::Listener;
 use crate::microtask::Queues;
 use crate::pending::Deferred;
 use crate::poll::{Poller, Ready};
 use crate::pool::{Finished, Pool, WorkDone};
 use crate::post::{Mailbox, Posted};
 use crate::simulate::World;
+use crate::sockets::Sockets;
+use crate::stream::Stream;
 use crate::timers::{Timer, Timers};
 use loopscope_probe::{HandleType, Kind, Phase, SiteId, Writer};
 use std::collections::{HashSet, VecDeque};
@@ -34,6 +37,7 @@ pub(crate) struct Core<S: 'static> {
     pub(crate) before_exit: Vec<(Site, Once<S>)>,
     pub(crate) poller: Box<dyn Poller>,
     pub(crate) ready: Vec<Ready>,
+    pub(crate) sockets: Sockets,
     pub(crate) pool: Box<dyn Pool>,
     pub(crate) finished: VecDeque<Finished>,
     pub(crate) mailbox: Arc<Mailbox<S>>,
@@ -66,6 +70,8 @@ pub(crate) enum What<S: 'static> {
     Timer(Timer<S>),
     Hook(Hook, Option<Many<S>>),
     Work(WorkDone<S>),
+    Listener(Box<Listener<S>>),
+    Stream(Box<Stream<S>>),
 }
 
 impl<S: 'static> What<S> {
@@ -76,6 +82,8 @@ impl<S: 'static> What<S> {
             What::Timer(timer) => Some(timer.handle_type()),
             What::Hook(..) => Some(HandleType::Hook),
             What::Work(_) => None,
+            What::Listener(_) => Some(HandleType::TcpListener),
+            What::Stream(_) => Some(HandleType::TcpStream),
         }
     }
 
@@ -86,6 +94,8 @@ impl<S: 'static> What<S> {
             What::Timer(_) => Kind::Timer,
             What::Hook(hook, _) => hook.kind(),
             What::Work(_) => Kind::WorkDone,
+            What::Listener(_) => Kind::Accept,
+            What::Stream(_) => Kind::IoRead,
         }
     }
 }
@@ -123,6 +133,25 @@ impl<S: 'static> Core<S> {
             probe.handles(handle, -1);
         }
         Some(entry)
+    }
+
+    /// Takes something that was removed out of the counts of what keeps the loop alive.
+    pub(crate) fn forget(&mut self, what: &What<S>, is_ref: bool) {
+        match what {
+            What::Immediate(_) => self.immediates.referenced -= usize::from(is_ref),
+            What::Timer(timer) => self.timers.clear(timer, is_ref),
+            What::Hook(hook, _) => {
+                self.hooks.closed(*hook);
+                self.referenced -= usize::from(is_ref);
+            }
+            What::Listener(_) => self.referenced -= usize::from(is_ref),
+            What::Stream(stream) => {
+                let (handles, requests) = stream.counts();
+                self.referenced -= handles;
+                self.requests -= requests;
+            }
+            What::Work(_) => self.requests -= 1,
+        }
     }
 
     /// Enters a phase.

@@ -80,7 +80,11 @@ impl<S: 'static> Cx<'_, S> {
                 return true;
             }
             What::Immediate(_) => &mut core.immediates.referenced,
-            What::Hook(..) => &mut core.referenced,
+            What::Hook(..) | What::Listener(_) => &mut core.referenced,
+            What::Stream(_) => {
+                core.reading_changed(key);
+                return true;
+            }
             What::Work(_) => &mut core.requests,
         };
         *count = if is_ref { *count + 1 } else { *count - 1 };

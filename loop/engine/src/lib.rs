@@ -48,6 +48,13 @@ mod hooks;
 mod microtask;
 mod pending;
 mod poll;
+mod sockets;
+
+mod connect;
+mod listener;
+mod stream;
+mod transfer;
+
 mod task;
 mod timer_lists;
 mod timers;
@@ -77,4 +84,5 @@ pub use key::Key;
 pub use loopscope_probe::{Phase, WorkKind};
 pub use post::Post;
 pub use run::Mode;
+pub use stream::{StreamEvent, Wrote};
 pub use task::Task;

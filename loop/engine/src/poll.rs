@@ -18,6 +18,8 @@ pub(crate) struct Ready {
     pub(crate) token: usize,
     pub(crate) is_readable: bool,
     pub(crate) is_writable: bool,
+    /// The other side closed, or an error waits.
+    pub(crate) is_closed: bool,
 }
 
 /// Something that waits for events.
@@ -75,6 +77,7 @@ impl Poller for SystemPoller {
             token: event.token().0,
             is_readable: event.is_readable() || event.is_error() || event.is_read_closed(),
             is_writable: event.is_writable() || event.is_error() || event.is_write_closed(),
+            is_closed: event.is_read_closed() || event.is_error(),
         }));
         Ok(())
     }
@@ -102,6 +105,7 @@ impl<S: 'static> Cx<'_, S> {
         self.core.wait(timeout)?;
         self.run_finished();
         self.run_posted();
+        self.run_sockets();
         Ok(())
     }
 }
@@ -114,13 +118,13 @@ impl<S: 'static> crate::core::Core<S> {
             || !self.closing.is_empty()
             || !self.posted.is_empty()
             || !self.finished.is_empty()
+            || self.sockets.has_active()
             || self.immediates.referenced > 0
             || self.hooks.has_idle();
-        match (must_turn, self.timers.alarm_ms()) {
-            (true, _) => Some(Duration::ZERO),
-            (false, None) => None,
-            (false, Some(at_ms)) => Some(self.clock.until(at_ms)),
+        if must_turn {
+            return Some(Duration::ZERO);
         }
+        self.sockets.limit(self.timers.alarm_ms().map(|at_ms| self.clock.until(at_ms)))
     }
 
     fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {

@@ -1,0 +1,114 @@
+//! Outgoing connections. Success and failure both arrive as the callback, never from inside the call.
+//!
+//! # Source
+//! `uv__stream_connect` in `src/unix/stream.c` of libuv 1.46. On Linux a refused connection to a local port is seen in
+//! the poll phase, as there.
+
+use crate::call::{Once, Site};
+use crate::core::{Core, What};
+use crate::cx::Cx;
+use crate::key::Key;
+use crate::pending::Deferred;
+use crate::stream::Stream;
+use loopscope_probe::{Kind, Life};
+use mio::Interest;
+use std::io;
+use std::net::SocketAddr;
+use std::panic::Location;
+
+/// A callback for the outcome of a connect.
+pub(crate) type OnConnect<S> = Box<dyn FnOnce(&mut Cx<'_, S>, io::Result<Key>)>;
+
+impl<S: 'static> Cx<'_, S> {
+    /// Connects to an address. The callback gets the stream's key, which is the one returned here, or what went wrong.
+    /// What is written before is sent after. Until the callback has run the loop stays alive; closing the key before
+    /// gives it an error of kind `ConnectionAborted`, in the close phase.
+    ///
+    /// # Errors
+    /// What the operating system says when it refuses a socket. In virtual time there are no sockets.
+    #[track_caller]
+    pub fn connect(
+        &mut self,
+        address: SocketAddr,
+        run: impl FnOnce(&mut Cx<'_, S>, io::Result<Key>) + 'static,
+    ) -> io::Result<Key> {
+        self.connect_at(Location::caller(), address, Box::new(run))
+    }
+
+    fn connect_at(
+        &mut self,
+        at: &'static Location<'static>,
+        address: SocketAddr,
+        run: OnConnect<S>,
+    ) -> io::Result<Key> {
+        self.core.registry()?;
+        let site = self.core.site(at, Kind::Connect);
+        match mio::net::TcpStream::connect(address) {
+            Ok(socket) => {
+                let stream = Stream::connecting(socket, run);
+                let key = self.core.insert(site, What::Stream(Box::new(stream)));
+                self.core.requests += 1;
+                self.watch(key, Interest::READABLE | Interest::WRITABLE)?;
+                Ok(key)
+            }
+            Err(error) if is_answer(&error) => Ok(self.core.defer_failure(site, run, error)),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The socket reported something: is it connected?
+    pub(crate) fn finish_connect(&mut self, key: Key) {
+        let Some(entry) = self.core.slots.get_mut(key) else { return };
+        let site = entry.site;
+        let What::Stream(stream) = &mut entry.what else { return };
+        let outcome = match stream.socket.take_error() {
+            Ok(None) => stream.socket.peer_addr().map(|_| ()),
+            Ok(Some(error)) | Err(error) => Err(error),
+        };
+        if let Err(error) = &outcome
+            && error.kind() == io::ErrorKind::NotConnected
+        {
+            // Woken too early; another edge will come.
+            return;
+        }
+        let Some(run) = stream.take_connect() else { return };
+        let ready = stream.edges.ready;
+        // Small requests must not wait for the other side's delayed acknowledgement. A socket that cannot do this
+        // has failed already, and says so on its first use.
+        let _ = stream.socket.set_nodelay(true);
+        self.core.requests -= 1;
+        if outcome.is_err() {
+            self.core.drop_socket(key);
+        }
+        let result = outcome.map(|()| key);
+        self.enter(Kind::Connect, site, Life::ready_at(ready), |cx| run(cx, result));
+        self.drain();
+        if self.goes_on() {
+            self.transfer(key);
+        }
+    }
+}
+
+impl<S: 'static> Core<S> {
+    /// Defers a failure that was known at once. Returns a key that is stale already.
+    fn defer_failure(&mut self, site: Site, run: OnConnect<S>, error: io::Error) -> Key {
+        let run: Once<S> = Box::new(move |cx| run(cx, Err(error)));
+        let life = Life::ready_at(self.stamp());
+        self.pending.push_back(Deferred { kind: Kind::Connect, site, life, run });
+        Key::NOBODY
+    }
+}
+
+/// Tells whether a connect failed by what the network answered, rather than for lack of something here.
+fn is_answer(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::NetworkUnreachable
+            | io::ErrorKind::HostUnreachable
+            | io::ErrorKind::NetworkDown
+            | io::ErrorKind::TimedOut
+    )
+}

@@ -1,0 +1,154 @@
+//! Listening sockets: connections come in, each as a stream with a key of its own.
+
+use crate::call::Site;
+use crate::core::What;
+use crate::cx::Cx;
+use crate::key::Key;
+use crate::sockets::Edges;
+use crate::stream::Stream;
+use loopscope_probe::{Kind, Life};
+use mio::Interest;
+use std::io;
+use std::net::SocketAddr;
+use std::panic::Location;
+
+/// Connections that one turn accepts at most.
+const ACCEPTS_PER_TURN: usize = 64;
+
+/// A callback for connections.
+type OnAccept<S> = Box<dyn FnMut(&mut Cx<'_, S>, io::Result<Key>)>;
+
+/// A listening socket.
+pub(crate) struct Listener<S: 'static> {
+    pub(crate) socket: mio::net::TcpListener,
+    pub(crate) edges: Edges,
+    /// Missing while it runs.
+    run: Option<OnAccept<S>>,
+    /// The last try failed for lack of descriptors or memory, and the program was told.
+    is_starved: bool,
+}
+
+impl<S: 'static> Cx<'_, S> {
+    /// Listens on an address; port 0 takes a free one, which [`Cx::local_addr`] tells. The callback gets the key of
+    /// each connection, which reads nothing until [`Cx::on_stream`]; or what went wrong with one. While descriptors or
+    /// memory are lacking it is told once, connections wait in the kernel's queue, and the loop tries again.
+    ///
+    /// # Errors
+    /// What the operating system says when it refuses the address: in use, not of this host, not permitted. In virtual
+    /// time there are no sockets.
+    #[track_caller]
+    pub fn listen(
+        &mut self,
+        address: SocketAddr,
+        run: impl FnMut(&mut Cx<'_, S>, io::Result<Key>) + 'static,
+    ) -> io::Result<Key> {
+        self.listen_at(Location::caller(), address, Box::new(run))
+    }
+
+    fn listen_at(
+        &mut self,
+        at: &'static Location<'static>,
+        address: SocketAddr,
+        run: OnAccept<S>,
+    ) -> io::Result<Key> {
+        self.core.registry()?;
+        let socket = mio::net::TcpListener::bind(address)?;
+        let site = self.core.site(at, Kind::Accept);
+        let listener = Listener { socket, edges: Edges::default(), run: Some(run), is_starved: false };
+        let key = self.core.insert(site, What::Listener(Box::new(listener)));
+        self.core.referenced += 1;
+        self.watch(key, Interest::READABLE)?;
+        Ok(key)
+    }
+
+    /// Registers the socket behind a key; where that fails, nothing is left of it.
+    pub(crate) fn watch(&mut self, key: Key, interest: Interest) -> io::Result<()> {
+        let registry = self.core.poller.registry();
+        let source: Option<&mut dyn mio::event::Source> =
+            self.core.slots.get_mut(key).and_then(|entry| match &mut entry.what {
+                What::Listener(listener) => Some(&mut listener.socket as _),
+                What::Stream(stream) => Some(&mut stream.socket as _),
+                _ => None,
+            });
+        let (Some(registry), Some(source)) = (registry, source) else { return Ok(()) };
+        let outcome = registry.register(source, mio::Token(key.token()), interest);
+        if outcome.is_err()
+            && let Some(entry) = self.core.remove(key)
+        {
+            self.core.forget(&entry.what, entry.is_ref);
+        }
+        outcome
+    }
+
+    pub(crate) fn accept_some(&mut self, key: Key) {
+        for _ in 0..ACCEPTS_PER_TURN {
+            let Some(entry) = self.core.slots.get_mut(key) else { return };
+            let site = entry.site;
+            let What::Listener(listener) = &mut entry.what else { return };
+            match listener.socket.accept() {
+                Ok((socket, _)) => {
+                    listener.is_starved = false;
+                    let accepted = self.adopt_stream(site, socket);
+                    self.emit_accept(key, accepted);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    listener.edges.is_readable = false;
+                    return;
+                }
+                Err(error) if is_of_one_connection(&error) => self.emit_accept(key, Err(error)),
+                Err(error) => {
+                    let is_news = !std::mem::replace(&mut listener.is_starved, true);
+                    self.core.sockets.starved.push(key);
+                    if is_news {
+                        self.emit_accept(key, Err(error));
+                    }
+                    return;
+                }
+            }
+            if !self.goes_on() {
+                break;
+            }
+        }
+        // The kernel may have more: another turn.
+        let now = self.core.stamp();
+        if let Some(What::Listener(listener)) = self.core.slots.get_mut(key).map(|entry| &mut entry.what) {
+            self.core.sockets.list(key, &mut listener.edges, now);
+        }
+    }
+
+    fn adopt_stream(&mut self, site: Site, socket: mio::net::TcpStream) -> io::Result<Key> {
+        // Small answers must not wait for the other side's delayed acknowledgement. A socket that cannot do this has
+        // failed already, and says so on its first use.
+        let _ = socket.set_nodelay(true);
+        let key = self.core.insert(site, What::Stream(Box::new(Stream::connected(socket))));
+        self.watch(key, Interest::READABLE | Interest::WRITABLE)?;
+        Ok(key)
+    }
+
+    fn emit_accept(&mut self, key: Key, accepted: io::Result<Key>) {
+        let Some(entry) = self.core.slots.get_mut(key) else { return };
+        let site = entry.site;
+        let What::Listener(listener) = &mut entry.what else { return };
+        let (Some(mut run), ready) = (listener.run.take(), listener.edges.ready) else { return };
+        self.enter(Kind::Accept, site, Life::ready_at(ready), |cx| run(cx, accepted));
+        if let Some(What::Listener(listener)) = self.core.slots.get_mut(key).map(|entry| &mut entry.what) {
+            listener.run = Some(run);
+        }
+        self.drain();
+    }
+}
+
+/// Tells whether an accept failed because of the connection it would have given; others are about this process.
+fn is_of_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::NetworkUnreachable
+            | io::ErrorKind::HostUnreachable
+            | io::ErrorKind::NetworkDown
+            | io::ErrorKind::TimedOut
+    )
+}

@@ -1,0 +1,153 @@
+//! Sockets in the poll phase: from edges to turns.
+//!
+//! The operating system reports each change once (an edge), so a socket must be read until it would block; but one
+//! busy socket must not keep the others waiting. So an edge only marks its socket, and puts it at the end of the list
+//! of those that have something to do. Each poll phase gives every socket in the list one bounded turn; one that is
+//! not finished goes to the end again, and the next poll does not wait.
+//!
+//! An event of a closed socket is recognised by the generation in its token and dropped.
+
+use crate::core::{Core, What};
+use crate::cx::Cx;
+use crate::key::Key;
+use crate::poll::Ready;
+use loopscope_probe::Ticks;
+use std::collections::VecDeque;
+use std::io;
+use std::time::Duration;
+
+/// How long the poll waits at most while a listener lacks descriptors: nothing reports when one becomes free.
+const STARVED_WAIT: Duration = Duration::from_millis(100);
+
+/// What all sockets of a loop share.
+#[derive(Debug, Default)]
+pub(crate) struct Sockets {
+    /// Those that have something to do, in the order of their turns.
+    active: VecDeque<Key>,
+    /// Listeners that could not accept for lack of descriptors or memory.
+    pub(crate) starved: Vec<Key>,
+    /// Where reads go; lent to the callback while it runs.
+    pub(crate) buffer: Vec<u8>,
+}
+
+/// What one socket remembers about its edges.
+#[derive(Debug, Default)]
+pub(crate) struct Edges {
+    pub(crate) is_readable: bool,
+    pub(crate) is_writable: bool,
+    /// The other side closed or an error waits: reads must go on until they say so.
+    pub(crate) is_closed: bool,
+    is_listed: bool,
+    /// When it was put in the list.
+    pub(crate) ready: Ticks,
+}
+
+impl Edges {
+    /// A new connection has room: its first write is tried without waiting for an edge.
+    pub(crate) fn of_connected() -> Edges {
+        Edges { is_writable: true, ..Edges::default() }
+    }
+}
+
+impl Sockets {
+    /// Puts a socket at the end of the list; once.
+    pub(crate) fn list(&mut self, key: Key, edges: &mut Edges, now: Ticks) {
+        if !std::mem::replace(&mut edges.is_listed, true) {
+            edges.ready = now;
+            self.active.push_back(key);
+        }
+    }
+
+    pub(crate) fn has_active(&self) -> bool {
+        !self.active.is_empty()
+    }
+
+    /// Shortens a wait while a listener is starved.
+    pub(crate) fn limit(&self, timeout: Option<Duration>) -> Option<Duration> {
+        match (self.starved.is_empty(), timeout) {
+            (true, timeout) => timeout,
+            (false, timeout) => Some(timeout.map_or(STARVED_WAIT, |timeout| timeout.min(STARVED_WAIT))),
+        }
+    }
+}
+
+impl<S: 'static> Core<S> {
+    /// Returns the last stamp, for noting when something became ready.
+    pub(crate) fn stamp(&self) -> Ticks {
+        self.probe.as_ref().map_or(Ticks::NONE, |probe| probe.last())
+    }
+
+    /// Returns where sources are watched.
+    pub(crate) fn registry(&self) -> io::Result<&mio::Registry> {
+        let without = || io::Error::new(io::ErrorKind::Unsupported, "a loop in virtual time has no sockets");
+        self.poller.registry().ok_or_else(without)
+    }
+
+    /// Marks the sockets that the poll reported, and starved listeners for another try.
+    fn note_edges(&mut self) {
+        let now = self.stamp();
+        let mut reported = std::mem::take(&mut self.ready);
+        for ready in reported.drain(..) {
+            self.note_edge(ready, now);
+        }
+        self.ready = reported;
+        for key in std::mem::take(&mut self.sockets.starved) {
+            if let Some(What::Listener(listener)) = self.slots.get_mut(key).map(|entry| &mut entry.what) {
+                self.sockets.list(key, &mut listener.edges, now);
+            }
+        }
+    }
+
+    fn note_edge(&mut self, ready: Ready, now: Ticks) {
+        let Some(key) = self.slots.by_token(ready.token) else { return };
+        let Some(entry) = self.slots.get_mut(key) else { return };
+        let (edges, has_work) = match &mut entry.what {
+            What::Listener(listener) => (&mut listener.edges, true),
+            What::Stream(stream) => {
+                let has_work = (ready.is_readable && stream.wants_data())
+                    || (ready.is_writable && stream.wants_to_write());
+                (&mut stream.edges, has_work)
+            }
+            _ => return,
+        };
+        edges.is_readable |= ready.is_readable;
+        edges.is_writable |= ready.is_writable;
+        edges.is_closed |= ready.is_closed;
+        if has_work {
+            self.sockets.list(key, edges, now);
+        }
+    }
+}
+
+impl<S: 'static> Cx<'_, S> {
+    /// Gives every socket that has something to do one turn.
+    pub(crate) fn run_sockets(&mut self) {
+        self.core.note_edges();
+        let mut left = self.core.sockets.active.len();
+        while left > 0
+            && self.goes_on()
+            && let Some(key) = self.core.sockets.active.pop_front()
+        {
+            left -= 1;
+            self.take_turn(key);
+        }
+    }
+
+    fn take_turn(&mut self, key: Key) {
+        let Some(entry) = self.core.slots.get_mut(key) else { return };
+        match &mut entry.what {
+            What::Listener(listener) => {
+                listener.edges.is_listed = false;
+                self.accept_some(key);
+            }
+            What::Stream(stream) => {
+                stream.edges.is_listed = false;
+                match stream.is_connecting() {
+                    true => self.finish_connect(key),
+                    false => self.transfer(key),
+                }
+            }
+            _ => {}
+        }
+    }
+}
