@@ -1,7 +1,7 @@
 //! Runs a schedule program on the loop, in virtual or in real time, and notes every label with where it was printed.
 
 use super::program::{Body, JobKind, Operation, Program, Step, Via};
-use loopscope_loop::{Cx, Hook, Key, Loop, Mode, Phase, WorkError, WorkKind, simulate};
+use loopscope_loop::{Cx, Hook, Key, Loop, Mode, PanicPolicy, Phase, WorkError, WorkKind, simulate};
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -36,6 +36,7 @@ pub struct Line {
 pub fn run(program: &Program, time: Time) -> Result<Vec<Line>, String> {
     let state = World { lines: Vec::new(), queue: '-', outside: 'm', handles: HashMap::new() };
     let builder = Loop::builder(state).name("schedule").pool_threads(program.pool);
+    let builder = builder.on_panic(PanicPolicy::Propagate);
     let builder = if time == Time::Virtual { builder.virtual_time() } else { builder };
     let mut event_loop = builder.build().map_err(|error| format!("the loop cannot be built: {error}"))?;
     let main = program.main.clone();
