@@ -2,10 +2,11 @@
 
 use super::program::{Body, JobKind, Operation, Program, Step, Via};
 use loopscope_loop::{Cx, Hook, Key, Loop, Mode, PanicPolicy, Phase, WorkError, WorkKind, simulate};
+use loopscope_probe::Clock;
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Which clock, poller and pool a program runs on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -235,11 +236,21 @@ const HAND_OVER: Duration = Duration::from_micros(60);
 /// Holds a pool thread for a time without computing.
 fn hold(duration: Duration) {
     if !simulate::advance(duration + HAND_OVER) {
-        let end = Instant::now() + duration;
+        let time_left = timer(duration);
         // Parking may end early, and nobody unparks a pool's thread.
-        while let Some(left) = end.checked_duration_since(Instant::now()) {
+        while let Some(left) = time_left() {
             std::thread::park_timeout(left);
         }
+    }
+}
+
+/// Returns what tells how much of `duration` is left, and `None` once it is over.
+fn timer(duration: Duration) -> impl Fn() -> Option<Duration> {
+    let clock = Clock::monotonic();
+    let start = clock.now();
+    move || {
+        let gone = Duration::from_nanos(clock.ns_between(start, clock.now()));
+        duration.checked_sub(gone).filter(|left| !left.is_zero())
     }
 }
 
@@ -253,8 +264,8 @@ fn stat() {
 /// Keeps the calling thread computing for a time.
 fn compute(duration: Duration) {
     if !simulate::advance(duration) {
-        let end = Instant::now() + duration;
-        while Instant::now() < end {
+        let time_left = timer(duration);
+        while time_left().is_some() {
             std::hint::spin_loop();
         }
     }
