@@ -184,14 +184,14 @@ impl Default for HistogramValues {
 impl HistogramValues {
     /// Returns how many durations were counted.
     pub fn count(&self) -> u64 {
-        self.buckets.iter().fold(0, |sum, count| sum.wrapping_add(*count))
+        sum(&self.buckets)
     }
 
     /// Returns how many durations were at most `2^exponent` seconds: exact, because that is a boundary.
     /// Exponents outside [`EXPONENT_FIRST`]`..=`[`EXPONENT_LAST`] are clamped to it.
     pub fn count_within_power(&self, exponent: i32) -> u64 {
         let octaves = exponent.clamp(EXPONENT_FIRST, EXPONENT_LAST) - EXPONENT_FIRST;
-        self.buckets[..=octaves as usize * 8].iter().sum()
+        sum(&self.buckets[..=octaves as usize * 8])
     }
 
     /// Returns the upper bound, in nanoseconds, of the bucket that holds the `q`-quantile (0 to 1), or `None` where
@@ -201,7 +201,7 @@ impl HistogramValues {
         let rank = ((count as f64 * q).ceil() as u64).clamp(1, count.max(1));
         let mut seen = 0;
         let found = self.buckets.iter().position(|bucket| {
-            seen += bucket;
+            seen = bucket.wrapping_add(seen);
             seen >= rank
         });
         found.filter(|_| count > 0).map(|slot| UPPER_NS[slot])
@@ -216,10 +216,15 @@ impl HistogramValues {
     /// Adds the counts of `other`.
     pub fn merge(&mut self, other: &HistogramValues) {
         for (bucket, more) in self.buckets.iter_mut().zip(&other.buckets) {
-            *bucket += more;
+            *bucket = bucket.wrapping_add(*more);
         }
         self.sum_ns = self.sum_ns.wrapping_add(other.sum_ns);
     }
+}
+
+/// Adds counts, wrapping: a damaged page may hold any.
+fn sum(counts: &[u64]) -> u64 {
+    counts.iter().fold(0, |sum, count| sum.wrapping_add(*count))
 }
 
 #[cfg(all(test, not(loom)))]

@@ -174,6 +174,7 @@ impl Page {
     }
 }
 
+#[cfg(target_os = "linux")]
 impl Page {
     /// Checks magic and version only: what can be told of a truncated page.
     pub(crate) fn check_head(&self) -> Result<(), PageFault> {

@@ -204,7 +204,10 @@ impl Page {
             drained_jobs: plain(&tallies.drained_jobs),
             queue_depth_max: [Queue::NextTick, Queue::Microtask]
                 .map(|queue| tallies.queue_depth_recent(queue, epoch)),
-            blocked: [vitals.stalls_ended + live(warning_ns), vitals.critical_ended + live(critical_ns)],
+            blocked: [
+                vitals.stalls_ended.wrapping_add(live(warning_ns)),
+                vitals.critical_ended.wrapping_add(live(critical_ns)),
+            ],
             handles: plain(&tallies.handles),
             handles_referenced: tallies.handles_referenced.get(),
             requests_active: tallies.requests_active.get(),
@@ -236,7 +239,7 @@ impl Page {
 fn completed(tallies: &TallyWords) -> HistogramValues {
     let mut values = tallies.completed.read();
     let callbacks: u64 = tallies.phase_callbacks.iter().map(Word::get).fold(0, u64::wrapping_add);
-    values.buckets[0] += callbacks.saturating_sub(values.count());
+    values.buckets[0] = values.buckets[0].wrapping_add(callbacks.saturating_sub(values.count()));
     values
 }
 
