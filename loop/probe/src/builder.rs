@@ -8,6 +8,7 @@ use crate::site::store_text;
 use crate::spans::Track;
 use crate::word::{LoopOwned, Pen};
 use crate::writer::Writer;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Makes the page of one loop. Get one from [`Writer::builder`].
@@ -17,13 +18,21 @@ pub struct Builder {
     runtime: String,
     backend: String,
     clock: Option<Clock>,
+    directory: Option<PathBuf>,
     is_private: bool,
 }
 
 impl Builder {
     pub(crate) fn new(name: &str) -> Self {
         let text = |text: &str| text.to_owned();
-        Builder { name: text(name), runtime: text("mio"), backend: text(""), clock: None, is_private: false }
+        Builder {
+            name: text(name),
+            runtime: text("mio"),
+            backend: text(""),
+            clock: None,
+            directory: None,
+            is_private: false,
+        }
     }
 
     /// Sets the `runtime` label: `mio`, `node`, `tokio`; at most 16 bytes.
@@ -45,6 +54,13 @@ impl Builder {
         self
     }
 
+    /// Puts the page's file into this directory instead of the user's runtime directory. The same rules hold for it:
+    /// private, ours, and in memory.
+    pub fn directory(mut self, directory: &Path) -> Self {
+        self.directory = Some(directory.to_owned());
+        self
+    }
+
     /// Keeps the page in this process's own memory.
     pub fn private(mut self) -> Self {
         self.is_private = true;
@@ -60,7 +76,7 @@ impl Builder {
         let is_simulated = clock.source() == ClockSource::Virtual;
         let memory = match is_simulated || self.is_private {
             true => Memory::private("it was asked to be private"),
-            false => Memory::shared(),
+            false => Memory::shared(self.directory.as_deref()),
         };
         let pen = Pen::mint();
         self.write_header(memory.page(), &pen, &clock);

@@ -40,17 +40,16 @@ pub fn runtime_directory() -> PathBuf {
         .map_or_else(|| PathBuf::from(format!("/dev/shm/loopscope-{uid}")), |parent| parent.join("loopscope"))
 }
 
-/// Makes this process's next page file and maps it.
+/// Makes this process's next page file in this directory, which is made if need be, and maps it.
 ///
 /// # Errors
 /// Says in a sentence why there can be no such file; the caller goes on with private memory.
-pub(crate) fn create_page_file() -> Result<Mapping, String> {
-    let directory = runtime_directory();
+pub(crate) fn create_page_file(directory: &Path) -> Result<Mapping, String> {
     let explain = |error: String| format!("runtime directory {}: {error}", directory.display());
-    prepare(&directory).map_err(explain)?;
-    prune(&directory);
+    prepare(directory).map_err(explain)?;
+    prune(directory);
     let explain = |error: io::Error| format!("runtime directory {}: {error}", directory.display());
-    let (file, path) = new_file(&directory).map_err(explain)?;
+    let (file, path) = new_file(directory).map_err(explain)?;
     Mapping::create(&file, path.clone()).map_err(|error| {
         let _ = fs::remove_file(&path);
         explain(error)
@@ -239,14 +238,17 @@ pub fn read_page_from(file: &File) -> io::Result<Box<Page>> {
             more => filled += more,
         }
     }
-    if filled < size_of::<Page>() && filled >= 16 {
-        page.check_head().map_err(fault)?;
+    if filled < size_of::<Page>() {
+        // Magic and version, if it is even that long.
+        let head = if filled < 16 { Err(crate::page::PageFault::NotAPage) } else { page.check_head() };
+        head.map_err(fault)?;
         return Err(fault(crate::page::PageFault::Length(filled as u64)));
     }
     page.check().map_err(fault)?;
     Ok(page)
 }
 
-#[cfg(test)]
+// Not under Miri, which has neither file modes nor shared mappings.
+#[cfg(all(test, not(miri)))]
 #[path = "directory_tests.rs"]
 mod tests;

@@ -1,1 +1,258 @@
 //! Tests of the runtime directory: who may see it, and which pages are of the living.
+
+use super::*;
+use crate::memory::Memory;
+use crate::{Kind, Life, Writer};
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::process::{Child, Command, Stdio};
+use std::time::Instant;
+
+/// A directory in memory, of this test alone, removed at its end.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new() -> Scratch {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        Scratch(PathBuf::from(format!("/dev/shm/loopscope-test-{}-{number}", std::process::id())))
+    }
+
+    fn made() -> Scratch {
+        let scratch = Scratch::new();
+        DirBuilder::new().mode(0o700).create(&scratch.0).unwrap();
+        scratch
+    }
+
+    fn file(&self, name: &str, bytes: &[u8]) -> PathBuf {
+        let path = self.0.join(name);
+        fs::write(&path, bytes).unwrap();
+        path
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        fs::remove_dir_all(&self.0).unwrap();
+    }
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().mode() & 0o777
+}
+
+fn me() -> Owner {
+    let pid = std::process::id();
+    Owner { pid, start: process_start(pid).unwrap() }
+}
+
+#[test]
+fn a_page_file_is_private_and_in_a_private_directory() {
+    let scratch = Scratch::new();
+    let memory = Memory::shared(Some(&scratch.0));
+    assert_eq!(memory.private_because, None);
+    let path = memory.path().unwrap();
+    assert_eq!((mode(&scratch.0), mode(path)), (0o700, 0o600));
+    assert_eq!(fs::metadata(path).unwrap().len(), size_of::<Page>() as u64);
+    let files = page_files(&scratch.0).unwrap();
+    assert_eq!(files.len(), 1);
+    assert_eq!((files[0].path.as_path(), files[0].owner), (path, me()));
+}
+
+/// Asserts that a page asked for in that directory is private memory, for that reason.
+fn assert_private(directory: &Path, reason: &str) {
+    let memory = Memory::shared(Some(directory));
+    assert_eq!(memory.path(), None);
+    let because = memory.private_because.as_ref().unwrap();
+    let names_the_directory = because.contains(&directory.display().to_string());
+    assert!(names_the_directory && because.contains(reason), "{because}");
+}
+
+#[test]
+fn a_directory_that_others_may_enter_is_refused() {
+    let scratch = Scratch::made();
+    fs::set_permissions(&scratch.0, fs::Permissions::from_mode(0o750)).unwrap();
+    assert_private(&scratch.0, "has mode 750; it must be private (chmod 700)");
+}
+
+#[test]
+fn a_directory_of_another_user_is_refused() {
+    let scratch = Scratch::made();
+    // Only root may give a directory away; anybody else already has /dev/shm, which is root's.
+    match std::os::unix::fs::chown(&scratch.0, Some(54_321), None) {
+        Ok(()) => assert_private(&scratch.0, "belongs to uid 54321"),
+        Err(_) => assert_private(Path::new("/dev/shm"), "belongs to uid 0"),
+    }
+}
+
+#[test]
+fn what_is_no_directory_is_refused() {
+    let scratch = Scratch::made();
+    assert_private(&scratch.file("file", b""), "is not a directory");
+    let link = scratch.0.join("link");
+    symlink(&scratch.0, &link).unwrap();
+    assert_private(&link, "is not a directory");
+    assert_private(&scratch.0.join("missing/parent"), "No such file");
+}
+
+#[test]
+fn a_directory_that_is_not_in_memory_is_refused() {
+    // Private and ours on every Linux, and of a file system that is not a tmpfs, whatever the test runs on.
+    assert_private(Path::new("/proc/self/fd"), "a tmpfs is needed");
+}
+
+#[test]
+fn names_are_parsed_strictly() {
+    let parse = |name: &str| parse_name(PathBuf::from(name)).map(|file| (file.owner, file.number));
+    assert_eq!(parse("/x/12-345-6.page"), Some((Owner { pid: 12, start: 345 }, 6)));
+    for name in [
+        "12-345.page",
+        "12-345-6-7.page",
+        "12-345-6.page.old",
+        "12-345-6",
+        "-12-345-6.page",
+        "12--6.page",
+        "a-345-6.page",
+        "4294967296-345-6.page",
+        ".page",
+    ] {
+        assert_eq!(parse(name), None, "{name}");
+    }
+}
+
+/// A process that lives until its input ends.
+fn living_child() -> (Child, Owner) {
+    let child = Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    let owner = Owner { pid: child.id(), start: process_start(child.id()).unwrap() };
+    (child, owner)
+}
+
+#[test]
+fn a_process_is_alive_until_it_ends_and_its_pid_alone_proves_nothing() {
+    let (mut child, owner) = living_child();
+    assert!(owner.is_alive());
+    assert!(!Owner { start: owner.start + 1, ..owner }.is_alive(), "another process with its pid");
+    drop(child.stdin.take());
+    // Until it is waited for it is a zombie, which runs no loop.
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while owner.is_alive() {
+        assert!(Instant::now() < deadline, "the child does not end");
+        std::thread::yield_now();
+    }
+    child.wait().unwrap();
+    assert!(!owner.is_alive());
+}
+
+/// Puts a page file of that owner and age into the directory.
+fn left_page(scratch: &Scratch, owner: Owner, number: u32, age: Duration) -> PathBuf {
+    let path = scratch.file(&format!("{}-{}-{number}.page", owner.pid, owner.start), b"");
+    File::options().write(true).open(&path).unwrap().set_modified(SystemTime::now() - age).unwrap();
+    path
+}
+
+#[test]
+fn dead_pages_are_kept_within_bounds_and_live_ones_always() {
+    let scratch = Scratch::made();
+    let dead = Owner { start: me().start + 1, ..me() };
+    let (mut child, living) = living_child();
+    let kept = left_page(&scratch, living, 0, DEAD_AGE * 3);
+    let minute = Duration::from_secs(60);
+    let pages: Vec<_> =
+        (0..DEAD_PAGES as u32 + 8).map(|number| left_page(&scratch, dead, number, minute * number)).collect();
+    prune(&scratch.0);
+    for (number, path) in pages.iter().enumerate() {
+        assert_eq!(path.exists(), number < DEAD_PAGES, "the dead page number {number} from the youngest");
+    }
+    assert!(kept.exists(), "a live page is never pruned");
+
+    let young = left_page(&scratch, dead, 1, DEAD_AGE - minute);
+    let old = left_page(&scratch, dead, 2, DEAD_AGE + minute);
+    let stranger = scratch.file("notes.txt", b"not a page");
+    prune(&scratch.0);
+    assert_eq!((young.exists(), old.exists(), stranger.exists()), (true, false, true));
+    drop(child.stdin.take());
+    child.wait().unwrap();
+}
+
+#[test]
+fn a_new_page_prunes_the_dead_before_it() {
+    let scratch = Scratch::made();
+    let old = left_page(&scratch, Owner { start: 1, ..me() }, 0, DEAD_AGE * 2);
+    let memory = Memory::shared(Some(&scratch.0));
+    assert!(memory.path().unwrap().exists() && !old.exists());
+}
+
+fn error_of(path: &Path) -> String {
+    read_page(path).map(|_| ()).unwrap_err().to_string()
+}
+
+#[test]
+fn a_file_that_is_not_a_whole_page_of_this_version_is_refused_by_name() {
+    let scratch = Scratch::made();
+    let writer = Writer::builder("sample").directory(&scratch.0).build();
+    let whole = fs::read(&page_files(&scratch.0).unwrap()[0].path).unwrap();
+    let changed = |at: usize, value: u64| {
+        let mut bytes = whole.clone();
+        bytes[at..at + 8].copy_from_slice(&value.to_ne_bytes());
+        scratch.file("changed", &bytes)
+    };
+    assert!(read_page(&scratch.file("whole", &whole)).is_ok());
+    assert!(error_of(&scratch.file("cut", &whole[..5000])).contains("is 5000 bytes long instead of"));
+    assert!(error_of(&scratch.file("head", &whole[..8])).contains("is not a loopscope page"));
+    assert!(error_of(&scratch.file("empty", b"")).contains("is not a loopscope page"));
+    assert!(error_of(&scratch.file("noise", &[0xa5; 400_000])).contains("is not a loopscope page"));
+    assert!(error_of(&changed(8, crate::page::VERSION + 1)).contains("has page version"));
+    assert!(error_of(&changed(16, 77)).contains("is 77 bytes long"));
+    let clock = std::mem::offset_of!(crate::page::HeaderWords, clock_source);
+    assert!(error_of(&changed(clock, 99)).contains("damaged clock"));
+    let link = scratch.0.join("link");
+    symlink(scratch.0.join("whole"), &link).unwrap();
+    assert!(read_page(&link).is_err(), "a link might lead anywhere");
+    drop(writer);
+}
+
+#[test]
+fn every_page_of_noise_behind_a_good_header_can_be_read() {
+    let scratch = Scratch::made();
+    let writer = Writer::builder("noise").directory(&scratch.0).build();
+    let mut bytes = fs::read(&page_files(&scratch.0).unwrap()[0].path).unwrap();
+    let body = std::mem::offset_of!(Page, control);
+    for (seed, fill) in [0xff, 0x01, 0xa5, 0x7f].into_iter().enumerate() {
+        for (at, byte) in bytes[body..].iter_mut().enumerate() {
+            *byte = (at as u8).wrapping_mul(seed as u8 * 37) ^ fill;
+        }
+        let page = read_page(&scratch.file("noise", &bytes)).unwrap();
+        let (source, scale) = page.clock().unwrap();
+        let clock = crate::Clock::for_page(source, scale).unwrap();
+        let snapshot = page.snapshot(&clock);
+        assert!(snapshot.sites.len() <= crate::site::SITES && snapshot.paths.len() <= crate::paths::PATHS);
+        assert!(page.records(0).len() <= crate::page::RECORDS);
+        let mut lag = snapshot.lag.since(&snapshot.iteration);
+        lag.merge(&snapshot.poll_wait);
+        let _ = (lag.quantile_ns(0.5), lag.count_within_power(99), page.now_values(clock.now(), &clock));
+    }
+    drop(writer);
+}
+
+#[test]
+fn another_process_reads_from_the_file_what_the_writer_wrote() {
+    let scratch = Scratch::made();
+    let mut writer = Writer::builder("living").runtime("mio").directory(&scratch.0).build();
+    let path = page_files(&scratch.0).unwrap()[0].path.clone();
+    writer.resume();
+    let site = writer.named_site(std::panic::Location::caller(), Kind::Timer, "beat");
+    for _ in 0..3 {
+        writer.begin(Kind::Timer, site, Life::UNKNOWN);
+        writer.end();
+        writer.drained();
+    }
+    writer.suspend();
+    let page = read_page(&path).unwrap();
+    let snapshot = page.snapshot(writer.clock());
+    assert_eq!((snapshot.facts.name.as_str(), snapshot.facts.pid), ("living", std::process::id()));
+    assert_eq!(snapshot.run[Kind::Timer.index()].count(), 3);
+    assert_eq!(snapshot.sites[site.index()].name, "beat");
+    assert_eq!(page.records(0).len(), 3);
+    assert!(!page.is_closed());
+    drop(writer);
+    assert!(!path.exists(), "a loop that ends in order leaves no page");
+}

@@ -2,6 +2,7 @@
 
 use crate::page::Page;
 use std::ops::Deref;
+use std::path::Path;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
@@ -21,9 +22,10 @@ enum Place {
 }
 
 impl Memory {
-    /// Makes a page's memory: in a file of the runtime directory where that can be, else this process's own.
-    pub(crate) fn shared() -> Arc<Memory> {
-        Arc::new(match shared_place() {
+    /// Makes a page's memory: in a file of this directory (of the user's runtime directory where it is `None`) where
+    /// that can be, else this process's own.
+    pub(crate) fn shared(directory: Option<&Path>) -> Arc<Memory> {
+        Arc::new(match shared_place(directory) {
             Ok(place) => Memory { place, private_because: None },
             Err(reason) => Memory { place: Place::Own(zeroed_page()), private_because: Some(reason) },
         })
@@ -45,7 +47,7 @@ impl Memory {
     }
 
     /// Returns the page's file, `None` where it has none.
-    pub fn path(&self) -> Option<&std::path::Path> {
+    pub fn path(&self) -> Option<&Path> {
         match &self.place {
             #[cfg(target_os = "linux")]
             Place::File(mapping) => Some(mapping.path()),
@@ -92,12 +94,13 @@ impl Deref for PageRef {
 }
 
 #[cfg(target_os = "linux")]
-fn shared_place() -> Result<Place, String> {
-    crate::directory::create_page_file().map(Place::File)
+fn shared_place(directory: Option<&Path>) -> Result<Place, String> {
+    use crate::directory::{create_page_file, runtime_directory};
+    directory.map_or_else(|| create_page_file(&runtime_directory()), create_page_file).map(Place::File)
 }
 
 #[cfg(not(target_os = "linux"))]
-fn shared_place() -> Result<Place, String> {
+fn shared_place(_directory: Option<&Path>) -> Result<Place, String> {
     Err("pages in files need a memory file system, which loopscope knows on Linux only".to_owned())
 }
 
