@@ -20,6 +20,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 pub(crate) struct Mapping {
     address: NonNull<Page>,
     path: PathBuf,
+    /// The process that made the file: a forked child has the memory of its own, and the file is not.
+    maker: u32,
 }
 
 // SAFETY: the mapping is shared memory of atomics; nothing in it belongs to a thread.
@@ -48,7 +50,7 @@ impl Mapping {
         }
         let address = NonNull::new(mapped.cast()).expect("mmap does not map the null page");
         // From here on `drop` unmaps.
-        let mapping = Mapping { address, path };
+        let mapping = Mapping { address, path, maker: std::process::id() };
         if !forget_in_children(address.as_ptr() as usize) {
             return Err(io::Error::other("more than 256 pages in one process"));
         }
@@ -67,6 +69,9 @@ impl Mapping {
     }
 
     pub(crate) fn unlink(&self) {
+        if self.maker != std::process::id() {
+            return;
+        }
         // Already gone is as good as removed, and there is nobody to tell.
         let _ = std::fs::remove_file(&self.path);
     }

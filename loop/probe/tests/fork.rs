@@ -1,0 +1,105 @@
+//! A forked child shares its parent's memory maps: here it is shown that it does not write its parent's page.
+#![cfg(all(target_os = "linux", not(loom)))]
+
+use loopscope_probe::{Kind, Life, SiteId, Snapshot, Writer, directory};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+/// Forks happen one test at a time: a child that was forked while another test makes a page finds the list of pages
+/// locked for ever.
+static ALONE: Mutex<()> = Mutex::new(());
+
+/// A private directory in memory, removed at the end.
+struct Scratch(PathBuf);
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        std::fs::remove_dir_all(&self.0).unwrap();
+    }
+}
+
+fn run_callbacks(writer: &mut Writer, count: usize) {
+    writer.resume();
+    for _ in 0..count {
+        writer.begin(Kind::Timer, SiteId::NONE, Life::UNKNOWN);
+        writer.end();
+        writer.drained();
+    }
+    writer.iteration();
+    writer.suspend();
+}
+
+fn page_file(directory: &Path) -> PathBuf {
+    directory::page_files(directory).unwrap()[0].path.clone()
+}
+
+fn in_file(path: &Path, writer: &Writer) -> Snapshot {
+    directory::read_page(path).unwrap().snapshot(writer.clock())
+}
+
+fn timers(snapshot: &Snapshot) -> u64 {
+    snapshot.run[Kind::Timer.index()].count()
+}
+
+/// Runs `child` in a forked child, and returns whether it returned true.
+fn in_child(child: impl FnOnce() -> bool) -> bool {
+    // SAFETY: the child runs `child` alone, on its one thread, and leaves by `_exit`. No other thread of this test
+    // program holds a lock that it needs: the tests here run one at a time, and the C library takes the allocator's
+    // locks over the fork.
+    let pid = unsafe { libc::fork() };
+    assert!(pid >= 0, "fork: {}", std::io::Error::last_os_error());
+    if pid == 0 {
+        let is_good = std::panic::catch_unwind(std::panic::AssertUnwindSafe(child)).unwrap_or(false);
+        // SAFETY: ends the child without running the parent's exit handlers.
+        unsafe { libc::_exit(i32::from(!is_good)) };
+    }
+    let mut status = 0;
+    // SAFETY: waits for the child made above; `status` has room for the answer.
+    let waited = unsafe { libc::waitpid(pid, &mut status, 0) };
+    assert_eq!(waited, pid);
+    libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0
+}
+
+fn scratch(name: &str) -> Scratch {
+    Scratch(PathBuf::from(format!("/dev/shm/loopscope-fork-{name}-{}", std::process::id())))
+}
+
+#[test]
+fn a_forked_child_that_ends_its_loop_leaves_its_parents_page() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let scratch = scratch("end");
+    let mut writer = Some(Writer::builder("parent").directory(&scratch.0).build());
+    let path = page_file(&scratch.0);
+    assert!(in_child(|| {
+        drop(writer.take());
+        path.exists()
+    }));
+    let page = directory::read_page(&path).unwrap();
+    assert!(!page.is_closed());
+    drop(writer);
+    assert!(!path.exists());
+}
+
+#[test]
+fn a_forked_child_does_not_write_its_parents_page() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let scratch = scratch("write");
+    let mut writer = Writer::builder("parent").directory(&scratch.0).build();
+    let path = page_file(&scratch.0);
+    run_callbacks(&mut writer, 5);
+    assert_eq!(timers(&in_file(&path, &writer)), 5);
+
+    let child_is_good = in_child(|| {
+        // The loop goes on in the child, on memory of its own that began with zeros, through many batches.
+        run_callbacks(&mut writer, 1000);
+        let own = writer.page().snapshot(writer.clock());
+        let parents = in_file(&path, &writer);
+        timers(&own) > 0 && timers(&own) <= 1000 && timers(&parents) == 5 && parents.iterations == 1
+    });
+    assert!(child_is_good, "the child's callbacks reached its parent's page, or not its own");
+
+    let after = in_file(&path, &writer);
+    assert_eq!((timers(&after), after.iterations, after.facts.pid), (5, 1, std::process::id()));
+    run_callbacks(&mut writer, 2);
+    assert_eq!(timers(&in_file(&path, &writer)), 7, "the parent's page still is its own");
+}
