@@ -7,6 +7,7 @@
 #![cfg(loom)]
 
 use loom::sync::Arc;
+use loom::sync::atomic::{Ordering, fence};
 use loom::thread;
 use loopscope_probe::bell::{Barrier, Bell};
 use loopscope_probe::ring::{ENTRY_WORDS, EntryWords, Ring};
@@ -118,6 +119,31 @@ fn a_reader_that_sees_a_poll_sees_when_it_began() {
         let writer = thread::spawn(move || writing.park(&Pen::mint_for_model(), 20));
         if stretch.busy_since.observe() == 0 {
             assert_eq!(stretch.parked_since.get(), 20);
+        }
+        writer.join().unwrap();
+    });
+}
+
+// With the release fence after the change removed, or the reader's acquire fence, this fails; both were tried.
+#[test]
+fn a_reader_never_counts_a_stretch_both_as_running_and_as_over() {
+    loom::model(|| {
+        let (busy_since, active) = (Arc::new(Word::<LoopOwned>::default()), Arc::new(Word::default()));
+        busy_since.publish(&Pen::mint_for_model(), 10);
+        let (writing, booking) = (busy_since.clone(), active.clone());
+        // The end of a stretch, as `park` tells it: first the change, then the time that the stretch took.
+        let writer = thread::spawn(move || {
+            let pen = Pen::mint_for_model();
+            writing.publish(&pen, 0);
+            fence(Ordering::Release);
+            booking.set(&pen, 7);
+        });
+        // `Page::vitals_at`: the reading stands only if the stretch did not change over it.
+        let since = busy_since.observe();
+        let booked = active.get();
+        fence(Ordering::Acquire);
+        if busy_since.observe() == since && since != 0 {
+            assert_eq!(booked, 0, "the stretch is running, and its time is booked");
         }
         writer.join().unwrap();
     });
