@@ -68,6 +68,9 @@ fn a_clock_read_and_a_sleep_are_found() {
         proves(time, "agent/src/compute/lag.rs", bad, 2, "// Instant::now\nclock.now();");
         assert_eq!(time(&[sample("benches/src/a.rs", bad)]), []);
     }
+    let deadline = "let deadline = Instant::now() + MINUTE;";
+    assert_eq!(time(&[sample("tests/scrape.rs", deadline), sample("agent/src/a_tests.rs", deadline)]), []);
+    assert_eq!(time(&[sample("agent/src/a.rs", deadline)]).len(), 1);
 }
 
 #[test]

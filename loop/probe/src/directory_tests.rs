@@ -145,7 +145,8 @@ fn a_process_is_alive_until_it_ends_and_its_pid_alone_proves_nothing() {
 /// Puts a page file of that owner and age into the directory.
 fn left_page(scratch: &Scratch, owner: Owner, number: u32, age: Duration) -> PathBuf {
     let path = scratch.file(&format!("{}-{}-{number}.page", owner.pid, owner.start), b"");
-    File::options().write(true).open(&path).unwrap().set_modified(SystemTime::now() - age).unwrap();
+    let file = File::options().write(true).open(&path).unwrap();
+    file.set_modified(file.metadata().unwrap().modified().unwrap() - age).unwrap();
     path
 }
 
