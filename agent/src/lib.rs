@@ -1,1 +1,48 @@
-//! The sidecar agent.
+//! The agent: one thread of a process that watches its event loops and tells the world about them.
+//!
+//! ```text
+//!   pages of this process            agent thread                             outside
+//!   (found by themselves)  --->  look -> compute -> watch ---> warnings through `tracing`
+//!                                          |
+//!                                          +-> export -> web ---> /metrics, /-/ready, flamegraphs
+//! ```
+//!
+//! ```no_run
+//! let agent = loopscope_agent::Agent::builder().start()?;
+//! println!("http://{}/metrics", agent.address().expect("it listens by default"));
+//! # Ok::<(), loopscope_agent::AgentError>(())
+//! ```
+//!
+//! It knows no kind of loop: whatever writes a page through `loopscope-probe` is watched. It shares no lock with a
+//! loop and so answers also while one is blocked, which is when the answers matter. While all loops are idle it
+//! sleeps, and the first that wakes rings for it. A panic in it is counted and skipped.
+//!
+//! Inside, `model` is below `compute`, which is below `watch`, `export` and `web`, which are below `thread`.
+//! `compute` is arithmetic: it knows no clock, thread, file or socket.
+//!
+//! Linux only: it reads `/proc` and waits on an eventfd.
+
+mod model;
+
+mod compute;
+
+mod watch;
+
+pub mod export;
+pub mod flame;
+mod web;
+
+mod eventfd;
+mod process;
+mod sidecar;
+mod sleep;
+mod thread;
+
+mod builder;
+pub mod discover;
+mod error;
+mod layer;
+
+pub use builder::{Agent, AgentBuilder, Listen};
+pub use error::{AgentError, DiscoverError, FlameError};
+pub use layer::SpanLayer;

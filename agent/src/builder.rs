@@ -1,0 +1,218 @@
+//! Starting and stopping an agent.
+
+use crate::AgentError;
+use crate::thread::{Start, run};
+use crate::watch::log::Log;
+use loopscope_probe::control::{CRITICAL_NS, WARNING_NS};
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::mpsc::sync_channel;
+use std::thread::JoinHandle;
+use std::time::Duration;
+use tokio::sync::oneshot;
+
+/// How many ports [`Listen::NextFree`] tries.
+const PORTS_TRIED: u16 = 64;
+
+/// Where the agent answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Listen {
+    /// The first free port of the 64 from this address on: several programs on a host do not collide.
+    NextFree(SocketAddr),
+    /// This address; port 0 is any free port.
+    Exactly(SocketAddr),
+    /// Nowhere: the agent only watches and warns.
+    Nowhere,
+}
+
+impl Default for Listen {
+    /// The next free port of 127.0.0.1 from 9464 on, the customary port of metrics exporters.
+    fn default() -> Self {
+        Listen::NextFree(SocketAddr::from((Ipv4Addr::LOCALHOST, 9464)))
+    }
+}
+
+/// What the thread is told.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Settings {
+    pub warning_ns: u64,
+    pub critical_ns: u64,
+    pub has_recorder: bool,
+    pub has_process_metrics: bool,
+}
+
+/// Configures an agent. Get one from [`Agent::builder`].
+#[derive(Clone, Debug)]
+#[must_use = "an agent runs from `start` on"]
+pub struct AgentBuilder {
+    listen: Listen,
+    settings: Settings,
+}
+
+impl AgentBuilder {
+    /// Sets where the agent answers; [`Listen::default`] otherwise.
+    pub fn listen(mut self, listen: Listen) -> Self {
+        self.listen = listen;
+        self
+    }
+
+    /// Sets how long a busy stretch is a stall, and how long a critical one: 100 ms and 1 s otherwise.
+    pub fn thresholds(mut self, warning: Duration, critical: Duration) -> Self {
+        let ns = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        (self.settings.warning_ns, self.settings.critical_ns) = (ns(warning), ns(critical));
+        self
+    }
+
+    /// Says whether to install a recorder for the `metrics` facade, so that the program's own metrics are on the same
+    /// page: true otherwise. A program that has installed one of its own keeps it.
+    pub fn install_recorder(mut self, is_wanted: bool) -> Self {
+        self.settings.has_recorder = is_wanted;
+        self
+    }
+
+    /// Says whether the page has the customary `process_*` metrics: true otherwise. Set it to false where another
+    /// exporter in the program has them.
+    pub fn process_metrics(mut self, is_wanted: bool) -> Self {
+        self.settings.has_process_metrics = is_wanted;
+        self
+    }
+
+    /// Starts the agent's thread. Returns when it watches and answers.
+    ///
+    /// # Errors
+    /// The address cannot be had, the thresholds make no sense, this process has an agent already, or the system
+    /// refuses a thread; the message says what to do.
+    pub fn start(self) -> Result<Agent, AgentError> {
+        let Settings { warning_ns, critical_ns, .. } = self.settings;
+        if warning_ns == 0 || warning_ns > critical_ns {
+            return Err(AgentError::Thresholds { warning_ns, critical_ns });
+        }
+        let claim = Claim::take()?;
+        let listener = listen(self.listen)?;
+        let address = listener.as_ref().map(|(_, address)| *address);
+        let log = Log::start().map_err(|error| AgentError::System("a log thread", error))?;
+        let (stop, stopped) = oneshot::channel();
+        let (ready, is_ready) = sync_channel(1);
+        let start = Start { settings: self.settings, listener, log, stop: stopped };
+        let thread = std::thread::Builder::new()
+            .name("loopscope-agent".to_owned())
+            .spawn(move || run(start, &ready))
+            .map_err(|error| AgentError::System("a thread", error))?;
+        match is_ready.recv() {
+            Ok(Ok(())) => Ok(Agent { address, stop: Some(stop), thread: Some(thread), claim }),
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(AgentError::System("a thread", io::Error::other("it ended at once"))),
+        }
+    }
+}
+
+/// A running agent: a thread that watches every loop of this process. Dropping it stops the thread.
+///
+/// In a forked child the agent does not run, and dropping the handle does nothing; the child may start its own.
+#[derive(Debug)]
+#[must_use = "dropping the agent stops it"]
+pub struct Agent {
+    address: Option<SocketAddr>,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+    claim: Claim,
+}
+
+impl Agent {
+    /// Begins to configure an agent.
+    pub fn builder() -> AgentBuilder {
+        AgentBuilder {
+            listen: Listen::default(),
+            settings: Settings {
+                warning_ns: WARNING_NS,
+                critical_ns: CRITICAL_NS,
+                has_recorder: true,
+                has_process_metrics: true,
+            },
+        }
+    }
+
+    /// Returns where the agent answers, `None` where nowhere.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.address
+    }
+
+    /// Stops the agent, and returns when its thread has ended.
+    pub fn stop(self) {}
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        let (stop, thread) = (self.stop.take(), self.thread.take());
+        if !self.claim.is_of_this_process() {
+            // The thread is the parent's; even telling it would reach the parent through shared descriptors.
+            std::mem::forget((stop, thread));
+            return;
+        }
+        drop(stop);
+        if let Some(thread) = thread {
+            // A panic of the thread was reported by the panic hook.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// The one agent's place in this process, by pid; given back when dropped.
+#[derive(Debug)]
+struct Claim(u32);
+
+static CLAIMED_BY: Mutex<u32> = Mutex::new(0);
+
+impl Claim {
+    fn take() -> Result<Claim, AgentError> {
+        let (mut holder, pid) =
+            (CLAIMED_BY.lock().unwrap_or_else(PoisonError::into_inner), std::process::id());
+        if *holder == pid {
+            return Err(AgentError::AlreadyRunning);
+        }
+        *holder = pid;
+        Ok(Claim(pid))
+    }
+
+    fn is_of_this_process(&self) -> bool {
+        self.0 == std::process::id()
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        if self.is_of_this_process() {
+            *CLAIMED_BY.lock().unwrap_or_else(PoisonError::into_inner) = 0;
+        }
+    }
+}
+
+fn listen(listen: Listen) -> Result<Option<(TcpListener, SocketAddr)>, AgentError> {
+    let bound = match listen {
+        Listen::Nowhere => return Ok(None),
+        Listen::Exactly(address) => TcpListener::bind(address).map_err(|error| match error.kind() {
+            io::ErrorKind::AddrInUse => AgentError::AddressInUse(address),
+            _ => AgentError::Listen(address, error),
+        })?,
+        Listen::NextFree(first) => next_free(first)?,
+    };
+    let explain = |error| AgentError::Listen(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)), error);
+    bound.set_nonblocking(true).map_err(explain)?;
+    let address = bound.local_addr().map_err(explain)?;
+    Ok(Some((bound, address)))
+}
+
+fn next_free(first: SocketAddr) -> Result<TcpListener, AgentError> {
+    for offset in 0..PORTS_TRIED {
+        let Some(port) = first.port().checked_add(offset) else { break };
+        let address = SocketAddr::new(first.ip(), port);
+        match TcpListener::bind(address) {
+            Ok(listener) => return Ok(listener),
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
+            Err(error) => return Err(AgentError::Listen(address, error)),
+        }
+    }
+    Err(AgentError::NoFreePort { first, tried: PORTS_TRIED })
+}

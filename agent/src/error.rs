@@ -1,0 +1,166 @@
+//! What can go wrong for users of the agent, and what to do about it.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// Why an agent did not start.
+#[derive(Debug)]
+pub enum AgentError {
+    /// The exact address that was asked for is in use: choose another one, port 0, or
+    /// [`Listen::NextFree`](crate::Listen::NextFree).
+    AddressInUse(SocketAddr),
+    /// None of the ports that were tried is free.
+    NoFreePort {
+        /// The first that was tried.
+        first: SocketAddr,
+        /// How many were tried.
+        tried: u16,
+    },
+    /// The address cannot be listened on for another reason.
+    Listen(SocketAddr, io::Error),
+    /// This process has an agent already, and one watches all loops of a process: stop it first, or use it.
+    AlreadyRunning,
+    /// The thresholds make no sense: the warning must be above 0 and not above the critical one.
+    Thresholds {
+        /// The warning threshold asked for, in nanoseconds.
+        warning_ns: u64,
+        /// The critical threshold asked for, in nanoseconds.
+        critical_ns: u64,
+    },
+    /// The system refused a thread, an eventfd or an epoll instance.
+    System(&'static str, io::Error),
+}
+
+impl fmt::Display for AgentError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            AgentError::AddressInUse(address) => {
+                write!(
+                    f,
+                    "address {address} is in use; listen on port 0 for any free one, or let the agent take the next free port"
+                )
+            }
+            AgentError::NoFreePort { first, tried } => {
+                write!(
+                    f,
+                    "none of the {tried} ports from {first} is free; choose another port, or port 0 for any free one"
+                )
+            }
+            AgentError::Listen(address, error) => write!(f, "cannot listen on {address}: {error}"),
+            AgentError::AlreadyRunning => {
+                f.write_str("this process already has an agent, which watches all its loops; stop it first")
+            }
+            AgentError::Thresholds { warning_ns, critical_ns } => write!(
+                f,
+                "stall thresholds of {warning_ns} ns (warning) and {critical_ns} ns (critical): the warning must be above 0 and not above the critical one"
+            ),
+            AgentError::System(what, error) => write!(f, "cannot make {what} for the agent: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for AgentError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            AgentError::Listen(_, error) | AgentError::System(_, error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+/// Why there is no flamegraph.
+#[derive(Debug)]
+pub enum FlameError {
+    /// No callback ran in the period: there is nothing to draw.
+    Empty,
+    /// The drawing library failed.
+    Draw(io::Error),
+}
+
+impl fmt::Display for FlameError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            FlameError::Empty => f.write_str(
+                "nothing to draw: no callback ran in that period; give the loop work, or capture for longer",
+            ),
+            FlameError::Draw(error) => write!(f, "cannot draw the flamegraph: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for FlameError {}
+
+/// Why no process was found.
+#[derive(Debug)]
+pub enum DiscoverError {
+    /// The directory of page files cannot be read.
+    Directory(PathBuf, io::Error),
+    /// No instrumented process runs here.
+    Nothing(PathBuf),
+    /// None of them is the one asked for.
+    Unknown {
+        /// What was asked for.
+        target: String,
+        /// What there is: `name (pid)`.
+        known: Vec<String>,
+    },
+    /// More than one is.
+    Ambiguous {
+        /// What was asked for; `None` where nothing was.
+        target: Option<String>,
+        /// The candidates: `name (pid)`.
+        candidates: Vec<String>,
+    },
+}
+
+impl fmt::Display for DiscoverError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            DiscoverError::Directory(path, error) => write!(
+                f,
+                "cannot read the runtime directory {}: {error}; run as the user of the watched program, or set {}",
+                path.display(),
+                loopscope_probe::directory::DIRECTORY_VARIABLE
+            ),
+            DiscoverError::Nothing(path) => write!(
+                f,
+                "no instrumented process runs here (looked in {}); start one, or run as the user of the watched program",
+                path.display()
+            ),
+            DiscoverError::Unknown { target, known } => {
+                write!(
+                    f,
+                    "no instrumented process is called {target} or has that pid; there are: {}",
+                    known.join(", ")
+                )
+            }
+            DiscoverError::Ambiguous { target: Some(target), candidates } => {
+                write!(
+                    f,
+                    "{} processes are called {target}: give a pid of {}",
+                    candidates.len(),
+                    candidates.join(", ")
+                )
+            }
+            DiscoverError::Ambiguous { target: None, candidates } => {
+                write!(
+                    f,
+                    "{} instrumented processes run here: name one of {}",
+                    candidates.len(),
+                    candidates.join(", ")
+                )
+            }
+        }
+    }
+}
+
+impl std::error::Error for DiscoverError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            DiscoverError::Directory(_, error) => Some(error),
+            _ => None,
+        }
+    }
+}

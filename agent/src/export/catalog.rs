@@ -1,0 +1,213 @@
+//! The table of all metrics: the only place where their names exist.
+//!
+//! Dashboards, alerts and documents are checked against [`ALL`]; the encoder can write nothing that is not in it.
+//!
+//! Series of a loop end when the loop ends. Series of enum labels are there from the beginning at 0, because an
+//! alert on `increase()` does not see a counter that is born at 1; histograms appear when they are first used,
+//! except those that alerts read.
+
+/// What a family's samples are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Type {
+    /// Only grows, until the process or the loop ends.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// Durations in seconds, with these classic bounds.
+    Durations(&'static [i32]),
+    /// Plain counts, with bounds 2^0 to 2^16.
+    Counts,
+}
+
+/// What a family's values measure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// Seconds.
+    Seconds,
+    /// Bytes.
+    Bytes,
+    /// A share, 0 to 1.
+    Ratio,
+    /// A number of things.
+    Count,
+    /// Always 1: the labels are the information.
+    Info,
+}
+
+/// One metric.
+#[derive(Debug)]
+pub struct Family {
+    /// Its name, as exported.
+    pub name: &'static str,
+    /// What its samples are.
+    pub kind: Type,
+    /// What its values measure.
+    pub unit: Unit,
+    /// Its labels, in the order they are written in.
+    pub labels: &'static [&'static str],
+    /// One sentence for the reader of the page.
+    pub help: &'static str,
+}
+
+/// Exponents of 2 (seconds) for run times and queue delays: 1 us to 8 s.
+pub const FAST: &[i32] =
+    &[-20, -18, -16, -14, -13, -12, -11, -10, -9, -8, -7, -6, -5, -4, -3, -2, -1, 0, 1, 2, 3];
+/// Exponents of 2 (seconds) for lag and lateness: 0.2 ms to 32 s.
+pub const LAG: &[i32] = &[-12, -10, -9, -8, -7, -6, -5, -4, -3, -2, -1, 0, 1, 2, 3, 5];
+/// Exponents of 2 (seconds) for the poll's wait: 8 us to 32 s.
+pub const WAIT: &[i32] = &[-17, -14, -12, -10, -8, -7, -6, -5, -4, -3, -2, -1, 0, 1, 3, 5];
+
+type Labels = &'static [&'static str];
+
+const fn counter(name: &'static str, unit: Unit, labels: Labels, help: &'static str) -> Family {
+    Family { name, kind: Type::Counter, unit, labels, help }
+}
+
+const fn gauge(name: &'static str, unit: Unit, labels: Labels, help: &'static str) -> Family {
+    Family { name, kind: Type::Gauge, unit, labels, help }
+}
+
+const fn durations(name: &'static str, bounds: &'static [i32], labels: Labels, help: &'static str) -> Family {
+    Family { name, kind: Type::Durations(bounds), unit: Unit::Seconds, labels, help }
+}
+
+const fn counts(name: &'static str, labels: Labels, help: &'static str) -> Family {
+    Family { name, kind: Type::Counts, unit: Unit::Count, labels, help }
+}
+
+macro_rules! catalog {
+    // One static per family, and `ALL` with every one of them in order:
+    //     pub static LOOP_INFO: Family = gauge("loopscope_loop_info", ...);
+    //     pub static ALL: &[&Family] = &[&LOOP_INFO, ...];
+    ($($name:ident = $family:expr;)*) => {
+        $(#[doc = "See its help."] pub static $name: Family = $family;)*
+        /// Every family, in the order of the page.
+        pub static ALL: &[&Family] = &[$(&$name,)*];
+    };
+}
+
+use Unit::{Bytes, Count, Info, Ratio, Seconds};
+
+catalog! {
+    LOOP_INFO = gauge("loopscope_loop_info", Info, &["loop", "runtime", "backend", "thread"],
+        "Facts about a loop; join with on (instance, loop) group_left (runtime).");
+    ITERATIONS = counter("loopscope_loop_iterations_total", Count, &["loop"], "Iterations of the loop.");
+    LOOP_TIME = counter("loopscope_loop_time_seconds_total", Seconds, &["loop", "state"],
+        "Time the loop was active (running) or idle (in its poll).");
+    UTILIZATION = gauge("loopscope_loop_utilization_ratio", Ratio, &["loop"],
+        "Active share of the loop's time over the last 10 seconds.");
+    STALL = gauge("loopscope_loop_stall_seconds", Seconds, &["loop"],
+        "Age of the busy stretch that runs now, 0 while the loop polls; grows while the loop is blocked.");
+    LAG_SECONDS = durations("loopscope_loop_lag_seconds", LAG, &["loop"],
+        "How long an event that becomes ready at a random moment waits until the loop polls; grows by 1000 a second.");
+    TIMER_LATENESS = durations("loopscope_timer_lateness_seconds", LAG, &["loop"],
+        "From a timer's due time to the start of its callback.");
+    ITERATION_DURATION = durations("loopscope_loop_iteration_duration_seconds", FAST, &["loop"],
+        "Busy time of one iteration, the wait in the poll excluded.");
+    POLL_WAIT = durations("loopscope_poll_wait_seconds", WAIT, &["loop"],
+        "Time one poll waited in the kernel.");
+    POLL_EVENTS = counts("loopscope_poll_events", &["loop"], "Events that one poll returned.");
+    PHASE_DURATION = durations("loopscope_phase_duration_seconds", FAST, &["loop", "phase"],
+        "Time in one phase of one iteration that had work in it.");
+    PHASE_CALLBACKS = counter("loopscope_phase_callbacks_total", Count, &["loop", "phase"],
+        "Callbacks run, by phase.");
+
+    CALLBACK_DURATION = durations("loopscope_callback_duration_seconds", FAST, &["loop", "kind"],
+        "Run time of one callback, the jobs drained after it excluded.");
+    CALLBACK_QUEUE_DELAY = durations("loopscope_callback_queue_delay_seconds", FAST, &["loop", "kind"],
+        "From ready to start of one callback.");
+    CALLBACK_ERRORS = counter("loopscope_callback_errors_total", Count, &["loop", "kind"],
+        "Callbacks that panicked.");
+    SITE_SECONDS = counter("loopscope_callback_site_seconds_total", Seconds, &["loop", "site", "kind"],
+        "Run time of the callbacks registered at a site, for the heaviest sites.");
+    SITE_CALLS = counter("loopscope_callback_site_calls_total", Count, &["loop", "site", "kind"],
+        "Runs of the callbacks registered at a site.");
+    SITE_MAX = gauge("loopscope_callback_site_max_seconds", Seconds, &["loop", "site", "kind"],
+        "Longest single run at a site within the last minute.");
+    WORK_SUBMITTED = counter("loopscope_work_submitted_total", Count, &["loop", "kind"],
+        "Work begun: timers armed, connections asked for, jobs handed to the pool.");
+    WORK_COMPLETED = counter("loopscope_work_completed_total", Count, &["loop", "kind", "outcome"],
+        "Callbacks that returned (ok) or panicked (error), and work given up before its callback ran (cancelled).");
+    TASK_STAGE = durations("loopscope_task_stage_duration_seconds", FAST, &["loop", "stage"],
+        "Life of a task: operation (submitted to ready), queued (to start), executing (to return), completed (to drained).");
+
+    DRAIN_DURATION = durations("loopscope_microtask_drain_duration_seconds", FAST, &["loop", "queue"],
+        "One drain of a queue, from its first job until it is empty.");
+    DRAIN_JOBS = counts("loopscope_microtask_drain_jobs", &["loop", "queue"], "Jobs in one drain of a queue.");
+    DRAINED_JOBS = counter("loopscope_microtask_jobs_total", Count, &["loop", "queue"], "Jobs run from a queue.");
+    QUEUE_DEPTH_MAX = gauge("loopscope_microtask_queue_depth_max", Count, &["loop", "queue"],
+        "Most jobs that waited in a queue within the last minute.");
+    STARVATION_ACTIVE = gauge("loopscope_starvation_active", Count, &["loop", "cause"],
+        "1 while the loop is kept from polling for longer than the warning threshold.");
+    STARVATION = counter("loopscope_starvation_total", Count, &["loop", "cause"],
+        "Times the loop was kept from polling, counted when it is detected.");
+    STARVATION_DURATION = durations("loopscope_starvation_duration_seconds", LAG, &["loop", "cause"],
+        "How long the loop was kept from polling, by cause, counted at the end.");
+    BLOCKED = counter("loopscope_blocked_total", Count, &["loop", "severity"],
+        "Busy stretches longer than the warning and the critical threshold, counted when they cross it.");
+    BLOCKED_DURATION = durations("loopscope_blocked_duration_seconds", LAG, &["loop"],
+        "Exact length of busy stretches longer than the warning threshold, counted at their end.");
+
+    POOL_THREADS = gauge("loopscope_pool_threads", Count, &["pool"], "Worker threads of the pool.");
+    POOL_THREADS_BUSY = gauge("loopscope_pool_threads_busy", Count, &["pool"], "Worker threads that run a job now.");
+    POOL_QUEUE_DEPTH = gauge("loopscope_pool_queue_depth", Count, &["pool"], "Jobs that wait for a thread now.");
+    POOL_QUEUE_DEPTH_MAX = gauge("loopscope_pool_queue_depth_max", Count, &["pool"],
+        "Most jobs that ever waited at once.");
+    POOL_OLDEST_WAIT = gauge("loopscope_pool_oldest_wait_seconds", Seconds, &["pool"],
+        "How long the job at the head of the queue has waited; grows while the pool is stuck.");
+    POOL_BUSY = counter("loopscope_pool_busy_seconds_total", Seconds, &["pool"],
+        "Run time summed over all threads, running jobs included.");
+    POOL_SATURATED = counter("loopscope_pool_saturated_seconds_total", Seconds, &["pool"],
+        "Time with all threads busy and jobs waiting.");
+    POOL_SUBMITTED = counter("loopscope_pool_submitted_total", Count, &["pool", "kind"], "Jobs handed to the pool.");
+    POOL_COMPLETED = counter("loopscope_pool_completed_total", Count, &["pool", "kind", "outcome"],
+        "Jobs that returned (ok), panicked (error) or were cancelled while they waited (cancelled).");
+    POOL_WAIT = durations("loopscope_pool_wait_duration_seconds", FAST, &["pool", "kind"],
+        "From submission to start of a job.");
+    POOL_RUN = durations("loopscope_pool_run_duration_seconds", FAST, &["pool", "kind"], "Run time of a job.");
+    POOL_COMPLETION_DELAY = durations("loopscope_pool_completion_delay_seconds", FAST, &["pool"],
+        "From the end of a job on its thread to its callback on the loop.");
+
+    HANDLES_ACTIVE = gauge("loopscope_handles_active", Count, &["loop", "type"], "Open handles.");
+    HANDLES_REFERENCED = gauge("loopscope_handles_referenced", Count, &["loop"],
+        "Open handles that keep the loop alive.");
+    REQUESTS_ACTIVE = gauge("loopscope_requests_active", Count, &["loop"], "Requests under way.");
+    TIMERS_PENDING = gauge("loopscope_timers_pending", Count, &["loop"], "Timers armed.");
+    WAKES_COALESCED = counter("loopscope_wakes_coalesced_total", Count, &["loop"],
+        "Wakes from other threads that found a wake already on its way.");
+
+    BUILD_INFO = gauge("loopscope_build_info", Info, &["version", "target"], "The build of the agent.");
+    AGENT_CPU = counter("loopscope_agent_cpu_seconds_total", Seconds, &[], "Processor time of the agent's thread.");
+    AGENT_DROPPED = counter("loopscope_agent_dropped_events_total", Count, &["loop", "reason"],
+        "Registrations that found the table of sites or of paths full and were booked under a shared name.");
+    AGENT_TICKS = counter("loopscope_agent_ticks_total", Count, &[], "Looks at the loops.");
+    AGENT_PANICS = counter("loopscope_agent_panics_total", Count, &[], "Looks and answers given up after a panic.");
+    AGENT_TICK_LATENESS = durations("loopscope_agent_tick_lateness_seconds", LAG, &[],
+        "How late the agent's own looks begin: is it starved itself?");
+    AGENT_LAST_TICK = gauge("loopscope_agent_last_tick_timestamp_seconds", Seconds, &[],
+        "When the agent last looked at the loops, since 1970.");
+    AGENT_REPORTS_DROPPED = counter("loopscope_agent_reports_dropped_total", Count, &[],
+        "Warnings that were not logged because the program's log was stuck.");
+    SCRAPE_DURATION = durations("loopscope_agent_scrape_duration_seconds", LAG, &["format"],
+        "Time to write one page of metrics.");
+    SCRAPE_SIZE = gauge("loopscope_agent_scrape_size_bytes", Bytes, &["format"],
+        "Size of the last page of metrics.");
+    SERIES_OVERFLOW = counter("loopscope_agent_series_overflow_total", Count, &["limit"],
+        "Loops, sites and series that got none of their own because a limit was reached.");
+    HTTP_REQUESTS = counter("loopscope_agent_http_requests_total", Count, &["path", "code"],
+        "Requests answered by the agent.");
+    AGENT_SERIES = gauge("loopscope_agent_series", Count, &[], "Series of this page that are loopscope's own.");
+
+    PROCESS_CPU = counter("process_cpu_seconds_total", Seconds, &[], "Total user and system CPU time spent in seconds.");
+    PROCESS_RESIDENT = gauge("process_resident_memory_bytes", Bytes, &[], "Resident memory size in bytes.");
+    PROCESS_VIRTUAL = gauge("process_virtual_memory_bytes", Bytes, &[], "Virtual memory size in bytes.");
+    PROCESS_OPEN_FDS = gauge("process_open_fds", Count, &[], "Number of open file descriptors.");
+    PROCESS_MAX_FDS = gauge("process_max_fds", Count, &[], "Maximum number of open file descriptors.");
+    PROCESS_START = gauge("process_start_time_seconds", Seconds, &[],
+        "Start time of the process since unix epoch in seconds.");
+    PROCESS_THREADS = gauge("process_threads", Count, &[], "Number of OS threads in the process.");
+}
+
+#[cfg(test)]
+#[path = "catalog_tests.rs"]
+mod tests;

@@ -1,0 +1,163 @@
+//! The page as a whole: everything on it is in the catalogue, everything in the catalogue is on it.
+
+use super::*;
+use crate::compute::starvation::Cause;
+use crate::export::catalog::{ALL, Type};
+use crate::export::text::Text;
+use loopscope_probe::kind::Queue;
+use loopscope_probe::{Clock, HandleType, Life, Phase, Ticks, VirtualClock, WorkKind, Writer};
+use std::collections::{HashMap, HashSet};
+
+/// A loop that did a little of everything.
+fn full_view(label: &str) -> LoopView {
+    let time = VirtualClock::starting_at(1_000_000);
+    let mut writer = Writer::builder("full").clock(Clock::simulated(time.clone())).build();
+    let site = writer.named_site(std::panic::Location::caller(), Kind::Timer, "a \"site\"\\\n");
+    let mut pool = writer.take_pool().unwrap();
+    pool.threads(1);
+    writer.resume();
+    writer.phase(Phase::Timers);
+    for ms in [1, 300, 2_000] {
+        let ready = Ticks(writer.last().0 - 10);
+        writer.begin(Kind::Timer, site, Life { submitted: Ticks(ready.0 - 10), ready });
+        time.advance_ns(ms * 1_000_000);
+        writer.end();
+    }
+    for queue in [Queue::NextTick, Queue::Microtask] {
+        writer.drain_begin(queue, 3);
+        writer.drain_end(queue, 3);
+    }
+    writer.drained();
+    writer.phase(Phase::Poll);
+    let submitted = pool.submitted(WorkKind::Fs);
+    let started = pool.started(WorkKind::Fs, submitted, None);
+    let finished = pool.finished(WorkKind::Fs, started, true);
+    writer.delivered(finished);
+    writer.handles(HandleType::Timeout, 1);
+    writer.park();
+    time.advance_ns(50_000_000);
+    writer.unpark(2);
+    let clock = writer.clock().clone();
+    let snapshot = writer.page().snapshot(&clock);
+    let sites = crate::compute::sites::totals(&snapshot);
+    let mut stalls = StallCounts { active: Some(Cause::Timer), ..StallCounts::default() };
+    stalls.episodes[0] = 1;
+    LoopView { label: label.to_owned(), snapshot, succeeded: [1; 16], utilization: 0.25, stalls, sites }
+}
+
+fn full_page() -> String {
+    let agent = AgentView {
+        requests: vec![("/metrics", 200, 3)],
+        process: Some(ProcessView::default()),
+        ..AgentView::default()
+    };
+    render(&[full_view("main"), full_view("b\\\"\n")], &agent, "").text
+}
+
+/// The family that a sample's name belongs to.
+fn family_of(name: &str, types: &HashMap<String, String>) -> String {
+    for suffix in ["_bucket", "_sum", "_count"] {
+        if let Some(base) = name.strip_suffix(suffix) {
+            if types.get(base).is_some_and(|kind| kind == "histogram") {
+                return base.to_owned();
+            }
+        }
+    }
+    name.to_owned()
+}
+
+#[test]
+fn page_and_catalogue_agree_in_both_directions() {
+    let page = full_page();
+    let mut types = HashMap::new();
+    let mut seen = HashSet::new();
+    for line in page.lines() {
+        if let Some((name, kind)) = line.strip_prefix("# TYPE ").and_then(|rest| rest.split_once(' ')) {
+            assert!(types.insert(name.to_owned(), kind.to_owned()).is_none(), "{name} comes twice");
+        } else if !line.starts_with('#') {
+            let name = line.split(['{', ' ']).next().unwrap();
+            seen.insert(family_of(name, &types));
+        }
+    }
+    let catalogue: HashSet<String> = ALL.iter().map(|family| family.name.to_owned()).collect();
+    let missing: Vec<_> = catalogue.difference(&seen).collect();
+    let unknown: Vec<_> = seen.difference(&catalogue).collect();
+    assert!(missing.is_empty() && unknown.is_empty(), "missing {missing:?}, unknown {unknown:?}");
+    for family in ALL {
+        let kind = match family.kind {
+            Type::Counter => "counter",
+            Type::Gauge => "gauge",
+            Type::Durations(_) | Type::Counts => "histogram",
+        };
+        assert_eq!(types[family.name], kind, "{}", family.name);
+    }
+}
+
+#[test]
+fn families_come_in_the_order_of_the_catalogue() {
+    let page = full_page();
+    let written: Vec<&str> =
+        page.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect();
+    let expected: Vec<&str> = ALL.iter().map(|family| family.name).collect();
+    assert_eq!(written, expected);
+}
+
+#[test]
+fn every_series_is_there_once_and_buckets_rise() {
+    let page = full_page();
+    let mut series = HashSet::new();
+    let mut last: Option<(String, u64)> = None;
+    for line in page.lines().filter(|line| !line.starts_with('#')) {
+        let (name, value) = line.rsplit_once(' ').unwrap();
+        assert!(series.insert(name), "{name} comes twice");
+        assert!(value.parse::<f64>().is_ok_and(f64::is_finite), "{line}");
+        let Some((stem, _)) = name.split_once("le=\"") else { continue };
+        let count: u64 = value.parse().unwrap();
+        if let Some((last_stem, last_count)) = &last {
+            assert!(last_stem != stem || *last_count <= count, "{line}");
+        }
+        last = Some((stem.to_owned(), count));
+    }
+    assert!(page.contains("site=\"a \\\"site\\\"\\\\"), "site labels are escaped");
+    assert!(page.contains("{loop=\"b\\\\\\\"\\n\"}"), "loop labels are escaped");
+}
+
+#[test]
+fn the_page_tells_its_number_of_series() {
+    let page = full_page();
+    let mut series = HashSet::new();
+    for line in page.lines().filter(|line| !line.starts_with('#')) {
+        let name = line.rsplit_once(' ').unwrap().0;
+        let base = name.split_once("le=\"").map_or(name, |(stem, _)| stem).replace("_bucket{", "{");
+        let base = base.replace("_sum{", "{").replace("_count{", "{").replace(",}", "}");
+        let base = base.trim_end_matches(['{', '}', ',']).trim_end_matches("_sum").trim_end_matches("_count");
+        series.insert(base.to_owned());
+    }
+    let told = page.lines().find_map(|line| line.strip_prefix("loopscope_agent_series ")).unwrap();
+    assert_eq!(told.parse::<usize>().unwrap(), series.len());
+}
+
+#[test]
+fn a_thousand_histograms_do_not_take_long() {
+    let mut values = HistogramValues::default();
+    for (at, count) in values.buckets.iter_mut().enumerate() {
+        *count = at as u64 * 1_000_003;
+    }
+    let clock = Clock::monotonic();
+    // The best of several: others use the machine, too. The bound is for an unoptimized build on a busy machine.
+    let best_ns = (0..5)
+        .map(|_| {
+            let begun = clock.now();
+            let mut text = Text::new(10_000);
+            text.family(&crate::export::catalog::CALLBACK_DURATION);
+            for number in 0..1_000 {
+                text.durations(&[&number.to_string(), "timer"], &values);
+            }
+            assert!(text.into_string().len() > 1_000_000);
+            clock.ns_between(begun, clock.now())
+        })
+        .min()
+        .unwrap();
+    println!("1,000 histogram series: {:.2} ms", best_ns as f64 / 1e6);
+    assert!(best_ns < 100_000_000, "{best_ns} ns");
+}

@@ -1,0 +1,138 @@
+//! A `tracing` layer that makes the spans inside a callback its sub-frames.
+//!
+//! For every thread that is not running a loop it costs one thread-local load per span entry and exit. On a loop's
+//! thread a span costs two clock reads and a look-up in a list as long as the loop has span places; nothing is
+//! allocated once every place was seen and the deepest nesting was reached.
+
+use loopscope_probe::SiteId;
+use loopscope_probe::spans::{self, Entered};
+use std::cell::RefCell;
+use tracing::span::Id;
+use tracing::{Metadata, Subscriber};
+use tracing_subscriber::Layer;
+use tracing_subscriber::layer::Context;
+use tracing_subscriber::registry::LookupSpan;
+
+/// Makes the spans entered inside a callback frames of its own: add it to the program's subscriber.
+///
+/// ```
+/// use tracing_subscriber::layer::SubscriberExt;
+/// let subscriber = tracing_subscriber::registry().with(loopscope_agent::SpanLayer::new());
+/// # drop(subscriber);
+/// ```
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SpanLayer {
+    _private: (),
+}
+
+impl SpanLayer {
+    /// Returns the layer.
+    pub fn new() -> Self {
+        SpanLayer::default()
+    }
+}
+
+/// A span place on a loop's page. Metadata live as long as the program, so their address names the place.
+#[derive(Clone, Copy)]
+struct Place {
+    metadata: usize,
+    site: SiteId,
+}
+
+/// What a thread remembers.
+struct Memory {
+    /// The loop that `places` belong to; its page's address.
+    identity: usize,
+    places: Vec<Place>,
+    /// Spans entered on this thread and not left, innermost last.
+    open: Vec<(Id, Option<Entered>)>,
+}
+
+thread_local! {
+    static MEMORY: RefCell<Memory> =
+        const { RefCell::new(Memory { identity: 0, places: Vec::new(), open: Vec::new() }) };
+}
+
+impl Memory {
+    fn site(&mut self, identity: usize, metadata: &'static Metadata<'static>) -> Option<SiteId> {
+        if self.identity != identity {
+            self.identity = identity;
+            self.places.clear();
+        }
+        let address = std::ptr::from_ref(metadata) as usize;
+        if let Some(place) = self.places.iter().find(|place| place.metadata == address) {
+            return Some(place.site);
+        }
+        let site = spans::site(metadata.name(), metadata.file().unwrap_or(""), metadata.line().unwrap_or(0))?;
+        self.places.push(Place { metadata: address, site });
+        Some(site)
+    }
+}
+
+impl<S> Layer<S> for SpanLayer
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    fn on_enter(&self, id: &Id, context: Context<'_, S>) {
+        let identity = spans::loop_identity();
+        if identity == 0 {
+            return;
+        }
+        let Some(metadata) = context.metadata(id) else { return };
+        MEMORY.with_borrow_mut(|memory| {
+            let entered = memory.site(identity, metadata).and_then(spans::enter);
+            memory.open.push((id.clone(), entered));
+        });
+    }
+
+    fn on_exit(&self, id: &Id, _context: Context<'_, S>) {
+        MEMORY.with_borrow_mut(|memory| {
+            // Usually the innermost. One that is left out of order takes those inside it along.
+            let Some(at) = memory.open.iter().rposition(|(open, _)| open == id) else { return };
+            if let Some(entered) = memory.open[at].1 {
+                spans::leave(entered);
+            }
+            memory.open.truncate(at);
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use loopscope_probe::{Clock, Kind, Life, VirtualClock, Writer};
+    use tracing_subscriber::layer::SubscriberExt;
+
+    #[test]
+    fn spans_are_frames_of_the_callback_they_run_in() {
+        let time = VirtualClock::starting_at(1_000);
+        let mut writer = Writer::builder("layered").clock(Clock::simulated(time.clone())).build();
+        let site = writer.named_site(std::panic::Location::caller(), Kind::Timer, "flush");
+        let subscriber = tracing_subscriber::registry().with(SpanLayer::new());
+        tracing::subscriber::with_default(subscriber, || {
+            let _outside = tracing::info_span!("outside").entered();
+            let _spans = writer.install_spans();
+            writer.resume();
+            for _ in 0..2 {
+                writer.begin(Kind::Timer, site, Life::UNKNOWN);
+                time.advance_ns(5);
+                let query = tracing::info_span!("query").entered();
+                time.advance_ns(7);
+                tracing::info_span!("parse").in_scope(|| time.advance_ns(11));
+                drop(query);
+                time.advance_ns(13);
+                writer.end();
+            }
+            writer.park();
+        });
+        let clock = writer.clock().clone();
+        let snapshot = writer.page().snapshot(&clock);
+        let told: Vec<_> = snapshot
+            .paths
+            .iter()
+            .filter(|path| path.site.0 != 0 && path.calls > 0)
+            .map(|path| (snapshot.sites[path.site.index()].name.as_str(), path.calls, path.self_ns))
+            .collect();
+        assert_eq!(told, [("flush", 2, 36), ("query", 2, 14), ("parse", 2, 22)]);
+    }
+}

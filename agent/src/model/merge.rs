@@ -1,0 +1,98 @@
+//! Adding one loop's snapshot to another's: the loops past the bound of labels are reported as one.
+
+use loopscope_probe::counts::CountValues;
+use loopscope_probe::pool::PoolValues;
+use loopscope_probe::snapshot::Snapshot;
+
+/// Adds the counters, histograms and gauges of `other` to `sum`. What runs now, maxima and ages are those of the worse
+/// of the two. Sites and paths stay `sum`'s: sites of loops without a label have no series.
+pub(crate) fn absorb(sum: &mut Snapshot, other: &Snapshot) {
+    if other.now.busy_ns > sum.now.busy_ns {
+        sum.now = other.now;
+    }
+    sum.iterations += other.iterations;
+    sum.active_ns += other.active_ns;
+    sum.idle_ns += other.idle_ns;
+    add_all(&mut sum.phase_callbacks, &other.phase_callbacks);
+    add_all(&mut sum.errors, &other.errors);
+    add_all(&mut sum.submitted, &other.submitted);
+    add_all(&mut sum.cancelled, &other.cancelled);
+    add_all(&mut sum.drained_jobs, &other.drained_jobs);
+    add_all(&mut sum.blocked, &other.blocked);
+    add_gauges(sum, other);
+    for (depth, more) in sum.queue_depth_max.iter_mut().zip(other.queue_depth_max) {
+        *depth = (*depth).max(more);
+    }
+    for (into, from) in histogram_pairs(sum, other) {
+        into.merge(from);
+    }
+    for (into, from) in sum.drain_jobs.iter_mut().zip(&other.drain_jobs) {
+        merge_counts(into, from);
+    }
+    merge_counts(&mut sum.poll_events, &other.poll_events);
+    match (&mut sum.pool, &other.pool) {
+        (Some(into), Some(from)) => absorb_pool(into, from),
+        (into @ None, from) => into.clone_from(from),
+        (Some(_), None) => {}
+    }
+}
+
+fn add_gauges(sum: &mut Snapshot, other: &Snapshot) {
+    for (into, from) in sum.handles.iter_mut().zip(other.handles) {
+        *into = into.wrapping_add(from);
+    }
+    sum.handles_referenced += other.handles_referenced;
+    sum.requests_active += other.requests_active;
+    sum.timers_pending += other.timers_pending;
+    sum.wakes_coalesced += other.wakes_coalesced;
+    sum.sites_overflow += other.sites_overflow;
+    sum.paths_overflow += other.paths_overflow;
+}
+
+type Values = loopscope_probe::histogram::HistogramValues;
+
+fn histogram_pairs<'a>(sum: &'a mut Snapshot, other: &'a Snapshot) -> Vec<(&'a mut Values, &'a Values)> {
+    let mut pairs = vec![
+        (&mut sum.lag, &other.lag),
+        (&mut sum.iteration, &other.iteration),
+        (&mut sum.poll_wait, &other.poll_wait),
+        (&mut sum.blocked_duration, &other.blocked_duration),
+        (&mut sum.work_delivery, &other.work_delivery),
+        (&mut sum.operation, &other.operation),
+        (&mut sum.completed, &other.completed),
+    ];
+    pairs.extend(sum.drain.iter_mut().zip(&other.drain));
+    pairs.extend(sum.phase.iter_mut().zip(&other.phase));
+    pairs.extend(sum.run.iter_mut().zip(&other.run));
+    pairs.extend(sum.wait.iter_mut().zip(&other.wait));
+    pairs
+}
+
+fn absorb_pool(sum: &mut PoolValues, other: &PoolValues) {
+    sum.threads += other.threads;
+    sum.running += other.running;
+    sum.queued += other.queued;
+    sum.queued_max = sum.queued_max.max(other.queued_max);
+    sum.oldest_wait_ns = sum.oldest_wait_ns.max(other.oldest_wait_ns);
+    sum.saturated_for_ns = sum.saturated_for_ns.max(other.saturated_for_ns);
+    sum.saturated_ns += other.saturated_ns;
+    sum.busy_ns += other.busy_ns;
+    add_all(&mut sum.submitted, &other.submitted);
+    add_all(&mut sum.completed, &other.completed);
+    add_all(&mut sum.failed, &other.failed);
+    add_all(&mut sum.cancelled, &other.cancelled);
+    for (into, from) in sum.wait.iter_mut().chain(&mut sum.run).zip(other.wait.iter().chain(&other.run)) {
+        into.merge(from);
+    }
+}
+
+fn merge_counts(sum: &mut CountValues, other: &CountValues) {
+    add_all(&mut sum.buckets, &other.buckets);
+    sum.sum = sum.sum.wrapping_add(other.sum);
+}
+
+fn add_all(sum: &mut [u64], other: &[u64]) {
+    for (into, from) in sum.iter_mut().zip(other) {
+        *into += from;
+    }
+}

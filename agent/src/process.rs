@@ -1,0 +1,95 @@
+//! What the kernel says about this process and the agent's thread: `/proc`, read when a page of metrics is asked for.
+
+use crate::export::page::ProcessView;
+use std::fs;
+use std::path::PathBuf;
+
+/// Nanoseconds per clock tick of `/proc`: the kernel shows 100 a second to programs on all its platforms.
+const CLOCK_TICK_NS: u64 = 10_000_000;
+
+/// Bytes of a page, read once: the auxiliary vector has it, but `smaps` tells it without unsafe code.
+fn page_bytes() -> u64 {
+    static BYTES: std::sync::OnceLock<u64> = std::sync::OnceLock::new();
+    *BYTES.get_or_init(|| {
+        let smaps = fs::read_to_string("/proc/self/smaps").unwrap_or_default();
+        let line = smaps.lines().find_map(|line| line.strip_prefix("KernelPageSize:"));
+        let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+        kib.map_or(4096, |kib| kib * 1024)
+    })
+}
+
+/// Reads what `/proc` tells; `None` where it is not mounted.
+pub(crate) fn read() -> Option<ProcessView> {
+    let mut view = parse_stat(&fs::read_to_string("/proc/self/stat").ok()?, page_bytes())?;
+    view.start_unix_ns = view.start_unix_ns.saturating_add(boot_unix_ns()?);
+    view.open_fds = fs::read_dir("/proc/self/fd").map_or(0, |entries| entries.count() as u64);
+    view.max_fds =
+        fs::read_to_string("/proc/self/limits").ok().and_then(|text| parse_limit(&text)).unwrap_or(0);
+    Some(view)
+}
+
+/// Takes the fields of proc(5)'s `stat`; the start time is since boot still.
+fn parse_stat(stat: &str, page_bytes: u64) -> Option<ProcessView> {
+    // The second field is the name in parentheses and may hold anything, so count from the last one.
+    let fields: Vec<&str> = stat.get(stat.rfind(')')? + 2..)?.split_whitespace().collect();
+    // Field n of the manual is at n - 3.
+    let field = |number: usize| fields.get(number - 3)?.parse::<u64>().ok();
+    Some(ProcessView {
+        cpu_ns: field(14)?.saturating_add(field(15)?).saturating_mul(CLOCK_TICK_NS),
+        threads: field(20)?,
+        start_unix_ns: field(22)?.saturating_mul(CLOCK_TICK_NS),
+        virtual_bytes: field(23)?,
+        resident_bytes: field(24)?.saturating_mul(page_bytes),
+        open_fds: 0,
+        max_fds: 0,
+    })
+}
+
+fn parse_limit(limits: &str) -> Option<u64> {
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
+    line.split_whitespace().next()?.parse().ok()
+}
+
+fn boot_unix_ns() -> Option<u64> {
+    static BOOT: std::sync::OnceLock<Option<u64>> = std::sync::OnceLock::new();
+    *BOOT.get_or_init(|| {
+        let stat = fs::read_to_string("/proc/stat").ok()?;
+        let seconds: u64 = stat.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()?;
+        seconds.checked_mul(1_000_000_000)
+    })
+}
+
+/// Where the processor time of the calling thread can be read, from any thread.
+pub(crate) fn thread_cpu_path() -> Option<PathBuf> {
+    let thread = fs::read_link("/proc/thread-self").ok()?;
+    Some(PathBuf::from("/proc").join(thread).join("schedstat"))
+}
+
+/// Returns processor time in nanoseconds from a file of [`thread_cpu_path`].
+pub(crate) fn thread_cpu_ns(path: &std::path::Path) -> Option<u64> {
+    fs::read_to_string(path).ok()?.split_whitespace().next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stat_is_read_past_any_name() {
+        let stat =
+            "42 (a) b) (c) S 1 42 42 0 -1 4194560 1000 0 1 0 250 50 0 0 20 0 7 0 12345 8192000 300 1844";
+        let view = parse_stat(stat, 4096).unwrap();
+        assert_eq!((view.cpu_ns, view.threads), (3_000_000_000, 7));
+        assert_eq!((view.virtual_bytes, view.resident_bytes), (8_192_000, 300 * 4096));
+        assert_eq!(view.start_unix_ns, 123_450_000_000);
+        assert_eq!(parse_stat("42 (short) S 1", 4096), None);
+    }
+
+    #[test]
+    fn this_process_can_be_read() {
+        let view = read().unwrap();
+        assert!(view.resident_bytes > 100_000 && view.virtual_bytes >= view.resident_bytes);
+        assert!(view.open_fds > 2 && view.threads > 0 && view.start_unix_ns > 1_600_000_000_000_000_000);
+        assert!(thread_cpu_ns(&thread_cpu_path().unwrap()).unwrap() > 0);
+    }
+}

@@ -1,0 +1,225 @@
+//! The sidecar: the one thread that watches all loops of the process.
+//!
+//! ```text
+//!   tick: pages -> vitals -> watch -> log thread      every 25 ms while a loop is busy
+//!   sleep: bell + eventfd, heartbeat every 5 s         while all loops are idle
+//!   request: tick -> snapshots -> views -> text        the same thread, between two ticks
+//! ```
+//!
+//! It shares no lock with a loop. A panic in a look or an answer is caught, counted, logged once, and skipped.
+
+use crate::builder::Settings;
+use crate::export::facade;
+use crate::export::page::render;
+use crate::process;
+use crate::sidecar::{Pace, State};
+use crate::sleep::Sleeper;
+use crate::watch::log::Log;
+use crate::watch::report::age_text;
+use crate::web::capture::Captures;
+use crate::web::routes::Router;
+use crate::web::{Backend, Health, server};
+use crate::{AgentError, watch};
+use loopscope_probe::{Clock, Snapshot, Ticks};
+use metrics_exporter_prometheus::PrometheusHandle;
+use std::cell::RefCell;
+use std::net::{SocketAddr, TcpListener};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::mpsc::SyncSender;
+use std::time::Duration;
+use tokio::sync::oneshot;
+
+/// How often an idle agent says that it lives, and tidies up the host's histograms.
+const HEARTBEAT: Duration = Duration::from_secs(5);
+
+const HEARTBEAT_NS: u64 = HEARTBEAT.as_nanos() as u64;
+
+/// What the thread begins with.
+pub(crate) struct Start {
+    pub settings: Settings,
+    pub listener: Option<(TcpListener, SocketAddr)>,
+    pub log: Log,
+    pub stop: oneshot::Receiver<()>,
+}
+
+/// Runs the agent until it is told to stop. Says over `ready` whether it could begin.
+pub(crate) fn run(start: Start, ready: &SyncSender<Result<(), AgentError>>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            // The starting thread waits for this message.
+            let _ = ready.send(Err(AgentError::System("an epoll instance", error)));
+            return;
+        }
+    };
+    let local = tokio::task::LocalSet::new();
+    local.block_on(&runtime, async {
+        let stop = match begin(start) {
+            Ok(stop) => stop,
+            Err(error) => {
+                let _ = ready.send(Err(error));
+                return;
+            }
+        };
+        let _ = ready.send(Ok(()));
+        // Both a message and a dropped sender mean the end.
+        let _ = stop.await;
+    });
+}
+
+/// Starts the tasks of the thread; within its runtime.
+fn begin(start: Start) -> Result<oneshot::Receiver<()>, AgentError> {
+    let sleeper = Sleeper::new().map_err(|error| AgentError::System("an eventfd", error))?;
+    let Start { settings, listener, mut log, stop } = start;
+    let host = if settings.has_recorder { facade::install() } else { None };
+    if settings.has_recorder && host.is_none() {
+        log.warn(
+            "the program has a metrics recorder of its own, so its metrics are not on the agent's page"
+                .to_owned(),
+        );
+    }
+    let address = listener.as_ref().map(|(_, address)| *address);
+    let sidecar = Rc::new(Sidecar {
+        state: RefCell::new(State::new(&settings, address)),
+        log: RefCell::new(log),
+        cpu: process::thread_cpu_path(),
+        clock: Clock::monotonic(),
+        started: Clock::monotonic().now(),
+        host,
+        has_process_metrics: settings.has_process_metrics,
+    });
+    // The first look is taken before anybody can ask.
+    let pace = sidecar.tick();
+    if let Some((listener, address)) = listener {
+        let listener = tokio::net::TcpListener::from_std(listener)
+            .map_err(|error| AgentError::Listen(address, error))?;
+        let router = Rc::new(Router { address, captures: Captures::default() });
+        tokio::task::spawn_local(server::serve(listener, router, sidecar.clone()));
+    }
+    tokio::task::spawn_local(watch_loops(sidecar, sleeper, pace));
+    Ok(stop)
+}
+
+/// Looks at the loops as often as they need it, for ever.
+async fn watch_loops(sidecar: Rc<Sidecar>, sleeper: Sleeper, mut pace: Pace) {
+    let mut upkeep = sidecar.clock.now();
+    loop {
+        match pace {
+            Pace::Again(delay) => {
+                let planned = Ticks(sidecar.clock.now().0 + delay.as_nanos() as u64);
+                tokio::time::sleep(delay).await;
+                sidecar.state.borrow_mut().note_lateness(sidecar.clock.now().since(planned));
+            }
+            Pace::Sleep => {
+                sleeper.sleep(|| sidecar.state.borrow().is_idle(), HEARTBEAT).await;
+            }
+        }
+        pace = sidecar.tick();
+        if sidecar.clock.now().since(upkeep) >= HEARTBEAT_NS {
+            upkeep = sidecar.clock.now();
+            sidecar.tidy_host();
+        }
+    }
+}
+
+/// Everything the thread has.
+struct Sidecar {
+    state: RefCell<State>,
+    log: RefCell<Log>,
+    cpu: Option<PathBuf>,
+    clock: Clock,
+    started: Ticks,
+    host: Option<PrometheusHandle>,
+    has_process_metrics: bool,
+}
+
+impl Sidecar {
+    /// Takes one look at every loop, and survives what goes wrong in it.
+    fn tick(&self) -> Pace {
+        let look = catch_unwind(AssertUnwindSafe(|| self.look()));
+        look.unwrap_or_else(|_| {
+            self.count_panic();
+            Pace::Again(Duration::from_millis(25))
+        })
+    }
+
+    fn look(&self) -> Pace {
+        let seen = self.state.borrow_mut().look(self.clock.now());
+        let mut log = self.log.borrow_mut();
+        for note in seen.notes {
+            log.warn(note);
+        }
+        for report in seen.reports {
+            log.report(report);
+        }
+        seen.pace
+    }
+
+    /// Empties the host's histograms of what they gathered since: they keep every sample until then.
+    fn tidy_host(&self) {
+        if let Some(host) = &self.host {
+            // The exporter's faults must not end ours either.
+            if catch_unwind(AssertUnwindSafe(|| host.run_upkeep())).is_err() {
+                self.count_panic();
+            }
+        }
+    }
+}
+
+impl Backend for Sidecar {
+    fn metrics(&self) -> String {
+        let begun = self.clock.now();
+        self.look();
+        let mut state = self.state.borrow_mut();
+        let loops = state.views();
+        let mut agent = state.agent_view();
+        agent.cpu_ns = self.cpu.as_deref().and_then(process::thread_cpu_ns).unwrap_or(0);
+        agent.reports_dropped = self.log.borrow().dropped();
+        agent.process = if self.has_process_metrics { process::read() } else { None };
+        let host = self.host.as_ref().map(PrometheusHandle::render).unwrap_or_default();
+        let page = render(&loops, &agent, &host);
+        state.note_scrape(self.clock.now().since(begun), page.text.len() as u64, page.left_out);
+        page.text
+    }
+
+    fn health(&self) -> Health {
+        let (now, state) = (self.clock.now(), self.state.borrow());
+        Health {
+            age_ns: now.since(self.started),
+            tick_age_ns: now.since(state.last_look()),
+            loops: state.loop_count(),
+        }
+    }
+
+    fn stalled(&self) -> Vec<String> {
+        self.look();
+        let state = self.state.borrow();
+        let line = |stalled: watch::stall::Stalled| {
+            format!(
+                "loop {} has not polled for {}: {}",
+                stalled.label,
+                age_text(stalled.age_ns),
+                stalled.blame
+            )
+        };
+        state.stalled().into_iter().map(line).collect()
+    }
+
+    fn snapshots(&self) -> Vec<Snapshot> {
+        self.state.borrow().snapshots()
+    }
+
+    fn count(&self, path: &'static str, code: u16) {
+        self.state.borrow_mut().count_request(path, code);
+    }
+
+    fn count_panic(&self) {
+        if self.state.borrow_mut().count_panic() == 1 {
+            let message = "the agent panicked and goes on; further panics are only counted (loopscope_agent_panics_total)";
+            self.log.borrow_mut().warn(message.to_owned());
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! Hands reports to the program's log, on a thread of its own.
+//!
+//! A subscriber may take locks that the blocked loop holds: standard output is the usual one. The agent must go on
+//! answering then, so it never calls the subscriber itself. Reports past the few that fit are dropped and counted.
+
+use crate::watch::report::Report;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::thread;
+use std::time::Duration;
+use tracing::Dispatch;
+use tracing::subscriber::NoSubscriber;
+
+/// Reports that may wait for a stuck log.
+const WAITING_MAX: usize = 64;
+
+/// How long an ending agent waits for the log to take its last reports.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// What goes to the log.
+#[derive(Debug)]
+enum Line {
+    Report(Report),
+    Warning(String),
+}
+
+/// The sending side, on the agent's thread.
+#[derive(Debug)]
+pub(crate) struct Log {
+    lines: Option<SyncSender<Line>>,
+    finished: Receiver<()>,
+    dropped: u64,
+}
+
+impl Log {
+    /// Starts the thread. It logs to the subscriber that is the calling thread's own, or else to the global one of
+    /// each moment.
+    pub(crate) fn start() -> std::io::Result<Log> {
+        let own = tracing::dispatcher::get_default(Dispatch::clone);
+        let own = Some(own).filter(|dispatch| !dispatch.is::<NoSubscriber>());
+        let (lines, waiting) = sync_channel(WAITING_MAX);
+        let (finish, finished) = sync_channel(1);
+        thread::Builder::new().name("loopscope-log".to_owned()).spawn(move || {
+            match own {
+                Some(dispatch) => tracing::dispatcher::with_default(&dispatch, || write_all(waiting)),
+                None => write_all(waiting),
+            }
+            // Nobody may be waiting any more.
+            let _ = finish.send(());
+        })?;
+        Ok(Log { lines: Some(lines), finished, dropped: 0 })
+    }
+
+    /// Hands over one report; never blocks.
+    pub(crate) fn report(&mut self, report: Report) {
+        self.send(Line::Report(report));
+    }
+
+    /// Hands over a warning about the agent itself; never blocks.
+    pub(crate) fn warn(&mut self, message: String) {
+        self.send(Line::Warning(message));
+    }
+
+    /// Returns how many lines were dropped because the log was stuck.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
+    fn send(&mut self, line: Line) {
+        let is_sent = self.lines.as_ref().is_some_and(|lines| lines.try_send(line).is_ok());
+        self.dropped += u64::from(!is_sent);
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        self.lines = None;
+        // A stuck log keeps its thread, which ends when it gets unstuck.
+        let _: Result<(), RecvTimeoutError> = self.finished.recv_timeout(FAREWELL);
+    }
+}
+
+fn write_all(waiting: Receiver<Line>) {
+    for line in waiting {
+        match line {
+            Line::Report(report) => write(&report),
+            Line::Warning(message) => tracing::warn!(target: "loopscope", "{message}"),
+        }
+    }
+}
+
+fn write(report: &Report) {
+    let (subject, age_ms) = (report.subject.as_str(), report.age_ns as f64 / 1e6);
+    let (cause, site) = match &report.blame {
+        Some(blame) => (blame.cause.name(), blame.culprit.as_str()),
+        None => ("pool", ""),
+    };
+    let message = report.message();
+    match (report.is_end(), report.is_critical) {
+        (true, false) => {
+            tracing::info!(target: "loopscope", r#loop = subject, cause, site, age_ms, "{message}");
+        }
+        (false, true) => {
+            tracing::error!(target: "loopscope", r#loop = subject, cause, site, age_ms, "{message}");
+        }
+        _ => tracing::warn!(target: "loopscope", r#loop = subject, cause, site, age_ms, "{message}"),
+    }
+}

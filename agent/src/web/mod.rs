@@ -1,0 +1,33 @@
+//! The agent's HTTP server: what it answers, and the limits that keep a careless or hostile client harmless.
+
+pub(crate) mod answer;
+pub(crate) mod capture;
+pub(crate) mod routes;
+pub(crate) mod server;
+
+use loopscope_probe::Snapshot;
+
+/// What the server needs of the agent. Called on the agent's thread, never across an await.
+pub(crate) trait Backend {
+    /// Writes the page of metrics.
+    fn metrics(&self) -> String;
+    /// Returns how long the agent has run and how long ago it last looked at the loops, in nanoseconds, and how many
+    /// loops there are.
+    fn health(&self) -> Health;
+    /// Returns a line for each loop that is stalled beyond the critical threshold now.
+    fn stalled(&self) -> Vec<String>;
+    /// Copies the pages of all loops.
+    fn snapshots(&self) -> Vec<Snapshot>;
+    /// Counts an answer; `path` is one of a fixed list.
+    fn count(&self, path: &'static str, code: u16);
+    /// Counts a panic while answering.
+    fn count_panic(&self);
+}
+
+/// How the agent is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Health {
+    pub age_ns: u64,
+    pub tick_age_ns: u64,
+    pub loops: usize,
+}

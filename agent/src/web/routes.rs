@@ -1,0 +1,162 @@
+//! Which path answers what.
+
+use crate::watch::report::age_text;
+use crate::web::Backend;
+use crate::web::answer::Answer;
+use crate::web::capture::{Captures, Wish};
+use hyper::header::HOST;
+use hyper::http::request::Parts;
+use hyper::{Method, Version};
+use std::net::{IpAddr, SocketAddr};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+const METRICS: &str = "/metrics";
+const HEALTHY: &str = "/-/healthy";
+const READY: &str = "/-/ready";
+const FLAMEGRAPH: &str = "/debug/loopscope/flamegraph";
+
+/// The paths that are counted by name; all others are counted as `other`.
+pub(crate) const PATHS: [&str; 6] = ["/", METRICS, HEALTHY, READY, FLAMEGRAPH, "other"];
+
+const ENDPOINTS: &str = "\
+/metrics                                             Prometheus metrics of all loops of this process
+/-/healthy                                           the agent lives
+/-/ready                                             503 while a loop is stalled beyond the critical threshold
+/debug/loopscope/flamegraph?seconds=10&format=svg    time by loop, phase, callback site and span (or format=folded)
+";
+
+/// What all connections share.
+pub(crate) struct Router {
+    pub address: SocketAddr,
+    pub captures: Captures,
+}
+
+impl Router {
+    /// Answers one request, and counts the answer.
+    pub(crate) async fn answer(&self, request: &Parts, backend: &dyn Backend) -> Answer {
+        let path = PATHS.into_iter().find(|path| *path == request.uri.path()).unwrap_or("other");
+        let answer = match self.refuse(request) {
+            Some(refusal) => refusal,
+            None if path == FLAMEGRAPH => self.flamegraph(request, backend).await,
+            None => guarded(backend, || self.answer_at_once(path, backend)),
+        };
+        backend.count(path, answer.status);
+        answer
+    }
+
+    fn answer_at_once(&self, path: &str, backend: &dyn Backend) -> Answer {
+        match path {
+            "/" => {
+                Answer::text(200, format!("loopscope agent of process {}\n\n{ENDPOINTS}", std::process::id()))
+            }
+            METRICS => Answer::metrics(backend.metrics()),
+            HEALTHY => healthy(backend),
+            READY => ready(backend),
+            _ => Answer::text(404, format!("there is no such page; there are:\n\n{ENDPOINTS}")),
+        }
+    }
+
+    async fn flamegraph(&self, request: &Parts, backend: &dyn Backend) -> Answer {
+        if !self.address.ip().is_loopback() {
+            let message = format!(
+                "captures are answered on loopback only, and this agent listens on {}\n",
+                self.address
+            );
+            return Answer::text(403, message);
+        }
+        match Wish::parse(request.uri.query().unwrap_or("")) {
+            Ok(wish) => self.captures.run(wish, backend).await,
+            Err(message) => Answer::text(400, message),
+        }
+    }
+
+    /// Returns the refusal of a request that no path may answer.
+    fn refuse(&self, request: &Parts) -> Option<Answer> {
+        if request.method != Method::GET && request.method != Method::HEAD {
+            return Some(Answer::text(
+                405,
+                format!("{} is not answered here: only GET and HEAD\n", request.method),
+            ));
+        }
+        let host = request.headers.get(HOST).map(|host| host.to_str().unwrap_or("?"));
+        // An absolute request line has precedence over the header.
+        match request.uri.authority().map(|authority| authority.as_str()).or(host) {
+            Some(host) if !self.may_be_called(host) => Some(Answer::text(
+                403,
+                format!("this agent is not called {host:?}: use {} or localhost\n", self.address),
+            )),
+            None if request.version > Version::HTTP_10 => {
+                Some(Answer::text(400, "the Host header is missing\n"))
+            }
+            _ => None,
+        }
+    }
+
+    /// Tells whether a client may have meant us by `host`. On loopback only names that cannot be pointed at us from
+    /// outside will do: a web page whose own name was made to resolve to 127.0.0.1 must not read the answers.
+    fn may_be_called(&self, host: &str) -> bool {
+        if !self.address.ip().is_loopback() {
+            return true;
+        }
+        let name = match host.rsplit_once(':') {
+            Some((name, port)) if !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+            _ => host,
+        };
+        let literal = name.trim_start_matches('[').trim_end_matches(']');
+        let name = name.trim_end_matches('.').to_ascii_lowercase();
+        literal.parse::<IpAddr>().is_ok() || name == "localhost" || name.ends_with(".localhost")
+    }
+}
+
+fn healthy(backend: &dyn Backend) -> Answer {
+    let health = backend.health();
+    let (age, tick) = (age_text(health.age_ns), age_text(health.tick_age_ns));
+    Answer::text(200, format!("healthy: watching {} loops for {age}, last look {tick} ago\n", health.loops))
+}
+
+fn ready(backend: &dyn Backend) -> Answer {
+    match backend.stalled() {
+        stalled if stalled.is_empty() => {
+            Answer::text(200, format!("ready: {} loops, none stalled\n", backend.health().loops))
+        }
+        stalled => Answer::text(503, format!("not ready\n{}\n", stalled.join("\n"))),
+    }
+}
+
+/// A panic in an answer is the agent's own fault: the client learns it, and the agent goes on.
+fn guarded(backend: &dyn Backend, answer: impl FnOnce() -> Answer) -> Answer {
+    catch_unwind(AssertUnwindSafe(answer)).unwrap_or_else(|_| {
+        backend.count_panic();
+        Answer::text(
+            500,
+            "the agent failed to answer; see loopscope_agent_panics_total and the program's log\n",
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_that_cannot_be_rebound_are_ours() {
+        let on = |address: &str| Router { address: address.parse().unwrap(), captures: Captures::default() };
+        let router = on("127.0.0.1:9464");
+        for host in [
+            "127.0.0.1:9464",
+            "127.0.0.1",
+            "localhost:9464",
+            "LOCALHOST.",
+            "[::1]:80",
+            "[::1]",
+            "a.localhost",
+        ] {
+            assert!(router.may_be_called(host), "{host}");
+        }
+        for host in ["evil.example:9464", "127.0.0.1.evil.example", "localhost.evil.example", "", "?", ":80"]
+        {
+            assert!(!router.may_be_called(host), "{host}");
+        }
+        assert!(on("0.0.0.0:9464").may_be_called("app.prod.svc:9464"));
+    }
+}

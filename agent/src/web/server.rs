@@ -1,0 +1,106 @@
+//! Accepts connections and serves HTTP/1.1 on them, with limits on everything.
+//!
+//! All connections are tasks on the agent's thread, so none of them can hold another up. A connection ends when its
+//! client is slow (5 s for a request's head), silent or not reading (30 s), or asks for too much (8 KiB of head).
+
+use crate::web::Backend;
+use crate::web::routes::Router;
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use std::cell::Cell;
+use std::convert::Infallible;
+use std::pin::pin;
+use std::rc::Rc;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{Instant, timeout_at};
+
+/// Connections open at once; a scraper or two, a probe and a person need five.
+const CONNECTIONS_MAX: usize = 32;
+
+/// Time for a request's head to arrive.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Time for a client to take an answer, or to ask again.
+const QUIET_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Longer than any answer takes to make: the longest capture, and some.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(330);
+
+/// Most bytes of a request's head.
+const HEAD_BYTES: usize = 8 << 10;
+
+/// Pause after an accept that failed: usually the process has no descriptor left.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+
+const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain; charset=utf-8\r\n\
+Content-Length: 45\r\nRetry-After: 1\r\nConnection: close\r\n\r\ntoo many connections to this agent; try again";
+
+/// Accepts for ever; drop the future to stop.
+pub(crate) async fn serve(listener: TcpListener, router: Rc<Router>, backend: Rc<dyn Backend>) {
+    let open = Rc::new(Cell::new(0));
+    loop {
+        let Ok((stream, _)) = listener.accept().await else {
+            tokio::time::sleep(ACCEPT_PAUSE).await;
+            continue;
+        };
+        if open.get() >= CONNECTIONS_MAX {
+            backend.count("other", 503);
+            // Whether or not it fits into the socket's buffer, the connection is closed.
+            let _ = stream.try_write(BUSY);
+            continue;
+        }
+        open.set(open.get() + 1);
+        let (router, backend, open) = (router.clone(), backend.clone(), open.clone());
+        tokio::task::spawn_local(async move {
+            let _open = Open(open);
+            converse(stream, router, backend).await;
+        });
+    }
+}
+
+/// Counts a connection until dropped.
+struct Open(Rc<Cell<usize>>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
+}
+
+/// Serves one connection until it ends or is silent for too long.
+async fn converse(stream: TcpStream, router: Rc<Router>, backend: Rc<dyn Backend>) {
+    // Answers are written whole, so waiting for more to send only delays their last packet.
+    let _ = stream.set_nodelay(true);
+    let deadline = Rc::new(Cell::new(Instant::now() + QUIET_TIMEOUT));
+    let service_deadline = deadline.clone();
+    let service = service_fn(move |request: Request<Incoming>| {
+        let (router, backend, deadline) = (router.clone(), backend.clone(), service_deadline.clone());
+        async move {
+            deadline.set(Instant::now() + ANSWER_TIMEOUT);
+            let (parts, _body) = request.into_parts();
+            let answer = router.answer(&parts, &*backend).await;
+            deadline.set(Instant::now() + QUIET_TIMEOUT);
+            Ok::<Response<Full<Bytes>>, Infallible>(answer.into_response())
+        }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(HEAD_BYTES)
+        .max_headers(64)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut connection = pin!(connection);
+    loop {
+        let until = deadline.get();
+        let is_over = timeout_at(until, connection.as_mut()).await.is_ok();
+        // A request that came meanwhile has moved the deadline.
+        if is_over || deadline.get() <= until {
+            return;
+        }
+    }
+}
