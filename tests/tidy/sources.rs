@@ -12,7 +12,6 @@ const EMPTY_NAMES: &[&str] = &["common", "helper", "helpers", "misc", "type", "t
 /// The files that may hold `unsafe`. An entry that ends with a slash is a folder.
 const UNSAFE_FILES: &[(&str, &str)] = &[
     ("agent/src/eventfd.rs", "the descriptor that the loop's wake-up writes to"),
-    ("agent/src/process.rs", "clocks and sizes of the agent's own thread and process"),
     ("benches/src/cputime.rs", "the processor time of one thread"),
     ("loop/probe/src/barrier.rs", "the membarrier call"),
     ("loop/probe/src/builder.rs", "the id of the loop's thread"),
