@@ -1,0 +1,109 @@
+//! The instrumented processes of this machine, from the page files of the runtime directory.
+//!
+//! Page files are kept open: a page can then be read to its last word after the process ended and the file is gone.
+
+use crate::error::Failure;
+use loopscope_probe::directory::{self, Owner, PageFile};
+use loopscope_probe::snapshot::Facts;
+use loopscope_probe::{Clock, Page, Snapshot};
+use std::fs::File;
+use std::io;
+
+/// One process with page files. At least one of `loops` and `damaged` is not empty.
+#[derive(Debug)]
+pub struct Process {
+    pub owner: Owner,
+    pub is_alive: bool,
+    pub loops: Vec<LoopPage>,
+    pub damaged: Vec<Damaged>,
+}
+
+/// A loop whose page can be read.
+#[derive(Debug)]
+pub struct LoopPage {
+    file: File,
+    clock: Clock,
+    pub facts: Facts,
+}
+
+/// A page file that cannot be read, and why.
+#[derive(Debug)]
+pub struct Damaged {
+    pub path: std::path::PathBuf,
+    pub because: String,
+}
+
+/// Lists all processes in the order of their pids, dead ones included.
+///
+/// # Errors
+/// The runtime directory is there and cannot be read.
+pub fn processes() -> Result<Vec<Process>, Failure> {
+    let path = directory::runtime_directory();
+    let files = directory::page_files(&path).map_err(|error| Failure::Directory { path, error })?;
+    let mut processes: Vec<Process> = Vec::new();
+    for file in files {
+        if processes.last().is_none_or(|process| process.owner != file.owner) {
+            let (owner, is_alive) = (file.owner, file.owner.is_alive());
+            processes.push(Process { owner, is_alive, loops: Vec::new(), damaged: Vec::new() });
+        }
+        let process = processes.last_mut().expect("one was pushed for this owner");
+        match open(&file) {
+            Ok(Some(page)) => process.loops.push(page),
+            Ok(None) => {}
+            Err(because) => process.damaged.push(Damaged { path: file.path, because }),
+        }
+    }
+    processes.retain(|process| !process.loops.is_empty() || !process.damaged.is_empty());
+    Ok(processes)
+}
+
+/// Opens and checks a page file. `None` for a loop that ended in an orderly way just now.
+fn open(page_file: &PageFile) -> Result<Option<LoopPage>, String> {
+    let file = match File::open(&page_file.path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        file => file.map_err(|error| error.to_string())?,
+    };
+    let page = directory::read_page_from(&file).map_err(|error| error.to_string())?;
+    let clock = page.clock().and_then(|(source, scale)| Clock::for_page(source, scale));
+    let clock = clock.ok_or("has a clock that cannot be read on this machine")?;
+    let facts = page.facts();
+    if facts.pid_namespace != directory::pid_namespace() {
+        return Err("was written in another pid namespace (a container); look from inside it".to_owned());
+    }
+    Ok((!page.is_closed()).then_some(LoopPage { file, clock, facts }))
+}
+
+impl Process {
+    /// Returns the file name of the program, `?` where no page of it can be read.
+    pub fn name(&self) -> &str {
+        self.loops.first().map_or("?", |page| &page.facts.process)
+    }
+
+    /// Returns `PID NAME`, as lists and messages call a process.
+    pub fn label(&self) -> String {
+        format!("{} {}", self.owner.pid, self.name())
+    }
+}
+
+impl LoopPage {
+    /// Reads the page as it is now, or as it was left.
+    ///
+    /// # Errors
+    /// The page was damaged since it was opened.
+    pub fn read(&self) -> io::Result<Box<Page>> {
+        directory::read_page_from(&self.file)
+    }
+
+    /// Returns the page's clock.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// Copies the counters as of now.
+    ///
+    /// # Errors
+    /// As [`LoopPage::read`].
+    pub fn snapshot(&self) -> io::Result<Snapshot> {
+        Ok(self.read()?.snapshot(&self.clock))
+    }
+}

@@ -1,0 +1,116 @@
+//! What a TARGET on the command line means: a pid, a name, or a URL; nothing where only one process is there.
+
+use crate::error::Failure;
+use crate::pages::{self, Process};
+
+/// Where to capture.
+#[derive(Debug)]
+pub enum Target {
+    /// A living process of this machine.
+    Process(Process),
+    /// The agent at this URL, without a slash at its end.
+    Url(String),
+}
+
+/// A TARGET as it was written.
+#[derive(Debug, PartialEq, Eq)]
+enum Written<'a> {
+    Anything,
+    Pid(u32),
+    Name(&'a str),
+    Url(&'a str),
+}
+
+impl Target {
+    /// Finds what was written.
+    ///
+    /// # Errors
+    /// Nothing fits, or several processes do; the message lists what there is.
+    pub fn find(text: Option<&str>) -> Result<Target, Failure> {
+        match read(text)? {
+            Written::Url(url) => Ok(Target::Url(url.to_owned())),
+            written => choose(pages::processes()?, &written).map(Target::Process),
+        }
+    }
+}
+
+fn read(text: Option<&str>) -> Result<Written<'_>, Failure> {
+    let Some(text) = text else { return Ok(Written::Anything) };
+    if text.starts_with("https://") {
+        let message = format!("{text}: agents speak plain HTTP; write http://, or use a tunnel");
+        return Err(Failure::Usage(message));
+    }
+    if text.starts_with("http://") {
+        return Ok(Written::Url(text.trim_end_matches('/')));
+    }
+    Ok(text.parse().map_or(Written::Name(text), Written::Pid))
+}
+
+fn choose(mut processes: Vec<Process>, written: &Written<'_>) -> Result<Process, Failure> {
+    let ended = processes.iter().any(|process| !process.is_alive && written.fits(process));
+    processes.retain(|process| process.is_alive && !process.loops.is_empty());
+    let all: Vec<String> = processes.iter().map(Process::label).collect();
+    let mut found: Vec<Process> = processes.into_iter().filter(|process| written.fits(process)).collect();
+    match found.len() {
+        0 => Err(Failure::NotFound(not_found(written, ended, &all))),
+        1 => Ok(found.remove(0)),
+        _ => Err(Failure::Ambiguous(ambiguous(written, &found))),
+    }
+}
+
+impl Written<'_> {
+    fn fits(&self, process: &Process) -> bool {
+        let has_loop = |name: &str| process.loops.iter().any(|page| page.facts.name == name);
+        match self {
+            Written::Anything => true,
+            Written::Pid(pid) => process.owner.pid == *pid,
+            Written::Name(name) => process.name() == *name || has_loop(name),
+            Written::Url(_) => false,
+        }
+    }
+}
+
+fn not_found(written: &Written<'_>, has_ended: bool, all: &[String]) -> String {
+    let what = match written {
+        Written::Pid(pid) if has_ended => format!("process {pid} has ended"),
+        Written::Pid(pid) => format!("no instrumented process with pid {pid}"),
+        Written::Name(name) => format!("no instrumented process or loop named `{name}`"),
+        _ => "no instrumented process".to_owned(),
+    };
+    match all {
+        [] => format!("{what}: none runs on this machine as this user; start one, or try `loopscope demo`"),
+        all => format!("{what}; there are:\n  {}", all.join("\n  ")),
+    }
+}
+
+fn ambiguous(written: &Written<'_>, found: &[Process]) -> String {
+    let labels: Vec<String> = found.iter().map(Process::label).collect();
+    let what = match written {
+        Written::Name(name) => format!("`{name}` is the name of {} processes", found.len()),
+        _ => format!("{} instrumented processes run here", found.len()),
+    };
+    format!("{what}: say which one by its pid\n  {}", labels.join("\n  "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_is_a_pid_a_name_or_a_url() {
+        assert_eq!(read(None).unwrap(), Written::Anything);
+        assert_eq!(read(Some("4711")).unwrap(), Written::Pid(4711));
+        assert_eq!(read(Some("web-1")).unwrap(), Written::Name("web-1"));
+        assert_eq!(read(Some("99999999999")).unwrap(), Written::Name("99999999999"));
+        assert_eq!(read(Some("http://127.0.0.1:9464/")).unwrap(), Written::Url("http://127.0.0.1:9464"));
+        assert_eq!(read(Some("https://x")).unwrap_err().exit_code(), 2);
+    }
+
+    #[test]
+    fn an_unknown_target_is_named_with_what_there_is() {
+        let text = not_found(&Written::Name("web"), false, &["12 demo".to_owned()]);
+        assert!(text.contains("`web`") && text.contains("12 demo"), "{text}");
+        assert!(not_found(&Written::Pid(7), true, &[]).contains("process 7 has ended"));
+        assert!(not_found(&Written::Anything, false, &[]).contains("loopscope demo"));
+    }
+}
