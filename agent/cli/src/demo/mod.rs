@@ -1,0 +1,192 @@
+//! `loopscope demo`: a real service on our loop, under its own load, with the agent in it and trouble on request.
+//!
+//! Three threads do the work: the service's loop, the load's loop, and this one, which watches the pages like any
+//! other reader and keeps the terminal. The agent has its own.
+
+mod load;
+mod request;
+mod routes;
+mod screen;
+mod service;
+mod stalls;
+mod summary;
+mod threads;
+mod trouble;
+
+use crate::args::{DemoArguments, Trouble};
+use crate::duration;
+use crate::error::Failure;
+use crate::interrupt::Interrupt;
+use clap::ValueEnum;
+use load::Outcome;
+use loopscope_agent::{Agent, Listen, SpanLayer};
+use loopscope_probe::{Clock, registry};
+use screen::Screen;
+use stalls::{LOOK, Stalls};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+use summary::Summary;
+use threads::LoopThread;
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+const AGENT_PORT: u16 = 9464;
+
+/// Stall thresholds of the demo. Its blocks last 300 ms, so "critical" comes earlier than the agent's default of a
+/// second: `/-/ready` is to be seen failing.
+const WARNING: Duration = Duration::from_millis(100);
+const CRITICAL: Duration = Duration::from_millis(250);
+
+const SECOND_NS: u64 = 1_000_000_000;
+
+/// Runs the demo to its end.
+///
+/// # Errors
+/// An address cannot be listened on, or the machine has no room for a thread.
+pub fn run(options: &DemoArguments) -> Result<(), Failure> {
+    let mut interrupt = Interrupt::install()?;
+    let screen = Screen::new();
+    log_to(&screen);
+    let agent = start_agent(options.metrics_listen)?;
+    let service = threads::start_service(options.listen, options.trouble)?;
+    let load = match options.rate {
+        0 => None,
+        rate => Some(threads::start_load(service.address, rate)?),
+    };
+    screen.print(&introduction(options, service.address, agent.address()));
+    let end = watch(options, &mut interrupt, &screen, &service);
+    // The load goes first: it should not see the service close.
+    let outcome = load.map(LoopThread::finish).transpose()?.unwrap_or_default();
+    let served = service.served();
+    service.finish()?;
+    screen.end_live();
+    screen.print(&conclusion(&end, served, &outcome));
+    agent.stop();
+    Ok(())
+}
+
+/// Sends the agent's warnings to the screen, and spans to the flamegraph.
+fn log_to(screen: &Screen) {
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(screen.clone())
+        .with_ansi(screen.is_live())
+        .with_target(false)
+        .with_filter(LevelFilter::INFO);
+    // A subscriber that is already there is not ours to replace, and cannot be: this is a program's first act.
+    let _ = tracing_subscriber::registry().with(SpanLayer).with(lines).try_init();
+}
+
+fn start_agent(asked: Option<SocketAddr>) -> Result<Agent, Failure> {
+    let default = SocketAddr::from((Ipv4Addr::LOCALHOST, AGENT_PORT));
+    let listen = asked.map_or(Listen::NextFree(default), Listen::Exactly);
+    let agent = Agent::builder().listen(listen).thresholds(WARNING, CRITICAL).start();
+    agent.map_err(|error| Failure::system("start the agent", error))
+}
+
+/// What is known at the end.
+struct End {
+    lasted_ns: u64,
+    stalls: Stalls,
+}
+
+/// Shows a line per second until the time is over, Ctrl-C, or the service's end.
+fn watch(
+    options: &DemoArguments,
+    interrupt: &mut Interrupt,
+    screen: &Screen,
+    service: &threads::RunningService,
+) -> End {
+    let clock = Clock::monotonic();
+    let start = clock.now();
+    let page = registry::pages().into_iter().find(|page| page.page().loop_name() == service::LOOP_NAME);
+    let mut stalls = Stalls::default();
+    let mut summary = page.as_ref().map(|page| Summary::new(page, service.served()));
+    let mut next_line_ns = SECOND_NS;
+    loop {
+        let asked = interrupt.wait(LOOK);
+        let lasted_ns = clock.ns_between(start, clock.now());
+        let is_over = options.duration.is_some_and(|length| u128::from(lasted_ns) >= length.as_nanos());
+        if let (Some(page), Some(summary)) = (&page, &mut summary) {
+            stalls.look(page);
+            if lasted_ns >= next_line_ns {
+                next_line_ns = lasted_ns - lasted_ns % SECOND_NS + SECOND_NS;
+                let line = summary.line(page, service.served());
+                if !options.quiet {
+                    screen.live(&line);
+                }
+            }
+        }
+        if asked || is_over || service.has_ended() {
+            return End { lasted_ns, stalls };
+        }
+    }
+}
+
+fn introduction(options: &DemoArguments, service: SocketAddr, agent: Option<SocketAddr>) -> String {
+    let (pid, program) = (std::process::id(), std::env::args().next().unwrap_or_default());
+    let value = options.trouble.to_possible_value();
+    let trouble = value.as_ref().map_or("none", |value| value.get_name());
+    let hint = match options.trouble {
+        Trouble::None => " (try --trouble block)",
+        _ => " every 2 s",
+    };
+    let agent = agent.map_or("no agent".to_owned(), |address| format!("http://{address}"));
+    format!(
+        "loopscope demo, pid {pid}: {} requests/s of its own load, trouble: {trouble}{hint}\n\
+         \x20 service  http://{service}/\n\
+         \x20 metrics  {agent}/metrics\n\
+         \n\
+         Try in another terminal:\n\
+         \x20 curl 'http://{service}/work?ms=20'\n\
+         \x20 curl -s {agent}/metrics | grep -E 'loop_stall_seconds|starvation_active'\n\
+         \x20 curl -i {agent}/-/ready          503 while the loop is stalled for more than {}\n\
+         \x20 {program} ls\n\
+         \x20 {program} flame {pid} --for 10s\n\
+         Ctrl-C ends it.\n\n",
+        options.rate,
+        duration::show(CRITICAL),
+    )
+}
+
+fn conclusion(end: &End, served: u64, load: &Outcome) -> String {
+    let slowest = duration::show_ns(load.slowest.as_nanos() as u64);
+    let mut text = format!(
+        "Served {served} requests in {}. The demo's own load: {} answered, {} failed, the slowest after {slowest}.\n",
+        duration::show_ns(end.lasted_ns),
+        load.answered,
+        load.failed
+    );
+    text += &match &end.stalls.worst {
+        None => format!("No stall longer than {}.\n", duration::show(WARNING)),
+        Some(worst) => {
+            format!(
+                "{} stalls, the worst {} in {}.\n",
+                end.stalls.count,
+                duration::show_ns(worst.ns),
+                worst.what
+            )
+        }
+    };
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_conclusion_names_the_worst_stall() {
+        let load = Outcome { answered: 99, failed: 1, slowest: Duration::from_millis(302) };
+        let mut stalls = Stalls::default();
+        for ms in [290, 301, 280] {
+            stalls.ended(1, ms * 1_000_000, "timer parse_invoices (x.rs:1)".to_owned());
+        }
+        let text = conclusion(&End { lasted_ns: 6_000_000_000, stalls }, 100, &load);
+        assert!(text.contains("Served 100 requests in 6.0 s"), "{text}");
+        assert!(text.contains("3 stalls, the worst 301 ms in timer parse_invoices (x.rs:1)"), "{text}");
+        let quiet = conclusion(&End { lasted_ns: 1, stalls: Stalls::default() }, 0, &load);
+        assert!(quiet.contains("No stall longer than 100ms"), "{quiet}");
+    }
+}

@@ -1,0 +1,100 @@
+//! The demo's line per second: what the loop did in the last second, and what it does now.
+
+use crate::duration::show_ns;
+use crate::ls::describe;
+use loopscope_probe::registry::LocalPage;
+use loopscope_probe::{Page, Snapshot};
+
+/// Makes the lines of one loop.
+#[derive(Debug)]
+pub struct Summary {
+    earlier: Snapshot,
+    earlier_served: u64,
+}
+
+/// What one line says.
+#[derive(Debug, PartialEq)]
+struct Second {
+    requests: f64,
+    /// 99th percentile of the loop's lag; `None` where nothing is known of the second.
+    lag_ns: Option<u64>,
+    utilization: f64,
+    now: String,
+    /// Jobs drained in the second, both queues together.
+    drained: u64,
+    /// Running jobs, threads, and waiting jobs of the pool.
+    pool: Option<(u64, u64, u64)>,
+}
+
+impl Summary {
+    /// Begins now.
+    pub fn new(page: &LocalPage, served: u64) -> Summary {
+        Summary { earlier: page.page().snapshot(page.clock()), earlier_served: served }
+    }
+
+    /// Returns the line for the time since the last one.
+    pub fn line(&mut self, page: &LocalPage, served: u64) -> String {
+        let later = page.page().snapshot(page.clock());
+        let elapsed_ns = page.clock().ns_between(self.earlier.taken, later.taken).max(1);
+        let second = Second {
+            requests: (served - self.earlier_served) as f64 * 1e9 / elapsed_ns as f64,
+            lag_ns: later.lag.since(&self.earlier.lag).quantile_ns(0.99),
+            utilization: later.active_ns.saturating_sub(self.earlier.active_ns) as f64 / elapsed_ns as f64,
+            now: now(&later, page.page()),
+            drained: later.drained_jobs.iter().sum::<u64>() - self.earlier.drained_jobs.iter().sum::<u64>(),
+            pool: later.pool.as_ref().map(|pool| (pool.running, pool.threads, pool.queued)),
+        };
+        (self.earlier, self.earlier_served) = (later, served);
+        second.line()
+    }
+}
+
+fn now(snapshot: &Snapshot, page: &Page) -> String {
+    let now = &snapshot.now;
+    let what = || now.running.map_or("?".to_owned(), |running| describe(&running, page));
+    match now.busy_ns {
+        0 => "idle".to_owned(),
+        ns if ns > snapshot.warning_ns => format!("STALLED {} in {}", show_ns(ns), what()),
+        _ => what(),
+    }
+}
+
+impl Second {
+    fn line(&self) -> String {
+        let lag = self.lag_ns.map_or("-".to_owned(), show_ns);
+        let pool = match self.pool {
+            Some((running, threads, queued)) => format!(" | pool {running}/{threads} busy, {queued} waiting"),
+            None => String::new(),
+        };
+        format!(
+            "{:4.0} req/s | p99 lag {lag} | busy {:3.0}% | {} drained/s{pool} | now {}",
+            self.requests,
+            self.utilization * 100.0,
+            self.drained,
+            self.now
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_has_figures_with_units_and_what_runs() {
+        let second = Second {
+            requests: 199.6,
+            lag_ns: Some(302_000_000),
+            utilization: 0.163,
+            now: "STALLED 120 ms in timer parse_invoices (src/x.rs:40)".to_owned(),
+            drained: 1250,
+            pool: Some((4, 4, 36)),
+        };
+        assert_eq!(
+            second.line(),
+            " 200 req/s | p99 lag 302 ms | busy  16% | 1250 drained/s | pool 4/4 busy, 36 waiting | now STALLED 120 ms in timer parse_invoices (src/x.rs:40)"
+        );
+        let quiet = Second { lag_ns: None, pool: None, now: "idle".to_owned(), ..second };
+        assert_eq!(quiet.line(), " 200 req/s | p99 lag - | busy  16% | 1250 drained/s | now idle");
+    }
+}
