@@ -1,1 +1,36 @@
-//! Shared pieces of the examples.
+//! What every example begins with: an agent in the process, and its warnings on the terminal.
+
+use loopscope_agent::{Agent, SpanLayer};
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+/// Starts the agent, and says where it is. It finds every loop of the process by itself; dropping it stops it.
+///
+/// # Panics
+/// None of the ports from 9464 on is free.
+pub fn watched() -> Agent {
+    let lines = tracing_subscriber::fmt::layer().with_target(false).with_filter(LevelFilter::INFO);
+    tracing_subscriber::registry().with(SpanLayer).with(lines).init();
+    let agent = Agent::builder().start().unwrap();
+    let pid = std::process::id();
+    if let Some(address) = agent.address() {
+        println!("Watch it (pid {pid}): curl -s http://{address}/metrics | grep loopscope_");
+    }
+    agent
+}
+
+/// Returns the lines of the agent's page that begin with `prefix`.
+///
+/// # Errors
+/// The agent does not answer.
+pub fn metrics(agent: SocketAddr, prefix: &str) -> io::Result<String> {
+    let mut stream = TcpStream::connect(agent)?;
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+    let mut page = String::new();
+    stream.read_to_string(&mut page)?;
+    Ok(page.lines().filter(|line| line.starts_with(prefix)).collect::<Vec<_>>().join("\n"))
+}
