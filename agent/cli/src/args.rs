@@ -44,10 +44,11 @@ pub enum Command {
 }
 
 const LS_HELP: &str = "\
-Shows, for each loop: pid and name of the process, loop and runtime, what it does at this moment (idle, running a
-callback, or STALLED, with the place in the code), how much of its time it has been busy since it started, and the
-address of its agent. It reads shared memory and disturbs nobody; a blocked loop answers like any other. Processes
-that were killed are listed as `ended`, with what they were doing last.
+Shows, for each loop: pid and name of the process, loop and runtime, how much of its time it has been busy since it \
+started, the address of its agent, and what it does at this moment: idle, running a callback, or STALLED, with the \
+place in the code.
+It reads shared memory and disturbs nobody; a blocked loop answers like any other. Processes that were killed are \
+listed as `ended`, with what they were doing last.
 
 Examples:
   loopscope ls
@@ -68,9 +69,10 @@ pub struct LsArguments {
 }
 
 const FLAME_HELP: &str = "\
-Shows the time that passed inside callbacks: the widest frame is where the time went. The probe keeps exact times, so
-this is a difference of two readings, not a sampling: nothing is started in the watched process, and what is shown is
-complete. Ctrl-C ends a capture early and writes what there is (not for a URL: its agent answers at the end).
+Shows the time that passed inside callbacks: the widest frame is where the time went.
+The probe keeps exact times, so this is a difference of two readings, not a sampling: nothing is started in the \
+watched process, and what is shown is complete. Ctrl-C ends a capture early and writes what there is; the agent at \
+a URL watches whole seconds, and answers at the end only.
 
 Examples:
   loopscope flame --for 10s                      the only instrumented process, to loopscope-PID.svg
@@ -118,7 +120,7 @@ pub enum Of {
 pub enum Format {
     /// A picture for the browser: click to zoom, Ctrl-F to search
     Svg,
-    /// One line per stack, for other tools: `frame;frame;frame nanoseconds`
+    /// One line per stack, for other tools: `frame;frame;frame microseconds`
     Folded,
 }
 
@@ -133,9 +135,10 @@ impl Format {
 }
 
 const DEMO_HELP: &str = "\
-A small HTTP/1.1 service on loopscope's own event loop, kept busy by a second loop in the same process and open to
-curl and wrk too. With --trouble it misbehaves every two seconds, in functions with telling names, so that metrics,
-`loopscope ls` and `loopscope flame` have something to find:
+Shows a small HTTP/1.1 service on loopscope's own event loop, kept busy by a second loop in the same process and \
+open to curl and wrk too.
+With --trouble it misbehaves every two seconds, in functions with telling names, so that metrics, `loopscope ls` \
+and `loopscope flame` have something to find:
   block       parse_invoices computes for 300 ms inside one timer callback
   microtasks  retry_promise queues itself again, as a microtask, for 300 ms
   nexttick    defer_again queues itself again, as a tick, for 300 ms

@@ -161,12 +161,11 @@ fn conclusion(end: &End, served: u64, load: &Outcome) -> String {
     text += &match &end.stalls.worst {
         None => format!("No stall longer than {}.\n", duration::show(WARNING)),
         Some(worst) => {
-            format!(
-                "{} stalls, the worst {} in {}.\n",
-                end.stalls.count,
-                duration::show_ns(worst.ns),
-                worst.what
-            )
+            let count = match end.stalls.count {
+                1 => "1 stall".to_owned(),
+                count => format!("{count} stalls"),
+            };
+            format!("{count}, the worst {} in {}.\n", duration::show_ns(worst.ns), worst.what)
         }
     };
     text

@@ -16,6 +16,9 @@ use std::time::Duration;
 /// How often the wait looks whether the process still lives, and moves the bar.
 const STEP: Duration = Duration::from_millis(50);
 
+/// The longest capture that an agent takes.
+const SECONDS_MAX: u64 = 300;
+
 /// Why a capture ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
@@ -109,8 +112,8 @@ fn nothing(who: &str, lasted_ns: u64, ended: Ended) -> String {
 /// # Errors
 /// It does not answer, not with a flamegraph, or its loops did nothing.
 pub fn of_url(url: &str, duration: Duration, format: Format) -> Result<Capture, Failure> {
+    let seconds = whole_seconds(duration)?;
     let mut interrupt = Interrupt::install()?;
-    let seconds = duration.as_secs_f64();
     let full = format!("{url}/debug/loopscope/flamegraph?seconds={seconds}&format={}", format.name());
     let (clock, bar) = (Clock::monotonic(), bar(duration, &format!("watching {url}")));
     let start = clock.now();
@@ -132,28 +135,70 @@ pub fn of_url(url: &str, duration: Duration, format: Format) -> Result<Capture, 
     };
     bar.finish_and_clear();
     let lasted_ns = duration.as_nanos() as u64;
-    match answer.status {
-        200 if !answer.body.is_empty() => {}
-        200 | 204 => return Err(Failure::NothingCaptured(nothing(url, lasted_ns, Ended::InTime))),
-        404 => {
-            let because = "is no loopscope agent: it does not know /debug/loopscope/flamegraph".to_owned();
-            return Err(Failure::Remote { url: url.to_owned(), because });
-        }
-        status => {
-            let because = format!("answered {status}: {}", answer.first_line());
-            return Err(Failure::Remote { url: url.to_owned(), because });
-        }
-    }
+    refuse(url, &answer, lasted_ns)?;
     let folded = (format == Format::Folded).then(|| String::from_utf8_lossy(&answer.body));
     let sites = folded.map(|folded| widest::sites(&folded));
     Ok(Capture { ended: Ended::InTime, lasted_ns, sites, drawing: Drawing::Rendered(answer.body) })
 }
 
-/// Returns a progress bar on stderr; indicatif hides it where that is no terminal.
+/// The agent counts captures in whole seconds, and bounds them.
+fn whole_seconds(duration: Duration) -> Result<u64, Failure> {
+    let is_whole = duration.subsec_nanos() == 0 && (1..=SECONDS_MAX).contains(&duration.as_secs());
+    is_whole.then_some(duration.as_secs()).ok_or_else(|| {
+        let asked = duration::show(duration);
+        Failure::Usage(format!(
+            "--for {asked}: the agent at a URL watches whole seconds, from 1s to {SECONDS_MAX}s"
+        ))
+    })
+}
+
+/// Tells what an answer that is no flamegraph means.
+fn refuse(url: &str, answer: &http::Answer, lasted_ns: u64) -> Result<(), Failure> {
+    let said = answer.first_line();
+    let because = match answer.status {
+        200 if !answer.body.is_empty() => return Ok(()),
+        404 if said.starts_with("nothing ran") => {
+            return Err(Failure::NothingCaptured(nothing(url, lasted_ns, Ended::InTime)));
+        }
+        404 => "is no loopscope agent: it does not know /debug/loopscope/flamegraph".to_owned(),
+        status => format!("answered {status}: {said}"),
+    };
+    Err(Failure::Remote { url: url.to_owned(), because })
+}
+
+/// Returns a progress bar on stderr. Where that is no terminal, a line says that the capture has begun, for how long.
 fn bar(duration: Duration, message: &str) -> ProgressBar {
     let bar = ProgressBar::new(duration.as_millis() as u64);
+    if bar.is_hidden() {
+        eprintln!("loopscope: {message} for {}", duration::show(duration));
+    }
     let style = ProgressStyle::with_template("{msg} {wide_bar} {percent:>3}%  Ctrl-C ends it early");
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
     bar.set_message(message.to_owned());
     bar
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_is_asked_for_whole_seconds() {
+        assert_eq!(whole_seconds(Duration::from_secs(10)).unwrap(), 10);
+        for duration in [Duration::from_millis(1500), Duration::from_millis(500), Duration::from_secs(301)] {
+            assert_eq!(whole_seconds(duration).unwrap_err().exit_code(), 2);
+        }
+    }
+
+    #[test]
+    fn an_answer_without_a_flamegraph_is_told_by_what_it_means() {
+        let answer = |status, body: &str| http::Answer { status, body: body.as_bytes().to_vec() };
+        assert!(refuse("u", &answer(200, "<svg"), 1).is_ok());
+        let code = |answer| refuse("u", &answer, 1).unwrap_err().exit_code();
+        assert_eq!(code(answer(404, "nothing ran in these 10 seconds, so there is nothing to draw\n")), 3);
+        assert_eq!(code(answer(404, "no such page")), 1);
+        assert_eq!(code(answer(200, "")), 1);
+        let busy = refuse("u", &answer(429, "2 captures are under way\nmore"), 1).unwrap_err().to_string();
+        assert!(busy.contains("429") && busy.ends_with("2 captures are under way"), "{busy}");
+    }
 }

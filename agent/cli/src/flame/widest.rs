@@ -18,16 +18,16 @@ impl Site {
     }
 }
 
-/// Adds up folded stacks (`loop;phase;site;more nanoseconds`) by site, widest first. Lines that are not stacks, and
+/// Adds up folded stacks (`loop;phase;site;more microseconds`) by site, widest first. Lines that are not stacks, and
 /// stacks that reach no site, are passed over.
 pub fn sites(folded: &str) -> Vec<Site> {
     let mut sums: HashMap<(&str, &str, &str), u64> = HashMap::new();
     for line in folded.lines() {
-        let Some((stack, ns)) = line.rsplit_once(' ') else { continue };
-        let (mut frames, Ok(ns)) = (stack.split(';'), ns.parse::<u64>()) else { continue };
+        let Some((stack, us)) = line.rsplit_once(' ') else { continue };
+        let (mut frames, Ok(us)) = (stack.split(';'), us.parse::<u64>()) else { continue };
         if let (Some(name), Some(phase), Some(site)) = (frames.next(), frames.next(), frames.next()) {
             let sum = sums.entry((name, phase, site)).or_default();
-            *sum = sum.saturating_add(ns);
+            *sum = sum.saturating_add(us.saturating_mul(1_000));
         }
     }
     let site = |((name, phase, frame), ns): ((&str, &str, &str), u64)| Site {
@@ -59,9 +59,9 @@ mod tests {
         assert_eq!(
             shown,
             [
-                (100, "web", "timer parse (b.rs:2)"),
-                (7, "load", "timer tick (a.rs:1)"),
-                (5, "web", "timer tick (a.rs:1)")
+                (100_000, "web", "timer parse (b.rs:2)"),
+                (7_000, "load", "timer tick (a.rs:1)"),
+                (5_000, "web", "timer tick (a.rs:1)")
             ]
         );
     }
