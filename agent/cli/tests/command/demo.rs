@@ -1,0 +1,142 @@
+//! The demo serves, misbehaves as told, and its agent answers while its loop does not.
+
+use crate::child::{Running, exchange, get, until};
+use crate::scratch::Scratch;
+use std::net::TcpListener;
+
+/// Returns the value of a metric of the loop `web` on a page of metrics; 0 where it is not there.
+fn value(page: &str, name: &str, labels: &[&str]) -> f64 {
+    let fits = |line: &&str| {
+        line.strip_prefix(name).is_some_and(|rest| rest.starts_with('{'))
+            && line.contains("loop=\"web\"")
+            && labels.iter().all(|label| line.contains(label))
+    };
+    let line = page.lines().find(fits);
+    line.map_or(0.0, |line| line.rsplit(' ').next().unwrap().parse().unwrap())
+}
+
+#[test]
+fn metrics_answer_during_a_block_with_a_growing_stall_age() {
+    let scratch = Scratch::new("demo-block");
+    let mut demo = Running::demo(&scratch, &["--trouble", "block", "--rate", "0"]);
+    let agent = demo.address("metrics");
+    let stall = || value(&get(&agent, "/metrics"), "loopscope_loop_stall_seconds", &[]);
+    // Three ages of one block, each later than the one before: the agent answers, the loop cannot.
+    let ages = until(|| {
+        let mut ages = vec![stall()];
+        while ages.len() < 3 && ages[ages.len() - 1] > 0.0 {
+            let age = stall();
+            if age != ages[ages.len() - 1] {
+                ages.push(age);
+            }
+        }
+        (ages.len() == 3 && ages[2] > 0.0).then_some(ages)
+    });
+    assert!(ages[0] >= 0.1 && ages.is_sorted() && ages[2] < 10.0, "{ages:?}");
+    // The agent lives all the time; the loop is not ready while it is stalled for long.
+    assert!(get(&agent, "/-/healthy").starts_with("HTTP/1.1 200"));
+    until(|| get(&agent, "/-/ready").starts_with("HTTP/1.1 503").then_some(()));
+    until(|| get(&agent, "/-/ready").starts_with("HTTP/1.1 200").then_some(()));
+}
+
+#[test]
+fn every_trouble_shows_under_its_own_name() {
+    let starvation = "loopscope_starvation_total";
+    let blocked = "loopscope_blocked_total";
+    for (trouble, metric, label) in [
+        ("microtasks", starvation, "cause=\"microtask\""),
+        ("nexttick", starvation, "cause=\"nexttick\""),
+        ("pool", starvation, "cause=\"pool\""),
+        ("timers", blocked, "severity=\"warning\""),
+    ] {
+        let scratch = Scratch::new(&format!("demo-{trouble}"));
+        let mut demo = Running::demo(&scratch, &["--trouble", trouble, "--rate", "20"]);
+        let agent = demo.address("metrics");
+        until(|| (value(&get(&agent, "/metrics"), metric, &[label]) > 0.0).then_some(()));
+    }
+}
+
+#[test]
+fn the_service_answers_keeps_connections_and_has_limits() {
+    let scratch = Scratch::new("demo-http");
+    let mut demo = Running::demo(&scratch, &["--rate", "0"]);
+    let service = demo.address("service");
+    for (path, body) in [
+        ("/hello", "hello\n"),
+        ("/work?ms=1", "\n"),
+        ("/fs", "bytes\n"),
+        ("/chain?n=10", "ran 10 microtasks\n"),
+        ("/nothing", "no such route; / lists them\n"),
+    ] {
+        let answer = get(&service, path);
+        assert!(answer.ends_with(body), "{path}: {answer}");
+    }
+    // Pipelined: answered in order, though the first one waits for the pool.
+    let three = "GET /work?ms=20 HTTP/1.1\r\n\r\nPOST /echo HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc\
+                 HEAD /hello HTTP/1.1\r\nConnection: close\r\n\r\n";
+    let answers = exchange(&service, three);
+    assert_eq!(answers.matches("HTTP/1.1 200 OK").count(), 3, "{answers}");
+    let (work, echo) = (answers.find("worked 20 ms").unwrap(), answers.find("abc").unwrap());
+    assert!(work < echo && answers.ends_with("\r\n\r\n"), "{answers}");
+    for (request, status) in [
+        ("\0\r\n\r\n".to_owned(), "400"),
+        (format!("GET / HTTP/1.1\r\nX: {}\r\n\r\n", "x".repeat(9_000)), "431"),
+        ("POST /echo HTTP/1.1\r\nContent-Length: 70000\r\n\r\n".to_owned(), "413"),
+        ("PUT /hello HTTP/1.1\r\nConnection: close\r\n\r\n".to_owned(), "405"),
+    ] {
+        let answer = exchange(&service, &request);
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{status}: {answer}");
+    }
+    let page = get(&demo.address("metrics"), "/metrics");
+    let own = page.lines().find(|line| {
+        line.starts_with("demo_http_requests_total{") && line.contains("/echo") && line.contains("200")
+    });
+    assert!(own.is_some_and(|line| line.ends_with(" 1")), "the host's own counter is on the page: {own:?}");
+}
+
+#[test]
+fn an_address_in_use_is_named_with_the_remedy() {
+    let scratch = Scratch::new("demo-address");
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let free = ["--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0"];
+    for (place, option) in [(1, "--listen"), (3, "--metrics-listen")] {
+        let mut arguments = [&["demo"], &free[..]].concat();
+        arguments[place + 1] = &address;
+        let done = scratch.run(&arguments);
+        assert_eq!(done.code, Some(1), "{}", done.stderr);
+        assert!(
+            done.stderr.contains(&address) && done.stderr.contains("in use"),
+            "{option}: {}",
+            done.stderr
+        );
+    }
+}
+
+#[test]
+fn two_demos_at_once_pick_different_ports() {
+    let scratch = Scratch::new("demo-two");
+    let mut demos = [Running::start(&scratch, &["demo"]), Running::start(&scratch, &["demo"])];
+    let mut addresses: Vec<String> =
+        demos.iter_mut().flat_map(|demo| [demo.address("service"), demo.address("metrics")]).collect();
+    addresses.sort();
+    addresses.dedup();
+    assert_eq!(addresses.len(), 4, "{addresses:?}");
+}
+
+#[test]
+fn it_ends_by_time_and_by_interrupt_with_a_summary() {
+    let scratch = Scratch::new("demo-end");
+    let (code, by_time, stderr) =
+        Running::demo(&scratch, &["--for", "3s", "--trouble", "block", "--rate", "50"]).end();
+    assert_eq!(code, Some(0), "{stderr}");
+    assert!(by_time.contains(" req/s | p99 lag "), "{by_time}");
+    assert!(by_time.contains("1 stall, the worst 3") && by_time.contains("parse_invoices"), "{by_time}");
+    let demo = Running::demo(&scratch, &["--rate", "0", "--quiet"]);
+    demo.signal("INT");
+    let (code, by_interrupt, stderr) = demo.end();
+    assert_eq!(code, Some(0), "{stderr}");
+    assert!(by_interrupt.contains("Served 0 requests"), "{by_interrupt}");
+    assert!(!by_interrupt.contains("req/s |"), "{by_interrupt}");
+    assert!(scratch.pages().is_empty(), "pages of loops that ended in order are removed");
+}

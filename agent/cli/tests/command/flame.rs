@@ -1,0 +1,133 @@
+//! `flame` finds the guilty site, and writes a file exactly when there is something in it.
+
+use crate::child::{Running, get};
+use crate::scratch::Scratch;
+use std::collections::HashMap;
+use std::fs;
+
+/// Adds up a folded file by the frame at this depth; the widest first.
+fn widest(folded: &str, depth: usize) -> Vec<(u64, String)> {
+    let mut sums: HashMap<String, u64> = HashMap::new();
+    for line in folded.lines() {
+        let (stack, us) = line.rsplit_once(' ').unwrap();
+        if let Some(frame) = stack.split(';').nth(depth) {
+            *sums.entry(frame.to_owned()).or_default() += us.parse::<u64>().unwrap();
+        }
+    }
+    let mut widest: Vec<(u64, String)> = sums.into_iter().map(|(frame, us)| (us, frame)).collect();
+    widest.sort_by(|a, b| b.cmp(a));
+    widest
+}
+
+#[test]
+fn the_guilty_site_is_the_widest_frame() {
+    let scratch = Scratch::new("flame-block");
+    let demo = Running::demo(&scratch, &["--trouble", "block", "--rate", "50"]);
+    let done =
+        scratch.run(&["flame", &demo.pid(), "--for", "3s", "--format", "folded", "-o", "block.folded"]);
+    assert_eq!(done.code, Some(0), "{}", done.stderr);
+    let folded = scratch.read("block.folded");
+    let sites = widest(&folded, 2);
+    assert!(sites[0].1.contains("parse_invoices") && sites[0].1.contains("trouble.rs"), "{sites:?}");
+    // A block of 300 ms every 2 s is in any 3 s at least once.
+    assert!(sites[0].0 >= 290_000, "{sites:?}");
+    let spans = widest(&folded, 4);
+    assert!(spans[0].1.contains("sum_amounts"), "{spans:?}");
+    assert!(
+        done.stdout.contains("parse_invoices") && done.stdout.contains("block.folded"),
+        "{}",
+        done.stdout
+    );
+}
+
+#[test]
+fn a_picture_is_written_and_an_old_one_replaced() {
+    let scratch = Scratch::new("flame-svg");
+    let mut demo = Running::demo(&scratch, &["--rate", "200"]);
+    fs::write(scratch.work().join("out.svg"), "old").unwrap();
+    // The only process that is there, by its loop's name, and by its agent's address.
+    let url = format!("http://{}", demo.address("metrics"));
+    for target in [&[][..], &["web"], &[&url]] {
+        let arguments = [&["flame", "--for", "1s", "-o", "out.svg"], target].concat();
+        let done = scratch.run(&arguments);
+        assert_eq!(done.code, Some(0), "{target:?}: {}", done.stderr);
+        let svg = scratch.read("out.svg");
+        assert!(svg.contains("<svg") && svg.contains("serve_connection"), "{target:?}");
+        assert_eq!(scratch.written(), ["out.svg"]);
+    }
+    let json = scratch.run(&["flame", "--for", "1s", "--json"]);
+    let summary: serde_json::Value = serde_json::from_str(&json.stdout).unwrap();
+    assert_eq!(summary["ended"], "in_time");
+    assert!(scratch.written().contains(&format!("loopscope-{}.svg", demo.pid())));
+}
+
+#[test]
+fn a_loop_that_did_nothing_gives_no_file_and_code_3() {
+    let scratch = Scratch::new("flame-nothing");
+    let mut demo = Running::demo(&scratch, &["--rate", "0"]);
+    let url = format!("http://{}", demo.address("metrics"));
+    for target in [demo.pid(), url] {
+        let done = scratch.run(&["flame", &target, "--for", "1s", "-o", "out.svg"]);
+        assert_eq!(done.code, Some(3), "{target}: {}", done.stderr);
+        assert!(done.stderr.contains("nothing to draw"), "{}", done.stderr);
+        assert!(scratch.written().is_empty(), "{:?}", scratch.written());
+    }
+}
+
+#[test]
+fn an_unknown_target_is_code_3_and_several_are_listed() {
+    let scratch = Scratch::new("flame-target");
+    let none = scratch.run(&["flame"]);
+    assert_eq!(none.code, Some(3));
+    assert!(none.stderr.contains("loopscope demo"), "{}", none.stderr);
+    let demos = [Running::demo(&scratch, &["--rate", "0"]), Running::demo(&scratch, &["--rate", "0"])];
+    let unknown = scratch.run(&["flame", "no-such-name"]);
+    assert_eq!(unknown.code, Some(3));
+    assert!(unknown.stderr.contains("no-such-name") && unknown.stderr.contains(&demos[0].pid()));
+    let several = scratch.run(&["flame"]);
+    assert_eq!(several.code, Some(2));
+    assert!(demos.iter().all(|demo| several.stderr.contains(&demo.pid())), "{}", several.stderr);
+    assert!(scratch.written().is_empty());
+}
+
+#[test]
+fn a_path_that_cannot_be_written_is_told_before_the_capture() {
+    let scratch = Scratch::new("flame-path");
+    let demo = Running::demo(&scratch, &["--rate", "0"]);
+    // An hour would not end in time.
+    let done = scratch.run(&["flame", &demo.pid(), "--for", "1h", "-o", "missing/out.svg"]);
+    assert_eq!(done.code, Some(1));
+    assert!(done.stderr.contains("missing/out.svg"), "{}", done.stderr);
+}
+
+#[test]
+fn an_interrupted_capture_is_written() {
+    let scratch = Scratch::new("flame-interrupt");
+    let mut demo = Running::demo(&scratch, &["--rate", "0"]);
+    let arguments = ["flame", &demo.pid(), "--for", "1h", "--format", "folded", "-o", "-"];
+    let mut flame = Running::start(&scratch, &arguments);
+    flame.error_with("watching");
+    let hello = get(&demo.address("service"), "/hello");
+    assert!(hello.ends_with("hello\n"), "{hello}");
+    flame.signal("INT");
+    let (code, folded, stderr) = flame.end();
+    assert_eq!(code, Some(0), "{stderr}");
+    assert!(folded.contains("serve_connection"), "{folded}");
+    assert!(stderr.contains("Interrupted after"), "{stderr}");
+}
+
+#[test]
+fn a_process_that_ends_during_the_capture_is_drawn_until_then() {
+    let scratch = Scratch::new("flame-end");
+    let mut demo = Running::demo(&scratch, &["--rate", "0"]);
+    let arguments = ["flame", &demo.pid(), "--for", "1h", "--format", "folded", "-o", "-"];
+    let mut flame = Running::start(&scratch, &arguments);
+    flame.error_with("watching");
+    get(&demo.address("service"), "/hello");
+    demo.signal("INT");
+    demo.end();
+    let (code, folded, stderr) = flame.end();
+    assert_eq!(code, Some(0), "{stderr}");
+    assert!(folded.contains("serve_connection"), "{folded}");
+    assert!(stderr.contains("The process ended after"), "{stderr}");
+}

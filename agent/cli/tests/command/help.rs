@@ -1,0 +1,43 @@
+//! Help that teaches, and refusals that say what would do.
+
+use crate::scratch::Scratch;
+
+#[test]
+fn every_subcommand_has_examples_and_exit_codes_in_its_help() {
+    let scratch = Scratch::new("help");
+    for subcommand in ["ls", "flame", "demo"] {
+        let done = scratch.run(&[subcommand, "--help"]);
+        assert_eq!(done.code, Some(0));
+        let examples = done.stdout.matches(&format!("\n  loopscope {subcommand}")).count();
+        assert!(examples >= 2, "{subcommand} has {examples} examples: {}", done.stdout);
+        assert!(done.stdout.contains("Exit codes:\n  0  "), "{}", done.stdout);
+    }
+    let all = scratch.run(&["--help"]);
+    for part in ["ls ", "flame ", "demo ", "Exit codes:", "loopscope demo --trouble block"] {
+        assert!(all.stdout.contains(part), "`{part}` is not in {}", all.stdout);
+    }
+}
+
+#[test]
+fn what_cannot_be_used_is_refused_with_code_2_and_a_way_out() {
+    let scratch = Scratch::new("usage");
+    for (arguments, parts) in [
+        (&["flame", "--for", "10"][..], &["`10` has no unit", "500ms, 10s, 2m"][..]),
+        (&["flame", "--for", "0s"], &["zero length", "--for"]),
+        (&["flame", "--of", "cpu"], &["cpu", "callbacks"]),
+        (&["flame", "--format", "png"], &["svg", "folded"]),
+        (&["flame", "--json", "-o", "-"], &["--json", "-o"]),
+        (&["flame", "https://127.0.0.1:1"], &["http://"]),
+        (&["demo", "--trouble", "fire"], &["block", "microtasks", "nexttick", "pool", "timers", "mixed"]),
+        (&["demo", "--listen", "somewhere"], &["`somewhere`", "127.0.0.1:8080"]),
+        (&["lss"], &["ls"]),
+        (&[], &["Usage"]),
+    ] {
+        let done = scratch.run(arguments);
+        assert_eq!(done.code, Some(2), "{arguments:?}: {}", done.stderr);
+        for part in parts {
+            assert!(done.stderr.contains(part), "{arguments:?} does not say `{part}`: {}", done.stderr);
+        }
+        assert_eq!(done.stdout, "");
+    }
+}

@@ -1,0 +1,100 @@
+//! `ls` shows every loop, also the blocked, the dead and the damaged.
+
+use crate::child::{Running, until};
+use crate::scratch::Scratch;
+use serde_json::Value;
+use std::fs;
+
+fn json(scratch: &Scratch) -> Vec<Value> {
+    let done = scratch.run(&["ls", "--json"]);
+    assert_eq!(done.code, Some(0), "{}", done.stderr);
+    let value: Value = serde_json::from_str(&done.stdout).unwrap();
+    value["processes"].as_array().unwrap().clone()
+}
+
+#[test]
+fn an_empty_list_says_what_to_do() {
+    let scratch = Scratch::new("ls-empty");
+    let done = scratch.run(&["ls"]);
+    assert_eq!(done.code, Some(0));
+    assert!(done.stdout.contains("loopscope demo"), "{}", done.stdout);
+    assert!(json(&scratch).is_empty());
+}
+
+#[test]
+fn a_running_demo_is_listed_with_both_loops_and_its_agent() {
+    let scratch = Scratch::new("ls-demo");
+    let mut demo = Running::demo(&scratch, &["--rate", "50"]);
+    let agent = format!("http://{}", demo.address("metrics"));
+    let process = until(|| json(&scratch).into_iter().find(|process| process["agent"] == agent.as_str()));
+    assert_eq!(process["pid"].to_string(), demo.pid());
+    assert_eq!(process["alive"], true);
+    let names: Vec<&str> =
+        process["loops"].as_array().unwrap().iter().map(|entry| entry["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["web", "load"]);
+    let table = scratch.run(&["ls"]).stdout;
+    for part in ["PID", &demo.pid(), "web", "load", "mio", &agent] {
+        assert!(table.contains(part), "`{part}` is not in {table}");
+    }
+}
+
+#[test]
+fn a_blocked_loop_is_shown_as_stalled_with_the_guilty_site() {
+    let scratch = Scratch::new("ls-stalled");
+    let _demo = Running::demo(&scratch, &["--trouble", "block", "--rate", "0"]);
+    let site = until(|| {
+        let processes = json(&scratch);
+        let entry = processes.first()?["loops"].as_array()?.first()?.clone();
+        (entry["state"] == "stalled").then(|| entry["site"].clone())
+    });
+    assert_eq!(site["name"], "parse_invoices");
+    assert!(site["file"].as_str().unwrap().ends_with("trouble.rs"), "{site}");
+}
+
+#[test]
+fn a_killed_process_is_listed_as_ended() {
+    let scratch = Scratch::new("ls-ended");
+    let demo = Running::demo(&scratch, &["--rate", "0"]);
+    let pid = demo.pid();
+    demo.signal("KILL");
+    demo.end();
+    let table = scratch.run(&["ls"]).stdout;
+    let line = table.lines().find(|line| line.starts_with(&pid)).unwrap();
+    assert!(line.contains("ended"), "{line}");
+    let done = scratch.run(&["flame", &pid]);
+    assert_eq!(done.code, Some(3));
+    assert!(done.stderr.contains("has ended"), "{}", done.stderr);
+}
+
+#[test]
+fn pages_of_another_version_and_truncated_pages_are_told_as_such() {
+    let scratch = Scratch::new("ls-damaged");
+    let demo = Running::demo(&scratch, &["--rate", "0"]);
+    let whole = until(|| fs::read(scratch.pages().first()?).ok());
+    // The version is the second word of the page.
+    let mut other = whole.clone();
+    other[8..16].copy_from_slice(&99u64.to_ne_bytes());
+    fs::write(scratch.runtime().join("7-1-0.page"), other).unwrap();
+    fs::write(scratch.runtime().join("8-1-0.page"), &whole[..5000]).unwrap();
+    fs::write(scratch.runtime().join("9-1-0.page"), b"").unwrap();
+    fs::write(scratch.runtime().join("notes.txt"), b"not a page").unwrap();
+    let table = scratch.run(&["ls"]).stdout;
+    for (pid, reason) in [("7 ", "version 99"), ("8 ", "truncated"), ("9 ", "not a loopscope page")] {
+        let line = table.lines().find(|line| line.starts_with(pid)).unwrap_or_else(|| panic!("{table}"));
+        assert!(line.contains(reason), "{line}");
+    }
+    let living = table.lines().find(|line| line.starts_with(&demo.pid())).unwrap();
+    assert!(living.contains("web"), "{living}");
+    assert_eq!(json(&scratch).len(), 4);
+}
+
+#[test]
+fn a_runtime_directory_that_cannot_be_read_is_named() {
+    let scratch = Scratch::new("ls-directory");
+    let file = scratch.work().join("a-file");
+    fs::write(&file, "").unwrap();
+    let output = scratch.command(&["ls"]).env("LOOPSCOPE_RUNTIME_DIR", &file).output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr.contains(file.to_str().unwrap()), "{stderr}");
+}

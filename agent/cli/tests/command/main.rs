@@ -1,0 +1,8 @@
+//! The command as its users meet it: the built program, its output, its exit codes.
+
+mod child;
+mod demo;
+mod flame;
+mod help;
+mod ls;
+mod scratch;
