@@ -79,6 +79,19 @@ fn row(process: &Process, entry: &LoopPage, page: &Page) -> Row {
     Row { state, now, what, utilization: snapshot.active_ns as f64 / all_ns as f64, agent }
 }
 
+/// Reads a page; a few times where the loop is busy between two callbacks, for a reading that names one.
+fn read(entry: &LoopPage) -> std::io::Result<Box<Page>> {
+    let mut page = entry.read()?;
+    for _ in 0..4 {
+        let now = page.now_values(entry.clock().now(), entry.clock());
+        if now.running.is_none_or(|running| running.kind.is_some()) {
+            break;
+        }
+        page = entry.read()?;
+    }
+    Ok(page)
+}
+
 /// Says what runs: `timer parse (src/x.rs:40)`, or the phase where the loop is between two callbacks.
 pub fn describe(running: &Running, page: &Page) -> String {
     let Some(kind) = running.kind else { return format!("phase {}", running.phase.name()) };
@@ -151,7 +164,7 @@ fn table(processes: &[Process]) -> String {
     for process in processes {
         let (pid, name) = (process.owner.pid.to_string(), process.name().to_owned());
         for entry in &process.loops {
-            let (busy, agent, state) = match entry.read() {
+            let (busy, agent, state) = match read(entry) {
                 Ok(page) => {
                     let row = row(process, entry, &page);
                     let agent =
@@ -194,7 +207,7 @@ fn as_json(process: &Process) -> Value {
         .loops
         .iter()
         .filter_map(|entry| {
-            let page = entry.read().ok()?;
+            let page = read(entry).ok()?;
             let row = row(process, entry, &page);
             agent = agent.take().or_else(|| row.agent.clone());
             Some(row.json(entry, &page))

@@ -29,32 +29,30 @@ pub struct Stalls {
 }
 
 impl Stalls {
-    /// Looks at the page. Returns the stall that has ended since the last look.
-    pub fn look(&mut self, page: &LocalPage) -> Option<Stall> {
-        let now = page.page().now_values(page.clock().now(), page.clock());
-        let is_stalled = now.busy_ns > page.page().control().warning_ns();
-        if is_stalled {
-            let named = now.running.filter(|running| running.kind.is_some());
-            if let Some(running) = named.filter(|_| self.present.is_none()) {
-                self.present = Some(describe(&running, page.page()));
-            }
-            return None;
+    /// Looks at the page.
+    pub fn look(&mut self, page: &LocalPage) {
+        let clock = page.clock();
+        let vitals = page.page().vitals_at(clock, clock.now());
+        if vitals.stalls_ended != self.ended_count {
+            let books = page.page().snapshot(clock).blocked_duration;
+            let (count, ns) = (books.count() - self.ended_count, books.sum_ns.wrapping_sub(self.ended_ns));
+            (self.ended_count, self.ended_ns) = (books.count(), books.sum_ns);
+            let what = self.present.take().unwrap_or_else(|| "?".to_owned());
+            self.ended(count, ns, what);
         }
-        let what = self.present.take()?;
-        let books = page.page().snapshot(page.clock()).blocked_duration;
-        let (count, ns) = (books.count() - self.ended_count, books.sum_ns.wrapping_sub(self.ended_ns));
-        (self.ended_count, self.ended_ns) = (books.count(), books.sum_ns);
-        self.ended(count, ns, what)
+        let named = vitals.now.running.filter(|running| running.kind.is_some());
+        if vitals.now.busy_ns > page.page().control().warning_ns() && self.present.is_none() {
+            self.present = named.map(|running| describe(&running, page.page()));
+        }
     }
 
     /// Books `count` stalls that ended, of `ns` nanoseconds together.
-    pub fn ended(&mut self, count: u64, ns: u64, what: String) -> Option<Stall> {
+    pub fn ended(&mut self, count: u64, ns: u64, what: String) {
         self.count += count;
-        let stall = Stall { ns: ns.checked_div(count)?, what };
-        if self.worst.as_ref().is_none_or(|worst| worst.ns < stall.ns) {
-            self.worst = Some(stall.clone());
+        let Some(mean_ns) = ns.checked_div(count) else { return };
+        if self.worst.as_ref().is_none_or(|worst| worst.ns < mean_ns) {
+            self.worst = Some(Stall { ns: mean_ns, what });
         }
-        Some(stall)
     }
 }
 
@@ -65,7 +63,8 @@ mod tests {
     #[test]
     fn the_worst_stall_is_kept_with_its_place() {
         let mut stalls = Stalls::default();
-        assert_eq!(stalls.ended(0, 0, "nothing".to_owned()), None);
+        stalls.ended(0, 0, "nothing".to_owned());
+        assert_eq!(stalls.worst, None);
         stalls.ended(1, 300, "a".to_owned());
         stalls.ended(1, 200, "b".to_owned());
         assert_eq!((stalls.count, stalls.worst), (2, Some(Stall { ns: 300, what: "a".to_owned() })));

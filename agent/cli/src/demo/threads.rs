@@ -19,7 +19,7 @@ const SERVICE_PORT: u16 = 8080;
 const PORTS_TRIED: u16 = 64;
 
 /// A loop that runs on a thread of its own; `R` is what it leaves behind.
-pub struct LoopThread<S, R> {
+pub struct LoopThread<S: 'static, R> {
     post: Post<S>,
     thread: JoinHandle<io::Result<R>>,
 }
