@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 const JOBS: u32 = 40;
 const THREADS: usize = 4;
-const JOB: Duration = Duration::from_millis(100);
+const JOB: Duration = Duration::from_millis(200);
 
 /// How many jobs are done.
 #[derive(Default)]

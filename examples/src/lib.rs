@@ -1,10 +1,11 @@
 //! What every example begins with: an agent in the process, and its warnings on the terminal.
 
 use loopscope_agent::{Agent, SpanLayer};
-use std::io::{self, Read, Write};
+use std::io::{self, IsTerminal, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::fmt::format::debug_fn;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
@@ -13,8 +14,18 @@ use tracing_subscriber::util::SubscriberInitExt;
 /// # Panics
 /// None of the ports from 9464 on is free.
 pub fn watched() -> Agent {
-    let lines = tracing_subscriber::fmt::layer().with_target(false).with_filter(LevelFilter::INFO);
-    tracing_subscriber::registry().with(SpanLayer).with(lines).init();
+    // The messages say it all; their fields are for machines.
+    let only_message = debug_fn(|writer, field, value| match field.name() {
+        "message" => write!(writer, "{value:?}"),
+        _ => Ok(()),
+    });
+    let lines = tracing_subscriber::fmt::layer()
+        .with_ansi(io::stdout().is_terminal())
+        .fmt_fields(only_message)
+        .with_target(false)
+        .without_time()
+        .with_filter(LevelFilter::INFO);
+    tracing_subscriber::registry().with(SpanLayer::new()).with(lines).init();
     let agent = Agent::builder().start().unwrap();
     let pid = std::process::id();
     if let Some(address) = agent.address() {

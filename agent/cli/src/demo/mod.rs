@@ -29,6 +29,7 @@ use summary::Summary;
 use threads::LoopThread;
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::fmt::format::debug_fn;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
@@ -69,13 +70,20 @@ pub fn run(options: &DemoArguments) -> Result<(), Failure> {
 
 /// Sends the agent's warnings to the screen, and spans to the flamegraph.
 fn log_to(screen: &Screen) {
+    // The messages say it all; their fields are for machines.
+    let only_message = debug_fn(|writer, field, value| match field.name() {
+        "message" => write!(writer, "{value:?}"),
+        _ => Ok(()),
+    });
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(screen.clone())
         .with_ansi(screen.is_live())
+        .fmt_fields(only_message)
         .with_target(false)
+        .without_time()
         .with_filter(LevelFilter::INFO);
     // A subscriber that is already there is not ours to replace, and cannot be: this is a program's first act.
-    let _ = tracing_subscriber::registry().with(SpanLayer).with(lines).try_init();
+    let _ = tracing_subscriber::registry().with(SpanLayer::new()).with(lines).try_init();
 }
 
 fn start_agent(asked: Option<SocketAddr>) -> Result<Agent, Failure> {

@@ -4,11 +4,11 @@ use crate::child::{Running, exchange, get, until};
 use crate::scratch::Scratch;
 use std::net::TcpListener;
 
-/// Returns the value of a metric of the loop `web` on a page of metrics; 0 where it is not there.
+/// Returns the value of a metric of the loop or pool `web` on a page of metrics; 0 where it is not there.
 fn value(page: &str, name: &str, labels: &[&str]) -> f64 {
     let fits = |line: &&str| {
         line.strip_prefix(name).is_some_and(|rest| rest.starts_with('{'))
-            && line.contains("loop=\"web\"")
+            && line.contains("=\"web\"")
             && labels.iter().all(|label| line.contains(label))
     };
     let line = page.lines().find(fits);
@@ -46,7 +46,7 @@ fn every_trouble_shows_under_its_own_name() {
     for (trouble, metric, label) in [
         ("microtasks", starvation, "cause=\"microtask\""),
         ("nexttick", starvation, "cause=\"nexttick\""),
-        ("pool", starvation, "cause=\"pool\""),
+        ("pool", "loopscope_pool_saturated_seconds_total", "pool=\"web\""),
         ("timers", blocked, "severity=\"warning\""),
     ] {
         let scratch = Scratch::new(&format!("demo-{trouble}"));
