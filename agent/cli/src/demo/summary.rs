@@ -61,7 +61,12 @@ fn now(snapshot: &Snapshot, page: &Page) -> String {
 
 impl Second {
     fn line(&self) -> String {
-        let lag = self.lag_ns.map_or("-".to_owned(), show_ns);
+        let lag = match self.lag_ns {
+            None => "-".to_owned(),
+            // The first bucket also holds the zeros of an idle loop.
+            Some(..1_000) => "< 1 µs".to_owned(),
+            Some(ns) => show_ns(ns),
+        };
         let pool = match self.pool {
             Some((running, threads, queued)) => format!(" | pool {running}/{threads} busy, {queued} waiting"),
             None => String::new(),

@@ -2,7 +2,7 @@
 
 use super::service::Service;
 use crate::args::Trouble;
-use loopscope_loop::{Cx, Key};
+use loopscope_loop::Cx;
 use loopscope_probe::Clock;
 use std::time::Duration;
 
@@ -15,31 +15,43 @@ const LENGTH: Duration = Duration::from_millis(300);
 const POOL_JOBS: usize = 40;
 const POOL_JOB: Duration = Duration::from_millis(150);
 
-const TIMERS: usize = 500;
-const TIMER_RUN: Duration = Duration::from_millis(1);
+const SESSIONS: usize = 500;
+const SESSION_RUN: Duration = Duration::from_millis(1);
+
+/// A trouble, and the name of its timer.
+type Named = (fn(&mut Cx<'_, Service>), &'static str);
+
+const BLOCK: Named = (parse_invoices, "parse_invoices");
+const MICROTASKS: Named = (start_retries, "start_retries");
+const NEXT_TICK: Named = (start_deferring, "start_deferring");
+const POOL: Named = (import_images, "import_images");
+const TIMERS: Named = (arm_session_timers, "arm_session_timers");
 
 /// Arms the trouble. `None` arms nothing.
 pub fn arm(cx: &mut Cx<'_, Service>, trouble: Trouble) {
-    let (key, name) = match trouble {
+    let (run, name) = match trouble {
         Trouble::None => return,
-        Trouble::Block => (cx.every(PERIOD, parse_invoices), "parse_invoices"),
-        Trouble::Microtasks => (cx.every(PERIOD, start_retries), "start_retries"),
-        Trouble::NextTick => (cx.every(PERIOD, start_deferring), "start_deferring"),
-        Trouble::Pool => (cx.every(PERIOD, import_images), "import_images"),
-        Trouble::Timers => (cx.every(PERIOD, arm_session_timers), "arm_session_timers"),
-        Trouble::Mixed => (mixed(cx), "next_trouble"),
+        Trouble::Block => BLOCK,
+        Trouble::Microtasks => MICROTASKS,
+        Trouble::NextTick => NEXT_TICK,
+        Trouble::Pool => POOL,
+        Trouble::Timers => TIMERS,
+        Trouble::Mixed => return arm_all(cx),
     };
-    cx.name(key, name);
+    let timer = cx.every(PERIOD, run);
+    cx.name(timer, name);
 }
 
-fn mixed(cx: &mut Cx<'_, Service>) -> Key {
-    let all = [parse_invoices, start_retries, start_deferring, import_images, arm_session_timers];
-    let mut turn = all.into_iter().cycle();
-    cx.every(PERIOD, move |cx| {
-        if let Some(trouble) = turn.next() {
-            trouble(cx);
+/// Arms one after the other, each in a timer of its own name.
+fn arm_all(cx: &mut Cx<'_, Service>) {
+    let mut turns = [BLOCK, MICROTASKS, NEXT_TICK, POOL, TIMERS].into_iter().cycle();
+    let timer = cx.every(PERIOD, move |cx| {
+        if let Some((run, name)) = turns.next() {
+            let timer = cx.after(Duration::ZERO, run);
+            cx.name(timer, name);
         }
-    })
+    });
+    cx.name(timer, "choose_trouble");
 }
 
 /// Blocks the loop: one callback that computes.
@@ -100,7 +112,7 @@ fn resize_image() {
 
 /// Makes timers late: each is short, and all are due at once.
 fn arm_session_timers(cx: &mut Cx<'_, Service>) {
-    for _ in 0..TIMERS {
+    for _ in 0..SESSIONS {
         let timer = cx.after(Duration::from_millis(10), expire_session);
         cx.name(timer, "expire_session");
     }
@@ -108,7 +120,7 @@ fn arm_session_timers(cx: &mut Cx<'_, Service>) {
 
 fn expire_session(_cx: &mut Cx<'_, Service>) {
     let _span = tracing::info_span!("expire_session").entered();
-    std::hint::black_box(compute(TIMER_RUN));
+    std::hint::black_box(compute(SESSION_RUN));
 }
 
 /// Computes for so long, and returns something that depends on it.

@@ -1,11 +1,12 @@
 //! A running command: waiting for what it prints, talking to what it serves, ending it by its pid.
 
 use crate::scratch::Scratch;
+use loopscope_probe::Clock;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// A deadline only to fail: everything that is waited for comes within a few seconds on a quiet machine.
 pub const DEADLINE: Duration = Duration::from_secs(60);
@@ -118,12 +119,13 @@ impl Drop for Running {
 
 /// Asks again and again, as fast as the answers come, until there is one.
 pub fn until<T>(mut ask: impl FnMut() -> Option<T>) -> T {
-    let start = Instant::now();
+    let (clock, start) = (Clock::monotonic(), Clock::monotonic().now());
     loop {
         if let Some(answer) = ask() {
             return answer;
         }
-        assert!(start.elapsed() < DEADLINE, "it did not happen in time");
+        let elapsed = Duration::from_nanos(clock.ns_between(start, clock.now()));
+        assert!(elapsed < DEADLINE, "it did not happen in time");
         std::thread::yield_now();
     }
 }
