@@ -158,10 +158,10 @@ impl State {
         if label == OTHER {
             self.agent.overflow.loops += 1;
         }
-        if let Some(reason) = page.private_because() {
-            if !std::mem::replace(&mut self.said_private, true) {
-                notes.push(format!("loop {name} is visible to this process only: {reason}"));
-            }
+        if let Some(reason) = page.private_because()
+            && !std::mem::replace(&mut self.said_private, true)
+        {
+            notes.push(format!("loop {name} is visible to this process only: {reason}"));
         }
         let control = self_control(&page, self.warning_ns, self.critical_ns, &self.address);
         self.loops.push(Watched {

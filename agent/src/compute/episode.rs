@@ -32,11 +32,11 @@ impl Episode {
     /// lasted, 0 where it does not hold. It is an episode once older than `threshold_ns`.
     pub(crate) fn look(&mut self, identity: u64, age_ns: u64, threshold_ns: u64) -> Step {
         let mut step = Step::default();
-        if let Some((current, seen_ns)) = self.current {
-            if age_ns == 0 || current != identity {
-                step.ended_ns = Some(seen_ns);
-                self.current = None;
-            }
+        if let Some((current, seen_ns)) = self.current
+            && (age_ns == 0 || current != identity)
+        {
+            step.ended_ns = Some(seen_ns);
+            self.current = None;
         }
         if age_ns > threshold_ns {
             step.has_begun = self.current.is_none();

@@ -57,10 +57,10 @@ fn full_page() -> String {
 /// The family that a sample's name belongs to.
 fn family_of(name: &str, types: &HashMap<String, String>) -> String {
     for suffix in ["_bucket", "_sum", "_count"] {
-        if let Some(base) = name.strip_suffix(suffix) {
-            if types.get(base).is_some_and(|kind| kind == "histogram") {
-                return base.to_owned();
-            }
+        if let Some(base) = name.strip_suffix(suffix)
+            && types.get(base).is_some_and(|kind| kind == "histogram")
+        {
+            return base.to_owned();
         }
     }
     name.to_owned()

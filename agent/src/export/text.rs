@@ -14,9 +14,8 @@ use std::sync::LazyLock;
 pub(crate) const SERIES_MAX: usize = 10_000;
 
 /// The `le` text of `2^e` for e = -24..=16, as Go prints it.
-static BOUNDS: LazyLock<Vec<String>> = LazyLock::new(|| {
-    (EXPONENT_FIRST..=COUNT_EXPONENT_LAST as i32).map(|exponent| power_text(exponent)).collect()
-});
+static BOUNDS: LazyLock<Vec<String>> =
+    LazyLock::new(|| (EXPONENT_FIRST..=COUNT_EXPONENT_LAST as i32).map(power_text).collect());
 
 fn power_text(exponent: i32) -> String {
     let value = 2f64.powi(exponent);

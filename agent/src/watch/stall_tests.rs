@@ -113,14 +113,14 @@ fn every_stall_that_the_page_counts_is_counted_by_cause_once() {
         random ^= random >> 7;
         random ^= random << 17;
         bench.time.advance_ns(random % 7 * MS);
-        if random % 3 == 0 {
+        if random.is_multiple_of(3) {
             bench.look();
         }
         bench.writer.unpark(1);
         bench.writer.begin(Kind::Timer, site, Life::UNKNOWN);
         for _ in 0..random % 9 {
             bench.time.advance_ns(20 * MS);
-            if random % 5 != 0 {
+            if !random.is_multiple_of(5) {
                 bench.look();
             }
         }

@@ -1,0 +1,253 @@
+//! The agent answers: while a loop is blocked, to bad requests, and to several at once.
+
+mod support;
+
+use loopscope_agent::{Agent, AgentError, Listen};
+use loopscope_probe::Kind;
+use std::collections::HashMap;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::time::Duration;
+use support::{HandLoop, builder, connect, get, request, turn, until, value};
+
+fn metrics(agent: &Agent) -> String {
+    let answer = get(agent, "/metrics");
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert!(answer.head.contains("text/plain; version=0.0.4"), "{}", answer.head);
+    answer.body
+}
+
+#[test]
+fn the_stall_s_age_grows_while_the_loop_is_blocked() {
+    let _turn = turn();
+    let agent = builder().thresholds(Duration::from_millis(20), Duration::from_millis(120)).start().unwrap();
+    let hand = HandLoop::start("main");
+    let stall = "loopscope_loop_stall_seconds{loop=\"main\"}";
+    until("the loop to be seen idle", || value(&metrics(&agent), stall) == Some(0.0));
+    assert_eq!(get(&agent, "/-/ready").status, 200);
+    hand.block(Kind::Timer, "flush");
+    until("the stall to be critical", || value(&metrics(&agent), stall).is_some_and(|age| age > 0.12));
+    let (first, second) = (value(&metrics(&agent), stall), value(&metrics(&agent), stall));
+    assert!(first < second, "{first:?} {second:?}");
+    let ready = get(&agent, "/-/ready");
+    assert_eq!(ready.status, 503);
+    assert!(ready.body.contains("loop main has not polled for"), "{}", ready.body);
+    assert!(ready.body.contains("blocked by timer flush ("), "{}", ready.body);
+    assert_eq!(get(&agent, "/-/healthy").status, 200);
+    let page = metrics(&agent);
+    let one = |series: &str| assert_eq!(value(&page, series), Some(1.0), "{series}");
+    one("loopscope_starvation_active{loop=\"main\",cause=\"callback\"}");
+    one("loopscope_starvation_total{loop=\"main\",cause=\"callback\"}");
+    one("loopscope_blocked_total{loop=\"main\",severity=\"warning\"}");
+    one("loopscope_blocked_total{loop=\"main\",severity=\"critical\"}");
+    hand.park();
+    until("the loop to be ready again", || get(&agent, "/-/ready").status == 200);
+    until("the end to be seen", || {
+        value(
+            &metrics(&agent),
+            "loopscope_starvation_duration_seconds_count{loop=\"main\",cause=\"callback\"}",
+        ) == Some(1.0)
+    });
+    let page = metrics(&agent);
+    assert_eq!(value(&page, "loopscope_blocked_duration_seconds_count{loop=\"main\"}"), Some(1.0));
+    assert_eq!(value(&page, "loopscope_blocked_total{loop=\"main\",severity=\"critical\"}"), Some(1.0));
+}
+
+#[test]
+fn a_microtask_flood_is_named_while_it_lasts() {
+    let _turn = turn();
+    let agent = builder().thresholds(Duration::from_millis(10), Duration::from_secs(60)).start().unwrap();
+    let hand = HandLoop::start("flooded");
+    hand.flood(300);
+    until("the flood to be seen", || {
+        value(&metrics(&agent), "loopscope_starvation_active{loop=\"flooded\",cause=\"microtask\"}")
+            == Some(1.0)
+    });
+    hand.park();
+    until("its end", || {
+        value(&metrics(&agent), "loopscope_starvation_active{loop=\"flooded\",cause=\"microtask\"}")
+            == Some(0.0)
+    });
+    let page = metrics(&agent);
+    assert_eq!(value(&page, "loopscope_starvation_total{loop=\"flooded\",cause=\"microtask\"}"), Some(1.0));
+    assert_eq!(
+        value(&page, "loopscope_microtask_jobs_total{loop=\"flooded\",queue=\"microtask\"}"),
+        Some(300.0)
+    );
+}
+
+/// Returns the samples of a page that may only grow.
+fn counters(page: &str) -> HashMap<String, f64> {
+    let grows =
+        |name: &str| ["_total", "_bucket", "_count", "_sum"].iter().any(|suffix| name.ends_with(suffix));
+    let samples = page.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.rsplit_once(' '));
+    samples
+        .filter(|(series, _)| grows(series.split('{').next().unwrap()))
+        .map(|(series, value)| (series.to_owned(), value.parse().unwrap()))
+        .collect()
+}
+
+#[test]
+fn counters_never_fall_and_no_scrape_resets_them() {
+    let _turn = turn();
+    let agent = builder().start().unwrap();
+    let hand = HandLoop::start("main");
+    let mut before = counters(&metrics(&agent));
+    for round in 0..40 {
+        hand.block(if round % 2 == 0 { Kind::Timer } else { Kind::IoRead }, "work");
+        if round % 3 == 0 {
+            hand.park();
+        }
+        let after = counters(&metrics(&agent));
+        for (series, value) in &before {
+            let now = after.get(series).unwrap_or_else(|| panic!("{series} is gone"));
+            assert!(now >= value, "{series} fell from {value} to {now}");
+        }
+        before = after;
+    }
+}
+
+#[test]
+fn two_scrapers_see_the_same() {
+    let _turn = turn();
+    let agent = builder().start().unwrap();
+    let hand = HandLoop::start("main");
+    hand.block(Kind::Timer, "work");
+    hand.park();
+    let (first, second) = (metrics(&agent), metrics(&agent));
+    for series in [
+        "loopscope_callback_duration_seconds_count{loop=\"main\",kind=\"timer\"}",
+        "loopscope_callback_duration_seconds_sum{loop=\"main\",kind=\"timer\"}",
+        "loopscope_loop_iterations_total{loop=\"main\"}",
+    ] {
+        assert!(value(&first, series).is_some_and(|value| value > 0.0), "{series}");
+        assert_eq!(value(&first, series), value(&second, series), "{series}");
+    }
+}
+
+#[test]
+fn the_host_s_own_metrics_are_on_the_page() {
+    let _turn = turn();
+    let agent = builder().start().unwrap();
+    let _hand = HandLoop::start("main");
+    metrics::describe_counter!("orders_total", "Orders taken.");
+    metrics::counter!("orders_total", "path" => "C:\\x\"y\\\"z\n").increment(7);
+    metrics::histogram!("order_seconds").record(0.3);
+    metrics::counter!("loopscope_loop_iterations_total").increment(99);
+    let page = crate::metrics(&agent);
+    assert!(page.contains("# HELP orders_total Orders taken.\n# TYPE orders_total counter\n"), "{page}");
+    assert_eq!(value(&page, "orders_total{path=\"C:\\\\x\\\"y\\\\\\\"z\\n\"}"), Some(7.0));
+    assert!(page.contains("order_seconds_bucket{le=\"0.5\"}"));
+    assert_eq!(page.matches("# TYPE loopscope_loop_iterations_total ").count(), 1);
+    assert!(!page.contains("loopscope_loop_iterations_total 99"));
+}
+
+#[test]
+fn loops_of_one_name_are_told_apart_and_names_are_escaped() {
+    let _turn = turn();
+    let agent = builder().start().unwrap();
+    let _loops = [HandLoop::start("twin"), HandLoop::start("twin"), HandLoop::start("a\"b\\c")];
+    let page = metrics(&agent);
+    for label in ["twin", "twin#2", "a\\\"b\\\\c"] {
+        let info = format!("loopscope_loop_info{{loop=\"{label}\",runtime=\"mio\",backend=\"hand\",");
+        assert!(page.contains(&info), "{info}");
+    }
+}
+
+#[test]
+fn bad_requests_are_refused_by_name() {
+    let _turn = turn();
+    let agent = builder().start().unwrap();
+    let get_status = |path: &str| get(&agent, path).status;
+    assert_eq!(get_status("/"), 200);
+    let missing = get(&agent, "/nothing");
+    assert_eq!(missing.status, 404);
+    assert!(missing.body.contains("/debug/loopscope/flamegraph"), "{}", missing.body);
+    for query in ["seconds=0", "seconds=x", "seconds=301", "format=png", "color=red"] {
+        let answer = get(&agent, &format!("/debug/loopscope/flamegraph?{query}"));
+        assert_eq!(answer.status, 400, "{query}");
+        assert!(answer.body.contains(query.split('=').next().unwrap()), "{}", answer.body);
+    }
+    let ask = |text: &str| request(&agent, text);
+    let refused =
+        ask("POST /metrics HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+    assert_eq!(refused.status, 405);
+    assert!(refused.head.contains("allow: get, head"), "{}", refused.head);
+    let rebound = ask("GET /metrics HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n");
+    assert_eq!(rebound.status, 403);
+    let nameless = ask("GET /metrics HTTP/1.1\r\nConnection: close\r\n\r\n");
+    assert_eq!(nameless.status, 400);
+    let head = ask("HEAD /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n");
+    assert_eq!((head.status, head.body.as_str()), (200, ""));
+    let huge = format!("GET / HTTP/1.1\r\nHost: localhost\r\nX: {}\r\n\r\n", "x".repeat(20_000));
+    assert!(matches!(ask(&huge).status, 431 | 400 | 0));
+    assert_eq!(ask("\u{0}\u{1}garbage\r\n\r\n").status, 400);
+    assert_eq!(get_status("/metrics"), 200);
+    let page = metrics(&agent);
+    let refused = value(&page, "loopscope_agent_http_requests_total{path=\"/metrics\",code=\"405\"}");
+    assert_eq!(refused, Some(1.0));
+}
+
+#[test]
+fn slow_and_silent_clients_hold_nobody_up() {
+    let _turn = turn();
+    let agent = builder().start().unwrap();
+    let mut slow: Vec<_> = (0..40).map(|_| connect(&agent)).collect();
+    for stream in &mut slow {
+        // Some are refused already.
+        let _ = stream.write_all(b"GET /metrics HTT");
+    }
+    // The head's time-out frees the places of the silent ones; the deadline of the test is far longer.
+    until("a place to be free", || get(&agent, "/-/healthy").status == 200);
+    for stream in &mut slow {
+        let mut rest = Vec::new();
+        // Closed by the server, orderly or not: that it returns at all is the point.
+        let _ = stream.read_to_end(&mut rest);
+    }
+}
+
+#[test]
+fn one_connection_serves_many_requests() {
+    let _turn = turn();
+    let agent = builder().start().unwrap();
+    let mut stream = connect(&agent);
+    for _ in 0..3 {
+        stream.write_all(b"GET /-/healthy HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"ago\n") {
+            let mut byte = [0];
+            stream.read_exact(&mut byte).unwrap();
+            answer.push(byte[0]);
+        }
+        assert!(answer.starts_with(b"HTTP/1.1 200"));
+    }
+}
+
+#[test]
+fn an_address_in_use_is_named_or_passed_over() {
+    let _turn = turn();
+    let holder = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let taken = holder.local_addr().unwrap();
+    let error = Agent::builder().listen(Listen::Exactly(taken)).start().unwrap_err();
+    assert!(matches!(error, AgentError::AddressInUse(address) if address == taken));
+    assert!(error.to_string().contains(&taken.to_string()), "{error}");
+    let agent = Agent::builder().listen(Listen::NextFree(taken)).start().unwrap();
+    let found: SocketAddr = agent.address().unwrap();
+    assert!(found.port() > taken.port(), "{found}");
+    assert!(matches!(builder().start().unwrap_err(), AgentError::AlreadyRunning));
+    agent.stop();
+    let agent = Agent::builder().listen(Listen::Nowhere).start().unwrap();
+    assert_eq!(agent.address(), None);
+}
+
+#[test]
+fn thresholds_that_make_no_sense_are_refused() {
+    let _turn = turn();
+    for (warning, critical) in [(0, 5), (6, 5)] {
+        let (warning, critical) = (Duration::from_millis(warning), Duration::from_millis(critical));
+        assert!(matches!(
+            builder().thresholds(warning, critical).start(),
+            Err(AgentError::Thresholds { .. })
+        ));
+    }
+}

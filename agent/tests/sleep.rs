@@ -1,0 +1,59 @@
+//! An idle agent sleeps, and a loop's first work wakes it.
+
+mod support;
+
+use loopscope_probe::Kind;
+use std::time::{Duration, Instant};
+use support::{HandLoop, builder, get, turn, until, value};
+
+/// Returns how often the agent's thread went to sleep by itself.
+fn agent_switches() -> u64 {
+    for task in std::fs::read_dir("/proc/self/task").unwrap().flatten() {
+        let status = std::fs::read_to_string(task.path().join("status")).unwrap_or_default();
+        if status.lines().next() == Some("Name:\tloopscope-agent") {
+            let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+            return line.unwrap().trim().parse().unwrap();
+        }
+    }
+    panic!("the agent's thread is not there");
+}
+
+#[test]
+fn an_idle_agent_wakes_less_than_once_a_second() {
+    let _turn = turn();
+    let agent = builder().start().unwrap();
+    let hand = HandLoop::start("main");
+    hand.block(Kind::Timer, "work");
+    hand.park();
+    // Idle is what nothing has happened to for a while.
+    let (mut begun, mut before) = (Instant::now(), agent_switches());
+    until("two seconds with at most two wakes", || {
+        let wakes = agent_switches() - before;
+        if wakes > 2 {
+            (begun, before) = (Instant::now(), before + wakes);
+        }
+        begun.elapsed() >= Duration::from_secs(2)
+    });
+    assert!(agent.address().is_some());
+}
+
+#[test]
+fn the_first_work_wakes_the_agent() {
+    let _turn = turn();
+    let agent = builder().thresholds(Duration::from_millis(4), Duration::from_secs(9)).start().unwrap();
+    let hand = HandLoop::start("main");
+    let ticks = || value(&get(&agent, "/metrics").body, "loopscope_agent_ticks_total").unwrap();
+    for _ in 0..5 {
+        let mut last = ticks();
+        until("the agent to sleep", || {
+            let before = std::mem::replace(&mut last, ticks());
+            // Only the scrape's own look.
+            last - before <= 1.0
+        });
+        let asleep = agent_switches();
+        hand.block(Kind::Timer, "work");
+        // Nothing is asked of the agent here: the loop's ring alone wakes it, and it goes on looking.
+        until("the agent to look", || agent_switches() > asleep + 3);
+        hand.park();
+    }
+}
