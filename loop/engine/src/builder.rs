@@ -13,6 +13,7 @@ use crate::poll::{Poller, SystemPoller};
 use crate::pool::{self, Pool};
 use crate::post::Mailbox;
 use crate::simulate::{SimulatedPoller, SimulatedPool, SimulatedTime, World};
+use crate::sites::SiteCache;
 use crate::sockets::Sockets;
 use crate::threads::Threads;
 use crate::timers::Timers;
@@ -92,9 +93,10 @@ impl<S: 'static> Builder<S> {
         let pool_probe = probe.as_mut().and_then(Writer::take_pool);
         let core = Core {
             clock: LoopClock::new(time),
+            sites: SiteCache::new(),
             slots: Slots::new(),
             queues: Queues::new(),
-            immediates: Immediates::default(),
+            immediates: Immediates::new(),
             timers: Timers::new(),
             hooks: Hooks::default(),
             pending: VecDeque::new(),

@@ -6,47 +6,111 @@
 //! # Source
 //! `processImmediate` in `lib/internal/timers.js` of Node v20.
 
-use crate::call::Once;
-use crate::core::What;
+use crate::call::{Once, Site};
+use crate::core::Core;
 use crate::cx::Cx;
 use crate::key::Key;
-use loopscope_probe::{Kind, Life, Phase, Ticks};
+use loopscope_probe::{HandleType, Kind, Life, Phase, Ticks};
 use std::collections::VecDeque;
 use std::panic::Location;
 
-/// The queue of immediates. Their callbacks are in the slots; a cleared one leaves its stale key here.
-#[derive(Debug, Default)]
-pub(crate) struct Immediates {
-    queue: VecDeque<Waiting>,
+/// The queue of immediates. They have no slots: the key of one is its number, which is its place in the queue, so that
+/// queueing and running one touches nothing else. A cleared one stays as a hole until its turn.
+pub(crate) struct Immediates<S: 'static> {
+    queue: VecDeque<Waiting<S>>,
+    /// The number of the one at the front.
+    front: u64,
     /// How many at the end of the queue were made by the callback that runs now: they are ready when it ends.
     unstamped: usize,
     /// How many keep the loop alive.
     pub(crate) referenced: usize,
+    /// How many are not cleared, and how many of them the probe knows of.
+    open: usize,
+    open_published: usize,
 }
 
-#[derive(Debug)]
-struct Waiting {
-    key: Key,
+struct Waiting<S: 'static> {
+    /// `None` once it is cleared.
+    run: Option<Once<S>>,
+    site: Site,
     ready: Ticks,
+    is_ref: bool,
 }
 
-impl Immediates {
-    #[inline]
-    pub(crate) fn push(&mut self, key: Key) {
-        self.queue.push_back(Waiting { key, ready: Ticks::NONE });
-        self.unstamped += 1;
-        self.referenced += 1;
+impl<S: 'static> Immediates<S> {
+    pub(crate) fn new() -> Self {
+        let queue = VecDeque::new();
+        Immediates { queue, front: 0, unstamped: 0, referenced: 0, open: 0, open_published: 0 }
     }
 
     /// The callback that made the last ones ended at `end`.
     #[inline(always)]
     pub(crate) fn stamp(&mut self, end: Ticks) {
-        if self.unstamped > 0 {
-            let from = self.queue.len().saturating_sub(self.unstamped);
-            for waiting in self.queue.range_mut(from..) {
-                waiting.ready = end;
+        match std::mem::take(&mut self.unstamped) {
+            0 => {}
+            1 => {
+                if let Some(waiting) = self.queue.back_mut() {
+                    waiting.ready = end;
+                }
             }
-            self.unstamped = 0;
+            unstamped => {
+                let from = self.queue.len().saturating_sub(unstamped);
+                self.queue.range_mut(from..).for_each(|waiting| waiting.ready = end);
+            }
+        }
+    }
+
+    /// Returns how the number of open immediates changed since the last call.
+    pub(crate) fn open_change(&mut self) -> i64 {
+        self.open as i64 - std::mem::replace(&mut self.open_published, self.open) as i64
+    }
+
+    fn get(&self, key: Key) -> Option<&Waiting<S>> {
+        let place = key.immediate()?.checked_sub(self.front)?;
+        self.queue.get(usize::try_from(place).ok()?).filter(|waiting| waiting.run.is_some())
+    }
+
+    fn get_mut(&mut self, key: Key) -> Option<&mut Waiting<S>> {
+        let place = key.immediate()?.checked_sub(self.front)?;
+        self.queue.get_mut(usize::try_from(place).ok()?).filter(|waiting| waiting.run.is_some())
+    }
+
+    /// Tells whether it keeps the loop alive; `None` for a stale key or another kind of key.
+    pub(crate) fn is_ref(&self, key: Key) -> Option<bool> {
+        self.get(key).map(|waiting| waiting.is_ref)
+    }
+
+    /// Changes whether it keeps the loop alive. `false` for a stale key.
+    pub(crate) fn set_ref(&mut self, key: Key, is_ref: bool) -> bool {
+        let Some(waiting) = self.get_mut(key) else { return false };
+        match (std::mem::replace(&mut waiting.is_ref, is_ref), is_ref) {
+            (false, true) => self.referenced += 1,
+            (true, false) => self.referenced -= 1,
+            _ => {}
+        }
+        true
+    }
+
+    /// Returns the site, for giving it a name.
+    pub(crate) fn site_mut(&mut self, key: Key) -> Option<&mut Site> {
+        self.get_mut(key).map(|waiting| &mut waiting.site)
+    }
+
+    /// Takes its callback out; `None` for a stale key.
+    pub(crate) fn clear(&mut self, key: Key) -> Option<Once<S>> {
+        let waiting = self.get_mut(key)?;
+        let (run, is_ref) = (waiting.run.take()?, waiting.is_ref);
+        self.referenced -= usize::from(is_ref);
+        self.open -= 1;
+        Some(run)
+    }
+}
+
+impl<S: 'static> Core<S> {
+    /// Publishes how many immediates there are: once an iteration, instead of twice for each.
+    pub(crate) fn publish_immediates(&mut self) {
+        if let Some(probe) = &mut self.probe {
+            probe.handles(HandleType::Immediate, self.immediates.open_change());
         }
     }
 }
@@ -55,6 +119,7 @@ impl<S: 'static> Cx<'_, S> {
     /// Queues a callback for the check phase of this iteration, or of the next one when called from that phase.
     /// Node's `setImmediate`.
     #[track_caller]
+    #[inline]
     pub fn immediate(&mut self, run: impl FnOnce(&mut Cx<'_, S>) + 'static) -> Key {
         self.immediate_at(Location::caller(), Box::new(run))
     }
@@ -62,8 +127,15 @@ impl<S: 'static> Cx<'_, S> {
     #[inline]
     fn immediate_at(&mut self, at: &'static Location<'static>, run: Once<S>) -> Key {
         let site = self.core.site(at, Kind::Immediate);
-        let key = self.core.insert(site, What::Immediate(run));
-        self.core.immediates.push(key);
+        if let Some(probe) = &mut self.core.probe {
+            probe.submitted(Kind::Immediate);
+        }
+        let immediates = &mut self.core.immediates;
+        let key = Key::of_immediate(immediates.front + immediates.queue.len() as u64);
+        immediates.queue.push_back(Waiting { run: Some(run), site, ready: Ticks::NONE, is_ref: true });
+        immediates.unstamped += 1;
+        immediates.referenced += 1;
+        immediates.open += 1;
         key
     }
 
@@ -75,13 +147,13 @@ impl<S: 'static> Cx<'_, S> {
         self.core.enter_phase(Phase::Check);
         while left > 0 && self.goes_on() {
             left -= 1;
-            let Some(Waiting { key, ready }) = self.core.immediates.queue.pop_front() else { break };
-            let Some(entry) = self.core.remove(key) else { continue };
-            let What::Immediate(run) = entry.what else { continue };
-            if entry.is_ref {
-                self.core.immediates.referenced -= 1;
-            }
-            self.enter(Kind::Immediate, entry.site, Life::ready_at(ready), run);
+            let immediates = &mut self.core.immediates;
+            let Some(Waiting { run, site, ready, is_ref }) = immediates.queue.pop_front() else { break };
+            immediates.front += 1;
+            let Some(run) = run else { continue };
+            immediates.referenced -= usize::from(is_ref);
+            immediates.open -= 1;
+            self.enter(Kind::Immediate, site, Life::ready_at(ready), run);
             self.drain();
         }
     }

@@ -38,20 +38,28 @@ impl<S: 'static> Cx<'_, S> {
     }
 
     fn close_at(&mut self, at: &'static Location<'static>, key: Key, run: Option<Once<S>>) -> bool {
+        if self.core.immediates.clear(key).is_some() {
+            if let Some(probe) = &mut self.core.probe {
+                probe.cancelled(Kind::Immediate);
+            }
+            self.close_cleared(at, run);
+            return true;
+        }
         let Some(Entry { what, .. }) = self.core.slots.get(key) else { return false };
         if matches!(what, What::Work(_)) {
             return false;
         }
         let Some(Entry { site, is_ref, mut what }) = self.core.remove(key) else { return false };
         self.core.forget(&what, is_ref);
-        let is_cleared_at_once = matches!(what, What::Immediate(_) | What::Timer(_));
-        if is_cleared_at_once && let Some(probe) = &mut self.core.probe {
-            probe.cancelled(what.kind());
+        if let What::Timer(_) = what {
+            if let Some(probe) = &mut self.core.probe {
+                probe.cancelled(Kind::Timer);
+            }
+            self.close_cleared(at, run);
+            return true;
         }
-        if !is_cleared_at_once || run.is_some() {
-            let close_site = self.core.site(at, Kind::Close);
-            self.push_closing(Kind::Close, close_site, run);
-        }
+        let close_site = self.core.site(at, Kind::Close);
+        self.push_closing(Kind::Close, close_site, run);
         self.core.deregister(&mut what);
         if let What::Stream(mut stream) = what
             && let Some(connect) = stream.take_connect()
@@ -61,6 +69,14 @@ impl<S: 'static> Cx<'_, S> {
             self.push_closing(Kind::Connect, site, Some(Box::new(move |cx| connect(cx, Err(failure())))));
         }
         true
+    }
+
+    /// What was cleared at once goes through the close phase only for its callback.
+    fn close_cleared(&mut self, at: &'static Location<'static>, run: Option<Once<S>>) {
+        if run.is_some() {
+            let site = self.core.site(at, Kind::Close);
+            self.push_closing(Kind::Close, site, run);
+        }
     }
 
     fn push_closing(&mut self, kind: Kind, site: Site, run: Option<Once<S>>) {

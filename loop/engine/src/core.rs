@@ -14,6 +14,7 @@ use crate::poll::{Poller, Ready};
 use crate::pool::{Finished, Pool, WorkDone};
 use crate::post::{Mailbox, Posted};
 use crate::simulate::World;
+use crate::sites::SiteCache;
 use crate::sockets::Sockets;
 use crate::stream::Stream;
 use crate::timers::{Timer, Timers};
@@ -27,9 +28,10 @@ use std::sync::Arc;
 pub(crate) struct Core<S: 'static> {
     pub(crate) clock: LoopClock,
     pub(crate) probe: Option<Writer>,
+    pub(crate) sites: SiteCache,
     pub(crate) slots: Slots<Entry<S>>,
     pub(crate) queues: Queues<S>,
-    pub(crate) immediates: Immediates,
+    pub(crate) immediates: Immediates<S>,
     pub(crate) timers: Timers,
     pub(crate) hooks: Hooks,
     pub(crate) pending: VecDeque<Deferred<S>>,
@@ -66,7 +68,6 @@ pub(crate) struct Entry<S: 'static> {
 
 /// The kinds of things a program registers. A callback that is missing is running.
 pub(crate) enum What<S: 'static> {
-    Immediate(Once<S>),
     Timer(Timer<S>),
     Hook(Hook, Option<Many<S>>),
     Work(WorkDone<S>),
@@ -78,7 +79,6 @@ impl<S: 'static> What<S> {
     /// Returns the type that the handle gauges count this as; `None` for requests.
     pub(crate) fn handle_type(&self) -> Option<HandleType> {
         match self {
-            What::Immediate(_) => Some(HandleType::Immediate),
             What::Timer(timer) => Some(timer.handle_type()),
             What::Hook(..) => Some(HandleType::Hook),
             What::Work(_) => None,
@@ -90,7 +90,6 @@ impl<S: 'static> What<S> {
     /// Returns the kind of its callbacks.
     pub(crate) fn kind(&self) -> Kind {
         match self {
-            What::Immediate(_) => Kind::Immediate,
             What::Timer(_) => Kind::Timer,
             What::Hook(hook, _) => hook.kind(),
             What::Work(_) => Kind::WorkDone,
@@ -105,7 +104,7 @@ impl<S: 'static> Core<S> {
     #[inline]
     pub(crate) fn site(&mut self, at: &'static Location<'static>, kind: Kind) -> Site {
         let id = match &mut self.probe {
-            Some(probe) => probe.site(at, kind),
+            Some(probe) => self.sites.find(probe, at, kind),
             None => SiteId::NONE,
         };
         Site { at, id }
@@ -138,7 +137,6 @@ impl<S: 'static> Core<S> {
     /// Takes something that was removed out of the counts of what keeps the loop alive.
     pub(crate) fn forget(&mut self, what: &What<S>, is_ref: bool) {
         match what {
-            What::Immediate(_) => self.immediates.referenced -= usize::from(is_ref),
             What::Timer(timer) => self.timers.clear(timer, is_ref),
             What::Hook(hook, _) => {
                 self.hooks.closed(*hook);

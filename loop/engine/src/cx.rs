@@ -2,7 +2,7 @@
 //!
 //! Registration is spread over the files of the phases: timers, immediates, hooks and so on each add their methods.
 
-use crate::call::{Once, Site};
+use crate::call::Once;
 use crate::core::{Core, Entry, What};
 use crate::key::Key;
 use loopscope_probe::{Kind, Phase, SiteId};
@@ -67,6 +67,9 @@ impl<S: 'static> Cx<'_, S> {
 
     fn set_ref(&mut self, key: Key, is_ref: bool) -> bool {
         let core = &mut *self.core;
+        if key.immediate().is_some() {
+            return core.immediates.set_ref(key, is_ref);
+        }
         let Some(entry) = core.slots.get_mut(key) else { return false };
         if matches!(entry.what, What::Work(_)) {
             return false;
@@ -79,7 +82,6 @@ impl<S: 'static> Cx<'_, S> {
                 core.timers.set_ref(timer, is_ref);
                 return true;
             }
-            What::Immediate(_) => &mut core.immediates.referenced,
             What::Hook(..) | What::Listener(_) => &mut core.referenced,
             What::Stream(_) => {
                 core.reading_changed(key);
@@ -93,21 +95,26 @@ impl<S: 'static> Cx<'_, S> {
 
     /// Tells whether this keeps the loop alive while it is active. `false` for a stale key.
     pub fn has_ref(&self, key: Key) -> bool {
-        self.core.slots.get(key).is_some_and(|entry| entry.is_ref)
+        let slotted = self.core.slots.get(key).map(|entry| entry.is_ref);
+        slotted.or_else(|| self.core.immediates.is_ref(key)).unwrap_or(false)
     }
 
     /// Tells whether the key still names something: not fired, cleared or closed.
     pub fn is_open(&self, key: Key) -> bool {
-        self.core.slots.get(key).is_some()
+        self.core.slots.get(key).is_some() || self.core.immediates.is_ref(key).is_some()
     }
 
     /// Gives this a name in metrics and flamegraphs, besides its place in the source.
     pub fn name(&mut self, key: Key, name: &'static str) -> bool {
         let core = &mut *self.core;
-        let Some(Entry { site, what, .. }) = core.slots.get_mut(key) else { return false };
-        let id =
-            core.probe.as_mut().map_or(SiteId::NONE, |probe| probe.named_site(site.at, what.kind(), name));
-        *site = Site { at: site.at, id };
+        let (site, kind) = match core.slots.get_mut(key) {
+            Some(Entry { site, what, .. }) => (site, what.kind()),
+            None => match core.immediates.site_mut(key) {
+                Some(site) => (site, Kind::Immediate),
+                None => return false,
+            },
+        };
+        site.id = core.probe.as_mut().map_or(SiteId::NONE, |probe| probe.named_site(site.at, kind, name));
         true
     }
 }

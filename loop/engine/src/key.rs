@@ -18,9 +18,25 @@ pub struct Key {
 /// closed source is recognised as stale.
 const TOKEN_SLOT_BITS: u32 = if usize::BITS >= 64 { 32 } else { 20 };
 
+/// Marks the keys of immediates, which have a number instead of a slot.
+const IMMEDIATE: u32 = 1 << 31;
+
 impl Key {
     /// A key that matches nothing: generations start at 1.
     pub(crate) const NOBODY: Key = Key { slot: 0, generation: 0 };
+
+    /// Names the immediate with this number. Immediates are numbered through and never numbered again.
+    #[inline]
+    pub(crate) fn of_immediate(number: u64) -> Key {
+        Key { slot: IMMEDIATE | (number >> 32) as u32, generation: number as u32 }
+    }
+
+    /// Returns the immediate's number; `None` for other keys.
+    #[inline]
+    pub(crate) fn immediate(self) -> Option<u64> {
+        let is_immediate = self.slot & IMMEDIATE != 0;
+        is_immediate.then(|| u64::from(self.slot & !IMMEDIATE) << 32 | u64::from(self.generation))
+    }
 
     /// Packs the key into a number that the operating system carries along with a source.
     pub(crate) fn token(self) -> usize {
@@ -52,7 +68,8 @@ impl<T> Slots<T> {
         self.generation = self.generation.wrapping_add(1);
         let generation = self.generation;
         let slot = self.slab.insert(Tenant { generation, value });
-        Key { slot: u32::try_from(slot).expect("memory ends before four thousand million slots"), generation }
+        let slot = u32::try_from(slot).ok().filter(|slot| slot & IMMEDIATE == 0);
+        Key { slot: slot.expect("memory ends before two thousand million slots"), generation }
     }
 
     #[inline]

@@ -73,6 +73,7 @@ mod error;
 mod event_loop;
 mod key;
 pub mod simulate;
+mod sites;
 
 pub use builder::Builder;
 pub use call::PanicPolicy;

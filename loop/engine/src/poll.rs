@@ -129,6 +129,7 @@ impl<S: 'static> crate::core::Core<S> {
 
     fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         self.iteration += 1;
+        self.publish_immediates();
         if let Some(probe) = &mut self.probe {
             let (referenced, timers) =
                 (self.referenced + self.immediates.referenced, self.timers.lists.armed_count());
