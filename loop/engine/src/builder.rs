@@ -101,7 +101,7 @@ impl<S: 'static> Builder<S> {
             hooks: Hooks::default(),
             pending: VecDeque::new(),
             closing: Vec::new(),
-            before_exit: Vec::new(),
+            before_exit: VecDeque::new(),
             poller,
             ready: Vec::new(),
             sockets: Sockets::default(),

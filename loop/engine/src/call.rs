@@ -93,7 +93,7 @@ impl<S: 'static> Core<S> {
             PanicPolicy::Continue => {
                 if self.panicked_sites.insert(site.at) {
                     let (kind, at) = (kind.name(), site.at);
-                    eprintln!("loopscope: a {kind} callback registered at {at} panicked; the loop goes on");
+                    eprintln!("loopscope: the {kind} callback registered at {at} panicked; the loop goes on");
                 }
             }
             PanicPolicy::Stop => {

@@ -36,7 +36,7 @@ pub(crate) struct Core<S: 'static> {
     pub(crate) hooks: Hooks,
     pub(crate) pending: VecDeque<Deferred<S>>,
     pub(crate) closing: Vec<Closing<S>>,
-    pub(crate) before_exit: Vec<(Site, Once<S>)>,
+    pub(crate) before_exit: VecDeque<(Site, Once<S>)>,
     pub(crate) poller: Box<dyn Poller>,
     pub(crate) ready: Vec<Ready>,
     pub(crate) sockets: Sockets,

@@ -51,7 +51,7 @@ impl<S: 'static> Cx<'_, S> {
 
     fn before_exit_at(&mut self, at: &'static Location<'static>, run: Once<S>) {
         let site = self.core.site(at, Kind::Other);
-        self.core.before_exit.push((site, run));
+        self.core.before_exit.push_back((site, run));
     }
 
     /// Lets the loop end although this is still there. Returns `false` for a stale key and for a pool job, which

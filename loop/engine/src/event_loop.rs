@@ -1,5 +1,6 @@
 //! The loop as its owner sees it: build it, give it a main script, run it.
 
+use crate::bell::News;
 use crate::builder::Builder;
 use crate::call::{Halt, Site};
 use crate::core::Core;
@@ -168,8 +169,12 @@ impl<S: 'static> Loop<S> {
     /// Returns how long a poll may wait now; `None` is without end. For programs that wait on the loop's descriptor
     /// themselves and then [run](Loop::run) it in [`Mode::NoWait`].
     pub fn backend_timeout(&mut self) -> Option<Duration> {
-        self.core.0.clock.refresh();
-        self.core.0.backend_timeout()
+        let core = &mut self.core.0;
+        core.clock.refresh();
+        match core.bell.has_posted() || core.bell.has(News::Finished) {
+            true => Some(Duration::ZERO),
+            false => core.backend_timeout(),
+        }
     }
 
     /// Returns the loop's page, where the probe is on: what an agent reads, for tests and programs of their own.

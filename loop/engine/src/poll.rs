@@ -43,6 +43,9 @@ pub(crate) const BELL: mio::Token = mio::Token(usize::MAX);
 /// As many events as libuv takes from one wait.
 const EVENTS: usize = 1024;
 
+/// The longest wait that epoll can express: a C int of milliseconds. The loop turns once then, and waits on.
+const TIMEOUT_MAX: Duration = Duration::from_millis(i32::MAX as u64);
+
 /// The operating system's poller.
 pub(crate) struct SystemPoller {
     poll: mio::Poll,
@@ -60,8 +63,9 @@ impl SystemPoller {
 
 impl Poller for SystemPoller {
     fn poll(&mut self, timeout: Option<Duration>, ready: &mut Vec<Ready>) -> io::Result<()> {
+        let timeout = timeout.map(|timeout| timeout.min(TIMEOUT_MAX));
         let mut left = timeout;
-        // A deadline only where a signal may cut a wait short; far away ones do not fit an Instant and need none.
+        // A deadline, because a signal may cut a wait short.
         let wait = timeout.filter(|timeout| !timeout.is_zero());
         let deadline = wait.and_then(|timeout| Instant::now().checked_add(timeout));
         loop {

@@ -66,6 +66,10 @@ impl<S: 'static> Cx<'_, S> {
         self.run_pending();
         self.run_hooks(Hook::Idle);
         self.run_hooks(Hook::Prepare);
+        if !self.goes_on() {
+            // What a panic stopped must not wait.
+            return Ok(());
+        }
         let timeout = match mode {
             Mode::Default => self.poll_timeout(),
             Mode::Once if may_sleep_once => self.poll_timeout(),
@@ -84,10 +88,13 @@ impl<S: 'static> Cx<'_, S> {
     /// Runs the callbacks that wait for the loop to run dry, as one event: a single drain follows.
     fn run_before_exit(&mut self) {
         self.core.enter_phase(Phase::Main);
-        for (site, run) in std::mem::take(&mut self.core.before_exit) {
-            if self.goes_on() {
-                self.enter(Kind::Other, site, Life::UNKNOWN, run);
-            }
+        let mut left = self.core.before_exit.len();
+        while left > 0
+            && self.goes_on()
+            && let Some((site, run)) = self.core.before_exit.pop_front()
+        {
+            left -= 1;
+            self.enter(Kind::Other, site, Life::UNKNOWN, run);
         }
         self.drain();
     }

@@ -23,6 +23,9 @@ const PASSES_PER_PHASE: usize = 8;
 /// The largest delay that Node takes; anything above becomes 1 ms.
 const NODE_DELAY_MS_MAX: f64 = 2_147_483_647.0;
 
+/// The largest delay, some 140 million years: sums of it and the time do not overflow.
+const DELAY_MS_MAX: u64 = u64::MAX / 4;
+
 /// A timer's entry.
 pub(crate) struct Timer<S: 'static> {
     node: NodeId,
@@ -126,7 +129,7 @@ impl Timers {
 
 /// Rounds a delay up to whole milliseconds, at least one: a timer never fires before its delay is over.
 fn whole_ms(delay: Duration) -> u64 {
-    u64::try_from(delay.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX).max(1)
+    u64::try_from(delay.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX).clamp(1, DELAY_MS_MAX)
 }
 
 /// Reads a delay as Node does: not a number, below 1 or above 2^31 - 1 is 1; the fraction is cut off.
@@ -328,7 +331,7 @@ mod tests {
     fn delays_are_rounded_up_and_node_s_are_cut_off() {
         let up = [(0, 1), (1, 1), (1_000_000, 1), (1_000_001, 2), (15_000_000, 15)];
         assert!(up.iter().all(|(ns, ms)| whole_ms(Duration::from_nanos(*ns)) == *ms));
-        assert_eq!(whole_ms(Duration::MAX), u64::MAX);
+        assert_eq!(whole_ms(Duration::MAX), DELAY_MS_MAX);
         let node = [(0.0, 1), (-5.0, 1), (f64::NAN, 1), (1.9, 1), (2.999, 2), (2_147_483_648.0, 1)];
         assert!(node.iter().all(|(delay, ms)| node_ms(*delay) == *ms));
     }
