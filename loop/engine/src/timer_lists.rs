@@ -284,3 +284,7 @@ impl Hasher for DurationHasher {
         self.0 = mixed ^ mixed >> 32;
     }
 }
+
+#[cfg(test)]
+#[path = "timer_lists_tests.rs"]
+mod tests;
