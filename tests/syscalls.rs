@@ -34,7 +34,10 @@ fn between_marks(text: &str) -> Calls {
     let thread = mark.split_whitespace().next().expect("each line begins with a thread id");
     let mut calls = Calls::new();
     let own = text.lines().filter(|line| line.split_whitespace().next() == Some(thread));
-    let inside = own.skip_while(|line| !line.contains(" getppid(")).skip(1).take_while(|line| !line.contains(" getppid("));
+    let inside = own
+        .skip_while(|line| !line.contains(" getppid("))
+        .skip(1)
+        .take_while(|line| !line.contains(" getppid("));
     for line in inside {
         let call = line[thread.len()..].trim_start();
         // `<... read resumed>` is the second half of a call that was counted already.

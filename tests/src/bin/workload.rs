@@ -25,7 +25,8 @@ fn work(event_loop: &mut Loop<u32>) {
     *event_loop.state_mut() = 0;
     event_loop.main(|cx| {
         let loopback = "127.0.0.1:0".parse().expect("an address");
-        let listener = cx.listen(loopback, |cx, stream| echo(cx, stream.expect("accept works"))).expect("a free port");
+        let listener =
+            cx.listen(loopback, |cx, stream| echo(cx, stream.expect("accept works"))).expect("a free port");
         let address = cx.local_addr(listener).expect("a listener has an address");
         cx.connect(address, move |cx, stream| talk(cx, stream.expect("the listener is there"), listener))
             .expect("a socket can be made");
