@@ -105,7 +105,7 @@ fn report(names: &[&str], cost: &[Vec<f64>], connections: usize) {
 
 /// The client: one loop without a probe, on a thread of its own.
 mod client {
-    use super::{MESSAGE, NOBODY};
+    use super::MESSAGE;
     use loopscope_loop::{Cx, Key, Loop, Mode, Post, StreamEvent};
     use std::net::SocketAddr;
     use std::sync::Arc;
@@ -169,11 +169,10 @@ mod client {
                     return;
                 }
                 received = 0;
-                match active.load(Ordering::Relaxed) {
-                    at if at == server && at != NOBODY => {
-                        drop(cx.write(stream, &MESSAGE).expect("the server reads"))
-                    }
-                    _ => cx.state[server].push(stream),
+                if active.load(Ordering::Relaxed) == server {
+                    cx.write(stream, &MESSAGE).expect("the server reads");
+                } else {
+                    cx.state[server].push(stream);
                 }
             });
             cx.write(stream, &MESSAGE).expect("the server reads");
