@@ -7,7 +7,7 @@ use crate::output::print;
 use crate::pages::{self, LoopPage, Process};
 use loopscope_probe::directory::runtime_directory;
 use loopscope_probe::now::Running;
-use loopscope_probe::{Kind, NowValues, Page, Ticks};
+use loopscope_probe::{Kind, NowValues, Page, Queue, Ticks};
 use serde_json::{Value, json};
 
 /// Prints the list.
@@ -96,10 +96,8 @@ fn read(entry: &LoopPage) -> std::io::Result<Box<Page>> {
 pub fn describe(running: &Running, page: &Page) -> String {
     let Some(kind) = running.kind else { return format!("phase {}", running.phase.name()) };
     let label = page.sites().read_one(running.site).map_or_else(|| "?".to_owned(), |site| site.label());
-    let kind = match kind {
-        Kind::Tick => "nextTick",
-        kind => kind.name(),
-    };
+    // A queue's job is called by its queue, as in metrics and flamegraphs.
+    let kind = kind.queue().map_or(kind.name(), Queue::name);
     format!("{kind} {label}")
 }
 

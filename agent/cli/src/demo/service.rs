@@ -19,10 +19,7 @@ const CONNECTIONS_MAX: usize = 256;
 /// A request must be complete this long after the connection was made or the last request was answered.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Unread answers of one connection beyond this many bytes, and its requests are not read until they are gone.
-const QUEUED_BYTES_MAX: usize = 256 * 1024;
-
-/// Names that the loops of the demo have in metrics and lists.
+/// The name of the service's loop in metrics and lists.
 pub const LOOP_NAME: &str = "web";
 
 /// The state of the service's loop.
@@ -40,6 +37,22 @@ struct Connection {
     is_waiting: bool,
     /// The last answer was given; nothing more is read.
     is_finished: bool,
+    /// The client sends nothing more; what it has asked is still answered.
+    has_ended: bool,
+    /// Answers wait for the client to read them.
+    has_queued: bool,
+}
+
+impl Connection {
+    /// Tells whether there is nothing left to do for it.
+    fn is_over(&self) -> bool {
+        self.has_ended && !self.is_waiting && !self.has_queued
+    }
+
+    /// Tells whether reading on would only fill memory.
+    fn is_full(&self) -> bool {
+        self.is_waiting && self.input.len() > HEADER_BYTES_MAX + BODY_BYTES_MAX
+    }
 }
 
 /// An answer to one request.
@@ -85,6 +98,8 @@ pub fn listen(cx: &mut Cx<'_, Service>, address: SocketAddr, ports: u16) -> io::
 }
 
 fn finish_listen(cx: &mut Cx<'_, Service>, listener: Key, asked: SocketAddr) -> io::Result<SocketAddr> {
+    metrics::describe_counter!("demo_http_requests_total", "Requests that the demo's service answered.");
+    metrics::describe_gauge!("demo_http_connections", "Open connections of the demo's service.");
     cx.name(listener, "accept_connection");
     Ok(cx.local_addr(listener).unwrap_or(asked))
 }
@@ -99,7 +114,14 @@ fn accepted(cx: &mut Cx<'_, Service>, connection: io::Result<Key>) {
         return;
     }
     let patience = cx.after(PATIENCE, move |cx| give_up(cx, connection));
-    let entry = Connection { input: Vec::new(), patience, is_waiting: false, is_finished: false };
+    let entry = Connection {
+        input: Vec::new(),
+        patience,
+        is_waiting: false,
+        is_finished: false,
+        has_ended: false,
+        has_queued: false,
+    };
     cx.state.connections.insert(connection, entry);
     metrics::gauge!("demo_http_connections").set(cx.state.connections.len() as f64);
     cx.on_stream(connection, on_event);
@@ -115,23 +137,35 @@ fn give_up(cx: &mut Cx<'_, Service>, connection: Key) {
 }
 
 fn on_event(cx: &mut Cx<'_, Service>, connection: Key, event: StreamEvent<'_>) {
+    let Some(entry) = cx.state.connections.get_mut(&connection) else { return };
     match event {
+        StreamEvent::Data(_) if entry.is_finished => {}
         StreamEvent::Data(bytes) => {
-            let Some(entry) = cx.state.connections.get_mut(&connection) else { return };
-            if entry.is_finished {
-                return;
-            }
             entry.input.extend_from_slice(bytes);
-            let is_full = entry.is_waiting && entry.input.len() > HEADER_BYTES_MAX + BODY_BYTES_MAX;
-            if is_full {
+            if entry.is_full() {
                 cx.pause(connection);
             }
             serve(cx, connection);
         }
         StreamEvent::Drained => {
-            cx.resume(connection);
+            entry.has_queued = false;
+            settle(cx, connection);
         }
-        StreamEvent::End | StreamEvent::Error(_) => give_up(cx, connection),
+        StreamEvent::End => {
+            entry.has_ended = true;
+            settle(cx, connection);
+        }
+        StreamEvent::Error(_) => give_up(cx, connection),
+    }
+}
+
+/// Reads on where there is room, and closes what is over.
+fn settle(cx: &mut Cx<'_, Service>, connection: Key) {
+    let Some(entry) = cx.state.connections.get(&connection) else { return };
+    if entry.is_over() {
+        give_up(cx, connection);
+    } else if !entry.has_queued && !entry.is_full() {
+        cx.resume(connection);
     }
 }
 
@@ -162,8 +196,8 @@ fn serve(cx: &mut Cx<'_, Service>, connection: Key) {
 /// return to [`serve`] afterwards.
 pub fn answer_later(cx: &mut Cx<'_, Service>, reply: Reply, given: &Answer) {
     answer(cx, reply, given);
-    cx.resume(reply.connection);
     serve(cx, reply.connection);
+    settle(cx, reply.connection);
 }
 
 /// Gives an answer.
@@ -177,10 +211,14 @@ pub fn answer(cx: &mut Cx<'_, Service>, reply: Reply, given: &Answer) {
     let code = given.status.to_string();
     metrics::counter!("demo_http_requests_total", "route" => given.route, "code" => code).increment(1);
     match cx.write(reply.connection, &encode(reply, given)) {
-        Ok(Wrote::Queued(bytes)) if bytes > QUEUED_BYTES_MAX => {
+        Ok(Wrote::Queued(_)) => {
+            // A client that does not read its answers is not read either.
             cx.pause(reply.connection);
+            if let Some(entry) = cx.state.connections.get_mut(&reply.connection) {
+                entry.has_queued = true;
+            }
         }
-        Ok(_) => {}
+        Ok(Wrote::All) => {}
         Err(_) => return give_up(cx, reply.connection),
     }
     if !reply.is_keep_alive {

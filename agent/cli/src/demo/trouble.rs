@@ -18,40 +18,45 @@ const POOL_JOB: Duration = Duration::from_millis(150);
 const SESSIONS: usize = 500;
 const SESSION_RUN: Duration = Duration::from_millis(1);
 
-/// A trouble, and the name of its timer.
-type Named = (fn(&mut Cx<'_, Service>), &'static str);
-
-const BLOCK: Named = (parse_invoices, "parse_invoices");
-const MICROTASKS: Named = (start_retries, "start_retries");
-const NEXT_TICK: Named = (start_deferring, "start_deferring");
-const POOL: Named = (import_images, "import_images");
-const TIMERS: Named = (arm_session_timers, "arm_session_timers");
-
 /// Arms the trouble. `None` arms nothing.
 pub fn arm(cx: &mut Cx<'_, Service>, trouble: Trouble) {
-    let (run, name) = match trouble {
-        Trouble::None => return,
-        Trouble::Block => BLOCK,
-        Trouble::Microtasks => MICROTASKS,
-        Trouble::NextTick => NEXT_TICK,
-        Trouble::Pool => POOL,
-        Trouble::Timers => TIMERS,
-        Trouble::Mixed => return arm_all(cx),
-    };
+    match trouble {
+        Trouble::None => {}
+        Trouble::Block => again(cx, parse_invoices, "parse_invoices"),
+        Trouble::Microtasks => again(cx, start_retries, "start_retries"),
+        Trouble::NextTick => again(cx, start_deferring, "start_deferring"),
+        Trouble::Pool => again(cx, import_images, "import_images"),
+        Trouble::Timers => again(cx, arm_session_timers, "arm_session_timers"),
+        Trouble::Mixed => {
+            let mut turns = (0..5).cycle();
+            again(cx, move |cx| next(cx, turns.next().unwrap_or(0)), "choose_trouble");
+        }
+    }
+}
+
+/// Runs the trouble whose turn it is, in a timer of its own name.
+fn next(cx: &mut Cx<'_, Service>, turn: u32) {
+    match turn {
+        0 => once(cx, parse_invoices, "parse_invoices"),
+        1 => once(cx, start_retries, "start_retries"),
+        2 => once(cx, start_deferring, "start_deferring"),
+        3 => once(cx, import_images, "import_images"),
+        _ => once(cx, arm_session_timers, "arm_session_timers"),
+    }
+}
+
+/// Arms an interval. The site is the caller's line, not this one.
+#[track_caller]
+fn again(cx: &mut Cx<'_, Service>, run: impl FnMut(&mut Cx<'_, Service>) + 'static, name: &'static str) {
     let timer = cx.every(PERIOD, run);
     cx.name(timer, name);
 }
 
-/// Arms one after the other, each in a timer of its own name.
-fn arm_all(cx: &mut Cx<'_, Service>) {
-    let mut turns = [BLOCK, MICROTASKS, NEXT_TICK, POOL, TIMERS].into_iter().cycle();
-    let timer = cx.every(PERIOD, move |cx| {
-        if let Some((run, name)) = turns.next() {
-            let timer = cx.after(Duration::ZERO, run);
-            cx.name(timer, name);
-        }
-    });
-    cx.name(timer, "choose_trouble");
+/// Arms a timer that is due at once; the site as in [`again`].
+#[track_caller]
+fn once(cx: &mut Cx<'_, Service>, run: fn(&mut Cx<'_, Service>), name: &'static str) {
+    let timer = cx.after(Duration::ZERO, run);
+    cx.name(timer, name);
 }
 
 /// Blocks the loop: one callback that computes.

@@ -117,7 +117,7 @@ impl Summary<'_> {
         let capture = self.capture;
         let site = |site: &Site| {
             json!({
-                "loop": site.loop_name, "phase": site.phase, "site": site.frame, "seconds": site.ns as f64 / 1e9,
+                "loop": site.loop_name, "phase": site.phase, "site": site.frame, "job": site.job, "seconds": site.ns as f64 / 1e9,
             })
         };
         let ended = match capture.ended {

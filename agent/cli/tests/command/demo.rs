@@ -2,7 +2,8 @@
 
 use crate::child::{Running, exchange, get, until};
 use crate::scratch::Scratch;
-use std::net::TcpListener;
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
 
 /// Returns the value of a metric of the loop or pool `web` on a page of metrics; 0 where it is not there.
 fn value(page: &str, name: &str, labels: &[&str]) -> f64 {
@@ -75,6 +76,13 @@ fn the_service_answers_keeps_connections_and_has_limits() {
     assert_eq!(answers.matches("HTTP/1.1 200 OK").count(), 3, "{answers}");
     let (work, echo) = (answers.find("worked 20 ms").unwrap(), answers.find("abc").unwrap());
     assert!(work < echo && answers.ends_with("\r\n\r\n"), "{answers}");
+    // A client that has sent everything and says so still gets its answer.
+    let mut half = TcpStream::connect(&service).unwrap();
+    half.write_all(b"GET /work?ms=20 HTTP/1.1\r\n\r\n").unwrap();
+    half.shutdown(Shutdown::Write).unwrap();
+    let mut late = String::new();
+    half.read_to_string(&mut late).unwrap();
+    assert!(late.contains("worked 20 ms"), "{late}");
     for (request, status) in [
         ("\0\r\n\r\n".to_owned(), "400"),
         (format!("GET / HTTP/1.1\r\nX: {}\r\n\r\n", "x".repeat(9_000)), "431"),
