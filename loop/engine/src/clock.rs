@@ -31,6 +31,11 @@ impl TimeSource for RealTime {
     }
 }
 
+/// Returns how long it is from `now_ns` to the start of millisecond `at_ms`.
+pub(crate) fn until(at_ms: u64, now_ns: u64) -> Duration {
+    Duration::from_nanos(at_ms.saturating_mul(MS_NS).saturating_sub(now_ns))
+}
+
 /// The cached time of a loop.
 pub(crate) struct LoopClock {
     source: Box<dyn TimeSource>,
@@ -61,9 +66,9 @@ impl LoopClock {
         self.now_ns / MS_NS
     }
 
-    /// Returns how long it is from the cached time to the start of millisecond `at_ms`.
-    pub(crate) fn until(&self, at_ms: u64) -> Duration {
-        Duration::from_nanos(at_ms.saturating_mul(MS_NS).saturating_sub(self.now_ns))
+    /// Reads the source, and leaves the cached time as it is.
+    pub(crate) fn peek_ns(&self) -> u64 {
+        self.source.now_ns()
     }
 
     /// Notes that the cached time and the present moment of `clock` are the same.

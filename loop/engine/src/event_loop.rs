@@ -168,12 +168,11 @@ impl<S: 'static> Loop<S> {
 
     /// Returns how long a poll may wait now; `None` is without end. For programs that wait on the loop's descriptor
     /// themselves and then [run](Loop::run) it in [`Mode::NoWait`].
-    pub fn backend_timeout(&mut self) -> Option<Duration> {
-        let core = &mut self.core.0;
-        core.clock.refresh();
+    pub fn backend_timeout(&self) -> Option<Duration> {
+        let core = &self.core.0;
         match core.bell.has_posted() || core.bell.has(News::Finished) {
             true => Some(Duration::ZERO),
-            false => core.backend_timeout(),
+            false => core.backend_timeout(core.clock.peek_ns()),
         }
     }
 

@@ -7,6 +7,7 @@
 //! # Source
 //! `uv_backend_timeout` in `src/unix/core.c` and `uv__io_poll` in `src/unix/linux.c` of libuv 1.46.
 
+use crate::clock::until;
 use crate::cx::Cx;
 use loopscope_probe::Phase;
 use std::io;
@@ -100,7 +101,7 @@ impl<S: 'static> Cx<'_, S> {
     /// Returns how long the poll may wait; `None` is without end. Refreshes the clock.
     pub(crate) fn poll_timeout(&mut self) -> Option<Duration> {
         self.core.clock.refresh();
-        self.core.backend_timeout()
+        self.core.backend_timeout(self.core.clock.now_ns())
     }
 
     /// Waits and dispatches.
@@ -115,7 +116,8 @@ impl<S: 'static> Cx<'_, S> {
 }
 
 impl<S: 'static> crate::core::Core<S> {
-    pub(crate) fn backend_timeout(&self) -> Option<Duration> {
+    /// Returns how long a poll may wait at `now_ns`; `None` is without end.
+    pub(crate) fn backend_timeout(&self, now_ns: u64) -> Option<Duration> {
         let must_turn = self.is_stopping
             || !self.has_active()
             || !self.pending.is_empty()
@@ -128,7 +130,7 @@ impl<S: 'static> crate::core::Core<S> {
         if must_turn {
             return Some(Duration::ZERO);
         }
-        self.sockets.limit(self.timers.alarm_ms().map(|at_ms| self.clock.until(at_ms)))
+        self.sockets.limit(self.timers.alarm_ms().map(|at_ms| until(at_ms, now_ns)))
     }
 
     fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {

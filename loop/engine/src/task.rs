@@ -15,7 +15,7 @@ use std::panic::Location;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::ThreadId;
 
@@ -100,8 +100,8 @@ impl Task {
 struct Signal<S: 'static> {
     thread: ThreadId,
     loop_id: u64,
-    /// Set once, right after the slot was made.
-    key: Mutex<Option<Key>>,
+    /// Set right after the slot was made.
+    key: OnceLock<Key>,
     /// Whether a poll is queued already. Set by whoever wakes, cleared by the loop right before the poll: acquire and
     /// release make what the waker wrote visible to that poll.
     is_queued: Arc<AtomicBool>,
@@ -115,8 +115,7 @@ impl<S: 'static> Wake for Signal<S> {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        let key = *self.key.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(key) = key else { return };
+        let Some(&key) = self.key.get() else { return };
         if self.is_queued.swap(true, Ordering::AcqRel) {
             return;
         }
@@ -147,7 +146,7 @@ impl<S: 'static> Cx<'_, S> {
         let signal = Arc::new(Signal {
             thread: std::thread::current().id(),
             loop_id: self.core.queues.loop_id,
-            key: Mutex::new(None),
+            key: OnceLock::new(),
             is_queued: is_queued.clone(),
             mailbox: Arc::downgrade(&self.core.mailbox),
             at,
@@ -157,7 +156,7 @@ impl<S: 'static> Cx<'_, S> {
         let (slot_waker, slot_shared) = (waker.clone(), shared.clone());
         let slot = TaskSlot { future: Some(future), waker: slot_waker, is_queued, shared: slot_shared, site };
         let key = self.core.queues.tasks.insert(slot);
-        *signal.key.lock().unwrap_or_else(PoisonError::into_inner) = Some(key);
+        signal.key.get_or_init(|| key);
         if let Some(probe) = &mut self.core.probe {
             probe.handles(HandleType::Task, 1);
         }
