@@ -77,8 +77,9 @@ impl<S: 'static> Cx<'_, S> {
         // has failed already, and says so on its first use.
         let _ = stream.socket.set_nodelay(true);
         self.core.requests -= 1;
-        if outcome.is_err() {
-            self.core.drop_socket(key);
+        match outcome {
+            Ok(()) => self.core.reading_changed(key),
+            Err(_) => self.core.drop_socket(key),
         }
         let result = outcome.map(|()| key);
         self.enter(Kind::Connect, site, Life::ready_at(ready), |cx| run(cx, result));

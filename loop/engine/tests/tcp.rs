@@ -193,6 +193,31 @@ fn what_is_written_while_connecting_is_sent_after() {
 }
 
 #[test]
+fn a_stream_that_was_given_its_callback_while_connecting_keeps_the_loop_alive() {
+    let mut event_loop = Loop::builder(Pair::default()).on_panic(PanicPolicy::Propagate).build().unwrap();
+    event_loop.main(|cx| {
+        let listener = cx
+            .listen(anywhere(), |cx, accepted| {
+                let (server, listener) = (accepted.unwrap(), cx.state.listener.unwrap());
+                cx.close(listener);
+                // Nothing but the client's reading keeps the loop alive until this is over.
+                let answer = cx.after(Duration::from_millis(20), move |cx| {
+                    cx.write(server, b"late").unwrap();
+                    cx.close(server);
+                });
+                cx.unref(answer);
+            })
+            .unwrap();
+        cx.state.listener = Some(listener);
+        let address = cx.local_addr(listener).unwrap();
+        let client = cx.connect(address, |_, client| assert!(client.is_ok())).unwrap();
+        collect(cx, client);
+    });
+    assert!(!event_loop.run(Mode::Default).unwrap());
+    assert_eq!(event_loop.into_state().received, b"late");
+}
+
+#[test]
 fn a_stream_that_never_empties_does_not_keep_a_timer_or_another_stream_waiting() {
     let mut event_loop = Loop::builder(Pair::default()).on_panic(PanicPolicy::Propagate).build().unwrap();
     event_loop.main(|cx| {
