@@ -1,6 +1,6 @@
 //! Spans inside callbacks: sub-frames of the path that runs on this thread.
 //!
-//! A loop installs its [`Track`] as the thread's current one while it runs. A `tracing` layer (or anybody) then enters
+//! A loop installs its `Track` as the thread's current one while it runs. A `tracing` layer (or anybody) then enters
 //! and leaves named frames; the time between goes to the frame's own node. Outside a running loop both do nothing.
 
 use crate::clock::{Clock, Ticks};
