@@ -27,6 +27,7 @@ const UNSAFE_FILES: &[(&str, &str)] = &[
 const TIME_FILES: &[(&str, &str)] = &[
     ("agent/cli/src/", "a command's progress and durations are real time"),
     ("agent/src/web/server.rs", "time-outs of connections"),
+    ("agent/tests/sleep.rs", "wake-ups a second, of a real idle thread"),
     ("benches/", "measuring real time is their purpose"),
     ("examples/", "they block and load a loop on purpose"),
     ("loop/engine/src/clock.rs", "the loop's real clock"),

@@ -198,9 +198,9 @@ pub fn value(page: &str, series: &str) -> Option<f64> {
 
 /// Asks again until `is_good`, at most until the deadline.
 pub fn until(what: &str, mut is_good: impl FnMut() -> bool) {
-    let begun = std::time::Instant::now();
+    let deadline = std::time::Instant::now() + DEADLINE;
     while !is_good() {
-        assert!(begun.elapsed() < DEADLINE, "waited too long for: {what}");
+        assert!(std::time::Instant::now() < deadline, "waited too long for: {what}");
         std::thread::yield_now();
     }
 }
