@@ -1,6 +1,6 @@
 //! What callbacks may do to the loop and to themselves, and what stale keys cannot do.
 
-use loopscope_loop::{Cx, Hook, Key, Loop, Mode, PanicPolicy, Phase};
+use loopscope_loop::{Cx, Hook, Key, Loop, Mode, PanicPolicy, Phase, simulate};
 use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
@@ -61,6 +61,25 @@ fn an_interval_may_close_itself_and_start_others() {
     });
     assert!(!event_loop.run(Mode::Default).unwrap());
     assert_eq!(event_loop.into_state(), ["interval", "after it", "nested"]);
+}
+
+#[test]
+fn an_interval_counts_from_before_its_own_callback_and_after_those_before_it() {
+    let mut event_loop = virtual_loop(Vec::new());
+    event_loop.main(|cx| {
+        // The same list: this one runs first, and blocks.
+        cx.after(ms(10), |_| assert!(simulate::advance(ms(20))));
+        let interval = cx.every(ms(10), |cx| {
+            let now_ms = cx.now().as_millis();
+            cx.state.push(now_ms);
+            simulate::advance(ms(4));
+        });
+        cx.after(ms(55), move |cx| {
+            cx.close(interval);
+        });
+    });
+    assert!(!event_loop.run(Mode::Default).unwrap());
+    assert_eq!(event_loop.into_state(), [30, 40, 50]);
 }
 
 #[test]
