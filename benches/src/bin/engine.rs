@@ -6,9 +6,12 @@ use loopscope_loop::{Cx, Loop, Mode};
 /// Left to run.
 type Left = u64;
 
+/// What begins a round of work.
+type Start = fn(&mut Cx<'_, Left>);
+
 fn main() {
     let rounds = std::env::args().nth(1).and_then(|text| text.parse().ok()).unwrap_or(100);
-    let work: [(&str, fn(&mut Cx<'_, Left>)); 3] = [
+    let work: [(&str, Start); 3] = [
         ("immediates, 1000 an iteration", |cx| (0..1000).for_each(|_| immediate(cx))),
         ("nextTick, each queues the next", tick),
         ("microtask, each queues the next", microtask),
@@ -29,7 +32,7 @@ fn event_loop(probe: bool) -> Loop<Left> {
     Loop::builder(0).probe(probe).build().expect("a loop can be made")
 }
 
-fn run(event_loop: &mut Loop<Left>, start: fn(&mut Cx<'_, Left>), ops: u64) {
+fn run(event_loop: &mut Loop<Left>, start: Start, ops: u64) {
     *event_loop.state_mut() = ops;
     event_loop.main(start);
     event_loop.run(Mode::Default).expect("the loop runs");
