@@ -99,11 +99,14 @@ impl State {
         let mut delay_ns = None;
         for watched in &mut self.loops {
             let (page, clock) = (watched.page.page(), watched.page.clock());
-            let vitals = page.vitals_at(clock, clock.now());
+            let taken = clock.now();
+            let vitals = page.vitals_at(clock, taken);
             watched.window.push(Split { active_ns: vitals.active_ns, idle_ns: vitals.idle_ns });
             seen.reports.extend(watched.stalls.look(&watched.label, page, clock, &vitals));
             if let Some(pool) = &vitals.pool {
-                let look = watched.pool.look(&watched.label, pool, self.warning_ns, self.critical_ns);
+                let taken_ns = clock.scale().ns(taken.0);
+                let look =
+                    watched.pool.look(&watched.label, pool, taken_ns, self.warning_ns, self.critical_ns);
                 seen.reports.extend(look);
             }
             if let Some(control) = &watched.control {
