@@ -53,7 +53,7 @@ pub(crate) struct Verdict {
     /// What ran the longest in sum, or the one run that took most of the stretch.
     pub kind: Option<Kind>,
     pub site: SiteId,
-    /// How many runs of that cause are known in the stretch; 1 for a single long one.
+    /// How many runs of that cause the stretch has, about; 1 for a single long one.
     pub runs: u64,
     /// The longest of them, in nanoseconds.
     pub longest_ns: u64,
@@ -99,7 +99,11 @@ pub(crate) fn judge(
             longest_ns: longest.ns,
         };
     }
-    judge_many(&runs)
+    let verdict = judge_many(&runs);
+    // The recorder may have forgotten the older part of the stretch; how many runs there were is known exactly.
+    let forgotten = now.stretch_callbacks.saturating_sub(runs.len() as u64);
+    let share = u128::from(forgotten) * u128::from(verdict.runs) / runs.len() as u128;
+    Verdict { runs: verdict.runs.saturating_add(u64::try_from(share).unwrap_or(u64::MAX)), ..verdict }
 }
 
 fn in_flight(running: Running, now: &NowValues) -> Option<Run> {
@@ -190,6 +194,13 @@ mod tests {
             );
             assert_eq!(verdict.runs, if cause == Cause::Callback { 52 } else { 51 });
         }
+    }
+
+    #[test]
+    fn runs_that_the_recorder_forgot_are_counted() {
+        let records: Vec<Record> = (0..4_000).map(|at| record(Kind::Tick, 3, 200 + at, MS / 20)).collect();
+        let now = NowValues { stretch_callbacks: 40_000, ..NowValues::IDLE };
+        assert_eq!(verdict_of(&now, &records, 2_000 * MS).runs, 40_000);
     }
 
     #[test]
