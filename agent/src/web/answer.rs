@@ -11,8 +11,7 @@ const TEXT: &str = "text/plain; charset=utf-8";
 const SVG: &str = "image/svg+xml";
 
 /// The drawing carries its own script and style and needs nothing from anywhere.
-const SVG_POLICY: &str =
-    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; sandbox allow-scripts";
+const SVG_POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'";
 
 /// What a request is answered with.
 #[derive(Clone, Debug, PartialEq, Eq)]
