@@ -251,3 +251,25 @@ fn thresholds_that_make_no_sense_are_refused() {
         ));
     }
 }
+
+#[test]
+fn loops_past_the_bound_share_one_label_and_lose_nothing() {
+    let _turn = turn();
+    let agent = builder().install_recorder(false).process_metrics(false).start().unwrap();
+    let loops: Vec<HandLoop> = (0..67).map(|number| HandLoop::start(&format!("l{number}"))).collect();
+    let other = "loopscope_loop_iterations_total{loop=\"_other\"}";
+    for hand in &loops {
+        hand.block(Kind::Timer, "work");
+        hand.park();
+    }
+    let page = metrics(&agent);
+    assert_eq!(page.matches("loopscope_loop_info{").count(), 65, "64 labels and the shared one");
+    // Two iterations of each: one at its start, one now.
+    assert_eq!(value(&page, other), Some(6.0));
+    assert_eq!(value(&page, "loopscope_agent_series_overflow_total{limit=\"loops\"}"), Some(3.0));
+    assert!(!page.contains("process_open_fds"));
+    drop(loops);
+    let page = metrics(&agent);
+    assert_eq!(value(&page, other), Some(6.0), "what ended loops counted stays");
+    assert_eq!(page.matches("loopscope_loop_info{").count(), 1, "series of labelled loops end with them");
+}

@@ -7,6 +7,9 @@ use crate::watch::stall::StallCounts;
 use loopscope_probe::histogram::HistogramValues;
 use loopscope_probe::{Kind, Snapshot};
 
+/// Of these, so many are for the agent itself, whatever the loops have: it must be able to say that it left some out.
+const SERIES_OF_AGENT: usize = 500;
+
 /// One loop, ready to be written.
 #[derive(Debug)]
 pub(crate) struct LoopView {
@@ -67,8 +70,9 @@ pub(crate) struct Rendered {
 /// Writes the page: our families in the order of the catalogue, then those of the host program, `host`, in the order
 /// of their names.
 pub(crate) fn render(loops: &[LoopView], agent: &AgentView, host: &str) -> Rendered {
-    let mut text = Text::new(SERIES_MAX);
+    let mut text = Text::new(SERIES_MAX - SERIES_OF_AGENT);
     loop_families::write(&mut text, loops);
+    text.allow(SERIES_OF_AGENT);
     agent_families::write(&mut text, loops, agent);
     let left_out = text.left_out();
     let mut page = text.into_string();

@@ -65,6 +65,11 @@ impl Text {
         self.out
     }
 
+    /// Allows for `more` series.
+    pub(crate) fn allow(&mut self, more: usize) {
+        self.series_max += more;
+    }
+
     /// Returns how many series were written.
     pub(crate) fn series(&self) -> usize {
         self.series
