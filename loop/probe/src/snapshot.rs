@@ -11,7 +11,6 @@ use crate::phase::Phase;
 use crate::pool::PoolValues;
 use crate::record::Record;
 use crate::site::{Site, load_text};
-use crate::tallies::TallyWords;
 use crate::word::Word;
 
 /// Who wrote a page.
@@ -219,7 +218,7 @@ impl Page {
             blocked_duration: tallies.blocked_duration.read(),
             work_delivery: tallies.work_delivery.read(),
             operation: tallies.operation.read(),
-            completed: completed(tallies),
+            completed: tallies.completed.read(),
             drain: std::array::from_fn(|queue| tallies.drain[queue].read()),
             phase: std::array::from_fn(|phase| tallies.phase[phase].read()),
             run: std::array::from_fn(|kind| tallies.run[kind].read()),
@@ -233,14 +232,6 @@ impl Page {
             paths_overflow: self.paths.overflow(),
         }
     }
-}
-
-/// The loop books only the callbacks after which something was drained; all others were completed at once.
-fn completed(tallies: &TallyWords) -> HistogramValues {
-    let mut values = tallies.completed.read();
-    let callbacks: u64 = tallies.phase_callbacks.iter().map(Word::get).fold(0, u64::wrapping_add);
-    values.buckets[0] = values.buckets[0].wrapping_add(callbacks.saturating_sub(values.count()));
-    values
 }
 
 fn plain<Owner, const N: usize>(words: &[Word<Owner>; N]) -> [u64; N] {

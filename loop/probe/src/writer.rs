@@ -90,6 +90,8 @@ pub struct Writer {
     callback_site: SiteId,
     callback_end: Ticks,
     has_drained: bool,
+    /// Callbacks after which nothing was drained, not booked yet.
+    completed_at_once: u64,
     queue: Option<Queue>,
     queue_since: Ticks,
     stretch_since: Ticks,
@@ -127,6 +129,7 @@ impl Writer {
             callback_site: SiteId::NONE,
             callback_end: Ticks::NONE,
             has_drained: false,
+            completed_at_once: 0,
             queue: None,
             queue_since: Ticks::NONE,
             stretch_since: origin,
@@ -288,6 +291,8 @@ impl Writer {
             let book = Book { page, pen, index, scale: self.scale, epoch: self.epoch };
             book.entries(self.booked, count);
         }
+        page.tallies.completed.record_many(pen, 0, self.completed_at_once, 0);
+        self.completed_at_once = 0;
         self.booked = count;
     }
 
@@ -340,12 +345,13 @@ impl Writer {
     pub fn drained(&mut self) {
         if self.has_drained {
             self.book_drained();
+        } else if self.callback_end != Ticks::NONE {
+            self.callback_end = Ticks::NONE;
+            self.completed_at_once += 1;
         }
         self.callback_site = SiteId::NONE;
     }
 
-    /// A callback after which nothing was drained was completed at once: the reader counts it as such, from the
-    /// number of all callbacks.
     fn book_drained(&mut self) {
         let (page, pen) = self.parts();
         if self.callback_end != Ticks::NONE {
