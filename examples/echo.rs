@@ -28,7 +28,8 @@ fn accepted(cx: &mut Cx<'_, Echo>, connection: io::Result<Key>) {
         Err(error) => println!("A connection could not be accepted: {error}"),
         Ok(connection) => {
             cx.state.connections += 1;
-            println!("{:?} came; {} connections", cx.peer_addr(connection), cx.state.connections);
+            let peer = cx.peer_addr(connection).map_or("somebody".to_owned(), |peer| peer.to_string());
+            println!("{peer} came; {} connections", cx.state.connections);
             cx.on_stream(connection, echo);
             // The name that metrics and flamegraphs show instead of `examples/echo.rs:LINE`.
             cx.name(connection, "echo");
@@ -52,7 +53,7 @@ fn echo(cx: &mut Cx<'_, Echo>, connection: Key, event: StreamEvent<'_>) {
         StreamEvent::End | StreamEvent::Error(_) => {
             cx.close_with(connection, |cx| {
                 cx.state.connections -= 1;
-                println!("One went; {} connections, {} bytes so far", cx.state.connections, cx.state.bytes);
+                println!("one went; {} connections, {} bytes so far", cx.state.connections, cx.state.bytes);
             });
         }
     }
