@@ -120,12 +120,14 @@ impl PoolWriter {
         words.busy_as_of.set(pen, now.0);
     }
 
+    /// Saturation begins when all threads are busy and a job waits, and ends when no job waits: a thread that finishes
+    /// a job takes the next one at once, and the moment between the two is no relief.
     fn saturation(&self, now: Ticks) {
         let (words, pen) = (self.words(), &self.pen);
-        let is_saturated = words.queued.get() > 0 && words.running.get() >= words.threads.get();
-        match (words.saturated_since.get(), is_saturated) {
-            (0, true) => words.saturated_since.set(pen, now.0.max(1)),
-            (since, false) if since != 0 => {
+        let (waits, is_full) = (words.queued.get() > 0, words.running.get() >= words.threads.get());
+        match words.saturated_since.get() {
+            0 if waits && is_full => words.saturated_since.set(pen, now.0.max(1)),
+            since if since != 0 && !waits => {
                 words.saturated_ticks.add(pen, now.since(Ticks(since)));
                 words.saturated_since.set(pen, 0);
             }

@@ -424,3 +424,22 @@ fn a_pool_tells_depth_wait_run_and_saturation() {
     assert_eq!((end.running, end.queued, end.oldest_wait_ns, end.saturated_for_ns), (0, 0, 0, 0));
     assert_eq!((end.saturated_ns, end.busy_ns), (3 * MS_NS, 11 * MS_NS));
 }
+
+#[test]
+fn a_pool_stays_saturated_while_jobs_change_hands() {
+    let mut play = Play::running();
+    let mut pool = play.writer.take_pool().unwrap();
+    pool.threads(2);
+    let jobs: Vec<Ticks> = (0..5).map(|_| pool.submitted(WorkKind::User)).collect();
+    let running = [1, 2].map(|next| pool.started(WorkKind::User, jobs[next - 1], Some(jobs[next])));
+    play.pass(4 * MS_NS);
+    // Both threads finish before either takes the next job.
+    running.map(|started| pool.finished(WorkKind::User, started, true));
+    play.pass(MS_NS);
+    let running = [3, 4].map(|next| pool.started(WorkKind::User, jobs[next - 1], Some(jobs[next])));
+    assert_eq!(play.snapshot().pool.unwrap().saturated_for_ns, 5 * MS_NS);
+    pool.finished(WorkKind::User, running[0], true);
+    pool.started(WorkKind::User, jobs[4], None);
+    let end = play.snapshot().pool.unwrap();
+    assert_eq!((end.saturated_for_ns, end.saturated_ns), (0, 5 * MS_NS));
+}
