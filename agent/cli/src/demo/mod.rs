@@ -148,7 +148,7 @@ fn introduction(options: &DemoArguments, service: SocketAddr, agent: Option<Sock
          \n\
          Try in another terminal:\n\
          \x20 curl 'http://{service}/work?ms=20'\n\
-         \x20 curl -s {agent}/metrics | grep -E 'loop_stall_seconds|starvation_active'\n\
+         \x20 curl -s {agent}/metrics | grep -E 'stall_seconds|starvation_active|pool_queue_depth'\n\
          \x20 curl -i {agent}/-/ready          503 while the loop is stalled for more than {}\n\
          \x20 {program} ls\n\
          \x20 {program} flame {pid} --for 10s\n\
