@@ -136,7 +136,9 @@ fn it_ends_by_time_and_by_interrupt_with_a_summary() {
         Running::demo(&scratch, &["--for", "3s", "--trouble", "block", "--rate", "50"]).end();
     assert_eq!(code, Some(0), "{stderr}");
     assert!(by_time.contains(" req/s | p99 lag "), "{by_time}");
-    assert!(by_time.contains("1 stall, the worst 3") && by_time.contains("parse_invoices"), "{by_time}");
+    // How long it was, and whether there were more, is also the machine's doing.
+    let stalls = by_time.lines().last().unwrap();
+    assert!(stalls.contains(" the worst ") && stalls.contains(" in timer parse_invoices ("), "{by_time}");
     let demo = Running::demo(&scratch, &["--rate", "0", "--quiet"]);
     demo.signal("INT");
     let (code, by_interrupt, stderr) = demo.end();
