@@ -82,8 +82,9 @@ impl StallWatch {
                 self.since = vitals.busy_since;
                 self.counts.episodes[blame.cause as usize] += 1;
                 self.counts.active = Some(blame.cause);
-                self.blame = Some(blame.clone());
             }
+            // What is said at the end is what was known last: a flood's count of jobs has grown meanwhile.
+            self.blame = Some(blame.clone());
             reports.push(report(event, Some(blame), now.busy_ns));
         }
         self.records_seen = vitals.records;
