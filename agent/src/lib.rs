@@ -37,6 +37,7 @@ mod process;
 mod sidecar;
 mod sleep;
 mod thread;
+mod ticker;
 
 mod builder;
 pub mod discover;

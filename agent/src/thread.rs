@@ -14,6 +14,7 @@ use crate::export::page::render;
 use crate::process;
 use crate::sidecar::{Pace, State};
 use crate::sleep::Sleeper;
+use crate::ticker::Ticker;
 use crate::watch::log::Log;
 use crate::watch::report::age_text;
 use crate::web::capture::Captures;
@@ -22,12 +23,11 @@ use crate::web::{Backend, Health, server};
 use crate::{AgentError, watch};
 use loopscope_probe::{Clock, Snapshot, Ticks};
 use metrics_exporter_prometheus::PrometheusHandle;
-use std::cell::RefCell;
 use std::net::{SocketAddr, TcpListener};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
-use std::rc::Rc;
 use std::sync::mpsc::SyncSender;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::oneshot;
 
@@ -55,8 +55,8 @@ pub(crate) fn run(start: Start, ready: &SyncSender<Result<(), AgentError>>) {
             return;
         }
     };
-    let local = tokio::task::LocalSet::new();
-    local.block_on(&runtime, async {
+    // Spawned tasks and not a `LocalSet`: waking one of those writes to the runtime's eventfd, at every tick.
+    runtime.block_on(async {
         let stop = match begin(start) {
             Ok(stop) => stop,
             Err(error) => {
@@ -73,6 +73,7 @@ pub(crate) fn run(start: Start, ready: &SyncSender<Result<(), AgentError>>) {
 /// Starts the tasks of the thread; within its runtime.
 fn begin(start: Start) -> Result<oneshot::Receiver<()>, AgentError> {
     let sleeper = Sleeper::new().map_err(|error| AgentError::System("an eventfd", error))?;
+    let ticker = Ticker::new().map_err(|error| AgentError::System("a timerfd", error))?;
     let Start { settings, listener, mut log, stop } = start;
     let host = if settings.has_recorder { facade::install() } else { None };
     if settings.has_recorder && host.is_none() {
@@ -82,9 +83,9 @@ fn begin(start: Start) -> Result<oneshot::Receiver<()>, AgentError> {
         );
     }
     let address = listener.as_ref().map(|(_, address)| *address);
-    let sidecar = Rc::new(Sidecar {
-        state: RefCell::new(State::new(&settings, address)),
-        log: RefCell::new(log),
+    let sidecar = Arc::new(Sidecar {
+        state: Mutex::new(State::new(&settings, address)),
+        log: Mutex::new(log),
         cpu: process::thread_cpu_path(),
         clock: Clock::monotonic(),
         started: Clock::monotonic().now(),
@@ -96,25 +97,25 @@ fn begin(start: Start) -> Result<oneshot::Receiver<()>, AgentError> {
     if let Some((listener, address)) = listener {
         let listener = tokio::net::TcpListener::from_std(listener)
             .map_err(|error| AgentError::Listen(address, error))?;
-        let router = Rc::new(Router { address, captures: Captures::default() });
-        tokio::task::spawn_local(server::serve(listener, router, sidecar.clone()));
+        let router = Arc::new(Router { address, captures: Captures::default() });
+        tokio::spawn(server::serve(listener, router, sidecar.clone()));
     }
-    tokio::task::spawn_local(watch_loops(sidecar, sleeper, pace));
+    tokio::spawn(watch_loops(sidecar, sleeper, ticker, pace));
     Ok(stop)
 }
 
 /// Looks at the loops as often as they need it, for ever.
-async fn watch_loops(sidecar: Rc<Sidecar>, sleeper: Sleeper, mut pace: Pace) {
+async fn watch_loops(sidecar: Arc<Sidecar>, sleeper: Sleeper, ticker: Ticker, mut pace: Pace) {
     let mut upkeep = sidecar.clock.now();
     loop {
         match pace {
             Pace::Again(delay) => {
                 let planned = Ticks(sidecar.clock.now().0 + delay.as_nanos() as u64);
-                tokio::time::sleep(delay).await;
-                sidecar.state.borrow_mut().note_lateness(sidecar.clock.now().since(planned));
+                ticker.wait(delay).await;
+                sidecar.state().note_lateness(sidecar.clock.now().since(planned));
             }
             Pace::Sleep => {
-                sleeper.sleep(|| sidecar.state.borrow().is_idle(), HEARTBEAT).await;
+                sleeper.sleep(|| sidecar.state().is_idle(), HEARTBEAT).await;
             }
         }
         pace = sidecar.tick();
@@ -127,8 +128,8 @@ async fn watch_loops(sidecar: Rc<Sidecar>, sleeper: Sleeper, mut pace: Pace) {
 
 /// Everything the thread has.
 struct Sidecar {
-    state: RefCell<State>,
-    log: RefCell<Log>,
+    state: Mutex<State>,
+    log: Mutex<Log>,
     cpu: Option<PathBuf>,
     clock: Clock,
     started: Ticks,
@@ -137,6 +138,16 @@ struct Sidecar {
 }
 
 impl Sidecar {
+    /// The mutexes satisfy the runtime, whose tasks must be `Send`; all of them run on this one thread, so nobody waits.
+    /// A panic under one leaves numbers that are still numbers.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn log(&self) -> MutexGuard<'_, Log> {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Takes one look at every loop, and survives what goes wrong in it.
     fn tick(&self) -> Pace {
         let look = catch_unwind(AssertUnwindSafe(|| self.look()));
@@ -147,8 +158,8 @@ impl Sidecar {
     }
 
     fn look(&self) -> Pace {
-        let seen = self.state.borrow_mut().look(self.clock.now());
-        let mut log = self.log.borrow_mut();
+        let seen = self.state().look(self.clock.now());
+        let mut log = self.log();
         for note in seen.notes {
             log.warn(note);
         }
@@ -173,11 +184,11 @@ impl Backend for Sidecar {
     fn metrics(&self) -> String {
         let begun = self.clock.now();
         self.look();
-        let mut state = self.state.borrow_mut();
+        let mut state = self.state();
         let loops = state.views();
         let mut agent = state.agent_view();
         agent.cpu_ns = self.cpu.as_deref().and_then(process::thread_cpu_ns).unwrap_or(0);
-        agent.reports_dropped = self.log.borrow().dropped();
+        agent.reports_dropped = self.log().dropped();
         agent.process = if self.has_process_metrics { process::read() } else { None };
         let host = self.host.as_ref().map(PrometheusHandle::render).unwrap_or_default();
         let page = render(&loops, &agent, &host);
@@ -186,7 +197,7 @@ impl Backend for Sidecar {
     }
 
     fn health(&self) -> Health {
-        let (now, state) = (self.clock.now(), self.state.borrow());
+        let (now, state) = (self.clock.now(), self.state());
         Health {
             age_ns: now.since(self.started),
             tick_age_ns: now.since(state.last_look()),
@@ -196,7 +207,7 @@ impl Backend for Sidecar {
 
     fn stalled(&self) -> Vec<String> {
         self.look();
-        let state = self.state.borrow();
+        let state = self.state();
         let line = |stalled: watch::stall::Stalled| {
             format!(
                 "loop {} has not polled for {}: {}",
@@ -209,17 +220,17 @@ impl Backend for Sidecar {
     }
 
     fn snapshots(&self) -> Vec<Snapshot> {
-        self.state.borrow().snapshots()
+        self.state().snapshots()
     }
 
     fn count(&self, path: &'static str, code: u16) {
-        self.state.borrow_mut().count_request(path, code);
+        self.state().count_request(path, code);
     }
 
     fn count_panic(&self) {
-        if self.state.borrow_mut().count_panic() == 1 {
+        if self.state().count_panic() == 1 {
             let message = "the agent panicked and goes on; further panics are only counted (loopscope_agent_panics_total)";
-            self.log.borrow_mut().warn(message.to_owned());
+            self.log().warn(message.to_owned());
         }
     }
 }

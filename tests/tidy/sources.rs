@@ -12,6 +12,7 @@ const EMPTY_NAMES: &[&str] = &["common", "helper", "helpers", "misc", "type", "t
 /// The files that may hold `unsafe`. An entry that ends with a slash is a folder.
 const UNSAFE_FILES: &[(&str, &str)] = &[
     ("agent/src/eventfd.rs", "the descriptor that the loop's wake-up writes to"),
+    ("agent/src/ticker.rs", "the descriptor that times the agent's ticks"),
     ("benches/src/cputime.rs", "the processor time of one thread"),
     ("loop/probe/src/barrier.rs", "the membarrier call"),
     ("loop/probe/src/builder.rs", "the id of the loop's thread"),

@@ -3,8 +3,8 @@
 use crate::flame::Profile;
 use crate::web::Backend;
 use crate::web::answer::Answer;
-use std::cell::Cell;
-use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 /// At most this many captures run at once.
@@ -57,7 +57,7 @@ impl Wish {
 
 /// Counts the captures under way.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Captures(Rc<Cell<usize>>);
+pub(crate) struct Captures(Arc<AtomicUsize>);
 
 /// One capture under way; ends when dropped, also where the client went away.
 #[derive(Debug)]
@@ -65,10 +65,8 @@ struct Slot(Captures);
 
 impl Captures {
     fn take(&self) -> Option<Slot> {
-        (self.0.get() < AT_ONCE).then(|| {
-            self.0.set(self.0.get() + 1);
-            Slot(self.clone())
-        })
+        let take = |count| (count < AT_ONCE).then_some(count + 1);
+        self.0.fetch_update(Relaxed, Relaxed, take).is_ok().then(|| Slot(self.clone()))
     }
 
     /// Captures and draws.
@@ -98,7 +96,7 @@ impl Captures {
 impl Drop for Slot {
     fn drop(&mut self) {
         let Captures(count) = &self.0;
-        count.set(count.get() - 1);
+        count.fetch_sub(1, Relaxed);
     }
 }
 

@@ -8,7 +8,7 @@ pub(crate) mod server;
 use loopscope_probe::Snapshot;
 
 /// What the server needs of the agent. Called on the agent's thread, never across an await.
-pub(crate) trait Backend {
+pub(crate) trait Backend: Send + Sync {
     /// Writes the page of metrics.
     fn metrics(&self) -> String;
     /// Returns how long the agent has run and how long ago it last looked at the loops, in nanoseconds, and how many

@@ -11,10 +11,10 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use std::cell::Cell;
 use std::convert::Infallible;
 use std::pin::pin;
-use std::rc::Rc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, timeout_at};
@@ -41,22 +41,22 @@ const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/pla
 Content-Length: 45\r\nRetry-After: 1\r\nConnection: close\r\n\r\ntoo many connections to this agent; try again";
 
 /// Accepts for ever; drop the future to stop.
-pub(crate) async fn serve(listener: TcpListener, router: Rc<Router>, backend: Rc<dyn Backend>) {
-    let open = Rc::new(Cell::new(0));
+pub(crate) async fn serve(listener: TcpListener, router: Arc<Router>, backend: Arc<dyn Backend>) {
+    let open = Arc::new(AtomicUsize::new(0));
     loop {
         let Ok((stream, _)) = listener.accept().await else {
             tokio::time::sleep(ACCEPT_PAUSE).await;
             continue;
         };
-        if open.get() >= CONNECTIONS_MAX {
+        if open.load(Relaxed) >= CONNECTIONS_MAX {
             backend.count("other", 503);
             // Whether or not it fits into the socket's buffer, the connection is closed.
             let _ = stream.try_write(BUSY);
             continue;
         }
-        open.set(open.get() + 1);
+        open.fetch_add(1, Relaxed);
         let (router, backend, open) = (router.clone(), backend.clone(), open.clone());
-        tokio::task::spawn_local(async move {
+        tokio::spawn(async move {
             let _open = Open(open);
             converse(stream, router, backend).await;
         });
@@ -64,27 +64,27 @@ pub(crate) async fn serve(listener: TcpListener, router: Rc<Router>, backend: Rc
 }
 
 /// Counts a connection until dropped.
-struct Open(Rc<Cell<usize>>);
+struct Open(Arc<AtomicUsize>);
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.0.set(self.0.get() - 1);
+        self.0.fetch_sub(1, Relaxed);
     }
 }
 
 /// Serves one connection until it ends or is silent for too long.
-async fn converse(stream: TcpStream, router: Rc<Router>, backend: Rc<dyn Backend>) {
+async fn converse(stream: TcpStream, router: Arc<Router>, backend: Arc<dyn Backend>) {
     // Answers are written whole, so waiting for more to send only delays their last packet.
     let _ = stream.set_nodelay(true);
-    let deadline = Rc::new(Cell::new(Instant::now() + QUIET_TIMEOUT));
+    let deadline = Deadline::after(QUIET_TIMEOUT);
     let service_deadline = deadline.clone();
     let service = service_fn(move |request: Request<Incoming>| {
         let (router, backend, deadline) = (router.clone(), backend.clone(), service_deadline.clone());
         async move {
-            deadline.set(Instant::now() + ANSWER_TIMEOUT);
+            deadline.move_to(ANSWER_TIMEOUT);
             let (parts, _body) = request.into_parts();
             let answer = router.answer(&parts, &*backend).await;
-            deadline.set(Instant::now() + QUIET_TIMEOUT);
+            deadline.move_to(QUIET_TIMEOUT);
             Ok::<Response<Full<Bytes>>, Infallible>(answer.into_response())
         }
     });
@@ -102,5 +102,23 @@ async fn converse(stream: TcpStream, router: Rc<Router>, backend: Rc<dyn Backend
         if is_over || deadline.get() <= until {
             return;
         }
+    }
+}
+
+/// When a connection ends, whatever it is doing. Its task and its requests share it.
+#[derive(Clone)]
+struct Deadline(Arc<Mutex<Instant>>);
+
+impl Deadline {
+    fn after(length: Duration) -> Deadline {
+        Deadline(Arc::new(Mutex::new(Instant::now() + length)))
+    }
+
+    fn move_to(&self, from_now: Duration) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now() + from_now;
+    }
+
+    fn get(&self) -> Instant {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

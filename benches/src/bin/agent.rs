@@ -2,12 +2,14 @@
 //! with 1,000 histogram series.
 
 use loopscope_agent::{Agent, Listen};
-use loopscope_benches::cputime::{thread_cpu_ns, thread_named};
+use loopscope_benches::cputime::{this_thread, thread_cpu_ns, thread_named};
 use loopscope_benches::flipflop::Spread;
 use loopscope_probe::{Kind, Life, Phase, Queue, Writer};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::panic::Location;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::time::{Duration, Instant};
 
 fn main() {
@@ -28,11 +30,31 @@ fn main() {
 
     println!("| state | agent CPU, % of a core | agent wake-ups per second |\n|---|---|---|");
     row("busy loop, 10 ms ticks", tid, length, |length| busy(&mut writer, length));
+    floor(length, &mut writer);
     // The agent falls asleep 100 ms after the last work.
     std::thread::sleep(Duration::from_millis(500));
     row("all loops idle", tid, length, std::thread::sleep);
     drop(writer);
     render(agent.address().expect("it listens"));
+}
+
+/// What a thread costs here that wakes every 10 ms and does nothing, beside the same busy loop.
+fn floor(length: Duration, writer: &mut Writer) {
+    let (is_over, tid) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicI32::new(0)));
+    let (told, own) = (is_over.clone(), tid.clone());
+    let sleeper = std::thread::spawn(move || {
+        own.store(this_thread(), Ordering::SeqCst);
+        while !told.load(Ordering::Relaxed) {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    });
+    while tid.load(Ordering::SeqCst) == 0 {
+        std::thread::yield_now();
+    }
+    let tid = tid.load(Ordering::SeqCst);
+    row("a thread that only sleeps 10 ms (floor)", tid, length, |length| busy(writer, length));
+    is_over.store(true, Ordering::Relaxed);
+    sleeper.join().expect("it only sleeps");
 }
 
 /// Keeps a loop turning: 1 ms of work, 1 ms in the poll.
@@ -69,14 +91,16 @@ fn row(state: &str, tid: i32, length: Duration, work: impl FnOnce(Duration)) {
 fn render(address: SocketAddr) {
     let mut writers: Vec<Writer> = (0..17).map(|at| Writer::builder(&format!("loop{at}")).build()).collect();
     writers.iter_mut().for_each(use_everything);
-    let (mut first_ms, mut series, mut bytes) = (Vec::new(), 0, 0);
+    let (mut first_ms, mut series, mut last) = (Vec::new(), 0, String::new());
     for _ in 0..50 {
         let start = Instant::now();
         let page = get(address, "/metrics");
         first_ms.push(start.elapsed().as_secs_f64() * 1e3);
-        bytes = page.len();
+        last = page;
+        let page = &last;
         series = page.lines().filter(|line| line.contains("le=\"+Inf\"")).count();
     }
+    let bytes = last.len();
     let fastest = first_ms.iter().copied().fold(f64::INFINITY, f64::min);
     let spread = Spread::of(first_ms);
     println!(
