@@ -91,26 +91,26 @@ fn row(state: &str, tid: i32, length: Duration, work: impl FnOnce(Duration)) {
 fn render(address: SocketAddr) {
     let mut writers: Vec<Writer> = (0..17).map(|at| Writer::builder(&format!("loop{at}")).build()).collect();
     writers.iter_mut().for_each(use_everything);
-    let (mut first_ms, mut series, mut last) = (Vec::new(), 0, String::new());
+    let (mut all_ms, mut page) = (Vec::new(), String::new());
     for _ in 0..50 {
         let start = Instant::now();
-        let page = get(address, "/metrics");
-        first_ms.push(start.elapsed().as_secs_f64() * 1e3);
-        last = page;
-        let page = &last;
-        series = page.lines().filter(|line| line.contains("le=\"+Inf\"")).count();
+        page = get(address, "/metrics");
+        all_ms.push(start.elapsed().as_secs_f64() * 1e3);
     }
-    let bytes = last.len();
-    let fastest = first_ms.iter().copied().fold(f64::INFINITY, f64::min);
-    let spread = Spread::of(first_ms);
+    let series = page.lines().filter(|line| line.contains("le=\"+Inf\"")).count();
+    println!("\n/metrics with {series} histogram series, {} KiB, scraped 50 times:", page.len() / 1024);
+    let own = |part: &str| number_after(&page, &format!("loopscope_agent_scrape_duration_seconds_{part}"));
+    println!("- made by the agent, by its own clock: mean {:.2} ms", own("sum") / own("count") * 1e3);
+    let Spread { low, median, high, fastest } = Spread::of(all_ms);
     println!(
-        "\n/metrics with {series} histogram series, {} KiB, request to last byte over loopback:",
-        bytes / 1024
+        "- request to last byte over loopback: median {median:.2} ms [{low:.2}, {high:.2}], fastest {fastest:.2} ms"
     );
-    println!(
-        "median {:.2} ms [{:.2}, {:.2}], fastest {fastest:.2} ms",
-        spread.median, spread.low, spread.high
-    );
+}
+
+/// Returns the value of the first sample of a metric; not a number where it is missing.
+fn number_after(page: &str, name: &str) -> f64 {
+    let line = page.lines().find(|line| line.starts_with(name));
+    line.and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap_or(f64::NAN)
 }
 
 /// Runs callbacks of every kind in every phase, so that every histogram has something in it.
