@@ -71,6 +71,8 @@ pub(crate) struct Rendered {
 /// of their names.
 pub(crate) fn render(loops: &[LoopView], agent: &AgentView, host: &str) -> Rendered {
     let mut text = Text::new(SERIES_MAX - SERIES_OF_AGENT);
+    // About the size of the last one.
+    text.reserve(usize::try_from(agent.scrape_bytes).unwrap_or(0).max(128 << 10) / 8 * 9);
     loop_families::write(&mut text, loops);
     text.allow(SERIES_OF_AGENT);
     agent_families::write(&mut text, loops, agent);

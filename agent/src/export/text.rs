@@ -41,6 +41,8 @@ pub(crate) struct Text {
     family: Option<&'static Family>,
     has_header: bool,
     labels: String,
+    /// What every bucket's line of the present series begins with, up to the bound.
+    bucket: String,
     series: usize,
     series_max: usize,
     left_out: u64,
@@ -50,10 +52,11 @@ impl Text {
     /// Begins a page of at most `series_max` series.
     pub(crate) fn new(series_max: usize) -> Self {
         Text {
-            out: String::with_capacity(128 << 10),
+            out: String::new(),
             family: None,
             has_header: false,
             labels: String::new(),
+            bucket: String::new(),
             series: 0,
             series_max,
             left_out: 0,
@@ -63,6 +66,11 @@ impl Text {
     /// Returns the page.
     pub(crate) fn into_string(self) -> String {
         self.out
+    }
+
+    /// Makes room for a page of so many bytes: growing to its size would copy it several times over.
+    pub(crate) fn reserve(&mut self, bytes: usize) {
+        self.out.reserve(bytes);
     }
 
     /// Allows for `more` series.
@@ -119,6 +127,7 @@ impl Text {
         if !self.begin_series(labels) {
             return;
         }
+        self.begin_buckets();
         let (mut below, mut slot) = (0u64, 0);
         for exponent in bounds {
             let last = (exponent.clamp(&EXPONENT_FIRST, &EXPONENT_LAST) - EXPONENT_FIRST) as usize * 8;
@@ -135,6 +144,7 @@ impl Text {
         if !self.begin_series(labels) {
             return;
         }
+        self.begin_buckets();
         let mut below = 0u64;
         for (exponent, count) in values.buckets.iter().enumerate().take(COUNT_EXPONENT_LAST + 1) {
             below = below.wrapping_add(*count);
@@ -143,11 +153,18 @@ impl Text {
         self.end_histogram(values.count(), |out| push_u64(out, values.sum));
     }
 
+    /// Makes the text that all bucket lines of the present series share: most of a page is these lines.
+    fn begin_buckets(&mut self) {
+        self.bucket.clear();
+        let name = self.family.map_or("", |family| family.name);
+        let separator = if self.labels.is_empty() { "" } else { "," };
+        for part in [name, "_bucket{", &self.labels, separator, "le=\""] {
+            self.bucket.push_str(part);
+        }
+    }
+
     fn bucket(&mut self, le: &str, count: u64) {
-        self.push_name("_bucket");
-        self.out.push('{');
-        self.out.push_str(&self.labels);
-        self.out.push_str(if self.labels.is_empty() { "le=\"" } else { ",le=\"" });
+        self.out.push_str(&self.bucket);
         self.out.push_str(le);
         self.out.push_str("\"} ");
         push_u64(&mut self.out, count);
@@ -246,7 +263,8 @@ fn push_u64(out: &mut String, mut value: u64) {
             break;
         }
     }
-    out.extend(digits[at..].iter().map(|digit| char::from(*digit)));
+    // The digits are ASCII, so this never takes the empty text; checking twenty bytes costs less than pushing chars.
+    out.push_str(std::str::from_utf8(&digits[at..]).unwrap_or_default());
 }
 
 /// Appends nanoseconds as seconds: all digits, no rounding, no trailing zeros.

@@ -36,17 +36,17 @@ fn main() {
     let addresses = servers.iter().map(|(_, address)| *address).collect();
     let client = client::start(addresses, connections, active.clone());
 
-    let mut cost: Vec<Vec<f64>> = vec![Vec::new(); servers.len()];
+    let mut cost: Vec<Vec<Slice>> = vec![Vec::new(); servers.len()];
     for round in 0..rounds as usize + 2 {
         for turn in 0..servers.len() {
             let at = (round + turn) % servers.len();
             active.store(at, Ordering::SeqCst);
             client.kick(at);
-            let ns =
+            let done =
                 slice(&mut servers[at].0, Duration::from_millis(slice_ms), (at == 2).then_some(agent_tid));
             // Two rounds to connect and to warm up.
             if round >= 2 {
-                cost[at].push(ns);
+                cost[at].push(done);
             }
         }
     }
@@ -77,28 +77,51 @@ fn accept(cx: &mut Cx<'_, Server>, stream: Key) {
     });
 }
 
-/// Runs a server for one slice; returns its CPU time per request in nanoseconds.
-fn slice(server: &mut Loop<Server>, length: Duration, agent_tid: Option<i32>) -> f64 {
+/// What one slice came to.
+#[derive(Clone, Copy)]
+struct Slice {
+    cpu_ns: u64,
+    requests: u64,
+}
+
+impl Slice {
+    fn ns_per_request(self) -> f64 {
+        self.cpu_ns as f64 / self.requests.max(1) as f64
+    }
+}
+
+/// Runs a server for one slice.
+fn slice(server: &mut Loop<Server>, length: Duration, agent_tid: Option<i32>) -> Slice {
     let tid = this_thread();
     let cpu = || thread_cpu_ns(tid) + agent_tid.map_or(0, thread_cpu_ns);
     let (requests, before) = (server.state().requests, cpu());
     server.main(|cx| cx.after(length, |cx| cx.stop()));
     server.run(Mode::Default).expect("the loop runs");
-    let done = server.state().requests - requests;
-    (cpu() - before) as f64 / done.max(1) as f64
+    Slice { cpu_ns: cpu() - before, requests: server.state().requests - requests }
 }
 
-fn report(names: &[&str], cost: &[Vec<f64>], connections: usize) {
+fn report(names: &[&str], cost: &[Vec<Slice>], connections: usize) {
     println!("## TCP echo, {connections} connections, 64 bytes, {} slices each\n", cost[0].len());
-    println!(
-        "| server | CPU ns/request median [quartiles] | ratio to off, paired [quartiles] |\n|---|---|---|"
-    );
+    println!("| server | CPU ns/request median [quartiles] | ratio to off, paired | ratio to off, pooled |");
+    println!("|---|---|---|---|");
+    let pooled = |slices: &[Slice]| {
+        let sum = |part: fn(&Slice) -> u64| slices.iter().map(part).sum::<u64>() as f64;
+        sum(|slice| slice.cpu_ns) / sum(|slice| slice.requests)
+    };
     for (name, own) in names.iter().zip(cost) {
-        let spread = Spread::of(own.clone());
-        let ratio = Spread::of(own.iter().zip(&cost[0]).map(|(ns, base)| ns / base).collect());
+        let spread = Spread::of(own.iter().map(|slice| slice.ns_per_request()).collect());
+        let pairs = own.iter().zip(&cost[0]);
+        let ratio =
+            Spread::of(pairs.map(|(own, base)| own.ns_per_request() / base.ns_per_request()).collect());
         println!(
-            "| {name} | {:.0} [{:.0}, {:.0}] | {:.3} [{:.3}, {:.3}] |",
-            spread.median, spread.low, spread.high, ratio.median, ratio.low, ratio.high
+            "| {name} | {:.0} [{:.0}, {:.0}] | {:.3} [{:.3}, {:.3}] | {:.3} |",
+            spread.median,
+            spread.low,
+            spread.high,
+            ratio.median,
+            ratio.low,
+            ratio.high,
+            pooled(own) / pooled(&cost[0])
         );
     }
 }
