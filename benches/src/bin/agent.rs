@@ -34,8 +34,31 @@ fn main() {
     // The agent falls asleep 100 ms after the last work.
     std::thread::sleep(Duration::from_millis(500));
     row("all loops idle", tid, length, std::thread::sleep);
+    wake_up(&mut writer);
     drop(writer);
     render(agent.address().expect("it listens"));
+}
+
+/// How long after a loop's first work the sleeping agent has looked at it.
+fn wake_up(writer: &mut Writer) {
+    let looked_at = |writer: &Writer| writer.page().control().tick_unix_ns();
+    let mut all_us = Vec::new();
+    for _ in 0..20 {
+        // Longer than it takes to fall asleep; its heartbeat every 5 s hardly ever falls into the measured moment.
+        std::thread::sleep(Duration::from_millis(300));
+        let (before, start) = (looked_at(writer), Instant::now());
+        writer.resume();
+        while looked_at(writer) == before {
+            std::hint::spin_loop();
+        }
+        all_us.push(start.elapsed().as_secs_f64() * 1e6);
+        writer.suspend();
+    }
+    let slowest = all_us.iter().copied().fold(0.0, f64::max);
+    let Spread { low, median, high, .. } = Spread::of(all_us);
+    println!(
+        "\nfirst work to the agent's look, 20 times: median {median:.0} us [{low:.0}, {high:.0}], slowest {slowest:.0} us"
+    );
 }
 
 /// What a thread costs here that wakes every 10 ms and does nothing, beside the same busy loop.

@@ -434,7 +434,9 @@ fn a_pool_stays_saturated_while_jobs_change_hands() {
     let running = [1, 2].map(|next| pool.started(WorkKind::User, jobs[next - 1], Some(jobs[next])));
     play.pass(4 * MS_NS);
     // Both threads finish before either takes the next job.
-    running.map(|started| pool.finished(WorkKind::User, started, true));
+    for started in running {
+        pool.finished(WorkKind::User, started, true);
+    }
     play.pass(MS_NS);
     let running = [3, 4].map(|next| pool.started(WorkKind::User, jobs[next - 1], Some(jobs[next])));
     assert_eq!(play.snapshot().pool.unwrap().saturated_for_ns, 5 * MS_NS);
