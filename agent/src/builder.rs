@@ -1,6 +1,7 @@
 //! Starting and stopping an agent.
 
 use crate::AgentError;
+use crate::settings::Settings;
 use crate::thread::{Start, run};
 use crate::watch::log::Log;
 use loopscope_probe::control::{CRITICAL_NS, WARNING_NS};
@@ -32,15 +33,6 @@ impl Default for Listen {
     fn default() -> Self {
         Listen::NextFree(SocketAddr::from((Ipv4Addr::LOCALHOST, 9464)))
     }
-}
-
-/// What the thread is told.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Settings {
-    pub warning_ns: u64,
-    pub critical_ns: u64,
-    pub has_recorder: bool,
-    pub has_process_metrics: bool,
 }
 
 /// Configures an agent. Get one from [`Agent::builder`].

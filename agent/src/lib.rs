@@ -34,6 +34,7 @@ mod web;
 
 mod eventfd;
 mod process;
+mod settings;
 mod sidecar;
 mod sleep;
 mod thread;

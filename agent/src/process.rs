@@ -1,6 +1,6 @@
 //! What the kernel says about this process and the agent's thread: `/proc`, read when a page of metrics is asked for.
 
-use crate::export::page::ProcessView;
+use crate::export::view::ProcessView;
 use std::fs;
 use std::path::PathBuf;
 

@@ -1,13 +1,13 @@
 //! The agent's state: the loops it watches, and what it counted.
 
-use crate::builder::Settings;
 use crate::compute::sites::{self, Chosen, SITES_PER_PROCESS};
 use crate::compute::utilization::utilization;
-use crate::export::page::{AgentView, LoopView, Overflow};
+use crate::export::view::{AgentView, LoopView, Overflow};
 use crate::model::floor::Floor;
 use crate::model::label::{OTHER, unique};
 use crate::model::merge::absorb;
 use crate::model::window::{Split, Window};
+use crate::settings::Settings;
 use crate::watch::pool::PoolWatch;
 use crate::watch::report::Report;
 use crate::watch::stall::{StallCounts, StallWatch, Stalled};

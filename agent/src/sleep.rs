@@ -1,7 +1,8 @@
 //! How the agent sleeps while every loop is idle, and is woken by the first that is not.
 
 use crate::eventfd::{self, EventFd};
-use loopscope_probe::bell::{Barrier, Bell};
+use loopscope_probe::barrier::Barrier;
+use loopscope_probe::bell::Bell;
 use loopscope_probe::registry;
 use std::io;
 use std::time::Duration;

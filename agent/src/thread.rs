@@ -8,10 +8,10 @@
 //!
 //! It shares no lock with a loop. A panic in a look or an answer is caught, counted, logged once, and skipped.
 
-use crate::builder::Settings;
 use crate::export::facade;
 use crate::export::page::render;
 use crate::process;
+use crate::settings::Settings;
 use crate::sidecar::{Pace, State};
 use crate::sleep::Sleeper;
 use crate::ticker::Ticker;

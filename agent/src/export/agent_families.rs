@@ -1,8 +1,8 @@
 //! Writes the families of the agent itself and of the process.
 
 use crate::export::catalog as c;
-use crate::export::page::{AgentView, LoopView, ProcessView};
 use crate::export::text::Text;
+use crate::export::view::{AgentView, LoopView, ProcessView};
 
 /// Writes all of them, in the order of the catalogue.
 pub(crate) fn write(text: &mut Text, loops: &[LoopView], agent: &AgentView) {

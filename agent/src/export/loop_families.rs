@@ -2,8 +2,8 @@
 
 use crate::compute::starvation::Cause;
 use crate::export::catalog::{self as c, Family};
-use crate::export::page::LoopView;
 use crate::export::text::Text;
+use crate::export::view::LoopView;
 use loopscope_probe::histogram::HistogramValues;
 use loopscope_probe::kind::Queue;
 use loopscope_probe::pool::PoolValues;

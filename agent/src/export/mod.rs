@@ -6,3 +6,4 @@ pub(crate) mod facade;
 pub(crate) mod loop_families;
 pub(crate) mod page;
 pub(crate) mod text;
+pub(crate) mod view;

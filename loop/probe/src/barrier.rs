@@ -1,6 +1,13 @@
 //! `membarrier`: one thread's call acts as a full barrier on every running thread of the process.
 
-use crate::bell::Barrier;
+/// How the barrier between the loop's store and its load is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Barrier {
+    /// The agent's `membarrier` covers both sides.
+    Asymmetric,
+    /// Both sides use a sequentially consistent fence.
+    Fence,
+}
 
 #[cfg(all(target_os = "linux", not(miri)))]
 mod kernel {

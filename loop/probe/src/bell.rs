@@ -12,6 +12,7 @@
 //! A loop that finds the agent asleep takes the flag back by a swap and rings, so one sleep costs one ring whatever
 //! the number of loops.
 
+use crate::barrier::Barrier;
 use crate::sync::{AtomicU32, Ordering, fence};
 
 /// The flag that the agent raises before it sleeps.
@@ -20,15 +21,6 @@ pub struct Bell {
     /// 1 while the agent is asleep or about to be. Written by the agent (store) and by the loop that wakes it (swap);
     /// ordered against the loop's `busy_since` word by the barriers described above.
     is_asleep: AtomicU32,
-}
-
-/// How the barrier between the loop's store and its load is made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Barrier {
-    /// The agent's `membarrier` covers both sides.
-    Asymmetric,
-    /// Both sides use a sequentially consistent fence.
-    Fence,
 }
 
 impl Default for Bell {

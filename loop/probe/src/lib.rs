@@ -30,7 +30,7 @@ mod sync;
 pub mod word;
 
 #[cfg_attr(loom, allow(dead_code, reason = "only the registry asks for it, which is not in a model"))]
-mod barrier;
+pub mod barrier;
 pub mod bell;
 pub mod clock;
 mod counter;
@@ -47,6 +47,8 @@ mod builder;
 pub mod control;
 #[cfg(all(not(loom), target_os = "linux"))]
 pub mod directory;
+#[cfg(not(loom))]
+mod ledger;
 #[cfg(all(not(loom), target_os = "linux"))]
 mod mapping;
 #[cfg(not(loom))]

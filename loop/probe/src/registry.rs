@@ -2,7 +2,8 @@
 //!
 //! The list is behind a mutex, but no verb of the probe takes it: only making and dropping a page does.
 
-use crate::bell::{Barrier, Bell};
+use crate::barrier::Barrier;
+use crate::bell::Bell;
 use crate::clock::Clock;
 use crate::control::ControlWords;
 use crate::memory::Memory;

@@ -19,11 +19,12 @@
 //! | `phase` | 0 | 1 to 3 | |
 //! | `park` + `unpark` | 2 | about 14 | the bell's load |
 
-use crate::bell::{Barrier, Bell};
+use crate::barrier::Barrier;
+use crate::bell::Bell;
 use crate::booking::{BATCH, Book};
 use crate::clock::{Clock, Scale, Ticks};
 use crate::histogram::Histogram;
-use crate::kind::{HandleType, Kind, Queue};
+use crate::kind::{Kind, Queue};
 use crate::lag::{Arrivals, WaitBook};
 use crate::now::{NO_KIND, pack, place, stamp, what};
 use crate::page::Page;
@@ -69,12 +70,12 @@ impl Life {
 pub struct Writer {
     pub(crate) track: Rc<Track>,
     pub(crate) has_pool: bool,
-    scale: Scale,
+    pub(crate) scale: Scale,
     shift: u32,
     barrier: Barrier,
     bell: &'static Bell,
     /// The last clock read: where one callback ended and the next begins.
-    last: Ticks,
+    pub(crate) last: Ticks,
     phase: Phase,
     /// Phase and queue as the packed word of `now` holds them.
     place: u64,
@@ -144,7 +145,7 @@ impl Writer {
     }
 
     #[inline(always)]
-    fn parts(&self) -> (&Page, &Pen<LoopOwned>) {
+    pub(crate) fn parts(&self) -> (&Page, &Pen<LoopOwned>) {
         (&self.track.page, &self.track.pen)
     }
 
@@ -464,50 +465,6 @@ impl Writer {
             false => self.arrivals.poll_ends(end_ns, &mut book),
         }
         self.arrival_next = Ticks(self.origin.0 + self.scale.ticks(self.arrivals.next_ns()));
-    }
-
-    /// The callback of a pool job begins next; the job itself ended at `finished`.
-    #[inline]
-    pub fn delivered(&mut self, finished: Ticks) {
-        let (page, pen) = self.parts();
-        page.tallies.work_delivery.record(pen, self.scale.ns(self.last.since(finished)));
-    }
-
-    /// Work of this kind was begun.
-    #[inline(always)]
-    pub fn submitted(&mut self, kind: Kind) {
-        let (page, pen) = self.parts();
-        page.tallies.submitted[kind.index().min(Kind::CALLBACKS - 1)].add(pen, 1);
-    }
-
-    /// Work of this kind was given up before its callback ran.
-    #[inline(always)]
-    pub fn cancelled(&mut self, kind: Kind) {
-        let (page, pen) = self.parts();
-        page.tallies.cancelled[kind.index().min(Kind::CALLBACKS - 1)].add(pen, 1);
-    }
-
-    /// Adds `change` to the number of handles of this type.
-    #[inline(always)]
-    pub fn handles(&mut self, handle: HandleType, change: i64) {
-        let (page, pen) = self.parts();
-        page.tallies.handles[handle.index()].add(pen, change as u64);
-    }
-
-    /// Publishes the gauges that the loop knows as totals: handles that keep it alive, requests under way, timers armed.
-    #[inline]
-    pub fn gauges(&mut self, referenced: u64, requests: u64, timers: u64) {
-        let (page, pen) = self.parts();
-        page.tallies.handles_referenced.set(pen, referenced);
-        page.tallies.requests_active.set(pen, requests);
-        page.tallies.timers_pending.set(pen, timers);
-    }
-
-    /// Counts wakes from other threads that were merged into one.
-    #[inline]
-    pub fn coalesced(&mut self, wakes: u64) {
-        let (page, pen) = self.parts();
-        page.tallies.wakes_coalesced.add(pen, wakes);
     }
 }
 

@@ -9,7 +9,8 @@
 use loom::sync::Arc;
 use loom::sync::atomic::{Ordering, fence};
 use loom::thread;
-use loopscope_probe::bell::{Barrier, Bell};
+use loopscope_probe::barrier::Barrier;
+use loopscope_probe::bell::Bell;
 use loopscope_probe::ring::{ENTRY_WORDS, EntryWords, Ring};
 use loopscope_probe::word::{LoopOwned, Pen, Word};
 

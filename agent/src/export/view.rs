@@ -1,0 +1,55 @@
+//! Everything the agent knows, as values ready to be written.
+
+use crate::compute::sites::SiteTotal;
+use crate::watch::stall::StallCounts;
+use loopscope_probe::histogram::HistogramValues;
+use loopscope_probe::{Kind, Snapshot};
+
+/// One loop, ready to be written.
+#[derive(Debug)]
+pub(crate) struct LoopView {
+    pub label: String,
+    pub snapshot: Snapshot,
+    /// Callbacks that returned without a panic, by kind.
+    pub succeeded: [u64; Kind::CALLBACKS],
+    pub utilization: f64,
+    pub stalls: StallCounts,
+    pub sites: Vec<SiteTotal>,
+}
+
+/// What could not get a series of its own.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Overflow {
+    pub loops: u64,
+    pub sites: u64,
+    pub series: u64,
+}
+
+/// The process as `/proc` tells it.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct ProcessView {
+    pub cpu_ns: u64,
+    pub resident_bytes: u64,
+    pub virtual_bytes: u64,
+    pub open_fds: u64,
+    pub max_fds: u64,
+    pub start_unix_ns: u64,
+    pub threads: u64,
+}
+
+/// The agent itself.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct AgentView {
+    pub cpu_ns: u64,
+    pub ticks: u64,
+    pub panics: u64,
+    pub tick_lateness: HistogramValues,
+    pub last_tick_unix_ns: u64,
+    pub reports_dropped: u64,
+    pub scrape_duration: HistogramValues,
+    pub scrape_bytes: u64,
+    pub overflow: Overflow,
+    /// Requests by path and status code.
+    pub requests: Vec<(&'static str, u16, u64)>,
+    pub process: Option<ProcessView>,
+}

@@ -1,0 +1,53 @@
+//! The verbs that only count: work begun and given up, handles, gauges, deliveries.
+//!
+//! One or two stores each, no clock read.
+
+use crate::clock::Ticks;
+use crate::kind::{HandleType, Kind};
+use crate::writer::Writer;
+
+impl Writer {
+    /// The callback of a pool job begins next; the job itself ended at `finished`.
+    #[inline]
+    pub fn delivered(&mut self, finished: Ticks) {
+        let (page, pen) = self.parts();
+        page.tallies.work_delivery.record(pen, self.scale.ns(self.last.since(finished)));
+    }
+
+    /// Work of this kind was begun.
+    #[inline(always)]
+    pub fn submitted(&mut self, kind: Kind) {
+        let (page, pen) = self.parts();
+        page.tallies.submitted[kind.index().min(Kind::CALLBACKS - 1)].add(pen, 1);
+    }
+
+    /// Work of this kind was given up before its callback ran.
+    #[inline(always)]
+    pub fn cancelled(&mut self, kind: Kind) {
+        let (page, pen) = self.parts();
+        page.tallies.cancelled[kind.index().min(Kind::CALLBACKS - 1)].add(pen, 1);
+    }
+
+    /// Adds `change` to the number of handles of this type.
+    #[inline(always)]
+    pub fn handles(&mut self, handle: HandleType, change: i64) {
+        let (page, pen) = self.parts();
+        page.tallies.handles[handle.index()].add(pen, change as u64);
+    }
+
+    /// Publishes the gauges that the loop knows as totals: handles that keep it alive, requests under way, timers armed.
+    #[inline]
+    pub fn gauges(&mut self, referenced: u64, requests: u64, timers: u64) {
+        let (page, pen) = self.parts();
+        page.tallies.handles_referenced.set(pen, referenced);
+        page.tallies.requests_active.set(pen, requests);
+        page.tallies.timers_pending.set(pen, timers);
+    }
+
+    /// Counts wakes from other threads that were merged into one.
+    #[inline]
+    pub fn coalesced(&mut self, wakes: u64) {
+        let (page, pen) = self.parts();
+        page.tallies.wakes_coalesced.add(pen, wakes);
+    }
+}
