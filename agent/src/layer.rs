@@ -41,8 +41,8 @@ struct Place {
 
 /// What a thread remembers.
 struct Memory {
-    /// The loop that `places` belong to; its page's address.
-    identity: usize,
+    /// The loop that `places` belong to.
+    identity: u64,
     places: Vec<Place>,
     /// Spans entered on this thread and not left, innermost last.
     open: Vec<(Id, Option<Entered>)>,
@@ -54,7 +54,7 @@ thread_local! {
 }
 
 impl Memory {
-    fn site(&mut self, identity: usize, metadata: &'static Metadata<'static>) -> Option<SiteId> {
+    fn site(&mut self, identity: u64, metadata: &'static Metadata<'static>) -> Option<SiteId> {
         if self.identity != identity {
             self.identity = identity;
             self.places.clear();

@@ -13,10 +13,13 @@ use crate::word::{LoopOwned, Pen};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// What runs on the loop's thread, and since when. Shared by the writer and by span layers, on one thread.
 #[derive(Debug)]
 pub(crate) struct Track {
+    /// Never used twice in a process, unlike an address.
+    identity: u64,
     pub(crate) page: PageRef,
     pub(crate) clock: Clock,
     pub(crate) pen: Pen<LoopOwned>,
@@ -40,7 +43,9 @@ impl Track {
         let sites = RefCell::new(SiteIndex::new(&pen, &page.sites));
         let (frame, start, charged) = (Cell::new(0), Cell::new(Ticks::NONE), Cell::new(Ticks::NONE));
         let (path, depth) = (Cell::new(None), Cell::new(0));
-        Rc::new(Track { page, clock, pen, index, sites, frame, start, path, charged, depth })
+        static IDENTITY: AtomicU64 = AtomicU64::new(1);
+        let identity = IDENTITY.fetch_add(1, Ordering::Relaxed);
+        Rc::new(Track { identity, page, clock, pen, index, sites, frame, start, path, charged, depth })
     }
 
     /// Returns the node that runs now; finds it at the first span of a frame. `None` where no frame runs.
@@ -139,11 +144,10 @@ pub fn site(name: &str, file: &str, line: u32) -> Option<SiteId> {
     })
 }
 
-/// Returns a number that tells the loops of a thread apart, for caching sites: the address of its page. 0 outside one.
-pub fn loop_identity() -> usize {
-    CURRENT.with_borrow(|current| {
-        current.as_ref().map_or(0, |track| std::ptr::from_ref::<crate::page::Page>(&track.page) as usize)
-    })
+/// Returns a number that tells the running loop from every other that this process has or had, for caching sites.
+/// 0 outside one.
+pub fn loop_identity() -> u64 {
+    CURRENT.with_borrow(|current| current.as_ref().map_or(0, |track| track.identity))
 }
 
 /// Enters a frame: time from now on is its own. `None` outside a callback of a running loop.
