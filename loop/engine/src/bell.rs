@@ -4,22 +4,27 @@
 //! another thread: queue it, count it, is the loop asleep? then wake it
 //! the loop:       say asleep, is anything counted? then do not wait
 //! ```
-//! Both sides write first and read the other's word second, all sequentially consistent, so at least one of them sees
-//! the other. The bell is shared by the loop, its pool's threads and every [`Post`](crate::Post): the waker inside
-//! lives until the last of them is gone, because closing it with a wake under way would lose that wake.
+//! Both sides write first and read the other's word second, with a fence between, so at least one of them sees the
+//! other. It is the probe's own [`loopscope_probe::bell`], whose model checks every interleaving of the two sides.
+//!
+//! This bell is shared by the loop, its pool's threads and every [`Post`](crate::Post): the waker inside lives until
+//! the last of them is gone, because closing it with a wake under way would lose that wake.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use loopscope_probe::barrier::Barrier;
+use loopscope_probe::bell;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 /// The counters and the waker of one loop.
 #[derive(Debug)]
 pub(crate) struct Bell {
     /// `None` in virtual time, where the loop never sleeps.
     waker: Option<mio::Waker>,
-    /// Written by both sides; pairs with the two counters (see the module's text).
-    is_asleep: AtomicBool,
-    /// Closures posted and not taken. Added to by any thread, taken from by the loop's.
+    /// Whether the loop sleeps; its fences order it against the two counters.
+    sleep: bell::Bell,
+    /// Closures posted and not taken. Added to by any thread, taken from by the loop's. Relaxed: the queue's mutex
+    /// orders what is counted, and `sleep` the counting against falling asleep.
     posted: AtomicUsize,
-    /// Pool jobs finished and not taken. Added to by pool threads, taken from by the loop's.
+    /// Pool jobs finished and not taken, likewise.
     finished: AtomicUsize,
 }
 
@@ -34,7 +39,9 @@ impl Bell {
     pub(crate) fn new(waker: Option<mio::Waker>) -> Self {
         // Asleep from the start: a program that polls the loop's descriptor itself must see a post before it first runs.
         let (posted, finished) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        Bell { waker, is_asleep: AtomicBool::new(true), posted, finished }
+        let bell = Bell { waker, sleep: bell::Bell::new(), posted, finished };
+        bell.fall_asleep();
+        bell
     }
 
     fn counter(&self, news: News) -> &AtomicUsize {
@@ -46,18 +53,17 @@ impl Bell {
 
     /// Counts one more. Under the mutex of the queue that it was put in, so that count and queue agree.
     pub(crate) fn count(&self, news: News) {
-        self.counter(news).fetch_add(1, SeqCst);
+        self.counter(news).fetch_add(1, Relaxed);
     }
 
     /// Counts `count` as taken. Under the mutex of their queue.
     pub(crate) fn taken(&self, news: News, count: usize) {
-        self.counter(news).fetch_sub(count, SeqCst);
+        self.counter(news).fetch_sub(count, Relaxed);
     }
 
     /// Wakes the loop if it sleeps. After [`Bell::count`], best after the mutex was released.
     pub(crate) fn ring(&self) {
-        if self.is_asleep.load(SeqCst)
-            && self.is_asleep.swap(false, SeqCst)
+        if self.sleep.must_ring(Barrier::Fence)
             && let Some(waker) = &self.waker
         {
             // Fails only where the descriptor is gone, and then nobody sleeps on it.
@@ -67,17 +73,17 @@ impl Bell {
 
     /// Says that the loop is about to sleep. Returns whether it may.
     pub(crate) fn fall_asleep(&self) -> bool {
-        self.is_asleep.store(true, SeqCst);
+        self.sleep.about_to_sleep(Barrier::Fence);
         !self.has(News::Posted) && !self.has(News::Finished)
     }
 
     /// Says that the loop is awake: what comes now will be seen without a wake.
     pub(crate) fn wake_up(&self) {
-        self.is_asleep.store(false, SeqCst);
+        self.sleep.stay_awake();
     }
 
     pub(crate) fn has(&self, news: News) -> bool {
-        self.counter(news).load(SeqCst) > 0
+        self.counter(news).load(Relaxed) > 0
     }
 
     pub(crate) fn has_posted(&self) -> bool {
