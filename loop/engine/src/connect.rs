@@ -9,6 +9,7 @@ use crate::core::{Core, What};
 use crate::cx::Cx;
 use crate::key::Key;
 use crate::pending::Deferred;
+use crate::sockets::is_of_one_connection;
 use crate::stream::Stream;
 use loopscope_probe::{Kind, Life};
 use mio::Interest;
@@ -51,7 +52,7 @@ impl<S: 'static> Cx<'_, S> {
                 self.watch(key, Interest::READABLE | Interest::WRITABLE)?;
                 Ok(key)
             }
-            Err(error) if is_answer(&error) => Ok(self.core.defer_failure(site, run, error)),
+            Err(error) if is_of_one_connection(&error) => Ok(self.core.defer_failure(site, run, error)),
             Err(error) => Err(error),
         }
     }
@@ -98,18 +99,4 @@ impl<S: 'static> Core<S> {
         self.pending.push_back(Deferred { kind: Kind::Connect, site, life, run });
         Key::NOBODY
     }
-}
-
-/// Tells whether a connect failed by what the network answered, rather than for lack of something here.
-fn is_answer(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::ConnectionRefused
-            | io::ErrorKind::ConnectionReset
-            | io::ErrorKind::ConnectionAborted
-            | io::ErrorKind::NetworkUnreachable
-            | io::ErrorKind::HostUnreachable
-            | io::ErrorKind::NetworkDown
-            | io::ErrorKind::TimedOut
-    )
 }

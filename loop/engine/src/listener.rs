@@ -4,7 +4,7 @@ use crate::call::Site;
 use crate::core::What;
 use crate::cx::Cx;
 use crate::key::Key;
-use crate::sockets::Edges;
+use crate::sockets::{Edges, is_of_one_connection};
 use crate::stream::Stream;
 use loopscope_probe::{Kind, Life};
 use mio::Interest;
@@ -137,18 +137,4 @@ impl<S: 'static> Cx<'_, S> {
         }
         self.drain();
     }
-}
-
-/// Tells whether an accept failed because of the connection it would have given; others are about this process.
-fn is_of_one_connection(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::ConnectionAborted
-            | io::ErrorKind::ConnectionReset
-            | io::ErrorKind::ConnectionRefused
-            | io::ErrorKind::NetworkUnreachable
-            | io::ErrorKind::HostUnreachable
-            | io::ErrorKind::NetworkDown
-            | io::ErrorKind::TimedOut
-    )
 }

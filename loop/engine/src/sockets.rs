@@ -30,6 +30,21 @@ pub(crate) struct Sockets {
     pub(crate) buffer: Vec<u8>,
 }
 
+/// Tells whether a call failed by what the network or the other side answered: the failure is about one connection, and
+/// not about something that this process lacks.
+pub(crate) fn is_of_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::NetworkUnreachable
+            | io::ErrorKind::HostUnreachable
+            | io::ErrorKind::NetworkDown
+            | io::ErrorKind::TimedOut
+    )
+}
+
 /// What one socket remembers about its edges.
 #[derive(Debug, Default)]
 pub(crate) struct Edges {
