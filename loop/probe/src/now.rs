@@ -27,7 +27,7 @@ pub(crate) const NO_KIND: u64 = 31;
 #[repr(C, align(128))]
 #[derive(Debug, Default)]
 pub struct NowWords {
-    /// [`pack`]ed: what runs, and the start of it.
+    /// What runs, and the start of it: [`place`], [`what`] and [`stamp`] together.
     pub(crate) running: Word<LoopOwned>,
     /// Start of the busy stretch in ticks; 0 while the loop is in its poll. Published (release) by `unpark` and
     /// `park`, so that a reader that sees a stretch also sees the words below as of its start.
@@ -63,19 +63,6 @@ pub struct Running {
 /// What is left wraps after 15 hours or more.
 pub fn shift_for(hz: u64) -> u32 {
     (hz / 25_000_000).checked_ilog2().unwrap_or(0).min(6)
-}
-
-/// Packs what runs and when it began.
-pub(crate) fn pack(
-    phase: Phase,
-    kind: Option<Kind>,
-    queue: Option<Queue>,
-    site: SiteId,
-    since: Ticks,
-    shift: u32,
-) -> u64 {
-    let kind = kind.map_or(NO_KIND, |kind| kind as u64);
-    place(phase, queue) | what(kind, site) | stamp(since, shift)
 }
 
 /// The part of a packed word that changes only with the phase and the queue: a writer keeps it ready.
@@ -118,6 +105,19 @@ pub(crate) fn unpack(word: u64, not_before: Ticks, shift: u32) -> Option<Running
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
+
+    /// A whole word, of the parts that a writer stores.
+    fn pack(
+        phase: Phase,
+        kind: Option<Kind>,
+        queue: Option<Queue>,
+        site: SiteId,
+        since: Ticks,
+        shift: u32,
+    ) -> u64 {
+        let kind = kind.map_or(NO_KIND, |kind| kind as u64);
+        place(phase, queue) | what(kind, site) | stamp(since, shift)
+    }
 
     #[test]
     fn what_is_packed_comes_back() {
