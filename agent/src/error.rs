@@ -3,7 +3,6 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 
 /// Why an agent did not start.
 #[derive(Debug)]
@@ -91,76 +90,3 @@ impl fmt::Display for FlameError {
 }
 
 impl std::error::Error for FlameError {}
-
-/// Why no process was found.
-#[derive(Debug)]
-pub enum DiscoverError {
-    /// The directory of page files cannot be read.
-    Directory(PathBuf, io::Error),
-    /// No instrumented process runs here.
-    Nothing(PathBuf),
-    /// None of them is the one asked for.
-    Unknown {
-        /// What was asked for.
-        target: String,
-        /// What there is: `name (pid)`.
-        known: Vec<String>,
-    },
-    /// More than one is.
-    Ambiguous {
-        /// What was asked for; `None` where nothing was.
-        target: Option<String>,
-        /// The candidates: `name (pid)`.
-        candidates: Vec<String>,
-    },
-}
-
-impl fmt::Display for DiscoverError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            DiscoverError::Directory(path, error) => write!(
-                f,
-                "cannot read the runtime directory {}: {error}; run as the user of the watched program, or set {}",
-                path.display(),
-                loopscope_probe::directory::DIRECTORY_VARIABLE
-            ),
-            DiscoverError::Nothing(path) => write!(
-                f,
-                "no instrumented process runs here (looked in {}); start one, or run as the user of the watched program",
-                path.display()
-            ),
-            DiscoverError::Unknown { target, known } => {
-                write!(
-                    f,
-                    "no instrumented process is called {target} or has that pid; there are: {}",
-                    known.join(", ")
-                )
-            }
-            DiscoverError::Ambiguous { target: Some(target), candidates } => {
-                write!(
-                    f,
-                    "{} processes are called {target}: give a pid of {}",
-                    candidates.len(),
-                    candidates.join(", ")
-                )
-            }
-            DiscoverError::Ambiguous { target: None, candidates } => {
-                write!(
-                    f,
-                    "{} instrumented processes run here: name one of {}",
-                    candidates.len(),
-                    candidates.join(", ")
-                )
-            }
-        }
-    }
-}
-
-impl std::error::Error for DiscoverError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            DiscoverError::Directory(_, error) => Some(error),
-            _ => None,
-        }
-    }
-}

@@ -41,10 +41,9 @@ mod thread;
 mod ticker;
 
 mod builder;
-pub mod discover;
 mod error;
 mod layer;
 
 pub use builder::{Agent, AgentBuilder, Listen};
-pub use error::{AgentError, DiscoverError, FlameError};
+pub use error::{AgentError, FlameError};
 pub use layer::SpanLayer;
