@@ -14,7 +14,6 @@ pub(crate) struct Floor {
     succeeded: [u64; Kind::CALLBACKS],
     pool_busy_ns: u64,
     pool_saturated_ns: u64,
-    completed: Vec<u64>,
 }
 
 impl Floor {
@@ -29,11 +28,6 @@ impl Floor {
         if let Some(pool) = &mut snapshot.pool {
             lift(&mut self.pool_busy_ns, &mut pool.busy_ns);
             lift(&mut self.pool_saturated_ns, &mut pool.saturated_ns);
-        }
-        // Its first bucket is what the others leave of all callbacks.
-        self.completed.resize(snapshot.completed.buckets.len(), 0);
-        for (floor, value) in self.completed.iter_mut().zip(&mut snapshot.completed.buckets) {
-            lift(floor, value);
         }
         for (kind, floor) in self.succeeded.iter_mut().enumerate() {
             lift(floor, &mut snapshot.run[kind].count().saturating_sub(snapshot.errors[kind]));
