@@ -22,6 +22,7 @@
 //!
 //! Linux only: it reads `/proc` and waits on an eventfd.
 
+pub mod incident;
 mod model;
 
 mod compute;

@@ -1,0 +1,86 @@
+//! Incidents as JSON: names, leniency, and what a list leaves out.
+
+use super::*;
+
+fn incident() -> Incident {
+    let frame = Frame { function: "sum_amounts".into(), line: Some(61), ..Frame::default() };
+    let stack = StackCount { count: 2, frames: vec![frame], guilty: Some(0), ..StackCount::default() };
+    Incident {
+        id: "4711-3".into(),
+        pid: 4711,
+        r#loop: "main".into(),
+        duration_ns: 103_000_000,
+        class: Class::StarvedOfCpu,
+        severity: Severity::Critical,
+        kind: IncidentKind::Starvation,
+        stacks: vec![stack],
+        records: vec![Record { start_ns: -5, ..Record::default() }],
+        iterations: vec![Iteration::default()],
+        jobs: vec![Job::default()],
+        ..Incident::default()
+    }
+}
+
+#[test]
+fn an_incident_comes_back_from_json_as_it_was() {
+    let json = incident().to_json();
+    assert_eq!(Incident::parse(&json).unwrap(), incident());
+    let text = String::from_utf8(json).unwrap();
+    for part in [
+        r#""loop":"main""#,
+        r#""class":"starved_of_cpu""#,
+        r#""kind":"starvation""#,
+        r#""severity":"critical""#,
+        r#""start_ns":-5"#,
+        r#""waiting_in":null"#,
+    ] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+}
+
+#[test]
+fn files_of_other_versions_are_read_and_foreign_ones_are_not() {
+    let known = Incident::parse(br#"{"id":"7-12","pid":7,"added_later":[1],"duration_ns":5}"#).unwrap();
+    assert_eq!((known.number(), known.duration_ns, known.class), (Some(12), 5, Class::Unknown));
+    for foreign in ["{}", r#"{"id":"7-12","pid":8}"#, r#"{"id":"7-+1","pid":7}"#, r#"{"id":"x"}"#] {
+        assert!(matches!(Incident::parse(foreign.as_bytes()), Err(IncidentError::NoIncident)), "{foreign}");
+    }
+    let whole = incident().to_json();
+    for length in 0..whole.len() {
+        assert!(matches!(Incident::parse(&whole[..length]), Err(IncidentError::Malformed(_))), "{length}");
+    }
+}
+
+#[test]
+fn a_brief_has_all_but_the_long_parts() {
+    let brief = incident().brief();
+    assert!(brief.records.is_empty() && brief.iterations.is_empty() && brief.jobs.is_empty());
+    assert!(brief.stacks[0].frames.is_empty());
+    let again = Incident {
+        stacks: incident().stacks,
+        records: incident().records,
+        iterations: incident().iterations,
+        jobs: incident().jobs,
+        ..brief
+    };
+    assert_eq!(again, incident());
+}
+
+#[test]
+fn names_are_those_of_the_json() {
+    for class in [
+        Class::Computing,
+        Class::Waiting,
+        Class::StarvedOfCpu,
+        Class::Stopped,
+        Class::Suspended,
+        Class::Debugger,
+        Class::Unknown,
+    ] {
+        assert_eq!(serde_json::to_string(&class).unwrap(), format!("\"{class}\""));
+    }
+    for kind in IncidentKind::ALL {
+        assert_eq!(serde_json::to_string(&kind).unwrap(), format!("\"{kind}\""));
+    }
+    assert_eq!(serde_json::to_string(&Severity::Critical).unwrap(), format!("\"{}\"", Severity::Critical));
+}

@@ -1,0 +1,56 @@
+//! Stacks of the loop's thread that were captured within an incident.
+
+use serde::{Deserialize, Serialize};
+
+/// One stack, and how often it was found.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct StackCount {
+    /// How many captures found it.
+    pub count: u64,
+    /// How old the incident was at each of them, in nanoseconds; at most 16.
+    pub ages_ns: Vec<u64>,
+    /// Sixteen hexadecimal digits; the same for the same stack of the same build, in this and other incidents.
+    pub fingerprint: String,
+    /// The frames, leaf first.
+    pub frames: Vec<Frame>,
+    /// Index in `frames` of the function to look at first: the innermost frame that is the application's own code.
+    pub guilty: Option<usize>,
+    /// What to know about it: guessed, cut off, ended before the capture.
+    pub note: Option<String>,
+}
+
+impl StackCount {
+    /// Returns the function to look at first.
+    pub fn guilty_frame(&self) -> Option<&Frame> {
+        self.frames.get(self.guilty?)
+    }
+
+    pub(crate) fn without_frames(&self) -> StackCount {
+        StackCount {
+            frames: Vec::new(),
+            fingerprint: self.fingerprint.clone(),
+            note: self.note.clone(),
+            ages_ns: self.ages_ns.clone(),
+            ..*self
+        }
+    }
+}
+
+/// One function on a stack.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Frame {
+    /// Demangled name; `libfoo.so.1+0x1234` where there is no symbol.
+    pub function: String,
+    /// Source file; `None` without debug info.
+    pub file: Option<String>,
+    /// Line there, from 1; `None` without debug info.
+    pub line: Option<u32>,
+    /// File name of the program or library.
+    pub module: Option<String>,
+    /// Inlined into the next frame.
+    pub is_inlined: bool,
+    /// Runtime that told it, `node` for instance; `None` for native frames.
+    pub runtime: Option<String>,
+}
