@@ -1,0 +1,28 @@
+//! Arguments and help of `loopscope ls`.
+
+use clap::Args;
+
+const LS_HELP: &str = "\
+Shows, for each loop: pid and name of the process, loop and runtime, how much of its time it has been busy since it \
+started, the address of its agent, and what it does at this moment: idle, running a callback, or STALLED, with the \
+place in the code.
+It reads shared memory and disturbs nobody; a blocked loop answers like any other. Processes that were killed are \
+listed as `ended`, with what they were doing last.
+
+Examples:
+  loopscope ls
+  loopscope ls --json | jq '.processes[].loops[] | select(.state == \"stalled\")'
+
+Exit codes:
+  0  listed, also when the list is empty
+  1  the runtime directory cannot be read
+  2  the command line cannot be used";
+
+/// Arguments of `ls`.
+#[derive(Debug, Args)]
+#[command(after_help = LS_HELP)]
+pub struct LsArguments {
+    /// Print JSON instead of a table
+    #[arg(long)]
+    pub json: bool,
+}

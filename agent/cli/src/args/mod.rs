@@ -1,0 +1,58 @@
+//! The command line: what each subcommand shows, with examples, so that `--help` teaches.
+
+mod demo;
+mod flame;
+mod ls;
+
+pub use demo::{DemoArguments, Trouble};
+pub use flame::{FlameArguments, Format};
+pub use ls::LsArguments;
+
+use clap::{Parser, Subcommand};
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done
+  1  failed: the message on stderr names the thing and the remedy
+  2  the command line cannot be used
+  3  the target was not found, or there was nothing to capture";
+
+/// The whole command line.
+#[derive(Debug, Parser)]
+#[command(
+    name = "loopscope",
+    version,
+    about = "See what an event loop is doing now, what blocks it, and which line is guilty",
+    long_about = "See what an event loop is doing now, what blocks it, and which line is guilty.\n\n\
+        Programs with loopscope's probe in their event loop are found by themselves: no port, no restart, no flag.\n\
+        To see it at work, run `loopscope demo --trouble block` in one terminal and `loopscope ls` in another.",
+    after_help = EXIT_CODES,
+    subcommand_required = true,
+    arg_required_else_help = true,
+    max_term_width = 110
+)]
+pub struct Arguments {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// List every instrumented process of this machine, and what its loops are doing now
+    Ls(LsArguments),
+    /// Draw where a loop's time goes: by loop, phase, callback site and span
+    Flame(FlameArguments),
+    /// Run a real HTTP service on our loop, under load and with trouble on request
+    Demo(DemoArguments),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definition_of_arguments_is_sound() {
+        <Arguments as clap::CommandFactory>::command().debug_assert();
+    }
+}
