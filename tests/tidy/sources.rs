@@ -37,8 +37,8 @@ const TIME_FILES: &[(&str, &str)] = &[
     ("loop/probe/src/directory.rs", "the age of a dead process's page, against the file's own date"),
 ];
 
-/// The part of the agent that is arithmetic on values.
-const PURE_FOLDER: &str = "agent/src/compute/";
+/// The parts of the agent that are arithmetic on values.
+const PURE_FOLDERS: &[&str] = &["agent/src/compute/", "agent/src/diagnose/"];
 const IMPURE_MODULES: &[&str] = &["time", "thread", "fs", "net", "io", "process", "os"];
 
 fn is_listed(path: &str, list: &[(&str, &str)]) -> bool {
@@ -220,7 +220,7 @@ pub fn unwraps(files: &[Tracked]) -> Vec<Fault> {
 /// The computations have no clock, thread, file or socket.
 pub fn pure_computations(files: &[Tracked]) -> Vec<Fault> {
     in_code(files, |file, scanned| {
-        if !file.path.starts_with(PURE_FOLDER) {
+        if !PURE_FOLDERS.iter().any(|folder| file.path.starts_with(folder)) {
             return Vec::new();
         }
         let impure = |at: &usize| {
