@@ -21,6 +21,7 @@ const UNSAFE_FILES: &[(&str, &str)] = &[
     ("loop/probe/src/mapping.rs", "mapping the page's file, and the fork handler"),
     ("loop/probe/src/memory.rs", "a page made of zeros"),
     ("loop/probe/src/page.rs", "filling a page from a file"),
+    ("loop/probe/src/thread.rs", "where the stack of the loop's thread lies"),
     ("loop/probe/tests/fork.rs", "forking is what it tests"),
 ];
 

@@ -48,6 +48,12 @@ pub mod control;
 #[cfg(all(not(loom), target_os = "linux"))]
 pub mod directory;
 #[cfg(not(loom))]
+mod expected;
+#[cfg(not(loom))]
+pub mod iterations;
+#[cfg(not(loom))]
+pub mod jobs;
+#[cfg(not(loom))]
 mod ledger;
 #[cfg(all(not(loom), target_os = "linux"))]
 mod mapping;
@@ -55,6 +61,8 @@ mod mapping;
 mod memory;
 #[cfg(not(loom))]
 pub mod now;
+#[cfg(not(loom))]
+pub mod open;
 #[cfg(not(loom))]
 pub mod page;
 #[cfg(not(loom))]
@@ -72,7 +80,11 @@ pub mod snapshot;
 #[cfg(not(loom))]
 pub mod spans;
 #[cfg(not(loom))]
+pub mod tags;
+#[cfg(not(loom))]
 pub mod tallies;
+#[cfg(not(loom))]
+pub mod thread;
 #[cfg(not(loom))]
 pub mod vitals;
 #[cfg(not(loom))]
@@ -81,6 +93,8 @@ pub mod writer;
 #[cfg(not(loom))]
 pub use builder::Builder;
 pub use clock::{Clock, Ticks, VirtualClock};
+#[cfg(not(loom))]
+pub use expected::{ExpectedBlock, expect_block};
 pub use kind::{HandleType, Kind, Queue, WorkKind};
 #[cfg(not(loom))]
 pub use page::Page;

@@ -6,7 +6,11 @@
 
 use crate::clock::{ClockSource, Scale, Ticks};
 use crate::control::ControlWords;
+use crate::expected::ExpectedWords;
+use crate::iterations::IterationWords;
+use crate::jobs::JobWords;
 use crate::now::NowWords;
+use crate::open::OpenWords;
 use crate::paths::PathTable;
 use crate::pool::PoolWords;
 use crate::ring::{ENTRY_WORDS, Ring};
@@ -18,7 +22,7 @@ use crate::word::{LoopOwned, Word};
 pub const MAGIC: u64 = u64::from_ne_bytes(*b"LOOPSCOP");
 
 /// The layout's version; readers accept no other.
-pub const VERSION: u64 = 1;
+pub const VERSION: u64 = 2;
 
 /// Entries of the recorder: the last 4,096 callbacks, in 128 KiB (larger rings evict the program's own cache lines).
 pub const RECORDS: usize = 4096;
@@ -58,22 +62,29 @@ pub struct Page {
     pub(crate) header: HeaderWords,
     pub(crate) control: ControlWords,
     pub(crate) now: NowWords,
+    pub(crate) open: OpenWords,
+    pub(crate) expected: ExpectedWords,
     pub(crate) tallies: TallyWords,
     pub(crate) pool: PoolWords,
     pub(crate) record_count: Word<LoopOwned>,
     pub(crate) records: [[Word<LoopOwned>; ENTRY_WORDS]; RECORDS],
+    pub(crate) iterations: IterationWords,
+    pub(crate) jobs: JobWords,
     pub(crate) sites: SiteTable,
     pub(crate) paths: PathTable,
 }
 
-// The layout of version 1. A failure here means: bump VERSION.
+// The layout of version 2. A failure here means: bump VERSION.
 const _: () = {
     assert!(size_of::<HeaderWords>() == 384);
     assert!(size_of::<ControlWords>() == 128);
     assert!(size_of::<NowWords>() == 128);
     assert!(std::mem::offset_of!(Page, control) == 384);
     assert!(std::mem::offset_of!(Page, now) == 512);
-    assert!(std::mem::offset_of!(Page, tallies) == 640);
+    assert!(size_of::<OpenWords>() == 1920);
+    assert!(size_of::<ExpectedWords>() == 128);
+    assert!(std::mem::offset_of!(Page, open) == 640);
+    assert!(std::mem::offset_of!(Page, tallies) == 2688);
     assert!(size_of::<Page>() <= 1 << 20);
     assert!(align_of::<Page>() == 4096);
 };

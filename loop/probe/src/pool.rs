@@ -52,6 +52,10 @@ impl PoolWriter {
         &self.memory.page().pool
     }
 
+    pub(crate) fn page_and_pen(&self) -> (&crate::page::Page, &Pen<PoolOwned>) {
+        (self.memory.page(), &self.pen)
+    }
+
     /// Returns a clock for stamping jobs outside the mutex.
     pub fn clock(&self) -> &Clock {
         &self.clock

@@ -7,6 +7,7 @@ use crate::bell::Bell;
 use crate::clock::Clock;
 use crate::control::ControlWords;
 use crate::memory::Memory;
+use crate::thread::LoopThread;
 use crate::word::{AgentOwned, Pen};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -18,6 +19,7 @@ pub struct LocalPage {
     clock: Clock,
     has_agent: Arc<AtomicBool>,
     number: u64,
+    thread: LoopThread,
 }
 
 impl LocalPage {
@@ -29,6 +31,12 @@ impl LocalPage {
     /// Returns the page's clock.
     pub fn clock(&self) -> &Clock {
         &self.clock
+    }
+
+    /// Returns the loop's thread. It may have ended, and its number may be another's by now, once the page is no longer
+    /// in [`pages`].
+    pub fn thread(&self) -> &LoopThread {
+        &self.thread
     }
 
     /// Returns a number that no other page of this process has or had.
@@ -127,10 +135,12 @@ pub(crate) fn ring() {
     }
 }
 
+/// Adds a page whose loop runs on the calling thread.
 pub(crate) fn add(memory: Arc<Memory>, clock: Clock) {
     static NUMBER: AtomicU64 = AtomicU64::new(0);
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-    let page = LocalPage { memory, clock, has_agent: Arc::default(), number };
+    let (has_agent, thread) = (Arc::default(), LoopThread::current());
+    let page = LocalPage { memory, clock, has_agent, number, thread };
     PAGES.lock().unwrap_or_else(PoisonError::into_inner).push(page);
     CHANGES.fetch_add(1, Ordering::Release);
     // An agent that sleeps should learn of the new loop.

@@ -1,4 +1,4 @@
-//! The recorder: a ring of the last callbacks, overwritten in place.
+//! Rings of the last callbacks, iterations and jobs, overwritten in place: the recorder.
 //!
 //! The writer never waits and nothing is ever full: the ring is a flight recorder, not a queue. A reader copies
 //! entries and afterwards drops those that the writer may have begun to overwrite meanwhile.
@@ -21,18 +21,18 @@ pub type EntryWords = [u64; ENTRY_WORDS];
 
 /// A ring of [`EntryWords`] over borrowed cells.
 #[derive(Debug)]
-pub struct Ring<'a> {
-    count: &'a Word<LoopOwned>,
-    cells: &'a [[Word<LoopOwned>; ENTRY_WORDS]],
+pub struct Ring<'a, Owner = LoopOwned> {
+    count: &'a Word<Owner>,
+    cells: &'a [[Word<Owner>; ENTRY_WORDS]],
 }
 
-impl<'a> Ring<'a> {
+impl<'a, Owner> Ring<'a, Owner> {
     /// Views `cells` as a ring whose entries so far are counted in `count`.
     ///
     /// # Panics
     /// Panics where the number of cells is not a power of two.
     #[inline(always)]
-    pub fn new(count: &'a Word<LoopOwned>, cells: &'a [[Word<LoopOwned>; ENTRY_WORDS]]) -> Self {
+    pub fn new(count: &'a Word<Owner>, cells: &'a [[Word<Owner>; ENTRY_WORDS]]) -> Self {
         assert!(cells.len().is_power_of_two(), "a ring's length is a power of two");
         Ring { count, cells }
     }
@@ -44,7 +44,7 @@ impl<'a> Ring<'a> {
 
     /// Appends an entry over the oldest. Four stores, one more for the count, no branch. Returns the new count.
     #[inline(always)]
-    pub fn push(&self, pen: &Pen<LoopOwned>, entry: EntryWords) -> u64 {
+    pub fn push(&self, pen: &Pen<Owner>, entry: EntryWords) -> u64 {
         let count = self.count.get();
         let cell = &self.cells[count as usize & (self.cells.len() - 1)];
         // Pairs with the acquire fence in `read`. A compiler barrier on x86-64.

@@ -10,7 +10,7 @@ use crate::paths::{Epoch, PathStat};
 use crate::phase::Phase;
 use crate::pool::PoolValues;
 use crate::record::Record;
-use crate::site::{Site, load_text};
+use crate::site::{Site, SiteId, load_text};
 use crate::word::Word;
 
 /// Who wrote a page.
@@ -43,6 +43,10 @@ pub struct Facts {
 pub struct NowValues {
     /// Age of the busy stretch in nanoseconds; 0 while the loop is in its poll.
     pub busy_ns: u64,
+    /// The part of the stretch that the program announced with [`expect_block`](crate::expect_block), in nanoseconds.
+    pub expected_ns: u64,
+    /// The expected block that is open now.
+    pub expected: Option<SiteId>,
     /// How long the loop has been in its poll, in nanoseconds; 0 while it is busy.
     pub parked_ns: u64,
     /// What runs; `None` while in the poll.
@@ -59,12 +63,19 @@ impl NowValues {
     /// A loop in its poll, since no known time.
     pub const IDLE: NowValues = NowValues {
         busy_ns: 0,
+        expected_ns: 0,
+        expected: None,
         parked_ns: 0,
         running: None,
         running_ns: 0,
         stretch_callbacks: 0,
         drain: None,
     };
+
+    /// Returns the age of the busy stretch without its expected part: what stall thresholds are compared with.
+    pub fn unexpected_ns(&self) -> u64 {
+        self.busy_ns.saturating_sub(self.expected_ns)
+    }
 }
 
 /// A copy of a page's counters, histograms and tables.
@@ -156,6 +167,8 @@ impl Page {
         let jobs = count.saturating_sub(words.drain_first.get());
         NowValues {
             busy_ns: clock.ns_between(since, now).max(1),
+            expected_ns: clock.scale().ns(self.expected.ticks(since, now)),
+            expected: self.expected.open_site(),
             parked_ns: 0,
             running,
             running_ns: running.map_or(0, |running| clock.ns_between(running.since, now)),
@@ -186,7 +199,7 @@ impl Page {
         let now = vitals.now;
         let (warning_ns, critical_ns) = (self.control.warning_ns(), self.control.critical_ns());
         let epoch = Epoch::number(ns(taken.since(self.created())) / crate::writer::EPOCH_NS);
-        let live = |over_ns: u64| u64::from(now.busy_ns > over_ns);
+        let live = |over_ns: u64| u64::from(now.unexpected_ns() > over_ns);
         Snapshot {
             facts: self.facts(),
             taken,

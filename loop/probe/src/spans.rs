@@ -61,6 +61,7 @@ impl Track {
             self.path.set(Some(path));
             self.charged.set(self.start.get());
             self.depth.set(0);
+            self.page.open.start(&self.pen, self.page.now.running.get());
             path
         }))
     }
@@ -71,16 +72,18 @@ impl Track {
         self.charged.set(at);
     }
 
-    fn enter(&self, site: SiteId) -> Option<Entered> {
+    fn enter(&self, site: SiteId, fields: &str) -> Option<Entered> {
         let parent = self.current()?;
         self.charge(parent, self.clock.now());
-        self.depth.set(self.depth.get() + 1);
+        let depth = self.depth.get();
+        self.depth.set(depth + 1);
+        self.page.open.push(&self.pen, site, fields);
         if self.depth.get() <= DEPTH_MAX {
             let path = self.index.child(&self.pen, &self.page.paths, parent, site);
             self.page.paths.enter(&self.pen, path);
             self.path.set(Some(path));
         }
-        Some(Entered { parent, start: self.start.get() })
+        Some(Entered { parent, depth, start: self.start.get() })
     }
 
     fn leave(&self, entered: Entered) {
@@ -90,7 +93,9 @@ impl Track {
         }
         if let Some(path) = self.path.get() {
             self.charge(path, self.clock.now());
-            self.depth.set(self.depth.get().saturating_sub(1));
+            // Of one that is left out of order, those inside it are left, too.
+            self.depth.set(entered.depth);
+            self.page.open.leave(&self.pen, entered.depth);
             self.path.set(Some(entered.parent));
         }
     }
@@ -98,6 +103,11 @@ impl Track {
 
 thread_local! {
     static CURRENT: RefCell<Option<Rc<Track>>> = const { RefCell::new(None) };
+}
+
+/// Returns the thread's current track.
+pub(crate) fn current() -> Option<Rc<Track>> {
+    CURRENT.with_borrow(Clone::clone)
 }
 
 /// Makes a track the thread's current one until dropped.
@@ -120,6 +130,8 @@ impl Drop for Installed {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entered {
     parent: PathId,
+    /// Spans that were open before it.
+    depth: u32,
     /// When the callback began in which it was entered.
     start: Ticks,
 }
@@ -150,9 +162,10 @@ pub fn loop_identity() -> u64 {
     CURRENT.with_borrow(|current| current.as_ref().map_or(0, |track| track.identity))
 }
 
-/// Enters a frame: time from now on is its own. `None` outside a callback of a running loop.
-pub fn enter(site: SiteId) -> Option<Entered> {
-    CURRENT.with_borrow(|current| current.as_ref()?.enter(site))
+/// Enters a frame: time from now on is its own. `fields` is told with it while it lasts, up to
+/// [`FIELD_BYTES`](crate::open::FIELD_BYTES). `None` outside a callback of a running loop.
+pub fn enter(site: SiteId, fields: &str) -> Option<Entered> {
+    CURRENT.with_borrow(|current| current.as_ref()?.enter(site, fields))
 }
 
 /// Leaves the frame that [`enter`] entered; time from now on is its parent's again.

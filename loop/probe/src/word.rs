@@ -81,6 +81,12 @@ impl<Owner> Word<Owner> {
         self.value.store(value, Ordering::Release);
     }
 
+    /// Returns the cell itself, for copying from a place where nothing but a load is allowed.
+    #[cfg(not(loom))]
+    pub(crate) fn cell(&self) -> &AtomicU64 {
+        &self.value
+    }
+
     /// Adds `amount`, wrapping: a load and a store, which is enough because nobody else writes.
     #[inline(always)]
     pub fn add(&self, pen: &Pen<Owner>, amount: u64) {

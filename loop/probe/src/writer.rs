@@ -96,6 +96,8 @@ pub struct Writer {
     queue: Option<Queue>,
     queue_since: Ticks,
     stretch_since: Ticks,
+    /// Events of the poll before the stretch.
+    stretch_events: u64,
     poll_since: Ticks,
     origin: Ticks,
     arrivals: Arrivals,
@@ -133,6 +135,7 @@ impl Writer {
             queue: None,
             queue_since: Ticks::NONE,
             stretch_since: origin,
+            stretch_events: 0,
             poll_since: origin,
             origin,
             arrivals,
@@ -202,6 +205,7 @@ impl Writer {
     pub fn resume(&mut self) {
         let now = self.track.clock.now();
         self.start_stretch(now);
+        self.stretch_events = 0;
         self.book_idle(now);
         self.wake_agent();
         self.phase(Phase::Main);
@@ -374,8 +378,11 @@ impl Writer {
         self.change_stretch(0);
         page.tallies.active_ticks.add(pen, stretch);
         page.tallies.iteration.record(pen, stretch_ns);
+        let first_record = page.now.stretch_first.get();
+        let entry = [self.stretch_since.0, now.0, self.stretch_events, first_record];
+        page.iterations.ring().push(pen, entry);
         if stretch_ns > page.control.warning_ns() {
-            self.book_stall(stretch_ns);
+            self.book_stall(now);
         }
         if now >= self.arrival_next {
             self.book_arrivals(now, true);
@@ -389,6 +396,7 @@ impl Writer {
     pub fn unpark(&mut self, events: usize) {
         let now = self.track.clock.now();
         self.start_stretch(now);
+        self.stretch_events = events as u64;
         let (page, pen) = self.parts();
         page.tallies.poll_wait.record(pen, self.scale.ns(now.since(self.poll_since)));
         page.tallies.poll_events.record(pen, events as u64);
@@ -444,8 +452,13 @@ impl Writer {
     }
 
     #[cold]
-    fn book_stall(&mut self, stretch_ns: u64) {
+    fn book_stall(&mut self, now: Ticks) {
         let (page, pen) = self.parts();
+        let expected = page.expected.ticks(self.stretch_since, now);
+        let stretch_ns = self.scale.ns(now.since(self.stretch_since).saturating_sub(expected));
+        if stretch_ns <= page.control.warning_ns() {
+            return;
+        }
         page.tallies.blocked[Severity::Warning as usize].add(pen, 1);
         if stretch_ns > page.control.critical_ns() {
             page.tallies.blocked[Severity::Critical as usize].add(pen, 1);

@@ -3,8 +3,9 @@
 
 use loopscope_probe::histogram::{HistogramValues, SLOTS, slot};
 use loopscope_probe::spans;
+use loopscope_probe::tags::Tags;
 use loopscope_probe::{
-    Clock, Kind, Life, Phase, Queue, SiteId, Snapshot, Ticks, VirtualClock, WorkKind, Writer,
+    Clock, Kind, Life, Phase, Queue, SiteId, Snapshot, Ticks, VirtualClock, WorkKind, Writer, expect_block,
 };
 use std::panic::Location;
 
@@ -307,7 +308,7 @@ fn path(page: &Snapshot, phase: Phase, names: &[&str]) -> (u64, u64, u64) {
 
 /// Enters a span of that name.
 fn enter(name: &str) -> spans::Entered {
-    spans::enter(spans::site(name, "span.rs", 1).unwrap()).unwrap()
+    spans::enter(spans::site(name, "span.rs", 1).unwrap(), "").unwrap()
 }
 
 #[test]
@@ -387,7 +388,7 @@ fn spans_outside_a_callback_do_nothing() {
     let play = Play::running();
     let _installed = play.writer.install_spans();
     let site = spans::site("between", "span.rs", 1).unwrap();
-    assert_eq!(spans::enter(site), None);
+    assert_eq!(spans::enter(site, ""), None);
 }
 
 #[test]
@@ -444,4 +445,110 @@ fn a_pool_stays_saturated_while_jobs_change_hands() {
     pool.started(WorkKind::User, jobs[4], None);
     let end = play.snapshot().pool.unwrap();
     assert_eq!((end.saturated_for_ns, end.saturated_ns), (0, 5 * MS_NS));
+}
+
+#[test]
+fn open_spans_are_told_with_their_fields_until_their_callback_ends() {
+    let mut play = Play::running();
+    let _installed = play.writer.install_spans();
+    let (site, other) = (play.site("callback"), play.site("other"));
+    let names = |play: &Play| -> Vec<(String, String)> {
+        let page = play.writer.page();
+        let name = |id| page.sites().read_one(id).unwrap().name;
+        page.open_spans().into_iter().map(|span| (name(span.site), span.fields)).collect()
+    };
+    play.writer.begin(Kind::Timer, site, Life::UNKNOWN);
+    let outer = spans::enter(spans::site("outer", "span.rs", 1).unwrap(), "id=7 user=ann").unwrap();
+    let _inner = spans::enter(spans::site("inner", "span.rs", 2).unwrap(), &"ä".repeat(60)).unwrap();
+    let told = names(&play);
+    assert_eq!(told[0], ("outer".to_owned(), "id=7 user=ann".to_owned()));
+    assert_eq!(told[1], ("inner".to_owned(), "ä".repeat(48)), "cut at a character");
+    // Left out of order: the inner one goes with it.
+    spans::leave(outer);
+    assert_eq!(names(&play), []);
+    enter("again");
+    assert_eq!(names(&play), [("again".to_owned(), String::new())], "the fields of the one before are gone");
+    play.writer.end();
+    assert_eq!(names(&play), []);
+    play.writer.begin(Kind::Timer, other, Life::UNKNOWN);
+    assert_eq!(names(&play), [], "the stack is the last callback's");
+    for _ in 0..40 {
+        enter("deep");
+    }
+    assert_eq!(names(&play).len(), loopscope_probe::open::OPEN_SPANS);
+}
+
+#[test]
+fn tags_tell_what_ran_when_they_were_copied() {
+    let mut play = Play::running();
+    let _installed = play.writer.install_spans();
+    let site = play.site("callback");
+    let copy = |play: &Play| {
+        play.writer.page().tag_words().map(|word| word.load(std::sync::atomic::Ordering::Relaxed))
+    };
+    play.writer.phase(Phase::Check);
+    play.writer.begin(Kind::Immediate, site, Life::UNKNOWN);
+    let span = spans::site("span", "span.rs", 1).unwrap();
+    spans::enter(span, "").unwrap();
+    let busy = copy(&play);
+    play.writer.end();
+    let between = copy(&play);
+    play.writer.suspend();
+    let tags = Tags::decode(play.writer.page(), &busy).unwrap();
+    let running = tags.running;
+    assert_eq!((running.phase, running.kind, running.site), (Phase::Check, Some(Kind::Immediate), site));
+    assert_eq!((tags.spans, tags.busy_since), (vec![span], Ticks(SECOND_NS)));
+    let tags = Tags::decode(play.writer.page(), &between).unwrap();
+    assert_eq!((tags.running.kind, tags.spans), (None, vec![]));
+    assert_eq!(Tags::decode(play.writer.page(), &copy(&play)), None, "the loop is in its poll");
+}
+
+#[test]
+fn an_expected_block_does_not_count_as_a_stall() {
+    let mut play = Play::running();
+    let _installed = play.writer.install_spans();
+    let now = |play: &Play| play.snapshot().now;
+    // Announced in full: no stall. Lag and iteration tell the truth all the same.
+    {
+        let _expected = expect_block("migration");
+        play.callback(Kind::Timer, 300 * MS_NS);
+        let _nested = expect_block("nested");
+        let now = now(&play);
+        assert_eq!((now.busy_ns, now.expected_ns, now.unexpected_ns()), (300 * MS_NS, 300 * MS_NS, 0));
+        assert_eq!(play.snapshot().sites[now.expected.unwrap().index()].name, "migration");
+    }
+    assert_eq!(now(&play).expected, None);
+    play.callback(Kind::Timer, 90 * MS_NS);
+    assert_eq!(now(&play).unexpected_ns(), 90 * MS_NS);
+    play.poll(MS_NS, 1);
+    let page = play.snapshot();
+    assert_eq!((page.blocked, page.blocked_duration.count()), ([0, 0], 0));
+    assert_eq!(page.iteration.sum_ns, 390 * MS_NS);
+    // Announced in part, in a scope that outlives the stretch.
+    play.callback(Kind::Timer, 150 * MS_NS);
+    let expected = expect_block("migration");
+    play.callback(Kind::Timer, 50 * MS_NS);
+    play.poll(MS_NS, 1);
+    play.callback(Kind::Timer, 40 * MS_NS);
+    assert_eq!((now(&play).expected_ns, now(&play).busy_ns), (40 * MS_NS, 40 * MS_NS));
+    drop(expected);
+    play.writer.suspend();
+    let page = play.snapshot();
+    assert_eq!((page.blocked, page.blocked_duration.sum_ns), ([1, 0], 150 * MS_NS));
+}
+
+#[test]
+fn iterations_are_recorded_one_by_one() {
+    let mut play = Play::running();
+    play.callback(Kind::Timer, 3 * MS_NS);
+    play.callback(Kind::Timer, 4 * MS_NS);
+    play.poll(10 * MS_NS, 5);
+    play.callback(Kind::IoRead, MS_NS);
+    play.writer.suspend();
+    let at = |ms: u64| Ticks(SECOND_NS + ms * MS_NS);
+    let iterations = play.writer.page().iterations(0);
+    let told: Vec<_> =
+        iterations.iter().map(|entry| (entry.begin, entry.end, entry.events, entry.first_record)).collect();
+    assert_eq!(told, [(at(0), at(7), 0, 0), (at(17), at(18), 5, 2)]);
+    assert_eq!(play.writer.page().iterations(1).len(), 1);
 }

@@ -1,0 +1,57 @@
+//! What ran at the instant of a capture: a few words to copy inside a signal handler, and what they mean.
+//!
+//! A handler runs on the loop's own thread, between two of its instructions, so words copied there belong together as
+//! they never do for another thread.
+
+use crate::clock::Ticks;
+use crate::now::{Running, unpack};
+use crate::page::Page;
+use crate::site::SiteId;
+use std::sync::atomic::AtomicU64;
+
+/// Spans told by tags, outermost first.
+const SPANS: usize = 8;
+
+/// How many words tell what runs.
+pub const TAG_WORDS: usize = 4 + SPANS;
+
+/// What ran when the tags were copied.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tags {
+    /// The phase and callback.
+    pub running: Running,
+    /// Start of the busy stretch.
+    pub busy_since: Ticks,
+    /// The spans open inside the callback, outermost first; at most 8.
+    pub spans: Vec<SiteId>,
+}
+
+impl Page {
+    /// Returns the words to copy, each with one relaxed load, in this order. They stay where they are as long as the
+    /// page's memory is held.
+    pub fn tag_words(&self) -> [&AtomicU64; TAG_WORDS] {
+        let (now, open) = (&self.now, &self.open);
+        std::array::from_fn(|index| match index {
+            0 => now.running.cell(),
+            1 => now.busy_since.cell(),
+            2 => open.frame.cell(),
+            3 => open.depth.cell(),
+            index => open.site_word(index - 4).cell(),
+        })
+    }
+}
+
+impl Tags {
+    /// Decodes copied words of this page; `None` where the loop was in its poll, or no loop wrote them.
+    pub fn decode(page: &Page, words: &[u64; TAG_WORDS]) -> Option<Tags> {
+        let [running, busy_since, frame, depth, sites @ ..] = *words;
+        let busy_since = Some(Ticks(busy_since)).filter(|since| *since != Ticks::NONE)?;
+        let shift = (page.header.clock_shift.get() as u32).min(6);
+        let depth = if frame == running { (depth as usize).min(SPANS) } else { 0 };
+        Some(Tags {
+            running: unpack(running, busy_since, shift)?,
+            busy_since,
+            spans: sites[..depth].iter().map(|site| SiteId(*site as u16)).collect(),
+        })
+    }
+}

@@ -1,0 +1,64 @@
+//! The loop's thread, as an agent of the same process needs to know it: its number and where its stack lies.
+
+use std::ops::Range;
+
+/// The thread that writes a page.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LoopThread {
+    /// The kernel's number of the thread; 0 where not known.
+    pub tid: u32,
+    /// The addresses of its stack, lowest first; empty where not known.
+    pub stack: Range<usize>,
+}
+
+impl LoopThread {
+    /// Returns the calling thread.
+    #[cfg(all(target_os = "linux", not(miri)))]
+    pub(crate) fn current() -> LoopThread {
+        // SAFETY: gettid only returns the calling thread's id.
+        let tid = unsafe { libc::gettid() } as u32;
+        LoopThread { tid, stack: stack_of_this_thread().unwrap_or_default() }
+    }
+
+    /// Returns what is known elsewhere: nothing.
+    #[cfg(not(all(target_os = "linux", not(miri))))]
+    pub(crate) fn current() -> LoopThread {
+        LoopThread::default()
+    }
+}
+
+/// Asks the C library, which reads `/proc/self/maps` for the first thread and knows the others. `None` where it fails.
+#[cfg(all(target_os = "linux", not(miri)))]
+fn stack_of_this_thread() -> Option<Range<usize>> {
+    let mut attributes = std::mem::MaybeUninit::<libc::pthread_attr_t>::uninit();
+    // SAFETY: pthread_self has no requirements.
+    let this = unsafe { libc::pthread_self() };
+    // SAFETY: `this` is a live thread, and `attributes` is room for what the call initializes.
+    if unsafe { libc::pthread_getattr_np(this, attributes.as_mut_ptr()) } != 0 {
+        return None;
+    }
+    let (mut low, mut bytes) = (std::ptr::null_mut(), 0);
+    // SAFETY: the call above succeeded and initialized `attributes`; the other two are live places for the results.
+    let failed = unsafe { libc::pthread_attr_getstack(attributes.as_ptr(), &mut low, &mut bytes) } != 0;
+    // SAFETY: initialized above, and not used afterwards.
+    unsafe { libc::pthread_attr_destroy(attributes.as_mut_ptr()) };
+    let range = low.addr()..low.addr().saturating_add(bytes);
+    (!failed).then_some(range)
+}
+
+#[cfg(all(test, target_os = "linux", not(miri), not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_stack_of_a_thread_holds_its_variables() {
+        let check = || {
+            let variable = 7;
+            let thread = LoopThread::current();
+            assert!(thread.stack.contains(&std::ptr::from_ref(&variable).addr()), "{thread:?}");
+            assert!(thread.tid > 0);
+        };
+        check();
+        std::thread::spawn(check).join().unwrap();
+    }
+}
