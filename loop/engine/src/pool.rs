@@ -13,7 +13,7 @@ use crate::core::What;
 use crate::cx::Cx;
 use crate::error::WorkError;
 use crate::key::Key;
-use loopscope_probe::{Kind, Life, Ticks, WorkKind};
+use loopscope_probe::{Kind, Life, SiteId, Ticks, WorkKind};
 use std::any::Any;
 use std::collections::VecDeque;
 use std::panic::Location;
@@ -31,6 +31,7 @@ pub(crate) type WorkDone<S> = Box<dyn FnOnce(&mut Cx<'_, S>, Outcome)>;
 pub(crate) struct Job {
     pub(crate) key: Key,
     pub(crate) kind: WorkKind,
+    pub(crate) site: SiteId,
     pub(crate) run: Run,
 }
 
@@ -112,7 +113,7 @@ impl<S: 'static> Cx<'_, S> {
         });
         let key = self.core.insert(site, What::Work(done));
         self.core.requests += 1;
-        self.core.pool.submit(Job { key, kind, run: Box::new(move || Box::new(job())) });
+        self.core.pool.submit(Job { key, kind, site: site.id, run: Box::new(move || Box::new(job())) });
         key
     }
 

@@ -12,7 +12,8 @@ use crate::key::Key;
 use crate::poll::{Poller, Ready};
 use crate::pool::{Finished, Job, Outcome, Pool};
 use crate::threads;
-use loopscope_probe::{PoolWriter, Ticks, VirtualClock, WorkKind};
+use loopscope_probe::jobs::JobRecord;
+use loopscope_probe::{PoolWriter, Ticks, VirtualClock};
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io;
@@ -77,9 +78,7 @@ enum Event {
 
 struct Running {
     key: Key,
-    kind: WorkKind,
-    submitted: Ticks,
-    started: Ticks,
+    job: JobRecord,
     outcome: Outcome,
 }
 
@@ -141,18 +140,27 @@ impl World {
         let before = JOB_NS.replace(Some(0));
         let outcome = threads::run(job.run);
         let taken_ns = JOB_NS.replace(before).unwrap_or(0);
-        let running = Running { key: job.key, kind: job.kind, submitted, started, outcome };
+        let mut workers = self.workers.borrow_mut();
+        let record = JobRecord {
+            number: 0,
+            kind: job.kind,
+            site: job.site,
+            worker: workers.free_worker(),
+            submitted,
+            started,
+            ended: Ticks::NONE,
+            is_ok: outcome.is_ok(),
+        };
+        let running = Running { key: job.key, job: record, outcome };
         let end_ns = self.clock.now_ns().saturating_add(taken_ns);
-        self.workers.borrow_mut().events.push((end_ns, Event::End(running)));
+        workers.events.push((end_ns, Event::End(running)));
     }
 
     fn end_job(&self, running: Running) {
         let mut workers = self.workers.borrow_mut();
-        let Running { key, kind, submitted, started, outcome } = running;
-        let is_ok = outcome.is_ok();
-        let finished =
-            workers.probe.as_mut().map_or(Ticks::NONE, |probe| probe.finished(kind, started, is_ok));
-        workers.finished.push_back(Finished { key, outcome, submitted, finished });
+        let Running { key, job, outcome } = running;
+        let finished = workers.probe.as_mut().map_or(Ticks::NONE, |probe| threads::end(probe, job));
+        workers.finished.push_back(Finished { key, outcome, submitted: job.submitted, finished });
         self.bell.count(News::Finished);
         let now_ns = self.clock.now_ns();
         workers.events.push((now_ns, Event::Take));
@@ -162,6 +170,15 @@ impl World {
 impl Workers {
     fn oldest(&self) -> Option<Ticks> {
         self.queue.front().map(|(_, submitted)| *submitted)
+    }
+
+    /// Returns the lowest number of a thread that runs no job.
+    fn free_worker(&self) -> u32 {
+        let is_busy = |number: u32| {
+            let runs = |event: &Event| matches!(event, Event::End(running) if running.job.worker == number);
+            self.events.iter().any(|(_, event)| runs(event))
+        };
+        (0..).find(|number| !is_busy(*number)).unwrap_or(0)
     }
 
     fn next_ns(&self) -> Option<u64> {

@@ -8,6 +8,7 @@ use crate::bell::{Bell, News};
 use crate::error::WorkError;
 use crate::key::Key;
 use crate::pool::{Finished, Job, Outcome, Pool};
+use loopscope_probe::jobs::JobRecord;
 use loopscope_probe::{PoolWriter, Ticks, WorkKind};
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -56,9 +57,9 @@ impl Threads {
     fn start(&mut self) {
         self.has_started = true;
         let start_one = |number: &usize| {
-            let shared = self.shared.clone();
+            let (shared, number) = (self.shared.clone(), *number);
             let builder = std::thread::Builder::new().name(format!("loop-pool-{number}"));
-            builder.stack_size(STACK_BYTES).spawn(move || shared.work()).is_ok()
+            builder.stack_size(STACK_BYTES).spawn(move || shared.work(number as u32)).is_ok()
         };
         let started = (0..self.wanted).take_while(start_one).count();
         let mut state = self.shared.lock();
@@ -138,7 +139,7 @@ impl Shared {
     }
 
     /// What each thread does: takes a job, runs it, hands its result back.
-    fn work(&self) {
+    fn work(&self, worker: u32) {
         let mut state = self.lock();
         loop {
             if state.is_ending {
@@ -150,6 +151,7 @@ impl Shared {
                 state.idle -= 1;
                 continue;
             };
+            let (key, kind, site) = (job.key, job.kind, job.site);
             let oldest = state.oldest();
             let started = start_stamp(&mut state, job.kind, submitted, oldest);
             drop(state);
@@ -159,8 +161,18 @@ impl Shared {
                 drop(state);
                 return;
             }
-            let finished = end_stamp(&mut state, job.kind, started, outcome.is_ok());
-            self.finish(&mut state, job.key, outcome, (submitted, finished));
+            let done = JobRecord {
+                number: 0,
+                kind,
+                site,
+                worker,
+                submitted,
+                started,
+                ended: Ticks::NONE,
+                is_ok: outcome.is_ok(),
+            };
+            let finished = state.probe.as_mut().map_or(Ticks::NONE, |probe| end(probe, done));
+            self.finish(&mut state, key, outcome, (submitted, finished));
             drop(state);
             self.bell.ring();
             state = self.lock();
@@ -172,8 +184,11 @@ fn start_stamp(state: &mut State, kind: WorkKind, submitted: Ticks, oldest: Opti
     state.probe.as_mut().map_or(Ticks::NONE, |probe| probe.started(kind, submitted, oldest))
 }
 
-fn end_stamp(state: &mut State, kind: WorkKind, started: Ticks, is_ok: bool) -> Ticks {
-    state.probe.as_mut().map_or(Ticks::NONE, |probe| probe.finished(kind, started, is_ok))
+/// Books and records a job that has just ended. Returns when that was.
+pub(crate) fn end(probe: &mut PoolWriter, job: JobRecord) -> Ticks {
+    let ended = probe.finished(job.kind, job.started, job.is_ok);
+    probe.record(&JobRecord { ended, ..job });
+    ended
 }
 
 /// Runs a job; a panic becomes a result.

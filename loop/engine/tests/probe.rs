@@ -227,3 +227,22 @@ fn a_loop_without_a_probe_has_no_page() {
     assert!(!event_loop.run(Mode::Default).unwrap());
     assert!(event_loop.page().is_none() && event_loop.page_clock().is_none());
 }
+
+#[test]
+fn every_pool_job_is_recorded_with_its_worker_and_its_times() {
+    let mut event_loop = Loop::builder(()).name("jobs").pool_threads(2).virtual_time().build().unwrap();
+    event_loop.main(|cx| {
+        for _ in 0..3 {
+            cx.work_kind(WorkKind::Zlib, || take(ms(5)), |_, _| {});
+        }
+        cx.work(|| -> () { panic!("as a job may") }, |_, _| {});
+    });
+    event_loop.run(Mode::Default).unwrap();
+    let page = event_loop.page().unwrap();
+    let jobs = page.jobs(0);
+    let told: Vec<_> = jobs.iter().map(|job| (job.kind, job.worker, job.is_ok)).collect();
+    let zlib = |worker| (WorkKind::Zlib, worker, true);
+    assert_eq!(told, [zlib(0), zlib(1), (WorkKind::User, 1, false), zlib(0)]);
+    assert!(jobs.iter().all(|job| job.submitted <= job.started && job.started <= job.ended));
+    assert_eq!(page.sites().read_one(jobs[0].site).unwrap().kind, Kind::WorkDone);
+}
