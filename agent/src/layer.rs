@@ -2,12 +2,14 @@
 //!
 //! For every thread that is not running a loop it costs one thread-local load per span entry and exit. On a loop's
 //! thread a span costs two clock reads and a look-up in a list as long as the loop has span places; nothing is
-//! allocated once every place was seen and the deepest nesting was reached.
+//! allocated once every place was seen and the deepest nesting was reached, save the text of a span's fields, which is
+//! made when the span is: so that an agent can tell which request it is that blocks.
 
+use crate::fields::FieldText;
 use loopscope_probe::SiteId;
 use loopscope_probe::spans::{self, Entered};
 use std::cell::RefCell;
-use tracing::span::Id;
+use tracing::span::{Attributes, Id, Record};
 use tracing::{Metadata, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
@@ -73,14 +75,33 @@ impl<S> Layer<S> for SpanLayer
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
 {
+    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
+        if attributes.fields().is_empty() || spans::loop_identity() == 0 {
+            return;
+        }
+        let Some(span) = context.span(id) else { return };
+        let mut text = FieldText::default();
+        attributes.record(&mut text);
+        span.extensions_mut().insert(text);
+    }
+
+    fn on_record(&self, id: &Id, values: &Record<'_>, context: Context<'_, S>) {
+        let Some(span) = context.span(id) else { return };
+        if let Some(text) = span.extensions_mut().get_mut::<FieldText>() {
+            values.record(text);
+        }
+    }
+
     fn on_enter(&self, id: &Id, context: Context<'_, S>) {
         let identity = spans::loop_identity();
         if identity == 0 {
             return;
         }
-        let Some(metadata) = context.metadata(id) else { return };
+        let Some(span) = context.span(id) else { return };
+        let extensions = span.extensions();
+        let fields = extensions.get::<FieldText>().map_or("", FieldText::as_str);
         MEMORY.with_borrow_mut(|memory| {
-            let entered = memory.site(identity, metadata).and_then(spans::enter);
+            let entered = memory.site(identity, span.metadata()).and_then(|site| spans::enter(site, fields));
             memory.open.push((id.clone(), entered));
         });
     }
@@ -102,6 +123,37 @@ mod tests {
     use super::*;
     use loopscope_probe::{Clock, Kind, Life, VirtualClock, Writer};
     use tracing_subscriber::layer::SubscriberExt;
+
+    #[test]
+    fn open_spans_are_told_with_their_fields() {
+        let mut writer = Writer::builder("fielded").private().build();
+        let subscriber = tracing_subscriber::registry().with(SpanLayer::new());
+        tracing::subscriber::with_default(subscriber, || {
+            let _spans = writer.install_spans();
+            writer.resume();
+            writer.begin(Kind::Timer, SiteId::NONE, Life::UNKNOWN);
+            let request =
+                tracing::info_span!("request", method = "GET", id = 7, user = tracing::field::Empty);
+            request.record("user", tracing::field::debug(Some("ann")));
+            let _request = request.entered();
+            tracing::info_span!("bare").in_scope(|| {
+                let page = writer.page();
+                let open = page.open_spans();
+                let told = |span: &loopscope_probe::open::OpenSpan| {
+                    (page.sites().read_one(span.site).unwrap().name, span.fields.clone())
+                };
+                let expected = ["method=GET id=7 user=Some(\"ann\")", ""].map(str::to_owned);
+                let names = ["request", "bare"].map(str::to_owned);
+                assert_eq!(
+                    open.iter().map(told).collect::<Vec<_>>(),
+                    names.into_iter().zip(expected).collect::<Vec<_>>()
+                );
+            });
+            assert_eq!(writer.page().open_spans().len(), 1);
+            writer.end();
+            assert_eq!(writer.page().open_spans(), []);
+        });
+    }
 
     #[test]
     fn spans_are_frames_of_the_callback_they_run_in() {

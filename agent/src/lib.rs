@@ -43,6 +43,7 @@ mod ticker;
 
 mod builder;
 mod error;
+mod fields;
 mod layer;
 
 pub use builder::{Agent, AgentBuilder, Listen};

@@ -110,7 +110,7 @@ mod tests {
         writer.resume();
         writer.begin(Kind::Timer, site, Life::UNKNOWN);
         time.advance_ns(10);
-        let span = spans::enter(spans::site("query", "db.rs", 3).unwrap()).unwrap();
+        let span = spans::enter(spans::site("query", "db.rs", 3).unwrap(), "").unwrap();
         time.advance_ns(30);
         spans::leave(span);
         writer.end();

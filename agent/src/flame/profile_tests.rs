@@ -49,7 +49,7 @@ fn stacks_go_from_the_loop_to_the_span() {
     bench.writer.phase(Phase::Timers);
     bench.writer.begin(Kind::Timer, flush, Life::UNKNOWN);
     bench.time.advance_ns(3 * MS);
-    let span = spans::enter(spans::site("query", "db.rs", 1).unwrap()).unwrap();
+    let span = spans::enter(spans::site("query", "db.rs", 1).unwrap(), "").unwrap();
     bench.time.advance_ns(4 * MS);
     spans::leave(span);
     bench.writer.end();
