@@ -50,10 +50,7 @@ mod pending;
 mod poll;
 mod sockets;
 
-mod connect;
-mod listener;
-mod stream;
-mod transfer;
+mod handles;
 
 mod task;
 mod timer_lists;
@@ -80,10 +77,11 @@ pub use call::PanicPolicy;
 pub use cx::Cx;
 pub use error::{CallbackPanicked, LoopGone, WaitsForever, WorkError};
 pub use event_loop::Loop;
+pub use handles::stream::{StreamEvent, Wrote};
 pub use hooks::Hook;
 pub use key::Key;
 pub use loopscope_probe::{Phase, WorkKind};
 pub use post::Post;
 pub use run::Mode;
-pub use stream::{StreamEvent, Wrote};
+
 pub use task::Task;

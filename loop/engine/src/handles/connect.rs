@@ -7,10 +7,10 @@
 use crate::call::{Once, Site};
 use crate::core::{Core, What};
 use crate::cx::Cx;
+use crate::handles::stream::Stream;
 use crate::key::Key;
 use crate::pending::Deferred;
 use crate::sockets::is_of_one_connection;
-use crate::stream::Stream;
 use loopscope_probe::{Kind, Life};
 use mio::Interest;
 use std::io;

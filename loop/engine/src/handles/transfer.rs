@@ -5,8 +5,8 @@
 
 use crate::core::What;
 use crate::cx::Cx;
+use crate::handles::stream::{End, Stream, StreamEvent};
 use crate::key::Key;
-use crate::stream::{End, Stream, StreamEvent};
 use loopscope_probe::{Kind, Life};
 use std::io::{self, Read, Write};
 

@@ -3,9 +3,9 @@
 use crate::call::Site;
 use crate::core::What;
 use crate::cx::Cx;
+use crate::handles::stream::Stream;
 use crate::key::Key;
 use crate::sockets::{Edges, is_of_one_connection};
-use crate::stream::Stream;
 use loopscope_probe::{Kind, Life};
 use mio::Interest;
 use std::io;

@@ -4,9 +4,9 @@
 //! `Drained` tells when the queue is empty again. A stream keeps the loop alive while it reads or has something
 //! queued, as in libuv; paused, ended or without a callback it does not.
 
-use crate::connect::OnConnect;
 use crate::core::{Core, What};
 use crate::cx::Cx;
+use crate::handles::connect::OnConnect;
 use crate::key::Key;
 use crate::sockets::Edges;
 use loopscope_probe::Kind;
