@@ -1,6 +1,7 @@
 //! What can go wrong in a loop, besides what the operating system reports.
 
 use std::fmt;
+use std::io;
 
 /// Why a pool job gave no result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +25,47 @@ impl fmt::Display for WorkError {
 }
 
 impl std::error::Error for WorkError {}
+
+/// A listener cannot accept for lack of descriptors or memory. Connections wait in the kernel's queue, and the loop tries
+/// again by itself. A listener's callback gets it inside an [`io::Error`] of kind `Other`, once until a connection is
+/// accepted again:
+///
+/// ```
+/// use loopscope_loop::AcceptStarved;
+///
+/// fn is_starved(error: &std::io::Error) -> bool {
+///     error.get_ref().is_some_and(|inner| inner.is::<AcceptStarved>())
+/// }
+/// # let full = || std::io::Error::from_raw_os_error(24);
+/// # assert!(is_starved(&AcceptStarved { error: full() }.into()) && !is_starved(&full()));
+/// ```
+#[derive(Debug)]
+pub struct AcceptStarved {
+    /// What the operating system said, such as `EMFILE`.
+    pub error: io::Error,
+}
+
+impl fmt::Display for AcceptStarved {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            out,
+            "connections wait, because none can be accepted: {}; close some, or raise the limit (ulimit -n)",
+            self.error
+        )
+    }
+}
+
+impl std::error::Error for AcceptStarved {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.error)
+    }
+}
+
+impl From<AcceptStarved> for io::Error {
+    fn from(starved: AcceptStarved) -> io::Error {
+        io::Error::other(starved)
+    }
+}
 
 /// The loop that a closure was posted to no longer exists; the closure was dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -75,7 +75,7 @@ mod sites;
 pub use builder::Builder;
 pub use call::PanicPolicy;
 pub use cx::Cx;
-pub use error::{CallbackPanicked, LoopGone, WaitsForever, WorkError};
+pub use error::{AcceptStarved, CallbackPanicked, LoopGone, WaitsForever, WorkError};
 pub use event_loop::Loop;
 pub use handles::stream::{StreamEvent, Wrote};
 pub use hooks::Hook;

@@ -16,7 +16,8 @@ use std::collections::VecDeque;
 use std::io;
 use std::time::Duration;
 
-/// How long the poll waits at most while a listener lacks descriptors: nothing reports when one becomes free.
+/// How long a listener that lacks descriptors is left alone: nothing reports when one becomes free, and each try costs a
+/// system call. (libuv gives up a descriptor that it kept back, and closes the waiting connections with it.)
 const STARVED_WAIT: Duration = Duration::from_millis(100);
 
 /// What all sockets of a loop share.
@@ -25,7 +26,9 @@ pub(crate) struct Sockets {
     /// Those that have something to do, in the order of their turns.
     active: VecDeque<Key>,
     /// Listeners that could not accept for lack of descriptors or memory.
-    pub(crate) starved: Vec<Key>,
+    starved: Vec<Key>,
+    /// When they are tried again, on the loop's clock.
+    starved_until_ns: u64,
     /// Where reads go; lent to the callback while it runs.
     pub(crate) buffer: Vec<u8>,
 }
@@ -78,11 +81,12 @@ impl Sockets {
     }
 
     /// Shortens a wait while a listener is starved.
-    pub(crate) fn limit(&self, timeout: Option<Duration>) -> Option<Duration> {
-        match (self.starved.is_empty(), timeout) {
-            (true, timeout) => timeout,
-            (false, timeout) => Some(timeout.map_or(STARVED_WAIT, |timeout| timeout.min(STARVED_WAIT))),
+    pub(crate) fn limit(&self, timeout: Option<Duration>, now_ns: u64) -> Option<Duration> {
+        if self.starved.is_empty() {
+            return timeout;
         }
+        let left = Duration::from_nanos(self.starved_until_ns.saturating_sub(now_ns));
+        Some(timeout.map_or(left, |timeout| timeout.min(left)))
     }
 }
 
@@ -106,6 +110,24 @@ impl<S: 'static> Core<S> {
             self.note_edge(ready, now);
         }
         self.ready = reported;
+        if !self.sockets.starved.is_empty() && self.sockets.starved_until_ns <= self.clock.now_ns() {
+            self.retry_starved(now);
+        }
+    }
+
+    /// Leaves a listener alone for a while.
+    pub(crate) fn starve(&mut self, key: Key) {
+        self.sockets.starved_until_ns = self.clock.now_ns() + STARVED_WAIT.as_nanos() as u64;
+        self.sockets.starved.push(key);
+    }
+
+    /// A descriptor of this loop is about to be closed: starved listeners may have it.
+    pub(crate) fn relieve_starved(&mut self) {
+        self.sockets.starved_until_ns = 0;
+    }
+
+    #[cold]
+    fn retry_starved(&mut self, now: Ticks) {
         for key in std::mem::take(&mut self.sockets.starved) {
             if let Some(What::Listener(listener)) = self.slots.get_mut(key).map(|entry| &mut entry.what) {
                 self.sockets.list(key, &mut listener.edges, now);

@@ -3,6 +3,7 @@
 use crate::call::Site;
 use crate::core::What;
 use crate::cx::Cx;
+use crate::error::AcceptStarved;
 use crate::handles::stream::Stream;
 use crate::key::Key;
 use crate::sockets::{Edges, is_of_one_connection};
@@ -30,8 +31,11 @@ pub(crate) struct Listener<S: 'static> {
 
 impl<S: 'static> Cx<'_, S> {
     /// Listens on an address; port 0 takes a free one, which [`Cx::local_addr`] tells. The callback gets the key of
-    /// each connection, which reads nothing until [`Cx::on_stream`]; or what went wrong with one. While descriptors or
-    /// memory are lacking it is told once, connections wait in the kernel's queue, and the loop tries again.
+    /// each connection, which reads nothing until [`Cx::on_stream`]; or what went wrong with one.
+    ///
+    /// While descriptors or memory are lacking it is told once, with an error that holds [`AcceptStarved`];
+    /// connections wait in the kernel's queue meanwhile, and the loop tries again ten times a second, and as soon as
+    /// it has closed a socket of its own.
     ///
     /// # Errors
     /// What the operating system says when it refuses the address: in use, not of this host, not permitted. In virtual
@@ -99,9 +103,9 @@ impl<S: 'static> Cx<'_, S> {
                 Err(error) if is_of_one_connection(&error) => self.emit_accept(key, Err(error)),
                 Err(error) => {
                     let is_news = !std::mem::replace(&mut listener.is_starved, true);
-                    self.core.sockets.starved.push(key);
+                    self.core.starve(key);
                     if is_news {
-                        self.emit_accept(key, Err(error));
+                        self.emit_accept(key, Err(AcceptStarved { error }.into()));
                     }
                     return;
                 }

@@ -275,7 +275,8 @@ impl<S: 'static> Core<S> {
     }
 
     /// Stops to watch a socket. An error would mean that it is not watched, which is what is wanted.
-    pub(crate) fn deregister(&self, what: &mut What<S>) {
+    pub(crate) fn deregister(&mut self, what: &mut What<S>) {
+        self.relieve_starved();
         if let Some(registry) = self.poller.registry() {
             let _ = match what {
                 What::Listener(listener) => registry.deregister(&mut listener.socket),
