@@ -19,6 +19,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("loopscope", &["loopscope-probe", "loopscope-loop", "loopscope-agent"]),
     ("loopscope-examples", &["loopscope-probe", "loopscope-loop", "loopscope-agent"]),
     ("loopscope-tests", &["loopscope-probe", "loopscope-loop", "loopscope-agent"]),
+    ("loopscope-instructions", &["loopscope-probe", "loopscope-loop"]),
     ("loopscope-benches", &["loopscope-probe", "loopscope-loop", "loopscope-agent"]),
 ];
 

@@ -1,0 +1,193 @@
+//! Instructions per operation of the loop and the probe, counted by valgrind: exact where times are not.
+//!
+//! `--check` compares with `known.tsv` beside this crate's manifest and fails where an operation takes over 5 % more; `--write` writes
+//! that file. Without either the table is printed. The counts are of one compiler and one target, which the file names;
+//! with others there is nothing to compare, and the check says so.
+
+use loopscope_loop::{Cx, Loop, Mode};
+use loopscope_probe::{Kind, Life, Writer};
+use std::process::{Command, ExitCode};
+use std::time::Duration;
+
+/// Left to run.
+type Left = u64;
+
+/// One operation, done so many times.
+type Work = fn(u64);
+
+const CASES: &[(&str, Work)] = &[
+    ("probe: one callback", probe_callback),
+    ("immediate, probe off", |ops| run(false, ops, immediates)),
+    ("immediate, probe on", |ops| run(true, ops, immediates)),
+    ("nextTick, probe off", |ops| run(false, ops, |cx, _| tick(cx))),
+    ("nextTick, probe on", |ops| run(true, ops, |cx, _| tick(cx))),
+    ("microtask, probe off", |ops| run(false, ops, |cx, _| microtask(cx))),
+    ("microtask, probe on", |ops| run(true, ops, |cx, _| microtask(cx))),
+    ("timer start and fire, probe off", |ops| run(false, ops, timers)),
+    ("timer start and fire, probe on", |ops| run(true, ops, timers)),
+    ("timer start and cancel, probe on", |ops| run(true, ops, cancelled_timers)),
+];
+
+/// Operations of the shorter run; the longer one does twice as many, and the difference leaves out what begins and ends.
+const OPS: u64 = 20_000;
+
+/// More than this, times the known count, is a failure.
+const TOLERANCE: f64 = 1.05;
+
+/// What the table was counted with, and where it lies.
+const TABLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/known.tsv");
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match arguments[..] {
+        ["work", case, ops] => {
+            let (case, ops) = (case.parse::<usize>(), ops.parse());
+            measured_work(CASES[case.expect("a number")].1, ops.expect("a number"));
+            ExitCode::SUCCESS
+        }
+        [] => finish(count_all().map(|counts| print!("{}", table(&counts)))),
+        ["--write"] => finish(count_all().and_then(|counts| write(&counts))),
+        ["--check"] => finish(check()),
+        _ => finish(Err("usage: instructions [--check | --write]".to_owned())),
+    }
+}
+
+fn finish(result: Result<(), String>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("{message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The only function whose instructions are counted.
+#[inline(never)]
+fn measured_work(work: Work, ops: u64) {
+    work(std::hint::black_box(ops));
+}
+
+fn count_all() -> Result<Vec<f64>, String> {
+    (0..CASES.len()).map(|case| Ok((count(case, 2 * OPS)? - count(case, OPS)?) / OPS as f64)).collect()
+}
+
+/// Returns the instructions of one run.
+fn count(case: usize, ops: u64) -> Result<f64, String> {
+    let this = std::env::current_exe().map_err(|error| format!("cannot find this program: {error}"))?;
+    let run = Command::new("valgrind")
+        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null", "--toggle-collect=*measured_work*"])
+        .arg(this)
+        .args(["work", &case.to_string(), &ops.to_string()])
+        .output()
+        .map_err(|error| format!("cannot run valgrind: {error}; install the package valgrind"))?;
+    let told = String::from_utf8_lossy(&run.stderr);
+    let counted = told.lines().find_map(|line| line.split_once("Collected : ")?.1.trim().parse().ok());
+    counted.ok_or_else(|| format!("valgrind counted nothing:\n{told}"))
+}
+
+fn table(counts: &[f64]) -> String {
+    let line = |((name, _), count): (&(&str, Work), &f64)| format!("{name}\t{count:.0}\n");
+    CASES.iter().zip(counts).map(line).collect()
+}
+
+/// Says which compiler and target the counts are of.
+fn build() -> Result<String, String> {
+    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let told =
+        Command::new(rustc).arg("-Vv").output().map_err(|error| format!("cannot run rustc: {error}"))?;
+    let told = String::from_utf8_lossy(&told.stdout).into_owned();
+    let field = |name| told.lines().find_map(|line| line.strip_prefix(name)).unwrap_or("?").trim().to_owned();
+    Ok(format!("# rustc {} {}\n", field("release:"), field("host:")))
+}
+
+fn write(counts: &[f64]) -> Result<(), String> {
+    let text = build()? + &table(counts);
+    std::fs::write(TABLE, text).map_err(|error| format!("{TABLE}: {error}"))
+}
+
+fn check() -> Result<(), String> {
+    let known = std::fs::read_to_string(TABLE).map_err(|error| format!("{TABLE}: {error}"))?;
+    let mut lines = known.lines();
+    if lines.next() != Some(build()?.trim_end()) {
+        println!("the known counts are of another compiler or target: nothing to compare");
+        return Ok(());
+    }
+    let counts = count_all()?;
+    let mut faults = String::new();
+    for ((name, _), count) in CASES.iter().zip(&counts) {
+        let known = lines.next().and_then(|line| line.strip_prefix(name)?.trim().parse::<f64>().ok());
+        let known = known.ok_or_else(|| format!("{TABLE} does not know {name:?}: write it anew"))?;
+        println!("{name}: {count:.0} instructions, known {known:.0}");
+        if *count > known * TOLERANCE {
+            faults += &format!("{name} takes {count:.0} instructions instead of {known:.0}\n");
+        }
+    }
+    if faults.is_empty() { Ok(()) } else { Err(faults) }
+}
+
+fn probe_callback(ops: u64) {
+    let mut writer = Writer::builder("counted").private().build();
+    let site = writer.site(std::panic::Location::caller(), Kind::Timer);
+    writer.resume();
+    for _ in 0..ops {
+        writer.begin(Kind::Timer, site, Life::UNKNOWN);
+        writer.end();
+        writer.drained();
+    }
+    writer.suspend();
+}
+
+fn run(probe: bool, ops: u64, start: fn(&mut Cx<'_, Left>, u64)) {
+    let mut event_loop = Loop::builder(ops).probe(probe).build().expect("a loop can be made");
+    event_loop.main(|cx| start(cx, ops));
+    event_loop.run(Mode::Default).expect("the loop runs");
+}
+
+fn immediates(cx: &mut Cx<'_, Left>, _ops: u64) {
+    (0..1000).for_each(|_| immediate(cx));
+}
+
+fn immediate(cx: &mut Cx<'_, Left>) {
+    cx.immediate(|cx| {
+        if *cx.state > 1000 {
+            immediate(cx);
+        }
+        is_over(cx);
+    });
+}
+
+fn tick(cx: &mut Cx<'_, Left>) {
+    cx.next_tick(|cx| {
+        if !is_over(cx) {
+            tick(cx);
+        }
+    });
+}
+
+fn microtask(cx: &mut Cx<'_, Left>) {
+    cx.microtask(|cx| {
+        if !is_over(cx) {
+            microtask(cx);
+        }
+    });
+}
+
+fn timers(cx: &mut Cx<'_, Left>, ops: u64) {
+    for _ in 0..ops {
+        cx.after(Duration::from_millis(1), |_| {});
+    }
+}
+
+fn cancelled_timers(cx: &mut Cx<'_, Left>, ops: u64) {
+    for _ in 0..ops {
+        let timer = cx.after(Duration::from_millis(500), |_| {});
+        cx.close(timer);
+    }
+}
+
+fn is_over(cx: &mut Cx<'_, Left>) -> bool {
+    *cx.state = cx.state.saturating_sub(1);
+    *cx.state == 0
+}
