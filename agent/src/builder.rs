@@ -1,6 +1,7 @@
 //! Starting and stopping an agent.
 
 use crate::AgentError;
+use crate::model::thresholds::{ThresholdTable, Thresholds};
 use crate::settings::Settings;
 use crate::thread::{Start, run};
 use crate::watch::log::Log;
@@ -50,10 +51,16 @@ impl AgentBuilder {
         self
     }
 
-    /// Sets how long a busy stretch is a stall, and how long a critical one: 100 ms and 1 s otherwise.
+    /// Sets how long a busy stretch is a stall, and how long a critical one: 100 ms and 1 s otherwise. From 5 ms up.
     pub fn thresholds(mut self, warning: Duration, critical: Duration) -> Self {
-        let ns = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
-        (self.settings.warning_ns, self.settings.critical_ns) = (ns(warning), ns(critical));
+        self.settings.thresholds.all = thresholds(warning, critical);
+        self
+    }
+
+    /// Sets both thresholds for the loops of this name: as [`AgentBuilder::thresholds`] otherwise. They can be changed
+    /// while the program runs, by `loopscope threshold`.
+    pub fn loop_thresholds(mut self, name: &str, warning: Duration, critical: Duration) -> Self {
+        self.settings.thresholds.set_one(name, thresholds(warning, critical));
         self
     }
 
@@ -77,8 +84,8 @@ impl AgentBuilder {
     /// The address cannot be had, the thresholds make no sense, this process has an agent already, or the system
     /// refuses a thread; the message says what to do.
     pub fn start(self) -> Result<Agent, AgentError> {
-        let Settings { warning_ns, critical_ns, .. } = self.settings;
-        if warning_ns == 0 || warning_ns > critical_ns {
+        if let Some(wrong) = self.settings.thresholds.pairs().find(|pair| !pair.are_sensible()) {
+            let Thresholds { warning_ns, critical_ns } = wrong;
             return Err(AgentError::Thresholds { warning_ns, critical_ns });
         }
         let claim = Claim::take()?;
@@ -118,8 +125,10 @@ impl Agent {
         AgentBuilder {
             listen: Listen::default(),
             settings: Settings {
-                warning_ns: WARNING_NS,
-                critical_ns: CRITICAL_NS,
+                thresholds: ThresholdTable::new(Thresholds {
+                    warning_ns: WARNING_NS,
+                    critical_ns: CRITICAL_NS,
+                }),
                 has_recorder: true,
                 has_process_metrics: true,
             },
@@ -179,6 +188,11 @@ impl Drop for Claim {
             *CLAIMED_BY.lock().unwrap_or_else(PoisonError::into_inner) = 0;
         }
     }
+}
+
+fn thresholds(warning: Duration, critical: Duration) -> Thresholds {
+    let ns = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+    Thresholds { warning_ns: ns(warning), critical_ns: ns(critical) }
 }
 
 fn listen(listen: Listen) -> Result<Option<(TcpListener, SocketAddr)>, AgentError> {

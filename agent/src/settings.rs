@@ -1,10 +1,11 @@
 //! What the program asked of its agent.
 
+use crate::model::thresholds::ThresholdTable;
+
 /// What the thread is told.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Settings {
-    pub warning_ns: u64,
-    pub critical_ns: u64,
+    pub thresholds: ThresholdTable,
     pub has_recorder: bool,
     pub has_process_metrics: bool,
 }

@@ -19,6 +19,7 @@ use crate::watch::log::Log;
 use crate::watch::report::age_text;
 use crate::web::capture::Captures;
 use crate::web::routes::Router;
+use crate::web::thresholds::{ThresholdList, ThresholdWish};
 use crate::web::{Backend, Health, server};
 use crate::{AgentError, watch};
 use loopscope_probe::{Clock, Snapshot, Ticks};
@@ -221,6 +222,16 @@ impl Backend for Sidecar {
 
     fn snapshots(&self) -> Vec<Snapshot> {
         self.state().snapshots()
+    }
+
+    fn thresholds(&self) -> ThresholdList {
+        self.look();
+        self.state().threshold_list()
+    }
+
+    fn set_thresholds(&self, wish: &ThresholdWish) -> Result<(), (u16, String)> {
+        self.look();
+        self.state().set_thresholds(wish)
     }
 
     fn count(&self, path: &'static str, code: u16) {

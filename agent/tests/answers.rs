@@ -273,3 +273,35 @@ fn loops_past_the_bound_share_one_label_and_lose_nothing() {
     assert_eq!(value(&page, other), Some(6.0), "what ended loops counted stays");
     assert_eq!(page.matches("loopscope_loop_info{").count(), 1, "series of labelled loops end with them");
 }
+
+#[test]
+fn thresholds_are_changed_while_the_program_runs() {
+    let _turn = turn();
+    let (second, minute) = (Duration::from_secs(1), Duration::from_secs(60));
+    let agent =
+        builder().thresholds(second, minute).loop_thresholds("b", second * 2, minute).start().unwrap();
+    let (a, _b) = (HandLoop::start("a"), HandLoop::start("b"));
+    let change = |query: &str, intent: &str| {
+        let path = format!("/debug/loopscope/thresholds?{query}");
+        request(
+            &agent,
+            &format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{intent}\r\n"),
+        )
+    };
+    let list = get(&agent, "/debug/loopscope/thresholds").body;
+    assert!(list.contains(r#"{"loop":"b","name":"b","warning_ns":2000000000,"#), "{list}");
+    assert_eq!(change("warning=20ms", "").status, 403);
+    assert_eq!(get(&agent, "/debug/loopscope/thresholds?warning=20ms").status, 405);
+    let intent = "X-Loopscope: 1\r\n";
+    for (query, status) in [("warning=2ms", 400), ("", 400), ("loop=z&warning=9ms", 404), ("warning=2m", 400)]
+    {
+        assert_eq!(change(query, intent).status, status, "{query}");
+    }
+    let list = change("loop=a&warning=20ms", intent).body;
+    assert!(list.contains(r#""loops":[{"loop":"a","name":"a","warning_ns":20000000,"#), "{list}");
+    let blocked = "loopscope_blocked_total{loop=\"a\",severity=\"warning\"}";
+    a.block(Kind::Timer, "work");
+    until("a stall by the new threshold", || value(&metrics(&agent), blocked) == Some(1.0));
+    a.park();
+    assert!(change("warning=40ms", intent).body.contains(r#"{"loop":"b","name":"b","warning_ns":40000000,"#));
+}

@@ -42,7 +42,7 @@ fn an_idle_agent_wakes_less_than_once_a_second() {
 #[test]
 fn the_first_work_wakes_the_agent() {
     let _turn = turn();
-    let agent = builder().thresholds(Duration::from_millis(4), Duration::from_secs(9)).start().unwrap();
+    let agent = builder().thresholds(Duration::from_millis(5), Duration::from_secs(9)).start().unwrap();
     let hand = HandLoop::start("main");
     let ticks = || value(&get(&agent, "/metrics").body, "loopscope_agent_ticks_total").unwrap();
     for _ in 0..5 {

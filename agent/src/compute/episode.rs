@@ -28,6 +28,11 @@ impl Episode {
         self.current.is_some()
     }
 
+    /// Returns the age at which the episode under way is told again, in nanoseconds; `None` outside one.
+    pub(crate) fn next_ns(&self) -> Option<u64> {
+        self.current.map(|_| self.next_ns)
+    }
+
     /// Takes one look. `identity` tells one occurrence of the condition from the next; `age_ns` is how long it has
     /// lasted, 0 where it does not hold. It is an episode once older than `threshold_ns`.
     pub(crate) fn look(&mut self, identity: u64, age_ns: u64, threshold_ns: u64) -> Step {

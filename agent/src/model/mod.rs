@@ -3,4 +3,5 @@
 pub(crate) mod floor;
 pub(crate) mod label;
 pub(crate) mod merge;
+pub(crate) mod thresholds;
 pub(crate) mod window;

@@ -1,6 +1,7 @@
 //! Watches one pool for saturation that lasts: all threads busy and jobs waiting.
 
 use crate::compute::episode::Episode;
+use crate::model::thresholds::Thresholds;
 use crate::watch::report::{Event, Report};
 use loopscope_probe::pool::PoolNow;
 
@@ -23,9 +24,9 @@ impl PoolWatch {
         label: &str,
         pool: &PoolNow,
         taken_ns: u64,
-        warning_ns: u64,
-        critical_ns: u64,
+        thresholds: Thresholds,
     ) -> Vec<Report> {
+        let Thresholds { warning_ns, critical_ns } = thresholds;
         self.saturated = match self.saturated {
             Some((since, _)) if pool.saturated_for_ns > 0 => Some((since, taken_ns)),
             Some((since, last)) if taken_ns.saturating_sub(last) <= GAP_NS => Some((since, last)),
@@ -59,6 +60,8 @@ mod tests {
     use super::*;
     use loopscope_probe::Ticks;
 
+    const THRESHOLDS: Thresholds = Thresholds { warning_ns: 100_000_000, critical_ns: 1_000_000_000 };
+
     #[test]
     fn saturation_is_told_when_it_lasts_and_when_it_ends() {
         let mut watch = PoolWatch::default();
@@ -71,7 +74,7 @@ mod tests {
                 saturated_since: Ticks(1),
                 saturated_for_ns: saturated_for_ms * 1_000_000,
             };
-            let reports = watch.look("main", &pool, at_ms * 1_000_000, 100_000_000, 1_000_000_000);
+            let reports = watch.look("main", &pool, at_ms * 1_000_000, THRESHOLDS);
             reports.iter().map(Report::message).collect()
         };
         assert!(look(1_000, 0).is_empty() && look(1_090, 90).is_empty());

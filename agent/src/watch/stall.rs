@@ -51,12 +51,18 @@ impl StallWatch {
         self.critical_ns.map(|age_ns| Stalled { label: label.to_owned(), age_ns, blame })
     }
 
+    /// Returns the age at which the stall under way is told again; `None` without one.
+    pub(crate) fn next_ns(&self) -> Option<u64> {
+        self.episode.next_ns()
+    }
+
     /// Takes one look at a loop called `label`. `vitals` are its page's as of now on its clock.
     pub(crate) fn look(&mut self, label: &str, page: &Page, clock: &Clock, vitals: &Vitals) -> Vec<Report> {
         let (warning_ns, critical_ns) = (page.control().warning_ns(), page.control().critical_ns());
         let now = vitals.now;
-        self.critical_ns = Some(now.busy_ns).filter(|age_ns| *age_ns > critical_ns);
-        let step = self.episode.look(vitals.busy_since.0, now.busy_ns, warning_ns);
+        let age_ns = now.unexpected_ns();
+        self.critical_ns = Some(age_ns).filter(|age_ns| *age_ns > critical_ns);
+        let step = self.episode.look(vitals.busy_since.0, age_ns, warning_ns);
         let mut reports = Vec::new();
         let report = |event, blame, age_ns| Report {
             event,

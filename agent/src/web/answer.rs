@@ -8,6 +8,7 @@ use hyper::header::{self, HeaderValue};
 /// Prometheus text.
 const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
 const TEXT: &str = "text/plain; charset=utf-8";
+const JSON: &str = "application/json";
 const SVG: &str = "image/svg+xml";
 
 /// The drawing carries its own script and style and needs nothing from anywhere.
@@ -30,6 +31,11 @@ impl Answer {
     /// Answers with a page of metrics.
     pub(crate) fn metrics(page: String) -> Answer {
         Answer { status: 200, content_type: METRICS, body: page.into_bytes() }
+    }
+
+    /// Answers with JSON.
+    pub(crate) fn json(body: Vec<u8>) -> Answer {
+        Answer { status: 200, content_type: JSON, body }
     }
 
     /// Answers with a drawing.

@@ -2,9 +2,12 @@
 
 pub(crate) mod answer;
 pub(crate) mod capture;
+pub(crate) mod query;
 pub(crate) mod routes;
 pub(crate) mod server;
+pub(crate) mod thresholds;
 
+use crate::web::thresholds::{ThresholdList, ThresholdWish};
 use loopscope_probe::Snapshot;
 
 /// What the server needs of the agent. Called on the agent's thread, never across an await.
@@ -18,6 +21,10 @@ pub(crate) trait Backend: Send + Sync {
     fn stalled(&self) -> Vec<String>;
     /// Copies the pages of all loops.
     fn snapshots(&self) -> Vec<Snapshot>;
+    /// Returns the stall thresholds of all loops.
+    fn thresholds(&self) -> ThresholdList;
+    /// Changes stall thresholds. Returns what is wrong with the wish: its status code and words.
+    fn set_thresholds(&self, wish: &ThresholdWish) -> Result<(), (u16, String)>;
     /// Counts an answer; `path` is one of a fixed list.
     fn count(&self, path: &'static str, code: u16);
     /// Counts a panic while answering.

@@ -4,6 +4,7 @@ use crate::watch::report::age_text;
 use crate::web::Backend;
 use crate::web::answer::Answer;
 use crate::web::capture::{Captures, Wish};
+use crate::web::thresholds::ThresholdWish;
 use hyper::header::HOST;
 use hyper::http::request::Parts;
 use hyper::{Method, Version};
@@ -14,15 +15,20 @@ const METRICS: &str = "/metrics";
 const HEALTHY: &str = "/-/healthy";
 const READY: &str = "/-/ready";
 const FLAMEGRAPH: &str = "/debug/loopscope/flamegraph";
+const THRESHOLDS: &str = "/debug/loopscope/thresholds";
+
+/// A POST must have this header: a page in a browser cannot send it to another origin without asking first.
+const INTENT_HEADER: &str = "x-loopscope";
 
 /// The paths that are counted by name; all others are counted as `other`.
-pub(crate) const PATHS: [&str; 6] = ["/", METRICS, HEALTHY, READY, FLAMEGRAPH, "other"];
+pub(crate) const PATHS: [&str; 7] = ["/", METRICS, HEALTHY, READY, FLAMEGRAPH, THRESHOLDS, "other"];
 
 const ENDPOINTS: &str = "\
 /metrics                                             Prometheus metrics of all loops of this process
 /-/healthy                                           the agent lives
 /-/ready                                             503 while a loop is stalled beyond the critical threshold
 /debug/loopscope/flamegraph?seconds=10&format=svg    time by loop, phase, callback site and span (or format=folded)
+/debug/loopscope/thresholds                          stall thresholds; POST ?loop=NAME&warning=50ms&critical=1s with header X-Loopscope: 1
 ";
 
 /// What all connections share.
@@ -38,6 +44,7 @@ impl Router {
         let answer = match self.refuse(request) {
             Some(refusal) => refusal,
             None if path == FLAMEGRAPH => self.flamegraph(request, backend).await,
+            None if path == THRESHOLDS => guarded(backend, || self.thresholds(request, backend)),
             None => guarded(backend, || self.answer_at_once(path, backend)),
         };
         backend.count(path, answer.status);
@@ -57,12 +64,8 @@ impl Router {
     }
 
     async fn flamegraph(&self, request: &Parts, backend: &dyn Backend) -> Answer {
-        if !self.address.ip().is_loopback() {
-            let message = format!(
-                "captures are answered on loopback only, and this agent listens on {}\n",
-                self.address
-            );
-            return Answer::text(403, message);
+        if let Some(refusal) = self.refuse_outside() {
+            return refusal;
         }
         match Wish::parse(request.uri.query().unwrap_or("")) {
             Ok(wish) => self.captures.run(wish, backend).await,
@@ -70,13 +73,47 @@ impl Router {
         }
     }
 
+    fn thresholds(&self, request: &Parts, backend: &dyn Backend) -> Answer {
+        if let Some(refusal) = self.refuse_outside() {
+            return refusal;
+        }
+        let wish = match ThresholdWish::parse(request.uri.query().unwrap_or("")) {
+            Ok(wish) => wish,
+            Err(message) => return Answer::text(400, message),
+        };
+        if request.method == Method::POST
+            && let Err((status, message)) = backend.set_thresholds(&wish)
+        {
+            return Answer::text(status, message);
+        }
+        if request.method != Method::POST && !wish.is_empty() {
+            return Answer::text(405, "thresholds are changed by POST, with the header X-Loopscope: 1\n");
+        }
+        let mut list = backend.thresholds();
+        if let Some(name) = wish.loop_name {
+            list.loops.retain(|entry| entry.r#loop == name || entry.name == name);
+        }
+        Answer::json(serde_json::to_vec(&list).unwrap_or_default())
+    }
+
+    /// What tells much, or changes something, is for this host only.
+    fn refuse_outside(&self) -> Option<Answer> {
+        let message =
+            || format!("this is answered on loopback only, and this agent listens on {}\n", self.address);
+        (!self.address.ip().is_loopback()).then(|| Answer::text(403, message()))
+    }
+
     /// Returns the refusal of a request that no path may answer.
     fn refuse(&self, request: &Parts) -> Option<Answer> {
-        if request.method != Method::GET && request.method != Method::HEAD {
+        let is_change = request.method == Method::POST && request.uri.path() == THRESHOLDS;
+        if request.method != Method::GET && request.method != Method::HEAD && !is_change {
             return Some(Answer::text(
                 405,
                 format!("{} is not answered here: only GET and HEAD\n", request.method),
             ));
+        }
+        if is_change && !request.headers.contains_key(INTENT_HEADER) {
+            return Some(Answer::text(403, "a change must be sent with the header X-Loopscope: 1\n"));
         }
         let host = request.headers.get(HOST).map(|host| host.to_str().unwrap_or("?"));
         // An absolute request line has precedence over the header.

@@ -1,29 +1,31 @@
 //! The agent's state: the loops it watches, and what it counted.
 
-use crate::compute::sites::{self, Chosen, SITES_PER_PROCESS};
-use crate::compute::utilization::utilization;
+mod thresholds;
+mod views;
+
+use crate::compute::deadline::{Outlook, next_look_ns};
+use crate::compute::sites::{Chosen, SITES_PER_PROCESS};
 use crate::export::view::{AgentView, LoopView, Overflow};
 use crate::model::floor::Floor;
 use crate::model::label::{OTHER, unique};
-use crate::model::merge::absorb;
+use crate::model::thresholds::{ThresholdTable, Thresholds};
 use crate::model::window::{Split, Window};
 use crate::settings::Settings;
+use crate::sidecar::views::{add_view, copy_view, view_of};
 use crate::watch::pool::PoolWatch;
 use crate::watch::report::Report;
-use crate::watch::stall::{StallCounts, StallWatch, Stalled};
+use crate::watch::stall::{StallWatch, Stalled};
 use crate::web::routes::PATHS;
 use loopscope_probe::clock::unix_ns;
 use loopscope_probe::histogram::{HistogramValues, slot};
 use loopscope_probe::registry::{self, Controller, LocalPage};
-use loopscope_probe::{Kind, Snapshot, Ticks, Vitals};
+use loopscope_probe::{Snapshot, Ticks, Vitals};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 /// A loop that was busy within this time, in nanoseconds, is looked at again soon.
 const IDLE_AFTER_NS: u64 = 100_000_000;
-
-const MS_NS: u64 = 1_000_000;
 
 /// When to look again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +47,8 @@ pub(crate) struct Seen {
 struct Watched {
     page: LocalPage,
     label: String,
+    name: String,
+    thresholds: Thresholds,
     /// `None` where an agent that has just ended still had it.
     control: Option<Controller>,
     window: Window,
@@ -57,8 +61,7 @@ struct Watched {
 
 /// All of it.
 pub(crate) struct State {
-    warning_ns: u64,
-    critical_ns: u64,
+    thresholds: ThresholdTable,
     address: String,
     loops: Vec<Watched>,
     changes: Option<u64>,
@@ -74,8 +77,7 @@ pub(crate) struct State {
 impl State {
     pub(crate) fn new(settings: &Settings, address: Option<SocketAddr>) -> Self {
         State {
-            warning_ns: settings.warning_ns,
-            critical_ns: settings.critical_ns,
+            thresholds: settings.thresholds.clone(),
             address: address.map(|address| address.to_string()).unwrap_or_default(),
             loops: Vec::new(),
             changes: None,
@@ -105,14 +107,12 @@ impl State {
             seen.reports.extend(watched.stalls.look(&watched.label, page, clock, &vitals));
             if let Some(pool) = &vitals.pool {
                 let taken_ns = clock.scale().ns(taken.0);
-                let look =
-                    watched.pool.look(&watched.label, pool, taken_ns, self.warning_ns, self.critical_ns);
-                seen.reports.extend(look);
+                seen.reports.extend(watched.pool.look(&watched.label, pool, taken_ns, watched.thresholds));
             }
             if let Some(control) = &watched.control {
                 control.set_tick(wall_ns);
             }
-            if let Some(wanted_ns) = wanted_delay_ns(&vitals, self.warning_ns) {
+            if let Some(wanted_ns) = wanted_delay_ns(&vitals, watched.thresholds, watched.stalls.next_ns()) {
                 delay_ns = Some(delay_ns.unwrap_or(u64::MAX).min(wanted_ns));
             }
         }
@@ -145,8 +145,7 @@ impl State {
             match self.loops.iter_mut().find(|watched| watched.page.number() == page.number()) {
                 Some(watched) => {
                     if watched.control.is_none() {
-                        watched.control =
-                            self_control(&page, self.warning_ns, self.critical_ns, &self.address);
+                        watched.control = self_control(&page, watched.thresholds, &self.address);
                     }
                 }
                 None => self.adopt(page, notes),
@@ -166,10 +165,13 @@ impl State {
         {
             notes.push(format!("loop {name} is visible to this process only: {reason}"));
         }
-        let control = self_control(&page, self.warning_ns, self.critical_ns, &self.address);
+        let thresholds = self.thresholds.of(&label, &name);
+        let control = self_control(&page, thresholds, &self.address);
         self.loops.push(Watched {
             page,
             label,
+            name,
+            thresholds,
             control,
             window: Window::default(),
             stalls: StallWatch::default(),
@@ -266,76 +268,26 @@ fn record(values: &mut HistogramValues, ns: u64) {
     values.sum_ns = values.sum_ns.wrapping_add(ns);
 }
 
-fn self_control(page: &LocalPage, warning_ns: u64, critical_ns: u64, address: &str) -> Option<Controller> {
+fn self_control(page: &LocalPage, thresholds: Thresholds, address: &str) -> Option<Controller> {
     let control = page.take_control()?;
-    control.set_thresholds(warning_ns, critical_ns);
+    control.set_thresholds(thresholds.warning_ns, thresholds.critical_ns);
     control.set_address(address);
     Some(control)
 }
 
-/// Returns how long the loop can be left alone: a quarter of the threshold, less where a stretch is about to cross it;
-/// `None` where it has been idle for a while and nothing waits for its pool.
-fn wanted_delay_ns(vitals: &Vitals, warning_ns: u64) -> Option<u64> {
+/// Returns how long the loop can be left alone; `None` where it has been idle for a while and nothing waits for its
+/// pool.
+fn wanted_delay_ns(vitals: &Vitals, thresholds: Thresholds, next_ns: Option<u64>) -> Option<u64> {
     let now = vitals.now;
-    let has_waiting_jobs = vitals.pool.is_some_and(|pool| pool.queued > 0);
-    if now.busy_ns == 0 && now.parked_ns >= IDLE_AFTER_NS && !has_waiting_jobs {
-        return None;
-    }
-    let quarter_ns = (warning_ns / 4).clamp(MS_NS, 25 * MS_NS);
-    let until_stall_ns = match now.busy_ns {
-        busy_ns if busy_ns > 0 && busy_ns <= warning_ns => warning_ns - busy_ns + MS_NS / 2,
-        _ => quarter_ns,
+    let outlook = Outlook {
+        age_ns: now.unexpected_ns(),
+        is_expected: now.expected.is_some(),
+        parked_ns: now.parked_ns,
+        warning_ns: thresholds.warning_ns,
+        critical_ns: thresholds.critical_ns,
+        next_ns,
+        has_waiting_jobs: vitals.pool.is_some_and(|pool| pool.queued > 0),
+        saturated_ns: vitals.pool.map_or(0, |pool| pool.saturated_for_ns),
     };
-    Some(quarter_ns.min(until_stall_ns).max(MS_NS))
-}
-
-fn view_of(watched: &mut Watched, sites_room: &mut usize) -> LoopView {
-    let mut snapshot = watched.page.page().snapshot(watched.page.clock());
-    let succeeded = watched.floor.lift(&mut snapshot);
-    let present = Split { active_ns: snapshot.active_ns, idle_ns: snapshot.idle_ns };
-    let (sites, others) = match watched.label == OTHER {
-        true => (Vec::new(), 0),
-        false => watched.chosen.choose(sites::totals(&snapshot), sites_room),
-    };
-    watched.others = watched.others.max(others);
-    LoopView {
-        label: watched.label.clone(),
-        utilization: utilization(watched.window.beginning(present), present),
-        stalls: watched.stalls.counts().clone(),
-        succeeded,
-        sites,
-        snapshot,
-    }
-}
-
-fn copy_view(view: &LoopView) -> LoopView {
-    LoopView {
-        label: view.label.clone(),
-        snapshot: view.snapshot.clone(),
-        succeeded: view.succeeded,
-        utilization: 0.0,
-        stalls: view.stalls.clone(),
-        sites: Vec::new(),
-    }
-}
-
-fn add_view(sum: &mut LoopView, view: &LoopView) {
-    absorb(&mut sum.snapshot, &view.snapshot);
-    sum.utilization = sum.utilization.max(view.utilization);
-    for kind in 0..Kind::CALLBACKS {
-        sum.succeeded[kind] += view.succeeded[kind];
-    }
-    add_stalls(&mut sum.stalls, &view.stalls);
-}
-
-fn add_stalls(sum: &mut StallCounts, other: &StallCounts) {
-    sum.active = sum.active.or(other.active);
-    for (into, from) in sum.episodes.iter_mut().zip(other.episodes) {
-        *into += from;
-    }
-    for (into, from) in sum.durations.iter_mut().zip(&other.durations) {
-        if let Some(from) = from {
-            into.get_or_insert_default().merge(from);
-        }
-    }
+    next_look_ns(&outlook, IDLE_AFTER_NS)
 }

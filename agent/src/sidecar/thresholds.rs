@@ -1,0 +1,51 @@
+//! Reading and changing stall thresholds while the program runs.
+
+use crate::sidecar::State;
+use crate::web::thresholds::{LoopThresholds, ThresholdList, ThresholdWish};
+
+impl State {
+    /// Returns the thresholds of all loops.
+    pub(crate) fn threshold_list(&self) -> ThresholdList {
+        let of_loop = |watched: &super::Watched| LoopThresholds {
+            r#loop: watched.label.clone(),
+            name: watched.name.clone(),
+            warning_ns: watched.thresholds.warning_ns,
+            critical_ns: watched.thresholds.critical_ns,
+        };
+        ThresholdList {
+            warning_ns: self.thresholds.all.warning_ns,
+            critical_ns: self.thresholds.all.critical_ns,
+            loops: self.loops.iter().map(of_loop).collect(),
+        }
+    }
+
+    /// Changes them, of one loop or of all. Returns what is wrong with the wish: its status code and words.
+    pub(crate) fn set_thresholds(&mut self, wish: &ThresholdWish) -> Result<(), (u16, String)> {
+        if wish.is_empty() {
+            return Err((400, "nothing to change: give warning=, critical= or both\n".to_owned()));
+        }
+        let wrong = |message| (400, message);
+        match &wish.loop_name {
+            None => {
+                let thresholds = wish.apply(self.thresholds.all).map_err(wrong)?;
+                self.thresholds.set_all(thresholds);
+            }
+            Some(name) => {
+                let found = self.loops.iter().find(|watched| [&watched.label, &watched.name].contains(&name));
+                let Some(watched) = found else {
+                    let labels: Vec<&str> = self.loops.iter().map(|watched| watched.label.as_str()).collect();
+                    return Err((404, format!("no loop {name:?} here; there are: {}\n", labels.join(", "))));
+                };
+                let thresholds = wish.apply(watched.thresholds).map_err(wrong)?;
+                self.thresholds.set_one(name, thresholds);
+            }
+        }
+        for watched in &mut self.loops {
+            watched.thresholds = self.thresholds.of(&watched.label, &watched.name);
+            if let Some(control) = &watched.control {
+                control.set_thresholds(watched.thresholds.warning_ns, watched.thresholds.critical_ns);
+            }
+        }
+        Ok(())
+    }
+}
