@@ -1,74 +1,125 @@
-//! Drawing a profile with inferno: colours by phase, the same picture for the same profile.
+//! Drawing a profile with inferno: coloured by phase with a legend, the same picture for the same profile.
 
 use crate::FlameError;
-use crate::flame::stacks::Frame;
-use inferno::flamegraph::color::{Color, PaletteMap};
+use crate::flame::colour;
+use crate::flame::legend::{self, Entry};
+use crate::flame::profile::Profile;
+use crate::watch::report::age_text;
+use inferno::flamegraph::color::{BackgroundColor, Color, StrokeColor};
 use inferno::flamegraph::{Options, TextTruncateDirection, from_lines};
-use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+use loopscope_probe::Phase;
+use std::io;
 
-/// Base colours by phase, in the order of the phases' numbers: main, timers, pending, idle, prepare, poll, check, close.
-const PHASE_COLOURS: [(u8, u8, u8); 8] = [
-    (176, 176, 176),
-    (232, 168, 64),
-    (198, 156, 109),
-    (160, 190, 120),
-    (140, 180, 150),
-    (104, 160, 216),
-    (206, 122, 152),
-    (150, 140, 200),
-];
+/// Nearly white, so that black text on it and on the frames can be read.
+const BACKGROUND: BackgroundColor = BackgroundColor::Flat(Color { r: 252, g: 252, b: 250 });
 
-/// Loops, and what belongs to no phase.
-const NO_PHASE: (u8, u8, u8) = (200, 200, 190);
+/// What a drawing can do, for its subtitle.
+const HOW_TO: &str = "click a frame to zoom, Ctrl-F to search";
 
-/// Draws stacks with their own times in microseconds; they must be sorted.
-pub(crate) fn svg(title: &str, stacks: &[(&[Frame], u64)]) -> Result<Vec<u8>, FlameError> {
-    if stacks.is_empty() {
-        return Err(FlameError::Empty);
+/// Colours of a difference, as the library makes them for the greatest change, and for none.
+const MORE: (u8, u8, u8) = (255, 100, 100);
+const LESS: (u8, u8, u8) = (100, 100, 255);
+const SAME: (u8, u8, u8) = (250, 250, 250);
+
+/// How two profiles of a difference are compared.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Totals {
+    /// By their times as they are: right for captures of the same length under the same load.
+    #[default]
+    AsMeasured,
+    /// As if both had the same total: shows how shares have moved.
+    Equal,
+}
+
+impl Profile {
+    /// Draws the profile as an SVG that zooms and searches by itself, coloured by phase.
+    ///
+    /// # Errors
+    /// Nothing is in it ([`FlameError::Empty`]), or the drawing library failed.
+    pub fn svg(&self, title: &str) -> Result<Vec<u8>, FlameError> {
+        let lines = self.lines(true);
+        if lines.is_empty() {
+            return Err(FlameError::Empty);
+        }
+        let mut palette = colour::palette(lines.iter().map(|(stack, _)| stack.as_str()));
+        let total = age_text(self.total_ns());
+        let mut options = options(title, &format!("total {total} {}", self.of.words()), &self.notes);
+        options.palette_map = Some(&mut palette);
+        let lines: Vec<String> = lines.iter().map(|(stack, us)| format!("{stack} {us}")).collect();
+        draw(options, &lines, &self.legend(&lines))
     }
-    let mut lines: Vec<String> =
-        stacks.iter().map(|(stack, us)| format!("{} {us}", super::stack_text(stack))).collect();
-    // The library merges neighbours only, and compares whole lines.
-    lines.sort_unstable();
-    let mut palette = palette(stacks);
+
+    /// Draws how this profile differs from an earlier one: widths are of this one, red frames take more time than
+    /// before, blue ones less. What is no longer there has no width.
+    ///
+    /// # Errors
+    /// One of them is empty ([`FlameError::Empty`]), or the drawing library failed.
+    pub fn diff_svg(&self, before: &Profile, totals: Totals, title: &str) -> Result<Vec<u8>, FlameError> {
+        if self.is_empty() || before.is_empty() {
+            return Err(FlameError::Empty);
+        }
+        let folded = |profile: &Profile| -> String {
+            profile.lines(true).into_iter().map(|(stack, us)| format!("{stack} {us}\n")).collect()
+        };
+        let normalize = totals == Totals::Equal;
+        let compared = inferno::differential::Options { normalize, ..Default::default() };
+        let mut both = Vec::new();
+        let (old, new) = (folded(before), folded(self));
+        inferno::differential::from_readers(compared, old.as_bytes(), new.as_bytes(), &mut both)
+            .map_err(FlameError::Draw)?;
+        let both = String::from_utf8(both).map_err(|error| FlameError::Draw(io::Error::other(error)))?;
+        let totals = match totals {
+            Totals::AsMeasured => "",
+            Totals::Equal => ", compared as if equal",
+        };
+        let (was, is) = (age_text(before.total_ns()), age_text(self.total_ns()));
+        let mut options = options(title, &format!("before {was}, after {is}{totals}"), &self.notes);
+        options.stroke_color = StrokeColor::Color(Color { r: 190, g: 190, b: 190 });
+        let legend = [
+            Entry { colour: MORE, text: "more time than before" },
+            Entry { colour: LESS, text: "less time than before" },
+            Entry { colour: SAME, text: "no change" },
+        ];
+        let lines: Vec<String> = both.lines().map(str::to_owned).collect();
+        draw(options, &lines, &legend)
+    }
+
+    /// Returns what colours mean, for the phases that occur.
+    fn legend(&self, lines: &[String]) -> Vec<Entry> {
+        let occurs = |phase: &Phase| self.sorted().iter().any(|stack| self.phase_of(stack) == Some(*phase));
+        let phases = Phase::ALL.into_iter().filter(occurs);
+        let mut entries: Vec<Entry> =
+            phases.map(|phase| Entry { colour: colour::of_phase(phase), text: phase.name() }).collect();
+        if lines.iter().any(|line| line.contains(";[")) {
+            entries.push(Entry { colour: colour::WAIT, text: "what it waits in" });
+        }
+        entries
+    }
+}
+
+fn options<'a>(title: &str, subtitle: &str, notes: &[String]) -> Options<'a> {
     let mut options = Options::default();
     options.title = title.to_owned();
-    options.subtitle = Some(format!("total {} - click to zoom, Ctrl-F to search", total_text(stacks)));
+    let notes: String = notes.iter().map(|note| format!(" - {note}")).collect();
+    options.subtitle = Some(format!("{subtitle}{notes} - {HOW_TO}"));
+    options.bgcolors = Some(BACKGROUND);
     options.count_name = "us".to_owned();
     options.name_type = "Frame:".to_owned();
     options.deterministic = true;
-    options.palette_map = Some(&mut palette);
     options.text_truncate_direction = TextTruncateDirection::Right;
     options.font_type = "monospace".to_owned();
     options.min_width = 0.05;
     options.notes = "loopscope".to_owned();
+    options
+}
+
+fn draw(mut options: Options<'_>, lines: &[String], entries: &[Entry]) -> Result<Vec<u8>, FlameError> {
+    let mut sorted: Vec<&str> = lines.iter().map(String::as_str).collect();
+    // The library merges neighbours only, and compares whole lines.
+    sorted.sort_unstable();
     let mut drawing = Vec::new();
-    from_lines(&mut options, lines.iter().map(String::as_str), &mut drawing).map_err(FlameError::Draw)?;
-    Ok(drawing)
-}
-
-fn total_text(stacks: &[(&[Frame], u64)]) -> String {
-    let total_us: u64 = stacks.iter().map(|(_, us)| us).sum();
-    crate::watch::report::age_text(total_us.saturating_mul(1_000))
-}
-
-/// Gives each frame a shade of its phase's colour. A text that occurs in several phases has the colour of the first:
-/// the library knows frames by their text.
-fn palette(stacks: &[(&[Frame], u64)]) -> PaletteMap {
-    let mut palette = PaletteMap::default();
-    for frame in stacks.iter().flat_map(|(stack, _)| stack.iter()) {
-        if palette.get(&frame.text).is_none() {
-            palette.insert(&frame.text, shade(frame));
-        }
-    }
-    palette
-}
-
-fn shade(frame: &Frame) -> Color {
-    let base = frame.phase.and_then(|phase| PHASE_COLOURS.get(usize::from(phase)).copied());
-    let (r, g, b) = base.unwrap_or(NO_PHASE);
-    // Neighbours should differ a little; the same text never does.
-    let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(&frame.text);
-    let lighter = (hash % 24) as u8;
-    Color { r: r.saturating_add(lighter), g: g.saturating_add(lighter), b: b.saturating_add(lighter) }
+    from_lines(&mut options, sorted, &mut drawing).map_err(FlameError::Draw)?;
+    let drawing = String::from_utf8(drawing).map_err(|error| FlameError::Draw(io::Error::other(error)))?;
+    let drawing = legend::add(&drawing, entries)?;
+    Ok(drawing.replace(colour::is_mark, "").into_bytes())
 }

@@ -37,7 +37,7 @@ pub struct Capture {
 }
 
 enum Drawing {
-    Profile { profile: Profile, title: String },
+    Profile { profile: Box<Profile>, title: String },
     Rendered(Vec<u8>),
 }
 
@@ -90,7 +90,7 @@ pub fn of_process(process: &Process, duration: Duration) -> Result<Capture, Fail
     }
     let title = format!("{}: time in callbacks within {}", process.label(), duration::show_ns(lasted_ns));
     let sites = Some(widest::sites(&profile.folded()));
-    Ok(Capture { ended, lasted_ns, sites, drawing: Drawing::Profile { profile, title } })
+    Ok(Capture { ended, lasted_ns, sites, drawing: Drawing::Profile { profile: Box::new(profile), title } })
 }
 
 fn snapshots(process: &Process) -> Vec<Snapshot> {

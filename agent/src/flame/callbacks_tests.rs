@@ -1,8 +1,10 @@
 //! Profiles of a hand-driven loop in virtual time.
 
 use super::*;
+use crate::FlameError;
+use crate::flame::Totals;
 use loopscope_probe::kind::Queue;
-use loopscope_probe::{Clock, Kind, Life, Phase, SiteId, VirtualClock, Writer, spans};
+use loopscope_probe::{Clock, Life, SiteId, VirtualClock, Writer, spans};
 use std::panic::Location;
 
 const MS: u64 = 1_000_000;
@@ -116,4 +118,36 @@ fn the_drawing_is_the_same_for_the_same_profile_and_none_for_nothing() {
     assert_eq!(first, second);
     let text = String::from_utf8(first).unwrap();
     assert!(text.contains("timer &lt;t&amp;") && text.contains("20,000 us"), "{text}");
+    assert!(text.contains("id=\"legend\"") && text.contains(">timers</text>"), "{text}");
+    assert!(!text.contains(crate::flame::colour::is_mark), "private characters are left");
+}
+
+#[test]
+fn calls_are_counted_and_sites_have_their_place() {
+    let mut bench = Bench::new();
+    let site = bench.writer.foreign_site(place(Kind::Timer, "t.rs", 12));
+    let earlier = bench.copy();
+    for _ in 0..3 {
+        bench.run(Phase::Timers, Kind::Timer, site, 2);
+    }
+    let profile = Profile::between(&earlier, &bench.settled());
+    assert_eq!(profile.total_count(), 3);
+    let frames: Vec<&Frame> = profile.frames_of(profile.stack(0)).collect();
+    assert_eq!((frames[2].file.as_deref(), frames[2].line), (Some("t.rs"), 12));
+}
+
+#[test]
+fn a_difference_tells_what_its_colours_mean() {
+    let before = Profile::parse_folded("a;poll;x 100\na;poll;y 100\n").unwrap();
+    let after = Profile::parse_folded("a;poll;x 300\na;poll;y 100\n").unwrap();
+    let draw = |totals| String::from_utf8(after.diff_svg(&before, totals, "t").unwrap()).unwrap();
+    let as_measured = draw(Totals::AsMeasured);
+    assert!(as_measured.contains("x (300 us, 75.00%; +50.00%)"), "{as_measured}");
+    assert!(
+        as_measured.contains("y (100 us, 25.00%; 0.00%)") && as_measured.contains("more time than before")
+    );
+    assert!(draw(Totals::Equal).contains("y (100 us, 25.00%; -25.00%)"));
+    let empty = Profile::new(Of::Callbacks);
+    assert!(matches!(after.diff_svg(&empty, Totals::Equal, "t"), Err(FlameError::Empty)));
+    assert!(matches!(empty.diff_svg(&before, Totals::Equal, "t"), Err(FlameError::Empty)));
 }
