@@ -15,12 +15,13 @@ pub struct Package {
 const EDGES: &[(&str, &[&str])] = &[
     ("loopscope-probe", &[]),
     ("loopscope-loop", &["loopscope-probe"]),
-    ("loopscope-agent", &["loopscope-probe"]),
-    ("loopscope", &["loopscope-probe", "loopscope-loop", "loopscope-agent"]),
+    ("loopscope-stacks", &[]),
+    ("loopscope-agent", &["loopscope-probe", "loopscope-stacks"]),
+    ("loopscope", &["loopscope-probe", "loopscope-loop", "loopscope-stacks", "loopscope-agent"]),
     ("loopscope-examples", &["loopscope-probe", "loopscope-loop", "loopscope-agent"]),
-    ("loopscope-tests", &["loopscope-probe", "loopscope-loop", "loopscope-agent"]),
+    ("loopscope-tests", &["loopscope-probe", "loopscope-loop", "loopscope-stacks", "loopscope-agent"]),
     ("loopscope-instructions", &["loopscope-probe", "loopscope-loop"]),
-    ("loopscope-benches", &["loopscope-probe", "loopscope-loop", "loopscope-agent"]),
+    ("loopscope-benches", &["loopscope-probe", "loopscope-loop", "loopscope-stacks", "loopscope-agent"]),
 ];
 
 /// All that the probe may depend on besides std; the last three only in its tests and models.
