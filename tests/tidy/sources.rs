@@ -13,6 +13,13 @@ const EMPTY_NAMES: &[&str] = &["common", "helper", "helpers", "misc", "type", "t
 const UNSAFE_FILES: &[(&str, &str)] = &[
     ("agent/src/eventfd.rs", "the descriptor that the loop's wake-up writes to"),
     ("agent/src/ticker.rs", "the descriptor that times the agent's ticks"),
+    ("agent/stacks/src/handler.rs", "the signal handler"),
+    ("agent/stacks/src/modules.rs", "the loader's list, and the tables in its mappings"),
+    ("agent/stacks/src/registers.rs", "the interrupted thread's registers"),
+    ("agent/stacks/src/signal.rs", "installing the handler, and queueing the signal"),
+    ("agent/stacks/src/slot.rs", "the buffer that the handler fills"),
+    ("agent/stacks/src/target.rs", "the bounds of a thread's stack, and a promise about tag words"),
+    ("agent/stacks/src/thread.rs", "the processor time of one thread"),
     ("benches/src/cputime.rs", "the processor time of one thread"),
     ("loop/probe/src/barrier.rs", "the membarrier call"),
     ("loop/probe/src/builder.rs", "the id of the loop's thread"),
@@ -29,6 +36,7 @@ const UNSAFE_FILES: &[(&str, &str)] = &[
 const TIME_FILES: &[(&str, &str)] = &[
     ("agent/cli/src/", "a command's progress and durations are real time"),
     ("agent/src/web/server.rs", "time-outs of connections"),
+    ("agent/stacks/src/capturer.rs", "waiting for a thread to answer"),
     ("agent/tests/sleep.rs", "wake-ups a second, of a real idle thread"),
     ("benches/", "measuring real time is their purpose"),
     ("examples/", "they block and load a loop on purpose"),
