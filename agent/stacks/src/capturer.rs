@@ -1,0 +1,148 @@
+//! Asking a thread for its stack, and taking what its handler left.
+
+use crate::error::CaptureError;
+use crate::registers::Registers;
+use crate::selftest::{Readiness, prepare};
+use crate::slot::{self, Slot};
+use crate::target::{TAG_WORDS, Target};
+use crate::{signal, slot::is_gone};
+use std::io;
+use std::time::{Duration, Instant};
+
+/// What the handler found at one instant.
+#[derive(Clone, Debug)]
+pub struct Sample {
+    /// When: `CLOCK_MONOTONIC`, nanoseconds.
+    pub at_ns: u64,
+    /// The words of the target's [`TagSource`](crate::TagSource), in its order.
+    pub tags: Vec<u64>,
+    /// Where the thread was.
+    pub registers: Registers,
+    /// The bytes of its stack from the stack pointer on; at most 128 KiB.
+    pub stack: Vec<u8>,
+    /// The stack pointer was outside the target's stack (a coroutine, an alternate signal stack), so no bytes were copied.
+    pub is_off_stack: bool,
+    /// The stack was larger than what is copied: its root is missing.
+    pub is_cut: bool,
+    /// Time from the handler's first to its last reading of the clock, nanoseconds.
+    pub handler_ns: u64,
+}
+
+/// Captures one thread, one sample at a time. Several capturers of one thread do not disturb each other.
+///
+/// ```
+/// use loopscope_stacks::{Capturer, Detail, Symbolizer, Target, Unwinder};
+/// let mut capturer = Capturer::attach(Target::this_thread()).unwrap();
+/// let sample = capturer.capture(std::time::Duration::from_secs(1)).unwrap();
+/// let mut unwinder = Unwinder::new();
+/// let stack = unwinder.unwind(&sample);
+/// for frame in Symbolizer::new(Detail::Symbols).name(&stack, unwinder.modules()) {
+///     println!("{}", frame.function);
+/// }
+/// ```
+pub struct Capturer {
+    slot: &'static Slot,
+    target: Target,
+}
+
+impl Capturer {
+    /// Reserves a slot for captures of a thread, after [`prepare`].
+    ///
+    /// # Errors
+    /// `Unavailable`, `NoSlot`, `ThreadGone`; `System` with kind `InvalidInput` when there are more than
+    /// [`TAG_WORDS`] tags.
+    pub fn attach(target: Target) -> Result<Capturer, CaptureError> {
+        match prepare() {
+            Readiness::Ready { .. } => Self::attach_installed(target),
+            Readiness::Unavailable(why) => Err(CaptureError::Unavailable(why.clone())),
+        }
+    }
+
+    /// Attaches without asking whether captures work: for the test of just that.
+    pub(crate) fn attach_installed(target: Target) -> Result<Capturer, CaptureError> {
+        let words = target.tags.as_ref().map(|tags| tags.words()).unwrap_or_default();
+        if words.len() > TAG_WORDS {
+            let error = format!("{} tag words, of which at most {TAG_WORDS} are copied", words.len());
+            return Err(CaptureError::System(io::Error::new(io::ErrorKind::InvalidInput, error)));
+        }
+        if is_gone(target.tid) {
+            return Err(CaptureError::ThreadGone);
+        }
+        let slot = slot::lend(&target, &words).ok_or(CaptureError::NoSlot)?;
+        Ok(Capturer { slot, target })
+    }
+
+    /// Returns whom it captures.
+    pub fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// Sends the signal. Never blocks: two or three system calls. A sample that was not taken is dropped.
+    ///
+    /// # Errors
+    /// `InFlight` while the thread has not taken the last signal, `ThreadGone`, `HandlerReplaced`, `System`; and
+    /// `Unavailable` in a forked child.
+    pub fn ask(&mut self) -> Result<(), CaptureError> {
+        if !signal::is_same_process() {
+            return Err(CaptureError::Unavailable(
+                "it was attached before a fork, and the thread is the parent's".to_owned(),
+            ));
+        }
+        if !signal::is_handler_ours() {
+            return Err(CaptureError::HandlerReplaced);
+        }
+        if !self.slot.try_ask() {
+            let is_gone = is_gone(self.target.tid);
+            return Err(if is_gone { CaptureError::ThreadGone } else { CaptureError::InFlight });
+        }
+        // Where nothing was sent, nothing will arrive.
+        signal::send(self.target.tid, self.slot).inspect_err(|_| self.slot.unask())
+    }
+
+    /// Returns what has arrived since the last call, also late. Never blocks.
+    pub fn take(&mut self) -> Option<Sample> {
+        let found = self.slot.take()?;
+        Some(Sample {
+            at_ns: found.at_ns,
+            tags: found.tags,
+            registers: found.registers,
+            stack: found.stack,
+            is_off_stack: found.is_off_stack,
+            is_cut: found.is_cut,
+            handler_ns: found.handler_ns,
+        })
+    }
+
+    /// Asks, and waits for the sample, usually some 100 us.
+    ///
+    /// # Errors
+    /// As [`ask`](Self::ask), and `NotDelivered` when nothing arrived in time: a later `take` may still return it, and
+    /// until then every `ask` returns `InFlight`.
+    pub fn capture(&mut self, within: Duration) -> Result<Sample, CaptureError> {
+        /// A running thread answers within some us; a sleeping one must be woken, on a busy machine scheduled.
+        const SPINS: u32 = 200;
+        self.ask()?;
+        let begin = Instant::now();
+        for turn in 0_u32.. {
+            if let Some(sample) = self.take() {
+                return Ok(sample);
+            }
+            if turn < SPINS {
+                std::hint::spin_loop();
+                continue;
+            }
+            if begin.elapsed() >= within {
+                break;
+            }
+            std::thread::sleep(Duration::from_micros(20));
+        }
+        let is_gone = is_gone(self.target.tid);
+        Err(if is_gone { CaptureError::ThreadGone } else { CaptureError::NotDelivered })
+    }
+}
+
+impl Drop for Capturer {
+    fn drop(&mut self) {
+        slot::give_back(self.slot, &self.target);
+    }
+}

@@ -1,0 +1,66 @@
+//! What can be in the way of a capture, each with its remedy.
+
+use std::{fmt, io};
+
+/// Why there is no sample.
+#[derive(Debug)]
+pub enum CaptureError {
+    /// Captures do not work in this process, for the reason given; they will not later either.
+    Unavailable(String),
+    /// As many captures as there are slots (64) are attached or in flight already.
+    NoSlot,
+    /// The thread has ended.
+    ThreadGone,
+    /// The thread has not taken the signal of an earlier capture yet.
+    InFlight,
+    /// The thread did not take the signal in time. It still may, and [`Capturer::take`](crate::Capturer::take) then has
+    /// the sample.
+    NotDelivered,
+    /// The program has put another handler in the place of ours.
+    HandlerReplaced,
+    /// The kernel refused.
+    System(io::Error),
+}
+
+impl fmt::Display for CaptureError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            CaptureError::Unavailable(why) => write!(f, "stacks cannot be captured in this process: {why}"),
+            CaptureError::NoSlot => {
+                write!(f, "all 64 slots for captures are taken: drop a Capturer that is needed no more")
+            }
+            CaptureError::ThreadGone => write!(f, "the thread has ended: there is nothing left to capture"),
+            CaptureError::InFlight => {
+                write!(
+                    f,
+                    "the thread has not taken the signal of the last capture yet: it blocks the signal, or waits in the \
+                     kernel uninterruptibly; take the sample when it arrives"
+                )
+            }
+            CaptureError::NotDelivered => {
+                write!(
+                    f,
+                    "the thread did not take the signal in time: it blocks the signal (see SigBlk in \
+                     /proc/self/task/TID/status), waits in the kernel uninterruptibly, or is stopped"
+                )
+            }
+            CaptureError::HandlerReplaced => {
+                write!(
+                    f,
+                    "the program has replaced the handler of the signal that captures use: let it use another real-time \
+                     signal, or install its handler before the first capture"
+                )
+            }
+            CaptureError::System(error) => write!(f, "the kernel refused to signal the thread: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for CaptureError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            CaptureError::System(error) => Some(error),
+            _ => None,
+        }
+    }
+}

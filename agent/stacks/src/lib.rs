@@ -1,0 +1,59 @@
+//! Native stacks of a running thread of this process, taken from another thread, while the first one is blocked or busy.
+//!
+//! An event loop that is blocked cannot say where. So another thread, the agent's, asks: it queues a real-time signal at
+//! the loop's thread, whose handler copies its registers and its live stack into a prepared slot, and nothing more. The
+//! agent unwinds the copy and names the addresses in its own time.
+//!
+//! ```text
+//!   asking thread                              target thread
+//!   Capturer::ask    -- rt_tgsigqueueinfo -->  handler: registers, tag words, stack bytes
+//!   Capturer::take   <------- slot -----------          (no lock, no allocation, no unwinding)
+//!   Unwinder::unwind      addresses, by the unwind tables of the loaded modules
+//!   Symbolizer::name      functions, files, lines, inlined calls
+//! ```
+//!
+//! The crate knows no page and no loop: [`TagSource`] lets a caller have some words of its own copied at the same instant.
+//! It needs no privilege and no frame pointers. Linux only, on x86_64 and aarch64.
+//!
+//! # Who may call what
+//! Everything may be called from any thread, also from the target. [`Capturer`] may move between threads; [`Symbolizer`]
+//! stays where it was made, because the library below it shares counted references.
+//!
+//! # What it costs
+//! The target thread: one signal delivery (3 us on a virtual machine) and below 1 us in the handler at 70 frames. The
+//! asking thread: a wake-up's worth of waiting, some us of unwinding, and 1 to 100 ms for the first names of a module,
+//! see [`Detail`].
+
+#[cfg(not(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64"))))]
+compile_error!("loopscope-stacks is for Linux on x86_64 and aarch64");
+
+mod error;
+mod target;
+
+mod handler;
+mod registers;
+mod signal;
+mod slot;
+
+mod capturer;
+mod selftest;
+
+mod memory;
+mod modules;
+mod tables;
+mod unwind;
+
+mod symbol;
+
+mod syscall;
+pub mod thread;
+
+pub use capturer::{Capturer, Sample};
+pub use error::CaptureError;
+pub use modules::Module;
+pub use registers::Registers;
+pub use selftest::{Readiness, prepare};
+pub use signal::{block_signal, foreign_signals};
+pub use symbol::{Detail, Nameless, NativeFrame, Symbolizer};
+pub use target::{TAG_WORDS, TagSource, Target};
+pub use unwind::{RawStack, Unwinder};

@@ -1,0 +1,126 @@
+//! The signal: which number, the handler's installation, sending, and noticing that somebody else took it.
+
+use crate::error::CaptureError;
+use crate::handler::{self, FOREIGN, PREVIOUS, PREVIOUS_FLAGS, PROCESS, Queued};
+use crate::slot::Slot;
+use std::mem::MaybeUninit;
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::{io, ptr};
+
+/// The signal that was chosen; 0 before. Written once, by [`install`].
+static SIGNAL: AtomicI32 = AtomicI32::new(0);
+
+/// Chooses a signal and installs the handler; the caller makes sure that this happens once. Returns the signal.
+///
+/// The first real-time signal that nobody handles; where the program handles all of them, the last one, whose other
+/// signals are then passed on. `SIGRTMIN` is what the C library leaves to programs, and is itself left out: it is the
+/// one that programs reach for first.
+pub(crate) fn install() -> Result<i32, String> {
+    let candidates = libc::SIGRTMIN() + 1..=libc::SIGRTMAX();
+    let free = candidates.clone().find(|signal| matches!(action(*signal), Ok((libc::SIG_DFL, _))));
+    let signal = free.unwrap_or(*candidates.end());
+    let (previous, flags) =
+        action(signal).map_err(|error| format!("signal {signal} cannot be looked at: {error}"))?;
+    PREVIOUS.store(previous, Ordering::Relaxed);
+    PREVIOUS_FLAGS.store(flags, Ordering::Relaxed);
+    PROCESS.store(own_pid(), Ordering::Relaxed);
+    // SAFETY: a sigaction is plain data, for which zeros are valid: no flags and an empty mask.
+    let mut wanted: libc::sigaction = unsafe { MaybeUninit::zeroed().assume_init() };
+    wanted.sa_sigaction = own_handler();
+    wanted.sa_flags = libc::SA_SIGINFO | libc::SA_RESTART | libc::SA_ONSTACK;
+    // SAFETY: the action is initialized, and its handler keeps the rules that its module lists.
+    if unsafe { libc::sigaction(signal, &wanted, ptr::null_mut()) } != 0 {
+        return Err(format!("no handler for signal {signal}: {}", io::Error::last_os_error()));
+    }
+    SIGNAL.store(signal, Ordering::Release);
+    Ok(signal)
+}
+
+/// Returns what handles a signal now, and with which flags.
+fn action(signal: i32) -> io::Result<(usize, i32)> {
+    let mut found = MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: a null action changes nothing, and `found` is room for the old one.
+    if unsafe { libc::sigaction(signal, ptr::null(), found.as_mut_ptr()) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the call filled it; and zeros would be valid, too.
+    let found = unsafe { found.assume_init() };
+    Ok((found.sa_sigaction, found.sa_flags))
+}
+
+fn own_handler() -> usize {
+    (handler::handle as extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void) as *const ())
+        .expose_provenance()
+}
+
+fn own_pid() -> i32 {
+    std::process::id() as i32
+}
+
+/// Whether the process is the one that installed the handler, and not its forked child.
+pub(crate) fn is_same_process() -> bool {
+    PROCESS.load(Ordering::Relaxed) == own_pid()
+}
+
+/// Whether the handler is still ours. One system call.
+pub(crate) fn is_handler_ours() -> bool {
+    action(SIGNAL.load(Ordering::Relaxed)).is_ok_and(|(found, _)| found == own_handler())
+}
+
+/// Queues the signal at a thread of this process, with a slot that the caller has set to asked.
+pub(crate) fn send(tid: u32, slot: &'static Slot) -> Result<(), CaptureError> {
+    let signal = SIGNAL.load(Ordering::Acquire);
+    let queued = Queued {
+        signal,
+        errno: 0,
+        code: libc::SI_QUEUE,
+        padding: 0,
+        pid: own_pid(),
+        uid: 0,
+        value: (&raw const *slot).addr(),
+        rest: [0; 12],
+    };
+    // SAFETY: the kernel reads the 128 bytes of `queued` during the call, and nothing else of ours.
+    let sent = unsafe {
+        libc::syscall(libc::SYS_rt_tgsigqueueinfo, own_pid(), tid as libc::pid_t, signal, &raw const queued)
+    };
+    if sent == 0 {
+        return Ok(());
+    }
+    let error = io::Error::last_os_error();
+    Err(match error.raw_os_error() {
+        Some(libc::ESRCH) => CaptureError::ThreadGone,
+        _ => CaptureError::System(error),
+    })
+}
+
+/// Keeps the signal of captures from the calling thread, for good: for threads that are not captured themselves, so that
+/// a stray one does not interrupt them. Does nothing before [`prepare`](crate::prepare) chose a signal.
+pub fn block_signal() {
+    mask(libc::SIG_BLOCK);
+}
+
+/// Lets the signal of captures reach the calling thread.
+pub(crate) fn unblock_signal() {
+    mask(libc::SIG_UNBLOCK);
+}
+
+fn mask(how: libc::c_int) {
+    let signal = SIGNAL.load(Ordering::Acquire);
+    if signal == 0 {
+        return;
+    }
+    let mut set = MaybeUninit::<libc::sigset_t>::zeroed();
+    // SAFETY: `set` is room for what the call writes.
+    unsafe { libc::sigemptyset(set.as_mut_ptr()) };
+    // SAFETY: the set was initialized above, and the signal is a valid number.
+    unsafe { libc::sigaddset(set.as_mut_ptr(), signal) };
+    // SAFETY: the set is initialized; only the calling thread's mask changes.
+    unsafe { libc::pthread_sigmask(how, set.as_ptr(), ptr::null_mut()) };
+}
+
+/// Returns how many signals with our number came from others. They were passed on to the handler that was there before
+/// ours, or dropped where there was none.
+pub fn foreign_signals() -> u64 {
+    FOREIGN.load(Ordering::Relaxed)
+}

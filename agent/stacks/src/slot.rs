@@ -1,0 +1,294 @@
+//! Slots: where the handler leaves what it found. Made once, never freed, lent to one capturer at a time.
+//!
+//! ```text
+//!   Free --ask--> Asked --handler--> Filling --handler--> Ready --take--> Free
+//! ```
+//!
+//! The asking side owns a slot in `Free` and `Ready`, the target's handler in `Filling`. In `Asked` nobody does: a signal
+//! is on its way, and may arrive as late as the thread unblocks it. So a slot is never asked again in `Asked`, and one
+//! that was given back in that state is lent again only when it became `Ready`, or when its thread is gone: the kernel
+//! drops what is queued at a thread that ends.
+
+use crate::registers::Registers;
+use crate::target::{TAG_WORDS, TagSource, Target};
+use std::cell::UnsafeCell;
+use std::ops::Range;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// What is copied of a stack, from its top. A stack of 209 frames took 33 kB; what is cut off is lost from the root.
+pub(crate) const STACK_BYTES: usize = 128 * 1024;
+
+/// More would make the handler's search of the table longer; a process has a few loops, each with two or three captures.
+const SLOTS: usize = 64;
+
+const FREE: u32 = 0;
+const ASKED: u32 = 1;
+const FILLING: u32 = 2;
+const READY: u32 = 3;
+
+/// One slot. All but `state` is written by the owner that the state names, relaxed; the state's release store and acquire
+/// load hand it over.
+pub(crate) struct Slot {
+    state: AtomicU32,
+    // What to copy: written by the asking side in `Free`, read by the handler.
+    stack_begin: AtomicUsize,
+    stack_end: AtomicUsize,
+    tag_words: [AtomicPtr<AtomicU64>; TAG_WORDS],
+    // What was found: written by the handler in `Filling`, read by the asking side in `Ready`.
+    at_ns: AtomicU64,
+    handler_ns: AtomicU64,
+    registers: [AtomicU64; 4],
+    tags: [AtomicU64; TAG_WORDS],
+    is_off_stack: AtomicBool,
+    is_cut: AtomicBool,
+    copied: AtomicUsize,
+    stack: UnsafeCell<Box<[u8; STACK_BYTES]>>,
+}
+
+// SAFETY: everything is atomic but `stack`, whose owner the state names: see the two methods that touch it.
+unsafe impl Sync for Slot {}
+
+// SAFETY: the buffer is plain memory, and the tag pointers are only followed by the handler, see `set_target`.
+unsafe impl Send for Slot {}
+
+/// What the handler found.
+pub(crate) struct Found {
+    pub at_ns: u64,
+    pub handler_ns: u64,
+    pub registers: Registers,
+    pub tags: Vec<u64>,
+    pub is_off_stack: bool,
+    pub is_cut: bool,
+    pub stack: Vec<u8>,
+}
+
+impl Slot {
+    fn new() -> Slot {
+        Slot {
+            state: AtomicU32::new(FREE),
+            stack_begin: AtomicUsize::new(0),
+            stack_end: AtomicUsize::new(0),
+            tag_words: Default::default(),
+            at_ns: AtomicU64::new(0),
+            handler_ns: AtomicU64::new(0),
+            registers: Default::default(),
+            tags: Default::default(),
+            is_off_stack: AtomicBool::new(false),
+            is_cut: AtomicBool::new(false),
+            copied: AtomicUsize::new(0),
+            stack: UnsafeCell::new(touched()),
+        }
+    }
+
+    /// Says what the next samples are of. Only for a slot in `Free`, so that no handler reads it meanwhile.
+    fn set_target(&self, stack: &Range<usize>, words: &[*const AtomicU64]) {
+        self.stack_begin.store(stack.start, Ordering::Relaxed);
+        self.stack_end.store(stack.end, Ordering::Relaxed);
+        let words = words.iter().map(|word| word.cast_mut()).chain(std::iter::repeat(std::ptr::null_mut()));
+        for (kept, word) in self.tag_words.iter().zip(words) {
+            kept.store(word, Ordering::Relaxed);
+        }
+    }
+
+    /// `Free` or `Ready` to `Asked`; a sample nobody took is dropped. False when a signal is still on its way.
+    pub fn try_ask(&self) -> bool {
+        let is_ours = matches!(self.state.load(Ordering::Acquire), FREE | READY);
+        if is_ours {
+            self.state.store(ASKED, Ordering::Release);
+        }
+        is_ours
+    }
+
+    /// Back to `Free`: the signal could not be sent, or the thread is gone.
+    pub fn unask(&self) {
+        self.state.store(FREE, Ordering::Release);
+    }
+
+    /// Whether a signal is on its way, or being handled.
+    pub fn is_in_flight(&self) -> bool {
+        matches!(self.state.load(Ordering::Acquire), ASKED | FILLING)
+    }
+
+    /// Handler only. `Asked` to `Filling`; false when nothing was asked. A compare-and-swap, because a forged signal may
+    /// run the handler on a second thread.
+    pub fn try_fill(&self) -> bool {
+        self.state.compare_exchange(ASKED, FILLING, Ordering::Acquire, Ordering::Relaxed).is_ok()
+    }
+
+    /// Handler only, in `Filling`. Returns the bounds that nothing is read outside of.
+    pub fn stack_bounds(&self) -> Range<usize> {
+        self.stack_begin.load(Ordering::Relaxed)..self.stack_end.load(Ordering::Relaxed)
+    }
+
+    /// Handler only, in `Filling`. Copies the tag words.
+    pub fn copy_tags(&self) {
+        for (word, tag) in self.tag_words.iter().zip(&self.tags) {
+            let word = word.load(Ordering::Relaxed);
+            if word.is_null() {
+                break;
+            }
+            // SAFETY: the source promises that its words can be read while it lives, and it is kept alive by the capturer,
+            // or by the list of spare slots, for as long as the slot may be filled.
+            let word = unsafe { &*word };
+            tag.store(word.load(Ordering::Relaxed), Ordering::Relaxed);
+        }
+    }
+
+    /// Handler only, in `Filling`. Copies `bytes` bytes of the stack, at most [`STACK_BYTES`].
+    ///
+    /// # Safety
+    /// `bytes` bytes from `from` on are mapped, and do not change meanwhile.
+    #[inline]
+    pub unsafe fn copy_stack(&self, from: *const u8, bytes: usize) {
+        let bytes = bytes.min(STACK_BYTES);
+        // SAFETY: in `Filling` the handler alone owns the buffer, and its one run owns it once (`try_fill`).
+        let buffer: &mut [u8; STACK_BYTES] = unsafe { &mut *self.stack.get() };
+        // SAFETY: the caller vouches for the source, `bytes` is at most the buffer's length, and the buffer lies on the
+        // heap, not on the stack that is copied.
+        unsafe { std::ptr::copy_nonoverlapping(from, buffer.as_mut_ptr(), bytes) };
+        self.copied.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Handler only, in `Filling`. There is no stack to copy.
+    pub fn copy_no_stack(&self) {
+        self.copied.store(0, Ordering::Relaxed);
+    }
+
+    /// Handler only: the rest of what was found, and `Filling` to `Ready`.
+    pub fn finish(
+        &self,
+        registers: Registers,
+        at_ns: u64,
+        handler_ns: u64,
+        is_off_stack: bool,
+        is_cut: bool,
+    ) {
+        let values = [registers.ip, registers.sp, registers.fp, registers.lr];
+        for (kept, value) in self.registers.iter().zip(values) {
+            kept.store(value, Ordering::Relaxed);
+        }
+        self.at_ns.store(at_ns, Ordering::Relaxed);
+        self.handler_ns.store(handler_ns, Ordering::Relaxed);
+        self.is_off_stack.store(is_off_stack, Ordering::Relaxed);
+        self.is_cut.store(is_cut, Ordering::Relaxed);
+        self.state.store(READY, Ordering::Release);
+    }
+
+    /// `Ready` to `Free`, with what was found; `None` in any other state.
+    pub fn take(&self) -> Option<Found> {
+        if self.state.load(Ordering::Acquire) != READY {
+            return None;
+        }
+        let tags = self.tag_words.iter().zip(&self.tags);
+        let tags = tags.take_while(|(word, _)| !word.load(Ordering::Relaxed).is_null());
+        // SAFETY: in `Ready` the asking side alone owns the buffer; a slot is lent to one capturer, which is borrowed
+        // mutably for this.
+        let buffer: &[u8; STACK_BYTES] = unsafe { &*self.stack.get() };
+        let [ip, sp, fp, lr] = [0, 1, 2, 3].map(|index: usize| self.registers[index].load(Ordering::Relaxed));
+        let found = Found {
+            at_ns: self.at_ns.load(Ordering::Relaxed),
+            handler_ns: self.handler_ns.load(Ordering::Relaxed),
+            registers: Registers { ip, sp, fp, lr },
+            tags: tags.map(|(_, tag)| tag.load(Ordering::Relaxed)).collect(),
+            is_off_stack: self.is_off_stack.load(Ordering::Relaxed),
+            is_cut: self.is_cut.load(Ordering::Relaxed),
+            stack: buffer[..self.copied.load(Ordering::Relaxed).min(STACK_BYTES)].to_vec(),
+        };
+        self.state.store(FREE, Ordering::Release);
+        Some(found)
+    }
+}
+
+/// A buffer that was written, not just reserved, so that the handler meets no page fault.
+fn touched() -> Box<[u8; STACK_BYTES]> {
+    let bytes = vec![1_u8; STACK_BYTES].into_boxed_slice();
+    bytes.try_into().unwrap_or_else(|_| unreachable!("the vector has the array's length"))
+}
+
+/// The only pointers that the handler believes. Entries are set once, from the first on.
+static TABLE: [AtomicPtr<Slot>; SLOTS] = [const { AtomicPtr::new(std::ptr::null_mut()) }; SLOTS];
+
+/// Slots that were given back.
+static SPARE: Mutex<Vec<Spare>> = Mutex::new(Vec::new());
+
+struct Spare {
+    slot: &'static Slot,
+    tid: u32,
+    /// Kept alive while a signal may still make the handler read them.
+    _tags: Option<Arc<dyn TagSource>>,
+}
+
+/// Handler only. Returns the slot whose address a signal brought, `None` where it is not one of ours.
+pub(crate) fn find(address: usize) -> Option<&'static Slot> {
+    let known = TABLE.iter().map(|entry| entry.load(Ordering::Acquire)).take_while(|slot| !slot.is_null());
+    let found = known.into_iter().find(|slot| slot.addr() == address)?;
+    // SAFETY: the table holds only slots that were leaked, so they live for ever.
+    Some(unsafe { &*found })
+}
+
+/// Lends a slot for captures of `target`; `None` when all are lent or in flight.
+pub(crate) fn lend(target: &Target, words: &[*const AtomicU64]) -> Option<&'static Slot> {
+    let mut spare = SPARE.lock().unwrap_or_else(PoisonError::into_inner);
+    let is_free = |spare: &Spare| !spare.slot.is_in_flight() || is_gone(spare.tid);
+    let slot = match spare.iter().position(is_free) {
+        Some(index) => spare.swap_remove(index).slot,
+        // The lock makes this the only one that looks for an empty place.
+        None => {
+            let place = TABLE.iter().find(|entry| entry.load(Ordering::Relaxed).is_null())?;
+            let slot: &'static Slot = Box::leak(Box::new(Slot::new()));
+            place.store((&raw const *slot).cast_mut(), Ordering::Release);
+            slot
+        }
+    };
+    slot.unask();
+    slot.set_target(&target.stack, words);
+    Some(slot)
+}
+
+/// Takes a slot back, in whatever state.
+pub(crate) fn give_back(slot: &'static Slot, target: &Target) {
+    let mut spare = SPARE.lock().unwrap_or_else(PoisonError::into_inner);
+    spare.push(Spare { slot, tid: target.tid, _tags: target.tags.clone() });
+}
+
+/// Whether a thread of this process has ended. An id that was given to a new thread counts as alive: that errs on the
+/// safe side here.
+pub(crate) fn is_gone(tid: u32) -> bool {
+    !Path::new(&format!("/proc/self/task/{tid}")).exists()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slot_in_flight_is_not_asked_again_and_not_lent_again() {
+        let target = Target::this_thread();
+        let slot = lend(&target, &[]).unwrap();
+        assert!(slot.try_ask());
+        assert!(!slot.try_ask(), "a signal is on its way");
+        assert!(slot.take().is_none());
+        give_back(slot, &target);
+        let other = lend(&target, &[]).unwrap();
+        assert!(!std::ptr::eq(slot, other), "the signal may still arrive");
+        // The signal arrives late.
+        assert!(slot.try_fill());
+        assert!(!slot.try_fill(), "the handler runs once");
+        slot.copy_no_stack();
+        slot.finish(Registers { ip: 1, sp: 2, fp: 3, lr: 4 }, 5, 6, true, false);
+        assert!(slot.try_ask(), "what nobody took is dropped");
+        slot.unask();
+        give_back(other, &target);
+    }
+
+    #[test]
+    fn the_handler_believes_only_known_addresses() {
+        let slot = lend(&Target::this_thread(), &[]).unwrap();
+        let address = (&raw const *slot).addr();
+        assert!(std::ptr::eq(find(address).unwrap(), slot));
+        assert!(find(address + 8).is_none());
+        assert!(find(0).is_none());
+    }
+}

@@ -1,0 +1,70 @@
+//! Whom a capture is aimed at: a thread, the bounds of its stack, and words of the caller's that are copied with it.
+
+use std::mem::MaybeUninit;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+/// The most words that a [`TagSource`] may have.
+pub const TAG_WORDS: usize = 16;
+
+/// Words that the handler copies at the instant of the sample, such as what the loop says it is running.
+///
+/// # Safety
+/// Every pointer that `words` returns is valid and aligned for reads from any thread for as long as the source lives.
+pub unsafe trait TagSource: Send + Sync {
+    /// Returns where the words are, at most [`TAG_WORDS`]. Asked once, when a capturer is attached.
+    fn words(&self) -> Vec<*const AtomicU64>;
+}
+
+/// A thread of this process.
+#[derive(Clone)]
+pub struct Target {
+    /// The kernel's id of the thread.
+    pub tid: u32,
+    /// The addresses of its stack. The handler reads nothing outside them, so all from any stack pointer within them to
+    /// their end must be mapped while the thread lives. Empty where unknown: a sample then holds registers only.
+    pub stack: Range<usize>,
+    /// What else to copy.
+    pub tags: Option<Arc<dyn TagSource>>,
+}
+
+impl Target {
+    /// Returns the calling thread as a target, without tags.
+    pub fn this_thread() -> Target {
+        // SAFETY: gettid takes nothing and returns a number.
+        let tid = unsafe { libc::gettid() };
+        Target { tid: tid as u32, stack: own_stack(), tags: None }
+    }
+}
+
+/// Returns the addresses of the calling thread's stack, empty where the C library does not know.
+fn own_stack() -> Range<usize> {
+    let mut attributes = MaybeUninit::<libc::pthread_attr_t>::uninit();
+    // SAFETY: pthread_self takes nothing and cannot fail.
+    let thread = unsafe { libc::pthread_self() };
+    // SAFETY: the thread is the calling one, so it lives, and `attributes` is room for what the call writes.
+    if unsafe { libc::pthread_getattr_np(thread, attributes.as_mut_ptr()) } != 0 {
+        return 0..0;
+    }
+    let (mut begin, mut length) = (std::ptr::null_mut(), 0);
+    // SAFETY: the call above succeeded, so the attributes are initialized; the results are live locals.
+    let asked = unsafe { libc::pthread_attr_getstack(attributes.as_ptr(), &mut begin, &mut length) };
+    // SAFETY: the attributes are initialized, and not used after this.
+    unsafe { libc::pthread_attr_destroy(attributes.as_mut_ptr()) };
+    let begin = begin.addr();
+    if asked == 0 { begin..begin.saturating_add(length) } else { 0..0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_knows_its_own_stack() {
+        let local = 0_u8;
+        let target = Target::this_thread();
+        assert!(target.stack.contains(&(&raw const local).addr()));
+        assert!(std::path::Path::new(&format!("/proc/self/task/{}", target.tid)).exists());
+    }
+}

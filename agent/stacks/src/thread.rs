@@ -1,0 +1,344 @@
+//! What the kernel says about a thread of this process: what it is doing or waiting for, and where its time went.
+//!
+//! All of it is read from `/proc/self/task`, without disturbing the thread, and needs no privilege. A look takes 100 us.
+
+use crate::memory::Memory;
+use crate::syscall::{Shape, find};
+use std::fmt::Write;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+use std::{fs, io};
+
+/// What a thread was doing at one instant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ThreadState {
+    /// The kernel's letter: R running or runnable, S sleeping, D uninterruptible, T stopped, t traced, Z or X ended.
+    pub letter: char,
+    /// What it is doing.
+    pub activity: Activity,
+    /// The kernel's function that it waits in, where the kernel tells.
+    pub wait_channel: Option<String>,
+}
+
+/// What a thread is doing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Activity {
+    /// It has a processor, or waits for one.
+    Running,
+    /// It waits in a system call.
+    Syscall(Syscall),
+    /// It waits in the kernel outside of a system call: for a page of memory.
+    PageFault,
+    /// A signal stopped it.
+    Stopped,
+    /// A debugger stopped it.
+    Traced,
+    /// It has ended.
+    Ended,
+    /// It waits, and the kernel does not say in what.
+    Waiting,
+}
+
+/// A system call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Syscall {
+    /// Its number on this processor.
+    pub number: i64,
+    /// Its name; "syscall 999" for one that is not known here.
+    pub name: String,
+    /// Its arguments.
+    pub arguments: [u64; 6],
+    /// What the arguments mean, such as `fd 3 -> pipe:[81]`; may be empty.
+    pub details: String,
+}
+
+impl ThreadState {
+    /// Looks at a thread.
+    ///
+    /// # Errors
+    /// With kind `NotFound` when the thread has ended; else what reading `/proc` failed with.
+    pub fn look(tid: u32) -> io::Result<ThreadState> {
+        let letter = stat(tid)?.letter;
+        let file = |name: &str| fs::read_to_string(format!("/proc/self/task/{tid}/{name}"));
+        // A kernel without these files still tells the letter.
+        let call = file("syscall").unwrap_or_default();
+        let wait_channel = file("wchan").ok().filter(|channel| !channel.is_empty() && channel != "0");
+        let activity = match letter {
+            'T' => Activity::Stopped,
+            't' => Activity::Traced,
+            'Z' | 'X' | 'x' => Activity::Ended,
+            _ => activity(call.trim(), letter),
+        };
+        Ok(ThreadState { letter, activity, wait_channel })
+    }
+
+    /// Returns it in words: `running`, `read(fd 3 -> pipe:[81])`, `page fault in folio_wait_bit_common`.
+    pub fn words(&self) -> String {
+        let waiting = |what: &str| match &self.wait_channel {
+            Some(channel) => format!("{what} in {channel}"),
+            None => what.to_owned(),
+        };
+        match &self.activity {
+            Activity::Running => "running".to_owned(),
+            Activity::Syscall(call) => format!("{}({})", call.name, call.details),
+            Activity::PageFault => waiting("page fault"),
+            Activity::Stopped => "stopped by a signal".to_owned(),
+            Activity::Traced => "stopped by a debugger".to_owned(),
+            Activity::Ended => "ended".to_owned(),
+            Activity::Waiting if self.letter == 'D' => waiting("uninterruptible wait"),
+            Activity::Waiting => waiting("waiting"),
+        }
+    }
+}
+
+/// Where a thread's time went, since it began.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sched {
+    /// Time on a processor, nanoseconds.
+    pub run_ns: u64,
+    /// Time it was ready to run and no processor was free, nanoseconds.
+    pub runqueue_ns: u64,
+}
+
+/// Page faults of a thread, since it began.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Faults {
+    /// Those that were answered from memory.
+    pub minor: u64,
+    /// Those that waited for a device.
+    pub major: u64,
+}
+
+/// Returns the processor time of a thread of this process, in nanoseconds; `None` when it has ended.
+///
+/// # Source
+/// The clock id of a thread is `~tid << 3 | 6` (`CPUCLOCK_PERTHREAD_MASK | CPUCLOCK_SCHED`), see clock_getres(2) and the
+/// kernel's `posix-timers_types.h`.
+pub fn cpu_ns(tid: u32) -> Option<u64> {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    let clock = !(tid as libc::clockid_t) << 3 | 6;
+    // SAFETY: `time` is a live timespec for the call to fill; an unknown clock makes it fail and fill nothing.
+    let answer = unsafe { libc::clock_gettime(clock, &mut time) };
+    (answer == 0).then(|| time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64)
+}
+
+/// Returns where a thread's time went.
+///
+/// # Errors
+/// With kind `NotFound` when the thread has ended, or the kernel was built without `CONFIG_SCHED_INFO`.
+pub fn sched(tid: u32) -> io::Result<Sched> {
+    let text = fs::read_to_string(format!("/proc/self/task/{tid}/schedstat"))?;
+    let mut numbers = text.split_whitespace().map(|number| number.parse().unwrap_or(0));
+    Ok(Sched { run_ns: numbers.next().unwrap_or(0), runqueue_ns: numbers.next().unwrap_or(0) })
+}
+
+/// Returns a thread's page faults.
+///
+/// # Errors
+/// With kind `NotFound` when the thread has ended.
+pub fn faults(tid: u32) -> io::Result<Faults> {
+    stat(tid).map(|stat| stat.faults)
+}
+
+/// Whether a thread blocks a signal, so that it will not be captured; `None` when the thread has ended.
+pub fn is_blocking(tid: u32, signal: i32) -> Option<bool> {
+    let status = fs::read_to_string(format!("/proc/self/task/{tid}/status")).ok()?;
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigBlk:"))?;
+    let mask = u64::from_str_radix(mask.trim(), 16).ok()?;
+    Some(mask >> (signal - 1) & 1 == 1)
+}
+
+struct Stat {
+    letter: char,
+    faults: Faults,
+}
+
+fn stat(tid: u32) -> io::Result<Stat> {
+    let text = fs::read_to_string(format!("/proc/self/task/{tid}/stat"))?;
+    parse_stat(&text).ok_or_else(|| {
+        io::Error::new(io::ErrorKind::InvalidData, format!("/proc/self/task/{tid}/stat is not as expected"))
+    })
+}
+
+/// The name, in parentheses, may hold anything, parentheses too.
+fn parse_stat(text: &str) -> Option<Stat> {
+    let mut fields = text.rsplit_once(") ")?.1.split_whitespace();
+    let letter = fields.next()?.chars().next()?;
+    let mut numbers = fields.skip(6).map(|number| number.parse().unwrap_or(0));
+    let minor = numbers.next()?;
+    Some(Stat { letter, faults: Faults { minor, major: numbers.nth(1)? } })
+}
+
+/// Reads the line of `/proc/self/task/TID/syscall`: "running", or "-1 sp pc", or a number, six arguments, sp and pc.
+fn activity(line: &str, letter: char) -> Activity {
+    if line == "running" || letter == 'R' {
+        return Activity::Running;
+    }
+    let mut fields = line.split_whitespace();
+    let Some(number) = fields.next().and_then(|number| number.parse::<i64>().ok()) else {
+        return Activity::Waiting;
+    };
+    if number < 0 {
+        return Activity::PageFault;
+    }
+    let mut arguments = [0; 6];
+    for (argument, field) in arguments.iter_mut().zip(fields) {
+        *argument = u64::from_str_radix(field.trim_start_matches("0x"), 16).unwrap_or(0);
+    }
+    let (name, details) = match find(number) {
+        Some((name, shape)) => (name.to_owned(), details(shape, &arguments)),
+        None => (format!("syscall {number}"), String::new()),
+    };
+    Activity::Syscall(Syscall { number, name, arguments, details })
+}
+
+/// Tells what a call's arguments mean. What they point to is read while the thread waits; it may be gone by then.
+fn details(shape: Shape, arguments: &[u64; 6]) -> String {
+    let memory = Memory::open().ok();
+    let memory = memory.as_ref();
+    let or_nothing = |text: Option<String>| text.unwrap_or_default();
+    match shape {
+        Shape::Plain => String::new(),
+        Shape::Descriptor => descriptor(arguments[0]),
+        Shape::Address => {
+            let address = memory.and_then(|memory| socket_address(memory, arguments[1]));
+            let address = address.map(|address| format!(", {address}"));
+            descriptor(arguments[0]) + &or_nothing(address)
+        }
+        Shape::Path(index) => or_nothing(memory.and_then(|memory| path(memory, arguments[index]))),
+        Shape::Duration(index) => or_nothing(memory.and_then(|memory| duration(memory, arguments[index]))),
+        Shape::Poll { is_ms } => {
+            let limit = match is_ms {
+                true => milliseconds(arguments[2]),
+                false => memory.and_then(|memory| duration(memory, arguments[2])),
+            };
+            let limit = limit.map(|limit| format!(", {limit}"));
+            polled(memory, arguments[0], arguments[1]) + &or_nothing(limit)
+        }
+        Shape::Epoll => {
+            let limit = milliseconds(arguments[3]).map(|limit| format!(", {limit}"));
+            descriptor(arguments[0]) + &or_nothing(limit)
+        }
+        Shape::Futex => futex(arguments),
+        Shape::Process => match arguments[0] as i32 {
+            -1 => "any child".to_owned(),
+            pid => format!("pid {pid}"),
+        },
+    }
+}
+
+fn descriptor(number: u64) -> String {
+    let number = number as i32;
+    match fs::read_link(format!("/proc/self/fd/{number}")) {
+        Ok(target) => format!("fd {number} -> {}", target.display()),
+        Err(_) => format!("fd {number}"),
+    }
+}
+
+/// Reads an address as `connect` takes it.
+fn socket_address(memory: &Memory, at: u64) -> Option<String> {
+    let family = memory.read::<2>(at).map(u16::from_ne_bytes)?;
+    let port = || memory.read::<2>(at + 2).map(u16::from_be_bytes);
+    match libc::c_int::from(family) {
+        libc::AF_INET => {
+            let ip = IpAddr::from(memory.read::<4>(at + 4)?);
+            Some(SocketAddr::new(ip, port()?).to_string())
+        }
+        libc::AF_INET6 => {
+            let ip = IpAddr::from(memory.read::<16>(at + 8)?);
+            Some(SocketAddr::new(ip, port()?).to_string())
+        }
+        libc::AF_UNIX => path(memory, at + 2),
+        _ => None,
+    }
+}
+
+/// Reads the beginning of a path, byte by byte, because the next page may not be there.
+fn path(memory: &Memory, at: u64) -> Option<String> {
+    const BYTES: u64 = 200;
+    let bytes = (0..BYTES).map_while(|index| memory.read::<1>(at.wrapping_add(index)));
+    let bytes: Vec<u8> = bytes.map(|[byte]| byte).take_while(|byte| *byte != 0).collect();
+    (!bytes.is_empty()).then(|| String::from_utf8_lossy(&bytes).escape_debug().to_string())
+}
+
+fn duration(memory: &Memory, at: u64) -> Option<String> {
+    if at == 0 {
+        return None;
+    }
+    let seconds = memory.read::<8>(at).map(u64::from_ne_bytes)?;
+    let nanoseconds = memory.read::<8>(at + 8).map(u64::from_ne_bytes)?;
+    // More than a century is no duration: the memory was used for something else by now.
+    let is_plausible = seconds < 1 << 32 && nanoseconds < 1_000_000_000;
+    is_plausible.then(|| format!("{:?}", Duration::new(seconds, nanoseconds as u32)))
+}
+
+fn milliseconds(argument: u64) -> Option<String> {
+    let ms = argument as i32;
+    (ms >= 0).then(|| format!("{:?}", Duration::from_millis(ms as u64)))
+}
+
+/// Reads the descriptors of a `poll`, the first few of them.
+fn polled(memory: Option<&Memory>, at: u64, count: u64) -> String {
+    const SHOWN: u64 = 4;
+    let number = |index: u64| memory.and_then(|memory| memory.read::<4>(at.wrapping_add(index * 8)));
+    let numbers = (0..count.min(SHOWN)).map_while(number).map(i32::from_ne_bytes);
+    let mut text = numbers.map(|number| descriptor(number as u64)).collect::<Vec<_>>().join(", ");
+    if count > SHOWN {
+        let _ = write!(text, " and {} more", count - SHOWN);
+    }
+    text
+}
+
+fn futex(arguments: &[u64; 6]) -> String {
+    let operation = arguments[1] as i32 & !(libc::FUTEX_PRIVATE_FLAG | libc::FUTEX_CLOCK_REALTIME);
+    match operation {
+        libc::FUTEX_WAIT | libc::FUTEX_WAIT_BITSET => format!("wait at {:#x}", arguments[0]),
+        libc::FUTEX_LOCK_PI => format!("lock at {:#x}", arguments[0]),
+        other => format!("operation {other} at {:#x}", arguments[0]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_proc_says_what_the_thread_does() {
+        assert_eq!(activity("running", 'S'), Activity::Running);
+        assert_eq!(activity("-1 0x7ffd 0x55", 'D'), Activity::PageFault);
+        assert_eq!(activity("", 'S'), Activity::Waiting);
+        let Activity::Syscall(call) = activity("9999 0x1 0x2 0x3 0x4 0x5 0x6 0x7ffd 0x55", 'S') else {
+            panic!("a call");
+        };
+        assert_eq!((call.name.as_str(), call.arguments), ("syscall 9999", [1, 2, 3, 4, 5, 6]));
+    }
+
+    #[test]
+    fn a_name_with_parentheses_does_not_confuse() {
+        let text = "42 (a) b (c)) D 1 2 3 4 -1 4194560 70 0 3 0 0 0";
+        let stat = parse_stat(text).unwrap();
+        assert_eq!((stat.letter, stat.faults), ('D', Faults { minor: 70, major: 3 }));
+    }
+
+    #[test]
+    fn the_own_thread_runs_and_has_used_time() {
+        let tid = crate::Target::this_thread().tid;
+        assert_eq!(ThreadState::look(tid).unwrap().words(), "running");
+        assert!(cpu_ns(tid).unwrap() > 0);
+        assert_eq!(is_blocking(tid, libc::SIGUSR1), Some(false));
+        assert_eq!(ThreadState::look(u32::MAX >> 1).unwrap_err().kind(), io::ErrorKind::NotFound);
+        assert_eq!(cpu_ns(u32::MAX >> 4), None);
+    }
+
+    #[test]
+    fn arguments_are_told_by_what_they_point_to() {
+        let time = [2_u64, 500_000_000];
+        let at = (&raw const time).addr() as u64;
+        assert_eq!(details(Shape::Duration(0), &[at, 0, 0, 0, 0, 0]), "2.5s");
+        assert_eq!(details(Shape::Duration(0), &[8, 0, 0, 0, 0, 0]), "");
+        let path = c"/tmp/some path";
+        assert_eq!(details(Shape::Path(1), &[0, path.as_ptr().addr() as u64, 0, 0, 0, 0]), "/tmp/some path");
+        assert_eq!(details(Shape::Futex, &[0x10, 128, 0, 0, 0, 0]), "wait at 0x10");
+        assert_eq!(details(Shape::Process, &[u64::from(u32::MAX), 0, 0, 0, 0, 0]), "any child");
+    }
+}

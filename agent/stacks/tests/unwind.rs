@@ -1,0 +1,89 @@
+//! Stacks of known shape are found whole, and their functions named.
+
+use loopscope_stacks::{Capturer, Detail, NativeFrame, RawStack, Symbolizer, Target, Unwinder};
+use std::hint::black_box;
+use std::time::Duration;
+
+const WITHIN: Duration = Duration::from_secs(10);
+
+/// Captures the calling thread, and names what was found.
+#[inline(never)]
+fn capture_here(detail: Detail) -> (RawStack, Vec<NativeFrame>) {
+    let mut capturer = Capturer::attach(Target::this_thread()).unwrap();
+    let sample = capturer.capture(WITHIN).unwrap();
+    let mut unwinder = Unwinder::new();
+    let stack = unwinder.unwind(&sample);
+    let frames = Symbolizer::new(detail).name(&stack, unwinder.modules());
+    (stack, frames)
+}
+
+#[inline(never)]
+fn recursion(depth: u32, detail: Detail) -> (RawStack, Vec<NativeFrame>) {
+    if depth == 0 {
+        return capture_here(detail);
+    }
+    // Black boxes keep the compiler from making a loop of it.
+    black_box(recursion(black_box(depth - 1), detail))
+}
+
+fn count(frames: &[NativeFrame], function: &str) -> usize {
+    frames.iter().filter(|frame| frame.function == function).count()
+}
+
+#[test]
+fn every_frame_of_a_recursion_is_found_and_named() {
+    for depth in [1, 10, 70, 200] {
+        let (stack, frames) = recursion(depth, Detail::Symbols);
+        assert!(stack.is_complete && !stack.is_guessed && !stack.is_cut, "depth {depth}: {frames:#?}");
+        assert_eq!(count(&frames, "unwind::recursion"), depth as usize + 1, "{frames:#?}");
+        assert_eq!(count(&frames, "unwind::capture_here"), 1);
+    }
+}
+
+#[test]
+fn debug_information_tells_lines_and_inlined_calls() {
+    #[inline(always)]
+    fn inlined() -> (Vec<NativeFrame>, u32) {
+        let (_, frames) = capture_here(Detail::Lines);
+        (frames, line!() - 1)
+    }
+    #[inline(never)]
+    fn caller() -> (Vec<NativeFrame>, u32, u32) {
+        let (frames, line) = inlined();
+        (frames, line, line!() - 1)
+    }
+    let (frames, line, called) = caller();
+    let at = frames.iter().position(|frame| frame.function.ends_with("inlined")).unwrap();
+    assert!(frames[at].is_inlined && !frames[at + 1].is_inlined, "{frames:#?}");
+    assert_eq!(frames[at].line, Some(line));
+    assert!(frames[at].file.as_ref().unwrap().ends_with("tests/unwind.rs"), "{frames:#?}");
+    assert!(frames[at + 1].function.ends_with("tells_lines_and_inlined_calls::caller"));
+    assert_eq!(frames[at + 1].line, Some(called));
+}
+
+#[test]
+fn the_fingerprint_is_of_calls_and_not_of_the_instruction() {
+    let (first, _) = recursion(3, Detail::Symbols);
+    let (deeper, _) = recursion(4, Detail::Symbols);
+    let unwinder = Unwinder::new();
+    let mut moved = first.clone();
+    moved.addresses[0] += 1;
+    assert_eq!(first.fingerprint(unwinder.modules()), moved.fingerprint(unwinder.modules()));
+    assert_ne!(first.fingerprint(unwinder.modules()), deeper.fingerprint(unwinder.modules()));
+}
+
+#[test]
+fn a_stack_larger_than_the_copy_is_cut_at_the_root() {
+    #[inline(never)]
+    fn large(depth: u32) -> (RawStack, Vec<NativeFrame>) {
+        let room = black_box([0_u8; 64 * 1024]);
+        let found =
+            if depth == 0 { capture_here(Detail::Symbols) } else { black_box(large(black_box(depth - 1))) };
+        black_box(&room);
+        found
+    }
+    let (stack, frames) = large(3);
+    assert!(stack.is_cut && !stack.is_complete, "{frames:#?}");
+    assert_eq!(count(&frames, "unwind::capture_here"), 1);
+    assert!((1..4).contains(&frames.iter().filter(|frame| frame.function.ends_with("::large")).count()));
+}
