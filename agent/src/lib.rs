@@ -27,6 +27,8 @@ mod model;
 
 mod compute;
 
+pub mod diagnose;
+
 mod watch;
 
 pub mod export;

@@ -1,0 +1,331 @@
+//! Rules about what keeps a loop from polling: one long callback, a blocking call, a flood of short ones.
+
+use crate::compute::starvation::Cause;
+use crate::diagnose::evidence::{LoopEvidence, SeenStall};
+use crate::diagnose::finding::{Certainty, Finding, Urgency};
+use crate::diagnose::words::{count, duration, elsewhere, percent, rate, share};
+use crate::incident::{Class, Frame, Incident};
+
+/// At most so many sites are told of one kind of trouble; further ones are a line of the last.
+const SITES_TOLD: usize = 3;
+
+/// Stalls of one site by one cause.
+struct Group<'a> {
+    cause: Cause,
+    /// One long run, rather than many.
+    is_single: bool,
+    /// `timer parse_invoices (src/x.rs:40)`.
+    culprit: String,
+    stalls: Vec<&'a SeenStall>,
+    incidents: Vec<&'a Incident>,
+}
+
+/// Returns the stalls by whom to blame, the longest in sum first.
+fn groups(evidence: &LoopEvidence) -> Vec<Group<'_>> {
+    let mut groups: Vec<Group<'_>> = Vec::new();
+    for stall in &evidence.stalls {
+        let (culprit, is_single) = (culprit(stall), stall.runs <= 1);
+        let is_same = |group: &&mut Group<'_>| {
+            (group.cause, group.is_single, &group.culprit) == (stall.cause, is_single, &culprit)
+        };
+        match groups.iter_mut().find(is_same) {
+            Some(group) => group.stalls.push(stall),
+            None => {
+                let is_about = |incident: &&Incident| {
+                    incident.culprit.label == stall.label && incident.cause == stall.cause.name()
+                };
+                let incidents = evidence.incidents.iter().filter(is_about).collect();
+                groups.push(Group { cause: stall.cause, is_single, culprit, stalls: vec![stall], incidents });
+            }
+        }
+    }
+    groups.sort_by_key(|group| std::cmp::Reverse(group.total_ns()));
+    groups
+}
+
+/// Returns who is to blame: kind and place.
+fn culprit(stall: &SeenStall) -> String {
+    match stall.kind {
+        None => "code outside any callback".to_owned(),
+        Some(kind) => {
+            let kind = kind.queue().map_or(kind.name(), |queue| queue.name());
+            format!("{kind} {}", stall.label)
+        }
+    }
+}
+
+impl Group<'_> {
+    fn total_ns(&self) -> u64 {
+        self.stalls.iter().map(|stall| stall.ns).sum()
+    }
+
+    fn longest(&self) -> &SeenStall {
+        self.stalls.iter().max_by_key(|stall| stall.ns).expect("a group has the stall that made it")
+    }
+
+    fn ongoing(&self) -> Option<&SeenStall> {
+        self.stalls.iter().find(|stall| !stall.is_over).copied()
+    }
+
+    fn urgency(&self, evidence: &LoopEvidence) -> Urgency {
+        let is_long = self.longest().ns > evidence.critical_ns;
+        let is_often = share(self.total_ns(), evidence.watched_ns) >= 0.3;
+        match is_long || is_often || self.ongoing().is_some() {
+            true => Urgency::Critical,
+            false => Urgency::Warning,
+        }
+    }
+
+    /// Returns what the time went to. By the agent's incidents; else by what the thread was seen asleep in; else by
+    /// the thread's time, where this group is most of what the loop did.
+    fn class(&self, evidence: &LoopEvidence) -> (Class, Certainty) {
+        let known = self.incidents.iter().filter(|incident| incident.class != Class::Unknown);
+        if let Some(incident) = known.max_by_key(|incident| incident.duration_ns) {
+            return (incident.class, Certainty::Certain);
+        }
+        if self.stalls.iter().any(|stall| stall.waiting_in.is_some()) {
+            return (Class::Waiting, Certainty::Certain);
+        }
+        let is_most = self.total_ns() > evidence.active_ns / 2;
+        match evidence.cpu.filter(|_| is_most) {
+            Some(cpu) if cpu.runqueue_ns > evidence.active_ns / 2 => (Class::StarvedOfCpu, Certainty::Likely),
+            Some(cpu) if cpu.run_ns.saturating_add(cpu.runqueue_ns) < evidence.active_ns / 2 => {
+                (Class::Waiting, Certainty::Likely)
+            }
+            _ => (Class::Computing, Certainty::Certain),
+        }
+    }
+
+    /// `5 stalls in 10 s, the longest 302 ms, 1.5 s together (threshold 100 ms)`.
+    fn figures(&self, evidence: &LoopEvidence) -> String {
+        let (longest_ns, watched) = (self.longest().ns, duration(evidence.watched_ns));
+        let together = match self.stalls.len() {
+            1 => String::new(),
+            _ => format!(", the longest {}, together", duration(longest_ns)),
+        };
+        let of = if self.stalls.len() == 1 { " of" } else { "" };
+        format!(
+            "{}{of}{together} {} in {watched} (threshold {})",
+            count(self.stalls.len() as u64, "stall"),
+            duration(self.total_ns()),
+            duration(evidence.warning_ns)
+        )
+    }
+
+    /// Names the function that stacks of incidents show.
+    fn guilty(&self) -> Option<String> {
+        let stacks = || self.incidents.iter().flat_map(|incident| &incident.stacks);
+        let all: u64 = stacks().map(|stack| stack.count).sum();
+        let guilty: Vec<(&Frame, u64)> =
+            stacks().filter_map(|stack| Some((stack.guilty_frame()?, stack.count))).collect();
+        let function_count = |frame: &Frame| -> u64 {
+            guilty.iter().filter(|(other, _)| other.function == frame.function).map(|(_, count)| count).sum()
+        };
+        let (frame, _) = guilty.iter().max_by_key(|(frame, _)| function_count(frame))?;
+        let place = match (&frame.file, frame.line) {
+            (Some(file), Some(line)) => format!(" at {file}:{line}"),
+            _ => String::new(),
+        };
+        Some(format!(
+            "guilty: {}{place}, in {} of {}",
+            frame.function,
+            function_count(frame),
+            count(all, "stack")
+        ))
+    }
+
+    fn inside(&self) -> Option<String> {
+        let inside = self.stalls.iter().rev().find_map(|stall| stall.inside.as_ref())?;
+        Some(format!("inside span {inside}"))
+    }
+
+    /// The headline's end: still going on, or how it was.
+    fn lasting(&self) -> String {
+        self.ongoing().map_or(String::new(), |stall| format!(", for {} and still", duration(stall.ns)))
+    }
+
+    fn finding(&self, evidence: &LoopEvidence, certainty: Certainty, headline: String) -> Finding {
+        let mut finding = Finding::new(&evidence.name, self.urgency(evidence), certainty, headline)
+            .because(self.figures(evidence))
+            .because_of(self.guilty())
+            .because_of(self.inside());
+        finding.incidents = self.incidents.iter().map(|incident| incident.id.clone()).collect();
+        finding
+    }
+}
+
+/// Tells the first few groups; the last of them says how many more there are.
+fn told(groups: Vec<Group<'_>>, tell: impl Fn(&Group<'_>) -> Finding) -> Vec<Finding> {
+    let mut findings: Vec<Finding> = groups.iter().take(SITES_TOLD).map(&tell).collect();
+    if let (Some(last), Some(more @ 1..)) = (findings.last_mut(), groups.len().checked_sub(SITES_TOLD)) {
+        last.evidence.push(format!("{} more do the same", count(more as u64, "site")));
+    }
+    findings
+}
+
+fn single(evidence: &LoopEvidence, is_wanted: fn(Class) -> bool) -> Vec<Group<'_>> {
+    let mut groups = groups(evidence);
+    groups.retain(|group| group.is_single && is_wanted(group.class(evidence).0));
+    groups
+}
+
+/// One callback computes for too long.
+pub(crate) fn blocked(evidence: &LoopEvidence) -> Vec<Finding> {
+    let groups = single(evidence, |class| matches!(class, Class::Computing | Class::Unknown));
+    told(groups, |group| {
+        let headline = format!("loop {} is blocked by {}{}", evidence.name, group.culprit, group.lasting());
+        let on_processor = evidence.cpu.map(|cpu| share(cpu.run_ns, evidence.active_ns));
+        let computes = on_processor.map(|part| {
+            format!(
+                "the loop's thread was on a processor for {} of its busy time: it computes",
+                percent(part)
+            )
+        });
+        group
+            .finding(evidence, Certainty::Certain, headline)
+            .because_of(computes.filter(|_| on_processor >= Some(0.5)))
+            .because_of(evidence.lag_words())
+            .remedy(format!(
+                "move this work to {}, or split it into parts shorter than {}",
+                elsewhere(&evidence.runtime),
+                duration(evidence.warning_ns)
+            ))
+    })
+}
+
+/// One callback sleeps in the kernel.
+pub(crate) fn waiting(evidence: &LoopEvidence) -> Vec<Finding> {
+    told(single(evidence, |class| class == Class::Waiting), |group| {
+        let certainty = group.class(evidence).1;
+        let calls = group.incidents.iter().filter_map(|incident| incident.waiting_in.clone());
+        let call = group.stalls.iter().filter_map(|stall| stall.waiting_in.clone()).chain(calls).next();
+        let headline = format!(
+            "loop {} waits in a blocking call inside {}{}",
+            evidence.name,
+            group.culprit,
+            group.lasting()
+        );
+        let asleep = evidence.cpu.map(|cpu| {
+            let off_ns = evidence.active_ns.saturating_sub(cpu.run_ns.saturating_add(cpu.runqueue_ns));
+            format!(
+                "the loop's thread was asleep for {} of its busy time",
+                percent(share(off_ns, evidence.active_ns))
+            )
+        });
+        group
+            .finding(evidence, certainty, headline)
+            .because_of(call.map(|call| format!("asleep in {call}")))
+            .because_of(asleep)
+            .because_of(evidence.lag_words())
+            .remedy(format!(
+                "replace the call by one that does not block, or move it to {}",
+                elsewhere(&evidence.runtime)
+            ))
+    })
+}
+
+fn flood(evidence: &LoopEvidence, causes: &[Cause], what: &str, remedy: &str) -> Vec<Finding> {
+    let mut groups = groups(evidence);
+    groups.retain(|group| !group.is_single && causes.contains(&group.cause));
+    told(groups, |group| {
+        let longest = group.longest();
+        let headline =
+            format!("loop {} is starved by {what} from {}{}", evidence.name, group.culprit, group.lasting());
+        let runs = format!(
+            "the longest was {} of {} each",
+            count(longest.runs, "run"),
+            duration(longest.ns / longest.runs.max(1))
+        );
+        group
+            .finding(evidence, Certainty::Certain, headline)
+            .because(runs)
+            .because_of(evidence.lag_words())
+            .remedy(remedy)
+    })
+}
+
+/// The microtask queue refills itself.
+pub(crate) fn microtask_flood(evidence: &LoopEvidence) -> Vec<Finding> {
+    let remedy = "no I/O is served until this queue is empty: queue the next step as an immediate, so that the loop \
+                  polls in between, and give the chain an end";
+    flood(evidence, &[Cause::Microtask], "microtasks", remedy)
+}
+
+/// The nextTick queue refills itself.
+pub(crate) fn nexttick_flood(evidence: &LoopEvidence) -> Vec<Finding> {
+    let remedy = "no I/O and no promise is served until this queue is empty: queue the next step as an immediate, so \
+                  that the loop polls in between";
+    flood(evidence, &[Cause::NextTick], "nextTick jobs", remedy)
+}
+
+/// One turn has too many immediates.
+pub(crate) fn immediate_flood(evidence: &LoopEvidence) -> Vec<Finding> {
+    let remedy = "all immediates of a turn run before the next poll: queue fewer at once, and the next portion from \
+                  the last of them";
+    flood(evidence, &[Cause::Immediate], "a batch of immediates", remedy)
+}
+
+/// Many short callbacks share the stretch.
+pub(crate) fn many_callbacks(evidence: &LoopEvidence) -> Vec<Finding> {
+    let remedy = "each is short, their number is the trouble: handle fewer in a turn (portions, back-pressure, timers \
+                  spread over time), or spread the work over more loops";
+    flood(evidence, &[Cause::Io, Cause::Timer, Cause::Callback], "many short callbacks", remedy)
+}
+
+/// The page counted stalls, and none was seen.
+pub(crate) fn stalls_unseen(evidence: &LoopEvidence) -> Vec<Finding> {
+    let unseen = evidence.blocked[0].saturating_sub(evidence.stalls.len() as u64);
+    if unseen == 0 {
+        return Vec::new();
+    }
+    let suspect = evidence.sites.iter().filter(|site| site.longest_ns > evidence.warning_ns);
+    let suspect = suspect.max_by_key(|site| site.longest_ns);
+    let headline =
+        format!("loop {} had {} that ended before they were seen", evidence.name, count(unseen, "stall"));
+    let suspected = suspect.map(|site| {
+        format!("the longest callback of the last minute: {}, {}", site.label, duration(site.longest_ns))
+    });
+    let urgency = if evidence.blocked[1] > 0 { Urgency::Critical } else { Urgency::Warning };
+    let finding = Finding::new(&evidence.name, urgency, Certainty::Likely, headline)
+        .because(format!(
+            "{} in {}, {} in sum (threshold {})",
+            count(evidence.blocked[0], "stall"),
+            duration(evidence.watched_ns),
+            duration(evidence.blocked_ns),
+            duration(evidence.warning_ns)
+        ))
+        .because_of(suspected)
+        .remedy("run an agent in the process: it takes a stack of each; or watch again");
+    vec![finding]
+}
+
+/// Timers start late.
+pub(crate) fn timers_late(evidence: &LoopEvidence) -> Vec<Finding> {
+    let late = &evidence.timer_lateness;
+    let Some(p95_ns) = late.quantile_ns(0.95).filter(|ns| *ns > crate::diagnose::examination::LATE_NS) else {
+        return Vec::new();
+    };
+    let because =
+        evidence.delayers.first().map_or(String::new(), |delayer| format!(" because of {}", delayer.label));
+    let headline = format!("timers of loop {} start late{because}", evidence.name);
+    let certainty = if evidence.delayers.is_empty() { Certainty::Possible } else { Certainty::Likely };
+    let ran = evidence.delayers.iter().take(2).map(|delayer| {
+        format!(
+            "{} waited for {}, {} in sum",
+            count(delayer.timers, "late timer"),
+            delayer.label,
+            duration(delayer.ns)
+        )
+    });
+    let p50 = duration(late.quantile_ns(0.5).unwrap_or(0));
+    let finding = Finding::new(&evidence.name, Urgency::Warning, certainty, headline)
+        .because(format!(
+            "lateness p50 {p50}, p95 {} of {} ({})",
+            duration(p95_ns),
+            count(late.count(), "timer"),
+            rate(late.count(), evidence.watched_ns)
+        ))
+        .because_of(ran)
+        .remedy("make what runs before them shorter, or spread timers that are due at the same moment");
+    vec![finding]
+}

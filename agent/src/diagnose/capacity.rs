@@ -1,0 +1,139 @@
+//! Rules about load: a loop that is busy all the time, too many events in a turn, connections that pour in, and what
+//! the program announced or got wrong.
+
+use crate::diagnose::evidence::LoopEvidence;
+use crate::diagnose::finding::{Certainty, Finding, Urgency};
+use crate::diagnose::words::{count, duration, elsewhere, percent, rate};
+
+/// Utilization from which on queueing makes everything slow, and from which on it never catches up.
+const BUSY: f64 = 0.9;
+const OVERLOADED: f64 = 0.98;
+
+/// Events of a poll, on average, from which on each turn is a queue.
+const EVENTS_MANY: u64 = 64;
+
+/// Connections accepted a second from which on accepting is a load of its own.
+const ACCEPTS_MANY: u64 = 500;
+
+/// Lag at p99 from which on many events a turn hurt somebody, in nanoseconds.
+const LAG_HURTS_NS: u64 = 50_000_000;
+
+/// The loop has no time left, and no single callback is to blame.
+pub(crate) fn overload(evidence: &LoopEvidence) -> Vec<Finding> {
+    let busy = evidence.utilization();
+    if busy < BUSY || evidence.stalls() > 0 {
+        return Vec::new();
+    }
+    let urgency = if busy >= OVERLOADED { Urgency::Critical } else { Urgency::Warning };
+    let headline =
+        format!("loop {} is busy for {} of the time: it is near its limit", evidence.name, percent(busy));
+    let turn = evidence.active_ns.checked_div(evidence.iterations).map(|ns| {
+        let callbacks = evidence.callbacks / evidence.iterations.max(1);
+        format!("a turn takes {} for {}, without a stall", duration(ns), count(callbacks, "callback"))
+    });
+    let finding = Finding::new(&evidence.name, urgency, Certainty::Likely, headline)
+        .because_of(turn)
+        .because_of(evidence.lag_words())
+        .because_of(evidence.heaviest(3))
+        .remedy(format!(
+            "waiting grows steeply from here on: make the heaviest site cheaper, move it to {}, or spread the load \
+             over more loops",
+            elsewhere(&evidence.runtime)
+        ));
+    vec![finding]
+}
+
+/// Every poll brings a queue.
+pub(crate) fn many_events(evidence: &LoopEvidence) -> Vec<Finding> {
+    let polls = evidence.poll_events.count();
+    let mean = evidence.poll_events.sum.checked_div(polls).unwrap_or(0);
+    if mean < EVENTS_MANY || polls < 10 {
+        return Vec::new();
+    }
+    let headline = format!("loop {} finds {} waiting at each poll", evidence.name, count(mean, "event"));
+    let finding = Finding::new(&evidence.name, lag_urgency(evidence), Certainty::Likely, headline)
+        .because(format!(
+            "{} in {}",
+            count(evidence.poll_events.sum, "event"),
+            count(polls, "poll")
+        ))
+        .because_of(evidence.lag_words())
+        .because_of(evidence.heaviest(2))
+        .remedy("the last event of a turn waits for all others: spread the sources over more loops, or read less often");
+    vec![finding]
+}
+
+/// Connections pour in.
+pub(crate) fn accept_storm(evidence: &LoopEvidence) -> Vec<Finding> {
+    let is_storm = evidence.accepted * 1_000_000_000 >= ACCEPTS_MANY.saturating_mul(evidence.watched_ns)
+        && evidence.accepted * 5 >= evidence.callbacks;
+    if !is_storm || evidence.accepted == 0 {
+        return Vec::new();
+    }
+    let accepted = rate(evidence.accepted, evidence.watched_ns);
+    let headline = format!("loop {} accepts {accepted} connections", evidence.name);
+    let part = percent(evidence.accepted as f64 / evidence.callbacks.max(1) as f64);
+    let finding = Finding::new(&evidence.name, lag_urgency(evidence), Certainty::Likely, headline)
+        .because(format!("{part} of all {} accept a connection", count(evidence.callbacks, "callback")))
+        .because_of(evidence.lag_words())
+        .remedy("let clients keep their connections (keep-alive, a pool of them), look for one that retries without \
+                 pause, or bound the accepts of a turn");
+    vec![finding]
+}
+
+fn lag_urgency(evidence: &LoopEvidence) -> Urgency {
+    match evidence.lag.quantile_ns(0.99) {
+        Some(ns) if ns >= LAG_HURTS_NS => Urgency::Warning,
+        _ => Urgency::Notice,
+    }
+}
+
+/// Callbacks or pool jobs panicked.
+pub(crate) fn panics(evidence: &LoopEvidence) -> Vec<Finding> {
+    let callbacks: u64 = evidence.errors.iter().map(|(_, count)| count).sum();
+    let jobs: u64 = evidence.pool.iter().flat_map(|pool| &pool.kinds).map(|kind| kind.failed).sum();
+    let who = match (callbacks, jobs) {
+        (0, 0) => return Vec::new(),
+        (callbacks, 0) => count(callbacks, "callback"),
+        (0, jobs) => count(jobs, "pool job"),
+        (callbacks, jobs) => format!("{} and {}", count(callbacks, "callback"), count(jobs, "pool job")),
+    };
+    let headline = format!("{who} of loop {} panicked", evidence.name);
+    let kinds = evidence.errors.iter().map(|(kind, number)| format!("{} of kind {}", number, kind.name()));
+    let finding = Finding::new(&evidence.name, Urgency::Warning, Certainty::Certain, headline)
+        .because_of(kinds)
+        .remedy("the panic's message and backtrace are on the program's standard error");
+    vec![finding]
+}
+
+/// Blocks that the program announced.
+pub(crate) fn expected_blocks(evidence: &LoopEvidence) -> Vec<Finding> {
+    if evidence.expected.is_empty() {
+        return Vec::new();
+    }
+    let headline = format!("loop {} was blocked as announced", evidence.name);
+    let seen = evidence
+        .expected
+        .iter()
+        .map(|(label, ns)| format!("expected block {label}: {} or more", duration(*ns)));
+    let finding = Finding::new(&evidence.name, Urgency::Notice, Certainty::Certain, headline)
+        .because_of(seen)
+        .remedy("nothing: it is not counted as a stall; but events had to wait as long");
+    vec![finding]
+}
+
+/// The page has no room for more sites.
+pub(crate) fn sites_overflow(evidence: &LoopEvidence) -> Vec<Finding> {
+    if evidence.sites_overflow == 0 {
+        return Vec::new();
+    }
+    let headline = format!("loop {} has more callback sites than its page has room for", evidence.name);
+    let finding = Finding::new(&evidence.name, Urgency::Notice, Certainty::Certain, headline)
+        .because(format!(
+            "{} found the table of {} full, and are told as `other`",
+            count(evidence.sites_overflow, "registration"),
+            loopscope_probe::site::SITES
+        ))
+        .remedy("give callbacks constant names: a name with a number or an id in it makes a site each time");
+    vec![finding]
+}

@@ -1,0 +1,198 @@
+//! What was seen of one loop while it was examined: plain values, which the rules are functions of.
+
+use crate::compute::sites::SiteTotal;
+use crate::compute::starvation::Cause;
+use crate::diagnose::words;
+use crate::incident::Incident;
+use loopscope_probe::counts::CountValues;
+use loopscope_probe::histogram::HistogramValues;
+use loopscope_probe::{HandleType, Kind, WorkKind};
+
+/// What was seen of one loop.
+#[derive(Clone, Debug, Default)]
+pub struct LoopEvidence {
+    /// Name of the loop.
+    pub name: String,
+    /// `mio`, `node`, `tokio`.
+    pub runtime: String,
+    /// How long it was watched, in nanoseconds.
+    pub watched_ns: u64,
+    /// Time outside the poll while it was watched, in nanoseconds.
+    pub active_ns: u64,
+    /// Callbacks and drained jobs that ended while it was watched.
+    pub callbacks: u64,
+    /// Lag while it was watched.
+    pub lag: HistogramValues,
+    /// Stall thresholds, in nanoseconds.
+    pub warning_ns: u64,
+    /// See `warning_ns`.
+    pub critical_ns: u64,
+    pub(crate) iterations: u64,
+    /// Stalls that the page counted, by severity.
+    pub(crate) blocked: [u64; 2],
+    /// Time in the stalls that ended, as the page counted it.
+    pub(crate) blocked_ns: u64,
+    /// Stalls that were seen one by one, oldest first.
+    pub(crate) stalls: Vec<SeenStall>,
+    /// Time by callback site, heaviest first.
+    pub(crate) sites: Vec<SiteTotal>,
+    pub(crate) timer_lateness: HistogramValues,
+    /// What ran while timers were due, the longest in sum first.
+    pub(crate) delayers: Vec<Delayer>,
+    pub(crate) poll_events: CountValues,
+    pub(crate) accepted: u64,
+    /// Callbacks that panicked, by kind.
+    pub(crate) errors: Vec<(Kind, u64)>,
+    pub(crate) pool: Option<PoolEvidence>,
+    pub(crate) handles: Vec<(HandleType, Trend)>,
+    pub(crate) timers: Trend,
+    pub(crate) sites_overflow: u64,
+    /// Scopes of `expect_block` that were seen open, and for how long at most.
+    pub(crate) expected: Vec<(String, u64)>,
+    /// The loop thread's time, where the kernel tells it.
+    pub(crate) cpu: Option<CpuTime>,
+    /// Processors that the process may use; 0 where not known.
+    pub(crate) processors: u64,
+    /// For how long, at most, the agent did not look although the loop was busy; `None` where there is no agent.
+    pub(crate) agent_late_ns: Option<u64>,
+    /// The loop's incidents that overlap the time it was watched, newest first.
+    pub(crate) incidents: Vec<Incident>,
+}
+
+/// One stall, as it was seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SeenStall {
+    /// Its length; where it was not over, its age when it was last seen.
+    pub ns: u64,
+    pub is_over: bool,
+    pub cause: Cause,
+    pub kind: Option<Kind>,
+    /// Name and place of the site to blame; `?` where not known.
+    pub label: String,
+    /// How many runs share it; 1 for a single long one.
+    pub runs: u64,
+    /// The system call that the thread was seen asleep in.
+    pub waiting_in: Option<String>,
+    /// The innermost span that was open, with its fields.
+    pub inside: Option<String>,
+}
+
+/// What ran while timers were due.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Delayer {
+    pub label: String,
+    /// How many late timers had to wait for it.
+    pub timers: u64,
+    /// For how long, in sum.
+    pub ns: u64,
+}
+
+/// A pool while it was watched.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct PoolEvidence {
+    pub threads: u64,
+    /// Time with all threads busy and jobs queued.
+    pub saturated_ns: u64,
+    /// State at the end.
+    pub queued: u64,
+    pub oldest_wait_ns: u64,
+    /// Kinds that were submitted, started or finished.
+    pub kinds: Vec<PoolKind>,
+    /// Jobs that ended, by the place that submitted them, the heaviest first.
+    pub jobs: Vec<JobSite>,
+}
+
+/// Jobs from one place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct JobSite {
+    pub label: String,
+    pub kind: WorkKind,
+    pub count: u64,
+    /// Run time of all of them.
+    pub run_ns: u64,
+}
+
+/// Jobs of one kind.
+#[derive(Clone, Debug)]
+pub(crate) struct PoolKind {
+    pub kind: WorkKind,
+    pub submitted: u64,
+    pub failed: u64,
+    pub wait: HistogramValues,
+    pub run: HistogramValues,
+}
+
+/// How a thread's time went.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct CpuTime {
+    /// On a processor.
+    pub run_ns: u64,
+    /// Ready to run, without a processor.
+    pub runqueue_ns: u64,
+}
+
+/// A gauge over the time it was watched.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Trend {
+    pub first: u64,
+    pub last: u64,
+    /// Highest of the first half of the looks, and lowest of the second.
+    pub early_max: u64,
+    pub late_min: u64,
+}
+
+impl Trend {
+    /// Tells whether the gauge grew without coming back, by at least `least` and a tenth.
+    pub(crate) fn grows(&self, least: u64) -> bool {
+        let grown = self.last.saturating_sub(self.first);
+        self.late_min >= self.early_max && grown >= least && grown >= self.first / 10
+    }
+
+    /// Tells of the growth: `120 -> 180, 6.0/s`.
+    pub(crate) fn words(&self, over_ns: u64) -> String {
+        let grown = self.last.saturating_sub(self.first);
+        format!(
+            "{} -> {} in {}, {}",
+            self.first,
+            self.last,
+            words::duration(over_ns),
+            words::rate(grown, over_ns)
+        )
+    }
+}
+
+impl LoopEvidence {
+    /// Returns the share of the time that the loop was busy, 0 to 1.
+    pub fn utilization(&self) -> f64 {
+        words::share(self.active_ns, self.watched_ns)
+    }
+
+    /// Returns how many stalls there were: those that the page counted, or were seen.
+    pub fn stalls(&self) -> u64 {
+        self.blocked[0].max(self.stalls.len() as u64)
+    }
+
+    /// Tells whether nothing ran: there is nothing to say about the loop.
+    pub fn is_idle(&self) -> bool {
+        self.callbacks == 0 && self.stalls.is_empty() && self.utilization() < 0.01
+    }
+
+    /// Tells how lag was: `lag p50 1.0 ms, p99 284 ms`.
+    pub(crate) fn lag_words(&self) -> Option<String> {
+        let (p50, p99) = (self.lag.quantile_ns(0.5)?, self.lag.quantile_ns(0.99)?);
+        let text = |ns| if ns < 1_000 { "0".to_owned() } else { words::duration(ns) };
+        Some(format!("an event had to wait {} at the median, {} at p99", text(p50), text(p99)))
+    }
+
+    /// Tells where the time went: the heaviest sites, a line each.
+    pub(crate) fn heaviest(&self, most: usize) -> Vec<String> {
+        let part = |site: &SiteTotal| words::share(site.run_ns, self.active_ns);
+        let told = self.sites.iter().filter(|site| part(site) >= 0.05).take(most);
+        told.map(|site| {
+            let mean = words::duration(site.run_ns / site.calls.max(1));
+            let rate = words::rate(site.calls, self.watched_ns);
+            format!("{} of its time: {}, {rate} of {mean} each", words::percent(part(site)), site.label)
+        })
+        .collect()
+    }
+}

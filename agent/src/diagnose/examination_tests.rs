@@ -1,0 +1,161 @@
+//! Pages of a hand-driven loop in virtual time, examined.
+
+use super::*;
+use loopscope_probe::{Life, Phase, Queue, VirtualClock, Writer, expect_block, spans};
+use std::panic::Location;
+
+const MS: u64 = 1_000_000;
+
+struct Bench {
+    time: VirtualClock,
+    writer: Writer,
+    examination: Examination,
+}
+
+impl Bench {
+    fn new() -> Bench {
+        let time = VirtualClock::starting_at(1_000_000);
+        let mut writer = Writer::builder("web").clock(Clock::simulated(time.clone())).build();
+        writer.resume();
+        writer.park();
+        time.advance_ns(MS);
+        let clock = writer.clock().clone();
+        let examination = Examination::begin(writer.page(), &clock, clock.now());
+        time.advance_ns(MS);
+        Bench { time, writer, examination }
+    }
+
+    fn look(&mut self) {
+        let clock = self.writer.clock().clone();
+        let (page, at) = (self.writer.page(), clock.now());
+        self.examination.look(&Look {
+            page,
+            clock: &clock,
+            at,
+            waiting_in: None,
+            agent_age_ns: Some(7 * MS),
+        });
+    }
+
+    fn run(&mut self, kind: Kind, site: SiteId, ready_ago_ns: Option<u64>, ms: u64) {
+        let ready = ready_ago_ns.map_or(Ticks::NONE, |ago| Ticks(self.writer.clock().now().0 - ago));
+        self.writer.phase(Phase::Timers);
+        self.writer.begin(kind, site, Life { ready, ..Life::UNKNOWN });
+        self.time.advance_ns(ms * MS);
+        self.writer.end();
+    }
+
+    fn finish(self) -> LoopEvidence {
+        let clock = self.writer.clock().clone();
+        let last = self.writer.page().snapshot(&clock);
+        self.examination.end(&last, &clock, Surroundings::default())
+    }
+}
+
+#[test]
+fn a_stall_is_followed_from_its_first_sight_to_its_end() {
+    let mut bench = Bench::new();
+    let site = bench.writer.named_site(Location::caller(), Kind::Timer, "flush");
+    let _spans = bench.writer.install_spans();
+    bench.writer.unpark(1);
+    bench.writer.begin(Kind::Timer, site, Life::UNKNOWN);
+    let span = spans::enter(spans::site("query", "db.rs", 3).unwrap(), "id=7").unwrap();
+    bench.time.advance_ns(150 * MS);
+    bench.look();
+    spans::leave(span);
+    bench.time.advance_ns(150 * MS);
+    bench.writer.end();
+    bench.writer.park();
+    bench.look();
+    let evidence = bench.finish();
+    assert_eq!(evidence.stalls.len(), 1, "{:?}", evidence.stalls);
+    let stall = &evidence.stalls[0];
+    assert_eq!((stall.ns, stall.is_over, stall.runs, stall.kind), (300 * MS, true, 1, Some(Kind::Timer)));
+    assert!(stall.label.starts_with("flush ("), "{}", stall.label);
+    assert_eq!(stall.inside.as_deref(), Some("query id=7"));
+    assert_eq!((evidence.blocked, evidence.callbacks, evidence.stalls()), ([1, 0], 1, 1));
+    assert_eq!(evidence.agent_late_ns, Some(7 * MS));
+}
+
+#[test]
+fn a_stall_that_is_not_over_is_told_as_such() {
+    let mut bench = Bench::new();
+    let site = bench.writer.named_site(Location::caller(), Kind::Microtask, "again");
+    bench.writer.unpark(1);
+    bench.writer.drain_begin(Queue::Microtask, 1);
+    for _ in 0..200 {
+        bench.run(Kind::Microtask, site, None, 1);
+    }
+    bench.look();
+    let evidence = bench.finish();
+    let stall = &evidence.stalls[0];
+    assert_eq!((stall.is_over, stall.runs, stall.cause.name()), (false, 200, "microtask"));
+}
+
+#[test]
+fn a_stall_between_two_looks_is_found_in_the_ring_of_iterations() {
+    let mut bench = Bench::new();
+    let site = bench.writer.named_site(Location::caller(), Kind::IoRead, "read");
+    bench.writer.unpark(1);
+    for _ in 0..250 {
+        bench.run(Kind::IoRead, site, None, 1);
+    }
+    bench.writer.park();
+    bench.time.advance_ns(5 * MS);
+    bench.writer.unpark(1);
+    bench.run(Kind::IoRead, site, None, 1);
+    bench.writer.park();
+    bench.look();
+    let evidence = bench.finish();
+    assert_eq!(evidence.stalls.len(), 1, "{:?}", evidence.stalls);
+    let stall = &evidence.stalls[0];
+    assert_eq!((stall.ns, stall.runs, stall.is_over, stall.cause.name()), (250 * MS, 250, true, "io"));
+    assert_eq!((evidence.callbacks, evidence.sites[0].calls), (251, 251));
+}
+
+#[test]
+fn what_runs_while_timers_are_due_is_blamed_for_their_lateness() {
+    let mut bench = Bench::new();
+    let slow = bench.writer.named_site(Location::caller(), Kind::IoRead, "parse");
+    let timer = bench.writer.named_site(Location::caller(), Kind::Timer, "beat");
+    bench.writer.unpark(1);
+    bench.run(Kind::IoRead, slow, None, 50);
+    bench.run(Kind::Timer, timer, Some(45 * MS), 1);
+    bench.writer.park();
+    bench.look();
+    let evidence = bench.finish();
+    assert_eq!(evidence.delayers.len(), 1);
+    let delayer = &evidence.delayers[0];
+    assert_eq!((delayer.timers, delayer.ns), (1, 45 * MS));
+    assert!(delayer.label.starts_with("parse ("), "{}", delayer.label);
+    assert_eq!(evidence.timer_lateness.count(), 1);
+}
+
+#[test]
+fn expected_blocks_are_no_stalls() {
+    let mut bench = Bench::new();
+    let _spans = bench.writer.install_spans();
+    bench.writer.unpark(1);
+    let expected = expect_block("migration");
+    bench.time.advance_ns(900 * MS);
+    bench.look();
+    drop(expected);
+    bench.writer.park();
+    bench.look();
+    let evidence = bench.finish();
+    assert_eq!((evidence.stalls.len(), evidence.expected.len()), (0, 1));
+    assert!(evidence.expected[0].0.starts_with("migration (") && evidence.expected[0].1 == 900 * MS);
+}
+
+#[test]
+fn growth_is_told_from_movement() {
+    for (series, grows) in [
+        (&[10, 20, 30, 40][..], true),
+        (&[10, 40, 10, 40], false),
+        (&[40, 10], false),
+        (&[], false),
+        (&[9], false),
+    ] {
+        assert_eq!(trend(series).grows(10), grows, "{series:?}");
+    }
+}

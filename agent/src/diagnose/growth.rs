@@ -1,0 +1,41 @@
+//! Rules about what grows and does not come back: handles and timers.
+
+use crate::diagnose::evidence::LoopEvidence;
+use crate::diagnose::finding::{Certainty, Finding, Urgency};
+use crate::diagnose::words::count;
+
+/// Growth by less than this many within the time watched may be anything.
+const HANDLES_LEAST: u64 = 10;
+const TIMERS_LEAST: u64 = 50;
+
+/// Handles are opened and not closed.
+pub(crate) fn handles_growing(evidence: &LoopEvidence) -> Vec<Finding> {
+    let grown: Vec<String> = evidence
+        .handles
+        .iter()
+        .filter(|(_, trend)| trend.grows(HANDLES_LEAST))
+        .map(|(kind, trend)| format!("{}: {}, and never fell", kind.name(), trend.words(evidence.watched_ns)))
+        .collect();
+    if grown.is_empty() {
+        return Vec::new();
+    }
+    let headline = format!("handles of loop {} grow: a leak, or load that rises", evidence.name);
+    let finding = Finding::new(&evidence.name, Urgency::Notice, Certainty::Possible, headline)
+        .because_of(grown)
+        .remedy("watch again for longer (`--for 5m`); if it goes on, look for handles that nobody closes");
+    vec![finding]
+}
+
+/// Timers are armed and do not fire.
+pub(crate) fn timers_growing(evidence: &LoopEvidence) -> Vec<Finding> {
+    if !evidence.timers.grows(TIMERS_LEAST) {
+        return Vec::new();
+    }
+    let headline = format!("timers of loop {} pile up", evidence.name);
+    let fired = evidence.timer_lateness.count();
+    let finding = Finding::new(&evidence.name, Urgency::Notice, Certainty::Possible, headline)
+        .because(format!("pending: {}, and never fell", evidence.timers.words(evidence.watched_ns)))
+        .because(format!("{} fired meanwhile", count(fired, "timer")))
+        .remedy("look for timers that are armed for each event and not cancelled when it is over");
+    vec![finding]
+}

@@ -1,0 +1,94 @@
+//! Rules about what is around the program: processors, suspends, and the agent itself.
+
+use crate::diagnose::evidence::LoopEvidence;
+use crate::diagnose::finding::{Certainty, Finding, Urgency};
+use crate::diagnose::words::{count, duration, percent, share};
+use crate::incident::{Class, Incident};
+
+/// An agent that has not looked at a busy loop for so long is late, in nanoseconds. It should look every 25 ms.
+const AGENT_LATE_NS: u64 = 500_000_000;
+
+/// Shares of the time watched, and of the time the thread wanted a processor, from which on the lack of one is told.
+const STARVED_OF_WATCHED: f64 = 0.05;
+const STARVED_OF_WANTED: f64 = 0.2;
+
+/// The loop's thread has to wait for a processor.
+pub(crate) fn starved_of_cpu(evidence: &LoopEvidence) -> Vec<Finding> {
+    let Some(cpu) = evidence.cpu else { return Vec::new() };
+    let wanted_ns = cpu.run_ns.saturating_add(cpu.runqueue_ns);
+    let part = share(cpu.runqueue_ns, wanted_ns);
+    let of_watched = share(cpu.runqueue_ns, evidence.watched_ns);
+    if part < STARVED_OF_WANTED || of_watched < STARVED_OF_WATCHED {
+        return Vec::new();
+    }
+    let headline = format!("loop {} is starved of processor time: the machine is short of it", evidence.name);
+    let processors = (evidence.processors > 0)
+        .then(|| format!("the process may use {}", count(evidence.processors, "processor")));
+    let incidents = of_class(evidence, |class| class == Class::StarvedOfCpu);
+    let blamed = (!incidents.is_empty())
+        .then(|| format!("{} of this time and class", count(incidents.len() as u64, "incident")));
+    let mut finding = Finding::new(&evidence.name, Urgency::Warning, Certainty::Certain, headline)
+        .because(format!(
+            "its thread was ready to run and had no processor for {} of {}: {} of what it wanted",
+            duration(cpu.runqueue_ns),
+            duration(evidence.watched_ns),
+            percent(part)
+        ))
+        .because_of(processors)
+        .because_of(blamed)
+        .remedy(
+            "look at what else runs here (`top`), at the container's CPU quota (`cpu.stat`: nr_throttled) and at \
+             steal time; durations told above include this waiting",
+        );
+    finding.incidents = incidents;
+    vec![finding]
+}
+
+/// The process or the machine stood still.
+pub(crate) fn stood_still(evidence: &LoopEvidence) -> Vec<Finding> {
+    let incidents = of_class(evidence, |class| !class.may_be_code());
+    let is_such = |incident: &&Incident| !incident.class.may_be_code();
+    let Some(longest) = evidence.incidents.iter().filter(is_such).max_by_key(|incident| incident.duration_ns)
+    else {
+        return Vec::new();
+    };
+    let why = match longest.class {
+        Class::Suspended => "the machine was suspended",
+        Class::Debugger => "a debugger held the process",
+        _ => "the process was stopped (SIGSTOP, or the cgroup freezer)",
+    };
+    let headline = format!("loop {} stood still, and its code is not to blame: {why}", evidence.name);
+    let mut finding = Finding::new(&evidence.name, Urgency::Notice, Certainty::Certain, headline)
+        .because(format!(
+            "{}, the longest {}",
+            count(incidents.len() as u64, "time"),
+            duration(longest.duration_ns)
+        ))
+        .remedy("nothing in the program");
+    finding.incidents = incidents;
+    vec![finding]
+}
+
+fn of_class(evidence: &LoopEvidence, is_wanted: impl Fn(Class) -> bool) -> Vec<String> {
+    let wanted = evidence.incidents.iter().filter(|incident| is_wanted(incident.class));
+    wanted.map(|incident| incident.id.clone()).collect()
+}
+
+/// The agent does not look as often as it should.
+pub(crate) fn agent_late(evidence: &LoopEvidence) -> Vec<Finding> {
+    let Some(late_ns) = evidence.agent_late_ns.filter(|ns| *ns >= AGENT_LATE_NS) else { return Vec::new() };
+    let headline = format!(
+        "the agent is late itself: it did not look at loop {} for {}",
+        evidence.name,
+        duration(late_ns)
+    );
+    let finding = Finding::new(&evidence.name, Urgency::Notice, Certainty::Certain, headline)
+        .because(
+            "while a loop is busy it looks every 25 ms; counters on the page are exact all the same"
+                .to_owned(),
+        )
+        .remedy(
+            "see whether the machine is short of processor time; stacks and live gauges come late until then",
+        );
+    vec![finding]
+}

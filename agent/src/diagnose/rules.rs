@@ -1,0 +1,59 @@
+//! The table of rules.
+
+use crate::diagnose::evidence::LoopEvidence;
+use crate::diagnose::finding::Finding;
+use crate::diagnose::{blocking, capacity, growth, machine, pool};
+
+/// One rule.
+#[derive(Debug)]
+pub struct Rule {
+    /// Its name, as findings and JSON tell it.
+    pub name: &'static str,
+    /// What it looks at, in a few words.
+    pub looks_at: &'static str,
+    check: fn(&LoopEvidence) -> Vec<Finding>,
+}
+
+impl Rule {
+    /// Applies the rule to one loop. Usually nothing, or one finding; a few where several sites do the same.
+    pub fn apply(&self, evidence: &LoopEvidence) -> Vec<Finding> {
+        let mut findings = (self.check)(evidence);
+        for finding in &mut findings {
+            finding.rule = self.name;
+        }
+        findings
+    }
+}
+
+const fn rule(name: &'static str, looks_at: &'static str, check: fn(&LoopEvidence) -> Vec<Finding>) -> Rule {
+    Rule { name, looks_at, check }
+}
+
+/// All rules. Of equally urgent and sure findings, the earlier rule's comes first.
+pub static RULES: &[Rule] = &[
+    rule("blocked", "stalls of one callback that computes", blocking::blocked),
+    rule("waiting", "stalls of one callback in a blocking call", blocking::waiting),
+    rule("microtask_flood", "stalls of many microtasks", blocking::microtask_flood),
+    rule("nexttick_flood", "stalls of many nextTick jobs", blocking::nexttick_flood),
+    rule("immediate_flood", "stalls of many immediates", blocking::immediate_flood),
+    rule("many_callbacks", "stalls of many short callbacks", blocking::many_callbacks),
+    rule("stalls_unseen", "stalls that were counted and not seen", blocking::stalls_unseen),
+    rule("pool_saturated", "waiting for the thread pool", pool::saturated),
+    rule("pool_behind_slow_jobs", "short pool jobs behind long ones", pool::behind_slow_jobs),
+    rule("overload", "utilization without stalls", capacity::overload),
+    rule("timers_late", "timers that start late, and what ran meanwhile", blocking::timers_late),
+    rule("starved_of_cpu", "time without a processor", machine::starved_of_cpu),
+    rule("panics", "callbacks that panicked", capacity::panics),
+    rule("accept_storm", "connections accepted a second", capacity::accept_storm),
+    rule("many_events", "events that each poll finds", capacity::many_events),
+    rule("handles_growing", "handles that are opened and not closed", growth::handles_growing),
+    rule("timers_growing", "timers that are armed and do not fire", growth::timers_growing),
+    rule("stood_still", "suspends, SIGSTOP, debuggers", machine::stood_still),
+    rule("agent_late", "the agent's own looks", machine::agent_late),
+    rule("expected_blocks", "blocks that the program announced", capacity::expected_blocks),
+    rule("sites_overflow", "room for callback sites", capacity::sites_overflow),
+];
+
+#[cfg(test)]
+#[path = "rules_tests.rs"]
+mod tests;

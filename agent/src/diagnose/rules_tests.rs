@@ -1,0 +1,402 @@
+//! Every rule, made to fire and kept silent, from plain values.
+
+use super::*;
+use crate::compute::sites::SiteTotal;
+use crate::compute::starvation::Cause;
+use crate::diagnose::evidence::{CpuTime, Delayer, JobSite, PoolEvidence, PoolKind, SeenStall, Trend};
+use crate::diagnose::{Certainty, Urgency, diagnose};
+use crate::incident::{Class, Culprit, Frame, Incident, StackCount};
+use loopscope_probe::histogram::{HistogramValues, slot};
+use loopscope_probe::{HandleType, Kind, WorkKind};
+
+const MS: u64 = 1_000_000;
+const S: u64 = 1_000 * MS;
+
+/// A loop that is well: ten seconds, a third of them busy, in short turns.
+fn well() -> LoopEvidence {
+    let mut evidence = LoopEvidence {
+        name: "web".to_owned(),
+        runtime: "mio".to_owned(),
+        watched_ns: 10 * S,
+        active_ns: 3 * S,
+        callbacks: 30_000,
+        iterations: 10_000,
+        lag: durations(10_000, MS),
+        warning_ns: 100 * MS,
+        critical_ns: S,
+        sites: vec![site("timer flush (src/x.rs:40)", 1_000, 2 * S, 5 * MS)],
+        timer_lateness: durations(1_000, MS),
+        accepted: 100,
+        pool: Some(pool()),
+        handles: vec![(HandleType::TcpStream, steady(100))],
+        timers: steady(40),
+        cpu: Some(CpuTime { run_ns: 3 * S, runqueue_ns: 20 * MS }),
+        processors: 2,
+        agent_late_ns: Some(26 * MS),
+        ..LoopEvidence::default()
+    };
+    // 10,000 polls that found two events each.
+    evidence.poll_events.buckets[1] = 10_000;
+    evidence.poll_events.sum = 20_000;
+    evidence
+}
+
+fn durations(count: u64, ns: u64) -> HistogramValues {
+    let mut values = HistogramValues::default();
+    values.buckets[slot(ns)] = count;
+    values.sum_ns = count * ns;
+    values
+}
+
+fn site(label: &str, calls: u64, run_ns: u64, longest_ns: u64) -> SiteTotal {
+    SiteTotal { label: label.to_owned(), kind: Some(Kind::Timer), calls, run_ns, longest_ns }
+}
+
+fn steady(count: u64) -> Trend {
+    Trend { first: count, last: count, early_max: count + 5, late_min: count - 5 }
+}
+
+fn pool() -> PoolEvidence {
+    PoolEvidence {
+        threads: 4,
+        saturated_ns: 5 * MS,
+        queued: 0,
+        oldest_wait_ns: 0,
+        kinds: vec![jobs(WorkKind::Fs, 1_000, MS, 2 * MS)],
+        jobs: vec![JobSite {
+            label: "read (src/x.rs:7)".into(),
+            kind: WorkKind::Fs,
+            count: 1_000,
+            run_ns: 2 * S,
+        }],
+    }
+}
+
+fn jobs(kind: WorkKind, count: u64, wait_ns: u64, run_ns: u64) -> PoolKind {
+    PoolKind {
+        kind,
+        submitted: count,
+        failed: 0,
+        wait: durations(count, wait_ns),
+        run: durations(count, run_ns),
+    }
+}
+
+fn stall(cause: Cause, kind: Kind, runs: u64, ns: u64) -> SeenStall {
+    SeenStall {
+        ns,
+        is_over: true,
+        cause,
+        kind: Some(kind),
+        label: "flush (src/x.rs:40)".to_owned(),
+        runs,
+        waiting_in: None,
+        inside: None,
+    }
+}
+
+fn stalled(cause: Cause, kind: Kind, runs: u64) -> LoopEvidence {
+    let stalls = vec![stall(cause, kind, runs, 300 * MS), stall(cause, kind, runs, 200 * MS)];
+    LoopEvidence { stalls, blocked: [2, 0], blocked_ns: 500 * MS, ..well() }
+}
+
+fn blocked() -> LoopEvidence {
+    stalled(Cause::Callback, Kind::Timer, 1)
+}
+
+fn incident(class: Class) -> Incident {
+    let frame = Frame {
+        function: "app::sum_amounts".to_owned(),
+        file: Some("src/app.rs".to_owned()),
+        line: Some(61),
+        ..Frame::default()
+    };
+    Incident {
+        id: "4711-3".to_owned(),
+        pid: 4711,
+        cause: "callback".to_owned(),
+        class,
+        duration_ns: 300 * MS,
+        culprit: Culprit { label: "flush (src/x.rs:40)".to_owned(), ..Culprit::default() },
+        stacks: vec![StackCount { count: 3, frames: vec![frame], guilty: Some(0), ..StackCount::default() }],
+        ..Incident::default()
+    }
+}
+
+fn with(mut evidence: LoopEvidence, change: impl FnOnce(&mut LoopEvidence)) -> LoopEvidence {
+    change(&mut evidence);
+    evidence
+}
+
+fn with_pool(change: impl FnOnce(&mut PoolEvidence)) -> LoopEvidence {
+    with(well(), |evidence| change(evidence.pool.as_mut().unwrap()))
+}
+
+/// For each rule: evidence on which it speaks, what it must say, and evidence close to it on which it is silent.
+fn cases() -> Vec<(&'static str, LoopEvidence, Vec<&'static str>, LoopEvidence)> {
+    let asleep =
+        || with(blocked(), |evidence| evidence.cpu = Some(CpuTime { run_ns: 50 * MS, runqueue_ns: 0 }));
+    let mut cases = vec![
+        (
+            "blocked",
+            with(blocked(), |evidence| evidence.incidents = vec![incident(Class::Computing)]),
+            vec![
+                "blocked by timer flush (src/x.rs:40)",
+                "2 stalls",
+                "300 ms",
+                "app::sum_amounts at src/app.rs:61, in 3 of 3 stacks",
+                "`cx.work`",
+                "100 ms",
+            ],
+            with(blocked(), |evidence| evidence.incidents = vec![incident(Class::StarvedOfCpu)]),
+        ),
+        (
+            "waiting",
+            with(blocked(), |evidence| {
+                evidence.stalls[0].waiting_in = Some("read(fd 3 -> pipe:[81])".into())
+            }),
+            vec!["waits in a blocking call inside timer flush", "asleep in read(fd 3 -> pipe:[81])"],
+            asleep(),
+        ),
+        (
+            "stalls_unseen",
+            with(well(), |evidence| {
+                (evidence.blocked, evidence.blocked_ns) = ([3, 1], 2 * S);
+                evidence.sites[0].longest_ns = 1_500 * MS;
+            }),
+            vec!["3 stalls that ended before they were seen", "flush", "1.5 s"],
+            blocked(),
+        ),
+        (
+            "overload",
+            with(well(), |evidence| evidence.active_ns = 9_900 * MS),
+            vec!["busy for 99 %", "a turn takes", "20 % of its time: timer flush", "more loops"],
+            with(blocked(), |evidence| evidence.active_ns = 9_900 * MS),
+        ),
+        (
+            "starved_of_cpu",
+            with(well(), |evidence| evidence.cpu = Some(CpuTime { run_ns: 2 * S, runqueue_ns: 2 * S })),
+            vec!["no processor for 2.0 s of 10 s: 50 %", "2 processors", "nr_throttled"],
+            with(well(), |evidence| evidence.cpu = Some(CpuTime { run_ns: 100 * MS, runqueue_ns: 90 * MS })),
+        ),
+        (
+            "timers_late",
+            with(well(), |evidence| {
+                evidence.timer_lateness = durations(100, 60 * MS);
+                evidence.delayers =
+                    vec![Delayer { label: "parse (src/y.rs:7)".into(), timers: 90, ns: 5 * S }];
+            }),
+            vec!["start late because of parse (src/y.rs:7)", "90 late timers", "p95 6", "100 timers (10/s)"],
+            with(well(), |evidence| evidence.timer_lateness = durations(100, 15 * MS)),
+        ),
+        (
+            "panics",
+            with(well(), |evidence| evidence.errors = vec![(Kind::IoRead, 12)]),
+            vec!["12 callbacks of loop web panicked", "io_read"],
+            well(),
+        ),
+        (
+            "accept_storm",
+            with(well(), |evidence| evidence.accepted = 9_000),
+            vec!["accepts 900/s connections", "30 %"],
+            with(well(), |evidence| (evidence.accepted, evidence.callbacks) = (9_000, 300_000)),
+        ),
+        (
+            "many_events",
+            with(well(), |evidence| evidence.poll_events.sum = 1_000_000),
+            vec!["100 events waiting at each poll"],
+            with(well(), |evidence| evidence.poll_events.sum = 600_000),
+        ),
+    ];
+    cases.extend(flood_cases());
+    cases.extend(pool_cases());
+    cases.extend(quiet_cases());
+    cases
+}
+
+fn flood_cases() -> Vec<(&'static str, LoopEvidence, Vec<&'static str>, LoopEvidence)> {
+    let flood = |cause, kind| stalled(cause, kind, 3_000);
+    vec![
+        (
+            "microtask_flood",
+            flood(Cause::Microtask, Kind::Microtask),
+            vec!["starved by microtasks from microtask flush", "3,000 runs of 100 µs", "immediate"],
+            stalled(Cause::Callback, Kind::Microtask, 1),
+        ),
+        (
+            "nexttick_flood",
+            flood(Cause::NextTick, Kind::Tick),
+            vec!["nextTick jobs from nexttick flush"],
+            flood(Cause::Microtask, Kind::Microtask),
+        ),
+        (
+            "immediate_flood",
+            flood(Cause::Immediate, Kind::Immediate),
+            vec!["a batch of immediates from immediate flush"],
+            stalled(Cause::Callback, Kind::Immediate, 1),
+        ),
+        (
+            "many_callbacks",
+            flood(Cause::Io, Kind::IoRead),
+            vec!["many short callbacks from io_read flush", "their number"],
+            flood(Cause::Immediate, Kind::Immediate),
+        ),
+    ]
+}
+
+fn pool_cases() -> Vec<(&'static str, LoopEvidence, Vec<&'static str>, LoopEvidence)> {
+    let behind = || {
+        with_pool(|pool| {
+            pool.saturated_ns = 6 * S;
+            pool.kinds =
+                vec![jobs(WorkKind::Fs, 900, 400 * MS, MS), jobs(WorkKind::User, 30, 300 * MS, 1_200 * MS)];
+        })
+    };
+    vec![
+        (
+            "pool_saturated",
+            with_pool(|pool| {
+                (pool.saturated_ns, pool.queued, pool.oldest_wait_ns) = (6 * S, 16, 420 * MS);
+                pool.kinds = vec![jobs(WorkKind::User, 200, 400 * MS, 300 * MS)];
+            }),
+            vec![
+                "jobs wait 420 ms (p95) for one of 4 threads",
+                "60 % of the time",
+                "16 jobs",
+                "user: 20/s",
+                "UV_THREADPOOL_SIZE=6",
+                "there are 2",
+            ],
+            behind(),
+        ),
+        (
+            "pool_behind_slow_jobs",
+            behind(),
+            vec!["fs jobs of loop web wait", "behind slow user jobs", "threads of their own"],
+            with_pool(|pool| {
+                pool.kinds = vec![jobs(WorkKind::Fs, 900, MS, MS), jobs(WorkKind::User, 30, MS, 1_200 * MS)];
+            }),
+        ),
+    ]
+}
+
+fn quiet_cases() -> Vec<(&'static str, LoopEvidence, Vec<&'static str>, LoopEvidence)> {
+    let grown =
+        |first, last| Trend { first, last, early_max: (first + last) / 2, late_min: (first + last) / 2 };
+    vec![
+        (
+            "handles_growing",
+            with(well(), |evidence| evidence.handles = vec![(HandleType::TcpStream, grown(100, 160))]),
+            vec!["tcp_stream: 100 -> 160 in 10 s, 6.0/s"],
+            with(well(), |evidence| {
+                let came_back = Trend { early_max: 170, ..grown(100, 160) };
+                evidence.handles =
+                    vec![(HandleType::TcpStream, came_back), (HandleType::Udp, grown(1_000, 1_060))];
+            }),
+        ),
+        (
+            "timers_growing",
+            with(well(), |evidence| evidence.timers = grown(40, 900)),
+            vec!["pile up", "40 -> 900"],
+            with(well(), |evidence| evidence.timers = grown(40, 80)),
+        ),
+        (
+            "stood_still",
+            with(well(), |evidence| evidence.incidents = vec![incident(Class::Suspended)]),
+            vec!["the machine was suspended", "not to blame", "300 ms"],
+            with(well(), |evidence| evidence.incidents = vec![incident(Class::Computing)]),
+        ),
+        (
+            "agent_late",
+            with(well(), |evidence| evidence.agent_late_ns = Some(2 * S)),
+            vec!["did not look at loop web for 2.0 s"],
+            with(well(), |evidence| evidence.agent_late_ns = None),
+        ),
+        (
+            "expected_blocks",
+            with(well(), |evidence| evidence.expected = vec![("migration (src/m.rs:3)".into(), 3 * S)]),
+            vec!["as announced", "migration (src/m.rs:3): 3.0 s"],
+            well(),
+        ),
+        (
+            "sites_overflow",
+            with(well(), |evidence| evidence.sites_overflow = 88),
+            vec!["88 registrations found the table of 512 full"],
+            well(),
+        ),
+    ]
+}
+
+#[test]
+fn every_rule_speaks_when_it_should_and_is_silent_when_it_should() {
+    let cases = cases();
+    for rule in RULES {
+        let of_rule = |(name, ..): &&(&str, _, _, _)| *name == rule.name;
+        let (_, fires, words, silent) = cases.iter().find(of_rule).unwrap_or_else(|| panic!("{}", rule.name));
+        let findings = rule.apply(fires);
+        assert_eq!(findings.len(), 1, "{}: {findings:#?}", rule.name);
+        let finding = &findings[0];
+        assert_eq!(finding.rule, rule.name);
+        let text = format!("{}\n{}\n{}", finding.headline, finding.evidence.join("\n"), finding.remedy);
+        for part in words {
+            assert!(text.contains(part), "{}: `{part}` is not in\n{text}", rule.name);
+        }
+        assert!(!finding.evidence.is_empty() && !finding.remedy.is_empty(), "{text}");
+        assert_eq!(rule.apply(silent), [], "{}", rule.name);
+        assert_eq!(rule.apply(&well()), [], "{}", rule.name);
+    }
+    assert_eq!(cases.len(), RULES.len(), "a case without a rule");
+}
+
+#[test]
+fn a_loop_that_is_well_and_one_that_never_ran_have_no_finding() {
+    let idle = LoopEvidence { name: "idle".into(), watched_ns: 10 * S, ..LoopEvidence::default() };
+    assert!(idle.is_idle() && !well().is_idle());
+    assert_eq!(diagnose(&[well(), idle]), []);
+}
+
+#[test]
+fn the_most_urgent_and_surest_come_first() {
+    let late = with(well(), |evidence| evidence.agent_late_ns = Some(2 * S));
+    let near = with(well(), |evidence| evidence.active_ns = 9_200 * MS);
+    let still = with(blocked(), |evidence| evidence.stalls[1].is_over = false);
+    let told: Vec<_> = diagnose(&[late, near, blocked(), still])
+        .into_iter()
+        .map(|finding| (finding.rule, finding.urgency, finding.certainty))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            ("blocked", Urgency::Critical, Certainty::Certain),
+            ("blocked", Urgency::Warning, Certainty::Certain),
+            ("overload", Urgency::Warning, Certainty::Likely),
+            ("agent_late", Urgency::Notice, Certainty::Certain),
+        ]
+    );
+}
+
+#[test]
+fn a_sleeping_thread_is_likely_waiting_without_anybody_having_seen_the_call() {
+    let asleep = with(blocked(), |evidence| {
+        evidence.active_ns = 700 * MS;
+        evidence.cpu = Some(CpuTime { run_ns: 150 * MS, runqueue_ns: MS });
+    });
+    let findings = diagnose(&[asleep]);
+    assert_eq!((findings[0].rule, findings[0].certainty), ("waiting", Certainty::Likely));
+    assert!(findings[0].evidence.iter().any(|line| line.contains("asleep for 78 %")), "{findings:#?}");
+}
+
+#[test]
+fn of_many_guilty_sites_the_worst_three_are_told() {
+    let mut evidence = blocked();
+    evidence.stalls = (0..6)
+        .map(|number| SeenStall {
+            label: format!("job{number}"),
+            ..stall(Cause::Callback, Kind::Timer, 1, (200 + number) * MS)
+        })
+        .collect();
+    let findings = diagnose(&[evidence]);
+    assert_eq!(findings.len(), 3, "{findings:#?}");
+    assert!(findings[0].headline.contains("job5") && findings[2].headline.contains("job3"));
+    assert_eq!(findings[2].evidence.last().unwrap(), "3 sites more do the same");
+}

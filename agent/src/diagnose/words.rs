@@ -1,0 +1,96 @@
+//! Figures in words: durations, shares, counts, and what each runtime calls the way out.
+
+/// Writes nanoseconds with three digits at most: `940 ns`, `3.1 ms`, `1.2 s`, `2 m 05 s`.
+pub(crate) fn duration(ns: u64) -> String {
+    let scaled = |unit: f64, name: &str| {
+        let value = ns as f64 / unit;
+        if value < 9.95 { format!("{value:.1} {name}") } else { format!("{value:.0} {name}") }
+    };
+    match ns {
+        0..1_000 => format!("{ns} ns"),
+        1_000..1_000_000 => scaled(1e3, "µs"),
+        1_000_000..1_000_000_000 => scaled(1e6, "ms"),
+        1_000_000_000..100_000_000_000 => scaled(1e9, "s"),
+        _ => format!("{} m {:02} s", ns / 60_000_000_000, ns / 1_000_000_000 % 60),
+    }
+}
+
+/// Writes a share, 0 to 1, in percent: `62 %`, `0.4 %`.
+pub(crate) fn percent(share: f64) -> String {
+    let percent = share * 100.0;
+    if percent >= 9.95 || percent == 0.0 { format!("{percent:.0} %") } else { format!("{percent:.1} %") }
+}
+
+/// Returns `part` of `whole`, 0 to 1; 0 of nothing.
+pub(crate) fn share(part: u64, whole: u64) -> f64 {
+    if whole == 0 { 0.0 } else { (part as f64 / whole as f64).min(1.0) }
+}
+
+/// Writes a count with its noun: `1 stall`, `5 stalls`, `12,345 jobs`.
+pub(crate) fn count(number: u64, noun: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{} {noun}{plural}", thousands(number))
+}
+
+/// Writes a rate with its noun: `340 timers/s`.
+pub(crate) fn rate(number: u64, over_ns: u64) -> String {
+    let per_second = number as f64 * 1e9 / over_ns.max(1) as f64;
+    if per_second < 9.95 {
+        format!("{per_second:.1}/s")
+    } else {
+        format!("{}/s", thousands(per_second.round() as u64))
+    }
+}
+
+fn thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// Returns where a runtime's programs put work that takes long.
+pub(crate) fn elsewhere(runtime: &str) -> &'static str {
+    match runtime {
+        "mio" => "the thread pool (`cx.work`)",
+        "node" => "a worker thread (`worker_threads`)",
+        "tokio" => "`tokio::task::spawn_blocking`",
+        _ => "another thread",
+    }
+}
+
+/// Returns how a runtime's pool gets another number of threads.
+pub(crate) fn pool_size(runtime: &str, threads: u64) -> String {
+    match runtime {
+        "mio" => format!("`pool_threads({threads})` or UV_THREADPOOL_SIZE={threads}"),
+        "node" => format!("UV_THREADPOOL_SIZE={threads}"),
+        "tokio" => format!("`max_blocking_threads({threads})`"),
+        _ => format!("{threads} threads"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_are_short() {
+        for (ns, text) in
+            [(940, "940 ns"), (3_140_000, "3.1 ms"), (302_400_000, "302 ms"), (125_000_000_000, "2 m 05 s")]
+        {
+            assert_eq!(duration(ns), text);
+        }
+        let shown = [percent(0.0), percent(0.0042), percent(0.623), percent(share(5, 0))];
+        assert_eq!(shown, ["0 %", "0.4 %", "62 %", "0 %"]);
+        assert_eq!(
+            [count(1, "stall"), count(12_345, "job"), count(0, "job")],
+            ["1 stall", "12,345 jobs", "0 jobs"]
+        );
+        assert_eq!([rate(5, 2_000_000_000), rate(12_345, 1_000_000_000)], ["2.5/s", "12,345/s"]);
+    }
+}
