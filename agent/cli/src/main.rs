@@ -1,7 +1,9 @@
 //! The command `loopscope`: what every event loop of this machine is doing, and which line of code is guilty.
 
+mod agent;
 mod args;
 mod demo;
+mod doctor;
 mod duration;
 mod error;
 mod flame;
@@ -10,19 +12,22 @@ mod interrupt;
 mod ls;
 mod output;
 mod pages;
+mod paint;
 mod target;
 
 use clap::Parser;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    let success = |()| ExitCode::SUCCESS;
     let done = match args::Arguments::parse().command {
-        args::Command::Ls(options) => ls::run(&options),
-        args::Command::Flame(options) => flame::run(&options),
-        args::Command::Demo(options) => demo::run(&options),
+        args::Command::Ls(options) => ls::run(&options).map(success),
+        args::Command::Doctor(options) => doctor::run(&options),
+        args::Command::Flame(options) => flame::run(&options).map(success),
+        args::Command::Demo(options) => demo::run(&options).map(success),
     };
     match done {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(failure) => {
             eprintln!("loopscope: {failure}");
             ExitCode::from(failure.exit_code())

@@ -79,6 +79,12 @@ impl Process {
         self.loops.first().map_or("?", |page| &page.facts.process)
     }
 
+    /// Returns the URL of the process's agent, without a slash at its end; `None` where it has none that listens.
+    pub fn agent_url(&self) -> Option<String> {
+        let address = self.loops.iter().find_map(|page| page.read().ok()?.control().address());
+        address.map(|address| format!("http://{address}"))
+    }
+
     /// Returns `PID NAME`, as lists and messages call a process.
     pub fn label(&self) -> String {
         format!("{} {}", self.owner.pid, self.name())

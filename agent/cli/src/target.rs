@@ -34,6 +34,24 @@ impl Target {
     }
 }
 
+/// Finds the living process of this machine that was written, also by the URL of its agent.
+///
+/// # Errors
+/// As [`Target::find`]; or the URL is not that of an agent in a process whose pages can be seen from here.
+pub fn local(text: Option<&str>) -> Result<Process, Failure> {
+    let url = match Target::find(text)? {
+        Target::Process(process) => return Ok(process),
+        Target::Url(url) => url,
+    };
+    let is_there = |process: &Process| process.is_alive && process.agent_url().as_ref() == Some(&url);
+    let found = pages::processes()?.into_iter().find(is_there);
+    found.ok_or_else(|| {
+        Failure::NotFound(format!(
+            "{url}: no process of this machine and user has its agent there; run this command on that machine, with a pid"
+        ))
+    })
+}
+
 fn read(text: Option<&str>) -> Result<Written<'_>, Failure> {
     let Some(text) = text else { return Ok(Written::Anything) };
     if text.starts_with("https://") {

@@ -59,6 +59,10 @@ impl Group<'_> {
         self.stalls.iter().map(|stall| stall.ns).sum()
     }
 
+    fn looks_asleep(&self) -> u64 {
+        self.stalls.iter().map(|stall| stall.looks_asleep).sum()
+    }
+
     fn longest(&self) -> &SeenStall {
         self.stalls.iter().max_by_key(|stall| stall.ns).expect("a group has the stall that made it")
     }
@@ -76,23 +80,27 @@ impl Group<'_> {
         }
     }
 
-    /// Returns what the time went to. By the agent's incidents; else by what the thread was seen asleep in; else by
-    /// the thread's time, where this group is most of what the loop did.
+    /// Returns what the time went to. By the agent's incidents; else by whether the thread was asleep when it was
+    /// looked at; else by the thread's time, where this group is most of what the loop did.
     fn class(&self, evidence: &LoopEvidence) -> (Class, Certainty) {
         let known = self.incidents.iter().filter(|incident| incident.class != Class::Unknown);
         if let Some(incident) = known.max_by_key(|incident| incident.duration_ns) {
             return (incident.class, Certainty::Certain);
         }
-        if self.stalls.iter().any(|stall| stall.waiting_in.is_some()) {
+        let looks: u64 = self.stalls.iter().map(|stall| stall.looks).sum();
+        // A thread that computes is asleep now and then, for a lock or a page.
+        if self.looks_asleep() * 2 > looks {
             return (Class::Waiting, Certainty::Certain);
         }
         let is_most = self.total_ns() > evidence.active_ns / 2;
-        match evidence.cpu.filter(|_| is_most) {
-            Some(cpu) if cpu.runqueue_ns > evidence.active_ns / 2 => (Class::StarvedOfCpu, Certainty::Likely),
-            Some(cpu) if cpu.run_ns.saturating_add(cpu.runqueue_ns) < evidence.active_ns / 2 => {
-                (Class::Waiting, Certainty::Likely)
-            }
-            _ => (Class::Computing, Certainty::Certain),
+        let Some(cpu) = evidence.cpu.filter(|_| is_most) else {
+            return (Class::Computing, Certainty::Certain);
+        };
+        let asleep_ns = evidence.active_ns.saturating_sub(cpu.run_ns.saturating_add(cpu.runqueue_ns));
+        match cpu.runqueue_ns > evidence.active_ns / 2 {
+            true => (Class::StarvedOfCpu, Certainty::Likely),
+            false if looks == 0 && asleep_ns > evidence.active_ns / 2 => (Class::Waiting, Certainty::Likely),
+            false => (Class::Computing, Certainty::Certain),
         }
     }
 
@@ -198,7 +206,8 @@ pub(crate) fn waiting(evidence: &LoopEvidence) -> Vec<Finding> {
     told(single(evidence, |class| class == Class::Waiting), |group| {
         let certainty = group.class(evidence).1;
         let calls = group.incidents.iter().filter_map(|incident| incident.waiting_in.clone());
-        let call = group.stalls.iter().filter_map(|stall| stall.waiting_in.clone()).chain(calls).next();
+        let seen = group.stalls.iter().filter_map(|stall| stall.asleep_in.clone());
+        let call = calls.chain(seen).next();
         let headline = format!(
             "loop {} waits in a blocking call inside {}{}",
             evidence.name,

@@ -71,8 +71,11 @@ pub(crate) struct SeenStall {
     pub label: String,
     /// How many runs share it; 1 for a single long one.
     pub runs: u64,
-    /// The system call that the thread was seen asleep in.
-    pub waiting_in: Option<String>,
+    /// How often it was looked at while it lasted, and how often the thread was asleep then.
+    pub looks: u64,
+    pub looks_asleep: u64,
+    /// What the thread was seen asleep in.
+    pub asleep_in: Option<String>,
     /// The innermost span that was open, with its fields.
     pub inside: Option<String>,
 }
@@ -170,6 +173,12 @@ impl LoopEvidence {
     /// Returns how many stalls there were: those that the page counted, or were seen.
     pub fn stalls(&self) -> u64 {
         self.blocked[0].max(self.stalls.len() as u64)
+    }
+
+    /// Returns how long jobs of the pool waited for a thread, at p95 of the kind that waited the longest, in
+    /// nanoseconds; `None` where no job started.
+    pub fn pool_wait_ns_p95(&self) -> Option<u64> {
+        self.pool.as_ref()?.kinds.iter().filter_map(|kind| kind.wait.quantile_ns(0.95)).max()
     }
 
     /// Tells whether nothing ran: there is nothing to say about the loop.

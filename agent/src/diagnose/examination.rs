@@ -31,8 +31,9 @@ pub struct Look<'a> {
     pub clock: &'a Clock,
     /// When the copy was made, on that clock.
     pub at: Ticks,
-    /// The system call that the loop's thread is asleep in, where the caller knows.
-    pub waiting_in: Option<String>,
+    /// What the loop's thread is asleep in: a system call, or a function of the kernel. `None` where it runs or is
+    /// ready to.
+    pub asleep_in: Option<String>,
     /// For how long the agent has not looked at the loop, in nanoseconds; `None` where there is no agent.
     pub agent_age_ns: Option<u64>,
 }
@@ -93,6 +94,11 @@ impl Examination {
         begun
     }
 
+    /// Returns the stall threshold of the loop when the examination began, in nanoseconds.
+    pub fn warning_ns(&self) -> u64 {
+        self.first.warning_ns
+    }
+
     /// Takes one look: for stalls, late timers and jobs. Looks should be closer together than the stall threshold.
     pub fn look(&mut self, look: &Look<'_>) {
         let vitals = look.page.vitals_at(look.clock, look.at);
@@ -129,6 +135,8 @@ impl Examination {
         let first = vitals.records.saturating_sub(now.stretch_callbacks);
         let verdict = judge(vitals.busy_since, now.busy_ns, now, &page.records(first), look.clock.scale());
         let before = self.stalls.remove(&vitals.busy_since).map(|seen| seen.stall);
+        let (looks, looks_asleep) = before.as_ref().map_or((0, 0), |stall| (stall.looks, stall.looks_asleep));
+        let asleep_before = before.as_ref().and_then(|stall| stall.asleep_in.clone());
         let inside = page.open_spans().pop().map(|span| span_words(page, span.site, &span.fields));
         let stall = SeenStall {
             ns: now.unexpected_ns(),
@@ -137,10 +145,9 @@ impl Examination {
             kind: verdict.kind,
             label: label(page, verdict.site),
             runs: verdict.runs,
-            waiting_in: look
-                .waiting_in
-                .clone()
-                .or(before.as_ref().and_then(|stall| stall.waiting_in.clone())),
+            looks: looks + 1,
+            looks_asleep: looks_asleep + u64::from(look.asleep_in.is_some()),
+            asleep_in: look.asleep_in.clone().or(asleep_before),
             inside: inside.or(before.and_then(|stall| stall.inside)),
         };
         self.stalls.insert(vitals.busy_since, Seen { stall, expected_ns: now.expected_ns });
@@ -266,7 +273,9 @@ fn ended_stall(
         kind: verdict.kind,
         label: label(look.page, verdict.site),
         runs: verdict.runs,
-        waiting_in: None,
+        looks: 0,
+        looks_asleep: 0,
+        asleep_in: None,
         inside: None,
     }
 }

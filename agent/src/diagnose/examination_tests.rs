@@ -28,13 +28,7 @@ impl Bench {
     fn look(&mut self) {
         let clock = self.writer.clock().clone();
         let (page, at) = (self.writer.page(), clock.now());
-        self.examination.look(&Look {
-            page,
-            clock: &clock,
-            at,
-            waiting_in: None,
-            agent_age_ns: Some(7 * MS),
-        });
+        self.examination.look(&Look { page, clock: &clock, at, asleep_in: None, agent_age_ns: Some(7 * MS) });
     }
 
     fn run(&mut self, kind: Kind, site: SiteId, ready_ago_ns: Option<u64>, ms: u64) {

@@ -25,8 +25,11 @@ pub(crate) fn starved_of_cpu(evidence: &LoopEvidence) -> Vec<Finding> {
     let processors = (evidence.processors > 0)
         .then(|| format!("the process may use {}", count(evidence.processors, "processor")));
     let incidents = of_class(evidence, |class| class == Class::StarvedOfCpu);
-    let blamed = (!incidents.is_empty())
-        .then(|| format!("{} of this time and class", count(incidents.len() as u64, "incident")));
+    let stalls = (evidence.stalls() > 0).then(|| {
+        let longest = evidence.stalls.iter().max_by_key(|stall| stall.ns);
+        let longest = longest.map(|stall| format!(", the longest {} in {}", duration(stall.ns), stall.label));
+        format!("{} meanwhile{}", count(evidence.stalls(), "stall"), longest.unwrap_or_default())
+    });
     let mut finding = Finding::new(&evidence.name, Urgency::Warning, Certainty::Certain, headline)
         .because(format!(
             "its thread was ready to run and had no processor for {} of {}: {} of what it wanted",
@@ -35,7 +38,7 @@ pub(crate) fn starved_of_cpu(evidence: &LoopEvidence) -> Vec<Finding> {
             percent(part)
         ))
         .because_of(processors)
-        .because_of(blamed)
+        .because_of(stalls)
         .remedy(
             "look at what else runs here (`top`), at the container's CPU quota (`cpu.stat`: nr_throttled) and at \
              steal time; durations told above include this waiting",

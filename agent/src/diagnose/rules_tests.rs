@@ -90,7 +90,9 @@ fn stall(cause: Cause, kind: Kind, runs: u64, ns: u64) -> SeenStall {
         kind: Some(kind),
         label: "flush (src/x.rs:40)".to_owned(),
         runs,
-        waiting_in: None,
+        looks: 8,
+        looks_asleep: 1,
+        asleep_in: Some("futex_wait".to_owned()),
         inside: None,
     }
 }
@@ -153,7 +155,8 @@ fn cases() -> Vec<(&'static str, LoopEvidence, Vec<&'static str>, LoopEvidence)>
         (
             "waiting",
             with(blocked(), |evidence| {
-                evidence.stalls[0].waiting_in = Some("read(fd 3 -> pipe:[81])".into())
+                evidence.stalls[0].looks_asleep = 8;
+                evidence.stalls[0].asleep_in = Some("read(fd 3 -> pipe:[81])".into());
             }),
             vec!["waits in a blocking call inside timer flush", "asleep in read(fd 3 -> pipe:[81])"],
             asleep(),
@@ -379,6 +382,9 @@ fn the_most_urgent_and_surest_come_first() {
 fn a_sleeping_thread_is_likely_waiting_without_anybody_having_seen_the_call() {
     let asleep = with(blocked(), |evidence| {
         evidence.active_ns = 700 * MS;
+        for stall in &mut evidence.stalls {
+            (stall.looks, stall.looks_asleep) = (0, 0);
+        }
         evidence.cpu = Some(CpuTime { run_ns: 150 * MS, runqueue_ns: MS });
     });
     let findings = diagnose(&[asleep]);

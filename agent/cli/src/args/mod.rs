@@ -1,10 +1,12 @@
 //! The command line: what each subcommand shows, with examples, so that `--help` teaches.
 
 mod demo;
+mod doctor;
 mod flame;
 mod ls;
 
 pub use demo::{DemoArguments, Trouble};
+pub use doctor::DoctorArguments;
 pub use flame::{FlameArguments, Format};
 pub use ls::LsArguments;
 
@@ -15,7 +17,8 @@ Exit codes:
   0  done
   1  failed: the message on stderr names the thing and the remedy
   2  the command line cannot be used
-  3  the target was not found, or there was nothing to capture";
+  3  the target was not found, or there was nothing to capture
+  4  doctor: something is wrong";
 
 /// The whole command line.
 #[derive(Debug, Parser)]
@@ -41,6 +44,8 @@ pub struct Arguments {
 pub enum Command {
     /// List every instrumented process of this machine, and what its loops are doing now
     Ls(LsArguments),
+    /// Say in words what is wrong with the loops of a process, and what to do about it
+    Doctor(DoctorArguments),
     /// Draw where a loop's time goes: by loop, phase, callback site and span
     Flame(FlameArguments),
     /// Run a real HTTP service on our loop, under load and with trouble on request

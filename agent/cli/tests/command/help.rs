@@ -5,7 +5,7 @@ use crate::scratch::Scratch;
 #[test]
 fn every_subcommand_has_examples_and_exit_codes_in_its_help() {
     let scratch = Scratch::new("help");
-    for subcommand in ["ls", "flame", "demo"] {
+    for subcommand in ["ls", "doctor", "flame", "demo"] {
         let done = scratch.run(&[subcommand, "--help"]);
         assert_eq!(done.code, Some(0));
         let examples = done.stdout.matches(&format!("\n  loopscope {subcommand}")).count();
@@ -13,7 +13,7 @@ fn every_subcommand_has_examples_and_exit_codes_in_its_help() {
         assert!(done.stdout.contains("Exit codes:\n  0  "), "{}", done.stdout);
     }
     let all = scratch.run(&["--help"]);
-    for part in ["ls ", "flame ", "demo ", "Exit codes:", "loopscope demo --trouble block"] {
+    for part in ["ls ", "doctor ", "flame ", "demo ", "Exit codes:", "loopscope demo --trouble block"] {
         assert!(all.stdout.contains(part), "`{part}` is not in {}", all.stdout);
     }
 }
@@ -30,6 +30,7 @@ fn what_cannot_be_used_is_refused_with_code_2_and_a_way_out() {
         (&["flame", "https://127.0.0.1:1"], &["http://"]),
         (&["demo", "--trouble", "fire"], &["block", "microtasks", "nexttick", "pool", "timers", "mixed"]),
         (&["demo", "--listen", "somewhere"], &["`somewhere`", "127.0.0.1:8080"]),
+        (&["doctor", "--for", "1ms"], &["--for", "100ms"]),
         (&["lss"], &["ls"]),
         (&[], &["Usage"]),
     ] {

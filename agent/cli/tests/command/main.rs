@@ -2,6 +2,7 @@
 
 mod child;
 mod demo;
+mod doctor;
 mod flame;
 mod help;
 mod ls;

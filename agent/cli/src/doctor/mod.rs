@@ -1,0 +1,39 @@
+//! `loopscope doctor`: what is wrong with the loops of a process, in words.
+
+mod report;
+mod thread;
+mod watch;
+
+use crate::args::DoctorArguments;
+use crate::error::Failure;
+use crate::output::print;
+use crate::paint::Paint;
+use crate::target;
+use loopscope_agent::diagnose::diagnose;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// The exit code that says that something is wrong.
+const EXIT_WRONG: u8 = 4;
+
+const SHORTEST: Duration = Duration::from_millis(100);
+
+/// Watches, judges and tells. Returns the exit code: 0 or [`EXIT_WRONG`].
+///
+/// # Errors
+/// No such target, or its pages cannot be read.
+pub fn run(options: &DoctorArguments) -> Result<ExitCode, Failure> {
+    if options.duration < SHORTEST {
+        let message = "a look this short tells nothing: give --for at least 100ms, such as 10s";
+        return Err(Failure::Usage(message.to_owned()));
+    }
+    let process = target::local(options.target.as_deref())?;
+    let seen = watch::watch(&process, options.duration)?;
+    let findings = diagnose(&seen.evidence);
+    let text = match options.json {
+        true => format!("{:#}\n", report::as_json(&process, &seen, &findings)),
+        false => report::text(Paint::stdout(), &process, &seen, &findings, watch::unix_ns()),
+    };
+    print(text.as_bytes())?;
+    Ok(if report::is_wrong(&findings) { ExitCode::from(EXIT_WRONG) } else { ExitCode::SUCCESS })
+}

@@ -1,0 +1,176 @@
+//! What the doctor says, in text and in JSON.
+
+use super::watch::Seen;
+use crate::duration::show_ns;
+use crate::pages::Process;
+use crate::paint::Paint;
+use loopscope_agent::diagnose::{Finding, LoopEvidence, RULES, Urgency};
+use loopscope_agent::incident::Incident;
+use serde_json::{Value, json};
+
+/// Where the text of a finding begins.
+const INDENT: usize = 4;
+
+/// Writes everything for people.
+pub fn text(paint: Paint, process: &Process, seen: &Seen, findings: &[Finding], now_unix_ns: u64) -> String {
+    let mut text = headline(paint, process, seen, findings) + "\n";
+    for (number, finding) in findings.iter().enumerate() {
+        text += &told(paint, number + 1, finding, process.owner.pid);
+        text.push('\n');
+    }
+    text += &figures(&seen.evidence);
+    let rest = seen.earlier.first().map(|newest| earlier(newest, seen.earlier.len(), now_unix_ns, process));
+    for note in rest.iter().chain(&seen.notes) {
+        text += &paint.paragraph("Note: ", 6, note, str::to_owned);
+    }
+    text
+}
+
+/// Tells whether somebody has to act.
+pub fn is_wrong(findings: &[Finding]) -> bool {
+    findings.iter().any(|finding| finding.urgency < Urgency::Notice)
+}
+
+fn headline(paint: Paint, process: &Process, seen: &Seen, findings: &[Finding]) -> String {
+    let who = format!("{}, pid {}", process.name(), process.owner.pid);
+    let lasted = show_ns(seen.lasted.as_nanos() as u64);
+    let watched = match (seen.has_ended, seen.was_interrupted) {
+        (true, _) => format!("watched for {lasted}, when it ended"),
+        (_, true) => format!("watched for {lasted}, when it was interrupted"),
+        _ => format!("watched for {lasted}"),
+    };
+    let of = |urgency| findings.iter().filter(|finding| finding.urgency == urgency).count();
+    let counts = [
+        (of(Urgency::Critical), "critical"),
+        (of(Urgency::Warning), "warning"),
+        (of(Urgency::Notice), "notice"),
+    ];
+    let told: Vec<String> = counts
+        .into_iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, name)| match name {
+            "critical" => format!("{count} critical"),
+            name => format!("{count} {name}{}", if count == 1 { "" } else { "s" }),
+        })
+        .collect();
+    let verdict = match is_wrong(findings) {
+        true => paint.bold(&told.join(", ")),
+        false if told.is_empty() => paint.green("nothing wrong"),
+        false => format!("{} ({})", paint.green("nothing wrong"), told.join(", ")),
+    };
+    format!("{who}: {verdict}\n{}\n", paint.faint(&watched))
+}
+
+fn told(paint: Paint, number: usize, finding: &Finding, pid: u32) -> String {
+    let urgency = finding.urgency.name().to_uppercase();
+    let painted = match finding.urgency {
+        Urgency::Critical => paint.red(&urgency),
+        Urgency::Warning => paint.yellow(&urgency),
+        Urgency::Notice => paint.bold(&urgency),
+    };
+    let lead = format!("{number:>2}. {painted} ");
+    // The headline hangs below its own first line, not below the urgency.
+    let mut text = String::new();
+    let indent = INDENT + urgency.len() + 1;
+    let headline = paint.paragraph(&lead, indent, &finding.headline, |line| paint.bold(line));
+    text += &headline;
+    for line in &finding.evidence {
+        text += &paint.paragraph("    - ", INDENT + 2, line, str::to_owned);
+    }
+    text +=
+        &paint.paragraph(&format!("    {} ", paint.green("do:")), INDENT + 4, &finding.remedy, str::to_owned);
+    let sure = format!("{} {}", paint.faint("sure:"), finding.certainty.name());
+    let see = finding
+        .incidents
+        .first()
+        .map(|id| format!("   {} loopscope incidents {pid} {id}", paint.faint("see:")));
+    text + &format!("    {sure}{}\n", see.unwrap_or_default())
+}
+
+/// A table of what was looked at: the figures that show that nothing is wrong, or how the rest is.
+fn figures(loops: &[LoopEvidence]) -> String {
+    let mut rows = vec![
+        ["LOOP", "BUSY", "LAG p50", "LAG p99", "STALLS", "CALLBACKS", "POOL WAIT p95"].map(str::to_owned),
+    ];
+    for evidence in loops {
+        let lag = |q| {
+            evidence
+                .lag
+                .quantile_ns(q)
+                .map_or("-".to_owned(), |ns| if ns < 1_000 { "0".to_owned() } else { show_ns(ns) })
+        };
+        let seconds = evidence.watched_ns.max(1) as f64 / 1e9;
+        let busy = if evidence.is_idle() {
+            "idle".to_owned()
+        } else {
+            format!("{:.1}%", evidence.utilization() * 100.0)
+        };
+        let pool = evidence.pool_wait_ns_p95().map_or("-".to_owned(), show_ns);
+        let callbacks = format!("{:.0}/s", evidence.callbacks as f64 / seconds);
+        rows.push([
+            evidence.name.clone(),
+            busy,
+            lag(0.5),
+            lag(0.99),
+            evidence.stalls().to_string(),
+            callbacks,
+            pool,
+        ]);
+    }
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: [usize; 7] = std::array::from_fn(width);
+    let mut text = String::new();
+    for row in &rows {
+        let cells: Vec<String> = row
+            .iter()
+            .zip(widths)
+            .enumerate()
+            .map(
+                |(column, (cell, width))| {
+                    if column == 0 { format!("{cell:<width$}") } else { format!("{cell:>width$}") }
+                },
+            )
+            .collect();
+        text += &format!("{}\n", cells.join("  ").trim_end());
+    }
+    text
+}
+
+fn earlier(newest: &Incident, count: usize, now_unix_ns: u64, process: &Process) -> String {
+    let ago = show_ns(now_unix_ns.saturating_sub(newest.begin_unix_ns));
+    let incidents = if count == 1 { "1 incident".to_owned() } else { format!("{count} incidents") };
+    format!(
+        "{incidents} before this watch, the last {ago} ago: loop {}, {}; see: loopscope incidents {}",
+        newest.r#loop, newest.summary, process.owner.pid
+    )
+}
+
+/// Writes everything for programs.
+pub fn as_json(process: &Process, seen: &Seen, findings: &[Finding]) -> Value {
+    let seconds = |ns: u64| ns as f64 / 1e9;
+    let lag = |evidence: &LoopEvidence, q| evidence.lag.quantile_ns(q).map(seconds);
+    let loops = seen.evidence.iter().map(|evidence| {
+        json!({
+            "name": evidence.name,
+            "watched_seconds": seconds(evidence.watched_ns),
+            "utilization_ratio": evidence.utilization(),
+            "lag_seconds_p50": lag(evidence, 0.5),
+            "lag_seconds_p99": lag(evidence, 0.99),
+            "stalls": evidence.stalls(),
+            "callbacks": evidence.callbacks,
+            "pool_wait_seconds_p95": evidence.pool_wait_ns_p95().map(seconds),
+        })
+    });
+    json!({
+        "pid": process.owner.pid,
+        "name": process.name(),
+        "watched_seconds": seen.lasted.as_secs_f64(),
+        "has_ended": seen.has_ended,
+        "is_wrong": is_wrong(findings),
+        "findings": findings,
+        "loops": loops.collect::<Vec<_>>(),
+        "rules": RULES.iter().map(|rule| json!({ "name": rule.name, "looks_at": rule.looks_at })).collect::<Vec<_>>(),
+        "earlier_incidents": seen.earlier.iter().map(|incident| &incident.id).collect::<Vec<_>>(),
+        "notes": seen.notes,
+    })
+}

@@ -1,0 +1,174 @@
+//! Watching the loops of a process: reading their pages again and again, and asking their agent in the end.
+
+use super::thread;
+use crate::agent;
+use crate::duration;
+use crate::error::Failure;
+use crate::interrupt::Interrupt;
+use crate::pages::{LoopPage, Process};
+use indicatif::{ProgressBar, ProgressStyle};
+use loopscope_agent::diagnose::{Examination, Look, LoopEvidence, Surroundings};
+use loopscope_agent::incident::Incident;
+use loopscope_probe::Clock;
+use std::time::{Duration, SystemTime};
+
+/// Looks are this far apart, or a quarter of the stall threshold: no stall can hide between two of them. Not closer
+/// than the shortest, because a look copies a page of close to a megabyte.
+const LOOK_LONGEST: Duration = Duration::from_millis(25);
+const LOOK_SHORTEST: Duration = Duration::from_millis(5);
+
+/// Gauges are read about so many times in all.
+const GAUGES_READ: u32 = 32;
+
+/// At most so many incidents are asked for in full.
+const INCIDENTS_FULL: usize = 12;
+
+/// What was seen.
+pub struct Seen {
+    pub evidence: Vec<LoopEvidence>,
+    /// Incidents that were over before the watch began, newest first.
+    pub earlier: Vec<Incident>,
+    pub lasted: Duration,
+    pub was_interrupted: bool,
+    pub has_ended: bool,
+    /// What could not be looked at, a sentence each.
+    pub notes: Vec<String>,
+}
+
+/// One loop that is watched.
+struct Patient<'a> {
+    page: &'a LoopPage,
+    examination: Examination,
+    /// The thread's times at the begin.
+    before: Option<(u64, u64)>,
+    pid: u32,
+}
+
+/// Watches a process.
+///
+/// # Errors
+/// No page of it can be read, or signals cannot be listened for.
+pub fn watch(process: &Process, length: Duration) -> Result<Seen, Failure> {
+    let mut interrupt = Interrupt::install()?;
+    let mut notes = Vec::new();
+    let mut patients: Vec<Patient<'_>> =
+        process.loops.iter().filter_map(|page| Patient::admit(page, process.owner.pid)).collect();
+    let (clock, begin_unix_ns) = (Clock::monotonic(), unix_ns());
+    let start = clock.now();
+    let elapsed = || Duration::from_nanos(clock.ns_between(start, clock.now()));
+    let bar = bar(length, &format!("watching {}", process.label()));
+    let (mut was_interrupted, mut has_ended) = (false, false);
+    let mut gauges_due = Duration::ZERO;
+    while elapsed() < length && !was_interrupted && !has_ended {
+        let step = patients.iter().map(Patient::step).min().unwrap_or(LOOK_LONGEST);
+        was_interrupted = interrupt.wait(step.min(length.saturating_sub(elapsed())));
+        has_ended = !process.owner.is_alive();
+        let are_gauges_due = elapsed() >= gauges_due;
+        if are_gauges_due {
+            gauges_due += length / GAUGES_READ;
+        }
+        for patient in &mut patients {
+            patient.look(are_gauges_due);
+        }
+        bar.set_position(elapsed().as_millis() as u64);
+    }
+    let lasted = elapsed();
+    bar.finish_and_clear();
+    let (incidents, note) = incidents(&patients, begin_unix_ns);
+    notes.extend(note);
+    let (within, earlier): (Vec<Incident>, Vec<Incident>) =
+        incidents.into_iter().partition(|incident| end_unix_ns(incident) >= begin_unix_ns);
+    let evidence: Vec<LoopEvidence> =
+        patients.into_iter().filter_map(|patient| patient.discharge(&within)).collect();
+    if evidence.is_empty() {
+        let message = format!("no page of {} could be read to the end; try again", process.label());
+        return Err(Failure::NothingCaptured(message));
+    }
+    Ok(Seen { evidence, earlier, lasted, was_interrupted, has_ended, notes })
+}
+
+impl<'a> Patient<'a> {
+    fn admit(page: &'a LoopPage, pid: u32) -> Option<Patient<'a>> {
+        let copy = page.read().ok()?;
+        let examination = Examination::begin(&copy, page.clock(), page.clock().now());
+        let before = thread::times(pid, page.facts.tid);
+        Some(Patient { page, examination, before, pid })
+    }
+
+    fn step(&self) -> Duration {
+        let warning = Duration::from_nanos(self.examination.warning_ns() / 4);
+        warning.clamp(LOOK_SHORTEST, LOOK_LONGEST)
+    }
+
+    fn look(&mut self, are_gauges_due: bool) {
+        let clock = self.page.clock();
+        // Asked before the copy: the loop may have gone to its poll meanwhile, where it sleeps without guilt.
+        let asleep_in = thread::asleep_in(self.pid, self.page.facts.tid);
+        let at = clock.now();
+        let Ok(copy) = self.page.read() else { return };
+        let tick_unix_ns = copy.control().tick_unix_ns();
+        let agent_age_ns = (tick_unix_ns > 0).then(|| unix_ns().saturating_sub(tick_unix_ns));
+        self.examination.look(&Look { page: &copy, clock, at, asleep_in, agent_age_ns });
+        if are_gauges_due {
+            self.examination.read_gauges(&copy.snapshot_at(clock, at));
+        }
+    }
+
+    fn discharge(self, incidents: &[Incident]) -> Option<LoopEvidence> {
+        let last = self.page.snapshot().ok()?;
+        let after = thread::times(self.pid, self.page.facts.tid);
+        let thread_ns = self
+            .before
+            .zip(after)
+            .map(|(before, after)| (after.0.saturating_sub(before.0), after.1.saturating_sub(before.1)));
+        let is_own = |incident: &&Incident| incident.r#loop == self.page.facts.name;
+        let surroundings = Surroundings {
+            thread_ns,
+            processors: thread::processors(self.pid),
+            incidents: incidents.iter().filter(is_own).cloned().collect(),
+        };
+        Some(self.examination.end(&last, self.page.clock(), surroundings))
+    }
+}
+
+/// Asks the process's agent for its incidents; those of the watch in full. Returns also what to say where it has none.
+fn incidents(patients: &[Patient<'_>], begin_unix_ns: u64) -> (Vec<Incident>, Option<String>) {
+    let address = patients.iter().find_map(|patient| patient.page.read().ok()?.control().address());
+    let Some(address) = address else {
+        let note =
+            "the process has no agent with an address: no stacks, so functions are not named, only sites";
+        return (Vec::new(), Some(note.to_owned()));
+    };
+    let url = format!("http://{address}");
+    let brief = match agent::incidents(&url) {
+        Ok(brief) => brief,
+        Err(failure) => return (Vec::new(), Some(format!("incidents were not looked at: {failure}"))),
+    };
+    let is_recent = |incident: &Incident| end_unix_ns(incident) >= begin_unix_ns;
+    let full = |(number, incident): (usize, Incident)| match number < INCIDENTS_FULL && is_recent(&incident) {
+        true => agent::incident(&url, &incident.id).unwrap_or(incident),
+        false => incident,
+    };
+    (brief.into_iter().enumerate().map(full).collect(), None)
+}
+
+fn end_unix_ns(incident: &Incident) -> u64 {
+    incident.begin_unix_ns.saturating_add(incident.duration_ns)
+}
+
+/// Returns the wall-clock time in nanoseconds since 1970.
+pub fn unix_ns() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+}
+
+fn bar(length: Duration, message: &str) -> ProgressBar {
+    let bar = ProgressBar::new(length.as_millis() as u64);
+    if bar.is_hidden() {
+        eprintln!("loopscope: {message} for {}", duration::show(length));
+    }
+    let style = ProgressStyle::with_template("{msg} {wide_bar} {percent:>3}%  Ctrl-C ends it early");
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    bar.set_message(message.to_owned());
+    bar
+}

@@ -1,0 +1,73 @@
+//! The doctor finds what the demo does wrong, and nothing where nothing is.
+
+use crate::child::Running;
+use crate::scratch::{Done, Scratch};
+use serde_json::Value;
+
+fn json(done: &Done) -> Value {
+    serde_json::from_str(&done.stdout)
+        .unwrap_or_else(|error| panic!("{error}: {}{}", done.stdout, done.stderr))
+}
+
+fn findings(value: &Value) -> Vec<(&str, &str)> {
+    let findings = value["findings"].as_array().unwrap();
+    findings.iter().map(|one| (one["rule"].as_str().unwrap(), one["urgency"].as_str().unwrap())).collect()
+}
+
+/// A machine that is short of processor time is told as such by a rule of its own, which is no fault of the demo.
+fn is_machines_own(rule: &str) -> bool {
+    ["starved_of_cpu", "agent_late"].contains(&rule)
+}
+
+#[test]
+fn a_block_is_found_with_its_site_and_a_remedy() {
+    let scratch = Scratch::new("doctor-block");
+    let demo = Running::demo(&scratch, &["--trouble", "block", "--rate", "0"]);
+    let done = scratch.run(&["doctor", &demo.pid(), "--for", "6s"]);
+    assert_eq!(done.code, Some(4), "{}{}", done.stdout, done.stderr);
+    for part in ["parse_invoices (", "trouble.rs:", "stall", "    do: ", "sure: certain", "LAG p99"] {
+        assert!(done.stdout.contains(part), "`{part}` is not in {}", done.stdout);
+    }
+    assert!(done.stdout.lines().all(|line| line.chars().count() <= 110), "{}", done.stdout);
+}
+
+#[test]
+fn a_flood_is_told_from_a_block() {
+    let scratch = Scratch::new("doctor-flood");
+    let demo = Running::demo(&scratch, &["--trouble", "microtasks", "--rate", "0"]);
+    let done = scratch.run(&["doctor", &demo.pid(), "--for", "6s", "--json"]);
+    assert_eq!(done.code, Some(4), "{}", done.stderr);
+    let value = json(&done);
+    assert!(findings(&value).iter().any(|(rule, _)| *rule == "microtask_flood"), "{value:#}");
+    let flood =
+        value["findings"].as_array().unwrap().iter().find(|one| one["rule"] == "microtask_flood").unwrap();
+    assert!(flood["headline"].as_str().unwrap().contains("trouble.rs:"), "{flood:#}");
+    assert_eq!((value["is_wrong"].as_bool(), value["pid"].to_string()), (Some(true), demo.pid()));
+}
+
+#[test]
+fn a_loop_that_is_well_is_said_to_be_well() {
+    let scratch = Scratch::new("doctor-well");
+    let mut demo = Running::demo(&scratch, &["--rate", "0"]);
+    let url = format!("http://{}", demo.address("metrics"));
+    let value = json(&scratch.run(&["doctor", &url, "--for", "2s", "--json"]));
+    let wrong: Vec<_> = findings(&value).into_iter().filter(|(rule, _)| !is_machines_own(rule)).collect();
+    assert!(wrong.iter().all(|(_, urgency)| *urgency == "notice"), "{value:#}");
+    assert_eq!(value["loops"].as_array().unwrap().len(), 1);
+    assert!(value["rules"].as_array().unwrap().len() > 20);
+    let done = scratch.run(&["doctor", "--for", "1s"]);
+    if done.code == Some(0) {
+        assert!(done.stdout.contains("nothing wrong"), "{}", done.stdout);
+    }
+    assert!(done.stdout.contains("web "), "{}", done.stdout);
+}
+
+#[test]
+fn who_is_not_there_cannot_be_examined() {
+    let scratch = Scratch::new("doctor-nobody");
+    for (target, word) in [("4000001", "4000001"), ("http://127.0.0.1:9", "no process of this machine")] {
+        let done = scratch.run(&["doctor", target]);
+        assert_eq!(done.code, Some(3), "{}", done.stderr);
+        assert!(done.stderr.contains(word), "{}", done.stderr);
+    }
+}
