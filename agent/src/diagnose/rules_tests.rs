@@ -134,11 +134,17 @@ fn with_pool(change: impl FnOnce(&mut PoolEvidence)) -> LoopEvidence {
     with(well(), |evidence| change(evidence.pool.as_mut().unwrap()))
 }
 
-/// For each rule: evidence on which it speaks, what it must say, and evidence close to it on which it is silent.
-fn cases() -> Vec<(&'static str, LoopEvidence, Vec<&'static str>, LoopEvidence)> {
+/// Name of a rule, evidence on which it speaks, what it must say, and evidence close to it on which it is silent.
+type Case = (&'static str, LoopEvidence, Vec<&'static str>, LoopEvidence);
+
+fn cases() -> Vec<Case> {
+    [block_cases(), flood_cases(), load_cases(), pool_cases(), quiet_cases()].concat()
+}
+
+fn block_cases() -> Vec<Case> {
     let asleep =
         || with(blocked(), |evidence| evidence.cpu = Some(CpuTime { run_ns: 50 * MS, runqueue_ns: 0 }));
-    let mut cases = vec![
+    vec![
         (
             "blocked",
             with(blocked(), |evidence| evidence.incidents = vec![incident(Class::Computing)]),
@@ -170,6 +176,11 @@ fn cases() -> Vec<(&'static str, LoopEvidence, Vec<&'static str>, LoopEvidence)>
             vec!["3 stalls that ended before they were seen", "flush", "1.5 s"],
             blocked(),
         ),
+    ]
+}
+
+fn load_cases() -> Vec<Case> {
+    vec![
         (
             "overload",
             with(well(), |evidence| evidence.active_ns = 9_900 * MS),
@@ -210,14 +221,10 @@ fn cases() -> Vec<(&'static str, LoopEvidence, Vec<&'static str>, LoopEvidence)>
             vec!["100 events waiting at each poll"],
             with(well(), |evidence| evidence.poll_events.sum = 600_000),
         ),
-    ];
-    cases.extend(flood_cases());
-    cases.extend(pool_cases());
-    cases.extend(quiet_cases());
-    cases
+    ]
 }
 
-fn flood_cases() -> Vec<(&'static str, LoopEvidence, Vec<&'static str>, LoopEvidence)> {
+fn flood_cases() -> Vec<Case> {
     let flood = |cause, kind| stalled(cause, kind, 3_000);
     vec![
         (
@@ -247,7 +254,7 @@ fn flood_cases() -> Vec<(&'static str, LoopEvidence, Vec<&'static str>, LoopEvid
     ]
 }
 
-fn pool_cases() -> Vec<(&'static str, LoopEvidence, Vec<&'static str>, LoopEvidence)> {
+fn pool_cases() -> Vec<Case> {
     let behind = || {
         with_pool(|pool| {
             pool.saturated_ns = 6 * S;
@@ -283,7 +290,7 @@ fn pool_cases() -> Vec<(&'static str, LoopEvidence, Vec<&'static str>, LoopEvide
     ]
 }
 
-fn quiet_cases() -> Vec<(&'static str, LoopEvidence, Vec<&'static str>, LoopEvidence)> {
+fn quiet_cases() -> Vec<Case> {
     let grown =
         |first, last| Trend { first, last, early_max: (first + last) / 2, late_min: (first + last) / 2 };
     vec![
