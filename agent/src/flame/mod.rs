@@ -19,11 +19,14 @@ mod pprof;
 mod profile;
 mod protobuf;
 mod speedscope;
+mod timeline;
+mod trace;
 
 pub use draw::Totals;
 pub use frame::{Code, Frame, Module};
 pub use kind::{Format, Of};
 pub use profile::{Moment, Profile};
+pub use timeline::{Followed, Follower, Timeline};
 
 use crate::FlameError;
 
