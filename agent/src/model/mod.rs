@@ -1,5 +1,6 @@
 //! Values the agent keeps between two looks at the pages: plain data, no clock and no page in it.
 
+pub(crate) mod exemplar;
 pub(crate) mod floor;
 pub(crate) mod label;
 pub(crate) mod merge;
