@@ -9,6 +9,7 @@
 //! It shares no lock with a loop. A panic in a look or an answer is caught, counted, logged once, and skipped.
 
 use crate::export::facade;
+use crate::export::format::Format;
 use crate::export::page::render;
 use crate::process;
 use crate::settings::Settings;
@@ -182,7 +183,7 @@ impl Sidecar {
 }
 
 impl Backend for Sidecar {
-    fn metrics(&self) -> String {
+    fn metrics(&self, format: Format) -> Vec<u8> {
         let begun = self.clock.now();
         self.look();
         let mut state = self.state();
@@ -192,9 +193,9 @@ impl Backend for Sidecar {
         agent.reports_dropped = self.log().dropped();
         agent.process = if self.has_process_metrics { process::read() } else { None };
         let host = self.host.as_ref().map(PrometheusHandle::render).unwrap_or_default();
-        let page = render(&loops, &agent, &host);
-        state.note_scrape(self.clock.now().since(begun), page.text.len() as u64, page.left_out);
-        page.text
+        let page = render(format, &loops, &agent, &host);
+        state.note_scrape(format, self.clock.now().since(begun), &page);
+        page.body
     }
 
     fn health(&self) -> Health {

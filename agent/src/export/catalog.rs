@@ -34,6 +34,18 @@ pub enum Unit {
     Info,
 }
 
+impl Unit {
+    /// Returns what a name ends in, before `_total`, where there is a unit to name.
+    pub fn suffix(self) -> Option<&'static str> {
+        match self {
+            Unit::Seconds => Some("seconds"),
+            Unit::Bytes => Some("bytes"),
+            Unit::Ratio => Some("ratio"),
+            Unit::Count | Unit::Info => None,
+        }
+    }
+}
+
 /// One metric.
 #[derive(Debug)]
 pub struct Family {
@@ -193,7 +205,7 @@ catalog! {
     SCRAPE_SIZE = gauge("loopscope_agent_scrape_size_bytes", Bytes, &["format"],
         "Size of the last page of metrics.");
     SERIES_OVERFLOW = counter("loopscope_agent_series_overflow_total", Count, &["limit"],
-        "Loops, sites and series that got none of their own because a limit was reached.");
+        "Loops, sites and series that got none of their own because a limit was reached, and metrics of the program whose names were taken.");
     HTTP_REQUESTS = counter("loopscope_agent_http_requests_total", Count, &["path", "code"],
         "Requests answered by the agent.");
     AGENT_SERIES = gauge("loopscope_agent_series", Count, &[], "Series of this page that are loopscope's own.");

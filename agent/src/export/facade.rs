@@ -7,11 +7,10 @@
 use crate::export::catalog;
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Label, Metadata, Recorder, SharedString, Unit};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
-use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
 /// Names that begin so are the agent's own.
-const OWN_PREFIX: &str = "loopscope_";
+pub(crate) const OWN_PREFIX: &str = "loopscope_";
 
 static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
 
@@ -38,6 +37,11 @@ fn build() -> Option<PrometheusRecorder> {
     Some(builder.build_recorder())
 }
 
+/// Doubles backslashes: the exporter takes a pair for one.
+fn doubled(text: &str) -> String {
+    text.replace('\\', "\\\\")
+}
+
 struct HostRecorder {
     inner: PrometheusRecorder,
 }
@@ -51,23 +55,23 @@ impl HostRecorder {
         if key.labels().all(|label| !label.value().contains('\\')) {
             return register(key);
         }
-        let doubled = |label: &Label| Label::new(label.key().to_owned(), label.value().replace('\\', "\\\\"));
-        let labels: Vec<Label> = key.labels().map(doubled).collect();
+        let label = |label: &Label| Label::new(label.key().to_owned(), doubled(label.value()));
+        let labels: Vec<Label> = key.labels().map(label).collect();
         register(&Key::from_parts(key.name().to_owned(), labels))
     }
 }
 
 impl Recorder for HostRecorder {
     fn describe_counter(&self, name: KeyName, _unit: Option<Unit>, description: SharedString) {
-        self.inner.describe_counter(name, None, description);
+        self.inner.describe_counter(name, None, doubled(&description).into());
     }
 
     fn describe_gauge(&self, name: KeyName, _unit: Option<Unit>, description: SharedString) {
-        self.inner.describe_gauge(name, None, description);
+        self.inner.describe_gauge(name, None, doubled(&description).into());
     }
 
     fn describe_histogram(&self, name: KeyName, _unit: Option<Unit>, description: SharedString) {
-        self.inner.describe_histogram(name, None, description);
+        self.inner.describe_histogram(name, None, doubled(&description).into());
     }
 
     fn register_counter(&self, key: &Key, metadata: &Metadata<'_>) -> Counter {
@@ -83,51 +87,9 @@ impl Recorder for HostRecorder {
     }
 }
 
-/// Appends the exporter's text to `page`: families in the order of their names, without blank lines, each with a help
-/// line, and none that the page has already.
-pub(crate) fn append_host(page: &mut String, host: &str) {
-    let mut families: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    let mut current = None;
-    for line in host.lines().filter(|line| !line.is_empty()) {
-        let header = line.strip_prefix("# HELP ").or_else(|| line.strip_prefix("# TYPE "));
-        if let Some(name) = header.and_then(|header| header.split(' ').next()) {
-            current = Some(name);
-        }
-        if let Some(name) = current.filter(|name| !is_ours(name)) {
-            families.entry(name).or_default().push(line);
-        }
-    }
-    for (name, lines) in families {
-        if !lines.iter().any(|line| line.starts_with("# HELP ")) {
-            page.push_str("# HELP ");
-            page.push_str(name);
-            page.push_str(" A metric of the program itself.\n");
-        }
-        for line in lines {
-            page.push_str(line);
-            page.push('\n');
-        }
-    }
-}
-
-fn is_ours(name: &str) -> bool {
-    name.starts_with(OWN_PREFIX) || catalog::ALL.iter().any(|family| family.name == name)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn host_families_are_sorted_described_and_never_ours() {
-        let host = "# TYPE b_total counter\nb_total 3\n\n# HELP a Things.\n# TYPE a gauge\na{x=\"1\"} 2\n\n\
-                    # TYPE process_open_fds gauge\nprocess_open_fds 9\n\n# TYPE loopscope_x gauge\nloopscope_x 1\n\n";
-        let mut page = String::from("first\n");
-        append_host(&mut page, host);
-        let expected = "first\n# HELP a Things.\n# TYPE a gauge\na{x=\"1\"} 2\n\
-                        # HELP b_total A metric of the program itself.\n# TYPE b_total counter\nb_total 3\n";
-        assert_eq!(page, expected);
-    }
 
     #[test]
     fn the_exporter_s_habits_are_corrected() {

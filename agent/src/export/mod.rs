@@ -1,9 +1,25 @@
-//! What leaves the agent as numbers: the catalogue of metrics, the text encoder, and the pages written with them.
+//! What leaves the agent as numbers: the catalogue of metrics, the encoders, and the pages written with them.
+//!
+//! ```text
+//!   views --> families (each written once) --> sheet (ceiling) --> encoder: text, OpenMetrics, protobuf
+//!   host's recorder --> its text, read -----------^
+//! ```
+
+pub mod catalog;
+pub(crate) mod view;
 
 pub(crate) mod agent_families;
-pub mod catalog;
-pub(crate) mod facade;
 pub(crate) mod loop_families;
 pub(crate) mod page;
+pub(crate) mod sheet;
+
+pub(crate) mod facade;
+pub(crate) mod host;
+
+pub(crate) mod buckets;
+pub(crate) mod encoder;
+pub(crate) mod format;
+pub(crate) mod number;
+pub(crate) mod protobuf;
 pub(crate) mod text;
-pub(crate) mod view;
+pub(crate) mod wire;

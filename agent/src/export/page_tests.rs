@@ -3,8 +3,7 @@
 use super::*;
 use crate::compute::starvation::Cause;
 use crate::export::catalog::{ALL, Type};
-use crate::export::text::Text;
-use crate::export::view::ProcessView;
+use crate::export::view::{ProcessView, Scrapes};
 use crate::watch::stall::StallCounts;
 use loopscope_probe::Kind;
 use loopscope_probe::histogram::HistogramValues;
@@ -50,12 +49,15 @@ fn full_view(label: &str) -> LoopView {
 }
 
 fn full_page() -> String {
+    let scrapes = Scrapes { bytes: 7, ..Scrapes::default() };
     let agent = AgentView {
         requests: vec![("/metrics", 200, 3)],
+        scrapes: [scrapes.clone(), scrapes.clone(), scrapes],
         process: Some(ProcessView::default()),
         ..AgentView::default()
     };
-    render(&[full_view("main"), full_view("b\\\"\n")], &agent, "").text
+    let loops = [full_view("main"), full_view("b\\\"\n")];
+    String::from_utf8(render(Format::Text, &loops, &agent, "").body).unwrap()
 }
 
 /// The family that a sample's name belongs to.
@@ -152,12 +154,12 @@ fn a_thousand_histograms_do_not_take_long() {
     let best_ns = (0..5)
         .map(|_| {
             let begun = clock.now();
-            let mut text = Text::new(10_000);
-            text.family(&crate::export::catalog::CALLBACK_DURATION);
+            let mut sheet = Sheet::new(Format::Text, 10_000);
+            sheet.family(&crate::export::catalog::CALLBACK_DURATION);
             for number in 0..1_000 {
-                text.durations(&[&number.to_string(), "timer"], &values);
+                sheet.durations(&[&number.to_string(), "timer"], &values);
             }
-            assert!(text.into_string().len() > 1_000_000);
+            assert!(sheet.finish().len() > 1_000_000);
             clock.ns_between(begun, clock.now())
         })
         .min()

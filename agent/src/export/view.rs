@@ -1,6 +1,7 @@
 //! Everything the agent knows, as values ready to be written.
 
 use crate::compute::sites::SiteTotal;
+use crate::export::format::Format;
 use crate::watch::stall::StallCounts;
 use loopscope_probe::histogram::HistogramValues;
 use loopscope_probe::{Kind, Snapshot};
@@ -23,6 +24,16 @@ pub(crate) struct Overflow {
     pub loops: u64,
     pub sites: u64,
     pub series: u64,
+    /// Families of the host program whose name was taken.
+    pub names: u64,
+}
+
+/// The pages of one format.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Scrapes {
+    pub duration: HistogramValues,
+    /// Size of the last one.
+    pub bytes: u64,
 }
 
 /// The process as `/proc` tells it.
@@ -46,8 +57,8 @@ pub(crate) struct AgentView {
     pub tick_lateness: HistogramValues,
     pub last_tick_unix_ns: u64,
     pub reports_dropped: u64,
-    pub scrape_duration: HistogramValues,
-    pub scrape_bytes: u64,
+    /// By format.
+    pub scrapes: [Scrapes; Format::COUNT],
     pub overflow: Overflow,
     /// Requests by path and status code.
     pub requests: Vec<(&'static str, u16, u64)>,

@@ -5,6 +5,8 @@ mod views;
 
 use crate::compute::deadline::{Outlook, next_look_ns};
 use crate::compute::sites::{Chosen, SITES_PER_PROCESS};
+use crate::export::format::Format;
+use crate::export::page::Rendered;
 use crate::export::view::{AgentView, LoopView, Overflow};
 use crate::model::floor::Floor;
 use crate::model::label::{OTHER, unique};
@@ -245,11 +247,13 @@ impl State {
         record(&mut self.agent.tick_lateness, ns);
     }
 
-    pub(crate) fn note_scrape(&mut self, ns: u64, bytes: u64, left_out: u64) {
-        record(&mut self.agent.scrape_duration, ns);
-        self.agent.scrape_bytes = bytes;
-        let Overflow { series, .. } = &mut self.agent.overflow;
-        *series += left_out;
+    pub(crate) fn note_scrape(&mut self, format: Format, ns: u64, page: &Rendered) {
+        let scrapes = &mut self.agent.scrapes[format as usize];
+        record(&mut scrapes.duration, ns);
+        scrapes.bytes = page.body.len() as u64;
+        let Overflow { series, names, .. } = &mut self.agent.overflow;
+        *series += page.left_out;
+        *names += page.names_taken;
     }
 
     pub(crate) fn count_request(&mut self, path: &'static str, code: u16) {

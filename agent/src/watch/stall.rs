@@ -2,6 +2,7 @@
 
 use crate::compute::episode::Episode;
 use crate::compute::starvation::{Cause, Verdict, judge};
+use crate::model::exemplar::Exemplars;
 use crate::watch::report::{Blame, Event, Report};
 use loopscope_probe::histogram::{HistogramValues, slot};
 use loopscope_probe::{Clock, NowValues, Page, Ticks, Vitals};
@@ -13,6 +14,10 @@ pub(crate) struct StallCounts {
     pub episodes: [u64; Cause::COUNT],
     /// Lengths of ended episodes, as far as the agent could see them; `None` before the first.
     pub durations: [Option<HistogramValues>; Cause::COUNT],
+    /// Incidents behind those lengths, by cause.
+    pub starvation_exemplars: [Exemplars; Cause::COUNT],
+    /// Incidents behind the lengths that the page counted.
+    pub blocked_exemplars: Exemplars,
 }
 
 /// A loop that is stalled beyond the critical threshold.

@@ -1,12 +1,11 @@
 //! An answer: status, content type, body.
 
+use crate::export::format::Format;
 use http_body_util::Full;
 use hyper::Response;
 use hyper::body::Bytes;
 use hyper::header::{self, HeaderValue};
 
-/// Prometheus text.
-const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
 const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
 const SVG: &str = "image/svg+xml";
@@ -29,8 +28,8 @@ impl Answer {
     }
 
     /// Answers with a page of metrics.
-    pub(crate) fn metrics(page: String) -> Answer {
-        Answer { status: 200, content_type: METRICS, body: page.into_bytes() }
+    pub(crate) fn metrics(format: Format, page: Vec<u8>) -> Answer {
+        Answer { status: 200, content_type: format.content_type(), body: page }
     }
 
     /// Answers with JSON.

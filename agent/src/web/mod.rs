@@ -7,13 +7,14 @@ pub(crate) mod routes;
 pub(crate) mod server;
 pub(crate) mod thresholds;
 
+use crate::export::format::Format;
 use crate::web::thresholds::{ThresholdList, ThresholdWish};
 use loopscope_probe::Snapshot;
 
 /// What the server needs of the agent. Called on the agent's thread, never across an await.
 pub(crate) trait Backend: Send + Sync {
     /// Writes the page of metrics.
-    fn metrics(&self) -> String;
+    fn metrics(&self, format: Format) -> Vec<u8>;
     /// Returns how long the agent has run and how long ago it last looked at the loops, in nanoseconds, and how many
     /// loops there are.
     fn health(&self) -> Health;

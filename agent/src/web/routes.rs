@@ -1,5 +1,6 @@
 //! Which path answers what.
 
+use crate::export::format::Format;
 use crate::watch::report::age_text;
 use crate::web::Backend;
 use crate::web::answer::Answer;
@@ -56,7 +57,7 @@ impl Router {
             "/" => {
                 Answer::text(200, format!("loopscope agent of process {}\n\n{ENDPOINTS}", std::process::id()))
             }
-            METRICS => Answer::metrics(backend.metrics()),
+            METRICS => Answer::metrics(Format::Text, backend.metrics(Format::Text)),
             HEALTHY => healthy(backend),
             READY => ready(backend),
             _ => Answer::text(404, format!("there is no such page; there are:\n\n{ENDPOINTS}")),
