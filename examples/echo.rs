@@ -41,9 +41,9 @@ fn echo(cx: &mut Cx<'_, Echo>, connection: Key, event: StreamEvent<'_>) {
     match event {
         StreamEvent::Data(bytes) => {
             cx.state.bytes += bytes.len();
-            // Nothing is lost when the client does not read, but the loop's memory would fill: stop reading until
-            // what is queued has gone.
-            if let Ok(Wrote::Queued(_)) = cx.write(connection, bytes) {
+            // Nothing is lost when the client does not read, but the loop's memory would fill: from the queue's
+            // high-water mark on, stop reading until what is queued has gone.
+            if let Ok(Wrote::Full(_)) = cx.write(connection, bytes) {
                 cx.pause(connection);
             }
         }

@@ -6,6 +6,7 @@ use crate::check::Immediates;
 use crate::clock::{LoopClock, RealTime, TimeSource};
 use crate::core::Core;
 use crate::event_loop::Loop;
+use crate::handles::idle::IdleQueue;
 use crate::hooks::Hooks;
 use crate::key::Slots;
 use crate::microtask::Queues;
@@ -105,6 +106,7 @@ impl<S: 'static> Builder<S> {
             poller,
             ready: Vec::new(),
             sockets: Sockets::default(),
+            idle: IdleQueue::default(),
             pool: make_pool(threads, &bell, world.as_ref(), pool_probe),
             finished: VecDeque::new(),
             mailbox: Mailbox::new(bell.clone(), stamps),

@@ -5,6 +5,7 @@ use crate::call::{Halt, Many, Once, PanicPolicy, Site};
 use crate::check::Immediates;
 use crate::clock::LoopClock;
 use crate::close::Closing;
+use crate::handles::idle::IdleQueue;
 use crate::handles::listener::Listener;
 use crate::handles::stream::Stream;
 use crate::hooks::{Hook, Hooks};
@@ -40,6 +41,7 @@ pub(crate) struct Core<S: 'static> {
     pub(crate) poller: Box<dyn Poller>,
     pub(crate) ready: Vec<Ready>,
     pub(crate) sockets: Sockets,
+    pub(crate) idle: IdleQueue,
     pub(crate) pool: Box<dyn Pool>,
     pub(crate) finished: VecDeque<Finished>,
     pub(crate) mailbox: Arc<Mailbox<S>>,
@@ -82,8 +84,17 @@ impl<S: 'static> What<S> {
             What::Timer(timer) => Some(timer.handle_type()),
             What::Hook(..) => Some(HandleType::Hook),
             What::Work(_) => None,
-            What::Listener(_) => Some(HandleType::TcpListener),
-            What::Stream(_) => Some(HandleType::TcpStream),
+            What::Listener(listener) => Some(listener.acceptor.handle_type()),
+            What::Stream(stream) => Some(stream.transport.handle_type()),
+        }
+    }
+
+    /// Returns what the poller watches of it.
+    pub(crate) fn source(&mut self) -> Option<&mut dyn mio::event::Source> {
+        match self {
+            What::Listener(listener) => Some(listener.acceptor.source()),
+            What::Stream(stream) => stream.transport.source(),
+            What::Timer(_) | What::Hook(..) | What::Work(_) => None,
         }
     }
 
@@ -147,6 +158,9 @@ impl<S: 'static> Core<S> {
                 let (handles, requests) = stream.counts();
                 self.referenced -= handles;
                 self.requests -= requests;
+                if let Some(idle) = &stream.idle {
+                    self.forget_idle(idle);
+                }
             }
             What::Work(_) => self.requests -= 1,
         }

@@ -130,7 +130,8 @@ impl<S: 'static> crate::core::Core<S> {
         if must_turn {
             return Some(Duration::ZERO);
         }
-        self.sockets.limit(self.timers.alarm_ms().map(|at_ms| until(at_ms, now_ns)), now_ns)
+        let timeout = self.timers.alarm_ms().map(|at_ms| until(at_ms, now_ns));
+        self.sockets.limit(self.idle.limit(timeout, now_ns), now_ns)
     }
 
     fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {

@@ -50,6 +50,7 @@ impl<S: 'static> Cx<'_, S> {
         self.core.clock.refresh();
         if is_alive && mode == Mode::Default && !self.core.is_stopping {
             self.run_timers();
+            self.run_idle();
         }
         while is_alive && !self.core.is_stopping && self.goes_on() {
             self.iterate(mode)?;
@@ -82,6 +83,7 @@ impl<S: 'static> Cx<'_, S> {
         self.run_closing();
         self.core.clock.refresh();
         self.run_timers();
+        self.run_idle();
         Ok(())
     }
 

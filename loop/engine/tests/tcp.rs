@@ -114,7 +114,7 @@ fn a_big_write_to_a_slow_reader_loses_no_byte() {
             collect(cx, client);
             cx.pause(client);
             let wrote = cx.write(server, &pattern(BYTES)).unwrap();
-            assert!(matches!(wrote, Wrote::Queued(count) if count > 0 && count < BYTES), "{wrote:?}");
+            assert!(matches!(wrote, Wrote::Full(count) if count > 0 && count < BYTES), "{wrote:?}");
             assert!(cx.queued_bytes(server).unwrap() > 0);
             cx.shutdown(server);
             // The reader reads in short bouts.

@@ -211,7 +211,7 @@ pub fn answer(cx: &mut Cx<'_, Service>, reply: Reply, given: &Answer) {
     let code = given.status.to_string();
     metrics::counter!("demo_http_requests_total", "route" => given.route, "code" => code).increment(1);
     match cx.write(reply.connection, &encode(reply, given)) {
-        Ok(Wrote::Queued(_)) => {
+        Ok(Wrote::Queued(_) | Wrote::Full(_)) => {
             // A client that does not read its answers is not read either.
             cx.pause(reply.connection);
             if let Some(entry) = cx.state.connections.get_mut(&reply.connection) {

@@ -8,14 +8,17 @@ use crate::call::{Once, Site};
 use crate::core::{Core, What};
 use crate::cx::Cx;
 use crate::handles::stream::Stream;
+use crate::handles::transport::Transport;
 use crate::key::Key;
 use crate::pending::Deferred;
 use crate::sockets::is_of_one_connection;
 use loopscope_probe::{Kind, Life};
 use mio::Interest;
+use mio::net::{TcpStream, UnixStream};
 use std::io;
 use std::net::SocketAddr;
 use std::panic::Location;
+use std::path::Path;
 
 /// A callback for the outcome of a connect.
 pub(crate) type OnConnect<S> = Box<dyn FnOnce(&mut Cx<'_, S>, io::Result<Key>)>;
@@ -36,6 +39,25 @@ impl<S: 'static> Cx<'_, S> {
         self.connect_at(Location::caller(), address, Box::new(run))
     }
 
+    /// Like [`Cx::connect`] for a Unix-domain socket. Every failure arrives as the callback: that of a missing file in
+    /// the pending phase, as in Node.
+    ///
+    /// # Errors
+    /// Where the socket cannot be watched. In virtual time there are no sockets.
+    #[track_caller]
+    pub fn connect_unix(
+        &mut self,
+        path: impl AsRef<Path>,
+        run: impl FnOnce(&mut Cx<'_, S>, io::Result<Key>) + 'static,
+    ) -> io::Result<Key> {
+        self.core.registry()?;
+        let site = self.core.site(Location::caller(), Kind::Connect);
+        match UnixStream::connect(path) {
+            Ok(socket) => self.begin_connect(site, Transport::Unix(socket), Box::new(run)),
+            Err(error) => Ok(self.core.defer_failure(site, Box::new(run), error)),
+        }
+    }
+
     fn connect_at(
         &mut self,
         at: &'static Location<'static>,
@@ -44,17 +66,19 @@ impl<S: 'static> Cx<'_, S> {
     ) -> io::Result<Key> {
         self.core.registry()?;
         let site = self.core.site(at, Kind::Connect);
-        match mio::net::TcpStream::connect(address) {
-            Ok(socket) => {
-                let stream = Stream::connecting(socket, run);
-                let key = self.core.insert(site, What::Stream(Box::new(stream)));
-                self.core.requests += 1;
-                self.watch(key, Interest::READABLE | Interest::WRITABLE)?;
-                Ok(key)
-            }
+        match TcpStream::connect(address) {
+            Ok(socket) => self.begin_connect(site, Transport::Tcp(socket), run),
             Err(error) if is_of_one_connection(&error) => Ok(self.core.defer_failure(site, run, error)),
             Err(error) => Err(error),
         }
+    }
+
+    fn begin_connect(&mut self, site: Site, transport: Transport, run: OnConnect<S>) -> io::Result<Key> {
+        let stream = Stream::connecting(transport, run);
+        let key = self.core.insert(site, What::Stream(Box::new(stream)));
+        self.core.requests += 1;
+        self.watch(key, Interest::READABLE | Interest::WRITABLE)?;
+        Ok(key)
     }
 
     /// The socket reported something: is it connected?
@@ -62,21 +86,15 @@ impl<S: 'static> Cx<'_, S> {
         let Some(entry) = self.core.slots.get_mut(key) else { return };
         let site = entry.site;
         let What::Stream(stream) = &mut entry.what else { return };
-        let outcome = match stream.socket.take_error() {
-            Ok(None) => stream.socket.peer_addr().map(|_| ()),
-            Ok(Some(error)) | Err(error) => Err(error),
-        };
-        if let Err(error) = &outcome
-            && error.kind() == io::ErrorKind::NotConnected
-        {
-            // Woken too early; another edge will come.
-            return;
-        }
+        // Where it is still open the wake came too early, and another edge will come.
+        let Some(outcome) = stream.transport.connected() else { return };
         let Some(run) = stream.take_connect() else { return };
         let ready = stream.edges.ready;
-        // Small requests must not wait for the other side's delayed acknowledgement. A socket that cannot do this
-        // has failed already, and says so on its first use.
-        let _ = stream.socket.set_nodelay(true);
+        if let Some(socket) = stream.transport.tcp() {
+            // Small requests must not wait for the other side's delayed acknowledgement. A socket that cannot do this
+            // has failed already, and says so on its first use.
+            let _ = socket.set_nodelay(true);
+        }
         self.core.requests -= 1;
         match outcome {
             Ok(()) => self.core.reading_changed(key),

@@ -4,7 +4,9 @@ use crate::call::Site;
 use crate::core::What;
 use crate::cx::Cx;
 use crate::error::AcceptStarved;
+use crate::handles::acceptor::{Acceptor, Listening};
 use crate::handles::stream::Stream;
+use crate::handles::transport::Transport;
 use crate::key::Key;
 use crate::sockets::{Edges, is_of_one_connection};
 use loopscope_probe::{Kind, Life};
@@ -12,6 +14,7 @@ use mio::Interest;
 use std::io;
 use std::net::SocketAddr;
 use std::panic::Location;
+use std::path::Path;
 
 /// Connections that one turn accepts at most.
 const ACCEPTS_PER_TURN: usize = 64;
@@ -21,7 +24,7 @@ type OnAccept<S> = Box<dyn FnMut(&mut Cx<'_, S>, io::Result<Key>)>;
 
 /// A listening socket.
 pub(crate) struct Listener<S: 'static> {
-    pub(crate) socket: mio::net::TcpListener,
+    pub(crate) acceptor: Acceptor,
     pub(crate) edges: Edges,
     /// Missing while it runs.
     run: Option<OnAccept<S>>,
@@ -46,19 +49,63 @@ impl<S: 'static> Cx<'_, S> {
         address: SocketAddr,
         run: impl FnMut(&mut Cx<'_, S>, io::Result<Key>) + 'static,
     ) -> io::Result<Key> {
-        self.listen_at(Location::caller(), address, Box::new(run))
+        self.listen_with(address, Listening::default(), run)
+    }
+
+    /// Like [`Cx::listen`], with options.
+    ///
+    /// # Errors
+    /// As [`Cx::listen`], and where the system does not have an option.
+    #[track_caller]
+    pub fn listen_with(
+        &mut self,
+        address: SocketAddr,
+        options: Listening,
+        run: impl FnMut(&mut Cx<'_, S>, io::Result<Key>) + 'static,
+    ) -> io::Result<Key> {
+        self.core.registry()?;
+        self.listen_at(Location::caller(), Acceptor::tcp(address, options)?, Box::new(run))
+    }
+
+    /// Like [`Cx::listen`] for Unix-domain connections. Makes the file, and removes it when the listener is closed.
+    ///
+    /// # Errors
+    /// What the operating system says when it refuses the path: `AddrInUse` where the file is there, also when nobody
+    /// listens on it any more. In virtual time there are no sockets.
+    #[track_caller]
+    pub fn listen_unix(
+        &mut self,
+        path: impl AsRef<Path>,
+        run: impl FnMut(&mut Cx<'_, S>, io::Result<Key>) + 'static,
+    ) -> io::Result<Key> {
+        self.core.registry()?;
+        self.listen_at(Location::caller(), Acceptor::unix(path.as_ref())?, Box::new(run))
+    }
+
+    /// Like [`Cx::listen`] on a socket that listens already, such as one that was inherited.
+    ///
+    /// # Errors
+    /// What the operating system says when it refuses to watch it. In virtual time there are no sockets.
+    #[track_caller]
+    pub fn listen_on(
+        &mut self,
+        listener: std::net::TcpListener,
+        run: impl FnMut(&mut Cx<'_, S>, io::Result<Key>) + 'static,
+    ) -> io::Result<Key> {
+        self.core.registry()?;
+        listener.set_nonblocking(true)?;
+        let acceptor = Acceptor::Tcp(mio::net::TcpListener::from_std(listener));
+        self.listen_at(Location::caller(), acceptor, Box::new(run))
     }
 
     fn listen_at(
         &mut self,
         at: &'static Location<'static>,
-        address: SocketAddr,
+        acceptor: Acceptor,
         run: OnAccept<S>,
     ) -> io::Result<Key> {
-        self.core.registry()?;
-        let socket = mio::net::TcpListener::bind(address)?;
         let site = self.core.site(at, Kind::Accept);
-        let listener = Listener { socket, edges: Edges::default(), run: Some(run), is_starved: false };
+        let listener = Listener { acceptor, edges: Edges::default(), run: Some(run), is_starved: false };
         let key = self.core.insert(site, What::Listener(Box::new(listener)));
         self.core.referenced += 1;
         self.watch(key, Interest::READABLE)?;
@@ -68,12 +115,7 @@ impl<S: 'static> Cx<'_, S> {
     /// Registers the socket behind a key; where that fails, nothing is left of it.
     pub(crate) fn watch(&mut self, key: Key, interest: Interest) -> io::Result<()> {
         let registry = self.core.poller.registry();
-        let source: Option<&mut dyn mio::event::Source> =
-            self.core.slots.get_mut(key).and_then(|entry| match &mut entry.what {
-                What::Listener(listener) => Some(&mut listener.socket as _),
-                What::Stream(stream) => Some(&mut stream.socket as _),
-                _ => None,
-            });
+        let source = self.core.slots.get_mut(key).and_then(|entry| entry.what.source());
         let (Some(registry), Some(source)) = (registry, source) else { return Ok(()) };
         let outcome = registry.register(source, mio::Token(key.token()), interest);
         if outcome.is_err()
@@ -89,10 +131,10 @@ impl<S: 'static> Cx<'_, S> {
             let Some(entry) = self.core.slots.get_mut(key) else { return };
             let site = entry.site;
             let What::Listener(listener) = &mut entry.what else { return };
-            match listener.socket.accept() {
-                Ok((socket, _)) => {
+            match listener.acceptor.accept() {
+                Ok(transport) => {
                     listener.is_starved = false;
-                    let accepted = self.adopt_stream(site, socket);
+                    let accepted = self.open_stream(site, transport);
                     self.emit_accept(key, accepted);
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -121,12 +163,11 @@ impl<S: 'static> Cx<'_, S> {
         }
     }
 
-    fn adopt_stream(&mut self, site: Site, socket: mio::net::TcpStream) -> io::Result<Key> {
-        // Small answers must not wait for the other side's delayed acknowledgement. A socket that cannot do this has
-        // failed already, and says so on its first use.
-        let _ = socket.set_nodelay(true);
-        let key = self.core.insert(site, What::Stream(Box::new(Stream::connected(socket))));
-        self.watch(key, Interest::READABLE | Interest::WRITABLE)?;
+    /// Makes a stream of what is connected already.
+    pub(crate) fn open_stream(&mut self, site: Site, transport: Transport) -> io::Result<Key> {
+        let interest = transport.interest();
+        let key = self.core.insert(site, What::Stream(Box::new(Stream::connected(transport))));
+        self.watch(key, interest)?;
         Ok(key)
     }
 

@@ -1,18 +1,20 @@
-//! TCP streams: what a program can do with a connection.
+//! Streams: what a program can do with a connection or a pipe.
 //!
-//! A stream reads once it has a callback. Writing never blocks: what the kernel does not take at once is queued, and
-//! `Drained` tells when the queue is empty again. A stream keeps the loop alive while it reads or has something
-//! queued, as in libuv; paused, ended or without a callback it does not.
+//! A stream reads once it has a callback. A stream keeps the loop alive while it reads or has something queued, as in
+//! libuv; paused, ended or without a callback it does not. Writing is in [`outgoing`](crate::handles::outgoing), the
+//! time-out of one on which nothing moves in [`idle`](crate::handles::idle).
 
 use crate::core::{Core, What};
 use crate::cx::Cx;
 use crate::handles::connect::OnConnect;
+use crate::handles::idle::Idle;
+use crate::handles::outgoing::{End, Outgoing};
+use crate::handles::transport::Transport;
 use crate::key::Key;
 use crate::sockets::Edges;
 use loopscope_probe::Kind;
-use std::collections::VecDeque;
 use std::io;
-use std::net::{Shutdown, SocketAddr};
+use std::net::SocketAddr;
 use std::panic::Location;
 
 /// What happened on a stream.
@@ -29,64 +31,56 @@ pub enum StreamEvent<'a> {
     Error(io::Error),
 }
 
-/// Where written bytes went.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wrote {
-    /// The kernel has taken all of them.
-    All,
-    /// This many bytes wait in the stream's queue now, these and earlier ones. [`StreamEvent::Drained`] will follow.
-    Queued(usize),
-}
-
 /// A callback for what happens on a stream.
 pub(crate) type OnStream<S> = Box<dyn FnMut(&mut Cx<'_, S>, Key, StreamEvent<'_>)>;
 
-/// A connection.
+/// A connection, or one end of a pipe.
 pub(crate) struct Stream<S: 'static> {
-    pub(crate) socket: mio::net::TcpStream,
+    pub(crate) transport: Transport,
     pub(crate) edges: Edges,
     /// Present until the connection is made or refused.
     connect: Option<OnConnect<S>>,
     /// Missing before the program gave one, and while it runs.
     pub(crate) run: Option<OnStream<S>>,
-    pub(crate) queue: VecDeque<u8>,
+    pub(crate) outgoing: Outgoing,
+    /// When bytes last moved either way, in nanoseconds of the loop's clock.
+    pub(crate) moved_ns: u64,
+    pub(crate) idle: Option<Box<Idle<S>>>,
+    /// The idle callback has run, and nothing has moved since.
+    pub(crate) is_told_idle: bool,
     has_callback: bool,
     is_paused: bool,
     /// No more data will be read: the other side ended, or the connection broke.
     pub(crate) is_ended: bool,
-    pub(crate) end: End,
     /// Whether it is counted among what keeps the loop alive.
     is_counted: bool,
 }
 
-/// How far this side is with ending.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum End {
-    Open,
-    /// It will be ended when the queue is empty.
-    Asked,
-    /// It has been, or the connection broke.
-    Done,
-}
-
 impl<S: 'static> Stream<S> {
-    pub(crate) fn connected(socket: mio::net::TcpStream) -> Self {
+    pub(crate) fn connected(transport: Transport) -> Self {
+        let is_ended = matches!(transport, Transport::PipeOut(_));
+        let mut outgoing = Outgoing::default();
+        if let Transport::PipeIn(_) = transport {
+            outgoing.end = End::Done;
+        }
         Stream {
-            socket,
+            transport,
             edges: Edges::of_connected(),
             connect: None,
             run: None,
-            queue: VecDeque::new(),
+            outgoing,
+            moved_ns: 0,
+            idle: None,
+            is_told_idle: false,
             has_callback: false,
             is_paused: false,
-            is_ended: false,
-            end: End::Open,
+            is_ended,
             is_counted: false,
         }
     }
 
-    pub(crate) fn connecting(socket: mio::net::TcpStream, run: OnConnect<S>) -> Self {
-        let mut stream = Stream::connected(socket);
+    pub(crate) fn connecting(transport: Transport, run: OnConnect<S>) -> Self {
+        let mut stream = Stream::connected(transport);
         stream.edges.is_writable = false;
         stream.connect = Some(run);
         stream
@@ -106,21 +100,12 @@ impl<S: 'static> Stream<S> {
     }
 
     pub(crate) fn wants_to_write(&self) -> bool {
-        self.is_connecting() || !self.queue.is_empty()
-    }
-
-    /// Ends this side where that was asked for and nothing is queued any more.
-    pub(crate) fn end_if_asked(&mut self) {
-        if self.end == End::Asked && self.queue.is_empty() {
-            self.end = End::Done;
-            // Fails only where the connection is broken, which reading reports.
-            let _ = self.socket.shutdown(Shutdown::Write);
-        }
+        self.is_connecting() || !self.outgoing.queue.is_empty()
     }
 
     /// Returns what keeps the loop alive: how many handles and how many requests.
     pub(crate) fn counts(&self) -> (usize, usize) {
-        let requests = usize::from(self.is_connecting()) + usize::from(!self.queue.is_empty());
+        let requests = usize::from(self.is_connecting()) + usize::from(!self.outgoing.queue.is_empty());
         (usize::from(self.is_counted), requests)
     }
 }
@@ -148,63 +133,13 @@ impl<S: 'static> Cx<'_, S> {
         true
     }
 
-    /// Sends bytes: tries at once, and queues what the kernel does not take. Order is kept, nothing is lost while the
-    /// connection lives. An empty slice is `Wrote::All` on an empty queue.
-    ///
-    /// # Errors
-    /// `NotConnected` for a stale key or one that is not a stream's, `BrokenPipe` after [`Cx::shutdown`] or once the
-    /// connection broke; else what the operating system says, and then the connection is broken.
-    pub fn write(&mut self, key: Key, bytes: &[u8]) -> io::Result<Wrote> {
-        let Some(stream) = self.stream(key) else { return Err(io::ErrorKind::NotConnected.into()) };
-        if stream.end != End::Open {
-            return Err(io::ErrorKind::BrokenPipe.into());
-        }
-        let mut left = bytes;
-        if stream.queue.is_empty() && stream.edges.is_writable && !stream.is_connecting() {
-            while !left.is_empty() {
-                match io::Write::write(&mut stream.socket, left) {
-                    Ok(count) => left = &left[count..],
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                        stream.edges.is_writable = false;
-                        break;
-                    }
-                    Err(error) => {
-                        stream.end = End::Done;
-                        return Err(error);
-                    }
-                }
-            }
-        }
-        let was_empty = stream.queue.is_empty();
-        stream.queue.extend(left);
-        let queued = stream.queue.len();
-        if was_empty && queued > 0 {
-            self.core.requests += 1;
-        }
-        Ok(if queued == 0 { Wrote::All } else { Wrote::Queued(queued) })
-    }
-
-    /// Ends this side of the connection once everything queued is sent; the other side may still send. Returns
-    /// `false` for a stale key, or where it was done already.
-    pub fn shutdown(&mut self, key: Key) -> bool {
-        let Some(stream) = self.stream(key) else { return false };
-        if stream.end != End::Open {
-            return false;
-        }
-        stream.end = End::Asked;
-        if !stream.is_connecting() {
-            stream.end_if_asked();
-        }
-        true
-    }
-
-    /// Stops reading: what arrives waits in the kernel, which slows the sender down.
+    /// Stops reading: what arrives waits in the kernel, which slows the sender down. The end and errors that only
+    /// reading would show are not told meanwhile.
     pub fn pause(&mut self, key: Key) -> bool {
         self.set_paused(key, true)
     }
 
-    /// Takes back [`Cx::pause`].
+    /// Takes back [`Cx::pause`]. What arrived meanwhile is read from the next poll on.
     pub fn resume(&mut self, key: Key) -> bool {
         self.set_paused(key, false)
     }
@@ -216,27 +151,20 @@ impl<S: 'static> Cx<'_, S> {
         true
     }
 
-    /// Returns how many bytes wait to be sent; `None` for what is not a stream.
-    pub fn queued_bytes(&self, key: Key) -> Option<usize> {
-        match &self.core.slots.get(key)?.what {
-            What::Stream(stream) => Some(stream.queue.len()),
-            _ => None,
-        }
-    }
-
-    /// Returns this side's address; `None` for a stale key or what is not a socket.
+    /// Returns this side's address; `None` for a stale key or what has no internet address.
     pub fn local_addr(&self, key: Key) -> Option<SocketAddr> {
         match &self.core.slots.get(key)?.what {
-            What::Listener(listener) => listener.socket.local_addr().ok(),
-            What::Stream(stream) => stream.socket.local_addr().ok(),
+            What::Listener(listener) => listener.acceptor.local_addr(),
+            What::Stream(stream) => stream.transport.local_addr(),
             _ => None,
         }
     }
 
-    /// Returns the other side's address; `None` for a stale key, what is not a stream, or one that is not connected.
+    /// Returns the other side's address; `None` for a stale key, what has no internet address, or what is not
+    /// connected.
     pub fn peer_addr(&self, key: Key) -> Option<SocketAddr> {
         match &self.core.slots.get(key)?.what {
-            What::Stream(stream) => stream.socket.peer_addr().ok(),
+            What::Stream(stream) => stream.transport.peer_addr(),
             _ => None,
         }
     }
@@ -277,12 +205,8 @@ impl<S: 'static> Core<S> {
     /// Stops to watch a socket. An error would mean that it is not watched, which is what is wanted.
     pub(crate) fn deregister(&mut self, what: &mut What<S>) {
         self.relieve_starved();
-        if let Some(registry) = self.poller.registry() {
-            let _ = match what {
-                What::Listener(listener) => registry.deregister(&mut listener.socket),
-                What::Stream(stream) => registry.deregister(&mut stream.socket),
-                _ => Ok(()),
-            };
+        if let (Some(registry), Some(source)) = (self.poller.registry(), what.source()) {
+            let _ = registry.deregister(source);
         }
     }
 }

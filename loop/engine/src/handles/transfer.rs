@@ -5,10 +5,10 @@
 
 use crate::core::What;
 use crate::cx::Cx;
-use crate::handles::stream::{End, Stream, StreamEvent};
+use crate::handles::stream::{Stream, StreamEvent};
 use crate::key::Key;
 use loopscope_probe::{Kind, Life};
-use std::io::{self, Read, Write};
+use std::io::{self, IoSlice};
 
 /// What libuv reads at a time.
 const BUFFER_BYTES: usize = 64 << 10;
@@ -48,23 +48,28 @@ impl<S: 'static> Cx<'_, S> {
     }
 
     fn send(&mut self, key: Key) {
+        let now_ns = self.core.clock.now_ns();
         let Some(stream) = self.stream(key) else { return };
-        if stream.queue.is_empty() {
+        if stream.outgoing.queue.is_empty() {
             return stream.end_if_asked();
         }
         for _ in 0..CALLS_PER_TURN {
-            match stream.write_some() {
+            match stream.write_some(now_ns) {
                 Step::More => {}
                 Step::Done => break,
                 Step::Failed(error) => {
-                    stream.queue.clear();
-                    stream.end = End::Done;
+                    stream.outgoing.abandon();
                     self.core.requests -= 1;
                     return self.emit(key, Kind::IoWrite, StreamEvent::Error(error));
                 }
             }
         }
-        if stream.queue.is_empty() {
+        let (is_drained, was_told_idle) = (stream.outgoing.queue.is_empty(), stream.is_told_idle);
+        if was_told_idle && stream.moved_ns == now_ns {
+            self.core.busy_again(key);
+        }
+        if is_drained && let Some(stream) = self.stream(key) {
+            stream.outgoing.settle();
             stream.end_if_asked();
             self.core.requests -= 1;
             self.emit(key, Kind::IoWrite, StreamEvent::Drained);
@@ -75,6 +80,7 @@ impl<S: 'static> Cx<'_, S> {
         // The buffer is lent out, so that a callback can read from it and change the loop.
         let mut buffer = std::mem::take(&mut self.core.sockets.buffer);
         buffer.resize(BUFFER_BYTES, 0);
+        let now_ns = self.core.clock.now_ns();
         for _ in 0..CALLS_PER_TURN {
             let Some(stream) = self.stream(key) else { break };
             if !stream.wants_data() || !stream.edges.is_readable {
@@ -87,6 +93,10 @@ impl<S: 'static> Cx<'_, S> {
                     true
                 }
                 Ok(count) => {
+                    stream.moved_ns = now_ns;
+                    if stream.is_told_idle {
+                        self.core.busy_again(key);
+                    }
                     self.emit(key, Kind::IoRead, StreamEvent::Data(&buffer[..count]));
                     false
                 }
@@ -128,12 +138,16 @@ impl<S: 'static> Cx<'_, S> {
 }
 
 impl<S: 'static> Stream<S> {
-    fn write_some(&mut self) -> Step {
-        let (front, _) = self.queue.as_slices();
-        match (&self.socket).write(front) {
+    fn write_some(&mut self, now_ns: u64) -> Step {
+        let written = match self.outgoing.queue.as_slices() {
+            (front, []) => self.transport.write(front),
+            (front, back) => self.transport.write_vectored(&[IoSlice::new(front), IoSlice::new(back)]),
+        };
+        match written {
             Ok(count) => {
-                self.queue.drain(..count);
-                if self.queue.is_empty() { Step::Done } else { Step::More }
+                self.moved_ns = now_ns;
+                self.outgoing.queue.drain(..count);
+                if self.outgoing.queue.is_empty() { Step::Done } else { Step::More }
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Step::More,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -147,7 +161,7 @@ impl<S: 'static> Stream<S> {
     /// Reads once and notes whether the socket is empty then.
     fn read_some(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
-            match (&self.socket).read(buffer) {
+            match self.transport.read(buffer) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => {
                     self.edges.is_readable = false;
