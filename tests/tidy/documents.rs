@@ -77,7 +77,8 @@ fn resolve(document: &str, target: &str) -> String {
 }
 
 /// Words of this form that are names of crates and not of metrics.
-const CRATES: &[&str] = &["agent", "benches", "examples", "loop", "node", "probe", "tests", "tokio"];
+const CRATES: &[&str] =
+    &["agent", "benches", "dashboards", "examples", "loop", "node", "probe", "tests", "tokio"];
 
 /// What the text format appends to a family's name.
 const SAMPLE_SUFFIXES: &[&str] = &["_bucket", "_count", "_sum", "_created"];

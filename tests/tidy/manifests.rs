@@ -18,8 +18,12 @@ const EDGES: &[(&str, &[&str])] = &[
     ("loopscope-stacks", &[]),
     ("loopscope-agent", &["loopscope-probe", "loopscope-stacks"]),
     ("loopscope", &["loopscope-probe", "loopscope-loop", "loopscope-stacks", "loopscope-agent"]),
+    ("loopscope-dashboards", &["loopscope-agent"]),
     ("loopscope-examples", &["loopscope-probe", "loopscope-loop", "loopscope-agent"]),
-    ("loopscope-tests", &["loopscope-probe", "loopscope-loop", "loopscope-stacks", "loopscope-agent"]),
+    (
+        "loopscope-tests",
+        &["loopscope-probe", "loopscope-loop", "loopscope-stacks", "loopscope-agent", "loopscope-dashboards"],
+    ),
     ("loopscope-instructions", &["loopscope-probe", "loopscope-loop"]),
     ("loopscope-benches", &["loopscope-probe", "loopscope-loop", "loopscope-stacks", "loopscope-agent"]),
 ];
