@@ -1,4 +1,5 @@
-//! The alerting rules are valid, fire when they should and stay silent when they should not: promtool's word for it.
+//! The recording rules and alerts are valid, fire when they should and stay silent when they should not: promtool's
+//! word for it.
 
 use std::path::Path;
 use std::process::Command;
@@ -17,13 +18,18 @@ fn promtool(arguments: &[&str]) {
 }
 
 #[test]
-fn the_alerts_are_valid_rules() {
-    promtool(&["check", "rules", "dashboards/alerts.yml"]);
+fn the_rules_are_valid() {
+    promtool(&["check", "rules", "dashboards/rules.yml", "dashboards/alerts.yml"]);
 }
 
 #[test]
 fn every_alert_fires_when_it_should_and_only_then() {
     promtool(&["test", "rules", "dashboards/alerts_test.yml"]);
+}
+
+#[test]
+fn the_budget_s_alerts_hold_over_days() {
+    promtool(&["test", "rules", "dashboards/budget_test.yml"]);
 }
 
 #[test]

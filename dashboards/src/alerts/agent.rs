@@ -1,0 +1,86 @@
+//! Alerts on loopscope itself: a profiler that sees nothing must not look like a loop without trouble.
+
+use super::{Alert, Severity};
+use crate::pace::{Pace, Span};
+use crate::promql::{Group, Series, increase, rate};
+use loopscope_agent::export::catalog as c;
+
+pub(super) fn alerts(pace: Pace) -> Vec<Alert> {
+    let mut alerts = blindness(pace);
+    alerts.extend(losses(pace));
+    alerts
+}
+
+fn blindness(pace: Pace) -> Vec<Alert> {
+    vec![
+        Alert {
+            name: "TargetDown",
+            why: "All other alerts are silent about a process that cannot be scraped. Set the expression to your jobs' names.",
+            expr: "up{job=~\".*loopscope.*\"} == 0".to_owned(),
+            hold: Some(Span::minutes(5)),
+            severity: Severity::Critical,
+            summary: "{{ $labels.instance }} cannot be scraped",
+            description: "The process has ended, or its agent does not answer. A blocked loop is not the reason: the \
+                          agent has a thread of its own.",
+        },
+        Alert {
+            name: "AgentStale",
+            why: "The agent looks at least every five seconds, also when every loop is idle.",
+            expr: format!("time() - {} > 30", Series::of(&c::AGENT_LAST_TICK).select()),
+            hold: Some(Span::minutes(1)),
+            severity: Severity::Critical,
+            summary: "The agent of {{ $labels.instance }} has not looked at its loops for {{ $value | humanizeDuration }}",
+            description: "Its page is served, but stalls are not noticed. The clocks of this host and of Prometheus \
+                          may also differ by that much.",
+        },
+        Alert {
+            name: "AgentPanicked",
+            why: "Each is a fault of loopscope, caught before it could harm the process.",
+            expr: increase_above_zero(&c::AGENT_PANICS, pace, Span::hours(1)),
+            hold: None,
+            severity: Severity::Warning,
+            summary: "The agent of {{ $labels.instance }} gave up {{ $value | humanize }} looks after a panic",
+            description: "The process is unharmed, the figures of those looks are missing. The program's log has \
+                          the message: please report it.",
+        },
+    ]
+}
+
+fn increase_above_zero(family: &'static c::Family, pace: Pace, span: Span) -> String {
+    format!("{} > 0", increase(&Series::of(family), Group::Without(&[]), &pace.window(span)))
+}
+
+fn losses(pace: Pace) -> Vec<Alert> {
+    let cpu = rate(&Series::of(&c::AGENT_CPU), Group::Without(&[]), &pace.window(Span::minutes(5)));
+    vec![
+        Alert {
+            name: "AgentDropping",
+            why: "Counts stay exact, but what did not fit is booked under a shared name.",
+            expr: increase_above_zero(&c::AGENT_DROPPED, pace, Span::minutes(5)),
+            hold: Some(Span::minutes(5)),
+            severity: Severity::Warning,
+            summary: "Loop {{ $labels.loop }} of {{ $labels.instance }} has more callback sites than its page has room for",
+            description: "New callbacks are shown as \"other\" in tables and flamegraphs ({{ $labels.reason }}). Names \
+                          made at run time (one per request or user) are the usual reason.",
+        },
+        Alert {
+            name: "AgentExpensive",
+            why: "The promise is a fraction of this.",
+            expr: format!("{cpu} > 0.05"),
+            hold: Some(Span::minutes(15)),
+            severity: Severity::Info,
+            summary: "The agent of {{ $labels.instance }} uses {{ $value | humanizePercentage }} of a processor",
+            description: "Frequent scrapes, many loops or very low stall thresholds are the usual reasons.",
+        },
+        Alert {
+            name: "SeriesOverflow",
+            why: "Something has no series of its own, and will be missed when it is looked for.",
+            expr: increase_above_zero(&c::SERIES_OVERFLOW, pace, Span::hours(1)),
+            hold: None,
+            severity: Severity::Info,
+            summary: "{{ $labels.instance }} has more {{ $labels.limit }} than it exports",
+            description: "What is past the limit is booked under `_other` or left out. Fewer loops per process, or \
+                          fewer distinct names of callbacks, bring it back.",
+        },
+    ]
+}

@@ -1,0 +1,62 @@
+//! Alerts on the objective for lag: 99.9 % of moments wait at most 125 ms.
+//!
+//! Each looks at two windows: the long one says that the loss matters, the short one that it still goes on, so the
+//! alert ends soon after the trouble does. Factors and windows are those of Google's "The Site Reliability Workbook",
+//! chapter 5, for an objective over 30 days.
+
+use super::{Alert, Severity};
+use crate::pace::Span;
+use crate::recorded::{LAG_BUDGET, lag_slow};
+
+pub(super) fn alerts() -> Vec<Alert> {
+    vec![
+        Alert {
+            name: "LagBudgetBurnFast",
+            why: "At 14.4 times the allowed rate, an hour uses 2 % of the month's budget.",
+            expr: burns(14.4, Span::hours(1), Span::minutes(5)),
+            hold: Some(Span::minutes(2)),
+            severity: Severity::Critical,
+            summary: "Loop {{ $labels.loop }} of {{ $labels.instance }} uses up its lag budget 14.4 times too fast",
+            description: "{{ $value | humanizePercentage }} of the moments of the last hour would have waited longer \
+                          than 125 ms; 0.1% may. `loopscope doctor` says why.",
+        },
+        Alert {
+            name: "LagBudgetBurnMedium",
+            why: "At 6 times the allowed rate, six hours use 5 % of the month's budget.",
+            expr: burns(6.0, Span::hours(6), Span::minutes(30)),
+            hold: Some(Span::minutes(15)),
+            severity: Severity::Critical,
+            summary: "Loop {{ $labels.loop }} of {{ $labels.instance }} uses up its lag budget 6 times too fast",
+            description: "{{ $value | humanizePercentage }} of the moments of the last six hours would have waited \
+                          longer than 125 ms; 0.1% may. `loopscope doctor` says why.",
+        },
+        Alert {
+            name: "LagBudgetBurnSlow",
+            why: "At 3 times the allowed rate, a day uses 10 % of the month's budget.",
+            expr: burns(3.0, Span::days(1), Span::hours(2)),
+            hold: Some(Span::hours(1)),
+            severity: Severity::Warning,
+            summary: "Loop {{ $labels.loop }} of {{ $labels.instance }} uses up its lag budget 3 times too fast",
+            description: "{{ $value | humanizePercentage }} of the moments of the last day would have waited longer \
+                          than 125 ms; 0.1% may. `loopscope flame` shows where the time goes.",
+        },
+        Alert {
+            name: "LagBudgetBurnSteady",
+            why: "At the allowed rate nothing is left at the end of the month: a ticket, no page.",
+            expr: burns(1.0, Span::days(3), Span::hours(6)),
+            hold: Some(Span::hours(3)),
+            severity: Severity::Info,
+            summary: "Loop {{ $labels.loop }} of {{ $labels.instance }} will have used up its lag budget within the month",
+            description: "{{ $value | humanizePercentage }} of the moments of the last three days would have waited \
+                          longer than 125 ms; 0.1% may. `loopscope flame` shows where the time goes.",
+        },
+    ]
+}
+
+fn burns(factor: f64, long: Span, short: Span) -> String {
+    format!(
+        "{} > {factor} * {LAG_BUDGET}\nand\n{} > {factor} * {LAG_BUDGET}",
+        lag_slow(long),
+        lag_slow(short)
+    )
+}

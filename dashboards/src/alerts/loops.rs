@@ -1,0 +1,119 @@
+//! Alerts on loops: stalled, blocked, starved, late, full, and leaking handles.
+
+use super::{Alert, Severity};
+use crate::pace::{Pace, Span};
+use crate::promql::{Group, Series, increase, max_over_time};
+use crate::recorded::{LAG_P99, TIMERS_P99, UTILIZATION};
+use loopscope_agent::export::catalog as c;
+
+pub(super) fn alerts(pace: Pace) -> Vec<Alert> {
+    let mut alerts = stalls(pace);
+    alerts.extend(lateness());
+    alerts.push(handle_leak(pace));
+    alerts
+}
+
+fn stalls(pace: Pace) -> Vec<Alert> {
+    let (minute, five) = (pace.window(Span::minutes(1)), pace.window(Span::minutes(5)));
+    let critical = Series::of(&c::BLOCKED).with("severity", "=", "critical");
+    // A single long callback has alerts of its own.
+    let by_others = |family| Series::of(family).with("cause", "!=", "callback");
+    let active = by_others(&c::STARVATION_ACTIVE).select();
+    let counted = increase(&by_others(&c::STARVATION), Group::Without(&[]), &five);
+    vec![
+        Alert {
+            name: "LoopStalled",
+            why: "The age of the running busy stretch: fires while the loop is still blocked, not after it recovered. \
+                  Two seconds is where Vert.x begins to warn, and where people notice.",
+            expr: format!("{} > 2", max_over_time(&Series::of(&c::STALL), Group::Without(&[]), &minute)),
+            hold: None,
+            severity: Severity::Critical,
+            summary: "Loop {{ $labels.loop }} of {{ $labels.instance }} did not poll for {{ $value | humanizeDuration }}",
+            description: "No event of this loop was served meanwhile. `loopscope ls` on the host names the callback \
+                          that runs and the line it was registered at; `loopscope incidents` has its stacks.",
+        },
+        Alert {
+            name: "LoopBlocked",
+            why: "Counted when a stretch crosses one second, so a stall that a lost scrape missed still fires.",
+            expr: format!("{} > 0", increase(&critical, Group::Without(&["severity"]), &five)),
+            hold: None,
+            severity: Severity::Warning,
+            summary: "Loop {{ $labels.loop }} of {{ $labels.instance }} was blocked for more than a second",
+            description: "Every user of the process waited for it. `loopscope incidents` lists what it was, with \
+                          stacks; `loopscope flame --of stalls` draws them together.",
+        },
+        Alert {
+            name: "LoopStarved",
+            why: "Work that keeps queueing itself. The gauge sees it while it lasts, the counter what lay between \
+                  two scrapes.",
+            expr: format!("{active} == 1\nor\n{counted} > 0"),
+            hold: None,
+            severity: Severity::Warning,
+            summary: "Loop {{ $labels.loop }} of {{ $labels.instance }} is kept from polling by {{ $labels.cause }} work",
+            description: "Jobs that keep queueing themselves let no I/O through. Yield with an immediate between \
+                          portions; `loopscope incidents` names the site that queues them.",
+        },
+    ]
+}
+
+fn lateness() -> Vec<Alert> {
+    vec![
+        Alert {
+            name: "LagHigh",
+            why: "The first boundary of the histogram above 100 ms, where asyncio begins to warn; toobusy-js refuses \
+                  requests at 70 ms.",
+            expr: format!("{LAG_P99} > 0.125"),
+            hold: Some(Span::minutes(5)),
+            severity: Severity::Warning,
+            summary: "One event in a hundred waits {{ $value | humanizeDuration }} for loop {{ $labels.loop }} of {{ $labels.instance }}",
+            description: "This is time before any handler of yours begins. `loopscope doctor` says whether it is a \
+                          few long callbacks or many short ones.",
+        },
+        Alert {
+            name: "UtilizationHigh",
+            why: "What an event waits grows as 1 / (1 - utilization): at 90 % it is ten times its run time.",
+            expr: format!("{UTILIZATION} > 0.9"),
+            hold: Some(Span::minutes(10)),
+            severity: Severity::Warning,
+            summary: "Loop {{ $labels.loop }} of {{ $labels.instance }} is busy {{ $value | humanizePercentage }} of the time",
+            description: "There is hardly room for a burst. `loopscope flame` shows where the time goes: make that \
+                          cheaper, move it to the pool, or run more processes.",
+        },
+        Alert {
+            name: "UtilizationFull",
+            why: "No headroom at all: the queues in front of the loop grow without bound.",
+            expr: format!("{UTILIZATION} > 0.98"),
+            hold: Some(Span::minutes(5)),
+            severity: Severity::Critical,
+            summary: "Loop {{ $labels.loop }} of {{ $labels.instance }} is full: busy {{ $value | humanizePercentage }} of the time",
+            description: "More arrives than the loop can do. Shed load or add processes first; then `loopscope flame` \
+                          shows what to make cheaper.",
+        },
+        Alert {
+            name: "TimersLate",
+            why: "Time-outs, retries and heartbeats of the process are as late as this.",
+            expr: format!("{TIMERS_P99} > 0.25"),
+            hold: Some(Span::minutes(10)),
+            severity: Severity::Warning,
+            summary: "Timers of loop {{ $labels.loop }} of {{ $labels.instance }} are {{ $value | humanizeDuration }} late",
+            description: "One timer in a hundred is at least this late: the loop was busy when it was due, or too \
+                          many are due at once. `loopscope doctor` tells which.",
+        },
+    ]
+}
+
+fn handle_leak(pace: Pace) -> Alert {
+    let open = Series::of(&c::HANDLES_ACTIVE).select();
+    let (hour, day) = (pace.window(Span::hours(1)), pace.window(Span::hours(6)));
+    Alert {
+        name: "HandleLeak",
+        why: "Grows by more than a hundred an hour, and has doubled within six: a level that rises with the day's \
+              traffic does one of these, a leak both.",
+        expr: format!("deriv({open}[{hour}]) * 3600 > 100\nand\n{open} > 2 * min_over_time({open}[{day}])"),
+        hold: Some(Span::minutes(30)),
+        severity: Severity::Info,
+        summary: "Loop {{ $labels.loop }} of {{ $labels.instance }} opens {{ $value | humanize }} more {{ $labels.type }} handles an hour than it closes",
+        description: "Handles that are never closed use memory and file descriptors until the process has none left. \
+                      Look for a path that forgets to close: errors, time-outs, cancelled requests.",
+    }
+}

@@ -1,0 +1,61 @@
+//! Cases of the alerts on the agent.
+
+use super::Case;
+use loopscope_agent::export::catalog as c;
+
+pub(super) fn cases() -> Vec<Case> {
+    vec![down(), stale(), panicked(), dropping(), expensive(), overflow()]
+}
+
+fn down() -> Case {
+    Case::new("a target that goes and comes back, and another job's that stays away", "1m")
+        .raw("up{job=\"app-loopscope\", instance=\"a\"}", "1 0x9 1x10")
+        .raw("up{job=\"database\", instance=\"a\"}", "0x20")
+        .silent("4m", "TargetDown")
+        .fires("8m", "TargetDown", &[("job", "app-loopscope")], "0")
+        .silent("12m", "TargetDown")
+}
+
+fn stale() -> Case {
+    // In promtool's stories the time begins at 0.
+    Case::new("an agent that stops to look after two minutes", "15s")
+        .series(&c::AGENT_LAST_TICK, &[], "0+15x8 120x20")
+        .silent("2m", "AgentStale")
+        .silent("3m", "AgentStale")
+        .fires("4m", "AgentStale", &[], "2m 0s")
+}
+
+fn panicked() -> Case {
+    Case::new("two looks that were given up", "1m")
+        .series(&c::AGENT_PANICS, &[], "0 0 0 0 0 2x70")
+        .silent("4m", "AgentPanicked")
+        .fires("59m", "AgentPanicked", &[], "2")
+        .silent("70m", "AgentPanicked")
+}
+
+fn dropping() -> Case {
+    let labels = [("loop", "web"), ("reason", "site_table_full")];
+    Case::new("a loop that makes up new names of callbacks all the time", "1m")
+        .series(&c::AGENT_DROPPED, &labels, "0 0 0+10x30 300x30")
+        .silent("4m", "AgentDropping")
+        .fires("15m", "AgentDropping", &labels, "50")
+        .silent("50m", "AgentDropping")
+}
+
+fn expensive() -> Case {
+    Case::new("an agent that uses 8 % of a processor for half an hour", "1m")
+        .series(&c::AGENT_CPU, &[], "0+4.8x30 144+0.06x60")
+        .silent("14m", "AgentExpensive")
+        .fires("25m", "AgentExpensive", &[], "8%")
+        .silent("50m", "AgentExpensive")
+}
+
+fn overflow() -> Case {
+    let limit = ("limit", "sites");
+    Case::new("more callback sites than series for them", "1m")
+        .series(&c::SERIES_OVERFLOW, &[limit], "0 0 0 30x100")
+        .series(&c::SERIES_OVERFLOW, &[("limit", "loops")], "0x103")
+        .silent("2m", "SeriesOverflow")
+        .fires("30m", "SeriesOverflow", &[limit], "30")
+        .silent("90m", "SeriesOverflow")
+}

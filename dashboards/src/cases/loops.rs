@@ -1,0 +1,140 @@
+//! Cases of the alerts on loops.
+
+use super::Case;
+use loopscope_agent::export::catalog as c;
+
+const WEB: (&str, &str) = ("loop", "web");
+const CALM: (&str, &str) = ("loop", "calm");
+
+pub(super) fn cases() -> Vec<Case> {
+    vec![
+        stall(),
+        block(),
+        born_late(),
+        starvation(),
+        lag(),
+        high_utilization(),
+        full_utilization(),
+        late_timers(),
+        leak(),
+        tide(),
+    ]
+}
+
+fn stall() -> Case {
+    Case::new("a loop that is blocked for a minute, and one that is not", "15s")
+        .series(&c::STALL, &[WEB], "0 0 15 30 45 60 0 0 0 0 0 0")
+        .series(&c::STALL, &[CALM], "0 0.1 0 0.2 0 1.9 0 0 0 0 0 0")
+        .silent("15s", "LoopStalled")
+        .fires("1m", "LoopStalled", &[WEB], "45s")
+        .silent("2m30s", "LoopStalled")
+}
+
+fn block() -> Case {
+    let critical = ("severity", "critical");
+    Case::new("a block is counted: the alert comes at once and goes after five minutes", "15s")
+        .series(&c::BLOCKED, &[WEB, critical], "0 0 0 1x60")
+        .series(&c::BLOCKED, &[WEB, ("severity", "warning")], "0 5 10 15x60")
+        .series(&c::BLOCKED, &[CALM, critical], "3x63")
+        .silent("30s", "LoopBlocked")
+        .fires("1m", "LoopBlocked", &[WEB], "1")
+        .silent("7m", "LoopBlocked")
+}
+
+/// Why the agent shows all counters from the beginning.
+fn born_late() -> Case {
+    Case::new("a counter that is born at 1 is not seen to grow", "15s")
+        .series(&c::BLOCKED, &[WEB, ("severity", "critical")], "_x10 1x20")
+        .silent("4m", "LoopBlocked")
+}
+
+fn starvation() -> Case {
+    let microtask = ("cause", "microtask");
+    let callback = ("cause", "callback");
+    let timer = ("cause", "timer");
+    Case::new("microtasks starve a loop; one long callback is not called that", "15s")
+        .series(&c::STARVATION_ACTIVE, &[WEB, microtask], "0 1 1 0x40")
+        .series(&c::STARVATION, &[WEB, microtask], "0 1x42")
+        .series(&c::STARVATION_ACTIVE, &[WEB, callback], "0 1 1 1x40")
+        .series(&c::STARVATION, &[WEB, callback], "0 1 2 3x40")
+        .series(&c::STARVATION_ACTIVE, &[CALM, timer], "0x43")
+        .series(&c::STARVATION, &[CALM, timer], "0x20 1x22")
+        .silent("0s", "LoopStarved")
+        .fires("30s", "LoopStarved", &[WEB, microtask], "1")
+        // Between two scrapes: the gauge never saw it, the counter did.
+        .fires("6m", "LoopStarved", &[CALM, timer], "1.05")
+        .silent("10m30s", "LoopStarved")
+}
+
+fn lag() -> Case {
+    // 1,000 virtual arrivals a second: 2 % of the first loop's and 0.5 % of the second's wait longer than 125 ms.
+    Case::new("lag: the 99th percentile is between 125 and 250 ms for one loop, below for the other", "1m")
+        .histogram(
+            &c::LAG_SECONDS,
+            &[WEB],
+            [("0.125", "0+58800x30"), ("0.25", "0+60000x30"), ("+Inf", "0+60000x30")],
+        )
+        .histogram(
+            &c::LAG_SECONDS,
+            &[CALM],
+            [("0.125", "0+59700x30"), ("0.25", "0+60000x30"), ("+Inf", "0+60000x30")],
+        )
+        .silent("4m", "LagHigh")
+        .fires("12m", "LagHigh", &[WEB], "187.5ms")
+}
+
+fn time(case: Case, name: (&str, &str), active: &str, idle: &str) -> Case {
+    case.series(&c::LOOP_TIME, &[name, ("state", "active")], active).series(
+        &c::LOOP_TIME,
+        &[name, ("state", "idle")],
+        idle,
+    )
+}
+
+fn high_utilization() -> Case {
+    let case = Case::new("a loop that is busy 95 % of the time, and one at 85 %", "1m");
+    let case = time(case, WEB, "0+57x40", "0+3x40");
+    time(case, CALM, "0+51x40", "0+9x40")
+        .silent("9m", "UtilizationHigh")
+        .fires("15m", "UtilizationHigh", &[WEB], "95%")
+        .silent("15m", "UtilizationFull")
+}
+
+fn full_utilization() -> Case {
+    let case = Case::new("a loop without any headroom, which recovers", "1m");
+    time(case, WEB, "0+60x20 1206+6x20", "0+0x20 54+54x20")
+        .silent("5m", "UtilizationFull")
+        .fires("10m", "UtilizationFull", &[WEB], "100%")
+        .silent("30m", "UtilizationFull")
+}
+
+fn late_timers() -> Case {
+    Case::new("timers that fire half a second late, and some that do not", "1m")
+        .histogram(
+            &c::TIMER_LATENESS,
+            &[WEB],
+            [("0.25", "0+900x40"), ("0.5", "0+1000x40"), ("+Inf", "0+1000x40")],
+        )
+        .histogram(
+            &c::TIMER_LATENESS,
+            &[CALM],
+            [("0.25", "0+1000x40"), ("0.5", "0+1000x40"), ("+Inf", "0+1000x40")],
+        )
+        .silent("9m", "TimersLate")
+        .fires("15m", "TimersLate", &[WEB], "475ms")
+}
+
+fn leak() -> Case {
+    let tcp = ("type", "tcp");
+    Case::new("sockets that are never closed, at 240 an hour", "1m")
+        .series(&c::HANDLES_ACTIVE, &[WEB, tcp], "10+4x200")
+        .series(&c::HANDLES_ACTIVE, &[CALM, tcp], "1000x200")
+        .silent("20m", "HandleLeak")
+        .fires("2h", "HandleLeak", &[WEB, tcp], "240")
+}
+
+fn tide() -> Case {
+    Case::new("connections that rise with the day's traffic by half are no leak", "1m")
+        .series(&c::HANDLES_ACTIVE, &[WEB, ("type", "tcp")], "1000+4x125 1500x100")
+        .silent("2h", "HandleLeak")
+}

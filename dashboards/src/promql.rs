@@ -1,0 +1,182 @@
+//! Builds PromQL expressions over the families of the catalogue.
+//!
+//! A histogram is stored by Prometheus either as classic buckets or as one native series; with native histograms on,
+//! the `_bucket`, `_sum` and `_count` series do not exist. Every expression over one is therefore `classic or native`:
+//! of the two sides, the one that the server does not have is empty.
+
+use loopscope_agent::export::catalog::{Family, Type};
+
+/// Labels that Prometheus adds to every series of a target.
+const TARGET_LABELS: &[&str] = &["job", "instance"];
+
+/// Series of one family.
+#[derive(Clone, Debug)]
+pub struct Series {
+    family: &'static Family,
+    matchers: Vec<String>,
+}
+
+/// How an aggregation chooses labels.
+#[derive(Clone, Copy, Debug)]
+pub enum Group<'a> {
+    /// Keep these only.
+    By(&'a [&'a str]),
+    /// Drop these; labels that the user gave to targets (namespace, pod) stay. Empty: nothing is aggregated.
+    Without(&'a [&'a str]),
+}
+
+impl Series {
+    /// All series of a family.
+    pub fn of(family: &'static Family) -> Series {
+        Series { family, matchers: Vec::new() }
+    }
+
+    /// Narrows it to series whose `label` compares to `value` by `operator` (`=`, `!=`, `=~`, `!~`).
+    ///
+    /// # Panics
+    /// The family has no such label: the catalogue is what counts, so this is found when the files are generated.
+    #[must_use]
+    pub fn with(mut self, label: &str, operator: &str, value: &str) -> Series {
+        let family = self.family;
+        let is_known = family.labels.contains(&label) || TARGET_LABELS.contains(&label);
+        assert!(is_known, "{} has no label `{label}`: it has {:?}", family.name, family.labels);
+        self.matchers.push(format!("{label}{operator}\"{value}\""));
+        self
+    }
+
+    /// Returns its family.
+    pub fn family(&self) -> &'static Family {
+        self.family
+    }
+
+    /// Returns the selector.
+    pub fn select(&self) -> String {
+        self.suffixed("", None)
+    }
+
+    fn suffixed(&self, suffix: &str, le: Option<&str>) -> String {
+        let le = le.map(|le| format!("le=\"{le}\""));
+        let matchers: Vec<String> = le.into_iter().chain(self.matchers.iter().cloned()).collect();
+        if matchers.is_empty() {
+            return format!("{}{suffix}", self.family.name);
+        }
+        format!("{}{suffix}{{{}}}", self.family.name, matchers.join(","))
+    }
+
+    fn assert_histogram(&self) {
+        let is_histogram = matches!(self.family.kind, Type::Durations(_) | Type::Counts);
+        assert!(is_histogram, "{} is no histogram", self.family.name);
+    }
+
+    /// Checks that an aggregation of this names labels that it has.
+    fn assert_group(&self, group: Group<'_>) {
+        let (Group::By(labels) | Group::Without(labels)) = group;
+        let known = |label: &&&str| self.family.labels.contains(label) || TARGET_LABELS.contains(label);
+        let unknown: Vec<_> = labels.iter().filter(|label| !known(label)).collect();
+        assert!(unknown.is_empty(), "{} has no labels {unknown:?}", self.family.name);
+    }
+}
+
+/// Returns `inner` aggregated by `operator` (`sum`, `max`).
+fn aggregate(operator: &str, group: Group<'_>, extra: Option<&str>, inner: &str) -> String {
+    match group {
+        Group::Without([]) => inner.to_owned(),
+        Group::Without(labels) => format!("{operator} without ({}) ({inner})", labels.join(", ")),
+        Group::By(labels) => {
+            let labels: Vec<&str> = labels.iter().copied().chain(extra).collect();
+            if labels.is_empty() {
+                return format!("{operator}({inner})");
+            }
+            format!("{operator} by ({}) ({inner})", labels.join(", "))
+        }
+    }
+}
+
+/// Sum of a gauge.
+pub fn sum(series: &Series, group: Group<'_>) -> String {
+    series.assert_group(group);
+    aggregate("sum", group, None, &series.select())
+}
+
+/// Largest of a gauge.
+pub fn max(series: &Series, group: Group<'_>) -> String {
+    series.assert_group(group);
+    aggregate("max", group, None, &series.select())
+}
+
+/// Largest of a gauge within `window`.
+pub fn max_over_time(series: &Series, group: Group<'_>, window: &str) -> String {
+    series.assert_group(group);
+    aggregate("max", group, None, &format!("max_over_time({}[{window}])", series.select()))
+}
+
+/// Growth a second of a counter.
+pub fn rate(series: &Series, group: Group<'_>, window: &str) -> String {
+    series.assert_group(group);
+    aggregate("sum", group, None, &format!("rate({}[{window}])", series.select()))
+}
+
+/// Growth of a counter within `window`.
+pub fn increase(series: &Series, group: Group<'_>, window: &str) -> String {
+    series.assert_group(group);
+    aggregate("sum", group, None, &format!("increase({}[{window}])", series.select()))
+}
+
+/// The `q`-quantile (0 to 1) of a histogram's values within `window`.
+pub fn quantile(q: &str, series: &Series, group: Group<'_>, window: &str) -> String {
+    series.assert_histogram();
+    series.assert_group(group);
+    let classic =
+        aggregate("sum", group, Some("le"), &format!("rate({}[{window}])", series.suffixed("_bucket", None)));
+    let native = aggregate("sum", group, None, &format!("rate({}[{window}])", series.select()));
+    format!("histogram_quantile({q}, {classic})\nor\nhistogram_quantile({q}, {native})")
+}
+
+/// The share (0 to 1) of a histogram's values within `window` that are greater than `bound`, which must be one of its
+/// classic bounds.
+pub fn share_above(bound: &str, series: &Series, group: Group<'_>, window: &str) -> String {
+    series.assert_histogram();
+    series.assert_group(group);
+    let below = format!("rate({}[{window}])", series.suffixed("_bucket", Some(bound)));
+    let all = format!("rate({}[{window}])", series.suffixed("_count", None));
+    let below = match group {
+        Group::Without(labels) => {
+            let labels: Vec<&str> = labels.iter().copied().chain(["le"]).collect();
+            aggregate("sum", Group::Without(&labels), None, &below)
+        }
+        by => aggregate("sum", by, None, &below),
+    };
+    let all = aggregate("sum", group, None, &all);
+    let native = aggregate("sum", group, None, &format!("rate({}[{window}])", series.select()));
+    format!("1 - {below} / {all}\nor\n1 - histogram_fraction(0, {bound}, {native})")
+}
+
+/// Values a second that a histogram took in.
+pub fn values_rate(series: &Series, group: Group<'_>, window: &str) -> String {
+    parts_rate(series, group, window, "_count", "histogram_count")
+}
+
+/// Growth a second of a histogram's sum.
+pub fn total_rate(series: &Series, group: Group<'_>, window: &str) -> String {
+    parts_rate(series, group, window, "_sum", "histogram_sum")
+}
+
+fn parts_rate(series: &Series, group: Group<'_>, window: &str, suffix: &str, function: &str) -> String {
+    series.assert_histogram();
+    series.assert_group(group);
+    let classic =
+        aggregate("sum", group, None, &format!("rate({}[{window}])", series.suffixed(suffix, None)));
+    let native = aggregate("sum", group, None, &format!("rate({}[{window}])", series.select()));
+    format!("{classic}\nor\n{function}({native})")
+}
+
+/// Counts by bucket, for a heatmap of all series together.
+pub fn buckets(series: &Series, window: &str) -> String {
+    series.assert_histogram();
+    let classic = format!("sum by (le) (increase({}[{window}]))", series.suffixed("_bucket", None));
+    format!("{classic}\nor\nsum(increase({}[{window}]))", series.select())
+}
+
+#[cfg(test)]
+#[path = "promql_tests.rs"]
+mod tests;
