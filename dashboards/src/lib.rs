@@ -13,4 +13,6 @@ pub mod alerts;
 pub mod cases;
 pub mod yaml;
 
+mod runbooks;
+
 pub mod output;
