@@ -32,7 +32,7 @@ pub struct RawStack {
     pub is_guessed: bool,
     /// The root is missing: the sample's stack was larger than what is copied, or deeper than 1,024 frames.
     pub is_cut: bool,
-    /// The walk ended at a thread's first function.
+    /// The walk ended at a thread's first function. With musl's C library never known, because that one has no table.
     pub is_complete: bool,
 }
 
@@ -52,9 +52,13 @@ impl RawStack {
                 add(b"unknown");
                 continue;
             };
-            let begin = if index == 0 { module.function_begin(*address) } else { None };
+            // A leaf without a table, in musl's C library, is known by its module only.
+            let place = match index {
+                0 => module.function_begin(*address).unwrap_or(module.base),
+                _ => *address,
+            };
             add(module.build_id.as_deref().unwrap_or(&module.name).as_bytes());
-            add(&begin.unwrap_or(*address).wrapping_sub(module.base).to_le_bytes());
+            add(&place.wrapping_sub(module.base).to_le_bytes());
         }
         hash
     }

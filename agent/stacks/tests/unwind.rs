@@ -1,20 +1,17 @@
 //! Stacks of known shape are found whole, and their functions named.
 
-use loopscope_stacks::{Capturer, Detail, NativeFrame, RawStack, Symbolizer, Target, Unwinder};
-use std::hint::black_box;
-use std::time::Duration;
+mod support;
 
-const WITHIN: Duration = Duration::from_secs(10);
+use loopscope_stacks::{Capturer, Detail, NativeFrame, RawStack, Target, Unwinder};
+use std::hint::black_box;
+use support::{WITHIN, is_whole, named};
 
 /// Captures the calling thread, and names what was found.
 #[inline(never)]
 fn capture_here(detail: Detail) -> (RawStack, Vec<NativeFrame>) {
     let mut capturer = Capturer::attach(Target::this_thread()).unwrap();
     let sample = capturer.capture(WITHIN).unwrap();
-    let mut unwinder = Unwinder::new();
-    let stack = unwinder.unwind(&sample);
-    let frames = Symbolizer::new(detail).name(&stack, unwinder.modules());
-    (stack, frames)
+    named(&sample, detail)
 }
 
 #[inline(never)]
@@ -34,7 +31,7 @@ fn count(frames: &[NativeFrame], function: &str) -> usize {
 fn every_frame_of_a_recursion_is_found_and_named() {
     for depth in [1, 10, 70, 200] {
         let (stack, frames) = recursion(depth, Detail::Symbols);
-        assert!(stack.is_complete && !stack.is_guessed && !stack.is_cut, "depth {depth}: {frames:#?}");
+        assert!(is_whole(&stack), "depth {depth}: {frames:#?}");
         assert_eq!(count(&frames, "unwind::recursion"), depth as usize + 1, "{frames:#?}");
         assert_eq!(count(&frames, "unwind::capture_here"), 1);
     }
