@@ -1,10 +1,13 @@
 //! An answer: status, content type, body.
 
 use crate::export::format::Format;
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use http_body_util::Full;
 use hyper::Response;
 use hyper::body::Bytes;
 use hyper::header::{self, HeaderValue};
+use std::io::{self, Write};
 
 const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
@@ -19,27 +22,38 @@ pub(crate) struct Answer {
     pub status: u16,
     content_type: &'static str,
     body: Vec<u8>,
+    /// Whether the headers of the request had a say in how the body looks.
+    is_negotiated: bool,
+    is_gzip: bool,
 }
 
 impl Answer {
     /// Answers with a text for people; it should end with a newline.
     pub(crate) fn text(status: u16, body: impl Into<String>) -> Answer {
-        Answer { status, content_type: TEXT, body: body.into().into_bytes() }
+        Answer::new(status, TEXT, body.into().into_bytes())
     }
 
-    /// Answers with a page of metrics.
-    pub(crate) fn metrics(format: Format, page: Vec<u8>) -> Answer {
-        Answer { status: 200, content_type: format.content_type(), body: page }
+    fn new(status: u16, content_type: &'static str, body: Vec<u8>) -> Answer {
+        Answer { status, content_type, body, is_negotiated: false, is_gzip: false }
+    }
+
+    /// Answers with a page of metrics, compressed where that is wanted.
+    pub(crate) fn metrics(format: Format, page: Vec<u8>, wants_gzip: bool) -> Answer {
+        // Writing to memory does not fail; if it did, the page as it is would be right, too.
+        let compressed = if wants_gzip { gzip(&page).ok() } else { None };
+        let is_gzip = compressed.is_some();
+        let answer = Answer::new(200, format.content_type(), compressed.unwrap_or(page));
+        Answer { is_negotiated: true, is_gzip, ..answer }
     }
 
     /// Answers with JSON.
     pub(crate) fn json(body: Vec<u8>) -> Answer {
-        Answer { status: 200, content_type: JSON, body }
+        Answer::new(200, JSON, body)
     }
 
     /// Answers with a drawing.
     pub(crate) fn svg(drawing: Vec<u8>) -> Answer {
-        Answer { status: 200, content_type: SVG, body: drawing }
+        Answer::new(200, SVG, drawing)
     }
 
     /// Returns the response to send.
@@ -51,6 +65,12 @@ impl Answer {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(self.content_type));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        if self.is_negotiated {
+            headers.insert(header::VARY, HeaderValue::from_static("Accept, Accept-Encoding"));
+        }
+        if self.is_gzip {
+            headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        }
         if is_svg {
             headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(SVG_POLICY));
         }
@@ -62,4 +82,11 @@ impl Answer {
         }
         response
     }
+}
+
+/// Compresses at the fastest level: the agent's thread has better things to do.
+fn gzip(page: &[u8]) -> io::Result<Vec<u8>> {
+    let mut encoder = GzEncoder::new(Vec::with_capacity(page.len() / 8), Compression::fast());
+    encoder.write_all(page)?;
+    encoder.finish()
 }

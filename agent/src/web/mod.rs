@@ -2,6 +2,7 @@
 
 pub(crate) mod answer;
 pub(crate) mod capture;
+pub(crate) mod negotiate;
 pub(crate) mod query;
 pub(crate) mod routes;
 pub(crate) mod server;

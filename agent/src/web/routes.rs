@@ -1,14 +1,14 @@
 //! Which path answers what.
 
-use crate::export::format::Format;
 use crate::watch::report::age_text;
 use crate::web::Backend;
 use crate::web::answer::Answer;
 use crate::web::capture::{Captures, Wish};
+use crate::web::negotiate;
 use crate::web::thresholds::ThresholdWish;
 use hyper::header::HOST;
 use hyper::http::request::Parts;
-use hyper::{Method, Version};
+use hyper::{HeaderMap, Method, Version};
 use std::net::{IpAddr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -46,18 +46,18 @@ impl Router {
             Some(refusal) => refusal,
             None if path == FLAMEGRAPH => self.flamegraph(request, backend).await,
             None if path == THRESHOLDS => guarded(backend, || self.thresholds(request, backend)),
-            None => guarded(backend, || self.answer_at_once(path, backend)),
+            None => guarded(backend, || self.answer_at_once(path, request, backend)),
         };
         backend.count(path, answer.status);
         answer
     }
 
-    fn answer_at_once(&self, path: &str, backend: &dyn Backend) -> Answer {
+    fn answer_at_once(&self, path: &str, request: &Parts, backend: &dyn Backend) -> Answer {
         match path {
             "/" => {
                 Answer::text(200, format!("loopscope agent of process {}\n\n{ENDPOINTS}", std::process::id()))
             }
-            METRICS => Answer::metrics(Format::Text, backend.metrics(Format::Text)),
+            METRICS => metrics(&request.headers, backend),
             HEALTHY => healthy(backend),
             READY => ready(backend),
             _ => Answer::text(404, format!("there is no such page; there are:\n\n{ENDPOINTS}")),
@@ -144,6 +144,11 @@ impl Router {
         let name = name.trim_end_matches('.').to_ascii_lowercase();
         literal.parse::<IpAddr>().is_ok() || name == "localhost" || name.ends_with(".localhost")
     }
+}
+
+fn metrics(headers: &HeaderMap, backend: &dyn Backend) -> Answer {
+    let format = negotiate::format(headers);
+    Answer::metrics(format, backend.metrics(format), negotiate::wants_gzip(headers))
 }
 
 fn healthy(backend: &dyn Backend) -> Answer {
