@@ -5,6 +5,8 @@ use crate::call::{Halt, Many, Once, PanicPolicy, Site};
 use crate::check::Immediates;
 use crate::clock::LoopClock;
 use crate::close::Closing;
+use crate::handles::adopt::Adopted;
+use crate::handles::datagram::DatagramSocket;
 use crate::handles::idle::IdleQueue;
 use crate::handles::listener::Listener;
 use crate::handles::stream::Stream;
@@ -75,6 +77,8 @@ pub(crate) enum What<S: 'static> {
     Work(WorkDone<S>),
     Listener(Box<Listener<S>>),
     Stream(Box<Stream<S>>),
+    Datagram(Box<DatagramSocket<S>>),
+    Adopted(Box<Adopted<S>>),
 }
 
 impl<S: 'static> What<S> {
@@ -86,6 +90,8 @@ impl<S: 'static> What<S> {
             What::Work(_) => None,
             What::Listener(listener) => Some(listener.acceptor.handle_type()),
             What::Stream(stream) => Some(stream.transport.handle_type()),
+            What::Datagram(datagram) => Some(datagram.mailing.handle_type()),
+            What::Adopted(_) => Some(HandleType::Adopted),
         }
     }
 
@@ -94,6 +100,8 @@ impl<S: 'static> What<S> {
         match self {
             What::Listener(listener) => Some(listener.acceptor.source()),
             What::Stream(stream) => stream.transport.source(),
+            What::Datagram(datagram) => Some(datagram.mailing.source()),
+            What::Adopted(adopted) => Some(adopted.source()),
             What::Timer(_) | What::Hook(..) | What::Work(_) => None,
         }
     }
@@ -105,7 +113,7 @@ impl<S: 'static> What<S> {
             What::Hook(hook, _) => hook.kind(),
             What::Work(_) => Kind::WorkDone,
             What::Listener(_) => Kind::Accept,
-            What::Stream(_) => Kind::IoRead,
+            What::Stream(_) | What::Datagram(_) | What::Adopted(_) => Kind::IoRead,
         }
     }
 }
@@ -153,7 +161,12 @@ impl<S: 'static> Core<S> {
                 self.hooks.closed(*hook);
                 self.referenced -= usize::from(is_ref);
             }
-            What::Listener(_) => self.referenced -= usize::from(is_ref),
+            What::Listener(_) | What::Adopted(_) => self.referenced -= usize::from(is_ref),
+            What::Datagram(datagram) => {
+                let (handles, requests) = datagram.counts();
+                self.referenced -= if is_ref { handles } else { 0 };
+                self.requests -= requests;
+            }
             What::Stream(stream) => {
                 let (handles, requests) = stream.counts();
                 self.referenced -= handles;

@@ -78,12 +78,16 @@ pub use cx::Cx;
 pub use error::{AcceptStarved, CallbackPanicked, LoopGone, WaitsForever, WorkError};
 pub use event_loop::Loop;
 pub use handles::acceptor::Listening;
+pub use handles::adopt::Readiness;
+pub use handles::datagram::{Datagram, DatagramEvent, Peer};
 pub use handles::options::Keepalive;
 pub use handles::outgoing::Wrote;
 pub use handles::stream::StreamEvent;
 pub use hooks::Hook;
 pub use key::Key;
 pub use loopscope_probe::{Phase, WorkKind};
+/// The version of mio that [`Cx::adopt`] takes sources of.
+pub use mio;
 pub use post::Post;
 pub use run::Mode;
 

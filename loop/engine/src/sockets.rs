@@ -145,6 +145,12 @@ impl<S: 'static> Core<S> {
                     || (ready.is_writable && stream.wants_to_write());
                 (&mut stream.edges, has_work)
             }
+            What::Datagram(datagram) => {
+                let has_work = (ready.is_readable && datagram.wants_data())
+                    || (ready.is_writable && datagram.mailing.has_queued());
+                (&mut datagram.edges, has_work)
+            }
+            What::Adopted(adopted) => (&mut adopted.edges, true),
             _ => return,
         };
         edges.is_readable |= ready.is_readable;
@@ -183,6 +189,14 @@ impl<S: 'static> Cx<'_, S> {
                     true => self.finish_connect(key),
                     false => self.transfer(key),
                 }
+            }
+            What::Datagram(datagram) => {
+                datagram.edges.is_listed = false;
+                self.exchange(key);
+            }
+            What::Adopted(adopted) => {
+                adopted.edges.is_listed = false;
+                self.report(key);
             }
             _ => {}
         }

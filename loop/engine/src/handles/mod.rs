@@ -7,6 +7,11 @@ pub(crate) mod acceptor;
 pub(crate) mod connect;
 pub(crate) mod listener;
 
+pub(crate) mod datagram;
+pub(crate) mod mailing;
+
+pub(crate) mod adopt;
+
 pub(crate) mod idle;
 pub(crate) mod options;
 pub(crate) mod outgoing;

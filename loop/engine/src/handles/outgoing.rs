@@ -7,7 +7,10 @@
 //! # Source
 //! `highWaterMark` of Node's streams, where `write` returns `false` and `'drain'` follows; `uv_try_write` of libuv.
 
+use crate::core::What;
 use crate::cx::Cx;
+use crate::handles::stream::Stream;
+use crate::handles::transport::Transport;
 use crate::key::Key;
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
@@ -96,7 +99,7 @@ impl Outgoing {
 /// The bytes of one call to write.
 trait Bytes {
     /// Hands bytes to the kernel; returns how many it took.
-    fn send(&self, transport: &mut crate::handles::transport::Transport) -> io::Result<usize>;
+    fn send(&self, transport: &mut Transport) -> io::Result<usize>;
     fn advance(&mut self, count: usize);
     fn is_empty(&self) -> bool;
     fn queue(&self, queue: &mut VecDeque<u8>);
@@ -104,7 +107,7 @@ trait Bytes {
 
 impl Bytes for &[u8] {
     #[inline]
-    fn send(&self, transport: &mut crate::handles::transport::Transport) -> io::Result<usize> {
+    fn send(&self, transport: &mut Transport) -> io::Result<usize> {
         transport.write(self)
     }
 
@@ -122,7 +125,7 @@ impl Bytes for &[u8] {
 }
 
 impl Bytes for &mut [IoSlice<'_>] {
-    fn send(&self, transport: &mut crate::handles::transport::Transport) -> io::Result<usize> {
+    fn send(&self, transport: &mut Transport) -> io::Result<usize> {
         transport.write_vectored(self)
     }
 
@@ -225,16 +228,17 @@ impl<S: 'static> Cx<'_, S> {
         true
     }
 
-    /// Returns how many bytes wait to be sent; `None` for what is not a stream.
+    /// Returns how many bytes wait to be sent; `None` for what is neither a stream nor a datagram socket.
     pub fn queued_bytes(&self, key: Key) -> Option<usize> {
         match &self.core.slots.get(key)?.what {
-            crate::core::What::Stream(stream) => Some(stream.outgoing.queue.len()),
+            What::Stream(stream) => Some(stream.outgoing.queue.len()),
+            What::Datagram(datagram) => Some(datagram.mailing.queued_bytes()),
             _ => None,
         }
     }
 }
 
-impl<S: 'static> crate::handles::stream::Stream<S> {
+impl<S: 'static> Stream<S> {
     /// Ends this side where that was asked for and nothing is queued any more.
     pub(crate) fn end_if_asked(&mut self) {
         if self.outgoing.end == End::Asked && self.outgoing.queue.is_empty() {

@@ -133,8 +133,8 @@ impl<S: 'static> Cx<'_, S> {
         true
     }
 
-    /// Stops reading: what arrives waits in the kernel, which slows the sender down. The end and errors that only
-    /// reading would show are not told meanwhile.
+    /// Stops reading from a stream or datagram socket: what arrives waits in the kernel, which slows the sender of a
+    /// stream down and drops datagrams. The end and errors that only reading would show are not told meanwhile.
     pub fn pause(&mut self, key: Key) -> bool {
         self.set_paused(key, true)
     }
@@ -145,10 +145,12 @@ impl<S: 'static> Cx<'_, S> {
     }
 
     fn set_paused(&mut self, key: Key, is_paused: bool) -> bool {
-        let Some(stream) = self.stream(key) else { return false };
-        stream.is_paused = is_paused;
-        self.core.reading_changed(key);
-        true
+        if let Some(stream) = self.stream(key) {
+            stream.is_paused = is_paused;
+            self.core.reading_changed(key);
+            return true;
+        }
+        self.core.pause_datagrams(key, is_paused)
     }
 
     /// Returns this side's address; `None` for a stale key or what has no internet address.
@@ -156,6 +158,7 @@ impl<S: 'static> Cx<'_, S> {
         match &self.core.slots.get(key)?.what {
             What::Listener(listener) => listener.acceptor.local_addr(),
             What::Stream(stream) => stream.transport.local_addr(),
+            What::Datagram(datagram) => datagram.mailing.local_addr(),
             _ => None,
         }
     }
@@ -165,6 +168,7 @@ impl<S: 'static> Cx<'_, S> {
     pub fn peer_addr(&self, key: Key) -> Option<SocketAddr> {
         match &self.core.slots.get(key)?.what {
             What::Stream(stream) => stream.transport.peer_addr(),
+            What::Datagram(datagram) => datagram.mailing.peer_addr(),
             _ => None,
         }
     }

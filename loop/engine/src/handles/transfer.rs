@@ -32,7 +32,7 @@ enum Step {
 impl<S: 'static> Cx<'_, S> {
     /// Gives a connected stream its turn.
     pub(crate) fn transfer(&mut self, key: Key) {
-        self.send(key);
+        self.send_some(key);
         if self.goes_on() {
             self.receive(key);
         }
@@ -47,7 +47,7 @@ impl<S: 'static> Cx<'_, S> {
         }
     }
 
-    fn send(&mut self, key: Key) {
+    fn send_some(&mut self, key: Key) {
         let now_ns = self.core.clock.now_ns();
         let Some(stream) = self.stream(key) else { return };
         if stream.outgoing.queue.is_empty() {
