@@ -13,8 +13,10 @@ mod draw;
 mod firefox;
 mod folded;
 mod frame;
+mod incidents;
 mod kind;
 mod legend;
+mod plumbing;
 mod pprof;
 mod profile;
 mod protobuf;
@@ -29,6 +31,21 @@ pub use profile::{Moment, Profile};
 pub use timeline::{Followed, Follower, Timeline};
 
 use crate::FlameError;
+use crate::incident::Incident;
+
+/// Writes what is known of one incident: its time by stack, or its extract as a timeline for [`Format::Trace`].
+///
+/// # Errors
+/// [`FlameError::Empty`] where it has nothing to show, and what the writers of the formats fail with.
+pub fn of_incident(incident: &Incident, format: Format) -> Result<Vec<u8>, FlameError> {
+    match format {
+        Format::Trace => Timeline::of_incident(incident).trace(),
+        format => {
+            let title = format!("incident {}: {}", incident.id, incident.summary);
+            Profile::of_incidents(std::slice::from_ref(incident)).write(format, &title)
+        }
+    }
+}
 
 impl Profile {
     /// Writes the profile in any format but [`Format::Trace`], which a profile has not enough in it for.

@@ -219,8 +219,8 @@ impl Follower {
         let text = |site: SiteId| texts.get(site.index()).unwrap_or(&unknown).clone();
         let (clock, origin) = (self.clock.clone(), self.origin);
         let at = |ticks: Ticks| clock.ns_between(origin, ticks);
-        let mut entries: Vec<Entry> = self.records.iter().map(|record| self.entry(record, &text)).collect();
-        entries.extend(self.running(page, &text));
+        let mut entries: Vec<Entry> = self.records.iter().map(|record| self.entry(record, text)).collect();
+        entries.extend(self.running(page, text));
         let turn = |turn: &IterationRecord| Turn {
             number: turn.number,
             start_ns: at(turn.begin),
