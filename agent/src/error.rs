@@ -81,6 +81,8 @@ pub enum FlameError {
         /// What is wrong with it.
         because: String,
     },
+    /// Stacks cannot be sampled here; the text says why and what helps.
+    Unavailable(String),
     /// A profile has sums and no order of events: a trace is made from a [`Timeline`](crate::flame::Timeline).
     NoTimeline,
     /// The drawing library failed.
@@ -96,6 +98,7 @@ impl fmt::Display for FlameError {
             FlameError::Malformed { line, because } => {
                 write!(f, "line {line} of the folded stacks: {because}")
             }
+            FlameError::Unavailable(because) => write!(f, "stacks cannot be sampled: {because}"),
             FlameError::NoTimeline => {
                 f.write_str("a profile has no order of events to write a trace of; choose another format")
             }

@@ -33,6 +33,7 @@ mod watch;
 
 pub mod export;
 pub mod flame;
+mod sample;
 mod web;
 
 mod eventfd;

@@ -30,6 +30,9 @@ pub use kind::{Format, Of};
 pub use profile::{Moment, Profile};
 pub use timeline::{Followed, Follower, Timeline};
 
+pub(crate) use callbacks::{loop_frame, site_frame};
+pub(crate) use plumbing::depth as plumbing_depth;
+
 use crate::FlameError;
 use crate::incident::Incident;
 

@@ -1,0 +1,89 @@
+//! From the addresses of a session to a profile: functions, files, lines, inlined calls.
+
+use crate::flame::{Code, Frame, Module, Profile, loop_frame, plumbing_depth, site_frame};
+use crate::sample::store::{Found, Stacked};
+use loopscope_probe::SiteId;
+use loopscope_probe::registry::LocalPage;
+use loopscope_probe::site::Site;
+use loopscope_stacks::{Detail, NativeFrame, RawStack, Symbolizer, Unwinder};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// Names frames of one session's samples. Made at its end, and dropped then: debug information takes memory.
+pub(crate) struct Names<'a> {
+    symbolizer: Symbolizer,
+    unwinder: &'a Unwinder,
+    /// By the module's name and build id.
+    modules: HashMap<(Arc<str>, Option<Arc<str>>), Arc<Module>>,
+    /// Loop and sites, by the loop's index in the session.
+    loops: Vec<(String, Vec<Site>)>,
+}
+
+impl<'a> Names<'a> {
+    pub(crate) fn new(unwinder: &'a Unwinder, pages: &[&LocalPage]) -> Names<'a> {
+        let loops = pages.iter().map(|page| (page.page().loop_name(), page.page().sites().read()));
+        Names {
+            symbolizer: Symbolizer::new(Detail::Lines),
+            unwinder,
+            modules: HashMap::new(),
+            loops: loops.collect(),
+        }
+    }
+
+    /// Adds a stack to a profile, the layout first. Returns its number there.
+    pub(crate) fn add(&mut self, stacked: &Stacked, profile: &mut Profile) -> u32 {
+        let found = &*stacked.found;
+        let mut frames = self.layout(found);
+        let raw = RawStack { addresses: found.addresses.clone(), ..RawStack::default() };
+        let native = self.symbolizer.name(&raw, self.unwinder.modules());
+        let functions: Vec<(&str, &str)> = native
+            .iter()
+            .rev()
+            .map(|frame| (frame.function.as_str(), frame.file.as_deref().unwrap_or("")))
+            .collect();
+        let plumbing = plumbing_depth(&functions, found.kind.is_some());
+        frames.extend(native.iter().rev().skip(plumbing).map(|frame| self.code(frame)));
+        frames.extend(found.wait.as_deref().map(Frame::plain));
+        profile.add(frames, stacked.ns, stacked.count)
+    }
+
+    /// Returns what to do about modules without symbols, a sentence each, not too many.
+    pub(crate) fn advice(&self) -> Vec<String> {
+        let nameless = self.symbolizer.nameless().into_iter().take(2);
+        nameless.map(|nameless| format!("{}: {}", nameless.module, nameless.advice)).collect()
+    }
+
+    /// Loop, phase, callback site, drained job, spans.
+    fn layout(&self, found: &Found) -> Vec<Frame> {
+        let (name, sites) = &self.loops[found.loop_index];
+        let site = |site: SiteId| site_frame(sites.get(site.index()));
+        let mut frames = vec![loop_frame(name), Frame::plain(found.phase.name())];
+        if found.parent != SiteId::NONE {
+            frames.push(site(found.parent));
+        }
+        if found.kind.is_some() {
+            frames.push(site(found.site));
+        }
+        frames.extend(found.spans.iter().map(|span| site(*span)));
+        frames
+    }
+
+    fn code(&mut self, native: &NativeFrame) -> Frame {
+        let module = native.module.as_ref().map(|name| self.module(name, native.build_id.as_ref()));
+        let code = Code { module, offset: native.offset, is_inlined: native.is_inlined };
+        let file = native.file.as_deref().unwrap_or("");
+        Frame { code: Some(code), ..Frame::placed(&native.function, file, native.line.unwrap_or(0)) }
+    }
+
+    fn module(&mut self, name: &Arc<str>, build_id: Option<&Arc<str>>) -> Arc<Module> {
+        let key = (name.clone(), build_id.cloned());
+        let unwinder = self.unwinder;
+        let module = self.modules.entry(key).or_insert_with(|| {
+            let loaded = unwinder.modules().iter().find(|module| module.name == *name);
+            let path = loaded.and_then(|module| Some(module.path.as_ref()?.display().to_string()));
+            let build_id = build_id.map_or(String::new(), |build_id| build_id.to_string());
+            Arc::new(Module { path: path.unwrap_or_else(|| name.to_string()), build_id })
+        });
+        module.clone()
+    }
+}

@@ -1,0 +1,155 @@
+//! A sampling session: a thread that looks at the loops many times a second, and returns a profile at the end.
+
+use crate::FlameError;
+use crate::flame::{Moment, Of, Profile};
+use crate::sample::names::Names;
+use crate::sample::store::Store;
+use crate::sample::tally::Tally;
+use crate::sample::watched::{Shared, Watched};
+use loopscope_probe::clock::unix_ns;
+use loopscope_probe::registry;
+use loopscope_probe::{Clock, Ticks};
+use loopscope_stacks::{Readiness, Unwinder, block_signal, prepare};
+use std::io;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread::Builder;
+use std::time::Duration;
+
+/// What to sample.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Plan {
+    pub of: Of,
+    pub length: Duration,
+    /// Samples a second.
+    pub hz: u32,
+    /// Only the loop of this name; all where `None`.
+    pub loop_name: Option<String>,
+}
+
+/// A session under way. Dropping it ends it at once; it then returns what it has to nobody.
+#[derive(Debug)]
+pub(crate) struct Session {
+    _stop: Sender<()>,
+}
+
+/// Starts a session on a thread of its own, which calls `done` at its end.
+///
+/// # Errors
+/// The system has no thread for it.
+pub(crate) fn start(
+    plan: Plan,
+    done: impl FnOnce(Result<Profile, FlameError>) + Send + 'static,
+) -> io::Result<Session> {
+    let (stop, stopped) = channel();
+    let run = move || done(run(&plan, &stopped));
+    Builder::new().name("loopscope-sample".to_owned()).spawn(run)?;
+    Ok(Session { _stop: stop })
+}
+
+fn run(plan: &Plan, stopped: &Receiver<()>) -> Result<Profile, FlameError> {
+    if let Readiness::Unavailable(because) = prepare() {
+        return Err(FlameError::Unavailable(because.clone()));
+    }
+    block_signal();
+    let clock = Clock::monotonic();
+    let Ticks(begin_ns) = clock.now();
+    let period_ns = 1_000_000_000 / u64::from(plan.hz.max(1));
+    let begin_unix_ns = unix_ns();
+    let mut shared = Shared {
+        of: plan.of,
+        store: Store::default(),
+        tally: Tally::default(),
+        unwinder: Unwinder::new(),
+        begin_ns,
+        now_ns: clock.now().0,
+        period_ns,
+    };
+    let (mut loops, mut changes) = (Vec::new(), None);
+    let end_ns = clock.now().0.saturating_add(plan.length.as_nanos() as u64);
+    let mut pace = Pace { next_ns: clock.now().0, period_ns, random: begin_ns | 1 };
+    loop {
+        let Ticks(now_ns) = clock.now();
+        shared.now_ns = now_ns;
+        follow(plan, &mut loops, &mut changes, &mut shared);
+        for watched in &mut loops {
+            watched.look(&mut shared);
+        }
+        let next_ns = pace.next(clock.now().0);
+        let wake_ns = next_ns.min(end_ns);
+        let wait = Duration::from_nanos(wake_ns.saturating_sub(clock.now().0));
+        let is_over = next_ns >= end_ns;
+        if stopped.recv_timeout(wait) != Err(RecvTimeoutError::Timeout) || is_over {
+            break;
+        }
+    }
+    let Ticks(now_ns) = clock.now();
+    let mut profile = name(shared, &loops)?;
+    profile.begin_unix_ns = begin_unix_ns;
+    profile.lasted_ns = now_ns.saturating_sub(begin_ns);
+    profile.interval_ns = period_ns;
+    Ok(profile)
+}
+
+/// Takes in loops that came. Those that went stay, for their names.
+fn follow(plan: &Plan, loops: &mut Vec<Watched>, changes: &mut Option<u64>, shared: &mut Shared) {
+    let now = registry::changes();
+    if changes.replace(now) == Some(now) {
+        return;
+    }
+    for page in registry::pages() {
+        let is_known = loops.iter().any(|watched| watched.page.number() == page.number());
+        let is_wanted = plan.loop_name.as_ref().is_none_or(|name| *name == page.page().loop_name());
+        if !is_known && is_wanted {
+            loops.push(Watched::new(page, loops.len(), shared));
+        }
+    }
+}
+
+/// Gives everything its name.
+fn name(shared: Shared, loops: &[Watched]) -> Result<Profile, FlameError> {
+    let Shared { of, store, tally, unwinder, .. } = shared;
+    let (stacks, moments) = store.into_parts();
+    if let (true, Some(failure)) = (stacks.is_empty(), &tally.failure) {
+        return Err(FlameError::Unavailable(failure.clone()));
+    }
+    let mut profile = Profile::new(of);
+    if let Some(watched) = loops.first() {
+        let facts = watched.page.page().facts();
+        (profile.process, profile.pid) = (facts.process, facts.pid);
+    }
+    let pages: Vec<_> = loops.iter().map(|watched| &watched.page).collect();
+    let mut names = Names::new(&unwinder, &pages);
+    let numbers: Vec<u32> = stacks.iter().map(|stacked| names.add(stacked, &mut profile)).collect();
+    for moment in moments {
+        profile.note_moment(Moment { stack: numbers[moment.stack as usize], ..moment });
+    }
+    profile.notes = tally.notes();
+    profile.notes.extend(names.advice());
+    Ok(profile)
+}
+
+/// When the next look is due.
+struct Pace {
+    next_ns: u64,
+    period_ns: u64,
+    random: u64,
+}
+
+impl Pace {
+    /// Returns the moment of the next look: a period after the last, give or take a tenth, so that a loop that itself
+    /// does something every so often is not always met at the same place. Looks that were missed are not made up for.
+    fn next(&mut self, now_ns: u64) -> u64 {
+        // Xorshift: no secret depends on it.
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        let fifth_ns = (self.period_ns / 5).max(1);
+        let jitter_ns = self.random % fifth_ns;
+        self.next_ns = self.next_ns.saturating_add(self.period_ns).max(now_ns);
+        (self.next_ns + jitter_ns).saturating_sub(fifth_ns / 2).max(now_ns)
+    }
+}
+
+#[cfg(test)]
+#[path = "session_tests.rs"]
+mod tests;

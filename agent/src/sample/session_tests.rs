@@ -1,0 +1,147 @@
+//! Sessions over a real loop thread of a test's own.
+
+use super::*;
+use crate::flame::Format;
+use loopscope_probe::{Kind, Life, Phase, Writer};
+use std::io::{Read, Write};
+use std::panic::Location;
+use std::sync::mpsc::sync_channel;
+
+/// A deadline only to fail.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// A loop on a thread of its own that runs one callback until told to end.
+struct Blocked {
+    end: Option<std::io::PipeWriter>,
+    thread: Option<std::thread::JoinHandle<()>>,
+    begun: Receiver<()>,
+}
+
+impl Blocked {
+    fn start(name: &'static str, work: fn(&mut std::io::PipeReader)) -> Blocked {
+        let (mut until, end) = std::io::pipe().unwrap();
+        let (say, begun) = channel();
+        let thread = std::thread::spawn(move || {
+            let mut writer = Writer::builder(name).build();
+            writer.resume();
+            let site = writer.named_site(Location::caller(), Kind::Timer, "guilty");
+            writer.phase(Phase::Timers);
+            writer.begin(Kind::Timer, site, Life::UNKNOWN);
+            say.send(()).unwrap();
+            work(&mut until);
+            writer.end();
+        });
+        Blocked { end: Some(end), thread: Some(thread), begun }
+    }
+}
+
+impl Drop for Blocked {
+    fn drop(&mut self) {
+        let _ = self.end.take().unwrap().write_all(&[1]);
+        let _ = self.thread.take().unwrap().join();
+    }
+}
+
+#[inline(never)]
+fn read_a_pipe(until: &mut std::io::PipeReader) {
+    let mut byte = [0];
+    until.read_exact(&mut byte).unwrap();
+}
+
+#[inline(never)]
+fn count_primes(until: &mut std::io::PipeReader) {
+    // The other end hangs up or writes; a thread that waits for that tells this one.
+    let (is_over, said) =
+        (std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false)), until.try_clone().unwrap());
+    let (told, mut said) = (is_over.clone(), said);
+    let waiter = std::thread::spawn(move || {
+        let _ = said.read(&mut [0]);
+        told.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+    let mut number = 3_u64;
+    while !is_over.load(std::sync::atomic::Ordering::Relaxed) {
+        number +=
+            std::hint::black_box((2..200).filter(|divisor| number.is_multiple_of(*divisor)).count() as u64)
+                + 1;
+    }
+    waiter.join().unwrap();
+}
+
+/// Samples the named loop until something was found.
+fn sample(of: Of, name: &str) -> Profile {
+    let deadline = std::time::Instant::now() + DEADLINE;
+    loop {
+        let plan = Plan { of, length: Duration::from_millis(500), hz: 199, loop_name: Some(name.to_owned()) };
+        let (send, result) = sync_channel(1);
+        let _session = start(plan, move |profile| send.send(profile).unwrap()).unwrap();
+        let profile = result.recv_timeout(DEADLINE).unwrap().unwrap();
+        if !profile.is_empty() || std::time::Instant::now() > deadline {
+            return profile;
+        }
+    }
+}
+
+#[test]
+fn a_computing_callback_is_found_on_the_processor_and_not_waiting() {
+    let blocked = Blocked::start("computes", count_primes);
+    blocked.begun.recv_timeout(DEADLINE).unwrap();
+    let profile = sample(Of::Cpu, "computes");
+    let folded = profile.folded();
+    assert!(folded.starts_with("computes;timers;guilty ("), "{folded}");
+    assert!(folded.contains("count_primes"), "{folded}");
+    let (total_ns, lasted_ns) = (profile.total_ns(), profile.lasted_ns);
+    assert!(total_ns <= lasted_ns + 50_000_000, "{total_ns} of {lasted_ns} ns");
+    assert!(profile.moments().windows(2).all(|pair| pair[0].at_ns <= pair[1].at_ns));
+    for format in [Format::Svg, Format::Pprof, Format::Speedscope, Format::Firefox] {
+        assert!(!profile.write(format, "t").unwrap().is_empty());
+    }
+}
+
+#[test]
+fn a_waiting_callback_is_found_with_what_it_waits_in_and_not_on_the_processor() {
+    let blocked = Blocked::start("waits", read_a_pipe);
+    blocked.begun.recv_timeout(DEADLINE).unwrap();
+    let profile = sample(Of::Waits, "waits");
+    let folded = profile.folded();
+    assert!(folded.contains("read_a_pipe") && folded.contains("waits;timers;guilty ("), "{folded}");
+    assert!(folded.contains(";[read(fd ") && folded.contains("pipe:["), "{folded}");
+    let plan = Plan {
+        of: Of::Cpu,
+        length: Duration::from_millis(300),
+        hz: 199,
+        loop_name: Some("waits".to_owned()),
+    };
+    let (_stop, stopped) = channel();
+    let cpu = run(&plan, &stopped).unwrap();
+    assert!(cpu.total_ns() < 20_000_000, "{}", cpu.folded());
+}
+
+#[test]
+fn a_stall_is_sampled_beyond_the_threshold() {
+    let blocked = Blocked::start("stalls", read_a_pipe);
+    blocked.begun.recv_timeout(DEADLINE).unwrap();
+    let profile = sample(Of::Stalls, "stalls");
+    assert!(profile.folded().contains("read_a_pipe"), "{}", profile.folded());
+}
+
+#[test]
+fn a_dropped_session_ends_at_once() {
+    let plan =
+        Plan { of: Of::Cpu, length: Duration::from_secs(3600), hz: 49, loop_name: Some("none".to_owned()) };
+    let (send, result) = sync_channel(1);
+    let session = start(plan, move |profile| send.send(profile).unwrap()).unwrap();
+    drop(session);
+    assert!(result.recv_timeout(DEADLINE).unwrap().unwrap().is_empty());
+}
+
+#[test]
+fn looks_are_a_period_apart_give_or_take_a_tenth() {
+    let mut pace = Pace { next_ns: 1_000_000, period_ns: 10_000, random: 7 };
+    let moments: Vec<u64> = (0..200).map(|_| pace.next(0)).collect();
+    for (index, moment) in moments.iter().enumerate() {
+        let due = 1_000_000 + (index as u64 + 1) * 10_000;
+        assert!(moment.abs_diff(due) <= 1_000, "{moment} for {due}");
+    }
+    assert!(moments.windows(2).any(|pair| pair[1] - pair[0] != 10_000));
+    assert!(pace.next(9_000_000) >= 9_000_000);
+}

@@ -1,0 +1,139 @@
+//! The samples of a session while it runs: every different stack once, by its addresses, with its time and count.
+//!
+//! Names come at the end only, so a sample costs a look-up. Memory is bounded: when there is no room for another stack,
+//! the sample is booked on its loop, phase and site alone.
+
+use crate::flame::Moment;
+use loopscope_probe::{Kind, Phase, SiteId};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// Different stacks that are kept, and frames of all of them together: 16 MB.
+const STACKS: usize = 30_000;
+const ADDRESSES: usize = 2_000_000;
+
+/// Samples whose moment is kept: as many as a profile keeps.
+const MOMENTS: usize = 300_000;
+
+/// What was found at one instant.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Found {
+    /// Index of the loop within the session.
+    pub loop_index: usize,
+    pub phase: Phase,
+    /// What ran; `None` between callbacks.
+    pub kind: Option<Kind>,
+    pub site: SiteId,
+    /// For a drained job, the callback after which it ran.
+    pub parent: SiteId,
+    /// Spans open inside the callback, outermost first.
+    pub spans: Vec<SiteId>,
+    /// Leaf first. Empty where there was no room for it.
+    pub addresses: Vec<u64>,
+    /// What the thread waited in; `None` where it ran.
+    pub wait: Option<Arc<str>>,
+}
+
+/// Every different stack, and what it came to.
+#[derive(Debug, Default)]
+pub(crate) struct Store {
+    numbers: HashMap<Arc<Found>, u32>,
+    stacks: Vec<Stacked>,
+    addresses: usize,
+    moments: Vec<Moment>,
+}
+
+/// A stack and its sums.
+#[derive(Debug)]
+pub(crate) struct Stacked {
+    pub found: Arc<Found>,
+    pub ns: u64,
+    pub count: u64,
+}
+
+impl Store {
+    /// Books a sample that stands for `ns` nanoseconds. Returns its stack's number, and whether the whole stack is kept.
+    pub(crate) fn add(&mut self, mut found: Found, at_ns: u64, ns: u64) -> (u32, bool) {
+        if let Some(number) = self.numbers.get(&found).copied() {
+            self.again(number, at_ns, ns);
+            return (number, true);
+        }
+        let has_room = self.stacks.len() < STACKS && self.addresses + found.addresses.len() <= ADDRESSES;
+        if !has_room {
+            found.addresses = Vec::new();
+            found.spans = Vec::new();
+        }
+        let number = self.numbers.get(&found).copied().unwrap_or_else(|| self.insert(found));
+        self.again(number, at_ns, ns);
+        (number, has_room)
+    }
+
+    /// Books another sample of a stack.
+    pub(crate) fn again(&mut self, number: u32, at_ns: u64, ns: u64) {
+        let stack = &mut self.stacks[number as usize];
+        (stack.ns, stack.count) = (stack.ns.saturating_add(ns), stack.count + 1);
+        if self.moments.len() < MOMENTS {
+            self.moments.push(Moment { at_ns, stack: number, ns });
+        }
+    }
+
+    fn insert(&mut self, found: Found) -> u32 {
+        let (number, found) = (self.stacks.len() as u32, Arc::new(found));
+        self.addresses += found.addresses.len();
+        self.stacks.push(Stacked { found: found.clone(), ns: 0, count: 0 });
+        self.numbers.insert(found, number);
+        number
+    }
+
+    /// Returns the stacks in the order of their numbers, and the samples one by one.
+    pub(crate) fn into_parts(self) -> (Vec<Stacked>, Vec<Moment>) {
+        (self.stacks, self.moments)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    pub(super) fn found(address: u64) -> Found {
+        let (parent, spans) = (SiteId::NONE, vec![SiteId(4)]);
+        let (kind, site) = (Some(Kind::Timer), SiteId(3));
+        Found {
+            loop_index: 0,
+            phase: Phase::Timers,
+            kind,
+            site,
+            parent,
+            spans,
+            addresses: vec![address],
+            wait: None,
+        }
+    }
+
+    #[test]
+    fn equal_stacks_are_one() {
+        let mut store = Store::default();
+        let (first, _) = store.add(found(1), 10, 100);
+        assert_ne!(store.add(found(2), 20, 100).0, first);
+        assert_eq!(store.add(found(1), 30, 50), (first, true));
+        store.again(first, 40, 1);
+        let (stacks, moments) = store.into_parts();
+        assert_eq!((stacks[first as usize].ns, stacks[first as usize].count, stacks.len()), (151, 3, 2));
+        assert_eq!(moments.last(), Some(&Moment { at_ns: 40, stack: first, ns: 1 }));
+    }
+
+    #[test]
+    fn without_room_the_time_is_booked_on_the_site() {
+        let mut store = Store::default();
+        for address in 0..STACKS as u64 {
+            assert!(store.add(found(address), 0, 1).1);
+        }
+        let (rest, is_whole) = store.add(found(u64::MAX), 0, 7);
+        assert!(!is_whole);
+        assert_eq!(store.add(found(u64::MAX - 1), 0, 7), (rest, false));
+        assert_eq!(store.add(found(5), 0, 1), (5, true));
+        let (stacks, _) = store.into_parts();
+        assert_eq!((stacks.len(), stacks[rest as usize].ns), (STACKS + 1, 14));
+        assert!(stacks[rest as usize].found.addresses.is_empty());
+    }
+}

@@ -1,0 +1,57 @@
+//! What became of the samples of a session, and what a reader of its profile should know about that.
+
+/// Counts of a session.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Tally {
+    /// Signals whose stack did not arrive within the time between two samples, nor before the next.
+    pub lost: u64,
+    /// Samples that could not be asked for.
+    pub failed: u64,
+    /// Why, the first time.
+    pub failure: Option<String>,
+    /// Stacks of which the root is missing.
+    pub cut: u64,
+    /// Stacks that may be wrong in places, because a function has no unwind table.
+    pub guessed: u64,
+    /// Samples whose stack is not kept, because too many different ones came.
+    pub unkept: u64,
+}
+
+impl Tally {
+    /// Returns the counts in words; nothing of what did not happen.
+    pub(crate) fn notes(&self) -> Vec<String> {
+        let counted = [
+            (self.lost, "lost"),
+            (self.cut, "cut off at the root"),
+            (self.guessed, "guessed in part"),
+            (self.unkept, "beyond the room for different stacks"),
+        ];
+        let happened = counted.into_iter().filter(|(count, _)| *count > 0);
+        let mut notes: Vec<String> =
+            happened.map(|(count, what)| format!("{} {what}", samples(count))).collect();
+        if self.failed > 0 {
+            let because = self.failure.as_deref().unwrap_or("no reason known");
+            notes.push(format!("{} failed: {because}", samples(self.failed)));
+        }
+        notes
+    }
+}
+
+fn samples(count: u64) -> String {
+    match count {
+        1 => "1 sample".to_owned(),
+        count => format!("{count} samples"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_happened_is_said() {
+        assert!(Tally::default().notes().is_empty());
+        let tally = Tally { lost: 1, failed: 2, failure: Some("x".to_owned()), ..Tally::default() };
+        assert_eq!(tally.notes(), ["1 sample lost", "2 samples failed: x"]);
+    }
+}

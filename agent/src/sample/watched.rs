@@ -1,0 +1,195 @@
+//! One loop under sampling: whether it is worth a sample now, what a sample stands for, and what was found.
+
+use crate::flame::Of;
+use crate::sample::aim;
+use crate::sample::store::{Found, Store};
+use crate::sample::tally::Tally;
+use loopscope_probe::registry::LocalPage;
+use loopscope_probe::tags::Tags;
+use loopscope_probe::{NowValues, SiteId};
+use loopscope_stacks::thread::{ThreadState, cpu_ns};
+use loopscope_stacks::{CaptureError, Capturer, Sample, Unwinder};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A thread that ran for less than this since its last sample is in the same place: it only ran our handler.
+const HANDLER_NS: u64 = 100_000;
+
+/// A stack may arrive late, when the machine is busy; longer than this nobody waits for one.
+const WITHIN_MAX: Duration = Duration::from_millis(5);
+
+/// What all loops of a session share.
+pub(crate) struct Shared {
+    pub of: Of,
+    pub store: Store,
+    pub tally: Tally,
+    pub unwinder: Unwinder,
+    /// Start of the session, and this look, on the monotonic clock.
+    pub begin_ns: u64,
+    pub now_ns: u64,
+    pub period_ns: u64,
+}
+
+/// One loop.
+pub(crate) struct Watched {
+    pub page: LocalPage,
+    index: usize,
+    /// `None` once its thread has ended, or where it cannot be captured.
+    capturer: Option<Capturer>,
+    /// The thread's CPU clock at the last look.
+    looked_cpu_ns: u64,
+    /// When that was.
+    looked_ns: u64,
+    /// The thread's CPU clock at the last sample.
+    sampled_cpu_ns: u64,
+    /// A sample that was asked for and has not arrived: what it stands for, and what the thread waited in.
+    late: Option<(u64, Option<Arc<str>>)>,
+    last: Option<Last>,
+}
+
+/// The last sample of a thread that waits.
+struct Last {
+    stack: u32,
+    records: u64,
+    wait: Arc<str>,
+}
+
+impl Watched {
+    pub(crate) fn new(page: LocalPage, index: usize, shared: &mut Shared) -> Watched {
+        let capturer = Capturer::attach(aim::target(&page)).inspect_err(|error| shared.note(error)).ok();
+        let now_cpu_ns = cpu_ns(page.thread().tid).unwrap_or(0);
+        Watched {
+            page,
+            index,
+            capturer,
+            looked_cpu_ns: now_cpu_ns,
+            looked_ns: shared.now_ns,
+            sampled_cpu_ns: now_cpu_ns,
+            late: None,
+            last: None,
+        }
+    }
+
+    /// Looks at the loop, and takes a sample where it is due.
+    pub(crate) fn look(&mut self, shared: &mut Shared) {
+        self.take_late(shared);
+        let Some(cpu_ns) = cpu_ns(self.page.thread().tid) else {
+            self.capturer = None;
+            return;
+        };
+        let ran_ns = cpu_ns.saturating_sub(std::mem::replace(&mut self.looked_cpu_ns, cpu_ns));
+        let passed_ns = shared.now_ns.saturating_sub(std::mem::replace(&mut self.looked_ns, shared.now_ns));
+        let clock = self.page.clock();
+        let now = self.page.page().now_values(clock.now(), clock);
+        if now.busy_ns == 0 {
+            self.last = None;
+            return;
+        }
+        // Of the time since the last look, what belongs to this busy stretch.
+        let within_ns = passed_ns.min(now.busy_ns);
+        let is_asleep = ran_ns.saturating_mul(4) < within_ns;
+        let due_ns = match shared.of {
+            Of::Cpu | Of::Callbacks => cpu_ns.saturating_sub(self.sampled_cpu_ns),
+            Of::Waits if is_asleep => within_ns - ran_ns,
+            Of::Waits => 0,
+            Of::Stalls if self.is_stall(&now) => within_ns,
+            Of::Stalls => 0,
+        };
+        if due_ns == 0 {
+            return;
+        }
+        let wait = (shared.of != Of::Cpu && is_asleep).then(|| self.waits_in());
+        if !self.repeat(shared, ran_ns, due_ns, wait.as_ref()) {
+            self.sample(shared, due_ns, wait);
+        }
+    }
+
+    fn is_stall(&self, now: &NowValues) -> bool {
+        now.unexpected_ns() > self.page.page().control().warning_ns()
+    }
+
+    /// Says what the thread waits in, as the innermost frame of its stack does.
+    fn waits_in(&self) -> Arc<str> {
+        match ThreadState::look(self.page.thread().tid).map(|state| state.words()) {
+            // Ready to run, and its CPU clock stands still.
+            Ok(words) if words == "running" => "[waiting for a processor]".into(),
+            Ok(words) => format!("[{words}]").into(),
+            Err(_) => "[unknown]".into(),
+        }
+    }
+
+    /// Books the last stack again where the thread has not left it: a signal would only disturb its wait.
+    fn repeat(&mut self, shared: &mut Shared, ran_ns: u64, due_ns: u64, wait: Option<&Arc<str>>) -> bool {
+        let records = self.page.page().recorder().count();
+        let same = self.last.as_ref().filter(|last| {
+            Some(&last.wait) == wait && last.records == records && ran_ns < HANDLER_NS && self.late.is_none()
+        });
+        if let Some(last) = same {
+            shared.store.again(last.stack, shared.now_ns.saturating_sub(shared.begin_ns), due_ns);
+        }
+        same.is_some()
+    }
+
+    fn sample(&mut self, shared: &mut Shared, due_ns: u64, wait: Option<Arc<str>>) {
+        self.last = None;
+        let Some(capturer) = &mut self.capturer else { return };
+        match capturer.capture(Duration::from_nanos(shared.period_ns / 2).min(WITHIN_MAX)) {
+            Ok(sample) => self.book(shared, &sample, due_ns, wait),
+            Err(CaptureError::NotDelivered) => self.late = Some((due_ns, wait)),
+            Err(CaptureError::ThreadGone) => self.capturer = None,
+            Err(CaptureError::InFlight) => shared.tally.lost += 1,
+            Err(error) => shared.note(&error),
+        }
+    }
+
+    /// Books a sample that came after its time; counts one that still has not as lost.
+    fn take_late(&mut self, shared: &mut Shared) {
+        let Some((due_ns, wait)) = self.late.take() else { return };
+        match self.capturer.as_mut().and_then(Capturer::take) {
+            Some(sample) => self.book(shared, &sample, due_ns, wait),
+            None => shared.tally.lost += 1,
+        }
+    }
+
+    fn book(&mut self, shared: &mut Shared, sample: &Sample, due_ns: u64, wait: Option<Arc<str>>) {
+        let page = self.page.page();
+        let words = sample.tags.as_slice().try_into().ok();
+        // Without tags, the loop reached its poll before the signal reached it.
+        let Some(tags) = words.and_then(|words| Tags::decode(page, words)) else { return };
+        let stack = shared.unwinder.unwind(sample);
+        shared.tally.cut += u64::from(stack.is_cut);
+        shared.tally.guessed += u64::from(stack.is_guessed);
+        let parent = if tags.running.queue.is_some() { self.parent() } else { SiteId::NONE };
+        let found = Found {
+            loop_index: self.index,
+            phase: tags.running.phase,
+            kind: tags.running.kind,
+            site: tags.running.site,
+            parent,
+            spans: tags.spans,
+            addresses: stack.addresses,
+            wait: wait.clone(),
+        };
+        let at_ns = sample.at_ns.saturating_sub(shared.begin_ns);
+        let (stack, is_kept) = shared.store.add(found, at_ns, due_ns);
+        shared.tally.unkept += u64::from(!is_kept);
+        self.sampled_cpu_ns = self.looked_cpu_ns;
+        let records = page.recorder().count();
+        self.last = wait.map(|wait| Last { stack, records, wait });
+    }
+
+    /// Returns the callback after which jobs are drained now: that of the last record, or the one after which the job
+    /// of that record was drained.
+    fn parent(&self) -> SiteId {
+        let page = self.page.page();
+        let last = page.records(page.recorder().count().saturating_sub(1)).pop();
+        last.map_or(SiteId::NONE, |last| if last.parent == SiteId::NONE { last.site } else { last.parent })
+    }
+}
+
+impl Shared {
+    fn note(&mut self, error: &CaptureError) {
+        self.tally.failed += 1;
+        self.tally.failure.get_or_insert_with(|| error.to_string());
+    }
+}
