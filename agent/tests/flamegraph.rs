@@ -3,8 +3,9 @@
 mod support;
 
 use loopscope_probe::Kind;
+use std::io::{Read, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
-use support::{HandLoop, builder, get, turn};
+use support::{HandLoop, builder, connect, get, turn};
 
 const ONE_SECOND: &str = "/debug/loopscope/flamegraph?seconds=1";
 
@@ -85,4 +86,88 @@ fn a_third_capture_at_once_is_refused() {
     statuses.sort_unstable();
     assert_eq!(statuses, [200, 200, 429]);
     hand.park();
+}
+
+/// Gets a path whose answer may be no text: its head in lower case, and its body.
+fn get_bytes(agent: &loopscope_agent::Agent, path: &str) -> (String, Vec<u8>) {
+    let mut stream = connect(agent);
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    let end = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n").unwrap();
+    (String::from_utf8(answer[..end].to_vec()).unwrap().to_ascii_lowercase(), answer[end + 4..].to_vec())
+}
+
+#[test]
+fn every_format_has_its_type_and_a_file_name() {
+    let _turn = turn();
+    let agent = builder().start().unwrap();
+    let hand = HandLoop::start("main");
+    hand.block(Kind::Timer, "guilty");
+    let ask = |format: &str| get_bytes(&agent, &format!("{ONE_SECOND}&format={format}&loop=main"));
+    let check = |format: &str, content_type: &str, ending: &str, begin: &[u8]| {
+        let (head, body) = ask(format);
+        assert!(head.starts_with("http/1.1 200") && head.contains(content_type), "{format}: {head}");
+        assert!(head.contains(&format!(".{ending}\"")), "{format}: {head}");
+        assert!(body.starts_with(begin), "{format} begins with {:?}", &body[..20.min(body.len())]);
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            check("pprof", "application/octet-stream", "pb.gz", &[0x1f, 0x8b]);
+            check("speedscope", "application/json", "speedscope.json", b"{");
+        });
+        check("firefox", "application/json", "firefox.json", b"{");
+        check("trace", "application/json", "trace.json", b"{\"traceEvents\":[");
+    });
+    hand.park();
+}
+
+#[test]
+fn a_waiting_callback_is_sampled_with_what_it_waits_in() {
+    let _turn = turn();
+    let agent = builder().thresholds(std::time::Duration::from_millis(50), std::time::Duration::from_secs(1));
+    let agent = agent.start().unwrap();
+    let hand = HandLoop::start("main");
+    hand.block(Kind::Timer, "guilty");
+    let ask = |of: &str| get(&agent, &format!("{ONE_SECOND}&of={of}&format=folded&hz=199"));
+    let (waits, stalls) = std::thread::scope(|scope| {
+        let waits = scope.spawn(|| ask("waits"));
+        (waits.join().unwrap(), ask("stalls"))
+    });
+    for answer in [waits, stalls] {
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        let line = answer.body.lines().find(|line| line.contains("[futex(")).expect(&answer.body);
+        assert!(line.starts_with("main;timers;guilty (") && line.contains("recv"), "{line}");
+    }
+    hand.park();
+    let idle = ask("stalls");
+    assert_eq!(idle.status, 404);
+    assert!(idle.body.contains("no loop was stalled"), "{}", idle.body);
+}
+
+#[test]
+fn an_idle_process_gives_a_puller_an_empty_profile() {
+    let _turn = turn();
+    let agent = builder().start().unwrap();
+    let _hand = HandLoop::start("main");
+    let (head, body) = get_bytes(&agent, "/debug/pprof/profile?seconds=1");
+    assert!(head.starts_with("http/1.1 200") && head.contains("-cpu.pb.gz"), "{head}");
+    assert_eq!(body[..2], [0x1f, 0x8b]);
+}
+
+#[test]
+fn what_cannot_be_captured_is_told_with_the_parameter() {
+    let _turn = turn();
+    let agent = builder().start().unwrap();
+    let _hand = HandLoop::start("main");
+    for (query, status, part) in [
+        ("of=memory", 400, "callbacks, cpu, stalls, waits"),
+        ("of=cpu&hz=5000", 400, "from 49 to 997"),
+        ("of=cpu&format=trace", 400, "parameter format"),
+        ("loop=other", 404, "there are: main"),
+    ] {
+        let answer = get(&agent, &format!("/debug/loopscope/flamegraph?{query}"));
+        assert_eq!(answer.status, status, "{query}: {}", answer.body);
+        assert!(answer.body.contains(part), "{query}: {}", answer.body);
+    }
 }

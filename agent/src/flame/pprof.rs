@@ -27,6 +27,14 @@ impl Profile {
         if self.is_empty() {
             return Err(FlameError::Empty);
         }
+        self.pprof_also_empty()
+    }
+
+    /// Writes the profile for pprof, also without samples.
+    ///
+    /// # Errors
+    /// The compressor failed.
+    pub(crate) fn pprof_also_empty(&self) -> Result<Vec<u8>, FlameError> {
         let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
         let message = Writer::new(self).profile();
         encoder.write_all(&message).and_then(|()| encoder.finish()).map_err(FlameError::Draw)

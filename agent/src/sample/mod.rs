@@ -20,4 +20,4 @@ mod store;
 mod tally;
 mod watched;
 
-pub(crate) use session::{Plan, Session, start};
+pub(crate) use session::{Plan, start};

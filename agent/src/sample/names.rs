@@ -9,12 +9,14 @@ use loopscope_stacks::{Detail, NativeFrame, RawStack, Symbolizer, Unwinder};
 use std::collections::HashMap;
 use std::sync::Arc;
 
+/// A module's name and build id.
+type ModuleKey = (Arc<str>, Option<Arc<str>>);
+
 /// Names frames of one session's samples. Made at its end, and dropped then: debug information takes memory.
 pub(crate) struct Names<'a> {
     symbolizer: Symbolizer,
     unwinder: &'a Unwinder,
-    /// By the module's name and build id.
-    modules: HashMap<(Arc<str>, Option<Arc<str>>), Arc<Module>>,
+    modules: HashMap<ModuleKey, Arc<Module>>,
     /// Loop and sites, by the loop's index in the session.
     loops: Vec<(String, Vec<Site>)>,
 }

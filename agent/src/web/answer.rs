@@ -1,6 +1,7 @@
 //! An answer: status, content type, body.
 
 use crate::export::format::Format;
+use crate::flame;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use http_body_util::Full;
@@ -25,6 +26,8 @@ pub(crate) struct Answer {
     /// Whether the headers of the request had a say in how the body looks.
     is_negotiated: bool,
     is_gzip: bool,
+    /// What a browser or `curl -OJ` should call it; `None` for what is only read.
+    file: Option<String>,
 }
 
 impl Answer {
@@ -34,7 +37,7 @@ impl Answer {
     }
 
     fn new(status: u16, content_type: &'static str, body: Vec<u8>) -> Answer {
-        Answer { status, content_type, body, is_negotiated: false, is_gzip: false }
+        Answer { status, content_type, body, is_negotiated: false, is_gzip: false, file: None }
     }
 
     /// Answers with a page of metrics, compressed where that is wanted.
@@ -51,9 +54,9 @@ impl Answer {
         Answer::new(200, JSON, body)
     }
 
-    /// Answers with a drawing.
-    pub(crate) fn svg(drawing: Vec<u8>) -> Answer {
-        Answer::new(200, SVG, drawing)
+    /// Answers with a file of a flamegraph's format. Its name has only letters, digits, dots and dashes.
+    pub(crate) fn file(format: flame::Format, name: &str, body: Vec<u8>) -> Answer {
+        Answer { file: Some(name.to_owned()), ..Answer::new(200, format.content_type(), body) }
     }
 
     /// Returns the response to send.
@@ -74,6 +77,9 @@ impl Answer {
         if is_svg {
             headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(SVG_POLICY));
         }
+        if let Some(file) = self.file.and_then(|name| disposition(is_svg, &name)) {
+            headers.insert(header::CONTENT_DISPOSITION, file);
+        }
         if status == 405 {
             headers.insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
         }
@@ -89,4 +95,10 @@ fn gzip(page: &[u8]) -> io::Result<Vec<u8>> {
     let mut encoder = GzEncoder::new(Vec::with_capacity(page.len() / 8), Compression::fast());
     encoder.write_all(page)?;
     encoder.finish()
+}
+
+/// A drawing is shown, everything else is saved.
+fn disposition(is_shown: bool, name: &str) -> Option<HeaderValue> {
+    let how = if is_shown { "inline" } else { "attachment" };
+    HeaderValue::from_str(&format!("{how}; filename=\"{name}\"")).ok()
 }

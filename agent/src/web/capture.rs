@@ -1,59 +1,28 @@
-//! A flamegraph on request: two copies of the pages with some seconds between them.
+//! Captures on request: callbacks by two copies of the pages, a timeline by following them, all else by sampling.
+//!
+//! The agent's own thread only waits meanwhile. Samples are taken, and everything is drawn, on threads of their own:
+//! the loops are watched all the time.
 
-use crate::flame::Profile;
+use crate::FlameError;
+use crate::flame::{Follower, Format, Of, Profile, Timeline};
+use crate::sample::{self, Plan};
 use crate::web::Backend;
 use crate::web::answer::Answer;
+use crate::web::wish::Wish;
+use loopscope_probe::clock::unix_ns;
+use loopscope_probe::registry::{self, LocalPage};
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
+use tokio::sync::oneshot;
+use tokio::time::timeout;
 
 /// At most this many captures run at once.
 const AT_ONCE: usize = 2;
 
-/// The longest capture, in seconds.
-const SECONDS_MAX: u64 = 300;
-
-/// The length of a capture where none was asked for, in seconds.
-const SECONDS_DEFAULT: u64 = 10;
-
-/// What was asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Wish {
-    pub seconds: u64,
-    pub is_folded: bool,
-}
-
-impl Wish {
-    /// Reads the query of a URL.
-    ///
-    /// # Errors
-    /// Names the parameter that is wrong.
-    pub(crate) fn parse(query: &str) -> Result<Wish, String> {
-        let mut wish = Wish { seconds: SECONDS_DEFAULT, is_folded: false };
-        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            match (name, value) {
-                ("seconds", value) => {
-                    let seconds = value.parse().ok().filter(|seconds| (1..=SECONDS_MAX).contains(seconds));
-                    wish.seconds = seconds.ok_or_else(|| {
-                        format!(
-                            "parameter seconds: {value:?} is not a whole number from 1 to {SECONDS_MAX}\n"
-                        )
-                    })?;
-                }
-                ("format", "svg") => wish.is_folded = false,
-                ("format", "folded") => wish.is_folded = true,
-                ("format", value) => {
-                    return Err(format!("parameter format: {value:?} is neither svg nor folded\n"));
-                }
-                (name, _) => {
-                    return Err(format!("parameter {name:?}: there are only seconds and format\n"));
-                }
-            }
-        }
-        Ok(wish)
-    }
-}
+/// How often pages are read for a timeline: at 400,000 callbacks a second, a page is overwritten in this time.
+const FOLLOW: Duration = Duration::from_millis(10);
 
 /// Counts the captures under way.
 #[derive(Clone, Debug, Default)]
@@ -74,20 +43,34 @@ impl Captures {
         let Some(_slot) = self.take() else {
             return Answer::text(429, format!("{AT_ONCE} captures are under way already; try again later\n"));
         };
-        let earlier = backend.snapshots();
-        tokio::time::sleep(Duration::from_secs(wish.seconds)).await;
-        let profile = Profile::between(&earlier, &backend.snapshots());
-        if profile.is_empty() {
-            let message =
-                format!("nothing ran in these {} seconds, so there is nothing to draw\n", wish.seconds);
+        if let Some(message) = unknown_loop(&wish) {
             return Answer::text(404, message);
         }
-        if wish.is_folded {
-            return Answer::text(200, profile.folded());
+        let written = match (wish.format, wish.of) {
+            (Format::Trace, _) => timeline(&wish).await,
+            (_, Of::Callbacks) => callbacks(&wish, backend).await,
+            _ => sampled(&wish).await,
+        };
+        match written {
+            Ok(body) => Answer::file(wish.format, &file_name(&wish), body),
+            Err(FlameError::Empty) => Answer::text(404, nothing(&wish)),
+            Err(error @ FlameError::Unavailable(_)) => Answer::text(501, format!("{error}\n")),
+            Err(error) => Answer::text(500, format!("{error}\n")),
         }
-        let title = format!("callbacks of {} over {} s", process_title(&earlier), wish.seconds);
-        match profile.svg(&title) {
-            Ok(drawing) => Answer::svg(drawing),
+    }
+
+    /// Captures processor time for whoever pulls profiles all the time. A loop that had nothing to do is no failure
+    /// there: the answer is a profile without samples.
+    pub(crate) async fn pull(&self, wish: Wish) -> Answer {
+        let Some(_slot) = self.take() else {
+            return Answer::text(429, format!("{AT_ONCE} captures are under way already; try again later\n"));
+        };
+        if let Some(message) = unknown_loop(&wish) {
+            return Answer::text(404, message);
+        }
+        match sample(&wish, |profile| profile.pprof_also_empty()).await {
+            Ok(body) => Answer::file(wish.format, &file_name(&wish), body),
+            Err(error @ FlameError::Unavailable(_)) => Answer::text(501, format!("{error}\n")),
             Err(error) => Answer::text(500, format!("{error}\n")),
         }
     }
@@ -100,36 +83,122 @@ impl Drop for Slot {
     }
 }
 
-fn process_title(snapshots: &[loopscope_probe::Snapshot]) -> String {
-    snapshots.first().map_or_else(
-        || format!("process {}", std::process::id()),
-        |snapshot| format!("{} ({})", snapshot.facts.process, snapshot.facts.pid),
-    )
+async fn callbacks(wish: &Wish, backend: &dyn Backend) -> Result<Vec<u8>, FlameError> {
+    let (begin_unix_ns, earlier) = (unix_ns(), backend.snapshots());
+    tokio::time::sleep(Duration::from_secs(wish.seconds)).await;
+    let (later, wish) = (backend.snapshots(), wish.clone());
+    elsewhere(move || {
+        let mut profile = Profile::between(&earlier, &later);
+        profile.begin_unix_ns = begin_unix_ns;
+        profile.lasted_ns = wish.seconds * 1_000_000_000;
+        if let Some(name) = &wish.loop_name {
+            profile = profile.of_loop(name);
+        }
+        profile.write(wish.format, &title(&wish))
+    })
+    .await?
+}
+
+async fn timeline(wish: &Wish) -> Result<Vec<u8>, FlameError> {
+    let begin_unix_ns = unix_ns();
+    let is_wanted =
+        |page: &LocalPage| wish.loop_name.as_ref().is_none_or(|name| *name == page.page().loop_name());
+    let mut followed: Vec<(LocalPage, Follower)> = registry::pages()
+        .into_iter()
+        .filter(is_wanted)
+        .map(|page| {
+            let follower = Follower::new(page.page(), page.clock(), page.clock().now());
+            (page, follower)
+        })
+        .collect();
+    let follow = async {
+        loop {
+            tokio::time::sleep(FOLLOW).await;
+            for (page, follower) in &mut followed {
+                follower.look(page.page());
+            }
+        }
+    };
+    // The time-out is how it ends.
+    let _: Result<(), _> = timeout(Duration::from_secs(wish.seconds), follow).await;
+    let mut timeline = Timeline { pid: std::process::id(), begin_unix_ns, ..Timeline::default() };
+    for (page, follower) in followed {
+        timeline.process = page.page().facts().process;
+        timeline.push(follower.finish(page.page()));
+    }
+    elsewhere(move || timeline.trace()).await?
+}
+
+async fn sampled(wish: &Wish) -> Result<Vec<u8>, FlameError> {
+    let (format, title) = (wish.format, title(wish));
+    sample(wish, move |profile| profile.write(format, &title)).await
+}
+
+/// Samples, and writes the profile on the session's thread.
+async fn sample(
+    wish: &Wish,
+    write: impl FnOnce(Profile) -> Result<Vec<u8>, FlameError> + Send + 'static,
+) -> Result<Vec<u8>, FlameError> {
+    let length = Duration::from_secs(wish.seconds);
+    let plan = Plan { of: wish.of, length, hz: wish.hz, loop_name: wish.loop_name.clone() };
+    let (send, written) = oneshot::channel();
+    // A client that went away drops the session, and with it the receiver.
+    let done = move |profile: Result<Profile, FlameError>| drop(send.send(profile.and_then(write)));
+    let _session = sample::start(plan, done).map_err(FlameError::Draw)?;
+    written.await.unwrap_or_else(|_| Err(panicked()))
+}
+
+/// Does work that takes long on a thread of its own.
+async fn elsewhere<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, FlameError> {
+    let (send, done) = oneshot::channel();
+    let run = move || drop(send.send(work()));
+    std::thread::Builder::new().name("loopscope-draw".to_owned()).spawn(run).map_err(FlameError::Draw)?;
+    done.await.map_err(|_| panicked())
+}
+
+fn panicked() -> FlameError {
+    FlameError::Draw(io::Error::other("the thread that drew it panicked; see the program's log"))
+}
+
+/// Says which loops there are, where the one that was asked for is none of them.
+fn unknown_loop(wish: &Wish) -> Option<String> {
+    let name = wish.loop_name.as_ref()?;
+    let names: Vec<String> = registry::pages().iter().map(|page| page.page().loop_name()).collect();
+    let list = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+    (!names.contains(name))
+        .then(|| format!("parameter loop: there is no loop {name:?} here; there are: {list}\n"))
+}
+
+fn nothing(wish: &Wish) -> String {
+    let what = match wish.of {
+        Of::Callbacks | Of::Cpu => "nothing ran",
+        Of::Stalls => "no loop was stalled beyond its warning threshold",
+        Of::Waits => "no busy loop waited",
+    };
+    format!("{what} in these {} seconds, so there is nothing to draw\n", wish.seconds)
+}
+
+fn process_name() -> String {
+    registry::pages().first().map_or_else(|| "process".to_owned(), |page| page.page().facts().process)
+}
+
+fn title(wish: &Wish) -> String {
+    let of_loop = wish.loop_name.as_ref().map_or(String::new(), |name| format!(", loop {name}"));
+    let (of, process, pid) = (wish.of.name(), process_name(), std::process::id());
+    format!("{of} of {process} ({pid}{of_loop}) over {} s", wish.seconds)
+}
+
+/// A name for the file, without anything that a shell or a header could stumble over.
+fn file_name(wish: &Wish) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    let process: String = process_name().chars().map(|c| if is_plain(c) { c } else { '-' }).collect();
+    let what = if wish.format == Format::Trace { "timeline" } else { wish.of.name() };
+    format!("{process}-{}-{what}.{}", std::process::id(), wish.format.ending())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn wishes_are_read_and_wrong_ones_named() {
-        let wish = |seconds, is_folded| Ok(Wish { seconds, is_folded });
-        assert_eq!(Wish::parse(""), wish(10, false));
-        assert_eq!(Wish::parse("seconds=300&format=folded"), wish(300, true));
-        assert_eq!(Wish::parse("&format=svg&&seconds=1"), wish(1, false));
-        for (query, culprit) in [
-            ("seconds=0", "seconds"),
-            ("seconds=301", "seconds"),
-            ("seconds=-1", "seconds"),
-            ("seconds", "seconds"),
-            ("seconds=99999999999999999999", "seconds"),
-            ("format=png", "format"),
-            ("second=1", "second"),
-        ] {
-            let message = Wish::parse(query).unwrap_err();
-            assert!(message.starts_with("parameter") && message.contains(culprit), "{query}: {message}");
-        }
-    }
 
     #[test]
     fn a_slot_is_free_again_when_dropped() {

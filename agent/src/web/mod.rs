@@ -7,6 +7,7 @@ pub(crate) mod query;
 pub(crate) mod routes;
 pub(crate) mod server;
 pub(crate) mod thresholds;
+pub(crate) mod wish;
 
 use crate::export::format::Format;
 use crate::web::thresholds::{ThresholdList, ThresholdWish};

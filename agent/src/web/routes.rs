@@ -3,9 +3,10 @@
 use crate::watch::report::age_text;
 use crate::web::Backend;
 use crate::web::answer::Answer;
-use crate::web::capture::{Captures, Wish};
+use crate::web::capture::Captures;
 use crate::web::negotiate;
 use crate::web::thresholds::ThresholdWish;
+use crate::web::wish::Wish;
 use hyper::header::HOST;
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, Version};
@@ -16,19 +17,22 @@ const METRICS: &str = "/metrics";
 const HEALTHY: &str = "/-/healthy";
 const READY: &str = "/-/ready";
 const FLAMEGRAPH: &str = "/debug/loopscope/flamegraph";
+const PPROF: &str = "/debug/pprof/profile";
 const THRESHOLDS: &str = "/debug/loopscope/thresholds";
 
 /// A POST must have this header: a page in a browser cannot send it to another origin without asking first.
 const INTENT_HEADER: &str = "x-loopscope";
 
 /// The paths that are counted by name; all others are counted as `other`.
-pub(crate) const PATHS: [&str; 7] = ["/", METRICS, HEALTHY, READY, FLAMEGRAPH, THRESHOLDS, "other"];
+pub(crate) const PATHS: [&str; 8] = ["/", METRICS, HEALTHY, READY, FLAMEGRAPH, PPROF, THRESHOLDS, "other"];
 
 const ENDPOINTS: &str = "\
 /metrics                                             Prometheus metrics of all loops of this process
 /-/healthy                                           the agent lives
 /-/ready                                             503 while a loop is stalled beyond the critical threshold
-/debug/loopscope/flamegraph?seconds=10&format=svg    time by loop, phase, callback site and span (or format=folded)
+/debug/loopscope/flamegraph?of=callbacks&seconds=10  time by loop, phase, callback site and span; of=callbacks|cpu|stalls|waits,
+                                                     format=svg|folded|pprof|speedscope|firefox|trace, hz=49..997, loop=NAME
+/debug/pprof/profile?seconds=30                      processor time of the loops for `go tool pprof`, Pyroscope and Parca
 /debug/loopscope/thresholds                          stall thresholds; POST ?loop=NAME&warning=50ms&critical=1s with header X-Loopscope: 1
 ";
 
@@ -45,6 +49,7 @@ impl Router {
         let answer = match self.refuse(request) {
             Some(refusal) => refusal,
             None if path == FLAMEGRAPH => self.flamegraph(request, backend).await,
+            None if path == PPROF => self.pprof(request).await,
             None if path == THRESHOLDS => guarded(backend, || self.thresholds(request, backend)),
             None => guarded(backend, || self.answer_at_once(path, request, backend)),
         };
@@ -70,6 +75,16 @@ impl Router {
         }
         match Wish::parse(request.uri.query().unwrap_or("")) {
             Ok(wish) => self.captures.run(wish, backend).await,
+            Err(message) => Answer::text(400, message),
+        }
+    }
+
+    async fn pprof(&self, request: &Parts) -> Answer {
+        if let Some(refusal) = self.refuse_outside() {
+            return refusal;
+        }
+        match Wish::parse_pprof(request.uri.query().unwrap_or("")) {
+            Ok(wish) => self.captures.pull(wish).await,
             Err(message) => Answer::text(400, message),
         }
     }
