@@ -18,6 +18,9 @@ use tokio::sync::oneshot;
 /// How many ports [`Listen::NextFree`] tries.
 const PORTS_TRIED: u16 = 64;
 
+/// Reports of one loop within a minute, where nobody said how many.
+const REPORTS_PER_MINUTE: u32 = 10;
+
 /// Where the agent answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Listen {
@@ -61,6 +64,13 @@ impl AgentBuilder {
     /// while the program runs, by `loopscope threshold`.
     pub fn loop_thresholds(mut self, name: &str, warning: Duration, critical: Duration) -> Self {
         self.settings.thresholds.set_one(name, thresholds(warning, critical));
+        self
+    }
+
+    /// Sets how many incidents of one loop are logged and captured within a minute: 10 otherwise. Further ones are
+    /// recorded and counted all the same, and one line tells how many there were.
+    pub fn reports_per_minute(mut self, most: u32) -> Self {
+        self.settings.reports_per_minute = most;
         self
     }
 
@@ -129,6 +139,7 @@ impl Agent {
                     warning_ns: WARNING_NS,
                     critical_ns: CRITICAL_NS,
                 }),
+                reports_per_minute: REPORTS_PER_MINUTE,
                 has_recorder: true,
                 has_process_metrics: true,
             },

@@ -36,6 +36,7 @@ pub mod flame;
 mod sample;
 mod web;
 
+mod boottime;
 mod eventfd;
 mod process;
 mod settings;

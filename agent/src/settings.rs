@@ -6,6 +6,7 @@ use crate::model::thresholds::ThresholdTable;
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     pub thresholds: ThresholdTable,
+    pub reports_per_minute: u32,
     pub has_recorder: bool,
     pub has_process_metrics: bool,
 }

@@ -8,21 +8,22 @@
 //!
 //! It shares no lock with a loop. A panic in a look or an answer is caught, counted, logged once, and skipped.
 
+use crate::AgentError;
+use crate::compute::age::age_text;
 use crate::export::facade;
 use crate::export::format::Format;
 use crate::export::page::render;
+use crate::incident::Incident;
 use crate::process;
 use crate::settings::Settings;
-use crate::sidecar::{Pace, State};
+use crate::sidecar::{Pace, Stalled, State};
 use crate::sleep::Sleeper;
 use crate::ticker::Ticker;
 use crate::watch::log::Log;
-use crate::watch::report::age_text;
 use crate::web::capture::Captures;
 use crate::web::routes::Router;
 use crate::web::thresholds::{ThresholdList, ThresholdWish};
 use crate::web::{Backend, Health, server};
-use crate::{AgentError, watch};
 use loopscope_probe::{Clock, Snapshot, Ticks};
 use metrics_exporter_prometheus::PrometheusHandle;
 use std::net::{SocketAddr, TcpListener};
@@ -210,7 +211,7 @@ impl Backend for Sidecar {
     fn stalled(&self) -> Vec<String> {
         self.look();
         let state = self.state();
-        let line = |stalled: watch::stall::Stalled| {
+        let line = |stalled: Stalled| {
             format!(
                 "loop {} has not polled for {}: {}",
                 stalled.label,
@@ -223,6 +224,16 @@ impl Backend for Sidecar {
 
     fn snapshots(&self) -> Vec<Snapshot> {
         self.state().snapshots()
+    }
+
+    fn incidents(&self) -> Vec<Arc<Incident>> {
+        self.look();
+        self.state().incidents()
+    }
+
+    fn incident(&self, id: &str) -> Option<Arc<Incident>> {
+        self.look();
+        self.state().incident(id)
     }
 
     fn thresholds(&self) -> ThresholdList {

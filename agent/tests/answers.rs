@@ -2,6 +2,7 @@
 
 mod support;
 
+use loopscope_agent::incident::Incident;
 use loopscope_agent::{Agent, AgentError, Listen};
 use loopscope_probe::Kind;
 use std::collections::HashMap;
@@ -304,4 +305,35 @@ fn thresholds_are_changed_while_the_program_runs() {
     until("a stall by the new threshold", || value(&metrics(&agent), blocked) == Some(1.0));
     a.park();
     assert!(change("warning=40ms", intent).body.contains(r#"{"loop":"b","name":"b","warning_ns":40000000,"#));
+}
+
+#[test]
+fn incidents_are_answered_while_they_last_and_afterwards() {
+    let _turn = turn();
+    let agent = builder().thresholds(Duration::from_millis(20), Duration::from_secs(60)).start().unwrap();
+    let hand = HandLoop::start("main");
+    assert_eq!(get(&agent, "/debug/loopscope/incidents").body, "[]");
+    hand.block(Kind::Timer, "flush");
+    until("an open incident", || {
+        get(&agent, "/debug/loopscope/incidents").body.contains("\"is_over\":false")
+    });
+    hand.park();
+    let list = || -> Vec<Incident> {
+        serde_json::from_str(&get(&agent, "/debug/loopscope/incidents").body).unwrap()
+    };
+    until("its end", || list().first().is_some_and(|incident| incident.is_over));
+    let brief = list().remove(0);
+    assert_eq!((brief.r#loop.as_str(), brief.culprit.name.as_str()), ("main", "flush"));
+    assert!(brief.records.is_empty() && brief.duration_ns > 20_000_000);
+    let full = get(&agent, &format!("/debug/loopscope/incidents/{}", brief.id));
+    assert!(full.head.contains("content-type: application/json"), "{}", full.head);
+    let full = Incident::parse(full.body.as_bytes()).unwrap();
+    assert!(full.records.iter().any(|record| record.start_ns == 0 && record.run_ns > 20_000_000), "{full:?}");
+    assert_eq!(get(&agent, "/debug/loopscope/incidents/1-1").status, 404);
+    assert_eq!(get(&agent, &format!("/debug/loopscope/incidents/{}?format=png", brief.id)).status, 400);
+    let page = metrics(&agent);
+    let counted = |series: &str| value(&page, series);
+    assert_eq!(counted("loopscope_incidents_total{loop=\"main\",kind=\"stall\"}"), Some(1.0));
+    let path = "loopscope_agent_http_requests_total{path=\"/debug/loopscope/incidents/ID\",code=\"200\"}";
+    assert_eq!(counted(path), Some(1.0));
 }

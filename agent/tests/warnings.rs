@@ -48,18 +48,20 @@ fn a_block_is_told_while_it_lasts_and_when_it_ends() {
         let agent = builder().thresholds(Duration::from_millis(20), Duration::from_secs(50)).start().unwrap();
         let hand = HandLoop::start("main");
         hand.block(Kind::Timer, "flush");
-        until("the warning", || kept.find("loop main blocked by timer flush (").is_some());
+        until("the warning", || kept.find("by timer flush (").is_some());
         until("a second one", || kept.find("times the threshold").is_some());
         hand.park();
         until("the end", || kept.find("loop main polls again after").is_some());
         agent.stop();
-        let began = kept.find("loop main blocked").unwrap();
+        let began = kept.find("loop main blocked for").unwrap();
         assert!(began.starts_with("WARN loopscope-log"), "{began}");
-        for field in ["loop=\"main\"", "cause=\"callback\"", "site=\"timer flush (", "age_ms="] {
+        for field in ["loop=\"main\"", "cause=\"callback\"", "site=\"timer flush (", "age_ms=", "incident=\""]
+        {
             assert!(began.contains(field), "{field} in {began}");
         }
         assert!(kept.find("polls again").unwrap().starts_with("INFO"));
-        let first = kept.0.lock().unwrap().iter().filter(|line| line.contains("loop main blocked")).count();
+        let first =
+            kept.0.lock().unwrap().iter().filter(|line| line.contains("loop main blocked for")).count();
         assert_eq!(first, 1, "once at detection");
     });
 }

@@ -11,6 +11,7 @@ const EMPTY_NAMES: &[&str] = &["common", "helper", "helpers", "misc", "type", "t
 
 /// The files that may hold `unsafe`. An entry that ends with a slash is a folder.
 const UNSAFE_FILES: &[(&str, &str)] = &[
+    ("agent/src/boottime.rs", "the clock that counts suspension"),
     ("agent/src/sample/aim.rs", "promising that a page's words stay where they are"),
     ("agent/src/eventfd.rs", "the descriptor that the loop's wake-up writes to"),
     ("agent/src/ticker.rs", "the descriptor that times the agent's ticks"),

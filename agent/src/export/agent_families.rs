@@ -4,6 +4,7 @@ use crate::export::catalog as c;
 use crate::export::format::Format;
 use crate::export::sheet::Sheet;
 use crate::export::view::{AgentView, LoopView, ProcessView};
+use loopscope_probe::histogram::HistogramValues;
 
 /// Writes all of them, in the order of the catalogue.
 pub(crate) fn write(sheet: &mut Sheet, loops: &[LoopView], agent: &AgentView) {
@@ -11,6 +12,14 @@ pub(crate) fn write(sheet: &mut Sheet, loops: &[LoopView], agent: &AgentView) {
     let target = format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS);
     sheet.whole(&[env!("CARGO_PKG_VERSION"), &target], 1);
     write_ticks(sheet, loops, agent);
+    for (family, outcomes) in
+        [(&c::INCIDENT_WRITES, &agent.incident_writes), (&c::INCIDENT_ACTIONS, &agent.incident_actions)]
+    {
+        sheet.family(family);
+        sheet.whole(&["ok"], outcomes.ok);
+        sheet.whole(&["failed"], outcomes.failed);
+        sheet.whole(&["dropped"], outcomes.dropped);
+    }
     sheet.family(&c::SCRAPE_DURATION);
     let scrapes = || Format::ALL.iter().zip(&agent.scrapes).filter(|(_, scrapes)| scrapes.bytes > 0);
     for (format, scrapes) in scrapes() {
@@ -51,6 +60,12 @@ fn write_ticks(sheet: &mut Sheet, loops: &[LoopView], agent: &AgentView) {
     sheet.whole(&[], agent.panics);
     sheet.family(&c::AGENT_TICK_LATENESS);
     sheet.durations(&[], &agent.tick_lateness);
+    sheet.family(&c::AGENT_DETECTION_DELAY);
+    let mut detection = HistogramValues::default();
+    for view in loops {
+        detection.merge(&view.stalls.detection);
+    }
+    sheet.durations(&[], &detection);
     sheet.family(&c::AGENT_LAST_TICK);
     sheet.seconds(&[], agent.last_tick_unix_ns);
     sheet.family(&c::AGENT_REPORTS_DROPPED);

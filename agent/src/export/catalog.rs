@@ -159,6 +159,12 @@ catalog! {
         "Busy stretches longer than the warning and the critical threshold, counted when they cross it.");
     BLOCKED_DURATION = durations("loopscope_blocked_duration_seconds", LAG, &["loop"],
         "Exact length of busy stretches longer than the warning threshold, counted at their end.");
+    INCIDENTS = counter("loopscope_incidents_total", Count, &["loop", "kind"],
+        "Stalls, starvations and saturated pools that became an incident, counted when they are found.");
+    REPORTS_SUPPRESSED = counter("loopscope_incident_reports_suppressed_total", Count, &["loop"],
+        "Incidents that were recorded but not logged, because the budget of reports of that minute was used up.");
+    CAPTURES = counter("loopscope_captures_total", Count, &["loop", "result"],
+        "Stacks of the loop's thread asked for within incidents: ok, failed, or rate_limited by the same budget.");
 
     POOL_THREADS = gauge("loopscope_pool_threads", Count, &["pool"], "Worker threads of the pool.");
     POOL_THREADS_BUSY = gauge("loopscope_pool_threads_busy", Count, &["pool"], "Worker threads that run a job now.");
@@ -196,10 +202,16 @@ catalog! {
     AGENT_PANICS = counter("loopscope_agent_panics_total", Count, &[], "Looks and answers given up after a panic.");
     AGENT_TICK_LATENESS = durations("loopscope_agent_tick_lateness_seconds", LAG, &[],
         "How late the agent's own looks begin: is it starved itself?");
+    AGENT_DETECTION_DELAY = durations("loopscope_agent_detection_delay_seconds", LAG, &[],
+        "How far beyond the warning threshold stalls were when the agent found them.");
     AGENT_LAST_TICK = gauge("loopscope_agent_last_tick_timestamp_seconds", Seconds, &[],
         "When the agent last looked at the loops, since 1970.");
     AGENT_REPORTS_DROPPED = counter("loopscope_agent_reports_dropped_total", Count, &[],
         "Warnings that were not logged because the program's log was stuck.");
+    INCIDENT_WRITES = counter("loopscope_agent_incident_writes_total", Count, &["result"],
+        "Incidents written to the incidents directory: ok, failed, or dropped because the disk was too slow.");
+    INCIDENT_ACTIONS = counter("loopscope_agent_incident_actions_total", Count, &["result"],
+        "Actions on incidents: ok, failed (its command failed, or took too long), or dropped because too many waited.");
     SCRAPE_DURATION = durations("loopscope_agent_scrape_duration_seconds", LAG, &["format"],
         "Time to write one page of metrics.");
     SCRAPE_SIZE = gauge("loopscope_agent_scrape_size_bytes", Bytes, &["format"],

@@ -4,6 +4,7 @@ use crate::compute::starvation::Cause;
 use crate::export::catalog::{self as c, Family};
 use crate::export::sheet::Sheet;
 use crate::export::view::LoopView;
+use crate::incident::IncidentKind;
 use loopscope_probe::histogram::HistogramValues;
 use loopscope_probe::kind::Queue;
 use loopscope_probe::pool::PoolValues;
@@ -231,6 +232,26 @@ fn write_stalls(sheet: &mut Sheet, loops: &[LoopView]) {
     sheet.family(&c::BLOCKED_DURATION);
     for view in loops {
         sheet.exemplified(&[&view.label], &view.snapshot.blocked_duration, &view.stalls.blocked_exemplars);
+    }
+    write_incidents(sheet, loops);
+}
+
+fn write_incidents(sheet: &mut Sheet, loops: &[LoopView]) {
+    sheet.family(&c::INCIDENTS);
+    for view in loops {
+        for kind in IncidentKind::ALL {
+            sheet.whole(&[&view.label, kind.name()], view.cases.incidents[kind as usize]);
+        }
+    }
+    sheet.family(&c::REPORTS_SUPPRESSED);
+    for view in loops {
+        sheet.whole(&[&view.label], view.cases.suppressed);
+    }
+    sheet.family(&c::CAPTURES);
+    for view in loops {
+        for (result, count) in ["ok", "failed", "rate_limited"].into_iter().zip(view.cases.captures) {
+            sheet.whole(&[&view.label, result], count);
+        }
     }
 }
 

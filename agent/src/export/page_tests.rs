@@ -45,7 +45,15 @@ fn full_view(label: &str) -> LoopView {
     let sites = crate::compute::sites::totals(&snapshot);
     let mut stalls = StallCounts { active: Some(Cause::Timer), ..StallCounts::default() };
     stalls.episodes[0] = 1;
-    LoopView { label: label.to_owned(), snapshot, succeeded: [1; 16], utilization: 0.25, stalls, sites }
+    LoopView {
+        label: label.to_owned(),
+        snapshot,
+        succeeded: [1; 16],
+        utilization: 0.25,
+        stalls,
+        cases: Default::default(),
+        sites,
+    }
 }
 
 fn full_page() -> String {

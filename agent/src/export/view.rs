@@ -2,6 +2,7 @@
 
 use crate::compute::sites::SiteTotal;
 use crate::export::format::Format;
+use crate::watch::cases::CaseCounts;
 use crate::watch::stall::StallCounts;
 use loopscope_probe::histogram::HistogramValues;
 use loopscope_probe::{Kind, Snapshot};
@@ -15,6 +16,7 @@ pub(crate) struct LoopView {
     pub succeeded: [u64; Kind::CALLBACKS],
     pub utilization: f64,
     pub stalls: StallCounts,
+    pub cases: CaseCounts,
     pub sites: Vec<SiteTotal>,
 }
 
@@ -48,6 +50,14 @@ pub(crate) struct ProcessView {
     pub threads: u64,
 }
 
+/// How many of something came to what.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Outcomes {
+    pub ok: u64,
+    pub failed: u64,
+    pub dropped: u64,
+}
+
 /// The agent itself.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct AgentView {
@@ -59,6 +69,8 @@ pub(crate) struct AgentView {
     pub reports_dropped: u64,
     /// By format.
     pub scrapes: [Scrapes; Format::COUNT],
+    pub incident_writes: Outcomes,
+    pub incident_actions: Outcomes,
     pub overflow: Overflow,
     /// Requests by path and status code.
     pub requests: Vec<(&'static str, u16, u64)>,

@@ -4,7 +4,7 @@ use crate::FlameError;
 use crate::flame::colour;
 use crate::flame::legend::{self, Entry};
 use crate::flame::profile::Profile;
-use crate::watch::report::age_text;
+use crate::compute::age::age_text;
 use inferno::flamegraph::color::{BackgroundColor, Color, StrokeColor};
 use inferno::flamegraph::{Options, TextTruncateDirection, from_lines};
 use loopscope_probe::Phase;

@@ -2,6 +2,7 @@
 
 pub(crate) mod exemplar;
 pub(crate) mod floor;
+pub(crate) mod history;
 pub(crate) mod label;
 pub(crate) mod merge;
 pub(crate) mod thresholds;

@@ -1,8 +1,10 @@
 //! The agent's state: the loops it watches, and what it counted.
 
+mod incidents;
 mod thresholds;
 mod views;
 
+use crate::boottime::boot_ns;
 use crate::compute::deadline::{Outlook, next_look_ns};
 use crate::compute::sites::{Chosen, SITES_PER_PROCESS};
 use crate::export::format::Format;
@@ -14,12 +16,18 @@ use crate::model::thresholds::{ThresholdTable, Thresholds};
 use crate::model::window::{Split, Window};
 use crate::settings::Settings;
 use crate::sidecar::views::{add_view, copy_view, view_of};
+use crate::watch::At;
+use crate::watch::cases::LoopCases;
+use crate::watch::desk::Desk;
 use crate::watch::pool::PoolWatch;
 use crate::watch::report::Report;
-use crate::watch::stall::{StallWatch, Stalled};
+use crate::watch::sight::ProcSight;
+use crate::watch::stall::StallWatch;
+use crate::watch::wake::Wake;
 use crate::web::routes::PATHS;
 use loopscope_probe::clock::unix_ns;
 use loopscope_probe::histogram::{HistogramValues, slot};
+use loopscope_probe::pool::PoolNow;
 use loopscope_probe::registry::{self, Controller, LocalPage};
 use loopscope_probe::{Snapshot, Ticks, Vitals};
 use std::collections::BTreeMap;
@@ -35,6 +43,15 @@ pub(crate) enum Pace {
     Again(Duration),
     /// When a loop rings.
     Sleep,
+}
+
+/// A loop that is stalled beyond the critical threshold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Stalled {
+    pub label: String,
+    pub age_ns: u64,
+    /// What it is, in words: `blocked by timer at src/main.rs:40`.
+    pub blame: String,
 }
 
 /// What one look found.
@@ -56,6 +73,7 @@ struct Watched {
     window: Window,
     stalls: StallWatch,
     pool: PoolWatch,
+    cases: LoopCases,
     floor: Floor,
     chosen: Chosen,
     others: usize,
@@ -64,6 +82,9 @@ struct Watched {
 /// All of it.
 pub(crate) struct State {
     thresholds: ThresholdTable,
+    reports_per_minute: u32,
+    wake: Wake,
+    desk: Desk,
     address: String,
     loops: Vec<Watched>,
     changes: Option<u64>,
@@ -80,6 +101,9 @@ impl State {
     pub(crate) fn new(settings: &Settings, address: Option<SocketAddr>) -> Self {
         State {
             thresholds: settings.thresholds.clone(),
+            reports_per_minute: settings.reports_per_minute,
+            wake: Wake::of_this_thread(),
+            desk: Desk::default(),
             address: address.map(|address| address.to_string()).unwrap_or_default(),
             loops: Vec::new(),
             changes: None,
@@ -101,16 +125,29 @@ impl State {
         self.follow_registry(&mut seen.notes);
         let wall_ns = unix_ns();
         let mut delay_ns = None;
+        let gap = self.wake.look(now.0, boot_ns());
         for watched in &mut self.loops {
             let (page, clock) = (watched.page.page(), watched.page.clock());
             let taken = clock.now();
             let vitals = page.vitals_at(clock, taken);
             watched.window.push(Split { active_ns: vitals.active_ns, idle_ns: vitals.idle_ns });
-            seen.reports.extend(watched.stalls.look(&watched.label, page, clock, &vitals));
-            if let Some(pool) = &vitals.pool {
-                let taken_ns = clock.scale().ns(taken.0);
-                seen.reports.extend(watched.pool.look(&watched.label, pool, taken_ns, watched.thresholds));
-            }
+            let turns = watched.stalls.look(page, clock, &vitals);
+            let look_at_pool =
+                |pool: &PoolNow| watched.pool.look(pool, clock.scale().ns(taken.0), watched.thresholds);
+            let pool_turns = vitals.pool.as_ref().map(look_at_pool).unwrap_or_default();
+            let at = At {
+                label: &watched.label,
+                page,
+                clock,
+                vitals: &vitals,
+                taken,
+                now_ns: now.0,
+                unix_ns: wall_ns,
+                warning_ns: watched.thresholds.warning_ns,
+                critical_ns: watched.thresholds.critical_ns,
+                steal_ratio: self.wake.steal_ratio(now.0, !turns.is_empty()),
+            };
+            watched.cases.look(&at, gap, turns, pool_turns, &mut self.desk);
             if let Some(control) = &watched.control {
                 control.set_tick(wall_ns);
             }
@@ -121,7 +158,12 @@ impl State {
         self.agent.ticks += 1;
         self.agent.last_tick_unix_ns = wall_ns;
         self.last_look = now;
+        self.wake.plan(delay_ns.map(|ns| now.0 + ns));
         seen.pace = delay_ns.map_or(Pace::Sleep, |ns| Pace::Again(Duration::from_nanos(ns)));
+        seen.reports = std::mem::take(&mut self.desk.said);
+        // Nobody takes these away.
+        self.desk.kept.clear();
+        self.desk.acts.clear();
         seen
     }
 
@@ -138,8 +180,12 @@ impl State {
         }
         let pages = registry::pages();
         let is_there = |watched: &Watched| pages.iter().any(|page| page.number() == watched.page.number());
-        let (there, gone): (Vec<_>, Vec<_>) = std::mem::take(&mut self.loops).into_iter().partition(is_there);
+        let (there, mut gone): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.loops).into_iter().partition(is_there);
         self.loops = there;
+        for watched in &mut gone {
+            watched.cases.farewell(&watched.label, &mut self.desk);
+        }
         for watched in gone.into_iter().filter(|watched| watched.label == OTHER) {
             self.retire(watched);
         }
@@ -169,6 +215,8 @@ impl State {
         }
         let thresholds = self.thresholds.of(&label, &name);
         let control = self_control(&page, thresholds, &self.address);
+        let sight = Box::new(ProcSight::of(page.thread().tid));
+        let cases = LoopCases::new(sight, self.reports_per_minute);
         self.loops.push(Watched {
             page,
             label,
@@ -178,6 +226,7 @@ impl State {
             window: Window::default(),
             stalls: StallWatch::default(),
             pool: PoolWatch::default(),
+            cases,
             floor: Floor::default(),
             chosen: Chosen::default(),
             others: 0,
@@ -232,7 +281,11 @@ impl State {
 
     /// Returns the loops whose stall is critical, as of the last look.
     pub(crate) fn stalled(&self) -> Vec<Stalled> {
-        self.loops.iter().filter_map(|watched| watched.stalls.critical(&watched.label)).collect()
+        let stalled = |watched: &Watched| {
+            let (age_ns, blame) = watched.cases.critical()?;
+            Some(Stalled { label: watched.label.clone(), age_ns, blame })
+        };
+        self.loops.iter().filter_map(stalled).collect()
     }
 
     pub(crate) fn loop_count(&self) -> usize {

@@ -23,6 +23,7 @@ pub(super) fn view_of(watched: &mut Watched, sites_room: &mut usize) -> LoopView
         label: watched.label.clone(),
         utilization: utilization(watched.window.beginning(present), present),
         stalls: watched.stalls.counts().clone(),
+        cases: watched.cases.counts(),
         succeeded,
         sites,
         snapshot,
@@ -36,6 +37,7 @@ pub(super) fn copy_view(view: &LoopView) -> LoopView {
         succeeded: view.succeeded,
         utilization: 0.0,
         stalls: view.stalls.clone(),
+        cases: view.cases.clone(),
         sites: Vec::new(),
     }
 }
@@ -46,6 +48,7 @@ pub(super) fn add_view(sum: &mut LoopView, view: &LoopView) {
     for kind in 0..Kind::CALLBACKS {
         sum.succeeded[kind] += view.succeeded[kind];
     }
+    sum.cases.add(&view.cases);
     add_stalls(&mut sum.stalls, &view.stalls);
 }
 
@@ -54,6 +57,7 @@ fn add_stalls(sum: &mut StallCounts, other: &StallCounts) {
     for (into, from) in sum.episodes.iter_mut().zip(other.episodes) {
         *into += from;
     }
+    sum.detection.merge(&other.detection);
     for (into, from) in sum.durations.iter_mut().zip(&other.durations) {
         if let Some(from) = from {
             into.get_or_insert_default().merge(from);

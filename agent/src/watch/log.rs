@@ -3,7 +3,7 @@
 //! A subscriber may take locks that the blocked loop holds: standard output is the usual one. The agent must go on
 //! answering then, so it never calls the subscriber itself. Reports past the few that fit are dropped and counted.
 
-use crate::watch::report::Report;
+use crate::watch::report::{Level, Report};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread;
 use std::time::Duration;
@@ -89,19 +89,19 @@ fn write_all(waiting: Receiver<Line>) {
 }
 
 fn write(report: &Report) {
-    let (subject, age_ms) = (report.subject.as_str(), report.age_ns as f64 / 1e6);
-    let (cause, site) = match &report.blame {
-        Some(blame) => (blame.cause.name(), blame.culprit.as_str()),
-        None => ("pool", ""),
-    };
-    let message = report.message();
-    match (report.is_end(), report.is_critical) {
-        (true, false) => {
-            tracing::info!(target: "loopscope", r#loop = subject, cause, site, age_ms, "{message}");
+    let Report { subject, cause, site, incident, message, .. } = report;
+    let (subject, cause, site, incident) =
+        (subject.as_str(), cause.as_str(), site.as_str(), incident.as_str());
+    let age_ms = report.age_ns as f64 / 1e6;
+    match report.level {
+        Level::Info => {
+            tracing::info!(target: "loopscope", r#loop = subject, cause, site, age_ms, incident, "{message}");
         }
-        (false, true) => {
-            tracing::error!(target: "loopscope", r#loop = subject, cause, site, age_ms, "{message}");
+        Level::Warn => {
+            tracing::warn!(target: "loopscope", r#loop = subject, cause, site, age_ms, incident, "{message}");
         }
-        _ => tracing::warn!(target: "loopscope", r#loop = subject, cause, site, age_ms, "{message}"),
+        Level::Error => {
+            tracing::error!(target: "loopscope", r#loop = subject, cause, site, age_ms, incident, "{message}");
+        }
     }
 }

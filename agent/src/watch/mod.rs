@@ -1,6 +1,28 @@
-//! Watching for what lasts too long: stalls with their cause, and saturated pools.
+//! Watching for what lasts too long: stalls with their cause, and saturated pools; each becomes an incident.
+//!
+//! ```text
+//!   stall, pool: what began, lasts, ended   ->  cases: one open incident each  ->  desk: shelf, log, disk, actions
+//!                                                ^ extract: the recorder's copy
+//!                                                ^ sight, meter: the loop's thread
+//! ```
 
-pub(crate) mod log;
 pub(crate) mod pool;
-pub(crate) mod report;
 pub(crate) mod stall;
+
+pub(crate) mod meter;
+pub(crate) mod sight;
+
+mod extract;
+mod places;
+
+mod case;
+pub(crate) mod cases;
+mod pool_case;
+
+pub(crate) mod desk;
+pub(crate) mod log;
+pub(crate) mod report;
+pub(crate) mod shelf;
+pub(crate) mod wake;
+
+pub(crate) use case::At;

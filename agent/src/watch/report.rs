@@ -1,174 +1,318 @@
-//! One thing worth a line in the program's log, and the words for it.
+//! The lines for the program's log: one when an incident is found, at its doublings, and one when it is over.
 
-use crate::compute::starvation::{Cause, Verdict};
-use loopscope_probe::site::Site;
+use crate::compute::age::age_text;
+use crate::incident::{Class, Culprit, Frame, Incident, IncidentKind, Severity};
 
-/// What happened to a loop or its pool.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Event {
-    /// The loop has not polled for longer than the threshold.
-    StallBegan,
-    /// It still has not; this many times the threshold.
-    StallLasts(u64),
-    /// It polls again.
-    StallEnded,
-    /// It was over before the agent looked.
-    StallMissed,
-    /// All threads of the pool have been busy with jobs waiting for longer than the threshold.
-    PoolBegan { threads: u64, queued: u64, oldest_wait_ns: u64 },
-    /// They still are; this many times the threshold.
-    PoolLasts { times: u64, threads: u64, queued: u64, oldest_wait_ns: u64 },
-    /// A thread is free or the queue is empty again.
-    PoolEnded,
+/// What a line is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Moment {
+    Begin,
+    /// It still lasts; this many times the threshold.
+    Lasts(u64),
+    End,
+    /// Found only when it was over.
+    Missed,
 }
 
-/// Who or what is to blame for a stall.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Blame {
-    pub cause: Cause,
-    /// `timer at src/main.rs:40`.
-    pub culprit: String,
-    /// How many runs share the stretch; 1 for a single long one.
-    pub runs: u64,
+/// How loud a line is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Level {
+    Info,
+    Warn,
+    Error,
 }
 
-/// One line for the log.
+/// One line for the log, with its fields.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Report {
-    pub event: Event,
-    /// The label of the loop.
+    pub level: Level,
+    /// Label of the loop.
     pub subject: String,
-    pub blame: Option<Blame>,
-    /// How long it has lasted, or did last, in nanoseconds.
+    pub cause: String,
+    /// `timer flush (src/x.rs:40)`.
+    pub site: String,
     pub age_ns: u64,
-    /// Past the critical threshold.
-    pub is_critical: bool,
-}
-
-impl Blame {
-    /// Puts a verdict into words; `site` is the verdict's site where the page knows it.
-    pub(crate) fn new(verdict: &Verdict, site: Option<&Site>) -> Self {
-        let place = site.map(Site::label).filter(|label| label != "?");
-        let culprit = match (verdict.kind, place) {
-            (None, _) => "code outside any callback".to_owned(),
-            (Some(kind), None) => format!("{} at an unknown place", kind.name()),
-            (Some(kind), Some(place)) if site.is_some_and(|site| !site.name.is_empty()) => {
-                format!("{} {place}", kind.name())
-            }
-            (Some(kind), Some(place)) => format!("{} at {place}", kind.name()),
-        };
-        Blame { cause: verdict.cause, culprit, runs: verdict.runs }
-    }
-
-    /// Returns what the stall is, up to its duration.
-    pub(crate) fn words(&self) -> String {
-        if self.cause == Cause::Callback && self.runs <= 1 {
-            return format!("blocked by {}", self.culprit);
-        }
-        let flood = match self.cause {
-            Cause::Microtask => "microtasks",
-            Cause::NextTick => "nextTick jobs",
-            Cause::Immediate => "immediates",
-            Cause::Timer => "timers",
-            Cause::Io => "I/O callbacks",
-            Cause::Callback => "callbacks",
-        };
-        format!("starved by {} {flood}, most of the time in {}", self.runs, self.culprit)
-    }
+    /// Id of the incident; empty for a line about several.
+    pub incident: String,
+    pub message: String,
 }
 
 impl Report {
-    /// Returns the line for people.
-    pub(crate) fn message(&self) -> String {
-        let (subject, age) = (&self.subject, age_text(self.age_ns));
-        let blame = self.blame.as_ref().map_or_else(|| "blocked".to_owned(), Blame::words);
-        match &self.event {
-            Event::StallBegan => format!("loop {subject} {blame} for {age}"),
-            Event::StallLasts(times) => {
-                format!("loop {subject} still {blame} for {age}, {times} times the threshold")
-            }
-            Event::StallEnded => format!("loop {subject} polls again after {age}; it was {blame}"),
-            Event::StallMissed => format!("loop {subject} was {blame} for about {age}"),
-            Event::PoolBegan { threads, queued, oldest_wait_ns } => format!(
-                "pool of loop {subject} saturated for {age}: {threads} threads busy, {queued} jobs waiting, the oldest for {}",
-                age_text(*oldest_wait_ns)
-            ),
-            Event::PoolLasts { times, threads, queued, oldest_wait_ns } => format!(
-                "pool of loop {subject} still saturated for {age}, {times} times the threshold: {threads} threads busy, {queued} jobs waiting, the oldest for {}",
-                age_text(*oldest_wait_ns)
-            ),
-            Event::PoolEnded => format!("pool of loop {subject} no longer saturated after {age}"),
+    /// Puts a moment of an incident into words.
+    /// `age_ns` is how long it had lasted, or did last.
+    pub(crate) fn new(moment: Moment, incident: &Incident, age_ns: u64) -> Report {
+        let age = age_text(age_ns);
+        let is_code = incident.class.may_be_code();
+        let level = match (moment, incident.severity) {
+            (Moment::End, _) => Level::Info,
+            _ if !is_code => Level::Info,
+            (_, Severity::Critical) => Level::Error,
+            (_, Severity::Warning) => Level::Warn,
+        };
+        let words = match incident.kind {
+            _ if !is_code => standstill_line(moment, incident, &age),
+            IncidentKind::Pool => pool_line(moment, incident, &age),
+            IncidentKind::Stall | IncidentKind::Starvation => stall_line(moment, incident, &age),
+        };
+        Report {
+            level,
+            subject: incident.r#loop.clone(),
+            cause: incident.cause.clone(),
+            site: culprit_text(&incident.culprit),
+            age_ns,
+            incident: incident.id.clone(),
+            message: format!("{words} [{}]", incident.id),
         }
     }
 
-    /// Tells whether the line is good news.
-    pub(crate) fn is_end(&self) -> bool {
-        matches!(self.event, Event::StallEnded | Event::PoolEnded)
+    /// Says how many incidents of a minute were not reported.
+    pub(crate) fn suppressed(label: &str, count: u64) -> Report {
+        let stalls = if count == 1 { "incident" } else { "incidents" };
+        Report {
+            level: Level::Warn,
+            subject: label.to_owned(),
+            cause: String::new(),
+            site: String::new(),
+            age_ns: 0,
+            incident: String::new(),
+            message: format!(
+                "{count} more {stalls} of loop {label} in the last minute, not reported; see loopscope incidents"
+            ),
+        }
     }
 }
 
-/// Returns a duration for people: `203 ms`, `1.25 s`.
-pub(crate) fn age_text(ns: u64) -> String {
-    match ns {
-        0..10_000_000 => format!("{:.1} ms", ns as f64 / 1e6),
-        10_000_000..1_000_000_000 => format!("{} ms", ns / 1_000_000),
-        1_000_000_000..60_000_000_000 => format!("{:.2} s", ns as f64 / 1e9),
-        _ => format!("{} s", ns / 1_000_000_000),
+/// Returns what keeps a loop from polling, up to its duration: for the answer of a readiness probe.
+pub(crate) fn blame(incident: &Incident) -> String {
+    match incident.kind {
+        IncidentKind::Starvation => format!("starved by {}", flood(incident)),
+        _ => format!("blocked by {}", culprit_text(&incident.culprit)),
+    }
+}
+
+/// Returns a culprit in words: `timer at src/x.rs:40`, `timer flush (src/x.rs:40)`.
+pub(crate) fn culprit_text(culprit: &Culprit) -> String {
+    let Culprit { kind, label, name, .. } = culprit;
+    match (kind.as_str(), label.as_str()) {
+        ("main" | "", _) => "code outside any callback".to_owned(),
+        (kind, "?" | "") => format!("{kind} at an unknown place"),
+        (kind, label) if name.is_empty() => format!("{kind} at {label}"),
+        (kind, label) => format!("{kind} {label}"),
+    }
+}
+
+fn stall_line(moment: Moment, incident: &Incident, age: &str) -> String {
+    let subject = &incident.r#loop;
+    let what = match incident.kind {
+        IncidentKind::Starvation => format!("starved for {age} by {}", flood(incident)),
+        _ => format!("blocked for {age} by {}", culprit_text(&incident.culprit)),
+    };
+    let how = how(incident);
+    match moment {
+        Moment::Begin => format!("loop {subject} {what}{how}"),
+        Moment::Lasts(times) => format!("loop {subject} still {what}, {times} times the threshold{how}"),
+        Moment::Missed => format!("loop {subject} was {what}, found only afterwards"),
+        Moment::End => {
+            let blame = blame(incident);
+            format!("loop {subject} polls again after {age}; it was {blame}: {}{how}", incident.summary)
+        }
+    }
+}
+
+fn flood(incident: &Incident) -> String {
+    let jobs = match incident.cause.as_str() {
+        "microtask" => "microtasks",
+        "nexttick" => "nextTick jobs",
+        "immediate" => "immediates",
+        "timer" => "timers",
+        "io" => "I/O callbacks",
+        _ => "callbacks",
+    };
+    let heaviest = incident.groups.first();
+    let after = heaviest.and_then(|group| group.parent.as_ref()).map(|parent| format!(", after {parent}"));
+    format!(
+        "{jobs} ({}), most of the time in {}{}",
+        incident.summary,
+        culprit_text(&incident.culprit),
+        after.unwrap_or_default()
+    )
+}
+
+/// Returns what the time went to, and in which function.
+fn how(incident: &Incident) -> String {
+    let frame = incident.stacks.iter().find_map(|stack| stack.guilty_frame()).map(frame_text);
+    let in_frame = |words: &str| frame.as_ref().map(|frame| format!(" {words} {frame}")).unwrap_or_default();
+    match incident.class {
+        Class::Computing => format!(", computing{}", in_frame("in")),
+        Class::Waiting => match &incident.waiting_in {
+            Some(waiting_in) => format!(", waiting in {waiting_in}{}", in_frame("called by")),
+            None => format!(", waiting{}", in_frame("in")),
+        },
+        Class::StarvedOfCpu => {
+            let ready = age_text(incident.runqueue_ns);
+            format!(", starved of CPU: ready but not run for {ready}{}", in_frame("in"))
+        }
+        _ => in_frame("in").replacen(' ', ", ", 1),
+    }
+}
+
+fn frame_text(frame: &Frame) -> String {
+    match (&frame.file, frame.line) {
+        (Some(file), Some(line)) => format!("{} ({file}:{line})", frame.function),
+        _ => frame.function.clone(),
+    }
+}
+
+fn standstill_line(moment: Moment, incident: &Incident, age: &str) -> String {
+    let subject = &incident.r#loop;
+    let why = match incident.class {
+        Class::Suspended => "the machine was suspended",
+        Class::Debugger => "a debugger held the process",
+        _ => "the process was stopped or frozen",
+    };
+    match moment {
+        Moment::End => format!("loop {subject} goes on after {age}: {why}"),
+        _ => format!("loop {subject} stood still for {age}: {why}"),
+    }
+}
+
+fn pool_line(moment: Moment, incident: &Incident, age: &str) -> String {
+    let subject = &incident.r#loop;
+    let summary = &incident.summary;
+    match moment {
+        Moment::Begin | Moment::Missed => format!("pool of loop {subject} saturated for {age}: {summary}"),
+        Moment::Lasts(times) => {
+            format!(
+                "pool of loop {subject} still saturated for {age}, {times} times the threshold: {summary}"
+            )
+        }
+        Moment::End => format!("pool of loop {subject} no longer saturated after {age}"),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use loopscope_probe::{Kind, SiteId};
+    use crate::incident::{Group, StackCount};
 
-    fn site(name: &str) -> Site {
-        Site { kind: Kind::Timer, name: name.into(), file: "src/x.rs".into(), line: 40, column: 9 }
+    fn culprit(name: &str) -> Culprit {
+        let place = "src/x.rs:25";
+        Culprit {
+            kind: "timer".into(),
+            label: if name.is_empty() { place.into() } else { format!("{name} ({place})") },
+            name: name.into(),
+            file: "src/x.rs".into(),
+            line: 25,
+        }
     }
 
-    fn verdict(cause: Cause, runs: u64) -> Verdict {
-        Verdict { cause, kind: Some(Kind::Timer), site: SiteId(1), runs, longest_ns: 0 }
+    fn incident() -> Incident {
+        let frame = |function: &str, line| Frame {
+            function: function.into(),
+            file: Some("src/x.rs".into()),
+            line: Some(line),
+            ..Frame::default()
+        };
+        Incident {
+            id: "4711-3".into(),
+            r#loop: "main".into(),
+            duration_ns: 103_400_000,
+            cause: "callback".into(),
+            class: Class::Computing,
+            culprit: culprit("parse_invoices"),
+            summary: "1 callback of 103 ms".into(),
+            stacks: vec![StackCount {
+                frames: vec![frame("mul", 7), frame("sum_amounts", 61)],
+                guilty: Some(1),
+                ..StackCount::default()
+            }],
+            ..Incident::default()
+        }
     }
 
-    fn message(event: Event, blame: Option<Blame>) -> String {
-        Report { event, subject: "main".into(), blame, age_ns: 203_400_000, is_critical: false }.message()
+    fn message(moment: Moment, incident: &Incident) -> String {
+        let message = Report::new(moment, incident, incident.duration_ns).message;
+        assert!(!message.contains('\n'));
+        message
     }
 
     #[test]
-    fn a_block_names_its_callback() {
-        let blame = Blame::new(&verdict(Cause::Callback, 1), Some(&site("")));
+    fn a_block_names_its_callback_and_the_function() {
         assert_eq!(
-            message(Event::StallBegan, Some(blame)),
-            "loop main blocked by timer at src/x.rs:40 for 203 ms"
+            message(Moment::Begin, &incident()),
+            "loop main blocked for 103 ms by timer parse_invoices (src/x.rs:25), computing in sum_amounts (src/x.rs:61) [4711-3]"
         );
-        let blame = Blame::new(&verdict(Cause::Callback, 1), Some(&site("flush")));
+        let waiting = Incident {
+            class: Class::Waiting,
+            waiting_in: Some("read(fd 3 -> pipe:[81])".into()),
+            culprit: culprit(""),
+            ..incident()
+        };
         assert_eq!(
-            message(Event::StallEnded, Some(blame)),
-            "loop main polls again after 203 ms; it was blocked by timer flush (src/x.rs:40)"
+            message(Moment::Lasts(2), &waiting),
+            "loop main still blocked for 103 ms by timer at src/x.rs:25, 2 times the threshold, waiting in read(fd 3 -> pipe:[81]) called by sum_amounts (src/x.rs:61) [4711-3]"
+        );
+        let nameless = Incident { stacks: Vec::new(), ..incident() };
+        assert_eq!(
+            message(Moment::End, &nameless),
+            "loop main polls again after 103 ms; it was blocked by timer parse_invoices (src/x.rs:25): 1 callback of 103 ms, computing [4711-3]"
         );
     }
 
     #[test]
-    fn starvation_names_the_flood_and_its_site() {
-        let blame = Blame::new(&verdict(Cause::Microtask, 18_234), Some(&site("")));
+    fn starvation_names_the_flood_its_site_and_what_it_follows() {
+        let group = Group { parent: Some("read (src/y.rs:4)".into()), ..Group::default() };
+        let starved = Incident {
+            kind: IncidentKind::Starvation,
+            cause: "microtask".into(),
+            summary: "412 callbacks of 0.5 ms: 388 x microtask at src/x.rs:40".into(),
+            groups: vec![group],
+            class: Class::Unknown,
+            stacks: Vec::new(),
+            culprit: Culprit { kind: "microtask".into(), ..culprit("") },
+            ..incident()
+        };
         assert_eq!(
-            message(Event::StallLasts(2), Some(blame)),
-            "loop main still starved by 18234 microtasks, most of the time in timer at src/x.rs:40 for 203 ms, 2 times the threshold"
+            message(Moment::Begin, &starved),
+            "loop main starved for 103 ms by microtasks (412 callbacks of 0.5 ms: 388 x microtask at src/x.rs:40), most of the time in microtask at src/x.rs:25, after read (src/y.rs:4) [4711-3]"
         );
+    }
+
+    #[test]
+    fn nobodys_code_is_blamed_for_a_standstill() {
+        let stopped = Incident { class: Class::Stopped, severity: Severity::Critical, ..incident() };
+        let report = Report::new(Moment::Begin, &stopped, stopped.duration_ns);
+        assert_eq!(
+            report.message,
+            "loop main stood still for 103 ms: the process was stopped or frozen [4711-3]"
+        );
+        assert_eq!(report.level, Level::Info);
+        let suspended = Incident { class: Class::Suspended, ..incident() };
+        assert!(message(Moment::End, &suspended).contains("goes on after 103 ms: the machine was suspended"));
     }
 
     #[test]
     fn unknown_culprits_are_said_to_be_unknown() {
-        let nobody = Verdict { kind: None, ..verdict(Cause::Callback, 0) };
-        assert_eq!(Blame::new(&nobody, None).culprit, "code outside any callback");
-        assert_eq!(Blame::new(&verdict(Cause::Callback, 1), None).culprit, "timer at an unknown place");
+        let nobody = Culprit { kind: "main".into(), label: "?".into(), ..Culprit::default() };
+        assert_eq!(culprit_text(&nobody), "code outside any callback");
+        let nowhere = Culprit { kind: "timer".into(), ..nobody };
+        assert_eq!(culprit_text(&nowhere), "timer at an unknown place");
     }
 
     #[test]
-    fn ages_are_short() {
-        for (ns, text) in [(1_400_000, "1.4 ms"), (203_999_999, "203 ms"), (1_250_000_000, "1.25 s")] {
-            assert_eq!(age_text(ns), text);
-        }
-        assert_eq!(age_text(125_000_000_000), "125 s");
+    fn a_pool_says_how_full_it_is() {
+        let pool = Incident {
+            kind: IncidentKind::Pool,
+            summary: "4 threads busy, 9 jobs waiting, the oldest for 7.0 ms".into(),
+            severity: Severity::Critical,
+            ..incident()
+        };
+        let report = Report::new(Moment::Lasts(4), &pool, pool.duration_ns);
+        assert_eq!(report.level, Level::Error);
+        assert_eq!(
+            report.message,
+            "pool of loop main still saturated for 103 ms, 4 times the threshold: 4 threads busy, 9 jobs waiting, the oldest for 7.0 ms [4711-3]"
+        );
+        assert_eq!(Report::new(Moment::End, &pool, pool.duration_ns).level, Level::Info);
     }
 }

@@ -1,10 +1,10 @@
-//! Watches one loop for stalls: detects them while they last, names their cause, and counts them by it.
+//! Watches one loop for stalls: detects them while they last, judges their cause, and counts them by it.
 
 use crate::compute::episode::Episode;
 use crate::compute::starvation::{Cause, Verdict, judge};
 use crate::model::exemplar::Exemplars;
-use crate::watch::report::{Blame, Event, Report};
 use loopscope_probe::histogram::{HistogramValues, slot};
+use loopscope_probe::iterations::IterationRecord;
 use loopscope_probe::{Clock, NowValues, Page, Ticks, Vitals};
 
 /// What one loop's stalls came to, by cause.
@@ -18,30 +18,45 @@ pub(crate) struct StallCounts {
     pub starvation_exemplars: [Exemplars; Cause::COUNT],
     /// Incidents behind the lengths that the page counted.
     pub blocked_exemplars: Exemplars,
+    /// How far beyond the threshold stalls were when they were found.
+    pub detection: HistogramValues,
 }
 
-/// A loop that is stalled beyond the critical threshold.
+/// What one look found.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Stalled {
-    pub label: String,
-    pub age_ns: u64,
-    /// What it is, in words: `blocked by timer at src/main.rs:40`.
-    pub blame: String,
+pub(crate) enum Turn {
+    /// The loop has not polled for longer than the threshold.
+    Began(Verdict),
+    /// It still has not; this many times the threshold.
+    Lasts(u64, Verdict),
+    /// It polls again.
+    Ended(End),
+    /// It was over before the agent looked.
+    Missed(End, Verdict),
+}
+
+/// A stall that is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct End {
+    pub begin: Ticks,
+    pub end: Ticks,
+    /// From one to the other, in nanoseconds.
+    pub ns: u64,
 }
 
 /// Follows one loop.
 #[derive(Debug, Default)]
 pub(crate) struct StallWatch {
     episode: Episode,
-    /// Age of the stretch at the last look, where that was beyond the critical threshold.
-    critical_ns: Option<u64>,
     since: Ticks,
-    blame: Option<Blame>,
+    /// Threshold that the stall under way crossed, in nanoseconds.
+    threshold_ns: u64,
     counts: StallCounts,
     /// Of the page's count of ended stalls, how many are accounted for; `None` before the first look.
     accounted: Option<u64>,
-    /// Where the recorder was at the last look.
+    /// Where the recorder and the ring of iterations were at the last look.
     records_seen: u64,
+    iterations_seen: u64,
 }
 
 impl StallWatch {
@@ -50,105 +65,135 @@ impl StallWatch {
         &self.counts
     }
 
-    /// Returns the stall under way, where it was critical at the last look.
-    pub(crate) fn critical(&self, label: &str) -> Option<Stalled> {
-        let blame = self.blame.as_ref().map_or_else(|| "blocked".to_owned(), Blame::words);
-        self.critical_ns.map(|age_ns| Stalled { label: label.to_owned(), age_ns, blame })
-    }
-
     /// Returns the age at which the stall under way is told again; `None` without one.
     pub(crate) fn next_ns(&self) -> Option<u64> {
         self.episode.next_ns()
     }
 
-    /// Takes one look at a loop called `label`. `vitals` are its page's as of now on its clock.
-    pub(crate) fn look(&mut self, label: &str, page: &Page, clock: &Clock, vitals: &Vitals) -> Vec<Report> {
-        let (warning_ns, critical_ns) = (page.control().warning_ns(), page.control().critical_ns());
+    /// Takes one look at a loop. `vitals` are its page's as of now on its clock.
+    pub(crate) fn look(&mut self, page: &Page, clock: &Clock, vitals: &Vitals) -> Vec<Turn> {
         let now = vitals.now;
+        let warning_ns = page.control().warning_ns();
         let age_ns = now.unexpected_ns();
-        self.critical_ns = Some(age_ns).filter(|age_ns| *age_ns > critical_ns);
         let step = self.episode.look(vitals.busy_since.0, age_ns, warning_ns);
-        let mut reports = Vec::new();
-        let report = |event, blame, age_ns| Report {
-            event,
-            subject: label.to_owned(),
-            blame,
-            age_ns,
-            is_critical: age_ns > critical_ns,
-        };
-        if let Some(seen_ns) = step.ended_ns {
-            let age_ns = self.ended_after(seen_ns, vitals, clock);
-            self.book_end(age_ns);
-            reports.push(report(Event::StallEnded, self.blame.take(), age_ns));
-        }
-        if let Some((blame, about_ns)) = self.find_missed(page, clock, vitals, warning_ns) {
-            reports.push(report(Event::StallMissed, Some(blame), about_ns));
+        let mut turns = Vec::new();
+        let accounted = *self.accounted.get_or_insert(vitals.stalls_ended);
+        if step.ended_ns.is_some() || accounted != vitals.stalls_ended {
+            self.settle(step.ended_ns, page, clock, vitals, &mut turns);
         }
         if step.has_begun || step.lasts.is_some() {
             let first = vitals.records.saturating_sub(now.stretch_callbacks);
             let verdict = judge(vitals.busy_since, now.busy_ns, &now, &page.records(first), clock.scale());
-            let blame = blame_of(&verdict, page);
-            let event = step.lasts.map_or(Event::StallBegan, Event::StallLasts);
             if step.has_begun {
-                self.since = vitals.busy_since;
-                self.counts.episodes[blame.cause as usize] += 1;
-                self.counts.active = Some(blame.cause);
+                (self.since, self.threshold_ns) = (vitals.busy_since, warning_ns);
+                self.counts.episodes[verdict.cause as usize] += 1;
+                self.counts.active = Some(verdict.cause);
+                book(&mut self.counts.detection, age_ns.saturating_sub(warning_ns));
             }
-            // What is said at the end is what was known last: a flood's count of jobs has grown meanwhile.
-            self.blame = Some(blame.clone());
-            reports.push(report(event, Some(blame), now.busy_ns));
+            turns.push(match step.lasts {
+                Some(times) => Turn::Lasts(times, verdict),
+                None => Turn::Began(verdict),
+            });
         }
         self.records_seen = vitals.records;
-        reports
+        self.iterations_seen = page.iterations_recorded();
+        turns
     }
 
-    /// Returns how long the ended episode lasted: until the poll that came after it, where that is still known.
-    fn ended_after(&self, seen_ns: u64, vitals: &Vitals, clock: &Clock) -> u64 {
-        let end = [vitals.parked_since, vitals.busy_since].into_iter().filter(|end| *end > self.since).min();
-        end.map_or(seen_ns, |end| clock.ns_between(self.since, end)).max(seen_ns)
-    }
-
-    fn book_end(&mut self, age_ns: u64) {
-        if let Some(cause) = self.counts.active.take() {
-            self.book_duration(cause, age_ns);
-        }
-        self.accounted = self.accounted.map(|count| count + 1);
-    }
-
-    fn book_duration(&mut self, cause: Cause, age_ns: u64) {
-        let values = self.counts.durations[cause as usize].get_or_insert_default();
-        values.buckets[slot(age_ns)] += 1;
-        values.sum_ns = values.sum_ns.wrapping_add(age_ns);
-    }
-
-    /// Finds stalls that began and ended between two looks: the page has counted them. Returns whom to blame and about
-    /// how long they took.
-    fn find_missed(
+    /// Accounts for stalls that are over: the one that was under way, and those that began and ended between two
+    /// looks, which the page has counted.
+    fn settle(
         &mut self,
+        seen_ns: Option<u64>,
         page: &Page,
         clock: &Clock,
         vitals: &Vitals,
-        warning_ns: u64,
-    ) -> Option<(Blame, u64)> {
-        let accounted = *self.accounted.get_or_insert(vitals.stalls_ended);
-        // The episode under way may have ended since: the page counted it, and its end will be seen at the next look.
-        let known = accounted + u64::from(self.episode.is_active());
-        let missed = vitals.stalls_ended.checked_sub(known).filter(|missed| *missed > 0)?;
-        self.accounted = Some(accounted + missed);
-        let records = page.records(self.records_seen);
-        let verdict = judge(Ticks::NONE, warning_ns, &NowValues::IDLE, &records, clock.scale());
-        let blame = blame_of(&verdict, page);
-        let about_ns = verdict.longest_ns.max(warning_ns);
-        self.counts.episodes[blame.cause as usize] += missed;
-        for _ in 0..missed {
-            self.book_duration(blame.cause, about_ns);
+        turns: &mut Vec<Turn>,
+    ) {
+        let ended = page.iterations(self.iterations_seen);
+        if let Some(seen_ns) = seen_ns {
+            let end = self.end_of(seen_ns, &ended, vitals, clock);
+            if let Some(cause) = self.counts.active.take() {
+                self.book_duration(cause, end.ns);
+            }
+            self.accounted = self.accounted.map(|count| count + 1);
+            turns.push(Turn::Ended(end));
         }
-        Some((blame, about_ns))
+        // A stall under way may have ended since: the page counted it, and its end will be seen at the next look.
+        let known = self.accounted.unwrap_or(0) + u64::from(self.episode.is_active());
+        let missed = vitals.stalls_ended.saturating_sub(known);
+        // A threshold that was raised during a stall leaves one that only the agent counted.
+        self.accounted = Some(self.accounted.unwrap_or(0).min(vitals.stalls_ended) + missed);
+        if missed > 0 {
+            self.find_missed(missed, &ended, page, clock, turns);
+        }
+    }
+
+    /// Returns when the stall under way ended: as the ring of iterations has it, else at the poll that came after it.
+    fn end_of(&self, seen_ns: u64, ended: &[IterationRecord], vitals: &Vitals, clock: &Clock) -> End {
+        let begin = self.since;
+        if let Some(iteration) = ended.iter().find(|iteration| iteration.begin == begin) {
+            let ns = clock.ns_between(begin, iteration.end).max(seen_ns);
+            return End { begin, end: iteration.end, ns };
+        }
+        let after = [vitals.parked_since, vitals.busy_since].into_iter().filter(|end| *end > begin).min();
+        let end = after.unwrap_or(Ticks(begin.0.saturating_add(clock.scale().ticks(seen_ns))));
+        End { begin, end, ns: clock.ns_between(begin, end).max(seen_ns) }
+    }
+
+    fn find_missed(
+        &mut self,
+        missed: u64,
+        ended: &[IterationRecord],
+        page: &Page,
+        clock: &Clock,
+        turns: &mut Vec<Turn>,
+    ) {
+        let records = page.records(self.records_seen);
+        let warning_ns = page.control().warning_ns();
+        let length_ns = |iteration: &IterationRecord| clock.ns_between(iteration.begin, iteration.end);
+        let mut long: Vec<&IterationRecord> = ended
+            .iter()
+            .filter(|iteration| length_ns(iteration) > warning_ns && iteration.begin > self.since)
+            .collect();
+        long.sort_by_key(|iteration| std::cmp::Reverse(length_ns(iteration)));
+        long.truncate(missed as usize);
+        long.sort_by_key(|iteration| iteration.begin);
+        for iteration in &long {
+            let (begin, end, ns) = (iteration.begin, iteration.end, length_ns(iteration));
+            let own: Vec<_> =
+                records.iter().filter(|record| record.start >= begin && record.end <= end).copied().collect();
+            let verdict = judge(begin, ns, &NowValues::IDLE, &own, clock.scale());
+            self.missed(1, End { begin, end, ns }, verdict, turns);
+        }
+        // What the ring has forgotten is known by the recorder alone, or not at all.
+        let forgotten = missed - long.len() as u64;
+        if forgotten > 0 {
+            let verdict = judge(Ticks::NONE, warning_ns, &NowValues::IDLE, &records, clock.scale());
+            let ns = verdict.longest_ns.max(warning_ns);
+            let end = records.last().map_or(Ticks(self.since.0.max(1)), |record| record.end);
+            let begin = Ticks(end.0.saturating_sub(clock.scale().ticks(ns)));
+            self.missed(forgotten, End { begin, end, ns }, verdict, turns);
+        }
+    }
+
+    fn missed(&mut self, count: u64, end: End, verdict: Verdict, turns: &mut Vec<Turn>) {
+        self.counts.episodes[verdict.cause as usize] += count;
+        for _ in 0..count {
+            self.book_duration(verdict.cause, end.ns);
+            turns.push(Turn::Missed(end, verdict));
+        }
+        self.since = self.since.max(end.begin);
+    }
+
+    fn book_duration(&mut self, cause: Cause, age_ns: u64) {
+        book(self.counts.durations[cause as usize].get_or_insert_default(), age_ns);
     }
 }
 
-fn blame_of(verdict: &Verdict, page: &Page) -> Blame {
-    Blame::new(verdict, page.sites().read_one(verdict.site).as_ref())
+fn book(values: &mut HistogramValues, ns: u64) {
+    values.buckets[slot(ns)] += 1;
+    values.sum_ns = values.sum_ns.wrapping_add(ns);
 }
 
 #[cfg(test)]

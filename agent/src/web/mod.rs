@@ -2,6 +2,7 @@
 
 pub(crate) mod answer;
 pub(crate) mod capture;
+pub(crate) mod incidents;
 pub(crate) mod negotiate;
 pub(crate) mod query;
 pub(crate) mod routes;
@@ -10,8 +11,10 @@ pub(crate) mod thresholds;
 pub(crate) mod wish;
 
 use crate::export::format::Format;
+use crate::incident::Incident;
 use crate::web::thresholds::{ThresholdList, ThresholdWish};
 use loopscope_probe::Snapshot;
+use std::sync::Arc;
 
 /// What the server needs of the agent. Called on the agent's thread, never across an await.
 pub(crate) trait Backend: Send + Sync {
@@ -24,6 +27,10 @@ pub(crate) trait Backend: Send + Sync {
     fn stalled(&self) -> Vec<String>;
     /// Copies the pages of all loops.
     fn snapshots(&self) -> Vec<Snapshot>;
+    /// Returns the incidents in memory, newest first, as they are now.
+    fn incidents(&self) -> Vec<Arc<Incident>>;
+    /// Returns one of them.
+    fn incident(&self, id: &str) -> Option<Arc<Incident>>;
     /// Returns the stall thresholds of all loops.
     fn thresholds(&self) -> ThresholdList;
     /// Changes stall thresholds. Returns what is wrong with the wish: its status code and words.

@@ -1,9 +1,10 @@
 //! Which path answers what.
 
-use crate::watch::report::age_text;
+use crate::compute::age::age_text;
 use crate::web::Backend;
 use crate::web::answer::Answer;
 use crate::web::capture::Captures;
+use crate::web::incidents::{self, INCIDENT, INCIDENTS, id_of};
 use crate::web::negotiate;
 use crate::web::thresholds::ThresholdWish;
 use crate::web::wish::Wish;
@@ -24,7 +25,8 @@ const THRESHOLDS: &str = "/debug/loopscope/thresholds";
 const INTENT_HEADER: &str = "x-loopscope";
 
 /// The paths that are counted by name; all others are counted as `other`.
-pub(crate) const PATHS: [&str; 8] = ["/", METRICS, HEALTHY, READY, FLAMEGRAPH, PPROF, THRESHOLDS, "other"];
+pub(crate) const PATHS: [&str; 10] =
+    ["/", METRICS, HEALTHY, READY, FLAMEGRAPH, PPROF, INCIDENTS, INCIDENT, THRESHOLDS, "other"];
 
 const ENDPOINTS: &str = "\
 /metrics                                             Prometheus metrics of all loops of this process
@@ -33,6 +35,7 @@ const ENDPOINTS: &str = "\
 /debug/loopscope/flamegraph?of=callbacks&seconds=10  time by loop, phase, callback site and span; of=callbacks|cpu|stalls|waits,
                                                      format=svg|folded|pprof|speedscope|firefox|trace, hz=49..997, loop=NAME
 /debug/pprof/profile?seconds=30                      processor time of the loops for `go tool pprof`, Pyroscope and Parca
+/debug/loopscope/incidents                           what happened lately, newest first (JSON); each in full below it: /ID
 /debug/loopscope/thresholds                          stall thresholds; POST ?loop=NAME&warning=50ms&critical=1s with header X-Loopscope: 1
 ";
 
@@ -45,11 +48,16 @@ pub(crate) struct Router {
 impl Router {
     /// Answers one request, and counts the answer.
     pub(crate) async fn answer(&self, request: &Parts, backend: &dyn Backend) -> Answer {
-        let path = PATHS.into_iter().find(|path| *path == request.uri.path()).unwrap_or("other");
+        let id = id_of(request.uri.path());
+        let known = PATHS.into_iter().find(|path| *path == request.uri.path());
+        let path = if id.is_some() { INCIDENT } else { known.unwrap_or("other") };
         let answer = match self.refuse(request) {
             Some(refusal) => refusal,
             None if path == FLAMEGRAPH => self.flamegraph(request, backend).await,
             None if path == PPROF => self.pprof(request).await,
+            None if path == INCIDENTS || path == INCIDENT => {
+                guarded(backend, || self.incidents(id, request, backend))
+            }
             None if path == THRESHOLDS => guarded(backend, || self.thresholds(request, backend)),
             None => guarded(backend, || self.answer_at_once(path, request, backend)),
         };
@@ -86,6 +94,14 @@ impl Router {
         match Wish::parse_pprof(request.uri.query().unwrap_or("")) {
             Ok(wish) => self.captures.pull(wish).await,
             Err(message) => Answer::text(400, message),
+        }
+    }
+
+    fn incidents(&self, id: Option<&str>, request: &Parts, backend: &dyn Backend) -> Answer {
+        match (self.refuse_outside(), id) {
+            (Some(refusal), _) => refusal,
+            (None, Some(id)) => incidents::one(id, request.uri.query().unwrap_or(""), backend),
+            (None, None) => incidents::list(backend),
         }
     }
 

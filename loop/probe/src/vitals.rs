@@ -69,6 +69,11 @@ impl Page {
         }
     }
 
+    /// Copies the histogram of lag.
+    pub fn lag(&self) -> crate::histogram::HistogramValues {
+        self.tallies.lag.read()
+    }
+
     /// Tells whether the loop is in its poll: one load (acquire).
     pub fn is_parked(&self) -> bool {
         self.now.busy_since.observe() == 0

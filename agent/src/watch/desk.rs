@@ -1,0 +1,37 @@
+//! Where incidents are numbered and handed out: to the shelf in memory, to the log, to the disk, to actions.
+
+use crate::incident::Incident;
+use crate::watch::report::Report;
+use crate::watch::shelf::Shelf;
+use std::sync::Arc;
+
+/// The agent's own desk. It hands out nothing itself: what lies on it is taken away after each look.
+#[derive(Debug, Default)]
+pub(crate) struct Desk {
+    numbers: u64,
+    pub shelf: Shelf,
+    /// Lines for the log.
+    pub said: Vec<Report>,
+    /// Incidents to be written to disk.
+    pub kept: Vec<Arc<Incident>>,
+    /// Incidents to act on.
+    pub acts: Vec<Arc<Incident>>,
+}
+
+impl Desk {
+    /// Returns the next number of an incident, from 1.
+    pub(crate) fn next_number(&mut self) -> u64 {
+        self.numbers += 1;
+        self.numbers
+    }
+
+    /// Puts an incident on the shelf, and on disk where that is asked for.
+    pub(crate) fn keep(&mut self, incident: Incident, is_for_disk: bool) -> Arc<Incident> {
+        let incident = Arc::new(incident);
+        self.shelf.put(incident.clone());
+        if is_for_disk {
+            self.kept.push(incident.clone());
+        }
+        incident
+    }
+}
