@@ -14,6 +14,7 @@ const UNSAFE_FILES: &[(&str, &str)] = &[
     ("agent/src/boottime.rs", "the clock that counts suspension"),
     ("agent/src/sample/aim.rs", "promising that a page's words stay where they are"),
     ("agent/src/eventfd.rs", "the descriptor that the loop's wake-up writes to"),
+    ("agent/src/watch/process_group.rs", "killing a command with what it started"),
     ("agent/src/ticker.rs", "the descriptor that times the agent's ticks"),
     ("agent/stacks/src/handler.rs", "the signal handler"),
     ("agent/stacks/src/modules.rs", "the loader's list, and the tables in its mappings"),
