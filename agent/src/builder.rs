@@ -4,13 +4,15 @@ use crate::AgentError;
 use crate::model::thresholds::{ThresholdTable, Thresholds};
 use crate::settings::Settings;
 use crate::thread::{Start, run};
+use crate::watch::action::Action;
+use crate::watch::frames::{FrameSource, FrameSources};
 use crate::watch::log::Log;
 use loopscope_probe::control::{CRITICAL_NS, WARNING_NS};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::sync::Mutex;
-use std::sync::PoisonError;
+use std::path::PathBuf;
 use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -71,6 +73,27 @@ impl AgentBuilder {
     /// recorded and counted all the same, and one line tells how many there were.
     pub fn reports_per_minute(mut self, most: u32) -> Self {
         self.settings.reports_per_minute = most;
+        self
+    }
+
+    /// Writes every incident to this directory, too, one JSON file each, from its detection on: it is there after the
+    /// program was killed. The directory is made where it is not there; the newest 500 files of at most 64 MiB stay. A
+    /// disk that is full or gone is told in the log, and incidents are kept in memory as always.
+    pub fn incidents_dir(mut self, path: impl Into<PathBuf>) -> Self {
+        self.settings.incidents_dir = Some(path.into());
+        self
+    }
+
+    /// Does something about every incident that is logged, when it is found and when it is over. May be called several
+    /// times. What is done is bounded, and never on a loop's thread.
+    pub fn on_incident(mut self, action: Action) -> Self {
+        self.settings.actions.push(action);
+        self
+    }
+
+    /// Lets the loops of a runtime (`node`, `tokio`) supply frames that native stacks cannot tell.
+    pub fn frame_source(mut self, runtime: &str, source: Arc<dyn FrameSource>) -> Self {
+        self.settings.frame_sources.insert(runtime.to_owned(), source);
         self
     }
 
@@ -140,6 +163,9 @@ impl Agent {
                     critical_ns: CRITICAL_NS,
                 }),
                 reports_per_minute: REPORTS_PER_MINUTE,
+                incidents_dir: None,
+                actions: Vec::new(),
+                frame_sources: FrameSources::new(),
                 has_recorder: true,
                 has_process_metrics: true,
             },

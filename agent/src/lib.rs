@@ -53,3 +53,5 @@ mod layer;
 pub use builder::{Agent, AgentBuilder, Listen};
 pub use error::{AgentError, FlameError};
 pub use layer::SpanLayer;
+pub use watch::action::Action;
+pub use watch::frames::FrameSource;

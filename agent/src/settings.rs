@@ -1,12 +1,34 @@
 //! What the program asked of its agent.
 
 use crate::model::thresholds::ThresholdTable;
+use crate::watch::action::Action;
+use crate::watch::frames::FrameSources;
+use std::fmt;
+use std::path::PathBuf;
 
 /// What the thread is told.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Settings {
     pub thresholds: ThresholdTable,
     pub reports_per_minute: u32,
+    pub incidents_dir: Option<PathBuf>,
+    pub actions: Vec<Action>,
+    pub frame_sources: FrameSources,
     pub has_recorder: bool,
     pub has_process_metrics: bool,
+}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sources: Vec<&String> = self.frame_sources.keys().collect();
+        f.debug_struct("Settings")
+            .field("thresholds", &self.thresholds)
+            .field("reports_per_minute", &self.reports_per_minute)
+            .field("incidents_dir", &self.incidents_dir)
+            .field("actions", &self.actions)
+            .field("frame_sources", &sources)
+            .field("has_recorder", &self.has_recorder)
+            .field("has_process_metrics", &self.has_process_metrics)
+            .finish()
+    }
 }

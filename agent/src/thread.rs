@@ -19,6 +19,7 @@ use crate::settings::Settings;
 use crate::sidecar::{Pace, Stalled, State};
 use crate::sleep::Sleeper;
 use crate::ticker::Ticker;
+use crate::watch::crew::Crew;
 use crate::watch::log::Log;
 use crate::web::capture::Captures;
 use crate::web::routes::Router;
@@ -60,8 +61,8 @@ pub(crate) fn run(start: Start, ready: &SyncSender<Result<(), AgentError>>) {
     };
     // Spawned tasks and not a `LocalSet`: waking one of those writes to the runtime's eventfd, at every tick.
     runtime.block_on(async {
-        let stop = match begin(start) {
-            Ok(stop) => stop,
+        let (stop, sidecar) = match begin(start) {
+            Ok(begun) => begun,
             Err(error) => {
                 let _ = ready.send(Err(error));
                 return;
@@ -70,11 +71,12 @@ pub(crate) fn run(start: Start, ready: &SyncSender<Result<(), AgentError>>) {
         let _ = ready.send(Ok(()));
         // Both a message and a dropped sender mean the end.
         let _ = stop.await;
+        sidecar.farewell();
     });
 }
 
 /// Starts the tasks of the thread; within its runtime.
-fn begin(start: Start) -> Result<oneshot::Receiver<()>, AgentError> {
+fn begin(start: Start) -> Result<(oneshot::Receiver<()>, Arc<Sidecar>), AgentError> {
     let sleeper = Sleeper::new().map_err(|error| AgentError::System("an eventfd", error))?;
     let ticker = Ticker::new().map_err(|error| AgentError::System("a timerfd", error))?;
     let Start { settings, listener, mut log, stop } = start;
@@ -86,8 +88,9 @@ fn begin(start: Start) -> Result<oneshot::Receiver<()>, AgentError> {
         );
     }
     let address = listener.as_ref().map(|(_, address)| *address);
+    let crew = Crew::start(&settings);
     let sidecar = Arc::new(Sidecar {
-        state: Mutex::new(State::new(&settings, address)),
+        state: Mutex::new(State::new(&settings, address, crew)),
         log: Mutex::new(log),
         cpu: process::thread_cpu_path(),
         clock: Clock::monotonic(),
@@ -103,8 +106,8 @@ fn begin(start: Start) -> Result<oneshot::Receiver<()>, AgentError> {
         let router = Arc::new(Router { address, captures: Captures::default() });
         tokio::spawn(server::serve(listener, router, sidecar.clone()));
     }
-    tokio::spawn(watch_loops(sidecar, sleeper, ticker, pace));
-    Ok(stop)
+    tokio::spawn(watch_loops(sidecar.clone(), sleeper, ticker, pace));
+    Ok((stop, sidecar))
 }
 
 /// Looks at the loops as often as they need it, for ever.
@@ -170,6 +173,14 @@ impl Sidecar {
             log.report(report);
         }
         seen.pace
+    }
+
+    /// Says what was not said yet.
+    fn farewell(&self) {
+        self.look();
+        let reports = self.state().farewell();
+        let mut log = self.log();
+        reports.into_iter().for_each(|report| log.report(report));
     }
 
     /// Empties the host's histograms of what they gathered since: they keep every sample until then.

@@ -7,6 +7,7 @@ pub(crate) mod deadline;
 pub(crate) mod episode;
 pub(crate) mod figures;
 pub(crate) mod groups;
+pub(crate) mod guilty;
 pub(crate) mod sites;
 pub(crate) mod starvation;
 pub(crate) mod utilization;

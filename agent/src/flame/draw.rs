@@ -1,10 +1,10 @@
 //! Drawing a profile with inferno: coloured by phase with a legend, the same picture for the same profile.
 
 use crate::FlameError;
+use crate::compute::age::age_text;
 use crate::flame::colour;
 use crate::flame::legend::{self, Entry};
 use crate::flame::profile::Profile;
-use crate::compute::age::age_text;
 use inferno::flamegraph::color::{BackgroundColor, Color, StrokeColor};
 use inferno::flamegraph::{Options, TextTruncateDirection, from_lines};
 use loopscope_probe::Phase;

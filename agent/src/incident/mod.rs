@@ -16,11 +16,13 @@
 //! default, and an unknown one is ignored. [`Incident::parse`] refuses what is not an incident at all.
 
 mod class;
+pub(crate) mod directory;
 mod extract;
 mod figures;
 mod stack;
 
 pub use class::{Class, IncidentKind, Severity};
+pub use directory::IncidentDirectory;
 pub use extract::{Group, Iteration, Job, Record, Span};
 pub use figures::{LoopFigures, PoolState};
 pub use stack::{Frame, StackCount};

@@ -19,7 +19,6 @@ pub(crate) struct Exemplars {
 
 impl Exemplars {
     /// Notes an observation; it takes the place of the one before it of about the same length.
-    #[allow(dead_code, reason = "called by the watch, for each incident that ended")]
     pub(crate) fn note(&mut self, exemplar: Exemplar) {
         let octave = |ns: u64| slot(ns).saturating_sub(1) / 8;
         self.newest_last.retain(|other| octave(other.value_ns) != octave(exemplar.value_ns));

@@ -1,7 +1,7 @@
-//! The incidents that the agent has, for who asks.
+//! The incidents that the agent has: handed out to the threads that write, name and act, and for who asks.
 
 use crate::incident::Incident;
-use crate::sidecar::State;
+use crate::sidecar::{Seen, State};
 use std::sync::Arc;
 
 impl State {
@@ -21,5 +21,34 @@ impl State {
         for watched in &mut self.loops {
             watched.cases.refresh(watched.page.page(), &mut self.desk);
         }
+    }
+
+    /// Takes over the names of stacks that have come.
+    pub(super) fn take_names(&mut self) {
+        let mut all = std::mem::take(&mut self.desk.unnamed);
+        all.extend(self.crew.named());
+        for named in all {
+            for watched in &mut self.loops {
+                if watched.cases.named(&named, watched.page.page(), &mut self.desk) {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Hands out what lies on the desk.
+    pub(super) fn hand_out(&mut self, seen: &mut Seen) {
+        seen.reports.append(&mut self.desk.said);
+        self.crew.hand_out(&mut self.desk);
+        seen.notes.append(&mut self.crew.notes());
+    }
+
+    /// The agent ends: returns what was not said yet.
+    pub(crate) fn farewell(&mut self) -> Vec<crate::watch::report::Report> {
+        for watched in &mut self.loops {
+            watched.cases.farewell(&watched.label, &mut self.desk);
+        }
+        self.crew.hand_out(&mut self.desk);
+        std::mem::take(&mut self.desk.said)
     }
 }

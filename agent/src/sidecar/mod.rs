@@ -18,10 +18,11 @@ use crate::settings::Settings;
 use crate::sidecar::views::{add_view, copy_view, view_of};
 use crate::watch::At;
 use crate::watch::cases::LoopCases;
+use crate::watch::crew::Crew;
 use crate::watch::desk::Desk;
 use crate::watch::pool::PoolWatch;
 use crate::watch::report::Report;
-use crate::watch::sight::ProcSight;
+use crate::watch::sight::ThreadSight;
 use crate::watch::stall::StallWatch;
 use crate::watch::wake::Wake;
 use crate::web::routes::PATHS;
@@ -85,6 +86,7 @@ pub(crate) struct State {
     reports_per_minute: u32,
     wake: Wake,
     desk: Desk,
+    crew: Crew,
     address: String,
     loops: Vec<Watched>,
     changes: Option<u64>,
@@ -98,12 +100,13 @@ pub(crate) struct State {
 }
 
 impl State {
-    pub(crate) fn new(settings: &Settings, address: Option<SocketAddr>) -> Self {
+    pub(crate) fn new(settings: &Settings, address: Option<SocketAddr>, crew: Crew) -> Self {
         State {
             thresholds: settings.thresholds.clone(),
             reports_per_minute: settings.reports_per_minute,
             wake: Wake::of_this_thread(),
             desk: Desk::default(),
+            crew,
             address: address.map(|address| address.to_string()).unwrap_or_default(),
             loops: Vec::new(),
             changes: None,
@@ -126,6 +129,7 @@ impl State {
         let wall_ns = unix_ns();
         let mut delay_ns = None;
         let gap = self.wake.look(now.0, boot_ns());
+        self.take_names();
         for watched in &mut self.loops {
             let (page, clock) = (watched.page.page(), watched.page.clock());
             let taken = clock.now();
@@ -139,6 +143,7 @@ impl State {
                 label: &watched.label,
                 page,
                 clock,
+                tid: watched.page.thread().tid,
                 vitals: &vitals,
                 taken,
                 now_ns: now.0,
@@ -148,22 +153,22 @@ impl State {
                 steal_ratio: self.wake.steal_ratio(now.0, !turns.is_empty()),
             };
             watched.cases.look(&at, gap, turns, pool_turns, &mut self.desk);
+            for (cause, exemplar) in watched.cases.take_ended() {
+                watched.stalls.note(&cause, exemplar);
+            }
             if let Some(control) = &watched.control {
                 control.set_tick(wall_ns);
             }
-            if let Some(wanted_ns) = wanted_delay_ns(&vitals, watched.thresholds, watched.stalls.next_ns()) {
-                delay_ns = Some(delay_ns.unwrap_or(u64::MAX).min(wanted_ns));
-            }
+            let regular_ns = wanted_delay_ns(&vitals, watched.thresholds, watched.stalls.next_ns());
+            let wanted_ns = [regular_ns, watched.cases.wanted_ns(now.0), delay_ns];
+            delay_ns = wanted_ns.into_iter().flatten().min();
         }
         self.agent.ticks += 1;
         self.agent.last_tick_unix_ns = wall_ns;
         self.last_look = now;
         self.wake.plan(delay_ns.map(|ns| now.0 + ns));
         seen.pace = delay_ns.map_or(Pace::Sleep, |ns| Pace::Again(Duration::from_nanos(ns)));
-        seen.reports = std::mem::take(&mut self.desk.said);
-        // Nobody takes these away.
-        self.desk.kept.clear();
-        self.desk.acts.clear();
+        self.hand_out(&mut seen);
         seen
     }
 
@@ -215,7 +220,7 @@ impl State {
         }
         let thresholds = self.thresholds.of(&label, &name);
         let control = self_control(&page, thresholds, &self.address);
-        let sight = Box::new(ProcSight::of(page.thread().tid));
+        let sight = Box::new(ThreadSight::of(page.clone()));
         let cases = LoopCases::new(sight, self.reports_per_minute);
         self.loops.push(Watched {
             page,
@@ -271,7 +276,12 @@ impl State {
     /// Copies what the agent knows of itself.
     pub(crate) fn agent_view(&self) -> AgentView {
         let requests = self.requests.iter().map(|((path, code), count)| (*path, *code, *count)).collect();
-        AgentView { requests, ..self.agent.clone() }
+        AgentView {
+            requests,
+            incident_writes: self.crew.writes(),
+            incident_actions: self.crew.actions(),
+            ..self.agent.clone()
+        }
     }
 
     /// Copies the pages.

@@ -4,9 +4,10 @@ use crate::compute::class::{Evidence, classify};
 use crate::compute::figures::of_stretch;
 use crate::compute::groups::{GroupSum, summary};
 use crate::compute::starvation::{Cause, Verdict};
-use crate::incident::{Group, Incident, IncidentKind, PoolState, Severity, Span};
+use crate::incident::{Group, Incident, IncidentKind, PoolState, Severity, Span, StackCount};
 use crate::watch::desk::Desk;
 use crate::watch::extract::Extract;
+use crate::watch::namer::Named;
 use crate::watch::places::Places;
 use crate::watch::report::{Moment, Report};
 use crate::watch::sight::Found;
@@ -16,11 +17,21 @@ use loopscope_probe::{Clock, NowValues, Page, Ticks, Vitals};
 /// Groups told.
 const GROUPS_TOLD: usize = 16;
 
+/// Names that have not come this long after the end, in nanoseconds, will not come: debug information of some hundred
+/// MiB takes seconds.
+const NAMES_GIVEN_UP_NS: u64 = 30_000_000_000;
+
+/// Different stacks kept of one incident, and ages of each.
+const STACKS_MAX: usize = 16;
+const AGES_MAX: usize = 16;
+
 /// What a look at a loop knows.
 pub(crate) struct At<'a> {
     pub label: &'a str,
     pub page: &'a Page,
     pub clock: &'a Clock,
+    /// The loop's thread.
+    pub tid: u32,
     pub vitals: &'a Vitals,
     /// Now: on the page's clock, on the agent's, and since 1970.
     pub taken: Ticks,
@@ -47,7 +58,11 @@ pub(crate) enum Announced {
 /// An open incident.
 #[derive(Debug)]
 pub(crate) struct Case {
+    /// Number of the incident within the process.
+    pub number: u64,
     pub incident: Incident,
+    /// Begin of the busy stretch.
+    pub begin: Ticks,
     pub extract: Extract,
     pub announced: Announced,
     /// Age at which it was found, in nanoseconds.
@@ -57,7 +72,7 @@ pub(crate) struct Case {
     pub names_due: u32,
     /// When it was over, on the agent's clock.
     pub over_ns: Option<u64>,
-    /// What runs, as of the last look.
+    /// What ran at the last look.
     now: NowValues,
     /// What it was classed by.
     evidence: Evidence,
@@ -87,7 +102,9 @@ impl Case {
             ..Incident::default()
         };
         Case {
+            number,
             incident,
+            begin,
             extract: Extract::open(at.page, at.clock.scale(), begin, until),
             announced: Announced::Refused,
             found_ns: age_ns,
@@ -196,6 +213,43 @@ impl Case {
         self.worsen(at, unexpected_ns);
     }
 
+    /// A capture brought nothing.
+    pub(crate) fn capture_failed(&mut self, why: String) {
+        if !self.incident.captures_failed.contains(&why) {
+            self.incident.captures_failed.push(why);
+        }
+    }
+
+    /// Adds a stack, or better names for one.
+    pub(crate) fn named(&mut self, named: &Named) {
+        self.names_due = self.names_due.saturating_sub(u32::from(named.is_final));
+        if named.frames.is_empty() {
+            self.incident.notes.extend(named.note.clone());
+            return;
+        }
+        let stacks = &mut self.incident.stacks;
+        let at =
+            stacks.iter().position(|stack| stack.fingerprint == named.fingerprint).unwrap_or_else(|| {
+                let fingerprint = named.fingerprint.clone();
+                stacks.push(StackCount { fingerprint, ..StackCount::default() });
+                stacks.len() - 1
+            });
+        let stack = &mut stacks[at];
+        if stack.ages_ns.last() != Some(&named.age_ns) {
+            stack.count += 1;
+            if stack.ages_ns.len() < AGES_MAX {
+                stack.ages_ns.push(named.age_ns);
+            }
+        }
+        if named.is_final || stack.frames.is_empty() {
+            (stack.frames, stack.guilty) = (named.frames.clone(), named.guilty);
+        }
+        stack.note = named.note.clone();
+        // The most frequent first; of equals the first that was found.
+        stacks.sort_by_key(|stack| std::cmp::Reverse(stack.count));
+        stacks.truncate(STACKS_MAX);
+    }
+
     /// Puts its present state on the shelf, and on disk where asked for.
     pub(crate) fn publish(&mut self, page: &Page, desk: &mut Desk, is_for_disk: bool) {
         let mut incident = self.incident.clone();
@@ -218,6 +272,14 @@ impl Case {
             self.has_said_end = true;
             self.say(Moment::End, self.incident.duration_ns, desk);
         }
+    }
+
+    /// Tells whether nothing more will come of it: it is over, and said, and all its stacks have names.
+    /// Names that do not come are not waited for for ever.
+    pub(crate) fn is_done(&self, now_ns: u64) -> bool {
+        let Some(over_ns) = self.over_ns else { return false };
+        let is_silent = !matches!(self.announced, Announced::Waits { .. });
+        is_silent && (self.names_due == 0 || now_ns.saturating_sub(over_ns) > NAMES_GIVEN_UP_NS)
     }
 
     /// Says that it still lasts, where its begin was said.

@@ -5,16 +5,42 @@ use crate::compute::class::Evidence;
 use crate::compute::figures::between;
 use crate::compute::starvation::Verdict;
 use crate::incident::{Incident, IncidentKind, Severity};
+use crate::model::exemplar::Exemplar;
 use crate::model::history::{Counters, History};
 use crate::watch::case::{Announced, At, Case};
 use crate::watch::desk::Desk;
 use crate::watch::meter::{Gap, Meter};
+use crate::watch::namer::{Named, Work};
 use crate::watch::pool::PoolTurn;
 use crate::watch::pool_case::PoolCase;
 use crate::watch::report::{self, Report};
 use crate::watch::sight::{Found, Sight};
 use crate::watch::stall::{End, Turn};
-use loopscope_probe::{NowValues, Page, Vitals};
+use loopscope_probe::{NowValues, Page, Ticks, Vitals};
+use loopscope_stacks::CaptureError;
+use std::collections::VecDeque;
+
+/// The line about a new incident waits so long for the names of its stack, in nanoseconds.
+const NAMES_WITHIN_NS: u64 = 150_000_000;
+
+/// A thread that has not delivered its stack within this, in nanoseconds, is not waited for.
+const DELIVERY_NS: u64 = 100_000_000;
+
+/// A stack is looked for after this many nanoseconds, for so long; it takes some 100 us.
+const SOON_NS: u64 = 250_000;
+const SOON_FOR_NS: u64 = 2_000_000;
+
+/// Names are looked for this often while a line waits for them, and when nothing waits, in nanoseconds.
+const NAMES_NS: u64 = 2_000_000;
+const LATE_NAMES_NS: u64 = 20_000_000;
+
+/// Incidents that are over and wait for names; more are given up.
+const CLOSING_MAX: usize = 16;
+
+/// Places of the results in the counts of captures.
+const OK: usize = 0;
+const FAILED: usize = 1;
+const RATE_LIMITED: usize = 2;
 
 /// What one loop's incidents came to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -47,7 +73,21 @@ pub(crate) struct LoopCases {
     budget: Budget,
     stall: Option<Case>,
     pool: Option<PoolCase>,
+    /// Over, but not done: their stacks have no names yet.
+    closing: VecDeque<Case>,
+    asked: Option<Asked>,
+    /// Incidents that ended since somebody asked, each with its cause.
+    ended: Vec<(String, Exemplar)>,
     counts: CaseCounts,
+}
+
+/// A stack that was asked for and has not arrived.
+#[derive(Clone, Copy, Debug)]
+struct Asked {
+    number: u64,
+    begin: Ticks,
+    age_ns: u64,
+    at_ns: u64,
 }
 
 impl LoopCases {
@@ -59,6 +99,9 @@ impl LoopCases {
             budget: Budget::new(reports_per_minute),
             stall: None,
             pool: None,
+            closing: VecDeque::new(),
+            asked: None,
+            ended: Vec::new(),
             counts: CaseCounts::default(),
         }
     }
@@ -88,6 +131,7 @@ impl LoopCases {
         if self.history.is_due(at.vitals.active_ns.saturating_add(at.vitals.idle_ns)) {
             self.history.push(counters(at.page, at.vitals));
         }
+        self.collect(at, desk);
         for turn in turns {
             match turn {
                 Turn::Began(verdict) => self.open_stall(at, &verdict, desk),
@@ -104,9 +148,37 @@ impl LoopCases {
             self.pool_turn(at, turn, desk);
         }
         self.speak(at.now_ns, desk);
+        self.closing.retain(|case| !case.is_done(at.now_ns));
         if let Some(count) = self.budget.end_minute(at.now_ns) {
             desk.said.push(Report::suppressed(at.label, count));
         }
+    }
+
+    /// Takes the incidents that ended since the last call, each with its cause.
+    pub(crate) fn take_ended(&mut self) -> Vec<(String, Exemplar)> {
+        std::mem::take(&mut self.ended)
+    }
+
+    /// Returns how soon a look is wanted because a stack or its names are on their way, in nanoseconds.
+    pub(crate) fn wanted_ns(&self, now_ns: u64) -> Option<u64> {
+        let all = || self.stall.iter().chain(&self.closing);
+        if let Some(asked) = &self.asked {
+            let is_fresh = now_ns.saturating_sub(asked.at_ns) < SOON_FOR_NS;
+            return Some(if is_fresh { SOON_NS } else { NAMES_NS });
+        }
+        if all().any(|case| matches!(case.announced, Announced::Waits { .. })) {
+            return Some(NAMES_NS);
+        }
+        all().any(|case| case.names_due > 0).then_some(LATE_NAMES_NS)
+    }
+
+    /// A stack has been named. Returns false where it is not one of this loop's incidents.
+    pub(crate) fn named(&mut self, named: &Named, page: &Page, desk: &mut Desk) -> bool {
+        let mut all = self.stall.iter_mut().chain(&mut self.closing);
+        let Some(case) = all.find(|case| case.number == named.number) else { return false };
+        case.named(named);
+        case.publish(page, desk, named.is_final);
+        true
     }
 
     /// Puts what is under way on the shelf as it is now.
@@ -125,8 +197,81 @@ impl LoopCases {
     }
 
     fn speak(&mut self, now_ns: u64, desk: &mut Desk) {
-        for case in self.stall.iter_mut().chain(self.pool.as_mut().map(|pool| &mut pool.case)) {
+        let open = self.stall.iter_mut().chain(self.pool.as_mut().map(|pool| &mut pool.case));
+        for case in self.closing.iter_mut().chain(open) {
             case.speak(now_ns, desk);
+        }
+    }
+
+    /// Asks for the thread's stack, where the incident is one of those that are reported.
+    fn capture(&mut self, at: &At<'_>, case: &mut Case) {
+        if case.announced == Announced::Refused {
+            case.incident.captures_suppressed += 1;
+            self.counts.captures[RATE_LIMITED] += 1;
+            return;
+        }
+        // A thread that stands still with its process has nothing to tell.
+        if !case.incident.class.may_be_code() {
+            return;
+        }
+        match self.sight.ask() {
+            Ok(()) => {
+                let (number, begin, age_ns) = (case.number, case.begin, at.vitals.now.busy_ns);
+                self.asked = Some(Asked { number, begin, age_ns, at_ns: at.now_ns });
+                case.names_due += 1;
+            }
+            Err(why) => {
+                self.counts.captures[FAILED] += 1;
+                case.capture_failed(why);
+            }
+        }
+    }
+
+    /// Takes the stack that was asked for, and hands it over to be named.
+    fn collect(&mut self, at: &At<'_>, desk: &mut Desk) {
+        // One that nobody waits for any more is dropped.
+        let (shot, Some(asked)) = (self.sight.take(), self.asked) else { return };
+        let mut all = self.stall.iter_mut().chain(&mut self.closing);
+        let case = all.find(|case| case.number == asked.number);
+        let failure = match &shot {
+            None if at.now_ns.saturating_sub(asked.at_ns) < DELIVERY_NS => return,
+            None => Some(CaptureError::NotDelivered.to_string()),
+            Some(shot) if shot.busy_since != Some(asked.begin) => {
+                Some("the stall had ended before the capture".to_owned())
+            }
+            Some(_) => None,
+        };
+        self.asked = None;
+        self.counts.captures[if failure.is_some() { FAILED } else { OK }] += 1;
+        let Some(case) = case else { return };
+        match (failure, shot.and_then(|shot| shot.sample)) {
+            (None, Some(sample)) => desk.work.push(Work {
+                number: asked.number,
+                age_ns: asked.age_ns,
+                loop_name: at.label.to_owned(),
+                runtime: case.incident.runtime.clone(),
+                tid: at.tid,
+                sample,
+            }),
+            (Some(why), _) => {
+                case.names_due = case.names_due.saturating_sub(1);
+                case.capture_failed(why);
+            }
+            (None, None) => {}
+        }
+    }
+
+    /// Remembers an incident that is over, until it is done with.
+    fn put_aside(&mut self, mut case: Case, at: &At<'_>, desk: &mut Desk) {
+        let incident = &case.incident;
+        let (incident_id, value_ns) = (incident.id.clone(), incident.duration_ns);
+        self.ended.push((incident.cause.clone(), Exemplar { incident_id, value_ns, unix_ns: at.unix_ns }));
+        case.speak(at.now_ns, desk);
+        if !case.is_done(at.now_ns) {
+            self.closing.push_back(case);
+            if self.closing.len() > CLOSING_MAX {
+                self.closing.pop_front();
+            }
         }
     }
 
@@ -139,6 +284,7 @@ impl LoopCases {
         self.examine(at, &mut case);
         self.counts.incidents[case.incident.kind as usize] += 1;
         case.announced = self.admission(at);
+        self.capture(at, &mut case);
         case.publish(at.page, desk, true);
         self.stall = Some(case);
     }
@@ -151,10 +297,11 @@ impl LoopCases {
         self.examine(at, &mut case);
         // A long one that found the budget used up is told when a new minute has begun.
         if case.announced == Announced::Refused && self.budget.ask(at.now_ns) {
-            case.announced = Announced::Waits { until_ns: at.now_ns };
+            case.announced = Announced::Waits { until_ns: at.now_ns + NAMES_WITHIN_NS };
         } else {
             case.say_lasts(times, desk);
         }
+        self.capture(at, &mut case);
         case.publish(at.page, desk, true);
         self.stall = Some(case);
     }
@@ -171,7 +318,7 @@ impl LoopCases {
         };
         case.class_at_end(&last);
         case.publish(at.page, desk, true);
-        case.speak(at.now_ns, desk);
+        self.put_aside(case, at, desk);
     }
 
     fn missed(&mut self, at: &At<'_>, end: End, verdict: &Verdict, desk: &mut Desk) {
@@ -189,7 +336,7 @@ impl LoopCases {
         case.announced = self.admission(at);
         case.close(at, end.ns);
         case.publish(at.page, desk, true);
-        case.speak(at.now_ns, desk);
+        self.put_aside(case, at, desk);
     }
 
     fn pool_turn(&mut self, at: &At<'_>, turn: PoolTurn, desk: &mut Desk) {
@@ -219,7 +366,7 @@ impl LoopCases {
 
     fn admission(&mut self, at: &At<'_>) -> Announced {
         if self.budget.ask(at.now_ns) {
-            return Announced::Waits { until_ns: at.now_ns };
+            return Announced::Waits { until_ns: at.now_ns + NAMES_WITHIN_NS };
         }
         self.budget.refuse();
         Announced::Refused

@@ -5,6 +5,7 @@ use crate::compute::class::Reading;
 use crate::incident::Class;
 use crate::model::thresholds::Thresholds;
 use crate::watch::pool::PoolWatch;
+use crate::watch::sight::Shot;
 use crate::watch::stall::StallWatch;
 use loopscope_probe::kind::Queue;
 use loopscope_probe::{Clock, Kind, Life, SiteId, VirtualClock, WorkKind, Writer};
@@ -14,11 +15,15 @@ use std::sync::{Arc, Mutex};
 const MS: u64 = 1_000_000;
 
 /// How the thread is found, and what it has used.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 struct Told {
     cpu_ns: u64,
     runqueue_ns: u64,
     found: Found,
+    /// Why a stack cannot be asked for; how often one was; what arrives.
+    refusal: Option<String>,
+    asked: u64,
+    shot: Option<Shot>,
 }
 
 #[derive(Clone, Default)]
@@ -32,6 +37,19 @@ impl Sight for FakeSight {
 
     fn look(&mut self) -> Found {
         self.0.lock().unwrap().found.clone()
+    }
+
+    fn ask(&mut self) -> Result<(), String> {
+        let mut told = self.0.lock().unwrap();
+        told.asked += 1;
+        match &told.refusal {
+            Some(why) => Err(why.clone()),
+            None => Ok(()),
+        }
+    }
+
+    fn take(&mut self) -> Option<Shot> {
+        self.0.lock().unwrap().shot.take()
     }
 }
 
@@ -53,6 +71,7 @@ impl Bench {
         writer.resume();
         writer.park();
         let sight = FakeSight::default();
+        sight.0.lock().unwrap().refusal = Some("no stacks here".to_owned());
         let cases = LoopCases::new(Box::new(sight.clone()), reports_per_minute);
         let (stalls, pool) = (StallWatch::default(), PoolWatch::default());
         let (desk, gap) = (Desk::default(), Gap::default());
@@ -76,6 +95,7 @@ impl Bench {
             label: "main",
             page,
             clock: &clock,
+            tid: 0,
             vitals: &vitals,
             taken,
             now_ns,
@@ -388,4 +408,137 @@ fn a_saturated_pool_is_an_incident_with_its_jobs() {
     let lines = bench.lines();
     assert!(lines[0].starts_with("pool of loop main saturated for 120 ms: "), "{lines:?}");
     assert!(lines[1].starts_with("pool of loop main no longer saturated after "), "{lines:?}");
+}
+
+/// A stall that is found, with stacks that can be asked for.
+fn stalled_with_stacks() -> Bench {
+    let mut bench = Bench::new(10);
+    bench.tell(|told| told.refusal = None);
+    let site = bench.site(Kind::Timer, "t");
+    bench.writer.unpark(1);
+    bench.look();
+    bench.begin(Kind::Timer, site);
+    bench.pass(101);
+    bench.look();
+    bench
+}
+
+fn named(fingerprint: &str, function: &str, age_ms: u64, is_final: bool) -> Named {
+    Named {
+        number: 1,
+        age_ns: age_ms * MS,
+        fingerprint: fingerprint.to_owned(),
+        frames: vec![crate::incident::Frame { function: function.to_owned(), ..Default::default() }],
+        guilty: Some(0),
+        note: None,
+        is_final,
+    }
+}
+
+impl Bench {
+    fn hear(&mut self, named: &Named) -> bool {
+        self.cases.named(named, self.writer.page(), &mut self.desk)
+    }
+}
+
+#[test]
+fn the_line_waits_for_the_names_and_has_them() {
+    let mut bench = stalled_with_stacks();
+    assert_eq!(bench.cases.wanted_ns(bench.time.now_ns()), Some(SOON_NS));
+    let shot = Shot { busy_since: Some(bench.writer.last()), sample: None };
+    bench.tell(|told| told.shot = Some(shot));
+    bench.look();
+    assert_eq!((bench.lines(), bench.cases.counts().captures), (vec![], [1, 0, 0]));
+    assert!(bench.hear(&named("a", "quick", 101, false)));
+    bench.pass(4);
+    bench.look();
+    assert_eq!(bench.lines(), [""; 0], "better names are on their way");
+    assert!(bench.hear(&named("a", "sum_amounts", 101, true)));
+    bench.look();
+    let line = bench.lines().remove(0);
+    assert!(line.contains("blocked for 101 ms by timer t (") && line.contains("in sum_amounts ["), "{line}");
+    let stacks = bench.incident().stacks;
+    assert_eq!((stacks.len(), stacks[0].count, stacks[0].ages_ns.len()), (1, 1, 1));
+    assert!(!bench.hear(&Named { number: 9, ..Named::default() }), "of another loop");
+}
+
+#[test]
+fn names_that_do_not_come_are_not_waited_for() {
+    let mut bench = stalled_with_stacks();
+    let shot = Shot { busy_since: Some(bench.writer.last()), sample: None };
+    bench.tell(|told| told.shot = Some(shot));
+    bench.look();
+    bench.finish();
+    assert_eq!(bench.lines(), [""; 0], "both lines wait");
+    bench.pass(150);
+    bench.look();
+    let lines = bench.lines();
+    assert!(
+        lines[0].contains("blocked for 101 ms") && lines[1].contains("polls again after 101 ms"),
+        "{lines:?}"
+    );
+    assert!(bench.hear(&named("a", "late", 101, true)), "the record still gets them");
+    assert_eq!(bench.incident().stacks[0].frames[0].function, "late");
+    bench.look();
+    assert!(!bench.hear(&named("a", "later", 101, true)), "done");
+}
+
+#[test]
+fn equal_stacks_are_counted_and_others_added() {
+    let mut bench = stalled_with_stacks();
+    for (age, fingerprint) in [(101, "a"), (200, "b"), (400, "b"), (800, "b")] {
+        bench.hear(&named(fingerprint, fingerprint, age, true));
+    }
+    let stacks = bench.incident().stacks;
+    let told: Vec<_> = stacks.iter().map(|stack| (stack.fingerprint.as_str(), stack.count)).collect();
+    assert_eq!(told, [("b", 3), ("a", 1)]);
+    assert_eq!(stacks[0].ages_ns, [200 * MS, 400 * MS, 800 * MS]);
+}
+
+#[test]
+fn a_sample_of_another_stretch_is_not_the_stall_s() {
+    for busy_since in [None, Some(Ticks(1))] {
+        let mut bench = stalled_with_stacks();
+        bench.tell(|told| told.shot = Some(Shot { busy_since, sample: None }));
+        bench.look();
+        assert_eq!(bench.incident().captures_failed, [""; 0]);
+        bench.finish();
+        assert_eq!(bench.incident().captures_failed, ["the stall had ended before the capture"]);
+        assert_eq!(bench.cases.counts().captures, [0, 1, 0]);
+    }
+}
+
+#[test]
+fn a_stack_that_is_not_delivered_is_told_and_holds_nothing_up() {
+    let mut bench = stalled_with_stacks();
+    for _ in 0..8 {
+        bench.pass(20);
+        bench.look();
+    }
+    assert_eq!(bench.cases.counts().captures, [0, 1, 0]);
+    let lines = bench.lines();
+    assert!(lines[0].contains("blocked for 101 ms"), "{lines:?}");
+    bench.finish();
+    let failed = bench.incident().captures_failed;
+    assert!(failed.len() == 1 && failed[0].contains("did not take the signal in time"), "{failed:?}");
+}
+
+#[test]
+fn stacks_are_asked_for_again_at_the_doublings_and_share_the_budget() {
+    let mut bench = Bench::new(1);
+    let site = bench.site(Kind::Timer, "t");
+    for _ in 0..2 {
+        bench.writer.unpark(1);
+        bench.begin(Kind::Timer, site);
+        for ms in [101, 99, 200, 400] {
+            bench.pass(ms);
+            bench.look();
+        }
+        bench.finish();
+    }
+    assert_eq!(bench.sight.0.lock().unwrap().asked, 4);
+    assert_eq!(bench.cases.counts().captures, [0, 4, 4]);
+    assert_eq!(bench.incident().captures_suppressed, 4);
+    let first = bench.desk.shelf.newest_first().last().unwrap().captures_failed.clone();
+    assert_eq!(first, ["no stacks here"], "equal reasons are told once");
 }

@@ -1,6 +1,7 @@
 //! Where incidents are numbered and handed out: to the shelf in memory, to the log, to the disk, to actions.
 
 use crate::incident::Incident;
+use crate::watch::namer::{Named, Work};
 use crate::watch::report::Report;
 use crate::watch::shelf::Shelf;
 use std::sync::Arc;
@@ -14,6 +15,10 @@ pub(crate) struct Desk {
     pub said: Vec<Report>,
     /// Incidents to be written to disk.
     pub kept: Vec<Arc<Incident>>,
+    /// Stacks to be named.
+    pub work: Vec<Work>,
+    /// Stacks that could not be named.
+    pub unnamed: Vec<Named>,
     /// Incidents to act on.
     pub acts: Vec<Arc<Incident>>,
 }

@@ -12,6 +12,9 @@ pub(crate) mod stall;
 pub(crate) mod meter;
 pub(crate) mod sight;
 
+pub(crate) mod frames;
+pub(crate) mod namer;
+
 mod extract;
 mod places;
 
@@ -19,8 +22,12 @@ mod case;
 pub(crate) mod cases;
 mod pool_case;
 
+pub(crate) mod action;
+pub(crate) mod crew;
 pub(crate) mod desk;
+pub(crate) mod disk;
 pub(crate) mod log;
+mod process_group;
 pub(crate) mod report;
 pub(crate) mod shelf;
 pub(crate) mod wake;

@@ -1,8 +1,14 @@
-//! What can be seen of a loop's thread from outside, without asking it: the kernel's accounts and its state.
+//! What can be seen of a loop's thread from outside: the kernel's accounts, its state, and its stack.
 //!
 //! A trait, so that the logic above can be tested in virtual time.
 
 use crate::compute::class::Reading;
+use crate::sample::aim::target;
+use loopscope_probe::Ticks;
+use loopscope_probe::registry::LocalPage;
+use loopscope_probe::tags::{TAG_WORDS, Tags};
+use loopscope_stacks::thread::ThreadState;
+use loopscope_stacks::{Capturer, Sample};
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 
@@ -19,45 +25,91 @@ pub(crate) struct Found {
     pub is_traced: bool,
 }
 
-/// Sees one loop's thread.
+/// A stack that has arrived.
+#[derive(Debug)]
+pub(crate) struct Shot {
+    /// Begin of the busy stretch that ran at its instant; `None` where the loop was in its poll.
+    pub busy_since: Option<Ticks>,
+    /// `None` only in tests of the logic.
+    pub sample: Option<Box<Sample>>,
+}
+
+/// Sees one loop's thread. Nothing of it blocks.
 pub(crate) trait Sight: Send {
     /// Returns the thread's processor and ready time until now; `now_ns` is the moment on the agent's clock.
     fn reading(&mut self, now_ns: u64) -> Option<Reading>;
     /// Looks what the thread is doing.
     fn look(&mut self) -> Found;
+    /// Asks for the thread's stack.
+    ///
+    /// # Errors
+    /// Says what is in the way.
+    fn ask(&mut self) -> Result<(), String>;
+    /// Returns the stack that was asked for, once it has arrived.
+    fn take(&mut self) -> Option<Shot>;
 }
 
-/// The real one: `/proc`.
-#[derive(Debug)]
-pub(crate) struct ProcSight {
-    tid: u32,
+/// The real one.
+pub(crate) struct ThreadSight {
+    page: LocalPage,
     schedstat: Option<File>,
+    /// Made when the first stack is asked for: its slot takes 128 KiB.
+    capturer: Option<Capturer>,
 }
 
-impl ProcSight {
-    /// Of a thread of this process.
-    pub(crate) fn of(tid: u32) -> Self {
-        ProcSight { tid, schedstat: File::open(format!("/proc/self/task/{tid}/schedstat")).ok() }
+impl ThreadSight {
+    /// Of the thread that writes this page.
+    pub(crate) fn of(page: LocalPage) -> Self {
+        let schedstat = File::open(format!("/proc/self/task/{}/schedstat", page.thread().tid)).ok();
+        ThreadSight { page, schedstat, capturer: None }
+    }
+
+    fn attach(&self) -> Result<Capturer, String> {
+        if self.page.thread().tid == 0 {
+            return Err("the loop's thread is not known".to_owned());
+        }
+        Capturer::attach(target(&self.page)).map_err(|error| error.to_string())
     }
 }
 
-impl Sight for ProcSight {
+impl Sight for ThreadSight {
     fn reading(&mut self, now_ns: u64) -> Option<Reading> {
         let (cpu_ns, runqueue_ns) = read_schedstat(self.schedstat.as_ref()?)?;
         Some(Reading { at_ns: now_ns, cpu_ns, runqueue_ns })
     }
 
     fn look(&mut self) -> Found {
-        let stat = fs::read_to_string(format!("/proc/self/task/{}/stat", self.tid)).unwrap_or_default();
-        let state = state_letter(&stat);
+        let state = ThreadState::look(self.page.thread().tid).ok();
         let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
         Found {
-            is_asleep: state.map(|letter| letter != 'R'),
-            is_stopped: matches!(state, Some('T' | 't')),
-            waiting_in: None,
+            is_asleep: state.as_ref().map(|state| state.letter != 'R'),
+            is_stopped: state.as_ref().is_some_and(|state| matches!(state.letter, 'T' | 't')),
+            waiting_in: state.filter(|state| matches!(state.letter, 'S' | 'D')).map(|state| state.words()),
             is_traced: tracer(&status).is_some_and(|pid| pid != 0),
         }
     }
+
+    fn ask(&mut self) -> Result<(), String> {
+        if self.capturer.is_none() {
+            self.capturer = Some(self.attach()?);
+        }
+        match &mut self.capturer {
+            Some(capturer) => capturer.ask().map_err(|error| error.to_string()),
+            None => Ok(()),
+        }
+    }
+
+    fn take(&mut self) -> Option<Shot> {
+        let sample = self.capturer.as_mut()?.take()?;
+        let busy_since = tags_of(&sample, &self.page).map(|tags| tags.busy_since);
+        Some(Shot { busy_since, sample: Some(Box::new(sample)) })
+    }
+}
+
+/// Decodes the tags of a sample of this page's loop; `None` where it was in its poll.
+fn tags_of(sample: &Sample, page: &LocalPage) -> Option<Tags> {
+    let words: &[u64; TAG_WORDS] = sample.tags.first_chunk()?;
+    Tags::decode(page.page(), words)
 }
 
 /// Reads an open `schedstat`: the file stays open, because opening it costs most of a reading.
@@ -68,11 +120,6 @@ pub(crate) fn read_schedstat(file: &File) -> Option<(u64, u64)> {
     Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
 }
 
-/// Returns the state of proc(5)'s `stat`: the name before it is in parentheses and may hold anything.
-fn state_letter(stat: &str) -> Option<char> {
-    stat.get(stat.rfind(')')? + 2..)?.chars().next()
-}
-
 fn tracer(status: &str) -> Option<u32> {
     status.lines().find_map(|line| line.strip_prefix("TracerPid:"))?.trim().parse().ok()
 }
@@ -80,28 +127,34 @@ fn tracer(status: &str) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use loopscope_probe::{Writer, registry};
 
     #[test]
     fn the_kernel_s_texts_are_read() {
-        assert_eq!(state_letter("7 (a) T) b) S 1 2"), Some('S'));
-        assert_eq!(state_letter("7 (a)"), None);
         assert_eq!(tracer("Name:\tx\nTracerPid:\t81\nUid:\t0"), Some(81));
         assert_eq!(tracer("Name:\tx"), None);
     }
 
     #[test]
-    fn a_thread_that_computes_is_seen_to() {
+    fn a_thread_that_computes_is_seen_to_and_captured() {
         // The test's own thread: it runs while it looks.
-        let link = fs::read_link("/proc/thread-self").unwrap();
-        let tid = link.file_name().unwrap().to_str().unwrap().parse().unwrap();
-        let mut sight = ProcSight::of(tid);
+        let mut writer = Writer::builder("seen").build();
+        let is_own = |page: &LocalPage| std::ptr::eq(page.page(), writer.page());
+        let page = registry::pages().into_iter().find(is_own).unwrap();
+        writer.resume();
+        let mut sight = ThreadSight::of(page);
         let before = sight.reading(1).unwrap();
         let mut sum = 0u64;
         while sight.reading(2).unwrap().cpu_ns < before.cpu_ns + 2_000_000 {
             sum = sum.wrapping_mul(31).wrapping_add(7);
         }
         assert_eq!(sight.look().is_asleep, Some(false), "{sum}");
-        let mut gone = ProcSight::of(u32::MAX);
-        assert_eq!((gone.reading(1), gone.look().is_asleep), (None, None));
+        loopscope_stacks::prepare();
+        sight.ask().unwrap();
+        let shot = sight.take().expect("a signal to oneself arrives at once");
+        assert_eq!(shot.busy_since, Some(writer.last()));
+        writer.park();
+        sight.ask().unwrap();
+        assert_eq!(sight.take().unwrap().busy_since, None);
     }
 }

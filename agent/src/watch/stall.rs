@@ -2,7 +2,7 @@
 
 use crate::compute::episode::Episode;
 use crate::compute::starvation::{Cause, Verdict, judge};
-use crate::model::exemplar::Exemplars;
+use crate::model::exemplar::{Exemplar, Exemplars};
 use loopscope_probe::histogram::{HistogramValues, slot};
 use loopscope_probe::iterations::IterationRecord;
 use loopscope_probe::{Clock, NowValues, Page, Ticks, Vitals};
@@ -63,6 +63,14 @@ impl StallWatch {
     /// Returns what was counted so far.
     pub(crate) fn counts(&self) -> &StallCounts {
         &self.counts
+    }
+
+    /// Notes the incident behind the length of a stall that has ended.
+    pub(crate) fn note(&mut self, cause: &str, exemplar: Exemplar) {
+        if let Some(cause) = Cause::ALL.into_iter().find(|known| known.name() == cause) {
+            self.counts.starvation_exemplars[cause as usize].note(exemplar.clone());
+            self.counts.blocked_exemplars.note(exemplar);
+        }
     }
 
     /// Returns the age at which the stall under way is told again; `None` without one.

@@ -1,0 +1,94 @@
+//! The agent's helping threads: they name stacks, write incidents to disk, and act on them, so that the agent's own
+//! thread waits for nothing.
+
+use crate::export::view::Outcomes;
+use crate::settings::Settings;
+use crate::watch::action::Actor;
+use crate::watch::desk::Desk;
+use crate::watch::disk::{Disk, DiskBounds};
+use crate::watch::namer::{Named, Namer};
+use loopscope_stacks::Readiness;
+
+/// The threads that there are.
+#[derive(Debug, Default)]
+pub(crate) struct Crew {
+    namer: Option<Namer>,
+    disk: Option<Disk>,
+    actor: Option<Actor>,
+    /// What to tell the program's log.
+    notes: Vec<String>,
+}
+
+impl Crew {
+    /// Starts those that the settings ask for. What cannot be had is done without, and said.
+    pub(crate) fn start(settings: &Settings) -> Crew {
+        let mut crew = Crew::default();
+        match loopscope_stacks::prepare() {
+            Readiness::Ready { shortcoming, .. } => {
+                crew.notes.extend(
+                    shortcoming.as_ref().map(|why| format!("stacks of stalls are incomplete: {why}")),
+                );
+                crew.namer = crew.started("stacks", Namer::start(settings.frame_sources.clone()));
+            }
+            Readiness::Unavailable(why) => {
+                crew.notes.push(format!("stalls are reported without stacks: {why}"));
+            }
+        }
+        loopscope_stacks::block_signal();
+        if let Some(path) = &settings.incidents_dir {
+            crew.disk = crew.started("incidents on disk", Disk::start(path.clone(), DiskBounds::default()));
+        }
+        if !settings.actions.is_empty() {
+            crew.actor = crew.started("actions on incidents", Actor::start(settings.actions.clone()));
+        }
+        crew
+    }
+
+    fn started<T>(&mut self, what: &str, outcome: std::io::Result<T>) -> Option<T> {
+        outcome.map_err(|error| self.notes.push(format!("no thread for {what}: {error}"))).ok()
+    }
+
+    /// Takes what lies on the desk for these threads.
+    pub(crate) fn hand_out(&mut self, desk: &mut Desk) {
+        for work in desk.work.drain(..) {
+            let (number, age_ns) = (work.number, work.age_ns);
+            if !self.namer.as_ref().is_some_and(|namer| namer.name(work)) {
+                let note = Some("a stack was not named: too many wait".to_owned());
+                desk.unnamed.push(Named { number, age_ns, note, is_final: true, ..Named::default() });
+            }
+        }
+        for incident in desk.kept.drain(..) {
+            if let Some(disk) = &self.disk {
+                disk.keep(incident);
+            }
+        }
+        for incident in desk.acts.drain(..) {
+            if let Some(actor) = &mut self.actor {
+                actor.act(incident);
+            }
+        }
+    }
+
+    /// Returns the stacks that have been named since.
+    pub(crate) fn named(&self) -> Vec<Named> {
+        self.namer.as_ref().map(Namer::named).unwrap_or_default()
+    }
+
+    /// Takes what there is to tell.
+    pub(crate) fn notes(&mut self) -> Vec<String> {
+        let mut notes = std::mem::take(&mut self.notes);
+        notes.extend(self.disk.as_ref().map(Disk::notes).unwrap_or_default());
+        notes.extend(self.actor.as_ref().map(Actor::notes).unwrap_or_default());
+        notes
+    }
+
+    /// Returns what writing incidents came to.
+    pub(crate) fn writes(&self) -> Outcomes {
+        self.disk.as_ref().map(Disk::outcomes).unwrap_or_default()
+    }
+
+    /// Returns what acting on them came to.
+    pub(crate) fn actions(&self) -> Outcomes {
+        self.actor.as_ref().map(Actor::outcomes).unwrap_or_default()
+    }
+}
