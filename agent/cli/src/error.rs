@@ -20,6 +20,8 @@ pub enum Failure {
     Remote { url: String, because: String },
     /// A file cannot be written.
     Output { path: PathBuf, error: io::Error },
+    /// A file or directory that was given cannot be read.
+    Input { path: PathBuf, error: io::Error },
     /// The runtime directory cannot be read.
     Directory { path: PathBuf, error: io::Error },
     /// The demo's service cannot listen.
@@ -41,6 +43,7 @@ impl Failure {
             Failure::Ambiguous(_) | Failure::Usage(_) => 2,
             Failure::Remote { .. }
             | Failure::Output { .. }
+            | Failure::Input { .. }
             | Failure::Directory { .. }
             | Failure::Listen { .. }
             | Failure::System { .. } => 1,
@@ -59,6 +62,7 @@ impl fmt::Display for Failure {
             Failure::Output { path, error } => {
                 write!(f, "cannot write {}: {error}; choose another file with -o", path.display())
             }
+            Failure::Input { path, error } => write!(f, "cannot read {}: {error}", path.display()),
             Failure::Directory { path, error } => write!(
                 f,
                 "cannot read the runtime directory {}: {error}; run as the user who runs the watched program, or point LOOPSCOPE_RUNTIME_DIR at its directory",

@@ -7,7 +7,7 @@ use crate::output::print;
 use crate::pages::{self, LoopPage, Process};
 use loopscope_probe::directory::runtime_directory;
 use loopscope_probe::now::Running;
-use loopscope_probe::{Kind, NowValues, Page, Queue, Ticks};
+use loopscope_probe::{Kind, NowValues, Page, Queue};
 use serde_json::{Value, json};
 
 /// Prints the list.
@@ -64,7 +64,7 @@ struct Row {
 }
 
 fn row(process: &Process, entry: &LoopPage, page: &Page) -> Row {
-    let at = if process.is_alive { entry.clock().now() } else { last_moment(entry, page) };
+    let at = if process.is_alive { entry.clock().now() } else { entry.last_moment(page) };
     let snapshot = page.snapshot_at(entry.clock(), at);
     let now = snapshot.now;
     let state = match (process.is_alive, now.busy_ns) {
@@ -99,17 +99,6 @@ pub fn describe(running: &Running, page: &Page) -> String {
     // A queue's job is called by its queue, as in metrics and flamegraphs.
     let kind = kind.queue().map_or(kind.name(), Queue::name);
     format!("{kind} {label}")
-}
-
-/// Returns the last moment at which the loop of a dead process is known to have lived: its last stamp, or the last
-/// tick of its agent, which went on while the loop was blocked.
-fn last_moment(entry: &LoopPage, page: &Page) -> Ticks {
-    let clock = entry.clock();
-    let running = page.now_values(clock.now(), clock).running.map_or(Ticks::NONE, |running| running.since);
-    let recorded = page.records(0).last().map_or(Ticks::NONE, |record| record.end);
-    let agent_ns = page.control().tick_unix_ns().saturating_sub(entry.facts.created_unix_ns);
-    let ticked = Ticks(page.created().0.saturating_add(clock.scale().ticks(agent_ns)));
-    running.max(recorded).max(ticked).max(page.created()).min(clock.now())
 }
 
 impl Row {
@@ -229,7 +218,7 @@ fn as_json(process: &Process) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use loopscope_probe::{Phase, SiteId};
+    use loopscope_probe::{Phase, SiteId, Ticks};
 
     fn row_of(state: State, busy_ns: u64) -> Row {
         let running = Running {

@@ -8,6 +8,7 @@ mod duration;
 mod error;
 mod flame;
 mod http;
+mod incidents;
 mod interrupt;
 mod ls;
 mod output;
@@ -23,6 +24,7 @@ fn main() -> ExitCode {
     let done = match args::Arguments::parse().command {
         args::Command::Ls(options) => ls::run(&options).map(success),
         args::Command::Doctor(options) => doctor::run(&options),
+        args::Command::Incidents(options) => incidents::run(&options).map(success),
         args::Command::Flame(options) => flame::run(&options).map(success),
         args::Command::Demo(options) => demo::run(&options).map(success),
     };

@@ -5,7 +5,7 @@
 use crate::error::Failure;
 use loopscope_probe::directory::{self, Owner, PageFile};
 use loopscope_probe::snapshot::Facts;
-use loopscope_probe::{Clock, Page, Snapshot};
+use loopscope_probe::{Clock, Page, Snapshot, Ticks};
 use std::fs::File;
 use std::io;
 
@@ -103,6 +103,18 @@ impl LoopPage {
     /// Returns the page's clock.
     pub fn clock(&self) -> &Clock {
         &self.clock
+    }
+
+    /// Returns the last moment at which the loop of a dead process is known to have lived: its last stamp, or the last
+    /// tick of its agent, which went on while the loop was blocked. `page` is a copy of this page.
+    pub fn last_moment(&self, page: &Page) -> Ticks {
+        let clock = &self.clock;
+        let running =
+            page.now_values(clock.now(), clock).running.map_or(Ticks::NONE, |running| running.since);
+        let recorded = page.records(0).last().map_or(Ticks::NONE, |record| record.end);
+        let agent_ns = page.control().tick_unix_ns().saturating_sub(self.facts.created_unix_ns);
+        let ticked = Ticks(page.created().0.saturating_add(clock.scale().ticks(agent_ns)));
+        running.max(recorded).max(ticked).max(page.created()).min(clock.now())
     }
 
     /// Copies the counters as of now.

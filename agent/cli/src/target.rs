@@ -12,6 +12,15 @@ pub enum Target {
     Url(String),
 }
 
+/// What a TARGET reaches where also processes that have ended count, and more than one may be meant.
+#[derive(Debug)]
+pub enum Reached {
+    /// Processes of this machine.
+    Processes(Vec<Process>),
+    /// The agent at this URL, without a slash at its end.
+    Url(String),
+}
+
 /// A TARGET as it was written.
 #[derive(Debug, PartialEq, Eq)]
 enum Written<'a> {
@@ -52,6 +61,24 @@ pub fn local(text: Option<&str>) -> Result<Process, Failure> {
     })
 }
 
+/// Finds all processes that fit, ended ones included; all there are where nothing was written.
+///
+/// # Errors
+/// Nothing fits what was written; the message lists what there is.
+pub fn reach(text: Option<&str>) -> Result<Reached, Failure> {
+    let written = match read(text)? {
+        Written::Url(url) => return Ok(Reached::Url(url.to_owned())),
+        written => written,
+    };
+    let (found, others): (Vec<Process>, Vec<Process>) =
+        pages::processes()?.into_iter().partition(|process| written.fits(process));
+    if found.is_empty() && written != Written::Anything {
+        let labels: Vec<String> = others.iter().map(Process::label).collect();
+        return Err(Failure::NotFound(not_found(&written, false, &labels)));
+    }
+    Ok(Reached::Processes(found))
+}
+
 fn read(text: Option<&str>) -> Result<Written<'_>, Failure> {
     let Some(text) = text else { return Ok(Written::Anything) };
     if text.starts_with("https://") {
@@ -90,7 +117,9 @@ impl Written<'_> {
 
 fn not_found(written: &Written<'_>, has_ended: bool, all: &[String]) -> String {
     let what = match written {
-        Written::Pid(pid) if has_ended => format!("process {pid} has ended"),
+        Written::Pid(pid) if has_ended => {
+            format!("process {pid} has ended (`loopscope incidents {pid}` tells what it was doing)")
+        }
         Written::Pid(pid) => format!("no instrumented process with pid {pid}"),
         Written::Name(name) => format!("no instrumented process or loop named `{name}`"),
         _ => "no instrumented process".to_owned(),

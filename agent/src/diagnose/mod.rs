@@ -7,10 +7,13 @@
 //!                        LoopEvidence ---> RULES (a table) ---> findings, the worst first
 //! ```
 //!
+//! Beside it, [`reconstruct`] tells from the page of an ended process what it was in the middle of.
+//!
 //! Arithmetic on values, like `compute`: who reads pages, asks an agent and waits is the caller. A rule looks at one
 //! loop's evidence, and either keeps silent or says what is wrong, how sure that is, the figures that show it, and what
 //! to do about it.
 
+mod blackbox;
 mod blocking;
 mod capacity;
 mod evidence;
@@ -22,6 +25,7 @@ mod pool;
 mod rules;
 mod words;
 
+pub use blackbox::reconstruct;
 pub use evidence::LoopEvidence;
 pub use examination::{Examination, Look, Surroundings};
 pub use finding::{Certainty, Finding, Urgency};

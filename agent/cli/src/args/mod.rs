@@ -3,11 +3,13 @@
 mod demo;
 mod doctor;
 mod flame;
+mod incidents;
 mod ls;
 
 pub use demo::{DemoArguments, Trouble};
 pub use doctor::DoctorArguments;
 pub use flame::{FlameArguments, Format};
+pub use incidents::IncidentsArguments;
 pub use ls::LsArguments;
 
 use clap::{Parser, Subcommand};
@@ -46,6 +48,8 @@ pub enum Command {
     Ls(LsArguments),
     /// Say in words what is wrong with the loops of a process, and what to do about it
     Doctor(DoctorArguments),
+    /// List what went wrong, or tell one incident in full; also of processes that were killed
+    Incidents(IncidentsArguments),
     /// Draw where a loop's time goes: by loop, phase, callback site and span
     Flame(FlameArguments),
     /// Run a real HTTP service on our loop, under load and with trouble on request

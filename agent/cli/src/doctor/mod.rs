@@ -4,6 +4,8 @@ mod report;
 mod thread;
 mod watch;
 
+pub use watch::unix_ns;
+
 use crate::args::DoctorArguments;
 use crate::error::Failure;
 use crate::output::print;
@@ -32,7 +34,7 @@ pub fn run(options: &DoctorArguments) -> Result<ExitCode, Failure> {
     let findings = diagnose(&seen.evidence);
     let text = match options.json {
         true => format!("{:#}\n", report::as_json(&process, &seen, &findings)),
-        false => report::text(Paint::stdout(), &process, &seen, &findings, watch::unix_ns()),
+        false => report::text(Paint::stdout(), &process, &seen, &findings, unix_ns()),
     };
     print(text.as_bytes())?;
     Ok(if report::is_wrong(&findings) { ExitCode::from(EXIT_WRONG) } else { ExitCode::SUCCESS })

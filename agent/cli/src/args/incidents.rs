@@ -1,0 +1,88 @@
+//! Arguments and help of `loopscope incidents`.
+
+use clap::Args;
+use std::path::PathBuf;
+
+const INCIDENTS_HELP: &str = "\
+Lists what went wrong, newest first: stalls, starvation, saturated pools. With an ID, one of them in full: who is to \
+blame, the stacks, what ran in it, the callbacks before it.
+Incidents come from the agents of living processes; from a directory where an agent writes them (--dir), also after \
+its process ended; and from the pages of processes that were killed in the middle of a block: those have no stacks, \
+but they tell what the loop was doing, since when, and the last callbacks.
+Without a TARGET, all processes of this machine and user are listed.
+
+Examples:
+  loopscope incidents                        everything, newest first
+  loopscope incidents web last               the newest of process or loop `web`, in full
+  loopscope incidents 4711-3 --flame stall.svg --trace stall.json
+  loopscope incidents --dir /var/lib/app/incidents --json | jq -r '.incidents[].summary'
+
+Exit codes:
+  0  listed, also when there are none
+  1  failed: the message on stderr names the thing and the remedy
+  2  the command line cannot be used
+  3  no such target, or it has no such incident";
+
+/// Arguments of `incidents`.
+#[derive(Debug, Args)]
+#[command(after_help = INCIDENTS_HELP)]
+pub struct IncidentsArguments {
+    /// Pid, name of a process or loop, or URL of an agent; also of a process that has ended
+    pub target: Option<String>,
+    /// Incident to show in full: PID-NUMBER, its NUMBER alone after a TARGET, or `last`
+    pub id: Option<String>,
+    /// Print JSON instead of text
+    #[arg(long)]
+    pub json: bool,
+    /// List at most so many, the newest
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub last: u32,
+    /// Read the incidents that an agent wrote to this directory, instead of asking agents
+    #[arg(long, value_name = "DIRECTORY")]
+    pub dir: Option<PathBuf>,
+}
+
+impl IncidentsArguments {
+    /// Returns TARGET and ID as they are meant: `4711-3` alone is an incident and not the name of a process, and
+    /// `last` alone is the newest of all.
+    pub fn meant(&self) -> (Option<&str>, Option<&str>) {
+        match (self.target.as_deref(), self.id.as_deref()) {
+            (Some("last"), None) => (None, Some("last")),
+            (Some(text), None) => match text.split_once('-') {
+                Some((pid, rest)) if is_number(pid) && !rest.is_empty() => (Some(pid), Some(text)),
+                _ => (Some(text), None),
+            },
+            both => both,
+        }
+    }
+}
+
+fn is_number(text: &str) -> bool {
+    text.parse::<u32>().is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_alone_names_its_process_too() {
+        let meant = |target: &str, id: Option<&str>| {
+            let arguments = IncidentsArguments {
+                target: Some(target.to_owned()),
+                id: id.map(str::to_owned),
+                json: false,
+                last: 20,
+                dir: None,
+            };
+            let (target, id) = arguments.meant();
+            (target.map(str::to_owned), id.map(str::to_owned))
+        };
+        let some = |text: &str| Some(text.to_owned());
+        assert_eq!(meant("4711-3", None), (some("4711"), some("4711-3")));
+        assert_eq!(meant("4711-web", None), (some("4711"), some("4711-web")));
+        assert_eq!(meant("web-1", None), (some("web-1"), None));
+        assert_eq!(meant("last", None), (None, some("last")));
+        assert_eq!(meant("web", Some("3")), (some("web"), some("3")));
+    }
+}

@@ -1,0 +1,307 @@
+//! One incident in full: what it was, where its time went, the stacks, and what ran before.
+
+use super::list::{ago, lasted};
+use super::moment::utc;
+use super::source::{Found, Origin};
+use crate::duration::show_ns;
+use crate::paint::Paint;
+use loopscope_agent::incident::{Class, Frame, Incident, LoopFigures, Severity, StackCount};
+
+/// At most so many frames of a stack are shown in text; JSON has all.
+const FRAMES_SHOWN: usize = 24;
+/// At most so many callbacks, the last ones.
+const RECORDS_SHOWN: usize = 20;
+const GROUPS_SHOWN: usize = 8;
+
+/// The column where facts begin.
+const FACTS: usize = 12;
+
+/// Writes one incident.
+pub fn text(paint: Paint, found: &Found, now_unix_ns: u64) -> String {
+    let incident = &found.incident;
+    let sections = [
+        headline(paint, found),
+        facts(paint, found, now_unix_ns),
+        stacks(paint, incident),
+        groups(paint, incident),
+        records(paint, incident),
+        jobs(paint, incident),
+        figures(paint, incident),
+        notes(paint, incident),
+    ];
+    let written: Vec<String> = sections.into_iter().filter(|section| !section.is_empty()).collect();
+    written.join("\n")
+}
+
+fn headline(paint: Paint, found: &Found) -> String {
+    let incident = &found.incident;
+    let severity = match incident.severity {
+        Severity::Critical => paint.red("CRITICAL"),
+        Severity::Warning => paint.yellow("WARNING"),
+    };
+    let did = match (incident.duration_ns, incident.kind.name()) {
+        (0, _) => "was idle at the end".to_owned(),
+        (ns, "pool") => format!("had all threads of its pool busy for {}", show_ns(ns)),
+        (ns, _) if incident.is_over => format!("did not poll for {}", show_ns(ns)),
+        (ns, _) if found.origin == Origin::PageOfTheDead => {
+            format!("had not polled for {} when it ended", show_ns(ns))
+        }
+        (ns, _) => format!("has not polled for {} and still does not", show_ns(ns)),
+    };
+    let who = format!("{} (pid {})", incident.process, incident.pid);
+    let text = format!("{}: loop {} of {who} {did}", incident.id, incident.r#loop);
+    let lead = if incident.duration_ns == 0 { String::new() } else { format!("{severity} ") };
+    let columns = if incident.duration_ns == 0 { 0 } else { incident.severity.name().len() + 1 };
+    let mut written = paint.paragraph(&lead, columns, &text, |line| paint.bold(line));
+    if incident.duration_ns > 0 {
+        written += &paint.paragraph("", 0, &blame(incident), |line| paint.bold(line));
+    }
+    written
+}
+
+/// Says who is to blame, and with what.
+fn blame(incident: &Incident) -> String {
+    let culprit = &incident.culprit;
+    let who = match culprit.label.as_str() {
+        "" | "?" => "code outside any callback".to_owned(),
+        label => format!("{} {label}", culprit.kind),
+    };
+    if incident.summary.contains(&culprit.label) && !culprit.label.is_empty() {
+        return incident.summary.clone();
+    }
+    format!("{who}: {}", incident.summary)
+}
+
+fn facts(paint: Paint, found: &Found, now_unix_ns: u64) -> String {
+    let incident = &found.incident;
+    let mut facts: Vec<(&str, String)> = Vec::new();
+    let begin_ago = ago(now_unix_ns.saturating_sub(incident.begin_unix_ns));
+    facts.push(("when", format!("{}, {begin_ago}", utc(incident.begin_unix_ns))));
+    if incident.duration_ns > 0 {
+        let expected = match incident.expected_ns {
+            0 => String::new(),
+            ns => format!(", of it {} expected", show_ns(ns)),
+        };
+        let threshold = show_ns(incident.threshold_ns);
+        facts.push((
+            "lasted",
+            format!("{} (threshold {threshold}){expected}", lasted(incident, &found.origin)),
+        ));
+        facts.push(("class", class(incident)));
+    }
+    if !incident.phase.is_empty() {
+        facts.push(("phase", incident.phase.clone()));
+    }
+    for (number, span) in incident.spans.iter().enumerate() {
+        let name = if number == 0 { "inside" } else { "" };
+        let fields = if span.fields.is_empty() { String::new() } else { format!(" {}", span.fields) };
+        let place =
+            if span.file.is_empty() { String::new() } else { format!(" ({}:{})", span.file, span.line) };
+        facts.push((name, format!("{}{}{fields}{place}", "  ".repeat(number), span.name)));
+    }
+    if let Some(call) = &incident.waiting_in {
+        facts.push(("asleep in", call.clone()));
+    }
+    if let Some(pool) = &incident.pool {
+        let waits = if pool.queued > 0 {
+            format!(", the oldest for {}", show_ns(pool.oldest_wait_ns))
+        } else {
+            String::new()
+        };
+        facts.push((
+            "pool",
+            format!("{} of {} threads busy, {} jobs waiting{waits}", pool.running, pool.threads, pool.queued),
+        ));
+    }
+    let line = |(name, fact): (&str, String)| {
+        paint.paragraph(&paint.faint(&format!("  {name:<10}")), FACTS, &fact, str::to_owned)
+    };
+    facts.into_iter().map(line).collect()
+}
+
+/// Says what the time went to, and how that is known.
+fn class(incident: &Incident) -> String {
+    let what = match incident.class {
+        Class::Computing => "computing",
+        Class::Waiting => "waiting: asleep in the kernel",
+        Class::StarvedOfCpu => {
+            "starved of cpu: ready to run, and no processor was free; the code is not to blame"
+        }
+        Class::Stopped => "stopped: by SIGSTOP or the freezer; the code is not to blame",
+        Class::Suspended => "suspended: the machine was asleep; the code is not to blame",
+        Class::Debugger => "debugger: the process was held; the code is not to blame",
+        Class::Unknown => return "unknown".to_owned(),
+    };
+    if incident.watched_ns == 0 {
+        return what.to_owned();
+    }
+    format!(
+        "{what} (of {} watched: {} on a processor, {} ready without one)",
+        show_ns(incident.watched_ns),
+        show_ns(incident.cpu_ns),
+        show_ns(incident.runqueue_ns)
+    )
+}
+
+fn stacks(paint: Paint, incident: &Incident) -> String {
+    let shown: Vec<&StackCount> = incident.stacks.iter().filter(|stack| !stack.frames.is_empty()).collect();
+    let all: u64 = incident.stacks.iter().map(|stack| stack.count).sum();
+    let mut text = String::new();
+    if !shown.is_empty() {
+        text = title(paint, &format!("Stacks ({all} captured, leaf first)"));
+    }
+    for stack in shown {
+        let ages: Vec<String> = stack.ages_ns.iter().map(|ns| show_ns(*ns)).collect();
+        let at = if ages.is_empty() { String::new() } else { format!(" at {}", ages.join(", ")) };
+        text += &paint.paragraph("  ", 4, &format!("{} x{at}", stack.count), |line| paint.faint(line));
+        for (number, frame) in stack.frames.iter().take(FRAMES_SHOWN).enumerate() {
+            text += &frame_line(paint, frame, stack.guilty == Some(number));
+        }
+        if let Some(more @ 1..) = stack.frames.len().checked_sub(FRAMES_SHOWN) {
+            text += &format!("    {}\n", paint.faint(&format!("... {more} more; --json has all")));
+        }
+        if let Some(note) = &stack.note {
+            text += &paint.paragraph("    note: ", 10, note, str::to_owned);
+        }
+    }
+    let suppressed = match incident.captures_suppressed {
+        0 => None,
+        count => Some(format!("{count} more were due and not taken: the budget of the minute was used up")),
+    };
+    for line in
+        incident.captures_failed.iter().map(|because| format!("no stack: {because}")).chain(suppressed)
+    {
+        text += &paint.paragraph("  ", 2, &line, str::to_owned);
+    }
+    text
+}
+
+fn frame_line(paint: Paint, frame: &Frame, is_guilty: bool) -> String {
+    let place = match (&frame.file, frame.line, &frame.module) {
+        (Some(file), Some(line), _) => format!("{file}:{line}"),
+        (Some(file), None, _) => file.clone(),
+        (None, _, Some(module)) => module.clone(),
+        (None, _, None) => String::new(),
+    };
+    let text = if place.is_empty() { frame.function.clone() } else { format!("{}  {place}", frame.function) };
+    match (is_guilty, is_application(frame)) {
+        (true, _) => format!("  > {}\n", paint.bold(&text)),
+        (false, true) => format!("    {text}\n"),
+        (false, false) => format!("    {}\n", paint.faint(&text)),
+    }
+}
+
+/// Tells whether a frame is likely the application's own: it has a source file, and not one of the language's or a
+/// dependency's.
+fn is_application(frame: &Frame) -> bool {
+    let foreign = ["/rustc/", "/.cargo/registry/", "/rustlib/", "/node_modules/"];
+    frame.file.as_deref().is_some_and(|file| !foreign.iter().any(|part| file.contains(part)))
+}
+
+fn title(paint: Paint, text: &str) -> String {
+    format!("{}\n", paint.bold(text))
+}
+
+fn groups(paint: Paint, incident: &Incident) -> String {
+    // One callback has been told already.
+    if incident.groups.len() + incident.groups.iter().map(|group| group.count as usize).sum::<usize>() <= 2 {
+        return String::new();
+    }
+    let mut text = title(paint, "What ran in it");
+    text += &paint.faint(&format!("  {:>8} {:>9} {:>9}  WHAT\n", "COUNT", "TOTAL", "LONGEST"));
+    for group in incident.groups.iter().take(GROUPS_SHOWN) {
+        let (total, longest) = (show_ns(group.total_ns), show_ns(group.longest_ns));
+        let after = group.parent.as_ref().map_or(String::new(), |parent| format!(", after {parent}"));
+        text +=
+            &format!("  {:>8} {total:>9} {longest:>9}  {} {}{after}\n", group.count, group.kind, group.label);
+    }
+    text
+}
+
+fn records(paint: Paint, incident: &Incident) -> String {
+    let all = incident.records.len();
+    if all == 0 {
+        return String::new();
+    }
+    let mut text = title(paint, "Last callbacks (times relative to its begin)");
+    text += &paint.faint(&format!("  {:>10} {:>9} {:>9}  {:<8} WHAT\n", "AT", "RAN", "WAITED", "PHASE"));
+    let skipped = (all - all.min(RECORDS_SHOWN)) as u64 + incident.records_lost;
+    if skipped > 0 {
+        text += &format!("  {}\n", paint.faint(&format!("... {skipped} before")));
+    }
+    for record in &incident.records[all.saturating_sub(RECORDS_SHOWN)..] {
+        let sign = if record.start_ns < 0 { "-" } else { "+" };
+        let at = format!("{sign}{}", show_ns(record.start_ns.unsigned_abs()));
+        let ran = format!("{}{}", show_ns(record.run_ns), if record.is_running { "+" } else { "" });
+        let waited = record.wait_ns.map_or("-".to_owned(), show_ns);
+        let line =
+            format!("  {at:>10} {ran:>9} {waited:>9}  {:<8} {} {}", record.phase, record.kind, record.site);
+        text += &if record.is_running { paint.bold(&line) } else { line };
+        text.push('\n');
+    }
+    text
+}
+
+fn jobs(paint: Paint, incident: &Incident) -> String {
+    // Jobs explain a pool that was full; elsewhere they are in the timeline.
+    if incident.kind.name() != "pool" || incident.jobs.is_empty() {
+        return String::new();
+    }
+    let mut text = title(paint, "Last jobs of the pool (times relative to its begin)");
+    text += &paint.faint(&format!("  {:>10} {:>9} {:>9}  {:>6}  WHAT\n", "AT", "RAN", "WAITED", "THREAD"));
+    for job in &incident.jobs[incident.jobs.len().saturating_sub(RECORDS_SHOWN)..] {
+        let sign = if job.start_ns < 0 { "-" } else { "+" };
+        let at = format!("{sign}{}", show_ns(job.start_ns.unsigned_abs()));
+        let (ran, waited) = (show_ns(job.run_ns), show_ns(job.wait_ns));
+        let outcome = if job.is_ok { "" } else { " (panicked)" };
+        text += &format!(
+            "  {at:>10} {ran:>9} {waited:>9}  {:>6}  {} {}{outcome}\n",
+            job.worker, job.kind, job.site
+        );
+    }
+    text
+}
+
+fn figures(paint: Paint, incident: &Incident) -> String {
+    let periods = [("before", &incident.before), ("during", &incident.during)];
+    if periods.iter().all(|(_, figures)| figures.period_ns == 0) {
+        return String::new();
+    }
+    let mut text = title(paint, "The loop before and during it");
+    let head = format!(
+        "  {:<8} {:>8} {:>6} {:>12} {:>13} {:>8} {:>8}\n",
+        "", "PERIOD", "BUSY", "CALLBACKS/S", "ITERATIONS/S", "LAG p50", "LAG p99"
+    );
+    text += &paint.faint(&head);
+    for (name, figures) in periods {
+        text += &figures_line(name, figures);
+    }
+    text
+}
+
+fn figures_line(name: &str, figures: &LoopFigures) -> String {
+    if figures.period_ns == 0 {
+        return format!("  {name:<8} {:>8}\n", "-");
+    }
+    let lag = |ns: u64| if ns < 1_000 { "0".to_owned() } else { show_ns(ns) };
+    format!(
+        "  {name:<8} {:>8} {:>5.0}% {:>12.0} {:>13.0} {:>8} {:>8}\n",
+        show_ns(figures.period_ns),
+        figures.utilization * 100.0,
+        figures.callbacks_per_second,
+        figures.iterations_per_second,
+        lag(figures.lag_ns_p50),
+        lag(figures.lag_ns_p99)
+    )
+}
+
+fn notes(paint: Paint, incident: &Incident) -> String {
+    let missed = "found after it was over: durations are approximate, and there is no stack".to_owned();
+    let missed = incident.was_missed.then_some(missed);
+    let notes = missed.iter().chain(&incident.notes);
+    notes.map(|note| paint.paragraph("Note: ", 6, note, str::to_owned)).collect()
+}
+
+#[cfg(test)]
+#[path = "detail_tests.rs"]
+mod tests;

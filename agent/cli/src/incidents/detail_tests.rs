@@ -1,0 +1,127 @@
+//! One incident in full, as people read it.
+
+use super::*;
+use loopscope_agent::incident::{Culprit, Group, PoolState, Record, Span};
+
+fn incident() -> Incident {
+    let frame = |function: &str, file: &str| Frame {
+        function: function.into(),
+        file: Some(file.into()),
+        line: Some(61),
+        ..Frame::default()
+    };
+    let stack = StackCount {
+        count: 2,
+        ages_ns: vec![101_000_000, 202_000_000],
+        frames: vec![
+            frame("core::ops::mul", "/rustc/1/library/core/src/ops.rs"),
+            frame("app::sum_amounts", "src/app.rs"),
+        ],
+        guilty: Some(1),
+        ..StackCount::default()
+    };
+    let record = |start_ns, run_ns, is_running| Record {
+        start_ns,
+        run_ns,
+        is_running,
+        kind: "io_read".into(),
+        phase: "poll".into(),
+        site: "src/net.rs:9".into(),
+        ..Record::default()
+    };
+    Incident {
+        id: "4711-3".into(),
+        pid: 4711,
+        process: "demo".into(),
+        r#loop: "web".into(),
+        begin_unix_ns: 1_795_329_012_000_000_000,
+        duration_ns: 302_000_000,
+        is_over: true,
+        threshold_ns: 100_000_000,
+        class: Class::Computing,
+        phase: "timers".into(),
+        culprit: Culprit {
+            kind: "timer".into(),
+            label: "parse (src/app.rs:42)".into(),
+            ..Culprit::default()
+        },
+        summary: "1 callback of 302 ms".into(),
+        groups: vec![Group { kind: "timer".into(), label: "parse".into(), count: 1, ..Group::default() }],
+        spans: vec![Span { name: "query".into(), fields: "id=7".into(), file: "db.rs".into(), line: 3 }],
+        waiting_in: Some("read(fd 3 -> pipe:[81])".into()),
+        cpu_ns: 290_000_000,
+        runqueue_ns: 2_000_000,
+        watched_ns: 300_000_000,
+        stacks: vec![stack],
+        captures_suppressed: 4,
+        records: (0..30).map(|number| record(number * 1_000_000 - 40_000_000, 5_000, false)).collect(),
+        records_lost: 7,
+        pool: Some(PoolState { threads: 4, running: 2, queued: 0, oldest_wait_ns: 0 }),
+        before: LoopFigures {
+            period_ns: 10_000_000_000,
+            utilization: 0.25,
+            lag_ns_p99: 1_000_000,
+            ..LoopFigures::default()
+        },
+        notes: vec!["the agent was late itself".into()],
+        ..Incident::default()
+    }
+}
+
+#[test]
+fn everything_that_matters_is_told() {
+    let found = Found { incident: incident(), origin: Origin::Agent("http://127.0.0.1:1".into()) };
+    let text = text(Paint::plain(100), &found, 1_795_329_042_000_000_000);
+    for part in [
+        "WARNING 4711-3: loop web of demo (pid 4711) did not poll for 302 ms\n",
+        "timer parse (src/app.rs:42): 1 callback of 302 ms\n",
+        "when      2026-11-22 06:30:12.000 UTC, 30 s ago",
+        "lasted    302 ms (threshold 100 ms)",
+        "class     computing (of 300 ms watched: 290 ms on a processor, 2.0 ms ready without one)",
+        "inside    query id=7 (db.rs:3)",
+        "asleep in read(fd 3 -> pipe:[81])",
+        "pool      2 of 4 threads busy, 0 jobs waiting",
+        "2 x at 101 ms, 202 ms\n",
+        "  > app::sum_amounts  src/app.rs:61\n",
+        "4 more were due and not taken",
+        "... 17 before\n",
+        "-11 ms    5.0 µs         -  poll     io_read src/net.rs:9\n",
+        "before        10 s    25%",
+        "Note: the agent was late itself",
+    ] {
+        assert!(text.contains(part), "`{part}` is not in\n{text}");
+    }
+    assert!(!text.contains("What ran in it"), "one callback is told in one line");
+}
+
+#[test]
+fn what_was_not_over_is_told_with_how_it_is_known() {
+    let open = Incident { is_over: false, severity: Severity::Critical, ..incident() };
+    for (origin, part) in [
+        (Origin::PageOfTheDead, "had not polled for 302 ms when it ended"),
+        (Origin::Page, "has not polled for 302 ms and still does not"),
+    ] {
+        let found = Found { incident: open.clone(), origin };
+        let text = text(Paint::plain(100), &found, 0);
+        assert!(text.starts_with("CRITICAL ") && text.contains(part), "{text}");
+    }
+    let idle = Incident { duration_ns: 0, summary: String::new(), ..open };
+    let text = text(Paint::plain(100), &Found { incident: idle, origin: Origin::PageOfTheDead }, 0);
+    assert!(text.starts_with("4711-3: loop web of demo (pid 4711) was idle at the end\n"), "{text}");
+    assert!(!text.contains("threshold"), "{text}");
+}
+
+#[test]
+fn many_callbacks_are_told_by_their_groups() {
+    let group =
+        |count, label: &str| Group { kind: "io_read".into(), label: label.into(), count, ..Group::default() };
+    let many = Incident {
+        summary: "412 callbacks of 0.5 ms: 388 x io_read at src/x.rs:40".into(),
+        culprit: Culprit { kind: "io_read".into(), label: "src/x.rs:40".into(), ..Culprit::default() },
+        groups: vec![group(388, "src/x.rs:40"), group(24, "src/y.rs:7")],
+        ..incident()
+    };
+    let text = text(Paint::plain(100), &Found { incident: many, origin: Origin::Page }, 0);
+    assert!(text.contains("\n412 callbacks of 0.5 ms: 388 x io_read at src/x.rs:40\n"), "{text}");
+    assert!(text.contains("What ran in it\n") && text.contains("     388 "), "{text}");
+}

@@ -1,0 +1,180 @@
+//! Incidents as a list, a line each.
+
+use super::source::{Catch, Found, Origin};
+use crate::duration::show_ns;
+use crate::paint::Paint;
+use loopscope_agent::incident::{Incident, Severity};
+
+/// Writes the newest `most` incidents.
+pub fn text(paint: Paint, catch: &Catch, most: usize, now_unix_ns: u64) -> String {
+    let shown = &catch.found[..catch.found.len().min(most)];
+    let mut text =
+        if shown.is_empty() { "No incidents.\n".to_owned() } else { table(paint, shown, now_unix_ns) };
+    if shown.len() < catch.found.len() {
+        let (shown, all) = (shown.len(), catch.found.len());
+        text += &format!("The newest {shown} of {all}; --last {all} lists all.\n");
+    }
+    for found in &catch.quiet {
+        text += &paint.paragraph("", 0, &quiet(&found.incident), |line| paint.faint(line));
+    }
+    for note in &catch.notes {
+        text += &paint.paragraph("Note: ", 6, note, str::to_owned);
+    }
+    if let Some(found) = shown.first() {
+        text += &paint.faint(&format!("One in full: loopscope incidents {}", found.incident.id));
+        text.push('\n');
+    }
+    text
+}
+
+/// Says what an ended process was doing that was no incident.
+fn quiet(incident: &Incident) -> String {
+    let Incident { id, pid, r#loop, duration_ns, .. } = incident;
+    let did = match duration_ns {
+        0 => "was idle".to_owned(),
+        ns => format!("had been busy for {}", show_ns(*ns)),
+    };
+    format!("Loop {loop} of {pid} {did} when the process ended; its last callbacks: loopscope incidents {id}")
+}
+
+fn table(paint: Paint, shown: &[Found], now_unix_ns: u64) -> String {
+    let mut rows = vec![["ID", "WHEN", "LOOP", "LASTED", "CLASS"].map(str::to_owned)];
+    for Found { incident, origin } in shown {
+        let when = match (incident.is_over, origin) {
+            (false, Origin::Agent(_) | Origin::Page) => "now".to_owned(),
+            _ => ago(now_unix_ns.saturating_sub(incident.begin_unix_ns)),
+        };
+        let class = incident.class.name().replace('_', " ");
+        rows.push([incident.id.clone(), when, incident.r#loop.clone(), lasted(incident, origin), class]);
+    }
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: [usize; 5] = std::array::from_fn(width);
+    let used = widths.iter().sum::<usize>() + 2 * widths.len();
+    let mut text = String::new();
+    for (number, row) in rows.iter().enumerate() {
+        let mut line = String::new();
+        for (cell, width) in row.iter().zip(widths) {
+            line += &format!("{cell:width$}  ");
+        }
+        let Some(found) = number.checked_sub(1).map(|at| &shown[at]) else {
+            text += &format!("{line}WHAT\n");
+            continue;
+        };
+        let what = cut(&what(&found.incident), paint.width.saturating_sub(used).max(24));
+        text += &match found.incident.severity {
+            Severity::Critical => format!("{}{what}\n", paint.red(&line)),
+            Severity::Warning => format!("{line}{what}\n"),
+        };
+    }
+    text
+}
+
+/// Tells how long it lasted, and marks what is not over.
+pub fn lasted(incident: &Incident, origin: &Origin) -> String {
+    let duration = show_ns(incident.duration_ns);
+    match (incident.is_over, origin) {
+        (true, _) => duration,
+        (false, Origin::Agent(_) | Origin::Page) => format!("{duration}, open"),
+        (false, _) => format!("{duration}+, killed"),
+    }
+}
+
+/// Tells in one line what it was.
+pub fn what(incident: &Incident) -> String {
+    let Incident { summary, culprit, .. } = incident;
+    let place = match (culprit.name.is_empty(), culprit.file.is_empty()) {
+        (true, true) => culprit.label.clone(),
+        (true, false) => format!("{}:{}", file_name(&culprit.file), culprit.line),
+        (false, true) => culprit.name.clone(),
+        (false, false) => format!("{} ({}:{})", culprit.name, file_name(&culprit.file), culprit.line),
+    };
+    match (summary.as_str(), place.as_str()) {
+        ("", place) => format!("{} {place}", culprit.kind),
+        (summary, "" | "?") => summary.to_owned(),
+        // A summary of many names them itself.
+        (summary, _) if !culprit.label.is_empty() && summary.contains(&culprit.label) => summary.to_owned(),
+        (summary, place) => format!("{} {place}: {summary}", culprit.kind),
+    }
+}
+
+fn file_name(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
+}
+
+fn cut(text: &str, room: usize) -> String {
+    if text.chars().count() <= room {
+        return text.to_owned();
+    }
+    text.chars().take(room - 1).chain(['…']).collect()
+}
+
+/// Says how long ago a moment was.
+pub fn ago(ns: u64) -> String {
+    let seconds = ns / 1_000_000_000;
+    match seconds {
+        0..100 => format!("{seconds} s ago"),
+        100..6_000 => format!("{} m ago", seconds / 60),
+        6_000..172_800 => format!("{} h ago", seconds / 3_600),
+        _ => format!("{} d ago", seconds / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use loopscope_agent::incident::{Class, Culprit};
+
+    fn found(number: u64, is_over: bool, severity: Severity, origin: Origin) -> Found {
+        let culprit = Culprit {
+            kind: "timer".into(),
+            label: "parse_invoices (agent/cli/src/demo/trouble.rs:42)".into(),
+            name: "parse_invoices".into(),
+            file: "agent/cli/src/demo/trouble.rs".into(),
+            line: 42,
+        };
+        let incident = Incident {
+            id: format!("4711-{number}"),
+            r#loop: "web".into(),
+            begin_unix_ns: 100_000_000_000,
+            duration_ns: 302_000_000,
+            class: Class::StarvedOfCpu,
+            summary: "1 callback of 302 ms".into(),
+            is_over,
+            severity,
+            culprit,
+            ..Incident::default()
+        };
+        Found { incident, origin }
+    }
+
+    #[test]
+    fn a_list_fits_eighty_columns_and_marks_what_is_open() {
+        let url = || Origin::Agent("http://127.0.0.1:1".into());
+        let catch = Catch {
+            found: vec![
+                found(12, false, Severity::Critical, url()),
+                found(11, true, Severity::Warning, url()),
+                found(10, false, Severity::Warning, Origin::PageOfTheDead),
+                found(9, true, Severity::Warning, url()),
+            ],
+            quiet: vec![],
+            notes: vec![],
+        };
+        let written = text(Paint::plain(80), &catch, 3, 130_000_000_000);
+        let lines: Vec<&str> = written.lines().collect();
+        assert!(lines.iter().all(|line| line.chars().count() <= 80), "{written}");
+        assert!(lines[0].starts_with("ID") && lines[1].starts_with("4711-12  now"), "{written}");
+        assert!(lines[1].contains("302 ms, open") && lines[2].contains("30 s ago"), "{written}");
+        assert!(lines[3].contains("302 ms+, killed") && lines[3].contains("starved of cpu"), "{written}");
+        assert!(lines[1].contains("timer parse_") && lines[1].ends_with('…'), "{written}");
+        assert_eq!(lines[4], "The newest 3 of 4; --last 4 lists all.");
+        let wide = text(Paint::plain(140), &catch, 3, 130_000_000_000);
+        assert!(wide.contains("timer parse_invoices (trouble.rs:42): 1 callback of 302 ms\n"), "{wide}");
+    }
+
+    #[test]
+    fn nothing_is_said_to_be_nothing() {
+        assert_eq!(text(Paint::plain(80), &Catch::default(), 20, 0), "No incidents.\n");
+        assert_eq!(ago(7_300_000_000_000), "2 h ago");
+    }
+}

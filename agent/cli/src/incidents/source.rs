@@ -1,0 +1,226 @@
+//! Where incidents come from: agents, directories of files, and the pages of processes that have no agent (any more).
+
+use crate::agent;
+use crate::error::Failure;
+use crate::pages::{LoopPage, Process};
+use crate::target::{self, Reached};
+use loopscope_agent::diagnose::reconstruct;
+use loopscope_agent::incident::Incident;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// No incident file is longer than this; a directory may hold anything.
+const FILE_BYTES_MAX: u64 = 64 << 20;
+
+/// Where one incident was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// In the list of the agent at this URL, without its long parts.
+    Agent(String),
+    /// In a file, in full.
+    File(PathBuf),
+    /// On the page of a process that has ended.
+    PageOfTheDead,
+    /// On the page of a process that lives and has no agent to ask.
+    Page,
+}
+
+impl Origin {
+    /// Returns the word that stands for it in JSON.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Origin::Agent(_) => "agent",
+            Origin::File(_) => "file",
+            Origin::PageOfTheDead | Origin::Page => "page",
+        }
+    }
+}
+
+/// An incident and where it was found.
+#[derive(Clone, Debug)]
+pub struct Found {
+    pub incident: Incident,
+    pub origin: Origin,
+}
+
+/// Everything that was found.
+#[derive(Debug, Default)]
+pub struct Catch {
+    /// Newest first.
+    pub found: Vec<Found>,
+    /// What ended processes did last that was no incident.
+    pub quiet: Vec<Found>,
+    /// What could not be read or asked, a sentence each.
+    pub notes: Vec<String>,
+}
+
+/// Asks the processes that fit `target`, all of them where it is not given.
+///
+/// # Errors
+/// Nothing fits; or only one process was asked, and it does not answer.
+pub fn of_processes(target: Option<&str>) -> Result<Catch, Failure> {
+    let mut catch = Catch::default();
+    match target::reach(target)? {
+        Reached::Url(url) => catch.ask(&url)?,
+        Reached::Processes(processes) => {
+            let is_only = processes.len() == 1;
+            for process in &processes {
+                match catch.look_at(process) {
+                    Err(failure) if is_only => return Err(failure),
+                    Err(failure) => catch.notes.push(format!("{} was not asked: {failure}", process.label())),
+                    Ok(()) => {}
+                }
+            }
+        }
+    }
+    catch.sort();
+    Ok(catch)
+}
+
+/// Reads a directory of incident files.
+///
+/// # Errors
+/// It cannot be read.
+pub fn of_directory(directory: &Path, target: Option<&str>) -> Result<Catch, Failure> {
+    let refused = |error| Failure::Input { path: directory.to_owned(), error };
+    let mut catch = Catch::default();
+    for entry in fs::read_dir(directory).map_err(refused)? {
+        let path = entry.map_err(refused)?.path();
+        if path.extension().is_none_or(|ending| ending != "json") {
+            continue;
+        }
+        match read(&path) {
+            Ok(incident) if is_of(&incident, target) => {
+                catch.found.push(Found { incident, origin: Origin::File(path) });
+            }
+            Ok(_) => {}
+            Err(because) => catch.notes.push(format!("{} was left out: {because}", path.display())),
+        }
+    }
+    catch.sort();
+    Ok(catch)
+}
+
+fn read(path: &Path) -> Result<Incident, String> {
+    let facts = fs::metadata(path).map_err(|error| error.to_string())?;
+    if !facts.is_file() || facts.len() > FILE_BYTES_MAX {
+        return Err(format!("no regular file of at most {} MiB", FILE_BYTES_MAX >> 20));
+    }
+    let text = fs::read(path).map_err(|error| error.to_string())?;
+    Incident::parse(&text).map_err(|error| error.to_string())
+}
+
+fn is_of(incident: &Incident, target: Option<&str>) -> bool {
+    target.is_none_or(|target| {
+        incident.pid.to_string() == target || incident.process == target || incident.r#loop == target
+    })
+}
+
+impl Catch {
+    fn ask(&mut self, url: &str) -> Result<(), Failure> {
+        let incidents = agent::incidents(url)?;
+        let found = |incident| Found { incident, origin: Origin::Agent(url.to_owned()) };
+        self.found.extend(incidents.into_iter().map(found));
+        Ok(())
+    }
+
+    fn look_at(&mut self, process: &Process) -> Result<(), Failure> {
+        match process.agent_url().filter(|_| process.is_alive) {
+            Some(url) => self.ask(&url),
+            None => {
+                for page in &process.loops {
+                    self.reconstruct(process, page);
+                }
+                if process.is_alive && !process.loops.is_empty() {
+                    let note = "has no agent with an address: only what is under way now is known of it";
+                    self.notes.push(format!("{} {note}", process.label()));
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn reconstruct(&mut self, process: &Process, entry: &LoopPage) {
+        let Ok(page) = entry.read() else { return };
+        let (at, origin) = match process.is_alive {
+            true => (entry.clock().now(), Origin::Page),
+            false => (entry.last_moment(&page), Origin::PageOfTheDead),
+        };
+        let mut incident = reconstruct(&page, entry.clock(), at);
+        let is_incident = incident.duration_ns.saturating_sub(incident.expected_ns) > incident.threshold_ns;
+        if process.is_alive {
+            incident.notes =
+                vec!["read from the page, now: the process has no agent that knows more".to_owned()];
+        }
+        let found = Found { incident, origin };
+        match (is_incident, process.is_alive) {
+            (true, _) => self.found.push(found),
+            (false, false) => self.quiet.push(found),
+            (false, true) => {}
+        }
+    }
+
+    fn sort(&mut self) {
+        self.found
+            .sort_by_key(|found| std::cmp::Reverse((found.incident.begin_unix_ns, found.incident.number())));
+    }
+
+    /// Finds the incident that `id` means: in full, or the part after the pid, or `last`. Fetches what a list left out.
+    ///
+    /// # Errors
+    /// There is none; or its agent does not answer any more.
+    pub fn pick(&self, id: &str) -> Result<Found, Failure> {
+        let is_meant = |found: &&Found| {
+            let own = &found.incident.id;
+            own == id || own.split_once('-').is_some_and(|(_, rest)| rest == id)
+        };
+        let newest = self.found.first().filter(|_| id == "last");
+        let known =
+            newest.or_else(|| self.found.iter().find(is_meant)).or_else(|| self.quiet.iter().find(is_meant));
+        let Some(found) = known else { return Err(Failure::NotFound(self.missing(id))) };
+        let mut found = found.clone();
+        if let Origin::Agent(url) = &found.origin {
+            found.incident = agent::incident(url, &found.incident.id)?;
+        }
+        Ok(found)
+    }
+
+    fn missing(&self, id: &str) -> String {
+        let ids: Vec<&str> = self.found.iter().take(10).map(|found| found.incident.id.as_str()).collect();
+        match ids.as_slice() {
+            [] if id == "last" => "there is no incident".to_owned(),
+            [] => format!("there is no incident `{id}`: there is none at all"),
+            ids => format!("there is no incident `{id}`; there are:\n  {}", ids.join("\n  ")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn catch() -> Catch {
+        let found = |id: &str, begin_unix_ns| Found {
+            incident: Incident { id: id.to_owned(), pid: 47, begin_unix_ns, ..Incident::default() },
+            origin: Origin::Page,
+        };
+        let mut catch = Catch {
+            found: vec![found("47-1", 5), found("47-3", 9), found("47-2", 9)],
+            quiet: vec![found("47-load", 9)],
+            notes: Vec::new(),
+        };
+        catch.sort();
+        catch
+    }
+
+    #[test]
+    fn an_incident_is_picked_by_id_number_or_as_the_last() {
+        for (id, picked) in [("47-1", "47-1"), ("1", "47-1"), ("last", "47-3"), ("load", "47-load")] {
+            assert_eq!(catch().pick(id).unwrap().incident.id, picked);
+        }
+        let failure = catch().pick("9").unwrap_err();
+        assert_eq!(failure.exit_code(), 3);
+        assert!(failure.to_string().contains("`9`; there are:\n  47-3\n  47-2"), "{failure}");
+        assert!(Catch::default().pick("last").unwrap_err().to_string().contains("no incident"));
+    }
+}
