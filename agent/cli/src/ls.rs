@@ -5,6 +5,7 @@ use crate::duration::show_ns;
 use crate::error::Failure;
 use crate::output::print;
 use crate::pages::{self, LoopPage, Process};
+use crate::paint::Paint;
 use loopscope_probe::directory::runtime_directory;
 use loopscope_probe::now::Running;
 use loopscope_probe::{Kind, NowValues, Page, Queue};
@@ -19,7 +20,7 @@ pub fn run(options: &LsArguments) -> Result<(), Failure> {
     let text = match options.json {
         true => format!("{:#}\n", json!({ "processes": processes.iter().map(as_json).collect::<Vec<_>>() })),
         false if processes.is_empty() => nothing(),
-        false => table(&processes),
+        false => table(Paint::stdout(), &processes),
     };
     print(text.as_bytes())
 }
@@ -37,6 +38,8 @@ fn nothing() -> String {
 enum State {
     Idle,
     Running,
+    /// Busy for longer than the threshold, as the program announced.
+    Expected,
     Stalled,
     Ended,
 }
@@ -46,6 +49,7 @@ impl State {
         match self {
             State::Idle => "idle",
             State::Running => "running",
+            State::Expected => "expected_block",
             State::Stalled => "stalled",
             State::Ended => "ended",
         }
@@ -58,6 +62,10 @@ struct Row {
     now: NowValues,
     /// `timer parse (src/x.rs:40)`; empty where nothing ran.
     what: String,
+    /// The innermost span that is open inside: its name and fields.
+    inside: Option<(String, String)>,
+    /// The expected block that is open.
+    expected: Option<String>,
     /// Busy time as part of all time since the loop began, 0 to 1.
     utilization: f64,
     agent: Option<String>,
@@ -70,13 +78,18 @@ fn row(process: &Process, entry: &LoopPage, page: &Page) -> Row {
     let state = match (process.is_alive, now.busy_ns) {
         (false, _) => State::Ended,
         (true, 0) => State::Idle,
-        (true, busy_ns) if busy_ns > snapshot.warning_ns => State::Stalled,
-        (true, _) => State::Running,
+        _ if now.unexpected_ns() > snapshot.warning_ns => State::Stalled,
+        _ if now.expected.is_some() => State::Expected,
+        _ => State::Running,
     };
     let all_ns = snapshot.active_ns.saturating_add(snapshot.idle_ns).max(1);
     let agent = page.control().address().filter(|_| process.is_alive);
     let what = now.running.map(|running| describe(&running, page)).unwrap_or_default();
-    Row { state, now, what, utilization: snapshot.active_ns as f64 / all_ns as f64, agent }
+    let site = |id| page.sites().read_one(id);
+    let inside = page.open_spans().pop().filter(|_| now.busy_ns > 0);
+    let inside = inside.and_then(|span| Some((site(span.site)?.name, span.fields)));
+    let expected = now.expected.and_then(site).map(|site| site.label());
+    Row { state, now, what, inside, expected, utilization: snapshot.active_ns as f64 / all_ns as f64, agent }
 }
 
 /// Reads a page; a few times where the loop is busy between two callbacks, for a reading that names one.
@@ -102,21 +115,40 @@ pub fn describe(running: &Running, page: &Page) -> String {
 }
 
 impl Row {
-    fn text(&self) -> String {
+    /// Tells the state in a few words, and what there is to say of it.
+    fn text(&self) -> (String, String) {
         let what = match self.what.as_str() {
             "" => "?",
             what => what,
         };
-        let now = &self.now;
+        let (now, inside) = (&self.now, self.inside_words());
         match self.state {
-            State::Idle => "idle".to_owned(),
-            State::Running => format!("running {what} for {}", show_ns(now.running_ns)),
-            State::Stalled => format!("STALLED {} in {what}{}", show_ns(now.busy_ns), drain(now)),
-            State::Ended if now.busy_ns == 0 => "ended; was idle".to_owned(),
+            State::Idle => ("idle".to_owned(), String::new()),
+            State::Running => {
+                ("running".to_owned(), format!("{what} for {}{inside}", show_ns(now.running_ns)))
+            }
+            State::Expected => {
+                let name = self.expected.as_deref().unwrap_or("?");
+                let lasted = show_ns(now.expected_ns);
+                ("expected block".to_owned(), format!("{name} for {lasted}, in {what}{inside}"))
+            }
+            State::Stalled => {
+                (format!("{STALLED} {}", show_ns(now.busy_ns)), format!("in {what}{}{inside}", drain(now)))
+            }
+            State::Ended if now.busy_ns == 0 => ("ended".to_owned(), "was idle".to_owned()),
             State::Ended => {
                 let busy = show_ns(now.busy_ns);
-                format!("ended; was in {what}{}, busy for at least {busy}", drain(now))
+                let text = format!("was in {what}{}{inside}, busy for at least {busy}", drain(now));
+                ("ended".to_owned(), text)
             }
+        }
+    }
+
+    fn inside_words(&self) -> String {
+        match &self.inside {
+            None => String::new(),
+            Some((name, fields)) if fields.is_empty() => format!(", inside {name}"),
+            Some((name, fields)) => format!(", inside {name} {fields}"),
         }
     }
 
@@ -136,6 +168,8 @@ impl Row {
             "phase": now.running.map(|running| running.phase.name()),
             "kind": now.running.and_then(|running| running.kind).map(Kind::name),
             "site": site.map(|site| json!({ "name": site.name, "file": site.file, "line": site.line })),
+            "inside": self.inside.as_ref().map(|(name, fields)| json!({ "name": name, "fields": fields })),
+            "expected_block": self.expected,
             "utilization_ratio": self.utilization,
             "stall_threshold_seconds": seconds(page.control().warning_ns()),
         })
@@ -146,44 +180,82 @@ fn drain(now: &NowValues) -> String {
     now.drain.map_or(String::new(), |(_, jobs)| format!(" (draining, {jobs} jobs so far)"))
 }
 
-fn table(processes: &[Process]) -> String {
-    let mut rows = vec![["PID", "NAME", "LOOP", "RUNTIME", "BUSY", "AGENT", "STATE"].map(str::to_owned)];
+/// One line of the table; what does not fit beside it goes below.
+struct Line {
+    cells: [String; 7],
+    detail: String,
+}
+
+/// How the state of a stalled loop begins.
+const STALLED: &str = "STALLED";
+
+/// The column where details begin that do not fit beside their line.
+const DETAIL_INDENT: usize = 7;
+
+fn table(paint: Paint, processes: &[Process]) -> String {
+    let head = ["PID", "NAME", "LOOP", "RUNTIME", "BUSY", "AGENT", "STATE"].map(str::to_owned);
+    let mut lines = vec![Line { cells: head, detail: String::new() }];
+    let mut busy_ends: Vec<String> = Vec::new();
     for process in processes {
         let (pid, name) = (process.owner.pid.to_string(), process.name().to_owned());
         for entry in &process.loops {
-            let (busy, agent, state) = match read(entry) {
+            let (busy, agent, (state, detail)) = match read(entry) {
                 Ok(page) => {
                     let row = row(process, entry, &page);
+                    if row.state == State::Ended && row.now.busy_ns > 0 && !busy_ends.contains(&pid) {
+                        busy_ends.push(pid.clone());
+                    }
                     let agent =
-                        row.agent.clone().map_or("-".to_owned(), |address| format!("http://{address}"));
+                        row.agent.as_ref().map_or("-".to_owned(), |address| format!("http://{address}"));
                     (format!("{:.1}%", row.utilization * 100.0), agent, row.text())
                 }
-                Err(error) => ("-".to_owned(), "-".to_owned(), format!("its page {error}")),
+                Err(error) => ("-".to_owned(), "-".to_owned(), ("?".to_owned(), format!("its page {error}"))),
             };
             let facts = &entry.facts;
             let who = [pid.clone(), name.clone(), facts.name.clone(), facts.runtime.clone()];
             let [pid, name, name_of_loop, runtime] = who;
-            rows.push([pid, name, name_of_loop, runtime, busy, agent, state]);
+            lines.push(Line { cells: [pid, name, name_of_loop, runtime, busy, agent, state], detail });
         }
         for damaged in &process.damaged {
             let dash = || "-".to_owned();
-            let text = format!("not readable: {} {}", damaged.path.display(), damaged.because);
-            rows.push([pid.clone(), name.clone(), dash(), dash(), dash(), dash(), text]);
+            let detail = format!("not readable: {} {}", damaged.path.display(), damaged.because);
+            let cells = [pid.clone(), name.clone(), dash(), dash(), dash(), dash(), "?".to_owned()];
+            lines.push(Line { cells, detail });
         }
     }
-    align(&rows)
+    let see = busy_ends.iter().map(|pid| format!("see: loopscope incidents {pid}\n"));
+    align(paint, &lines) + &see.collect::<String>()
 }
 
-/// Pads all columns but the last one to their widest cell.
-fn align(rows: &[[String; 7]]) -> String {
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+/// Pads all columns but the last one to their widest cell. Details stand beside their line where all of them fit, else
+/// each below its own.
+fn align(paint: Paint, lines: &[Line]) -> String {
+    let width =
+        |column: usize| lines.iter().map(|line| line.cells[column].chars().count()).max().unwrap_or(0);
     let widths: [usize; 7] = std::array::from_fn(width);
-    let mut text = String::new();
-    for row in rows {
-        for (cell, width) in row[..6].iter().zip(widths) {
-            text += &format!("{cell:width$}  ");
+    let padded = |line: &Line| -> String {
+        let cells = line.cells[..6].iter().zip(widths);
+        cells.map(|(cell, width)| format!("{cell:width$}  ")).collect::<String>() + &line.cells[6]
+    };
+    let beside = |line: &Line| match line.detail.as_str() {
+        "" => padded(line),
+        detail if line.cells[6] == "running" || line.cells[6].starts_with(STALLED) => {
+            format!("{} {detail}", padded(line))
         }
-        text = text + &row[6] + "\n";
+        detail => format!("{}: {detail}", padded(line)),
+    };
+    let fits = lines.iter().all(|line| beside(line).chars().count() <= paint.columns);
+    let mut text = String::new();
+    for line in lines {
+        let is_stalled = line.cells[6].starts_with(STALLED);
+        let painted = |text: String| if is_stalled { paint.red(&text) } else { text };
+        if fits {
+            text += &(painted(beside(line)) + "\n");
+        } else {
+            let indent = " ".repeat(DETAIL_INDENT);
+            text += &(painted(padded(line)) + "\n");
+            text += &paint.paragraph(&indent, DETAIL_INDENT, &line.detail, str::to_owned);
+        }
     }
     text
 }
@@ -229,19 +301,20 @@ mod tests {
             since: Ticks(1),
         };
         let now = NowValues { busy_ns, running_ns: 3_000_000, running: Some(running), ..NowValues::IDLE };
-        Row { state, now, what: "timer src/x.rs:40".to_owned(), utilization: 0.5, agent: None }
+        let what = "timer src/x.rs:40".to_owned();
+        Row { state, now, what, inside: None, expected: None, utilization: 0.5, agent: None }
     }
 
     #[test]
     fn a_state_is_told_with_its_duration_and_place() {
-        for (state, busy_ns, text) in [
-            (State::Idle, 0, "idle"),
-            (State::Running, 9, "running timer src/x.rs:40 for 3.0 ms"),
-            (State::Stalled, 1_200_000_000, "STALLED 1.2 s in timer src/x.rs:40"),
-            (State::Ended, 0, "ended; was idle"),
-            (State::Ended, 2_000_000_000, "ended; was in timer src/x.rs:40, busy for at least 2.0 s"),
+        for (state, busy_ns, short, detail) in [
+            (State::Idle, 0, "idle", ""),
+            (State::Running, 9, "running", "timer src/x.rs:40 for 3.0 ms"),
+            (State::Stalled, 1_200_000_000, "STALLED 1.2 s", "in timer src/x.rs:40"),
+            (State::Ended, 0, "ended", "was idle"),
+            (State::Ended, 2_000_000_000, "ended", "was in timer src/x.rs:40, busy for at least 2.0 s"),
         ] {
-            assert_eq!(row_of(state, busy_ns).text(), text);
+            assert_eq!(row_of(state, busy_ns).text(), (short.to_owned(), detail.to_owned()));
         }
     }
 
@@ -249,14 +322,36 @@ mod tests {
     fn a_drain_that_stalls_tells_its_jobs() {
         let mut row = row_of(State::Stalled, 400_000_000);
         row.now.drain = Some((400_000_000, 12_345));
-        assert_eq!(row.text(), "STALLED 400 ms in timer src/x.rs:40 (draining, 12345 jobs so far)");
+        assert_eq!(row.text().1, "in timer src/x.rs:40 (draining, 12345 jobs so far)");
     }
 
     #[test]
-    fn columns_line_up() {
-        let cells = |first: &str, last: &str| [first, "b", "c", "d", "e", "f", last].map(str::to_owned);
-        let text = align(&[cells("PID", "STATE"), cells("1234567", "idle")]);
-        let columns: Vec<usize> = text.lines().map(|line| line.find('b').unwrap()).collect();
+    fn the_innermost_span_and_an_expected_block_are_told() {
+        let mut row = row_of(State::Running, 400_000_000);
+        row.inside = Some(("query".to_owned(), "id=7".to_owned()));
+        assert_eq!(row.text().1, "timer src/x.rs:40 for 3.0 ms, inside query id=7");
+        row.state = State::Expected;
+        row.expected = Some("migration (src/m.rs:3)".to_owned());
+        row.now.expected_ns = 2_000_000_000;
+        let told = (
+            "expected block".to_owned(),
+            "migration (src/m.rs:3) for 2.0 s, in timer src/x.rs:40, inside query id=7".to_owned(),
+        );
+        assert_eq!(row.text(), told);
+    }
+
+    fn line(first: &str, state: &str, detail: &str) -> Line {
+        Line { cells: [first, "b", "c", "d", "e", "f", state].map(str::to_owned), detail: detail.to_owned() }
+    }
+
+    #[test]
+    fn columns_line_up_and_details_stand_where_there_is_room() {
+        let lines = [line("PID", "STATE", ""), line("1234567", "running", "timer src/x.rs:40 for 3.0 ms")];
+        let wide = align(Paint::plain(200), &lines);
+        let columns: Vec<usize> = wide.lines().map(|line| line.find('b').unwrap()).collect();
         assert_eq!(columns, [9, 9]);
+        assert!(wide.ends_with("running timer src/x.rs:40 for 3.0 ms\n"), "{wide}");
+        let narrow = align(Paint::plain(40), &lines);
+        assert!(narrow.ends_with("running\n       timer src/x.rs:40 for 3.0 ms\n"), "{narrow}");
     }
 }

@@ -17,8 +17,10 @@ const WIDTH_MIN: usize = 40;
 #[derive(Clone, Copy, Debug)]
 pub struct Paint {
     is_on: bool,
-    /// Columns that lines may have.
+    /// Columns that lines of text may have.
     pub width: usize,
+    /// Columns that lines of a table may have: all of a terminal's, and any number where there is none.
+    pub columns: usize,
 }
 
 impl Paint {
@@ -28,17 +30,18 @@ impl Paint {
         let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
         let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
         let columns = terminal_size::terminal_size().map(|(width, _)| usize::from(width.0));
-        let width = columns.filter(|_| is_terminal).unwrap_or(WIDTH_ELSEWHERE);
+        let columns = columns.filter(|_| is_terminal);
         Paint {
             is_on: is_terminal && !is_set("NO_COLOR") && !is_dumb,
-            width: width.clamp(WIDTH_MIN, WIDTH_MAX),
+            width: columns.unwrap_or(WIDTH_ELSEWHERE).clamp(WIDTH_MIN, WIDTH_MAX),
+            columns: columns.unwrap_or(usize::MAX),
         }
     }
 
     /// Returns what paints nothing, in lines of so many columns.
     #[cfg(test)]
     pub fn plain(width: usize) -> Paint {
-        Paint { is_on: false, width }
+        Paint { is_on: false, width, columns: width }
     }
 
     fn with(self, code: &str, text: &str) -> String {
@@ -118,6 +121,6 @@ mod tests {
     fn nothing_is_painted_where_nobody_sees_it() {
         let paint = Paint::plain(80);
         assert_eq!(paint.red("a") + &paint.bold("b") + &paint.faint("c"), "abc");
-        assert!(Paint { is_on: true, width: 80 }.red("a").starts_with("\x1b[1;31ma"));
+        assert!(Paint { is_on: true, ..paint }.red("a").starts_with("\x1b[1;31ma"));
     }
 }
