@@ -3,6 +3,7 @@
 use crate::error::Failure;
 use crate::http;
 use loopscope_agent::incident::Incident;
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// Lists the incidents of the agent at `url`, newest first, without their long parts.
@@ -26,6 +27,91 @@ pub fn incident(url: &str, id: &str) -> Result<Incident, Failure> {
         .map_err(|error| Failure::Remote { url: url.to_owned(), because: error.to_string() })
 }
 
+/// Stall thresholds as an agent tells them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Thresholds {
+    /// Those of loops that have none of their own, in nanoseconds.
+    pub warning_ns: u64,
+    pub critical_ns: u64,
+    pub loops: Vec<LoopThresholds>,
+}
+
+/// Those of one loop, in nanoseconds.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LoopThresholds {
+    /// The loop's label in the metrics.
+    pub r#loop: String,
+    /// Its name, which several loops may share.
+    pub name: String,
+    pub warning_ns: u64,
+    pub critical_ns: u64,
+}
+
+impl LoopThresholds {
+    /// Tells whether this is the loop that a person calls `name`.
+    pub fn is_called(&self, name: &str) -> bool {
+        self.r#loop == name || self.name == name
+    }
+}
+
+/// What is to be changed; `None` leaves it as it is, and no name means all loops.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Change<'a> {
+    pub loop_name: Option<&'a str>,
+    pub warning: Option<Duration>,
+    pub critical: Option<Duration>,
+}
+
+impl Change<'_> {
+    fn query(&self) -> String {
+        let us = |duration: Duration| format!("{}us", duration.as_micros());
+        let parts = [
+            self.loop_name.map(|name| format!("loop={}", encoded(name))),
+            self.warning.map(|duration| format!("warning={}", us(duration))),
+            self.critical.map(|duration| format!("critical={}", us(duration))),
+        ];
+        parts.into_iter().flatten().collect::<Vec<_>>().join("&")
+    }
+}
+
+/// Writes a text as a value in a URL.
+fn encoded(text: &str) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    let of = |byte: u8| if is_plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
+    text.bytes().map(of).collect()
+}
+
+const THRESHOLDS: &str = "/debug/loopscope/thresholds";
+
+/// Returns the stall thresholds of the process whose agent is at `url`.
+///
+/// # Errors
+/// Nobody answers there, or not with thresholds.
+pub fn thresholds(url: &str) -> Result<Thresholds, Failure> {
+    read_thresholds(url, &http::get(&format!("{url}{THRESHOLDS}"), Duration::ZERO)?)
+}
+
+/// Changes thresholds. Returns what they are now.
+///
+/// # Errors
+/// Nobody answers there, or the agent refuses, and says why.
+pub fn set_thresholds(url: &str, change: &Change<'_>) -> Result<Thresholds, Failure> {
+    read_thresholds(url, &http::post(&format!("{url}{THRESHOLDS}?{}", change.query()))?)
+}
+
+fn read_thresholds(url: &str, answer: &http::Answer) -> Result<Thresholds, Failure> {
+    let because = match answer.status {
+        200 => match serde_json::from_slice(&answer.body) {
+            Ok(thresholds) => return Ok(thresholds),
+            Err(error) => format!("its thresholds are not as expected: {error}"),
+        },
+        404 => "has no thresholds page: its agent is older than this command, or it is no loopscope agent"
+            .to_owned(),
+        _ => format!("refused: {}", answer.first_line()),
+    };
+    Err(Failure::Remote { url: url.to_owned(), because })
+}
+
 fn ask(url: &str, path: &str) -> Result<Vec<u8>, Failure> {
     let answer = http::get(&format!("{url}{path}"), Duration::ZERO)?;
     let because = match answer.status {
@@ -38,4 +124,29 @@ fn ask(url: &str, path: &str) -> Result<Vec<u8>, Failure> {
         status => format!("answered {status}: {}", answer.first_line()),
     };
     Err(Failure::Remote { url: url.to_owned(), because })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_is_written_as_the_agent_reads_it() {
+        let change =
+            Change { loop_name: Some("a b&c"), warning: Some(Duration::from_millis(50)), critical: None };
+        assert_eq!(change.query(), "loop=a%20b%26c&warning=50000us");
+        assert_eq!(Change::default().query(), "");
+    }
+
+    #[test]
+    fn a_refusal_is_told_in_the_agents_words() {
+        let answer = |status, body: &str| http::Answer { status, body: body.as_bytes().to_vec() };
+        let told = |status, body| read_thresholds("u", &answer(status, body)).unwrap_err().to_string();
+        assert_eq!(told(400, "too low\nmore"), "u: refused: too low");
+        assert!(told(404, "").contains("older than this command"));
+        assert!(told(200, "[]").contains("not as expected"));
+        let good = r#"{"warning_ns":1,"critical_ns":2,"loops":[{"loop":"w#2","name":"w","warning_ns":3,"critical_ns":4}]}"#;
+        let thresholds = read_thresholds("u", &answer(200, good)).unwrap();
+        assert!(thresholds.loops[0].is_called("w") && thresholds.loops[0].is_called("w#2"));
+    }
 }

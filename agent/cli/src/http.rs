@@ -2,6 +2,8 @@
 
 use crate::error::Failure;
 use std::time::Duration;
+use ureq::Body;
+use ureq::http::Response;
 
 /// How long an agent may take to answer beyond the time it was asked to watch.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -22,13 +24,31 @@ pub struct Answer {
 /// # Errors
 /// Nobody answers there, or not in HTTP, or not in time. Any status is an answer.
 pub fn get(url: &str, duration: Duration) -> Result<Answer, Failure> {
-    let refused = |error: ureq::Error| Failure::Remote { url: url.to_owned(), because: explain(&error) };
+    let asked = client(duration + PATIENCE).get(url).call();
+    read(url, asked)
+}
+
+/// Posts to a URL, with nothing but the header that an agent wants to see before it changes something.
+///
+/// # Errors
+/// As [`get`].
+pub fn post(url: &str) -> Result<Answer, Failure> {
+    let asked = client(PATIENCE).post(url).header("X-Loopscope", "1").send_empty();
+    read(url, asked)
+}
+
+fn client(patience: Duration) -> ureq::Agent {
     let configuration = ureq::Agent::config_builder()
         .timeout_connect(Some(CONNECT_PATIENCE))
-        .timeout_global(Some(duration + PATIENCE))
+        .timeout_global(Some(patience))
         .http_status_as_error(false)
         .build();
-    let mut response = ureq::Agent::new_with_config(configuration).get(url).call().map_err(refused)?;
+    ureq::Agent::new_with_config(configuration)
+}
+
+fn read(url: &str, asked: Result<Response<Body>, ureq::Error>) -> Result<Answer, Failure> {
+    let refused = |error: ureq::Error| Failure::Remote { url: url.to_owned(), because: explain(&error) };
+    let mut response = asked.map_err(refused)?;
     let status = response.status().as_u16();
     let body = response.body_mut().with_config().limit(BODY_BYTES_MAX).read_to_vec().map_err(refused)?;
     Ok(Answer { status, body })

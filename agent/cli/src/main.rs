@@ -15,6 +15,7 @@ mod output;
 mod pages;
 mod paint;
 mod target;
+mod threshold;
 
 use clap::Parser;
 use std::process::ExitCode;
@@ -26,6 +27,7 @@ fn main() -> ExitCode {
         args::Command::Doctor(options) => doctor::run(&options),
         args::Command::Incidents(options) => incidents::run(&options).map(success),
         args::Command::Flame(options) => flame::run(&options).map(success),
+        args::Command::Threshold(options) => threshold::run(&options).map(success),
         args::Command::Demo(options) => demo::run(&options).map(success),
     };
     match done {

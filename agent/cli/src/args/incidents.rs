@@ -37,6 +37,12 @@ pub struct IncidentsArguments {
     /// List at most so many, the newest
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub last: u32,
+    /// Draw where the time of the incident, or of all that are listed, went: svg, folded, pprof ... by the ending
+    #[arg(long, value_name = "FILE")]
+    pub flame: Option<PathBuf>,
+    /// Write what ran around the incident as Chrome trace events, which Perfetto and speedscope open
+    #[arg(long, value_name = "FILE")]
+    pub trace: Option<PathBuf>,
     /// Read the incidents that an agent wrote to this directory, instead of asking agents
     #[arg(long, value_name = "DIRECTORY")]
     pub dir: Option<PathBuf>,
@@ -73,6 +79,8 @@ mod tests {
                 id: id.map(str::to_owned),
                 json: false,
                 last: 20,
+                flame: None,
+                trace: None,
                 dir: None,
             };
             let (target, id) = arguments.meant();

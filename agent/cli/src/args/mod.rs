@@ -5,12 +5,14 @@ mod doctor;
 mod flame;
 mod incidents;
 mod ls;
+mod threshold;
 
 pub use demo::{DemoArguments, Trouble};
 pub use doctor::DoctorArguments;
 pub use flame::{FlameArguments, Format};
 pub use incidents::IncidentsArguments;
 pub use ls::LsArguments;
+pub use threshold::ThresholdArguments;
 
 use clap::{Parser, Subcommand};
 
@@ -52,6 +54,8 @@ pub enum Command {
     Incidents(IncidentsArguments),
     /// Draw where a loop's time goes: by loop, phase, callback site and span
     Flame(FlameArguments),
+    /// Show from which age on a busy stretch is a stall, or change it while the program runs
+    Threshold(ThresholdArguments),
     /// Run a real HTTP service on our loop, under load and with trouble on request
     Demo(DemoArguments),
 }

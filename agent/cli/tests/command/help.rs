@@ -5,7 +5,7 @@ use crate::scratch::Scratch;
 #[test]
 fn every_subcommand_has_examples_and_exit_codes_in_its_help() {
     let scratch = Scratch::new("help");
-    for subcommand in ["ls", "doctor", "flame", "demo"] {
+    for subcommand in ["ls", "doctor", "incidents", "flame", "threshold", "demo"] {
         let done = scratch.run(&[subcommand, "--help"]);
         assert_eq!(done.code, Some(0));
         let examples = done.stdout.matches(&format!("\n  loopscope {subcommand}")).count();
@@ -13,7 +13,16 @@ fn every_subcommand_has_examples_and_exit_codes_in_its_help() {
         assert!(done.stdout.contains("Exit codes:\n  0  "), "{}", done.stdout);
     }
     let all = scratch.run(&["--help"]);
-    for part in ["ls ", "doctor ", "flame ", "demo ", "Exit codes:", "loopscope demo --trouble block"] {
+    for part in [
+        "ls ",
+        "doctor ",
+        "incidents ",
+        "flame ",
+        "threshold ",
+        "demo ",
+        "Exit codes:",
+        "loopscope demo --trouble block",
+    ] {
         assert!(all.stdout.contains(part), "`{part}` is not in {}", all.stdout);
     }
 }

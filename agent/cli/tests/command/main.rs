@@ -5,5 +5,7 @@ mod demo;
 mod doctor;
 mod flame;
 mod help;
+mod incidents;
 mod ls;
 mod scratch;
+mod threshold;

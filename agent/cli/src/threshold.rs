@@ -1,0 +1,142 @@
+//! `loopscope threshold`: from which age on a busy stretch is a stall, shown and changed while the program runs.
+
+use crate::agent::{self, Change, Thresholds};
+use crate::args::ThresholdArguments;
+use crate::duration::{show, show_ns};
+use crate::error::Failure;
+use crate::output::print;
+use crate::target::Target;
+use std::time::Duration;
+
+/// No threshold may be lower: the agent's own looks would disturb more than they find.
+const LOWEST: Duration = Duration::from_millis(5);
+
+/// Shows the thresholds, or changes them and shows what they are then.
+///
+/// # Errors
+/// No such target or loop, no agent, or thresholds that make no sense.
+pub fn run(options: &ThresholdArguments) -> Result<(), Failure> {
+    check(options)?;
+    let target = Target::find(options.target.as_deref())?;
+    let is_change = options.warning.is_some() || options.critical.is_some();
+    let url = match &target {
+        Target::Url(url) => url.clone(),
+        Target::Process(process) => process.agent_url().ok_or_else(|| {
+            Failure::system(
+                &format!("ask {} for its thresholds", process.label()),
+                "it has no agent with an address; start one in it (`Agent::builder().start()`)",
+            )
+        })?,
+    };
+    let mut thresholds = agent::thresholds(&url)?;
+    if let Some(name) = &options.loop_name
+        && !thresholds.loops.iter().any(|entry| entry.is_called(name))
+    {
+        return Err(Failure::NotFound(no_such_loop(name, &thresholds)));
+    }
+    if is_change {
+        let change = Change {
+            loop_name: options.loop_name.as_deref(),
+            warning: options.warning,
+            critical: options.critical,
+        };
+        thresholds = agent::set_thresholds(&url, &change)?;
+    }
+    if let Some(name) = &options.loop_name {
+        thresholds.loops.retain(|entry| entry.is_called(name));
+    }
+    let text = match options.json {
+        true => format!("{:#}\n", serde_json::to_value(&thresholds).unwrap_or_default()),
+        false => table(&thresholds, is_change),
+    };
+    print(text.as_bytes())
+}
+
+fn check(options: &ThresholdArguments) -> Result<(), Failure> {
+    for (name, value) in [("--warning", options.warning), ("--critical", options.critical)] {
+        if let Some(value) = value.filter(|value| *value < LOWEST) {
+            let message = format!("{name} {}: the lowest threshold is {}", show(value), show(LOWEST));
+            return Err(Failure::Usage(message));
+        }
+    }
+    match (options.warning, options.critical) {
+        (Some(warning), Some(critical)) if warning > critical => Err(Failure::Usage(format!(
+            "--warning {} is above --critical {}: a stall is a warning first",
+            show(warning),
+            show(critical)
+        ))),
+        _ => Ok(()),
+    }
+}
+
+fn no_such_loop(name: &str, thresholds: &Thresholds) -> String {
+    let names: Vec<&str> = thresholds.loops.iter().map(|entry| entry.r#loop.as_str()).collect();
+    format!("there is no loop `{name}`; there are:\n  {}", names.join("\n  "))
+}
+
+fn table(thresholds: &Thresholds, was_changed: bool) -> String {
+    let names = thresholds.loops.iter().map(|entry| entry.r#loop.chars().count());
+    let width = names.max().unwrap_or(0).max(4);
+    let mut text = if was_changed { "Changed; now:\n".to_owned() } else { String::new() };
+    text += &format!("{:width$}  {:>8}  {:>8}\n", "LOOP", "WARNING", "CRITICAL");
+    for entry in &thresholds.loops {
+        let (warning, critical) = (show_ns(entry.warning_ns), show_ns(entry.critical_ns));
+        text += &format!("{:width$}  {warning:>8}  {critical:>8}\n", entry.r#loop);
+    }
+    if thresholds.loops.is_empty() {
+        text += "The process has no loop at this moment.\n";
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::agent::LoopThresholds;
+
+    fn options(warning_ms: Option<u64>, critical_ms: Option<u64>) -> ThresholdArguments {
+        ThresholdArguments {
+            target: None,
+            loop_name: None,
+            warning: warning_ms.map(Duration::from_millis),
+            critical: critical_ms.map(Duration::from_millis),
+            json: false,
+        }
+    }
+
+    #[test]
+    fn thresholds_that_make_no_sense_are_refused() {
+        for (warning, critical) in [(None, None), (Some(5), None), (Some(50), Some(50)), (None, Some(5))] {
+            assert!(check(&options(warning, critical)).is_ok());
+        }
+        for (warning, critical, part) in [
+            (Some(4), None, "--warning 4ms: the lowest threshold is 5ms"),
+            (None, Some(0), "--critical 0s"),
+            (Some(60), Some(50), "--warning 60ms is above --critical 50ms"),
+        ] {
+            let failure = check(&options(warning, critical)).unwrap_err();
+            assert!(failure.to_string().contains(part), "{failure}");
+            assert_eq!(failure.exit_code(), 2);
+        }
+    }
+
+    #[test]
+    fn thresholds_are_a_table_that_lines_up() {
+        let entry = |name: &str, warning_ns| LoopThresholds {
+            r#loop: name.to_owned(),
+            name: name.to_owned(),
+            warning_ns,
+            critical_ns: 1_000_000_000,
+        };
+        let thresholds = Thresholds {
+            loops: vec![entry("web", 50_000_000), entry("worker#2", 5_000_000)],
+            ..Thresholds::default()
+        };
+        let text = table(&thresholds, true);
+        assert_eq!(
+            text,
+            "Changed; now:\nLOOP       WARNING  CRITICAL\nweb          50 ms     1.0 s\nworker#2    5.0 ms     1.0 s\n"
+        );
+        assert!(no_such_loop("x", &thresholds).ends_with("`x`; there are:\n  web\n  worker#2"));
+    }
+}
