@@ -5,7 +5,7 @@ use super::moment::utc;
 use super::source::{Found, Origin};
 use crate::duration::show_ns;
 use crate::paint::Paint;
-use loopscope_agent::incident::{Class, Frame, Incident, LoopFigures, Severity, StackCount};
+use loopscope_agent::incident::{Class, Frame, Incident, LoopFigures, Record, Severity, StackCount};
 
 /// At most so many frames of a stack are shown in text; JSON has all.
 const FRAMES_SHOWN: usize = 24;
@@ -218,28 +218,66 @@ fn groups(paint: Paint, incident: &Incident) -> String {
     text
 }
 
+/// Callbacks of one site that ran one right after another.
+struct Run<'a> {
+    first: &'a Record,
+    count: u64,
+    run_ns: u64,
+    is_running: bool,
+}
+
+/// Puts neighbours of one site into one line each: a drain of a thousand microtasks is one thing that happened.
+fn runs(records: &[Record]) -> Vec<Run<'_>> {
+    let mut runs: Vec<Run<'_>> = Vec::new();
+    for record in records {
+        let what = |record: &Record| (record.kind.clone(), record.site.clone(), record.phase.clone());
+        match runs.last_mut() {
+            Some(run) if !record.is_running && what(run.first) == what(record) => {
+                run.count += 1;
+                run.run_ns = run.run_ns.saturating_add(record.run_ns);
+            }
+            _ => runs.push(Run {
+                first: record,
+                count: 1,
+                run_ns: record.run_ns,
+                is_running: record.is_running,
+            }),
+        }
+    }
+    runs
+}
+
 fn records(paint: Paint, incident: &Incident) -> String {
-    let all = incident.records.len();
-    if all == 0 {
+    let runs = runs(&incident.records);
+    let (earlier, shown) = runs.split_at(runs.len().saturating_sub(RECORDS_SHOWN));
+    if shown.is_empty() {
         return String::new();
     }
     let mut text = title(paint, "Last callbacks (times relative to its begin)");
     text += &paint.faint(&format!("  {:>10} {:>9} {:>9}  {:<8} WHAT\n", "AT", "RAN", "WAITED", "PHASE"));
-    let skipped = (all - all.min(RECORDS_SHOWN)) as u64 + incident.records_lost;
+    let skipped = earlier.iter().map(|run| run.count).sum::<u64>() + incident.records_lost;
     if skipped > 0 {
         text += &format!("  {}\n", paint.faint(&format!("... {skipped} before")));
     }
-    for record in &incident.records[all.saturating_sub(RECORDS_SHOWN)..] {
-        let sign = if record.start_ns < 0 { "-" } else { "+" };
-        let at = format!("{sign}{}", show_ns(record.start_ns.unsigned_abs()));
-        let ran = format!("{}{}", show_ns(record.run_ns), if record.is_running { "+" } else { "" });
+    for run in shown {
+        let record = run.first;
+        let at = relative(record.start_ns);
+        let ran = format!("{}{}", show_ns(run.run_ns), if run.is_running { "+" } else { "" });
         let waited = record.wait_ns.map_or("-".to_owned(), show_ns);
-        let line =
-            format!("  {at:>10} {ran:>9} {waited:>9}  {:<8} {} {}", record.phase, record.kind, record.site);
-        text += &if record.is_running { paint.bold(&line) } else { line };
+        let times = if run.count > 1 { format!("{} x ", run.count) } else { String::new() };
+        let line = format!(
+            "  {at:>10} {ran:>9} {waited:>9}  {:<8} {times}{} {}",
+            record.phase, record.kind, record.site
+        );
+        text += &if run.is_running { paint.bold(&line) } else { line };
         text.push('\n');
     }
     text
+}
+
+fn relative(start_ns: i64) -> String {
+    let sign = if start_ns < 0 { "-" } else { "+" };
+    format!("{sign}{}", show_ns(start_ns.unsigned_abs()))
 }
 
 fn jobs(paint: Paint, incident: &Incident) -> String {
@@ -250,8 +288,7 @@ fn jobs(paint: Paint, incident: &Incident) -> String {
     let mut text = title(paint, "Last jobs of the pool (times relative to its begin)");
     text += &paint.faint(&format!("  {:>10} {:>9} {:>9}  {:>6}  WHAT\n", "AT", "RAN", "WAITED", "THREAD"));
     for job in &incident.jobs[incident.jobs.len().saturating_sub(RECORDS_SHOWN)..] {
-        let sign = if job.start_ns < 0 { "-" } else { "+" };
-        let at = format!("{sign}{}", show_ns(job.start_ns.unsigned_abs()));
+        let at = relative(job.start_ns);
         let (ran, waited) = (show_ns(job.run_ns), show_ns(job.wait_ns));
         let outcome = if job.is_ok { "" } else { " (panicked)" };
         text += &format!(

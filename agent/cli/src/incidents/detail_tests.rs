@@ -1,7 +1,7 @@
 //! One incident in full, as people read it.
 
 use super::*;
-use loopscope_agent::incident::{Culprit, Group, PoolState, Record, Span};
+use loopscope_agent::incident::{Culprit, Group, PoolState, Span};
 
 fn incident() -> Incident {
     let frame = |function: &str, file: &str| Frame {
@@ -26,7 +26,8 @@ fn incident() -> Incident {
         is_running,
         kind: "io_read".into(),
         phase: "poll".into(),
-        site: "src/net.rs:9".into(),
+        // Two of a site in a row.
+        site: format!("src/net.rs:{}", start_ns / 2_000_000),
         ..Record::default()
     };
     Incident {
@@ -54,7 +55,7 @@ fn incident() -> Incident {
         watched_ns: 300_000_000,
         stacks: vec![stack],
         captures_suppressed: 4,
-        records: (0..30).map(|number| record(number * 1_000_000 - 40_000_000, 5_000, false)).collect(),
+        records: (0..60).map(|number| record(number * 1_000_000 - 80_000_000, 5_000, false)).collect(),
         records_lost: 7,
         pool: Some(PoolState { threads: 4, running: 2, queued: 0, oldest_wait_ns: 0 }),
         before: LoopFigures {
@@ -84,9 +85,9 @@ fn everything_that_matters_is_told() {
         "2 x at 101 ms, 202 ms\n",
         "  > app::sum_amounts  src/app.rs:61\n",
         "4 more were due and not taken",
-        "... 17 before\n",
-        "-11 ms    5.0 µs         -  poll     io_read src/net.rs:9\n",
-        "before        10 s    25%",
+        "... 28 before\n",
+        "-23 ms     10 µs         -  poll     2 x io_read src/net.rs:-11\n",
+        "before       10 s    25%",
         "Note: the agent was late itself",
     ] {
         assert!(text.contains(part), "`{part}` is not in\n{text}");

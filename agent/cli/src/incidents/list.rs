@@ -44,7 +44,8 @@ fn table(paint: Paint, shown: &[Found], now_unix_ns: u64) -> String {
             (false, Origin::Agent(_) | Origin::Page) => "now".to_owned(),
             _ => ago(now_unix_ns.saturating_sub(incident.begin_unix_ns)),
         };
-        let class = incident.class.name().replace('_', " ");
+        // The first word is enough here: `starved_of_cpu`.
+        let class = incident.class.name().split('_').next().unwrap_or_default().to_owned();
         rows.push([incident.id.clone(), when, incident.r#loop.clone(), lasted(incident, origin), class]);
     }
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
@@ -60,7 +61,7 @@ fn table(paint: Paint, shown: &[Found], now_unix_ns: u64) -> String {
             text += &format!("{line}WHAT\n");
             continue;
         };
-        let what = cut(&what(&found.incident), paint.width.saturating_sub(used).max(24));
+        let what = cut(&what(&found.incident), paint.columns.saturating_sub(used).max(20));
         text += &match found.incident.severity {
             Severity::Critical => format!("{}{what}\n", paint.red(&line)),
             Severity::Warning => format!("{line}{what}\n"),
@@ -165,7 +166,7 @@ mod tests {
         assert!(lines.iter().all(|line| line.chars().count() <= 80), "{written}");
         assert!(lines[0].starts_with("ID") && lines[1].starts_with("4711-12  now"), "{written}");
         assert!(lines[1].contains("302 ms, open") && lines[2].contains("30 s ago"), "{written}");
-        assert!(lines[3].contains("302 ms+, killed") && lines[3].contains("starved of cpu"), "{written}");
+        assert!(lines[3].contains("302 ms+, killed") && lines[3].contains("starved  "), "{written}");
         assert!(lines[1].contains("timer parse_") && lines[1].ends_with('…'), "{written}");
         assert_eq!(lines[4], "The newest 3 of 4; --last 4 lists all.");
         let wide = text(Paint::plain(140), &catch, 3, 130_000_000_000);

@@ -1,6 +1,7 @@
 //! `loopscope incidents`: what went wrong, as a list or one in full.
 
 mod detail;
+mod files;
 mod list;
 mod moment;
 mod source;
@@ -12,6 +13,7 @@ use crate::output::print;
 use crate::paint::Paint;
 use serde_json::{Value, json};
 use source::{Catch, Found};
+use std::path::{Path, PathBuf};
 
 /// Lists incidents, or tells one.
 ///
@@ -23,20 +25,42 @@ pub fn run(options: &IncidentsArguments) -> Result<(), Failure> {
         Some(directory) => source::of_directory(directory, target)?,
         None => source::of_processes(target)?,
     };
-    let (paint, now_unix_ns) = (Paint::stdout(), unix_ns());
-    let text = match id {
+    let (paint, now_unix_ns, most) = (Paint::stdout(), unix_ns(), options.last as usize);
+    let (text, shown) = match id {
         Some(id) => {
             let found = catch.pick(id)?;
-            match options.json {
+            let text = match options.json {
                 true => format!("{:#}\n", as_json(&found)),
                 false => detail::text(paint, &found, now_unix_ns),
-            }
+            };
+            (text, vec![found])
         }
-        None => match options.json {
-            true => format!("{:#}\n", list_json(&catch, options.last as usize)),
-            false => list::text(paint, &catch, options.last as usize, now_unix_ns),
-        },
+        None => {
+            let text = match options.json {
+                true => format!("{:#}\n", list_json(&catch, most)),
+                false => list::text(paint, &catch, most, now_unix_ns),
+            };
+            // Stacks are not in a list, and only a flamegraph of all needs them.
+            let shown = if options.flame.is_some() { catch.in_full(most)? } else { Vec::new() };
+            (text, shown)
+        }
     };
+    if let Some(path) = &options.flame {
+        files::flame(path, &shown)?;
+    }
+    match (&options.trace, shown.as_slice()) {
+        (None, _) => {}
+        (Some(path), [found]) if id.is_some() => files::trace(path, found)?,
+        (Some(_), _) => {
+            let message = "--trace is of one incident: give its ID, or `last`";
+            return Err(Failure::Usage(message.to_owned()));
+        }
+    }
+    // A file that goes to stdout is not to be mixed with text.
+    let is_stdout = |path: &Option<PathBuf>| path.as_deref() == Some(Path::new("-"));
+    if is_stdout(&options.flame) || is_stdout(&options.trace) {
+        return Ok(());
+    }
     print(text.as_bytes())
 }
 

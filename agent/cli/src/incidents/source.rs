@@ -116,6 +116,16 @@ fn is_of(incident: &Incident, target: Option<&str>) -> bool {
     })
 }
 
+impl Found {
+    fn in_full(&self) -> Result<Found, Failure> {
+        let incident = match &self.origin {
+            Origin::Agent(url) => agent::incident(url, &self.incident.id)?,
+            _ => self.incident.clone(),
+        };
+        Ok(Found { incident, origin: self.origin.clone() })
+    }
+}
+
 impl Catch {
     fn ask(&mut self, url: &str) -> Result<(), Failure> {
         let incidents = agent::incidents(url)?;
@@ -178,11 +188,15 @@ impl Catch {
         let known =
             newest.or_else(|| self.found.iter().find(is_meant)).or_else(|| self.quiet.iter().find(is_meant));
         let Some(found) = known else { return Err(Failure::NotFound(self.missing(id))) };
-        let mut found = found.clone();
-        if let Origin::Agent(url) = &found.origin {
-            found.incident = agent::incident(url, &found.incident.id)?;
-        }
-        Ok(found)
+        found.in_full()
+    }
+
+    /// Returns the newest `most` with their long parts.
+    ///
+    /// # Errors
+    /// An agent does not answer any more.
+    pub fn in_full(&self, most: usize) -> Result<Vec<Found>, Failure> {
+        self.found.iter().take(most).map(Found::in_full).collect()
     }
 
     fn missing(&self, id: &str) -> String {
