@@ -9,6 +9,7 @@ use crate::diagnose::words;
 use crate::incident::{
     Culprit, Group, Incident, IncidentKind, Iteration, Job, PoolState, Record as Told, Severity, Span,
 };
+use loopscope_probe::jobs::JobRecord;
 use loopscope_probe::record::Record;
 use loopscope_probe::{Clock, Kind, Page, SiteId, Ticks, Vitals};
 use std::collections::HashMap;
@@ -167,63 +168,82 @@ fn extract(
     begin: Ticks,
     vitals: &Vitals,
 ) {
-    let places = Places { page };
-    let relative = |moment: Ticks| {
-        let (after, before) = (clock.ns_between(begin, moment), clock.ns_between(moment, begin));
-        i64::try_from(after).unwrap_or(i64::MAX) - i64::try_from(before).unwrap_or(i64::MAX)
-    };
-    let is_recent = |end: Ticks| clock.ns_between(end, begin) <= BEFORE_NS;
-    let recent: Vec<&Record> = records.iter().filter(|record| is_recent(record.end)).collect();
+    let around = Around { places: Places { page }, clock, begin };
+    let recent: Vec<&Record> = records.iter().filter(|record| around.is_recent(record.end)).collect();
     let told = &recent[recent.len().saturating_sub(RECORDS_MAX)..];
     incident.records_lost = (recent.len() - told.len()) as u64;
-    incident.records = told
-        .iter()
-        .map(|record| Told {
-            start_ns: relative(record.start),
-            run_ns: clock.ns_between(record.start, record.end),
-            wait_ns: (record.ready != Ticks::NONE).then(|| clock.ns_between(record.ready, record.start)),
-            kind: kind_name(record.kind).to_owned(),
-            phase: record.phase.name().to_owned(),
-            site: places.label(record.site),
-            parent: places.known_label(record.parent),
-            is_running: false,
-        })
-        .collect();
-    if let Some(running) = vitals.now.running
-        && let Some(kind) = running.kind
-    {
-        incident.records.push(Told {
-            start_ns: relative(running.since),
-            run_ns: vitals.now.running_ns,
-            wait_ns: None,
-            kind: kind_name(kind).to_owned(),
-            phase: running.phase.name().to_owned(),
-            site: places.label(running.site),
-            parent: None,
-            is_running: true,
-        });
-    }
-    let iterations = page.iterations(0).into_iter().filter(|iteration| is_recent(iteration.end));
+    incident.records = told.iter().map(|record| around.record(record)).collect();
+    incident.records.extend(around.running(vitals));
+    let iterations = page.iterations(0).into_iter().filter(|iteration| around.is_recent(iteration.end));
     incident.iterations = iterations
         .map(|iteration| Iteration {
             number: iteration.number,
-            start_ns: relative(iteration.begin),
+            start_ns: around.relative(iteration.begin),
             busy_ns: clock.ns_between(iteration.begin, iteration.end),
             events: iteration.events,
         })
         .collect();
-    let jobs = page.jobs(0).into_iter().filter(|job| is_recent(job.ended));
-    incident.jobs = jobs
-        .map(|job| Job {
-            start_ns: relative(job.started),
-            run_ns: clock.ns_between(job.started, job.ended),
-            wait_ns: clock.ns_between(job.submitted, job.started),
+    let jobs = page.jobs(0).into_iter().filter(|job| around.is_recent(job.ended));
+    incident.jobs = jobs.map(|job| around.job(&job)).collect();
+}
+
+/// What happened around a moment, told relative to it.
+struct Around<'a> {
+    places: Places<'a>,
+    clock: &'a Clock,
+    begin: Ticks,
+}
+
+impl Around<'_> {
+    fn relative(&self, moment: Ticks) -> i64 {
+        let (after, before) =
+            (self.clock.ns_between(self.begin, moment), self.clock.ns_between(moment, self.begin));
+        i64::try_from(after).unwrap_or(i64::MAX) - i64::try_from(before).unwrap_or(i64::MAX)
+    }
+
+    fn is_recent(&self, end: Ticks) -> bool {
+        self.clock.ns_between(end, self.begin) <= BEFORE_NS
+    }
+
+    fn record(&self, record: &Record) -> Told {
+        let is_ready_known = record.ready != Ticks::NONE;
+        Told {
+            start_ns: self.relative(record.start),
+            run_ns: self.clock.ns_between(record.start, record.end),
+            wait_ns: is_ready_known.then(|| self.clock.ns_between(record.ready, record.start)),
+            kind: kind_name(record.kind).to_owned(),
+            phase: record.phase.name().to_owned(),
+            site: self.places.label(record.site),
+            parent: self.places.known_label(record.parent),
+            is_running: false,
+        }
+    }
+
+    fn running(&self, vitals: &Vitals) -> Option<Told> {
+        let running = vitals.now.running?;
+        Some(Told {
+            start_ns: self.relative(running.since),
+            run_ns: vitals.now.running_ns,
+            wait_ns: None,
+            kind: kind_name(running.kind?).to_owned(),
+            phase: running.phase.name().to_owned(),
+            site: self.places.label(running.site),
+            parent: None,
+            is_running: true,
+        })
+    }
+
+    fn job(&self, job: &JobRecord) -> Job {
+        Job {
+            start_ns: self.relative(job.started),
+            run_ns: self.clock.ns_between(job.started, job.ended),
+            wait_ns: self.clock.ns_between(job.submitted, job.started),
             kind: job.kind.name().to_owned(),
-            site: places.label(job.site),
+            site: self.places.label(job.site),
             worker: job.worker,
             is_ok: job.is_ok,
-        })
-        .collect();
+        }
+    }
 }
 
 #[cfg(test)]

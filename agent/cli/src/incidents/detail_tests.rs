@@ -3,23 +3,24 @@
 use super::*;
 use loopscope_agent::incident::{Culprit, Group, PoolState, Span};
 
-fn incident() -> Incident {
+fn stack() -> StackCount {
     let frame = |function: &str, file: &str| Frame {
         function: function.into(),
         file: Some(file.into()),
         line: Some(61),
         ..Frame::default()
     };
-    let stack = StackCount {
+    let multiply = frame("core::ops::mul", "/rustc/1/library/core/src/ops.rs");
+    StackCount {
         count: 2,
         ages_ns: vec![101_000_000, 202_000_000],
-        frames: vec![
-            frame("core::ops::mul", "/rustc/1/library/core/src/ops.rs"),
-            frame("app::sum_amounts", "src/app.rs"),
-        ],
+        frames: vec![multiply, frame("app::sum_amounts", "src/app.rs")],
         guilty: Some(1),
         ..StackCount::default()
-    };
+    }
+}
+
+fn incident() -> Incident {
     let record = |start_ns, run_ns, is_running| Record {
         start_ns,
         run_ns,
@@ -53,7 +54,7 @@ fn incident() -> Incident {
         cpu_ns: 290_000_000,
         runqueue_ns: 2_000_000,
         watched_ns: 300_000_000,
-        stacks: vec![stack],
+        stacks: vec![stack()],
         captures_suppressed: 4,
         records: (0..60).map(|number| record(number * 1_000_000 - 80_000_000, 5_000, false)).collect(),
         records_lost: 7,
