@@ -39,6 +39,7 @@ const UNSAFE_FILES: &[(&str, &str)] = &[
     ("loop/probe/src/page.rs", "filling a page from a file"),
     ("loop/probe/src/thread.rs", "where the stack of the loop's thread lies"),
     ("loop/probe/tests/fork.rs", "forking is what it tests"),
+    ("tests/src/bin/hostile.rs", "loading libraries and forking while it is sampled"),
 ];
 
 /// The files that may ask for the time or wait for it to pass. An entry that ends with a slash is a folder.
@@ -54,6 +55,7 @@ const TIME_FILES: &[(&str, &str)] = &[
     ("loop/engine/src/poll.rs", "what is left of a wait that a signal cut short"),
     ("loop/probe/src/clock.rs", "the clock, and its calibration"),
     ("loop/probe/src/directory.rs", "the age of a dead process's page, against the file's own date"),
+    ("tests/src/bin/hostile.rs", "sampling at a rate, for some time"),
 ];
 
 /// The parts of the agent that are arithmetic on values.
