@@ -138,8 +138,8 @@ impl Symbolizer {
             None => self.open(module),
         };
         let symbol = match (&module.path, file) {
-            (Some(path), File::Plain) => self.find(path, offset, self.detail == Detail::Lines),
-            (Some(path), File::Debug) => self.find(path, offset, true),
+            (Some(path), File::Plain) => self.find(module, path, offset, self.detail == Detail::Lines),
+            (Some(path), File::Debug) => self.find(module, path, offset, true),
             (None, _) => self.find_in_vdso(address),
             (_, File::Useless) => None,
         };
@@ -149,7 +149,7 @@ impl Symbolizer {
                 // Debug information of lines only (`debug = "line-tables-only"`) has functions' bare names, without
                 // their modules; the symbol table has the full ones, but knows no inlined calls.
                 let full = module.path.as_ref().filter(|_| self.detail == Detail::Lines);
-                let full = full.and_then(|path| self.find(path, offset, false));
+                let full = full.and_then(|path| self.find(module, path, offset, false));
                 if let (Some(outer), Some(full)) = (frames.last_mut(), full) {
                     outer.function = full.name.into_owned();
                 }
@@ -208,8 +208,15 @@ impl Symbolizer {
         (File::Plain, Some(advice))
     }
 
-    fn find(&self, path: &Path, offset: u64, debug: bool) -> Option<Sym<'_>> {
-        self.ask(path, offset, debug).and_then(Symbolized::into_sym)
+    fn find(&self, module: &Module, path: &Path, offset: u64, debug: bool) -> Option<Sym<'_>> {
+        let found = self.ask(path, offset, debug).and_then(Symbolized::into_sym)?;
+        if !is_mapping_symbol(&found.name) {
+            return Some(found);
+        }
+        // Where the function begins, its own symbol is found before those without a size.
+        let begin = module.function_begin(module.base.wrapping_add(offset))?.wrapping_sub(module.base);
+        let found = self.ask(path, begin, debug).and_then(Symbolized::into_sym)?;
+        Some(found).filter(|found| !is_mapping_symbol(&found.name))
     }
 
     fn ask(&self, path: &Path, offset: u64, debug: bool) -> Option<Symbolized<'_>> {
@@ -249,6 +256,12 @@ fn expanded(symbol: &Sym<'_>, module: &Module, offset: u64) -> Vec<NativeFrame> 
     });
     let outer = frame(symbol.name.to_string(), symbol.code_info.as_deref(), Some(module), offset);
     inlined.chain([outer]).collect()
+}
+
+/// Whether a symbol only marks where code (`$x`) or data (`$d`) begins, as on aarch64, also within a function.
+fn is_mapping_symbol(name: &str) -> bool {
+    let rest = name.strip_prefix("$x").or_else(|| name.strip_prefix("$d"));
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
 fn hexadecimal(bytes: &[u8]) -> String {

@@ -16,10 +16,10 @@ fn capture_here(detail: Detail) -> (RawStack, Vec<NativeFrame>) {
 
 #[inline(never)]
 fn recursion(depth: u32, detail: Detail) -> (RawStack, Vec<NativeFrame>) {
+    // Black boxes keep the compiler from making a loop, or a jump, of it.
     if depth == 0 {
-        return capture_here(detail);
+        return black_box(capture_here(detail));
     }
-    // Black boxes keep the compiler from making a loop of it.
     black_box(recursion(black_box(depth - 1), detail))
 }
 
