@@ -10,7 +10,7 @@ use blazesym::symbolize::source::{Elf, Process, Source};
 use blazesym::symbolize::{Builder, CodeInfo, Input, Reason, Sym, Symbolized};
 use blazesym::{Pid, helper};
 use std::collections::{BTreeMap, HashMap};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Names kept; some 300 bytes each. More distinct addresses than a long capture of a large program has.
@@ -66,14 +66,14 @@ pub struct Symbolizer {
     nameless: BTreeMap<Arc<str>, String>,
 }
 
-/// What is known of a module's file.
-#[derive(Clone, Copy, PartialEq, Eq)]
+/// Which file names a module's functions.
+#[derive(Clone)]
 enum File {
-    /// To be read so far as the detail wants.
-    Plain,
-    /// It has no symbols, but its debug information is installed apart.
-    Debug,
-    /// It cannot help.
+    /// Its own, or one with symbols only that is installed apart.
+    Named(Arc<Path>),
+    /// The kernel's own, in memory.
+    Vdso,
+    /// None.
     Useless,
 }
 
@@ -134,22 +134,25 @@ impl Symbolizer {
     fn look_up(&mut self, module: &Module, address: u64) -> Vec<NativeFrame> {
         let offset = address.wrapping_sub(module.base);
         let file = match self.files.get(&module.number) {
-            Some(file) => *file,
+            Some(file) => file.clone(),
             None => self.open(module),
         };
-        let symbol = match (&module.path, file) {
-            (Some(path), File::Plain) => self.find(module, path, offset, self.detail == Detail::Lines),
-            (Some(path), File::Debug) => self.find(module, path, offset, true),
-            (None, _) => self.find_in_vdso(address),
-            (_, File::Useless) => None,
+        let symbol = match &file {
+            File::Named(path) => self.find(module, path, offset, self.detail == Detail::Lines),
+            File::Vdso => self.find_in_vdso(address),
+            File::Useless => None,
         };
         match symbol {
             Some(symbol) => {
                 let mut frames = expanded(&symbol, module, offset);
                 // Debug information of lines only (`debug = "line-tables-only"`) has functions' bare names, without
                 // their modules; the symbol table has the full ones, but knows no inlined calls.
-                let full = module.path.as_ref().filter(|_| self.detail == Detail::Lines);
-                let full = full.and_then(|path| self.find(module, path, offset, false));
+                let full = match &file {
+                    File::Named(path) if self.detail == Detail::Lines => {
+                        self.find(module, path, offset, false)
+                    }
+                    _ => None,
+                };
                 if let (Some(outer), Some(full)) = (frames.last_mut(), full) {
                     outer.function = full.name.into_owned();
                 }
@@ -163,9 +166,9 @@ impl Symbolizer {
     fn open(&mut self, module: &Module) -> File {
         let (file, advice) = match &module.path {
             Some(path) => self.examine(path, module),
-            None => (File::Plain, None),
+            None => (File::Vdso, None),
         };
-        self.files.insert(module.number, file);
+        self.files.insert(module.number, file.clone());
         if let Some(advice) = advice {
             self.nameless.insert(module.name.clone(), advice);
         }
@@ -191,21 +194,27 @@ impl Symbolizer {
         }
         // Any code address tells whether there is a symbol table.
         let probe = module.code.first().map_or(0, |code| code.start.wrapping_sub(module.base));
-        let has_symbols = |debug| {
+        let has_symbols = |path: &Path, debug| {
             !matches!(self.ask(path, probe, debug), Some(Symbolized::Unknown(Reason::MissingSyms)) | None)
         };
-        if has_symbols(self.detail == Detail::Lines) {
-            return (File::Plain, None);
+        if has_symbols(path, false) {
+            return (File::Named(path.into()), None);
         }
-        if self.detail == Detail::Symbols && has_symbols(true) {
-            return (File::Debug, None);
+        // Found by the build id, so that nothing need be checked. By the name in the file itself, blazesym would read the
+        // whole of it for a checksum, 35 ms for the C library's, and only does so for lines.
+        let apart = module.build_id.as_deref().and_then(installed_apart);
+        if let Some(apart) = apart.filter(|apart| has_symbols(apart, false)) {
+            return (File::Named(apart.into()), None);
+        }
+        if self.detail == Detail::Lines && has_symbols(path, true) {
+            return (File::Named(path.into()), None);
         }
         let advice = format!(
             "{shown} has no symbol table: install its debug symbols (the package ending in -dbgsym or -debuginfo of a \
              distribution's library), or build it without stripping (strip = \"none\" in the Cargo profile)"
         );
         // Exported functions still have names.
-        (File::Plain, Some(advice))
+        (File::Named(path.into()), Some(advice))
     }
 
     fn find(&self, module: &Module, path: &Path, offset: u64, debug: bool) -> Option<Sym<'_>> {
@@ -256,6 +265,12 @@ fn expanded(symbol: &Sym<'_>, module: &Module, offset: u64) -> Vec<NativeFrame> 
     });
     let outer = frame(symbol.name.to_string(), symbol.code_info.as_deref(), Some(module), offset);
     inlined.chain([outer]).collect()
+}
+
+/// Returns where debug symbols of a build are installed, whether they are or not.
+fn installed_apart(build_id: &str) -> Option<PathBuf> {
+    let (folder, name) = build_id.split_at_checked(2)?;
+    Some(PathBuf::from(format!("/usr/lib/debug/.build-id/{folder}/{name}.debug")))
 }
 
 /// Whether a symbol only marks where code (`$x`) or data (`$d`) begins, as on aarch64, also within a function.
