@@ -78,7 +78,7 @@ fn resolve(document: &str, target: &str) -> String {
 
 /// Words of this form that are names of crates and not of metrics.
 const CRATES: &[&str] =
-    &["agent", "benches", "dashboards", "examples", "loop", "node", "probe", "tests", "tokio"];
+    &["agent", "benches", "dashboards", "examples", "loop", "node", "probe", "stacks", "tests", "tokio"];
 
 /// What the text format appends to a family's name.
 const SAMPLE_SUFFIXES: &[&str] = &["_bucket", "_count", "_sum", "_created"];
