@@ -128,6 +128,18 @@ impl<'a> Image<'a> {
         begin..begin.saturating_add(header.p_memsz)
     }
 
+    /// Returns where the segments are that can be read.
+    fn readable(&self) -> impl Iterator<Item = Range<u64>> {
+        let is_readable =
+            |header: &&libc::Elf64_Phdr| header.p_type == libc::PT_LOAD && header.p_flags & libc::PF_R != 0;
+        self.headers.iter().filter(is_readable).map(|header| self.place(header))
+    }
+
+    /// Whether a place lies in a segment that can be read: what a header tells of need not be mapped.
+    fn holds(&self, place: &Range<u64>) -> bool {
+        self.readable().any(|segment| segment.start <= place.start && place.end <= segment.end)
+    }
+
     fn places(&self, kind: u32) -> impl Iterator<Item = Range<u64>> {
         self.headers.iter().filter(move |header| header.p_type == kind).map(|header| self.place(header))
     }
@@ -173,7 +185,8 @@ fn module(image: &Image<'_>, is_program: bool, known: &[Module]) -> Option<Modul
     let name = name.file_name().unwrap_or(name.as_os_str()).to_string_lossy().into_owned();
     let is_code =
         |header: &&libc::Elf64_Phdr| header.p_type == libc::PT_LOAD && header.p_flags & libc::PF_X != 0;
-    let build_id = image.places(libc::PT_NOTE).find_map(|place| build_id(mapped(&place)));
+    let build_id = image.places(libc::PT_NOTE).filter(|place| image.holds(place));
+    let build_id = build_id.map(|place| mapped(&place)).find_map(build_id_of);
     let mut module = Module {
         name: name.into(),
         path,
@@ -218,11 +231,10 @@ fn tables(image: &Image<'_>, is_permanent: bool) -> Option<Tables> {
         false => Bytes::Copied(mapped(place).into()),
     };
     let index_at = image.places(libc::PT_GNU_EH_FRAME).next()?;
-    let segment = |address: u64| image.places(libc::PT_LOAD).find(|place| place.contains(&address));
-    segment(index_at.start).filter(|segment| index_at.end <= segment.end)?;
+    let index_at = Some(index_at).filter(|place| image.holds(place))?;
     let frames_at = frames_begin(mapped(&index_at), index_at.start)?;
     // The section's length is in no program header; its entries end themselves, so the segment's end will do.
-    let frames_at = frames_at..segment(frames_at)?.end;
+    let frames_at = frames_at..image.readable().find(|place| place.contains(&frames_at))?.end;
     Some(Tables {
         index: kept(&index_at),
         index_at: index_at.start,
@@ -232,7 +244,7 @@ fn tables(image: &Image<'_>, is_permanent: bool) -> Option<Tables> {
 }
 
 /// Finds the build id among notes.
-fn build_id(mut notes: &[u8]) -> Option<Arc<str>> {
+fn build_id_of(mut notes: &[u8]) -> Option<Arc<str>> {
     const BUILD_ID: u32 = 3;
     while let Some((header, rest)) = notes.split_at_checked(12) {
         let word = |index: usize| {
@@ -298,8 +310,8 @@ mod tests {
             [&4_u32.to_ne_bytes()[..], &4_u32.to_ne_bytes(), &kind.to_ne_bytes(), name, bytes].concat()
         };
         let notes = [note(1, b"GNU\0", &[9; 4]), note(3, b"GNU\0", &[0xab, 1, 2, 3])].concat();
-        assert_eq!(build_id(&notes).as_deref(), Some("ab010203"));
-        assert_eq!(build_id(&notes[..30]), None);
-        assert_eq!(build_id(&[0xff; 64]), None);
+        assert_eq!(build_id_of(&notes).as_deref(), Some("ab010203"));
+        assert_eq!(build_id_of(&notes[..30]), None);
+        assert_eq!(build_id_of(&[0xff; 64]), None);
     }
 }

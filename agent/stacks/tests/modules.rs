@@ -45,12 +45,13 @@ fn is_done(command: &mut Command) -> bool {
     }
 }
 
-fn built(directory: &Path) -> Option<PathBuf> {
+/// Builds the library, under a name of its own: tests run side by side, and what one loads the others see.
+fn built(directory: &Path, name: &str) -> Option<PathBuf> {
     if cfg!(target_env = "musl") {
         println!("skipped: a static program loads no libraries");
         return None;
     }
-    let (source, library) = (directory.join("plugin.c"), directory.join("libplugin.so"));
+    let (source, library) = (directory.join("plugin.c"), directory.join(name));
     std::fs::write(&source, SOURCE).unwrap();
     let mut compiler = Command::new("cc");
     compiler.args(["-O1", "-shared", "-fPIC", "-o"]).args([&library, &source]);
@@ -99,12 +100,12 @@ fn functions(frames: &[NativeFrame]) -> Vec<&str> {
 #[test]
 fn a_library_loaded_later_is_seen_and_one_unloaded_is_remembered() {
     let scratch = Scratch::new("loaded");
-    let Some(path) = built(&scratch.0) else { return };
+    let Some(path) = built(&scratch.0, "libloaded.so") else { return };
     let mut unwinder = Unwinder::new();
     let mut symbolizer = Symbolizer::new(Detail::Symbols);
     let mut capturer = Capturer::attach(Target::this_thread()).unwrap();
     let has_plugin =
-        |unwinder: &Unwinder| unwinder.modules().iter().any(|module| &*module.name == "libplugin.so");
+        |unwinder: &Unwinder| unwinder.modules().iter().any(|module| &*module.name == "libloaded.so");
     assert!(!has_plugin(&unwinder));
     let (library, mut taken) = (Library::open(&path), None);
     library.call(&mut || taken = Some(capturer.capture(WITHIN).unwrap()));
@@ -130,7 +131,7 @@ fn a_library_loaded_later_is_seen_and_one_unloaded_is_remembered() {
 #[test]
 fn a_stripped_library_gives_offsets_and_says_what_to_install() {
     let scratch = Scratch::new("stripped");
-    let Some(path) = built(&scratch.0) else { return };
+    let Some(path) = built(&scratch.0, "libstripped.so") else { return };
     if !is_done(Command::new("strip").arg(&path)) {
         return;
     }
@@ -146,18 +147,18 @@ fn a_stripped_library_gives_offsets_and_says_what_to_install() {
         // The exported one is in the dynamic table; the hidden one has lost its name.
         let at = names.iter().position(|function| *function == "plugin_calls").expect("exported");
         let offset = frames[at - 1].offset;
-        assert_eq!(names[at - 1], format!("libplugin.so+{offset:#x}"), "{names:#?}");
+        assert_eq!(names[at - 1], format!("libstripped.so+{offset:#x}"), "{names:#?}");
         assert!(frames[at - 1].build_id.is_some());
         let nameless = symbolizer.nameless();
-        let said = nameless.iter().find(|nameless| &*nameless.module == "libplugin.so").expect("said");
-        assert!(said.advice.contains("-dbgsym") && said.advice.contains("libplugin.so"), "{}", said.advice);
+        let said = nameless.iter().find(|nameless| &*nameless.module == "libstripped.so").expect("said");
+        assert!(said.advice.contains("-dbgsym") && said.advice.contains("libstripped.so"), "{}", said.advice);
     }
 }
 
 #[test]
 fn a_library_whose_file_was_replaced_is_not_named_by_the_new_one() {
     let scratch = Scratch::new("replaced");
-    let Some(path) = built(&scratch.0) else { return };
+    let Some(path) = built(&scratch.0, "libreplaced.so") else { return };
     let mut capturer = Capturer::attach(Target::this_thread()).unwrap();
     let (library, mut taken) = (Library::open(&path), None);
     library.call(&mut || taken = Some(capturer.capture(WITHIN).unwrap()));
@@ -171,7 +172,7 @@ fn a_library_whose_file_was_replaced_is_not_named_by_the_new_one() {
     let mut symbolizer = Symbolizer::new(Detail::Symbols);
     let frames = symbolizer.name(&stack, unwinder.modules());
     assert_eq!(
-        functions(&frames).iter().filter(|name| name.starts_with("libplugin.so+0x")).count(),
+        functions(&frames).iter().filter(|name| name.starts_with("libreplaced.so+0x")).count(),
         2,
         "{frames:#?}"
     );
