@@ -265,7 +265,7 @@ struct OnPurpose;
 fn unwind_a_panic(_count: u64) {
     #[inline(never)]
     fn deep(depth: u32) -> usize {
-        let held = vec![depth; 4];
+        let held = Box::new([depth; 4]);
         if depth == 0 {
             std::panic::panic_any(OnPurpose);
         }
