@@ -54,6 +54,8 @@ const TIME_FILES: &[(&str, &str)] = &[
     ("loop/engine/src/clock.rs", "the loop's real clock"),
     ("loop/engine/src/poll.rs", "what is left of a wait that a signal cut short"),
     ("loop/probe/src/clock.rs", "the clock, and its calibration"),
+    ("tests/blocks.rs", "a process that is stopped for a while is what it looks at"),
+    ("tests/src/bin/blocks.rs", "blocking a loop for a while is its purpose"),
     ("loop/probe/src/directory.rs", "the age of a dead process's page, against the file's own date"),
     ("tests/src/bin/hostile.rs", "sampling at a rate, for some time"),
 ];
