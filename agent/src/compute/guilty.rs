@@ -96,12 +96,24 @@ pub(crate) fn guilty(frames: &[Frame]) -> Option<usize> {
     // The loop's outermost frame: what is below it started the loop, and is not what blocks it.
     let bottom = frames.iter().rposition(|frame| begins_with(&frame.function, &["loopscope_loop::"]));
     let own = &frames[..bottom.unwrap_or(frames.len())];
-    own.iter().position(is_application).or_else(|| own.iter().position(|frame| !is_system(frame)))
+    let is_own = |frame: &Frame| is_application(frame) && !is_dependency(frame);
+    let first = |is_it: &dyn Fn(&Frame) -> bool| own.iter().position(is_it);
+    first(&is_own).or_else(|| first(&is_application)).or_else(|| first(&|frame| !is_system(frame)))
+}
+
+/// Inlined functions have no path in their names, but their files tell where they come from.
+fn is_of_file(frame: &Frame, parts: &[&str]) -> bool {
+    frame.file.as_ref().is_some_and(|file| parts.iter().any(|part| file.contains(part)))
+}
+
+fn is_dependency(frame: &Frame) -> bool {
+    is_of_file(frame, &["/registry/src/", "/git/checkouts/"])
 }
 
 fn is_application(frame: &Frame) -> bool {
     frame.runtime.is_some()
         || !is_system(frame)
+            && !is_of_file(frame, &["/rustc/", "/lib/rustlib/src/"])
             && !begins_with(&frame.function, STANDARD)
             && !begins_with(&frame.function, PLUMBING)
 }
@@ -227,6 +239,17 @@ mod tests {
         );
         assert_eq!(name(&["read @libc.so.6"]), None);
         assert_eq!(name(&[]), None);
+    }
+
+    #[test]
+    fn inlined_functions_are_told_by_their_files() {
+        let mut stack = frames(&["read_exact<PipeReader>", "connect_to", "work", "app::main::{{closure}}"]);
+        let files = ["/rustc/5980/library/std/src/io/mod.rs", "/x/registry/src/y/z.rs", "src/a.rs"];
+        for (frame, file) in stack.iter_mut().zip(files) {
+            frame.file = Some(file.to_owned());
+        }
+        assert_eq!(guilty(&stack), Some(2));
+        assert_eq!(guilty(&stack[..2]), Some(1), "a dependency, where the stack has nothing nearer");
     }
 
     #[test]

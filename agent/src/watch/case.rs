@@ -68,6 +68,8 @@ pub(crate) struct Case {
     /// Age at which it was found, in nanoseconds.
     found_ns: u64,
     has_said_end: bool,
+    /// Actions have had it complete, with its end and all names.
+    has_acted_on_end: bool,
     /// Captures whose names have not come.
     pub names_due: u32,
     /// When it was over, on the agent's clock.
@@ -109,6 +111,7 @@ impl Case {
             announced: Announced::Refused,
             found_ns: age_ns,
             has_said_end: false,
+            has_acted_on_end: false,
             names_due: 0,
             over_ns: None,
             now: NowValues::IDLE,
@@ -205,9 +208,12 @@ impl Case {
         self.incident.is_over = true;
         self.over_ns = Some(at.now_ns);
         self.now = NowValues::IDLE;
-        let callbacks = self.extract.groups.sums(&NowValues::IDLE).iter().map(|sum| sum.count).sum();
         if self.incident.kind != IncidentKind::Pool {
-            self.incident.during = of_stretch(ns, callbacks);
+            let sums = self.extract.groups.sums(&NowValues::IDLE);
+            self.incident.during = of_stretch(ns, sums.iter().map(|sum| sum.count).sum());
+            let mut places = Places::of(at.page);
+            self.incident.summary = summary(&sums, ns, |site| places.label(site));
+            self.incident.groups = sums.iter().take(GROUPS_TOLD).map(|sum| group(sum, &mut places)).collect();
         }
         let unexpected_ns = ns.saturating_sub(self.incident.expected_ns);
         self.worsen(at, unexpected_ns);
@@ -264,6 +270,9 @@ impl Case {
         {
             let moment = if self.incident.was_missed { Moment::Missed } else { Moment::Begin };
             self.say(moment, self.found_ns, desk);
+            if !self.incident.is_over {
+                self.act(desk);
+            }
             self.announced = Announced::Said;
             // One that was found too late has only one line.
             self.has_said_end = self.incident.was_missed;
@@ -272,14 +281,27 @@ impl Case {
             self.has_said_end = true;
             self.say(Moment::End, self.incident.duration_ns, desk);
         }
+        // The line does not wait for names; who acts on the record wants it complete.
+        let is_complete = self.names_due == 0 || self.are_names_given_up(now_ns);
+        if self.has_said_end && is_complete && !self.has_acted_on_end {
+            self.has_acted_on_end = true;
+            self.act(desk);
+        }
     }
 
     /// Tells whether nothing more will come of it: it is over, and said, and all its stacks have names.
     /// Names that do not come are not waited for for ever.
     pub(crate) fn is_done(&self, now_ns: u64) -> bool {
-        let Some(over_ns) = self.over_ns else { return false };
-        let is_silent = !matches!(self.announced, Announced::Waits { .. });
-        is_silent && (self.names_due == 0 || now_ns.saturating_sub(over_ns) > NAMES_GIVEN_UP_NS)
+        let is_silent = match self.announced {
+            Announced::Waits { .. } => false,
+            Announced::Refused => true,
+            Announced::Said => self.has_acted_on_end,
+        };
+        self.incident.is_over && is_silent && (self.names_due == 0 || self.are_names_given_up(now_ns))
+    }
+
+    fn are_names_given_up(&self, now_ns: u64) -> bool {
+        self.over_ns.is_some_and(|over_ns| now_ns.saturating_sub(over_ns) > NAMES_GIVEN_UP_NS)
     }
 
     /// Says that it still lasts, where its begin was said.
@@ -291,6 +313,9 @@ impl Case {
 
     fn say(&self, moment: Moment, age_ns: u64, desk: &mut Desk) {
         desk.said.push(Report::new(moment, &self.incident, age_ns));
+    }
+
+    fn act(&self, desk: &mut Desk) {
         if let Some(told) = desk.shelf.find(&self.incident.id) {
             desk.acts.push(told);
         }
