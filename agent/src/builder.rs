@@ -1,6 +1,7 @@
 //! Starting and stopping an agent.
 
 use crate::AgentError;
+use crate::export::compat::{Compat, CompatSet};
 use crate::model::thresholds::{ThresholdTable, Thresholds};
 use crate::settings::Settings;
 use crate::thread::{Start, run};
@@ -111,6 +112,13 @@ impl AgentBuilder {
         self
     }
 
+    /// Writes metrics under the names of another exporter, too, for dashboards that exist already: none otherwise. May
+    /// be called for several.
+    pub fn compat(mut self, compat: Compat) -> Self {
+        self.settings.compat.add(compat);
+        self
+    }
+
     /// Starts the agent's thread. Returns when it watches and answers.
     ///
     /// # Errors
@@ -168,6 +176,7 @@ impl Agent {
                 frame_sources: FrameSources::new(),
                 has_recorder: true,
                 has_process_metrics: true,
+                compat: CompatSet::default(),
             },
         }
     }

@@ -52,6 +52,7 @@ mod layer;
 
 pub use builder::{Agent, AgentBuilder, Listen};
 pub use error::{AgentError, FlameError};
+pub use export::compat::Compat;
 pub use layer::SpanLayer;
 pub use watch::action::Action;
 pub use watch::frames::FrameSource;

@@ -1,5 +1,6 @@
 //! What the program asked of its agent.
 
+use crate::export::compat::CompatSet;
 use crate::model::thresholds::ThresholdTable;
 use crate::watch::action::Action;
 use crate::watch::frames::FrameSources;
@@ -16,6 +17,7 @@ pub(crate) struct Settings {
     pub frame_sources: FrameSources,
     pub has_recorder: bool,
     pub has_process_metrics: bool,
+    pub compat: CompatSet,
 }
 
 impl fmt::Debug for Settings {

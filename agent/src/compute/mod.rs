@@ -8,6 +8,7 @@ pub(crate) mod episode;
 pub(crate) mod figures;
 pub(crate) mod groups;
 pub(crate) mod guilty;
+pub(crate) mod lag_figures;
 pub(crate) mod sites;
 pub(crate) mod starvation;
 pub(crate) mod utilization;

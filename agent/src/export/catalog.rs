@@ -3,8 +3,9 @@
 //! Dashboards, alerts and documents are checked against [`ALL`]; the encoder can write nothing that is not in it.
 //!
 //! Series of a loop end when the loop ends. Series of enum labels are there from the beginning at 0, because an
-//! alert on `increase()` does not see a counter that is born at 1; histograms appear when they are first used,
-//! except those that alerts read.
+//! alert on `increase()` does not see a counter that is born at 1; those of a kind of callback or job, all of them,
+//! from when the loop first has one of that kind, because no loop has all sixteen. Histograms appear when they are
+//! first used, except those that alerts read.
 
 /// What a family's samples are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,19 +89,22 @@ const fn counts(name: &'static str, labels: Labels, help: &'static str) -> Famil
 }
 
 macro_rules! catalog {
-    // One static per family, and `ALL` with every one of them in order:
+    // One static per family, and the list with every one of them in order:
     //     pub static LOOP_INFO: Family = gauge("loopscope_loop_info", ...);
     //     pub static ALL: &[&Family] = &[&LOOP_INFO, ...];
-    ($($name:ident = $family:expr;)*) => {
+    ($(#[$about:meta])* $list:ident; $($name:ident = $family:expr;)*) => {
         $(#[doc = "See its help."] pub static $name: Family = $family;)*
-        /// Every family, in the order of the page.
-        pub static ALL: &[&Family] = &[$(&$name,)*];
+        $(#[$about])*
+        pub static $list: &[&Family] = &[$(&$name,)*];
     };
 }
 
 use Unit::{Bytes, Count, Info, Ratio, Seconds};
 
 catalog! {
+    /// Every family of our own, in the order of the page.
+    ALL;
+
     LOOP_INFO = gauge("loopscope_loop_info", Info, &["loop", "runtime", "backend", "thread"],
         "Facts about a loop; join with on (instance, loop) group_left (runtime).");
     ITERATIONS = counter("loopscope_loop_iterations_total", Count, &["loop"], "Iterations of the loop.");
@@ -231,6 +235,91 @@ catalog! {
         "Start time of the process since unix epoch in seconds.");
     PROCESS_THREADS = gauge("process_threads", Count, &[], "Number of OS threads in the process.");
 }
+
+catalog! {
+    /// Families under the names of Node's prom-client; off by default.
+    PROM_CLIENT;
+
+    PROM_LAG = gauge("nodejs_eventloop_lag_seconds", Seconds, &["loop"],
+        "Mean lag of the last minute: what an event that becomes ready now may expect.");
+    PROM_LAG_MIN = gauge("nodejs_eventloop_lag_min_seconds", Seconds, &["loop"], "Least lag of the last minute.");
+    PROM_LAG_MAX = gauge("nodejs_eventloop_lag_max_seconds", Seconds, &["loop"], "Greatest lag of the last minute.");
+    PROM_LAG_MEAN = gauge("nodejs_eventloop_lag_mean_seconds", Seconds, &["loop"], "Mean lag of the last minute.");
+    PROM_LAG_STDDEV = gauge("nodejs_eventloop_lag_stddev_seconds", Seconds, &["loop"],
+        "Standard deviation of the lag of the last minute.");
+    PROM_LAG_P50 = gauge("nodejs_eventloop_lag_p50_seconds", Seconds, &["loop"], "Median lag of the last minute.");
+    PROM_LAG_P90 = gauge("nodejs_eventloop_lag_p90_seconds", Seconds, &["loop"],
+        "90th percentile of the lag of the last minute.");
+    PROM_LAG_P99 = gauge("nodejs_eventloop_lag_p99_seconds", Seconds, &["loop"],
+        "99th percentile of the lag of the last minute.");
+    PROM_HANDLES = gauge("nodejs_active_handles", Count, &["loop", "type"], "Open handles by type.");
+    PROM_RESOURCES = gauge("nodejs_active_resources", Count, &["loop", "type"],
+        "What keeps the loop busy, by type: open handles.");
+    PROM_HANDLES_TOTAL = gauge("nodejs_active_handles_total", Count, &["loop"], "Open handles.");
+    PROM_REQUESTS_TOTAL = gauge("nodejs_active_requests_total", Count, &["loop"], "Requests under way.");
+    PROM_RESOURCES_TOTAL = gauge("nodejs_active_resources_total", Count, &["loop"],
+        "Open handles and requests under way.");
+}
+
+catalog! {
+    /// Families under the names of OpenTelemetry's conventions for Node; off by default.
+    OTEL;
+
+    OTEL_DELAY_MIN = gauge("nodejs_eventloop_delay_min_seconds", Seconds, &["loop"], "Least lag of the last minute.");
+    OTEL_DELAY_MAX = gauge("nodejs_eventloop_delay_max_seconds", Seconds, &["loop"],
+        "Greatest lag of the last minute.");
+    OTEL_DELAY_MEAN = gauge("nodejs_eventloop_delay_mean_seconds", Seconds, &["loop"], "Mean lag of the last minute.");
+    OTEL_DELAY_STDDEV = gauge("nodejs_eventloop_delay_stddev_seconds", Seconds, &["loop"],
+        "Standard deviation of the lag of the last minute.");
+    OTEL_DELAY_P50 = gauge("nodejs_eventloop_delay_p50_seconds", Seconds, &["loop"], "Median lag of the last minute.");
+    OTEL_DELAY_P90 = gauge("nodejs_eventloop_delay_p90_seconds", Seconds, &["loop"],
+        "90th percentile of the lag of the last minute.");
+    OTEL_DELAY_P99 = gauge("nodejs_eventloop_delay_p99_seconds", Seconds, &["loop"],
+        "99th percentile of the lag of the last minute.");
+    OTEL_UTILIZATION = gauge("nodejs_eventloop_utilization_ratio", Ratio, &["loop"],
+        "Active share of the loop's time over the last 10 seconds.");
+    OTEL_TIME = counter("nodejs_eventloop_time_seconds_total", Seconds, &["loop", "nodejs_eventloop_state"],
+        "Time the loop was active (running) or idle (in its poll).");
+}
+
+/// Where a group of families begins on the page, and what it is about.
+pub static GROUPS: &[(&str, &Family)] = &[
+    ("The loop", &LOOP_INFO),
+    ("Callbacks and work", &CALLBACK_DURATION),
+    ("Queues, starvation and stalls", &DRAIN_DURATION),
+    ("The thread pool", &POOL_THREADS),
+    ("Handles", &HANDLES_ACTIVE),
+    ("The agent", &BUILD_INFO),
+    ("The process", &PROCESS_CPU),
+];
+
+/// Every label: its name, how many values it can have, and which.
+pub static LABELS: &[(&str, &str, &str)] = &[
+    ("loop", "65 a process", "the loop's name, numbered where two share it; the 65th and later are `_other`"),
+    ("pool", "65 a process", "the loop that the pool belongs to"),
+    ("runtime", "1 a loop", "what kind of loop it is: `mio`, `node`, `tokio`"),
+    ("backend", "1 a loop", "what it polls with"),
+    ("thread", "1 a loop", "the thread it runs on"),
+    ("state", "2", "`active`, `idle`"),
+    ("phase", "9", "the part of an iteration; `main` is code outside all of them"),
+    ("kind", "16 (pools: 7, incidents: 3)", "the kind of callback, job or incident"),
+    ("site", "50 a loop, 200 a process", "where the callback was registered; the rest is `_other`"),
+    ("result", "4", "`ok`, `failed`, `dropped`, `rate_limited`"),
+    ("outcome", "3", "`ok`, `error`, `cancelled`"),
+    ("stage", "4", "`operation`, `queued`, `executing`, `completed`"),
+    ("queue", "2", "`nexttick`, `microtask`"),
+    ("cause", "6", "what kept the loop from polling"),
+    ("severity", "2", "`warning`, `critical`"),
+    ("type", "16", "the type of handle"),
+    ("version", "1", "of the agent"),
+    ("target", "1", "processor and system"),
+    ("reason", "2", "`site_table_full`, `path_table_full`"),
+    ("format", "3", "`text`, `openmetrics`, `protobuf`"),
+    ("limit", "4", "`loops`, `sites`, `series`, `names`"),
+    ("path", "a fixed list", "the page that was asked for; unknown ones are `other`"),
+    ("code", "about 10", "the status of the answer"),
+    ("nodejs_eventloop_state", "2", "`active`, `idle`"),
+];
 
 #[cfg(test)]
 #[path = "catalog_tests.rs"]

@@ -6,10 +6,12 @@ use std::collections::HashSet;
 
 #[test]
 fn every_name_is_there_once_and_well_formed() {
-    let names: HashSet<&str> = ALL.iter().map(|family| family.name).collect();
-    assert_eq!(names.len(), ALL.len());
-    for family in ALL {
-        let well_formed = family.name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+    let lists = [ALL, PROM_CLIENT, OTEL].concat();
+    let names: HashSet<&str> = lists.iter().map(|family| family.name).collect();
+    assert_eq!(names.len(), lists.len());
+    for family in lists {
+        let is_lower = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+        let well_formed = family.name.bytes().all(is_lower);
         assert!(well_formed && !family.name.contains("__"), "{}", family.name);
         assert!(!family.help.is_empty() && !family.help.contains('\n'), "{}", family.name);
     }
@@ -17,9 +19,12 @@ fn every_name_is_there_once_and_well_formed() {
 
 #[test]
 fn only_counters_end_in_total_and_units_are_in_the_name() {
-    for family in ALL {
+    let exceptions =
+        [&PROM_HANDLES_TOTAL, &PROM_REQUESTS_TOTAL, &PROM_RESOURCES_TOTAL].map(|family| family.name);
+    for family in [ALL, PROM_CLIENT, OTEL].concat() {
         let name = family.name;
-        assert_eq!(name.ends_with("_total"), family.kind == Type::Counter, "{name}");
+        let is_counter = family.kind == Type::Counter || exceptions.contains(&name);
+        assert_eq!(name.ends_with("_total"), is_counter, "{name}");
         assert_eq!(name.ends_with("_info"), family.unit == Unit::Info, "{name}");
         for reserved in ["_sum", "_count", "_bucket"] {
             assert!(!name.ends_with(reserved), "{name}: clashes with the parts of a histogram");
@@ -32,8 +37,12 @@ fn only_counters_end_in_total_and_units_are_in_the_name() {
 }
 
 #[test]
-fn labels_are_few_and_not_reserved() {
-    for family in ALL {
+fn labels_are_few_described_and_not_reserved() {
+    let lists = [ALL, PROM_CLIENT, OTEL].concat();
+    let used: HashSet<&str> = lists.iter().flat_map(|family| family.labels).copied().collect();
+    let described: HashSet<&str> = LABELS.iter().map(|(name, ..)| *name).collect();
+    assert_eq!(used, described);
+    for family in lists {
         assert!(family.labels.len() <= LABELS_MAX, "{}", family.name);
         assert!(!family.labels.contains(&"le") && !family.labels.contains(&"quantile"), "{}", family.name);
         let distinct: HashSet<_> = family.labels.iter().collect();
@@ -48,4 +57,14 @@ fn bounds_rise_and_lie_on_the_probe_s_grid() {
         assert!(bounds.windows(2).all(|pair| pair[0] < pair[1]));
         assert!(bounds[0] >= EXPONENT_FIRST && bounds[bounds.len() - 1] <= EXPONENT_LAST);
     }
+}
+
+#[test]
+fn groups_follow_each_other_and_the_first_begins_the_page() {
+    let places: Vec<_> = GROUPS
+        .iter()
+        .map(|(_, first)| ALL.iter().position(|family| std::ptr::eq(*family, *first)).unwrap())
+        .collect();
+    assert_eq!(places[0], 0);
+    assert!(places.windows(2).all(|pair| pair[0] < pair[1]), "{places:?}");
 }

@@ -88,22 +88,5 @@ impl Recorder for HostRecorder {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_exporter_s_habits_are_corrected() {
-        let inner = build().unwrap();
-        let handle = inner.handle();
-        metrics::with_local_recorder(&HostRecorder { inner }, || {
-            metrics::counter!("files_total", "path" => "C:\\x\"y\\\"z\nw").increment(3);
-            metrics::counter!("loopscope_loop_iterations_total").increment(9);
-            metrics::describe_histogram!("wait_seconds", Unit::Milliseconds, "Waiting.");
-            metrics::histogram!("wait_seconds").record(0.3);
-        });
-        let text = handle.render();
-        assert!(text.contains("files_total{path=\"C:\\\\x\\\"y\\\\\\\"z\\nw\"} 3"), "{text}");
-        assert!(text.contains("wait_seconds_bucket{le=\"0.5\"} 1"), "{text}");
-        assert!(!text.contains("loopscope_"), "{text}");
-    }
-}
+#[path = "facade_tests.rs"]
+pub(crate) mod tests;

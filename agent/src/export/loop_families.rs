@@ -65,6 +65,15 @@ fn by_kind(
     }
 }
 
+/// Returns the kinds of callback that the loop has ever had, with their numbers. Once there, a kind stays, and all of
+/// its counters are there, also those that are 0: the first error of a kind is seen to be one more than before.
+fn kinds_in_use(snapshot: &Snapshot) -> impl Iterator<Item = (usize, &'static str)> {
+    callback_kinds().enumerate().filter(|(kind, _)| {
+        let counts = [snapshot.submitted[*kind], snapshot.errors[*kind], snapshot.cancelled[*kind]];
+        counts.iter().chain(&snapshot.run[*kind].buckets).any(|count| *count > 0)
+    })
+}
+
 fn callback_kinds() -> impl Iterator<Item = &'static str> {
     Kind::ALL[..Kind::CALLBACKS].iter().map(|kind| kind.name())
 }
@@ -122,8 +131,8 @@ fn write_callbacks(sheet: &mut Sheet, loops: &[LoopView]) {
     by_kind(sheet, &c::CALLBACK_QUEUE_DELAY, loops, |snapshot| &snapshot.wait);
     sheet.family(&c::CALLBACK_ERRORS);
     for view in loops {
-        for (kind, count) in callback_kinds().zip(view.snapshot.errors) {
-            sheet.whole(&[&view.label, kind], count);
+        for (index, kind) in kinds_in_use(&view.snapshot) {
+            sheet.whole(&[&view.label, kind], view.snapshot.errors[index]);
         }
     }
 }
@@ -149,16 +158,19 @@ fn write_sites(sheet: &mut Sheet, loops: &[LoopView]) {
 fn write_work(sheet: &mut Sheet, loops: &[LoopView]) {
     sheet.family(&c::WORK_SUBMITTED);
     for view in loops {
-        for (kind, count) in callback_kinds().zip(view.snapshot.submitted) {
-            sheet.whole(&[&view.label, kind], count);
+        for (index, kind) in kinds_in_use(&view.snapshot) {
+            sheet.whole(&[&view.label, kind], view.snapshot.submitted[index]);
         }
     }
     sheet.family(&c::WORK_COMPLETED);
     for view in loops {
-        for (index, kind) in callback_kinds().enumerate() {
+        for (index, kind) in kinds_in_use(&view.snapshot) {
             sheet.whole(&[&view.label, kind, "ok"], view.succeeded[index]);
             sheet.whole(&[&view.label, kind, "error"], view.snapshot.errors[index]);
-            sheet.whole(&[&view.label, kind, "cancelled"], view.snapshot.cancelled[index]);
+            // Most kinds cannot be cancelled, so this one waits for the first that was.
+            if view.snapshot.cancelled[index] > 0 {
+                sheet.whole(&[&view.label, kind, "cancelled"], view.snapshot.cancelled[index]);
+            }
         }
     }
     sheet.family(&c::TASK_STAGE);
@@ -215,10 +227,9 @@ fn write_stalls(sheet: &mut Sheet, loops: &[LoopView]) {
         }
     }
     sheet.family(&c::STARVATION_DURATION);
-    let none = HistogramValues::default();
     for view in loops {
         for cause in Cause::ALL {
-            let values = view.stalls.durations[cause as usize].as_ref().unwrap_or(&none);
+            let Some(values) = &view.stalls.durations[cause as usize] else { continue };
             let exemplars = &view.stalls.starvation_exemplars[cause as usize];
             sheet.exemplified(&[&view.label, cause.name()], values, exemplars);
         }
@@ -289,13 +300,13 @@ fn write_pools(sheet: &mut Sheet, loops: &[LoopView]) {
 fn write_pool_jobs(sheet: &mut Sheet, loops: &[LoopView]) {
     sheet.family(&c::POOL_SUBMITTED);
     for (view, pool) in pools(loops) {
-        for (kind, count) in WorkKind::ALL.iter().zip(pool.submitted) {
+        for (kind, count) in WorkKind::ALL.iter().zip(pool.submitted).filter(|(_, count)| *count > 0) {
             sheet.whole(&[&view.label, kind.name()], count);
         }
     }
     sheet.family(&c::POOL_COMPLETED);
     for (view, pool) in pools(loops) {
-        for kind in WorkKind::ALL {
+        for kind in WorkKind::ALL.iter().filter(|kind| pool.submitted[kind.index()] > 0) {
             let outcomes = [("ok", &pool.completed), ("error", &pool.failed), ("cancelled", &pool.cancelled)];
             for (outcome, counts) in outcomes {
                 sheet.whole(&[&view.label, kind.name(), outcome], counts[kind.index()]);
@@ -321,6 +332,9 @@ fn write_handles(sheet: &mut Sheet, loops: &[LoopView]) {
     sheet.family(&c::HANDLES_ACTIVE);
     for view in loops {
         for (handle, count) in HandleType::ALL.iter().zip(view.snapshot.handles) {
+            if !view.handle_types[handle.index()] {
+                continue;
+            }
             // The page adds changes, wrapping: read in the middle of one, a count may be below 0.
             sheet.whole(&[&view.label, handle.name()], (count as i64).max(0) as u64);
         }

@@ -9,6 +9,7 @@ pub mod catalog;
 pub(crate) mod view;
 
 pub(crate) mod agent_families;
+pub(crate) mod compat;
 pub(crate) mod loop_families;
 pub(crate) mod page;
 pub(crate) mod sheet;
@@ -23,3 +24,8 @@ pub(crate) mod number;
 pub(crate) mod protobuf;
 pub(crate) mod text;
 pub(crate) mod wire;
+
+#[cfg(test)]
+mod budget_tests;
+#[cfg(test)]
+mod readers_tests;

@@ -5,7 +5,7 @@ use crate::export::format::Format;
 use crate::export::host::HostFamilies;
 use crate::export::sheet::{SERIES_MAX, Sheet};
 use crate::export::view::{AgentView, LoopView};
-use crate::export::{agent_families, loop_families};
+use crate::export::{agent_families, compat, loop_families};
 
 /// Of these, so many are for the agent itself, whatever the loops have: it must be able to say that it left some out.
 const SERIES_OF_AGENT: usize = 500;
@@ -23,7 +23,8 @@ pub(crate) struct Rendered {
     pub names_taken: u64,
 }
 
-/// Writes the page: our families in the order of the catalogue, then those of the host program, whose text `host` is,
+/// Writes the page: our families in the order of the catalogue, with those under names of others before the agent's,
+/// then those of the host program, whose text `host` is,
 /// in the order of their names.
 pub(crate) fn render(format: Format, loops: &[LoopView], agent: &AgentView, host: &str) -> Rendered {
     let mut sheet = Sheet::new(format, SERIES_MAX - SERIES_OF_AGENT);
@@ -31,6 +32,7 @@ pub(crate) fn render(format: Format, loops: &[LoopView], agent: &AgentView, host
     let last = agent.scrapes[format as usize].bytes.max(PAGE_MIN);
     sheet.reserve(usize::try_from(last).unwrap_or(0) / 8 * 9);
     loop_families::write(&mut sheet, loops);
+    compat::write(&mut sheet, agent.compat, loops);
     sheet.allow(SERIES_OF_AGENT);
     agent_families::write(&mut sheet, loops, agent);
     let left_out = sheet.left_out();
@@ -41,4 +43,4 @@ pub(crate) fn render(format: Format, loops: &[LoopView], agent: &AgentView, host
 
 #[cfg(test)]
 #[path = "page_tests.rs"]
-mod tests;
+pub(crate) mod tests;

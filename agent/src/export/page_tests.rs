@@ -12,7 +12,7 @@ use loopscope_probe::{Clock, HandleType, Life, Phase, Ticks, VirtualClock, WorkK
 use std::collections::{HashMap, HashSet};
 
 /// A loop that did a little of everything.
-fn full_view(label: &str) -> LoopView {
+pub(crate) fn full_view(label: &str) -> LoopView {
     let time = VirtualClock::starting_at(1_000_000);
     let mut writer = Writer::builder("full").clock(Clock::simulated(time.clone())).build();
     let site = writer.named_site(std::panic::Location::caller(), Kind::Timer, "a \"site\"\\\n");
@@ -43,8 +43,11 @@ fn full_view(label: &str) -> LoopView {
     let clock = writer.clock().clone();
     let snapshot = writer.page().snapshot(&clock);
     let sites = crate::compute::sites::totals(&snapshot);
+    let handle_types = snapshot.handles.map(|count| count > 0);
     let mut stalls = StallCounts { active: Some(Cause::Timer), ..StallCounts::default() };
     stalls.episodes[0] = 1;
+    stalls.durations[0] = Some(HistogramValues::default());
+    let lag_minute = Some(snapshot.lag.clone());
     LoopView {
         label: label.to_owned(),
         snapshot,
@@ -53,19 +56,25 @@ fn full_view(label: &str) -> LoopView {
         stalls,
         cases: Default::default(),
         sites,
+        handle_types,
+        lag_minute,
     }
 }
 
-fn full_page() -> String {
+/// An agent that has answered in every format.
+pub(crate) fn full_agent() -> AgentView {
     let scrapes = Scrapes { bytes: 7, ..Scrapes::default() };
-    let agent = AgentView {
+    AgentView {
         requests: vec![("/metrics", 200, 3)],
         scrapes: [scrapes.clone(), scrapes.clone(), scrapes],
         process: Some(ProcessView::default()),
         ..AgentView::default()
-    };
+    }
+}
+
+fn full_page() -> String {
     let loops = [full_view("main"), full_view("b\\\"\n")];
-    String::from_utf8(render(Format::Text, &loops, &agent, "").body).unwrap()
+    String::from_utf8(render(Format::Text, &loops, &full_agent(), "").body).unwrap()
 }
 
 /// The family that a sample's name belongs to.

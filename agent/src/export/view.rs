@@ -1,11 +1,12 @@
 //! Everything the agent knows, as values ready to be written.
 
 use crate::compute::sites::SiteTotal;
+use crate::export::compat::CompatSet;
 use crate::export::format::Format;
 use crate::watch::cases::CaseCounts;
 use crate::watch::stall::StallCounts;
 use loopscope_probe::histogram::HistogramValues;
-use loopscope_probe::{Kind, Snapshot};
+use loopscope_probe::{HandleType, Kind, Snapshot};
 
 /// One loop, ready to be written.
 #[derive(Debug)]
@@ -15,9 +16,13 @@ pub(crate) struct LoopView {
     /// Callbacks that returned without a panic, by kind.
     pub succeeded: [u64; Kind::CALLBACKS],
     pub utilization: f64,
+    /// Which types of handles the loop was seen to have, now or before.
+    pub handle_types: [bool; HandleType::COUNT],
     pub stalls: StallCounts,
     pub cases: CaseCounts,
     pub sites: Vec<SiteTotal>,
+    /// The lag of the last minute, where somebody wants it.
+    pub lag_minute: Option<HistogramValues>,
 }
 
 /// What could not get a series of its own.
@@ -75,4 +80,5 @@ pub(crate) struct AgentView {
     /// Requests by path and status code.
     pub requests: Vec<(&'static str, u16, u64)>,
     pub process: Option<ProcessView>,
+    pub compat: CompatSet,
 }

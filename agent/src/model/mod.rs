@@ -4,6 +4,7 @@ pub(crate) mod exemplar;
 pub(crate) mod floor;
 pub(crate) mod history;
 pub(crate) mod label;
+pub(crate) mod lag_window;
 pub(crate) mod merge;
 pub(crate) mod thresholds;
 pub(crate) mod window;

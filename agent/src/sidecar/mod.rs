@@ -12,6 +12,7 @@ use crate::export::page::Rendered;
 use crate::export::view::{AgentView, LoopView, Overflow};
 use crate::model::floor::Floor;
 use crate::model::label::{OTHER, unique};
+use crate::model::lag_window::LagWindow;
 use crate::model::thresholds::{ThresholdTable, Thresholds};
 use crate::model::window::{Split, Window};
 use crate::settings::Settings;
@@ -30,7 +31,7 @@ use loopscope_probe::clock::unix_ns;
 use loopscope_probe::histogram::{HistogramValues, slot};
 use loopscope_probe::pool::PoolNow;
 use loopscope_probe::registry::{self, Controller, LocalPage};
-use loopscope_probe::{Snapshot, Ticks, Vitals};
+use loopscope_probe::{HandleType, Snapshot, Ticks, Vitals};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -78,6 +79,9 @@ struct Watched {
     floor: Floor,
     chosen: Chosen,
     others: usize,
+    handle_types: [bool; HandleType::COUNT],
+    /// Kept where somebody wants gauges of it.
+    lag: Option<LagWindow>,
 }
 
 /// All of it.
@@ -114,7 +118,7 @@ impl State {
             said_private: false,
             retired: None,
             sites_room: SITES_PER_PROCESS,
-            agent: AgentView::default(),
+            agent: AgentView { compat: settings.compat, ..AgentView::default() },
             requests: PATHS
                 .into_iter()
                 .map(|path| ((path, if path == "other" { 404 } else { 200 }), 0))
@@ -155,6 +159,9 @@ impl State {
             watched.cases.look(&at, gap, turns, pool_turns, &mut self.desk);
             for (cause, exemplar) in watched.cases.take_ended() {
                 watched.stalls.note(&cause, exemplar);
+            }
+            if let Some(lag) = &mut watched.lag {
+                lag.note(now.0, || page.snapshot(clock).lag);
             }
             if let Some(control) = &watched.control {
                 control.set_tick(wall_ns);
@@ -235,6 +242,8 @@ impl State {
             floor: Floor::default(),
             chosen: Chosen::default(),
             others: 0,
+            handle_types: Default::default(),
+            lag: (!self.agent.compat.is_empty()).then(LagWindow::default),
         });
     }
 

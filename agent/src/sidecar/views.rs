@@ -19,11 +19,16 @@ pub(super) fn view_of(watched: &mut Watched, sites_room: &mut usize) -> LoopView
         false => watched.chosen.choose(sites::totals(&snapshot), sites_room),
     };
     watched.others = watched.others.max(others);
+    for (was_seen, count) in watched.handle_types.iter_mut().zip(snapshot.handles) {
+        *was_seen |= count > 0;
+    }
     LoopView {
         label: watched.label.clone(),
         utilization: utilization(watched.window.beginning(present), present),
         stalls: watched.stalls.counts().clone(),
         cases: watched.cases.counts(),
+        handle_types: watched.handle_types,
+        lag_minute: watched.lag.as_ref().map(|lag| lag.since_beginning(&snapshot.lag)),
         succeeded,
         sites,
         snapshot,
@@ -39,11 +44,16 @@ pub(super) fn copy_view(view: &LoopView) -> LoopView {
         stalls: view.stalls.clone(),
         cases: view.cases.clone(),
         sites: Vec::new(),
+        lag_minute: None,
+        handle_types: view.handle_types,
     }
 }
 
 pub(super) fn add_view(sum: &mut LoopView, view: &LoopView) {
     absorb(&mut sum.snapshot, &view.snapshot);
+    for (was_seen, is_seen) in sum.handle_types.iter_mut().zip(view.handle_types) {
+        *was_seen |= is_seen;
+    }
     sum.utilization = sum.utilization.max(view.utilization);
     for kind in 0..Kind::CALLBACKS {
         sum.succeeded[kind] += view.succeeded[kind];

@@ -1,0 +1,124 @@
+//! How many samples a loop may have: what Prometheus has to store for each, in both kinds of histograms.
+
+use super::format::Format;
+use super::host::{HostFamilies, HostValue};
+use super::page::render;
+use super::page::tests::full_agent;
+use super::view::LoopView;
+use crate::compute::sites::{Chosen, SITES_PER_PROCESS, totals};
+use crate::watch::stall::StallCounts;
+use loopscope_probe::{Clock, HandleType, Kind, Life, Phase, Queue, VirtualClock, WorkKind, Writer};
+use std::panic::Location;
+
+/// What a busy server has: every phase, eight kinds of callbacks, both queues, and as many sites as are asked for.
+fn busy_view(site_count: usize, jobs: &[WorkKind]) -> LoopView {
+    let time = VirtualClock::starting_at(1_000_000);
+    let mut writer = Writer::builder("busy").clock(Clock::simulated(time.clone())).build();
+    writer.resume();
+    let kinds = [
+        Kind::Timer,
+        Kind::Immediate,
+        Kind::IoRead,
+        Kind::IoWrite,
+        Kind::Accept,
+        Kind::Async,
+        Kind::WorkDone,
+        Kind::Close,
+    ];
+    for (number, kind) in (0..site_count).zip(kinds.iter().cycle()) {
+        let name: &'static str = Box::leak(format!("site {number}").into_boxed_str());
+        let site = writer.named_site(Location::caller(), *kind, name);
+        writer.phase(Phase::ALL[number % Phase::ALL.len()]);
+        let now = writer.last();
+        writer.begin(*kind, site, Life { submitted: now, ready: now });
+        time.advance_ns(300_000_000);
+        writer.end();
+        for queue in Queue::ALL {
+            writer.drain_begin(*queue, 3);
+            writer.drain_end(*queue, 3);
+        }
+        writer.drained();
+    }
+    let mut pool = writer.take_pool().unwrap();
+    pool.threads(if jobs.is_empty() { 0 } else { 4 });
+    for kind in jobs {
+        let submitted = pool.submitted(*kind);
+        let started = pool.started(*kind, submitted, None);
+        let finished = pool.finished(*kind, started, true);
+        writer.delivered(finished);
+    }
+    writer.handles(HandleType::TcpStream, 900);
+    writer.phase(Phase::Poll);
+    writer.park();
+    time.advance_ns(50_000_000);
+    writer.unpark(2);
+    let clock = writer.clock().clone();
+    let snapshot = writer.page().snapshot(&clock);
+    let handle_types = snapshot.handles.map(|count| count > 0);
+    let (sites, _) = Chosen::default().choose(totals(&snapshot), &mut { SITES_PER_PROCESS });
+    LoopView {
+        label: "busy".to_owned(),
+        snapshot,
+        succeeded: [1; 16],
+        utilization: 0.25,
+        stalls: StallCounts::default(),
+        cases: Default::default(),
+        sites,
+        handle_types,
+        lag_minute: None,
+    }
+}
+
+/// Samples of a loop's own, of its pool and of its sites, classic and native.
+#[derive(Debug, Default)]
+struct Samples {
+    own: [usize; 2],
+    pool: [usize; 2],
+    sites: [usize; 2],
+}
+
+fn count(view: LoopView) -> Samples {
+    let page = String::from_utf8(render(Format::Text, &[view], &full_agent(), "").body).unwrap();
+    let mut samples = Samples::default();
+    for family in HostFamilies::read(&page, |_| false).families {
+        for series in &family.series {
+            let is_of = |name: &str| series.labels.iter().any(|(label, _)| label == name);
+            let place = match () {
+                () if is_of("site") => &mut samples.sites,
+                () if is_of("pool") => &mut samples.pool,
+                () if is_of("loop") => &mut samples.own,
+                () => continue,
+            };
+            place[0] += match &series.value {
+                HostValue::Number(_) => 1,
+                HostValue::Histogram(values) => values.bounds.len() + 3,
+            };
+            place[1] += 1;
+        }
+    }
+    samples
+}
+
+#[test]
+fn a_busy_loop_stays_within_its_budget() {
+    let samples = count(busy_view(40, &[]));
+    println!("{samples:?}");
+    let [classic, native] = samples.own;
+    assert!(classic <= 1_000 && native <= 120, "{samples:?}");
+}
+
+#[test]
+fn a_pool_with_three_kinds_of_jobs_stays_within_its_budget() {
+    let samples = count(busy_view(1, &[WorkKind::Fs, WorkKind::Dns, WorkKind::User]));
+    println!("{samples:?}");
+    let [classic, native] = samples.pool;
+    assert!(classic <= 300 && native <= 40, "{samples:?}");
+}
+
+#[test]
+fn ten_thousand_sites_are_fifty_and_a_rest() {
+    let view = busy_view(10_000, &[]);
+    assert!(view.snapshot.sites_overflow > 0, "the page's own table is bounded, too");
+    let samples = count(view);
+    assert!(samples.sites[0] <= 153, "{samples:?}");
+}

@@ -1,0 +1,113 @@
+//! The exporter's faults, met on purpose, and what becomes of them in every format.
+
+use super::*;
+use crate::export::encoder::Kind;
+use crate::export::format::Format;
+use crate::export::host::{HostFamilies, HostFamily};
+use crate::export::sheet::Sheet;
+
+/// Everything that the exporter gets wrong or could.
+fn misuse() {
+    metrics::describe_counter!("files_total", "Files of C:\\new\n\"all\".");
+    metrics::counter!("files_total", "path" => "C:\\x\"y\\\"z\nw").increment(3);
+    metrics::counter!("files_total", "path" => "").increment(u64::MAX);
+    metrics::counter!("orders").increment(2);
+    metrics::counter!("loopscope_loop_iterations_total").increment(9);
+    metrics::counter!("loopscope.loop.lag").increment(9);
+    metrics::describe_histogram!("wait_seconds", Unit::Milliseconds, "Waiting.");
+    metrics::histogram!("wait_seconds", "le" => "mine").record(0.3);
+    metrics::histogram!("drain_count").record(1.5);
+    metrics::describe_gauge!("temperature", Unit::Percent, "How hot.");
+    metrics::gauge!("temperature", "a-b" => "1", "a_b" => "2").set(-1e-12);
+    metrics::gauge!("limit").set(f64::INFINITY);
+    metrics::counter!("same.name").increment(1);
+    metrics::gauge!("same_name").set(2.0);
+    metrics::histogram!("payload_bytes").record(5_000.0);
+    metrics::gauge!("process_open_fds").set(12_345.0);
+}
+
+/// Returns what the exporter writes of it.
+pub(crate) fn rendered() -> String {
+    let inner = build().unwrap();
+    let handle = inner.handle();
+    metrics::with_local_recorder(&HostRecorder { inner }, misuse);
+    handle.render()
+}
+
+fn families() -> HostFamilies {
+    HostFamilies::read(&rendered(), |name| name.starts_with(OWN_PREFIX) || name == "process_open_fds")
+}
+
+fn find<'a>(families: &'a [HostFamily], name: &str) -> &'a HostFamily {
+    families
+        .iter()
+        .find(|family| family.name == name)
+        .unwrap_or_else(|| panic!("{name} is missing: {families:?}"))
+}
+
+#[test]
+fn names_are_what_the_program_wrote_without_units_and_never_ours() {
+    let read = families();
+    let names: Vec<&str> = read.families.iter().map(|family| family.name.as_str()).collect();
+    let expected = [
+        "drain_count",
+        "files_total",
+        "limit",
+        "orders",
+        "payload_bytes",
+        "same_name",
+        "temperature",
+        "wait_seconds",
+    ];
+    assert_eq!(names, expected);
+    // One that became ours when its points were replaced, one that the page has, one of two types.
+    assert_eq!(read.left_out, 3);
+    assert_eq!(find(&read.families, "same_name").kind, Kind::Counter);
+    assert_eq!(find(&read.families, "files_total").help, "Files of C:\\new\n\"all\".");
+    assert_eq!(find(&read.families, "wait_seconds").help, "Waiting.");
+}
+
+fn page(format: Format) -> Vec<u8> {
+    let mut sheet = Sheet::new(format, 0);
+    families().families.iter().for_each(|family| sheet.host(family));
+    sheet.finish()
+}
+
+#[test]
+fn text_and_openmetrics_say_it_in_their_own_way() {
+    let text = String::from_utf8(page(Format::Text)).unwrap();
+    for line in [
+        "# HELP files_total Files of C:\\\\new\\n\"all\".",
+        "files_total{path=\"C:\\\\x\\\"y\\\\\\\"z\\nw\"} 3",
+        "files_total{path=\"\"} 18446744073709551615",
+        "# TYPE orders counter",
+        "wait_seconds_bucket{exported_le=\"mine\",le=\"0.5\"} 1",
+        "drain_count_bucket{le=\"2\"} 1",
+        "drain_count_sum 1.5",
+        "drain_count_count 1",
+        "payload_bytes_bucket{le=\"16384\"} 1",
+        "limit +Inf",
+        "temperature{a_b=\"1\"} -1e-12",
+    ] {
+        assert!(text.lines().any(|other| other == line), "{line}\n{text}");
+    }
+    assert!(!text.contains("\n\n") && !text.contains("quantile=") && !text.contains("loopscope"), "{text}");
+    let open = String::from_utf8(page(Format::OpenMetrics)).unwrap();
+    for line in [
+        "# HELP files Files of C:\\\\new\\n\\\"all\\\".",
+        "# TYPE files counter",
+        "files_total{path=\"C:\\\\x\\\"y\\\\\\\"z\\nw\"} 3",
+        "# TYPE orders unknown",
+        "drain_count_bucket{le=\"2.0\"} 1",
+        "# EOF",
+    ] {
+        assert!(open.lines().any(|other| other == line), "{line}\n{open}");
+    }
+}
+
+#[test]
+fn protobuf_has_the_labels_as_the_program_gave_them() {
+    let page = page(Format::Protobuf);
+    let has = |part: &[u8]| page.windows(part.len()).any(|window| window == part);
+    assert!(has(b"C:\\x\"y\\\"z\nw") && has(b"drain_count") && !has(b"drain_count_count"));
+}
