@@ -83,9 +83,14 @@ impl Group<'_> {
     /// Returns what the time went to. By the agent's incidents; else by whether the thread was asleep when it was
     /// looked at; else by the thread's time, where this group is most of what the loop did.
     fn class(&self, evidence: &LoopEvidence) -> (Class, Certainty) {
-        let known = self.incidents.iter().filter(|incident| incident.class != Class::Unknown);
-        if let Some(incident) = known.max_by_key(|incident| incident.duration_ns) {
-            return (incident.class, Certainty::Certain);
+        let told = |class: Class| -> u64 {
+            let of_class = self.incidents.iter().filter(|incident| incident.class == class);
+            of_class.map(|incident| incident.duration_ns).sum()
+        };
+        let known = self.incidents.iter().map(|incident| incident.class);
+        let known = known.filter(|class| *class != Class::Unknown).max_by_key(|class| told(*class));
+        if let Some(class) = known {
+            return (class, Certainty::Certain);
         }
         let looks: u64 = self.stalls.iter().map(|stall| stall.looks).sum();
         // A thread that computes is asleep now and then, for a lock or a page.

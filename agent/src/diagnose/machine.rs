@@ -14,29 +14,36 @@ const STARVED_OF_WANTED: f64 = 0.2;
 
 /// The loop's thread has to wait for a processor.
 pub(crate) fn starved_of_cpu(evidence: &LoopEvidence) -> Vec<Finding> {
-    let Some(cpu) = evidence.cpu else { return Vec::new() };
-    let wanted_ns = cpu.run_ns.saturating_add(cpu.runqueue_ns);
-    let part = share(cpu.runqueue_ns, wanted_ns);
-    let of_watched = share(cpu.runqueue_ns, evidence.watched_ns);
-    if part < STARVED_OF_WANTED || of_watched < STARVED_OF_WATCHED {
+    let incidents = of_class(evidence, |class| class == Class::StarvedOfCpu);
+    let waited = evidence.cpu.and_then(|cpu| {
+        let part = share(cpu.runqueue_ns, cpu.run_ns.saturating_add(cpu.runqueue_ns));
+        let of_watched = share(cpu.runqueue_ns, evidence.watched_ns);
+        (part >= STARVED_OF_WANTED && of_watched >= STARVED_OF_WATCHED).then_some((cpu.runqueue_ns, part))
+    });
+    if waited.is_none() && incidents.is_empty() {
         return Vec::new();
     }
     let headline = format!("loop {} is starved of processor time: the machine is short of it", evidence.name);
+    let waited = waited.map(|(runqueue_ns, part)| {
+        format!(
+            "its thread was ready to run and had no processor for {} of {}: {} of what it wanted",
+            duration(runqueue_ns),
+            duration(evidence.watched_ns),
+            percent(part)
+        )
+    });
     let processors = (evidence.processors > 0)
         .then(|| format!("the process may use {}", count(evidence.processors, "processor")));
-    let incidents = of_class(evidence, |class| class == Class::StarvedOfCpu);
     let stalls = (evidence.stalls() > 0).then(|| {
         let longest = evidence.stalls.iter().max_by_key(|stall| stall.ns);
         let longest = longest.map(|stall| format!(", the longest {} in {}", duration(stall.ns), stall.label));
         format!("{} meanwhile{}", count(evidence.stalls(), "stall"), longest.unwrap_or_default())
     });
+    let blamed = (!incidents.is_empty())
+        .then(|| format!("{} for want of a processor", count(incidents.len() as u64, "incident")));
     let mut finding = Finding::new(&evidence.name, Urgency::Warning, Certainty::Certain, headline)
-        .because(format!(
-            "its thread was ready to run and had no processor for {} of {}: {} of what it wanted",
-            duration(cpu.runqueue_ns),
-            duration(evidence.watched_ns),
-            percent(part)
-        ))
+        .because_of(waited)
+        .because_of(blamed)
         .because_of(processors)
         .because_of(stalls)
         .remedy(

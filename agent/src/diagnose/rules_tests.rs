@@ -400,6 +400,16 @@ fn a_sleeping_thread_is_likely_waiting_without_anybody_having_seen_the_call() {
 }
 
 #[test]
+fn a_stall_that_is_the_machines_fault_is_told_as_that_and_with_its_site() {
+    let starved = with(blocked(), |evidence| evidence.incidents = vec![incident(Class::StarvedOfCpu)]);
+    let findings = diagnose(&[starved]);
+    assert_eq!((findings.len(), findings[0].rule), (1, "starved_of_cpu"), "{findings:#?}");
+    let lines = findings[0].evidence.join("\n");
+    assert!(lines.contains("1 incident for want") && lines.contains("flush (src/x.rs:40)"), "{lines}");
+    assert_eq!(findings[0].incidents, ["4711-3"]);
+}
+
+#[test]
 fn of_many_guilty_sites_the_worst_three_are_told() {
     let mut evidence = blocked();
     evidence.stalls = (0..6)

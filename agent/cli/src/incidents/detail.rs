@@ -183,11 +183,51 @@ fn frame_line(paint: Paint, frame: &Frame, is_guilty: bool) -> String {
         (None, _, Some(module)) => module.clone(),
         (None, _, None) => String::new(),
     };
-    let text = if place.is_empty() { frame.function.clone() } else { format!("{}  {place}", frame.function) };
-    match (is_guilty, is_application(frame)) {
-        (true, _) => format!("  > {}\n", paint.bold(&text)),
-        (false, true) => format!("    {text}\n"),
-        (false, false) => format!("    {}\n", paint.faint(&text)),
+    let (mark, paint_line): (&str, fn(Paint, &str) -> String) = match (is_guilty, is_application(frame)) {
+        (true, _) => ("  > ", Paint::bold),
+        (false, true) => ("    ", |_, text| text.to_owned()),
+        (false, false) => ("    ", Paint::faint),
+    };
+    let room = paint.columns.saturating_sub(mark.len());
+    let beside = format!("{}  {place}", frame.function);
+    if beside.chars().count() <= room {
+        return format!("{mark}{}\n", paint_line(paint, beside.trim_end()));
+    }
+    let function = cut(&frame.function, room);
+    // Of a path, the end tells more.
+    let place = cut_front(&place, room.saturating_sub(4));
+    format!("{mark}{}\n        {}\n", paint_line(paint, &function), paint.faint(&place))
+}
+
+fn cut(text: &str, room: usize) -> String {
+    if text.chars().count() <= room {
+        return text.to_owned();
+    }
+    text.chars().take(room.saturating_sub(1)).chain(['…']).collect()
+}
+
+fn cut_front(text: &str, room: usize) -> String {
+    let excess = text.chars().count().saturating_sub(room);
+    if excess == 0 {
+        text.to_owned()
+    } else {
+        ['…'].into_iter().chain(text.chars().skip(excess + 1)).collect()
+    }
+}
+
+/// Leaves out the directories of a site's file: `flush (x.rs:40)`.
+fn without_directories(label: &str) -> String {
+    let Some(slash) = label.rfind('/') else { return label.to_owned() };
+    let path = label[..slash].rfind(['(', ' ']).map_or(0, |at| at + 1);
+    format!("{}{}", &label[..path], &label[slash + 1..])
+}
+
+/// Appends a site's name and place to a line of a table, shorter where the terminal is narrow.
+fn with_site(paint: Paint, line: &str, site: &str) -> String {
+    let whole = format!("{line}{site}");
+    match whole.chars().count() <= paint.columns {
+        true => whole,
+        false => cut(&format!("{line}{}", without_directories(site)), paint.columns),
     }
 }
 
@@ -204,7 +244,7 @@ fn title(paint: Paint, text: &str) -> String {
 
 fn groups(paint: Paint, incident: &Incident) -> String {
     // One callback has been told already.
-    if incident.groups.len() + incident.groups.iter().map(|group| group.count as usize).sum::<usize>() <= 2 {
+    if incident.groups.len() <= 1 && incident.groups.iter().all(|group| group.count <= 1) {
         return String::new();
     }
     let mut text = title(paint, "What ran in it");
@@ -212,8 +252,8 @@ fn groups(paint: Paint, incident: &Incident) -> String {
     for group in incident.groups.iter().take(GROUPS_SHOWN) {
         let (total, longest) = (show_ns(group.total_ns), show_ns(group.longest_ns));
         let after = group.parent.as_ref().map_or(String::new(), |parent| format!(", after {parent}"));
-        text +=
-            &format!("  {:>8} {total:>9} {longest:>9}  {} {}{after}\n", group.count, group.kind, group.label);
+        let line = format!("  {:>8} {total:>9} {longest:>9}  {} ", group.count, group.kind);
+        text += &format!("{}\n", with_site(paint, &line, &format!("{}{after}", group.label)));
     }
     text
 }
@@ -255,7 +295,7 @@ fn records(paint: Paint, incident: &Incident) -> String {
     }
     let mut text = title(paint, "Last callbacks (times relative to its begin)");
     text += &paint.faint(&format!("  {:>10} {:>9} {:>9}  {:<8} WHAT\n", "AT", "RAN", "WAITED", "PHASE"));
-    let skipped = earlier.iter().map(|run| run.count).sum::<u64>() + incident.records_lost;
+    let skipped = earlier.iter().fold(incident.records_lost, |sum, run| sum.saturating_add(run.count));
     if skipped > 0 {
         text += &format!("  {}\n", paint.faint(&format!("... {skipped} before")));
     }
@@ -265,10 +305,8 @@ fn records(paint: Paint, incident: &Incident) -> String {
         let ran = format!("{}{}", show_ns(run.run_ns), if run.is_running { "+" } else { "" });
         let waited = record.wait_ns.map_or("-".to_owned(), show_ns);
         let times = if run.count > 1 { format!("{} x ", run.count) } else { String::new() };
-        let line = format!(
-            "  {at:>10} {ran:>9} {waited:>9}  {:<8} {times}{} {}",
-            record.phase, record.kind, record.site
-        );
+        let line = format!("  {at:>10} {ran:>9} {waited:>9}  {:<8} {times}{} ", record.phase, record.kind);
+        let line = with_site(paint, &line, &record.site);
         text += &if run.is_running { paint.bold(&line) } else { line };
         text.push('\n');
     }

@@ -127,3 +127,21 @@ fn many_callbacks_are_told_by_their_groups() {
     assert!(text.contains("\n412 callbacks of 0.5 ms: 388 x io_read at src/x.rs:40\n"), "{text}");
     assert!(text.contains("What ran in it\n") && text.contains("     388 "), "{text}");
 }
+
+#[test]
+fn lines_fit_a_narrow_terminal() {
+    for (label, short) in [
+        ("flush (agent/cli/src/x.rs:40)", "flush (x.rs:40)"),
+        ("src/x.rs:40, after src/y.rs:7", "src/x.rs:40, after y.rs:7"),
+        ("flush", "flush"),
+    ] {
+        assert_eq!(without_directories(label), short);
+    }
+    let mut long = incident();
+    long.stacks[0].frames[0].function = "very::long::".repeat(20);
+    long.records[59].site = format!("{}/x.rs:40", "directory/".repeat(12));
+    let found = Found { incident: long, origin: Origin::Page };
+    let text = text(Paint::plain(80), &found, 0);
+    assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+    assert!(text.contains("io_read x.rs:40\n"), "{text}");
+}
