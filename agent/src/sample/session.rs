@@ -82,6 +82,9 @@ fn run(plan: &Plan, stopped: &Receiver<()>) -> Result<Profile, FlameError> {
             break;
         }
     }
+    for watched in &mut loops {
+        watched.finish(&mut shared);
+    }
     let Ticks(now_ns) = clock.now();
     let mut profile = name(shared, &loops)?;
     profile.begin_unix_ns = begin_unix_ns;

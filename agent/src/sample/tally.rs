@@ -3,7 +3,7 @@
 /// Counts of a session.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Tally {
-    /// Signals whose stack did not arrive within the time between two samples, nor before the next.
+    /// Signals whose stack had not arrived at the session's end, or that were still under way when the next was due.
     pub lost: u64,
     /// Samples that could not be asked for.
     pub failed: u64,

@@ -98,6 +98,12 @@ impl Watched {
         if due_ns == 0 {
             return;
         }
+        if let Some((late_ns, _)) = &mut self.late {
+            // The thread has not run since it was asked: the sample that comes stands for all of this time. Processor
+            // time is counted since the last sample anyway.
+            *late_ns += if shared.of == Of::Cpu { 0 } else { due_ns };
+            return;
+        }
         let wait = (shared.of != Of::Cpu && is_asleep).then(|| self.waits_in());
         if !self.repeat(shared, ran_ns, due_ns, wait.as_ref()) {
             self.sample(shared, due_ns, wait);
@@ -121,9 +127,10 @@ impl Watched {
     /// Books the last stack again where the thread has not left it: a signal would only disturb its wait.
     fn repeat(&mut self, shared: &mut Shared, ran_ns: u64, due_ns: u64, wait: Option<&Arc<str>>) -> bool {
         let records = self.page.page().recorder().count();
-        let same = self.last.as_ref().filter(|last| {
-            Some(&last.wait) == wait && last.records == records && ran_ns < HANDLER_NS && self.late.is_none()
-        });
+        let same = self
+            .last
+            .as_ref()
+            .filter(|last| Some(&last.wait) == wait && last.records == records && ran_ns < HANDLER_NS);
         if let Some(last) = same {
             shared.store.again(last.stack, shared.now_ns.saturating_sub(shared.begin_ns), due_ns);
         }
@@ -142,13 +149,18 @@ impl Watched {
         }
     }
 
-    /// Books a sample that came after its time; counts one that still has not as lost.
+    /// Books a sample that came after its time.
     fn take_late(&mut self, shared: &mut Shared) {
-        let Some((due_ns, wait)) = self.late.take() else { return };
-        match self.capturer.as_mut().and_then(Capturer::take) {
-            Some(sample) => self.book(shared, &sample, due_ns, wait),
-            None => shared.tally.lost += 1,
+        let Some(sample) = self.capturer.as_mut().and_then(Capturer::take) else { return };
+        if let Some((due_ns, wait)) = self.late.take() {
+            self.book(shared, &sample, due_ns, wait);
         }
+    }
+
+    /// At the session's end: a sample that still has not come is lost.
+    pub(crate) fn finish(&mut self, shared: &mut Shared) {
+        self.take_late(shared);
+        shared.tally.lost += u64::from(self.late.take().is_some());
     }
 
     fn book(&mut self, shared: &mut Shared, sample: &Sample, due_ns: u64, wait: Option<Arc<str>>) {
