@@ -77,6 +77,11 @@ pub(crate) struct PoolJob {
 }
 
 impl Timeline {
+    /// Returns a timeline of a process, with nothing in it yet. Its moment 0 is in nanoseconds since 1970.
+    pub fn new(process: &str, pid: u32, begin_unix_ns: u64) -> Timeline {
+        Timeline { process: process.to_owned(), pid, begin_unix_ns, tracks: Vec::new() }
+    }
+
     /// Tells whether nothing is in it.
     pub fn is_empty(&self) -> bool {
         self.tracks
@@ -232,7 +237,7 @@ impl Follower {
             start_ns: at(job.started),
             end_ns: at(job.ended),
             kind: job.kind.name().into(),
-            site: text(job.site),
+            site: sites.get(job.site.index()).map_or_else(|| "?".into(), |site| site.label().into()),
             worker: job.worker,
             is_ok: job.is_ok,
         };

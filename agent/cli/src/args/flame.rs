@@ -2,25 +2,34 @@
 
 use crate::duration;
 use clap::{Args, ValueEnum};
+use loopscope_agent::flame;
 use std::path::PathBuf;
 use std::time::Duration;
 
 const FLAME_HELP: &str = "\
-Shows the time that passed inside callbacks: the widest frame is where the time went.
-The probe keeps exact times, so this is a difference of two readings, not a sampling: nothing is started in the \
-watched process, and what is shown is complete. Ctrl-C ends a capture early and writes what there is; the agent at \
-a URL watches whole seconds, and answers at the end only.
+Shows where a loop's time went: the widest frame is the one to look at. Colours are the loop's phases.
+  callbacks  exact: the probe keeps the time of every callback, so this is a difference of two readings; nothing is \
+started in the watched process, and nothing is missing
+  cpu        stacks of the loop's thread while it computes, sampled --hz times a second by the process's agent
+  waits      stacks of a busy loop whose thread is asleep, with what it waits in: read(fd 3 -> pipe), a lock, a page
+  stalls     stacks within busy stretches beyond the warning threshold only
+`--format trace` writes a timeline of iterations, phases, callbacks, drains and pool jobs. Callbacks and timelines of \
+a process of this machine need no agent, and Ctrl-C ends them early with what there is; an agent watches whole \
+seconds, and answers at the end only.
 
 Examples:
   loopscope flame --for 10s                      the only instrumented process, to loopscope-PID.svg
+  loopscope flame 4711 --of cpu --hz 499 -o cpu.svg
   loopscope flame 4711 --for 2s --format folded -o - | sort -nk2 | tail
-  loopscope flame http://127.0.0.1:9464 -o web.svg
+  loopscope flame web -o before.folded; loopscope flame web --diff before.folded -o diff.svg
+  loopscope flame http://127.0.0.1:9464 --for 5s -o web.trace.json      open it at ui.perfetto.dev
+  loopscope flame 4711 --incident 4711-3 -o stall.svg
 
 Exit codes:
   0  written
-  1  the file cannot be written, or the URL did not answer
+  1  the file cannot be written, the URL did not answer, or the process has no agent that can do this
   2  the command line cannot be used, or TARGET fits several processes (they are listed)
-  3  no such target, or its loops did nothing while they were watched (no file is written)";
+  3  no such target, loop or incident, or nothing happened while it was watched (no file is written)";
 
 /// Arguments of `flame`.
 #[derive(Debug, Args)]
@@ -40,6 +49,21 @@ pub struct FlameArguments {
     /// Format of the file [default: by its ending, else svg]
     #[arg(long, value_enum)]
     pub format: Option<Format>,
+    /// Samples per second, for all but callbacks [default: 99]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(49..=997))]
+    pub hz: Option<u32>,
+    /// Only the loop of this name
+    #[arg(long = "loop", value_name = "NAME")]
+    pub loop_name: Option<String>,
+    /// Draw what changed since this folded file: red takes more time than before, blue less
+    #[arg(long, value_name = "BEFORE")]
+    pub diff: Option<PathBuf>,
+    /// With --diff: compare shares and not times, as if both captures had the same total
+    #[arg(long, requires = "diff")]
+    pub normalize: bool,
+    /// Draw a past incident instead of watching; `PID-NUMBER`, as the agent names it
+    #[arg(long, value_name = "ID", conflicts_with_all = ["of", "hz", "diff", "loop_name", "duration"])]
+    pub incident: Option<String>,
     /// Print the result's summary as JSON on stdout
     #[arg(long)]
     pub json: bool,
@@ -50,6 +74,23 @@ pub struct FlameArguments {
 pub enum Of {
     /// Exact time in callbacks, the jobs drained after them, and the spans inside them
     Callbacks,
+    /// Processor time, sampled
+    Cpu,
+    /// Time in stalls, sampled while they last
+    Stalls,
+    /// Time in which a busy loop's thread was asleep, sampled
+    Waits,
+}
+
+impl From<Of> for flame::Of {
+    fn from(of: Of) -> flame::Of {
+        match of {
+            Of::Callbacks => flame::Of::Callbacks,
+            Of::Cpu => flame::Of::Cpu,
+            Of::Stalls => flame::Of::Stalls,
+            Of::Waits => flame::Of::Waits,
+        }
+    }
 }
 
 /// How a flamegraph is written.
@@ -59,14 +100,25 @@ pub enum Format {
     Svg,
     /// One line per stack, for other tools: `frame;frame;frame microseconds`
     Folded,
+    /// For `go tool pprof`, Pyroscope, Parca
+    Pprof,
+    /// JSON for speedscope.app
+    Speedscope,
+    /// JSON for profiler.firefox.com
+    Firefox,
+    /// A timeline as Chrome trace events, for ui.perfetto.dev and speedscope.app
+    Trace,
 }
 
-impl Format {
-    /// Returns the format's name in URLs, which is also the ending of its files.
-    pub fn name(self) -> &'static str {
-        match self {
-            Format::Svg => "svg",
-            Format::Folded => "folded",
+impl From<Format> for flame::Format {
+    fn from(format: Format) -> flame::Format {
+        match format {
+            Format::Svg => flame::Format::Svg,
+            Format::Folded => flame::Format::Folded,
+            Format::Pprof => flame::Format::Pprof,
+            Format::Speedscope => flame::Format::Speedscope,
+            Format::Firefox => flame::Format::Firefox,
+            Format::Trace => flame::Format::Trace,
         }
     }
 }

@@ -9,7 +9,7 @@ mod threshold;
 
 pub use demo::{DemoArguments, Trouble};
 pub use doctor::DoctorArguments;
-pub use flame::{FlameArguments, Format};
+pub use flame::FlameArguments;
 pub use incidents::IncidentsArguments;
 pub use ls::LsArguments;
 pub use threshold::ThresholdArguments;

@@ -1,14 +1,16 @@
-//! One capture: watching a process for a while, or asking an agent to.
+//! One capture: watching a process for a while, or asking its agent to.
 
+use super::plan::Plan;
 use super::widest::{self, Site};
-use crate::args::Format;
 use crate::duration;
 use crate::error::Failure;
 use crate::http;
 use crate::interrupt::Interrupt;
 use crate::pages::Process;
 use indicatif::{ProgressBar, ProgressStyle};
-use loopscope_agent::flame::Profile;
+use loopscope_agent::FlameError;
+use loopscope_agent::flame::{Follower, Format, Of, Profile, Timeline};
+use loopscope_probe::clock::unix_ns;
 use loopscope_probe::{Clock, Snapshot};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
@@ -16,8 +18,8 @@ use std::time::Duration;
 /// How often the wait looks whether the process still lives, and moves the bar.
 const STEP: Duration = Duration::from_millis(50);
 
-/// The longest capture that an agent takes.
-const SECONDS_MAX: u64 = 300;
+/// How often pages are read for a timeline: at 400,000 callbacks a second, a page is overwritten in this time.
+const FOLLOW_STEP: Duration = Duration::from_millis(10);
 
 /// Why a capture ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,74 +35,146 @@ pub struct Capture {
     pub lasted_ns: u64,
     /// Widest first; `None` where the drawing came without numbers.
     pub sites: Option<Vec<Site>>,
-    drawing: Drawing,
+    /// What is missing, a sentence each.
+    pub notes: Vec<String>,
+    pub file: Vec<u8>,
 }
 
-enum Drawing {
-    Profile { profile: Box<Profile>, title: String },
-    Rendered(Vec<u8>),
-}
-
-impl Capture {
-    /// Draws it. A capture from a URL was asked for in the right format and is given as it came.
-    ///
-    /// # Errors
-    /// The picture cannot be drawn.
-    pub fn render(&self, format: Format) -> Result<Vec<u8>, Failure> {
-        match (&self.drawing, format) {
-            (Drawing::Rendered(bytes), _) => Ok(bytes.clone()),
-            (Drawing::Profile { profile, .. }, Format::Folded) => Ok(profile.folded().into_bytes()),
-            (Drawing::Profile { profile, title }, Format::Svg) => {
-                profile.svg(title).map_err(|error| Failure::system("draw the flamegraph", error))
-            }
-        }
-    }
-}
-
-/// Watches a process of this machine. Nothing happens inside it: its page is read twice.
+/// Watches a process of this machine. Nothing happens inside it: its pages are read.
 ///
 /// # Errors
 /// Its loops did nothing, or no page of it can be read any more.
-pub fn of_process(process: &Process, duration: Duration) -> Result<Capture, Failure> {
+pub fn of_process(process: &Process, plan: &Plan) -> Result<Capture, Failure> {
+    has_loop(process, plan.loop_name.as_deref())?;
+    match plan.format {
+        Format::Trace => timeline_of(process, plan),
+        _ => callbacks_of(process, plan),
+    }
+}
+
+fn has_loop(process: &Process, name: Option<&str>) -> Result<(), Failure> {
+    let names: Vec<&str> = process.loops.iter().map(|page| page.facts.name.as_str()).collect();
+    match name {
+        Some(name) if !names.contains(&name) => {
+            let (who, list) = (process.label(), names.join(", "));
+            Err(Failure::NotFound(format!("{who} has no loop named `{name}`; it has: {list}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn callbacks_of(process: &Process, plan: &Plan) -> Result<Capture, Failure> {
+    let (begin_unix_ns, before) = (unix_ns(), snapshots(process));
+    let (ended, lasted_ns) = watch(process, plan.length, STEP, || {})?;
+    // The pages were opened before, so they are there also where the process has gone.
+    let after = snapshots(process);
+    let mut profile = Profile::between(&before, &after);
+    (profile.begin_unix_ns, profile.lasted_ns) = (begin_unix_ns, lasted_ns);
+    if let Some(name) = &plan.loop_name {
+        profile = profile.of_loop(name);
+    }
+    if profile.is_empty() {
+        return Err(Failure::NothingCaptured(nothing(Of::Callbacks, &process.label(), lasted_ns, ended)));
+    }
+    let title = format!("{}: time in callbacks within {}", process.label(), duration::show_ns(lasted_ns));
+    let file = draw(&profile, plan, &title)?;
+    let sites = Some(widest::sites(&profile.folded()));
+    Ok(Capture { ended, lasted_ns, sites, notes: Vec::new(), file })
+}
+
+/// Writes a profile as the plan wants it.
+fn draw(profile: &Profile, plan: &Plan, title: &str) -> Result<Vec<u8>, Failure> {
+    let written = match &plan.before {
+        Some((before, totals)) => profile.diff_svg(before, *totals, &format!("{title}, against before")),
+        None => profile.write(plan.format, title),
+    };
+    written.map_err(|error| Failure::system("draw the flamegraph", error))
+}
+
+fn timeline_of(process: &Process, plan: &Plan) -> Result<Capture, Failure> {
+    let is_wanted = |name: &str| plan.loop_name.as_ref().is_none_or(|wanted| wanted == name);
+    let pages = process.loops.iter().filter(|page| is_wanted(&page.facts.name));
+    let mut timeline = Timeline::new(process.name(), process.owner.pid, unix_ns());
+    let mut followed: Vec<_> = pages
+        .filter_map(|page| {
+            let follower = Follower::new(&*page.read().ok()?, page.clock(), page.clock().now());
+            Some((page, follower))
+        })
+        .collect();
+    let (ended, lasted_ns) = watch(process, plan.length, FOLLOW_STEP, || {
+        for (page, follower) in &mut followed {
+            // A page that cannot be read now may be readable at the next look.
+            if let Ok(page) = page.read() {
+                follower.look(&page);
+            }
+        }
+    })?;
+    for (page, follower) in followed {
+        if let Ok(page) = page.read() {
+            timeline.push(follower.finish(&page));
+        }
+    }
+    let lost = timeline.lost();
+    let notes = match lost {
+        0 => Vec::new(),
+        lost => vec![format!("{lost} callbacks are missing: they were overwritten before they were read")],
+    };
+    let file = timeline.trace().map_err(|error| match error {
+        FlameError::Empty => {
+            Failure::NothingCaptured(nothing(Of::Callbacks, &process.label(), lasted_ns, ended))
+        }
+        error => Failure::system("write the timeline", error),
+    })?;
+    Ok(Capture { ended, lasted_ns, sites: None, notes, file })
+}
+
+/// Waits, looking at each step, until the time is over, Ctrl-C, or the process's end. Returns why, and how long it was.
+fn watch(
+    process: &Process,
+    length: Duration,
+    step: Duration,
+    mut look: impl FnMut(),
+) -> Result<(Ended, u64), Failure> {
     let mut interrupt = Interrupt::install()?;
     let clock = Clock::monotonic();
-    let (before, start) = (snapshots(process), clock.now());
-    let bar = bar(duration, &format!("watching {}", process.label()));
+    let start = clock.now();
+    let bar = bar(length, &format!("watching {}", process.label()));
     let elapsed = || Duration::from_nanos(clock.ns_between(start, clock.now()));
     let ended = loop {
-        let left = duration.saturating_sub(elapsed());
+        let left = length.saturating_sub(elapsed());
         if left.is_zero() {
             break Ended::InTime;
         }
-        if interrupt.wait(left.min(STEP)) {
+        if interrupt.wait(left.min(step)) {
             break Ended::Interrupted;
         }
         if !process.owner.is_alive() {
             break Ended::ProcessGone;
         }
+        look();
         bar.set_position(elapsed().as_millis() as u64);
     };
-    // The pages were opened before, so they are there also where the process has gone.
-    let (after, lasted) = (snapshots(process), elapsed());
+    let lasted_ns = elapsed().as_nanos() as u64;
     bar.finish_and_clear();
-    let profile = Profile::between(&before, &after);
-    let lasted_ns = lasted.as_nanos() as u64;
-    if after.is_empty() || profile.is_empty() {
-        return Err(Failure::NothingCaptured(nothing(&process.label(), lasted_ns, ended)));
-    }
-    let title = format!("{}: time in callbacks within {}", process.label(), duration::show_ns(lasted_ns));
-    let sites = Some(widest::sites(&profile.folded()));
-    Ok(Capture { ended, lasted_ns, sites, drawing: Drawing::Profile { profile: Box::new(profile), title } })
+    Ok((ended, lasted_ns))
 }
 
 fn snapshots(process: &Process) -> Vec<Snapshot> {
     process.loops.iter().filter_map(|page| page.snapshot().ok()).collect()
 }
 
-fn nothing(who: &str, lasted_ns: u64, ended: Ended) -> String {
+fn nothing(of: Of, who: &str, lasted_ns: u64, ended: Ended) -> String {
     let lasted = duration::show_ns(lasted_ns);
-    match ended {
-        Ended::ProcessGone => format!("{who} ended after {lasted}, and its loops ran no callback until then"),
+    match (of, ended) {
+        (_, Ended::ProcessGone) => {
+            format!("{who} ended after {lasted}, and its loops ran no callback until then")
+        }
+        (Of::Stalls, _) => format!(
+            "no loop of {who} was busy beyond its warning threshold within {lasted}, so there is nothing to draw; watch longer with --for, or draw --of cpu"
+        ),
+        (Of::Waits, _) => format!(
+            "no busy loop of {who} waited within {lasted}, so there is nothing to draw; watch longer with --for, or draw --of cpu"
+        ),
         _ => format!(
             "the loops of {who} ended no callback within {lasted}, so there is nothing to draw; give it work, or watch longer with --for"
         ),
@@ -111,15 +185,14 @@ fn nothing(who: &str, lasted_ns: u64, ended: Ended) -> String {
 ///
 /// # Errors
 /// It does not answer, not with a flamegraph, or its loops did nothing.
-pub fn of_url(url: &str, duration: Duration, format: Format) -> Result<Capture, Failure> {
-    let seconds = whole_seconds(duration)?;
+pub fn of_url(url: &str, plan: &Plan) -> Result<Capture, Failure> {
+    let full = format!("{url}{}", plan.request()?);
     let mut interrupt = Interrupt::install()?;
-    let full = format!("{url}/debug/loopscope/flamegraph?seconds={seconds}&format={}", format.name());
-    let (clock, bar) = (Clock::monotonic(), bar(duration, &format!("watching {url}")));
+    let (clock, bar) = (Clock::monotonic(), bar(plan.length, &format!("watching {url}")));
     let start = clock.now();
     let (send, answers) = channel();
-    let asked = full.clone();
-    std::thread::spawn(move || send.send(http::get(&asked, duration)));
+    let (asked, length) = (full.clone(), plan.length);
+    std::thread::spawn(move || send.send(http::get(&asked, length)));
     let answer = loop {
         match answers.recv_timeout(STEP) {
             Ok(answer) => break answer?,
@@ -134,33 +207,42 @@ pub fn of_url(url: &str, duration: Duration, format: Format) -> Result<Capture, 
         bar.set_position(clock.ns_between(start, clock.now()) / 1_000_000);
     };
     bar.finish_and_clear();
-    let lasted_ns = duration.as_nanos() as u64;
-    refuse(url, &answer, lasted_ns)?;
-    let folded = (format == Format::Folded).then(|| String::from_utf8_lossy(&answer.body));
-    let sites = folded.map(|folded| widest::sites(&folded));
-    Ok(Capture { ended: Ended::InTime, lasted_ns, sites, drawing: Drawing::Rendered(answer.body) })
-}
-
-/// The agent counts captures in whole seconds, and bounds them.
-fn whole_seconds(duration: Duration) -> Result<u64, Failure> {
-    let is_whole = duration.subsec_nanos() == 0 && (1..=SECONDS_MAX).contains(&duration.as_secs());
-    is_whole.then_some(duration.as_secs()).ok_or_else(|| {
-        let asked = duration::show(duration);
-        Failure::Usage(format!(
-            "--for {asked}: the agent at a URL watches whole seconds, from 1s to {SECONDS_MAX}s"
-        ))
-    })
+    refuse(url, plan, &answer)?;
+    let lasted_ns = plan.length.as_nanos() as u64;
+    let is_folded = plan.format == Format::Folded || plan.before.is_some();
+    let folded = is_folded.then(|| String::from_utf8_lossy(&answer.body).into_owned());
+    let sites = folded.as_deref().map(widest::sites);
+    let file = match (&plan.before, folded) {
+        (Some(_), Some(folded)) => {
+            let because =
+                |error: FlameError| Failure::Remote { url: url.to_owned(), because: error.to_string() };
+            let mut profile = Profile::parse_folded(&folded).map_err(because)?;
+            profile.of = plan.of;
+            draw(&profile, plan, &format!("{} of {url}", plan.of.name()))?
+        }
+        _ => answer.body,
+    };
+    Ok(Capture { ended: Ended::InTime, lasted_ns, sites, notes: Vec::new(), file })
 }
 
 /// Tells what an answer that is no flamegraph means.
-fn refuse(url: &str, answer: &http::Answer, lasted_ns: u64) -> Result<(), Failure> {
+fn refuse(url: &str, plan: &Plan, answer: &http::Answer) -> Result<(), Failure> {
     let said = answer.first_line();
     let because = match answer.status {
         200 if !answer.body.is_empty() => return Ok(()),
-        404 if said.starts_with("nothing ran") => {
-            return Err(Failure::NothingCaptured(nothing(url, lasted_ns, Ended::InTime)));
+        404 if said.contains("nothing to draw") => {
+            let message = nothing(plan.of, url, plan.length.as_nanos() as u64, Ended::InTime);
+            return Err(Failure::NothingCaptured(message));
         }
+        404 if said.starts_with("parameter loop") => return Err(Failure::NotFound(format!("{url}: {said}"))),
         404 => "is no loopscope agent: it does not know /debug/loopscope/flamegraph".to_owned(),
+        400 if said.contains("there are only seconds and format")
+            || said.contains("neither svg nor folded") =>
+        {
+            "has an agent that is older than this command, and draws callbacks as svg or folded only"
+                .to_owned()
+        }
+        501 => said,
         status => format!("answered {status}: {said}"),
     };
     Err(Failure::Remote { url: url.to_owned(), because })
@@ -183,22 +265,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_url_is_asked_for_whole_seconds() {
-        assert_eq!(whole_seconds(Duration::from_secs(10)).unwrap(), 10);
-        for duration in [Duration::from_millis(1500), Duration::from_millis(500), Duration::from_secs(301)] {
-            assert_eq!(whole_seconds(duration).unwrap_err().exit_code(), 2);
-        }
-    }
-
-    #[test]
     fn an_answer_without_a_flamegraph_is_told_by_what_it_means() {
+        let length = Duration::from_secs(1);
+        let plan = Plan { of: Of::Cpu, format: Format::Svg, length, hz: None, loop_name: None, before: None };
         let answer = |status, body: &str| http::Answer { status, body: body.as_bytes().to_vec() };
-        assert!(refuse("u", &answer(200, "<svg"), 1).is_ok());
-        let code = |answer| refuse("u", &answer, 1).unwrap_err().exit_code();
-        assert_eq!(code(answer(404, "nothing ran in these 10 seconds, so there is nothing to draw\n")), 3);
-        assert_eq!(code(answer(404, "no such page")), 1);
-        assert_eq!(code(answer(200, "")), 1);
-        let busy = refuse("u", &answer(429, "2 captures are under way\nmore"), 1).unwrap_err().to_string();
+        assert!(refuse("u", &plan, &answer(200, "<svg")).is_ok());
+        let failure = |answer| refuse("u", &plan, &answer).unwrap_err();
+        let nothing = answer(404, "nothing ran in these 10 seconds, so there is nothing to draw\n");
+        assert_eq!(failure(nothing).exit_code(), 3);
+        assert_eq!(failure(answer(404, "parameter loop: there is no loop \"x\" here")).exit_code(), 3);
+        assert_eq!(failure(answer(404, "no such page")).exit_code(), 1);
+        assert_eq!(failure(answer(200, "")).exit_code(), 1);
+        let old = failure(answer(400, "parameter \"of\": there are only seconds and format")).to_string();
+        assert!(old.contains("older than this command"), "{old}");
+        let busy = failure(answer(429, "2 captures are under way\nmore")).to_string();
         assert!(busy.contains("429") && busy.ends_with("2 captures are under way"), "{busy}");
     }
 }

@@ -1,17 +1,21 @@
-//! `loopscope flame`: where a loop's time went, drawn from two readings of its page.
+//! `loopscope flame`: where a loop's time went, as a picture, a profile for another tool, or a timeline.
 
 mod capture;
+mod plan;
 mod widest;
 
-use crate::args::{FlameArguments, Format};
+use crate::agent;
+use crate::args::FlameArguments;
 use crate::duration;
 use crate::error::Failure;
 use crate::output::{Destination, print};
 use crate::target::Target;
 use capture::{Capture, Ended};
+use loopscope_agent::FlameError;
+use loopscope_agent::flame::{self, Format, Of};
+use plan::Plan;
 use serde_json::json;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 use widest::Site;
 
 /// How many sites the summary names.
@@ -22,20 +26,24 @@ const SITES_SHOWN: usize = 5;
 /// # Errors
 /// See [`Failure`]: the target is not there, nothing happened in it, or the file cannot be written.
 pub fn run(options: &FlameArguments) -> Result<(), Failure> {
-    let is_stdout = options.output.as_deref() == Some(Path::new("-"));
-    check(options, is_stdout)?;
+    let plan = Plan::new(options)?;
     let target = Target::find(options.target.as_deref())?;
-    let format = options.format.unwrap_or_else(|| format_of(options.output.as_deref()));
-    let path = options.output.clone().unwrap_or_else(|| default_path(&target, format));
+    let incident = options.incident.as_deref();
+    let path = options.output.clone().unwrap_or_else(|| plan.default_path(&target, incident));
+    if let Some(id) = incident {
+        return draw_incident(&agent_of(&target, "incidents are kept by")?, id, &plan, &path);
+    }
+    let needs_agent = plan.of.is_sampled().then(|| agent_of(&target, "stacks are sampled by")).transpose()?;
     // Before the capture: nobody should wait ten seconds to learn that the file cannot be written.
     let destination = Destination::open(&path)?;
-    let capture = match &target {
-        Target::Process(process) => capture::of_process(process, options.duration)?,
-        Target::Url(url) => capture::of_url(url, options.duration, format)?,
+    let capture = match (&target, needs_agent) {
+        (_, Some(url)) => capture::of_url(&url, &plan)?,
+        (Target::Process(process), None) => capture::of_process(process, &plan)?,
+        (Target::Url(url), None) => capture::of_url(url, &plan)?,
     };
-    destination.write(&capture.render(format)?)?;
-    let summary = Summary { capture: &capture, path: &path, format, asked: options.duration };
-    match (options.json, is_stdout) {
+    destination.write(&capture.file)?;
+    let summary = Summary { capture: &capture, path: &path, plan: &plan };
+    match (options.json, path == Path::new("-")) {
         (true, _) => print(summary.json().as_bytes()),
         (false, true) => {
             eprint!("{}", summary.text());
@@ -45,40 +53,64 @@ pub fn run(options: &FlameArguments) -> Result<(), Failure> {
     }
 }
 
-fn check(options: &FlameArguments, is_stdout: bool) -> Result<(), Failure> {
-    if options.duration < Duration::from_millis(1) {
-        let message = "a capture of zero length shows nothing: give --for a duration such as 500ms or 10s";
-        return Err(Failure::Usage(message.to_owned()));
-    }
-    if options.json && is_stdout {
-        let message = "--json and -o - both write to stdout: give -o a file, or leave out --json";
-        return Err(Failure::Usage(message.to_owned()));
-    }
-    Ok(())
-}
-
-fn format_of(path: Option<&Path>) -> Format {
-    match path.and_then(Path::extension).and_then(|ending| ending.to_str()) {
-        Some("folded" | "txt") => Format::Folded,
-        _ => Format::Svg,
+/// Returns the URL of the target's agent, which is needed for what a page does not tell.
+fn agent_of(target: &Target, needed_because: &str) -> Result<String, Failure> {
+    match target {
+        Target::Url(url) => Ok(url.clone()),
+        Target::Process(process) => process.agent_url().ok_or_else(|| {
+            Failure::system(
+                &format!("do this for {}", process.label()),
+                format!(
+                    "{needed_because} the agent inside a process, and it has none that listens; start one in it \
+                     (loopscope_agent::Agent). Callbacks and timelines need none"
+                ),
+            )
+        }),
     }
 }
 
-fn default_path(target: &Target, format: Format) -> PathBuf {
-    let who = match target {
-        Target::Process(process) => process.owner.pid.to_string(),
-        Target::Url(url) => {
-            url.trim_start_matches("http://").replace(|c: char| !c.is_ascii_alphanumeric() && c != '.', "-")
-        }
+fn draw_incident(url: &str, id: &str, plan: &Plan, path: &Path) -> Result<(), Failure> {
+    let destination = Destination::open(path)?;
+    let incident = agent::incident(url, id)?;
+    let file = flame::of_incident(&incident, plan.format).map_err(|error| match error {
+        FlameError::Empty => Failure::NothingCaptured(format!(
+            "incident {id} has nothing to draw as {}: {}",
+            plan.format.name(),
+            incident.captures_failed.first().map_or("no stack was captured in it", String::as_str)
+        )),
+        error => Failure::system("draw the incident", error),
+    })?;
+    destination.write(&file)?;
+    let lasted = duration::show_ns(incident.duration_ns);
+    let text = format!("Incident {id}, {lasted}: {}.\n{}", incident.summary, written_to(path, plan.format));
+    if path == Path::new("-") {
+        eprint!("{text}");
+        return Ok(());
+    }
+    print(text.as_bytes())
+}
+
+/// Says where the file is and what opens it; nothing for stdout.
+fn written_to(path: &Path, format: Format) -> String {
+    if path == Path::new("-") {
+        return String::new();
+    }
+    let path = path.display();
+    let hint = match format {
+        Format::Svg => "; open it in a browser".to_owned(),
+        Format::Folded => String::new(),
+        Format::Pprof => format!("; open it with `go tool pprof -http=: {path}`"),
+        Format::Speedscope => "; open it at https://www.speedscope.app".to_owned(),
+        Format::Firefox => "; open it at https://profiler.firefox.com".to_owned(),
+        Format::Trace => "; open it at https://ui.perfetto.dev or https://www.speedscope.app".to_owned(),
     };
-    PathBuf::from(format!("loopscope-{who}.{}", format.name()))
+    format!("Written to {path}{hint}.\n")
 }
 
 struct Summary<'a> {
     capture: &'a Capture,
-    path: &'a Path,
-    format: Format,
-    asked: Duration,
+    path: &'a PathBuf,
+    plan: &'a Plan,
 }
 
 impl Summary<'_> {
@@ -87,30 +119,20 @@ impl Summary<'_> {
         let lasted = duration::show_ns(capture.lasted_ns);
         let mut text = match capture.ended {
             Ended::InTime => String::new(),
-            Ended::Interrupted => format!("Interrupted after {lasted} of {}.\n", duration::show(self.asked)),
+            Ended::Interrupted => {
+                format!("Interrupted after {lasted} of {}.\n", duration::show(self.plan.length))
+            }
             Ended::ProcessGone => {
                 format!("The process ended after {lasted}: this is what it did until then.\n")
             }
         };
         if let Some(sites) = &capture.sites {
-            let busy_ns: u64 = sites.iter().map(|site| site.ns).sum();
-            let of_time = busy_ns as f64 * 100.0 / capture.lasted_ns.max(1) as f64;
-            let busy = duration::show_ns(busy_ns);
-            text +=
-                &format!("{busy} in callbacks within {lasted} ({of_time:.0}% of one core). The widest:\n");
-            for site in &sites[..sites.len().min(SITES_SHOWN)] {
-                let percent = site.ns as f64 * 100.0 / busy_ns.max(1) as f64;
-                text += &format!("{percent:6.1}%  {:>7}  {}\n", duration::show_ns(site.ns), site.label());
-            }
+            text += &widest_text(sites, self.plan.of, capture.lasted_ns);
         }
-        if self.path != Path::new("-") {
-            let hint = match self.format {
-                Format::Svg => "; open it in a browser",
-                Format::Folded => "",
-            };
-            text += &format!("Written to {}{hint}.\n", self.path.display());
+        for note in &capture.notes {
+            text += &format!("{note}.\n");
         }
-        text
+        text + &written_to(self.path, self.plan.format)
     }
 
     fn json(&self) -> String {
@@ -127,35 +149,25 @@ impl Summary<'_> {
         };
         let summary = json!({
             "file": self.path.to_string_lossy(),
-            "format": self.format.name(),
+            "of": self.plan.of.name(),
+            "format": self.plan.format.name(),
             "seconds": capture.lasted_ns as f64 / 1e9,
             "ended": ended,
+            "notes": capture.notes,
             "sites": capture.sites.as_ref().map(|sites| sites.iter().map(site).collect::<Vec<_>>()),
         });
         format!("{summary:#}\n")
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_format_follows_the_ending() {
-        for (path, format) in [
-            (None, Format::Svg),
-            (Some("x.svg"), Format::Svg),
-            (Some("-"), Format::Svg),
-            (Some("a/x.folded"), Format::Folded),
-            (Some("x.txt"), Format::Folded),
-        ] {
-            assert_eq!(format_of(path.map(Path::new)), format);
-        }
+fn widest_text(sites: &[Site], of: Of, lasted_ns: u64) -> String {
+    let busy_ns: u64 = sites.iter().map(|site| site.ns).sum();
+    let of_time = busy_ns as f64 * 100.0 / lasted_ns.max(1) as f64;
+    let (busy, lasted, words) = (duration::show_ns(busy_ns), duration::show_ns(lasted_ns), of.words());
+    let mut text = format!("{busy} {words} within {lasted} ({of_time:.0}% of one core). The widest:\n");
+    for site in &sites[..sites.len().min(SITES_SHOWN)] {
+        let percent = site.ns as f64 * 100.0 / busy_ns.max(1) as f64;
+        text += &format!("{percent:6.1}%  {:>7}  {}\n", duration::show_ns(site.ns), site.label());
     }
-
-    #[test]
-    fn a_default_file_name_has_no_separators() {
-        let target = Target::Url("http://127.0.0.1:9464/a/../b".to_owned());
-        assert_eq!(default_path(&target, Format::Svg), Path::new("loopscope-127.0.0.1-9464-a-..-b.svg"));
-    }
+    text
 }

@@ -7,5 +7,6 @@ mod flame;
 mod help;
 mod incidents;
 mod ls;
+mod profiles;
 mod scratch;
 mod threshold;

@@ -1,0 +1,183 @@
+//! What one run of `flame` is to do, with everything that can be refused before it begins.
+
+use crate::args::FlameArguments;
+use crate::duration;
+use crate::error::Failure;
+use crate::target::Target;
+use loopscope_agent::FlameError;
+use loopscope_agent::flame::{Format, Of, Profile, Totals};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// The longest capture that an agent takes.
+const SECONDS_MAX: u64 = 300;
+
+/// What to capture, and how to write it.
+#[derive(Debug)]
+pub struct Plan {
+    pub of: Of,
+    pub format: Format,
+    pub length: Duration,
+    pub hz: Option<u32>,
+    pub loop_name: Option<String>,
+    /// The profile to compare with, and how.
+    pub before: Option<(Profile, Totals)>,
+}
+
+impl Plan {
+    /// Reads the arguments, and the file to compare with.
+    ///
+    /// # Errors
+    /// They contradict each other, or the file cannot be read.
+    pub fn new(options: &FlameArguments) -> Result<Plan, Failure> {
+        let usage = |message: &str| Err(Failure::Usage(message.to_owned()));
+        let of = Of::from(options.of);
+        let format = options.format.map_or_else(|| format_of(options.output.as_deref()), Format::from);
+        if options.duration < Duration::from_millis(1) {
+            return usage(
+                "a capture of zero length shows nothing: give --for a duration such as 500ms or 10s",
+            );
+        }
+        if options.json && options.output.as_deref() == Some(Path::new("-")) {
+            return usage("--json and -o - both write to stdout: give -o a file, or leave out --json");
+        }
+        if options.hz.is_some() && !of.is_sampled() {
+            return usage("--hz: callbacks are timed exactly and not sampled; leave it out, or add --of cpu");
+        }
+        if format == Format::Trace && of.is_sampled() {
+            return usage(
+                "--format trace is a timeline of callbacks: leave out --of, or choose another format",
+            );
+        }
+        if options.diff.is_some() && format != Format::Svg {
+            return usage("--diff draws a picture: leave out --format, and give -o a file that ends in .svg");
+        }
+        let totals = if options.normalize { Totals::Equal } else { Totals::AsMeasured };
+        let before = options.diff.as_deref().map(before).transpose()?.map(|before| (before, totals));
+        let (length, hz, loop_name) = (options.duration, options.hz, options.loop_name.clone());
+        Ok(Plan { of, format, length, hz, loop_name, before })
+    }
+
+    /// Returns the path and query to ask an agent for.
+    ///
+    /// # Errors
+    /// The agent counts captures in whole seconds, and bounds them.
+    pub fn request(&self) -> Result<String, Failure> {
+        let is_whole = self.length.subsec_nanos() == 0 && (1..=SECONDS_MAX).contains(&self.length.as_secs());
+        if !is_whole {
+            let asked = duration::show(self.length);
+            return Err(Failure::Usage(format!(
+                "--for {asked}: the agent at a URL watches whole seconds, from 1s to {SECONDS_MAX}s"
+            )));
+        }
+        // A difference is drawn here, of the stacks that come from there.
+        let format = if self.before.is_some() { Format::Folded } else { self.format };
+        let mut query = format!("seconds={}&format={}", self.length.as_secs(), format.name());
+        // An older agent knows only callbacks, and no parameter for that.
+        if self.of != Of::Callbacks {
+            query += &format!("&of={}", self.of.name());
+        }
+        if let Some(hz) = self.hz {
+            query += &format!("&hz={hz}");
+        }
+        if let Some(name) = &self.loop_name {
+            query += &format!("&loop={}", encoded(name));
+        }
+        Ok(format!("/debug/loopscope/flamegraph?{query}"))
+    }
+
+    /// Returns the name of the file to write where none was given.
+    pub fn default_path(&self, target: &Target, incident: Option<&str>) -> PathBuf {
+        let who = match (incident, target) {
+            (Some(id), _) => plain(id),
+            (None, Target::Process(process)) => process.owner.pid.to_string(),
+            (None, Target::Url(url)) => plain(url.trim_start_matches("http://")),
+        };
+        let what = match (&self.before, self.of) {
+            (Some(_), _) => "-diff".to_owned(),
+            (None, Of::Callbacks) => String::new(),
+            (None, of) => format!("-{}", of.name()),
+        };
+        PathBuf::from(format!("loopscope-{who}{what}.{}", self.format.ending()))
+    }
+}
+
+fn plain(text: &str) -> String {
+    text.replace(|c: char| !c.is_ascii_alphanumeric() && c != '.', "-")
+}
+
+fn format_of(path: Option<&Path>) -> Format {
+    path.and_then(Path::to_str).and_then(Format::of_file).unwrap_or_default()
+}
+
+fn before(path: &Path) -> Result<Profile, Failure> {
+    let because = |because: String| Failure::Usage(format!("--diff {}: {because}", path.display()));
+    let bytes = fs::read(path).map_err(|error| because(error.to_string()))?;
+    if matches!(bytes.first(), Some(b'<' | b'{' | 0x1f)) {
+        return Err(because(
+            "is a picture or a profile of another format; capture it with --format folded to compare with it"
+                .to_owned(),
+        ));
+    }
+    let text = String::from_utf8(bytes).map_err(|_| because("is no text".to_owned()))?;
+    Profile::parse_folded(&text).map_err(|error| match error {
+        FlameError::Empty => because("has no stack in it, so there is nothing to compare with".to_owned()),
+        error => because(error.to_string()),
+    })
+}
+
+/// Percent-encodes a name for a query.
+fn encoded(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~');
+    text.bytes()
+        .map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan(of: Of, length: Duration) -> Plan {
+        Plan { of, format: Format::Svg, length, hz: None, loop_name: None, before: None }
+    }
+
+    #[test]
+    fn the_format_follows_the_ending() {
+        for (path, format) in [
+            (None, Format::Svg),
+            (Some("x.svg"), Format::Svg),
+            (Some("-"), Format::Svg),
+            (Some("a/x.folded"), Format::Folded),
+            (Some("x.txt"), Format::Folded),
+            (Some("x.pb.gz"), Format::Pprof),
+            (Some("x.trace.json"), Format::Trace),
+            (Some("x.json"), Format::Svg),
+        ] {
+            assert_eq!(format_of(path.map(Path::new)), format);
+        }
+    }
+
+    #[test]
+    fn a_default_file_name_has_no_separators() {
+        let target = Target::Url("http://127.0.0.1:9464/a/../b".to_owned());
+        let path = |plan: Plan, incident| plan.default_path(&target, incident);
+        let one = Duration::from_secs(1);
+        assert_eq!(path(plan(Of::Callbacks, one), None), Path::new("loopscope-127.0.0.1-9464-a-..-b.svg"));
+        assert_eq!(path(plan(Of::Cpu, one), None), Path::new("loopscope-127.0.0.1-9464-a-..-b-cpu.svg"));
+        assert_eq!(path(plan(Of::Callbacks, one), Some("7-1/..")), Path::new("loopscope-7-1-...svg"));
+    }
+
+    #[test]
+    fn an_agent_is_asked_for_whole_seconds() {
+        let request = plan(Of::Callbacks, Duration::from_secs(10)).request().unwrap();
+        assert_eq!(request, "/debug/loopscope/flamegraph?seconds=10&format=svg");
+        let loop_name = Some("web #2".to_owned());
+        let cpu = Plan { hz: Some(199), loop_name, ..plan(Of::Cpu, Duration::from_secs(1)) };
+        assert!(cpu.request().unwrap().ends_with("&of=cpu&hz=199&loop=web%20%232"));
+        for length in [Duration::from_millis(1500), Duration::from_millis(500), Duration::from_secs(301)] {
+            assert_eq!(plan(Of::Cpu, length).request().unwrap_err().exit_code(), 2);
+        }
+    }
+}
