@@ -133,13 +133,10 @@ impl<'a> Events<'a> {
     /// Draws the pool's threads, and the arrows between them and the loop.
     fn pool(&mut self, track: &'a Track, tid: u32, entries: &[&'a Entry]) {
         let mut workers: HashMap<u32, u64> = HashMap::new();
-        // A completion is ready at the moment at which its job ended.
-        let is_done = |entry: &&&Entry| &*entry.kind == "work_done";
-        let completions: HashMap<_, _> = entries
-            .iter()
-            .filter(is_done)
-            .filter_map(|entry| Some(((&*entry.site, entry.ready_ns?), entry.start_ns)))
-            .collect();
+        // A completion is ready at the moment at which its job ended; both are the same stamp.
+        let done = entries.iter().filter(|entry| &*entry.kind == "work_done");
+        let completions: HashMap<u64, &Entry> =
+            done.filter_map(|entry| Some((entry.ready_ns?, *entry))).collect();
         for job in &track.jobs {
             let worker_tid = tid + 1 + job.worker.min(TRACKS_PER_LOOP - 2);
             let worker_free_ns = match workers.entry(job.worker) {
@@ -156,9 +153,12 @@ impl<'a> Events<'a> {
             let args = json!({
                 "kind": &*job.kind, "wait_us": us(job.start_ns.saturating_sub(job.submitted_ns)), "ok": job.is_ok,
             });
-            self.slice(worker_tid, "pool", &job.site, (start_ns, *worker_free_ns), args);
+            // The callback may have a name where the job's place has none.
+            let completion = completions.get(&job.end_ns);
+            let name = completion.map_or(&*job.site, |completion| &*completion.site);
+            self.slice(worker_tid, "pool", name, (start_ns, *worker_free_ns), args);
             let begins = enclosing(entries, job.submitted_ns).then_some((tid, job.submitted_ns));
-            let ends = completions.get(&(&*job.site, job.end_ns)).map(|start_ns| (tid, *start_ns));
+            let ends = completion.map(|completion| (tid, completion.start_ns));
             self.arrow(begins, (worker_tid, start_ns), ends, job);
         }
     }
