@@ -13,6 +13,8 @@ pub mod alerts;
 pub mod cases;
 pub mod yaml;
 
+pub mod grafana;
+
 mod runbooks;
 
 pub mod output;

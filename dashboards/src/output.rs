@@ -1,7 +1,7 @@
 //! The files that are generated, and what is told about those on disk.
 
 use crate::pace::Pace;
-use crate::{alerts, cases, recorded, yaml};
+use crate::{alerts, cases, grafana, recorded, yaml};
 use std::io;
 use std::path::Path;
 
@@ -21,12 +21,15 @@ pub struct Output {
 pub fn files(runbooks: &str) -> Vec<Output> {
     let pace = Pace::Production;
     let file = |path: &str, text: String| Output { path: path.to_owned(), text };
-    vec![
+    let mut files = vec![
         file("rules.yml", yaml::recording(&recorded::groups(pace))),
         file("alerts.yml", yaml::alerts(&alerts::groups(pace), pace, runbooks)),
         file("alerts_test.yml", cases::file(&cases::short(), "15s", runbooks)),
         file("budget_test.yml", cases::file(&cases::long(), "3m", runbooks)),
-    ]
+    ];
+    let boards = grafana::boards(runbooks).into_iter();
+    files.extend(boards.map(|board| file(&format!("grafana/{}.json", board.uid), board.text())));
+    files
 }
 
 /// Returns what differs between `outputs` and the files in `folder`, one line each.

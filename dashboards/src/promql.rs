@@ -116,6 +116,11 @@ pub fn rate(series: &Series, group: Group<'_>, window: &str) -> String {
     aggregate("sum", group, None, &format!("rate({}[{window}])", series.select()))
 }
 
+/// Growth a minute of a counter, for what is rare.
+pub fn per_minute(series: &Series, group: Group<'_>, window: &str) -> String {
+    format!("60 * {}", rate(series, group, window))
+}
+
 /// Growth of a counter within `window`.
 pub fn increase(series: &Series, group: Group<'_>, window: &str) -> String {
     series.assert_group(group);

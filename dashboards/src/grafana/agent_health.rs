@@ -1,0 +1,189 @@
+//! The agent itself: whether it looks, what it costs, and what it had to leave out.
+
+use super::board::{Board, with_marks};
+use super::panel::Panel;
+use super::selection::{WINDOW, targets};
+use super::shape::{Column, Shape};
+use super::thresholds as t;
+use crate::promql::{Group, Series, max, per_minute, quantile, rate, sum};
+use loopscope_agent::export::catalog as c;
+
+const EACH: Group<'static> = Group::By(&["instance"]);
+const NAME: &str = "{{instance}}";
+
+pub(super) fn board() -> Board {
+    let build = Series::of(&c::BUILD_INFO);
+    let board = Board::new(
+        "loopscope-agent",
+        "Loopscope / Agent health",
+        "The agents inside the processes: can their figures be trusted, and what do they cost?",
+    )
+    .choose("job", "Job", &build, true)
+    .choose("instance", "Instance", &build.clone().with("job", "=~", "$job"), true);
+    with_marks(board)
+        .row("Can the figures be trusted?", trust())
+        .row("What does it cost?", cost())
+        .row("What was left out?", losses())
+        .row("The process", process())
+}
+
+fn trust() -> Vec<Panel> {
+    vec![
+        Panel::new(
+            Shape::Figure,
+            "Last look",
+            "Age of the last look at the loops, of the agent that is worst off. At most five seconds when all is well.",
+        )
+        .ask(format!("max(time() - {})", targets(&c::AGENT_LAST_TICK).select()), "ago")
+        .unit("s")
+        .steps(t::LOOK_AGE)
+        .size(6, 8)
+        .runbook("AgentStale"),
+        Panel::new(
+            Shape::Lines,
+            "Lateness of looks",
+            "One look in a hundred begins later than this: the agent itself is short of processor time.",
+        )
+        .ask(quantile("0.99", &targets(&c::AGENT_TICK_LATENESS), EACH, WINDOW), NAME)
+        .unit("s")
+        .lines(t::LAG)
+        .logarithmic()
+        .size(6, 8),
+        Panel::new(
+            Shape::Lines,
+            "Delay of detection",
+            "How far beyond the warning threshold stalls were when the agent found them: of one in a hundred, farther.",
+        )
+        .ask(quantile("0.99", &targets(&c::AGENT_DETECTION_DELAY), EACH, WINDOW), NAME)
+        .unit("s")
+        .lines(t::LAG)
+        .logarithmic()
+        .size(6, 8),
+        Panel::new(
+            Shape::Lines,
+            "Panics and lost warnings",
+            "Looks a minute that were given up after a panic, and warnings that the log did not take. Both should \
+             be 0.",
+        )
+        .ask(per_minute(&targets(&c::AGENT_PANICS), EACH, WINDOW), "{{instance}} panics")
+        .ask(per_minute(&targets(&c::AGENT_REPORTS_DROPPED), EACH, WINDOW), "{{instance}} lost warnings")
+        .from(0.0)
+        .size(6, 8)
+        .runbook("AgentPanicked"),
+    ]
+}
+
+fn cost() -> Vec<Panel> {
+    vec![
+        Panel::new(Shape::Lines, "Processor time", "Of the agent's thread, in processors.")
+            .ask(rate(&targets(&c::AGENT_CPU), EACH, WINDOW), NAME)
+            .unit("percentunit")
+            .lines(t::AGENT_CPU)
+            .from(0.0)
+            .runbook("AgentExpensive"),
+        Panel::new(
+            Shape::Lines,
+            "Looks",
+            "A second. None while every loop is idle, save one in five seconds; more the lower the stall thresholds are.",
+        )
+        .ask(rate(&targets(&c::AGENT_TICKS), EACH, WINDOW), NAME)
+        .unit("ops")
+        .from(0.0),
+        Panel::new(Shape::Lines, "Requests", "Answered by the agent, by path and status.")
+            .ask(rate(&targets(&c::HTTP_REQUESTS), Group::By(&["path", "code"]), WINDOW), "{{path}} {{code}}")
+            .unit("reqps")
+            .from(0.0),
+        Panel::new(Shape::Lines, "Time to write a page", "One page of metrics in a hundred takes longer.")
+            .ask(
+                quantile("0.99", &targets(&c::SCRAPE_DURATION), Group::By(&["instance", "format"]), WINDOW),
+                "{{instance}} {{format}}",
+            )
+            .unit("s")
+            .from(0.0),
+        Panel::new(Shape::Lines, "Size of a page", "Of the last page of metrics.")
+            .ask(max(&targets(&c::SCRAPE_SIZE), Group::By(&["instance", "format"])), "{{instance}} {{format}}")
+            .unit("bytes")
+            .from(0.0),
+        Panel::new(Shape::Lines, "Series", "That a process exports. At 10,000 the rest is left out, and counted.")
+            .ask(sum(&targets(&c::AGENT_SERIES), EACH), NAME)
+            .from(0.0)
+            .runbook("SeriesOverflow"),
+    ]
+}
+
+fn losses() -> Vec<Panel> {
+    vec![
+        Panel::new(
+            Shape::Lines,
+            "Booked under a shared name",
+            "Registrations a minute that found a loop's table of sites or paths full. Times stay exact; they are shown as \
+             \"other\".",
+        )
+        .ask(
+            per_minute(&targets(&c::AGENT_DROPPED), Group::By(&["instance", "loop", "reason"]), WINDOW),
+            "{{instance}} {{loop}} {{reason}}",
+        )
+        .from(0.0)
+        .size(8, 8)
+        .runbook("AgentDropping"),
+        Panel::new(
+            Shape::Lines,
+            "Past a limit",
+            "Loops, sites and series a minute that got none of their own.",
+        )
+        .ask(
+            per_minute(&targets(&c::SERIES_OVERFLOW), Group::By(&["instance", "limit"]), WINDOW),
+            "{{instance}} {{limit}}",
+        )
+        .from(0.0)
+        .size(8, 8)
+        .runbook("SeriesOverflow"),
+        Panel::new(
+            Shape::Lines,
+            "Incidents written and acted on, a minute",
+            "Files written to the incidents directory, and actions run: ok, failed, or dropped because the disk or the \
+             action was too slow.",
+        )
+        .ask(per_minute(&targets(&c::INCIDENT_WRITES), Group::By(&["result"]), WINDOW), "written: {{result}}")
+        .ask(per_minute(&targets(&c::INCIDENT_ACTIONS), Group::By(&["result"]), WINDOW), "actions: {{result}}")
+        .from(0.0)
+        .size(8, 8),
+    ]
+}
+
+fn process() -> Vec<Panel> {
+    vec![
+        Panel::new(Shape::Lines, "Processor time of the process", "In processors, all threads together.")
+            .ask(rate(&targets(&c::PROCESS_CPU), EACH, WINDOW), NAME)
+            .unit("percentunit")
+            .from(0.0),
+        Panel::new(Shape::Lines, "Memory", "Resident: what is really in memory; virtual: what is reserved.")
+            .ask(sum(&targets(&c::PROCESS_RESIDENT), EACH), "{{instance}} resident")
+            .ask(sum(&targets(&c::PROCESS_VIRTUAL), EACH), "{{instance}} virtual")
+            .unit("bytes")
+            .from(0.0),
+        Panel::new(Shape::Lines, "File descriptors", "Open ones, and how many the process may open.")
+            .ask(sum(&targets(&c::PROCESS_OPEN_FDS), EACH), "{{instance}} open")
+            .ask(sum(&targets(&c::PROCESS_MAX_FDS), EACH), "{{instance}} limit")
+            .from(0.0)
+            .runbook("HandleLeak"),
+        Panel::new(Shape::Lines, "Threads", "Of the process, the agent's own included.")
+            .ask(sum(&targets(&c::PROCESS_THREADS), EACH), NAME)
+            .from(0.0),
+        Panel::new(Shape::Lines, "Uptime", "A line that falls to 0 is a restart.")
+            .ask(format!("time() - {}", targets(&c::PROCESS_START).select()), NAME)
+            .unit("s")
+            .from(0.0),
+        Panel::new(
+            Shape::Table {
+                labels: &["instance", "version", "target", "job"],
+                columns: &[Column { name: "Agents", unit: "none", steps: None }],
+                link: None,
+            },
+            "Versions",
+            "What is built into each process.",
+        )
+        .column(targets(&c::BUILD_INFO).select(), "Agents")
+        .size(8, 8),
+    ]
+}

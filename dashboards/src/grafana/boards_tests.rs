@@ -1,0 +1,125 @@
+//! Tests of what is on the dashboards.
+
+use super::*;
+use crate::alerts::groups;
+use crate::pace::Pace;
+use loopscope_agent::export::catalog as c;
+use serde_json::Value;
+use std::collections::BTreeSet;
+
+fn all() -> Vec<(Board, Value)> {
+    boards("runbooks-are-here")
+        .into_iter()
+        .map(|board| (board.clone(), serde_json::from_str(&board.text()).unwrap()))
+        .collect()
+}
+
+#[test]
+fn every_panel_is_explained_and_named_once() {
+    for (board, _) in all() {
+        let mut titles = BTreeSet::new();
+        for panel in board.panels() {
+            assert!(titles.insert(panel.title()), "{}: {}", board.uid, panel.title());
+            let is_explained = panel.queries().is_empty() || panel.description().len() >= 15;
+            assert!(
+                is_explained && (panel.queries().is_empty() || panel.description().ends_with('.')),
+                "{}: {}",
+                board.uid,
+                panel.title()
+            );
+        }
+    }
+}
+
+/// Every cell of the grid belongs to at most one panel, and no panel leaves it.
+#[test]
+fn panels_lie_beside_each_other() {
+    for (board, json) in all() {
+        let mut taken = BTreeSet::new();
+        for panel in json["panels"].as_array().unwrap() {
+            let side = |name: &str| panel["gridPos"][name].as_u64().unwrap();
+            let (x, y, w, h) = (side("x"), side("y"), side("w"), side("h"));
+            assert!(x + w <= 24, "{}: {}", board.uid, panel["title"]);
+            for cell in (y..y + h).flat_map(|y| (x..x + w).map(move |x| (x, y))) {
+                assert!(taken.insert(cell), "{}: {} lies on another panel", board.uid, panel["title"]);
+            }
+        }
+    }
+}
+
+#[test]
+fn every_row_is_filled() {
+    for (board, json) in all() {
+        let panels: Vec<&Value> = json["panels"].as_array().unwrap().iter().collect();
+        let height = panels
+            .iter()
+            .map(|panel| panel["gridPos"]["y"].as_u64().unwrap() + panel["gridPos"]["h"].as_u64().unwrap())
+            .max()
+            .unwrap();
+        let area: u64 = panels
+            .iter()
+            .map(|panel| panel["gridPos"]["w"].as_u64().unwrap() * panel["gridPos"]["h"].as_u64().unwrap())
+            .sum();
+        assert_eq!(area, 24 * height, "{} has holes", board.uid);
+    }
+}
+
+#[test]
+fn links_to_runbooks_lead_to_alerts_that_exist() {
+    let names: BTreeSet<&str> =
+        groups(Pace::Production).iter().flat_map(|group| &group.alerts).map(|alert| alert.name).collect();
+    let mut linked = BTreeSet::new();
+    for (board, _) in all() {
+        let text = board.text();
+        for (_, rest) in text.match_indices("${runbooks}/").map(|(at, mark)| text.split_at(at + mark.len())) {
+            let name = rest.split(".md").next().unwrap().to_owned();
+            if name.starts_with("${") {
+                continue;
+            }
+            assert!(names.contains(name.as_str()), "{}: no alert is called {name}", board.uid);
+            linked.insert(name);
+        }
+    }
+    let unlinked: Vec<_> = names.iter().filter(|name| !linked.contains(**name)).collect();
+    assert!(
+        unlinked.iter().all(|name| ["UtilizationFull", "LagBudgetBurnSteady"].contains(name)),
+        "no panel links {unlinked:?}"
+    );
+}
+
+/// What is exported and shown nowhere is exported in vain.
+#[test]
+fn every_metric_of_the_catalogue_is_on_a_dashboard() {
+    let text: String = all().iter().map(|(board, _)| board.text()).collect();
+    let missing: Vec<&str> =
+        c::ALL.iter().map(|family| family.name).filter(|name| !text.contains(name)).collect();
+    assert!(missing.is_empty(), "on no dashboard: {missing:?}");
+}
+
+#[test]
+fn the_address_of_runbooks_is_what_was_asked_for() {
+    for (board, json) in all() {
+        let variables = json["templating"]["list"].as_array().unwrap();
+        let runbooks = variables.iter().find(|variable| variable["name"] == "runbooks").unwrap();
+        assert_eq!(runbooks["query"], "runbooks-are-here", "{}", board.uid);
+    }
+}
+
+/// What a runbook quotes with a capital letter is a dashboard or a panel.
+#[test]
+fn runbooks_name_panels_that_exist() {
+    let mut known: BTreeSet<String> = BTreeSet::new();
+    for (board, json) in all() {
+        known.insert(json["title"].as_str().unwrap().to_owned());
+        known.extend(board.panels().map(|panel| panel.title().to_owned()));
+    }
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("runbooks");
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let text = std::fs::read_to_string(&path).unwrap().replace('\n', " ");
+        for quoted in text.split('"').skip(1).step_by(2) {
+            let is_title = quoted.starts_with(|c: char| c.is_ascii_uppercase());
+            assert!(!is_title || known.contains(quoted), "{}: no panel is called {quoted}", path.display());
+        }
+    }
+}
