@@ -1,0 +1,120 @@
+//! Rules, alerts and dashboards against real servers: Prometheus scrapes running loops, Alertmanager delivers.
+//!
+//! Both come from Debian's packages; where they are not installed, the tests say so and pass. They listen on ports of
+//! their own on loopback, live for half a minute, and are ended by their process ids. Windows of rules are shortened
+//! ([`Pace::Hurried`]); expressions and thresholds are those that are committed.
+
+#[path = "prometheus/http.rs"]
+mod http;
+#[path = "prometheus/servers.rs"]
+mod servers;
+#[path = "prometheus/trouble.rs"]
+mod trouble;
+#[path = "prometheus/webhook.rs"]
+mod webhook;
+
+use loopscope_dashboards::grafana::boards;
+use loopscope_dashboards::pace::Pace;
+use loopscope_dashboards::recorded;
+use servers::{Alertmanager, Demo, Prometheus, Scratch, Storage, Target, until};
+use std::collections::BTreeSet;
+use webhook::Webhook;
+
+/// A page of prom-client 15.1.3, as a process of Node 20 served it.
+const PROM_CLIENT: &str = include_str!("prometheus/prom-client.txt");
+
+/// Returns a panel's query with Grafana's variables filled in.
+fn filled(query: &str) -> String {
+    let windows = [("$__rate_interval", "20s"), ("$__range", "30s"), ("$__interval", "20s")];
+    let chosen = ["job", "instance", "loop", "pool"].map(|name| (format!("\"${name}\""), "\".+\""));
+    let query = windows.iter().fold(query.to_owned(), |query, (name, value)| query.replace(name, value));
+    let query = chosen.iter().fold(query, |query, (name, value)| query.replace(name, value));
+    assert!(!query.contains('$'), "a variable was not filled in: {query}");
+    query
+}
+
+/// Returns every question of the dashboards and every recorded series, with where it is from.
+fn questions() -> BTreeSet<(String, String)> {
+    let mut all = BTreeSet::new();
+    for board in boards("runbooks") {
+        for panel in board.panels() {
+            let from = format!("{}: {}", board.uid, panel.title());
+            all.extend(panel.queries().iter().map(|query| (from.clone(), filled(&query.expr))));
+        }
+        all.extend(board.marks().map(|query| (format!("{}: annotation", board.uid), filled(query))));
+    }
+    for group in recorded::groups(Pace::Production) {
+        all.extend(group.rules.into_iter().map(|rule| ("recorded".to_owned(), rule.name)));
+    }
+    all
+}
+
+#[test]
+fn every_panel_and_every_rule_has_data_from_a_running_demo() {
+    let (classic, native) = (Scratch::new("classic"), Scratch::new("native"));
+    let Some(demo) = Demo::start() else { return };
+    let node = http::serve_page(PROM_CLIENT);
+    let targets =
+        [Target { job: "loopscope", address: demo.address() }, Target { job: "node", address: &node }];
+    let start = |scratch, storage| Prometheus::start(scratch, storage, &targets, None);
+    let Some(classic) = start(&classic, Storage::Classic) else { return };
+    let Some(native) = start(&native, Storage::Native) else { return };
+
+    let count = questions().len();
+    assert!(count > 120, "only {count} questions");
+    let mut open: Vec<_> = [&classic, &native]
+        .into_iter()
+        .flat_map(|server| questions().into_iter().map(move |(from, query)| (server, from, query)))
+        .collect();
+    // Each has to have data at some moment of the demo's round of troubles.
+    until(|| {
+        open.retain(|(server, _, query)| !server.has_value(query));
+        let left: Vec<String> = open
+            .iter()
+            .map(|(server, from, query)| format!("{:?} {from}: {query}", server.storage))
+            .collect();
+        if left.is_empty() { Ok(()) } else { Err(format!("these have data:\n{}", left.join("\n"))) }
+    });
+    for server in [&classic, &native] {
+        server.assert_rules_are_healthy();
+    }
+    // Both forms of a query return data everywhere only because each server keeps histograms in its own way.
+    let buckets = "loopscope_loop_lag_seconds_bucket";
+    assert!(classic.has_value(buckets) && !native.has_value(buckets));
+    println!("{count} queries and rules returned data, with classic and with native histograms");
+}
+
+#[test]
+fn alerts_reach_a_webhook_and_are_resolved() {
+    let scratch = Scratch::new("alerts");
+    let webhook = Webhook::start();
+    let Some(alertmanager) = Alertmanager::start(&scratch, webhook.address()) else { return };
+    let trouble = trouble::Troubled::start();
+    let targets = [Target { job: "loopscope-tests", address: trouble.address() }];
+    let Some(prometheus) =
+        Prometheus::start(&scratch, Storage::Classic, &targets, Some(alertmanager.address()))
+    else {
+        return;
+    };
+
+    // A counter must be seen at 0 first.
+    let baseline = "count_over_time(loopscope_blocked_total{severity=\"critical\"}[10s]) >= 3";
+    until(|| {
+        prometheus.has_value(baseline).then_some(()).ok_or_else(|| "three scrapes are there".to_owned())
+    });
+    trouble.fill_pool();
+    trouble.block();
+    trouble.flood();
+    for name in ["LoopStalled", "LoopBlocked", "LoopStarved", "PoolSaturated"] {
+        let alert = webhook.wait_for(name, "firing");
+        let text = |part: &str| alert["annotations"][part].as_str().unwrap_or_default().to_owned();
+        assert_eq!(text("runbook_url"), format!("dashboards/runbooks/{name}.md"));
+        let summary = text("summary");
+        assert!(summary.contains("troubled") && !summary.contains("no value"), "{name}: {summary}");
+        println!("{name} fires: {summary}");
+    }
+    for name in ["LoopStalled", "LoopBlocked", "LoopStarved", "PoolSaturated"] {
+        webhook.wait_for(name, "resolved");
+    }
+    trouble.stop();
+}

@@ -1,0 +1,57 @@
+//! What Alertmanager delivers to: keeps every alert until somebody waits for it.
+
+use super::http::read_request;
+use super::servers::PATIENCE;
+use serde_json::Value;
+use std::cell::RefCell;
+use std::io::Write;
+use std::net::TcpListener;
+use std::sync::mpsc::{Receiver, channel};
+
+pub struct Webhook {
+    address: String,
+    coming: Receiver<Value>,
+    seen: RefCell<Vec<Value>>,
+}
+
+impl Webhook {
+    pub fn start() -> Webhook {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let (send, coming) = channel();
+        std::thread::spawn(move || {
+            for mut stream in listener.incoming().map_while(Result::ok) {
+                let Some(body) = read_request(&mut stream) else { continue };
+                let _ =
+                    stream.write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
+                let message: Value = serde_json::from_str(&body).unwrap_or_default();
+                for alert in message["alerts"].as_array().into_iter().flatten() {
+                    // Nobody waits any more: the test is over.
+                    let _ = send.send(alert.clone());
+                }
+            }
+        });
+        Webhook { address, coming, seen: RefCell::new(Vec::new()) }
+    }
+
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Waits for an alert in a state, `firing` or `resolved`, also among those that came before.
+    pub fn wait_for(&self, name: &str, status: &str) -> Value {
+        let is_it = |alert: &&Value| alert["labels"]["alertname"] == name && alert["status"] == status;
+        if let Some(alert) = self.seen.borrow().iter().find(is_it) {
+            return alert.clone();
+        }
+        loop {
+            let Ok(alert) = self.coming.recv_timeout(PATIENCE) else {
+                panic!("{name} was not {status}; there came {:#?}", self.seen.borrow());
+            };
+            self.seen.borrow_mut().push(alert.clone());
+            if is_it(&&alert) {
+                return alert;
+            }
+        }
+    }
+}
