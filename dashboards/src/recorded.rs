@@ -79,10 +79,11 @@ pub fn groups(pace: Pace) -> Vec<RecordingGroup> {
             interval: pace.interval(Span::minutes(1)),
             rules: burn(short),
         },
-        // Days of samples are read for each of these: every five minutes is often enough for alerts held for hours.
+        // Days of samples are read for each of these, and alerts on them are held for hours: less often is enough. But
+        // it must stay well below five minutes, or Prometheus takes the series for gone between two evaluations.
         RecordingGroup {
             name: "loopscope-budget-long",
-            interval: pace.interval(Span::minutes(5)),
+            interval: pace.interval(Span::minutes(2)),
             rules: burn(long),
         },
     ]
