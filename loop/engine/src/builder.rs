@@ -7,6 +7,7 @@ use crate::clock::{LoopClock, RealTime, TimeSource};
 use crate::core::Core;
 use crate::event_loop::Loop;
 use crate::handles::idle::IdleQueue;
+use crate::handles::signal::SignalHub;
 use crate::hooks::Hooks;
 use crate::key::Slots;
 use crate::microtask::Queues;
@@ -107,6 +108,8 @@ impl<S: 'static> Builder<S> {
             ready: Vec::new(),
             sockets: Sockets::default(),
             idle: IdleQueue::default(),
+            signals: SignalHub::default(),
+            children: Vec::new(),
             pool: make_pool(threads, &bell, world.as_ref(), pool_probe),
             finished: VecDeque::new(),
             mailbox: Mailbox::new(bell.clone(), stamps),

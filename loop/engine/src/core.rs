@@ -6,9 +6,11 @@ use crate::check::Immediates;
 use crate::clock::LoopClock;
 use crate::close::Closing;
 use crate::handles::adopt::Adopted;
+use crate::handles::child::ChildProcess;
 use crate::handles::datagram::DatagramSocket;
 use crate::handles::idle::IdleQueue;
 use crate::handles::listener::Listener;
+use crate::handles::signal::{SignalHub, SignalListener};
 use crate::handles::stream::Stream;
 use crate::hooks::{Hook, Hooks};
 use crate::key::{Key, Slots};
@@ -44,6 +46,9 @@ pub(crate) struct Core<S: 'static> {
     pub(crate) ready: Vec<Ready>,
     pub(crate) sockets: Sockets,
     pub(crate) idle: IdleQueue,
+    pub(crate) signals: SignalHub,
+    /// Children that run; stale keys are left until the next signal.
+    pub(crate) children: Vec<Key>,
     pub(crate) pool: Box<dyn Pool>,
     pub(crate) finished: VecDeque<Finished>,
     pub(crate) mailbox: Arc<Mailbox<S>>,
@@ -79,6 +84,8 @@ pub(crate) enum What<S: 'static> {
     Stream(Box<Stream<S>>),
     Datagram(Box<DatagramSocket<S>>),
     Adopted(Box<Adopted<S>>),
+    Signal(Box<SignalListener<S>>),
+    Child(Box<ChildProcess<S>>),
 }
 
 impl<S: 'static> What<S> {
@@ -92,6 +99,8 @@ impl<S: 'static> What<S> {
             What::Stream(stream) => Some(stream.transport.handle_type()),
             What::Datagram(datagram) => Some(datagram.mailing.handle_type()),
             What::Adopted(_) => Some(HandleType::Adopted),
+            What::Signal(_) => Some(HandleType::Signal),
+            What::Child(_) => Some(HandleType::Child),
         }
     }
 
@@ -102,7 +111,7 @@ impl<S: 'static> What<S> {
             What::Stream(stream) => stream.transport.source(),
             What::Datagram(datagram) => Some(datagram.mailing.source()),
             What::Adopted(adopted) => Some(adopted.source()),
-            What::Timer(_) | What::Hook(..) | What::Work(_) => None,
+            What::Timer(_) | What::Hook(..) | What::Work(_) | What::Signal(_) | What::Child(_) => None,
         }
     }
 
@@ -114,6 +123,8 @@ impl<S: 'static> What<S> {
             What::Work(_) => Kind::WorkDone,
             What::Listener(_) => Kind::Accept,
             What::Stream(_) | What::Datagram(_) | What::Adopted(_) => Kind::IoRead,
+            What::Signal(_) => Kind::Signal,
+            What::Child(_) => Kind::Child,
         }
     }
 }
@@ -161,7 +172,9 @@ impl<S: 'static> Core<S> {
                 self.hooks.closed(*hook);
                 self.referenced -= usize::from(is_ref);
             }
-            What::Listener(_) | What::Adopted(_) => self.referenced -= usize::from(is_ref),
+            What::Listener(_) | What::Adopted(_) | What::Signal(_) | What::Child(_) => {
+                self.referenced -= usize::from(is_ref);
+            }
             What::Datagram(datagram) => {
                 let (handles, requests) = datagram.counts();
                 self.referenced -= if is_ref { handles } else { 0 };

@@ -79,6 +79,7 @@ pub use error::{AcceptStarved, CallbackPanicked, LoopGone, WaitsForever, WorkErr
 pub use event_loop::Loop;
 pub use handles::acceptor::Listening;
 pub use handles::adopt::Readiness;
+pub use handles::child::Child;
 pub use handles::datagram::{Datagram, DatagramEvent, Peer};
 pub use handles::options::Keepalive;
 pub use handles::outgoing::Wrote;
@@ -90,5 +91,7 @@ pub use loopscope_probe::{Phase, WorkKind};
 pub use mio;
 pub use post::Post;
 pub use run::Mode;
+/// The numbers of signals.
+pub use signal_hook::consts::signal as signals;
 
 pub use task::Task;

@@ -111,6 +111,7 @@ impl<S: 'static> Cx<'_, S> {
         self.run_finished();
         self.run_posted();
         self.run_sockets();
+        self.run_signals();
         Ok(())
     }
 }
@@ -126,7 +127,8 @@ impl<S: 'static> crate::core::Core<S> {
             || !self.finished.is_empty()
             || self.sockets.has_active()
             || self.immediates.referenced > 0
-            || self.hooks.has_idle();
+            || self.hooks.has_idle()
+            || self.signals.has_due();
         if must_turn {
             return Some(Duration::ZERO);
         }

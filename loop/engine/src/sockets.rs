@@ -136,7 +136,9 @@ impl<S: 'static> Core<S> {
     }
 
     fn note_edge(&mut self, ready: Ready, now: Ticks) {
-        let Some(key) = self.slots.by_token(ready.token) else { return };
+        let Some(key) = self.slots.by_token(ready.token) else {
+            return self.note_signals(ready.token);
+        };
         let Some(entry) = self.slots.get_mut(key) else { return };
         let (edges, has_work) = match &mut entry.what {
             What::Listener(listener) => (&mut listener.edges, true),

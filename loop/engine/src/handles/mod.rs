@@ -11,6 +11,8 @@ pub(crate) mod datagram;
 pub(crate) mod mailing;
 
 pub(crate) mod adopt;
+pub(crate) mod child;
+pub(crate) mod signal;
 
 pub(crate) mod idle;
 pub(crate) mod options;
