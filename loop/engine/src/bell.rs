@@ -26,6 +26,8 @@ pub(crate) struct Bell {
     posted: AtomicUsize,
     /// Pool jobs finished and not taken, likewise.
     finished: AtomicUsize,
+    /// Wake handles that were woken and have not run, likewise without a queue.
+    woken: AtomicUsize,
 }
 
 /// What is counted.
@@ -33,13 +35,14 @@ pub(crate) struct Bell {
 pub(crate) enum News {
     Posted,
     Finished,
+    Woken,
 }
 
 impl Bell {
     pub(crate) fn new(waker: Option<mio::Waker>) -> Self {
         // Asleep from the start: a program that polls the loop's descriptor itself must see a post before it first runs.
-        let (posted, finished) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        let bell = Bell { waker, sleep: bell::Bell::new(), posted, finished };
+        let [posted, finished, woken] = [0, 0, 0].map(AtomicUsize::new);
+        let bell = Bell { waker, sleep: bell::Bell::new(), posted, finished, woken };
         bell.fall_asleep();
         bell
     }
@@ -48,6 +51,7 @@ impl Bell {
         match news {
             News::Posted => &self.posted,
             News::Finished => &self.finished,
+            News::Woken => &self.woken,
         }
     }
 
@@ -74,7 +78,7 @@ impl Bell {
     /// Says that the loop is about to sleep. Returns whether it may.
     pub(crate) fn fall_asleep(&self) -> bool {
         self.sleep.about_to_sleep(Barrier::Fence);
-        !self.has(News::Posted) && !self.has(News::Finished)
+        !self.has_any()
     }
 
     /// Says that the loop is awake: what comes now will be seen without a wake.
@@ -84,6 +88,10 @@ impl Bell {
 
     pub(crate) fn has(&self, news: News) -> bool {
         self.counter(news).load(Relaxed) > 0
+    }
+
+    pub(crate) fn has_any(&self) -> bool {
+        self.has(News::Posted) || self.has(News::Finished) || self.has(News::Woken)
     }
 
     pub(crate) fn has_posted(&self) -> bool {

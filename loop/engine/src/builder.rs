@@ -17,7 +17,7 @@ use crate::post::Mailbox;
 use crate::simulate::{SimulatedPoller, SimulatedPool, SimulatedTime, World};
 use crate::sites::SiteCache;
 use crate::sockets::Sockets;
-use crate::threads::Threads;
+use crate::threads::{SharedPool, Threads};
 use crate::timers::Timers;
 use loopscope_probe::{Clock, Phase, PoolWriter, Writer};
 use std::collections::{HashSet, VecDeque};
@@ -31,6 +31,7 @@ pub struct Builder<S> {
     state: S,
     name: String,
     threads: Option<usize>,
+    pool: Option<SharedPool>,
     has_probe: bool,
     is_virtual: bool,
     policy: PanicPolicy,
@@ -48,7 +49,7 @@ impl<S: 'static> Builder<S> {
     pub(crate) fn new(state: S) -> Self {
         let name = "main".to_owned();
         let policy = PanicPolicy::default();
-        Builder { state, name, threads: None, has_probe: true, is_virtual: false, policy }
+        Builder { state, name, threads: None, pool: None, has_probe: true, is_virtual: false, policy }
     }
 
     /// Sets the loop's name: a label in metrics, at most 64 bytes. `main` where not set.
@@ -61,6 +62,13 @@ impl<S: 'static> Builder<S> {
     /// says, and without it four.
     pub fn pool_threads(mut self, count: usize) -> Self {
         self.threads = Some(count);
+        self
+    }
+
+    /// Has jobs run by a pool that other loops use, too; in virtual time only its number of threads is taken. Where not
+    /// set, the loop has a pool of its own.
+    pub fn pool(mut self, pool: &SharedPool) -> Self {
+        self.pool = Some(pool.clone());
         self
     }
 
@@ -87,8 +95,9 @@ impl<S: 'static> Builder<S> {
     ///
     /// # Errors
     /// What the operating system says when it refuses the poller's descriptors.
-    pub fn build(self) -> io::Result<Loop<S>> {
-        let threads = pool::size(self.threads);
+    pub fn build(mut self) -> io::Result<Loop<S>> {
+        let shared = self.pool.take().unwrap_or_else(|| SharedPool::with_size(pool::size(self.threads)));
+        let threads = shared.threads();
         let Surroundings { time, poller, bell, world } = self.surroundings(threads)?;
         let mut probe = self.has_probe.then(|| self.writer(world.as_deref()));
         let stamps = probe.as_ref().map(|probe| probe.clock().clone());
@@ -110,7 +119,8 @@ impl<S: 'static> Builder<S> {
             idle: IdleQueue::default(),
             signals: SignalHub::default(),
             children: Vec::new(),
-            pool: make_pool(threads, &bell, world.as_ref(), pool_probe),
+            wakes: Vec::new(),
+            pool: make_pool(&shared, &bell, world.as_ref(), pool_probe),
             finished: VecDeque::new(),
             mailbox: Mailbox::new(bell.clone(), stamps),
             posted: VecDeque::new(),
@@ -161,7 +171,7 @@ const BACKEND: &str = if cfg!(any(target_os = "linux", target_os = "android")) {
 };
 
 fn make_pool(
-    threads: usize,
+    shared: &SharedPool,
     bell: &Arc<Bell>,
     world: Option<&Rc<World>>,
     probe: Option<PoolWriter>,
@@ -171,6 +181,6 @@ fn make_pool(
             world.set_probe(probe);
             Box::new(SimulatedPool(world.clone()))
         }
-        None => Box::new(Threads::new(threads, bell.clone(), probe)),
+        None => Box::new(Threads::new(shared, bell.clone(), probe)),
     }
 }

@@ -12,6 +12,7 @@ use crate::handles::idle::IdleQueue;
 use crate::handles::listener::Listener;
 use crate::handles::signal::{SignalHub, SignalListener};
 use crate::handles::stream::Stream;
+use crate::handles::wake::WakeHandle;
 use crate::hooks::{Hook, Hooks};
 use crate::key::{Key, Slots};
 use crate::microtask::Queues;
@@ -49,6 +50,8 @@ pub(crate) struct Core<S: 'static> {
     pub(crate) signals: SignalHub,
     /// Children that run; stale keys are left until the next signal.
     pub(crate) children: Vec<Key>,
+    /// Wake handles in the order they were made; stale keys are left until the next is made.
+    pub(crate) wakes: Vec<Key>,
     pub(crate) pool: Box<dyn Pool>,
     pub(crate) finished: VecDeque<Finished>,
     pub(crate) mailbox: Arc<Mailbox<S>>,
@@ -86,6 +89,7 @@ pub(crate) enum What<S: 'static> {
     Adopted(Box<Adopted<S>>),
     Signal(Box<SignalListener<S>>),
     Child(Box<ChildProcess<S>>),
+    Wake(Box<WakeHandle<S>>),
 }
 
 impl<S: 'static> What<S> {
@@ -101,6 +105,7 @@ impl<S: 'static> What<S> {
             What::Adopted(_) => Some(HandleType::Adopted),
             What::Signal(_) => Some(HandleType::Signal),
             What::Child(_) => Some(HandleType::Child),
+            What::Wake(_) => Some(HandleType::Async),
         }
     }
 
@@ -111,7 +116,12 @@ impl<S: 'static> What<S> {
             What::Stream(stream) => stream.transport.source(),
             What::Datagram(datagram) => Some(datagram.mailing.source()),
             What::Adopted(adopted) => Some(adopted.source()),
-            What::Timer(_) | What::Hook(..) | What::Work(_) | What::Signal(_) | What::Child(_) => None,
+            What::Timer(_)
+            | What::Hook(..)
+            | What::Work(_)
+            | What::Signal(_)
+            | What::Child(_)
+            | What::Wake(_) => None,
         }
     }
 
@@ -125,6 +135,7 @@ impl<S: 'static> What<S> {
             What::Stream(_) | What::Datagram(_) | What::Adopted(_) => Kind::IoRead,
             What::Signal(_) => Kind::Signal,
             What::Child(_) => Kind::Child,
+            What::Wake(_) => Kind::Async,
         }
     }
 }
@@ -172,7 +183,7 @@ impl<S: 'static> Core<S> {
                 self.hooks.closed(*hook);
                 self.referenced -= usize::from(is_ref);
             }
-            What::Listener(_) | What::Adopted(_) | What::Signal(_) | What::Child(_) => {
+            What::Listener(_) | What::Adopted(_) | What::Signal(_) | What::Child(_) | What::Wake(_) => {
                 self.referenced -= usize::from(is_ref);
             }
             What::Datagram(datagram) => {

@@ -82,9 +82,12 @@ impl<S: 'static> Cx<'_, S> {
                 core.timers.set_ref(timer, is_ref);
                 return true;
             }
-            What::Hook(..) | What::Listener(_) | What::Adopted(_) | What::Signal(_) | What::Child(_) => {
-                &mut core.referenced
-            }
+            What::Hook(..)
+            | What::Listener(_)
+            | What::Adopted(_)
+            | What::Signal(_)
+            | What::Child(_)
+            | What::Wake(_) => &mut core.referenced,
             What::Datagram(datagram) if datagram.is_paused => return true,
             What::Datagram(_) => &mut core.referenced,
             What::Stream(_) => {

@@ -26,6 +26,12 @@ impl fmt::Display for WorkError {
 
 impl std::error::Error for WorkError {}
 
+impl From<WorkError> for io::Error {
+    fn from(error: WorkError) -> io::Error {
+        io::Error::other(error)
+    }
+}
+
 /// A listener cannot accept for lack of descriptors or memory. Connections wait in the kernel's queue, and the loop tries
 /// again by itself. A listener's callback gets it inside an [`io::Error`] of kind `Other`, once until a connection is
 /// accepted again:

@@ -1,6 +1,5 @@
 //! The loop as its owner sees it: build it, give it a main script, run it.
 
-use crate::bell::News;
 use crate::builder::Builder;
 use crate::call::{Halt, Site};
 use crate::core::Core;
@@ -170,7 +169,7 @@ impl<S: 'static> Loop<S> {
     /// themselves and then [run](Loop::run) it in [`Mode::NoWait`].
     pub fn backend_timeout(&self) -> Option<Duration> {
         let core = &self.core.0;
-        match core.bell.has_posted() || core.bell.has(News::Finished) {
+        match core.bell.has_any() {
             true => Some(Duration::ZERO),
             false => core.backend_timeout(core.clock.peek_ns()),
         }

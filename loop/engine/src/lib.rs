@@ -56,8 +56,11 @@ mod task;
 mod timer_lists;
 mod timers;
 
+mod fs;
+mod lanes;
 mod pool;
 mod post;
+mod resolve;
 mod threads;
 
 mod bell;
@@ -77,6 +80,7 @@ pub use call::PanicPolicy;
 pub use cx::Cx;
 pub use error::{AcceptStarved, CallbackPanicked, LoopGone, WaitsForever, WorkError};
 pub use event_loop::Loop;
+pub use fs::{FolderEntry, Fs};
 pub use handles::acceptor::Listening;
 pub use handles::adopt::Readiness;
 pub use handles::child::Child;
@@ -84,6 +88,7 @@ pub use handles::datagram::{Datagram, DatagramEvent, Peer};
 pub use handles::options::Keepalive;
 pub use handles::outgoing::Wrote;
 pub use handles::stream::StreamEvent;
+pub use handles::wake::Wake;
 pub use hooks::Hook;
 pub use key::Key;
 pub use loopscope_probe::{Phase, WorkKind};
@@ -95,3 +100,4 @@ pub use run::Mode;
 pub use signal_hook::consts::signal as signals;
 
 pub use task::Task;
+pub use threads::SharedPool;

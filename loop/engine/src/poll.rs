@@ -7,6 +7,7 @@
 //! # Source
 //! `uv_backend_timeout` in `src/unix/core.c` and `uv__io_poll` in `src/unix/linux.c` of libuv 1.46.
 
+use crate::bell::News;
 use crate::clock::until;
 use crate::cx::Cx;
 use loopscope_probe::Phase;
@@ -109,6 +110,7 @@ impl<S: 'static> Cx<'_, S> {
         self.core.enter_phase(Phase::Poll);
         self.core.wait(timeout)?;
         self.run_finished();
+        self.run_wakes();
         self.run_posted();
         self.run_sockets();
         self.run_signals();
@@ -125,6 +127,7 @@ impl<S: 'static> crate::core::Core<S> {
             || !self.closing.is_empty()
             || !self.posted.is_empty()
             || !self.finished.is_empty()
+            || self.bell.has(News::Woken)
             || self.sockets.has_active()
             || self.immediates.referenced > 0
             || self.hooks.has_idle()

@@ -1,6 +1,6 @@
 //! The thread pool, from the loop's side: jobs go in, completions come back in the poll phase.
 //!
-//! One queue, first in, first out; no priorities. Completions are delivered in the order in which the jobs ended, all
+//! One queue, first in, first out; no priorities, but a slow lane for name resolution. Completions are delivered in the order in which the jobs ended, all
 //! that have ended in one go, each followed by a drain. A job can be cancelled only while it is queued; its completion
 //! then comes like any other, in the order of the cancelling.
 //!
@@ -29,6 +29,8 @@ pub(crate) type WorkDone<S> = Box<dyn FnOnce(&mut Cx<'_, S>, Outcome)>;
 
 /// A job on its way to a thread.
 pub(crate) struct Job {
+    /// The loop it came from, among those that share the pool; given by the pool.
+    pub(crate) client: Key,
     pub(crate) key: Key,
     pub(crate) kind: WorkKind,
     pub(crate) site: SiteId,
@@ -99,7 +101,7 @@ impl<S: 'static> Cx<'_, S> {
         self.submit(site, kind, job, done)
     }
 
-    fn submit<T: Send + 'static>(
+    pub(crate) fn submit<T: Send + 'static>(
         &mut self,
         site: Site,
         kind: WorkKind,
@@ -113,7 +115,13 @@ impl<S: 'static> Cx<'_, S> {
         });
         let key = self.core.insert(site, What::Work(done));
         self.core.requests += 1;
-        self.core.pool.submit(Job { key, kind, site: site.id, run: Box::new(move || Box::new(job())) });
+        self.core.pool.submit(Job {
+            client: Key::NOBODY,
+            key,
+            kind,
+            site: site.id,
+            run: Box::new(move || Box::new(job())),
+        });
         key
     }
 

@@ -9,6 +9,7 @@ use crate::bell::{Bell, News};
 use crate::clock::TimeSource;
 use crate::error::{WaitsForever, WorkError};
 use crate::key::Key;
+use crate::lanes::Lanes;
 use crate::poll::{Poller, Ready};
 use crate::pool::{Finished, Job, Outcome, Pool};
 use crate::threads;
@@ -63,7 +64,7 @@ struct Workers {
     wanted: usize,
     idle: usize,
     has_started: bool,
-    queue: VecDeque<(Job, Ticks)>,
+    lanes: Lanes,
     /// What happens next, in the order of time; few enough to search.
     events: Vec<(u64, Event)>,
     finished: VecDeque<Finished>,
@@ -84,9 +85,9 @@ struct Running {
 
 impl World {
     pub(crate) fn new(threads: usize, bell: Arc<Bell>) -> Rc<World> {
-        let (queue, finished, events) = (VecDeque::new(), VecDeque::new(), Vec::new());
+        let (lanes, finished, events) = (Lanes::new(threads), VecDeque::new(), Vec::new());
         let (wanted, idle, has_started, probe) = (threads, threads, false, None);
-        let workers = Workers { wanted, idle, has_started, queue, events, finished, probe };
+        let workers = Workers { wanted, idle, has_started, lanes, events, finished, probe };
         Rc::new(World { clock: VirtualClock::starting_at(START_NS), workers: RefCell::new(workers), bell })
     }
 
@@ -128,11 +129,11 @@ impl World {
 
     fn take_job(&self) {
         let mut workers = self.workers.borrow_mut();
-        let Some((job, submitted)) = workers.queue.pop_front() else {
+        let Some((job, submitted)) = workers.lanes.take() else {
             workers.idle += 1;
             return;
         };
-        let oldest = workers.oldest();
+        let oldest = workers.lanes.oldest();
         let started =
             workers.probe.as_mut().map_or(Ticks::NONE, |probe| probe.started(job.kind, submitted, oldest));
         // The job is the program's: nothing may be borrowed while it runs.
@@ -159,6 +160,7 @@ impl World {
     fn end_job(&self, running: Running) {
         let mut workers = self.workers.borrow_mut();
         let Running { key, job, outcome } = running;
+        workers.lanes.ended(job.kind);
         let finished = workers.probe.as_mut().map_or(Ticks::NONE, |probe| threads::end(probe, job));
         workers.finished.push_back(Finished { key, outcome, submitted: job.submitted, finished });
         self.bell.count(News::Finished);
@@ -168,10 +170,6 @@ impl World {
 }
 
 impl Workers {
-    fn oldest(&self) -> Option<Ticks> {
-        self.queue.front().map(|(_, submitted)| *submitted)
-    }
-
     /// Returns the lowest number of a thread that runs no job.
     fn free_worker(&self) -> u32 {
         let is_busy = |number: u32| {
@@ -227,7 +225,7 @@ impl Poller for SimulatedPoller {
         });
         world.advance(POLL_NS);
         loop {
-            let has_news = world.bell.has(News::Finished) || world.bell.has_posted();
+            let has_news = world.bell.has_any();
             if has_news || end_ns.is_some_and(|end_ns| end_ns <= world.clock.now_ns()) {
                 return Ok(());
             }
@@ -258,7 +256,7 @@ impl Pool for SimulatedPool {
             }
             probe.submitted(job.kind)
         });
-        workers.queue.push_back((job, stamp));
+        workers.lanes.push(job, stamp);
         if workers.idle > 0 {
             workers.idle -= 1;
             workers.events.push((now_ns, Event::Take));
@@ -267,9 +265,8 @@ impl Pool for SimulatedPool {
 
     fn cancel(&mut self, key: Key) -> bool {
         let mut workers = self.0.workers.borrow_mut();
-        let Some(index) = workers.queue.iter().position(|(job, _)| job.key == key) else { return false };
-        let Some((job, submitted)) = workers.queue.remove(index) else { return false };
-        let oldest = workers.oldest();
+        let Some((job, submitted)) = workers.lanes.cancel(Key::NOBODY, key) else { return false };
+        let oldest = workers.lanes.oldest();
         let finished = workers.probe.as_mut().map_or(Ticks::NONE, |probe| {
             probe.cancelled(job.kind, oldest);
             probe.clock().now()

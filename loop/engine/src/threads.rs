@@ -1,129 +1,251 @@
-//! The pool's real threads: one mutex, one condition variable, one queue.
+//! The pool's real threads: one mutex, one condition variable, two lanes; for one loop or for several.
 //!
-//! The threads are started by the first job and end when the loop is dropped: what is queued then is dropped unrun, and
-//! a job that runs is not waited for, because it may never end. The probe's pool words are written under the same
-//! mutex, so they stay true while the loop itself is blocked.
+//! The threads are started by the first job and end when the last of those who use them is gone. What a loop has queued
+//! when it is dropped is dropped unrun, and a job that runs is not waited for, because it may never end. The probe's
+//! pool words of every loop are written under the same mutex, so they stay true while the loops themselves are blocked.
 
 use crate::bell::{Bell, News};
 use crate::error::WorkError;
-use crate::key::Key;
-use crate::pool::{Finished, Job, Outcome, Pool};
+use crate::key::{Key, Slots};
+use crate::lanes::{Lanes, is_slow};
+use crate::pool::{self, Finished, Job, Outcome, Pool};
 use loopscope_probe::jobs::JobRecord;
 use loopscope_probe::{PoolWriter, Ticks, WorkKind};
 use std::collections::VecDeque;
+use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 /// As libuv: deep enough for any library a job calls, and only reserved until used.
 const STACK_BYTES: usize = 8 << 20;
 
-/// A pool of threads.
-pub(crate) struct Threads {
-    shared: Arc<Shared>,
-    wanted: usize,
-    has_started: bool,
+/// A pool of threads that several loops share: give it to [`Builder::pool`](crate::Builder::pool) of each. Cloning it
+/// gives another name for the same pool.
+///
+/// Each loop's page shows the jobs of that loop; its number of threads is the whole pool's. The threads end once every
+/// loop and every clone is gone.
+///
+/// ```
+/// use loopscope_loop::{Loop, Mode, SharedPool};
+///
+/// let pool = SharedPool::new(Some(2));
+/// let mut loops = [Loop::builder(0).pool(&pool).build()?, Loop::builder(0).pool(&pool).build()?];
+/// for event_loop in &mut loops {
+///     event_loop.main(|cx| cx.work(|| 6 * 7, |cx, answer| *cx.state = answer.unwrap_or(0)));
+///     event_loop.run(Mode::Default)?;
+///     assert_eq!(*event_loop.state(), 42);
+/// }
+/// # std::io::Result::Ok(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct SharedPool(Arc<Crew>);
+
+impl SharedPool {
+    /// Makes a pool of so many threads, 1 to 1024. For `None` the environment variable `UV_THREADPOOL_SIZE` says, and
+    /// without it four. No thread is started before the first job.
+    pub fn new(threads: Option<usize>) -> SharedPool {
+        SharedPool::with_size(pool::size(threads))
+    }
+
+    /// Returns how many threads it has once the first job was submitted.
+    pub fn threads(&self) -> usize {
+        self.0.wanted
+    }
+
+    pub(crate) fn with_size(wanted: usize) -> SharedPool {
+        let state = State {
+            lanes: Lanes::new(wanted),
+            clients: Slots::new(),
+            client_keys: Vec::new(),
+            threads: None,
+            idle: 0,
+            is_ending: false,
+        };
+        let shared = Shared { state: Mutex::new(state), has_job: Condvar::new() };
+        SharedPool(Arc::new(Crew { shared: Arc::new(shared), wanted }))
+    }
 }
 
+/// The threads, as those see them who use them: they end with the last user.
+struct Crew {
+    shared: Arc<Shared>,
+    wanted: usize,
+}
+
+impl fmt::Debug for Crew {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Crew").field("threads", &self.wanted).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Crew {
+    fn drop(&mut self) {
+        self.shared.lock().is_ending = true;
+        self.shared.has_job.notify_all();
+    }
+}
+
+/// A loop's access to its pool.
+pub(crate) struct Threads {
+    crew: Arc<Crew>,
+    client: Key,
+}
+
+/// What pool and threads share.
 struct Shared {
     state: Mutex<State>,
     has_job: Condvar,
-    bell: Arc<Bell>,
 }
 
 struct State {
-    queue: VecDeque<(Job, Ticks)>,
-    finished: VecDeque<Finished>,
-    probe: Option<PoolWriter>,
-    threads: usize,
+    lanes: Lanes,
+    clients: Slots<Client>,
+    client_keys: Vec<Key>,
+    /// How many were started; `None` before the first job.
+    threads: Option<usize>,
     idle: usize,
     is_ending: bool,
 }
 
+/// A loop that uses the pool.
+struct Client {
+    finished: VecDeque<Finished>,
+    probe: Option<PoolWriter>,
+    bell: Arc<Bell>,
+    /// When the jobs that wait were submitted, in each lane; only for the probe.
+    waiting: [VecDeque<Ticks>; 2],
+}
+
+impl Client {
+    fn queued(&mut self, kind: WorkKind, submitted: Ticks) {
+        if self.probe.is_some() {
+            self.waiting[usize::from(is_slow(kind))].push_back(submitted);
+        }
+    }
+
+    /// Notes that a job waits no more. Returns when the one that waits longest now was submitted.
+    fn left(&mut self, kind: WorkKind, submitted: Ticks) -> Option<Ticks> {
+        let lane = &mut self.waiting[usize::from(is_slow(kind))];
+        // The first, unless it was cancelled.
+        if let Ok(index) = lane.binary_search_by_key(&submitted.0, |ticks| ticks.0) {
+            lane.remove(index);
+        }
+        self.waiting.iter().filter_map(VecDeque::front).copied().min_by_key(|ticks| ticks.0)
+    }
+}
+
 impl State {
-    fn oldest(&self) -> Option<Ticks> {
-        self.queue.front().map(|(_, submitted)| *submitted)
+    /// Books a step of a job of this loop; the stamp is unknown where its probe is off or the loop is gone.
+    fn book(&mut self, client: Key, step: impl FnOnce(&mut PoolWriter) -> Ticks) -> Ticks {
+        let probe = self.clients.get_mut(client).and_then(|client| client.probe.as_mut());
+        probe.map_or(Ticks::NONE, step)
+    }
+
+    /// Notes that a job waits no more, as [`Client::left`].
+    fn left(&mut self, client: Key, kind: WorkKind, submitted: Ticks) -> Option<Ticks> {
+        self.clients.get_mut(client)?.left(kind, submitted)
+    }
+
+    /// Hands a job's result to its loop; gives it back where the loop is gone.
+    fn finish(&mut self, client: Key, finished: Finished) -> Result<Arc<Bell>, Finished> {
+        let Some(client) = self.clients.get_mut(client) else { return Err(finished) };
+        client.finished.push_back(finished);
+        client.bell.count(News::Finished);
+        Ok(client.bell.clone())
+    }
+
+    /// Tells a loop's page how many threads there are.
+    fn show_threads(&mut self, client: Key) {
+        let threads = self.threads.unwrap_or(0);
+        if let Some(probe) = self.clients.get_mut(client).and_then(|client| client.probe.as_mut()) {
+            probe.threads(threads);
+        }
     }
 }
 
 impl Threads {
-    pub(crate) fn new(wanted: usize, bell: Arc<Bell>, probe: Option<PoolWriter>) -> Self {
-        let (queue, finished) = (VecDeque::new(), VecDeque::new());
-        let state = State { queue, finished, probe, threads: 0, idle: 0, is_ending: false };
-        let shared = Shared { state: Mutex::new(state), has_job: Condvar::new(), bell };
-        Threads { shared: Arc::new(shared), wanted, has_started: false }
-    }
-
-    /// Starts the threads; fewer where the system refuses some.
-    fn start(&mut self) {
-        self.has_started = true;
-        let start_one = |number: &usize| {
-            let (shared, number) = (self.shared.clone(), *number);
-            let builder = std::thread::Builder::new().name(format!("loop-pool-{number}"));
-            builder.stack_size(STACK_BYTES).spawn(move || shared.work(number as u32)).is_ok()
-        };
-        let started = (0..self.wanted).take_while(start_one).count();
-        let mut state = self.shared.lock();
-        state.threads = started;
-        if let Some(probe) = &mut state.probe {
-            probe.threads(started);
+    pub(crate) fn new(pool: &SharedPool, bell: Arc<Bell>, probe: Option<PoolWriter>) -> Self {
+        let crew = pool.0.clone();
+        let mut state = crew.shared.lock();
+        let client = state.clients.insert(Client {
+            finished: VecDeque::new(),
+            probe,
+            bell,
+            waiting: Default::default(),
+        });
+        state.client_keys.push(client);
+        if state.threads.is_some() {
+            state.show_threads(client);
         }
+        drop(state);
+        Threads { crew, client }
     }
 }
 
 impl Pool for Threads {
-    fn submit(&mut self, job: Job) {
-        if !self.has_started {
-            self.start();
+    fn submit(&mut self, mut job: Job) {
+        job.client = self.client;
+        let shared = &self.crew.shared;
+        let mut state = shared.lock();
+        if state.threads.is_none() {
+            shared.start(&mut state, self.crew.wanted);
         }
-        let mut state = self.shared.lock();
-        let stamp = state.probe.as_mut().map_or(Ticks::NONE, |probe| probe.submitted(job.kind));
-        if state.threads == 0 {
-            let oldest = state.oldest();
-            if let Some(probe) = &mut state.probe {
-                probe.cancelled(job.kind, oldest);
-            }
-            self.shared.finish(&mut state, job.key, Err(WorkError::NoThread), (stamp, stamp));
+        let stamp = state.book(self.client, |probe| probe.submitted(job.kind));
+        if state.threads == Some(0) {
+            state.book(self.client, |probe| {
+                probe.cancelled(job.kind, None);
+                Ticks::NONE
+            });
+            let outcome = Err(WorkError::NoThread);
+            let refused = Finished { key: job.key, outcome, submitted: stamp, finished: stamp };
+            // The loop is awake, it submits; and the job is dropped without the mutex.
+            let _ = state.finish(self.client, refused);
+            drop(state);
             return;
         }
-        state.queue.push_back((job, stamp));
+        if let Some(client) = state.clients.get_mut(self.client) {
+            client.queued(job.kind, stamp);
+        }
+        state.lanes.push(job, stamp);
         let has_idle = state.idle > 0;
         drop(state);
         if has_idle {
-            self.shared.has_job.notify_one();
+            shared.has_job.notify_one();
         }
     }
 
-    /// Searches the queue from its front: cancelling is rare, and a link in every job would not be free.
     fn cancel(&mut self, key: Key) -> bool {
-        let mut state = self.shared.lock();
-        let Some(index) = state.queue.iter().position(|(job, _)| job.key == key) else { return false };
-        let Some((job, submitted)) = state.queue.remove(index) else { return false };
-        let oldest = state.oldest();
-        let finished = state.probe.as_mut().map_or(Ticks::NONE, |probe| {
+        let mut state = self.crew.shared.lock();
+        let Some((job, submitted)) = state.lanes.cancel(self.client, key) else { return false };
+        let oldest = state.left(self.client, job.kind, submitted);
+        let finished = state.book(self.client, |probe| {
             probe.cancelled(job.kind, oldest);
             probe.clock().now()
         });
-        self.shared.finish(&mut state, key, Err(WorkError::Cancelled), (submitted, finished));
+        let cancelled = Finished { key, outcome: Err(WorkError::Cancelled), submitted, finished };
+        let _ = state.finish(self.client, cancelled);
         // The job is dropped without the mutex: its destructor is the program's.
         drop(state);
         true
     }
 
     fn take_finished(&mut self, into: &mut VecDeque<Finished>) {
-        let mut state = self.shared.lock();
-        self.shared.bell.taken(News::Finished, state.finished.len());
-        into.append(&mut state.finished);
+        let mut state = self.crew.shared.lock();
+        if let Some(client) = state.clients.get_mut(self.client) {
+            client.bell.taken(News::Finished, client.finished.len());
+            into.append(&mut client.finished);
+        }
     }
 }
 
 impl Drop for Threads {
     fn drop(&mut self) {
-        let mut state = self.shared.lock();
-        state.is_ending = true;
-        let (queue, finished) = (std::mem::take(&mut state.queue), std::mem::take(&mut state.finished));
+        let mut state = self.crew.shared.lock();
+        let own = self.client;
+        state.client_keys.retain(|key| *key != own);
+        let (queued, client) = (state.lanes.remove_client(own), state.clients.remove(own));
         drop(state);
-        self.shared.has_job.notify_all();
-        drop((queue, finished));
+        drop((queued, client));
     }
 }
 
@@ -133,9 +255,17 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn finish(&self, state: &mut State, key: Key, outcome: Outcome, (submitted, finished): (Ticks, Ticks)) {
-        state.finished.push_back(Finished { key, outcome, submitted, finished });
-        self.bell.count(News::Finished);
+    /// Starts the threads; fewer where the system refuses some.
+    fn start(self: &Arc<Self>, state: &mut State, wanted: usize) {
+        let start_one = |number: &usize| {
+            let (shared, number) = (self.clone(), *number);
+            let builder = std::thread::Builder::new().name(format!("loop-pool-{number}"));
+            builder.stack_size(STACK_BYTES).spawn(move || shared.work(number as u32)).is_ok()
+        };
+        state.threads = Some((0..wanted).take_while(start_one).count());
+        for client in state.client_keys.clone() {
+            state.show_threads(client);
+        }
     }
 
     /// What each thread does: takes a job, runs it, hands its result back.
@@ -145,43 +275,31 @@ impl Shared {
             if state.is_ending {
                 return;
             }
-            let Some((job, submitted)) = state.queue.pop_front() else {
+            let Some((job, submitted)) = state.lanes.take() else {
                 state.idle += 1;
                 state = self.has_job.wait(state).unwrap_or_else(PoisonError::into_inner);
                 state.idle -= 1;
                 continue;
             };
-            let (key, kind, site) = (job.key, job.kind, job.site);
-            let oldest = state.oldest();
-            let started = start_stamp(&mut state, job.kind, submitted, oldest);
+            let (client, key, kind, site) = (job.client, job.key, job.kind, job.site);
+            let oldest = state.left(client, kind, submitted);
+            let started = state.book(client, |probe| probe.started(kind, submitted, oldest));
             drop(state);
             let outcome = run(job.run);
             state = self.lock();
-            if state.is_ending {
-                drop(state);
-                return;
-            }
-            let done = JobRecord {
-                number: 0,
-                kind,
-                site,
-                worker,
-                submitted,
-                started,
-                ended: Ticks::NONE,
-                is_ok: outcome.is_ok(),
-            };
-            let finished = state.probe.as_mut().map_or(Ticks::NONE, |probe| end(probe, done));
-            self.finish(&mut state, key, outcome, (submitted, finished));
+            state.lanes.ended(kind);
+            let (ended, is_ok) = (Ticks::NONE, outcome.is_ok());
+            let done = JobRecord { number: 0, kind, site, worker, submitted, started, ended, is_ok };
+            let finished = state.book(client, |probe| end(probe, done));
+            let handed = state.finish(client, Finished { key, outcome, submitted, finished });
             drop(state);
-            self.bell.ring();
+            // Where its loop is gone, the result is dropped here, without the mutex.
+            if let Ok(bell) = handed {
+                bell.ring();
+            }
             state = self.lock();
         }
     }
-}
-
-fn start_stamp(state: &mut State, kind: WorkKind, submitted: Ticks, oldest: Option<Ticks>) -> Ticks {
-    state.probe.as_mut().map_or(Ticks::NONE, |probe| probe.started(kind, submitted, oldest))
 }
 
 /// Books and records a job that has just ended. Returns when that was.

@@ -58,7 +58,7 @@ impl<S: 'static> Cx<'_, S> {
         }
     }
 
-    fn connect_at(
+    pub(crate) fn connect_at(
         &mut self,
         at: &'static Location<'static>,
         address: SocketAddr,
@@ -111,7 +111,7 @@ impl<S: 'static> Cx<'_, S> {
 
 impl<S: 'static> Core<S> {
     /// Defers a failure that was known at once. Returns a key that is stale already.
-    fn defer_failure(&mut self, site: Site, run: OnConnect<S>, error: io::Error) -> Key {
+    pub(crate) fn defer_failure(&mut self, site: Site, run: OnConnect<S>, error: io::Error) -> Key {
         let run: Once<S> = Box::new(move |cx| run(cx, Err(error)));
         let life = Life::ready_at(self.stamp());
         self.pending.push_back(Deferred { kind: Kind::Connect, site, life, run });

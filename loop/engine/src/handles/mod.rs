@@ -13,6 +13,7 @@ pub(crate) mod mailing;
 pub(crate) mod adopt;
 pub(crate) mod child;
 pub(crate) mod signal;
+pub(crate) mod wake;
 
 pub(crate) mod idle;
 pub(crate) mod options;
