@@ -1,5 +1,8 @@
 //! Incidents over HTTP: a list without their long parts, and each in full.
 
+use crate::FlameError;
+use crate::flame::{self, Format};
+use crate::incident::Incident;
 use crate::web::Backend;
 use crate::web::answer::Answer;
 use crate::web::query::pairs;
@@ -21,23 +24,58 @@ pub(crate) fn list(backend: &dyn Backend) -> Answer {
     Answer::json(serde_json::to_vec(&briefs).unwrap_or_default())
 }
 
-/// Answers with one incident in full.
+/// Answers with one incident: in full as JSON, or drawn, or as a timeline.
 pub(crate) fn one(id: &str, query: &str, backend: &dyn Backend) -> Answer {
-    if let Some((name, value)) = pairs(query).find(|pair| *pair != ("format", "json")) {
-        return Answer::text(400, format!("parameter {name}={value}: there is only format=json\n"));
-    }
-    match backend.incident(id) {
-        Some(incident) => Answer::json(incident.to_json()),
-        None => {
-            let message = format!("there is no incident {id:?} in memory; {INCIDENTS} has those there are\n");
-            Answer::text(404, message)
+    let mut format = None;
+    for (name, value) in pairs(query) {
+        match (name, Format::from_name(value)) {
+            ("format", Some(known)) => format = Some(known),
+            ("format", None) if value == "json" => format = None,
+            _ => {
+                let formats = Format::ALL.map(Format::name).join(", ");
+                let message =
+                    format!("parameter {name}={value}: there is only format, and it is json, {formats}\n");
+                return Answer::text(400, message);
+            }
         }
+    }
+    let Some(incident) = backend.incident(id) else {
+        let message = format!("there is no incident {id:?} in memory; {INCIDENTS} has those there are\n");
+        return Answer::text(404, message);
+    };
+    match format {
+        None => Answer::json(incident.to_json()),
+        Some(format) => drawn(&incident, format),
+    }
+}
+
+fn drawn(incident: &Incident, format: Format) -> Answer {
+    match flame::of_incident(incident, format) {
+        Ok(body) => Answer::file(format, &format!("incident-{}.{}", incident.id, format.ending()), body),
+        Err(FlameError::Empty) => {
+            Answer::text(404, format!("incident {} has nothing to draw as {}\n", incident.id, format.name()))
+        }
+        Err(error) => Answer::text(500, format!("{error}\n")),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_incident_is_drawn_or_said_to_have_nothing_to_draw() {
+        let mut incident = Incident {
+            id: "7-1".into(),
+            r#loop: "main".into(),
+            duration_ns: 1_000_000,
+            ..Incident::default()
+        };
+        assert_eq!(drawn(&incident, Format::Folded).status, 200);
+        assert_eq!(drawn(&incident, Format::Trace).status, 404);
+        incident.duration_ns = 0;
+        assert_eq!(drawn(&incident, Format::Svg).status, 404);
+    }
 
     #[test]
     fn an_id_is_what_comes_after_the_list() {
