@@ -16,7 +16,7 @@ mod frame;
 mod incidents;
 mod kind;
 mod legend;
-mod plumbing;
+pub(crate) mod plumbing;
 mod pprof;
 mod profile;
 mod protobuf;

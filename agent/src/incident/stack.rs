@@ -1,5 +1,6 @@
 //! Stacks of the loop's thread that were captured within an incident.
 
+use crate::flame::plumbing::{Function, depth};
 use serde::{Deserialize, Serialize};
 
 /// One stack, and how often it was found.
@@ -24,6 +25,16 @@ impl StackCount {
     /// Returns the function to look at first.
     pub fn guilty_frame(&self) -> Option<&Frame> {
         self.frames.get(self.guilty?)
+    }
+
+    /// Returns the frames of the callback that ran, leaf first: without the loop's own functions and those that started
+    /// it. All frames where no loop is recognised.
+    pub fn callback_frames(&self) -> &[Frame] {
+        let of = |frame: &'_ Frame| (frame.function.clone(), frame.file.clone().unwrap_or_default());
+        let texts: Vec<(String, String)> = self.frames.iter().rev().map(of).collect();
+        let functions: Vec<Function<'_>> =
+            texts.iter().map(|(name, file)| (name.as_str(), file.as_str())).collect();
+        &self.frames[..self.frames.len() - depth(&functions, true)]
     }
 
     pub(crate) fn without_frames(&self) -> StackCount {

@@ -154,11 +154,16 @@ fn stacks(paint: Paint, incident: &Incident) -> String {
         let ages: Vec<String> = stack.ages_ns.iter().map(|ns| show_ns(*ns)).collect();
         let at = if ages.is_empty() { String::new() } else { format!(" at {}", ages.join(", ")) };
         text += &paint.paragraph("  ", 4, &format!("{} x{at}", stack.count), |line| paint.faint(line));
-        for (number, frame) in stack.frames.iter().take(FRAMES_SHOWN).enumerate() {
+        let frames = stack.callback_frames();
+        for (number, frame) in frames.iter().take(FRAMES_SHOWN).enumerate() {
             text += &frame_line(paint, frame, stack.guilty == Some(number));
         }
-        if let Some(more @ 1..) = stack.frames.len().checked_sub(FRAMES_SHOWN) {
-            text += &format!("    {}\n", paint.faint(&format!("... {more} more; --json has all")));
+        let inner = frames.len().saturating_sub(FRAMES_SHOWN);
+        let outer = stack.frames.len() - frames.len();
+        for (count, what) in [(inner, "of the callback"), (outer, "of the loop and what started it")] {
+            if count > 0 {
+                text += &format!("    {}\n", paint.faint(&format!("... {count} {what}; --json has all")));
+            }
         }
         if let Some(note) = &stack.note {
             text += &paint.paragraph("    note: ", 10, note, str::to_owned);
