@@ -58,11 +58,13 @@ fn python_s_openmetrics_parser_takes_the_page() {
         .spawn();
     let Ok(mut python) = spawned else { return println!("python3 is not installed: not checked") };
     let pages = Pages::write();
-    python.stdin.take().unwrap().write_all(&pages.0[Format::OpenMetrics as usize]).unwrap();
+    // One without the module ends before it reads.
+    let written = python.stdin.take().unwrap().write_all(&pages.0[Format::OpenMetrics as usize]);
     let said = python.wait_with_output().unwrap();
     if said.status.code() == Some(77) {
         return println!("Python's prometheus_client is not installed: not checked");
     }
+    written.unwrap();
     assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
     let families = pages.text().matches("# TYPE ").count();
     assert_eq!(String::from_utf8_lossy(&said.stdout).trim(), format!("{families} 1"));

@@ -7,7 +7,7 @@ use crate::sample::aim::target;
 use loopscope_probe::Ticks;
 use loopscope_probe::registry::LocalPage;
 use loopscope_probe::tags::{TAG_WORDS, Tags};
-use loopscope_stacks::thread::ThreadState;
+use loopscope_stacks::thread::{Activity, ThreadState};
 use loopscope_stacks::{Capturer, Sample};
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
@@ -84,7 +84,10 @@ impl Sight for ThreadSight {
         Found {
             is_asleep: state.as_ref().map(|state| state.letter != 'R'),
             is_stopped: state.as_ref().is_some_and(|state| matches!(state.letter, 'T' | 't')),
-            waiting_in: state.filter(|state| matches!(state.letter, 'S' | 'D')).map(|state| state.words()),
+            // Between the kernel's two answers the thread may have been woken.
+            waiting_in: state
+                .filter(|state| matches!(state.letter, 'S' | 'D') && state.activity != Activity::Running)
+                .map(|state| state.words()),
             is_traced: tracer(&status).is_some_and(|pid| pid != 0),
         }
     }
