@@ -167,7 +167,8 @@ impl Case {
     /// Takes over how the thread was found.
     pub(crate) fn found(&mut self, found: &Found) {
         if found.is_asleep == Some(true) {
-            self.incident.waiting_in = found.waiting_in.clone().or(self.incident.waiting_in.take());
+            // The first one: a later look may fall on the moment at which the stall ends, and find the wait after it.
+            self.incident.waiting_in = self.incident.waiting_in.take().or(found.waiting_in.clone());
         }
     }
 
