@@ -19,6 +19,12 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+/// Makes Linux return a datagram's own length, also where it was cut. Other systems do not know that.
+#[cfg(target_os = "linux")]
+const OWN_LENGTH: RecvFlags = RecvFlags::TRUNC;
+#[cfg(not(target_os = "linux"))]
+const OWN_LENGTH: RecvFlags = RecvFlags::empty();
+
 /// As for streams.
 const HIGH_WATER_BYTES: usize = 64 << 10;
 
@@ -89,12 +95,10 @@ impl Mailing {
 
     /// Receives one datagram: how many bytes are in the buffer, how many it had, and who sent it.
     pub(crate) fn receive(&self, buffer: &mut [u8]) -> io::Result<(usize, usize, Peer)> {
-        // The kernel then returns the datagram's own length, also where it was cut. Other systems do not know that.
-        let flags = if cfg!(target_os = "linux") { RecvFlags::TRUNC } else { RecvFlags::empty() };
         let (count, length, from) = again(|| {
             let received = match &self.socket {
-                Socket::Udp(socket) => recvfrom(socket, &mut *buffer, flags),
-                Socket::Unix(socket, _) => recvfrom(socket, &mut *buffer, flags),
+                Socket::Udp(socket) => recvfrom(socket, &mut *buffer, OWN_LENGTH),
+                Socket::Unix(socket, _) => recvfrom(socket, &mut *buffer, OWN_LENGTH),
             };
             Ok(received?)
         })?;
