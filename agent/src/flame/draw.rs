@@ -86,7 +86,8 @@ impl Profile {
 
     /// Returns what colours mean, for the phases that occur.
     fn legend(&self, lines: &[String]) -> Vec<Entry> {
-        let occurs = |phase: &Phase| self.sorted().iter().any(|stack| self.phase_of(stack) == Some(*phase));
+        let stacks = self.sorted();
+        let occurs = |phase: &Phase| stacks.iter().any(|stack| self.phase_of(stack) == Some(*phase));
         let phases = Phase::ALL.into_iter().filter(occurs);
         let mut entries: Vec<Entry> =
             phases.map(|phase| Entry { colour: colour::of_phase(phase), text: phase.name() }).collect();

@@ -38,7 +38,7 @@ fn main() {
     println!("{taken} samples, {} different stacks; resident before: {before_kib} KiB\n", stacks.len());
 
     let begun = Instant::now();
-    let profile = named(&stacks, &unwinder);
+    let (profile, mapped_kib) = named(&stacks, &unwinder);
     let naming_ms = begun.elapsed().as_secs_f64() * 1e3;
     println!("| step | ms | bytes |\n|---|---|---|\n| names, with lines | {naming_ms:.1} | |");
     for format in [Format::Svg, Format::Folded, Format::Pprof, Format::Speedscope, Format::Firefox] {
@@ -50,14 +50,16 @@ fn main() {
             let total_ms = naming_ms + ms;
             let peak_kib = status_kib("VmHWM:");
             println!(
-                "| **samples to SVG** | **{total_ms:.1}** | peak resident {peak_kib} KiB, of it {before_kib} before |"
+                "| **samples to SVG** | **{total_ms:.1}** | peak resident {peak_kib} KiB: {before_kib} before, \
+                 {mapped_kib} pages of files |"
             );
         }
     }
 }
 
-/// Names every different stack, as a session does at its end, and drops the debug information.
-fn named(stacks: &HashMap<Vec<u64>, u64>, unwinder: &Unwinder) -> Profile {
+/// Names every different stack, as a session does at its end, and drops the debug information. Also returns how much of
+/// what was resident then are pages of files, which the kernel can take back at any time.
+fn named(stacks: &HashMap<Vec<u64>, u64>, unwinder: &Unwinder) -> (Profile, u64) {
     let mut symbolizer = Symbolizer::new(Detail::Lines);
     let mut profile = Profile::new(Of::Cpu);
     let mut modules: HashMap<Arc<str>, Arc<Module>> = HashMap::new();
@@ -68,7 +70,7 @@ fn named(stacks: &HashMap<Vec<u64>, u64>, unwinder: &Unwinder) -> Profile {
         let frames: Vec<Frame> = native.iter().rev().map(|frame| code(frame, &mut modules)).collect();
         profile.add(layout.into_iter().chain(frames), count * 1_000_000, *count);
     }
-    profile
+    (profile, status_kib("RssFile:"))
 }
 
 fn code(native: &NativeFrame, modules: &mut HashMap<Arc<str>, Arc<Module>>) -> Frame {
