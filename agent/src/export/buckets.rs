@@ -37,7 +37,8 @@ pub(crate) enum Bound {
 impl Bound {
     pub(crate) fn value(self) -> f64 {
         match self {
-            Bound::Power(exponent) => 2f64.powi(exponent),
+            // A power of two is its exponent's bits; a page has tens of thousands of bounds.
+            Bound::Power(exponent) => f64::from_bits(((1023 + i64::from(exponent)) as u64) << 52),
             Bound::Value(value) => value,
             Bound::Infinite => f64::INFINITY,
         }
@@ -142,6 +143,13 @@ mod tests {
             let upper_ns = 2f64.powf(f64::from(native.first_index + at as i32) / 8.0) * 1e9;
             let slot = usize::try_from(*count).unwrap();
             assert!((upper_ns - UPPER_NS[slot] as f64).abs() <= 1.0, "{slot}: {upper_ns}");
+        }
+    }
+
+    #[test]
+    fn powers_of_two_are_exact() {
+        for exponent in -24..=16 {
+            assert_eq!(Bound::Power(exponent).value(), 2f64.powi(exponent));
         }
     }
 

@@ -2,11 +2,18 @@
 
 /// Appends a number, seven bits a byte.
 pub(crate) fn push_varint(out: &mut Vec<u8>, mut value: u64) {
-    while value >= 0x80 {
-        out.push(value as u8 | 0x80);
-        value >>= 7;
+    if value < 0x80 {
+        out.push(value as u8);
+        return;
     }
-    out.push(value as u8);
+    let (mut bytes, mut len) = ([0; 10], 0);
+    while value >= 0x80 {
+        bytes[len] = value as u8 | 0x80;
+        value >>= 7;
+        len += 1;
+    }
+    bytes[len] = value as u8;
+    out.extend_from_slice(&bytes[..=len]);
 }
 
 /// Returns how many bytes [`push_varint`] appends.
@@ -27,8 +34,9 @@ pub(crate) fn push_u64(out: &mut Vec<u8>, field: u8, value: u64) {
 
 /// Appends the number in a field below 16.
 pub(crate) fn push_f64(out: &mut Vec<u8>, field: u8, value: f64) {
-    out.push(field << 3 | 1);
-    out.extend_from_slice(&value.to_le_bytes());
+    let mut bytes = [field << 3 | 1; 9];
+    bytes[1..].copy_from_slice(&value.to_le_bytes());
+    out.extend_from_slice(&bytes);
 }
 
 /// Appends the bytes, the text or the message in a field below 32.

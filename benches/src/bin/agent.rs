@@ -110,24 +110,43 @@ fn row(state: &str, tid: i32, length: Duration, work: impl FnOnce(Duration)) {
     println!("| {state} | {share:.3} | {:.2} |", (switches(tid) - wakes) as f64 / seconds);
 }
 
-/// Scrapes a page with a thousand used histogram series.
+/// Scrapes a page with a thousand used histogram series, in every format.
 fn render(address: SocketAddr) {
     let mut writers: Vec<Writer> = (0..17).map(|at| Writer::builder(&format!("loop{at}")).build()).collect();
     writers.iter_mut().for_each(use_everything);
-    let (mut all_ms, mut page) = (Vec::new(), String::new());
-    for _ in 0..50 {
-        let start = Instant::now();
-        page = get(address, "/metrics");
-        all_ms.push(start.elapsed().as_secs_f64() * 1e3);
-    }
+    let formats = [
+        ("text", "text/plain"),
+        ("openmetrics", "application/openmetrics-text"),
+        (
+            "protobuf",
+            "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited",
+        ),
+    ];
+    let page = String::from_utf8(get(address, "text/plain")).expect("text is UTF-8");
     let series = page.lines().filter(|line| line.contains("le=\"+Inf\"")).count();
-    println!("\n/metrics with {series} histogram series, {} KiB, scraped 50 times:", page.len() / 1024);
-    let own = |part: &str| number_after(&page, &format!("loopscope_agent_scrape_duration_seconds_{part}"));
-    println!("- made by the agent, by its own clock: mean {:.2} ms", own("sum") / own("count") * 1e3);
-    let Spread { low, median, high, fastest } = Spread::of(all_ms);
-    println!(
-        "- request to last byte over loopback: median {median:.2} ms [{low:.2}, {high:.2}], fastest {fastest:.2} ms"
-    );
+    println!("\n/metrics with {series} histogram series, scraped 50 times in each format:");
+    for (name, accept) in formats {
+        let (mut all_ms, mut bytes) = (Vec::new(), 0);
+        for _ in 0..50 {
+            let start = Instant::now();
+            bytes = get(address, accept).len();
+            all_ms.push(start.elapsed().as_secs_f64() * 1e3);
+        }
+        let page = String::from_utf8(get(address, "text/plain")).expect("text is UTF-8");
+        let own = |part: &str| {
+            number_after(
+                &page,
+                &format!("loopscope_agent_scrape_duration_seconds_{part}{{format=\"{name}\"}}"),
+            )
+        };
+        let mean_ms = own("sum") / own("count") * 1e3;
+        let Spread { low, median, high, fastest } = Spread::of(all_ms);
+        println!(
+            "- {name}, {} KiB: made in {mean_ms:.2} ms (mean, by the agent's clock, reading the pages included); \
+             request to last byte: median {median:.2} ms [{low:.2}, {high:.2}], fastest {fastest:.2} ms",
+            bytes / 1024
+        );
+    }
 }
 
 /// Returns the value of the first sample of a metric; not a number where it is missing.
@@ -159,12 +178,16 @@ fn use_everything(writer: &mut Writer) {
     writer.suspend();
 }
 
-fn get(address: SocketAddr, path: &str) -> String {
+/// Returns the answer to a request for the page of metrics, head and all.
+fn get(address: SocketAddr, accept: &str) -> Vec<u8> {
     let mut stream = TcpStream::connect(address).expect("the agent listens");
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")
-        .expect("the agent reads");
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).expect("the agent answers in UTF-8");
+    write!(
+        stream,
+        "GET /metrics HTTP/1.1\r\nHost: {address}\r\nAccept: {accept}\r\nConnection: close\r\n\r\n"
+    )
+    .expect("the agent reads");
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).expect("the agent answers");
     answer
 }
 
