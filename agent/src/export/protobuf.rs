@@ -51,14 +51,29 @@ impl Protobuf {
     }
 
     fn push_bucket(&mut self, at: Bound, count: u64, exemplar: Option<&Exemplar>) {
-        let exemplar = exemplar.map(exemplar_bytes);
-        let more = exemplar.as_ref().map_or(0, |bytes| 1 + varint_len(bytes.len() as u64) + bytes.len());
+        let Some(exemplar) = exemplar.map(exemplar_bytes) else { return self.push_plain_bucket(at, count) };
+        let more = 1 + varint_len(exemplar.len() as u64) + exemplar.len();
         begin_bytes(&mut self.histogram, 3, 1 + varint_len(count) + 9 + more);
         push_u64(&mut self.histogram, 1, count);
         push_f64(&mut self.histogram, 2, at.value());
-        if let Some(bytes) = exemplar {
-            push_bytes(&mut self.histogram, 3, &bytes);
+        push_bytes(&mut self.histogram, 3, &exemplar);
+    }
+
+    /// The same without an exemplar, gathered first: most of a page is these.
+    fn push_plain_bucket(&mut self, at: Bound, mut count: u64) {
+        // Tag and length, tag and count of at most ten bytes, tag and bound.
+        let mut bytes = [0; 2 + 1 + 10 + 1 + 8];
+        (bytes[0], bytes[2]) = (3 << 3 | 2, 1 << 3);
+        let mut end = 3;
+        while count >= 0x80 {
+            bytes[end] = count as u8 | 0x80;
+            count >>= 7;
+            end += 1;
         }
+        (bytes[end], bytes[end + 1]) = (count as u8, 2 << 3 | 1);
+        bytes[end + 2..end + 10].copy_from_slice(&at.value().to_le_bytes());
+        bytes[1] = (end + 8) as u8;
+        self.histogram.extend_from_slice(&bytes[..end + 10]);
     }
 
     fn push_native(&mut self, native: &Native<'_>) {

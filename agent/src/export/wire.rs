@@ -1,19 +1,12 @@
 //! The few parts of the protocol buffers' wire format that a page needs.
 
-/// Appends a number, seven bits a byte.
+/// Appends a number, seven bits a byte. Byte by byte: gathering them first took twice as long.
 pub(crate) fn push_varint(out: &mut Vec<u8>, mut value: u64) {
-    if value < 0x80 {
-        out.push(value as u8);
-        return;
-    }
-    let (mut bytes, mut len) = ([0; 10], 0);
     while value >= 0x80 {
-        bytes[len] = value as u8 | 0x80;
+        out.push(value as u8 | 0x80);
         value >>= 7;
-        len += 1;
     }
-    bytes[len] = value as u8;
-    out.extend_from_slice(&bytes[..=len]);
+    out.push(value as u8);
 }
 
 /// Returns how many bytes [`push_varint`] appends.
