@@ -22,6 +22,7 @@ use crate::ticker::Ticker;
 use crate::watch::crew::Crew;
 use crate::watch::log::Log;
 use crate::web::capture::Captures;
+use crate::web::guard::Guard;
 use crate::web::routes::Router;
 use crate::web::thresholds::{ThresholdList, ThresholdWish};
 use crate::web::{Backend, Health, server};
@@ -103,8 +104,9 @@ fn begin(start: Start) -> Result<(oneshot::Receiver<()>, Arc<Sidecar>), AgentErr
     if let Some((listener, address)) = listener {
         let listener = tokio::net::TcpListener::from_std(listener)
             .map_err(|error| AgentError::Listen(address, error))?;
-        let router = Arc::new(Router { address, captures: Captures::default() });
-        tokio::spawn(server::serve(listener, router, sidecar.clone()));
+        let (guard, captures) = (Guard { address }, Captures::default());
+        let router = Arc::new(Router { guard, captures, backend: sidecar.clone() });
+        tokio::spawn(server::serve(listener, router));
     }
     tokio::spawn(watch_loops(sidecar.clone(), sleeper, ticker, pace));
     Ok((stop, sidecar))

@@ -2,6 +2,7 @@
 
 pub(crate) mod answer;
 pub(crate) mod capture;
+pub(crate) mod guard;
 pub(crate) mod incidents;
 pub(crate) mod negotiate;
 pub(crate) mod query;
@@ -12,9 +13,23 @@ pub(crate) mod wish;
 
 use crate::export::format::Format;
 use crate::incident::Incident;
+use crate::web::answer::Answer;
 use crate::web::thresholds::{ThresholdList, ThresholdWish};
+use hyper::http::request::Parts;
 use loopscope_probe::Snapshot;
+use std::pin::Pin;
 use std::sync::Arc;
+
+/// An answer that is being made.
+pub(crate) type Answering<'a> = Pin<Box<dyn Future<Output = Answer> + Send + 'a>>;
+
+/// What a server answers: the paths of one process's agent, or those of a whole host.
+pub(crate) trait Service: Send + Sync {
+    /// Answers one request, and counts the answer.
+    fn answer<'a>(&'a self, request: &'a Parts) -> Answering<'a>;
+    /// Counts a refusal that was given without asking; `path` is one of a fixed list.
+    fn count(&self, path: &'static str, code: u16);
+}
 
 /// What the server needs of the agent. Called on the agent's thread, never across an await.
 pub(crate) trait Backend: Send + Sync {

@@ -3,8 +3,7 @@
 //! All connections are tasks on the agent's thread, so none of them can hold another up. A connection ends when its
 //! client is slow (5 s for a request's head), silent or not reading (30 s), or asks for too much (8 KiB of head).
 
-use crate::web::Backend;
-use crate::web::routes::Router;
+use crate::web::Service;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::server::conn::http1;
@@ -41,7 +40,7 @@ const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/pla
 Content-Length: 45\r\nRetry-After: 1\r\nConnection: close\r\n\r\ntoo many connections to this agent; try again";
 
 /// Accepts for ever; drop the future to stop.
-pub(crate) async fn serve(listener: TcpListener, router: Arc<Router>, backend: Arc<dyn Backend>) {
+pub(crate) async fn serve(listener: TcpListener, answers: Arc<dyn Service>) {
     let open = Arc::new(AtomicUsize::new(0));
     loop {
         let Ok((stream, _)) = listener.accept().await else {
@@ -49,16 +48,16 @@ pub(crate) async fn serve(listener: TcpListener, router: Arc<Router>, backend: A
             continue;
         };
         if open.load(Relaxed) >= CONNECTIONS_MAX {
-            backend.count("other", 503);
+            answers.count("other", 503);
             // Whether or not it fits into the socket's buffer, the connection is closed.
             let _ = stream.try_write(BUSY);
             continue;
         }
         open.fetch_add(1, Relaxed);
-        let (router, backend, open) = (router.clone(), backend.clone(), open.clone());
+        let (answers, open) = (answers.clone(), open.clone());
         tokio::spawn(async move {
             let _open = Open(open);
-            converse(stream, router, backend).await;
+            converse(stream, answers).await;
         });
     }
 }
@@ -73,17 +72,17 @@ impl Drop for Open {
 }
 
 /// Serves one connection until it ends or is silent for too long.
-async fn converse(stream: TcpStream, router: Arc<Router>, backend: Arc<dyn Backend>) {
+async fn converse(stream: TcpStream, answers: Arc<dyn Service>) {
     // Answers are written whole, so waiting for more to send only delays their last packet.
     let _ = stream.set_nodelay(true);
     let deadline = Deadline::after(QUIET_TIMEOUT);
     let service_deadline = deadline.clone();
     let service = service_fn(move |request: Request<Incoming>| {
-        let (router, backend, deadline) = (router.clone(), backend.clone(), service_deadline.clone());
+        let (answers, deadline) = (answers.clone(), service_deadline.clone());
         async move {
             deadline.move_to(ANSWER_TIMEOUT);
             let (parts, _body) = request.into_parts();
-            let answer = router.answer(&parts, &*backend).await;
+            let answer = answers.answer(&parts).await;
             deadline.move_to(QUIET_TIMEOUT);
             Ok::<Response<Full<Bytes>>, Infallible>(answer.into_response())
         }
