@@ -33,6 +33,7 @@ mod watch;
 
 pub mod export;
 pub mod flame;
+pub mod live;
 mod sample;
 mod web;
 

@@ -1,0 +1,233 @@
+//! Views of loops on a virtual clock: what is told while it lasts, and afterwards.
+
+use super::{LoopView, Observer, Seen, StateKind, View};
+use loopscope_probe::{Clock, Kind, Life, Phase, Queue, VirtualClock, WorkKind, Writer, spans};
+use std::panic::Location;
+
+const MS: u64 = 1_000_000;
+
+struct Stage {
+    time: VirtualClock,
+    writer: Writer,
+    observer: Observer,
+}
+
+impl Stage {
+    fn new(name: &str) -> Stage {
+        let time = VirtualClock::starting_at(1_000);
+        let mut writer = Writer::builder(name).clock(Clock::simulated(time.clone())).build();
+        writer.resume();
+        writer.iteration();
+        writer.park();
+        Stage { time, writer, observer: Observer::new() }
+    }
+
+    fn seen(&self) -> Seen {
+        let clock = self.writer.clock();
+        Seen::of(self.writer.page(), clock, clock.now())
+    }
+
+    fn view(&mut self) -> View {
+        let seen = self.seen();
+        self.observer.observe([seen], self.time.now_ns())
+    }
+
+    fn look(&mut self) -> LoopView {
+        self.view().processes.remove(0).loops.remove(0)
+    }
+
+    fn idle(&mut self, ms: u64) {
+        self.time.advance_ns(ms * MS);
+    }
+
+    fn begin(&mut self, kind: Kind, name: &str) {
+        self.writer.unpark(1);
+        self.writer.phase(Phase::Timers);
+        let site = self.writer.named_site(Location::caller(), kind, name);
+        self.writer.begin(kind, site, Life::UNKNOWN);
+    }
+
+    fn end(&mut self) {
+        self.writer.end();
+        self.writer.phase(Phase::Poll);
+        self.writer.iteration();
+        self.writer.park();
+    }
+}
+
+#[test]
+fn an_idle_loop_has_no_lag_and_costs_nothing() {
+    let mut stage = Stage::new("web");
+    stage.look();
+    stage.idle(500);
+    let view = stage.look();
+    assert_eq!((view.state.kind, view.interval_ns), (StateKind::Idle, 500 * MS));
+    assert_eq!((view.utilization_ratio, view.lag.p99_ns, view.callbacks_per_second), (0.0, 0, 0.0));
+    assert!(view.sites.is_empty() && view.phases.is_empty(), "{view:?}");
+    assert_eq!(view.stalls.warning_count, 0);
+}
+
+#[test]
+fn a_stall_grows_from_view_to_view_and_is_told_once() {
+    let mut stage = Stage::new("web");
+    stage.idle(100);
+    stage.look();
+    stage.idle(300);
+    stage.begin(Kind::Timer, "flush");
+    stage.idle(200);
+    let first = stage.look();
+    assert_eq!((first.state.kind, first.state.busy_ns / MS), (StateKind::Stalled, 200));
+    let running = first.state.running.as_ref().unwrap();
+    assert!(running.words.starts_with("timer flush (") && running.phase == "timers", "{running:?}");
+    assert_eq!(first.state.verdict.as_ref().unwrap().words, running.words);
+    assert_eq!((first.sites[0].share_ratio, first.sites[0].is_running), (0.4, true));
+    assert_eq!((first.phases[0].phase, first.phases[0].share_ratio), ("timers", 0.4));
+    assert_eq!((first.stalls.warning_count, first.stalls.warning_count_new), (1, 1));
+    assert_eq!(first.lag.row.iter().sum::<u64>(), 300 + 200, "300 did not wait, 200 wait still");
+    stage.idle(1_000);
+    let second = stage.look();
+    assert!(second.state.is_critical && second.state.busy_ns == 1_200 * MS);
+    assert_eq!((second.sites[0].share_ratio, second.utilization_ratio), (1.0, 1.0));
+    assert_eq!((second.stalls.critical_count, second.stalls.warning_count_new), (1, 0));
+    assert!(second.lag.max_ns >= 1_200 * MS && second.lag.p50_ns >= 600 * MS, "{:?}", second.lag);
+    assert_eq!(second.stalls.blocked_ns, 1_200 * MS);
+    stage.end();
+    stage.idle(500);
+    let third = stage.look();
+    assert_eq!(
+        (third.state.kind, third.sites.first().map(|site| site.share_ratio)),
+        (StateKind::Idle, Some(0.0))
+    );
+    assert_eq!((third.sites[0].calls_per_second, third.sites[0].longest_ns), (2.0, 1_200 * MS));
+    assert_eq!((third.stalls.warning_count, third.stalls.blocked_ns), (1, 1_200 * MS));
+    assert!(third.lag.max_ns >= 1_200 * MS, "those who waited are in the lag when their wait is over");
+    stage.idle(500);
+    assert_eq!(stage.look().lag.max_ns, 0);
+}
+
+#[test]
+fn many_runs_are_judged_and_their_drain_is_told() {
+    let mut stage = Stage::new("web");
+    let site = stage.writer.named_site(Location::caller(), Kind::Microtask, "again");
+    stage.look();
+    stage.writer.unpark(1);
+    stage.writer.drain_begin(Queue::Microtask, 1);
+    for _ in 0..400 {
+        stage.writer.begin(Kind::Microtask, site, Life::UNKNOWN);
+        stage.idle(1);
+        stage.writer.end();
+    }
+    stage.writer.begin(Kind::Microtask, site, Life::UNKNOWN);
+    let view = stage.look();
+    let verdict = view.state.verdict.unwrap();
+    assert_eq!((verdict.cause, verdict.runs), ("microtask", 401));
+    assert!(verdict.words.starts_with("401 x microtask again ("), "{}", verdict.words);
+    let drain = view.state.drain.unwrap();
+    assert_eq!((drain.queue, drain.jobs, drain.drain_ns), ("microtask", 400, 400 * MS));
+    assert!(view.sites[0].share_ratio > 0.6, "all but the batch that is not booked: {:?}", view.sites);
+    stage.writer.end();
+    stage.writer.drained();
+    stage.end();
+    let view = stage.look();
+    let drain = view.drains.iter().find(|drain| drain.queue == "microtask").unwrap();
+    assert!(drain.p99_ns == 0 || drain.p99_ns >= 400 * MS, "{drain:?}");
+}
+
+#[test]
+fn spans_and_announced_blocks_are_told() {
+    let mut stage = Stage::new("web");
+    let _spans = stage.writer.install_spans();
+    stage.begin(Kind::IoRead, "request");
+    let span = spans::enter(spans::site("query", "db.rs", 3).unwrap(), "id=7").unwrap();
+    stage.idle(20);
+    let view = stage.look();
+    assert_eq!(view.state.kind, StateKind::Running);
+    assert_eq!((view.state.spans[0].name.as_str(), view.state.spans[0].fields.as_str()), ("query", "id=7"));
+    spans::leave(span);
+    stage.end();
+    assert!(stage.look().state.spans.is_empty());
+}
+
+#[test]
+fn the_pool_tells_who_waits() {
+    let mut stage = Stage::new("web");
+    let mut pool = stage.writer.take_pool().unwrap();
+    pool.threads(1);
+    stage.look();
+    let first = pool.submitted(WorkKind::Fs);
+    let second = pool.submitted(WorkKind::Fs);
+    let started = pool.started(WorkKind::Fs, first, Some(second));
+    stage.idle(250);
+    let view = stage.look().pool.unwrap();
+    assert_eq!((view.threads, view.busy, view.queued), (1, 1, 1));
+    assert_eq!((view.oldest_wait_ns, view.saturated_ns), (250 * MS, 250 * MS));
+    assert_eq!((view.utilization_ratio, view.jobs_per_second), (1.0, 0.0));
+    pool.finished(WorkKind::Fs, started, true);
+    pool.started(WorkKind::Fs, second, None);
+    stage.idle(250);
+    let view = stage.look().pool.unwrap();
+    assert_eq!((view.queued, view.saturated_ns, view.jobs_per_second), (0, 0, 4.0));
+    assert!(view.wait_p95_ns >= 250 * MS && view.wait_p95_ns < 280 * MS, "{}", view.wait_p95_ns);
+}
+
+#[test]
+fn the_dead_tell_what_they_did_last() {
+    let mut stage = Stage::new("web");
+    stage.begin(Kind::Timer, "flush");
+    stage.idle(700);
+    for number in 1..=2 {
+        let seen = stage.seen().ended();
+        let view = stage.observer.observe([seen], number);
+        let process = &view.processes[0];
+        assert!(!process.is_alive && process.agent.is_none() && view.number == number);
+        let view = &process.loops[0];
+        assert_eq!((view.state.kind, view.state.busy_ns), (StateKind::Ended, 700 * MS));
+        assert!(view.state.verdict.as_ref().unwrap().words.contains("timer flush"));
+        assert_eq!(view.interval_ns > 0, number == 1, "nothing happens after death");
+    }
+}
+
+#[test]
+fn loops_are_told_apart_and_forgotten() {
+    let (one, two) = (Stage::new("worker"), Stage::new("worker"));
+    let mut observer = Observer::new();
+    let view = observer.observe([one.seen(), two.seen().labelled("worker#7").with_causes([("timer", 3)])], 5);
+    let names: Vec<_> = view.processes[0].loops.iter().map(|view| view.name.clone()).collect();
+    assert_eq!(names, ["worker", "worker#7"]);
+    assert_eq!(view.processes[0].loops[1].stalls.causes["timer"], 3);
+    assert_ne!(view.processes[0].loops[0].id, view.processes[0].loops[1].id);
+    let view = observer.observe([two.seen(), one.seen()], 9);
+    assert_eq!(view.processes[0].loops[1].name, "worker#2", "equal names are numbered as they come");
+    assert_eq!((view.number, view.interval_ns), (2, 4));
+    one.time.advance_ns(MS);
+    observer.observe([], 10);
+    let view = observer.observe([one.seen()], 11);
+    assert!(view.processes[0].loops[0].interval_ns >= MS, "its life, as at its first observation");
+}
+
+#[test]
+fn the_json_has_the_names_of_the_fields() {
+    let mut stage = Stage::new("web");
+    stage.begin(Kind::Timer, "flush");
+    stage.idle(300);
+    let json = serde_json::to_value(stage.view()).unwrap();
+    let told = &json["processes"][0]["loops"][0];
+    assert_eq!(told["state"]["kind"], "stalled");
+    assert_eq!(told["state"]["running"]["site"]["name"], "flush");
+    assert_eq!(
+        told["lag"]["row"].as_array().unwrap().len(),
+        json["lag_bounds_ns"].as_array().unwrap().len() + 1
+    );
+    assert!(told["pool"].is_null() && told["stalls"]["warning_count"] == 1);
+}
+
+#[test]
+fn a_page_of_any_bytes_is_told_without_a_panic() {
+    let mut stage = Stage::new("web");
+    stage.begin(Kind::Timer, "flush");
+    let clock = stage.writer.clock().clone();
+    for at in [0, 1, u64::MAX / 2, u64::MAX] {
+        let seen = Seen::of(stage.writer.page(), &clock, loopscope_probe::Ticks(at));
+        serde_json::to_string(&stage.observer.observe([seen], at)).unwrap();
+    }
+}

@@ -1,0 +1,235 @@
+//! What is kept of a loop from one observation to the next, and the figures of the interval in between.
+
+use crate::compute::sites::{self, SiteTotal};
+use crate::compute::utilization::utilization;
+use crate::live::account::Account;
+use crate::live::lag::LagPast;
+use crate::live::seen::Seen;
+use crate::live::state::{kind_name, state_view};
+use crate::live::view::{DrainView, LoopView, PhaseView, PoolView, SiteView, StallView};
+use crate::model::window::Split;
+use loopscope_probe::histogram::HistogramValues;
+use loopscope_probe::pool::PoolValues;
+use loopscope_probe::{Kind, Phase, Queue, SiteId, Snapshot};
+use std::collections::HashMap;
+
+/// At most this many sites of a loop are told.
+const SITES_MAX: usize = 10;
+
+/// One loop's counters at its last observation; all 0 before the first.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Past {
+    split: Split,
+    iterations: u64,
+    phase_callbacks: [u64; Phase::COUNT],
+    drained_jobs: [u64; 2],
+    lag: LagPast,
+    drains: [HistogramValues; 2],
+    pool: PoolPast,
+    stalls: u64,
+    phases: [Account; Phase::COUNT],
+    sites: HashMap<(String, Kind), SitePast>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct PoolPast {
+    jobs: u64,
+    busy_ns: u64,
+    wait: HistogramValues,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct SitePast {
+    account: Account,
+    calls: u64,
+}
+
+/// An interval, as rates need it.
+#[derive(Clone, Copy, Debug)]
+struct Interval {
+    ns: u64,
+}
+
+impl Interval {
+    fn per_second(self, later: u64, earlier: u64) -> f64 {
+        if self.ns == 0 { 0.0 } else { later.saturating_sub(earlier) as f64 * 1e9 / self.ns as f64 }
+    }
+
+    fn share(self, ns: u64) -> f64 {
+        if self.ns == 0 { 0.0 } else { (ns as f64 / self.ns as f64).min(1.0) }
+    }
+}
+
+impl Past {
+    /// Returns the view of a loop as it was seen now, and remembers that.
+    pub(super) fn turn(&mut self, seen: &Seen, id: String, name: String) -> LoopView {
+        let (snapshot, facts) = (&seen.snapshot, &seen.snapshot.facts);
+        let split = Split { active_ns: snapshot.active_ns, idle_ns: snapshot.idle_ns };
+        let interval = Interval { ns: split.total_ns().saturating_sub(self.split.total_ns()) };
+        let (sites, sites_left_out) = self.site_views(snapshot, interval);
+        let callbacks =
+            |counts: &[u64; Phase::COUNT]| counts.iter().fold(0u64, |sum, n| sum.wrapping_add(*n));
+        let view = LoopView {
+            id,
+            name,
+            given_name: facts.name.clone(),
+            runtime: facts.runtime.clone(),
+            backend: facts.backend.clone(),
+            thread: facts.thread.clone(),
+            tid: facts.tid,
+            created_unix_ns: facts.created_unix_ns,
+            interval_ns: interval.ns,
+            state: state_view(seen),
+            lag: self.lag.turn(&snapshot.lag, snapshot.now.busy_ns, snapshot.now.parked_ns),
+            utilization_ratio: utilization(self.split, split),
+            iterations_per_second: interval.per_second(snapshot.iterations, self.iterations),
+            callbacks_per_second: interval
+                .per_second(callbacks(&snapshot.phase_callbacks), callbacks(&self.phase_callbacks)),
+            phases: self.phase_views(snapshot, interval),
+            sites,
+            sites_left_out,
+            drains: [Queue::NextTick, Queue::Microtask]
+                .map(|queue| self.drain_view(queue, snapshot, interval))
+                .to_vec(),
+            pool: snapshot.pool.as_ref().map(|pool| self.pool.turn(pool, interval)),
+            stalls: self.stall_view(seen),
+        };
+        self.split = split;
+        self.iterations = snapshot.iterations;
+        self.phase_callbacks = snapshot.phase_callbacks;
+        self.drained_jobs = snapshot.drained_jobs;
+        self.drains.clone_from(&snapshot.drain);
+        self.stalls = snapshot.blocked[0];
+        view
+    }
+
+    fn phase_views(&mut self, snapshot: &Snapshot, interval: Interval) -> Vec<PhaseView> {
+        let now = &snapshot.now;
+        let mut booked = phase_totals(snapshot);
+        let mut views = Vec::new();
+        for phase in Phase::ALL {
+            let index = phase.index();
+            let running_ns = match now.running {
+                // A stretch older than the interval has filled it, with one callback or with many.
+                Some(running) if running.phase == phase && now.busy_ns >= interval.ns => interval.ns,
+                Some(running) if running.phase == phase && running.kind.is_some() => now.running_ns,
+                _ => 0,
+            };
+            let told_ns =
+                self.phases[index].settle(std::mem::take(&mut booked[index]), running_ns, interval.ns);
+            let callbacks_per_second =
+                interval.per_second(snapshot.phase_callbacks[index], self.phase_callbacks[index]);
+            if told_ns > 0 || callbacks_per_second > 0.0 {
+                let share_ratio = interval.share(told_ns);
+                views.push(PhaseView { phase: phase.name(), share_ratio, callbacks_per_second });
+            }
+        }
+        views
+    }
+
+    /// Returns the heaviest sites, and how many others ran.
+    fn site_views(&mut self, snapshot: &Snapshot, interval: Interval) -> (Vec<SiteView>, u64) {
+        let mut totals = sites::totals(snapshot);
+        let running = running_site(snapshot);
+        if let Some((label, kind)) = &running
+            && !totals.iter().any(|total| total.label == *label && total.kind == Some(*kind))
+        {
+            // Its first run: the page knows nothing of it but that it runs.
+            let (label, kind) = (label.clone(), Some(*kind));
+            totals.push(SiteTotal { label, kind, calls: 0, run_ns: 0, longest_ns: 0 });
+        }
+        let mut views: Vec<SiteView> = Vec::new();
+        for SiteTotal { label, kind, calls, run_ns, longest_ns } in totals {
+            let kind = kind.unwrap_or(Kind::Other);
+            let is_running = running.as_ref().is_some_and(|running| running.0 == label && running.1 == kind);
+            let running_ns = if is_running { snapshot.now.running_ns } else { 0 };
+            let past = self.sites.entry((label.clone(), kind)).or_default();
+            let told_ns = past.account.settle(run_ns, running_ns, interval.ns);
+            let calls_per_second = interval.per_second(calls, std::mem::replace(&mut past.calls, calls));
+            if told_ns == 0 && calls_per_second == 0.0 && !is_running {
+                continue;
+            }
+            views.push(SiteView {
+                label,
+                kind: kind_name(kind),
+                share_ratio: interval.share(told_ns),
+                calls_per_second,
+                longest_ns: longest_ns.max(running_ns),
+                is_running,
+            });
+        }
+        views.sort_by(|a, b| b.share_ratio.total_cmp(&a.share_ratio).then_with(|| a.label.cmp(&b.label)));
+        let left_out = views.len().saturating_sub(SITES_MAX) as u64;
+        views.truncate(SITES_MAX);
+        (views, left_out)
+    }
+
+    fn drain_view(&self, queue: Queue, snapshot: &Snapshot, interval: Interval) -> DrainView {
+        let index = queue.index();
+        let lengths = snapshot.drain[index].since(&self.drains[index]);
+        DrainView {
+            queue: queue.name(),
+            drains_per_second: interval.per_second(lengths.count(), 0),
+            jobs_per_second: interval.per_second(snapshot.drained_jobs[index], self.drained_jobs[index]),
+            p99_ns: lengths.quantile_ns(0.99).unwrap_or(0),
+            depth_max: snapshot.queue_depth_max[index],
+        }
+    }
+
+    fn stall_view(&self, seen: &Seen) -> StallView {
+        let (snapshot, now) = (&seen.snapshot, &seen.snapshot.now);
+        let is_stalled = now.unexpected_ns() > snapshot.warning_ns;
+        let running_ns = if is_stalled { now.busy_ns } else { 0 };
+        StallView {
+            warning_count: snapshot.blocked[0],
+            critical_count: snapshot.blocked[1],
+            warning_count_new: snapshot.blocked[0].saturating_sub(self.stalls),
+            blocked_ns: snapshot.blocked_duration.sum_ns.wrapping_add(running_ns),
+            warning_ns: snapshot.warning_ns,
+            critical_ns: snapshot.critical_ns,
+            causes: seen.causes.clone(),
+        }
+    }
+}
+
+impl PoolPast {
+    fn turn(&mut self, pool: &PoolValues, interval: Interval) -> PoolView {
+        let mut wait = HistogramValues::default();
+        pool.wait.iter().for_each(|values| wait.merge(values));
+        let ended = pool.completed.iter().chain(&pool.failed);
+        let jobs = ended.fold(0u64, |sum, count| sum.wrapping_add(*count));
+        let view = PoolView {
+            threads: pool.threads,
+            busy: pool.running,
+            queued: pool.queued,
+            oldest_wait_ns: pool.oldest_wait_ns,
+            saturated_ns: pool.saturated_for_ns,
+            jobs_per_second: interval.per_second(jobs, self.jobs),
+            wait_p95_ns: wait.since(&self.wait).quantile_ns(0.95).unwrap_or(0),
+            utilization_ratio: interval
+                .share(pool.busy_ns.saturating_sub(self.busy_ns) / pool.threads.max(1)),
+        };
+        *self = PoolPast { jobs, busy_ns: pool.busy_ns, wait };
+        view
+    }
+}
+
+/// Returns the site of what runs now.
+fn running_site(snapshot: &Snapshot) -> Option<(String, Kind)> {
+    let running =
+        snapshot.now.running.filter(|running| running.kind.is_some() && running.site != SiteId::NONE)?;
+    let site = snapshot.sites.get(running.site.index())?;
+    Some((site.label(), site.kind))
+}
+
+/// Sums up the time booked on the paths below each phase, in nanoseconds.
+fn phase_totals(snapshot: &Snapshot) -> [u64; Phase::COUNT] {
+    let mut inclusive: Vec<u64> = snapshot.paths.iter().map(|path| path.self_ns).collect();
+    // A child has a higher number than its parent, so one pass from the end sees every sum complete. Phases have the
+    // numbers after the root.
+    for number in (1 + Phase::COUNT..inclusive.len()).rev() {
+        let parent = usize::from(snapshot.paths[number].parent);
+        inclusive[parent] = inclusive[parent].wrapping_add(inclusive[number]);
+    }
+    std::array::from_fn(|phase| inclusive.get(phase + 1).copied().unwrap_or(0))
+}

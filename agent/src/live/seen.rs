@@ -1,0 +1,60 @@
+//! One loop as it was at one moment: a copy of its page, and the verdict over what runs.
+
+use crate::compute::starvation::{Verdict, judge};
+use crate::live::view::SpanView;
+use loopscope_probe::{Clock, Page, Snapshot, Ticks};
+use std::collections::BTreeMap;
+
+/// A copy of one loop's page, taken at one moment. Some 40 us of work and 200 KiB; a stalled loop's costs more, because
+/// its recorder is judged.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    pub(super) snapshot: Snapshot,
+    pub(super) spans: Vec<SpanView>,
+    pub(super) verdict: Option<Verdict>,
+    pub(super) agent: Option<String>,
+    pub(super) label: Option<String>,
+    pub(super) has_ended: bool,
+    pub(super) causes: BTreeMap<&'static str, u64>,
+}
+
+impl Seen {
+    /// Copies the page as of `at`, a moment on `clock`, which must be the page's own. For a loop whose process has
+    /// ended, `at` is the last moment that it is known to have lived; see [`Seen::ended`].
+    pub fn of(page: &Page, clock: &Clock, at: Ticks) -> Seen {
+        let snapshot = page.snapshot_at(clock, at);
+        let now = &snapshot.now;
+        let is_stalled = now.unexpected_ns() > snapshot.warning_ns;
+        let verdict = is_stalled.then(|| {
+            let vitals = page.vitals_at(clock, at);
+            let first = vitals.records.saturating_sub(now.stretch_callbacks);
+            judge(vitals.busy_since, now.busy_ns, now, &page.records(first), clock.scale())
+        });
+        let name = |site| page.sites().read_one(site).map_or_else(|| "?".to_owned(), |site| site.name);
+        let open = if now.busy_ns > 0 { page.open_spans() } else { Vec::new() };
+        let spans = open.into_iter().map(|span| SpanView { name: name(span.site), fields: span.fields });
+        let spans = spans.collect();
+        let agent = page.control().address();
+        Seen { snapshot, spans, verdict, agent, label: None, has_ended: false, causes: BTreeMap::new() }
+    }
+
+    /// Says that the loop's process has ended: the page is what it left.
+    pub fn ended(self) -> Seen {
+        Seen { has_ended: true, agent: None, ..self }
+    }
+
+    /// Says what the loop is called in metrics; without it, loops of equal names are numbered in the order they come.
+    pub fn labelled(self, label: &str) -> Seen {
+        Seen { label: Some(label.to_owned()), ..self }
+    }
+
+    /// Says how many stalls each cause had: the loop's own agent knows, and its page does not tell.
+    pub fn with_causes(self, causes: impl IntoIterator<Item = (&'static str, u64)>) -> Seen {
+        Seen { causes: causes.into_iter().collect(), ..self }
+    }
+
+    /// Returns who wrote the page.
+    pub fn facts(&self) -> &loopscope_probe::snapshot::Facts {
+        &self.snapshot.facts
+    }
+}
