@@ -7,6 +7,7 @@ mod doctor;
 mod duration;
 mod error;
 mod flame;
+mod healthy;
 mod http;
 mod incidents;
 mod interrupt;
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
         args::Command::Incidents(options) => incidents::run(&options).map(success),
         args::Command::Flame(options) => flame::run(&options).map(success),
         args::Command::Threshold(options) => threshold::run(&options).map(success),
+        args::Command::Healthy(options) => healthy::run(&options).map(success),
         args::Command::Demo(options) => demo::run(&options).map(success),
     };
     match done {

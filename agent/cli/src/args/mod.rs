@@ -3,6 +3,7 @@
 mod demo;
 mod doctor;
 mod flame;
+mod healthy;
 mod incidents;
 mod ls;
 mod threshold;
@@ -10,6 +11,7 @@ mod threshold;
 pub use demo::{DemoArguments, Trouble};
 pub use doctor::DoctorArguments;
 pub use flame::FlameArguments;
+pub use healthy::HealthyArguments;
 pub use incidents::IncidentsArguments;
 pub use ls::LsArguments;
 pub use threshold::ThresholdArguments;
@@ -56,6 +58,8 @@ pub enum Command {
     Flame(FlameArguments),
     /// Show from which age on a busy stretch is a stall, or change it while the program runs
     Threshold(ThresholdArguments),
+    /// Tell by the exit code whether an agent answers, for health checks
+    Healthy(HealthyArguments),
     /// Run a real HTTP service on our loop, under load and with trouble on request
     Demo(DemoArguments),
 }

@@ -4,6 +4,7 @@ mod child;
 mod demo;
 mod doctor;
 mod flame;
+mod healthy;
 mod help;
 mod incidents;
 mod ls;
