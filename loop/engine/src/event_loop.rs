@@ -40,6 +40,7 @@ struct Teardown<S: 'static>(Box<Core<S>>);
 impl<S: 'static> Drop for Teardown<S> {
     fn drop(&mut self) {
         self.0.mailbox.close();
+        self.0.queues.errands.close();
     }
 }
 

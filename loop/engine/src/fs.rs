@@ -44,12 +44,18 @@ pub struct FolderEntry {
 /// ```
 pub struct Fs<'l, 'a, S: 'static> {
     cx: &'l mut Cx<'a, S>,
+    /// The place that calls are named after, where that is not the caller's.
+    at: Option<&'static Location<'static>>,
 }
 
 impl<'a, S: 'static> Cx<'a, S> {
     /// Returns the calls on files.
     pub fn fs(&mut self) -> Fs<'_, 'a, S> {
-        Fs { cx: self }
+        Fs { cx: self, at: None }
+    }
+
+    pub(crate) fn fs_at(&mut self, at: &'static Location<'static>) -> Fs<'_, 'a, S> {
+        Fs { cx: self, at: Some(at) }
     }
 
     /// Runs a call that fails as the operating system says as a job.
@@ -74,7 +80,7 @@ impl<S: 'static> Fs<'_, '_, S> {
         call: impl FnOnce() -> io::Result<T> + Send + 'static,
         done: impl FnOnce(&mut Cx<'_, S>, io::Result<T>) + 'static,
     ) -> Key {
-        let site = self.cx.core.site(at, Kind::WorkDone);
+        let site = self.cx.core.site(self.at.unwrap_or(at), Kind::WorkDone);
         self.cx.submit_call(site, WorkKind::Fs, call, done)
     }
 

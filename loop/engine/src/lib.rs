@@ -53,6 +53,8 @@ mod sockets;
 mod handles;
 
 mod task;
+mod twins;
+
 mod timer_lists;
 mod timers;
 
@@ -101,3 +103,4 @@ pub use signal_hook::consts::signal as signals;
 
 pub use task::Task;
 pub use threads::SharedPool;
+pub use twins::{Connection, Incoming, Local, LocalFs, Promise};

@@ -10,9 +10,11 @@ use crate::call::{Once, Site};
 use crate::cx::Cx;
 use crate::key::{Key, Slots};
 use crate::task::{self, TaskSlot};
+use crate::twins::errands::Errands;
 use loopscope_probe::{Kind, Life, Queue};
 use std::collections::VecDeque;
 use std::panic::Location;
+use std::rc::Rc;
 
 /// How many drained jobs lie between two looks at the queue's depth.
 const DEPTH_STRIDE: u64 = 1024;
@@ -22,6 +24,7 @@ pub(crate) struct Queues<S: 'static> {
     ticks: VecDeque<(Site, Once<S>)>,
     microtasks: VecDeque<Microtask<S>>,
     pub(crate) tasks: Slots<TaskSlot>,
+    pub(crate) errands: Rc<Errands<S>>,
     /// Tells this loop's woken futures from those of other loops on the thread.
     pub(crate) loop_id: u64,
 }
@@ -33,8 +36,8 @@ enum Microtask<S: 'static> {
 
 impl<S: 'static> Queues<S> {
     pub(crate) fn new() -> Self {
-        let (ticks, microtasks) = (VecDeque::new(), VecDeque::new());
-        Queues { ticks, microtasks, tasks: Slots::new(), loop_id: task::new_loop_id() }
+        let (ticks, microtasks, loop_id) = (VecDeque::new(), VecDeque::new(), task::new_loop_id());
+        Queues { ticks, microtasks, tasks: Slots::new(), errands: Errands::new(loop_id), loop_id }
     }
 
     /// Queues a poll of every future that was woken since, in the order they were woken.

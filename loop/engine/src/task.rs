@@ -9,7 +9,9 @@ use crate::cx::Cx;
 use crate::key::Key;
 use crate::post::Mailbox;
 use loopscope_probe::{HandleType, Kind, Life};
+use std::any::Any;
 use std::cell::{Cell, RefCell};
+use std::fmt;
 use std::future::Future;
 use std::panic::Location;
 use std::pin::Pin;
@@ -50,7 +52,7 @@ pub(crate) fn take_woken(loop_id: u64, mut hand_over: impl FnMut(Key)) {
     });
 }
 
-fn note_woken(loop_id: u64, key: Key) {
+pub(crate) fn note_woken(loop_id: u64, key: Key) {
     // The list is gone only while the thread ends, and its loops with it.
     let _ = WOKEN.try_with(|woken| {
         let mut woken = woken.borrow_mut();
@@ -62,32 +64,49 @@ fn note_woken(loop_id: u64, key: Key) {
 /// A future's place in the loop.
 pub(crate) struct TaskSlot {
     /// Missing while it is polled.
-    future: Option<Pin<Box<dyn Future<Output = ()>>>>,
+    future: Option<Running>,
     waker: Waker,
     is_queued: Arc<AtomicBool>,
-    shared: Rc<Shared>,
+    shared: Rc<Shared<dyn Any>>,
     site: Site,
 }
 
+type Running = Pin<Box<dyn Future<Output = ()>>>;
+
 /// What a future's handle and its slot share.
-#[derive(Debug, Default)]
-struct Shared {
+struct Shared<V: ?Sized> {
     is_cancelled: Cell<bool>,
     is_done: Cell<bool>,
+    /// Who awaits the task.
+    waiter: Cell<Option<Waker>>,
+    /// What the future returned, until somebody takes it.
+    value: V,
 }
 
-/// A spawned future. Dropping this detaches it: the future goes on.
-#[derive(Debug)]
-pub struct Task {
-    shared: Rc<Shared>,
+/// A spawned future, and a future itself: it waits until that one is done, and gives what it returned; `None` where it
+/// was cancelled or panicked. Dropping this detaches it: the future goes on, unless [`Task::cancel_on_drop`] was asked
+/// for.
+pub struct Task<T: 'static = ()> {
+    shared: Rc<Shared<Cell<Option<T>>>>,
     waker: Waker,
+    cancels_on_drop: bool,
 }
 
-impl Task {
+impl<T: 'static> Task<T> {
     /// Drops the future, at the next drain of the microtask queue. A future that is done stays done.
     pub fn cancel(self) {
+        self.cancel_now();
+    }
+
+    fn cancel_now(&self) {
         self.shared.is_cancelled.set(true);
         self.waker.wake_by_ref();
+    }
+
+    /// Has the future cancelled where this is dropped before it is done: it then lives no longer than its owner.
+    pub fn cancel_on_drop(mut self) -> Self {
+        self.cancels_on_drop = true;
+        self
     }
 
     /// Tells whether the future has returned, panicked or been cancelled.
@@ -96,8 +115,34 @@ impl Task {
     }
 }
 
+impl<T: 'static> Future for Task<T> {
+    type Output = Option<T>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<T>> {
+        if self.is_done() {
+            return Poll::Ready(self.shared.value.take());
+        }
+        self.shared.waiter.set(Some(context.waker().clone()));
+        Poll::Pending
+    }
+}
+
+impl<T: 'static> Drop for Task<T> {
+    fn drop(&mut self) {
+        if self.cancels_on_drop && !self.is_done() {
+            self.cancel_now();
+        }
+    }
+}
+
+impl<T: 'static> fmt::Debug for Task<T> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Task").field("is_done", &self.is_done()).finish_non_exhaustive()
+    }
+}
+
 /// Wakes one future.
-struct Signal<S: 'static> {
+pub(crate) struct Signal<S: 'static> {
     thread: ThreadId,
     loop_id: u64,
     /// Set right after the slot was made.
@@ -129,58 +174,81 @@ impl<S: 'static> Wake for Signal<S> {
     }
 }
 
+/// A future that is on its way to its slot.
+pub(crate) struct Begun<S: 'static> {
+    future: Running,
+    signal: Arc<Signal<S>>,
+    waker: Waker,
+    shared: Rc<Shared<dyn Any>>,
+}
+
+/// Makes a future into a task, which starts with [`Cx::start_task`].
+pub(crate) fn begin<S: 'static, T: 'static>(
+    loop_id: u64,
+    mailbox: Weak<Mailbox<S>>,
+    at: &'static Location<'static>,
+    future: impl Future<Output = T> + 'static,
+) -> (Task<T>, Begun<S>) {
+    let (thread, is_queued) = (std::thread::current().id(), Arc::new(AtomicBool::new(false)));
+    let signal = Arc::new(Signal { thread, loop_id, key: OnceLock::new(), is_queued, mailbox, at });
+    let waker = Waker::from(signal.clone());
+    let (is_cancelled, is_done, waiter) = (Cell::new(false), Cell::new(false), Cell::new(None));
+    let shared = Rc::new(Shared { is_cancelled, is_done, waiter, value: Cell::new(None) });
+    let own = shared.clone();
+    let future: Running = Box::pin(async move { own.value.set(Some(future.await)) });
+    let begun = Begun { future, signal, waker: waker.clone(), shared: shared.clone() };
+    (Task { shared, waker, cancels_on_drop: false }, begun)
+}
+
 impl<S: 'static> Cx<'_, S> {
     /// Starts a future on this loop. Its first poll is queued as a microtask, like every later one.
     #[track_caller]
-    pub fn spawn_local(&mut self, future: impl Future<Output = ()> + 'static) -> Task {
-        self.spawn_at(Location::caller(), Box::pin(future))
+    pub fn spawn_local<T: 'static>(&mut self, future: impl Future<Output = T> + 'static) -> Task<T> {
+        let mailbox = Arc::downgrade(&self.core.mailbox);
+        let (task, begun) = begin(self.core.queues.loop_id, mailbox, Location::caller(), future);
+        self.start_task(begun);
+        task
     }
 
-    fn spawn_at(
-        &mut self,
-        at: &'static Location<'static>,
-        future: Pin<Box<dyn Future<Output = ()>>>,
-    ) -> Task {
-        let site = self.core.site(at, Kind::Microtask);
-        let is_queued = Arc::new(AtomicBool::new(false));
-        let signal = Arc::new(Signal {
-            thread: std::thread::current().id(),
-            loop_id: self.core.queues.loop_id,
-            key: OnceLock::new(),
-            is_queued: is_queued.clone(),
-            mailbox: Arc::downgrade(&self.core.mailbox),
-            at,
-        });
-        let waker = Waker::from(signal.clone());
-        let shared = Rc::<Shared>::default();
-        let (slot_waker, slot_shared) = (waker.clone(), shared.clone());
-        let slot = TaskSlot { future: Some(future), waker: slot_waker, is_queued, shared: slot_shared, site };
+    pub(crate) fn start_task(&mut self, begun: Begun<S>) {
+        let Begun { future, signal, waker, shared } = begun;
+        let site = self.core.site(signal.at, Kind::Microtask);
+        let (is_queued, slot_waker) = (signal.is_queued.clone(), waker.clone());
+        let slot = TaskSlot { future: Some(future), waker: slot_waker, is_queued, shared, site };
         let key = self.core.queues.tasks.insert(slot);
         signal.key.get_or_init(|| key);
         if let Some(probe) = &mut self.core.probe {
             probe.handles(HandleType::Task, 1);
         }
         waker.wake_by_ref();
-        Task { shared, waker }
     }
 
     pub(crate) fn poll_task(&mut self, key: Key) {
-        let Some(slot) = self.core.queues.tasks.get_mut(key) else { return };
+        let Some(slot) = self.core.queues.tasks.get_mut(key) else { return self.run_noted_errands() };
         slot.is_queued.swap(false, Ordering::AcqRel);
         let (Some(mut future), waker, site) = (slot.future.take(), slot.waker.clone(), slot.site) else {
             return;
         };
         let is_cancelled = slot.shared.is_cancelled.get();
-        let outcome = self.enter(Kind::Microtask, site, Life::UNKNOWN, |_| {
-            if is_cancelled {
-                drop(future);
-                return None;
-            }
-            match future.as_mut().poll(&mut Context::from_waker(&waker)) {
-                Poll::Pending => Some(future),
-                Poll::Ready(()) => None,
-            }
+        self.core.queues.errands.poll_begins();
+        let outcome = self.enter(Kind::Microtask, site, Life::UNKNOWN, |cx| {
+            let left = match is_cancelled {
+                true => {
+                    drop(future);
+                    None
+                }
+                false => match future.as_mut().poll(&mut Context::from_waker(&waker)) {
+                    Poll::Pending => Some(future),
+                    Poll::Ready(()) => {
+                        drop(future);
+                        None
+                    }
+                },
+            };
+            cx.run_errands();
+            left
         });
+        self.core.queues.errands.poll_ended();
         match (outcome.flatten(), self.core.queues.tasks.get_mut(key)) {
             (Some(future), Some(slot)) => slot.future = Some(future),
             _ => self.end_task(key),
@@ -190,6 +258,9 @@ impl<S: 'static> Cx<'_, S> {
     fn end_task(&mut self, key: Key) {
         if let Some(slot) = self.core.queues.tasks.remove(key) {
             slot.shared.is_done.set(true);
+            if let Some(waiter) = slot.shared.waiter.take() {
+                waiter.wake();
+            }
             if let Some(probe) = &mut self.core.probe {
                 probe.handles(HandleType::Task, -1);
             }

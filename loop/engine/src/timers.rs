@@ -142,7 +142,11 @@ impl<S: 'static> Cx<'_, S> {
     /// one. Node's `setTimeout`.
     #[track_caller]
     pub fn after(&mut self, delay: Duration, run: impl FnOnce(&mut Cx<'_, S>) + 'static) -> Key {
-        self.start(Location::caller(), whole_ms(delay), Action::Once(Box::new(run)))
+        self.after_at(Location::caller(), delay, Box::new(run))
+    }
+
+    pub(crate) fn after_at(&mut self, at: &'static Location<'static>, delay: Duration, run: Once<S>) -> Key {
+        self.start(at, whole_ms(delay), Action::Once(run))
     }
 
     /// Like [`Cx::after`], with Node's reading of the delay in milliseconds: the fraction is cut off, and what is not

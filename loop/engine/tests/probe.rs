@@ -170,7 +170,7 @@ fn gauges_follow_what_is_open() {
         let timer = cx.after(ms(50), |_| {});
         let interval = cx.every(ms(60), |_| {});
         cx.unref(interval);
-        drop(cx.spawn_local(std::future::pending()));
+        drop(cx.spawn_local(std::future::pending::<()>()));
         (timer, interval)
     });
     event_loop.run(Mode::NoWait).unwrap();

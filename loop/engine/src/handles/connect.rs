@@ -50,11 +50,20 @@ impl<S: 'static> Cx<'_, S> {
         path: impl AsRef<Path>,
         run: impl FnOnce(&mut Cx<'_, S>, io::Result<Key>) + 'static,
     ) -> io::Result<Key> {
+        self.connect_unix_at(Location::caller(), path.as_ref(), Box::new(run))
+    }
+
+    pub(crate) fn connect_unix_at(
+        &mut self,
+        at: &'static Location<'static>,
+        path: &Path,
+        run: OnConnect<S>,
+    ) -> io::Result<Key> {
         self.core.registry()?;
-        let site = self.core.site(Location::caller(), Kind::Connect);
+        let site = self.core.site(at, Kind::Connect);
         match UnixStream::connect(path) {
-            Ok(socket) => self.begin_connect(site, Transport::Unix(socket), Box::new(run)),
-            Err(error) => Ok(self.core.defer_failure(site, Box::new(run), error)),
+            Ok(socket) => self.begin_connect(site, Transport::Unix(socket), run),
+            Err(error) => Ok(self.core.defer_failure(site, run, error)),
         }
     }
 

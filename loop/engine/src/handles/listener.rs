@@ -1,7 +1,7 @@
 //! Listening sockets: connections come in, each as a stream with a key of its own.
 
 use crate::call::Site;
-use crate::core::What;
+use crate::core::{Core, What};
 use crate::cx::Cx;
 use crate::error::AcceptStarved;
 use crate::handles::acceptor::{Acceptor, Listening};
@@ -28,6 +28,7 @@ pub(crate) struct Listener<S: 'static> {
     pub(crate) edges: Edges,
     /// Missing while it runs.
     run: Option<OnAccept<S>>,
+    is_paused: bool,
     /// The last try failed for lack of descriptors or memory, and the program was told.
     is_starved: bool,
 }
@@ -98,14 +99,15 @@ impl<S: 'static> Cx<'_, S> {
         self.listen_at(Location::caller(), acceptor, Box::new(run))
     }
 
-    fn listen_at(
+    pub(crate) fn listen_at(
         &mut self,
         at: &'static Location<'static>,
         acceptor: Acceptor,
         run: OnAccept<S>,
     ) -> io::Result<Key> {
         let site = self.core.site(at, Kind::Accept);
-        let listener = Listener { acceptor, edges: Edges::default(), run: Some(run), is_starved: false };
+        let (is_paused, is_starved) = (false, false);
+        let listener = Listener { acceptor, edges: Edges::default(), run: Some(run), is_paused, is_starved };
         let key = self.core.insert(site, What::Listener(Box::new(listener)));
         self.core.referenced += 1;
         self.watch(key, Interest::READABLE)?;
@@ -131,6 +133,9 @@ impl<S: 'static> Cx<'_, S> {
             let Some(entry) = self.core.slots.get_mut(key) else { return };
             let site = entry.site;
             let What::Listener(listener) = &mut entry.what else { return };
+            if listener.is_paused {
+                return;
+            }
             match listener.acceptor.accept() {
                 Ok(transport) => {
                     listener.is_starved = false;
@@ -181,5 +186,20 @@ impl<S: 'static> Cx<'_, S> {
             listener.run = Some(run);
         }
         self.drain();
+    }
+}
+
+impl<S: 'static> Core<S> {
+    /// Stops or goes on accepting. Returns `false` for what is not a listener.
+    pub(crate) fn pause_listener(&mut self, key: Key, is_paused: bool) -> bool {
+        let now = self.stamp();
+        let Some(What::Listener(listener)) = self.slots.get_mut(key).map(|entry| &mut entry.what) else {
+            return false;
+        };
+        if std::mem::replace(&mut listener.is_paused, is_paused) && !is_paused {
+            // What came meanwhile was reported once, and found nobody who would accept it.
+            self.sockets.list(key, &mut listener.edges, now);
+        }
+        true
     }
 }

@@ -118,7 +118,15 @@ impl<S: 'static> Cx<'_, S> {
         key: Key,
         run: impl FnMut(&mut Cx<'_, S>, Key, StreamEvent<'_>) + 'static,
     ) -> bool {
-        let at = Location::caller();
+        self.on_stream_at(Location::caller(), key, Box::new(run))
+    }
+
+    pub(crate) fn on_stream_at(
+        &mut self,
+        at: &'static Location<'static>,
+        key: Key,
+        run: OnStream<S>,
+    ) -> bool {
         if self.stream(key).is_none() {
             return false;
         }
@@ -126,7 +134,7 @@ impl<S: 'static> Cx<'_, S> {
         let Some(entry) = self.core.slots.get_mut(key) else { return false };
         entry.site = site;
         if let What::Stream(stream) = &mut entry.what {
-            stream.run = Some(Box::new(run));
+            stream.run = Some(run);
             stream.has_callback = true;
         }
         self.core.reading_changed(key);
@@ -134,7 +142,8 @@ impl<S: 'static> Cx<'_, S> {
     }
 
     /// Stops reading from a stream or datagram socket: what arrives waits in the kernel, which slows the sender of a
-    /// stream down and drops datagrams. The end and errors that only reading would show are not told meanwhile.
+    /// stream down and drops datagrams. The end and errors that only reading would show are not told meanwhile. Of a
+    /// listener, stops accepting: connections wait in the kernel's queue.
     pub fn pause(&mut self, key: Key) -> bool {
         self.set_paused(key, true)
     }
@@ -150,7 +159,7 @@ impl<S: 'static> Cx<'_, S> {
             self.core.reading_changed(key);
             return true;
         }
-        self.core.pause_datagrams(key, is_paused)
+        self.core.pause_datagrams(key, is_paused) || self.core.pause_listener(key, is_paused)
     }
 
     /// Returns this side's address; `None` for a stale key or what has no internet address.
