@@ -3,6 +3,7 @@
 use crate::duration;
 use clap::{Args, ValueEnum};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 const DEMO_HELP: &str = "\
@@ -45,6 +46,9 @@ pub struct DemoArguments {
     /// Requests per second that the demo sends to itself; 0 for none
     #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(0..=10_000))]
     pub rate: u32,
+    /// Write every incident to this directory, too, as `loopscope incidents --dir` reads it
+    #[arg(long, value_name = "DIRECTORY")]
+    pub incidents_dir: Option<PathBuf>,
     /// Print no line per second
     #[arg(long)]
     pub quiet: bool,

@@ -50,7 +50,7 @@ pub fn run(options: &DemoArguments) -> Result<(), Failure> {
     let mut interrupt = Interrupt::install()?;
     let screen = Screen::new();
     log_to(&screen);
-    let agent = start_agent(options.metrics_listen)?;
+    let agent = start_agent(options)?;
     let service = threads::start_service(options.listen, options.trouble)?;
     let load = match options.rate {
         0 => None,
@@ -86,11 +86,14 @@ fn log_to(screen: &Screen) {
     let _ = tracing_subscriber::registry().with(SpanLayer::new()).with(lines).try_init();
 }
 
-fn start_agent(asked: Option<SocketAddr>) -> Result<Agent, Failure> {
+fn start_agent(options: &DemoArguments) -> Result<Agent, Failure> {
     let default = SocketAddr::from((Ipv4Addr::LOCALHOST, AGENT_PORT));
-    let listen = asked.map_or(Listen::NextFree(default), Listen::Exactly);
-    let agent = Agent::builder().listen(listen).thresholds(WARNING, CRITICAL).start();
-    agent.map_err(|error| Failure::system("start the agent", error))
+    let listen = options.metrics_listen.map_or(Listen::NextFree(default), Listen::Exactly);
+    let mut agent = Agent::builder().listen(listen).thresholds(WARNING, CRITICAL);
+    if let Some(path) = &options.incidents_dir {
+        agent = agent.incidents_dir(path);
+    }
+    agent.start().map_err(|error| Failure::system("start the agent", error))
 }
 
 /// What is known at the end.

@@ -57,8 +57,12 @@ impl Lines {
 impl Running {
     /// Starts the command.
     pub fn start(scratch: &Scratch, arguments: &[&str]) -> Running {
-        let mut command = scratch.command(arguments);
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        Running::of(scratch.command(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()))
+    }
+
+    /// Starts a command whose output is piped.
+    pub fn of(command: &mut Command) -> Running {
+        let mut child = command.spawn().unwrap();
         let stdout = Lines::of(child.stdout.take().unwrap());
         let stderr = Lines::of(child.stderr.take().unwrap());
         Running { child, stdout, stderr }

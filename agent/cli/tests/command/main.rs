@@ -7,6 +7,7 @@ mod flame;
 mod healthy;
 mod help;
 mod incidents;
+mod kept;
 mod ls;
 mod profiles;
 mod scratch;

@@ -1,0 +1,84 @@
+//! Incidents on disk and in memory after the worst: a process killed in the middle of a block, and a disk that is full.
+
+use crate::child::{Running, get, until};
+use crate::scratch::Scratch;
+use serde_json::Value;
+use std::process::{Command, Stdio};
+
+/// Names of the incidents' files.
+fn files(scratch: &Scratch) -> Vec<String> {
+    let Ok(entries) = std::fs::read_dir(scratch.work().join("kept")) else { return Vec::new() };
+    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names.filter(|name| name.ends_with(".json")).collect()
+}
+
+#[test]
+fn a_process_killed_in_a_block_leaves_the_incident_in_its_directory() {
+    let scratch = Scratch::new("kept-killed");
+    let demo = Running::demo(&scratch, &["--trouble", "block", "--incidents-dir", "kept"]);
+    // Written at its detection, a third of the way into the block.
+    let (pid, _) = (demo.pid(), until(|| files(&scratch).pop()));
+    demo.signal("KILL");
+    assert_eq!(demo.end().0, None, "killed");
+    let list = scratch.run(&["incidents", "--dir", "kept"]);
+    assert!(list.stdout.contains("timer parse_invoices (trouble.rs:"), "{}{}", list.stdout, list.stderr);
+    assert!(!list.stdout.contains("left out"), "a half-written file: {}", list.stdout);
+    let told = scratch.run(&["incidents", "--dir", "kept", "--json", &format!("{pid}-1")]);
+    let told: Value = serde_json::from_str(&told.stdout).unwrap();
+    assert_eq!((&told["culprit"]["name"], &told["source"]), (&"parse_invoices".into(), &"file".into()));
+    assert!(told["duration_ns"].as_u64().unwrap() >= 100_000_000, "{told:#}");
+}
+
+#[test]
+fn an_incident_is_drawn_from_the_agent_and_from_its_file() {
+    let scratch = Scratch::new("kept-drawn");
+    let mut demo = Running::demo(&scratch, &["--trouble", "block", "--incidents-dir", "kept"]);
+    let over = demo.error_with("polls again after");
+    let id = over.rsplit_once('[').unwrap().1.trim_end_matches(']').to_owned();
+    let first = |arguments: &[&str]| {
+        let done = scratch.run(arguments);
+        assert_eq!(done.code, Some(0), "{arguments:?}: {}", done.stderr);
+    };
+    first(&["flame", "--incident", &id, "-o", "agent.svg"]);
+    first(&["flame", &demo.pid(), "--incident", &id, "-o", "agent.folded"]);
+    first(&["incidents", &id, "--flame", "list.svg", "--trace", "list.json"]);
+    first(&["incidents", "--dir", "kept", "--flame", "all.folded"]);
+    for name in ["agent.svg", "list.svg"] {
+        let svg = scratch.read(name);
+        assert!(svg.contains(">timers</text>") && svg.contains("parse_invoices"), "{name}");
+    }
+    for name in ["agent.folded", "all.folded"] {
+        let folded = scratch.read(name);
+        let line = folded.lines().next().unwrap();
+        assert!(
+            line.starts_with("web;timers;parse_invoices (") && line.contains("compute"),
+            "{name}: {line}"
+        );
+    }
+    let trace: Value = serde_json::from_str(&scratch.read("list.json")).unwrap();
+    assert!(trace["traceEvents"].as_array().unwrap().len() > 10);
+}
+
+/// A limit of the size of files fails in the middle of a write, as a full disk does.
+#[test]
+fn a_full_disk_is_said_once_and_incidents_stay_in_memory() {
+    let scratch = Scratch::new("kept-full");
+    let program = scratch.command(&[]).get_program().to_str().unwrap().to_owned();
+    let arguments = "demo --listen 127.0.0.1:0 --metrics-listen 127.0.0.1:0 --for 6s --trouble block --quiet";
+    let script = format!("trap '' XFSZ; ulimit -f 1; exec {program} {arguments} --incidents-dir kept");
+    let mut command = Command::new("sh");
+    command.args(["-c", &script]).env("LOOPSCOPE_RUNTIME_DIR", scratch.runtime()).current_dir(scratch.work());
+    let mut demo = Running::of(command.stdout(Stdio::piped()).stderr(Stdio::piped()));
+    let address = demo.address("metrics");
+    demo.error_with("incidents cannot be written to kept: ");
+    let all = until(|| {
+        let answer = get(&address, "/debug/loopscope/incidents");
+        let all: Value = serde_json::from_str(answer.split_once("\r\n\r\n")?.1).ok()?;
+        (all.as_array()?.len() >= 2).then_some(all)
+    });
+    assert!(all[0]["summary"].as_str().unwrap().starts_with("1 callback of "), "{all:#}");
+    let (code, _, printed) = demo.end();
+    assert_eq!(code, Some(0), "{printed}");
+    assert_eq!(printed.matches("incidents cannot be written").count(), 1, "{printed}");
+    assert_eq!(files(&scratch), [""; 0], "no half of a file");
+}
