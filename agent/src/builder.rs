@@ -8,9 +8,10 @@ use crate::thread::{Start, run};
 use crate::watch::action::Action;
 use crate::watch::frames::{FrameSource, FrameSources};
 use crate::watch::log::Log;
+use crate::web::entrance::{Credentials, Entrance, Listen};
 use loopscope_probe::control::{CRITICAL_NS, WARNING_NS};
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,35 +19,15 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::sync::oneshot;
 
-/// How many ports [`Listen::NextFree`] tries.
-const PORTS_TRIED: u16 = 64;
-
 /// Reports of one loop within a minute, where nobody said how many.
 const REPORTS_PER_MINUTE: u32 = 10;
-
-/// Where the agent answers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Listen {
-    /// The first free port of the 64 from this address on: several programs on a host do not collide.
-    NextFree(SocketAddr),
-    /// This address; port 0 is any free port.
-    Exactly(SocketAddr),
-    /// Nowhere: the agent only watches and warns.
-    Nowhere,
-}
-
-impl Default for Listen {
-    /// The next free port of 127.0.0.1 from 9464 on, the customary port of metrics exporters.
-    fn default() -> Self {
-        Listen::NextFree(SocketAddr::from((Ipv4Addr::LOCALHOST, 9464)))
-    }
-}
 
 /// Configures an agent. Get one from [`Agent::builder`].
 #[derive(Clone, Debug)]
 #[must_use = "an agent runs from `start` on"]
 pub struct AgentBuilder {
     listen: Listen,
+    credentials: Credentials,
     settings: Settings,
 }
 
@@ -54,6 +35,21 @@ impl AgentBuilder {
     /// Sets where the agent answers; [`Listen::default`] otherwise.
     pub fn listen(mut self, listen: Listen) -> Self {
         self.listen = listen;
+        self
+    }
+
+    /// Wants the token of this file (`Authorization: Bearer TOKEN`) from who asks for more than metrics and health:
+    /// incidents, captures, thresholds, the live page's data. Without it, these are answered on loopback and on a socket
+    /// file only. Nobody but its owner may be able to read the file; a changed one is read again.
+    pub fn token_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.credentials.token_file = Some(path.into());
+        self
+    }
+
+    /// Serves as a web configuration file says, in the format of Prometheus' own servers: TLS, client certificates,
+    /// users with passwords, headers. Needs the feature `web-config`. Changed files are read again.
+    pub fn web_config(mut self, path: impl Into<PathBuf>) -> Self {
+        self.credentials.web_config = Some(path.into());
         self
     }
 
@@ -130,18 +126,19 @@ impl AgentBuilder {
             return Err(AgentError::Thresholds { warning_ns, critical_ns });
         }
         let claim = Claim::take()?;
-        let listener = listen(self.listen)?;
-        let address = listener.as_ref().map(|(_, address)| *address);
+        let entrance = Entrance::open(&self.listen, &self.credentials)?;
+        let address = entrance.as_ref().and_then(Entrance::address);
+        let url = entrance.as_ref().map(|entrance| entrance.guard.url());
         let log = Log::start().map_err(|error| AgentError::System("a log thread", error))?;
         let (stop, stopped) = oneshot::channel();
         let (ready, is_ready) = sync_channel(1);
-        let start = Start { settings: self.settings, listener, log, stop: stopped };
+        let start = Start { settings: self.settings, entrance, log, stop: stopped };
         let thread = std::thread::Builder::new()
             .name("loopscope-agent".to_owned())
             .spawn(move || run(start, &ready))
             .map_err(|error| AgentError::System("a thread", error))?;
         match is_ready.recv() {
-            Ok(Ok(())) => Ok(Agent { address, stop: Some(stop), thread: Some(thread), claim }),
+            Ok(Ok(())) => Ok(Agent { address, url, stop: Some(stop), thread: Some(thread), claim }),
             Ok(Err(error)) => Err(error),
             Err(_) => Err(AgentError::System("a thread", io::Error::other("it ended at once"))),
         }
@@ -155,6 +152,7 @@ impl AgentBuilder {
 #[must_use = "dropping the agent stops it"]
 pub struct Agent {
     address: Option<SocketAddr>,
+    url: Option<String>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
     claim: Claim,
@@ -165,6 +163,7 @@ impl Agent {
     pub fn builder() -> AgentBuilder {
         AgentBuilder {
             listen: Listen::default(),
+            credentials: Credentials::default(),
             settings: Settings {
                 thresholds: ThresholdTable::new(Thresholds {
                     warning_ns: WARNING_NS,
@@ -181,9 +180,14 @@ impl Agent {
         }
     }
 
-    /// Returns where the agent answers, `None` where nowhere.
+    /// Returns the address at which the agent answers, `None` where at a socket file or nowhere.
     pub fn address(&self) -> Option<SocketAddr> {
         self.address
+    }
+
+    /// Returns where the agent answers: `http://127.0.0.1:9464`, `https://...`, `unix:/path`; `None` where nowhere.
+    pub fn url(&self) -> Option<&str> {
+        self.url.as_deref()
     }
 
     /// Stops the agent, and returns when its thread has ended.
@@ -239,32 +243,4 @@ impl Drop for Claim {
 fn thresholds(warning: Duration, critical: Duration) -> Thresholds {
     let ns = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
     Thresholds { warning_ns: ns(warning), critical_ns: ns(critical) }
-}
-
-fn listen(listen: Listen) -> Result<Option<(TcpListener, SocketAddr)>, AgentError> {
-    let bound = match listen {
-        Listen::Nowhere => return Ok(None),
-        Listen::Exactly(address) => TcpListener::bind(address).map_err(|error| match error.kind() {
-            io::ErrorKind::AddrInUse => AgentError::AddressInUse(address),
-            _ => AgentError::Listen(address, error),
-        })?,
-        Listen::NextFree(first) => next_free(first)?,
-    };
-    let explain = |error| AgentError::Listen(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)), error);
-    bound.set_nonblocking(true).map_err(explain)?;
-    let address = bound.local_addr().map_err(explain)?;
-    Ok(Some((bound, address)))
-}
-
-fn next_free(first: SocketAddr) -> Result<TcpListener, AgentError> {
-    for offset in 0..PORTS_TRIED {
-        let Some(port) = first.port().checked_add(offset) else { break };
-        let address = SocketAddr::new(first.ip(), port);
-        match TcpListener::bind(address) {
-            Ok(listener) => return Ok(listener),
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
-            Err(error) => return Err(AgentError::Listen(address, error)),
-        }
-    }
-    Err(AgentError::NoFreePort { first, tried: PORTS_TRIED })
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 /// Why an agent did not start.
 #[derive(Debug)]
@@ -19,6 +20,10 @@ pub enum AgentError {
     },
     /// The address cannot be listened on for another reason.
     Listen(SocketAddr, io::Error),
+    /// There can be no socket file at this path; the text says why and what helps.
+    Socket(PathBuf, String),
+    /// The token file or the web configuration cannot be used; the text says why and what helps.
+    Credentials(String),
     /// This process has an agent already, and one watches all loops of a process: stop it first, or use it.
     AlreadyRunning,
     /// The thresholds make no sense: the warning must be at least 5 ms and not above the critical one.
@@ -48,6 +53,8 @@ impl fmt::Display for AgentError {
                 )
             }
             AgentError::Listen(address, error) => write!(f, "cannot listen on {address}: {error}"),
+            AgentError::Socket(path, why) => write!(f, "cannot listen on unix:{}: {why}", path.display()),
+            AgentError::Credentials(why) => f.write_str(why),
             AgentError::AlreadyRunning => {
                 f.write_str("this process already has an agent, which watches all its loops; stop it first")
             }

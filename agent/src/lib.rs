@@ -51,9 +51,10 @@ mod error;
 mod fields;
 mod layer;
 
-pub use builder::{Agent, AgentBuilder, Listen};
+pub use builder::{Agent, AgentBuilder};
 pub use error::{AgentError, FlameError};
 pub use export::compat::Compat;
 pub use layer::SpanLayer;
 pub use watch::action::Action;
 pub use watch::frames::FrameSource;
+pub use web::entrance::Listen;

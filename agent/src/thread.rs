@@ -22,13 +22,13 @@ use crate::ticker::Ticker;
 use crate::watch::crew::Crew;
 use crate::watch::log::Log;
 use crate::web::capture::Captures;
-use crate::web::guard::Guard;
+use crate::web::doorway::Doorway;
+use crate::web::entrance::Entrance;
 use crate::web::routes::Router;
 use crate::web::thresholds::{ThresholdList, ThresholdWish};
 use crate::web::{Backend, Health, server};
 use loopscope_probe::{Clock, Snapshot, Ticks};
 use metrics_exporter_prometheus::PrometheusHandle;
-use std::net::{SocketAddr, TcpListener};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::mpsc::SyncSender;
@@ -44,7 +44,7 @@ const HEARTBEAT_NS: u64 = HEARTBEAT.as_nanos() as u64;
 /// What the thread begins with.
 pub(crate) struct Start {
     pub settings: Settings,
-    pub listener: Option<(TcpListener, SocketAddr)>,
+    pub entrance: Option<Entrance>,
     pub log: Log,
     pub stop: oneshot::Receiver<()>,
 }
@@ -80,7 +80,7 @@ pub(crate) fn run(start: Start, ready: &SyncSender<Result<(), AgentError>>) {
 fn begin(start: Start) -> Result<(oneshot::Receiver<()>, Arc<Sidecar>), AgentError> {
     let sleeper = Sleeper::new().map_err(|error| AgentError::System("an eventfd", error))?;
     let ticker = Ticker::new().map_err(|error| AgentError::System("a timerfd", error))?;
-    let Start { settings, listener, mut log, stop } = start;
+    let Start { settings, entrance, mut log, stop } = start;
     let host = if settings.has_recorder { facade::install() } else { None };
     if settings.has_recorder && host.is_none() {
         log.warn(
@@ -88,7 +88,7 @@ fn begin(start: Start) -> Result<(oneshot::Receiver<()>, Arc<Sidecar>), AgentErr
                 .to_owned(),
         );
     }
-    let address = listener.as_ref().map(|(_, address)| *address);
+    let address = entrance.as_ref().map(|entrance| entrance.guard.address.clone());
     let crew = Crew::start(&settings);
     let sidecar = Arc::new(Sidecar {
         state: Mutex::new(State::new(&settings, address, crew)),
@@ -101,12 +101,12 @@ fn begin(start: Start) -> Result<(oneshot::Receiver<()>, Arc<Sidecar>), AgentErr
     });
     // The first look is taken before anybody can ask.
     let pace = sidecar.tick();
-    if let Some((listener, address)) = listener {
-        let listener = tokio::net::TcpListener::from_std(listener)
-            .map_err(|error| AgentError::Listen(address, error))?;
-        let (guard, captures) = (Guard { address }, Captures::default());
-        let router = Arc::new(Router { guard, captures, backend: sidecar.clone() });
-        tokio::spawn(server::serve(listener, router));
+    if let Some(Entrance { listener, guard }) = entrance {
+        let (captures, backend) = (Captures::default(), sidecar.clone());
+        let router = Arc::new(Router { guard: guard.clone(), captures, backend });
+        let doorway =
+            Doorway::new(listener).map_err(|error| AgentError::System("a listening socket", error))?;
+        tokio::spawn(server::serve(doorway, guard, router));
     }
     tokio::spawn(watch_loops(sidecar.clone(), sleeper, ticker, pace));
     Ok((stop, sidecar))
@@ -261,6 +261,10 @@ impl Backend for Sidecar {
 
     fn count(&self, path: &'static str, code: u16) {
         self.state().count_request(path, code);
+    }
+
+    fn warn(&self, note: String) {
+        self.log().warn(note);
     }
 
     fn count_panic(&self) {

@@ -88,7 +88,7 @@ const THRESHOLDS: &str = "/debug/loopscope/thresholds";
 /// # Errors
 /// Nobody answers there, or not with thresholds.
 pub fn thresholds(url: &str) -> Result<Thresholds, Failure> {
-    read_thresholds(url, &http::get(&format!("{url}{THRESHOLDS}"), Duration::ZERO)?)
+    read_thresholds(url, &http::get(url, THRESHOLDS, Duration::ZERO)?)
 }
 
 /// Changes thresholds. Returns what they are now.
@@ -96,7 +96,7 @@ pub fn thresholds(url: &str) -> Result<Thresholds, Failure> {
 /// # Errors
 /// Nobody answers there, or the agent refuses, and says why.
 pub fn set_thresholds(url: &str, change: &Change<'_>) -> Result<Thresholds, Failure> {
-    read_thresholds(url, &http::post(&format!("{url}{THRESHOLDS}?{}", change.query()))?)
+    read_thresholds(url, &http::post(url, &format!("{THRESHOLDS}?{}", change.query()))?)
 }
 
 fn read_thresholds(url: &str, answer: &http::Answer) -> Result<Thresholds, Failure> {
@@ -113,7 +113,7 @@ fn read_thresholds(url: &str, answer: &http::Answer) -> Result<Thresholds, Failu
 }
 
 fn ask(url: &str, path: &str) -> Result<Vec<u8>, Failure> {
-    let answer = http::get(&format!("{url}{path}"), Duration::ZERO)?;
+    let answer = http::get(url, path, Duration::ZERO)?;
     let because = match answer.status {
         200 => return Ok(answer.body),
         404 if path.ends_with("/incidents") => {

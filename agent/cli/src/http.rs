@@ -1,9 +1,15 @@
 //! Requests to an agent at a URL.
 
+use crate::args::AccessArguments;
 use crate::error::Failure;
+use crate::socket_file::SocketFile;
+use std::path::Path;
+use std::sync::OnceLock;
 use std::time::Duration;
 use ureq::Body;
 use ureq::http::Response;
+use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
+use ureq::unversioned::resolver::DefaultResolver;
 
 /// How long an agent may take to answer beyond the time it was asked to watch.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -19,31 +25,95 @@ pub struct Answer {
     pub body: Vec<u8>,
 }
 
-/// Gets a URL that is known to take `duration` to answer.
-///
-/// # Errors
-/// Nobody answers there, or not in HTTP, or not in time. Any status is an answer.
-pub fn get(url: &str, duration: Duration) -> Result<Answer, Failure> {
-    let asked = client(duration + PATIENCE).get(url).call();
-    read(url, asked)
+static ACCESS: OnceLock<AccessArguments> = OnceLock::new();
+
+/// Sets the credentials of this run; once, before the first request.
+pub fn set_access(access: AccessArguments) {
+    // A second call cannot happen: there is one command line.
+    let _ = ACCESS.set(access);
 }
 
-/// Posts to a URL, with nothing but the header that an agent wants to see before it changes something.
+/// Gets a path of the agent at `base`, which is known to take `duration` to answer.
+///
+/// # Errors
+/// Nobody answers there, or not in HTTP, or not in time; or the credentials cannot be read. Any status is an answer.
+pub fn get(base: &str, path: &str, duration: Duration) -> Result<Answer, Failure> {
+    let client = Client::new(base, duration + PATIENCE)?;
+    let mut request = client.agent.get(client.url(path));
+    if let Some(token) = &client.token {
+        request = request.header("Authorization", format!("Bearer {token}"));
+    }
+    read(base, request.call())
+}
+
+/// Posts to a path, with nothing but the header that an agent wants to see before it changes something.
 ///
 /// # Errors
 /// As [`get`].
-pub fn post(url: &str) -> Result<Answer, Failure> {
-    let asked = client(PATIENCE).post(url).header("X-Loopscope", "1").send_empty();
-    read(url, asked)
+pub fn post(base: &str, path: &str) -> Result<Answer, Failure> {
+    let client = Client::new(base, PATIENCE)?;
+    let mut request = client.agent.post(client.url(path)).header("X-Loopscope", "1");
+    if let Some(token) = &client.token {
+        request = request.header("Authorization", format!("Bearer {token}"));
+    }
+    read(base, request.send_empty())
 }
 
-fn client(patience: Duration) -> ureq::Agent {
-    let configuration = ureq::Agent::config_builder()
-        .timeout_connect(Some(CONNECT_PATIENCE))
-        .timeout_global(Some(patience))
-        .http_status_as_error(false)
-        .build();
-    ureq::Agent::new_with_config(configuration)
+/// Speaks to the agent at one URL.
+struct Client {
+    agent: ureq::Agent,
+    /// What paths are appended to.
+    base: String,
+    token: Option<String>,
+}
+
+impl Client {
+    fn new(base: &str, patience: Duration) -> Result<Client, Failure> {
+        let access = ACCESS.get().cloned().unwrap_or_default();
+        let token = access.token_file.as_deref().map(read_file).transpose()?;
+        let token = token.map(|text| text.trim().to_owned());
+        let mut configuration = ureq::Agent::config_builder()
+            .timeout_connect(Some(CONNECT_PATIENCE))
+            .timeout_global(Some(patience))
+            .http_status_as_error(false);
+        if let Some(file) = &access.ca_file {
+            let authority = certificates(file)?;
+            configuration = configuration.tls_config(TlsConfig::builder().root_certs(authority).build());
+        }
+        let configuration = configuration.build();
+        Ok(match base.strip_prefix("unix:") {
+            Some(path) => {
+                let resolver = DefaultResolver::default();
+                let agent = ureq::Agent::with_parts(configuration, SocketFile(path.into()), resolver);
+                Client { agent, base: "http://localhost".to_owned(), token }
+            }
+            None => {
+                let agent = ureq::Agent::new_with_config(configuration);
+                Client { agent, base: base.to_owned(), token }
+            }
+        })
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.base)
+    }
+}
+
+fn certificates(file: &Path) -> Result<RootCerts, Failure> {
+    let text = read_file(file)?;
+    let found = parse_pem(text.as_bytes()).filter_map(|item| match item {
+        Ok(PemItem::Certificate(certificate)) => Some(certificate),
+        _ => None,
+    });
+    let found: Vec<_> = found.collect();
+    if found.is_empty() {
+        return Err(Failure::Usage(format!("--ca-file {}: there is no certificate in it", file.display())));
+    }
+    Ok(RootCerts::from(found))
+}
+
+fn read_file(path: &Path) -> Result<String, Failure> {
+    std::fs::read_to_string(path).map_err(|error| Failure::Usage(format!("{}: {error}", path.display())))
 }
 
 fn read(url: &str, asked: Result<Response<Body>, ureq::Error>) -> Result<Answer, Failure> {
@@ -58,6 +128,12 @@ fn explain(error: &ureq::Error) -> String {
     match error {
         ureq::Error::Io(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => {
             "nobody listens there; `loopscope ls` shows the agents of this machine".to_owned()
+        }
+        ureq::Error::Io(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            "there is no such socket file; `loopscope ls` shows the agents of this machine".to_owned()
+        }
+        ureq::Error::Rustls(error) => {
+            format!("{error}; --ca-file names the authority that signed the agent's certificate")
         }
         ureq::Error::Timeout(_) => "did not answer in time".to_owned(),
         ureq::Error::BadUri(_) | ureq::Error::HostNotFound => {
@@ -97,7 +173,7 @@ mod tests {
     #[test]
     fn any_status_is_an_answer() {
         let url = serve_once("HTTP/1.1 404 Not Found\r\nContent-Length: 8\r\n\r\nno \x1bsuch\n");
-        let answer = get(&url, Duration::ZERO).unwrap();
+        let answer = get(&url, "/", Duration::ZERO).unwrap();
         assert_eq!((answer.status, answer.first_line()), (404, "no \u{fffd}such".chars().take(8).collect()));
     }
 
@@ -106,14 +182,14 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         drop(listener);
-        let text = get(&url, Duration::ZERO).unwrap_err().to_string();
+        let text = get(&url, "/", Duration::ZERO).unwrap_err().to_string();
         assert!(text.contains(&url) && text.contains("nobody listens"), "{text}");
     }
 
     #[test]
     fn garbage_is_told_and_not_taken() {
         let url = serve_once("SSH-2.0-OpenSSH_9.2\r\n\r\n");
-        let failure = get(&url, Duration::ZERO).unwrap_err();
+        let failure = get(&url, "/", Duration::ZERO).unwrap_err();
         assert_eq!(failure.exit_code(), 1);
     }
 }

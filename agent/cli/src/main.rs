@@ -15,6 +15,7 @@ mod ls;
 mod output;
 mod pages;
 mod paint;
+mod socket_file;
 mod target;
 mod threshold;
 
@@ -23,7 +24,9 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let success = |()| ExitCode::SUCCESS;
-    let done = match args::Arguments::parse().command {
+    let arguments = args::Arguments::parse();
+    http::set_access(arguments.access.or_environment());
+    let done = match arguments.command {
         args::Command::Ls(options) => ls::run(&options).map(success),
         args::Command::Doctor(options) => doctor::run(&options),
         args::Command::Incidents(options) => incidents::run(&options).map(success),

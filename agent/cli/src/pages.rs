@@ -82,7 +82,12 @@ impl Process {
     /// Returns the URL of the process's agent, without a slash at its end; `None` where it has none that listens.
     pub fn agent_url(&self) -> Option<String> {
         let address = self.loops.iter().find_map(|page| page.read().ok()?.control().address());
-        address.map(|address| format!("http://{address}"))
+        let url = |address: String| match address.split_once(':') {
+            // An agent with TLS, or at a socket file, says so; the others write `host:port` only.
+            Some(("https" | "unix", _)) => address,
+            _ => format!("http://{address}"),
+        };
+        address.map(url)
     }
 
     /// Returns `PID NAME`, as lists and messages call a process.

@@ -1,4 +1,4 @@
-//! What a TARGET on the command line means: a pid, a name, or a URL; nothing where only one process is there.
+//! What a TARGET on the command line means: a pid, a name, or a URL (also `unix:/path`); nothing where only one process is there.
 
 use crate::error::Failure;
 use crate::pages::{self, Process};
@@ -81,11 +81,11 @@ pub fn reach(text: Option<&str>) -> Result<Reached, Failure> {
 
 fn read(text: Option<&str>) -> Result<Written<'_>, Failure> {
     let Some(text) = text else { return Ok(Written::Anything) };
-    if text.starts_with("https://") {
-        let message = format!("{text}: agents speak plain HTTP; write http://, or use a tunnel");
+    if let Some(path) = text.strip_prefix("unix:").filter(|path| !path.starts_with('/')) {
+        let message = format!("{text}: write a socket file with its whole path, as unix:/{path}");
         return Err(Failure::Usage(message));
     }
-    if text.starts_with("http://") {
+    if ["http://", "https://", "unix:/"].iter().any(|scheme| text.starts_with(scheme)) {
         return Ok(Written::Url(text.trim_end_matches('/')));
     }
     Ok(text.parse().map_or(Written::Name(text), Written::Pid))
@@ -150,7 +150,9 @@ mod tests {
         assert_eq!(read(Some("web-1")).unwrap(), Written::Name("web-1"));
         assert_eq!(read(Some("99999999999")).unwrap(), Written::Name("99999999999"));
         assert_eq!(read(Some("http://127.0.0.1:9464/")).unwrap(), Written::Url("http://127.0.0.1:9464"));
-        assert_eq!(read(Some("https://x")).unwrap_err().exit_code(), 2);
+        assert_eq!(read(Some("https://x")).unwrap(), Written::Url("https://x"));
+        assert_eq!(read(Some("unix:/run/x.sock")).unwrap(), Written::Url("unix:/run/x.sock"));
+        assert_eq!(read(Some("unix:x.sock")).unwrap_err().exit_code(), 2);
     }
 
     #[test]

@@ -33,7 +33,6 @@ use loopscope_probe::pool::PoolNow;
 use loopscope_probe::registry::{self, Controller, LocalPage};
 use loopscope_probe::{HandleType, Snapshot, Ticks, Vitals};
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 /// A loop that was busy within this time, in nanoseconds, is looked at again soon.
@@ -104,14 +103,14 @@ pub(crate) struct State {
 }
 
 impl State {
-    pub(crate) fn new(settings: &Settings, address: Option<SocketAddr>, crew: Crew) -> Self {
+    pub(crate) fn new(settings: &Settings, address: Option<String>, crew: Crew) -> Self {
         State {
             thresholds: settings.thresholds.clone(),
             reports_per_minute: settings.reports_per_minute,
             wake: Wake::of_this_thread(),
             desk: Desk::default(),
             crew,
-            address: address.map(|address| address.to_string()).unwrap_or_default(),
+            address: address.unwrap_or_default(),
             loops: Vec::new(),
             changes: None,
             last_look: Ticks::NONE,

@@ -28,6 +28,8 @@ pub(crate) struct Answer {
     is_gzip: bool,
     /// What a browser or `curl -OJ` should call it; `None` for what is only read.
     file: Option<String>,
+    /// How a client may prove who it is, where it has to.
+    challenge: Option<&'static str>,
 }
 
 impl Answer {
@@ -37,7 +39,15 @@ impl Answer {
     }
 
     fn new(status: u16, content_type: &'static str, body: Vec<u8>) -> Answer {
-        Answer { status, content_type, body, is_negotiated: false, is_gzip: false, file: None }
+        Answer {
+            status,
+            content_type,
+            body,
+            is_negotiated: false,
+            is_gzip: false,
+            file: None,
+            challenge: None,
+        }
     }
 
     /// Answers with a page of metrics, compressed where that is wanted.
@@ -57,6 +67,11 @@ impl Answer {
     /// Answers with a file of a flamegraph's format. Its name has only letters, digits, dots and dashes.
     pub(crate) fn file(format: flame::Format, name: &str, body: Vec<u8>) -> Answer {
         Answer { file: Some(name.to_owned()), ..Answer::new(200, format.content_type(), body) }
+    }
+
+    /// Says how a client may prove who it is.
+    pub(crate) fn with_challenge(self, ways: &'static str) -> Answer {
+        Answer { challenge: Some(ways), ..self }
     }
 
     /// Returns the response to send.
@@ -79,6 +94,9 @@ impl Answer {
         }
         if let Some(file) = self.file.and_then(|name| disposition(is_svg, &name)) {
             headers.insert(header::CONTENT_DISPOSITION, file);
+        }
+        if let Some(ways) = self.challenge {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(ways));
         }
         if status == 405 {
             headers.insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));

@@ -2,13 +2,21 @@
 
 pub(crate) mod answer;
 pub(crate) mod capture;
+pub(crate) mod doorway;
+pub(crate) mod entrance;
 pub(crate) mod guard;
 pub(crate) mod incidents;
 pub(crate) mod negotiate;
 pub(crate) mod query;
 pub(crate) mod routes;
+#[cfg(feature = "web-config")]
+pub(crate) mod secure;
+#[cfg(not(feature = "web-config"))]
+#[path = "secure_absent.rs"]
+pub(crate) mod secure;
 pub(crate) mod server;
 pub(crate) mod thresholds;
+pub(crate) mod token;
 pub(crate) mod wish;
 
 use crate::export::format::Format;
@@ -29,6 +37,8 @@ pub(crate) trait Service: Send + Sync {
     fn answer<'a>(&'a self, request: &'a Parts) -> Answering<'a>;
     /// Counts a refusal that was given without asking; `path` is one of a fixed list.
     fn count(&self, path: &'static str, code: u16);
+    /// Tells the program's log.
+    fn warn(&self, note: String);
 }
 
 /// What the server needs of the agent. Called on the agent's thread, never across an await.
@@ -52,6 +62,8 @@ pub(crate) trait Backend: Send + Sync {
     fn set_thresholds(&self, wish: &ThresholdWish) -> Result<(), (u16, String)>;
     /// Counts an answer; `path` is one of a fixed list.
     fn count(&self, path: &'static str, code: u16);
+    /// Tells the program's log.
+    fn warn(&self, note: String);
     /// Counts a panic while answering.
     fn count_panic(&self);
 }

@@ -3,7 +3,7 @@
 use crate::compute::age::age_text;
 use crate::web::answer::Answer;
 use crate::web::capture::Captures;
-use crate::web::guard::Guard;
+use crate::web::guard::{Gives, Guard};
 use crate::web::incidents::{self, INCIDENT, INCIDENTS, id_of};
 use crate::web::negotiate;
 use crate::web::thresholds::ThresholdWish;
@@ -38,7 +38,7 @@ const ENDPOINTS: &str = "\
 
 /// What all connections share.
 pub(crate) struct Router {
-    pub guard: Guard,
+    pub guard: Arc<Guard>,
     pub captures: Captures,
     pub backend: Arc<dyn Backend>,
 }
@@ -51,6 +51,10 @@ impl Service for Router {
     fn count(&self, path: &'static str, code: u16) {
         self.backend.count(path, code);
     }
+
+    fn warn(&self, note: String) {
+        self.backend.warn(note);
+    }
 }
 
 impl Router {
@@ -60,7 +64,7 @@ impl Router {
         let id = id_of(request.uri.path());
         let known = PATHS.into_iter().find(|path| *path == request.uri.path());
         let path = if id.is_some() { INCIDENT } else { known.unwrap_or("other") };
-        let answer = match self.guard.refuse(request, path == THRESHOLDS) {
+        let answer = match self.guard.refuse(request, gives(path), path == THRESHOLDS).await {
             Some(refusal) => refusal,
             None if path == FLAMEGRAPH => self.flamegraph(request, backend).await,
             None if path == PPROF => self.pprof(request).await,
@@ -87,9 +91,6 @@ impl Router {
     }
 
     async fn flamegraph(&self, request: &Parts, backend: &dyn Backend) -> Answer {
-        if let Some(refusal) = self.guard.refuse_outside() {
-            return refusal;
-        }
         match Wish::parse(request.uri.query().unwrap_or("")) {
             Ok(wish) => self.captures.run(wish, backend).await,
             Err(message) => Answer::text(400, message),
@@ -97,9 +98,6 @@ impl Router {
     }
 
     async fn pprof(&self, request: &Parts) -> Answer {
-        if let Some(refusal) = self.guard.refuse_outside() {
-            return refusal;
-        }
         match Wish::parse_pprof(request.uri.query().unwrap_or("")) {
             Ok(wish) => self.captures.pull(wish).await,
             Err(message) => Answer::text(400, message),
@@ -107,17 +105,13 @@ impl Router {
     }
 
     fn incidents(&self, id: Option<&str>, request: &Parts, backend: &dyn Backend) -> Answer {
-        match (self.guard.refuse_outside(), id) {
-            (Some(refusal), _) => refusal,
-            (None, Some(id)) => incidents::one(id, request.uri.query().unwrap_or(""), backend),
-            (None, None) => incidents::list(backend),
+        match id {
+            Some(id) => incidents::one(id, request.uri.query().unwrap_or(""), backend),
+            None => incidents::list(backend),
         }
     }
 
     fn thresholds(&self, request: &Parts, backend: &dyn Backend) -> Answer {
-        if let Some(refusal) = self.guard.refuse_outside() {
-            return refusal;
-        }
         let wish = match ThresholdWish::parse(request.uri.query().unwrap_or("")) {
             Ok(wish) => wish,
             Err(message) => return Answer::text(400, message),
@@ -135,6 +129,15 @@ impl Router {
             list.loops.retain(|entry| entry.r#loop == name || entry.name == name);
         }
         Answer::json(serde_json::to_vec(&list).unwrap_or_default())
+    }
+}
+
+/// What a path gives away; one that we do not know gives away nothing.
+fn gives(path: &str) -> Gives {
+    match path {
+        METRICS => Gives::Metrics,
+        FLAMEGRAPH | PPROF | INCIDENTS | INCIDENT | THRESHOLDS => Gives::Insight,
+        _ => Gives::Health,
     }
 }
 

@@ -4,8 +4,11 @@
 //! client is slow (5 s for a request's head), silent or not reading (30 s), or asks for too much (8 KiB of head).
 
 use crate::web::Service;
+use crate::web::doorway::{Doorway, Stream};
+use crate::web::guard::{Guard, Peer};
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
+use hyper::header::{HeaderName, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
@@ -15,8 +18,8 @@ use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::time::{Instant, timeout_at};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::{Instant, timeout, timeout_at};
 
 /// Connections open at once; a scraper or two, a probe and a person need five.
 const CONNECTIONS_MAX: usize = 32;
@@ -40,24 +43,24 @@ const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/pla
 Content-Length: 45\r\nRetry-After: 1\r\nConnection: close\r\n\r\ntoo many connections to this agent; try again";
 
 /// Accepts for ever; drop the future to stop.
-pub(crate) async fn serve(listener: TcpListener, answers: Arc<dyn Service>) {
+pub(crate) async fn serve(doorway: Doorway, guard: Arc<Guard>, answers: Arc<dyn Service>) {
     let open = Arc::new(AtomicUsize::new(0));
     loop {
-        let Ok((stream, _)) = listener.accept().await else {
+        let Ok(stream) = doorway.accept().await else {
             tokio::time::sleep(ACCEPT_PAUSE).await;
             continue;
         };
         if open.load(Relaxed) >= CONNECTIONS_MAX {
             answers.count("other", 503);
             // Whether or not it fits into the socket's buffer, the connection is closed.
-            let _ = stream.try_write(BUSY);
+            stream.try_write(BUSY);
             continue;
         }
         open.fetch_add(1, Relaxed);
-        let (answers, open) = (answers.clone(), open.clone());
+        let (answers, open, guard) = (answers.clone(), open.clone(), guard.clone());
         tokio::spawn(async move {
             let _open = Open(open);
-            converse(stream, answers).await;
+            welcome(stream, &guard, answers).await;
         });
     }
 }
@@ -71,20 +74,52 @@ impl Drop for Open {
     }
 }
 
+/// Makes a connection secure where that is wanted, and serves it.
+async fn welcome(stream: Stream, guard: &Guard, answers: Arc<dyn Service>) {
+    let Some(config) = &guard.web_config else {
+        return converse(stream, Arc::default(), answers).await;
+    };
+    if let Some(note) = config.refresh() {
+        answers.warn(note);
+    }
+    let greeting = |peer| Arc::new(Greeting { peer, headers: config.headers() });
+    match config.acceptor() {
+        None => converse(stream, greeting(Peer::default()), answers).await,
+        Some(acceptor) => {
+            // Who speaks no TLS, or shows no certificate that is wanted, is not answered.
+            if let Ok(Ok((secured, peer))) = timeout(HEAD_TIMEOUT, acceptor.accept(stream)).await {
+                converse(secured, greeting(peer), answers).await;
+            }
+        }
+    }
+}
+
+/// What a connection brings to each of its requests and answers.
+#[derive(Default)]
+struct Greeting {
+    peer: Peer,
+    headers: Vec<(HeaderName, HeaderValue)>,
+}
+
 /// Serves one connection until it ends or is silent for too long.
-async fn converse(stream: TcpStream, answers: Arc<dyn Service>) {
-    // Answers are written whole, so waiting for more to send only delays their last packet.
-    let _ = stream.set_nodelay(true);
+async fn converse<S>(stream: S, greeting: Arc<Greeting>, answers: Arc<dyn Service>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let deadline = Deadline::after(QUIET_TIMEOUT);
     let service_deadline = deadline.clone();
     let service = service_fn(move |request: Request<Incoming>| {
-        let (answers, deadline) = (answers.clone(), service_deadline.clone());
+        let (answers, greeting, deadline) = (answers.clone(), greeting.clone(), service_deadline.clone());
         async move {
             deadline.move_to(ANSWER_TIMEOUT);
-            let (parts, _body) = request.into_parts();
-            let answer = answers.answer(&parts).await;
+            let (mut parts, _body) = request.into_parts();
+            parts.extensions.insert(greeting.peer);
+            let mut response = answers.answer(&parts).await.into_response();
             deadline.move_to(QUIET_TIMEOUT);
-            Ok::<Response<Full<Bytes>>, Infallible>(answer.into_response())
+            for (name, value) in &greeting.headers {
+                response.headers_mut().insert(name, value.clone());
+            }
+            Ok::<Response<Full<Bytes>>, Infallible>(response)
         }
     });
     let connection = http1::Builder::new()

@@ -1,5 +1,6 @@
 //! The command line: what each subcommand shows, with examples, so that `--help` teaches.
 
+mod access;
 mod demo;
 mod doctor;
 mod flame;
@@ -8,6 +9,7 @@ mod incidents;
 mod ls;
 mod threshold;
 
+pub use access::AccessArguments;
 pub use demo::{DemoArguments, Trouble};
 pub use doctor::DoctorArguments;
 pub use flame::FlameArguments;
@@ -43,6 +45,8 @@ Exit codes:
 pub struct Arguments {
     #[command(subcommand)]
     pub command: Command,
+    #[command(flatten)]
+    pub access: AccessArguments,
 }
 
 /// What to do.

@@ -186,17 +186,17 @@ fn nothing(of: Of, who: &str, lasted_ns: u64, ended: Ended) -> String {
 /// # Errors
 /// It does not answer, not with a flamegraph, or its loops did nothing.
 pub fn of_url(url: &str, plan: &Plan) -> Result<Capture, Failure> {
-    let full = format!("{url}{}", plan.request()?);
+    let path = plan.request()?;
     let mut interrupt = Interrupt::install()?;
     let (clock, bar) = (Clock::monotonic(), bar(plan.length, &format!("watching {url}")));
     let start = clock.now();
     let (send, answers) = channel();
-    let (asked, length) = (full.clone(), plan.length);
-    std::thread::spawn(move || send.send(http::get(&asked, length)));
+    let (asked, length) = (url.to_owned(), plan.length);
+    std::thread::spawn(move || send.send(http::get(&asked, &path, length)));
     let answer = loop {
         match answers.recv_timeout(STEP) {
             Ok(answer) => break answer?,
-            Err(RecvTimeoutError::Disconnected) => return Err(Failure::system("ask the agent", &full)),
+            Err(RecvTimeoutError::Disconnected) => return Err(Failure::system("ask the agent", url)),
             Err(RecvTimeoutError::Timeout) => {}
         }
         if interrupt.wait(Duration::ZERO) {

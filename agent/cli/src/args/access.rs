@@ -1,0 +1,26 @@
+//! What every subcommand may need to be let in by an agent.
+
+use clap::Args;
+use std::path::PathBuf;
+
+/// Credentials for agents that want them.
+#[derive(Clone, Debug, Default, Args)]
+pub struct AccessArguments {
+    /// File with the bearer token of agents that want one [default: $LOOPSCOPE_TOKEN_FILE]
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Access to agents")]
+    pub token_file: Option<PathBuf>,
+    /// File with the authority that signed an https agent's certificate (PEM) [default: $LOOPSCOPE_CA_FILE]
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Access to agents")]
+    pub ca_file: Option<PathBuf>,
+}
+
+impl AccessArguments {
+    /// Fills from the environment what was not given.
+    pub fn or_environment(self) -> AccessArguments {
+        let file = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        AccessArguments {
+            token_file: self.token_file.or_else(|| file("LOOPSCOPE_TOKEN_FILE")),
+            ca_file: self.ca_file.or_else(|| file("LOOPSCOPE_CA_FILE")),
+        }
+    }
+}

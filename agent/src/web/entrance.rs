@@ -1,0 +1,217 @@
+//! Where a server is reached: its address or socket file, bound, with the rules for who may come in.
+
+use crate::AgentError;
+use crate::web::guard::{Guard, Place};
+use crate::web::secure::WebConfig;
+use crate::web::token::Token;
+use std::fs::{self, DirBuilder, Permissions};
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// How many ports [`Listen::NextFree`] tries.
+const PORTS_TRIED: u16 = 64;
+
+/// Where the agent answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Listen {
+    /// The first free port of the 64 from this address on: several programs on a host do not collide.
+    NextFree(SocketAddr),
+    /// This address; port 0 is any free port.
+    Exactly(SocketAddr),
+    /// A socket file that only its owner can open (mode 0600): for `curl --unix-socket` and the `loopscope` command.
+    /// A file that a dead process left there is replaced. It is removed when the agent stops.
+    Unix(PathBuf),
+    /// Nowhere: the agent only watches and warns.
+    Nowhere,
+}
+
+impl Default for Listen {
+    /// The next free port of 127.0.0.1 from 9464 on, the customary port of metrics exporters.
+    fn default() -> Self {
+        Listen::NextFree(SocketAddr::from((Ipv4Addr::LOCALHOST, 9464)))
+    }
+}
+
+/// What clients must show, as the program configured it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Credentials {
+    pub token_file: Option<PathBuf>,
+    pub web_config: Option<PathBuf>,
+}
+
+/// A bound server.
+#[derive(Debug)]
+pub(crate) struct Entrance {
+    pub listener: Listener,
+    pub guard: Arc<Guard>,
+}
+
+/// A bound socket of either kind, not blocking.
+#[derive(Debug)]
+pub(crate) enum Listener {
+    Tcp(TcpListener, SocketAddr),
+    Unix(UnixListener, SocketFile),
+}
+
+/// A socket file of ours; removed when dropped.
+#[derive(Debug)]
+pub(crate) struct SocketFile(PathBuf);
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        // Somebody may have removed it already.
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+impl Entrance {
+    /// Binds; `None` where nothing is to be reached.
+    ///
+    /// # Errors
+    /// The address or the path cannot be had, or the credentials cannot be used.
+    pub(crate) fn open(listen: &Listen, credentials: &Credentials) -> Result<Option<Entrance>, AgentError> {
+        let token = credentials.token_file.as_deref().map(Token::read).transpose();
+        let token = token.map_err(AgentError::Credentials)?;
+        let web_config = credentials.web_config.as_deref().map(WebConfig::read).transpose();
+        let web_config = web_config.map_err(AgentError::Credentials)?.map(Arc::new);
+        let listener = match listen {
+            Listen::Nowhere => return Ok(None),
+            Listen::Unix(path) => unix(path)?,
+            Listen::Exactly(address) => tcp(exactly(*address)?)?,
+            Listen::NextFree(first) => tcp(next_free(*first)?)?,
+        };
+        let is_secure = web_config.as_ref().is_some_and(|config| config.acceptor().is_some());
+        let guard = Guard { place: listener.place(), address: listener.name(is_secure), token, web_config };
+        Ok(Some(Entrance { listener, guard: Arc::new(guard) }))
+    }
+
+    /// Returns the address, `None` for a socket file.
+    pub(crate) fn address(&self) -> Option<SocketAddr> {
+        match &self.listener {
+            Listener::Tcp(_, address) => Some(*address),
+            Listener::Unix(..) => None,
+        }
+    }
+}
+
+impl Listener {
+    fn place(&self) -> Place {
+        match self {
+            Listener::Unix(..) => Place::Unix,
+            Listener::Tcp(_, address) if address.ip().is_loopback() => Place::Loopback,
+            Listener::Tcp(..) => Place::Elsewhere,
+        }
+    }
+
+    /// Returns what the page tells other processes: `host:port`, `https://host:port`, or `unix:/path`.
+    fn name(&self, is_secure: bool) -> String {
+        match self {
+            Listener::Unix(_, SocketFile(path)) => format!("unix:{}", path.display()),
+            Listener::Tcp(_, address) if is_secure => format!("https://{address}"),
+            Listener::Tcp(_, address) => address.to_string(),
+        }
+    }
+}
+
+fn tcp(listener: TcpListener) -> Result<Listener, AgentError> {
+    let explain = |error| AgentError::Listen(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)), error);
+    listener.set_nonblocking(true).map_err(explain)?;
+    let address = listener.local_addr().map_err(explain)?;
+    Ok(Listener::Tcp(listener, address))
+}
+
+fn exactly(address: SocketAddr) -> Result<TcpListener, AgentError> {
+    TcpListener::bind(address).map_err(|error| match error.kind() {
+        io::ErrorKind::AddrInUse => AgentError::AddressInUse(address),
+        _ => AgentError::Listen(address, error),
+    })
+}
+
+fn next_free(first: SocketAddr) -> Result<TcpListener, AgentError> {
+    for offset in 0..PORTS_TRIED {
+        let Some(port) = first.port().checked_add(offset) else { break };
+        let address = SocketAddr::new(first.ip(), port);
+        match TcpListener::bind(address) {
+            Ok(listener) => return Ok(listener),
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
+            Err(error) => return Err(AgentError::Listen(address, error)),
+        }
+    }
+    Err(AgentError::NoFreePort { first, tried: PORTS_TRIED })
+}
+
+fn unix(path: &Path) -> Result<Listener, AgentError> {
+    let refused = |error: io::Error| AgentError::Socket(path.to_owned(), error.to_string());
+    make_room(path)?;
+    // A new socket has the mode that the process's umask leaves, for a moment. So it is made where nobody else gets in,
+    // and moved when its mode is right.
+    let name = format!(".loopscope-{}.tmp", std::process::id());
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let private = folder.join(name);
+    DirBuilder::new().mode(0o700).create(&private).map_err(refused)?;
+    let made = private.join("s");
+    let bound = UnixListener::bind(&made).and_then(|listener| {
+        listener.set_nonblocking(true)?;
+        fs::set_permissions(&made, Permissions::from_mode(0o600))?;
+        fs::rename(&made, path)?;
+        Ok(listener)
+    });
+    if bound.is_err() {
+        let _ = fs::remove_file(&made);
+    }
+    let _ = fs::remove_dir(&private);
+    Ok(Listener::Unix(bound.map_err(refused)?, SocketFile(path.to_owned())))
+}
+
+/// Removes the socket of a process that is gone; anything else stays.
+fn make_room(path: &Path) -> Result<(), AgentError> {
+    let in_the_way = |why: &str| AgentError::Socket(path.to_owned(), why.to_owned());
+    let Ok(found) = fs::symlink_metadata(path) else { return Ok(()) };
+    if !found.file_type().is_socket() {
+        return Err(in_the_way("there is something else at that path: choose another one, or remove it"));
+    }
+    match UnixStream::connect(path) {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            fs::remove_file(path).map_err(|error| in_the_way(&error.to_string()))
+        }
+        _ => Err(in_the_way("another process listens there: choose another path, or stop it")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn open(path: &Path) -> Result<Entrance, AgentError> {
+        let opened = Entrance::open(&Listen::Unix(path.to_owned()), &Credentials::default());
+        opened.map(|entrance| entrance.expect("it is to be reached"))
+    }
+
+    #[test]
+    fn a_socket_file_is_private_replaces_a_dead_one_and_goes_with_the_server() {
+        let path = std::env::temp_dir().join(format!("loopscope-entrance-{}", std::process::id()));
+        let entrance = open(&path).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!((entrance.guard.place, entrance.address()), (Place::Unix, None));
+        assert_eq!(entrance.guard.address, format!("unix:{}", path.display()));
+        let message = open(&path).unwrap_err().to_string();
+        assert!(message.contains("another process listens"), "{message}");
+        // As a killed process leaves it.
+        let Entrance { listener: Listener::Unix(listener, file), .. } = entrance else { unreachable!() };
+        drop(listener);
+        std::mem::forget(file);
+        drop(open(&path).unwrap());
+        assert!(!path.exists());
+        fs::write(&path, "precious").unwrap();
+        let message = open(&path).unwrap_err().to_string();
+        assert!(message.contains("something else"), "{message}");
+        assert_eq!(fs::read(&path).unwrap(), b"precious");
+        fs::remove_file(&path).unwrap();
+        let message = open(Path::new("/nowhere/at/all")).unwrap_err().to_string();
+        assert!(message.contains("/nowhere/at/all"), "{message}");
+    }
+}
