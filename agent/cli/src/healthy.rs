@@ -9,13 +9,13 @@ use std::time::Duration;
 /// Asks, and prints the first line of the answer.
 ///
 /// # Errors
-/// The URL is not of plain HTTP, nobody answers there, or the answer is not 200.
+/// It is no URL of an agent, nobody answers there, or the answer is not 200.
 pub fn run(options: &HealthyArguments) -> Result<(), Failure> {
     let url = options.url.trim_end_matches('/');
-    if !url.starts_with("http://") {
-        return Err(Failure::Usage(format!("{url}: only plain HTTP is spoken; write http://127.0.0.1:9464")));
+    if !["http://", "https://", "unix:/"].iter().any(|scheme| url.starts_with(scheme)) {
+        return Err(Failure::Usage(format!("{url} is no URL of an agent: write http://127.0.0.1:9464")));
     }
-    let answer = http::get(&format!("{url}/-/healthy"), Duration::ZERO)?;
+    let answer = http::get(url, "/-/healthy", Duration::ZERO)?;
     let line = answer.first_line();
     if answer.status != 200 {
         let because = format!("answered {}: {line}", answer.status);
