@@ -4,52 +4,47 @@
 //! the loops are watched all the time.
 
 use crate::FlameError;
+use crate::compute::age::age_text;
 use crate::flame::{Follower, Format, Of, Profile, Timeline};
 use crate::sample::{self, Plan};
 use crate::web::Backend;
 use crate::web::answer::Answer;
+use crate::web::slots::{AT_ONCE, Slot, Slots};
 use crate::web::wish::Wish;
 use loopscope_probe::clock::unix_ns;
 use loopscope_probe::registry::{self, LocalPage};
 use std::io;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 use tokio::sync::oneshot;
-use tokio::time::timeout;
-
-/// At most this many captures run at once.
-const AT_ONCE: usize = 2;
 
 /// How often pages are read for a timeline: at 400,000 callbacks a second, a page is overwritten in this time.
 const FOLLOW: Duration = Duration::from_millis(10);
 
-/// Counts the captures under way.
+/// Captures, few at once.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Captures(Arc<AtomicUsize>);
-
-/// One capture under way; ends when dropped, also where the client went away.
-#[derive(Debug)]
-struct Slot(Captures);
+pub(crate) struct Captures(Slots);
 
 impl Captures {
-    fn take(&self) -> Option<Slot> {
-        let take = |count| (count < AT_ONCE).then_some(count + 1);
-        self.0.fetch_update(Relaxed, Relaxed, take).is_ok().then(|| Slot(self.clone()))
+    /// Ends a capture early: it answers with what it has.
+    pub(crate) fn end(&self, name: &str) -> Answer {
+        match self.0.end(name) {
+            true => Answer::text(200, "ended\n"),
+            false => Answer::text(404, format!("there is no capture called {name:?} under way\n")),
+        }
     }
 
     /// Captures and draws.
     pub(crate) async fn run(&self, wish: Wish, backend: &dyn Backend) -> Answer {
-        let Some(_slot) = self.take() else {
+        let Some(slot) = self.0.take(wish.name.clone()) else {
             return Answer::text(429, format!("{AT_ONCE} captures are under way already; try again later\n"));
         };
         if let Some(message) = unknown_loop(&wish) {
             return Answer::text(404, message);
         }
         let written = match (wish.format, wish.of) {
-            (Format::Trace, _) => timeline(&wish).await,
-            (_, Of::Callbacks) => callbacks(&wish, backend).await,
-            _ => sampled(&wish).await,
+            (Format::Trace, _) => timeline(&wish, &slot).await,
+            (_, Of::Callbacks) => callbacks(&wish, &slot, backend).await,
+            _ => sampled(&wish, &slot).await,
         };
         match written {
             Ok(body) => Answer::file(wish.format, &file_name(&wish), body),
@@ -62,13 +57,13 @@ impl Captures {
     /// Captures processor time for whoever pulls profiles all the time. A loop that had nothing to do is no failure
     /// there: the answer is a profile without samples.
     pub(crate) async fn pull(&self, wish: Wish) -> Answer {
-        let Some(_slot) = self.take() else {
+        let Some(slot) = self.0.take(wish.name.clone()) else {
             return Answer::text(429, format!("{AT_ONCE} captures are under way already; try again later\n"));
         };
         if let Some(message) = unknown_loop(&wish) {
             return Answer::text(404, message);
         }
-        match sample(&wish, |profile| profile.pprof_also_empty()).await {
+        match sample(&wish, &slot, |profile| profile.pprof_also_empty()).await {
             Ok(body) => Answer::file(wish.format, &file_name(&wish), body),
             Err(error @ FlameError::Unavailable(_)) => Answer::text(501, format!("{error}\n")),
             Err(error) => Answer::text(500, format!("{error}\n")),
@@ -76,30 +71,24 @@ impl Captures {
     }
 }
 
-impl Drop for Slot {
-    fn drop(&mut self) {
-        let Captures(count) = &self.0;
-        count.fetch_sub(1, Relaxed);
-    }
-}
-
-async fn callbacks(wish: &Wish, backend: &dyn Backend) -> Result<Vec<u8>, FlameError> {
+async fn callbacks(wish: &Wish, slot: &Slot, backend: &dyn Backend) -> Result<Vec<u8>, FlameError> {
     let (begin_unix_ns, earlier) = (unix_ns(), backend.snapshots());
-    tokio::time::sleep(Duration::from_secs(wish.seconds)).await;
+    slot.wait(Duration::from_secs(wish.seconds)).await;
+    let lasted_ns = slot.lasted_ns();
     let (later, wish) = (backend.snapshots(), wish.clone());
     elsewhere(move || {
         let mut profile = Profile::between(&earlier, &later);
         profile.begin_unix_ns = begin_unix_ns;
-        profile.lasted_ns = wish.seconds * 1_000_000_000;
+        profile.lasted_ns = lasted_ns;
         if let Some(name) = &wish.loop_name {
             profile = profile.of_loop(name);
         }
-        profile.write(wish.format, &title(&wish))
+        profile.write(wish.format, &title(&wish, lasted_ns))
     })
     .await?
 }
 
-async fn timeline(wish: &Wish) -> Result<Vec<u8>, FlameError> {
+async fn timeline(wish: &Wish, slot: &Slot) -> Result<Vec<u8>, FlameError> {
     let begin_unix_ns = unix_ns();
     let is_wanted =
         |page: &LocalPage| wish.loop_name.as_ref().is_none_or(|name| *name == page.page().loop_name());
@@ -119,8 +108,10 @@ async fn timeline(wish: &Wish) -> Result<Vec<u8>, FlameError> {
             }
         }
     };
-    // The time-out is how it ends.
-    let _: Result<(), _> = timeout(Duration::from_secs(wish.seconds), follow).await;
+    tokio::select! {
+        () = follow => {}
+        () = slot.wait(Duration::from_secs(wish.seconds)) => {}
+    }
     let mut timeline = Timeline { pid: std::process::id(), begin_unix_ns, ..Timeline::default() };
     for (page, follower) in followed {
         timeline.process = page.page().facts().process;
@@ -129,22 +120,29 @@ async fn timeline(wish: &Wish) -> Result<Vec<u8>, FlameError> {
     elsewhere(move || timeline.trace()).await?
 }
 
-async fn sampled(wish: &Wish) -> Result<Vec<u8>, FlameError> {
-    let (format, title) = (wish.format, title(wish));
-    sample(wish, move |profile| profile.write(format, &title)).await
+async fn sampled(wish: &Wish, slot: &Slot) -> Result<Vec<u8>, FlameError> {
+    let asked = wish.clone();
+    let write = move |profile: Profile| profile.write(asked.format, &title(&asked, profile.lasted_ns));
+    sample(wish, slot, write).await
 }
 
 /// Samples, and writes the profile on the session's thread.
 async fn sample(
     wish: &Wish,
+    slot: &Slot,
     write: impl FnOnce(Profile) -> Result<Vec<u8>, FlameError> + Send + 'static,
 ) -> Result<Vec<u8>, FlameError> {
     let length = Duration::from_secs(wish.seconds);
     let plan = Plan { of: wish.of, length, hz: wish.hz, loop_name: wish.loop_name.clone() };
-    let (send, written) = oneshot::channel();
+    let (send, mut written) = oneshot::channel();
     // A client that went away drops the session, and with it the receiver.
     let done = move |profile: Result<Profile, FlameError>| drop(send.send(profile.and_then(write)));
-    let _session = sample::start(plan, done).map_err(FlameError::Draw)?;
+    let session = sample::start(plan, done).map_err(FlameError::Draw)?;
+    tokio::select! {
+        written = &mut written => return written.unwrap_or_else(|_| Err(panicked())),
+        () = slot.wait(length) => {}
+    }
+    drop(session);
     written.await.unwrap_or_else(|_| Err(panicked()))
 }
 
@@ -182,10 +180,10 @@ fn process_name() -> String {
     registry::pages().first().map_or_else(|| "process".to_owned(), |page| page.page().facts().process)
 }
 
-fn title(wish: &Wish) -> String {
+fn title(wish: &Wish, lasted_ns: u64) -> String {
     let of_loop = wish.loop_name.as_ref().map_or(String::new(), |name| format!(", loop {name}"));
     let (of, process, pid) = (wish.of.name(), process_name(), std::process::id());
-    format!("{of} of {process} ({pid}{of_loop}) over {} s", wish.seconds)
+    format!("{of} of {process} ({pid}{of_loop}) over {}", age_text(lasted_ns))
 }
 
 /// A name for the file, without anything that a shell or a header could stumble over.
@@ -194,18 +192,4 @@ fn file_name(wish: &Wish) -> String {
     let process: String = process_name().chars().map(|c| if is_plain(c) { c } else { '-' }).collect();
     let what = if wish.format == Format::Trace { "timeline" } else { wish.of.name() };
     format!("{process}-{}-{what}.{}", std::process::id(), wish.format.ending())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_slot_is_free_again_when_dropped() {
-        let captures = Captures::default();
-        let (first, second) = (captures.take(), captures.take());
-        assert!(first.is_some() && second.is_some() && captures.take().is_none());
-        drop(first);
-        assert!(captures.take().is_some());
-    }
 }

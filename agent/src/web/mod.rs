@@ -15,6 +15,7 @@ pub(crate) mod secure;
 #[path = "secure_absent.rs"]
 pub(crate) mod secure;
 pub(crate) mod server;
+pub(crate) mod slots;
 pub(crate) mod thresholds;
 pub(crate) mod token;
 pub(crate) mod wish;

@@ -7,7 +7,7 @@ use crate::web::guard::{Gives, Guard};
 use crate::web::incidents::{self, INCIDENT, INCIDENTS, id_of};
 use crate::web::negotiate;
 use crate::web::thresholds::ThresholdWish;
-use crate::web::wish::Wish;
+use crate::web::wish::{Wish, parse_end};
 use crate::web::{Answering, Backend, Service};
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method};
@@ -30,7 +30,8 @@ const ENDPOINTS: &str = "\
 /-/healthy                                           the agent lives
 /-/ready                                             503 while a loop is stalled beyond the critical threshold
 /debug/loopscope/flamegraph?of=callbacks&seconds=10  time by loop, phase, callback site and span; of=callbacks|cpu|stalls|waits,
-                                                     format=svg|folded|pprof|speedscope|firefox|trace, hz=49..997, loop=NAME
+                                                     format=svg|folded|pprof|speedscope|firefox|trace, hz=49..997, loop=NAME;
+                                                     name=NAME, and POST ?name=NAME with header X-Loopscope: 1 ends it early
 /debug/pprof/profile?seconds=30                      processor time of the loops for `go tool pprof`, Pyroscope and Parca
 /debug/loopscope/incidents                           what happened lately, newest first (JSON); each in full below it: /ID
 /debug/loopscope/thresholds                          stall thresholds; POST ?loop=NAME&warning=50ms&critical=1s with header X-Loopscope: 1
@@ -64,16 +65,17 @@ impl Router {
         let id = id_of(request.uri.path());
         let known = PATHS.into_iter().find(|path| *path == request.uri.path());
         let path = if id.is_some() { INCIDENT } else { known.unwrap_or("other") };
-        let answer = match self.guard.refuse(request, gives(path), path == THRESHOLDS).await {
-            Some(refusal) => refusal,
-            None if path == FLAMEGRAPH => self.flamegraph(request, backend).await,
-            None if path == PPROF => self.pprof(request).await,
-            None if path == INCIDENTS || path == INCIDENT => {
-                guarded(backend, || self.incidents(id, request, backend))
-            }
-            None if path == THRESHOLDS => guarded(backend, || self.thresholds(request, backend)),
-            None => guarded(backend, || self.answer_at_once(path, request, backend)),
-        };
+        let answer =
+            match self.guard.refuse(request, gives(path), path == THRESHOLDS || path == FLAMEGRAPH).await {
+                Some(refusal) => refusal,
+                None if path == FLAMEGRAPH => self.flamegraph(request, backend).await,
+                None if path == PPROF => self.pprof(request).await,
+                None if path == INCIDENTS || path == INCIDENT => {
+                    guarded(backend, || self.incidents(id, request, backend))
+                }
+                None if path == THRESHOLDS => guarded(backend, || self.thresholds(request, backend)),
+                None => guarded(backend, || self.answer_at_once(path, request, backend)),
+            };
         backend.count(path, answer.status);
         answer
     }
@@ -91,7 +93,12 @@ impl Router {
     }
 
     async fn flamegraph(&self, request: &Parts, backend: &dyn Backend) -> Answer {
-        match Wish::parse(request.uri.query().unwrap_or("")) {
+        let query = request.uri.query().unwrap_or("");
+        if request.method == Method::POST {
+            return parse_end(query)
+                .map_or_else(|why| Answer::text(400, why), |name| self.captures.end(&name));
+        }
+        match Wish::parse(query) {
             Ok(wish) => self.captures.run(wish, backend).await,
             Err(message) => Answer::text(400, message),
         }

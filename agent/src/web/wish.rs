@@ -22,6 +22,8 @@ pub(crate) struct Wish {
     pub seconds: u64,
     pub hz: u32,
     pub loop_name: Option<String>,
+    /// What to call the capture, so that it can be ended early.
+    pub name: Option<String>,
 }
 
 impl Wish {
@@ -45,9 +47,10 @@ impl Wish {
                 "seconds" => wish.seconds = number(name, value, SECONDS)?,
                 "hz" => hz = Some(number(name, value, HZ)?),
                 "loop" => wish.loop_name = Some(decoded(value)),
+                "name" => wish.name = Some(capture_name(value)?),
                 name => {
                     return Err(format!(
-                        "parameter {name:?}: there are only of, seconds, hz, loop and format\n"
+                        "parameter {name:?}: there are only of, seconds, hz, loop, format and name\n"
                     ));
                 }
             }
@@ -86,8 +89,26 @@ impl Wish {
 impl Default for Wish {
     fn default() -> Wish {
         let hz = HZ_DEFAULT as u32;
-        Wish { of: Of::Callbacks, format: Format::Svg, seconds: 10, hz, loop_name: None }
+        Wish { of: Of::Callbacks, format: Format::Svg, seconds: 10, hz, loop_name: None, name: None }
     }
+}
+
+/// Reads the query of a request to end a capture.
+///
+/// # Errors
+/// As [`Wish::parse`].
+pub(crate) fn parse_end(query: &str) -> Result<String, String> {
+    match pairs(query).collect::<Vec<_>>()[..] {
+        [("name", value)] => capture_name(value),
+        _ => Err("a capture is ended by POST with its name only: ?name=NAME\n".to_owned()),
+    }
+}
+
+fn capture_name(value: &str) -> Result<String, String> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    let is_name = (1..=64).contains(&value.len()) && value.bytes().all(is_plain);
+    let name = is_name.then(|| value.to_owned());
+    name.ok_or_else(|| format!("parameter name: {value:?} is not 1 to 64 letters, digits, dots or dashes\n"))
 }
 
 fn number(name: &str, value: &str, range: RangeInclusive<u64>) -> Result<u64, String> {

@@ -1,6 +1,6 @@
 //! One capture: watching a process for a while, or asking its agent to.
 
-use super::plan::Plan;
+use super::plan::{FLAMEGRAPH, Plan};
 use super::widest::{self, Site};
 use crate::duration;
 use crate::error::Failure;
@@ -186,29 +186,32 @@ fn nothing(of: Of, who: &str, lasted_ns: u64, ended: Ended) -> String {
 /// # Errors
 /// It does not answer, not with a flamegraph, or its loops did nothing.
 pub fn of_url(url: &str, plan: &Plan) -> Result<Capture, Failure> {
-    let path = plan.request()?;
+    // Unlike any other of this machine's captures, so that Ctrl-C ends this one.
+    let name = format!("{}-{}", std::process::id(), unix_ns());
+    let path = format!("{}&name={name}", plan.request()?);
     let mut interrupt = Interrupt::install()?;
     let (clock, bar) = (Clock::monotonic(), bar(plan.length, &format!("watching {url}")));
     let start = clock.now();
     let (send, answers) = channel();
     let (asked, length) = (url.to_owned(), plan.length);
     std::thread::spawn(move || send.send(http::get(&asked, &path, length)));
+    let (mut ended, mut lasted_ns) = (Ended::InTime, plan.length.as_nanos() as u64);
     let answer = loop {
         match answers.recv_timeout(STEP) {
             Ok(answer) => break answer?,
             Err(RecvTimeoutError::Disconnected) => return Err(Failure::system("ask the agent", url)),
             Err(RecvTimeoutError::Timeout) => {}
         }
-        if interrupt.wait(Duration::ZERO) {
-            let message =
-                format!("interrupted: the agent at {url} would have answered at the end of the capture");
-            return Err(Failure::NothingCaptured(message));
+        if ended == Ended::InTime && interrupt.wait(Duration::ZERO) {
+            ended = Ended::Interrupted;
+            lasted_ns = clock.ns_between(start, clock.now());
+            // What it has is on its way then; a second Ctrl-C does not wait for it.
+            http::post(url, &format!("{FLAMEGRAPH}?name={name}"))?;
         }
         bar.set_position(clock.ns_between(start, clock.now()) / 1_000_000);
     };
     bar.finish_and_clear();
-    refuse(url, plan, &answer)?;
-    let lasted_ns = plan.length.as_nanos() as u64;
+    refuse(url, plan, &answer, lasted_ns)?;
     let is_folded = plan.format == Format::Folded || plan.before.is_some();
     let folded = is_folded.then(|| String::from_utf8_lossy(&answer.body).into_owned());
     let sites = folded.as_deref().map(widest::sites);
@@ -222,23 +225,21 @@ pub fn of_url(url: &str, plan: &Plan) -> Result<Capture, Failure> {
         }
         _ => answer.body,
     };
-    Ok(Capture { ended: Ended::InTime, lasted_ns, sites, notes: Vec::new(), file })
+    Ok(Capture { ended, lasted_ns, sites, notes: Vec::new(), file })
 }
 
 /// Tells what an answer that is no flamegraph means.
-fn refuse(url: &str, plan: &Plan, answer: &http::Answer) -> Result<(), Failure> {
+fn refuse(url: &str, plan: &Plan, answer: &http::Answer, lasted_ns: u64) -> Result<(), Failure> {
     let said = answer.first_line();
     let because = match answer.status {
         200 if !answer.body.is_empty() => return Ok(()),
         404 if said.contains("nothing to draw") => {
-            let message = nothing(plan.of, url, plan.length.as_nanos() as u64, Ended::InTime);
+            let message = nothing(plan.of, url, lasted_ns, Ended::InTime);
             return Err(Failure::NothingCaptured(message));
         }
         404 if said.starts_with("parameter loop") => return Err(Failure::NotFound(format!("{url}: {said}"))),
         404 => "is no loopscope agent: it does not know /debug/loopscope/flamegraph".to_owned(),
-        400 if said.contains("there are only seconds and format")
-            || said.contains("neither svg nor folded") =>
-        {
+        400 if said.contains("there are only") || said.contains("neither svg nor folded") => {
             "has an agent that is older than this command, and draws callbacks as svg or folded only"
                 .to_owned()
         }
@@ -269,8 +270,8 @@ mod tests {
         let length = Duration::from_secs(1);
         let plan = Plan { of: Of::Cpu, format: Format::Svg, length, hz: None, loop_name: None, before: None };
         let answer = |status, body: &str| http::Answer { status, body: body.as_bytes().to_vec() };
-        assert!(refuse("u", &plan, &answer(200, "<svg")).is_ok());
-        let failure = |answer| refuse("u", &plan, &answer).unwrap_err();
+        assert!(refuse("u", &plan, &answer(200, "<svg"), 1).is_ok());
+        let failure = |answer| refuse("u", &plan, &answer, 1).unwrap_err();
         let nothing = answer(404, "nothing ran in these 10 seconds, so there is nothing to draw\n");
         assert_eq!(failure(nothing).exit_code(), 3);
         assert_eq!(failure(answer(404, "parameter loop: there is no loop \"x\" here")).exit_code(), 3);

@@ -13,6 +13,9 @@ use std::time::Duration;
 /// The longest capture that an agent takes.
 const SECONDS_MAX: u64 = 300;
 
+/// Where an agent is asked for a capture, and to end one.
+pub const FLAMEGRAPH: &str = "/debug/loopscope/flamegraph";
+
 /// What to capture, and how to write it.
 #[derive(Debug)]
 pub struct Plan {
@@ -84,7 +87,7 @@ impl Plan {
         if let Some(name) = &self.loop_name {
             query += &format!("&loop={}", encoded(name));
         }
-        Ok(format!("/debug/loopscope/flamegraph?{query}"))
+        Ok(format!("{FLAMEGRAPH}?{query}"))
     }
 
     /// Returns the name of the file to write where none was given.

@@ -91,6 +91,13 @@ impl Running {
         self.stderr.with(text)
     }
 
+    /// Waits for such a line that has not come yet.
+    pub fn next_error_with(&mut self, text: &str) -> String {
+        self.stderr.seen.extend(self.stderr.coming.try_iter());
+        self.stderr.seen.clear();
+        self.stderr.with(text)
+    }
+
     /// Returns the `host:port` of the demo's `service` or `metrics`.
     pub fn address(&mut self, what: &str) -> String {
         let line = self.line_with(&format!("  {what}  http://"));

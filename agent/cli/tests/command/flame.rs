@@ -117,6 +117,26 @@ fn an_interrupted_capture_is_written() {
 }
 
 #[test]
+fn an_interrupted_capture_of_an_agent_is_written_too() {
+    let scratch = Scratch::new("flame-interrupt-agent");
+    let mut demo = Running::demo(&scratch, &["--rate", "50", "--trouble", "block"]);
+    let url = format!("http://{}", demo.address("metrics"));
+    for of in ["callbacks", "cpu"] {
+        let arguments = ["flame", &url, "--of", of, "--for", "300s", "--format", "folded", "-o", "-"];
+        let mut flame = Running::start(&scratch, &arguments);
+        flame.error_with("watching");
+        // A block that begins from now on, and its end: something is in the capture.
+        demo.next_error_with("blocked for");
+        demo.next_error_with("polls again");
+        flame.signal("INT");
+        let (code, folded, stderr) = flame.end();
+        assert_eq!(code, Some(0), "{stderr}");
+        assert!(folded.contains("web;timers;parse_invoices ("), "{of}: {folded}");
+        assert!(stderr.contains("Interrupted after"), "{stderr}");
+    }
+}
+
+#[test]
 fn a_process_that_ends_during_the_capture_is_drawn_until_then() {
     let scratch = Scratch::new("flame-end");
     let mut demo = Running::demo(&scratch, &["--rate", "0"]);

@@ -10,7 +10,7 @@ fn an_agent_is_healthy_until_it_is_gone() {
     let url = format!("http://{}", demo.address("metrics"));
     let done = scratch.run(&["healthy", &url]);
     assert_eq!(done.code, Some(0), "{}", done.stderr);
-    assert!(done.stdout.starts_with("healthy: watching 2 loops"), "{}", done.stdout);
+    assert!(done.stdout.starts_with("healthy: watching "), "{}", done.stdout);
 
     demo.signal("TERM");
     demo.end();
@@ -27,5 +27,5 @@ fn an_answer_that_is_not_200_is_not_healthy() {
     let done = scratch.run(&["healthy", &format!("http://{}", demo.address("service"))]);
     assert_eq!(done.code, Some(1));
     assert!(done.stderr.contains("answered 404"), "{}", done.stderr);
-    assert_eq!(scratch.run(&["healthy", "https://127.0.0.1:1"]).code, Some(2));
+    assert_eq!(scratch.run(&["healthy", "ftp://127.0.0.1:1"]).code, Some(2));
 }

@@ -45,7 +45,7 @@ fn what_cannot_be_used_is_refused_with_code_2_and_a_way_out() {
         (&["flame", "--normalize"], &["--diff"]),
         (&["flame", "--incident", "1-1", "--of", "cpu"], &["--incident", "--of"]),
         (&["flame", "--json", "-o", "-"], &["--json", "-o"]),
-        (&["flame", "https://127.0.0.1:1"], &["http://"]),
+        (&["flame", "unix:agent.sock"], &["unix:/agent.sock"]),
         (&["demo", "--trouble", "fire"], &["block", "microtasks", "nexttick", "pool", "timers", "mixed"]),
         (&["demo", "--listen", "somewhere"], &["`somewhere`", "127.0.0.1:8080"]),
         (&["doctor", "--for", "1ms"], &["--for", "100ms"]),

@@ -17,13 +17,16 @@ fn a_process_killed_in_a_block_leaves_the_incident_in_its_directory() {
     let scratch = Scratch::new("kept-killed");
     let demo = Running::demo(&scratch, &["--trouble", "block", "--incidents-dir", "kept"]);
     // Written at its detection, a third of the way into the block.
-    let (pid, _) = (demo.pid(), until(|| files(&scratch).pop()));
+    let list = || scratch.run(&["incidents", "--dir", "kept"]).stdout;
+    let line_of = |list: &str| {
+        let line = list.lines().find(|line| line.contains("timer parse_invoices (trouble.rs:"))?;
+        Some(line.split(' ').next().unwrap().to_owned())
+    };
+    let id = until(|| line_of(&list()));
     demo.signal("KILL");
     assert_eq!(demo.end().0, None, "killed");
-    let list = scratch.run(&["incidents", "--dir", "kept"]);
-    assert!(list.stdout.contains("timer parse_invoices (trouble.rs:"), "{}{}", list.stdout, list.stderr);
-    assert!(!list.stdout.contains("left out"), "a half-written file: {}", list.stdout);
-    let told = scratch.run(&["incidents", "--dir", "kept", "--json", &format!("{pid}-1")]);
+    assert!(line_of(&list()).is_some() && !list().contains("left out"), "a half-written file: {}", list());
+    let told = scratch.run(&["incidents", "--dir", "kept", "--json", &id]);
     let told: Value = serde_json::from_str(&told.stdout).unwrap();
     assert_eq!((&told["culprit"]["name"], &told["source"]), (&"parse_invoices".into(), &"file".into()));
     assert!(told["duration_ns"].as_u64().unwrap() >= 100_000_000, "{told:#}");
