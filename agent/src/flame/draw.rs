@@ -72,15 +72,20 @@ impl Profile {
             Totals::AsMeasured => "",
             Totals::Equal => ", compared as if equal",
         };
+        let (lines, gone_us) = without_the_gone(&both);
+        let gone = if gone_us > 0 {
+            format!(", {} of before gone", age_text(gone_us * 1_000))
+        } else {
+            String::new()
+        };
         let (was, is) = (age_text(before.total_ns()), age_text(self.total_ns()));
-        let mut options = options(title, &format!("before {was}, after {is}{totals}"), &self.notes);
+        let mut options = options(title, &format!("before {was}, after {is}{gone}{totals}"), &self.notes);
         options.stroke_color = StrokeColor::Color(Color { r: 190, g: 190, b: 190 });
         let legend = [
             Entry { colour: MORE, text: "more time than before" },
             Entry { colour: LESS, text: "less time than before" },
             Entry { colour: SAME, text: "no change" },
         ];
-        let lines: Vec<String> = both.lines().map(str::to_owned).collect();
         draw(options, &lines, &legend)
     }
 
@@ -96,6 +101,14 @@ impl Profile {
         }
         entries
     }
+}
+
+/// Splits what two profiles have into the lines that are to be drawn, and the time of those that are no longer there.
+/// They have no width, and colours are relative to the greatest change: one that nobody sees would pale all the others.
+fn without_the_gone(both: &str) -> (Vec<String>, u64) {
+    let (gone, here): (Vec<&str>, Vec<&str>) = both.lines().partition(|line| line.ends_with(" 0"));
+    let before_us = |line: &&str| line.rsplit(' ').nth(1).and_then(|number| number.parse::<u64>().ok());
+    (here.into_iter().map(str::to_owned).collect(), gone.iter().filter_map(before_us).sum())
 }
 
 fn options<'a>(title: &str, subtitle: &str, notes: &[String]) -> Options<'a> {
@@ -123,4 +136,15 @@ fn draw(mut options: Options<'_>, lines: &[String], entries: &[Entry]) -> Result
     let drawing = String::from_utf8(drawing).map_err(|error| FlameError::Draw(io::Error::other(error)))?;
     let drawing = legend::add(&drawing, entries)?;
     Ok(drawing.replace(colour::is_mark, "").into_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stacks_that_are_gone_are_counted_and_not_drawn() {
+        let both = "a;b 10 20\na;c 30 0\na;d 0 5\na;e with 0 7 0\n";
+        assert_eq!(without_the_gone(both), (vec!["a;b 10 20".to_owned(), "a;d 0 5".to_owned()], 37));
+    }
 }
