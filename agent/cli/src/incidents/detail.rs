@@ -5,7 +5,9 @@ use super::moment::utc;
 use super::source::{Found, Origin};
 use crate::duration::show_ns;
 use crate::paint::Paint;
-use loopscope_agent::incident::{Class, Frame, Incident, LoopFigures, Record, Severity, StackCount};
+use loopscope_agent::incident::{
+    Class, Frame, Incident, IncidentKind, LoopFigures, Record, Severity, StackCount,
+};
 
 /// At most so many frames of a stack are shown in text; JSON has all.
 const FRAMES_SHOWN: usize = 24;
@@ -87,7 +89,9 @@ fn facts(paint: Paint, found: &Found, now_unix_ns: u64) -> String {
             "lasted",
             format!("{} (threshold {threshold}){expected}", lasted(incident, &found.origin)),
         ));
-        facts.push(("class", class(incident)));
+        if incident.kind != IncidentKind::Pool {
+            facts.push(("class", class(incident)));
+        }
     }
     if !incident.phase.is_empty() {
         facts.push(("phase", incident.phase.clone()));

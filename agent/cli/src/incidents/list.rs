@@ -3,7 +3,7 @@
 use super::source::{Catch, Found, Origin};
 use crate::duration::show_ns;
 use crate::paint::Paint;
-use loopscope_agent::incident::{Incident, Severity};
+use loopscope_agent::incident::{Incident, IncidentKind, Severity};
 
 /// Writes the newest `most` incidents.
 pub fn text(paint: Paint, catch: &Catch, most: usize, now_unix_ns: u64) -> String {
@@ -45,7 +45,12 @@ fn table(paint: Paint, shown: &[Found], now_unix_ns: u64) -> String {
             _ => ago(now_unix_ns.saturating_sub(incident.begin_unix_ns)),
         };
         // The first word is enough here: `starved_of_cpu`.
-        let class = incident.class.name().split('_').next().unwrap_or_default().to_owned();
+        // A full pool is no time of the loop's thread, which a class would be of.
+        let class = match incident.kind {
+            IncidentKind::Pool => "pool",
+            _ => incident.class.name().split('_').next().unwrap_or_default(),
+        };
+        let class = class.to_owned();
         rows.push([incident.id.clone(), when, incident.r#loop.clone(), lasted(incident, origin), class]);
     }
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
