@@ -30,6 +30,7 @@ const UNSAFE_FILES: &[(&str, &str)] = &[
     ("agent/stacks/tests/support/mod.rs", "queueing a signal"),
     ("agent/stacks/tests/taken.rs", "handlers for all real-time signals"),
     ("benches/src/cputime.rs", "the processor time of one thread"),
+    ("loop/engine/tests/forked.rs", "forking is what it tests"),
     ("loop/probe/src/barrier.rs", "the membarrier call"),
     ("loop/probe/src/builder.rs", "the id of the loop's thread"),
     ("loop/probe/src/counter.rs", "reading the processor's counter"),
