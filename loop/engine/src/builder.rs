@@ -34,6 +34,7 @@ pub struct Builder<S> {
     pool: Option<SharedPool>,
     has_probe: bool,
     is_virtual: bool,
+    seed: Option<u64>,
     policy: PanicPolicy,
 }
 
@@ -49,7 +50,16 @@ impl<S: 'static> Builder<S> {
     pub(crate) fn new(state: S) -> Self {
         let name = "main".to_owned();
         let policy = PanicPolicy::default();
-        Builder { state, name, threads: None, pool: None, has_probe: true, is_virtual: false, policy }
+        Builder {
+            state,
+            name,
+            threads: None,
+            pool: None,
+            has_probe: true,
+            is_virtual: false,
+            seed: None,
+            policy,
+        }
     }
 
     /// Sets the loop's name: a label in metrics, at most 64 bytes. `main` where not set.
@@ -82,6 +92,14 @@ impl<S: 'static> Builder<S> {
     /// sockets then. See [`simulate`](crate::simulate).
     pub fn virtual_time(mut self) -> Self {
         self.is_virtual = true;
+        self
+    }
+
+    /// In virtual time, lets streams that become ready in one poll have their turns in an order that this number
+    /// chooses: a test that passes with many of them does not rest on one order. Where not set they keep the order in
+    /// which they became ready.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
         self
     }
 
@@ -142,7 +160,7 @@ impl<S: 'static> Builder<S> {
     fn surroundings(&self, threads: usize) -> io::Result<Surroundings> {
         if self.is_virtual {
             let bell = Arc::new(Bell::new(None));
-            let world = World::new(threads, bell.clone());
+            let world = World::new(threads, bell.clone(), self.seed);
             let time = Box::new(SimulatedTime(world.clock()));
             let poller = Box::new(SimulatedPoller(world.clone()));
             return Ok(Surroundings { time, poller, bell, world: Some(world) });

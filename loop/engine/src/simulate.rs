@@ -3,7 +3,11 @@
 //! The loop itself is the same; only what it waits on is simulated. Instead of sleeping, time jumps to the next timer
 //! or the end of the next pool job. A job runs on the loop's own thread when a simulated thread would begin it, takes
 //! no time by itself, and as long as it says with [`advance`]. Each poll takes one microsecond, so that a program that
-//! never sleeps still gets to its timers. There are no sockets.
+//! never sleeps still gets to its timers. There are no sockets, but pairs of streams in memory
+//! ([`Cx::memory_pair`](crate::Cx::memory_pair)).
+//!
+//! The order of what becomes ready at one moment is the one thing that a real system leaves open;
+//! [`Builder::seed`](crate::Builder::seed) tries others, each the same in every run.
 
 use crate::bell::{Bell, News};
 use crate::clock::TimeSource;
@@ -57,6 +61,10 @@ pub(crate) struct World {
     clock: VirtualClock,
     workers: RefCell<Workers>,
     bell: Arc<Bell>,
+    /// Ends of pairs that became ready, in that order.
+    ready: RefCell<Vec<Ready>>,
+    /// What chooses another order; `None` keeps it.
+    seed: Cell<Option<u64>>,
 }
 
 /// The simulated threads.
@@ -84,11 +92,12 @@ struct Running {
 }
 
 impl World {
-    pub(crate) fn new(threads: usize, bell: Arc<Bell>) -> Rc<World> {
+    pub(crate) fn new(threads: usize, bell: Arc<Bell>, seed: Option<u64>) -> Rc<World> {
         let (lanes, finished, events) = (Lanes::new(threads), VecDeque::new(), Vec::new());
         let (wanted, idle, has_started, probe) = (threads, threads, false, None);
         let workers = Workers { wanted, idle, has_started, lanes, events, finished, probe };
-        Rc::new(World { clock: VirtualClock::starting_at(START_NS), workers: RefCell::new(workers), bell })
+        let (clock, workers) = (VirtualClock::starting_at(START_NS), RefCell::new(workers));
+        Rc::new(World { clock, workers, bell, ready: RefCell::default(), seed: Cell::new(seed) })
     }
 
     pub(crate) fn clock(&self) -> VirtualClock {
@@ -97,6 +106,23 @@ impl World {
 
     pub(crate) fn set_probe(&self, probe: Option<PoolWriter>) {
         self.workers.borrow_mut().probe = probe;
+    }
+
+    /// Has the next poll report this.
+    pub(crate) fn report(&self, ready: Ready) {
+        self.ready.borrow_mut().push(ready);
+    }
+
+    /// Hands over what became ready, in the order that the seed chooses.
+    fn take_ready(&self, into: &mut Vec<Ready>) {
+        into.append(&mut self.ready.borrow_mut());
+        let Some(mut state) = self.seed.get() else { return };
+        // Fisher and Yates.
+        for last in (1..into.len()).rev() {
+            let other = split_mix(&mut state) % (last as u64 + 1);
+            into.swap(last, other as usize);
+        }
+        self.seed.set(Some(state));
     }
 
     /// Makes this the world of the thread until the result is dropped.
@@ -191,6 +217,14 @@ impl Workers {
     }
 }
 
+/// Returns the next number of a sequence that looks random. Vigna's SplitMix64.
+fn split_mix(state: &mut u64) -> u64 {
+    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mixed = (*state ^ *state >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ mixed >> 31
+}
+
 /// Keeps a world installed.
 pub(crate) struct Installed {
     world: Option<Rc<World>>,
@@ -217,7 +251,7 @@ impl TimeSource for SimulatedTime {
 pub(crate) struct SimulatedPoller(pub(crate) Rc<World>);
 
 impl Poller for SimulatedPoller {
-    fn poll(&mut self, timeout: Option<Duration>, _ready: &mut Vec<Ready>) -> io::Result<()> {
+    fn poll(&mut self, timeout: Option<Duration>, ready: &mut Vec<Ready>) -> io::Result<()> {
         let world = &self.0;
         let end_ns = timeout.map(|timeout| {
             let timeout_ns = u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX);
@@ -225,8 +259,9 @@ impl Poller for SimulatedPoller {
         });
         world.advance(POLL_NS);
         loop {
-            let has_news = world.bell.has_any();
+            let has_news = world.bell.has_any() || !world.ready.borrow().is_empty();
             if has_news || end_ns.is_some_and(|end_ns| end_ns <= world.clock.now_ns()) {
+                world.take_ready(ready);
                 return Ok(());
             }
             let event_ns = world.workers.borrow().next_ns();

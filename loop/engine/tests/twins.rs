@@ -330,3 +330,41 @@ fn files_and_names_are_awaited() {
     std::fs::remove_dir_all(&folder).unwrap();
     assert!(!outcome.unwrap());
 }
+
+#[test]
+fn connections_in_memory_are_read_and_written_in_virtual_time() {
+    // More than a buffer in memory holds, so that the writer waits for the reader.
+    const COUNT: usize = 1 << 20;
+    let mut event_loop = virtual_loop(Vec::new());
+    event_loop.main(|cx| {
+        let (one, other) = cx.memory_pair().unwrap();
+        let (client, server) = (cx.connection(one).unwrap(), cx.connection(other).unwrap());
+        cx.spawn_async(|here| async move {
+            let sent = client.write(vec![b'x'; COUNT]);
+            assert!(poll_once(here.sleep(ms(1))).await.is_none() && !sent.is_resolved());
+            sent.await.unwrap();
+            client.shutdown().await.unwrap();
+            let mut answer = [0; 16];
+            let count = client.read(&mut answer).await.unwrap();
+            here.with(move |cx| cx.state.extend_from_slice(&answer[..count])).await;
+        });
+        cx.spawn_async(|here| async move {
+            let (mut buffer, mut received) = ([0; 1000], 0);
+            // Given up before anything came, which loses nothing.
+            assert!(poll_once(server.read(&mut buffer)).await.is_none());
+            loop {
+                match server.read(&mut buffer).await.unwrap() {
+                    0 => break,
+                    count => received += count,
+                }
+                if received % 7 == 0 {
+                    here.sleep(ms(1)).await;
+                }
+            }
+            assert_eq!(received, COUNT);
+            server.write("got it").await.unwrap();
+        });
+    });
+    assert!(!event_loop.run(Mode::Default).unwrap());
+    assert_eq!(event_loop.into_state(), b"got it");
+}

@@ -16,6 +16,7 @@ pub(crate) mod signal;
 pub(crate) mod wake;
 
 pub(crate) mod idle;
+pub(crate) mod memory;
 pub(crate) mod options;
 pub(crate) mod outgoing;
 pub(crate) mod pipe;

@@ -2,6 +2,7 @@
 //!
 //! All of them are streams to the program; only their making differs, and what they can tell about their ends.
 
+use crate::handles::memory::MemoryEnd;
 use loopscope_probe::HandleType;
 use mio::Interest;
 use mio::event::Source;
@@ -18,6 +19,8 @@ pub(crate) enum Transport {
     PipeIn(Receiver),
     /// The end of a pipe that is written; `None` once it was ended, which for a pipe is to close it.
     PipeOut(Option<Sender>),
+    /// One end of a pair in virtual time.
+    Memory(MemoryEnd),
 }
 
 impl Transport {
@@ -27,6 +30,7 @@ impl Transport {
             Transport::Unix(socket) => socket.read(buffer),
             Transport::PipeIn(pipe) => pipe.read(buffer),
             Transport::PipeOut(_) => Ok(0),
+            Transport::Memory(end) => end.read(buffer),
         }
     }
 
@@ -35,6 +39,7 @@ impl Transport {
             Transport::Tcp(socket) => socket.write(bytes),
             Transport::Unix(socket) => socket.write(bytes),
             Transport::PipeOut(Some(pipe)) => pipe.write(bytes),
+            Transport::Memory(end) => end.write(bytes),
             Transport::PipeIn(_) | Transport::PipeOut(None) => Err(io::ErrorKind::BrokenPipe.into()),
         }
     }
@@ -44,6 +49,10 @@ impl Transport {
             Transport::Tcp(socket) => socket.write_vectored(slices),
             Transport::Unix(socket) => socket.write_vectored(slices),
             Transport::PipeOut(Some(pipe)) => pipe.write_vectored(slices),
+            // The first slice that holds something; the caller goes on with the rest.
+            Transport::Memory(end) => {
+                end.write(slices.iter().find(|slice| !slice.is_empty()).map_or(&[], |slice| slice))
+            }
             Transport::PipeIn(_) | Transport::PipeOut(None) => Err(io::ErrorKind::BrokenPipe.into()),
         }
     }
@@ -59,6 +68,10 @@ impl Transport {
                 *pipe = None;
                 Ok(())
             }
+            Transport::Memory(end) => {
+                end.end();
+                Ok(())
+            }
         };
     }
 
@@ -67,7 +80,7 @@ impl Transport {
         let (error, peer) = match self {
             Transport::Tcp(socket) => (socket.take_error(), socket.peer_addr().map(|_| ())),
             Transport::Unix(socket) => (socket.take_error(), socket.peer_addr().map(|_| ())),
-            Transport::PipeIn(_) | Transport::PipeOut(_) => return Some(Ok(())),
+            Transport::PipeIn(_) | Transport::PipeOut(_) | Transport::Memory(_) => return Some(Ok(())),
         };
         match (error, peer) {
             (Ok(None), Err(error)) if error.kind() == io::ErrorKind::NotConnected => None,
@@ -83,13 +96,16 @@ impl Transport {
             Transport::Unix(socket) => Some(socket),
             Transport::PipeIn(pipe) => Some(pipe),
             Transport::PipeOut(pipe) => pipe.as_mut().map(|pipe| pipe as &mut dyn Source),
+            Transport::Memory(_) => None,
         }
     }
 
     /// Returns which edges concern it.
     pub(crate) fn interest(&self) -> Interest {
         match self {
-            Transport::Tcp(_) | Transport::Unix(_) => Interest::READABLE | Interest::WRITABLE,
+            Transport::Tcp(_) | Transport::Unix(_) | Transport::Memory(_) => {
+                Interest::READABLE | Interest::WRITABLE
+            }
             Transport::PipeIn(_) => Interest::READABLE,
             Transport::PipeOut(_) => Interest::WRITABLE,
         }
@@ -114,7 +130,7 @@ impl Transport {
         match self {
             Transport::Tcp(_) => HandleType::TcpStream,
             Transport::Unix(_) => HandleType::UnixStream,
-            Transport::PipeIn(_) | Transport::PipeOut(_) => HandleType::Pipe,
+            Transport::PipeIn(_) | Transport::PipeOut(_) | Transport::Memory(_) => HandleType::Pipe,
         }
     }
 }

@@ -1,0 +1,159 @@
+//! Streams of a loop in virtual time: pairs that live in memory, with edges and bounded buffers as sockets have them.
+//!
+//! What one end writes the other can read from the next poll on. A buffer that is full makes the writer wait for an
+//! edge, an end that is dropped is the end of the other's reading and breaks its writing: the same code above runs as
+//! on a socket.
+
+use crate::core::What;
+use crate::cx::Cx;
+use crate::handles::stream::Stream;
+use crate::handles::transport::Transport;
+use crate::key::Key;
+use crate::poll::Ready;
+use crate::simulate::World;
+use loopscope_probe::Kind;
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::io;
+use std::panic::Location;
+use std::rc::Rc;
+
+/// What one direction holds at most; as a small socket buffer.
+const PIPE_BYTES: usize = 64 << 10;
+
+/// One direction of a pair.
+struct Pipe {
+    bytes: RefCell<VecDeque<u8>>,
+    /// Who writes and who reads: the tokens of their keys.
+    writer: Cell<usize>,
+    reader: Cell<usize>,
+    /// The writer ended this direction, or is gone.
+    is_ended: Cell<bool>,
+    /// The reader is gone.
+    is_broken: Cell<bool>,
+    /// The writer waits for room.
+    is_full: Cell<bool>,
+}
+
+impl Pipe {
+    fn new() -> Rc<Pipe> {
+        let [is_ended, is_broken, is_full] = [false; 3].map(Cell::new);
+        let (bytes, writer, reader) = (RefCell::default(), Cell::new(usize::MAX), Cell::new(usize::MAX));
+        Rc::new(Pipe { bytes, writer, reader, is_ended, is_broken, is_full })
+    }
+}
+
+/// One end of a pair.
+pub(crate) struct MemoryEnd {
+    world: Rc<World>,
+    incoming: Rc<Pipe>,
+    outgoing: Rc<Pipe>,
+}
+
+impl MemoryEnd {
+    fn pair(world: &Rc<World>) -> (MemoryEnd, MemoryEnd) {
+        let (to, back) = (Pipe::new(), Pipe::new());
+        let one = MemoryEnd { world: world.clone(), incoming: back.clone(), outgoing: to.clone() };
+        (one, MemoryEnd { world: world.clone(), incoming: to, outgoing: back })
+    }
+
+    pub(crate) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let pipe = &*self.incoming;
+        let mut bytes = pipe.bytes.borrow_mut();
+        let count = bytes.len().min(buffer.len());
+        if count == 0 && !buffer.is_empty() && !pipe.is_ended.get() {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        for (place, byte) in buffer.iter_mut().zip(bytes.drain(..count)) {
+            *place = byte;
+        }
+        if count > 0 && pipe.is_full.replace(false) {
+            self.world.report(writable(pipe.writer.get()));
+        }
+        Ok(count)
+    }
+
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let pipe = &*self.outgoing;
+        if pipe.is_broken.get() || pipe.is_ended.get() {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        let mut queue = pipe.bytes.borrow_mut();
+        let count = bytes.len().min(PIPE_BYTES - queue.len());
+        if count == 0 && !bytes.is_empty() {
+            pipe.is_full.set(true);
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        queue.extend(&bytes[..count]);
+        self.world.report(readable(pipe.reader.get(), false));
+        Ok(count)
+    }
+
+    pub(crate) fn end(&mut self) {
+        if !self.outgoing.is_ended.replace(true) {
+            self.world.report(readable(self.outgoing.reader.get(), true));
+        }
+    }
+}
+
+impl Drop for MemoryEnd {
+    fn drop(&mut self) {
+        self.end();
+        self.incoming.is_broken.set(true);
+        self.world.report(writable(self.incoming.writer.get()));
+    }
+}
+
+fn readable(token: usize, is_closed: bool) -> Ready {
+    Ready { token, is_readable: true, is_writable: false, is_closed }
+}
+
+fn writable(token: usize) -> Ready {
+    Ready { token, is_readable: false, is_writable: true, is_closed: false }
+}
+
+impl<S: 'static> Cx<'_, S> {
+    /// Makes a pair of connected streams in memory, for loops in virtual time: programs of streams are then tested
+    /// without sockets, and go the same way in every run. Ends that become ready in one poll have their turns in the
+    /// order in which they became so, or in one that [`Builder::seed`](crate::Builder::seed) chooses.
+    ///
+    /// # Errors
+    /// `Unsupported` in real time: [`Cx::open_unix`] takes a pair of sockets there.
+    ///
+    /// ```
+    /// use loopscope_loop::{Loop, Mode, StreamEvent};
+    ///
+    /// let mut event_loop = Loop::builder(Vec::new()).virtual_time().build()?;
+    /// event_loop.main(|cx| {
+    ///     let (client, server) = cx.memory_pair()?;
+    ///     cx.on_stream(server, |cx, _, event| {
+    ///         if let StreamEvent::Data(bytes) = event {
+    ///             cx.state.extend_from_slice(bytes);
+    ///         }
+    ///     });
+    ///     cx.write(client, b"hello")?;
+    ///     cx.shutdown(client);
+    ///     std::io::Result::Ok(())
+    /// })?;
+    /// event_loop.run(Mode::Default)?;
+    /// assert_eq!(event_loop.into_state(), b"hello");
+    /// # std::io::Result::Ok(())
+    /// ```
+    #[track_caller]
+    pub fn memory_pair(&mut self) -> io::Result<(Key, Key)> {
+        let at = Location::caller();
+        let without = || io::Error::new(io::ErrorKind::Unsupported, "pairs in memory need virtual time");
+        let world = self.core.world.clone().ok_or_else(without)?;
+        let site = self.core.site(at, Kind::IoRead);
+        let (one, other) = MemoryEnd::pair(&world);
+        let [one, other] = [one, other].map(|end| {
+            let pipes = (end.incoming.clone(), end.outgoing.clone());
+            let stream = Stream::connected(Transport::Memory(end));
+            let key = self.core.insert(site, What::Stream(Box::new(stream)));
+            pipes.0.reader.set(key.token());
+            pipes.1.writer.set(key.token());
+            key
+        });
+        Ok((one, other))
+    }
+}
