@@ -18,6 +18,8 @@ use loopscope_dashboards::pace::Pace;
 use loopscope_dashboards::recorded;
 use servers::{Alertmanager, Demo, Prometheus, Scratch, Storage, Target, until};
 use std::collections::BTreeSet;
+use std::io::Write;
+use std::net::TcpStream;
 use webhook::Webhook;
 
 /// A page of prom-client 15.1.3, as a process of Node 20 served it.
@@ -115,6 +117,75 @@ fn alerts_reach_a_webhook_and_are_resolved() {
     }
     for name in ["LoopStalled", "LoopBlocked", "LoopStarved", "PoolSaturated"] {
         webhook.wait_for(name, "resolved");
+    }
+    trouble.stop();
+}
+
+/// What a scraper that has given up does: asks, and is gone before the answer.
+fn hang_up(address: &str) -> std::io::Result<()> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
+}
+
+#[test]
+fn blocks_longer_than_a_scrape_s_time_out_are_whole_for_both_of_two_servers() {
+    let (classic, native) = (Scratch::new("survival-classic"), Scratch::new("survival-native"));
+    let trouble = trouble::Troubled::start();
+    let targets = [Target { job: "loopscope-tests", address: trouble.address() }];
+    let start = |scratch, storage| Prometheus::start(scratch, storage, &targets, None);
+    let (Some(classic), Some(native)) = (start(&classic, Storage::Classic), start(&native, Storage::Native))
+    else {
+        return;
+    };
+    const BLOCKS: u64 = 3;
+    for number in 1..=BLOCKS {
+        trouble.block();
+        until(|| {
+            // Nothing of it is read; more of them than an agent answers at once.
+            for _ in 0..40 {
+                hang_up(trouble.address())
+                    .map_err(|error| format!("the agent takes connections: {error}"))?;
+            }
+            let counted = trouble.ledger().blocked_duration.count();
+            if counted >= number { Ok(()) } else { Err(format!("block {number} is over")) }
+        });
+    }
+    let ledger = trouble.ledger();
+    let (count, seconds) =
+        (ledger.blocked_duration.count() as f64, ledger.blocked_duration.sum_ns as f64 / 1e9);
+    assert!(seconds >= 4.0 * BLOCKS as f64, "{seconds}");
+    let lag_seconds = ledger.lag.sum_ns as f64 / 1e9;
+    for server in [&classic, &native] {
+        let (count_of, sum_of) = match server.storage {
+            Storage::Classic => ("NAME_count", "NAME_sum"),
+            Storage::Native => ("histogram_count(NAME)", "histogram_sum(NAME)"),
+        };
+        let value = |form: &str, name: &str| {
+            let labelled = |part: &str| format!("{part}{{loop=\"troubled\"}}");
+            let query = match form.split_once("NAME)") {
+                Some((function, _)) => format!("{function}{})", labelled(name)),
+                None => labelled(&form.replace("NAME", name)),
+            };
+            server.value(&query).unwrap_or(0.0)
+        };
+        until(|| {
+            let found = value(count_of, "loopscope_blocked_duration_seconds");
+            if found >= count {
+                Ok(())
+            } else {
+                Err(format!("{:?} has {found} of {count} blocks", server.storage))
+            }
+        });
+        let found = value(sum_of, "loopscope_blocked_duration_seconds");
+        assert!((found - seconds).abs() < 1e-6, "{:?}: {found} s of {seconds} s", server.storage);
+        // Arrivals of a block wait for half of it, a thousand in a second; the loop's own turns add next to nothing.
+        let lag = value(sum_of, "loopscope_loop_lag_seconds");
+        assert!(
+            lag >= lag_seconds && lag < lag_seconds * 1.01,
+            "{:?}: {lag} of {lag_seconds}",
+            server.storage
+        );
+        println!("{:?}: all {found:.3} s in {count} blocks, and {lag:.0} s of lag", server.storage);
     }
     trouble.stop();
 }

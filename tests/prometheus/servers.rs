@@ -189,6 +189,12 @@ impl Prometheus {
         result.iter().any(is_value)
     }
 
+    /// Returns the one value that a query has now; `None` where it has none.
+    pub fn value(&self, query: &str) -> Option<f64> {
+        let answer = self.ask(&format!("/api/v1/query?query={}", encoded(query)))?;
+        answer["data"]["result"][0]["value"][1].as_str()?.parse().ok()
+    }
+
     /// Fails where a rule could not be evaluated.
     pub fn assert_rules_are_healthy(&self) {
         let answer = self.ask("/api/v1/rules").expect("Prometheus answers");

@@ -2,8 +2,10 @@
 
 use loopscope_agent::{Agent, Listen};
 use loopscope_loop::{Cx, Loop, Mode, Post};
+use loopscope_probe::{Snapshot, registry};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::mpsc::channel;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -14,7 +16,11 @@ const FLOOD: Duration = Duration::from_millis(500);
 const JOBS: usize = 40;
 const JOB: Duration = Duration::from_millis(300);
 
+/// A process has one agent.
+static TURN: Mutex<()> = Mutex::new(());
+
 pub struct Troubled {
+    _turn: MutexGuard<'static, ()>,
     agent: Agent,
     address: String,
     post: Post<()>,
@@ -23,6 +29,7 @@ pub struct Troubled {
 
 impl Troubled {
     pub fn start() -> Troubled {
+        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let agent = Agent::builder().listen(Listen::Exactly(any)).start().unwrap();
         let address = agent.address().unwrap().to_string();
@@ -35,7 +42,7 @@ impl Troubled {
             send.send(troubled.post_handle()).unwrap();
             troubled.run(Mode::Default).unwrap();
         });
-        Troubled { agent, address, post: started.recv().unwrap(), thread }
+        Troubled { _turn: turn, agent, address, post: started.recv().unwrap(), thread }
     }
 
     /// Returns where its metrics are.
@@ -46,6 +53,13 @@ impl Troubled {
     /// One callback does not return for a while.
     pub fn block(&self) {
         self.post.post(|_| std::thread::sleep(BLOCK)).unwrap();
+    }
+
+    /// Returns what the loop itself has counted, from its page.
+    pub fn ledger(&self) -> Snapshot {
+        let pages = registry::pages();
+        let own = pages.iter().find(|page| page.page().loop_name() == "troubled").unwrap();
+        own.page().snapshot(own.clock())
     }
 
     /// Microtasks queue themselves for a while, a second from the loop's next turn on: not in one stretch with a block.
