@@ -21,8 +21,8 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, timeout, timeout_at};
 
-/// Connections open at once; a scraper or two, a probe and a person need five.
-const CONNECTIONS_MAX: usize = 32;
+/// Connections open at once. A scraper or two, a probe and a person need five; a fleet of them at once finds room, too.
+const CONNECTIONS_MAX: usize = 128;
 
 /// Time for a request's head to arrive.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
