@@ -127,18 +127,9 @@ fn hang_up(address: &str) -> std::io::Result<()> {
     stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
 }
 
-#[test]
-fn blocks_longer_than_a_scrape_s_time_out_are_whole_for_both_of_two_servers() {
-    let (classic, native) = (Scratch::new("survival-classic"), Scratch::new("survival-native"));
-    let trouble = trouble::Troubled::start();
-    let targets = [Target { job: "loopscope-tests", address: trouble.address() }];
-    let start = |scratch, storage| Prometheus::start(scratch, storage, &targets, None);
-    let (Some(classic), Some(native)) = (start(&classic, Storage::Classic), start(&native, Storage::Native))
-    else {
-        return;
-    };
-    const BLOCKS: u64 = 3;
-    for number in 1..=BLOCKS {
+/// Blocks the loop so many times, while scrapers hang up on the agent all the time.
+fn block_under_hang_ups(trouble: &trouble::Troubled, blocks: u64) {
+    for number in 1..=blocks {
         trouble.block();
         until(|| {
             // Nothing of it is read; more of them than an agent answers at once.
@@ -150,6 +141,20 @@ fn blocks_longer_than_a_scrape_s_time_out_are_whole_for_both_of_two_servers() {
             if counted >= number { Ok(()) } else { Err(format!("block {number} is over")) }
         });
     }
+}
+
+#[test]
+fn blocks_longer_than_a_scrape_s_time_out_are_whole_for_both_of_two_servers() {
+    let (classic, native) = (Scratch::new("survival-classic"), Scratch::new("survival-native"));
+    let trouble = trouble::Troubled::start();
+    let targets = [Target { job: "loopscope-tests", address: trouble.address() }];
+    let start = |scratch, storage| Prometheus::start(scratch, storage, &targets, None);
+    let (Some(classic), Some(native)) = (start(&classic, Storage::Classic), start(&native, Storage::Native))
+    else {
+        return;
+    };
+    const BLOCKS: u64 = 3;
+    block_under_hang_ups(&trouble, BLOCKS);
     let ledger = trouble.ledger();
     let (count, seconds) =
         (ledger.blocked_duration.count() as f64, ledger.blocked_duration.sum_ns as f64 / 1e9);
