@@ -7,7 +7,7 @@ use loopscope_agent::{Agent, AgentError, Listen};
 use loopscope_probe::Kind;
 use std::collections::HashMap;
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener};
 use std::time::Duration;
 use support::{HandLoop, builder, connect, get, request, turn, until, value};
 
@@ -190,10 +190,41 @@ fn bad_requests_are_refused_by_name() {
 }
 
 #[test]
+fn what_is_sent_by_mistake_or_malice_is_answered_or_dropped() {
+    let _turn = turn();
+    let agent = builder().start().unwrap();
+    for path in ["/../../etc/passwd", "/%2e%2e/etc/passwd", "/debug/loopscope/incidents/../../x", "//metrics"]
+    {
+        assert_eq!(get(&agent, path).status, 404, "{path}");
+    }
+    let accept =
+        "GET /metrics HTTP/1.1\r\nHost: localhost\r\nAccept: image/webp;q=1, x/\r\nConnection: close\r\n\r\n";
+    let answer = request(&agent, accept);
+    assert!(answer.head.contains("text/plain; version=0.0.4"), "{}", answer.head);
+    // A megabyte of header, in one and in many.
+    let mut large = connect(&agent);
+    let lines = "X-Large: 0123456789abcdef\r\n".repeat(40_000);
+    // The server has heard enough long before, and closes.
+    let _ = large.write_all(format!("GET /metrics HTTP/1.1\r\nHost: localhost\r\n{lines}\r\n").as_bytes());
+    let mut rest = Vec::new();
+    let _ = large.read_to_end(&mut rest);
+    assert!(!rest.starts_with(b"HTTP/1.1 200"));
+    // A client that has said all it has to say may still be answered, and never holds its place.
+    let mut half = connect(&agent);
+    half.write_all(b"GET /-/healthy HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    half.shutdown(Shutdown::Write).unwrap();
+    let mut rest = Vec::new();
+    half.read_to_end(&mut rest).unwrap();
+    assert!(rest.is_empty() || rest.starts_with(b"HTTP/1.1 200"));
+    assert_eq!(get(&agent, "/metrics").status, 200);
+}
+
+#[test]
 fn slow_and_silent_clients_hold_nobody_up() {
     let _turn = turn();
     let agent = builder().start().unwrap();
-    let mut slow: Vec<_> = (0..40).map(|_| connect(&agent)).collect();
+    // More than there is room for.
+    let mut slow: Vec<_> = (0..160).map(|_| connect(&agent)).collect();
     for stream in &mut slow {
         // Some are refused already.
         let _ = stream.write_all(b"GET /metrics HTT");
