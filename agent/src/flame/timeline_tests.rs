@@ -47,25 +47,31 @@ fn events(timeline: &Timeline) -> Vec<Value> {
 
 /// Returns the slices as `start..end category name`, in milliseconds, and checks that they nest on each track.
 fn slices(events: &[Value]) -> Vec<String> {
-    let mut open: std::collections::HashMap<u64, Vec<f64>> = Default::default();
-    let (mut found, mut last) = (Vec::new(), f64::MIN);
+    let mut open: std::collections::HashMap<u64, Vec<usize>> = Default::default();
+    let (mut found, mut last): (Vec<(String, f64, f64)>, f64) = (Vec::new(), f64::MIN);
     for event in events.iter().filter(|event| event["ph"] != "M") {
-        let start = event["ts"].as_f64().unwrap();
-        assert!(start >= last, "times never go back: {event}");
-        last = start;
-        if event["ph"] != "X" {
-            continue;
-        }
-        let end = start + event["dur"].as_f64().unwrap();
+        let at = event["ts"].as_f64().unwrap();
+        assert!(at >= last, "times never go back: {event}");
+        last = at;
         let stack = open.entry(event["tid"].as_u64().unwrap()).or_default();
-        stack.retain(|open| *open > start);
-        assert!(stack.last().is_none_or(|open| end <= *open), "{event} is not within what encloses it");
-        stack.push(end);
-        let (cat, name) = (event["cat"].as_str().unwrap(), event["name"].as_str().unwrap());
-        let name = name.split(" (").next().unwrap();
-        found.push(format!("{}{}..{} {cat} {name}", "  ".repeat(stack.len() - 1), start / 1e3, end / 1e3));
+        let name = event["name"].as_str().unwrap().split(" (").next().unwrap();
+        match event["ph"].as_str().unwrap() {
+            "B" => {
+                let cat = event["cat"].as_str().unwrap();
+                stack.push(found.len());
+                found.push((format!("{cat} {name}"), stack.len() as f64, at));
+            }
+            "E" => {
+                let begun = &mut found[stack.pop().expect("something is open")];
+                assert!(begun.0.ends_with(name), "{event} is not what was begun last: {begun:?}");
+                let (depth, start) = (begun.1 as usize - 1, begun.2);
+                begun.0 = format!("{}{}..{} {}", "  ".repeat(depth), start / 1e3, at / 1e3, begun.0);
+            }
+            _ => {}
+        }
     }
-    found
+    assert!(open.values().all(Vec::is_empty), "all slices end");
+    found.into_iter().map(|(text, ..)| text).collect()
 }
 
 #[test]

@@ -2,13 +2,15 @@
 //! track per pool thread, and arrows from where a job was submitted, over its run, to its callback.
 //!
 //! # Source
-//! "Trace Event Format", the document of the Chromium project. `X` are slices with a length, `M` names, `s` `t` `f`
-//! arrows; times are microseconds. Slices of one track must nest, which is made sure of here: a reader that finds two
-//! that overlap drops one.
+//! "Trace Event Format", the document of the Chromium project. `B` and `E` begin and end slices, `M` are names, `s` `t`
+//! `f` arrows; times are microseconds. Slices of one track must nest, which is made sure of here: a reader that finds two
+//! that overlap drops one, or never ends one. `X`, a slice with its length, would be shorter, but readers add the two
+//! numbers as floating point, and what touched overlaps then.
 
 use crate::flame::timeline::{Entry, PoolJob, Timeline, Track, Turn};
 use serde::Serialize;
 use serde_json::{Value, json};
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry::Vacant;
 
@@ -23,8 +25,8 @@ struct Event<'a> {
     #[serde(skip_serializing_if = "str::is_empty")]
     cat: &'a str,
     ts: f64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    dur: Option<f64>,
+    #[serde(skip)]
+    at_ns: u64,
     pid: u32,
     tid: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -38,7 +40,7 @@ struct Event<'a> {
 
 /// Writes the whole file.
 pub(crate) fn write(timeline: &Timeline) -> Vec<u8> {
-    let mut events = Events { pid: timeline.pid.max(1), events: Vec::new(), arrows: 0 };
+    let mut events = Events { pid: timeline.pid.max(1), events: Vec::new(), slices: Vec::new(), arrows: 0 };
     let process = if timeline.process.is_empty() { "loops" } else { &timeline.process };
     events.name("process_name", 0, json!({ "name": process }));
     let lost = timeline.lost();
@@ -50,11 +52,11 @@ pub(crate) fn write(timeline: &Timeline) -> Vec<u8> {
         let tid = index as u32 * TRACKS_PER_LOOP + 1;
         events.track(track, tid);
     }
-    // Names first, then by time; where two begin together, the one that encloses the other comes first.
-    events.events.sort_by(|a, b| {
-        let rank = |event: &Event<'_>| event.ph != "M";
-        let longest_first = b.dur.unwrap_or(0.0).total_cmp(&a.dur.unwrap_or(0.0));
-        rank(a).cmp(&rank(b)).then(a.ts.total_cmp(&b.ts)).then(longest_first)
+    events.nest();
+    // Names first, then by time. At the same moment, what ends is before what begins, and arrows find their slice begun.
+    events.events.sort_by_key(|event| {
+        let rank = ["M", "E", "B"].iter().position(|ph| *ph == event.ph).unwrap_or(3);
+        (event.ph != "M", event.at_ns, rank)
     });
     let other = json!({
         "producer": concat!("loopscope ", env!("CARGO_PKG_VERSION")), "begin_unix_ns": timeline.begin_unix_ns.to_string(),
@@ -75,18 +77,59 @@ struct File<'a> {
 struct Events<'a> {
     pid: u32,
     events: Vec<Event<'a>>,
+    /// Not among the events yet.
+    slices: Vec<Slice<'a>>,
     arrows: usize,
+}
+
+struct Slice<'a> {
+    tid: u32,
+    start_ns: u64,
+    end_ns: u64,
+    cat: &'a str,
+    name: &'a str,
+    args: Value,
 }
 
 impl<'a> Events<'a> {
     fn name(&mut self, name: &'static str, tid: u32, args: Value) {
-        let (ph, ts, pid) = ("M", 0.0, self.pid);
-        self.events.push(Event { ph, name, cat: "", ts, dur: None, pid, tid, id: None, bp: None, args });
+        self.push("M", tid, 0, ("", name), args);
+    }
+
+    fn push(&mut self, ph: &'static str, tid: u32, at_ns: u64, (cat, name): (&'a str, &'a str), args: Value) {
+        let (ts, pid) = (us(at_ns), self.pid);
+        self.events.push(Event { ph, name, cat, ts, at_ns, pid, tid, id: None, bp: None, args });
     }
 
     fn slice(&mut self, tid: u32, cat: &'a str, name: &'a str, (start_ns, end_ns): (u64, u64), args: Value) {
-        let (ph, pid, dur) = ("X", self.pid, Some(us(end_ns.saturating_sub(start_ns))));
-        self.events.push(Event { ph, name, cat, ts: us(start_ns), dur, pid, tid, id: None, bp: None, args });
+        // Nobody sees a slice without length, and readers that sort by time cannot tell its end from its begin.
+        if start_ns < end_ns {
+            self.slices.push(Slice { tid, start_ns, end_ns, cat, name, args });
+        }
+    }
+
+    /// Makes begins and ends of the slices, in an order in which each ends before the one that encloses it.
+    fn nest(&mut self) {
+        let mut slices = std::mem::take(&mut self.slices);
+        // Of equal ones, the first that was made encloses the others.
+        slices.sort_by_key(|slice| (slice.tid, slice.start_ns, Reverse(slice.end_ns)));
+        let mut open: Vec<(u32, u64, &str)> = Vec::new();
+        for Slice { tid, start_ns, end_ns, cat, name, args } in slices {
+            while let Some(&(open_tid, until_ns, open_name)) = open.last() {
+                if open_tid == tid && until_ns > start_ns {
+                    break;
+                }
+                self.push("E", open_tid, until_ns, ("", open_name), Value::Null);
+                open.pop();
+            }
+            // Damaged pages only: a slice ends with the one that it is in.
+            let within_ns = open.last().map_or(end_ns, |(_, until_ns, _)| end_ns.min(*until_ns));
+            self.push("B", tid, start_ns, (cat, name), args);
+            open.push((tid, within_ns, name));
+        }
+        for (tid, until_ns, name) in open.into_iter().rev() {
+            self.push("E", tid, until_ns, ("", name), Value::Null);
+        }
     }
 
     fn track(&mut self, track: &'a Track, tid: u32) {
@@ -183,20 +226,10 @@ impl<'a> Events<'a> {
                 index if index == last => "f",
                 _ => "t",
             };
-            let (name, ts, pid, id) = (&*job.kind, us(at_ns), self.pid, Some(self.arrows));
-            let args = Value::Null;
-            self.events.push(Event {
-                ph,
-                name,
-                cat: "pool",
-                ts,
-                dur: None,
-                pid,
-                tid,
-                id,
-                bp: Some("e"),
-                args,
-            });
+            self.push(ph, tid, at_ns, ("pool", &*job.kind), Value::Null);
+            if let Some(event) = self.events.last_mut() {
+                (event.id, event.bp) = (Some(self.arrows), Some("e"));
+            }
         }
     }
 }
