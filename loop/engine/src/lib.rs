@@ -17,6 +17,8 @@
 //!
 //! The folder is that diagram: [`run`](Mode) is one iteration, and each phase has its file.
 //!
+//! The [`guide`] begins at the top: the model, what is what in Node and libuv, and how to port a server.
+//!
 //! # The rules for callbacks
 //! - A callback gets [`Cx`]: the user's state and the loop, both mutable. No `Rc<RefCell>` is needed.
 //! - It may register, close itself and others, and do both again in what it registered.
@@ -25,6 +27,10 @@
 //!
 //! # Threads
 //! A loop lives on one thread. Other threads reach it through [`Post`]; blocking work goes to [`Cx::work`].
+//!
+//! # Futures
+//! What takes a callback can be awaited, too: [`Cx::spawn_async`] starts a future with a [`Local`], which has the loop's
+//! operations as promises and connections. They are the same callbacks on the same keys.
 //!
 //! # Virtual time
 //! [`Builder::virtual_time`] swaps clock, poller and pool for simulated ones: tests of hours take microseconds, and
@@ -39,6 +45,8 @@
 //! - A thread that posts writes to the wake descriptor only while the loop sleeps.
 
 #![forbid(unsafe_code)]
+
+pub mod guide;
 
 mod run;
 
