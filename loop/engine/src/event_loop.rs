@@ -7,6 +7,7 @@ use crate::cx::Cx;
 use crate::post::Post;
 use crate::run::Mode;
 use crate::simulate;
+use crate::task;
 use loopscope_probe::{Kind, Life, Page, Phase};
 use std::fmt;
 use std::io;
@@ -167,10 +168,10 @@ impl<S: 'static> Loop<S> {
     }
 
     /// Returns how long a poll may wait now; `None` is without end. For programs that wait on the loop's descriptor
-    /// themselves and then [run](Loop::run) it in [`Mode::NoWait`].
+    /// themselves and then [run](Loop::run) it in [`Mode::NoWait`]. Zero, too, where nothing keeps the loop alive.
     pub fn backend_timeout(&self) -> Option<Duration> {
         let core = &self.core.0;
-        match core.bell.has_any() {
+        match core.bell.has_any() || task::has_woken_of(core.queues.loop_id) {
             true => Some(Duration::ZERO),
             false => core.backend_timeout(core.clock.peek_ns()),
         }

@@ -38,6 +38,11 @@ pub(crate) fn has_woken() -> bool {
     WOKEN_COUNT.get() > 0
 }
 
+/// Tells whether a future of this loop was woken, or something was asked of it, since it last drained its queues.
+pub(crate) fn has_woken_of(loop_id: u64) -> bool {
+    has_woken() && WOKEN.with_borrow(|woken| woken.iter().any(|(of, _)| *of == loop_id))
+}
+
 /// Hands over the futures of a loop that were woken, in order.
 #[cold]
 pub(crate) fn take_woken(loop_id: u64, mut hand_over: impl FnMut(Key)) {

@@ -368,3 +368,21 @@ fn connections_in_memory_are_read_and_written_in_virtual_time() {
     assert!(!event_loop.run(Mode::Default).unwrap());
     assert_eq!(event_loop.into_state(), b"got it");
 }
+
+#[test]
+fn what_is_asked_while_the_loop_does_not_run_shows_in_its_time_out() {
+    let mut event_loop = virtual_loop(Log::new());
+    let here = event_loop.main(|cx| {
+        let key = cx.after(Duration::from_secs(3600), |_| panic!("nobody waits that long"));
+        cx.spawn_async(|here| async move { here.with(|cx| cx.state.push("first")).await });
+        (cx.local(), key)
+    });
+    assert!(event_loop.run(Mode::NoWait).unwrap());
+    assert!(event_loop.backend_timeout().unwrap() > ms(1_000));
+    // From the loop's own thread, as an outer loop's callback may do.
+    let asked = here.0.with(move |cx| cx.close(here.1));
+    assert_eq!(event_loop.backend_timeout(), Some(Duration::ZERO));
+    assert!(!event_loop.run(Mode::NoWait).unwrap());
+    assert!(asked.is_resolved());
+    assert_eq!(event_loop.into_state(), ["first"]);
+}
