@@ -14,6 +14,7 @@ use crate::export::facade;
 use crate::export::format::Format;
 use crate::export::page::render;
 use crate::incident::Incident;
+use crate::live::Seen;
 use crate::process;
 use crate::settings::Settings;
 use crate::sidecar::{Pace, Stalled, State};
@@ -24,6 +25,7 @@ use crate::watch::log::Log;
 use crate::web::capture::Captures;
 use crate::web::doorway::Doorway;
 use crate::web::entrance::Entrance;
+use crate::web::live::Live;
 use crate::web::routes::Router;
 use crate::web::thresholds::{ThresholdList, ThresholdWish};
 use crate::web::{Backend, Health, server};
@@ -102,8 +104,8 @@ fn begin(start: Start) -> Result<(oneshot::Receiver<()>, Arc<Sidecar>), AgentErr
     // The first look is taken before anybody can ask.
     let pace = sidecar.tick();
     if let Some(Entrance { listener, guard }) = entrance {
-        let (captures, backend) = (Captures::default(), sidecar.clone());
-        let router = Arc::new(Router { guard: guard.clone(), captures, backend });
+        let (captures, live, backend) = (Captures::default(), Live::default(), sidecar.clone());
+        let router = Arc::new(Router { guard: guard.clone(), captures, live, backend });
         let doorway =
             Doorway::new(listener).map_err(|error| AgentError::System("a listening socket", error))?;
         tokio::spawn(server::serve(doorway, guard, router));
@@ -233,6 +235,11 @@ impl Backend for Sidecar {
             )
         };
         state.stalled().into_iter().map(line).collect()
+    }
+
+    fn seen(&self) -> Vec<Seen> {
+        self.look();
+        self.state().seen()
     }
 
     fn snapshots(&self) -> Vec<Snapshot> {

@@ -1,6 +1,7 @@
 //! The agent's state: the loops it watches, and what it counted.
 
 mod incidents;
+mod live;
 mod thresholds;
 mod views;
 

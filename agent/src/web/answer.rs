@@ -17,6 +17,10 @@ const SVG: &str = "image/svg+xml";
 /// The drawing carries its own script and style and needs nothing from anywhere.
 const SVG_POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'";
 
+/// The live page takes scripts, styles and data from where it came from itself, and nothing else from anywhere.
+const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
+    img-src 'self' data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+
 /// What a request is answered with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Answer {
@@ -26,6 +30,8 @@ pub(crate) struct Answer {
     /// Whether the headers of the request had a say in how the body looks.
     is_negotiated: bool,
     is_gzip: bool,
+    /// Which policy a browser is to hold it to.
+    policy: Option<&'static str>,
     /// What a browser or `curl -OJ` should call it; `None` for what is only read.
     file: Option<String>,
     /// How a client may prove who it is, where it has to.
@@ -45,6 +51,7 @@ impl Answer {
             body,
             is_negotiated: false,
             is_gzip: false,
+            policy: None,
             file: None,
             challenge: None,
         }
@@ -66,7 +73,23 @@ impl Answer {
 
     /// Answers with a file of a flamegraph's format. Its name has only letters, digits, dots and dashes.
     pub(crate) fn file(format: flame::Format, name: &str, body: Vec<u8>) -> Answer {
-        Answer { file: Some(name.to_owned()), ..Answer::new(200, format.content_type(), body) }
+        let policy = (format == flame::Format::Svg).then_some(SVG_POLICY);
+        Answer { policy, file: Some(name.to_owned()), ..Answer::new(200, format.content_type(), body) }
+    }
+
+    /// Answers with a file of the live page.
+    pub(crate) fn page(content_type: &'static str, body: &[u8]) -> Answer {
+        Answer { policy: Some(PAGE_POLICY), ..Answer::new(200, content_type, body.to_vec()) }
+    }
+
+    /// Says that the `Accept` header had a say.
+    pub(crate) fn negotiated(self) -> Answer {
+        Answer { is_negotiated: true, ..self }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn body(&self) -> &[u8] {
+        &self.body
     }
 
     /// Says how a client may prove who it is.
@@ -89,8 +112,9 @@ impl Answer {
         if self.is_gzip {
             headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         }
-        if is_svg {
-            headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(SVG_POLICY));
+        if let Some(policy) = self.policy {
+            headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
+            headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
         }
         if let Some(file) = self.file.and_then(|name| disposition(is_svg, &name)) {
             headers.insert(header::CONTENT_DISPOSITION, file);

@@ -6,7 +6,9 @@ pub(crate) mod doorway;
 pub(crate) mod entrance;
 pub(crate) mod guard;
 pub(crate) mod incidents;
+pub(crate) mod live;
 pub(crate) mod negotiate;
+pub(crate) mod page;
 pub(crate) mod query;
 pub(crate) mod routes;
 #[cfg(feature = "web-config")]
@@ -22,6 +24,7 @@ pub(crate) mod wish;
 
 use crate::export::format::Format;
 use crate::incident::Incident;
+use crate::live::Seen;
 use crate::web::answer::Answer;
 use crate::web::thresholds::{ThresholdList, ThresholdWish};
 use hyper::http::request::Parts;
@@ -51,6 +54,8 @@ pub(crate) trait Backend: Send + Sync {
     fn health(&self) -> Health;
     /// Returns a line for each loop that is stalled beyond the critical threshold now.
     fn stalled(&self) -> Vec<String>;
+    /// Copies the pages of all loops, for the live page.
+    fn seen(&self) -> Vec<Seen>;
     /// Copies the pages of all loops.
     fn snapshots(&self) -> Vec<Snapshot>;
     /// Returns the incidents in memory, newest first, as they are now.

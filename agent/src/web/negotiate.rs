@@ -41,6 +41,12 @@ pub(crate) fn wants_gzip(headers: &HeaderMap) -> bool {
     gzip > 0 && gzip >= weight(&["identity"]).unwrap_or(0)
 }
 
+/// Returns how much a client likes a media type that it names, 0 to 1,000; 0 where it does not name it.
+pub(crate) fn weight_of(headers: &HeaderMap, media: &str) -> u16 {
+    let ranges = Range::all(headers, &ACCEPT);
+    ranges.iter().filter(|range| range.name == media).map(|range| range.weight).max().unwrap_or(0)
+}
+
 /// One entry of such a header.
 #[derive(Debug, PartialEq, Eq)]
 struct Range {

@@ -1,11 +1,14 @@
 //! Which path answers what.
 
 use crate::compute::age::age_text;
+use crate::live::{Seen, View};
 use crate::web::answer::Answer;
 use crate::web::capture::Captures;
 use crate::web::guard::{Gives, Guard};
 use crate::web::incidents::{self, INCIDENT, INCIDENTS, id_of};
+use crate::web::live::{LIVE, Live, Source};
 use crate::web::negotiate;
+use crate::web::page::{self, FILES, PAGE};
 use crate::web::thresholds::ThresholdWish;
 use crate::web::wish::{Wish, parse_end};
 use crate::web::{Answering, Backend, Service};
@@ -22,10 +25,13 @@ const PPROF: &str = "/debug/pprof/profile";
 const THRESHOLDS: &str = "/debug/loopscope/thresholds";
 
 /// The paths that are counted by name; all others are counted as `other`.
-pub(crate) const PATHS: [&str; 10] =
-    ["/", METRICS, HEALTHY, READY, FLAMEGRAPH, PPROF, INCIDENTS, INCIDENT, THRESHOLDS, "other"];
+pub(crate) const PATHS: [&str; 13] = [
+    "/", PAGE, FILES, LIVE, METRICS, HEALTHY, READY, FLAMEGRAPH, PPROF, INCIDENTS, INCIDENT, THRESHOLDS,
+    "other",
+];
 
 const ENDPOINTS: &str = "\
+/live                                                the live page, for browsers; they get it at / too
 /metrics                                             Prometheus metrics of all loops of this process
 /-/healthy                                           the agent lives
 /-/ready                                             503 while a loop is stalled beyond the critical threshold
@@ -34,6 +40,7 @@ const ENDPOINTS: &str = "\
                                                      name=NAME, and POST ?name=NAME with header X-Loopscope: 1 ends it early
 /debug/pprof/profile?seconds=30                      processor time of the loops for `go tool pprof`, Pyroscope and Parca
 /debug/loopscope/incidents                           what happened lately, newest first (JSON); each in full below it: /ID
+/debug/loopscope/live                                what the live page shows (JSON): rates of the last half second
 /debug/loopscope/thresholds                          stall thresholds; POST ?loop=NAME&warning=50ms&critical=1s with header X-Loopscope: 1
 ";
 
@@ -41,6 +48,7 @@ const ENDPOINTS: &str = "\
 pub(crate) struct Router {
     pub guard: Arc<Guard>,
     pub captures: Captures,
+    pub live: Live,
     pub backend: Arc<dyn Backend>,
 }
 
@@ -64,12 +72,17 @@ impl Router {
         let backend = &*self.backend;
         let id = id_of(request.uri.path());
         let known = PATHS.into_iter().find(|path| *path == request.uri.path());
-        let path = if id.is_some() { INCIDENT } else { known.unwrap_or("other") };
+        let path = match request.uri.path() {
+            _ if id.is_some() => INCIDENT,
+            path if page::is_file(path) => FILES,
+            _ => known.unwrap_or("other"),
+        };
         let answer =
             match self.guard.refuse(request, gives(path), path == THRESHOLDS || path == FLAMEGRAPH).await {
                 Some(refusal) => refusal,
                 None if path == FLAMEGRAPH => self.flamegraph(request, backend).await,
                 None if path == PPROF => self.pprof(request).await,
+                None if path == LIVE => self.live(request, backend).await,
                 None if path == INCIDENTS || path == INCIDENT => {
                     guarded(backend, || self.incidents(id, request, backend))
                 }
@@ -82,9 +95,14 @@ impl Router {
 
     fn answer_at_once(&self, path: &str, request: &Parts, backend: &dyn Backend) -> Answer {
         match path {
-            "/" => {
+            "/" if !page::wants_html(&request.headers) => {
                 Answer::text(200, format!("loopscope agent of process {}\n\n{ENDPOINTS}", std::process::id()))
+                    .negotiated()
             }
+            "/" => page::page().negotiated(),
+            PAGE => page::page(),
+            FILES => page::file(request.uri.path())
+                .unwrap_or_else(|| Answer::text(404, "the live page has no such file\n")),
             METRICS => metrics(&request.headers, backend),
             HEALTHY => healthy(backend),
             READY => ready(backend),
@@ -102,6 +120,10 @@ impl Router {
             Ok(wish) => self.captures.run(wish, backend).await,
             Err(message) => Answer::text(400, message),
         }
+    }
+
+    async fn live(&self, request: &Parts, backend: &dyn Backend) -> Answer {
+        self.live.answer(request.uri.query().unwrap_or(""), &OwnLoops(backend)).await
     }
 
     async fn pprof(&self, request: &Parts) -> Answer {
@@ -139,11 +161,31 @@ impl Router {
     }
 }
 
+/// The loops of this process, for the live page.
+struct OwnLoops<'a>(&'a dyn Backend);
+
+impl Source for OwnLoops<'_> {
+    fn seen(&self) -> Vec<Seen> {
+        let OwnLoops(backend) = self;
+        let seen = catch_unwind(AssertUnwindSafe(|| backend.seen()));
+        seen.unwrap_or_else(|_| {
+            backend.count_panic();
+            Vec::new()
+        })
+    }
+
+    fn complete(&self, view: &mut View) {
+        for process in &mut view.processes {
+            process.base = Some("debug/loopscope".to_owned());
+        }
+    }
+}
+
 /// What a path gives away; one that we do not know gives away nothing.
 fn gives(path: &str) -> Gives {
     match path {
         METRICS => Gives::Metrics,
-        FLAMEGRAPH | PPROF | INCIDENTS | INCIDENT | THRESHOLDS => Gives::Insight,
+        LIVE | FLAMEGRAPH | PPROF | INCIDENTS | INCIDENT | THRESHOLDS => Gives::Insight,
         _ => Gives::Health,
     }
 }

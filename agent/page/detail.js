@@ -1,0 +1,129 @@
+// One loop in full: what it does, its figures, its charts, its worst sites, its queues and pool.
+
+import { byId, fill, make, mark, say, showSite } from "./element.js";
+import { Charts } from "./charts.js";
+import { duration, percent, rate } from "./format.js";
+import { inside, title } from "./statement.js";
+
+// Sites and queues are told over this time: of half a second, nobody could read them.
+const RECENT_MS = 10_000;
+const SITES_MAX = 10;
+
+export class Detail {
+  constructor() {
+    this.charts = new Charts();
+  }
+
+  /** Shows a loop of a view. */
+  update(view, entry, history) {
+    this.entry = entry;
+    const { loop } = entry;
+    say(byId("detail-title"), title(view, entry));
+    const thread = loop.thread ? `thread ${loop.thread}` : `thread ${loop.tid}`;
+    say(byId("detail-facts"), `${loop.runtime} · ${loop.backend} · ${thread} · stalls beyond ${duration(loop.stalls.warning_ns)}`);
+    this.#now(0);
+    this.#figures(loop, history.of(loop.id));
+    const samples = history.of(loop.id);
+    this.charts.show(samples, loop, view);
+    mark(byId("lag-plot"), "aria-label", `Lag of the last two minutes: ${summary(samples)}`);
+    this.#sites(history.sitesOf(loop.id, RECENT_MS), loop);
+    this.#queues(history.drainsOf(loop.id, RECENT_MS), loop);
+  }
+
+  /** Shows how the age of what runs grows, `elapsed` milliseconds after the view. */
+  grow(elapsed) {
+    if (this.entry?.loop.state.kind === "stalled") this.#now(elapsed);
+  }
+
+  #now(elapsed) {
+    const { state } = this.entry.loop;
+    const more = elapsed * 1e6;
+    const what = state.running ? `${state.running.words}${inside(state)}` : "";
+    const parts = {
+      idle: ["", "idle: waits for something to do"],
+      running: ["", `runs ${what}`],
+      expected_block: ["", `runs an announced block, ${state.expected}, for ${duration(state.expected_ns)}: ${what}`],
+      stalled: [`STALLED for ${duration(state.busy_ns + more)}`, ` in phase ${state.running?.phase ?? "?"}: ${state.verdict?.words ?? what}${inside(state)}`],
+      ended: ["", state.busy_ns > 0 ? `ended while it ran ${what}, busy for at least ${duration(state.busy_ns)}` : "ended; it was idle"],
+    }[state.kind];
+    fill(byId("now"), parts, () => make("span"), (span, text) => say(span, text));
+    mark(byId("now").firstElementChild, "class", state.kind === "stalled" ? "stalled" : null);
+  }
+
+  #figures(loop, samples) {
+    const { lag, stalls } = loop;
+    const worst = samples.reduce((longest, sample) => Math.max(longest, sample.max), lag.max_ns);
+    const limit = stalls.warning_ns;
+    const figures = [
+      ["lag p50", duration(lag.p50_ns), lag.p50_ns > limit],
+      ["lag p90", duration(lag.p90_ns), lag.p90_ns > limit],
+      ["lag p99", duration(lag.p99_ns), lag.p99_ns > limit],
+      ["max, 2 min", duration(worst), worst > limit],
+      ["busy", percent(loop.utilization_ratio), false],
+      ["iterations/s", rate(loop.iterations_per_second), false],
+      ["callbacks/s", rate(loop.callbacks_per_second), false],
+      ["stalls, all", stalls.warning_count.toLocaleString("en"), false],
+      ["stalled, all", duration(stalls.blocked_ns), false],
+    ];
+    fill(byId("figures"), figures, () => make("div", {}, make("dt"), make("dd")), (box, [name, value, isOver]) => {
+      say(box.children[0], name);
+      say(box.children[1], value);
+      mark(box, "class", isOver ? "over" : null);
+    });
+  }
+
+  #sites(sites, loop) {
+    byId("sites-none").hidden = sites.length > 0;
+    const cells = () => ["site", "number share", "number", "number longest"].map((name) => make("td", { class: name }));
+    const build = () => make("tr", {}, ...cells());
+    fill(byId("site-rows"), sites.slice(0, SITES_MAX), build, (row, site) => {
+      const [name, share, runs, longest] = row.children;
+      showSite(name, site.kind, site.label);
+      say(share, percent(site.share_ratio));
+      share.style.setProperty("--share", site.share_ratio.toFixed(3));
+      say(runs, `${rate(site.calls_per_second)}/s`);
+      say(longest, duration(site.longest_ns));
+      mark(row, "data-running", site.is_running);
+      mark(row, "data-trouble", site.longest_ns > loop.stalls.warning_ns);
+    });
+  }
+
+  #queues(drains, loop) {
+    const build = () => make("tr", {}, make("td"), ...[1, 2, 3, 4].map(() => make("td", { class: "number" })));
+    fill(byId("drain-rows"), drains, build, (row, drain) => {
+      const texts = [drain.queue, `${rate(drain.drains)}/s`, `${rate(drain.jobs)}/s`, duration(drain.p99), drain.depth.toLocaleString("en")];
+      texts.forEach((text, index) => say(row.children[index], text));
+    });
+    showPool(loop.pool);
+  }
+}
+
+function showPool(pool) {
+  const box = byId("pool");
+  if (!pool) {
+    fill(box, [0], () => make("span", { class: "dim" }), (span) => say(span, "This loop has no thread pool."));
+    return;
+  }
+  mark(box, "data-saturated", pool.saturated_ns > 0);
+  if (box.children.length !== 3) {
+    const line = () => make("span");
+    box.replaceChildren(make("span", {}, make("span"), make("span", { class: "threads", "aria-hidden": "true" }), make("span")), line(), line());
+  }
+  const [threads, wait, saturated] = box.children;
+  say(threads.children[0], "pool");
+  // More than some dozens are no picture any more.
+  const shown = Array.from({ length: Math.min(pool.threads, 32) }, (_, index) => index < pool.busy);
+  fill(threads.children[1], shown, () => make("i"), (thread, isBusy) => mark(thread, "data-busy", isBusy));
+  say(threads.children[2], `${pool.busy} of ${pool.threads} threads busy, ${pool.queued.toLocaleString("en")} waiting`);
+  say(wait, `wait p95 ${duration(pool.wait_p95_ns)} · first in line ${duration(pool.oldest_wait_ns)} · ${rate(pool.jobs_per_second)} jobs/s`);
+  mark(saturated, "class", "saturated");
+  say(saturated, pool.saturated_ns > 0 ? `all threads busy with jobs waiting for ${duration(pool.saturated_ns)}` : "");
+}
+
+/** A chart in a sentence, for those who cannot see it. */
+function summary(samples) {
+  if (samples.length === 0) return "nothing yet";
+  const worst = samples.reduce((longest, sample) => (sample.max > longest.max ? sample : longest));
+  const ago = Math.round((samples.at(-1).at - worst.at) / 10_000) * 10;
+  return `longest wait ${duration(worst.max)}${ago > 0 ? `, about ${ago} seconds ago` : ""}`;
+}

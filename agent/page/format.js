@@ -1,0 +1,39 @@
+// Numbers for people: three digits, and the unit that fits.
+
+const short = (value) => (value < 9.95 ? value.toFixed(1) : value.toFixed(0));
+
+/** `0`, `240 µs`, `1.4 ms`, `412 ms`, `1.23 s`, `2 m 05 s`. */
+export function duration(ns) {
+  if (ns <= 0) return "0";
+  if (ns < 999_500) return ns < 950 ? `${ns} ns` : `${short(ns / 1e3)} µs`;
+  if (ns < 999_500_000) return `${short(ns / 1e6)} ms`;
+  if (ns < 99_950_000_000) return `${(ns / 1e9).toFixed(ns < 9_995_000_000 ? 2 : 1)} s`;
+  const seconds = Math.floor(ns / 1e9);
+  if (seconds < 3600) return `${Math.floor(seconds / 60)} m ${String(seconds % 60).padStart(2, "0")} s`;
+  return `${Math.floor(seconds / 3600)} h ${String(Math.floor((seconds % 3600) / 60)).padStart(2, "0")} m`;
+}
+
+/** `0 %`, `0.4 %`, `62 %`. */
+export function percent(ratio) {
+  const value = ratio * 100;
+  if (value > 0 && value < 0.05) return "<0.1 %";
+  return value > 0 && value < 9.95 ? `${value.toFixed(1)} %` : `${value.toFixed(0)} %`;
+}
+
+/** `0`, `2.5`, `340`, `12.3 k`. */
+export function rate(value) {
+  if (value === 0) return "0";
+  if (value < 9.95) return value.toFixed(1);
+  if (value < 9_950) return value.toFixed(0);
+  return value < 995_000 ? `${short(value / 1e3)} k` : `${short(value / 1e6)} M`;
+}
+
+/** `03:12:07`, as the clock on the wall shows it here. */
+export function clock(unixNs) {
+  return new Date(unixNs / 1e6).toLocaleTimeString([], { hour12: false });
+}
+
+/** `1 loop`, `5 loops`. */
+export function count(number, noun) {
+  return `${number.toLocaleString("en")} ${noun}${number === 1 ? "" : "s"}`;
+}

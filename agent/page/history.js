@@ -1,0 +1,98 @@
+// What the charts show: the last two minutes of every loop.
+
+const SPAN_MS = 120_000;
+/** How long single sites and queues are told. */
+const DETAIL_MS = 60_000;
+// Some more than two a second for two minutes.
+const SAMPLES_MAX = 300;
+
+export class History {
+  constructor() {
+    this.loops = new Map();
+  }
+
+  /** Takes the samples of a view, and forgets loops that are not in it. */
+  add(view) {
+    const at = view.unix_ns / 1e6;
+    const there = new Set();
+    for (const process of view.processes) {
+      for (const loop of process.loops) {
+        there.add(loop.id);
+        // A first sample is of the loop's whole life, and no moment of it.
+        const isMoment = loop.interval_ns > 0 && loop.interval_ns < 3e9;
+        if (isMoment) this.#push(loop, at);
+      }
+    }
+    for (const id of this.loops.keys()) if (!there.has(id)) this.loops.delete(id);
+  }
+
+  /** Returns a loop's samples, oldest first. */
+  of(id) {
+    return this.loops.get(id) ?? [];
+  }
+
+  /** Sums up the sites of the last `span` milliseconds, heaviest first. */
+  sitesOf(id, span) {
+    const samples = this.of(id);
+    const newest = samples.at(-1)?.at ?? 0;
+    const from = newest - span;
+    const total = samples.reduce((sum, sample) => sum + (sample.at > from ? sample.at - sample.since : 0), 0) || 1;
+    const sites = new Map();
+    for (const sample of samples) {
+      const weight = sample.at > from ? (sample.at - sample.since) / total : 0;
+      for (const site of sample.sites) {
+        const key = `${site.kind} ${site.label}`;
+        const sum = sites.get(key) ?? { ...site, share_ratio: 0, calls_per_second: 0, longest_ns: 0 };
+        sum.share_ratio += site.share_ratio * weight;
+        sum.calls_per_second += site.calls_per_second * weight;
+        sum.longest_ns = Math.max(sum.longest_ns, site.longest_ns);
+        sum.is_running = sample.at === newest && site.is_running;
+        sites.set(key, sum);
+      }
+    }
+    const heavier = (a, b) => b.share_ratio - a.share_ratio || b.longest_ns - a.longest_ns || (a.label < b.label ? -1 : 1);
+    return [...sites.values()].sort(heavier);
+  }
+
+  /** Sums up the drains of the last `span` milliseconds, by queue. */
+  drainsOf(id, span) {
+    const samples = this.of(id);
+    const from = (samples.at(-1)?.at ?? 0) - span;
+    const recent = samples.filter((sample) => sample.at > from);
+    const total = recent.reduce((sum, sample) => sum + sample.at - sample.since, 0) || 1;
+    const queues = new Map();
+    for (const sample of recent) {
+      const weight = (sample.at - sample.since) / total;
+      for (const drain of sample.drains) {
+        const sum = queues.get(drain.queue) ?? { queue: drain.queue, drains: 0, jobs: 0, p99: 0, depth: 0 };
+        sum.drains += drain.drains_per_second * weight;
+        sum.jobs += drain.jobs_per_second * weight;
+        sum.p99 = Math.max(sum.p99, drain.p99_ns);
+        sum.depth = drain.depth_max;
+        queues.set(drain.queue, sum);
+      }
+    }
+    return [...queues.values()];
+  }
+
+  #push(loop, at) {
+    let samples = this.loops.get(loop.id);
+    if (!samples) this.loops.set(loop.id, (samples = []));
+    samples.push({
+      at,
+      since: at - loop.interval_ns / 1e6,
+      row: loop.lag.row,
+      p50: loop.lag.p50_ns,
+      p99: loop.lag.p99_ns,
+      max: loop.lag.max_ns,
+      sites: loop.sites,
+      drains: loop.drains,
+      phases: Object.fromEntries(loop.phases.map((phase) => [phase.phase, phase.share_ratio])),
+    });
+    const old = samples.findLast((sample) => sample.at < at - DETAIL_MS);
+    if (old) old.sites = old.drains = [];
+    while (samples.length > SAMPLES_MAX || samples[0].at < at - SPAN_MS - 2000) samples.shift();
+  }
+}
+
+export { SPAN_MS };

@@ -1,0 +1,219 @@
+// What happened: the list of incidents, and one of them in full, with its stack, its flamegraph and its timeline.
+
+import { ask, guardLink, showPicture } from "./ask.js";
+import { byId, fill, make, mark, say, showSite } from "./element.js";
+import { clock, count, duration, percent, rate } from "./format.js";
+import { blame } from "./statement.js";
+import { drawTimeline } from "./timeline.js";
+
+// Asked for as soon as a stall shows, and otherwise now and then.
+const SOON_MS = 700;
+const OPEN_MS = 2000;
+const LATER_MS = 15_000;
+const AT_ONCE = 4;
+const SHOWN_MAX = 100;
+
+export class Incidents {
+  constructor() {
+    this.all = [];
+    this.lists = new Map();
+    this.isAsking = false;
+    this.dialog = byId("incident");
+    this.dialog.addEventListener("close", () => {
+      if (location.hash.startsWith("#incident=")) history.replaceState(null, "", "#");
+    });
+    addEventListener("hashchange", () => this.#followHash());
+  }
+
+  /** The newest one; `undefined` where there is none. */
+  get newest() {
+    return this.all[0];
+  }
+
+  /** Looks whether a view gives reason to ask for lists. */
+  update(view) {
+    const isNews = ({ loops }) =>
+      loops.some(({ stalls, state, pool }) => stalls.warning_count_new > 0 || state.kind === "stalled" || pool?.saturated_ns > 0);
+    view.processes.filter(({ base }) => base !== null).forEach((process) => {
+      const known = this.lists.get(process.base) ?? { asked: -Infinity, incidents: [], hasNews: false };
+      known.hasNews ||= isNews(process);
+      known.isThere = true;
+      this.lists.set(process.base, known);
+    });
+    for (const [base, known] of this.lists) {
+      if (!known.isThere) this.lists.delete(base);
+      known.isThere = false;
+    }
+    if (!this.isAsking) this.#ask();
+  }
+
+  /** Asks those that are due, some at a time: of hundreds of processes, most have no news. */
+  async #ask() {
+    const now = performance.now();
+    const wait = ({ hasNews, incidents }) => (hasNews ? SOON_MS : incidents.some(({ is_over }) => !is_over) ? OPEN_MS : LATER_MS);
+    const isDue = ([, known]) => now - known.asked >= wait(known);
+    const due = [...this.lists].filter(isDue).sort(([, a], [, b]) => b.hasNews - a.hasNews || a.asked - b.asked).slice(0, AT_ONCE);
+    if (due.length === 0) return;
+    this.isAsking = true;
+    await Promise.all(due.map(async ([base, known]) => {
+      [known.hasNews, known.asked] = [false, now];
+      known.incidents = (await list(base)) ?? known.incidents;
+    }));
+    this.isAsking = false;
+    const all = [...this.lists.values()].flatMap(({ incidents }) => incidents);
+    // Processes of one host may share a list.
+    this.all = [...new Map(all.map((incident) => [incident.id, incident])).values()].sort((a, b) => b.begin_unix_ns - a.begin_unix_ns);
+    this.#show();
+    this.#followHash();
+  }
+
+  #show() {
+    const shown = this.all.slice(0, SHOWN_MAX);
+    byId("incidents-none").hidden = shown.length > 0;
+    say(byId("incidents-count"), this.all.length > SHOWN_MAX ? `newest ${SHOWN_MAX} of ${this.all.length}` : "");
+    const build = () => {
+      const cells = ["dim", "long", "what"].map((name) => make("span", { class: name }));
+      const button = make("button", { type: "button" }, ...cells);
+      const item = make("li", {}, button);
+      button.addEventListener("click", () => this.open(item.incident));
+      return item;
+    };
+    fill(byId("incident-rows"), shown, build, (item, incident) => {
+      item.incident = incident;
+      const [when, long, what] = item.firstElementChild.children;
+      say(when, clock(incident.begin_unix_ns));
+      say(long, `${duration(incident.duration_ns)}${incident.is_over ? "" : " …"}`);
+      say(what, `${incident.loop} ${blame(incident)}`);
+      mark(what, "title", incident.summary);
+      mark(item, "data-open", !incident.is_over);
+    });
+  }
+
+  #followHash() {
+    const id = location.hash.match(/^#incident=([\w-]+)$/)?.[1];
+    const incident = id && this.all.find((known) => known.id === id);
+    if (incident && !this.dialog.open) this.open(incident);
+  }
+
+  /** Opens one. */
+  async open(incident) {
+    history.replaceState(null, "", `#incident=${incident.id}`);
+    const url = `${incident.base}/incidents/${encodeURIComponent(incident.id)}`;
+    say(byId("incident-title"), headline(incident));
+    const body = byId("incident-body");
+    body.replaceChildren(...facts(incident), links(url));
+    if (!this.dialog.open) this.dialog.showModal();
+    try {
+      const response = await ask(url);
+      if (!response.ok) throw new Error((await response.text()).trim());
+      const full = await response.json();
+      body.replaceChildren(...facts(full), links(url), ...stack(full), ...timeline(full), picture(url), ...groups(full), ...notes(full));
+      const list = body.querySelector("ol.stack");
+      const guilty = list?.querySelector("[data-guilty]");
+      if (guilty) list.scrollTop = guilty.offsetTop - list.offsetTop - list.clientHeight / 3;
+      body.querySelectorAll("canvas.timeline").forEach((canvas) => drawTimeline(canvas, full));
+    } catch (error) {
+      body.append(make("p", { class: "dim" }, `The rest cannot be had: ${error.message}`));
+    }
+  }
+}
+
+/** Returns a process's incidents; `null` where it does not answer: the page says that elsewhere. */
+async function list(base) {
+  try {
+    const response = await ask(`${base}/incidents`, { signal: AbortSignal.timeout(5000) });
+    return response.ok ? (await response.json()).map((incident) => ({ ...incident, base })) : null;
+  } catch {
+    return null;
+  }
+}
+
+function headline(incident) {
+  return `${incident.loop}: ${blame(incident)}, for ${duration(incident.duration_ns)}${incident.is_over ? "" : " and counting"}`;
+}
+
+const CLASSES = {
+  computing: "computing: its own code used the processor",
+  waiting: "waiting: asleep in the kernel",
+  starved_of_cpu: "starved of CPU: ready, and no processor was free",
+  stopped: "stopped: the process was frozen",
+  suspended: "suspended: the machine slept",
+  debugger: "held by a debugger",
+  unknown: "not known",
+};
+
+function facts(incident) {
+  const { before, pool } = incident;
+  const cpu = incident.watched_ns > 0 ? `${duration(incident.cpu_ns)} of ${duration(incident.watched_ns)} watched` : "not known";
+  const rows = [
+    ["began", `${clock(incident.begin_unix_ns)}, ${incident.severity}`],
+    ["what the time went to", CLASSES[incident.class] ?? incident.class],
+    ["made of", incident.summary],
+    ["phase", incident.phase],
+    ["processor time", cpu],
+    ["asleep in", incident.waiting_in],
+    ["inside", incident.spans.map((span) => [span.name, span.fields].filter(Boolean).join(" ")).join(" › ")],
+    ["ten seconds before", before.period_ns > 0 ? `${percent(before.utilization)} busy, lag p99 ${duration(before.lag_ns_p99)}, ${rate(before.callbacks_per_second)} callbacks/s` : ""],
+    ["pool then", pool ? `${pool.running} of ${pool.threads} threads busy, ${pool.queued} waiting` : ""],
+    ["id", `${incident.id} · ${incident.process}`],
+  ];
+  const told = rows.filter(([, text]) => text);
+  return [make("dl", { class: "facts" }, ...told.map(([name, text]) => make("div", {}, make("dt", {}, name), make("dd", {}, text))))];
+}
+
+function links(url) {
+  const said = make("span", { class: "dim" });
+  const link = (format, text) => {
+    const made = make("a", { href: `${url}?format=${format}`, target: "_blank", rel: "noopener" }, text);
+    return guardLink(made, (error) => say(said, error.message));
+  };
+  return make("p", { class: "links" }, 
+    link("svg", "flamegraph"), link("trace", "timeline (Perfetto)"), link("speedscope", "speedscope"), link("folded", "folded stacks"), link("json", "JSON"), said);
+}
+
+function stack(incident) {
+  const [first] = incident.stacks;
+  if (!first) return incident.captures_failed.map((text) => make("p", { class: "dim" }, `No stack: ${text}`));
+  const place = (frame) => (frame.file ? `  ${frame.file}:${frame.line ?? "?"}` : frame.module ? `  ${frame.module}` : "");
+  const item = (frame, index) =>
+    make("li", { "data-guilty": index === first.guilty }, frame.function, make("span", { class: "dim" }, place(frame)));
+  const times = first.ages_ns.map((ns) => duration(ns)).join(", ");
+  return [
+    make("h3", {}, `Stack, innermost first; found ${count(first.count, "time")}, after ${times}${first.note ? `; ${first.note}` : ""}`),
+    make("ol", { class: "stack", tabindex: "0" }, ...first.frames.map(item)),
+  ];
+}
+
+function timeline(incident) {
+  if (incident.records.length === 0 && incident.iterations.length === 0) return [];
+  const label = `Timeline from a second before the begin to the end: ${count(incident.records.length, "callback")} in ${count(incident.iterations.length, "iteration")}`;
+  const readout = make("span", { class: "dim" });
+  return [make("h3", {}, "Timeline ", readout), make("canvas", { class: "timeline", role: "img", "aria-label": label })];
+}
+
+function picture(url) {
+  const image = make("img", { alt: "Flamegraph of the incident" });
+  const link = guardLink(make("a", { class: "picture", href: `${url}?format=svg`, target: "_blank", rel: "noopener" }, image), () => {});
+  const box = make("div", {}, make("h3", {}, "Flamegraph; opens with search and zoom"), link);
+  image.addEventListener("error", () => box.replaceChildren(make("p", { class: "dim" }, "There is no flamegraph of it.")));
+  showPicture(image, `${url}?format=svg`);
+  return box;
+}
+
+function groups(incident) {
+  if (incident.groups.length === 0) return [];
+  const number = (text) => make("td", { class: "number" }, text);
+  const site = (group) => {
+    const cell = make("td", { class: "site" });
+    showSite(cell, group.kind, group.label);
+    return cell;
+  };
+  const row = (group) =>
+    make("tr", {}, site(group), number(count(group.count, "run")), number(duration(group.total_ns)), number(duration(group.longest_ns)));
+  const head = make("tr", {}, ...["site", "runs", "in all", "longest"].map((text, index) => make("th", { scope: "col", class: index ? "number" : null }, text)));
+  return [make("h3", {}, "What the stretch consisted of"), make("table", {}, make("thead", {}, head), make("tbody", {}, ...incident.groups.map(row)))];
+}
+
+function notes(incident) {
+  return incident.notes.map((text) => make("p", { class: "dim" }, text));
+}

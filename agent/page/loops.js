@@ -1,0 +1,172 @@
+// The list of loops: sortable, filterable, one row each; a stalled loop is on top whatever the order.
+
+import { byId, make, mark, say } from "./element.js";
+import { duration } from "./format.js";
+import { colour, translucent } from "./theme.js";
+import { loopsOf } from "./statement.js";
+
+// Rows do not jump about more often than this, and never under the pointer.
+const REORDER_MS = 2000;
+const SPARK_SAMPLES = 36;
+const FILTER_FROM = 9;
+
+const ORDERS = {
+  name: (a, b) => a.process.pid - b.process.pid || a.loop.name.localeCompare(b.loop.name, "en", { numeric: true }),
+  now: (a, b) => b.loop.state.busy_ns - a.loop.state.busy_ns,
+  lag: (a, b) => b.loop.lag.p99_ns - a.loop.lag.p99_ns,
+  busy: (a, b) => b.loop.utilization_ratio - a.loop.utilization_ratio,
+  stalls: (a, b) => b.loop.stalls.warning_count - a.loop.stalls.warning_count,
+};
+
+export class LoopList {
+  /** `pick(id)` is called when a person chooses a loop. */
+  constructor(pick) {
+    this.pick = pick;
+    this.rows = new Map();
+    this.order = "name";
+    this.isReversed = false;
+    this.ordered = 0;
+    this.body = byId("loop-rows");
+    this.filter = byId("filter");
+    this.filter.addEventListener("input", () => this.#reorder(true));
+    this.body.addEventListener("keydown", (event) => this.#key(event));
+    for (const button of document.querySelectorAll("[data-sort]")) {
+      button.addEventListener("click", () => this.#sortBy(button));
+    }
+  }
+
+  /** Shows the loops of a view. */
+  update(view, history, picked) {
+    const all = loopsOf(view);
+    this.filter.hidden = all.length < FILTER_FROM;
+    say(byId("loops-title"), all.length === 1 ? "1 loop" : `${all.length} loops`);
+    const there = new Set();
+    let hasChanged = false;
+    for (const entry of all) {
+      there.add(entry.loop.id);
+      let row = this.rows.get(entry.loop.id);
+      if (!row) {
+        this.rows.set(entry.loop.id, (row = this.#row(entry.loop.id)));
+        hasChanged = true;
+      }
+      const isStalled = entry.loop.state.kind === "stalled";
+      hasChanged ||= isStalled !== row.isStalled;
+      row.isStalled = isStalled;
+      row.entry = entry;
+      this.#show(row, view, history, picked);
+    }
+    for (const [id, row] of this.rows) {
+      if (there.has(id)) continue;
+      row.tr.remove();
+      this.rows.delete(id);
+    }
+    this.#reorder(hasChanged);
+  }
+
+  /** Shows how the ages of stalled loops grow, `elapsed` milliseconds after the view. */
+  grow(elapsed) {
+    for (const { isStalled, entry, now } of this.rows.values()) {
+      if (isStalled) say(now, `STALLED ${duration(entry.loop.state.busy_ns + elapsed * 1e6)}`);
+    }
+  }
+
+  #row(id) {
+    const button = make("button", { type: "button" });
+    const pid = make("span", { class: "pid" });
+    const spark = make("canvas", { class: "spark", "aria-hidden": "true" });
+    const [now, lag, busy, stalls] = ["now", "number", "number", "number"].map((name) => make("td", { class: name }));
+    const lagText = make("span");
+    lag.append(spark, lagText);
+    const tr = make("tr", {}, make("td", {}, button, pid), now, lag, busy, stalls);
+    tr.addEventListener("click", () => this.pick(id));
+    return { id, tr, button, pid, now, spark, lagText, busy, stalls, isStalled: false };
+  }
+
+  #show(row, view, history, picked) {
+    const { process, loop } = row.entry;
+    const { state } = loop;
+    mark(row.tr, "data-kind", process.is_alive ? state.kind : "ended");
+    mark(row.tr, "data-picked", loop.id === picked);
+    mark(row.button, "aria-pressed", String(loop.id === picked));
+    say(row.button, loop.name);
+    say(row.pid, view.processes.length > 1 ? ` ${process.name} ${process.pid}` : "");
+    say(row.now, words(state));
+    mark(row.now, "title", state.running?.words);
+    say(row.lagText, duration(loop.lag.p99_ns));
+    say(row.busy, `${(loop.utilization_ratio * 100).toFixed(0)} %`);
+    say(row.stalls, loop.stalls.warning_count.toLocaleString("en"));
+    drawSpark(row.spark, history.of(loop.id), loop.stalls.warning_ns);
+  }
+
+  #sortBy(button) {
+    const order = button.dataset.sort;
+    this.isReversed = this.order === order && !this.isReversed;
+    this.order = order;
+    for (const th of document.querySelectorAll("#loops th")) {
+      const isOwn = th.contains(button);
+      const rises = (order === "name") !== this.isReversed;
+      mark(th, "aria-sort", isOwn ? (rises ? "ascending" : "descending") : null);
+    }
+    this.#reorder(true);
+  }
+
+  #reorder(isWanted) {
+    const isHeld = this.body.matches(":hover, :focus-within");
+    if (!isWanted && (isHeld || performance.now() - this.ordered < REORDER_MS)) return;
+    this.ordered = performance.now();
+    const text = this.filter.hidden ? "" : this.filter.value.trim().toLowerCase();
+    const sign = this.isReversed ? -1 : 1;
+    const compare = (a, b) =>
+      b.isStalled - a.isStalled || sign * ORDERS[this.order](a.entry, b.entry) || ORDERS.name(a.entry, b.entry);
+    const sorted = [...this.rows.values()].sort(compare);
+    sorted.forEach((row, index) => {
+      const { process, loop } = row.entry;
+      row.tr.hidden = text !== "" && !`${loop.name} ${process.name} ${process.pid}`.toLowerCase().includes(text);
+      // Moving a row takes the focus from it, so only those move that must.
+      if (this.body.children[index] !== row.tr) this.body.insertBefore(row.tr, this.body.children[index] ?? null);
+    });
+  }
+
+  #key(event) {
+    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+    if (!step) return;
+    event.preventDefault();
+    const buttons = [...this.body.querySelectorAll("tr:not([hidden]) button")];
+    const next = buttons[buttons.indexOf(document.activeElement) + step];
+    next?.focus();
+    next?.closest("tr").click();
+  }
+}
+
+/** What a loop does, in a few words. */
+function words(state) {
+  switch (state.kind) {
+    case "idle":
+      return "idle";
+    case "stalled":
+      return `STALLED ${duration(state.busy_ns)}`;
+    case "expected_block":
+      return `announced ${duration(state.expected_ns)}`;
+    case "ended":
+      return state.busy_ns > 0 ? `ended in ${state.running?.words ?? "?"}` : "ended";
+    default:
+      return state.running?.kind ? state.running.words : "running";
+  }
+}
+
+/** The longest lag of each of the last samples, on a logarithmic scale from 0.2 ms to 8 s. */
+function drawSpark(canvas, samples, warningNs) {
+  const ratio = devicePixelRatio || 1;
+  const [width, height] = [36 * ratio, 14 * ratio];
+  if (canvas.width !== width) [canvas.width, canvas.height] = [width, height];
+  const context = canvas.getContext("2d");
+  context.clearRect(0, 0, width, height);
+  const step = width / SPARK_SAMPLES;
+  samples.slice(-SPARK_SAMPLES).forEach((sample, index, shown) => {
+    const level = Math.min(Math.max(Math.log2(sample.max / 2e5) / 15.3, 0), 1);
+    const tall = Math.max(level * height, ratio);
+    context.fillStyle = sample.max > warningNs ? colour("trouble") : translucent("dim", 0.55);
+    const x = width - (shown.length - index) * step;
+    context.fillRect(x, height - tall, Math.max(step - 0.3 * ratio, 1), tall);
+  });
+}

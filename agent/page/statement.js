@@ -1,0 +1,172 @@
+// The large sentence on top: is anything wrong now, and where. What is announced to screen readers is less: that a
+// stall began, that all is well again, that the process is gone.
+
+import { byId, fill, make, mark, say } from "./element.js";
+import { clock, count, duration } from "./format.js";
+
+// So long after it ended, a stall is what the page is about; a short one would be gone before it was read.
+const FRESH_MS = 6000;
+
+let announced = "";
+
+/** All loops of a view, each with its process. */
+export function loopsOf(view) {
+  return view.processes.flatMap((process) => process.loops.map((loop) => ({ process, loop })));
+}
+
+/** What a loop is called among all that the page shows. */
+export function title(view, { process, loop }) {
+  return view.processes.length > 1 ? `${loop.name} (${process.name} ${process.pid})` : loop.name;
+}
+
+/** Says what is so; `elapsed` milliseconds after the view came. `incident` is the newest there is. */
+export function state(view, elapsed, incident) {
+  const all = loopsOf(view);
+  const longest = (a, b) => b.loop.state.busy_ns - a.loop.state.busy_ns;
+  const stalled = all.filter(({ loop }) => loop.state.kind === "stalled").sort(longest);
+  const full = all.filter(({ loop }) => loop.pool && loop.pool.saturated_ns > loop.stalls.warning_ns);
+  const now = view.unix_ns / 1e6 + elapsed;
+  if (stalled.length > 0) return ofStalls(view, stalled, elapsed);
+  if (all.length > 0 && all.every(({ process }) => !process.is_alive)) return ofTheDead(view, all);
+  if (full.length > 0) return ofFullPool(view, full, elapsed);
+  const end = incident ? (incident.begin_unix_ns + incident.duration_ns) / 1e6 : 0;
+  if (incident?.is_over && now - end < FRESH_MS) return ofFresh(incident, now - end);
+  return ofCalm(view, all);
+}
+
+function ofStalls(view, stalled, elapsed) {
+  const [worst] = stalled;
+  const { loop } = worst;
+  const busy = loop.state.busy_ns + elapsed * 1e6;
+  const name = title(view, worst);
+  const who = stalled.length === 1 ? `${name} is` : `${stalled.length} of ${loopsOf(view).length} loops are`;
+  const where = `in ${loop.state.verdict?.words ?? loop.state.running?.words ?? "?"}${inside(loop.state)}`;
+  return {
+    mood: "trouble",
+    headline: `${who} STALLED for ${duration(busy)}`,
+    explanation: stalled.length === 1 ? where : `longest: ${name} ${where}`,
+    spoken: `${who} stalled`,
+    subject: loop.id,
+  };
+}
+
+/** The spans open inside, and the drain: ` › query id=7 › …`. */
+export function inside(state) {
+  const spans = state.spans.map((span) => ` › ${span.name}${span.fields ? ` ${span.fields}` : ""}`);
+  const drain = state.drain ? ` (draining, ${count(state.drain.jobs, "job")} so far)` : "";
+  return drain + spans.join("");
+}
+
+function ofTheDead(view, all) {
+  const busy = all.filter(({ loop }) => loop.state.busy_ns > 0);
+  const [last] = busy;
+  const was = last
+    ? `${last.loop.name} was in ${last.loop.state.running?.words ?? "?"}, busy for at least ${duration(last.loop.state.busy_ns)}`
+    : "all its loops were idle";
+  const names = view.processes.map((process) => `${process.name} (pid ${process.pid})`).join(", ");
+  const plural = view.processes.length === 1 ? "has" : "have";
+  return { mood: "gone", headline: `${names} ${plural} ended`, explanation: was, spoken: "The process has ended" };
+}
+
+function ofFullPool(view, full, elapsed) {
+  const [worst] = full.sort((a, b) => b.loop.pool.saturated_ns - a.loop.pool.saturated_ns);
+  const { pool } = worst.loop;
+  return {
+    mood: "trouble",
+    headline: `the pool of ${title(view, worst)} is FULL for ${duration(pool.saturated_ns + elapsed * 1e6)}`,
+    explanation: `all ${count(pool.threads, "thread")} are busy and ${count(pool.queued, "job")} wait; the first has waited ${duration(pool.oldest_wait_ns + elapsed * 1e6)}`,
+    spoken: `the pool of ${worst.loop.name} is full`,
+    subject: worst.loop.id,
+  };
+}
+
+function ofFresh(incident, ago) {
+  const what = incident.kind === "pool" ? `the pool of ${incident.loop} was full` : `${incident.loop} was stalled`;
+  return {
+    mood: "trouble",
+    headline: `${what} for ${duration(incident.duration_ns)}`,
+    explanation: `${blame(incident)}, ${duration(Math.max(ago, 0) * 1e6)} ago; it answers again`,
+    spoken: `${what} for ${duration(incident.duration_ns)} and answers again`,
+    isOfLast: true,
+  };
+}
+
+/** `by timer flush (src/x.rs:40)`. */
+export function blame(incident) {
+  const { kind, label } = incident.culprit;
+  if (incident.kind === "pool") return `pool filled by ${label && label !== "?" ? label : "its jobs"}`;
+  if (kind === "main" || kind === "") return "by code outside any callback";
+  return `${incident.kind === "starvation" ? "starved" : "blocked"} by ${kind} ${label}`;
+}
+
+function ofCalm(view, all) {
+  const alive = all.filter(({ process }) => process.is_alive);
+  const announcedBlock = alive.find(({ loop }) => loop.state.kind === "expected_block");
+  const dead = view.processes.filter((process) => !process.is_alive);
+  const parts = [];
+  if (announcedBlock) {
+    const { state } = announcedBlock.loop;
+    parts.push(`${title(view, announcedBlock)} runs an announced block: ${state.expected} for ${duration(state.expected_ns)}`);
+  }
+  if (dead.length > 0) parts.push(`${count(dead.length, "process").replace("processs", "processes")} ended`);
+  if (parts.length === 0 && alive.length > 0) {
+    const [worst] = [...alive].sort((a, b) => b.loop.lag.p99_ns - a.loop.lag.p99_ns);
+    const [busiest] = [...alive].sort((a, b) => b.loop.utilization_ratio - a.loop.utilization_ratio);
+    parts.push(`highest lag p99 ${duration(worst.loop.lag.p99_ns)}${alive.length > 1 ? ` in ${title(view, worst)}` : ""}`);
+    parts.push(`busiest ${(busiest.loop.utilization_ratio * 100).toFixed(0)} %${alive.length > 1 ? ` in ${title(view, busiest)}` : ""}`);
+  }
+  const who = alive.length === 1 ? `${title(view, alive[0])} answers` : `all ${alive.length} loops answer`;
+  return {
+    mood: "calm",
+    headline: alive.length === 0 ? "no loop runs here" : who,
+    explanation: parts.join(" · "),
+    spoken: "All loops answer",
+  };
+}
+
+/** What is so when no view can be had. */
+export function without(reason, text, view, lastUnixNs) {
+  if (reason === "locked") {
+    return { mood: "waiting", headline: "the agent wants its token", explanation: text, spoken: "The agent wants its token" };
+  }
+  if (reason === "refused") return { mood: "gone", headline: "the agent refuses", explanation: text, spoken: "The agent refuses" };
+  const process = view?.processes.length === 1 ? view.processes[0] : null;
+  const who = process ? `${process.name} (pid ${process.pid})` : view ? "the server" : "the agent";
+  const seen = lastUnixNs ? `last answer ${clock(lastUnixNs)}; ` : "";
+  if (reason === "silent") {
+    return {
+      mood: "gone",
+      headline: `${who} is silent`,
+      explanation: `${seen}it is there and does not answer: it may be stopped, or the machine overloaded; asking again`,
+      spoken: "The process does not answer",
+    };
+  }
+  return {
+    mood: "gone",
+    headline: `${who} is gone`,
+    explanation: process
+      ? `${seen}nobody listens there any more; \`loopscope incidents ${process.pid}\` tells what it was doing; asking again`
+      : `${seen}nobody listens there; asking again`,
+    spoken: "The process is gone",
+  };
+}
+
+/** Shows a state; `last` is the newest incident, `open` what opens it. */
+export function show({ mood, headline, explanation, spoken, isOfLast }, last, open) {
+  mark(byId("statement"), "data-mood", mood);
+  const capital = headline.charAt(0).toUpperCase() + headline.slice(1);
+  // A loop's name stays as it is written; only sentences of ours begin with a capital.
+  say(byId("headline"), /^(all|the|no) /.test(headline) ? capital : headline);
+  say(byId("explanation"), explanation);
+  fill(byId("last"), last ? [last] : [], () => make("span"), (span, incident) => {
+    const text = isOfLast ? "" : `last incident: ${clock(incident.begin_unix_ns)}, ${incident.loop} ${duration(incident.duration_ns)} ${blame(incident)}`;
+    const key = `${incident.id} ${text}`;
+    if (span.dataset.key === key) return;
+    span.dataset.key = key;
+    const button = make("button", { type: "button", class: "quiet" }, isOfLast ? "open the incident" : "open");
+    button.addEventListener("click", () => open(incident));
+    span.replaceChildren(text, " ", button);
+  });
+  if (announced !== spoken && !(announced === "" && mood === "calm")) say(byId("announcer"), spoken);
+  announced = spoken;
+}

@@ -1,0 +1,199 @@
+//! The data of the live page: one view at a time, made when it is due and somebody waits for it, and shared by all.
+//!
+//! ```text
+//!   viewer:  GET live?after=7 ---------> (waits) --> view 8
+//!   viewer:       GET live?after=7 ----> (waits) --> view 8, the same bytes
+//!   curl:    GET live  --> the last view, or a new one
+//! ```
+//!
+//! A viewer asks for the view after the one it has, and is answered when that is due. So the agent sets the pace, no
+//! viewer misses a view, all of them together cost as much as one, and without viewers nothing is done. A view is that
+//! of the interval since the one before it: after a pause, a first look is taken shortly before the view is made.
+
+use crate::live::{Observer, Seen, View};
+use crate::web::answer::Answer;
+use crate::web::query::pairs;
+use loopscope_probe::clock::unix_ns;
+use loopscope_probe::{Clock, Ticks};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::time::sleep;
+
+/// Where the views are.
+pub(crate) const LIVE: &str = "/debug/loopscope/live";
+
+/// Time between two views.
+const INTERVAL_NS: u64 = 500_000_000;
+
+/// A view older than this is no beginning of an interval.
+const PAUSE_NS: u64 = 3 * INTERVAL_NS;
+
+/// The interval of the first view after a pause.
+const FIRST: Duration = Duration::from_millis(200);
+
+/// At most this many viewers wait at once.
+const VIEWERS_MAX: usize = 8;
+
+/// What makes views: copies the pages of the loops, and completes what the observer made of them.
+pub(crate) trait Source: Send + Sync {
+    /// Copies the pages.
+    fn seen(&self) -> Vec<Seen>;
+    /// Says where the processes' incidents and captures are answered.
+    fn complete(&self, view: &mut View);
+}
+
+/// The views of one server.
+#[derive(Debug)]
+pub(crate) struct Live {
+    clock: Clock,
+    state: Mutex<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    observer: Observer,
+    number: u64,
+    made: Ticks,
+    body: Vec<u8>,
+    viewers: usize,
+}
+
+/// One request under way; ends when dropped, also where the client went away.
+struct Viewer<'a>(&'a Live);
+
+impl Drop for Viewer<'_> {
+    fn drop(&mut self) {
+        self.0.shared().viewers -= 1;
+    }
+}
+
+impl Default for Live {
+    fn default() -> Live {
+        Live { clock: Clock::monotonic(), state: Mutex::default() }
+    }
+}
+
+impl Live {
+    /// Answers with the view that is due.
+    pub(crate) async fn answer(&self, query: &str, source: &dyn Source) -> Answer {
+        let after = match after(query) {
+            Ok(after) => after,
+            Err(message) => return Answer::text(400, message),
+        };
+        let Some(_viewer) = self.enter() else {
+            return Answer::text(429, format!("{VIEWERS_MAX} viewers are here already; try again later\n"));
+        };
+        let (number, age_ns) = self.last();
+        if number == 0 || age_ns > PAUSE_NS {
+            self.look(source);
+            sleep(FIRST).await;
+            self.make(number, source);
+        } else if after == Some(number) || age_ns >= INTERVAL_NS {
+            sleep(Duration::from_nanos(INTERVAL_NS.saturating_sub(age_ns))).await;
+            self.make(number, source);
+        }
+        Answer::json(self.shared().body.clone())
+    }
+
+    fn shared(&self) -> MutexGuard<'_, Shared> {
+        // A panic under it leaves an old view, which is still a view.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn enter(&self) -> Option<Viewer<'_>> {
+        let mut shared = self.shared();
+        let has_room = shared.viewers < VIEWERS_MAX;
+        shared.viewers += usize::from(has_room);
+        // Made only where it is handed out: dropping one locks, too.
+        has_room.then(|| Viewer(self))
+    }
+
+    /// Returns the number and the age of the last view.
+    fn last(&self) -> (u64, u64) {
+        let shared = self.shared();
+        (shared.number, self.clock.ns_between(shared.made, self.clock.now()))
+    }
+
+    /// Looks without showing what was seen: the beginning of an interval.
+    fn look(&self, source: &dyn Source) {
+        let seen = source.seen();
+        self.shared().observer.observe(seen, unix_ns());
+    }
+
+    /// Makes the view after the one with this number, unless another viewer has.
+    fn make(&self, after: u64, source: &dyn Source) {
+        if self.shared().number != after {
+            return;
+        }
+        let seen = source.seen();
+        let mut shared = self.shared();
+        let mut view = shared.observer.observe(seen, unix_ns());
+        source.complete(&mut view);
+        (shared.number, shared.made) = (view.number, self.clock.now());
+        shared.body = serde_json::to_vec(&view).unwrap_or_default();
+    }
+}
+
+/// Reads which view the viewer has.
+fn after(query: &str) -> Result<Option<u64>, String> {
+    let mut after = None;
+    for (name, value) in pairs(query) {
+        match (name, value.parse()) {
+            ("after", Ok(number)) => after = Some(number),
+            _ => {
+                return Err(format!("parameter {name}={value}: there is only after, the number of a view\n"));
+            }
+        }
+    }
+    Ok(after)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    struct Nobody;
+
+    impl Source for Nobody {
+        fn seen(&self) -> Vec<Seen> {
+            Vec::new()
+        }
+
+        fn complete(&self, _view: &mut View) {}
+    }
+
+    fn number(answer: &Answer) -> u64 {
+        serde_json::from_slice::<serde_json::Value>(answer.body()).unwrap()["number"].as_u64().unwrap()
+    }
+
+    #[test]
+    fn viewers_share_views_and_miss_none() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async {
+            let live = Arc::new(Live::default());
+            let first = number(&live.answer("", &Nobody).await);
+            assert_eq!(first, 2, "one look, one view");
+            let asked = [(), ()].map(|()| {
+                let live = live.clone();
+                tokio::spawn(async move { live.answer("after=2", &Nobody).await })
+            });
+            let [one, two] = asked;
+            let (one, two) = (one.await.unwrap(), two.await.unwrap());
+            assert_eq!((number(&one), &one), (3, &two));
+            assert_eq!(number(&live.answer("after=2", &Nobody).await), 3, "who is late is answered at once");
+            assert_eq!(number(&live.answer("after=99", &Nobody).await), 3, "as is one of another process");
+            assert_eq!(live.answer("since=1", &Nobody).await.status, 400);
+            assert_eq!(live.answer("after=x", &Nobody).await.status, 400);
+        });
+    }
+
+    #[test]
+    fn viewers_are_bounded_and_make_room_when_they_leave() {
+        let live = Live::default();
+        let viewers: Vec<_> = (0..VIEWERS_MAX).map(|_| live.enter().unwrap()).collect();
+        assert!(live.enter().is_none());
+        drop(viewers);
+        assert!(live.enter().is_some());
+    }
+}

@@ -1,0 +1,113 @@
+//! The live page: the files of the folder `page`, compiled in, so that it needs nothing from anywhere.
+
+use crate::web::answer::Answer;
+use crate::web::negotiate::weight_of;
+use hyper::HeaderMap;
+
+/// Where the page is for whoever asks by name. At `/`, those who want HTML get it, and others text.
+pub(crate) const PAGE: &str = "/live";
+
+/// What requests for its files are counted as.
+pub(crate) const FILES: &str = "/page/FILE";
+
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+const STYLE: &str = "text/css; charset=utf-8";
+const DRAWING: &str = "image/svg+xml";
+const HTML: &str = "text/html; charset=utf-8";
+
+macro_rules! files {
+    // An array of (name, media type, bytes) of files in the folder `page`.
+    ($($name:literal $media:ident,)*) => {
+        &[$(($name, $media, include_bytes!(concat!("../../page/", $name))),)*]
+    };
+}
+
+/// Name below `/page/`, media type, bytes.
+const ALL: &[(&str, &str, &[u8])] = files! {
+    "page.css" STYLE,
+    "uPlot.min.css" STYLE,
+    "uPlot.min.js" SCRIPT,
+    "main.js" SCRIPT,
+    "feed.js" SCRIPT,
+    "ask.js" SCRIPT,
+    "history.js" SCRIPT,
+    "statement.js" SCRIPT,
+    "loops.js" SCRIPT,
+    "detail.js" SCRIPT,
+    "charts.js" SCRIPT,
+    "incidents.js" SCRIPT,
+    "timeline.js" SCRIPT,
+    "capture.js" SCRIPT,
+    "theme.js" SCRIPT,
+    "format.js" SCRIPT,
+    "element.js" SCRIPT,
+    "icon.svg" DRAWING,
+    "icon-trouble.svg" DRAWING,
+};
+
+/// Tells whether a client wants HTML: browsers say so, and `curl` takes anything.
+pub(crate) fn wants_html(headers: &HeaderMap) -> bool {
+    let html = weight_of(headers, "text/html");
+    html > 0 && html >= weight_of(headers, "text/plain")
+}
+
+/// Returns the page.
+pub(crate) fn page() -> Answer {
+    Answer::page(HTML, include_bytes!("../../page/page.html"))
+}
+
+/// Tells whether a path is below the folder of the page's files.
+pub(crate) fn is_file(path: &str) -> bool {
+    path.starts_with("/page/")
+}
+
+/// Returns the file at a path; `None` where there is none.
+pub(crate) fn file(path: &str) -> Option<Answer> {
+    let name = path.strip_prefix("/page/")?;
+    let (_, media, bytes) = ALL.iter().find(|(known, ..)| *known == name)?;
+    Some(Answer::page(media, bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hyper::header::ACCEPT;
+
+    /// The whole page, in bytes.
+    const SIZE_MAX: usize = 300_000;
+
+    #[test]
+    fn the_page_is_small_and_every_file_it_names_is_there() {
+        let html = String::from_utf8(page().body().to_vec()).unwrap();
+        let names = html.split('"').filter_map(|part| part.strip_prefix("page/"));
+        let missing: Vec<_> = names.filter(|name| file(&format!("/page/{name}")).is_none()).collect();
+        assert!(missing.is_empty(), "{missing:?}");
+        let size = html.len() + ALL.iter().map(|(.., bytes)| bytes.len()).sum::<usize>();
+        assert!(size < SIZE_MAX, "{size}");
+        for bad in ["/page/", "/page/../page.html", "/page/page.html", "/page/x", "/pages"] {
+            assert!(file(bad).is_none(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn modules_import_only_what_is_there() {
+        for (name, _, bytes) in ALL.iter().filter(|(_, media, _)| *media == SCRIPT) {
+            let text = std::str::from_utf8(bytes).unwrap();
+            let imports = text.lines().filter_map(|line| line.split_once(" from \"./")?.1.split_once('"'));
+            for (import, _) in imports {
+                assert!(file(&format!("/page/{import}")).is_some(), "{name} imports {import}");
+            }
+        }
+    }
+
+    #[test]
+    fn browsers_get_html_and_others_text() {
+        let wants = |accept: &str| wants_html(&[(ACCEPT, accept.parse().unwrap())].into_iter().collect());
+        assert!(wants("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"));
+        for other in ["*/*", "text/plain", "text/html;q=0", "text/plain, text/html;q=0.5", "application/json"]
+        {
+            assert!(!wants(other), "{other}");
+        }
+        assert!(!wants_html(&HeaderMap::new()));
+    }
+}
