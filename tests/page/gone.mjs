@@ -1,0 +1,86 @@
+// A process that is stopped, goes on, and is killed: the page says so, each time.
+
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { assert, equal, headline, shot, test } from "./stage.mjs";
+
+test("a process that is stopped is silent, and its page comes back with it", async (stage) => {
+  const [, watched] = stage.watched;
+  const page = await stage.view(watched);
+  await headline(page, /answer/);
+  watched.signal("SIGSTOP");
+  try {
+    await headline(page, /^watched \(pid \d+\) is silent$/);
+    equal(await page.getAttribute("#feed", "data-state"), "gone", "the feed");
+  } finally {
+    watched.signal("SIGCONT");
+  }
+  await page.waitForSelector('#feed[data-state="live"]');
+  await headline(page, /answer/);
+  await page.context().close();
+});
+
+test("the page says when the process is gone", async (stage) => {
+  const [watched] = stage.watched;
+  const page = await stage.view(watched);
+  await headline(page, /^web answers$/);
+  const begin = performance.now();
+  await watched.kill();
+  const said = await headline(page, /^watched \(pid \d+\) is gone$/);
+  const took = performance.now() - begin;
+  assert(took < 3000, `told after ${took} ms`);
+  const what = await page.textContent("#explanation");
+  assert(/^last answer .*\d; nobody listens/.test(what) && what.includes(`loopscope incidents ${watched.pid}`), what);
+  equal(await page.textContent("#announcer"), "The process is gone", "what is spoken");
+  assert((await page.title()).startsWith(said), await page.title());
+  assert((await page.locator("#loop-rows tr").count()) === 1, "what was known stays");
+  await shot(page, "gone-dark");
+  // A refused connection is a word in the browser's console that no page can keep out of it.
+  const faults = page.faults.filter((fault) => !/ERR_(CONNECTION|EMPTY)/.test(fault));
+  equal(faults.join("\n"), "", "the console");
+  await page.context().close();
+  return `told after ${Math.round(took)} ms`;
+});
+
+test("where the agent has a token, the page asks for it", async (stage) => {
+  const folder = mkdtempSync(join(tmpdir(), "loopscope-page-"));
+  const file = join(folder, "token");
+  writeFileSync(file, "sixteen-letters-and-some\n", { mode: 0o600 });
+  const watched = await stage.watch(1, file);
+  const context = await stage.browser.newContext({ acceptDownloads: true });
+  const page = await context.newPage();
+  await page.goto(watched.url);
+  await headline(page, /^The agent wants its token$/);
+  const enter = async (token) => {
+    await page.fill("[name=token]", token);
+    await page.click("#token button");
+  };
+  await enter("something-else-of-length");
+  await page.waitForFunction(() => document.getElementById("explanation").textContent.startsWith("these are not the credentials"));
+  await enter("sixteen-letters-and-some");
+  await headline(page, /^web answers$/);
+  equal(await page.isVisible("#token"), false, "the form, when it is done");
+  await watched.tell("block web 400");
+  await page.click("#incident-rows button");
+  await page.waitForFunction(() => document.querySelector("dialog .picture img")?.naturalWidth > 0);
+  await page.keyboard.press("Escape");
+  await page.selectOption("[name=seconds]", "2");
+  const [download] = await Promise.all([page.waitForEvent("download"), page.click("#capture button")]);
+  assert(download.suggestedFilename().endsWith(".svg"), download.suggestedFilename());
+  await page.reload();
+  await headline(page, /web/);
+  rmSync(folder, { recursive: true });
+  await context.close();
+});
+
+test("a refusal is told in the words of the agent", async (stage) => {
+  const watched = await stage.watch(1);
+  const context = await stage.browser.newContext();
+  const page = await context.newPage();
+  await page.route("**/debug/loopscope/live*", (route) => route.fulfill({ status: 403, body: "this is answered on loopback only\n" }));
+  await page.goto(watched.url);
+  await headline(page, /^The agent refuses$/);
+  equal(await page.textContent("#explanation"), "this is answered on loopback only", "the agent's own words");
+  await context.close();
+});
