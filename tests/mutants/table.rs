@@ -1,0 +1,302 @@
+//! The ways in which the loop is broken on purpose: rules of Node, each left out once.
+
+/// One place to change: the file, what is there, and what is put there instead.
+pub type Edit = (&'static str, &'static str, &'static str);
+
+/// A broken loop: what is wrong with it, and how it is made.
+pub type Mutant = (&'static str, &'static [Edit]);
+
+/// All of them.
+#[rustfmt::skip]
+pub const MUTANTS: &[Mutant] = &[
+    ("close callbacks first in, first out", &[
+        ("close.rs",
+            "= stack.pop()",
+            "= (!stack.is_empty()).then(|| stack.remove(0))"),
+    ]),
+    ("a close in a close callback runs at once", &[
+        ("close.rs",
+            "= stack.pop()",
+            "= self.core.closing.pop().or_else(|| stack.pop())"),
+    ]),
+    ("microtasks only after the check phase", &[
+        ("check.rs",
+            "            self.drain();\n        }\n",
+            "        }\n        self.drain();\n"),
+    ]),
+    ("microtasks only after a list of timers", &[
+        ("timers.rs",
+            "refreshing it does not save it.\n                self.drain();",
+            "refreshing it does not save it."),
+    ]),
+    ("no drain between two lists of timers", &[
+        ("timers.rs",
+            "            if has_run {\n                self.drain();\n            }\n",
+            ""),
+    ]),
+    ("microtasks only after the close phase", &[
+        ("close.rs",
+            "                self.drain();\n            }\n        }\n",
+            "            }\n        }\n        self.drain();\n"),
+    ]),
+    ("microtasks only after all completions", &[
+        ("pool.rs",
+            "            self.deliver(finished);\n            self.drain();\n        }\n",
+            "            self.deliver(finished);\n        }\n        self.drain();\n"),
+    ]),
+    ("promises before ticks", &[
+        ("microtask.rs",
+            "        loop {\n            if !self.core.queues.ticks",
+            "        loop {\n            self.core.queues.collect_woken();\n            if !self.core.queues.microtasks.is_empty() {\n                self.drain_queue(Queue::Microtask, Self::run_microtask);\n            }\n            if !self.core.queues.ticks"),
+    ]),
+    ("ticks looked at between two microtasks", &[
+        ("microtask.rs",
+            "Self::run_microtask);\n            }\n            let queues",
+            "{\n                    let mut has_run = false;\n                    move |cx: &mut Self| !std::mem::replace(&mut has_run, true) && cx.run_microtask()\n                });\n            }\n            let queues"),
+    ]),
+    ("one queue for ticks and microtasks", &[
+        ("microtask.rs",
+            "self.core.queues.ticks.push_back((site, Box::new(run)));",
+            "self.core.queues.microtasks.push_back(Microtask::Run(site, Box::new(run)));"),
+    ]),
+    ("microtasks last in, first out", &[
+        ("microtask.rs",
+            "queues.microtasks.pop_front()",
+            "queues.microtasks.pop_back()"),
+    ]),
+    ("a callback that blocked lengthens the sleep", &[
+        ("poll.rs",
+            "        self.core.clock.refresh();\n        self.core.backend_timeout",
+            "        self.core.backend_timeout"),
+    ]),
+    ("an immediate made in the phase joins it", &[
+        ("check.rs",
+            "            self.drain();\n        }\n",
+            "            self.drain();\n            left = self.core.immediates.queue.len();\n        }\n"),
+    ]),
+    ("immediates last in, first out", &[
+        ("check.rs",
+            "        self.core.enter_phase(Phase::Check);\n",
+            "        self.core.enter_phase(Phase::Check);\n        self.core.immediates.queue.make_contiguous().reverse();\n"),
+    ]),
+    ("a cleared immediate still runs", &[
+        ("check.rs",
+            "        let (run, is_ref) = (waiting.run.take()?, waiting.is_ref);\n        self.referenced -= usize::from(is_ref);\n        self.open -= 1;\n        Some(run)",
+            "        let is_ref = std::mem::replace(&mut waiting.is_ref, false);\n        self.referenced -= usize::from(is_ref);\n        Some(Box::new(|_| {}))"),
+    ]),
+    ("one immediate an iteration", &[
+        ("check.rs",
+            "let mut left = self.core.immediates.queue.len();",
+            "let mut left = self.core.immediates.queue.len().min(1);"),
+    ]),
+    ("timers before the poll and not after close", &[
+        ("run.rs",
+            "        self.run_timers();\n        self.run_idle();\n        Ok(())",
+            "        Ok(())"),
+        ("run.rs",
+            "        let timeout = match mode {",
+            "        self.core.clock.refresh();\n        self.run_timers();\n        let timeout = match mode {"),
+    ]),
+    ("close before check", &[
+        ("run.rs",
+            "        self.run_immediates();\n        self.run_closing();",
+            "        self.run_closing();\n        self.run_immediates();"),
+    ]),
+    ("check before the poll", &[
+        ("run.rs",
+            "        self.run_poll(timeout)?;\n        self.run_pending_after_poll();\n        self.run_hooks(Hook::Check);\n        self.run_immediates();",
+            "        self.run_immediates();\n        self.run_poll(timeout)?;\n        self.run_pending_after_poll();\n        self.run_hooks(Hook::Check);"),
+    ]),
+    ("no timers pass before the first iteration", &[
+        ("run.rs",
+            "            self.run_timers();\n            self.run_idle();\n        }",
+            "            self.run_idle();\n        }"),
+    ]),
+    ("timers in the pure order of their deadlines", &[
+        ("timer_lists.rs",
+            "match self.by_duration.get(&duration_ms) {",
+            "match None::<&u32> {"),
+    ]),
+    ("a timer that became due in the pass runs in it", &[
+        ("timers.rs",
+            "            if expiry_ms > now_ms || !self.goes_on() {",
+            "            let now_ms = self.core.clock.refresh();\n            if expiry_ms > now_ms || !self.goes_on() {"),
+    ]),
+    ("a delay of 0 ms stays 0", &[
+        ("timers.rs",
+            "if (1.0..=NODE_DELAY_MS_MAX)",
+            "if (0.0..=NODE_DELAY_MS_MAX)"),
+    ]),
+    ("a huge delay is not cut", &[
+        ("timers.rs",
+            "if (1.0..=NODE_DELAY_MS_MAX).contains(&delay_ms)",
+            "if delay_ms >= 1.0"),
+    ]),
+    ("equal deadlines last in, first out", &[
+        ("timer_lists.rs",
+            "        let tail = std::mem::replace(&mut list.tail, node.0);\n        match tail {\n            NIL => list.head = node.0,\n            tail => self.nodes[tail as usize].next = node.0,\n        }",
+            "        let head = std::mem::replace(&mut list.head, node.0);\n        match head {\n            NIL => list.tail = node.0,\n            head => self.nodes[head as usize].prev = node.0,\n        }"),
+        ("timer_lists.rs",
+            "(start_ms, slot, tail, NIL);",
+            "(start_ms, slot, NIL, head);"),
+    ]),
+    ("an interval counts from after its callback", &[
+        ("timers.rs",
+            "            core.timers.arm(node, start_ms, core.clock.now_ms());",
+            "            let start_ms = start_ms.max(core.clock.refresh());\n            core.timers.arm(node, start_ms, core.clock.now_ms());"),
+    ]),
+    ("an interval is re-armed before its callback", &[
+        ("timers.rs",
+            "        if let Some(run) = &mut run {\n            self.enter(",
+            "        if is_interval {\n            let now_ms = self.core.clock.now_ms();\n            self.core.timers.arm(node, start_ms, now_ms);\n        }\n        if let Some(run) = &mut run {\n            self.enter("),
+        ("timers.rs",
+            "            core.timers.arm(node, start_ms, core.clock.now_ms());\n",
+            ""),
+    ]),
+    ("an interval catches up", &[
+        ("timers.rs",
+            "if is_interval { self.core.clock.refresh() } else { 0 }",
+            "if is_interval { start_ms + duration_ms } else { 0 }"),
+    ]),
+    ("refresh does nothing", &[
+        ("timers.rs",
+            "        let What::Timer(timer) = &mut entry.what else { return false };\n        let now_ms",
+            "        let What::Timer(timer) = &mut entry.what else { return false };\n        if !timer.is_spent || timer.is_spent {\n            return true;\n        }\n        let now_ms"),
+    ]),
+    ("unref does nothing to timers", &[
+        ("cx.rs",
+            "        if std::mem::replace(&mut entry.is_ref, is_ref) == is_ref {",
+            "        if matches!(entry.what, What::Timer(_)) {\n            return true;\n        }\n        if std::mem::replace(&mut entry.is_ref, is_ref) == is_ref {"),
+    ]),
+    ("unref does nothing to immediates", &[
+        ("cx.rs",
+            "return core.immediates.set_ref(key, is_ref);",
+            "return core.immediates.is_ref(key).is_some();"),
+    ]),
+    ("unref counts twice", &[
+        ("cx.rs",
+            "        if std::mem::replace(&mut entry.is_ref, is_ref) == is_ref {",
+            "        if std::mem::replace(&mut entry.is_ref, is_ref) && is_ref {"),
+    ]),
+    ("unreferenced timers never run", &[
+        ("timers.rs",
+            "        let Some(entry) = self.core.slots.get_mut(key) else { return };\n        let site = entry.site;\n        let What::Timer(timer)",
+            "        let Some(entry) = self.core.slots.get_mut(key) else { return };\n        if !entry.is_ref {\n            return;\n        }\n        let site = entry.site;\n        let What::Timer(timer)"),
+    ]),
+    ("a closing handle does not keep the loop alive", &[
+        ("core.rs",
+            " || !self.pending.is_empty() || !self.closing.is_empty()",
+            " || !self.pending.is_empty()"),
+    ]),
+    ("the poll sleeps although an immediate waits", &[
+        ("poll.rs",
+            "            || self.immediates.referenced > 0\n",
+            ""),
+    ]),
+    ("the poll sleeps although a close waits", &[
+        ("poll.rs",
+            "            || !self.closing.is_empty()\n",
+            ""),
+    ]),
+    ("a post made in a post joins the batch", &[
+        ("post.rs",
+            "            self.enter(Kind::Async, site, Life::ready_at(stamp), run);\n            self.drain();\n",
+            "            self.enter(Kind::Async, site, Life::ready_at(stamp), run);\n            self.drain();\n            let core = &mut *self.core;\n            core.mailbox.take(&mut core.posted);\n            left = core.posted.len();\n"),
+    ]),
+    ("posts before pool completions", &[
+        ("poll.rs",
+            "        self.run_finished();\n        self.run_wakes();\n        self.run_posted();",
+            "        self.run_posted();\n        self.run_finished();\n        self.run_wakes();"),
+    ]),
+    ("a post from a completion waits a poll", &[
+        ("poll.rs",
+            "        self.run_finished();\n        self.run_wakes();",
+            "        self.core.mailbox.take(&mut self.core.posted);\n        self.run_finished();\n        self.run_wakes();"),
+        ("post.rs",
+            "    fn take(&self, batch",
+            "    pub(crate) fn take(&self, batch"),
+        ("post.rs",
+            "        if self.core.bell.has_posted() {\n            let core",
+            "        if self.core.phase != loopscope_probe::Phase::Poll {\n            let core"),
+    ]),
+    ("pool jobs last in, first out", &[
+        ("lanes.rs",
+            "match self.main.pop_front()? {",
+            "match self.main.pop_back()? {"),
+    ]),
+    ("a pool of one thread", &[
+        ("simulate.rs",
+            "(wanted, idle, has_started, probe) = (threads, threads,",
+            "(wanted, idle, has_started, probe) = (threads, 1,"),
+    ]),
+    ("a pool without bound", &[
+        ("simulate.rs",
+            "(wanted, idle, has_started, probe) = (threads, threads,",
+            "(wanted, idle, has_started, probe) = (threads, 999,"),
+    ]),
+    ("cancel stops running jobs, too", &[
+        ("simulate.rs",
+            "        let Some((job, submitted)) = workers.lanes.cancel(Key::NOBODY, key) else { return false };",
+            "        let Some((job, submitted)) = workers.lanes.cancel(Key::NOBODY, key) else {\n            let is_it = |event: &Event| matches!(event, Event::End(running) if running.key == key);\n            let Some(at) = workers.events.iter().position(|(_, event)| is_it(event)) else { return false };\n            let (_, Event::End(running)) = workers.events.remove(at) else { return false };\n            workers.lanes.ended(running.job.kind);\n            let (submitted, outcome) = (running.job.submitted, Err(WorkError::Cancelled));\n            workers.finished.push_back(Finished { key, outcome, submitted, finished: Ticks::NONE });\n            self.0.bell.count(News::Finished);\n            let now_ns = self.0.clock.now_ns();\n            workers.events.push((now_ns, Event::Take));\n            return true;\n        };"),
+    ]),
+    ("cancel does nothing", &[
+        ("pool.rs",
+            "let is_cancelled = is_work && self.core.pool.cancel(key);",
+            "let is_cancelled = is_work && key == Key::NOBODY && self.core.pool.cancel(key);"),
+    ]),
+    ("no before-exit callbacks", &[
+        ("run.rs",
+            "            self.run_before_exit();\n",
+            ""),
+    ]),
+    ("before-exit callbacks do not revive", &[
+        ("run.rs",
+            "            if !self.core.is_alive() || !self.goes_on() {\n                return Ok(self.core.is_alive());",
+            "            if self.core.iteration < u64::MAX {\n                return Ok(self.core.is_alive());"),
+    ]),
+    ("no drain after before-exit callbacks", &[
+        ("run.rs",
+            "            self.enter(Kind::Other, site, Life::UNKNOWN, run);\n        }\n        self.drain();",
+            "            self.enter(Kind::Other, site, Life::UNKNOWN, run);\n        }"),
+    ]),
+    ("microtasks only after all posts", &[
+        ("post.rs",
+            "            self.enter(Kind::Async, site, Life::ready_at(stamp), run);\n            self.drain();\n        }\n",
+            "            self.enter(Kind::Async, site, Life::ready_at(stamp), run);\n        }\n        self.drain();\n"),
+    ]),
+    ("hooks first started first", &[
+        ("hooks.rs",
+            "lists[hook as usize].push_front(key);",
+            "lists[hook as usize].push_back(key);"),
+    ]),
+    ("deferred callbacks without a bound", &[
+        ("pending.rs",
+            "const ROUNDS_AFTER_POLL: usize = 8;",
+            "const ROUNDS_AFTER_POLL: usize = 8_000;"),
+    ]),
+    ("signals before sockets", &[
+        ("sockets.rs",
+            "        self.core.note_edges();\n        let mut left",
+            "        self.core.note_edges();\n        self.run_signals();\n        let mut left"),
+    ]),
+    ("an unreferenced timer does not shorten the sleep", &[
+        ("poll.rs",
+            "self.timers.alarm_ms().map(",
+            "self.timers.alarm_ms().filter(|_| self.timers.keep_alive()).map("),
+    ]),
+    ("a due timer runs although the loop is not alive", &[
+        ("run.rs",
+            "if is_alive && mode == Mode::Default && !self.core.is_stopping {",
+            "if mode == Mode::Default && !self.core.is_stopping {"),
+    ]),
+    ("a stop in an iteration lets its poll sleep", &[
+        ("poll.rs",
+            "self.is_stopping\n            || !self.has_active()",
+            "!self.has_active()"),
+    ]),
+    ("the last job cancelled completes first", &[
+        ("simulate.rs",
+            "        workers.finished.push_back(Finished { key, outcome, submitted, finished });\n        self.0.bell",
+            "        workers.finished.push_front(Finished { key, outcome, submitted, finished });\n        self.0.bell"),
+    ]),
+];
