@@ -3,7 +3,7 @@
 use crate::bell::Bell;
 use crate::call::PanicPolicy;
 use crate::check::Immediates;
-use crate::clock::{LoopClock, RealTime, TimeSource};
+use crate::clock::LoopClock;
 use crate::core::Core;
 use crate::event_loop::Loop;
 use crate::handles::idle::IdleQueue;
@@ -14,7 +14,7 @@ use crate::microtask::Queues;
 use crate::poll::{Poller, SystemPoller};
 use crate::pool::{self, Pool};
 use crate::post::Mailbox;
-use crate::simulate::{SimulatedPoller, SimulatedPool, SimulatedTime, World};
+use crate::simulate::{SimulatedPoller, SimulatedPool, World};
 use crate::sites::SiteCache;
 use crate::sockets::Sockets;
 use crate::threads::{SharedPool, Threads};
@@ -40,7 +40,7 @@ pub struct Builder<S> {
 
 /// What differs between real and virtual time.
 struct Surroundings {
-    time: Box<dyn TimeSource>,
+    clock: LoopClock,
     poller: Box<dyn Poller>,
     bell: Arc<Bell>,
     world: Option<Rc<World>>,
@@ -116,12 +116,12 @@ impl<S: 'static> Builder<S> {
     pub fn build(mut self) -> io::Result<Loop<S>> {
         let shared = self.pool.take().unwrap_or_else(|| SharedPool::with_size(pool::size(self.threads)));
         let threads = shared.threads();
-        let Surroundings { time, poller, bell, world } = self.surroundings(threads)?;
+        let Surroundings { clock, poller, bell, world } = self.surroundings(threads)?;
         let mut probe = self.has_probe.then(|| self.writer(world.as_deref()));
         let stamps = probe.as_ref().map(|probe| probe.clock().clone());
         let pool_probe = probe.as_mut().and_then(Writer::take_pool);
         let core = Core {
-            clock: LoopClock::new(time),
+            clock,
             sites: SiteCache::new(),
             slots: Slots::new(),
             queues: Queues::new(),
@@ -161,13 +161,13 @@ impl<S: 'static> Builder<S> {
         if self.is_virtual {
             let bell = Arc::new(Bell::new(None));
             let world = World::new(threads, bell.clone(), self.seed);
-            let time = Box::new(SimulatedTime(world.clock()));
+            let clock = LoopClock::of(Clock::simulated(world.clock()));
             let poller = Box::new(SimulatedPoller(world.clone()));
-            return Ok(Surroundings { time, poller, bell, world: Some(world) });
+            return Ok(Surroundings { clock, poller, bell, world: Some(world) });
         }
         let (poller, waker) = SystemPoller::new()?;
-        let (time, poller) = (Box::new(RealTime::starting_now()), Box::new(poller));
-        Ok(Surroundings { time, poller, bell: Arc::new(Bell::new(Some(waker))), world: None })
+        let (clock, poller, bell) = (LoopClock::real(), Box::new(poller), Arc::new(Bell::new(Some(waker))));
+        Ok(Surroundings { clock, poller, bell, world: None })
     }
 
     fn writer(&self, world: Option<&World>) -> Writer {

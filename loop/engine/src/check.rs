@@ -27,6 +27,8 @@ pub(crate) struct Immediates<S: 'static> {
     /// How many are not cleared, and how many of them the probe knows of.
     open: usize,
     open_published: usize,
+    /// The number of the first that the probe does not know of.
+    told: u64,
 }
 
 struct Waiting<S: 'static> {
@@ -40,7 +42,7 @@ struct Waiting<S: 'static> {
 impl<S: 'static> Immediates<S> {
     pub(crate) fn new() -> Self {
         let queue = VecDeque::new();
-        Immediates { queue, front: 0, unstamped: 0, referenced: 0, open: 0, open_published: 0 }
+        Immediates { queue, front: 0, unstamped: 0, referenced: 0, open: 0, open_published: 0, told: 0 }
     }
 
     /// The callback that made the last ones ended at `end`.
@@ -63,6 +65,12 @@ impl<S: 'static> Immediates<S> {
     /// Returns how the number of open immediates changed since the last call.
     pub(crate) fn open_change(&mut self) -> i64 {
         self.open as i64 - std::mem::replace(&mut self.open_published, self.open) as i64
+    }
+
+    /// Returns how many were queued since the last call.
+    pub(crate) fn queued_count(&mut self) -> u64 {
+        let next = self.front + self.queue.len() as u64;
+        next - std::mem::replace(&mut self.told, next)
     }
 
     fn get(&self, key: Key) -> Option<&Waiting<S>> {
@@ -107,10 +115,11 @@ impl<S: 'static> Immediates<S> {
 }
 
 impl<S: 'static> Core<S> {
-    /// Publishes how many immediates there are: once an iteration, instead of twice for each.
+    /// Tells the probe how many immediates there are and were queued: once an iteration, instead of twice for each.
     pub(crate) fn publish_immediates(&mut self) {
         if let Some(probe) = &mut self.probe {
             probe.handles(HandleType::Immediate, self.immediates.open_change());
+            probe.submitted_many(Kind::Immediate, self.immediates.queued_count());
         }
     }
 }
@@ -127,9 +136,6 @@ impl<S: 'static> Cx<'_, S> {
     #[inline]
     fn immediate_at(&mut self, at: &'static Location<'static>, run: Once<S>) -> Key {
         let site = self.core.site(at, Kind::Immediate);
-        if let Some(probe) = &mut self.core.probe {
-            probe.submitted(Kind::Immediate);
-        }
         let immediates = &mut self.core.immediates;
         let key = Key::of_immediate(immediates.front + immediates.queue.len() as u64);
         immediates.queue.push_back(Waiting { run: Some(run), site, ready: Ticks::NONE, is_ref: true });

@@ -1,8 +1,12 @@
 //! The loop's own time: cached, in whole milliseconds for timers, counted from the loop's making.
 //!
-//! Node's timers count from a cached time that is refreshed where libuv refreshes it, and truncated to milliseconds;
-//! both are part of the order in which timers fire. Stamps for the probe are another clock ([`loopscope_probe::Clock`]);
-//! [`LoopClock::ticks_at`] maps moments of this one to it.
+//! Node's timers count from a cached time that is refreshed where libuv refreshes it, at the start of every timer too,
+//! and truncated to milliseconds; both are part of the order in which timers fire. Programs start timers by the
+//! million, so a refresh must be cheap: it is one read of the processor's counter, and as long as the millisecond has
+//! not ended, one comparison. The counter's rate is known to some parts in a million only, so after every poll the
+//! time is [set](LoopClock::synchronize) by the monotonic clock, which is what the kernel's time-outs are measured on.
+//!
+//! It is the clock of the probe's stamps, too: [`LoopClock::ticks_at`] maps moments of this time to stamps.
 
 use loopscope_probe::{Clock, Ticks};
 use std::time::{Duration, Instant};
@@ -10,76 +14,153 @@ use std::time::{Duration, Instant};
 /// Nanoseconds in a millisecond.
 pub(crate) const MS_NS: u64 = 1_000_000;
 
-/// Where the loop's time comes from.
-pub(crate) trait TimeSource {
-    /// Returns nanoseconds since the source was made. Never goes back.
-    fn now_ns(&self) -> u64;
-}
-
-/// The monotonic clock.
-pub(crate) struct RealTime(Instant);
-
-impl RealTime {
-    pub(crate) fn starting_now() -> Self {
-        RealTime(Instant::now())
-    }
-}
-
-impl TimeSource for RealTime {
-    fn now_ns(&self) -> u64 {
-        u64::try_from(self.0.elapsed().as_nanos()).unwrap_or(u64::MAX)
-    }
-}
-
 /// Returns how long it is from `now_ns` to the start of millisecond `at_ms`.
 pub(crate) fn until(at_ms: u64, now_ns: u64) -> Duration {
     Duration::from_nanos(at_ms.saturating_mul(MS_NS).saturating_sub(now_ns))
 }
 
-/// The cached time of a loop.
+/// The cached time of a loop. It never goes back.
 pub(crate) struct LoopClock {
-    source: Box<dyn TimeSource>,
-    now_ns: u64,
-    /// A moment on both clocks, for mapping due times to stamps.
-    anchor: (u64, Ticks),
+    clock: Clock,
+    /// When the loop was made, by the monotonic clock; `None` in virtual time, where `clock` itself is exact.
+    made: Option<Instant>,
+    /// A moment on both clocks.
+    anchor: Ticks,
+    anchor_ns: u64,
+    /// The cached time.
+    now: Ticks,
+    now_ms: u64,
+    /// When the cached millisecond ends; never too late.
+    ms_ends: Ticks,
+    /// Ticks of 2^32 ns.
+    ticks_per_wide: u64,
 }
 
 impl LoopClock {
-    pub(crate) fn new(source: Box<dyn TimeSource>) -> Self {
-        let now_ns = source.now_ns();
-        LoopClock { source, now_ns, anchor: (now_ns, Ticks::NONE) }
+    /// Begins at zero, in real time.
+    pub(crate) fn real() -> Self {
+        LoopClock::starting_now(Clock::real(), Some(Instant::now()))
     }
 
-    /// Reads the source anew; returns the time in whole milliseconds.
+    /// Begins at zero, and shows what `clock` shows.
+    pub(crate) fn of(clock: Clock) -> Self {
+        LoopClock::starting_now(clock, None)
+    }
+
+    fn starting_now(clock: Clock, made: Option<Instant>) -> Self {
+        let (now, ticks_per_wide) = (clock.now(), clock.scale().ticks(1 << 32));
+        let (anchor, ms_ends) = (now, now);
+        let mut clock =
+            LoopClock { clock, made, anchor, anchor_ns: 0, now, now_ms: 0, ms_ends, ticks_per_wide };
+        clock.enter_ms();
+        clock
+    }
+
+    /// Reads the counter; returns the time in whole milliseconds.
+    #[inline]
     pub(crate) fn refresh(&mut self) -> u64 {
-        self.now_ns = self.source.now_ns();
-        self.now_ms()
+        // Counters of two processors may differ by a few ticks.
+        self.now = self.clock.now().max(self.now);
+        if self.now >= self.ms_ends {
+            self.enter_ms();
+        }
+        self.now_ms
+    }
+
+    /// Sets the time by the monotonic clock. After a wait.
+    pub(crate) fn synchronize(&mut self) {
+        if let Some(made) = self.made {
+            // The counter may have run ahead.
+            self.anchor_ns = self.now_ns().max(nanoseconds(made.elapsed()));
+            self.now = self.clock.now().max(self.now);
+            self.anchor = self.now;
+            self.enter_ms();
+        } else {
+            self.refresh();
+        }
+    }
+
+    /// Notes in which millisecond the cached time lies, and when that ends.
+    fn enter_ms(&mut self) {
+        self.now_ms = self.now_ns() / MS_NS;
+        self.ms_ends = self.ticks_at(self.now_ms + 1);
     }
 
     /// Returns the cached time in nanoseconds.
+    #[inline]
     pub(crate) fn now_ns(&self) -> u64 {
-        self.now_ns
+        self.ns_at(self.now)
     }
 
     /// Returns the cached time in whole milliseconds, truncated.
+    #[inline]
     pub(crate) fn now_ms(&self) -> u64 {
-        self.now_ns / MS_NS
+        self.now_ms
     }
 
-    /// Reads the source, and leaves the cached time as it is.
+    /// Reads the counter, and leaves the cached time as it is.
     pub(crate) fn peek_ns(&self) -> u64 {
-        self.source.now_ns()
+        self.ns_at(self.clock.now())
     }
 
-    /// Notes that the cached time and the present moment of `clock` are the same.
-    pub(crate) fn anchor(&mut self, clock: &Clock) {
-        self.anchor = (self.now_ns, clock.now());
+    #[inline]
+    fn ns_at(&self, at: Ticks) -> u64 {
+        self.anchor_ns.saturating_add(self.clock.ns_between(self.anchor, at))
     }
 
-    /// Returns the stamp of the start of millisecond `at_ms`, which lies before the last anchor.
-    pub(crate) fn ticks_at(&self, at_ms: u64, clock: &Clock) -> Ticks {
-        let (anchor_ns, anchor) = self.anchor;
-        let ago_ns = anchor_ns.saturating_sub(at_ms.saturating_mul(MS_NS));
-        Ticks(anchor.0.saturating_sub(clock.scale().ticks(ago_ns)).max(1))
+    /// Returns the stamp of the start of millisecond `at_ms`, rounded down. Exact to nanoseconds near the last anchor.
+    #[inline]
+    pub(crate) fn ticks_at(&self, at_ms: u64) -> Ticks {
+        let at_ns = at_ms.saturating_mul(MS_NS);
+        let ticks = |ns: u64| ((u128::from(ns) * u128::from(self.ticks_per_wide)) >> 32) as u64;
+        let stamp = match at_ns.checked_sub(self.anchor_ns) {
+            Some(later_ns) => self.anchor.0.saturating_add(ticks(later_ns)),
+            None => self.anchor.0.saturating_sub(ticks(self.anchor_ns - at_ns)),
+        };
+        Ticks(stamp.max(1))
+    }
+}
+
+/// Counts a duration's nanoseconds, for 584 years.
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use loopscope_probe::VirtualClock;
+
+    #[test]
+    fn the_cached_millisecond_ends_when_it_is_over() {
+        let time = VirtualClock::starting_at(5_000_000_123);
+        let mut clock = LoopClock::of(Clock::simulated(time.clone()));
+        for (step_ns, ms) in
+            [(0, 0), (999_999, 0), (1, 1), (500_000, 1), (499_999, 1), (1, 2), (7_000_000, 9)]
+        {
+            time.advance_ns(step_ns);
+            assert_eq!(clock.refresh(), ms);
+            assert_eq!(clock.now_ns() / MS_NS, ms);
+        }
+        assert_eq!(clock.ticks_at(9), Ticks(5_009_000_123));
+        assert_eq!(clock.ticks_at(0), Ticks(5_000_000_123));
+        time.advance_ns(1_000_000);
+        assert_eq!((clock.now_ms(), clock.peek_ns()), (9, 10_000_000), "looking changes nothing");
+    }
+
+    #[test]
+    fn real_time_never_goes_back_and_agrees_with_the_monotonic_clock() {
+        let (mut clock, started) = (LoopClock::real(), Instant::now());
+        let mut last_ns = 0;
+        while started.elapsed() < Duration::from_millis(5) {
+            clock.refresh();
+            assert!(clock.now_ns() >= last_ns);
+            clock.synchronize();
+            last_ns = clock.now_ns();
+            assert!(clock.now_ms() == last_ns / MS_NS);
+        }
+        let elapsed_ns = nanoseconds(started.elapsed());
+        clock.synchronize();
+        assert!(clock.now_ns() >= elapsed_ns, "the loop's clock was made first");
     }
 }

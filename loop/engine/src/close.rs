@@ -45,19 +45,19 @@ impl<S: 'static> Cx<'_, S> {
             self.close_cleared(at, run);
             return true;
         }
-        let Some(Entry { what, .. }) = self.core.slots.get(key) else { return false };
-        if matches!(what, What::Work(_)) {
-            return false;
-        }
-        let Some(Entry { site, is_ref, mut what }) = self.core.remove(key) else { return false };
-        self.core.forget(&what, is_ref);
-        if let What::Timer(_) = what {
+        if self.core.timers.clear(key) {
             if let Some(probe) = &mut self.core.probe {
                 probe.cancelled(Kind::Timer);
             }
             self.close_cleared(at, run);
             return true;
         }
+        let Some(Entry { what, .. }) = self.core.slots.get(key) else { return false };
+        if matches!(what, What::Work(_)) {
+            return false;
+        }
+        let Some(Entry { site, is_ref, mut what }) = self.core.remove(key) else { return false };
+        self.core.forget(&what, is_ref);
         let close_site = self.core.site(at, Kind::Close);
         self.push_closing(Kind::Close, close_site, run);
         self.core.deregister(&mut what);

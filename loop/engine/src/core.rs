@@ -23,7 +23,7 @@ use crate::post::{Mailbox, Posted};
 use crate::simulate::World;
 use crate::sites::SiteCache;
 use crate::sockets::Sockets;
-use crate::timers::{Timer, Timers};
+use crate::timers::Timers;
 use loopscope_probe::{HandleType, Kind, Phase, SiteId, Writer};
 use std::collections::{HashSet, VecDeque};
 use std::panic::Location;
@@ -38,7 +38,7 @@ pub(crate) struct Core<S: 'static> {
     pub(crate) slots: Slots<Entry<S>>,
     pub(crate) queues: Queues<S>,
     pub(crate) immediates: Immediates<S>,
-    pub(crate) timers: Timers,
+    pub(crate) timers: Timers<S>,
     pub(crate) hooks: Hooks,
     pub(crate) pending: VecDeque<Deferred<S>>,
     pub(crate) closing: Vec<Closing<S>>,
@@ -78,9 +78,9 @@ pub(crate) struct Entry<S: 'static> {
     pub(crate) what: What<S>,
 }
 
-/// The kinds of things a program registers. A callback that is missing is running.
+/// The kinds of things a program registers, besides timers and immediates, which have places of their own. A callback
+/// that is missing is running.
 pub(crate) enum What<S: 'static> {
-    Timer(Timer<S>),
     Hook(Hook, Option<Many<S>>),
     Work(WorkDone<S>),
     Listener(Box<Listener<S>>),
@@ -96,7 +96,6 @@ impl<S: 'static> What<S> {
     /// Returns the type that the handle gauges count this as; `None` for requests.
     pub(crate) fn handle_type(&self) -> Option<HandleType> {
         match self {
-            What::Timer(timer) => Some(timer.handle_type()),
             What::Hook(..) => Some(HandleType::Hook),
             What::Work(_) => None,
             What::Listener(listener) => Some(listener.acceptor.handle_type()),
@@ -116,19 +115,13 @@ impl<S: 'static> What<S> {
             What::Stream(stream) => stream.transport.source(),
             What::Datagram(datagram) => Some(datagram.mailing.source()),
             What::Adopted(adopted) => Some(adopted.source()),
-            What::Timer(_)
-            | What::Hook(..)
-            | What::Work(_)
-            | What::Signal(_)
-            | What::Child(_)
-            | What::Wake(_) => None,
+            What::Hook(..) | What::Work(_) | What::Signal(_) | What::Child(_) | What::Wake(_) => None,
         }
     }
 
     /// Returns the kind of its callbacks.
     pub(crate) fn kind(&self) -> Kind {
         match self {
-            What::Timer(_) => Kind::Timer,
             What::Hook(hook, _) => hook.kind(),
             What::Work(_) => Kind::WorkDone,
             What::Listener(_) => Kind::Accept,
@@ -178,7 +171,6 @@ impl<S: 'static> Core<S> {
     /// Takes something that was removed out of the counts of what keeps the loop alive.
     pub(crate) fn forget(&mut self, what: &What<S>, is_ref: bool) {
         match what {
-            What::Timer(timer) => self.timers.clear(timer, is_ref),
             What::Hook(hook, _) => {
                 self.hooks.closed(*hook);
                 self.referenced -= usize::from(is_ref);

@@ -2,7 +2,7 @@
 //!
 //! Registration is spread over the files of the phases: timers, immediates, hooks and so on each add their methods.
 
-use crate::call::Once;
+use crate::call::{Once, Site};
 use crate::core::{Core, Entry, What};
 use crate::key::Key;
 use loopscope_probe::{Kind, Phase, SiteId};
@@ -70,6 +70,9 @@ impl<S: 'static> Cx<'_, S> {
         if key.immediate().is_some() {
             return core.immediates.set_ref(key, is_ref);
         }
+        if key.timer().is_some() {
+            return core.timers.set_ref(key, is_ref);
+        }
         let Some(entry) = core.slots.get_mut(key) else { return false };
         if matches!(entry.what, What::Work(_)) {
             return false;
@@ -78,10 +81,6 @@ impl<S: 'static> Cx<'_, S> {
             return true;
         }
         let count = match &entry.what {
-            What::Timer(timer) => {
-                core.timers.set_ref(timer, is_ref);
-                return true;
-            }
             What::Hook(..)
             | What::Listener(_)
             | What::Adopted(_)
@@ -102,26 +101,47 @@ impl<S: 'static> Cx<'_, S> {
 
     /// Tells whether this keeps the loop alive while it is active. `false` for a stale key.
     pub fn has_ref(&self, key: Key) -> bool {
-        let slotted = self.core.slots.get(key).map(|entry| entry.is_ref);
-        slotted.or_else(|| self.core.immediates.is_ref(key)).unwrap_or(false)
+        self.is_ref(key).unwrap_or(false)
     }
 
     /// Tells whether the key still names something: not fired, cleared or closed.
     pub fn is_open(&self, key: Key) -> bool {
-        self.core.slots.get(key).is_some() || self.core.immediates.is_ref(key).is_some()
+        self.is_ref(key).is_some()
+    }
+
+    /// Returns whether this is referenced; `None` for a stale key.
+    fn is_ref(&self, key: Key) -> Option<bool> {
+        let core = &*self.core;
+        let slotted = core.slots.get(key).map(|entry| entry.is_ref);
+        slotted.or_else(|| core.timers.is_ref(key)).or_else(|| core.immediates.is_ref(key))
     }
 
     /// Gives this a name in metrics and flamegraphs, besides its place in the source.
     pub fn name(&mut self, key: Key, name: &'static str) -> bool {
         let core = &mut *self.core;
-        let (site, kind) = match core.slots.get_mut(key) {
-            Some(Entry { site, what, .. }) => (site, what.kind()),
+        if key.timer().is_some() {
+            return core.rename_timer(key, |core, site| core.named(site, Kind::Timer, name));
+        }
+        let (present, kind) = match core.slots.get(key) {
+            Some(Entry { site, what, .. }) => (*site, what.kind()),
             None => match core.immediates.site_mut(key) {
-                Some(site) => (site, Kind::Immediate),
+                Some(site) => (*site, Kind::Immediate),
                 None => return false,
             },
         };
-        site.id = core.probe.as_mut().map_or(SiteId::NONE, |probe| probe.named_site(site.at, kind, name));
+        let named = core.named(present, kind, name);
+        let slotted = core.slots.get_mut(key).map(|entry| &mut entry.site);
+        if let Some(site) = slotted.or_else(|| core.immediates.site_mut(key)) {
+            *site = named;
+        }
         true
+    }
+}
+
+impl<S: 'static> Core<S> {
+    /// Returns the site of the same place under this name.
+    fn named(&mut self, site: Site, kind: Kind, name: &str) -> Site {
+        let id = self.probe.as_mut().map_or(SiteId::NONE, |probe| probe.named_site(site.at, kind, name));
+        Site { id, ..site }
     }
 }

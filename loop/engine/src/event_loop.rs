@@ -137,6 +137,8 @@ impl<S: 'static> Loop<S> {
         let result = f(&mut self.cx());
         let core = &mut self.core.0;
         core.phase = Phase::Main;
+        core.publish_immediates();
+        core.publish_timers();
         if let Some(probe) = &mut core.probe {
             probe.suspend();
         }

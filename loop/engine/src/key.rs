@@ -21,6 +21,9 @@ const TOKEN_SLOT_BITS: u32 = if usize::BITS >= 64 { 32 } else { 20 };
 /// Marks the keys of immediates, which have a number instead of a slot.
 const IMMEDIATE: u32 = 1 << 31;
 
+/// Marks the keys of timers, whose slots are their own.
+const TIMER: u32 = 1 << 30;
+
 impl Key {
     /// A key that matches nothing: generations start at 1.
     pub(crate) const NOBODY: Key = Key { slot: 0, generation: 0 };
@@ -36,6 +39,22 @@ impl Key {
     pub(crate) fn immediate(self) -> Option<u64> {
         let is_immediate = self.slot & IMMEDIATE != 0;
         is_immediate.then(|| u64::from(self.slot & !IMMEDIATE) << 32 | u64::from(self.generation))
+    }
+
+    /// The largest slot of a timer.
+    pub(crate) const TIMERS_MAX: u32 = TIMER - 1;
+
+    /// Names the timer in this slot.
+    #[inline]
+    pub(crate) fn of_timer(slot: u32, generation: u32) -> Key {
+        Key { slot: TIMER | slot, generation }
+    }
+
+    /// Returns the timer's slot and generation; `None` for other keys.
+    #[inline]
+    pub(crate) fn timer(self) -> Option<(u32, u32)> {
+        let is_timer = self.slot & (IMMEDIATE | TIMER) == TIMER;
+        is_timer.then_some((self.slot & !TIMER, self.generation))
     }
 
     /// Packs the key into a number that the operating system carries along with a source.
@@ -68,8 +87,8 @@ impl<T> Slots<T> {
         self.generation = self.generation.wrapping_add(1);
         let generation = self.generation;
         let slot = self.slab.insert(Tenant { generation, value });
-        let slot = u32::try_from(slot).ok().filter(|slot| slot & IMMEDIATE == 0);
-        Key { slot: slot.expect("memory ends before two thousand million slots"), generation }
+        let slot = u32::try_from(slot).ok().filter(|slot| slot & (IMMEDIATE | TIMER) == 0);
+        Key { slot: slot.expect("memory ends before a thousand million slots"), generation }
     }
 
     #[inline]

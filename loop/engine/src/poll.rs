@@ -142,9 +142,10 @@ impl<S: 'static> crate::core::Core<S> {
     fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         self.iteration += 1;
         self.publish_immediates();
+        self.publish_timers();
         if let Some(probe) = &mut self.probe {
             let (referenced, timers) =
-                (self.referenced + self.immediates.referenced, self.timers.lists.armed_count());
+                (self.referenced + self.immediates.referenced, self.timers.armed_count());
             let referenced = referenced + self.timers.referenced();
             probe.gauges(referenced as u64, self.requests as u64, timers as u64);
             probe.iteration();
@@ -155,7 +156,7 @@ impl<S: 'static> crate::core::Core<S> {
         self.ready.clear();
         let outcome = self.poller.poll(timeout, &mut self.ready);
         self.bell.wake_up();
-        self.clock.refresh();
+        self.clock.synchronize();
         if let Some(probe) = &mut self.probe {
             probe.unpark(self.ready.len());
         }

@@ -47,7 +47,8 @@ impl<S: 'static> Cx<'_, S> {
     /// `uv_run`.
     fn turn(&mut self, mode: Mode) -> io::Result<bool> {
         let mut is_alive = self.core.is_alive();
-        self.core.clock.refresh();
+        // The program may have waited elsewhere since the last run.
+        self.core.clock.synchronize();
         if is_alive && mode == Mode::Default && !self.core.is_stopping {
             self.run_timers();
             self.run_idle();

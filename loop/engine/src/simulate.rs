@@ -10,7 +10,6 @@
 //! [`Builder::seed`](crate::Builder::seed) tries others, each the same in every run.
 
 use crate::bell::{Bell, News};
-use crate::clock::TimeSource;
 use crate::error::{WaitsForever, WorkError};
 use crate::key::Key;
 use crate::lanes::Lanes;
@@ -235,15 +234,6 @@ impl Drop for Installed {
     fn drop(&mut self) {
         CURRENT.set(self.world.take());
         JOB_NS.set(self.job_ns);
-    }
-}
-
-/// The clock of a world, as the loop's source of time.
-pub(crate) struct SimulatedTime(pub(crate) VirtualClock);
-
-impl TimeSource for SimulatedTime {
-    fn now_ns(&self) -> u64 {
-        self.0.now_ns().saturating_sub(START_NS)
     }
 }
 

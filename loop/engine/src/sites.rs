@@ -1,18 +1,27 @@
-//! A small cache in front of the probe's table of sites.
+//! The sites of a loop: a small cache in front of the probe's table, and numbers for what exists by the million.
 //!
 //! A registration asks for the site of its place in the source. A program has few such places and visits them often, so
 //! one look at a place in an array, chosen by the address of the [`Location`], saves a hash and a probe of the table: 1
 //! instead of 5 ns.
 
+use crate::call::Site;
 use loopscope_probe::{Kind, SiteId, Writer};
+use std::collections::HashMap;
 use std::panic::Location;
 
-/// Entries; a power of two. 64 of 24 bytes lie in the first-level cache.
+/// Entries; a power of two. 64 of 32 bytes lie in the first-level cache.
 const ENTRIES: usize = 64;
 
-/// Sites by the address of their location.
+/// The number of a site of this loop: a quarter of its size, for timers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place(u32);
+
+/// Sites by the address of their location, and by number.
 pub(crate) struct SiteCache {
     entries: Box<[Entry; ENTRIES]>,
+    /// The sites that have a number. They are few: places in the source, and names given to them.
+    numbered: Vec<Site>,
+    numbers: HashMap<(usize, SiteId), Place>,
 }
 
 #[derive(Clone, Copy)]
@@ -21,23 +30,79 @@ struct Entry {
     address: usize,
     kind: Kind,
     id: SiteId,
+    /// `None` until it was asked for.
+    place: Option<Place>,
+}
+
+fn address_of(at: &'static Location<'static>) -> usize {
+    std::ptr::from_ref(at) as usize
 }
 
 impl SiteCache {
     pub(crate) fn new() -> Self {
-        let empty = Entry { address: 0, kind: Kind::Other, id: SiteId::NONE };
-        SiteCache { entries: Box::new([empty; ENTRIES]) }
+        let empty = Entry { address: 0, kind: Kind::Other, id: SiteId::NONE, place: None };
+        SiteCache { entries: Box::new([empty; ENTRIES]), numbered: Vec::new(), numbers: HashMap::new() }
     }
 
-    /// Finds the site of a place; asks the probe where the cache does not know it.
+    /// Finds the site of a source location; asks the probe where the cache does not know it.
     #[inline]
     pub(crate) fn find(&mut self, probe: &mut Writer, at: &'static Location<'static>, kind: Kind) -> SiteId {
-        let address = std::ptr::from_ref(at) as usize;
-        // Locations are aligned to eight bytes: the lowest bits say nothing.
-        let entry = &mut self.entries[(address >> 3) % ENTRIES];
-        if entry.address != address || entry.kind != kind {
-            *entry = Entry { address, kind, id: probe.site(at, kind) };
-        }
-        entry.id
+        self.entry(Some(probe), at, kind).id
     }
+
+    /// Finds the number of the site of a source location.
+    #[inline]
+    pub(crate) fn place(
+        &mut self,
+        probe: Option<&mut Writer>,
+        at: &'static Location<'static>,
+        kind: Kind,
+    ) -> Place {
+        let Entry { id, place, .. } = *self.entry(probe, at, kind);
+        match place {
+            Some(place) => place,
+            None => {
+                let place = self.number(Site { at, id });
+                self.entries[index_of(address_of(at))].place = Some(place);
+                place
+            }
+        }
+    }
+
+    /// Returns the number of a site, a new one where it has none.
+    pub(crate) fn number(&mut self, site: Site) -> Place {
+        let numbered = &mut self.numbered;
+        *self.numbers.entry((address_of(site.at), site.id)).or_insert_with(|| {
+            numbered.push(site);
+            Place(u32::try_from(numbered.len() - 1).expect("a program has fewer places than that"))
+        })
+    }
+
+    /// Returns the site with a number.
+    #[inline]
+    pub(crate) fn numbered(&self, place: Place) -> Site {
+        self.numbered[place.0 as usize]
+    }
+
+    #[inline]
+    fn entry(
+        &mut self,
+        probe: Option<&mut Writer>,
+        at: &'static Location<'static>,
+        kind: Kind,
+    ) -> &mut Entry {
+        let address = address_of(at);
+        let entry = &mut self.entries[index_of(address)];
+        if entry.address != address || entry.kind != kind {
+            let id = probe.map_or(SiteId::NONE, |probe| probe.site(at, kind));
+            *entry = Entry { address, kind, id, place: None };
+        }
+        entry
+    }
+}
+
+/// Locations are aligned to eight bytes: the lowest bits say nothing.
+#[inline]
+fn index_of(address: usize) -> usize {
+    (address >> 3) % ENTRIES
 }

@@ -1,6 +1,5 @@
 //! The timer lists against a plain model: a list of all timers that is searched and sorted anew each time.
 
-use crate::key::Key;
 use crate::timer_lists::{ListRef, NodeId, TimerLists};
 use proptest::prelude::*;
 
@@ -61,8 +60,8 @@ enum Act {
     Unlink {
         timer: usize,
     },
-    /// As clearing does.
-    DropIfEmpty {
+    /// Clears a timer, and makes another in its place.
+    Clear {
         timer: usize,
     },
     /// What a pass does to the first list: runs the first timer, or moves the list to a later expiry.
@@ -76,7 +75,7 @@ fn act() -> impl Strategy<Value = Act> {
     prop_oneof![
         4 => (timer.clone(), 0..50_u64).prop_map(|(timer, at_ms)| Act::Link { timer, at_ms }),
         1 => timer.clone().prop_map(|timer| Act::Unlink { timer }),
-        1 => timer.prop_map(|timer| Act::DropIfEmpty { timer }),
+        1 => timer.prop_map(|timer| Act::Clear { timer }),
         3 => (0..80_u64).prop_map(|now_ms| Act::Pass { now_ms }),
     ]
 }
@@ -86,7 +85,7 @@ fn duration_ms(timer: usize) -> u64 {
     [1, 2, 5, 10, 33][timer % 5]
 }
 
-fn pass(lists: &mut TimerLists, first: ListRef, nodes: &[NodeId], model: &mut Model, now_ms: u64) {
+fn pass(lists: &mut TimerLists<usize>, first: ListRef, nodes: &[NodeId], model: &mut Model, now_ms: u64) {
     let id_next = model.id_next + 1;
     let expected = model.first().unwrap();
     let Some((timer, start_ms)) = expected.timers.first().copied() else {
@@ -112,20 +111,25 @@ fn pass(lists: &mut TimerLists, first: ListRef, nodes: &[NodeId], model: &mut Mo
 proptest! {
     #[test]
     fn lists_and_heap_agree_with_the_plain_model(acts in prop::collection::vec(act(), 1..200)) {
-        let (mut lists, mut model) = (TimerLists::default(), Model::default());
-        let nodes: Vec<_> = (0..12).map(|timer| lists.add(duration_ms(timer))).collect();
+        let (mut lists, mut model) = (TimerLists::new(), Model::default());
+        let mut nodes: Vec<_> = (0..12).map(|timer| lists.add(duration_ms(timer), timer)).collect();
         for act in acts {
             match act {
                 Act::Link { timer, at_ms } => {
                     let made = model.link(timer, duration_ms(timer), at_ms);
+                    let made = made.map(|expiry_ms| (duration_ms(timer), expiry_ms));
                     prop_assert_eq!(lists.link(nodes[timer], at_ms), made);
                 }
                 Act::Unlink { timer } => {
                     lists.unlink(nodes[timer]);
                     model.unlink(timer);
                 }
-                Act::DropIfEmpty { timer } => {
-                    lists.drop_list_if_empty(duration_ms(timer));
+                Act::Clear { timer } => {
+                    let key = lists.key(nodes[timer]);
+                    prop_assert_eq!(lists.remove_with_list(nodes[timer]), timer);
+                    prop_assert_eq!(lists.find(key), None);
+                    nodes[timer] = lists.add(duration_ms(timer), timer);
+                    model.unlink(timer);
                     model.drop_if_empty(duration_ms(timer));
                 }
                 Act::Pass { now_ms } => {
@@ -147,14 +151,13 @@ proptest! {
 
 #[test]
 fn a_list_that_was_made_again_is_not_the_one_that_was_removed() {
-    let mut lists = TimerLists::default();
-    let node = lists.add(5);
-    lists.set_key(node, Key::NOBODY);
-    assert_eq!(lists.link(node, 0), Some(5));
+    let mut lists = TimerLists::new();
+    let node = lists.add(5, "first");
+    assert_eq!(lists.link(node, 0), Some((5, 5)));
     let (removed, _) = lists.first().unwrap();
-    lists.unlink(node);
-    lists.drop_list_if_empty(5);
-    assert_eq!(lists.link(node, 1), Some(6));
+    assert_eq!(lists.remove_with_list(node), "first");
+    let node = lists.add(5, "second");
+    assert_eq!(lists.link(node, 1), Some((5, 6)));
     assert_eq!(lists.front(removed), None, "the pass over the removed list ends");
     lists.postpone(removed, 100);
     assert_eq!(lists.first().map(|(_, expiry_ms)| expiry_ms), Some(6));

@@ -7,10 +7,11 @@
 //! # Source
 //! `setupTimers`, `processTimers`, `listOnTimeout` in `lib/internal/timers.js` and `Environment::RunTimers` of Node v20.
 
-use crate::call::{Many, Once};
-use crate::core::What;
+use crate::call::Site;
+use crate::core::Core;
 use crate::cx::Cx;
 use crate::key::Key;
+use crate::sites::Place;
 use crate::timer_lists::{Armed, ListRef, NodeId, TimerLists};
 use loopscope_probe::{HandleType, Kind, Life, Phase};
 use std::panic::Location;
@@ -26,47 +27,100 @@ const NODE_DELAY_MS_MAX: f64 = 2_147_483_647.0;
 /// The largest delay, some 140 million years: sums of it and the time do not overflow.
 const DELAY_MS_MAX: u64 = u64::MAX / 4;
 
-/// A timer's entry.
+/// What a program started. 24 bytes, for there may be a million of them.
 pub(crate) struct Timer<S: 'static> {
-    node: NodeId,
-    action: Action<S>,
+    /// Missing while it runs.
+    run: Option<Box<dyn Callback<S>>>,
+    place: Place,
+    repeat: Repeat,
+    is_ref: bool,
     /// It fired and is not armed; only a re-armable timer is still there then.
     is_spent: bool,
 }
 
-/// What a timer does when it is due. A missing callback is running.
-enum Action<S: 'static> {
-    Once(Once<S>),
-    Rearmable(Option<Many<S>>),
-    Every(Option<Many<S>>),
+/// What becomes of a timer that fired.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Repeat {
+    Once,
+    /// It is kept until it is closed, and a refresh arms it again.
+    Rearmable,
+    Every,
 }
 
-impl<S: 'static> Timer<S> {
-    pub(crate) fn handle_type(&self) -> HandleType {
-        match self.action {
-            Action::Every(_) => HandleType::Interval,
-            Action::Once(_) | Action::Rearmable(_) => HandleType::Timeout,
-        }
+/// The callback of a timer: one that runs once, or one that runs again and again. One pointer for both keeps a timer
+/// small.
+trait Callback<S: 'static> {
+    fn run_once(self: Box<Self>, cx: &mut Cx<'_, S>);
+    fn run_again(&mut self, cx: &mut Cx<'_, S>);
+}
+
+struct Once<F>(F);
+
+impl<S: 'static, F: FnOnce(&mut Cx<'_, S>)> Callback<S> for Once<F> {
+    fn run_once(self: Box<Self>, cx: &mut Cx<'_, S>) {
+        (self.0)(cx);
+    }
+
+    fn run_again(&mut self, _cx: &mut Cx<'_, S>) {
+        unreachable!("a timer that fires once is taken out before it runs");
+    }
+}
+
+struct Many<F>(F);
+
+impl<S: 'static, F: FnMut(&mut Cx<'_, S>)> Callback<S> for Many<F> {
+    fn run_once(mut self: Box<Self>, cx: &mut Cx<'_, S>) {
+        self.run_again(cx);
+    }
+
+    fn run_again(&mut self, cx: &mut Cx<'_, S>) {
+        (self.0)(cx);
     }
 }
 
 /// The lists and the one alarm.
-#[derive(Debug)]
-pub(crate) struct Timers {
-    pub(crate) lists: TimerLists,
+pub(crate) struct Timers<S: 'static> {
+    lists: TimerLists<Timer<S>>,
     /// When the alarm is due, in milliseconds of the loop's clock.
     alarm_ms: Option<u64>,
     /// Whether the alarm keeps the loop alive.
     is_alarm_ref: bool,
     next_expiry_ms: u64,
-    /// Armed timers that are referenced.
+    /// Timers that are referenced, and armed or running.
     referenced: usize,
+    counts: Counts,
+    /// The counts that the probe knows of.
+    published: Counts,
 }
 
-impl Timers {
+/// What the probe is told once an iteration, instead of twice for each timer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Counts {
+    started: u64,
+    timeouts: i64,
+    intervals: i64,
+}
+
+impl Counts {
+    fn open(&mut self, repeat: Repeat) -> &mut i64 {
+        match repeat {
+            Repeat::Every => &mut self.intervals,
+            Repeat::Once | Repeat::Rearmable => &mut self.timeouts,
+        }
+    }
+}
+
+impl<S: 'static> Timers<S> {
     pub(crate) fn new() -> Self {
-        let lists = TimerLists::default();
-        Timers { lists, alarm_ms: None, is_alarm_ref: true, next_expiry_ms: u64::MAX, referenced: 0 }
+        Timers {
+            lists: TimerLists::new(),
+            alarm_ms: None,
+            is_alarm_ref: true,
+            next_expiry_ms: u64::MAX,
+            referenced: 0,
+            counts: Counts::default(),
+            published: Counts::default(),
+        }
     }
 
     pub(crate) fn keep_alive(&self) -> bool {
@@ -83,53 +137,111 @@ impl Timers {
         self.referenced
     }
 
+    /// Returns how many timers are armed.
+    pub(crate) fn armed_count(&self) -> usize {
+        self.lists.armed_count()
+    }
+
     fn is_due(&self, now_ms: u64) -> bool {
         self.alarm_ms.is_some_and(|at_ms| at_ms <= now_ms)
     }
 
+    #[inline]
+    fn start(&mut self, duration_ms: u64, timer: Timer<S>, now_ms: u64) -> Key {
+        self.counts.started += 1;
+        *self.counts.open(timer.repeat) += 1;
+        let node = self.lists.add(duration_ms, timer);
+        self.reference();
+        self.arm(node, now_ms, now_ms);
+        self.lists.key(node)
+    }
+
     /// Puts a node at the end of its list, and the alarm earlier where that made a list that expires first.
+    #[inline]
     fn arm(&mut self, node: NodeId, start_ms: u64, now_ms: u64) {
-        if let Some(expiry_ms) = self.lists.link(node, start_ms)
+        if let Some((duration_ms, expiry_ms)) = self.lists.link(node, start_ms)
             && self.next_expiry_ms > expiry_ms
         {
-            self.alarm_ms = Some(now_ms.saturating_add(self.lists.duration_ms(node)));
+            self.alarm_ms = Some(now_ms.saturating_add(duration_ms));
             self.next_expiry_ms = expiry_ms;
         }
     }
 
-    pub(crate) fn reference(&mut self) {
+    #[inline]
+    fn reference(&mut self) {
         self.is_alarm_ref |= self.referenced == 0;
         self.referenced += 1;
     }
 
-    pub(crate) fn unreference(&mut self) {
+    #[inline]
+    fn unreference(&mut self) {
         self.referenced -= 1;
         self.is_alarm_ref &= self.referenced > 0;
     }
 
-    /// Forgets a timer that was taken out of its slot.
-    pub(crate) fn clear<S>(&mut self, timer: &Timer<S>, is_ref: bool) {
-        let duration_ms = self.lists.duration_ms(timer.node);
-        self.lists.remove(timer.node);
-        if !timer.is_spent && is_ref {
-            self.lists.drop_list_if_empty(duration_ms);
-            self.unreference();
+    /// Takes a timer out for good. Returns `false` for a stale key, and for one that is not a timer's.
+    #[inline]
+    pub(crate) fn clear(&mut self, key: Key) -> bool {
+        let Some(node) = self.lists.find(key) else { return false };
+        let Timer { repeat, is_ref, is_spent, .. } = *self.lists.timer(node);
+        *self.counts.open(repeat) -= 1;
+        match is_ref && !is_spent {
+            // Node keeps the lists of unreferenced timers, which are likely to be used again.
+            false => _ = self.lists.remove(node),
+            true => {
+                self.lists.remove_with_list(node);
+                self.unreference();
+            }
         }
+        true
     }
 
-    /// Changes whether a timer keeps the loop alive.
-    pub(crate) fn set_ref<S>(&mut self, timer: &Timer<S>, is_ref: bool) {
-        match (timer.is_spent, is_ref) {
+    /// Tells whether a timer keeps the loop alive while it is armed; `None` for a stale key.
+    pub(crate) fn is_ref(&self, key: Key) -> Option<bool> {
+        self.lists.find(key).map(|node| self.lists.timer(node).is_ref)
+    }
+
+    /// Changes whether a timer keeps the loop alive. `false` for a stale key.
+    pub(crate) fn set_ref(&mut self, key: Key, is_ref: bool) -> bool {
+        let Some(node) = self.lists.find(key) else { return false };
+        let timer = self.lists.timer_mut(node);
+        let was_ref = std::mem::replace(&mut timer.is_ref, is_ref);
+        match (timer.is_spent || was_ref == is_ref, is_ref) {
             (true, _) => {}
             (false, true) => self.reference(),
             (false, false) => self.unreference(),
         }
+        true
+    }
+}
+
+impl<S: 'static> Core<S> {
+    /// Tells the probe what has been started and what there is.
+    pub(crate) fn publish_timers(&mut self) {
+        let Some(probe) = &mut self.probe else { return };
+        let (counts, published) = (self.timers.counts, self.timers.published);
+        if counts != published {
+            probe.submitted_many(Kind::Timer, counts.started - published.started);
+            probe.handles(HandleType::Timeout, counts.timeouts - published.timeouts);
+            probe.handles(HandleType::Interval, counts.intervals - published.intervals);
+            self.timers.published = counts;
+        }
+    }
+
+    /// Gives a timer another site; returns its present one, `None` for a stale key.
+    pub(crate) fn rename_timer(&mut self, key: Key, rename: impl FnOnce(&mut Self, Site) -> Site) -> bool {
+        let Some(node) = self.timers.lists.find(key) else { return false };
+        let site = self.sites.numbered(self.timers.lists.timer(node).place);
+        let site = rename(self, site);
+        self.timers.lists.timer_mut(node).place = self.sites.number(site);
+        true
     }
 }
 
 /// Rounds a delay up to whole milliseconds, at least one: a timer never fires before its delay is over.
 fn whole_ms(delay: Duration) -> u64 {
-    u64::try_from(delay.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX).clamp(1, DELAY_MS_MAX)
+    let (whole, rest) = (delay.as_secs().saturating_mul(1000), delay.subsec_nanos().div_ceil(1_000_000));
+    whole.saturating_add(u64::from(rest)).clamp(1, DELAY_MS_MAX)
 }
 
 /// Reads a delay as Node does: not a number, below 1 or above 2^31 - 1 is 1; the fraction is cut off.
@@ -142,66 +254,72 @@ impl<S: 'static> Cx<'_, S> {
     /// one. Node's `setTimeout`.
     #[track_caller]
     pub fn after(&mut self, delay: Duration, run: impl FnOnce(&mut Cx<'_, S>) + 'static) -> Key {
-        self.after_at(Location::caller(), delay, Box::new(run))
+        self.after_at(Location::caller(), delay, run)
     }
 
-    pub(crate) fn after_at(&mut self, at: &'static Location<'static>, delay: Duration, run: Once<S>) -> Key {
-        self.start(at, whole_ms(delay), Action::Once(run))
+    #[inline]
+    pub(crate) fn after_at(
+        &mut self,
+        at: &'static Location<'static>,
+        delay: Duration,
+        run: impl FnOnce(&mut Cx<'_, S>) + 'static,
+    ) -> Key {
+        self.start(at, whole_ms(delay), Repeat::Once, Box::new(Once(run)))
     }
 
     /// Like [`Cx::after`], with Node's reading of the delay in milliseconds: the fraction is cut off, and what is not
     /// a number, below 1 or above 2^31 - 1 becomes 1.
     #[track_caller]
     pub fn after_ms(&mut self, delay_ms: f64, run: impl FnOnce(&mut Cx<'_, S>) + 'static) -> Key {
-        self.start(Location::caller(), node_ms(delay_ms), Action::Once(Box::new(run)))
+        self.start(Location::caller(), node_ms(delay_ms), Repeat::Once, Box::new(Once(run)))
     }
 
     /// Like [`Cx::after`], and after it fired [`Cx::refresh`] arms it again. Its slot is kept until it is closed.
     #[track_caller]
     pub fn rearmable(&mut self, delay: Duration, run: impl FnMut(&mut Cx<'_, S>) + 'static) -> Key {
-        self.start(Location::caller(), whole_ms(delay), Action::Rearmable(Some(Box::new(run))))
+        self.start(Location::caller(), whole_ms(delay), Repeat::Rearmable, Box::new(Many(run)))
     }
 
     /// Like [`Cx::rearmable`], with Node's reading of the delay in milliseconds (see [`Cx::after_ms`]).
     #[track_caller]
     pub fn rearmable_ms(&mut self, delay_ms: f64, run: impl FnMut(&mut Cx<'_, S>) + 'static) -> Key {
-        self.start(Location::caller(), node_ms(delay_ms), Action::Rearmable(Some(Box::new(run))))
+        self.start(Location::caller(), node_ms(delay_ms), Repeat::Rearmable, Box::new(Many(run)))
     }
 
     /// Runs a callback every `period` until it is closed; never catches up on what it missed. Node's `setInterval`.
     #[track_caller]
     pub fn every(&mut self, period: Duration, run: impl FnMut(&mut Cx<'_, S>) + 'static) -> Key {
-        self.start(Location::caller(), whole_ms(period), Action::Every(Some(Box::new(run))))
+        self.start(Location::caller(), whole_ms(period), Repeat::Every, Box::new(Many(run)))
     }
 
     /// Like [`Cx::every`], with Node's reading of the period in milliseconds (see [`Cx::after_ms`]).
     #[track_caller]
     pub fn every_ms(&mut self, period_ms: f64, run: impl FnMut(&mut Cx<'_, S>) + 'static) -> Key {
-        self.start(Location::caller(), node_ms(period_ms), Action::Every(Some(Box::new(run))))
+        self.start(Location::caller(), node_ms(period_ms), Repeat::Every, Box::new(Many(run)))
     }
 
-    fn start(&mut self, at: &'static Location<'static>, delay_ms: u64, action: Action<S>) -> Key {
+    fn start(
+        &mut self,
+        at: &'static Location<'static>,
+        delay_ms: u64,
+        repeat: Repeat,
+        run: Box<dyn Callback<S>>,
+    ) -> Key {
         let core = &mut *self.core;
-        let site = core.site(at, Kind::Timer);
-        // The node needs the key and the entry the node, so the key is filled in afterwards.
-        let node = core.timers.lists.add(delay_ms);
-        let key = core.insert(site, What::Timer(Timer { node, action, is_spent: false }));
-        core.timers.lists.set_key(node, key);
-        core.timers.reference();
-        let now_ms = core.clock.refresh();
-        core.timers.arm(node, now_ms, now_ms);
-        key
+        let place = core.sites.place(core.probe.as_mut(), at, Kind::Timer);
+        let timer = Timer { run: Some(run), place, repeat, is_ref: true, is_spent: false };
+        core.timers.start(delay_ms, timer, core.clock.refresh())
     }
 
     /// Starts a timer's delay anew, at the end of its list; a re-armable one that fired is armed again. Returns
     /// `false` for a stale key and for what is not a timer.
     pub fn refresh(&mut self, key: Key) -> bool {
         let core = &mut *self.core;
-        let Some(entry) = core.slots.get_mut(key) else { return false };
-        let What::Timer(timer) = &mut entry.what else { return false };
+        let Some(node) = core.timers.lists.find(key) else { return false };
         let now_ms = core.clock.refresh();
-        core.timers.arm(timer.node, now_ms, now_ms);
-        if std::mem::take(&mut timer.is_spent) && entry.is_ref {
+        core.timers.arm(node, now_ms, now_ms);
+        let timer = core.timers.lists.timer_mut(node);
+        if std::mem::take(&mut timer.is_spent) && timer.is_ref {
             core.timers.reference();
         }
         true
@@ -231,9 +349,6 @@ impl<S: 'static> Cx<'_, S> {
     /// Runs the lists that are due and returns when the next one is.
     fn run_due_lists(&mut self) -> Option<u64> {
         let now_ms = self.core.clock.refresh();
-        if let Some(probe) = &self.core.probe {
-            self.core.clock.anchor(probe.clock());
-        }
         self.core.timers.next_expiry_ms = u64::MAX;
         let mut has_run = false;
         while let Some((list, expiry_ms)) = self.core.timers.lists.first() {
@@ -267,7 +382,7 @@ impl<S: 'static> Cx<'_, S> {
                 }
             }
             has_run = true;
-            if self.core.slots.get(key).is_some() {
+            if self.core.timers.lists.find(key).is_some() {
                 self.fire(armed);
                 if !self.goes_on() {
                     return;
@@ -279,57 +394,57 @@ impl<S: 'static> Cx<'_, S> {
 
     fn fire(&mut self, armed: Armed) {
         let Armed { node, key, start_ms, duration_ms } = armed;
-        self.core.timers.lists.unlink(node);
         let life = self.life(start_ms, start_ms.saturating_add(duration_ms));
-        let Some(entry) = self.core.slots.get_mut(key) else { return };
-        let site = entry.site;
-        let What::Timer(timer) = &mut entry.what else { return };
-        let (mut run, is_interval) = match &mut timer.action {
-            Action::Once(_) => return self.fire_once(key, life),
-            Action::Rearmable(run) => (run.take(), false),
-            Action::Every(run) => (run.take(), true),
-        };
-        // An interval counts from before its callback.
-        let start_ms = if is_interval { self.core.clock.refresh() } else { 0 };
-        if let Some(run) = &mut run {
-            self.enter(Kind::Timer, site, life, run);
-        }
         let core = &mut *self.core;
-        let Some(entry) = core.slots.get_mut(key) else { return };
-        let What::Timer(timer) = &mut entry.what else { return };
-        match &mut timer.action {
-            Action::Once(_) => {}
-            Action::Rearmable(slot) | Action::Every(slot) => *slot = run,
+        let Timer { place, repeat, is_ref, .. } = *core.timers.lists.timer(node);
+        let site = core.sites.numbered(place);
+        if repeat == Repeat::Once {
+            *core.timers.counts.open(repeat) -= 1;
+            core.timers.referenced -= usize::from(is_ref);
+            if let Some(run) = core.timers.lists.remove(node).run {
+                self.enter(Kind::Timer, site, life, |cx| run.run_once(cx));
+            }
+            return;
         }
-        if is_interval {
-            core.timers.arm(node, start_ms, core.clock.now_ms());
-        } else if !core.timers.lists.is_linked(node) {
+        core.timers.lists.unlink(node);
+        // An interval counts from before its callback.
+        let start_ms = if repeat == Repeat::Every { core.clock.refresh() } else { 0 };
+        let Some(mut run) = core.timers.lists.timer_mut(node).run.take() else { return };
+        self.enter(Kind::Timer, site, life, |cx| run.run_again(cx));
+        let (timers, now_ms) = (&mut self.core.timers, self.core.clock.now_ms());
+        if timers.lists.find(key).is_none() {
+            return;
+        }
+        timers.lists.timer_mut(node).run = Some(run);
+        if repeat == Repeat::Every {
+            timers.arm(node, start_ms, now_ms);
+        } else if !timers.lists.is_linked(node) {
+            let timer = timers.lists.timer_mut(node);
             timer.is_spent = true;
-            core.timers.referenced -= usize::from(entry.is_ref);
-        }
-    }
-
-    fn fire_once(&mut self, key: Key, life: Life) {
-        let Some(entry) = self.core.remove(key) else { return };
-        let (What::Timer(timer), site) = (entry.what, entry.site) else { return };
-        self.core.timers.lists.remove(timer.node);
-        self.core.timers.referenced -= usize::from(entry.is_ref);
-        if let Action::Once(run) = timer.action {
-            self.enter(Kind::Timer, site, life, run);
+            timers.referenced -= usize::from(timer.is_ref);
         }
     }
 
     /// Returns when a timer was started and when it was due, as stamps.
     fn life(&self, start_ms: u64, due_ms: u64) -> Life {
-        let Some(probe) = &self.core.probe else { return Life::UNKNOWN };
-        let stamp = |at_ms| self.core.clock.ticks_at(at_ms, probe.clock());
-        Life { submitted: stamp(start_ms), ready: stamp(due_ms) }
+        match &self.core.probe {
+            Some(_) => Life {
+                submitted: self.core.clock.ticks_at(start_ms),
+                ready: self.core.clock.ticks_at(due_ms),
+            },
+            None => Life::UNKNOWN,
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_timer_is_small() {
+        assert_eq!(size_of::<Timer<()>>(), 24);
+    }
 
     #[test]
     fn delays_are_rounded_up_and_node_s_are_cut_off() {

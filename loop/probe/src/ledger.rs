@@ -17,8 +17,14 @@ impl Writer {
     /// Work of this kind was begun.
     #[inline(always)]
     pub fn submitted(&mut self, kind: Kind) {
+        self.submitted_many(kind, 1);
+    }
+
+    /// Work of this kind was begun, so often since this was last said.
+    #[inline(always)]
+    pub fn submitted_many(&mut self, kind: Kind, count: u64) {
         let (page, pen) = self.parts();
-        page.tallies.submitted[kind.index().min(Kind::CALLBACKS - 1)].add(pen, 1);
+        page.tallies.submitted[kind.index().min(Kind::CALLBACKS - 1)].add(pen, count);
     }
 
     /// Work of this kind was given up before its callback ran.

@@ -121,7 +121,7 @@ impl<S: 'static> Local<S> {
     pub fn sleep(&self, delay: Duration) -> Promise<(), S> {
         let at = Location::caller();
         Promise::begin(self, at, Undo::Close, move |cx, promised| {
-            Some(cx.after_at(at, delay, Box::new(move |_| promised.resolve(()))))
+            Some(cx.after_at(at, delay, move |_| promised.resolve(())))
         })
     }
 
@@ -136,7 +136,7 @@ impl<S: 'static> Local<S> {
         let (here, at) = (self.clone(), Location::caller());
         async move {
             let mut over = Promise::begin(&here, at, Undo::Close, move |cx, promised| {
-                Some(cx.after_at(at, limit, Box::new(move |_| promised.resolve(()))))
+                Some(cx.after_at(at, limit, move |_| promised.resolve(())))
             });
             let mut future = pin!(future);
             poll_fn(|context| {
