@@ -8,9 +8,9 @@ use crate::bell::{Bell, News};
 use crate::error::WorkError;
 use crate::key::{Key, Slots};
 use crate::lanes::{Lanes, is_slow};
-use crate::pool::{self, Finished, Job, Outcome, Pool};
+use crate::pool::{self, Finished, Job, Outcome, Pool, Run};
 use loopscope_probe::jobs::JobRecord;
-use loopscope_probe::{PoolWriter, Ticks, WorkKind};
+use loopscope_probe::{PoolWriter, SiteId, Ticks, WorkKind};
 use std::collections::VecDeque;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -59,6 +59,7 @@ impl SharedPool {
             client_keys: Vec::new(),
             threads: None,
             idle: 0,
+            called: 0,
             is_ending: false,
         };
         let shared = Shared { state: Mutex::new(state), has_job: Condvar::new() };
@@ -103,7 +104,10 @@ struct State {
     client_keys: Vec<Key>,
     /// How many were started; `None` before the first job.
     threads: Option<usize>,
+    /// Threads that wait for a job.
     idle: usize,
+    /// How many of them were called and have not come yet: calling one twice costs a system call for nothing.
+    called: usize,
     is_ending: bool,
 }
 
@@ -207,9 +211,10 @@ impl Pool for Threads {
             client.queued(job.kind, stamp);
         }
         state.lanes.push(job, stamp);
-        let has_idle = state.idle > 0;
+        let calls_one = state.idle > state.called;
+        state.called += usize::from(calls_one);
         drop(state);
-        if has_idle {
+        if calls_one {
             shared.has_job.notify_one();
         }
     }
@@ -268,37 +273,72 @@ impl Shared {
         }
     }
 
-    /// What each thread does: takes a job, runs it, hands its result back.
+    /// What each thread does: takes a job, runs it, hands its result back. The mutex is taken once a job: to hand over
+    /// the last one's result and take the next.
     fn work(&self, worker: u32) {
         let mut state = self.lock();
-        loop {
-            if state.is_ending {
-                return;
-            }
-            let Some((job, submitted)) = state.lanes.take() else {
-                state.idle += 1;
-                state = self.has_job.wait(state).unwrap_or_else(PoisonError::into_inner);
-                state.idle -= 1;
+        let mut handed: Option<Handed> = None;
+        while !state.is_ending {
+            let taken = state.take();
+            if taken.is_none() && handed.is_none() {
+                state = self.wait(state);
                 continue;
-            };
-            let (client, key, kind, site) = (job.client, job.key, job.kind, job.site);
-            let oldest = state.left(client, kind, submitted);
-            let started = state.book(client, |probe| probe.started(kind, submitted, oldest));
-            drop(state);
-            let outcome = run(job.run);
-            state = self.lock();
-            state.lanes.ended(kind);
-            let (ended, is_ok) = (Ticks::NONE, outcome.is_ok());
-            let done = JobRecord { number: 0, kind, site, worker, submitted, started, ended, is_ok };
-            let finished = state.book(client, |probe| end(probe, done));
-            let handed = state.finish(client, Finished { key, outcome, submitted, finished });
+            }
             drop(state);
             // Where its loop is gone, the result is dropped here, without the mutex.
-            if let Ok(bell) = handed {
+            if let Some(Ok(bell)) = handed.take() {
                 bell.ring();
             }
+            let ended = taken.map(|(started, job)| (started, run(job)));
             state = self.lock();
+            handed = ended.map(|(started, outcome)| state.hand_over(started, outcome, worker));
         }
+        drop(state);
+        if let Some(Ok(bell)) = handed {
+            bell.ring();
+        }
+    }
+
+    /// Waits for a job. Threads also wake up uncalled: one call less is known of then, and one more is made.
+    fn wait<'a>(&self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        state.idle += 1;
+        state = self.has_job.wait(state).unwrap_or_else(PoisonError::into_inner);
+        state.idle -= 1;
+        state.called = state.called.saturating_sub(1);
+        state
+    }
+}
+
+/// The bell of the loop that a result was handed to; the result where that loop is gone.
+type Handed = Result<Arc<Bell>, Finished>;
+
+/// A job that was taken: what is known of it besides what it does.
+struct Started {
+    client: Key,
+    key: Key,
+    kind: WorkKind,
+    site: SiteId,
+    submitted: Ticks,
+    started: Ticks,
+}
+
+impl State {
+    /// Takes the next job, and books that.
+    fn take(&mut self) -> Option<(Started, Run)> {
+        let (Job { client, key, kind, site, run }, submitted) = self.lanes.take()?;
+        let oldest = self.left(client, kind, submitted);
+        let started = self.book(client, |probe| probe.started(kind, submitted, oldest));
+        Some((Started { client, key, kind, site, submitted, started }, run))
+    }
+
+    /// Books the end of a job, and hands its result to its loop.
+    fn hand_over(&mut self, job: Started, outcome: Outcome, worker: u32) -> Handed {
+        let Started { client, key, kind, site, submitted, started } = job;
+        self.lanes.ended(kind);
+        let (ended, is_ok) = (Ticks::NONE, outcome.is_ok());
+        let done = JobRecord { number: 0, kind, site, worker, submitted, started, ended, is_ok };
+        let finished = self.book(client, |probe| end(probe, done));
+        self.finish(client, Finished { key, outcome, submitted, finished })
     }
 }
 
@@ -310,7 +350,7 @@ pub(crate) fn end(probe: &mut PoolWriter, job: JobRecord) -> Ticks {
 }
 
 /// Runs a job; a panic becomes a result.
-pub(crate) fn run(job: crate::pool::Run) -> Outcome {
+pub(crate) fn run(job: Run) -> Outcome {
     catch_unwind(AssertUnwindSafe(job)).map_err(|payload| {
         // A payload whose destructor panics must not take the thread with it.
         let _ = catch_unwind(AssertUnwindSafe(|| drop(payload)));
