@@ -19,9 +19,9 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::task::{Context, Poll, Wake, Waker};
-use std::thread::ThreadId;
 
 thread_local! {
+    static THREAD: Cell<u64> = const { Cell::new(0) };
     static WOKEN_COUNT: Cell<usize> = const { Cell::new(0) };
     static WOKEN: RefCell<Vec<(u64, Key)>> = const { RefCell::new(Vec::new()) };
 }
@@ -30,6 +30,17 @@ thread_local! {
 pub(crate) fn new_loop_id() -> u64 {
     static NEXT: AtomicU64 = AtomicU64::new(1);
     NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+/// Returns a number that no other thread of the process ever has. Every wake asks for it, and a `ThreadId` would cost it
+/// a reference count.
+#[inline]
+fn this_thread() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    if THREAD.get() == 0 {
+        THREAD.set(NEXT.fetch_add(1, Ordering::Relaxed));
+    }
+    THREAD.get()
 }
 
 /// Tells whether a future of some loop on this thread was woken.
@@ -69,8 +80,7 @@ pub(crate) fn note_woken(loop_id: u64, key: Key) {
 /// A future's place in the loop.
 pub(crate) struct TaskSlot {
     /// Missing while it is polled.
-    future: Option<Running>,
-    waker: Waker,
+    waiting: Option<(Running, Waker)>,
     is_queued: Arc<AtomicBool>,
     shared: Rc<Shared<dyn Any>>,
     site: Site,
@@ -148,7 +158,7 @@ impl<T: 'static> fmt::Debug for Task<T> {
 
 /// Wakes one future.
 pub(crate) struct Signal<S: 'static> {
-    thread: ThreadId,
+    thread: u64,
     loop_id: u64,
     /// Set right after the slot was made.
     key: OnceLock<Key>,
@@ -170,7 +180,7 @@ impl<S: 'static> Wake for Signal<S> {
             return;
         }
         let loop_id = self.loop_id;
-        if std::thread::current().id() == self.thread {
+        if this_thread() == self.thread {
             note_woken(loop_id, key);
         } else if let Some(mailbox) = self.mailbox.upgrade() {
             // Where the loop is gone there is nothing to wake.
@@ -194,7 +204,7 @@ pub(crate) fn begin<S: 'static, T: 'static>(
     at: &'static Location<'static>,
     future: impl Future<Output = T> + 'static,
 ) -> (Task<T>, Begun<S>) {
-    let (thread, is_queued) = (std::thread::current().id(), Arc::new(AtomicBool::new(false)));
+    let (thread, is_queued) = (this_thread(), Arc::new(AtomicBool::new(false)));
     let signal = Arc::new(Signal { thread, loop_id, key: OnceLock::new(), is_queued, mailbox, at });
     let waker = Waker::from(signal.clone());
     let (is_cancelled, is_done, waiter) = (Cell::new(false), Cell::new(false), Cell::new(None));
@@ -219,7 +229,7 @@ impl<S: 'static> Cx<'_, S> {
         let Begun { future, signal, waker, shared } = begun;
         let site = self.core.site(signal.at, Kind::Microtask);
         let (is_queued, slot_waker) = (signal.is_queued.clone(), waker.clone());
-        let slot = TaskSlot { future: Some(future), waker: slot_waker, is_queued, shared, site };
+        let slot = TaskSlot { waiting: Some((future, slot_waker)), is_queued, shared, site };
         let key = self.core.queues.tasks.insert(slot);
         signal.key.get_or_init(|| key);
         if let Some(probe) = &mut self.core.probe {
@@ -231,31 +241,19 @@ impl<S: 'static> Cx<'_, S> {
     pub(crate) fn poll_task(&mut self, key: Key) {
         let Some(slot) = self.core.queues.tasks.get_mut(key) else { return self.run_noted_errands() };
         slot.is_queued.swap(false, Ordering::AcqRel);
-        let (Some(mut future), waker, site) = (slot.future.take(), slot.waker.clone(), slot.site) else {
-            return;
-        };
+        let (Some((mut future, waker)), site) = (slot.waiting.take(), slot.site) else { return };
         let is_cancelled = slot.shared.is_cancelled.get();
         self.core.queues.errands.poll_begins();
         let outcome = self.enter(Kind::Microtask, site, Life::UNKNOWN, |cx| {
-            let left = match is_cancelled {
-                true => {
-                    drop(future);
-                    None
-                }
-                false => match future.as_mut().poll(&mut Context::from_waker(&waker)) {
-                    Poll::Pending => Some(future),
-                    Poll::Ready(()) => {
-                        drop(future);
-                        None
-                    }
-                },
-            };
+            let is_pending =
+                !is_cancelled && future.as_mut().poll(&mut Context::from_waker(&waker)).is_pending();
+            let left = is_pending.then_some((future, waker));
             cx.run_errands();
             left
         });
         self.core.queues.errands.poll_ended();
         match (outcome.flatten(), self.core.queues.tasks.get_mut(key)) {
-            (Some(future), Some(slot)) => slot.future = Some(future),
+            (Some(waiting), Some(slot)) => slot.waiting = Some(waiting),
             _ => self.end_task(key),
         }
     }
