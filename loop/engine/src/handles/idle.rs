@@ -122,6 +122,19 @@ impl<S: 'static> Cx<'_, S> {
         true
     }
 
+    /// Puts a stream's time-out off, as bytes that move do: for progress that is not in bytes of this stream. One store.
+    /// Returns `false` for a stale key and for what is not a stream.
+    #[inline]
+    pub fn touch(&mut self, key: Key) -> bool {
+        let now_ns = self.core.clock.now_ns();
+        let Some(stream) = self.stream(key) else { return false };
+        stream.moved_ns = now_ns;
+        if stream.is_told_idle {
+            self.core.busy_again(key);
+        }
+        true
+    }
+
     /// Runs the time-outs that are due, as part of the timers phase.
     #[inline]
     pub(crate) fn run_idle(&mut self) {
