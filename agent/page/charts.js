@@ -14,6 +14,19 @@ const LAG_HIGH = 2 ** 4;
 // A sample that began so long after the one before it is no neighbour of it.
 const PAUSE_MS = 1000;
 
+/** Draws each value as a line over the time that its sample tells of, and nothing between two values. */
+function dashes(plot, series, from, to) {
+  const stroke = new Path2D();
+  const [times, values] = [plot.data[0], plot.data[series]];
+  for (let at = Math.max(from, 1); at <= to; at++) {
+    if (values[at] === null) continue;
+    const y = plot.valToPos(values[at], "y", true);
+    stroke.moveTo(plot.valToPos(times[at - 1], "x", true), y);
+    stroke.lineTo(plot.valToPos(times[at], "x", true), y);
+  }
+  return { stroke, fill: null };
+}
+
 // A sample tells of the time before it.
 const STEPS = uPlot.paths.stepped({ align: -1 });
 
@@ -62,7 +75,7 @@ export class Charts {
   }
 
   #lagOptions() {
-    const line = (label, stroke, width) => ({ label, stroke, width, paths: STEPS, points: { show: false } });
+    const line = (label, stroke, width) => ({ label, stroke, width, paths: dashes, points: { show: false } });
     return {
       ...this.#common(),
       scales: {
@@ -71,8 +84,8 @@ export class Charts {
       },
       series: [
         {},
-        line("p50", () => translucent("text", 0.45), 1),
-        line("p99", () => colour("text"), 1.4),
+        line("p50", () => translucent("text", 0.6), 1),
+        line("p99", () => colour("text"), 1.6),
       ],
       axes: [
         this.#timeAxis(),

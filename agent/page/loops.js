@@ -7,7 +7,7 @@ import { loopsOf } from "./statement.js";
 
 // Rows do not jump about more often than this, and never under the pointer.
 const REORDER_MS = 2000;
-const SPARK_SAMPLES = 36;
+const SPARK_SAMPLES = 30;
 const FILTER_FROM = 9;
 
 const ORDERS = {
@@ -157,7 +157,7 @@ function words(state) {
 /** The longest lag of each of the last samples, on a logarithmic scale from 0.2 ms to 8 s. */
 function drawSpark(canvas, samples, warningNs) {
   const ratio = devicePixelRatio || 1;
-  const [width, height] = [36 * ratio, 14 * ratio];
+  const [width, height] = [30 * ratio, 14 * ratio];
   if (canvas.width !== width) [canvas.width, canvas.height] = [width, height];
   const context = canvas.getContext("2d");
   context.clearRect(0, 0, width, height);
