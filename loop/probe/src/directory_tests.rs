@@ -257,3 +257,42 @@ fn another_process_reads_from_the_file_what_the_writer_wrote() {
     drop(writer);
     assert!(!path.exists(), "a loop that ends in order leaves no page");
 }
+
+#[test]
+fn the_vitals_alone_are_those_of_the_whole_page() {
+    let scratch = Scratch::made();
+    let mut writer = Writer::builder("brief").directory(&scratch.0).build();
+    let file = open_page_file(&page_files(&scratch.0).unwrap()[0].path).unwrap();
+    let mut pool = writer.take_pool().unwrap();
+    pool.threads(2);
+    writer.resume();
+    writer.begin(Kind::Timer, crate::SiteId::NONE, Life::UNKNOWN);
+    writer.end();
+    writer.suspend();
+    writer.resume();
+    pool.submitted(crate::WorkKind::Fs);
+    let mut brief = blank_page();
+    read_vitals_into(&file, &mut brief).unwrap();
+    let (whole, clock) = (read_page_from(&file).unwrap(), writer.clock().clone());
+    let now = clock.now();
+    assert_eq!(brief.vitals_at(&clock, now), whole.vitals_at(&clock, now));
+    assert_eq!((brief.vitals_at(&clock, now).records, brief.iterations_recorded()), (1, 1));
+    assert_eq!(brief.facts(), whole.facts());
+    assert_eq!(brief.snapshot(&clock).iteration.count(), 0, "what is not needed is not read");
+    let cut = scratch.file("cut", &fs::read(&page_files(&scratch.0).unwrap()[0].path).unwrap()[..5000]);
+    let error = read_vitals_into(&open_page_file(&cut).unwrap(), &mut brief).unwrap_err();
+    assert!(error.get_ref().is_some_and(|fault| fault.is::<PageFault>()), "{error}");
+    drop((writer, pool));
+}
+
+#[test]
+fn only_regular_files_are_opened_and_nobody_waits_for_a_pipe() {
+    let scratch = Scratch::made();
+    let pipe = scratch.0.join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let link = scratch.0.join("link");
+    symlink(scratch.file("whole", b"x"), &link).unwrap();
+    for path in [pipe, link, scratch.0.clone()] {
+        assert!(open_page_file(&path).is_err(), "{}", path.display());
+    }
+}

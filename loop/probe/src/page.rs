@@ -89,6 +89,23 @@ const _: () = {
     assert!(align_of::<Page>() == 4096);
 };
 
+/// Where the words lie that [`Page::vitals_at`] reads, from and to, rising: what runs, the first tallies, the pool's
+/// numbers, and the counts of records and iterations.
+#[cfg(target_os = "linux")]
+pub(crate) const VITAL_RANGES: [(usize, usize); 4] = {
+    const fn words(begin: usize, count: usize) -> (usize, usize) {
+        (begin, begin + count * 8)
+    }
+    let tallies = std::mem::offset_of!(Page, tallies) + TallyWords::NUMBERS_BYTES;
+    let pool = std::mem::offset_of!(Page, pool);
+    [
+        (0, tallies),
+        (pool, pool + PoolWords::NUMBERS_BYTES),
+        words(std::mem::offset_of!(Page, record_count), 1),
+        words(std::mem::offset_of!(Page, iterations), 1),
+    ]
+};
+
 /// Why a page cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PageFault {
@@ -101,6 +118,8 @@ pub enum PageFault {
     /// Its clock is damaged.
     Clock,
 }
+
+impl std::error::Error for PageFault {}
 
 impl std::fmt::Display for PageFault {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

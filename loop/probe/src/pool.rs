@@ -191,6 +191,10 @@ pub struct PoolNow {
 }
 
 impl PoolWords {
+    /// How many bytes at the front are numbers; histograms come after them.
+    #[cfg(target_os = "linux")]
+    pub(crate) const NUMBERS_BYTES: usize = std::mem::offset_of!(PoolWords, wait);
+
     /// Reads the present state as of `now`, or `None` where the page has no pool.
     pub(crate) fn now(&self, now: Ticks, ns: impl Fn(u64) -> u64) -> Option<PoolNow> {
         let age = |since: u64| if since == 0 { 0 } else { ns(now.since(Ticks(since))) };

@@ -84,6 +84,10 @@ pub struct TallyWords {
 }
 
 impl TallyWords {
+    /// How many bytes at the front are numbers; histograms come after them.
+    #[cfg(target_os = "linux")]
+    pub(crate) const NUMBERS_BYTES: usize = std::mem::offset_of!(TallyWords, lag);
+
     /// Returns the high-water mark of a queue within the present and the previous epoch.
     pub(crate) fn queue_depth_recent(&self, queue: Queue, epoch: Epoch) -> u64 {
         epoch.recent(&self.queue_depth_max[queue.index()])
