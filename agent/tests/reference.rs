@@ -1,6 +1,6 @@
 //! The reference of metrics, `docs/metrics.md`, is what the catalogue says. `UPDATE_EXPECT=1` rewrites it.
 
-use loopscope_agent::export::catalog::{ALL, Family, GROUPS, LABELS, OTEL, PROM_CLIENT, Type, Unit};
+use loopscope_agent::export::catalog::{ALL, Family, GROUPS, HOST, LABELS, OTEL, PROM_CLIENT, Type, Unit};
 use std::fmt::Write;
 use std::path::Path;
 
@@ -68,6 +68,13 @@ fn reference() -> String {
     table(&mut out, PROM_CLIENT);
     out.push_str("\n### `Compat::Otel`\n");
     table(&mut out, OTEL);
+    out.push_str(
+        "\n## The host\n\nOn the page of `loopscope serve`, every series of a loop or a pool has three labels before its own: \
+         `pid` and `name` of the\nprocess, and the loop's `runtime`. What agents alone know is not on it: \
+         incidents, captures, exemplars, and the metrics of the\nprogram itself. The families of the agent and of the \
+         process are those of `loopscope serve` there. It has at most 50,000 series.\n",
+    );
+    table(&mut out, HOST);
     out.push_str("\n## Labels\n\n| label | values | what |\n|---|---|---|\n");
     for (name, bound, about) in LABELS {
         writeln!(out, "| `{name}` | {bound} | {about} |").unwrap();

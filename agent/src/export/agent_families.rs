@@ -51,6 +51,7 @@ fn write_ticks(sheet: &mut Sheet, loops: &[LoopView], agent: &AgentView) {
     sheet.seconds(&[], agent.cpu_ns);
     sheet.family(&c::AGENT_DROPPED);
     for view in loops {
+        sheet.of(view);
         sheet.whole(&[&view.label, "site_table_full"], view.snapshot.sites_overflow);
         sheet.whole(&[&view.label, "path_table_full"], view.snapshot.paths_overflow);
     }

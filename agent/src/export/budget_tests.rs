@@ -57,12 +57,13 @@ fn busy_view(site_count: usize, jobs: &[WorkKind]) -> LoopView {
     let handle_types = snapshot.handles.map(|count| count > 0);
     let (sites, _) = Chosen::default().choose(totals(&snapshot), &mut { SITES_PER_PROCESS });
     LoopView {
+        owner: None,
         label: "busy".to_owned(),
         snapshot,
         succeeded: [1; 16],
         utilization: 0.25,
         stalls: StallCounts::default(),
-        cases: Default::default(),
+        cases: Some(Default::default()),
         sites,
         handle_types,
         lag_minute: None,

@@ -282,6 +282,18 @@ catalog! {
         "Time the loop was active (running) or idle (in its poll).");
 }
 
+catalog! {
+    /// Families that only a page of a whole host has: `loopscope serve`.
+    HOST;
+
+    HOST_PROCESSES = gauge("loopscope_host_processes", Count, &["state"],
+        "Processes whose loops are on this page: alive, or ended lately.");
+    HOST_SKIPPED = counter("loopscope_host_pages_skipped_total", Count, &["reason"],
+        "Page files that were passed over, each once a reason: of another version, damaged, not readable, foreign, or too many.");
+    HOST_FORWARDS = counter("loopscope_host_forwards_total", Count, &["result"],
+        "Captures and incidents that the agents of processes were asked for: ok, failed, or dropped because too many were under way.");
+}
+
 /// Where a group of families begins on the page, and what it is about.
 pub static GROUPS: &[(&str, &Family)] = &[
     ("The loop", &LOOP_INFO),
@@ -295,12 +307,14 @@ pub static GROUPS: &[(&str, &Family)] = &[
 
 /// Every label: its name, how many values it can have, and which.
 pub static LABELS: &[(&str, &str, &str)] = &[
+    ("pid", "1 a process", "of `loopscope serve` alone: the process that the loop runs in"),
+    ("name", "1 a process", "of `loopscope serve` alone: the file name of its program"),
     ("loop", "65 a process", "the loop's name, numbered where two share it; the 65th and later are `_other`"),
     ("pool", "65 a process", "the loop that the pool belongs to"),
     ("runtime", "1 a loop", "what kind of loop it is: `mio`, `node`, `tokio`"),
     ("backend", "1 a loop", "what it polls with"),
     ("thread", "1 a loop", "the thread it runs on"),
-    ("state", "2", "`active`, `idle`"),
+    ("state", "2", "`active`, `idle`; of a process, `alive`, `ended`"),
     ("phase", "9", "the part of an iteration; `main` is code outside all of them"),
     ("kind", "16 (pools: 7, incidents: 3)", "the kind of callback, job or incident"),
     ("site", "50 a loop, 200 a process", "where the callback was registered; the rest is `_other`"),
@@ -313,7 +327,7 @@ pub static LABELS: &[(&str, &str, &str)] = &[
     ("type", "16", "the type of handle"),
     ("version", "1", "of the agent"),
     ("target", "1", "processor and system"),
-    ("reason", "2", "`site_table_full`, `path_table_full`"),
+    ("reason", "2 (pages: 5)", "`site_table_full`, `path_table_full`; of a page, why it was passed over"),
     ("format", "3", "`text`, `openmetrics`, `protobuf`"),
     ("limit", "4", "`loops`, `sites`, `series`, `names`"),
     ("path", "a fixed list", "the page that was asked for; unknown ones are `other`"),

@@ -1,12 +1,12 @@
 //! The catalogue keeps the rules that `promtool check metrics` keeps.
 
 use super::*;
-use crate::export::sheet::LABELS_MAX;
+use crate::export::sheet::{LABELS_MAX, OWNER_LABELS};
 use std::collections::HashSet;
 
 #[test]
 fn every_name_is_there_once_and_well_formed() {
-    let lists = [ALL, PROM_CLIENT, OTEL].concat();
+    let lists = [ALL, PROM_CLIENT, OTEL, HOST].concat();
     let names: HashSet<&str> = lists.iter().map(|family| family.name).collect();
     assert_eq!(names.len(), lists.len());
     for family in lists {
@@ -21,7 +21,7 @@ fn every_name_is_there_once_and_well_formed() {
 fn only_counters_end_in_total_and_units_are_in_the_name() {
     let exceptions =
         [&PROM_HANDLES_TOTAL, &PROM_REQUESTS_TOTAL, &PROM_RESOURCES_TOTAL].map(|family| family.name);
-    for family in [ALL, PROM_CLIENT, OTEL].concat() {
+    for family in [ALL, PROM_CLIENT, OTEL, HOST].concat() {
         let name = family.name;
         let is_counter = family.kind == Type::Counter || exceptions.contains(&name);
         assert_eq!(name.ends_with("_total"), is_counter, "{name}");
@@ -38,8 +38,9 @@ fn only_counters_end_in_total_and_units_are_in_the_name() {
 
 #[test]
 fn labels_are_few_described_and_not_reserved() {
-    let lists = [ALL, PROM_CLIENT, OTEL].concat();
-    let used: HashSet<&str> = lists.iter().flat_map(|family| family.labels).copied().collect();
+    let lists = [ALL, PROM_CLIENT, OTEL, HOST].concat();
+    let used: HashSet<&str> =
+        lists.iter().flat_map(|family| family.labels).copied().chain(OWNER_LABELS).collect();
     let described: HashSet<&str> = LABELS.iter().map(|(name, ..)| *name).collect();
     assert_eq!(used, described);
     for family in lists {

@@ -28,6 +28,7 @@ pub(crate) fn write(sheet: &mut Sheet, loops: &[LoopView]) {
 fn whole(sheet: &mut Sheet, family: &'static Family, loops: &[LoopView], value: impl Fn(&Snapshot) -> u64) {
     sheet.family(family);
     for view in loops {
+        sheet.of(view);
         sheet.whole(&[&view.label], value(&view.snapshot));
     }
 }
@@ -47,6 +48,7 @@ fn plain(
 ) {
     sheet.family(family);
     for view in loops {
+        sheet.of(view);
         used(sheet, &[&view.label], values(&view.snapshot));
     }
 }
@@ -59,6 +61,7 @@ fn by_kind(
 ) {
     sheet.family(family);
     for view in loops {
+        sheet.of(view);
         for (kind, values) in callback_kinds().zip(values(&view.snapshot)) {
             used(sheet, &[&view.label, kind], values);
         }
@@ -81,25 +84,30 @@ fn callback_kinds() -> impl Iterator<Item = &'static str> {
 fn write_loops(sheet: &mut Sheet, loops: &[LoopView]) {
     sheet.family(&c::LOOP_INFO);
     for view in loops {
+        sheet.of(view);
         let facts = &view.snapshot.facts;
         sheet.whole(&[&view.label, &facts.runtime, &facts.backend, &facts.thread], 1);
     }
     whole(sheet, &c::ITERATIONS, loops, |snapshot| snapshot.iterations);
     sheet.family(&c::LOOP_TIME);
     for view in loops {
+        sheet.of(view);
         sheet.seconds(&[&view.label, "active"], view.snapshot.active_ns);
         sheet.seconds(&[&view.label, "idle"], view.snapshot.idle_ns);
     }
     sheet.family(&c::UTILIZATION);
     for view in loops {
+        sheet.of(view);
         sheet.fraction(&[&view.label], view.utilization);
     }
     sheet.family(&c::STALL);
     for view in loops {
+        sheet.of(view);
         sheet.seconds(&[&view.label], view.snapshot.now.busy_ns);
     }
     sheet.family(&c::LAG_SECONDS);
     for view in loops {
+        sheet.of(view);
         sheet.durations(&[&view.label], &view.snapshot.lag);
     }
     plain(sheet, &c::TIMER_LATENESS, loops, |snapshot| &snapshot.wait[Kind::Timer.index()]);
@@ -107,6 +115,7 @@ fn write_loops(sheet: &mut Sheet, loops: &[LoopView]) {
     plain(sheet, &c::POLL_WAIT, loops, |snapshot| &snapshot.poll_wait);
     sheet.family(&c::POLL_EVENTS);
     for view in loops {
+        sheet.of(view);
         sheet.counts(&[&view.label], &view.snapshot.poll_events);
     }
 }
@@ -114,12 +123,14 @@ fn write_loops(sheet: &mut Sheet, loops: &[LoopView]) {
 fn write_phases(sheet: &mut Sheet, loops: &[LoopView]) {
     sheet.family(&c::PHASE_DURATION);
     for view in loops {
+        sheet.of(view);
         for phase in Phase::ALL {
             used(sheet, &[&view.label, phase.name()], &view.snapshot.phase[phase.index()]);
         }
     }
     sheet.family(&c::PHASE_CALLBACKS);
     for view in loops {
+        sheet.of(view);
         for phase in Phase::ALL {
             sheet.whole(&[&view.label, phase.name()], view.snapshot.phase_callbacks[phase.index()]);
         }
@@ -131,6 +142,7 @@ fn write_callbacks(sheet: &mut Sheet, loops: &[LoopView]) {
     by_kind(sheet, &c::CALLBACK_QUEUE_DELAY, loops, |snapshot| &snapshot.wait);
     sheet.family(&c::CALLBACK_ERRORS);
     for view in loops {
+        sheet.of(view);
         for (index, kind) in kinds_in_use(&view.snapshot) {
             sheet.whole(&[&view.label, kind], view.snapshot.errors[index]);
         }
@@ -141,6 +153,7 @@ fn write_sites(sheet: &mut Sheet, loops: &[LoopView]) {
     for family in [&c::SITE_SECONDS, &c::SITE_CALLS, &c::SITE_MAX] {
         sheet.family(family);
         for view in loops {
+            sheet.of(view);
             for site in &view.sites {
                 let labels = [view.label.as_str(), &site.label, site.kind.unwrap_or(Kind::Other).name()];
                 if std::ptr::eq(family, &c::SITE_SECONDS) {
@@ -158,12 +171,14 @@ fn write_sites(sheet: &mut Sheet, loops: &[LoopView]) {
 fn write_work(sheet: &mut Sheet, loops: &[LoopView]) {
     sheet.family(&c::WORK_SUBMITTED);
     for view in loops {
+        sheet.of(view);
         for (index, kind) in kinds_in_use(&view.snapshot) {
             sheet.whole(&[&view.label, kind], view.snapshot.submitted[index]);
         }
     }
     sheet.family(&c::WORK_COMPLETED);
     for view in loops {
+        sheet.of(view);
         for (index, kind) in kinds_in_use(&view.snapshot) {
             sheet.whole(&[&view.label, kind, "ok"], view.succeeded[index]);
             sheet.whole(&[&view.label, kind, "error"], view.snapshot.errors[index]);
@@ -175,6 +190,7 @@ fn write_work(sheet: &mut Sheet, loops: &[LoopView]) {
     }
     sheet.family(&c::TASK_STAGE);
     for view in loops {
+        sheet.of(view);
         let snapshot = &view.snapshot;
         used(sheet, &[&view.label, "operation"], &snapshot.operation);
         used(sheet, &[&view.label, "queued"], &sum_of(&snapshot.wait));
@@ -192,42 +208,52 @@ fn sum_of(histograms: &[HistogramValues]) -> HistogramValues {
 }
 
 fn write_queues(sheet: &mut Sheet, loops: &[LoopView]) {
-    let each = |write: &mut dyn FnMut(&LoopView, &'static str, usize)| {
+    type Write = fn(&mut Sheet, &LoopView, &'static str, usize);
+    let families: [(&'static Family, Write); 4] = [
+        (&c::DRAIN_DURATION, |sheet, view, queue, index| {
+            used(sheet, &[&view.label, queue], &view.snapshot.drain[index]);
+        }),
+        (&c::DRAIN_JOBS, |sheet, view, queue, index| {
+            if view.snapshot.drain_jobs[index].count() > 0 {
+                sheet.counts(&[&view.label, queue], &view.snapshot.drain_jobs[index]);
+            }
+        }),
+        (&c::DRAINED_JOBS, |sheet, view, queue, index| {
+            sheet.whole(&[&view.label, queue], view.snapshot.drained_jobs[index]);
+        }),
+        (&c::QUEUE_DEPTH_MAX, |sheet, view, queue, index| {
+            sheet.whole(&[&view.label, queue], view.snapshot.queue_depth_max[index]);
+        }),
+    ];
+    for (family, write) in families {
+        sheet.family(family);
         for view in loops {
+            sheet.of(view);
             for queue in Queue::ALL {
-                write(view, queue.name(), queue.index());
+                write(sheet, view, queue.name(), queue.index());
             }
         }
-    };
-    sheet.family(&c::DRAIN_DURATION);
-    each(&mut |view, queue, index| used(sheet, &[&view.label, queue], &view.snapshot.drain[index]));
-    sheet.family(&c::DRAIN_JOBS);
-    each(&mut |view, queue, index| {
-        if view.snapshot.drain_jobs[index].count() > 0 {
-            sheet.counts(&[&view.label, queue], &view.snapshot.drain_jobs[index]);
-        }
-    });
-    sheet.family(&c::DRAINED_JOBS);
-    each(&mut |view, queue, index| sheet.whole(&[&view.label, queue], view.snapshot.drained_jobs[index]));
-    sheet.family(&c::QUEUE_DEPTH_MAX);
-    each(&mut |view, queue, index| sheet.whole(&[&view.label, queue], view.snapshot.queue_depth_max[index]));
+    }
 }
 
 fn write_stalls(sheet: &mut Sheet, loops: &[LoopView]) {
     sheet.family(&c::STARVATION_ACTIVE);
     for view in loops {
+        sheet.of(view);
         for cause in Cause::ALL {
             sheet.whole(&[&view.label, cause.name()], u64::from(view.stalls.active == Some(cause)));
         }
     }
     sheet.family(&c::STARVATION);
     for view in loops {
+        sheet.of(view);
         for cause in Cause::ALL {
             sheet.whole(&[&view.label, cause.name()], view.stalls.episodes[cause as usize]);
         }
     }
     sheet.family(&c::STARVATION_DURATION);
     for view in loops {
+        sheet.of(view);
         for cause in Cause::ALL {
             let Some(values) = &view.stalls.durations[cause as usize] else { continue };
             let exemplars = &view.stalls.starvation_exemplars[cause as usize];
@@ -236,31 +262,37 @@ fn write_stalls(sheet: &mut Sheet, loops: &[LoopView]) {
     }
     sheet.family(&c::BLOCKED);
     for view in loops {
+        sheet.of(view);
         for severity in Severity::ALL {
             sheet.whole(&[&view.label, severity.name()], view.snapshot.blocked[severity as usize]);
         }
     }
     sheet.family(&c::BLOCKED_DURATION);
     for view in loops {
+        sheet.of(view);
         sheet.exemplified(&[&view.label], &view.snapshot.blocked_duration, &view.stalls.blocked_exemplars);
     }
     write_incidents(sheet, loops);
 }
 
 fn write_incidents(sheet: &mut Sheet, loops: &[LoopView]) {
+    let cases = || loops.iter().filter_map(|view| Some((view, view.cases.as_ref()?)));
     sheet.family(&c::INCIDENTS);
-    for view in loops {
+    for (view, cases) in cases() {
+        sheet.of(view);
         for kind in IncidentKind::ALL {
-            sheet.whole(&[&view.label, kind.name()], view.cases.incidents[kind as usize]);
+            sheet.whole(&[&view.label, kind.name()], cases.incidents[kind as usize]);
         }
     }
     sheet.family(&c::REPORTS_SUPPRESSED);
-    for view in loops {
-        sheet.whole(&[&view.label], view.cases.suppressed);
+    for (view, cases) in cases() {
+        sheet.of(view);
+        sheet.whole(&[&view.label], cases.suppressed);
     }
     sheet.family(&c::CAPTURES);
-    for view in loops {
-        for (result, count) in ["ok", "failed", "rate_limited"].into_iter().zip(view.cases.captures) {
+    for (view, cases) in cases() {
+        sheet.of(view);
+        for (result, count) in ["ok", "failed", "rate_limited"].into_iter().zip(cases.captures) {
             sheet.whole(&[&view.label, result], count);
         }
     }
@@ -281,6 +313,7 @@ fn write_pools(sheet: &mut Sheet, loops: &[LoopView]) {
     for (family, value) in gauges {
         sheet.family(family);
         for (view, pool) in pools(loops) {
+            sheet.of(view);
             sheet.whole(&[&view.label], value(pool));
         }
     }
@@ -292,6 +325,7 @@ fn write_pools(sheet: &mut Sheet, loops: &[LoopView]) {
     for (family, value) in times {
         sheet.family(family);
         for (view, pool) in pools(loops) {
+            sheet.of(view);
             sheet.seconds(&[&view.label], value(pool));
         }
     }
@@ -300,12 +334,14 @@ fn write_pools(sheet: &mut Sheet, loops: &[LoopView]) {
 fn write_pool_jobs(sheet: &mut Sheet, loops: &[LoopView]) {
     sheet.family(&c::POOL_SUBMITTED);
     for (view, pool) in pools(loops) {
+        sheet.of(view);
         for (kind, count) in WorkKind::ALL.iter().zip(pool.submitted).filter(|(_, count)| *count > 0) {
             sheet.whole(&[&view.label, kind.name()], count);
         }
     }
     sheet.family(&c::POOL_COMPLETED);
     for (view, pool) in pools(loops) {
+        sheet.of(view);
         for kind in WorkKind::ALL.iter().filter(|kind| pool.submitted[kind.index()] > 0) {
             let outcomes = [("ok", &pool.completed), ("error", &pool.failed), ("cancelled", &pool.cancelled)];
             for (outcome, counts) in outcomes {
@@ -315,12 +351,14 @@ fn write_pool_jobs(sheet: &mut Sheet, loops: &[LoopView]) {
     }
     sheet.family(&c::POOL_WAIT);
     for (view, pool) in pools(loops) {
+        sheet.of(view);
         for (kind, values) in WorkKind::ALL.iter().zip(&pool.wait) {
             used(sheet, &[&view.label, kind.name()], values);
         }
     }
     sheet.family(&c::POOL_RUN);
     for (view, pool) in pools(loops) {
+        sheet.of(view);
         for (kind, values) in WorkKind::ALL.iter().zip(&pool.run) {
             used(sheet, &[&view.label, kind.name()], values);
         }
@@ -331,6 +369,7 @@ fn write_pool_jobs(sheet: &mut Sheet, loops: &[LoopView]) {
 fn write_handles(sheet: &mut Sheet, loops: &[LoopView]) {
     sheet.family(&c::HANDLES_ACTIVE);
     for view in loops {
+        sheet.of(view);
         for (handle, count) in HandleType::ALL.iter().zip(view.snapshot.handles) {
             if !view.handle_types[handle.index()] {
                 continue;

@@ -10,6 +10,7 @@ pub(crate) mod view;
 
 pub(crate) mod agent_families;
 pub(crate) mod compat;
+pub(crate) mod host_families;
 pub(crate) mod loop_families;
 pub(crate) mod page;
 pub(crate) mod sheet;

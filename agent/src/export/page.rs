@@ -4,8 +4,8 @@ use crate::export::facade::OWN_PREFIX;
 use crate::export::format::Format;
 use crate::export::host::HostFamilies;
 use crate::export::sheet::{SERIES_MAX, Sheet};
-use crate::export::view::{AgentView, LoopView};
-use crate::export::{agent_families, compat, loop_families};
+use crate::export::view::{AgentView, HostView, LoopView};
+use crate::export::{agent_families, compat, host_families, loop_families};
 
 /// Of these, so many are for the agent itself, whatever the loops have: it must be able to say that it left some out.
 const SERIES_OF_AGENT: usize = 500;
@@ -39,6 +39,28 @@ pub(crate) fn render(format: Format, loops: &[LoopView], agent: &AgentView, host
     let host = HostFamilies::read(host, |name| name.starts_with(OWN_PREFIX) || sheet.has(name));
     host.families.iter().for_each(|family| sheet.host(family));
     Rendered { body: sheet.finish(), left_out, names_taken: host.left_out }
+}
+
+/// Most series of the page of a whole host: 500 busy loops.
+const SERIES_MAX_OF_HOST: usize = 50_000;
+
+/// Writes the page of a whole host: the loops of all its processes, with the labels of their owners, and then what there
+/// is to say of the one that serves it.
+pub(crate) fn render_host(
+    format: Format,
+    loops: &[LoopView],
+    host: &HostView,
+    agent: &AgentView,
+) -> Rendered {
+    let mut sheet = Sheet::new(format, SERIES_MAX_OF_HOST - SERIES_OF_AGENT);
+    let last = agent.scrapes[format as usize].bytes.max(PAGE_MIN);
+    sheet.reserve(usize::try_from(last).unwrap_or(0) / 8 * 9);
+    loop_families::write(&mut sheet, loops);
+    sheet.allow(SERIES_OF_AGENT);
+    host_families::write(&mut sheet, host);
+    agent_families::write(&mut sheet, loops, agent);
+    let left_out = sheet.left_out();
+    Rendered { body: sheet.finish(), left_out, names_taken: 0 }
 }
 
 #[cfg(test)]

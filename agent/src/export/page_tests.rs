@@ -49,12 +49,13 @@ pub(crate) fn full_view(label: &str) -> LoopView {
     stalls.durations[0] = Some(HistogramValues::default());
     let lag_minute = Some(snapshot.lag.clone());
     LoopView {
+        owner: None,
         label: label.to_owned(),
         snapshot,
         succeeded: [1; 16],
         utilization: 0.25,
         stalls,
-        cases: Default::default(),
+        cases: Some(Default::default()),
         sites,
         handle_types,
         lag_minute,

@@ -7,10 +7,12 @@ use crate::export::catalog::{Family, Type};
 use crate::export::encoder::{Encoder, Header, Number};
 use crate::export::format::Format;
 use crate::export::host::{HostFamily, HostValue};
+use crate::export::view::{LoopOwner, LoopView};
 use crate::model::exemplar::{Exemplar, Exemplars};
 use loopscope_probe::counts::CountValues;
 use loopscope_probe::histogram::HistogramValues;
 use std::collections::HashSet;
+use std::sync::Arc;
 
 /// More series than this are not written on one page.
 pub(crate) const SERIES_MAX: usize = 10_000;
@@ -18,11 +20,15 @@ pub(crate) const SERIES_MAX: usize = 10_000;
 /// No family has more labels.
 pub(crate) const LABELS_MAX: usize = 4;
 
+/// So many more tell whose a loop is.
+pub(crate) const OWNER_LABELS: [&str; 3] = ["pid", "name", "runtime"];
+
 /// The page.
 #[derive(Debug)]
 pub(crate) struct Sheet {
     encoder: Box<dyn Encoder>,
     family: Option<&'static Family>,
+    owner: Option<Arc<LoopOwner>>,
     has_header: bool,
     names: HashSet<&'static str>,
     series: usize,
@@ -35,7 +41,16 @@ impl Sheet {
     pub(crate) fn new(format: Format, series_max: usize) -> Self {
         let encoder = format.encoder();
         let names = HashSet::new();
-        Sheet { encoder, family: None, has_header: false, names, series: 0, series_max, left_out: 0 }
+        Sheet {
+            encoder,
+            family: None,
+            owner: None,
+            has_header: false,
+            names,
+            series: 0,
+            series_max,
+            left_out: 0,
+        }
     }
 
     /// Ends the page and returns it.
@@ -71,7 +86,14 @@ impl Sheet {
     /// Begins a family; its header is written with its first sample.
     pub(crate) fn family(&mut self, family: &'static Family) {
         self.family = Some(family);
+        self.owner = None;
         self.has_header = false;
+    }
+
+    /// Says whose the series are that follow, up to the next such word or family: on the page of a host, they have
+    /// the labels of the owning process before their own.
+    pub(crate) fn of(&mut self, view: &LoopView) {
+        self.owner.clone_from(&view.owner);
     }
 
     /// Writes a sample that is a whole number.
@@ -143,9 +165,14 @@ impl Sheet {
             self.names.insert(family.name);
             self.encoder.family(&Header::of(family));
         }
-        let mut labels = [("", ""); LABELS_MAX];
-        let pairs = family.labels.iter().zip(values);
-        let count = labels.iter_mut().zip(pairs).map(|(label, (name, value))| *label = (name, value)).count();
+        let mut labels = [("", ""); OWNER_LABELS.len() + LABELS_MAX];
+        let of_owner = self.owner.iter().flat_map(|owner| {
+            let values = [&*owner.pid, &*owner.name, &*owner.runtime];
+            // One family has the runtime itself.
+            OWNER_LABELS.into_iter().zip(values).filter(|(name, _)| !family.labels.contains(name))
+        });
+        let pairs = of_owner.chain(family.labels.iter().copied().zip(values.iter().copied()));
+        let count = labels.iter_mut().zip(pairs).map(|(label, pair)| *label = pair).count();
         write(&mut *self.encoder, &labels[..count]);
     }
 }

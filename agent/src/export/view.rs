@@ -7,10 +7,22 @@ use crate::watch::cases::CaseCounts;
 use crate::watch::stall::StallCounts;
 use loopscope_probe::histogram::HistogramValues;
 use loopscope_probe::{HandleType, Kind, Snapshot};
+use std::sync::Arc;
+
+/// Whose a loop is, where a page tells of several processes: labels that its series have before their own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct LoopOwner {
+    pub pid: String,
+    /// The name of its program.
+    pub name: String,
+    pub runtime: String,
+}
 
 /// One loop, ready to be written.
 #[derive(Debug)]
 pub(crate) struct LoopView {
+    /// `None` on the page of one process.
+    pub owner: Option<Arc<LoopOwner>>,
     pub label: String,
     pub snapshot: Snapshot,
     /// Callbacks that returned without a panic, by kind.
@@ -19,7 +31,8 @@ pub(crate) struct LoopView {
     /// Which types of handles the loop was seen to have, now or before.
     pub handle_types: [bool; HandleType::COUNT],
     pub stalls: StallCounts,
-    pub cases: CaseCounts,
+    /// `None` where no agent tells of incidents.
+    pub cases: Option<CaseCounts>,
     pub sites: Vec<SiteTotal>,
     /// The lag of the last minute, where somebody wants it.
     pub lag_minute: Option<HistogramValues>,
@@ -81,4 +94,16 @@ pub(crate) struct AgentView {
     pub requests: Vec<(&'static str, u16, u64)>,
     pub process: Option<ProcessView>,
     pub compat: CompatSet,
+}
+
+/// The processes of a host.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct HostView {
+    /// Processes whose loops are told: those that live, and those that have ended lately.
+    pub alive: u64,
+    pub ended: u64,
+    /// Page files that were passed over, by reason.
+    pub skipped: Vec<(&'static str, u64)>,
+    /// What was asked of agents on behalf of somebody.
+    pub forwards: Outcomes,
 }

@@ -23,10 +23,11 @@ pub(super) fn view_of(watched: &mut Watched, sites_room: &mut usize) -> LoopView
         *was_seen |= count > 0;
     }
     LoopView {
+        owner: None,
         label: watched.label.clone(),
         utilization: utilization(watched.window.beginning(present), present),
         stalls: watched.stalls.counts().clone(),
-        cases: watched.cases.counts(),
+        cases: Some(watched.cases.counts()),
         handle_types: watched.handle_types,
         lag_minute: watched.lag.as_ref().map(|lag| lag.since_beginning(&snapshot.lag)),
         succeeded,
@@ -37,6 +38,7 @@ pub(super) fn view_of(watched: &mut Watched, sites_room: &mut usize) -> LoopView
 
 pub(super) fn copy_view(view: &LoopView) -> LoopView {
     LoopView {
+        owner: view.owner.clone(),
         label: view.label.clone(),
         snapshot: view.snapshot.clone(),
         succeeded: view.succeeded,
@@ -58,7 +60,9 @@ pub(super) fn add_view(sum: &mut LoopView, view: &LoopView) {
     for kind in 0..Kind::CALLBACKS {
         sum.succeeded[kind] += view.succeeded[kind];
     }
-    sum.cases.add(&view.cases);
+    if let (Some(sum), Some(cases)) = (&mut sum.cases, &view.cases) {
+        sum.add(cases);
+    }
     add_stalls(&mut sum.stalls, &view.stalls);
 }
 
