@@ -37,6 +37,8 @@ pub mod live;
 mod sample;
 mod web;
 
+pub mod host;
+
 mod boottime;
 mod eventfd;
 mod process;

@@ -1,5 +1,6 @@
 //! What can go wrong in a command, and the exit code that says so to scripts.
 
+use loopscope_agent::AgentError;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -24,7 +25,7 @@ pub enum Failure {
     Input { path: PathBuf, error: io::Error },
     /// The runtime directory cannot be read.
     Directory { path: PathBuf, error: io::Error },
-    /// The demo's service cannot listen.
+    /// A server cannot listen.
     Listen { address: SocketAddr, error: io::Error },
     /// Anything that the machine refused, with what we wanted of it.
     System { wanted: String, because: String },
@@ -34,6 +35,19 @@ impl Failure {
     /// Returns what a system call refused.
     pub fn system(wanted: &str, because: impl fmt::Display) -> Failure {
         Failure::System { wanted: wanted.to_owned(), because: because.to_string() }
+    }
+
+    /// Returns why a server did not start.
+    pub fn of_agent(error: &AgentError) -> Failure {
+        match error {
+            AgentError::AddressInUse(address) => {
+                Failure::Listen { address: *address, error: io::Error::from(io::ErrorKind::AddrInUse) }
+            }
+            AgentError::Listen(address, error) => {
+                Failure::Listen { address: *address, error: io::Error::new(error.kind(), error.to_string()) }
+            }
+            error => Failure::system("start the server", error),
+        }
     }
 
     /// Returns the exit code: 1 failed, 2 usage, 3 target not found or nothing captured.
@@ -70,7 +84,7 @@ impl fmt::Display for Failure {
             ),
             Failure::Listen { address, error } if error.kind() == io::ErrorKind::AddrInUse => write!(
                 f,
-                "{address} is in use by another program; choose another port with --listen, or leave it out to take the next free one"
+                "{address} is in use by another program; choose another port with --listen, or port 0 for any free one"
             ),
             Failure::Listen { address, error } => write!(f, "cannot listen on {address}: {error}"),
             Failure::System { wanted, because } => write!(f, "cannot {wanted}: {because}"),

@@ -15,6 +15,7 @@ mod ls;
 mod output;
 mod pages;
 mod paint;
+mod serve;
 mod socket_file;
 mod target;
 mod threshold;
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
         args::Command::Doctor(options) => doctor::run(&options),
         args::Command::Incidents(options) => incidents::run(&options).map(success),
         args::Command::Flame(options) => flame::run(&options).map(success),
+        args::Command::Serve(options) => serve::run(&options).map(success),
         args::Command::Threshold(options) => threshold::run(&options).map(success),
         args::Command::Healthy(options) => healthy::run(&options).map(success),
         args::Command::Demo(options) => demo::run(&options).map(success),

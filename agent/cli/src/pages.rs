@@ -3,6 +3,7 @@
 //! Page files are kept open: a page can then be read to its last word after the process ended and the file is gone.
 
 use crate::error::Failure;
+use loopscope_agent::diagnose::last_moment;
 use loopscope_probe::directory::{self, Owner, PageFile};
 use loopscope_probe::snapshot::Facts;
 use loopscope_probe::{Clock, Page, Snapshot, Ticks};
@@ -59,7 +60,7 @@ pub fn processes() -> Result<Vec<Process>, Failure> {
 
 /// Opens and checks a page file. `None` for a loop that ended in an orderly way just now.
 fn open(page_file: &PageFile) -> Result<Option<LoopPage>, String> {
-    let file = match File::open(&page_file.path) {
+    let file = match directory::open_page_file(&page_file.path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         file => file.map_err(|error| error.to_string())?,
     };
@@ -110,16 +111,9 @@ impl LoopPage {
         &self.clock
     }
 
-    /// Returns the last moment at which the loop of a dead process is known to have lived: its last stamp, or the last
-    /// tick of its agent, which went on while the loop was blocked. `page` is a copy of this page.
+    /// Returns the last moment at which the loop of a dead process is known to have lived. `page` is a copy of this page.
     pub fn last_moment(&self, page: &Page) -> Ticks {
-        let clock = &self.clock;
-        let running =
-            page.now_values(clock.now(), clock).running.map_or(Ticks::NONE, |running| running.since);
-        let recorded = page.records(0).last().map_or(Ticks::NONE, |record| record.end);
-        let agent_ns = page.control().tick_unix_ns().saturating_sub(self.facts.created_unix_ns);
-        let ticked = Ticks(page.created().0.saturating_add(clock.scale().ticks(agent_ns)));
-        running.max(recorded).max(ticked).max(page.created()).min(clock.now())
+        last_moment(page, &self.clock, self.clock.now())
     }
 
     /// Copies the counters as of now.

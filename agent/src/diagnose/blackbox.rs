@@ -74,6 +74,16 @@ pub fn reconstruct(page: &Page, clock: &Clock, at: Ticks) -> Incident {
     incident
 }
 
+/// Returns the last moment at which the loop of an ended process is known to have lived: its last stamp, or the last tick
+/// of its agent, which went on while the loop was blocked. At most `now`, on `clock`, the page's own.
+pub fn last_moment(page: &Page, clock: &Clock, now: Ticks) -> Ticks {
+    let running = page.now_values(now, clock).running.map_or(Ticks::NONE, |running| running.since);
+    let recorded = page.records(0).last().map_or(Ticks::NONE, |record| record.end);
+    let agent_ns = page.control().tick_unix_ns().saturating_sub(page.facts().created_unix_ns);
+    let ticked = Ticks(page.created().0.saturating_add(clock.scale().ticks(agent_ns)));
+    running.max(recorded).max(ticked).max(page.created()).min(now)
+}
+
 /// The page's sites, by name and place.
 struct Places<'a> {
     page: &'a Page,

@@ -12,6 +12,7 @@ pub(crate) mod agent_families;
 pub(crate) mod compat;
 pub(crate) mod host_families;
 pub(crate) mod loop_families;
+pub(crate) mod merged;
 pub(crate) mod page;
 pub(crate) mod sheet;
 

@@ -9,6 +9,7 @@ use crate::boottime::boot_ns;
 use crate::compute::deadline::{Outlook, next_look_ns};
 use crate::compute::sites::{Chosen, SITES_PER_PROCESS};
 use crate::export::format::Format;
+use crate::export::merged::{add_view, copy_view, put_to_rest};
 use crate::export::page::Rendered;
 use crate::export::view::{AgentView, LoopView, Overflow};
 use crate::model::floor::Floor;
@@ -17,7 +18,7 @@ use crate::model::lag_window::LagWindow;
 use crate::model::thresholds::{ThresholdTable, Thresholds};
 use crate::model::window::{Split, Window};
 use crate::settings::Settings;
-use crate::sidecar::views::{add_view, copy_view, view_of};
+use crate::sidecar::views::view_of;
 use crate::watch::At;
 use crate::watch::cases::LoopCases;
 use crate::watch::crew::Crew;
@@ -249,15 +250,7 @@ impl State {
 
     fn retire(&mut self, mut watched: Watched) {
         let mut view = view_of(&mut watched, &mut 0);
-        // What is counted stays; what the loop had, it has no longer.
-        let snapshot = &mut view.snapshot;
-        snapshot.now = loopscope_probe::NowValues::IDLE;
-        snapshot.handles = Default::default();
-        (snapshot.handles_referenced, snapshot.requests_active, snapshot.timers_pending) = (0, 0, 0);
-        if let Some(pool) = &mut snapshot.pool {
-            (pool.threads, pool.running, pool.queued, pool.oldest_wait_ns) = (0, 0, 0, 0);
-        }
-        view.stalls.active = None;
+        put_to_rest(&mut view);
         match &mut self.retired {
             Some(retired) => add_view(retired, &view),
             None => self.retired = Some(view),

@@ -78,6 +78,13 @@ impl StallWatch {
         self.episode.next_ns()
     }
 
+    /// Tells whether a look needs the page's records and iterations, and not its vitals alone.
+    pub(crate) fn needs_records(&self, vitals: &Vitals, warning_ns: u64) -> bool {
+        self.episode.is_active()
+            || vitals.now.unexpected_ns() > warning_ns
+            || self.accounted.is_some_and(|count| count != vitals.stalls_ended)
+    }
+
     /// Takes one look at a loop. `vitals` are its page's as of now on its clock.
     pub(crate) fn look(&mut self, page: &Page, clock: &Clock, vitals: &Vitals) -> Vec<Turn> {
         let now = vitals.now;

@@ -13,6 +13,7 @@ use std::io::{self, Write};
 const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
 const SVG: &str = "image/svg+xml";
+const UNKNOWN: &str = "application/octet-stream";
 
 /// The drawing carries its own script and style and needs nothing from anywhere.
 const SVG_POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'";
@@ -95,6 +96,14 @@ impl Answer {
     /// Says how a client may prove who it is.
     pub(crate) fn with_challenge(self, ways: &'static str) -> Answer {
         Answer { challenge: Some(ways), ..self }
+    }
+
+    /// Passes on what an agent answered. Media types that no agent of ours has are not passed on: a page that calls itself
+    /// HTML must not run here.
+    pub(crate) fn forwarded(status: u16, media: &str, file: Option<String>, body: Vec<u8>) -> Answer {
+        let formats = flame::Format::ALL.map(flame::Format::content_type);
+        let known = [TEXT, JSON].into_iter().chain(formats).find(|known| *known == media);
+        Answer { file, ..Answer::new(status, known.unwrap_or(UNKNOWN), body) }
     }
 
     /// Returns the response to send.

@@ -6,6 +6,7 @@ use crate::incident::Incident;
 use crate::web::Backend;
 use crate::web::answer::Answer;
 use crate::web::query::pairs;
+use std::sync::Arc;
 
 /// Where the list is; an incident is below it, by its id.
 pub(crate) const INCIDENTS: &str = "/debug/loopscope/incidents";
@@ -24,8 +25,8 @@ pub(crate) fn list(backend: &dyn Backend) -> Answer {
     Answer::json(serde_json::to_vec(&briefs).unwrap_or_default())
 }
 
-/// Answers with one incident: in full as JSON, or drawn, or as a timeline.
-pub(crate) fn one(id: &str, query: &str, backend: &dyn Backend) -> Answer {
+/// Answers with one incident, which `find` has: in full as JSON, or drawn, or as a timeline.
+pub(crate) fn one(id: &str, query: &str, find: impl FnOnce(&str) -> Option<Arc<Incident>>) -> Answer {
     let mut format = None;
     for (name, value) in pairs(query) {
         match (name, Format::from_name(value)) {
@@ -39,7 +40,7 @@ pub(crate) fn one(id: &str, query: &str, backend: &dyn Backend) -> Answer {
             }
         }
     }
-    let Some(incident) = backend.incident(id) else {
+    let Some(incident) = find(id) else {
         let message = format!("there is no incident {id:?} in memory; {INCIDENTS} has those there are\n");
         return Answer::text(404, message);
     };

@@ -135,7 +135,7 @@ impl Router {
 
     fn incidents(&self, id: Option<&str>, request: &Parts, backend: &dyn Backend) -> Answer {
         match id {
-            Some(id) => incidents::one(id, request.uri.query().unwrap_or(""), backend),
+            Some(id) => incidents::one(id, request.uri.query().unwrap_or(""), |id| backend.incident(id)),
             None => incidents::list(backend),
         }
     }

@@ -6,7 +6,7 @@ use crate::web::query::{decoded, pairs};
 use std::ops::RangeInclusive;
 
 /// Lengths of a capture, in seconds.
-const SECONDS: RangeInclusive<u64> = 1..=300;
+pub(crate) const SECONDS: RangeInclusive<u64> = 1..=300;
 
 /// Samples a second.
 const HZ: RangeInclusive<u64> = 49..=997;

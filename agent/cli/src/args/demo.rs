@@ -75,7 +75,7 @@ pub enum Trouble {
 }
 
 /// Reads `host:port` with a numeric host or `localhost`, `:port`, or `port`.
-fn parse_address(text: &str) -> Result<SocketAddr, String> {
+pub(super) fn parse_address(text: &str) -> Result<SocketAddr, String> {
     let port = text.strip_prefix("localhost:").or(text.strip_prefix(':')).unwrap_or(text);
     let on_loopback = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     port.parse().map(on_loopback).or_else(|_| text.parse()).map_err(|_| {

@@ -7,6 +7,7 @@ mod flame;
 mod healthy;
 mod incidents;
 mod ls;
+mod serve;
 mod threshold;
 
 pub use access::AccessArguments;
@@ -16,6 +17,7 @@ pub use flame::FlameArguments;
 pub use healthy::HealthyArguments;
 pub use incidents::IncidentsArguments;
 pub use ls::LsArguments;
+pub use serve::ServeArguments;
 pub use threshold::ThresholdArguments;
 
 use clap::{Parser, Subcommand};
@@ -60,6 +62,8 @@ pub enum Command {
     Incidents(IncidentsArguments),
     /// Draw where a loop's time goes: by loop, phase, callback site and span
     Flame(FlameArguments),
+    /// Serve every loop of this host over HTTP: metrics, service discovery, incidents, captures
+    Serve(ServeArguments),
     /// Show from which age on a busy stretch is a stall, or change it while the program runs
     Threshold(ThresholdArguments),
     /// Tell by the exit code whether an agent answers, for health checks

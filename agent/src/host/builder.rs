@@ -1,0 +1,149 @@
+//! Starting and stopping the server of a whole host.
+
+use crate::AgentError;
+use crate::host::roster::Roster;
+use crate::host::state::HostState;
+use crate::host::thread::{Start, run};
+use crate::process;
+use crate::watch::log::Log;
+use crate::web::entrance::{Credentials, Entrance, Listen};
+use loopscope_probe::directory::runtime_directory;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::mpsc::sync_channel;
+use std::thread::JoinHandle;
+use std::time::Duration;
+use tokio::sync::oneshot;
+
+/// Where it listens where nobody said: one port below the agents', which take the next free one from 9464 upwards, so that
+/// neither takes the other's.
+pub const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9463);
+
+/// How long the counters of what has ended stay, where nobody said: longer than two scrapes at the longest interval that
+/// is customary, a minute.
+pub const KEEP: Duration = Duration::from_secs(150);
+
+/// Descriptors that are not for pages: connections in both directions, and what any process has open.
+const OTHER_FILES: u64 = 224;
+
+/// Most loops, whatever the limit of open files.
+const LOOPS_MAX: u64 = 4_096;
+
+/// Configures the server of a host. Get one from [`Host::builder`].
+#[derive(Clone, Debug)]
+#[must_use = "nothing is served before `start`"]
+pub struct HostBuilder {
+    listen: Listen,
+    credentials: Credentials,
+    directories: Vec<PathBuf>,
+    keep: Duration,
+}
+
+impl HostBuilder {
+    /// Sets where it answers: exactly at [`LISTEN`] otherwise.
+    pub fn listen(mut self, listen: Listen) -> Self {
+        self.listen = listen;
+        self
+    }
+
+    /// Wants the token in this file for what tells much, as [`AgentBuilder::token_file`](crate::AgentBuilder::token_file)
+    /// says.
+    pub fn token_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.credentials.token_file = Some(path.into());
+        self
+    }
+
+    /// Sets TLS, users and headers, as [`AgentBuilder::web_config`](crate::AgentBuilder::web_config) says.
+    pub fn web_config(mut self, path: impl Into<PathBuf>) -> Self {
+        self.credentials.web_config = Some(path.into());
+        self
+    }
+
+    /// Adds a directory of pages; this user's runtime directory alone otherwise. It need not exist yet.
+    pub fn directory(mut self, path: impl Into<PathBuf>) -> Self {
+        self.directories.push(path.into());
+        self
+    }
+
+    /// Sets how long the counters of loops and processes that have ended stay: [`KEEP`] otherwise.
+    pub fn keep(mut self, length: Duration) -> Self {
+        self.keep = length;
+        self
+    }
+
+    /// Starts the server's thread. Returns when it has looked at the pages once, and answers.
+    ///
+    /// # Errors
+    /// The address cannot be had, the credentials cannot be used, or the system refuses a thread; the message says what to
+    /// do.
+    pub fn start(self) -> Result<Host, AgentError> {
+        let Some(entrance) = Entrance::open(&self.listen, &self.credentials)? else {
+            return Err(AgentError::System("a server", io::Error::other("it was to listen nowhere")));
+        };
+        let (address, url) = (entrance.address(), entrance.guard.url());
+        let mut directories = self.directories;
+        if directories.is_empty() {
+            directories.push(runtime_directory());
+        }
+        let keep_ns = u64::try_from(self.keep.as_nanos()).unwrap_or(u64::MAX);
+        let files_max = process::read().map_or(1_024, |process| process.max_fds);
+        let loops_max = files_max.saturating_sub(OTHER_FILES).clamp(64, LOOPS_MAX);
+        let state = HostState::new(Roster::new(directories, keep_ns, loops_max as usize));
+        let log = Log::start().map_err(|error| AgentError::System("a log thread", error))?;
+        let (stop, stopped) = oneshot::channel();
+        let (ready, is_ready) = sync_channel(1);
+        let start = Start { state, entrance, log, stop: stopped };
+        let thread = std::thread::Builder::new()
+            .name("loopscope-host".to_owned())
+            .spawn(move || run(start, &ready))
+            .map_err(|error| AgentError::System("a thread", error))?;
+        match is_ready.recv() {
+            Ok(Ok(())) => Ok(Host { address, url, stop: Some(stop), thread: Some(thread) }),
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(AgentError::System("a thread", io::Error::other("it ended at once"))),
+        }
+    }
+}
+
+/// A running server: a thread that follows every loop of this host. Dropping it stops the thread.
+#[derive(Debug)]
+#[must_use = "dropping it stops the server"]
+pub struct Host {
+    address: Option<SocketAddr>,
+    url: String,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Host {
+    /// Begins to configure a server.
+    pub fn builder() -> HostBuilder {
+        HostBuilder {
+            listen: Listen::Exactly(LISTEN),
+            credentials: Credentials::default(),
+            directories: Vec::new(),
+            keep: KEEP,
+        }
+    }
+
+    /// Returns the address that it answers on, `None` for a socket file.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.address
+    }
+
+    /// Returns what to call it with: `http://127.0.0.1:9463`, `https://127.0.0.1:9463`, `unix:/path`.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            // A panic of the thread was reported by the panic hook.
+            let _ = thread.join();
+        }
+    }
+}

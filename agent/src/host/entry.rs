@@ -1,0 +1,190 @@
+//! One loop of the host: its page file, open, and what is remembered from look to look.
+
+use crate::compute::sites::{self, Chosen};
+use crate::compute::utilization::utilization;
+use crate::diagnose::last_moment;
+use crate::export::merged::put_to_rest;
+use crate::export::view::{LoopOwner, LoopView};
+use crate::model::floor::Floor;
+use crate::model::label::OTHER;
+use crate::model::window::{Split, Window};
+use crate::watch::stall::StallWatch;
+use loopscope_probe::directory::{self, Owner, PageFile};
+use loopscope_probe::snapshot::Facts;
+use loopscope_probe::{Clock, HandleType, Page, Ticks};
+use std::fs::File;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// When a loop ended.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct End {
+    /// The last moment that is known of it, on its own clock.
+    pub at: Ticks,
+    /// When that was noticed, in nanoseconds of the host's clock.
+    pub noticed_ns: u64,
+    /// It ended by itself, in order; else its process was killed, or left without dropping it.
+    pub is_orderly: bool,
+}
+
+/// One loop.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub path: PathBuf,
+    pub owner: Owner,
+    pub number: u32,
+    pub facts: Facts,
+    pub label: String,
+    /// `host:port` of the agent of its process, where one listens.
+    pub address: Option<String>,
+    pub end: Option<End>,
+    file: File,
+    clock: Clock,
+    labels_of_owner: Arc<LoopOwner>,
+    window: Window,
+    stalls: StallWatch,
+    floor: Floor,
+    chosen: Chosen,
+    handle_types: [bool; HandleType::COUNT],
+    /// The most sites that got no series.
+    others: usize,
+}
+
+/// Why a page did not become an entry.
+#[derive(Debug)]
+pub(crate) enum NoEntry {
+    /// The loop has just ended.
+    Gone,
+    /// It was written in another pid namespace.
+    Foreign,
+    Error(io::Error),
+}
+
+impl Entry {
+    /// Opens a page file and reads who wrote it. `page` is overwritten.
+    pub(crate) fn open(from: &PageFile, namespace: u64, page: &mut Page) -> Result<Entry, NoEntry> {
+        let file = directory::open_page_file(&from.path).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => NoEntry::Gone,
+            _ => NoEntry::Error(error),
+        })?;
+        directory::read_vitals_into(&file, page).map_err(NoEntry::Error)?;
+        if page.is_closed() {
+            return Err(NoEntry::Gone);
+        }
+        let facts = page.facts();
+        if facts.pid_namespace != namespace {
+            return Err(NoEntry::Foreign);
+        }
+        let clock = page.clock().and_then(|(source, scale)| Clock::for_page(source, scale));
+        let no_clock =
+            || io::Error::new(io::ErrorKind::InvalidData, "has a clock that cannot be read on this machine");
+        let labels_of_owner = Arc::new(LoopOwner {
+            pid: from.owner.pid.to_string(),
+            name: facts.process.clone(),
+            runtime: facts.runtime.clone(),
+        });
+        Ok(Entry {
+            path: from.path.clone(),
+            owner: from.owner,
+            number: from.number,
+            label: OTHER.to_owned(),
+            address: page.control().address(),
+            end: None,
+            file,
+            clock: clock.ok_or_else(|| NoEntry::Error(no_clock()))?,
+            labels_of_owner,
+            facts,
+            window: Window::default(),
+            stalls: StallWatch::default(),
+            floor: Floor::default(),
+            chosen: Chosen::default(),
+            handle_types: Default::default(),
+            others: 0,
+        })
+    }
+
+    /// Takes one look at the loop as it is now. Returns whether it did anything of late. `page` is overwritten.
+    ///
+    /// # Errors
+    /// The page can no longer be read.
+    pub(crate) fn look(&mut self, page: &mut Page, now_ns: u64) -> io::Result<bool> {
+        directory::read_vitals_into(&self.file, page)?;
+        if page.is_closed() {
+            self.end = Some(End { at: self.clock.now(), noticed_ns: now_ns, is_orderly: true });
+            return Ok(false);
+        }
+        let mut vitals = page.vitals_at(&self.clock, self.clock.now());
+        if self.stalls.needs_records(&vitals, page.control().warning_ns()) {
+            directory::read_page_into(&self.file, page)?;
+            vitals = page.vitals_at(&self.clock, self.clock.now());
+        }
+        self.window.push(Split { active_ns: vitals.active_ns, idle_ns: vitals.idle_ns });
+        self.stalls.look(page, &self.clock, &vitals);
+        self.address = page.control().address();
+        Ok(vitals.now.busy_ns > 0 || vitals.now.parked_ns < IDLE_AFTER_NS)
+    }
+
+    /// Notes that the process has ended. `page` is overwritten.
+    ///
+    /// # Errors
+    /// The page can no longer be read.
+    pub(crate) fn end(&mut self, page: &mut Page, now_ns: u64) -> io::Result<()> {
+        directory::read_page_into(&self.file, page)?;
+        let at = last_moment(page, &self.clock, self.clock.now());
+        self.address = None;
+        self.end = Some(End { at, noticed_ns: now_ns, is_orderly: page.is_closed() });
+        Ok(())
+    }
+
+    /// Reads the whole page, as it is now or as it was left, into `page`. Returns the moment that it is of, on the clock
+    /// that is returned with it.
+    ///
+    /// # Errors
+    /// The page can no longer be read.
+    pub(crate) fn read(&self, page: &mut Page) -> io::Result<(Ticks, &Clock)> {
+        directory::read_page_into(&self.file, page)?;
+        Ok((self.end.map_or_else(|| self.clock.now(), |end| end.at), &self.clock))
+    }
+
+    /// Copies everything about the loop. `page` is overwritten; `sites_room` is how many more sites of the process may
+    /// have a series. Returns as the second value how many more sites than ever before got none.
+    ///
+    /// # Errors
+    /// The page can no longer be read.
+    pub(crate) fn view(&mut self, page: &mut Page, sites_room: &mut usize) -> io::Result<(LoopView, usize)> {
+        let (at, clock) = self.read(page)?;
+        let mut snapshot = page.snapshot_at(clock, at);
+        let succeeded = self.floor.lift(&mut snapshot);
+        let present = Split { active_ns: snapshot.active_ns, idle_ns: snapshot.idle_ns };
+        let (sites, others) = match self.label == OTHER {
+            true => (Vec::new(), 0),
+            false => self.chosen.choose(sites::totals(&snapshot), sites_room),
+        };
+        for (was_seen, count) in self.handle_types.iter_mut().zip(snapshot.handles) {
+            *was_seen |= count > 0;
+        }
+        let mut view = LoopView {
+            owner: Some(self.labels_of_owner.clone()),
+            label: self.label.clone(),
+            utilization: utilization(self.window.beginning(present), present),
+            stalls: self.stalls.counts().clone(),
+            cases: None,
+            handle_types: self.handle_types,
+            lag_minute: None,
+            succeeded,
+            sites,
+            snapshot,
+        };
+        if self.end.is_some() {
+            put_to_rest(&mut view);
+            view.utilization = 0.0;
+        }
+        let more = others.saturating_sub(self.others);
+        self.others += more;
+        Ok((view, more))
+    }
+}
+
+/// A loop that has been in its poll for longer than this, in nanoseconds, is left alone for longer.
+const IDLE_AFTER_NS: u64 = 1_000_000_000;

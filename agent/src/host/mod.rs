@@ -1,0 +1,34 @@
+//! A whole host in one process: every page of the runtime directory, served as one.
+//!
+//! ```text
+//!   page files --> Roster (found, followed, kept for a while after the end)
+//!                    |-- vitals, ten times a second --> utilization, stalls by cause
+//!                    |-- whole pages, when asked -----> /metrics, the live page, incidents of the dead
+//!   agents  <-------------------------------------------- captures and incidents, forwarded
+//! ```
+//!
+//! It reads what the loops write and their agents' addresses, and writes nothing: a watched process does not notice it,
+//! and needs no agent to be seen. What only an agent has (stacks, incidents with them) is asked of it over HTTP.
+//!
+//! Pages are input from strangers: a file of another version, cut off, damaged, or no page at all is passed over, said
+//! once and counted, and looked at again later. Everything is bounded: loops by the limit of open files, series by the
+//! page's ceiling, answers of agents by their size and time.
+//!
+//! **The dead.** When a process or a loop ends, its counters stay on the page for [`KEEP`], so that a scraper sees the
+//! last of them, and then leave; what a loop only *has* (a stall, handles, waiting jobs) leaves at once. Where a
+//! new loop takes the name, the old one leaves for it. What a killed process was in the middle of is an incident for
+//! as long as its page is kept (a day at most).
+
+mod entry;
+mod refusal;
+mod roster;
+mod state;
+
+mod builder;
+mod forward;
+mod incidents;
+mod service;
+mod targets;
+mod thread;
+
+pub use builder::{Host, HostBuilder, KEEP, LISTEN};

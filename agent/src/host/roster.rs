@@ -1,0 +1,235 @@
+//! Which loops there are: page files found, followed while their loops live, and kept for a while after.
+
+use crate::compute::sites::SITES_PER_PROCESS;
+use crate::export::merged::{add_view, copy_view};
+use crate::export::view::LoopView;
+use crate::host::entry::{Entry, NoEntry};
+use crate::host::refusal::{Refusal, Refusals};
+use crate::model::label::{OTHER, unique};
+use loopscope_probe::Page;
+use loopscope_probe::directory::{self, Owner, PageFile};
+use std::collections::{HashMap, HashSet};
+use std::io;
+use std::path::PathBuf;
+
+/// A process, as a key.
+type Process = (u32, u64);
+
+fn key(owner: Owner) -> Process {
+    (owner.pid, owner.start)
+}
+
+/// All loops of the host.
+#[derive(Debug)]
+pub(crate) struct Roster {
+    directories: Vec<PathBuf>,
+    keep_ns: u64,
+    loops_max: usize,
+    namespace: u64,
+    /// In the order of pid, start and number.
+    entries: Vec<Entry>,
+    refusals: Refusals,
+    /// How many more sites of a process may have a series.
+    sites_room: HashMap<Process, usize>,
+    /// Page files of processes that had ended before they were followed.
+    left: Vec<PageFile>,
+    /// What every page is read into.
+    page: Box<Page>,
+}
+
+/// What the pages came to.
+#[derive(Debug, Default)]
+pub(crate) struct Views {
+    pub loops: Vec<LoopView>,
+    /// Sites that got no series of their own.
+    pub sites_left_out: u64,
+}
+
+impl Roster {
+    /// Follows the pages of these directories, at most so many loops. What has ended stays for `keep_ns`.
+    pub(crate) fn new(directories: Vec<PathBuf>, keep_ns: u64, loops_max: usize) -> Roster {
+        Roster {
+            directories,
+            keep_ns,
+            loops_max,
+            namespace: directory::pid_namespace(),
+            entries: Vec::new(),
+            refusals: Refusals::default(),
+            sites_room: HashMap::new(),
+            left: Vec::new(),
+            page: directory::blank_page(),
+        }
+    }
+
+    /// Returns the loops, in the order of pid, start and number.
+    pub(crate) fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// Returns the page files of processes that had ended before they were followed.
+    pub(crate) fn left(&self) -> &[PageFile] {
+        &self.left
+    }
+
+    /// Returns how many page files were passed over, by reason.
+    pub(crate) fn refused(&self) -> Vec<(&'static str, u64)> {
+        self.refusals.counts()
+    }
+
+    /// Returns how many processes live and how many have ended.
+    pub(crate) fn processes(&self) -> (u64, u64) {
+        let living = self.entries.iter().filter(|entry| entry.end.is_none());
+        let alive: HashSet<Process> = living.map(|entry| key(entry.owner)).collect();
+        let all: HashSet<Process> = self.entries.iter().map(|entry| key(entry.owner)).collect();
+        (alive.len() as u64, (all.len() - alive.len()) as u64)
+    }
+
+    /// Looks which pages and processes came and went. Returns what is to be said.
+    pub(crate) fn follow(&mut self, now_ns: u64) -> Vec<String> {
+        let mut notes = Vec::new();
+        let files = self.list(&mut notes);
+        let mut known: HashMap<Process, bool> = HashMap::new();
+        let mut is_alive = |owner: Owner| *known.entry(key(owner)).or_insert_with(|| owner.is_alive());
+        self.bury(now_ns, &mut is_alive, &mut notes);
+        let paths: HashSet<PathBuf> = self.entries.iter().map(|entry| entry.path.clone()).collect();
+        let listed: HashSet<&PathBuf> = files.iter().map(|file| &file.path).collect();
+        self.refusals.retain(|path| listed.contains(&path.to_path_buf()) || path.is_dir());
+        let mut left = Vec::new();
+        for file in files.iter().filter(|file| !paths.contains(&file.path)) {
+            match is_alive(file.owner) {
+                true => self.adopt(file, &mut notes),
+                false => left.push(file.clone()),
+            }
+        }
+        self.left = left;
+        let processes: HashSet<Process> = self.entries.iter().map(|entry| key(entry.owner)).collect();
+        self.sites_room.retain(|process, _| processes.contains(process));
+        notes
+    }
+
+    fn list(&mut self, notes: &mut Vec<String>) -> Vec<PageFile> {
+        let mut files = Vec::new();
+        for path in &self.directories {
+            match directory::page_files(path) {
+                Ok(found) => files.extend(found),
+                Err(error) => {
+                    let because = format!("cannot be listed: {error}");
+                    notes.extend(self.refusals.note(path, Refusal::Unreadable, &because));
+                }
+            }
+        }
+        files
+    }
+
+    /// Notes which processes have ended, and forgets those that ended long ago.
+    fn bury(&mut self, now_ns: u64, is_alive: &mut impl FnMut(Owner) -> bool, notes: &mut Vec<String>) {
+        let (page, refusals, keep_ns) = (&mut self.page, &mut self.refusals, self.keep_ns);
+        self.entries.retain_mut(|entry| {
+            if entry.end.is_none()
+                && !is_alive(entry.owner)
+                && let Err(error) = entry.end(page, now_ns)
+            {
+                notes.extend(refusals.note(&entry.path, Refusal::of(&error), &error.to_string()));
+                return false;
+            }
+            entry.end.is_none_or(|end| now_ns.saturating_sub(end.noticed_ns) < keep_ns)
+        });
+    }
+
+    fn adopt(&mut self, file: &PageFile, notes: &mut Vec<String>) {
+        if self.entries.len() >= self.loops_max {
+            let because = format!(
+                "is one more than the {} loops that are followed: raise the limit of open files (ulimit -n)",
+                self.loops_max
+            );
+            notes.extend(self.refusals.note(&file.path, Refusal::TooMany, &because));
+            return;
+        }
+        let mut entry = match Entry::open(file, self.namespace, &mut self.page) {
+            Ok(entry) => entry,
+            Err(NoEntry::Gone) => return,
+            Err(NoEntry::Foreign) => {
+                let because = "was written in another pid namespace (a container); serve it from inside";
+                notes.extend(self.refusals.note(&file.path, Refusal::Foreign, because));
+                return;
+            }
+            Err(NoEntry::Error(error)) => {
+                notes.extend(self.refusals.note(&file.path, Refusal::of(&error), &error.to_string()));
+                return;
+            }
+        };
+        // What has ended makes room for what takes its name: a loop of that name, or a process with that pid.
+        self.entries.retain(|other| {
+            let is_same_process = other.owner == entry.owner;
+            let is_replaced = other.owner.pid == entry.owner.pid
+                && (!is_same_process || other.facts.name == entry.facts.name);
+            other.end.is_none() || !is_replaced
+        });
+        let own = self.entries.iter().filter(|other| other.owner == entry.owner);
+        entry.label = unique(&entry.facts.name, own.map(|other| other.label.as_str()));
+        let place = |entry: &Entry| (entry.owner.pid, entry.owner.start, entry.number);
+        let at = self.entries.partition_point(|other| place(other) < place(&entry));
+        self.entries.insert(at, entry);
+    }
+
+    /// Takes one look at every loop. Returns whether any did something of late, and what is to be said.
+    pub(crate) fn look(&mut self, now_ns: u64) -> (bool, Vec<String>) {
+        let (page, refusals) = (&mut self.page, &mut self.refusals);
+        let (mut is_any_busy, mut notes) = (false, Vec::new());
+        self.entries.retain_mut(|entry| {
+            if entry.end.is_some() {
+                return true;
+            }
+            match entry.look(page, now_ns) {
+                Ok(is_busy) => is_any_busy |= is_busy,
+                Err(error) => {
+                    notes.extend(refusals.note(&entry.path, Refusal::of(&error), &error.to_string()));
+                    return false;
+                }
+            }
+            true
+        });
+        (is_any_busy, notes)
+    }
+
+    /// Copies everything about every loop; those of one process without a label of their own as one.
+    pub(crate) fn views(&mut self) -> Views {
+        let mut views = Views::default();
+        let mut others: HashMap<Process, LoopView> = HashMap::new();
+        for entry in &mut self.entries {
+            let room = self.sites_room.entry(key(entry.owner)).or_insert(SITES_PER_PROCESS);
+            // What cannot be read any more is noticed at the next look.
+            let Ok((view, left_out)) = entry.view(&mut self.page, room) else { continue };
+            views.sites_left_out += left_out as u64;
+            if view.label != OTHER {
+                views.loops.push(view);
+                continue;
+            }
+            match others.get_mut(&key(entry.owner)) {
+                Some(sum) => add_view(sum, &view),
+                None => {
+                    others.insert(key(entry.owner), copy_view(&view));
+                }
+            }
+        }
+        views.loops.extend(others.into_values());
+        views
+    }
+
+    /// Reads the page of every loop, and gives it to `take` with its entry. `take` gets errors, too.
+    pub(crate) fn read_each(&mut self, mut take: impl FnMut(&Entry, io::Result<Reading<'_>>)) {
+        for entry in &self.entries {
+            let read = entry.read(&mut self.page);
+            take(entry, read.map(|(at, clock)| Reading { page: &self.page, at, clock }));
+        }
+    }
+}
+
+/// A page as it was read.
+#[derive(Debug)]
+pub(crate) struct Reading<'a> {
+    pub page: &'a Page,
+    /// The moment that it is of.
+    pub at: loopscope_probe::Ticks,
+    pub clock: &'a loopscope_probe::Clock,
+}

@@ -1,0 +1,329 @@
+//! Which path of the host answers what.
+
+use crate::compute::age::age_text;
+use crate::export::view::Outcomes;
+use crate::host::forward::{Forwards, NoAnswer};
+use crate::host::incidents::{gather, pid_of};
+use crate::host::state::Asked;
+use crate::host::targets::targets;
+use crate::host::thread::Shared;
+use crate::incident::Incident;
+use crate::web::answer::Answer;
+use crate::web::guard::{Gives, Guard};
+use crate::web::incidents::{self, INCIDENT, INCIDENTS, id_of};
+use crate::web::negotiate;
+use crate::web::query::{decoded, pairs};
+use crate::web::wish::{self, Wish};
+use crate::web::{Answering, Service};
+use hyper::header::HOST;
+use hyper::http::request::Parts;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+const METRICS: &str = "/metrics";
+const HEALTHY: &str = "/-/healthy";
+const READY: &str = "/-/ready";
+const TARGETS: &str = "/sd";
+const FLAMEGRAPH: &str = "/debug/loopscope/flamegraph";
+const PPROF: &str = "/debug/pprof/profile";
+
+/// What everything below a process's own folder is counted as.
+const PROCESS: &str = "/process/PID";
+
+/// The paths that are counted by name; all others are counted as `other`.
+pub(crate) const PATHS: [&str; 11] =
+    ["/", METRICS, HEALTHY, READY, TARGETS, FLAMEGRAPH, PPROF, INCIDENTS, INCIDENT, PROCESS, "other"];
+
+const ENDPOINTS: &str = "\
+/metrics                               Prometheus metrics of all loops of this host, with the labels pid, name, loop, runtime
+/sd                                    the agents of this host, for Prometheus's http_sd_configs
+/-/healthy  /-/ready                   this server lives, and has looked at the pages
+/debug/loopscope/incidents             what happened lately on this host, newest first (JSON); each in full below it: /ID
+/debug/loopscope/flamegraph?pid=PID    a capture by that process's agent, with the parameters of its own page
+/debug/pprof/profile?pid=PID           the same for pprof
+/process/PID/debug/...                 the pages of that process's agent
+";
+
+/// Beyond the length of a capture, time to draw and to send it.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What all connections share.
+pub(crate) struct HostService {
+    pub guard: Arc<Guard>,
+    pub forwards: Forwards,
+    pub shared: Arc<Shared>,
+}
+
+impl Service for HostService {
+    fn answer<'a>(&'a self, request: &'a Parts) -> Answering<'a> {
+        Box::pin(self.route(request))
+    }
+
+    fn count(&self, path: &'static str, code: u16) {
+        self.shared.state().count_request(path, code);
+    }
+
+    fn warn(&self, note: String) {
+        self.shared.warn(note);
+    }
+}
+
+/// What tells of code, or makes a process do something, is not for everybody; who runs here is like the numbers.
+fn gives(path: &str) -> Gives {
+    match path {
+        HEALTHY | READY => Gives::Health,
+        FLAMEGRAPH | PPROF | INCIDENTS | INCIDENT | PROCESS => Gives::Insight,
+        _ => Gives::Metrics,
+    }
+}
+
+/// A path below a process's folder: the pid, and the path of its agent.
+fn of_process(path: &str) -> Option<(u32, &str)> {
+    let rest = path.strip_prefix("/process/")?;
+    let (pid, _) = rest.split_once('/')?;
+    Some((pid.parse().ok()?, &rest[pid.len()..]))
+}
+
+impl HostService {
+    async fn route(&self, request: &Parts) -> Answer {
+        let asked = request.uri.path();
+        let known = PATHS.into_iter().find(|path| *path == asked && *path != PROCESS);
+        let path = match (id_of(asked), of_process(asked)) {
+            (Some(_), _) => INCIDENT,
+            (None, Some(_)) => PROCESS,
+            (None, None) => known.unwrap_or("other"),
+        };
+        let answer = match self.guard.refuse(request, gives(path), false).await {
+            Some(refusal) => refusal,
+            None => match path {
+                FLAMEGRAPH | PPROF => self.capture(path, request.uri.query().unwrap_or("")).await,
+                INCIDENTS => self.incidents(None).await,
+                INCIDENT => self.incident(id_of(asked).unwrap_or_default(), request).await,
+                PROCESS => self.process(request).await,
+                _ => self.guarded(|| self.answer_at_once(path, request)),
+            },
+        };
+        self.count(path, answer.status);
+        answer
+    }
+
+    fn answer_at_once(&self, path: &str, request: &Parts) -> Answer {
+        match path {
+            "/" => Answer::text(200, self.overview()),
+            METRICS => {
+                let format = negotiate::format(&request.headers);
+                let page = self.shared.metrics(format);
+                Answer::metrics(format, page, negotiate::wants_gzip(&request.headers))
+            }
+            TARGETS => {
+                let asked_as = request.headers.get(HOST).and_then(|host| host.to_str().ok());
+                let found = targets(&self.shared.state().living(), asked_as);
+                Answer::json(found.to_string().into_bytes())
+            }
+            HEALTHY => {
+                let (age_ns, tick_ns) = self.shared.ages();
+                let loops = self.shared.state().roster.entries().len();
+                let (age, tick) = (age_text(age_ns), age_text(tick_ns));
+                Answer::text(
+                    200,
+                    format!("healthy: following {loops} loops for {age}, last look {tick} ago\n"),
+                )
+            }
+            READY => {
+                let (alive, _) = self.shared.state().roster.processes();
+                Answer::text(200, format!("ready: {alive} processes\n"))
+            }
+            _ => Answer::text(404, format!("there is no such page; there are:\n\n{ENDPOINTS}")),
+        }
+    }
+
+    fn overview(&self) -> String {
+        let living = self.shared.state().living();
+        let mut text = format!("loopscope of this host\n\n{ENDPOINTS}\n{}\n", list(&living));
+        if living.is_empty() {
+            text.push_str("Start an instrumented program, such as `loopscope demo`.\n");
+        }
+        text
+    }
+
+    /// Hands a capture to the agent of the process that the query names.
+    async fn capture(&self, path: &str, query: &str) -> Answer {
+        let living = self.shared.state().living();
+        let process = match chosen(&living, query) {
+            Ok(process) => process,
+            Err((status, message)) => return Answer::text(status, message),
+        };
+        let rest: Vec<&str> =
+            query.split('&').filter(|pair| !pair.starts_with("pid=") && !pair.starts_with("name=")).collect();
+        self.hand_over(&process, &format!("{path}?{}", rest.join("&"))).await
+    }
+
+    /// Answers what is below a process's folder: by its agent, or, of incidents, by its pages.
+    async fn process(&self, request: &Parts) -> Answer {
+        let Some((pid, path)) = of_process(request.uri.path()) else {
+            return Answer::text(404, "there is no such page\n");
+        };
+        let query = request.uri.query().unwrap_or("");
+        let known = self.shared.state().living().into_iter().find(|process| process.pid == pid);
+        match known.filter(|process| process.address.is_some()) {
+            Some(process) => self.hand_over(&process, &format!("{path}?{query}")).await,
+            None if path == INCIDENTS => self.incidents(Some(pid)).await,
+            None => match id_of(path) {
+                Some(id) => self.incident_of_page(id, query),
+                None => Answer::text(404, format!("process {pid} has no agent that could answer this\n")),
+            },
+        }
+    }
+
+    async fn hand_over(&self, process: &Asked, target: &str) -> Answer {
+        let Asked { pid, name, address, .. } = process;
+        let Some(address) = address else {
+            let message = format!(
+                "{pid} {name} has no agent that listens, and only an agent can capture; `loopscope flame {pid}` draws callbacks without one\n"
+            );
+            return Answer::text(404, message);
+        };
+        match self.forwards.ask(address, target, patience(target)).await {
+            Ok(answer) => {
+                self.note(Outcomes { ok: 1, ..Outcomes::default() });
+                Answer::forwarded(answer.status, &answer.content_type, answer.file, answer.body)
+            }
+            Err(NoAnswer::Full) => {
+                self.note(Outcomes { dropped: 1, ..Outcomes::default() });
+                Answer::text(429, "too many captures are under way already; try again later\n")
+            }
+            Err(NoAnswer::Failed(because)) => {
+                self.note(Outcomes { failed: 1, ..Outcomes::default() });
+                Answer::text(502, format!("{pid} {name}: {because}\n"))
+            }
+        }
+    }
+
+    fn note(&self, more: Outcomes) {
+        let mut state = self.shared.state();
+        let sum = &mut state.forwards;
+        sum.ok += more.ok;
+        sum.failed += more.failed;
+        sum.dropped += more.dropped;
+    }
+
+    /// Lists incidents: of one process that has no agent, or of all.
+    async fn incidents(&self, pid: Option<u32>) -> Answer {
+        let (living, mut of_pages) = {
+            let mut state = self.shared.state();
+            let living = if pid.is_some() { Vec::new() } else { state.living() };
+            (living, state.incidents_of_pages())
+        };
+        of_pages.retain(|incident| pid.is_none_or(|pid| incident.pid == pid));
+        let gathered = gather(&self.forwards, living, of_pages).await;
+        let (ok, failed, dropped) = (gathered.answered, gathered.failed, gathered.dropped);
+        self.note(Outcomes { ok, failed, dropped });
+        Answer::json(serde_json::to_vec(&gathered.incidents).unwrap_or_default())
+    }
+
+    /// Answers with one incident: its agent does, or the page of its process.
+    async fn incident(&self, id: &str, request: &Parts) -> Answer {
+        let query = request.uri.query().unwrap_or("");
+        let living = self.shared.state().living();
+        let process = living.into_iter().find(|process| pid_of(id) == Some(process.pid));
+        match process.filter(|process| process.address.is_some()) {
+            Some(process) => self.hand_over(&process, &format!("{INCIDENTS}/{id}?{query}")).await,
+            None => self.incident_of_page(id, query),
+        }
+    }
+
+    fn incident_of_page(&self, id: &str, query: &str) -> Answer {
+        let find = |id: &str| -> Option<Arc<Incident>> {
+            let id = decoded(id);
+            self.shared.state().incidents_of_pages().into_iter().find(|incident| incident.id == id)
+        };
+        self.guarded(|| incidents::one(id, query, find))
+    }
+
+    /// A panic in an answer is our own fault: the client learns it, and the server goes on.
+    fn guarded(&self, answer: impl FnOnce() -> Answer) -> Answer {
+        catch_unwind(AssertUnwindSafe(answer)).unwrap_or_else(|_| {
+            self.shared.count_panic();
+            Answer::text(500, "the server failed to answer; see loopscope_agent_panics_total and its log\n")
+        })
+    }
+}
+
+/// Returns how long to wait for an answer to `target`.
+fn patience(target: &str) -> Duration {
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let wish = if path == PPROF { Wish::parse_pprof(query) } else { Wish::parse(query) };
+    // What the agent will refuse, it refuses soon.
+    PATIENCE + Duration::from_secs(wish.map_or(*wish::SECONDS.start(), |wish| wish.seconds))
+}
+
+fn list(living: &[Asked]) -> String {
+    let line = |process: &Asked| {
+        let loops: Vec<&str> = process.loops.iter().map(|(name, _)| name.as_str()).collect();
+        let agent =
+            process.address.as_ref().map_or("no agent".to_owned(), |address| format!("http://{address}"));
+        format!("{} {} ({}; {agent})\n", process.pid, process.name, loops.join(", "))
+    };
+    match living {
+        [] => "There is no instrumented process.\n".to_owned(),
+        living => living.iter().map(line).collect(),
+    }
+}
+
+/// Returns the process that a query means by `pid` or `name`; the only one where it says nothing.
+fn chosen(living: &[Asked], query: &str) -> Result<Asked, (u16, String)> {
+    let value =
+        |wanted: &str| pairs(query).find(|(name, _)| *name == wanted).map(|(_, value)| decoded(value));
+    let (pid, name) = (value("pid"), value("name"));
+    let fits = |process: &&Asked| {
+        pid.as_ref().is_none_or(|pid| process.pid.to_string() == *pid)
+            && name.as_ref().is_none_or(|name| process.name == *name)
+    };
+    let found: Vec<&Asked> = living.iter().filter(fits).collect();
+    match found.as_slice() {
+        [process] => Ok((*process).clone()),
+        [] => Err((404, format!("no living process fits; there are:\n{}", list(living)))),
+        _ => Err((400, format!("several processes fit; say which one by pid=:\n{}", list(living)))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(pid: u32, name: &str) -> Asked {
+        Asked { pid, name: name.to_owned(), address: None, loops: Vec::new() }
+    }
+
+    #[test]
+    fn a_query_means_one_process_or_is_told_which_there_are() {
+        let living = [asked(7, "web"), asked(8, "web"), asked(9, "a b")];
+        let pid = |query| chosen(&living, query).map(|process| process.pid).map_err(|(status, _)| status);
+        assert_eq!(pid("seconds=3&pid=8"), Ok(8));
+        assert_eq!(pid("name=a+b"), Ok(9));
+        assert_eq!(pid("name=web"), Err(400));
+        assert_eq!(pid("pid=1"), Err(404));
+        assert_eq!(pid(""), Err(400));
+        assert_eq!(chosen(&living[..1], "").unwrap().pid, 7);
+        assert!(chosen(&living, "").unwrap_err().1.contains("8 web"));
+    }
+
+    #[test]
+    fn a_process_has_a_folder_of_its_own() {
+        assert_eq!(of_process("/process/47/debug/x"), Some((47, "/debug/x")));
+        for path in ["/process/47", "/process/x/debug", "/process//debug", "/processes/4/x", "/metrics"] {
+            assert_eq!(of_process(path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_capture_is_waited_for_as_long_as_it_takes() {
+        assert_eq!(patience("/debug/pprof/profile?"), Duration::from_secs(50));
+        assert_eq!(
+            patience("/debug/loopscope/flamegraph?seconds=300&format=folded"),
+            Duration::from_secs(320)
+        );
+        assert_eq!(patience("/debug/loopscope/flamegraph?seconds=oops"), Duration::from_secs(21));
+    }
+}
