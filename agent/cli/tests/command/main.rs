@@ -11,4 +11,5 @@ mod kept;
 mod ls;
 mod profiles;
 mod scratch;
+mod serve;
 mod threshold;
