@@ -19,6 +19,7 @@ mod serve;
 mod socket_file;
 mod target;
 mod threshold;
+mod top;
 
 use clap::Parser;
 use std::process::ExitCode;
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
     http::set_access(arguments.access.or_environment());
     let done = match arguments.command {
         args::Command::Ls(options) => ls::run(&options).map(success),
+        args::Command::Top(options) => top::run(&options).map(success),
         args::Command::Doctor(options) => doctor::run(&options),
         args::Command::Incidents(options) => incidents::run(&options).map(success),
         args::Command::Flame(options) => flame::run(&options).map(success),

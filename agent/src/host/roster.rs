@@ -233,3 +233,7 @@ pub(crate) struct Reading<'a> {
     pub at: loopscope_probe::Ticks,
     pub clock: &'a loopscope_probe::Clock,
 }
+
+#[cfg(test)]
+#[path = "roster_tests.rs"]
+mod tests;

@@ -154,8 +154,10 @@ impl HostService {
             Ok(process) => process,
             Err((status, message)) => return Answer::text(status, message),
         };
-        let rest: Vec<&str> =
-            query.split('&').filter(|pair| !pair.starts_with("pid=") && !pair.starts_with("name=")).collect();
+        let rest: Vec<&str> = query
+            .split('&')
+            .filter(|pair| !pair.starts_with("pid=") && !pair.starts_with("process="))
+            .collect();
         self.hand_over(&process, &format!("{path}?{}", rest.join("&"))).await
     }
 
@@ -271,11 +273,11 @@ fn list(living: &[Asked]) -> String {
     }
 }
 
-/// Returns the process that a query means by `pid` or `name`; the only one where it says nothing.
+/// Returns the process that a query means by `pid` or `process`; the only one where it says nothing.
 fn chosen(living: &[Asked], query: &str) -> Result<Asked, (u16, String)> {
     let value =
         |wanted: &str| pairs(query).find(|(name, _)| *name == wanted).map(|(_, value)| decoded(value));
-    let (pid, name) = (value("pid"), value("name"));
+    let (pid, name) = (value("pid"), value("process"));
     let fits = |process: &&Asked| {
         pid.as_ref().is_none_or(|pid| process.pid.to_string() == *pid)
             && name.as_ref().is_none_or(|name| process.name == *name)
@@ -301,8 +303,8 @@ mod tests {
         let living = [asked(7, "web"), asked(8, "web"), asked(9, "a b")];
         let pid = |query| chosen(&living, query).map(|process| process.pid).map_err(|(status, _)| status);
         assert_eq!(pid("seconds=3&pid=8"), Ok(8));
-        assert_eq!(pid("name=a+b"), Ok(9));
-        assert_eq!(pid("name=web"), Err(400));
+        assert_eq!(pid("process=a+b"), Ok(9));
+        assert_eq!(pid("process=web"), Err(400));
         assert_eq!(pid("pid=1"), Err(404));
         assert_eq!(pid(""), Err(400));
         assert_eq!(chosen(&living[..1], "").unwrap().pid, 7);

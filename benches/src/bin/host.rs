@@ -4,6 +4,7 @@
 //! The processes are 200 that sleep, and their pages copies of one that a busy server wrote: reading and writing them is
 //! the same as if loops were behind them, and no loop takes the processor from what is measured.
 
+use loopscope_agent::Listen;
 use loopscope_agent::host::Host;
 use loopscope_benches::cputime::{thread_cpu_ns, thread_named};
 use loopscope_benches::flipflop::Spread;
@@ -28,15 +29,16 @@ fn main() {
     let page = busy_page(&directory);
     let before_kib = status_number("VmRSS:");
     let host = Host::builder()
-        .listen("127.0.0.1:0".parse().expect("an address"))
+        .listen(Listen::Exactly("127.0.0.1:0".parse().expect("an address")))
         .directory(&directory)
         .start()
         .expect("a free port");
+    let address = host.address().expect("it has one");
     let sleepers = sleepers(&directory, &page);
-    while series(&get(host.address(), "text/plain", ""), "loopscope_loop_info{") < PROCESSES {
+    while series(&get(address, "text/plain", ""), "loopscope_loop_info{") < PROCESSES {
         std::thread::sleep(Duration::from_millis(100));
     }
-    scrapes(host.address());
+    scrapes(address);
     let resident_kib = status_number("VmRSS:");
     println!("\nresident for it: {} MiB after these scrapes", (resident_kib - before_kib) >> 10);
     idle();

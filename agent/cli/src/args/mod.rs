@@ -9,6 +9,7 @@ mod incidents;
 mod ls;
 mod serve;
 mod threshold;
+mod top;
 
 pub use access::AccessArguments;
 pub use demo::{DemoArguments, Trouble};
@@ -19,6 +20,7 @@ pub use incidents::IncidentsArguments;
 pub use ls::LsArguments;
 pub use serve::ServeArguments;
 pub use threshold::ThresholdArguments;
+pub use top::TopArguments;
 
 use clap::{Parser, Subcommand};
 
@@ -56,6 +58,8 @@ pub struct Arguments {
 pub enum Command {
     /// List every instrumented process of this machine, and what its loops are doing now
     Ls(LsArguments),
+    /// Watch the loops of this machine on a terminal, as they are now
+    Top(TopArguments),
     /// Say in words what is wrong with the loops of a process, and what to do about it
     Doctor(DoctorArguments),
     /// List what went wrong, or tell one incident in full; also of processes that were killed

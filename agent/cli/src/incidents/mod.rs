@@ -2,9 +2,9 @@
 
 mod detail;
 mod files;
-mod list;
+pub mod list;
 mod moment;
-mod source;
+pub mod source;
 
 use crate::args::IncidentsArguments;
 use crate::doctor::unix_ns;

@@ -5,7 +5,7 @@ use crate::scratch::Scratch;
 #[test]
 fn every_subcommand_has_examples_and_exit_codes_in_its_help() {
     let scratch = Scratch::new("help");
-    for subcommand in ["ls", "doctor", "incidents", "flame", "serve", "threshold", "healthy", "demo"] {
+    for subcommand in ["ls", "top", "doctor", "incidents", "flame", "serve", "threshold", "healthy", "demo"] {
         let done = scratch.run(&[subcommand, "--help"]);
         assert_eq!(done.code, Some(0));
         let examples = done.stdout.matches(&format!("\n  loopscope {subcommand}")).count();
@@ -15,6 +15,7 @@ fn every_subcommand_has_examples_and_exit_codes_in_its_help() {
     let all = scratch.run(&["--help"]);
     for part in [
         "ls ",
+        "top ",
         "doctor ",
         "incidents ",
         "flame ",

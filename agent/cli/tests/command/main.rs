@@ -13,3 +13,4 @@ mod profiles;
 mod scratch;
 mod serve;
 mod threshold;
+mod top;

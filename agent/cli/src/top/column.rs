@@ -1,0 +1,220 @@
+//! The columns of the table: what is in them, how wide they are, and which go first where there is no room.
+
+use crate::duration::show_ns;
+use crate::top::board::Row;
+use loopscope_agent::live::{LoopView, StateKind};
+
+/// A column.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Column {
+    Pid,
+    Process,
+    Loop,
+    State,
+    Busy,
+    Lag99,
+    LagMax,
+    Iterations,
+    Callbacks,
+    Stalls,
+    Blocked,
+    Pool,
+    Now,
+}
+
+/// All of them, as they stand.
+pub const ALL: [Column; 13] = [
+    Column::Pid,
+    Column::Process,
+    Column::Loop,
+    Column::State,
+    Column::Busy,
+    Column::Lag99,
+    Column::LagMax,
+    Column::Iterations,
+    Column::Callbacks,
+    Column::Stalls,
+    Column::Blocked,
+    Column::Pool,
+    Column::Now,
+];
+
+/// The most important ones first: these are there where there is room for few.
+const WANTED: [Column; 13] = [
+    Column::Loop,
+    Column::State,
+    Column::Busy,
+    Column::Lag99,
+    Column::Now,
+    Column::Pid,
+    Column::Stalls,
+    Column::Process,
+    Column::Pool,
+    Column::LagMax,
+    Column::Blocked,
+    Column::Callbacks,
+    Column::Iterations,
+];
+
+impl Column {
+    /// Returns its heading.
+    pub fn title(self) -> &'static str {
+        match self {
+            Column::Pid => "PID",
+            Column::Process => "PROCESS",
+            Column::Loop => "LOOP",
+            Column::State => "STATE",
+            Column::Busy => "BUSY",
+            Column::Lag99 => "LAG P99",
+            Column::LagMax => "LAG MAX",
+            Column::Iterations => "ITER/S",
+            Column::Callbacks => "CALLS/S",
+            Column::Stalls => "STALLS",
+            Column::Blocked => "BLOCKED",
+            Column::Pool => "POOL",
+            Column::Now => "NOW",
+        }
+    }
+
+    /// Returns how wide it is, at least.
+    pub fn width(self) -> u16 {
+        match self {
+            Column::Pid | Column::Iterations | Column::Callbacks | Column::Lag99 | Column::LagMax => 7,
+            Column::Process | Column::Loop => 10,
+            Column::State => 15,
+            Column::Busy | Column::Stalls => 6,
+            Column::Blocked => 9,
+            Column::Pool => 9,
+            Column::Now => 24,
+        }
+    }
+
+    /// Returns what it says of a loop.
+    pub fn cell(self, (process, entry): Row<'_>) -> String {
+        let lag = |ns: u64| if ns == 0 { "-".to_owned() } else { show_ns(ns) };
+        match self {
+            Column::Pid => process.pid.to_string(),
+            Column::Process => process.name.clone(),
+            Column::Loop => entry.name.clone(),
+            Column::State => state(entry),
+            Column::Busy => format!("{:.1}%", entry.utilization_ratio * 100.0),
+            Column::Lag99 => lag(entry.lag.p99_ns),
+            Column::LagMax => lag(entry.lag.max_ns),
+            Column::Iterations => rate(entry.iterations_per_second),
+            Column::Callbacks => rate(entry.callbacks_per_second),
+            Column::Stalls => match entry.stalls.warning_count_new {
+                0 => entry.stalls.warning_count.to_string(),
+                new => format!("{} +{new}", entry.stalls.warning_count),
+            },
+            Column::Blocked => lag(entry.stalls.blocked_ns),
+            Column::Pool => entry.pool.map_or_else(
+                || "-".to_owned(),
+                |pool| match pool.queued {
+                    0 => format!("{}/{}", pool.busy, pool.threads),
+                    queued => format!("{}/{} +{queued}", pool.busy, pool.threads),
+                },
+            ),
+            Column::Now => now(entry),
+        }
+    }
+}
+
+/// Returns the columns for which there is room, as they stand, and those for which there is none.
+pub fn fitting(width: u16) -> (Vec<Column>, Vec<Column>) {
+    let mut left = width;
+    let mut fits = |column: &Column| {
+        // A column and the gap after it.
+        let wanted = column.width() + 1;
+        let has_room = wanted <= left.saturating_add(1);
+        left = if has_room { left.saturating_sub(wanted) } else { left };
+        has_room
+    };
+    let there: Vec<Column> = WANTED.into_iter().filter(|column| fits(column)).collect();
+    ALL.into_iter().partition(|column| there.contains(column))
+}
+
+/// Says what a loop does, and for how long where that is too long.
+pub fn state(entry: &LoopView) -> String {
+    let state = &entry.state;
+    match state.kind {
+        StateKind::Idle => "idle".to_owned(),
+        StateKind::Running => "running".to_owned(),
+        StateKind::ExpectedBlock => format!("expected {}", show_ns(state.expected_ns)),
+        StateKind::Stalled => format!("STALLED {}", show_ns(state.busy_ns)),
+        StateKind::Ended if state.busy_ns > 0 => "ended, busy".to_owned(),
+        StateKind::Ended => "ended".to_owned(),
+    }
+}
+
+/// Says what runs now: who is to blame where the loop is stalled.
+pub fn now(entry: &LoopView) -> String {
+    let state = &entry.state;
+    let verdict = state.verdict.as_ref().map(|verdict| verdict.words.as_str());
+    let running = state.running.as_ref().map(|running| running.words.as_str());
+    match state.kind {
+        StateKind::Idle => String::new(),
+        StateKind::ExpectedBlock => short(state.expected.as_deref().or(running).unwrap_or_default()),
+        _ => short(verdict.or(running).unwrap_or_default()),
+    }
+}
+
+/// Leaves the folders away: `flush (src/app/x.rs:40)` is `flush (x.rs:40)`.
+pub fn short(words: &str) -> String {
+    let last = |word: &str| {
+        let (lead, path) = word.split_at(word.find(|c| c != '(').unwrap_or(0));
+        format!("{lead}{}", path.rsplit('/').next().unwrap_or(path))
+    };
+    words.split(' ').map(last).collect::<Vec<_>>().join(" ")
+}
+
+/// Writes a rate in at most six letters.
+pub fn rate(per_second: f64) -> String {
+    match per_second {
+        0.0 => "0".to_owned(),
+        ..9.95 => format!("{per_second:.1}"),
+        ..99_999.5 => format!("{per_second:.0}"),
+        ..9_999_500.0 => format!("{:.0}k", per_second / 1e3),
+        _ => format!("{:.0}M", per_second / 1e6),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_most_important_columns_are_there_where_there_is_little_room() {
+        let titles = |columns: Vec<Column>| columns.into_iter().map(Column::title).collect::<Vec<_>>();
+        let (there, hidden) = fitting(80);
+        assert_eq!(titles(there), ["PID", "LOOP", "STATE", "BUSY", "LAG P99", "NOW"]);
+        assert_eq!(hidden.len(), 7);
+        assert_eq!(titles(fitting(40).0), ["LOOP", "STATE", "BUSY", "STALLS"]);
+        assert_eq!(titles(fitting(140).1), [""; 0]);
+        assert_eq!(fitting(5).0, []);
+        for width in 0..200 {
+            let needed: u16 = fitting(width).0.iter().map(|column| column.width() + 1).sum();
+            assert!(needed <= width + 1, "{width}");
+        }
+    }
+
+    #[test]
+    fn folders_are_left_away() {
+        for (words, shown) in [
+            ("timer flush (src/app/x.rs:40)", "timer flush (x.rs:40)"),
+            ("microtask agent/cli/src/demo/routes.rs:34", "microtask routes.rs:34"),
+            ("412 x io_read src/x.rs:40", "412 x io_read x.rs:40"),
+            ("", ""),
+        ] {
+            assert_eq!(short(words), shown);
+        }
+    }
+
+    #[test]
+    fn rates_are_short() {
+        for (rate_per_second, text) in
+            [(0.0, "0"), (0.51, "0.5"), (12.4, "12"), (54_321.0, "54321"), (123_456.0, "123k"), (2e7, "20M")]
+        {
+            assert_eq!(rate(rate_per_second), text);
+        }
+    }
+}

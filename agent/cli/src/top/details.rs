@@ -1,0 +1,184 @@
+//! Everything about one loop, as lines.
+
+use crate::duration::show_ns;
+use crate::top::board::Row;
+use crate::top::column::{now, rate, short, state};
+use crate::top::theme::Theme;
+use loopscope_agent::live::{LoopView, StateKind, View};
+use ratatui::style::Style;
+use ratatui::text::{Line, Span};
+
+/// Cells of a bar.
+const BAR: usize = 20;
+
+/// Shades for how many waited so long.
+const SHADES: [&str; 5] = [" ", "░", "▒", "▓", "█"];
+
+/// Returns the style of a loop's state.
+pub fn style_of(entry: &LoopView, theme: Theme) -> Style {
+    match entry.state.kind {
+        StateKind::Stalled => theme.alarm(),
+        StateKind::ExpectedBlock => theme.warning(),
+        StateKind::Running => theme.good(),
+        StateKind::Idle => Style::new(),
+        StateKind::Ended => theme.faint(),
+    }
+}
+
+/// Writes all of it.
+pub fn lines(view: &View, row: Row<'_>, theme: Theme) -> Vec<Line<'static>> {
+    let (process, entry) = row;
+    let mut lines = Vec::new();
+    let agent = process.agent.as_deref().unwrap_or("no agent that listens");
+    lines.push(fact(
+        "Loop",
+        format!(
+            "{} of {} {} ({}, {}; thread {} {}; {agent})",
+            entry.name, process.pid, process.name, entry.runtime, entry.backend, entry.tid, entry.thread
+        ),
+        theme,
+    ));
+    lines.push(Line::from(vec![
+        Span::styled(label("State"), theme.heading()),
+        Span::styled(state(entry), style_of(entry, theme)),
+        Span::raw(format!("  {}", now(entry))),
+    ]));
+    for span in &entry.state.spans {
+        lines.push(fact("", format!("inside {} {}", span.name, span.fields), theme));
+    }
+    lines.push(fact("Lag", lag(entry), theme));
+    lines.push(fact("", heat(view, entry), theme));
+    let share = format!("{:.1}% busy, ", entry.utilization_ratio * 100.0);
+    let turns = format!(
+        "{} iterations/s, {} callbacks/s",
+        rate(entry.iterations_per_second),
+        rate(entry.callbacks_per_second)
+    );
+    lines.push(fact("Turns", share + &turns, theme));
+    lines.push(fact("Stalls", stalls(entry), theme));
+    lines.extend(pool(entry, theme));
+    lines.push(Line::default());
+    lines.push(heading("Phases", theme));
+    for phase in &entry.phases {
+        let rate = rate(phase.callbacks_per_second);
+        lines.push(Line::raw(format!(
+            "  {} {:<10} {rate:>7} callbacks/s",
+            bar(phase.share_ratio),
+            phase.phase
+        )));
+    }
+    lines.push(Line::default());
+    lines.push(heading("Sites, the heaviest first", theme));
+    lines.extend(sites(entry, theme));
+    lines.extend(drains(entry, theme));
+    lines
+}
+
+/// Writes the heaviest sites.
+pub fn sites(entry: &LoopView, theme: Theme) -> Vec<Line<'static>> {
+    let mut lines: Vec<Line<'static>> = Vec::new();
+    for site in &entry.sites {
+        let text = format!(
+            "  {} {:>7} calls/s  longest {:>7}  {} {}",
+            bar(site.share_ratio),
+            rate(site.calls_per_second),
+            show_ns(site.longest_ns),
+            site.kind,
+            short(&site.label)
+        );
+        let style = if site.is_running { style_of(entry, theme) } else { Style::new() };
+        lines.push(Line::styled(text, style));
+    }
+    if entry.sites_left_out > 0 {
+        lines.push(Line::styled(format!("  and {} more", entry.sites_left_out), theme.faint()));
+    }
+    if lines.is_empty() {
+        lines.push(Line::styled("  nothing ran since the last look", theme.faint()));
+    }
+    lines
+}
+
+fn drains(entry: &LoopView, theme: Theme) -> Vec<Line<'static>> {
+    let mut lines = vec![Line::default(), heading("Queues", theme)];
+    for drain in &entry.drains {
+        lines.push(Line::raw(format!(
+            "  {:<10} {:>7} drains/s  {:>7} jobs/s  p99 {:>7}  at most {} queued in the last minute",
+            drain.queue,
+            rate(drain.drains_per_second),
+            rate(drain.jobs_per_second),
+            show_ns(drain.p99_ns),
+            drain.depth_max
+        )));
+    }
+    lines
+}
+
+fn pool(entry: &LoopView, theme: Theme) -> Option<Line<'static>> {
+    let pool = entry.pool?;
+    let mut text = format!(
+        "{} of {} threads busy ({:.0}%), {} jobs wait, p95 wait {}, {} jobs/s",
+        pool.busy,
+        pool.threads,
+        pool.utilization_ratio * 100.0,
+        pool.queued,
+        show_ns(pool.wait_p95_ns),
+        rate(pool.jobs_per_second)
+    );
+    if pool.queued > 0 {
+        text += &format!("; the first has waited {}", show_ns(pool.oldest_wait_ns));
+    }
+    let style = if pool.saturated_ns > 0 { theme.warning() } else { Style::new() };
+    Some(Line::from(vec![Span::styled(label("Pool"), theme.heading()), Span::styled(text, style)]))
+}
+
+fn lag(entry: &LoopView) -> String {
+    let lag = &entry.lag;
+    let [p50, p90, p99, max] = [lag.p50_ns, lag.p90_ns, lag.p99_ns, lag.max_ns].map(show_ns);
+    format!("p50 {p50}  p90 {p90}  p99 {p99}  max {max}")
+}
+
+/// Draws the row of the heatmap, with the bounds at its ends.
+fn heat(view: &View, entry: &LoopView) -> String {
+    let most = entry.lag.row.iter().copied().max().unwrap_or(0).max(1);
+    let shade = |count: &u64| match *count {
+        0 => SHADES[0],
+        // By magnitude: one that waited long matters beside a thousand that did not.
+        count => {
+            let steps = (count as f64 + 1.0).ln() / (most as f64 + 1.0).ln() * 4.0;
+            SHADES[(steps.ceil() as usize).clamp(1, 4)]
+        }
+    };
+    let cells: String = entry.lag.row.iter().map(shade).collect();
+    let ends = (view.lag_bounds_ns.first(), view.lag_bounds_ns.last());
+    let (Some(first), Some(last)) = ends else { return String::new() };
+    format!("{} ▕{cells}▏ over {}", show_ns(*first), show_ns(*last))
+}
+
+fn stalls(entry: &LoopView) -> String {
+    let stalls = &entry.stalls;
+    format!(
+        "{} over {}, {} of them over {}; {} in all",
+        stalls.warning_count,
+        show_ns(stalls.warning_ns),
+        stalls.critical_count,
+        show_ns(stalls.critical_ns),
+        show_ns(stalls.blocked_ns)
+    )
+}
+
+fn bar(ratio: f64) -> String {
+    let full = (ratio.clamp(0.0, 1.0) * BAR as f64).round() as usize;
+    format!("{}{} {:>5.1}%", "█".repeat(full), "·".repeat(BAR - full), ratio * 100.0)
+}
+
+fn heading(text: &'static str, theme: Theme) -> Line<'static> {
+    Line::styled(text, theme.heading())
+}
+
+fn label(name: &str) -> String {
+    format!("{name:<8}")
+}
+
+fn fact(name: &str, text: String, theme: Theme) -> Line<'static> {
+    Line::from(vec![Span::styled(label(name), theme.heading()), Span::raw(text)])
+}

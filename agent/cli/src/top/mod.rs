@@ -1,0 +1,96 @@
+//! `loopscope top`: the loops of this machine on a terminal, as they are now.
+//!
+//! ```text
+//!   pages --> Source --> live::View --> Board (sorted, filtered, chosen) --> draw
+//!   agents, pages of the dead --> incidents, on a thread of their own --^      ^-- keys
+//! ```
+
+mod board;
+mod column;
+mod details;
+mod draw;
+mod happened;
+mod help;
+mod once;
+mod screen;
+mod source;
+mod theme;
+
+use crate::args::TopArguments;
+use crate::duration::show;
+use crate::error::Failure;
+use crate::interrupt::Interrupt;
+use board::{Board, Step};
+use happened::Happened;
+use loopscope_probe::Clock;
+use ratatui::crossterm::event::{self, Event};
+use screen::Screen;
+use source::Source;
+use std::io::IsTerminal;
+use std::time::Duration;
+use theme::Theme;
+
+/// A signal is noticed within this time.
+const NOTICE: Duration = Duration::from_millis(100);
+
+/// Shows the loops until it is asked to end, or prints them once.
+///
+/// # Errors
+/// There is no such target, or the terminal cannot be used.
+pub fn run(options: &TopArguments) -> Result<(), Failure> {
+    let mut source = Source::find(options.target.as_deref())?;
+    if options.once {
+        return once::run(&mut source, options);
+    }
+    if let Some(because) = no_screen() {
+        eprintln!("loopscope: {because}: printed once, as with --once");
+        return once::run(&mut source, options);
+    }
+    let mut interrupt = Interrupt::install()?;
+    let happened = Happened::start(options.target.clone())?;
+    let mut board = Board::new(&show(options.every));
+    let mut screen = Screen::open()?;
+    let theme = Theme::of_environment();
+    let clock = Clock::monotonic();
+    let mut looked = None;
+    loop {
+        let since_ns = looked.map_or(u64::MAX, |looked| clock.ns_between(looked, clock.now()));
+        if u128::from(since_ns) >= options.every.as_nanos() {
+            looked = Some(clock.now());
+            board.show(source.look()?);
+        }
+        if let Some(incidents) = happened.newest() {
+            board.tell(incidents);
+        }
+        screen.draw(|frame| draw::draw(frame, &mut board, &theme))?;
+        if wait_for_key(&mut board, options.every)? == Step::Quit || interrupt.wait(Duration::ZERO) {
+            return Ok(());
+        }
+    }
+}
+
+/// Waits for something to show, and lets the board have all keys that came.
+fn wait_for_key(board: &mut Board, every: Duration) -> Result<Step, Failure> {
+    let refused = |error| Failure::system("read the keyboard", error);
+    let mut patience = NOTICE.min(every);
+    while event::poll(patience).map_err(refused)? {
+        if let Event::Key(key) = event::read().map_err(refused)?
+            && board.key(key) == Step::Quit
+        {
+            return Ok(Step::Quit);
+        }
+        patience = Duration::ZERO;
+    }
+    Ok(Step::Go)
+}
+
+/// Says why there can be no screen here.
+fn no_screen() -> Option<&'static str> {
+    let is_dumb = std::env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb");
+    match () {
+        () if !std::io::stdout().is_terminal() => Some("stdout is no terminal"),
+        () if !std::io::stdin().is_terminal() => Some("stdin is no terminal, so there are no keys"),
+        () if is_dumb => Some("the terminal is a dumb one (TERM)"),
+        () => None,
+    }
+}

@@ -1,0 +1,66 @@
+//! The table once, for scripts and for terminals that are none.
+
+use crate::args::TopArguments;
+use crate::error::Failure;
+use crate::incidents::list;
+use crate::incidents::source::of_processes;
+use crate::output::print;
+use crate::paint::Paint;
+use crate::top::board::Board;
+use crate::top::column::{self, Column};
+use crate::top::source::Source;
+use loopscope_probe::clock::unix_ns;
+
+/// Incidents below the table.
+const INCIDENTS_MAX: usize = 10;
+
+/// Looks twice, so that figures are of the interval between, and prints.
+///
+/// # Errors
+/// The pages cannot be read, or stdout cannot be written.
+pub fn run(source: &mut Source, options: &TopArguments) -> Result<(), Failure> {
+    source.look()?;
+    std::thread::sleep(options.every);
+    let view = source.look()?;
+    if options.json {
+        let mut json = serde_json::to_vec(&view).map_err(|error| Failure::system("write JSON", error))?;
+        json.push(b'\n');
+        return print(&json);
+    }
+    let mut board = Board::new("");
+    board.show(view);
+    let mut text = table(&board);
+    let catch = of_processes(options.target.as_deref()).unwrap_or_default();
+    if !catch.found.is_empty() {
+        text += "\n";
+        text += &list::text(Paint::stdout(), &catch, INCIDENTS_MAX, unix_ns());
+    }
+    print(text.as_bytes())
+}
+
+/// Writes all columns, as wide as they are.
+fn table(board: &Board) -> String {
+    let rows = board.rows();
+    if rows.is_empty() {
+        return "No instrumented process; start one, such as `loopscope demo`.\n".to_owned();
+    }
+    let head: Vec<String> = column::ALL.iter().map(|column| column.title().to_owned()).collect();
+    let cells = rows.iter().map(|row| column::ALL.iter().map(|column| column.cell(*row)).collect());
+    let lines: Vec<Vec<String>> = std::iter::once(head).chain(cells).collect();
+    let widths: Vec<usize> = (0..column::ALL.len())
+        .map(|at| lines.iter().map(|line| line[at].chars().count()).max().unwrap_or(0))
+        .collect();
+    let mut text = String::new();
+    for line in &lines {
+        let mut written = String::new();
+        for ((cell, width), column) in line.iter().zip(&widths).zip(column::ALL) {
+            written += &match column {
+                Column::Now => cell.clone(),
+                _ => format!("{cell:width$}  "),
+            };
+        }
+        text += written.trim_end();
+        text.push('\n');
+    }
+    text
+}

@@ -1,0 +1,59 @@
+//! Where the figures come from: the pages of the target, looked at again and again.
+
+use crate::error::Failure;
+use crate::pages::Process;
+use crate::target::{self, Reached};
+use loopscope_agent::live::{Observer, Seen, View};
+use loopscope_probe::clock::unix_ns;
+
+/// The target, and what was seen of it last.
+#[derive(Debug)]
+pub struct Source {
+    target: Option<String>,
+    observer: Observer,
+}
+
+impl Source {
+    /// Makes sure that there is something to look at.
+    ///
+    /// # Errors
+    /// Nothing fits the target, or it is a URL.
+    pub fn find(target: Option<&str>) -> Result<Source, Failure> {
+        let source = Source { target: target.map(str::to_owned), observer: Observer::new() };
+        source.processes()?;
+        Ok(source)
+    }
+
+    /// Looks once. Where the target has left, there is nothing in the view.
+    ///
+    /// # Errors
+    /// The runtime directory can no longer be read.
+    pub fn look(&mut self) -> Result<View, Failure> {
+        let processes = match self.processes() {
+            Err(Failure::NotFound(_)) => Vec::new(),
+            processes => processes?,
+        };
+        let seen: Vec<Seen> = processes.iter().flat_map(seen_of).collect();
+        Ok(self.observer.observe(seen, unix_ns()))
+    }
+
+    fn processes(&self) -> Result<Vec<Process>, Failure> {
+        match target::reach(self.target.as_deref())? {
+            Reached::Processes(processes) => Ok(processes),
+            Reached::Url(url) => Err(Failure::Usage(format!(
+                "{url}: top reads the pages of this machine; for another one open the URL in a browser"
+            ))),
+        }
+    }
+}
+
+fn seen_of(process: &Process) -> Vec<Seen> {
+    let seen = process.loops.iter().filter_map(|entry| {
+        let page = entry.read().ok()?;
+        Some(match process.is_alive {
+            true => Seen::of(&page, entry.clock(), entry.clock().now()),
+            false => Seen::of(&page, entry.clock(), entry.last_moment(&page)).ended(),
+        })
+    });
+    seen.collect()
+}
