@@ -27,6 +27,7 @@ mod state;
 mod builder;
 mod forward;
 mod incidents;
+mod live;
 mod service;
 mod targets;
 mod thread;

@@ -11,7 +11,9 @@ use crate::incident::Incident;
 use crate::web::answer::Answer;
 use crate::web::guard::{Gives, Guard};
 use crate::web::incidents::{self, INCIDENT, INCIDENTS, id_of};
+use crate::web::live::{LIVE, Live};
 use crate::web::negotiate;
+use crate::web::page::{self, FILES, PAGE};
 use crate::web::query::{decoded, pairs};
 use crate::web::wish::{self, Wish};
 use crate::web::{Answering, Service};
@@ -32,13 +34,17 @@ const PPROF: &str = "/debug/pprof/profile";
 const PROCESS: &str = "/process/PID";
 
 /// The paths that are counted by name; all others are counted as `other`.
-pub(crate) const PATHS: [&str; 11] =
-    ["/", METRICS, HEALTHY, READY, TARGETS, FLAMEGRAPH, PPROF, INCIDENTS, INCIDENT, PROCESS, "other"];
+pub(crate) const PATHS: [&str; 14] = [
+    "/", PAGE, FILES, LIVE, METRICS, HEALTHY, READY, TARGETS, FLAMEGRAPH, PPROF, INCIDENTS, INCIDENT,
+    PROCESS, "other",
+];
 
 const ENDPOINTS: &str = "\
+/live                                  the live page of all loops, for browsers; they get it at / too
 /metrics                               Prometheus metrics of all loops of this host, with the labels pid, name, loop, runtime
 /sd                                    the agents of this host, for Prometheus's http_sd_configs
 /-/healthy  /-/ready                   this server lives, and has looked at the pages
+/debug/loopscope/live                  what the live page shows (JSON)
 /debug/loopscope/incidents             what happened lately on this host, newest first (JSON); each in full below it: /ID
 /debug/loopscope/flamegraph?pid=PID    a capture by that process's agent, with the parameters of its own page
 /debug/pprof/profile?pid=PID           the same for pprof
@@ -52,6 +58,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) struct HostService {
     pub guard: Arc<Guard>,
     pub forwards: Forwards,
+    pub live: Live,
     pub shared: Arc<Shared>,
 }
 
@@ -72,8 +79,8 @@ impl Service for HostService {
 /// What tells of code, or makes a process do something, is not for everybody; who runs here is like the numbers.
 fn gives(path: &str) -> Gives {
     match path {
-        HEALTHY | READY => Gives::Health,
-        FLAMEGRAPH | PPROF | INCIDENTS | INCIDENT | PROCESS => Gives::Insight,
+        HEALTHY | READY | PAGE | FILES => Gives::Health,
+        LIVE | FLAMEGRAPH | PPROF | INCIDENTS | INCIDENT | PROCESS => Gives::Insight,
         _ => Gives::Metrics,
     }
 }
@@ -92,6 +99,7 @@ impl HostService {
         let path = match (id_of(asked), of_process(asked)) {
             (Some(_), _) => INCIDENT,
             (None, Some(_)) => PROCESS,
+            (None, None) if page::is_file(asked) => FILES,
             (None, None) => known.unwrap_or("other"),
         };
         let answer = match self.guard.refuse(request, gives(path), false).await {
@@ -101,6 +109,7 @@ impl HostService {
                 INCIDENTS => self.incidents(None).await,
                 INCIDENT => self.incident(id_of(asked).unwrap_or_default(), request).await,
                 PROCESS => self.process(request).await,
+                LIVE => self.live.answer(request.uri.query().unwrap_or(""), self).await,
                 _ => self.guarded(|| self.answer_at_once(path, request)),
             },
         };
@@ -110,7 +119,11 @@ impl HostService {
 
     fn answer_at_once(&self, path: &str, request: &Parts) -> Answer {
         match path {
-            "/" => Answer::text(200, self.overview()),
+            "/" if page::wants_html(&request.headers) => page::page().negotiated(),
+            "/" => Answer::text(200, self.overview()).negotiated(),
+            PAGE => page::page(),
+            FILES => page::file(request.uri.path())
+                .unwrap_or_else(|| Answer::text(404, "the live page has no such file\n")),
             METRICS => {
                 let format = negotiate::format(&request.headers);
                 let page = self.shared.metrics(format);

@@ -9,6 +9,7 @@ use crate::process;
 use crate::watch::log::Log;
 use crate::web::doorway::Doorway;
 use crate::web::entrance::Entrance;
+use crate::web::live::Live;
 use crate::web::server;
 use loopscope_probe::{Clock, Ticks};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -57,7 +58,7 @@ pub(crate) fn run(start: Start, ready: &SyncSender<Result<(), AgentError>>) {
         // The first look is taken before anybody can ask.
         let pace = shared.look();
         let (forwards, shares) = (Forwards::default(), shared.clone());
-        let service = HostService { guard: guard.clone(), forwards, shared: shares };
+        let service = HostService { guard: guard.clone(), forwards, live: Live::default(), shared: shares };
         tokio::spawn(server::serve(doorway, guard, Arc::new(service)));
         tokio::spawn(watch(shared, pace));
         let _ = ready.send(Ok(()));

@@ -103,7 +103,8 @@ impl Answer {
     pub(crate) fn forwarded(status: u16, media: &str, file: Option<String>, body: Vec<u8>) -> Answer {
         let formats = flame::Format::ALL.map(flame::Format::content_type);
         let known = [TEXT, JSON].into_iter().chain(formats).find(|known| *known == media);
-        Answer { file, ..Answer::new(status, known.unwrap_or(UNKNOWN), body) }
+        let policy = known.filter(|known| *known == SVG).map(|_| SVG_POLICY);
+        Answer { file, policy, ..Answer::new(status, known.unwrap_or(UNKNOWN), body) }
     }
 
     /// Returns the response to send.

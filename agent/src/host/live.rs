@@ -1,0 +1,23 @@
+//! The loops of the whole host as the live page shows them.
+
+use crate::host::service::HostService;
+use crate::live::{Seen, View};
+use crate::web::live::Source;
+
+impl Source for HostService {
+    fn seen(&self) -> Vec<Seen> {
+        let mut seen = Vec::new();
+        self.shared.state().roster.read_each(|entry, reading| {
+            let Ok(reading) = reading else { return };
+            let one = Seen::of(reading.page, reading.clock, reading.at).labelled(&entry.label);
+            seen.push(if entry.end.is_some() { one.ended() } else { one });
+        });
+        seen
+    }
+
+    fn complete(&self, view: &mut View) {
+        for process in &mut view.processes {
+            process.base = Some(format!("process/{}/debug/loopscope", process.pid));
+        }
+    }
+}
