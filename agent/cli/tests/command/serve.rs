@@ -172,6 +172,11 @@ fn captures_are_handed_to_the_agent_of_the_process() {
     assert!(flame("pid=1&seconds=1").starts_with("HTTP/1.1 404"));
     let refused = flame(&format!("pid={}&seconds=0", one.pid()));
     assert!(refused.starts_with("HTTP/1.1 400") && refused.contains("parameter seconds"), "{refused}");
+    let view = json(&address, "/debug/loopscope/live");
+    let processes = view["processes"].as_array().unwrap();
+    let base = format!("process/{}/debug/loopscope", two.pid());
+    assert!(processes.iter().any(|process| process["base"] == base.as_str()), "{view:#}");
+    assert_eq!(processes.len(), 2);
     let listed = get(&address, &format!("/process/{}/debug/loopscope/thresholds", two.pid()));
     assert!(listed.starts_with("HTTP/1.1 200") && listed.contains("warning_ns"), "{listed}");
     let pprof = Command::new("curl")
@@ -185,7 +190,7 @@ fn captures_are_handed_to_the_agent_of_the_process() {
 #[test]
 fn what_cannot_be_read_is_said_once_counted_and_taken_again_when_it_can() {
     let scratch = Scratch::new("serve-damaged");
-    let demo = Running::demo(&scratch, &["--rate", "0"]);
+    let demo = Running::demo(&scratch, &["--rate", "20"]);
     let (mut serve, address) = serve(&scratch, &[]);
     let pid = demo.pid();
     let is_told = || of_loop(&get(&address, "/metrics"), ITERATIONS, &pid, "web").is_some();
@@ -230,5 +235,8 @@ fn a_port_in_use_is_named_with_the_way_out() {
     let empty = get(&address, "/");
     assert!(empty.contains("no instrumented process") && empty.contains("/sd"), "{empty}");
     assert!(get(&address, "/nothing").starts_with("HTTP/1.1 404"));
+    let page = get(&address, "/live");
+    assert!(page.contains("content-type: text/html") && page.contains("page/main.js"), "{page}");
+    assert!(get(&address, "/page/main.js").starts_with("HTTP/1.1 200"));
     assert_eq!(json(&address, "/sd"), serde_json::json!([]));
 }
