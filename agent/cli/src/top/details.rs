@@ -8,8 +8,12 @@ use loopscope_agent::live::{LoopView, StateKind, View};
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
-/// Cells of a bar.
+/// Cells of a bar, on a wide and on a narrow screen.
 const BAR: usize = 20;
+const BAR_NARROW: usize = 5;
+
+/// From so many columns on, a screen is wide.
+const WIDE_FROM: u16 = 100;
 
 /// Shades for how many waited so long.
 const SHADES: [&str; 5] = [" ", "░", "▒", "▓", "█"];
@@ -25,8 +29,8 @@ pub fn style_of(entry: &LoopView, theme: Theme) -> Style {
     }
 }
 
-/// Writes all of it.
-pub fn lines(view: &View, row: Row<'_>, theme: Theme) -> Vec<Line<'static>> {
+/// Writes all of it, for a screen of so many columns.
+pub fn lines(view: &View, row: Row<'_>, width: u16, theme: Theme) -> Vec<Line<'static>> {
     let (process, entry) = row;
     let mut lines = Vec::new();
     let agent = process.agent.as_deref().unwrap_or("no agent that listens");
@@ -63,24 +67,25 @@ pub fn lines(view: &View, row: Row<'_>, theme: Theme) -> Vec<Line<'static>> {
         let rate = rate(phase.callbacks_per_second);
         lines.push(Line::raw(format!(
             "  {} {:<10} {rate:>7} callbacks/s",
-            bar(phase.share_ratio),
+            bar(phase.share_ratio, BAR),
             phase.phase
         )));
     }
     lines.push(Line::default());
     lines.push(heading("Sites, the heaviest first", theme));
-    lines.extend(sites(entry, theme));
+    lines.extend(sites(entry, width, theme));
     lines.extend(drains(entry, theme));
     lines
 }
 
-/// Writes the heaviest sites.
-pub fn sites(entry: &LoopView, theme: Theme) -> Vec<Line<'static>> {
+/// Writes the heaviest sites, for a screen of so many columns.
+pub fn sites(entry: &LoopView, width: u16, theme: Theme) -> Vec<Line<'static>> {
     let mut lines: Vec<Line<'static>> = Vec::new();
+    let cells = if width >= WIDE_FROM { BAR } else { BAR_NARROW };
     for site in &entry.sites {
         let text = format!(
             "  {} {:>7} calls/s  longest {:>7}  {} {}",
-            bar(site.share_ratio),
+            bar(site.share_ratio, cells),
             rate(site.calls_per_second),
             show_ns(site.longest_ns),
             site.kind,
@@ -166,9 +171,9 @@ fn stalls(entry: &LoopView) -> String {
     )
 }
 
-fn bar(ratio: f64) -> String {
-    let full = (ratio.clamp(0.0, 1.0) * BAR as f64).round() as usize;
-    format!("{}{} {:>5.1}%", "█".repeat(full), "·".repeat(BAR - full), ratio * 100.0)
+fn bar(ratio: f64, cells: usize) -> String {
+    let full = (ratio.clamp(0.0, 1.0) * cells as f64).round() as usize;
+    format!("{}{} {:>5.1}%", "█".repeat(full), "·".repeat(cells - full), ratio * 100.0)
 }
 
 fn heading(text: &'static str, theme: Theme) -> Line<'static> {

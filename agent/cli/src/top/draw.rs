@@ -100,7 +100,7 @@ fn draw_loops(frame: &mut Frame<'_>, body: Rect, board: &Board, theme: Theme) ->
         return names;
     }
     let chosen = rows[board.chosen_at(&rows)];
-    let sites = details::sites(chosen.1, theme);
+    let sites = details::sites(chosen.1, body.width, theme);
     let sites_height = (sites.len() as u16 + 2).min(SITES_LINES);
     let incidents_height = (board.incidents.len().max(1) as u16 + 2).min(INCIDENT_LINES);
     // Half of the screen is the table's, the other half is shared.
@@ -178,7 +178,7 @@ fn draw_details(frame: &mut Frame<'_>, body: Rect, board: &Board, from: u16, the
         frame.render_widget(Paragraph::new("The loop has left; Esc goes back."), body);
         return;
     };
-    let mut lines = details::lines(&board.view, row, theme);
+    let mut lines = details::lines(&board.view, row, body.width, theme);
     lines.push(Line::default());
     lines.push(Line::styled("Incidents of this loop", theme.heading()));
     let own = |found: &&Found| found.incident.pid == row.0.pid && found.incident.r#loop == row.1.name;

@@ -119,9 +119,10 @@ fn a_signal_gives_the_terminal_back_and_a_small_one_says_what_it_hides() {
     let Some(terminal) = Terminal::open(&scratch, 60, 12, "NO_COLOR=1", "top web") else { return };
     let screen = terminal.wait_for(&["LOOP", "web", "? help  no room for: "]);
     assert!(!screen.contains("Sites of"), "{screen}");
-    // Colours would be 38;5 or 31 and the like; weights are 1, 2 and 7.
+    // 30 to 37 are colours; 39 and 49 are none, and weights are 1, 2 and 7.
     let painted = terminal.tmux(&["capture-pane", "-p", "-e"]);
-    assert!(!painted.contains("\u{1b}[3"), "{painted:?}");
+    let has_colour = (30..38).any(|colour| painted.contains(&format!("\u{1b}[{colour}m")));
+    assert!(!has_colour, "{painted:?}");
     let pid = terminal.tmux(&["display-message", "-p", "#{pane_pid}"]);
     let child = Command::new("pgrep").args(["-P", pid.trim()]).output().unwrap();
     let child = String::from_utf8(child.stdout).unwrap();
