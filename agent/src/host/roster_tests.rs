@@ -50,12 +50,12 @@ fn a_loop_that_ended_stays_for_a_while_without_what_it_no_longer_has() {
     writer.handles(loopscope_probe::HandleType::Timeout, 3);
     roster.look(2);
     let view = roster.views().loops.remove(0);
-    assert_eq!((view.snapshot.iterations > 0, view.snapshot.handles.iter().sum::<u64>()), (true, 3));
+    assert_eq!((view.snapshot.active_ns > 0, view.snapshot.handles.iter().sum::<u64>()), (true, 3));
     assert_eq!(view.owner.as_ref().unwrap().pid, std::process::id().to_string());
     drop(writer);
     roster.look(10);
     let left = roster.views().loops.remove(0);
-    assert_eq!(left.snapshot.iterations, view.snapshot.iterations);
+    assert_eq!(left.snapshot.active_ns, view.snapshot.active_ns);
     assert_eq!((left.snapshot.handles.iter().sum::<u64>(), left.utilization), (0, 0.0));
     assert_eq!(roster.processes(), (0, 1));
     roster.follow(10 + KEEP_NS - 1);

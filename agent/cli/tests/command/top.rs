@@ -24,7 +24,7 @@ impl Terminal {
         let socket = scratch.work().join("tmux").to_str().unwrap().to_owned();
         let (directory, program) = (scratch.runtime(), env!("CARGO_BIN_EXE_loopscope"));
         let command = format!(
-            "LOOPSCOPE_RUNTIME_DIR={} {variables} {program} {arguments}; echo code=$?; stty -a; exec sleep 600",
+            "LOOPSCOPE_RUNTIME_DIR={} {variables} {program} {arguments}; echo code=$?; stty -a | tr ' ;' '\n\n' | grep -x -e icanon -e echo; exec sleep 600",
             directory.display()
         );
         let (columns, lines) = (columns.to_string(), lines.to_string());
@@ -66,9 +66,8 @@ impl Terminal {
 
     /// Waits for the end: it left with this code, and the terminal is as it was.
     fn is_given_back(&self, code: &str) {
-        let screen = self.wait_for(&[code, "icanon"]);
-        let modes: Vec<&str> = screen.split([' ', ';', '\n']).collect();
-        assert!(modes.contains(&"icanon") && modes.contains(&"echo"), "{screen}");
+        // Lines and echo: the modes that a screen turns off.
+        let screen = self.wait_for(&[code, "icanon\n", "echo\n"]);
         assert!(!screen.contains("loopscope top"), "the screen of before is back: {screen}");
         let flags = self.tmux(&["display-message", "-p", "#{alternate_on} #{cursor_flag}"]);
         assert_eq!(flags.trim(), "0 1", "no alternate screen, and a cursor");
