@@ -60,7 +60,8 @@ impl HostBuilder {
         self
     }
 
-    /// Adds a directory of pages; this user's runtime directory alone otherwise. It need not exist yet.
+    /// Adds a directory of pages; this user's runtime directory alone otherwise. It need not exist yet. A `*` in it stands
+    /// for any characters in a name, as in `/run/user/*/loopscope`: those of all users, also of ones who log in later.
     pub fn directory(mut self, path: impl Into<PathBuf>) -> Self {
         self.directories.push(path.into());
         self

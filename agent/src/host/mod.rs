@@ -20,6 +20,7 @@
 //! as long as its page is kept (a day at most).
 
 mod entry;
+mod pattern;
 mod refusal;
 mod roster;
 mod state;

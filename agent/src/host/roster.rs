@@ -4,6 +4,7 @@ use crate::compute::sites::SITES_PER_PROCESS;
 use crate::export::merged::{add_view, copy_view};
 use crate::export::view::LoopView;
 use crate::host::entry::{Entry, NoEntry};
+use crate::host::pattern;
 use crate::host::refusal::{Refusal, Refusals};
 use crate::model::label::{OTHER, unique};
 use loopscope_probe::Page;
@@ -22,6 +23,7 @@ fn key(owner: Owner) -> Process {
 /// All loops of the host.
 #[derive(Debug)]
 pub(crate) struct Roster {
+    /// Patterns, as [`pattern`] reads them.
     directories: Vec<PathBuf>,
     keep_ns: u64,
     loops_max: usize,
@@ -109,7 +111,7 @@ impl Roster {
 
     fn list(&mut self, notes: &mut Vec<String>) -> Vec<PageFile> {
         let mut files = Vec::new();
-        for path in &self.directories {
+        for path in &pattern::directories(&self.directories) {
             match directory::page_files(path) {
                 Ok(found) => files.extend(found),
                 Err(error) => {

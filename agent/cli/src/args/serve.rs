@@ -21,7 +21,7 @@ alone knows (incidents by kind, captures, the program's own metrics) is on the a
 Examples:
   loopscope serve
   loopscope serve --listen 127.0.0.1:9500 --keep 5m
-  loopscope serve --dir /dev/shm/loopscope-1000 --dir /dev/shm/loopscope-1001
+  loopscope serve --dir '/dev/shm/loopscope-*' --dir '/run/user/*/loopscope'      those of all users, if it may read them
 
 Exit codes:
   0  ended by Ctrl-C or SIGTERM
@@ -38,7 +38,7 @@ pub struct ServeArguments {
     /// How long the counters of what has ended stay: 500ms, 10s, 2m [default: 150s, over two scrapes a minute apart]
     #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
     pub keep: Option<Duration>,
-    /// Directory of pages; may be given several times [default: this user's runtime directory]
+    /// Directory of pages, `*` for any name; may be given several times [default: this user's runtime directory]
     #[arg(long = "dir", value_name = "DIRECTORY")]
     pub directories: Vec<PathBuf>,
     /// File with a token that clients must show for incidents and captures; needed where others reach the address
