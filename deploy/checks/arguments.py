@@ -29,7 +29,7 @@ def in_containers(value):
 
 def written(path):
     """Yields the command lines in a file, without the command itself."""
-    text = path.read_text(encoding="utf-8")
+    text = path.read_text(encoding="utf-8").replace("\\\n", " ")
     match path.suffix or path.name:
         case ".yml" | ".yaml":
             for document in yaml.safe_load_all(text):
