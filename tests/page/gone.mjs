@@ -84,3 +84,38 @@ test("a refusal is told in the words of the agent", async (stage) => {
   equal(await page.textContent("#explanation"), "this is answered on loopback only", "the agent's own words");
   await context.close();
 });
+
+test("processes of a host are told apart, and what an ended one did last", async (stage) => {
+  const watched = stage.watched.at(-1);
+  const context = await stage.browser.newContext();
+  const page = await context.newPage();
+  const faults = [];
+  page.on("console", (message) => message.type() === "error" && faults.push(message.text()));
+  page.on("pageerror", (error) => faults.push(error.stack));
+  await page.route("**/debug/loopscope/live*", async (route) => {
+    const response = await route.fetch();
+    const view = await response.json();
+    // What a view of a host has besides: a process of another name that was killed in the middle of something.
+    const ended = structuredClone(view.processes[0]);
+    Object.assign(ended, { pid: 4194301, name: "importer", is_alive: false, agent: null, base: null });
+    for (const loop of ended.loops) {
+      const running = { phase: "timers", kind: "timer", site: null, running_ns: 2e9, words: "timer flush (src/x.rs:40)" };
+      Object.assign(loop, { id: `${loop.id}-ended`, interval_ns: 0, sites: [], phases: [] });
+      Object.assign(loop.state, { kind: "ended", busy_ns: 2e9, running, spans: [], drain: null });
+    }
+    view.processes.push(ended);
+    await route.fulfill({ response, json: view });
+  });
+  await page.goto(watched.url);
+  await headline(page, /^web \(watched \d+\) answers$/);
+  equal(await page.textContent("#process"), "2 processes", "whose page it is");
+  equal(await page.textContent("#explanation"), "1 process ended", "what else there is to say");
+  const row = page.locator("#loop-rows tr[data-kind=ended]");
+  assert((await row.textContent()).includes("importer 4194301"), await row.textContent());
+  await row.click();
+  equal(await page.textContent("#now"), "ended while it ran timer flush (src/x.rs:40), busy for at least 2.00 s", "what it did last");
+  equal(await page.isVisible("#capture"), false, "a capture of the dead");
+  equal(faults.join("\n"), "", "the console");
+  await page.unrouteAll({ behavior: "ignoreErrors" });
+  await context.close();
+});
