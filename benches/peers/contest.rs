@@ -39,16 +39,21 @@ pub fn run(row: &Row, rounds: usize) -> Result<Outcome, String> {
         Work::TimerMemory(count) => afresh(row, rounds, |peer| {
             let before = peer.resident_bytes();
             peer.round(count)?;
-            Ok((peer.resident_bytes() - before) as f64 / count as f64)
+            Ok(growth(before, peer) / count as f64)
         }),
         Work::ConnectionMemory(connections) => afresh(row, rounds, |peer| {
             let port = port(peer)?;
             let before = peer.resident_bytes();
             let mut load = Load::start(&[port], connections, false)?;
             load.slice(0)?;
-            Ok((peer.resident_bytes() - before) as f64 / connections as f64)
+            Ok(growth(before, peer) / connections as f64)
         }),
     }
+}
+
+/// Returns by how many bytes the memory of a peer grew; pages that it gave back meanwhile may make that negative.
+fn growth(before: u64, peer: &Running) -> f64 {
+    peer.resident_bytes() as f64 - before as f64
 }
 
 /// Starts every peer that can run here.
