@@ -23,15 +23,12 @@ mod verdict;
 use rows::{ROWS, Row};
 use std::process::ExitCode;
 
-/// Of each number of connections or timers.
-const SCALE_ROUNDS: usize = 7;
-
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let outcome = match words[..] {
         ["peer", peer, row, ref arguments @ ..] => take_part(peer, row, arguments),
-        ["scale", file] => scale::draw_to(file.as_ref(), SCALE_ROUNDS),
+        ["scale", file] => scale::draw_to(file.as_ref()),
         [] => {
             ROWS.iter().for_each(|row| println!("{:18} {}; {}", row.name, row.title, report::method(row)));
             Ok(())

@@ -10,18 +10,26 @@ use std::path::Path;
 const CONNECTIONS: &[usize] = &[1, 3, 10, 30, 100, 300, 1_000, 3_000, 10_000];
 const TIMERS: &[u64] = &[10, 100, 1_000, 10_000, 100_000, 1_000_000];
 
+/// Connections of all servers together, for which the client surely has descriptors and ports.
+const CONNECTIONS_AT_ONCE: usize = 16_000;
+
+/// Of each number of connections, and of timers beside which one is started.
+const ROUNDS: usize = 5;
+/// Of each number of timers that fire, which takes a second.
+const FIRE_ROUNDS: usize = 3;
+
 /// Measures, prints the numbers and writes the drawing.
 ///
 /// # Errors
 /// A peer ended early, or the file cannot be written.
-pub fn draw_to(path: &Path, rounds: usize) -> Result<(), String> {
+pub fn draw_to(path: &Path) -> Result<(), String> {
     let echo = panel("TCP echo, 64 bytes", "connections", "CPU µs a request", 1e-3);
-    let echo = measure(echo, CONNECTIONS.iter().map(|count| (*count as f64, echo_row(*count))), rounds)?;
+    let echo = measure(echo, CONNECTIONS.iter().map(|count| (*count as f64, echo_row(*count))), ROUNDS)?;
     let fire = panel("Timers of 1 to 1,000 ms: start and fire", "timers", "CPU ns a timer", 1.0);
-    let fire = measure(fire, TIMERS.iter().map(|count| (*count as f64, fire_row(*count))), rounds)?;
+    let fire = measure(fire, TIMERS.iter().map(|count| (*count as f64, fire_row(*count))), FIRE_ROUNDS)?;
     let cancel = panel("Timer start and cancel", "timers pending beside it", "CPU ns a timer", 1.0);
     let pending = TIMERS.iter().map(|count| (*count as f64, cancel_row(*count)));
-    let cancel = measure(cancel, pending, rounds)?;
+    let cancel = measure(cancel, pending, ROUNDS)?;
     std::fs::write(path, draw(&[echo, fire, cancel])).map_err(|error| format!("{}: {error}", path.display()))
 }
 
@@ -72,7 +80,7 @@ fn measure(
 ) -> Result<Panel, String> {
     println!("### {}\n", panel.title);
     for (count, row) in rows {
-        let outcome = run(&row, rounds)?;
+        let outcome = run_together_or_alone(&row, rounds)?;
         println!("- {count} {}: {}", panel.below, told(&outcome, factor));
         for (peer, values) in outcome.values.into_iter().filter(|(peer, _)| *peer != OursAgain) {
             let point = (count, Estimate::of(values).median * factor);
@@ -84,6 +92,22 @@ fn measure(
     }
     println!();
     Ok(panel)
+}
+
+/// Runs a row, one peer after the other where all their connections were too many at once.
+fn run_together_or_alone(row: &Row, rounds: usize) -> Result<Outcome, String> {
+    match row.work {
+        Work::Serve { connections, .. } if connections * row.peers.len() > CONNECTIONS_AT_ONCE => {
+            let mut all = Outcome { values: Vec::new(), skipped: Vec::new() };
+            for peer in row.peers.chunks(1) {
+                let Outcome { values, skipped } = run(&Row { peers: peer, ..*row }, rounds)?;
+                all.values.extend(values);
+                all.skipped.extend(skipped);
+            }
+            Ok(all)
+        }
+        _ => run(row, rounds),
+    }
 }
 
 fn told(outcome: &Outcome, factor: f64) -> String {
