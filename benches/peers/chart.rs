@@ -1,4 +1,5 @@
-//! Line charts as SVG: small panels side by side, each with a logarithmic axis below and a linear one at the left.
+//! Line charts as SVG: small panels side by side, each with a logarithmic axis below; the one at the left
+//! is linear where the values allow it.
 
 use std::fmt::Write;
 
@@ -45,7 +46,10 @@ pub fn draw(panels: &[Panel]) -> String {
 struct Axes {
     x_first: f64,
     x_last: f64,
+    y_first: f64,
     y_last: f64,
+    /// Where values lie too far apart for a linear axis.
+    is_log: bool,
 }
 
 impl Axes {
@@ -53,7 +57,11 @@ impl Axes {
         let points = || lines.iter().flat_map(|line| &line.points);
         let x_first = points().map(|(x, _)| *x).fold(f64::INFINITY, f64::min);
         let x_last = points().map(|(x, _)| *x).fold(0.0, f64::max);
-        Axes { x_first, x_last, y_last: points().map(|(_, y)| *y).fold(0.0, f64::max) * 1.05 }
+        let y_least = points().map(|(_, y)| *y).fold(f64::INFINITY, f64::min);
+        let y_most = points().map(|(_, y)| *y).fold(0.0, f64::max);
+        let is_log = y_most > 20.0 * y_least;
+        let y_first = if is_log { 10f64.powf(y_least.log10().floor()) } else { 0.0 };
+        Axes { x_first, x_last, y_first, y_last: y_most * 1.05, is_log }
     }
 
     fn x(&self, value: f64) -> f64 {
@@ -62,7 +70,16 @@ impl Axes {
     }
 
     fn y(&self, value: f64) -> f64 {
-        HEIGHT - BOTTOM - value / self.y_last * (HEIGHT - TOP - BOTTOM)
+        let share = match self.is_log {
+            true => (value / self.y_first).log10() / (self.y_last / self.y_first).log10(),
+            false => value / self.y_last,
+        };
+        HEIGHT - BOTTOM - share * (HEIGHT - TOP - BOTTOM)
+    }
+
+    /// The grid line after one.
+    fn y_next(&self, value: f64) -> f64 {
+        if self.is_log { value * 10.0 } else { value + self.y_step() }
     }
 
     /// The distance of the grid's lines: 1, 2 or 5 times a power of ten, four to eight of them.
@@ -80,7 +97,7 @@ fn draw_panel(panel: &Panel) -> String {
     let axes = Axes::of(&panel.lines);
     let mut svg = format!("<text x=\"12\" y=\"20\" font-weight=\"600\">{}</text>\n", panel.title);
     let (right, bottom) = (WIDTH - RIGHT, HEIGHT - BOTTOM);
-    let mut value = 0.0;
+    let mut value = axes.y_first;
     while value <= axes.y_last {
         let y = axes.y(value);
         svg += &format!("<path d=\"M{LEFT} {y:.1}H{right}\" stroke=\"#ddd\"/>\n");
@@ -90,7 +107,7 @@ fn draw_panel(panel: &Panel) -> String {
             y + 4.0,
             short(value)
         );
-        value += axes.y_step();
+        value = axes.y_next(value);
     }
     let mut power = 10f64.powf(axes.x_first.log10().ceil());
     while power <= axes.x_last * 1.001 {
