@@ -66,7 +66,9 @@ fn read(path: &Path) -> Result<Reading, String> {
     let refused = |error: io::Error| format!("the token file {shown} cannot be read: {error}");
     let mut file = File::open(path).map_err(refused)?;
     let found = file.metadata().map_err(refused)?;
-    if found.mode() & 0o077 != 0 {
+    // A file of root's that one group may read was made so for us: a secret that is mounted into a container.
+    let is_allowed = if found.uid() == 0 { 0o740 } else { 0o700 };
+    if found.mode() & 0o777 & !is_allowed != 0 {
         return Err(format!(
             "the token file {shown} can be read by others than its owner (mode {:o}): chmod 600 {shown}",
             found.mode() & 0o777
@@ -136,11 +138,20 @@ mod tests {
     }
 
     #[test]
+    fn a_group_may_read_what_is_root_s_only() {
+        let file = Scratch::new("group");
+        file.write("0123456789abcdef", 0o440);
+        let is_root_s = fs::metadata(&file.0).unwrap().uid() == 0;
+        assert_eq!(Token::read(&file.0).is_ok(), is_root_s);
+    }
+
+    #[test]
     fn a_file_that_is_no_secret_is_refused_with_the_remedy() {
         let file = Scratch::new("refused");
         for (text, mode, part) in [
             ("0123456789abcdef", 0o644, "chmod 600"),
             ("0123456789abcdef", 0o620, "mode 620"),
+            ("0123456789abcdef", 0o444, "mode 444"),
             ("short", 0o600, "at least 16"),
             ("0123456789 abcdef", 0o600, "one line"),
             ("", 0o600, "openssl rand"),
