@@ -104,7 +104,7 @@ fn lint(page: &str) {
     assert!(said.status.success() && words.trim().is_empty(), "{words}");
 }
 
-/// Kills a demo in the middle of a block; returns its pid.
+/// Kills a demo in the middle of a block. Returns its pid, `None` where its page does not tell of it.
 fn kill_blocked(scratch: &Scratch, address: &str) -> Option<String> {
     let demo = Running::demo(scratch, &["--trouble", "block", "--rate", "20"]);
     let pid = demo.pid();
