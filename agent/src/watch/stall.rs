@@ -80,14 +80,9 @@ impl StallWatch {
 
     /// Tells whether a look needs the page's records and iterations, and not its vitals alone.
     pub(crate) fn needs_records(&self, vitals: &Vitals, warning_ns: u64) -> bool {
-        let age_ns = vitals.now.unexpected_ns();
-        // A stall that only goes on is told at its doublings: until then there is nothing to read.
-        let is_going_on = self.episode.is_active() && vitals.busy_since == self.since && age_ns > warning_ns;
-        let is_turn = match is_going_on {
-            true => self.next_ns().is_none_or(|next_ns| age_ns >= next_ns),
-            false => self.episode.is_active() || age_ns > warning_ns,
-        };
-        is_turn || self.accounted.is_some_and(|count| count != vitals.stalls_ended)
+        self.episode.is_active()
+            || vitals.now.unexpected_ns() > warning_ns
+            || self.accounted.is_some_and(|count| count != vitals.stalls_ended)
     }
 
     /// Takes one look at a loop. `vitals` are its page's as of now on its clock.
