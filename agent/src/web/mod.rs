@@ -18,6 +18,7 @@ pub(crate) mod secure;
 pub(crate) mod secure;
 pub(crate) mod server;
 pub(crate) mod slots;
+pub(crate) mod stamp;
 pub(crate) mod thresholds;
 pub(crate) mod token;
 pub(crate) mod wish;

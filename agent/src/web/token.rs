@@ -1,5 +1,6 @@
 //! A bearer token: a secret in a file, which whoever wants to see incidents or start captures must send.
 
+use crate::web::stamp::Stamp;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
@@ -20,20 +21,17 @@ pub(crate) struct Token {
     read: Mutex<Reading>,
 }
 
-/// What was read, and from which state of the file.
+/// What was read, and the file's stamp then.
 struct Reading {
     secret: Vec<u8>,
-    state: State,
+    stamp: Stamp,
 }
 
 impl std::fmt::Debug for Reading {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Reading").field("state", &self.state).finish_non_exhaustive()
+        f.debug_struct("Reading").field("stamp", &self.stamp).finish_non_exhaustive()
     }
 }
-
-/// Inode, length, and time of the last change in nanoseconds.
-type State = (u64, u64, i64, i64);
 
 impl Token {
     /// Reads the file.
@@ -48,7 +46,7 @@ impl Token {
     pub(crate) fn is(&self, offered: &[u8]) -> bool {
         let mut held = self.held();
         // A file that is gone or no longer good changes nothing: whoever exchanges it writes it in two steps.
-        if std::fs::metadata(&self.path).is_ok_and(|found| state(&found) != held.state)
+        if std::fs::metadata(&self.path).is_ok_and(|found| Stamp::of(&found) != held.stamp)
             && let Ok(changed) = read(&self.path)
         {
             *held = changed;
@@ -86,11 +84,7 @@ fn read(path: &Path) -> Result<Reading, String> {
              `openssl rand -hex 32` makes one"
         ));
     }
-    Ok(Reading { secret: secret.as_bytes().to_vec(), state: state(&found) })
-}
-
-fn state(found: &std::fs::Metadata) -> State {
-    (found.ino(), found.len(), found.mtime(), found.mtime_nsec())
+    Ok(Reading { secret: secret.as_bytes().to_vec(), stamp: Stamp::of(&found) })
 }
 
 #[cfg(test)]

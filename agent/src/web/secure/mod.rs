@@ -14,9 +14,9 @@ pub(crate) use tls::Acceptor;
 
 use crate::web::secure::file::Written;
 use crate::web::secure::users::Users;
+use crate::web::stamp::Stamp;
 use hyper::header::{HeaderName, HeaderValue};
 use loopscope_probe::{Clock, Ticks};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -35,8 +35,8 @@ pub(crate) struct WebConfig {
 struct Held {
     loaded: Loaded,
     looked: Ticks,
-    /// The files' states that could not be read, so that this is told once.
-    refused: Option<Vec<State>>,
+    /// The stamps of files that could not be read, so that this is told once.
+    refused: Option<Vec<Option<Stamp>>>,
 }
 
 #[derive(Debug)]
@@ -45,11 +45,9 @@ struct Loaded {
     users: Arc<Users>,
     headers: Vec<(HeaderName, HeaderValue)>,
     files: Vec<PathBuf>,
-    states: Vec<State>,
+    /// `None` where there was no such file.
+    stamps: Vec<Option<Stamp>>,
 }
-
-/// Inode, length, and time of the last change; `None` where there is no such file.
-type State = Option<(u64, u64, i64, i64)>;
 
 impl WebConfig {
     /// Reads the file and all files that it names.
@@ -70,8 +68,8 @@ impl WebConfig {
             return None;
         }
         held.looked = now;
-        let states = states(&held.loaded.files);
-        if states == held.loaded.states || held.refused.as_ref() == Some(&states) {
+        let stamps = stamps(&held.loaded.files);
+        if stamps == held.loaded.stamps || held.refused.as_ref() == Some(&stamps) {
             return None;
         }
         match load(&self.path) {
@@ -81,7 +79,7 @@ impl WebConfig {
                 None
             }
             Err(message) => {
-                held.refused = Some(states);
+                held.refused = Some(stamps);
                 Some(format!("{message}; the configuration from before stays in force"))
             }
         }
@@ -115,26 +113,22 @@ impl WebConfig {
 
 fn load(path: &Path) -> Result<Loaded, String> {
     // Looked at before they are read: a change in between is seen at the next look.
-    let own = states(&[path.to_owned()]);
+    let own = stamps(&[path.to_owned()]);
     let written = Written::read(path)?;
     let mut files = written.files();
-    let mut states = states(&files);
+    let mut stamps = stamps(&files);
     files.push(path.to_owned());
-    states.extend(own);
+    stamps.extend(own);
     let acceptor = written.tls.as_ref().map(tls::acceptor).transpose()?;
     Ok(Loaded {
         acceptor,
         users: Arc::new(Users::new(written.users)),
         headers: written.headers,
         files,
-        states,
+        stamps,
     })
 }
 
-fn states(files: &[PathBuf]) -> Vec<State> {
-    let of = |path: &PathBuf| {
-        let found = std::fs::metadata(path).ok()?;
-        Some((found.ino(), found.len(), found.mtime(), found.mtime_nsec()))
-    };
-    files.iter().map(of).collect()
+fn stamps(files: &[PathBuf]) -> Vec<Option<Stamp>> {
+    files.iter().map(|path| std::fs::metadata(path).ok().as_ref().map(Stamp::of)).collect()
 }
