@@ -48,8 +48,8 @@ pub(super) enum Clients {
 struct Document {
     tls_server_config: Option<TlsPart>,
     http_server_config: Option<HttpPart>,
-    #[serde(default)]
-    basic_auth_users: BTreeMap<String, String>,
+    // A key with nothing behind it is null in YAML, and an empty map to Prometheus.
+    basic_auth_users: Option<BTreeMap<String, String>>,
 }
 
 #[derive(Deserialize)]
@@ -67,8 +67,7 @@ struct TlsPart {
 #[serde(deny_unknown_fields)]
 struct HttpPart {
     http2: Option<bool>,
-    #[serde(default)]
-    headers: BTreeMap<String, String>,
+    headers: Option<BTreeMap<String, String>>,
 }
 
 impl Written {
@@ -97,7 +96,8 @@ fn parse(text: &str, folder: &Path) -> Result<Written, String> {
     let document: Document = serde_saphyr::from_str(document).map_err(|error| error.to_string())?;
     let tls = document.tls_server_config.map(|part| tls(part, folder)).transpose()?;
     let headers = document.http_server_config.map(http).transpose()?.unwrap_or_default();
-    for (name, hash) in &document.basic_auth_users {
+    let users = document.basic_auth_users.unwrap_or_default();
+    for (name, hash) in &users {
         if name.is_empty() || name.contains(':') {
             return Err(format!("basic_auth_users: {name:?} cannot be a user's name"));
         }
@@ -107,7 +107,7 @@ fn parse(text: &str, folder: &Path) -> Result<Written, String> {
             ));
         }
     }
-    Ok(Written { tls, users: document.basic_auth_users, headers })
+    Ok(Written { tls, users, headers })
 }
 
 fn tls(part: TlsPart, folder: &Path) -> Result<Tls, String> {
@@ -174,7 +174,7 @@ fn http(part: HttpPart) -> Result<Vec<(HeaderName, HeaderValue)>, String> {
         let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| wrong("is no header"))?;
         Ok((name, value))
     };
-    part.headers.into_iter().map(header).collect()
+    part.headers.unwrap_or_default().into_iter().map(header).collect()
 }
 
 #[cfg(test)]
@@ -204,11 +204,17 @@ mod tests {
         assert_eq!(tls.clients, Clients::MustHave("/etc/app/ca.crt".into()));
         assert_eq!((tls.is_tls12_allowed, tls.is_tls13_allowed), (false, true));
         assert_eq!((written.users.len(), written.headers.len()), (1, 1));
-        for empty in ["", "\n", "{}", "basic_auth_users:\n  # nobody yet\n"] {
-            let written = read(empty);
-            // A key without a value is null in YAML, which Prometheus takes for an empty map.
+        for empty in [
+            "",
+            "\n",
+            "{}",
+            "basic_auth_users:\n  # nobody yet\n",
+            "tls_server_config:\nhttp_server_config:\n",
+            "http_server_config:\n  headers:\n",
+        ] {
+            let written = read(empty).unwrap();
             assert!(
-                written.is_ok_and(|written| written.tls.is_none()) || empty.contains("nobody"),
+                written.tls.is_none() && written.users.is_empty() && written.headers.is_empty(),
                 "{empty:?}"
             );
         }
