@@ -12,10 +12,10 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 /// At most this many questions are under way at once.
@@ -37,18 +37,13 @@ pub(crate) struct Forwarded {
     pub body: Vec<u8>,
 }
 
-/// Counts the questions under way.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Forwards(Arc<AtomicUsize>);
+/// Bounds the questions under way. One ends when its future is dropped, also where the client went away.
+#[derive(Clone, Debug)]
+pub(crate) struct Forwards(Arc<Semaphore>);
 
-/// One question under way; ends when dropped, also where the client went away.
-#[derive(Debug)]
-struct Slot(Forwards);
-
-impl Drop for Slot {
-    fn drop(&mut self) {
-        let Forwards(count) = &self.0;
-        count.fetch_sub(1, Relaxed);
+impl Default for Forwards {
+    fn default() -> Forwards {
+        Forwards(Arc::new(Semaphore::new(AT_ONCE)))
     }
 }
 
@@ -62,11 +57,6 @@ pub(crate) enum NoAnswer {
 }
 
 impl Forwards {
-    fn take(&self) -> Option<Slot> {
-        let take = |count| (count < AT_ONCE).then_some(count + 1);
-        self.0.fetch_update(Relaxed, Relaxed, take).is_ok().then(|| Slot(self.clone()))
-    }
-
     /// Asks the agent at `address` for `target`, a path with its query, and waits for at most `patience`.
     pub(crate) async fn ask(
         &self,
@@ -74,7 +64,8 @@ impl Forwards {
         target: &str,
         patience: Duration,
     ) -> Result<Forwarded, NoAnswer> {
-        let _slot = self.take().ok_or(NoAnswer::Full)?;
+        let Forwards(under_way) = self;
+        let _permit = under_way.try_acquire().map_err(|_| NoAnswer::Full)?;
         let failed = |because: &str| NoAnswer::Failed(format!("the agent at {address} {because}"));
         let way = Way::to(address).map_err(failed)?;
         match timeout(patience, way.ask(target)).await {
@@ -198,11 +189,14 @@ mod tests {
     }
 
     #[test]
-    fn slots_are_bounded_and_free_again() {
+    fn questions_are_bounded_and_make_room_when_they_end() {
         let forwards = Forwards::default();
-        let slots: Vec<_> = (0..AT_ONCE).map(|_| forwards.take().unwrap()).collect();
-        assert!(forwards.take().is_none());
-        drop(slots);
-        assert!(forwards.take().is_some());
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let ask = || runtime.block_on(forwards.ask("nowhere", "/", CONNECT)).unwrap_err();
+        let permits = forwards.0.try_acquire_many(AT_ONCE as u32).unwrap();
+        assert_eq!(ask(), NoAnswer::Full);
+        drop(permits);
+        assert!(matches!(ask(), NoAnswer::Failed(_)));
+        assert_eq!(forwards.0.available_permits(), AT_ONCE);
     }
 }

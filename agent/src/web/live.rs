@@ -17,6 +17,7 @@ use loopscope_probe::clock::unix_ns;
 use loopscope_probe::{Clock, Ticks};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use tokio::sync::Semaphore;
 use tokio::time::sleep;
 
 /// Where the views are.
@@ -47,6 +48,8 @@ pub(crate) trait Source: Send + Sync {
 pub(crate) struct Live {
     clock: Clock,
     state: Mutex<Shared>,
+    /// One permit for each that may wait; a request gives its own back when it ends, also where the client went away.
+    viewers: Semaphore,
 }
 
 #[derive(Debug, Default)]
@@ -55,21 +58,11 @@ struct Shared {
     number: u64,
     made: Ticks,
     body: Vec<u8>,
-    viewers: usize,
-}
-
-/// One request under way; ends when dropped, also where the client went away.
-struct Viewer<'a>(&'a Live);
-
-impl Drop for Viewer<'_> {
-    fn drop(&mut self) {
-        self.0.shared().viewers -= 1;
-    }
 }
 
 impl Default for Live {
     fn default() -> Live {
-        Live { clock: Clock::monotonic(), state: Mutex::default() }
+        Live { clock: Clock::monotonic(), state: Mutex::default(), viewers: Semaphore::new(VIEWERS_MAX) }
     }
 }
 
@@ -80,7 +73,7 @@ impl Live {
             Ok(after) => after,
             Err(message) => return Answer::text(400, message),
         };
-        let Some(_viewer) = self.enter() else {
+        let Ok(_viewer) = self.viewers.try_acquire() else {
             return Answer::text(429, format!("{VIEWERS_MAX} viewers are here already; try again later\n"));
         };
         let (number, age_ns) = self.last();
@@ -98,14 +91,6 @@ impl Live {
     fn shared(&self) -> MutexGuard<'_, Shared> {
         // A panic under it leaves an old view, which is still a view.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn enter(&self) -> Option<Viewer<'_>> {
-        let mut shared = self.shared();
-        let has_room = shared.viewers < VIEWERS_MAX;
-        shared.viewers += usize::from(has_room);
-        // Made only where it is handed out: dropping one locks, too.
-        has_room.then(|| Viewer(self))
     }
 
     /// Returns the number and the age of the last view.
@@ -191,9 +176,12 @@ mod tests {
     #[test]
     fn viewers_are_bounded_and_make_room_when_they_leave() {
         let live = Live::default();
-        let viewers: Vec<_> = (0..VIEWERS_MAX).map(|_| live.enter().unwrap()).collect();
-        assert!(live.enter().is_none());
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let status = || runtime.block_on(live.answer("", &Nobody)).status;
+        let viewers = live.viewers.try_acquire_many(VIEWERS_MAX as u32).unwrap();
+        assert_eq!(status(), 429);
         drop(viewers);
-        assert!(live.enter().is_some());
+        assert_eq!(status(), 200);
+        assert_eq!(live.viewers.available_permits(), VIEWERS_MAX);
     }
 }

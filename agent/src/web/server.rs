@@ -15,10 +15,10 @@ use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::convert::Infallible;
 use std::pin::pin;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout, timeout_at};
 
 /// Connections open at once. A scraper or two, a probe and a person need five; a fleet of them at once finds room, too.
@@ -44,33 +44,23 @@ Content-Length: 45\r\nRetry-After: 1\r\nConnection: close\r\n\r\ntoo many connec
 
 /// Accepts for ever; drop the future to stop.
 pub(crate) async fn serve(doorway: Doorway, guard: Arc<Guard>, answers: Arc<dyn Service>) {
-    let open = Arc::new(AtomicUsize::new(0));
+    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
         let Ok(stream) = doorway.accept().await else {
             tokio::time::sleep(ACCEPT_PAUSE).await;
             continue;
         };
-        if open.load(Relaxed) >= CONNECTIONS_MAX {
+        let Ok(place) = room.clone().try_acquire_owned() else {
             answers.count("other", 503);
             // Whether or not it fits into the socket's buffer, the connection is closed.
             stream.try_write(BUSY);
             continue;
-        }
-        open.fetch_add(1, Relaxed);
-        let (answers, open, guard) = (answers.clone(), open.clone(), guard.clone());
+        };
+        let (answers, guard) = (answers.clone(), guard.clone());
         tokio::spawn(async move {
-            let _open = Open(open);
             welcome(stream, &guard, answers).await;
+            drop(place);
         });
-    }
-}
-
-/// Counts a connection until dropped.
-struct Open(Arc<AtomicUsize>);
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Relaxed);
     }
 }
 

@@ -4,10 +4,9 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use subtle::ConstantTimeEq;
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 
 /// Passwords that are checked at once.
 const AT_ONCE: usize = 2;
@@ -16,12 +15,11 @@ const AT_ONCE: usize = 2;
 const NOBODY: &str = "$2y$10$X0h1gDsPszWURQaxFh.zoubFi6DXncSjhoQNJgRrnGs7EsimhC7zG";
 
 /// The users of a file.
-#[derive(Default)]
 pub(crate) struct Users {
     hashes: BTreeMap<String, String>,
     /// Passwords that were right, by user: at most one each.
     right: Arc<Mutex<BTreeMap<String, String>>>,
-    checking: Arc<AtomicUsize>,
+    checking: Arc<Semaphore>,
 }
 
 impl std::fmt::Debug for Users {
@@ -32,7 +30,7 @@ impl std::fmt::Debug for Users {
 
 impl Users {
     pub(super) fn new(hashes: BTreeMap<String, String>) -> Users {
-        Users { hashes, ..Users::default() }
+        Users { hashes, right: Arc::default(), checking: Arc::new(Semaphore::new(AT_ONCE)) }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -48,7 +46,7 @@ impl Users {
         if self.was_right(user, password) {
             return Some(true);
         }
-        let slot = Slot::take(&self.checking)?;
+        let permit = self.checking.clone().try_acquire_owned().ok()?;
         let known = self.hashes.get(user);
         let (is_known, hash) = (known.is_some(), known.map_or(NOBODY, String::as_str).to_owned());
         let (send, done) = oneshot::channel();
@@ -59,7 +57,7 @@ impl Users {
             if is_right {
                 right.lock().unwrap_or_else(PoisonError::into_inner).insert(name, password);
             }
-            drop(slot);
+            drop(permit);
             // Nobody waits where the client has gone.
             let _ = send.send(is_right);
         };
@@ -72,22 +70,6 @@ impl Users {
     fn was_right(&self, user: &str, password: &str) -> bool {
         let right = self.right.lock().unwrap_or_else(PoisonError::into_inner);
         right.get(user).is_some_and(|known| known.as_bytes().ct_eq(password.as_bytes()).into())
-    }
-}
-
-/// One check under way.
-struct Slot(Arc<AtomicUsize>);
-
-impl Slot {
-    fn take(count: &Arc<AtomicUsize>) -> Option<Slot> {
-        let more = |now| (now < AT_ONCE).then_some(now + 1);
-        count.fetch_update(Relaxed, Relaxed, more).is_ok().then(|| Slot(count.clone()))
-    }
-}
-
-impl Drop for Slot {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Relaxed);
     }
 }
 
@@ -118,9 +100,9 @@ mod tests {
     #[test]
     fn more_than_a_few_at_once_are_put_off() {
         let users = Users::new(BTreeMap::from([("a".to_owned(), NOBODY.to_owned())]));
-        let slots: Vec<Slot> = (0..AT_ONCE).filter_map(|_| Slot::take(&users.checking)).collect();
+        let permits = users.checking.try_acquire_many(AT_ONCE as u32).unwrap();
         assert_eq!(check(&users, "a:b"), None);
-        drop(slots);
+        drop(permits);
         assert_eq!(check(&users, "a:b"), Some(false));
     }
 }
