@@ -1,23 +1,20 @@
 //! Starting and stopping an agent.
 
 use crate::AgentError;
+use crate::background::Background;
 use crate::export::compat::{Compat, CompatSet};
 use crate::model::thresholds::{ThresholdTable, Thresholds};
 use crate::settings::Settings;
-use crate::thread::{Start, run};
+use crate::thread::{Start, begin};
 use crate::watch::action::Action;
 use crate::watch::frames::{FrameSource, FrameSources};
 use crate::watch::log::Log;
 use crate::web::entrance::{Credentials, Entrance, Listen};
-use loopscope_probe::control::{CRITICAL_NS, WARNING_NS};
-use std::io;
+use loopscope_probe::control::{CRITICAL_NS, WARNING_NS, url_of};
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
 use std::time::Duration;
-use tokio::sync::oneshot;
 
 /// Reports of one loop within a minute, where nobody said how many.
 const REPORTS_PER_MINUTE: u32 = 10;
@@ -128,20 +125,11 @@ impl AgentBuilder {
         let claim = Claim::take()?;
         let entrance = Entrance::open(&self.listen, &self.credentials)?;
         let address = entrance.as_ref().and_then(Entrance::address);
-        let url = entrance.as_ref().map(|entrance| entrance.guard.url());
+        let url = entrance.as_ref().map(|entrance| url_of(&entrance.guard.address));
         let log = Log::start().map_err(|error| AgentError::System("a log thread", error))?;
-        let (stop, stopped) = oneshot::channel();
-        let (ready, is_ready) = sync_channel(1);
-        let start = Start { settings: self.settings, entrance, log, stop: stopped };
-        let thread = std::thread::Builder::new()
-            .name("loopscope-agent".to_owned())
-            .spawn(move || run(start, &ready))
-            .map_err(|error| AgentError::System("a thread", error))?;
-        match is_ready.recv() {
-            Ok(Ok(())) => Ok(Agent { address, url, stop: Some(stop), thread: Some(thread), claim }),
-            Ok(Err(error)) => Err(error),
-            Err(_) => Err(AgentError::System("a thread", io::Error::other("it ended at once"))),
-        }
+        let start = Start { settings: self.settings, entrance, log };
+        let background = Background::start("loopscope-agent", move || begin(start))?;
+        Ok(Agent { address, url, background: Some(background), claim })
     }
 }
 
@@ -153,8 +141,7 @@ impl AgentBuilder {
 pub struct Agent {
     address: Option<SocketAddr>,
     url: Option<String>,
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
+    background: Option<Background>,
     claim: Claim,
 }
 
@@ -196,16 +183,10 @@ impl Agent {
 
 impl Drop for Agent {
     fn drop(&mut self) {
-        let (stop, thread) = (self.stop.take(), self.thread.take());
-        if !self.claim.is_of_this_process() {
-            // The thread is the parent's; even telling it would reach the parent through shared descriptors.
-            std::mem::forget((stop, thread));
-            return;
-        }
-        drop(stop);
-        if let Some(thread) = thread {
-            // A panic of the thread was reported by the panic hook.
-            let _ = thread.join();
+        match self.background.take() {
+            Some(background) if !self.claim.is_of_this_process() => background.forget(),
+            // Ends the thread before the claim is given back.
+            background => drop(background),
         }
     }
 }

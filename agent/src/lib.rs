@@ -39,6 +39,8 @@ mod web;
 
 pub mod host;
 
+mod accounts;
+mod background;
 mod boottime;
 mod eventfd;
 mod process;

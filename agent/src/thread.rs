@@ -33,10 +33,8 @@ use loopscope_probe::{Clock, Snapshot, Ticks};
 use metrics_exporter_prometheus::PrometheusHandle;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
-use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::oneshot;
 
 /// How often an idle agent says that it lives, and tidies up the host's histograms.
 const HEARTBEAT: Duration = Duration::from_secs(5);
@@ -48,41 +46,13 @@ pub(crate) struct Start {
     pub settings: Settings,
     pub entrance: Option<Entrance>,
     pub log: Log,
-    pub stop: oneshot::Receiver<()>,
 }
 
-/// Runs the agent until it is told to stop. Says over `ready` whether it could begin.
-pub(crate) fn run(start: Start, ready: &SyncSender<Result<(), AgentError>>) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build();
-    let runtime = match runtime {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            // The starting thread waits for this message.
-            let _ = ready.send(Err(AgentError::System("an epoll instance", error)));
-            return;
-        }
-    };
-    // Spawned tasks and not a `LocalSet`: waking one of those writes to the runtime's eventfd, at every tick.
-    runtime.block_on(async {
-        let (stop, sidecar) = match begin(start) {
-            Ok(begun) => begun,
-            Err(error) => {
-                let _ = ready.send(Err(error));
-                return;
-            }
-        };
-        let _ = ready.send(Ok(()));
-        // Both a message and a dropped sender mean the end.
-        let _ = stop.await;
-        sidecar.farewell();
-    });
-}
-
-/// Starts the tasks of the thread; within its runtime.
-fn begin(start: Start) -> Result<(oneshot::Receiver<()>, Arc<Sidecar>), AgentError> {
+/// Starts the tasks of the thread; within its runtime. What is returned is for its end.
+pub(crate) fn begin(start: Start) -> Result<impl FnOnce(), AgentError> {
     let sleeper = Sleeper::new().map_err(|error| AgentError::System("an eventfd", error))?;
     let ticker = Ticker::new().map_err(|error| AgentError::System("a timerfd", error))?;
-    let Start { settings, entrance, mut log, stop } = start;
+    let Start { settings, entrance, mut log } = start;
     let host = if settings.has_recorder { facade::install() } else { None };
     if settings.has_recorder && host.is_none() {
         log.warn(
@@ -111,7 +81,7 @@ fn begin(start: Start) -> Result<(oneshot::Receiver<()>, Arc<Sidecar>), AgentErr
         tokio::spawn(server::serve(doorway, guard, router));
     }
     tokio::spawn(watch_loops(sidecar.clone(), sleeper, ticker, pace));
-    Ok((stop, sidecar))
+    Ok(move || sidecar.farewell())
 }
 
 /// Looks at the loops as often as they need it, for ever.
@@ -122,7 +92,7 @@ async fn watch_loops(sidecar: Arc<Sidecar>, sleeper: Sleeper, ticker: Ticker, mu
             Pace::Again(delay) => {
                 let planned = Ticks(sidecar.clock.now().0 + delay.as_nanos() as u64);
                 ticker.wait(delay).await;
-                sidecar.state().note_lateness(sidecar.clock.now().since(planned));
+                sidecar.state().accounts.note_lateness(sidecar.clock.now().since(planned));
             }
             Pace::Sleep => {
                 sleeper.sleep(|| sidecar.state().is_idle(), HEARTBEAT).await;
@@ -210,7 +180,7 @@ impl Backend for Sidecar {
         agent.process = if self.has_process_metrics { process::read() } else { None };
         let host = self.host.as_ref().map(PrometheusHandle::render).unwrap_or_default();
         let page = render(format, &loops, &agent, &host);
-        state.note_scrape(format, self.clock.now().since(begun), &page);
+        state.accounts.note_scrape(format, self.clock.now().since(begun), &page);
         page.body
     }
 
@@ -267,7 +237,7 @@ impl Backend for Sidecar {
     }
 
     fn count(&self, path: &'static str, code: u16) {
-        self.state().count_request(path, code);
+        self.state().accounts.count_request(path, code);
     }
 
     fn warn(&self, note: String) {
@@ -275,7 +245,7 @@ impl Backend for Sidecar {
     }
 
     fn count_panic(&self) {
-        if self.state().count_panic() == 1 {
+        if self.state().accounts.count_panic() == 1 {
             let message = "the agent panicked and goes on; further panics are only counted (loopscope_agent_panics_total)";
             self.log().warn(message.to_owned());
         }

@@ -6,10 +6,10 @@ use crate::socket_file::SocketFile;
 use std::path::Path;
 use std::sync::OnceLock;
 use std::time::Duration;
-use ureq::Body;
 use ureq::http::Response;
 use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::unversioned::resolver::DefaultResolver;
+use ureq::{Body, RequestBuilder};
 
 /// How long an agent may take to answer beyond the time it was asked to watch.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -39,10 +39,7 @@ pub fn set_access(access: AccessArguments) {
 /// Nobody answers there, or not in HTTP, or not in time; or the credentials cannot be read. Any status is an answer.
 pub fn get(base: &str, path: &str, duration: Duration) -> Result<Answer, Failure> {
     let client = Client::new(base, duration + PATIENCE)?;
-    let mut request = client.agent.get(client.url(path));
-    if let Some(token) = &client.token {
-        request = request.header("Authorization", format!("Bearer {token}"));
-    }
+    let request = client.authorize(client.agent.get(client.url(path)));
     read(base, request.call())
 }
 
@@ -52,10 +49,7 @@ pub fn get(base: &str, path: &str, duration: Duration) -> Result<Answer, Failure
 /// As [`get`].
 pub fn post(base: &str, path: &str) -> Result<Answer, Failure> {
     let client = Client::new(base, PATIENCE)?;
-    let mut request = client.agent.post(client.url(path)).header("X-Loopscope", "1");
-    if let Some(token) = &client.token {
-        request = request.header("Authorization", format!("Bearer {token}"));
-    }
+    let request = client.authorize(client.agent.post(client.url(path))).header("X-Loopscope", "1");
     read(base, request.send_empty())
 }
 
@@ -96,6 +90,13 @@ impl Client {
 
     fn url(&self, path: &str) -> String {
         format!("{}{path}", self.base)
+    }
+
+    fn authorize<B>(&self, request: RequestBuilder<B>) -> RequestBuilder<B> {
+        match &self.token {
+            Some(token) => request.header("Authorization", format!("Bearer {token}")),
+            None => request,
+        }
     }
 }
 

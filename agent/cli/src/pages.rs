@@ -4,6 +4,7 @@
 
 use crate::error::Failure;
 use loopscope_agent::diagnose::last_moment;
+use loopscope_probe::control::url_of;
 use loopscope_probe::directory::{self, Owner, PageFile};
 use loopscope_probe::snapshot::Facts;
 use loopscope_probe::{Clock, Page, Snapshot, Ticks};
@@ -83,12 +84,7 @@ impl Process {
     /// Returns the URL of the process's agent, without a slash at its end; `None` where it has none that listens.
     pub fn agent_url(&self) -> Option<String> {
         let address = self.loops.iter().find_map(|page| page.read().ok()?.control().address());
-        let url = |address: String| match address.split_once(':') {
-            // An agent with TLS, or at a socket file, says so; the others write `host:port` only.
-            Some(("https" | "unix", _)) => address,
-            _ => format!("http://{address}"),
-        };
-        address.map(url)
+        address.as_deref().map(url_of)
     }
 
     /// Returns `PID NAME`, as lists and messages call a process.

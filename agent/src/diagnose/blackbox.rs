@@ -74,6 +74,12 @@ pub fn reconstruct(page: &Page, clock: &Clock, at: Ticks) -> Incident {
     incident
 }
 
+/// Returns what the loop of a process that lives, and has no agent, is in the middle of; as [`reconstruct`] otherwise.
+pub fn under_way(page: &Page, clock: &Clock, now: Ticks) -> Incident {
+    let note = "read from the page, now: the process has no agent that knows more";
+    Incident { notes: vec![note.to_owned()], ..reconstruct(page, clock, now) }
+}
+
 /// Returns the last moment at which the loop of an ended process is known to have lived: its last stamp, or the last tick
 /// of its agent, which went on while the loop was blocked. At most `now`, on `clock`, the page's own.
 pub fn last_moment(page: &Page, clock: &Clock, now: Ticks) -> Ticks {

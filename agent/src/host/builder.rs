@@ -1,20 +1,19 @@
 //! Starting and stopping the server of a whole host.
 
 use crate::AgentError;
+use crate::background::Background;
 use crate::host::roster::Roster;
 use crate::host::state::HostState;
-use crate::host::thread::{Start, run};
+use crate::host::thread::{Start, begin};
 use crate::process;
 use crate::watch::log::Log;
 use crate::web::entrance::{Credentials, Entrance, Listen};
+use loopscope_probe::control::url_of;
 use loopscope_probe::directory::runtime_directory;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::mpsc::sync_channel;
-use std::thread::JoinHandle;
 use std::time::Duration;
-use tokio::sync::oneshot;
 
 /// Where it listens where nobody said: one port below the agents', which take the next free one from 9464 upwards, so that
 /// neither takes the other's.
@@ -82,7 +81,7 @@ impl HostBuilder {
         let Some(entrance) = Entrance::open(&self.listen, &self.credentials)? else {
             return Err(AgentError::System("a server", io::Error::other("it was to listen nowhere")));
         };
-        let (address, url) = (entrance.address(), entrance.guard.url());
+        let (address, url) = (entrance.address(), url_of(&entrance.guard.address));
         let mut directories = self.directories;
         if directories.is_empty() {
             directories.push(runtime_directory());
@@ -92,18 +91,9 @@ impl HostBuilder {
         let loops_max = files_max.saturating_sub(OTHER_FILES).clamp(64, LOOPS_MAX);
         let state = HostState::new(Roster::new(directories, keep_ns, loops_max as usize));
         let log = Log::start().map_err(|error| AgentError::System("a log thread", error))?;
-        let (stop, stopped) = oneshot::channel();
-        let (ready, is_ready) = sync_channel(1);
-        let start = Start { state, entrance, log, stop: stopped };
-        let thread = std::thread::Builder::new()
-            .name("loopscope-host".to_owned())
-            .spawn(move || run(start, &ready))
-            .map_err(|error| AgentError::System("a thread", error))?;
-        match is_ready.recv() {
-            Ok(Ok(())) => Ok(Host { address, url, stop: Some(stop), thread: Some(thread) }),
-            Ok(Err(error)) => Err(error),
-            Err(_) => Err(AgentError::System("a thread", io::Error::other("it ended at once"))),
-        }
+        let start = Start { state, entrance, log };
+        let background = Background::start("loopscope-host", move || begin(start))?;
+        Ok(Host { address, url, _background: background })
     }
 }
 
@@ -113,8 +103,7 @@ impl HostBuilder {
 pub struct Host {
     address: Option<SocketAddr>,
     url: String,
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
+    _background: Background,
 }
 
 impl Host {
@@ -136,15 +125,5 @@ impl Host {
     /// Returns what to call it with: `http://127.0.0.1:9463`, `https://127.0.0.1:9463`, `unix:/path`.
     pub fn url(&self) -> &str {
         &self.url
-    }
-}
-
-impl Drop for Host {
-    fn drop(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            // A panic of the thread was reported by the panic hook.
-            let _ = thread.join();
-        }
     }
 }

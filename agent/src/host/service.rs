@@ -15,20 +15,17 @@ use crate::web::live::{LIVE, Live};
 use crate::web::negotiate;
 use crate::web::page::{self, FILES, PAGE};
 use crate::web::query::{decoded, pairs};
+use crate::web::routes::{FLAMEGRAPH, HEALTHY, METRICS, PPROF, READY};
 use crate::web::wish::{self, Wish};
 use crate::web::{Answering, Service};
 use hyper::header::HOST;
 use hyper::http::request::Parts;
+use loopscope_probe::control::url_of;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-const METRICS: &str = "/metrics";
-const HEALTHY: &str = "/-/healthy";
-const READY: &str = "/-/ready";
 const TARGETS: &str = "/sd";
-const FLAMEGRAPH: &str = "/debug/loopscope/flamegraph";
-const PPROF: &str = "/debug/pprof/profile";
 
 /// What everything below a process's own folder is counted as.
 const PROCESS: &str = "/process/PID";
@@ -68,7 +65,7 @@ impl Service for HostService {
     }
 
     fn count(&self, path: &'static str, code: u16) {
-        self.shared.state().count_request(path, code);
+        self.shared.state().accounts.count_request(path, code);
     }
 
     fn warn(&self, note: String) {
@@ -122,8 +119,7 @@ impl HostService {
             "/" if page::wants_html(&request.headers) => page::page().negotiated(),
             "/" => Answer::text(200, self.overview()).negotiated(),
             PAGE => page::page(),
-            FILES => page::file(request.uri.path())
-                .unwrap_or_else(|| Answer::text(404, "the live page has no such file\n")),
+            FILES => page::file(request.uri.path()),
             METRICS => {
                 let format = negotiate::format(&request.headers);
                 let page = self.shared.metrics(format);
@@ -276,8 +272,7 @@ fn patience(target: &str) -> Duration {
 fn list(living: &[Asked]) -> String {
     let line = |process: &Asked| {
         let loops: Vec<&str> = process.loops.iter().map(|(name, _)| name.as_str()).collect();
-        let agent =
-            process.address.as_ref().map_or("no agent".to_owned(), |address| format!("http://{address}"));
+        let agent = process.address.as_deref().map_or("no agent".to_owned(), url_of);
         format!("{} {} ({}; {agent})\n", process.pid, process.name, loops.join(", "))
     };
     match living {
@@ -322,6 +317,15 @@ mod tests {
         assert_eq!(pid(""), Err(400));
         assert_eq!(chosen(&living[..1], "").unwrap().pid, 7);
         assert!(chosen(&living, "").unwrap_err().1.contains("8 web"));
+    }
+
+    #[test]
+    fn the_list_tells_where_each_agent_is() {
+        let at = |address: &str| Asked { address: Some(address.to_owned()), ..asked(7, "web") };
+        assert_eq!(list(&[asked(7, "web")]), "7 web (; no agent)\n");
+        assert_eq!(list(&[at("127.0.0.1:9464")]), "7 web (; http://127.0.0.1:9464)\n");
+        assert_eq!(list(&[at("unix:/run/x")]), "7 web (; unix:/run/x)\n");
+        assert_eq!(list(&[at("https://[::1]:1")]), "7 web (; https://[::1]:1)\n");
     }
 
     #[test]

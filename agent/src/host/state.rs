@@ -1,6 +1,7 @@
 //! What the host's thread knows: the roster, and what it counted itself.
 
-use crate::diagnose::reconstruct;
+use crate::accounts::Accounts;
+use crate::diagnose::{reconstruct, under_way};
 use crate::export::format::Format;
 use crate::export::page::{Rendered, render_host};
 use crate::export::view::{AgentView, HostView, Outcomes};
@@ -10,9 +11,8 @@ use crate::host::service::PATHS;
 use crate::incident::Incident;
 use loopscope_probe::clock::unix_ns;
 use loopscope_probe::directory::{self, PageFile};
-use loopscope_probe::histogram::slot;
 use loopscope_probe::{Page, Ticks};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,8 +30,7 @@ const FOLLOW_NS: u64 = IDLE.as_nanos() as u64;
 pub(crate) struct HostState {
     pub roster: Roster,
     pub forwards: Outcomes,
-    agent: AgentView,
-    requests: BTreeMap<(&'static str, u16), u64>,
+    pub accounts: Accounts,
     followed: Option<Ticks>,
     last_look: Ticks,
     /// What pages of the dead tell, by their path: it does not change any more.
@@ -51,12 +50,10 @@ pub(crate) struct Asked {
 
 impl HostState {
     pub(crate) fn new(roster: Roster) -> HostState {
-        let known = PATHS.into_iter().map(|path| ((path, if path == "other" { 404 } else { 200 }), 0));
         HostState {
             roster,
             forwards: Outcomes::default(),
-            agent: AgentView::default(),
-            requests: known.collect(),
+            accounts: Accounts::new(&PATHS, AgentView::default()),
             followed: None,
             last_look: Ticks::NONE,
             told: HashMap::new(),
@@ -74,8 +71,8 @@ impl HostState {
         }
         let (is_busy, more) = self.roster.look(now.0);
         notes.extend(more);
-        self.agent.ticks += 1;
-        self.agent.last_tick_unix_ns = unix_ns();
+        self.accounts.agent.ticks += 1;
+        self.accounts.agent.last_tick_unix_ns = unix_ns();
         self.last_look = now;
         (if is_busy { BUSY } else { IDLE }, notes)
     }
@@ -83,39 +80,13 @@ impl HostState {
     /// Writes the page of metrics, and tells how full it is. `agent` completes what the host's thread knows of itself.
     pub(crate) fn metrics(&mut self, format: Format, complete: impl FnOnce(&mut AgentView)) -> Rendered {
         let views = self.roster.views();
-        self.agent.overflow.sites += views.sites_left_out;
+        self.accounts.agent.overflow.sites += views.sites_left_out;
         let (alive, ended) = self.roster.processes();
         let skipped = self.roster.refused();
         let host = HostView { alive, ended, skipped, forwards: self.forwards };
-        let requests = self.requests.iter().map(|((path, code), count)| (*path, *code, *count)).collect();
-        let mut agent = AgentView { requests, ..self.agent.clone() };
+        let mut agent = self.accounts.view();
         complete(&mut agent);
         render_host(format, &views.loops, &host, &agent)
-    }
-
-    /// Notes that a page was written, and how long that took.
-    pub(crate) fn note_scrape(&mut self, format: Format, ns: u64, page: &Rendered) {
-        let scrapes = &mut self.agent.scrapes[format as usize];
-        scrapes.duration.buckets[slot(ns)] += 1;
-        scrapes.duration.sum_ns = scrapes.duration.sum_ns.wrapping_add(ns);
-        scrapes.bytes = page.body.len() as u64;
-        self.agent.overflow.series += page.left_out;
-    }
-
-    pub(crate) fn note_lateness(&mut self, ns: u64) {
-        let late = &mut self.agent.tick_lateness;
-        late.buckets[slot(ns)] += 1;
-        late.sum_ns = late.sum_ns.wrapping_add(ns);
-    }
-
-    pub(crate) fn count_request(&mut self, path: &'static str, code: u16) {
-        *self.requests.entry((path, code)).or_default() += 1;
-    }
-
-    /// Counts a panic; returns how many there were.
-    pub(crate) fn count_panic(&mut self) -> u64 {
-        self.agent.panics += 1;
-        self.agent.panics
     }
 
     pub(crate) fn last_look(&self) -> Ticks {
@@ -155,16 +126,11 @@ impl HostState {
                 Some(_) => {
                     let incident = told
                         .entry(entry.path.clone())
-                        .or_insert_with(|| incident_of(reconstruct(reading.page, reading.clock, reading.at)));
+                        .or_insert_with(|| reported(reconstruct(reading.page, reading.clock, reading.at)));
                     found.extend(incident.clone());
                 }
                 None if has_agent.contains(&entry.owner.pid) => {}
-                None => {
-                    let mut incident = reconstruct(reading.page, reading.clock, reading.at);
-                    incident.notes =
-                        vec!["read from the page, now: the process has no agent that knows more".to_owned()];
-                    found.extend(incident_of(incident));
-                }
+                None => found.extend(reported(under_way(reading.page, reading.clock, reading.at))),
             }
         });
         let mut page = directory::blank_page();
@@ -182,10 +148,8 @@ impl HostState {
     }
 }
 
-/// Returns what is long enough for an incident.
-fn incident_of(incident: Incident) -> Option<Arc<Incident>> {
-    let unexpected_ns = incident.duration_ns.saturating_sub(incident.expected_ns);
-    (unexpected_ns > incident.threshold_ns).then(|| Arc::new(incident))
+fn reported(incident: Incident) -> Option<Arc<Incident>> {
+    incident.is_beyond_threshold().then(|| Arc::new(incident))
 }
 
 /// Reads what a process left that had ended before anybody followed it.
@@ -193,5 +157,5 @@ fn left_behind(file: &PageFile, page: &mut Page) -> Option<Arc<Incident>> {
     let mut entry = Entry::open(file, directory::pid_namespace(), page).ok()?;
     entry.end(page, 0).ok()?;
     let (at, clock) = entry.read(page).ok()?;
-    incident_of(reconstruct(page, clock, at))
+    reported(reconstruct(page, clock, at))
 }

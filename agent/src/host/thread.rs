@@ -14,64 +14,42 @@ use crate::web::server;
 use loopscope_probe::{Clock, Ticks};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
-use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::oneshot;
 
 /// What the thread begins with.
 pub(crate) struct Start {
     pub state: HostState,
     pub entrance: Entrance,
     pub log: Log,
-    pub stop: oneshot::Receiver<()>,
 }
 
-/// Runs until it is told to stop. Says over `ready` whether it could begin.
-pub(crate) fn run(start: Start, ready: &SyncSender<Result<(), AgentError>>) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build();
-    let runtime = match runtime {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            // The starting thread waits for this message.
-            let _ = ready.send(Err(AgentError::System("an epoll instance", error)));
-            return;
-        }
-    };
-    runtime.block_on(async {
-        let Start { state, entrance: Entrance { listener, guard }, log, stop } = start;
-        let doorway = match Doorway::new(listener) {
-            Ok(doorway) => doorway,
-            Err(error) => {
-                let _ = ready.send(Err(AgentError::System("a listening socket", error)));
-                return;
-            }
-        };
-        let clock = Clock::monotonic();
-        let shared = Arc::new(Shared {
-            started: clock.now(),
-            clock,
-            state: Mutex::new(state),
-            log: Mutex::new(log),
-            cpu: process::thread_cpu_path(),
-        });
-        // The first look is taken before anybody can ask.
-        let pace = shared.look();
-        let (forwards, shares) = (Forwards::default(), shared.clone());
-        let service = HostService { guard: guard.clone(), forwards, live: Live::default(), shared: shares };
-        tokio::spawn(server::serve(doorway, guard, Arc::new(service)));
-        tokio::spawn(watch(shared, pace));
-        let _ = ready.send(Ok(()));
-        // Both a message and a dropped sender mean the end.
-        let _ = stop.await;
+/// Starts the tasks of the thread; within its runtime. What is returned is for its end.
+pub(crate) fn begin(start: Start) -> Result<impl FnOnce(), AgentError> {
+    let Start { state, entrance: Entrance { listener, guard }, log } = start;
+    let doorway = Doorway::new(listener).map_err(|error| AgentError::System("a listening socket", error))?;
+    let clock = Clock::monotonic();
+    let shared = Arc::new(Shared {
+        started: clock.now(),
+        clock,
+        state: Mutex::new(state),
+        log: Mutex::new(log),
+        cpu: process::thread_cpu_path(),
     });
+    // The first look is taken before anybody can ask.
+    let pace = shared.look();
+    let (forwards, shares) = (Forwards::default(), shared.clone());
+    let service = HostService { guard: guard.clone(), forwards, live: Live::default(), shared: shares };
+    tokio::spawn(server::serve(doorway, guard, Arc::new(service)));
+    tokio::spawn(watch(shared, pace));
+    Ok(|| ())
 }
 
 async fn watch(shared: Arc<Shared>, mut pace: Duration) {
     loop {
         let planned = Ticks(shared.clock.now().0 + pace.as_nanos() as u64);
         tokio::time::sleep(pace).await;
-        shared.state().note_lateness(shared.clock.now().since(planned));
+        shared.state().accounts.note_lateness(shared.clock.now().since(planned));
         pace = shared.look();
     }
 }
@@ -116,7 +94,7 @@ impl Shared {
             agent.reports_dropped = self.log().dropped();
             agent.process = process::read();
         });
-        state.note_scrape(format, self.clock.now().since(begun), &page);
+        state.accounts.note_scrape(format, self.clock.now().since(begun), &page);
         page.body
     }
 
@@ -133,7 +111,7 @@ impl Shared {
 
     /// Counts a panic.
     pub(crate) fn count_panic(&self) {
-        if self.state().count_panic() == 1 {
+        if self.state().accounts.count_panic() == 1 {
             let message = "a look or an answer panicked; further panics are only counted (loopscope_agent_panics_total)";
             self.log().warn(message.to_owned());
         }

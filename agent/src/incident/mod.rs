@@ -147,6 +147,11 @@ impl Incident {
         number.parse().ok().filter(|_| is_own)
     }
 
+    /// Tells whether it lasted longer than its threshold, expected blocks aside: what did not is nothing to report.
+    pub fn is_beyond_threshold(&self) -> bool {
+        self.duration_ns.saturating_sub(self.expected_ns) > self.threshold_ns
+    }
+
     /// Returns the incident without what makes it long: the stacks' frames, records, iterations and jobs.
     pub fn brief(&self) -> Incident {
         let stacks = self.stacks.iter().map(StackCount::without_frames).collect();

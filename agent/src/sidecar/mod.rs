@@ -5,13 +5,12 @@ mod live;
 mod thresholds;
 mod views;
 
+use crate::accounts::Accounts;
 use crate::boottime::boot_ns;
 use crate::compute::deadline::{Outlook, next_look_ns};
 use crate::compute::sites::{Chosen, SITES_PER_PROCESS};
-use crate::export::format::Format;
 use crate::export::merged::{add_view, copy_view, put_to_rest};
-use crate::export::page::Rendered;
-use crate::export::view::{AgentView, LoopView, Overflow};
+use crate::export::view::{AgentView, LoopView};
 use crate::model::floor::Floor;
 use crate::model::label::{OTHER, unique};
 use crate::model::lag_window::LagWindow;
@@ -30,11 +29,9 @@ use crate::watch::stall::StallWatch;
 use crate::watch::wake::Wake;
 use crate::web::routes::PATHS;
 use loopscope_probe::clock::unix_ns;
-use loopscope_probe::histogram::{HistogramValues, slot};
 use loopscope_probe::pool::PoolNow;
 use loopscope_probe::registry::{self, Controller, LocalPage};
 use loopscope_probe::{HandleType, Snapshot, Ticks, Vitals};
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// A loop that was busy within this time, in nanoseconds, is looked at again soon.
@@ -100,8 +97,7 @@ pub(crate) struct State {
     /// What loops without a label of their own had counted when they ended.
     retired: Option<LoopView>,
     sites_room: usize,
-    agent: AgentView,
-    requests: BTreeMap<(&'static str, u16), u64>,
+    pub accounts: Accounts,
 }
 
 impl State {
@@ -119,11 +115,7 @@ impl State {
             said_private: false,
             retired: None,
             sites_room: SITES_PER_PROCESS,
-            agent: AgentView { compat: settings.compat, ..AgentView::default() },
-            requests: PATHS
-                .into_iter()
-                .map(|path| ((path, if path == "other" { 404 } else { 200 }), 0))
-                .collect(),
+            accounts: Accounts::new(&PATHS, AgentView { compat: settings.compat, ..AgentView::default() }),
         }
     }
 
@@ -171,8 +163,8 @@ impl State {
             let wanted_ns = [regular_ns, watched.cases.wanted_ns(now.0), delay_ns];
             delay_ns = wanted_ns.into_iter().flatten().min();
         }
-        self.agent.ticks += 1;
-        self.agent.last_tick_unix_ns = wall_ns;
+        self.accounts.agent.ticks += 1;
+        self.accounts.agent.last_tick_unix_ns = wall_ns;
         self.last_look = now;
         self.wake.plan(delay_ns.map(|ns| now.0 + ns));
         seen.pace = delay_ns.map_or(Pace::Sleep, |ns| Pace::Again(Duration::from_nanos(ns)));
@@ -219,7 +211,7 @@ impl State {
         let name = page.page().loop_name();
         let label = unique(&name, self.loops.iter().map(|watched| watched.label.as_str()));
         if label == OTHER {
-            self.agent.overflow.loops += 1;
+            self.accounts.agent.overflow.loops += 1;
         }
         if let Some(reason) = page.private_because()
             && !std::mem::replace(&mut self.said_private, true)
@@ -244,7 +236,7 @@ impl State {
             chosen: Chosen::default(),
             others: 0,
             handle_types: Default::default(),
-            lag: (!self.agent.compat.is_empty()).then(LagWindow::default),
+            lag: (!self.accounts.agent.compat.is_empty()).then(LagWindow::default),
         });
     }
 
@@ -264,7 +256,7 @@ impl State {
         for watched in &mut self.loops {
             let before = watched.others;
             let view = view_of(watched, &mut self.sites_room);
-            self.agent.overflow.sites += watched.others.saturating_sub(before) as u64;
+            self.accounts.agent.overflow.sites += watched.others.saturating_sub(before) as u64;
             match (&mut other, view.label == OTHER) {
                 (_, false) => views.push(view),
                 (Some(other), true) => add_view(other, &view),
@@ -277,12 +269,10 @@ impl State {
 
     /// Copies what the agent knows of itself.
     pub(crate) fn agent_view(&self) -> AgentView {
-        let requests = self.requests.iter().map(|((path, code), count)| (*path, *code, *count)).collect();
         AgentView {
-            requests,
             incident_writes: self.crew.writes(),
             incident_actions: self.crew.actions(),
-            ..self.agent.clone()
+            ..self.accounts.view()
         }
     }
 
@@ -307,34 +297,6 @@ impl State {
     pub(crate) fn last_look(&self) -> Ticks {
         self.last_look
     }
-
-    pub(crate) fn note_lateness(&mut self, ns: u64) {
-        record(&mut self.agent.tick_lateness, ns);
-    }
-
-    pub(crate) fn note_scrape(&mut self, format: Format, ns: u64, page: &Rendered) {
-        let scrapes = &mut self.agent.scrapes[format as usize];
-        record(&mut scrapes.duration, ns);
-        scrapes.bytes = page.body.len() as u64;
-        let Overflow { series, names, .. } = &mut self.agent.overflow;
-        *series += page.left_out;
-        *names += page.names_taken;
-    }
-
-    pub(crate) fn count_request(&mut self, path: &'static str, code: u16) {
-        *self.requests.entry((path, code)).or_default() += 1;
-    }
-
-    /// Counts a panic; returns how many there were.
-    pub(crate) fn count_panic(&mut self) -> u64 {
-        self.agent.panics += 1;
-        self.agent.panics
-    }
-}
-
-fn record(values: &mut HistogramValues, ns: u64) {
-    values.buckets[slot(ns)] += 1;
-    values.sum_ns = values.sum_ns.wrapping_add(ns);
 }
 
 fn self_control(page: &LocalPage, thresholds: Thresholds, address: &str) -> Option<Controller> {

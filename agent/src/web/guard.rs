@@ -89,14 +89,6 @@ impl Guard {
         }
     }
 
-    /// Returns what to call the server with: `http://127.0.0.1:9464`, `https://127.0.0.1:9464`, `unix:/path`.
-    pub(crate) fn url(&self) -> String {
-        match self.address.split_once(':') {
-            Some(("https" | "unix", _)) => self.address.clone(),
-            _ => format!("http://{}", self.address),
-        }
-    }
-
     fn has_users(&self) -> bool {
         self.web_config.as_ref().is_some_and(|config| config.has_users())
     }

@@ -61,11 +61,13 @@ pub(crate) fn is_file(path: &str) -> bool {
     path.starts_with("/page/")
 }
 
-/// Returns the file at a path; `None` where there is none.
-pub(crate) fn file(path: &str) -> Option<Answer> {
-    let name = path.strip_prefix("/page/")?;
-    let (_, media, bytes) = ALL.iter().find(|(known, ..)| *known == name)?;
-    Some(Answer::page(media, bytes))
+/// Answers with the file at a path.
+pub(crate) fn file(path: &str) -> Answer {
+    let name = path.strip_prefix("/page/");
+    match ALL.iter().find(|(known, ..)| Some(*known) == name) {
+        Some((_, media, bytes)) => Answer::page(media, bytes),
+        None => Answer::text(404, "the live page has no such file\n"),
+    }
 }
 
 #[cfg(test)]
@@ -80,12 +82,12 @@ mod tests {
     fn the_page_is_small_and_every_file_it_names_is_there() {
         let html = String::from_utf8(page().body().to_vec()).unwrap();
         let names = html.split('"').filter_map(|part| part.strip_prefix("page/"));
-        let missing: Vec<_> = names.filter(|name| file(&format!("/page/{name}")).is_none()).collect();
+        let missing: Vec<_> = names.filter(|name| file(&format!("/page/{name}")).status != 200).collect();
         assert!(missing.is_empty(), "{missing:?}");
         let size = html.len() + ALL.iter().map(|(.., bytes)| bytes.len()).sum::<usize>();
         assert!(size < SIZE_MAX, "{size}");
         for bad in ["/page/", "/page/../page.html", "/page/page.html", "/page/x", "/pages"] {
-            assert!(file(bad).is_none(), "{bad}");
+            assert_eq!(file(bad).status, 404, "{bad}");
         }
     }
 
@@ -95,7 +97,7 @@ mod tests {
             let text = std::str::from_utf8(bytes).unwrap();
             let imports = text.lines().filter_map(|line| line.split_once(" from \"./")?.1.split_once('"'));
             for (import, _) in imports {
-                assert!(file(&format!("/page/{import}")).is_some(), "{name} imports {import}");
+                assert_eq!(file(&format!("/page/{import}")).status, 200, "{name} imports {import}");
             }
         }
     }

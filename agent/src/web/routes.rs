@@ -17,11 +17,11 @@ use hyper::{HeaderMap, Method};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-const METRICS: &str = "/metrics";
-const HEALTHY: &str = "/-/healthy";
-const READY: &str = "/-/ready";
-const FLAMEGRAPH: &str = "/debug/loopscope/flamegraph";
-const PPROF: &str = "/debug/pprof/profile";
+pub(crate) const METRICS: &str = "/metrics";
+pub(crate) const HEALTHY: &str = "/-/healthy";
+pub(crate) const READY: &str = "/-/ready";
+pub(crate) const FLAMEGRAPH: &str = "/debug/loopscope/flamegraph";
+pub(crate) const PPROF: &str = "/debug/pprof/profile";
 const THRESHOLDS: &str = "/debug/loopscope/thresholds";
 
 /// The paths that are counted by name; all others are counted as `other`.
@@ -101,8 +101,7 @@ impl Router {
             }
             "/" => page::page().negotiated(),
             PAGE => page::page(),
-            FILES => page::file(request.uri.path())
-                .unwrap_or_else(|| Answer::text(404, "the live page has no such file\n")),
+            FILES => page::file(request.uri.path()),
             METRICS => metrics(&request.headers, backend),
             HEALTHY => healthy(backend),
             READY => ready(backend),

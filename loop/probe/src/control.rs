@@ -10,6 +10,15 @@ pub const WARNING_NS: u64 = 100_000_000;
 /// Stall threshold for critical where nobody set one: 1 s.
 pub const CRITICAL_NS: u64 = 1_000_000_000;
 
+/// Returns the URL of an agent, without a slash at its end, from its [`ControlWords::address`]: only plain `host:port`
+/// lacks a scheme.
+pub fn url_of(address: &str) -> String {
+    match address.split_once(':') {
+        Some(("https" | "unix", _)) => address.to_owned(),
+        _ => format!("http://{address}"),
+    }
+}
+
 /// The part of the page that the agent writes.
 #[repr(C, align(128))]
 #[derive(Debug, Default)]
@@ -20,7 +29,8 @@ pub struct ControlWords {
     critical_ns: Word<AgentOwned>,
     /// Wall-clock time of the agent's last tick, nanoseconds since 1970; 0 before the first.
     tick_unix_ns: Word<AgentOwned>,
-    /// `host:port` of the agent's server; empty where it serves nothing.
+    /// Where the agent's server is: `host:port`, with TLS `https://host:port`, or `unix:/path` of a socket file; empty
+    /// where it serves nothing.
     address: [Word<AgentOwned>; ADDRESS_WORDS],
 }
 
@@ -48,7 +58,8 @@ impl ControlWords {
         self.tick_unix_ns.get()
     }
 
-    /// Returns where the agent listens, `None` where nowhere.
+    /// Returns where the agent listens, `None` where nowhere: `host:port`, `https://host:port` or `unix:/path`; [`url_of`]
+    /// makes a URL of each.
     pub fn address(&self) -> Option<String> {
         Some(load_text(&self.address)).filter(|address| !address.is_empty())
     }

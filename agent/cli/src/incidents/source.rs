@@ -4,7 +4,7 @@ use crate::agent;
 use crate::error::Failure;
 use crate::pages::{LoopPage, Process};
 use crate::target::{self, Reached};
-use loopscope_agent::diagnose::reconstruct;
+use loopscope_agent::diagnose::{reconstruct, under_way};
 use loopscope_agent::incident::Incident;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -152,18 +152,15 @@ impl Catch {
 
     fn reconstruct(&mut self, process: &Process, entry: &LoopPage) {
         let Ok(page) = entry.read() else { return };
-        let (at, origin) = match process.is_alive {
-            true => (entry.clock().now(), Origin::Page),
-            false => (entry.last_moment(&page), Origin::PageOfTheDead),
+        let clock = entry.clock();
+        let found = match process.is_alive {
+            true => Found { incident: under_way(&page, clock, clock.now()), origin: Origin::Page },
+            false => Found {
+                incident: reconstruct(&page, clock, entry.last_moment(&page)),
+                origin: Origin::PageOfTheDead,
+            },
         };
-        let mut incident = reconstruct(&page, entry.clock(), at);
-        let is_incident = incident.duration_ns.saturating_sub(incident.expected_ns) > incident.threshold_ns;
-        if process.is_alive {
-            incident.notes =
-                vec!["read from the page, now: the process has no agent that knows more".to_owned()];
-        }
-        let found = Found { incident, origin };
-        match (is_incident, process.is_alive) {
+        match (found.incident.is_beyond_threshold(), process.is_alive) {
             (true, _) => self.found.push(found),
             (false, false) => self.quiet.push(found),
             (false, true) => {}

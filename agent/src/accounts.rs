@@ -1,0 +1,58 @@
+//! What a server counts of itself, for its own metrics: its looks, its answers, its faults.
+
+use crate::export::format::Format;
+use crate::export::page::Rendered;
+use crate::export::view::AgentView;
+use loopscope_probe::histogram::{HistogramValues, slot};
+use std::collections::BTreeMap;
+
+/// The counts; the same for the agent of a process and for the server of a host.
+#[derive(Debug)]
+pub(crate) struct Accounts {
+    /// All that is not counted by path.
+    pub agent: AgentView,
+    requests: BTreeMap<(&'static str, u16), u64>,
+}
+
+impl Accounts {
+    /// Counts answers by these paths. Each is there from the begin on, so that its first answer is an increase.
+    pub(crate) fn new(paths: &[&'static str], agent: AgentView) -> Accounts {
+        let usual = |path: &&'static str| ((*path, if *path == "other" { 404 } else { 200 }), 0);
+        Accounts { agent, requests: paths.iter().map(usual).collect() }
+    }
+
+    /// Returns a copy of everything, to be completed and shown.
+    pub(crate) fn view(&self) -> AgentView {
+        let requests = self.requests.iter().map(|((path, code), count)| (*path, *code, *count)).collect();
+        AgentView { requests, ..self.agent.clone() }
+    }
+
+    /// Notes how much later than planned a look was taken.
+    pub(crate) fn note_lateness(&mut self, ns: u64) {
+        record(&mut self.agent.tick_lateness, ns);
+    }
+
+    /// Notes that a page was written, and how long that took.
+    pub(crate) fn note_scrape(&mut self, format: Format, ns: u64, page: &Rendered) {
+        let scrapes = &mut self.agent.scrapes[format as usize];
+        record(&mut scrapes.duration, ns);
+        scrapes.bytes = page.body.len() as u64;
+        self.agent.overflow.series += page.left_out;
+        self.agent.overflow.names += page.names_taken;
+    }
+
+    pub(crate) fn count_request(&mut self, path: &'static str, code: u16) {
+        *self.requests.entry((path, code)).or_default() += 1;
+    }
+
+    /// Counts a panic; returns how many there were.
+    pub(crate) fn count_panic(&mut self) -> u64 {
+        self.agent.panics += 1;
+        self.agent.panics
+    }
+}
+
+fn record(values: &mut HistogramValues, ns: u64) {
+    values.buckets[slot(ns)] += 1;
+    values.sum_ns = values.sum_ns.wrapping_add(ns);
+}
