@@ -2,6 +2,7 @@
 
 mod support;
 
+use loopscope_agent::host::{Host, HostBuilder};
 use loopscope_agent::{Agent, AgentError, Listen};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
 use std::fs::{self, Permissions};
@@ -10,7 +11,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use support::{builder, connect, get, request, turn, until};
+use support::{HandLoop, any_port, builder, connect, get, request, turn, until};
 use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig};
 
 const TOKEN: &str = "0123456789abcdef0123456789abcdef";
@@ -124,7 +125,7 @@ impl Authority {
 
     /// Returns a certificate for this host and its key; `expired` ones have been so for years.
     fn sign(&self, expired: bool) -> (String, String) {
-        let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        let mut params = CertificateParams::new(["localhost", "127.0.0.1"].map(str::to_owned)).unwrap();
         if expired {
             (params.not_before, params.not_after) = (date_time_ymd(2019, 1, 1), date_time_ymd(2020, 1, 1));
         }
@@ -220,4 +221,45 @@ fn a_certificate_that_expired_is_refused_with_its_date() {
     scratch.write("server.key", &other_key);
     let error = builder().web_config(scratch.write("web.yml", TLS)).start().unwrap_err().to_string();
     assert!(error.contains("cannot be used together"), "{error}");
+}
+
+/// Asks a server of this host for what the agent of this process has. Returns the status and the body.
+fn through(host: HostBuilder, method: &str, path: &str) -> (u16, String) {
+    let host = host.listen(any_port()).start().unwrap();
+    let url = format!("{}/process/{}{path}", host.url(), std::process::id());
+    let client = ureq::Agent::config_builder().http_status_as_error(false).build().new_agent();
+    let answer = match method {
+        "POST" => client.post(url).header("X-Loopscope", "1").send_empty(),
+        _ => client.get(url).call(),
+    };
+    let mut answer = answer.unwrap();
+    (answer.status().as_u16(), answer.body_mut().read_to_string().unwrap())
+}
+
+#[test]
+fn the_server_of_a_host_asks_agents_that_have_tls_and_a_token() {
+    let (_turn, scratch, authority) = (turn(), Scratch::new("host"), Authority::new());
+    authority.write(&scratch, false);
+    let _loop = HandLoop::start("asked");
+    let file = scratch.write("token", TOKEN);
+    let ca = scratch.0.join("ca.crt");
+    let agent = builder().web_config(scratch.write("web.yml", TLS)).token_file(&file).start().unwrap();
+    let (status, told) = through(Host::builder(), "GET", INCIDENTS);
+    assert!(status == 502 && told.contains("--ca-file"), "{status} {told}");
+    let (status, told) = through(Host::builder().agents_authority(&ca), "GET", INCIDENTS);
+    assert!(status == 502 && told.contains("--token-file"), "{status} {told}");
+    let full = || Host::builder().agents_authority(&ca).agents_token_file(&file);
+    assert_eq!(through(full(), "GET", INCIDENTS), (200, "[]".to_owned()));
+    // What changes something goes through, too; the agent says that there is nothing to end.
+    let (status, told) = through(full(), "POST", "/debug/loopscope/flamegraph?name=nothing");
+    assert!(status == 404 && told.contains("nothing"), "{status} {told}");
+    let (status, told) = through(full(), "POST", "/metrics");
+    assert_eq!(status, 405, "{told}");
+    // Somebody else's certificate is not believed, and no token is shown to whoever has it.
+    scratch.write("other.crt", &Authority::new().pem);
+    let (status, told) = through(full().agents_authority(scratch.0.join("other.crt")), "GET", INCIDENTS);
+    assert!(status == 502 && told.contains("cannot be reached"), "{status} {told}");
+    let error = Host::builder().listen(any_port()).agents_authority(&file).start().unwrap_err().to_string();
+    assert!(error.contains("no certificate"), "{error}");
+    agent.stop();
 }

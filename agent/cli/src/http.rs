@@ -33,6 +33,11 @@ pub fn set_access(access: AccessArguments) {
     let _ = ACCESS.set(access);
 }
 
+/// Returns the credentials of this run.
+pub fn access() -> AccessArguments {
+    ACCESS.get().cloned().unwrap_or_default()
+}
+
 /// Gets a path of the agent at `base`, which is known to take `duration` to answer.
 ///
 /// # Errors
@@ -63,7 +68,7 @@ struct Client {
 
 impl Client {
     fn new(base: &str, patience: Duration) -> Result<Client, Failure> {
-        let access = ACCESS.get().cloned().unwrap_or_default();
+        let access = access();
         let token = access.token_file.as_deref().map(read_file).transpose()?;
         let token = token.map(|text| text.trim().to_owned());
         let mut configuration = ureq::Agent::config_builder()

@@ -1,6 +1,7 @@
 //! Time by callback site, and which sites get a series of their own.
 
 use crate::model::label::OTHER;
+use loopscope_probe::site::Site;
 use loopscope_probe::{Kind, Snapshot};
 use std::collections::{HashMap, HashSet};
 
@@ -27,7 +28,7 @@ pub(crate) struct SiteTotal {
 pub(crate) fn totals(snapshot: &Snapshot) -> Vec<SiteTotal> {
     let kind_of = |index: usize| snapshot.sites.get(index).map(|site| site.kind);
     let mut inclusive: Vec<u64> = snapshot.paths.iter().map(|path| path.self_ns).collect();
-    let mut by_site: HashMap<(String, Kind), SiteTotal> = HashMap::new();
+    let mut by_site = vec![Cost::default(); snapshot.sites.len()];
     // A child has a higher number than its parent, so one pass from the end sees every sum complete.
     for (number, path) in snapshot.paths.iter().enumerate().rev() {
         let Some(site) = snapshot.sites.get(path.site.index()).filter(|_| path.site.0 != 0) else { continue };
@@ -38,16 +39,44 @@ pub(crate) fn totals(snapshot: &Snapshot) -> Vec<SiteTotal> {
             }
             continue;
         }
-        let new =
-            || SiteTotal { label: site.label(), kind: Some(site.kind), calls: 0, run_ns: 0, longest_ns: 0 };
-        let total = by_site.entry((site.label(), site.kind)).or_insert_with(new);
-        total.calls += path.calls;
-        total.run_ns += inclusive[number];
-        total.longest_ns = total.longest_ns.max(path.longest_ns);
+        let cost = Cost { calls: path.calls, run_ns: inclusive[number], longest_ns: path.longest_ns };
+        by_site[path.site.index()].add(cost);
     }
-    let mut totals: Vec<SiteTotal> = by_site.into_values().filter(|total| total.calls > 0).collect();
+    let mut totals = by_label(&snapshot.sites, &by_site);
     totals.sort_by(|a, b| b.run_ns.cmp(&a.run_ns).then_with(|| a.label.cmp(&b.label)));
     totals
+}
+
+/// Sums up sites that read the same: a generic function has one for each of its instances. Leaves out what never ran.
+fn by_label(sites: &[Site], costs: &[Cost]) -> Vec<SiteTotal> {
+    let mut totals: HashMap<(String, Kind), Cost> = HashMap::new();
+    for (site, cost) in sites.iter().zip(costs).filter(|(_, cost)| cost.calls + cost.run_ns > 0) {
+        totals.entry((site.label(), site.kind)).or_default().add(*cost);
+    }
+    let total = |((label, kind), Cost { calls, run_ns, longest_ns })| SiteTotal {
+        label,
+        kind: Some(kind),
+        calls,
+        run_ns,
+        longest_ns,
+    };
+    // What ends for the first time only now has taken time already, and is not a call yet.
+    totals.into_iter().filter(|(_, cost)| cost.calls > 0).map(total).collect()
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Cost {
+    calls: u64,
+    run_ns: u64,
+    longest_ns: u64,
+}
+
+impl Cost {
+    fn add(&mut self, other: Cost) {
+        self.calls += other.calls;
+        self.run_ns += other.run_ns;
+        self.longest_ns = self.longest_ns.max(other.longest_ns);
+    }
 }
 
 /// The sites of a loop that have a series: once chosen, for good, so that no counter disappears or jumps.

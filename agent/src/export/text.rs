@@ -183,6 +183,10 @@ fn push_labels(out: &mut String, labels: Labels<'_>) {
 }
 
 fn push_escaped(out: &mut String, value: &str, escaped: &[char]) {
+    // All that is ever escaped is one byte long, and next to nothing has it.
+    if !value.bytes().any(|byte| matches!(byte, b'\\' | b'"' | b'\n')) {
+        return out.push_str(value);
+    }
     for part in value.split_inclusive(escaped) {
         let Some(special) = part.chars().last().filter(|last| escaped.contains(last)) else {
             out.push_str(part);

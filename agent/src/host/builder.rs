@@ -2,6 +2,7 @@
 
 use crate::AgentError;
 use crate::background::Background;
+use crate::host::access::{Access, AccessFiles};
 use crate::host::roster::Roster;
 use crate::host::state::HostState;
 use crate::host::thread::{Start, begin};
@@ -35,6 +36,7 @@ const LOOPS_MAX: u64 = 4_096;
 pub struct HostBuilder {
     listen: Listen,
     credentials: Credentials,
+    access: AccessFiles,
     directories: Vec<PathBuf>,
     keep: Duration,
 }
@@ -56,6 +58,21 @@ impl HostBuilder {
     /// Sets TLS, users and headers, as [`AgentBuilder::web_config`](crate::AgentBuilder::web_config) says.
     pub fn web_config(mut self, path: impl Into<PathBuf>) -> Self {
         self.credentials.web_config = Some(path.into());
+        self
+    }
+
+    /// Shows the token in this file to agents that want one, when captures and incidents are asked of them: to those of
+    /// processes of the user that this server runs as, and to those that [`HostBuilder::agents_authority`] vouches for.
+    /// A changed file is read again.
+    pub fn agents_token_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.access.token = Some(path.into());
+        self
+    }
+
+    /// Asks also agents with TLS, if an authority of this file (PEM) signed their certificates. Needs the feature
+    /// `web-config`.
+    pub fn agents_authority(mut self, path: impl Into<PathBuf>) -> Self {
+        self.access.authority = Some(path.into());
         self
     }
 
@@ -81,6 +98,7 @@ impl HostBuilder {
         let Some(entrance) = Entrance::open(&self.listen, &self.credentials)? else {
             return Err(AgentError::System("a server", io::Error::other("it was to listen nowhere")));
         };
+        let access = Access::read(&self.access).map_err(AgentError::Credentials)?;
         let (address, url) = (entrance.address(), url_of(&entrance.guard.address));
         let mut directories = self.directories;
         if directories.is_empty() {
@@ -91,7 +109,7 @@ impl HostBuilder {
         let loops_max = files_max.saturating_sub(OTHER_FILES).clamp(64, LOOPS_MAX);
         let state = HostState::new(Roster::new(directories, keep_ns, loops_max as usize));
         let log = Log::start().map_err(|error| AgentError::System("a log thread", error))?;
-        let start = Start { state, entrance, log };
+        let start = Start { state, entrance, access, log };
         let background = Background::start("loopscope-host", move || begin(start))?;
         Ok(Host { address, url, _background: background })
     }
@@ -112,6 +130,7 @@ impl Host {
         HostBuilder {
             listen: Listen::Exactly(LISTEN),
             credentials: Credentials::default(),
+            access: AccessFiles::default(),
             directories: Vec::new(),
             keep: KEEP,
         }

@@ -36,8 +36,10 @@ pub(crate) struct Entry {
     pub number: u32,
     pub facts: Facts,
     pub label: String,
-    /// `host:port` of the agent of its process, where one listens.
+    /// Where the agent of its process is, if one listens.
     pub address: Option<String>,
+    /// The page belongs to the user that this server runs as.
+    pub is_own: bool,
     pub end: Option<End>,
     file: File,
     clock: Clock,
@@ -90,6 +92,7 @@ impl Entry {
             number: from.number,
             label: OTHER.to_owned(),
             address: page.control().address(),
+            is_own: directory::is_own(&file),
             end: None,
             file,
             clock: clock.ok_or_else(|| NoEntry::Error(no_clock()))?,
@@ -144,7 +147,12 @@ impl Entry {
     /// The page can no longer be read.
     pub(crate) fn read(&self, page: &mut Page) -> io::Result<(Ticks, &Clock)> {
         directory::read_page_into(&self.file, page)?;
-        Ok((self.end.map_or_else(|| self.clock.now(), |end| end.at), &self.clock))
+        Ok((self.moment(), &self.clock))
+    }
+
+    /// Returns the moment that a page read just now is of.
+    fn moment(&self) -> Ticks {
+        self.end.map_or_else(|| self.clock.now(), |end| end.at)
     }
 
     /// Copies everything about the loop. `page` is overwritten; `sites_room` is how many more sites of the process may
@@ -153,8 +161,8 @@ impl Entry {
     /// # Errors
     /// The page can no longer be read.
     pub(crate) fn view(&mut self, page: &mut Page, sites_room: &mut usize) -> io::Result<(LoopView, usize)> {
-        let (at, clock) = self.read(page)?;
-        let mut snapshot = page.snapshot_at(clock, at);
+        directory::read_counters_into(&self.file, page)?;
+        let mut snapshot = page.snapshot_at(&self.clock, self.moment());
         let succeeded = self.floor.lift(&mut snapshot);
         let present = Split { active_ns: snapshot.active_ns, idle_ns: snapshot.idle_ns };
         let (sites, others) = match self.label == OTHER {

@@ -1,12 +1,15 @@
 //! Asks the agents of processes on behalf of whoever asked the host: captures, and incidents with their stacks.
 //!
-//! Plain HTTP on this machine. The address stands on a page, and a page is input: only addresses of this machine are
+//! HTTP on this machine, plain or with TLS. The address stands on a page, and a page is input: only addresses of this machine are
 //! asked. Answers are bounded in size and time, and how many are under way in number.
 
+use crate::host::access::Access;
+use crate::host::state::Asked;
+use crate::web::guard::INTENT_HEADER;
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::body::Bytes;
-use hyper::header::{CONTENT_DISPOSITION, CONTENT_TYPE, HOST};
-use hyper::{Request, Response};
+use hyper::header::{AUTHORIZATION, CONTENT_DISPOSITION, CONTENT_TYPE, HOST, HeaderValue};
+use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
@@ -37,14 +40,22 @@ pub(crate) struct Forwarded {
     pub body: Vec<u8>,
 }
 
-/// Bounds the questions under way. One ends when its future is dropped, also where the client went away.
+/// Asks, and bounds how many questions are under way. One ends when its future is dropped, also where the client went
+/// away.
 #[derive(Clone, Debug)]
-pub(crate) struct Forwards(Arc<Semaphore>);
+pub(crate) struct Forwards {
+    under_way: Arc<Semaphore>,
+    access: Arc<Access>,
+}
 
-impl Default for Forwards {
-    fn default() -> Forwards {
-        Forwards(Arc::new(Semaphore::new(AT_ONCE)))
-    }
+/// A question to the agent of one process.
+#[derive(Clone, Debug)]
+pub(crate) struct Question<'a> {
+    pub process: &'a Asked,
+    /// GET, or POST for what changes something.
+    pub method: Method,
+    /// A path with its query.
+    pub target: &'a str,
 }
 
 /// Why there is no answer.
@@ -57,18 +68,21 @@ pub(crate) enum NoAnswer {
 }
 
 impl Forwards {
-    /// Asks the agent at `address` for `target`, a path with its query, and waits for at most `patience`.
+    pub(crate) fn new(access: Access) -> Forwards {
+        Forwards { under_way: Arc::new(Semaphore::new(AT_ONCE)), access: Arc::new(access) }
+    }
+
+    /// Asks, and waits for at most `patience`.
     pub(crate) async fn ask(
         &self,
-        address: &str,
-        target: &str,
+        question: &Question<'_>,
         patience: Duration,
     ) -> Result<Forwarded, NoAnswer> {
-        let Forwards(under_way) = self;
-        let _permit = under_way.try_acquire().map_err(|_| NoAnswer::Full)?;
+        let _permit = self.under_way.try_acquire().map_err(|_| NoAnswer::Full)?;
+        let address = question.process.address.as_deref().unwrap_or("nowhere");
         let failed = |because: &str| NoAnswer::Failed(format!("the agent at {address} {because}"));
         let way = Way::to(address).map_err(failed)?;
-        match timeout(patience, way.ask(target)).await {
+        match timeout(patience, way.ask(question, &self.access)).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(because)) => Err(failed(&because)),
             Err(_) => Err(failed("did not answer in time")),
@@ -79,36 +93,62 @@ impl Forwards {
 /// How an agent is reached.
 #[derive(Debug, PartialEq, Eq)]
 enum Way<'a> {
-    Tcp(SocketAddr),
+    Plain(SocketAddr),
+    Tls(SocketAddr),
     Unix(&'a Path),
 }
 
 impl Way<'_> {
-    /// Reads what a page says of its agent: `host:port`, or `unix:/path`.
+    /// Reads what a page says of its agent: `host:port`, `https://host:port`, or `unix:/path`.
     fn to(address: &str) -> Result<Way<'_>, &'static str> {
         if let Some(path) = address.strip_prefix("unix:") {
             return Ok(Way::Unix(Path::new(path)));
         }
-        if address.starts_with("https:") {
-            return Err("speaks TLS, and nobody told this server whom to trust: ask it directly");
-        }
-        let at = reachable(address);
-        at.map(Way::Tcp).ok_or("is at no address of this machine, and others are not asked")
+        let (way, address): (fn(SocketAddr) -> Way<'static>, _) = match address.strip_prefix("https://") {
+            Some(address) => (Way::Tls, address),
+            None => (Way::Plain, address),
+        };
+        reachable(address).map(way).ok_or("is at no address of this machine, and others are not asked")
     }
 
-    async fn ask(&self, target: &str) -> Result<Forwarded, String> {
-        let refused = |error: io::Error| format!("cannot be reached: {error}");
-        let late = |_| "takes no connection".to_owned();
-        match self {
-            Way::Tcp(at) => {
-                let stream = timeout(CONNECT, TcpStream::connect(at)).await.map_err(late)?;
-                converse(stream.map_err(refused)?, &at.to_string(), target).await
+    async fn ask(&self, question: &Question<'_>, access: &Access) -> Result<Forwarded, String> {
+        let shown = access.shown_to(question.process, matches!(self, Way::Tls(_)));
+        let was_shown = shown.is_some();
+        let answer = match self {
+            Way::Plain(at) => {
+                let stream = connected(TcpStream::connect(at)).await?;
+                converse(stream, question.request(&at.to_string(), shown)?).await
+            }
+            Way::Tls(at) => {
+                let trust = access.trust.as_ref();
+                let trust =
+                    trust.ok_or("has TLS, and this server was not told by whom: start it with --ca-file")?;
+                let stream = connected(TcpStream::connect(at)).await?;
+                let stream = connected(trust.connect(stream, at.ip())).await?;
+                converse(stream, question.request(&at.to_string(), shown)?).await
             }
             Way::Unix(path) => {
-                let stream = timeout(CONNECT, UnixStream::connect(path)).await.map_err(late)?;
-                converse(stream.map_err(refused)?, "localhost", target).await
+                let stream = connected(UnixStream::connect(path)).await?;
+                converse(stream, question.request("localhost", shown)?).await
             }
+        }?;
+        match answer.status {
+            401 if !was_shown => Err(access.missing().to_owned()),
+            _ => Ok(answer),
         }
+    }
+}
+
+impl Question<'_> {
+    fn request(&self, host: &str, shown: Option<HeaderValue>) -> Result<Request<Empty<Bytes>>, String> {
+        let mut request = Request::builder().method(&self.method).uri(self.target).header(HOST, host);
+        if self.method == Method::POST {
+            request = request.header(INTENT_HEADER, "1");
+        }
+        if let Some(shown) = shown {
+            request = request.header(AUTHORIZATION, shown);
+        }
+        request.body(Empty::new()).map_err(|error| format!("cannot be asked for {:?}: {error}", self.target))
     }
 }
 
@@ -124,7 +164,13 @@ fn reachable(address: &str) -> Option<SocketAddr> {
     (at.ip().is_loopback() || UdpSocket::bind((at.ip(), 0)).is_ok()).then_some(at)
 }
 
-async fn converse<S>(stream: S, host: &str, target: &str) -> Result<Forwarded, String>
+/// Waits for a connection or a handshake.
+async fn connected<S>(connecting: impl Future<Output = io::Result<S>>) -> Result<S, String> {
+    let connected = timeout(CONNECT, connecting).await.map_err(|_| "takes no connection".to_owned())?;
+    connected.map_err(|error| format!("cannot be reached: {error}"))
+}
+
+async fn converse<S>(stream: S, request: Request<Empty<Bytes>>) -> Result<Forwarded, String>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -133,8 +179,6 @@ where
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(refused)?;
     // Ends with the sender.
     let connection = tokio::spawn(connection);
-    let request = Request::get(target).header(HOST, host).body(Empty::<Bytes>::new());
-    let request = request.map_err(|error| format!("cannot be asked for {target:?}: {error}"))?;
     let answer = match sender.send_request(request).await {
         Ok(response) => read(response).await,
         Err(error) => Err(refused(error)),
@@ -175,7 +219,8 @@ mod tests {
             assert_eq!(reached(address), None, "{address}");
         }
         assert_eq!(Way::to("unix:/run/x"), Ok(Way::Unix(Path::new("/run/x"))));
-        assert!(Way::to("https://127.0.0.1:9464").unwrap_err().contains("TLS"));
+        assert_eq!(Way::to("https://127.0.0.1:9464"), Ok(Way::Tls("127.0.0.1:9464".parse().unwrap())));
+        assert!(Way::to("https://192.0.2.1:80").is_err());
     }
 
     #[test]
@@ -190,13 +235,16 @@ mod tests {
 
     #[test]
     fn questions_are_bounded_and_make_room_when_they_end() {
-        let forwards = Forwards::default();
+        let forwards = Forwards::new(Access::default());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let ask = || runtime.block_on(forwards.ask("nowhere", "/", CONNECT)).unwrap_err();
-        let permits = forwards.0.try_acquire_many(AT_ONCE as u32).unwrap();
+        let process =
+            Asked { pid: 7, name: "web".to_owned(), address: None, is_own: true, loops: Vec::new() };
+        let question = Question { process: &process, method: Method::GET, target: "/" };
+        let ask = || runtime.block_on(forwards.ask(&question, CONNECT)).unwrap_err();
+        let permits = forwards.under_way.try_acquire_many(AT_ONCE as u32).unwrap();
         assert_eq!(ask(), NoAnswer::Full);
         drop(permits);
         assert!(matches!(ask(), NoAnswer::Failed(_)));
-        assert_eq!(forwards.0.available_permits(), AT_ONCE);
+        assert_eq!(forwards.under_way.available_permits(), AT_ONCE);
     }
 }

@@ -1,9 +1,10 @@
 //! The incidents of a whole host as one list: the agents', and what pages of the dead tell.
 
-use crate::host::forward::{Forwards, NoAnswer};
+use crate::host::forward::{Forwards, NoAnswer, Question};
 use crate::host::state::Asked;
 use crate::incident::Incident;
 use crate::web::incidents::INCIDENTS;
+use hyper::Method;
 use std::cmp::Reverse;
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,14 +34,14 @@ pub(crate) struct Gathered {
 pub(crate) async fn gather(forwards: &Forwards, asked: Vec<Asked>, of_pages: Vec<Arc<Incident>>) -> Gathered {
     let mut gathered = Gathered::default();
     gathered.incidents.extend(of_pages.iter().map(|incident| incident.brief()));
-    let mut waiting = asked.into_iter().filter_map(|process| process.address);
+    let mut waiting = asked.into_iter().filter(|process| process.address.is_some());
     let mut asking = JoinSet::new();
     loop {
         while asking.len() < ASKED_AT_ONCE
-            && let Some(address) = waiting.next()
+            && let Some(process) = waiting.next()
         {
             let forwards = forwards.clone();
-            asking.spawn(async move { list_of(&forwards, &address).await });
+            asking.spawn(async move { list_of(&forwards, &process).await });
         }
         match asking.join_next().await {
             None => break,
@@ -67,11 +68,12 @@ impl Gathered {
     }
 }
 
-async fn list_of(forwards: &Forwards, address: &str) -> Result<Vec<Incident>, NoAnswer> {
-    let answer = forwards.ask(address, INCIDENTS, PATIENCE).await?;
+async fn list_of(forwards: &Forwards, process: &Asked) -> Result<Vec<Incident>, NoAnswer> {
+    let question = Question { process, method: Method::GET, target: INCIDENTS };
+    let answer = forwards.ask(&question, PATIENCE).await?;
     let list = Some(&answer.body).filter(|_| answer.status == 200);
     list.and_then(|body| serde_json::from_slice(body).ok())
-        .ok_or_else(|| NoAnswer::Failed(format!("the agent at {address} has no list of incidents")))
+        .ok_or_else(|| NoAnswer::Failed(format!("the agent of {} has no list of incidents", process.pid)))
 }
 
 /// Returns the pid that an incident's id begins with.

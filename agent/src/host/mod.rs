@@ -25,6 +25,7 @@ mod refusal;
 mod roster;
 mod state;
 
+mod access;
 mod builder;
 mod forward;
 mod incidents;

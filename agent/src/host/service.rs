@@ -2,7 +2,7 @@
 
 use crate::compute::age::age_text;
 use crate::export::view::Outcomes;
-use crate::host::forward::{Forwards, NoAnswer};
+use crate::host::forward::{Forwards, NoAnswer, Question};
 use crate::host::incidents::{gather, pid_of};
 use crate::host::state::Asked;
 use crate::host::targets::targets;
@@ -18,6 +18,7 @@ use crate::web::query::{decoded, pairs};
 use crate::web::routes::{FLAMEGRAPH, HEALTHY, METRICS, PPROF, READY};
 use crate::web::wish::{self, Wish};
 use crate::web::{Answering, Service};
+use hyper::Method;
 use hyper::header::HOST;
 use hyper::http::request::Parts;
 use loopscope_probe::control::url_of;
@@ -43,7 +44,7 @@ const ENDPOINTS: &str = "\
 /-/healthy  /-/ready                   this server lives, and has looked at the pages
 /debug/loopscope/live                  what the live page shows (JSON)
 /debug/loopscope/incidents             what happened lately on this host, newest first (JSON); each in full below it: /ID
-/debug/loopscope/flamegraph?pid=PID    a capture by that process's agent, with the parameters of its own page
+/debug/loopscope/flamegraph?pid=PID    a capture by that process's agent, with the parameters of its own page; POST, too
 /debug/pprof/profile?pid=PID           the same for pprof
 /process/PID/debug/...                 the pages of that process's agent
 ";
@@ -99,10 +100,12 @@ impl HostService {
             (None, None) if page::is_file(asked) => FILES,
             (None, None) => known.unwrap_or("other"),
         };
-        let answer = match self.guard.refuse(request, gives(path), false).await {
+        // What an agent may be told to change, it is told through us; who may do so, and what, it says itself.
+        let may_change = path == FLAMEGRAPH || path == PROCESS;
+        let answer = match self.guard.refuse(request, gives(path), may_change).await {
             Some(refusal) => refusal,
             None => match path {
-                FLAMEGRAPH | PPROF => self.capture(path, request.uri.query().unwrap_or("")).await,
+                FLAMEGRAPH | PPROF => self.capture(path, request).await,
                 INCIDENTS => self.incidents(None).await,
                 INCIDENT => self.incident(id_of(asked).unwrap_or_default(), request).await,
                 PROCESS => self.process(request).await,
@@ -157,8 +160,9 @@ impl HostService {
     }
 
     /// Hands a capture to the agent of the process that the query names.
-    async fn capture(&self, path: &str, query: &str) -> Answer {
+    async fn capture(&self, path: &str, request: &Parts) -> Answer {
         let living = self.shared.state().living();
+        let query = request.uri.query().unwrap_or("");
         let process = match chosen(&living, query) {
             Ok(process) => process,
             Err((status, message)) => return Answer::text(status, message),
@@ -167,7 +171,7 @@ impl HostService {
             .split('&')
             .filter(|pair| !pair.starts_with("pid=") && !pair.starts_with("process="))
             .collect();
-        self.hand_over(&process, &format!("{path}?{}", rest.join("&"))).await
+        self.hand_over(&process, &request.method, &format!("{path}?{}", rest.join("&"))).await
     }
 
     /// Answers what is below a process's folder: by its agent, or, of incidents, by its pages.
@@ -178,7 +182,10 @@ impl HostService {
         let query = request.uri.query().unwrap_or("");
         let known = self.shared.state().living().into_iter().find(|process| process.pid == pid);
         match known.filter(|process| process.address.is_some()) {
-            Some(process) => self.hand_over(&process, &format!("{path}?{query}")).await,
+            Some(process) => self.hand_over(&process, &request.method, &format!("{path}?{query}")).await,
+            None if request.method == Method::POST => {
+                Answer::text(404, format!("process {pid} has no agent that could change anything\n"))
+            }
             None if path == INCIDENTS => self.incidents(Some(pid)).await,
             None => match id_of(path) {
                 Some(id) => self.incident_of_page(id, query),
@@ -187,15 +194,17 @@ impl HostService {
         }
     }
 
-    async fn hand_over(&self, process: &Asked, target: &str) -> Answer {
-        let Asked { pid, name, address, .. } = process;
-        let Some(address) = address else {
+    async fn hand_over(&self, process: &Asked, method: &Method, target: &str) -> Answer {
+        let Asked { pid, name, .. } = process;
+        if process.address.is_none() {
             let message = format!(
                 "{pid} {name} has no agent that listens, and only an agent can capture; `loopscope flame {pid}` draws callbacks without one\n"
             );
             return Answer::text(404, message);
-        };
-        match self.forwards.ask(address, target, patience(target)).await {
+        }
+        // HEAD is answered as GET is, and sent without what it would have been.
+        let method = if *method == Method::POST { Method::POST } else { Method::GET };
+        match self.forwards.ask(&Question { process, method, target }, patience(target)).await {
             Ok(answer) => {
                 self.note(Outcomes { ok: 1, ..Outcomes::default() });
                 Answer::forwarded(answer.status, &answer.content_type, answer.file, answer.body)
@@ -239,7 +248,9 @@ impl HostService {
         let living = self.shared.state().living();
         let process = living.into_iter().find(|process| pid_of(id) == Some(process.pid));
         match process.filter(|process| process.address.is_some()) {
-            Some(process) => self.hand_over(&process, &format!("{INCIDENTS}/{id}?{query}")).await,
+            Some(process) => {
+                self.hand_over(&process, &Method::GET, &format!("{INCIDENTS}/{id}?{query}")).await
+            }
             None => self.incident_of_page(id, query),
         }
     }
@@ -303,7 +314,7 @@ mod tests {
     use super::*;
 
     fn asked(pid: u32, name: &str) -> Asked {
-        Asked { pid, name: name.to_owned(), address: None, loops: Vec::new() }
+        Asked { pid, name: name.to_owned(), address: None, is_own: true, loops: Vec::new() }
     }
 
     #[test]

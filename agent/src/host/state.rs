@@ -42,8 +42,10 @@ pub(crate) struct HostState {
 pub(crate) struct Asked {
     pub pid: u32,
     pub name: String,
-    /// `host:port` of its agent, where one listens.
+    /// Where its agent is, if one listens: `host:port`, `https://host:port`, `unix:/path`.
     pub address: Option<String>,
+    /// Its pages belong to the user that this server runs as.
+    pub is_own: bool,
     /// Its loops and their runtimes.
     pub loops: Vec<(String, String)>,
 }
@@ -99,9 +101,10 @@ impl HostState {
         for entry in self.roster.entries().iter().filter(|entry| entry.end.is_none()) {
             if living.last().is_none_or(|last| last.pid != entry.owner.pid) {
                 let (pid, name) = (entry.owner.pid, entry.facts.process.clone());
-                living.push(Asked { pid, name, address: None, loops: Vec::new() });
+                living.push(Asked { pid, name, address: None, is_own: entry.is_own, loops: Vec::new() });
             }
             let Some(last) = living.last_mut() else { continue };
+            last.is_own &= entry.is_own;
             last.address = last.address.take().or_else(|| entry.address.clone());
             last.loops.push((entry.label.clone(), entry.facts.runtime.clone()));
         }

@@ -2,6 +2,7 @@
 
 use crate::AgentError;
 use crate::export::format::Format;
+use crate::host::access::Access;
 use crate::host::forward::Forwards;
 use crate::host::service::HostService;
 use crate::host::state::HostState;
@@ -21,12 +22,13 @@ use std::time::Duration;
 pub(crate) struct Start {
     pub state: HostState,
     pub entrance: Entrance,
+    pub access: Access,
     pub log: Log,
 }
 
 /// Starts the tasks of the thread; within its runtime. What is returned is for its end.
 pub(crate) fn begin(start: Start) -> Result<impl FnOnce(), AgentError> {
-    let Start { state, entrance: Entrance { listener, guard }, log } = start;
+    let Start { state, entrance: Entrance { listener, guard }, access, log } = start;
     let doorway = Doorway::new(listener).map_err(|error| AgentError::System("a listening socket", error))?;
     let clock = Clock::monotonic();
     let shared = Arc::new(Shared {
@@ -38,7 +40,7 @@ pub(crate) fn begin(start: Start) -> Result<impl FnOnce(), AgentError> {
     });
     // The first look is taken before anybody can ask.
     let pace = shared.look();
-    let (forwards, shares) = (Forwards::default(), shared.clone());
+    let (forwards, shares) = (Forwards::new(access), shared.clone());
     let service = HostService { guard: guard.clone(), forwards, live: Live::default(), shared: shares };
     tokio::spawn(server::serve(doorway, guard, Arc::new(service)));
     tokio::spawn(watch(shared, pace));

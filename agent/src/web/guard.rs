@@ -13,7 +13,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 /// A POST must have this header: a page in a browser cannot send it to another origin without asking first.
-const INTENT_HEADER: &str = "x-loopscope";
+pub(crate) const INTENT_HEADER: &str = "x-loopscope";
 
 /// From where the server can be reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,6 +5,7 @@ use crate::web::guard::Peer;
 use hyper::header::{HeaderName, HeaderValue};
 use std::convert::Infallible;
 use std::io;
+use std::net::IpAddr;
 use std::path::Path;
 
 /// Never made.
@@ -14,12 +15,13 @@ pub(crate) struct WebConfig(Infallible);
 /// Never made.
 pub(crate) struct Acceptor(Infallible);
 
+/// Never made.
+#[derive(Clone, Debug)]
+pub(crate) struct Trust(Infallible);
+
 impl WebConfig {
     pub(crate) fn read(path: &Path) -> Result<WebConfig, String> {
-        Err(format!(
-            "the web configuration {}: this program was built without the feature `web-config` of loopscope-agent",
-            path.display()
-        ))
+        Err(left_out("the web configuration", path))
     }
 
     pub(crate) fn refresh(&self) -> Option<String> {
@@ -47,4 +49,19 @@ impl Acceptor {
     pub(crate) async fn accept<S>(&self, _stream: S) -> io::Result<(S, Peer)> {
         match self.0 {}
     }
+}
+
+impl Trust {
+    pub(crate) fn read(path: &Path) -> Result<Trust, String> {
+        Err(left_out("the authority", path))
+    }
+
+    pub(crate) async fn connect<S>(&self, _stream: S, _address: IpAddr) -> io::Result<S> {
+        match self.0 {}
+    }
+}
+
+fn left_out(what: &str, path: &Path) -> String {
+    let shown = path.display();
+    format!("{what} {shown}: this program was built without the feature `web-config` of loopscope-agent")
 }

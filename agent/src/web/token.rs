@@ -1,6 +1,7 @@
 //! A bearer token: a secret in a file, which whoever wants to see incidents or start captures must send.
 
 use crate::web::stamp::Stamp;
+use hyper::header::HeaderValue;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
@@ -44,18 +45,27 @@ impl Token {
 
     /// Tells whether this is the token. Takes as long for a wrong one as for the right one of the same length.
     pub(crate) fn is(&self, offered: &[u8]) -> bool {
-        let mut held = self.held();
-        // A file that is gone or no longer good changes nothing: whoever exchanges it writes it in two steps.
+        self.present().secret.ct_eq(offered).into()
+    }
+
+    /// Returns what a client sends as `Authorization`.
+    pub(crate) fn header(&self) -> HeaderValue {
+        let text = [b"Bearer ", &*self.present().secret].concat();
+        let mut header = HeaderValue::from_bytes(&text).expect("a token is of visible characters");
+        header.set_sensitive(true);
+        header
+    }
+
+    /// Returns what is in the file now. One that is gone or no longer good changes nothing: whoever exchanges it writes it
+    /// in two steps.
+    fn present(&self) -> MutexGuard<'_, Reading> {
+        let mut held = self.read.lock().unwrap_or_else(PoisonError::into_inner);
         if std::fs::metadata(&self.path).is_ok_and(|found| Stamp::of(&found) != held.stamp)
             && let Ok(changed) = read(&self.path)
         {
             *held = changed;
         }
-        held.secret.ct_eq(offered).into()
-    }
-
-    fn held(&self) -> MutexGuard<'_, Reading> {
-        self.read.lock().unwrap_or_else(PoisonError::into_inner)
+        held
     }
 }
 
@@ -121,6 +131,7 @@ mod tests {
         file.write("0123456789abcdef\n", 0o600);
         let token = Token::read(&file.0).unwrap();
         assert!(token.is(b"0123456789abcdef"));
+        assert_eq!(token.header(), "Bearer 0123456789abcdef");
         for wrong in [&b""[..], b"0123456789abcdeg", b"0123456789abcde", b"0123456789abcdef\n"] {
             assert!(!token.is(wrong));
         }

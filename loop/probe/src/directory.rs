@@ -7,7 +7,7 @@
 //! Pages of dead processes stay as black boxes, at most [`DEAD_PAGES`] of them and none older than [`DEAD_AGE`].
 
 use crate::mapping::Mapping;
-use crate::page::{Page, PageFault, VITAL_RANGES};
+use crate::page::{COUNTER_RANGES, Page, PageFault, VITAL_RANGES};
 use std::ffi::CString;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
@@ -33,11 +33,15 @@ pub fn runtime_directory() -> PathBuf {
     if let Some(directory) = named(DIRECTORY_VARIABLE) {
         return directory;
     }
-    // SAFETY: geteuid only reads the process's credentials.
-    let uid = unsafe { libc::geteuid() };
+    let uid = own_uid();
     let of_session = named("XDG_RUNTIME_DIR").filter(|parent| is_memory_file_system(parent) == Ok(true));
     of_session
         .map_or_else(|| PathBuf::from(format!("/dev/shm/loopscope-{uid}")), |parent| parent.join("loopscope"))
+}
+
+fn own_uid() -> u32 {
+    // SAFETY: geteuid only reads the process's credentials.
+    unsafe { libc::geteuid() }
 }
 
 /// Makes this process's next page file in this directory, which is made if need be, and maps it.
@@ -63,8 +67,7 @@ fn prepare(directory: &Path) -> Result<(), String> {
         _ => {}
     }
     let facts = fs::symlink_metadata(directory).map_err(|error| error.to_string())?;
-    // SAFETY: geteuid only reads the process's credentials.
-    let uid = unsafe { libc::geteuid() };
+    let uid = own_uid();
     if !facts.is_dir() {
         return Err("is not a directory".to_owned());
     }
@@ -237,6 +240,11 @@ pub fn open_page_file(path: &Path) -> io::Result<File> {
     }
 }
 
+/// Tells whether a page file belongs to the user that this process runs as; one that cannot be asked does not.
+pub fn is_own(file: &File) -> bool {
+    file.metadata().is_ok_and(|found| found.uid() == own_uid())
+}
+
 /// Returns a page of zeros to read others into.
 pub fn blank_page() -> Box<Page> {
     crate::memory::zeroed_page()
@@ -257,14 +265,7 @@ pub fn read_page_from(file: &File) -> io::Result<Box<Page>> {
 /// # Errors
 /// As [`read_page`]; `page` then holds parts of both.
 pub fn read_page_into(file: &File, page: &mut Page) -> io::Result<()> {
-    let filled = fill(file, page.as_bytes_mut(), 0)?;
-    if filled < size_of::<Page>() {
-        // Magic and version, if it is even that long.
-        let head = if filled < 16 { Err(PageFault::NotAPage) } else { page.check_head() };
-        head.map_err(damaged)?;
-        return Err(damaged(PageFault::Length(filled as u64)));
-    }
-    page.check().map_err(damaged)
+    read_ranges(file, page, &[(0, size_of::<Page>())])
 }
 
 /// Reads over `page` what [`Page::vitals_at`] and the page's checks need, and the numbers of the next record and
@@ -273,21 +274,31 @@ pub fn read_page_into(file: &File, page: &mut Page) -> io::Result<()> {
 /// # Errors
 /// As [`read_page`].
 pub fn read_vitals_into(file: &File, page: &mut Page) -> io::Result<()> {
-    let mut filled = 0;
-    for range in VITAL_RANGES {
-        let wanted = range.1 - range.0;
-        let bytes = &mut page.as_bytes_mut()[range.0..range.1];
-        let found = fill(file, bytes, range.0 as u64)?;
-        filled = range.0 + found;
-        if found < wanted {
-            break;
+    read_ranges(file, page, &VITAL_RANGES)
+}
+
+/// Reads over `page` what [`Page::snapshot_at`] and the page's checks need: no records, iterations or jobs, and of the
+/// tables what is in use. All else in `page` is left as it was.
+///
+/// # Errors
+/// As [`read_page`].
+pub fn read_counters_into(file: &File, page: &mut Page) -> io::Result<()> {
+    read_ranges(file, page, &COUNTER_RANGES)?;
+    // The lengths were published after the entries they count, so these are complete now.
+    let in_use = page.ranges_in_use();
+    read_ranges(file, page, &in_use)
+}
+
+/// Reads these parts, from and to, of a page file over `page`, and checks what `page` is then.
+fn read_ranges(file: &File, page: &mut Page, ranges: &[(usize, usize)]) -> io::Result<()> {
+    for (begin, end) in ranges.iter().copied() {
+        let filled = begin + fill(file, &mut page.as_bytes_mut()[begin..end], begin as u64)?;
+        if filled < end {
+            // Magic and version, if it is even that long.
+            let head = if filled < 16 { Err(PageFault::NotAPage) } else { page.check_head() };
+            head.map_err(damaged)?;
+            return Err(damaged(PageFault::Length(filled as u64)));
         }
-    }
-    let (_, end) = VITAL_RANGES[VITAL_RANGES.len() - 1];
-    if filled < end {
-        let head = if filled < 16 { Err(PageFault::NotAPage) } else { page.check_head() };
-        head.map_err(damaged)?;
-        return Err(damaged(PageFault::Length(filled as u64)));
     }
     page.check().map_err(damaged)
 }

@@ -4,6 +4,7 @@ use super::*;
 use crate::memory::Memory;
 use crate::{Kind, Life, Writer};
 use std::os::unix::fs::{PermissionsExt, symlink};
+use std::panic::Location;
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
@@ -281,6 +282,42 @@ fn the_vitals_alone_are_those_of_the_whole_page() {
     assert_eq!(brief.snapshot(&clock).iteration.count(), 0, "what is not needed is not read");
     let cut = scratch.file("cut", &fs::read(&page_files(&scratch.0).unwrap()[0].path).unwrap()[..5000]);
     let error = read_vitals_into(&open_page_file(&cut).unwrap(), &mut brief).unwrap_err();
+    assert!(error.get_ref().is_some_and(|fault| fault.is::<PageFault>()), "{error}");
+    drop((writer, pool));
+}
+
+#[test]
+fn the_counters_alone_are_those_of_the_whole_page() {
+    let scratch = Scratch::made();
+    let mut writer = Writer::builder("counters").directory(&scratch.0).build();
+    let path = page_files(&scratch.0).unwrap()[0].path.clone();
+    let file = open_page_file(&path).unwrap();
+    let mut pool = writer.take_pool().unwrap();
+    pool.submitted(crate::WorkKind::Fs);
+    let mut counters = blank_page();
+    let same = |writer: &Writer, counters: &mut Page| {
+        read_counters_into(&file, counters).unwrap();
+        let (whole, now) = (read_page_from(&file).unwrap(), writer.clock().now());
+        assert!(counters.snapshot_at(writer.clock(), now) == whole.snapshot_at(writer.clock(), now));
+        let is_read = counters.records(0).iter().any(|record| record.start.0 > 0);
+        assert!(!is_read, "what is not needed is not read");
+        whole.sites().read().len()
+    };
+    assert_eq!(same(&writer, &mut counters), 1, "nothing is there but the unknown site");
+    // More than the table of sites holds, each a path of its own.
+    for line in 0..600 {
+        writer.resume();
+        let site = writer.named_site(Location::caller(), Kind::Timer, &format!("site {line}"));
+        writer.begin(Kind::Timer, site, Life::UNKNOWN);
+        writer.end();
+        writer.suspend();
+        if line == 9 {
+            assert_eq!(same(&writer, &mut counters), 11);
+        }
+    }
+    assert_eq!(same(&writer, &mut counters), 512);
+    let cut = scratch.file("cut", &fs::read(&path).unwrap()[..300_000]);
+    let error = read_counters_into(&open_page_file(&cut).unwrap(), &mut counters).unwrap_err();
     assert!(error.get_ref().is_some_and(|fault| fault.is::<PageFault>()), "{error}");
     drop((writer, pool));
 }

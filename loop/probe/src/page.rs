@@ -106,6 +106,19 @@ pub(crate) const VITAL_RANGES: [(usize, usize); 4] = {
     ]
 };
 
+/// Where the words lie that [`Page::snapshot_at`] reads, rising, without the entries of the tables of sites and paths:
+/// all but the recorder, the iterations and the jobs.
+#[cfg(target_os = "linux")]
+pub(crate) const COUNTER_RANGES: [(usize, usize); 4] = {
+    let (sites, paths) = (std::mem::offset_of!(Page, sites), std::mem::offset_of!(Page, paths));
+    [
+        (0, std::mem::offset_of!(Page, records)),
+        VITAL_RANGES[3],
+        (sites, sites + SiteTable::HEAD_BYTES),
+        (paths, paths + PathTable::HEAD_BYTES),
+    ]
+};
+
 /// Why a page cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PageFault {
@@ -213,6 +226,16 @@ impl Page {
             (MAGIC, version) => Err(PageFault::Version(version)),
             _ => Err(PageFault::NotAPage),
         }
+    }
+
+    /// Returns where the entries of the tables lie that are in use, by the lengths among [`COUNTER_RANGES`].
+    #[cfg(target_os = "linux")]
+    pub(crate) fn ranges_in_use(&self) -> [(usize, usize); 2] {
+        let (sites, paths) = (std::mem::offset_of!(Page, sites), std::mem::offset_of!(Page, paths));
+        [
+            (sites + SiteTable::HEAD_BYTES, sites + self.sites.bytes_in_use()),
+            (paths + PathTable::HEAD_BYTES, paths + self.paths.bytes_in_use()),
+        ]
     }
 
     /// Returns the page's memory, for filling it from a file.

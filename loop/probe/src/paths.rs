@@ -108,6 +108,15 @@ pub struct PathStat {
 }
 
 impl PathTable {
+    /// Bytes before the nodes.
+    pub(crate) const HEAD_BYTES: usize = std::mem::offset_of!(PathTable, nodes);
+
+    /// Returns how many bytes of the table [`PathTable::read`] reads.
+    pub(crate) fn bytes_in_use(&self) -> usize {
+        let in_use = (self.length.observe() as usize).min(PATHS);
+        PathTable::HEAD_BYTES + in_use * size_of::<PathWords>()
+    }
+
     /// Returns how many times a path was not found and the tree was full.
     pub fn overflow(&self) -> u64 {
         self.overflow.get()

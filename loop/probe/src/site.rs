@@ -88,6 +88,16 @@ impl SiteTable {
         store_text(pen, &entry.file, &site.file, true);
     }
 
+    /// Bytes before the entries.
+    pub(crate) const HEAD_BYTES: usize = std::mem::offset_of!(SiteTable, entries);
+
+    /// Returns how many bytes of the table [`SiteTable::read`] reads.
+    pub(crate) fn bytes_in_use(&self) -> usize {
+        // The last entry is in use from the first overflow on.
+        let in_use = if self.overflow() > 0 { SITES } else { (self.length.observe() as usize).min(SITES) };
+        SiteTable::HEAD_BYTES + in_use * size_of::<SiteWords>()
+    }
+
     /// Returns how many registrations shared the last entry because the table was full.
     pub fn overflow(&self) -> u64 {
         self.overflow.get()
@@ -153,7 +163,10 @@ pub(crate) fn load_text<Owner>(words: &[Word<Owner>]) -> String {
     let bytes: Vec<u8> =
         words.iter().flat_map(|word| word.get().to_ne_bytes()).take_while(|byte| *byte != 0).collect();
     let text = String::from_utf8_lossy(&bytes);
-    text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
+    match text.contains(char::is_control) {
+        true => text.replace(char::is_control, "\u{fffd}"),
+        false => text.into_owned(),
+    }
 }
 
 /// How many recently found sites are remembered by address alone.

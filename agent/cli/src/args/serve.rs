@@ -17,10 +17,13 @@ it only reads, so nobody notices it, and a blocked loop is seen like any other.
   /debug/loopscope/flamegraph?pid=N   a capture, by that process's agent
 The counters of a process that ended stay for --keep, so that the last scrape sees them, and then leave. What an agent \
 alone knows (incidents by kind, captures, the program's own metrics) is on the agents' pages, and not on this one.
+Agents that want a token or have TLS are asked with --token-file and --ca-file; the token is shown to agents of this \
+user's processes only, and to those whose certificate is signed by that authority.
 
 Examples:
   loopscope serve
   loopscope serve --listen 127.0.0.1:9500 --keep 5m
+  loopscope flame http://127.0.0.1:9463/process/4711     through it, as if it were that process's agent
   loopscope serve --dir '/dev/shm/loopscope-*' --dir '/run/user/*/loopscope'      those of all users, if it may read them
 
 Exit codes:

@@ -2,6 +2,7 @@
 
 use crate::args::ServeArguments;
 use crate::error::Failure;
+use crate::http::access;
 use crate::interrupt::Interrupt;
 use crate::output::print;
 use loopscope_agent::Listen;
@@ -36,6 +37,13 @@ pub fn run(options: &ServeArguments) -> Result<(), Failure> {
     }
     if let Some(path) = &options.web_config {
         builder = builder.web_config(path);
+    }
+    let access = access();
+    if let Some(path) = access.token_file {
+        builder = builder.agents_token_file(path);
+    }
+    if let Some(path) = access.ca_file {
+        builder = builder.agents_authority(path);
     }
     let host = builder.start().map_err(|error| Failure::of_agent(&error))?;
     let url = host.url();

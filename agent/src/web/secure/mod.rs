@@ -8,9 +8,11 @@
 
 mod file;
 mod tls;
+mod trust;
 mod users;
 
 pub(crate) use tls::Acceptor;
+pub(crate) use trust::Trust;
 
 use crate::web::secure::file::Written;
 use crate::web::secure::users::Users;

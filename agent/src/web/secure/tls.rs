@@ -87,7 +87,7 @@ fn verifier(
     builder.build().map(Some).map_err(|error| wrong(error.to_string()))
 }
 
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     let wrong = |what: String| format!("the certificate {}: {what}", path.display());
     let text = std::fs::read(path).map_err(|error| wrong(error.to_string()))?;
     CertificateDer::pem_slice_iter(&text).collect::<Result<_, _>>().map_err(|error| wrong(error.to_string()))

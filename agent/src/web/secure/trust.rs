@@ -1,0 +1,57 @@
+//! By whom one lets oneself be convinced that a server is who it says: for asking agents that have TLS.
+
+use crate::web::secure::tls::certificates;
+use std::fmt;
+use std::io;
+use std::net::IpAddr;
+use std::path::Path;
+use std::sync::Arc;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+
+/// An authority whose signature is believed.
+#[derive(Clone)]
+pub(crate) struct Trust(TlsConnector);
+
+impl fmt::Debug for Trust {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Trust")
+    }
+}
+
+impl Trust {
+    /// Reads the authority's certificates.
+    ///
+    /// # Errors
+    /// There is none in the file, or one that cannot be used; in words.
+    pub(crate) fn read(path: &Path) -> Result<Trust, String> {
+        let wrong = |what: String| format!("the authority {}: {what}", path.display());
+        let mut roots = RootCertStore::empty();
+        for certificate in certificates(path)? {
+            roots.add(certificate).map_err(|error| wrong(error.to_string()))?;
+        }
+        if roots.is_empty() {
+            return Err(wrong("there is no certificate in it".to_owned()));
+        }
+        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .map_err(|error| wrong(error.to_string()))?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        Ok(Trust(TlsConnector::from(Arc::new(config))))
+    }
+
+    /// Shakes hands with the server at `address`, whose certificate must be for that.
+    ///
+    /// # Errors
+    /// It is not, or nobody speaks TLS there.
+    pub(crate) async fn connect<S>(&self, stream: S, address: IpAddr) -> io::Result<TlsStream<S>>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        self.0.connect(address.into(), stream).await
+    }
+}
