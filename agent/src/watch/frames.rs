@@ -31,9 +31,9 @@ struct Question {
 }
 
 /// Asks the sources.
-#[derive(Default)]
 pub(crate) struct Sources {
     known: FrameSources,
+    within: Duration,
     asking: Option<SyncSender<Question>>,
     /// An answer that was too slow: its source is not asked again before it has come.
     late: Option<Receiver<Vec<Frame>>>,
@@ -41,7 +41,7 @@ pub(crate) struct Sources {
 
 impl Sources {
     pub(crate) fn new(known: FrameSources) -> Self {
-        Sources { known, ..Sources::default() }
+        Sources { known, within: WITHIN, asking: None, late: None }
     }
 
     /// Returns the frames of the runtime's source, none where it has no source.
@@ -65,7 +65,7 @@ impl Sources {
             // The question went away with the thread that was not there.
             return self.frames(runtime, loop_name, tid);
         }
-        match answered.recv_timeout(WITHIN) {
+        match answered.recv_timeout(self.within) {
             Ok(mut frames) => {
                 for frame in &mut frames {
                     frame.runtime.get_or_insert_with(|| runtime.to_owned());
@@ -74,7 +74,7 @@ impl Sources {
             }
             Err(RecvTimeoutError::Timeout) => {
                 self.late = Some(answered);
-                Err(format!("the frames of runtime {runtime} did not come within {} ms", WITHIN.as_millis()))
+                Err(format!("the frames of runtime {runtime} did not come within {} ms", self.within.as_millis()))
             }
             Err(RecvTimeoutError::Disconnected) => {
                 Err(format!("the source of the frames of runtime {runtime} panicked"))

@@ -1,5 +1,5 @@
 //! What `loopscope serve` costs with 200 processes of one loop each: time of a scrape in every format, memory, and
-//! processor time while all loops idle.
+//! processor time while all loops idle, and while all of them are stalled.
 //!
 //! The processes are 200 that sleep, and their pages copies of one that a busy server wrote: reading and writing them is
 //! the same as if loops were behind them, and no loop takes the processor from what is measured.
@@ -10,7 +10,7 @@ use loopscope_benches::cputime::{thread_cpu_ns, thread_named};
 use loopscope_benches::flipflop::Spread;
 use loopscope_probe::directory::{page_files, process_start};
 use loopscope_probe::{Kind, Life, Phase, Queue, WorkKind, Writer};
-use std::fs::{self, DirBuilder};
+use std::fs::{self, DirBuilder, File};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::DirBuilderExt;
@@ -26,7 +26,7 @@ const SCRAPES: usize = 30;
 fn main() {
     let directory = PathBuf::from(format!("/dev/shm/loopscope-bench-{}", std::process::id()));
     DirBuilder::new().mode(0o700).create(&directory).expect("/dev/shm is there");
-    let page = busy_page(&directory);
+    let (page, stalled) = busy_pages(&directory);
     let before_kib = status_number("VmRSS:");
     let host = Host::builder()
         .listen(Listen::Exactly("127.0.0.1:0".parse().expect("an address")))
@@ -41,7 +41,9 @@ fn main() {
     scrapes(address);
     let resident_kib = status_number("VmRSS:");
     println!("\nresident for it: {} MiB after these scrapes", (resident_kib - before_kib) >> 10);
-    idle();
+    follow("idle");
+    stall_all(&directory, &stalled);
+    follow("stalled");
     drop(host);
     for mut sleeper in sleepers {
         sleeper.kill().expect("it is our child");
@@ -51,8 +53,8 @@ fn main() {
 }
 
 /// Returns the bytes of the page of a server that did everything there is: four phases, eight kinds, both queues, 40
-/// sites, and a pool with three kinds of jobs.
-fn busy_page(directory: &Path) -> Vec<u8> {
+/// sites, and a pool with three kinds of jobs; polling, and in the middle of a callback.
+fn busy_pages(directory: &Path) -> (Vec<u8>, Vec<u8>) {
     let mut writer = Writer::builder("web").runtime("mio").backend("epoll").directory(directory).build();
     let mut pool = writer.take_pool().expect("nobody took it");
     pool.threads(4);
@@ -95,7 +97,21 @@ fn busy_page(directory: &Path) -> Vec<u8> {
     }
     writer.suspend();
     let path = page_files(directory).expect("it is our own")[0].path.clone();
-    fs::read(path).expect("the writer has made it")
+    let polling = fs::read(&path).expect("the writer has made it");
+    writer.resume();
+    let site = writer.named_site(Location::caller(), Kind::Timer, "parse");
+    writer.begin(Kind::Timer, site, Life::UNKNOWN);
+    (polling, fs::read(path).expect("the writer has made it"))
+}
+
+/// Writes this page over all pages, whose files stay the same.
+fn stall_all(directory: &Path, page: &[u8]) {
+    for file in page_files(directory).expect("it is our own") {
+        let mut file = File::options().write(true).open(file.path).expect("it is our own");
+        file.write_all(page).expect("it has this length already");
+    }
+    // So that the beginning of the stalls, which is looked at more closely, is over.
+    std::thread::sleep(Duration::from_secs(1));
 }
 
 /// Starts processes that sleep, and leaves a page for each.
@@ -141,13 +157,13 @@ fn scrapes(address: SocketAddr) {
     }
 }
 
-/// What following 200 idle loops costs.
-fn idle() {
+/// What following 200 loops costs that are idle, or stalled.
+fn follow(loops: &str) {
     let tid = thread_named("loopscope-host").expect("the thread is named");
     let (cpu, start) = (thread_cpu_ns(tid), Instant::now());
     std::thread::sleep(Duration::from_secs(5));
     let share = (thread_cpu_ns(tid) - cpu) as f64 / 1e9 / start.elapsed().as_secs_f64() * 100.0;
-    println!("following them, nobody asking: {share:.2} % of a core");
+    println!("following them, {loops}, nobody asking: {share:.2} % of a core");
 }
 
 /// Counts the lines with `part`, of those that are samples.
