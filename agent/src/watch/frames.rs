@@ -74,7 +74,10 @@ impl Sources {
             }
             Err(RecvTimeoutError::Timeout) => {
                 self.late = Some(answered);
-                Err(format!("the frames of runtime {runtime} did not come within {} ms", self.within.as_millis()))
+                Err(format!(
+                    "the frames of runtime {runtime} did not come within {} ms",
+                    self.within.as_millis()
+                ))
             }
             Err(RecvTimeoutError::Disconnected) => {
                 Err(format!("the source of the frames of runtime {runtime} panicked"))

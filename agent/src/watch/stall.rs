@@ -80,9 +80,15 @@ impl StallWatch {
 
     /// Tells whether a look needs the page's records and iterations, and not its vitals alone.
     pub(crate) fn needs_records(&self, vitals: &Vitals, warning_ns: u64) -> bool {
-        self.episode.is_active()
-            || vitals.now.unexpected_ns() > warning_ns
-            || self.accounted.is_some_and(|count| count != vitals.stalls_ended)
+        let age_ns = vitals.now.unexpected_ns();
+        // A stall that only goes on is told at its doublings; until then there is nothing to read. With many loops stalled
+        // at once, whole pages ten times a second would be a fifth of a processor.
+        let is_known = self.episode.is_active() && vitals.busy_since == self.since && age_ns > warning_ns;
+        let is_turn = match self.next_ns().filter(|_| is_known) {
+            Some(next_ns) => age_ns >= next_ns,
+            None => self.episode.is_active() || age_ns > warning_ns,
+        };
+        is_turn || self.accounted.is_some_and(|count| count != vitals.stalls_ended)
     }
 
     /// Takes one look at a loop. `vitals` are its page's as of now on its clock.

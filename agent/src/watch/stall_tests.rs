@@ -11,6 +11,7 @@ struct Bench {
     time: VirtualClock,
     writer: Writer,
     watch: StallWatch,
+    looks_with_records: u32,
 }
 
 impl Bench {
@@ -19,7 +20,7 @@ impl Bench {
         let mut writer = Writer::builder("main").clock(Clock::simulated(time.clone())).build();
         writer.resume();
         writer.park();
-        let mut bench = Bench { time, writer, watch: StallWatch::default() };
+        let mut bench = Bench { time, writer, watch: StallWatch::default(), looks_with_records: 0 };
         assert_eq!(bench.look(), []);
         bench
     }
@@ -28,7 +29,12 @@ impl Bench {
         let clock = self.writer.clock().clone();
         let page = self.writer.page();
         let vitals = page.vitals_at(&clock, clock.now());
-        self.watch.look(page, &clock, &vitals)
+        let needs_records = self.watch.needs_records(&vitals, page.control().warning_ns());
+        let turns = self.watch.look(page, &clock, &vitals);
+        // Whoever has the vitals alone must not miss a turn, nor judge it by another page's records.
+        assert!(needs_records || turns.is_empty(), "{turns:?}");
+        self.looks_with_records += u32::from(needs_records);
+        turns
     }
 
     fn site(&mut self, kind: Kind, name: &str) -> SiteId {
@@ -52,6 +58,24 @@ fn ends(turns: &[Turn]) -> Vec<u64> {
         _ => None,
     };
     turns.iter().filter_map(end).collect()
+}
+
+#[test]
+fn a_stall_that_only_goes_on_needs_no_records() {
+    let mut bench = Bench::new();
+    let site = bench.site(Kind::Timer, "flush");
+    bench.writer.unpark(1);
+    bench.writer.begin(Kind::Timer, site, Life::UNKNOWN);
+    let turns: usize = (0..330)
+        .map(|_| {
+            bench.time.advance_ns(10 * MS);
+            bench.look().len()
+        })
+        .sum();
+    assert_eq!((turns, bench.looks_with_records), (6, 6), "at 100 ms, and at its doublings up to 3.2 s");
+    bench.writer.end();
+    bench.writer.park();
+    assert_eq!((ends(&bench.look()), bench.looks_with_records), (vec![3_300], 7));
 }
 
 #[test]
