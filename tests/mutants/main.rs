@@ -31,8 +31,12 @@ const COPIED: &[&str] = &[
 ];
 
 /// The programs that are asked, each with its package; the first that fails has noticed.
-const JUDGES: &[(&str, &str)] =
-    &[("loopscope-tests", "conformance"), ("loopscope-loop", "rules"), ("loopscope-tests", "order")];
+const JUDGES: &[(&str, &str)] = &[
+    ("loopscope-tests", "conformance"),
+    ("loopscope-loop", "rules"),
+    ("loopscope-tests", "order"),
+    ("loopscope-loop", "random_streams"),
+];
 
 /// Where the sources that are broken lie.
 const ENGINE: &str = "loop/engine/src";

@@ -1,4 +1,4 @@
-//! The ways in which the loop is broken on purpose: rules of Node, each left out once.
+//! The ways in which the loop is broken on purpose: rules of Node, each left out once, and some of streams.
 
 /// One place to change: the file, what is there, and what is put there instead.
 pub type Edit = (&'static str, &'static str, &'static str);
@@ -298,5 +298,46 @@ pub const MUTANTS: &[Mutant] = &[
         ("simulate.rs",
             "        workers.finished.push_back(Finished { key, outcome, submitted, finished });\n        self.0.bell",
             "        workers.finished.push_front(Finished { key, outcome, submitted, finished });\n        self.0.bell"),
+    ]),
+    // Rules of streams, which Node has as well and no order shows.
+    ("a stream sends a queued byte twice", &[
+        ("handles/transfer.rs",
+            "self.outgoing.queue.drain(..count);",
+            "self.outgoing.queue.drain(..count.saturating_sub(1).max(1));"),
+    ]),
+    ("a stream forgets what the kernel did not take", &[
+        ("handles/outgoing.rs",
+            "        left.queue(&mut stream.outgoing.queue);\n",
+            ""),
+    ]),
+    ("a stream ends before it has sent its queue", &[
+        ("handles/outgoing.rs",
+            "self.outgoing.end == End::Asked && self.outgoing.queue.is_empty()",
+            "self.outgoing.end == End::Asked"),
+    ]),
+    ("a stream does not say that its queue is empty", &[
+        ("handles/transfer.rs",
+            "            self.emit(key, Kind::IoWrite, StreamEvent::Drained);\n",
+            ""),
+    ]),
+    ("a paused stream goes on reading", &[
+        ("handles/transfer.rs",
+            "!stream.wants_data() || !stream.edges.is_readable",
+            "!stream.edges.is_readable"),
+    ]),
+    ("a resumed stream does not look what has come", &[
+        ("handles/stream.rs",
+            "            self.sockets.list(key, &mut stream.edges, now);\n",
+            "            let _ = now;\n"),
+    ]),
+    ("a stream is full one byte late", &[
+        ("handles/outgoing.rs",
+            "count if count < self.high_water",
+            "count if count <= self.high_water"),
+    ]),
+    ("the end behind the last bytes of a stream is missed", &[
+        ("handles/transfer.rs",
+            "SHORT_READ_IS_LAST && !self.edges.is_closed",
+            "SHORT_READ_IS_LAST"),
     ]),
 ];

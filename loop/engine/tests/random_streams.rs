@@ -10,14 +10,40 @@ use std::time::Duration;
 const BY_CALLBACK: usize = 3;
 const STREAMS: usize = BY_CALLBACK + 1;
 
+/// What fills a stream in memory, and is read at once.
+const PIPE_BYTES: usize = 64 << 10;
+
 #[derive(Clone, Copy, Debug)]
 enum Act {
-    Write { stream: usize, count: usize },
-    Pause { stream: usize },
-    Resume { stream: usize },
-    Shutdown { stream: usize },
-    HighWater { stream: usize, bytes: usize },
-    Wait { ms: u64 },
+    Write {
+        stream: usize,
+        count: usize,
+    },
+    Pause {
+        stream: usize,
+    },
+    Resume {
+        stream: usize,
+    },
+    Shutdown {
+        stream: usize,
+    },
+    HighWater {
+        stream: usize,
+        bytes: usize,
+    },
+    /// A high-water mark so many bytes above what is queued.
+    HighWaterAbove {
+        stream: usize,
+        more: usize,
+    },
+    /// The next data makes its own reader pause, and write some more into its stream.
+    PauseAtData {
+        stream: usize,
+    },
+    Wait {
+        ms: u64,
+    },
 }
 
 #[derive(Default)]
@@ -31,6 +57,10 @@ struct Traffic {
     drained: [usize; STREAMS],
     /// How often a queue was begun, which a drain must follow.
     queued: [usize; STREAMS],
+    is_paused: [bool; STREAMS],
+    pauses_at_data: [bool; STREAMS],
+    /// From how many queued bytes on a writer is told to wait, where that was set.
+    high_water: [Option<usize>; STREAMS],
 }
 
 /// The byte at a place of a stream: neighbours differ, and so do streams.
@@ -40,6 +70,7 @@ fn byte(stream: usize, place: usize) -> u8 {
 
 fn receive(traffic: &mut Traffic, stream: usize, bytes: &[u8]) {
     let from = traffic.received[stream];
+    assert!(!traffic.is_paused[stream]);
     assert!(bytes.iter().enumerate().all(|(index, found)| *found == byte(stream, from + index)));
     traffic.received[stream] += bytes.len();
 }
@@ -54,16 +85,33 @@ fn perform(cx: &mut Cx<'_, Traffic>, act: Act) {
             if let Ok(wrote) = cx.write(key, &bytes) {
                 cx.state.accepted[stream] += count;
                 cx.state.queued[stream] += usize::from(was_empty && wrote.queued_bytes() > 0);
+                // An empty queue is never full, whatever the mark.
+                let mark = cx.state.high_water[stream].unwrap_or(64 << 10).max(1);
+                assert_eq!(wrote.is_full(), wrote.queued_bytes() >= mark);
             }
         }
         // What a future reads is paused and resumed by its reads.
-        Act::Pause { stream } if stream < BY_CALLBACK => assert!(cx.pause(cx.state.readers[stream])),
-        Act::Resume { stream } if stream < BY_CALLBACK => assert!(cx.resume(cx.state.readers[stream])),
+        Act::Pause { stream } if stream < BY_CALLBACK => {
+            cx.state.is_paused[stream] = true;
+            assert!(cx.pause(cx.state.readers[stream]));
+        }
+        Act::Resume { stream } if stream < BY_CALLBACK => {
+            cx.state.is_paused[stream] = false;
+            assert!(cx.resume(cx.state.readers[stream]));
+        }
         Act::Shutdown { stream } => {
             // Another one does nothing.
             cx.shutdown(cx.state.writers[stream]);
         }
-        Act::HighWater { stream, bytes } => assert!(cx.set_high_water(cx.state.writers[stream], bytes)),
+        Act::HighWater { stream, bytes } => {
+            cx.state.high_water[stream] = Some(bytes);
+            assert!(cx.set_high_water(cx.state.writers[stream], bytes));
+        }
+        Act::HighWaterAbove { stream, more } => {
+            let queued = cx.queued_bytes(cx.state.writers[stream]).unwrap();
+            perform(cx, Act::HighWater { stream, bytes: queued + more });
+        }
+        Act::PauseAtData { stream } => cx.state.pauses_at_data[stream] = true,
         Act::Pause { .. } | Act::Resume { .. } | Act::Wait { .. } => {}
     }
 }
@@ -100,7 +148,14 @@ fn set_up(cx: &mut Cx<'_, Traffic>) {
         cx.state.readers.push(reader);
         if stream < BY_CALLBACK {
             cx.on_stream(reader, move |cx, _, event| match event {
-                StreamEvent::Data(bytes) => receive(cx.state, stream, bytes),
+                StreamEvent::Data(bytes) => {
+                    receive(cx.state, stream, bytes);
+                    if std::mem::take(&mut cx.state.pauses_at_data[stream]) {
+                        perform(cx, Act::Pause { stream });
+                        perform(cx, Act::Write { stream, count: 10 });
+                        cx.after(Duration::from_millis(1), move |cx| perform(cx, Act::Resume { stream }));
+                    }
+                }
                 StreamEvent::End => cx.state.ended[stream] = true,
                 other => panic!("{other:?}"),
             });
@@ -130,12 +185,14 @@ async fn read(here: Local<Traffic>, connection: Connection<Traffic>) {
 fn act() -> impl Strategy<Value = Act> {
     let stream = 0..STREAMS;
     prop_oneof![
-        8 => (stream.clone(), prop_oneof![0..10_usize, 0..200_000_usize])
+        8 => (stream.clone(), prop_oneof![0..10_usize, 0..200_000_usize, Just(PIPE_BYTES)])
             .prop_map(|(stream, count)| Act::Write { stream, count }),
         3 => stream.clone().prop_map(|stream| Act::Pause { stream }),
         3 => stream.clone().prop_map(|stream| Act::Resume { stream }),
         1 => stream.clone().prop_map(|stream| Act::Shutdown { stream }),
-        1 => (stream, 0..100_000_usize).prop_map(|(stream, bytes)| Act::HighWater { stream, bytes }),
+        1 => (stream.clone(), 0..100_000_usize).prop_map(|(stream, bytes)| Act::HighWater { stream, bytes }),
+        2 => (stream.clone(), 0..10_usize).prop_map(|(stream, more)| Act::HighWaterAbove { stream, more }),
+        2 => stream.prop_map(|stream| Act::PauseAtData { stream }),
         2 => (1..20_u64).prop_map(|ms| Act::Wait { ms }),
     ]
 }
