@@ -59,22 +59,31 @@ fn a_microtask_flood_is_named_while_it_lasts() {
     let _turn = turn();
     let agent = builder().thresholds(Duration::from_millis(10), Duration::from_secs(60)).start().unwrap();
     let hand = HandLoop::start("flooded");
-    hand.flood(300);
-    until("the flood to be seen", || {
-        value(&metrics(&agent), "loopscope_starvation_active{loop=\"flooded\",cause=\"microtask\"}")
-            == Some(1.0)
-    });
-    hand.park();
-    until("its end", || {
-        value(&metrics(&agent), "loopscope_starvation_active{loop=\"flooded\",cause=\"microtask\"}")
-            == Some(0.0)
-    });
+    let (mut floods, mut is_named) = (0, false);
+    while !is_named {
+        hand.flood(300);
+        floods += 1;
+        until("the flood to be seen", || active_cause(&metrics(&agent)).is_some());
+        // A job from which the machine took the processor for half the time is rightly called one long callback.
+        is_named = active_cause(&metrics(&agent)).as_deref() == Some("microtask");
+        assert!(is_named || floods < 20, "never named: {:?}", active_cause(&metrics(&agent)));
+        hand.park();
+        until("its end", || active_cause(&metrics(&agent)).is_none());
+    }
     let page = metrics(&agent);
     assert_eq!(value(&page, "loopscope_starvation_total{loop=\"flooded\",cause=\"microtask\"}"), Some(1.0));
     assert_eq!(
         value(&page, "loopscope_microtask_jobs_total{loop=\"flooded\",queue=\"microtask\"}"),
-        Some(300.0)
+        Some(300.0 * f64::from(floods))
     );
+}
+
+/// Returns what the loop called `flooded` is starved by now.
+fn active_cause(page: &str) -> Option<String> {
+    let line = page.lines().find_map(|line| {
+        line.strip_prefix("loopscope_starvation_active{loop=\"flooded\",cause=\"")?.strip_suffix("\"} 1")
+    });
+    line.map(str::to_owned)
 }
 
 /// Returns the samples of a page that may only grow.

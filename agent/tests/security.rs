@@ -228,9 +228,10 @@ fn through(host: HostBuilder, method: &str, path: &str) -> (u16, String) {
     let host = host.listen(any_port()).start().unwrap();
     let url = format!("{}/process/{}{path}", host.url(), std::process::id());
     let client = ureq::Agent::config_builder().http_status_as_error(false).build().new_agent();
+    let right = format!("Bearer {TOKEN}");
     let answer = match method {
-        "POST" => client.post(url).header("X-Loopscope", "1").send_empty(),
-        _ => client.get(url).call(),
+        "POST" => client.post(url).header("X-Loopscope", "1").header("Authorization", right).send_empty(),
+        _ => client.get(url).header("Authorization", right).call(),
     };
     let mut answer = answer.unwrap();
     (answer.status().as_u16(), answer.body_mut().read_to_string().unwrap())
@@ -244,11 +245,12 @@ fn the_server_of_a_host_asks_agents_that_have_tls_and_a_token() {
     let file = scratch.write("token", TOKEN);
     let ca = scratch.0.join("ca.crt");
     let agent = builder().web_config(scratch.write("web.yml", TLS)).token_file(&file).start().unwrap();
-    let (status, told) = through(Host::builder(), "GET", INCIDENTS);
+    let guarded = || Host::builder().token_file(&file);
+    let (status, told) = through(guarded(), "GET", INCIDENTS);
     assert!(status == 502 && told.contains("--ca-file"), "{status} {told}");
-    let (status, told) = through(Host::builder().agents_authority(&ca), "GET", INCIDENTS);
+    let (status, told) = through(guarded().agents_authority(&ca), "GET", INCIDENTS);
     assert!(status == 502 && told.contains("--token-file"), "{status} {told}");
-    let full = || Host::builder().agents_authority(&ca).agents_token_file(&file);
+    let full = || guarded().agents_authority(&ca).agents_token_file(&file);
     assert_eq!(through(full(), "GET", INCIDENTS), (200, "[]".to_owned()));
     // What changes something goes through, too; the agent says that there is nothing to end.
     let (status, told) = through(full(), "POST", "/debug/loopscope/flamegraph?name=nothing");
@@ -259,7 +261,17 @@ fn the_server_of_a_host_asks_agents_that_have_tls_and_a_token() {
     scratch.write("other.crt", &Authority::new().pem);
     let (status, told) = through(full().agents_authority(scratch.0.join("other.crt")), "GET", INCIDENTS);
     assert!(status == 502 && told.contains("cannot be reached"), "{status} {told}");
-    let error = Host::builder().listen(any_port()).agents_authority(&file).start().unwrap_err().to_string();
+    let error = guarded().listen(any_port()).agents_authority(&file).start().unwrap_err().to_string();
     assert!(error.contains("no certificate"), "{error}");
+    // Else whoever is on this host would get past the agents' token.
+    let open = Host::builder().listen(any_port()).agents_token_file(&file);
+    let error = open.clone().start().unwrap_err().to_string();
+    assert!(error.contains("--guard-token-file"), "{error}");
+    drop(open.listen(Listen::Unix(scratch.0.join("host.sock"))).start().unwrap());
+    agent.stop();
+    // A socket file, which here is the page owner's; and what no agent answers is not asked.
+    let agent = Agent::builder().listen(Listen::Unix(scratch.0.join("agent.sock"))).start().unwrap();
+    assert_eq!(through(guarded(), "GET", INCIDENTS), (200, "[]".to_owned()));
+    assert_eq!(through(guarded(), "GET", "/containers/json").0, 404);
     agent.stop();
 }

@@ -2,12 +2,15 @@
 //!
 //! An agent's address stands on a page, and whoever can write a page can write any address. So the token is shown only
 //! where it cannot be collected: to agents whose page belongs to the user that the server runs as (and who could read
-//! the file anyway), and to those that have proved with a certificate who they are.
+//! the file anyway), and to those that have proved with a certificate who they are. And a server that shows a token must
+//! ask for something itself: else it would tell anybody on the host what agents tell for a token only.
 
 use crate::host::state::Asked;
+use crate::web::guard::Guard;
 use crate::web::secure::Trust;
 use crate::web::token::Token;
 use hyper::header::HeaderValue;
+use loopscope_probe::directory;
 use std::path::PathBuf;
 
 /// Where these are, as the program configured it.
@@ -35,9 +38,25 @@ impl Access {
         Ok(Access { token, trust })
     }
 
+    /// Checks that nobody gets past the agents' token through a server with these rules.
+    ///
+    /// # Errors
+    /// Everybody on this host, or more, could; with the remedy.
+    pub(crate) fn check(&self, guard: &Guard) -> Result<(), String> {
+        match self.token.is_some() && guard.is_open() {
+            false => Ok(()),
+            true => Err(format!(
+                "with --token-file, whoever reaches this server at {} would see what agents tell for the token only: \
+                 let it ask for one, too (--guard-token-file, which may be the same file), or listen at unix:PATH",
+                guard.address
+            )),
+        }
+    }
+
     /// Returns what to show to the agent of this process; `is_proved` says that it has a certificate of ours.
     pub(crate) fn shown_to(&self, process: &Asked, is_proved: bool) -> Option<HeaderValue> {
-        self.token.as_ref().filter(|_| process.is_own || is_proved).map(Token::header)
+        let is_own = process.user == Some(directory::own_user());
+        self.token.as_ref().filter(|_| is_own || is_proved).map(Token::header)
     }
 
     /// Says what to do about an agent that wants a token and was shown none.

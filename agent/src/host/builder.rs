@@ -63,7 +63,7 @@ impl HostBuilder {
 
     /// Shows the token in this file to agents that want one, when captures and incidents are asked of them: to those of
     /// processes of the user that this server runs as, and to those that [`HostBuilder::agents_authority`] vouches for.
-    /// A changed file is read again.
+    /// A changed file is read again. This server must then ask for something itself: a token, users, or a socket file.
     pub fn agents_token_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.access.token = Some(path.into());
         self
@@ -99,6 +99,7 @@ impl HostBuilder {
             return Err(AgentError::System("a server", io::Error::other("it was to listen nowhere")));
         };
         let access = Access::read(&self.access).map_err(AgentError::Credentials)?;
+        access.check(&entrance.guard).map_err(AgentError::Credentials)?;
         let (address, url) = (entrance.address(), url_of(&entrance.guard.address));
         let mut directories = self.directories;
         if directories.is_empty() {

@@ -38,8 +38,8 @@ pub(crate) struct Entry {
     pub label: String,
     /// Where the agent of its process is, if one listens.
     pub address: Option<String>,
-    /// The page belongs to the user that this server runs as.
-    pub is_own: bool,
+    /// The user that the page belongs to.
+    pub user: Option<u32>,
     pub end: Option<End>,
     file: File,
     clock: Clock,
@@ -92,7 +92,7 @@ impl Entry {
             number: from.number,
             label: OTHER.to_owned(),
             address: page.control().address(),
-            is_own: directory::is_own(&file),
+            user: directory::user_of(&file),
             end: None,
             file,
             clock: clock.ok_or_else(|| NoEntry::Error(no_clock()))?,

@@ -1,7 +1,7 @@
 //! Asks the agents of processes on behalf of whoever asked the host: captures, and incidents with their stacks.
 //!
-//! HTTP on this machine, plain or with TLS. The address stands on a page, and a page is input: only addresses of this machine are
-//! asked. Answers are bounded in size and time, and how many are under way in number.
+//! HTTP on this machine, plain or with TLS. The address stands on a page, and a page is input: only addresses of this
+//! machine are asked. Answers are bounded in size and time, and how many are under way in number.
 
 use crate::host::access::Access;
 use crate::host::state::Asked;
@@ -129,6 +129,11 @@ impl Way<'_> {
             }
             Way::Unix(path) => {
                 let stream = connected(UnixStream::connect(path)).await?;
+                // Whoever writes a page could name any socket that only we may open.
+                let listener = stream.peer_cred().ok().map(|peer| peer.uid());
+                if listener.is_none() || listener != question.process.user {
+                    return Err("is another user's: a process can only speak for its own".to_owned());
+                }
                 converse(stream, question.request("localhost", shown)?).await
             }
         }?;
@@ -237,8 +242,7 @@ mod tests {
     fn questions_are_bounded_and_make_room_when_they_end() {
         let forwards = Forwards::new(Access::default());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let process =
-            Asked { pid: 7, name: "web".to_owned(), address: None, is_own: true, loops: Vec::new() };
+        let process = Asked { pid: 7, name: "web".to_owned(), address: None, user: None, loops: Vec::new() };
         let question = Question { process: &process, method: Method::GET, target: "/" };
         let ask = || runtime.block_on(forwards.ask(&question, CONNECT)).unwrap_err();
         let permits = forwards.under_way.try_acquire_many(AT_ONCE as u32).unwrap();

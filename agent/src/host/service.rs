@@ -15,7 +15,7 @@ use crate::web::live::{LIVE, Live};
 use crate::web::negotiate;
 use crate::web::page::{self, FILES, PAGE};
 use crate::web::query::{decoded, pairs};
-use crate::web::routes::{FLAMEGRAPH, HEALTHY, METRICS, PPROF, READY};
+use crate::web::routes::{FLAMEGRAPH, HEALTHY, METRICS, PPROF, READY, THRESHOLDS};
 use crate::web::wish::{self, Wish};
 use crate::web::{Answering, Service};
 use hyper::Method;
@@ -83,11 +83,17 @@ fn gives(path: &str) -> Gives {
     }
 }
 
+/// What is handed on to agents, besides single incidents. Nothing else is: the address stands on a page, and what listens
+/// there may not be an agent.
+const HANDED_ON: [&str; 8] = [METRICS, HEALTHY, READY, LIVE, FLAMEGRAPH, PPROF, INCIDENTS, THRESHOLDS];
+
 /// A path below a process's folder: the pid, and the path of its agent.
 fn of_process(path: &str) -> Option<(u32, &str)> {
     let rest = path.strip_prefix("/process/")?;
     let (pid, _) = rest.split_once('/')?;
-    Some((pid.parse().ok()?, &rest[pid.len()..]))
+    let path = &rest[pid.len()..];
+    let is_handed_on = HANDED_ON.contains(&path) || id_of(path).is_some();
+    Some((pid.parse().ok()?, path)).filter(|_| is_handed_on)
 }
 
 impl HostService {
@@ -314,7 +320,7 @@ mod tests {
     use super::*;
 
     fn asked(pid: u32, name: &str) -> Asked {
-        Asked { pid, name: name.to_owned(), address: None, is_own: true, loops: Vec::new() }
+        Asked { pid, name: name.to_owned(), address: None, user: None, loops: Vec::new() }
     }
 
     #[test]
@@ -341,8 +347,19 @@ mod tests {
 
     #[test]
     fn a_process_has_a_folder_of_its_own() {
-        assert_eq!(of_process("/process/47/debug/x"), Some((47, "/debug/x")));
-        for path in ["/process/47", "/process/x/debug", "/process//debug", "/processes/4/x", "/metrics"] {
+        assert_eq!(of_process("/process/47/metrics"), Some((47, "/metrics")));
+        let id = "/debug/loopscope/incidents/47-1";
+        assert_eq!(of_process(&format!("/process/47{id}")), Some((47, id)));
+        for path in [
+            "/process/47",
+            "/process/47/",
+            "/process/47/containers/x/stop",
+            "/process/47/debug/loopscope/incidents/../../x",
+            "/process/x/metrics",
+            "/process//metrics",
+            "/processes/4/metrics",
+            "/metrics",
+        ] {
             assert_eq!(of_process(path), None, "{path}");
         }
     }

@@ -44,8 +44,8 @@ pub(crate) struct Asked {
     pub name: String,
     /// Where its agent is, if one listens: `host:port`, `https://host:port`, `unix:/path`.
     pub address: Option<String>,
-    /// Its pages belong to the user that this server runs as.
-    pub is_own: bool,
+    /// The user that its pages belong to; `None` where that cannot be told.
+    pub user: Option<u32>,
     /// Its loops and their runtimes.
     pub loops: Vec<(String, String)>,
 }
@@ -101,10 +101,10 @@ impl HostState {
         for entry in self.roster.entries().iter().filter(|entry| entry.end.is_none()) {
             if living.last().is_none_or(|last| last.pid != entry.owner.pid) {
                 let (pid, name) = (entry.owner.pid, entry.facts.process.clone());
-                living.push(Asked { pid, name, address: None, is_own: entry.is_own, loops: Vec::new() });
+                living.push(Asked { pid, name, address: None, user: entry.user, loops: Vec::new() });
             }
             let Some(last) = living.last_mut() else { continue };
-            last.is_own &= entry.is_own;
+            last.user = last.user.filter(|user| entry.user == Some(*user));
             last.address = last.address.take().or_else(|| entry.address.clone());
             last.loops.push((entry.label.clone(), entry.facts.runtime.clone()));
         }

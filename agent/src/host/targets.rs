@@ -60,7 +60,7 @@ mod tests {
 
     fn asked(pid: u32, address: Option<&str>) -> Asked {
         let loops = vec![("web".to_owned(), "mio".to_owned()), ("load".to_owned(), "mio".to_owned())];
-        Asked { pid, name: "demo".to_owned(), address: address.map(str::to_owned), is_own: true, loops }
+        Asked { pid, name: "demo".to_owned(), address: address.map(str::to_owned), user: None, loops }
     }
 
     #[test]

@@ -89,6 +89,11 @@ impl Guard {
         }
     }
 
+    /// Tells whether everybody on this host, or more, is told everything.
+    pub(crate) fn is_open(&self) -> bool {
+        self.place != Place::Unix && self.token.is_none() && !self.has_users()
+    }
+
     fn has_users(&self) -> bool {
         self.web_config.as_ref().is_some_and(|config| config.has_users())
     }

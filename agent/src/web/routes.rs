@@ -22,7 +22,7 @@ pub(crate) const HEALTHY: &str = "/-/healthy";
 pub(crate) const READY: &str = "/-/ready";
 pub(crate) const FLAMEGRAPH: &str = "/debug/loopscope/flamegraph";
 pub(crate) const PPROF: &str = "/debug/pprof/profile";
-const THRESHOLDS: &str = "/debug/loopscope/thresholds";
+pub(crate) const THRESHOLDS: &str = "/debug/loopscope/thresholds";
 
 /// The paths that are counted by name; all others are counted as `other`.
 pub(crate) const PATHS: [&str; 13] = [

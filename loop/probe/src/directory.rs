@@ -33,13 +33,14 @@ pub fn runtime_directory() -> PathBuf {
     if let Some(directory) = named(DIRECTORY_VARIABLE) {
         return directory;
     }
-    let uid = own_uid();
+    let uid = own_user();
     let of_session = named("XDG_RUNTIME_DIR").filter(|parent| is_memory_file_system(parent) == Ok(true));
     of_session
         .map_or_else(|| PathBuf::from(format!("/dev/shm/loopscope-{uid}")), |parent| parent.join("loopscope"))
 }
 
-fn own_uid() -> u32 {
+/// Returns the user that this process runs as.
+pub fn own_user() -> u32 {
     // SAFETY: geteuid only reads the process's credentials.
     unsafe { libc::geteuid() }
 }
@@ -67,7 +68,7 @@ fn prepare(directory: &Path) -> Result<(), String> {
         _ => {}
     }
     let facts = fs::symlink_metadata(directory).map_err(|error| error.to_string())?;
-    let uid = own_uid();
+    let uid = own_user();
     if !facts.is_dir() {
         return Err("is not a directory".to_owned());
     }
@@ -240,9 +241,9 @@ pub fn open_page_file(path: &Path) -> io::Result<File> {
     }
 }
 
-/// Tells whether a page file belongs to the user that this process runs as; one that cannot be asked does not.
-pub fn is_own(file: &File) -> bool {
-    file.metadata().is_ok_and(|found| found.uid() == own_uid())
+/// Returns the user that a page file belongs to, and so does the process that wrote it; `None` where it cannot be asked.
+pub fn user_of(file: &File) -> Option<u32> {
+    file.metadata().ok().map(|found| found.uid())
 }
 
 /// Returns a page of zeros to read others into.

@@ -18,7 +18,8 @@ it only reads, so nobody notices it, and a blocked loop is seen like any other.
 The counters of a process that ended stay for --keep, so that the last scrape sees them, and then leave. What an agent \
 alone knows (incidents by kind, captures, the program's own metrics) is on the agents' pages, and not on this one.
 Agents that want a token or have TLS are asked with --token-file and --ca-file; the token is shown to agents of this \
-user's processes only, and to those whose certificate is signed by that authority.
+user's processes only, and to those whose certificate is signed by that authority. With --token-file, --guard-token-file \
+is needed, too, or a socket file: else anybody here would get past the agents' token.
 
 Examples:
   loopscope serve
