@@ -109,9 +109,11 @@ pub struct PathStat {
 
 impl PathTable {
     /// Bytes before the nodes.
+    #[cfg(target_os = "linux")]
     pub(crate) const HEAD_BYTES: usize = std::mem::offset_of!(PathTable, nodes);
 
     /// Returns how many bytes of the table [`PathTable::read`] reads.
+    #[cfg(target_os = "linux")]
     pub(crate) fn bytes_in_use(&self) -> usize {
         let in_use = (self.length.observe() as usize).min(PATHS);
         PathTable::HEAD_BYTES + in_use * size_of::<PathWords>()

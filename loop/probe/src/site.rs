@@ -89,9 +89,11 @@ impl SiteTable {
     }
 
     /// Bytes before the entries.
+    #[cfg(target_os = "linux")]
     pub(crate) const HEAD_BYTES: usize = std::mem::offset_of!(SiteTable, entries);
 
     /// Returns how many bytes of the table [`SiteTable::read`] reads.
+    #[cfg(target_os = "linux")]
     pub(crate) fn bytes_in_use(&self) -> usize {
         // The last entry is in use from the first overflow on.
         let in_use = if self.overflow() > 0 { SITES } else { (self.length.observe() as usize).min(SITES) };
