@@ -3,7 +3,7 @@
 use crate::export::format::Format;
 use crate::export::page::Rendered;
 use crate::export::view::AgentView;
-use loopscope_probe::histogram::{HistogramValues, slot};
+use crate::model::tally::tally;
 use std::collections::BTreeMap;
 
 /// The counts; the same for the agent of a process and for the server of a host.
@@ -29,13 +29,13 @@ impl Accounts {
 
     /// Notes how much later than planned a look was taken.
     pub(crate) fn note_lateness(&mut self, ns: u64) {
-        record(&mut self.agent.tick_lateness, ns);
+        tally(&mut self.agent.tick_lateness, ns);
     }
 
     /// Notes that a page was written, and how long that took.
     pub(crate) fn note_scrape(&mut self, format: Format, ns: u64, page: &Rendered) {
         let scrapes = &mut self.agent.scrapes[format as usize];
-        record(&mut scrapes.duration, ns);
+        tally(&mut scrapes.duration, ns);
         scrapes.bytes = page.body.len() as u64;
         self.agent.overflow.series += page.left_out;
         self.agent.overflow.names += page.names_taken;
@@ -50,9 +50,4 @@ impl Accounts {
         self.agent.panics += 1;
         self.agent.panics
     }
-}
-
-fn record(values: &mut HistogramValues, ns: u64) {
-    values.buckets[slot(ns)] += 1;
-    values.sum_ns = values.sum_ns.wrapping_add(ns);
 }

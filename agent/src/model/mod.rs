@@ -6,5 +6,6 @@ pub(crate) mod history;
 pub(crate) mod label;
 pub(crate) mod lag_window;
 pub(crate) mod merge;
+pub(crate) mod tally;
 pub(crate) mod thresholds;
 pub(crate) mod window;

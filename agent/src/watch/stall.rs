@@ -3,7 +3,8 @@
 use crate::compute::episode::Episode;
 use crate::compute::starvation::{Cause, Verdict, judge};
 use crate::model::exemplar::{Exemplar, Exemplars};
-use loopscope_probe::histogram::{HistogramValues, slot};
+use crate::model::tally::tally;
+use loopscope_probe::histogram::HistogramValues;
 use loopscope_probe::iterations::IterationRecord;
 use loopscope_probe::{Clock, NowValues, Page, Ticks, Vitals};
 
@@ -109,7 +110,7 @@ impl StallWatch {
                 (self.since, self.threshold_ns) = (vitals.busy_since, warning_ns);
                 self.counts.episodes[verdict.cause as usize] += 1;
                 self.counts.active = Some(verdict.cause);
-                book(&mut self.counts.detection, age_ns.saturating_sub(warning_ns));
+                tally(&mut self.counts.detection, age_ns.saturating_sub(warning_ns));
             }
             turns.push(match step.lasts {
                 Some(times) => Turn::Lasts(times, verdict),
@@ -208,13 +209,8 @@ impl StallWatch {
     }
 
     fn book_duration(&mut self, cause: Cause, age_ns: u64) {
-        book(self.counts.durations[cause as usize].get_or_insert_default(), age_ns);
+        tally(self.counts.durations[cause as usize].get_or_insert_default(), age_ns);
     }
-}
-
-fn book(values: &mut HistogramValues, ns: u64) {
-    values.buckets[slot(ns)] += 1;
-    values.sum_ns = values.sum_ns.wrapping_add(ns);
 }
 
 #[cfg(test)]
