@@ -42,9 +42,11 @@ fn busy_view(site_count: usize, jobs: &[WorkKind]) -> LoopView {
     let mut pool = writer.take_pool().unwrap();
     pool.threads(if jobs.is_empty() { 0 } else { 4 });
     for kind in jobs {
-        let submitted = pool.submitted(*kind);
+        let submitted = pool.clock().now();
+        pool.submitted(*kind, submitted);
         let started = pool.started(*kind, submitted, None);
-        let finished = pool.finished(*kind, started, true);
+        let finished = pool.clock().now();
+        pool.finished(*kind, started, finished, true);
         writer.delivered(finished);
     }
     writer.handles(HandleType::TcpStream, 900);

@@ -32,9 +32,11 @@ pub(crate) fn full_view(label: &str) -> LoopView {
     }
     writer.drained();
     writer.phase(Phase::Poll);
-    let submitted = pool.submitted(WorkKind::Fs);
+    let submitted = pool.clock().now();
+    pool.submitted(WorkKind::Fs, submitted);
     let started = pool.started(WorkKind::Fs, submitted, None);
-    let finished = pool.finished(WorkKind::Fs, started, true);
+    let finished = pool.clock().now();
+    pool.finished(WorkKind::Fs, started, finished, true);
     writer.delivered(finished);
     writer.handles(HandleType::Timeout, 1);
     writer.park();

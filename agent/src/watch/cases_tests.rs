@@ -379,12 +379,15 @@ fn a_saturated_pool_is_an_incident_with_its_jobs() {
     let mut pool = bench.writer.take_pool().unwrap();
     pool.threads(1);
     bench.look();
-    let first = pool.submitted(WorkKind::Zlib);
+    let first = pool.clock().now();
+    pool.submitted(WorkKind::Zlib, first);
     let started = pool.started(WorkKind::Zlib, first, None);
-    let second = pool.submitted(WorkKind::Zlib);
+    let second = pool.clock().now();
+    pool.submitted(WorkKind::Zlib, second);
     bench.pass(80);
     bench.look();
-    let ended = pool.finished(WorkKind::Zlib, started, true);
+    let ended = pool.clock().now();
+    pool.finished(WorkKind::Zlib, started, ended, true);
     pool.record(&loopscope_probe::jobs::JobRecord {
         number: 0,
         kind: WorkKind::Zlib,

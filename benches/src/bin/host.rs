@@ -86,10 +86,13 @@ fn busy_pages(directory: &Path) -> (Vec<u8>, Vec<u8>) {
             writer.drain_end(*queue, 2);
         }
         writer.drained();
-        let submitted = pool.submitted([WorkKind::Fs, WorkKind::Dns, WorkKind::User][number % 3]);
         let kind = [WorkKind::Fs, WorkKind::Dns, WorkKind::User][number % 3];
+        let submitted = pool.clock().now();
+        pool.submitted(kind, submitted);
         let started = pool.started(kind, submitted, None);
-        writer.delivered(pool.finished(kind, started, true));
+        let finished = pool.clock().now();
+        pool.finished(kind, started, finished, true);
+        writer.delivered(finished);
         if number % 10 == 0 {
             writer.park();
             writer.unpark(1);

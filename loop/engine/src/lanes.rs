@@ -86,6 +86,13 @@ impl Lanes {
         }
     }
 
+    /// Tells whether a job waits that may begin now.
+    pub(crate) fn has_next(&self) -> bool {
+        let (turns, slow_may_begin) = (self.main.len(), self.slow_running < self.slow_running_max);
+        // There is one marker at most.
+        turns > 1 || turns == 1 && (slow_may_begin || self.slow.is_empty())
+    }
+
     /// A job that was taken has ended.
     pub(crate) fn ended(&mut self, kind: WorkKind) {
         self.slow_running -= usize::from(is_slow(kind));

@@ -29,7 +29,10 @@ impl Bench {
     }
 
     fn take(&mut self) -> Option<usize> {
-        let (job, _) = self.lanes.take()?;
+        let has_next = self.lanes.has_next();
+        let taken = self.lanes.take();
+        assert_eq!(taken.is_some(), has_next);
+        let (job, _) = taken?;
         self.pushed.iter().position(|key| *key == job.key)
     }
 

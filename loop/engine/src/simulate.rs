@@ -184,9 +184,13 @@ impl World {
 
     fn end_job(&self, running: Running) {
         let mut workers = self.workers.borrow_mut();
-        let Running { key, job, outcome } = running;
+        let Running { key, mut job, outcome } = running;
         workers.lanes.ended(job.kind);
-        let finished = workers.probe.as_mut().map_or(Ticks::NONE, |probe| threads::end(probe, job));
+        if let Some(probe) = &mut workers.probe {
+            job.ended = probe.clock().now();
+            threads::end(probe, &job);
+        }
+        let finished = job.ended;
         workers.finished.push_back(Finished { key, outcome, submitted: job.submitted, finished });
         self.bell.count(News::Finished);
         let now_ns = self.clock.now_ns();
@@ -279,7 +283,9 @@ impl Pool for SimulatedPool {
             if is_first {
                 probe.threads(threads);
             }
-            probe.submitted(job.kind)
+            let stamp = probe.clock().now();
+            probe.submitted(job.kind, stamp);
+            stamp
         });
         workers.lanes.push(job, stamp);
         if workers.idle > 0 {

@@ -3,6 +3,10 @@
 //! The threads are started by the first job and end when the last of those who use them is gone. What a loop has queued
 //! when it is dropped is dropped unrun, and a job that runs is not waited for, because it may never end. The probe's
 //! pool words of every loop are written under the same mutex, so they stay true while the loops themselves are blocked.
+//!
+//! Only one thread at a time is on its way out of sleep: the one that comes calls the next where more jobs wait than it
+//! takes. So in a flood of short jobs, those who are awake do them, and a loop pays one call for many; before, each job
+//! woke a thread of its own, and that took most of its time. Where there is work for all, all come, one after the other.
 
 use crate::bell::{Bell, News};
 use crate::error::WorkError;
@@ -10,7 +14,7 @@ use crate::key::{Key, Slots};
 use crate::lanes::{Lanes, is_slow};
 use crate::pool::{self, Finished, Job, Outcome, Pool, Run};
 use loopscope_probe::jobs::JobRecord;
-use loopscope_probe::{PoolWriter, SiteId, Ticks, WorkKind};
+use loopscope_probe::{Clock, PoolWriter, SiteId, Ticks, WorkKind};
 use std::collections::VecDeque;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -59,7 +63,7 @@ impl SharedPool {
             client_keys: Vec::new(),
             threads: None,
             idle: 0,
-            called: 0,
+            is_one_called: false,
             is_ending: false,
         };
         let shared = Shared { state: Mutex::new(state), has_job: Condvar::new() };
@@ -90,6 +94,8 @@ impl Drop for Crew {
 pub(crate) struct Threads {
     crew: Arc<Crew>,
     client: Key,
+    /// What stamps its jobs, where its probe is on.
+    clock: Option<Clock>,
 }
 
 /// What pool and threads share.
@@ -106,8 +112,8 @@ struct State {
     threads: Option<usize>,
     /// Threads that wait for a job.
     idle: usize,
-    /// How many of them were called and have not come yet: calling one twice costs a system call for nothing.
-    called: usize,
+    /// One of them was called and has not come yet.
+    is_one_called: bool,
     is_ending: bool,
 }
 
@@ -131,7 +137,9 @@ impl Client {
     fn left(&mut self, kind: WorkKind, submitted: Ticks) -> Option<Ticks> {
         let lane = &mut self.waiting[usize::from(is_slow(kind))];
         // The first, unless it was cancelled.
-        if let Ok(index) = lane.binary_search_by_key(&submitted.0, |ticks| ticks.0) {
+        if lane.front() == Some(&submitted) {
+            lane.pop_front();
+        } else if let Ok(index) = lane.binary_search_by_key(&submitted.0, |ticks| ticks.0) {
             lane.remove(index);
         }
         self.waiting.iter().filter_map(VecDeque::front).copied().min_by_key(|ticks| ticks.0)
@@ -139,10 +147,9 @@ impl Client {
 }
 
 impl State {
-    /// Books a step of a job of this loop; the stamp is unknown where its probe is off or the loop is gone.
-    fn book(&mut self, client: Key, step: impl FnOnce(&mut PoolWriter) -> Ticks) -> Ticks {
-        let probe = self.clients.get_mut(client).and_then(|client| client.probe.as_mut());
-        probe.map_or(Ticks::NONE, step)
+    /// Books a step of a job of this loop; nothing where its probe is off or the loop is gone.
+    fn book<T>(&mut self, client: Key, step: impl FnOnce(&mut PoolWriter) -> T) -> Option<T> {
+        self.clients.get_mut(client)?.probe.as_mut().map(step)
     }
 
     /// Notes that a job waits no more, as [`Client::left`].
@@ -169,7 +176,7 @@ impl State {
 
 impl Threads {
     pub(crate) fn new(pool: &SharedPool, bell: Arc<Bell>, probe: Option<PoolWriter>) -> Self {
-        let crew = pool.0.clone();
+        let (crew, clock) = (pool.0.clone(), probe.as_ref().map(|probe| probe.clock().clone()));
         let mut state = crew.shared.lock();
         let client = state.clients.insert(Client {
             finished: VecDeque::new(),
@@ -182,24 +189,22 @@ impl Threads {
             state.show_threads(client);
         }
         drop(state);
-        Threads { crew, client }
+        Threads { crew, client, clock }
     }
 }
 
 impl Pool for Threads {
     fn submit(&mut self, mut job: Job) {
         job.client = self.client;
+        let stamp = now(&self.clock);
         let shared = &self.crew.shared;
         let mut state = shared.lock();
         if state.threads.is_none() {
             shared.start(&mut state, self.crew.wanted);
         }
-        let stamp = state.book(self.client, |probe| probe.submitted(job.kind));
+        state.book(self.client, |probe| probe.submitted(job.kind, stamp));
         if state.threads == Some(0) {
-            state.book(self.client, |probe| {
-                probe.cancelled(job.kind, None);
-                Ticks::NONE
-            });
+            state.book(self.client, |probe| probe.cancelled(job.kind, None));
             let outcome = Err(WorkError::NoThread);
             let refused = Finished { key: job.key, outcome, submitted: stamp, finished: stamp };
             // The loop is awake, it submits; and the job is dropped without the mutex.
@@ -211,8 +216,7 @@ impl Pool for Threads {
             client.queued(job.kind, stamp);
         }
         state.lanes.push(job, stamp);
-        let calls_one = state.idle > state.called;
-        state.called += usize::from(calls_one);
+        let calls_one = state.calls_one();
         drop(state);
         if calls_one {
             shared.has_job.notify_one();
@@ -223,10 +227,8 @@ impl Pool for Threads {
         let mut state = self.crew.shared.lock();
         let Some((job, submitted)) = state.lanes.cancel(self.client, key) else { return false };
         let oldest = state.left(self.client, job.kind, submitted);
-        let finished = state.book(self.client, |probe| {
-            probe.cancelled(job.kind, oldest);
-            probe.clock().now()
-        });
+        state.book(self.client, |probe| probe.cancelled(job.kind, oldest));
+        let finished = now(&self.clock);
         let cancelled = Finished { key, outcome: Err(WorkError::Cancelled), submitted, finished };
         let _ = state.finish(self.client, cancelled);
         // The job is dropped without the mutex: its destructor is the program's.
@@ -284,14 +286,21 @@ impl Shared {
                 state = self.wait(state);
                 continue;
             }
+            let calls_one = taken.is_some() && state.lanes.has_next() && state.calls_one();
             drop(state);
+            if calls_one {
+                self.has_job.notify_one();
+            }
             // Where its loop is gone, the result is dropped here, without the mutex.
             if let Some(Ok(bell)) = handed.take() {
                 bell.ring();
             }
-            let ended = taken.map(|(started, job)| (started, run(job)));
+            let ended = taken.map(|(started, job)| {
+                let outcome = run(job);
+                (now(&started.clock), started, outcome)
+            });
             state = self.lock();
-            handed = ended.map(|(started, outcome)| state.hand_over(started, outcome, worker));
+            handed = ended.map(|(ended, job, outcome)| state.hand_over(job, ended, outcome, worker));
         }
         drop(state);
         if let Some(Ok(bell)) = handed {
@@ -299,12 +308,12 @@ impl Shared {
         }
     }
 
-    /// Waits for a job. Threads also wake up uncalled: one call less is known of then, and one more is made.
+    /// Waits for a job. Threads also wake up uncalled, and then look in the place of the one that was called.
     fn wait<'a>(&self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
         state.idle += 1;
         state = self.has_job.wait(state).unwrap_or_else(PoisonError::into_inner);
         state.idle -= 1;
-        state.called = state.called.saturating_sub(1);
+        state.is_one_called = false;
         state
     }
 }
@@ -320,33 +329,48 @@ struct Started {
     site: SiteId,
     submitted: Ticks,
     started: Ticks,
+    /// What stamps its end, where the probe of its loop is on.
+    clock: Option<Clock>,
 }
 
 impl State {
+    /// Tells whether a thread must be called for the jobs that wait, and notes that it is.
+    fn calls_one(&mut self) -> bool {
+        let calls = self.idle > 0 && !self.is_one_called;
+        self.is_one_called |= calls;
+        calls
+    }
+
     /// Takes the next job, and books that.
     fn take(&mut self) -> Option<(Started, Run)> {
         let (Job { client, key, kind, site, run }, submitted) = self.lanes.take()?;
         let oldest = self.left(client, kind, submitted);
-        let started = self.book(client, |probe| probe.started(kind, submitted, oldest));
-        Some((Started { client, key, kind, site, submitted, started }, run))
+        let booked =
+            self.book(client, |probe| (probe.started(kind, submitted, oldest), Some(probe.clock().clone())));
+        let (started, clock) = booked.unwrap_or((Ticks::NONE, None));
+        Some((Started { client, key, kind, site, submitted, started, clock }, run))
     }
 
     /// Books the end of a job, and hands its result to its loop.
-    fn hand_over(&mut self, job: Started, outcome: Outcome, worker: u32) -> Handed {
-        let Started { client, key, kind, site, submitted, started } = job;
+    fn hand_over(&mut self, job: Started, ended: Ticks, outcome: Outcome, worker: u32) -> Handed {
+        let Started { client, key, kind, site, submitted, started, .. } = job;
         self.lanes.ended(kind);
-        let (ended, is_ok) = (Ticks::NONE, outcome.is_ok());
+        let is_ok = outcome.is_ok();
         let done = JobRecord { number: 0, kind, site, worker, submitted, started, ended, is_ok };
-        let finished = self.book(client, |probe| end(probe, done));
-        self.finish(client, Finished { key, outcome, submitted, finished })
+        self.book(client, |probe| end(probe, &done));
+        self.finish(client, Finished { key, outcome, submitted, finished: ended })
     }
 }
 
-/// Books and records a job that has just ended. Returns when that was.
-pub(crate) fn end(probe: &mut PoolWriter, job: JobRecord) -> Ticks {
-    let ended = probe.finished(job.kind, job.started, job.is_ok);
-    probe.record(&JobRecord { ended, ..job });
-    ended
+/// Returns the present moment; none where there is no clock because the probe is off.
+fn now(clock: &Option<Clock>) -> Ticks {
+    clock.as_ref().map_or(Ticks::NONE, Clock::now)
+}
+
+/// Books and records a job that has ended.
+pub(crate) fn end(probe: &mut PoolWriter, job: &JobRecord) {
+    probe.finished(job.kind, job.started, job.ended, job.is_ok);
+    probe.record(job);
 }
 
 /// Runs a job; a panic becomes a result.

@@ -4,7 +4,7 @@ use loopscope_loop::{Hook, Loop, LoopGone, Mode, PanicPolicy, WorkError};
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::rc::Rc;
-use std::sync::mpsc;
+use std::sync::{Arc, Barrier, mpsc};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
@@ -160,6 +160,25 @@ fn results_of_pool_jobs_come_back_in_the_order_the_jobs_ended() {
     assert!(!event_loop.run(Mode::Default).unwrap());
     let expected: Vec<_> = (0..50).map(|number| format!("{number}:{}", number * 2)).collect();
     assert_eq!(event_loop.into_state(), expected);
+}
+
+#[test]
+fn every_thread_comes_where_there_is_work_for_all() {
+    const THREADS: usize = 8;
+    let mut event_loop = Loop::builder(0).pool_threads(THREADS).build().unwrap();
+    give_up(&mut event_loop);
+    // Each job ends only when all run; between the rounds the threads fall asleep.
+    for round in 1..=50 {
+        let all_run = Arc::new(Barrier::new(THREADS));
+        event_loop.main(|cx| {
+            for _ in 0..THREADS {
+                let all_run = all_run.clone();
+                cx.work(move || _ = all_run.wait(), |cx, ended| *cx.state += usize::from(ended.is_ok()));
+            }
+        });
+        assert!(!event_loop.run(Mode::Default).unwrap());
+        assert_eq!(*event_loop.state(), round * THREADS);
+    }
 }
 
 #[test]

@@ -271,7 +271,7 @@ fn the_vitals_alone_are_those_of_the_whole_page() {
     writer.end();
     writer.suspend();
     writer.resume();
-    pool.submitted(crate::WorkKind::Fs);
+    pool.submitted(crate::WorkKind::Fs, pool.clock().now());
     let mut brief = blank_page();
     read_vitals_into(&file, &mut brief).unwrap();
     let (whole, clock) = (read_page_from(&file).unwrap(), writer.clock().clone());
@@ -293,7 +293,7 @@ fn the_counters_alone_are_those_of_the_whole_page() {
     let path = page_files(&scratch.0).unwrap()[0].path.clone();
     let file = open_page_file(&path).unwrap();
     let mut pool = writer.take_pool().unwrap();
-    pool.submitted(crate::WorkKind::Fs);
+    pool.submitted(crate::WorkKind::Fs, pool.clock().now());
     let mut counters = blank_page();
     let same = |writer: &Writer, counters: &mut Page| {
         read_counters_into(&file, counters).unwrap();

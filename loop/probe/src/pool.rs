@@ -1,7 +1,8 @@
 //! The thread pool's part of the page, written under the pool's own mutex, so that it stays true while the loop blocks.
 //!
 //! The pool keeps its [`PoolWriter`] inside the mutex that guards its queue: workers book a job's wait when they take
-//! it and its run time when they finish it. The loop books only the last step, from finished to its callback.
+//! it and its run time when they finish it. The loop books only the last step, from finished to its callback. Stamps of
+//! submitting and ending are taken outside the mutex, so that it is held for shorter.
 
 use crate::clock::{Clock, Ticks};
 use crate::histogram::{Histogram, HistogramValues};
@@ -66,9 +67,9 @@ impl PoolWriter {
         self.words().threads.set(&self.pen, count as u64);
     }
 
-    /// A job was put at the end of the queue. Returns its submit stamp.
-    pub fn submitted(&mut self, kind: WorkKind) -> Ticks {
-        let (words, pen, now) = (self.words(), &self.pen, self.clock.now());
+    /// A job that was submitted at `now` was put at the end of the queue.
+    pub fn submitted(&mut self, kind: WorkKind, now: Ticks) {
+        let (words, pen) = (self.words(), &self.pen);
         words.submitted[kind.index()].add(pen, 1);
         words.queued.add(pen, 1);
         words.queued_max.raise(pen, words.queued.get());
@@ -76,7 +77,6 @@ impl PoolWriter {
             words.oldest.set(pen, now.0);
         }
         self.saturation(now);
-        now
     }
 
     /// A worker took the job that was submitted at `submitted`; `oldest` is the submit stamp of the new head of the
@@ -97,17 +97,15 @@ impl PoolWriter {
         self.leave_queue(oldest, now);
     }
 
-    /// A worker finished the job that it started at `started`; `is_ok` is false where the job panicked. Returns the
-    /// stamp of the end.
-    pub fn finished(&mut self, kind: WorkKind, started: Ticks, is_ok: bool) -> Ticks {
-        let (words, pen, now) = (self.words(), &self.pen, self.clock.now());
+    /// A worker finished at `now` the job that it started at `started`; `is_ok` is false where the job panicked.
+    pub fn finished(&mut self, kind: WorkKind, started: Ticks, now: Ticks, is_ok: bool) {
+        let (words, pen) = (self.words(), &self.pen);
         let outcome = if is_ok { &words.completed } else { &words.failed };
         outcome[kind.index()].add(pen, 1);
         words.run[kind.index()].record(pen, self.clock.ns_between(started, now));
         self.settle_busy(now);
         words.running.set(pen, words.running.get().saturating_sub(1));
         self.saturation(now);
-        now
     }
 
     fn leave_queue(&self, oldest: Option<Ticks>, now: Ticks) {
@@ -121,7 +119,8 @@ impl PoolWriter {
         let (words, pen) = (self.words(), &self.pen);
         let ticks = now.since(Ticks(words.busy_as_of.get()));
         words.busy_ticks.add(pen, ticks.wrapping_mul(words.running.get()));
-        words.busy_as_of.set(pen, now.0);
+        // Stamps of ends are taken before the mutex is: they may come in another order.
+        words.busy_as_of.raise(pen, now.0);
     }
 
     /// Saturation begins when all threads are busy and a job waits, and ends when no job waits: a thread that finishes

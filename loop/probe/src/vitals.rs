@@ -94,7 +94,7 @@ mod tests {
         time.advance_ns(200_000_000);
         writer.begin(Kind::Timer, SiteId::NONE, Life::UNKNOWN);
         writer.end();
-        pool.submitted(WorkKind::Fs);
+        pool.submitted(WorkKind::Fs, pool.clock().now());
         time.advance_ns(5);
         let clock = writer.clock().clone();
         let (vitals, snapshot) =

@@ -397,7 +397,8 @@ fn a_pool_tells_depth_wait_run_and_saturation() {
     let mut pool = play.writer.take_pool().unwrap();
     assert!(play.writer.take_pool().is_none(), "a pool has one writer");
     pool.threads(2);
-    let jobs: Vec<Ticks> = (0..3).map(|_| pool.submitted(WorkKind::Fs)).collect();
+    let jobs = [pool.clock().now(); 3];
+    jobs.iter().for_each(|now| pool.submitted(WorkKind::Fs, *now));
     play.pass(MS_NS);
     let first = pool.started(WorkKind::Fs, jobs[0], Some(jobs[1]));
     play.pass(MS_NS);
@@ -408,12 +409,12 @@ fn a_pool_tells_depth_wait_run_and_saturation() {
     assert_eq!((now.oldest_wait_ns, now.saturated_for_ns), (5 * MS_NS, 3 * MS_NS));
     assert_eq!(now.busy_ns, (MS_NS + 3 * MS_NS) + 3 * MS_NS);
 
-    pool.finished(WorkKind::Fs, first, true);
+    pool.finished(WorkKind::Fs, first, pool.clock().now(), true);
     let third = pool.started(WorkKind::Fs, jobs[2], None);
     play.pass(2 * MS_NS);
-    pool.finished(WorkKind::Fs, second, false);
-    pool.finished(WorkKind::Fs, third, true);
-    let _queued = pool.submitted(WorkKind::User);
+    pool.finished(WorkKind::Fs, second, pool.clock().now(), false);
+    pool.finished(WorkKind::Fs, third, pool.clock().now(), true);
+    pool.submitted(WorkKind::User, pool.clock().now());
     pool.cancelled(WorkKind::User, None);
     play.pass(9 * MS_NS);
     let end = play.snapshot().pool.unwrap();
@@ -431,17 +432,18 @@ fn a_pool_stays_saturated_while_jobs_change_hands() {
     let mut play = Play::running();
     let mut pool = play.writer.take_pool().unwrap();
     pool.threads(2);
-    let jobs: Vec<Ticks> = (0..5).map(|_| pool.submitted(WorkKind::User)).collect();
+    let jobs = [pool.clock().now(); 5];
+    jobs.iter().for_each(|now| pool.submitted(WorkKind::User, *now));
     let running = [1, 2].map(|next| pool.started(WorkKind::User, jobs[next - 1], Some(jobs[next])));
     play.pass(4 * MS_NS);
     // Both threads finish before either takes the next job.
     for started in running {
-        pool.finished(WorkKind::User, started, true);
+        pool.finished(WorkKind::User, started, pool.clock().now(), true);
     }
     play.pass(MS_NS);
     let running = [3, 4].map(|next| pool.started(WorkKind::User, jobs[next - 1], Some(jobs[next])));
     assert_eq!(play.snapshot().pool.unwrap().saturated_for_ns, 5 * MS_NS);
-    pool.finished(WorkKind::User, running[0], true);
+    pool.finished(WorkKind::User, running[0], pool.clock().now(), true);
     pool.started(WorkKind::User, jobs[4], None);
     let end = play.snapshot().pool.unwrap();
     assert_eq!((end.saturated_for_ns, end.saturated_ns), (0, 5 * MS_NS));
