@@ -23,7 +23,7 @@ const DEPTH_STRIDE: u64 = 1024;
 pub(crate) struct Queues<S: 'static> {
     ticks: VecDeque<(Site, Once<S>)>,
     microtasks: VecDeque<Microtask<S>>,
-    pub(crate) tasks: Slots<TaskSlot>,
+    pub(crate) tasks: Slots<TaskSlot<S>>,
     pub(crate) errands: Rc<Errands<S>>,
     /// Tells this loop's woken futures from those of other loops on the thread.
     pub(crate) loop_id: u64,
@@ -84,6 +84,7 @@ impl<S: 'static> Cx<'_, S> {
         }
     }
 
+    #[inline(never)]
     fn drain_queues(&mut self) {
         loop {
             if !self.core.queues.ticks.is_empty() {

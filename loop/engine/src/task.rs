@@ -55,16 +55,28 @@ pub(crate) fn has_woken_of(loop_id: u64) -> bool {
 }
 
 /// Hands over the futures of a loop that were woken, in order.
-#[cold]
+#[inline]
 pub(crate) fn take_woken(loop_id: u64, mut hand_over: impl FnMut(Key)) {
     WOKEN.with_borrow_mut(|woken| {
-        woken.retain(|(of, key)| {
-            if *of == loop_id {
-                hand_over(*key);
-            }
-            *of != loop_id
-        });
+        // Nearly always one future, and of the only loop on this thread.
+        if let [(of, key)] = woken[..]
+            && of == loop_id
+        {
+            hand_over(key);
+            woken.clear();
+        } else {
+            take_some(woken, loop_id, &mut hand_over);
+        }
         WOKEN_COUNT.set(woken.len());
+    });
+}
+
+fn take_some(woken: &mut Vec<(u64, Key)>, loop_id: u64, hand_over: &mut dyn FnMut(Key)) {
+    woken.retain(|(of, key)| {
+        if *of == loop_id {
+            hand_over(*key);
+        }
+        *of != loop_id
     });
 }
 
@@ -78,10 +90,10 @@ pub(crate) fn note_woken(loop_id: u64, key: Key) {
 }
 
 /// A future's place in the loop.
-pub(crate) struct TaskSlot {
+pub(crate) struct TaskSlot<S: 'static> {
     /// Missing while it is polled.
     waiting: Option<(Running, Waker)>,
-    is_queued: Arc<AtomicBool>,
+    signal: Arc<Signal<S>>,
     shared: Rc<Shared<dyn Any>>,
     site: Site,
 }
@@ -162,9 +174,12 @@ pub(crate) struct Signal<S: 'static> {
     loop_id: u64,
     /// Set right after the slot was made.
     key: OnceLock<Key>,
-    /// Whether a poll is queued already. Set by whoever wakes, cleared by the loop right before the poll: acquire and
-    /// release make what the waker wrote visible to that poll.
-    is_queued: Arc<AtomicBool>,
+    /// Whether a poll is queued already. Of the loop's thread alone, so relaxed: a local wake costs no locked
+    /// instruction.
+    is_queued: AtomicBool,
+    /// Whether a wake of another thread is on its way. Set by whoever wakes, cleared on the loop before the poll is
+    /// queued: acquire and release make what the waker wrote visible to that poll.
+    is_posted: AtomicBool,
     mailbox: Weak<Mailbox<S>>,
     at: &'static Location<'static>,
 }
@@ -175,17 +190,32 @@ impl<S: 'static> Wake for Signal<S> {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        let Some(&key) = self.key.get() else { return };
-        if self.is_queued.swap(true, Ordering::AcqRel) {
-            return;
-        }
-        let loop_id = self.loop_id;
         if this_thread() == self.thread {
-            note_woken(loop_id, key);
-        } else if let Some(mailbox) = self.mailbox.upgrade() {
+            self.queue_poll();
+        } else if !self.is_posted.swap(true, Ordering::AcqRel)
+            && let Some(mailbox) = self.mailbox.upgrade()
+        {
+            let signal = self.clone();
             // Where the loop is gone there is nothing to wake.
-            let _ = mailbox.post(self.at, Box::new(move |_| note_woken(loop_id, key)));
+            let _ = mailbox.post(self.at, Box::new(move |_| signal.arrived()));
         }
+    }
+}
+
+impl<S: 'static> Signal<S> {
+    /// Queues a poll, unless one is queued. On the loop's thread.
+    fn queue_poll(&self) {
+        let Some(&key) = self.key.get() else { return };
+        if !self.is_queued.load(Ordering::Relaxed) {
+            self.is_queued.store(true, Ordering::Relaxed);
+            note_woken(self.loop_id, key);
+        }
+    }
+
+    /// A wake of another thread has come to the loop.
+    fn arrived(&self) {
+        self.is_posted.swap(false, Ordering::AcqRel);
+        self.queue_poll();
     }
 }
 
@@ -204,8 +234,9 @@ pub(crate) fn begin<S: 'static, T: 'static>(
     at: &'static Location<'static>,
     future: impl Future<Output = T> + 'static,
 ) -> (Task<T>, Begun<S>) {
-    let (thread, is_queued) = (this_thread(), Arc::new(AtomicBool::new(false)));
-    let signal = Arc::new(Signal { thread, loop_id, key: OnceLock::new(), is_queued, mailbox, at });
+    let [is_queued, is_posted] = [false, false].map(AtomicBool::new);
+    let (thread, key) = (this_thread(), OnceLock::new());
+    let signal = Arc::new(Signal { thread, loop_id, key, is_queued, is_posted, mailbox, at });
     let waker = Waker::from(signal.clone());
     let (is_cancelled, is_done, waiter) = (Cell::new(false), Cell::new(false), Cell::new(None));
     let shared = Rc::new(Shared { is_cancelled, is_done, waiter, value: Cell::new(None) });
@@ -228,8 +259,8 @@ impl<S: 'static> Cx<'_, S> {
     pub(crate) fn start_task(&mut self, begun: Begun<S>) {
         let Begun { future, signal, waker, shared } = begun;
         let site = self.core.site(signal.at, Kind::Microtask);
-        let (is_queued, slot_waker) = (signal.is_queued.clone(), waker.clone());
-        let slot = TaskSlot { waiting: Some((future, slot_waker)), is_queued, shared, site };
+        let waiting = Some((future, waker.clone()));
+        let slot = TaskSlot { waiting, signal: signal.clone(), shared, site };
         let key = self.core.queues.tasks.insert(slot);
         signal.key.get_or_init(|| key);
         if let Some(probe) = &mut self.core.probe {
@@ -240,7 +271,7 @@ impl<S: 'static> Cx<'_, S> {
 
     pub(crate) fn poll_task(&mut self, key: Key) {
         let Some(slot) = self.core.queues.tasks.get_mut(key) else { return self.run_noted_errands() };
-        slot.is_queued.swap(false, Ordering::AcqRel);
+        slot.signal.is_queued.store(false, Ordering::Relaxed);
         let (Some((mut future, waker)), site) = (slot.waiting.take(), slot.site) else { return };
         let is_cancelled = slot.shared.is_cancelled.get();
         self.core.queues.errands.poll_begins();
