@@ -6,7 +6,9 @@
 
 use loopscope_loop::{Cx, Loop, Mode};
 use loopscope_probe::{Kind, Life, Writer};
+use std::future::poll_fn;
 use std::process::{Command, ExitCode};
+use std::task::Poll;
 use std::time::Duration;
 
 /// Left to run.
@@ -23,6 +25,10 @@ const CASES: &[(&str, Work)] = &[
     ("nextTick, probe on", |ops| run(true, ops, |cx, _| tick(cx))),
     ("microtask, probe off", |ops| run(false, ops, |cx, _| microtask(cx))),
     ("microtask, probe on", |ops| run(true, ops, |cx, _| microtask(cx))),
+    ("local future, wake and poll, probe off", |ops| run(false, ops, future)),
+    ("local future, wake and poll, probe on", |ops| run(true, ops, future)),
+    ("iteration of one immediate, probe off", |ops| run(false, ops, |cx, _| turn(cx))),
+    ("iteration of one immediate, probe on", |ops| run(true, ops, |cx, _| turn(cx))),
     ("timer start and fire, probe off", |ops| run(false, ops, timers)),
     ("timer start and fire, probe on", |ops| run(true, ops, timers)),
     ("timer start and cancel, probe on", |ops| run(true, ops, cancelled_timers)),
@@ -170,6 +176,28 @@ fn microtask(cx: &mut Cx<'_, Left>) {
     cx.microtask(|cx| {
         if !is_over(cx) {
             microtask(cx);
+        }
+    });
+}
+
+/// A future that wakes itself and is polled again.
+fn future(cx: &mut Cx<'_, Left>, ops: u64) {
+    let mut left = ops;
+    cx.spawn_local(poll_fn(move |cx| {
+        left -= 1;
+        if left == 0 {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }));
+}
+
+/// An immediate an iteration, each of which polls without a wait.
+fn turn(cx: &mut Cx<'_, Left>) {
+    cx.immediate(|cx| {
+        if !is_over(cx) {
+            turn(cx);
         }
     });
 }

@@ -47,6 +47,7 @@ impl Bell {
         bell
     }
 
+    #[inline]
     fn counter(&self, news: News) -> &AtomicUsize {
         match news {
             News::Posted => &self.posted,
@@ -56,11 +57,13 @@ impl Bell {
     }
 
     /// Counts one more. Under the mutex of the queue that it was put in, so that count and queue agree.
+    #[inline]
     pub(crate) fn count(&self, news: News) {
         self.counter(news).fetch_add(1, Relaxed);
     }
 
     /// Counts `count` as taken. Under the mutex of their queue.
+    #[inline]
     pub(crate) fn taken(&self, news: News, count: usize) {
         self.counter(news).fetch_sub(count, Relaxed);
     }
@@ -76,24 +79,29 @@ impl Bell {
     }
 
     /// Says that the loop is about to sleep. Returns whether it may.
+    #[inline]
     pub(crate) fn fall_asleep(&self) -> bool {
         self.sleep.about_to_sleep(Barrier::Fence);
         !self.has_any()
     }
 
     /// Says that the loop is awake: what comes now will be seen without a wake.
+    #[inline]
     pub(crate) fn wake_up(&self) {
         self.sleep.stay_awake();
     }
 
+    #[inline]
     pub(crate) fn has(&self, news: News) -> bool {
         self.counter(news).load(Relaxed) > 0
     }
 
+    #[inline]
     pub(crate) fn has_any(&self) -> bool {
         self.has(News::Posted) || self.has(News::Finished) || self.has(News::Woken)
     }
 
+    #[inline]
     pub(crate) fn has_posted(&self) -> bool {
         self.has(News::Posted)
     }

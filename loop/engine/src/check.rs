@@ -133,7 +133,7 @@ impl<S: 'static> Cx<'_, S> {
         self.immediate_at(Location::caller(), Box::new(run))
     }
 
-    #[inline]
+    #[inline(always)]
     fn immediate_at(&mut self, at: &'static Location<'static>, run: Once<S>) -> Key {
         let site = self.core.site(at, Kind::Immediate);
         let immediates = &mut self.core.immediates;
@@ -145,11 +145,16 @@ impl<S: 'static> Cx<'_, S> {
         key
     }
 
+    #[inline]
     pub(crate) fn run_immediates(&mut self) {
-        let mut left = self.core.immediates.queue.len();
-        if left == 0 {
-            return;
+        if !self.core.immediates.queue.is_empty() {
+            self.run_queued_immediates();
         }
+    }
+
+    #[inline(never)]
+    fn run_queued_immediates(&mut self) {
+        let mut left = self.core.immediates.queue.len();
         self.core.enter_phase(Phase::Check);
         while left > 0 && self.goes_on() {
             left -= 1;

@@ -27,6 +27,9 @@ pub(crate) struct LoopClock {
     /// A moment on both clocks.
     anchor: Ticks,
     anchor_ns: u64,
+    /// How long the counter is trusted alone: in a millisecond it goes wrong by less than what a look at the monotonic
+    /// clock takes.
+    anchor_lasts: u64,
     /// The cached time.
     now: Ticks,
     now_ms: u64,
@@ -49,9 +52,19 @@ impl LoopClock {
 
     fn starting_now(clock: Clock, made: Option<Instant>) -> Self {
         let (now, ticks_per_wide) = (clock.now(), clock.scale().ticks(1 << 32));
+        let anchor_lasts = clock.scale().ticks(MS_NS);
         let (anchor, ms_ends) = (now, now);
-        let mut clock =
-            LoopClock { clock, made, anchor, anchor_ns: 0, now, now_ms: 0, ms_ends, ticks_per_wide };
+        let mut clock = LoopClock {
+            clock,
+            made,
+            anchor,
+            anchor_ns: 0,
+            anchor_lasts,
+            now,
+            now_ms: 0,
+            ms_ends,
+            ticks_per_wide,
+        };
         clock.enter_ms();
         clock
     }
@@ -67,17 +80,25 @@ impl LoopClock {
         self.now_ms
     }
 
-    /// Sets the time by the monotonic clock. After a wait.
+    /// Refreshes the time and, unless that was done within the last millisecond, sets it by the monotonic clock. After
+    /// a wait.
+    #[inline]
     pub(crate) fn synchronize(&mut self) {
-        if let Some(made) = self.made {
-            // The counter may have run ahead.
-            self.anchor_ns = self.now_ns().max(nanoseconds(made.elapsed()));
-            self.now = self.clock.now().max(self.now);
-            self.anchor = self.now;
-            self.enter_ms();
-        } else {
-            self.refresh();
+        self.refresh();
+        if let Some(made) = self.made
+            && self.now.since(self.anchor) >= self.anchor_lasts
+        {
+            self.drop_anchor(made);
         }
+    }
+
+    #[inline(never)]
+    fn drop_anchor(&mut self, made: Instant) {
+        // The counter may have run ahead.
+        self.anchor_ns = self.now_ns().max(nanoseconds(made.elapsed()));
+        self.now = self.clock.now().max(self.now);
+        self.anchor = self.now;
+        self.enter_ms();
     }
 
     /// Notes in which millisecond the cached time lies, and when that ends.

@@ -84,10 +84,15 @@ impl<S: 'static> Cx<'_, S> {
         self.core.closing.push(Closing { kind, site, ready, run });
     }
 
+    #[inline]
     pub(crate) fn run_closing(&mut self) {
-        if self.core.closing.is_empty() {
-            return;
+        if !self.core.closing.is_empty() {
+            self.run_close_callbacks();
         }
+    }
+
+    #[inline(never)]
+    fn run_close_callbacks(&mut self) {
         self.core.enter_phase(Phase::Close);
         let mut stack = std::mem::take(&mut self.core.closing);
         while self.goes_on()

@@ -53,6 +53,7 @@ pub(crate) struct Hooks {
 }
 
 impl Hooks {
+    #[inline]
     pub(crate) fn has_idle(&self) -> bool {
         self.open[Hook::Idle as usize] > 0
     }
@@ -78,10 +79,15 @@ impl<S: 'static> Cx<'_, S> {
         key
     }
 
+    #[inline]
     pub(crate) fn run_hooks(&mut self, hook: Hook) {
-        if self.core.hooks.lists[hook as usize].is_empty() {
-            return;
+        if !self.core.hooks.lists[hook as usize].is_empty() {
+            self.run_all_hooks(hook);
         }
+    }
+
+    #[inline(never)]
+    fn run_all_hooks(&mut self, hook: Hook) {
         self.core.enter_phase(hook.phase());
         let mut aside = std::mem::take(&mut self.core.hooks.lists[hook as usize]);
         while self.goes_on()

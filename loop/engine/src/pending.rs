@@ -23,11 +23,16 @@ pub(crate) struct Deferred<S: 'static> {
 
 impl<S: 'static> Cx<'_, S> {
     /// Runs what is deferred now, but not what these callbacks defer.
+    #[inline]
     pub(crate) fn run_pending(&mut self) {
-        let mut left = self.core.pending.len();
-        if left == 0 {
-            return;
+        if !self.core.pending.is_empty() {
+            self.run_deferred();
         }
+    }
+
+    #[inline(never)]
+    fn run_deferred(&mut self) {
+        let mut left = self.core.pending.len();
         self.core.enter_phase(Phase::Pending);
         while left > 0
             && self.goes_on()
@@ -39,6 +44,7 @@ impl<S: 'static> Cx<'_, S> {
         }
     }
 
+    #[inline]
     pub(crate) fn run_pending_after_poll(&mut self) {
         for _ in 0..ROUNDS_AFTER_POLL {
             if self.core.pending.is_empty() || !self.goes_on() {

@@ -137,11 +137,19 @@ impl<S: 'static> Cx<'_, S> {
     }
 
     /// Runs the callbacks of all jobs that have ended until now.
+    #[inline]
     pub(crate) fn run_finished(&mut self) {
         let core = &mut *self.core;
         if core.bell.has(News::Finished) {
             core.pool.take_finished(&mut core.finished);
         }
+        if !core.finished.is_empty() {
+            self.run_completions();
+        }
+    }
+
+    #[inline(never)]
+    fn run_completions(&mut self) {
         while self.goes_on()
             && let Some(finished) = self.core.finished.pop_front()
         {

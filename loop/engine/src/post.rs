@@ -113,7 +113,15 @@ impl<S: 'static> Cx<'_, S> {
     }
 
     /// Runs what was posted until now.
+    #[inline]
     pub(crate) fn run_posted(&mut self) {
+        if self.core.bell.has_posted() || !self.core.posted.is_empty() {
+            self.run_batch();
+        }
+    }
+
+    #[inline(never)]
+    fn run_batch(&mut self) {
         if self.core.bell.has_posted() {
             let core = &mut *self.core;
             core.mailbox.take(&mut core.posted);

@@ -69,6 +69,7 @@ impl Edges {
 
 impl Sockets {
     /// Puts a socket at the end of the list; once.
+    #[inline]
     pub(crate) fn list(&mut self, key: Key, edges: &mut Edges, now: Ticks) {
         if !std::mem::replace(&mut edges.is_listed, true) {
             edges.ready = now;
@@ -76,11 +77,13 @@ impl Sockets {
         }
     }
 
+    #[inline]
     pub(crate) fn has_active(&self) -> bool {
         !self.active.is_empty()
     }
 
     /// Shortens a wait while a listener is starved.
+    #[inline]
     pub(crate) fn limit(&self, timeout: Option<Duration>, now_ns: u64) -> Option<Duration> {
         if self.starved.is_empty() {
             return timeout;

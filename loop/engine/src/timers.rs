@@ -325,10 +325,15 @@ impl<S: 'static> Cx<'_, S> {
         true
     }
 
+    #[inline]
     pub(crate) fn run_timers(&mut self) {
-        if !self.core.timers.is_due(self.core.clock.now_ms()) {
-            return;
+        if self.core.timers.is_due(self.core.clock.now_ms()) {
+            self.run_due_timers();
         }
+    }
+
+    #[inline(never)]
+    fn run_due_timers(&mut self) {
         self.core.enter_phase(Phase::Timers);
         for _ in 0..PASSES_PER_PHASE {
             if !self.core.timers.is_due(self.core.clock.now_ms()) || !self.goes_on() {

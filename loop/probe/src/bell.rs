@@ -59,6 +59,7 @@ impl Bell {
 
     /// The agent's side: raises the flag, then makes the barrier. The agent may sleep only if, after this returned,
     /// it still sees every loop idle; else it calls [`Bell::stay_awake`].
+    #[inline]
     pub fn about_to_sleep(&self, barrier: Barrier) {
         self.is_asleep.store(1, Ordering::Relaxed);
         match barrier {
@@ -68,6 +69,7 @@ impl Bell {
     }
 
     /// The agent's side: lowers the flag, after waking or where it cannot sleep.
+    #[inline]
     pub fn stay_awake(&self) {
         self.is_asleep.store(0, Ordering::Relaxed);
     }

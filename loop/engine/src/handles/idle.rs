@@ -66,6 +66,7 @@ impl PartialOrd for Deadline {
 
 impl IdleQueue {
     /// Shortens a wait to the first deadline.
+    #[inline]
     pub(crate) fn limit(&self, timeout: Option<Duration>, now_ns: u64) -> Option<Duration> {
         let Some(first) = self.heap.peek() else { return timeout };
         let left = Duration::from_nanos(first.at_ns.saturating_sub(now_ns));

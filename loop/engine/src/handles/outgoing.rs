@@ -111,10 +111,12 @@ impl Bytes for &[u8] {
         transport.write(self)
     }
 
+    #[inline]
     fn advance(&mut self, count: usize) {
         *self = &self[count..];
     }
 
+    #[inline]
     fn is_empty(&self) -> bool {
         <[u8]>::is_empty(self)
     }
@@ -194,7 +196,9 @@ impl<S: 'static> Cx<'_, S> {
                 }
             }
         }
-        left.queue(&mut stream.outgoing.queue);
+        if !left.is_empty() {
+            left.queue(&mut stream.outgoing.queue);
+        }
         let wrote = stream.outgoing.wrote();
         if was_empty && wrote != Wrote::All {
             self.core.requests += 1;

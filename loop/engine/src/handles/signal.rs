@@ -75,7 +75,15 @@ impl<S: 'static> Cx<'_, S> {
     }
 
     /// Runs the listeners of the signals that arrived, and asks the children. Last in a poll.
+    #[inline]
     pub(crate) fn run_signals(&mut self) {
+        if self.core.signals.has_due() {
+            self.run_due_signals();
+        }
+    }
+
+    #[inline(never)]
+    fn run_due_signals(&mut self) {
         if self.core.signals.has_arrived {
             self.core.take_signals();
         }
@@ -104,6 +112,7 @@ impl<S: 'static> Cx<'_, S> {
 
 impl SignalHub {
     /// Tells whether something is left to do, after a panic stopped the loop.
+    #[inline]
     pub(crate) fn has_due(&self) -> bool {
         self.has_arrived || !self.due.is_empty()
     }

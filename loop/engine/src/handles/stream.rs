@@ -182,6 +182,7 @@ impl<S: 'static> Cx<'_, S> {
         }
     }
 
+    #[inline]
     pub(crate) fn stream(&mut self, key: Key) -> Option<&mut Stream<S>> {
         match &mut self.core.slots.get_mut(key)?.what {
             What::Stream(stream) => Some(stream),

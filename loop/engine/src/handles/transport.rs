@@ -24,6 +24,7 @@ pub(crate) enum Transport {
 }
 
 impl Transport {
+    #[inline]
     pub(crate) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
             Transport::Tcp(socket) => socket.read(buffer),
@@ -34,6 +35,7 @@ impl Transport {
         }
     }
 
+    #[inline]
     pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Transport::Tcp(socket) => socket.write(bytes),

@@ -102,17 +102,25 @@ impl<S: 'static> Cx<'_, S> {
     }
 
     /// Runs the callbacks of the handles that were woken.
+    #[inline]
     pub(crate) fn run_wakes(&mut self) {
-        if !self.core.bell.has(News::Woken) {
-            return;
+        if self.core.bell.has(News::Woken) {
+            self.run_woken();
         }
+    }
+
+    #[inline(never)]
+    fn run_woken(&mut self) {
         // Handles that are made meanwhile wait for the next poll.
-        for key in self.core.wakes.clone() {
+        let mut wakes = std::mem::take(&mut self.core.wakes);
+        for key in &wakes {
             if !self.goes_on() {
-                return;
+                break;
             }
-            self.run_wake(key);
+            self.run_wake(*key);
         }
+        wakes.append(&mut self.core.wakes);
+        self.core.wakes = wakes;
     }
 
     fn run_wake(&mut self, key: Key) {
