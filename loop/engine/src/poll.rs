@@ -139,6 +139,19 @@ impl<S: 'static> crate::core::Core<S> {
         self.sockets.limit(self.idle.limit(timeout, now_ns), now_ns)
     }
 
+    /// Tells whether the poll may wait; then others wake the loop from now on. One that does not wait needs no waking:
+    /// it looks for news right after.
+    fn may_sleep(&self, timeout: Option<Duration>) -> bool {
+        if timeout == Some(Duration::ZERO) {
+            return false;
+        }
+        let may_sleep = self.bell.fall_asleep();
+        if !may_sleep {
+            self.bell.wake_up();
+        }
+        may_sleep
+    }
+
     fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         self.iteration += 1;
         self.publish_immediates();
@@ -151,8 +164,7 @@ impl<S: 'static> crate::core::Core<S> {
             probe.iteration();
             probe.park();
         }
-        let may_sleep = self.bell.fall_asleep();
-        let timeout = if may_sleep { timeout } else { Some(Duration::ZERO) };
+        let timeout = if self.may_sleep(timeout) { timeout } else { Some(Duration::ZERO) };
         self.ready.clear();
         let outcome = self.poller.poll(timeout, &mut self.ready);
         self.bell.wake_up();
