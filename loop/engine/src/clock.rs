@@ -32,6 +32,7 @@ pub(crate) struct LoopClock {
     anchor_lasts: u64,
     /// The cached time.
     now: Ticks,
+    now_ns: u64,
     now_ms: u64,
     /// When the cached millisecond ends; never too late.
     ms_ends: Ticks,
@@ -61,6 +62,7 @@ impl LoopClock {
             anchor_ns: 0,
             anchor_lasts,
             now,
+            now_ns: 0,
             now_ms: 0,
             ms_ends,
             ticks_per_wide,
@@ -74,6 +76,7 @@ impl LoopClock {
     pub(crate) fn refresh(&mut self) -> u64 {
         // Counters of two processors may differ by a few ticks.
         self.now = self.clock.now().max(self.now);
+        self.now_ns = self.ns_at(self.now);
         if self.now >= self.ms_ends {
             self.enter_ms();
         }
@@ -95,22 +98,23 @@ impl LoopClock {
     #[inline(never)]
     fn drop_anchor(&mut self, made: Instant) {
         // The counter may have run ahead.
-        self.anchor_ns = self.now_ns().max(nanoseconds(made.elapsed()));
+        self.anchor_ns = self.now_ns.max(nanoseconds(made.elapsed()));
         self.now = self.clock.now().max(self.now);
         self.anchor = self.now;
+        self.now_ns = self.anchor_ns;
         self.enter_ms();
     }
 
     /// Notes in which millisecond the cached time lies, and when that ends.
     fn enter_ms(&mut self) {
-        self.now_ms = self.now_ns() / MS_NS;
+        self.now_ms = self.now_ns / MS_NS;
         self.ms_ends = self.ticks_at(self.now_ms + 1);
     }
 
     /// Returns the cached time in nanoseconds.
     #[inline]
     pub(crate) fn now_ns(&self) -> u64 {
-        self.ns_at(self.now)
+        self.now_ns
     }
 
     /// Returns the cached time in whole milliseconds, truncated.

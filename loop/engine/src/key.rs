@@ -104,11 +104,12 @@ impl<T> Slots<T> {
     }
 
     /// Returns the key and value behind an operating-system token, `None` for a token of a former tenant.
-    pub(crate) fn by_token(&self, token: usize) -> Option<Key> {
+    #[inline]
+    pub(crate) fn by_token(&mut self, token: usize) -> Option<(Key, &mut T)> {
         let slot = token & ((1 << TOKEN_SLOT_BITS) - 1);
-        let generation = self.slab.get(slot)?.generation;
-        let key = Key { slot: slot as u32, generation };
-        (key.token() == token).then_some(key)
+        let Tenant { generation, value } = self.slab.get_mut(slot)?;
+        let key = Key { slot: slot as u32, generation: *generation };
+        (key.token() == token).then_some((key, value))
     }
 
     /// Takes a value out; its key is stale from now on.
@@ -133,7 +134,7 @@ mod tests {
         assert_eq!(slots.get(first), None);
         assert_eq!(slots.remove(first), None);
         assert_eq!(slots.by_token(first.token()), None);
-        assert_eq!(slots.by_token(second.token()), Some(second));
+        assert_eq!(slots.by_token(second.token()), Some((second, &mut "second")));
         assert_eq!(slots.get(second), Some(&"second"));
     }
 }

@@ -139,10 +139,9 @@ impl<S: 'static> Core<S> {
     }
 
     fn note_edge(&mut self, ready: Ready, now: Ticks) {
-        let Some(key) = self.slots.by_token(ready.token) else {
+        let Some((key, entry)) = self.slots.by_token(ready.token) else {
             return self.note_signals(ready.token);
         };
-        let Some(entry) = self.slots.get_mut(key) else { return };
         let (edges, has_work) = match &mut entry.what {
             What::Listener(listener) => (&mut listener.edges, true),
             What::Stream(stream) => {

@@ -82,6 +82,11 @@ impl Outgoing {
         }
     }
 
+    /// Tells whether a turn has something to send, or the end to tell.
+    pub(crate) fn has_work(&self) -> bool {
+        !self.queue.is_empty() || self.end == End::Asked
+    }
+
     /// Drops what is queued: the connection broke.
     pub(crate) fn abandon(&mut self) {
         self.queue = VecDeque::new();

@@ -32,7 +32,9 @@ enum Step {
 impl<S: 'static> Cx<'_, S> {
     /// Gives a connected stream its turn.
     pub(crate) fn transfer(&mut self, key: Key) {
-        self.send_some(key);
+        if self.stream(key).is_some_and(|stream| stream.outgoing.has_work()) {
+            self.send_some(key);
+        }
         if self.goes_on() {
             self.receive(key);
         }
@@ -94,11 +96,13 @@ impl<S: 'static> Cx<'_, S> {
                 }
                 Ok(count) => {
                     stream.moved_ns = now_ns;
+                    // Only a poll makes it readable again.
+                    let is_emptied = !stream.edges.is_readable;
                     if stream.is_told_idle {
                         self.core.busy_again(key);
                     }
                     self.emit(key, Kind::IoRead, StreamEvent::Data(&buffer[..count]));
-                    false
+                    is_emptied
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => true,
                 Err(error) => {
