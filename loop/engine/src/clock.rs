@@ -3,8 +3,9 @@
 //! Node's timers count from a cached time that is refreshed where libuv refreshes it, at the start of every timer too,
 //! and truncated to milliseconds; both are part of the order in which timers fire. Programs start timers by the
 //! million, so a refresh must be cheap: it is one read of the processor's counter, and as long as the millisecond has
-//! not ended, one comparison. The counter's rate is known to some parts in a million only, so after every poll the
-//! time is [set](LoopClock::synchronize) by the monotonic clock, which is what the kernel's time-outs are measured on.
+//! not ended, one comparison. The counter's rate is known to some parts in a million only, so after a poll the time is
+//! [set](LoopClock::synchronize) by the monotonic clock, which is what the kernel's time-outs are measured on; twice a
+//! millisecond at most.
 //!
 //! It is the clock of the probe's stamps, too: [`LoopClock::ticks_at`] maps moments of this time to stamps.
 
@@ -27,8 +28,8 @@ pub(crate) struct LoopClock {
     /// A moment on both clocks.
     anchor: Ticks,
     anchor_ns: u64,
-    /// How long the counter is trusted alone: in a millisecond it goes wrong by less than what a look at the monotonic
-    /// clock takes.
+    /// How long the counter is trusted alone: half a millisecond, in which it goes wrong by less than what a look at the
+    /// monotonic clock takes. A poll that waits for a timer waits for longer, so after one the time is set.
     anchor_lasts: u64,
     /// The cached time.
     now: Ticks,
@@ -53,7 +54,7 @@ impl LoopClock {
 
     fn starting_now(clock: Clock, made: Option<Instant>) -> Self {
         let (now, ticks_per_wide) = (clock.now(), clock.scale().ticks(1 << 32));
-        let anchor_lasts = clock.scale().ticks(MS_NS);
+        let anchor_lasts = clock.scale().ticks(MS_NS / 2);
         let (anchor, ms_ends) = (now, now);
         let mut clock = LoopClock {
             clock,
@@ -83,7 +84,7 @@ impl LoopClock {
         self.now_ms
     }
 
-    /// Refreshes the time and, unless that was done within the last millisecond, sets it by the monotonic clock. After
+    /// Refreshes the time and, unless that was done half a millisecond ago or less, sets it by the monotonic clock. After
     /// a wait.
     #[inline]
     pub(crate) fn synchronize(&mut self) {
