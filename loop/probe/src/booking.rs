@@ -9,11 +9,13 @@
 //! are in the recorder meanwhile, also after a crash.
 
 use crate::clock::Scale;
+use crate::histogram::Histogram;
 use crate::kind::Kind;
 use crate::page::Page;
 use crate::paths::{Epoch, PathIndex};
 use crate::phase::Phase;
 use crate::record::{SPANS, frame_kind, frame_parent, frame_phase, frame_site};
+use crate::ring::EntryWords;
 use crate::word::{LoopOwned, Pen};
 
 /// Most entries that wait to be booked. A small part of the ring, and about a microsecond of work.
@@ -61,11 +63,33 @@ impl Book<'_> {
         }
     }
 
+    /// Books one entry, without what adding up several takes: most iterations of a loop with little to do have one.
+    // For the same reason not inlined.
+    #[inline(never)]
+    pub(crate) fn only(&self, [frame, ready, start, end]: EntryWords) {
+        let run = end.saturating_sub(start);
+        if let Some((run_histogram, wait_histogram)) = self.histograms(frame) {
+            run_histogram.record(self.pen, self.scale.ns(run));
+            if ready != 0 {
+                wait_histogram.record(self.pen, self.scale.ns(start.saturating_sub(ready)));
+            }
+        }
+        let own_ticks = if frame & SPANS == 0 { run } else { 0 };
+        self.settle_streak(Streak { frame: frame & !SPANS, calls: 1, own_ticks, longest: run });
+        self.count_calls(frame, 1);
+    }
+
+    /// Returns where run time and wait of a callback are booked. Jobs of the queues have no histograms of their own;
+    /// theirs are by drain.
+    #[inline(always)]
+    fn histograms(&self, frame: u64) -> Option<(&Histogram<LoopOwned>, &Histogram<LoopOwned>)> {
+        let (kind, tallies) = (frame_kind(frame), &self.page.tallies);
+        tallies.run.get(kind).zip(tallies.wait.get(kind))
+    }
+
     /// Books run time, wait and path of the entries from `next` on that have the kind and phase of `frame`.
     fn group(&self, frame: u64, next: u64, to: u64) -> Group {
-        let (ring, tallies) = (self.page.recorder(), &self.page.tallies);
-        // Jobs of the queues have no histograms of their own; theirs are by drain.
-        let histograms = tallies.run.get(frame_kind(frame)).zip(tallies.wait.get(frame_kind(frame)));
+        let (ring, histograms) = (self.page.recorder(), self.histograms(frame));
         let (mut group, mut streak) = (Group::default(), Streak::default());
         for [entry_frame, ready, start, end] in (next..to).map(|number| ring.own_entry(number)) {
             if !is_same_group(entry_frame, frame) {
@@ -113,14 +137,19 @@ impl Book<'_> {
     }
 
     fn settle_group(&self, frame: u64, group: Group) {
-        let (kind, tallies) = (frame_kind(frame), &self.page.tallies);
-        match Kind::from_index(kind).and_then(Kind::queue) {
-            Some(queue) => tallies.drained_jobs[queue.index()].add(self.pen, group.calls),
-            None => tallies.phase_callbacks[frame_phase_of(frame).index()].add(self.pen, group.calls),
-        }
-        if let Some((run, wait)) = tallies.run.get(kind).zip(tallies.wait.get(kind)) {
+        self.count_calls(frame, group.calls);
+        if let Some((run, wait)) = self.histograms(frame) {
             run.add_sum(self.pen, group.run_sum_ns);
             wait.add_sum(self.pen, group.wait_sum_ns);
+        }
+    }
+
+    #[inline(always)]
+    fn count_calls(&self, frame: u64, calls: u64) {
+        let tallies = &self.page.tallies;
+        match Kind::from_index(frame_kind(frame)).and_then(Kind::queue) {
+            Some(queue) => tallies.drained_jobs[queue.index()].add(self.pen, calls),
+            None => tallies.phase_callbacks[frame_phase_of(frame).index()].add(self.pen, calls),
         }
     }
 }

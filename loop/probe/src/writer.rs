@@ -292,7 +292,10 @@ impl Writer {
         // In a forked child the page begins anew, and its count is below ours.
         if count > self.booked {
             let book = Book { page, pen, index, scale: self.scale, epoch: self.epoch };
-            book.entries(self.booked, count);
+            match count - self.booked {
+                1 => book.only(page.recorder().own_entry(self.booked)),
+                _ => book.entries(self.booked, count),
+            }
         }
         page.tallies.completed.record_many(pen, 0, self.completed_at_once, 0);
         self.completed_at_once = 0;
@@ -369,8 +372,19 @@ impl Writer {
     /// The loop is about to poll, whether or not it will block: the busy stretch ends.
     #[inline]
     pub fn park(&mut self) {
+        self.settle();
+        self.park_at(self.track.clock.now());
+    }
+
+    /// Books what has ended, so that the page is complete while the loop waits. Right before [`Writer::park_at`].
+    #[inline]
+    pub fn settle(&mut self) {
         self.book();
-        let now = self.track.clock.now();
+    }
+
+    /// [`Writer::park`] for a loop that has itself just read the page's clock, and settled before.
+    #[inline]
+    pub fn park_at(&mut self, now: Ticks) {
         let (page, pen) = self.parts();
         let stretch = now.since(self.stretch_since);
         let stretch_ns = self.scale.ns(stretch);
@@ -394,7 +408,12 @@ impl Writer {
     /// The poll returned with `events` events: a busy stretch starts.
     #[inline]
     pub fn unpark(&mut self, events: usize) {
-        let now = self.track.clock.now();
+        self.unpark_at(self.track.clock.now(), events);
+    }
+
+    /// [`Writer::unpark`] for a loop that has itself just read the page's clock.
+    #[inline]
+    pub fn unpark_at(&mut self, now: Ticks, events: usize) {
         self.start_stretch(now);
         self.stretch_events = events as u64;
         let (page, pen) = self.parts();
@@ -448,7 +467,8 @@ impl Writer {
     fn next_epoch(&mut self, now: Ticks) {
         let number = self.scale.ns(now.since(self.origin)) / EPOCH_NS;
         self.epoch = Epoch::number(number);
-        self.epoch_ends = Ticks(self.origin.0.saturating_add(self.scale.ticks((number + 1) * EPOCH_NS)));
+        let end_ns = (number + 1).saturating_mul(EPOCH_NS);
+        self.epoch_ends = Ticks(self.origin.0.saturating_add(self.scale.ticks(end_ns)));
     }
 
     #[cold]
