@@ -67,6 +67,16 @@ impl<S: 'static> Cx<'_, S> {
         }
     }
 
+    /// Drops a callback that closed its own handle: before the drain, in which what it held and let go is dealt with. A
+    /// destructor that panics is treated as the callback that it belongs to.
+    #[cold]
+    pub(crate) fn discard(&mut self, kind: Kind, site: Site, orphan: impl Sized) {
+        match catch_unwind(AssertUnwindSafe(|| drop(orphan))) {
+            Ok(()) => self.core.leave(),
+            Err(payload) => self.core.panicked(kind, site, payload),
+        }
+    }
+
     /// Tells whether the phase may go on with its next callback.
     #[inline(always)]
     pub(crate) fn goes_on(&self) -> bool {

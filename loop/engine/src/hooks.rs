@@ -104,10 +104,9 @@ impl<S: 'static> Cx<'_, S> {
         let (Some(mut run), site) = (callback.take(), entry.site) else { return };
         self.core.hooks.lists[hook as usize].push_back(key);
         self.enter(hook.kind(), site, Life::UNKNOWN, &mut run);
-        if let Some(entry) = self.core.slots.get_mut(key)
-            && let What::Hook(_, callback) = &mut entry.what
-        {
-            *callback = Some(run);
+        match self.core.slots.get_mut(key).map(|entry| &mut entry.what) {
+            Some(What::Hook(_, callback)) => *callback = Some(run),
+            _ => self.discard(hook.kind(), site, run),
         }
         self.drain();
     }

@@ -418,7 +418,7 @@ impl<S: 'static> Cx<'_, S> {
         self.enter(Kind::Timer, site, life, |cx| run.run_again(cx));
         let (timers, now_ms) = (&mut self.core.timers, self.core.clock.now_ms());
         if timers.lists.find(key).is_none() {
-            return;
+            return self.discard(Kind::Timer, site, run);
         }
         timers.lists.timer_mut(node).run = Some(run);
         if repeat == Repeat::Every {

@@ -162,8 +162,9 @@ impl<S: 'static> Cx<'_, S> {
         let kind = if readiness.is_readable { Kind::IoRead } else { Kind::IoWrite };
         let (Some(mut run), ready) = (adopted.run.take(), edges.ready) else { return };
         self.enter(kind, site, Life::ready_at(ready), |cx| run(cx, key, readiness));
-        if let Some(What::Adopted(adopted)) = self.core.slots.get_mut(key).map(|entry| &mut entry.what) {
-            adopted.run = Some(run);
+        match self.core.slots.get_mut(key).map(|entry| &mut entry.what) {
+            Some(What::Adopted(adopted)) => adopted.run = Some(run),
+            _ => self.discard(kind, site, run),
         }
         self.drain();
     }

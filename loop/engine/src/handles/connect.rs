@@ -113,7 +113,12 @@ impl<S: 'static> Cx<'_, S> {
         self.enter(Kind::Connect, site, Life::ready_at(ready), |cx| run(cx, result));
         self.drain();
         if self.goes_on() {
-            self.transfer(key);
+            return self.transfer(key);
+        }
+        // A panic stopped the loop: what was written meanwhile has its turn in the next run.
+        let now = self.core.stamp();
+        if let Some(What::Stream(stream)) = self.core.slots.get_mut(key).map(|entry| &mut entry.what) {
+            self.core.sockets.list(key, &mut stream.edges, now);
         }
     }
 }

@@ -9,6 +9,7 @@
 //! the top, or all at once when they are more than half.
 
 use crate::call::Site;
+use crate::clock::MS_NS;
 use crate::core::{Core, What};
 use crate::cx::Cx;
 use crate::key::Key;
@@ -87,8 +88,8 @@ impl IdleQueue {
 
 impl<S: 'static> Cx<'_, S> {
     /// Runs a callback when nothing was read from the stream and nothing handed to the kernel for it for this long,
-    /// from now on; once, and again only after something moved. Replaces an earlier one. On a stream that is
-    /// connecting it is the time-out of the connect.
+    /// from now on; once, and again only after something moved. A duration below a millisecond is one millisecond.
+    /// Replaces an earlier one. On a stream that is connecting it is the time-out of the connect.
     ///
     /// Reads and writes put it off at no cost. It is measured on the loop's cached clock ([`Cx::now`]) and does not
     /// keep the loop alive; a stream that reads does.
@@ -105,7 +106,8 @@ impl<S: 'static> Cx<'_, S> {
         }
         self.clear_idle(key);
         let site = self.core.site(at, Kind::Timer);
-        let after_ns = u64::try_from(after.as_nanos()).unwrap_or(NEVER);
+        // One that is over at once, and put off by its own callback, would keep the loop in its timers phase.
+        let after_ns = u64::try_from(after.as_nanos()).unwrap_or(NEVER).max(MS_NS);
         let now_ns = self.core.clock.now_ns();
         let Some(stream) = self.stream(key) else { return false };
         stream.moved_ns = now_ns;
@@ -167,11 +169,10 @@ impl<S: 'static> Cx<'_, S> {
         let Some(idle) = &mut stream.idle else { return };
         let (Some(mut run), site) = (idle.run.take(), idle.site) else { return };
         self.enter(Kind::Timer, site, Life::ready_at(ready), |cx| run(cx, key));
-        if let Some(stream) = self.stream(key)
-            && let Some(idle) = &mut stream.idle
-        {
+        match self.stream(key).and_then(|stream| stream.idle.as_mut()) {
             // One that it set meanwhile stays.
-            idle.run.get_or_insert(run);
+            Some(idle) => _ = idle.run.get_or_insert(run),
+            None => self.discard(Kind::Timer, site, run),
         }
         self.drain();
     }

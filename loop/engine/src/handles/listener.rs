@@ -182,8 +182,9 @@ impl<S: 'static> Cx<'_, S> {
         let What::Listener(listener) = &mut entry.what else { return };
         let (Some(mut run), ready) = (listener.run.take(), listener.edges.ready) else { return };
         self.enter(Kind::Accept, site, Life::ready_at(ready), |cx| run(cx, accepted));
-        if let Some(What::Listener(listener)) = self.core.slots.get_mut(key).map(|entry| &mut entry.what) {
-            listener.run = Some(run);
+        match self.core.slots.get_mut(key).map(|entry| &mut entry.what) {
+            Some(What::Listener(listener)) => listener.run = Some(run),
+            _ => self.discard(Kind::Accept, site, run),
         }
         self.drain();
     }

@@ -103,8 +103,9 @@ impl<S: 'static> Cx<'_, S> {
         let What::Signal(listener) = &mut entry.what else { return };
         let Some(mut run) = listener.run.take() else { return };
         self.enter(Kind::Signal, site, Life::ready_at(ready), &mut run);
-        if let Some(What::Signal(listener)) = self.core.slots.get_mut(key).map(|entry| &mut entry.what) {
-            listener.run = Some(run);
+        match self.core.slots.get_mut(key).map(|entry| &mut entry.what) {
+            Some(What::Signal(listener)) => listener.run = Some(run),
+            _ => self.discard(Kind::Signal, site, run),
         }
         self.drain();
     }

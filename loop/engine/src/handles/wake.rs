@@ -138,8 +138,9 @@ impl<S: 'static> Cx<'_, S> {
             probe.coalesced(merged);
         }
         self.enter(Kind::Async, site, Life::ready_at(ready), &mut run);
-        if let Some(What::Wake(handle)) = self.core.slots.get_mut(key).map(|entry| &mut entry.what) {
-            handle.run = Some(run);
+        match self.core.slots.get_mut(key).map(|entry| &mut entry.what) {
+            Some(What::Wake(handle)) => handle.run = Some(run),
+            _ => self.discard(Kind::Async, site, run),
         }
         self.drain();
     }
