@@ -159,3 +159,55 @@ fn descriptors_of_other_kinds_are_taken_or_refused_with_a_reason() {
     assert_eq!(event_loop.into_state(), b"named");
     std::fs::remove_file(&path).unwrap();
 }
+
+#[test]
+fn what_lies_behind_a_message_with_descriptors_is_read_too() {
+    use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+    use std::os::fd::AsFd;
+    let (peer, ours) = UnixStream::pair().unwrap();
+    let mut event_loop = real_loop(Vec::new());
+    event_loop.main(|cx| {
+        let key = cx.open_unix(ours).unwrap();
+        cx.on_stream(key, |cx, key, event| {
+            let StreamEvent::Data(bytes) = event else { panic!("{event:?}") };
+            cx.state.extend_from_slice(bytes);
+            if cx.state.ends_with(b"B") {
+                cx.close(key);
+            }
+        });
+    });
+    let (passed, mut space) = ([peer.as_fd()], [std::mem::MaybeUninit::uninit(); 64]);
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    assert!(ancillary.push(SendAncillaryMessage::ScmRights(&passed)));
+    let sent = sendmsg(&peer, &[std::io::IoSlice::new(b"A")], &mut ancillary, SendFlags::empty());
+    assert_eq!(sent.unwrap(), 1);
+    (&peer).write_all(b"B").unwrap();
+    // One read ends at the descriptors, and the kernel reports nothing new.
+    event_loop.run(Mode::Default).unwrap();
+    assert_eq!(event_loop.into_state(), b"AB");
+}
+
+#[test]
+fn all_lines_that_wait_in_a_terminal_are_read() {
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+    let keyboard = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    grantpt(&keyboard).unwrap();
+    unlockpt(&keyboard).unwrap();
+    let name = ptsname(&keyboard, Vec::new()).unwrap().into_string().unwrap();
+    let terminal = File::options().read(true).write(true).open(name).unwrap();
+    let mut event_loop = real_loop(Vec::new());
+    event_loop.main(|cx| {
+        let key = cx.open_reader(terminal).unwrap();
+        cx.on_stream(key, |cx, key, event| {
+            let StreamEvent::Data(bytes) = event else { panic!("{event:?}") };
+            cx.state.extend_from_slice(bytes);
+            if cx.state.ends_with(b"three\n") {
+                cx.close(key);
+            }
+        });
+    });
+    // Pasted at once: a read gives one line.
+    assert_eq!(rustix::io::write(&keyboard, b"one\ntwo\nthree\n").unwrap(), 14);
+    event_loop.run(Mode::Default).unwrap();
+    assert_eq!(event_loop.into_state(), b"one\ntwo\nthree\n");
+}

@@ -16,10 +16,6 @@ const BUFFER_BYTES: usize = 64 << 10;
 /// Reads or writes in one turn at most, so that one busy stream does not keep the others waiting.
 const CALLS_PER_TURN: usize = 16;
 
-/// Whether a read that does not fill its buffer has emptied the socket. True of epoll and kqueue, which report what
-/// arrives after it anew; elsewhere only "would block" arms the next report.
-const SHORT_READ_IS_LAST: bool = cfg!(unix);
-
 /// What became of an attempt.
 enum Step {
     /// There may be more.
@@ -133,9 +129,10 @@ impl<S: 'static> Cx<'_, S> {
         let What::Stream(stream) = &mut entry.what else { return };
         let (Some(mut run), ready) = (stream.run.take(), stream.edges.ready) else { return };
         self.enter(kind, site, Life::ready_at(ready), |cx| run(cx, key, event));
-        if let Some(stream) = self.stream(key) {
+        match self.stream(key) {
             // A callback that it set meanwhile stays.
-            stream.run.get_or_insert(run);
+            Some(stream) => _ = stream.run.get_or_insert(run),
+            None => self.discard(kind, site, run),
         }
         self.drain();
     }
@@ -172,7 +169,10 @@ impl<S: 'static> Stream<S> {
                     return Err(error);
                 }
                 Ok(count) => {
-                    if count < buffer.len() && SHORT_READ_IS_LAST && !self.edges.is_closed {
+                    if count < buffer.len()
+                        && self.transport.is_emptied_by_short_read()
+                        && !self.edges.is_closed
+                    {
                         self.edges.is_readable = false;
                     }
                     return Ok(count);

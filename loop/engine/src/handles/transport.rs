@@ -59,6 +59,14 @@ impl Transport {
         }
     }
 
+    /// Tells whether a read that does not fill its buffer has emptied it; what arrives later is reported anew. Only TCP
+    /// gives all it has: a terminal gives one line, and a Unix-domain socket stops behind a message that carries
+    /// descriptors. Of those, nothing but "would block" is the end.
+    #[inline]
+    pub(crate) fn is_emptied_by_short_read(&self) -> bool {
+        matches!(self, Transport::Tcp(_))
+    }
+
     /// Tells the other side that nothing more will be written.
     pub(crate) fn end(&mut self) {
         // Fails only where the connection is broken, which reading reports.
