@@ -3,9 +3,9 @@
 //! Node's timers count from a cached time that is refreshed where libuv refreshes it, at the start of every timer too,
 //! and truncated to milliseconds; both are part of the order in which timers fire. Programs start timers by the
 //! million, so a refresh must be cheap: it is one read of the processor's counter, and as long as the millisecond has
-//! not ended, one comparison. The counter's rate is known to some parts in a million only, so after a poll the time is
-//! [set](LoopClock::synchronize) by the monotonic clock, which is what the kernel's time-outs are measured on; twice a
-//! millisecond at most.
+//! not ended, one comparison. The counter is trusted for half a millisecond only, then the time is set by the monotonic
+//! clock, which is what the kernel's time-outs are measured on: the counter's rate is known to some parts in a million,
+//! and while the machine sleeps it runs on or begins anew.
 //!
 //! It is the clock of the probe's stamps, too: [`LoopClock::ticks_at`] maps moments of this time to stamps.
 
@@ -29,10 +29,11 @@ pub(crate) struct LoopClock {
     anchor: Ticks,
     anchor_ns: u64,
     /// How long the counter is trusted alone: half a millisecond, in which it goes wrong by less than what a look at the
-    /// monotonic clock takes. A poll that waits for a timer waits for longer, so after one the time is set.
+    /// monotonic clock takes. For ever in virtual time.
     anchor_lasts: u64,
-    /// The cached time.
+    /// The last reading of the counter.
     now: Ticks,
+    /// The cached time: of that reading, or later where time would have gone back.
     now_ns: u64,
     now_ms: u64,
     /// When the cached millisecond ends; never too late.
@@ -54,7 +55,7 @@ impl LoopClock {
 
     fn starting_now(clock: Clock, made: Option<Instant>) -> Self {
         let (now, ticks_per_wide) = (clock.now(), clock.scale().ticks(1 << 32));
-        let anchor_lasts = clock.scale().ticks(MS_NS / 2);
+        let anchor_lasts = made.map_or(u64::MAX, |_| clock.scale().ticks(MS_NS / 2));
         let (anchor, ms_ends) = (now, now);
         let mut clock = LoopClock {
             clock,
@@ -75,34 +76,35 @@ impl LoopClock {
     /// Reads the counter; returns the time in whole milliseconds.
     #[inline]
     pub(crate) fn refresh(&mut self) -> u64 {
-        // Counters of two processors may differ by a few ticks.
-        self.now = self.clock.now().max(self.now);
-        self.now_ns = self.ns_at(self.now);
-        if self.now >= self.ms_ends {
-            self.enter_ms();
+        self.refresh_at(self.clock.now())
+    }
+
+    /// [Refreshes](LoopClock::refresh) the time by a reading of the counter that was taken just before.
+    #[inline]
+    pub(crate) fn refresh_at(&mut self, reading: Ticks) -> u64 {
+        self.now = reading;
+        // A reading before the anchor, of a counter that began anew or of another processor's, counts as an old anchor.
+        let age = reading.0.wrapping_sub(self.anchor.0);
+        if age >= self.anchor_lasts {
+            self.drop_anchor();
+        } else {
+            self.now_ns = self.now_ns.max(self.anchor_ns.saturating_add(self.clock.scale().ns(age)));
+            if reading >= self.ms_ends {
+                self.enter_ms();
+            }
         }
         self.now_ms
     }
 
-    /// Refreshes the time and, unless that was done half a millisecond ago or less, sets it by the monotonic clock. After
-    /// a wait.
-    #[inline]
-    pub(crate) fn synchronize(&mut self) {
-        self.refresh();
-        if let Some(made) = self.made
-            && self.now.since(self.anchor) >= self.anchor_lasts
-        {
-            self.drop_anchor(made);
-        }
-    }
-
+    /// Sets the time by the monotonic clock.
     #[inline(never)]
-    fn drop_anchor(&mut self, made: Instant) {
-        // The counter may have run ahead.
-        self.anchor_ns = self.now_ns.max(nanoseconds(made.elapsed()));
-        self.now = self.clock.now().max(self.now);
-        self.anchor = self.now;
-        self.now_ns = self.anchor_ns;
+    fn drop_anchor(&mut self) {
+        let Some(made) = self.made else { return };
+        // The counter last: a thread that is stopped in between is late then, and no timer early.
+        self.anchor_ns = nanoseconds(made.elapsed());
+        self.anchor = self.clock.now();
+        self.now = self.anchor;
+        self.now_ns = self.now_ns.max(self.anchor_ns);
         self.enter_ms();
     }
 
@@ -110,6 +112,12 @@ impl LoopClock {
     fn enter_ms(&mut self) {
         self.now_ms = self.now_ns / MS_NS;
         self.ms_ends = self.ticks_at(self.now_ms + 1);
+    }
+
+    /// Returns the last reading of the counter: a stamp of the probe.
+    #[inline]
+    pub(crate) fn now(&self) -> Ticks {
+        self.now
     }
 
     /// Returns the cached time in nanoseconds.
@@ -124,14 +132,14 @@ impl LoopClock {
         self.now_ms
     }
 
-    /// Reads the counter, and leaves the cached time as it is.
+    /// Looks at the time, and leaves the cached time as it is.
     pub(crate) fn peek_ns(&self) -> u64 {
-        self.ns_at(self.clock.now())
-    }
-
-    #[inline]
-    fn ns_at(&self, at: Ticks) -> u64 {
-        self.anchor_ns.saturating_add(self.clock.ns_between(self.anchor, at))
+        let age = self.clock.now().0.wrapping_sub(self.anchor.0);
+        let now_ns = match self.made {
+            Some(made) if age >= self.anchor_lasts => nanoseconds(made.elapsed()),
+            _ => self.anchor_ns.saturating_add(self.clock.scale().ns(age)),
+        };
+        now_ns.max(self.now_ns)
     }
 
     /// Returns the stamp of the start of millisecond `at_ms`, rounded down. Exact to nanoseconds near the last anchor.
@@ -181,12 +189,46 @@ mod tests {
         while started.elapsed() < Duration::from_millis(5) {
             clock.refresh();
             assert!(clock.now_ns() >= last_ns);
-            clock.synchronize();
             last_ns = clock.now_ns();
             assert!(clock.now_ms() == last_ns / MS_NS);
         }
         let elapsed_ns = nanoseconds(started.elapsed());
-        clock.synchronize();
-        assert!(clock.now_ns() >= elapsed_ns, "the loop's clock was made first");
+        clock.refresh();
+        // The counter alone may be behind by what it goes wrong in half a millisecond.
+        assert!(clock.now_ns() + 1_000 >= elapsed_ns, "the loop's clock was made first");
+    }
+
+    /// A loop's clock in real time whose counter is moved by hand.
+    fn with_counter(time: &VirtualClock) -> LoopClock {
+        LoopClock::starting_now(Clock::simulated(time.clone()), Some(Instant::now()))
+    }
+
+    #[test]
+    fn a_counter_that_ran_on_while_the_machine_slept_moves_no_time() {
+        let time = VirtualClock::starting_at(MS_NS);
+        let mut clock = with_counter(&time);
+        time.advance_ns(3_600_000 * MS_NS);
+        clock.refresh();
+        assert!(clock.now_ns() < 3_000_000 * MS_NS && clock.peek_ns() < 3_000_000 * MS_NS);
+        let before_ns = clock.now_ns();
+        time.advance_ns(300_000);
+        clock.refresh();
+        assert!(clock.now_ns() >= before_ns + 300_000, "and it goes on from there");
+    }
+
+    #[test]
+    fn a_counter_that_begins_anew_stops_no_timer() {
+        let (late, anew) = (VirtualClock::starting_at(1 << 50), VirtualClock::starting_at(5));
+        let mut clock = with_counter(&late);
+        clock.refresh();
+        let before_ns = clock.now_ns();
+        clock.clock = Clock::simulated(anew.clone());
+        clock.refresh();
+        assert!((before_ns..3_000_000 * MS_NS).contains(&clock.now_ns()));
+        let before_ns = clock.now_ns();
+        anew.advance_ns(400_000);
+        clock.refresh();
+        assert!(clock.now_ns() >= before_ns + 400_000);
+        assert!(clock.ticks_at(clock.now_ms() + 1) <= Ticks(5 + 400_000 + MS_NS));
     }
 }

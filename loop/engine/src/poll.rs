@@ -45,6 +45,9 @@ pub(crate) const BELL: mio::Token = mio::Token(usize::MAX);
 /// As many events as libuv takes from one wait.
 const EVENTS: usize = 1024;
 
+/// How often as many events are taken in one poll, where each time there may be more. As libuv.
+const TAKES: usize = 48;
+
 /// The longest wait that epoll can express: a C int of milliseconds. The loop turns once then, and waits on.
 const TIMEOUT_MAX: Duration = Duration::from_millis(i32::MAX as u64);
 
@@ -63,9 +66,19 @@ impl SystemPoller {
     }
 }
 
-impl Poller for SystemPoller {
-    fn poll(&mut self, timeout: Option<Duration>, ready: &mut Vec<Ready>) -> io::Result<()> {
-        let timeout = timeout.map(|timeout| timeout.min(TIMEOUT_MAX));
+/// What an event says.
+fn ready_of(event: &mio::event::Event) -> Ready {
+    Ready {
+        token: event.token().0,
+        is_readable: event.is_readable() || event.is_error() || event.is_read_closed(),
+        is_writable: event.is_writable() || event.is_error() || event.is_write_closed(),
+        is_closed: event.is_read_closed() || event.is_error(),
+    }
+}
+
+impl SystemPoller {
+    /// Waits once.
+    fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         let mut left = timeout;
         // A deadline, because a signal may cut a wait short.
         let wait = timeout.filter(|timeout| !timeout.is_zero());
@@ -75,16 +88,25 @@ impl Poller for SystemPoller {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {
                     left = deadline.map(|at| at.saturating_duration_since(Instant::now())).or(timeout);
                 }
-                Err(error) => return Err(error),
-                Ok(()) => break,
+                outcome => return outcome,
             }
         }
-        ready.extend(self.events.iter().filter(|event| event.token() != BELL).map(|event| Ready {
-            token: event.token().0,
-            is_readable: event.is_readable() || event.is_error() || event.is_read_closed(),
-            is_writable: event.is_writable() || event.is_error() || event.is_write_closed(),
-            is_closed: event.is_read_closed() || event.is_error(),
-        }));
+    }
+}
+
+impl Poller for SystemPoller {
+    fn poll(&mut self, timeout: Option<Duration>, ready: &mut Vec<Ready>) -> io::Result<()> {
+        let mut timeout = timeout.map(|timeout| timeout.min(TIMEOUT_MAX));
+        for _ in 0..TAKES {
+            self.wait(timeout)?;
+            let mut taken = 0;
+            let events = self.events.iter().inspect(|_| taken += 1);
+            ready.extend(events.filter(|event| event.token() != BELL).map(ready_of));
+            if taken < EVENTS {
+                break;
+            }
+            timeout = Some(Duration::ZERO);
+        }
         Ok(())
     }
 
@@ -99,16 +121,10 @@ impl Poller for SystemPoller {
 }
 
 impl<S: 'static> Cx<'_, S> {
-    /// Returns how long the poll may wait; `None` is without end. Refreshes the clock.
-    pub(crate) fn poll_timeout(&mut self) -> Option<Duration> {
-        self.core.clock.refresh();
-        self.core.backend_timeout(self.core.clock.now_ns())
-    }
-
-    /// Waits and dispatches.
-    pub(crate) fn run_poll(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+    /// Waits where it may and dispatches.
+    pub(crate) fn run_poll(&mut self, may_wait: bool) -> io::Result<()> {
         self.core.enter_phase(Phase::Poll);
-        self.core.wait(timeout)?;
+        self.core.wait(may_wait)?;
         self.run_finished();
         self.run_wakes();
         self.run_posted();
@@ -139,6 +155,16 @@ impl<S: 'static> crate::core::Core<S> {
         self.sockets.limit(self.idle.limit(timeout, now_ns), now_ns)
     }
 
+    /// Refreshes the cached time after the callbacks of an iteration: by the stamp of the last one's end, where there
+    /// is one.
+    #[inline]
+    pub(crate) fn refresh_clock(&mut self) {
+        match &self.probe {
+            Some(probe) => self.clock.refresh_at(probe.last()),
+            None => self.clock.refresh(),
+        };
+    }
+
     /// Tells whether the poll may wait; then others wake the loop from now on. One that does not wait needs no waking:
     /// it looks for news right after.
     fn may_sleep(&self, timeout: Option<Duration>) -> bool {
@@ -152,7 +178,9 @@ impl<S: 'static> crate::core::Core<S> {
         may_sleep
     }
 
-    fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+    /// Polls. The clock's reading that tells how long is the stamp of the poll's begin, and the one after the poll that
+    /// of its end.
+    fn wait(&mut self, may_wait: bool) -> io::Result<()> {
         self.iteration += 1;
         self.publish_immediates();
         self.publish_timers();
@@ -162,15 +190,20 @@ impl<S: 'static> crate::core::Core<S> {
             let referenced = referenced + self.timers.referenced();
             probe.gauges(referenced as u64, self.requests as u64, timers as u64);
             probe.iteration();
-            probe.park();
+            probe.settle();
         }
+        self.clock.refresh();
+        if let Some(probe) = &mut self.probe {
+            probe.park_at(self.clock.now());
+        }
+        let timeout = if may_wait { self.backend_timeout(self.clock.now_ns()) } else { Some(Duration::ZERO) };
         let timeout = if self.may_sleep(timeout) { timeout } else { Some(Duration::ZERO) };
         self.ready.clear();
         let outcome = self.poller.poll(timeout, &mut self.ready);
         self.bell.wake_up();
-        self.clock.synchronize();
+        self.clock.refresh();
         if let Some(probe) = &mut self.probe {
-            probe.unpark(self.ready.len());
+            probe.unpark_at(self.clock.now(), self.ready.len());
         }
         outcome
     }

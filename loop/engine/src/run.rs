@@ -13,7 +13,6 @@ use crate::cx::Cx;
 use crate::hooks::Hook;
 use loopscope_probe::{Kind, Life, Phase};
 use std::io;
-use std::time::Duration;
 
 /// How long to run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -48,7 +47,7 @@ impl<S: 'static> Cx<'_, S> {
     fn turn(&mut self, mode: Mode) -> io::Result<bool> {
         let mut is_alive = self.core.is_alive();
         // The program may have waited elsewhere since the last run.
-        self.core.clock.synchronize();
+        self.core.clock.refresh();
         if is_alive && mode == Mode::Default && !self.core.is_stopping {
             self.run_timers();
             self.run_idle();
@@ -72,17 +71,17 @@ impl<S: 'static> Cx<'_, S> {
             // What a panic stopped must not wait.
             return Ok(());
         }
-        let timeout = match mode {
-            Mode::Default => self.poll_timeout(),
-            Mode::Once if may_sleep_once => self.poll_timeout(),
-            Mode::Once | Mode::NoWait => Some(Duration::ZERO),
+        let may_wait = match mode {
+            Mode::Default => true,
+            Mode::Once => may_sleep_once,
+            Mode::NoWait => false,
         };
-        self.run_poll(timeout)?;
+        self.run_poll(may_wait)?;
         self.run_pending_after_poll();
         self.run_hooks(Hook::Check);
         self.run_immediates();
         self.run_closing();
-        self.core.clock.refresh();
+        self.core.refresh_clock();
         self.run_timers();
         self.run_idle();
         Ok(())

@@ -247,9 +247,10 @@ pub(crate) struct SimulatedPoller(pub(crate) Rc<World>);
 impl Poller for SimulatedPoller {
     fn poll(&mut self, timeout: Option<Duration>, ready: &mut Vec<Ready>) -> io::Result<()> {
         let world = &self.0;
-        let end_ns = timeout.map(|timeout| {
-            let timeout_ns = u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX);
-            world.clock.now_ns().saturating_add(timeout_ns)
+        // An end that no clock can show is none.
+        let end_ns = timeout.and_then(|timeout| {
+            let timeout_ns = u64::try_from(timeout.as_nanos()).ok()?;
+            world.clock.now_ns().checked_add(timeout_ns)
         });
         world.advance(POLL_NS);
         loop {

@@ -4,8 +4,9 @@ use loopscope_loop::mio::event::Source;
 use loopscope_loop::mio::unix::{SourceFd, pipe};
 use loopscope_loop::mio::{Interest, Registry, Token};
 use loopscope_loop::{Loop, Mode, PanicPolicy};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::io::{self, ErrorKind, Read, Write};
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 fn real_loop<S: 'static>(state: S) -> Loop<S> {
@@ -129,4 +130,32 @@ fn a_descriptor_that_was_closed_behind_the_loop_s_back_harms_nobody_else() {
     });
     assert!(!event_loop.run(Mode::Default).unwrap());
     assert_eq!(event_loop.into_state(), 1);
+}
+
+#[test]
+fn more_sources_than_one_wait_reports_are_all_of_one_iteration() {
+    const SOURCES: usize = 2500;
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }).unwrap();
+    if limit.maximum.is_some_and(|maximum| maximum < SOURCES as u64 + 100) {
+        return println!("skipped: {SOURCES} sources: the limit of open files is {:?}", limit.maximum);
+    }
+    let open = || rustix::event::eventfd(1, rustix::event::EventfdFlags::NONBLOCK).unwrap();
+    let ready: Vec<OwnedFd> = (0..SOURCES).map(|_| open()).collect();
+    let mut event_loop = real_loop(Vec::new());
+    event_loop.main(|cx| {
+        for descriptor in &ready {
+            let source = Borrowed(descriptor.as_raw_fd());
+            let key = cx.adopt(source, Interest::READABLE, |cx, key, _| {
+                let iteration = cx.iteration();
+                cx.state.push(iteration);
+                cx.close(key);
+            });
+            key.unwrap();
+        }
+    });
+    event_loop.run(Mode::Default).unwrap();
+    let iterations = event_loop.into_state();
+    assert_eq!(iterations.len(), SOURCES);
+    assert!(iterations.iter().all(|iteration| *iteration == iterations[0]), "one iteration for all");
 }

@@ -201,3 +201,13 @@ fn a_timer_far_in_the_future_neither_fires_nor_overflows() {
         assert!(event_loop.backend_timeout().unwrap() > Duration::from_secs(3_000_000));
     }
 }
+
+#[test]
+fn a_timer_that_no_clock_can_reach_is_waited_for_for_ever() {
+    for has_probe in [true, false] {
+        let mut event_loop = Loop::builder(()).probe(has_probe).virtual_time().build().unwrap();
+        event_loop.main(|cx| cx.after(Duration::MAX, |_| panic!("it is due")));
+        let error = event_loop.run(Mode::Default).unwrap_err();
+        assert_eq!(error.get_ref().and_then(|inner| inner.downcast_ref()), Some(&WaitsForever));
+    }
+}
