@@ -20,15 +20,49 @@ use std::time::Duration;
 /// system call. (libuv gives up a descriptor that it kept back, and closes the waiting connections with it.)
 const STARVED_WAIT: Duration = Duration::from_millis(100);
 
+/// How long a Unix-domain datagram socket waits that is not connected and sends to one without room. The kernel would
+/// report it as writable at once, because of the very try that failed, and never tells when the other has room.
+const CROWDED_WAIT: Duration = Duration::from_millis(10);
+
+/// Sockets that are left alone for a while.
+#[derive(Debug, Default)]
+struct Resting {
+    keys: Vec<Key>,
+    /// When they are tried again, on the loop's clock.
+    until_ns: u64,
+}
+
+impl Resting {
+    fn add(&mut self, key: Key, now_ns: u64, wait: Duration) {
+        self.until_ns = now_ns + wait.as_nanos() as u64;
+        self.keys.push(key);
+    }
+
+    #[inline]
+    fn is_over(&self, now_ns: u64) -> bool {
+        !self.keys.is_empty() && self.until_ns <= now_ns
+    }
+
+    /// Shortens a wait to the end of the rest.
+    #[inline]
+    fn limit(&self, timeout: Option<Duration>, now_ns: u64) -> Option<Duration> {
+        if self.keys.is_empty() {
+            return timeout;
+        }
+        let left = Duration::from_nanos(self.until_ns.saturating_sub(now_ns));
+        Some(timeout.map_or(left, |timeout| timeout.min(left)))
+    }
+}
+
 /// What all sockets of a loop share.
 #[derive(Debug, Default)]
 pub(crate) struct Sockets {
     /// Those that have something to do, in the order of their turns.
     active: VecDeque<Key>,
     /// Listeners that could not accept for lack of descriptors or memory.
-    starved: Vec<Key>,
-    /// When they are tried again, on the loop's clock.
-    starved_until_ns: u64,
+    starved: Resting,
+    /// Datagram sockets that could not send because the one they sent to has no room.
+    crowded: Resting,
     /// Where reads go; lent to the callback while it runs.
     pub(crate) buffer: Vec<u8>,
 }
@@ -82,14 +116,10 @@ impl Sockets {
         !self.active.is_empty()
     }
 
-    /// Shortens a wait while a listener is starved.
+    /// Shortens a wait while a socket is left alone.
     #[inline]
     pub(crate) fn limit(&self, timeout: Option<Duration>, now_ns: u64) -> Option<Duration> {
-        if self.starved.is_empty() {
-            return timeout;
-        }
-        let left = Duration::from_nanos(self.starved_until_ns.saturating_sub(now_ns));
-        Some(timeout.map_or(left, |timeout| timeout.min(left)))
+        self.crowded.limit(self.starved.limit(timeout, now_ns), now_ns)
     }
 }
 
@@ -105,40 +135,63 @@ impl<S: 'static> Core<S> {
         self.poller.registry().ok_or_else(without)
     }
 
-    /// Marks the sockets that the poll reported, and starved listeners for another try.
+    /// Marks the sockets that the poll reported, and those that rested for another try.
     fn note_edges(&mut self) {
         let now = self.stamp();
-        let mut reported = std::mem::take(&mut self.ready);
-        for ready in reported.drain(..) {
-            self.note_edge(ready, now);
+        for index in 0..self.ready.len() {
+            self.note_edge(self.ready[index], now);
         }
-        self.ready = reported;
-        if !self.sockets.starved.is_empty() && self.sockets.starved_until_ns <= self.clock.now_ns() {
+        self.ready.clear();
+        let now_ns = self.clock.now_ns();
+        if self.sockets.starved.is_over(now_ns) {
             self.retry_starved(now);
+        }
+        if self.sockets.crowded.is_over(now_ns) {
+            self.retry_crowded(now);
         }
     }
 
     /// Leaves a listener alone for a while.
     pub(crate) fn starve(&mut self, key: Key) {
-        self.sockets.starved_until_ns = self.clock.now_ns() + STARVED_WAIT.as_nanos() as u64;
-        self.sockets.starved.push(key);
+        self.sockets.starved.add(key, self.clock.now_ns(), STARVED_WAIT);
+    }
+
+    /// Leaves a datagram socket's queue alone for a while.
+    pub(crate) fn crowd(&mut self, key: Key) {
+        let Some(What::Datagram(datagram)) = self.slots.get_mut(key).map(|entry| &mut entry.what) else {
+            return;
+        };
+        if !std::mem::replace(&mut datagram.is_crowded, true) {
+            self.sockets.crowded.add(key, self.clock.now_ns(), CROWDED_WAIT);
+        }
     }
 
     /// A descriptor of this loop is about to be closed: starved listeners may have it.
     pub(crate) fn relieve_starved(&mut self) {
-        self.sockets.starved_until_ns = 0;
+        self.sockets.starved.until_ns = 0;
     }
 
     #[cold]
     fn retry_starved(&mut self, now: Ticks) {
-        for key in std::mem::take(&mut self.sockets.starved) {
+        for key in std::mem::take(&mut self.sockets.starved.keys) {
             if let Some(What::Listener(listener)) = self.slots.get_mut(key).map(|entry| &mut entry.what) {
                 self.sockets.list(key, &mut listener.edges, now);
             }
         }
     }
 
-    fn note_edge(&mut self, ready: Ready, now: Ticks) {
+    #[cold]
+    fn retry_crowded(&mut self, now: Ticks) {
+        for key in std::mem::take(&mut self.sockets.crowded.keys) {
+            if let Some(What::Datagram(datagram)) = self.slots.get_mut(key).map(|entry| &mut entry.what) {
+                datagram.is_crowded = false;
+                datagram.edges.is_writable = true;
+                self.sockets.list(key, &mut datagram.edges, now);
+            }
+        }
+    }
+
+    fn note_edge(&mut self, mut ready: Ready, now: Ticks) {
         let Some((key, entry)) = self.slots.by_token(ready.token) else {
             return self.note_signals(ready.token);
         };
@@ -150,6 +203,7 @@ impl<S: 'static> Core<S> {
                 (&mut stream.edges, has_work)
             }
             What::Datagram(datagram) => {
+                ready.is_writable &= !datagram.is_crowded;
                 let has_work = (ready.is_readable && datagram.wants_data())
                     || (ready.is_writable && datagram.mailing.has_queued());
                 (&mut datagram.edges, has_work)

@@ -208,3 +208,43 @@ fn one_flooded_socket_leaves_the_others_their_turns() {
     let (_, last, most) = event_loop.into_state();
     assert_eq!((last, most), (1, 16), "the quiet one was served in the same poll");
 }
+
+#[test]
+fn sending_to_one_without_room_does_not_spin_and_loses_nothing() {
+    const SENT: usize = 2000;
+    let directory = std::env::temp_dir().join(format!("loopscope-{}-crowded", std::process::id()));
+    let _ = std::fs::remove_file(&directory);
+    let receiver = std::os::unix::net::UnixDatagram::bind(&directory).unwrap();
+    let to = Peer::Unix(directory.clone());
+    let mut event_loop = real_loop(None);
+    let sender = event_loop.main(|cx| {
+        let key = cx.unix_datagram(None, |cx, _, event| match event {
+            DatagramEvent::Drained => *cx.state = Some(cx.iteration()),
+            other => panic!("{other:?}"),
+        });
+        let key = key.unwrap();
+        for number in 0..SENT {
+            cx.send_to(key, &number.to_le_bytes(), &to).unwrap();
+        }
+        assert!(cx.queued_bytes(key).unwrap() > 0, "the kernel took all of them");
+        key
+    });
+    // Without a reader nothing can be sent, and the loop rests between its tries.
+    event_loop.main(|cx| cx.after(Duration::from_millis(200), |cx| cx.stop()));
+    event_loop.run(Mode::Default).unwrap();
+    let turns = event_loop.main(|cx| cx.iteration());
+    assert!(turns < 60, "{turns} iterations in 200 ms");
+    let reader = std::thread::spawn(move || {
+        let mut buffer = [0; 8];
+        for number in 0..SENT {
+            assert_eq!(receiver.recv(&mut buffer).unwrap(), 8);
+            assert_eq!(usize::from_le_bytes(buffer), number);
+        }
+    });
+    while event_loop.state().is_none() {
+        event_loop.run(Mode::Once).unwrap();
+    }
+    event_loop.main(|cx| cx.close(sender));
+    reader.join().unwrap();
+    std::fs::remove_file(&directory).unwrap();
+}

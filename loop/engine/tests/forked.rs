@@ -93,3 +93,23 @@ fn a_command_inherits_no_descriptor_of_a_loop() {
     echo(&mut event_loop, &mut client, b"all of it is open");
     assert_eq!(listed(), before);
 }
+
+#[test]
+fn a_fork_that_lets_its_copy_go_leaves_the_parents_socket_files() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let paths = ["listener", "datagrams"].map(|name| {
+        let path = std::env::temp_dir().join(format!("loopscope-{}-forked-{name}", std::process::id()));
+        let _ = std::fs::remove_file(&path);
+        path
+    });
+    let mut event_loop = Loop::new().unwrap();
+    event_loop.main(|cx| {
+        cx.listen_unix(&paths[0], |_, _| {}).unwrap();
+        cx.unix_datagram(Some(&paths[1]), |_, _, _| {}).unwrap();
+    });
+    let mut copy = Some(event_loop);
+    assert!(in_child(|| drop(copy.take())));
+    assert!(paths.iter().all(|path| path.exists()), "the child removed them");
+    drop(copy);
+    assert!(!paths.iter().any(|path| path.exists()), "they go with the loop that made them");
+}

@@ -1,5 +1,6 @@
 //! The socket behind a listener: TCP or Unix-domain, and how it is made.
 
+use crate::handles::socket_file::SocketFile;
 use crate::handles::transport::Transport;
 use loopscope_probe::HandleType;
 use mio::event::Source;
@@ -7,7 +8,7 @@ use mio::net::{TcpListener, UnixListener};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Connections that wait to be accepted; as Node. The kernel cuts it to `net.core.somaxconn`.
 const BACKLOG: u32 = 511;
@@ -62,7 +63,7 @@ impl Listening {
 pub(crate) enum Acceptor {
     Tcp(TcpListener),
     /// With the file that it made, which goes with it.
-    Unix(UnixListener, PathBuf),
+    Unix(UnixListener, #[expect(dead_code, reason = "kept for what its drop does")] SocketFile),
 }
 
 impl Acceptor {
@@ -83,7 +84,8 @@ impl Acceptor {
     }
 
     pub(crate) fn unix(path: &Path) -> io::Result<Acceptor> {
-        Ok(Acceptor::Unix(UnixListener::bind(path)?, path.to_owned()))
+        // As libuv: the file goes with the listener, so that the next one can have its place.
+        Ok(Acceptor::Unix(UnixListener::bind(path)?, SocketFile::made(path)))
     }
 
     pub(crate) fn accept(&self) -> io::Result<Transport> {
@@ -117,15 +119,6 @@ impl Acceptor {
         match self {
             Acceptor::Tcp(_) => HandleType::TcpListener,
             Acceptor::Unix(..) => HandleType::UnixListener,
-        }
-    }
-}
-
-impl Drop for Acceptor {
-    /// As libuv: the file of a Unix-domain listener goes with it, so that the next one can have its place.
-    fn drop(&mut self) {
-        if let Acceptor::Unix(_, path) = self {
-            let _ = std::fs::remove_file(path);
         }
     }
 }

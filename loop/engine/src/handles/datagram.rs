@@ -76,6 +76,8 @@ pub(crate) struct DatagramSocket<S: 'static> {
     run: Option<OnDatagram<S>>,
     bytes_max: usize,
     pub(crate) is_paused: bool,
+    /// What waits to be sent is left alone for a while.
+    pub(crate) is_crowded: bool,
 }
 
 impl<S: 'static> DatagramSocket<S> {
@@ -150,6 +152,7 @@ impl<S: 'static> Cx<'_, S> {
             run: Some(run),
             bytes_max: DATAGRAM_BYTES_MAX,
             is_paused: false,
+            is_crowded: false,
         };
         let key = self.core.insert(site, What::Datagram(Box::new(datagram)));
         self.core.referenced += 1;
@@ -196,6 +199,9 @@ impl<S: 'static> Cx<'_, S> {
             let outcome = datagram.mailing.send_first();
             if outcome.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
                 datagram.edges.is_writable = false;
+                if datagram.mailing.first_is_for_another() {
+                    self.core.crowd(key);
+                }
                 return;
             }
             let is_drained = !datagram.mailing.has_queued();
@@ -247,8 +253,9 @@ impl<S: 'static> Cx<'_, S> {
         let What::Datagram(datagram) = &mut entry.what else { return };
         let (Some(mut run), ready) = (datagram.run.take(), datagram.edges.ready) else { return };
         self.enter(kind, site, Life::ready_at(ready), |cx| run(cx, key, event));
-        if let Some(datagram) = self.datagram(key) {
-            datagram.run = Some(run);
+        match self.datagram(key) {
+            Some(datagram) => datagram.run = Some(run),
+            None => self.discard(kind, site, run),
         }
         self.drain();
     }

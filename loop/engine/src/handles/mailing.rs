@@ -7,6 +7,7 @@ use crate::core::What;
 use crate::cx::Cx;
 use crate::handles::datagram::Peer;
 use crate::handles::outgoing::Wrote;
+use crate::handles::socket_file::SocketFile;
 use crate::key::Key;
 use loopscope_probe::HandleType;
 use mio::event::Source;
@@ -17,7 +18,7 @@ use std::ffi::OsStr;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Makes Linux return a datagram's own length, also where it was cut. Other systems do not know that.
 #[cfg(target_os = "linux")]
@@ -32,7 +33,7 @@ const HIGH_WATER_BYTES: usize = 64 << 10;
 pub(crate) enum Socket {
     Udp(UdpSocket),
     /// With the file that it made, which goes with it.
-    Unix(UnixDatagram, Option<PathBuf>),
+    Unix(UnixDatagram, #[expect(dead_code, reason = "kept for what its drop does")] Option<SocketFile>),
 }
 
 impl Socket {
@@ -41,7 +42,7 @@ impl Socket {
             Some(path) => UnixDatagram::bind(path)?,
             None => UnixDatagram::unbound()?,
         };
-        Ok(Socket::Unix(socket, path.map(Path::to_owned)))
+        Ok(Socket::Unix(socket, path.map(SocketFile::made)))
     }
 
     fn send(&self, bytes: &[u8], to: Option<&Peer>) -> io::Result<usize> {
@@ -54,14 +55,6 @@ impl Socket {
                 io::ErrorKind::InvalidInput,
                 "this socket cannot reach that kind of address",
             )),
-        }
-    }
-}
-
-impl Drop for Socket {
-    fn drop(&mut self) {
-        if let Socket::Unix(_, Some(path)) = self {
-            let _ = std::fs::remove_file(path);
         }
     }
 }
@@ -80,6 +73,11 @@ impl Mailing {
 
     pub(crate) fn has_queued(&self) -> bool {
         !self.queue.is_empty()
+    }
+
+    /// Tells whether the datagram that waits longest is for a Unix-domain socket that this one is not connected to.
+    pub(crate) fn first_is_for_another(&self) -> bool {
+        matches!(self.queue.front(), Some((_, Some(Peer::Unix(_)))))
     }
 
     /// Sends the datagram that waits longest; one that fails for good is dropped.
@@ -179,11 +177,14 @@ impl<S: 'static> Cx<'_, S> {
 
     fn send_datagram(&mut self, key: Key, bytes: &[u8], to: Option<&Peer>) -> io::Result<Wrote> {
         let Some(datagram) = self.datagram(key) else { return Err(io::ErrorKind::NotConnected.into()) };
-        let is_first = !datagram.mailing.has_queued();
+        let (is_first, mut is_full) = (!datagram.mailing.has_queued(), false);
         if is_first && datagram.edges.is_writable {
             match again(|| datagram.mailing.socket.send(bytes, to)) {
                 Ok(_) => return Ok(Wrote::All),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => datagram.edges.is_writable = false,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    datagram.edges.is_writable = false;
+                    is_full = true;
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -191,8 +192,10 @@ impl<S: 'static> Cx<'_, S> {
         mailing.queue.push_back((bytes.to_vec(), to.cloned()));
         mailing.queued_bytes += bytes.len();
         let queued = mailing.queued_bytes;
-        if is_first {
-            self.core.requests += 1;
+        let is_crowded = is_full && mailing.first_is_for_another();
+        self.core.requests += usize::from(is_first);
+        if is_crowded {
+            self.core.crowd(key);
         }
         Ok(if queued < HIGH_WATER_BYTES { Wrote::Queued(queued) } else { Wrote::Full(queued) })
     }
