@@ -33,6 +33,8 @@ use std::time::Duration;
 pub struct Loop<S: 'static = ()> {
     state: S,
     core: Teardown<S>,
+    /// The last to go: what the others drop may wake futures.
+    _wakes: Wakes,
 }
 
 /// Closes the mailbox when the loop goes, so that those who post learn of it.
@@ -42,6 +44,15 @@ impl<S: 'static> Drop for Teardown<S> {
     fn drop(&mut self) {
         self.0.mailbox.close();
         self.0.queues.errands.close();
+    }
+}
+
+/// Ends the noting of wakes on this thread.
+struct Wakes(u64);
+
+impl Drop for Wakes {
+    fn drop(&mut self) {
+        task::forget_loop(self.0);
     }
 }
 
@@ -62,7 +73,8 @@ impl<S: 'static> Loop<S> {
     }
 
     pub(crate) fn assemble(state: S, core: Core<S>) -> Self {
-        Loop { state, core: Teardown(Box::new(core)) }
+        let wakes = Wakes(core.queues.loop_id);
+        Loop { state, core: Teardown(Box::new(core)), _wakes: wakes }
     }
 
     fn cx(&mut self) -> Cx<'_, S> {

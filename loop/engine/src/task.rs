@@ -24,12 +24,27 @@ thread_local! {
     static THREAD: Cell<u64> = const { Cell::new(0) };
     static WOKEN_COUNT: Cell<usize> = const { Cell::new(0) };
     static WOKEN: RefCell<Vec<(u64, Key)>> = const { RefCell::new(Vec::new()) };
+    /// The loops of this thread, by their numbers.
+    static LOOPS: RefCell<Vec<u64>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Returns a number that no other loop of the process has.
+/// Returns a number that no other loop of the process has; wakes of its futures are noted until [`forget_loop`].
 pub(crate) fn new_loop_id() -> u64 {
     static NEXT: AtomicU64 = AtomicU64::new(1);
-    NEXT.fetch_add(1, Ordering::Relaxed)
+    let loop_id = NEXT.fetch_add(1, Ordering::Relaxed);
+    LOOPS.with_borrow_mut(|loops| loops.push(loop_id));
+    loop_id
+}
+
+/// A loop is gone, and nobody takes the wakes of its futures any more.
+pub(crate) fn forget_loop(loop_id: u64) {
+    // The lists are gone only while the thread ends.
+    let _ = LOOPS.try_with(|loops| loops.borrow_mut().retain(|living| *living != loop_id));
+    let _ = WOKEN.try_with(|woken| {
+        let mut woken = woken.borrow_mut();
+        woken.retain(|(of, _)| *of != loop_id);
+        WOKEN_COUNT.set(woken.len());
+    });
 }
 
 /// Returns a number that no other thread of the process ever has. Every wake asks for it, and a `ThreadId` would cost it
@@ -81,7 +96,10 @@ fn take_some(woken: &mut Vec<(u64, Key)>, loop_id: u64, hand_over: &mut dyn FnMu
 }
 
 pub(crate) fn note_woken(loop_id: u64, key: Key) {
-    // The list is gone only while the thread ends, and its loops with it.
+    // The lists are gone only while the thread ends, and its loops with them.
+    if !LOOPS.try_with(|loops| loops.borrow().contains(&loop_id)).unwrap_or(false) {
+        return;
+    }
     let _ = WOKEN.try_with(|woken| {
         let mut woken = woken.borrow_mut();
         woken.push((loop_id, key));
@@ -299,5 +317,36 @@ impl<S: 'static> Cx<'_, S> {
                 probe.handles(HandleType::Task, -1);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event_loop::Loop;
+    use crate::run::Mode;
+    use std::future::poll_fn;
+
+    #[test]
+    fn wakes_of_a_loop_that_is_gone_leave_nothing_on_the_thread() {
+        let woken: Rc<RefCell<Vec<Waker>>> = Rc::default();
+        let mut event_loop = Loop::builder(()).virtual_time().build().unwrap();
+        event_loop.main(|cx| {
+            for _ in 0..3 {
+                let woken = woken.clone();
+                drop(cx.spawn_local(poll_fn(move |context| {
+                    woken.borrow_mut().push(context.waker().clone());
+                    Poll::<()>::Pending
+                })));
+            }
+        });
+        event_loop.run(Mode::Default).unwrap();
+        assert_eq!(woken.borrow().len(), 3);
+        woken.borrow()[0].wake_by_ref();
+        assert!(has_woken());
+        drop(event_loop);
+        assert!(!has_woken(), "its wakes went with it");
+        woken.borrow().iter().for_each(Waker::wake_by_ref);
+        assert!(!has_woken(), "nobody is left to take them");
     }
 }
