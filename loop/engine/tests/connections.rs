@@ -330,3 +330,25 @@ fn a_connection_goes_to_callbacks_and_back_with_what_it_holds() {
     finish(event_loop, &task);
     peer.join().unwrap();
 }
+
+#[test]
+fn whoever_asks_for_the_end_a_second_time_waits_for_it_too() {
+    const BYTES: usize = 8 << 20;
+    let mut event_loop = real_loop();
+    let (address, task) = serve(&mut event_loop, |_, connection| async move {
+        drop(connection.write(pattern(BYTES)));
+        drop(connection.shutdown());
+        // The other side has read nothing yet: resolved at once, this would have the rest thrown away.
+        connection.shutdown().await
+    });
+    let (go, may_read) = mpsc::channel();
+    let reader = std::thread::spawn(move || {
+        let mut client = TcpStream::connect(address).unwrap();
+        may_read.recv().unwrap();
+        let mut all = Vec::new();
+        client.read_to_end(&mut all).map(|_| all)
+    });
+    event_loop.main(|cx| cx.after(ms(20), move |_| go.send(()).unwrap()));
+    finish(event_loop, &task);
+    assert!(reader.join().unwrap().unwrap() == pattern(BYTES), "bytes are missing");
+}
