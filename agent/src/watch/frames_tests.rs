@@ -16,7 +16,8 @@ impl FrameSource for Slow {
 
 #[test]
 fn a_source_that_is_slow_or_panics_is_not_waited_for() {
-    let (allow, allowed) = sync_channel(9);
+    // Without a bound: a full one would hold this test, and the source waits for it.
+    let (allow, allowed) = std::sync::mpsc::channel();
     let source: Arc<dyn FrameSource> = Arc::new(Slow(Mutex::new(allowed)));
     let mut sources = Sources::new(HashMap::from([("node".to_owned(), source)]));
     assert_eq!(sources.frames("mio", "main", 1), Ok(Vec::new()));
@@ -35,6 +36,7 @@ fn a_source_that_is_slow_or_panics_is_not_waited_for() {
     while sources.frames("node", "main", 1).is_err() {
         assert!(std::time::Instant::now() < deadline, "the late answer frees the source");
         allow.send(()).unwrap();
+        std::thread::yield_now();
     }
     assert!(sources.frames("node", "bad", 1).unwrap_err().contains("panicked"));
 }
