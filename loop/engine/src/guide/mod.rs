@@ -96,6 +96,7 @@
 //! | `after` rounds a delay up to whole milliseconds; `after_ms` reads it as Node does. | Node cuts the fraction off. | Never before its time, unless the port needs Node's reading. |
 //! | A one-shot timer that fired is gone; [`Cx::rearmable`](crate::Cx::rearmable) can be refreshed. | Every `Timeout` can. | A key that is stale stays stale. |
 //! | A socket gets a bounded turn in each poll, then the next one does. | libuv is level-triggered and reads up to 32 times. | mio reports edges; so no busy socket starves the others. |
+//! | A wait that ends with nothing but events of closed or paused sockets is an iteration. | libuv sleeps on. | Whoever wakes up looks at everything. |
 //! | A listener without descriptors waits, and says so once. | libuv accepts and closes; Node gives `EMFILE`. | Nobody who waits is thrown out. |
 //! | A thread that posts writes to the wake descriptor only while the loop sleeps. | `uv_async_send` always may. | A busy loop needs no system call to be told. |
 //! | Dropping a loop drops queued jobs unrun and waits for none. | `uv_loop_close` fails while something is open. | A drop cannot fail. |
