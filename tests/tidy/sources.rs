@@ -59,7 +59,7 @@ const TIME_FILES: &[(&str, &str)] = &[
     ("tests/src/bin/blocks.rs", "blocking a loop for a while is its purpose"),
     ("tests/src/bin/stalls.rs", "blocking a loop for a while is its purpose"),
     ("tests/src/bin/watched.rs", "blocking a loop for a while is its purpose"),
-    ("loop/probe/src/directory.rs", "the age of a dead process's page, against the file's own date"),
+    ("loop/probe/src/leftover.rs", "the age of a dead process's page, against the file's own date"),
     ("tests/src/bin/hostile.rs", "sampling at a rate, for some time"),
     ("tests/prometheus/", "real servers scrape, evaluate and deliver in real time"),
 ];

@@ -1,4 +1,4 @@
-//! The runtime directory: where page files lie, who may see them, and how the pages of dead processes are kept in bounds.
+//! The runtime directory: where page files lie, who may see them, and how they are read.
 //!
 //! Only a memory file system will do: on a disk file system the kernel's write-back makes the next store to a mapped
 //! page wait for the disk. The directory is private (mode 0700, owned by us), its files are too (0600).
@@ -6,6 +6,8 @@
 //! A file is named `PID-STARTTIME-NUMBER.page`. A pid alone may be reused; with the start time it names one process.
 //! Pages of dead processes stay as black boxes, at most [`DEAD_PAGES`] of them and none older than [`DEAD_AGE`].
 
+use crate::leftover::prune;
+pub use crate::leftover::{DEAD_AGE, DEAD_PAGES};
 use crate::mapping::Mapping;
 use crate::page::{COUNTER_RANGES, Page, PageFault, VITAL_RANGES};
 use std::ffi::CString;
@@ -15,13 +17,6 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, SystemTime};
-
-/// At most this many pages of dead processes are kept.
-pub const DEAD_PAGES: usize = 32;
-
-/// Pages of dead processes older than this are removed.
-pub const DEAD_AGE: Duration = Duration::from_secs(24 * 3600);
 
 /// The environment variable that names another runtime directory.
 pub const DIRECTORY_VARIABLE: &str = "LOOPSCOPE_RUNTIME_DIR";
@@ -123,30 +118,6 @@ fn new_file(directory: &Path) -> io::Result<(File, PathBuf)> {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
             Err(error) => return Err(error),
             Ok(file) => return Ok((file, path)),
-        }
-    }
-}
-
-/// Removes pages of dead processes beyond the bounds of number and age.
-pub(crate) fn prune(directory: &Path) {
-    let Ok(files) = page_files(directory) else { return };
-    let mut dead: Vec<(SystemTime, PathBuf)> = files
-        .into_iter()
-        .filter(|file| !file.owner.is_alive())
-        .map(|file| {
-            (
-                fs::metadata(&file.path).and_then(|facts| facts.modified()).unwrap_or(SystemTime::UNIX_EPOCH),
-                file.path,
-            )
-        })
-        .collect();
-    dead.sort_by(|a, b| b.cmp(a));
-    let now = SystemTime::now();
-    for (number, (modified, path)) in dead.into_iter().enumerate() {
-        let age = now.duration_since(modified).unwrap_or_default();
-        if number >= DEAD_PAGES || age > DEAD_AGE {
-            // Another process may have pruned it first.
-            let _ = fs::remove_file(path);
         }
     }
 }

@@ -2,48 +2,15 @@
 
 use super::*;
 use crate::memory::Memory;
+use crate::scratch::{Scratch, living_child, me};
 use crate::{Kind, Life, Writer};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::panic::Location;
-use std::process::{Child, Command, Stdio};
-use std::time::Instant;
-
-/// A directory in memory, of this test alone, removed at its end.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new() -> Scratch {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        Scratch(PathBuf::from(format!("/dev/shm/loopscope-test-{}-{number}", std::process::id())))
-    }
-
-    fn made() -> Scratch {
-        let scratch = Scratch::new();
-        DirBuilder::new().mode(0o700).create(&scratch.0).unwrap();
-        scratch
-    }
-
-    fn file(&self, name: &str, bytes: &[u8]) -> PathBuf {
-        let path = self.0.join(name);
-        fs::write(&path, bytes).unwrap();
-        path
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        fs::remove_dir_all(&self.0).unwrap();
-    }
-}
+use std::process::Command;
+use std::time::{Duration, Instant};
 
 fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().mode() & 0o777
-}
-
-fn me() -> Owner {
-    let pid = std::process::id();
-    Owner { pid, start: process_start(pid).unwrap() }
 }
 
 #[test]
@@ -120,13 +87,6 @@ fn names_are_parsed_strictly() {
     }
 }
 
-/// A process that lives until its input ends.
-fn living_child() -> (Child, Owner) {
-    let child = Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
-    let owner = Owner { pid: child.id(), start: process_start(child.id()).unwrap() };
-    (child, owner)
-}
-
 #[test]
 fn a_process_is_alive_until_it_ends_and_its_pid_alone_proves_nothing() {
     let (mut child, owner) = living_child();
@@ -141,46 +101,6 @@ fn a_process_is_alive_until_it_ends_and_its_pid_alone_proves_nothing() {
     }
     child.wait().unwrap();
     assert!(!owner.is_alive());
-}
-
-/// Puts a page file of that owner and age into the directory.
-fn left_page(scratch: &Scratch, owner: Owner, number: u32, age: Duration) -> PathBuf {
-    let path = scratch.file(&format!("{}-{}-{number}.page", owner.pid, owner.start), b"");
-    let file = File::options().write(true).open(&path).unwrap();
-    file.set_modified(file.metadata().unwrap().modified().unwrap() - age).unwrap();
-    path
-}
-
-#[test]
-fn dead_pages_are_kept_within_bounds_and_live_ones_always() {
-    let scratch = Scratch::made();
-    let dead = Owner { start: me().start + 1, ..me() };
-    let (mut child, living) = living_child();
-    let kept = left_page(&scratch, living, 0, DEAD_AGE * 3);
-    let minute = Duration::from_secs(60);
-    let pages: Vec<_> =
-        (0..DEAD_PAGES as u32 + 8).map(|number| left_page(&scratch, dead, number, minute * number)).collect();
-    prune(&scratch.0);
-    for (number, path) in pages.iter().enumerate() {
-        assert_eq!(path.exists(), number < DEAD_PAGES, "the dead page number {number} from the youngest");
-    }
-    assert!(kept.exists(), "a live page is never pruned");
-
-    let young = left_page(&scratch, dead, 1, DEAD_AGE - minute);
-    let old = left_page(&scratch, dead, 2, DEAD_AGE + minute);
-    let stranger = scratch.file("notes.txt", b"not a page");
-    prune(&scratch.0);
-    assert_eq!((young.exists(), old.exists(), stranger.exists()), (true, false, true));
-    drop(child.stdin.take());
-    child.wait().unwrap();
-}
-
-#[test]
-fn a_new_page_prunes_the_dead_before_it() {
-    let scratch = Scratch::made();
-    let old = left_page(&scratch, Owner { start: 1, ..me() }, 0, DEAD_AGE * 2);
-    let memory = Memory::shared(Some(&scratch.0));
-    assert!(memory.path().unwrap().exists() && !old.exists());
 }
 
 fn error_of(path: &Path) -> String {

@@ -56,6 +56,8 @@ pub mod jobs;
 #[cfg(not(loom))]
 mod ledger;
 #[cfg(all(not(loom), target_os = "linux"))]
+mod leftover;
+#[cfg(all(not(loom), target_os = "linux"))]
 mod mapping;
 #[cfg(not(loom))]
 mod memory;
@@ -73,6 +75,9 @@ pub mod pool;
 pub mod record;
 #[cfg(not(loom))]
 pub mod registry;
+#[cfg(all(test, not(loom), not(miri), target_os = "linux"))]
+#[path = "scratch_tests.rs"]
+mod scratch;
 #[cfg(not(loom))]
 pub mod site;
 #[cfg(not(loom))]
