@@ -174,8 +174,10 @@ fn parse_name(path: PathBuf) -> Option<PageFile> {
 /// Returns when a process started, in clock ticks since boot, or `None` where there is no such process (a zombie
 /// counts as gone: it runs no loop).
 pub fn process_start(pid: u32) -> Option<u64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The second field is the name in parentheses and may hold anything, so count from the last one.
+    let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
+    // The second field is the name in parentheses and may hold anything: parentheses, so count from the last one, and
+    // half a letter, because the kernel cuts it off at 15 bytes.
+    let stat = String::from_utf8_lossy(&stat);
     let mut fields = stat.get(stat.rfind(')')? + 2..)?.split(' ');
     let state = fields.next()?;
     // Field 22 of proc(5); the state was field 3.

@@ -69,6 +69,17 @@ fn a_directory_that_is_not_in_memory_is_refused() {
 }
 
 #[test]
+fn a_process_lives_whatever_its_name_is() {
+    let (before, alive) = (fs::read("/proc/self/comm").unwrap(), me());
+    // What the kernel makes of eight letters of two bytes each: it cuts the last one in half.
+    fs::write("/proc/self/comm", "é".repeat(8)).unwrap();
+    let is_no_text = fs::read_to_string("/proc/self/comm").is_err();
+    let is_alive = alive.is_alive();
+    fs::write("/proc/self/comm", before.trim_ascii_end()).unwrap();
+    assert!(is_no_text && is_alive);
+}
+
+#[test]
 fn names_are_parsed_strictly() {
     let parse = |name: &str| parse_name(PathBuf::from(name)).map(|file| (file.owner, file.number));
     assert_eq!(parse("/x/12-345-6.page"), Some((Owner { pid: 12, start: 345 }, 6)));
