@@ -11,7 +11,7 @@ const CLOCK_TICK_NS: u64 = 10_000_000;
 fn page_bytes() -> u64 {
     static BYTES: std::sync::OnceLock<u64> = std::sync::OnceLock::new();
     *BYTES.get_or_init(|| {
-        let smaps = fs::read_to_string("/proc/self/smaps").unwrap_or_default();
+        let smaps = read_lossy("/proc/self/smaps").unwrap_or_default();
         let line = smaps.lines().find_map(|line| line.strip_prefix("KernelPageSize:"));
         let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
         kib.map_or(4096, |kib| kib * 1024)
@@ -20,12 +20,18 @@ fn page_bytes() -> u64 {
 
 /// Reads what `/proc` tells; `None` where it is not mounted.
 pub(crate) fn read() -> Option<ProcessView> {
-    let mut view = parse_stat(&fs::read_to_string("/proc/self/stat").ok()?, page_bytes())?;
+    let mut view = parse_stat(&read_lossy("/proc/self/stat")?, page_bytes())?;
     view.start_unix_ns = view.start_unix_ns.saturating_add(boot_unix_ns()?);
     view.open_fds = fs::read_dir("/proc/self/fd").map_or(0, |entries| entries.count() as u64);
     view.max_fds =
         fs::read_to_string("/proc/self/limits").ok().and_then(|text| parse_limit(&text)).unwrap_or(0);
     Some(view)
+}
+
+/// Reads a file that holds names: of mapped files, which may be any bytes, or of the process, which the kernel cuts off at
+/// 15 bytes and so may end in half a letter.
+fn read_lossy(path: &str) -> Option<String> {
+    fs::read(path).ok().map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// Takes the fields of proc(5)'s `stat`; the start time is since boot still.
@@ -91,5 +97,15 @@ mod tests {
         assert!(view.resident_bytes > 100_000 && view.virtual_bytes >= view.resident_bytes);
         assert!(view.open_fds > 2 && view.threads > 0 && view.start_unix_ns > 1_600_000_000_000_000_000);
         assert!(thread_cpu_ns(&thread_cpu_path().unwrap()).unwrap() > 0);
+    }
+
+    #[test]
+    fn this_process_can_be_read_whatever_its_name_is() {
+        let before = fs::read("/proc/self/comm").unwrap();
+        // What the kernel makes of eight letters of two bytes each: it cuts the last one in half.
+        fs::write("/proc/self/comm", "é".repeat(8)).unwrap();
+        let (is_no_text, view) = (fs::read_to_string("/proc/self/comm").is_err(), read());
+        fs::write("/proc/self/comm", before.trim_ascii_end()).unwrap();
+        assert!(is_no_text && view.is_some_and(|view| view.threads > 0));
     }
 }

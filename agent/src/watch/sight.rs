@@ -80,7 +80,8 @@ impl Sight for ThreadSight {
 
     fn look(&mut self) -> Found {
         let state = ThreadState::look(self.page.thread().tid).ok();
-        let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+        // The name of the process is in it, and the kernel may have cut a letter in half.
+        let status = fs::read("/proc/self/status").unwrap_or_default();
         Found {
             is_asleep: state.as_ref().map(|state| state.letter != 'R'),
             is_stopped: state.as_ref().is_some_and(|state| matches!(state.letter, 'T' | 't')),
@@ -88,7 +89,7 @@ impl Sight for ThreadSight {
             waiting_in: state
                 .filter(|state| matches!(state.letter, 'S' | 'D') && state.activity != Activity::Running)
                 .map(|state| state.words()),
-            is_traced: tracer(&status).is_some_and(|pid| pid != 0),
+            is_traced: tracer(&String::from_utf8_lossy(&status)).is_some_and(|pid| pid != 0),
         }
     }
 

@@ -59,10 +59,9 @@ impl ThreadState {
     /// With kind `NotFound` when the thread has ended; else what reading `/proc` failed with.
     pub fn look(tid: u32) -> io::Result<ThreadState> {
         let letter = stat(tid)?.letter;
-        let file = |name: &str| fs::read_to_string(format!("/proc/self/task/{tid}/{name}"));
         // A kernel without these files still tells the letter.
-        let call = file("syscall").unwrap_or_default();
-        let wait_channel = file("wchan").ok().filter(|channel| !channel.is_empty() && channel != "0");
+        let call = read(tid, "syscall").unwrap_or_default();
+        let wait_channel = read(tid, "wchan").ok().filter(|channel| !channel.is_empty() && channel != "0");
         let activity = match letter {
             'T' => Activity::Stopped,
             't' => Activity::Traced,
@@ -127,7 +126,7 @@ pub fn cpu_ns(tid: u32) -> Option<u64> {
 /// # Errors
 /// With kind `NotFound` when the thread has ended, or the kernel was built without `CONFIG_SCHED_INFO`.
 pub fn sched(tid: u32) -> io::Result<Sched> {
-    let text = fs::read_to_string(format!("/proc/self/task/{tid}/schedstat"))?;
+    let text = read(tid, "schedstat")?;
     let mut numbers = text.split_whitespace().map(|number| number.parse().unwrap_or(0));
     Ok(Sched { run_ns: numbers.next().unwrap_or(0), runqueue_ns: numbers.next().unwrap_or(0) })
 }
@@ -142,10 +141,17 @@ pub fn faults(tid: u32) -> io::Result<Faults> {
 
 /// Whether a thread blocks a signal, so that it will not be captured; `None` when the thread has ended.
 pub fn is_blocking(tid: u32, signal: i32) -> Option<bool> {
-    let status = fs::read_to_string(format!("/proc/self/task/{tid}/status")).ok()?;
+    let status = read(tid, "status").ok()?;
     let mask = status.lines().find_map(|line| line.strip_prefix("SigBlk:"))?;
     let mask = u64::from_str_radix(mask.trim(), 16).ok()?;
     Some(mask >> (signal - 1) & 1 == 1)
+}
+
+/// Reads what the kernel says about a thread. Two of the files hold the thread's name, which may end in half a letter: the
+/// kernel cuts it off at 15 bytes.
+fn read(tid: u32, name: &str) -> io::Result<String> {
+    let bytes = fs::read(format!("/proc/self/task/{tid}/{name}"))?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 struct Stat {
@@ -154,7 +160,7 @@ struct Stat {
 }
 
 fn stat(tid: u32) -> io::Result<Stat> {
-    let text = fs::read_to_string(format!("/proc/self/task/{tid}/stat"))?;
+    let text = read(tid, "stat")?;
     parse_stat(&text).ok_or_else(|| {
         io::Error::new(io::ErrorKind::InvalidData, format!("/proc/self/task/{tid}/stat is not as expected"))
     })
@@ -328,6 +334,19 @@ mod tests {
         assert_eq!(is_blocking(tid, libc::SIGUSR1), Some(false));
         assert_eq!(ThreadState::look(u32::MAX >> 1).unwrap_err().kind(), io::ErrorKind::NotFound);
         assert_eq!(cpu_ns(u32::MAX >> 4), None);
+    }
+
+    #[test]
+    fn a_thread_is_looked_at_whatever_its_name_is() {
+        // The kernel keeps 15 bytes of it, and so half of the last letter.
+        let named = std::thread::Builder::new().name("é".repeat(8));
+        let looked = named.spawn(|| {
+            let tid = crate::Target::this_thread().tid;
+            let name = fs::read_to_string(format!("/proc/self/task/{tid}/comm"));
+            assert!(name.is_err(), "{name:?}");
+            (ThreadState::look(tid).unwrap().words(), faults(tid).is_ok(), is_blocking(tid, libc::SIGUSR1))
+        });
+        assert_eq!(looked.unwrap().join().unwrap(), ("running".to_owned(), true, Some(false)));
     }
 
     #[test]

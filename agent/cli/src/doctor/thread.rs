@@ -16,7 +16,7 @@ pub fn times(pid: u32, tid: u32) -> Option<(u64, u64)> {
 /// Returns what a thread is asleep in: the kernel's function, or `the kernel` where it does not name it. `None` where
 /// the thread runs, is ready to run, or is gone.
 pub fn asleep_in(pid: u32, tid: u32) -> Option<String> {
-    let file = |name: &str| fs::read_to_string(format!("/proc/{pid}/task/{tid}/{name}")).ok();
+    let file = |name: &str| read_lossy(&format!("/proc/{pid}/task/{tid}/{name}"));
     let stat = file("stat")?;
     // The second field is the name in parentheses and may hold anything, so count from the last one.
     let letter = stat.get(stat.rfind(')')? + 2..)?.chars().next()?;
@@ -26,9 +26,14 @@ pub fn asleep_in(pid: u32, tid: u32) -> Option<String> {
 
 /// Returns how many processors a process may use; 0 where the kernel does not tell.
 pub fn processors(pid: u32) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let status = read_lossy(&format!("/proc/{pid}/status")).unwrap_or_default();
     let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap_or("").trim();
     list.split(',').filter_map(range).sum()
+}
+
+/// Reads a file that may hold a name, which may end in half a letter: the kernel cuts it off at 15 bytes.
+fn read_lossy(path: &str) -> Option<String> {
+    fs::read(path).ok().map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// Counts `3` as one and `0-7` as eight.
@@ -45,11 +50,14 @@ mod tests {
     #[test]
     fn a_thread_that_sleeps_is_told_from_one_that_runs() {
         let (pid, (say, hear), (end, until)) = (std::process::id(), channel(), channel::<()>());
-        let sleeper = std::thread::spawn(move || {
+        // The kernel keeps 15 bytes of a name, and so half of the last letter.
+        let named = std::thread::Builder::new().name("é".repeat(8));
+        let sleeper = named.spawn(move || {
             let own = fs::read_link("/proc/thread-self").unwrap();
             say.send(own.file_name().unwrap().to_str().unwrap().parse::<u32>().unwrap()).unwrap();
             until.recv().unwrap_err();
         });
+        let sleeper = sleeper.unwrap();
         let tid = hear.recv().unwrap();
         while asleep_in(pid, tid).is_none() {
             std::thread::yield_now();
