@@ -4,7 +4,8 @@
 //! page wait for the disk. The directory is private (mode 0700, owned by us), its files are too (0600).
 //!
 //! A file is named `PID-STARTTIME-NUMBER.page`. A pid alone may be reused; with the start time it names one process.
-//! Pages of dead processes stay as black boxes, at most [`DEAD_PAGES`] of them and none older than [`DEAD_AGE`].
+//! Pages of dead processes stay as black boxes, at most [`DEAD_PAGES`] of them, for [`DEAD_AGE`] from
+//! when they were first found dead (see `leftover.rs`).
 
 use crate::leftover::prune;
 pub use crate::leftover::{DEAD_AGE, DEAD_PAGES};

@@ -1,38 +1,55 @@
 //! Pages that nobody writes any more: how long they are kept.
+//!
+//! The age of a dead page counts from when a process that made a page first found it dead. Its file's own date would not
+//! do: stores to a mapped tmpfs file move it only where they first touch a block, so that it tells when the page was
+//! made, and the page of a service that ran for days would be gone at its restart.
 
-use crate::directory::page_files;
-use std::fs;
+use crate::directory::{PageFile, open_page_file, page_files};
+use std::fs::{self, File, Permissions};
+use std::io;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 /// At most this many pages of dead processes are kept.
 pub const DEAD_PAGES: usize = 32;
 
-/// Pages of dead processes older than this are removed.
+/// Pages that were found dead longer ago than this are removed.
 pub const DEAD_AGE: Duration = Duration::from_secs(24 * 3600);
 
 /// Removes pages of dead processes beyond the bounds of number and age.
 pub(crate) fn prune(directory: &Path) {
     let Ok(files) = page_files(directory) else { return };
-    let mut dead: Vec<(SystemTime, PathBuf)> = files
-        .into_iter()
-        .filter(|file| !file.owner.is_alive())
-        .map(|file| {
-            (
-                fs::metadata(&file.path).and_then(|facts| facts.modified()).unwrap_or(SystemTime::UNIX_EPOCH),
-                file.path,
-            )
-        })
-        .collect();
-    dead.sort_by(|a, b| b.cmp(a));
     let now = SystemTime::now();
-    for (number, (modified, path)) in dead.into_iter().enumerate() {
-        let age = now.duration_since(modified).unwrap_or_default();
+    let found_dead = |file: PageFile| {
+        // What cannot be opened was removed by somebody else just now, or is no page.
+        let page = open_page_file(&file.path).ok().filter(|_| !file.owner.is_alive())?;
+        // What cannot be marked counts as found now, and is kept.
+        Some((dead_since(&page, now).unwrap_or(now), file.path))
+    };
+    let mut dead: Vec<(SystemTime, PathBuf)> = files.into_iter().filter_map(found_dead).collect();
+    dead.sort_by(|a, b| b.cmp(a));
+    for (number, (since, path)) in dead.into_iter().enumerate() {
+        let age = now.duration_since(since).unwrap_or_default();
         if number >= DEAD_PAGES || age > DEAD_AGE {
             // Another process may have pruned it first.
             let _ = fs::remove_file(path);
         }
     }
+}
+
+/// Returns when a dead page was first found dead, and marks it as found at `now` where it was not yet: by its file's date,
+/// and by a mode that lets nobody write, which says that the date is that of the mark.
+fn dead_since(page: &File, now: SystemTime) -> io::Result<SystemTime> {
+    const ANY_WRITE: u32 = 0o222;
+    let facts = page.metadata()?;
+    if facts.mode() & ANY_WRITE == 0 {
+        return facts.modified();
+    }
+    // In this order: whoever finds the page between the two, or after one of them failed, sets the date again.
+    page.set_modified(now)?;
+    page.set_permissions(Permissions::from_mode(0o400))?;
+    Ok(now)
 }
 
 // Not under Miri, which has neither file modes nor shared mappings.

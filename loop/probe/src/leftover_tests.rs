@@ -6,12 +6,24 @@ use crate::memory::Memory;
 use crate::scratch::{Scratch, living_child, me};
 use std::fs::File;
 
-/// Puts a page file of that owner and age into the directory.
-fn left_page(scratch: &Scratch, owner: Owner, number: u32, age: Duration) -> PathBuf {
+/// Puts a page file of that owner into the directory, made that long ago.
+fn made_page(scratch: &Scratch, owner: Owner, number: u32, age: Duration) -> PathBuf {
     let path = scratch.file(&format!("{}-{}-{number}.page", owner.pid, owner.start), b"");
-    let file = File::options().write(true).open(&path).unwrap();
-    file.set_modified(file.metadata().unwrap().modified().unwrap() - age).unwrap();
+    wait(&path, age);
     path
+}
+
+/// Puts a page file of that owner into the directory, found dead that long ago.
+fn left_page(scratch: &Scratch, owner: Owner, number: u32, age: Duration) -> PathBuf {
+    let path = made_page(scratch, owner, number, age);
+    fs::set_permissions(&path, Permissions::from_mode(0o400)).unwrap();
+    path
+}
+
+/// Makes a file look as it will after some time.
+fn wait(path: &Path, time: Duration) {
+    let file = File::open(path).unwrap();
+    file.set_modified(file.metadata().unwrap().modified().unwrap() - time).unwrap();
 }
 
 #[test]
@@ -19,7 +31,7 @@ fn dead_pages_are_kept_within_bounds_and_live_ones_always() {
     let scratch = Scratch::made();
     let dead = Owner { start: me().start + 1, ..me() };
     let (mut child, living) = living_child();
-    let kept = left_page(&scratch, living, 0, DEAD_AGE * 3);
+    let kept = made_page(&scratch, living, 0, DEAD_AGE * 3);
     let minute = Duration::from_secs(60);
     let pages: Vec<_> =
         (0..DEAD_PAGES as u32 + 8).map(|number| left_page(&scratch, dead, number, minute * number)).collect();
@@ -29,6 +41,7 @@ fn dead_pages_are_kept_within_bounds_and_live_ones_always() {
     }
     assert!(kept.exists(), "a live page is never pruned");
 
+    pages[1..=2].iter().for_each(|path| fs::remove_file(path).unwrap());
     let young = left_page(&scratch, dead, 1, DEAD_AGE - minute);
     let old = left_page(&scratch, dead, 2, DEAD_AGE + minute);
     let stranger = scratch.file("notes.txt", b"not a page");
@@ -36,6 +49,40 @@ fn dead_pages_are_kept_within_bounds_and_live_ones_always() {
     assert_eq!((young.exists(), old.exists(), stranger.exists()), (true, false, true));
     drop(child.stdin.take());
     child.wait().unwrap();
+}
+
+#[test]
+fn a_page_is_kept_for_a_day_from_when_it_was_found_dead_however_old_it_is() {
+    let scratch = Scratch::made();
+    let (mut child, owner) = living_child();
+    let path = made_page(&scratch, owner, 0, DEAD_AGE * 3);
+    prune(&scratch.0);
+    let mode = || fs::metadata(&path).unwrap().mode() & 0o777;
+    assert_ne!(mode(), 0o400, "it lives");
+    drop(child.stdin.take());
+    child.wait().unwrap();
+    prune(&scratch.0);
+    assert!(path.exists(), "it died just now");
+    assert_eq!(mode(), 0o400);
+    wait(&path, DEAD_AGE - Duration::from_secs(60));
+    prune(&scratch.0);
+    assert!(path.exists(), "nobody finds it dead for the first time again");
+    wait(&path, Duration::from_secs(120));
+    prune(&scratch.0);
+    assert!(!path.exists());
+}
+
+#[test]
+fn the_longest_dead_go_first_and_not_the_longest_made() {
+    let scratch = Scratch::made();
+    let dead = Owner { start: me().start + 1, ..me() };
+    let hour = Duration::from_secs(3600);
+    let (known, found) = (DEAD_PAGES as u32, DEAD_PAGES as u32 + 1);
+    let known: Vec<_> = (1..=known).map(|number| left_page(&scratch, dead, number, hour)).collect();
+    let found = made_page(&scratch, dead, found, hour * 100);
+    prune(&scratch.0);
+    assert!(found.exists());
+    assert_eq!(known.iter().filter(|path| path.exists()).count(), DEAD_PAGES - 1);
 }
 
 #[test]
