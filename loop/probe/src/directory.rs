@@ -51,7 +51,7 @@ pub(crate) fn create_page_file(directory: &Path) -> Result<Mapping, String> {
     prune(directory);
     let explain = |error: io::Error| format!("runtime directory {}: {error}", directory.display());
     let (file, path) = new_file(directory).map_err(explain)?;
-    Mapping::create(&file, path.clone()).map_err(|error| {
+    Mapping::create(file, path.clone()).map_err(|error| {
         let _ = fs::remove_file(&path);
         explain(error)
     })

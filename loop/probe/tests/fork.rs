@@ -2,6 +2,7 @@
 #![cfg(all(target_os = "linux", not(loom)))]
 
 use loopscope_probe::{Kind, Life, SiteId, Snapshot, Writer, directory};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -78,6 +79,31 @@ fn a_forked_child_that_ends_its_loop_leaves_its_parents_page() {
     assert!(!page.is_closed());
     drop(writer);
     assert!(!path.exists());
+}
+
+/// Tells whether this process has the file open.
+fn has_open(path: &Path) -> bool {
+    let mut descriptors = std::fs::read_dir("/proc/self/fd").unwrap().flatten();
+    descriptors.any(|descriptor| std::fs::read_link(descriptor.path()).is_ok_and(|target| target == path))
+}
+
+#[test]
+fn a_forked_child_does_not_keep_its_parents_page_open() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let scratch = scratch("open");
+    let mut writer = Some(Writer::builder("parent").directory(&scratch.0).build());
+    let path = page_file(&scratch.0);
+    assert!(has_open(&path));
+    assert!(in_child(|| {
+        let was_open = has_open(&path);
+        // It may get the number that the descriptor had, and is not closed in its place.
+        let other = File::open("/dev/null").unwrap();
+        drop(writer.take());
+        !was_open && other.metadata().is_ok()
+    }));
+    assert!(File::open(&path).unwrap().try_lock_shared().is_err(), "the parent holds its lock still");
+    drop(writer);
+    assert!(!has_open(&path));
 }
 
 #[test]
