@@ -1,13 +1,18 @@
-//! Pages that nobody writes any more: how long they are kept.
+//! Pages that nobody writes any more: which those are, and how long they are kept.
+//!
+//! A page is dead when its writer's lock is gone (see `mapping.rs`) and its process does not run. The lock alone tells of
+//! pages of another pid namespace, such as another container's in a shared directory: their pids mean nothing here. A
+//! file that is no complete page is judged by the pid in its name.
 //!
 //! The age of a dead page counts from when a process that made a page first found it dead. Its file's own date would not
 //! do: stores to a mapped tmpfs file move it only where they first touch a block, so that it tells when the page was
 //! made, and the page of a service that ran for days would be gone at its restart.
 
-use crate::directory::{PageFile, open_page_file, page_files};
+use crate::directory::{Owner, PageFile, open_page_file, page_files, pid_namespace};
+use crate::page::{HeaderWords, MAGIC};
 use std::fs::{self, File, Permissions};
 use std::io;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -20,10 +25,10 @@ pub const DEAD_AGE: Duration = Duration::from_secs(24 * 3600);
 /// Removes pages of dead processes beyond the bounds of number and age.
 pub(crate) fn prune(directory: &Path) {
     let Ok(files) = page_files(directory) else { return };
-    let now = SystemTime::now();
+    let (now, here) = (SystemTime::now(), pid_namespace());
     let found_dead = |file: PageFile| {
         // What cannot be opened was removed by somebody else just now, or is no page.
-        let page = open_page_file(&file.path).ok().filter(|_| !file.owner.is_alive())?;
+        let page = open_page_file(&file.path).ok().filter(|page| is_dead(page, file.owner, here))?;
         // What cannot be marked counts as found now, and is kept.
         Some((dead_since(&page, now).unwrap_or(now), file.path))
     };
@@ -36,6 +41,31 @@ pub(crate) fn prune(directory: &Path) {
             let _ = fs::remove_file(path);
         }
     }
+}
+
+/// Tells whether nobody writes this page any more; `here` is the pid namespace of this process.
+fn is_dead(page: &File, owner: Owner, here: u64) -> bool {
+    match namespace_of(page) {
+        Some(_) if is_locked(page) => false,
+        // 0 is a namespace that could not be told.
+        Some(namespace) if namespace != here || here == 0 => true,
+        _ => !owner.is_alive(),
+    }
+}
+
+/// Returns the pid namespace that a page, of whatever version, was written in; `None` where it is no complete page.
+fn namespace_of(page: &File) -> Option<u64> {
+    const AT: usize = std::mem::offset_of!(HeaderWords, pid_namespace);
+    let mut head = [0; AT + 8];
+    page.read_exact_at(&mut head, 0).ok()?;
+    let (magic, namespace) = (head.first_chunk()?, head.last_chunk()?);
+    (u64::from_ne_bytes(*magic) == MAGIC).then_some(u64::from_ne_bytes(*namespace))
+}
+
+/// Tells whether the writer of a complete page holds its lock. Who asks holds a shared one until `page` is closed, which
+/// keeps nobody else from asking.
+fn is_locked(page: &File) -> bool {
+    page.try_lock_shared().is_err()
 }
 
 /// Returns when a dead page was first found dead, and marks it as found at `now` where it was not yet: by its file's date,

@@ -1,7 +1,7 @@
 //! Tests of what is removed of the pages of the dead.
 
 use super::*;
-use crate::directory::Owner;
+use crate::Writer;
 use crate::memory::Memory;
 use crate::scratch::{Scratch, living_child, me};
 use std::fs::File;
@@ -83,6 +83,57 @@ fn the_longest_dead_go_first_and_not_the_longest_made() {
     prune(&scratch.0);
     assert!(found.exists());
     assert_eq!(known.iter().filter(|path| path.exists()).count(), DEAD_PAGES - 1);
+}
+
+/// Copies a page as a process of another pid namespace may have written it; by its name it is this process's.
+fn foreign_copy(scratch: &Scratch, page: &Path) -> PathBuf {
+    let mut bytes = fs::read(page).unwrap();
+    let at = std::mem::offset_of!(HeaderWords, pid_namespace);
+    bytes[at..at + 8].copy_from_slice(&(pid_namespace() + 1).to_ne_bytes());
+    scratch.file(&format!("{}-{}-7.page", me().pid, me().start), &bytes)
+}
+
+#[test]
+fn a_page_of_another_pid_namespace_lives_as_long_as_it_has_a_writer() {
+    let scratch = Scratch::made();
+    let writer = Writer::builder("here").directory(&scratch.0).build();
+    let own = page_files(&scratch.0).unwrap()[0].path.clone();
+    let foreign = foreign_copy(&scratch, &own);
+    let its_writer = File::options().write(true).open(&foreign).unwrap();
+    its_writer.try_lock().unwrap();
+    for path in [&own, &foreign] {
+        wait(path, DEAD_AGE * 3);
+        prune(&scratch.0);
+        let mode = fs::metadata(path).unwrap().mode() & 0o777;
+        assert_ne!(mode, 0o400, "{} counts as dead", path.display());
+    }
+    // As the kernel does when that process is killed.
+    drop(its_writer);
+    prune(&scratch.0);
+    assert!(own.exists() && foreign.exists(), "it died just now");
+    wait(&foreign, DEAD_AGE * 2);
+    prune(&scratch.0);
+    assert!(own.exists() && !foreign.exists(), "nobody else would remove it");
+    drop(writer);
+}
+
+#[test]
+fn a_page_without_a_lock_lives_as_long_as_its_process() {
+    let scratch = Scratch::made();
+    let writer = Writer::builder("here").directory(&scratch.0).build();
+    let own = page_files(&scratch.0).unwrap()[0].path.clone();
+    let (mut child, owner) = living_child();
+    let name = format!("{}-{}-0.page", owner.pid, owner.start);
+    let page = scratch.file(&name, &fs::read(own).unwrap());
+    drop(writer);
+    let mark = || {
+        prune(&scratch.0);
+        fs::metadata(&page).unwrap().mode() & 0o777
+    };
+    assert_ne!(mark(), 0o400);
+    drop(child.stdin.take());
+    child.wait().unwrap();
+    assert_eq!(mark(), 0o400);
 }
 
 #[test]

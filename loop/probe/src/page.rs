@@ -27,7 +27,8 @@ pub const VERSION: u64 = 2;
 /// Entries of the recorder: the last 4,096 callbacks, in 128 KiB (larger rings evict the program's own cache lines).
 pub const RECORDS: usize = 4096;
 
-/// Facts that do not change after the page was made.
+/// Facts that do not change after the page was made. The words to `is_closed` are where they are in every
+/// version: whoever removes pages has to judge those of other versions, too.
 #[repr(C, align(128))]
 #[derive(Debug, Default)]
 pub struct HeaderWords {
@@ -79,6 +80,8 @@ const _: () = {
     assert!(size_of::<HeaderWords>() == 384);
     assert!(size_of::<ControlWords>() == 128);
     assert!(size_of::<NowWords>() == 128);
+    assert!(std::mem::offset_of!(HeaderWords, pid_namespace) == 40);
+    assert!(std::mem::offset_of!(HeaderWords, is_closed) == 96);
     assert!(std::mem::offset_of!(Page, control) == 384);
     assert!(std::mem::offset_of!(Page, now) == 512);
     assert!(size_of::<OpenWords>() == 1920);
