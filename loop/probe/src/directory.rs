@@ -7,8 +7,8 @@
 //! Pages of dead processes stay as black boxes, at most [`DEAD_PAGES`] of them, for [`DEAD_AGE`] from
 //! when they were first found dead (see `leftover.rs`).
 
-use crate::leftover::prune;
 pub use crate::leftover::{DEAD_AGE, DEAD_PAGES};
+use crate::leftover::{end_replaced, prune};
 use crate::mapping::Mapping;
 use crate::page::{COUNTER_RANGES, Page, PageFault, VITAL_RANGES};
 use std::ffi::CString;
@@ -49,8 +49,9 @@ pub(crate) fn create_page_file(directory: &Path) -> Result<Mapping, String> {
     let explain = |error: String| format!("runtime directory {}: {error}", directory.display());
     prepare(directory).map_err(explain)?;
     prune(directory);
+    let number_min = end_replaced(directory);
     let explain = |error: io::Error| format!("runtime directory {}: {error}", directory.display());
-    let (file, path) = new_file(directory).map_err(explain)?;
+    let (file, path) = new_file(directory, number_min).map_err(explain)?;
     Mapping::create(file, path.clone()).map_err(|error| {
         let _ = fs::remove_file(&path);
         explain(error)
@@ -101,9 +102,11 @@ fn is_memory_file_system(path: &Path) -> Result<bool, String> {
     Ok(kind == TMPFS || kind == RAMFS)
 }
 
-fn new_file(directory: &Path) -> io::Result<(File, PathBuf)> {
+/// Makes a file that this process has not had yet, whose number is not below `number_min`.
+fn new_file(directory: &Path, number_min: u32) -> io::Result<(File, PathBuf)> {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
-    let (pid, start) = (std::process::id(), process_start(std::process::id()).unwrap_or(0));
+    NUMBER.fetch_max(number_min, Ordering::Relaxed);
+    let Owner { pid, start } = Owner::this_process();
     loop {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let path = directory.join(format!("{pid}-{start}-{number}.page"));
@@ -133,6 +136,12 @@ pub struct Owner {
 }
 
 impl Owner {
+    /// Returns this process.
+    pub(crate) fn this_process() -> Owner {
+        let pid = std::process::id();
+        Owner { pid, start: process_start(pid).unwrap_or(0) }
+    }
+
     /// Tells whether that very process still runs: the pid exists and started at that time.
     pub fn is_alive(self) -> bool {
         process_start(self.pid) == Some(self.start)

@@ -7,12 +7,15 @@
 //! The age of a dead page counts from when a process that made a page first found it dead. Its file's own date would not
 //! do: stores to a mapped tmpfs file move it only where they first touch a block, so that it tells when the page was
 //! made, and the page of a service that ran for days would be gone at its restart.
+//!
+//! A process that replaces its program (execve(2)) keeps its pid and start time, so that the loops of the former program
+//! seem to live on, and to be stalled until the process ends. The next program's first loop ends them.
 
 use crate::directory::{Owner, PageFile, open_page_file, page_files, pid_namespace};
 use crate::page::{HeaderWords, MAGIC};
-use std::fs::{self, File, Permissions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -41,6 +44,37 @@ pub(crate) fn prune(directory: &Path) {
             let _ = fs::remove_file(path);
         }
     }
+}
+
+/// Ends the loops that this process ran before it replaced its program, for those who follow them, and removes their
+/// pages. Returns a number above theirs: a page that took the path of one would be taken for it.
+pub(crate) fn end_replaced(directory: &Path) -> u32 {
+    let (me, here) = (Owner::this_process(), pid_namespace());
+    if here == 0 {
+        // Without /proc there is no start time, and a pid alone may have been another process's.
+        return 0;
+    }
+    // By its lock, because this process may hold another copy of this crate, such as a plugin's, with pages of its own.
+    let has_no_writer = |page: &File| namespace_of(page) == Some(here) && !is_locked(page);
+    let is_replaced = |file: &PageFile| {
+        file.owner == me && open_page_file(&file.path).is_ok_and(|page| has_no_writer(&page))
+    };
+    let files = page_files(directory).unwrap_or_default().into_iter().filter(is_replaced);
+    let end = |number_min: u32, file: PageFile| {
+        end_page(&file.path);
+        number_min.max(file.number.saturating_add(1))
+    };
+    files.fold(0, end)
+}
+
+/// Says on a page that its loop ended in order, as its writer would have, and removes it.
+fn end_page(path: &Path) {
+    const IS_CLOSED: u64 = std::mem::offset_of!(HeaderWords, is_closed) as u64;
+    if let Ok(page) = OpenOptions::new().write(true).custom_flags(libc::O_NOFOLLOW).open(path) {
+        // Whoever follows it sees it end with the process at the latest.
+        let _ = page.write_all_at(&1_u64.to_ne_bytes(), IS_CLOSED);
+    }
+    let _ = fs::remove_file(path);
 }
 
 /// Tells whether nobody writes this page any more; `here` is the pid namespace of this process.

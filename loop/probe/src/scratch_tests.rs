@@ -38,8 +38,7 @@ impl Drop for Scratch {
 
 /// This process.
 pub(crate) fn me() -> Owner {
-    let pid = std::process::id();
-    Owner { pid, start: process_start(pid).unwrap() }
+    Owner::this_process()
 }
 
 /// A process that lives until its input ends.
