@@ -32,7 +32,9 @@ fn every_query_is_valid_promql() {
     let _ = std::fs::remove_file(&file);
     match output {
         Err(error) => {
-            println!("skipped: promtool does not run here ({error}); it is in the Debian package prometheus")
+            println!(
+                "skipped: queries of panels: promtool does not run ({error}); install the package prometheus"
+            )
         }
         Ok(output) => {
             let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
@@ -46,7 +48,7 @@ fn every_query_is_valid_promql() {
 fn the_dashboards_fit_grafana_s_published_types() {
     let folder = root().join("dashboards/schema");
     if !folder.join("node_modules").exists() {
-        println!("skipped: run `npm install --no-package-lock` in dashboards/schema to have the types");
+        println!("skipped: Grafana's types: run `npm install --no-package-lock` in dashboards/schema");
         return;
     }
     let output = Command::new("node").arg("check.mjs").current_dir(&folder).output();

@@ -1,7 +1,7 @@
 //! Rules, alerts and dashboards against real servers: Prometheus scrapes running loops, Alertmanager delivers.
 //!
-//! Both come from Debian's packages; where they are not installed, the tests say so and pass. They listen on ports of
-//! their own on loopback, live for half a minute, and are ended by their process ids. Windows of rules are shortened
+//! Both come from Debian's packages; where they are not installed, the tests say so and are skipped. They listen on ports
+//! of their own on loopback, live for half a minute, and are ended by their process ids. Windows of rules are shortened
 //! ([`Pace::Hurried`]); expressions and thresholds are those that are committed.
 
 #[path = "prometheus/http.rs"]

@@ -8,7 +8,10 @@ fn promtool(arguments: &[&str]) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let output = match Command::new("promtool").args(arguments).current_dir(root).output() {
         Err(error) => {
-            println!("skipped: promtool does not run here ({error}); it is in the Debian package prometheus");
+            let what = arguments.join(" ");
+            println!(
+                "skipped: promtool {what}: it does not run here ({error}); install the package prometheus"
+            );
             return;
         }
         Ok(output) => output,

@@ -13,7 +13,7 @@ fn trace(mode: &str) -> Option<Calls> {
     strace.args(["-f", "-qq", "-o"]).arg(&output).arg(env!("CARGO_BIN_EXE_workload")).arg(mode);
     let status = match strace.status() {
         Err(error) => {
-            println!("skipped: strace does not run here ({error})");
+            println!("skipped: system calls of a loop: strace does not run here ({error})");
             return None;
         }
         Ok(status) => status,
@@ -21,7 +21,7 @@ fn trace(mode: &str) -> Option<Calls> {
     let text = std::fs::read_to_string(&output).unwrap_or_default();
     let _ = std::fs::remove_file(&output);
     if !status.success() && text.is_empty() {
-        println!("skipped: this machine does not let strace trace");
+        println!("skipped: system calls of a loop: this machine does not let strace trace");
         return None;
     }
     assert!(status.success(), "the workload failed");

@@ -19,7 +19,7 @@ fn promtool_accepts_the_page_without_a_word() {
     let mut promtool = match spawned {
         Ok(promtool) => promtool,
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            println!("promtool is not installed (Debian package prometheus): the page was not checked");
+            println!("skipped: promtool on a page: install the package prometheus");
             return;
         }
         Err(error) => panic!("{error}"),

@@ -67,7 +67,8 @@ impl Server {
             match command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn() {
                 Ok(child) => child,
                 Err(error) if error.kind() == ErrorKind::NotFound => {
-                    println!("skipped: {name} is not installed; it is in {package}");
+                    let file = Path::new(&name).file_name().unwrap_or_default().display();
+                    println!("skipped: against a real {file}: not installed; it is in {package}");
                     return None;
                 }
                 Err(error) => panic!("{name}: {error}"),

@@ -56,13 +56,15 @@ fn python_s_openmetrics_parser_takes_the_page() {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn();
-    let Ok(mut python) = spawned else { return println!("python3 is not installed: not checked") };
+    let Ok(mut python) = spawned else {
+        return println!("skipped: Python reading a page: python3 is not installed");
+    };
     let pages = Pages::write();
     // One without the module ends before it reads.
     let written = python.stdin.take().unwrap().write_all(&pages.0[Format::OpenMetrics as usize]);
     let said = python.wait_with_output().unwrap();
     if said.status.code() == Some(77) {
-        return println!("Python's prometheus_client is not installed: not checked");
+        return println!("skipped: Python reading a page: its prometheus_client is not installed");
     }
     written.unwrap();
     assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
@@ -130,7 +132,7 @@ impl Prometheus {
         let mut child = match spawned {
             Ok(child) => child,
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                println!("prometheus is not installed (Debian package prometheus): not checked");
+                println!("skipped: Prometheus reading a page: install the package prometheus");
                 return None;
             }
             Err(error) => panic!("{error}"),

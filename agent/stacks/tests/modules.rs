@@ -39,7 +39,8 @@ fn is_done(command: &mut Command) -> bool {
             true
         }
         Err(error) => {
-            println!("skipped: {command:?}: {error}");
+            let program = command.get_program().display();
+            println!("skipped: libraries and stripped files: {program} does not run here ({error})");
             false
         }
     }
@@ -48,7 +49,7 @@ fn is_done(command: &mut Command) -> bool {
 /// Builds the library, under a name of its own: tests run side by side, and what one loads the others see.
 fn built(directory: &Path, name: &str) -> Option<PathBuf> {
     if cfg!(target_env = "musl") {
-        println!("skipped: a static program loads no libraries");
+        println!("skipped: a library loaded later: a static program loads none");
         return None;
     }
     let (source, library) = (directory.join("plugin.c"), directory.join(name));

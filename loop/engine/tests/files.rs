@@ -164,7 +164,7 @@ fn a_full_disk_is_an_error_of_the_write_that_did_not_fit() {
                 cx.fs().write(big, vec![0; 1 << 20], note("disk"));
             });
         } else {
-            println!("skipped in part: this process may not mount; /dev/full alone is tested");
+            println!("skipped in part: a full disk: this process may not mount; /dev/full alone is tested");
         }
     });
     assert!(!event_loop.run(Mode::Default).unwrap());

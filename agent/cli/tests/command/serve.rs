@@ -93,7 +93,7 @@ fn lint(page: &str) {
         .spawn();
     let mut promtool = match spawned {
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            println!("promtool is not installed (Debian package prometheus): the page was not checked");
+            println!("skipped in part: promtool on the host's page: install the package prometheus");
             return;
         }
         spawned => spawned.unwrap(),

@@ -34,7 +34,7 @@ impl Terminal {
             .status();
         match opened {
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                println!("tmux is not installed: top was not seen in a terminal");
+                println!("skipped: top in a terminal: install the package tmux");
                 return None;
             }
             opened => assert!(opened.unwrap().success()),
