@@ -27,10 +27,10 @@
 //!         }
 //!     })?;
 //!     cx.state.duties = vec![listener, term];
-//!     # let pid = std::process::id().to_string();
-//!     # cx.work(move || std::process::Command::new("kill").arg(pid).status(), |_, _| {});
 //!     std::io::Result::Ok(())
 //! })?;
+//! # let mut kill = std::process::Command::new("kill");
+//! # kill.arg(std::process::id().to_string()).status().expect("the program kill is installed");
 //! assert!(!server.run(Mode::Default)?, "nothing is left");
 //! # std::io::Result::Ok(())
 //! ```
