@@ -154,12 +154,13 @@ pub fn unsafe_code(files: &[Tracked]) -> Vec<Fault> {
     })
 }
 
-/// The lists above name no file that does not need it. Folders are whole kinds of programs, and stay listed.
+/// The lists above name no file that does not need it, or is there no more. Folders are whole kinds of programs, and
+/// stay listed while there is a file in them.
 pub fn stale_entries(files: &[Tracked]) -> Vec<Fault> {
     let needs = |list: &[(&str, &str)], is_needed: fn(&str) -> bool| -> Vec<Fault> {
-        let stale = list.iter().filter(|(entry, _)| {
-            let listed = files.iter().find(|file| file.path == *entry);
-            listed.is_some_and(|file| !is_needed(&scan(&file.text).code))
+        let stale = list.iter().filter(|listed| {
+            let there = files.iter().find(|file| is_listed(&file.path, std::slice::from_ref(*listed)));
+            !there.is_some_and(|file| listed.0.ends_with('/') || is_needed(&scan(&file.text).code))
         });
         stale
             .map(|(entry, _)| {

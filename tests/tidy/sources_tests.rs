@@ -49,10 +49,14 @@ fn unsafe_outside_the_list_is_found() {
 
 #[test]
 fn an_exception_that_nobody_needs_is_found() {
-    let faults = stale_entries(&[sample("loop/probe/src/mapping.rs", "fn safe() {}")]);
-    assert!(faults.iter().any(|fault| fault.path == "loop/probe/src/mapping.rs"));
-    let faults = stale_entries(&[sample("loop/probe/src/mapping.rs", "unsafe {}")]);
-    assert!(!faults.iter().any(|fault| fault.path == "loop/probe/src/mapping.rs"));
+    let is_stale =
+        |entry: &str, files: &[Tracked]| stale_entries(files).iter().any(|fault| fault.path == entry);
+    let file = "loop/probe/src/mapping.rs";
+    assert!(is_stale(file, &[sample(file, "fn safe() {}")]));
+    assert!(is_stale(file, &[sample("loop/probe/src/moved.rs", "unsafe {}")]), "there is no such file");
+    assert!(!is_stale(file, &[sample(file, "unsafe {}")]));
+    assert!(is_stale("benches/", &[sample("loop/benches/a.rs", "")]), "there is no such folder");
+    assert!(!is_stale("benches/", &[sample("benches/a.rs", "")]));
 }
 
 #[test]
