@@ -113,7 +113,7 @@ catalog! {
     UTILIZATION = gauge("loopscope_loop_utilization_ratio", Ratio, &["loop"],
         "Active share of the loop's time over the last 10 seconds.");
     STALL = gauge("loopscope_loop_stall_seconds", Seconds, &["loop"],
-        "Age of the busy stretch that runs now, 0 while the loop polls; grows while the loop is blocked.");
+        "Age of the busy stretch that runs now without what was announced in it (expect_block), 0 while the loop polls.");
     LAG_SECONDS = durations("loopscope_loop_lag_seconds", LAG, &["loop"],
         "How long an event that becomes ready at a random moment waits until the loop polls; grows by 1000 a second.");
     TIMER_LATENESS = durations("loopscope_timer_lateness_seconds", LAG, &["loop"],

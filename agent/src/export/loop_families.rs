@@ -103,7 +103,8 @@ fn write_loops(sheet: &mut Sheet, loops: &[LoopView]) {
     sheet.family(&c::STALL);
     for view in loops {
         sheet.of(view);
-        sheet.seconds(&[&view.label], view.snapshot.now.busy_ns);
+        // As thresholds have it: nobody is to be woken for a block that was announced.
+        sheet.seconds(&[&view.label], view.snapshot.now.unexpected_ns());
     }
     sheet.family(&c::LAG_SECONDS);
     for view in loops {

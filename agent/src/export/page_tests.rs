@@ -3,12 +3,13 @@
 use super::*;
 use crate::compute::starvation::Cause;
 use crate::export::catalog::{ALL, Type};
+use crate::export::merged::add_view;
 use crate::export::view::{ProcessView, Scrapes};
 use crate::watch::stall::StallCounts;
 use loopscope_probe::Kind;
 use loopscope_probe::histogram::HistogramValues;
 use loopscope_probe::kind::Queue;
-use loopscope_probe::{Clock, HandleType, Life, Phase, Ticks, VirtualClock, WorkKind, Writer};
+use loopscope_probe::{Clock, HandleType, Life, NowValues, Phase, Ticks, VirtualClock, WorkKind, Writer};
 use std::collections::{HashMap, HashSet};
 
 /// A loop that did a little of everything.
@@ -117,6 +118,30 @@ fn page_and_catalogue_agree_in_both_directions() {
         };
         assert_eq!(types[family.name], kind, "{}", family.name);
     }
+}
+
+#[test]
+fn an_announced_block_is_no_stall_and_hides_none() {
+    const SECOND: u64 = 1_000_000_000;
+    let busy = |busy_ns: u64, expected_ns: u64| {
+        let mut view = full_view("main");
+        view.snapshot.now = NowValues { busy_ns, expected_ns, ..NowValues::IDLE };
+        view
+    };
+    let stall = |view: &LoopView| {
+        let page = render(Format::Text, std::slice::from_ref(view), &full_agent(), "").body;
+        let page = String::from_utf8(page).unwrap();
+        let value =
+            page.lines().find_map(|line| line.strip_prefix("loopscope_loop_stall_seconds{loop=\"main\"} "));
+        value.unwrap().parse::<f64>().unwrap()
+    };
+    let mut announced = busy(60 * SECOND, 59 * SECOND);
+    assert_eq!(stall(&announced), 1.0);
+    // Loops past the bound of labels are one: the worst of them is told.
+    add_view(&mut announced, &busy(2 * SECOND, 0));
+    assert_eq!(stall(&announced), 2.0);
+    add_view(&mut announced, &busy(90 * SECOND, 90 * SECOND));
+    assert_eq!(stall(&announced), 2.0);
 }
 
 #[test]

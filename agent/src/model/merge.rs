@@ -1,5 +1,6 @@
 //! Adding one loop's snapshot to another's: the loops past the bound of labels are reported as one.
 
+use loopscope_probe::NowValues;
 use loopscope_probe::counts::CountValues;
 use loopscope_probe::pool::PoolValues;
 use loopscope_probe::snapshot::Snapshot;
@@ -7,7 +8,8 @@ use loopscope_probe::snapshot::Snapshot;
 /// Adds the counters, histograms and gauges of `other` to `sum`. What runs now, maxima and ages are those of the worse
 /// of the two. Sites and paths stay `sum`'s: sites of loops without a label have no series.
 pub(crate) fn absorb(sum: &mut Snapshot, other: &Snapshot) {
-    if other.now.busy_ns > sum.now.busy_ns {
+    let badness = |now: &NowValues| (now.unexpected_ns(), now.busy_ns);
+    if badness(&other.now) > badness(&sum.now) {
         sum.now = other.now;
     }
     sum.iterations += other.iterations;
