@@ -27,6 +27,12 @@ impl Accounts {
         AgentView { requests, ..self.agent.clone() }
     }
 
+    /// Notes a look that was taken because its time had come, at a wall-clock time.
+    pub(crate) fn note_tick(&mut self, unix_ns: u64) {
+        self.agent.ticks += 1;
+        self.agent.last_tick_unix_ns = unix_ns;
+    }
+
     /// Notes how much later than planned a look was taken.
     pub(crate) fn note_lateness(&mut self, ns: u64) {
         tally(&mut self.agent.tick_lateness, ns);

@@ -3,7 +3,7 @@
 //! ```text
 //!   tick: pages -> vitals -> watch -> log thread      every 25 ms while a loop is busy
 //!   sleep: bell + eventfd, heartbeat every 5 s         while all loops are idle
-//!   request: tick -> snapshots -> views -> text        the same thread, between two ticks
+//!   request: look -> snapshots -> views -> text        the same thread, between two ticks
 //! ```
 //!
 //! It shares no lock with a loop. A panic in a look or an answer is caught, counted, logged once, and skipped.
@@ -17,7 +17,7 @@ use crate::incident::Incident;
 use crate::live::Seen;
 use crate::process;
 use crate::settings::Settings;
-use crate::sidecar::{Pace, Stalled, State};
+use crate::sidecar::{self, Pace, Stalled, State};
 use crate::sleep::Sleeper;
 use crate::ticker::Ticker;
 use crate::watch::crew::Crew;
@@ -130,15 +130,23 @@ impl Sidecar {
 
     /// Takes one look at every loop, and survives what goes wrong in it.
     fn tick(&self) -> Pace {
-        let look = catch_unwind(AssertUnwindSafe(|| self.look()));
-        look.unwrap_or_else(|_| {
+        let tick = catch_unwind(AssertUnwindSafe(|| {
+            let seen = self.state().tick(self.clock.now());
+            self.tell(seen)
+        }));
+        tick.unwrap_or_else(|_| {
             self.count_panic();
             Pace::Again(Duration::from_millis(25))
         })
     }
 
-    fn look(&self) -> Pace {
+    /// Takes one look for somebody who asks.
+    fn look(&self) {
         let seen = self.state().look(self.clock.now());
+        self.tell(seen);
+    }
+
+    fn tell(&self, seen: sidecar::Seen) -> Pace {
         let mut log = self.log();
         for note in seen.notes {
             log.warn(note);
@@ -188,7 +196,7 @@ impl Backend for Sidecar {
         let (now, state) = (self.clock.now(), self.state());
         Health {
             age_ns: now.since(self.started),
-            tick_age_ns: now.since(state.last_look()),
+            tick_age_ns: now.since(state.last_tick()),
             loops: state.loop_count(),
         }
     }

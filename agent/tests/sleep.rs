@@ -59,3 +59,22 @@ fn the_first_work_wakes_the_agent() {
         hand.park();
     }
 }
+
+#[test]
+fn asking_is_no_look_of_the_agent_s_own() {
+    let _turn = turn();
+    let agent = builder().start().unwrap();
+    let hand = HandLoop::start("main");
+    hand.block(Kind::Timer, "work");
+    hand.park();
+    let told = || {
+        let page = get(&agent, "/metrics").body;
+        let of = |name: &str| value(&page, &format!("loopscope_agent_{name}")).unwrap();
+        (of("ticks_total"), of("last_tick_timestamp_seconds"))
+    };
+    // While all loops idle it looks every five seconds, however often it is asked.
+    until("ten questions between two looks", || {
+        let before = told();
+        (0..10).all(|_| told() == before)
+    });
+}

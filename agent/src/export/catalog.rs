@@ -202,14 +202,14 @@ catalog! {
     AGENT_CPU = counter("loopscope_agent_cpu_seconds_total", Seconds, &[], "Processor time of the agent's thread.");
     AGENT_DROPPED = counter("loopscope_agent_dropped_events_total", Count, &["loop", "reason"],
         "Registrations that found the table of sites or of paths full and were booked under a shared name.");
-    AGENT_TICKS = counter("loopscope_agent_ticks_total", Count, &[], "Looks at the loops.");
+    AGENT_TICKS = counter("loopscope_agent_ticks_total", Count, &[], "Looks at the loops, those for somebody who asks left out.");
     AGENT_PANICS = counter("loopscope_agent_panics_total", Count, &[], "Looks and answers given up after a panic.");
     AGENT_TICK_LATENESS = durations("loopscope_agent_tick_lateness_seconds", LAG, &[],
         "How late the agent's own looks begin: is it starved itself?");
     AGENT_DETECTION_DELAY = durations("loopscope_agent_detection_delay_seconds", LAG, &[],
         "How far beyond the warning threshold stalls were when the agent found them.");
     AGENT_LAST_TICK = gauge("loopscope_agent_last_tick_timestamp_seconds", Seconds, &[],
-        "When the agent last looked at the loops, since 1970.");
+        "When the agent last looked at the loops of its own accord, since 1970; a request does not count.");
     AGENT_REPORTS_DROPPED = counter("loopscope_agent_reports_dropped_total", Count, &[],
         "Warnings that were not logged because the program's log was stuck.");
     INCIDENT_WRITES = counter("loopscope_agent_incident_writes_total", Count, &["result"],

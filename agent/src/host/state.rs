@@ -32,7 +32,7 @@ pub(crate) struct HostState {
     pub forwards: Outcomes,
     pub accounts: Accounts,
     followed: Option<Ticks>,
-    last_look: Ticks,
+    last_tick: Ticks,
     /// What pages of the dead tell, by their path: it does not change any more.
     told: HashMap<PathBuf, Option<Arc<Incident>>>,
 }
@@ -57,9 +57,18 @@ impl HostState {
             forwards: Outcomes::default(),
             accounts: Accounts::new(&PATHS, AgentView::default()),
             followed: None,
-            last_look: Ticks::NONE,
+            last_tick: Ticks::NONE,
             told: HashMap::new(),
         }
+    }
+
+    /// Takes one look when its time has come, as [`HostState::look`], and says so: nobody who asks can say that the loops
+    /// are still followed.
+    pub(crate) fn tick(&mut self, now: Ticks) -> (Duration, Vec<String>) {
+        let seen = self.look(now);
+        self.accounts.note_tick(unix_ns());
+        self.last_tick = now;
+        seen
     }
 
     /// Takes one look; `now` is a moment on the monotonic clock. Returns how long the loops can be left alone, and what
@@ -73,9 +82,6 @@ impl HostState {
         }
         let (is_busy, more) = self.roster.look(now.0);
         notes.extend(more);
-        self.accounts.agent.ticks += 1;
-        self.accounts.agent.last_tick_unix_ns = unix_ns();
-        self.last_look = now;
         (if is_busy { BUSY } else { IDLE }, notes)
     }
 
@@ -91,8 +97,8 @@ impl HostState {
         render_host(format, &views.loops, &host, &agent)
     }
 
-    pub(crate) fn last_look(&self) -> Ticks {
-        self.last_look
+    pub(crate) fn last_tick(&self) -> Ticks {
+        self.last_tick
     }
 
     /// Returns the living processes.
@@ -161,4 +167,23 @@ fn left_behind(file: &PageFile, page: &mut Page) -> Option<Arc<Incident>> {
     entry.end(page, 0).ok()?;
     let (at, clock) = entry.read(page).ok()?;
     reported(reconstruct(page, clock, at))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_looks_whose_time_has_come_are_ticks() {
+        let mut state = HostState::new(Roster::new(Vec::new(), 0, 64));
+        state.tick(Ticks(1_000));
+        let told = state.accounts.agent.last_tick_unix_ns;
+        for asked in 2..5 {
+            state.look(Ticks(asked * 1_000));
+        }
+        assert_eq!((state.accounts.agent.ticks, state.last_tick()), (1, Ticks(1_000)));
+        assert_eq!(state.accounts.agent.last_tick_unix_ns, told);
+        state.tick(Ticks(9_000));
+        assert_eq!((state.accounts.agent.ticks, state.last_tick()), (2, Ticks(9_000)));
+    }
 }

@@ -39,7 +39,7 @@ pub(crate) fn begin(start: Start) -> Result<impl FnOnce(), AgentError> {
         cpu: process::thread_cpu_path(),
     });
     // The first look is taken before anybody can ask.
-    let pace = shared.look();
+    let pace = shared.tick();
     let (forwards, shares) = (Forwards::new(access), shared.clone());
     let service = HostService { guard: guard.clone(), forwards, live: Live::default(), shared: shares };
     tokio::spawn(server::serve(doorway, guard, Arc::new(service)));
@@ -52,7 +52,7 @@ async fn watch(shared: Arc<Shared>, mut pace: Duration) {
         let planned = Ticks(shared.clock.now().0 + pace.as_nanos() as u64);
         tokio::time::sleep(pace).await;
         shared.state().accounts.note_lateness(shared.clock.now().since(planned));
-        pace = shared.look();
+        pace = shared.tick();
     }
 }
 
@@ -75,10 +75,20 @@ impl Shared {
         self.log.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes one look, and survives what goes wrong in it.
-    fn look(&self) -> Duration {
-        let look = catch_unwind(AssertUnwindSafe(|| self.state().look(self.clock.now())));
-        let Ok((pace, notes)) = look else {
+    /// Takes one look when its time has come. Returns how long the loops can be left alone.
+    fn tick(&self) -> Duration {
+        self.survive(HostState::tick)
+    }
+
+    /// Takes one look for somebody who asks.
+    fn look(&self) {
+        self.survive(HostState::look);
+    }
+
+    /// Takes a look, and survives what goes wrong in it.
+    fn survive(&self, look: fn(&mut HostState, Ticks) -> (Duration, Vec<String>)) -> Duration {
+        let seen = catch_unwind(AssertUnwindSafe(|| look(&mut self.state(), self.clock.now())));
+        let Ok((pace, notes)) = seen else {
             self.count_panic();
             return Duration::from_secs(1);
         };
@@ -100,10 +110,10 @@ impl Shared {
         page.body
     }
 
-    /// Returns how long this has run and how long ago the last look was, in nanoseconds.
+    /// Returns how long this has run and how long ago the last look in its time was, in nanoseconds.
     pub(crate) fn ages(&self) -> (u64, u64) {
         let now = self.clock.now();
-        (now.since(self.started), now.since(self.state().last_look()))
+        (now.since(self.started), now.since(self.state().last_tick()))
     }
 
     /// Tells the program's log.

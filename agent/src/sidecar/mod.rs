@@ -92,7 +92,7 @@ pub(crate) struct State {
     address: String,
     loops: Vec<Watched>,
     changes: Option<u64>,
-    last_look: Ticks,
+    last_tick: Ticks,
     said_private: bool,
     /// What loops without a label of their own had counted when they ended.
     retired: Option<LoopView>,
@@ -111,12 +111,25 @@ impl State {
             address: address.unwrap_or_default(),
             loops: Vec::new(),
             changes: None,
-            last_look: Ticks::NONE,
+            last_tick: Ticks::NONE,
             said_private: false,
             retired: None,
             sites_room: SITES_PER_PROCESS,
             accounts: Accounts::new(&PATHS, AgentView { compat: settings.compat, ..AgentView::default() }),
         }
+    }
+
+    /// Takes one look when its time has come, and says that the agent lives. Nobody who asks can say that: were the watch
+    /// dead, each answer would hide it.
+    pub(crate) fn tick(&mut self, now: Ticks) -> Seen {
+        let seen = self.look(now);
+        let wall_ns = unix_ns();
+        for control in self.loops.iter().filter_map(|watched| watched.control.as_ref()) {
+            control.set_tick(wall_ns);
+        }
+        self.accounts.note_tick(wall_ns);
+        self.last_tick = now;
+        seen
     }
 
     /// Takes one look at every loop; `now` is a moment on the monotonic clock.
@@ -156,16 +169,10 @@ impl State {
             if let Some(lag) = &mut watched.lag {
                 lag.note(now.0, || page.snapshot(clock).lag);
             }
-            if let Some(control) = &watched.control {
-                control.set_tick(wall_ns);
-            }
             let regular_ns = wanted_delay_ns(&vitals, watched.thresholds, watched.stalls.next_ns());
             let wanted_ns = [regular_ns, watched.cases.wanted_ns(now.0), delay_ns];
             delay_ns = wanted_ns.into_iter().flatten().min();
         }
-        self.accounts.agent.ticks += 1;
-        self.accounts.agent.last_tick_unix_ns = wall_ns;
-        self.last_look = now;
         self.wake.plan(delay_ns.map(|ns| now.0 + ns));
         seen.pace = delay_ns.map_or(Pace::Sleep, |ns| Pace::Again(Duration::from_nanos(ns)));
         self.hand_out(&mut seen);
@@ -294,8 +301,8 @@ impl State {
         self.loops.len()
     }
 
-    pub(crate) fn last_look(&self) -> Ticks {
-        self.last_look
+    pub(crate) fn last_tick(&self) -> Ticks {
+        self.last_tick
     }
 }
 

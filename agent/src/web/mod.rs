@@ -50,8 +50,8 @@ pub(crate) trait Service: Send + Sync {
 pub(crate) trait Backend: Send + Sync {
     /// Writes the page of metrics.
     fn metrics(&self, format: Format) -> Vec<u8>;
-    /// Returns how long the agent has run and how long ago it last looked at the loops, in nanoseconds, and how many
-    /// loops there are.
+    /// Returns how long the agent has run and how long ago it last looked at the loops of its own accord, in nanoseconds,
+    /// and how many loops there are.
     fn health(&self) -> Health;
     /// Returns a line for each loop that is stalled beyond the critical threshold now.
     fn stalled(&self) -> Vec<String>;
