@@ -11,7 +11,7 @@ use crate::web::negotiate;
 use crate::web::page::{self, FILES, PAGE};
 use crate::web::thresholds::ThresholdWish;
 use crate::web::wish::{Wish, parse_end};
-use crate::web::{Answering, Backend, Service};
+use crate::web::{Answering, Backend, Health, Service};
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -30,10 +30,14 @@ pub(crate) const PATHS: [&str; 13] = [
     "other",
 ];
 
+/// An agent that has not looked for this long, in nanoseconds, only answers: it looks every five seconds when it has nothing
+/// to do. As the alert `AgentStale` has it.
+const STALE_NS: u64 = 30_000_000_000;
+
 const ENDPOINTS: &str = "\
 /live                                                the live page, for browsers; they get it at / too
 /metrics                                             Prometheus metrics of all loops of this process
-/-/healthy                                           the agent lives
+/-/healthy                                           the agent lives; 503 when it has not looked at the loops for 30 s
 /-/ready                                             503 while a loop is stalled beyond the critical threshold
 /debug/loopscope/flamegraph?of=callbacks&seconds=10  time by loop, phase, callback site and span; of=callbacks|cpu|stalls|waits,
                                                      format=svg|folded|pprof|speedscope|firefox|trace, hz=49..997, loop=NAME;
@@ -103,7 +107,7 @@ impl Router {
             PAGE => page::page(),
             FILES => page::file(request.uri.path()),
             METRICS => metrics(&request.headers, backend),
-            HEALTHY => healthy(backend),
+            HEALTHY => healthy(backend.health()),
             READY => ready(backend),
             _ => Answer::text(404, format!("there is no such page; there are:\n\n{ENDPOINTS}")),
         }
@@ -194,10 +198,13 @@ fn metrics(headers: &HeaderMap, backend: &dyn Backend) -> Answer {
     Answer::metrics(format, backend.metrics(format), negotiate::wants_gzip(headers))
 }
 
-fn healthy(backend: &dyn Backend) -> Answer {
-    let health = backend.health();
+fn healthy(health: Health) -> Answer {
     let (age, tick) = (age_text(health.age_ns), age_text(health.tick_age_ns));
-    Answer::text(200, format!("healthy: watching {} loops for {age}, last look {tick} ago\n", health.loops))
+    let seen = format!("watching {} loops for {age}, last look {tick} ago", health.loops);
+    match health.tick_age_ns < STALE_NS {
+        true => Answer::text(200, format!("healthy: {seen}\n")),
+        false => Answer::text(503, format!("not healthy: {seen}; stalls are not noticed\n")),
+    }
 }
 
 fn ready(backend: &dyn Backend) -> Answer {
@@ -218,4 +225,20 @@ fn guarded(backend: &dyn Backend, answer: impl FnOnce() -> Answer) -> Answer {
             "the agent failed to answer; see loopscope_agent_panics_total and the program's log\n",
         )
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_agent_that_only_answers_is_not_healthy() {
+        for (tick_age_s, status, begin) in
+            [(0, 200, "healthy: "), (29, 200, "healthy: "), (30, 503, "not healthy: ")]
+        {
+            let answer = healthy(Health { tick_age_ns: tick_age_s * 1_000_000_000, ..Health::default() });
+            assert_eq!(answer.status, status, "{tick_age_s} s");
+            assert!(answer.body().starts_with(begin.as_bytes()), "{tick_age_s} s");
+        }
+    }
 }
