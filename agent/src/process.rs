@@ -1,15 +1,18 @@
 //! What the kernel says about this process and the agent's thread: `/proc`, read when a page of metrics is asked for.
 
+use crate::boottime::boot_ns;
 use crate::export::view::ProcessView;
+use loopscope_probe::clock::unix_ns;
 use std::fs;
 use std::path::PathBuf;
+use std::sync::OnceLock;
 
 /// Nanoseconds per clock tick of `/proc`: the kernel shows 100 a second to programs on all its platforms.
 const CLOCK_TICK_NS: u64 = 10_000_000;
 
 /// Bytes of a page, read once: the auxiliary vector has it, but `smaps` tells it without unsafe code.
 fn page_bytes() -> u64 {
-    static BYTES: std::sync::OnceLock<u64> = std::sync::OnceLock::new();
+    static BYTES: OnceLock<u64> = OnceLock::new();
     *BYTES.get_or_init(|| {
         let smaps = read_lossy("/proc/self/smaps").unwrap_or_default();
         let line = smaps.lines().find_map(|line| line.strip_prefix("KernelPageSize:"));
@@ -21,7 +24,7 @@ fn page_bytes() -> u64 {
 /// Reads what `/proc` tells; `None` where it is not mounted.
 pub(crate) fn read() -> Option<ProcessView> {
     let mut view = parse_stat(&read_lossy("/proc/self/stat")?, page_bytes())?;
-    view.start_unix_ns = view.start_unix_ns.saturating_add(boot_unix_ns()?);
+    view.start_unix_ns = view.start_unix_ns.saturating_add(boot_unix_ns());
     view.open_fds = fs::read_dir("/proc/self/fd").map_or(0, |entries| entries.count() as u64);
     view.max_fds =
         fs::read_to_string("/proc/self/limits").ok().and_then(|text| parse_limit(&text)).unwrap_or(0);
@@ -56,13 +59,11 @@ fn parse_limit(limits: &str) -> Option<u64> {
     line.split_whitespace().next()?.parse().ok()
 }
 
-fn boot_unix_ns() -> Option<u64> {
-    static BOOT: std::sync::OnceLock<Option<u64>> = std::sync::OnceLock::new();
-    *BOOT.get_or_init(|| {
-        let stat = fs::read_to_string("/proc/stat").ok()?;
-        let seconds: u64 = stat.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()?;
-        seconds.checked_mul(1_000_000_000)
-    })
+/// When the machine started, in nanoseconds since 1970, as of the first call: two clocks tell it where `/proc` shows
+/// processes only (`ProcSubset=pid`) and has no `stat`.
+fn boot_unix_ns() -> u64 {
+    static BOOT: OnceLock<u64> = OnceLock::new();
+    *BOOT.get_or_init(|| unix_ns().saturating_sub(boot_ns()))
 }
 
 /// Where the processor time of the calling thread can be read, from any thread.
@@ -92,10 +93,24 @@ mod tests {
     }
 
     #[test]
+    fn the_start_of_the_machine_is_the_kernel_s_without_its_file() {
+        let stat = fs::read_to_string("/proc/stat").unwrap();
+        let seconds = stat.lines().find_map(|line| line.strip_prefix("btime ")).unwrap();
+        let kernel_s: u64 = seconds.trim().parse().unwrap();
+        // In whole seconds there, and the wall clock may have been set a little since.
+        assert!((boot_unix_ns() / 1_000_000_000).abs_diff(kernel_s) <= 2, "{} {kernel_s}", boot_unix_ns());
+    }
+
+    #[test]
     fn this_process_can_be_read() {
         let view = read().unwrap();
         assert!(view.resident_bytes > 100_000 && view.virtual_bytes >= view.resident_bytes);
-        assert!(view.open_fds > 2 && view.threads > 0 && view.start_unix_ns > 1_600_000_000_000_000_000);
+        assert!(
+            view.open_fds > 2
+                && view.max_fds > 2
+                && view.threads > 0
+                && view.start_unix_ns > 1_600_000_000_000_000_000
+        );
         assert!(thread_cpu_ns(&thread_cpu_path().unwrap()).unwrap() > 0);
     }
 
