@@ -44,7 +44,8 @@ impl AgentBuilder {
     }
 
     /// Serves as a web configuration file says, in the format of Prometheus' own servers: TLS, client certificates,
-    /// users with passwords, headers. Needs the feature `web-config`. Changed files are read again.
+    /// users with passwords, headers. Needs the feature `web-config`. Changed files come into force, save what asks
+    /// clients for less than before: TLS, wanted certificates and users are taken away by a restart only.
     pub fn web_config(mut self, path: impl Into<PathBuf>) -> Self {
         self.credentials.web_config = Some(path.into());
         self
