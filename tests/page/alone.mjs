@@ -115,9 +115,30 @@ test("a capture opens in a tab of its own", async (stage) => {
   const { searchParams, pathname } = new URL(tab.url());
   equal(`${pathname} ${searchParams}`, "/debug/loopscope/flamegraph of=callbacks&seconds=2&format=svg", "what it asks for");
   assert((await tab.content()).includes("tend"), "what ran is drawn");
+  await useDrawing(tab);
   equal(page.faults.join("\n"), "", "the console");
   await page.context().close();
 });
+
+/** Zooms and searches: a drawing can do both by itself, though it is kept from everything of the agent's. */
+async function useDrawing(tab) {
+  const faults = [];
+  tab.on("console", (message) => faults.push(message.text()));
+  tab.on("pageerror", (error) => faults.push(error.stack));
+  equal(await tab.evaluate(() => self.origin), "null", "its origin");
+  const frame = tab.locator("#frames > g", { hasText: "tend" }).first();
+  const leftOut = () => tab.locator("#frames > g.hide").count();
+  await frame.click();
+  await tab.waitForSelector("#unzoom:not(.hide)");
+  await tab.locator("#unzoom").click();
+  equal(await leftOut(), 0, "frames left out after the zoom");
+  tab.once("dialog", (dialog) => dialog.accept("tend"));
+  await tab.keyboard.press("Control+f");
+  await tab.waitForFunction(() => document.getElementById("matched").textContent.startsWith("Matched: "));
+  await tab.locator("#search").click();
+  await tab.waitForSelector("#search:not(.show)");
+  equal(faults.join("\n"), "", "the drawing's console");
+}
 
 test("both themes can be read, by the system's wish and by the switch", async (stage) => {
   const grounds = [];

@@ -15,8 +15,11 @@ const JSON: &str = "application/json";
 const SVG: &str = "image/svg+xml";
 const UNKNOWN: &str = "application/octet-stream";
 
-/// The drawing carries its own script and style and needs nothing from anywhere.
-const SVG_POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'";
+/// The drawing carries its own script and style and needs nothing from anywhere. That script may be anybody's where an
+/// agent of another user drew it, so it runs in an origin of its own and reaches neither our pages nor what the browser
+/// keeps for them. The search asks for its word in a dialog.
+const SVG_POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; \
+    sandbox allow-scripts allow-modals";
 
 /// The live page takes scripts, styles and data from where it came from itself, and nothing else from anywhere.
 const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
@@ -153,4 +156,22 @@ fn gzip(page: &[u8]) -> io::Result<Vec<u8>> {
 fn disposition(is_shown: bool, name: &str) -> Option<HeaderValue> {
     let how = if is_shown { "inline" } else { "attachment" };
     HeaderValue::from_str(&format!("{how}; filename=\"{name}\"")).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_drawing_from_elsewhere_runs_in_an_origin_of_its_own() {
+        let passed_on = |media: &str| {
+            let response = Answer::forwarded(200, media, None, b"<svg/>".to_vec()).into_response();
+            let policy = response.headers().get(header::CONTENT_SECURITY_POLICY);
+            policy.map(|policy| policy.to_str().unwrap().to_owned())
+        };
+        let policy = passed_on(SVG).expect("it has a policy");
+        assert!(policy.starts_with("default-src 'none'; ") && policy.contains("; sandbox allow-scripts "));
+        assert!(!policy.contains("allow-same-origin") && !policy.contains("allow-popups"), "{policy}");
+        assert_eq!(passed_on("text/html"), None, "it is saved and not shown");
+    }
 }
