@@ -125,6 +125,7 @@ impl AgentBuilder {
         }
         let claim = Claim::take()?;
         let entrance = Entrance::open(&self.listen, &self.credentials)?;
+        entrance.as_ref().map_or(Ok(()), Entrance::check_for_page)?;
         let address = entrance.as_ref().and_then(Entrance::address);
         let url = entrance.as_ref().map(|entrance| url_of(&entrance.guard.address));
         let log = Log::start().map_err(|error| AgentError::System("a log thread", error))?;

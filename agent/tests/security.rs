@@ -106,6 +106,9 @@ fn a_socket_file_answers_its_owner_and_goes_with_the_agent() {
     assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("[]"), "{answer}");
     agent.stop();
     assert!(!path.exists());
+    let path = scratch.0.join("a".repeat(90));
+    let error = Agent::builder().listen(Listen::Unix(path.clone())).start().unwrap_err().to_string();
+    assert!(error.contains("choose a shorter one") && !path.exists(), "{error}");
 }
 
 /// An authority, and certificates that it signs.

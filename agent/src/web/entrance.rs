@@ -4,6 +4,7 @@ use crate::AgentError;
 use crate::web::guard::{Guard, Place};
 use crate::web::secure::WebConfig;
 use crate::web::token::Token;
+use loopscope_probe::control::ADDRESS_BYTES_MAX;
 use std::fs::{self, DirBuilder, Permissions};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -11,6 +12,9 @@ use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+/// What the address of a socket file begins with.
+const UNIX: &str = "unix:";
 
 /// How many ports [`Listen::NextFree`] tries.
 const PORTS_TRIED: u16 = 64;
@@ -23,7 +27,8 @@ pub enum Listen {
     /// This address; port 0 is any free port.
     Exactly(SocketAddr),
     /// A socket file that only its owner can open (mode 0600): for `curl --unix-socket` and the `loopscope` command.
-    /// A file that a dead process left there is replaced. It is removed when the agent stops.
+    /// A file that a dead process left there is replaced. It is removed when the agent stops. Other processes find an
+    /// agent's by its whole path, which may have 91 bytes.
     Unix(PathBuf),
     /// Nowhere: the agent only watches and warns.
     Nowhere,
@@ -80,13 +85,31 @@ impl Entrance {
         let web_config = web_config.map_err(AgentError::Credentials)?.map(Arc::new);
         let listener = match listen {
             Listen::Nowhere => return Ok(None),
-            Listen::Unix(path) => unix(path)?,
+            Listen::Unix(path) => unix(&whole(path)?)?,
             Listen::Exactly(address) => tcp(exactly(*address)?)?,
             Listen::NextFree(first) => tcp(next_free(*first)?)?,
         };
         let is_secure = web_config.as_ref().is_some_and(|config| config.acceptor().is_some());
         let guard = Guard { place: listener.place(), address: listener.name(is_secure), token, web_config };
         Ok(Some(Entrance { listener, guard: Arc::new(guard) }))
+    }
+
+    /// Checks that other processes can be told of it by a page.
+    ///
+    /// # Errors
+    /// It is a socket file, and a page cannot hold its path.
+    pub(crate) fn check_for_page(&self) -> Result<(), AgentError> {
+        // What else there is, is shorter: the longest is `https://` with an IPv6 address, its scope and a port.
+        let Listener::Unix(_, SocketFile(path)) = &self.listener else { return Ok(()) };
+        let (length, most) = (path.as_os_str().len(), ADDRESS_BYTES_MAX - UNIX.len());
+        let why = match path.to_str() {
+            Some(_) if length <= most => return Ok(()),
+            Some(_) => format!(
+                "its whole path is {length} bytes long, and other processes can be told of {most}: choose a shorter one"
+            ),
+            None => "other processes can be told of paths in UTF-8 only: choose another one".to_owned(),
+        };
+        Err(AgentError::Socket(path.clone(), why))
     }
 
     /// Returns the address, `None` for a socket file.
@@ -110,7 +133,7 @@ impl Listener {
     /// Returns what the page tells other processes: `host:port`, `https://host:port`, or `unix:/path`.
     fn name(&self, is_secure: bool) -> String {
         match self {
-            Listener::Unix(_, SocketFile(path)) => format!("unix:{}", path.display()),
+            Listener::Unix(_, SocketFile(path)) => format!("{UNIX}{}", path.display()),
             Listener::Tcp(_, address) if is_secure => format!("https://{address}"),
             Listener::Tcp(_, address) => address.to_string(),
         }
@@ -144,13 +167,19 @@ fn next_free(first: SocketAddr) -> Result<TcpListener, AgentError> {
     Err(AgentError::NoFreePort { first, tried: PORTS_TRIED })
 }
 
+/// Returns the path from the root on: who reads it from a page is in another directory, and this process may go to one.
+fn whole(path: &Path) -> Result<PathBuf, AgentError> {
+    std::path::absolute(path).map_err(|error| AgentError::Socket(path.to_owned(), error.to_string()))
+}
+
+/// Binds a socket file at a whole path.
 fn unix(path: &Path) -> Result<Listener, AgentError> {
     let refused = |error: io::Error| AgentError::Socket(path.to_owned(), error.to_string());
     make_room(path)?;
     // A new socket has the mode that the process's umask leaves, for a moment. So it is made where nobody else gets in,
     // and moved when its mode is right.
     let name = format!(".loopscope-{}.tmp", std::process::id());
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = path.parent().unwrap_or(Path::new("/"));
     let private = folder.join(name);
     DirBuilder::new().mode(0o700).create(&private).map_err(refused)?;
     let made = private.join("s");
@@ -185,6 +214,8 @@ fn make_room(path: &Path) -> Result<(), AgentError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::ffi::OsString;
+    use std::os::unix::ffi::OsStringExt;
 
     fn open(path: &Path) -> Result<Entrance, AgentError> {
         let opened = Entrance::open(&Listen::Unix(path.to_owned()), &Credentials::default());
@@ -213,5 +244,36 @@ mod tests {
         fs::remove_file(&path).unwrap();
         let message = open(Path::new("/nowhere/at/all")).unwrap_err().to_string();
         assert!(message.contains("/nowhere/at/all"), "{message}");
+    }
+
+    #[test]
+    fn a_relative_path_is_told_as_a_whole_one() {
+        let name = format!("loopscope-entrance-{}.tmp", std::process::id());
+        let entrance = open(Path::new(&name)).unwrap();
+        let whole = std::env::current_dir().unwrap().join(&name);
+        assert_eq!(entrance.guard.address, format!("unix:{}", whole.display()));
+        drop(entrance);
+        assert!(!whole.exists());
+    }
+
+    #[test]
+    fn a_path_that_no_page_can_hold_is_refused() {
+        let folder = std::env::temp_dir().join(format!("loopscope-entrance-long-{}", std::process::id()));
+        fs::create_dir(&folder).unwrap();
+        let room = 91 - folder.as_os_str().len() - 1;
+        for (name, part) in [
+            (OsString::from("a".repeat(room)), None),
+            (
+                OsString::from("a".repeat(room + 1)),
+                Some("92 bytes long, and other processes can be told of 91"),
+            ),
+            (OsString::from_vec(vec![b's', 0xff]), Some("UTF-8")),
+        ] {
+            let checked = open(&folder.join(name)).unwrap().check_for_page();
+            let message = checked.err().map(|error| error.to_string());
+            assert_eq!(message.is_none(), part.is_none(), "{message:?}");
+            assert!(message.unwrap_or_default().contains(part.unwrap_or_default()));
+        }
+        fs::remove_dir(&folder).unwrap();
     }
 }

@@ -5,6 +5,9 @@ use crate::word::{AgentOwned, Pen, Word};
 
 const ADDRESS_WORDS: usize = 12;
 
+/// Length in bytes of the longest address that a page has room for; what is longer is cut off.
+pub const ADDRESS_BYTES_MAX: usize = ADDRESS_WORDS * 8;
+
 /// Stall threshold for a warning where nobody set one: 100 ms.
 pub const WARNING_NS: u64 = 100_000_000;
 /// Stall threshold for critical where nobody set one: 1 s.

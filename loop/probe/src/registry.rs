@@ -88,7 +88,8 @@ impl Controller {
         self.words().set_tick(&self.pen, unix_ns);
     }
 
-    /// Says where the agent listens (`host:port`, at most 96 bytes); empty for nowhere.
+    /// Says where the agent listens (`host:port`, at most [`ADDRESS_BYTES_MAX`](crate::control::ADDRESS_BYTES_MAX) bytes);
+    /// empty for nowhere.
     pub fn set_address(&self, address: &str) {
         self.words().set_address(&self.pen, address);
     }
