@@ -1,7 +1,8 @@
 //! Accepts connections and serves HTTP/1.1 on them, with limits on everything.
 //!
 //! All connections are tasks on the agent's thread, so none of them can hold another up. A connection ends when its
-//! client is slow (5 s for a request's head), silent or not reading (30 s), or asks for too much (8 KiB of head).
+//! client is slow or silent (5 s for a request's head, from the answer before it on), not reading (30 s), or asks for too
+//! much (8 KiB of head).
 
 use crate::web::Service;
 use crate::web::doorway::{Doorway, Stream};
@@ -24,10 +25,11 @@ use tokio::time::{Instant, timeout, timeout_at};
 /// Connections open at once. A scraper or two, a probe and a person need five; a fleet of them at once finds room, too.
 const CONNECTIONS_MAX: usize = 128;
 
-/// Time for a request's head to arrive.
+/// Time for a request's head to arrive; hyper counts it from the end of the answer before, so it is also how long a
+/// connection may be idle.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Time for a client to take an answer, or to ask again.
+/// Time for a client to take an answer.
 const QUIET_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Longer than any answer takes to make: the longest capture, and some.
