@@ -5,6 +5,7 @@ use crate::compute::utilization::utilization;
 use crate::diagnose::last_moment;
 use crate::export::merged::put_to_rest;
 use crate::export::view::{LoopOwner, LoopView};
+use crate::host::speaker;
 use crate::model::floor::Floor;
 use crate::model::label::OTHER;
 use crate::model::window::{Split, Window};
@@ -16,6 +17,9 @@ use std::fs::File;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+
+/// A process, as a key: its pid, and when it started.
+pub(crate) type Process = (u32, u64);
 
 /// When a loop ended.
 #[derive(Clone, Copy, Debug)]
@@ -58,8 +62,8 @@ pub(crate) struct Entry {
 pub(crate) enum NoEntry {
     /// The loop has just ended.
     Gone,
-    /// It was written in another pid namespace.
-    Foreign,
+    /// It is not of the process that it is named after, or that pid means another one here; in words.
+    Foreign(String),
     Error(io::Error),
 }
 
@@ -76,7 +80,12 @@ impl Entry {
         }
         let facts = page.facts();
         if facts.pid_namespace != namespace {
-            return Err(NoEntry::Foreign);
+            let because = "was written in another pid namespace (a container); serve it from inside";
+            return Err(NoEntry::Foreign(because.to_owned()));
+        }
+        speaker::check_name(from.owner, &facts).map_err(NoEntry::Error)?;
+        if let Some(because) = speaker::objection(from, &file).map_err(NoEntry::Error)? {
+            return Err(NoEntry::Foreign(because));
         }
         let clock = page.clock().and_then(|(source, scale)| Clock::for_page(source, scale));
         let no_clock =
@@ -105,6 +114,11 @@ impl Entry {
             handle_types: Default::default(),
             others: 0,
         })
+    }
+
+    /// Returns the process of the loop.
+    pub(crate) fn process(&self) -> Process {
+        (self.owner.pid, self.owner.start)
     }
 
     /// Takes one look at the loop as it is now. Returns whether it did anything of late. `page` is overwritten.
@@ -144,9 +158,10 @@ impl Entry {
     /// that is returned with it.
     ///
     /// # Errors
-    /// The page can no longer be read.
+    /// The page can no longer be read, or says now that it is of another process.
     pub(crate) fn read(&self, page: &mut Page) -> io::Result<(Ticks, &Clock)> {
         directory::read_page_into(&self.file, page)?;
+        speaker::check_name(self.owner, &page.facts())?;
         Ok((self.moment(), &self.clock))
     }
 

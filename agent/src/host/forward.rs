@@ -1,16 +1,19 @@
 //! Asks the agents of processes on behalf of whoever asked the host: captures, and incidents with their stacks.
 //!
 //! HTTP on this machine, plain or with TLS. The address stands on a page, and a page is input: only addresses of this
-//! machine are asked. Answers are bounded in size and time, and how many are under way in number.
+//! machine are asked. Answers are bounded in size and time, and how many are under way in number. What is handed on is
+//! taken whole; of what is read here (lists), the beginning is enough, and an agent that does not end cannot fill our
+//! memory with it.
 
 use crate::host::access::Access;
 use crate::host::state::Asked;
 use crate::web::guard::INTENT_HEADER;
-use http_body_util::{BodyExt, Empty, Limited};
-use hyper::body::Bytes;
+use http_body_util::{BodyExt, Empty};
+use hyper::body::{Body, Bytes};
 use hyper::header::{AUTHORIZATION, CONTENT_DISPOSITION, CONTENT_TYPE, HOST, HeaderValue};
 use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
+use std::fmt::Display;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::path::Path;
@@ -27,7 +30,7 @@ const AT_ONCE: usize = 64;
 /// Time for an agent to take a connection.
 const CONNECT: Duration = Duration::from_secs(1);
 
-/// Most bytes of an answer: the longest profile, and some.
+/// Most bytes of an answer that is handed on: the longest profile, and some.
 const BYTES_MAX: usize = 64 << 20;
 
 /// What an agent answered.
@@ -56,6 +59,16 @@ pub(crate) struct Question<'a> {
     pub method: Method,
     /// A path with its query.
     pub target: &'a str,
+    pub wanted: Wanted,
+}
+
+/// How much of an answer is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    /// All of it; one that is longer than any of ours is none.
+    Whole,
+    /// At most so many bytes of its beginning.
+    Beginning(usize),
 }
 
 /// Why there is no answer.
@@ -117,7 +130,7 @@ impl Way<'_> {
         let answer = match self {
             Way::Plain(at) => {
                 let stream = connected(TcpStream::connect(at)).await?;
-                converse(stream, question.request(&at.to_string(), shown)?).await
+                converse(stream, question.request(&at.to_string(), shown)?, question.wanted).await
             }
             Way::Tls(at) => {
                 let trust = access.trust.as_ref();
@@ -125,7 +138,7 @@ impl Way<'_> {
                     trust.ok_or("has TLS, and this server was not told by whom: start it with --ca-file")?;
                 let stream = connected(TcpStream::connect(at)).await?;
                 let stream = connected(trust.connect(stream, at.ip())).await?;
-                converse(stream, question.request(&at.to_string(), shown)?).await
+                converse(stream, question.request(&at.to_string(), shown)?, question.wanted).await
             }
             Way::Unix(path) => {
                 let stream = connected(UnixStream::connect(path)).await?;
@@ -134,7 +147,7 @@ impl Way<'_> {
                 if listener.is_none() || listener != question.process.user {
                     return Err("is another user's: a process can only speak for its own".to_owned());
                 }
-                converse(stream, question.request("localhost", shown)?).await
+                converse(stream, question.request("localhost", shown)?, question.wanted).await
             }
         }?;
         match answer.status {
@@ -175,7 +188,7 @@ async fn connected<S>(connecting: impl Future<Output = io::Result<S>>) -> Result
     connected.map_err(|error| format!("cannot be reached: {error}"))
 }
 
-async fn converse<S>(stream: S, request: Request<Empty<Bytes>>) -> Result<Forwarded, String>
+async fn converse<S>(stream: S, request: Request<Empty<Bytes>>, wanted: Wanted) -> Result<Forwarded, String>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -185,21 +198,42 @@ where
     // Ends with the sender.
     let connection = tokio::spawn(connection);
     let answer = match sender.send_request(request).await {
-        Ok(response) => read(response).await,
+        Ok(response) => read(response, wanted).await,
         Err(error) => Err(refused(error)),
     };
     connection.abort();
     answer
 }
 
-async fn read(response: Response<hyper::body::Incoming>) -> Result<Forwarded, String> {
+async fn read(response: Response<hyper::body::Incoming>, wanted: Wanted) -> Result<Forwarded, String> {
     let text = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
     let content_type = text(CONTENT_TYPE).unwrap_or_default().to_owned();
     let file = text(CONTENT_DISPOSITION).and_then(file_of);
     let status = response.status().as_u16();
-    let body = Limited::new(response.into_body(), BYTES_MAX).collect().await;
-    let body = body.map_err(|error| format!("broke off, or answered more than it should: {error}"))?;
-    Ok(Forwarded { status, content_type, file, body: body.to_bytes().to_vec() })
+    let body = collect(response.into_body(), wanted).await?;
+    Ok(Forwarded { status, content_type, file, body })
+}
+
+/// Reads a body as far as it is wanted, and no further.
+async fn collect<B>(mut body: B, wanted: Wanted) -> Result<Vec<u8>, String>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: Display,
+{
+    let mut bytes = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| format!("broke off: {error}"))?;
+        bytes.extend_from_slice(frame.data_ref().map_or(&[], |data| data));
+        match wanted {
+            Wanted::Whole if bytes.len() > BYTES_MAX => return Err("answered more than it should".to_owned()),
+            Wanted::Beginning(most) if bytes.len() >= most => {
+                bytes.truncate(most);
+                break;
+            }
+            _ => {}
+        }
+    }
+    Ok(bytes)
 }
 
 /// Returns the file name of a `Content-Disposition`, where it is a plain one.
@@ -213,6 +247,7 @@ fn file_of(disposition: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use http_body_util::Full;
 
     #[test]
     fn only_this_machine_is_asked() {
@@ -239,11 +274,27 @@ mod tests {
     }
 
     #[test]
+    fn of_a_long_answer_the_beginning_is_read_where_that_is_enough() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let read = |length: usize, wanted| {
+            let body = Full::new(Bytes::from(vec![7; length]));
+            runtime.block_on(collect(body, wanted)).map(|bytes| bytes.len())
+        };
+        assert_eq!(read(5, Wanted::Whole), Ok(5));
+        assert_eq!(read(BYTES_MAX, Wanted::Whole), Ok(BYTES_MAX));
+        assert!(read(BYTES_MAX + 1, Wanted::Whole).unwrap_err().contains("more than it should"));
+        assert_eq!(read(5, Wanted::Beginning(9)), Ok(5));
+        assert_eq!(read(5_000, Wanted::Beginning(9)), Ok(9));
+        assert_eq!(read(0, Wanted::Beginning(9)), Ok(0));
+    }
+
+    #[test]
     fn questions_are_bounded_and_make_room_when_they_end() {
         let forwards = Forwards::new(Access::default());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let process = Asked { pid: 7, name: "web".to_owned(), address: None, user: None, loops: Vec::new() };
-        let question = Question { process: &process, method: Method::GET, target: "/" };
+        let question =
+            Question { process: &process, method: Method::GET, target: "/", wanted: Wanted::Whole };
         let ask = || runtime.block_on(forwards.ask(&question, CONNECT)).unwrap_err();
         let permits = forwards.under_way.try_acquire_many(AT_ONCE as u32).unwrap();
         assert_eq!(ask(), NoAnswer::Full);

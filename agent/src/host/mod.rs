@@ -11,18 +11,21 @@
 //! and needs no agent to be seen. What only an agent has (stacks, incidents with them) is asked of it over HTTP.
 //!
 //! Pages are input from strangers: a file of another version, cut off, damaged, or no page at all is passed over, said
-//! once and counted, and looked at again later. Everything is bounded: loops by the limit of open files, series by the
-//! page's ceiling, answers of agents by their size and time.
+//! once and counted, and looked at again later; so is one that another user wrote in the name of a process. Everything is
+//! bounded: loops by the limit of open files, series by the page's ceiling, answers of agents by their size and time.
 //!
 //! **The dead.** When a process or a loop ends, its counters stay on the page for [`KEEP`], so that a scraper sees the
 //! last of them, and then leave; what a loop only *has* (a stall, handles, waiting jobs) leaves at once. Where a
-//! new loop takes the name, the old one leaves for it. What a killed process was in the middle of is an incident for
+//! new loop takes the name, the old one leaves for it; those without a label of their own are one sum, which keeps what
+//! they counted. What a killed process was in the middle of is an incident for
 //! as long as its page is kept (a day at most).
 
 mod entry;
 mod pattern;
 mod refusal;
+mod retired;
 mod roster;
+mod speaker;
 mod state;
 
 mod access;

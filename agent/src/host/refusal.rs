@@ -15,7 +15,7 @@ pub(crate) enum Refusal {
     Damaged,
     /// The system does not let us read it.
     Unreadable,
-    /// Written in another pid namespace, where its pid means another process.
+    /// Written by another user than the process runs as, or in another pid namespace, where its pid means another process.
     Foreign,
     /// There are more loops than can be followed.
     TooMany,

@@ -3,22 +3,16 @@
 use crate::compute::sites::SITES_PER_PROCESS;
 use crate::export::merged::{add_view, copy_view};
 use crate::export::view::LoopView;
-use crate::host::entry::{Entry, NoEntry};
+use crate::host::entry::{Entry, NoEntry, Process};
 use crate::host::pattern;
 use crate::host::refusal::{Refusal, Refusals};
+use crate::host::retired::Retired;
 use crate::model::label::{OTHER, unique};
 use loopscope_probe::Page;
 use loopscope_probe::directory::{self, Owner, PageFile};
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::PathBuf;
-
-/// A process, as a key.
-type Process = (u32, u64);
-
-fn key(owner: Owner) -> Process {
-    (owner.pid, owner.start)
-}
 
 /// All loops of the host.
 #[derive(Debug)]
@@ -31,6 +25,7 @@ pub(crate) struct Roster {
     /// In the order of pid, start and number.
     entries: Vec<Entry>,
     refusals: Refusals,
+    retired: Retired,
     /// How many more sites of a process may have a series.
     sites_room: HashMap<Process, usize>,
     /// Page files of processes that had ended before they were followed.
@@ -57,6 +52,7 @@ impl Roster {
             namespace: directory::pid_namespace(),
             entries: Vec::new(),
             refusals: Refusals::default(),
+            retired: Retired::default(),
             sites_room: HashMap::new(),
             left: Vec::new(),
             page: directory::blank_page(),
@@ -81,8 +77,8 @@ impl Roster {
     /// Returns how many processes live and how many have ended.
     pub(crate) fn processes(&self) -> (u64, u64) {
         let living = self.entries.iter().filter(|entry| entry.end.is_none());
-        let alive: HashSet<Process> = living.map(|entry| key(entry.owner)).collect();
-        let all: HashSet<Process> = self.entries.iter().map(|entry| key(entry.owner)).collect();
+        let alive: HashSet<Process> = living.map(Entry::process).collect();
+        let all: HashSet<Process> = self.entries.iter().map(Entry::process).collect();
         (alive.len() as u64, (all.len() - alive.len()) as u64)
     }
 
@@ -91,7 +87,8 @@ impl Roster {
         let mut notes = Vec::new();
         let files = self.list(&mut notes);
         let mut known: HashMap<Process, bool> = HashMap::new();
-        let mut is_alive = |owner: Owner| *known.entry(key(owner)).or_insert_with(|| owner.is_alive());
+        let mut is_alive =
+            |owner: Owner| *known.entry((owner.pid, owner.start)).or_insert_with(|| owner.is_alive());
         self.bury(now_ns, &mut is_alive, &mut notes);
         let paths: HashSet<PathBuf> = self.entries.iter().map(|entry| entry.path.clone()).collect();
         let listed: HashSet<&PathBuf> = files.iter().map(|file| &file.path).collect();
@@ -104,8 +101,9 @@ impl Roster {
             }
         }
         self.left = left;
-        let processes: HashSet<Process> = self.entries.iter().map(|entry| key(entry.owner)).collect();
+        let processes: HashSet<Process> = self.entries.iter().map(Entry::process).collect();
         self.sites_room.retain(|process, _| processes.contains(process));
+        self.retired.retain(|process| processes.contains(process));
         notes
     }
 
@@ -125,7 +123,7 @@ impl Roster {
 
     /// Notes which processes have ended, and forgets those that ended long ago.
     fn bury(&mut self, now_ns: u64, is_alive: &mut impl FnMut(Owner) -> bool, notes: &mut Vec<String>) {
-        let (page, refusals, keep_ns) = (&mut self.page, &mut self.refusals, self.keep_ns);
+        let (page, refusals, retired) = (&mut self.page, &mut self.refusals, &mut self.retired);
         self.entries.retain_mut(|entry| {
             if entry.end.is_none()
                 && !is_alive(entry.owner)
@@ -134,7 +132,11 @@ impl Roster {
                 notes.extend(refusals.note(&entry.path, Refusal::of(&error), &error.to_string()));
                 return false;
             }
-            entry.end.is_none_or(|end| now_ns.saturating_sub(end.noticed_ns) < keep_ns)
+            let stays = entry.end.is_none_or(|end| now_ns.saturating_sub(end.noticed_ns) < self.keep_ns);
+            if !stays {
+                retired.take(entry, page);
+            }
+            stays
         });
     }
 
@@ -150,9 +152,8 @@ impl Roster {
         let mut entry = match Entry::open(file, self.namespace, &mut self.page) {
             Ok(entry) => entry,
             Err(NoEntry::Gone) => return,
-            Err(NoEntry::Foreign) => {
-                let because = "was written in another pid namespace (a container); serve it from inside";
-                notes.extend(self.refusals.note(&file.path, Refusal::Foreign, because));
+            Err(NoEntry::Foreign(because)) => {
+                notes.extend(self.refusals.note(&file.path, Refusal::Foreign, &because));
                 return;
             }
             Err(NoEntry::Error(error)) => {
@@ -161,11 +162,16 @@ impl Roster {
             }
         };
         // What has ended makes room for what takes its name: a loop of that name, or a process with that pid.
-        self.entries.retain(|other| {
+        let (page, retired) = (&mut self.page, &mut self.retired);
+        self.entries.retain_mut(|other| {
             let is_same_process = other.owner == entry.owner;
             let is_replaced = other.owner.pid == entry.owner.pid
                 && (!is_same_process || other.facts.name == entry.facts.name);
-            other.end.is_none() || !is_replaced
+            let stays = other.end.is_none() || !is_replaced;
+            if !stays {
+                retired.take(other, page);
+            }
+            stays
         });
         let own = self.entries.iter().filter(|other| other.owner == entry.owner);
         entry.label = unique(&entry.facts.name, own.map(|other| other.label.as_str()));
@@ -197,9 +203,9 @@ impl Roster {
     /// Copies everything about every loop; those of one process without a label of their own as one.
     pub(crate) fn views(&mut self) -> Views {
         let mut views = Views::default();
-        let mut others: HashMap<Process, LoopView> = HashMap::new();
+        let mut others = self.retired.sums();
         for entry in &mut self.entries {
-            let room = self.sites_room.entry(key(entry.owner)).or_insert(SITES_PER_PROCESS);
+            let room = self.sites_room.entry(entry.process()).or_insert(SITES_PER_PROCESS);
             // What cannot be read any more is noticed at the next look.
             let Ok((view, left_out)) = entry.view(&mut self.page, room) else { continue };
             views.sites_left_out += left_out as u64;
@@ -207,10 +213,10 @@ impl Roster {
                 views.loops.push(view);
                 continue;
             }
-            match others.get_mut(&key(entry.owner)) {
+            match others.get_mut(&entry.process()) {
                 Some(sum) => add_view(sum, &view),
                 None => {
-                    others.insert(key(entry.owner), copy_view(&view));
+                    others.insert(entry.process(), copy_view(&view));
                 }
             }
         }

@@ -1,9 +1,10 @@
 //! Pages that come, end, and take each other's names, with loops of this very process.
 
 use super::*;
-use loopscope_probe::Writer;
+use loopscope_probe::{Clock, Writer};
 use std::fs::{self, DirBuilder};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, FileExt, chown, lchown, symlink};
+use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 const KEEP_NS: u64 = 1_000;
@@ -33,6 +34,27 @@ impl Drop for Scratch {
     fn drop(&mut self) {
         fs::remove_dir_all(&self.0).unwrap();
     }
+}
+
+/// Writes a word over a page, as a hostile program can over its own.
+fn overwrite(path: &Path, offset: usize, word: u64) {
+    let file = fs::OpenOptions::new().write(true).open(path).unwrap();
+    file.write_all_at(&word.to_ne_bytes(), offset as u64).unwrap();
+}
+
+/// Returns where on a page the count of ended stalls is: the word that they change with.
+fn place_of_stalls(path: &Path) -> usize {
+    let (file, mut page, clock) =
+        (fs::File::open(path).unwrap(), directory::blank_page(), Clock::monotonic());
+    let whole = fs::read(path).unwrap();
+    let tells = |offset: &usize| {
+        let before = u64::from_ne_bytes(whole[*offset..*offset + 8].try_into().unwrap());
+        overwrite(path, *offset, 987_654_321);
+        let read = directory::read_vitals_into(&file, &mut page);
+        overwrite(path, *offset, before);
+        read.is_ok() && page.vitals_at(&clock, clock.now()).stalls_ended == 987_654_321
+    };
+    (0..whole.len()).step_by(8).find(tells).unwrap()
 }
 
 fn labels(roster: &mut Roster) -> Vec<String> {
@@ -94,4 +116,109 @@ fn loops_past_the_labels_are_one_and_loops_past_the_bound_are_said() {
     assert_eq!(roster.follow(2), [""; 0], "once");
     assert!(roster.refused().contains(&("too_many", 1)));
     drop(writers);
+}
+
+#[test]
+fn a_count_of_stalls_that_jumps_is_a_number_and_no_work() {
+    let scratch = Scratch::new();
+    let mut roster = scratch.roster(100);
+    let writer = scratch.writer("web");
+    roster.follow(1);
+    roster.look(2);
+    let path = roster.entries()[0].path.clone();
+    overwrite(&path, place_of_stalls(&path), u64::MAX);
+    roster.look(3);
+    assert_eq!(roster.views().loops[0].stalls.episodes.iter().sum::<u64>(), u64::MAX);
+    drop(writer);
+}
+
+#[test]
+fn a_page_of_another_user_does_not_speak_for_a_process() {
+    const NOBODY: u32 = 65_534;
+    let (scratch, linked) = (Scratch::new(), Scratch::new());
+    let given_away = scratch.writer("main");
+    let path = directory::page_files(&scratch.0).unwrap().remove(0).path;
+    let link = linked.0.join("pages");
+    symlink(&scratch.0, &link).unwrap();
+    if chown(&path, Some(NOBODY), None).and_then(|()| lchown(&link, Some(NOBODY), None)).is_err() {
+        println!("only root can give files away: nothing was checked");
+        return;
+    }
+    let mut roster = scratch.roster(100);
+    let notes = roster.follow(1);
+    assert!(notes[0].contains("belongs to user 65534, and process") && notes.len() == 1, "{notes:?}");
+    assert_eq!(roster.follow(2), [""; 0], "once");
+    assert!(roster.refused().contains(&("foreign", 1)));
+    let own = scratch.writer("main");
+    roster.follow(3);
+    assert_eq!(labels(&mut roster), ["main"]);
+    let mut by_link = Roster::new(vec![link], KEEP_NS, 100);
+    let notes = by_link.follow(1);
+    assert!(notes.iter().any(|note| note.contains("lies in a folder of user 65534")), "{notes:?}");
+    assert_eq!(labels(&mut by_link), [""; 0]);
+    drop((given_away, own));
+}
+
+#[test]
+fn a_page_that_tells_of_another_process_is_passed_over() {
+    // The fourth word of a page is its pid.
+    const PID_OFFSET: usize = 24;
+    let scratch = Scratch::new();
+    let mut roster = scratch.roster(100);
+    let writer = scratch.writer("web");
+    roster.follow(1);
+    overwrite(&roster.entries()[0].path.clone(), PID_OFFSET, 1);
+    let mut read = Vec::new();
+    roster.read_each(|_, reading| read.push(reading.map(|_| ()).map_err(|error| error.kind())));
+    assert_eq!(read, [Err(io::ErrorKind::InvalidData)]);
+    let mut late = scratch.roster(100);
+    assert_eq!(late.follow(1), [""; 0], "it may be in the making");
+    let notes = late.follow(2);
+    assert!(notes[0].contains("says that 1 (started at"), "{notes:?}");
+    assert_eq!((labels(&mut late), late.refused()[1]), (vec![], ("damaged", 1)));
+    drop(writer);
+}
+
+#[test]
+fn what_ended_loops_without_a_label_counted_stays_while_their_process_has_others() {
+    let scratch = Scratch::new();
+    let mut roster = scratch.roster(100);
+    let turned = || {
+        let mut writer = scratch.writer("worker");
+        writer.resume();
+        writer.park();
+        for _ in 0..5 {
+            writer.unpark(1);
+            writer.park();
+        }
+        writer
+    };
+    let mut writers: Vec<Writer> = (0..67).map(|_| turned()).collect();
+    let counted = |roster: &mut Roster| {
+        let other = roster.views().loops.into_iter().find(|view| view.label == OTHER);
+        other.map_or(0, |view| view.snapshot.iterations)
+    };
+    roster.follow(1);
+    roster.look(2);
+    let all = counted(&mut roster);
+    assert!(all >= 15, "{all}");
+    writers.pop();
+    roster.look(10);
+    assert_eq!(counted(&mut roster), all);
+    roster.follow(10 + KEEP_NS);
+    assert_eq!((counted(&mut roster), roster.entries().len()), (all, 66), "it has left");
+    writers.pop();
+    roster.look(2_000);
+    writers.push(turned());
+    roster.follow(2_001);
+    assert_eq!(
+        (counted(&mut roster), roster.entries().len()),
+        (all / 3 * 4, 66),
+        "a new one has taken its name"
+    );
+    writers.clear();
+    roster.look(3_000);
+    assert_eq!(counted(&mut roster), all / 3 * 4);
+    roster.follow(3_000 + KEEP_NS);
+    assert!(roster.views().loops.is_empty() && roster.retired.sums().is_empty());
 }

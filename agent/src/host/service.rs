@@ -2,7 +2,7 @@
 
 use crate::compute::age::age_text;
 use crate::export::view::Outcomes;
-use crate::host::forward::{Forwards, NoAnswer, Question};
+use crate::host::forward::{Forwards, NoAnswer, Question, Wanted};
 use crate::host::incidents::{gather, pid_of};
 use crate::host::state::Asked;
 use crate::host::targets::targets;
@@ -210,7 +210,8 @@ impl HostService {
         }
         // HEAD is answered as GET is, and sent without what it would have been.
         let method = if *method == Method::POST { Method::POST } else { Method::GET };
-        match self.forwards.ask(&Question { process, method, target }, patience(target)).await {
+        let question = Question { process, method, target, wanted: Wanted::Whole };
+        match self.forwards.ask(&question, patience(target)).await {
             Ok(answer) => {
                 self.note(Outcomes { ok: 1, ..Outcomes::default() });
                 Answer::forwarded(answer.status, &answer.content_type, answer.file, answer.body)

@@ -4,9 +4,13 @@ use crate::compute::episode::Episode;
 use crate::compute::starvation::{Cause, Verdict, judge};
 use crate::model::exemplar::{Exemplar, Exemplars};
 use crate::model::tally::tally;
-use loopscope_probe::histogram::HistogramValues;
+use loopscope_probe::histogram::{HistogramValues, slot};
 use loopscope_probe::iterations::IterationRecord;
 use loopscope_probe::{Clock, NowValues, Page, Ticks, Vitals};
+
+/// Of stalls that only a count tells of, at most so many are told one by one; all are counted. The count is a word on a
+/// page that may be another user's, or damaged, and can jump to anything.
+const TOLD_MAX: usize = 16;
 
 /// What one loop's stalls came to, by cause.
 #[derive(Clone, Debug, Default)]
@@ -108,7 +112,7 @@ impl StallWatch {
             let verdict = judge(vitals.busy_since, now.busy_ns, &now, &page.records(first), clock.scale());
             if step.has_begun {
                 (self.since, self.threshold_ns) = (vitals.busy_since, warning_ns);
-                self.counts.episodes[verdict.cause as usize] += 1;
+                self.count(verdict.cause, 1);
                 self.counts.active = Some(verdict.cause);
                 tally(&mut self.counts.detection, age_ns.saturating_sub(warning_ns));
             }
@@ -136,13 +140,13 @@ impl StallWatch {
         if let Some(seen_ns) = seen_ns {
             let end = self.end_of(seen_ns, &ended, vitals, clock);
             if let Some(cause) = self.counts.active.take() {
-                self.book_duration(cause, end.ns);
+                self.book_durations(cause, end.ns, 1);
             }
-            self.accounted = self.accounted.map(|count| count + 1);
+            self.accounted = self.accounted.map(|count| count.saturating_add(1));
             turns.push(Turn::Ended(end));
         }
         // A stall under way may have ended since: the page counted it, and its end will be seen at the next look.
-        let known = self.accounted.unwrap_or(0) + u64::from(self.episode.is_active());
+        let known = self.accounted.unwrap_or(0).saturating_add(u64::from(self.episode.is_active()));
         let missed = vitals.stalls_ended.saturating_sub(known);
         // A threshold that was raised during a stall leaves one that only the agent counted.
         self.accounted = Some(self.accounted.unwrap_or(0).min(vitals.stalls_ended) + missed);
@@ -179,13 +183,15 @@ impl StallWatch {
             .filter(|iteration| length_ns(iteration) > warning_ns && iteration.begin > self.since)
             .collect();
         long.sort_by_key(|iteration| std::cmp::Reverse(length_ns(iteration)));
-        long.truncate(missed as usize);
+        long.truncate(usize::try_from(missed).unwrap_or(usize::MAX));
         long.sort_by_key(|iteration| iteration.begin);
+        // Both are in the order of their ends, so each record is looked at once, whatever a damaged page says.
+        let mut rest = records.as_slice();
         for iteration in &long {
             let (begin, end, ns) = (iteration.begin, iteration.end, length_ns(iteration));
-            let own: Vec<_> =
-                records.iter().filter(|record| record.start >= begin && record.end <= end).copied().collect();
-            let verdict = judge(begin, ns, &NowValues::IDLE, &own, clock.scale());
+            let (own, later) = rest.split_at(rest.partition_point(|record| record.end <= end));
+            rest = later;
+            let verdict = judge(begin, ns, &NowValues::IDLE, own, clock.scale());
             self.missed(1, End { begin, end, ns }, verdict, turns);
         }
         // What the ring has forgotten is known by the recorder alone, or not at all.
@@ -200,16 +206,24 @@ impl StallWatch {
     }
 
     fn missed(&mut self, count: u64, end: End, verdict: Verdict, turns: &mut Vec<Turn>) {
-        self.counts.episodes[verdict.cause as usize] += count;
-        for _ in 0..count {
-            self.book_duration(verdict.cause, end.ns);
-            turns.push(Turn::Missed(end, verdict));
-        }
+        self.count(verdict.cause, count);
+        self.book_durations(verdict.cause, end.ns, count);
+        let told = usize::try_from(count).unwrap_or(TOLD_MAX).min(TOLD_MAX);
+        turns.extend(std::iter::repeat_n(Turn::Missed(end, verdict), told));
         self.since = self.since.max(end.begin);
     }
 
-    fn book_duration(&mut self, cause: Cause, age_ns: u64) {
-        tally(self.counts.durations[cause as usize].get_or_insert_default(), age_ns);
+    fn count(&mut self, cause: Cause, more: u64) {
+        let episodes = &mut self.counts.episodes[cause as usize];
+        *episodes = episodes.saturating_add(more);
+    }
+
+    /// Books this many stalls of that length.
+    fn book_durations(&mut self, cause: Cause, age_ns: u64, count: u64) {
+        let durations = self.counts.durations[cause as usize].get_or_insert_default();
+        let bucket = &mut durations.buckets[slot(age_ns)];
+        *bucket = bucket.saturating_add(count);
+        durations.sum_ns = durations.sum_ns.wrapping_add(age_ns.wrapping_mul(count));
     }
 }
 

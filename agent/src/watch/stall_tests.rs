@@ -231,3 +231,28 @@ fn a_stall_that_only_the_agent_counted_does_not_hide_the_next() {
     bench.writer.park();
     assert_eq!(ends(&bench.look()), [150]);
 }
+
+#[test]
+fn a_count_that_jumps_is_booked_at_once_and_told_a_few_times() {
+    for jump in [TOLD_MAX as u64 + 1, 5_000_000, u64::MAX] {
+        let mut bench = Bench::new();
+        bench.writer.unpark(1);
+        bench.run(Kind::Timer, SiteId::NONE, 150 * MS);
+        bench.writer.park();
+        let clock = bench.writer.clock().clone();
+        let mut vitals = bench.writer.page().vitals_at(&clock, clock.now());
+        assert_eq!(vitals.stalls_ended, 1);
+        for _ in 0..3 {
+            vitals.stalls_ended = jump;
+            let turns = bench.watch.look(bench.writer.page(), &clock, &vitals);
+            assert!(turns.len() <= TOLD_MAX + 1, "{} turns", turns.len());
+            // A damaged word may fall, and jump again.
+            vitals.stalls_ended = 0;
+            assert_eq!(bench.watch.look(bench.writer.page(), &clock, &vitals), []);
+        }
+        let durations = bench.watch.counts().durations[Cause::Callback as usize].as_ref().unwrap();
+        let lengths = durations.buckets.iter().fold(0u64, |sum, count| sum.saturating_add(*count));
+        let booked = jump.saturating_mul(3);
+        assert_eq!((bench.episodes().iter().sum::<u64>(), lengths), (booked, booked));
+    }
+}

@@ -1,0 +1,43 @@
+//! What loops without a label of their own had counted when they left: the sum of those must not fall while their process
+//! has others, because a counter that falls is taken for one that began anew.
+
+use crate::export::merged::{add_view, copy_view};
+use crate::export::view::LoopView;
+use crate::host::entry::{Entry, Process};
+use crate::model::label::OTHER;
+use loopscope_probe::Page;
+use std::collections::HashMap;
+
+/// One sum for each process that has lost such loops.
+#[derive(Debug, Default)]
+pub(crate) struct Retired {
+    sums: HashMap<Process, LoopView>,
+}
+
+impl Retired {
+    /// Takes what a loop that has ended counted, before it leaves; one with a label of its own takes it along. `page` is
+    /// overwritten.
+    pub(crate) fn take(&mut self, entry: &mut Entry, page: &mut Page) {
+        if entry.label != OTHER {
+            return;
+        }
+        // What cannot be read any more cannot be kept.
+        let Ok((view, _)) = entry.view(page, &mut 0) else { return };
+        match self.sums.get_mut(&entry.process()) {
+            Some(sum) => add_view(sum, &view),
+            None => {
+                self.sums.insert(entry.process(), copy_view(&view));
+            }
+        }
+    }
+
+    /// Forgets the processes that are not among these.
+    pub(crate) fn retain(&mut self, is_there: impl Fn(&Process) -> bool) {
+        self.sums.retain(|process, _| is_there(process));
+    }
+
+    /// Returns what the sums of processes begin with.
+    pub(crate) fn sums(&self) -> HashMap<Process, LoopView> {
+        self.sums.iter().map(|(process, sum)| (*process, copy_view(sum))).collect()
+    }
+}

@@ -1,0 +1,135 @@
+//! Whether a page may speak for the process that its name says.
+//!
+//! All about a process is found by its pid: its agent's address, its incidents, its labels. But a page's name and header
+//! are what its writer put there. So a page of a living process is followed only where the system bears it out: a process
+//! makes its pages as the user that it runs as, in a folder of that user's. Of a process that has ended the system knows
+//! nothing any more; its pages are told of and never asked about.
+//!
+//! Users are compared as this process sees them, those of files and those of processes alike, so it makes no difference in
+//! which user namespace anybody is.
+
+use loopscope_probe::directory::{self, Owner, PageFile};
+use loopscope_probe::snapshot::Facts;
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+/// Root may do anything to any process, and a program that root started may have become another user's since.
+const ROOT: u32 = 0;
+
+/// Checks that a page was written by the process that its file is named after.
+///
+/// # Errors
+/// Another one wrote it, or that is what its header says.
+pub(crate) fn check_name(owner: Owner, facts: &Facts) -> io::Result<()> {
+    let writer = Owner { pid: facts.pid, start: facts.pid_start };
+    match writer == owner {
+        true => Ok(()),
+        false => {
+            let because = format!(
+                "is named after process {} (started at {}) and says that {} (started at {}) wrote it",
+                owner.pid, owner.start, writer.pid, writer.start
+            );
+            Err(io::Error::new(io::ErrorKind::InvalidData, because))
+        }
+    }
+}
+
+/// Returns why this page is not its process's, in words; `None` where it may be.
+///
+/// # Errors
+/// The system does not tell whose it is.
+pub(crate) fn objection(from: &PageFile, file: &File) -> io::Result<Option<String>> {
+    let user = file.metadata()?.uid();
+    // A link to a page, or to a folder of pages, belongs to whoever made it.
+    let folder = fs::symlink_metadata(from.path.parent().unwrap_or(Path::new(".")))?.uid();
+    if ![user, ROOT, directory::own_user()].contains(&folder) {
+        return Ok(Some(format!("belongs to user {user} and lies in a folder of user {folder}")));
+    }
+    let process = if from.owner.is_alive() { users_of(from.owner.pid)? } else { None };
+    let objection = process.filter(|users| !may_speak(user, *users)).map(|users| {
+        let Users { effective, .. } = users;
+        format!("belongs to user {user}, and process {} runs as user {effective}", from.owner.pid)
+    });
+    Ok(objection)
+}
+
+/// The users that a process runs as. The one that started it is not among them: of a set-user-ID program that may be
+/// anybody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Users {
+    effective: u32,
+    /// The one that it can become again.
+    saved: u32,
+}
+
+fn may_speak(user: u32, process: Users) -> bool {
+    [ROOT, process.effective, process.saved].contains(&user)
+}
+
+/// Returns the users of a process; `None` where there is none with that pid.
+fn users_of(pid: u32) -> io::Result<Option<Users>> {
+    // Not the owner of the folder in /proc: that of a process that may not be traced belongs to root.
+    let folder = PathBuf::from(format!("/proc/{pid}"));
+    match fs::read(folder.join("status")) {
+        Ok(status) => {
+            let users = parse_users(&String::from_utf8_lossy(&status));
+            users.map(Some).ok_or_else(|| io::Error::other("is of a process that nobody tells the user of"))
+        }
+        Err(_) if !folder.exists() => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Reads the line `Uid:` of proc(5): real, effective, saved, and that for files.
+fn parse_users(status: &str) -> Option<Users> {
+    let line = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
+    let mut users = line.split_ascii_whitespace().skip(1).map(str::parse);
+    Some(Users { effective: users.next()?.ok()?, saved: users.next()?.ok()? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn root_and_those_that_the_process_runs_as_may_speak_for_it() {
+        let users = Users { effective: 1000, saved: 1001 };
+        for (user, may) in [(0, true), (1000, true), (1001, true), (1002, false), (65_534, false)] {
+            assert_eq!(may_speak(user, users), may, "{user}");
+        }
+        let of_root = Users { effective: 0, saved: 0 };
+        assert!(!may_speak(1000, of_root));
+    }
+
+    #[test]
+    fn who_started_a_set_user_id_program_is_not_whom_it_runs_as() {
+        let status =
+            "Name:\ta\\nUid:\t7\t7\t7\t7\nUmask:\t0022\nUid:\t1002\t1000\t1001\t1000\nGid:\t1\t1\t1\t1\n";
+        assert_eq!(parse_users(status), Some(Users { effective: 1000, saved: 1001 }));
+        for broken in ["", "Uid:", "Uid:\t1\t2", "Uid:\t1\tx\t2\t2", "Name:\tUid:\t1\t1\t1\t1"] {
+            assert_eq!(parse_users(broken), None, "{broken}");
+        }
+    }
+
+    #[test]
+    fn this_process_runs_as_its_own_user_and_one_that_is_not_there_as_none() {
+        let users = users_of(std::process::id()).unwrap().unwrap();
+        assert_eq!(users.effective, directory::own_user());
+        assert_eq!(users_of(u32::MAX).unwrap(), None);
+    }
+
+    #[test]
+    fn a_page_is_named_after_whoever_wrote_it() {
+        let page = loopscope_probe::Writer::builder("web").build();
+        let facts = page.page().facts();
+        let named = |pid, start| check_name(Owner { pid, start }, &facts);
+        assert!(named(facts.pid, facts.pid_start).is_ok());
+        for (pid, start) in [(1, facts.pid_start), (facts.pid, facts.pid_start + 1)] {
+            let error = named(pid, start).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+            assert!(error.to_string().contains(&format!("{} (started at", facts.pid)), "{error}");
+        }
+    }
+}
