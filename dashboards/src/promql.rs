@@ -6,8 +6,14 @@
 
 use loopscope_agent::export::catalog::{Family, Type};
 
-/// Labels that Prometheus adds to every series of a target.
-const TARGET_LABELS: &[&str] = &["job", "instance"];
+/// Labels that a series may have beside its family's own: those of its target, and those of its process where
+/// `loopscope serve` tells them. On an agent's own page the latter are missing, which is the same as empty.
+const OUTER_LABELS: &[&str] = &["job", "instance", "pid", "name"];
+
+/// Tells whether series of the family can have that label.
+pub fn has_label(family: &Family, label: &str) -> bool {
+    family.labels.contains(&label) || OUTER_LABELS.contains(&label)
+}
 
 /// Series of one family.
 #[derive(Clone, Debug)]
@@ -38,8 +44,12 @@ impl Series {
     #[must_use]
     pub fn with(mut self, label: &str, operator: &str, value: &str) -> Series {
         let family = self.family;
-        let is_known = family.labels.contains(&label) || TARGET_LABELS.contains(&label);
-        assert!(is_known, "{} has no label `{label}`: it has {:?}", family.name, family.labels);
+        assert!(
+            has_label(family, label),
+            "{} has no label `{label}`: it has {:?}",
+            family.name,
+            family.labels
+        );
         self.matchers.push(format!("{label}{operator}\"{value}\""));
         self
     }
@@ -71,8 +81,7 @@ impl Series {
     /// Checks that an aggregation of this names labels that it has.
     fn assert_group(&self, group: Group<'_>) {
         let (Group::By(labels) | Group::Without(labels)) = group;
-        let known = |label: &&&str| self.family.labels.contains(label) || TARGET_LABELS.contains(label);
-        let unknown: Vec<_> = labels.iter().filter(|label| !known(label)).collect();
+        let unknown: Vec<_> = labels.iter().filter(|label| !has_label(self.family, label)).collect();
         assert!(unknown.is_empty(), "{} has no labels {unknown:?}", self.family.name);
     }
 }

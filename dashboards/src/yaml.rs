@@ -3,7 +3,7 @@
 //! Only what rules need: groups, rules, quoted strings and expressions in block form. A string in JSON's quotes is also
 //! one in YAML's.
 
-use crate::alerts::{Alert, AlertGroup};
+use crate::alerts::{Alert, AlertGroup, template};
 use crate::pace::Pace;
 use crate::recorded::RecordingGroup;
 
@@ -55,8 +55,8 @@ fn push_alert(out: &mut String, alert: &Alert, pace: Pace, runbooks: &str) {
     out.push_str(&format!("        labels:\n          severity: {}\n", alert.severity.name()));
     out.push_str("        annotations:\n");
     let annotations = [
-        ("summary", alert.summary.to_owned()),
-        ("description", alert.description.to_owned()),
+        ("summary", template(alert.summary)),
+        ("description", template(alert.description)),
         ("runbook_url", runbook_url(runbooks, alert.name)),
     ];
     for (name, text) in annotations {

@@ -106,7 +106,7 @@ catalog! {
     ALL;
 
     LOOP_INFO = gauge("loopscope_loop_info", Info, &["loop", "runtime", "backend", "thread"],
-        "Facts about a loop; join with on (instance, loop) group_left (runtime).");
+        "Facts about a loop; join with on (job, instance, pid, loop) group_left (runtime).");
     ITERATIONS = counter("loopscope_loop_iterations_total", Count, &["loop"], "Iterations of the loop.");
     LOOP_TIME = counter("loopscope_loop_time_seconds_total", Seconds, &["loop", "state"],
         "Time the loop was active (running) or idle (in its poll).");

@@ -19,7 +19,7 @@ fn blindness(pace: Pace) -> Vec<Alert> {
             expr: "up{job=~\".*loopscope.*\"} == 0".to_owned(),
             hold: Some(Span::minutes(5)),
             severity: Severity::Critical,
-            summary: "{{ $labels.instance }} cannot be scraped",
+            summary: "{{ owner }} cannot be scraped",
             description: "The process has ended, or its agent does not answer. A blocked loop is not the reason: the \
                           agent has a thread of its own.",
         },
@@ -29,7 +29,7 @@ fn blindness(pace: Pace) -> Vec<Alert> {
             expr: format!("time() - {} > 30", Series::of(&c::AGENT_LAST_TICK).select()),
             hold: Some(Span::minutes(1)),
             severity: Severity::Critical,
-            summary: "The agent of {{ $labels.instance }} has not looked at its loops for {{ $value | humanizeDuration }}",
+            summary: "The agent of {{ owner }} has not looked at its loops for {{ $value | humanizeDuration }}",
             description: "Its page is served, but stalls are not noticed. The clocks of this host and of Prometheus \
                           may also differ by that much.",
         },
@@ -39,7 +39,7 @@ fn blindness(pace: Pace) -> Vec<Alert> {
             expr: increase_above_zero(&c::AGENT_PANICS, pace, Span::hours(1)),
             hold: None,
             severity: Severity::Warning,
-            summary: "The agent of {{ $labels.instance }} gave up {{ $value | humanize }} looks after a panic",
+            summary: "The agent of {{ owner }} gave up {{ $value | humanize }} looks after a panic",
             description: "The process is unharmed, the figures of those looks are missing. The program's log has \
                           the message: please report it.",
         },
@@ -59,7 +59,7 @@ fn losses(pace: Pace) -> Vec<Alert> {
             expr: increase_above_zero(&c::AGENT_DROPPED, pace, Span::minutes(5)),
             hold: Some(Span::minutes(5)),
             severity: Severity::Warning,
-            summary: "Loop {{ $labels.loop }} of {{ $labels.instance }} has more callback sites than its page has room for",
+            summary: "Loop {{ $labels.loop }} of {{ owner }} has more callback sites than its page has room for",
             description: "New callbacks are shown as \"other\" in tables and flamegraphs ({{ $labels.reason }}). Names \
                           made at run time (one per request or user) are the usual reason.",
         },
@@ -69,7 +69,7 @@ fn losses(pace: Pace) -> Vec<Alert> {
             expr: format!("{cpu} > 0.05"),
             hold: Some(Span::minutes(15)),
             severity: Severity::Info,
-            summary: "The agent of {{ $labels.instance }} uses {{ $value | humanizePercentage }} of a processor",
+            summary: "The agent of {{ owner }} uses {{ $value | humanizePercentage }} of a processor",
             description: "Frequent scrapes, many loops or very low stall thresholds are the usual reasons.",
         },
         Alert {
@@ -78,7 +78,7 @@ fn losses(pace: Pace) -> Vec<Alert> {
             expr: increase_above_zero(&c::SERIES_OVERFLOW, pace, Span::hours(1)),
             hold: None,
             severity: Severity::Info,
-            summary: "{{ $labels.instance }} has more {{ $labels.limit }} than it exports",
+            summary: "{{ owner }} has more {{ $labels.limit }} than it exports",
             description: "What is past the limit is booked under `_other` or left out. Fewer loops per process, or \
                           fewer distinct names of callbacks, bring it back.",
         },

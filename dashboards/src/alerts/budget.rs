@@ -16,7 +16,7 @@ pub(super) fn alerts() -> Vec<Alert> {
             expr: burns(14.4, Span::hours(1), Span::minutes(5)),
             hold: Some(Span::minutes(2)),
             severity: Severity::Critical,
-            summary: "Loop {{ $labels.loop }} of {{ $labels.instance }} uses up its lag budget 14.4 times too fast",
+            summary: "Loop {{ $labels.loop }} of {{ owner }} uses up its lag budget 14.4 times too fast",
             description: "{{ $value | humanizePercentage }} of the moments of the last hour would have waited longer \
                           than 125 ms; 0.1% may. `loopscope doctor` says why.",
         },
@@ -26,7 +26,7 @@ pub(super) fn alerts() -> Vec<Alert> {
             expr: burns(6.0, Span::hours(6), Span::minutes(30)),
             hold: Some(Span::minutes(15)),
             severity: Severity::Critical,
-            summary: "Loop {{ $labels.loop }} of {{ $labels.instance }} uses up its lag budget 6 times too fast",
+            summary: "Loop {{ $labels.loop }} of {{ owner }} uses up its lag budget 6 times too fast",
             description: "{{ $value | humanizePercentage }} of the moments of the last six hours would have waited \
                           longer than 125 ms; 0.1% may. `loopscope doctor` says why.",
         },
@@ -36,7 +36,7 @@ pub(super) fn alerts() -> Vec<Alert> {
             expr: burns(3.0, Span::days(1), Span::hours(2)),
             hold: Some(Span::hours(1)),
             severity: Severity::Warning,
-            summary: "Loop {{ $labels.loop }} of {{ $labels.instance }} uses up its lag budget 3 times too fast",
+            summary: "Loop {{ $labels.loop }} of {{ owner }} uses up its lag budget 3 times too fast",
             description: "{{ $value | humanizePercentage }} of the moments of the last day would have waited longer \
                           than 125 ms; 0.1% may. `loopscope flame` shows where the time goes.",
         },
@@ -46,7 +46,7 @@ pub(super) fn alerts() -> Vec<Alert> {
             expr: burns(1.0, Span::days(3), Span::hours(6)),
             hold: Some(Span::hours(3)),
             severity: Severity::Info,
-            summary: "Loop {{ $labels.loop }} of {{ $labels.instance }} will have used up its lag budget within the month",
+            summary: "Loop {{ $labels.loop }} of {{ owner }} will have used up its lag budget within the month",
             description: "{{ $value | humanizePercentage }} of the moments of the last three days would have waited \
                           longer than 125 ms; 0.1% may. `loopscope flame` shows where the time goes.",
         },

@@ -28,7 +28,7 @@ fn stalls(pace: Pace) -> Vec<Alert> {
             expr: format!("{} > 2", max_over_time(&Series::of(&c::STALL), Group::Without(&[]), &minute)),
             hold: None,
             severity: Severity::Critical,
-            summary: "Loop {{ $labels.loop }} of {{ $labels.instance }} did not poll for {{ $value | humanizeDuration }}",
+            summary: "Loop {{ $labels.loop }} of {{ owner }} did not poll for {{ $value | humanizeDuration }}",
             description: "No event of this loop was served meanwhile. `loopscope ls` on the host names the callback \
                           that runs and the line it was registered at; `loopscope incidents` has its stacks.",
         },
@@ -38,7 +38,7 @@ fn stalls(pace: Pace) -> Vec<Alert> {
             expr: format!("{} > 0", increase(&critical, Group::Without(&["severity"]), &five)),
             hold: None,
             severity: Severity::Warning,
-            summary: "Loop {{ $labels.loop }} of {{ $labels.instance }} was blocked for more than a second",
+            summary: "Loop {{ $labels.loop }} of {{ owner }} was blocked for more than a second",
             description: "Every user of the process waited for it. `loopscope incidents` lists what it was, with \
                           stacks; `loopscope flame --of stalls` draws them together.",
         },
@@ -49,7 +49,7 @@ fn stalls(pace: Pace) -> Vec<Alert> {
             expr: format!("{active} == 1\nor\n{counted} > 0"),
             hold: None,
             severity: Severity::Warning,
-            summary: "Loop {{ $labels.loop }} of {{ $labels.instance }} is kept from polling by {{ $labels.cause }} work",
+            summary: "Loop {{ $labels.loop }} of {{ owner }} is kept from polling by {{ $labels.cause }} work",
             description: "Jobs that keep queueing themselves let no I/O through. Yield with an immediate between \
                           portions; `loopscope incidents` names the site that queues them.",
         },
@@ -65,7 +65,7 @@ fn lateness() -> Vec<Alert> {
             expr: format!("{LAG_P99} > 0.125"),
             hold: Some(Span::minutes(5)),
             severity: Severity::Warning,
-            summary: "One event in a hundred waits {{ $value | humanizeDuration }} for loop {{ $labels.loop }} of {{ $labels.instance }}",
+            summary: "One event in a hundred waits {{ $value | humanizeDuration }} for loop {{ $labels.loop }} of {{ owner }}",
             description: "This is time before any handler of yours begins. `loopscope doctor` says whether it is a \
                           few long callbacks or many short ones.",
         },
@@ -75,7 +75,7 @@ fn lateness() -> Vec<Alert> {
             expr: format!("{UTILIZATION} > 0.9"),
             hold: Some(Span::minutes(10)),
             severity: Severity::Warning,
-            summary: "Loop {{ $labels.loop }} of {{ $labels.instance }} is busy {{ $value | humanizePercentage }} of the time",
+            summary: "Loop {{ $labels.loop }} of {{ owner }} is busy {{ $value | humanizePercentage }} of the time",
             description: "There is hardly room for a burst. `loopscope flame` shows where the time goes: make that \
                           cheaper, move it to the pool, or run more processes.",
         },
@@ -85,7 +85,7 @@ fn lateness() -> Vec<Alert> {
             expr: format!("{UTILIZATION} > 0.98"),
             hold: Some(Span::minutes(5)),
             severity: Severity::Critical,
-            summary: "Loop {{ $labels.loop }} of {{ $labels.instance }} is full: busy {{ $value | humanizePercentage }} of the time",
+            summary: "Loop {{ $labels.loop }} of {{ owner }} is full: busy {{ $value | humanizePercentage }} of the time",
             description: "More arrives than the loop can do. Shed load or add processes first; then `loopscope flame` \
                           shows what to make cheaper.",
         },
@@ -95,7 +95,7 @@ fn lateness() -> Vec<Alert> {
             expr: format!("{TIMERS_P99} > 0.25"),
             hold: Some(Span::minutes(10)),
             severity: Severity::Warning,
-            summary: "Timers of loop {{ $labels.loop }} of {{ $labels.instance }} are {{ $value | humanizeDuration }} late",
+            summary: "Timers of loop {{ $labels.loop }} of {{ owner }} are {{ $value | humanizeDuration }} late",
             description: "One timer in a hundred is at least this late: the loop was busy when it was due, or too \
                           many are due at once. `loopscope doctor` tells which.",
         },
@@ -112,7 +112,7 @@ fn handle_leak(pace: Pace) -> Alert {
         expr: format!("deriv({open}[{hour}]) * 3600 > 100\nand\n{open} > 2 * min_over_time({open}[{day}])"),
         hold: Some(Span::minutes(30)),
         severity: Severity::Info,
-        summary: "Loop {{ $labels.loop }} of {{ $labels.instance }} opens {{ $value | humanize }} more {{ $labels.type }} handles an hour than it closes",
+        summary: "Loop {{ $labels.loop }} of {{ owner }} opens {{ $value | humanize }} more {{ $labels.type }} handles an hour than it closes",
         description: "Handles that are never closed use memory and file descriptors until the process has none left. \
                       Look for a path that forgets to close: errors, time-outs, cancelled requests.",
     }

@@ -42,7 +42,8 @@ pub struct Alert {
     pub hold: Option<Span>,
     /// How much it matters.
     pub severity: Severity,
-    /// One line. Prometheus fills in `{{ $labels.loop }}`, `{{ $value | humanizeDuration }}` and the like.
+    /// One line. Prometheus fills in `{{ $labels.loop }}`, `{{ $value | humanizeDuration }}` and the like; what it
+    /// is to fill in for `{{ owner }}` is in [`template`].
     pub summary: &'static str,
     /// What it means and what to do first; filled in likewise.
     pub description: &'static str,
@@ -57,6 +58,17 @@ pub struct AlertGroup {
     pub alerts: Vec<Alert>,
 }
 
+/// In a text: whose loop, pool or agent it is. The process, where series of `loopscope serve` name it, and the target;
+/// on an agent's own page the target is the process.
+const OWNER: &str = "{{ owner }}";
+const OWNER_TEMPLATE: &str =
+    "{{ with $labels.pid }}{{ $labels.name }} (pid {{ . }}) on {{ end }}{{ $labels.instance }}";
+
+/// Returns a text of an alert as the template that Prometheus fills in.
+pub fn template(text: &str) -> String {
+    text.replace(OWNER, OWNER_TEMPLATE)
+}
+
 /// Returns all alerts.
 pub fn groups(pace: Pace) -> Vec<AlertGroup> {
     vec![
@@ -65,4 +77,31 @@ pub fn groups(pace: Pace) -> Vec<AlertGroup> {
         AlertGroup { name: "loopscope-pools", alerts: pools::alerts() },
         AlertGroup { name: "loopscope-agent", alerts: agent::alerts(pace) },
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Nobody can do anything about "loop main of host:9463" where ten processes have such a loop.
+    #[test]
+    fn every_summary_names_the_process() {
+        for alert in groups(Pace::Production).into_iter().flat_map(|group| group.alerts) {
+            assert!(alert.summary.contains(OWNER), "{}: {}", alert.name, alert.summary);
+            let is_named_otherwise =
+                [alert.summary, alert.description].iter().any(|text| text.contains("$labels.instance"));
+            assert!(!is_named_otherwise, "{}: {OWNER} is the target, too", alert.name);
+        }
+    }
+
+    /// All of them aggregate, if at all, `without` some labels: those of the process stay.
+    #[test]
+    fn no_alert_and_no_rule_drops_the_process() {
+        let alerts = groups(Pace::Production).into_iter().flat_map(|group| group.alerts);
+        let alerts = alerts.map(|alert| (alert.name.to_owned(), alert.expr));
+        let recorded = crate::recorded::groups(Pace::Production).into_iter().flat_map(|group| group.rules);
+        for (name, expr) in alerts.chain(recorded.map(|rule| (rule.name, rule.expr))) {
+            assert!(!expr.contains(" by (") && !expr.contains(" on ("), "{name}: {expr}");
+        }
+    }
 }

@@ -14,7 +14,7 @@ pub(super) fn alerts() -> Vec<Alert> {
             expr: format!("{POOL_SATURATION} > 0.5\nand\n{POOL_WAIT_P95} > 0.1"),
             hold: Some(Span::minutes(5)),
             severity: Severity::Warning,
-            summary: "Pool {{ $labels.pool }} of {{ $labels.instance }} was full with jobs waiting for {{ $value | humanizePercentage }} of the time",
+            summary: "Pool {{ $labels.pool }} of {{ owner }} was full with jobs waiting for {{ $value | humanizePercentage }} of the time",
             description: "Files, name lookups, compression and the like of this process wait for a thread. Raise \
                           UV_THREADPOOL_SIZE or the builder's pool_threads where jobs wait for I/O; do less in them \
                           where they compute.",
@@ -25,7 +25,7 @@ pub(super) fn alerts() -> Vec<Alert> {
             expr: format!("{POOL_WAIT_P95} > 0.25"),
             hold: Some(Span::minutes(5)),
             severity: Severity::Warning,
-            summary: "Jobs of pool {{ $labels.pool }} of {{ $labels.instance }} wait {{ $value | humanizeDuration }} for a thread",
+            summary: "Jobs of pool {{ $labels.pool }} of {{ owner }} wait {{ $value | humanizeDuration }} for a thread",
             description: "One job in twenty waits at least this long before it begins. The dashboard of pools shows \
                           which kind of job holds the threads.",
         },
@@ -36,7 +36,7 @@ pub(super) fn alerts() -> Vec<Alert> {
             expr: format!("{} > 10", Series::of(&c::POOL_OLDEST_WAIT).select()),
             hold: Some(Span::minutes(1)),
             severity: Severity::Critical,
-            summary: "Pool {{ $labels.pool }} of {{ $labels.instance }} has let a job wait for {{ $value | humanizeDuration }}",
+            summary: "Pool {{ $labels.pool }} of {{ owner }} has let a job wait for {{ $value | humanizeDuration }}",
             description: "All its threads are held by jobs that do not end, or far more is queued than it can do. A \
                           dead network file system and a name server that does not answer are the usual reasons.",
         },

@@ -5,11 +5,13 @@
 
 mod agent;
 mod budget;
+mod host;
 mod loops;
 mod pools;
 
 use crate::alerts::{Alert, groups};
 use crate::pace::Pace;
+use crate::promql::has_label;
 use crate::yaml::{quoted, runbook_url};
 use loopscope_agent::export::catalog::Family;
 
@@ -59,8 +61,7 @@ impl Case {
     ) -> Case {
         let own: String = labels.iter().map(|(name, value)| format!(", {name}=\"{value}\"")).collect();
         for (name, _) in labels {
-            let is_known = family.labels.contains(name) || *name == "le";
-            assert!(is_known, "{} has no label `{name}`", family.name);
+            assert!(has_label(family, name) || *name == "le", "{} has no label `{name}`", family.name);
         }
         self.series.push((
             format!("{}{suffix}{{job=\"app\", instance=\"a\"{own}}}", family.name),
@@ -120,7 +121,7 @@ impl Case {
 
 /// Returns the cases of minutes and hours.
 pub fn short() -> Vec<Case> {
-    [loops::cases(), pools::cases(), agent::cases()].into_iter().flatten().collect()
+    [loops::cases(), pools::cases(), agent::cases(), host::cases()].into_iter().flatten().collect()
 }
 
 /// Returns the cases of hours and days; they are evaluated less often, or promtool would need minutes.
@@ -191,20 +192,35 @@ impl Firing {
         while let Some((before, after)) = rest.split_once("{{ ") {
             let (place, after) = after.split_once(" }}").expect("every place in a text is closed");
             out.push_str(before);
-            out.push_str(self.at_place(place));
+            out.push_str(&self.at_place(place));
             rest = after;
         }
         out + rest
     }
 
-    fn at_place(&self, place: &str) -> &str {
+    fn at_place(&self, place: &str) -> String {
         match place.strip_prefix("$labels.") {
             Some(label) => {
-                let found = self.labels.iter().find(|(name, _)| *name == label);
-                found.unwrap_or_else(|| panic!("a text shows the label {label}, which this alert has not")).1
+                let value = self.label(label);
+                value
+                    .unwrap_or_else(|| panic!("a text shows the label {label}, which this alert has not"))
+                    .to_owned()
             }
-            None => self.value,
+            None if place == "owner" => self.owner(),
+            None => self.value.to_owned(),
         }
+    }
+
+    fn owner(&self) -> String {
+        let target = self.label("instance").expect("every alert is one of a target");
+        match (self.label("name"), self.label("pid")) {
+            (Some(name), Some(pid)) => format!("{name} (pid {pid}) on {target}"),
+            _ => target.to_owned(),
+        }
+    }
+
+    fn label(&self, name: &str) -> Option<&'static str> {
+        self.labels.iter().find(|(known, _)| *known == name).map(|(_, value)| *value)
     }
 }
 
@@ -230,5 +246,14 @@ mod tests {
             firing.fill("loop {{ $labels.loop }} for {{ $value | humanizeDuration }}."),
             "loop web for 45s."
         );
+    }
+
+    #[test]
+    fn the_process_is_named_where_it_is_known() {
+        let of = |labels: &[(&'static str, &'static str)]| Firing { labels: labels.to_vec(), value: "" };
+        let agent = of(&[("instance", "a")]);
+        assert_eq!(agent.fill("one of {{ owner }}"), "one of a");
+        let host = of(&[("instance", "a"), ("pid", "7"), ("name", "shop")]);
+        assert_eq!(host.fill("one of {{ owner }}"), "one of shop (pid 7) on a");
     }
 }

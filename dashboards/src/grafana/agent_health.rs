@@ -1,15 +1,14 @@
 //! The agent itself: whether it looks, what it costs, and what it had to leave out.
 
-use super::board::{Board, with_marks};
+use super::board::{Board, with_marks_of_targets};
 use super::panel::Panel;
-use super::selection::{WINDOW, targets};
+use super::selection::{LOOP_NAME, PROCESS, PROCESS_NAME, WINDOW, targets};
 use super::shape::{Column, Shape};
 use super::thresholds as t;
 use crate::promql::{Group, Series, max, per_minute, quantile, rate, sum};
 use loopscope_agent::export::catalog as c;
 
-const EACH: Group<'static> = Group::By(&["instance"]);
-const NAME: &str = "{{instance}}";
+const EACH: Group<'static> = Group::By(PROCESS);
 
 pub(super) fn board() -> Board {
     let build = Series::of(&c::BUILD_INFO);
@@ -20,7 +19,7 @@ pub(super) fn board() -> Board {
     )
     .choose("job", "Job", &build, true)
     .choose("instance", "Instance", &build.clone().with("job", "=~", "$job"), true);
-    with_marks(board)
+    with_marks_of_targets(board)
         .row("Can the figures be trusted?", trust())
         .row("What does it cost?", cost())
         .row("What was left out?", losses())
@@ -44,7 +43,7 @@ fn trust() -> Vec<Panel> {
             "Lateness of looks",
             "One look in a hundred begins later than this: the agent itself is short of processor time.",
         )
-        .ask(quantile("0.99", &targets(&c::AGENT_TICK_LATENESS), EACH, WINDOW), NAME)
+        .ask(quantile("0.99", &targets(&c::AGENT_TICK_LATENESS), EACH, WINDOW), PROCESS_NAME)
         .unit("s")
         .lines(t::LAG)
         .logarithmic()
@@ -54,7 +53,7 @@ fn trust() -> Vec<Panel> {
             "Delay of detection",
             "How far beyond the warning threshold stalls were when the agent found them: of one in a hundred, farther.",
         )
-        .ask(quantile("0.99", &targets(&c::AGENT_DETECTION_DELAY), EACH, WINDOW), NAME)
+        .ask(quantile("0.99", &targets(&c::AGENT_DETECTION_DELAY), EACH, WINDOW), PROCESS_NAME)
         .unit("s")
         .lines(t::LAG)
         .logarithmic()
@@ -65,8 +64,8 @@ fn trust() -> Vec<Panel> {
             "Looks a minute that were given up after a panic, and warnings that the log did not take. Both should \
              be 0.",
         )
-        .ask(per_minute(&targets(&c::AGENT_PANICS), EACH, WINDOW), "{{instance}} panics")
-        .ask(per_minute(&targets(&c::AGENT_REPORTS_DROPPED), EACH, WINDOW), "{{instance}} lost warnings")
+        .ask(per_minute(&targets(&c::AGENT_PANICS), EACH, WINDOW), format!("{PROCESS_NAME} panics"))
+        .ask(per_minute(&targets(&c::AGENT_REPORTS_DROPPED), EACH, WINDOW), format!("{PROCESS_NAME} lost warnings"))
         .from(0.0)
         .size(6, 8)
         .runbook("AgentPanicked"),
@@ -74,9 +73,10 @@ fn trust() -> Vec<Panel> {
 }
 
 fn cost() -> Vec<Panel> {
+    let format = Group::By(&["job", "instance", "pid", "name", "format"]);
     vec![
         Panel::new(Shape::Lines, "Processor time", "Of the agent's thread, in processors.")
-            .ask(rate(&targets(&c::AGENT_CPU), EACH, WINDOW), NAME)
+            .ask(rate(&targets(&c::AGENT_CPU), EACH, WINDOW), PROCESS_NAME)
             .unit("percentunit")
             .lines(t::AGENT_CPU)
             .from(0.0)
@@ -86,7 +86,7 @@ fn cost() -> Vec<Panel> {
             "Looks",
             "A second. None while every loop is idle, save one in five seconds; more the lower the stall thresholds are.",
         )
-        .ask(rate(&targets(&c::AGENT_TICKS), EACH, WINDOW), NAME)
+        .ask(rate(&targets(&c::AGENT_TICKS), EACH, WINDOW), PROCESS_NAME)
         .unit("ops")
         .from(0.0),
         Panel::new(Shape::Lines, "Requests", "Answered by the agent, by path and status.")
@@ -95,23 +95,25 @@ fn cost() -> Vec<Panel> {
             .from(0.0),
         Panel::new(Shape::Lines, "Time to write a page", "One page of metrics in a hundred takes longer.")
             .ask(
-                quantile("0.99", &targets(&c::SCRAPE_DURATION), Group::By(&["instance", "format"]), WINDOW),
-                "{{instance}} {{format}}",
+                quantile("0.99", &targets(&c::SCRAPE_DURATION), format, WINDOW),
+                format!("{PROCESS_NAME} {{{{format}}}}"),
             )
             .unit("s")
             .from(0.0),
         Panel::new(Shape::Lines, "Size of a page", "Of the last page of metrics.")
-            .ask(max(&targets(&c::SCRAPE_SIZE), Group::By(&["instance", "format"])), "{{instance}} {{format}}")
+            .ask(max(&targets(&c::SCRAPE_SIZE), format), format!("{PROCESS_NAME} {{{{format}}}}"))
             .unit("bytes")
             .from(0.0),
         Panel::new(Shape::Lines, "Series", "That a process exports. At 10,000 the rest is left out, and counted.")
-            .ask(sum(&targets(&c::AGENT_SERIES), EACH), NAME)
+            .ask(sum(&targets(&c::AGENT_SERIES), EACH), PROCESS_NAME)
             .from(0.0)
             .runbook("SeriesOverflow"),
     ]
 }
 
 fn losses() -> Vec<Panel> {
+    let reason = Group::By(&["job", "instance", "pid", "name", "loop", "reason"]);
+    let limit = Group::By(&["job", "instance", "pid", "name", "limit"]);
     vec![
         Panel::new(
             Shape::Lines,
@@ -120,8 +122,8 @@ fn losses() -> Vec<Panel> {
              \"other\".",
         )
         .ask(
-            per_minute(&targets(&c::AGENT_DROPPED), Group::By(&["instance", "loop", "reason"]), WINDOW),
-            "{{instance}} {{loop}} {{reason}}",
+            per_minute(&targets(&c::AGENT_DROPPED), reason, WINDOW),
+            format!("{LOOP_NAME} {{{{reason}}}}"),
         )
         .from(0.0)
         .size(8, 8)
@@ -132,8 +134,8 @@ fn losses() -> Vec<Panel> {
             "Loops, sites and series a minute that got none of their own.",
         )
         .ask(
-            per_minute(&targets(&c::SERIES_OVERFLOW), Group::By(&["instance", "limit"]), WINDOW),
-            "{{instance}} {{limit}}",
+            per_minute(&targets(&c::SERIES_OVERFLOW), limit, WINDOW),
+            format!("{PROCESS_NAME} {{{{limit}}}}"),
         )
         .from(0.0)
         .size(8, 8)
@@ -154,29 +156,29 @@ fn losses() -> Vec<Panel> {
 fn process() -> Vec<Panel> {
     vec![
         Panel::new(Shape::Lines, "Processor time of the process", "In processors, all threads together.")
-            .ask(rate(&targets(&c::PROCESS_CPU), EACH, WINDOW), NAME)
+            .ask(rate(&targets(&c::PROCESS_CPU), EACH, WINDOW), PROCESS_NAME)
             .unit("percentunit")
             .from(0.0),
         Panel::new(Shape::Lines, "Memory", "Resident: what is really in memory; virtual: what is reserved.")
-            .ask(sum(&targets(&c::PROCESS_RESIDENT), EACH), "{{instance}} resident")
-            .ask(sum(&targets(&c::PROCESS_VIRTUAL), EACH), "{{instance}} virtual")
+            .ask(sum(&targets(&c::PROCESS_RESIDENT), EACH), format!("{PROCESS_NAME} resident"))
+            .ask(sum(&targets(&c::PROCESS_VIRTUAL), EACH), format!("{PROCESS_NAME} virtual"))
             .unit("bytes")
             .from(0.0),
         Panel::new(Shape::Lines, "File descriptors", "Open ones, and how many the process may open.")
-            .ask(sum(&targets(&c::PROCESS_OPEN_FDS), EACH), "{{instance}} open")
-            .ask(sum(&targets(&c::PROCESS_MAX_FDS), EACH), "{{instance}} limit")
+            .ask(sum(&targets(&c::PROCESS_OPEN_FDS), EACH), format!("{PROCESS_NAME} open"))
+            .ask(sum(&targets(&c::PROCESS_MAX_FDS), EACH), format!("{PROCESS_NAME} limit"))
             .from(0.0)
             .runbook("HandleLeak"),
         Panel::new(Shape::Lines, "Threads", "Of the process, the agent's own included.")
-            .ask(sum(&targets(&c::PROCESS_THREADS), EACH), NAME)
+            .ask(sum(&targets(&c::PROCESS_THREADS), EACH), PROCESS_NAME)
             .from(0.0),
         Panel::new(Shape::Lines, "Uptime", "A line that falls to 0 is a restart.")
-            .ask(format!("time() - {}", targets(&c::PROCESS_START).select()), NAME)
+            .ask(format!("time() - {}", targets(&c::PROCESS_START).select()), PROCESS_NAME)
             .unit("s")
             .from(0.0),
         Panel::new(
             Shape::Table {
-                labels: &["instance", "version", "target", "job"],
+                labels: &["instance", "name", "pid", "version", "target", "job"],
                 columns: &[Column { name: "Agents", unit: "none", steps: None }],
                 link: None,
             },

@@ -1,8 +1,9 @@
 //! One dashboard: its variables, links, annotations, and rows of panels laid out on Grafana's grid of 24 columns.
 
 use super::panel::{Panel, data_source};
+use super::selection::{firing_at_processes, firing_at_targets, processes, targets};
 use crate::promql::Series;
-use loopscope_agent::export::catalog as c;
+use loopscope_agent::export::catalog::{self as c, Family};
 use serde_json::{Value, json};
 
 const COLUMNS: u32 = 24;
@@ -66,7 +67,18 @@ impl Board {
         self.choose_from(label, title, &series.select(), multiple)
     }
 
-    /// The same, of any series.
+    /// Lets the reader choose a process with series of `family`, step by step: many and all at first, or one.
+    #[must_use]
+    pub(super) fn choose_process(self, family: &'static Family, multiple: bool) -> Board {
+        let of_job = Series::of(family).with("job", "=~", "$job");
+        let of_name = targets(family).with("name", "=~", "$name");
+        self.choose("job", "Job", &Series::of(family), multiple)
+            .choose("instance", "Instance", &of_job, multiple)
+            .choose("name", "Program", &targets(family), multiple)
+            .choose("pid", "Process", &of_name, multiple)
+    }
+
+    /// The same as [`Board::choose`], of any series.
     #[must_use]
     pub(super) fn choose_from(
         mut self,
@@ -207,9 +219,12 @@ fn nothing() -> Value {
 impl Variable {
     fn json(&self) -> Value {
         let all = json!({ "selected": true, "text": "All", "value": "$__all" });
+        // Pids as numbers from the highest down: where one is to be chosen, the first is, and the highest is most often
+        // that of the process that was started last. All others by the alphabet.
+        let sort = if self.name == "pid" { 4 } else { 1 };
         let mut variable = json!({
             "name": self.name, "label": self.label, "type": "query", "datasource": data_source(), "query": { "query": self.query, "refId": self.name, "qryType": 1 },
-            "refresh": 2, "sort": 1, "multi": self.is_multiple, "includeAll": self.is_multiple, "regex": "",
+            "refresh": 2, "sort": sort, "multi": self.is_multiple, "includeAll": self.is_multiple, "regex": "",
             "current": if self.is_multiple { all } else { nothing() }, "options": [], "hide": 0, "skipUrlSync": false,
         });
         if self.is_multiple {
@@ -219,28 +234,27 @@ impl Variable {
     }
 }
 
-/// Returns the series that Prometheus makes of alerts that fire, of the targets chosen.
-pub(super) fn firing() -> String {
-    let ours = "(Loop|Lag|Utilization|Timers|Handle|Pool|Agent|Series|Target).*";
-    format!("ALERTS{{alertstate=\"firing\",alertname=~\"{ours}\",job=~\"$job\",instance=~\"$instance\"}}")
+/// Adds what dashboards of loops mark: blocks, and alerts, of the processes chosen.
+pub(super) fn with_marks(board: Board) -> Board {
+    marked(board, processes(&c::BLOCKED), &firing_at_processes())
 }
 
-/// Adds what all dashboards of loops mark: blocks, and alerts of the targets chosen.
-pub(super) fn with_marks(board: Board) -> Board {
-    let blocked = Series::of(&c::BLOCKED).with("severity", "=", "critical").with("job", "=~", "$job").with(
-        "instance",
-        "=~",
-        "$instance",
-    );
+/// The same, of the targets chosen, for a dashboard on which no process can be chosen.
+pub(super) fn with_marks_of_targets(board: Board) -> Board {
+    marked(board, targets(&c::BLOCKED), &firing_at_targets())
+}
+
+fn marked(board: Board, blocked: Series, firing: &str) -> Board {
+    let blocked = blocked.with("severity", "=", "critical").select();
     board
         .mark(
             "Blocks",
             "red",
-            &format!("increase({}[$__interval]) > 0", blocked.select()),
+            &format!("increase({blocked}[$__interval]) > 0"),
             "Loop {{loop}} was blocked",
-            "{{instance}}: see `loopscope incidents`",
+            "`loopscope incidents` tells more: {{instance}} {{name}} {{pid}}",
         )
-        .mark("Alerts", "orange", &firing(), "{{alertname}}", "{{instance}} {{loop}}{{pool}}")
+        .mark("Alerts", "orange", firing, "{{alertname}}", "{{instance}} {{loop}}{{pool}} {{name}} {{pid}}")
 }
 
 /// Writes JSON with its keys in order, whatever map the library was built with, short values on one line.

@@ -1,5 +1,6 @@
 //! Tests of what is on the dashboards.
 
+use super::shape::Shape;
 use super::*;
 use crate::alerts::groups;
 use crate::pace::Pace;
@@ -103,6 +104,87 @@ fn the_address_of_runbooks_is_what_was_asked_for() {
         let runbooks = variables.iter().find(|variable| variable["name"] == "runbooks").unwrap();
         assert_eq!(runbooks["query"], "runbooks-are-here", "{}", board.uid);
     }
+}
+
+/// Returns the boards of our own metrics with all that they ask.
+fn asked() -> Vec<(Board, Vec<String>)> {
+    let own = boards("runbooks-are-here").into_iter().filter(|board| board.uid != "loopscope-node");
+    own.map(|board| {
+        let queries = board.panels().flat_map(|panel| panel.queries()).map(|query| query.expr.as_str());
+        let queries = queries.chain(board.marks()).map(str::to_owned).collect();
+        (board, queries)
+    })
+    .collect()
+}
+
+/// Returns what stands between `open` and the next `close`, everywhere in `text`.
+fn enclosed<'a>(text: &'a str, open: &'a str, close: char) -> impl Iterator<Item = &'a str> {
+    text.split(open).skip(1).filter_map(move |rest| rest.split(close).next())
+}
+
+#[test]
+fn loops_and_pools_of_several_processes_are_told_apart() {
+    for (board, queries) in asked() {
+        for query in queries {
+            for list in enclosed(&query, " by (", ')').chain(enclosed(&query, " on (", ')')) {
+                let labels: BTreeSet<&str> = list.split(", ").collect();
+                let is_of_one = ["instance", "loop", "pool"].iter().any(|label| labels.contains(label));
+                assert!(!is_of_one || labels.contains("pid"), "{}: {query}", board.uid);
+            }
+        }
+    }
+}
+
+#[test]
+fn where_a_process_can_be_chosen_everything_goes_by_it() {
+    for (board, queries) in asked().into_iter().filter(|(board, _)| board.uid != "loopscope-agent") {
+        for query in queries {
+            // Whether a target is up is not known of its processes.
+            let selectors = enclosed(&query, "{", '}').filter(|_| !query.starts_with("count(up{"));
+            for selector in selectors {
+                let is_chosen = ["$name\"", "$pid\""].iter().all(|choice| selector.contains(choice));
+                assert!(is_chosen, "{}: {selector} in {query}", board.uid);
+            }
+        }
+    }
+}
+
+/// `.*`, unlike `.+`, also matches series without the label: those of an agent's own page.
+#[test]
+fn all_processes_are_shown_at_first_save_where_they_would_be_added_up() {
+    for (board, json) in all() {
+        let variables = json["templating"]["list"].as_array().unwrap();
+        let choices = variables.iter().filter(|choice| choice["name"] == "pid" || choice["name"] == "name");
+        let mut count = 0;
+        for choice in choices {
+            count += 1;
+            let is_for_one = board.uid == "loopscope-loop";
+            assert_eq!(choice["includeAll"], !is_for_one, "{}: {choice}", board.uid);
+            assert_eq!(choice["multi"], !is_for_one, "{}: {choice}", board.uid);
+            let at_first = (choice["current"]["value"].as_str(), choice["allValue"].as_str());
+            let expected = if is_for_one { (Some(""), None) } else { (Some("$__all"), Some(".*")) };
+            assert_eq!(at_first, expected, "{}: {choice}", board.uid);
+        }
+        let is_without = ["loopscope-agent", "loopscope-node"].contains(&board.uid);
+        assert_eq!(count, if is_without { 0 } else { 2 }, "{}", board.uid);
+    }
+}
+
+#[test]
+fn a_row_s_link_leads_to_the_process_of_the_row() {
+    let mut count = 0;
+    for (board, _) in all() {
+        for panel in board.panels() {
+            let Shape::Table { labels, link: Some((_, url)), .. } = panel.shape else { continue };
+            let fields: BTreeSet<&str> = enclosed(url, "${__data.fields.", '}').collect();
+            assert!(fields.iter().all(|field| labels.contains(field)), "{}: {fields:?}", panel.title());
+            if url.starts_with("/d/") {
+                count += 1;
+                assert!(fields.contains("pid") && fields.contains("name"), "{}: {url}", panel.title());
+            }
+        }
+    }
+    assert!(count > 3, "{count} tables lead to other dashboards");
 }
 
 /// What a runbook quotes with a capital letter is a dashboard or a panel.

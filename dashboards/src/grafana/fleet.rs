@@ -4,21 +4,17 @@
 
 use super::board::{Board, with_marks};
 use super::panel::Panel;
-use super::selection::{TO_LOOP, WINDOW, recorded, targets};
+use super::selection::{LOOP, LOOP_NAME, POOL, TO_LOOP, TO_POOL, WINDOW, processes, recorded};
 use super::shape::{Column, Shape};
 use super::thresholds as t;
 use crate::pace::Span;
-use crate::promql::{Group, Series, buckets, per_minute, sum};
+use crate::promql::{Group, buckets, per_minute, sum};
 use crate::recorded::{
     LAG_BUDGET, LAG_P50, LAG_P99, POOL_SATURATION, POOL_UTILIZATION, POOL_WAIT_P95, UTILIZATION, lag_slow,
 };
 use loopscope_agent::export::catalog as c;
 
-const LOOP: &[&str] = &["job", "instance", "loop"];
-const POOL: &[&str] = &["pool", "instance", "job"];
-
 pub(super) fn board() -> Board {
-    let info = Series::of(&c::LOOP_INFO);
     let board = Board::new(
         "loopscope-fleet",
         "Loopscope / Fleet",
@@ -26,8 +22,7 @@ pub(super) fn board() -> Board {
          recording rules of dashboards/rules.yml.",
     )
     .since("now-6h")
-    .choose("job", "Job", &info, true)
-    .choose("instance", "Instance", &info.clone().with("job", "=~", "$job"), true);
+    .choose_process(&c::LOOP_INFO, true);
     with_marks(board)
         .row("How many", counts())
         .row("All loops at once", together())
@@ -42,19 +37,19 @@ fn or_none(expr: &str) -> String {
 
 fn counts() -> Vec<Panel> {
     vec![
-        Panel::new(Shape::Figure, "Processes", "Targets that have a loop.")
-            .ask(format!("count(count by (job, instance) ({}))", targets(&c::LOOP_INFO).select()), "processes")
+        Panel::new(Shape::Figure, "Processes", "Processes that have a loop.")
+            .ask(format!("count(count by (job, instance, pid) ({}))", processes(&c::LOOP_INFO).select()), "processes")
             .decimals(0),
         Panel::new(Shape::Figure, "Loops", "Event loops that are watched.")
-            .ask(format!("count({})", targets(&c::LOOP_INFO).select()), "loops")
+            .ask(format!("count({})", processes(&c::LOOP_INFO).select()), "loops")
             .decimals(0),
-        Panel::new(Shape::Figure, "Targets down", "Processes that Prometheus could not scrape just now.")
+        Panel::new(Shape::Figure, "Targets down", "Processes, or whole hosts, that Prometheus could not scrape just now.")
             .ask(or_none("count(up{job=~\"$job\",instance=~\"$instance\"} == 0)"), "down")
             .steps(t::NONE_EXPECTED)
             .decimals(0)
             .runbook("TargetDown"),
         Panel::new(Shape::Figure, "Stalled now", "Loops that have not polled for more than a second.")
-            .ask(or_none(&format!("count({} > 1)", targets(&c::STALL).select())), "stalled")
+            .ask(or_none(&format!("count({} > 1)", processes(&c::STALL).select())), "stalled")
             .steps(t::NONE_EXPECTED)
             .decimals(0)
             .runbook("LoopStalled"),
@@ -84,7 +79,7 @@ fn together() -> Vec<Panel> {
             "How many moments waited how long, over all loops, darker for more. Stalls anywhere in the fleet are spots \
              high up.",
         )
-        .ask(buckets(&targets(&c::LAG_SECONDS), WINDOW), "{{le}}")
+        .ask(buckets(&processes(&c::LAG_SECONDS), WINDOW), "{{le}}")
         .unit("s"),
         Panel::new(
             Shape::Spread,
@@ -92,7 +87,7 @@ fn together() -> Vec<Panel> {
             "How many loops are how busy, darker for more: one band is a fleet with even load, two are neighbours of \
              which one does the work.",
         )
-        .ask(recorded(UTILIZATION), "{{instance}} {{loop}}")
+        .ask(recorded(UTILIZATION), LOOP_NAME)
         .unit("percentunit"),
         Panel::new(
             Shape::Lines,
@@ -112,14 +107,14 @@ fn together() -> Vec<Panel> {
 
 /// Returns `name`'s value of the ten loops with the highest `by`.
 fn of_worst(name: &str, by: &str) -> String {
-    format!("{}\nand on (job, instance, loop)\ntopk(10, {})", recorded(name), recorded(by))
+    format!("{}\nand on ({})\ntopk(10, {})", recorded(name), LOOP.join(", "), recorded(by))
 }
 
 fn worst() -> Vec<Panel> {
     vec![
         Panel::new(
             Shape::Table {
-                labels: &["loop", "instance", "job"],
+                labels: &["loop", "name", "pid", "instance", "job"],
                 columns: &[
                     Column { name: "Lag, one in a hundred", unit: "s", steps: Some(t::LAG) },
                     Column { name: "Lag, half", unit: "s", steps: None },
@@ -136,7 +131,7 @@ fn worst() -> Vec<Panel> {
         .size(12, 9),
         Panel::new(
             Shape::Table {
-                labels: &["loop", "instance", "job"],
+                labels: &["loop", "name", "pid", "instance", "job"],
                 columns: &[
                     Column { name: "Busy", unit: "percentunit", steps: Some(t::UTILIZATION) },
                     Column { name: "Lag, one in a hundred", unit: "s", steps: Some(t::LAG) },
@@ -163,7 +158,7 @@ fn budget() -> Vec<Panel> {
     vec![
         Panel::new(
             Shape::Table {
-                labels: &["loop", "instance", "job"],
+                labels: &["loop", "name", "pid", "instance", "job"],
                 columns: &[
                     Column { name: "Last hour", unit: "none", steps: Some(t::BURN) },
                     Column { name: "5 minutes", unit: "none", steps: Some(t::BURN) },
@@ -203,31 +198,36 @@ fn rest() -> Vec<Panel> {
         format!("{}\nand on ({})\ntopk(10, {})", recorded(name), POOL.join(", "), recorded(POOL_WAIT_P95))
     };
     vec![
-        Panel::new(Shape::Lines, "Blocks a minute by job", "Busy stretches longer than the critical threshold.")
-            .ask(
-                per_minute(&targets(&c::BLOCKED).with("severity", "=", "critical"), Group::By(&["job"]), WINDOW),
-                "{{job}}",
-            )
-            .from(0.0)
-            .size(7, 8)
-            .runbook("LoopBlocked"),
+        Panel::new(
+            Shape::Lines,
+            "Blocks a minute by job",
+            "Busy stretches longer than the critical threshold.",
+        )
+        .ask(
+            per_minute(
+                &processes(&c::BLOCKED).with("severity", "=", "critical"),
+                Group::By(&["job"]),
+                WINDOW,
+            ),
+            "{{job}}",
+        )
+        .from(0.0)
+        .size(7, 8)
+        .runbook("LoopBlocked"),
         Panel::new(Shape::Lines, "Loops that are starved now", "By what keeps them from polling.")
-            .ask(sum(&targets(&c::STARVATION_ACTIVE), Group::By(&["cause"])), "{{cause}}")
+            .ask(sum(&processes(&c::STARVATION_ACTIVE), Group::By(&["cause"])), "{{cause}}")
             .from(0.0)
             .size(7, 8)
             .runbook("LoopStarved"),
         Panel::new(
             Shape::Table {
-                labels: &["pool", "instance", "job"],
+                labels: &["pool", "name", "pid", "instance", "job"],
                 columns: &[
                     Column { name: "Wait, one in twenty", unit: "s", steps: Some(t::POOL_WAIT) },
                     Column { name: "Full, jobs waiting", unit: "percentunit", steps: Some(t::SATURATION) },
                     Column { name: "Threads busy", unit: "percentunit", steps: None },
                 ],
-                link: Some((
-                    "This pool",
-                    "/d/loopscope-pools?var-datasource=${datasource}&var-job=${__data.fields.job}&var-instance=${__data.fields.instance}&var-pool=${__data.fields.pool}&${__url_time_range}",
-                )),
+                link: Some(TO_POOL),
             },
             "Ten pools with the longest waits",
             "What jobs wait for a thread before they begin. A click on a pool opens it.",

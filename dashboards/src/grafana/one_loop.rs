@@ -2,12 +2,11 @@
 
 use super::board::{Board, with_marks};
 use super::panel::Panel;
-use super::selection::{RANGE, WINDOW, loops, targets};
+use super::selection::{RANGE, WINDOW, loops, processes};
 use super::shape::{Column, Shape};
 use super::thresholds as t;
 use crate::promql::{
-    Group, Series, buckets, increase, max, per_minute, quantile, rate, share_above, sum, total_rate,
-    values_rate,
+    Group, buckets, increase, max, per_minute, quantile, rate, share_above, sum, total_rate, values_rate,
 };
 use crate::recorded::LAG_BOUND;
 use loopscope_agent::export::catalog::{self as c, Family};
@@ -15,15 +14,14 @@ use loopscope_agent::export::catalog::{self as c, Family};
 const ALL: Group<'static> = Group::By(&[]);
 
 pub(super) fn board() -> Board {
-    let info = Series::of(&c::LOOP_INFO);
     let board = Board::new(
         "loopscope-loop",
         "Loopscope / One loop",
         "One event loop in depth: lag, iterations, where its time goes, microtasks, stalls, work and handles.",
     )
-    .choose("job", "Job", &info, false)
-    .choose("instance", "Instance", &info.clone().with("job", "=~", "$job"), false)
-    .choose("loop", "Loop", &targets(&c::LOOP_INFO), false);
+    // One process and never all: the panels add up what is chosen.
+    .choose_process(&c::LOOP_INFO, false)
+    .choose("loop", "Loop", &processes(&c::LOOP_INFO), false);
     with_marks(board)
         .row("At a glance", glance())
         .row("Lag: what events wait", lag())

@@ -1,27 +1,26 @@
 //! The overview: is anything wrong with the loops of these processes, since when, and where to look next.
 
-use super::board::{Board, firing, with_marks};
+use super::board::{Board, with_marks};
 use super::panel::Panel;
-use super::selection::{RANGE, TO_LOOP, WINDOW, loops, targets};
+use super::selection::{
+    LOOP, LOOP_NAME, POOL, POOL_NAME, RANGE, TO_LOOP, WINDOW, firing_at_processes, loops, processes,
+};
 use super::shape::{Column, Shape};
 use super::thresholds as t;
 use crate::promql::{Group, max, per_minute, quantile, rate, share_above, sum};
 use crate::recorded::LAG_BOUND;
 use loopscope_agent::export::catalog as c;
 
-const EACH: Group<'static> = Group::By(&["job", "instance", "loop"]);
-const NAME: &str = "{{instance}} {{loop}}";
+const EACH: Group<'static> = Group::By(LOOP);
 
 pub(super) fn board() -> Board {
-    let info = targets(&c::LOOP_INFO);
     let board = Board::new(
         "loopscope-overview",
         "Loopscope / Overview",
         "The event loops of a service: whether events wait, for how long, and what keeps them waiting.",
     )
-    .choose("job", "Job", &crate::promql::Series::of(&c::LOOP_INFO), true)
-    .choose("instance", "Instance", &crate::promql::Series::of(&c::LOOP_INFO).with("job", "=~", "$job"), true)
-    .choose("loop", "Loop", &info, true);
+    .choose_process(&c::LOOP_INFO, true)
+    .choose("loop", "Loop", &processes(&c::LOOP_INFO), true);
     with_marks(board)
         .row("Now", [now(), room_now()].concat())
         .row("Do events wait?", [waits(), states()].concat())
@@ -90,7 +89,7 @@ fn room_now() -> Vec<Panel> {
             "How long the first job in the queue of the fullest thread pool has waited. Files, name lookups, \
              compression and cryptography run there.",
         )
-        .ask(max(&targets(&c::POOL_OLDEST_WAIT), Group::By(&[])), "oldest")
+        .ask(max(&processes(&c::POOL_OLDEST_WAIT), Group::By(&[])), "oldest")
         .unit("s")
         .steps(t::OLDEST_WAIT)
         .runbook("PoolStuck"),
@@ -105,7 +104,7 @@ fn waits() -> Vec<Panel> {
             "99th percentile, by loop. Lag is the wait of an event that becomes ready at a random moment until its \
              loop polls. It counts every stall in full, and an idle loop has none.",
         )
-        .ask(quantile("0.99", &loops(&c::LAG_SECONDS), EACH, WINDOW), NAME)
+        .ask(quantile("0.99", &loops(&c::LAG_SECONDS), EACH, WINDOW), LOOP_NAME)
         .unit("s")
         .lines(t::LAG)
         .logarithmic()
@@ -131,7 +130,7 @@ fn states() -> Vec<Panel> {
             "The age of the busy stretch that runs, by loop: a rising line is a loop that is blocked at this moment. It \
              falls to 0 when the loop polls.",
         )
-        .ask(max(&loops(&c::STALL), EACH), NAME)
+        .ask(max(&loops(&c::STALL), EACH), LOOP_NAME)
         .unit("s")
         .lines(t::STALL)
         .from(0.0)
@@ -147,7 +146,7 @@ fn states() -> Vec<Panel> {
                 rate(&loops(&c::LOOP_TIME).with("state", "=", "active"), EACH, WINDOW),
                 rate(&loops(&c::LOOP_TIME), EACH, WINDOW)
             ),
-            NAME,
+            LOOP_NAME,
         )
         .unit("percentunit")
         .lines(t::UTILIZATION)
@@ -155,7 +154,7 @@ fn states() -> Vec<Panel> {
         .runbook("UtilizationHigh"),
         Panel::new(
             Shape::Table {
-                labels: &["alertname", "severity", "loop", "pool", "cause", "instance"],
+                labels: &["alertname", "severity", "loop", "pool", "cause", "name", "pid", "instance"],
                 columns: &[Column { name: "Firing", unit: "short", steps: None }],
                 link: Some(("Runbook", "${runbooks}/${__data.fields.alertname}.md")),
             },
@@ -163,12 +162,13 @@ fn states() -> Vec<Panel> {
             "A click on the name opens what it means, how to confirm it, and what to do. Empty when all is well, or \
              when dashboards/alerts.yml is not loaded.",
         )
-        .column(firing(), "Firing")
+        .column(firing_at_processes(), "Firing")
         .size(8, 8),
     ]
 }
 
 fn reasons() -> Vec<Panel> {
+    let severity = Group::By(&["job", "instance", "pid", "name", "loop", "severity"]);
     vec![
         Panel::new(
             Shape::Lines,
@@ -176,7 +176,7 @@ fn reasons() -> Vec<Panel> {
             "Busy stretches longer than the warning (100 ms) and the critical threshold (1 s), as the program set \
              them. Each is an incident: `loopscope incidents` has its stacks.",
         )
-        .ask(per_minute(&loops(&c::BLOCKED), Group::By(&["instance", "loop", "severity"]), WINDOW), "{{instance}} {{loop}} {{severity}}")
+        .ask(per_minute(&loops(&c::BLOCKED), severity, WINDOW), format!("{LOOP_NAME} {{{{severity}}}}"))
         .from(0.0)
         .runbook("LoopBlocked"),
         Panel::new(
@@ -194,8 +194,8 @@ fn reasons() -> Vec<Panel> {
              file read.",
         )
         .ask(
-            quantile("0.95", &targets(&c::POOL_WAIT), Group::By(&["instance", "pool"]), WINDOW),
-            "{{instance}} {{pool}}",
+            quantile("0.95", &processes(&c::POOL_WAIT), Group::By(POOL), WINDOW),
+            POOL_NAME,
         )
         .unit("s")
         .lines(t::POOL_WAIT)
@@ -205,11 +205,12 @@ fn reasons() -> Vec<Panel> {
 }
 
 fn places() -> Vec<Panel> {
-    let site = Group::By(&["job", "instance", "loop", "site", "kind"]);
+    let site = Group::By(&["job", "instance", "pid", "name", "loop", "site", "kind"]);
+    let handle = Group::By(&["job", "instance", "pid", "name", "loop", "type"]);
     vec![
         Panel::new(
             Shape::Table {
-                labels: &["loop", "site", "kind", "instance", "job"],
+                labels: &["loop", "site", "kind", "name", "pid", "instance", "job"],
                 columns: &[
                     Column { name: "Share of time", unit: "percentunit", steps: Some(t::UTILIZATION) },
                     Column { name: "Longest run, last minute", unit: "s", steps: Some(t::STALL) },
@@ -228,7 +229,7 @@ fn places() -> Vec<Panel> {
             "Open handles",
             "Sockets, timers and the like that loops hold open. A line that only rises is a leak.",
         )
-        .ask(sum(&loops(&c::HANDLES_ACTIVE), Group::By(&["instance", "loop", "type"])) + " > 0", "{{instance}} {{loop}} {{type}}")
+        .ask(sum(&loops(&c::HANDLES_ACTIVE), handle) + " > 0", format!("{LOOP_NAME} {{{{type}}}}"))
         .from(0.0)
         .size(8, 10)
         .runbook("HandleLeak"),

@@ -2,26 +2,23 @@
 
 use super::board::{Board, with_marks};
 use super::panel::Panel;
-use super::selection::{WINDOW, pools, targets};
+use super::selection::{POOL, POOL_NAME, WINDOW, pools, processes};
 use super::shape::Shape;
 use super::thresholds as t;
-use crate::promql::{Group, Series, buckets, max, quantile, rate, sum, total_rate};
+use crate::promql::{Group, buckets, max, quantile, rate, sum, total_rate};
 use loopscope_agent::export::catalog as c;
 
-const EACH: Group<'static> = Group::By(&["instance", "pool"]);
-const NAME: &str = "{{instance}} {{pool}}";
+const EACH: Group<'static> = Group::By(POOL);
 const KIND: Group<'static> = Group::By(&["kind"]);
 
 pub(super) fn board() -> Board {
-    let threads = Series::of(&c::POOL_THREADS);
     let board = Board::new(
         "loopscope-pools",
         "Loopscope / Pools",
         "The thread pools behind the loops. Files, name lookups, compression and cryptography run there.",
     )
-    .choose("job", "Job", &threads, true)
-    .choose("instance", "Instance", &threads.clone().with("job", "=~", "$job"), true)
-    .choose("pool", "Pool", &targets(&c::POOL_THREADS), true);
+    .choose_process(&c::POOL_THREADS, true)
+    .choose("pool", "Pool", &processes(&c::POOL_THREADS), true);
     with_marks(board)
         .row("Now", now())
         .row("Full or not?", load())
@@ -68,7 +65,7 @@ fn load() -> Vec<Panel> {
             "Share of time in which all threads were busy and at least one job waited: what more threads could help \
              against.",
         )
-        .ask(rate(&pools(&c::POOL_SATURATED), EACH, WINDOW), NAME)
+        .ask(rate(&pools(&c::POOL_SATURATED), EACH, WINDOW), POOL_NAME)
         .unit("percentunit")
         .lines(t::SATURATION)
         .between(0.0, 1.0)
@@ -78,8 +75,8 @@ fn load() -> Vec<Panel> {
             "Threads",
             "Busy threads as scraped, and all of them. Busy is no fault as long as nobody waits.",
         )
-        .ask(sum(&pools(&c::POOL_THREADS_BUSY), EACH), format!("{NAME} busy"))
-        .ask(sum(&pools(&c::POOL_THREADS), EACH), format!("{NAME} all"))
+        .ask(sum(&pools(&c::POOL_THREADS_BUSY), EACH), format!("{POOL_NAME} busy"))
+        .ask(sum(&pools(&c::POOL_THREADS), EACH), format!("{POOL_NAME} all"))
         .from(0.0),
         Panel::new(
             Shape::Lines,
@@ -88,16 +85,16 @@ fn load() -> Vec<Panel> {
         )
         .ask(
             format!("{}\n/\n{}", rate(&pools(&c::POOL_BUSY), EACH, WINDOW), sum(&pools(&c::POOL_THREADS), EACH)),
-            NAME,
+            POOL_NAME,
         )
         .unit("percentunit")
         .between(0.0, 1.0),
         Panel::new(Shape::Lines, "Queue", "Jobs that wait for a thread, as scraped, and the most that ever waited.")
-            .ask(max(&pools(&c::POOL_QUEUE_DEPTH), EACH), format!("{NAME} now"))
-            .ask(max(&pools(&c::POOL_QUEUE_DEPTH_MAX), EACH), format!("{NAME} most ever"))
+            .ask(max(&pools(&c::POOL_QUEUE_DEPTH), EACH), format!("{POOL_NAME} now"))
+            .ask(max(&pools(&c::POOL_QUEUE_DEPTH_MAX), EACH), format!("{POOL_NAME} most ever"))
             .from(0.0),
         Panel::new(Shape::Lines, "Age of the oldest waiting job", "A line that rises without end is a pool whose threads all hang.")
-            .ask(max(&pools(&c::POOL_OLDEST_WAIT), EACH), NAME)
+            .ask(max(&pools(&c::POOL_OLDEST_WAIT), EACH), POOL_NAME)
             .unit("s")
             .lines(t::OLDEST_WAIT)
             .from(0.0)
@@ -160,8 +157,8 @@ fn counts() -> Vec<Panel> {
             "From the end of a job on its thread to its callback on the loop: half, and one in a hundred, wait longer. \
              Long while the loop is busy.",
         )
-        .ask(quantile("0.5", &pools(&c::POOL_COMPLETION_DELAY), EACH, WINDOW), format!("{NAME} half"))
-        .ask(quantile("0.99", &pools(&c::POOL_COMPLETION_DELAY), EACH, WINDOW), format!("{NAME} one in a hundred"))
+        .ask(quantile("0.5", &pools(&c::POOL_COMPLETION_DELAY), EACH, WINDOW), format!("{POOL_NAME} half"))
+        .ask(quantile("0.99", &pools(&c::POOL_COMPLETION_DELAY), EACH, WINDOW), format!("{POOL_NAME} one in a hundred"))
         .unit("s")
         .lines(t::LAG)
         .logarithmic(),
