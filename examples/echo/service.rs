@@ -1,4 +1,4 @@
-//! The echo service: what a client sends comes back.
+//! The echo service: what a client sends comes back, all of it, however late the client reads.
 
 use loopscope_loop::{Cx, Key, StreamEvent, Wrote};
 use std::io;
@@ -39,15 +39,16 @@ fn echo(cx: &mut Cx<'_, Echo>, connection: Key, event: StreamEvent<'_>) {
     match event {
         StreamEvent::Data(bytes) => {
             cx.state.bytes += bytes.len();
-            // Nothing is lost when the client does not read, but the loop's memory would fill: from the queue's
-            // high-water mark on, stop reading until what is queued has gone.
-            if let Ok(Wrote::Full(_)) = cx.write(connection, bytes) {
+            // What the client does not read waits in a queue: stop reading until that has gone. So the loop's memory
+            // does not fill, and the client's end, which only reading shows, does not come while something waits.
+            if cx.write(connection, bytes).is_ok_and(|wrote| wrote != Wrote::All) {
                 cx.pause(connection);
             }
         }
         StreamEvent::Drained => {
             cx.resume(connection);
         }
+        // To close drops what is queued: after an end that is nothing, after an error it is lost.
         StreamEvent::End | StreamEvent::Error(_) => {
             cx.close_with(connection, |cx| {
                 cx.state.connections -= 1;

@@ -23,8 +23,9 @@ pub(crate) struct Closing<S: 'static> {
 }
 
 impl<S: 'static> Cx<'_, S> {
-    /// Closes what is behind the key: a timer or immediate is cleared, a hook or socket never calls back again.
-    /// Returns `false` for a stale key, and for a pool job, which can only be [cancelled](Cx::cancel).
+    /// Closes what is behind the key: a timer or immediate is cleared, a hook or socket never calls back again. What is
+    /// queued on a stream is dropped, also where the other side has ended and would still read it. Returns `false` for
+    /// a stale key, and for a pool job, which can only be [cancelled](Cx::cancel).
     #[track_caller]
     pub fn close(&mut self, key: Key) -> bool {
         self.close_at(Location::caller(), key, None)

@@ -2,7 +2,7 @@
 //!
 //! # A whole server
 //! ```
-//! use loopscope_loop::{Cx, Key, Loop, Mode, StreamEvent};
+//! use loopscope_loop::{Cx, Key, Loop, Mode, StreamEvent, Wrote};
 //! use std::io::{Read, Write};
 //!
 //! fn on_event(cx: &mut Cx<'_>, key: Key, event: StreamEvent<'_>) {
@@ -10,7 +10,7 @@
 //!         // At least one byte, at most 64 KiB, lent: copy what must outlive the callback.
 //!         StreamEvent::Data(bytes) => {
 //!             if let Ok(wrote) = cx.write(key, bytes)
-//!                 && wrote.is_full()
+//!                 && wrote != Wrote::All
 //!             {
 //!                 cx.pause(key); // they send faster than they read
 //!             }
@@ -18,6 +18,7 @@
 //!         StreamEvent::Drained => {
 //!             cx.resume(key);
 //!         }
+//!         // Their end is read, too, so it does not come while the stream is paused: nothing is queued here.
 //!         StreamEvent::End | StreamEvent::Error(_) => {
 //!             cx.close(key);
 //!             # cx.stop();
@@ -61,14 +62,20 @@
 //! # Pausing
 //! A paused stream is not read: bytes wait in the kernel, the other side's kernel, and in the end in the other program.
 //! Pause what feeds a queue that is full, and resume it at `Drained`. Two streams make a proxy of it: each one's `Full`
-//! pauses the other. `examples/chat.rs` does it for a whole room. A listener can be paused, too: connections then wait in
-//! the kernel's queue.
+//! pauses the other. `examples/chat.rs` does it for a whole room. A server that answers on the stream it reads may pause
+//! it from the first queued byte on, as the one above does: then `End` comes when all is sent. A listener can be paused,
+//! too: connections then wait in the kernel's queue.
 //!
 //! # Ends
 //! A connection has two directions. `End` says that the other side will send nothing more; this side may still write.
 //! [`Cx::shutdown`](crate::Cx::shutdown) ends this side, once everything queued is sent.
-//! [`Cx::close`](crate::Cx::close) ends both and drops what is queued. For a polite end: `shutdown`, wait for `End`, and
-//! set [`Cx::on_idle`](crate::Cx::on_idle) for those who never send it.
+//! [`Cx::close`](crate::Cx::close) ends both and drops what is queued. So who reads on while bytes wait, up to `Full`,
+//! asks [`Cx::queued_bytes`](crate::Cx::queued_bytes) at `End`, and where there are some closes at `Drained`. Answers
+//! that are still being computed are owed after `End`, too.
+//!
+//! For a polite end from this side: `shutdown`, wait for `End`, and set a time limit for those who never send it.
+//! [`Cx::on_idle`](crate::Cx::on_idle) is one for those who fall silent, [`Cx::after`](crate::Cx::after) also for those
+//! who talk on.
 //!
 //! # Errors
 //! A call that cannot begin returns an [`io::Error`](std::io::Error); what fails later comes as an event, with the
