@@ -167,6 +167,15 @@ fn one_who_never_reads_is_put_out_and_the_talk_goes_on() {
     let (mut ann, bob, mut cat) = (room.comes("Ann"), room.comes("Bob"), room.comes("Cat"));
     ann.hears("* Bob is here");
     ann.hears("* Cat is here");
+    // Bob talks on, without a word. Nothing is ever sent on the channel: it is only a pause between two lines.
+    let (_bell, pause) = mpsc::channel::<()>();
+    let mut mouth = bob.lines.get_ref().try_clone().unwrap();
+    let talker = std::thread::spawn(move || {
+        (0..1200).any(|_| {
+            let _ = pause.recv_timeout(Duration::from_millis(100));
+            mouth.write_all(b"\n").is_err()
+        })
+    });
     let listener = std::thread::spawn(move || {
         let mut heard = 0;
         loop {
@@ -182,6 +191,7 @@ fn one_who_never_reads_is_put_out_and_the_talk_goes_on() {
     }
     ann.says("the end");
     assert_eq!(listener.join().unwrap(), 1);
+    assert!(talker.join().unwrap(), "Bob's connection was closed, although he talked on");
     drop(bob);
 }
 

@@ -1,8 +1,9 @@
 //! A chat room, line by line, as one would port it from libuv: a key for each connection, and what it is in a table.
 //!
 //! Nothing is lost and nothing grows without end. A member who reads slowly fills his own queue; from its high-water
-//! mark on, whoever talks to him is not read from until it has drained, and what they say waits in their own kernels.
-//! A member who reads nothing at all for a while is put out, so that one of them cannot hold the room up for ever.
+//! mark on, neither he nor whoever talks to him is read from until it has drained, and what they say waits in their own
+//! kernels. A member who reads nothing at all for a while is put out, so that one of them cannot hold the room up for
+//! ever, whatever he says meanwhile.
 
 use loopscope_loop::{Cx, Key, StreamEvent};
 use std::collections::HashMap;
@@ -15,7 +16,7 @@ use std::time::Duration;
 pub struct Limits {
     /// A member who says nothing and to whom nothing is said for so long goes.
     pub idle: Duration,
-    /// A member who takes nothing of what waits for him for so long goes.
+    /// A member who takes nothing of what waits for him for so long goes; one who goes has so long to take the rest.
     pub patience: Duration,
     /// The longest line, in bytes.
     pub line_bytes: usize,
@@ -40,9 +41,9 @@ struct Member {
     name: String,
     /// What has come of lines that were not heard yet.
     unheard: Vec<u8>,
-    /// Those who wait until this one's queue has drained.
+    /// Those who wait until this one's queue has drained, himself among them.
     speakers: Vec<Key>,
-    /// For how many others this one waits.
+    /// For how many queues this one waits.
     waits_for: usize,
     /// He will send nothing more.
     has_ended: bool,
@@ -193,26 +194,33 @@ fn listeners(cx: &Cx<'_, Room>, but: Key) -> Vec<Key> {
     named.map(|(key, _)| *key).collect()
 }
 
-/// Sends a line; where the listener's queue is full then, the speaker is not read from until it has drained.
+/// Sends a line; where the listener's queue is full then, neither he nor the speaker is read from until it has drained.
 fn send(cx: &mut Cx<'_, Room>, speaker: Key, listener: Key, line: &str) {
     let wrote = cx.write(listener, format!("{line}\n").as_bytes());
     // A broken connection is told to its own callback.
     let Ok(wrote) = wrote else { return };
+    let Some(slow) = cx.state.members.get(&listener) else { return };
     if !wrote.is_full() {
         return;
     }
-    let patience = cx.state.limits.patience;
-    let Some(slow) = cx.state.members.get_mut(&listener) else { return };
-    let is_first = slow.speakers.is_empty();
-    if !slow.speakers.contains(&speaker) {
-        slow.speakers.push(speaker);
-        if let Some(member) = cx.state.members.get_mut(&speaker) {
-            member.waits_for += 1;
-            cx.pause(speaker);
-        }
+    if slow.speakers.is_empty() {
+        // What is read puts a time-out off, too: he cannot make up by talking for what he does not read.
+        hold(cx, listener, listener);
+        cx.on_idle(listener, cx.state.limits.patience, |cx, key| leave(cx, key, "did not read"));
     }
-    if is_first {
-        cx.on_idle(listener, patience, |cx, key| leave(cx, key, "did not read"));
+    hold(cx, speaker, listener);
+}
+
+/// Does not read from a speaker until the listener's queue has drained.
+fn hold(cx: &mut Cx<'_, Room>, speaker: Key, listener: Key) {
+    let Some(slow) = cx.state.members.get_mut(&listener) else { return };
+    if slow.speakers.contains(&speaker) {
+        return;
+    }
+    slow.speakers.push(speaker);
+    if let Some(member) = cx.state.members.get_mut(&speaker) {
+        member.waits_for += 1;
+        cx.pause(speaker);
     }
 }
 
@@ -252,7 +260,8 @@ fn leave(cx: &mut Cx<'_, Room>, key: Key, why: &str) {
                 cx.close(key);
             }
         });
-        cx.on_idle(key, Duration::from_secs(1), |cx, key| {
+        // A time-out would be put off for as long as he talks on.
+        cx.after(cx.state.limits.patience, move |cx| {
             cx.close(key);
         });
         cx.resume(key);
