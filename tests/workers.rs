@@ -6,7 +6,7 @@ mod crew;
 use loopscope_agent::{Agent, Listen};
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
 const WORKERS: usize = 3;
@@ -55,6 +55,14 @@ fn workers_share_a_port_and_a_pool_show_on_one_page_and_end_on_one_signal() {
     let numbers = counts.strip_prefix("answered: [").and_then(|rest| rest.strip_suffix(']')).unwrap();
     let numbers: Vec<usize> = numbers.split(", ").map(|number| number.parse().unwrap()).collect();
     assert_eq!((numbers.len(), numbers.iter().sum::<usize>()), (WORKERS, CLIENTS + 1));
+    // What is asked for before the end of the asking is answered after it, in order.
+    let mut last = connect(crew.address);
+    last.get_mut().write_all(b"primes 300000\nprimes 10\n").unwrap();
+    last.get_mut().shutdown(Shutdown::Write).unwrap();
+    let mut answers = String::new();
+    last.read_to_string(&mut answers).unwrap();
+    let answers: Vec<&str> = answers.lines().filter_map(|line| line.split(": ").nth(1)).collect();
+    assert_eq!(answers, ["25997", "4"]);
     // One page shows every loop, and that it did something.
     let page = metrics(agent.address().unwrap());
     for worker in &all {

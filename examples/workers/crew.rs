@@ -3,7 +3,9 @@
 //! Each loop has its own state, its own page and its own name; nothing is locked. What one wants of another it posts,
 //! and the other posts the answer back.
 
-use loopscope_loop::{Cx, Key, Listening, Loop, LoopGone, Mode, Post, SharedPool, StreamEvent, signals};
+use loopscope_loop::{
+    Cx, Key, Listening, Loop, LoopGone, Mode, Post, SharedPool, StreamEvent, Wrote, signals,
+};
 use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
@@ -17,10 +19,19 @@ pub struct Worker {
     answered: usize,
     /// What to close when the work is over, besides connections.
     duties: Vec<Key>,
-    /// What each connection has sent of a line.
-    connections: HashMap<Key, Vec<u8>>,
+    connections: HashMap<Key, Connection>,
     /// Everybody, this one too.
     crew: Vec<Post<Worker>>,
+}
+
+/// A client, whose requests are answered one after the other.
+#[derive(Default)]
+struct Connection {
+    /// What has come and is not answered yet.
+    unread: Vec<u8>,
+    /// A request is being answered, or its answer waits to be sent. The client is not read from meanwhile, so his end
+    /// does not come either before he has all he asked for.
+    is_waiting: bool,
 }
 
 /// The workers as whoever started them sees them.
@@ -118,28 +129,43 @@ fn retire(cx: &mut Cx<'_, Worker>) {
 
 fn accepted(cx: &mut Cx<'_, Worker>, connection: io::Result<Key>) {
     let Ok(key) = connection else { return };
-    cx.state.connections.insert(key, Vec::new());
+    cx.state.connections.insert(key, Connection::default());
     cx.on_stream(key, on_event);
     cx.name(key, "request");
 }
 
 fn on_event(cx: &mut Cx<'_, Worker>, key: Key, event: StreamEvent<'_>) {
+    let Some(connection) = cx.state.connections.get_mut(&key) else { return };
     match event {
         StreamEvent::Data(bytes) => {
-            let Some(unread) = cx.state.connections.get_mut(&key) else { return };
-            unread.extend_from_slice(bytes);
-            while let Some(unread) = cx.state.connections.get_mut(&key)
-                && let Some(end) = unread.iter().position(|byte| *byte == b'\n')
-            {
-                let line: Vec<u8> = unread.drain(..=end).collect();
-                answer(cx, key, String::from_utf8_lossy(&line).trim());
-            }
+            connection.unread.extend_from_slice(bytes);
+            answer_lines(cx, key);
         }
-        StreamEvent::Drained => {}
+        StreamEvent::Drained => {
+            connection.is_waiting = false;
+            answer_lines(cx, key);
+        }
         StreamEvent::End | StreamEvent::Error(_) => {
             cx.state.connections.remove(&key);
             cx.close(key);
         }
+    }
+}
+
+/// Answers the lines that have come, up to one that has to wait.
+fn answer_lines(cx: &mut Cx<'_, Worker>, key: Key) {
+    while let Some(connection) = cx.state.connections.get_mut(&key) {
+        if connection.is_waiting {
+            cx.pause(key);
+            return;
+        }
+        let Some(end) = connection.unread.iter().position(|byte| *byte == b'\n') else {
+            cx.resume(key);
+            return;
+        };
+        let line: Vec<u8> = connection.unread.drain(..=end).collect();
+        connection.is_waiting = true;
+        answer(cx, key, String::from_utf8_lossy(&line).trim());
     }
 }
 
@@ -154,6 +180,7 @@ fn answer(cx: &mut Cx<'_, Worker>, key: Key, request: &str) {
                 move |cx, count| {
                     let count = count.map_or("the job failed".to_owned(), |count| count.to_string());
                     say(cx, key, &format!("worker-{number}: {count}"));
+                    answer_lines(cx, key);
                 },
             );
             cx.name(job, "primes");
@@ -176,15 +203,20 @@ fn ask_all(cx: &mut Cx<'_, Worker>, key: Key) {
                 counts[number] = Some(answered);
                 if let Some(all) = counts.iter().copied().collect::<Option<Vec<usize>>>() {
                     say(cx, key, &format!("answered: {all:?}"));
+                    answer_lines(cx, key);
                 }
             });
         });
     }
 }
 
+/// Gives an answer. What has come behind its request is for [`answer_lines`] to look at.
 fn say(cx: &mut Cx<'_, Worker>, key: Key, line: &str) {
-    // Where the client went away meanwhile there is nobody to tell.
-    let _ = cx.write(key, format!("{line}\n").as_bytes());
+    let wrote = cx.write(key, format!("{line}\n").as_bytes());
+    // Where the client went away meanwhile there is nobody to tell; a broken connection is told to its own callback.
+    if let Some(connection) = cx.state.connections.get_mut(&key) {
+        connection.is_waiting = wrote.is_ok_and(|wrote| wrote != Wrote::All);
+    }
 }
 
 fn primes(below: u32) -> usize {
