@@ -1,4 +1,7 @@
 //! The loop as a TCP server: echo, or one fixed answer to each HTTP request.
+//!
+//! Its client asks for one thing at a time and reads the whole answer, as with every peer: nothing is ever queued, so
+//! nothing is paused, and an end can close at once.
 
 use crate::rounds::serving;
 use loopscope_loop::{Cx, Key, Loop, Mode, StreamEvent};
