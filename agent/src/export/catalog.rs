@@ -311,7 +311,7 @@ pub static LABELS: &[(&str, &str, &str)] = &[
     ("name", "1 a process", "of `loopscope serve` alone: the file name of its program"),
     ("loop", "65 a process", "the loop's name, numbered where two share it; the 65th and later are `_other`"),
     ("pool", "65 a process", "the loop that the pool belongs to"),
-    ("runtime", "1 a loop", "what kind of loop it is: `mio`, `node`, `tokio`"),
+    ("runtime", "1 a loop", "what kind of loop it is: `mio`; a program with a loop of its own names it"),
     ("backend", "1 a loop", "what it polls with"),
     ("thread", "1 a loop", "the thread it runs on"),
     ("state", "2", "`active`, `idle`; of a process, `alive`, `ended`"),

@@ -35,7 +35,7 @@ impl Builder {
         }
     }
 
-    /// Sets the `runtime` label: `mio`, `node`, `tokio`; at most 16 bytes.
+    /// Sets the `runtime` label, which is `mio` otherwise: a program with a loop of its own names it. At most 16 bytes.
     pub fn runtime(mut self, runtime: &str) -> Self {
         self.runtime = runtime.to_owned();
         self
