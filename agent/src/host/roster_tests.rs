@@ -189,6 +189,7 @@ fn what_ended_loops_without_a_label_counted_stays_while_their_process_has_others
         writer.park();
         for _ in 0..5 {
             writer.unpark(1);
+            writer.iteration();
             writer.park();
         }
         writer

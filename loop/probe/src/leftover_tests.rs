@@ -90,7 +90,8 @@ fn foreign_copy(scratch: &Scratch, page: &Path) -> PathBuf {
     let mut bytes = fs::read(page).unwrap();
     let at = std::mem::offset_of!(HeaderWords, pid_namespace);
     bytes[at..at + 8].copy_from_slice(&(pid_namespace() + 1).to_ne_bytes());
-    scratch.file(&format!("{}-{}-7.page", me().pid, me().start), &bytes)
+    // A number that no writer of this program comes to.
+    scratch.file(&format!("{}-{}-70000.page", me().pid, me().start), &bytes)
 }
 
 #[test]
