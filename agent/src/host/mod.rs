@@ -16,9 +16,9 @@
 //!
 //! **The dead.** When a process or a loop ends, its counters stay on the page for [`KEEP`], so that a scraper sees the
 //! last of them, and then leave; what a loop only *has* (a stall, handles, waiting jobs) leaves at once. Where a
-//! new loop takes the name, the old one leaves for it; those without a label of their own are one sum, which keeps what
-//! they counted. What a killed process was in the middle of is an incident for
-//! as long as its page is kept (a day at most).
+//! new loop takes the name, the old one leaves for it. Loops without a label of their own are one sum, which keeps what
+//! ended ones counted. What a killed process was in the middle of is an incident for as long as its page is kept (a day
+//! at most).
 
 mod entry;
 mod pattern;
