@@ -291,10 +291,7 @@ impl Shared {
             if calls_one {
                 self.has_job.notify_one();
             }
-            // Where its loop is gone, the result is dropped here, without the mutex.
-            if let Some(Ok(bell)) = handed.take() {
-                bell.ring();
-            }
+            handed.take().into_iter().for_each(tell);
             let ended = taken.map(|(started, job)| {
                 let outcome = run(job);
                 (now(&started.clock), started, outcome)
@@ -303,9 +300,7 @@ impl Shared {
             handed = ended.map(|(ended, job, outcome)| state.hand_over(job, ended, outcome, worker));
         }
         drop(state);
-        if let Some(Ok(bell)) = handed {
-            bell.ring();
-        }
+        handed.into_iter().for_each(tell);
     }
 
     /// Waits for a job. Threads also wake up uncalled, and then look in the place of the one that was called.
@@ -320,6 +315,15 @@ impl Shared {
 
 /// The bell of the loop that a result was handed to; the result where that loop is gone.
 type Handed = Result<Arc<Bell>, Finished>;
+
+/// Wakes the loop that a result was handed to. Without the mutex: the result of a loop that is gone is dropped here, and
+/// its destructor is the program's.
+fn tell(handed: Handed) {
+    match handed {
+        Ok(bell) => bell.ring(),
+        Err(unclaimed) => survive(|| drop(unclaimed)),
+    }
+}
 
 /// A job that was taken: what is known of it besides what it does.
 struct Started {
@@ -376,8 +380,15 @@ pub(crate) fn end(probe: &mut PoolWriter, job: &JobRecord) {
 /// Runs a job; a panic becomes a result.
 pub(crate) fn run(job: Run) -> Outcome {
     catch_unwind(AssertUnwindSafe(job)).map_err(|payload| {
-        // A payload whose destructor panics must not take the thread with it.
-        let _ = catch_unwind(AssertUnwindSafe(|| drop(payload)));
+        survive(|| drop(payload));
         WorkError::Panicked
     })
+}
+
+/// Runs a destructor of the program's, which must not take the thread with it. The panic was told by the program's hook.
+fn survive(destructor: impl FnOnce()) {
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(destructor)) {
+        // It may have a destructor of the same kind.
+        std::mem::forget(payload);
+    }
 }

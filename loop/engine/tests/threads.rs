@@ -1,6 +1,6 @@
 //! Other threads: posts, wakes of local futures, and the pool.
 
-use loopscope_loop::{Hook, Loop, LoopGone, Mode, PanicPolicy, WorkError};
+use loopscope_loop::{Hook, Loop, LoopGone, Mode, PanicPolicy, SharedPool, WorkError};
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::rc::Rc;
@@ -252,4 +252,37 @@ fn a_loop_can_be_dropped_with_jobs_in_its_pool() {
     drop(event_loop);
     assert_eq!(dropped.recv_timeout(Duration::from_secs(60)), Err(mpsc::RecvTimeoutError::Disconnected));
     release.send(()).unwrap();
+}
+
+/// A result that cannot even be dropped without a panic.
+struct Grenade;
+
+impl Drop for Grenade {
+    fn drop(&mut self) {
+        panic!("a destructor's");
+    }
+}
+
+#[test]
+fn a_result_that_nobody_takes_and_that_panics_leaves_the_thread_to_the_other_loops() {
+    let pool = SharedPool::new(Some(1));
+    let built = || Loop::builder(Vec::new()).pool(&pool).on_panic(PanicPolicy::Propagate).build().unwrap();
+    let (mut gone, mut stays) = (built(), built());
+    let (release, held) = mpsc::channel::<()>();
+    let (started, starts) = mpsc::channel::<()>();
+    gone.main(|cx| {
+        let job = move || {
+            started.send(()).unwrap();
+            let _ = held.recv();
+            Grenade
+        };
+        cx.work(job, |_, _| panic!("the loop is gone"))
+    });
+    starts.recv_timeout(Duration::from_secs(60)).unwrap();
+    drop(gone);
+    release.send(()).unwrap();
+    give_up(&mut stays);
+    stays.main(|cx| cx.work(|| 7, |cx, result| cx.state.push(result)));
+    assert!(!stays.run(Mode::Default).unwrap());
+    assert_eq!(stays.into_state(), [Ok(7)]);
 }
