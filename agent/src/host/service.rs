@@ -1,6 +1,5 @@
 //! Which path of the host answers what.
 
-use crate::compute::age::age_text;
 use crate::export::view::Outcomes;
 use crate::host::forward::{Forwards, NoAnswer, Question, Wanted};
 use crate::host::incidents::{gather, pid_of};
@@ -41,7 +40,8 @@ const ENDPOINTS: &str = "\
 /live                                  the live page of all loops, for browsers; they get it at / too
 /metrics                               Prometheus metrics of all loops of this host, with the labels pid, name, loop, runtime
 /sd                                    the agents of this host, for Prometheus's http_sd_configs
-/-/healthy  /-/ready                   this server lives, and has looked at the pages
+/-/healthy                             this server lives; 503 when it has not looked at the pages for 30 s
+/-/ready                               it has looked at them
 /debug/loopscope/live                  what the live page shows (JSON)
 /debug/loopscope/incidents             what happened lately on this host, newest first (JSON); each in full below it: /ID
 /debug/loopscope/flamegraph?pid=PID    a capture by that process's agent, with the parameters of its own page; POST, too
@@ -139,15 +139,7 @@ impl HostService {
                 let found = targets(&self.shared.state().living(), asked_as);
                 Answer::json(found.to_string().into_bytes())
             }
-            HEALTHY => {
-                let (age_ns, tick_ns) = self.shared.ages();
-                let loops = self.shared.state().roster.entries().len();
-                let (age, tick) = (age_text(age_ns), age_text(tick_ns));
-                Answer::text(
-                    200,
-                    format!("healthy: following {loops} loops for {age}, last look {tick} ago\n"),
-                )
-            }
+            HEALTHY => self.shared.health().answer("following"),
             READY => {
                 let (alive, _) = self.shared.state().roster.processes();
                 Answer::text(200, format!("ready: {alive} processes\n"))

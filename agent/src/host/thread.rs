@@ -10,6 +10,7 @@ use crate::process;
 use crate::watch::log::Log;
 use crate::web::doorway::Doorway;
 use crate::web::entrance::Entrance;
+use crate::web::health::Health;
 use crate::web::live::Live;
 use crate::web::server;
 use loopscope_probe::{Clock, Ticks};
@@ -110,10 +111,14 @@ impl Shared {
         page.body
     }
 
-    /// Returns how long this has run and how long ago the last look in its time was, in nanoseconds.
-    pub(crate) fn ages(&self) -> (u64, u64) {
-        let now = self.clock.now();
-        (now.since(self.started), now.since(self.state().last_tick()))
+    /// Returns how this server is.
+    pub(crate) fn health(&self) -> Health {
+        let (now, state) = (self.clock.now(), self.state());
+        Health {
+            age_ns: now.since(self.started),
+            tick_age_ns: now.since(state.last_tick()),
+            loops: state.roster.entries().len(),
+        }
     }
 
     /// Tells the program's log.

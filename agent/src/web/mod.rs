@@ -5,6 +5,7 @@ pub(crate) mod capture;
 pub(crate) mod doorway;
 pub(crate) mod entrance;
 pub(crate) mod guard;
+pub(crate) mod health;
 pub(crate) mod incidents;
 pub(crate) mod live;
 pub(crate) mod negotiate;
@@ -27,6 +28,7 @@ use crate::export::format::Format;
 use crate::incident::Incident;
 use crate::live::Seen;
 use crate::web::answer::Answer;
+use crate::web::health::Health;
 use crate::web::thresholds::{ThresholdList, ThresholdWish};
 use hyper::http::request::Parts;
 use loopscope_probe::Snapshot;
@@ -73,12 +75,4 @@ pub(crate) trait Backend: Send + Sync {
     fn warn(&self, note: String);
     /// Counts a panic while answering.
     fn count_panic(&self);
-}
-
-/// How the agent is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Health {
-    pub age_ns: u64,
-    pub tick_age_ns: u64,
-    pub loops: usize,
 }

@@ -1,6 +1,5 @@
 //! Which path answers what.
 
-use crate::compute::age::age_text;
 use crate::live::{Seen, View};
 use crate::web::answer::Answer;
 use crate::web::capture::Captures;
@@ -11,7 +10,7 @@ use crate::web::negotiate;
 use crate::web::page::{self, FILES, PAGE};
 use crate::web::thresholds::ThresholdWish;
 use crate::web::wish::{Wish, parse_end};
-use crate::web::{Answering, Backend, Health, Service};
+use crate::web::{Answering, Backend, Service};
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -29,10 +28,6 @@ pub(crate) const PATHS: [&str; 13] = [
     "/", PAGE, FILES, LIVE, METRICS, HEALTHY, READY, FLAMEGRAPH, PPROF, INCIDENTS, INCIDENT, THRESHOLDS,
     "other",
 ];
-
-/// An agent that has not looked for this long, in nanoseconds, only answers: it looks every five seconds when it has nothing
-/// to do. As the alert `AgentStale` has it.
-const STALE_NS: u64 = 30_000_000_000;
 
 const ENDPOINTS: &str = "\
 /live                                                the live page, for browsers; they get it at / too
@@ -107,7 +102,7 @@ impl Router {
             PAGE => page::page(),
             FILES => page::file(request.uri.path()),
             METRICS => metrics(&request.headers, backend),
-            HEALTHY => healthy(backend.health()),
+            HEALTHY => backend.health().answer("watching"),
             READY => ready(backend),
             _ => Answer::text(404, format!("there is no such page; there are:\n\n{ENDPOINTS}")),
         }
@@ -198,15 +193,6 @@ fn metrics(headers: &HeaderMap, backend: &dyn Backend) -> Answer {
     Answer::metrics(format, backend.metrics(format), negotiate::wants_gzip(headers))
 }
 
-fn healthy(health: Health) -> Answer {
-    let (age, tick) = (age_text(health.age_ns), age_text(health.tick_age_ns));
-    let seen = format!("watching {} loops for {age}, last look {tick} ago", health.loops);
-    match health.tick_age_ns < STALE_NS {
-        true => Answer::text(200, format!("healthy: {seen}\n")),
-        false => Answer::text(503, format!("not healthy: {seen}; stalls are not noticed\n")),
-    }
-}
-
 fn ready(backend: &dyn Backend) -> Answer {
     match backend.stalled() {
         stalled if stalled.is_empty() => {
@@ -225,20 +211,4 @@ fn guarded(backend: &dyn Backend, answer: impl FnOnce() -> Answer) -> Answer {
             "the agent failed to answer; see loopscope_agent_panics_total and the program's log\n",
         )
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_agent_that_only_answers_is_not_healthy() {
-        for (tick_age_s, status, begin) in
-            [(0, 200, "healthy: "), (29, 200, "healthy: "), (30, 503, "not healthy: ")]
-        {
-            let answer = healthy(Health { tick_age_ns: tick_age_s * 1_000_000_000, ..Health::default() });
-            assert_eq!(answer.status, status, "{tick_age_s} s");
-            assert!(answer.body().starts_with(begin.as_bytes()), "{tick_age_s} s");
-        }
-    }
 }
