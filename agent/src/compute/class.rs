@@ -31,9 +31,11 @@ pub(crate) struct Evidence {
 /// Judges the evidence. The first rule that applies decides:
 ///
 /// 1. For half of the stall or more the machine was suspended, or the process stood still: nobody's code.
-/// 2. The hypervisor took half of the machine's time or more: starved.
+/// 2. The hypervisor took half of the machine's time or more, and the thread wanted to run: starved. Who sleeps is kept from
+///    nothing, and where little else runs either, a little steal is a large share.
 /// 3. The thread computed for half of the watched time or more.
-/// 4. Else the largest of computing, ready without a processor, and the rest, which is waiting.
+/// 4. Else the largest of computing, ready without a processor, and the rest. That is waiting; but where the hypervisor took
+///    a tenth or more and the thread was found running, the rest was stolen: kernels do not book that to the thread.
 pub(crate) fn classify(evidence: &Evidence) -> Class {
     let half = |ns: u64, of_ns: u64| ns > 0 && ns >= of_ns / 2;
     let stopped = if evidence.is_traced { Class::Debugger } else { Class::Stopped };
@@ -50,16 +52,21 @@ pub(crate) fn classify(evidence: &Evidence) -> Class {
             None => Class::Unknown,
         };
     }
-    if evidence.steal_ratio >= 0.5 {
+    let wanted_ns = evidence.cpu_ns.saturating_add(evidence.runqueue_ns);
+    let wants_to_run =
+        evidence.is_asleep.map_or(half(wanted_ns, evidence.watched_ns), |is_asleep| !is_asleep);
+    if evidence.steal_ratio >= 0.5 && wants_to_run {
         return Class::StarvedOfCpu;
     }
-    let waiting_ns = evidence.watched_ns.saturating_sub(evidence.cpu_ns.saturating_add(evidence.runqueue_ns));
+    let rest_ns = evidence.watched_ns.saturating_sub(wanted_ns);
     if half(evidence.cpu_ns, evidence.watched_ns) {
         Class::Computing
-    } else if evidence.runqueue_ns >= waiting_ns.max(evidence.cpu_ns) {
+    } else if evidence.runqueue_ns >= rest_ns.max(evidence.cpu_ns) {
         Class::StarvedOfCpu
-    } else if evidence.cpu_ns >= waiting_ns {
+    } else if evidence.cpu_ns >= rest_ns {
         Class::Computing
+    } else if evidence.steal_ratio >= 0.1 && evidence.is_asleep == Some(false) {
+        Class::StarvedOfCpu
     } else {
         Class::Waiting
     }
@@ -132,6 +139,14 @@ mod tests {
             (Evidence { cpu_ns: MS, ..base }, Class::Waiting),
             (Evidence { cpu_ns: MS, is_traced: true, ..base }, Class::Waiting),
             (Evidence { cpu_ns: 79 * MS, steal_ratio: 0.6, ..base }, Class::StarvedOfCpu),
+            (Evidence { cpu_ns: MS, steal_ratio: 0.6, ..base }, Class::Waiting),
+            (Evidence { cpu_ns: MS, steal_ratio: 0.6, is_asleep: Some(true), ..base }, Class::Waiting),
+            (
+                Evidence { cpu_ns: 14 * MS, steal_ratio: 0.3, is_asleep: Some(false), ..base },
+                Class::StarvedOfCpu,
+            ),
+            (Evidence { cpu_ns: 14 * MS, steal_ratio: 0.3, is_asleep: Some(true), ..base }, Class::Waiting),
+            (Evidence { cpu_ns: 14 * MS, is_asleep: Some(false), ..base }, Class::Waiting),
             (Evidence { cpu_ns: 79 * MS, suspended_ns: 50 * MS, ..base }, Class::Suspended),
             (Evidence { standstill_ns: 50 * MS, ..base }, Class::Stopped),
             (Evidence { standstill_ns: 49 * MS, ..base }, Class::Waiting),

@@ -65,7 +65,7 @@ pub(crate) fn stood_still(evidence: &LoopEvidence) -> Vec<Finding> {
     let why = match longest.class {
         Class::Suspended => "the machine was suspended",
         Class::Debugger => "a debugger held the process",
-        _ => "the process was stopped (SIGSTOP, or the cgroup freezer)",
+        _ => "the process was stopped (SIGSTOP, or the cgroup freezer), or its virtual machine was",
     };
     let headline = format!("loop {} stood still, and its code is not to blame: {why}", evidence.name);
     let mut finding = Finding::new(&evidence.name, Urgency::Notice, Certainty::Certain, headline)

@@ -37,7 +37,8 @@ pub enum Class {
     Waiting,
     /// It was ready to run and had no processor: the machine, the container's quota or the hypervisor is to blame.
     StarvedOfCpu,
-    /// The process was stopped or frozen: SIGSTOP, the cgroup freezer. Nobody's code is to blame.
+    /// The process was stopped or frozen: SIGSTOP, the cgroup freezer, a hypervisor that took all processors away. Nobody's
+    /// code is to blame.
     Stopped,
     /// The machine was suspended. Nobody's code is to blame.
     Suspended,

@@ -168,7 +168,7 @@ fn standstill_line(moment: Moment, incident: &Incident, age: &str) -> String {
     let why = match incident.class {
         Class::Suspended => "the machine was suspended",
         Class::Debugger => "a debugger held the process",
-        _ => "the process was stopped or frozen",
+        _ => "the process was stopped or frozen, or its virtual machine was",
     };
     match moment {
         Moment::End => format!("loop {subject} goes on after {age}: {why}"),
@@ -284,7 +284,7 @@ mod tests {
         let report = Report::new(Moment::Begin, &stopped, stopped.duration_ns);
         assert_eq!(
             report.message,
-            "loop main stood still for 103 ms: the process was stopped or frozen [4711-3]"
+            "loop main stood still for 103 ms: the process was stopped or frozen, or its virtual machine was [4711-3]"
         );
         assert_eq!(report.level, Level::Info);
         let suspended = Incident { class: Class::Suspended, ..incident() };

@@ -131,7 +131,7 @@ fn class(incident: &Incident) -> String {
         Class::StarvedOfCpu => {
             "starved of cpu: ready to run, and no processor was free; the code is not to blame"
         }
-        Class::Stopped => "stopped: by SIGSTOP or the freezer; the code is not to blame",
+        Class::Stopped => "stopped: by SIGSTOP, the freezer or the hypervisor; the code is not to blame",
         Class::Suspended => "suspended: the machine was asleep; the code is not to blame",
         Class::Debugger => "debugger: the process was held; the code is not to blame",
         Class::Unknown => return "unknown".to_owned(),
