@@ -5,7 +5,7 @@ use crate::flame::{self, Format};
 use crate::incident::Incident;
 use crate::web::Backend;
 use crate::web::answer::Answer;
-use crate::web::query::pairs;
+use crate::web::query::{is_of_drawing, pairs};
 use std::sync::Arc;
 
 /// Where the list is; an incident is below it, by its id.
@@ -32,6 +32,7 @@ pub(crate) fn one(id: &str, query: &str, find: impl FnOnce(&str) -> Option<Arc<I
         match (name, Format::from_name(value)) {
             ("format", Some(known)) => format = Some(known),
             ("format", None) if value == "json" => format = None,
+            (name, _) if is_of_drawing(name) => {}
             _ => {
                 let formats = Format::ALL.map(Format::name).join(", ");
                 let message =

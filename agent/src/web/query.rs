@@ -6,6 +6,13 @@ pub(crate) fn pairs(query: &str) -> impl Iterator<Item = (&str, &str)> {
     parts.map(|pair| pair.split_once('=').unwrap_or((pair, "")))
 }
 
+/// Tells whether a name in a query is that of what a drawing's own script notes there: a frame that is zoomed in on, by its
+/// corner, and what is searched for. They come along where somebody reloads the drawing or hands on its address. Where the
+/// query was empty, the script of inferno 0.12 makes `=undefined` of that.
+pub(crate) fn is_of_drawing(name: &str) -> bool {
+    matches!(name, "x" | "y" | "s" | "")
+}
+
 /// Returns the text that a percent-encoded value stands for; what is no valid encoding stays as it is.
 pub(crate) fn decoded(value: &str) -> String {
     let mut bytes = Vec::with_capacity(value.len());

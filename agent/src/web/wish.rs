@@ -2,7 +2,7 @@
 //! passed over gives a picture of something else.
 
 use crate::flame::{Format, Of};
-use crate::web::query::{decoded, pairs};
+use crate::web::query::{decoded, is_of_drawing, pairs};
 use std::ops::RangeInclusive;
 
 /// Lengths of a capture, in seconds.
@@ -48,6 +48,7 @@ impl Wish {
                 "hz" => hz = Some(number(name, value, HZ)?),
                 "loop" => wish.loop_name = Some(decoded(value)),
                 "name" => wish.name = Some(capture_name(value)?),
+                name if is_of_drawing(name) => {}
                 name => {
                     return Err(format!(
                         "parameter {name:?}: there are only of, seconds, hz, loop, format and name\n"
@@ -135,6 +136,12 @@ mod tests {
         let cpu = Wish { of: Of::Cpu, hz: 997, loop_name: Some("web #2".to_owned()), ..wish.clone() };
         assert_eq!(Wish::parse("&of=cpu&&hz=997&loop=web+%232"), Ok(cpu));
         assert_eq!(Wish::parse("format=trace&seconds=1").unwrap().format, Format::Trace);
+        // What is left in the address of a drawing that was zoomed and searched.
+        assert_eq!(
+            Wish::parse("seconds=300&format=folded&x=31&y=85&s=web&"),
+            Wish::parse("seconds=300&format=folded")
+        );
+        assert_eq!(Wish::parse("=undefined&x=31&y=85&"), Wish::parse(""));
         let pull = Wish { of: Of::Cpu, format: Format::Pprof, seconds: 14, ..wish };
         assert_eq!(Wish::parse_pprof("seconds=14&debug=0"), Ok(pull));
         assert_eq!(Wish::parse_pprof("").unwrap().seconds, 30);
