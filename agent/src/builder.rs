@@ -86,7 +86,7 @@ impl AgentBuilder {
         self
     }
 
-    /// Lets the loops of a runtime (`node`, `tokio`) supply frames that native stacks cannot tell.
+    /// Lets the loops of a runtime, by the name that their pages give it, supply frames that native stacks cannot tell.
     pub fn frame_source(mut self, runtime: &str, source: Arc<dyn FrameSource>) -> Self {
         self.settings.frame_sources.insert(runtime.to_owned(), source);
         self

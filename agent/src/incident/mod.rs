@@ -42,7 +42,7 @@ pub struct Incident {
     pub process: String,
     /// Label of the loop, the same as in the metrics.
     pub r#loop: String,
-    /// What runs the loop: `mio`, `node`, `tokio`.
+    /// What runs the loop, such as `mio`.
     pub runtime: String,
     /// When it began (not when it was found), nanoseconds since 1970.
     pub begin_unix_ns: u64,

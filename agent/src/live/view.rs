@@ -50,7 +50,7 @@ pub struct LoopView {
     pub name: String,
     /// Its name as the program gave it, which loops may share: what captures take as `loop`.
     pub given_name: String,
-    /// `mio`, `node`, `tokio`.
+    /// What runs the loop, such as `mio`.
     pub runtime: String,
     /// `epoll` and the like.
     pub backend: String,
