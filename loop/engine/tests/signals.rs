@@ -2,8 +2,10 @@
 
 use loopscope_loop::{Loop, Mode, PanicPolicy, signals};
 use signal_hook::low_level::raise;
+use std::cell::Cell;
 use std::io::ErrorKind;
 use std::os::unix::process::ExitStatusExt;
+use std::rc::Rc;
 use std::time::Duration;
 
 type Log = Vec<&'static str>;
@@ -21,20 +23,30 @@ fn real_loop<S: 'static>(state: S) -> Loop<S> {
 fn every_listener_of_a_signal_runs_in_the_order_they_were_made() {
     let mut event_loop = real_loop(Log::new());
     event_loop.main(|cx| {
-        let first = cx.on_signal(signals::SIGUSR1, |cx| cx.state.push("first")).unwrap();
-        let slot = std::rc::Rc::new(std::cell::Cell::new(None));
+        let mut is_first_time = true;
+        let first = cx.on_signal(signals::SIGUSR1, move |cx| {
+            cx.state.push("first");
+            if !std::mem::take(&mut is_first_time) {
+                raise(signals::SIGUSR2).unwrap();
+            }
+        });
+        let slot = Rc::new(Cell::new(None));
         let own = slot.clone();
         let second = cx.on_signal(signals::SIGUSR1, move |cx| {
             assert_eq!(cx.phase().name(), "poll");
             cx.state.push("second");
             assert!(cx.close(own.get().unwrap()), "it may close itself");
+            raise(signals::SIGUSR1).unwrap();
         });
         slot.set(Some(second.unwrap()));
-        let other = cx.on_signal(signals::SIGUSR2, |cx| cx.state.push("other")).unwrap();
+        let other = Rc::new(Cell::new(None));
+        let (own, first) = (other.clone(), first.unwrap());
+        let last = cx.on_signal(signals::SIGUSR2, move |cx| {
+            cx.state.push("other");
+            assert!(cx.close(first) && cx.close(own.get().unwrap()));
+        });
+        other.set(Some(last.unwrap()));
         raise(signals::SIGUSR1).unwrap();
-        cx.after(Duration::from_millis(5), |_| raise(signals::SIGUSR1).unwrap());
-        cx.after(Duration::from_millis(10), |_| raise(signals::SIGUSR2).unwrap());
-        cx.after(Duration::from_millis(20), move |cx| assert!(cx.close(first) && cx.close(other)));
     });
     assert!(!event_loop.run(Mode::Default).unwrap());
     assert_eq!(event_loop.into_state(), ["first", "second", "first", "other"]);
