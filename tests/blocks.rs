@@ -18,11 +18,30 @@ fn finish(child: Child) -> (Incident, Option<Incident>) {
     let lines = output.stdout.split(|byte| *byte == b'\n').filter(|line| line.first() == Some(&b'{'));
     let all: Vec<Incident> = lines.map(|line| Incident::parse(line).unwrap()).collect();
     let of_pool = all.iter().find(|incident| incident.kind == IncidentKind::Pool).cloned();
-    let own = all.into_iter().find(|incident| incident.kind != IncidentKind::Pool);
-    (own.expect("the loop was blocked"), of_pool)
+    // The machine may make shorter ones of its own.
+    let own = all.into_iter().filter(|incident| incident.kind != IncidentKind::Pool);
+    (own.max_by_key(|incident| incident.duration_ns).expect("the loop was blocked"), of_pool)
 }
 
+/// So many runs a case has: a hypervisor can take all processors for as long as a block lasts. Then the machine is to blame,
+/// and is blamed, and there is nobody to look at the stack.
+const RUNS: usize = 4;
+
 fn run(case: &str) -> (Incident, Option<Incident>) {
+    let is_disturbed = |incident: &Incident| {
+        let is_blamed = matches!(incident.class, Class::StarvedOfCpu | Class::Stopped | Class::Suspended);
+        is_blamed || incident.stacks.is_empty()
+    };
+    let mut ran = run_once(case);
+    for _ in 1..RUNS {
+        if is_disturbed(&ran.0) {
+            ran = run_once(case);
+        }
+    }
+    ran
+}
+
+fn run_once(case: &str) -> (Incident, Option<Incident>) {
     let (incident, pool) = finish(start(case));
     let delay_ns =
         incident.stacks.first().map(|stack| stack.ages_ns[0].saturating_sub(incident.threshold_ns));
@@ -45,9 +64,9 @@ fn names(incident: &Incident, function: &str, is_guilty: bool) {
     assert!(is_there, "{function} is not in {:#?}, {failed:?}", incident.stacks);
 }
 
-/// On a machine with other work a thread that computes may be ready for longer than it runs.
+/// On a machine with other work a thread that computes may be ready, or have its processor taken away, for as long.
 fn computes(incident: &Incident) {
-    let is_starved = incident.class == Class::StarvedOfCpu && incident.runqueue_ns > incident.cpu_ns;
+    let is_starved = incident.class == Class::StarvedOfCpu && incident.cpu_ns < incident.watched_ns / 10 * 9;
     assert!(incident.class == Class::Computing || is_starved, "{} {incident:?}", incident.class);
 }
 

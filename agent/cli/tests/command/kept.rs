@@ -36,7 +36,8 @@ fn a_process_killed_in_a_block_leaves_the_incident_in_its_directory() {
 fn an_incident_is_drawn_from_the_agent_and_from_its_file() {
     let scratch = Scratch::new("kept-drawn");
     let mut demo = Running::demo(&scratch, &["--trouble", "block", "--incidents-dir", "kept"]);
-    let over = demo.error_with("polls again after");
+    // Not one that the machine made.
+    let over = demo.error_with("it was blocked by timer parse_invoices (");
     let id = over.rsplit_once('[').unwrap().1.trim_end_matches(']').to_owned();
     let first = |arguments: &[&str]| {
         let done = scratch.run(arguments);
@@ -52,11 +53,9 @@ fn an_incident_is_drawn_from_the_agent_and_from_its_file() {
     }
     for name in ["agent.folded", "all.folded"] {
         let folded = scratch.read(name);
-        let line = folded.lines().next().unwrap();
-        assert!(
-            line.starts_with("web;timers;parse_invoices (") && line.contains("compute"),
-            "{name}: {line}"
-        );
+        let is_named =
+            |line: &str| line.starts_with("web;timers;parse_invoices (") && line.contains("compute");
+        assert!(folded.lines().any(is_named), "{name}: {folded}");
     }
     let trace: Value = serde_json::from_str(&scratch.read("list.json")).unwrap();
     assert!(trace["traceEvents"].as_array().unwrap().len() > 10);
@@ -79,7 +78,8 @@ fn a_full_disk_is_said_once_and_incidents_stay_in_memory() {
         let all: Value = serde_json::from_str(answer.split_once("\r\n\r\n")?.1).ok()?;
         (all.as_array()?.len() >= 2).then_some(all)
     });
-    assert!(all[0]["summary"].as_str().unwrap().starts_with("1 callback of "), "{all:#}");
+    let mut summaries = all.as_array().unwrap().iter().map(|one| one["summary"].as_str().unwrap());
+    assert!(summaries.any(|summary| summary.starts_with("1 callback of ")), "{all:#}");
     let (code, _, printed) = demo.end();
     assert_eq!(code, Some(0), "{printed}");
     assert_eq!(printed.matches("incidents cannot be written").count(), 1, "{printed}");
