@@ -14,9 +14,9 @@ const TIMERS: &[u64] = &[10, 100, 1_000, 10_000, 100_000, 1_000_000];
 const CONNECTIONS_AT_ONCE: usize = 16_000;
 
 /// Of each number of connections, and of timers beside which one is started.
-const ROUNDS: usize = 4;
+const ROUNDS: usize = 12;
 /// Of each number of timers that fire, which takes a second.
-const FIRE_ROUNDS: usize = 2;
+const FIRE_ROUNDS: usize = 5;
 
 /// Measures, prints the numbers and writes the drawing.
 ///
