@@ -1,6 +1,12 @@
 //! `membarrier`: one thread's call acts as a full barrier on every running thread of the process.
+//!
+//! The agent makes it, and the loops need none of their own. Registering the process for it takes 6 to 20 ms once there
+//! are several threads, so only an agent's thread does it, never a loop's: a loop makes no fence until an agent has found
+//! that the kernel refuses the call.
 
-/// How the barrier between the loop's store and its load is made.
+use crate::sync::Ordering;
+
+/// How the barrier between one side's store and its load is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Barrier {
     /// The agent's `membarrier` covers both sides.
@@ -9,7 +15,7 @@ pub enum Barrier {
     Fence,
 }
 
-#[cfg(all(target_os = "linux", not(miri)))]
+#[cfg(all(target_os = "linux", not(miri), not(loom)))]
 mod kernel {
     use std::sync::OnceLock;
 
@@ -28,30 +34,51 @@ mod kernel {
         *REGISTERED.get_or_init(|| call(REGISTER_PRIVATE_EXPEDITED) && call(PRIVATE_EXPEDITED))
     }
 
-    /// Makes the barrier.
-    pub fn process_wide() {
-        // A registered process cannot fail this call; if it did, the fence below still orders our own side.
-        call(PRIVATE_EXPEDITED);
-        std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst);
+    /// Makes the barrier. It fails in a process that is not registered.
+    pub fn all_threads() -> bool {
+        call(PRIVATE_EXPEDITED)
     }
 }
 
-#[cfg(not(all(target_os = "linux", not(miri))))]
+#[cfg(not(all(target_os = "linux", not(miri), not(loom))))]
 mod kernel {
     /// There is no such barrier here.
     pub fn register() -> bool {
         false
     }
 
-    /// Orders the calling thread only; [`super::available`] says that this is not enough alone.
-    pub fn process_wide() {
-        std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst);
+    /// There is no such barrier here.
+    pub fn all_threads() -> bool {
+        false
     }
 }
 
-pub(crate) use kernel::process_wide;
+/// 1 once an agent has found that there is no such barrier. Written by agents, read by loops, relaxed: what an agent does
+/// before it knows that every loop has read it is in `registry::all_fenced`.
+#[cfg(not(loom))]
+static IS_REFUSED: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
 
-/// Returns which barrier both sides must use in this process. The same answer every time.
-pub fn available() -> Barrier {
-    if kernel::register() { Barrier::Asymmetric } else { Barrier::Fence }
+/// Returns which barrier the loop's side makes.
+#[cfg(not(loom))]
+#[inline(always)]
+pub fn of_loop() -> Barrier {
+    if IS_REFUSED.load(Ordering::Relaxed) == 0 { Barrier::Asymmetric } else { Barrier::Fence }
+}
+
+/// Returns which barrier the agent's side makes, the same every time. The first call may take 20 ms.
+#[cfg(not(loom))]
+pub fn of_agent() -> Barrier {
+    if kernel::register() {
+        return Barrier::Asymmetric;
+    }
+    IS_REFUSED.store(1, Ordering::Relaxed);
+    Barrier::Fence
+}
+
+/// The agent's side: orders what it stored before against what it loads after, and the same on every loop's thread. After
+/// [`of_agent`].
+pub fn all_threads() {
+    // Where the process is not registered, loops make the fence; in any case this orders our own side.
+    kernel::all_threads();
+    crate::sync::fence(Ordering::SeqCst);
 }

@@ -1,8 +1,11 @@
 //! Making a page: who the loop is, which clock stamps it, and whether other processes may see it.
 
+use crate::barrier::Barrier;
 use crate::clock::{Clock, ClockSource, unix_ns};
+use crate::gate::CaptureGate;
 use crate::memory::Memory;
 use crate::page::{MAGIC, Page, VERSION};
+use crate::poll_gate::PollGate;
 use crate::pool::PoolWriter;
 use crate::site::store_text;
 use crate::spans::Track;
@@ -81,10 +84,11 @@ impl Builder {
         let pen = Pen::mint();
         self.write_header(memory.page(), &pen, &clock);
         let track = Track::new(memory.clone(), clock.clone(), pen);
+        let gate = Arc::new(CaptureGate::new(crate::barrier::of_loop() == Barrier::Fence));
         if !is_simulated {
-            crate::registry::add(memory, clock);
+            crate::registry::add(memory, clock, gate.clone());
         }
-        Writer::new(track)
+        Writer::new(track, PollGate::new(gate))
     }
 
     fn write_header(&self, page: &Page, pen: &Pen<LoopOwned>, clock: &Clock) {

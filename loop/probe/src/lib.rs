@@ -35,6 +35,8 @@ pub mod bell;
 pub mod clock;
 mod counter;
 pub mod counts;
+#[cfg_attr(loom, allow(dead_code, reason = "the writer asks for it, which is not in a model"))]
+pub mod gate;
 pub mod histogram;
 pub mod lag;
 pub mod ring;
@@ -69,6 +71,8 @@ pub mod open;
 pub mod page;
 #[cfg(not(loom))]
 pub mod paths;
+#[cfg(not(loom))]
+mod poll_gate;
 #[cfg(not(loom))]
 pub mod pool;
 #[cfg(not(loom))]

@@ -6,6 +6,7 @@ use crate::barrier::Barrier;
 use crate::bell::Bell;
 use crate::clock::Clock;
 use crate::control::ControlWords;
+use crate::gate::CaptureGate;
 use crate::memory::Memory;
 use crate::thread::LoopThread;
 use crate::word::{AgentOwned, Pen};
@@ -20,6 +21,7 @@ pub struct LocalPage {
     has_agent: Arc<AtomicBool>,
     number: u64,
     thread: LoopThread,
+    gate: Arc<CaptureGate>,
 }
 
 impl LocalPage {
@@ -37,6 +39,11 @@ impl LocalPage {
     /// in [`pages`].
     pub fn thread(&self) -> &LoopThread {
         &self.thread
+    }
+
+    /// Returns the gate that keeps the signal of a capture out of the loop's poll.
+    pub fn gate(&self) -> &Arc<CaptureGate> {
+        &self.gate
     }
 
     /// Returns a number that no other page of this process has or had.
@@ -118,9 +125,26 @@ pub fn changes() -> u64 {
     CHANGES.load(Ordering::Acquire)
 }
 
-/// Returns the bell that loops of this process ring, and the barrier to use with it.
+/// Returns the bell that loops of this process ring, for a loop.
+pub(crate) fn loop_bell() -> &'static Bell {
+    &BELL
+}
+
+/// Returns the bell that loops of this process ring, and the barrier that an agent uses with it. The first call may take
+/// 20 ms: see [`barrier`](crate::barrier).
 pub fn bell() -> (&'static Bell, Barrier) {
-    (&BELL, crate::barrier::available())
+    (&BELL, crate::barrier::of_agent())
+}
+
+/// Asks every loop of this process to make fences, where an agent has found that it needs them, and returns whether all do.
+/// Until they do, an agent must not rely on being rung awake.
+pub fn all_fenced() -> bool {
+    if crate::barrier::of_loop() == Barrier::Asymmetric {
+        return true;
+    }
+    let pages = PAGES.lock().unwrap_or_else(PoisonError::into_inner);
+    pages.iter().for_each(|page| page.gate.ask_for_fences());
+    pages.iter().all(|page| page.gate.is_fenced())
 }
 
 /// Says what ringing the bell does: wake the agent, with at most one syscall, without blocking and without allocating.
@@ -137,11 +161,11 @@ pub(crate) fn ring() {
 }
 
 /// Adds a page whose loop runs on the calling thread.
-pub(crate) fn add(memory: Arc<Memory>, clock: Clock) {
+pub(crate) fn add(memory: Arc<Memory>, clock: Clock, gate: Arc<CaptureGate>) {
     static NUMBER: AtomicU64 = AtomicU64::new(0);
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
     let (has_agent, thread) = (Arc::default(), LoopThread::current());
-    let page = LocalPage { memory, clock, has_agent, number, thread };
+    let page = LocalPage { memory, clock, has_agent, number, thread, gate };
     PAGES.lock().unwrap_or_else(PoisonError::into_inner).push(page);
     CHANGES.fetch_add(1, Ordering::Release);
     // An agent that sleeps should learn of the new loop.

@@ -19,7 +19,6 @@
 //! | `phase` | 0 | 1 to 3 | |
 //! | `park` + `unpark` | 2 | about 14 | the bell's load |
 
-use crate::barrier::Barrier;
 use crate::bell::Bell;
 use crate::booking::{BATCH, Book};
 use crate::clock::{Clock, Scale, Ticks};
@@ -30,6 +29,7 @@ use crate::now::{NO_KIND, place, stamp, what};
 use crate::page::Page;
 use crate::paths::Epoch;
 use crate::phase::Phase;
+use crate::poll_gate::PollGate;
 use crate::record::{SPANS, frame, frame_base, frame_kind, frame_site};
 use crate::site::{SiteId, site_at};
 use crate::spans::{Installed, Track};
@@ -72,8 +72,8 @@ pub struct Writer {
     pub(crate) has_pool: bool,
     pub(crate) scale: Scale,
     shift: u32,
-    barrier: Barrier,
     bell: &'static Bell,
+    gate: PollGate,
     /// The last clock read: where one callback ended and the next begins.
     pub(crate) last: Ticks,
     phase: Phase,
@@ -107,19 +107,18 @@ pub struct Writer {
 }
 
 impl Writer {
-    pub(crate) fn new(track: Rc<Track>) -> Self {
+    pub(crate) fn new(track: Rc<Track>, gate: PollGate) -> Self {
         let (page, clock): (&Page, _) = (&track.page, &track.clock);
         let (origin, scale) = (page.created(), clock.scale());
         let arrivals = Arrivals::new(origin.0 ^ u64::from(std::process::id()) << 32);
         let arrival_next = Ticks(origin.0 + scale.ticks(arrivals.next_ns()));
-        let (bell, barrier) = crate::registry::bell();
         let shift = page.header.clock_shift.get() as u32;
         let writer = Writer {
             has_pool: false,
             scale,
             shift,
-            barrier,
-            bell,
+            bell: crate::registry::loop_bell(),
+            gate,
             last: origin,
             phase: Phase::Main,
             place: place(Phase::Main, None),
@@ -203,6 +202,7 @@ impl Writer {
 
     /// The loop begins to run: a busy stretch starts. The time since the last [`Writer::suspend`] counts as idle.
     pub fn resume(&mut self) {
+        self.gate.after_poll();
         let now = self.track.clock.now();
         self.start_stretch(now);
         self.stretch_events = 0;
@@ -403,6 +403,8 @@ impl Writer {
         }
         self.last = now;
         self.poll_since = now;
+        // Last, so that a signal that is on its way has had the most time.
+        self.gate.before_poll();
     }
 
     /// The poll returned with `events` events: a busy stretch starts.
@@ -414,6 +416,7 @@ impl Writer {
     /// [`Writer::unpark`] for a loop that has itself just read the page's clock.
     #[inline]
     pub fn unpark_at(&mut self, now: Ticks, events: usize) {
+        self.gate.after_poll();
         self.start_stretch(now);
         self.stretch_events = events as u64;
         let (page, pen) = self.parts();
@@ -458,7 +461,7 @@ impl Writer {
 
     #[inline(always)]
     fn wake_agent(&self) {
-        if self.bell.must_ring(self.barrier) {
+        if self.bell.must_ring(crate::barrier::of_loop()) {
             crate::registry::ring();
         }
     }
@@ -504,6 +507,7 @@ impl Drop for Writer {
         let (page, pen) = self.parts();
         page.now.busy_since.publish(pen, 0);
         page.header.is_closed.publish(pen, 1);
+        self.gate.close();
         crate::registry::remove(&self.track.page.memory);
         self.track.page.memory.unlink();
     }

@@ -1,0 +1,129 @@
+//! The loop's side of its gate: what a writer does before and after a poll, see [`gate`](crate::gate).
+
+use crate::gate::CaptureGate;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How long a loop that is about to poll lets a signal arrive that is on its way: a running thread takes one within 5 us.
+const ARRIVAL_MAX: Duration = Duration::from_micros(20);
+
+/// How long one that ends does: afterwards there is nobody to unblock the signal.
+const LAST_ARRIVAL_MAX: Duration = Duration::from_millis(1);
+
+/// A writer's share of its gate.
+#[derive(Debug)]
+pub(crate) struct PollGate {
+    gate: Arc<CaptureGate>,
+    /// The signal of captures, while this thread blocks it; 0 where it does not.
+    blocked_signal: i32,
+}
+
+impl PollGate {
+    pub(crate) fn new(gate: Arc<CaptureGate>) -> Self {
+        PollGate { gate, blocked_signal: 0 }
+    }
+
+    /// After the page says "parked", and before the poll.
+    #[inline(always)]
+    pub(crate) fn before_poll(&mut self) {
+        if let Some(signal) = self.gate.before_poll(for_at_most(ARRIVAL_MAX)) {
+            self.block(signal);
+        }
+    }
+
+    /// After the poll, and before the page says "busy".
+    #[inline(always)]
+    pub(crate) fn after_poll(&mut self) {
+        if self.blocked_signal != 0 {
+            self.unblock();
+        }
+    }
+
+    /// Before the loop's thread goes on without its page: what it does then is not ours to interrupt. A signal that takes
+    /// longer than a millisecond stays blocked.
+    pub(crate) fn close(&self) {
+        if let Some(signal) = self.gate.close(for_at_most(LAST_ARRIVAL_MAX)) {
+            block(signal);
+        }
+    }
+
+    #[cold]
+    fn block(&mut self, signal: i32) {
+        // One that the program blocks itself stays blocked.
+        if block(signal) {
+            self.blocked_signal = signal;
+        }
+    }
+
+    /// A signal that is pending is handled in here.
+    #[cold]
+    fn unblock(&mut self) {
+        unblock(std::mem::take(&mut self.blocked_signal));
+    }
+}
+
+/// Returns what is true for so long from its first call on, and then false.
+fn for_at_most(limit: Duration) -> impl FnMut() -> bool {
+    let mut begin = None;
+    move || {
+        std::hint::spin_loop();
+        begin.get_or_insert_with(Instant::now).elapsed() < limit
+    }
+}
+
+/// Blocks a signal on the calling thread. Returns whether it was not blocked before.
+#[cfg(unix)]
+fn block(signal: i32) -> bool {
+    mask(libc::SIG_BLOCK, signal).is_some_and(|before| {
+        // SAFETY: the call that returned the set initialized it.
+        unsafe { libc::sigismember(&before, signal) == 0 }
+    })
+}
+
+/// Lets a signal through to the calling thread again.
+#[cfg(unix)]
+fn unblock(signal: i32) {
+    mask(libc::SIG_UNBLOCK, signal);
+}
+
+/// Changes the calling thread's mask by one signal, and returns the mask before; `None` for no signal's number.
+#[cfg(unix)]
+fn mask(how: libc::c_int, signal: i32) -> Option<libc::sigset_t> {
+    let mut set = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: `set` is room for what the call initializes.
+    unsafe { libc::sigemptyset(set.as_mut_ptr()) };
+    // SAFETY: the set was initialized above; a number that is no signal's makes the call fail.
+    if unsafe { libc::sigaddset(set.as_mut_ptr(), signal) } != 0 {
+        return None;
+    }
+    let mut before = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: the set is initialized, `before` is room for the result, and only the calling thread's mask changes.
+    let failed = unsafe { libc::pthread_sigmask(how, set.as_ptr(), before.as_mut_ptr()) };
+    // SAFETY: a call that succeeded has filled it.
+    (failed == 0).then(|| unsafe { before.assume_init() })
+}
+
+/// There are no captures here.
+#[cfg(not(unix))]
+fn block(_signal: i32) -> bool {
+    false
+}
+
+/// There are no captures here.
+#[cfg(not(unix))]
+fn unblock(_signal: i32) {}
+
+#[cfg(all(test, unix, not(miri)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signal_is_blocked_once_and_let_through_again() {
+        assert!(block(libc::SIGURG));
+        assert!(!block(libc::SIGURG), "it is blocked already");
+        unblock(libc::SIGURG);
+        assert!(block(libc::SIGURG));
+        unblock(libc::SIGURG);
+        assert!(!block(0) && !block(9999), "no signal has this number");
+    }
+}
