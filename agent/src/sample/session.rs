@@ -47,8 +47,8 @@ pub(crate) fn start(
 }
 
 fn run(plan: &Plan, stopped: &Receiver<()>) -> Result<Profile, FlameError> {
-    if let Readiness::Unavailable(because) = prepare() {
-        return Err(FlameError::Unavailable(because.clone()));
+    if let Readiness::Unavailable(why) | Readiness::Untested(why) = prepare() {
+        return Err(FlameError::Unavailable(why));
     }
     block_signal();
     let clock = Clock::monotonic();

@@ -24,15 +24,11 @@ impl Crew {
     pub(crate) fn start(settings: &Settings) -> Crew {
         let mut crew = Crew::default();
         match loopscope_stacks::prepare() {
-            Readiness::Ready { shortcoming, .. } => {
-                crew.notes.extend(
-                    shortcoming.as_ref().map(|why| format!("stacks of stalls are incomplete: {why}")),
-                );
+            ready @ (Readiness::Ready { .. } | Readiness::Untested(_)) => {
+                crew.notes.extend(shortcoming(&ready));
                 crew.namer = crew.started("stacks", Namer::start(settings.frame_sources.clone()));
             }
-            Readiness::Unavailable(why) => {
-                crew.notes.push(format!("stalls are reported without stacks: {why}"));
-            }
+            unavailable => crew.notes.extend(shortcoming(&unavailable)),
         }
         loopscope_stacks::block_signal();
         if let Some(path) = &settings.incidents_dir {
@@ -90,5 +86,16 @@ impl Crew {
     /// Returns what acting on them came to.
     pub(crate) fn actions(&self) -> Outcomes {
         self.actor.as_ref().map(Actor::outcomes).unwrap_or_default()
+    }
+}
+
+/// Returns what is less than full, for the log.
+fn shortcoming(readiness: &Readiness) -> Option<String> {
+    match readiness {
+        Readiness::Ready { shortcoming, .. } => {
+            shortcoming.as_ref().map(|why| format!("stacks of stalls are incomplete: {why}"))
+        }
+        Readiness::Untested(why) => Some(format!("stalls are reported without stacks for now: {why}")),
+        Readiness::Unavailable(why) => Some(format!("stalls are reported without stacks: {why}")),
     }
 }

@@ -2,10 +2,10 @@
 
 use crate::error::CaptureError;
 use crate::registers::Registers;
-use crate::selftest::{Readiness, prepare};
-use crate::slot::{self, Slot};
+use crate::selftest::{Readiness, readiness};
+use crate::signal::{self, alternate_stack_bytes_needed};
+use crate::slot::{self, Slot, is_gone};
 use crate::target::{TAG_WORDS, Target};
-use crate::{signal, slot::is_gone};
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -46,21 +46,23 @@ pub struct Capturer {
 }
 
 impl Capturer {
-    /// Reserves a slot for captures of a thread, after [`prepare`].
+    /// Reserves a slot for captures of a thread, after [`prepare`](crate::prepare).
     ///
     /// # Errors
-    /// `Unavailable`, `NoSlot`, `ThreadGone`; `System` with kind `InvalidInput` when there are more than
+    /// `Unavailable`, `Untested`, `NoSlot`, `ThreadGone`; `System` with kind `InvalidInput` when there are more than
     /// [`TAG_WORDS`] tags.
     pub fn attach(target: Target) -> Result<Capturer, CaptureError> {
-        match prepare() {
+        match readiness() {
             Readiness::Ready { .. } => Self::attach_installed(target),
-            Readiness::Unavailable(why) => Err(CaptureError::Unavailable(why.clone())),
+            Readiness::Untested(why) => Err(CaptureError::Untested(why)),
+            Readiness::Unavailable(why) => Err(CaptureError::Unavailable(why)),
         }
     }
 
     /// Attaches without asking whether captures work: for the test of just that.
     pub(crate) fn attach_installed(target: Target) -> Result<Capturer, CaptureError> {
         let words = target.tags.as_ref().map(|tags| tags.words()).unwrap_or_default();
+        let done = target.tags.as_ref().and_then(|tags| tags.done_word());
         if words.len() > TAG_WORDS {
             let error = format!("{} tag words, of which at most {TAG_WORDS} are copied", words.len());
             return Err(CaptureError::System(io::Error::new(io::ErrorKind::InvalidInput, error)));
@@ -68,7 +70,7 @@ impl Capturer {
         if is_gone(target.tid) {
             return Err(CaptureError::ThreadGone);
         }
-        let slot = slot::lend(&target, &words).ok_or(CaptureError::NoSlot)?;
+        let slot = slot::lend(&target, &words, done).ok_or(CaptureError::NoSlot)?;
         Ok(Capturer { slot, target })
     }
 
@@ -80,13 +82,17 @@ impl Capturer {
     /// Sends the signal. Never blocks: two or three system calls. A sample that was not taken is dropped.
     ///
     /// # Errors
-    /// `InFlight` while the thread has not taken the last signal, `ThreadGone`, `HandlerReplaced`, `System`; and
-    /// `Unavailable` in a forked child.
+    /// `InFlight` while the thread has not taken the last signal, `ThreadGone`, `HandlerReplaced`, `SmallAlternateStack`,
+    /// `QueueFull`, `System`; and `Unavailable` in a forked child. Nothing was sent then.
     pub fn ask(&mut self) -> Result<(), CaptureError> {
         if !signal::is_same_process() {
             return Err(CaptureError::Unavailable(
                 "it was attached before a fork, and the thread is the parent's".to_owned(),
             ));
+        }
+        let needed_bytes = alternate_stack_bytes_needed();
+        if let Some(bytes) = self.target.alternate_stack_bytes.filter(|bytes| *bytes < needed_bytes) {
+            return Err(CaptureError::SmallAlternateStack { bytes, needed_bytes });
         }
         if !signal::is_handler_ours() {
             return Err(CaptureError::HandlerReplaced);

@@ -7,6 +7,18 @@ use std::{fmt, io};
 pub enum CaptureError {
     /// Captures do not work in this process, for the reason given; they will not later either.
     Unavailable(String),
+    /// Whether captures work is not known yet, for the reason given: they are tested again later.
+    Untested(String),
+    /// The user has as many signals queued as `RLIMIT_SIGPENDING` permits; there is room again later. Only for real-time
+    /// signals.
+    QueueFull,
+    /// The thread's alternate signal stack is too small for a signal on this processor.
+    SmallAlternateStack {
+        /// Its size in bytes.
+        bytes: usize,
+        /// What is needed, in bytes.
+        needed_bytes: usize,
+    },
     /// As many captures as there are slots (64) are attached or in flight already.
     NoSlot,
     /// The thread has ended.
@@ -26,6 +38,19 @@ impl fmt::Display for CaptureError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             CaptureError::Unavailable(why) => write!(f, "stacks cannot be captured in this process: {why}"),
+            CaptureError::Untested(why) => {
+                write!(f, "whether stacks can be captured is not known yet, and tested again: {why}")
+            }
+            CaptureError::QueueFull => write!(
+                f,
+                "as many signals of this user are queued as it may have: raise RLIMIT_SIGPENDING (ulimit -i); it is tried \
+                 again"
+            ),
+            CaptureError::SmallAlternateStack { bytes, needed_bytes } => write!(
+                f,
+                "the thread's alternate signal stack has {bytes} bytes, and a signal on this processor needs {needed_bytes}: \
+                 give sigaltstack at least getauxval(AT_MINSIGSTKSZ) and some KiB"
+            ),
             CaptureError::NoSlot => {
                 write!(f, "all 64 slots for captures are taken: drop a Capturer that is needed no more")
             }
@@ -47,8 +72,8 @@ impl fmt::Display for CaptureError {
             CaptureError::HandlerReplaced => {
                 write!(
                     f,
-                    "the program has replaced the handler of the signal that captures use: let it use another real-time \
-                     signal, or install its handler before the first capture"
+                    "the program has replaced the handler of the signal that captures use: let it install its handler before \
+                     the first capture, which then use another signal"
                 )
             }
             CaptureError::System(error) => write!(f, "the kernel refused to signal the thread: {error}"),

@@ -3,13 +3,17 @@
 //! It may run between any two instructions of the program: inside malloc, with a lock held, while a panic unwinds, in the
 //! dynamic loader. The rules that make this safe, and where each is kept:
 //!
-//! 1. A free real-time signal, not SIGPROF, which other profilers own; installed once and never uninstalled, because the
-//!    default action of a late signal would kill the process: `signal::install`, which nothing undoes.
+//! 1. SIGURG, which nobody sends to a thread and whose default action is to be ignored: one that is still pending when the
+//!    program replaces itself (`execve`) does no harm, where a real-time signal would end it. A free real-time signal where
+//!    the program handles SIGURG itself; never SIGPROF, which other profilers own. Installed once and never uninstalled,
+//!    because of that default action: `signal::install`, which nothing undoes.
 //! 2. `SA_SIGINFO | SA_RESTART | SA_ONSTACK`, no `SA_NODEFER`: `signal::install`. Less than 1 KiB of stack: [`handle`],
 //!    [`fill`] hold a handful of words, and a thread's alternate stack may be as small as 2 KiB.
-//! 3. Only signals that were queued, by this process, with the address of one of our slots; all else goes to the handler
-//!    that was there before: [`ours`], [`chain`].
-//! 4. The slot travels in the signal: no `thread_local`, whose first touch in a loaded library may allocate: [`Queued`].
+//! 3. All slots that were asked of this very thread are filled. A signal that brings the address of none of our slots, and
+//!    meets none that was asked, goes to the handler that was there before: [`ours`], [`chain`].
+//! 4. No `thread_local`, whose first touch in a loaded library may allocate: slots are found by the thread's id. The signal
+//!    alone does not tell them, because SIGURG does not queue: of two that are pending one is delivered, and without its
+//!    value where the user has no room left for queued signals: [`fill_all`].
 //! 5. Errno is kept: [`handle`]. Only the clock (vDSO), atomics and one copy into touched memory: [`fill`]. No allocation,
 //!    lock, log, panic, formatting, drop, unwinding. Arithmetic wraps, because an overflow check would panic.
 //! 6. Reads stay between the stack pointer and the known end of the thread's own stack, which is mapped; a stack pointer
@@ -66,9 +70,8 @@ pub(crate) extern "C" fn handle(signal: libc::c_int, info: *mut libc::siginfo_t,
     // SAFETY: with SA_SIGINFO the kernel passes 128 bytes of siginfo that live while the handler runs; the layout was
     // asserted above, and every bit pattern is a valid `Queued`.
     let queued = unsafe { &*info.cast::<Queued>() };
-    match ours(queued) {
-        Some(slot) => fill(slot, context),
-        None => chain(signal, info, context),
+    if !fill_all(context) && ours(queued).is_none() {
+        chain(signal, info, context);
     }
     // SAFETY: as above.
     unsafe { *errno = kept };
@@ -80,11 +83,20 @@ fn ours(queued: &Queued) -> Option<&'static Slot> {
     if is_ours { slot::find(queued.value) } else { None }
 }
 
-/// Fills the slot, if it was asked.
-fn fill(slot: &Slot, context: *const libc::c_void) {
-    if !slot.try_fill() {
-        return;
+/// Fills the slots that were asked of this thread; false where there was none (rule 4).
+fn fill_all(context: *const libc::c_void) -> bool {
+    // SAFETY: gettid takes nothing and returns a number; its system call may be made in a handler.
+    let tid = unsafe { libc::gettid() } as u32;
+    let mut is_any = false;
+    for slot in slot::all().filter(|slot| slot.try_fill(tid)) {
+        fill(slot, context);
+        is_any = true;
     }
+    is_any
+}
+
+/// Fills one slot, which the caller has set to filling.
+fn fill(slot: &Slot, context: *const libc::c_void) {
     let begin_ns = now_ns();
     // SAFETY: `handle` was installed with SA_SIGINFO, passes its third argument, and is running.
     let registers = unsafe { Registers::of(context) };
@@ -100,6 +112,7 @@ fn fill(slot: &Slot, context: *const libc::c_void) {
         unsafe { slot.copy_stack(std::ptr::with_exposed_provenance(sp), live) };
     }
     let spent_ns = now_ns().wrapping_sub(begin_ns);
+    slot.tell_done();
     slot.finish(registers, begin_ns, spent_ns, is_off_stack, !is_off_stack && live > STACK_BYTES);
 }
 

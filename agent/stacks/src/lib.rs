@@ -1,7 +1,7 @@
 //! Native stacks of a running thread of this process, taken from another thread, while the first one is blocked or busy.
 //!
-//! An event loop that is blocked cannot say where. So another thread, the agent's, asks: it queues a real-time signal at
-//! the loop's thread, whose handler copies its registers and its live stack into a prepared slot, and nothing more. The
+//! An event loop that is blocked cannot say where. So another thread, the agent's, asks: it sends a signal to the loop's
+//! thread, whose handler copies its registers and its live stack into a prepared slot, and nothing more. The
 //! agent unwinds the copy and names the addresses in its own time.
 //!
 //! ```text
@@ -52,8 +52,8 @@ pub use capturer::{Capturer, Sample};
 pub use error::CaptureError;
 pub use modules::Module;
 pub use registers::Registers;
-pub use selftest::{Readiness, prepare};
+pub use selftest::{Readiness, prepare, readiness};
 pub use signal::{block_signal, foreign_signals};
 pub use symbol::{Detail, Nameless, NativeFrame, Symbolizer};
-pub use target::{TAG_WORDS, TagSource, Target};
+pub use target::{DoneWord, TAG_WORDS, TagSource, Target};
 pub use unwind::{RawStack, Unwinder};

@@ -8,8 +8,8 @@ use crate::error::CaptureError;
 use crate::signal;
 use crate::target::Target;
 use crate::unwind::Unwinder;
-use std::sync::OnceLock;
-use std::time::Duration;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 /// Whether stacks can be captured in this process.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,7 +21,9 @@ pub enum Readiness {
         /// What is less than full, in words for a log: the test's own stack could not be unwound. `None` where it could.
         shortcoming: Option<String>,
     },
-    /// They do not, for this reason.
+    /// The test could not be made, for this reason, which may pass: it is made again.
+    Untested(String),
+    /// They do not, for this reason, which stays.
     Unavailable(String),
 }
 
@@ -30,16 +32,71 @@ impl Readiness {
     pub fn is_full(&self) -> bool {
         matches!(self, Readiness::Ready { shortcoming: None, .. })
     }
+
+    /// Whether the answer stays.
+    fn is_final(&self) -> bool {
+        !matches!(self, Readiness::Untested(_))
+    }
 }
 
-/// Chooses the signal, installs the handler and tests it. The first call takes some milliseconds and starts a thread that
-/// ends; later calls return the same answer.
-pub fn prepare() -> &'static Readiness {
-    static READINESS: OnceLock<Readiness> = OnceLock::new();
-    READINESS.get_or_init(|| match signal::install() {
-        Ok(signal) => tested(signal),
-        Err(why) => Readiness::Unavailable(why),
-    })
+/// What the last test found, and whether one is under way.
+struct Known {
+    readiness: Option<Readiness>,
+    is_testing: bool,
+    tested_at: Option<Instant>,
+}
+
+static KNOWN: Mutex<Known> = Mutex::new(Known { readiness: None, is_testing: false, tested_at: None });
+
+/// A test that could not be made is made again after this long, when somebody asks.
+const AGAIN_AFTER: Duration = Duration::from_secs(5);
+
+fn known() -> MutexGuard<'static, Known> {
+    KNOWN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Chooses the signal, installs the handler and tests it. The first call takes some milliseconds, and 2 s where the machine
+/// is very busy, and starts a thread that ends; once captures were found to work, or not to, all calls return that.
+pub fn prepare() -> Readiness {
+    let last = known().readiness.clone();
+    last.filter(Readiness::is_final).unwrap_or_else(test)
+}
+
+/// Returns what [`prepare`] found, without waiting. Where the test could not be made then, it is made again beside the
+/// program, at most every 5 s; where `prepare` was never called, it is made here.
+pub fn readiness() -> Readiness {
+    let mut known = known();
+    let Some(readiness) = known.readiness.clone() else {
+        drop(known);
+        return test();
+    };
+    let is_due = known.tested_at.is_none_or(|at| at.elapsed() >= AGAIN_AFTER);
+    if !readiness.is_final() && is_due && !known.is_testing {
+        known.is_testing = true;
+        drop(known);
+        let again = std::thread::Builder::new().name("loopscope-test".to_owned()).spawn(test);
+        if again.is_err() {
+            let mut known = self::known();
+            (known.is_testing, known.tested_at) = (false, Some(Instant::now()));
+        }
+    }
+    readiness
+}
+
+fn test() -> Readiness {
+    /// The handler is installed once, whatever becomes of the test.
+    static SIGNAL: OnceLock<Result<i32, String>> = OnceLock::new();
+    let found = match SIGNAL.get_or_init(signal::install) {
+        Ok(signal) => tested(*signal),
+        Err(why) => Readiness::Unavailable(why.clone()),
+    };
+    let mut known = known();
+    // Of two tests at once the one that found an answer counts.
+    if known.readiness.as_ref().is_none_or(|before| !before.is_final()) {
+        known.readiness = Some(found);
+    }
+    (known.is_testing, known.tested_at) = (false, Some(Instant::now()));
+    known.readiness.clone().unwrap_or_else(|| Readiness::Untested("no test has ended".to_owned()))
 }
 
 fn tested(signal: i32) -> Readiness {
@@ -51,16 +108,15 @@ fn tested(signal: i32) -> Readiness {
     let outcome = match scratch.map(|scratch| scratch.join()) {
         Ok(Ok(outcome)) => outcome,
         Ok(Err(_)) => return Readiness::Unavailable("the test of the signal handler panicked".to_owned()),
-        Err(error) => {
-            return Readiness::Unavailable(format!("no thread for the test of the handler: {error}"));
-        }
+        Err(error) => return Readiness::Untested(format!("no thread for the test of the handler: {error}")),
     };
     match outcome {
         Ok(shortcoming) => Readiness::Ready { signal, shortcoming },
         Err(CaptureError::System(error)) => Readiness::Unavailable(format!(
             "rt_tgsigqueueinfo failed ({error}): does a filter on system calls (seccomp) forbid it?"
         )),
-        Err(error) => Readiness::Unavailable(format!("the test of signal {signal} failed: {error}")),
+        Err(error @ CaptureError::HandlerReplaced) => Readiness::Unavailable(error.to_string()),
+        Err(error) => Readiness::Untested(format!("the test of signal {signal} failed: {error}")),
     }
 }
 
@@ -106,6 +162,6 @@ mod tests {
     #[test]
     fn captures_work_here_and_the_answer_stays() {
         assert!(prepare().is_full(), "{:?}", prepare());
-        assert!(std::ptr::eq(prepare(), prepare()));
+        assert_eq!(prepare(), readiness());
     }
 }

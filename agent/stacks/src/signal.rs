@@ -12,13 +12,18 @@ static SIGNAL: AtomicI32 = AtomicI32::new(0);
 
 /// Chooses a signal and installs the handler; the caller makes sure that this happens once. Returns the signal.
 ///
-/// The first real-time signal that nobody handles; where the program handles all of them, the last one, whose other
-/// signals are then passed on. `SIGRTMIN` is what the C library leaves to programs, and is itself left out: it is the
-/// one that programs reach for first.
+/// SIGURG where the program does not handle it, because one that is pending when the program replaces itself is ignored by
+/// the next. Otherwise the first real-time signal that nobody handles, which in that case ends it; where the program handles
+/// all of them, the last one, whose other signals are then passed on. `SIGRTMIN` is what the C library leaves to programs,
+/// and is itself left out: it is the one that programs reach for first.
 pub(crate) fn install() -> Result<i32, String> {
+    let is_free = |signal: &i32| matches!(action(*signal), Ok((libc::SIG_DFL, _)));
+    let is_ignored = matches!(action(libc::SIGURG), Ok((libc::SIG_IGN, _)));
     let candidates = libc::SIGRTMIN() + 1..=libc::SIGRTMAX();
-    let free = candidates.clone().find(|signal| matches!(action(*signal), Ok((libc::SIG_DFL, _))));
-    let signal = free.unwrap_or(*candidates.end());
+    let signal = match is_ignored || is_free(&libc::SIGURG) {
+        true => libc::SIGURG,
+        false => candidates.clone().find(is_free).unwrap_or(*candidates.end()),
+    };
     let (previous, flags) =
         action(signal).map_err(|error| format!("signal {signal} cannot be looked at: {error}"))?;
     PREVIOUS.store(previous, Ordering::Relaxed);
@@ -90,8 +95,25 @@ pub(crate) fn send(tid: u32, slot: &'static Slot) -> Result<(), CaptureError> {
     let error = io::Error::last_os_error();
     Err(match error.raw_os_error() {
         Some(libc::ESRCH) => CaptureError::ThreadGone,
+        Some(libc::EAGAIN) => CaptureError::QueueFull,
         _ => CaptureError::System(error),
     })
+}
+
+/// Returns how large an alternate signal stack must be for the kernel's frame and our handler, in bytes.
+///
+/// # Source
+/// getauxval(3), `AT_MINSIGSTKSZ`: what the kernel itself saves on this processor, 3.5 KiB with AVX-512 and 11 KiB with
+/// AMX. Kernels before 5.14 do not tell, and know no AMX.
+pub(crate) fn alternate_stack_bytes_needed() -> usize {
+    /// The handler's own frames: below 1 KiB, and as much again.
+    const HANDLER_BYTES: usize = 2048;
+    const FRAME_BYTES_UNTOLD: usize = if cfg!(target_arch = "aarch64") { 5120 } else { 4096 };
+    // From linux/auxvec.h; libc does not name it.
+    const AT_MINSIGSTKSZ: libc::c_ulong = 51;
+    // SAFETY: getauxval only reads a table that the kernel made; it returns 0 for what is not in it.
+    let told = unsafe { libc::getauxval(AT_MINSIGSTKSZ) } as usize;
+    HANDLER_BYTES + if told == 0 { FRAME_BYTES_UNTOLD } else { told }
 }
 
 /// Keeps the signal of captures from the calling thread, for good: for threads that are not captured themselves, so that

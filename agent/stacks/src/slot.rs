@@ -10,7 +10,7 @@
 //! drops what is queued at a thread that ends.
 
 use crate::registers::Registers;
-use crate::target::{TAG_WORDS, TagSource, Target};
+use crate::target::{DoneWord, TAG_WORDS, TagSource, Target};
 use std::cell::UnsafeCell;
 use std::ops::Range;
 use std::path::Path;
@@ -32,7 +32,10 @@ const READY: u32 = 3;
 /// load hand it over.
 pub(crate) struct Slot {
     state: AtomicU32,
-    // What to copy: written by the asking side in `Free`, read by the handler.
+    // Whom, and what to copy: written by the asking side in `Free`, read by the handler.
+    tid: AtomicU32,
+    done_word: AtomicPtr<AtomicU32>,
+    done_kept_bits: AtomicU32,
     stack_begin: AtomicUsize,
     stack_end: AtomicUsize,
     tag_words: [AtomicPtr<AtomicU64>; TAG_WORDS],
@@ -68,6 +71,9 @@ impl Slot {
     fn new() -> Slot {
         Slot {
             state: AtomicU32::new(FREE),
+            tid: AtomicU32::new(0),
+            done_word: AtomicPtr::default(),
+            done_kept_bits: AtomicU32::new(0),
             stack_begin: AtomicUsize::new(0),
             stack_end: AtomicUsize::new(0),
             tag_words: Default::default(),
@@ -83,7 +89,12 @@ impl Slot {
     }
 
     /// Says what the next samples are of. Only for a slot in `Free`, so that no handler reads it meanwhile.
-    fn set_target(&self, stack: &Range<usize>, words: &[*const AtomicU64]) {
+    fn set_target(&self, target: &Target, words: &[*const AtomicU64], done: Option<DoneWord>) {
+        let stack = &target.stack;
+        self.tid.store(target.tid, Ordering::Relaxed);
+        let done_word = done.map_or(std::ptr::null_mut(), |done| done.word.cast_mut());
+        self.done_word.store(done_word, Ordering::Relaxed);
+        self.done_kept_bits.store(done.map_or(0, |done| done.kept_bits), Ordering::Relaxed);
         self.stack_begin.store(stack.start, Ordering::Relaxed);
         self.stack_end.store(stack.end, Ordering::Relaxed);
         let words = words.iter().map(|word| word.cast_mut()).chain(std::iter::repeat(std::ptr::null_mut()));
@@ -111,10 +122,11 @@ impl Slot {
         matches!(self.state.load(Ordering::Acquire), ASKED | FILLING)
     }
 
-    /// Handler only. `Asked` to `Filling`; false when nothing was asked. A compare-and-swap, because a forged signal may
-    /// run the handler on a second thread.
-    pub fn try_fill(&self) -> bool {
-        self.state.compare_exchange(ASKED, FILLING, Ordering::Acquire, Ordering::Relaxed).is_ok()
+    /// Handler only. `Asked` of this thread to `Filling`; false when nothing was asked.
+    pub fn try_fill(&self, tid: u32) -> bool {
+        self.state.load(Ordering::Acquire) == ASKED
+            && self.tid.load(Ordering::Relaxed) == tid
+            && self.state.compare_exchange(ASKED, FILLING, Ordering::Acquire, Ordering::Relaxed).is_ok()
     }
 
     /// Handler only, in `Filling`. Returns the bounds that nothing is read outside of.
@@ -154,6 +166,19 @@ impl Slot {
     /// Handler only, in `Filling`. There is no stack to copy.
     pub fn copy_no_stack(&self) {
         self.copied.store(0, Ordering::Relaxed);
+    }
+
+    /// Handler only, in `Filling`, and last but for [`finish`](Self::finish), after which the word may be gone: tells whoever
+    /// waits for this handler that it has run. The thread itself, for which that matters, is in the handler until the end.
+    pub fn tell_done(&self) {
+        let word = self.done_word.load(Ordering::Relaxed);
+        if word.is_null() {
+            return;
+        }
+        // SAFETY: the source promises that its word can be used while it lives, and it is kept alive by the capturer, or by
+        // the list of spare slots, for as long as the slot may be filled.
+        let word = unsafe { &*word };
+        word.fetch_and(self.done_kept_bits.load(Ordering::Relaxed), Ordering::AcqRel);
     }
 
     /// Handler only: the rest of what was found, and `Filling` to `Ready`.
@@ -222,14 +247,22 @@ struct Spare {
 
 /// Handler only. Returns the slot whose address a signal brought, `None` where it is not one of ours.
 pub(crate) fn find(address: usize) -> Option<&'static Slot> {
+    all().find(|slot| std::ptr::from_ref(*slot).addr() == address)
+}
+
+/// Handler only. Returns all slots.
+pub(crate) fn all() -> impl Iterator<Item = &'static Slot> {
     let known = TABLE.iter().map(|entry| entry.load(Ordering::Acquire)).take_while(|slot| !slot.is_null());
-    let found = known.into_iter().find(|slot| slot.addr() == address)?;
     // SAFETY: the table holds only slots that were leaked, so they live for ever.
-    Some(unsafe { &*found })
+    known.map(|slot| unsafe { &*slot })
 }
 
 /// Lends a slot for captures of `target`; `None` when all are lent or in flight.
-pub(crate) fn lend(target: &Target, words: &[*const AtomicU64]) -> Option<&'static Slot> {
+pub(crate) fn lend(
+    target: &Target,
+    words: &[*const AtomicU64],
+    done: Option<DoneWord>,
+) -> Option<&'static Slot> {
     let mut spare = SPARE.lock().unwrap_or_else(PoisonError::into_inner);
     let is_free = |spare: &Spare| !spare.slot.is_in_flight() || is_gone(spare.tid);
     let slot = match spare.iter().position(is_free) {
@@ -243,7 +276,7 @@ pub(crate) fn lend(target: &Target, words: &[*const AtomicU64]) -> Option<&'stat
         }
     };
     slot.unask();
-    slot.set_target(&target.stack, words);
+    slot.set_target(target, words, done);
     Some(slot)
 }
 
@@ -266,16 +299,17 @@ mod tests {
     #[test]
     fn a_slot_in_flight_is_not_asked_again_and_not_lent_again() {
         let target = Target::this_thread();
-        let slot = lend(&target, &[]).unwrap();
+        let slot = lend(&target, &[], None).unwrap();
         assert!(slot.try_ask());
         assert!(!slot.try_ask(), "a signal is on its way");
         assert!(slot.take().is_none());
         give_back(slot, &target);
-        let other = lend(&target, &[]).unwrap();
+        let other = lend(&target, &[], None).unwrap();
         assert!(!std::ptr::eq(slot, other), "the signal may still arrive");
         // The signal arrives late.
-        assert!(slot.try_fill());
-        assert!(!slot.try_fill(), "the handler runs once");
+        assert!(!slot.try_fill(target.tid + 1), "another thread's");
+        assert!(slot.try_fill(target.tid));
+        assert!(!slot.try_fill(target.tid), "the handler runs once");
         slot.copy_no_stack();
         slot.finish(Registers { ip: 1, sp: 2, fp: 3, lr: 4 }, 5, 6, true, false);
         assert!(slot.try_ask(), "what nobody took is dropped");
@@ -285,7 +319,7 @@ mod tests {
 
     #[test]
     fn the_handler_believes_only_known_addresses() {
-        let slot = lend(&Target::this_thread(), &[]).unwrap();
+        let slot = lend(&Target::this_thread(), &[], None).unwrap();
         let address = (&raw const *slot).addr();
         assert!(std::ptr::eq(find(address).unwrap(), slot));
         assert!(find(address + 8).is_none());

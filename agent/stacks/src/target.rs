@@ -3,7 +3,7 @@
 use std::mem::MaybeUninit;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU32, AtomicU64};
 
 /// The most words that a [`TagSource`] may have.
 pub const TAG_WORDS: usize = 16;
@@ -11,10 +11,26 @@ pub const TAG_WORDS: usize = 16;
 /// Words that the handler copies at the instant of the sample, such as what the loop says it is running.
 ///
 /// # Safety
-/// Every pointer that `words` returns is valid and aligned for reads from any thread for as long as the source lives.
+/// Every pointer that `words` and `done_word` return is valid and aligned for use from any thread for as long as the source
+/// lives.
 pub unsafe trait TagSource: Send + Sync {
     /// Returns where the words are, at most [`TAG_WORDS`]. Asked once, when a capturer is attached.
     fn words(&self) -> Vec<*const AtomicU64>;
+
+    /// Returns what the handler changes when it has copied all, for a thread that waits for it; `None` otherwise. Asked once,
+    /// when a capturer is attached.
+    fn done_word(&self) -> Option<DoneWord> {
+        None
+    }
+}
+
+/// A word of which the handler clears all bits but some when it has copied all. It means nothing to this crate.
+#[derive(Clone, Copy, Debug)]
+pub struct DoneWord {
+    /// The word.
+    pub word: *const AtomicU32,
+    /// The bits that stay.
+    pub kept_bits: u32,
 }
 
 /// A thread of this process.
@@ -25,6 +41,9 @@ pub struct Target {
     /// The addresses of its stack. The handler reads nothing outside them, so all from any stack pointer within them to
     /// their end must be mapped while the thread lives. Empty where unknown: a sample then holds registers only.
     pub stack: Range<usize>,
+    /// The size of its alternate signal stack in bytes, `None` where it has none. On one that is too small for the kernel's
+    /// own frame a signal would end the process, so such a thread is not signalled.
+    pub alternate_stack_bytes: Option<usize>,
     /// What else to copy.
     pub tags: Option<Arc<dyn TagSource>>,
 }
@@ -34,8 +53,25 @@ impl Target {
     pub fn this_thread() -> Target {
         // SAFETY: gettid takes nothing and returns a number.
         let tid = unsafe { libc::gettid() };
-        Target { tid: tid as u32, stack: own_stack(), tags: None }
+        Target {
+            tid: tid as u32,
+            stack: own_stack(),
+            alternate_stack_bytes: own_alternate_stack(),
+            tags: None,
+        }
     }
+}
+
+/// Returns the size of the calling thread's alternate signal stack.
+fn own_alternate_stack() -> Option<usize> {
+    let mut found = MaybeUninit::<libc::stack_t>::uninit();
+    // SAFETY: without a new stack the call only fills `found`, which is room for it.
+    if unsafe { libc::sigaltstack(std::ptr::null(), found.as_mut_ptr()) } != 0 {
+        return None;
+    }
+    // SAFETY: the call succeeded, and has filled it.
+    let found = unsafe { found.assume_init() };
+    (found.ss_flags & libc::SS_DISABLE == 0).then_some(found.ss_size)
 }
 
 /// Returns the addresses of the calling thread's stack, empty where the C library does not know.

@@ -1,4 +1,4 @@
-//! A program that handles every real-time signal itself: the last one is shared, and its own signals still reach it.
+//! A program that handles SIGURG and every real-time signal itself: the last one is shared, and its own signals still reach it.
 //! Alone in its process, because the handlers must be there first.
 
 mod support;
@@ -21,7 +21,7 @@ extern "C" fn the_programs_own(signal: libc::c_int, info: *mut libc::siginfo_t, 
 
 #[test]
 fn where_all_signals_are_taken_one_is_shared() {
-    for signal in libc::SIGRTMIN()..=libc::SIGRTMAX() {
+    for signal in (libc::SIGRTMIN()..=libc::SIGRTMAX()).chain([libc::SIGURG]) {
         // SAFETY: zeros are a valid action: no flags and an empty mask.
         let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
         action.sa_sigaction = the_programs_own as *const () as usize;
@@ -31,12 +31,12 @@ fn where_all_signals_are_taken_one_is_shared() {
     }
     assert!(prepare().is_full(), "{:?}", prepare());
     let Readiness::Ready { signal, .. } = prepare() else { panic!("it is full") };
-    assert_eq!(*signal, libc::SIGRTMAX());
+    assert_eq!(signal, libc::SIGRTMAX());
     let mut capturer = Capturer::attach(Target::this_thread()).unwrap();
     capturer.capture(Duration::from_secs(10)).unwrap();
     assert_eq!(SIGNAL.load(Ordering::Relaxed), 0, "captures do not reach the program's handler");
-    support::queue(*signal, 4711);
-    assert_eq!(SIGNAL.load(Ordering::Relaxed), *signal);
+    support::queue(signal, 4711);
+    assert_eq!(SIGNAL.load(Ordering::Relaxed), signal);
     assert_eq!(VALUE.load(Ordering::Relaxed), 4711);
     assert_eq!(foreign_signals(), 1);
     capturer.capture(Duration::from_secs(10)).unwrap();
