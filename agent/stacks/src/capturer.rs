@@ -1,15 +1,25 @@
 //! Asking a thread for its stack, and taking what its handler left.
 
-use crate::error::CaptureError;
+use crate::error::{CaptureError, SleepingError};
 use crate::registers::Registers;
 use crate::selftest::{Readiness, readiness};
 use crate::signal::{self, alternate_stack_bytes_needed};
+use crate::sleeping::SleepingThread;
 use crate::slot::{self, Slot, is_gone};
 use crate::target::{TAG_WORDS, Target};
 use std::io;
 use std::time::{Duration, Instant};
 
-/// What the handler found at one instant.
+/// How a sample was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SampleSource {
+    /// By the signal handler, on the thread itself: all registers are known.
+    Handler,
+    /// From memory, while the thread slept: the frame pointer and the link register are not known, and are 0.
+    Memory,
+}
+
+/// What a thread was in at one instant.
 #[derive(Clone, Debug)]
 pub struct Sample {
     /// When: `CLOCK_MONOTONIC`, nanoseconds.
@@ -24,8 +34,10 @@ pub struct Sample {
     pub is_off_stack: bool,
     /// The stack was larger than what is copied: its root is missing.
     pub is_cut: bool,
-    /// Time from the handler's first to its last reading of the clock, nanoseconds.
+    /// Time from the handler's first to its last reading of the clock, nanoseconds; 0 where no handler ran.
     pub handler_ns: u64,
+    /// How it was taken.
+    pub source: SampleSource,
 }
 
 /// Captures one thread, one sample at a time. Several capturers of one thread do not disturb each other.
@@ -43,6 +55,7 @@ pub struct Sample {
 pub struct Capturer {
     slot: &'static Slot,
     target: Target,
+    sleeping: SleepingThread,
 }
 
 impl Capturer {
@@ -71,7 +84,8 @@ impl Capturer {
             return Err(CaptureError::ThreadGone);
         }
         let slot = slot::lend(&target, &words, done).ok_or(CaptureError::NoSlot)?;
-        Ok(Capturer { slot, target })
+        let sleeping = SleepingThread::new(&target, words);
+        Ok(Capturer { slot, target, sleeping })
     }
 
     /// Returns whom it captures.
@@ -116,7 +130,20 @@ impl Capturer {
             is_off_stack: found.is_off_stack,
             is_cut: found.is_cut,
             handler_ns: found.handler_ns,
+            source: SampleSource::Handler,
         })
+    }
+
+    /// Reads the stack of the thread from memory if it sleeps in the kernel, in a system call or for a page of memory.
+    ///
+    /// No signal is sent: the thread is not woken, and what its call returns stays as it is. The frame pointer is not
+    /// known, so [`Unwinder::unwind`](crate::Unwinder::unwind) may have to search for it.
+    ///
+    /// # Errors
+    /// `NotAsleep` and `Woke` where the thread runs, or ran meanwhile; `ThreadGone`; `Forked` in a forked child;
+    /// `NotReadable` where the kernel does not show it, or a filter on system calls forbids.
+    pub fn read_sleeping(&mut self) -> Result<Sample, SleepingError> {
+        self.sleeping.read()
     }
 
     /// Asks, and waits for the sample, usually some 100 us.

@@ -89,3 +89,49 @@ impl std::error::Error for CaptureError {
         }
     }
 }
+
+/// Why the stack of a sleeping thread could not be read.
+#[derive(Debug)]
+pub enum SleepingError {
+    /// The thread runs, or is ready to run: a signal can reach it without waking it from anything.
+    NotAsleep,
+    /// The thread woke while it was read, so what was copied is worth nothing.
+    Woke,
+    /// The thread has ended.
+    ThreadGone,
+    /// This is a forked child, and the thread is its parent's.
+    Forked,
+    /// The kernel does not show where the thread sleeps, or its stack is not mapped any more.
+    NotReadable(io::Error),
+}
+
+impl fmt::Display for SleepingError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SleepingError::NotAsleep => {
+                write!(f, "the thread runs: only the stack of a sleeping one is read")
+            }
+            SleepingError::Woke => write!(f, "the thread woke while its stack was read"),
+            SleepingError::ThreadGone => write!(f, "the thread has ended: there is nothing left to read"),
+            SleepingError::Forked => {
+                write!(f, "the stack cannot be read after a fork: the thread is the parent's")
+            }
+            SleepingError::NotReadable(error) => {
+                write!(
+                    f,
+                    "the stack of the sleeping thread cannot be read ({error}): does the kernel show \
+                     /proc/self/task/TID/syscall?"
+                )
+            }
+        }
+    }
+}
+
+impl std::error::Error for SleepingError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            SleepingError::NotReadable(error) => Some(error),
+            _ => None,
+        }
+    }
+}

@@ -4,10 +4,16 @@
 //! thread, whose handler copies its registers and its live stack into a prepared slot, and nothing more. The
 //! agent unwinds the copy and names the addresses in its own time.
 //!
+//! A thread that sleeps in the kernel must not be asked: a signal ends many waits early. Its stack is read from memory
+//! instead ([`Capturer::read_sleeping`]), and the reading holds only if the kernel says that it slept throughout. Its frame
+//! pointer is then not known; where unwinding needs it, it is computed from the function's code, or searched for
+//! ([`RawStack::is_guessed`]).
+//!
 //! ```text
 //!   asking thread                              target thread
 //!   Capturer::ask    -- rt_tgsigqueueinfo -->  handler: registers, tag words, stack bytes
 //!   Capturer::take   <------- slot -----------          (no lock, no allocation, no unwinding)
+//!   Capturer::read_sleeping                    (sleeps on) place in /proc, tag words, stack bytes by system call
 //!   Unwinder::unwind      addresses, by the unwind tables of the loaded modules
 //!   Symbolizer::name      functions, files, lines, inlined calls
 //! ```
@@ -38,6 +44,8 @@ mod slot;
 mod capturer;
 mod selftest;
 
+mod sleeping;
+
 mod memory;
 mod modules;
 mod tables;
@@ -48,8 +56,8 @@ mod symbol;
 mod syscall;
 pub mod thread;
 
-pub use capturer::{Capturer, Sample};
-pub use error::CaptureError;
+pub use capturer::{Capturer, Sample, SampleSource};
+pub use error::{CaptureError, SleepingError};
 pub use modules::Module;
 pub use registers::Registers;
 pub use selftest::{Readiness, prepare, readiness};

@@ -280,6 +280,7 @@ mod tests {
                 is_off_stack,
                 is_cut: false,
                 handler_ns: 0,
+                source: crate::capturer::SampleSource::Handler,
             };
             let stack = unwinder.unwind(&sample);
             assert_eq!(stack.addresses, [0x10]);

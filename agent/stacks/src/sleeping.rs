@@ -1,0 +1,289 @@
+//! Reading the stack of a thread that sleeps in the kernel, without waking it.
+//!
+//! A signal ends many waits early, whatever `SA_RESTART` says (see signal(7)): `poll`, `epoll_wait`, `nanosleep`, a `recv`
+//! with a time-out. So a thread that sleeps is not asked. The kernel tells where its code and its stack are, and another
+//! thread copies the stack:
+//!
+//! ```text
+//!   count of switches, syscall file  -- copy of the stack, tag words -->  syscall file, count of switches
+//!                                        valid only if both are the same
+//! ```
+//!
+//! The kernel answers with a place only where the thread is off its processor, and counts each time that it comes back: so
+//! where both stayed, it did not run in between, and its stack did not change. It may wake at any moment, end, and have its
+//! stack unmapped or given to another thread. So everything is read by system call (`memory.rs`), and the two files stay
+//! open: they belong to the thread and not to its number, and fail once it has ended.
+//!
+//! # What is not known
+//! All registers but the program counter and the stack pointer. A thread that sleeps for a page of memory ("-1 sp pc") may
+//! be at any instruction, also of a function's prologue. It is read all the same, because compilers' unwind tables hold at
+//! every instruction. Where they do not suffice, `frame_search.rs` searches, and says that it guessed.
+//!
+//! # What it costs
+//! The thread: nothing. The reader: four reads of `/proc`, one copy, 4 to 10 us. It waits for the kernel's lock on the
+//! address space, as every page fault does.
+//!
+//! # Source
+//! `task_current_syscall` in the kernel's `lib/syscall.c`, `sched_info_arrive` in `kernel/sched/stats.h`; Linux 6.12.
+
+use crate::capturer::{Sample, SampleSource};
+use crate::error::SleepingError;
+use crate::memory::Memory;
+use crate::registers::Registers;
+use crate::slot::STACK_BYTES;
+use crate::target::{TagSource, Target};
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A thread whose stack is read while it sleeps.
+pub(crate) struct SleepingThread {
+    tid: u32,
+    /// The process that it belongs to.
+    process: u32,
+    stack: Range<usize>,
+    tags: TagWords,
+    /// Opened at once, so that they are those of the thread that lives now. `None` where that failed.
+    files: Option<Files>,
+}
+
+impl SleepingThread {
+    /// Opens the thread's files. `words` are those of the target's tags.
+    pub fn new(target: &Target, words: Vec<*const AtomicU64>) -> SleepingThread {
+        SleepingThread {
+            tid: target.tid,
+            process: std::process::id(),
+            stack: target.stack.clone(),
+            tags: TagWords { words, _source: target.tags.clone() },
+            files: Files::open(target.tid).ok(),
+        }
+    }
+
+    /// Reads the stack, see [`Capturer::read_sleeping`](crate::Capturer::read_sleeping).
+    pub fn read(&mut self) -> Result<Sample, SleepingError> {
+        if self.process != std::process::id() {
+            return Err(SleepingError::Forked);
+        }
+        // SAFETY: gettid takes nothing and returns a number.
+        if self.tid == unsafe { libc::gettid() } as u32 {
+            // The kernel would tell where this thread reads from.
+            return Err(SleepingError::NotAsleep);
+        }
+        if self.files.is_none() {
+            self.files = Some(Files::open(self.tid).map_err(|error| self.failure(error))?);
+        }
+        let Some(files) = &self.files else { return Err(SleepingError::NotAsleep) };
+        let read = || -> io::Result<_> { Ok((files.switches()?, Line::read(&files.syscall)?)) };
+        let (switches, line) = read().map_err(|error| self.failure(error))?;
+        let place = line.place()?;
+        let sample = self.copy(place);
+        let again = || -> io::Result<_> { Ok((Line::read(&files.syscall)?, files.switches()?)) };
+        let (line_again, switches_again) = again().map_err(|error| self.failure(error))?;
+        if line_again.bytes() != line.bytes() || switches_again != switches {
+            return Err(SleepingError::Woke);
+        }
+        sample.map_err(SleepingError::NotReadable)
+    }
+
+    /// Copies what a thread at that place has; the thread may be running by now.
+    fn copy(&self, place: Place) -> io::Result<Sample> {
+        let sp = place.sp as usize;
+        let is_off_stack = !self.stack.contains(&sp);
+        let live = if is_off_stack { 0 } else { self.stack.end - sp };
+        let mut stack = vec![0; live.min(STACK_BYTES)];
+        if !is_off_stack {
+            Memory::open()?.read_into(place.sp, &mut stack)?;
+        }
+        Ok(Sample {
+            at_ns: now_ns(),
+            tags: self.tags.load(),
+            registers: Registers { ip: place.ip, sp: place.sp, fp: 0, lr: 0 },
+            is_off_stack,
+            is_cut: live > stack.len(),
+            stack,
+            handler_ns: 0,
+            source: SampleSource::Memory,
+        })
+    }
+
+    /// Tells why a file could not be opened or read.
+    fn failure(&self, error: io::Error) -> SleepingError {
+        let is_gone = match error.raw_os_error() {
+            Some(libc::ESRCH) => true,
+            Some(libc::ENOENT) => !Path::new(&format!("/proc/self/task/{}", self.tid)).exists(),
+            _ => false,
+        };
+        if is_gone { SleepingError::ThreadGone } else { SleepingError::NotReadable(error) }
+    }
+}
+
+/// The target's tag words.
+struct TagWords {
+    words: Vec<*const AtomicU64>,
+    /// Keeps the words where they are.
+    _source: Option<Arc<dyn TagSource>>,
+}
+
+// SAFETY: the words are atomics that may be read from any thread for as long as their source lives, which is kept here,
+// and which may itself be sent.
+unsafe impl Send for TagWords {}
+
+impl TagWords {
+    fn load(&self) -> Vec<u64> {
+        let load = |word: &*const AtomicU64| {
+            // SAFETY: the source promises that its words are valid for reads while it lives, and it is kept beside them.
+            let word = unsafe { &**word };
+            // Relaxed: where the sample is kept, the thread has been off its processor since before the first look, and
+            // the kernel's locks order its writes before that.
+            word.load(Ordering::Relaxed)
+        };
+        self.words.iter().map(load).collect()
+    }
+}
+
+/// What the kernel tells about one thread.
+struct Files {
+    syscall: File,
+    /// `schedstat`, whose third number counts how often the thread was given a processor; `status` where the kernel does
+    /// not count that.
+    switches: File,
+    is_schedstat: bool,
+}
+
+impl Files {
+    fn open(tid: u32) -> io::Result<Files> {
+        let open = |name: &str| File::open(format!("/proc/self/task/{tid}/{name}"));
+        let syscall = open("syscall")?;
+        let schedstat = open("schedstat").ok().filter(|file| {
+            // A kernel that does not count says 0; every thread that lives was given a processor once.
+            let read = Text::<128>::read(file);
+            read.is_ok_and(|text| number(text.bytes(), 2).is_some_and(|count| count > 0))
+        });
+        match schedstat {
+            Some(switches) => Ok(Files { syscall, switches, is_schedstat: true }),
+            None => Ok(Files { syscall, switches: open("status")?, is_schedstat: false }),
+        }
+    }
+
+    /// Returns a number that grows whenever the thread comes back from sleep.
+    fn switches(&self) -> io::Result<u64> {
+        let count = if self.is_schedstat {
+            number(Text::<128>::read(&self.switches)?.bytes(), 2)
+        } else {
+            voluntary_switches(Text::<4096>::read(&self.switches)?.bytes())
+        };
+        count.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "no count of context switches"))
+    }
+}
+
+/// What a small file of `/proc` holds.
+struct Text<const N: usize> {
+    bytes: [u8; N],
+    length: usize,
+}
+
+impl<const N: usize> Text<N> {
+    fn read(file: &File) -> io::Result<Text<N>> {
+        let mut bytes = [0; N];
+        let length = file.read_at(&mut bytes, 0)?;
+        Ok(Text { bytes, length })
+    }
+
+    fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.length]
+    }
+}
+
+/// The line of a thread's `syscall` file; the longest has 9 numbers of 18 letters.
+type Line = Text<256>;
+
+impl Line {
+    fn place(&self) -> Result<Place, SleepingError> {
+        parse_place(self.bytes())
+    }
+}
+
+/// Where a thread sleeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Place {
+    sp: u64,
+    ip: u64,
+}
+
+/// Reads "running", or "-1 sp pc", or a number, six arguments, sp and pc.
+fn parse_place(line: &[u8]) -> Result<Place, SleepingError> {
+    let unexpected = || {
+        let line = format!("unexpected line \"{}\"", line.escape_ascii());
+        SleepingError::NotReadable(io::Error::new(io::ErrorKind::InvalidData, line))
+    };
+    let text = std::str::from_utf8(line).map_err(|_| unexpected())?.trim_end();
+    if text == "running" {
+        return Err(SleepingError::NotAsleep);
+    }
+    let mut fields = text.rsplit(' ');
+    let mut hexadecimal = || u64::from_str_radix(fields.next()?.strip_prefix("0x")?, 16).ok();
+    let (ip, sp) = hexadecimal().zip(hexadecimal()).ok_or_else(unexpected)?;
+    match sp {
+        // The thread has given its kernel stack back.
+        0 => Err(SleepingError::ThreadGone),
+        _ => Ok(Place { sp, ip }),
+    }
+}
+
+/// Returns the field of a line, counted from 0, as a number.
+fn number(line: &[u8], index: usize) -> Option<u64> {
+    std::str::from_utf8(line).ok()?.split_ascii_whitespace().nth(index)?.parse().ok()
+}
+
+/// Finds the count in a thread's `status`.
+fn voluntary_switches(status: &[u8]) -> Option<u64> {
+    // Not text as a whole: the thread's name may end in half a letter.
+    let lines = status.split(|byte| *byte == b'\n');
+    lines.filter_map(|line| line.strip_prefix(b"voluntary_ctxt_switches:")).find_map(|rest| number(rest, 0))
+}
+
+/// Returns `CLOCK_MONOTONIC` in nanoseconds.
+fn now_ns() -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `time` is a live timespec, and this clock always exists.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut time) };
+    (time.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(time.tv_nsec as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_proc_says_where_the_thread_sleeps() {
+        let place = |line: &str| parse_place(line.as_bytes());
+        let expected = Place { sp: 0x7ffd, ip: 0x55 };
+        for line in ["7 0x1 0x2 0x3 0x4 0x5 0x6 0x7ffd 0x55\n", "-1 0x7ffd 0x55\n"] {
+            assert_eq!(place(line).unwrap(), expected, "{line}");
+        }
+        assert!(matches!(place("running\n"), Err(SleepingError::NotAsleep)));
+        assert!(matches!(place("-1 0x0 0x0\n"), Err(SleepingError::ThreadGone)));
+        for line in ["", "\n", "7", "7 0x1", "7 1 2", "\u{e9} 0x"] {
+            assert!(matches!(place(line), Err(SleepingError::NotReadable(_))), "{line:?}");
+        }
+    }
+
+    #[test]
+    fn switches_are_counted_by_either_file() {
+        assert_eq!(number(b"176501 5380699 5\n", 2), Some(5));
+        assert_eq!(number(b"0 0\n", 2), None);
+        let status =
+            b"Name:\tabc\xc3\nSigBlk:\t0\nvoluntary_ctxt_switches:\t42\nnonvoluntary_ctxt_switches:\t7\n";
+        assert_eq!(voluntary_switches(status), Some(42));
+        assert_eq!(voluntary_switches(b"Name:\tabc\n"), None);
+        let tid = Target::this_thread().tid;
+        let files = Files::open(tid).unwrap();
+        let status =
+            Files { switches: File::open(format!("/proc/self/task/{tid}/status")).unwrap(), ..files };
+        assert!(Files { is_schedstat: false, ..status }.switches().is_ok());
+    }
+}
