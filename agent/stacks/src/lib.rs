@@ -46,10 +46,13 @@ mod selftest;
 
 mod sleeping;
 
+mod frame_search;
+mod machine_code;
 mod memory;
 mod modules;
 mod tables;
 mod unwind;
+mod walk;
 
 mod symbol;
 

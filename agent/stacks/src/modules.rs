@@ -48,8 +48,8 @@ impl Module {
         self.tables.as_ref()?.function(address).map(|function| function.start)
     }
 
-    pub(crate) fn is_covered(&self, address: u64) -> bool {
-        self.function_begin(address).is_some()
+    pub(crate) fn function_end(&self, address: u64) -> Option<u64> {
+        self.tables.as_ref()?.function(address).map(|function| function.end)
     }
 
     pub(crate) fn has_code(&self, address: u64) -> bool {

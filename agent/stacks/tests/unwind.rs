@@ -2,9 +2,14 @@
 
 mod support;
 
-use loopscope_stacks::{Capturer, Detail, NativeFrame, RawStack, Target, Unwinder};
+use loopscope_stacks::{
+    Capturer, Detail, NativeFrame, RawStack, Registers, Sample, SampleSource, Symbolizer, Target, Unwinder,
+};
 use std::hint::black_box;
-use support::{WITHIN, is_whole, named};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use support::{WITHIN, is_whole, named, start, until};
 
 /// Captures the calling thread, and names what was found.
 #[inline(never)]
@@ -83,4 +88,50 @@ fn a_stack_larger_than_the_copy_is_cut_at_the_root() {
     assert!(stack.is_cut && !stack.is_complete, "{frames:#?}");
     assert_eq!(count(&frames, "unwind::capture_here"), 1);
     assert!((1..4).contains(&frames.iter().filter(|frame| frame.function.ends_with("::large")).count()));
+}
+
+#[inline(never)]
+fn sleeps(is_over: &AtomicBool) {
+    while !is_over.load(Ordering::Relaxed) {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    black_box(());
+}
+
+/// Forgets what is not known of a thread that is read while it sleeps.
+fn without_frame_pointer(sample: &Sample) -> Sample {
+    let registers = Registers { fp: 0, lr: 0, ..sample.registers };
+    Sample { registers, source: SampleSource::Memory, ..sample.clone() }
+}
+
+#[test]
+fn a_sleeping_thread_is_unwound_without_its_frame_pointer() {
+    let is_over = Arc::new(AtomicBool::new(false));
+    let theirs = is_over.clone();
+    let (target, thread) = start(move || sleeps(&theirs));
+    let mut capturer = Capturer::attach(target).unwrap();
+    let mut unwinder = Unwinder::new();
+    // The signal may come before it sleeps, or between two sleeps.
+    until("it sleeps", || {
+        let sample = capturer.capture(WITHIN).unwrap();
+        let frames = Symbolizer::new(Detail::Symbols).name(&unwinder.unwind(&sample), unwinder.modules());
+        let names: Vec<&str> = frames.iter().map(|frame| frame.function.as_str()).collect();
+        // musl's functions that wait have no table.
+        if !["nanosleep", "sccp", "__syscall_cp_c"].iter().any(|name| names[0].contains(name)) {
+            return false;
+        }
+        let with = unwinder.unwind(&sample);
+        let without = unwinder.unwind(&without_frame_pointer(&sample));
+        if cfg!(target_env = "musl") {
+            // Either is a guess.
+            let frames = Symbolizer::new(Detail::Symbols).name(&without, unwinder.modules());
+            assert_eq!(count(&frames, "unwind::sleeps"), 1, "{names:#?} {frames:#?}");
+            return true;
+        }
+        assert_eq!(without.addresses, with.addresses, "{names:#?}");
+        assert_eq!((without.is_complete, without.is_guessed), (with.is_complete, with.is_guessed));
+        true
+    });
+    is_over.store(true, Ordering::Relaxed);
+    thread.join().unwrap();
 }
