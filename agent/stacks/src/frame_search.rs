@@ -6,8 +6,7 @@
 //! the function's own first instructions say how far its frame pointer is above its stack pointer, and a return address
 //! stands there, that is it. Else every position below a return address is tried.
 //!
-//! **Code without tables** (musl's C library, some assembly) is left by the first return address from which the tables
-//! lead on.
+//! **Code without tables** (musl's C library, some assembly) is left by a return address from which the tables lead on.
 //!
 //! A stack also holds what earlier calls left. So of all tries the best is kept, in this order: it ends at a thread's first
 //! function; its calls call the functions that they are said to (old frames and those of now meet where they do not); it is

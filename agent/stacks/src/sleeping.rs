@@ -20,7 +20,7 @@
 //! every instruction. Where they do not suffice, `frame_search.rs` searches, and says that it guessed.
 //!
 //! # What it costs
-//! The thread: nothing. The reader: four reads of `/proc`, one copy, 4 to 10 us. It waits for the kernel's lock on the
+//! The thread: nothing. The reader: four reads of `/proc` and one copy, 10 us on a virtual machine. It waits for the kernel's lock on the
 //! address space, as every page fault does.
 //!
 //! # Source
