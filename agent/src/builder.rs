@@ -2,6 +2,7 @@
 
 use crate::AgentError;
 use crate::background::Background;
+use crate::capture::{Captures, set_captures};
 use crate::export::compat::{Compat, CompatSet};
 use crate::model::thresholds::{ThresholdTable, Thresholds};
 use crate::settings::Settings;
@@ -86,6 +87,13 @@ impl AgentBuilder {
         self
     }
 
+    /// Says whether the stacks of loops' threads are captured: [`Captures::On`] otherwise. The environment's
+    /// `LOOPSCOPE_CAPTURES=off` wins.
+    pub fn captures(mut self, captures: Captures) -> Self {
+        self.settings.captures = captures;
+        self
+    }
+
     /// Lets the loops of a runtime, by the name that their pages give it, supply frames that native stacks cannot tell.
     pub fn frame_source(mut self, runtime: &str, source: Arc<dyn FrameSource>) -> Self {
         self.settings.frame_sources.insert(runtime.to_owned(), source);
@@ -128,6 +136,7 @@ impl AgentBuilder {
         entrance.as_ref().map_or(Ok(()), Entrance::check_for_page)?;
         let address = entrance.as_ref().and_then(Entrance::address);
         let url = entrance.as_ref().map(|entrance| url_of(&entrance.guard.address));
+        set_captures(self.settings.captures.with_environment());
         let log = Log::start().map_err(|error| AgentError::System("a log thread", error))?;
         let start = Start { settings: self.settings, entrance, log };
         let background = Background::start("loopscope-agent", move || begin(start))?;
@@ -162,6 +171,7 @@ impl Agent {
                 incidents_dir: None,
                 actions: Vec::new(),
                 frame_sources: FrameSources::new(),
+                captures: Captures::On,
                 has_recorder: true,
                 has_process_metrics: true,
                 compat: CompatSet::default(),

@@ -42,6 +42,7 @@ pub mod host;
 mod accounts;
 mod background;
 mod boottime;
+mod capture;
 mod eventfd;
 mod process;
 mod settings;
@@ -56,6 +57,7 @@ mod fields;
 mod layer;
 
 pub use builder::{Agent, AgentBuilder};
+pub use capture::Captures;
 pub use error::{AgentError, FlameError};
 pub use export::compat::Compat;
 pub use layer::SpanLayer;

@@ -1,5 +1,6 @@
 //! What the program asked of its agent.
 
+use crate::capture::Captures;
 use crate::export::compat::CompatSet;
 use crate::model::thresholds::ThresholdTable;
 use crate::watch::action::Action;
@@ -15,6 +16,7 @@ pub(crate) struct Settings {
     pub incidents_dir: Option<PathBuf>,
     pub actions: Vec<Action>,
     pub frame_sources: FrameSources,
+    pub captures: Captures,
     pub has_recorder: bool,
     pub has_process_metrics: bool,
     pub compat: CompatSet,
@@ -29,6 +31,7 @@ impl fmt::Debug for Settings {
             .field("incidents_dir", &self.incidents_dir)
             .field("actions", &self.actions)
             .field("frame_sources", &sources)
+            .field("captures", &self.captures)
             .field("has_recorder", &self.has_recorder)
             .field("has_process_metrics", &self.has_process_metrics)
             .finish()

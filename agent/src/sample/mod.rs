@@ -13,7 +13,6 @@
 //! waits within a callback is signalled once per wait, and its stack is taken to stay the same as long as its thread has
 //! not run. The measured cost is below 1 % of a busy loop at 99 Hz.
 
-pub(crate) mod aim;
 mod names;
 mod session;
 mod store;

@@ -1,6 +1,7 @@
 //! A sampling session: a thread that looks at the loops many times a second, and returns a profile at the end.
 
 use crate::FlameError;
+use crate::capture::{Captures, OFF, captures, make_barrier};
 use crate::flame::{Moment, Of, Profile};
 use crate::sample::names::Names;
 use crate::sample::store::Store;
@@ -47,6 +48,9 @@ pub(crate) fn start(
 }
 
 fn run(plan: &Plan, stopped: &Receiver<()>) -> Result<Profile, FlameError> {
+    if captures() == Captures::Off {
+        return Err(FlameError::Unavailable(OFF.to_owned()));
+    }
     if let Readiness::Unavailable(why) | Readiness::Untested(why) = prepare() {
         return Err(FlameError::Unavailable(why));
     }
@@ -74,6 +78,7 @@ fn run(plan: &Plan, stopped: &Receiver<()>) -> Result<Profile, FlameError> {
         for watched in &mut loops {
             watched.look(&mut shared);
         }
+        send_prepared(&mut loops, &mut shared, &clock);
         let next_ns = pace.next(clock.now().0);
         let wake_ns = next_ns.min(end_ns);
         let wait = Duration::from_nanos(wake_ns.saturating_sub(clock.now().0));
@@ -91,6 +96,35 @@ fn run(plan: &Plan, stopped: &Receiver<()>) -> Result<Profile, FlameError> {
     profile.lasted_ns = now_ns.saturating_sub(begin_ns);
     profile.interval_ns = period_ns;
     Ok(profile)
+}
+
+/// Asks for the samples that were prepared, with one barrier for all of them, and books those that arrive soon.
+fn send_prepared(loops: &mut [Watched], shared: &mut Shared, clock: &Clock) {
+    /// A stack may arrive late, when the machine is busy; longer than this nobody waits for one.
+    const WITHIN_MAX_NS: u64 = 5_000_000;
+    /// A running thread answers within some us; one that has no processor must first be given one.
+    const SPINS: u32 = 200;
+    let prepared: Vec<bool> = loops.iter().filter_map(Watched::is_prepared).collect();
+    if prepared.is_empty() {
+        return;
+    }
+    make_barrier(prepared.contains(&true));
+    for watched in &mut *loops {
+        watched.send(shared);
+    }
+    let until_ns = clock.now().0.saturating_add((shared.period_ns / 2).min(WITHIN_MAX_NS));
+    for turn in 0_u32.. {
+        for watched in &mut *loops {
+            watched.take_late(shared);
+        }
+        if !loops.iter().any(Watched::is_late) || clock.now().0 >= until_ns {
+            return;
+        }
+        match turn < SPINS {
+            true => std::hint::spin_loop(),
+            false => std::thread::sleep(Duration::from_micros(20)),
+        }
+    }
 }
 
 /// Takes in loops that came. Those that went stay, for their names.

@@ -1,22 +1,18 @@
 //! One loop under sampling: whether it is worth a sample now, what a sample stands for, and what was found.
 
+use crate::capture::{LoopCapturer, NoCapture, Prepared};
 use crate::flame::Of;
-use crate::sample::aim;
 use crate::sample::store::{Found, Store};
 use crate::sample::tally::Tally;
 use loopscope_probe::registry::LocalPage;
 use loopscope_probe::tags::Tags;
 use loopscope_probe::{NowValues, SiteId};
 use loopscope_stacks::thread::{ThreadState, cpu_ns};
-use loopscope_stacks::{CaptureError, Capturer, Sample, Unwinder};
+use loopscope_stacks::{CaptureError, Sample, Unwinder};
 use std::sync::Arc;
-use std::time::Duration;
 
 /// A thread that ran for less than this since its last sample is in the same place: it only ran our handler.
 const HANDLER_NS: u64 = 100_000;
-
-/// A stack may arrive late, when the machine is busy; longer than this nobody waits for one.
-const WITHIN_MAX: Duration = Duration::from_millis(5);
 
 /// What all loops of a session share.
 pub(crate) struct Shared {
@@ -34,17 +30,28 @@ pub(crate) struct Shared {
 pub(crate) struct Watched {
     pub page: LocalPage,
     index: usize,
-    /// `None` once its thread has ended, or where it cannot be captured.
-    capturer: Option<Capturer>,
+    /// `None` once its thread has ended.
+    capturer: Option<LoopCapturer>,
     /// The thread's CPU clock at the last look.
     looked_cpu_ns: u64,
     /// When that was.
     looked_ns: u64,
     /// The thread's CPU clock at the last sample.
     sampled_cpu_ns: u64,
-    /// A sample that was asked for and has not arrived: what it stands for, and what the thread waited in.
-    late: Option<(u64, Option<Arc<str>>)>,
+    /// A sample that is prepared and not asked for.
+    prepared: Option<Due>,
+    /// A sample that was asked for and has not arrived.
+    late: Option<Due>,
+    /// Time, in nanoseconds, for which no sample could be taken: the next one stands for it, too.
+    carried_ns: u64,
     last: Option<Last>,
+}
+
+/// What a sample stands for.
+struct Due {
+    ns: u64,
+    /// What the thread waited in; `None` where it ran.
+    wait: Option<Arc<str>>,
 }
 
 /// The last sample of a thread that waits.
@@ -55,8 +62,8 @@ struct Last {
 }
 
 impl Watched {
-    pub(crate) fn new(page: LocalPage, index: usize, shared: &mut Shared) -> Watched {
-        let capturer = Capturer::attach(aim::target(&page)).inspect_err(|error| shared.note(error)).ok();
+    pub(crate) fn new(page: LocalPage, index: usize, shared: &Shared) -> Watched {
+        let capturer = Some(LoopCapturer::of(page.clone()));
         let now_cpu_ns = cpu_ns(page.thread().tid).unwrap_or(0);
         Watched {
             page,
@@ -65,12 +72,15 @@ impl Watched {
             looked_cpu_ns: now_cpu_ns,
             looked_ns: shared.now_ns,
             sampled_cpu_ns: now_cpu_ns,
+            prepared: None,
             late: None,
+            carried_ns: 0,
             last: None,
         }
     }
 
-    /// Looks at the loop, and takes a sample where it is due.
+    /// Looks at the loop, and takes a sample where it is due and its thread sleeps; or prepares one where that runs, for
+    /// which a barrier and [`send`](Self::send) come next.
     pub(crate) fn look(&mut self, shared: &mut Shared) {
         self.take_late(shared);
         let Some(cpu_ns) = cpu_ns(self.page.thread().tid) else {
@@ -98,10 +108,10 @@ impl Watched {
         if due_ns == 0 {
             return;
         }
-        if let Some((late_ns, _)) = &mut self.late {
+        if let Some(late) = &mut self.late {
             // The thread has not run since it was asked: the sample that comes stands for all of this time. Processor
             // time is counted since the last sample anyway.
-            *late_ns += if shared.of == Of::Cpu { 0 } else { due_ns };
+            late.ns += if shared.of == Of::Cpu { 0 } else { due_ns };
             return;
         }
         let wait = (shared.of != Of::Cpu && is_asleep).then(|| self.waits_in());
@@ -137,23 +147,61 @@ impl Watched {
         same.is_some()
     }
 
+    /// Takes the sample of a thread that sleeps, or prepares one.
     fn sample(&mut self, shared: &mut Shared, due_ns: u64, wait: Option<Arc<str>>) {
         self.last = None;
+        let due = Due { ns: due_ns.saturating_add(std::mem::take(&mut self.carried_ns)), wait };
         let Some(capturer) = &mut self.capturer else { return };
-        match capturer.capture(Duration::from_nanos(shared.period_ns / 2).min(WITHIN_MAX)) {
-            Ok(sample) => self.book(shared, &sample, due_ns, wait),
-            Err(CaptureError::NotDelivered) => self.late = Some((due_ns, wait)),
-            Err(CaptureError::ThreadGone) => self.capturer = None,
-            Err(CaptureError::InFlight) => shared.tally.lost += 1,
-            Err(error) => shared.note(&error),
+        match capturer.prepare() {
+            Ok(Prepared::Arrived) => {
+                let sample = capturer.take();
+                if let Some(sample) = sample {
+                    self.book(shared, &sample, due);
+                }
+            }
+            Ok(Prepared::Wanted) => self.prepared = Some(due),
+            Err(why) => self.put_off(shared, due, &why),
         }
     }
 
-    /// Books a sample that came after its time.
-    fn take_late(&mut self, shared: &mut Shared) {
-        let Some(sample) = self.capturer.as_mut().and_then(Capturer::take) else { return };
-        if let Some((due_ns, wait)) = self.late.take() {
-            self.book(shared, &sample, due_ns, wait);
+    /// Whether a sample is prepared, and whether its thread should be seen to run on before it is asked for.
+    pub(crate) fn is_prepared(&self) -> Option<bool> {
+        self.prepared.as_ref()?;
+        self.capturer.as_ref().map(LoopCapturer::is_unsteady)
+    }
+
+    /// Asks for the sample that was prepared, after the barrier.
+    pub(crate) fn send(&mut self, shared: &mut Shared) {
+        let (Some(due), Some(capturer)) = (self.prepared.take(), &mut self.capturer) else { return };
+        match capturer.send(capturer.is_unsteady()) {
+            Ok(()) => self.late = Some(due),
+            Err(why) => self.put_off(shared, due, &why),
+        }
+    }
+
+    /// No sample could be taken now.
+    fn put_off(&mut self, shared: &mut Shared, due: Due, why: &NoCapture) {
+        match why {
+            // Processor time is counted since the last sample.
+            NoCapture::NotNow if shared.of == Of::Cpu => {}
+            NoCapture::NotNow => self.carried_ns = due.ns,
+            NoCapture::Ended => {}
+            NoCapture::Failed(CaptureError::ThreadGone) => self.capturer = None,
+            NoCapture::Failed(CaptureError::InFlight) => shared.tally.lost += 1,
+            NoCapture::Failed(error) => shared.note(error),
+        }
+    }
+
+    /// Whether a sample that was asked for has not arrived.
+    pub(crate) fn is_late(&self) -> bool {
+        self.late.is_some()
+    }
+
+    /// Books a sample that was asked for, where it has arrived.
+    pub(crate) fn take_late(&mut self, shared: &mut Shared) {
+        let Some(sample) = self.capturer.as_mut().and_then(LoopCapturer::take) else { return };
+        if let Some(due) = self.late.take() {
+            self.book(shared, &sample, due);
         }
     }
 
@@ -163,7 +211,8 @@ impl Watched {
         shared.tally.lost += u64::from(self.late.take().is_some());
     }
 
-    fn book(&mut self, shared: &mut Shared, sample: &Sample, due_ns: u64, wait: Option<Arc<str>>) {
+    fn book(&mut self, shared: &mut Shared, sample: &Sample, due: Due) {
+        let Due { ns: due_ns, wait } = due;
         let page = self.page.page();
         let words = sample.tags.as_slice().try_into().ok();
         // Without tags, the loop reached its poll before the signal reached it.

@@ -7,6 +7,7 @@ mod views;
 
 use crate::accounts::Accounts;
 use crate::boottime::boot_ns;
+use crate::capture::make_barrier;
 use crate::compute::deadline::{Outlook, next_look_ns};
 use crate::compute::sites::{Chosen, SITES_PER_PROCESS};
 use crate::export::merged::{add_view, copy_view, put_to_rest};
@@ -173,15 +174,25 @@ impl State {
             let wanted_ns = [regular_ns, watched.cases.wanted_ns(now.0), delay_ns];
             delay_ns = wanted_ns.into_iter().flatten().min();
         }
+        self.send_prepared();
         self.wake.plan(delay_ns.map(|ns| now.0 + ns));
         seen.pace = delay_ns.map_or(Pace::Sleep, |ns| Pace::Again(Duration::from_nanos(ns)));
         self.hand_out(&mut seen);
         seen
     }
 
+    /// Makes the second step of the captures that this look has prepared, with one barrier for all.
+    fn send_prepared(&mut self) {
+        if self.loops.iter().any(|watched| watched.cases.is_prepared()) {
+            make_barrier(true);
+            self.loops.iter_mut().for_each(|watched| watched.cases.send());
+        }
+    }
+
     /// Tells whether every loop is in its poll and none came or went: what must hold for going to sleep.
     pub(crate) fn is_idle(&self) -> bool {
-        self.changes == Some(registry::changes())
+        registry::all_fenced()
+            && self.changes == Some(registry::changes())
             && self.loops.iter().all(|watched| watched.page.page().is_parked())
     }
 

@@ -1,5 +1,6 @@
 //! The incidents of one loop: opened when a stall or a saturated pool is found, looked at while they last, closed.
 
+use crate::capture::{NoCapture, Prepared};
 use crate::compute::budget::Budget;
 use crate::compute::class::Evidence;
 use crate::compute::figures::between;
@@ -30,6 +31,9 @@ const DELIVERY_NS: u64 = 100_000_000;
 const SOON_NS: u64 = 250_000;
 const SOON_FOR_NS: u64 = 2_000_000;
 
+/// A stack that could not be taken, because the thread changes between running and sleeping, is tried for again so often.
+const TRIES: u32 = 100;
+
 /// Names are looked for this often while a line waits for them, and when nothing waits, in nanoseconds.
 const NAMES_NS: u64 = 2_000_000;
 const LATE_NAMES_NS: u64 = 20_000_000;
@@ -41,6 +45,10 @@ const CLOSING_MAX: usize = 16;
 const OK: usize = 0;
 const FAILED: usize = 1;
 const RATE_LIMITED: usize = 2;
+
+/// Why there is no stack.
+const ENDED: &str = "the stall had ended before the capture";
+const UNSTEADY: &str = "the thread changes between running and sleeping too often to be captured";
 
 /// What one loop's incidents came to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -81,13 +89,26 @@ pub(crate) struct LoopCases {
     counts: CaseCounts,
 }
 
-/// A stack that was asked for and has not arrived.
+/// A stack that is wanted.
 #[derive(Clone, Copy, Debug)]
 struct Asked {
     number: u64,
     begin: Ticks,
     age_ns: u64,
     at_ns: u64,
+    step: Step,
+    tries: u32,
+}
+
+/// How far a capture is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    /// To be tried again at the next look.
+    Again,
+    /// Its second step comes after this look.
+    Prepared,
+    /// It will arrive, or has.
+    Sent,
 }
 
 impl LoopCases {
@@ -214,21 +235,75 @@ impl LoopCases {
         if !case.incident.class.may_be_code() {
             return;
         }
-        match self.sight.ask() {
-            Ok(()) => {
-                let (number, begin, age_ns) = (case.number, case.begin, at.vitals.now.busy_ns);
-                self.asked = Some(Asked { number, begin, age_ns, at_ns: at.now_ns });
-                case.names_due += 1;
-            }
-            Err(why) => {
+        match self.asked {
+            Some(Asked { step: Step::Sent, .. }) => {
                 self.counts.captures[FAILED] += 1;
-                case.capture_failed(why);
+                return case.capture_failed(CaptureError::InFlight.to_string());
             }
+            // It is still tried for.
+            Some(_) => return,
+            None => {}
         }
+        let (number, begin, age_ns) = (case.number, case.begin, at.vitals.now.busy_ns);
+        let asked = Asked { number, begin, age_ns, at_ns: at.now_ns, step: Step::Again, tries: 0 };
+        case.names_due += 1;
+        self.asked = Some(asked);
+        self.prepare(Some(case));
+    }
+
+    /// The first step of the capture that is wanted. `case` is the incident that it is for, where it is in nobody's hands.
+    fn prepare(&mut self, case: Option<&mut Case>) {
+        let outcome = self.sight.prepare();
+        let Some(asked) = &mut self.asked else { return };
+        asked.tries += 1;
+        let failure = match outcome {
+            Ok(Prepared::Arrived) => return asked.step = Step::Sent,
+            Ok(Prepared::Wanted) => return asked.step = Step::Prepared,
+            Err(NoCapture::NotNow) if asked.tries < TRIES => return asked.step = Step::Again,
+            Err(NoCapture::NotNow) => UNSTEADY.to_owned(),
+            Err(NoCapture::Ended) => ENDED.to_owned(),
+            Err(NoCapture::Failed(error)) => error.to_string(),
+        };
+        self.capture_failed(case, failure);
+    }
+
+    /// Whether a capture waits for its second step.
+    pub(crate) fn is_prepared(&self) -> bool {
+        self.asked.is_some_and(|asked| asked.step == Step::Prepared)
+    }
+
+    /// The second step, after the barrier.
+    pub(crate) fn send(&mut self) {
+        if !self.is_prepared() {
+            return;
+        }
+        let outcome = self.sight.send();
+        let Some(asked) = &mut self.asked else { return };
+        let failure = match outcome {
+            Ok(()) => return asked.step = Step::Sent,
+            Err(NoCapture::NotNow) if asked.tries < TRIES => return asked.step = Step::Again,
+            Err(NoCapture::NotNow) => UNSTEADY.to_owned(),
+            Err(NoCapture::Ended) => ENDED.to_owned(),
+            Err(NoCapture::Failed(error)) => error.to_string(),
+        };
+        self.capture_failed(None, failure);
+    }
+
+    /// The capture that was wanted is given up.
+    fn capture_failed(&mut self, case: Option<&mut Case>, why: String) {
+        let Some(asked) = self.asked.take() else { return };
+        self.counts.captures[FAILED] += 1;
+        let all = self.stall.iter_mut().chain(&mut self.closing);
+        let Some(case) = all.chain(case).find(|case| case.number == asked.number) else { return };
+        case.names_due = case.names_due.saturating_sub(1);
+        case.capture_failed(why);
     }
 
     /// Takes the stack that was asked for, and hands it over to be named.
     fn collect(&mut self, at: &At<'_>, desk: &mut Desk) {
+        if self.asked.is_some_and(|asked| asked.step == Step::Again) {
+            return self.prepare(None);
+        }
         // One that nobody waits for any more is dropped.
         let (shot, Some(asked)) = (self.sight.take(), self.asked) else { return };
         let mut all = self.stall.iter_mut().chain(&mut self.closing);
@@ -236,9 +311,7 @@ impl LoopCases {
         let failure = match &shot {
             None if at.now_ns.saturating_sub(asked.at_ns) < DELIVERY_NS => return,
             None => Some(CaptureError::NotDelivered.to_string()),
-            Some(shot) if shot.busy_since != Some(asked.begin) => {
-                Some("the stall had ended before the capture".to_owned())
-            }
+            Some(shot) if shot.busy_since != Some(asked.begin) => Some(ENDED.to_owned()),
             Some(_) => None,
         };
         self.asked = None;

@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex};
 const MS: u64 = 1_000_000;
 
 /// How the thread is found, and what it has used.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Told {
     cpu_ns: u64,
     runqueue_ns: u64,
@@ -24,6 +24,24 @@ struct Told {
     refusal: Option<String>,
     asked: u64,
     shot: Option<Shot>,
+    /// What the first step of a capture comes to, and how often the second finds the thread switched.
+    prepared: Prepared,
+    steady_after: u32,
+}
+
+impl Default for Told {
+    fn default() -> Self {
+        Told {
+            cpu_ns: 0,
+            runqueue_ns: 0,
+            found: Found::default(),
+            refusal: None,
+            asked: 0,
+            shot: None,
+            prepared: Prepared::Arrived,
+            steady_after: 0,
+        }
+    }
 }
 
 #[derive(Clone, Default)]
@@ -39,13 +57,22 @@ impl Sight for FakeSight {
         self.0.lock().unwrap().found.clone()
     }
 
-    fn ask(&mut self) -> Result<(), String> {
+    fn prepare(&mut self) -> Result<Prepared, NoCapture> {
         let mut told = self.0.lock().unwrap();
         told.asked += 1;
         match &told.refusal {
-            Some(why) => Err(why.clone()),
-            None => Ok(()),
+            Some(why) => Err(NoCapture::Failed(CaptureError::Unavailable(why.clone()))),
+            None => Ok(told.prepared),
         }
+    }
+
+    fn send(&mut self) -> Result<(), NoCapture> {
+        let mut told = self.0.lock().unwrap();
+        if told.steady_after == 0 {
+            return Ok(());
+        }
+        told.steady_after -= 1;
+        Err(NoCapture::NotNow)
     }
 
     fn take(&mut self) -> Option<Shot> {
@@ -105,6 +132,7 @@ impl Bench {
             steal_ratio: 0.0,
         };
         self.cases.look(&at, self.gap, turns, pool_turns, &mut self.desk);
+        self.cases.send();
         self.gap = Gap::default();
     }
 
@@ -543,5 +571,65 @@ fn stacks_are_asked_for_again_at_the_doublings_and_share_the_budget() {
     assert_eq!(bench.cases.counts().captures, [0, 4, 4]);
     assert_eq!(bench.incident().captures_suppressed, 4);
     let first = bench.desk.shelf.newest_first().last().unwrap().captures_failed.clone();
-    assert_eq!(first, ["no stacks here"], "equal reasons are told once");
+    assert_eq!(first.len(), 1, "equal reasons are told once");
+    assert!(first[0].ends_with(": no stacks here"), "{first:?}");
+}
+
+/// A stall of a thread that runs, and is found to have slept after each of so many first steps.
+fn stalled_unsteadily(steady_after: u32) -> Bench {
+    let mut bench = Bench::new(10);
+    bench.tell(|told| {
+        (told.refusal, told.prepared, told.steady_after) = (None, Prepared::Wanted, steady_after)
+    });
+    let site = bench.site(Kind::Timer, "t");
+    bench.writer.unpark(1);
+    bench.look();
+    bench.begin(Kind::Timer, site);
+    bench.pass(101);
+    bench.look();
+    bench
+}
+
+#[test]
+fn a_thread_that_slept_between_the_steps_is_tried_for_again() {
+    let mut bench = stalled_unsteadily(3);
+    assert_eq!(bench.cases.wanted_ns(bench.time.now_ns()), Some(SOON_NS));
+    for _ in 0..3 {
+        bench.pass(1);
+        bench.look();
+    }
+    assert_eq!(bench.sight.0.lock().unwrap().asked, 4);
+    let shot = Shot { busy_since: Some(bench.writer.last()), sample: None };
+    bench.tell(|told| told.shot = Some(shot));
+    bench.look();
+    assert_eq!(bench.cases.counts().captures, [1, 0, 0]);
+    assert_eq!(bench.sight.0.lock().unwrap().asked, 4, "and not again");
+}
+
+#[test]
+fn a_thread_that_never_stays_is_given_up_and_that_is_told() {
+    let mut bench = stalled_unsteadily(u32::MAX);
+    for _ in 0..=TRIES {
+        bench.pass(1);
+        bench.look();
+    }
+    assert_eq!(bench.sight.0.lock().unwrap().asked, u64::from(TRIES));
+    assert_eq!(bench.cases.counts().captures, [0, 1, 0]);
+    bench.finish();
+    let failed = bench.incident().captures_failed;
+    assert!(failed.len() == 1 && failed[0].contains("between running and sleeping"), "{failed:?}");
+}
+
+#[test]
+fn a_loop_that_polls_between_the_steps_is_not_tried_for_again() {
+    let mut bench = stalled_unsteadily(1);
+    bench.finish();
+    bench.tell(|told| told.prepared = Prepared::Arrived);
+    let asked = bench.sight.0.lock().unwrap().asked;
+    for _ in 0..5 {
+        bench.pass(20);
+        bench.look();
+    }
+    assert!(bench.sight.0.lock().unwrap().asked <= asked + 1);
+    assert_eq!(bench.cases.counts().captures, [0, 1, 0]);
 }

@@ -1,6 +1,7 @@
 //! The agent's helping threads: they name stacks, write incidents to disk, and act on them, so that the agent's own
 //! thread waits for nothing.
 
+use crate::capture::{Captures, captures};
 use crate::export::view::Outcomes;
 use crate::settings::Settings;
 use crate::watch::action::Actor;
@@ -23,14 +24,9 @@ impl Crew {
     /// Starts those that the settings ask for. What cannot be had is done without, and said.
     pub(crate) fn start(settings: &Settings) -> Crew {
         let mut crew = Crew::default();
-        match loopscope_stacks::prepare() {
-            ready @ (Readiness::Ready { .. } | Readiness::Untested(_)) => {
-                crew.notes.extend(shortcoming(&ready));
-                crew.namer = crew.started("stacks", Namer::start(settings.frame_sources.clone()));
-            }
-            unavailable => crew.notes.extend(shortcoming(&unavailable)),
+        if captures() == Captures::On {
+            crew.start_namer(settings);
         }
-        loopscope_stacks::block_signal();
         if let Some(path) = &settings.incidents_dir {
             crew.disk = crew.started("incidents on disk", Disk::start(path.clone(), DiskBounds::default()));
         }
@@ -38,6 +34,17 @@ impl Crew {
             crew.actor = crew.started("actions on incidents", Actor::start(settings.actions.clone()));
         }
         crew
+    }
+
+    fn start_namer(&mut self, settings: &Settings) {
+        match loopscope_stacks::prepare() {
+            ready @ (Readiness::Ready { .. } | Readiness::Untested(_)) => {
+                self.notes.extend(shortcoming(&ready));
+                self.namer = self.started("stacks", Namer::start(settings.frame_sources.clone()));
+            }
+            unavailable => self.notes.extend(shortcoming(&unavailable)),
+        }
+        loopscope_stacks::block_signal();
     }
 
     fn started<T>(&mut self, what: &str, outcome: std::io::Result<T>) -> Option<T> {

@@ -2,13 +2,13 @@
 //!
 //! A trait, so that the logic above can be tested in virtual time.
 
+use crate::capture::{LoopCapturer, NoCapture, Prepared};
 use crate::compute::class::Reading;
-use crate::sample::aim::target;
 use loopscope_probe::Ticks;
 use loopscope_probe::registry::LocalPage;
 use loopscope_probe::tags::{TAG_WORDS, Tags};
+use loopscope_stacks::Sample;
 use loopscope_stacks::thread::{Activity, ThreadState};
-use loopscope_stacks::{Capturer, Sample};
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 
@@ -40,35 +40,31 @@ pub(crate) trait Sight: Send {
     fn reading(&mut self, now_ns: u64) -> Option<Reading>;
     /// Looks what the thread is doing.
     fn look(&mut self) -> Found;
-    /// Asks for the thread's stack.
+    /// The first step of a capture, see [`capture`](crate::capture).
     ///
     /// # Errors
     /// Says what is in the way.
-    fn ask(&mut self) -> Result<(), String>;
+    fn prepare(&mut self) -> Result<Prepared, NoCapture>;
+    /// The second step.
+    ///
+    /// # Errors
+    /// Says what is in the way.
+    fn send(&mut self) -> Result<(), NoCapture>;
     /// Returns the stack that was asked for, once it has arrived.
     fn take(&mut self) -> Option<Shot>;
 }
 
 /// The real one.
 pub(crate) struct ThreadSight {
-    page: LocalPage,
     schedstat: Option<File>,
-    /// Made when the first stack is asked for: its slot takes 128 KiB.
-    capturer: Option<Capturer>,
+    capturer: LoopCapturer,
 }
 
 impl ThreadSight {
     /// Of the thread that writes this page.
     pub(crate) fn of(page: LocalPage) -> Self {
         let schedstat = File::open(format!("/proc/self/task/{}/schedstat", page.thread().tid)).ok();
-        ThreadSight { page, schedstat, capturer: None }
-    }
-
-    fn attach(&self) -> Result<Capturer, String> {
-        if self.page.thread().tid == 0 {
-            return Err("the loop's thread is not known".to_owned());
-        }
-        Capturer::attach(target(&self.page)).map_err(|error| error.to_string())
+        ThreadSight { schedstat, capturer: LoopCapturer::of(page) }
     }
 }
 
@@ -79,7 +75,7 @@ impl Sight for ThreadSight {
     }
 
     fn look(&mut self) -> Found {
-        let state = ThreadState::look(self.page.thread().tid).ok();
+        let state = ThreadState::look(self.capturer.page().thread().tid).ok();
         // The name of the process is in it, and the kernel may have cut a letter in half.
         let status = fs::read("/proc/self/status").unwrap_or_default();
         Found {
@@ -93,19 +89,17 @@ impl Sight for ThreadSight {
         }
     }
 
-    fn ask(&mut self) -> Result<(), String> {
-        if self.capturer.is_none() {
-            self.capturer = Some(self.attach()?);
-        }
-        match &mut self.capturer {
-            Some(capturer) => capturer.ask().map_err(|error| error.to_string()),
-            None => Ok(()),
-        }
+    fn prepare(&mut self) -> Result<Prepared, NoCapture> {
+        self.capturer.prepare()
+    }
+
+    fn send(&mut self) -> Result<(), NoCapture> {
+        self.capturer.send(true)
     }
 
     fn take(&mut self) -> Option<Shot> {
-        let sample = self.capturer.as_mut()?.take()?;
-        let busy_since = tags_of(&sample, &self.page).map(|tags| tags.busy_since);
+        let sample = self.capturer.take()?;
+        let busy_since = tags_of(&sample, self.capturer.page()).map(|tags| tags.busy_since);
         Some(Shot { busy_since, sample: Some(Box::new(sample)) })
     }
 }
@@ -131,6 +125,7 @@ fn tracer(status: &str) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::capture::make_barrier;
     use loopscope_probe::{Writer, registry};
 
     #[test]
@@ -154,11 +149,23 @@ mod tests {
         }
         assert_eq!(sight.look().is_asleep, Some(false), "{sum}");
         loopscope_stacks::prepare();
-        sight.ask().unwrap();
-        let shot = sight.take().expect("a signal to oneself arrives at once");
-        assert_eq!(shot.busy_since, Some(writer.last()));
+        // A machine with other work may take the processor away between the two steps.
+        let shot = loop {
+            assert_eq!(sight.prepare().unwrap(), Prepared::Wanted);
+            make_barrier(false);
+            match sight.send() {
+                Err(NoCapture::NotNow) => {}
+                sent => break sent.map(|()| sight.take().expect("a signal to oneself arrives at once")),
+            }
+        };
+        assert_eq!(shot.unwrap().busy_since, Some(writer.last()));
         writer.park();
-        sight.ask().unwrap();
-        assert_eq!(sight.take().unwrap().busy_since, None);
+        assert!(matches!(sight.prepare(), Err(NoCapture::Ended)));
+        writer.unpark(0);
+        sight.prepare().unwrap();
+        make_barrier(false);
+        writer.park();
+        assert!(matches!(sight.send(), Err(NoCapture::Ended)), "the loop polls");
+        assert!(sight.take().is_none());
     }
 }

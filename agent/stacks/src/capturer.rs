@@ -4,7 +4,7 @@ use crate::error::{CaptureError, SleepingError};
 use crate::registers::Registers;
 use crate::selftest::{Readiness, readiness};
 use crate::signal::{self, alternate_stack_bytes_needed};
-use crate::sleeping::SleepingThread;
+use crate::sleeping::{SleepingThread, ThreadProgress};
 use crate::slot::{self, Slot, is_gone};
 use crate::target::{TAG_WORDS, Target};
 use std::io;
@@ -117,6 +117,34 @@ impl Capturer {
         }
         // Where nothing was sent, nothing will arrive.
         signal::send(self.target.tid, self.slot).inspect_err(|_| self.slot.unask())
+    }
+
+    /// Returns what the thread has used since it began, where it runs or waits for a processor; `None` while it sleeps. Three
+    /// system calls, some 20 us; the state is read last.
+    ///
+    /// A thread that was woken and has no processor yet seems to run, and is still in its call: see [`ThreadProgress::has_run_on`].
+    ///
+    /// # Errors
+    /// `ThreadGone`; `NotReadable`, where the kernel does not tell.
+    pub fn progress(&mut self) -> Result<Option<ThreadProgress>, SleepingError> {
+        self.sleeping.progress()
+    }
+
+    /// Whether the thread runs or waits for a processor. One system call.
+    ///
+    /// # Errors
+    /// As [`progress`](Self::progress).
+    pub fn is_running(&mut self) -> Result<bool, SleepingError> {
+        self.sleeping.is_running()
+    }
+
+    /// Gives up a signal that will never be handled: it was sent some time ago, and the kernel has it pending no more, as when
+    /// the program took it by `sigwait`. Returns whether that was so; false where none is on its way. Not within a
+    /// millisecond of [`ask`](Self::ask): a handler that has just begun would be taken for lost.
+    pub fn recall_lost(&mut self) -> bool {
+        self.slot.is_in_flight()
+            && crate::thread::is_pending(self.target.tid, signal::number()) == Some(false)
+            && self.slot.recall()
     }
 
     /// Returns what has arrived since the last call, also late. Never blocks.

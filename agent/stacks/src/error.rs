@@ -25,6 +25,8 @@ pub enum CaptureError {
     ThreadGone,
     /// The thread has not taken the signal of an earlier capture yet.
     InFlight,
+    /// The thread blocks the signal.
+    SignalBlocked,
     /// The thread did not take the signal in time. It still may, and [`Capturer::take`](crate::Capturer::take) then has
     /// the sample.
     NotDelivered,
@@ -62,6 +64,10 @@ impl fmt::Display for CaptureError {
                      kernel uninterruptibly; take the sample when it arrives"
                 )
             }
+            CaptureError::SignalBlocked => write!(
+                f,
+                "the thread blocks the signal of captures (see SigBlk in /proc/self/task/TID/status): unblock it"
+            ),
             CaptureError::NotDelivered => {
                 write!(
                     f,

@@ -66,6 +66,7 @@ pub use modules::Module;
 pub use registers::Registers;
 pub use selftest::{Readiness, prepare, readiness};
 pub use signal::{block_signal, foreign_signals};
+pub use sleeping::ThreadProgress;
 pub use symbol::{Detail, Nameless, NativeFrame, Symbolizer};
 pub use target::{DoneWord, TAG_WORDS, TagSource, Target};
 pub use unwind::{RawStack, Unwinder};

@@ -72,9 +72,14 @@ pub(crate) fn is_handler_ours() -> bool {
     action(SIGNAL.load(Ordering::Relaxed)).is_ok_and(|(found, _)| found == own_handler())
 }
 
+/// Returns the signal; 0 before [`install`].
+pub(crate) fn number() -> i32 {
+    SIGNAL.load(Ordering::Acquire)
+}
+
 /// Queues the signal at a thread of this process, with a slot that the caller has set to asked.
 pub(crate) fn send(tid: u32, slot: &'static Slot) -> Result<(), CaptureError> {
-    let signal = SIGNAL.load(Ordering::Acquire);
+    let signal = number();
     let queued = Queued {
         signal,
         errno: 0,

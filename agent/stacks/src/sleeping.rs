@@ -48,7 +48,7 @@ pub(crate) struct SleepingThread {
     stack: Range<usize>,
     tags: TagWords,
     /// Opened at once, so that they are those of the thread that lives now. `None` where that failed.
-    files: Option<Files>,
+    files: Option<Arc<Files>>,
 }
 
 impl SleepingThread {
@@ -59,7 +59,17 @@ impl SleepingThread {
             process: std::process::id(),
             stack: target.stack.clone(),
             tags: TagWords { words, _source: target.tags.clone() },
-            files: Files::open(target.tid).ok(),
+            files: Files::open(target.tid).ok().map(Arc::new),
+        }
+    }
+
+    fn files(&mut self) -> Result<Arc<Files>, SleepingError> {
+        match &self.files {
+            Some(files) => Ok(files.clone()),
+            None => {
+                let files = Arc::new(Files::open(self.tid).map_err(|error| self.failure(error))?);
+                Ok(self.files.insert(files).clone())
+            }
         }
     }
 
@@ -73,10 +83,7 @@ impl SleepingThread {
             // The kernel would tell where this thread reads from.
             return Err(SleepingError::NotAsleep);
         }
-        if self.files.is_none() {
-            self.files = Some(Files::open(self.tid).map_err(|error| self.failure(error))?);
-        }
-        let Some(files) = &self.files else { return Err(SleepingError::NotAsleep) };
+        let files = self.files()?;
         let read = || -> io::Result<_> { Ok((files.switches()?, Line::read(&files.syscall)?)) };
         let (switches, line) = read().map_err(|error| self.failure(error))?;
         let place = line.place()?;
@@ -87,6 +94,29 @@ impl SleepingThread {
             return Err(SleepingError::Woke);
         }
         sample.map_err(SleepingError::NotReadable)
+    }
+
+    /// Returns what the thread has used while it does not sleep, see [`Capturer::progress`](crate::Capturer::progress).
+    pub fn progress(&mut self) -> Result<Option<ThreadProgress>, SleepingError> {
+        let files = self.files()?;
+        let sleeps = files.sleeps().map_err(|error| self.failure(error))?;
+        let cpu_ns = crate::thread::cpu_ns(self.tid).ok_or(SleepingError::ThreadGone)?;
+        // The state is read last: what is done next relies on it.
+        Ok(self.is_running()?.then_some(ThreadProgress { sleeps, cpu_ns }))
+    }
+
+    /// Returns whether the thread does not sleep, see [`Capturer::is_running`](crate::Capturer::is_running).
+    pub fn is_running(&mut self) -> Result<bool, SleepingError> {
+        let line = Line::read(&self.files()?.syscall).map_err(|error| self.failure(error))?;
+        // SAFETY: gettid takes nothing and returns a number.
+        let is_this_thread = self.tid == unsafe { libc::gettid() } as u32;
+        match line.place() {
+            Err(SleepingError::NotAsleep) => Ok(true),
+            // The kernel tells where this thread reads from.
+            _ if is_this_thread => Ok(true),
+            Ok(_) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Copies what a thread at that place has; the thread may be running by now.
@@ -148,10 +178,10 @@ impl TagWords {
 /// What the kernel tells about one thread.
 struct Files {
     syscall: File,
-    /// `schedstat`, whose third number counts how often the thread was given a processor; `status` where the kernel does
-    /// not count that.
-    switches: File,
-    is_schedstat: bool,
+    /// Its third number counts how often the thread was given a processor. `None` where the kernel does not count that.
+    schedstat: Option<File>,
+    /// Has the count of voluntary switches.
+    status: File,
 }
 
 impl Files {
@@ -163,20 +193,43 @@ impl Files {
             let read = Text::<128>::read(file);
             read.is_ok_and(|text| number(text.bytes(), 2).is_some_and(|count| count > 0))
         });
-        match schedstat {
-            Some(switches) => Ok(Files { syscall, switches, is_schedstat: true }),
-            None => Ok(Files { syscall, switches: open("status")?, is_schedstat: false }),
-        }
+        Ok(Files { syscall, schedstat, status: open("status")? })
     }
 
     /// Returns a number that grows whenever the thread comes back from sleep.
     fn switches(&self) -> io::Result<u64> {
-        let count = if self.is_schedstat {
-            number(Text::<128>::read(&self.switches)?.bytes(), 2)
-        } else {
-            voluntary_switches(Text::<4096>::read(&self.switches)?.bytes())
-        };
-        count.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "no count of context switches"))
+        match &self.schedstat {
+            Some(schedstat) => number(Text::<128>::read(schedstat)?.bytes(), 2).ok_or_else(uncounted),
+            None => self.sleeps(),
+        }
+    }
+
+    /// Returns how often the thread gave its processor back to wait for something.
+    fn sleeps(&self) -> io::Result<u64> {
+        voluntary_switches(Text::<4096>::read(&self.status)?.bytes()).ok_or_else(uncounted)
+    }
+}
+
+fn uncounted() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "no count of context switches")
+}
+
+/// What a thread that does not sleep has used since it began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ThreadProgress {
+    /// How often it gave its processor back to wait for something.
+    pub sleeps: u64,
+    /// Its processor time, nanoseconds.
+    pub cpu_ns: u64,
+}
+
+impl ThreadProgress {
+    /// Whether a thread that was found like this later has run since, and not slept: then it is not about to return from a
+    /// call that waited.
+    pub fn has_run_on(&self, later: &ThreadProgress) -> bool {
+        /// A thread that was woken leaves the kernel within this; nanoseconds.
+        const LEAVES_NS: u64 = 5_000;
+        later.sleeps == self.sleeps && later.cpu_ns.saturating_sub(self.cpu_ns) > LEAVES_NS
     }
 }
 
@@ -282,8 +335,6 @@ mod tests {
         assert_eq!(voluntary_switches(b"Name:\tabc\n"), None);
         let tid = Target::this_thread().tid;
         let files = Files::open(tid).unwrap();
-        let status =
-            Files { switches: File::open(format!("/proc/self/task/{tid}/status")).unwrap(), ..files };
-        assert!(Files { is_schedstat: false, ..status }.switches().is_ok());
+        assert!(Files { schedstat: None, ..files }.switches().is_ok());
     }
 }

@@ -117,6 +117,11 @@ impl Slot {
         self.state.store(FREE, Ordering::Release);
     }
 
+    /// `Asked` to `Free`: the signal is known to be lost. False where its handler has run, or runs.
+    pub fn recall(&self) -> bool {
+        self.state.compare_exchange(ASKED, FREE, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+    }
+
     /// Whether a signal is on its way, or being handled.
     pub fn is_in_flight(&self) -> bool {
         matches!(self.state.load(Ordering::Acquire), ASKED | FILLING)

@@ -141,8 +141,17 @@ pub fn faults(tid: u32) -> io::Result<Faults> {
 
 /// Whether a thread blocks a signal, so that it will not be captured; `None` when the thread has ended.
 pub fn is_blocking(tid: u32, signal: i32) -> Option<bool> {
+    has_in_set(tid, "SigBlk:", signal)
+}
+
+/// Whether a signal that was sent to a thread has not been taken by it; `None` when the thread has ended.
+pub(crate) fn is_pending(tid: u32, signal: i32) -> Option<bool> {
+    has_in_set(tid, "SigPnd:", signal)
+}
+
+fn has_in_set(tid: u32, set: &str, signal: i32) -> Option<bool> {
     let status = read(tid, "status").ok()?;
-    let mask = status.lines().find_map(|line| line.strip_prefix("SigBlk:"))?;
+    let mask = status.lines().find_map(|line| line.strip_prefix(set))?;
     let mask = u64::from_str_radix(mask.trim(), 16).ok()?;
     Some(mask >> (signal - 1) & 1 == 1)
 }

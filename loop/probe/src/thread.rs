@@ -9,6 +9,8 @@ pub struct LoopThread {
     pub tid: u32,
     /// The addresses of its stack, lowest first; empty where not known.
     pub stack: Range<usize>,
+    /// The size of its alternate signal stack when the page was made, in bytes; `None` where it had none.
+    pub alternate_stack_bytes: Option<usize>,
 }
 
 impl LoopThread {
@@ -17,7 +19,11 @@ impl LoopThread {
     pub(crate) fn current() -> LoopThread {
         // SAFETY: gettid only returns the calling thread's id.
         let tid = unsafe { libc::gettid() } as u32;
-        LoopThread { tid, stack: stack_of_this_thread().unwrap_or_default() }
+        LoopThread {
+            tid,
+            stack: stack_of_this_thread().unwrap_or_default(),
+            alternate_stack_bytes: alternate_stack_of_this_thread(),
+        }
     }
 
     /// Returns what is known elsewhere: nothing.
@@ -44,6 +50,18 @@ fn stack_of_this_thread() -> Option<Range<usize>> {
     unsafe { libc::pthread_attr_destroy(attributes.as_mut_ptr()) };
     let range = low.addr()..low.addr().saturating_add(bytes);
     (!failed).then_some(range)
+}
+
+#[cfg(all(target_os = "linux", not(miri)))]
+fn alternate_stack_of_this_thread() -> Option<usize> {
+    let mut found = std::mem::MaybeUninit::<libc::stack_t>::uninit();
+    // SAFETY: without a new stack the call only fills `found`, which is room for it.
+    if unsafe { libc::sigaltstack(std::ptr::null(), found.as_mut_ptr()) } != 0 {
+        return None;
+    }
+    // SAFETY: the call succeeded, and has filled it.
+    let found = unsafe { found.assume_init() };
+    (found.ss_flags & libc::SS_DISABLE == 0).then_some(found.ss_size)
 }
 
 #[cfg(all(test, target_os = "linux", not(miri), not(loom)))]

@@ -74,6 +74,12 @@ impl Page {
         self.tallies.lag.read()
     }
 
+    /// Returns when the busy period that runs began, on the page's clock; [`Ticks::NONE`] while the loop polls. Whoever sees a
+    /// period sees what was stored before it.
+    pub fn busy_since(&self) -> Ticks {
+        Ticks(self.now.busy_since.observe())
+    }
+
     /// Tells whether the loop is in its poll: one load (acquire).
     pub fn is_parked(&self) -> bool {
         self.now.busy_since.observe() == 0

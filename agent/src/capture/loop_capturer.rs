@@ -1,0 +1,245 @@
+//! Captures of one loop's thread, in two steps.
+
+use crate::capture::setting::OFF;
+use crate::capture::target::target;
+use crate::capture::{Captures, captures};
+use loopscope_probe::Ticks;
+use loopscope_probe::gate::{GateError, Sent, Wanted};
+use loopscope_probe::registry::LocalPage;
+use loopscope_stacks::thread::is_blocking;
+use loopscope_stacks::{CaptureError, Capturer, Readiness, Sample, SleepingError, ThreadProgress, readiness};
+
+/// What the first step came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Prepared {
+    /// The thread slept, and its stack can be taken.
+    Arrived,
+    /// The thread runs: [`make_barrier`](crate::capture::make_barrier) and [`LoopCapturer::send`] come next.
+    Wanted,
+}
+
+/// Why there is no stack.
+#[derive(Debug)]
+pub(crate) enum NoCapture {
+    /// The thread changes between running and sleeping, or another capture of it is under way: a later try may do.
+    NotNow,
+    /// The busy period is over.
+    Ended,
+    /// There will be none, for this reason.
+    Failed(CaptureError),
+}
+
+/// Captures one loop's thread, one stack at a time.
+pub(crate) struct LoopCapturer {
+    page: LocalPage,
+    /// Made when the first stack is asked for: its slot takes 128 KiB.
+    capturer: Option<Capturer>,
+    wanted: Option<WantedStack>,
+    /// The last signal, as long as it may not have been handled.
+    sent: Option<Sent>,
+    /// A stack that was read.
+    read: Option<Sample>,
+    /// How the thread was found first of all since it last slept.
+    found: Option<ThreadProgress>,
+    steadiness: Steadiness,
+}
+
+/// A stack that is wanted and not asked for.
+struct WantedStack {
+    at_gate: Wanted,
+    /// Begin of the busy period.
+    busy_since: Ticks,
+}
+
+impl LoopCapturer {
+    /// Of the thread that writes this page.
+    pub(crate) fn of(page: LocalPage) -> LoopCapturer {
+        let steadiness = Steadiness::default();
+        LoopCapturer { page, capturer: None, wanted: None, sent: None, read: None, found: None, steadiness }
+    }
+
+    /// Returns the page.
+    pub(crate) fn page(&self) -> &LocalPage {
+        &self.page
+    }
+
+    fn attached(&mut self) -> Result<&mut Capturer, NoCapture> {
+        if captures() == Captures::Off {
+            return Err(NoCapture::Failed(CaptureError::Unavailable(OFF.to_owned())));
+        }
+        if self.page.thread().tid == 0 {
+            let why = "the loop's thread is not known".to_owned();
+            return Err(NoCapture::Failed(CaptureError::Unavailable(why)));
+        }
+        match &mut self.capturer {
+            Some(capturer) => Ok(capturer),
+            none => {
+                let capturer = Capturer::attach(target(&self.page)).map_err(NoCapture::Failed)?;
+                Ok(none.insert(capturer))
+            }
+        }
+    }
+
+    /// The first step: reads the stack of a thread that sleeps in its busy period, or says at the gate that one is wanted.
+    /// A stack that nobody took is dropped.
+    ///
+    /// # Errors
+    /// See [`NoCapture`].
+    pub(crate) fn prepare(&mut self) -> Result<Prepared, NoCapture> {
+        (self.wanted, self.read) = (None, None);
+        let busy_since = self.page.page().busy_since();
+        let capturer = self.attached()?;
+        if busy_since == Ticks::NONE {
+            return Err(NoCapture::Ended);
+        }
+        match capturer.read_sleeping() {
+            Ok(sample) => {
+                self.read = Some(sample);
+                return Ok(Prepared::Arrived);
+            }
+            Err(SleepingError::ThreadGone) => return Err(NoCapture::Failed(CaptureError::ThreadGone)),
+            Err(_) => {}
+        }
+        let Ok(Some(progress)) = capturer.progress() else { return Err(NoCapture::NotNow) };
+        // One that will never be handled would keep the gate shut for ever.
+        if capturer.recall_lost()
+            && let Some(sent) = self.sent.take()
+        {
+            sent.failed();
+        }
+        if self.found.is_none_or(|found| found.sleeps != progress.sleeps) {
+            self.found = Some(progress);
+        }
+        self.steadiness.note(progress.sleeps, self.page.page().iterations_recorded());
+        match self.page.gate().want() {
+            Ok(at_gate) => {
+                self.wanted = Some(WantedStack { at_gate, busy_since });
+                Ok(Prepared::Wanted)
+            }
+            Err(GateError::Closed) => Err(NoCapture::Ended),
+            Err(GateError::Busy | GateError::NotFenced) => Err(NoCapture::NotNow),
+        }
+    }
+
+    /// The second step, after the barrier: sends the signal where the loop is in the same busy period and its thread runs.
+    /// `needs_proof` wants to see that it has run on since the first step, or an earlier one, and not slept meanwhile: a thread
+    /// that was woken in a call, and has no processor yet, seems to run. Nothing is sent otherwise.
+    ///
+    /// # Errors
+    /// See [`NoCapture`].
+    pub(crate) fn send(&mut self, needs_proof: bool) -> Result<(), NoCapture> {
+        let Some(WantedStack { at_gate, busy_since }) = self.wanted.take() else {
+            return Err(NoCapture::NotNow);
+        };
+        if self.page.page().busy_since() != busy_since {
+            return Err(NoCapture::Ended);
+        }
+        let (tid, signal, found) = (self.page.thread().tid, signal()?, self.found);
+        if is_blocking(tid, signal) == Some(true) {
+            return Err(NoCapture::Failed(CaptureError::SignalBlocked));
+        }
+        let capturer = self.attached()?;
+        // Read last: what comes after it is the race that is left.
+        let is_running = match needs_proof {
+            false => capturer.is_running().unwrap_or(false),
+            true => match (found, capturer.progress()) {
+                (Some(found), Ok(Some(now))) => found.has_run_on(&now),
+                _ => false,
+            },
+        };
+        if !is_running {
+            return Err(NoCapture::NotNow);
+        }
+        let Some(sent) = at_gate.try_send(signal) else { return Err(NoCapture::Ended) };
+        match capturer.ask() {
+            Ok(()) => {
+                self.sent = Some(sent);
+                Ok(())
+            }
+            Err(error) => {
+                sent.failed();
+                Err(NoCapture::Failed(error))
+            }
+        }
+    }
+
+    /// Whether the thread falls asleep more often than its loop polls, so that calls inside its callbacks can be met.
+    pub(crate) fn is_unsteady(&self) -> bool {
+        self.steadiness.is_unsteady
+    }
+
+    /// Takes the stack that was read, or that the handler has copied since.
+    pub(crate) fn take(&mut self) -> Option<Sample> {
+        if self.read.is_some() {
+            return self.read.take();
+        }
+        let sample = self.capturer.as_mut()?.take()?;
+        self.sent = None;
+        Some(sample)
+    }
+}
+
+/// Compares how often a thread falls asleep with how often its loop polls, over some preparations.
+#[derive(Clone, Copy, Debug)]
+struct Steadiness {
+    /// Sleeps and iterations when the counting began; `None` before.
+    begin: Option<(u64, u64)>,
+    preparations: u32,
+    is_unsteady: bool,
+}
+
+impl Default for Steadiness {
+    fn default() -> Self {
+        // What is not known yet may be the worst.
+        Steadiness { begin: None, preparations: 0, is_unsteady: true }
+    }
+}
+
+impl Steadiness {
+    /// After so many preparations it is judged anew.
+    const PREPARATIONS: u32 = 32;
+
+    fn note(&mut self, sleeps: u64, iterations: u64) {
+        let (begin_sleeps, begin_iterations) = *self.begin.get_or_insert((sleeps, iterations));
+        self.preparations += 1;
+        if self.preparations < Self::PREPARATIONS {
+            return;
+        }
+        let slept = sleeps.saturating_sub(begin_sleeps);
+        // The page may not count the last poll yet.
+        let polled = iterations.saturating_sub(begin_iterations).saturating_add(1);
+        *self =
+            Steadiness { begin: Some((sleeps, iterations)), preparations: 0, is_unsteady: slept > polled };
+    }
+}
+
+fn signal() -> Result<i32, NoCapture> {
+    match readiness() {
+        Readiness::Ready { signal, .. } => Ok(signal),
+        Readiness::Untested(why) => Err(NoCapture::Failed(CaptureError::Untested(why))),
+        Readiness::Unavailable(why) => Err(NoCapture::Failed(CaptureError::Unavailable(why))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_that_sleeps_inside_its_callbacks_is_unsteady() {
+        let mut steadiness = Steadiness::default();
+        // Sleeps as often as it polls, then twice as often, then not at all.
+        let mut counts = (1_000_000, 500);
+        assert!(steadiness.is_unsteady, "before anything is known");
+        let mut run = |steadiness: &mut Steadiness, sleeps, polls| {
+            for _ in 0..Steadiness::PREPARATIONS {
+                (counts.0, counts.1) = (counts.0 + sleeps, counts.1 + polls);
+                steadiness.note(counts.0, counts.1);
+            }
+            steadiness.is_unsteady
+        };
+        assert!(!run(&mut steadiness, 3, 3));
+        assert!(run(&mut steadiness, 2, 1));
+        assert!(!run(&mut steadiness, 0, 0));
+    }
+}
