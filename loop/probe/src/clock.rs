@@ -5,6 +5,7 @@
 //! virtual machine and 25 ns with the monotonic clock.
 
 use crate::counter;
+use crate::limits::DURATION_NS_MAX;
 use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -57,6 +58,14 @@ impl Scale {
     #[inline(always)]
     pub fn ns(self, ticks: u64) -> u64 {
         ((u128::from(ticks) * u128::from(self.multiplier)) >> 32) as u64
+    }
+
+    /// Converts ticks to nanoseconds, at most [`DURATION_NS_MAX`]: for ticks and a scale that were read from a page. A
+    /// little more work than [`Scale::ns`], which is for the writer.
+    #[inline]
+    pub fn duration_ns(self, ticks: u64) -> u64 {
+        let wide = (u128::from(ticks) * u128::from(self.multiplier)) >> 32;
+        wide.min(u128::from(DURATION_NS_MAX)) as u64
     }
 
     /// Converts nanoseconds to ticks, saturating at `u64::MAX`.
@@ -189,7 +198,15 @@ impl Clock {
         }
     }
 
-    /// Returns the nanoseconds from `earlier` to `later`, 0 where they are the other way round.
+    /// Returns the nanoseconds from `earlier` to `later`, two moments that were read from a page: 0 where they are the other
+    /// way round, at most [`DURATION_NS_MAX`].
+    #[inline]
+    pub fn duration_ns(&self, earlier: Ticks, later: Ticks) -> u64 {
+        self.scale.duration_ns(later.since(earlier))
+    }
+
+    /// Returns the nanoseconds from `earlier` to `later`, 0 where they are the other way round. For moments of this
+    /// process's own; those of a page may be any, see [`Clock::duration_ns`].
     #[inline(always)]
     pub fn ns_between(&self, earlier: Ticks, later: Ticks) -> u64 {
         self.scale.ns(later.since(earlier))
@@ -273,6 +290,11 @@ mod tests {
         assert_eq!(Scale::NANOSECONDS.ns(u64::MAX), u64::MAX);
         assert_eq!(Scale::from_ratio(1, 2).unwrap().ns(u64::MAX), u64::MAX - 1);
         assert_eq!(Scale::from_ratio(0, 5), None);
+        for (ticks, multiplier) in [(u64::MAX, 1 << 32), (u64::MAX, u64::MAX), (1 << 61, 1 << 32)] {
+            let scale = Scale::from_multiplier(multiplier).unwrap();
+            assert_eq!(scale.duration_ns(ticks), DURATION_NS_MAX);
+        }
+        assert_eq!(scale.duration_ns(2_596_000_000), scale.ns(2_596_000_000));
         assert_eq!(Scale::from_multiplier(0), None);
     }
 

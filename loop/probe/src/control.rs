@@ -1,5 +1,6 @@
 //! What the watching agent tells the loop and other processes: thresholds, and where the agent listens.
 
+use crate::limits::UNIX_NS_MAX;
 use crate::site::{load_text, store_text};
 use crate::word::{AgentOwned, Pen, Word};
 
@@ -58,7 +59,7 @@ impl ControlWords {
 
     /// Returns when the agent last ticked, nanoseconds since 1970; 0 where no agent watches.
     pub fn tick_unix_ns(&self) -> u64 {
-        self.tick_unix_ns.get()
+        self.tick_unix_ns.get().min(UNIX_NS_MAX)
     }
 
     /// Returns where the agent listens, `None` where nowhere: `host:port`, `https://host:port` or `unix:/path`; [`url_of`]

@@ -2,6 +2,7 @@
 //!
 //! Bucket `i` holds counts in `(2^(i-1), 2^i]`, the native grid of schema 0; bucket 0 holds 0 and 1.
 
+use crate::limits::count;
 use crate::word::{Pen, Word};
 
 /// How many slots a count histogram has: bounds 2^0 to 2^16, and one for more.
@@ -41,7 +42,8 @@ impl<Owner> CountHistogram<Owner> {
 
     /// Copies the histogram.
     pub fn read(&self) -> CountValues {
-        CountValues { buckets: std::array::from_fn(|slot| self.buckets[slot].get()), sum: self.sum.get() }
+        let buckets = std::array::from_fn(|slot| count(self.buckets[slot].get()));
+        CountValues { buckets, sum: count(self.sum.get()) }
     }
 }
 
@@ -50,14 +52,14 @@ impl<Owner> CountHistogram<Owner> {
 pub struct CountValues {
     /// Observations of each slot: slot `i` up to `2^i`, the last one anything more.
     pub buckets: [u64; COUNT_SLOTS],
-    /// Sum of all observed counts.
+    /// Sum of all observed counts; of one page, at most [`COUNT_MAX`](crate::limits::COUNT_MAX).
     pub sum: u64,
 }
 
 impl CountValues {
     /// Returns how many observations there were.
     pub fn count(&self) -> u64 {
-        self.buckets.iter().fold(0, |sum, count| sum.wrapping_add(*count))
+        self.buckets.iter().fold(0, |sum, count| sum.saturating_add(*count))
     }
 }
 

@@ -204,10 +204,9 @@ pub fn pid_namespace() -> u64 {
 /// moment, and a mapping would then answer with SIGBUS.
 ///
 /// # Errors
-/// The file cannot be read, or is not a page of this version; the message names what is wrong.
+/// The file cannot be read, is no regular file, or is not a page of this version; the message names what is wrong.
 pub fn read_page(path: &Path) -> io::Result<Box<Page>> {
-    let file = OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC).open(path)?;
-    read_page_from(&file)
+    read_page_from(&open_page_file(path)?)
 }
 
 /// Opens a page file for reading again and again: never through a symbolic link, and without waiting for what is no

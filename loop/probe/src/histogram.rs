@@ -13,6 +13,7 @@
 //! Prometheus native histograms, exponential schemas ("standard exponential", schema 3). An index computed by
 //! `ceil(log2(seconds) * 8)` rounds wrongly near boundaries, which is why there is a table.
 
+use crate::limits::{SUM_NS_MAX, count};
 use crate::word::{Pen, Word};
 
 /// How many slots a histogram has.
@@ -153,24 +154,26 @@ impl<Owner> Histogram<Owner> {
     /// Copies the histogram. Buckets are read one by one while the writer goes on, so the copy may miss records that
     /// were made during it; it never shows one that was not made.
     pub fn read(&self) -> HistogramValues {
-        let buckets = self.buckets.iter().map(Word::get).collect();
-        HistogramValues { buckets, sum_ns: self.sum_ns.get() }
+        let mut values = HistogramValues { buckets: Vec::with_capacity(SLOTS), sum_ns: 0 };
+        self.read_into(&mut values);
+        values
     }
 
     /// Copies the histogram into `values`, which keeps its allocation.
     pub fn read_into(&self, values: &mut HistogramValues) {
         values.buckets.clear();
-        values.buckets.extend(self.buckets.iter().map(Word::get));
-        values.sum_ns = self.sum_ns.get();
+        values.buckets.extend(self.buckets.iter().map(|bucket| count(bucket.get())));
+        values.sum_ns = self.sum_ns.get().min(SUM_NS_MAX);
     }
 }
 
 /// A copy of a histogram: plain numbers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HistogramValues {
-    /// Count of each slot; [`UPPER_NS`] has their bounds. Always [`SLOTS`] long.
+    /// Count of each slot; [`UPPER_NS`] has their bounds. Always [`SLOTS`] long. Read and merged
+    /// ones are at most [`COUNT_MAX`](crate::limits::COUNT_MAX) each.
     pub buckets: Vec<u64>,
-    /// Sum of all durations in nanoseconds, wrapping.
+    /// Sum of all durations in nanoseconds; of one page, at most [`SUM_NS_MAX`].
     pub sum_ns: u64,
 }
 
@@ -206,7 +209,7 @@ impl HistogramValues {
         let rank = ((count as f64 * q).ceil() as u64).clamp(1, count.max(1));
         let mut seen = 0;
         let found = self.buckets.iter().position(|bucket| {
-            seen = bucket.wrapping_add(seen);
+            seen = bucket.saturating_add(seen);
             seen >= rank
         });
         found.filter(|_| count > 0).map(|slot| UPPER_NS[slot])
@@ -215,21 +218,22 @@ impl HistogramValues {
     /// Returns what was counted since `earlier`, a copy of the same histogram.
     pub fn since(&self, earlier: &HistogramValues) -> HistogramValues {
         let buckets = self.buckets.iter().zip(&earlier.buckets).map(|(now, then)| now.saturating_sub(*then));
-        HistogramValues { buckets: buckets.collect(), sum_ns: self.sum_ns.wrapping_sub(earlier.sum_ns) }
+        HistogramValues { buckets: buckets.collect(), sum_ns: self.sum_ns.saturating_sub(earlier.sum_ns) }
     }
 
-    /// Adds the counts of `other`.
+    /// Adds the counts of `other`. No bucket exceeds [`COUNT_MAX`](crate::limits::COUNT_MAX) afterwards either, so that all
+    /// of them together are less than 2^64.
     pub fn merge(&mut self, other: &HistogramValues) {
         for (bucket, more) in self.buckets.iter_mut().zip(&other.buckets) {
-            *bucket = bucket.wrapping_add(*more);
+            *bucket = count(bucket.saturating_add(*more));
         }
-        self.sum_ns = self.sum_ns.wrapping_add(other.sum_ns);
+        self.sum_ns = self.sum_ns.saturating_add(other.sum_ns);
     }
 }
 
-/// Adds counts, wrapping: a damaged page may hold any.
+/// Adds counts, saturating: anybody may have made the values.
 fn sum(counts: &[u64]) -> u64 {
-    counts.iter().fold(0, |sum, count| sum.wrapping_add(*count))
+    counts.iter().fold(0, |sum, count| sum.saturating_add(*count))
 }
 
 #[cfg(all(test, not(loom)))]

@@ -4,6 +4,7 @@
 //! poll.
 
 use crate::clock::Ticks;
+use crate::limits::count;
 use crate::page::Page;
 use crate::ring::{ENTRY_WORDS, EntryWords, Ring};
 use crate::word::{LoopOwned, Word};
@@ -48,8 +49,8 @@ impl Page {
             number,
             begin: Ticks(begin),
             end: Ticks(end),
-            events,
-            first_record,
+            events: count(events),
+            first_record: count(first_record),
         };
         self.iterations.ring().read(from).into_iter().map(decode).collect()
     }

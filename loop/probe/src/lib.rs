@@ -39,6 +39,8 @@ pub mod counts;
 pub mod gate;
 pub mod histogram;
 pub mod lag;
+pub mod limits;
+pub mod printable;
 pub mod ring;
 
 #[cfg(not(loom))]

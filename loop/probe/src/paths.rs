@@ -7,6 +7,7 @@
 //!
 //! The tree is bounded: where it is full, further paths share one node per tree, "other".
 
+use crate::limits::{DEPTH_MAX, count};
 use crate::phase::Phase;
 use crate::site::{SITES, SiteId};
 use crate::word::{LoopOwned, Pen, Word};
@@ -121,19 +122,23 @@ impl PathTable {
 
     /// Returns how many times a path was not found and the tree was full.
     pub fn overflow(&self) -> u64 {
-        self.overflow.get()
+        count(self.overflow.get())
     }
 
-    /// Copies the nodes in use; the index is the node's number. A damaged parent reads as the root.
+    /// Copies the nodes in use; the index is the node's number. A damaged parent reads as the root, and so does one that is
+    /// [`DEPTH_MAX`] deep: the tree has no circle, and no long way to its root.
     pub fn read(&self, epoch: Epoch, to_ns: impl Fn(u64) -> u64) -> Vec<PathStat> {
         let length = (self.length.observe() as usize).min(PATHS);
+        let mut depths = [0u8; PATHS];
         let read = |(number, node): (usize, &PathWords)| {
             let meta = node.meta.get();
-            let parent = meta as u16;
+            let is_sound = |parent: &usize| *parent < number && depths[*parent] < DEPTH_MAX;
+            let parent = Some(usize::from(meta as u16)).filter(is_sound).unwrap_or(0);
+            depths[number] = depths[parent] + 1;
             PathStat {
-                parent: if usize::from(parent) < number { parent } else { 0 },
+                parent: parent as u16,
                 site: SiteId((meta >> 16) as u16),
-                calls: node.calls.get(),
+                calls: count(node.calls.get()),
                 self_ns: to_ns(node.ticks.get()),
                 longest_ns: to_ns(epoch.recent(&node.longest)),
             }
@@ -287,6 +292,28 @@ mod tests {
         assert_eq!((stats[usize::from(callback.0)].self_ns, stats[usize::from(callback.0)].calls), (10, 1));
         assert_eq!(stats[usize::from(span.0)].parent, callback.0);
         assert_eq!(stats[usize::from(callback.0)].parent, PathId::of_phase(Phase::Poll).0);
+    }
+
+    #[test]
+    fn a_tree_of_a_hostile_page_has_no_circle_and_no_long_chain() {
+        let (table, pen) = (table(), Pen::mint());
+        table.length.publish(&pen, u64::MAX);
+        for (number, node) in table.nodes.iter().enumerate() {
+            let parent = if number % 7 == 3 { number + 1 } else { number.saturating_sub(1) };
+            node.meta.set(&pen, parent as u64);
+            node.calls.set(&pen, u64::MAX);
+        }
+        for (number, node) in table.nodes.iter().enumerate().skip(1_000) {
+            node.meta.set(&pen, number as u64 - 1);
+        }
+        let stats = table.read(Epoch::number(0), |ticks| ticks);
+        assert_eq!((stats.len(), stats[5].calls), (PATHS, crate::limits::COUNT_MAX));
+        for (number, stat) in stats.iter().enumerate().skip(1) {
+            let above = |at: &usize| Some(usize::from(stats[*at].parent)).filter(|above| above < at);
+            assert!(usize::from(stat.parent) < number);
+            let depth = std::iter::successors(Some(number), above).take_while(|at| *at != 0).count();
+            assert!(depth <= usize::from(DEPTH_MAX), "{number} is {depth} deep");
+        }
     }
 
     // Not under Miri, which checks all ten thousand words of the tree again at each of four thousand calls.

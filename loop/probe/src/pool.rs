@@ -7,6 +7,7 @@
 use crate::clock::{Clock, Ticks};
 use crate::histogram::{Histogram, HistogramValues};
 use crate::kind::WorkKind;
+use crate::limits::count;
 use crate::memory::Memory;
 use crate::word::{Pen, PoolOwned, Word};
 use std::sync::Arc;
@@ -197,11 +198,11 @@ impl PoolWords {
     /// Reads the present state as of `now`, or `None` where the page has no pool.
     pub(crate) fn now(&self, now: Ticks, ns: impl Fn(u64) -> u64) -> Option<PoolNow> {
         let age = |since: u64| if since == 0 { 0 } else { ns(now.since(Ticks(since))) };
-        let (threads, saturated_since) = (self.threads.get(), self.saturated_since.get());
+        let (threads, saturated_since) = (count(self.threads.get()), self.saturated_since.get());
         (threads > 0).then(|| PoolNow {
             threads,
-            running: self.running.get(),
-            queued: self.queued.get(),
+            running: count(self.running.get()),
+            queued: count(self.queued.get()),
             oldest_wait_ns: age(self.oldest.get()),
             saturated_since: Ticks(saturated_since),
             saturated_for_ns: age(saturated_since),
@@ -210,27 +211,27 @@ impl PoolWords {
 
     /// Copies the words as of `now`, or `None` where the page has no pool. `clock` converts; ages are 0 without it.
     pub(crate) fn read(&self, now: Option<Ticks>, ns: impl Fn(u64) -> u64) -> Option<PoolValues> {
-        let threads = self.threads.get();
+        let threads = count(self.threads.get());
         if threads == 0 {
             return None;
         }
         let age = |since: u64| now.filter(|_| since != 0).map_or(0, |now| now.since(Ticks(since)));
-        let (running, busy_as_of) = (self.running.get(), self.busy_as_of.get());
+        let (running, busy_as_of) = (count(self.running.get()), self.busy_as_of.get());
         let saturated_for = age(self.saturated_since.get());
         let counters =
-            |words: &[Word<PoolOwned>; WorkKind::COUNT]| std::array::from_fn(|kind| words[kind].get());
+            |words: &[Word<PoolOwned>; WorkKind::COUNT]| std::array::from_fn(|kind| count(words[kind].get()));
         Some(PoolValues {
             threads,
             running,
-            queued: self.queued.get(),
-            queued_max: self.queued_max.get(),
+            queued: count(self.queued.get()),
+            queued_max: count(self.queued_max.get()),
             oldest_wait_ns: ns(age(self.oldest.get())),
             saturated_for_ns: ns(saturated_for),
-            saturated_ns: ns(self.saturated_ticks.get().wrapping_add(saturated_for)),
+            saturated_ns: ns(self.saturated_ticks.get().saturating_add(saturated_for)),
             busy_ns: ns(self
                 .busy_ticks
                 .get()
-                .wrapping_add(age(busy_as_of).wrapping_mul(running.min(threads)))),
+                .saturating_add(age(busy_as_of).saturating_mul(running.min(threads)))),
             submitted: counters(&self.submitted),
             completed: counters(&self.completed),
             failed: counters(&self.failed),

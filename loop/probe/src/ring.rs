@@ -10,6 +10,7 @@
 //!   (relaxed), issues an acquire fence and reads the count again: if it copied any word of the new entry, it also
 //!   sees a count that condemns the slot.
 
+use crate::limits::count;
 use crate::sync::{Ordering, fence};
 use crate::word::{LoopOwned, Pen, Word};
 
@@ -39,7 +40,7 @@ impl<'a, Owner> Ring<'a, Owner> {
 
     /// Returns how many entries were ever pushed.
     pub fn count(&self) -> u64 {
-        self.count.get()
+        count(self.count.get())
     }
 
     /// Appends an entry over the oldest. Four stores, one more for the count, no branch. Returns the new count.
@@ -60,14 +61,14 @@ impl<'a, Owner> Ring<'a, Owner> {
     /// overwritten are left out.
     pub fn read(&self, from: u64) -> Vec<(u64, EntryWords)> {
         let length = self.cells.len() as u64;
-        let end = self.count.observe();
+        let end = count(self.count.observe());
         let begin = from.max(end.saturating_sub(length));
         let numbers = begin..end.max(begin);
         let mut entries: Vec<_> = numbers.map(|number| (number, self.copy(number))).collect();
         // Pairs with the release fence in `push`.
         fence(Ordering::Acquire);
         // The entry numbered `count` may be half written over the one numbered `count - length`.
-        let intact = self.count.get().saturating_add(1).saturating_sub(length);
+        let intact = (self.count() + 1).saturating_sub(length);
         entries.retain(|(number, _)| *number >= intact);
         entries
     }

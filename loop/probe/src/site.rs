@@ -5,6 +5,8 @@
 //! The table is bounded: when it is full, further sites share the last entry, and are counted.
 
 use crate::kind::Kind;
+use crate::limits::count;
+use crate::printable::is_hidden;
 use crate::word::{LoopOwned, Pen, Word};
 use std::collections::HashMap;
 use std::panic::Location;
@@ -102,7 +104,7 @@ impl SiteTable {
 
     /// Returns how many registrations shared the last entry because the table was full.
     pub fn overflow(&self) -> u64 {
-        self.overflow.get()
+        count(self.overflow.get())
     }
 
     /// Copies the sites in use; the index in the result is the site's number. A damaged entry reads as unknown.
@@ -159,14 +161,14 @@ pub(crate) fn store_text<Owner>(pen: &Pen<Owner>, words: &[Word<Owner>], text: &
     }
 }
 
-/// Reads what [`store_text`] stored; bytes that are not UTF-8 or not printable become replacement characters, so that
-/// a hostile page cannot send control codes to a terminal.
+/// Reads what [`store_text`] stored; bytes that are not UTF-8 and characters that are not to be shown become replacement
+/// characters, so that a hostile page can send a terminal neither control codes nor text in another order.
 pub(crate) fn load_text<Owner>(words: &[Word<Owner>]) -> String {
     let bytes: Vec<u8> =
         words.iter().flat_map(|word| word.get().to_ne_bytes()).take_while(|byte| *byte != 0).collect();
     let text = String::from_utf8_lossy(&bytes);
-    match text.contains(char::is_control) {
-        true => text.replace(char::is_control, "\u{fffd}"),
+    match text.contains(is_hidden) {
+        true => text.replace(is_hidden, "\u{fffd}"),
         false => text.into_owned(),
     }
 }

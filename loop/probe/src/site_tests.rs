@@ -59,8 +59,14 @@ fn long_texts_are_cut_at_a_character() {
 }
 
 #[test]
-fn control_characters_do_not_reach_a_terminal() {
+fn hidden_characters_do_not_reach_a_terminal() {
     let (words, pen) = (<[Word<LoopOwned>; 2]>::default(), Pen::mint());
     store_text(&pen, &words, "a\x1b[2Jb", false);
     assert_eq!(load_text(&words), "a\u{fffd}[2Jb");
+    for (text, loaded) in
+        [("a\u{202e}b", "a\u{fffd}b"), ("\u{85}\u{2066}", "\u{fffd}\u{fffd}"), ("é 中文 👩", "é 中文 👩")]
+    {
+        store_text(&pen, &words, text, false);
+        assert_eq!(load_text(&words), loaded);
+    }
 }

@@ -4,6 +4,7 @@ use crate::clock::{Clock, Ticks};
 use crate::counts::CountValues;
 use crate::histogram::HistogramValues;
 use crate::kind::{HandleType, Kind, Queue};
+use crate::limits::{DURATION_NS_MAX, UNIX_NS_MAX, count, gauge};
 use crate::now::{Running, unpack};
 use crate::page::Page;
 use crate::paths::{Epoch, PathStat};
@@ -81,7 +82,7 @@ impl NowValues {
 /// A copy of a page's counters, histograms and tables.
 ///
 /// The writer goes on while it is taken, so two numbers may differ by the callbacks that ran in between; each number
-/// by itself is one that was written.
+/// by itself is one that was written, up to the bounds of [`limits`](crate::limits).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the fields are those of the metric catalogue, which documents them")]
 pub struct Snapshot {
@@ -142,7 +143,7 @@ impl Page {
             pid_start: header.pid_start.get(),
             pid_namespace: header.pid_namespace.get(),
             tid: header.tid.get() as u32,
-            created_unix_ns: header.created_unix_ns.get(),
+            created_unix_ns: header.created_unix_ns.get().min(UNIX_NS_MAX),
         }
     }
 
@@ -156,24 +157,24 @@ impl Page {
         if since != Ticks::NONE {
             return self.busy_values(since, now, clock, (self.header.clock_shift.get() as u32).min(6));
         }
-        let parked_ns = clock.ns_between(Ticks(self.now.parked_since.get()), now);
+        let parked_ns = clock.duration_ns(Ticks(self.now.parked_since.get()), now);
         NowValues { parked_ns, ..NowValues::IDLE }
     }
 
     fn busy_values(&self, since: Ticks, now: Ticks, clock: &Clock, shift: u32) -> NowValues {
         let words = &self.now;
         let running = unpack(words.running.get(), since, shift);
-        let (drain_since, count) = (words.drain_since.get(), self.record_count.get());
-        let jobs = count.saturating_sub(words.drain_first.get());
+        let (drain_since, records) = (words.drain_since.get(), count(self.record_count.get()));
+        let jobs = records.saturating_sub(words.drain_first.get());
         NowValues {
-            busy_ns: clock.ns_between(since, now).max(1),
-            expected_ns: clock.scale().ns(self.expected.ticks(since, now)),
+            busy_ns: clock.duration_ns(since, now).max(1),
+            expected_ns: clock.scale().duration_ns(self.expected.ticks(since, now)),
             expected: self.expected.open_site(),
             parked_ns: 0,
             running,
-            running_ns: running.map_or(0, |running| clock.ns_between(running.since, now)),
-            stretch_callbacks: count.saturating_sub(words.stretch_first.get()),
-            drain: (drain_since != 0).then(|| (clock.ns_between(Ticks(drain_since), now), jobs)),
+            running_ns: running.map_or(0, |running| clock.duration_ns(running.since, now)),
+            stretch_callbacks: records.saturating_sub(words.stretch_first.get()),
+            drain: (drain_since != 0).then(|| (clock.duration_ns(Ticks(drain_since), now), jobs)),
         }
     }
 
@@ -194,10 +195,12 @@ impl Page {
     /// Copies everything as of a given moment: for pages of the dead, whose last moment is not now.
     pub fn snapshot_at(&self, clock: &Clock, taken: Ticks) -> Snapshot {
         let tallies = &self.tallies;
-        let ns = |ticks: u64| clock.scale().ns(ticks);
+        let ns = |ticks: u64| clock.scale().duration_ns(ticks);
         let vitals = self.vitals_at(clock, taken);
         let now = vitals.now;
-        let (warning_ns, critical_ns) = (self.control.warning_ns(), self.control.critical_ns());
+        let threshold = |ns: u64| ns.min(DURATION_NS_MAX);
+        let warning_ns = threshold(self.control.warning_ns());
+        let critical_ns = threshold(self.control.critical_ns());
         let epoch = Epoch::number(ns(taken.since(self.created())) / crate::writer::EPOCH_NS);
         let live = |over_ns: u64| u64::from(now.unexpected_ns() > over_ns);
         Snapshot {
@@ -206,25 +209,25 @@ impl Page {
             now,
             warning_ns,
             critical_ns,
-            iterations: self.now.iterations.get(),
+            iterations: count(self.now.iterations.get()),
             active_ns: vitals.active_ns,
             idle_ns: vitals.idle_ns,
-            phase_callbacks: plain(&tallies.phase_callbacks),
-            errors: plain(&tallies.errors),
-            submitted: plain(&tallies.submitted),
-            cancelled: plain(&tallies.cancelled),
-            drained_jobs: plain(&tallies.drained_jobs),
+            phase_callbacks: counts(&tallies.phase_callbacks),
+            errors: counts(&tallies.errors),
+            submitted: counts(&tallies.submitted),
+            cancelled: counts(&tallies.cancelled),
+            drained_jobs: counts(&tallies.drained_jobs),
             queue_depth_max: [Queue::NextTick, Queue::Microtask]
                 .map(|queue| tallies.queue_depth_recent(queue, epoch)),
             blocked: [
-                vitals.stalls_ended.wrapping_add(live(warning_ns)),
-                vitals.critical_ended.wrapping_add(live(critical_ns)),
+                vitals.stalls_ended.saturating_add(live(warning_ns)),
+                vitals.critical_ended.saturating_add(live(critical_ns)),
             ],
-            handles: plain(&tallies.handles),
-            handles_referenced: tallies.handles_referenced.get(),
-            requests_active: tallies.requests_active.get(),
-            timers_pending: tallies.timers_pending.get(),
-            wakes_coalesced: tallies.wakes_coalesced.get(),
+            handles: tallies.handles.each_ref().map(|word| gauge(word.get())),
+            handles_referenced: gauge(tallies.handles_referenced.get()),
+            requests_active: gauge(tallies.requests_active.get()),
+            timers_pending: gauge(tallies.timers_pending.get()),
+            wakes_coalesced: count(tallies.wakes_coalesced.get()),
             lag: tallies.lag.read(),
             iteration: tallies.iteration.read(),
             poll_wait: tallies.poll_wait.read(),
@@ -247,6 +250,6 @@ impl Page {
     }
 }
 
-fn plain<Owner, const N: usize>(words: &[Word<Owner>; N]) -> [u64; N] {
-    std::array::from_fn(|index| words[index].get())
+fn counts<Owner, const N: usize>(words: &[Word<Owner>; N]) -> [u64; N] {
+    std::array::from_fn(|index| count(words[index].get()))
 }

@@ -1,6 +1,7 @@
 //! The few numbers that a watching agent reads on every tick: a page's snapshot is some hundred times as long.
 
 use crate::clock::{Clock, Ticks};
+use crate::limits::count;
 use crate::page::Page;
 use crate::pool::PoolNow;
 use crate::snapshot::NowValues;
@@ -54,17 +55,17 @@ impl Page {
 
     fn vitals_within(&self, since: Ticks, clock: &Clock, taken: Ticks) -> Vitals {
         let (words, tallies) = (&self.now, &self.tallies);
-        let ns = |ticks: u64| clock.scale().ns(ticks);
+        let ns = |ticks: u64| clock.scale().duration_ns(ticks);
         let now = self.stretch_values(since, taken, clock);
         Vitals {
             now,
             busy_since: since,
             parked_since: Ticks(words.parked_since.get()),
-            active_ns: ns(tallies.active_ticks.get()).wrapping_add(now.busy_ns),
-            idle_ns: ns(tallies.idle_ticks.get()).wrapping_add(now.parked_ns),
-            records: self.record_count.get(),
-            stalls_ended: tallies.blocked[0].get(),
-            critical_ended: tallies.blocked[1].get(),
+            active_ns: ns(tallies.active_ticks.get()).saturating_add(now.busy_ns),
+            idle_ns: ns(tallies.idle_ticks.get()).saturating_add(now.parked_ns),
+            records: count(self.record_count.get()),
+            stalls_ended: count(tallies.blocked[0].get()),
+            critical_ended: count(tallies.blocked[1].get()),
             pool: self.pool.now(taken, ns),
         }
     }
