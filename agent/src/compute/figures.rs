@@ -43,14 +43,14 @@ pub(crate) fn of_stretch(stretch_ns: u64, callbacks: u64) -> LoopFigures {
 /// none was booked.
 fn quantile_ns(earlier: &HistogramValues, later: &HistogramValues, share: f64) -> u64 {
     let counts =
-        || later.buckets.iter().zip(&earlier.buckets).map(|(later, earlier)| later.wrapping_sub(*earlier));
-    let rank = (counts().sum::<u64>() as f64 * share).ceil() as u64;
+        || later.buckets.iter().zip(&earlier.buckets).map(|(later, earlier)| later.saturating_sub(*earlier));
+    let rank = (counts().fold(0, u64::saturating_add) as f64 * share).ceil() as u64;
     if rank == 0 {
         return 0;
     }
     let mut below = 0;
     let slot = counts().position(|count| {
-        below += count;
+        below = u64::saturating_add(below, count);
         below >= rank
     });
     // All shorter than the first boundary are zeros as far as people are concerned.

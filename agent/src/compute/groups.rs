@@ -33,7 +33,12 @@ impl Groups {
     /// Adds callbacks that have ended.
     pub(crate) fn add(&mut self, records: &[Record], scale: Scale) {
         for record in records {
-            self.add_one(record.kind, record.site, record.parent, scale.ns(record.end.since(record.start)));
+            self.add_one(
+                record.kind,
+                record.site,
+                record.parent,
+                scale.duration_ns(record.end.since(record.start)),
+            );
         }
     }
 
@@ -45,11 +50,11 @@ impl Groups {
         let new = GroupSum { kind, site, parent, count: 0, total_ns: 0, longest_ns: 0 };
         let (sum, parent_ns) = self.sums.entry((kind, site)).or_insert((new, 0));
         sum.count += 1;
-        sum.total_ns += ns;
+        sum.total_ns = sum.total_ns.saturating_add(ns);
         sum.longest_ns = sum.longest_ns.max(ns);
         // The parent of most time, by the majority vote that needs no table.
         if sum.parent == parent {
-            *parent_ns += ns;
+            *parent_ns = parent_ns.saturating_add(ns);
         } else if *parent_ns < ns {
             (sum.parent, *parent_ns) = (parent, ns - *parent_ns);
         } else {
@@ -76,10 +81,11 @@ impl Groups {
         let mut sums: Vec<GroupSum> = all.sums.into_values().map(|(sum, _)| sum).collect();
         if forgotten > 0 {
             for sum in &mut sums {
-                let share =
-                    |value: u64| (u128::from(value) * u128::from(forgotten) / u128::from(seen)) as u64;
-                (sum.count, sum.total_ns) =
-                    (sum.count + share(sum.count), sum.total_ns + share(sum.total_ns));
+                let with_share = |value: u64| {
+                    let share = u128::from(value) * u128::from(forgotten) / u128::from(seen);
+                    value.saturating_add(u64::try_from(share).unwrap_or(u64::MAX))
+                };
+                (sum.count, sum.total_ns) = (with_share(sum.count), with_share(sum.total_ns));
             }
         }
         // Of equals the lowest number, so that the same stretch always reads alike.
@@ -91,19 +97,19 @@ impl Groups {
 /// Says what a stretch of `stretch_ns` consisted of: `1 callback of 203 ms`, or `412 callbacks of 0.5 ms: 388 x io_read
 /// at src/x.rs:40`. `label` names a site.
 pub(crate) fn summary(sums: &[GroupSum], stretch_ns: u64, label: impl FnOnce(SiteId) -> String) -> String {
-    let count: u64 = sums.iter().map(|sum| sum.count).sum();
+    let count = sums.iter().fold(0, |all: u64, sum| all.saturating_add(sum.count));
     let Some(longest) = sums.iter().max_by_key(|sum| sum.longest_ns) else {
         return format!("no callback for {}", age_text(stretch_ns));
     };
     if longest.longest_ns > stretch_ns / 2 {
         let one = format!("1 callback of {}", age_text(longest.longest_ns));
-        return match count - 1 {
+        return match count.saturating_sub(1) {
             0 => one,
             1 => format!("{one} and a shorter one"),
             others => format!("{one} and {others} shorter ones"),
         };
     }
-    let total_ns: u64 = sums.iter().map(|sum| sum.total_ns).sum();
+    let total_ns = sums.iter().fold(0, |all: u64, sum| all.saturating_add(sum.total_ns));
     let heaviest = &sums[0];
     let place = label(heaviest.site);
     let at = if place.contains(" (") { " " } else { " at " };

@@ -35,7 +35,7 @@ pub(crate) fn totals(snapshot: &Snapshot) -> Vec<SiteTotal> {
         if site.kind == Kind::Span {
             let parent = usize::from(path.parent);
             if kind_of(snapshot.paths[parent].site.index()).is_some() {
-                inclusive[parent] += inclusive[number];
+                inclusive[parent] = inclusive[parent].saturating_add(inclusive[number]);
             }
             continue;
         }
@@ -50,7 +50,7 @@ pub(crate) fn totals(snapshot: &Snapshot) -> Vec<SiteTotal> {
 /// Sums up sites that read the same: a generic function has one for each of its instances. Leaves out what never ran.
 fn by_label(sites: &[Site], costs: &[Cost]) -> Vec<SiteTotal> {
     let mut totals: HashMap<(String, Kind), Cost> = HashMap::new();
-    for (site, cost) in sites.iter().zip(costs).filter(|(_, cost)| cost.calls + cost.run_ns > 0) {
+    for (site, cost) in sites.iter().zip(costs).filter(|(_, cost)| cost.calls > 0 || cost.run_ns > 0) {
         totals.entry((site.label(), site.kind)).or_default().add(*cost);
     }
     let total = |((label, kind), Cost { calls, run_ns, longest_ns })| SiteTotal {
@@ -73,8 +73,8 @@ struct Cost {
 
 impl Cost {
     fn add(&mut self, other: Cost) {
-        self.calls += other.calls;
-        self.run_ns += other.run_ns;
+        self.calls = self.calls.saturating_add(other.calls);
+        self.run_ns = self.run_ns.saturating_add(other.run_ns);
         self.longest_ns = self.longest_ns.max(other.longest_ns);
     }
 }
@@ -98,13 +98,12 @@ impl Chosen {
         }
         let count = others.len();
         if count > 0 {
-            chosen.push(SiteTotal {
-                label: OTHER.to_owned(),
-                kind: None,
-                calls: others.iter().map(|total| total.calls).sum(),
-                run_ns: others.iter().map(|total| total.run_ns).sum(),
-                longest_ns: others.iter().map(|total| total.longest_ns).max().unwrap_or(0),
-            });
+            let mut sum = Cost::default();
+            for SiteTotal { calls, run_ns, longest_ns, .. } in others {
+                sum.add(Cost { calls, run_ns, longest_ns });
+            }
+            let Cost { calls, run_ns, longest_ns } = sum;
+            chosen.push(SiteTotal { label: OTHER.to_owned(), kind: None, calls, run_ns, longest_ns });
         }
         (chosen, count)
     }

@@ -78,7 +78,7 @@ pub(crate) fn judge(
     let ended = records.iter().filter(|record| record.start >= since).map(|record| Run {
         kind: record.kind,
         site: record.site,
-        ns: scale.ns(record.end.since(record.start)),
+        ns: scale.duration_ns(record.end.since(record.start)),
     });
     let runs: Vec<Run> = ended.chain(now.running.and_then(|running| in_flight(running, now))).collect();
     let Some(longest) = runs.iter().max_by_key(|run| run.ns).copied() else {
@@ -113,13 +113,15 @@ fn in_flight(running: Running, now: &NowValues) -> Option<Run> {
 /// Names the cause that took most of the time, and within it the site that did.
 fn judge_many(runs: &[Run]) -> Verdict {
     let total_ns = |cause: Cause| -> u64 {
-        runs.iter().filter(|run| Cause::of_kind(run.kind) == cause).map(|run| run.ns).sum()
+        let own = runs.iter().filter(|run| Cause::of_kind(run.kind) == cause);
+        own.fold(0, |sum: u64, run| sum.saturating_add(run.ns))
     };
     let cause = Cause::ALL.into_iter().max_by_key(|cause| total_ns(*cause)).unwrap_or(Cause::Callback);
     let mut sites: std::collections::HashMap<(SiteId, Kind), u64> = std::collections::HashMap::new();
     let (mut count, mut longest_ns) = (0, 0);
     for run in runs.iter().filter(|run| Cause::of_kind(run.kind) == cause) {
-        *sites.entry((run.site, run.kind)).or_default() += run.ns;
+        let site_ns = sites.entry((run.site, run.kind)).or_default();
+        *site_ns = site_ns.saturating_add(run.ns);
         count += 1;
         longest_ns = longest_ns.max(run.ns);
     }

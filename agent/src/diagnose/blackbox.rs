@@ -42,7 +42,7 @@ pub fn reconstruct(page: &Page, clock: &Clock, at: Ticks) -> Incident {
         process: facts.process,
         r#loop: facts.name,
         runtime: facts.runtime,
-        begin_unix_ns: facts.created_unix_ns.saturating_add(clock.ns_between(page.created(), begin)),
+        begin_unix_ns: facts.created_unix_ns.saturating_add(clock.duration_ns(page.created(), begin)),
         duration_ns: now.busy_ns,
         expected_ns: now.expected_ns,
         is_over: false,
@@ -149,7 +149,7 @@ fn groups(places: &Places<'_>, records: &[Record], vitals: &Vitals, clock: &Cloc
         group.longest_ns = group.longest_ns.max(ns);
     };
     for record in records.iter().filter(|record| record.start >= vitals.busy_since) {
-        add(record.site, record.kind, record.parent, clock.ns_between(record.start, record.end));
+        add(record.site, record.kind, record.parent, clock.duration_ns(record.start, record.end));
     }
     if let Some(running) = vitals.now.running
         && let Some(kind) = running.kind
@@ -195,7 +195,7 @@ fn extract(
         .map(|iteration| Iteration {
             number: iteration.number,
             start_ns: around.relative(iteration.begin),
-            busy_ns: clock.ns_between(iteration.begin, iteration.end),
+            busy_ns: clock.duration_ns(iteration.begin, iteration.end),
             events: iteration.events,
         })
         .collect();
@@ -213,20 +213,20 @@ struct Around<'a> {
 impl Around<'_> {
     fn relative(&self, moment: Ticks) -> i64 {
         let (after, before) =
-            (self.clock.ns_between(self.begin, moment), self.clock.ns_between(moment, self.begin));
+            (self.clock.duration_ns(self.begin, moment), self.clock.duration_ns(moment, self.begin));
         i64::try_from(after).unwrap_or(i64::MAX) - i64::try_from(before).unwrap_or(i64::MAX)
     }
 
     fn is_recent(&self, end: Ticks) -> bool {
-        self.clock.ns_between(end, self.begin) <= BEFORE_NS
+        self.clock.duration_ns(end, self.begin) <= BEFORE_NS
     }
 
     fn record(&self, record: &Record) -> Told {
         let is_ready_known = record.ready != Ticks::NONE;
         Told {
             start_ns: self.relative(record.start),
-            run_ns: self.clock.ns_between(record.start, record.end),
-            wait_ns: is_ready_known.then(|| self.clock.ns_between(record.ready, record.start)),
+            run_ns: self.clock.duration_ns(record.start, record.end),
+            wait_ns: is_ready_known.then(|| self.clock.duration_ns(record.ready, record.start)),
             kind: kind_name(record.kind).to_owned(),
             phase: record.phase.name().to_owned(),
             site: self.places.label(record.site),
@@ -252,8 +252,8 @@ impl Around<'_> {
     fn job(&self, job: &JobRecord) -> Job {
         Job {
             start_ns: self.relative(job.started),
-            run_ns: self.clock.ns_between(job.started, job.ended),
-            wait_ns: self.clock.ns_between(job.submitted, job.started),
+            run_ns: self.clock.duration_ns(job.started, job.ended),
+            wait_ns: self.clock.duration_ns(job.submitted, job.started),
             kind: job.kind.name().to_owned(),
             site: self.places.label(job.site),
             worker: job.worker,

@@ -56,7 +56,7 @@ fn culprit(stall: &SeenStall) -> String {
 
 impl Group<'_> {
     fn total_ns(&self) -> u64 {
-        self.stalls.iter().map(|stall| stall.ns).sum()
+        self.stalls.iter().fold(0, |sum, stall| sum.saturating_add(stall.ns))
     }
 
     fn looks_asleep(&self) -> u64 {
@@ -85,7 +85,7 @@ impl Group<'_> {
     fn class(&self, evidence: &LoopEvidence) -> (Class, Certainty) {
         let told = |class: Class| -> u64 {
             let of_class = self.incidents.iter().filter(|incident| incident.class == class);
-            of_class.map(|incident| incident.duration_ns).sum()
+            of_class.fold(0, |sum, incident| sum.saturating_add(incident.duration_ns))
         };
         let known = self.incidents.iter().map(|incident| incident.class);
         let known = known.filter(|class| *class != Class::Unknown).max_by_key(|class| told(*class));
@@ -128,11 +128,12 @@ impl Group<'_> {
     /// Names the function that stacks of incidents show.
     fn guilty(&self) -> Option<String> {
         let stacks = || self.incidents.iter().flat_map(|incident| &incident.stacks);
-        let all: u64 = stacks().map(|stack| stack.count).sum();
+        let all = stacks().fold(0, |sum: u64, stack| sum.saturating_add(stack.count));
         let guilty: Vec<(&Frame, u64)> =
             stacks().filter_map(|stack| Some((stack.guilty_frame()?, stack.count))).collect();
         let function_count = |frame: &Frame| -> u64 {
-            guilty.iter().filter(|(other, _)| other.function == frame.function).map(|(_, count)| count).sum()
+            let same = guilty.iter().filter(|(other, _)| other.function == frame.function);
+            same.fold(0, |sum, (_, count)| sum.saturating_add(*count))
         };
         let (frame, _) = guilty.iter().max_by_key(|(frame, _)| function_count(frame))?;
         let place = match (&frame.file, frame.line) {

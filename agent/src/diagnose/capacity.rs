@@ -65,8 +65,9 @@ pub(crate) fn many_events(evidence: &LoopEvidence) -> Vec<Finding> {
 
 /// Connections pour in.
 pub(crate) fn accept_storm(evidence: &LoopEvidence) -> Vec<Finding> {
-    let is_storm = evidence.accepted * 1_000_000_000 >= ACCEPTS_MANY.saturating_mul(evidence.watched_ns)
-        && evidence.accepted * 5 >= evidence.callbacks;
+    let is_storm = evidence.accepted.saturating_mul(1_000_000_000)
+        >= ACCEPTS_MANY.saturating_mul(evidence.watched_ns)
+        && evidence.accepted.saturating_mul(5) >= evidence.callbacks;
     if !is_storm || evidence.accepted == 0 {
         return Vec::new();
     }
@@ -90,8 +91,9 @@ fn lag_urgency(evidence: &LoopEvidence) -> Urgency {
 
 /// Callbacks or pool jobs panicked.
 pub(crate) fn panics(evidence: &LoopEvidence) -> Vec<Finding> {
-    let callbacks: u64 = evidence.errors.iter().map(|(_, count)| count).sum();
-    let jobs: u64 = evidence.pool.iter().flat_map(|pool| &pool.kinds).map(|kind| kind.failed).sum();
+    let callbacks: u64 = evidence.errors.iter().fold(0, |sum, (_, count)| sum.saturating_add(*count));
+    let kinds = evidence.pool.iter().flat_map(|pool| &pool.kinds);
+    let jobs = kinds.fold(0, |sum: u64, kind| sum.saturating_add(kind.failed));
     let who = match (callbacks, jobs) {
         (0, 0) => return Vec::new(),
         (callbacks, 0) => count(callbacks, "callback"),

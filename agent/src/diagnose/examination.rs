@@ -22,6 +22,10 @@ pub(crate) const LATE_NS: u64 = 20_000_000;
 /// At most so many late timers are asked, at one look, what they waited for.
 const LATE_ASKED: usize = 64;
 
+/// At most so many stalls and places of each sort are kept. A real loop has fewer in an examination; a hostile page may have
+/// others at each look.
+const KEPT_MAX: usize = 4_096;
+
 /// One look at the page, between the first and the last copy.
 #[derive(Debug)]
 pub struct Look<'a> {
@@ -105,10 +109,12 @@ impl Examination {
         let records = look.page.records(self.records_seen);
         self.see_iterations(look, &records);
         let warning_ns = look.page.control().warning_ns();
-        if vitals.now.unexpected_ns() > warning_ns {
+        if vitals.now.unexpected_ns() > warning_ns && self.stalls.len() < KEPT_MAX {
             self.see_stall(look, &vitals);
         }
-        if let Some(site) = vitals.now.expected {
+        if let Some(site) = vitals.now.expected
+            && self.expected.len() < KEPT_MAX
+        {
             let longest_ns = self.expected.entry(label(look.page, site)).or_default();
             *longest_ns = (*longest_ns).max(vitals.now.expected_ns);
         }
@@ -123,8 +129,7 @@ impl Examination {
     /// Reads the gauges; a few dozen times in all is enough to tell growth from movement.
     pub fn read_gauges(&mut self, snapshot: &Snapshot) {
         for (series, count) in self.handles.iter_mut().zip(snapshot.handles) {
-            // The page adds changes, wrapping: read in the middle of one, a count may be below 0.
-            series.push((count as i64).max(0) as u64);
+            series.push(count);
         }
         self.timers.push(snapshot.timers_pending);
     }
@@ -159,11 +164,15 @@ impl Examination {
         let iterations = look.page.iterations(self.iterations_seen);
         self.iterations_seen = look.page.iterations_recorded();
         for (at, iteration) in iterations.iter().enumerate() {
-            let ns = look.clock.ns_between(iteration.begin, iteration.end);
+            let ns = look.clock.duration_ns(iteration.begin, iteration.end);
             if let Some(seen) = self.stalls.get_mut(&iteration.begin) {
                 seen.stall.is_over = true;
                 seen.stall.ns = ns.saturating_sub(seen.expected_ns).max(seen.stall.ns);
-            } else if ns > warning_ns && iteration.begin > self.first.taken && self.expected.is_empty() {
+            } else if ns > warning_ns
+                && iteration.begin > self.first.taken
+                && self.expected.is_empty()
+                && self.stalls.len() < KEPT_MAX
+            {
                 // The page does not tell how much of an ended stretch was expected, so where blocks are expected only
                 // those are told that were seen while they lasted.
                 let last_record = iterations.get(at + 1).map_or(u64::MAX, |next| next.first_record);
@@ -183,11 +192,14 @@ impl Examination {
         let is_late = |record: &Record| {
             record.kind == Kind::Timer
                 && record.ready != Ticks::NONE
-                && clock.ns_between(record.ready, record.start) >= LATE_NS
+                && clock.duration_ns(record.ready, record.start) >= LATE_NS
         };
         let late = records.iter().enumerate().filter(|(_, record)| is_late(record)).take(LATE_ASKED);
         for (at, timer) in late {
             let Some((site, ns)) = blamed_for(timer, &records[..at], clock) else { continue };
+            if self.delayers.len() >= KEPT_MAX {
+                break;
+            }
             let label = label(look.page, site);
             let delayer = self.delayers.entry(label).or_default();
             delayer.timers += 1;
@@ -202,7 +214,7 @@ impl Examination {
             let new = || JobSite { label: label(look.page, job.site), kind: job.kind, count: 0, run_ns: 0 };
             let site = self.jobs.entry((job.site, job.kind.index())).or_insert_with(new);
             site.count += 1;
-            site.run_ns = site.run_ns.saturating_add(look.clock.ns_between(job.started, job.ended));
+            site.run_ns = site.run_ns.saturating_add(look.clock.duration_ns(job.started, job.ended));
         }
     }
 
@@ -210,8 +222,10 @@ impl Examination {
     pub fn end(self, last: &Snapshot, clock: &Clock, surroundings: Surroundings) -> LoopEvidence {
         let first = &self.first;
         let delta = |last: u64, first: u64| last.saturating_sub(first);
-        let run: u64 = pairs(&last.run, &first.run).map(|(last, first)| last.since(first).count()).sum();
-        let drained: u64 = last.drained_jobs.iter().zip(first.drained_jobs).map(|(a, b)| delta(*a, b)).sum();
+        let run = pairs(&last.run, &first.run).map(|(last, first)| last.since(first).count());
+        let run = run.fold(0, u64::saturating_add);
+        let drained = last.drained_jobs.iter().zip(first.drained_jobs).map(|(a, b)| delta(*a, b));
+        let drained = drained.fold(0, u64::saturating_add);
         let (timer, accept) = (Kind::Timer.index(), Kind::Accept.index());
         let errors = Kind::ALL[..Kind::CALLBACKS].iter().enumerate();
         let errors = errors.map(|(at, kind)| (*kind, delta(last.errors[at], first.errors[at])));
@@ -223,9 +237,9 @@ impl Examination {
         LoopEvidence {
             name: last.facts.name.clone(),
             runtime: last.facts.runtime.clone(),
-            watched_ns: clock.ns_between(first.taken, last.taken),
+            watched_ns: clock.duration_ns(first.taken, last.taken),
             active_ns: delta(last.active_ns, first.active_ns),
-            callbacks: run + drained,
+            callbacks: run.saturating_add(drained),
             lag: last.lag.since(&first.lag),
             warning_ns: last.warning_ns,
             critical_ns: last.critical_ns,
@@ -263,7 +277,7 @@ fn ended_stall(
     let is_inside = |record: &&Record| (iteration.first_record..last_record).contains(&record.number);
     let inside: Vec<Record> = records.iter().filter(is_inside).copied().collect();
     let known = last_record != u64::MAX;
-    let runs = if known { last_record - iteration.first_record } else { inside.len() as u64 };
+    let runs = if known { last_record.saturating_sub(iteration.first_record) } else { inside.len() as u64 };
     let now = NowValues { stretch_callbacks: runs, ..NowValues::IDLE };
     let verdict = judge(iteration.begin, ns, &now, &inside, look.clock.scale());
     SeenStall {
@@ -285,8 +299,9 @@ fn blamed_for(timer: &Record, before: &[Record], clock: &Clock) -> Option<(SiteI
     let overlaps = before.iter().rev().take_while(|record| record.end > timer.ready);
     let mut by_site: HashMap<SiteId, u64> = HashMap::new();
     for record in overlaps {
-        let ns = clock.ns_between(record.start.max(timer.ready), record.end);
-        *by_site.entry(record.site).or_default() += ns;
+        let ns = clock.duration_ns(record.start.max(timer.ready), record.end);
+        let site_ns = by_site.entry(record.site).or_default();
+        *site_ns = site_ns.saturating_add(ns);
     }
     by_site.into_iter().max_by_key(|(site, ns)| (*ns, std::cmp::Reverse(*site)))
 }

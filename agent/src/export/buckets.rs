@@ -61,8 +61,8 @@ pub(crate) struct Native<'a> {
 impl Buckets<'_> {
     /// Calls `each` with every classic bound and the count up to it, the infinite one last. Returns the count of all.
     pub(crate) fn walk(&self, mut each: impl FnMut(Bound, u64)) -> u64 {
-        // Wrapping, because a damaged page may hold any number.
-        let add = |sum: u64, count: &u64| sum.wrapping_add(*count);
+        // Saturating, because these may be sums over many loops: what is up to a bound never falls.
+        let add = |sum: u64, count: &u64| sum.saturating_add(*count);
         let mut below = 0u64;
         let count = match self {
             Buckets::Durations(values, bounds) => {

@@ -109,19 +109,20 @@ fn write_figures<const N: usize>(
 }
 
 fn write_active(sheet: &mut Sheet, loops: &[LoopView]) {
-    // The page adds changes, wrapping: read in the middle of one, a count may be below 0.
-    let handles = |view: &LoopView| view.snapshot.handles.map(|count| (count as i64).max(0) as u64);
+    let all_handles = |view: &LoopView| view.snapshot.handles.into_iter().fold(0, u64::saturating_add);
     for family in [&c::PROM_HANDLES, &c::PROM_RESOURCES] {
         sheet.family(family);
         for view in loops {
-            for (kind, count) in HandleType::ALL.iter().zip(handles(view)).filter(|(_, count)| *count > 0) {
+            for (kind, count) in
+                HandleType::ALL.iter().zip(view.snapshot.handles).filter(|(_, count)| *count > 0)
+            {
                 sheet.whole(&[&view.label, kind.name()], count);
             }
         }
     }
     sheet.family(&c::PROM_HANDLES_TOTAL);
     for view in loops {
-        sheet.whole(&[&view.label], handles(view).iter().sum());
+        sheet.whole(&[&view.label], all_handles(view));
     }
     sheet.family(&c::PROM_REQUESTS_TOTAL);
     for view in loops {
@@ -129,7 +130,7 @@ fn write_active(sheet: &mut Sheet, loops: &[LoopView]) {
     }
     sheet.family(&c::PROM_RESOURCES_TOTAL);
     for view in loops {
-        sheet.whole(&[&view.label], handles(view).iter().sum::<u64>() + view.snapshot.requests_active);
+        sheet.whole(&[&view.label], all_handles(view).saturating_add(view.snapshot.requests_active));
     }
 }
 

@@ -375,8 +375,7 @@ fn write_handles(sheet: &mut Sheet, loops: &[LoopView]) {
             if !view.handle_types[handle.index()] {
                 continue;
             }
-            // The page adds changes, wrapping: read in the middle of one, a count may be below 0.
-            sheet.whole(&[&view.label, handle.name()], (count as i64).max(0) as u64);
+            sheet.whole(&[&view.label, handle.name()], count);
         }
     }
     whole(sheet, &c::HANDLES_REFERENCED, loops, |snapshot| snapshot.handles_referenced);

@@ -29,7 +29,7 @@ pub(crate) fn add_view(sum: &mut LoopView, view: &LoopView) {
     }
     sum.utilization = sum.utilization.max(view.utilization);
     for kind in 0..Kind::CALLBACKS {
-        sum.succeeded[kind] += view.succeeded[kind];
+        sum.succeeded[kind] = sum.succeeded[kind].saturating_add(view.succeeded[kind]);
     }
     if let (Some(sum), Some(cases)) = (&mut sum.cases, &view.cases) {
         sum.add(cases);
@@ -40,7 +40,7 @@ pub(crate) fn add_view(sum: &mut LoopView, view: &LoopView) {
 fn add_stalls(sum: &mut StallCounts, other: &StallCounts) {
     sum.active = sum.active.or(other.active);
     for (into, from) in sum.episodes.iter_mut().zip(other.episodes) {
-        *into += from;
+        *into = into.saturating_add(from);
     }
     sum.detection.merge(&other.detection);
     for (into, from) in sum.durations.iter_mut().zip(&other.durations) {

@@ -74,7 +74,7 @@ impl Profile {
         };
         let (lines, gone_us) = without_the_gone(&both);
         let gone = if gone_us > 0 {
-            format!(", {} of before gone", age_text(gone_us * 1_000))
+            format!(", {} of before gone", age_text(gone_us.saturating_mul(1_000)))
         } else {
             String::new()
         };
@@ -108,7 +108,10 @@ impl Profile {
 fn without_the_gone(both: &str) -> (Vec<String>, u64) {
     let (gone, here): (Vec<&str>, Vec<&str>) = both.lines().partition(|line| line.ends_with(" 0"));
     let before_us = |line: &&str| line.rsplit(' ').nth(1).and_then(|number| number.parse::<u64>().ok());
-    (here.into_iter().map(str::to_owned).collect(), gone.iter().filter_map(before_us).sum())
+    (
+        here.into_iter().map(str::to_owned).collect(),
+        gone.iter().filter_map(before_us).fold(0, u64::saturating_add),
+    )
 }
 
 fn options<'a>(title: &str, subtitle: &str, notes: &[String]) -> Options<'a> {

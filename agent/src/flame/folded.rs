@@ -8,6 +8,10 @@ use crate::flame::frame::Frame;
 use crate::flame::kind::Of;
 use crate::flame::profile::{Profile, Stack};
 
+/// The longest time of a line in microseconds: 2^46, two years. What draws the lines adds them up, 2,048 of a loop, without
+/// a check; 128 loops of such lines are still less than 2^64.
+const LINE_US_MAX: u64 = 1 << 46;
+
 /// What a line is, for messages.
 const LINE: &str = "a line is `frame;frame;frame microseconds`";
 
@@ -56,7 +60,8 @@ impl Profile {
                 _ => lines.push((text, stack.ns)),
             }
         }
-        let to_us = |(text, ns): (String, u64)| (text, ns / 1_000 + u64::from(ns % 1_000 >= 500));
+        let to_us =
+            |(text, ns): (String, u64)| (text, (ns / 1_000 + u64::from(ns % 1_000 >= 500)).min(LINE_US_MAX));
         lines.into_iter().map(to_us).filter(|(_, us)| *us > 0).collect()
     }
 

@@ -30,7 +30,8 @@ impl Profile {
                 }
             }
         }
-        let suppressed: u64 = incidents.iter().map(|incident| incident.captures_suppressed).sum();
+        let suppressed =
+            incidents.iter().fold(0, |sum: u64, incident| sum.saturating_add(incident.captures_suppressed));
         if suppressed > 0 {
             profile.notes.push(format!("{suppressed} captures suppressed by their budget"));
         }

@@ -91,7 +91,7 @@ impl Timeline {
 
     /// Returns how many callbacks are missing: overwritten before they were read, or beyond what is kept.
     pub fn lost(&self) -> u64 {
-        self.tracks.iter().map(|track| track.lost).sum()
+        self.tracks.iter().fold(0, |sum, track| sum.saturating_add(track.lost))
     }
 
     /// Returns only the loop of this name.
@@ -223,7 +223,7 @@ impl Follower {
         let texts: Vec<Arc<str>> = sites.iter().map(|site| site_frame(Some(site)).text).collect();
         let text = |site: SiteId| texts.get(site.index()).unwrap_or(&unknown).clone();
         let (clock, origin) = (self.clock.clone(), self.origin);
-        let at = |ticks: Ticks| clock.ns_between(origin, ticks);
+        let at = |ticks: Ticks| clock.duration_ns(origin, ticks);
         let mut entries: Vec<Entry> = self.records.iter().map(|record| self.entry(record, text)).collect();
         entries.extend(self.running(page, text));
         let turn = |turn: &IterationRecord| Turn {
@@ -251,12 +251,12 @@ impl Follower {
     }
 
     fn entry(&self, record: &Record, text: impl Fn(SiteId) -> Arc<str>) -> Entry {
-        let at = |ticks: Ticks| self.clock.ns_between(self.origin, ticks);
+        let at = |ticks: Ticks| self.clock.duration_ns(self.origin, ticks);
         let ready = Some(record.ready).filter(|ready| *ready != Ticks::NONE);
         Entry {
             start_ns: at(record.start),
             end_ns: at(record.end),
-            wait_ns: ready.map(|ready| self.clock.ns_between(ready, record.start)),
+            wait_ns: ready.map(|ready| self.clock.duration_ns(ready, record.start)),
             ready_ns: ready.map(at),
             kind: record.kind.name().into(),
             phase: record.phase.name().into(),
@@ -271,7 +271,7 @@ impl Follower {
         let now = self.clock.now();
         let running = page.now_values(now, &self.clock).running?;
         let kind = running.kind?;
-        let at = |ticks: Ticks| self.clock.ns_between(self.origin, ticks);
+        let at = |ticks: Ticks| self.clock.duration_ns(self.origin, ticks);
         let last_end = self.records.last().map_or(Ticks::NONE, |record| record.end);
         // After which callback a job is drained is in its record only, and that is written when it ends.
         let last = self.records.last().filter(|_| running.queue.is_some());

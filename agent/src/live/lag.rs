@@ -69,17 +69,17 @@ fn add_waiting(values: &mut HistogramValues, busy_ns: u64) {
     let mut below = 0;
     for (bucket, bound) in values.buckets.iter_mut().zip(UPPER_NS).take(slot(busy_ns) + 1) {
         let upto = (bound / ARRIVAL_NS).min(count);
-        *bucket = bucket.wrapping_add(upto - below);
+        *bucket = bucket.saturating_add(upto - below);
         below = upto;
     }
-    values.sum_ns = values.sum_ns.wrapping_add(count.wrapping_mul(busy_ns / 2));
+    values.sum_ns = values.sum_ns.saturating_add(count.saturating_mul(busy_ns / 2));
 }
 
 fn row(values: &HistogramValues) -> Vec<u64> {
     let mut row = vec![0u64; CELLS];
     for (slot, count) in values.buckets.iter().enumerate().take(SLOTS) {
         let cell = slot.saturating_sub(FIRST_SLOT).div_ceil(SLOTS_PER_CELL).min(CELLS - 1);
-        row[cell] = row[cell].wrapping_add(*count);
+        row[cell] = row[cell].saturating_add(*count);
     }
     row
 }

@@ -10,11 +10,16 @@ use crate::live::view::{DrainView, LoopView, PhaseView, PoolView, SiteView, Stal
 use crate::model::window::Split;
 use loopscope_probe::histogram::HistogramValues;
 use loopscope_probe::pool::PoolValues;
+use loopscope_probe::site::SITES;
 use loopscope_probe::{Kind, Phase, Queue, SiteId, Snapshot};
 use std::collections::HashMap;
 
 /// At most this many sites of a loop are told.
 const SITES_MAX: usize = 10;
+
+/// Beyond so many remembered sites, those that the page does not have any more are forgotten. A page's sites stay for good,
+/// unless it is hostile and gives them other names at each observation.
+const REMEMBERED_MAX: usize = 2 * SITES;
 
 /// One loop's counters at its last observation; all 0 before the first.
 #[derive(Clone, Debug, Default)]
@@ -42,6 +47,8 @@ struct PoolPast {
 struct SitePast {
     account: Account,
     calls: u64,
+    /// It was on the page at the last observation.
+    is_there: bool,
 }
 
 /// An interval, as rates need it.
@@ -68,7 +75,7 @@ impl Past {
         let interval = Interval { ns: split.total_ns().saturating_sub(self.split.total_ns()) };
         let (sites, sites_left_out) = self.site_views(snapshot, interval);
         let callbacks =
-            |counts: &[u64; Phase::COUNT]| counts.iter().fold(0u64, |sum, n| sum.wrapping_add(*n));
+            |counts: &[u64; Phase::COUNT]| counts.iter().fold(0u64, |sum, n| sum.saturating_add(*n));
         let view = LoopView {
             id,
             name,
@@ -138,12 +145,14 @@ impl Past {
             let (label, kind) = (label.clone(), Some(*kind));
             totals.push(SiteTotal { label, kind, calls: 0, run_ns: 0, longest_ns: 0 });
         }
+        self.sites.values_mut().for_each(|past| past.is_there = false);
         let mut views: Vec<SiteView> = Vec::new();
         for SiteTotal { label, kind, calls, run_ns, longest_ns } in totals {
             let kind = kind.unwrap_or(Kind::Other);
             let is_running = running.as_ref().is_some_and(|running| running.0 == label && running.1 == kind);
             let running_ns = if is_running { snapshot.now.running_ns } else { 0 };
             let past = self.sites.entry((label.clone(), kind)).or_default();
+            past.is_there = true;
             let told_ns = past.account.settle(run_ns, running_ns, interval.ns);
             let calls_per_second = interval.per_second(calls, std::mem::replace(&mut past.calls, calls));
             if told_ns == 0 && calls_per_second == 0.0 && !is_running {
@@ -157,6 +166,10 @@ impl Past {
                 longest_ns: longest_ns.max(running_ns),
                 is_running,
             });
+        }
+        // Not at once: what ran for the first time is on the page only when it is booked.
+        if self.sites.len() > REMEMBERED_MAX {
+            self.sites.retain(|_, past| past.is_there);
         }
         views.sort_by(|a, b| b.share_ratio.total_cmp(&a.share_ratio).then_with(|| a.label.cmp(&b.label)));
         let left_out = views.len().saturating_sub(SITES_MAX) as u64;
@@ -184,7 +197,7 @@ impl Past {
             warning_count: snapshot.blocked[0],
             critical_count: snapshot.blocked[1],
             warning_count_new: snapshot.blocked[0].saturating_sub(self.stalls),
-            blocked_ns: snapshot.blocked_duration.sum_ns.wrapping_add(running_ns),
+            blocked_ns: snapshot.blocked_duration.sum_ns.saturating_add(running_ns),
             warning_ns: snapshot.warning_ns,
             critical_ns: snapshot.critical_ns,
             causes: seen.causes.clone(),
@@ -197,7 +210,7 @@ impl PoolPast {
         let mut wait = HistogramValues::default();
         pool.wait.iter().for_each(|values| wait.merge(values));
         let ended = pool.completed.iter().chain(&pool.failed);
-        let jobs = ended.fold(0u64, |sum, count| sum.wrapping_add(*count));
+        let jobs = ended.fold(0u64, |sum, count| sum.saturating_add(*count));
         let view = PoolView {
             threads: pool.threads,
             busy: pool.running,
@@ -229,7 +242,47 @@ fn phase_totals(snapshot: &Snapshot) -> [u64; Phase::COUNT] {
     // numbers after the root.
     for number in (1 + Phase::COUNT..inclusive.len()).rev() {
         let parent = usize::from(snapshot.paths[number].parent);
-        inclusive[parent] = inclusive[parent].wrapping_add(inclusive[number]);
+        inclusive[parent] = inclusive[parent].saturating_add(inclusive[number]);
     }
     std::array::from_fn(|phase| inclusive.get(phase + 1).copied().unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use loopscope_probe::paths::PathStat;
+    use loopscope_probe::site::Site;
+    use loopscope_probe::{Clock, Ticks, VirtualClock, Writer};
+
+    /// A page's copy whose sites all have names that no other copy has.
+    fn renamed(base: &Snapshot, tick: usize) -> Snapshot {
+        let site = |number: usize| Site {
+            kind: Kind::Timer,
+            name: format!("{tick}-{number}"),
+            file: String::new(),
+            line: 0,
+            column: 0,
+        };
+        let path = |number: usize| {
+            let site = SiteId(number as u16);
+            PathStat { parent: 0, site, calls: 1, self_ns: 1, longest_ns: 1 }
+        };
+        let (sites, paths) = ((0..SITES).map(site).collect(), (0..SITES).map(path).collect());
+        Snapshot { sites, paths, ..base.clone() }
+    }
+
+    #[test]
+    fn names_that_change_all_the_time_do_not_fill_the_memory() {
+        let writer = Writer::builder("web").clock(Clock::simulated(VirtualClock::starting_at(1))).build();
+        let base = writer.page().snapshot_at(writer.clock(), Ticks(1));
+        let mut past = Past::default();
+        for tick in 0..200 {
+            let (views, left_out) = past.site_views(&renamed(&base, tick), Interval { ns: 1_000 });
+            assert_eq!(views.len() as u64 + left_out, SITES as u64 - 1);
+            assert!(past.sites.len() <= REMEMBERED_MAX, "{}", past.sites.len());
+        }
+        // Sites that stay are remembered.
+        let (_, left_out) = past.site_views(&renamed(&base, 199), Interval { ns: 1_000 });
+        assert_eq!(left_out, 0);
+    }
 }

@@ -2,6 +2,7 @@
 
 use loopscope_probe::NowValues;
 use loopscope_probe::counts::CountValues;
+use loopscope_probe::limits::COUNT_MAX;
 use loopscope_probe::pool::PoolValues;
 use loopscope_probe::snapshot::Snapshot;
 
@@ -12,9 +13,9 @@ pub(crate) fn absorb(sum: &mut Snapshot, other: &Snapshot) {
     if badness(&other.now) > badness(&sum.now) {
         sum.now = other.now;
     }
-    sum.iterations += other.iterations;
-    sum.active_ns += other.active_ns;
-    sum.idle_ns += other.idle_ns;
+    add(&mut sum.iterations, other.iterations);
+    add(&mut sum.active_ns, other.active_ns);
+    add(&mut sum.idle_ns, other.idle_ns);
     add_all(&mut sum.phase_callbacks, &other.phase_callbacks);
     add_all(&mut sum.errors, &other.errors);
     add_all(&mut sum.submitted, &other.submitted);
@@ -41,14 +42,14 @@ pub(crate) fn absorb(sum: &mut Snapshot, other: &Snapshot) {
 
 fn add_gauges(sum: &mut Snapshot, other: &Snapshot) {
     for (into, from) in sum.handles.iter_mut().zip(other.handles) {
-        *into = into.wrapping_add(from);
+        add(into, from);
     }
-    sum.handles_referenced += other.handles_referenced;
-    sum.requests_active += other.requests_active;
-    sum.timers_pending += other.timers_pending;
-    sum.wakes_coalesced += other.wakes_coalesced;
-    sum.sites_overflow += other.sites_overflow;
-    sum.paths_overflow += other.paths_overflow;
+    add(&mut sum.handles_referenced, other.handles_referenced);
+    add(&mut sum.requests_active, other.requests_active);
+    add(&mut sum.timers_pending, other.timers_pending);
+    add(&mut sum.wakes_coalesced, other.wakes_coalesced);
+    add(&mut sum.sites_overflow, other.sites_overflow);
+    add(&mut sum.paths_overflow, other.paths_overflow);
 }
 
 type Values = loopscope_probe::histogram::HistogramValues;
@@ -71,14 +72,14 @@ fn histogram_pairs<'a>(sum: &'a mut Snapshot, other: &'a Snapshot) -> Vec<(&'a m
 }
 
 fn absorb_pool(sum: &mut PoolValues, other: &PoolValues) {
-    sum.threads += other.threads;
-    sum.running += other.running;
-    sum.queued += other.queued;
+    add(&mut sum.threads, other.threads);
+    add(&mut sum.running, other.running);
+    add(&mut sum.queued, other.queued);
     sum.queued_max = sum.queued_max.max(other.queued_max);
     sum.oldest_wait_ns = sum.oldest_wait_ns.max(other.oldest_wait_ns);
     sum.saturated_for_ns = sum.saturated_for_ns.max(other.saturated_for_ns);
-    sum.saturated_ns += other.saturated_ns;
-    sum.busy_ns += other.busy_ns;
+    add(&mut sum.saturated_ns, other.saturated_ns);
+    add(&mut sum.busy_ns, other.busy_ns);
     add_all(&mut sum.submitted, &other.submitted);
     add_all(&mut sum.completed, &other.completed);
     add_all(&mut sum.failed, &other.failed);
@@ -89,12 +90,19 @@ fn absorb_pool(sum: &mut PoolValues, other: &PoolValues) {
 }
 
 fn merge_counts(sum: &mut CountValues, other: &CountValues) {
-    add_all(&mut sum.buckets, &other.buckets);
-    sum.sum = sum.sum.wrapping_add(other.sum);
+    for (into, from) in sum.buckets.iter_mut().zip(other.buckets) {
+        *into = into.saturating_add(from).min(COUNT_MAX);
+    }
+    add(&mut sum.sum, other.sum);
+}
+
+/// Adds, saturating: each number is bounded, and any number of loops may be added up.
+fn add(sum: &mut u64, more: u64) {
+    *sum = sum.saturating_add(more);
 }
 
 fn add_all(sum: &mut [u64], other: &[u64]) {
     for (into, from) in sum.iter_mut().zip(other) {
-        *into += from;
+        add(into, *from);
     }
 }

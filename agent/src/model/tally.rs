@@ -5,5 +5,5 @@ use loopscope_probe::histogram::{HistogramValues, slot};
 /// Counts a duration in nanoseconds.
 pub(crate) fn tally(values: &mut HistogramValues, ns: u64) {
     values.buckets[slot(ns)] += 1;
-    values.sum_ns = values.sum_ns.wrapping_add(ns);
+    values.sum_ns = values.sum_ns.saturating_add(ns);
 }

@@ -116,10 +116,10 @@ impl Extract {
     /// Writes the extract to an incident. `now` adds what still runs.
     pub(crate) fn fill(&self, incident: &mut incident::Incident, places: &mut Places<'_>, now: &NowValues) {
         let relative = |at: Ticks| match at >= self.begin {
-            true => self.scale.ns(at.since(self.begin)) as i64,
-            false => -(self.scale.ns(self.begin.since(at)) as i64),
+            true => self.scale.duration_ns(at.since(self.begin)) as i64,
+            false => -(self.scale.duration_ns(self.begin.since(at)) as i64),
         };
-        let ns = |from: Ticks, to: Ticks| self.scale.ns(to.since(from));
+        let ns = |from: Ticks, to: Ticks| self.scale.duration_ns(to.since(from));
         let known = |at: Ticks| Some(at).filter(|at| *at != Ticks::NONE);
         let all = self.before.iter().chain(&self.first).chain(&self.last);
         let mut records: Vec<incident::Record> = all

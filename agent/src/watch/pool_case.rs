@@ -59,7 +59,7 @@ impl PoolCase {
         let scale = at.clock.scale();
         let mut sums: HashMap<(WorkKind, SiteId), (u64, u64, u64)> = HashMap::new();
         for job in self.case.extract.own_jobs() {
-            let ns = scale.ns(job.ended.since(job.started));
+            let ns = scale.duration_ns(job.ended.since(job.started));
             let (count, total_ns, longest_ns) = sums.entry((job.kind, job.site)).or_default();
             (*count, *total_ns, *longest_ns) = (*count + 1, *total_ns + ns, (*longest_ns).max(ns));
         }

@@ -149,7 +149,7 @@ impl StallWatch {
         let known = self.accounted.unwrap_or(0).saturating_add(u64::from(self.episode.is_active()));
         let missed = vitals.stalls_ended.saturating_sub(known);
         // A threshold that was raised during a stall leaves one that only the agent counted.
-        self.accounted = Some(self.accounted.unwrap_or(0).min(vitals.stalls_ended) + missed);
+        self.accounted = Some(self.accounted.unwrap_or(0).min(vitals.stalls_ended).saturating_add(missed));
         if missed > 0 {
             self.find_missed(missed, &ended, page, clock, turns);
         }
@@ -159,12 +159,12 @@ impl StallWatch {
     fn end_of(&self, seen_ns: u64, ended: &[IterationRecord], vitals: &Vitals, clock: &Clock) -> End {
         let begin = self.since;
         if let Some(iteration) = ended.iter().find(|iteration| iteration.begin == begin) {
-            let ns = clock.ns_between(begin, iteration.end).max(seen_ns);
+            let ns = clock.duration_ns(begin, iteration.end).max(seen_ns);
             return End { begin, end: iteration.end, ns };
         }
         let after = [vitals.parked_since, vitals.busy_since].into_iter().filter(|end| *end > begin).min();
         let end = after.unwrap_or(Ticks(begin.0.saturating_add(clock.scale().ticks(seen_ns))));
-        End { begin, end, ns: clock.ns_between(begin, end).max(seen_ns) }
+        End { begin, end, ns: clock.duration_ns(begin, end).max(seen_ns) }
     }
 
     fn find_missed(
@@ -177,7 +177,7 @@ impl StallWatch {
     ) {
         let records = page.records(self.records_seen);
         let warning_ns = page.control().warning_ns();
-        let length_ns = |iteration: &IterationRecord| clock.ns_between(iteration.begin, iteration.end);
+        let length_ns = |iteration: &IterationRecord| clock.duration_ns(iteration.begin, iteration.end);
         let mut long: Vec<&IterationRecord> = ended
             .iter()
             .filter(|iteration| length_ns(iteration) > warning_ns && iteration.begin > self.since)
@@ -223,7 +223,7 @@ impl StallWatch {
         let durations = self.counts.durations[cause as usize].get_or_insert_default();
         let bucket = &mut durations.buckets[slot(age_ns)];
         *bucket = bucket.saturating_add(count);
-        durations.sum_ns = durations.sum_ns.wrapping_add(age_ns.wrapping_mul(count));
+        durations.sum_ns = durations.sum_ns.saturating_add(age_ns.saturating_mul(count));
     }
 }
 
