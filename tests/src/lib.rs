@@ -1,4 +1,5 @@
 //! Shared pieces of the tests.
 
 pub mod model;
+pub mod noise;
 pub mod schedule;

@@ -161,7 +161,7 @@ impl Summary<'_> {
 }
 
 fn widest_text(sites: &[Site], of: Of, lasted_ns: u64) -> String {
-    let busy_ns: u64 = sites.iter().map(|site| site.ns).sum();
+    let busy_ns = sites.iter().fold(0, |sum: u64, site| sum.saturating_add(site.ns));
     let of_time = busy_ns as f64 * 100.0 / lasted_ns.max(1) as f64;
     let (busy, lasted, words) = (duration::show_ns(busy_ns), duration::show_ns(lasted_ns), of.words());
     let mut text = format!("{busy} {words} within {lasted} ({of_time:.0}% of one core). The widest:\n");

@@ -149,7 +149,7 @@ fn class(incident: &Incident) -> String {
 
 fn stacks(paint: Paint, incident: &Incident) -> String {
     let shown: Vec<&StackCount> = incident.stacks.iter().filter(|stack| !stack.frames.is_empty()).collect();
-    let all: u64 = incident.stacks.iter().map(|stack| stack.count).sum();
+    let all = incident.stacks.iter().fold(0, |sum: u64, stack| sum.saturating_add(stack.count));
     let mut text = String::new();
     if !shown.is_empty() {
         text = title(paint, &format!("Stacks ({all} captured, leaf first)"));

@@ -9,6 +9,7 @@ mod help;
 mod incidents;
 mod kept;
 mod ls;
+mod noise;
 mod profiles;
 mod scratch;
 mod serve;
