@@ -245,8 +245,17 @@ fn details(shape: Shape, arguments: &[u64; 6]) -> String {
 fn descriptor(number: u64) -> String {
     let number = number as i32;
     match fs::read_link(format!("/proc/self/fd/{number}")) {
-        Ok(target) => format!("fd {number} -> {}", target.display()),
+        Ok(target) => format!("fd {number} -> {}", shown(&target.to_string_lossy())),
         Err(_) => format!("fd {number}"),
+    }
+}
+
+/// Returns the beginning of a name that anybody may have given a file, with what a terminal acts on as escapes.
+fn shown(name: &str) -> String {
+    const CHARACTERS: usize = 200;
+    match name.char_indices().nth(CHARACTERS) {
+        Some((end, _)) => format!("{}...", name[..end].escape_debug()),
+        None => name.escape_debug().to_string(),
     }
 }
 
@@ -273,7 +282,7 @@ fn path(memory: &Memory, at: u64) -> Option<String> {
     const BYTES: u64 = 200;
     let bytes = (0..BYTES).map_while(|index| memory.read::<1>(at.wrapping_add(index)));
     let bytes: Vec<u8> = bytes.map(|[byte]| byte).take_while(|byte| *byte != 0).collect();
-    (!bytes.is_empty()).then(|| String::from_utf8_lossy(&bytes).escape_debug().to_string())
+    (!bytes.is_empty()).then(|| shown(&String::from_utf8_lossy(&bytes)))
 }
 
 fn duration(memory: &Memory, at: u64) -> Option<String> {
@@ -356,6 +365,23 @@ mod tests {
             (ThreadState::look(tid).unwrap().words(), faults(tid).is_ok(), is_blocking(tid, libc::SIGUSR1))
         });
         assert_eq!(looked.unwrap().join().unwrap(), ("running".to_owned(), true, Some(false)));
+    }
+
+    #[test]
+    fn the_name_of_an_open_file_can_act_on_nothing() {
+        use std::os::fd::AsRawFd;
+        let directory = std::env::temp_dir().join(format!("loopscope-names-{}", std::process::id()));
+        fs::create_dir_all(&directory).unwrap();
+        for (name, told) in [
+            ("a\u{1b}]0;x\u{7}\nERROR fake \u{202e}txt", r"a\u{1b}]0;x\u{7}\nERROR fake \u{202e}txt"),
+            ("é 中文 😀", "é 中文 😀"),
+        ] {
+            let file = fs::File::create(directory.join(name)).unwrap();
+            let words = descriptor(file.as_raw_fd() as u64);
+            assert!(words.ends_with(told), "{words:?}");
+        }
+        assert_eq!(shown(&"x".repeat(300)), format!("{}...", "x".repeat(200)));
+        fs::remove_dir_all(directory).unwrap();
     }
 
     #[test]
