@@ -21,5 +21,5 @@ pub fn run(options: &HealthyArguments) -> Result<(), Failure> {
         let because = format!("answered {}: {line}", answer.status);
         return Err(Failure::Remote { url: url.to_owned(), because });
     }
-    print(format!("{line}\n").as_bytes())
+    print(&format!("{line}\n"))
 }

@@ -3,7 +3,7 @@
 use crate::args::LsArguments;
 use crate::duration::show_ns;
 use crate::error::Failure;
-use crate::output::print;
+use crate::output::{print, print_json};
 use crate::pages::{self, LoopPage, Process};
 use crate::paint::Paint;
 use loopscope_probe::directory::runtime_directory;
@@ -17,12 +17,11 @@ use serde_json::{Value, json};
 /// The runtime directory cannot be read.
 pub fn run(options: &LsArguments) -> Result<(), Failure> {
     let processes = pages::processes()?;
-    let text = match options.json {
-        true => format!("{:#}\n", json!({ "processes": processes.iter().map(as_json).collect::<Vec<_>>() })),
-        false if processes.is_empty() => nothing(),
-        false => table(Paint::stdout(), &processes),
-    };
-    print(text.as_bytes())
+    match options.json {
+        true => print_json(&json!({ "processes": processes.iter().map(as_json).collect::<Vec<_>>() })),
+        false if processes.is_empty() => print(&nothing()),
+        false => print(&table(Paint::stdout(), &processes)),
+    }
 }
 
 fn nothing() -> String {

@@ -42,7 +42,7 @@ fn main() -> ExitCode {
     match done {
         Ok(code) => code,
         Err(failure) => {
-            eprintln!("loopscope: {failure}");
+            output::tell(&format!("loopscope: {failure}\n"));
             ExitCode::from(failure.exit_code())
         }
     }

@@ -1,15 +1,67 @@
 //! Where results go: stdout, or a file that is replaced as a whole or not at all.
 
 use crate::error::Failure;
+use crate::paint::emphasis;
+use loopscope_probe::printable::{is_hidden, printable, printable_json};
+use std::borrow::Cow;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-/// Writes to stdout. A reader that has gone away (`| head`) is no failure.
+/// Writes text to stdout, as [`shown`] returns it. A reader that has gone away (`| head`) is no failure.
 ///
 /// # Errors
 /// Stdout cannot be written for another reason.
-pub fn print(bytes: &[u8]) -> Result<(), Failure> {
+pub fn print(text: &str) -> Result<(), Failure> {
+    print_bytes(shown(text).as_bytes())
+}
+
+/// Writes JSON to stdout, and a line break. What reads it gets the texts as they are; a terminal shows escapes in place of
+/// what it would act on.
+///
+/// # Errors
+/// As [`print`].
+pub fn print_json(value: &serde_json::Value) -> Result<(), Failure> {
+    print_bytes(&printable_json(format!("{value:#}\n").into_bytes()))
+}
+
+/// Writes JSON that has been serialized as one line, as [`print_json`] does.
+///
+/// # Errors
+/// As [`print`].
+pub fn print_line(mut json: String) -> Result<(), Failure> {
+    json.push('\n');
+    print_bytes(&printable_json(json.into_bytes()))
+}
+
+/// Writes text to stderr, as [`shown`] returns it. Nobody can be told where that fails.
+pub fn tell(text: &str) {
+    let _ = io::stderr().lock().write_all(shown(text).as_bytes());
+}
+
+/// Returns a text for a terminal: with escapes in place of characters that are not to be shown, save line breaks and the
+/// emphasis of [`Paint`](crate::paint::Paint). Names of programs, files and agents are in it, which may hold anything.
+fn shown(text: &str) -> Cow<'_, str> {
+    if !text.contains(|c| c != '\n' && is_hidden(c)) {
+        return Cow::Borrowed(text);
+    }
+    let (mut shown, mut rest) = (String::with_capacity(text.len() + 64), text);
+    while let Some(at) = rest.find(|c| c != '\n' && is_hidden(c)) {
+        shown.push_str(&rest[..at]);
+        rest = &rest[at..];
+        let length = emphasis(rest).or_else(|| rest.chars().next().map(char::len_utf8)).unwrap_or(1);
+        match emphasis(rest) {
+            Some(_) => shown.push_str(&rest[..length]),
+            None => shown.push_str(&printable(&rest[..length])),
+        }
+        rest = &rest[length..];
+    }
+    shown.push_str(rest);
+    Cow::Owned(shown)
+}
+
+/// Writes to stdout what is not text.
+fn print_bytes(bytes: &[u8]) -> Result<(), Failure> {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
@@ -73,7 +125,7 @@ impl Destination {
     /// The disk is full, or somebody changed the directory meanwhile.
     pub fn write(mut self, bytes: &[u8]) -> Result<(), Failure> {
         match &mut self {
-            Destination::Stdout => print(bytes),
+            Destination::Stdout => print_bytes(bytes),
             Destination::Special { path, file } => {
                 file.write_all(bytes).map_err(|error| Failure::Output { path: path.clone(), error })
             }
@@ -102,6 +154,18 @@ mod tests {
         let directory = std::env::temp_dir().join(format!("loopscope-output-{}-{name}", std::process::id()));
         fs::create_dir_all(&directory).unwrap();
         directory
+    }
+
+    #[test]
+    fn a_terminal_acts_on_our_own_emphasis_only() {
+        for (text, expected) in [
+            ("plain é 中文\n", "plain é 中文\n"),
+            ("\u{1b}[1;31mSTALLED\u{1b}[0m web\n", "\u{1b}[1;31mSTALLED\u{1b}[0m web\n"),
+            ("a\u{1b}]0;x\u{7}\u{1b}[2Jb\rc\u{202e}\n", "a\\u{1b}]0;x\\u{7}\\u{1b}[2Jb\\rc\\u{202e}\n"),
+            ("\u{1b}", "\\u{1b}"),
+        ] {
+            assert_eq!(shown(text), expected);
+        }
     }
 
     #[test]

@@ -13,6 +13,17 @@ const WIDTH_ELSEWHERE: usize = 110;
 /// No narrower than this: a line per word helps nobody.
 const WIDTH_MIN: usize = 40;
 
+/// What emphasis is written with: reset, bold, faint, and the colours.
+const CODES: [&str; 6] = ["0", "1", "2", "1;31", "1;33", "32"];
+
+/// Returns the length in bytes of the escape sequence of ours that `text` begins with; `None` where it begins with none.
+pub fn emphasis(text: &str) -> Option<usize> {
+    let rest = text.strip_prefix("\x1b[")?;
+    let code =
+        CODES.iter().find(|code| rest.strip_prefix(**code).is_some_and(|rest| rest.starts_with('m')))?;
+    Some(2 + code.len() + 1)
+}
+
 /// How to write to stdout.
 #[derive(Clone, Copy, Debug)]
 pub struct Paint {
@@ -45,6 +56,7 @@ impl Paint {
     }
 
     fn with(self, code: &str, text: &str) -> String {
+        debug_assert!(CODES.contains(&code));
         if self.is_on { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
     }
 

@@ -4,7 +4,7 @@ use crate::agent::{self, Change, Thresholds};
 use crate::args::ThresholdArguments;
 use crate::duration::{show, show_ns};
 use crate::error::Failure;
-use crate::output::print;
+use crate::output::{print, print_json};
 use crate::target::Target;
 use std::time::Duration;
 
@@ -45,11 +45,10 @@ pub fn run(options: &ThresholdArguments) -> Result<(), Failure> {
     if let Some(name) = &options.loop_name {
         thresholds.loops.retain(|entry| entry.is_called(name));
     }
-    let text = match options.json {
-        true => format!("{:#}\n", serde_json::to_value(&thresholds).unwrap_or_default()),
-        false => table(&thresholds, is_change),
-    };
-    print(text.as_bytes())
+    match options.json {
+        true => print_json(&serde_json::to_value(&thresholds).unwrap_or_default()),
+        false => print(&table(&thresholds, is_change)),
+    }
 }
 
 fn check(options: &ThresholdArguments) -> Result<(), Failure> {

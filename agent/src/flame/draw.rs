@@ -8,6 +8,7 @@ use crate::flame::profile::Profile;
 use inferno::flamegraph::color::{BackgroundColor, Color, StrokeColor};
 use inferno::flamegraph::{Options, TextTruncateDirection, from_lines};
 use loopscope_probe::Phase;
+use loopscope_probe::printable::{Printable, printable};
 use std::io;
 
 /// Nearly white, so that black text on it and on the frames can be read.
@@ -116,8 +117,8 @@ fn without_the_gone(both: &str) -> (Vec<String>, u64) {
 
 fn options<'a>(title: &str, subtitle: &str, notes: &[String]) -> Options<'a> {
     let mut options = Options::default();
-    options.title = title.to_owned();
-    let notes: String = notes.iter().map(|note| format!(" - {note}")).collect();
+    options.title = printable(title).into_owned();
+    let notes: String = notes.iter().map(|note| format!(" - {}", Printable(note))).collect();
     options.subtitle = Some(format!("{subtitle}{notes} - {HOW_TO}"));
     options.bgcolors = Some(BACKGROUND);
     options.count_name = "us".to_owned();

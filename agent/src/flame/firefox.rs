@@ -10,6 +10,7 @@ use crate::FlameError;
 use crate::flame::frame::{Frame, Module};
 use crate::flame::profile::{Moment, Profile, Stack};
 use loopscope_probe::Phase;
+use loopscope_probe::printable::printable_json;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -51,7 +52,7 @@ impl Profile {
             },
             "libs": modules.libs, "threads": threads, "pages": [], "profilerOverhead": [], "counters": [],
         });
-        Ok(file.to_string().into_bytes())
+        Ok(printable_json(file.to_string().into_bytes()))
     }
 
     fn entries(&self) -> Vec<Value> {

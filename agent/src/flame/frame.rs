@@ -1,5 +1,6 @@
 //! One frame of a stack: its text, and where it is in the source and in the program, as far as that is known.
 
+use loopscope_probe::printable::{is_hidden, printable};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -8,7 +9,7 @@ use std::sync::Arc;
 /// Frames of the layout (loop, phase, callback site, drained job, spans) have no code; those of a sampled stack do.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Frame {
-    /// What it is called in every format. Neither a semicolon nor a control character is in it.
+    /// What it is called in every format. Neither a semicolon nor a character that is not to be shown is in it.
     pub text: Arc<str>,
     /// Source file, `None` where not known.
     pub file: Option<Arc<str>>,
@@ -46,14 +47,14 @@ impl Frame {
 
     /// Returns a frame of the layout that stands for a place in the source.
     pub fn placed(text: &str, file: &str, line: u32) -> Frame {
-        let file = (!file.is_empty()).then(|| Arc::from(file));
+        let file = (!file.is_empty()).then(|| Arc::from(&*printable(file)));
         Frame { text: clean(text), file, line, code: None }
     }
 }
 
 /// Frames are separated by semicolons and stacks by lines; private characters mark colours while drawing.
 fn clean(text: &str) -> Arc<str> {
-    let is_ours = |c: char| c == ';' || c.is_control() || super::colour::is_mark(c);
+    let is_ours = |c: char| c == ';' || is_hidden(c) || super::colour::is_mark(c);
     match text {
         "" => "?".into(),
         text if text.contains(is_ours) => {
@@ -100,6 +101,8 @@ mod tests {
     #[test]
     fn a_text_can_end_neither_a_frame_nor_a_line() {
         assert_eq!(&*Frame::plain("a;b\nc\u{1b}").text, "a:b:c:");
+        assert_eq!(&*Frame::plain("a\u{202e}b\u{2066}").text, "a:b:");
+        assert_eq!(Frame::placed("a", "b\u{202e}.rs", 1).file.as_deref(), Some("b\\u{202e}.rs"));
         assert_eq!(&*Frame::plain("").text, "?");
         assert_eq!(&*Frame::plain("fn<T>(é)").text, "fn<T>(é)");
     }

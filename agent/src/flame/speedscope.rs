@@ -5,6 +5,7 @@
 
 use crate::FlameError;
 use crate::flame::profile::{Profile, Stack};
+use loopscope_probe::printable::printable_json;
 use serde_json::{Value, json};
 
 impl Profile {
@@ -45,7 +46,7 @@ impl Profile {
                 "weights": weights,
             }],
         });
-        Ok(file.to_string().into_bytes())
+        Ok(printable_json(file.to_string().into_bytes()))
     }
 }
 

@@ -8,6 +8,7 @@
 //! numbers as floating point, and what touched overlaps then.
 
 use crate::flame::timeline::{Entry, PoolJob, Timeline, Track, Turn};
+use loopscope_probe::printable::printable_json;
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::cmp::Reverse;
@@ -63,7 +64,7 @@ pub(crate) fn write(timeline: &Timeline) -> Vec<u8> {
         "callbacks_lost": lost,
     });
     let file = File { trace_events: &events.events, display_time_unit: "ns", other_data: other };
-    serde_json::to_vec(&file).expect("all keys are strings and no number is infinite")
+    printable_json(serde_json::to_vec(&file).expect("all keys are strings and no number is infinite"))
 }
 
 #[derive(Serialize)]

@@ -27,7 +27,10 @@ pub use extract::{Group, Iteration, Job, Record, Span};
 pub use figures::{LoopFigures, PoolState};
 pub use stack::{Frame, StackCount};
 
+use loopscope_probe::printable::{printable, printable_json};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::borrow::Cow;
 use std::fmt;
 
 /// One stall, starvation or saturated pool.
@@ -135,9 +138,19 @@ impl Incident {
         }
     }
 
-    /// Returns the incident as one line of JSON.
+    /// Returns the incident as one line of JSON, in which characters that are not to be shown are escapes.
     pub fn to_json(&self) -> Vec<u8> {
-        serde_json::to_vec(self).expect("the fields have string keys and no failing serializer")
+        printable_json(
+            serde_json::to_vec(self).expect("the fields have string keys and no failing serializer"),
+        )
+    }
+
+    /// Returns the incident as text for people has it: in all its texts, escapes stand for characters that are not to be
+    /// shown, and long ones are cut. Names in it may come from anybody: from a page, a file, an agent.
+    pub fn printable(&self) -> Incident {
+        let mut value = serde_json::to_value(self).unwrap_or_default();
+        make_printable(&mut value);
+        serde_json::from_value(value).unwrap_or_default()
     }
 
     /// Returns the number within its process, `None` where the id is not of the form `PID-NUMBER` with this pid.
@@ -190,6 +203,26 @@ impl Incident {
             jobs: Vec::new(),
             ..*self
         }
+    }
+}
+
+/// Characters of a text that are shown: longer than any name of a function that people read.
+const TEXT_MAX: usize = 2_000;
+
+fn make_printable(value: &mut Value) {
+    match value {
+        Value::String(text) => {
+            if let Some((end, _)) = text.char_indices().nth(TEXT_MAX) {
+                text.truncate(end);
+                text.push_str("...");
+            }
+            if let Cow::Owned(shown) = printable(text) {
+                *text = shown;
+            }
+        }
+        Value::Array(values) => values.iter_mut().for_each(make_printable),
+        Value::Object(fields) => fields.values_mut().for_each(make_printable),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }
 

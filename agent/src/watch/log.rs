@@ -4,6 +4,8 @@
 //! answering then, so it never calls the subscriber itself. Reports past the few that fit are dropped and counted.
 
 use crate::watch::report::{Level, Report};
+use loopscope_probe::printable::printable;
+use std::borrow::Cow;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread;
 use std::time::Duration;
@@ -12,6 +14,9 @@ use tracing::subscriber::NoSubscriber;
 
 /// Reports that may wait for a stuck log.
 const WAITING_MAX: usize = 64;
+
+/// Characters of a text that are written. Names of functions have no bound, and a line of a log should be read.
+const TEXT_MAX: usize = 1_000;
 
 /// How long an ending agent waits for the log to take its last reports.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -83,15 +88,24 @@ fn write_all(waiting: Receiver<Line>) {
     for line in waiting {
         match line {
             Line::Report(report) => write(&report),
-            Line::Warning(message) => tracing::warn!(target: "loopscope", "{message}"),
+            Line::Warning(message) => tracing::warn!(target: "loopscope", "{}", shown(&message)),
         }
+    }
+}
+
+/// Returns a text as one line of a log may have it: names are those of the program, and may hold anything.
+fn shown(text: &str) -> Cow<'_, str> {
+    match text.char_indices().nth(TEXT_MAX) {
+        Some((end, _)) => Cow::Owned(format!("{}...", printable(&text[..end]))),
+        None => printable(text),
     }
 }
 
 fn write(report: &Report) {
     let Report { subject, cause, site, incident, message, .. } = report;
-    let (subject, cause, site, incident) =
-        (subject.as_str(), cause.as_str(), site.as_str(), incident.as_str());
+    let [subject, cause, site, incident, message] =
+        [subject, cause, site, incident, message].map(|text| shown(text));
+    let (subject, cause, site, incident) = (&*subject, &*cause, &*site, &*incident);
     let age_ms = report.age_ns as f64 / 1e6;
     match report.level {
         Level::Info => {

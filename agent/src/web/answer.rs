@@ -8,6 +8,7 @@ use http_body_util::Full;
 use hyper::Response;
 use hyper::body::Bytes;
 use hyper::header::{self, HeaderValue};
+use loopscope_probe::printable::printable_json;
 use std::io::{self, Write};
 
 const TEXT: &str = "text/plain; charset=utf-8";
@@ -70,9 +71,9 @@ impl Answer {
         Answer { is_negotiated: true, is_gzip, ..answer }
     }
 
-    /// Answers with JSON.
+    /// Answers with JSON, in which characters that are not to be shown are escapes: people read it in terminals, too.
     pub(crate) fn json(body: Vec<u8>) -> Answer {
-        Answer::new(200, JSON, body)
+        Answer::new(200, JSON, printable_json(body))
     }
 
     /// Answers with a file of a flamegraph's format. Its name has only letters, digits, dots and dashes.

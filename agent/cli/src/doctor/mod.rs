@@ -8,7 +8,7 @@ pub use watch::unix_ns;
 
 use crate::args::DoctorArguments;
 use crate::error::Failure;
-use crate::output::print;
+use crate::output::{print, print_json};
 use crate::paint::Paint;
 use crate::target;
 use loopscope_agent::diagnose::diagnose;
@@ -32,10 +32,9 @@ pub fn run(options: &DoctorArguments) -> Result<ExitCode, Failure> {
     let process = target::local(options.target.as_deref())?;
     let seen = watch::watch(&process, options.duration)?;
     let findings = diagnose(&seen.evidence);
-    let text = match options.json {
-        true => format!("{:#}\n", report::as_json(&process, &seen, &findings)),
-        false => report::text(Paint::stdout(), &process, &seen, &findings, unix_ns()),
-    };
-    print(text.as_bytes())?;
+    match options.json {
+        true => print_json(&report::as_json(&process, &seen, &findings))?,
+        false => print(&report::text(Paint::stdout(), &process, &seen, &findings, unix_ns()))?,
+    }
     Ok(if report::is_wrong(&findings) { ExitCode::from(EXIT_WRONG) } else { ExitCode::SUCCESS })
 }

@@ -5,6 +5,7 @@ use crate::agent;
 use crate::duration;
 use crate::error::Failure;
 use crate::interrupt::Interrupt;
+use crate::output::tell;
 use crate::pages::{LoopPage, Process};
 use indicatif::{ProgressBar, ProgressStyle};
 use loopscope_agent::diagnose::{Examination, Look, LoopEvidence, Surroundings};
@@ -149,7 +150,8 @@ fn incidents(patients: &[Patient<'_>], begin_unix_ns: u64) -> (Vec<Incident>, Op
         true => agent::incident(&url, &incident.id).unwrap_or(incident),
         false => incident,
     };
-    (brief.into_iter().enumerate().map(full).collect(), None)
+    let full = brief.into_iter().enumerate().map(full);
+    (full.map(|incident| incident.printable()).collect(), None)
 }
 
 fn end_unix_ns(incident: &Incident) -> u64 {
@@ -165,7 +167,7 @@ pub fn unix_ns() -> u64 {
 fn bar(length: Duration, message: &str) -> ProgressBar {
     let bar = ProgressBar::new(length.as_millis() as u64);
     if bar.is_hidden() {
-        eprintln!("loopscope: {message} for {}", duration::show(length));
+        tell(&format!("loopscope: {message} for {}\n", duration::show(length)));
     }
     let style = ProgressStyle::with_template("{msg} {wide_bar} {percent:>3}%  Ctrl-C ends it early");
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));

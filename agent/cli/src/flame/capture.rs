@@ -6,6 +6,7 @@ use crate::duration;
 use crate::error::Failure;
 use crate::http;
 use crate::interrupt::Interrupt;
+use crate::output::tell;
 use crate::pages::Process;
 use indicatif::{ProgressBar, ProgressStyle};
 use loopscope_agent::FlameError;
@@ -253,7 +254,7 @@ fn refuse(url: &str, plan: &Plan, answer: &http::Answer, lasted_ns: u64) -> Resu
 fn bar(duration: Duration, message: &str) -> ProgressBar {
     let bar = ProgressBar::new(duration.as_millis() as u64);
     if bar.is_hidden() {
-        eprintln!("loopscope: {message} for {}", duration::show(duration));
+        tell(&format!("loopscope: {message} for {}\n", duration::show(duration)));
     }
     let style = ProgressStyle::with_template("{msg} {wide_bar} {percent:>3}%  Ctrl-C ends it early");
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));

@@ -8,13 +8,13 @@ use crate::agent;
 use crate::args::FlameArguments;
 use crate::duration;
 use crate::error::Failure;
-use crate::output::{Destination, print};
+use crate::output::{Destination, print, print_json, tell};
 use crate::target::Target;
 use capture::{Capture, Ended};
 use loopscope_agent::FlameError;
 use loopscope_agent::flame::{self, Format, Of};
 use plan::Plan;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use widest::Site;
 
@@ -44,12 +44,12 @@ pub fn run(options: &FlameArguments) -> Result<(), Failure> {
     destination.write(&capture.file)?;
     let summary = Summary { capture: &capture, path: &path, plan: &plan };
     match (options.json, path == Path::new("-")) {
-        (true, _) => print(summary.json().as_bytes()),
+        (true, _) => print_json(&summary.json()),
         (false, true) => {
-            eprint!("{}", summary.text());
+            tell(&summary.text());
             Ok(())
         }
-        (false, false) => print(summary.text().as_bytes()),
+        (false, false) => print(&summary.text()),
     }
 }
 
@@ -71,7 +71,7 @@ fn agent_of(target: &Target, needed_because: &str) -> Result<String, Failure> {
 
 fn draw_incident(url: &str, id: &str, plan: &Plan, path: &Path) -> Result<(), Failure> {
     let destination = Destination::open(path)?;
-    let incident = agent::incident(url, id)?;
+    let incident = agent::incident(url, id)?.printable();
     let file = flame::of_incident(&incident, plan.format).map_err(|error| match error {
         FlameError::Empty => Failure::NothingCaptured(format!(
             "incident {id} has nothing to draw as {}: {}",
@@ -84,10 +84,10 @@ fn draw_incident(url: &str, id: &str, plan: &Plan, path: &Path) -> Result<(), Fa
     let lasted = duration::show_ns(incident.duration_ns);
     let text = format!("Incident {id}, {lasted}: {}.\n{}", incident.summary, written_to(path, plan.format));
     if path == Path::new("-") {
-        eprint!("{text}");
+        tell(&text);
         return Ok(());
     }
-    print(text.as_bytes())
+    print(&text)
 }
 
 /// Says where the file is and what opens it; nothing for stdout.
@@ -135,7 +135,7 @@ impl Summary<'_> {
         text + &written_to(self.path, self.plan.format)
     }
 
-    fn json(&self) -> String {
+    fn json(&self) -> Value {
         let capture = self.capture;
         let site = |site: &Site| {
             json!({
@@ -147,7 +147,7 @@ impl Summary<'_> {
             Ended::Interrupted => "interrupted",
             Ended::ProcessGone => "process_ended",
         };
-        let summary = json!({
+        json!({
             "file": self.path.to_string_lossy(),
             "of": self.plan.of.name(),
             "format": self.plan.format.name(),
@@ -155,8 +155,7 @@ impl Summary<'_> {
             "ended": ended,
             "notes": capture.notes,
             "sites": capture.sites.as_ref().map(|sites| sites.iter().map(site).collect::<Vec<_>>()),
-        });
-        format!("{summary:#}\n")
+        })
     }
 }
 

@@ -9,7 +9,7 @@ pub mod source;
 use crate::args::IncidentsArguments;
 use crate::doctor::unix_ns;
 use crate::error::Failure;
-use crate::output::print;
+use crate::output::{print, print_json};
 use crate::paint::Paint;
 use serde_json::{Value, json};
 use source::{Catch, Found};
@@ -26,23 +26,23 @@ pub fn run(options: &IncidentsArguments) -> Result<(), Failure> {
         None => source::of_processes(target)?,
     };
     let (paint, now_unix_ns, most) = (Paint::stdout(), unix_ns(), options.last as usize);
-    let (text, shown) = match id {
+    let (told, shown) = match id {
         Some(id) => {
             let found = catch.pick(id)?;
-            let text = match options.json {
-                true => format!("{:#}\n", as_json(&found)),
-                false => detail::text(paint, &found, now_unix_ns),
+            let told = match options.json {
+                true => Told::Json(as_json(&found)),
+                false => Told::Text(detail::text(paint, &found.printable(), now_unix_ns)),
             };
-            (text, vec![found])
+            (told, vec![found])
         }
         None => {
-            let text = match options.json {
-                true => format!("{:#}\n", list_json(&catch, most)),
-                false => list::text(paint, &catch, most, now_unix_ns),
+            let told = match options.json {
+                true => Told::Json(list_json(&catch, most)),
+                false => Told::Text(list::text(paint, &catch.printable(), most, now_unix_ns)),
             };
             // Stacks are not in a list, and only a flamegraph of all needs them.
             let shown = if options.flame.is_some() { catch.in_full(most)? } else { Vec::new() };
-            (text, shown)
+            (told, shown)
         }
     };
     if let Some(path) = &options.flame {
@@ -61,7 +61,16 @@ pub fn run(options: &IncidentsArguments) -> Result<(), Failure> {
     if is_stdout(&options.flame) || is_stdout(&options.trace) {
         return Ok(());
     }
-    print(text.as_bytes())
+    match told {
+        Told::Json(value) => print_json(&value),
+        Told::Text(text) => print(&text),
+    }
+}
+
+/// What is to be printed.
+enum Told {
+    Json(Value),
+    Text(String),
 }
 
 /// The incident as its agent tells it, and where it was found.

@@ -6,6 +6,7 @@ use crate::pages::{LoopPage, Process};
 use crate::target::{self, Reached};
 use loopscope_agent::diagnose::{reconstruct, under_way};
 use loopscope_agent::incident::Incident;
+use loopscope_probe::printable::printable;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -117,6 +118,11 @@ fn is_of(incident: &Incident, target: Option<&str>) -> bool {
 }
 
 impl Found {
+    /// Returns the same with an incident that may be shown: it may be an agent's or a file's, and hold anything.
+    pub fn printable(&self) -> Found {
+        Found { incident: self.incident.printable(), origin: self.origin.clone() }
+    }
+
     fn in_full(&self) -> Result<Found, Failure> {
         let incident = match &self.origin {
             Origin::Agent(url) => agent::incident(url, &self.incident.id)?,
@@ -167,6 +173,13 @@ impl Catch {
         }
     }
 
+    /// Returns the same with incidents that may be shown.
+    pub fn printable(&self) -> Catch {
+        let shown = |found: &Vec<Found>| found.iter().map(Found::printable).collect();
+        let notes = self.notes.iter().map(|note| printable(note).into_owned()).collect();
+        Catch { found: shown(&self.found), quiet: shown(&self.quiet), notes }
+    }
+
     fn sort(&mut self) {
         self.found
             .sort_by_key(|found| std::cmp::Reverse((found.incident.begin_unix_ns, found.incident.number())));
@@ -197,7 +210,7 @@ impl Catch {
     }
 
     fn missing(&self, id: &str) -> String {
-        let ids: Vec<&str> = self.found.iter().take(10).map(|found| found.incident.id.as_str()).collect();
+        let ids: Vec<_> = self.found.iter().take(10).map(|found| printable(&found.incident.id)).collect();
         match ids.as_slice() {
             [] if id == "last" => "there is no incident".to_owned(),
             [] => format!("there is no incident `{id}`: there is none at all"),

@@ -47,15 +47,12 @@ pub fn run(options: &ServeArguments) -> Result<(), Failure> {
     }
     let host = builder.start().map_err(|error| Failure::of_agent(&error))?;
     let url = host.url();
-    print(
-        format!(
-            "Serving all loops of this host; Ctrl-C ends it.\n  \
-             metrics  {url}/metrics\n  \
-             targets  {url}/sd\n  \
-             more     {url}/\n"
-        )
-        .as_bytes(),
-    )?;
+    print(&format!(
+        "Serving all loops of this host; Ctrl-C ends it.\n  \
+         metrics  {url}/metrics\n  \
+         targets  {url}/sd\n  \
+         more     {url}/\n"
+    ))?;
     while !interrupt.wait(WAIT) {}
     Ok(())
 }

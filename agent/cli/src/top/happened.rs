@@ -30,6 +30,7 @@ impl Happened {
                 // A target that has left, or an agent that does not answer, has no incidents to tell.
                 let mut found = of_processes(target.as_deref()).map(|catch| catch.found).unwrap_or_default();
                 found.truncate(SHOWN_MAX);
+                let found = found.iter().map(Found::printable).collect();
                 let is_gone = send.send(found).is_err();
                 if is_gone || end.recv_timeout(EVERY) != Err(RecvTimeoutError::Timeout) {
                     return;

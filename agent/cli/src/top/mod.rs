@@ -20,6 +20,7 @@ use crate::args::TopArguments;
 use crate::duration::show;
 use crate::error::Failure;
 use crate::interrupt::Interrupt;
+use crate::output::tell;
 use board::{Board, Step};
 use happened::Happened;
 use loopscope_probe::Clock;
@@ -43,7 +44,7 @@ pub fn run(options: &TopArguments) -> Result<(), Failure> {
         return once::run(&mut source, options);
     }
     if let Some(because) = no_screen() {
-        eprintln!("loopscope: {because}: printed once, as with --once");
+        tell(&format!("loopscope: {because}: printed once, as with --once\n"));
         return once::run(&mut source, options);
     }
     let mut interrupt = Interrupt::install()?;

@@ -4,7 +4,7 @@ use crate::args::TopArguments;
 use crate::error::Failure;
 use crate::incidents::list;
 use crate::incidents::source::of_processes;
-use crate::output::print;
+use crate::output::{print, print_line};
 use crate::paint::Paint;
 use crate::top::board::Board;
 use crate::top::column::{self, Column};
@@ -23,19 +23,18 @@ pub fn run(source: &mut Source, options: &TopArguments) -> Result<(), Failure> {
     std::thread::sleep(options.every);
     let view = source.look()?;
     if options.json {
-        let mut json = serde_json::to_vec(&view).map_err(|error| Failure::system("write JSON", error))?;
-        json.push(b'\n');
-        return print(&json);
+        let json = serde_json::to_string(&view).map_err(|error| Failure::system("write JSON", error))?;
+        return print_line(json);
     }
     let mut board = Board::new("");
     board.show(view);
     let mut text = table(&board);
-    let catch = of_processes(options.target.as_deref()).unwrap_or_default();
+    let catch = of_processes(options.target.as_deref()).unwrap_or_default().printable();
     if !catch.found.is_empty() {
         text += "\n";
         text += &list::text(Paint::stdout(), &catch, INCIDENTS_MAX, unix_ns());
     }
-    print(text.as_bytes())
+    print(&text)
 }
 
 /// Writes all columns, as wide as they are.

@@ -10,6 +10,7 @@ mod incidents;
 mod kept;
 mod ls;
 mod noise;
+mod printable;
 mod profiles;
 mod scratch;
 mod serve;
