@@ -26,6 +26,16 @@ export function ask(url, options = {}) {
   return fetch(url, { ...options, headers, cache: "no-store" });
 }
 
+// Controls, bidirectional controls and what has no width, as loop/probe/src/printable.rs has them: names come from
+// programs, and a right-to-left override would show the text behind it in another order.
+const HIDDEN =
+  /[\u0000-\u001f\u007f-\u009f\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\u{e0000}-\u{e007f}]/gu;
+
+/** Reads the JSON of an answer, with a replacement character for each one that is not to be shown. */
+export async function readJson(response) {
+  return JSON.parse(await response.text(), (_, value) => (typeof value === "string" ? value.replace(HIDDEN, "\ufffd") : value));
+}
+
 /** Fetches a file and saves it under the name that the agent gives it. */
 export async function save(url) {
   const response = await ask(url);

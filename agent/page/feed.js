@@ -1,7 +1,7 @@
 // The data: one request waits for the next view, and is followed by the one for the view after it. The agent sets the
 // pace. When it stops answering, the page says so, and asks again every second.
 
-import { ask } from "./ask.js";
+import { ask, readJson } from "./ask.js";
 
 const LIVE = "debug/loopscope/live";
 const PATIENCE_MS = 4000;
@@ -15,7 +15,7 @@ export async function follow(seen, lost) {
       const url = number === null ? LIVE : `${LIVE}?after=${number}`;
       const response = await ask(url, { signal: AbortSignal.timeout(PATIENCE_MS) });
       if (response.ok) {
-        const view = await response.json();
+        const view = await readJson(response);
         number = view.number;
         seen(view);
         continue;

@@ -1,6 +1,6 @@
 // What happened: the list of incidents, and one of them in full, with its stack, its flamegraph and its timeline.
 
-import { ask, guardLink, showPicture } from "./ask.js";
+import { ask, guardLink, readJson, showPicture } from "./ask.js";
 import { byId, fill, make, mark, say, showSite } from "./element.js";
 import { clock, count, duration, percent, rate } from "./format.js";
 import { blame } from "./statement.js";
@@ -106,7 +106,7 @@ export class Incidents {
     try {
       const response = await ask(url);
       if (!response.ok) throw new Error((await response.text()).trim());
-      const full = await response.json();
+      const full = await readJson(response);
       body.replaceChildren(...facts(full), links(url), ...stack(full), ...timeline(full), picture(url), ...groups(full), ...notes(full));
       const list = body.querySelector("ol.stack");
       const guilty = list?.querySelector("[data-guilty]");
@@ -122,7 +122,7 @@ export class Incidents {
 async function list(base) {
   try {
     const response = await ask(`${base}/incidents`, { signal: AbortSignal.timeout(5000) });
-    return response.ok ? (await response.json()).map((incident) => ({ ...incident, base })) : null;
+    return response.ok ? (await readJson(response)).map((incident) => ({ ...incident, base })) : null;
   } catch {
     return null;
   }
