@@ -105,24 +105,45 @@ thread_local! {
     static CURRENT: RefCell<Option<Rc<Track>>> = const { RefCell::new(None) };
 }
 
+/// Calls `f` with the thread's current track. `None` where there is none, also at the end of a thread: its variables are
+/// dropped one after the other, and one of them that holds a loop or a span may outlive `CURRENT`.
+fn with_current<R>(f: impl FnOnce(&Rc<Track>) -> Option<R>) -> Option<R> {
+    CURRENT.try_with(|current| f(current.try_borrow().ok()?.as_ref()?)).ok()?
+}
+
+/// Replaces the thread's current track and returns the one before; gives `next` back where the thread ends, or the current
+/// one is in use.
+fn replace_current(next: Option<Rc<Track>>) -> Result<Option<Rc<Track>>, Option<Rc<Track>>> {
+    let mut next = Some(next);
+    let replaced = CURRENT.try_with(|current| {
+        let mut current = current.try_borrow_mut().ok()?;
+        Some(std::mem::replace(&mut *current, next.take()?))
+    });
+    replaced.ok().flatten().ok_or(next.flatten())
+}
+
 /// Returns the thread's current track.
 pub(crate) fn current() -> Option<Rc<Track>> {
-    CURRENT.with_borrow(Clone::clone)
+    with_current(|track| Some(track.clone()))
 }
 
 /// Makes a track the thread's current one until dropped.
 #[derive(Debug)]
 pub struct Installed {
-    previous: Option<Rc<Track>>,
+    /// What was current before; `None` where nothing was installed: the thread was at its end.
+    previous: Option<Option<Rc<Track>>>,
 }
 
 pub(crate) fn install(track: &Rc<Track>) -> Installed {
-    Installed { previous: CURRENT.replace(Some(track.clone())) }
+    Installed { previous: replace_current(Some(track.clone())).ok() }
 }
 
 impl Drop for Installed {
     fn drop(&mut self) {
-        CURRENT.set(self.previous.take());
+        if let Some(previous) = self.previous.take() {
+            // Where the thread's variable is gone, there is nothing to put back.
+            let _ = replace_current(previous);
+        }
     }
 }
 
@@ -142,8 +163,7 @@ const DEPTH_MAX: u32 = 64;
 /// Finds or makes the site of a span, on the page of the loop that runs on this thread. `None` outside a loop.
 /// The caller keeps the number: it is valid as long as that loop lives.
 pub fn site(name: &str, file: &str, line: u32) -> Option<SiteId> {
-    CURRENT.with_borrow(|current| {
-        let track = current.as_ref()?;
+    with_current(|track| {
         let site = Site {
             kind: crate::kind::Kind::Span,
             name: name.to_owned(),
@@ -159,20 +179,19 @@ pub fn site(name: &str, file: &str, line: u32) -> Option<SiteId> {
 /// Returns a number that tells the running loop from every other that this process has or had, for caching sites.
 /// 0 outside one.
 pub fn loop_identity() -> u64 {
-    CURRENT.with_borrow(|current| current.as_ref().map_or(0, |track| track.identity))
+    with_current(|track| Some(track.identity)).unwrap_or(0)
 }
 
 /// Enters a frame: time from now on is its own. `fields` is told with it while it lasts, up to
 /// [`FIELD_BYTES`](crate::open::FIELD_BYTES). `None` outside a callback of a running loop.
 pub fn enter(site: SiteId, fields: &str) -> Option<Entered> {
-    CURRENT.with_borrow(|current| current.as_ref()?.enter(site, fields))
+    with_current(|track| track.enter(site, fields))
 }
 
 /// Leaves the frame that [`enter`] entered; time from now on is its parent's again.
 pub fn leave(entered: Entered) {
-    CURRENT.with_borrow(|current| {
-        if let Some(track) = current {
-            track.leave(entered);
-        }
+    with_current(|track| {
+        track.leave(entered);
+        Some(())
     });
 }
