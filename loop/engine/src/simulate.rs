@@ -47,12 +47,18 @@ pub fn advance(duration: Duration) -> bool {
         JOB_NS.set(Some(taken.saturating_add(ns)));
         return true;
     }
-    let world = CURRENT.with_borrow(Clone::clone);
-    match world {
+    let world = CURRENT.try_with(|current| current.borrow().clone());
+    match world.ok().flatten() {
         Some(world) => world.advance(ns),
         None => return false,
     }
     true
+}
+
+/// Makes a world the thread's current one, and returns the one before. Where the thread ends there is none any more: time
+/// is then the loop's own only, and [`advance`] does nothing.
+fn replace_current(world: Option<Rc<World>>) -> Option<Rc<World>> {
+    CURRENT.try_with(|current| current.replace(world)).ok().flatten()
 }
 
 /// The simulated surroundings of one loop.
@@ -126,7 +132,7 @@ impl World {
 
     /// Makes this the world of the thread until the result is dropped.
     pub(crate) fn install(self: &Rc<Self>) -> Installed {
-        Installed { world: CURRENT.replace(Some(self.clone())), job_ns: JOB_NS.replace(None) }
+        Installed { world: replace_current(Some(self.clone())), job_ns: JOB_NS.replace(None) }
     }
 
     /// Lets `ns` pass, with everything that the simulated threads do meanwhile.
@@ -236,7 +242,7 @@ pub(crate) struct Installed {
 
 impl Drop for Installed {
     fn drop(&mut self) {
-        CURRENT.set(self.world.take());
+        drop(replace_current(self.world.take()));
         JOB_NS.set(self.job_ns);
     }
 }

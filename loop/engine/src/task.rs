@@ -32,7 +32,8 @@ thread_local! {
 pub(crate) fn new_loop_id() -> u64 {
     static NEXT: AtomicU64 = AtomicU64::new(1);
     let loop_id = NEXT.fetch_add(1, Ordering::Relaxed);
-    LOOPS.with_borrow_mut(|loops| loops.push(loop_id));
+    // Where the thread ends and the list is gone, nobody notes wakes: the loop's futures are polled once.
+    let _ = LOOPS.try_with(|loops| loops.borrow_mut().push(loop_id));
     loop_id
 }
 
@@ -66,13 +67,15 @@ pub(crate) fn has_woken() -> bool {
 
 /// Tells whether a future of this loop was woken, or something was asked of it, since it last drained its queues.
 pub(crate) fn has_woken_of(loop_id: u64) -> bool {
-    has_woken() && WOKEN.with_borrow(|woken| woken.iter().any(|(of, _)| *of == loop_id))
+    let is_listed = |woken: &RefCell<Vec<(u64, Key)>>| woken.borrow().iter().any(|(of, _)| *of == loop_id);
+    has_woken() && WOKEN.try_with(is_listed).unwrap_or(false)
 }
 
 /// Hands over the futures of a loop that were woken, in order.
 #[inline]
 pub(crate) fn take_woken(loop_id: u64, mut hand_over: impl FnMut(Key)) {
-    WOKEN.with_borrow_mut(|woken| {
+    let taken = WOKEN.try_with(|woken| {
+        let mut woken = woken.borrow_mut();
         // Nearly always one future, and of the only loop on this thread.
         if let [(of, key)] = woken[..]
             && of == loop_id
@@ -80,10 +83,12 @@ pub(crate) fn take_woken(loop_id: u64, mut hand_over: impl FnMut(Key)) {
             hand_over(key);
             woken.clear();
         } else {
-            take_some(woken, loop_id, &mut hand_over);
+            take_some(&mut woken, loop_id, &mut hand_over);
         }
-        WOKEN_COUNT.set(woken.len());
+        woken.len()
     });
+    // Where the thread ends and the list is gone, nothing is left in it: a loop that runs then must not wait for it.
+    WOKEN_COUNT.set(taken.unwrap_or(0));
 }
 
 fn take_some(woken: &mut Vec<(u64, Key)>, loop_id: u64, hand_over: &mut dyn FnMut(Key)) {
