@@ -16,6 +16,15 @@ impl FieldText {
         &self.0
     }
 
+    /// Adds fields that were recorded later.
+    pub(crate) fn append(&mut self, later: &FieldText) {
+        if self.0.len() < ENOUGH_BYTES && !later.0.is_empty() {
+            let space = if self.0.is_empty() { "" } else { " " };
+            self.0.push_str(space);
+            self.0.push_str(&later.0);
+        }
+    }
+
     fn add(&mut self, field: &Field, value: std::fmt::Arguments<'_>) {
         if self.0.len() >= ENOUGH_BYTES {
             return;

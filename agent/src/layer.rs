@@ -55,6 +55,18 @@ thread_local! {
         const { RefCell::new(Memory { identity: 0, places: Vec::new(), open: Vec::new() }) };
 }
 
+/// Calls `f` with what the thread remembers. Not where the thread ends and forgets: a span may be left as late as in the
+/// destructor of another of its variables.
+fn with_memory(f: impl FnOnce(&mut Memory)) {
+    let call = |memory: &RefCell<Memory>| {
+        if let Ok(mut memory) = memory.try_borrow_mut() {
+            f(&mut memory);
+        }
+    };
+    // Then there is nothing to remember, and nobody who would ask.
+    let _ = MEMORY.try_with(call);
+}
+
 impl Memory {
     fn site(&mut self, identity: u64, metadata: &'static Metadata<'static>) -> Option<SiteId> {
         if self.identity != identity {
@@ -87,8 +99,14 @@ where
 
     fn on_record(&self, id: &Id, values: &Record<'_>, context: Context<'_, S>) {
         let Some(span) = context.span(id) else { return };
+        if span.extensions().get::<FieldText>().is_none() {
+            return;
+        }
+        // Formatted before the lock is taken: a value's own formatting may enter this very span.
+        let mut added = FieldText::default();
+        values.record(&mut added);
         if let Some(text) = span.extensions_mut().get_mut::<FieldText>() {
-            values.record(text);
+            text.append(&added);
         }
     }
 
@@ -100,14 +118,14 @@ where
         let Some(span) = context.span(id) else { return };
         let extensions = span.extensions();
         let fields = extensions.get::<FieldText>().map_or("", FieldText::as_str);
-        MEMORY.with_borrow_mut(|memory| {
+        with_memory(|memory| {
             let entered = memory.site(identity, span.metadata()).and_then(|site| spans::enter(site, fields));
             memory.open.push((id.clone(), entered));
         });
     }
 
     fn on_exit(&self, id: &Id, _context: Context<'_, S>) {
-        MEMORY.with_borrow_mut(|memory| {
+        with_memory(|memory| {
             // Usually the innermost. One that is left out of order takes those inside it along.
             let Some(at) = memory.open.iter().rposition(|(open, _)| open == id) else { return };
             if let Some(entered) = memory.open[at].1 {
@@ -152,6 +170,30 @@ mod tests {
             assert_eq!(writer.page().open_spans().len(), 1);
             writer.end();
             assert_eq!(writer.page().open_spans(), []);
+        });
+    }
+
+    /// Its text is what it is because of a span that is entered meanwhile.
+    struct Enters(tracing::Span);
+
+    impl std::fmt::Debug for Enters {
+        fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            self.0.in_scope(|| out.write_str("value"))
+        }
+    }
+
+    #[test]
+    fn a_recorded_value_may_enter_its_own_span() {
+        let mut writer = Writer::builder("recorded").private().build();
+        let subscriber = tracing_subscriber::registry().with(SpanLayer::new());
+        tracing::subscriber::with_default(subscriber, || {
+            let _spans = writer.install_spans();
+            writer.resume();
+            writer.begin(Kind::Timer, SiteId::NONE, Life::UNKNOWN);
+            let request = tracing::info_span!("request", method = "GET", user = tracing::field::Empty);
+            request.record("user", tracing::field::debug(Enters(request.clone())));
+            let _request = request.entered();
+            assert_eq!(writer.page().open_spans()[0].fields, "method=GET user=value");
         });
     }
 
