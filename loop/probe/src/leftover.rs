@@ -12,6 +12,7 @@
 //! seem to live on, and to be stalled until the process ends. The next program's first loop ends them.
 
 use crate::directory::{Owner, PageFile, open_page_file, page_files, pid_namespace};
+use crate::file_limit::without_signals;
 use crate::page::{HeaderWords, MAGIC};
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io;
@@ -72,7 +73,7 @@ fn end_page(path: &Path) {
     const IS_CLOSED: u64 = std::mem::offset_of!(HeaderWords, is_closed) as u64;
     if let Ok(page) = OpenOptions::new().write(true).custom_flags(libc::O_NOFOLLOW).open(path) {
         // Whoever follows it sees it end with the process at the latest.
-        let _ = page.write_all_at(&1_u64.to_ne_bytes(), IS_CLOSED);
+        let _ = without_signals(|| page.write_all_at(&1_u64.to_ne_bytes(), IS_CLOSED));
     }
     let _ = fs::remove_file(path);
 }

@@ -53,6 +53,9 @@ pub mod control;
 pub mod directory;
 #[cfg(not(loom))]
 mod expected;
+#[cfg(all(not(loom), target_os = "linux"))]
+#[doc(hidden)]
+pub mod file_limit;
 #[cfg(not(loom))]
 pub mod iterations;
 #[cfg(not(loom))]

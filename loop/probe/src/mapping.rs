@@ -39,7 +39,7 @@ impl Mapping {
     pub(crate) fn create(file: File, path: PathBuf) -> io::Result<Mapping> {
         // Nobody else asks for the lock of a page that is not complete.
         file.try_lock()?;
-        reserve(&file)?;
+        crate::file_limit::reserve(&file, size_of::<Page>() as u64)?;
         // SAFETY: a new mapping at an address of the kernel's choice; the length is the file's, and the blocks are
         // reserved, so that no store can fault unless somebody truncates the file, which its mode reserves to us.
         let mapped = unsafe {
@@ -90,12 +90,6 @@ impl Drop for Mapping {
         // SAFETY: this exact range was mapped by `create`, and no reference to it outlives `self`.
         unsafe { libc::munmap(self.address.as_ptr().cast(), size_of::<Page>()) };
     }
-}
-
-fn reserve(file: &File) -> io::Result<()> {
-    // SAFETY: a plain call on an open descriptor.
-    let failure = unsafe { libc::posix_fallocate(file.as_raw_fd(), 0, size_of::<Page>() as libc::off_t) };
-    if failure == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(failure)) }
 }
 
 /// A live mapping, as the fork handler has to know it: it may not allocate or lock.
