@@ -51,8 +51,8 @@ pub(crate) fn create_page_file(directory: &Path) -> Result<Mapping, String> {
     prune(directory);
     let number_min = end_replaced(directory);
     let explain = |error: io::Error| format!("runtime directory {}: {error}", directory.display());
-    let (file, path) = new_file(directory, number_min).map_err(explain)?;
-    Mapping::create(file, path.clone()).map_err(|error| {
+    let path = new_file(directory, number_min).map_err(explain)?;
+    Mapping::create(path.clone()).map_err(|error| {
         let _ = fs::remove_file(&path);
         explain(error)
     })
@@ -103,7 +103,7 @@ fn is_memory_file_system(path: &Path) -> Result<bool, String> {
 }
 
 /// Makes a file that this process has not had yet, whose number is not below `number_min`.
-fn new_file(directory: &Path, number_min: u32) -> io::Result<(File, PathBuf)> {
+fn new_file(directory: &Path, number_min: u32) -> io::Result<PathBuf> {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     NUMBER.fetch_max(number_min, Ordering::Relaxed);
     let Owner { pid, start } = Owner::this_process();
@@ -121,7 +121,7 @@ fn new_file(directory: &Path, number_min: u32) -> io::Result<(File, PathBuf)> {
             // A forked child counts on from its parent's number with another pid, so this happens only with leftovers.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
             Err(error) => return Err(error),
-            Ok(file) => return Ok((file, path)),
+            Ok(_) => return Ok(path),
         }
     }
 }

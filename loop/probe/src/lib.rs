@@ -56,6 +56,8 @@ mod expected;
 #[cfg(all(not(loom), target_os = "linux"))]
 #[doc(hidden)]
 pub mod file_limit;
+#[cfg(all(not(loom), target_os = "linux"))]
+mod forks;
 #[cfg(not(loom))]
 pub mod iterations;
 #[cfg(not(loom))]

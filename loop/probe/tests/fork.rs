@@ -4,6 +4,7 @@
 use loopscope_probe::{Kind, Life, SiteId, Snapshot, Writer, directory};
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 /// Forks happen one test at a time: a child that was forked while another test makes a page finds the list of pages
@@ -128,4 +129,27 @@ fn a_forked_child_does_not_write_its_parents_page() {
     assert_eq!((timers(&after), after.iterations, after.facts.pid), (5, 1, std::process::id()));
     run_callbacks(&mut writer, 2);
     assert_eq!(timers(&in_file(&path, &writer)), 7, "the parent's page still is its own");
+}
+
+/// Tells whether this process has a page file of that directory mapped.
+fn has_mapped(directory: &Path) -> bool {
+    std::fs::read_to_string("/proc/self/maps").unwrap().contains(directory.to_str().unwrap())
+}
+
+#[test]
+fn no_forked_child_has_a_page_however_far_its_making_and_dropping_is() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let scratch = scratch("race");
+    let is_over = AtomicBool::new(false);
+    let make_and_drop = || {
+        while !is_over.load(Ordering::Relaxed) {
+            drop(Writer::builder("brief").directory(&scratch.0).build());
+        }
+    };
+    std::thread::scope(|threads| {
+        threads.spawn(make_and_drop);
+        let bad = (0..400).filter(|_| !in_child(|| !has_mapped(&scratch.0))).count();
+        is_over.store(true, Ordering::Relaxed);
+        assert_eq!(bad, 0, "children that hold their parent's page, and its lock");
+    });
 }
