@@ -86,6 +86,7 @@ impl Builder {
         let track = Track::new(memory.clone(), clock.clone(), pen);
         let gate = Arc::new(CaptureGate::new(crate::barrier::of_loop() == Barrier::Fence));
         if !is_simulated {
+            crate::thread_end::close_with_thread(&memory);
             crate::registry::add(memory, clock, gate.clone());
         }
         Writer::new(track, PollGate::new(gate))

@@ -93,6 +93,9 @@ mod scratch;
 pub mod site;
 #[cfg(not(loom))]
 pub mod snapshot;
+#[cfg(all(not(loom), unix))]
+#[doc(hidden)]
+pub mod socket_file;
 #[cfg(not(loom))]
 pub mod spans;
 #[cfg(not(loom))]
@@ -101,6 +104,8 @@ pub mod tags;
 pub mod tallies;
 #[cfg(not(loom))]
 pub mod thread;
+#[cfg(not(loom))]
+mod thread_end;
 #[cfg(not(loom))]
 pub mod vitals;
 #[cfg(not(loom))]

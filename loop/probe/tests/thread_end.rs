@@ -125,3 +125,28 @@ fn a_loop_can_begin_in_a_destructor_of_its_thread() {
 fn a_loop_can_go_on_in_a_destructor_of_its_thread() {
     assert_ends_in_order("used");
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_leaked_writers_page_goes_with_its_thread() {
+    use loopscope_probe::{directory, registry};
+    let scratch = std::path::PathBuf::from(format!("/dev/shm/loopscope-thread-end-{}", std::process::id()));
+    let names = || registry::pages().iter().map(|page| page.page().loop_name()).collect::<Vec<_>>();
+    let file = std::thread::scope(|threads| {
+        let leak = || {
+            let mut leaked = Writer::builder("leaked").directory(&scratch).build();
+            leaked.resume();
+            leaked.begin(Kind::Timer, SiteId::NONE, Life::UNKNOWN);
+            // One that is dropped in order leaves nothing to do.
+            drop(Writer::builder("dropped").directory(&scratch).build());
+            std::mem::forget(leaked);
+            assert_eq!(names(), ["leaked"]);
+            directory::open_page_file(&directory::page_files(&scratch).unwrap()[0].path).unwrap()
+        };
+        threads.spawn(leak).join().unwrap()
+    });
+    assert_eq!(names(), [""; 0], "no agent watches it any more");
+    assert!(directory::page_files(&scratch).unwrap().is_empty(), "nobody finds it any more");
+    assert!(directory::read_page_from(&file).unwrap().is_closed(), "who follows it sees its end");
+    std::fs::remove_dir(&scratch).unwrap();
+}
