@@ -1,6 +1,7 @@
 //! Connections that come in by an address or by a socket file, as one kind of stream.
 
-use crate::web::entrance::{Listener, SocketFile};
+use crate::web::entrance::Listener;
+use loopscope_probe::socket_file::SocketFile;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -10,10 +11,10 @@ use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 /// A listening socket within the runtime.
 pub(crate) enum Doorway {
     Tcp(TcpListener),
-    /// The file is removed when the server ends.
+    /// The file is removed when the server ends, before the socket is closed.
     Unix {
-        listener: UnixListener,
         _file: SocketFile,
+        listener: UnixListener,
     },
 }
 
@@ -28,8 +29,8 @@ impl Doorway {
     pub(crate) fn new(listener: Listener) -> io::Result<Doorway> {
         Ok(match listener {
             Listener::Tcp(listener, _) => Doorway::Tcp(TcpListener::from_std(listener)?),
-            Listener::Unix(listener, file) => {
-                Doorway::Unix { listener: UnixListener::from_std(listener)?, _file: file }
+            Listener::Unix(file, listener) => {
+                Doorway::Unix { _file: file, listener: UnixListener::from_std(listener)? }
             }
         })
     }

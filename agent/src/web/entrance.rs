@@ -5,6 +5,7 @@ use crate::web::guard::{Guard, Place};
 use crate::web::secure::WebConfig;
 use crate::web::token::Token;
 use loopscope_probe::control::ADDRESS_BYTES_MAX;
+use loopscope_probe::socket_file::SocketFile;
 use std::fs::{self, DirBuilder, Permissions};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -59,18 +60,8 @@ pub(crate) struct Entrance {
 #[derive(Debug)]
 pub(crate) enum Listener {
     Tcp(TcpListener, SocketAddr),
-    Unix(UnixListener, SocketFile),
-}
-
-/// A socket file of ours; removed when dropped.
-#[derive(Debug)]
-pub(crate) struct SocketFile(PathBuf);
-
-impl Drop for SocketFile {
-    fn drop(&mut self) {
-        // Somebody may have removed it already.
-        let _ = fs::remove_file(&self.0);
-    }
+    /// The file goes first, with the server: see [`SocketFile`].
+    Unix(SocketFile, UnixListener),
 }
 
 impl Entrance {
@@ -100,7 +91,8 @@ impl Entrance {
     /// It is a socket file, and a page cannot hold its path.
     pub(crate) fn check_for_page(&self) -> Result<(), AgentError> {
         // What else there is, is shorter: the longest is `https://` with an IPv6 address, its scope and a port.
-        let Listener::Unix(_, SocketFile(path)) = &self.listener else { return Ok(()) };
+        let Listener::Unix(file, _) = &self.listener else { return Ok(()) };
+        let path = file.path();
         let (length, most) = (path.as_os_str().len(), ADDRESS_BYTES_MAX - UNIX.len());
         let why = match path.to_str() {
             Some(_) if length <= most => return Ok(()),
@@ -109,7 +101,7 @@ impl Entrance {
             ),
             None => "other processes can be told of paths in UTF-8 only: choose another one".to_owned(),
         };
-        Err(AgentError::Socket(path.clone(), why))
+        Err(AgentError::Socket(path.to_owned(), why))
     }
 
     /// Returns the address, `None` for a socket file.
@@ -133,7 +125,7 @@ impl Listener {
     /// Returns what the page tells other processes: `host:port`, `https://host:port`, or `unix:/path`.
     fn name(&self, is_secure: bool) -> String {
         match self {
-            Listener::Unix(_, SocketFile(path)) => format!("{UNIX}{}", path.display()),
+            Listener::Unix(file, _) => format!("{UNIX}{}", file.path().display()),
             Listener::Tcp(_, address) if is_secure => format!("https://{address}"),
             Listener::Tcp(_, address) => address.to_string(),
         }
@@ -193,7 +185,8 @@ fn unix(path: &Path) -> Result<Listener, AgentError> {
         let _ = fs::remove_file(&made);
     }
     let _ = fs::remove_dir(&private);
-    Ok(Listener::Unix(bound.map_err(refused)?, SocketFile(path.to_owned())))
+    let listener = bound.map_err(refused)?;
+    Ok(Listener::Unix(SocketFile::made(path), listener))
 }
 
 /// Removes the socket of a process that is gone; anything else stays.
@@ -232,7 +225,7 @@ mod tests {
         let message = open(&path).unwrap_err().to_string();
         assert!(message.contains("another process listens"), "{message}");
         // As a killed process leaves it.
-        let Entrance { listener: Listener::Unix(listener, file), .. } = entrance else { unreachable!() };
+        let Entrance { listener: Listener::Unix(file, listener), .. } = entrance else { unreachable!() };
         drop(listener);
         std::mem::forget(file);
         drop(open(&path).unwrap());
@@ -244,6 +237,19 @@ mod tests {
         fs::remove_file(&path).unwrap();
         let message = open(Path::new("/nowhere/at/all")).unwrap_err().to_string();
         assert!(message.contains("/nowhere/at/all"), "{message}");
+    }
+
+    #[test]
+    fn a_successors_socket_file_stays() {
+        let path = std::env::temp_dir().join(format!("loopscope-successor-{}", std::process::id()));
+        let first = open(&path).unwrap();
+        // As a process is replaced without a gap.
+        fs::remove_file(&path).unwrap();
+        let second = open(&path).unwrap();
+        drop(first);
+        assert!(UnixStream::connect(&path).is_ok(), "the second one is reached still");
+        drop(second);
+        assert!(!path.exists());
     }
 
     #[test]

@@ -33,6 +33,25 @@ fn collect(cx: &mut Cx<'_, Vec<u8>>, key: Key) {
 }
 
 #[test]
+fn closing_a_listener_leaves_the_file_of_its_successor() {
+    let path = free_path("successor");
+    let mut event_loop = real_loop(());
+    let second = event_loop.main(|cx| {
+        let first = cx.listen_unix(&path, |_, _| {}).unwrap();
+        // As a service is restarted without a gap: the next one takes the path before the first one ends.
+        std::fs::remove_file(&path).unwrap();
+        let second = cx.listen_unix(&path, |_, _| {}).unwrap();
+        cx.close(first);
+        second
+    });
+    event_loop.run(Mode::NoWait).unwrap();
+    assert!(UnixStream::connect(&path).is_ok(), "the second one is reached still");
+    event_loop.main(|cx| cx.close(second));
+    event_loop.run(Mode::NoWait).unwrap();
+    assert!(!path.exists());
+}
+
+#[test]
 fn a_unix_domain_echo_comes_back_and_its_file_goes() {
     let path = free_path("echo");
     let mut event_loop = real_loop(Vec::new());

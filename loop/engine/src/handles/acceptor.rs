@@ -1,8 +1,8 @@
 //! The socket behind a listener: TCP or Unix-domain, and how it is made.
 
-use crate::handles::socket_file::SocketFile;
 use crate::handles::transport::Transport;
 use loopscope_probe::HandleType;
+use loopscope_probe::socket_file::SocketFile;
 use mio::event::Source;
 use mio::net::{TcpListener, UnixListener};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -62,8 +62,8 @@ impl Listening {
 /// A socket that connections are accepted from.
 pub(crate) enum Acceptor {
     Tcp(TcpListener),
-    /// With the file that it made, which goes with it.
-    Unix(UnixListener, #[expect(dead_code, reason = "kept for what its drop does")] SocketFile),
+    /// With the file that it made, which goes with it, and first: see [`SocketFile`].
+    Unix(#[expect(dead_code, reason = "kept for what its drop does")] SocketFile, UnixListener),
 }
 
 impl Acceptor {
@@ -85,7 +85,8 @@ impl Acceptor {
 
     pub(crate) fn unix(path: &Path) -> io::Result<Acceptor> {
         // As libuv: the file goes with the listener, so that the next one can have its place.
-        Ok(Acceptor::Unix(UnixListener::bind(path)?, SocketFile::made(path)))
+        let socket = UnixListener::bind(path)?;
+        Ok(Acceptor::Unix(SocketFile::made(path), socket))
     }
 
     pub(crate) fn accept(&self) -> io::Result<Transport> {
@@ -97,14 +98,14 @@ impl Acceptor {
                 let _ = accepted.set_nodelay(true);
                 Ok(Transport::Tcp(accepted))
             }
-            Acceptor::Unix(socket, _) => socket.accept().map(|(accepted, _)| Transport::Unix(accepted)),
+            Acceptor::Unix(_, socket) => socket.accept().map(|(accepted, _)| Transport::Unix(accepted)),
         }
     }
 
     pub(crate) fn source(&mut self) -> &mut dyn Source {
         match self {
             Acceptor::Tcp(socket) => socket,
-            Acceptor::Unix(socket, _) => socket,
+            Acceptor::Unix(_, socket) => socket,
         }
     }
 

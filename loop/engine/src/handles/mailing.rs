@@ -7,9 +7,9 @@ use crate::core::What;
 use crate::cx::Cx;
 use crate::handles::datagram::Peer;
 use crate::handles::outgoing::Wrote;
-use crate::handles::socket_file::SocketFile;
 use crate::key::Key;
 use loopscope_probe::HandleType;
+use loopscope_probe::socket_file::SocketFile;
 use mio::event::Source;
 use mio::net::{UdpSocket, UnixDatagram};
 use rustix::net::{RecvFlags, SocketAddrAny, SocketAddrUnix, recvfrom};
@@ -32,8 +32,8 @@ const HIGH_WATER_BYTES: usize = 64 << 10;
 /// The socket of one kind or the other.
 pub(crate) enum Socket {
     Udp(UdpSocket),
-    /// With the file that it made, which goes with it.
-    Unix(UnixDatagram, #[expect(dead_code, reason = "kept for what its drop does")] Option<SocketFile>),
+    /// With the file that it made, which goes with it, and first: see [`SocketFile`].
+    Unix(#[expect(dead_code, reason = "kept for what its drop does")] Option<SocketFile>, UnixDatagram),
 }
 
 impl Socket {
@@ -42,15 +42,15 @@ impl Socket {
             Some(path) => UnixDatagram::bind(path)?,
             None => UnixDatagram::unbound()?,
         };
-        Ok(Socket::Unix(socket, path.map(SocketFile::made)))
+        Ok(Socket::Unix(path.map(SocketFile::made), socket))
     }
 
     fn send(&self, bytes: &[u8], to: Option<&Peer>) -> io::Result<usize> {
         match (self, to) {
             (Socket::Udp(socket), None) => socket.send(bytes),
             (Socket::Udp(socket), Some(Peer::Internet(address))) => socket.send_to(bytes, *address),
-            (Socket::Unix(socket, _), None) => socket.send(bytes),
-            (Socket::Unix(socket, _), Some(Peer::Unix(path))) => socket.send_to(bytes, path),
+            (Socket::Unix(_, socket), None) => socket.send(bytes),
+            (Socket::Unix(_, socket), Some(Peer::Unix(path))) => socket.send_to(bytes, path),
             (Socket::Udp(_), Some(_)) | (Socket::Unix(..), Some(_)) => Err(io::Error::new(
                 io::ErrorKind::InvalidInput,
                 "this socket cannot reach that kind of address",
@@ -96,7 +96,7 @@ impl Mailing {
         let (count, length, from) = again(|| {
             let received = match &self.socket {
                 Socket::Udp(socket) => recvfrom(socket, &mut *buffer, OWN_LENGTH),
-                Socket::Unix(socket, _) => recvfrom(socket, &mut *buffer, OWN_LENGTH),
+                Socket::Unix(_, socket) => recvfrom(socket, &mut *buffer, OWN_LENGTH),
             };
             Ok(received?)
         })?;
@@ -106,7 +106,7 @@ impl Mailing {
     pub(crate) fn source(&mut self) -> &mut dyn Source {
         match &mut self.socket {
             Socket::Udp(socket) => socket,
-            Socket::Unix(socket, _) => socket,
+            Socket::Unix(_, socket) => socket,
         }
     }
 
@@ -209,7 +209,7 @@ impl<S: 'static> Cx<'_, S> {
         let Some(datagram) = self.datagram(key) else { return Err(io::ErrorKind::NotConnected.into()) };
         match (&datagram.mailing.socket, to) {
             (Socket::Udp(socket), Peer::Internet(address)) => socket.connect(*address),
-            (Socket::Unix(socket, _), Peer::Unix(path)) => socket.connect(path),
+            (Socket::Unix(_, socket), Peer::Unix(path)) => socket.connect(path),
             _ => Err(io::Error::new(
                 io::ErrorKind::InvalidInput,
                 "this socket cannot reach that kind of address",

@@ -20,7 +20,6 @@ pub(crate) mod memory;
 pub(crate) mod options;
 pub(crate) mod outgoing;
 pub(crate) mod pipe;
-pub(crate) mod socket_file;
 pub(crate) mod stream;
 pub(crate) mod transfer;
 pub(crate) mod transport;
