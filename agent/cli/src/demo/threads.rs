@@ -18,10 +18,12 @@ const SERVICE_PORT: u16 = 8080;
 /// How many ports are tried where the first one is not the user's own choice.
 const PORTS_TRIED: u16 = 64;
 
-/// A loop that runs on a thread of its own; `R` is what it leaves behind.
+/// A loop that runs on a thread of its own; `R` is what it leaves behind. Stopped when dropped: a process that ends without
+/// waiting for a loop leaves its page, so no early return of the command may do that.
 pub struct LoopThread<S: 'static, R> {
     post: Post<S>,
-    thread: JoinHandle<io::Result<R>>,
+    /// Missing once it was waited for.
+    thread: Option<JoinHandle<io::Result<R>>>,
 }
 
 /// The service's loop.
@@ -39,13 +41,25 @@ impl<S: 'static, R> LoopThread<S, R> {
     ///
     /// # Errors
     /// The loop failed.
-    pub fn finish(self) -> Result<R, Failure> {
+    pub fn finish(mut self) -> Result<R, Failure> {
+        match self.stop() {
+            Some(Ok(result)) => result.map_err(|error| Failure::system("run the demo's loop", error)),
+            _ => Err(Failure::system("run the demo's loop", "its thread panicked")),
+        }
+    }
+
+    fn stop(&mut self) -> Option<std::thread::Result<io::Result<R>>> {
+        let thread = self.thread.take()?;
         // A loop that is gone has been finished by its own end.
         let _ = self.post.post(|cx| cx.stop());
-        match self.thread.join() {
-            Ok(result) => result.map_err(|error| Failure::system("run the demo's loop", error)),
-            Err(_) => Err(Failure::system("run the demo's loop", "its thread panicked")),
-        }
+        Some(thread.join())
+    }
+}
+
+impl<S: 'static, R> Drop for LoopThread<S, R> {
+    fn drop(&mut self) {
+        // The command fails for another reason already, or has the result.
+        drop(self.stop());
     }
 }
 
@@ -57,7 +71,7 @@ impl RunningService {
 
     /// Tells whether the loop has ended, which it should not do by itself.
     pub fn has_ended(&self) -> bool {
-        self.thread.thread.is_finished()
+        self.thread.thread.as_ref().is_none_or(JoinHandle::is_finished)
     }
 
     /// Stops it.
@@ -96,9 +110,13 @@ pub fn start_service(asked: Option<SocketAddr>, trouble: Trouble) -> Result<Runn
     let thread = spawn(service::LOOP_NAME, run)?;
     match starts.recv() {
         Ok(Ok((address, post))) => {
-            Ok(RunningService { address, served, thread: LoopThread { post, thread } })
+            Ok(RunningService { address, served, thread: LoopThread { post, thread: Some(thread) } })
         }
-        Ok(Err(error)) => Err(Failure::Listen { address, error }),
+        Ok(Err(error)) => {
+            // Its loop is gone when its thread is.
+            let _ = thread.join();
+            Err(Failure::Listen { address, error })
+        }
         Err(_) => Err(why_not(thread)),
     }
 }
@@ -119,8 +137,11 @@ pub fn start_load(address: SocketAddr, rate: u32) -> Result<RunningLoad, Failure
     };
     let thread = spawn(load::LOOP_NAME, run)?;
     match starts.recv() {
-        Ok(Ok(post)) => Ok(LoopThread { post, thread }),
-        Ok(Err(error)) => Err(Failure::system("start the demo's load", error)),
+        Ok(Ok(post)) => Ok(LoopThread { post, thread: Some(thread) }),
+        Ok(Err(error)) => {
+            let _ = thread.join();
+            Err(Failure::system("start the demo's load", error))
+        }
         Err(_) => Err(why_not(thread)),
     }
 }

@@ -119,6 +119,19 @@ fn an_address_in_use_is_named_with_the_remedy() {
 }
 
 #[test]
+fn a_start_that_fails_leaves_no_page() {
+    let scratch = Scratch::new("demo-leaves");
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    // The loop was there already, on a thread that raced with the end of the process.
+    for _ in 0..24 {
+        let done = scratch.run(&["demo", "--listen", &address, "--metrics-listen", "127.0.0.1:0"]);
+        assert_eq!(done.code, Some(1), "{}", done.stderr);
+        assert_eq!(scratch.pages(), [""; 0].map(std::path::PathBuf::from));
+    }
+}
+
+#[test]
 fn two_demos_at_once_pick_different_ports() {
     let scratch = Scratch::new("demo-two");
     let mut demos = [Running::start(&scratch, &["demo"]), Running::start(&scratch, &["demo"])];
@@ -146,4 +159,21 @@ fn it_ends_by_time_and_by_interrupt_with_a_summary() {
     assert!(by_interrupt.contains("Served 0 requests"), "{by_interrupt}");
     assert!(!by_interrupt.contains("req/s |"), "{by_interrupt}");
     assert!(scratch.pages().is_empty(), "pages of loops that ended in order are removed");
+}
+
+#[test]
+fn it_serves_under_a_small_limit_on_the_size_of_files() {
+    let scratch = Scratch::new("demo-limit");
+    let program = scratch.command(&[]).get_program().to_owned();
+    let mut command = std::process::Command::new("sh");
+    let arguments = "demo --listen 127.0.0.1:0 --metrics-listen 127.0.0.1:0 --trouble block --incidents-dir kept --for 4s";
+    command.args(["-c", &format!("ulimit -f 1; exec \"$0\" {arguments}")]).arg(program);
+    command.env("LOOPSCOPE_RUNTIME_DIR", scratch.runtime()).current_dir(scratch.work());
+    let mut demo =
+        Running::of(command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()));
+    demo.error_with("visible to this process only");
+    demo.error_with("kept in memory only");
+    let (code, _, stderr) = demo.end();
+    assert_eq!(code, Some(0), "{stderr}");
+    assert_eq!(scratch.pages(), [""; 0].map(std::path::PathBuf::from));
 }
