@@ -25,10 +25,21 @@ use clap::Parser;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let success = |()| ExitCode::SUCCESS;
     let arguments = args::Arguments::parse();
     http::set_access(arguments.access.or_environment());
-    let done = match arguments.command {
+    let done = output::survive_file_limit().and_then(|()| run(arguments.command));
+    match done {
+        Ok(code) => code,
+        Err(failure) => {
+            output::tell(&format!("loopscope: {failure}\n"));
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}
+
+fn run(command: args::Command) -> Result<ExitCode, error::Failure> {
+    let success = |()| ExitCode::SUCCESS;
+    match command {
         args::Command::Ls(options) => ls::run(&options).map(success),
         args::Command::Top(options) => top::run(&options).map(success),
         args::Command::Doctor(options) => doctor::run(&options),
@@ -38,12 +49,5 @@ fn main() -> ExitCode {
         args::Command::Threshold(options) => threshold::run(&options).map(success),
         args::Command::Healthy(options) => healthy::run(&options).map(success),
         args::Command::Demo(options) => demo::run(&options).map(success),
-    };
-    match done {
-        Ok(code) => code,
-        Err(failure) => {
-            output::tell(&format!("loopscope: {failure}\n"));
-            ExitCode::from(failure.exit_code())
-        }
     }
 }

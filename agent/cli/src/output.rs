@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Writes text to stdout, as [`shown`] returns it. A reader that has gone away (`| head`) is no failure.
 ///
@@ -63,7 +64,7 @@ fn shown(text: &str) -> Cow<'_, str> {
 /// Writes to stdout what is not text.
 fn print_bytes(bytes: &[u8]) -> Result<(), Failure> {
     let mut stdout = io::stdout().lock();
-    match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
+    match stdout.write_all(bytes).and_then(|()| stdout.flush()).map_err(explain) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             Err(Failure::Output { path: "stdout".into(), error })
         }
@@ -73,14 +74,14 @@ fn print_bytes(bytes: &[u8]) -> Result<(), Failure> {
 
 /// A file to be written in the end, whose path is known to be writable from the beginning.
 ///
-/// Regular files are replaced by renaming, so a reader sees the old or the new content, never half of it. Dropping
-/// without [`Destination::write`] leaves what was there.
+/// Regular files are replaced by renaming, so a reader sees the old or the new content, never half of it. Until
+/// [`Destination::write`] there is nothing of it: a command that is killed in the middle of a capture leaves no temporary.
 #[derive(Debug)]
 pub enum Destination {
     /// Standard output.
     Stdout,
     /// A regular file, or one that does not exist yet.
-    File { path: PathBuf, temporary: PathBuf, file: File },
+    File { path: PathBuf },
     /// A pipe or a device: written directly.
     Special { path: PathBuf, file: File },
 }
@@ -110,39 +111,75 @@ impl Destination {
     }
 
     fn beside(path: &Path) -> io::Result<Destination> {
-        let name = path.file_name().ok_or(io::ErrorKind::IsADirectory)?;
-        let mut hidden = std::ffi::OsString::from(".");
-        hidden.push(name);
-        hidden.push(format!(".{}", std::process::id()));
-        let temporary = path.with_file_name(hidden);
-        let file = OpenOptions::new().write(true).create_new(true).open(&temporary)?;
-        Ok(Destination::File { path: path.to_owned(), temporary, file })
+        Temporary::beside(path)?;
+        Ok(Destination::File { path: path.to_owned() })
     }
 
     /// Writes everything, and puts the file into its place.
     ///
     /// # Errors
-    /// The disk is full, or somebody changed the directory meanwhile.
-    pub fn write(mut self, bytes: &[u8]) -> Result<(), Failure> {
-        match &mut self {
-            Destination::Stdout => print_bytes(bytes),
-            Destination::Special { path, file } => {
-                file.write_all(bytes).map_err(|error| Failure::Output { path: path.clone(), error })
+    /// The disk is full, the limit on the size of files too low, or somebody changed the directory meanwhile.
+    pub fn write(self, bytes: &[u8]) -> Result<(), Failure> {
+        let (path, written) = match self {
+            Destination::Stdout => return print_bytes(bytes),
+            Destination::Special { path, mut file } => (path, file.write_all(bytes)),
+            Destination::File { path } => {
+                let written =
+                    Temporary::beside(&path).and_then(|temporary| temporary.become_file(&path, bytes));
+                (path, written)
             }
-            Destination::File { path, temporary, file } => {
-                let written = file.write_all(bytes).and_then(|()| fs::rename(&*temporary, &*path));
-                written.map_err(|error| Failure::Output { path: path.clone(), error })
-            }
-        }
+        };
+        written.map_err(|error| Failure::Output { path, error: explain(error) })
     }
 }
 
-impl Drop for Destination {
-    fn drop(&mut self) {
-        if let Destination::File { temporary, .. } = self {
-            // After the renaming it is not there, which is fine.
-            let _ = fs::remove_file(temporary);
+/// Makes the limit on the size of files (`ulimit -f`) an error of the write that reaches it. Without this it also sends
+/// SIGXFSZ, which ends the command in the middle of whatever it does. A handler, because children inherit no handlers.
+///
+/// # Errors
+/// The system has no room for a handler.
+pub fn survive_file_limit() -> Result<(), Failure> {
+    let handled = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default());
+    handled.map(drop).map_err(|error| Failure::system("handle the limit on the size of files", error))
+}
+
+/// Names the limit, where that is what refused a write.
+fn explain(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::FileTooLarge => {
+            io::Error::new(error.kind(), "it would be larger than the limit on the size of files (ulimit -f)")
         }
+        _ => error,
+    }
+}
+
+/// A hidden file beside the one that it is to become; removed when dropped before that.
+struct Temporary {
+    path: PathBuf,
+    file: File,
+}
+
+impl Temporary {
+    fn beside(path: &Path) -> io::Result<Temporary> {
+        let name = path.file_name().ok_or(io::ErrorKind::IsADirectory)?;
+        let mut hidden = std::ffi::OsString::from(".");
+        hidden.push(name);
+        hidden.push(format!(".{}", std::process::id()));
+        let path = path.with_file_name(hidden);
+        let file = OpenOptions::new().write(true).create_new(true).open(&path)?;
+        Ok(Temporary { path, file })
+    }
+
+    fn become_file(mut self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_all(bytes)?;
+        fs::rename(&self.path, path)
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        // After the renaming it is not there, which is fine.
+        let _ = fs::remove_file(&self.path);
     }
 }
 
@@ -175,7 +212,9 @@ mod tests {
         fs::write(&path, "old").unwrap();
         drop(Destination::open(&path).unwrap());
         assert_eq!(fs::read_to_string(&path).unwrap(), "old");
-        Destination::open(&path).unwrap().write(b"new").unwrap();
+        let destination = Destination::open(&path).unwrap();
+        assert_eq!(fs::read_dir(&directory).unwrap().count(), 1, "who is killed now leaves nothing");
+        destination.write(b"new").unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "new");
         let left: Vec<_> = fs::read_dir(&directory).unwrap().collect();
         assert_eq!(left.len(), 1, "no temporary file is left: {left:?}");

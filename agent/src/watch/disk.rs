@@ -7,6 +7,7 @@
 use crate::export::view::Outcomes;
 use crate::incident::Incident;
 use crate::incident::directory::{file_name, is_incident_name};
+use loopscope_probe::file_limit::without_signals;
 use std::collections::VecDeque;
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -224,7 +225,8 @@ fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
     use std::os::unix::fs::OpenOptionsExt;
     let mut options = File::options();
     let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(path)?;
-    file.write_all(bytes)?;
+    // A limit on the size of files may be lower by now than it was when the program started.
+    without_signals(|| file.write_all(bytes))?;
     file.sync_all()
 }
 

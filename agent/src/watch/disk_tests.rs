@@ -128,3 +128,30 @@ fn a_slow_disk_gets_the_newest_version_of_each_and_the_rest_is_counted() {
     assert_eq!((held.waiting.len(), held.waiting[0].records.len()), (256, 1));
     drop(held);
 }
+
+/// Names the directory that a process of the test below writes to.
+const DIRECTORY: &str = "LOOPSCOPE_TEST_DISK_LIMIT";
+
+/// The limit is a process's own.
+#[test]
+fn a_small_limit_on_the_size_of_files_is_a_failure_like_a_full_disk() {
+    if let Some(path) = std::env::var_os(DIRECTORY) {
+        let disk = Disk::start(path.into(), DiskBounds::default()).unwrap();
+        disk.keep(incident(1, 2_000));
+        let shared = disk.shared.clone();
+        drop(disk);
+        let held = lock(&shared.0);
+        assert_eq!((held.outcomes.failed, held.outcomes.ok, held.notes.len()), (1, 0, 1));
+        return println!("said: {}", held.notes[0]);
+    }
+    let scratch = Scratch::new("limit");
+    let test = std::thread::current().name().unwrap().to_owned();
+    let mut limited = std::process::Command::new("sh");
+    limited.args(["-c", "ulimit -f 1; exec \"$0\" --exact \"$1\" --nocapture"]);
+    let output =
+        limited.arg(std::env::current_exe().unwrap()).arg(test).env(DIRECTORY, &scratch.0).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{}, {said}", output.status);
+    assert!(said.contains("kept in memory only"), "{said}");
+    assert_eq!(scratch.names(), [""; 0], "no half of a file is left");
+}

@@ -151,3 +151,26 @@ fn a_process_that_ends_during_the_capture_is_drawn_until_then() {
     assert!(folded.contains("serve_connection"), "{folded}");
     assert!(stderr.contains("The process ended after"), "{stderr}");
 }
+
+#[test]
+fn a_file_that_may_not_be_so_large_is_an_error_and_leaves_nothing() {
+    let scratch = Scratch::new("flame-limit");
+    let demo = Running::demo(&scratch, &["--rate", "200"]);
+    let limited = |arguments: &str| {
+        let mut command = scratch.command(&[]);
+        let program = command.get_program().to_owned();
+        command = std::process::Command::new("sh");
+        command.args(["-c", &format!("ulimit -f 1; exec \"$0\" {arguments}")]).arg(program);
+        command.env("LOOPSCOPE_RUNTIME_DIR", scratch.runtime()).current_dir(scratch.work());
+        let output = command.output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let pid = demo.pid();
+    let (code, stderr) = limited(&format!("flame {pid} --for 1s -o out.svg"));
+    assert_eq!(code, Some(1), "{stderr}");
+    assert!(stderr.contains("out.svg") && stderr.contains("ulimit -f"), "{stderr}");
+    assert_eq!(scratch.written(), [""; 0]);
+    let (code, stderr) = limited(&format!("flame {pid} --for 1s -o - > piped.svg"));
+    assert_eq!(code, Some(1), "{stderr}");
+    assert!(stderr.contains("stdout") && stderr.contains("ulimit -f"), "{stderr}");
+}
