@@ -79,7 +79,7 @@ impl fmt::Display for Failure {
             Failure::Input { path, error } => write!(f, "cannot read {}: {error}", path.display()),
             Failure::Directory { path, error } => write!(
                 f,
-                "cannot read the runtime directory {}: {error}; run as the user who runs the watched program, or point LOOPSCOPE_RUNTIME_DIR at its directory",
+                "cannot read the runtime directory {}: {error}; run as the user who runs the watched program, or name another directory of yours by LOOPSCOPE_RUNTIME_DIR",
                 path.display()
             ),
             Failure::Listen { address, error } if error.kind() == io::ErrorKind::AddrInUse => write!(

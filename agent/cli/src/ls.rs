@@ -3,10 +3,10 @@
 use crate::args::LsArguments;
 use crate::duration::show_ns;
 use crate::error::Failure;
-use crate::output::{print, print_json};
+use crate::output::{print, print_json, tell};
 use crate::pages::{self, LoopPage, Process};
 use crate::paint::Paint;
-use loopscope_probe::directory::runtime_directory;
+use loopscope_probe::directory::{passed_over, runtime_directory};
 use loopscope_probe::now::Running;
 use loopscope_probe::{Kind, NowValues, Page, Queue};
 use serde_json::{Value, json};
@@ -17,8 +17,13 @@ use serde_json::{Value, json};
 /// The runtime directory cannot be read.
 pub fn run(options: &LsArguments) -> Result<(), Failure> {
     let processes = pages::processes()?;
+    passed_over().iter().for_each(|why| tell(&format!("loopscope: {why}
+")));
     match options.json {
-        true => print_json(&json!({ "processes": processes.iter().map(as_json).collect::<Vec<_>>() })),
+        true => {
+            let all: Vec<Value> = processes.iter().map(as_json).collect();
+            print_json(&json!({ "directory": runtime_directory().to_string_lossy(), "processes": all }))
+        }
         false if processes.is_empty() => print(&nothing()),
         false => print(&table(Paint::stdout(), &processes)),
     }

@@ -2,6 +2,7 @@
 
 use crate::error::Failure;
 use crate::pages::{self, Process};
+use loopscope_probe::directory::runtime_directory;
 
 /// Where to capture.
 #[derive(Debug)]
@@ -125,7 +126,10 @@ fn not_found(written: &Written<'_>, has_ended: bool, all: &[String]) -> String {
         _ => "no instrumented process".to_owned(),
     };
     match all {
-        [] => format!("{what}: none runs on this machine as this user; start one, or try `loopscope demo`"),
+        [] => format!(
+            "{what}: no page is in {}, the directory of this user; start one, or try `loopscope demo`",
+            runtime_directory().display()
+        ),
         all => format!("{what}; there are:\n  {}", all.join("\n  ")),
     }
 }

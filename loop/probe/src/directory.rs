@@ -11,6 +11,7 @@ pub use crate::leftover::{DEAD_AGE, DEAD_PAGES};
 use crate::leftover::{end_replaced, prune};
 use crate::mapping::Mapping;
 use crate::page::{COUNTER_RANGES, Page, PageFault, VITAL_RANGES};
+pub use crate::runtime_directory::{DIRECTORY_VARIABLE, passed_over, runtime_directory};
 use std::ffi::CString;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
@@ -18,22 +19,6 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
-
-/// The environment variable that names another runtime directory.
-pub const DIRECTORY_VARIABLE: &str = "LOOPSCOPE_RUNTIME_DIR";
-
-/// Returns the runtime directory of this user: `$LOOPSCOPE_RUNTIME_DIR`, else `$XDG_RUNTIME_DIR/loopscope`, else
-/// `/dev/shm/loopscope-UID`. It need not exist.
-pub fn runtime_directory() -> PathBuf {
-    let named = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    if let Some(directory) = named(DIRECTORY_VARIABLE) {
-        return directory;
-    }
-    let uid = own_user();
-    let of_session = named("XDG_RUNTIME_DIR").filter(|parent| is_memory_file_system(parent) == Ok(true));
-    of_session
-        .map_or_else(|| PathBuf::from(format!("/dev/shm/loopscope-{uid}")), |parent| parent.join("loopscope"))
-}
 
 /// Returns the user that this process runs as.
 pub fn own_user() -> u32 {
@@ -85,7 +70,7 @@ fn prepare(directory: &Path) -> Result<(), String> {
     }
 }
 
-fn is_memory_file_system(path: &Path) -> Result<bool, String> {
+pub(crate) fn is_memory_file_system(path: &Path) -> Result<bool, String> {
     const TMPFS: i64 = 0x0102_1994;
     const RAMFS: i64 = 0x8584_58f6;
     let path = CString::new(path.as_os_str().as_bytes()).map_err(|error| error.to_string())?;

@@ -26,13 +26,21 @@ pub const DEAD_PAGES: usize = 32;
 /// Pages that were found dead longer ago than this are removed.
 pub const DEAD_AGE: Duration = Duration::from_secs(24 * 3600);
 
-/// Removes pages of dead processes beyond the bounds of number and age.
+/// Removes pages of dead processes beyond the bounds of number and age, and those of loops that ended in order: their
+/// processes could not remove them, because they had dropped their privileges.
 pub(crate) fn prune(directory: &Path) {
     let Ok(files) = page_files(directory) else { return };
     let (now, here) = (SystemTime::now(), pid_namespace());
     let found_dead = |file: PageFile| {
         // What cannot be opened was removed by somebody else just now, or is no page.
-        let page = open_page_file(&file.path).ok().filter(|page| is_dead(page, file.owner, here))?;
+        let page = open_page_file(&file.path).ok()?;
+        if is_finished(&page) {
+            let _ = fs::remove_file(&file.path);
+            return None;
+        }
+        if !is_dead(&page, file.owner, here) {
+            return None;
+        }
         // What cannot be marked counts as found now, and is kept.
         Some((dead_since(&page, now).unwrap_or(now), file.path))
     };
@@ -88,13 +96,24 @@ fn is_dead(page: &File, owner: Owner, here: u64) -> bool {
     }
 }
 
+/// Tells whether the loop of a page ended in order, and nobody writes it any more.
+fn is_finished(page: &File) -> bool {
+    const AT: usize = std::mem::offset_of!(HeaderWords, is_closed);
+    head_word::<{ AT + 8 }>(page) == Some(1) && !is_locked(page)
+}
+
 /// Returns the pid namespace that a page, of whatever version, was written in; `None` where it is no complete page.
 fn namespace_of(page: &File) -> Option<u64> {
     const AT: usize = std::mem::offset_of!(HeaderWords, pid_namespace);
-    let mut head = [0; AT + 8];
+    head_word::<{ AT + 8 }>(page)
+}
+
+/// Returns the last of the first `BYTES` bytes as a word; `None` where it is no complete page.
+fn head_word<const BYTES: usize>(page: &File) -> Option<u64> {
+    let mut head = [0; BYTES];
     page.read_exact_at(&mut head, 0).ok()?;
-    let (magic, namespace) = (head.first_chunk()?, head.last_chunk()?);
-    (u64::from_ne_bytes(*magic) == MAGIC).then_some(u64::from_ne_bytes(*namespace))
+    let (magic, word) = (head.first_chunk()?, head.last_chunk()?);
+    (u64::from_ne_bytes(*magic) == MAGIC).then_some(u64::from_ne_bytes(*word))
 }
 
 /// Tells whether the writer of a complete page holds its lock. Who asks holds a shared one until `page` is closed, which

@@ -138,6 +138,30 @@ fn a_page_without_a_lock_lives_as_long_as_its_process() {
 }
 
 #[test]
+fn a_page_whose_loop_ended_in_order_is_removed_at_once_and_its_neighbour_is_not() {
+    let scratch = Scratch::made();
+    let writer = Writer::builder("here").directory(&scratch.0).build();
+    let own = page_files(&scratch.0).unwrap()[0].path.clone();
+    let mut bytes = fs::read(&own).unwrap();
+    let (mut child, owner) = living_child();
+    let left = |number: u32, bytes: &[u8]| {
+        scratch.file(&format!("{}-{}-{number}.page", owner.pid, owner.start), bytes)
+    };
+    let open = left(0, &bytes);
+    let at = std::mem::offset_of!(HeaderWords, is_closed);
+    bytes[at..at + 8].copy_from_slice(&1_u64.to_ne_bytes());
+    // Of a process that lives on, without the right to remove it.
+    let finished = left(1, &bytes);
+    let being_dropped = left(2, &bytes);
+    let its_writer = File::options().write(true).open(&being_dropped).unwrap();
+    its_writer.try_lock().unwrap();
+    prune(&scratch.0);
+    assert_eq!((open.exists(), finished.exists(), being_dropped.exists()), (true, false, true));
+    drop((writer, child.stdin.take()));
+    child.wait().unwrap();
+}
+
+#[test]
 fn a_new_page_prunes_the_dead_before_it() {
     let scratch = Scratch::made();
     let old = left_page(&scratch, Owner { start: 1, ..me() }, 0, DEAD_AGE * 2);

@@ -86,6 +86,8 @@ pub mod pool;
 pub mod record;
 #[cfg(not(loom))]
 pub mod registry;
+#[cfg(all(not(loom), target_os = "linux"))]
+mod runtime_directory;
 #[cfg(all(test, not(loom), not(miri), target_os = "linux"))]
 #[path = "scratch_tests.rs"]
 mod scratch;

@@ -95,8 +95,9 @@ impl Deref for PageRef {
 
 #[cfg(target_os = "linux")]
 fn shared_place(directory: Option<&Path>) -> Result<Place, String> {
-    use crate::directory::{create_page_file, runtime_directory};
-    directory.map_or_else(|| create_page_file(&runtime_directory()), create_page_file).map(Place::File)
+    use crate::directory::create_page_file;
+    use crate::runtime_directory::create_own_page_file;
+    directory.map_or_else(create_own_page_file, create_page_file).map(Place::File)
 }
 
 #[cfg(not(target_os = "linux"))]

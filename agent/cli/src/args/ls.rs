@@ -8,6 +8,8 @@ started, the address of its agent, and what it does at this moment: idle, runnin
 place in the code.
 It reads shared memory and disturbs nobody; a blocked loop answers like any other. Processes that were killed are \
 listed as `ended`, with what they were doing last.
+Processes of this user are found by their pages, in $LOOPSCOPE_RUNTIME_DIR, else $XDG_RUNTIME_DIR/loopscope, else \
+/dev/shm/loopscope-UID. A directory that belongs to another user is not used.
 
 Examples:
   loopscope ls

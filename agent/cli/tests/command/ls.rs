@@ -98,3 +98,25 @@ fn a_runtime_directory_that_cannot_be_read_is_named() {
     assert_eq!(output.status.code(), Some(1));
     assert!(stderr.contains(file.to_str().unwrap()), "{stderr}");
 }
+
+#[test]
+fn the_directory_is_told_and_that_of_another_user_is_passed_over() {
+    let scratch = Scratch::new("ls-whose");
+    let done = scratch.run(&["ls"]);
+    assert!(done.stdout.contains(scratch.runtime().to_str().unwrap()), "{}", done.stdout);
+    let json: serde_json::Value = serde_json::from_str(&scratch.run(&["ls", "--json"]).stdout).unwrap();
+    assert_eq!(json["directory"], scratch.runtime().to_str().unwrap());
+    let done = scratch.run(&["flame"]);
+    assert!(done.stderr.contains(scratch.runtime().to_str().unwrap()), "{}", done.stderr);
+
+    // Nobody's: only root can make one of another user. Anybody else has those of root.
+    let others = scratch.work().join("others");
+    let is_root =
+        fs::create_dir(&others).is_ok() && std::os::unix::fs::chown(&others, Some(65_534), None).is_ok();
+    let others = if is_root { others } else { "/dev".into() };
+    let output = scratch.command(&["ls"]).env("LOOPSCOPE_RUNTIME_DIR", &others).output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    let is_told =
+        stderr.contains("LOOPSCOPE_RUNTIME_DIR is not used") && stderr.contains(others.to_str().unwrap());
+    assert!(output.status.success() && is_told, "{stderr}");
+}
