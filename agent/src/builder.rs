@@ -12,6 +12,7 @@ use crate::watch::frames::{FrameSource, FrameSources};
 use crate::watch::log::Log;
 use crate::web::entrance::{Credentials, Entrance, Listen};
 use loopscope_probe::control::{CRITICAL_NS, WARNING_NS, url_of};
+use loopscope_probe::switch;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -123,6 +124,9 @@ impl AgentBuilder {
 
     /// Starts the agent's thread. Returns when it watches and answers.
     ///
+    /// With `LOOPSCOPE=off` in the environment there is no thread and no listener, and the agent that is returned has no
+    /// address: see [`loopscope_probe::switch`].
+    ///
     /// # Errors
     /// The address cannot be had, the thresholds make no sense, this process has an agent already, or the system
     /// refuses a thread; the message says what to do.
@@ -132,12 +136,20 @@ impl AgentBuilder {
             return Err(AgentError::Thresholds { warning_ns, critical_ns });
         }
         let claim = Claim::take()?;
+        if switch::is_off() {
+            return Ok(Agent { address: None, url: None, background: None, claim });
+        }
         let entrance = Entrance::open(&self.listen, &self.credentials)?;
         entrance.as_ref().map_or(Ok(()), Entrance::check_for_page)?;
         let address = entrance.as_ref().and_then(Entrance::address);
         let url = entrance.as_ref().map(|entrance| url_of(&entrance.guard.address));
         set_captures(self.settings.captures.with_environment());
-        let log = Log::start().map_err(|error| AgentError::System("a log thread", error))?;
+        let mut log = Log::start().map_err(|error| AgentError::System("a log thread", error))?;
+        if let Some(value) = switch::unknown_value() {
+            log.warn(format!(
+                "LOOPSCOPE={value} means nothing, so loopscope is on; LOOPSCOPE=off turns it off"
+            ));
+        }
         let start = Start { settings: self.settings, entrance, log };
         let background = Background::start("loopscope-agent", move || begin(start))?;
         Ok(Agent { address, url, background: Some(background), claim })
@@ -179,7 +191,7 @@ impl Agent {
         }
     }
 
-    /// Returns the address at which the agent answers, `None` where at a socket file or nowhere.
+    /// Returns the address at which the agent answers, `None` where at a socket file or nowhere, as with `LOOPSCOPE=off`.
     pub fn address(&self) -> Option<SocketAddr> {
         self.address
     }

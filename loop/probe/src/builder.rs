@@ -9,6 +9,7 @@ use crate::poll_gate::PollGate;
 use crate::pool::PoolWriter;
 use crate::site::store_text;
 use crate::spans::Track;
+use crate::switch;
 use crate::word::{LoopOwned, Pen};
 use crate::writer::Writer;
 use std::path::{Path, PathBuf};
@@ -77,15 +78,16 @@ impl Builder {
     pub fn build(self) -> Writer {
         let clock = self.clock.clone().unwrap_or_else(Clock::real);
         let is_simulated = clock.source() == ClockSource::Virtual;
-        let memory = match is_simulated || self.is_private {
-            true => Memory::private("it was asked to be private"),
+        let memory = match switch::is_off() {
+            true => Memory::private("loopscope is turned off by LOOPSCOPE=off"),
+            false if is_simulated || self.is_private => Memory::private("it was asked to be private"),
             false => Memory::shared(self.directory.as_deref()),
         };
         let pen = Pen::mint();
         self.write_header(memory.page(), &pen, &clock);
         let track = Track::new(memory.clone(), clock.clone(), pen);
         let gate = Arc::new(CaptureGate::new(crate::barrier::of_loop() == Barrier::Fence));
-        if !is_simulated {
+        if !is_simulated && !switch::is_off() {
             crate::thread_end::close_with_thread(&memory);
             crate::registry::add(memory, clock, gate.clone());
         }

@@ -101,6 +101,8 @@ pub mod socket_file;
 #[cfg(not(loom))]
 pub mod spans;
 #[cfg(not(loom))]
+pub mod switch;
+#[cfg(not(loom))]
 pub mod tags;
 #[cfg(not(loom))]
 pub mod tallies;

@@ -130,11 +130,14 @@ pub(crate) fn current() -> Option<Rc<Track>> {
 /// Makes a track the thread's current one until dropped.
 #[derive(Debug)]
 pub struct Installed {
-    /// What was current before; `None` where nothing was installed: the thread was at its end.
+    /// What was current before; `None` where nothing was installed: the thread was at its end, or loopscope is off.
     previous: Option<Option<Rc<Track>>>,
 }
 
 pub(crate) fn install(track: &Rc<Track>) -> Installed {
+    if crate::switch::is_off() {
+        return Installed { previous: None };
+    }
     Installed { previous: replace_current(Some(track.clone())).ok() }
 }
 

@@ -30,7 +30,11 @@ Exit codes:
   1  failed: the message on stderr names the thing and the remedy
   2  the command line cannot be used
   3  the target was not found, or there was nothing to capture
-  4  doctor: something is wrong";
+  4  doctor: something is wrong
+
+In the environment of a program with loopscope in it:
+  LOOPSCOPE=off                  turns all of it off: no page, no agent, no signal; the program runs as before
+  LOOPSCOPE_RUNTIME_DIR=DIR      its page goes there: a private directory of its user, in memory";
 
 /// The whole command line.
 #[derive(Debug, Parser)]

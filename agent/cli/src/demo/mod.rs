@@ -20,7 +20,7 @@ use crate::interrupt::Interrupt;
 use clap::ValueEnum;
 use load::Outcome;
 use loopscope_agent::{Agent, Listen, SpanLayer};
-use loopscope_probe::{Clock, registry};
+use loopscope_probe::{Clock, registry, switch};
 use screen::Screen;
 use stalls::{LOOK, Stalls};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -41,6 +41,10 @@ const WARNING: Duration = Duration::from_millis(100);
 const CRITICAL: Duration = Duration::from_millis(250);
 
 const SECOND_NS: u64 = 1_000_000_000;
+
+/// What there is to say instead of figures.
+const OFF: &str =
+    "LOOPSCOPE=off: no page, no agent and no metrics; `loopscope ls` does not list this process.";
 
 /// Runs the demo to its end.
 ///
@@ -143,10 +147,16 @@ fn introduction(options: &DemoArguments, service: SocketAddr, agent: Option<Sock
         Trouble::None => " (try --trouble block)",
         _ => " every 2 s",
     };
-    let agent = agent.map_or("no agent".to_owned(), |address| format!("http://{address}"));
-    format!(
+    let begin = format!(
         "loopscope demo, pid {pid}: {} requests/s of its own load, trouble: {trouble}{hint}\n\
-         \x20 service  http://{service}/\n\
+         \x20 service  http://{service}/\n",
+        options.rate
+    );
+    let Some(agent) = agent.map(|address| format!("http://{address}")) else {
+        return format!("{begin}\x20 {OFF}\nCtrl-C ends it.\n\n");
+    };
+    format!(
+        "{begin}\
          \x20 metrics  {agent}/metrics\n\
          \n\
          Try in another terminal:\n\
@@ -156,7 +166,6 @@ fn introduction(options: &DemoArguments, service: SocketAddr, agent: Option<Sock
          \x20 {program} ls\n\
          \x20 {program} flame {pid} --for 10s\n\
          Ctrl-C ends it.\n\n",
-        options.rate,
         duration::show(CRITICAL),
     )
 }
@@ -169,6 +178,9 @@ fn conclusion(end: &End, served: u64, load: &Outcome) -> String {
         load.answered,
         load.failed
     );
+    if switch::is_off() {
+        return format!("{text}{OFF}\n");
+    }
     text += &match &end.stalls.worst {
         None => format!("No stall longer than {}.\n", duration::show(WARNING)),
         Some(worst) => {

@@ -177,3 +177,34 @@ fn it_serves_under_a_small_limit_on_the_size_of_files() {
     assert_eq!(code, Some(0), "{stderr}");
     assert_eq!(scratch.pages(), [""; 0].map(std::path::PathBuf::from));
 }
+
+#[test]
+fn turned_off_it_serves_and_says_that_nothing_is_told() {
+    let scratch = Scratch::new("demo-off");
+    let mut command = scratch.command(&[
+        "demo",
+        "--listen",
+        "127.0.0.1:0",
+        "--trouble",
+        "block",
+        "--for",
+        "3s",
+        "--rate",
+        "20",
+    ]);
+    command.env("LOOPSCOPE", "off").stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+    let mut demo = Running::of(&mut command);
+    demo.line_with("LOOPSCOPE=off: no page, no agent");
+    let service = demo.address("service");
+    assert!(get(&service, "/hello").ends_with("hello\n"));
+    let listed = scratch.run(&["ls"]);
+    assert!(listed.stdout.contains("No instrumented process") && listed.code == Some(0), "{}", listed.stdout);
+    let threads = std::fs::read_dir(format!("/proc/{}/task", demo.pid())).unwrap().flatten();
+    let names = threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("comm")).ok());
+    let ours: Vec<String> = names.filter(|name| name.starts_with("loopscope-")).collect();
+    assert!(ours.is_empty(), "{ours:?}");
+    assert_eq!(scratch.pages(), [""; 0].map(std::path::PathBuf::from));
+    let (code, stdout, stderr) = demo.end();
+    assert_eq!((code, stderr.as_str()), (Some(0), ""));
+    assert!(!stdout.contains("stall"), "nothing was measured: {stdout}");
+}
