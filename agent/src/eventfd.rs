@@ -57,12 +57,37 @@ impl AsRawFd for EventFd {
     }
 }
 
-/// Rings: one system call, which neither blocks nor allocates. For any thread.
+/// Rings: one system call, which neither blocks nor allocates. For any thread. Keeps `errno`: a loop rings between its poll
+/// and what it makes of the poll's answer.
 pub(crate) fn ring() {
     let (descriptor, one) = (DESCRIPTOR.load(Ordering::Relaxed), 1u64);
     if descriptor >= 0 {
+        // SAFETY: returns this thread's own place for it, which is valid as long as the thread.
+        let place = unsafe { libc::__errno_location() };
+        // SAFETY: as above.
+        let errno = unsafe { *place };
         // SAFETY: `one` has the eight bytes that an eventfd's write reads. A full counter means that a ring is on its
         // way already, so the result does not matter.
         unsafe { libc::write(descriptor, std::ptr::from_ref(&one).cast(), size_of::<u64>()) };
+        // SAFETY: as above.
+        unsafe { *place = errno };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ring_that_is_not_heard_keeps_errno() {
+        let event = EventFd::of_process().unwrap();
+        let full = u64::MAX - 1;
+        // SAFETY: `full` has the eight bytes that an eventfd's write reads.
+        unsafe { libc::write(event.0, std::ptr::from_ref(&full).cast(), size_of::<u64>()) };
+        // SAFETY: closes nothing, and says so.
+        unsafe { libc::close(-1) };
+        ring();
+        assert_eq!(io::Error::last_os_error().raw_os_error(), Some(libc::EBADF));
+        event.drain();
     }
 }
