@@ -10,6 +10,7 @@ pub(crate) enum Callee {
     /// The function at this address.
     Address(u64),
     /// The function whose address is stored here.
+    #[cfg_attr(target_arch = "aarch64", expect(dead_code, reason = "its calls go by registers"))]
     Stored(u64),
     /// Known only when it ran.
     Unknown,
