@@ -49,8 +49,8 @@ const UNSAFE_FILES: &[(&str, &str)] = &[
     ("loop/probe/src/thread.rs", "where the stack of the loop's thread lies"),
     ("loop/probe/tests/fork.rs", "forking is what it tests"),
     ("loop/probe/tests/users.rs", "becoming another user"),
-    ("tests/src/bin/interrupted.rs", "system calls that a signal ends"),
     ("tests/src/bin/hostile.rs", "loading libraries and forking while it is sampled"),
+    ("tests/src/bin/interrupted.rs", "system calls that a signal ends"),
 ];
 
 /// The files that may ask for the time or wait for it to pass. An entry that ends with a slash is a folder.

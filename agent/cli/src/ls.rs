@@ -17,8 +17,12 @@ use serde_json::{Value, json};
 /// The runtime directory cannot be read.
 pub fn run(options: &LsArguments) -> Result<(), Failure> {
     let processes = pages::processes()?;
-    passed_over().iter().for_each(|why| tell(&format!("loopscope: {why}
-")));
+    passed_over().iter().for_each(|why| {
+        tell(&format!(
+            "loopscope: {why}
+"
+        ))
+    });
     match options.json {
         true => {
             let all: Vec<Value> = processes.iter().map(as_json).collect();

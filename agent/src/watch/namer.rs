@@ -185,7 +185,9 @@ fn note(stack: &RawStack, sample: &Sample, trouble: Option<String>) -> Option<St
     let notes = [
         sample.is_off_stack.then(|| "the thread was on another stack, so only its leaf is known".to_owned()),
         (stack.is_cut || sample.is_cut).then(|| "cut off at its root".to_owned()),
-        stack.is_guessed.then(|| "guessed in part: a module has no unwind tables".to_owned()),
+        stack
+            .is_guessed
+            .then(|| "guessed in part: unwind tables or the frame pointer are missing".to_owned()),
         trouble,
     ];
     let notes: Vec<String> = notes.into_iter().flatten().collect();
