@@ -561,7 +561,7 @@ fn stacks_are_asked_for_again_at_the_doublings_and_share_the_budget() {
     for _ in 0..2 {
         bench.writer.unpark(1);
         bench.begin(Kind::Timer, site);
-        for ms in [101, 99, 200, 400] {
+        for ms in [101, 106, 206, 413] {
             bench.pass(ms);
             bench.look();
         }

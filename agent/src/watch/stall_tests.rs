@@ -93,7 +93,7 @@ fn a_blocking_timer_is_told_while_it_blocks_and_when_it_ends() {
     assert_eq!(bench.watch.counts().detection.sum_ns, 3 * MS);
     bench.time.advance_ns(1_100 * MS);
     assert!(matches!(bench.look()[..], [Turn::Lasts(12, _)]));
-    assert_eq!(bench.watch.next_ns(), Some(1_600 * MS));
+    assert_eq!(bench.watch.next_ns(), Some(1_650 * MS));
     bench.writer.end();
     bench.time.advance_ns(2 * MS);
     bench.writer.park();
