@@ -7,8 +7,8 @@ use loopscope_probe::{Kind, Life, Phase, SiteId, Writer, expect_block};
 use std::cell::RefCell;
 use std::process::Command;
 
-/// Names the case that a process of this test runs.
-const CASE: &str = "LOOPSCOPE_TEST_THREAD_END";
+/// Is set in the processes of these tests.
+const PROCESS: &str = "LOOPSCOPE_TEST_THREAD_END";
 
 /// A loop as an adapter keeps it for a thread that is not its own.
 struct Adapter {
@@ -85,45 +85,35 @@ fn installed_later(at_end: fn(&mut Adapter), is_begun: bool) {
     });
 }
 
-fn run_case(case: &str) {
-    let run: fn() = match case {
-        "kept" => || installed_later(nothing, true),
-        "begun" => || installed_later(begin_at_end, false),
-        "used" => || installed_later(go_on_at_end, true),
-        case => panic!("no case {case}"),
-    };
-    std::thread::spawn(run).join().unwrap();
-    println!("ended");
-}
-
-fn assert_ends_in_order(case: &str) {
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    let output = command.args(["--exact", "cases", "--nocapture"]).env(CASE, case).output().unwrap();
-    let (said, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{case}: {}, {errors}", output.status);
-    assert!(said.contains("dropped\n") && said.contains("ended\n"), "{case}: {said}");
-}
-
-#[test]
-fn cases() {
-    if let Some(case) = std::env::var_os(CASE) {
-        run_case(case.to_str().unwrap());
+/// Runs `case` on a thread of its own, in a process of its own: that of the test of this name.
+fn assert_ends_in_order(test: &str, case: fn()) {
+    if std::env::var_os(PROCESS).is_some() {
+        std::thread::spawn(case).join().unwrap();
+        return println!("ended");
     }
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    let output = command.args(["--exact", test, "--nocapture"]).env(PROCESS, "1").output().unwrap();
+    let (said, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{}, {errors}", output.status);
+    assert!(said.contains("dropped\n") && said.contains("ended\n"), "{said}");
 }
 
 #[test]
 fn a_writer_in_a_thread_local_is_dropped_when_its_thread_ends() {
-    assert_ends_in_order("kept");
+    let this = "a_writer_in_a_thread_local_is_dropped_when_its_thread_ends";
+    assert_ends_in_order(this, || installed_later(nothing, true));
 }
 
 #[test]
 fn a_loop_can_begin_in_a_destructor_of_its_thread() {
-    assert_ends_in_order("begun");
+    let this = "a_loop_can_begin_in_a_destructor_of_its_thread";
+    assert_ends_in_order(this, || installed_later(begin_at_end, false));
 }
 
 #[test]
 fn a_loop_can_go_on_in_a_destructor_of_its_thread() {
-    assert_ends_in_order("used");
+    let this = "a_loop_can_go_on_in_a_destructor_of_its_thread";
+    assert_ends_in_order(this, || installed_later(go_on_at_end, true));
 }
 
 #[cfg(target_os = "linux")]

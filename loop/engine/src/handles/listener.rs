@@ -68,7 +68,8 @@ impl<S: 'static> Cx<'_, S> {
         self.listen_at(Location::caller(), Acceptor::tcp(address, options)?, Box::new(run))
     }
 
-    /// Like [`Cx::listen`] for Unix-domain connections. Makes the file, and removes it when the listener is closed.
+    /// Like [`Cx::listen`] for Unix-domain connections. Makes the file, and removes it when the listener is closed, unless
+    /// another one has taken its place.
     ///
     /// # Errors
     /// What the operating system says when it refuses the path: `AddrInUse` where the file is there, also when nobody
