@@ -166,3 +166,29 @@ fn why_not<R>(thread: JoinHandle<io::Result<R>>) -> Failure {
         _ => Failure::system("make an event loop", "its thread ended at once"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use loopscope_probe::registry;
+    use std::net::TcpListener;
+
+    fn is_there(name: &str) -> bool {
+        registry::pages().iter().any(|page| page.page().loop_name() == name)
+    }
+
+    #[test]
+    fn no_loop_is_left_when_a_start_has_failed_or_a_command_returns_early() {
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        for _ in 0..24 {
+            assert!(start_service(Some(taken.local_addr().unwrap()), Trouble::None).is_err());
+            assert!(!is_there(service::LOOP_NAME), "its thread still has it");
+        }
+        let any = "127.0.0.1:0".parse().unwrap();
+        let running = start_service(Some(any), Trouble::None).unwrap();
+        let load = start_load(running.address, 1).unwrap();
+        assert!(is_there(service::LOOP_NAME) && is_there(load::LOOP_NAME));
+        drop((load, running));
+        assert!(!is_there(service::LOOP_NAME) && !is_there(load::LOOP_NAME));
+    }
+}
