@@ -8,7 +8,7 @@ use loopscope_agent::Listen;
 use loopscope_agent::host::Host;
 use loopscope_benches::cputime::{thread_cpu_ns, thread_named};
 use loopscope_benches::flipflop::Spread;
-use loopscope_probe::directory::{page_files, process_start};
+use loopscope_probe::directory::{Owner, page_files, process_start};
 use loopscope_probe::{Kind, Life, Phase, Queue, WorkKind, Writer};
 use std::fs::{self, DirBuilder, File};
 use std::io::{Read, Write};
@@ -110,11 +110,21 @@ fn busy_pages(directory: &Path) -> (Vec<u8>, Vec<u8>) {
 /// Writes this page over all pages, whose files stay the same.
 fn stall_all(directory: &Path, page: &[u8]) {
     for file in page_files(directory).expect("it is our own") {
+        let named = named_after(page, file.owner);
         let mut file = File::options().write(true).open(file.path).expect("it is our own");
-        file.write_all(page).expect("it has this length already");
+        file.write_all(&named).expect("it has this length already");
     }
     // So that the beginning of the stalls, which is looked at more closely, is over.
     std::thread::sleep(Duration::from_secs(1));
+}
+
+/// Returns a copy of a page that says that this process wrote it: one that says another is not followed.
+fn named_after(page: &[u8], owner: Owner) -> Vec<u8> {
+    let mut named = page.to_vec();
+    // The fourth and fifth words of every page.
+    named[24..32].copy_from_slice(&u64::from(owner.pid).to_ne_bytes());
+    named[32..40].copy_from_slice(&owner.start.to_ne_bytes());
+    named
 }
 
 /// Starts processes that sleep, and leaves a page for each.
@@ -122,8 +132,9 @@ fn sleepers(directory: &Path, page: &[u8]) -> Vec<Child> {
     let start = |_| {
         let child = Command::new("sleep").arg("600").spawn().expect("sleep is everywhere");
         let start = process_start(child.id()).expect("it has just begun");
-        let path = directory.join(format!("{}-{start}-0.page", child.id()));
-        fs::write(path, page).expect("there is room in /dev/shm");
+        let owner = Owner { pid: child.id(), start };
+        let path = directory.join(format!("{}-{start}-0.page", owner.pid));
+        fs::write(path, named_after(page, owner)).expect("there is room in /dev/shm");
         child
     };
     (0..PROCESSES).map(start).collect()
