@@ -32,7 +32,7 @@ pub fn own_user() -> u32 {
 /// Says in a sentence why there can be no such file; the caller goes on with private memory.
 pub(crate) fn create_page_file(directory: &Path) -> Result<Mapping, String> {
     let explain = |error: String| format!("runtime directory {}: {error}", directory.display());
-    prepare(directory).map_err(explain)?;
+    make_private(directory).map_err(explain)?;
     prune(directory);
     let number_min = end_replaced(directory);
     let explain = |error: io::Error| format!("runtime directory {}: {error}", directory.display());
@@ -43,8 +43,11 @@ pub(crate) fn create_page_file(directory: &Path) -> Result<Mapping, String> {
     })
 }
 
-/// Makes the directory if need be, and checks that it is ours, private, and in memory.
-fn prepare(directory: &Path) -> Result<(), String> {
+/// Makes a runtime directory if need be, and checks that it is ours, private (mode 0700), and in memory.
+///
+/// # Errors
+/// It cannot be made, or is not so; in words, without its path.
+pub fn make_private(directory: &Path) -> Result<(), String> {
     match DirBuilder::new().mode(0o700).create(directory) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error.to_string()),
         _ => {}
@@ -122,7 +125,7 @@ pub struct Owner {
 
 impl Owner {
     /// Returns this process.
-    pub(crate) fn this_process() -> Owner {
+    pub fn this_process() -> Owner {
         let pid = std::process::id();
         Owner { pid, start: process_start(pid).unwrap_or(0) }
     }
@@ -164,6 +167,19 @@ fn parse_name(path: PathBuf) -> Option<PageFile> {
     let owner = Owner { pid: parts.next()?.parse().ok()?, start: parts.next()?.parse().ok()? };
     let number = parts.next()?.parse().ok()?;
     parts.next().is_none().then_some(PageFile { path, owner, number })
+}
+
+/// Returns the path of the socket file that the agent of a process has beside that process's pages:
+/// `agent-PID-STARTTIME.sock`. Whoever finds a page finds the agent by it, whatever address the page tells.
+pub fn agent_socket(directory: &Path, owner: Owner) -> PathBuf {
+    directory.join(format!("agent-{}-{}.sock", owner.pid, owner.start))
+}
+
+/// Returns whose agent has this socket file; `None` where the name is none of [`agent_socket`].
+pub fn agent_socket_owner(path: &Path) -> Option<Owner> {
+    let name = path.file_name()?.to_str()?.strip_prefix("agent-")?.strip_suffix(".sock")?;
+    let (pid, start) = name.split_once('-')?;
+    Some(Owner { pid: pid.parse().ok()?, start: start.parse().ok()? })
 }
 
 /// Returns when a process started, in clock ticks since boot, or `None` where there is no such process (a zombie
