@@ -38,8 +38,9 @@ impl AgentBuilder {
     }
 
     /// Wants the token of this file (`Authorization: Bearer TOKEN`) from who asks for more than metrics and health:
-    /// incidents, captures, thresholds, the live page's data. Without it, these are answered on loopback and on a socket
-    /// file only. Nobody but its owner may be able to read the file; a changed one is read again.
+    /// incidents, captures, thresholds, the live page's data. Without it, these are answered on loopback only, to the user
+    /// that this process runs as and to root. By a socket file these two need none. Nobody but its owner may be able to
+    /// read the file; a changed one is read again.
     pub fn token_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.credentials.token_file = Some(path.into());
         self
@@ -50,6 +51,14 @@ impl AgentBuilder {
     /// clients for less than before: TLS, wanted certificates and users are taken away by a restart only.
     pub fn web_config(mut self, path: impl Into<PathBuf>) -> Self {
         self.credentials.web_config = Some(path.into());
+        self
+    }
+
+    /// Lets clients call the agent by this name, too, such as the host's own name: where it listens on loopback, only IP
+    /// addresses and `localhost` are accepted as `Host` otherwise, because whoever gives names can have any other one lead
+    /// here. May be called several times; without a port.
+    pub fn host_name(mut self, name: &str) -> Self {
+        self.credentials.host_names.push(name.to_owned());
         self
     }
 

@@ -22,9 +22,11 @@ use crate::sleep::Sleeper;
 use crate::ticker::Ticker;
 use crate::watch::crew::Crew;
 use crate::watch::log::Log;
+use crate::web::agent_socket::AgentSocket;
 use crate::web::capture::Captures;
 use crate::web::doorway::Doorway;
 use crate::web::entrance::Entrance;
+use crate::web::guard::Guard;
 use crate::web::health::Health;
 use crate::web::live::Live;
 use crate::web::routes::Router;
@@ -72,17 +74,38 @@ pub(crate) fn begin(start: Start) -> Result<impl FnOnce(), AgentError> {
         host,
         has_process_metrics: settings.has_process_metrics,
     });
-    // The first look is taken before anybody can ask.
+    // The first look is taken before anybody can ask, and tells of an address that is there.
+    let socket = entrance.as_ref().and_then(|_| sidecar.open_socket());
     let pace = sidecar.tick();
-    if let Some(Entrance { listener, guard }) = entrance {
-        let (captures, live, backend) = (Captures::default(), Live::default(), sidecar.clone());
-        let router = Arc::new(Router { guard: guard.clone(), captures, live, backend });
-        let doorway =
-            Doorway::new(listener).map_err(|error| AgentError::System("a listening socket", error))?;
-        tokio::spawn(server::serve(doorway, guard, router));
+    if let Some(entrance) = entrance {
+        listen(entrance, socket, &sidecar)
+            .map_err(|error| AgentError::System("a listening socket", error))?;
     }
     tokio::spawn(watch_loops(sidecar.clone(), sleeper, ticker, pace));
     Ok(move || sidecar.farewell())
+}
+
+/// Answers at the program's address, and at the socket file beside the pages.
+fn listen(entrance: Entrance, socket: Option<AgentSocket>, sidecar: &Arc<Sidecar>) -> std::io::Result<()> {
+    let Entrance { listener, guard } = entrance;
+    let (captures, live) = (Captures::default(), Arc::<Live>::default());
+    let router = |guard: Arc<Guard>| {
+        let (captures, live, backend) = (captures.clone(), live.clone(), sidecar.clone());
+        Arc::new(Router { guard, captures, live, backend })
+    };
+    let doorway = Doorway::new(listener)?;
+    tokio::spawn(server::serve(doorway, guard.clone(), router(guard.clone())));
+    if let Some(AgentSocket { listener, file }) = socket {
+        let (doorway, guard) =
+            (Doorway::of_socket_file(listener)?, Arc::new(guard.of_socket_file(&file.path)));
+        let router = router(guard.clone());
+        tokio::spawn(async move {
+            server::serve(doorway, guard, router).await;
+            // Not before the agent ends, when this task is dropped.
+            drop(file);
+        });
+    }
+    Ok(())
 }
 
 /// Looks at the loops as often as they need it, for ever.
@@ -127,6 +150,15 @@ impl Sidecar {
 
     fn log(&self) -> MutexGuard<'_, Log> {
         self.log.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes the socket file beside the pages; says so where there can be none.
+    fn open_socket(&self) -> Option<AgentSocket> {
+        let refused = |because| {
+            self.log()
+                .warn(format!("commands reach this agent by its address only: no socket file {because}"));
+        };
+        AgentSocket::open().map_err(refused).ok()
     }
 
     /// Takes one look at every loop, and survives what goes wrong in it.
@@ -240,9 +272,11 @@ impl Backend for Sidecar {
         self.state().threshold_list()
     }
 
-    fn set_thresholds(&self, wish: &ThresholdWish) -> Result<(), (u16, String)> {
+    fn set_thresholds(&self, wish: &ThresholdWish, who: &str) -> Result<(), (u16, String)> {
         self.look();
-        self.state().set_thresholds(wish)
+        let changed = self.state().set_thresholds(wish)?;
+        self.log().warn(format!("{changed} by {who}"));
+        Ok(())
     }
 
     fn count(&self, path: &'static str, code: u16) {

@@ -5,7 +5,7 @@ mod support;
 use loopscope_probe::Kind;
 use std::io::{Read, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
-use support::{HandLoop, builder, connect, get, turn};
+use support::{HandLoop, builder, connect, get, request, turn};
 
 const ONE_SECOND: &str = "/debug/loopscope/flamegraph?seconds=1";
 
@@ -79,13 +79,41 @@ fn a_third_capture_at_once_is_refused() {
     let agent = builder().start().unwrap();
     let hand = HandLoop::start("main");
     hand.block(Kind::Timer, "work");
-    let mut statuses: Vec<u16> = std::thread::scope(|scope| {
-        let captures: Vec<_> = (0..3).map(|_| scope.spawn(|| get(&agent, ONE_SECOND).status)).collect();
+    let mut answers: Vec<_> = std::thread::scope(|scope| {
+        let captures: Vec<_> = (0..3).map(|_| scope.spawn(|| get(&agent, ONE_SECOND))).collect();
         captures.into_iter().map(|capture| capture.join().unwrap()).collect()
     });
-    statuses.sort_unstable();
-    assert_eq!(statuses, [200, 200, 429]);
+    answers.sort_unstable_by_key(|answer| answer.status);
+    assert_eq!([0, 1, 2].map(|number: usize| answers[number].status), [200, 200, 503]);
+    let refused = &answers[2];
+    assert!(refused.head.contains("retry-after: 1"), "{}", refused.head);
+    for part in ["2 captures are under way: callbacks for ", "uid ", "begun ", "over in ", "Try again in 1 s"]
+    {
+        assert!(refused.body.contains(part), "{}", refused.body);
+    }
     hand.park();
+}
+
+#[test]
+fn a_page_of_another_site_cannot_make_the_process_capture() {
+    let _turn = turn();
+    let agent = builder().start().unwrap();
+    let ask = |path: &str, site: &str| {
+        let head = format!("Host: localhost\r\nSec-Fetch-Site: {site}\r\nConnection: close\r\n\r\n");
+        request(&agent, &format!("GET {path} HTTP/1.1\r\n{head}"))
+    };
+    // Refused for its parameters, after the question where it comes from, so that it takes no time.
+    for path in ["/debug/pprof/profile?seconds=0", "/debug/loopscope/flamegraph?seconds=0"] {
+        for site in ["cross-site", "same-site"] {
+            let refused = ask(path, site);
+            assert_eq!(refused.status, 403, "{path} {site}");
+            assert!(refused.body.contains("loopscope flame"), "{}", refused.body);
+        }
+        for site in ["same-origin", "none"] {
+            assert_eq!(ask(path, site).status, 400, "{path} {site}");
+        }
+    }
+    assert_eq!(ask("/debug/loopscope/incidents", "cross-site").status, 200, "a link to what is only read");
 }
 
 /// Gets a path whose answer may be no text: its head in lower case, and its body.

@@ -4,6 +4,7 @@ mod support;
 
 use loopscope_agent::host::{Host, HostBuilder};
 use loopscope_agent::{Agent, AgentError, Listen};
+use loopscope_probe::directory::{Owner, agent_socket, runtime_directory};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
 use std::fs::{self, Permissions};
 use std::io::{Read, Write};
@@ -249,6 +250,10 @@ fn the_server_of_a_host_asks_agents_that_have_tls_and_a_token() {
     let ca = scratch.0.join("ca.crt");
     let agent = builder().web_config(scratch.write("web.yml", TLS)).token_file(&file).start().unwrap();
     let guarded = || Host::builder().token_file(&file);
+    // By the socket file beside the page, to the user of both.
+    assert_eq!(through(guarded(), "GET", INCIDENTS), (200, "[]".to_owned()));
+    // As for whoever may read the page and not open the file.
+    fs::remove_file(agent_socket(&runtime_directory(), Owner::this_process())).unwrap();
     let (status, told) = through(guarded(), "GET", INCIDENTS);
     assert!(status == 502 && told.contains("--ca-file"), "{status} {told}");
     let (status, told) = through(guarded().agents_authority(&ca), "GET", INCIDENTS);

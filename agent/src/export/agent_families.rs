@@ -20,6 +20,8 @@ pub(crate) fn write(sheet: &mut Sheet, loops: &[LoopView], agent: &AgentView) {
         sheet.whole(&["failed"], outcomes.failed);
         sheet.whole(&["dropped"], outcomes.dropped);
     }
+    sheet.family(&c::THRESHOLD_CHANGES);
+    sheet.whole(&[], agent.threshold_changes);
     sheet.family(&c::SCRAPE_DURATION);
     let scrapes = || Format::ALL.iter().zip(&agent.scrapes).filter(|(_, scrapes)| scrapes.bytes > 0);
     for (format, scrapes) in scrapes() {

@@ -161,6 +161,8 @@ catalog! {
         "How long the loop was kept from polling, by cause, counted at the end.");
     BLOCKED = counter("loopscope_blocked_total", Count, &["loop", "severity"],
         "Busy stretches longer than the warning and the critical threshold, counted when they cross it.");
+    STALL_THRESHOLD = gauge("loopscope_stall_threshold_seconds", Seconds, &["loop", "severity"],
+        "From which length on a busy stretch is a stall, and a critical one; set by the program or changed while it runs.");
     BLOCKED_DURATION = durations("loopscope_blocked_duration_seconds", LAG, &["loop"],
         "Exact length of busy stretches longer than the warning threshold, counted at their end.");
     INCIDENTS = counter("loopscope_incidents_total", Count, &["loop", "kind"],
@@ -216,6 +218,8 @@ catalog! {
         "Incidents written to the incidents directory: ok, failed, or dropped because the disk was too slow.");
     INCIDENT_ACTIONS = counter("loopscope_agent_incident_actions_total", Count, &["result"],
         "Actions on incidents: ok, failed (its command failed, or took too long), or dropped because too many waited.");
+    THRESHOLD_CHANGES = counter("loopscope_agent_threshold_changes_total", Count, &[],
+        "Changes of stall thresholds while the program runs; the program's log has who made them.");
     SCRAPE_DURATION = durations("loopscope_agent_scrape_duration_seconds", LAG, &["format"],
         "Time to write one page of metrics.");
     SCRAPE_SIZE = gauge("loopscope_agent_scrape_size_bytes", Bytes, &["format"],

@@ -268,6 +268,15 @@ fn write_stalls(sheet: &mut Sheet, loops: &[LoopView]) {
             sheet.whole(&[&view.label, severity.name()], view.snapshot.blocked[severity as usize]);
         }
     }
+    sheet.family(&c::STALL_THRESHOLD);
+    for view in loops {
+        sheet.of(view);
+        for (severity, ns) in
+            Severity::ALL.into_iter().zip([view.snapshot.warning_ns, view.snapshot.critical_ns])
+        {
+            sheet.seconds(&[&view.label, severity.name()], ns);
+        }
+    }
     sheet.family(&c::BLOCKED_DURATION);
     for view in loops {
         sheet.of(view);

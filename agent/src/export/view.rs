@@ -85,6 +85,7 @@ pub(crate) struct AgentView {
     pub tick_lateness: HistogramValues,
     pub last_tick_unix_ns: u64,
     pub reports_dropped: u64,
+    pub threshold_changes: u64,
     /// By format.
     pub scrapes: [Scrapes; Format::COUNT],
     pub incident_writes: Outcomes,

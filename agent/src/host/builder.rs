@@ -61,9 +61,18 @@ impl HostBuilder {
         self
     }
 
-    /// Shows the token in this file to agents that want one, when captures and incidents are asked of them: to those of
-    /// processes of the user that this server runs as, and to those that [`HostBuilder::agents_authority`] vouches for.
-    /// A changed file is read again. This server must then ask for something itself: a token, users, or a socket file.
+    /// Lets clients call the server by this name, too, such as the host's own name: where it listens on loopback, only IP
+    /// addresses and `localhost` are accepted as `Host` otherwise, because whoever gives names can have any other one lead
+    /// here. May be called several times; without a port.
+    pub fn host_name(mut self, name: &str) -> Self {
+        self.credentials.host_names.push(name.to_owned());
+        self
+    }
+
+    /// Shows the token in this file to agents that want one, when captures and incidents are asked of them: to those that
+    /// [`HostBuilder::agents_authority`] vouches for, and to nobody else. Agents of this user's processes need none: they
+    /// are asked by their socket files. A changed file is read again. This server must then ask for something itself: a
+    /// token, users, or a socket file.
     pub fn agents_token_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.access.token = Some(path.into());
         self

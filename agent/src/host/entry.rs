@@ -15,7 +15,7 @@ use loopscope_probe::snapshot::Facts;
 use loopscope_probe::{Clock, HandleType, Page, Ticks};
 use std::fs::File;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// A process, as a key: its pid, and when it started.
@@ -119,6 +119,11 @@ impl Entry {
     /// Returns the process of the loop.
     pub(crate) fn process(&self) -> Process {
         (self.owner.pid, self.owner.start)
+    }
+
+    /// Returns where the agent of its process has its socket file: beside the page.
+    pub(crate) fn agent_socket(&self) -> PathBuf {
+        directory::agent_socket(self.path.parent().unwrap_or(Path::new("/")), self.owner)
     }
 
     /// Takes one look at the loop as it is now. Returns whether it did anything of late. `page` is overwritten.

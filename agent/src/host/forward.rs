@@ -1,7 +1,8 @@
 //! Asks the agents of processes on behalf of whoever asked the host: captures, and incidents with their stacks.
 //!
-//! HTTP on this machine, plain or with TLS. The address stands on a page, and a page is input: only addresses of this
-//! machine are asked. Answers are bounded in size and time, and how many are under way in number. What is handed on is
+//! HTTP on this machine: by the socket file that agents have beside their pages, where this server may open it and the
+//! system says that the page's owner listens there; else at the address that stands on the page, plain or with TLS. A page
+//! is input: only addresses of this machine are asked. Answers are bounded in size and time, and how many are under way in number. What is handed on is
 //! taken whole; of what is read here (lists), the beginning is enough, and an agent that does not end cannot fill our
 //! memory with it.
 
@@ -10,7 +11,7 @@ use crate::host::state::Asked;
 use crate::web::guard::INTENT_HEADER;
 use http_body_util::{BodyExt, Empty};
 use hyper::body::{Body, Bytes};
-use hyper::header::{AUTHORIZATION, CONTENT_DISPOSITION, CONTENT_TYPE, HOST, HeaderValue};
+use hyper::header::{AUTHORIZATION, CONTENT_DISPOSITION, CONTENT_TYPE, HOST, HeaderValue, RETRY_AFTER};
 use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
 use std::fmt::Display;
@@ -40,6 +41,8 @@ pub(crate) struct Forwarded {
     pub content_type: String,
     /// The name of the file that it is to be saved as.
     pub file: Option<String>,
+    /// When it wants to be asked again.
+    pub retry_after_s: Option<u64>,
     pub body: Vec<u8>,
 }
 
@@ -92,14 +95,26 @@ impl Forwards {
         patience: Duration,
     ) -> Result<Forwarded, NoAnswer> {
         let _permit = self.under_way.try_acquire().map_err(|_| NoAnswer::Full)?;
+        let late = || Err("the agent did not answer in time".to_owned());
+        timeout(patience, self.reach(question)).await.unwrap_or_else(|_| late()).map_err(NoAnswer::Failed)
+    }
+
+    /// Asks by the socket file where there is one, else at the page's address.
+    async fn reach(&self, question: &Question<'_>) -> Result<Forwarded, String> {
+        let file = Way::Unix(&question.process.socket);
+        let connected = owned(&question.process.socket, question.process.user).await;
+        let why = match connected {
+            Ok(stream) => {
+                let request = question.request("localhost", None)?;
+                let answer = converse(stream, request, question.wanted).await;
+                return answer.map_err(|because| format!("the agent at {file} {because}"));
+            }
+            Err(why) => why,
+        };
         let address = question.process.address.as_deref().unwrap_or("nowhere");
-        let failed = |because: &str| NoAnswer::Failed(format!("the agent at {address} {because}"));
+        let failed = |because: &str| format!("the agent at {address} {because}; tried before: {file} {why}");
         let way = Way::to(address).map_err(failed)?;
-        match timeout(patience, way.ask(question, &self.access)).await {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(because)) => Err(failed(&because)),
-            Err(_) => Err(failed("did not answer in time")),
-        }
+        way.ask(question, &self.access).await.map_err(|because| failed(&because))
     }
 }
 
@@ -125,12 +140,11 @@ impl Way<'_> {
     }
 
     async fn ask(&self, question: &Question<'_>, access: &Access) -> Result<Forwarded, String> {
-        let shown = access.shown_to(question.process, matches!(self, Way::Tls(_)));
-        let was_shown = shown.is_some();
+        let mut was_shown = false;
         let answer = match self {
             Way::Plain(at) => {
                 let stream = connected(TcpStream::connect(at)).await?;
-                converse(stream, question.request(&at.to_string(), shown)?, question.wanted).await
+                converse(stream, question.request(&at.to_string(), None)?, question.wanted).await
             }
             Way::Tls(at) => {
                 let trust = access.trust.as_ref();
@@ -138,22 +152,39 @@ impl Way<'_> {
                     trust.ok_or("has TLS, and this server was not told by whom: start it with --ca-file")?;
                 let stream = connected(TcpStream::connect(at)).await?;
                 let stream = connected(trust.connect(stream, at.ip())).await?;
+                let shown = access.shown_to_proved();
+                was_shown = shown.is_some();
                 converse(stream, question.request(&at.to_string(), shown)?, question.wanted).await
             }
             Way::Unix(path) => {
-                let stream = connected(UnixStream::connect(path)).await?;
-                // Whoever writes a page could name any socket that only we may open.
-                let listener = stream.peer_cred().ok().map(|peer| peer.uid());
-                if listener.is_none() || listener != question.process.user {
-                    return Err("is another user's: a process can only speak for its own".to_owned());
-                }
-                converse(stream, question.request("localhost", shown)?, question.wanted).await
+                let stream = owned(path, question.process.user).await?;
+                converse(stream, question.request("localhost", None)?, question.wanted).await
             }
         }?;
         match answer.status {
-            401 if !was_shown => Err(access.missing().to_owned()),
+            401 if !was_shown => Err(Access::missing(matches!(self, Way::Tls(_))).to_owned()),
             _ => Ok(answer),
         }
+    }
+}
+
+impl Display for Way<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Way::Plain(at) => write!(f, "{at}"),
+            Way::Tls(at) => write!(f, "https://{at}"),
+            Way::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// Connects to a socket file on which this user listens: whoever writes a page could name any socket that we may open.
+async fn owned(path: &Path, user: Option<u32>) -> Result<UnixStream, String> {
+    let stream = connected(UnixStream::connect(path)).await?;
+    let listener = stream.peer_cred().ok().map(|peer| peer.uid());
+    match listener.is_some() && listener == user {
+        true => Ok(stream),
+        false => Err("is another user's: a process can only speak for its own".to_owned()),
     }
 }
 
@@ -209,9 +240,10 @@ async fn read(response: Response<hyper::body::Incoming>, wanted: Wanted) -> Resu
     let text = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
     let content_type = text(CONTENT_TYPE).unwrap_or_default().to_owned();
     let file = text(CONTENT_DISPOSITION).and_then(file_of);
+    let retry_after_s = text(RETRY_AFTER).and_then(|text| text.parse().ok());
     let status = response.status().as_u16();
     let body = collect(response.into_body(), wanted).await?;
-    Ok(Forwarded { status, content_type, file, body })
+    Ok(Forwarded { status, content_type, file, retry_after_s, body })
 }
 
 /// Reads a body as far as it is wanted, and no further.
@@ -248,6 +280,7 @@ fn file_of(disposition: &str) -> Option<String> {
 mod tests {
     use super::*;
     use http_body_util::Full;
+    use std::path::PathBuf;
 
     #[test]
     fn only_this_machine_is_asked() {
@@ -292,7 +325,14 @@ mod tests {
     fn questions_are_bounded_and_make_room_when_they_end() {
         let forwards = Forwards::new(Access::default());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let process = Asked { pid: 7, name: "web".to_owned(), address: None, user: None, loops: Vec::new() };
+        let process = Asked {
+            pid: 7,
+            name: "web".to_owned(),
+            address: None,
+            socket: PathBuf::new(),
+            user: None,
+            loops: Vec::new(),
+        };
         let question =
             Question { process: &process, method: Method::GET, target: "/", wanted: Wanted::Whole };
         let ask = || runtime.block_on(forwards.ask(&question, CONNECT)).unwrap_err();

@@ -111,7 +111,7 @@ fn agent(pid: u32, list: Vec<u8>) -> Asked {
         // Who asked has gone when it has read enough.
         let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&list));
     });
-    Asked { pid, name: "web".to_owned(), address, user: None, loops: Vec::new() }
+    Asked { pid, name: "web".to_owned(), address, socket: Default::default(), user: None, loops: Vec::new() }
 }
 
 #[test]

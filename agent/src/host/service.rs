@@ -8,7 +8,7 @@ use crate::host::targets::targets;
 use crate::host::thread::Shared;
 use crate::incident::Incident;
 use crate::web::answer::Answer;
-use crate::web::guard::{Gives, Guard};
+use crate::web::guard::{Gives, Guard, Purpose};
 use crate::web::incidents::{self, INCIDENT, INCIDENTS, id_of};
 use crate::web::live::{LIVE, Live};
 use crate::web::negotiate;
@@ -108,7 +108,10 @@ impl HostService {
         };
         // What an agent may be told to change, it is told through us; who may do so, and what, it says itself.
         let may_change = path == FLAMEGRAPH || path == PROCESS;
-        let answer = match self.guard.refuse(request, gives(path), may_change).await {
+        let handed_on = of_process(asked).map_or(path, |(_, path)| path);
+        let is_capture = handed_on == FLAMEGRAPH || handed_on == PPROF;
+        let purpose = Purpose { gives: gives(path), may_change, is_capture };
+        let answer = match self.guard.refuse(request, purpose).await {
             Some(refusal) => refusal,
             None => match path {
                 FLAMEGRAPH | PPROF => self.capture(path, request).await,
@@ -180,7 +183,15 @@ impl HostService {
         let query = request.uri.query().unwrap_or("");
         let known = self.shared.state().living().into_iter().find(|process| process.pid == pid);
         match known.filter(|process| process.address.is_some()) {
-            Some(process) => self.hand_over(&process, &request.method, &format!("{path}?{query}")).await,
+            Some(process) => {
+                if request.method == Method::POST && path == THRESHOLDS {
+                    // To the agent it is this server that asks.
+                    let who = self.guard.requester(request);
+                    self.shared
+                        .warn(format!("{pid} {}: thresholds?{query} was passed on for {who}", process.name));
+                }
+                self.hand_over(&process, &request.method, &format!("{path}?{query}")).await
+            }
             None if request.method == Method::POST => {
                 Answer::text(404, format!("process {pid} has no agent that could change anything\n"))
             }
@@ -206,7 +217,9 @@ impl HostService {
         match self.forwards.ask(&question, patience(target)).await {
             Ok(answer) => {
                 self.note(Outcomes { ok: 1, ..Outcomes::default() });
+                let later = answer.retry_after_s;
                 Answer::forwarded(answer.status, &answer.content_type, answer.file, answer.body)
+                    .retried_after(later)
             }
             Err(NoAnswer::Full) => {
                 self.note(Outcomes { dropped: 1, ..Outcomes::default() });
@@ -313,7 +326,14 @@ mod tests {
     use super::*;
 
     fn asked(pid: u32, name: &str) -> Asked {
-        Asked { pid, name: name.to_owned(), address: None, user: None, loops: Vec::new() }
+        Asked {
+            pid,
+            name: name.to_owned(),
+            address: None,
+            socket: Default::default(),
+            user: None,
+            loops: Vec::new(),
+        }
     }
 
     #[test]

@@ -44,6 +44,8 @@ pub(crate) struct Asked {
     pub name: String,
     /// Where its agent is, if one listens: `host:port`, `https://host:port`, `unix:/path`.
     pub address: Option<String>,
+    /// Where its agent has its socket file.
+    pub socket: PathBuf,
     /// The user that its pages belong to; `None` where that cannot be told.
     pub user: Option<u32>,
     /// Its loops and their runtimes.
@@ -107,7 +109,8 @@ impl HostState {
         for entry in self.roster.entries().iter().filter(|entry| entry.end.is_none()) {
             if living.last().is_none_or(|last| last.pid != entry.owner.pid) {
                 let (pid, name) = (entry.owner.pid, entry.facts.process.clone());
-                living.push(Asked { pid, name, address: None, user: entry.user, loops: Vec::new() });
+                let socket = entry.agent_socket();
+                living.push(Asked { pid, name, address: None, socket, user: entry.user, loops: Vec::new() });
             }
             let Some(last) = living.last_mut() else { continue };
             last.user = last.user.filter(|user| entry.user == Some(*user));

@@ -60,7 +60,14 @@ mod tests {
 
     fn asked(pid: u32, address: Option<&str>) -> Asked {
         let loops = vec![("web".to_owned(), "mio".to_owned()), ("load".to_owned(), "mio".to_owned())];
-        Asked { pid, name: "demo".to_owned(), address: address.map(str::to_owned), user: None, loops }
+        Asked {
+            pid,
+            name: "demo".to_owned(),
+            address: address.map(str::to_owned),
+            socket: Default::default(),
+            user: None,
+            loops,
+        }
     }
 
     #[test]

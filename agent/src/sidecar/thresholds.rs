@@ -1,5 +1,7 @@
 //! Reading and changing stall thresholds while the program runs.
 
+use crate::compute::age::age_text;
+use crate::model::thresholds::Thresholds;
 use crate::sidecar::State;
 use crate::web::thresholds::{LoopThresholds, ThresholdList, ThresholdWish};
 
@@ -19,16 +21,19 @@ impl State {
         }
     }
 
-    /// Changes them, of one loop or of all. Returns what is wrong with the wish: its status code and words.
-    pub(crate) fn set_thresholds(&mut self, wish: &ThresholdWish) -> Result<(), (u16, String)> {
+    /// Changes them, of one loop or of all, and counts that. Returns what was changed, in words, or what is wrong with the
+    /// wish: its status code and words.
+    pub(crate) fn set_thresholds(&mut self, wish: &ThresholdWish) -> Result<String, (u16, String)> {
         if wish.is_empty() {
             return Err((400, "nothing to change: give warning=, critical= or both\n".to_owned()));
         }
         let wrong = |message| (400, message);
-        match &wish.loop_name {
+        let (of, before, after) = match &wish.loop_name {
             None => {
-                let thresholds = wish.apply(self.thresholds.all).map_err(wrong)?;
+                let before = self.thresholds.all;
+                let thresholds = wish.apply(before).map_err(wrong)?;
                 self.thresholds.set_all(thresholds);
+                ("all loops".to_owned(), before, thresholds)
             }
             Some(name) => {
                 let found = self.loops.iter().find(|watched| [&watched.label, &watched.name].contains(&name));
@@ -36,16 +41,23 @@ impl State {
                     let labels: Vec<&str> = self.loops.iter().map(|watched| watched.label.as_str()).collect();
                     return Err((404, format!("no loop {name:?} here; there are: {}\n", labels.join(", "))));
                 };
-                let thresholds = wish.apply(watched.thresholds).map_err(wrong)?;
+                let before = watched.thresholds;
+                let thresholds = wish.apply(before).map_err(wrong)?;
                 self.thresholds.set_one(name, thresholds);
+                (format!("loop {name}"), before, thresholds)
             }
-        }
+        };
         for watched in &mut self.loops {
             watched.thresholds = self.thresholds.of(&watched.label, &watched.name);
             if let Some(control) = &watched.control {
                 control.set_thresholds(watched.thresholds.warning_ns, watched.thresholds.critical_ns);
             }
         }
-        Ok(())
+        self.accounts.agent.threshold_changes += 1;
+        Ok(format!("stall thresholds of {of} changed from {} to {}", words(before), words(after)))
     }
+}
+
+fn words(thresholds: Thresholds) -> String {
+    format!("{} (critical {})", age_text(thresholds.warning_ns), age_text(thresholds.critical_ns))
 }

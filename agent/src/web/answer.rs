@@ -41,6 +41,8 @@ pub(crate) struct Answer {
     file: Option<String>,
     /// How a client may prove who it is, where it has to.
     challenge: Option<&'static str>,
+    /// After how many seconds to ask again; 1 where nobody knows.
+    retry_after_s: Option<u64>,
 }
 
 impl Answer {
@@ -59,6 +61,7 @@ impl Answer {
             policy: None,
             file: None,
             challenge: None,
+            retry_after_s: None,
         }
     }
 
@@ -102,6 +105,11 @@ impl Answer {
         Answer { challenge: Some(ways), ..self }
     }
 
+    /// Says after how many seconds to ask again, where that is known.
+    pub(crate) fn retried_after(self, seconds: Option<u64>) -> Answer {
+        Answer { retry_after_s: seconds, ..self }
+    }
+
     /// Passes on what an agent answered. Media types that no agent of ours has are not passed on: a page that calls itself
     /// HTML must not run here.
     pub(crate) fn forwarded(status: u16, media: &str, file: Option<String>, body: Vec<u8>) -> Answer {
@@ -140,7 +148,7 @@ impl Answer {
             headers.insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
         }
         if matches!(status, 429 | 503) {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(self.retry_after_s.unwrap_or(1)));
         }
         response
     }

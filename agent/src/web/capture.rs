@@ -9,7 +9,7 @@ use crate::flame::{Follower, Format, Of, Profile, Timeline};
 use crate::sample::{self, Plan};
 use crate::web::Backend;
 use crate::web::answer::Answer;
-use crate::web::slots::{AT_ONCE, Slot, Slots};
+use crate::web::slots::{Holder, Slot, Slots};
 use crate::web::wish::Wish;
 use loopscope_probe::clock::unix_ns;
 use loopscope_probe::registry::{self, LocalPage};
@@ -33,10 +33,11 @@ impl Captures {
         }
     }
 
-    /// Captures and draws.
-    pub(crate) async fn run(&self, wish: Wish, backend: &dyn Backend) -> Answer {
-        let Some(slot) = self.0.take(wish.name.clone()) else {
-            return Answer::text(429, format!("{AT_ONCE} captures are under way already; try again later\n"));
+    /// Captures and draws, for `who`.
+    pub(crate) async fn run(&self, wish: Wish, who: String, backend: &dyn Backend) -> Answer {
+        let slot = match self.take(&wish, who) {
+            Ok(slot) => slot,
+            Err(refusal) => return refusal,
         };
         if let Some(message) = unknown_loop(&wish) {
             return Answer::text(404, message);
@@ -54,11 +55,12 @@ impl Captures {
         }
     }
 
-    /// Captures processor time for whoever pulls profiles all the time. A loop that had nothing to do is no failure
+    /// Captures processor time for `who`, which pulls profiles all the time. A loop that had nothing to do is no failure
     /// there: the answer is a profile without samples.
-    pub(crate) async fn pull(&self, wish: Wish) -> Answer {
-        let Some(slot) = self.0.take(wish.name.clone()) else {
-            return Answer::text(429, format!("{AT_ONCE} captures are under way already; try again later\n"));
+    pub(crate) async fn pull(&self, wish: Wish, who: String) -> Answer {
+        let slot = match self.take(&wish, who) {
+            Ok(slot) => slot,
+            Err(refusal) => return refusal,
         };
         if let Some(message) = unknown_loop(&wish) {
             return Answer::text(404, message);
@@ -68,6 +70,14 @@ impl Captures {
             Err(error @ FlameError::Unavailable(_)) => Answer::text(501, format!("{error}\n")),
             Err(error) => Answer::text(500, format!("{error}\n")),
         }
+    }
+
+    /// Takes a slot, or says who has them.
+    fn take(&self, wish: &Wish, who: String) -> Result<Slot, Answer> {
+        let what = if wish.format == Format::Trace { "timeline" } else { wish.of.name() };
+        let length_ns = wish.seconds.saturating_mul(1_000_000_000);
+        let taken = self.0.take(Holder { name: wish.name.clone(), what, who, length_ns });
+        taken.map_err(|full| Answer::text(503, full.message).retried_after(Some(full.free_in_s)))
     }
 }
 

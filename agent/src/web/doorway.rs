@@ -1,5 +1,6 @@
 //! Connections that come in by an address or by a socket file, as one kind of stream.
 
+use crate::web::client::Connection;
 use crate::web::entrance::Listener;
 use loopscope_probe::socket_file::SocketFile;
 use std::io::{self, IoSlice};
@@ -11,9 +12,9 @@ use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 /// A listening socket within the runtime.
 pub(crate) enum Doorway {
     Tcp(TcpListener),
-    /// The file is removed when the server ends, before the socket is closed.
     Unix {
-        _file: SocketFile,
+        /// Removed when the server ends, before the socket is closed; `None` where somebody else does that.
+        _file: Option<SocketFile>,
         listener: UnixListener,
     },
 }
@@ -30,9 +31,14 @@ impl Doorway {
         Ok(match listener {
             Listener::Tcp(listener, _) => Doorway::Tcp(TcpListener::from_std(listener)?),
             Listener::Unix(file, listener) => {
-                Doorway::Unix { _file: file, listener: UnixListener::from_std(listener)? }
+                Doorway::Unix { _file: Some(file), listener: UnixListener::from_std(listener)? }
             }
         })
+    }
+
+    /// As [`Doorway::new`], for a socket file that somebody else removes.
+    pub(crate) fn of_socket_file(listener: std::os::unix::net::UnixListener) -> io::Result<Doorway> {
+        Ok(Doorway::Unix { listener: UnixListener::from_std(listener)?, _file: None })
     }
 
     pub(crate) async fn accept(&self) -> io::Result<Stream> {
@@ -45,6 +51,21 @@ impl Doorway {
             }
             Doorway::Unix { listener, .. } => listener.accept().await.map(|(stream, _)| Stream::Unix(stream)),
         }
+    }
+}
+
+impl Stream {
+    /// Returns how the client reached us, as the system tells it.
+    pub(crate) fn connection(&self) -> Connection {
+        let known = match self {
+            Stream::Tcp(stream) => stream
+                .peer_addr()
+                .and_then(|peer| stream.local_addr().map(|own| Connection::Tcp { peer, own })),
+            Stream::Unix(stream) => {
+                stream.peer_cred().map(|peer| Connection::Unix { user: peer.uid(), pid: peer.pid() })
+            }
+        };
+        known.unwrap_or_default()
     }
 }
 

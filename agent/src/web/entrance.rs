@@ -42,11 +42,12 @@ impl Default for Listen {
     }
 }
 
-/// What clients must show, as the program configured it.
+/// What clients must show, and what they may call the server, as the program configured it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Credentials {
     pub token_file: Option<PathBuf>,
     pub web_config: Option<PathBuf>,
+    pub host_names: Vec<String>,
 }
 
 /// A bound server.
@@ -71,7 +72,7 @@ impl Entrance {
     /// The address or the path cannot be had, or the credentials cannot be used.
     pub(crate) fn open(listen: &Listen, credentials: &Credentials) -> Result<Option<Entrance>, AgentError> {
         let token = credentials.token_file.as_deref().map(Token::read).transpose();
-        let token = token.map_err(AgentError::Credentials)?;
+        let token = token.map_err(AgentError::Credentials)?.map(Arc::new);
         let web_config = credentials.web_config.as_deref().map(WebConfig::read).transpose();
         let web_config = web_config.map_err(AgentError::Credentials)?.map(Arc::new);
         let listener = match listen {
@@ -81,7 +82,9 @@ impl Entrance {
             Listen::NextFree(first) => tcp(next_free(*first)?)?,
         };
         let is_secure = web_config.as_ref().is_some_and(|config| config.acceptor().is_some());
-        let guard = Guard { place: listener.place(), address: listener.name(is_secure), token, web_config };
+        let (place, address) = (listener.place(), listener.name(is_secure));
+        let host_names = credentials.host_names.iter().map(|name| name.to_ascii_lowercase()).collect();
+        let guard = Guard { place, address, host_names, token, web_config };
         Ok(Some(Entrance { listener, guard: Arc::new(guard) }))
     }
 

@@ -1,19 +1,27 @@
 //! Who may ask what. The rules are a table in `docs/security.md`.
 //!
-//! Health is for anybody who reaches the server, metrics for anybody where no users are listed, and what tells much or
-//! changes something only for this host, or for who has proved something: a token, a password, a certificate.
+//! Health is for anybody who reaches the server, metrics for anybody where no users are listed. What tells much or changes
+//! something is for who has proved something (a token, a password, a certificate), and, where the server is for this host
+//! only, for the user that the program runs as and for root. Who was passed on by a proxy may be anybody.
 
 use crate::web::answer::Answer;
+use crate::web::client::{Client, user_words};
 use crate::web::secure::WebConfig;
 use crate::web::token::Token;
-use hyper::header::{AUTHORIZATION, HOST, HeaderValue};
+use hyper::header::{AUTHORIZATION, FORWARDED, HOST, HeaderValue, VIA};
 use hyper::http::request::Parts;
-use hyper::{Method, Version};
+use hyper::{HeaderMap, Method, Version};
+use loopscope_probe::directory::own_user;
 use std::net::IpAddr;
+use std::path::Path;
 use std::sync::Arc;
 
 /// A POST must have this header: a page in a browser cannot send it to another origin without asking first.
 pub(crate) const INTENT_HEADER: &str = "x-loopscope";
+
+/// By which browsers say from where a page's request comes: `same-origin`, `same-site`, `cross-site`, or `none` for an
+/// address that was typed.
+const SITE_HEADER: &str = "sec-fetch-site";
 
 /// From where the server can be reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,13 +45,25 @@ pub(crate) enum Gives {
     Insight,
 }
 
+/// What a request is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Purpose {
+    pub gives: Gives,
+    /// The path takes POST.
+    pub may_change: bool,
+    /// Also a GET makes the process do something: sample its threads, or be busy drawing.
+    pub is_capture: bool,
+}
+
 /// The rules of one server.
 #[derive(Debug)]
 pub(crate) struct Guard {
     pub place: Place,
     /// What clients call the server; for messages.
     pub address: String,
-    pub token: Option<Token>,
+    /// Names besides `localhost` that clients may call it by, in lower case.
+    pub host_names: Vec<String>,
+    pub token: Option<Arc<Token>>,
     pub web_config: Option<Arc<WebConfig>>,
 }
 
@@ -58,22 +78,36 @@ impl Guard {
     /// A server that is for this host only, without further ado.
     #[cfg(test)]
     pub(crate) fn open(place: Place, address: &str) -> Guard {
-        Guard { place, address: address.to_owned(), token: None, web_config: None }
+        let address = address.to_owned();
+        Guard { place, address, host_names: Vec::new(), token: None, web_config: None }
     }
 
-    /// Returns the refusal of a request, `None` where it may be answered. `may_change` says that this path takes POST.
-    pub(crate) async fn refuse(&self, request: &Parts, gives: Gives, may_change: bool) -> Option<Answer> {
-        if let Some(refusal) = self.refuse_form(request, may_change) {
+    /// The rules of the socket file beside the pages of this one's process: its owner and root need to show nothing there.
+    pub(crate) fn of_socket_file(&self, path: &Path) -> Guard {
+        Guard {
+            place: Place::Unix,
+            address: format!("unix:{}", path.display()),
+            host_names: Vec::new(),
+            token: self.token.clone(),
+            web_config: None,
+        }
+    }
+
+    /// Returns the refusal of a request, `None` where it may be answered.
+    pub(crate) async fn refuse(&self, request: &Parts, purpose: Purpose) -> Option<Answer> {
+        if let Some(refusal) = self.refuse_form(request, purpose) {
             return Some(refusal);
         }
         match self.prove(request).await {
             Proof::Given => None,
             Proof::Later(answer) => Some(answer),
             Proof::Wrong => Some(self.unauthorized("these are not the credentials of this server\n")),
+            // Only they can open the file, and they could read the token's file as well.
+            Proof::None if self.place == Place::Unix && is_own_user(request) => None,
             Proof::None if self.has_users() => {
                 Some(self.unauthorized("this server wants a user and a password\n"))
             }
-            Proof::None if gives != Gives::Insight => None,
+            Proof::None if purpose.gives != Gives::Insight => None,
             Proof::None if self.token.is_some() => {
                 Some(self.unauthorized("this is told with the token only: Authorization: Bearer TOKEN\n"))
             }
@@ -85,13 +119,32 @@ impl Guard {
                     self.address
                 ),
             )),
-            Proof::None => None,
+            Proof::None if is_own_user(request) => None,
+            Proof::None => Some(Answer::text(403, others_words(request))),
         }
     }
 
-    /// Tells whether everybody on this host, or more, is told everything.
+    /// Tells whether who reaches the server need not show anything: the user that it runs as and root are told
+    /// everything then, and a proxy or a tunnel of theirs looks like them.
     pub(crate) fn is_open(&self) -> bool {
         self.place != Place::Unix && self.token.is_none() && !self.has_users()
+    }
+
+    /// Says who sent a request that was not refused, for the log.
+    pub(crate) fn requester(&self, request: &Parts) -> String {
+        let client = client_of(request);
+        let offered = request.headers.get(AUTHORIZATION).and_then(scheme);
+        let proof = match offered {
+            Some(("bearer", _)) => "with the token, ",
+            Some(_) => "with a password, ",
+            None if request.extensions.get::<Peer>().is_some_and(|peer| peer.has_certificate) => {
+                "with a client certificate, "
+            }
+            None => "",
+        };
+        let passed_on = if is_passed_on(&request.headers) { ", passed on by a proxy" } else { "" };
+        let client = client.map_or_else(|| Client::default().to_string(), Client::to_string);
+        format!("{proof}{client}{passed_on}")
     }
 
     fn has_users(&self) -> bool {
@@ -128,8 +181,8 @@ impl Guard {
     }
 
     /// Returns the refusal of a request that is none for us, whoever asks.
-    fn refuse_form(&self, request: &Parts, may_change: bool) -> Option<Answer> {
-        let is_change = request.method == Method::POST && may_change;
+    fn refuse_form(&self, request: &Parts, purpose: Purpose) -> Option<Answer> {
+        let is_change = request.method == Method::POST && purpose.may_change;
         if request.method != Method::GET && request.method != Method::HEAD && !is_change {
             let message = format!("{} is not answered here: only GET and HEAD\n", request.method);
             return Some(Answer::text(405, message));
@@ -137,13 +190,15 @@ impl Guard {
         if is_change && !request.headers.contains_key(INTENT_HEADER) {
             return Some(Answer::text(403, "a change must be sent with the header X-Loopscope: 1\n"));
         }
+        if purpose.is_capture && is_of_another_site(&request.headers) {
+            let message = "a page of another site asked for a capture, which costs this process time: open the address \
+                           by typing or pasting it, from the live page, or with `loopscope flame`\n";
+            return Some(Answer::text(403, message));
+        }
         let host = request.headers.get(HOST).map(|host| host.to_str().unwrap_or("?"));
         // An absolute request line has precedence over the header.
         match request.uri.authority().map(|authority| authority.as_str()).or(host) {
-            Some(host) if !self.may_be_called(host) => Some(Answer::text(
-                403,
-                format!("this agent is not called {host:?}: use {} or localhost\n", self.address),
-            )),
+            Some(host) if !self.may_be_called(host) => Some(Answer::text(403, self.wrong_host_words(host))),
             None if request.version > Version::HTTP_10 => {
                 Some(Answer::text(400, "the Host header is missing\n"))
             }
@@ -163,8 +218,56 @@ impl Guard {
         };
         let literal = name.trim_start_matches('[').trim_end_matches(']');
         let name = name.trim_end_matches('.').to_ascii_lowercase();
-        literal.parse::<IpAddr>().is_ok() || name == "localhost" || name.ends_with(".localhost")
+        literal.parse::<IpAddr>().is_ok()
+            || name == "localhost"
+            || name.ends_with(".localhost")
+            || self.host_names.contains(&name)
     }
+
+    fn wrong_host_words(&self, host: &str) -> String {
+        let also: String = self.host_names.iter().map(|name| format!(", {name}")).collect();
+        format!(
+            "the Host header {host:?} is not accepted here: use {}, another IP address, localhost{also}, or allow the name \
+             (AgentBuilder::host_name, loopscope serve --host-name)\n",
+            self.address
+        )
+    }
+}
+
+fn client_of(request: &Parts) -> Option<&Client> {
+    request.extensions.get::<Arc<Client>>().map(|client| &**client)
+}
+
+/// Tells whether a request comes from the user that this process runs as, or from root, and from nobody through them.
+fn is_own_user(request: &Parts) -> bool {
+    !is_passed_on(&request.headers) && client_of(request).is_some_and(Client::is_own_user)
+}
+
+/// Tells whether a proxy says that it passes on what another client asked.
+fn is_passed_on(headers: &HeaderMap) -> bool {
+    let is_of_proxy = |name: &str| name.starts_with("x-forwarded-") || name == "x-real-ip";
+    headers.contains_key(FORWARDED)
+        || headers.contains_key(VIA)
+        || headers.keys().any(|name| is_of_proxy(name.as_str()))
+}
+
+/// Tells whether a browser says that a page of somebody else's makes it ask. Another port of this host is the same site.
+fn is_of_another_site(headers: &HeaderMap) -> bool {
+    headers.get_all(SITE_HEADER).iter().any(|site| site == "cross-site" || site == "same-site")
+}
+
+/// Says to somebody who is not let in what would help.
+fn others_words(request: &Parts) -> String {
+    let own = user_words(own_user());
+    let you = match client_of(request).and_then(Client::user) {
+        _ if is_passed_on(&request.headers) => "this request was passed on by a proxy".to_owned(),
+        Some(user) => format!("you are {}", user_words(user)),
+        None => "the system does not tell who you are".to_owned(),
+    };
+    format!(
+        "only {own}, who runs this process, and root may ask for this, and {you}: ask as one of them, or with a token \
+         (see token_file)\n"
+    )
 }
 
 /// What a request proves.
@@ -206,6 +309,36 @@ mod tests {
             assert!(!guard.may_be_called(host), "{host}");
         }
         assert!(Guard::open(Place::Elsewhere, "0.0.0.0:9464").may_be_called("app.prod.svc:9464"));
+    }
+
+    #[test]
+    fn a_name_that_is_not_accepted_is_told_with_those_that_are_and_with_the_setting() {
+        let names = vec!["build-7.lan".to_owned()];
+        let guard = Guard { host_names: names, ..Guard::open(Place::Loopback, "127.0.0.1:9464") };
+        assert!(guard.may_be_called("Build-7.lan:9464") && !guard.may_be_called("x.build-7.lan"));
+        let told = guard.wrong_host_words("evil.example");
+        for part in
+            ["\"evil.example\"", "127.0.0.1:9464", "localhost, build-7.lan", "host_name", "--host-name"]
+        {
+            assert!(told.contains(part), "{told}");
+        }
+    }
+
+    #[test]
+    fn proxies_and_pages_of_other_sites_are_known_by_their_headers() {
+        let headers = |name: &'static str, value: &'static str| {
+            let value = HeaderValue::from_static(value);
+            HeaderMap::from_iter([(hyper::header::HeaderName::from_static(name), value)])
+        };
+        for name in ["forwarded", "via", "x-forwarded-for", "x-forwarded-proto", "x-real-ip"] {
+            assert!(is_passed_on(&headers(name, "x")), "{name}");
+        }
+        assert!(!is_passed_on(&headers("x-loopscope", "1")));
+        for (site, is_other) in
+            [("cross-site", true), ("same-site", true), ("same-origin", false), ("none", false)]
+        {
+            assert_eq!(is_of_another_site(&headers(SITE_HEADER, site)), is_other, "{site}");
+        }
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! The agent's HTTP server: what it answers, and the limits that keep a careless or hostile client harmless.
 
+pub(crate) mod agent_socket;
 pub(crate) mod answer;
 pub(crate) mod capture;
+pub(crate) mod client;
 pub(crate) mod doorway;
 pub(crate) mod entrance;
 pub(crate) mod guard;
@@ -10,6 +12,7 @@ pub(crate) mod incidents;
 pub(crate) mod live;
 pub(crate) mod negotiate;
 pub(crate) mod page;
+pub(crate) mod peer_user;
 pub(crate) mod query;
 pub(crate) mod routes;
 #[cfg(feature = "web-config")]
@@ -67,8 +70,9 @@ pub(crate) trait Backend: Send + Sync {
     fn incident(&self, id: &str) -> Option<Arc<Incident>>;
     /// Returns the stall thresholds of all loops.
     fn thresholds(&self) -> ThresholdList;
-    /// Changes stall thresholds. Returns what is wrong with the wish: its status code and words.
-    fn set_thresholds(&self, wish: &ThresholdWish) -> Result<(), (u16, String)>;
+    /// Changes stall thresholds, and logs that with `who` asked for it. Returns what is wrong with the wish: its status
+    /// code and words.
+    fn set_thresholds(&self, wish: &ThresholdWish, who: &str) -> Result<(), (u16, String)>;
     /// Counts an answer; `path` is one of a fixed list.
     fn count(&self, path: &'static str, code: u16);
     /// Tells the program's log.

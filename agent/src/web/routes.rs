@@ -3,7 +3,7 @@
 use crate::live::{Seen, View};
 use crate::web::answer::Answer;
 use crate::web::capture::Captures;
-use crate::web::guard::{Gives, Guard};
+use crate::web::guard::{Gives, Guard, Purpose};
 use crate::web::incidents::{self, INCIDENT, INCIDENTS, id_of};
 use crate::web::live::{LIVE, Live, Source};
 use crate::web::negotiate;
@@ -47,7 +47,7 @@ const ENDPOINTS: &str = "\
 pub(crate) struct Router {
     pub guard: Arc<Guard>,
     pub captures: Captures,
-    pub live: Live,
+    pub live: Arc<Live>,
     pub backend: Arc<dyn Backend>,
 }
 
@@ -76,18 +76,22 @@ impl Router {
             path if page::is_file(path) => FILES,
             _ => known.unwrap_or("other"),
         };
-        let answer =
-            match self.guard.refuse(request, gives(path), path == THRESHOLDS || path == FLAMEGRAPH).await {
-                Some(refusal) => refusal,
-                None if path == FLAMEGRAPH => self.flamegraph(request, backend).await,
-                None if path == PPROF => self.pprof(request).await,
-                None if path == LIVE => self.live(request, backend).await,
-                None if path == INCIDENTS || path == INCIDENT => {
-                    guarded(backend, || self.incidents(id, request, backend))
-                }
-                None if path == THRESHOLDS => guarded(backend, || self.thresholds(request, backend)),
-                None => guarded(backend, || self.answer_at_once(path, request, backend)),
-            };
+        let purpose = Purpose {
+            gives: gives(path),
+            may_change: path == THRESHOLDS || path == FLAMEGRAPH,
+            is_capture: path == FLAMEGRAPH || path == PPROF,
+        };
+        let answer = match self.guard.refuse(request, purpose).await {
+            Some(refusal) => refusal,
+            None if path == FLAMEGRAPH => self.flamegraph(request, backend).await,
+            None if path == PPROF => self.pprof(request).await,
+            None if path == LIVE => self.live(request, backend).await,
+            None if path == INCIDENTS || path == INCIDENT => {
+                guarded(backend, || self.incidents(id, request, backend))
+            }
+            None if path == THRESHOLDS => guarded(backend, || self.thresholds(request, backend)),
+            None => guarded(backend, || self.answer_at_once(path, request, backend)),
+        };
         backend.count(path, answer.status);
         answer
     }
@@ -115,7 +119,7 @@ impl Router {
                 .map_or_else(|why| Answer::text(400, why), |name| self.captures.end(&name));
         }
         match Wish::parse(query) {
-            Ok(wish) => self.captures.run(wish, backend).await,
+            Ok(wish) => self.captures.run(wish, self.guard.requester(request), backend).await,
             Err(message) => Answer::text(400, message),
         }
     }
@@ -126,7 +130,7 @@ impl Router {
 
     async fn pprof(&self, request: &Parts) -> Answer {
         match Wish::parse_pprof(request.uri.query().unwrap_or("")) {
-            Ok(wish) => self.captures.pull(wish).await,
+            Ok(wish) => self.captures.pull(wish, self.guard.requester(request)).await,
             Err(message) => Answer::text(400, message),
         }
     }
@@ -144,7 +148,7 @@ impl Router {
             Err(message) => return Answer::text(400, message),
         };
         if request.method == Method::POST
-            && let Err((status, message)) = backend.set_thresholds(&wish)
+            && let Err((status, message)) = backend.set_thresholds(&wish, &self.guard.requester(request))
         {
             return Answer::text(status, message);
         }

@@ -5,6 +5,7 @@
 //! much (8 KiB of head).
 
 use crate::web::Service;
+use crate::web::client::Client;
 use crate::web::doorway::{Doorway, Stream};
 use crate::web::guard::{Guard, Peer};
 use http_body_util::Full;
@@ -68,13 +69,15 @@ pub(crate) async fn serve(doorway: Doorway, guard: Arc<Guard>, answers: Arc<dyn 
 
 /// Makes a connection secure where that is wanted, and serves it.
 async fn welcome(stream: Stream, guard: &Guard, answers: Arc<dyn Service>) {
+    let client = Arc::new(Client::new(stream.connection()));
     let Some(config) = &guard.web_config else {
-        return converse(stream, Arc::default(), answers).await;
+        let greeting = Greeting { client, peer: Peer::default(), headers: Vec::new() };
+        return converse(stream, Arc::new(greeting), answers).await;
     };
     if let Some(note) = config.refresh() {
         answers.warn(note);
     }
-    let greeting = |peer| Arc::new(Greeting { peer, headers: config.headers() });
+    let greeting = |peer| Arc::new(Greeting { client, peer, headers: config.headers() });
     match config.acceptor() {
         None => converse(stream, greeting(Peer::default()), answers).await,
         Some(acceptor) => {
@@ -87,8 +90,8 @@ async fn welcome(stream: Stream, guard: &Guard, answers: Arc<dyn Service>) {
 }
 
 /// What a connection brings to each of its requests and answers.
-#[derive(Default)]
 struct Greeting {
+    client: Arc<Client>,
     peer: Peer,
     headers: Vec<(HeaderName, HeaderValue)>,
 }
@@ -106,6 +109,7 @@ where
             deadline.move_to(ANSWER_TIMEOUT);
             let (mut parts, _body) = request.into_parts();
             parts.extensions.insert(greeting.peer);
+            parts.extensions.insert(greeting.client.clone());
             let mut response = answers.answer(&parts).await.into_response();
             deadline.move_to(QUIET_TIMEOUT);
             for (name, value) in &greeting.headers {

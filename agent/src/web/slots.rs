@@ -1,5 +1,6 @@
-//! The captures under way: few at once, and each can be ended early by its name.
+//! The captures under way: few at once, each known by who asked for it, and ended early by its name.
 
+use crate::compute::age::age_text;
 use loopscope_probe::{Clock, Ticks};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -22,8 +23,31 @@ struct Held {
 #[derive(Debug)]
 struct Taken {
     number: u64,
-    name: Option<String>,
+    holder: Holder,
+    begun: Ticks,
     end: Arc<Notify>,
+}
+
+/// What a capture is, for those who have to wait for it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Holder {
+    /// By which it can be ended.
+    pub name: Option<String>,
+    /// What is captured: `cpu`.
+    pub what: &'static str,
+    /// Who asked for it: `user alice (uid 1000)`.
+    pub who: String,
+    /// How long it takes, in nanoseconds.
+    pub length_ns: u64,
+}
+
+/// Why there is no slot: who has them, and when the first is free.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Full {
+    /// A sentence for people.
+    pub message: String,
+    /// At least 1.
+    pub free_in_s: u64,
 }
 
 /// One capture under way; ends when dropped, also where the client went away.
@@ -37,29 +61,49 @@ pub(crate) struct Slot {
 }
 
 impl Slots {
-    /// Returns `None` where enough are under way.
-    pub(crate) fn take(&self, name: Option<String>) -> Option<Slot> {
+    /// Takes a slot.
+    ///
+    /// # Errors
+    /// Enough captures are under way.
+    pub(crate) fn take(&self, holder: Holder) -> Result<Slot, Full> {
         let mut held = self.held();
+        let clock = Clock::monotonic();
+        let begun = clock.now();
         if held.taken.len() >= AT_ONCE {
-            return None;
+            return Err(full(&held.taken, begun));
         }
         held.next += 1;
         let (number, end) = (held.next, Arc::new(Notify::new()));
-        held.taken.push(Taken { number, name, end: end.clone() });
-        let clock = Clock::monotonic();
-        Some(Slot { slots: self.clone(), number, end, begun: clock.now(), clock })
+        held.taken.push(Taken { number, holder, begun, end: end.clone() });
+        Ok(Slot { slots: self.clone(), number, end, begun, clock })
     }
 
     /// Ends the captures of this name early: they answer with what they have. Returns whether there was one.
     pub(crate) fn end(&self, name: &str) -> bool {
         let held = self.held();
-        let called = held.taken.iter().filter(|taken| taken.name.as_deref() == Some(name));
+        let called = held.taken.iter().filter(|taken| taken.holder.name.as_deref() == Some(name));
         called.map(|taken| taken.end.notify_one()).count() > 0
     }
 
     fn held(&self) -> MutexGuard<'_, Held> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Tells who holds the slots, since when and until when.
+fn full(taken: &[Taken], now: Ticks) -> Full {
+    let left_ns = |taken: &Taken| taken.holder.length_ns.saturating_sub(now.since(taken.begun));
+    let tell = |taken: &Taken| {
+        let Holder { name, what, who, .. } = &taken.holder;
+        let name = name.as_ref().map_or(String::new(), |name| format!(", called {name}"));
+        let (since, left) = (age_text(now.since(taken.begun)), age_text(left_ns(taken)));
+        format!("{what} for {who}, begun {since} ago, over in {left}{name}")
+    };
+    let told: Vec<String> = taken.iter().map(tell).collect();
+    let free_in_s = taken.iter().map(left_ns).min().unwrap_or(0).div_ceil(1_000_000_000).max(1);
+    let message =
+        format!("{AT_ONCE} captures are under way: {}. Try again in {free_in_s} s\n", told.join("; "));
+    Full { message, free_in_s }
 }
 
 impl Slot {
@@ -88,16 +132,41 @@ mod tests {
     #[test]
     fn a_slot_is_free_again_when_dropped() {
         let slots = Slots::default();
-        let (first, second) = (slots.take(None), slots.take(None));
-        assert!(first.is_some() && second.is_some() && slots.take(None).is_none());
+        let take = || slots.take(Holder::default());
+        let (first, second) = (take(), take());
+        assert!(first.is_ok() && second.is_ok() && take().is_err());
         drop(first);
-        assert!(slots.take(None).is_some());
+        assert!(take().is_ok());
+    }
+
+    #[test]
+    fn who_has_to_wait_is_told_for_whom_and_for_how_long() {
+        let held = |number, name: Option<&str>, begun_s: u64, length_s: u64| Taken {
+            number,
+            holder: Holder {
+                name: name.map(str::to_owned),
+                what: "cpu",
+                who: format!("user alice (uid {number})"),
+                length_ns: length_s * 1_000_000_000,
+            },
+            begun: Ticks(begun_s * 1_000_000_000),
+            end: Arc::default(),
+        };
+        let told = full(&[held(1, Some("mine"), 1, 30), held(2, None, 4, 5)], Ticks(5_500_000_000));
+        assert_eq!(told.free_in_s, 4);
+        assert_eq!(
+            told.message,
+            "2 captures are under way: cpu for user alice (uid 1), begun 4.50 s ago, over in 25.50 s, called mine; \
+             cpu for user alice (uid 2), begun 1.50 s ago, over in 3.50 s. Try again in 4 s\n"
+        );
+        // One that is drawing its picture is over any moment.
+        assert_eq!(full(&[held(1, None, 0, 1)], Ticks(9_000_000_000)).free_in_s, 1);
     }
 
     #[test]
     fn a_capture_is_ended_by_its_name_also_before_it_waits() {
         let slots = Slots::default();
-        let slot = slots.take(Some("mine".to_owned())).unwrap();
+        let slot = slots.take(Holder { name: Some("mine".to_owned()), ..Holder::default() }).unwrap();
         assert!(!slots.end("yours") && slots.end("mine"));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         runtime.block_on(slot.wait(Duration::from_secs(3_600)));

@@ -1,0 +1,181 @@
+//! The socket file that every agent has beside the pages of its process, for the `loopscope` command.
+//!
+//! It lies in the private runtime directory (mode 0700) under a name that a page's own name tells, so whoever may read a
+//! page finds its agent without believing an address, and the system tells each end who the other one is. Where there can
+//! be no such directory there is no page for others either, and no file.
+
+use loopscope_probe::directory::{self, Owner, agent_socket, agent_socket_owner};
+use std::fs::{self, Permissions};
+use std::io;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::net::{UnixDatagram, UnixListener};
+use std::path::{Path, PathBuf};
+
+/// The file, and who listens on it. Removed when dropped.
+#[derive(Debug)]
+pub(crate) struct AgentSocket {
+    pub listener: UnixListener,
+    pub file: OwnFile,
+}
+
+/// A file of ours, as it was made; removed when dropped, unless another one has taken its place.
+#[derive(Debug)]
+pub(crate) struct OwnFile {
+    pub path: PathBuf,
+    device: u64,
+    inode: u64,
+}
+
+impl Drop for OwnFile {
+    fn drop(&mut self) {
+        remove_own(&self.path, self.device, self.inode);
+    }
+}
+
+impl AgentSocket {
+    /// Listens in the runtime directory of this user, and removes what agents of ended processes left there.
+    ///
+    /// # Errors
+    /// There can be no such file; in words, with its path.
+    pub(crate) fn open() -> Result<AgentSocket, String> {
+        AgentSocket::open_in(&directory::runtime_directory(), Owner::this_process())
+    }
+
+    fn open_in(directory: &Path, owner: Owner) -> Result<AgentSocket, String> {
+        let path = agent_socket(directory, owner);
+        let refused = |because: String| format!("{}: {because}", path.display());
+        directory::make_private(directory).map_err(refused)?;
+        remove_leftovers(directory);
+        // The program that this one replaced (execve) had the same pid and start, and its agent ended with it.
+        if path.symlink_metadata().is_ok() && !remove_dead(&path) {
+            return Err(refused("another agent of this process listens there".to_owned()));
+        }
+        let made = UnixListener::bind(&path).and_then(|listener| {
+            listener.set_nonblocking(true)?;
+            let found = path.symlink_metadata()?;
+            Ok(AgentSocket {
+                listener,
+                file: OwnFile { path: path.clone(), device: found.dev(), inode: found.ino() },
+            })
+        });
+        let socket = made.map_err(|error| refused(error.to_string()))?;
+        // The directory keeps others out; this also holds where it is opened to a group later.
+        fs::set_permissions(&path, Permissions::from_mode(0o600))
+            .map_err(|error| refused(error.to_string()))?;
+        Ok(socket)
+    }
+}
+
+/// Removes a file if it still is the one of this device and inode: another process may have made one in its place.
+pub(crate) fn remove_own(path: &Path, device: u64, inode: u64) {
+    if path.symlink_metadata().is_ok_and(|found| (found.dev(), found.ino()) == (device, inode)) {
+        // Somebody may have removed it in between.
+        let _ = fs::remove_file(path);
+    }
+}
+
+/// Removes the socket files of agents whose processes have ended.
+fn remove_leftovers(directory: &Path) {
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if agent_socket_owner(&path).is_some_and(|owner| !owner.is_alive()) {
+            remove_dead(&path);
+        }
+    }
+}
+
+/// Removes a socket file on which nobody listens; tells whether it was one. A process of another container that shares the
+/// directory is not seen by its pid, but it listens.
+fn remove_dead(path: &Path) -> bool {
+    let is_socket = path.symlink_metadata().is_ok_and(|found| found.file_type().is_socket());
+    is_socket && is_refused(path) && fs::remove_file(path).is_ok()
+}
+
+/// Tells whether nobody listens at a socket file, without becoming a connection that somebody has to take: a datagram
+/// socket fits no listener, and is told so at once.
+fn is_refused(path: &Path) -> bool {
+    let asked = UnixDatagram::unbound().and_then(|socket| socket.connect(path));
+    asked.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::DirBuilder;
+    use std::os::unix::fs::DirBuilderExt;
+
+    /// A runtime directory of a test's own, removed when dropped.
+    struct Scratch(PathBuf);
+
+    impl Scratch {
+        fn new(name: &str) -> Scratch {
+            let path = PathBuf::from(format!("/dev/shm/loopscope-socket-{}-{name}", std::process::id()));
+            DirBuilder::new().mode(0o700).create(&path).unwrap();
+            Scratch(path)
+        }
+    }
+
+    impl Drop for Scratch {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    /// The path of this test's process in the directory.
+    fn open(scratch: &Scratch) -> Result<AgentSocket, String> {
+        AgentSocket::open_in(&scratch.0, Owner::this_process())
+    }
+
+    #[test]
+    fn it_is_private_and_goes_with_the_agent() {
+        let scratch = Scratch::new("private");
+        let socket = open(&scratch).unwrap();
+        let path = agent_socket(&scratch.0, Owner::this_process());
+        assert_eq!(path.symlink_metadata().unwrap().mode() & 0o777, 0o600);
+        assert_eq!(agent_socket_owner(&path), Some(Owner::this_process()));
+        assert!(
+            open(&scratch).unwrap_err().contains("another agent of this process"),
+            "the first one listens"
+        );
+        drop(socket);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_successors_file_stays() {
+        let scratch = Scratch::new("successor");
+        let socket = open(&scratch).unwrap();
+        let path = socket.file.path.clone();
+        fs::rename(&path, scratch.0.join("old")).unwrap();
+        let _successor = UnixListener::bind(&path).unwrap();
+        drop(socket);
+        assert!(path.exists(), "it is not ours any more");
+    }
+
+    #[test]
+    fn what_ended_agents_left_is_removed_and_nothing_else() {
+        let scratch = Scratch::new("left");
+        // No process has this pid: the largest one is below it.
+        let gone = |start| agent_socket(&scratch.0, Owner { pid: u32::MAX, start });
+        drop(UnixListener::bind(gone(1)).unwrap());
+        // As of a process in another pid namespace.
+        let _alive = UnixListener::bind(gone(2)).unwrap();
+        fs::write(gone(3), "no socket").unwrap();
+        drop(UnixListener::bind(scratch.0.join("other.sock")).unwrap());
+        // Of the program that this one replaced.
+        drop(UnixListener::bind(agent_socket(&scratch.0, Owner::this_process())).unwrap());
+        let socket = open(&scratch).unwrap();
+        assert!(!gone(1).exists() && gone(2).exists() && gone(3).exists());
+        assert!(scratch.0.join("other.sock").exists() && socket.file.path.exists());
+    }
+
+    #[test]
+    fn where_there_can_be_none_the_path_is_told() {
+        let refused = AgentSocket::open_in(Path::new("/proc/nowhere"), Owner::this_process()).unwrap_err();
+        assert!(refused.starts_with("/proc/nowhere/agent-"), "{refused}");
+        let scratch = Scratch::new("long");
+        let long = scratch.0.join("a".repeat(100));
+        let refused = AgentSocket::open_in(&long, Owner::this_process()).unwrap_err();
+        assert!(refused.contains("agent-"), "{refused}");
+    }
+}
