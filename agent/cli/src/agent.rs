@@ -1,18 +1,19 @@
 //! What an agent is asked over HTTP besides flamegraphs: its incidents and its thresholds.
 
+use crate::endpoint::Endpoint;
 use crate::error::Failure;
 use crate::http;
 use loopscope_agent::incident::Incident;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
-/// Lists the incidents of the agent at `url`, newest first, without their long parts.
+/// Lists the incidents of the agent at `endpoint`, newest first, without their long parts.
 ///
 /// # Errors
 /// Nobody answers there, or not with a list of incidents.
-pub fn incidents(url: &str) -> Result<Vec<Incident>, Failure> {
-    let body = ask(url, "/debug/loopscope/incidents")?;
-    let refused = |because: String| Failure::Remote { url: url.to_owned(), because };
+pub fn incidents(endpoint: &Endpoint) -> Result<Vec<Incident>, Failure> {
+    let body = ask(endpoint, "/debug/loopscope/incidents")?;
+    let refused = |because: String| Failure::Remote { url: endpoint.to_string(), because };
     serde_json::from_slice(&body)
         .map_err(|error| refused(format!("its list of incidents is not as expected: {error}")))
 }
@@ -21,10 +22,10 @@ pub fn incidents(url: &str) -> Result<Vec<Incident>, Failure> {
 ///
 /// # Errors
 /// Nobody answers there, or there is no such incident (any more).
-pub fn incident(url: &str, id: &str) -> Result<Incident, Failure> {
-    let body = ask(url, &format!("/debug/loopscope/incidents/{id}"))?;
+pub fn incident(endpoint: &Endpoint, id: &str) -> Result<Incident, Failure> {
+    let body = ask(endpoint, &format!("/debug/loopscope/incidents/{id}"))?;
     Incident::parse(&body)
-        .map_err(|error| Failure::Remote { url: url.to_owned(), because: error.to_string() })
+        .map_err(|error| Failure::Remote { url: endpoint.to_string(), because: error.to_string() })
 }
 
 /// Stall thresholds as an agent tells them.
@@ -83,23 +84,23 @@ fn encoded(text: &str) -> String {
 
 const THRESHOLDS: &str = "/debug/loopscope/thresholds";
 
-/// Returns the stall thresholds of the process whose agent is at `url`.
+/// Returns the stall thresholds of the process whose agent is at `endpoint`.
 ///
 /// # Errors
 /// Nobody answers there, or not with thresholds.
-pub fn thresholds(url: &str) -> Result<Thresholds, Failure> {
-    read_thresholds(url, &http::get(url, THRESHOLDS, Duration::ZERO)?)
+pub fn thresholds(endpoint: &Endpoint) -> Result<Thresholds, Failure> {
+    read_thresholds(endpoint, &http::get(endpoint, THRESHOLDS, Duration::ZERO)?)
 }
 
 /// Changes thresholds. Returns what they are now.
 ///
 /// # Errors
 /// Nobody answers there, or the agent refuses, and says why.
-pub fn set_thresholds(url: &str, change: &Change<'_>) -> Result<Thresholds, Failure> {
-    read_thresholds(url, &http::post(url, &format!("{THRESHOLDS}?{}", change.query()))?)
+pub fn set_thresholds(endpoint: &Endpoint, change: &Change<'_>) -> Result<Thresholds, Failure> {
+    read_thresholds(endpoint, &http::post(endpoint, &format!("{THRESHOLDS}?{}", change.query()))?)
 }
 
-fn read_thresholds(url: &str, answer: &http::Answer) -> Result<Thresholds, Failure> {
+fn read_thresholds(endpoint: &Endpoint, answer: &http::Answer) -> Result<Thresholds, Failure> {
     let because = match answer.status {
         200 => match serde_json::from_slice(&answer.body) {
             Ok(thresholds) => return Ok(thresholds),
@@ -109,21 +110,21 @@ fn read_thresholds(url: &str, answer: &http::Answer) -> Result<Thresholds, Failu
             .to_owned(),
         _ => format!("refused: {}", answer.first_line()),
     };
-    Err(Failure::Remote { url: url.to_owned(), because })
+    Err(Failure::Remote { url: endpoint.to_string(), because })
 }
 
-fn ask(url: &str, path: &str) -> Result<Vec<u8>, Failure> {
-    let answer = http::get(url, path, Duration::ZERO)?;
+fn ask(endpoint: &Endpoint, path: &str) -> Result<Vec<u8>, Failure> {
+    let answer = http::get(endpoint, path, Duration::ZERO)?;
     let because = match answer.status {
         200 => return Ok(answer.body),
         404 if path.ends_with("/incidents") => {
             "has no incidents page: its agent is older than this command, or it is no loopscope agent"
                 .to_owned()
         }
-        404 => return Err(Failure::NotFound(format!("{url}: {}", answer.first_line()))),
+        404 => return Err(Failure::NotFound(format!("{endpoint}: {}", answer.first_line()))),
         status => format!("answered {status}: {}", answer.first_line()),
     };
-    Err(Failure::Remote { url: url.to_owned(), because })
+    Err(Failure::Remote { url: endpoint.to_string(), because })
 }
 
 #[cfg(test)]
@@ -141,12 +142,14 @@ mod tests {
     #[test]
     fn a_refusal_is_told_in_the_agents_words() {
         let answer = |status, body: &str| http::Answer { status, body: body.as_bytes().to_vec() };
-        let told = |status, body| read_thresholds("u", &answer(status, body)).unwrap_err().to_string();
+        let told = |status, body| {
+            read_thresholds(&Endpoint::given("u"), &answer(status, body)).unwrap_err().to_string()
+        };
         assert_eq!(told(400, "too low\nmore"), "u: refused: too low");
         assert!(told(404, "").contains("older than this command"));
         assert!(told(200, "[]").contains("not as expected"));
         let good = r#"{"warning_ns":1,"critical_ns":2,"loops":[{"loop":"w#2","name":"w","warning_ns":3,"critical_ns":4}]}"#;
-        let thresholds = read_thresholds("u", &answer(200, good)).unwrap();
+        let thresholds = read_thresholds(&Endpoint::given("u"), &answer(200, good)).unwrap();
         assert!(thresholds.loops[0].is_called("w") && thresholds.loops[0].is_called("w#2"));
     }
 }

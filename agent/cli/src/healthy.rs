@@ -1,6 +1,7 @@
 //! `loopscope healthy`: whether an agent answers, told by the exit code.
 
 use crate::args::HealthyArguments;
+use crate::endpoint::Endpoint;
 use crate::error::Failure;
 use crate::http;
 use crate::output::print;
@@ -15,7 +16,7 @@ pub fn run(options: &HealthyArguments) -> Result<(), Failure> {
     if !["http://", "https://", "unix:/"].iter().any(|scheme| url.starts_with(scheme)) {
         return Err(Failure::Usage(format!("{url} is no URL of an agent: write http://127.0.0.1:9464")));
     }
-    let answer = http::get(url, "/-/healthy", Duration::ZERO)?;
+    let answer = http::get(&Endpoint::given(url), "/-/healthy", Duration::ZERO)?;
     let line = answer.first_line();
     if answer.status != 200 {
         let because = format!("answered {}: {line}", answer.status);

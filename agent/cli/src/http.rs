@@ -1,6 +1,7 @@
 //! Requests to an agent at a URL.
 
 use crate::args::AccessArguments;
+use crate::endpoint::Endpoint;
 use crate::error::Failure;
 use crate::socket_file::SocketFile;
 use std::path::Path;
@@ -38,27 +39,27 @@ pub fn access() -> AccessArguments {
     ACCESS.get().cloned().unwrap_or_default()
 }
 
-/// Gets a path of the agent at `base`, which is known to take `duration` to answer.
+/// Gets a path of the agent at `endpoint`, which is known to take `duration` to answer.
 ///
 /// # Errors
 /// Nobody answers there, or not in HTTP, or not in time; or the credentials cannot be read. Any status is an answer.
-pub fn get(base: &str, path: &str, duration: Duration) -> Result<Answer, Failure> {
-    let client = Client::new(base, duration + PATIENCE)?;
+pub fn get(endpoint: &Endpoint, path: &str, duration: Duration) -> Result<Answer, Failure> {
+    let client = Client::new(endpoint, duration + PATIENCE)?;
     let request = client.authorize(client.agent.get(client.url(path)));
-    read(base, request.call())
+    read(endpoint, request.call())
 }
 
 /// Posts to a path, with nothing but the header that an agent wants to see before it changes something.
 ///
 /// # Errors
 /// As [`get`].
-pub fn post(base: &str, path: &str) -> Result<Answer, Failure> {
-    let client = Client::new(base, PATIENCE)?;
+pub fn post(endpoint: &Endpoint, path: &str) -> Result<Answer, Failure> {
+    let client = Client::new(endpoint, PATIENCE)?;
     let request = client.authorize(client.agent.post(client.url(path))).header("X-Loopscope", "1");
-    read(base, request.send_empty())
+    read(endpoint, request.send_empty())
 }
 
-/// Speaks to the agent at one URL.
+/// Speaks to one agent.
 struct Client {
     agent: ureq::Agent,
     /// What paths are appended to.
@@ -67,9 +68,10 @@ struct Client {
 }
 
 impl Client {
-    fn new(base: &str, patience: Duration) -> Result<Client, Failure> {
+    fn new(endpoint: &Endpoint, patience: Duration) -> Result<Client, Failure> {
         let access = access();
-        let token = access.token_file.as_deref().map(read_file).transpose()?;
+        let token = access.token_file.as_deref().filter(|_| endpoint.may_see_token());
+        let token = token.map(read_file).transpose()?;
         let token = token.map(|text| text.trim().to_owned());
         let mut configuration = ureq::Agent::config_builder()
             .timeout_connect(Some(CONNECT_PATIENCE))
@@ -80,7 +82,7 @@ impl Client {
             configuration = configuration.tls_config(TlsConfig::builder().root_certs(authority).build());
         }
         let configuration = configuration.build();
-        Ok(match base.strip_prefix("unix:") {
+        Ok(match endpoint.url().strip_prefix("unix:") {
             Some(path) => {
                 let resolver = DefaultResolver::default();
                 let agent = ureq::Agent::with_parts(configuration, SocketFile(path.into()), resolver);
@@ -88,7 +90,7 @@ impl Client {
             }
             None => {
                 let agent = ureq::Agent::new_with_config(configuration);
-                Client { agent, base: base.to_owned(), token }
+                Client { agent, base: endpoint.url().to_owned(), token }
             }
         })
     }
@@ -122,10 +124,19 @@ fn read_file(path: &Path) -> Result<String, Failure> {
     std::fs::read_to_string(path).map_err(|error| Failure::Usage(format!("{}: {error}", path.display())))
 }
 
-fn read(url: &str, asked: Result<Response<Body>, ureq::Error>) -> Result<Answer, Failure> {
-    let refused = |error: ureq::Error| Failure::Remote { url: url.to_owned(), because: explain(&error) };
+fn read(endpoint: &Endpoint, asked: Result<Response<Body>, ureq::Error>) -> Result<Answer, Failure> {
+    let failure = |because: String| Failure::Remote {
+        url: endpoint.to_string(),
+        because: format!("{because}{}", endpoint.tried()),
+    };
+    let refused = |error: ureq::Error| failure(explain(&error));
     let mut response = asked.map_err(refused)?;
     let status = response.status().as_u16();
+    if status == 401 && !endpoint.may_see_token() && access().token_file.is_some() {
+        let because = "wants a token, and a page alone names this address: to show it the token, give its URL in place of \
+                       the process";
+        return Err(failure(because.to_owned()));
+    }
     let body = response.body_mut().with_config().limit(BODY_BYTES_MAX).read_to_vec().map_err(refused)?;
     Ok(Answer { status, body })
 }
@@ -179,7 +190,7 @@ mod tests {
     #[test]
     fn any_status_is_an_answer() {
         let url = serve_once("HTTP/1.1 404 Not Found\r\nContent-Length: 8\r\n\r\nno \x1bsuch\n");
-        let answer = get(&url, "/", Duration::ZERO).unwrap();
+        let answer = get(&Endpoint::given(&url), "/", Duration::ZERO).unwrap();
         assert_eq!((answer.status, answer.first_line()), (404, "no \u{fffd}such".chars().take(8).collect()));
     }
 
@@ -188,14 +199,14 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         drop(listener);
-        let text = get(&url, "/", Duration::ZERO).unwrap_err().to_string();
+        let text = get(&Endpoint::given(&url), "/", Duration::ZERO).unwrap_err().to_string();
         assert!(text.contains(&url) && text.contains("nobody listens"), "{text}");
     }
 
     #[test]
     fn garbage_is_told_and_not_taken() {
         let url = serve_once("SSH-2.0-OpenSSH_9.2\r\n\r\n");
-        let failure = get(&url, "/", Duration::ZERO).unwrap_err();
+        let failure = get(&Endpoint::given(&url), "/", Duration::ZERO).unwrap_err();
         assert_eq!(failure.exit_code(), 1);
     }
 }

@@ -5,6 +5,7 @@ mod args;
 mod demo;
 mod doctor;
 mod duration;
+mod endpoint;
 mod error;
 mod flame;
 mod healthy;

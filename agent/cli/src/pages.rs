@@ -2,6 +2,7 @@
 //!
 //! Page files are kept open: a page can then be read to its last word after the process ended and the file is gone.
 
+use crate::endpoint::Endpoint;
 use crate::error::Failure;
 use loopscope_agent::diagnose::last_moment;
 use loopscope_probe::control::url_of;
@@ -81,10 +82,19 @@ impl Process {
         self.loops.first().map_or("?", |page| &page.facts.process)
     }
 
-    /// Returns the URL of the process's agent, without a slash at its end; `None` where it has none that listens.
-    pub fn agent_url(&self) -> Option<String> {
-        let address = self.loops.iter().find_map(|page| page.read().ok()?.control().address());
-        address.as_deref().map(url_of)
+    /// Returns where to ask the process's agent; `None` where it has none that listens.
+    pub fn agent(&self) -> Option<Endpoint> {
+        Endpoint::of_process(self.owner, self.address())
+    }
+
+    /// Tells whether the process's agent is at this URL, which has no slash at its end.
+    pub fn is_at(&self, url: &str) -> bool {
+        self.address().is_some_and(|address| url_of(&address) == url)
+            || self.agent().is_some_and(|endpoint| endpoint.url() == url)
+    }
+
+    fn address(&self) -> Option<String> {
+        self.loops.iter().find_map(|page| page.read().ok()?.control().address())
     }
 
     /// Returns `PID NAME`, as lists and messages call a process.

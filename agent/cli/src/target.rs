@@ -53,7 +53,7 @@ pub fn local(text: Option<&str>) -> Result<Process, Failure> {
         Target::Process(process) => return Ok(process),
         Target::Url(url) => url,
     };
-    let is_there = |process: &Process| process.is_alive && process.agent_url().as_ref() == Some(&url);
+    let is_there = |process: &Process| process.is_alive && process.is_at(&url);
     let found = pages::processes()?.into_iter().find(is_there);
     found.ok_or_else(|| {
         Failure::NotFound(format!(

@@ -3,6 +3,7 @@
 use crate::agent::{self, Change, Thresholds};
 use crate::args::ThresholdArguments;
 use crate::duration::{show, show_ns};
+use crate::endpoint::Endpoint;
 use crate::error::Failure;
 use crate::output::{print, print_json};
 use crate::target::Target;
@@ -19,16 +20,16 @@ pub fn run(options: &ThresholdArguments) -> Result<(), Failure> {
     check(options)?;
     let target = Target::find(options.target.as_deref())?;
     let is_change = options.warning.is_some() || options.critical.is_some();
-    let url = match &target {
-        Target::Url(url) => url.clone(),
-        Target::Process(process) => process.agent_url().ok_or_else(|| {
+    let endpoint = match &target {
+        Target::Url(url) => Endpoint::given(url),
+        Target::Process(process) => process.agent().ok_or_else(|| {
             Failure::system(
                 &format!("ask {} for its thresholds", process.label()),
                 "it has no agent with an address; start one in it (`Agent::builder().start()`)",
             )
         })?,
     };
-    let mut thresholds = agent::thresholds(&url)?;
+    let mut thresholds = agent::thresholds(&endpoint)?;
     if let Some(name) = &options.loop_name
         && !thresholds.loops.iter().any(|entry| entry.is_called(name))
     {
@@ -40,7 +41,7 @@ pub fn run(options: &ThresholdArguments) -> Result<(), Failure> {
             warning: options.warning,
             critical: options.critical,
         };
-        thresholds = agent::set_thresholds(&url, &change)?;
+        thresholds = agent::set_thresholds(&endpoint, &change)?;
     }
     if let Some(name) = &options.loop_name {
         thresholds.loops.retain(|entry| entry.is_called(name));

@@ -17,9 +17,11 @@ it only reads, so nobody notices it, and a blocked loop is seen like any other.
   /debug/loopscope/flamegraph?pid=N   a capture, by that process's agent
 The counters of a process that ended stay for --keep, so that the last scrape sees them, and then leave. What an agent \
 alone knows (incidents by kind, captures, the program's own metrics) is on the agents' pages, and not on this one.
-Agents that want a token or have TLS are asked with --token-file and --ca-file; the token is shown to agents of this \
-user's processes only, and to those whose certificate is signed by that authority. With --token-file, --guard-token-file \
-is needed, too, or a socket file: else anybody here would get past the agents' token.
+Agents of this user's processes are asked by their socket files, and need no token there. Those of other users, where \
+pages of theirs can be read, are asked with --token-file if they have TLS and --ca-file signed their certificate; no token \
+is shown to others. With --token-file, --guard-token-file is needed, too, or a socket file: else tunnels and proxies of \
+this user would get past the agents' token.
+Everything is answered to this user and to root; other users get health and numbers.
 
 Examples:
   loopscope serve
@@ -48,6 +50,9 @@ pub struct ServeArguments {
     /// File with a token that clients must show for incidents and captures; needed where others reach the address
     #[arg(long, value_name = "FILE")]
     pub guard_token_file: Option<PathBuf>,
+    /// Name that clients may call this server by, besides IP addresses and localhost; may be given several times
+    #[arg(long = "host-name", value_name = "NAME")]
+    pub host_names: Vec<String>,
     /// TLS, users and headers, in the format of Prometheus's --web.config.file
     #[arg(long, value_name = "FILE")]
     pub web_config: Option<PathBuf>,

@@ -75,7 +75,7 @@ pub fn watch(process: &Process, length: Duration) -> Result<Seen, Failure> {
     }
     let lasted = elapsed();
     bar.finish_and_clear();
-    let (incidents, note) = incidents(&patients, begin_unix_ns);
+    let (incidents, note) = incidents(process, begin_unix_ns);
     notes.extend(note);
     let (within, earlier): (Vec<Incident>, Vec<Incident>) =
         incidents.into_iter().partition(|incident| end_unix_ns(incident) >= begin_unix_ns);
@@ -133,21 +133,19 @@ impl<'a> Patient<'a> {
 }
 
 /// Asks the process's agent for its incidents; those of the watch in full. Returns also what to say where it has none.
-fn incidents(patients: &[Patient<'_>], begin_unix_ns: u64) -> (Vec<Incident>, Option<String>) {
-    let address = patients.iter().find_map(|patient| patient.page.read().ok()?.control().address());
-    let Some(address) = address else {
+fn incidents(process: &Process, begin_unix_ns: u64) -> (Vec<Incident>, Option<String>) {
+    let Some(endpoint) = process.agent() else {
         let note =
             "the process has no agent with an address: no stacks, so functions are not named, only sites";
         return (Vec::new(), Some(note.to_owned()));
     };
-    let url = format!("http://{address}");
-    let brief = match agent::incidents(&url) {
+    let brief = match agent::incidents(&endpoint) {
         Ok(brief) => brief,
         Err(failure) => return (Vec::new(), Some(format!("incidents were not looked at: {failure}"))),
     };
     let is_recent = |incident: &Incident| end_unix_ns(incident) >= begin_unix_ns;
     let full = |(number, incident): (usize, Incident)| match number < INCIDENTS_FULL && is_recent(&incident) {
-        true => agent::incident(&url, &incident.id).unwrap_or(incident),
+        true => agent::incident(&endpoint, &incident.id).unwrap_or(incident),
         false => incident,
     };
     let full = brief.into_iter().enumerate().map(full);

@@ -3,6 +3,7 @@
 use super::plan::{FLAMEGRAPH, Plan};
 use super::widest::{self, Site};
 use crate::duration;
+use crate::endpoint::Endpoint;
 use crate::error::Failure;
 use crate::http;
 use crate::interrupt::Interrupt;
@@ -182,47 +183,47 @@ fn nothing(of: Of, who: &str, lasted_ns: u64, ended: Ended) -> String {
     }
 }
 
-/// Asks the agent at `url` to watch its process.
+/// Asks the agent at `endpoint` to watch its process.
 ///
 /// # Errors
 /// It does not answer, not with a flamegraph, or its loops did nothing.
-pub fn of_url(url: &str, plan: &Plan) -> Result<Capture, Failure> {
+pub fn of_agent(endpoint: &Endpoint, plan: &Plan) -> Result<Capture, Failure> {
     // Unlike any other of this machine's captures, so that Ctrl-C ends this one.
     let name = format!("{}-{}", std::process::id(), unix_ns());
     let path = format!("{}&name={name}", plan.request()?);
     let mut interrupt = Interrupt::install()?;
-    let (clock, bar) = (Clock::monotonic(), bar(plan.length, &format!("watching {url}")));
+    let (clock, bar) = (Clock::monotonic(), bar(plan.length, &format!("watching {endpoint}")));
     let start = clock.now();
     let (send, answers) = channel();
-    let (asked, length) = (url.to_owned(), plan.length);
+    let (asked, length) = (endpoint.clone(), plan.length);
     std::thread::spawn(move || send.send(http::get(&asked, &path, length)));
     let (mut ended, mut lasted_ns) = (Ended::InTime, plan.length.as_nanos() as u64);
     let answer = loop {
         match answers.recv_timeout(STEP) {
             Ok(answer) => break answer?,
-            Err(RecvTimeoutError::Disconnected) => return Err(Failure::system("ask the agent", url)),
+            Err(RecvTimeoutError::Disconnected) => return Err(Failure::system("ask the agent", endpoint)),
             Err(RecvTimeoutError::Timeout) => {}
         }
         if ended == Ended::InTime && interrupt.wait(Duration::ZERO) {
             ended = Ended::Interrupted;
             lasted_ns = clock.ns_between(start, clock.now());
             // What it has is on its way then; a second Ctrl-C does not wait for it.
-            http::post(url, &format!("{FLAMEGRAPH}?name={name}"))?;
+            http::post(endpoint, &format!("{FLAMEGRAPH}?name={name}"))?;
         }
         bar.set_position(clock.ns_between(start, clock.now()) / 1_000_000);
     };
     bar.finish_and_clear();
-    refuse(url, plan, &answer, lasted_ns)?;
+    refuse(endpoint, plan, &answer, lasted_ns)?;
     let is_folded = plan.format == Format::Folded || plan.before.is_some();
     let folded = is_folded.then(|| String::from_utf8_lossy(&answer.body).into_owned());
     let sites = folded.as_deref().map(widest::sites);
     let file = match (&plan.before, folded) {
         (Some(_), Some(folded)) => {
             let because =
-                |error: FlameError| Failure::Remote { url: url.to_owned(), because: error.to_string() };
+                |error: FlameError| Failure::Remote { url: endpoint.to_string(), because: error.to_string() };
             let mut profile = Profile::parse_folded(&folded).map_err(because)?;
             profile.of = plan.of;
-            draw(&profile, plan, &format!("{} of {url}", plan.of.name()))?
+            draw(&profile, plan, &format!("{} of {endpoint}", plan.of.name()))?
         }
         _ => answer.body,
     };
@@ -230,15 +231,17 @@ pub fn of_url(url: &str, plan: &Plan) -> Result<Capture, Failure> {
 }
 
 /// Tells what an answer that is no flamegraph means.
-fn refuse(url: &str, plan: &Plan, answer: &http::Answer, lasted_ns: u64) -> Result<(), Failure> {
+fn refuse(endpoint: &Endpoint, plan: &Plan, answer: &http::Answer, lasted_ns: u64) -> Result<(), Failure> {
     let said = answer.first_line();
     let because = match answer.status {
         200 if !answer.body.is_empty() => return Ok(()),
         404 if said.contains("nothing to draw") => {
-            let message = nothing(plan.of, url, lasted_ns, Ended::InTime);
+            let message = nothing(plan.of, endpoint.url(), lasted_ns, Ended::InTime);
             return Err(Failure::NothingCaptured(message));
         }
-        404 if said.starts_with("parameter loop") => return Err(Failure::NotFound(format!("{url}: {said}"))),
+        404 if said.starts_with("parameter loop") => {
+            return Err(Failure::NotFound(format!("{endpoint}: {said}")));
+        }
         404 => "is no loopscope agent: it does not know /debug/loopscope/flamegraph".to_owned(),
         400 if said.contains("there are only") || said.contains("neither svg nor folded") => {
             "has an agent that is older than this command, and draws callbacks as svg or folded only"
@@ -247,7 +250,7 @@ fn refuse(url: &str, plan: &Plan, answer: &http::Answer, lasted_ns: u64) -> Resu
         501 => said,
         status => format!("answered {status}: {said}"),
     };
-    Err(Failure::Remote { url: url.to_owned(), because })
+    Err(Failure::Remote { url: endpoint.to_string(), because })
 }
 
 /// Returns a progress bar on stderr. Where that is no terminal, a line says that the capture has begun, for how long.
@@ -271,8 +274,8 @@ mod tests {
         let length = Duration::from_secs(1);
         let plan = Plan { of: Of::Cpu, format: Format::Svg, length, hz: None, loop_name: None, before: None };
         let answer = |status, body: &str| http::Answer { status, body: body.as_bytes().to_vec() };
-        assert!(refuse("u", &plan, &answer(200, "<svg"), 1).is_ok());
-        let failure = |answer| refuse("u", &plan, &answer, 1).unwrap_err();
+        assert!(refuse(&Endpoint::given("u"), &plan, &answer(200, "<svg"), 1).is_ok());
+        let failure = |answer| refuse(&Endpoint::given("u"), &plan, &answer, 1).unwrap_err();
         let nothing = answer(404, "nothing ran in these 10 seconds, so there is nothing to draw\n");
         assert_eq!(failure(nothing).exit_code(), 3);
         assert_eq!(failure(answer(404, "parameter loop: there is no loop \"x\" here")).exit_code(), 3);

@@ -7,6 +7,7 @@ mod widest;
 use crate::agent;
 use crate::args::FlameArguments;
 use crate::duration;
+use crate::endpoint::Endpoint;
 use crate::error::Failure;
 use crate::output::{Destination, print, print_json, tell};
 use crate::target::Target;
@@ -37,9 +38,9 @@ pub fn run(options: &FlameArguments) -> Result<(), Failure> {
     // Before the capture: nobody should wait ten seconds to learn that the file cannot be written.
     let destination = Destination::open(&path)?;
     let capture = match (&target, needs_agent) {
-        (_, Some(url)) => capture::of_url(&url, &plan)?,
+        (_, Some(endpoint)) => capture::of_agent(&endpoint, &plan)?,
         (Target::Process(process), None) => capture::of_process(process, &plan)?,
-        (Target::Url(url), None) => capture::of_url(url, &plan)?,
+        (Target::Url(url), None) => capture::of_agent(&Endpoint::given(url), &plan)?,
     };
     destination.write(&capture.file)?;
     let summary = Summary { capture: &capture, path: &path, plan: &plan };
@@ -53,11 +54,11 @@ pub fn run(options: &FlameArguments) -> Result<(), Failure> {
     }
 }
 
-/// Returns the URL of the target's agent, which is needed for what a page does not tell.
-fn agent_of(target: &Target, needed_because: &str) -> Result<String, Failure> {
+/// Returns where the target's agent is, which is needed for what a page does not tell.
+fn agent_of(target: &Target, needed_because: &str) -> Result<Endpoint, Failure> {
     match target {
-        Target::Url(url) => Ok(url.clone()),
-        Target::Process(process) => process.agent_url().ok_or_else(|| {
+        Target::Url(url) => Ok(Endpoint::given(url)),
+        Target::Process(process) => process.agent().ok_or_else(|| {
             Failure::system(
                 &format!("do this for {}", process.label()),
                 format!(
@@ -69,9 +70,9 @@ fn agent_of(target: &Target, needed_because: &str) -> Result<String, Failure> {
     }
 }
 
-fn draw_incident(url: &str, id: &str, plan: &Plan, path: &Path) -> Result<(), Failure> {
+fn draw_incident(endpoint: &Endpoint, id: &str, plan: &Plan, path: &Path) -> Result<(), Failure> {
     let destination = Destination::open(path)?;
-    let incident = agent::incident(url, id)?.printable();
+    let incident = agent::incident(endpoint, id)?.printable();
     let file = flame::of_incident(&incident, plan.format).map_err(|error| match error {
         FlameError::Empty => Failure::NothingCaptured(format!(
             "incident {id} has nothing to draw as {}: {}",

@@ -72,7 +72,10 @@ fn incident() -> Incident {
 
 #[test]
 fn everything_that_matters_is_told() {
-    let found = Found { incident: incident(), origin: Origin::Agent("http://127.0.0.1:1".into()) };
+    let found = Found {
+        incident: incident(),
+        origin: Origin::Agent(crate::endpoint::Endpoint::given("http://127.0.0.1:1")),
+    };
     let text = text(Paint::plain(100), &found, 1_795_329_042_000_000_000);
     for part in [
         "WARNING 4711-3: loop web of demo (pid 4711) did not poll for 302 ms\n",

@@ -155,7 +155,7 @@ mod tests {
 
     #[test]
     fn a_list_fits_eighty_columns_and_marks_what_is_open() {
-        let url = || Origin::Agent("http://127.0.0.1:1".into());
+        let url = || Origin::Agent(crate::endpoint::Endpoint::given("http://127.0.0.1:1"));
         let catch = Catch {
             found: vec![
                 found(12, false, Severity::Critical, url()),

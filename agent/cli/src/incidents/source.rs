@@ -1,6 +1,7 @@
 //! Where incidents come from: agents, directories of files, and the pages of processes that have no agent (any more).
 
 use crate::agent;
+use crate::endpoint::Endpoint;
 use crate::error::Failure;
 use crate::pages::{LoopPage, Process};
 use crate::target::{self, Reached};
@@ -16,8 +17,8 @@ const FILE_BYTES_MAX: u64 = 64 << 20;
 /// Where one incident was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// In the list of the agent at this URL, without its long parts.
-    Agent(String),
+    /// In the list of this agent, without its long parts.
+    Agent(Endpoint),
     /// In a file, in full.
     File(PathBuf),
     /// On the page of a process that has ended.
@@ -62,7 +63,7 @@ pub struct Catch {
 pub fn of_processes(target: Option<&str>) -> Result<Catch, Failure> {
     let mut catch = Catch::default();
     match target::reach(target)? {
-        Reached::Url(url) => catch.ask(&url)?,
+        Reached::Url(url) => catch.ask(&Endpoint::given(&url))?,
         Reached::Processes(processes) => {
             let is_only = processes.len() == 1;
             for process in &processes {
@@ -125,7 +126,7 @@ impl Found {
 
     fn in_full(&self) -> Result<Found, Failure> {
         let incident = match &self.origin {
-            Origin::Agent(url) => agent::incident(url, &self.incident.id)?,
+            Origin::Agent(endpoint) => agent::incident(endpoint, &self.incident.id)?,
             _ => self.incident.clone(),
         };
         Ok(Found { incident, origin: self.origin.clone() })
@@ -133,16 +134,16 @@ impl Found {
 }
 
 impl Catch {
-    fn ask(&mut self, url: &str) -> Result<(), Failure> {
-        let incidents = agent::incidents(url)?;
-        let found = |incident| Found { incident, origin: Origin::Agent(url.to_owned()) };
+    fn ask(&mut self, endpoint: &Endpoint) -> Result<(), Failure> {
+        let incidents = agent::incidents(endpoint)?;
+        let found = |incident| Found { incident, origin: Origin::Agent(endpoint.clone()) };
         self.found.extend(incidents.into_iter().map(found));
         Ok(())
     }
 
     fn look_at(&mut self, process: &Process) -> Result<(), Failure> {
-        match process.agent_url().filter(|_| process.is_alive) {
-            Some(url) => self.ask(&url),
+        match Some(process).filter(|process| process.is_alive).and_then(Process::agent) {
+            Some(endpoint) => self.ask(&endpoint),
             None => {
                 for page in &process.loops {
                     self.reconstruct(process, page);

@@ -32,6 +32,9 @@ pub fn run(options: &ServeArguments) -> Result<(), Failure> {
     if let Some(keep) = options.keep {
         builder = builder.keep(keep);
     }
+    for name in &options.host_names {
+        builder = builder.host_name(name);
+    }
     if let Some(path) = &options.guard_token_file {
         builder = builder.token_file(path);
     }

@@ -21,7 +21,10 @@ fn board() -> Board {
         culprit,
         ..Incident::default()
     };
-    board.tell(vec![Found { incident, origin: Origin::Agent("http://127.0.0.1:9464".into()) }]);
+    board.tell(vec![Found {
+        incident,
+        origin: Origin::Agent(crate::endpoint::Endpoint::given("http://127.0.0.1:9464")),
+    }]);
     board
 }
 

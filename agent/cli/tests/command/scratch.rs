@@ -65,7 +65,8 @@ impl Scratch {
 
     /// Returns the page files.
     pub fn pages(&self) -> Vec<PathBuf> {
-        fs::read_dir(self.runtime()).unwrap().map(|entry| entry.unwrap().path()).collect()
+        let paths = fs::read_dir(self.runtime()).unwrap().map(|entry| entry.unwrap().path());
+        paths.filter(|path| path.extension().is_some_and(|ending| ending == "page")).collect()
     }
 
     /// Reads a file that a command wrote.

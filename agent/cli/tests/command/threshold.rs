@@ -38,3 +38,29 @@ fn thresholds_are_changed_for_one_loop_and_stay_so() {
         assert!(done.stderr.contains(part), "{arguments:?}: {}", done.stderr);
     }
 }
+
+#[test]
+fn the_agent_is_asked_by_its_socket_file_then_at_the_address_of_its_page() {
+    let scratch = Scratch::new("threshold-socket");
+    let mut demo = Running::demo(&scratch, &["--rate", "5"]);
+    let pid = demo.pid();
+    let is_socket = |name: &str| name.starts_with(&format!("agent-{pid}-")) && name.ends_with(".sock");
+    let file = std::fs::read_dir(scratch.runtime())
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .find(|path| is_socket(&path.file_name().unwrap().to_string_lossy()))
+        .expect("the agent has one beside its pages");
+    // Only a socket file tells the agent which process asks.
+    let changed = scratch.run(&["threshold", &pid, "--warning", "60ms"]);
+    assert_eq!(changed.code, Some(0), "{}", changed.stderr);
+    let line = demo.line_with("stall thresholds of all loops changed");
+    assert!(line.contains(" in process "), "{line}");
+    std::fs::remove_file(&file).unwrap();
+    let changed = scratch.run(&["threshold", &pid, "--warning", "70ms"]);
+    assert_eq!(changed.code, Some(0), "{}", changed.stderr);
+    // A token is for who is known, and a page is no proof.
+    let token = scratch.work().join("token");
+    std::fs::write(&token, "0123456789abcdef0123456789abcdef").unwrap();
+    let shown = scratch.run(&["threshold", &pid, "--token-file", token.to_str().unwrap()]);
+    assert_eq!(shown.code, Some(0), "a token that the agent has not would be refused: {}", shown.stderr);
+}

@@ -1,0 +1,92 @@
+//! Where an agent is asked: at a URL that somebody wrote, or, for a process of this machine, by its socket file.
+
+use loopscope_probe::control::url_of;
+use loopscope_probe::directory::{Owner, agent_socket, runtime_directory};
+use std::fmt;
+use std::os::unix::net::UnixStream;
+
+/// A URL, without a slash at its end, and how it was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    url: String,
+    source: Source,
+}
+
+/// Who says that an agent is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Source {
+    /// Whoever wrote the command line.
+    Given,
+    /// The socket file beside a process's pages, in a directory that nobody else can write to.
+    SocketFile,
+    /// A page. Its agent may have ended, and another program may listen there now. With what was tried before.
+    Page(String),
+}
+
+impl Endpoint {
+    /// An agent at a URL of the command line.
+    pub fn given(url: &str) -> Endpoint {
+        Endpoint { url: url.to_owned(), source: Source::Given }
+    }
+
+    /// The agent of a process of this machine, whose page tells `address`: by its socket file where it has one, else at
+    /// that address; `None` where it has neither.
+    pub fn of_process(owner: Owner, address: Option<String>) -> Option<Endpoint> {
+        let path = agent_socket(&runtime_directory(), owner);
+        match UnixStream::connect(&path) {
+            Ok(_) => Some(Endpoint { url: format!("unix:{}", path.display()), source: Source::SocketFile }),
+            Err(error) => {
+                let tried = format!("unix:{}: {error}", path.display());
+                address.map(|address| Endpoint { url: url_of(&address), source: Source::Page(tried) })
+            }
+        }
+    }
+
+    /// Returns the URL.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Tells whether the token may be shown there: to whom the command line names, and to whoever proves who it is by a
+    /// certificate. An agent's socket file asks its own user and root for none.
+    pub fn may_see_token(&self) -> bool {
+        self.source == Source::Given || self.url.starts_with("https://")
+    }
+
+    /// Returns what to add to the reason why nobody answered: what else was tried.
+    pub fn tried(&self) -> String {
+        match &self.source {
+            Source::Page(tried) => format!("; tried before: {tried}"),
+            Source::Given | Source::SocketFile => String::new(),
+        }
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.url)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_a_socket_file_the_pages_address_is_asked_and_shown_a_token_over_tls_only() {
+        let nobody = Owner { pid: u32::MAX, start: 7 };
+        assert_eq!(Endpoint::of_process(nobody, None), None);
+        let at = |address: &str| Endpoint::of_process(nobody, Some(address.to_owned())).unwrap();
+        let plain = at("127.0.0.1:9464");
+        assert_eq!(plain.url(), "http://127.0.0.1:9464");
+        assert!(plain.tried().contains(&format!("agent-{}-7.sock: ", u32::MAX)), "{}", plain.tried());
+        for (endpoint, may) in [
+            (plain, false),
+            (at("unix:/run/x"), false),
+            (at("https://127.0.0.1:9464"), true),
+            (Endpoint::given("http://127.0.0.1:9464"), true),
+        ] {
+            assert_eq!(endpoint.may_see_token(), may, "{endpoint}");
+        }
+    }
+}
