@@ -111,7 +111,9 @@ impl AgentBuilder {
     }
 
     /// Says whether to install a recorder for the `metrics` facade, so that the program's own metrics are on the same
-    /// page: true otherwise. A program that has installed one of its own keeps it.
+    /// page: false otherwise, because a process has only one, and it is the program's to choose. A program that has
+    /// installed one of its own keeps it, which is said in its log. The recorder stays when the agent ends. Looking up a
+    /// metric and recording never wait for the agent.
     pub fn install_recorder(mut self, is_wanted: bool) -> Self {
         self.settings.has_recorder = is_wanted;
         self
@@ -193,7 +195,7 @@ impl Agent {
                 actions: Vec::new(),
                 frame_sources: FrameSources::new(),
                 captures: Captures::On,
-                has_recorder: true,
+                has_recorder: false,
                 has_process_metrics: true,
                 compat: CompatSet::default(),
             },

@@ -138,7 +138,7 @@ fn two_scrapers_see_the_same() {
 #[test]
 fn the_host_s_own_metrics_are_on_the_page() {
     let _turn = turn();
-    let agent = builder().start().unwrap();
+    let agent = builder().install_recorder(true).start().unwrap();
     let _hand = HandLoop::start("main");
     metrics::describe_counter!("orders_total", "Orders taken.");
     metrics::counter!("orders_total", "path" => "C:\\x\"y\\\"z\n").increment(7);
@@ -296,7 +296,7 @@ fn thresholds_that_make_no_sense_are_refused() {
 #[test]
 fn loops_past_the_bound_share_one_label_and_lose_nothing() {
     let _turn = turn();
-    let agent = builder().install_recorder(false).process_metrics(false).start().unwrap();
+    let agent = builder().process_metrics(false).start().unwrap();
     let loops: Vec<HandLoop> = (0..67).map(|number| HandLoop::start(&format!("l{number}"))).collect();
     let other = "loopscope_loop_iterations_total{loop=\"_other\"}";
     for hand in &loops {

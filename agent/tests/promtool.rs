@@ -26,6 +26,7 @@ fn promtool_accepts_the_page_without_a_word() {
     };
     let agent = builder()
         .thresholds(std::time::Duration::from_millis(5), std::time::Duration::from_secs(1))
+        .install_recorder(true)
         .start()
         .unwrap();
     let hand = HandLoop::start("a \"quoted\\ name");

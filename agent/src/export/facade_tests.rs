@@ -1,4 +1,4 @@
-//! The exporter's faults, met on purpose, and what becomes of them in every format.
+//! What programs get wrong, and what becomes of it in every format; and that writing the page holds nobody up.
 
 use super::*;
 use crate::export::encoder::Kind;
@@ -6,7 +6,7 @@ use crate::export::format::Format;
 use crate::export::host::{HostFamilies, HostFamily};
 use crate::export::sheet::Sheet;
 
-/// Everything that the exporter gets wrong or could.
+/// Everything that a program or a recorder could get wrong.
 fn misuse() {
     metrics::describe_counter!("files_total", "Files of C:\\new\n\"all\".");
     metrics::counter!("files_total", "path" => "C:\\x\"y\\\"z\nw").increment(3);
@@ -26,12 +26,11 @@ fn misuse() {
     metrics::gauge!("process_open_fds").set(12_345.0);
 }
 
-/// Returns what the exporter writes of it.
+/// Returns what the recorder writes of it.
 pub(crate) fn rendered() -> String {
-    let inner = build().unwrap();
-    let handle = inner.handle();
-    metrics::with_local_recorder(&HostRecorder { inner }, misuse);
-    handle.render()
+    let metrics = Arc::<HostMetrics>::default();
+    metrics::with_local_recorder(&HostRecorder(metrics.clone()), misuse);
+    metrics.render()
 }
 
 fn families() -> HostFamilies {
@@ -110,4 +109,70 @@ fn protobuf_has_the_labels_as_the_program_gave_them() {
     let page = page(Format::Protobuf);
     let has = |part: &[u8]| page.windows(part.len()).any(|window| window == part);
     assert!(has(b"C:\\x\"y\\\"z\nw") && has(b"drain_count") && !has(b"drain_count_count"));
+}
+
+#[test]
+fn a_page_that_is_being_written_holds_no_thread_that_records() {
+    let metrics = Arc::<HostMetrics>::default();
+    let recorder = HostRecorder(metrics.clone());
+    metrics::with_local_recorder(&recorder, || metrics::histogram!("wait_seconds").record(0.3));
+    let mut visited = 0;
+    // The agent is off its processor in the middle of it; the loop's thread goes on.
+    metrics.visit(|_| {
+        visited += 1;
+        if visited > 1 {
+            return;
+        }
+        let (done, is_done) = std::sync::mpsc::channel();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                metrics::with_local_recorder(&recorder, || {
+                    metrics::histogram!("wait_seconds").record(0.3);
+                    metrics::histogram!("new_seconds").record(0.3);
+                    metrics::counter!("new_total").increment(1);
+                    metrics::describe_gauge!("new", "New.");
+                    metrics::gauge!("new").set(1.0);
+                });
+                done.send(()).unwrap();
+            });
+            let deadline = std::time::Duration::from_secs(60);
+            assert!(is_done.recv_timeout(deadline).is_ok(), "it waits for the page");
+        });
+    });
+    assert_eq!(visited, 5, "what was registered meanwhile is met at the end of the list");
+    let text = metrics.render();
+    for line in ["wait_seconds_count 2", "new_seconds_count 1", "new_total 1", "# HELP new New.", "new 1"] {
+        assert!(text.lines().any(|other| other == line), "{line}\n{text}");
+    }
+}
+
+#[test]
+fn samples_of_many_threads_are_all_counted_and_what_is_no_number_is_not() {
+    let metrics = Arc::<HostMetrics>::default();
+    let recorder = HostRecorder(metrics.clone());
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                metrics::with_local_recorder(&recorder, || {
+                    for _ in 0..1_000 {
+                        metrics::histogram!("run_seconds", "of" => "all").record(0.25);
+                        metrics::describe_histogram!("run_seconds", "Runs.");
+                    }
+                    metrics::histogram!("run_seconds", "of" => "all").record(f64::NAN);
+                });
+            });
+        }
+    });
+    let text = metrics.render();
+    for line in [
+        "run_seconds_bucket{of=\"all\",le=\"0.125\"} 0",
+        "run_seconds_bucket{of=\"all\",le=\"0.25\"} 4000",
+        "run_seconds_sum{of=\"all\"} 1000",
+        "run_seconds_count{of=\"all\"} 4000",
+    ] {
+        assert!(text.lines().any(|other| other == line), "{line}\n{text}");
+    }
+    let mut nodes = 0;
+    metrics.visit(|_| nodes += 1);
+    assert_eq!(nodes, 2, "one metric and one help");
 }

@@ -93,7 +93,7 @@ fn log_to(screen: &Screen) {
 fn start_agent(options: &DemoArguments) -> Result<Agent, Failure> {
     let default = SocketAddr::from((Ipv4Addr::LOCALHOST, AGENT_PORT));
     let listen = options.metrics_listen.map_or(Listen::NextFree(default), Listen::Exactly);
-    let mut agent = Agent::builder().listen(listen).thresholds(WARNING, CRITICAL);
+    let mut agent = Agent::builder().listen(listen).thresholds(WARNING, CRITICAL).install_recorder(true);
     if let Some(path) = &options.incidents_dir {
         agent = agent.incidents_dir(path);
     }

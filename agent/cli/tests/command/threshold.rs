@@ -53,7 +53,7 @@ fn the_agent_is_asked_by_its_socket_file_then_at_the_address_of_its_page() {
     // Only a socket file tells the agent which process asks.
     let changed = scratch.run(&["threshold", &pid, "--warning", "60ms"]);
     assert_eq!(changed.code, Some(0), "{}", changed.stderr);
-    let line = demo.line_with("stall thresholds of all loops changed");
+    let line = demo.error_with("stall thresholds of all loops changed");
     assert!(line.contains(" in process "), "{line}");
     std::fs::remove_file(&file).unwrap();
     let changed = scratch.run(&["threshold", &pid, "--warning", "70ms"]);
