@@ -39,7 +39,7 @@ impl AgentBuilder {
 
     /// Wants the token of this file (`Authorization: Bearer TOKEN`) from who asks for more than metrics and health:
     /// incidents, captures, thresholds, the live page's data. Without it, these are answered on loopback only, to the user
-    /// that this process runs as and to root. By a socket file these two need none. Nobody but its owner may be able to
+    /// that this process runs as and to root. By the socket file beside the pages these two need none. Nobody but its owner may be able to
     /// read the file; a changed one is read again.
     pub fn token_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.credentials.token_file = Some(path.into());

@@ -17,6 +17,7 @@ use support::{DEADLINE, HandLoop, any_port, builder, get, turn, until, value};
 use tracing_subscriber::layer::SubscriberExt;
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
+const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 const INCIDENTS: &str = "/debug/loopscope/incidents";
 /// A capture that is refused only after the question who asks for it: it takes no time.
 const STACKS: &str = "/debug/loopscope/flamegraph?of=cpu&seconds=0";
@@ -269,6 +270,31 @@ fn who_closes_at_once_does_not_become_root() {
 }
 
 #[test]
+fn what_an_address_was_given_is_asked_there_and_not_beside_the_pages() {
+    let (_turn, scratch) = (turn(), Scratch::new("token"));
+    let token = scratch.write("token", TOKEN);
+    fs::set_permissions(&token, Permissions::from_mode(0o600)).unwrap();
+    let beside = agent_socket(&runtime_directory(), Owner::this_process());
+    let own = scratch.0.join("own.sock");
+    for listen in [any_port(), Listen::Unix(own.clone())] {
+        let agent = Agent::builder().listen(listen).token_file(&token).start().unwrap();
+        let way = agent.address().map_or(Way::File(own.clone()), Way::Tcp);
+        let right = format!("Authorization: Bearer {TOKEN}\r\n");
+        for (way, header, status) in [
+            (&way, "", 401),
+            (&way, right.as_str(), 200),
+            (&Way::File(beside.clone()), "", 200),
+            (&Way::File(beside.clone()), right.as_str(), 200),
+            (&Way::File(beside.clone()), "Authorization: Bearer wrong\r\n", 401),
+            (&Way::File(beside.clone()), "Via: 1.1 proxy\r\n", 401),
+        ] {
+            assert_eq!(way.ask("GET", INCIDENTS, header), Some(status), "{way:?} {header}");
+        }
+        agent.stop();
+    }
+}
+
+#[test]
 fn who_half_closes_is_still_there() {
     let _turn = turn();
     let agent = builder().start().unwrap();
@@ -361,7 +387,6 @@ fn a_change_of_thresholds_is_logged_with_who_made_it_and_told_in_the_metrics() {
 
 #[test]
 fn whoever_took_a_dead_agents_port_is_shown_no_token() {
-    const TOKEN: &str = "0123456789abcdef0123456789abcdef";
     let (_turn, scratch) = (turn(), Scratch::new("thief"));
     let _loop = HandLoop::start("left");
     let thief = TcpListener::bind("127.0.0.1:0").unwrap();

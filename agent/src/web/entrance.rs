@@ -84,7 +84,8 @@ impl Entrance {
         let is_secure = web_config.as_ref().is_some_and(|config| config.acceptor().is_some());
         let (place, address) = (listener.place(), listener.name(is_secure));
         let host_names = credentials.host_names.iter().map(|name| name.to_ascii_lowercase()).collect();
-        let guard = Guard { place, address, host_names, token, web_config };
+        let is_beside_pages = false;
+        let guard = Guard { place, address, is_beside_pages, host_names, token, web_config };
         Ok(Some(Entrance { listener, guard: Arc::new(guard) }))
     }
 

@@ -61,6 +61,8 @@ pub(crate) struct Guard {
     pub place: Place,
     /// What clients call the server; for messages.
     pub address: String,
+    /// Its own user and root need to show nothing, whatever others do: the socket file beside the pages.
+    pub is_beside_pages: bool,
     /// Names besides `localhost` that clients may call it by, in lower case.
     pub host_names: Vec<String>,
     pub token: Option<Arc<Token>>,
@@ -79,14 +81,16 @@ impl Guard {
     #[cfg(test)]
     pub(crate) fn open(place: Place, address: &str) -> Guard {
         let address = address.to_owned();
-        Guard { place, address, host_names: Vec::new(), token: None, web_config: None }
+        let is_beside_pages = false;
+        Guard { place, address, is_beside_pages, host_names: Vec::new(), token: None, web_config: None }
     }
 
-    /// The rules of the socket file beside the pages of this one's process: its owner and root need to show nothing there.
+    /// The rules of the socket file beside the pages of this one's process.
     pub(crate) fn of_socket_file(&self, path: &Path) -> Guard {
         Guard {
             place: Place::Unix,
             address: format!("unix:{}", path.display()),
+            is_beside_pages: true,
             host_names: Vec::new(),
             token: self.token.clone(),
             web_config: None,
@@ -103,7 +107,7 @@ impl Guard {
             Proof::Later(answer) => Some(answer),
             Proof::Wrong => Some(self.unauthorized("these are not the credentials of this server\n")),
             // Only they can open the file, and they could read the token's file as well.
-            Proof::None if self.place == Place::Unix && is_own_user(request) => None,
+            Proof::None if self.is_beside_pages && is_own_user(request) => None,
             Proof::None if self.has_users() => {
                 Some(self.unauthorized("this server wants a user and a password\n"))
             }
