@@ -142,12 +142,13 @@ fn losses() -> Vec<Panel> {
         .runbook("SeriesOverflow"),
         Panel::new(
             Shape::Lines,
-            "Incidents written and acted on, a minute",
+            "Incidents written and acted on, thresholds changed, a minute",
             "Files written to the incidents directory, and actions run: ok, failed, or dropped because the disk or the \
-             action was too slow.",
+             action was too slow; and changes of stall thresholds, which the program's log has with who made them.",
         )
         .ask(per_minute(&targets(&c::INCIDENT_WRITES), Group::By(&["result"]), WINDOW), "written: {{result}}")
         .ask(per_minute(&targets(&c::INCIDENT_ACTIONS), Group::By(&["result"]), WINDOW), "actions: {{result}}")
+        .ask(per_minute(&targets(&c::THRESHOLD_CHANGES), EACH, WINDOW), format!("{PROCESS_NAME} thresholds changed"))
         .from(0.0)
         .size(8, 8),
     ]

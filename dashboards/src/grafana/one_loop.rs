@@ -149,9 +149,11 @@ fn lag() -> Vec<Panel> {
         Panel::new(
             Shape::Lines,
             "Age of the running stretch",
-            "The age of the busy stretch that runs. A rising line is a block that has not ended yet.",
+            "The age of the busy stretch that runs, and from which age on it is a stall. A rising line is a block that has not \
+             ended yet.",
         )
         .ask(max(&loops(&c::STALL), ALL), "stalled")
+        .ask(max(&loops(&c::STALL_THRESHOLD), Group::By(&["severity"])), "threshold: {{severity}}")
         .unit("s")
         .lines(t::STALL)
         .from(0.0)
