@@ -10,7 +10,7 @@
 
 use crate::AgentError;
 use crate::compute::age::age_text;
-use crate::export::facade::{self, HostMetrics};
+use crate::export::facade;
 use crate::export::format::Format;
 use crate::export::page::render;
 use crate::incident::Incident;
@@ -33,13 +33,16 @@ use crate::web::routes::Router;
 use crate::web::thresholds::{ThresholdList, ThresholdWish};
 use crate::web::{Backend, server};
 use loopscope_probe::{Clock, Snapshot, Ticks};
+use metrics_exporter_prometheus::PrometheusHandle;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// How often an idle agent says that it lives.
+/// How often an idle agent says that it lives, and tidies up the host's histograms.
 const HEARTBEAT: Duration = Duration::from_secs(5);
+
+const HEARTBEAT_NS: u64 = HEARTBEAT.as_nanos() as u64;
 
 /// What the thread begins with.
 pub(crate) struct Start {
@@ -92,21 +95,17 @@ fn listen(entrance: Entrance, socket: Option<AgentSocket>, sidecar: &Arc<Sidecar
     };
     let doorway = Doorway::new(listener)?;
     tokio::spawn(server::serve(doorway, guard.clone(), router(guard.clone())));
-    if let Some(AgentSocket { listener, file }) = socket {
-        let (doorway, guard) =
-            (Doorway::of_socket_file(listener)?, Arc::new(guard.of_socket_file(&file.path)));
+    if let Some(socket) = socket {
+        let guard = Arc::new(guard.of_socket_file(socket.file.path()));
         let router = router(guard.clone());
-        tokio::spawn(async move {
-            server::serve(doorway, guard, router).await;
-            // Not before the agent ends, when this task is dropped.
-            drop(file);
-        });
+        tokio::spawn(server::serve(Doorway::of_agent_socket(socket)?, guard, router));
     }
     Ok(())
 }
 
 /// Looks at the loops as often as they need it, for ever.
 async fn watch_loops(sidecar: Arc<Sidecar>, sleeper: Sleeper, ticker: Ticker, mut pace: Pace) {
+    let mut upkeep = sidecar.clock.now();
     loop {
         match pace {
             Pace::Again(delay) => {
@@ -119,6 +118,10 @@ async fn watch_loops(sidecar: Arc<Sidecar>, sleeper: Sleeper, ticker: Ticker, mu
             }
         }
         pace = sidecar.tick();
+        if sidecar.clock.now().since(upkeep) >= HEARTBEAT_NS {
+            upkeep = sidecar.clock.now();
+            sidecar.tidy_host();
+        }
     }
 }
 
@@ -129,7 +132,7 @@ struct Sidecar {
     cpu: Option<PathBuf>,
     clock: Clock,
     started: Ticks,
-    host: Option<Arc<HostMetrics>>,
+    host: Option<PrometheusHandle>,
     has_process_metrics: bool,
 }
 
@@ -189,6 +192,16 @@ impl Sidecar {
         let mut log = self.log();
         reports.into_iter().for_each(|report| log.report(report));
     }
+
+    /// Empties the host's histograms of what they gathered since: they keep every sample until then.
+    fn tidy_host(&self) {
+        if let Some(host) = &self.host {
+            // The exporter's faults must not end ours either.
+            if catch_unwind(AssertUnwindSafe(|| host.run_upkeep())).is_err() {
+                self.count_panic();
+            }
+        }
+    }
 }
 
 impl Backend for Sidecar {
@@ -201,7 +214,7 @@ impl Backend for Sidecar {
         agent.cpu_ns = self.cpu.as_deref().and_then(process::thread_cpu_ns).unwrap_or(0);
         agent.reports_dropped = self.log().dropped();
         agent.process = if self.has_process_metrics { process::read() } else { None };
-        let host = self.host.as_deref().map(HostMetrics::render).unwrap_or_default();
+        let host = self.host.as_ref().map(PrometheusHandle::render).unwrap_or_default();
         let page = render(format, &loops, &agent, &host);
         state.accounts.note_scrape(format, self.clock.now().since(begun), &page);
         page.body

@@ -5,31 +5,19 @@
 //! be no such directory there is no page for others either, and no file.
 
 use loopscope_probe::directory::{self, Owner, agent_socket, agent_socket_owner};
+use loopscope_probe::socket_file::SocketFile;
 use std::fs::{self, Permissions};
 use std::io;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixDatagram, UnixListener};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// The file, and who listens on it. Removed when dropped.
 #[derive(Debug)]
 pub(crate) struct AgentSocket {
+    /// Before the listener, see [`SocketFile`].
+    pub file: SocketFile,
     pub listener: UnixListener,
-    pub file: OwnFile,
-}
-
-/// A file of ours, as it was made; removed when dropped, unless another one has taken its place.
-#[derive(Debug)]
-pub(crate) struct OwnFile {
-    pub path: PathBuf,
-    device: u64,
-    inode: u64,
-}
-
-impl Drop for OwnFile {
-    fn drop(&mut self) {
-        remove_own(&self.path, self.device, self.inode);
-    }
 }
 
 impl AgentSocket {
@@ -52,25 +40,13 @@ impl AgentSocket {
         }
         let made = UnixListener::bind(&path).and_then(|listener| {
             listener.set_nonblocking(true)?;
-            let found = path.symlink_metadata()?;
-            Ok(AgentSocket {
-                listener,
-                file: OwnFile { path: path.clone(), device: found.dev(), inode: found.ino() },
-            })
+            Ok(AgentSocket { file: SocketFile::made(&path), listener })
         });
         let socket = made.map_err(|error| refused(error.to_string()))?;
         // The directory keeps others out; this also holds where it is opened to a group later.
         fs::set_permissions(&path, Permissions::from_mode(0o600))
             .map_err(|error| refused(error.to_string()))?;
         Ok(socket)
-    }
-}
-
-/// Removes a file if it still is the one of this device and inode: another process may have made one in its place.
-pub(crate) fn remove_own(path: &Path, device: u64, inode: u64) {
-    if path.symlink_metadata().is_ok_and(|found| (found.dev(), found.ino()) == (device, inode)) {
-        // Somebody may have removed it in between.
-        let _ = fs::remove_file(path);
     }
 }
 
@@ -102,7 +78,8 @@ fn is_refused(path: &Path) -> bool {
 mod tests {
     use super::*;
     use std::fs::DirBuilder;
-    use std::os::unix::fs::DirBuilderExt;
+    use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+    use std::path::PathBuf;
 
     /// A runtime directory of a test's own, removed when dropped.
     struct Scratch(PathBuf);
@@ -145,7 +122,7 @@ mod tests {
     fn a_successors_file_stays() {
         let scratch = Scratch::new("successor");
         let socket = open(&scratch).unwrap();
-        let path = socket.file.path.clone();
+        let path = socket.file.path().to_owned();
         fs::rename(&path, scratch.0.join("old")).unwrap();
         let _successor = UnixListener::bind(&path).unwrap();
         drop(socket);
@@ -166,7 +143,7 @@ mod tests {
         drop(UnixListener::bind(agent_socket(&scratch.0, Owner::this_process())).unwrap());
         let socket = open(&scratch).unwrap();
         assert!(!gone(1).exists() && gone(2).exists() && gone(3).exists());
-        assert!(scratch.0.join("other.sock").exists() && socket.file.path.exists());
+        assert!(scratch.0.join("other.sock").exists() && socket.file.path().exists());
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Connections that come in by an address or by a socket file, as one kind of stream.
 
+use crate::web::agent_socket::AgentSocket;
 use crate::web::client::Connection;
 use crate::web::entrance::Listener;
 use loopscope_probe::socket_file::SocketFile;
@@ -13,8 +14,8 @@ use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 pub(crate) enum Doorway {
     Tcp(TcpListener),
     Unix {
-        /// Removed when the server ends, before the socket is closed; `None` where somebody else does that.
-        _file: Option<SocketFile>,
+        /// Removed when the server ends, before the socket is closed.
+        _file: SocketFile,
         listener: UnixListener,
     },
 }
@@ -31,14 +32,14 @@ impl Doorway {
         Ok(match listener {
             Listener::Tcp(listener, _) => Doorway::Tcp(TcpListener::from_std(listener)?),
             Listener::Unix(file, listener) => {
-                Doorway::Unix { _file: Some(file), listener: UnixListener::from_std(listener)? }
+                Doorway::Unix { _file: file, listener: UnixListener::from_std(listener)? }
             }
         })
     }
 
-    /// As [`Doorway::new`], for a socket file that somebody else removes.
-    pub(crate) fn of_socket_file(listener: std::os::unix::net::UnixListener) -> io::Result<Doorway> {
-        Ok(Doorway::Unix { listener: UnixListener::from_std(listener)?, _file: None })
+    /// As [`Doorway::new`], for the socket file beside the pages.
+    pub(crate) fn of_agent_socket(AgentSocket { file, listener }: AgentSocket) -> io::Result<Doorway> {
+        Ok(Doorway::Unix { _file: file, listener: UnixListener::from_std(listener)? })
     }
 
     pub(crate) async fn accept(&self) -> io::Result<Stream> {
