@@ -12,9 +12,10 @@ use std::time::Duration;
 /// Names the directory that incidents would be in.
 const DIRECTORY: &str = "LOOPSCOPE_TEST_OFF";
 
-/// Returns what the process has of signals and threads.
+/// Returns what the process has of handlers and threads, and this thread of blocked signals: the first one blocks all of them
+/// for a moment while it starts this one.
 fn handlers_and_threads() -> Vec<String> {
-    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let status = fs::read_to_string("/proc/thread-self/status").unwrap();
     let is_asked = |line: &&str| ["SigCgt", "SigBlk", "Threads"].iter().any(|name| line.starts_with(name));
     status.lines().filter(is_asked).map(str::to_owned).collect()
 }

@@ -9,7 +9,7 @@ use std::process::Command;
 
 /// Returns the signals that the process has handlers for, and the number of its threads.
 fn handlers_and_threads() -> Vec<String> {
-    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let status = fs::read_to_string("/proc/thread-self/status").unwrap();
     let is_asked = |line: &&str| line.starts_with("SigCgt") || line.starts_with("Threads");
     status.lines().filter(is_asked).map(str::to_owned).collect()
 }
