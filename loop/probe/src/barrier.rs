@@ -34,7 +34,7 @@ mod kernel {
         *REGISTERED.get_or_init(|| call(REGISTER_PRIVATE_EXPEDITED) && call(PRIVATE_EXPEDITED))
     }
 
-    /// Makes the barrier. It fails in a process that is not registered.
+    /// Makes the barrier. It fails in a process that is not registered; a forked child is where its parent was.
     pub fn all_threads() -> bool {
         call(PRIVATE_EXPEDITED)
     }
@@ -76,9 +76,18 @@ pub fn of_agent() -> Barrier {
 }
 
 /// The agent's side: orders what it stored before against what it loads after, and the same on every loop's thread. After
-/// [`of_agent`].
-pub fn all_threads() {
-    // Where the process is not registered, loops make the fence; in any case this orders our own side.
-    kernel::all_threads();
+/// [`of_agent`]. Returns [`Barrier::Fence`] where it acted on the calling thread alone, because the kernel refuses the call, or
+/// does so now, as in a program that has put itself under a filter of system calls: then only loops that make fences are
+/// ordered, and all are to be asked to (`registry::all_fenced`).
+pub fn all_threads() -> Barrier {
+    let has_acted = kernel::all_threads();
     crate::sync::fence(Ordering::SeqCst);
+    match has_acted {
+        true => Barrier::Asymmetric,
+        false => {
+            #[cfg(not(loom))]
+            IS_REFUSED.store(1, Ordering::Relaxed);
+            Barrier::Fence
+        }
+    }
 }

@@ -63,7 +63,7 @@ impl Bell {
     pub fn about_to_sleep(&self, barrier: Barrier) {
         self.is_asleep.store(1, Ordering::Relaxed);
         match barrier {
-            Barrier::Asymmetric => crate::barrier::all_threads(),
+            Barrier::Asymmetric => _ = crate::barrier::all_threads(),
             Barrier::Fence => fence(Ordering::SeqCst),
         }
     }

@@ -88,7 +88,7 @@ impl Builder {
         let track = Track::new(memory.clone(), clock.clone(), pen);
         let gate = Arc::new(CaptureGate::new(crate::barrier::of_loop() == Barrier::Fence));
         if !is_simulated && !switch::is_off() {
-            crate::thread_end::close_with_thread(&memory);
+            crate::thread_end::close_with_thread(&memory, &gate);
             crate::registry::add(memory, clock, gate.clone());
         }
         Writer::new(track, PollGate::new(gate))

@@ -8,7 +8,7 @@
 //! ```text
 //!   agent      idle -> wanted     a barrier for all gates; then: busy, and its thread running?
 //!              wanted -> sent     and the signal is queued; sent -> idle where that failed
-//!   handler    sent -> idle       its last store
+//!   handler    sent -> idle       when it has copied all
 //!   loop       wanted -> idle     before it polls: not now
 //!              sent -> abandoned  the handler has not run within some 20 us: the loop blocks the signal for this poll
 //!   handler    abandoned -> idle  in a later `unpark`, which lets the signal through
@@ -91,10 +91,13 @@ impl CaptureGate {
                 WANTED => wanted &= !STATE,
                 _ if self.is_forked() => wanted &= !STATE,
                 SENT if may_wait() => continue,
+                // One that ends unblocks it for this.
+                ABANDONED if flags & CLOSED != 0 && may_wait() => continue,
                 _ => wanted |= ABANDONED,
             }
-            let swapped = self.word.compare_exchange(word, wanted, Ordering::AcqRel, Ordering::Relaxed);
-            if word == wanted || swapped.is_ok() {
+            let has_changed =
+                || self.word.compare_exchange(word, wanted, Ordering::AcqRel, Ordering::Relaxed).is_ok();
+            if word == wanted || has_changed() {
                 let is_abandoned = wanted & STATE == ABANDONED;
                 return is_abandoned.then(|| self.signal.load(Ordering::Relaxed) as i32);
             }
@@ -142,7 +145,7 @@ impl CaptureGate {
         self.word.load(Ordering::Acquire) & FENCED != 0
     }
 
-    /// Returns the word that the handler changes as its last deed, by an `and` with [`HANDLED`](Self::HANDLED).
+    /// Returns the word that the handler changes when it has copied all, by an `and` with [`HANDLED`](Self::HANDLED).
     #[cfg(not(loom))]
     pub fn word(&self) -> &AtomicU32 {
         &self.word
@@ -151,7 +154,7 @@ impl CaptureGate {
     /// What the handler leaves of the word: all but the state.
     pub const HANDLED: u32 = !STATE;
 
-    /// The handler's last deed.
+    /// What the handler does when it has copied all.
     pub fn handled(&self) {
         self.word.fetch_and(Self::HANDLED, Ordering::AcqRel);
     }

@@ -41,7 +41,9 @@ impl PollGate {
 
     /// Before the loop's thread goes on without its page: what it does then is not ours to interrupt. A signal that takes
     /// longer than a millisecond stays blocked.
-    pub(crate) fn close(&self) {
+    pub(crate) fn close(&mut self) {
+        // One that is pending is handled here: this is no poll.
+        self.after_poll();
         if let Some(signal) = self.gate.close(for_at_most(LAST_ARRIVAL_MAX)) {
             block(signal);
         }
@@ -125,5 +127,27 @@ mod tests {
         assert!(block(libc::SIGURG));
         unblock(libc::SIGURG);
         assert!(!block(0) && !block(9999), "no signal has this number");
+    }
+
+    #[test]
+    fn a_writer_that_ends_leaves_no_signal_blocked() {
+        let gate = Arc::new(CaptureGate::new(false));
+        let mut own = PollGate::new(gate.clone());
+        let is_blocked = || {
+            let was_blocked = !block(libc::SIGURG);
+            if !was_blocked {
+                unblock(libc::SIGURG);
+            }
+            was_blocked
+        };
+        let sent = gate.want().unwrap().try_send(libc::SIGURG).unwrap();
+        own.before_poll();
+        assert!(is_blocked() && own.blocked_signal == libc::SIGURG, "it did not arrive");
+        // The handler runs as soon as the signal is let through.
+        gate.handled();
+        own.close();
+        assert!(!is_blocked());
+        assert!(gate.want().is_err(), "nothing is asked of a loop that has ended");
+        drop(sent);
     }
 }

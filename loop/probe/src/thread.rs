@@ -9,7 +9,11 @@ pub struct LoopThread {
     pub tid: u32,
     /// The addresses of its stack, lowest first; empty where not known.
     pub stack: Range<usize>,
-    /// The size of its alternate signal stack when the page was made, in bytes; `None` where it had none.
+    /// What the C library calls it (`pthread_self`), as an address; 0 where not known. A thread that has its number later has
+    /// another one, or the same stack.
+    pub handle: usize,
+    /// The size of its alternate signal stack when the page was made, in bytes; `None` where it had none. One that is made
+    /// smaller later, below what the processor's registers take, is not noticed.
     pub alternate_stack_bytes: Option<usize>,
 }
 
@@ -22,6 +26,8 @@ impl LoopThread {
         LoopThread {
             tid,
             stack: stack_of_this_thread().unwrap_or_default(),
+            // SAFETY: pthread_self has no requirements.
+            handle: unsafe { libc::pthread_self() } as usize,
             alternate_stack_bytes: alternate_stack_of_this_thread(),
         }
     }

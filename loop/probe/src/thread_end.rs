@@ -5,7 +5,9 @@
 //! ends, those that are still open. A writer that another variable holds may be dropped, and even used, after that: on the
 //! same thread, and closing a page twice is closing it once.
 
+use crate::gate::CaptureGate;
 use crate::memory::Memory;
+use crate::poll_gate::PollGate;
 use crate::word::Pen;
 use std::cell::RefCell;
 use std::sync::{Arc, Weak};
@@ -15,15 +17,23 @@ thread_local! {
 }
 
 /// The pages that a thread made, with the process in which it did.
-struct PagesOfThread(RefCell<Vec<(u32, Weak<Memory>)>>);
+struct PagesOfThread(RefCell<Vec<PageOfThread>>);
 
-/// Notes a page that the calling thread writes.
-pub(crate) fn close_with_thread(memory: &Arc<Memory>) {
-    let own = (std::process::id(), Arc::downgrade(memory));
+struct PageOfThread {
+    maker: u32,
+    memory: Weak<Memory>,
+    gate: Arc<CaptureGate>,
+}
+
+/// Notes a page that the calling thread writes, and its gate.
+pub(crate) fn close_with_thread(memory: &Arc<Memory>, gate: &Arc<CaptureGate>) {
+    let own = PageOfThread { maker: std::process::id(), memory: Arc::downgrade(memory), gate: gate.clone() };
     // Where the thread ends already, nobody closes a page that is leaked now.
     let _ = PAGES.try_with(|pages| {
         if let Ok(mut pages) = pages.0.try_borrow_mut() {
-            pages.retain(|(_, memory)| memory.upgrade().is_some_and(|memory| !memory.page().is_closed()));
+            let is_open =
+                |page: &PageOfThread| page.memory.upgrade().is_some_and(|memory| !memory.page().is_closed());
+            pages.retain(is_open);
             pages.push(own);
         }
     });
@@ -31,13 +41,15 @@ pub(crate) fn close_with_thread(memory: &Arc<Memory>) {
 
 impl Drop for PagesOfThread {
     fn drop(&mut self) {
-        for (maker, memory) in self.0.take() {
+        for PageOfThread { maker, memory, gate } in self.0.take() {
             // In a forked child the list of pages may be locked by a thread that is not there.
             let is_own = maker == std::process::id();
             let Some(memory) = memory.upgrade().filter(|memory| is_own && !memory.page().is_closed()) else {
                 continue;
             };
             close(&memory);
+            // Destructors that run after this one are the program's: no signal is to reach them.
+            PollGate::new(gate).close();
         }
     }
 }

@@ -70,6 +70,13 @@ impl Page {
         }
     }
 
+    /// Returns how many polls took longer than so many nanoseconds, about: to a bucket of the histogram.
+    pub fn polls_longer_than(&self, ns: u64) -> u64 {
+        let waits = self.tallies.poll_wait.read();
+        let first = crate::histogram::slot(ns) + 1;
+        waits.buckets.iter().skip(first).fold(0, |sum, count| sum.saturating_add(*count))
+    }
+
     /// Copies the histogram of lag.
     pub fn lag(&self) -> crate::histogram::HistogramValues {
         self.tallies.lag.read()
