@@ -154,8 +154,10 @@ impl AgentBuilder {
         entrance.as_ref().map_or(Ok(()), Entrance::check_for_page)?;
         let address = entrance.as_ref().and_then(Entrance::address);
         let url = entrance.as_ref().map(|entrance| url_of(&entrance.guard.address));
-        set_captures(self.settings.captures.with_environment());
+        let (captures, unknown) = self.settings.captures.with_environment();
+        set_captures(captures);
         let mut log = Log::start().map_err(|error| AgentError::System("a log thread", error))?;
+        unknown.into_iter().for_each(|line| log.warn(line));
         if let Some(value) = switch::unknown_value() {
             log.warn(format!(
                 "LOOPSCOPE={value} means nothing, so loopscope is on; LOOPSCOPE=off turns it off"

@@ -4,6 +4,7 @@ use crate::capture::setting::OFF;
 use crate::capture::target::target;
 use crate::capture::{Captures, captures};
 use loopscope_probe::Ticks;
+use loopscope_probe::barrier::{Barrier, of_agent};
 use loopscope_probe::gate::{GateError, Sent, Wanted};
 use loopscope_probe::registry::LocalPage;
 use loopscope_stacks::thread::is_blocking;
@@ -21,8 +22,11 @@ pub(crate) enum Prepared {
 /// Why there is no stack.
 #[derive(Debug)]
 pub(crate) enum NoCapture {
-    /// The thread changes between running and sleeping, or another capture of it is under way: a later try may do.
+    /// The thread changes between running and sleeping: a later try may do.
     NotNow,
+    /// Another capture of it is under way, or its loop does not make the fences yet that it needs where the kernel refuses
+    /// `membarrier`: a later try may do.
+    Busy,
     /// The busy period is over.
     Ended,
     /// There will be none, for this reason.
@@ -42,7 +46,12 @@ pub(crate) struct LoopCapturer {
     /// How the thread was found first of all since it last slept.
     found: Option<ThreadProgress>,
     steadiness: Steadiness,
+    /// How often the stack that was asked for was looked for in vain.
+    misses: u32,
 }
+
+/// After so many looks in vain it is asked whether the signal is still on its way.
+const MISSES: u32 = 32;
 
 /// A stack that is wanted and not asked for.
 struct WantedStack {
@@ -55,7 +64,8 @@ impl LoopCapturer {
     /// Of the thread that writes this page.
     pub(crate) fn of(page: LocalPage) -> LoopCapturer {
         let steadiness = Steadiness::default();
-        LoopCapturer { page, capturer: None, wanted: None, sent: None, read: None, found: None, steadiness }
+        let (capturer, wanted, sent, read, found) = (None, None, None, None, None);
+        LoopCapturer { page, capturer, wanted, sent, read, found, steadiness, misses: 0 }
     }
 
     /// Returns the page.
@@ -92,47 +102,57 @@ impl LoopCapturer {
         if busy_since == Ticks::NONE {
             return Err(NoCapture::Ended);
         }
+        let mut unreadable = None;
         match capturer.read_sleeping() {
             Ok(sample) => {
                 self.read = Some(sample);
                 return Ok(Prepared::Arrived);
             }
             Err(SleepingError::ThreadGone) => return Err(NoCapture::Failed(CaptureError::ThreadGone)),
-            Err(_) => {}
+            Err(SleepingError::NotAsleep | SleepingError::Woke) => {}
+            Err(error) => unreadable = Some(error),
         }
-        let Ok(Some(progress)) = capturer.progress() else { return Err(NoCapture::NotNow) };
-        // One that will never be handled would keep the gate shut for ever.
-        if capturer.recall_lost()
-            && let Some(sent) = self.sent.take()
-        {
-            sent.failed();
-        }
+        let progress = match (capturer.progress(), unreadable) {
+            (Ok(Some(progress)), _) => progress,
+            (Ok(None), None) => return Err(NoCapture::NotNow),
+            (Err(error), _) | (Ok(None), Some(error)) => {
+                return Err(NoCapture::Failed(CaptureError::Unreadable(error)));
+            }
+        };
+        self.recall_lost();
         if self.found.is_none_or(|found| found.sleeps != progress.sleeps) {
             self.found = Some(progress);
         }
-        self.steadiness.note(progress.sleeps, self.page.page().iterations_recorded());
+        self.steadiness.note(progress.sleeps, self.page.page().polls_longer_than(AT_ONCE_NS));
+        if of_agent() == Barrier::Fence && !self.page.gate().is_fenced() {
+            self.page.gate().ask_for_fences();
+        }
         match self.page.gate().want() {
             Ok(at_gate) => {
                 self.wanted = Some(WantedStack { at_gate, busy_since });
                 Ok(Prepared::Wanted)
             }
             Err(GateError::Closed) => Err(NoCapture::Ended),
-            Err(GateError::Busy | GateError::NotFenced) => Err(NoCapture::NotNow),
+            Err(GateError::Busy | GateError::NotFenced) => Err(NoCapture::Busy),
         }
     }
 
-    /// The second step, after the barrier: sends the signal where the loop is in the same busy period and its thread runs.
+    /// The second step, after the barrier, which ordered `barrier`: sends the signal where the loop is in the same busy period and its thread runs.
     /// `needs_proof` wants to see that it has run on since the first step, or an earlier one, and not slept meanwhile: a thread
     /// that was woken in a call, and has no processor yet, seems to run. Nothing is sent otherwise.
     ///
     /// # Errors
     /// See [`NoCapture`].
-    pub(crate) fn send(&mut self, needs_proof: bool) -> Result<(), NoCapture> {
+    pub(crate) fn send(&mut self, barrier: Barrier, needs_proof: bool) -> Result<(), NoCapture> {
         let Some(WantedStack { at_gate, busy_since }) = self.wanted.take() else {
             return Err(NoCapture::NotNow);
         };
         if self.page.page().busy_since() != busy_since {
             return Err(NoCapture::Ended);
+        }
+        // A loop that began to make fences since would have withdrawn what is wanted.
+        if barrier == Barrier::Fence && !self.page.gate().is_fenced() {
+            return Err(NoCapture::Busy);
         }
         let (tid, signal, found) = (self.page.thread().tid, signal()?, self.found);
         if is_blocking(tid, signal) == Some(true) {
@@ -153,7 +173,7 @@ impl LoopCapturer {
         let Some(sent) = at_gate.try_send(signal) else { return Err(NoCapture::Ended) };
         match capturer.ask() {
             Ok(()) => {
-                self.sent = Some(sent);
+                (self.sent, self.misses) = (Some(sent), 0);
                 Ok(())
             }
             Err(error) => {
@@ -173,16 +193,55 @@ impl LoopCapturer {
         if self.read.is_some() {
             return self.read.take();
         }
-        let sample = self.capturer.as_mut()?.take()?;
-        self.sent = None;
-        Some(sample)
+        let sample = self.capturer.as_mut()?.take();
+        if sample.is_some() {
+            self.sent = None;
+        } else if self.sent.is_some() {
+            self.misses += 1;
+            if self.misses.is_multiple_of(MISSES) {
+                self.recall_lost();
+            }
+        }
+        sample
+    }
+
+    /// Whether a signal is on its way.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.sent.is_some()
+    }
+
+    /// Gives the slot back, which takes 128 KiB, where nothing is on its way.
+    pub(crate) fn rest(&mut self) {
+        if self.sent.is_none() {
+            self.capturer = None;
+        }
+    }
+
+    /// Gives up a signal that will never be handled: it would keep the gate shut for ever.
+    fn recall_lost(&mut self) {
+        if self.capturer.as_mut().is_some_and(Capturer::recall_lost)
+            && let Some(sent) = self.sent.take()
+        {
+            sent.failed();
+        }
     }
 }
 
-/// Compares how often a thread falls asleep with how often its loop polls, over some preparations.
+impl Drop for LoopCapturer {
+    fn drop(&mut self) {
+        if self.sent.is_some() {
+            self.recall_lost();
+        }
+    }
+}
+
+/// A poll that takes no longer than this, in nanoseconds, did not fall asleep: being switched away and back takes more.
+const AT_ONCE_NS: u64 = 3_000;
+
+/// Compares how often a thread falls asleep with how often its loop does so in a poll, over some preparations.
 #[derive(Clone, Copy, Debug)]
 struct Steadiness {
-    /// Sleeps and iterations when the counting began; `None` before.
+    /// Sleeps and long polls when the counting began; `None` before.
     begin: Option<(u64, u64)>,
     preparations: u32,
     is_unsteady: bool,
@@ -199,17 +258,16 @@ impl Steadiness {
     /// After so many preparations it is judged anew.
     const PREPARATIONS: u32 = 32;
 
-    fn note(&mut self, sleeps: u64, iterations: u64) {
-        let (begin_sleeps, begin_iterations) = *self.begin.get_or_insert((sleeps, iterations));
+    fn note(&mut self, sleeps: u64, polls: u64) {
+        let (begin_sleeps, begin_polls) = *self.begin.get_or_insert((sleeps, polls));
         self.preparations += 1;
         if self.preparations < Self::PREPARATIONS {
             return;
         }
         let slept = sleeps.saturating_sub(begin_sleeps);
         // The page may not count the last poll yet.
-        let polled = iterations.saturating_sub(begin_iterations).saturating_add(1);
-        *self =
-            Steadiness { begin: Some((sleeps, iterations)), preparations: 0, is_unsteady: slept > polled };
+        let polled = polls.saturating_sub(begin_polls).saturating_add(1);
+        *self = Steadiness { begin: Some((sleeps, polls)), preparations: 0, is_unsteady: slept > polled };
     }
 }
 

@@ -21,18 +21,18 @@ pub(crate) use loop_capturer::{LoopCapturer, NoCapture, Prepared};
 pub use setting::Captures;
 pub(crate) use setting::{OFF, captures, set_captures};
 
-use loopscope_probe::barrier;
+use loopscope_probe::barrier::{self, Barrier};
 use std::time::Duration;
 
 /// A thread that has run for so long without a break is likely to go on.
 const STEADY: Duration = Duration::from_micros(200);
 
-/// Makes the barrier that must follow [`LoopCapturer::prepare`]. `is_steady` waits a moment, too, so that a thread that
-/// falls asleep again and again inside its callbacks is seen to.
-pub(crate) fn make_barrier(is_steady: bool) {
-    barrier::of_agent();
-    barrier::all_threads();
+/// Makes the barrier that must follow [`LoopCapturer::prepare`], and returns whom it ordered, for [`LoopCapturer::send`].
+/// `is_steady` waits a moment, too, so that a thread that falls asleep again and again inside its callbacks is seen to.
+pub(crate) fn make_barrier(is_steady: bool) -> Barrier {
+    let barrier = barrier::all_threads();
     if is_steady {
         std::thread::sleep(STEADY);
     }
+    barrier
 }

@@ -10,8 +10,8 @@ pub enum Captures {
     /// its loop polls.
     #[default]
     On,
-    /// None: no signal is sent, no handler installed, and no thread's memory read. Stalls are told without stacks, and
-    /// sampled flamegraphs (`cpu`, `stalls`, `waits`) are refused.
+    /// None: no signal is sent, no handler installed, and no stack read. Stalls are told without stacks, and sampled
+    /// flamegraphs (`cpu`, `stalls`, `waits`) are refused.
     Off,
 }
 
@@ -22,11 +22,18 @@ const VARIABLE: &str = "LOOPSCOPE_CAPTURES";
 static IS_OFF: AtomicBool = AtomicBool::new(false);
 
 impl Captures {
-    /// Returns what is in force: off where the environment says `LOOPSCOPE_CAPTURES=off`, else what the program set.
-    pub(crate) fn with_environment(self) -> Captures {
-        match std::env::var_os(VARIABLE) {
-            Some(value) if value == "off" => Captures::Off,
-            _ => self,
+    /// Returns what is in force: off where the environment says `LOOPSCOPE_CAPTURES=off` (or `0`, or `false`), else what the
+    /// program set; and a line for the log where the variable means nothing.
+    pub(crate) fn with_environment(self) -> (Captures, Option<String>) {
+        let value = std::env::var_os(VARIABLE).unwrap_or_default();
+        self.with(&value.to_string_lossy())
+    }
+
+    fn with(self, value: &str) -> (Captures, Option<String>) {
+        match value.trim().to_ascii_lowercase().as_str() {
+            "off" | "0" | "false" => (Captures::Off, None),
+            "" | "on" | "1" | "true" => (self, None),
+            _ => (self, Some(format!("{VARIABLE}={value} means nothing; {VARIABLE}=off turns captures off"))),
         }
     }
 }
@@ -43,3 +50,18 @@ pub(crate) fn captures() -> Captures {
 
 /// Why there is no stack where captures are off.
 pub(crate) const OFF: &str = "captures are off (Captures::Off, or LOOPSCOPE_CAPTURES=off)";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_environment_turns_captures_off_and_never_on() {
+        for off in ["off", "OFF", "0", "false"] {
+            assert_eq!(Captures::On.with(off), (Captures::Off, None), "{off}");
+        }
+        assert_eq!(Captures::Off.with("on"), (Captures::Off, None));
+        let (captures, line) = Captures::On.with("of");
+        assert!(captures == Captures::On && line.unwrap().starts_with("LOOPSCOPE_CAPTURES=of means nothing"));
+    }
+}

@@ -7,6 +7,7 @@ use crate::sample::names::Names;
 use crate::sample::store::Store;
 use crate::sample::tally::Tally;
 use crate::sample::watched::{Shared, Watched};
+use loopscope_probe::barrier;
 use loopscope_probe::clock::unix_ns;
 use loopscope_probe::registry;
 use loopscope_probe::{Clock, Ticks};
@@ -55,6 +56,8 @@ fn run(plan: &Plan, stopped: &Receiver<()>) -> Result<Profile, FlameError> {
         return Err(FlameError::Unavailable(why));
     }
     block_signal();
+    // The first time it may take 20 ms.
+    barrier::of_agent();
     let clock = Clock::monotonic();
     let Ticks(begin_ns) = clock.now();
     let period_ns = 1_000_000_000 / u64::from(plan.hz.max(1));
@@ -108,16 +111,16 @@ fn send_prepared(loops: &mut [Watched], shared: &mut Shared, clock: &Clock) {
     if prepared.is_empty() {
         return;
     }
-    make_barrier(prepared.contains(&true));
+    let barrier = make_barrier(prepared.contains(&true));
     for watched in &mut *loops {
-        watched.send(shared);
+        watched.send(shared, barrier);
     }
     let until_ns = clock.now().0.saturating_add((shared.period_ns / 2).min(WITHIN_MAX_NS));
     for turn in 0_u32.. {
         for watched in &mut *loops {
             watched.take_late(shared);
         }
-        if !loops.iter().any(Watched::is_late) || clock.now().0 >= until_ns {
+        if !loops.iter().any(Watched::is_awaited) || clock.now().0 >= until_ns {
             return;
         }
         match turn < SPINS {
@@ -146,8 +149,8 @@ fn follow(plan: &Plan, loops: &mut Vec<Watched>, changes: &mut Option<u64>, shar
 fn name(shared: Shared, loops: &[Watched]) -> Result<Profile, FlameError> {
     let Shared { of, store, tally, unwinder, .. } = shared;
     let (stacks, moments) = store.into_parts();
-    if let (true, Some(failure)) = (stacks.is_empty(), &tally.failure) {
-        return Err(FlameError::Unavailable(failure.clone()));
+    if let (true, Some(why)) = (stacks.is_empty(), tally.failure.clone().or_else(|| tally.unseen())) {
+        return Err(FlameError::Unavailable(why));
     }
     let mut profile = Profile::new(of);
     if let Some(watched) = loops.first() {

@@ -1,5 +1,7 @@
 //! What became of the samples of a session, and what a reader of its profile should know about that.
 
+use crate::compute::age::age_text;
+
 /// Counts of a session.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Tally {
@@ -13,6 +15,8 @@ pub(crate) struct Tally {
     pub cut: u64,
     /// Stacks that may be wrong in places, because a function has no unwind table.
     pub guessed: u64,
+    /// Processor time for which no stack was found, in nanoseconds: the thread fell asleep inside its callbacks too often.
+    pub unseen_ns: u64,
     /// Samples whose stack is not kept, because too many different ones came.
     pub unkept: u64,
 }
@@ -33,7 +37,18 @@ impl Tally {
             let because = self.failure.as_deref().unwrap_or("no reason known");
             notes.push(format!("{} failed: {because}", samples(self.failed)));
         }
+        notes.extend(self.unseen());
         notes
+    }
+
+    /// Says how much processor time has no stack, where that is worth saying.
+    pub(crate) fn unseen(&self) -> Option<String> {
+        (self.unseen_ns > 0).then(|| {
+            format!(
+                "{} of processor time have no stack: the threads fall asleep inside their callbacks too often",
+                age_text(self.unseen_ns)
+            )
+        })
     }
 }
 

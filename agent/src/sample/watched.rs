@@ -4,9 +4,10 @@ use crate::capture::{LoopCapturer, NoCapture, Prepared};
 use crate::flame::Of;
 use crate::sample::store::{Found, Store};
 use crate::sample::tally::Tally;
+use loopscope_probe::barrier::Barrier;
 use loopscope_probe::registry::LocalPage;
 use loopscope_probe::tags::Tags;
-use loopscope_probe::{NowValues, SiteId};
+use loopscope_probe::{NowValues, SiteId, Ticks};
 use loopscope_stacks::thread::{ThreadState, cpu_ns};
 use loopscope_stacks::{CaptureError, Sample, Unwinder};
 use std::sync::Arc;
@@ -36,20 +37,34 @@ pub(crate) struct Watched {
     looked_cpu_ns: u64,
     /// When that was.
     looked_ns: u64,
+    /// The thread's CPU clock at the first look.
+    began_cpu_ns: u64,
     /// The thread's CPU clock at the last sample.
     sampled_cpu_ns: u64,
     /// A sample that is prepared and not asked for.
     prepared: Option<Due>,
     /// A sample that was asked for and has not arrived.
     late: Option<Due>,
-    /// Time, in nanoseconds, for which no sample could be taken: the next one stands for it, too.
-    carried_ns: u64,
+    /// Time for which no sample could be taken: the next one of the same busy period stands for it, too.
+    carried: Carried,
     last: Option<Last>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Carried {
+    /// Begin of the busy period.
+    busy_since: Ticks,
+    ns: u64,
 }
 
 /// What a sample stands for.
 struct Due {
     ns: u64,
+    busy_since: Ticks,
+    /// The thread's CPU clock when it was due.
+    cpu_ns: u64,
+    /// Asked for in this look.
+    is_fresh: bool,
     /// What the thread waited in; `None` where it ran.
     wait: Option<Arc<str>>,
 }
@@ -71,10 +86,11 @@ impl Watched {
             capturer,
             looked_cpu_ns: now_cpu_ns,
             looked_ns: shared.now_ns,
+            began_cpu_ns: now_cpu_ns,
             sampled_cpu_ns: now_cpu_ns,
             prepared: None,
             late: None,
-            carried_ns: 0,
+            carried: Carried::default(),
             last: None,
         }
     }
@@ -83,6 +99,9 @@ impl Watched {
     /// which a barrier and [`send`](Self::send) come next.
     pub(crate) fn look(&mut self, shared: &mut Shared) {
         self.take_late(shared);
+        if let Some(late) = &mut self.late {
+            late.is_fresh = false;
+        }
         let Some(cpu_ns) = cpu_ns(self.page.thread().tid) else {
             self.capturer = None;
             return;
@@ -150,9 +169,15 @@ impl Watched {
     /// Takes the sample of a thread that sleeps, or prepares one.
     fn sample(&mut self, shared: &mut Shared, due_ns: u64, wait: Option<Arc<str>>) {
         self.last = None;
-        let due = Due { ns: due_ns.saturating_add(std::mem::take(&mut self.carried_ns)), wait };
+        let busy_since = self.page.page().busy_since();
+        let carried = std::mem::take(&mut self.carried);
+        let carried_ns = if carried.busy_since == busy_since { carried.ns } else { 0 };
+        let ns = due_ns.saturating_add(carried_ns);
+        let due = Due { ns, busy_since, cpu_ns: self.looked_cpu_ns, is_fresh: true, wait };
         let Some(capturer) = &mut self.capturer else { return };
         match capturer.prepare() {
+            // Where it sleeps is not where the processor's time went.
+            Ok(Prepared::Arrived) if shared.of == Of::Cpu => _ = capturer.take(),
             Ok(Prepared::Arrived) => {
                 let sample = capturer.take();
                 if let Some(sample) = sample {
@@ -171,9 +196,9 @@ impl Watched {
     }
 
     /// Asks for the sample that was prepared, after the barrier.
-    pub(crate) fn send(&mut self, shared: &mut Shared) {
+    pub(crate) fn send(&mut self, shared: &mut Shared, barrier: Barrier) {
         let (Some(due), Some(capturer)) = (self.prepared.take(), &mut self.capturer) else { return };
-        match capturer.send(capturer.is_unsteady()) {
+        match capturer.send(barrier, capturer.is_unsteady()) {
             Ok(()) => self.late = Some(due),
             Err(why) => self.put_off(shared, due, &why),
         }
@@ -183,25 +208,31 @@ impl Watched {
     fn put_off(&mut self, shared: &mut Shared, due: Due, why: &NoCapture) {
         match why {
             // Processor time is counted since the last sample.
-            NoCapture::NotNow if shared.of == Of::Cpu => {}
-            NoCapture::NotNow => self.carried_ns = due.ns,
-            NoCapture::Ended => {}
+            NoCapture::NotNow | NoCapture::Busy | NoCapture::Ended if shared.of == Of::Cpu => {}
+            NoCapture::NotNow | NoCapture::Busy => {
+                self.carried = Carried { busy_since: due.busy_since, ns: due.ns };
+            }
+            NoCapture::Ended => shared.tally.lost += 1,
             NoCapture::Failed(CaptureError::ThreadGone) => self.capturer = None,
             NoCapture::Failed(CaptureError::InFlight) => shared.tally.lost += 1,
             NoCapture::Failed(error) => shared.note(error),
         }
     }
 
-    /// Whether a sample that was asked for has not arrived.
-    pub(crate) fn is_late(&self) -> bool {
-        self.late.is_some()
+    /// Whether a sample that was asked for in this look has not arrived.
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.late.as_ref().is_some_and(|late| late.is_fresh)
     }
 
     /// Books a sample that was asked for, where it has arrived.
     pub(crate) fn take_late(&mut self, shared: &mut Shared) {
-        let Some(sample) = self.capturer.as_mut().and_then(LoopCapturer::take) else { return };
-        if let Some(due) = self.late.take() {
-            self.book(shared, &sample, due);
+        let Some(capturer) = &mut self.capturer else { return };
+        let sample = capturer.take();
+        let is_lost = sample.is_none() && !capturer.is_waiting();
+        match (sample, self.late.take()) {
+            (Some(sample), Some(due)) => self.book(shared, &sample, due),
+            (None, Some(_)) if is_lost => shared.tally.lost += 1,
+            (_, late) => self.late = late,
         }
     }
 
@@ -209,10 +240,16 @@ impl Watched {
     pub(crate) fn finish(&mut self, shared: &mut Shared) {
         self.take_late(shared);
         shared.tally.lost += u64::from(self.late.take().is_some());
+        let ran_ns = self.looked_cpu_ns.saturating_sub(self.began_cpu_ns);
+        let unseen_ns = self.looked_cpu_ns.saturating_sub(self.sampled_cpu_ns);
+        // The last samples always leave a rest.
+        if shared.of == Of::Cpu && unseen_ns > ran_ns / 10 {
+            shared.tally.unseen_ns = shared.tally.unseen_ns.saturating_add(unseen_ns);
+        }
     }
 
     fn book(&mut self, shared: &mut Shared, sample: &Sample, due: Due) {
-        let Due { ns: due_ns, wait } = due;
+        let Due { ns: due_ns, cpu_ns, wait, .. } = due;
         let page = self.page.page();
         let words = sample.tags.as_slice().try_into().ok();
         // Without tags, the loop reached its poll before the signal reached it.
@@ -234,7 +271,7 @@ impl Watched {
         let at_ns = sample.at_ns.saturating_sub(shared.begin_ns);
         let (stack, is_kept) = shared.store.add(found, at_ns, due_ns);
         shared.tally.unkept += u64::from(!is_kept);
-        self.sampled_cpu_ns = self.looked_cpu_ns;
+        self.sampled_cpu_ns = cpu_ns;
         let records = page.recorder().count();
         self.last = wait.map(|wait| Last { stack, records, wait });
     }

@@ -174,7 +174,7 @@ impl State {
             let wanted_ns = [regular_ns, watched.cases.wanted_ns(now.0), delay_ns];
             delay_ns = wanted_ns.into_iter().flatten().min();
         }
-        self.send_prepared();
+        self.send_prepared(now.0);
         self.wake.plan(delay_ns.map(|ns| now.0 + ns));
         seen.pace = delay_ns.map_or(Pace::Sleep, |ns| Pace::Again(Duration::from_nanos(ns)));
         self.hand_out(&mut seen);
@@ -182,10 +182,10 @@ impl State {
     }
 
     /// Makes the second step of the captures that this look has prepared, with one barrier for all.
-    fn send_prepared(&mut self) {
+    fn send_prepared(&mut self, now_ns: u64) {
         if self.loops.iter().any(|watched| watched.cases.is_prepared()) {
-            make_barrier(true);
-            self.loops.iter_mut().for_each(|watched| watched.cases.send());
+            let barrier = make_barrier(true);
+            self.loops.iter_mut().for_each(|watched| watched.cases.send(now_ns, barrier));
         }
     }
 

@@ -17,6 +17,7 @@ use crate::watch::pool_case::PoolCase;
 use crate::watch::report::{self, Report};
 use crate::watch::sight::{Found, Sight};
 use crate::watch::stall::{End, Turn};
+use loopscope_probe::barrier::Barrier;
 use loopscope_probe::{NowValues, Page, Ticks, Vitals};
 use loopscope_stacks::CaptureError;
 use std::collections::VecDeque;
@@ -49,6 +50,7 @@ const RATE_LIMITED: usize = 2;
 /// Why there is no stack.
 const ENDED: &str = "the stall had ended before the capture";
 const UNSTEADY: &str = "the thread changes between running and sleeping too often to be captured";
+const TAKEN: &str = "another capture of the loop was under way all the time";
 
 /// What one loop's incidents came to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -109,6 +111,25 @@ enum Step {
     Prepared,
     /// It will arrive, or has.
     Sent,
+}
+
+impl Asked {
+    /// The stack will arrive, or has.
+    fn sent(&mut self, now_ns: u64) {
+        self.age_ns = self.age_ns.saturating_add(now_ns.saturating_sub(self.at_ns));
+        (self.step, self.at_ns) = (Step::Sent, now_ns);
+    }
+
+    /// Returns why it is given up; `None` where it is tried again.
+    fn failure(&self, why: &NoCapture) -> Option<String> {
+        match why {
+            NoCapture::NotNow | NoCapture::Busy if self.tries < TRIES => None,
+            NoCapture::NotNow => Some(UNSTEADY.to_owned()),
+            NoCapture::Busy => Some(TAKEN.to_owned()),
+            NoCapture::Ended => Some(ENDED.to_owned()),
+            NoCapture::Failed(error) => Some(error.to_string()),
+        }
+    }
 }
 
 impl LoopCases {
@@ -211,6 +232,7 @@ impl LoopCases {
 
     /// The loop or the agent ends: says what was not said yet. What is open stays so on disk.
     pub(crate) fn farewell(&mut self, label: &str, desk: &mut Desk) {
+        self.capture_failed(None, ENDED.to_owned());
         self.speak(u64::MAX, desk);
         if let Some(count) = self.budget.give_up() {
             desk.said.push(Report::suppressed(label, count));
@@ -241,28 +263,29 @@ impl LoopCases {
                 return case.capture_failed(CaptureError::InFlight.to_string());
             }
             // It is still tried for.
-            Some(_) => return,
+            Some(asked) if asked.number == case.number => return,
+            Some(_) => self.capture_failed(None, ENDED.to_owned()),
             None => {}
         }
         let (number, begin, age_ns) = (case.number, case.begin, at.vitals.now.busy_ns);
         let asked = Asked { number, begin, age_ns, at_ns: at.now_ns, step: Step::Again, tries: 0 };
         case.names_due += 1;
         self.asked = Some(asked);
-        self.prepare(Some(case));
+        self.prepare(at.now_ns, Some(case));
     }
 
     /// The first step of the capture that is wanted. `case` is the incident that it is for, where it is in nobody's hands.
-    fn prepare(&mut self, case: Option<&mut Case>) {
+    fn prepare(&mut self, now_ns: u64, case: Option<&mut Case>) {
         let outcome = self.sight.prepare();
         let Some(asked) = &mut self.asked else { return };
         asked.tries += 1;
         let failure = match outcome {
-            Ok(Prepared::Arrived) => return asked.step = Step::Sent,
+            Ok(Prepared::Arrived) => return asked.sent(now_ns),
             Ok(Prepared::Wanted) => return asked.step = Step::Prepared,
-            Err(NoCapture::NotNow) if asked.tries < TRIES => return asked.step = Step::Again,
-            Err(NoCapture::NotNow) => UNSTEADY.to_owned(),
-            Err(NoCapture::Ended) => ENDED.to_owned(),
-            Err(NoCapture::Failed(error)) => error.to_string(),
+            Err(why) => match asked.failure(&why) {
+                None => return asked.step = Step::Again,
+                Some(failure) => failure,
+            },
         };
         self.capture_failed(case, failure);
     }
@@ -273,18 +296,18 @@ impl LoopCases {
     }
 
     /// The second step, after the barrier.
-    pub(crate) fn send(&mut self) {
+    pub(crate) fn send(&mut self, now_ns: u64, barrier: Barrier) {
         if !self.is_prepared() {
             return;
         }
-        let outcome = self.sight.send();
+        let outcome = self.sight.send(barrier);
         let Some(asked) = &mut self.asked else { return };
         let failure = match outcome {
-            Ok(()) => return asked.step = Step::Sent,
-            Err(NoCapture::NotNow) if asked.tries < TRIES => return asked.step = Step::Again,
-            Err(NoCapture::NotNow) => UNSTEADY.to_owned(),
-            Err(NoCapture::Ended) => ENDED.to_owned(),
-            Err(NoCapture::Failed(error)) => error.to_string(),
+            Ok(()) => return asked.sent(now_ns),
+            Err(why) => match asked.failure(&why) {
+                None => return asked.step = Step::Again,
+                Some(failure) => failure,
+            },
         };
         self.capture_failed(None, failure);
     }
@@ -301,8 +324,12 @@ impl LoopCases {
 
     /// Takes the stack that was asked for, and hands it over to be named.
     fn collect(&mut self, at: &At<'_>, desk: &mut Desk) {
-        if self.asked.is_some_and(|asked| asked.step == Step::Again) {
-            return self.prepare(None);
+        if let Some(asked) = self.asked.filter(|asked| asked.step == Step::Again) {
+            // A busy period that came after the stall is not the stall's.
+            return match asked.begin == at.vitals.busy_since {
+                true => self.prepare(at.now_ns, None),
+                false => self.capture_failed(None, ENDED.to_owned()),
+            };
         }
         // One that nobody waits for any more is dropped.
         let (shot, Some(asked)) = (self.sight.take(), self.asked) else { return };

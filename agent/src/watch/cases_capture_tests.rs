@@ -191,6 +191,49 @@ fn a_loop_that_polls_between_the_steps_is_not_tried_for_again() {
         bench.pass(20);
         bench.look();
     }
-    assert!(bench.sight.0.lock().unwrap().asked <= asked + 1);
+    assert_eq!(bench.sight.0.lock().unwrap().asked, asked);
+    assert_eq!(bench.cases.counts().captures, [0, 1, 0]);
+}
+
+#[test]
+fn a_stack_wanted_for_one_stall_is_not_taken_of_the_next() {
+    let mut bench = stalled_unsteadily(1);
+    // It polls, and stalls again, before the agent looks.
+    bench.writer.end();
+    bench.writer.park();
+    bench.pass(1);
+    bench.writer.unpark(1);
+    let site = bench.site(Kind::Timer, "t");
+    bench.begin(Kind::Timer, site);
+    bench.pass(101);
+    bench.look();
+    // The first is given up, and the second is asked for on its own account.
+    assert_eq!(bench.cases.counts().captures, [0, 1, 0]);
+    assert_eq!(bench.sight.0.lock().unwrap().asked, 2);
+    let shot = Shot { busy_since: Some(bench.writer.last()), sample: None };
+    bench.tell(|told| told.shot = Some(shot));
+    bench.look();
+    assert_eq!(bench.cases.counts().captures, [1, 1, 0]);
+}
+
+#[test]
+fn a_signal_that_was_sent_late_is_waited_for_from_then_on() {
+    let mut bench = stalled_unsteadily(60);
+    for _ in 0..60 {
+        bench.pass(2);
+        bench.look();
+    }
+    assert_eq!(bench.cases.counts().captures, [0, 0, 0], "it is on its way since the last look");
+    bench.pass(50);
+    let shot = Shot { busy_since: Some(bench.writer.last()), sample: None };
+    bench.tell(|told| told.shot = Some(shot));
+    bench.look();
+    assert_eq!(bench.cases.counts().captures[0], 1);
+}
+
+#[test]
+fn a_loop_that_ends_gives_up_the_stack_that_is_wanted() {
+    let mut bench = stalled_unsteadily(u32::MAX);
+    bench.cases.farewell("main", &mut bench.desk);
     assert_eq!(bench.cases.counts().captures, [0, 1, 0]);
 }

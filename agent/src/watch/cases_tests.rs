@@ -69,7 +69,7 @@ impl Sight for FakeSight {
         }
     }
 
-    fn send(&mut self) -> Result<(), NoCapture> {
+    fn send(&mut self, _barrier: Barrier) -> Result<(), NoCapture> {
         let mut told = self.0.lock().unwrap();
         if told.steady_after == 0 {
             return Ok(());
@@ -135,7 +135,7 @@ impl Bench {
             steal_ratio: 0.0,
         };
         self.cases.look(&at, self.gap, turns, pool_turns, &mut self.desk);
-        self.cases.send();
+        self.cases.send(now_ns, Barrier::Asymmetric);
         self.gap = Gap::default();
     }
 

@@ -5,6 +5,7 @@
 use crate::capture::{LoopCapturer, NoCapture, Prepared};
 use crate::compute::class::Reading;
 use loopscope_probe::Ticks;
+use loopscope_probe::barrier::Barrier;
 use loopscope_probe::registry::LocalPage;
 use loopscope_probe::tags::{TAG_WORDS, Tags};
 use loopscope_stacks::Sample;
@@ -34,7 +35,7 @@ pub(crate) struct Shot {
     pub sample: Option<Box<Sample>>,
 }
 
-/// Sees one loop's thread. Nothing of it blocks.
+/// Sees one loop's thread. Nothing of it waits for that thread.
 pub(crate) trait Sight: Send {
     /// Returns the thread's processor and ready time until now; `now_ns` is the moment on the agent's clock.
     fn reading(&mut self, now_ns: u64) -> Option<Reading>;
@@ -49,7 +50,7 @@ pub(crate) trait Sight: Send {
     ///
     /// # Errors
     /// Says what is in the way.
-    fn send(&mut self) -> Result<(), NoCapture>;
+    fn send(&mut self, barrier: Barrier) -> Result<(), NoCapture>;
     /// Returns the stack that was asked for, once it has arrived.
     fn take(&mut self) -> Option<Shot>;
 }
@@ -93,12 +94,14 @@ impl Sight for ThreadSight {
         self.capturer.prepare()
     }
 
-    fn send(&mut self) -> Result<(), NoCapture> {
-        self.capturer.send(true)
+    fn send(&mut self, barrier: Barrier) -> Result<(), NoCapture> {
+        self.capturer.send(barrier, true)
     }
 
     fn take(&mut self) -> Option<Shot> {
         let sample = self.capturer.take()?;
+        // Stalls are rare.
+        self.capturer.rest();
         let busy_since = tags_of(&sample, self.capturer.page()).map(|tags| tags.busy_since);
         Some(Shot { busy_since, sample: Some(Box::new(sample)) })
     }
@@ -150,22 +153,23 @@ mod tests {
         assert_eq!(sight.look().is_asleep, Some(false), "{sum}");
         loopscope_stacks::prepare();
         // A machine with other work may take the processor away between the two steps.
-        let shot = loop {
+        let mut sent = Err(NoCapture::NotNow);
+        for _ in 0..10_000 {
             assert_eq!(sight.prepare().unwrap(), Prepared::Wanted);
-            make_barrier(false);
-            match sight.send() {
-                Err(NoCapture::NotNow) => {}
-                sent => break sent.map(|()| sight.take().expect("a signal to oneself arrives at once")),
+            sent = sight.send(make_barrier(false));
+            if !matches!(sent, Err(NoCapture::NotNow)) {
+                break;
             }
-        };
+        }
+        let shot = sent.map(|()| sight.take().expect("a signal to oneself arrives at once"));
         assert_eq!(shot.unwrap().busy_since, Some(writer.last()));
         writer.park();
         assert!(matches!(sight.prepare(), Err(NoCapture::Ended)));
         writer.unpark(0);
         sight.prepare().unwrap();
-        make_barrier(false);
+        let barrier = make_barrier(false);
         writer.park();
-        assert!(matches!(sight.send(), Err(NoCapture::Ended)), "the loop polls");
+        assert!(matches!(sight.send(barrier), Err(NoCapture::Ended)), "the loop polls");
         assert!(sight.take().is_none());
     }
 }

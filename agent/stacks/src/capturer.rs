@@ -115,8 +115,8 @@ impl Capturer {
             let is_gone = is_gone(self.target.tid);
             return Err(if is_gone { CaptureError::ThreadGone } else { CaptureError::InFlight });
         }
-        // Where nothing was sent, nothing will arrive.
-        signal::send(self.target.tid, self.slot).inspect_err(|_| self.slot.unask())
+        // Where nothing was sent, nothing will arrive; save that a SIGURG of somebody else has just filled the slot.
+        signal::send(self.target.tid, self.slot).inspect_err(|_| _ = self.slot.recall())
     }
 
     /// Returns what the thread has used since it began, where it runs or waits for a processor; `None` while it sleeps. Three
@@ -139,8 +139,8 @@ impl Capturer {
     }
 
     /// Gives up a signal that will never be handled: it was sent some time ago, and the kernel has it pending no more, as when
-    /// the program took it by `sigwait`. Returns whether that was so; false where none is on its way. Not within a
-    /// millisecond of [`ask`](Self::ask): a handler that has just begun would be taken for lost.
+    /// the program took it by `sigwait`. Returns whether that was so; false where none is on its way. Right after
+    /// [`ask`](Self::ask), a handler that has just begun may be taken for lost: its sample is then dropped.
     pub fn recall_lost(&mut self) -> bool {
         self.slot.is_in_flight()
             && crate::thread::is_pending(self.target.tid, signal::number()) == Some(false)

@@ -32,6 +32,8 @@ pub enum CaptureError {
     NotDelivered,
     /// The program has put another handler in the place of ours.
     HandlerReplaced,
+    /// The kernel does not tell what is needed to capture the thread without harm.
+    Unreadable(SleepingError),
     /// The kernel refused.
     System(io::Error),
 }
@@ -82,6 +84,7 @@ impl fmt::Display for CaptureError {
                      the first capture, which then use another signal"
                 )
             }
+            CaptureError::Unreadable(error) => write!(f, "{error}"),
             CaptureError::System(error) => write!(f, "the kernel refused to signal the thread: {error}"),
         }
     }
@@ -91,6 +94,7 @@ impl std::error::Error for CaptureError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             CaptureError::System(error) => Some(error),
+            CaptureError::Unreadable(error) => Some(error),
             _ => None,
         }
     }

@@ -9,8 +9,8 @@
 //!    because of that default action: `signal::install`, which nothing undoes.
 //! 2. `SA_SIGINFO | SA_RESTART | SA_ONSTACK`, no `SA_NODEFER`: `signal::install`. Less than 1 KiB of stack: [`handle`],
 //!    [`fill`] hold a handful of words, and a thread's alternate stack may be as small as 2 KiB.
-//! 3. All slots that were asked of this very thread are filled. A signal that brings the address of none of our slots, and
-//!    meets none that was asked, goes to the handler that was there before: [`ours`], [`chain`].
+//! 3. All slots that were asked of this very thread are filled. A signal that brings the address of none of our slots goes to
+//!    the handler that was there before, unless it is a SIGURG that met a slot that was asked: [`ours`], [`chain`].
 //! 4. No `thread_local`, whose first touch in a loaded library may allocate: slots are found by the thread's id. The signal
 //!    alone does not tell them, because SIGURG does not queue: of two that are pending one is delivered, and without its
 //!    value where the user has no room left for queued signals: [`fill_all`].
@@ -23,11 +23,12 @@
 //! 9. Tag words outlive the slot's being asked: `slot::Spare` keeps their owner.
 //! 10. Modules are listed, and their tables copied, on the asking side, under the loader's lock: `modules.rs`.
 //! 11. Whom to ask, and how often, is the caller's to decide.
-//! 12. A forked child has no asking side: `Capturer::ask` compares the process id, as [`ours`] does. Threads that must not
-//!     be interrupted call `block_signal`.
+//! 12. A forked child has no asking side: `Capturer::ask` compares the process id, and in the child no thread has the id that a
+//!     slot was asked of. Threads that must not be interrupted call `block_signal`.
 
 use crate::registers::Registers;
 use crate::slot::{self, STACK_BYTES, Slot};
+use crate::target::own_handle;
 use std::sync::atomic::{AtomicI32, AtomicU64, AtomicUsize, Ordering};
 
 /// The process in which the handler was installed. Written once, before that.
@@ -70,7 +71,10 @@ pub(crate) extern "C" fn handle(signal: libc::c_int, info: *mut libc::siginfo_t,
     // SAFETY: with SA_SIGINFO the kernel passes 128 bytes of siginfo that live while the handler runs; the layout was
     // asserted above, and every bit pattern is a valid `Queued`.
     let queued = unsafe { &*info.cast::<Queued>() };
-    if !fill_all(context) && ours(queued).is_none() {
+    let is_ours = ours(queued).is_some();
+    // Real-time signals queue: each that comes is the one that its sender sent.
+    let is_any_filled = (is_ours || signal == libc::SIGURG) && fill_all(context);
+    if !is_ours && !is_any_filled {
         chain(signal, info, context);
     }
     // SAFETY: as above.
@@ -87,8 +91,8 @@ fn ours(queued: &Queued) -> Option<&'static Slot> {
 fn fill_all(context: *const libc::c_void) -> bool {
     // SAFETY: gettid takes nothing and returns a number; its system call may be made in a handler.
     let tid = unsafe { libc::gettid() } as u32;
-    let mut is_any = false;
-    for slot in slot::all().filter(|slot| slot.try_fill(tid)) {
+    let (handle, mut is_any) = (own_handle(), false);
+    for slot in slot::all().filter(|slot| slot.try_fill(tid, handle)) {
         fill(slot, context);
         is_any = true;
     }

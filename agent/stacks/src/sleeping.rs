@@ -84,11 +84,17 @@ impl SleepingThread {
             return Err(SleepingError::NotAsleep);
         }
         let files = self.files()?;
-        let read = || -> io::Result<_> { Ok((files.switches()?, Line::read(&files.syscall)?)) };
+        let syscall = files.syscall.as_ref().map_err(|error| {
+            SleepingError::NotReadable(io::Error::new(
+                error.kind(),
+                format!("/proc/self/task/TID/syscall, where the kernel tells where a thread sleeps: {error}"),
+            ))
+        })?;
+        let read = || -> io::Result<_> { Ok((files.switches()?, Line::read(syscall)?)) };
         let (switches, line) = read().map_err(|error| self.failure(error))?;
         let place = line.place()?;
         let sample = self.copy(place);
-        let again = || -> io::Result<_> { Ok((Line::read(&files.syscall)?, files.switches()?)) };
+        let again = || -> io::Result<_> { Ok((Line::read(syscall)?, files.switches()?)) };
         let (line_again, switches_again) = again().map_err(|error| self.failure(error))?;
         if line_again.bytes() != line.bytes() || switches_again != switches {
             return Err(SleepingError::Woke);
@@ -107,7 +113,12 @@ impl SleepingThread {
 
     /// Returns whether the thread does not sleep, see [`Capturer::is_running`](crate::Capturer::is_running).
     pub fn is_running(&mut self) -> Result<bool, SleepingError> {
-        let line = Line::read(&self.files()?.syscall).map_err(|error| self.failure(error))?;
+        let files = self.files()?;
+        let Ok(syscall) = &files.syscall else {
+            let status = files.status().map_err(|error| self.failure(error))?;
+            return Ok(is_running(&status));
+        };
+        let line = Line::read(syscall).map_err(|error| self.failure(error))?;
         // SAFETY: gettid takes nothing and returns a number.
         let is_this_thread = self.tid == unsafe { libc::gettid() } as u32;
         match line.place() {
@@ -177,7 +188,9 @@ impl TagWords {
 
 /// What the kernel tells about one thread.
 struct Files {
-    syscall: File,
+    /// The error of opening it, where the kernel does not let us: the program is not dumpable, as one with file capabilities,
+    /// or the kernel was built without it.
+    syscall: io::Result<File>,
     /// Its third number counts how often the thread was given a processor. `None` where the kernel does not count that.
     schedstat: Option<File>,
     /// Has the count of voluntary switches.
@@ -187,13 +200,13 @@ struct Files {
 impl Files {
     fn open(tid: u32) -> io::Result<Files> {
         let open = |name: &str| File::open(format!("/proc/self/task/{tid}/{name}"));
-        let syscall = open("syscall")?;
+        let status = open("status")?;
         let schedstat = open("schedstat").ok().filter(|file| {
             // A kernel that does not count says 0; every thread that lives was given a processor once.
             let read = Text::<128>::read(file);
             read.is_ok_and(|text| number(text.bytes(), 2).is_some_and(|count| count > 0))
         });
-        Ok(Files { syscall, schedstat, status: open("status")? })
+        Ok(Files { syscall: open("syscall"), schedstat, status })
     }
 
     /// Returns a number that grows whenever the thread comes back from sleep.
@@ -206,7 +219,23 @@ impl Files {
 
     /// Returns how often the thread gave its processor back to wait for something.
     fn sleeps(&self) -> io::Result<u64> {
-        voluntary_switches(Text::<4096>::read(&self.status)?.bytes()).ok_or_else(uncounted)
+        voluntary_switches(&self.status()?).ok_or_else(uncounted)
+    }
+
+    /// Reads `status` to its end, where the counts are: a line before it has all groups of the user.
+    fn status(&self) -> io::Result<Vec<u8>> {
+        let (mut bytes, mut length) = (vec![0; 4096], 0);
+        loop {
+            match self.status.read_at(&mut bytes[length..], length as u64)? {
+                0 => break,
+                more => length += more,
+            }
+            if length == bytes.len() {
+                bytes.resize(2 * length, 0);
+            }
+        }
+        bytes.truncate(length);
+        Ok(bytes)
     }
 }
 
@@ -299,6 +328,13 @@ fn voluntary_switches(status: &[u8]) -> Option<u64> {
     lines.filter_map(|line| line.strip_prefix(b"voluntary_ctxt_switches:")).find_map(|rest| number(rest, 0))
 }
 
+/// Finds the state in a thread's `status`: whether it runs or waits for a processor.
+fn is_running(status: &[u8]) -> bool {
+    let mut lines = status.split(|byte| *byte == b'\n');
+    let state = lines.find_map(|line| line.strip_prefix(b"State:"));
+    state.is_some_and(|state| state.trim_ascii_start().starts_with(b"R"))
+}
+
 /// Returns `CLOCK_MONOTONIC` in nanoseconds.
 fn now_ns() -> u64 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
@@ -333,8 +369,17 @@ mod tests {
             b"Name:\tabc\xc3\nSigBlk:\t0\nvoluntary_ctxt_switches:\t42\nnonvoluntary_ctxt_switches:\t7\n";
         assert_eq!(voluntary_switches(status), Some(42));
         assert_eq!(voluntary_switches(b"Name:\tabc\n"), None);
+        assert!(
+            is_running(b"Name:\tState:\tS\nState:\tR (running)\n")
+                && !is_running(b"Name:\tx\nState:\tS (sleeping)")
+        );
         let tid = Target::this_thread().tid;
         let files = Files::open(tid).unwrap();
         assert!(Files { schedstat: None, ..files }.switches().is_ok());
+        // Where the kernel does not tell where a thread sleeps, whether it does is known all the same.
+        let refused = Err(io::Error::from_raw_os_error(libc::EACCES));
+        let mut thread = SleepingThread::new(&Target::this_thread(), Vec::new());
+        thread.files = Some(Arc::new(Files { syscall: refused, ..Files::open(tid).unwrap() }));
+        assert!(thread.is_running().unwrap() && thread.progress().unwrap().is_some());
     }
 }

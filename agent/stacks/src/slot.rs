@@ -34,6 +34,7 @@ pub(crate) struct Slot {
     state: AtomicU32,
     // Whom, and what to copy: written by the asking side in `Free`, read by the handler.
     tid: AtomicU32,
+    handle: AtomicUsize,
     done_word: AtomicPtr<AtomicU32>,
     done_kept_bits: AtomicU32,
     stack_begin: AtomicUsize,
@@ -72,6 +73,7 @@ impl Slot {
         Slot {
             state: AtomicU32::new(FREE),
             tid: AtomicU32::new(0),
+            handle: AtomicUsize::new(0),
             done_word: AtomicPtr::default(),
             done_kept_bits: AtomicU32::new(0),
             stack_begin: AtomicUsize::new(0),
@@ -92,6 +94,7 @@ impl Slot {
     fn set_target(&self, target: &Target, words: &[*const AtomicU64], done: Option<DoneWord>) {
         let stack = &target.stack;
         self.tid.store(target.tid, Ordering::Relaxed);
+        self.handle.store(target.handle, Ordering::Relaxed);
         let done_word = done.map_or(std::ptr::null_mut(), |done| done.word.cast_mut());
         self.done_word.store(done_word, Ordering::Relaxed);
         self.done_kept_bits.store(done.map_or(0, |done| done.kept_bits), Ordering::Relaxed);
@@ -112,12 +115,12 @@ impl Slot {
         is_ours
     }
 
-    /// Back to `Free`: the signal could not be sent, or the thread is gone.
+    /// Back to `Free`, of a slot that is being lent: no handler fills it, or its thread is gone.
     pub fn unask(&self) {
         self.state.store(FREE, Ordering::Release);
     }
 
-    /// `Asked` to `Free`: the signal is known to be lost. False where its handler has run, or runs.
+    /// `Asked` to `Free`: the signal was not sent, or is known to be lost. False where its handler has run, or runs.
     pub fn recall(&self) -> bool {
         self.state.compare_exchange(ASKED, FREE, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
@@ -127,10 +130,12 @@ impl Slot {
         matches!(self.state.load(Ordering::Acquire), ASKED | FILLING)
     }
 
-    /// Handler only. `Asked` of this thread to `Filling`; false when nothing was asked.
-    pub fn try_fill(&self, tid: u32) -> bool {
+    /// Handler only. `Asked` of this thread to `Filling`; false when nothing was asked. The thread is told by both of its
+    /// names: one that was given an ended thread's number has another handle, or the very stack that the bounds are of.
+    pub fn try_fill(&self, tid: u32, handle: usize) -> bool {
         self.state.load(Ordering::Acquire) == ASKED
             && self.tid.load(Ordering::Relaxed) == tid
+            && self.handle.load(Ordering::Relaxed) == handle
             && self.state.compare_exchange(ASKED, FILLING, Ordering::Acquire, Ordering::Relaxed).is_ok()
     }
 
@@ -312,9 +317,10 @@ mod tests {
         let other = lend(&target, &[], None).unwrap();
         assert!(!std::ptr::eq(slot, other), "the signal may still arrive");
         // The signal arrives late.
-        assert!(!slot.try_fill(target.tid + 1), "another thread's");
-        assert!(slot.try_fill(target.tid));
-        assert!(!slot.try_fill(target.tid), "the handler runs once");
+        assert!(!slot.try_fill(target.tid + 1, target.handle), "another thread's");
+        assert!(!slot.try_fill(target.tid, target.handle + 1), "of a thread that was given the number");
+        assert!(slot.try_fill(target.tid, target.handle));
+        assert!(!slot.try_fill(target.tid, target.handle), "the handler runs once");
         slot.copy_no_stack();
         slot.finish(Registers { ip: 1, sp: 2, fp: 3, lr: 4 }, 5, 6, true, false);
         assert!(slot.try_ask(), "what nobody took is dropped");

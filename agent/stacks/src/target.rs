@@ -41,6 +41,9 @@ pub struct Target {
     /// The addresses of its stack. The handler reads nothing outside them, so all from any stack pointer within them to
     /// their end must be mapped while the thread lives. Empty where unknown: a sample then holds registers only.
     pub stack: Range<usize>,
+    /// What the C library calls it (`pthread_self`), as an address: a thread that has its number later is told from it. 0 where
+    /// not known; then it gets no signal.
+    pub handle: usize,
     /// The size of its alternate signal stack in bytes, `None` where it has none. On one that is too small for the kernel's
     /// own frame a signal would end the process, so such a thread is not signalled.
     pub alternate_stack_bytes: Option<usize>,
@@ -56,10 +59,17 @@ impl Target {
         Target {
             tid: tid as u32,
             stack: own_stack(),
+            handle: own_handle(),
             alternate_stack_bytes: own_alternate_stack(),
             tags: None,
         }
     }
+}
+
+/// Returns what the C library calls the calling thread. A read of a register: a signal handler may call it.
+pub(crate) fn own_handle() -> usize {
+    // SAFETY: pthread_self takes nothing and cannot fail.
+    unsafe { libc::pthread_self() as usize }
 }
 
 /// Returns the size of the calling thread's alternate signal stack.

@@ -25,9 +25,10 @@ fn main() {
     let mut arguments = std::env::args().skip(1);
     let (case, number) = (arguments.next().unwrap_or_default(), arguments.next().unwrap_or_default());
     let number: u64 = number.parse().expect("a number");
-    if case == "fenced" {
+    let early = (case == "fenced").then(|| {
         forbid_membarrier();
-    }
+        early_loop(number)
+    });
     let agent = Agent::builder()
         .listen(Listen::Exactly(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))))
         .thresholds(THRESHOLD, Duration::from_secs(30))
@@ -40,7 +41,21 @@ fn main() {
         "race" => sampled(address, "cpu", || race(Duration::from_secs(number))),
         other => panic!("no case {other:?}; there are: polls, fenced, calls, race"),
     };
+    if let Some(early) = early {
+        early.join().expect("it does not panic").expect("a loop that was there before the agent polls on");
+    }
     println!("{seen}");
+}
+
+/// A loop that is there before the agent, and always busy or about to be. Returns when it has polled.
+fn early_loop(blocks: u64) -> std::thread::JoinHandle<std::io::Result<()>> {
+    let polls = Arc::new(AtomicU64::new(0));
+    let theirs = polls.clone();
+    let thread = std::thread::spawn(move || polling(LOOPS, blocks, &theirs));
+    while polls.load(Ordering::Relaxed) == 0 {
+        std::thread::yield_now();
+    }
+    thread
 }
 
 /// Does the work while the loops are sampled, and adds what the agent found to what it returns.
@@ -58,11 +73,21 @@ fn sampled(address: SocketAddr, of: &str, work: impl FnOnce() -> Value) -> Value
         bytes
     });
     let mut seen = work();
-    // Of what has no names yet there is no stack yet.
-    std::thread::sleep(Duration::from_millis(500));
     seen["caught_signals"] = json!(caught_signals());
     seen["metrics"] = json!(get(address, "/metrics"));
-    let list: Vec<Value> = serde_json::from_str(&get(address, "/debug/loopscope/incidents")).expect("a list");
+    let incidents = || {
+        let list = get(address, "/debug/loopscope/incidents");
+        serde_json::from_str::<Vec<Value>>(&list).expect("a list")
+    };
+    // Of what has no names yet there is no stack yet.
+    let has_names = |incident: &Value| {
+        incident["guilty"].is_string() || !incident["captures_failed"].as_array().is_some_and(Vec::is_empty)
+    };
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while Instant::now() < deadline && incidents().iter().filter(|incident| has_names(incident)).count() < 8 {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let list = incidents();
     let whole = |incident: &Value| {
         let id = incident["id"].as_str().expect("each has an id");
         serde_json::from_str(&get(address, &format!("/debug/loopscope/incidents/{id}"))).expect("an incident")
@@ -124,9 +149,11 @@ fn polling(number: u64, blocks: u64, polls: &AtomicU64) -> std::io::Result<()> {
     let site = writer.site(Location::caller(), Kind::Timer);
     writer.resume();
     for block in 0..blocks {
-        // At, before and after 1, 2, 4 and 8 thresholds.
+        // At, before and after the ages at which the agent looks: the threshold, and a little after 2, 4 and 8 thresholds.
         let around = Duration::from_micros((block * 7 + number * 13) % 40 * 10);
-        let block = THRESHOLD * (1 << (block % 4)) + around - Duration::from_micros(200);
+        let times = 1 << (block % 4);
+        let looked_at = THRESHOLD * times + if times > 1 { THRESHOLD * times / 32 } else { Duration::ZERO };
+        let block = looked_at + around - Duration::from_micros(200);
         writer.begin(Kind::Timer, site, Life::UNKNOWN);
         spin(block);
         writer.end();
