@@ -79,19 +79,22 @@ fn sampled(address: SocketAddr, of: &str, work: impl FnOnce() -> Value) -> Value
         let list = get(address, "/debug/loopscope/incidents");
         serde_json::from_str::<Vec<Value>>(&list).expect("a list")
     };
-    // Of what has no names yet there is no stack yet.
-    let has_names = |incident: &Value| {
-        incident["guilty"].is_string() || !incident["captures_failed"].as_array().is_some_and(Vec::is_empty)
-    };
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while Instant::now() < deadline && incidents().iter().filter(|incident| has_names(incident)).count() < 8 {
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    let list = incidents();
-    let whole = |incident: &Value| {
+    let whole = |incident: &Value| -> Value {
         let id = incident["id"].as_str().expect("each has an id");
         serde_json::from_str(&get(address, &format!("/debug/loopscope/incidents/{id}"))).expect("an incident")
     };
+    // Stacks are named one after the other: what has no names yet has no stack.
+    let has_outcome = |incident: Value| {
+        let count = |list: &str| incident[list].as_array().map_or(0, Vec::len);
+        incident["was_missed"] == true || count("stacks") + count("captures_failed") > 0
+    };
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while Instant::now() < deadline
+        && !incidents().iter().take(8).all(|incident| has_outcome(whole(incident)))
+    {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let list = incidents();
     seen["incidents"] = list.iter().map(whole).collect::<Vec<Value>>().into();
     is_over.store(true, Ordering::Relaxed);
     seen["profile_bytes"] = json!(sampling.join().expect("it only asks"));
