@@ -7,6 +7,7 @@ use loopscope_agent::{Agent, Listen};
 use loopscope_benches::cputime::{this_thread, thread_cpu_ns};
 use loopscope_benches::flipflop::Spread;
 use loopscope_loop::{Cx, Loop, Mode};
+use loopscope_probe::barrier;
 use loopscope_stacks::{Capturer, Detail, Readiness, Sample, Symbolizer, Target, Unwinder, prepare};
 use std::hint::black_box;
 use std::sync::Arc;
@@ -22,6 +23,7 @@ fn main() {
     let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     println!("program of {:.1} MB, load {load}", size as f64 / 1e6);
     handler();
+    barriers();
     names(Detail::Symbols);
     names(Detail::Lines);
     slow_down(rounds);
@@ -70,6 +72,34 @@ fn handler() {
             "| {found} | {bytes} | {:.0} [{:.0}, {:.0}] | {:.0} [{:.0}, {:.0}] |",
             spent.median, spent.low, spent.high, unwound.median, unwound.low, unwound.high
         );
+    }
+}
+
+/// The barrier before a signal, with so many threads that run.
+fn barriers() {
+    const BARRIERS: usize = 3000;
+    println!("\n| running threads | one barrier for all, ns median [quartiles] |\n|---|---|");
+    barrier::of_agent();
+    for threads in [1, 2, 8] {
+        let is_over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for _ in 0..threads {
+                scope.spawn(|| {
+                    while !is_over.load(Ordering::Relaxed) {
+                        std::hint::spin_loop();
+                    }
+                });
+            }
+            let mut spent = Vec::new();
+            for _ in 0..BARRIERS {
+                let begin = Instant::now();
+                barrier::all_threads();
+                spent.push(begin.elapsed().as_nanos() as f64);
+            }
+            is_over.store(true, Ordering::Relaxed);
+            let spent = Spread::of(spent);
+            println!("| {threads} | {:.0} [{:.0}, {:.0}] |", spent.median, spent.low, spent.high);
+        });
     }
 }
 
