@@ -36,6 +36,12 @@ impl Bell {
         Bell { is_asleep: AtomicU32::new(0) }
     }
 
+    /// Returns a bell of somebody who always sleeps.
+    #[cfg(not(loom))]
+    pub(crate) const fn of_sleeper() -> Self {
+        Bell { is_asleep: AtomicU32::new(1) }
+    }
+
     /// Returns a bell with nobody asleep.
     #[cfg(loom)]
     pub fn new() -> Self {
@@ -50,6 +56,14 @@ impl Bell {
             Barrier::Fence => fence(Ordering::SeqCst),
         }
         self.is_asleep.load(Ordering::Relaxed) != 0 && self.take()
+    }
+
+    /// The loop's side, with [`Barrier::Asymmetric`]: whether [`must_ring`](Bell::must_ring) must be asked. One load.
+    #[cfg(not(loom))]
+    #[inline(always)]
+    pub(crate) fn seems_asleep(&self) -> bool {
+        std::sync::atomic::compiler_fence(std::sync::atomic::Ordering::SeqCst);
+        self.is_asleep.load(Ordering::Relaxed) != 0
     }
 
     #[cold]

@@ -10,11 +10,11 @@
 
 use crate::clock::Scale;
 use crate::histogram::Histogram;
-use crate::kind::Kind;
+use crate::kind::{Kind, Queue};
 use crate::page::Page;
 use crate::paths::{Epoch, PathIndex};
 use crate::phase::Phase;
-use crate::record::{SPANS, frame_kind, frame_parent, frame_phase, frame_site};
+use crate::record::{SPANS, frame_kind, frame_phase};
 use crate::ring::EntryWords;
 use crate::word::{LoopOwned, Pen};
 
@@ -64,8 +64,7 @@ impl Book<'_> {
     }
 
     /// Books one entry, without what adding up several takes: most iterations of a loop with little to do have one.
-    // For the same reason not inlined.
-    #[inline(never)]
+    #[inline(always)]
     pub(crate) fn only(&self, [frame, ready, start, end]: EntryWords) {
         let run = end.saturating_sub(start);
         if let Some((run_histogram, wait_histogram)) = self.histograms(frame) {
@@ -75,7 +74,8 @@ impl Book<'_> {
             }
         }
         let own_ticks = if frame & SPANS == 0 { run } else { 0 };
-        self.settle_streak(Streak { frame: frame & !SPANS, calls: 1, own_ticks, longest: run });
+        let path = self.index.path_again(self.pen, &self.page.paths, frame & !SPANS);
+        self.page.paths.book(self.pen, path, 1, own_ticks, run, self.epoch);
         self.count_calls(frame, 1);
     }
 
@@ -130,9 +130,7 @@ impl Book<'_> {
         if streak.calls == 0 {
             return;
         }
-        let phase = frame_phase_of(streak.frame);
-        let (parent, site) = (frame_parent(streak.frame), frame_site(streak.frame));
-        let path = self.index.path(self.pen, &self.page.paths, phase, parent, site);
+        let path = self.index.path_of_frame(self.pen, &self.page.paths, streak.frame);
         self.page.paths.book(self.pen, path, streak.calls, streak.own_ticks, streak.longest, self.epoch);
     }
 
@@ -147,19 +145,27 @@ impl Book<'_> {
     #[inline(always)]
     fn count_calls(&self, frame: u64, calls: u64) {
         let tallies = &self.page.tallies;
-        match Kind::from_index(frame_kind(frame)).and_then(Kind::queue) {
-            Some(queue) => tallies.drained_jobs[queue.index()].add(self.pen, calls),
-            None => tallies.phase_callbacks[frame_phase_of(frame).index()].add(self.pen, calls),
+        // The kinds of jobs come after those of callbacks, in the order of their queues, and nothing else is in a frame.
+        match frame_kind(frame).checked_sub(Kind::CALLBACKS) {
+            Some(queue) => tallies.drained_jobs[queue & 1].add(self.pen, calls),
+            None => tallies.phase_callbacks[frame_phase_of(frame)].add(self.pen, calls),
         }
     }
 }
+
+const _: () = {
+    assert!(Kind::Tick as usize == Kind::CALLBACKS + Queue::NextTick as usize);
+    assert!(Kind::Microtask as usize == Kind::CALLBACKS + Queue::Microtask as usize);
+    assert!(Phase::COUNT == 8);
+};
 
 #[inline(always)]
 fn is_same_group(frame: u64, other: u64) -> bool {
     frame_kind(frame) == frame_kind(other) && frame_phase(frame) == frame_phase(other)
 }
 
+/// Returns a phase's number, which needs no check as an index.
 #[inline(always)]
-fn frame_phase_of(frame: u64) -> Phase {
-    Phase::from_index(frame_phase(frame)).unwrap_or(Phase::Main)
+fn frame_phase_of(frame: u64) -> usize {
+    frame_phase(frame) & (Phase::COUNT - 1)
 }

@@ -68,8 +68,15 @@ impl CaptureGate {
     /// polls; `None`, nearly always, where there is none.
     #[inline(always)]
     pub fn before_poll(&self, may_wait: impl FnMut() -> bool) -> Option<i32> {
+        if self.is_idle() { None } else { self.settle(0, may_wait) }
+    }
+
+    /// The loop's side, after the store that says "parked": whether [`before_poll`](Self::before_poll) has nothing to do.
+    /// One load.
+    #[inline(always)]
+    pub fn is_idle(&self) -> bool {
         std::sync::atomic::compiler_fence(std::sync::atomic::Ordering::SeqCst);
-        if self.word.load(Ordering::Relaxed) == IDLE { None } else { self.settle(0, may_wait) }
+        self.word.load(Ordering::Relaxed) == IDLE
     }
 
     /// [`before_poll`](Self::before_poll) for the last time: nothing is asked of this loop from now on.

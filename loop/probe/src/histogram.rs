@@ -100,13 +100,12 @@ const fn guesses() -> [[u8; 64]; 38] {
 /// Returns the slot of a duration of `ns` nanoseconds.
 #[inline(always)]
 pub fn slot(ns: u64) -> usize {
-    // 0 shares the slot of 1, and 1 has a leading bit.
-    let shown = ns.max(1);
-    let leading = 63 - shown.leading_zeros() as usize;
+    // 0 has no leading bit, and shares the slot of 1.
+    let leading = 63 - (ns | 1).leading_zeros() as usize;
     if leading >= GUESS.len() {
         return SLOT_OVERFLOW;
     }
-    let cell = (shown << (63 - leading) >> 57) as usize & 63;
+    let cell = (ns << (63 - leading) >> 57) as usize & 63;
     let guess = GUESS[leading][cell];
     // A cell is at most 1/64 wide and boundaries are at least 1/12 apart, so at most one boundary lies in a cell.
     usize::from(guess) + usize::from(ns > BOUNDS[usize::from(guess)])
@@ -138,6 +137,12 @@ impl<Owner> Histogram<Owner> {
     #[inline(always)]
     pub(crate) fn count_one(&self, pen: &Pen<Owner>, ns: u64) {
         self.buckets[slot(ns)].add(pen, 1);
+    }
+
+    /// Counts so many durations of 0.
+    #[inline(always)]
+    pub(crate) fn count_shortest(&self, pen: &Pen<Owner>, count: u64) {
+        self.buckets[0].add(pen, count);
     }
 
     /// Adds to the sum for durations that [`Histogram::count_one`] counted.

@@ -11,7 +11,7 @@ impl Writer {
     #[inline]
     pub fn delivered(&mut self, finished: Ticks) {
         let (page, pen) = self.parts();
-        page.tallies.work_delivery.record(pen, self.scale.ns(self.last.since(finished)));
+        page.tallies.work_delivery.record(pen, self.scale.ns(self.last().since(finished)));
     }
 
     /// Work of this kind was begun.

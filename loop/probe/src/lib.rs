@@ -48,6 +48,8 @@ pub mod booking;
 #[cfg(not(loom))]
 mod builder;
 #[cfg(not(loom))]
+mod busy_period;
+#[cfg(not(loom))]
 pub mod control;
 #[cfg(all(not(loom), target_os = "linux"))]
 pub mod directory;

@@ -66,6 +66,7 @@ pub fn shift_for(hz: u64) -> u32 {
 }
 
 /// The part of a packed word that changes only with the phase and the queue: a writer keeps it ready.
+#[inline(always)]
 pub(crate) fn place(phase: Phase, queue: Option<Queue>) -> u64 {
     (phase as u64) << 12 | queue.map_or(0, |queue| queue as u64 + 1) << 21
 }

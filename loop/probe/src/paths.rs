@@ -9,6 +9,7 @@
 
 use crate::limits::{DEPTH_MAX, count};
 use crate::phase::Phase;
+use crate::record::{frame_parent, frame_phase, frame_site};
 use crate::site::{SITES, SiteId};
 use crate::word::{LoopOwned, Pen, Word};
 use std::cell::Cell;
@@ -157,6 +158,9 @@ pub(crate) struct PathIndex {
     /// For each site, where it was found last: parent in bits 0..16, node in 16..32. A callback nearly always runs
     /// below the same parent, so this answers without the table.
     latest: Box<[Cell<u32>; SITES]>,
+    /// The frame whose node was looked for last, and the node: one callback site after the other is often the same.
+    latest_frame: Cell<u64>,
+    latest_path: Cell<PathId>,
 }
 
 impl PathIndex {
@@ -169,7 +173,31 @@ impl PathIndex {
         PathIndex {
             slots: slots.try_into().expect("the slice was made with that length"),
             latest: latest.try_into().expect("the slice was made with that length"),
+            latest_frame: Cell::new(0),
+            latest_path: Cell::new(PathId::ROOT),
         }
+    }
+
+    /// Finds the node of a frame: word 0 of a recorder entry, without its flag for spans.
+    #[inline(always)]
+    pub(crate) fn path_of_frame(&self, pen: &Pen<LoopOwned>, table: &PathTable, frame: u64) -> PathId {
+        let phase = Phase::from_index(frame_phase(frame)).unwrap_or(Phase::Main);
+        self.path(pen, table, phase, frame_parent(frame), frame_site(frame))
+    }
+
+    /// [`path_of_frame`](Self::path_of_frame) where it is often the same frame as the last time.
+    #[inline(always)]
+    pub(crate) fn path_again(&self, pen: &Pen<LoopOwned>, table: &PathTable, frame: u64) -> PathId {
+        if frame != self.latest_frame.get() {
+            self.note_frame(pen, table, frame);
+        }
+        self.latest_path.get()
+    }
+
+    #[inline(never)]
+    fn note_frame(&self, pen: &Pen<LoopOwned>, table: &PathTable, frame: u64) {
+        self.latest_path.set(self.path_of_frame(pen, table, frame));
+        self.latest_frame.set(frame);
     }
 
     /// Finds the node of a callback, or of a job drained after the callback at `parent`.

@@ -1,6 +1,9 @@
 //! The loop's side of its gate: what a writer does before and after a poll, see [`gate`](crate::gate).
 
+use crate::barrier::Barrier;
+use crate::bell::Bell;
 use crate::gate::CaptureGate;
+use crate::registry;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -23,19 +26,39 @@ impl PollGate {
         PollGate { gate, blocked_signal: 0 }
     }
 
-    /// After the page says "parked", and before the poll.
+    /// After the page says "parked": whether [`before_poll`](Self::before_poll) has nothing to do. Four instructions.
     #[inline(always)]
+    pub(crate) fn is_idle(&self) -> bool {
+        self.gate.is_idle()
+    }
+
+    /// After the page says "parked", and before the poll.
+    #[cold]
     pub(crate) fn before_poll(&mut self) {
         if let Some(signal) = self.gate.before_poll(for_at_most(ARRIVAL_MAX)) {
             self.block(signal);
         }
     }
 
+    /// Whether [`after_poll`](Self::after_poll) has something to do.
+    pub(crate) fn is_blocked(&self) -> bool {
+        self.blocked_signal != 0
+    }
+
     /// After the poll, and before the page says "busy".
-    #[inline(always)]
+    #[cold]
     pub(crate) fn after_poll(&mut self) {
-        if self.blocked_signal != 0 {
+        if self.is_blocked() {
             self.unblock();
+        }
+    }
+
+    /// Returns the bell that the loop looks at when it becomes busy: the agents' own, or where the loop has to make a fence
+    /// before it looks, one that always has it look.
+    pub(crate) fn bell(&self) -> &'static Bell {
+        match self.gate.is_fenced() || crate::barrier::of_loop() == Barrier::Fence {
+            true => registry::fenced_bell(),
+            false => registry::loop_bell(),
         }
     }
 

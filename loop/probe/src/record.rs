@@ -42,6 +42,7 @@ pub struct Record {
 }
 
 /// The part of word 0 that stays the same within a phase, or within a drain after the callback at `parent`.
+#[inline(always)]
 pub(crate) fn frame_base(phase: Phase, parent: SiteId) -> u64 {
     RUNNING | (phase as u64) << 40 | u64::from(parent.0) << 16
 }

@@ -113,6 +113,7 @@ impl Drop for Controller {
 static PAGES: Mutex<Vec<LocalPage>> = Mutex::new(Vec::new());
 static CHANGES: AtomicU64 = AtomicU64::new(0);
 static BELL: Bell = Bell::new();
+static FENCED_BELL: Bell = Bell::of_sleeper();
 static RING: OnceLock<Box<dyn Fn() + Send + Sync>> = OnceLock::new();
 
 /// Returns the pages of the loops that live in this process, oldest first.
@@ -128,6 +129,20 @@ pub fn changes() -> u64 {
 /// Returns the bell that loops of this process ring, for a loop.
 pub(crate) fn loop_bell() -> &'static Bell {
     &BELL
+}
+
+/// Returns a bell that always seems to be that of a sleeping agent, for loops that must make a fence before they look at
+/// [`loop_bell`].
+pub(crate) fn fenced_bell() -> &'static Bell {
+    &FENCED_BELL
+}
+
+/// Wakes the agents where they sleep. After the store that says "busy".
+#[cold]
+pub(crate) fn ring_where_asleep() {
+    if BELL.must_ring(crate::barrier::of_loop()) {
+        ring();
+    }
 }
 
 /// Returns the bell that loops of this process ring, and the barrier that an agent uses with it. The first call may take

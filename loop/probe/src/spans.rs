@@ -27,9 +27,9 @@ pub(crate) struct Track {
     pub(crate) sites: RefCell<SiteIndex>,
     /// Word 0 of the running frame's recorder entry; 0 between frames.
     pub(crate) frame: Cell<u64>,
-    /// When the frame began.
-    pub(crate) start: Cell<Ticks>,
-    /// The node that time goes to; `None` until the frame's first span. Reset by `begin`.
+    /// The last stamp: where one callback ended and the next begins. While a frame runs, when it began.
+    pub(crate) last: Cell<Ticks>,
+    /// The node that time goes to; `None` outside frames, and until the frame's first span.
     pub(crate) path: Cell<Option<PathId>>,
     /// Up to where the frame's time is charged; meaningful once `path` is known.
     charged: Cell<Ticks>,
@@ -41,11 +41,11 @@ impl Track {
         let page = PageRef::new(memory);
         let index = PathIndex::new(&pen, &page.paths);
         let sites = RefCell::new(SiteIndex::new(&pen, &page.sites));
-        let (frame, start, charged) = (Cell::new(0), Cell::new(Ticks::NONE), Cell::new(Ticks::NONE));
+        let (frame, last, charged) = (Cell::new(0), Cell::new(Ticks::NONE), Cell::new(Ticks::NONE));
         let (path, depth) = (Cell::new(None), Cell::new(0));
         static IDENTITY: AtomicU64 = AtomicU64::new(1);
         let identity = IDENTITY.fetch_add(1, Ordering::Relaxed);
-        Rc::new(Track { identity, page, clock, pen, index, sites, frame, start, path, charged, depth })
+        Rc::new(Track { identity, page, clock, pen, index, sites, frame, last, path, charged, depth })
     }
 
     /// Returns the node that runs now; finds it at the first span of a frame. `None` where no frame runs.
@@ -59,7 +59,7 @@ impl Track {
             let (parent, site) = (frame_parent(frame), frame_site(frame));
             let path = self.index.path(&self.pen, &self.page.paths, phase, parent, site);
             self.path.set(Some(path));
-            self.charged.set(self.start.get());
+            self.charged.set(self.last.get());
             self.depth.set(0);
             self.page.open.start(&self.pen, self.page.now.running.get());
             path
@@ -67,9 +67,17 @@ impl Track {
     }
 
     /// Charges the time since the last move to the current node.
-    pub(crate) fn charge(&self, path: PathId, at: Ticks) {
+    fn charge(&self, path: PathId, at: Ticks) {
         self.page.paths.charge(&self.pen, path, at.since(self.charged.get()));
         self.charged.set(at);
+    }
+
+    /// The frame ends, in which spans were entered.
+    #[cold]
+    pub(crate) fn end_spans(&self, at: Ticks) {
+        if let Some(path) = self.path.take() {
+            self.charge(path, at);
+        }
     }
 
     fn enter(&self, site: SiteId, fields: &str) -> Option<Entered> {
@@ -83,12 +91,12 @@ impl Track {
             self.page.paths.enter(&self.pen, path);
             self.path.set(Some(path));
         }
-        Some(Entered { parent, depth, start: self.start.get() })
+        Some(Entered { parent, depth, start: self.last.get() })
     }
 
     fn leave(&self, entered: Entered) {
         // A span may outlive its callback: then its frame is over, and its time was charged at the end of that.
-        if self.start.get() != entered.start || self.frame.get() == 0 {
+        if self.last.get() != entered.start || self.frame.get() == 0 {
             return;
         }
         if let Some(path) = self.path.get() {

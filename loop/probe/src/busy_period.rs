@@ -1,0 +1,314 @@
+//! The verbs that begin and end a busy period: around each poll, and where the loop begins and ceases to run.
+//!
+//! They run once an iteration, which with little to do is once for each event, so what is rarely needed is kept out of
+//! them: [`Due`] holds from when on something of it is.
+
+use crate::clock::{Scale, Ticks};
+use crate::histogram::Histogram;
+use crate::lag::{Arrivals, WaitBook};
+use crate::paths::Epoch;
+use crate::phase::Phase;
+use crate::spans::Track;
+use crate::tallies::Severity;
+use crate::word::{LoopOwned, Pen};
+use crate::writer::{EPOCH_NS, Writer};
+
+/// When there is more to do than in every poll.
+#[derive(Debug)]
+pub(crate) struct Due {
+    /// The next arrival, or the end of the epoch where that is earlier; [`Ticks::NONE`] while the capture's signal is
+    /// blocked, so that it is always due. One comparison for all three.
+    any: Ticks,
+    arrival: Ticks,
+    epoch_end: Ticks,
+    /// A busy period longer than this may be a stall. As of the last arrival, of which every period of two milliseconds has
+    /// one: a shorter threshold than that takes effect with the next.
+    stall_ticks: u64,
+    /// The threshold that `stall_ticks` was made of.
+    warning_ns: u64,
+}
+
+impl Due {
+    pub(crate) fn from(origin: Ticks, scale: Scale, arrivals: &Arrivals, warning_ns: u64) -> Due {
+        let after = |ns: u64| Ticks(origin.0.saturating_add(scale.ticks(ns)));
+        let (arrival, epoch_end) = (after(arrivals.next_ns()), after(EPOCH_NS));
+        let (any, stall_ticks) = (arrival.min(epoch_end), scale.ticks(warning_ns));
+        Due { any, arrival, epoch_end, stall_ticks, warning_ns }
+    }
+}
+
+impl Writer {
+    /// The loop begins to run: a busy stretch starts. The time since the last [`Writer::suspend`] counts as idle.
+    pub fn resume(&mut self) {
+        self.gate.after_poll();
+        self.start_stretch(self.track.clock.now(), 0);
+        self.wake_agent();
+        self.phase(Phase::Main);
+    }
+
+    /// The loop returns to its caller: the busy stretch ends.
+    pub fn suspend(&mut self) {
+        self.phase(Phase::Main);
+        self.park();
+    }
+
+    /// Counts an iteration. Right before its poll.
+    #[inline]
+    pub fn iteration(&mut self) {
+        let (page, pen) = self.parts();
+        page.now.iterations.add(pen, 1);
+    }
+
+    /// The loop is about to poll, whether or not it will block: the busy stretch ends.
+    #[inline]
+    pub fn park(&mut self) {
+        self.settle();
+        self.park_at(self.track.clock.now());
+    }
+
+    /// Returns the end of the only callback of this busy stretch, `None` where there were none or several: a loop that has
+    /// done nothing since but its own few steps may take it for the moment in which it polls, and not read the clock.
+    #[inline]
+    pub fn only_callback_end(&self) -> Option<Ticks> {
+        let (page, _) = self.parts();
+        let callbacks = page.record_count.get().wrapping_sub(page.now.stretch_first.get());
+        (callbacks == 1).then(|| self.last())
+    }
+
+    /// [`Writer::park`] for a loop that has itself just read the page's clock, and settled before.
+    #[inline]
+    pub fn park_at(&mut self, now: Ticks) {
+        let Track { page, pen, last, .. } = &*self.track;
+        let stretch = now.since(self.stretch_since);
+        page.now.parked_since.set(pen, now.0);
+        self.change_stretch(0);
+        page.tallies.active_ticks.add(pen, stretch);
+        page.tallies.iteration.record(pen, self.scale.ns(stretch));
+        let first_record = page.now.stretch_first.get();
+        let entry = [self.stretch_since.0, now.0, self.stretch_events, first_record];
+        page.iterations.ring().push(pen, entry);
+        last.set(now);
+        self.poll_since = now;
+        if stretch > self.due.stall_ticks || now >= self.due.any {
+            self.stretch_was_due(now);
+        }
+        // Last, so that a signal that is on its way has had the most time.
+        if !self.gate.is_idle() {
+            self.settle_gate();
+        }
+    }
+
+    /// The poll returned with `events` events: a busy stretch starts.
+    #[inline]
+    pub fn unpark(&mut self, events: usize) {
+        self.unpark_at(self.track.clock.now(), events);
+    }
+
+    /// [`Writer::unpark`] for a loop that has itself just read the page's clock.
+    #[inline]
+    pub fn unpark_at(&mut self, now: Ticks, events: usize) {
+        let idle = self.start_stretch(now, events as u64);
+        let (page, pen) = self.parts();
+        page.tallies.poll_wait.record(pen, self.scale.ns(idle));
+        page.tallies.poll_events.record(pen, events as u64);
+        self.wake_agent();
+    }
+
+    /// Returns for how long the loop was idle, in ticks.
+    #[inline(always)]
+    fn start_stretch(&mut self, now: Ticks, events: u64) -> u64 {
+        if now >= self.due.any {
+            self.poll_was_due(now);
+        }
+        let Track { page, pen, last, .. } = &*self.track;
+        let idle = now.since(self.poll_since);
+        page.now.stretch_first.set(pen, page.record_count.get());
+        page.now.running.set(pen, self.between(now));
+        self.change_stretch(now.0.max(1));
+        page.tallies.idle_ticks.add(pen, idle);
+        last.set(now);
+        self.stretch_since = now;
+        self.stretch_events = events;
+        self.phase_since = now;
+        idle
+    }
+
+    /// Tells readers that a stretch begins or ends. What was stored before is seen by those who see the change; what
+    /// is stored after, such as the time of the stretch that ended, is seen only by those who see the change: so
+    /// nobody counts a stretch twice (`Page::vitals_at` is the other side).
+    #[inline(always)]
+    fn change_stretch(&self, since: u64) {
+        let (page, pen) = self.parts();
+        page.now.busy_since.publish(pen, since);
+        crate::sync::fence(crate::sync::Ordering::Release);
+    }
+
+    #[inline(always)]
+    fn wake_agent(&self) {
+        if self.bell.seems_asleep() {
+            crate::registry::ring_where_asleep();
+        }
+    }
+
+    /// The page says "parked", and an agent wants something, or this loop makes fences.
+    #[cold]
+    fn settle_gate(&mut self) {
+        self.gate.before_poll();
+        self.bell = self.gate.bell();
+        self.set_due();
+    }
+
+    /// A poll ends, and something is due: before the page says "busy".
+    #[cold]
+    fn poll_was_due(&mut self, now: Ticks) {
+        self.gate.after_poll();
+        if now >= self.due.epoch_end {
+            self.next_epoch(now);
+        }
+        if now >= self.due.arrival {
+            self.book_arrivals(now, false);
+        }
+        self.set_due();
+    }
+
+    /// A busy stretch has ended that may have been a stall, or in which an event arrived.
+    #[cold]
+    fn stretch_was_due(&mut self, now: Ticks) {
+        self.set_due();
+        if now.since(self.stretch_since) > self.due.stall_ticks {
+            self.book_stall(now);
+        }
+        if now >= self.due.arrival {
+            self.book_arrivals(now, true);
+            self.set_due();
+        }
+    }
+
+    fn set_due(&mut self) {
+        let warning_ns = self.track.page.control.warning_ns();
+        let due = &mut self.due;
+        if warning_ns != due.warning_ns {
+            (due.warning_ns, due.stall_ticks) = (warning_ns, self.scale.ticks(warning_ns));
+        }
+        due.any = if self.gate.is_blocked() { Ticks::NONE } else { due.arrival.min(due.epoch_end) };
+    }
+
+    fn next_epoch(&mut self, now: Ticks) {
+        let number = self.scale.ns(now.since(self.origin)) / EPOCH_NS;
+        self.epoch = Epoch::number(number);
+        let end_ns = (number + 1).saturating_mul(EPOCH_NS);
+        self.due.epoch_end = Ticks(self.origin.0.saturating_add(self.scale.ticks(end_ns)));
+    }
+
+    fn book_stall(&mut self, now: Ticks) {
+        let (page, pen) = self.parts();
+        let expected = page.expected.ticks(self.stretch_since, now);
+        let stretch_ns = self.scale.ns(now.since(self.stretch_since).saturating_sub(expected));
+        if stretch_ns <= page.control.warning_ns() {
+            return;
+        }
+        page.tallies.blocked[Severity::Warning as usize].add(pen, 1);
+        if stretch_ns > page.control.critical_ns() {
+            page.tallies.blocked[Severity::Critical as usize].add(pen, 1);
+        }
+        page.tallies.blocked_duration.record(pen, stretch_ns);
+    }
+
+    fn book_arrivals(&mut self, now: Ticks, is_stretch: bool) {
+        let page = &self.track.page;
+        let mut book = LagBook { lag: &page.tallies.lag, pen: &self.track.pen };
+        let end_ns = self.scale.ns(now.since(self.origin));
+        match is_stretch {
+            true => self.arrivals.stretch_ends(end_ns, &mut book),
+            false => self.arrivals.poll_ends(end_ns, &mut book),
+        }
+        self.due.arrival = Ticks(self.origin.0 + self.scale.ticks(self.arrivals.next_ns()));
+    }
+}
+
+struct LagBook<'a> {
+    lag: &'a Histogram<LoopOwned>,
+    pen: &'a Pen<LoopOwned>,
+}
+
+impl WaitBook for LagBook<'_> {
+    fn book(&mut self, slot: usize, count: u64, sum_ns: u64) {
+        self.lag.record_many(self.pen, slot, count, sum_ns);
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::clock::{Clock, VirtualClock};
+    use crate::registry::{self, LocalPage};
+    use crate::word::AgentOwned;
+    use crate::{Kind, Life, SiteId};
+
+    const MS_NS: u64 = 1_000_000;
+
+    /// A writer whose busy period has begun, and its page as an agent of this process finds it.
+    fn watched(name: &str) -> (Writer, LocalPage) {
+        let mut writer = Writer::builder(name).private().build();
+        writer.resume();
+        let page = registry::pages().into_iter().find(|page| page.page().loop_name() == name);
+        (writer, page.expect("it is registered"))
+    }
+
+    #[test]
+    fn a_stall_is_judged_by_the_threshold_of_its_end() {
+        let time = VirtualClock::starting_at(MS_NS);
+        let mut writer = Writer::builder("judged").clock(Clock::simulated(time.clone())).build();
+        let pen = Pen::<AgentOwned>::mint();
+        for (warning_ms, stalls) in [(0, 0), (20, 0), (5, 1), (50, 1), (9, 2)] {
+            writer.resume();
+            time.advance_ns(5 * MS_NS);
+            writer.page().control.set_thresholds(&pen, warning_ms * MS_NS, 1_000 * MS_NS);
+            time.advance_ns(5 * MS_NS);
+            writer.suspend();
+            assert_eq!(writer.page().snapshot(writer.clock()).blocked, [stalls, 0], "{warning_ms} ms");
+        }
+    }
+
+    #[test]
+    fn the_end_of_the_only_callback_is_known_and_that_of_several_is_not() {
+        let time = VirtualClock::starting_at(MS_NS);
+        let mut writer = Writer::builder("only").clock(Clock::simulated(time.clone())).build();
+        writer.resume();
+        assert_eq!(writer.only_callback_end(), None, "nothing ran");
+        for expected in [Some(Ticks(MS_NS + 7)), None] {
+            writer.begin(Kind::Timer, SiteId::NONE, Life::UNKNOWN);
+            time.advance_ns(7);
+            writer.end();
+            writer.drained();
+            assert_eq!(writer.only_callback_end(), expected);
+        }
+        writer.park();
+        writer.unpark(1);
+        assert_eq!(writer.only_callback_end(), None, "nothing ran in this busy period");
+    }
+
+    #[test]
+    fn a_loop_that_was_asked_for_fences_makes_one_before_it_looks_at_the_bell() {
+        let (mut writer, page) = watched("fenced");
+        assert!(std::ptr::eq(writer.bell, registry::loop_bell()));
+        page.gate().ask_for_fences();
+        writer.park();
+        assert!(page.gate().is_fenced() && std::ptr::eq(writer.bell, registry::fenced_bell()));
+        writer.unpark(1);
+    }
+
+    #[cfg(all(unix, not(miri)))]
+    #[test]
+    fn a_signal_that_was_blocked_for_a_poll_is_let_through_after_it() {
+        let (mut writer, page) = watched("blocked");
+        // Its default action is none.
+        let sent = page.gate().want().unwrap().try_send(libc::SIGURG).unwrap();
+        writer.park();
+        assert!(writer.gate.is_blocked() && writer.due.any == Ticks::NONE);
+        page.gate().handled();
+        assert!(sent.is_handled());
+        writer.unpark(1);
+        assert!(!writer.gate.is_blocked() && writer.due.any != Ticks::NONE);
+    }
+}
