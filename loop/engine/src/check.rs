@@ -48,8 +48,8 @@ impl<S: 'static> Immediates<S> {
     /// The callback that made the last ones ended at `end`.
     #[inline(always)]
     pub(crate) fn stamp(&mut self, end: Ticks) {
-        match std::mem::take(&mut self.unstamped) {
-            0 => {}
+        match self.unstamped {
+            0 => return,
             1 => {
                 if let Some(waiting) = self.queue.back_mut() {
                     waiting.ready = end;
@@ -60,6 +60,13 @@ impl<S: 'static> Immediates<S> {
                 self.queue.range_mut(from..).for_each(|waiting| waiting.ready = end);
             }
         }
+        self.unstamped = 0;
+    }
+
+    /// Tells whether any were queued, run or cleared since the probe was last told.
+    #[inline]
+    fn has_news(&self) -> bool {
+        self.open != self.open_published || self.told != self.front + self.queue.len() as u64
     }
 
     /// Returns how the number of open immediates changed since the last call.
@@ -117,7 +124,9 @@ impl<S: 'static> Immediates<S> {
 impl<S: 'static> Core<S> {
     /// Tells the probe how many immediates there are and were queued: once an iteration, instead of twice for each.
     pub(crate) fn publish_immediates(&mut self) {
-        if let Some(probe) = &mut self.probe {
+        if let Some(probe) = &mut self.probe
+            && self.immediates.has_news()
+        {
             probe.handles(HandleType::Immediate, self.immediates.open_change());
             probe.submitted_many(Kind::Immediate, self.immediates.queued_count());
         }

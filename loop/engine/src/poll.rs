@@ -192,7 +192,12 @@ impl<S: 'static> crate::core::Core<S> {
             probe.iteration();
             probe.settle();
         }
-        self.clock.refresh();
+        // Where a single callback ran since the last poll, the stamp of its end will do, of which the clock often knows.
+        match self.probe.as_ref().and_then(|probe| probe.only_callback_end()) {
+            Some(end) if end <= self.clock.now() => {}
+            Some(end) => _ = self.clock.refresh_at(end),
+            None => _ = self.clock.refresh(),
+        }
         if let Some(probe) = &mut self.probe {
             probe.park_at(self.clock.now());
         }

@@ -246,3 +246,26 @@ fn every_pool_job_is_recorded_with_its_worker_and_its_times() {
     assert!(jobs.iter().all(|job| job.submitted <= job.started && job.started <= job.ended));
     assert_eq!(page.sites().read_one(jobs[0].site).unwrap().kind, Kind::WorkDone);
 }
+
+#[test]
+fn a_poll_begins_where_the_only_callback_before_it_ended() {
+    fn again(cx: &mut Cx<'_, u32>) {
+        *cx.state -= 1;
+        if *cx.state > 0 {
+            cx.immediate(again);
+        }
+    }
+    let mut event_loop = Loop::builder(100).build().unwrap();
+    event_loop.main(again);
+    assert!(!event_loop.run(Mode::Default).unwrap());
+    let page = event_loop.page().unwrap();
+    let (records, iterations) = (page.records(0), page.iterations(0));
+    let immediates = records.iter().filter(|record| record.kind == Kind::Immediate);
+    // The last that begins with it: of one in which nothing ran, the next has the same first record.
+    let of = |number| iterations.iter().rfind(|iteration| iteration.first_record == number);
+    let pairs: Vec<_> = immediates.map(|record| (record, of(record.number).unwrap())).collect();
+    assert!(pairs.len() == 99 && pairs.iter().all(|(record, iteration)| record.end <= iteration.end));
+    // Twice a millisecond the loop looks at another clock, and reads this one once more.
+    let at_once = pairs.iter().filter(|(record, iteration)| record.end == iteration.end).count();
+    assert!(at_once > 50, "{at_once} of 99");
+}
