@@ -3,6 +3,7 @@
 use crate::load::Load;
 use crate::peer::{Peer, Running};
 use crate::rows::{Row, Work};
+use loopscope_benches::processors;
 
 /// What each peer took for an operation, slice by slice. Values with the same index are of the same round.
 pub struct Outcome {
@@ -109,9 +110,9 @@ fn port(peer: &mut Running) -> Result<u16, String> {
 
 /// One server after the other gets requests from the same client, and is idle otherwise.
 fn serve(row: &Row, rounds: usize, connections: usize, is_http: bool) -> Result<Outcome, String> {
-    crate::processors::use_first();
+    processors::use_first();
     let (mut running, skipped) = start(row);
-    crate::processors::use_last();
+    processors::use_last();
     let ports: Vec<u16> = running.iter_mut().map(port).collect::<Result<_, _>>()?;
     let mut load = Load::start(&ports, connections, is_http)?;
     let values = take_turns(&mut running, rounds, |at, peer| {
@@ -119,7 +120,7 @@ fn serve(row: &Row, rounds: usize, connections: usize, is_http: bool) -> Result<
         let answers = load.slice(at)?;
         Ok((peer.cpu_ns() - before) as f64 / answers as f64)
     });
-    crate::processors::use_all();
+    processors::use_all();
     Ok(Outcome { values: values?, skipped })
 }
 

@@ -12,7 +12,6 @@ mod mio_peer;
 mod ours;
 mod ours_server;
 mod peer;
-mod processors;
 mod report;
 mod rounds;
 mod rows;

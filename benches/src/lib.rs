@@ -2,4 +2,7 @@
 //! are the same code, so that their difference shows what the machine's noise alone looks like.
 
 pub mod cputime;
+pub mod descriptors;
+pub mod echo;
 pub mod flipflop;
+pub mod processors;

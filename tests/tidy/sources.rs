@@ -38,6 +38,7 @@ const UNSAFE_FILES: &[(&str, &str)] = &[
     ("agent/stacks/tests/tableless.rs", "a function in assembly"),
     ("agent/stacks/tests/taken.rs", "handlers for all real-time signals"),
     ("benches/src/cputime.rs", "the processor time of one thread"),
+    ("benches/src/descriptors.rs", "a table of descriptors for one thread"),
     ("loop/engine/tests/forked.rs", "forking is what it tests"),
     ("loop/probe/src/barrier.rs", "the membarrier call"),
     ("loop/probe/src/builder.rs", "the id of the loop's thread"),
