@@ -4,9 +4,10 @@
 //! that file. Without either the table is printed. The counts are of one compiler and one target, which the file names;
 //! with others there is nothing to compare, and the check says so and ends with 77.
 
-use loopscope_loop::{Cx, Loop, Mode};
-use loopscope_probe::{Kind, Life, Writer};
+use loopscope_loop::{Cx, Key, Loop, Mode, StreamEvent};
+use loopscope_probe::{Kind, Life, Phase, Writer};
 use std::future::poll_fn;
+use std::io;
 use std::process::{Command, ExitCode};
 use std::task::Poll;
 use std::time::Duration;
@@ -19,6 +20,8 @@ type Work = fn(u64);
 
 const CASES: &[(&str, Work)] = &[
     ("probe: one callback", probe_callback),
+    ("probe: one poll, park and unpark", probe_poll),
+    ("probe: an iteration of one callback", probe_iteration),
     ("immediate, probe off", |ops| run(false, ops, immediates)),
     ("immediate, probe on", |ops| run(true, ops, immediates)),
     ("nextTick, probe off", |ops| run(false, ops, |cx, _| tick(cx))),
@@ -32,6 +35,10 @@ const CASES: &[(&str, Work)] = &[
     ("timer start and fire, probe off", |ops| run(false, ops, timers)),
     ("timer start and fire, probe on", |ops| run(true, ops, timers)),
     ("timer start and cancel, probe on", |ops| run(true, ops, cancelled_timers)),
+    ("message, one a poll, probe off", |ops| run(false, ops, |cx, _| bounce(cx, 1))),
+    ("message, one a poll, probe on", |ops| run(true, ops, |cx, _| bounce(cx, 1))),
+    ("message, ten a poll, probe off", |ops| run(false, ops, |cx, _| bounce(cx, 10))),
+    ("message, ten a poll, probe on", |ops| run(true, ops, |cx, _| bounce(cx, 10))),
 ];
 
 /// Operations of the shorter run; the longer one does twice as many, and the difference leaves out what begins and ends.
@@ -147,6 +154,36 @@ fn probe_callback(ops: u64) {
     writer.suspend();
 }
 
+/// Polls between which nothing runs.
+fn probe_poll(ops: u64) {
+    let mut writer = Writer::builder("counted").private().build();
+    writer.resume();
+    for _ in 0..ops {
+        writer.park();
+        writer.unpark(1);
+    }
+    writer.suspend();
+}
+
+/// What a loop says in an iteration whose poll returned one event.
+fn probe_iteration(ops: u64) {
+    let mut writer = Writer::builder("counted").private().build();
+    let site = writer.site(std::panic::Location::caller(), Kind::IoRead);
+    writer.resume();
+    for _ in 0..ops {
+        writer.phase(Phase::Poll);
+        writer.gauges(1, 0, 0);
+        writer.iteration();
+        writer.park();
+        writer.unpark(1);
+        let ready = writer.last();
+        writer.begin(Kind::IoRead, site, Life::ready_at(ready));
+        writer.end();
+        writer.drained();
+    }
+    writer.suspend();
+}
+
 fn run(probe: bool, ops: u64, start: fn(&mut Cx<'_, Left>, u64)) {
     let mut event_loop = Loop::builder(ops).probe(probe).build().expect("a loop can be made");
     event_loop.main(|cx| start(cx, ops));
@@ -215,6 +252,32 @@ fn cancelled_timers(cx: &mut Cx<'_, Left>, ops: u64) {
         let timer = cx.after(Duration::from_millis(500), |_| {});
         cx.close(timer);
     }
+}
+
+/// Messages on so many connections, which both ends send back: each is one poll's event and one callback.
+fn bounce(cx: &mut Cx<'_, Left>, connections: usize) {
+    let accept =
+        |cx: &mut Cx<'_, Left>, stream: io::Result<Key>| send_back(cx, stream.expect("accept works"));
+    let listener = cx.listen(([127, 0, 0, 1], 0).into(), accept).expect("a free port");
+    let address = cx.local_addr(listener).expect("a listener has an address");
+    for _ in 0..connections {
+        let connected = |cx: &mut Cx<'_, Left>, stream: io::Result<Key>| {
+            let stream = stream.expect("the listener is there");
+            send_back(cx, stream);
+            cx.write(stream, &[b'x'; 64]).expect("nothing is queued");
+        };
+        cx.connect(address, connected).expect("a socket can be made");
+    }
+}
+
+fn send_back(cx: &mut Cx<'_, Left>, stream: Key) {
+    cx.on_stream(stream, |cx, stream, event| {
+        let StreamEvent::Data(bytes) = event else { return };
+        if is_over(cx) {
+            return cx.stop();
+        }
+        cx.write(stream, bytes).expect("nothing is queued");
+    });
 }
 
 fn is_over(cx: &mut Cx<'_, Left>) -> bool {
