@@ -3,17 +3,22 @@
 mod support;
 
 use loopscope_agent::host::Host;
-use loopscope_agent::{Agent, AgentBuilder, Listen};
+use loopscope_agent::{Agent, Listen};
 use loopscope_probe::directory::{Owner, agent_socket, runtime_directory};
 use loopscope_probe::registry;
 use std::fs::{self, Permissions};
 use std::io::{ErrorKind, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, UdpSocket};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
-use support::{DEADLINE, HandLoop, any_port, builder, get, turn, until, value};
+use support::agent_process::{AgentProcess, run_if_asked};
+use support::{
+    DEADLINE, HandLoop, any_port, builder, connect, connect_to, get, get_at, turn, until, value,
+    within_deadline,
+};
 use tracing_subscriber::layer::SubscriberExt;
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
@@ -32,7 +37,8 @@ fn is_root() -> bool {
     fs::metadata("/proc/self/fd").is_ok_and(|found| found.uid() == 0)
 }
 
-/// Does something as another user: on a thread that becomes this one alone, so that what it starts is that user's, too.
+/// Does something as another user: on a thread that becomes this one alone, so that its connections are that user's. Nothing
+/// that is ours runs there, since a process of ours is one user's ([`start`]); what `act` waits for has deadlines.
 fn as_user<T: Send + 'static>(user: u32, act: impl FnOnce() -> T + Send + 'static) -> T {
     let run = move || {
         // SAFETY: this call changes the credentials of the calling thread only, which ends after `act`. The function of
@@ -54,12 +60,18 @@ enum Way {
 
 impl Way {
     /// Asks, and returns the status; `None` where there is no way in.
-    fn ask(&self, method: &str, path: &str, header: &str) -> Option<u16> {
+    fn ask(&self, method: &'static str, path: &'static str, header: &str) -> Option<u16> {
+        let (way, header) = (self.clone(), header.to_owned());
+        // A thread of the same user.
+        within_deadline(move || way.exchange(method, path, &header))
+    }
+
+    fn exchange(&self, method: &str, path: &str, header: &str) -> Option<u16> {
         let request = format!(
             "{method} {path} HTTP/1.1\r\nHost: localhost\r\nX-Loopscope: 1\r\n{header}Connection: close\r\n\r\n"
         );
         match self {
-            Way::Tcp(at) => exchange(TcpStream::connect(at).unwrap(), &request),
+            Way::Tcp(at) => exchange(connect_to(*at), &request),
             Way::File(path) => match UnixStream::connect(path) {
                 Err(error) if error.kind() == ErrorKind::PermissionDenied => None,
                 stream => exchange(stream.unwrap(), &request),
@@ -117,17 +129,25 @@ fn numbers() -> [Option<u16>; 6] {
     std::array::from_fn(|number| Some(if number < FOR_ALL { QUESTIONS[number].2 } else { 403 }))
 }
 
-/// Starts an agent, as its own user where this one may become another.
-fn start(builder: AgentBuilder) -> (Agent, PathBuf) {
-    let start = move || {
-        let agent = builder.start().unwrap();
-        (agent, agent_socket(&runtime_directory(), Owner::this_process()))
-    };
-    if is_root() { as_user(OWN, start) } else { start() }
+/// Starts an agent in a process of its own, as its own user where this one may become another.
+fn start(ip: impl Into<IpAddr>, web_config: Option<&Path>) -> AgentProcess {
+    let user = is_root().then_some(OWN);
+    AgentProcess::start("an_agent_of_another_process_is_that_users_alone", user, ip.into(), web_config)
 }
 
-fn at(ip: impl Into<IpAddr>) -> AgentBuilder {
-    Agent::builder().listen(Listen::Exactly(SocketAddr::new(ip.into(), 0)))
+#[test]
+fn an_agent_of_another_process_is_that_users_alone() {
+    if run_if_asked() {
+        return;
+    }
+    let mut agent = start(Ipv4Addr::LOCALHOST, None);
+    let own = fs::metadata("/proc/self/fd").unwrap().uid();
+    let expected = if is_root() { OWN } else { own };
+    let status = fs::read_to_string(format!("/proc/{}/status", agent.id())).unwrap();
+    let users = status.lines().find_map(|line| line.strip_prefix("Uid:")).unwrap();
+    assert!(users.split_whitespace().all(|user| user == expected.to_string()), "{users}");
+    assert_eq!(fs::metadata(&agent.file).unwrap().uid(), expected);
+    agent.stop();
 }
 
 /// Checks who is told what by this way.
@@ -153,18 +173,17 @@ fn check(way: &Way) {
 
 #[test]
 fn its_own_user_and_root_are_told_everything_and_others_numbers() {
-    let _turn = turn();
     for ip in [IpAddr::from(Ipv4Addr::LOCALHOST), IpAddr::from(Ipv6Addr::LOCALHOST)] {
         if TcpListener::bind((ip, 0)).is_err() {
             println!("skipped in part: this machine has no address {ip}");
             continue;
         }
-        let (agent, file) = start(at(ip));
-        check(&Way::Tcp(agent.address().unwrap()));
-        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
-        check(&Way::File(file.clone()));
+        let mut agent = start(ip, None);
+        check(&Way::Tcp(agent.address));
+        assert_eq!(fs::metadata(&agent.file).unwrap().permissions().mode() & 0o777, 0o600);
+        check(&Way::File(agent.file.clone()));
         agent.stop();
-        assert!(!file.exists(), "it goes with the agent");
+        assert!(!agent.file.exists(), "it goes with the agent");
     }
 }
 
@@ -194,27 +213,26 @@ impl Drop for Scratch {
 
 #[test]
 fn over_tls_users_count_as_they_do_without() {
-    let (_turn, scratch) = (turn(), Scratch::new("tls"));
+    let scratch = Scratch::new("tls");
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     scratch.write("server.crt", &made.cert.pem());
     scratch.write("server.key", &made.signing_key.serialize_pem());
     let text = "tls_server_config:\n  cert_file: server.crt\n  key_file: server.key\n";
-    let (agent, file) = start(at(Ipv4Addr::LOCALHOST).web_config(scratch.write("web.yml", text)));
+    let mut agent = start(Ipv4Addr::LOCALHOST, Some(&scratch.write("web.yml", text)));
     let root = Certificate::from_pem(made.cert.pem().as_bytes()).unwrap();
     let tls = TlsConfig::builder().root_certs(RootCerts::from([root])).build();
     // A connection of each thread's own: one that another user made stays that user's.
     let config =
         ureq::Agent::config_builder().http_status_as_error(false).tls_config(tls).max_idle_connections(0);
     let client = Arc::new(ureq::Agent::new_with_config(config.build()));
-    check(&Way::Tls(agent.address().unwrap(), client));
+    check(&Way::Tls(agent.address, client));
     // The file beside the pages needs no certificate.
-    check(&Way::File(file));
+    check(&Way::File(agent.file.clone()));
     agent.stop();
 }
 
 #[test]
 fn on_another_address_nobody_is_told_more_than_numbers() {
-    let _turn = turn();
     // Sends nothing; only asks which address would be used.
     let own = UdpSocket::bind("0.0.0.0:0").and_then(|socket| {
         socket.connect("192.0.2.1:9")?;
@@ -224,13 +242,13 @@ fn on_another_address_nobody_is_told_more_than_numbers() {
         println!("skipped: this machine has no address besides loopback");
         return;
     };
-    let (agent, file) = start(at(own.ip()));
-    let way = Way::Tcp(agent.address().unwrap());
+    let mut agent = start(own.ip(), None);
+    let way = Way::Tcp(agent.address);
     let users: &[Option<u32>] = if is_root() { &[Some(OWN), Some(0), Some(OTHER)] } else { &[None] };
     for user in users {
         assert_eq!(all_as(*user, &way, ""), numbers(), "{user:?}");
     }
-    check(&Way::File(file));
+    check(&Way::File(agent.file.clone()));
     agent.stop();
 }
 
@@ -239,15 +257,14 @@ const CLOSERS: u32 = 100;
 
 #[test]
 fn who_closes_at_once_does_not_become_root() {
-    let _turn = turn();
-    let (agent, _file) = start(builder());
-    let address = agent.address().unwrap();
+    let mut agent = start(Ipv4Addr::LOCALHOST, None);
+    let address = agent.address;
     let send = move || {
         // With a body still to come, the server does not look whether the connection has ended before it asks whose it is.
         let head = "Host: localhost\r\nX-Loopscope: 1\r\nContent-Length: 9\r\n\r\n";
         let request = format!("POST {THRESHOLDS} HTTP/1.1\r\n{head}");
         for _ in 0..CLOSERS {
-            TcpStream::connect(address).unwrap().write_all(request.as_bytes()).unwrap();
+            connect_to(address).write_all(request.as_bytes()).unwrap();
         }
     };
     if !is_root() {
@@ -255,7 +272,7 @@ fn who_closes_at_once_does_not_become_root() {
         return;
     }
     as_user(OTHER, send);
-    let page = || get(&agent, "/metrics").body;
+    let page = || get_at(address, "/metrics").body;
     let answers = |code: u16| {
         let series = format!(
             "loopscope_agent_http_requests_total{{path=\"/debug/loopscope/thresholds\",code=\"{code}\"}}"
@@ -298,8 +315,7 @@ fn what_an_address_was_given_is_asked_there_and_not_beside_the_pages() {
 fn who_half_closes_is_still_there() {
     let _turn = turn();
     let agent = builder().start().unwrap();
-    let mut stream = TcpStream::connect(agent.address().unwrap()).unwrap();
-    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    let mut stream = connect(&agent);
     write!(stream, "GET {INCIDENTS} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
     stream.shutdown(Shutdown::Write).unwrap();
     let mut answer = String::new();
@@ -310,15 +326,14 @@ fn who_half_closes_is_still_there() {
 
 #[test]
 fn what_others_are_told_says_who_may_ask() {
-    let _turn = turn();
     if !is_root() {
         println!("skipped: only root can become another user");
         return;
     }
-    let (agent, _file) = start(builder());
-    let address = agent.address().unwrap();
+    let mut agent = start(Ipv4Addr::LOCALHOST, None);
+    let address = agent.address;
     let answer = as_user(OTHER, move || {
-        let mut stream = TcpStream::connect(address).unwrap();
+        let mut stream = connect_to(address);
         write!(stream, "GET {INCIDENTS} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
@@ -396,7 +411,8 @@ fn whoever_took_a_dead_agents_port_is_shown_no_token() {
     control.set_address(&thief.local_addr().unwrap().to_string());
     let token = scratch.write("token", TOKEN);
     fs::set_permissions(&token, Permissions::from_mode(0o600)).unwrap();
-    let heard = std::thread::spawn(move || {
+    let (say, heard) = channel();
+    std::thread::spawn(move || {
         let (mut stream, _) = thief.accept().unwrap();
         stream.set_read_timeout(Some(DEADLINE)).unwrap();
         let mut head = Vec::new();
@@ -406,15 +422,16 @@ fn whoever_took_a_dead_agents_port_is_shown_no_token() {
             head.push(byte[0]);
         }
         stream.write_all(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n").unwrap();
-        String::from_utf8(head).unwrap()
+        say.send(String::from_utf8(head).unwrap()).unwrap();
     });
     let host =
         Host::builder().agents_token_file(&token).token_file(&token).listen(any_port()).start().unwrap();
     let url = format!("{}/process/{}{INCIDENTS}", host.url(), std::process::id());
-    let client = ureq::Agent::config_builder().http_status_as_error(false).build().new_agent();
+    let config = ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(DEADLINE));
+    let client = config.build().new_agent();
     let mut answer = client.get(url).header("Authorization", format!("Bearer {TOKEN}")).call().unwrap();
     let told = answer.body_mut().read_to_string().unwrap();
-    let heard = heard.join().unwrap();
+    let heard = heard.recv_timeout(DEADLINE).expect("the host asks at the address of the page");
     assert!(heard.starts_with("GET ") && !heard.to_lowercase().contains("authorization"), "{heard}");
     let file = agent_socket(&runtime_directory(), Owner::this_process());
     assert!(told.contains("over https only") && told.contains(&file.display().to_string()), "{told}");

@@ -2,13 +2,15 @@
 
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
+pub mod agent_process;
+
 use loopscope_agent::{Agent, AgentBuilder, Listen};
 use loopscope_probe::kind::Queue;
 use loopscope_probe::{Kind, Life, Phase, Writer};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::panic::Location;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -164,12 +166,21 @@ pub struct Answer {
 
 /// Asks for a path, on a connection of its own.
 pub fn get(agent: &Agent, path: &str) -> Answer {
-    request(agent, &format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"))
+    get_at(agent.address().unwrap(), path)
 }
 
 /// Sends these bytes and reads until the server closes.
 pub fn request(agent: &Agent, bytes: &str) -> Answer {
-    let mut stream = connect(agent);
+    request_at(agent.address().unwrap(), bytes)
+}
+
+/// As [`get`], from an agent of any process.
+pub fn get_at(address: SocketAddr, path: &str) -> Answer {
+    request_at(address, &format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"))
+}
+
+fn request_at(address: SocketAddr, bytes: &str) -> Answer {
+    let mut stream = connect_to(address);
     // The server may refuse and close before it has read everything.
     let _ = stream.write_all(bytes.as_bytes());
     let mut text = Vec::new();
@@ -180,8 +191,14 @@ pub fn request(agent: &Agent, bytes: &str) -> Answer {
 }
 
 pub fn connect(agent: &Agent) -> TcpStream {
-    let stream = TcpStream::connect(agent.address().unwrap()).unwrap();
+    connect_to(agent.address().unwrap())
+}
+
+/// Connects; every wait for the other side has a deadline.
+pub fn connect_to(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect_timeout(&address, DEADLINE).unwrap();
     stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    stream.set_write_timeout(Some(DEADLINE)).unwrap();
     stream
 }
 
@@ -194,6 +211,17 @@ fn parse(text: &str) -> Answer {
 /// Returns the value of a series on a page of metrics.
 pub fn value(page: &str, series: &str) -> Option<f64> {
     page.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok())
+}
+
+/// Runs `act` on a thread of its own, which is left where it takes too long.
+pub fn within_deadline<T: Send + 'static>(act: impl FnOnce() -> T + Send + 'static) -> T {
+    let (say, done) = channel();
+    let thread = std::thread::spawn(move || say.send(act()).unwrap());
+    match done.recv_timeout(DEADLINE) {
+        Ok(result) => result,
+        Err(RecvTimeoutError::Timeout) => panic!("waited too long for another thread"),
+        Err(RecvTimeoutError::Disconnected) => std::panic::resume_unwind(thread.join().unwrap_err()),
+    }
 }
 
 /// Asks again until `is_good`, at most until the deadline.
