@@ -19,6 +19,8 @@ use support::{
     DEADLINE, HandLoop, any_port, builder, connect, connect_to, get, get_at, turn, until, value,
     within_deadline,
 };
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::runtime::Builder;
 use tracing_subscriber::layer::SubscriberExt;
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
@@ -153,7 +155,7 @@ fn an_agent_of_another_process_is_that_users_alone() {
 /// Checks who is told what by this way.
 fn check(way: &Way) {
     if !is_root() {
-        println!("skipped in part: only root can become other users");
+        println!("skipped in part: what other users are told: only root can become them");
         assert_eq!(all_as(None, way, ""), everything(), "{way:?}");
         return;
     }
@@ -175,7 +177,7 @@ fn check(way: &Way) {
 fn its_own_user_and_root_are_told_everything_and_others_numbers() {
     for ip in [IpAddr::from(Ipv4Addr::LOCALHOST), IpAddr::from(Ipv6Addr::LOCALHOST)] {
         if TcpListener::bind((ip, 0)).is_err() {
-            println!("skipped in part: this machine has no address {ip}");
+            println!("skipped in part: clients at {ip}: this machine has no such address");
             continue;
         }
         let mut agent = start(ip, None);
@@ -239,7 +241,7 @@ fn on_another_address_nobody_is_told_more_than_numbers() {
         socket.local_addr()
     });
     let Some(own) = own.ok().filter(|own| !own.ip().is_loopback()) else {
-        println!("skipped: this machine has no address besides loopback");
+        println!("skipped: clients at another address: this machine has none besides loopback");
         return;
     };
     let mut agent = start(own.ip(), None);
@@ -268,7 +270,7 @@ fn who_closes_at_once_does_not_become_root() {
         }
     };
     if !is_root() {
-        println!("skipped: only root can become another user");
+        println!("skipped: clients of another user: only root can become one");
         return;
     }
     as_user(OTHER, send);
@@ -283,6 +285,44 @@ fn who_closes_at_once_does_not_become_root() {
     until("some of them", || answers(403) + answers(200) > 0.0);
     assert_eq!(answers(200), 0.0);
     assert_eq!(value(&page(), "loopscope_agent_threshold_changes_total"), Some(0.0));
+    agent.stop();
+}
+
+/// Connects from this port, or from any; what is dropped is reset.
+async fn connect_from(port: u16, to: SocketAddr) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).unwrap();
+    let stream = socket.connect(to).await.unwrap();
+    stream.set_zero_linger().unwrap();
+    stream
+}
+
+#[test]
+fn who_resets_does_not_become_the_next_one_at_its_port() {
+    if !is_root() {
+        println!("skipped: who resets a connection: only root can become another user");
+        return;
+    }
+    let mut agent = start(Ipv4Addr::LOCALHOST, None);
+    let address = agent.address;
+    let runtime = Arc::new(Builder::new_current_thread().enable_io().build().unwrap());
+    let request = format!("POST {THRESHOLDS} HTTP/1.1\r\nHost: localhost\r\nX-Loopscope: 1\r\n\r\n");
+    let (most, rest) = request.split_at(request.len() - 1);
+    for _ in 0..CLOSERS {
+        let of_thread = runtime.clone();
+        let first = as_user(OTHER, move || of_thread.block_on(connect_from(0, address)));
+        runtime.block_on(first.writable()).unwrap();
+        assert_eq!(first.try_write(most.as_bytes()).unwrap(), most.len());
+        // Whoever came before has been accepted then.
+        get_at(address, "/-/healthy");
+        let port = first.local_addr().unwrap().port();
+        assert_eq!(first.try_write(rest.as_bytes()).unwrap(), rest.len());
+        drop(first);
+        let _roots = runtime.block_on(connect_from(port, address));
+        get_at(address, "/-/healthy");
+    }
+    let changes = value(&get_at(address, "/metrics").body, "loopscope_agent_threshold_changes_total");
+    assert_eq!(changes, Some(0.0));
     agent.stop();
 }
 
@@ -327,7 +367,7 @@ fn who_half_closes_is_still_there() {
 #[test]
 fn what_others_are_told_says_who_may_ask() {
     if !is_root() {
-        println!("skipped: only root can become another user");
+        println!("skipped: clients of another user: only root can become one");
         return;
     }
     let mut agent = start(Ipv4Addr::LOCALHOST, None);

@@ -1,10 +1,9 @@
-//! Who is at the other end of a connection: which user of this machine, found once and when it first matters.
+//! Who is at the other end of a connection: which user of this machine, found when the connection comes in.
 
-use crate::web::peer_user::{self, OVERFLOW_USER};
+use crate::web::peer_user::{OVERFLOW_USER, is_machines_own_namespace};
 use loopscope_probe::directory::own_user;
 use std::fs;
 use std::net::SocketAddr;
-use std::sync::OnceLock;
 
 /// The superuser, who could read the process's memory anyway.
 const ROOT: u32 = 0;
@@ -13,8 +12,6 @@ const ROOT: u32 = 0;
 #[derive(Debug, Default)]
 pub(crate) struct Client {
     connection: Connection,
-    /// `None` where it is not certain.
-    user: OnceLock<Option<u32>>,
 }
 
 /// How it reached us.
@@ -23,24 +20,26 @@ pub(crate) enum Connection {
     /// Nothing is known of it.
     #[default]
     Unknown,
-    /// From the address `peer` to our address `own`.
-    Tcp { peer: SocketAddr, own: SocketAddr },
+    /// From an address, by a user of this machine; `None` where that is not certain.
+    Tcp { peer: SocketAddr, user: Option<u32> },
     /// By a socket file, as the user and the process that the system tells.
     Unix { user: u32, pid: Option<i32> },
 }
 
 impl Client {
     pub(crate) fn new(connection: Connection) -> Client {
-        Client { connection, user: OnceLock::new() }
+        Client { connection }
     }
 
     /// Returns the user of this machine who has the other end; `None` where that is not certain.
     pub(crate) fn user(&self) -> Option<u32> {
-        *self.user.get_or_init(|| match self.connection {
+        match self.connection {
             Connection::Unknown => None,
-            Connection::Tcp { peer, own } => peer_user::user_of(peer, own),
-            Connection::Unix { user, .. } => Some(user).filter(|user| *user != OVERFLOW_USER),
-        })
+            Connection::Tcp { user, .. } => user,
+            // Elsewhere this number stands for every user without one.
+            Connection::Unix { user: OVERFLOW_USER, .. } if !is_machines_own_namespace() => None,
+            Connection::Unix { user, .. } => Some(user),
+        }
     }
 
     /// Tells whether it is the user that this process runs as now, or root.
@@ -88,9 +87,11 @@ mod tests {
     fn who_runs_this_and_root_are_its_own_users_and_nobody_else_is() {
         let by_file = |user| Client::new(Connection::Unix { user, pid: Some(7) });
         assert!(by_file(0).is_own_user());
-        assert_eq!(by_file(own_user()).is_own_user(), own_user() != OVERFLOW_USER);
+        assert!(by_file(own_user()).is_own_user() || !is_machines_own_namespace());
         assert!(!by_file(own_user() + 1).is_own_user());
-        assert!(!by_file(OVERFLOW_USER).is_own_user(), "any user without a number here");
+        // A user as any other, whom the system calls nobody, or any user without a number here.
+        let nobody = is_machines_own_namespace().then_some(OVERFLOW_USER);
+        assert_eq!(by_file(OVERFLOW_USER).user(), nobody);
         assert!(!Client::default().is_own_user());
     }
 
@@ -103,8 +104,9 @@ mod tests {
         }
         let told = Client::new(Connection::Unix { user: 4_000_000, pid: Some(7) }).to_string();
         assert_eq!(told, "uid 4000000 in process 7");
-        let (peer, own) = ("192.0.2.1:5".parse().unwrap(), "127.0.0.1:6".parse().unwrap());
-        assert_eq!(Client::new(Connection::Tcp { peer, own }).to_string(), "somebody at 192.0.2.1:5");
+        let by_address = |user| Client::new(Connection::Tcp { peer: "192.0.2.1:5".parse().unwrap(), user });
+        assert_eq!(by_address(None).to_string(), "somebody at 192.0.2.1:5");
+        assert_eq!(by_address(Some(4_000_000)).to_string(), "uid 4000000");
         assert_eq!(Client::default().to_string(), "an unknown user");
     }
 }

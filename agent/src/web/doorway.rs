@@ -3,8 +3,10 @@
 use crate::web::agent_socket::AgentSocket;
 use crate::web::client::Connection;
 use crate::web::entrance::Listener;
+use crate::web::peer_user;
 use loopscope_probe::socket_file::SocketFile;
 use std::io::{self, IoSlice};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -56,18 +58,27 @@ impl Doorway {
 }
 
 impl Stream {
-    /// Returns how the client reached us, as the system tells it.
+    /// Returns how the client reached us, as the system tells it now: to be asked once, as soon as the connection is there.
     pub(crate) fn connection(&self) -> Connection {
         let known = match self {
-            Stream::Tcp(stream) => stream
-                .peer_addr()
-                .and_then(|peer| stream.local_addr().map(|own| Connection::Tcp { peer, own })),
+            Stream::Tcp(stream) => tcp_connection(stream),
             Stream::Unix(stream) => {
                 stream.peer_cred().map(|peer| Connection::Unix { user: peer.uid(), pid: peer.pid() })
             }
         };
         known.unwrap_or_default()
     }
+}
+
+fn tcp_connection(stream: &TcpStream) -> io::Result<Connection> {
+    let (peer, own) = (stream.peer_addr()?, stream.local_addr()?);
+    Ok(Connection::Tcp { peer, user: user_while_connected(stream, peer, own) })
+}
+
+/// The system tells the user by the ends of a connection, and when ours has been reset, another client can have one from
+/// the same port. So an answer counts only if ours is there afterwards: there are no two at the same time.
+fn user_while_connected(stream: &TcpStream, peer: SocketAddr, own: SocketAddr) -> Option<u32> {
+    peer_user::user_of(peer, own).filter(|_| stream.peer_addr().is_ok())
 }
 
 impl Stream {
@@ -132,5 +143,45 @@ impl AsyncWrite for Stream {
             Stream::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
             Stream::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::net::TcpSocket;
+
+    async fn connect(from: SocketAddr, to: SocketAddr) -> TcpStream {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_reuseaddr(true).unwrap();
+        socket.bind(from).unwrap();
+        socket.connect(to).await.unwrap()
+    }
+
+    #[test]
+    fn a_connection_is_never_of_the_user_who_has_its_port_afterwards() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
+        runtime.block_on(async {
+            let any = SocketAddr::from(([127, 0, 0, 1], 0));
+            let doorway = Doorway::Tcp(TcpListener::bind(any).await.unwrap());
+            let Doorway::Tcp(listener) = &doorway else { unreachable!() };
+            let to = listener.local_addr().unwrap();
+            let first = connect(any, to).await;
+            let from = first.local_addr().unwrap();
+            let (at_first, later) = (doorway.accept().await.unwrap(), doorway.accept());
+            let Stream::Tcp(server) = &at_first else { unreachable!() };
+            let (peer, own) = (server.peer_addr().unwrap(), server.local_addr().unwrap());
+            let user = peer_user::user_of(peer, own);
+            assert_eq!(user_while_connected(server, peer, own), user);
+            // Resets, and somebody else connects from the same port.
+            first.set_zero_linger().unwrap();
+            drop(first);
+            server.readable().await.unwrap();
+            let _second = connect(from, to).await;
+            let _served = later.await.unwrap();
+            assert_eq!(peer_user::user_of(peer, own), user, "the second one's");
+            assert_eq!(user_while_connected(server, peer, own), None);
+            assert!(matches!(at_first.connection(), Connection::Unknown));
+        });
     }
 }

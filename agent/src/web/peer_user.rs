@@ -1,7 +1,7 @@
 //! Which user of this machine has the other end of a TCP connection, by the kernel's own table of sockets.
 //!
 //! One question over netlink (`NETLINK_SOCK_DIAG`) for the peer's socket: its source is the peer's address, its
-//! destination is ours. The kernel answers while it takes the question, in some 10 µs, so nobody waits.
+//! destination is ours. The kernel answers while it takes the question, in about 20 µs, so nobody waits.
 //!
 //! Anything but a clear answer is `None`: an error, no such socket, sockets that cannot be asked for (`tcp_diag` is
 //! missing, a sandbox forbids netlink), or a user namespace other than the machine's own, where users of others look like
@@ -16,7 +16,7 @@ use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::FromRawFd;
 
-/// Stands for every user that has no number in this user namespace.
+/// Stands for every user that has no number in this user namespace. In the machine's own all have one, and this is nobody's.
 pub(crate) const OVERFLOW_USER: u32 = 65_534;
 
 /// `SOCK_DIAG_BY_FAMILY` of `linux/sock_diag.h`: the type of question and answer.
@@ -56,7 +56,7 @@ pub(crate) fn user_of(peer: SocketAddr, own: SocketAddr) -> Option<u32> {
 }
 
 /// Tells whether users have the same numbers here as everywhere on the machine.
-fn is_machines_own_namespace() -> bool {
+pub(crate) fn is_machines_own_namespace() -> bool {
     let map = fs::read_to_string("/proc/self/uid_map");
     map.is_ok_and(|map| map.split_ascii_whitespace().eq(["0", "0", "4294967295"]))
 }
@@ -132,8 +132,7 @@ fn owner(answer: &[u8], ends: &[u8; ENDS]) -> Option<u32> {
     // The kernel answers with a listening socket where there is no connection.
     let told = plain(message[ENDS_IN_ANSWER..][..ENDS].try_into().ok()?);
     let is_the_peer = told == *ends && WAITING_STATES.contains(&message[STATE]);
-    let user = word(USER).filter(|_| is_the_peer && word(INODE) != Some(0))?;
-    (user != OVERFLOW_USER).then_some(user)
+    word(USER).filter(|_| is_the_peer && word(INODE) != Some(0))
 }
 
 #[cfg(test)]
@@ -154,8 +153,8 @@ mod tests {
 
     #[test]
     fn the_user_of_a_connection_is_found_for_each_family() {
-        if !is_machines_own_namespace() || own_user() == OVERFLOW_USER {
-            println!("skipped: this user namespace is not the machine's own");
+        if !is_machines_own_namespace() {
+            println!("skipped: users of connections: this user namespace is not the machine's own");
             return;
         }
         for (listen, to) in [
@@ -216,13 +215,13 @@ mod tests {
         const LISTEN: u8 = 10;
         assert_eq!(owner(&answer(BY_FAMILY, 1, 1000, 7), &ends), Some(1000));
         assert_eq!(owner(&answer(BY_FAMILY, 1, 0, 7), &ends), Some(0));
+        assert_eq!(owner(&answer(BY_FAMILY, 1, OVERFLOW_USER, 7), &ends), Some(OVERFLOW_USER));
         for (kind, state, user, inode) in [
             (ERROR, 1, 1000, 7),
             (BY_FAMILY, 1, 0, 0),
             (BY_FAMILY, TIME_WAIT, 0, 0),
             (BY_FAMILY, TIME_WAIT, 0, 7),
             (BY_FAMILY, LISTEN, 1000, 7),
-            (BY_FAMILY, 1, OVERFLOW_USER, 7),
         ] {
             assert_eq!(
                 owner(&answer(kind, state, user, inode), &ends),
