@@ -62,7 +62,7 @@ fn remove_leftovers(directory: &Path) {
 
 /// Removes a socket file on which nobody listens; tells whether it was one. A process of another container that shares the
 /// directory is not seen by its pid, but it listens.
-fn remove_dead(path: &Path) -> bool {
+pub(crate) fn remove_dead(path: &Path) -> bool {
     let is_socket = path.symlink_metadata().is_ok_and(|found| found.file_type().is_socket());
     is_socket && is_refused(path) && fs::remove_file(path).is_ok()
 }

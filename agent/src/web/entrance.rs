@@ -1,21 +1,27 @@
 //! Where a server is reached: its address or socket file, bound, with the rules for who may come in.
 
 use crate::AgentError;
+use crate::web::agent_socket::remove_dead;
 use crate::web::guard::{Guard, Place};
 use crate::web::secure::WebConfig;
 use crate::web::token::Token;
 use loopscope_probe::control::ADDRESS_BYTES_MAX;
+use loopscope_probe::directory::own_user;
 use loopscope_probe::socket_file::SocketFile;
 use std::fs::{self, DirBuilder, Permissions};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// What the address of a socket file begins with.
 const UNIX: &str = "unix:";
+
+/// The socket file's name until it is moved to where it belongs.
+const SOCKET_NAME: &str = "s";
 
 /// How many ports [`Listen::NextFree`] tries.
 const PORTS_TRIED: u16 = 64;
@@ -174,11 +180,8 @@ fn unix(path: &Path) -> Result<Listener, AgentError> {
     make_room(path)?;
     // A new socket has the mode that the process's umask leaves, for a moment. So it is made where nobody else gets in,
     // and moved when its mode is right.
-    let name = format!(".loopscope-{}.tmp", std::process::id());
-    let folder = path.parent().unwrap_or(Path::new("/"));
-    let private = folder.join(name);
-    DirBuilder::new().mode(0o700).create(&private).map_err(refused)?;
-    let made = private.join("s");
+    let private = private_folder(path.parent().unwrap_or(Path::new("/"))).map_err(refused)?;
+    let made = private.join(SOCKET_NAME);
     let bound = UnixListener::bind(&made).and_then(|listener| {
         listener.set_nonblocking(true)?;
         fs::set_permissions(&made, Permissions::from_mode(0o600))?;
@@ -191,6 +194,27 @@ fn unix(path: &Path) -> Result<Listener, AgentError> {
     let _ = fs::remove_dir(&private);
     let listener = bound.map_err(refused)?;
     Ok(Listener::Unix(SocketFile::made(path), listener))
+}
+
+/// Makes a folder of this process's own in `folder`.
+fn private_folder(folder: &Path) -> io::Result<PathBuf> {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let private = folder.join(format!(".loopscope-{}-{number}.tmp", std::process::id()));
+    let make = || DirBuilder::new().mode(0o700).create(&private);
+    match make() {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && remove_leftover(&private) => make()?,
+        made => made?,
+    }
+    Ok(private)
+}
+
+/// Removes such a folder that a killed process with the same pid left: in a container every start may have the same one.
+fn remove_leftover(private: &Path) -> bool {
+    let socket = private.join(SOCKET_NAME);
+    let is_ours =
+        fs::symlink_metadata(private).is_ok_and(|found| found.is_dir() && found.uid() == own_user());
+    is_ours && (!socket.exists() || remove_dead(&socket)) && fs::remove_dir(private).is_ok()
 }
 
 /// Removes the socket of a process that is gone; anything else stays.
@@ -241,6 +265,31 @@ mod tests {
         fs::remove_file(&path).unwrap();
         let message = open(Path::new("/nowhere/at/all")).unwrap_err().to_string();
         assert!(message.contains("/nowhere/at/all"), "{message}");
+    }
+
+    #[test]
+    fn what_a_killed_process_left_beside_the_path_is_no_hindrance_unless_somebody_listens() {
+        let folder = std::env::temp_dir().join(format!("loopscope-entrance-killed-{}", std::process::id()));
+        fs::create_dir(&folder).unwrap();
+        // Whichever number comes next, here and in tests at the same time.
+        let lefts: Vec<PathBuf> = (0..100)
+            .map(|number| folder.join(format!(".loopscope-{}-{number}.tmp", std::process::id())))
+            .collect();
+        for left in &lefts {
+            fs::create_dir(left).unwrap();
+            drop(UnixListener::bind(left.join(SOCKET_NAME)).unwrap());
+        }
+        let path = folder.join("own.sock");
+        drop(open(&path).unwrap());
+        lefts.iter().for_each(|left| _ = fs::remove_dir_all(left));
+        // Killed before it bound, and one that lives.
+        let (early, alive) = (folder.join("early"), folder.join("alive"));
+        fs::create_dir(&early).unwrap();
+        fs::create_dir(&alive).unwrap();
+        let _listener = UnixListener::bind(alive.join(SOCKET_NAME)).unwrap();
+        assert!(remove_leftover(&early) && !remove_leftover(&alive));
+        assert!(UnixStream::connect(alive.join(SOCKET_NAME)).is_ok());
+        fs::remove_dir_all(&folder).unwrap();
     }
 
     #[test]
