@@ -139,16 +139,16 @@ impl Guard {
         let client = client_of(request);
         let offered = request.headers.get(AUTHORIZATION).and_then(scheme);
         let proof = match offered {
-            Some(("bearer", _)) => "with the token, ",
-            Some(_) => "with a password, ",
+            Some(("bearer", _)) => ", with the token",
+            Some(_) => ", with a password",
             None if request.extensions.get::<Peer>().is_some_and(|peer| peer.has_certificate) => {
-                "with a client certificate, "
+                ", with a client certificate"
             }
             None => "",
         };
         let passed_on = if is_passed_on(&request.headers) { ", passed on by a proxy" } else { "" };
         let client = client.map_or_else(|| Client::default().to_string(), Client::to_string);
-        format!("{proof}{client}{passed_on}")
+        format!("{client}{proof}{passed_on}")
     }
 
     fn has_users(&self) -> bool {
@@ -293,6 +293,7 @@ fn scheme(value: &HeaderValue) -> Option<(&'static str, &str)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::web::client::Connection;
 
     #[test]
     fn only_names_that_cannot_be_rebound_are_ours() {
@@ -342,6 +343,31 @@ mod tests {
             [("cross-site", true), ("same-site", true), ("same-origin", false), ("none", false)]
         {
             assert_eq!(is_of_another_site(&headers(SITE_HEADER, site)), is_other, "{site}");
+        }
+    }
+
+    #[test]
+    fn who_asked_is_told_with_what_it_showed_behind() {
+        let guard = Guard::open(Place::Loopback, "127.0.0.1:9464");
+        let asked = |offered: Option<&str>, via: bool| {
+            let mut request = hyper::Request::new(());
+            let by_file = Connection::Unix { user: 4_000_000, pid: Some(7) };
+            request.extensions_mut().insert(Arc::new(Client::new(by_file)));
+            if let Some(offered) = offered {
+                request.headers_mut().insert(AUTHORIZATION, offered.parse().unwrap());
+            }
+            if via {
+                request.headers_mut().insert(VIA, HeaderValue::from_static("1.1 proxy"));
+            }
+            guard.requester(&request.into_parts().0)
+        };
+        for (offered, via, told) in [
+            (None, false, "uid 4000000 in process 7"),
+            (Some("Bearer x"), false, "uid 4000000 in process 7, with the token"),
+            (Some("Basic eA=="), false, "uid 4000000 in process 7, with a password"),
+            (Some("Bearer x"), true, "uid 4000000 in process 7, with the token, passed on by a proxy"),
+        ] {
+            assert_eq!(asked(offered, via), told);
         }
     }
 
