@@ -227,18 +227,40 @@ fn a_certificate_that_expired_is_refused_with_its_date() {
     assert!(error.contains("cannot be used together"), "{error}");
 }
 
-/// Asks a server of this host for what the agent of this process has. Returns the status and the body.
+/// Asks a server of this host for what the agent of this process has: by GET, by POST, or by a GET without a token ("open").
+/// Returns the status and the body.
 fn through(host: HostBuilder, method: &str, path: &str) -> (u16, String) {
     let host = host.listen(any_port()).start().unwrap();
     let url = format!("{}/process/{}{path}", host.url(), std::process::id());
     let client = ureq::Agent::config_builder().http_status_as_error(false).build().new_agent();
     let right = format!("Bearer {TOKEN}");
     let answer = match method {
+        "open" => client.get(url).call(),
         "POST" => client.post(url).header("X-Loopscope", "1").header("Authorization", right).send_empty(),
         _ => client.get(url).header("Authorization", right).call(),
     };
     let mut answer = answer.unwrap();
     (answer.status().as_u16(), answer.body_mut().read_to_string().unwrap())
+}
+
+#[test]
+fn nobody_gets_past_an_agents_token_through_a_server_that_wants_none() {
+    let (_turn, scratch) = (turn(), Scratch::new("open-host"));
+    if fs::read_to_string("/proc/self/uid_map").unwrap().split_whitespace().ne(["0", "0", "4294967295"]) {
+        println!("skipped: a server without a token: this user namespace is not the machine's own");
+        return;
+    }
+    let _loop = HandLoop::start("asked");
+    let file = scratch.write("token", TOKEN);
+    let agent = builder().token_file(&file).start().unwrap();
+    let (status, told) = through(Host::builder(), "open", INCIDENTS);
+    assert!(status == 502 && told.contains("wants a token"), "{status} {told}");
+    assert!(told.contains("--guard-token-file"), "{told}");
+    agent.stop();
+    // Without one, the same user and root are answered.
+    let agent = builder().start().unwrap();
+    assert_eq!(through(Host::builder(), "open", INCIDENTS), (200, "[]".to_owned()));
+    agent.stop();
 }
 
 #[test]

@@ -4,7 +4,7 @@
 //! another program may have its port. So the token is shown only to agents that have proved with a certificate who they
 //! are. Those of the user that the server runs as need none: their socket files let it in. And a server that shows a
 //! token must ask for something itself: else it would tell whoever looks like its own user, through a tunnel or a proxy,
-//! what agents tell for a token only.
+//! what agents tell for a token only. For the same reason one that asks for nothing leaves the socket files alone.
 
 use crate::web::guard::Guard;
 use crate::web::secure::Trust;
@@ -24,6 +24,8 @@ pub(crate) struct AccessFiles {
 pub(crate) struct Access {
     token: Option<Token>,
     pub trust: Option<Trust>,
+    /// The server's clients show nothing, so its agents are asked where they ask everybody for what they want.
+    pub is_server_open: bool,
 }
 
 impl Access {
@@ -34,16 +36,17 @@ impl Access {
     pub(crate) fn read(files: &AccessFiles) -> Result<Access, String> {
         let token = files.token.as_deref().map(Token::read).transpose()?;
         let trust = files.authority.as_deref().map(Trust::read).transpose()?;
-        Ok(Access { token, trust })
+        Ok(Access { token, trust, is_server_open: false })
     }
 
-    /// Checks that nobody gets past the agents' token through a server with these rules.
+    /// Makes sure that nobody gets past the agents' token through a server with these rules.
     ///
     /// # Errors
     /// Somebody could; with the remedy.
-    pub(crate) fn check(&self, guard: &Guard) -> Result<(), String> {
-        match self.token.is_some() && guard.is_open() {
-            false => Ok(()),
+    pub(crate) fn of_server(self, guard: &Guard) -> Result<Access, String> {
+        let is_server_open = guard.is_open();
+        match self.token.is_some() && is_server_open {
+            false => Ok(Access { is_server_open, ..self }),
             true => Err(format!(
                 "with --token-file, whatever runs as this user, tunnels and proxies among it, would see at {} what agents \
                  tell for the token only: let this server ask for one, too (--guard-token-file, which may be the same \

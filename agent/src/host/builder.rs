@@ -108,7 +108,7 @@ impl HostBuilder {
             return Err(AgentError::System("a server", io::Error::other("it was to listen nowhere")));
         };
         let access = Access::read(&self.access).map_err(AgentError::Credentials)?;
-        access.check(&entrance.guard).map_err(AgentError::Credentials)?;
+        let access = access.of_server(&entrance.guard).map_err(AgentError::Credentials)?;
         let (address, url) = (entrance.address(), url_of(&entrance.guard.address));
         let mut directories = self.directories;
         if directories.is_empty() {

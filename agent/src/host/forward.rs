@@ -99,20 +99,25 @@ impl Forwards {
         timeout(patience, self.reach(question)).await.unwrap_or_else(|_| late()).map_err(NoAnswer::Failed)
     }
 
-    /// Asks by the socket file where there is one, else at the page's address.
+    /// Asks by the socket file where there is one, which asks its own user for nothing, unless this server does not, either;
+    /// else at the page's address.
     async fn reach(&self, question: &Question<'_>) -> Result<Forwarded, String> {
         let file = Way::Unix(&question.process.socket);
-        let connected = owned(&question.process.socket, question.process.user).await;
-        let why = match connected {
-            Ok(stream) => {
-                let request = question.request("localhost", None)?;
-                let answer = converse(stream, request, question.wanted).await;
-                return answer.map_err(|because| format!("the agent at {file} {because}"));
-            }
-            Err(why) => why,
+        let why = match self.access.is_server_open {
+            true => format!(
+                "{file} is asked only by a server that wants something of its clients itself (--guard-token-file)"
+            ),
+            false => match owned(&question.process.socket, question.process.user).await {
+                Ok(stream) => {
+                    let request = question.request("localhost", None)?;
+                    let answer = converse(stream, request, question.wanted).await;
+                    return answer.map_err(|because| format!("the agent at {file} {because}"));
+                }
+                Err(why) => format!("tried before: {file} {why}"),
+            },
         };
         let address = question.process.address.as_deref().unwrap_or("nowhere");
-        let failed = |because: &str| format!("the agent at {address} {because}; tried before: {file} {why}");
+        let failed = |because: &str| format!("the agent at {address} {because}; {why}");
         let way = Way::to(address).map_err(failed)?;
         way.ask(question, &self.access).await.map_err(|because| failed(&because))
     }
