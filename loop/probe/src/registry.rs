@@ -11,7 +11,7 @@ use crate::memory::Memory;
 use crate::thread::LoopThread;
 use crate::word::{AgentOwned, Pen};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 
 /// A page of this process, for reading.
 #[derive(Clone, Debug)]
@@ -111,6 +111,10 @@ impl Drop for Controller {
 }
 
 static PAGES: Mutex<Vec<LocalPage>> = Mutex::new(Vec::new());
+/// Whether this process is a forked child. Written by its fork handler, before it has a second thread.
+static IS_CHILD: AtomicBool = AtomicBool::new(false);
+/// Who holds the list does so for microseconds, so that this many tries are enough where anybody will let go of it.
+const CHILD_TRIES: u32 = 10_000;
 static CHANGES: AtomicU64 = AtomicU64::new(0);
 static BELL: Bell = Bell::new();
 static FENCED_BELL: Bell = Bell::of_sleeper();
@@ -118,7 +122,23 @@ static RING: OnceLock<Box<dyn Fn() + Send + Sync>> = OnceLock::new();
 
 /// Returns the pages of the loops that live in this process, oldest first.
 pub fn pages() -> Vec<LocalPage> {
-    PAGES.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    locked().map(|pages| pages.clone()).unwrap_or_default()
+}
+
+/// Locks the list. In a forked child a thread that is not there may hold it for ever: then, after some thousand tries, `None`,
+/// and the child does without.
+fn locked() -> Option<MutexGuard<'static, Vec<LocalPage>>> {
+    if !IS_CHILD.load(Ordering::Relaxed) {
+        return Some(PAGES.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+    for _ in 0..CHILD_TRIES {
+        match PAGES.try_lock() {
+            Ok(pages) => return Some(pages),
+            Err(TryLockError::Poisoned(pages)) => return Some(pages.into_inner()),
+            Err(TryLockError::WouldBlock) => std::thread::yield_now(),
+        }
+    }
+    None
 }
 
 /// Returns a number that changes whenever [`pages`] does; cheap enough to look at on every tick.
@@ -157,7 +177,7 @@ pub fn all_fenced() -> bool {
     if crate::barrier::of_loop() == Barrier::Asymmetric {
         return true;
     }
-    let pages = PAGES.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(pages) = locked() else { return false };
     pages.iter().for_each(|page| page.gate.ask_for_fences());
     pages.iter().all(|page| page.gate.is_fenced())
 }
@@ -181,19 +201,24 @@ pub(crate) fn add(memory: Arc<Memory>, clock: Clock, gate: Arc<CaptureGate>) {
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
     let (has_agent, thread) = (Arc::default(), LoopThread::current());
     let page = LocalPage { memory, clock, has_agent, number, thread, gate };
-    PAGES.lock().unwrap_or_else(PoisonError::into_inner).push(page);
+    if let Some(mut pages) = locked() {
+        pages.push(page);
+    }
     CHANGES.fetch_add(1, Ordering::Release);
     // An agent that sleeps should learn of the new loop.
     ring();
 }
 
 pub(crate) fn remove(memory: &Arc<Memory>) {
-    PAGES.lock().unwrap_or_else(PoisonError::into_inner).retain(|page| !Arc::ptr_eq(&page.memory, memory));
+    if let Some(mut pages) = locked() {
+        pages.retain(|page| !Arc::ptr_eq(&page.memory, memory));
+    }
     CHANGES.fetch_add(1, Ordering::Release);
 }
 
 /// In a forked child: its agent's thread is not there, and ringing would wake the parent's.
 #[cfg(target_os = "linux")]
 pub(crate) fn forget_agent() {
+    IS_CHILD.store(true, Ordering::Relaxed);
     BELL.stay_awake();
 }

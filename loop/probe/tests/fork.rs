@@ -153,3 +153,26 @@ fn no_forked_child_has_a_page_however_far_its_making_and_dropping_is() {
         assert_eq!(bad, 0, "children that hold their parent's page, and its lock");
     });
 }
+
+/// With a lock that is waited for this hangs within some dozen forks.
+#[test]
+fn a_child_forked_while_another_thread_makes_loops_can_make_and_end_its_own() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let is_over = AtomicBool::new(false);
+    let mut inherited = Some(Writer::builder("inherited").private().build());
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_over.load(Ordering::Relaxed) {
+                drop(Writer::builder("made").private().build());
+            }
+        });
+        for _ in 0..200 {
+            assert!(in_child(|| {
+                drop(inherited.take());
+                drop(Writer::builder("own").private().build());
+                true
+            }));
+        }
+        is_over.store(true, Ordering::Relaxed);
+    });
+}
