@@ -73,6 +73,7 @@ const TIME_FILES: &[(&str, &str)] = &[
     ("loop/engine/src/clock.rs", "the loop's real clock"),
     ("loop/engine/src/poll.rs", "what is left of a wait that a signal cut short"),
     ("loop/probe/src/clock.rs", "the clock, and its calibration"),
+    ("loop/probe/src/registry.rs", "how long a forked child waits for a lock"),
     ("loop/probe/src/poll_gate.rs", "how long a signal that is on its way is waited for"),
     ("tests/blocks.rs", "a process that is stopped for a while is what it looks at"),
     ("tests/src/bin/blocks.rs", "blocking a loop for a while is its purpose"),

@@ -21,7 +21,7 @@ pub fn print(text: &str) -> Result<(), Failure> {
 /// what it would act on.
 ///
 /// # Errors
-/// As [`print`].
+/// As [`print()`].
 pub fn print_json(value: &serde_json::Value) -> Result<(), Failure> {
     print_bytes(&printable_json(format!("{value:#}\n").into_bytes()))
 }
@@ -29,7 +29,7 @@ pub fn print_json(value: &serde_json::Value) -> Result<(), Failure> {
 /// Writes JSON that has been serialized as one line, as [`print_json`] does.
 ///
 /// # Errors
-/// As [`print`].
+/// As [`print()`].
 pub fn print_line(mut json: String) -> Result<(), Failure> {
     json.push('\n');
     print_bytes(&printable_json(json.into_bytes()))

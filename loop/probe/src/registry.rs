@@ -12,6 +12,7 @@ use crate::thread::LoopThread;
 use crate::word::{AgentOwned, Pen};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
+use std::time::Duration;
 
 /// A page of this process, for reading.
 #[derive(Clone, Debug)]
@@ -113,8 +114,9 @@ impl Drop for Controller {
 static PAGES: Mutex<Vec<LocalPage>> = Mutex::new(Vec::new());
 /// Whether this process is a forked child. Written by its fork handler, before it has a second thread.
 static IS_CHILD: AtomicBool = AtomicBool::new(false);
-/// Who holds the list does so for microseconds, so that this many tries are enough where anybody will let go of it.
-const CHILD_TRIES: u32 = 10_000;
+/// Who holds the list does so for microseconds: where anybody will let go of it, so many tries at this distance are enough.
+const CHILD_TRIES: u32 = 100;
+const CHILD_WAIT: Duration = Duration::from_micros(200);
 static CHANGES: AtomicU64 = AtomicU64::new(0);
 static BELL: Bell = Bell::new();
 static FENCED_BELL: Bell = Bell::of_sleeper();
@@ -125,8 +127,8 @@ pub fn pages() -> Vec<LocalPage> {
     locked().map(|pages| pages.clone()).unwrap_or_default()
 }
 
-/// Locks the list. In a forked child a thread that is not there may hold it for ever: then, after some thousand tries, `None`,
-/// and the child does without.
+/// Locks the list. In a forked child a thread that is not there may hold it for ever: then, after some 20 ms, `None`, and the
+/// child does without.
 fn locked() -> Option<MutexGuard<'static, Vec<LocalPage>>> {
     if !IS_CHILD.load(Ordering::Relaxed) {
         return Some(PAGES.lock().unwrap_or_else(PoisonError::into_inner));
@@ -135,7 +137,7 @@ fn locked() -> Option<MutexGuard<'static, Vec<LocalPage>>> {
         match PAGES.try_lock() {
             Ok(pages) => return Some(pages),
             Err(TryLockError::Poisoned(pages)) => return Some(pages.into_inner()),
-            Err(TryLockError::WouldBlock) => std::thread::yield_now(),
+            Err(TryLockError::WouldBlock) => std::thread::sleep(CHILD_WAIT),
         }
     }
     None
