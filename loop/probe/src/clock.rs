@@ -68,6 +68,14 @@ impl Scale {
         wide.min(u128::from(DURATION_NS_MAX)) as u64
     }
 
+    /// As [`Scale::duration_ns`], for a sum of what several threads took, which may be longer than any duration: at most
+    /// `u64::MAX`.
+    #[inline]
+    pub fn sum_ns(self, ticks: u64) -> u64 {
+        let wide = (u128::from(ticks) * u128::from(self.multiplier)) >> 32;
+        wide.min(u128::from(u64::MAX)) as u64
+    }
+
     /// Converts nanoseconds to ticks, saturating at `u64::MAX`.
     pub fn ticks(self, ns: u64) -> u64 {
         let wide = (u128::from(ns) << 32) / u128::from(self.multiplier);
@@ -293,7 +301,10 @@ mod tests {
         for (ticks, multiplier) in [(u64::MAX, 1 << 32), (u64::MAX, u64::MAX), (1 << 61, 1 << 32)] {
             let scale = Scale::from_multiplier(multiplier).unwrap();
             assert_eq!(scale.duration_ns(ticks), DURATION_NS_MAX);
+            assert!(scale.sum_ns(ticks) > DURATION_NS_MAX);
         }
+        assert_eq!(Scale::from_multiplier(u64::MAX).unwrap().sum_ns(u64::MAX), u64::MAX);
+        assert_eq!(scale.sum_ns(2_596_000_000), scale.ns(2_596_000_000));
         assert_eq!(scale.duration_ns(2_596_000_000), scale.ns(2_596_000_000));
         assert_eq!(Scale::from_multiplier(0), None);
     }

@@ -13,7 +13,7 @@
 //! Prometheus native histograms, exponential schemas ("standard exponential", schema 3). An index computed by
 //! `ceil(log2(seconds) * 8)` rounds wrongly near boundaries, which is why there is a table.
 
-use crate::limits::{SUM_NS_MAX, count};
+use crate::limits::count;
 use crate::word::{Pen, Word};
 
 /// How many slots a histogram has.
@@ -168,7 +168,7 @@ impl<Owner> Histogram<Owner> {
     pub fn read_into(&self, values: &mut HistogramValues) {
         values.buckets.clear();
         values.buckets.extend(self.buckets.iter().map(|bucket| count(bucket.get())));
-        values.sum_ns = self.sum_ns.get().min(SUM_NS_MAX);
+        values.sum_ns = self.sum_ns.get();
     }
 }
 
@@ -178,7 +178,7 @@ pub struct HistogramValues {
     /// Count of each slot; [`UPPER_NS`] has their bounds. Always [`SLOTS`] long. Read and merged
     /// ones are at most [`COUNT_MAX`](crate::limits::COUNT_MAX) each.
     pub buckets: Vec<u64>,
-    /// Sum of all durations in nanoseconds; of one page, at most [`SUM_NS_MAX`].
+    /// Sum of all durations in nanoseconds, any number: many may have waited at the same time.
     pub sum_ns: u64,
 }
 

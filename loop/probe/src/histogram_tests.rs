@@ -79,6 +79,20 @@ fn classic_power_of_two_bounds_are_exact_sums() {
 }
 
 #[test]
+fn a_sum_goes_on_where_a_thousand_wait_for_months() {
+    let (histogram, pen) = (Histogram::<LoopOwned>::default(), Pen::mint());
+    for sum_ns in [1 << 62, u64::MAX - 5] {
+        let before = histogram.read();
+        histogram.record_many(&pen, slot(1_000), 1, sum_ns - before.sum_ns);
+        let now = histogram.read();
+        assert_eq!((now.sum_ns, now.since(&before).sum_ns), (sum_ns, sum_ns - before.sum_ns));
+    }
+    let mut both = histogram.read();
+    both.merge(&histogram.read());
+    assert_eq!(both.sum_ns, u64::MAX);
+}
+
+#[test]
 fn a_quantile_is_the_upper_bound_of_its_bucket() {
     let (histogram, pen) = (Histogram::<LoopOwned>::default(), Pen::mint());
     assert_eq!(histogram.read().quantile_ns(0.99), None);

@@ -2,7 +2,8 @@
 //!
 //! A page that another process wrote may hold any number in any word, and everything above the probe adds, multiplies and
 //! prints what it reads. So numbers are bounded once, where words become values: what is larger than any real loop can
-//! reach counts as the bound. What is left to readers are sums over many loops, which saturate.
+//! reach counts as the bound. Sums of durations have no bound that a real loop cannot reach, since many may wait or work at
+//! the same time: they are taken as they are, and readers add and subtract them saturating, as they do sums over many loops.
 
 /// The largest count: 2^53, which a loop reaches after 285 years at a million a second. Up to here every whole number is
 /// an `f64` of its own, as in Prometheus.
@@ -10,10 +11,6 @@ pub const COUNT_MAX: u64 = 1 << 53;
 
 /// The longest duration in nanoseconds: 2^60, 36 years. Sixteen of them are less than 2^64.
 pub const DURATION_NS_MAX: u64 = 1 << 60;
-
-/// The largest sum of a histogram's durations in nanoseconds: 2^62, 146 years of waiting, or 53 days of a thousand that
-/// wait at the same time. Larger than [`DURATION_NS_MAX`] because many may wait at once.
-pub const SUM_NS_MAX: u64 = 1 << 62;
 
 /// The latest moment in nanoseconds since 1970: that of `i64`, in the year 2262.
 pub const UNIX_NS_MAX: u64 = i64::MAX as u64;

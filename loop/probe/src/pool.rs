@@ -4,7 +4,7 @@
 //! it and its run time when they finish it. The loop books only the last step, from finished to its callback. Stamps of
 //! submitting and ending are taken outside the mutex, so that it is held for shorter.
 
-use crate::clock::{Clock, Ticks};
+use crate::clock::{Clock, Scale, Ticks};
 use crate::histogram::{Histogram, HistogramValues};
 use crate::kind::WorkKind;
 use crate::limits::count;
@@ -209,8 +209,9 @@ impl PoolWords {
         })
     }
 
-    /// Copies the words as of `now`, or `None` where the page has no pool. `clock` converts; ages are 0 without it.
-    pub(crate) fn read(&self, now: Option<Ticks>, ns: impl Fn(u64) -> u64) -> Option<PoolValues> {
+    /// Copies the words as of `now`, or `None` where the page has no pool. Ages are 0 without `now`.
+    pub(crate) fn read(&self, now: Option<Ticks>, scale: Scale) -> Option<PoolValues> {
+        let ns = |ticks: u64| scale.duration_ns(ticks);
         let threads = count(self.threads.get());
         if threads == 0 {
             return None;
@@ -228,10 +229,10 @@ impl PoolWords {
             oldest_wait_ns: ns(age(self.oldest.get())),
             saturated_for_ns: ns(saturated_for),
             saturated_ns: ns(self.saturated_ticks.get().saturating_add(saturated_for)),
-            busy_ns: ns(self
-                .busy_ticks
-                .get()
-                .saturating_add(age(busy_as_of).saturating_mul(running.min(threads)))),
+            // Of all threads together, which is longer than the loop has lived.
+            busy_ns: scale.sum_ns(
+                self.busy_ticks.get().saturating_add(age(busy_as_of).saturating_mul(running.min(threads))),
+            ),
             submitted: counters(&self.submitted),
             completed: counters(&self.completed),
             failed: counters(&self.failed),

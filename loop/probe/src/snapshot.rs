@@ -241,7 +241,7 @@ impl Page {
             wait: std::array::from_fn(|kind| tallies.wait[kind].read()),
             drain_jobs: std::array::from_fn(|queue| tallies.drain_jobs[queue].read()),
             poll_events: tallies.poll_events.read(),
-            pool: self.pool.read(Some(taken), ns),
+            pool: self.pool.read(Some(taken), clock.scale()),
             sites: self.sites.read(),
             sites_overflow: self.sites.overflow(),
             paths: self.paths.read(epoch, ns),
