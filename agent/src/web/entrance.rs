@@ -89,7 +89,8 @@ impl Entrance {
         };
         let is_secure = web_config.as_ref().is_some_and(|config| config.acceptor().is_some());
         let (place, address) = (listener.place(), listener.name(is_secure));
-        let host_names = credentials.host_names.iter().map(|name| name.to_ascii_lowercase()).collect();
+        let host_names =
+            credentials.host_names.iter().map(|name| host_name(name)).collect::<Result<_, _>>()?;
         let is_beside_pages = false;
         let guard = Guard { place, address, is_beside_pages, host_names, token, web_config };
         Ok(Some(Entrance { listener, guard: Arc::new(guard) }))
@@ -139,6 +140,18 @@ impl Listener {
             Listener::Tcp(_, address) if is_secure => format!("https://{address}"),
             Listener::Tcp(_, address) => address.to_string(),
         }
+    }
+}
+
+/// Returns a name as it is compared with the Host header: in lower case, without the dot that may end a whole name.
+fn host_name(name: &str) -> Result<String, AgentError> {
+    let plain = name.trim_end_matches('.').to_ascii_lowercase();
+    match plain.is_empty() || plain.contains(|letter: char| ":/[]".contains(letter) || letter.is_whitespace())
+    {
+        false => Ok(plain),
+        true => Err(AgentError::Credentials(format!(
+            "{name:?} is no host name: give the name alone, without a port; IP addresses are accepted anyway"
+        ))),
     }
 }
 
@@ -265,6 +278,24 @@ mod tests {
         fs::remove_file(&path).unwrap();
         let message = open(Path::new("/nowhere/at/all")).unwrap_err().to_string();
         assert!(message.contains("/nowhere/at/all"), "{message}");
+    }
+
+    #[test]
+    fn a_host_name_is_taken_as_clients_write_it_and_refused_where_it_is_none() {
+        let names = |name: &str| {
+            let credentials = Credentials { host_names: vec![name.to_owned()], ..Credentials::default() };
+            Entrance::open(&Listen::Exactly(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))), &credentials)
+        };
+        for name in ["build-7.lan", "Build-7.LAN."] {
+            assert_eq!(names(name).unwrap().unwrap().guard.host_names, ["build-7.lan"]);
+        }
+        for name in ["", ".", "build-7.lan:9464", "http://build-7", "[::1]", "a b"] {
+            let message = names(name).unwrap_err().to_string();
+            assert!(
+                message.contains("without a port") && message.contains(&format!("{name:?}")),
+                "{message}"
+            );
+        }
     }
 
     #[test]
