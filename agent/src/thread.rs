@@ -95,10 +95,12 @@ fn listen(entrance: Entrance, socket: Option<AgentSocket>, sidecar: &Arc<Sidecar
     };
     let doorway = Doorway::new(listener)?;
     tokio::spawn(server::serve(doorway, guard.clone(), router(guard.clone())));
-    if let Some(socket) = socket {
-        let guard = Arc::new(guard.of_socket_file(socket.file.path()));
-        let router = router(guard.clone());
-        tokio::spawn(server::serve(Doorway::of_agent_socket(socket)?, guard, router));
+    let Some(socket) = socket else { return Ok(()) };
+    let guard = Arc::new(guard.of_socket_file(socket.file.path()));
+    match Doorway::of_agent_socket(socket) {
+        Ok(doorway) => _ = tokio::spawn(server::serve(doorway, guard.clone(), router(guard))),
+        // The program can do without; it has no file then.
+        Err(error) => sidecar.warn_of_socket_file(&format!("{}: {error}", guard.address)),
     }
     Ok(())
 }
@@ -149,11 +151,12 @@ impl Sidecar {
 
     /// Makes the socket file beside the pages; says so where there can be none.
     fn open_socket(&self) -> Option<AgentSocket> {
-        let refused = |because| {
-            self.log()
-                .warn(format!("commands reach this agent by its address only: no socket file {because}"));
-        };
-        AgentSocket::open().map_err(refused).ok()
+        AgentSocket::open().map_err(|because| self.warn_of_socket_file(&because)).ok()
+    }
+
+    fn warn_of_socket_file(&self, because: &str) {
+        let message = format!("commands reach this agent by its address only: no socket file {because}");
+        self.log().warn(message);
     }
 
     /// Takes one look at every loop, and survives what goes wrong in it.
