@@ -10,7 +10,7 @@ use crate::gate::CaptureGate;
 use crate::memory::Memory;
 use crate::thread::LoopThread;
 use crate::word::{AgentOwned, Pen};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use std::time::Duration;
 
@@ -112,8 +112,9 @@ impl Drop for Controller {
 }
 
 static PAGES: Mutex<Vec<LocalPage>> = Mutex::new(Vec::new());
-/// Whether this process is a forked child. Written by its fork handler, before it has a second thread.
-static IS_CHILD: AtomicBool = AtomicBool::new(false);
+/// The process that had the list first, 0 before: any other is its forked child. Written once, by any thread; relaxed, because
+/// whoever reads another number than its own is in a child, where it was written before the fork.
+static OWNER: AtomicU32 = AtomicU32::new(0);
 /// Who holds the list does so for microseconds: where anybody will let go of it, so many tries at this distance are enough.
 const CHILD_TRIES: u32 = 100;
 const CHILD_WAIT: Duration = Duration::from_micros(200);
@@ -130,7 +131,10 @@ pub fn pages() -> Vec<LocalPage> {
 /// Locks the list. In a forked child a thread that is not there may hold it for ever: then, after some 20 ms, `None`, and the
 /// child does without.
 fn locked() -> Option<MutexGuard<'static, Vec<LocalPage>>> {
-    if !IS_CHILD.load(Ordering::Relaxed) {
+    let pid = std::process::id();
+    let owner =
+        OWNER.compare_exchange(0, pid, Ordering::Relaxed, Ordering::Relaxed).unwrap_or_else(|owner| owner);
+    if owner == 0 || owner == pid {
         return Some(PAGES.lock().unwrap_or_else(PoisonError::into_inner));
     }
     for _ in 0..CHILD_TRIES {
@@ -221,6 +225,5 @@ pub(crate) fn remove(memory: &Arc<Memory>) {
 /// In a forked child: its agent's thread is not there, and ringing would wake the parent's.
 #[cfg(target_os = "linux")]
 pub(crate) fn forget_agent() {
-    IS_CHILD.store(true, Ordering::Relaxed);
     BELL.stay_awake();
 }
