@@ -92,13 +92,16 @@ fn each_page(mut read: impl FnMut(&Page, &Clock, &str)) {
     let (_writer, path) = busy_loop(&scratch, &format!("real{}", scratch.0.display()));
     let real = fs::read(path).unwrap();
     for noise in Noise::ALL {
+        let mut count = 0;
         for seed in 0..pages() {
             // What a reader refuses has harmed nobody.
             let Ok(page) = files.page(&noise::page(&real, noise, seed)) else { continue };
             let (source, scale) = page.clock().unwrap();
             let Some(clock) = Clock::for_page(source, scale) else { continue };
+            count += 1;
             read(&page, &clock, &format!("{noise:?} {seed}"));
         }
+        assert!(count > 0, "no page of {noise:?} was read: this proves nothing");
     }
 }
 

@@ -118,8 +118,8 @@ impl Guard {
             Proof::None if self.place == Place::Elsewhere => Some(Answer::text(
                 403,
                 format!(
-                    "this server listens on {}, where others reach it, and has no token: this is told on loopback \
-                     only, or with a token (see token_file)\n",
+                    "this server listens on {}, where others reach it, and has no token: set one (see token_file), or \
+                     let it listen on loopback, where its own user and root may ask\n",
                     self.address
                 ),
             )),
