@@ -218,8 +218,12 @@ impl HostService {
             Ok(answer) => {
                 self.note(Outcomes { ok: 1, ..Outcomes::default() });
                 let later = answer.retry_after_s;
-                Answer::forwarded(answer.status, &answer.content_type, answer.file, answer.body)
-                    .retried_after(later)
+                let mut body = answer.body;
+                if matches!(answer.status, 401 | 403) {
+                    // What it says of whom it refuses is about this server, and not about who asked this one.
+                    body.splice(..0, format!("the agent of {pid} {name} refuses this server: ").into_bytes());
+                }
+                Answer::forwarded(answer.status, &answer.content_type, answer.file, body).retried_after(later)
             }
             Err(NoAnswer::Full) => {
                 self.note(Outcomes { dropped: 1, ..Outcomes::default() });

@@ -8,7 +8,7 @@ use http_body_util::Full;
 use hyper::Response;
 use hyper::body::Bytes;
 use hyper::header::{self, HeaderValue};
-use loopscope_probe::printable::printable_json;
+use loopscope_probe::printable::{is_hidden, printable_json};
 use std::io::{self, Write};
 
 const TEXT: &str = "text/plain; charset=utf-8";
@@ -111,12 +111,13 @@ impl Answer {
     }
 
     /// Passes on what an agent answered. Media types that no agent of ours has are not passed on: a page that calls itself
-    /// HTML must not run here.
+    /// HTML must not run here. In text and JSON, what a terminal acts on is escaped.
     pub(crate) fn forwarded(status: u16, media: &str, file: Option<String>, body: Vec<u8>) -> Answer {
         let formats = flame::Format::ALL.map(flame::Format::content_type);
         let known = [TEXT, JSON].into_iter().chain(formats).find(|known| *known == media);
         let policy = known.filter(|known| *known == SVG).map(|_| SVG_POLICY);
-        Answer { file, policy, ..Answer::new(status, known.unwrap_or(UNKNOWN), body) }
+        let media = known.unwrap_or(UNKNOWN);
+        Answer { file, policy, ..Answer::new(status, media, without_hidden(media, body)) }
     }
 
     /// Returns the response to send.
@@ -167,9 +168,45 @@ fn disposition(is_shown: bool, name: &str) -> Option<HeaderValue> {
     HeaderValue::from_str(&format!("{how}; filename=\"{name}\"")).ok()
 }
 
+/// Escapes the hidden characters of text and JSON, all but line breaks and tabs; other media stay.
+fn without_hidden(media: &str, body: Vec<u8>) -> Vec<u8> {
+    let is_acted_on = |c: char| is_hidden(c) && !matches!(c, '\n' | '\t');
+    if !matches!(media, TEXT | JSON)
+        || std::str::from_utf8(&body).is_ok_and(|text| !text.contains(is_acted_on))
+    {
+        return body;
+    }
+    let text = String::from_utf8_lossy(&body);
+    let mut escaped = String::with_capacity(text.len() + 64);
+    for c in text.chars() {
+        match (is_acted_on(c), media) {
+            (false, _) => escaped.push(c),
+            (true, JSON) => {
+                escaped.extend(c.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")))
+            }
+            (true, _) => escaped.extend(c.escape_default()),
+        }
+    }
+    escaped.into_bytes()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_terminal_acts_on_is_not_passed_on() {
+        let passed = |media, body: &str| {
+            let body = Answer::forwarded(200, media, None, body.as_bytes().to_vec()).body;
+            String::from_utf8(body).unwrap()
+        };
+        assert_eq!(passed(TEXT, "a\n\tb\u{1b}]0;x\u{7} é"), "a\n\tb\\u{1b}]0;x\\u{7} é");
+        let json = passed(JSON, "{\n \"a\": \"\u{1b}[2J\u{202e}\u{e0041}中\"}");
+        assert_eq!(json, "{\n \"a\": \"\\u001b[2J\\u202e\\udb40\\udc41中\"}");
+        let read: serde_json::Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(read["a"], "\u{1b}[2J\u{202e}\u{e0041}中", "it means the same");
+        assert_eq!(passed(SVG, "<svg>\u{202e}</svg>"), "<svg>\u{202e}</svg>");
+    }
 
     #[test]
     fn a_drawing_from_elsewhere_runs_in_an_origin_of_its_own() {
