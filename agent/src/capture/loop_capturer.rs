@@ -249,7 +249,7 @@ struct Steadiness {
 
 impl Default for Steadiness {
     fn default() -> Self {
-        // What is not known yet may be the worst.
+        // Before anything is known it may be the worst.
         Steadiness { begin: None, preparations: 0, is_unsteady: true }
     }
 }
@@ -258,17 +258,30 @@ impl Steadiness {
     /// After so many preparations it is judged anew.
     const PREPARATIONS: u32 = 32;
 
+    /// So often a thread may have slept before it had its loop.
+    const BEFORE_ITS_LOOP: u64 = 64;
+
     fn note(&mut self, sleeps: u64, polls: u64) {
-        let (begin_sleeps, begin_polls) = *self.begin.get_or_insert((sleeps, polls));
+        let Some((begin_sleeps, begin_polls)) = self.begin else {
+            // Of the thread's whole life; it may have slept before it had its loop.
+            let is_unsteady = sleeps > with_margin(polls).saturating_add(Self::BEFORE_ITS_LOOP);
+            *self = Steadiness { begin: Some((sleeps, polls)), preparations: 0, is_unsteady };
+            return;
+        };
         self.preparations += 1;
         if self.preparations < Self::PREPARATIONS {
             return;
         }
         let slept = sleeps.saturating_sub(begin_sleeps);
-        // The page may not count the last poll yet.
-        let polled = polls.saturating_sub(begin_polls).saturating_add(1);
-        *self = Steadiness { begin: Some((sleeps, polls)), preparations: 0, is_unsteady: slept > polled };
+        let polled = polls.saturating_sub(begin_polls);
+        let is_unsteady = slept > with_margin(polled).saturating_add(2);
+        *self = Steadiness { begin: Some((sleeps, polls)), preparations: 0, is_unsteady };
     }
+}
+
+/// A few polls are so short that they do not seem to have slept, and the page may not count the last ones yet.
+fn with_margin(polls: u64) -> u64 {
+    polls.saturating_add(polls / 16)
 }
 
 fn signal() -> Result<i32, NoCapture> {
@@ -289,6 +302,7 @@ mod tests {
         // Sleeps as often as it polls, then twice as often, then not at all.
         let mut counts = (1_000_000, 500);
         assert!(steadiness.is_unsteady, "before anything is known");
+        steadiness.note(counts.0, counts.1);
         let mut run = |steadiness: &mut Steadiness, sleeps, polls| {
             for _ in 0..Steadiness::PREPARATIONS {
                 (counts.0, counts.1) = (counts.0 + sleeps, counts.1 + polls);
@@ -299,5 +313,16 @@ mod tests {
         assert!(!run(&mut steadiness, 3, 3));
         assert!(run(&mut steadiness, 2, 1));
         assert!(!run(&mut steadiness, 0, 0));
+    }
+
+    #[test]
+    fn at_first_a_thread_is_judged_by_its_whole_life() {
+        let first = |sleeps, polls| {
+            let mut steadiness = Steadiness::default();
+            steadiness.note(sleeps, polls);
+            steadiness.is_unsteady
+        };
+        assert!(!first(10_050, 10_000), "it slept a little before it had its loop");
+        assert!(first(20_000, 10_000));
     }
 }

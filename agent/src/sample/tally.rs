@@ -43,7 +43,9 @@ impl Tally {
 
     /// Says how much processor time has no stack, where that is worth saying.
     pub(crate) fn unseen(&self) -> Option<String> {
-        (self.unseen_ns > 0).then(|| {
+        /// Less is a rest of a few callbacks; nanoseconds.
+        const WORTH_SAYING_NS: u64 = 50_000_000;
+        (self.unseen_ns > WORTH_SAYING_NS).then(|| {
             format!(
                 "{} of processor time have no stack: the threads fall asleep inside their callbacks too often",
                 age_text(self.unseen_ns)
