@@ -1,5 +1,7 @@
 //! Whether stacks are captured at all.
 
+use loopscope_probe::switch::{self, Position};
+use std::ffi::OsStr;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Whether the stacks of loops' threads are captured.
@@ -25,15 +27,16 @@ impl Captures {
     /// Returns what is in force: off where the environment says `LOOPSCOPE_CAPTURES=off` (or `0`, or `false`), else what the
     /// program set; and a line for the log where the variable means nothing.
     pub(crate) fn with_environment(self) -> (Captures, Option<String>) {
-        let value = std::env::var_os(VARIABLE).unwrap_or_default();
-        self.with(&value.to_string_lossy())
+        self.with(&std::env::var_os(VARIABLE).unwrap_or_default())
     }
 
-    fn with(self, value: &str) -> (Captures, Option<String>) {
-        match value.trim().to_ascii_lowercase().as_str() {
-            "off" | "0" | "false" => (Captures::Off, None),
-            "" | "on" | "1" | "true" => (self, None),
-            _ => (self, Some(format!("{VARIABLE}={value} means nothing; {VARIABLE}=off turns captures off"))),
+    fn with(self, value: &OsStr) -> (Captures, Option<String>) {
+        match switch::read(value) {
+            Position::Off => (Captures::Off, None),
+            Position::On => (self, None),
+            Position::Unknown(value) => {
+                (self, Some(format!("{VARIABLE}={value} means nothing; {VARIABLE}=off turns captures off")))
+            }
         }
     }
 }
@@ -58,10 +61,10 @@ mod tests {
     #[test]
     fn the_environment_turns_captures_off_and_never_on() {
         for off in ["off", "OFF", "0", "false"] {
-            assert_eq!(Captures::On.with(off), (Captures::Off, None), "{off}");
+            assert_eq!(Captures::On.with(off.as_ref()), (Captures::Off, None), "{off}");
         }
-        assert_eq!(Captures::Off.with("on"), (Captures::Off, None));
-        let (captures, line) = Captures::On.with("of");
+        assert_eq!(Captures::Off.with("on".as_ref()), (Captures::Off, None));
+        let (captures, line) = Captures::On.with("of".as_ref());
         assert!(captures == Captures::On && line.unwrap().starts_with("LOOPSCOPE_CAPTURES=of means nothing"));
     }
 }

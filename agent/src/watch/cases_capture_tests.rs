@@ -4,8 +4,13 @@ use super::*;
 
 /// A stall that is found, with stacks that can be asked for.
 fn stalled_with_stacks() -> Bench {
+    stalled(|told| told.refusal = None)
+}
+
+/// A stall that is found, of a thread that `tell` says how it is found.
+fn stalled(tell: impl FnOnce(&mut Told)) -> Bench {
     let mut bench = Bench::new(10);
-    bench.tell(|told| told.refusal = None);
+    bench.tell(tell);
     let site = bench.site(Kind::Timer, "t");
     bench.writer.unpark(1);
     bench.look();
@@ -138,17 +143,7 @@ fn stacks_are_asked_for_again_at_the_doublings_and_share_the_budget() {
 
 /// A stall of a thread that runs, and is found to have slept after each of so many first steps.
 fn stalled_unsteadily(steady_after: u32) -> Bench {
-    let mut bench = Bench::new(10);
-    bench.tell(|told| {
-        (told.refusal, told.prepared, told.steady_after) = (None, Prepared::Wanted, steady_after)
-    });
-    let site = bench.site(Kind::Timer, "t");
-    bench.writer.unpark(1);
-    bench.look();
-    bench.begin(Kind::Timer, site);
-    bench.pass(101);
-    bench.look();
-    bench
+    stalled(|told| (told.refusal, told.prepared, told.steady_after) = (None, Prepared::Wanted, steady_after))
 }
 
 #[test]

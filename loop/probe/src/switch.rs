@@ -25,10 +25,14 @@ pub fn unknown_value() -> Option<&'static str> {
     }
 }
 
-#[derive(Debug, PartialEq, Eq)]
-enum Position {
+/// What the value of such a variable says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Position {
+    /// `on`, `1`, `true`, or nothing.
     On,
+    /// `off`, `0` or `false`.
     Off,
+    /// Anything else; the value as it is.
     Unknown(String),
 }
 
@@ -37,7 +41,8 @@ fn position() -> &'static Position {
     POSITION.get_or_init(|| read(&std::env::var_os(SWITCH_VARIABLE).unwrap_or_default()))
 }
 
-fn read(value: &OsStr) -> Position {
+/// Reads the value of a variable that turns something off, in letters of either case.
+pub fn read(value: &OsStr) -> Position {
     let value = value.to_string_lossy();
     match value.trim().to_ascii_lowercase().as_str() {
         "off" | "0" | "false" => Position::Off,
