@@ -123,7 +123,7 @@ impl LoopCapturer {
         if self.found.is_none_or(|found| found.sleeps != progress.sleeps) {
             self.found = Some(progress);
         }
-        self.steadiness.note(progress.sleeps, self.page.page().polls_longer_than(AT_ONCE_NS));
+        self.steadiness.note(progress.sleeps, || self.page.page().polls_longer_than(AT_ONCE_NS));
         if of_agent() == Barrier::Fence && !self.page.gate().is_fenced() {
             self.page.gate().ask_for_fences();
         }
@@ -261,8 +261,10 @@ impl Steadiness {
     /// So often a thread may have slept before it had its loop.
     const BEFORE_ITS_LOOP: u64 = 64;
 
-    fn note(&mut self, sleeps: u64, polls: u64) {
+    /// Counting the polls reads a histogram, so it is done only when it is judged.
+    fn note(&mut self, sleeps: u64, count_polls: impl FnOnce() -> u64) {
         let Some((begin_sleeps, begin_polls)) = self.begin else {
+            let polls = count_polls();
             // Of the thread's whole life; it may have slept before it had its loop.
             let is_unsteady = sleeps > with_margin(polls).saturating_add(Self::BEFORE_ITS_LOOP);
             *self = Steadiness { begin: Some((sleeps, polls)), preparations: 0, is_unsteady };
@@ -272,6 +274,7 @@ impl Steadiness {
         if self.preparations < Self::PREPARATIONS {
             return;
         }
+        let polls = count_polls();
         let slept = sleeps.saturating_sub(begin_sleeps);
         let polled = polls.saturating_sub(begin_polls);
         let is_unsteady = slept > with_margin(polled).saturating_add(2);
@@ -302,11 +305,11 @@ mod tests {
         // Sleeps as often as it polls, then twice as often, then not at all.
         let mut counts = (1_000_000, 500);
         assert!(steadiness.is_unsteady, "before anything is known");
-        steadiness.note(counts.0, counts.1);
+        steadiness.note(counts.0, || counts.1);
         let mut run = |steadiness: &mut Steadiness, sleeps, polls| {
             for _ in 0..Steadiness::PREPARATIONS {
                 (counts.0, counts.1) = (counts.0 + sleeps, counts.1 + polls);
-                steadiness.note(counts.0, counts.1);
+                steadiness.note(counts.0, || counts.1);
             }
             steadiness.is_unsteady
         };
@@ -319,7 +322,7 @@ mod tests {
     fn at_first_a_thread_is_judged_by_its_whole_life() {
         let first = |sleeps, polls| {
             let mut steadiness = Steadiness::default();
-            steadiness.note(sleeps, polls);
+            steadiness.note(sleeps, || polls);
             steadiness.is_unsteady
         };
         assert!(!first(10_050, 10_000), "it slept a little before it had its loop");
