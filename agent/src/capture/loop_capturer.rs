@@ -259,14 +259,18 @@ impl Steadiness {
     const PREPARATIONS: u32 = 32;
 
     /// So often a thread may have slept before it had its loop.
-    const BEFORE_ITS_LOOP: u64 = 64;
+    const BEFORE_ITS_LOOP: u64 = 8;
+
+    /// Of fewer polls nothing can be said.
+    const POLLS_MIN: u64 = 128;
 
     /// Counting the polls reads a histogram, so it is done only when it is judged.
     fn note(&mut self, sleeps: u64, count_polls: impl FnOnce() -> u64) {
         let Some((begin_sleeps, begin_polls)) = self.begin else {
             let polls = count_polls();
             // Of the thread's whole life; it may have slept before it had its loop.
-            let is_unsteady = sleeps > with_margin(polls).saturating_add(Self::BEFORE_ITS_LOOP);
+            let is_unsteady =
+                polls < Self::POLLS_MIN || sleeps > with_margin(polls).saturating_add(Self::BEFORE_ITS_LOOP);
             *self = Steadiness { begin: Some((sleeps, polls)), preparations: 0, is_unsteady };
             return;
         };
@@ -326,6 +330,7 @@ mod tests {
             steadiness.is_unsteady
         };
         assert!(!first(10_050, 10_000), "it slept a little before it had its loop");
+        assert!(first(3, 3), "too little is known");
         assert!(first(20_000, 10_000));
     }
 }

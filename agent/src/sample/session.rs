@@ -149,7 +149,7 @@ fn follow(plan: &Plan, loops: &mut Vec<Watched>, changes: &mut Option<u64>, shar
 fn name(shared: Shared, loops: &[Watched]) -> Result<Profile, FlameError> {
     let Shared { of, store, tally, unwinder, .. } = shared;
     let (stacks, moments) = store.into_parts();
-    if let (true, Some(why)) = (stacks.is_empty(), tally.failure.clone().or_else(|| tally.unseen())) {
+    if let (true, Some(why)) = (stacks.is_empty(), tally.failure.clone()) {
         return Err(FlameError::Unavailable(why));
     }
     let mut profile = Profile::new(of);

@@ -198,7 +198,9 @@ impl Watched {
     /// Asks for the sample that was prepared, after the barrier.
     pub(crate) fn send(&mut self, shared: &mut Shared, barrier: Barrier) {
         let (Some(due), Some(capturer)) = (self.prepared.take(), &mut self.capturer) else { return };
-        match capturer.send(barrier, capturer.is_unsteady()) {
+        // What waits or stalls is about to be met at its end.
+        let needs_proof = capturer.is_unsteady() || matches!(shared.of, Of::Waits | Of::Stalls);
+        match capturer.send(barrier, needs_proof) {
             Ok(()) => self.late = Some(due),
             Err(why) => self.put_off(shared, due, &why),
         }
