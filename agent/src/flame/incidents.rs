@@ -3,9 +3,9 @@
 use crate::flame::callbacks::loop_frame;
 use crate::flame::frame::{Code, Frame, Module};
 use crate::flame::kind::Of;
-use crate::flame::plumbing;
 use crate::flame::profile::Profile;
 use crate::incident::{self, Incident, IncidentKind, StackCount};
+use crate::model::plumbing;
 use std::sync::Arc;
 
 impl Profile {

@@ -16,7 +16,6 @@ mod frame;
 mod incidents;
 mod kind;
 mod legend;
-pub(crate) mod plumbing;
 mod pprof;
 mod profile;
 mod protobuf;
@@ -31,7 +30,6 @@ pub use profile::{Moment, Profile};
 pub use timeline::{Followed, Follower, Timeline};
 
 pub(crate) use callbacks::{loop_frame, site_frame};
-pub(crate) use plumbing::depth as plumbing_depth;
 
 use crate::FlameError;
 use crate::incident::Incident;

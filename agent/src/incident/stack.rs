@@ -1,6 +1,6 @@
 //! Stacks of the loop's thread that were captured within an incident.
 
-use crate::flame::plumbing::{Function, depth};
+use crate::model::plumbing::{Function, depth};
 use serde::{Deserialize, Serialize};
 
 /// One stack, and how often it was found.

@@ -6,6 +6,7 @@ pub(crate) mod history;
 pub(crate) mod label;
 pub(crate) mod lag_window;
 pub(crate) mod merge;
+pub(crate) mod plumbing;
 pub(crate) mod tally;
 pub(crate) mod thresholds;
 pub(crate) mod window;

@@ -1,6 +1,7 @@
 //! From the addresses of a session to a profile: functions, files, lines, inlined calls.
 
-use crate::flame::{Code, Frame, Module, Profile, loop_frame, plumbing_depth, site_frame};
+use crate::flame::{Code, Frame, Module, Profile, loop_frame, site_frame};
+use crate::model::plumbing::depth as plumbing_depth;
 use crate::sample::store::{Found, Stacked};
 use loopscope_probe::SiteId;
 use loopscope_probe::registry::LocalPage;
