@@ -10,5 +10,6 @@ pub(crate) mod groups;
 pub(crate) mod guilty;
 pub(crate) mod lag_figures;
 pub(crate) mod sites;
+pub(crate) mod stall;
 pub(crate) mod starvation;
 pub(crate) mod utilization;

@@ -6,7 +6,7 @@ use super::page::render;
 use super::page::tests::full_agent;
 use super::view::LoopView;
 use crate::compute::sites::{Chosen, SITES_PER_PROCESS, totals};
-use crate::watch::stall::StallCounts;
+use crate::compute::stall::StallCounts;
 use loopscope_probe::{Clock, HandleType, Kind, Life, Phase, Queue, VirtualClock, WorkKind, Writer};
 use std::panic::Location;
 

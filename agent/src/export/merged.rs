@@ -1,8 +1,8 @@
 //! Views added to one another: loops past the bound of labels are reported as one, and what has ended is put to rest.
 
+use crate::compute::stall::StallCounts;
 use crate::export::view::LoopView;
 use crate::model::merge::absorb;
-use crate::watch::stall::StallCounts;
 use loopscope_probe::{Kind, NowValues};
 
 /// Copies a view as the beginning of a sum: without sites, and without what is not added up.

@@ -1,11 +1,11 @@
 //! The page as a whole: everything on it is in the catalogue, everything in the catalogue is on it.
 
 use super::*;
+use crate::compute::stall::StallCounts;
 use crate::compute::starvation::Cause;
 use crate::export::catalog::{ALL, Type};
 use crate::export::merged::add_view;
 use crate::export::view::{ProcessView, Scrapes};
-use crate::watch::stall::StallCounts;
 use loopscope_probe::Kind;
 use loopscope_probe::histogram::HistogramValues;
 use loopscope_probe::kind::Queue;

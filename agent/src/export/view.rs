@@ -1,10 +1,10 @@
 //! Everything the agent knows, as values ready to be written.
 
 use crate::compute::sites::SiteTotal;
+use crate::compute::stall::StallCounts;
 use crate::export::compat::CompatSet;
 use crate::export::format::Format;
 use crate::watch::cases::CaseCounts;
-use crate::watch::stall::StallCounts;
 use loopscope_probe::histogram::HistogramValues;
 use loopscope_probe::{HandleType, Kind, Snapshot};
 use std::sync::Arc;

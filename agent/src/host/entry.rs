@@ -1,6 +1,7 @@
 //! One loop of the host: its page file, open, and what is remembered from look to look.
 
 use crate::compute::sites::{self, Chosen};
+use crate::compute::stall::StallWatch;
 use crate::compute::utilization::utilization;
 use crate::diagnose::last_moment;
 use crate::export::merged::put_to_rest;
@@ -9,7 +10,6 @@ use crate::host::speaker;
 use crate::model::floor::Floor;
 use crate::model::label::OTHER;
 use crate::model::window::{Split, Window};
-use crate::watch::stall::StallWatch;
 use loopscope_probe::directory::{self, Owner, PageFile};
 use loopscope_probe::snapshot::Facts;
 use loopscope_probe::{Clock, HandleType, Page, Ticks};

@@ -2,11 +2,11 @@
 
 use super::*;
 use crate::compute::class::Reading;
+use crate::compute::stall::StallWatch;
 use crate::incident::Class;
 use crate::model::thresholds::Thresholds;
 use crate::watch::pool::PoolWatch;
 use crate::watch::sight::Shot;
-use crate::watch::stall::StallWatch;
 use loopscope_probe::kind::Queue;
 use loopscope_probe::{Clock, Kind, Life, SiteId, VirtualClock, WorkKind, Writer};
 use std::panic::Location;

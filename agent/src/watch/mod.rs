@@ -7,7 +7,6 @@
 //! ```
 
 pub(crate) mod pool;
-pub(crate) mod stall;
 
 pub(crate) mod meter;
 pub(crate) mod sight;
