@@ -58,8 +58,9 @@ mod layer;
 
 pub use builder::{Agent, AgentBuilder};
 pub use capture::Captures;
-pub use error::{AgentError, FlameError};
+pub use error::AgentError;
 pub use export::compat::Compat;
+pub use flame::FlameError;
 pub use layer::SpanLayer;
 pub use watch::action::Action;
 pub use watch::frames::FrameSource;

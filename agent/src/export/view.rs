@@ -4,7 +4,7 @@ use crate::compute::sites::SiteTotal;
 use crate::compute::stall::StallCounts;
 use crate::export::compat::CompatSet;
 use crate::export::format::Format;
-use crate::watch::cases::CaseCounts;
+use crate::incident::IncidentCounts;
 use loopscope_probe::histogram::HistogramValues;
 use loopscope_probe::{HandleType, Kind, Snapshot};
 use std::sync::Arc;
@@ -32,7 +32,7 @@ pub(crate) struct LoopView {
     pub handle_types: [bool; HandleType::COUNT],
     pub stalls: StallCounts,
     /// `None` where no agent tells of incidents.
-    pub cases: Option<CaseCounts>,
+    pub cases: Option<IncidentCounts>,
     pub sites: Vec<SiteTotal>,
     /// The lag of the last minute, where somebody wants it.
     pub lag_minute: Option<HistogramValues>,

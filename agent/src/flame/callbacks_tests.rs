@@ -1,7 +1,7 @@
 //! Profiles of a hand-driven loop in virtual time.
 
 use super::*;
-use crate::FlameError;
+use crate::flame::FlameError;
 use crate::flame::Totals;
 use loopscope_probe::kind::Queue;
 use loopscope_probe::{Clock, Life, SiteId, VirtualClock, Writer, spans};

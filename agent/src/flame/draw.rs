@@ -1,7 +1,7 @@
 //! Drawing a profile with inferno: coloured by phase with a legend, the same picture for the same profile.
 
-use crate::FlameError;
 use crate::compute::age::age_text;
+use crate::flame::FlameError;
 use crate::flame::colour;
 use crate::flame::legend::{self, Entry};
 use crate::flame::profile::Profile;

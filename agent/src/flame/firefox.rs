@@ -6,7 +6,7 @@
 //! # Source
 //! Version 55 of the format, as that crate's 0.8.1 writes it; the profiler upgrades older versions when it loads them.
 
-use crate::FlameError;
+use crate::flame::FlameError;
 use crate::flame::frame::{Frame, Module};
 use crate::flame::profile::{Moment, Profile, Stack};
 use loopscope_probe::Phase;

@@ -1,6 +1,6 @@
 //! What the Firefox profiler is given: every index leads to an entry, and the stacks read back are those that went in.
 
-use crate::FlameError;
+use crate::flame::FlameError;
 use crate::flame::kind::Of;
 use crate::flame::profile::{Moment, Profile};
 use serde_json::Value;

@@ -2,7 +2,7 @@
 //!
 //! Reading is strict: a drawing made from half of a file would be believed. Every fault is told with its line.
 
-use crate::FlameError;
+use crate::flame::FlameError;
 use crate::flame::colour;
 use crate::flame::frame::Frame;
 use crate::flame::kind::Of;

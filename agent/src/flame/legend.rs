@@ -3,7 +3,7 @@
 //! The library's drawing is one head (title, buttons, background) and one inner `svg` that holds the frames. The head
 //! gets a row more, and the inner part moves down by as much; its script reads no coordinate of the head.
 
-use crate::FlameError;
+use crate::flame::FlameError;
 use std::fmt::Write;
 use std::io;
 

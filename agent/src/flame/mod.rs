@@ -10,6 +10,7 @@
 mod callbacks;
 mod colour;
 mod draw;
+mod error;
 mod firefox;
 mod folded;
 mod frame;
@@ -24,6 +25,7 @@ mod timeline;
 mod trace;
 
 pub use draw::Totals;
+pub use error::FlameError;
 pub use frame::{Code, Frame, Module};
 pub use kind::{Format, Of};
 pub use profile::{Moment, Profile};
@@ -31,7 +33,6 @@ pub use timeline::{Followed, Follower, Timeline};
 
 pub(crate) use callbacks::{loop_frame, site_frame};
 
-use crate::FlameError;
 use crate::incident::Incident;
 
 /// Writes what is known of one incident: its time by stack, or its extract as a timeline for [`Format::Trace`].

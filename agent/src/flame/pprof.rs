@@ -6,7 +6,7 @@
 //! # Source
 //! `proto/profile.proto` of github.com/google/pprof.
 
-use crate::FlameError;
+use crate::flame::FlameError;
 use crate::flame::frame::{Code, Frame, Module};
 use crate::flame::profile::{Profile, Stack};
 use crate::flame::protobuf::Message;

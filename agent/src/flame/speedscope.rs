@@ -3,7 +3,7 @@
 //! # Source
 //! `file-format-schema.json` of github.com/jlfwong/speedscope.
 
-use crate::FlameError;
+use crate::flame::FlameError;
 use crate::flame::profile::{Profile, Stack};
 use loopscope_probe::printable::printable_json;
 use serde_json::{Value, json};
@@ -63,7 +63,7 @@ fn frame(frame: &crate::flame::frame::Frame) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use crate::FlameError;
+    use crate::flame::FlameError;
     use crate::flame::frame::Frame;
     use crate::flame::kind::Of;
     use crate::flame::profile::{Moment, Profile};

@@ -3,7 +3,7 @@
 //! A page keeps the last 4,096 callbacks, so a longer timeline is followed: whoever makes one looks at the pages again
 //! and again, and what a page has overwritten between two looks is counted as lost.
 
-use crate::FlameError;
+use crate::flame::FlameError;
 use crate::flame::callbacks::{loop_frame, site_frame};
 use crate::flame::trace;
 use crate::incident::Incident;
@@ -215,8 +215,8 @@ impl Follower {
         }
     }
 
-    /// Takes a last look, with what still runs, and returns everything.
-    pub fn finish(mut self, page: &Page) -> Followed {
+    /// Takes a last look, with what runs `now` on the page's clock, and returns everything.
+    pub fn finish(mut self, page: &Page, now: Ticks) -> Followed {
         self.look(page);
         let sites = page.sites().read();
         let unknown: Arc<str> = "?".into();
@@ -225,7 +225,7 @@ impl Follower {
         let (clock, origin) = (self.clock.clone(), self.origin);
         let at = |ticks: Ticks| clock.duration_ns(origin, ticks);
         let mut entries: Vec<Entry> = self.records.iter().map(|record| self.entry(record, text)).collect();
-        entries.extend(self.running(page, text));
+        entries.extend(self.running(page, now, text));
         let turn = |turn: &IterationRecord| Turn {
             number: turn.number,
             start_ns: at(turn.begin),
@@ -267,8 +267,7 @@ impl Follower {
     }
 
     /// Returns the callback that has not ended yet.
-    fn running(&self, page: &Page, text: impl Fn(SiteId) -> Arc<str>) -> Option<Entry> {
-        let now = self.clock.now();
+    fn running(&self, page: &Page, now: Ticks, text: impl Fn(SiteId) -> Arc<str>) -> Option<Entry> {
         let running = page.now_values(now, &self.clock).running?;
         let kind = running.kind?;
         let at = |ticks: Ticks| self.clock.duration_ns(self.origin, ticks);
@@ -276,9 +275,11 @@ impl Follower {
         // After which callback a job is drained is in its record only, and that is written when it ends.
         let last = self.records.last().filter(|_| running.queue.is_some());
         let parent = last.map(|last| if last.parent == SiteId::NONE { last.site } else { last.parent });
+        let start_ns = at(running.since.max(last_end));
         Some(Entry {
-            start_ns: at(running.since.max(last_end)),
-            end_ns: at(now),
+            start_ns,
+            // It may have begun since.
+            end_ns: at(now).max(start_ns),
             wait_ns: None,
             ready_ns: None,
             kind: kind.name().into(),

@@ -35,7 +35,7 @@ impl Bench {
     fn finish(self) -> Timeline {
         let Bench { writer, follower, .. } = self;
         let mut timeline = Timeline { process: "app".to_owned(), pid: 7, ..Timeline::default() };
-        timeline.push(follower.finish(writer.page()));
+        timeline.push(follower.finish(writer.page(), writer.clock().now()));
         timeline
     }
 }

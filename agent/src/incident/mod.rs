@@ -16,13 +16,14 @@
 //! default, and an unknown one is ignored. [`Incident::parse`] refuses what is not an incident at all.
 
 mod class;
-pub(crate) mod directory;
+mod counts;
 mod extract;
 mod figures;
+pub(crate) mod file_name;
 mod stack;
 
 pub use class::{Class, IncidentKind, Severity};
-pub use directory::IncidentDirectory;
+pub(crate) use counts::IncidentCounts;
 pub use extract::{Group, Iteration, Job, Record, Span};
 pub use figures::{LoopFigures, PoolState};
 pub use stack::{Frame, StackCount};

@@ -1,7 +1,7 @@
 //! A sampling session: a thread that looks at the loops many times a second, and returns a profile at the end.
 
-use crate::FlameError;
 use crate::capture::{Captures, OFF, captures, make_barrier};
+use crate::flame::FlameError;
 use crate::flame::{Moment, Of, Profile};
 use crate::sample::names::Names;
 use crate::sample::store::Store;

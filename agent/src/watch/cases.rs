@@ -6,7 +6,7 @@ use crate::compute::class::Evidence;
 use crate::compute::figures::between;
 use crate::compute::stall::{End, Turn};
 use crate::compute::starvation::Verdict;
-use crate::incident::{Incident, IncidentKind, Severity};
+use crate::incident::{Incident, IncidentCounts, IncidentKind, Severity};
 use crate::model::exemplar::Exemplar;
 use crate::model::history::{Counters, History};
 use crate::watch::case::{Announced, At, Case};
@@ -52,29 +52,6 @@ const ENDED: &str = "the stall had ended before the capture";
 const UNSTEADY: &str = "the thread changes between running and sleeping too often to be captured";
 const TAKEN: &str = "another capture of the loop was under way all the time";
 
-/// What one loop's incidents came to.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct CaseCounts {
-    /// By [`IncidentKind`].
-    pub incidents: [u64; IncidentKind::COUNT],
-    /// Incidents that were not reported, because the budget of the minute was used up.
-    pub suppressed: u64,
-    /// Captures by result: ok, failed, rate limited.
-    pub captures: [u64; 3],
-}
-
-impl CaseCounts {
-    /// Adds another loop's.
-    pub(crate) fn add(&mut self, other: &CaseCounts) {
-        self.suppressed += other.suppressed;
-        let (own, others) = (&mut self.incidents, &other.incidents);
-        for (into, from) in own.iter_mut().chain(&mut self.captures).zip(others.iter().chain(&other.captures))
-        {
-            *into += from;
-        }
-    }
-}
-
 /// Follows one loop.
 pub(crate) struct LoopCases {
     sight: Box<dyn Sight>,
@@ -88,7 +65,7 @@ pub(crate) struct LoopCases {
     asked: Option<Asked>,
     /// Incidents that ended since somebody asked, each with its cause.
     ended: Vec<(String, Exemplar)>,
-    counts: CaseCounts,
+    counts: IncidentCounts,
 }
 
 /// A stack that is wanted.
@@ -144,13 +121,13 @@ impl LoopCases {
             closing: VecDeque::new(),
             asked: None,
             ended: Vec::new(),
-            counts: CaseCounts::default(),
+            counts: IncidentCounts::default(),
         }
     }
 
     /// Returns what was counted so far.
-    pub(crate) fn counts(&self) -> CaseCounts {
-        CaseCounts { suppressed: self.budget.refused_total(), ..self.counts.clone() }
+    pub(crate) fn counts(&self) -> IncidentCounts {
+        IncidentCounts { suppressed: self.budget.refused_total(), ..self.counts.clone() }
     }
 
     /// Returns the stall under way where it is critical: its age in nanoseconds and what it is, in words.

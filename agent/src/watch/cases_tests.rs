@@ -363,7 +363,7 @@ fn two_thousand_short_callbacks_with_polls_between_are_no_stall() {
         bench.writer.end();
         bench.writer.park();
     }
-    assert_eq!((bench.lines(), bench.cases.counts()), (vec![], CaseCounts::default()));
+    assert_eq!((bench.lines(), bench.cases.counts()), (vec![], IncidentCounts::default()));
 }
 
 #[test]

@@ -6,7 +6,7 @@
 
 use crate::export::view::Outcomes;
 use crate::incident::Incident;
-use crate::incident::directory::{file_name, is_incident_name};
+use crate::incident::file_name::{file_name, is_incident_name};
 use loopscope_probe::file_limit::without_signals;
 use std::collections::VecDeque;
 use std::fs::{self, File};

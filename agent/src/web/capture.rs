@@ -3,8 +3,8 @@
 //! The agent's own thread only waits meanwhile. Samples are taken, and everything is drawn, on threads of their own:
 //! the loops are watched all the time.
 
-use crate::FlameError;
 use crate::compute::age::age_text;
+use crate::flame::FlameError;
 use crate::flame::{Follower, Format, Of, Profile, Timeline};
 use crate::sample::{self, Plan};
 use crate::web::Backend;
@@ -125,7 +125,7 @@ async fn timeline(wish: &Wish, slot: &Slot) -> Result<Vec<u8>, FlameError> {
     let mut timeline = Timeline { pid: std::process::id(), begin_unix_ns, ..Timeline::default() };
     for (page, follower) in followed {
         timeline.process = page.page().facts().process;
-        timeline.push(follower.finish(page.page()));
+        timeline.push(follower.finish(page.page(), page.clock().now()));
     }
     elsewhere(move || timeline.trace()).await?
 }

@@ -1,6 +1,6 @@
 //! Incidents over HTTP: a list without their long parts, and each in full.
 
-use crate::FlameError;
+use crate::flame::FlameError;
 use crate::flame::{self, Format};
 use crate::incident::Incident;
 use crate::web::Backend;

@@ -112,8 +112,8 @@ fn timeline_of(process: &Process, plan: &Plan) -> Result<Capture, Failure> {
         }
     })?;
     for (page, follower) in followed {
-        if let Ok(page) = page.read() {
-            timeline.push(follower.finish(&page));
+        if let Ok(copy) = page.read() {
+            timeline.push(follower.finish(&copy, page.clock().now()));
         }
     }
     let lost = timeline.lost();
