@@ -3,7 +3,7 @@
 //! Each case is a run of the `blocks` program with a real loop and a real agent. Delays are printed and not asserted,
 //! because a machine with other work is late.
 
-use loopscope_agent::incident::{Class, Incident, IncidentKind};
+use loopscope_report::incident::{Class, Incident, IncidentKind};
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 

@@ -7,13 +7,13 @@
 mod http;
 
 use loopscope_agent::Listen;
-use loopscope_agent::diagnose::{self, Examination, Look, Surroundings};
-use loopscope_agent::flame::{self, Follower, Format, Of, Profile, Timeline};
 use loopscope_agent::host::Host;
-use loopscope_agent::incident::Incident;
-use loopscope_agent::live::{Observer, Seen};
 use loopscope_probe::directory::{self, open_page_file, page_files};
 use loopscope_probe::{Clock, Kind, Life, Page, Phase, Queue, WorkKind, Writer, registry, spans};
+use loopscope_report::diagnose::{self, Examination, Look, Surroundings};
+use loopscope_report::incident::Incident;
+use loopscope_report::live::{Observer, Seen};
+use loopscope_report::profiles::{self, Follower, Format, Of, Profile, Timeline};
 use loopscope_tests::noise::{self, Noise, Random};
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -132,7 +132,7 @@ fn the_black_box_stands_noise() {
             assert_eq!(again, incident);
             for format in Format::ALL {
                 // Nothing to draw is an answer, too.
-                let _ = flame::of_incident(&incident, format);
+                let _ = profiles::of_incident(&incident, format);
             }
         }
     });
@@ -174,7 +174,7 @@ fn profiles_and_timelines_stand_noise() {
         let mut timeline = Timeline::new("noise", 1, 0);
         let mut next = follower.take().unwrap_or_else(|| Follower::new(page, clock, clock.now()));
         next.look(page);
-        timeline.push(next.finish(page));
+        timeline.push(next.finish(page, clock.now()));
         let _ = timeline.trace();
         follower = Some(Follower::new(page, clock, loopscope_probe::Ticks(1)));
     });

@@ -16,7 +16,7 @@ mod tracked;
 
 use tracked::{assert_clean, files, paths, root};
 
-const CATALOG: &str = "agent/src/export/catalog.rs";
+const CATALOG: &str = "agent/report/src/metrics/catalog.rs";
 
 #[test]
 fn every_source_begins_with_a_sentence_about_itself() {

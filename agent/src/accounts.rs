@@ -1,9 +1,9 @@
 //! What a server counts of itself, for its own metrics: its looks, its answers, its faults.
 
-use crate::export::format::Format;
-use crate::export::page::Rendered;
-use crate::export::view::AgentView;
-use crate::model::tally::tally;
+use loopscope_report::metrics::format::Format;
+use loopscope_report::metrics::page::Rendered;
+use loopscope_report::metrics::view::AgentView;
+use loopscope_report::model::tally::tally;
 use std::collections::BTreeMap;
 
 /// The counts; the same for the agent of a process and for the server of a host.

@@ -3,8 +3,6 @@
 use crate::AgentError;
 use crate::background::Background;
 use crate::capture::{Captures, set_captures};
-use crate::export::compat::{Compat, CompatSet};
-use crate::model::thresholds::{ThresholdTable, Thresholds};
 use crate::settings::Settings;
 use crate::thread::{Start, begin};
 use crate::watch::action::Action;
@@ -13,6 +11,8 @@ use crate::watch::log::Log;
 use crate::web::entrance::{Credentials, Entrance, Listen};
 use loopscope_probe::control::{CRITICAL_NS, WARNING_NS, url_of};
 use loopscope_probe::switch;
+use loopscope_report::metrics::compat::{Compat, CompatSet};
+use loopscope_report::model::thresholds::{ThresholdTable, Thresholds};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};

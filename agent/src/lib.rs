@@ -22,18 +22,8 @@
 //!
 //! Linux only: it reads `/proc` and waits on an eventfd.
 
-pub mod incident;
-mod model;
-
-mod compute;
-
-pub mod diagnose;
-
 mod watch;
 
-pub mod export;
-pub mod flame;
-pub mod live;
 mod sample;
 mod web;
 
@@ -59,9 +49,8 @@ mod layer;
 pub use builder::{Agent, AgentBuilder};
 pub use capture::Captures;
 pub use error::AgentError;
-pub use export::compat::Compat;
-pub use flame::FlameError;
 pub use layer::SpanLayer;
+pub use loopscope_report::metrics::Compat;
 pub use watch::action::Action;
 pub use watch::frames::FrameSource;
 pub use web::entrance::Listen;

@@ -1,8 +1,8 @@
 //! What the kernel says about this process and the agent's thread: `/proc`, read when a page of metrics is asked for.
 
 use crate::boottime::boot_ns;
-use crate::export::view::ProcessView;
 use loopscope_probe::clock::unix_ns;
+use loopscope_report::metrics::view::ProcessView;
 use std::fs;
 use std::path::PathBuf;
 use std::sync::OnceLock;

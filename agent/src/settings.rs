@@ -1,10 +1,10 @@
 //! What the program asked of its agent.
 
 use crate::capture::Captures;
-use crate::export::compat::CompatSet;
-use crate::model::thresholds::ThresholdTable;
 use crate::watch::action::Action;
 use crate::watch::frames::FrameSources;
+use loopscope_report::metrics::compat::CompatSet;
+use loopscope_report::model::thresholds::ThresholdTable;
 use std::fmt;
 use std::path::PathBuf;
 

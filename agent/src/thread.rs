@@ -9,12 +9,6 @@
 //! It shares no lock with a loop. A panic in a look or an answer is caught, counted, logged once, and skipped.
 
 use crate::AgentError;
-use crate::compute::age::age_text;
-use crate::export::facade;
-use crate::export::format::Format;
-use crate::export::page::render;
-use crate::incident::Incident;
-use crate::live::Seen;
 use crate::process;
 use crate::settings::Settings;
 use crate::sidecar::{self, Pace, Stalled, State};
@@ -26,6 +20,7 @@ use crate::web::agent_socket::AgentSocket;
 use crate::web::capture::Captures;
 use crate::web::doorway::Doorway;
 use crate::web::entrance::Entrance;
+use crate::web::facade;
 use crate::web::guard::Guard;
 use crate::web::health::Health;
 use crate::web::live::Live;
@@ -33,6 +28,11 @@ use crate::web::routes::Router;
 use crate::web::thresholds::{ThresholdList, ThresholdWish};
 use crate::web::{Backend, server};
 use loopscope_probe::{Clock, Snapshot, Ticks};
+use loopscope_report::compute::age::age_text;
+use loopscope_report::incident::Incident;
+use loopscope_report::live::Seen;
+use loopscope_report::metrics::format::Format;
+use loopscope_report::metrics::page::render;
 use metrics_exporter_prometheus::PrometheusHandle;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;

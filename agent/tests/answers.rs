@@ -2,9 +2,9 @@
 
 mod support;
 
-use loopscope_agent::incident::Incident;
 use loopscope_agent::{Agent, AgentError, Listen};
 use loopscope_probe::Kind;
+use loopscope_report::incident::Incident;
 use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener};

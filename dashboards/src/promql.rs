@@ -4,7 +4,7 @@
 //! the `_bucket`, `_sum` and `_count` series do not exist. Every expression over one is therefore `classic or native`:
 //! of the two sides, the one that the server does not have is empty.
 
-use loopscope_agent::export::catalog::{Family, Type};
+use loopscope_report::metrics::catalog::{Family, Type};
 
 /// Labels that a series may have beside its family's own: those of its target, and those of its process where
 /// `loopscope serve` tells them. On an agent's own page the latter are missing, which is the same as empty.

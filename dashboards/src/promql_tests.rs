@@ -1,7 +1,7 @@
 //! Tests of the expressions that are built.
 
 use super::*;
-use loopscope_agent::export::catalog::{BLOCKED, LAG_SECONDS, POOL_WAIT, STALL};
+use loopscope_report::metrics::catalog::{BLOCKED, LAG_SECONDS, POOL_WAIT, STALL};
 
 #[test]
 fn a_histogram_is_asked_for_in_both_forms() {

@@ -5,7 +5,7 @@
 
 use crate::pace::{Pace, Span};
 use crate::promql::{Group, Series, quantile, rate, share_above};
-use loopscope_agent::export::catalog as c;
+use loopscope_report::metrics::catalog as c;
 
 /// Active share of a loop's time.
 pub const UTILIZATION: &str = "loopscope:loop_utilization:ratio_rate5m";
@@ -120,7 +120,7 @@ fn slow_share(pace: Pace, window: Span) -> Recording {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use loopscope_agent::export::catalog::{LAG, Type};
+    use loopscope_report::metrics::catalog::{LAG, Type};
 
     #[test]
     fn the_objective_s_bound_is_a_bound_of_the_histogram() {

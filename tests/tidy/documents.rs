@@ -77,8 +77,22 @@ fn resolve(document: &str, target: &str) -> String {
 }
 
 /// Words of this form that are names of crates and not of metrics.
-const CRATES: &[&str] =
-    &["agent", "benches", "dashboards", "examples", "loop", "node", "probe", "stacks", "tests", "tokio"];
+const CRATES: &[&str] = &[
+    "agent",
+    "benches",
+    "dashboards",
+    "examples",
+    "host",
+    "http",
+    "loop",
+    "node",
+    "probe",
+    "report",
+    "spans",
+    "stacks",
+    "tests",
+    "tokio",
+];
 
 /// What the text format appends to a family's name.
 const SAMPLE_SUFFIXES: &[&str] = &["_bucket", "_count", "_sum", "_created"];
@@ -107,7 +121,9 @@ pub fn metrics(files: &[Tracked], catalog: &str) -> Vec<Fault> {
     let unknown = |file: &Tracked| -> Vec<Fault> {
         let wrong = metric_names(&file.text).into_iter().filter(|(_, name)| !is_known(name));
         let remedy = |name| {
-            format!("`{name}` is no metric of agent/src/export/catalog.rs: correct it, or add it there")
+            format!(
+                "`{name}` is no metric of agent/report/src/metrics/catalog.rs: correct it, or add it there"
+            )
         };
         wrong.map(|(at, name)| Fault::new(&file.path, line_of(&file.text, at), remedy(name))).collect()
     };

@@ -16,16 +16,30 @@ const EDGES: &[(&str, &[&str])] = &[
     ("loopscope-probe", &[]),
     ("loopscope-loop", &["loopscope-probe"]),
     ("loopscope-stacks", &[]),
-    ("loopscope-agent", &["loopscope-probe", "loopscope-stacks"]),
-    ("loopscope", &["loopscope-probe", "loopscope-loop", "loopscope-stacks", "loopscope-agent"]),
-    ("loopscope-dashboards", &["loopscope-agent"]),
+    ("loopscope-report", &["loopscope-probe"]),
+    ("loopscope-agent", &["loopscope-probe", "loopscope-report", "loopscope-stacks"]),
+    (
+        "loopscope",
+        &["loopscope-probe", "loopscope-loop", "loopscope-report", "loopscope-stacks", "loopscope-agent"],
+    ),
+    ("loopscope-dashboards", &["loopscope-report"]),
     ("loopscope-examples", &["loopscope-probe", "loopscope-loop", "loopscope-agent"]),
     (
         "loopscope-tests",
-        &["loopscope-probe", "loopscope-loop", "loopscope-stacks", "loopscope-agent", "loopscope-dashboards"],
+        &[
+            "loopscope-probe",
+            "loopscope-loop",
+            "loopscope-report",
+            "loopscope-stacks",
+            "loopscope-agent",
+            "loopscope-dashboards",
+        ],
     ),
     ("loopscope-instructions", &["loopscope-probe", "loopscope-loop"]),
-    ("loopscope-benches", &["loopscope-probe", "loopscope-loop", "loopscope-stacks", "loopscope-agent"]),
+    (
+        "loopscope-benches",
+        &["loopscope-probe", "loopscope-loop", "loopscope-report", "loopscope-stacks", "loopscope-agent"],
+    ),
 ];
 
 /// All that the probe may depend on besides std; the last three only in its tests and models.

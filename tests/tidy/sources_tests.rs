@@ -69,7 +69,7 @@ fn a_feature_inside_a_function_is_found() {
 #[test]
 fn a_clock_read_and_a_sleep_are_found() {
     for bad in ["\nInstant::now();", "\nstd::thread::sleep(x);", "\nstd::time::SystemTime::now();"] {
-        proves(time, "agent/src/compute/lag.rs", bad, 2, "// Instant::now\nclock.now();");
+        proves(time, "agent/report/src/compute/lag.rs", bad, 2, "// Instant::now\nclock.now();");
         assert_eq!(time(&[sample("benches/src/a.rs", bad)]), []);
     }
     let deadline = "let deadline = Instant::now() + MINUTE;";
@@ -99,7 +99,7 @@ fn an_unwrap_outside_tests_is_found() {
 fn a_clock_in_the_computations_is_found() {
     let good = "use std::{cmp::Ordering, collections::HashMap};\nlet time = std::cmp::max(1, thread);";
     for bad in ["\nuse std::time::Duration;", "\nuse std::{cmp, thread};", "\nstd::fs::read(x);"] {
-        proves(pure_computations, "agent/src/compute/lag.rs", bad, 2, good);
+        proves(pure_computations, "agent/report/src/compute/lag.rs", bad, 2, good);
         assert_eq!(pure_computations(&[sample("agent/src/watch/a.rs", bad)]), []);
     }
 }

@@ -3,7 +3,7 @@
 use crate::endpoint::Endpoint;
 use crate::error::Failure;
 use crate::http;
-use loopscope_agent::incident::Incident;
+use loopscope_report::incident::Incident;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 

@@ -4,11 +4,11 @@
 
 use crate::endpoint::Endpoint;
 use crate::error::Failure;
-use loopscope_agent::diagnose::last_moment;
 use loopscope_probe::control::url_of;
 use loopscope_probe::directory::{self, Owner, PageFile};
 use loopscope_probe::snapshot::Facts;
 use loopscope_probe::{Clock, Page, Snapshot, Ticks};
+use loopscope_report::diagnose::last_moment;
 use std::fs::File;
 use std::io;
 

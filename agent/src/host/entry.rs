@@ -1,18 +1,18 @@
 //! One loop of the host: its page file, open, and what is remembered from look to look.
 
-use crate::compute::sites::{self, Chosen};
-use crate::compute::stall::StallWatch;
-use crate::compute::utilization::utilization;
-use crate::diagnose::last_moment;
-use crate::export::merged::put_to_rest;
-use crate::export::view::{LoopOwner, LoopView};
 use crate::host::speaker;
-use crate::model::floor::Floor;
-use crate::model::label::OTHER;
-use crate::model::window::{Split, Window};
 use loopscope_probe::directory::{self, Owner, PageFile};
 use loopscope_probe::snapshot::Facts;
 use loopscope_probe::{Clock, HandleType, Page, Ticks};
+use loopscope_report::compute::sites::{self, Chosen};
+use loopscope_report::compute::stall::StallWatch;
+use loopscope_report::compute::utilization::utilization;
+use loopscope_report::diagnose::last_moment;
+use loopscope_report::metrics::merged::put_to_rest;
+use loopscope_report::metrics::view::{LoopOwner, LoopView};
+use loopscope_report::model::floor::Floor;
+use loopscope_report::model::label::OTHER;
+use loopscope_report::model::window::{Split, Window};
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};

@@ -6,10 +6,10 @@
 
 use crate::host::forward::{Forwards, NoAnswer, Question, Wanted};
 use crate::host::state::Asked;
-use crate::incident::Incident;
 use crate::web::incidents::INCIDENTS;
 use hyper::Method;
 use loopscope_probe::clock::unix_ns;
+use loopscope_report::incident::Incident;
 use serde::de::IgnoredAny;
 use std::cmp::Reverse;
 use std::collections::HashMap;

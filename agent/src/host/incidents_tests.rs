@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::host::access::Access;
-use crate::incident::{Group, Record};
+use loopscope_report::incident::{Group, Record};
 use std::io::{Read, Write};
 use std::net::TcpListener;
 

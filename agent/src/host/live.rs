@@ -1,8 +1,8 @@
 //! The loops of the whole host as the live page shows them.
 
 use crate::host::service::HostService;
-use crate::live::{Seen, View};
 use crate::web::live::Source;
+use loopscope_report::live::{Seen, View};
 
 impl Source for HostService {
     fn seen(&self) -> Vec<Seen> {

@@ -1,11 +1,11 @@
 //! What loops without a label of their own had counted when they left: the sum of those must not fall while their process
 //! has others, because a counter that falls is taken for one that began anew.
 
-use crate::export::merged::{add_view, copy_view};
-use crate::export::view::LoopView;
 use crate::host::entry::{Entry, Process};
-use crate::model::label::OTHER;
 use loopscope_probe::Page;
+use loopscope_report::metrics::merged::{add_view, copy_view};
+use loopscope_report::metrics::view::LoopView;
+use loopscope_report::model::label::OTHER;
 use std::collections::HashMap;
 
 /// One sum for each process that has lost such loops.

@@ -1,15 +1,15 @@
 //! Which loops there are: page files found, followed while their loops live, and kept for a while after.
 
-use crate::compute::sites::SITES_PER_PROCESS;
-use crate::export::merged::{add_view, copy_view};
-use crate::export::view::LoopView;
 use crate::host::entry::{Entry, NoEntry, Process};
 use crate::host::pattern;
 use crate::host::refusal::{Refusal, Refusals};
 use crate::host::retired::Retired;
-use crate::model::label::{OTHER, unique};
 use loopscope_probe::Page;
 use loopscope_probe::directory::{self, Owner, PageFile};
+use loopscope_report::compute::sites::SITES_PER_PROCESS;
+use loopscope_report::metrics::merged::{add_view, copy_view};
+use loopscope_report::metrics::view::LoopView;
+use loopscope_report::model::label::{OTHER, unique};
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::PathBuf;

@@ -1,12 +1,10 @@
 //! Which path of the host answers what.
 
-use crate::export::view::Outcomes;
 use crate::host::forward::{Forwards, NoAnswer, Question, Wanted};
 use crate::host::incidents::{gather, pid_of};
 use crate::host::state::Asked;
 use crate::host::targets::targets;
 use crate::host::thread::Shared;
-use crate::incident::Incident;
 use crate::web::answer::Answer;
 use crate::web::guard::{Gives, Guard, Purpose};
 use crate::web::incidents::{self, INCIDENT, INCIDENTS, id_of};
@@ -21,6 +19,8 @@ use hyper::Method;
 use hyper::header::HOST;
 use hyper::http::request::Parts;
 use loopscope_probe::control::url_of;
+use loopscope_report::incident::Incident;
+use loopscope_report::metrics::view::Outcomes;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,17 +1,17 @@
 //! What the host's thread knows: the roster, and what it counted itself.
 
 use crate::accounts::Accounts;
-use crate::diagnose::{reconstruct, under_way};
-use crate::export::format::Format;
-use crate::export::page::{Rendered, render_host};
-use crate::export::view::{AgentView, HostView, Outcomes};
 use crate::host::entry::Entry;
 use crate::host::roster::Roster;
 use crate::host::service::PATHS;
-use crate::incident::Incident;
 use loopscope_probe::clock::unix_ns;
 use loopscope_probe::directory::{self, PageFile};
 use loopscope_probe::{Page, Ticks};
+use loopscope_report::diagnose::{reconstruct, under_way};
+use loopscope_report::incident::Incident;
+use loopscope_report::metrics::format::Format;
+use loopscope_report::metrics::page::{Rendered, render_host};
+use loopscope_report::metrics::view::{AgentView, HostView, Outcomes};
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -1,7 +1,6 @@
 //! The host's thread: looks at the pages, and answers between two looks.
 
 use crate::AgentError;
-use crate::export::format::Format;
 use crate::host::access::Access;
 use crate::host::forward::Forwards;
 use crate::host::service::HostService;
@@ -14,6 +13,7 @@ use crate::web::health::Health;
 use crate::web::live::Live;
 use crate::web::server;
 use loopscope_probe::{Clock, Ticks};
+use loopscope_report::metrics::format::Format;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

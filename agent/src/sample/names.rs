@@ -1,11 +1,11 @@
 //! From the addresses of a session to a profile: functions, files, lines, inlined calls.
 
-use crate::flame::{Code, Frame, Module, Profile, loop_frame, site_frame};
-use crate::model::plumbing::depth as plumbing_depth;
 use crate::sample::store::{Found, Stacked};
 use loopscope_probe::SiteId;
 use loopscope_probe::registry::LocalPage;
 use loopscope_probe::site::Site;
+use loopscope_report::model::plumbing::depth as plumbing_depth;
+use loopscope_report::profiles::{Code, Frame, Module, Profile, loop_frame, site_frame};
 use loopscope_stacks::{Detail, NativeFrame, RawStack, Symbolizer, Unwinder};
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -1,8 +1,6 @@
 //! A sampling session: a thread that looks at the loops many times a second, and returns a profile at the end.
 
 use crate::capture::{Captures, OFF, captures, make_barrier};
-use crate::flame::FlameError;
-use crate::flame::{Moment, Of, Profile};
 use crate::sample::names::Names;
 use crate::sample::store::Store;
 use crate::sample::tally::Tally;
@@ -11,6 +9,8 @@ use loopscope_probe::barrier;
 use loopscope_probe::clock::unix_ns;
 use loopscope_probe::registry;
 use loopscope_probe::{Clock, Ticks};
+use loopscope_report::profiles::FlameError;
+use loopscope_report::profiles::{Moment, Of, Profile};
 use loopscope_stacks::{Readiness, Unwinder, block_signal, prepare};
 use std::io;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};

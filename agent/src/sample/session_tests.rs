@@ -1,8 +1,8 @@
 //! Sessions over a real loop thread of a test's own.
 
 use super::*;
-use crate::flame::Format;
 use loopscope_probe::{Kind, Life, Phase, Writer};
+use loopscope_report::profiles::Format;
 use std::io::{Read, Write};
 use std::panic::Location;
 use std::sync::mpsc::sync_channel;

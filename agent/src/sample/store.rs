@@ -3,8 +3,8 @@
 //! Names come at the end only, so a sample costs a look-up. Memory is bounded: when there is no room for another stack,
 //! the sample is booked on its loop, phase and site alone.
 
-use crate::flame::Moment;
 use loopscope_probe::{Kind, Phase, SiteId};
+use loopscope_report::profiles::Moment;
 use std::collections::HashMap;
 use std::sync::Arc;
 

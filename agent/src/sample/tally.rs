@@ -1,6 +1,6 @@
 //! What became of the samples of a session, and what a reader of its profile should know about that.
 
-use crate::compute::age::age_text;
+use loopscope_report::compute::age::age_text;
 
 /// Counts of a session.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

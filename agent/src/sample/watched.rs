@@ -1,13 +1,13 @@
 //! One loop under sampling: whether it is worth a sample now, what a sample stands for, and what was found.
 
 use crate::capture::{LoopCapturer, NoCapture, Prepared};
-use crate::flame::Of;
 use crate::sample::store::{Found, Store};
 use crate::sample::tally::Tally;
 use loopscope_probe::barrier::Barrier;
 use loopscope_probe::registry::LocalPage;
 use loopscope_probe::tags::Tags;
 use loopscope_probe::{NowValues, SiteId, Ticks};
+use loopscope_report::profiles::Of;
 use loopscope_stacks::thread::{ThreadState, cpu_ns};
 use loopscope_stacks::{CaptureError, Sample, Unwinder};
 use std::sync::Arc;

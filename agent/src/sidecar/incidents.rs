@@ -1,7 +1,7 @@
 //! The incidents that the agent has: handed out to the threads that write, name and act, and for who asks.
 
-use crate::incident::Incident;
 use crate::sidecar::{Seen, State};
+use loopscope_report::incident::Incident;
 use std::sync::Arc;
 
 impl State {

@@ -1,8 +1,8 @@
 //! The loops of this process as they are seen now, for the live page.
 
-use crate::compute::starvation::Cause;
-use crate::live::Seen;
 use crate::sidecar::State;
+use loopscope_report::compute::starvation::Cause;
+use loopscope_report::live::Seen;
 
 impl State {
     /// Copies the pages of all loops, with what is known of them here alone.

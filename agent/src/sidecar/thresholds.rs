@@ -1,9 +1,9 @@
 //! Reading and changing stall thresholds while the program runs.
 
-use crate::compute::age::age_text;
-use crate::model::thresholds::Thresholds;
 use crate::sidecar::State;
 use crate::web::thresholds::{LoopThresholds, ThresholdList, ThresholdWish};
+use loopscope_report::compute::age::age_text;
+use loopscope_report::model::thresholds::Thresholds;
 
 impl State {
     /// Returns the thresholds of all loops.

@@ -1,11 +1,11 @@
 //! Copies of everything about a loop, for the exporter; the loops past the bound of labels become one.
 
-use crate::compute::sites;
-use crate::compute::utilization::utilization;
-use crate::export::view::LoopView;
-use crate::model::label::OTHER;
-use crate::model::window::Split;
 use crate::sidecar::Watched;
+use loopscope_report::compute::sites;
+use loopscope_report::compute::utilization::utilization;
+use loopscope_report::metrics::view::LoopView;
+use loopscope_report::model::label::OTHER;
+use loopscope_report::model::window::Split;
 
 pub(super) fn view_of(watched: &mut Watched, sites_room: &mut usize) -> LoopView {
     let mut snapshot = watched.page.page().snapshot(watched.page.clock());

@@ -1,8 +1,8 @@
 //! Acts on incidents: a command or a function of the program, on a thread of its own, bounded in number and time.
 
-use crate::export::view::Outcomes;
-use crate::incident::Incident;
 use crate::watch::process_group::kill_group;
+use loopscope_report::incident::Incident;
+use loopscope_report::metrics::view::Outcomes;
 use std::fmt;
 use std::os::unix::process::CommandExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};

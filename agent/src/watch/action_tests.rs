@@ -1,7 +1,7 @@
 //! Actions on incidents: commands that fail, hang and do not read, and functions that panic.
 
 use super::*;
-use crate::incident::Record;
+use loopscope_report::incident::Record;
 use std::sync::mpsc::channel;
 
 fn incident(records: usize) -> Arc<Incident> {

@@ -1,10 +1,5 @@
 //! One incident while it is open: what is known of it, and what was said.
 
-use crate::compute::class::{Evidence, classify};
-use crate::compute::figures::of_stretch;
-use crate::compute::groups::{GroupSum, summary};
-use crate::compute::starvation::{Cause, Verdict};
-use crate::incident::{Group, Incident, IncidentKind, PoolState, Severity, Span, StackCount};
 use crate::watch::desk::Desk;
 use crate::watch::extract::Extract;
 use crate::watch::namer::Named;
@@ -13,6 +8,11 @@ use crate::watch::report::{Moment, Report};
 use crate::watch::sight::Found;
 use loopscope_probe::pool::PoolNow;
 use loopscope_probe::{Clock, NowValues, Page, Ticks, Vitals};
+use loopscope_report::compute::class::{Evidence, classify};
+use loopscope_report::compute::figures::of_stretch;
+use loopscope_report::compute::groups::{GroupSum, summary};
+use loopscope_report::compute::starvation::{Cause, Verdict};
+use loopscope_report::incident::{Group, Incident, IncidentKind, PoolState, Severity, Span, StackCount};
 
 /// Groups told.
 const GROUPS_TOLD: usize = 16;
@@ -185,7 +185,7 @@ impl Case {
         ] {
             if ns > 0 {
                 incident.notes.retain(|note| !note.starts_with(words));
-                incident.notes.push(format!("{words} {}", crate::compute::age::age_text(ns)));
+                incident.notes.push(format!("{words} {}", loopscope_report::compute::age::age_text(ns)));
             }
         }
     }

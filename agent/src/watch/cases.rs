@@ -1,14 +1,6 @@
 //! The incidents of one loop: opened when a stall or a saturated pool is found, looked at while they last, closed.
 
 use crate::capture::{NoCapture, Prepared};
-use crate::compute::budget::Budget;
-use crate::compute::class::Evidence;
-use crate::compute::figures::between;
-use crate::compute::stall::{End, Turn};
-use crate::compute::starvation::Verdict;
-use crate::incident::{Incident, IncidentCounts, IncidentKind, Severity};
-use crate::model::exemplar::Exemplar;
-use crate::model::history::{Counters, History};
 use crate::watch::case::{Announced, At, Case};
 use crate::watch::desk::Desk;
 use crate::watch::meter::{Gap, Meter};
@@ -19,6 +11,14 @@ use crate::watch::report::{self, Report};
 use crate::watch::sight::{Found, Sight};
 use loopscope_probe::barrier::Barrier;
 use loopscope_probe::{NowValues, Page, Ticks, Vitals};
+use loopscope_report::compute::budget::Budget;
+use loopscope_report::compute::class::Evidence;
+use loopscope_report::compute::figures::between;
+use loopscope_report::compute::stall::{End, Turn};
+use loopscope_report::compute::starvation::Verdict;
+use loopscope_report::incident::{Incident, IncidentCounts, IncidentKind, Severity};
+use loopscope_report::model::exemplar::Exemplar;
+use loopscope_report::model::history::{Counters, History};
 use loopscope_stacks::CaptureError;
 use std::collections::VecDeque;
 

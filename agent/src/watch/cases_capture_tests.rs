@@ -25,7 +25,10 @@ fn named(fingerprint: &str, function: &str, age_ms: u64, is_final: bool) -> Name
         number: 1,
         age_ns: age_ms * MS,
         fingerprint: fingerprint.to_owned(),
-        frames: vec![crate::incident::Frame { function: function.to_owned(), ..Default::default() }],
+        frames: vec![loopscope_report::incident::Frame {
+            function: function.to_owned(),
+            ..Default::default()
+        }],
         guilty: Some(0),
         note: None,
         is_final,

@@ -1,14 +1,14 @@
 //! Incidents of a hand-driven loop in virtual time, with a thread that is told how it was found.
 
 use super::*;
-use crate::compute::class::Reading;
-use crate::compute::stall::StallWatch;
-use crate::incident::Class;
-use crate::model::thresholds::Thresholds;
 use crate::watch::pool::PoolWatch;
 use crate::watch::sight::Shot;
 use loopscope_probe::kind::Queue;
 use loopscope_probe::{Clock, Kind, Life, SiteId, VirtualClock, WorkKind, Writer};
+use loopscope_report::compute::class::Reading;
+use loopscope_report::compute::stall::StallWatch;
+use loopscope_report::incident::Class;
+use loopscope_report::model::thresholds::Thresholds;
 use std::panic::Location;
 use std::sync::{Arc, Mutex};
 

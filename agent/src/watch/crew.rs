@@ -2,12 +2,12 @@
 //! thread waits for nothing.
 
 use crate::capture::{Captures, captures};
-use crate::export::view::Outcomes;
 use crate::settings::Settings;
 use crate::watch::action::Actor;
 use crate::watch::desk::Desk;
 use crate::watch::disk::{Disk, DiskBounds};
 use crate::watch::namer::{Named, Namer};
+use loopscope_report::metrics::view::Outcomes;
 use loopscope_stacks::Readiness;
 
 /// The threads that there are.

@@ -1,9 +1,9 @@
 //! Where incidents are numbered and handed out: to the shelf in memory, to the log, to the disk, to actions.
 
-use crate::incident::Incident;
 use crate::watch::namer::{Named, Work};
 use crate::watch::report::Report;
 use crate::watch::shelf::Shelf;
+use loopscope_report::incident::Incident;
 use std::sync::Arc;
 
 /// The agent's own desk. It hands out nothing itself: what lies on it is taken away after each look.

@@ -4,10 +4,10 @@
 //! a reader finds an old version or the new one, whatever happens in between. An incident is there from its detection
 //! on. The oldest files are removed when there are too many or too large ones.
 
-use crate::export::view::Outcomes;
-use crate::incident::Incident;
-use crate::incident::file_name::{file_name, is_incident_name};
 use loopscope_probe::file_limit::without_signals;
+use loopscope_report::incident::Incident;
+use loopscope_report::incident::file_name::{file_name, is_incident_name};
+use loopscope_report::metrics::view::Outcomes;
 use std::collections::VecDeque;
 use std::fs::{self, File};
 use std::io::{self, Write};

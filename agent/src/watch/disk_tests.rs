@@ -1,7 +1,7 @@
 //! Incidents on disk: bounded, atomic, and nothing that a broken disk can do stops the agent.
 
 use super::*;
-use crate::incident::Record;
+use loopscope_report::incident::Record;
 
 /// A directory that goes away with the test.
 struct Scratch(PathBuf);

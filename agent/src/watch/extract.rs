@@ -5,14 +5,14 @@
 //!   [ last 512 ][ first 512 ] . . . counted, not kept . . . [ last 512 ]
 //! ```
 
-use crate::compute::groups::Groups;
-use crate::incident;
 use crate::watch::places::Places;
 use loopscope_probe::clock::Scale;
 use loopscope_probe::iterations::IterationRecord;
 use loopscope_probe::jobs::JobRecord;
 use loopscope_probe::record::Record;
 use loopscope_probe::{NowValues, Page, Ticks};
+use loopscope_report::compute::groups::Groups;
+use loopscope_report::incident;
 use std::collections::VecDeque;
 
 /// How long before the begin the extract begins, in nanoseconds.
@@ -184,8 +184,8 @@ fn keep_newest<T>(list: &mut VecDeque<T>, item: T, most: usize) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::incident::Incident;
     use loopscope_probe::{Clock, Kind, Life, VirtualClock, Writer};
+    use loopscope_report::incident::Incident;
 
     const MS: u64 = 1_000_000;
 

@@ -1,7 +1,7 @@
 //! Frames that another runtime supplies: asked on a thread of their own, with a limit, because they may wait for the
 //! very loop that is blocked.
 
-use crate::incident::Frame;
+use loopscope_report::incident::Frame;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;

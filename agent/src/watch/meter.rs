@@ -1,7 +1,7 @@
 //! What the loop's thread used, and for how long nobody could run, within the busy stretch under way.
 
-use crate::compute::class::{Interval, Reading, standstill_ns, used_since};
 use loopscope_probe::Ticks;
+use loopscope_report::compute::class::{Interval, Reading, standstill_ns, used_since};
 
 /// The interval between the last look of the agent and this one, as the agent's own thread spent it. In nanoseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

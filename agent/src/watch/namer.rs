@@ -4,9 +4,9 @@
 //! loaded, which takes up to 100 ms the first time. It takes tens of MiB, so it is dropped when nothing was captured for
 //! a while; what was named stays known by its fingerprint.
 
-use crate::compute::guilty::guilty;
-use crate::incident::Frame;
 use crate::watch::frames::{FrameSources, Sources};
+use loopscope_report::compute::guilty::guilty;
+use loopscope_report::incident::Frame;
 use loopscope_stacks::{Detail, NativeFrame, RawStack, Sample, Symbolizer, Unwinder};
 use std::collections::HashMap;
 use std::collections::hash_map::DefaultHasher;

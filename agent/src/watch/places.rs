@@ -1,8 +1,8 @@
 //! Sites of a page in words, each read once.
 
-use crate::incident::Culprit;
 use loopscope_probe::site::Site;
 use loopscope_probe::{Kind, Page, SiteId};
+use loopscope_report::incident::Culprit;
 use std::collections::HashMap;
 
 /// The sites of one page.

@@ -1,8 +1,8 @@
 //! Watches one pool for saturation that lasts: all threads busy and jobs waiting.
 
-use crate::compute::episode::Episode;
-use crate::model::thresholds::Thresholds;
 use loopscope_probe::pool::PoolNow;
+use loopscope_report::compute::episode::Episode;
+use loopscope_report::model::thresholds::Thresholds;
 
 /// A pool that was found free this shortly after it was found saturated, in nanoseconds, was only between two jobs:
 /// for a moment one worker has ended its job and has not taken the next one.

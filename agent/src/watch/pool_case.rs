@@ -1,13 +1,13 @@
 //! The incident of a saturated pool: who fills it, and the loop meanwhile.
 
-use crate::compute::age::age_text;
-use crate::compute::figures::between;
-use crate::incident::{Culprit, Group, IncidentKind};
-use crate::model::history::Counters;
 use crate::watch::case::{At, Case, pool_state};
 use crate::watch::desk::Desk;
 use crate::watch::places::Places;
 use loopscope_probe::{SiteId, Ticks, WorkKind};
+use loopscope_report::compute::age::age_text;
+use loopscope_report::compute::figures::between;
+use loopscope_report::incident::{Culprit, Group, IncidentKind};
+use loopscope_report::model::history::Counters;
 use std::collections::HashMap;
 
 /// A saturated pool, and the loop's counters when it was found.

@@ -1,7 +1,7 @@
 //! The lines for the program's log: one when an incident is found, at its doublings, and one when it is over.
 
-use crate::compute::age::age_text;
-use crate::incident::{Class, Culprit, Frame, Incident, IncidentKind, Severity};
+use loopscope_report::compute::age::age_text;
+use loopscope_report::incident::{Class, Culprit, Frame, Incident, IncidentKind, Severity};
 
 /// What a line is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -193,7 +193,7 @@ fn pool_line(moment: Moment, incident: &Incident, age: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::incident::{Group, StackCount};
+    use loopscope_report::incident::{Group, StackCount};
 
     fn culprit(name: &str) -> Culprit {
         let place = "src/x.rs:25";

@@ -1,6 +1,6 @@
 //! The incidents that the agent keeps in memory: bounded in number and bytes, the newest stay.
 
-use crate::incident::Incident;
+use loopscope_report::incident::Incident;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -92,7 +92,7 @@ fn weight(incident: &Incident) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::incident::Record;
+    use loopscope_report::incident::Record;
 
     fn incident(number: u64, records: usize) -> Arc<Incident> {
         let records = vec![Record { site: "s".repeat(40), ..Record::default() }; records];

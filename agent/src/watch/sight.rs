@@ -3,11 +3,11 @@
 //! A trait, so that the logic above can be tested in virtual time.
 
 use crate::capture::{LoopCapturer, NoCapture, Prepared};
-use crate::compute::class::Reading;
 use loopscope_probe::Ticks;
 use loopscope_probe::barrier::Barrier;
 use loopscope_probe::registry::LocalPage;
 use loopscope_probe::tags::{TAG_WORDS, Tags};
+use loopscope_report::compute::class::Reading;
 use loopscope_stacks::Sample;
 use loopscope_stacks::thread::{Activity, ThreadState};
 use std::fs::{self, File};

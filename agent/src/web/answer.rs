@@ -1,7 +1,5 @@
 //! An answer: status, content type, body.
 
-use crate::export::format::Format;
-use crate::flame;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use http_body_util::Full;
@@ -9,6 +7,8 @@ use hyper::Response;
 use hyper::body::Bytes;
 use hyper::header::{self, HeaderValue};
 use loopscope_probe::printable::{is_hidden, printable_json};
+use loopscope_report::metrics::format::Format;
+use loopscope_report::profiles;
 use std::io::{self, Write};
 
 const TEXT: &str = "text/plain; charset=utf-8";
@@ -80,8 +80,8 @@ impl Answer {
     }
 
     /// Answers with a file of a flamegraph's format. Its name has only letters, digits, dots and dashes.
-    pub(crate) fn file(format: flame::Format, name: &str, body: Vec<u8>) -> Answer {
-        let policy = (format == flame::Format::Svg).then_some(SVG_POLICY);
+    pub(crate) fn file(format: profiles::Format, name: &str, body: Vec<u8>) -> Answer {
+        let policy = (format == profiles::Format::Svg).then_some(SVG_POLICY);
         Answer { policy, file: Some(name.to_owned()), ..Answer::new(200, format.content_type(), body) }
     }
 
@@ -113,7 +113,7 @@ impl Answer {
     /// Passes on what an agent answered. Media types that no agent of ours has are not passed on: a page that calls itself
     /// HTML must not run here. In text and JSON, what a terminal acts on is escaped.
     pub(crate) fn forwarded(status: u16, media: &str, file: Option<String>, body: Vec<u8>) -> Answer {
-        let formats = flame::Format::ALL.map(flame::Format::content_type);
+        let formats = profiles::Format::ALL.map(profiles::Format::content_type);
         let known = [TEXT, JSON].into_iter().chain(formats).find(|known| *known == media);
         let policy = known.filter(|known| *known == SVG).map(|_| SVG_POLICY);
         let media = known.unwrap_or(UNKNOWN);

@@ -3,9 +3,6 @@
 //! The agent's own thread only waits meanwhile. Samples are taken, and everything is drawn, on threads of their own:
 //! the loops are watched all the time.
 
-use crate::compute::age::age_text;
-use crate::flame::FlameError;
-use crate::flame::{Follower, Format, Of, Profile, Timeline};
 use crate::sample::{self, Plan};
 use crate::web::Backend;
 use crate::web::answer::Answer;
@@ -13,6 +10,9 @@ use crate::web::slots::{Holder, Slot, Slots};
 use crate::web::wish::Wish;
 use loopscope_probe::clock::unix_ns;
 use loopscope_probe::registry::{self, LocalPage};
+use loopscope_report::compute::age::age_text;
+use loopscope_report::profiles::FlameError;
+use loopscope_report::profiles::{Follower, Format, Of, Profile, Timeline};
 use std::io;
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -122,9 +122,8 @@ async fn timeline(wish: &Wish, slot: &Slot) -> Result<Vec<u8>, FlameError> {
         () = follow => {}
         () = slot.wait(Duration::from_secs(wish.seconds)) => {}
     }
-    let mut timeline = Timeline { pid: std::process::id(), begin_unix_ns, ..Timeline::default() };
+    let mut timeline = Timeline::new(&process_name(), std::process::id(), begin_unix_ns);
     for (page, follower) in followed {
-        timeline.process = page.page().facts().process;
         timeline.push(follower.finish(page.page(), page.clock().now()));
     }
     elsewhere(move || timeline.trace()).await?

@@ -1,7 +1,7 @@
 //! Whether a server's loops are still looked at, as its `/-/healthy` tells.
 
-use crate::compute::age::age_text;
 use crate::web::answer::Answer;
+use loopscope_report::compute::age::age_text;
 
 /// Who has not looked for this long, in nanoseconds, only answers: an agent looks every five seconds when it has nothing to
 /// do, a host every second. As the alert `AgentStale` has it.

@@ -1,11 +1,11 @@
 //! Incidents over HTTP: a list without their long parts, and each in full.
 
-use crate::flame::FlameError;
-use crate::flame::{self, Format};
-use crate::incident::Incident;
 use crate::web::Backend;
 use crate::web::answer::Answer;
 use crate::web::query::{is_of_drawing, pairs};
+use loopscope_report::incident::Incident;
+use loopscope_report::profiles::FlameError;
+use loopscope_report::profiles::{self, Format};
 use std::sync::Arc;
 
 /// Where the list is; an incident is below it, by its id.
@@ -52,7 +52,7 @@ pub(crate) fn one(id: &str, query: &str, find: impl FnOnce(&str) -> Option<Arc<I
 }
 
 fn drawn(incident: &Incident, format: Format) -> Answer {
-    match flame::of_incident(incident, format) {
+    match profiles::of_incident(incident, format) {
         Ok(body) => Answer::file(format, &format!("incident-{}.{}", incident.id, format.ending()), body),
         Err(FlameError::Empty) => {
             Answer::text(404, format!("incident {} has nothing to draw as {}\n", incident.id, format.name()))

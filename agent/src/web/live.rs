@@ -10,11 +10,11 @@
 //! viewer misses a view, all of them together cost as much as one, and without viewers nothing is done. A view is that
 //! of the interval since the one before it: after a pause, a first look is taken shortly before the view is made.
 
-use crate::live::{Observer, Seen, View};
 use crate::web::answer::Answer;
 use crate::web::query::pairs;
 use loopscope_probe::clock::unix_ns;
 use loopscope_probe::{Clock, Ticks};
+use loopscope_report::live::{Observer, Seen, View};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Semaphore;

@@ -6,6 +6,7 @@ pub(crate) mod capture;
 pub(crate) mod client;
 pub(crate) mod doorway;
 pub(crate) mod entrance;
+pub(crate) mod facade;
 pub(crate) mod guard;
 pub(crate) mod health;
 pub(crate) mod incidents;
@@ -27,14 +28,14 @@ pub(crate) mod thresholds;
 pub(crate) mod token;
 pub(crate) mod wish;
 
-use crate::export::format::Format;
-use crate::incident::Incident;
-use crate::live::Seen;
 use crate::web::answer::Answer;
 use crate::web::health::Health;
 use crate::web::thresholds::{ThresholdList, ThresholdWish};
 use hyper::http::request::Parts;
 use loopscope_probe::Snapshot;
+use loopscope_report::incident::Incident;
+use loopscope_report::live::Seen;
+use loopscope_report::metrics::format::Format;
 use std::pin::Pin;
 use std::sync::Arc;
 

@@ -6,9 +6,9 @@
 //! RFC 9110, sections 12.4 and 12.5: of the ranges that match, the most specific gives the weight. Among formats of
 //! equal weight the one named first is taken, as Prometheus' own servers do.
 
-use crate::export::format::Format;
 use hyper::HeaderMap;
 use hyper::header::{ACCEPT, ACCEPT_ENCODING, HeaderName};
+use loopscope_report::metrics::format::Format;
 use std::cmp::Reverse;
 
 /// More ranges than this are not looked at.

@@ -1,6 +1,5 @@
 //! Which path answers what.
 
-use crate::live::{Seen, View};
 use crate::web::answer::Answer;
 use crate::web::capture::Captures;
 use crate::web::guard::{Gives, Guard, Purpose};
@@ -13,6 +12,7 @@ use crate::web::wish::{Wish, parse_end};
 use crate::web::{Answering, Backend, Service};
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method};
+use loopscope_report::live::{Seen, View};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 

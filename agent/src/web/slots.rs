@@ -1,7 +1,7 @@
 //! The captures under way: few at once, each known by who asked for it, and ended early by its name.
 
-use crate::compute::age::age_text;
 use loopscope_probe::{Clock, Ticks};
+use loopscope_report::compute::age::age_text;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;

@@ -1,7 +1,7 @@
 //! Stall thresholds over HTTP: reading them, and changing them while the program runs.
 
-use crate::model::thresholds::{THRESHOLD_NS_MIN, Thresholds};
 use crate::web::query::{decoded, pairs};
+use loopscope_report::model::thresholds::{THRESHOLD_NS_MIN, Thresholds};
 
 /// What a request asks to be changed. What is not given stays as it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -1,8 +1,8 @@
 //! What a capture over HTTP is asked for: the query of its URL, read strictly, because a misspelt parameter that is
 //! passed over gives a picture of something else.
 
-use crate::flame::{Format, Of};
 use crate::web::query::{decoded, is_of_drawing, pairs};
+use loopscope_report::profiles::{Format, Of};
 use std::ops::RangeInclusive;
 
 /// Lengths of a capture, in seconds.

@@ -23,7 +23,7 @@ fn main() {
 
 fn detection(stalls: usize) {
     let (say, told) = channel();
-    let note = move |incident: &loopscope_agent::incident::Incident| {
+    let note = move |incident: &loopscope_report::incident::Incident| {
         if incident.is_over {
             let age_ns = incident.stacks.first().and_then(|stack| stack.ages_ns.first().copied());
             let _ = say.send((incident.was_missed, age_ns, incident.threshold_ns));

@@ -1,7 +1,7 @@
 //! From samples to files: 10,000 real stacks of a busy thread, named with lines and inlined calls, and written in every
 //! format; with the memory that it takes.
 
-use loopscope_agent::flame::{Code, Format, Frame, Module, Of, Profile};
+use loopscope_report::profiles::{Code, Format, Frame, Module, Of, Profile};
 use loopscope_stacks::{Capturer, Detail, NativeFrame, RawStack, Symbolizer, Target, Unwinder};
 use std::collections::HashMap;
 use std::hint::black_box;

@@ -3,7 +3,7 @@
 use super::{Alert, Severity};
 use crate::pace::{Pace, Span};
 use crate::promql::{Group, Series, increase, rate};
-use loopscope_agent::export::catalog as c;
+use loopscope_report::metrics::catalog as c;
 
 pub(super) fn alerts(pace: Pace) -> Vec<Alert> {
     let mut alerts = blindness(pace);

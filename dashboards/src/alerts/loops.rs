@@ -4,7 +4,7 @@ use super::{Alert, Severity};
 use crate::pace::{Pace, Span};
 use crate::promql::{Group, Series, increase, max_over_time};
 use crate::recorded::{LAG_P99, TIMERS_P99, UTILIZATION};
-use loopscope_agent::export::catalog as c;
+use loopscope_report::metrics::catalog as c;
 
 pub(super) fn alerts(pace: Pace) -> Vec<Alert> {
     let mut alerts = stalls(pace);

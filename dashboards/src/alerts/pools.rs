@@ -4,7 +4,7 @@ use super::{Alert, Severity};
 use crate::pace::Span;
 use crate::promql::Series;
 use crate::recorded::{POOL_SATURATION, POOL_WAIT_P95};
-use loopscope_agent::export::catalog as c;
+use loopscope_report::metrics::catalog as c;
 
 pub(super) fn alerts() -> Vec<Alert> {
     vec![

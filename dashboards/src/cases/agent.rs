@@ -1,7 +1,7 @@
 //! Cases of the alerts on the agent.
 
 use super::Case;
-use loopscope_agent::export::catalog as c;
+use loopscope_report::metrics::catalog as c;
 
 pub(super) fn cases() -> Vec<Case> {
     vec![down(), stale(), panicked(), dropping(), expensive(), overflow()]

@@ -1,7 +1,7 @@
 //! Cases of the alerts on the budget of late moments: 60,000 virtual arrivals a minute, of which 60 may be late.
 
 use super::Case;
-use loopscope_agent::export::catalog as c;
+use loopscope_report::metrics::catalog as c;
 
 const WEB: (&str, &str) = ("loop", "web");
 const CALM: (&str, &str) = ("loop", "calm");

@@ -4,7 +4,7 @@
 //! thinned by it.
 
 use super::Case;
-use loopscope_agent::export::catalog as c;
+use loopscope_report::metrics::catalog as c;
 
 type Label = (&'static str, &'static str);
 

@@ -13,7 +13,7 @@ use crate::alerts::{Alert, groups};
 use crate::pace::Pace;
 use crate::promql::has_label;
 use crate::yaml::{quoted, runbook_url};
-use loopscope_agent::export::catalog::Family;
+use loopscope_report::metrics::catalog::Family;
 
 /// One story: series over time, and what must hold at some moments of it.
 #[derive(Debug)]

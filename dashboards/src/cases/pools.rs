@@ -1,7 +1,7 @@
 //! Cases of the alerts on thread pools.
 
 use super::Case;
-use loopscope_agent::export::catalog as c;
+use loopscope_report::metrics::catalog as c;
 
 const WEB: (&str, &str) = ("pool", "web");
 const CALM: (&str, &str) = ("pool", "calm");

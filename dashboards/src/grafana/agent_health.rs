@@ -6,7 +6,7 @@ use super::selection::{LOOP_NAME, PROCESS, PROCESS_NAME, WINDOW, targets};
 use super::shape::{Column, Shape};
 use super::thresholds as t;
 use crate::promql::{Group, Series, max, per_minute, quantile, rate, sum};
-use loopscope_agent::export::catalog as c;
+use loopscope_report::metrics::catalog as c;
 
 const EACH: Group<'static> = Group::By(PROCESS);
 

@@ -3,7 +3,7 @@
 use super::panel::{Panel, data_source};
 use super::selection::{firing_at_processes, firing_at_targets, processes, targets};
 use crate::promql::Series;
-use loopscope_agent::export::catalog::{self as c, Family};
+use loopscope_report::metrics::catalog::{self as c, Family};
 use serde_json::{Value, json};
 
 const COLUMNS: u32 = 24;

@@ -4,7 +4,7 @@ use super::shape::Shape;
 use super::*;
 use crate::alerts::groups;
 use crate::pace::Pace;
-use loopscope_agent::export::catalog as c;
+use loopscope_report::metrics::catalog as c;
 use serde_json::Value;
 use std::collections::BTreeSet;
 

@@ -12,7 +12,7 @@ use crate::promql::{Group, buckets, per_minute, sum};
 use crate::recorded::{
     LAG_BUDGET, LAG_P50, LAG_P99, POOL_SATURATION, POOL_UTILIZATION, POOL_WAIT_P95, UTILIZATION, lag_slow,
 };
-use loopscope_agent::export::catalog as c;
+use loopscope_report::metrics::catalog as c;
 
 pub(super) fn board() -> Board {
     let board = Board::new(

@@ -9,7 +9,7 @@ use crate::promql::{
     Group, buckets, increase, max, per_minute, quantile, rate, share_above, sum, total_rate, values_rate,
 };
 use crate::recorded::LAG_BOUND;
-use loopscope_agent::export::catalog::{self as c, Family};
+use loopscope_report::metrics::catalog::{self as c, Family};
 
 const ALL: Group<'static> = Group::By(&[]);
 

@@ -9,7 +9,7 @@ use super::shape::{Column, Shape};
 use super::thresholds as t;
 use crate::promql::{Group, max, per_minute, quantile, rate, share_above, sum};
 use crate::recorded::LAG_BOUND;
-use loopscope_agent::export::catalog as c;
+use loopscope_report::metrics::catalog as c;
 
 const EACH: Group<'static> = Group::By(LOOP);
 

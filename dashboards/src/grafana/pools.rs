@@ -6,7 +6,7 @@ use super::selection::{POOL, POOL_NAME, WINDOW, pools, processes};
 use super::shape::Shape;
 use super::thresholds as t;
 use crate::promql::{Group, buckets, max, quantile, rate, sum, total_rate};
-use loopscope_agent::export::catalog as c;
+use loopscope_report::metrics::catalog as c;
 
 const EACH: Group<'static> = Group::By(POOL);
 const KIND: Group<'static> = Group::By(&["kind"]);

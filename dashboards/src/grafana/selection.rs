@@ -6,7 +6,7 @@
 //! matches, as does the empty value of a choice that has nothing to choose from.
 
 use crate::promql::Series;
-use loopscope_agent::export::catalog::Family;
+use loopscope_report::metrics::catalog::Family;
 
 /// The window of rates: Grafana makes it as long as the picture's resolution and the scrapes need.
 pub const WINDOW: &str = "$__rate_interval";

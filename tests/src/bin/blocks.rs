@@ -65,7 +65,7 @@ fn main() {
 }
 
 fn start(over: Sender<()>) -> Agent {
-    let print = move |incident: &loopscope_agent::incident::Incident| {
+    let print = move |incident: &loopscope_report::incident::Incident| {
         if incident.is_over {
             let mut line = incident.to_json();
             line.push(b'\n');

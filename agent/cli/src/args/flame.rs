@@ -2,7 +2,7 @@
 
 use crate::duration;
 use clap::{Args, ValueEnum};
-use loopscope_agent::flame;
+use loopscope_report::profiles;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -82,13 +82,13 @@ pub enum Of {
     Waits,
 }
 
-impl From<Of> for flame::Of {
-    fn from(of: Of) -> flame::Of {
+impl From<Of> for profiles::Of {
+    fn from(of: Of) -> profiles::Of {
         match of {
-            Of::Callbacks => flame::Of::Callbacks,
-            Of::Cpu => flame::Of::Cpu,
-            Of::Stalls => flame::Of::Stalls,
-            Of::Waits => flame::Of::Waits,
+            Of::Callbacks => profiles::Of::Callbacks,
+            Of::Cpu => profiles::Of::Cpu,
+            Of::Stalls => profiles::Of::Stalls,
+            Of::Waits => profiles::Of::Waits,
         }
     }
 }
@@ -110,15 +110,15 @@ pub enum Format {
     Trace,
 }
 
-impl From<Format> for flame::Format {
-    fn from(format: Format) -> flame::Format {
+impl From<Format> for profiles::Format {
+    fn from(format: Format) -> profiles::Format {
         match format {
-            Format::Svg => flame::Format::Svg,
-            Format::Folded => flame::Format::Folded,
-            Format::Pprof => flame::Format::Pprof,
-            Format::Speedscope => flame::Format::Speedscope,
-            Format::Firefox => flame::Format::Firefox,
-            Format::Trace => flame::Format::Trace,
+            Format::Svg => profiles::Format::Svg,
+            Format::Folded => profiles::Format::Folded,
+            Format::Pprof => profiles::Format::Pprof,
+            Format::Speedscope => profiles::Format::Speedscope,
+            Format::Firefox => profiles::Format::Firefox,
+            Format::Trace => profiles::Format::Trace,
         }
     }
 }

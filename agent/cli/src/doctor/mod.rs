@@ -11,7 +11,7 @@ use crate::error::Failure;
 use crate::output::{print, print_json};
 use crate::paint::Paint;
 use crate::target;
-use loopscope_agent::diagnose::diagnose;
+use loopscope_report::diagnose::diagnose;
 use std::process::ExitCode;
 use std::time::Duration;
 

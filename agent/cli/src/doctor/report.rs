@@ -4,8 +4,8 @@ use super::watch::Seen;
 use crate::duration::show_ns;
 use crate::pages::Process;
 use crate::paint::Paint;
-use loopscope_agent::diagnose::{Finding, LoopEvidence, RULES, Urgency};
-use loopscope_agent::incident::Incident;
+use loopscope_report::diagnose::{Finding, LoopEvidence, RULES, Urgency};
+use loopscope_report::incident::Incident;
 use serde_json::{Value, json};
 
 /// Where the text of a finding begins.

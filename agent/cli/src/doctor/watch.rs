@@ -8,9 +8,9 @@ use crate::interrupt::Interrupt;
 use crate::output::tell;
 use crate::pages::{LoopPage, Process};
 use indicatif::{ProgressBar, ProgressStyle};
-use loopscope_agent::diagnose::{Examination, Look, LoopEvidence, Surroundings};
-use loopscope_agent::incident::Incident;
 use loopscope_probe::Clock;
+use loopscope_report::diagnose::{Examination, Look, LoopEvidence, Surroundings};
+use loopscope_report::incident::Incident;
 use std::time::{Duration, SystemTime};
 
 /// Looks are this far apart, or a quarter of the stall threshold: no stall can hide between two of them. Not closer

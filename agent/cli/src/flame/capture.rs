@@ -10,10 +10,10 @@ use crate::interrupt::Interrupt;
 use crate::output::tell;
 use crate::pages::Process;
 use indicatif::{ProgressBar, ProgressStyle};
-use loopscope_agent::FlameError;
-use loopscope_agent::flame::{Follower, Format, Of, Profile, Timeline};
 use loopscope_probe::clock::unix_ns;
 use loopscope_probe::{Clock, Snapshot};
+use loopscope_report::profiles::FlameError;
+use loopscope_report::profiles::{Follower, Format, Of, Profile, Timeline};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 

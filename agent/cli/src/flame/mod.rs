@@ -12,8 +12,8 @@ use crate::error::Failure;
 use crate::output::{Destination, print, print_json, tell};
 use crate::target::Target;
 use capture::{Capture, Ended};
-use loopscope_agent::FlameError;
-use loopscope_agent::flame::{self, Format, Of};
+use loopscope_report::profiles::FlameError;
+use loopscope_report::profiles::{self, Format, Of};
 use plan::Plan;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -73,7 +73,7 @@ fn agent_of(target: &Target, needed_because: &str) -> Result<Endpoint, Failure> 
 fn draw_incident(endpoint: &Endpoint, id: &str, plan: &Plan, path: &Path) -> Result<(), Failure> {
     let destination = Destination::open(path)?;
     let incident = agent::incident(endpoint, id)?.printable();
-    let file = flame::of_incident(&incident, plan.format).map_err(|error| match error {
+    let file = profiles::of_incident(&incident, plan.format).map_err(|error| match error {
         FlameError::Empty => Failure::NothingCaptured(format!(
             "incident {id} has nothing to draw as {}: {}",
             plan.format.name(),

@@ -5,7 +5,7 @@ use super::moment::utc;
 use super::source::{Found, Origin};
 use crate::duration::show_ns;
 use crate::paint::Paint;
-use loopscope_agent::incident::{
+use loopscope_report::incident::{
     Class, Frame, Incident, IncidentKind, LoopFigures, Record, Severity, StackCount,
 };
 

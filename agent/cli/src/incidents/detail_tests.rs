@@ -1,7 +1,7 @@
 //! One incident in full, as people read it.
 
 use super::*;
-use loopscope_agent::incident::{Culprit, Group, PoolState, Span};
+use loopscope_report::incident::{Culprit, Group, PoolState, Span};
 
 fn stack() -> StackCount {
     let frame = |function: &str, file: &str| Frame {

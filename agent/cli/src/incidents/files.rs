@@ -3,8 +3,8 @@
 use super::source::Found;
 use crate::error::Failure;
 use crate::output::Destination;
-use loopscope_agent::flame::{Format, Profile, Timeline};
-use loopscope_agent::incident::Incident;
+use loopscope_report::incident::Incident;
+use loopscope_report::profiles::{Format, Profile, Timeline};
 use std::path::Path;
 
 /// Draws where the time of these incidents went, in the format that the file's ending names, SVG where it names none.

@@ -3,7 +3,7 @@
 use super::source::{Catch, Found, Origin};
 use crate::duration::show_ns;
 use crate::paint::Paint;
-use loopscope_agent::incident::{Incident, IncidentKind, Severity};
+use loopscope_report::incident::{Incident, IncidentKind, Severity};
 
 /// Writes the newest `most` incidents.
 pub fn text(paint: Paint, catch: &Catch, most: usize, now_unix_ns: u64) -> String {
@@ -128,7 +128,7 @@ pub fn ago(ns: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use loopscope_agent::incident::{Class, Culprit};
+    use loopscope_report::incident::{Class, Culprit};
 
     fn found(number: u64, is_over: bool, severity: Severity, origin: Origin) -> Found {
         let culprit = Culprit {

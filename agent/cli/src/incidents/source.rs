@@ -5,9 +5,9 @@ use crate::endpoint::Endpoint;
 use crate::error::Failure;
 use crate::pages::{LoopPage, Process};
 use crate::target::{self, Reached};
-use loopscope_agent::diagnose::{reconstruct, under_way};
-use loopscope_agent::incident::Incident;
 use loopscope_probe::printable::printable;
+use loopscope_report::diagnose::{reconstruct, under_way};
+use loopscope_report::incident::Incident;
 use std::fs;
 use std::path::{Path, PathBuf};
 

@@ -1,7 +1,7 @@
 //! Sorting, filtering, choosing: what keys do to the board.
 
 use super::*;
-use loopscope_agent::live::{LagView, PoolView, RunningView, SiteView, StallView, StateView, VerdictView};
+use loopscope_report::live::{LagView, PoolView, RunningView, SiteView, StallView, StateView, VerdictView};
 
 const MS: u64 = 1_000_000;
 

@@ -2,7 +2,7 @@
 
 use crate::duration::show_ns;
 use crate::top::board::Row;
-use loopscope_agent::live::{LoopView, StateKind};
+use loopscope_report::live::{LoopView, StateKind};
 
 /// A column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

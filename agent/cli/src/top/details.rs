@@ -4,7 +4,7 @@ use crate::duration::show_ns;
 use crate::top::board::Row;
 use crate::top::column::{now, rate, short, state};
 use crate::top::theme::Theme;
-use loopscope_agent::live::{LoopView, StateKind, View};
+use loopscope_report::live::{LoopView, StateKind, View};
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 

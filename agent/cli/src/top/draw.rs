@@ -8,7 +8,7 @@ use crate::top::column::{self, Column};
 use crate::top::details::{self, style_of};
 use crate::top::help;
 use crate::top::theme::Theme;
-use loopscope_agent::incident::Severity;
+use loopscope_report::incident::Severity;
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::Style;

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::top::board::tests::view;
-use loopscope_agent::incident::{Culprit, Incident};
+use loopscope_report::incident::{Culprit, Incident};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::crossterm::event::{KeyCode, KeyEvent};

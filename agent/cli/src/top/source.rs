@@ -3,8 +3,8 @@
 use crate::error::Failure;
 use crate::pages::Process;
 use crate::target::{self, Reached};
-use loopscope_agent::live::{Observer, Seen, View};
 use loopscope_probe::clock::unix_ns;
+use loopscope_report::live::{Observer, Seen, View};
 
 /// The target, and what was seen of it last.
 #[derive(Debug)]

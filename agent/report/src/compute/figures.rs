@@ -1,0 +1,90 @@
+//! Figures of a loop over a period, from two copies of what only grows.
+
+use crate::incident::LoopFigures;
+use crate::model::history::Counters;
+use loopscope_probe::histogram::{HistogramValues, UPPER_NS};
+
+/// Returns the figures of the period between two copies; all 0 where it is empty.
+pub fn between(earlier: &Counters, later: &Counters) -> LoopFigures {
+    let period_ns = later.total_ns().saturating_sub(earlier.total_ns());
+    if period_ns == 0 {
+        return LoopFigures::default();
+    }
+    let per_second = |count: u64| count as f64 * 1e9 / period_ns as f64;
+    let lag = |share| quantile_ns(&earlier.lag, &later.lag, share);
+    LoopFigures {
+        period_ns,
+        utilization: (later.active_ns.saturating_sub(earlier.active_ns) as f64 / period_ns as f64).min(1.0),
+        iterations_per_second: per_second(later.iterations.saturating_sub(earlier.iterations)),
+        callbacks_per_second: per_second(later.callbacks.saturating_sub(earlier.callbacks)),
+        lag_ns_p50: lag(0.5),
+        lag_ns_p99: lag(0.99),
+        stalls: later.stalls.saturating_sub(earlier.stalls),
+    }
+}
+
+/// Returns the figures of one busy stretch: an event that becomes ready at a random moment of it waits until its end.
+pub fn of_stretch(stretch_ns: u64, callbacks: u64) -> LoopFigures {
+    if stretch_ns == 0 {
+        return LoopFigures::default();
+    }
+    LoopFigures {
+        period_ns: stretch_ns,
+        utilization: 1.0,
+        iterations_per_second: 1e9 / stretch_ns as f64,
+        callbacks_per_second: callbacks as f64 * 1e9 / stretch_ns as f64,
+        lag_ns_p50: stretch_ns / 2,
+        lag_ns_p99: stretch_ns / 100 * 99,
+        stalls: 1,
+    }
+}
+
+/// Returns what `share` of the values booked between two copies did not exceed: the upper end of the bucket, 0 where
+/// none was booked.
+fn quantile_ns(earlier: &HistogramValues, later: &HistogramValues, share: f64) -> u64 {
+    let counts =
+        || later.buckets.iter().zip(&earlier.buckets).map(|(later, earlier)| later.saturating_sub(*earlier));
+    let rank = (counts().fold(0, u64::saturating_add) as f64 * share).ceil() as u64;
+    if rank == 0 {
+        return 0;
+    }
+    let mut below = 0;
+    let slot = counts().position(|count| {
+        below = u64::saturating_add(below, count);
+        below >= rank
+    });
+    // All shorter than the first boundary are zeros as far as people are concerned.
+    slot.filter(|slot| *slot > 0).map_or(0, |slot| UPPER_NS[slot])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use loopscope_probe::histogram::slot;
+
+    const MS: u64 = 1_000_000;
+
+    #[test]
+    fn figures_are_those_of_the_period_alone() {
+        let mut earlier = Counters { active_ns: 900 * MS, idle_ns: 100 * MS, ..Counters::default() };
+        earlier.lag.buckets[slot(500 * MS)] = 1_000;
+        let mut later = Counters { active_ns: 1_400 * MS, idle_ns: 1_600 * MS, ..earlier.clone() };
+        (later.iterations, later.callbacks, later.stalls) = (40, 100, 3);
+        later.lag.buckets[slot(0)] += 980;
+        later.lag.buckets[slot(200 * MS)] += 20;
+        let figures = between(&earlier, &later);
+        assert_eq!((figures.period_ns, figures.utilization), (2_000 * MS, 0.25));
+        assert_eq!((figures.iterations_per_second, figures.callbacks_per_second), (20.0, 50.0));
+        assert_eq!((figures.lag_ns_p50, figures.stalls), (0, 3));
+        assert_eq!(figures.lag_ns_p99, UPPER_NS[slot(200 * MS)]);
+        assert_eq!(between(&later, &later), LoopFigures::default());
+    }
+
+    #[test]
+    fn within_a_stretch_half_of_the_arrivals_wait_for_half_of_it() {
+        let figures = of_stretch(200 * MS, 400);
+        assert_eq!((figures.lag_ns_p50, figures.lag_ns_p99), (100 * MS, 198 * MS));
+        assert_eq!((figures.callbacks_per_second, figures.utilization), (2_000.0, 1.0));
+        assert_eq!(of_stretch(0, 0), LoopFigures::default());
+    }
+}

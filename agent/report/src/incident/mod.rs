@@ -1,0 +1,259 @@
+//! An incident: one stall, starvation or saturated pool, with everything that was known of it.
+//!
+//! ```text
+//!   1 s before        begin                threshold      2x        4x            end
+//!   |-- recorder ------|=== busy stretch ====|=============|=========|=============|
+//!   before: figures        during: figures   opened        looked at again: stacks,
+//!   of the 10 s to here    of the stretch    (is_over      records, CPU time        closed
+//!                                             = false)
+//! ```
+//!
+//! The struct is what the agent keeps in memory, what it writes to its incidents directory (one JSON file each) and
+//! what it answers over HTTP; the names in JSON are those of the fields. Every number tells its unit. A field that was
+//! not known is empty, 0 or `null`: a reader must not take it for a measurement.
+//!
+//! Reading is lenient, so that a command can read the files of an older or newer agent: a missing field has its
+//! default, and an unknown one is ignored. [`Incident::parse`] refuses what is not an incident at all.
+
+mod class;
+mod counts;
+mod extract;
+mod figures;
+pub mod file_name;
+mod stack;
+
+pub use class::{Class, IncidentKind, Severity};
+pub use counts::IncidentCounts;
+pub use extract::{Group, Iteration, Job, Record, Span};
+pub use figures::{LoopFigures, PoolState};
+pub use stack::{Frame, StackCount};
+
+use loopscope_probe::printable::{printable, printable_json};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::borrow::Cow;
+use std::fmt;
+
+/// One stall, starvation or saturated pool.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Incident {
+    /// `PID-NUMBER`, numbered from 1 within a process: `4711-3`. Unique on a host as long as pids are not used again.
+    pub id: String,
+    /// The process.
+    pub pid: u32,
+    /// File name of its program.
+    pub process: String,
+    /// Label of the loop, the same as in the metrics.
+    pub r#loop: String,
+    /// What runs the loop, such as `mio`.
+    pub runtime: String,
+    /// When it began (not when it was found), nanoseconds since 1970.
+    pub begin_unix_ns: u64,
+    /// How long it lasted, or had lasted at the last look where it is not over, in nanoseconds.
+    pub duration_ns: u64,
+    /// Of `duration_ns`, how long code ran that was announced to block (`expect_block`), in nanoseconds.
+    pub expected_ns: u64,
+    /// False while it lasts. It also stays false in the file of a process that ended in the middle.
+    pub is_over: bool,
+    /// Found only after it was over: by the page's own count and recorder. Durations are then approximate.
+    pub was_missed: bool,
+    /// The threshold that it crossed, in nanoseconds.
+    pub threshold_ns: u64,
+    /// The worst it came to.
+    pub severity: Severity,
+    /// What happened.
+    pub kind: IncidentKind,
+    /// The `cause` label of the metrics (`callback`, `microtask`, `timer` ...), or `pool`.
+    pub cause: String,
+    /// What the time went to.
+    pub class: Class,
+    /// Phase of the loop when it was found; empty where not known.
+    pub phase: String,
+    /// Who is to blame.
+    pub culprit: Culprit,
+    /// Many small or one big, in words: `1 callback of 203 ms`, `412 callbacks of 0.5 ms: 388 x io_read at src/x.rs:40`.
+    pub summary: String,
+    /// What the busy stretch consisted of, by kind and site, the longest in sum first; at most 16.
+    pub groups: Vec<Group>,
+    /// Spans open inside the callback when it was found, outermost first.
+    pub spans: Vec<Span>,
+    /// What the loop's thread was asleep in when it was found: `read(fd 3 -> pipe:[81])`. `None` where it was running.
+    pub waiting_in: Option<String>,
+    /// Processor time of the loop's thread within the incident, in nanoseconds, as far as it was watched.
+    pub cpu_ns: u64,
+    /// Time within the incident that the loop's thread was ready to run and had no processor, in nanoseconds.
+    pub runqueue_ns: u64,
+    /// For how much of the incident `cpu_ns` and `runqueue_ns` were watched, in nanoseconds: at most the duration.
+    pub watched_ns: u64,
+    /// What else is worth knowing, a sentence each: the agent was late itself, a stack was guessed.
+    pub notes: Vec<String>,
+    /// Native stacks that were captured, equal ones counted; the most frequent first.
+    pub stacks: Vec<StackCount>,
+    /// Why a capture brought nothing, a sentence each; equal ones once.
+    pub captures_failed: Vec<String>,
+    /// Captures that were due and not taken, because the loop's budget for the minute was used up.
+    pub captures_suppressed: u64,
+    /// The recorder from one second before the begin to the end, oldest first; bounded, see `records_lost`.
+    pub records: Vec<Record>,
+    /// Callbacks within that time that are not in `records`.
+    pub records_lost: u64,
+    /// Iterations of the loop in the same time, oldest first; bounded.
+    pub iterations: Vec<Iteration>,
+    /// Jobs of the loop's pool that ended in the same time, oldest first; bounded.
+    pub jobs: Vec<Job>,
+    /// The loop's pool when it was found; `None` where the loop has none.
+    pub pool: Option<PoolState>,
+    /// The loop in the ten seconds before the begin.
+    pub before: LoopFigures,
+    /// The loop from the begin to the end.
+    pub during: LoopFigures,
+}
+
+/// Who is to blame: a place in the source where a callback was registered, or a job of the pool.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Culprit {
+    /// Kind of callback: `timer`, `io_read` ... `main` for code outside any callback.
+    pub kind: String,
+    /// Name and place for people: `flush (src/x.rs:25)`; `?` where not known.
+    pub label: String,
+    /// The name that the site was given; empty where none was.
+    pub name: String,
+    /// Source file of the registration; empty where not known.
+    pub file: String,
+    /// Line there, from 1; 0 where not known.
+    pub line: u32,
+}
+
+impl Incident {
+    /// Reads one incident from JSON.
+    ///
+    /// # Errors
+    /// The text is cut off, is not JSON, or is not an incident.
+    pub fn parse(json: &[u8]) -> Result<Incident, IncidentError> {
+        let incident: Incident = serde_json::from_slice(json).map_err(IncidentError::Malformed)?;
+        match incident.number() {
+            Some(_) => Ok(incident),
+            None => Err(IncidentError::NoIncident),
+        }
+    }
+
+    /// Returns the incident as one line of JSON, in which characters that are not to be shown are escapes.
+    pub fn to_json(&self) -> Vec<u8> {
+        printable_json(
+            serde_json::to_vec(self).expect("the fields have string keys and no failing serializer"),
+        )
+    }
+
+    /// Returns the incident as text for people has it: in all its texts, escapes stand for characters that are not to be
+    /// shown, and long ones are cut. Names in it may come from anybody: from a page, a file, an agent.
+    pub fn printable(&self) -> Incident {
+        let mut value = serde_json::to_value(self).unwrap_or_default();
+        make_printable(&mut value);
+        serde_json::from_value(value).unwrap_or_default()
+    }
+
+    /// Returns the number within its process, `None` where the id is not of the form `PID-NUMBER` with this pid.
+    pub fn number(&self) -> Option<u64> {
+        let (pid, number) = self.id.split_once('-')?;
+        let is_own = pid.parse() == Ok(self.pid) && number.bytes().all(|byte| byte.is_ascii_digit());
+        number.parse().ok().filter(|_| is_own)
+    }
+
+    /// Tells whether it lasted longer than its threshold, expected blocks aside: what did not is nothing to report.
+    pub fn is_beyond_threshold(&self) -> bool {
+        self.duration_ns.saturating_sub(self.expected_ns) > self.threshold_ns
+    }
+
+    /// Returns the incident without what makes it long: the stacks' frames, records, iterations and jobs.
+    pub fn brief(&self) -> Incident {
+        let stacks = self.stacks.iter().map(StackCount::without_frames).collect();
+        let empty = Incident::default();
+        Incident {
+            stacks,
+            records: empty.records,
+            iterations: empty.iterations,
+            jobs: empty.jobs,
+            ..self.without_extract()
+        }
+    }
+
+    fn without_extract(&self) -> Incident {
+        // Field by field, because a clone of the whole would copy thousands of records to drop them.
+        Incident {
+            id: self.id.clone(),
+            process: self.process.clone(),
+            r#loop: self.r#loop.clone(),
+            runtime: self.runtime.clone(),
+            cause: self.cause.clone(),
+            phase: self.phase.clone(),
+            culprit: self.culprit.clone(),
+            summary: self.summary.clone(),
+            groups: self.groups.clone(),
+            spans: self.spans.clone(),
+            waiting_in: self.waiting_in.clone(),
+            notes: self.notes.clone(),
+            captures_failed: self.captures_failed.clone(),
+            pool: self.pool.clone(),
+            before: self.before.clone(),
+            during: self.during.clone(),
+            stacks: Vec::new(),
+            records: Vec::new(),
+            iterations: Vec::new(),
+            jobs: Vec::new(),
+            ..*self
+        }
+    }
+}
+
+/// Characters of a text that are shown: longer than any name of a function that people read.
+const TEXT_MAX: usize = 2_000;
+
+fn make_printable(value: &mut Value) {
+    match value {
+        Value::String(text) => {
+            if let Some((end, _)) = text.char_indices().nth(TEXT_MAX) {
+                text.truncate(end);
+                text.push_str("...");
+            }
+            if let Cow::Owned(shown) = printable(text) {
+                *text = shown;
+            }
+        }
+        Value::Array(values) => values.iter_mut().for_each(make_printable),
+        Value::Object(fields) => fields.values_mut().for_each(make_printable),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+/// Why a text is no incident.
+#[derive(Debug)]
+pub enum IncidentError {
+    /// Not JSON, cut off, or a field of another type.
+    Malformed(serde_json::Error),
+    /// JSON, but its `id` is not that of an incident.
+    NoIncident,
+}
+
+impl fmt::Display for IncidentError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            IncidentError::Malformed(error) => write!(f, "not an incident: {error}"),
+            IncidentError::NoIncident => f.write_str("not an incident: its id is not PID-NUMBER"),
+        }
+    }
+}
+
+impl std::error::Error for IncidentError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            IncidentError::Malformed(error) => Some(error),
+            IncidentError::NoIncident => None,
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "incident_tests.rs"]
+mod tests;

@@ -1,0 +1,47 @@
+//! What a person looks at: loops as they are now and were in the last moments, from copies of their pages.
+//!
+//! ```text
+//!   pages --> Seen (one loop, one moment) --> Observer (keeps the copy before) --> View (serde)
+//!                                                                                    |
+//!                                                      the live page, `top`, `serve` <
+//! ```
+//!
+//! Metrics tell totals, and leave rates to who reads them; people want the rates. So an [`Observer`] remembers what it
+//! saw last, and a [`View`] tells of the interval between two observations: rates, quantiles, a row of the heatmap.
+//! Everything in a view is as of the moments that the caller names: there is no clock, thread, file or socket here, and
+//! it makes no difference whether pages are those of this process, of another, or of one that was killed.
+//!
+//! What still runs counts: a callback that has run for 400 ms has cost 400 ms, although the page books it at its end,
+//! and those who wait for its end are in the lag. When it ends, it is not counted again.
+//!
+//! ```
+//! use loopscope_report::live::{Observer, Seen, StateKind};
+//! use loopscope_probe::{Clock, VirtualClock, Writer};
+//!
+//! let time = VirtualClock::starting_at(1);
+//! let mut writer = Writer::builder("web").clock(Clock::simulated(time.clone())).build();
+//! writer.resume();
+//! time.advance_ns(300_000_000);
+//! let clock = writer.clock().clone();
+//! let view = Observer::new().observe([Seen::of(writer.page(), &clock, clock.now())], 0);
+//! assert_eq!(view.processes[0].loops[0].state.kind, StateKind::Stalled);
+//! ```
+
+mod account;
+mod lag;
+mod observer;
+mod past;
+mod seen;
+mod state;
+mod view;
+
+pub use lag::LAG_BOUNDS_NS;
+pub use observer::Observer;
+pub use seen::Seen;
+pub use view::{
+    DrainView, LagView, LoopView, PhaseView, PlaceView, PoolView, ProcessView, QueueView, RunningView,
+    SiteView, SpanView, StallView, StateKind, StateView, VerdictView, View,
+};
+
+#[cfg(test)]
+mod live_tests;

@@ -1,0 +1,20 @@
+//! Writes the families that only the page of a whole host has.
+
+use crate::metrics::catalog as c;
+use crate::metrics::sheet::Sheet;
+use crate::metrics::view::HostView;
+
+/// Writes all of them, in the order of the catalogue.
+pub(crate) fn write(sheet: &mut Sheet, host: &HostView) {
+    sheet.family(&c::HOST_PROCESSES);
+    sheet.whole(&["alive"], host.alive);
+    sheet.whole(&["ended"], host.ended);
+    sheet.family(&c::HOST_SKIPPED);
+    for (reason, count) in &host.skipped {
+        sheet.whole(&[reason], *count);
+    }
+    sheet.family(&c::HOST_FORWARDS);
+    sheet.whole(&["ok"], host.forwards.ok);
+    sheet.whole(&["failed"], host.forwards.failed);
+    sheet.whole(&["dropped"], host.forwards.dropped);
+}

@@ -1,0 +1,394 @@
+//! Writes the families of loops, callbacks, queues, stalls, pools and handles.
+
+use crate::compute::starvation::Cause;
+use crate::incident::IncidentKind;
+use crate::metrics::catalog::{self as c, Family};
+use crate::metrics::sheet::Sheet;
+use crate::metrics::view::LoopView;
+use loopscope_probe::histogram::HistogramValues;
+use loopscope_probe::kind::Queue;
+use loopscope_probe::pool::PoolValues;
+use loopscope_probe::tallies::Severity;
+use loopscope_probe::{HandleType, Kind, Phase, Snapshot, WorkKind};
+
+/// Writes all of them, in the order of the catalogue.
+pub(crate) fn write(sheet: &mut Sheet, loops: &[LoopView]) {
+    write_loops(sheet, loops);
+    write_phases(sheet, loops);
+    write_callbacks(sheet, loops);
+    write_sites(sheet, loops);
+    write_work(sheet, loops);
+    write_queues(sheet, loops);
+    write_stalls(sheet, loops);
+    write_pools(sheet, loops);
+    write_pool_jobs(sheet, loops);
+    write_handles(sheet, loops);
+}
+
+fn whole(sheet: &mut Sheet, family: &'static Family, loops: &[LoopView], value: impl Fn(&Snapshot) -> u64) {
+    sheet.family(family);
+    for view in loops {
+        sheet.of(view);
+        sheet.whole(&[&view.label], value(&view.snapshot));
+    }
+}
+
+/// Writes a histogram that is there only once it was used.
+fn used(sheet: &mut Sheet, labels: &[&str], values: &HistogramValues) {
+    if !values.is_empty() {
+        sheet.durations(labels, values);
+    }
+}
+
+fn plain(
+    sheet: &mut Sheet,
+    family: &'static Family,
+    loops: &[LoopView],
+    values: impl Fn(&Snapshot) -> &HistogramValues,
+) {
+    sheet.family(family);
+    for view in loops {
+        sheet.of(view);
+        used(sheet, &[&view.label], values(&view.snapshot));
+    }
+}
+
+fn by_kind(
+    sheet: &mut Sheet,
+    family: &'static Family,
+    loops: &[LoopView],
+    values: impl Fn(&Snapshot) -> &[HistogramValues; Kind::CALLBACKS],
+) {
+    sheet.family(family);
+    for view in loops {
+        sheet.of(view);
+        for (kind, values) in callback_kinds().zip(values(&view.snapshot)) {
+            used(sheet, &[&view.label, kind], values);
+        }
+    }
+}
+
+/// Returns the kinds of callback that the loop has ever had, with their numbers. Once there, a kind stays, and all of
+/// its counters are there, also those that are 0: the first error of a kind is seen to be one more than before.
+fn kinds_in_use(snapshot: &Snapshot) -> impl Iterator<Item = (usize, &'static str)> {
+    callback_kinds().enumerate().filter(|(kind, _)| {
+        let counts = [snapshot.submitted[*kind], snapshot.errors[*kind], snapshot.cancelled[*kind]];
+        counts != [0; 3] || !snapshot.run[*kind].is_empty()
+    })
+}
+
+fn callback_kinds() -> impl Iterator<Item = &'static str> {
+    Kind::ALL[..Kind::CALLBACKS].iter().map(|kind| kind.name())
+}
+
+fn write_loops(sheet: &mut Sheet, loops: &[LoopView]) {
+    sheet.family(&c::LOOP_INFO);
+    for view in loops {
+        sheet.of(view);
+        let facts = &view.snapshot.facts;
+        sheet.whole(&[&view.label, &facts.runtime, &facts.backend, &facts.thread], 1);
+    }
+    whole(sheet, &c::ITERATIONS, loops, |snapshot| snapshot.iterations);
+    sheet.family(&c::LOOP_TIME);
+    for view in loops {
+        sheet.of(view);
+        sheet.seconds(&[&view.label, "active"], view.snapshot.active_ns);
+        sheet.seconds(&[&view.label, "idle"], view.snapshot.idle_ns);
+    }
+    sheet.family(&c::UTILIZATION);
+    for view in loops {
+        sheet.of(view);
+        sheet.fraction(&[&view.label], view.utilization);
+    }
+    sheet.family(&c::STALL);
+    for view in loops {
+        sheet.of(view);
+        // As thresholds have it: nobody is to be woken for a block that was announced.
+        sheet.seconds(&[&view.label], view.snapshot.now.unexpected_ns());
+    }
+    sheet.family(&c::LAG_SECONDS);
+    for view in loops {
+        sheet.of(view);
+        sheet.durations(&[&view.label], &view.snapshot.lag);
+    }
+    plain(sheet, &c::TIMER_LATENESS, loops, |snapshot| &snapshot.wait[Kind::Timer.index()]);
+    plain(sheet, &c::ITERATION_DURATION, loops, |snapshot| &snapshot.iteration);
+    plain(sheet, &c::POLL_WAIT, loops, |snapshot| &snapshot.poll_wait);
+    sheet.family(&c::POLL_EVENTS);
+    for view in loops {
+        sheet.of(view);
+        sheet.counts(&[&view.label], &view.snapshot.poll_events);
+    }
+}
+
+fn write_phases(sheet: &mut Sheet, loops: &[LoopView]) {
+    sheet.family(&c::PHASE_DURATION);
+    for view in loops {
+        sheet.of(view);
+        for phase in Phase::ALL {
+            used(sheet, &[&view.label, phase.name()], &view.snapshot.phase[phase.index()]);
+        }
+    }
+    sheet.family(&c::PHASE_CALLBACKS);
+    for view in loops {
+        sheet.of(view);
+        for phase in Phase::ALL {
+            sheet.whole(&[&view.label, phase.name()], view.snapshot.phase_callbacks[phase.index()]);
+        }
+    }
+}
+
+fn write_callbacks(sheet: &mut Sheet, loops: &[LoopView]) {
+    by_kind(sheet, &c::CALLBACK_DURATION, loops, |snapshot| &snapshot.run);
+    by_kind(sheet, &c::CALLBACK_QUEUE_DELAY, loops, |snapshot| &snapshot.wait);
+    sheet.family(&c::CALLBACK_ERRORS);
+    for view in loops {
+        sheet.of(view);
+        for (index, kind) in kinds_in_use(&view.snapshot) {
+            sheet.whole(&[&view.label, kind], view.snapshot.errors[index]);
+        }
+    }
+}
+
+fn write_sites(sheet: &mut Sheet, loops: &[LoopView]) {
+    for family in [&c::SITE_SECONDS, &c::SITE_CALLS, &c::SITE_MAX] {
+        sheet.family(family);
+        for view in loops {
+            sheet.of(view);
+            for site in &view.sites {
+                let labels = [view.label.as_str(), &site.label, site.kind.unwrap_or(Kind::Other).name()];
+                if std::ptr::eq(family, &c::SITE_SECONDS) {
+                    sheet.seconds(&labels, site.run_ns);
+                } else if std::ptr::eq(family, &c::SITE_CALLS) {
+                    sheet.whole(&labels, site.calls);
+                } else {
+                    sheet.seconds(&labels, site.longest_ns);
+                }
+            }
+        }
+    }
+}
+
+fn write_work(sheet: &mut Sheet, loops: &[LoopView]) {
+    sheet.family(&c::WORK_SUBMITTED);
+    for view in loops {
+        sheet.of(view);
+        for (index, kind) in kinds_in_use(&view.snapshot) {
+            sheet.whole(&[&view.label, kind], view.snapshot.submitted[index]);
+        }
+    }
+    sheet.family(&c::WORK_COMPLETED);
+    for view in loops {
+        sheet.of(view);
+        for (index, kind) in kinds_in_use(&view.snapshot) {
+            sheet.whole(&[&view.label, kind, "ok"], view.succeeded[index]);
+            sheet.whole(&[&view.label, kind, "error"], view.snapshot.errors[index]);
+            // Most kinds cannot be cancelled, so this one waits for the first that was.
+            if view.snapshot.cancelled[index] > 0 {
+                sheet.whole(&[&view.label, kind, "cancelled"], view.snapshot.cancelled[index]);
+            }
+        }
+    }
+    sheet.family(&c::TASK_STAGE);
+    for view in loops {
+        sheet.of(view);
+        let snapshot = &view.snapshot;
+        used(sheet, &[&view.label, "operation"], &snapshot.operation);
+        used(sheet, &[&view.label, "queued"], &sum_of(&snapshot.wait));
+        used(sheet, &[&view.label, "executing"], &sum_of(&snapshot.run));
+        used(sheet, &[&view.label, "completed"], &snapshot.completed);
+    }
+}
+
+fn sum_of(histograms: &[HistogramValues]) -> HistogramValues {
+    let mut sum = HistogramValues::default();
+    for values in histograms {
+        sum.merge(values);
+    }
+    sum
+}
+
+fn write_queues(sheet: &mut Sheet, loops: &[LoopView]) {
+    type Write = fn(&mut Sheet, &LoopView, &'static str, usize);
+    let families: [(&'static Family, Write); 4] = [
+        (&c::DRAIN_DURATION, |sheet, view, queue, index| {
+            used(sheet, &[&view.label, queue], &view.snapshot.drain[index]);
+        }),
+        (&c::DRAIN_JOBS, |sheet, view, queue, index| {
+            if view.snapshot.drain_jobs[index].count() > 0 {
+                sheet.counts(&[&view.label, queue], &view.snapshot.drain_jobs[index]);
+            }
+        }),
+        (&c::DRAINED_JOBS, |sheet, view, queue, index| {
+            sheet.whole(&[&view.label, queue], view.snapshot.drained_jobs[index]);
+        }),
+        (&c::QUEUE_DEPTH_MAX, |sheet, view, queue, index| {
+            sheet.whole(&[&view.label, queue], view.snapshot.queue_depth_max[index]);
+        }),
+    ];
+    for (family, write) in families {
+        sheet.family(family);
+        for view in loops {
+            sheet.of(view);
+            for queue in Queue::ALL {
+                write(sheet, view, queue.name(), queue.index());
+            }
+        }
+    }
+}
+
+fn write_stalls(sheet: &mut Sheet, loops: &[LoopView]) {
+    sheet.family(&c::STARVATION_ACTIVE);
+    for view in loops {
+        sheet.of(view);
+        for cause in Cause::ALL {
+            sheet.whole(&[&view.label, cause.name()], u64::from(view.stalls.active == Some(cause)));
+        }
+    }
+    sheet.family(&c::STARVATION);
+    for view in loops {
+        sheet.of(view);
+        for cause in Cause::ALL {
+            sheet.whole(&[&view.label, cause.name()], view.stalls.episodes[cause as usize]);
+        }
+    }
+    sheet.family(&c::STARVATION_DURATION);
+    for view in loops {
+        sheet.of(view);
+        for cause in Cause::ALL {
+            let Some(values) = &view.stalls.durations[cause as usize] else { continue };
+            let exemplars = &view.stalls.starvation_exemplars[cause as usize];
+            sheet.exemplified(&[&view.label, cause.name()], values, exemplars);
+        }
+    }
+    sheet.family(&c::BLOCKED);
+    for view in loops {
+        sheet.of(view);
+        for severity in Severity::ALL {
+            sheet.whole(&[&view.label, severity.name()], view.snapshot.blocked[severity as usize]);
+        }
+    }
+    sheet.family(&c::STALL_THRESHOLD);
+    for view in loops {
+        sheet.of(view);
+        for (severity, ns) in
+            Severity::ALL.into_iter().zip([view.snapshot.warning_ns, view.snapshot.critical_ns])
+        {
+            sheet.seconds(&[&view.label, severity.name()], ns);
+        }
+    }
+    sheet.family(&c::BLOCKED_DURATION);
+    for view in loops {
+        sheet.of(view);
+        sheet.exemplified(&[&view.label], &view.snapshot.blocked_duration, &view.stalls.blocked_exemplars);
+    }
+    write_incidents(sheet, loops);
+}
+
+fn write_incidents(sheet: &mut Sheet, loops: &[LoopView]) {
+    let cases = || loops.iter().filter_map(|view| Some((view, view.cases.as_ref()?)));
+    sheet.family(&c::INCIDENTS);
+    for (view, cases) in cases() {
+        sheet.of(view);
+        for kind in IncidentKind::ALL {
+            sheet.whole(&[&view.label, kind.name()], cases.incidents[kind as usize]);
+        }
+    }
+    sheet.family(&c::REPORTS_SUPPRESSED);
+    for (view, cases) in cases() {
+        sheet.of(view);
+        sheet.whole(&[&view.label], cases.suppressed);
+    }
+    sheet.family(&c::CAPTURES);
+    for (view, cases) in cases() {
+        sheet.of(view);
+        for (result, count) in ["ok", "failed", "rate_limited"].into_iter().zip(cases.captures) {
+            sheet.whole(&[&view.label, result], count);
+        }
+    }
+}
+
+fn pools(loops: &[LoopView]) -> impl Iterator<Item = (&LoopView, &PoolValues)> {
+    loops.iter().filter_map(|view| Some((view, view.snapshot.pool.as_ref()?)))
+}
+
+fn write_pools(sheet: &mut Sheet, loops: &[LoopView]) {
+    type Value = fn(&PoolValues) -> u64;
+    let gauges: [(&'static Family, Value); 4] = [
+        (&c::POOL_THREADS, |pool| pool.threads),
+        (&c::POOL_THREADS_BUSY, |pool| pool.running),
+        (&c::POOL_QUEUE_DEPTH, |pool| pool.queued),
+        (&c::POOL_QUEUE_DEPTH_MAX, |pool| pool.queued_max),
+    ];
+    for (family, value) in gauges {
+        sheet.family(family);
+        for (view, pool) in pools(loops) {
+            sheet.of(view);
+            sheet.whole(&[&view.label], value(pool));
+        }
+    }
+    let times: [(&'static Family, Value); 3] = [
+        (&c::POOL_OLDEST_WAIT, |pool| pool.oldest_wait_ns),
+        (&c::POOL_BUSY, |pool| pool.busy_ns),
+        (&c::POOL_SATURATED, |pool| pool.saturated_ns),
+    ];
+    for (family, value) in times {
+        sheet.family(family);
+        for (view, pool) in pools(loops) {
+            sheet.of(view);
+            sheet.seconds(&[&view.label], value(pool));
+        }
+    }
+}
+
+fn write_pool_jobs(sheet: &mut Sheet, loops: &[LoopView]) {
+    sheet.family(&c::POOL_SUBMITTED);
+    for (view, pool) in pools(loops) {
+        sheet.of(view);
+        for (kind, count) in WorkKind::ALL.iter().zip(pool.submitted).filter(|(_, count)| *count > 0) {
+            sheet.whole(&[&view.label, kind.name()], count);
+        }
+    }
+    sheet.family(&c::POOL_COMPLETED);
+    for (view, pool) in pools(loops) {
+        sheet.of(view);
+        for kind in WorkKind::ALL.iter().filter(|kind| pool.submitted[kind.index()] > 0) {
+            let outcomes = [("ok", &pool.completed), ("error", &pool.failed), ("cancelled", &pool.cancelled)];
+            for (outcome, counts) in outcomes {
+                sheet.whole(&[&view.label, kind.name(), outcome], counts[kind.index()]);
+            }
+        }
+    }
+    sheet.family(&c::POOL_WAIT);
+    for (view, pool) in pools(loops) {
+        sheet.of(view);
+        for (kind, values) in WorkKind::ALL.iter().zip(&pool.wait) {
+            used(sheet, &[&view.label, kind.name()], values);
+        }
+    }
+    sheet.family(&c::POOL_RUN);
+    for (view, pool) in pools(loops) {
+        sheet.of(view);
+        for (kind, values) in WorkKind::ALL.iter().zip(&pool.run) {
+            used(sheet, &[&view.label, kind.name()], values);
+        }
+    }
+    plain(sheet, &c::POOL_COMPLETION_DELAY, loops, |snapshot| &snapshot.work_delivery);
+}
+
+fn write_handles(sheet: &mut Sheet, loops: &[LoopView]) {
+    sheet.family(&c::HANDLES_ACTIVE);
+    for view in loops {
+        sheet.of(view);
+        for (handle, count) in HandleType::ALL.iter().zip(view.snapshot.handles) {
+            if !view.handle_types[handle.index()] {
+                continue;
+            }
+            sheet.whole(&[&view.label, handle.name()], count);
+        }
+    }
+    whole(sheet, &c::HANDLES_REFERENCED, loops, |snapshot| snapshot.handles_referenced);
+    whole(sheet, &c::REQUESTS_ACTIVE, loops, |snapshot| snapshot.requests_active);
+    whole(sheet, &c::TIMERS_PENDING, loops, |snapshot| snapshot.timers_pending);
+    whole(sheet, &c::WAKES_COALESCED, loops, |snapshot| snapshot.wakes_coalesced);
+}

@@ -1,0 +1,41 @@
+//! What leaves the agent as numbers: the catalogue of metrics, the encoders, and the pages written with them.
+//!
+//! ```text
+//!   views --> families (each written once) --> sheet (ceiling) --> encoder: text, OpenMetrics, protobuf
+//!   host's recorder --> its text, read -----------^
+//! ```
+
+pub mod catalog;
+#[doc(hidden)]
+pub mod view;
+
+pub(crate) mod agent_families;
+#[doc(hidden)]
+pub mod compat;
+pub(crate) mod host_families;
+pub(crate) mod loop_families;
+#[doc(hidden)]
+pub mod merged;
+#[doc(hidden)]
+pub mod page;
+pub(crate) mod sheet;
+
+pub(crate) mod host;
+
+pub(crate) mod buckets;
+pub(crate) mod encoder;
+#[doc(hidden)]
+pub mod format;
+pub(crate) mod number;
+pub(crate) mod protobuf;
+pub(crate) mod text;
+pub(crate) mod wire;
+
+pub use compat::Compat;
+
+#[cfg(test)]
+mod budget_tests;
+#[cfg(test)]
+mod readers_tests;
+#[cfg(test)]
+mod recorder_tests;

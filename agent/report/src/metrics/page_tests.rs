@@ -1,0 +1,219 @@
+//! The page as a whole: everything on it is in the catalogue, everything in the catalogue is on it.
+
+use super::*;
+use crate::compute::stall::StallCounts;
+use crate::compute::starvation::Cause;
+use crate::metrics::catalog::{ALL, Type};
+use crate::metrics::merged::add_view;
+use crate::metrics::view::{ProcessView, Scrapes};
+use loopscope_probe::Kind;
+use loopscope_probe::histogram::HistogramValues;
+use loopscope_probe::kind::Queue;
+use loopscope_probe::{Clock, HandleType, Life, NowValues, Phase, Ticks, VirtualClock, WorkKind, Writer};
+use std::collections::{HashMap, HashSet};
+
+/// A loop that did a little of everything.
+pub(crate) fn full_view(label: &str) -> LoopView {
+    let time = VirtualClock::starting_at(1_000_000);
+    let mut writer = Writer::builder("full").clock(Clock::simulated(time.clone())).build();
+    let site = writer.named_site(std::panic::Location::caller(), Kind::Timer, "a \"site\"\\\n");
+    let mut pool = writer.take_pool().unwrap();
+    pool.threads(1);
+    writer.resume();
+    writer.phase(Phase::Timers);
+    for ms in [1, 300, 2_000] {
+        let ready = Ticks(writer.last().0 - 10);
+        writer.begin(Kind::Timer, site, Life { submitted: Ticks(ready.0 - 10), ready });
+        time.advance_ns(ms * 1_000_000);
+        writer.end();
+    }
+    for queue in [Queue::NextTick, Queue::Microtask] {
+        writer.drain_begin(queue, 3);
+        writer.drain_end(queue, 3);
+    }
+    writer.drained();
+    writer.phase(Phase::Poll);
+    let submitted = pool.clock().now();
+    pool.submitted(WorkKind::Fs, submitted);
+    let started = pool.started(WorkKind::Fs, submitted, None);
+    let finished = pool.clock().now();
+    pool.finished(WorkKind::Fs, started, finished, true);
+    writer.delivered(finished);
+    writer.handles(HandleType::Timeout, 1);
+    writer.park();
+    time.advance_ns(50_000_000);
+    writer.unpark(2);
+    let clock = writer.clock().clone();
+    let snapshot = writer.page().snapshot(&clock);
+    let sites = crate::compute::sites::totals(&snapshot);
+    let handle_types = snapshot.handles.map(|count| count > 0);
+    let mut stalls = StallCounts { active: Some(Cause::Timer), ..StallCounts::default() };
+    stalls.episodes[0] = 1;
+    stalls.durations[0] = Some(HistogramValues::default());
+    let lag_minute = Some(snapshot.lag.clone());
+    LoopView {
+        owner: None,
+        label: label.to_owned(),
+        snapshot,
+        succeeded: [1; 16],
+        utilization: 0.25,
+        stalls,
+        cases: Some(Default::default()),
+        sites,
+        handle_types,
+        lag_minute,
+    }
+}
+
+/// An agent that has answered in every format.
+pub(crate) fn full_agent() -> AgentView {
+    let scrapes = Scrapes { bytes: 7, ..Scrapes::default() };
+    AgentView {
+        requests: vec![("/metrics", 200, 3)],
+        scrapes: [scrapes.clone(), scrapes.clone(), scrapes],
+        process: Some(ProcessView::default()),
+        ..AgentView::default()
+    }
+}
+
+fn full_page() -> String {
+    let loops = [full_view("main"), full_view("b\\\"\n")];
+    String::from_utf8(render(Format::Text, &loops, &full_agent(), "").body).unwrap()
+}
+
+/// The family that a sample's name belongs to.
+fn family_of(name: &str, types: &HashMap<String, String>) -> String {
+    for suffix in ["_bucket", "_sum", "_count"] {
+        if let Some(base) = name.strip_suffix(suffix)
+            && types.get(base).is_some_and(|kind| kind == "histogram")
+        {
+            return base.to_owned();
+        }
+    }
+    name.to_owned()
+}
+
+#[test]
+fn page_and_catalogue_agree_in_both_directions() {
+    let page = full_page();
+    let mut types = HashMap::new();
+    let mut seen = HashSet::new();
+    for line in page.lines() {
+        if let Some((name, kind)) = line.strip_prefix("# TYPE ").and_then(|rest| rest.split_once(' ')) {
+            assert!(types.insert(name.to_owned(), kind.to_owned()).is_none(), "{name} comes twice");
+        } else if !line.starts_with('#') {
+            let name = line.split(['{', ' ']).next().unwrap();
+            seen.insert(family_of(name, &types));
+        }
+    }
+    let catalogue: HashSet<String> = ALL.iter().map(|family| family.name.to_owned()).collect();
+    let missing: Vec<_> = catalogue.difference(&seen).collect();
+    let unknown: Vec<_> = seen.difference(&catalogue).collect();
+    assert!(missing.is_empty() && unknown.is_empty(), "missing {missing:?}, unknown {unknown:?}");
+    for family in ALL {
+        let kind = match family.kind {
+            Type::Counter => "counter",
+            Type::Gauge => "gauge",
+            Type::Durations(_) | Type::Counts => "histogram",
+        };
+        assert_eq!(types[family.name], kind, "{}", family.name);
+    }
+}
+
+#[test]
+fn an_announced_block_is_no_stall_and_hides_none() {
+    const SECOND: u64 = 1_000_000_000;
+    let busy = |busy_ns: u64, expected_ns: u64| {
+        let mut view = full_view("main");
+        view.snapshot.now = NowValues { busy_ns, expected_ns, ..NowValues::IDLE };
+        view
+    };
+    let stall = |view: &LoopView| {
+        let page = render(Format::Text, std::slice::from_ref(view), &full_agent(), "").body;
+        let page = String::from_utf8(page).unwrap();
+        let value =
+            page.lines().find_map(|line| line.strip_prefix("loopscope_loop_stall_seconds{loop=\"main\"} "));
+        value.unwrap().parse::<f64>().unwrap()
+    };
+    let mut announced = busy(60 * SECOND, 59 * SECOND);
+    assert_eq!(stall(&announced), 1.0);
+    // Loops past the bound of labels are one: the worst of them is told.
+    add_view(&mut announced, &busy(2 * SECOND, 0));
+    assert_eq!(stall(&announced), 2.0);
+    add_view(&mut announced, &busy(90 * SECOND, 90 * SECOND));
+    assert_eq!(stall(&announced), 2.0);
+}
+
+#[test]
+fn families_come_in_the_order_of_the_catalogue() {
+    let page = full_page();
+    let written: Vec<&str> =
+        page.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect();
+    let expected: Vec<&str> = ALL.iter().map(|family| family.name).collect();
+    assert_eq!(written, expected);
+}
+
+#[test]
+fn every_series_is_there_once_and_buckets_rise() {
+    let page = full_page();
+    let mut series = HashSet::new();
+    let mut last: Option<(String, u64)> = None;
+    for line in page.lines().filter(|line| !line.starts_with('#')) {
+        let (name, value) = line.rsplit_once(' ').unwrap();
+        assert!(series.insert(name), "{name} comes twice");
+        assert!(value.parse::<f64>().is_ok_and(f64::is_finite), "{line}");
+        let Some((stem, _)) = name.split_once("le=\"") else { continue };
+        let count: u64 = value.parse().unwrap();
+        if let Some((last_stem, last_count)) = &last {
+            assert!(last_stem != stem || *last_count <= count, "{line}");
+        }
+        last = Some((stem.to_owned(), count));
+    }
+    assert!(page.contains("site=\"a \\\"site\\\"\\\\"), "site labels are escaped");
+    assert!(page.contains("{loop=\"b\\\\\\\"\\n\"}"), "loop labels are escaped");
+}
+
+#[test]
+fn the_page_tells_its_number_of_series() {
+    let page = full_page();
+    let mut series = HashSet::new();
+    for line in page.lines().filter(|line| !line.starts_with('#')) {
+        let name = line.rsplit_once(' ').unwrap().0;
+        let base = name.split_once("le=\"").map_or(name, |(stem, _)| stem).replace("_bucket{", "{");
+        let base = base.replace("_sum{", "{").replace("_count{", "{").replace(",}", "}");
+        let base = base.trim_end_matches(['{', '}', ',']).trim_end_matches("_sum").trim_end_matches("_count");
+        series.insert(base.to_owned());
+    }
+    let told = page.lines().find_map(|line| line.strip_prefix("loopscope_agent_series ")).unwrap();
+    assert_eq!(told.parse::<usize>().unwrap(), series.len());
+}
+
+#[test]
+fn a_thousand_histograms_do_not_take_long_in_any_format() {
+    // A few hundred used buckets and a few dozen: the first is the worst case, the second what loops have.
+    for (name, slots) in [("full", 0..250), ("usual", 60..100)] {
+        let mut values = HistogramValues::default();
+        for slot in slots {
+            values.buckets[slot] = slot as u64 * 1_003;
+        }
+        for format in Format::ALL {
+            let clock = Clock::monotonic();
+            // The best of several: others use the machine, too. The bound is for an unoptimized build on a busy machine.
+            let best_ns = (0..5)
+                .map(|_| {
+                    let begun = clock.now();
+                    let mut sheet = Sheet::new(format, 10_000);
+                    sheet.family(&crate::metrics::catalog::CALLBACK_DURATION);
+                    for number in 0..1_000 {
+                        sheet.durations(&[&number.to_string(), "timer"], &values);
+                    }
+                    assert!(sheet.finish().len() > 100_000);
+                    clock.ns_between(begun, clock.now())
+                })
+                .min()
+                .unwrap();
+            println!("1,000 {name} histogram series as {}: {:.2} ms", format.name(), best_ns as f64 / 1e6);
+            assert!(best_ns < 200_000_000, "{best_ns} ns");
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! Stall thresholds: one pair for all loops, and pairs of their own for some.
+
+use std::collections::BTreeMap;
+
+/// The shortest threshold, in nanoseconds: below it the agent's own wake-ups would be what is measured.
+pub const THRESHOLD_NS_MIN: u64 = 5_000_000;
+
+/// From when on a busy stretch is a stall, and a critical one, in nanoseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Thresholds {
+    pub warning_ns: u64,
+    pub critical_ns: u64,
+}
+
+impl Thresholds {
+    /// Tells whether they make sense: the warning from 5 ms up, and not above the critical one.
+    pub fn are_sensible(self) -> bool {
+        self.warning_ns >= THRESHOLD_NS_MIN && self.warning_ns <= self.critical_ns
+    }
+}
+
+/// The thresholds of every loop.
+#[derive(Clone, Debug)]
+pub struct ThresholdTable {
+    pub all: Thresholds,
+    own: BTreeMap<String, Thresholds>,
+}
+
+impl ThresholdTable {
+    pub fn new(all: Thresholds) -> Self {
+        ThresholdTable { all, own: BTreeMap::new() }
+    }
+
+    /// Returns the thresholds of the loop with this label and name: its own by label, else those of its name, else
+    /// those of all.
+    pub fn of(&self, label: &str, name: &str) -> Thresholds {
+        self.own.get(label).or_else(|| self.own.get(name)).copied().unwrap_or(self.all)
+    }
+
+    /// Sets the thresholds of one loop, by its label or name.
+    pub fn set_one(&mut self, loop_name: &str, thresholds: Thresholds) {
+        self.own.insert(loop_name.to_owned(), thresholds);
+    }
+
+    /// Sets the thresholds of all loops; none has its own then.
+    pub fn set_all(&mut self, thresholds: Thresholds) {
+        self.all = thresholds;
+        self.own.clear();
+    }
+
+    /// Returns every pair that was set.
+    pub fn pairs(&self) -> impl Iterator<Item = Thresholds> + '_ {
+        std::iter::once(self.all).chain(self.own.values().copied())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: u64 = 1_000_000;
+
+    fn pair(warning_ms: u64) -> Thresholds {
+        Thresholds { warning_ns: warning_ms * MS, critical_ns: 1_000 * MS }
+    }
+
+    #[test]
+    fn a_label_comes_before_a_name_and_a_name_before_all() {
+        let mut table = ThresholdTable::new(pair(100));
+        table.set_one("worker", pair(20));
+        table.set_one("worker#2", pair(30));
+        assert_eq!(table.of("main", "main"), pair(100));
+        assert_eq!(table.of("worker#3", "worker"), pair(20));
+        assert_eq!(table.of("worker#2", "worker"), pair(30));
+        assert_eq!(table.pairs().count(), 3);
+        table.set_all(pair(50));
+        assert_eq!(table.of("worker#2", "worker"), pair(50));
+    }
+
+    #[test]
+    fn thresholds_begin_at_five_milliseconds() {
+        assert!(pair(5).are_sensible() && !pair(1_001).are_sensible());
+        assert!(!Thresholds { warning_ns: 5 * MS - 1, critical_ns: MS * 9 }.are_sensible());
+    }
+}

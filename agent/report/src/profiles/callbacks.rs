@@ -1,0 +1,144 @@
+//! Exact times inside callbacks: from the tree of paths on a page to named stacks.
+
+use crate::profiles::frame::Frame;
+use crate::profiles::kind::Of;
+use crate::profiles::profile::Profile;
+use loopscope_probe::now::Running;
+use loopscope_probe::paths::PathStat;
+use loopscope_probe::site::Site;
+use loopscope_probe::snapshot::Facts;
+use loopscope_probe::{Kind, Phase, Snapshot};
+use std::collections::HashMap;
+
+/// Own time in nanoseconds and calls, by stack.
+type OwnTimes = HashMap<Vec<Frame>, (u64, u64)>;
+
+impl Profile {
+    /// Returns what ran between two sets of snapshots of the same process or processes. Loops are matched by who they
+    /// are, not by their place; one that is only in `later` ran for all of its life, one that ended is left out.
+    pub fn between(earlier: &[Snapshot], later: &[Snapshot]) -> Profile {
+        let mut profile = Profile::new(Of::Callbacks);
+        if let Some(snapshot) = later.first() {
+            profile.process.clone_from(&snapshot.facts.process);
+            profile.pid = snapshot.facts.pid;
+        }
+        for after in later {
+            let before = earlier.iter().find(|before| identity(&before.facts) == identity(&after.facts));
+            let before = before.map(own_times).unwrap_or_default();
+            for (stack, (ns, calls)) in own_times(after) {
+                let (ns_before, calls_before) = before.get(&stack).copied().unwrap_or_default();
+                let ns = ns.saturating_sub(ns_before);
+                if ns > 0 {
+                    // A call that began before the period, or has not ended in it, is one, too.
+                    profile.add(stack, ns, calls.saturating_sub(calls_before).max(1));
+                }
+            }
+        }
+        profile
+    }
+}
+
+/// What stays the same about a loop.
+fn identity(facts: &Facts) -> (&str, u32, u64, u64) {
+    (&facts.name, facts.pid, facts.pid_start, facts.created_unix_ns)
+}
+
+/// Returns the own times of a page, what runs now included.
+fn own_times(snapshot: &Snapshot) -> OwnTimes {
+    let mut stacks = OwnTimes::new();
+    let mut add = |stack, ns, calls| {
+        // Two nodes may have the same text: sites that differ only in their column.
+        let (sum_ns, sum_calls): &mut (u64, u64) = stacks.entry(stack).or_default();
+        (*sum_ns, *sum_calls) = (sum_ns.saturating_add(ns), sum_calls.saturating_add(calls));
+    };
+    for (node, path) in snapshot.paths.iter().enumerate().filter(|(_, path)| path.self_ns > 0) {
+        add(stack(snapshot, node), path.self_ns, path.calls);
+    }
+    if let Some((stack, ns)) = in_flight(snapshot) {
+        add(stack, ns, 0);
+    }
+    stacks
+}
+
+fn stack(snapshot: &Snapshot, node: usize) -> Vec<Frame> {
+    let (mut frames, mut at) = (Vec::new(), node);
+    while at != 0 {
+        let path = &snapshot.paths[at];
+        frames.push(match phase_name(at) {
+            Some(phase) => Frame::plain(phase),
+            None => site_frame(snapshot.sites.get(path.site.index())),
+        });
+        // A parent's number is below its child's, so this ends.
+        at = usize::from(path.parent);
+    }
+    frames.push(loop_frame(&snapshot.facts.name));
+    frames.reverse();
+    frames
+}
+
+/// Returns the frame of a loop.
+pub fn loop_frame(name: &str) -> Frame {
+    Frame::plain(if name.is_empty() { "unnamed" } else { name })
+}
+
+/// Returns the phase that a node is below, `None` for the root and the shared node of a full tree.
+fn phase_of(paths: &[PathStat], node: usize) -> Option<u8> {
+    let mut at = node;
+    while at > Phase::COUNT {
+        at = usize::from(paths[at].parent);
+    }
+    at.checked_sub(1).map(|phase| phase as u8)
+}
+
+fn phase_name(node: usize) -> Option<&'static str> {
+    Phase::from_index(node.checked_sub(1)?).map(Phase::name)
+}
+
+/// Returns the frame of a callback, job or span: spans by name, what the user named by that name, all else by kind and
+/// place.
+pub fn site_frame(site: Option<&Site>) -> Frame {
+    let Some(site) = site else { return Frame::plain("?") };
+    let text = match site.kind {
+        Kind::Span => site.name.clone(),
+        kind if site.name.is_empty() => format!("{} {}", kind_text(kind), site.label()),
+        Kind::Tick | Kind::Microtask => format!("{} {}", kind_text(site.kind), site.label()),
+        _ => site.label(),
+    };
+    Frame::placed(&text, &site.file, site.line)
+}
+
+fn kind_text(kind: Kind) -> &'static str {
+    kind.queue().map_or(kind.name(), |queue| queue.name())
+}
+
+/// Returns the stack of what runs now and the time it has not been charged yet: a path's time is booked when it ends.
+///
+/// Spans charge the time before them when they are entered, so the time since the callback began may be partly
+/// booked: no more than what the loop was active beyond all booked time can be missing.
+fn in_flight(snapshot: &Snapshot) -> Option<(Vec<Frame>, u64)> {
+    let running = snapshot.now.running?;
+    running.kind?;
+    let booked_ns = snapshot.paths.iter().fold(0, |sum: u64, path| sum.saturating_add(path.self_ns));
+    let missing_ns = snapshot.active_ns.saturating_sub(booked_ns);
+    Some((running_stack(snapshot, running), snapshot.now.running_ns.min(missing_ns)))
+}
+
+/// Returns the stack of the running callback: right below its phase. A drained job hangs below the callback it
+/// follows, which the page does not tell; the newest path of its site in the phase is the best guess.
+fn running_stack(snapshot: &Snapshot, running: Running) -> Vec<Frame> {
+    let is_same = |(node, path): &(usize, &PathStat)| {
+        path.site == running.site
+            && *node > Phase::COUNT
+            && phase_of(&snapshot.paths, *node) == Some(running.phase as u8)
+    };
+    let known = snapshot.paths.iter().enumerate().filter(|_| running.queue.is_some()).rfind(is_same);
+    if let Some((node, _)) = known {
+        return stack(snapshot, node);
+    }
+    let site = site_frame(snapshot.sites.get(running.site.index()));
+    vec![loop_frame(&snapshot.facts.name), Frame::plain(running.phase.name()), site]
+}
+
+#[cfg(test)]
+#[path = "callbacks_tests.rs"]
+mod tests;

@@ -1,0 +1,154 @@
+//! Drawing a profile with inferno: coloured by phase with a legend, the same picture for the same profile.
+
+use crate::compute::age::age_text;
+use crate::profiles::FlameError;
+use crate::profiles::colour;
+use crate::profiles::legend::{self, Entry};
+use crate::profiles::profile::Profile;
+use inferno::flamegraph::color::{BackgroundColor, Color, StrokeColor};
+use inferno::flamegraph::{Options, TextTruncateDirection, from_lines};
+use loopscope_probe::Phase;
+use loopscope_probe::printable::{Printable, printable};
+use std::io;
+
+/// Nearly white, so that black text on it and on the frames can be read.
+const BACKGROUND: BackgroundColor = BackgroundColor::Flat(Color { r: 252, g: 252, b: 250 });
+
+/// What a drawing can do, for its subtitle.
+const HOW_TO: &str = "click a frame to zoom, Ctrl-F to search";
+
+/// Colours of a difference, as the library makes them for the greatest change, and for none.
+const MORE: (u8, u8, u8) = (255, 100, 100);
+const LESS: (u8, u8, u8) = (100, 100, 255);
+const SAME: (u8, u8, u8) = (250, 250, 250);
+
+/// How two profiles of a difference are compared.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Totals {
+    /// By their times as they are: right for captures of the same length under the same load.
+    #[default]
+    AsMeasured,
+    /// As if both had the same total: shows how shares have moved.
+    Equal,
+}
+
+impl Profile {
+    /// Draws the profile as an SVG that zooms and searches by itself, coloured by phase.
+    ///
+    /// # Errors
+    /// Nothing is in it ([`FlameError::Empty`]), or the drawing library failed.
+    pub fn svg(&self, title: &str) -> Result<Vec<u8>, FlameError> {
+        let lines = self.lines(true);
+        if lines.is_empty() {
+            return Err(FlameError::Empty);
+        }
+        let mut palette = colour::palette(lines.iter().map(|(stack, _)| stack.as_str()));
+        let total = age_text(self.total_ns());
+        let mut options = options(title, &format!("total {total} {}", self.of.words()), &self.notes);
+        options.palette_map = Some(&mut palette);
+        let lines: Vec<String> = lines.iter().map(|(stack, us)| format!("{stack} {us}")).collect();
+        draw(options, &lines, &self.legend(&lines))
+    }
+
+    /// Draws how this profile differs from an earlier one: widths are of this one, red frames take more time than
+    /// before, blue ones less. What is no longer there has no width.
+    ///
+    /// # Errors
+    /// One of them is empty ([`FlameError::Empty`]), or the drawing library failed.
+    pub fn diff_svg(&self, before: &Profile, totals: Totals, title: &str) -> Result<Vec<u8>, FlameError> {
+        if self.is_empty() || before.is_empty() {
+            return Err(FlameError::Empty);
+        }
+        let folded = |profile: &Profile| -> String {
+            profile.lines(true).into_iter().map(|(stack, us)| format!("{stack} {us}\n")).collect()
+        };
+        let normalize = totals == Totals::Equal;
+        let compared = inferno::differential::Options { normalize, ..Default::default() };
+        let mut both = Vec::new();
+        let (old, new) = (folded(before), folded(self));
+        inferno::differential::from_readers(compared, old.as_bytes(), new.as_bytes(), &mut both)
+            .map_err(FlameError::Draw)?;
+        let both = String::from_utf8(both).map_err(|error| FlameError::Draw(io::Error::other(error)))?;
+        let totals = match totals {
+            Totals::AsMeasured => "",
+            Totals::Equal => ", compared as if equal",
+        };
+        let (lines, gone_us) = without_the_gone(&both);
+        let gone = if gone_us > 0 {
+            format!(", {} of before gone", age_text(gone_us.saturating_mul(1_000)))
+        } else {
+            String::new()
+        };
+        let (was, is) = (age_text(before.total_ns()), age_text(self.total_ns()));
+        let mut options = options(title, &format!("before {was}, after {is}{gone}{totals}"), &self.notes);
+        options.stroke_color = StrokeColor::Color(Color { r: 190, g: 190, b: 190 });
+        let legend = [
+            Entry { colour: MORE, text: "more time than before" },
+            Entry { colour: LESS, text: "less time than before" },
+            Entry { colour: SAME, text: "no change" },
+        ];
+        draw(options, &lines, &legend)
+    }
+
+    /// Returns what colours mean, for the phases that occur.
+    fn legend(&self, lines: &[String]) -> Vec<Entry> {
+        let stacks = self.sorted();
+        let occurs = |phase: &Phase| stacks.iter().any(|stack| self.phase_of(stack) == Some(*phase));
+        let phases = Phase::ALL.into_iter().filter(occurs);
+        let mut entries: Vec<Entry> =
+            phases.map(|phase| Entry { colour: colour::of_phase(phase), text: phase.name() }).collect();
+        if lines.iter().any(|line| line.contains(";[")) {
+            entries.push(Entry { colour: colour::WAIT, text: "what it waits in" });
+        }
+        entries
+    }
+}
+
+/// Splits what two profiles have into the lines that are to be drawn, and the time of those that are no longer there.
+/// They have no width, and colours are relative to the greatest change: one that nobody sees would pale all the others.
+fn without_the_gone(both: &str) -> (Vec<String>, u64) {
+    let (gone, here): (Vec<&str>, Vec<&str>) = both.lines().partition(|line| line.ends_with(" 0"));
+    let before_us = |line: &&str| line.rsplit(' ').nth(1).and_then(|number| number.parse::<u64>().ok());
+    (
+        here.into_iter().map(str::to_owned).collect(),
+        gone.iter().filter_map(before_us).fold(0, u64::saturating_add),
+    )
+}
+
+fn options<'a>(title: &str, subtitle: &str, notes: &[String]) -> Options<'a> {
+    let mut options = Options::default();
+    options.title = printable(title).into_owned();
+    let notes: String = notes.iter().map(|note| format!(" - {}", Printable(note))).collect();
+    options.subtitle = Some(format!("{subtitle}{notes} - {HOW_TO}"));
+    options.bgcolors = Some(BACKGROUND);
+    options.count_name = "us".to_owned();
+    options.name_type = "Frame:".to_owned();
+    options.deterministic = true;
+    options.text_truncate_direction = TextTruncateDirection::Right;
+    options.font_type = "monospace".to_owned();
+    options.min_width = 0.05;
+    options.notes = "loopscope".to_owned();
+    options
+}
+
+fn draw(mut options: Options<'_>, lines: &[String], entries: &[Entry]) -> Result<Vec<u8>, FlameError> {
+    let mut sorted: Vec<&str> = lines.iter().map(String::as_str).collect();
+    // The library merges neighbours only, and compares whole lines.
+    sorted.sort_unstable();
+    let mut drawing = Vec::new();
+    from_lines(&mut options, sorted, &mut drawing).map_err(FlameError::Draw)?;
+    let drawing = String::from_utf8(drawing).map_err(|error| FlameError::Draw(io::Error::other(error)))?;
+    let drawing = legend::add(&drawing, entries)?;
+    Ok(drawing.replace(colour::is_mark, "").into_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stacks_that_are_gone_are_counted_and_not_drawn() {
+        let both = "a;b 10 20\na;c 30 0\na;d 0 5\na;e with 0 7 0\n";
+        assert_eq!(without_the_gone(both), (vec!["a;b 10 20".to_owned(), "a;d 0 5".to_owned()], 37));
+    }
+}

@@ -1,0 +1,103 @@
+//! The reference of metrics, `docs/metrics.md`, is what the catalogue says. `UPDATE_EXPECT=1` rewrites it.
+
+use loopscope_report::metrics::catalog::{ALL, Family, GROUPS, HOST, LABELS, OTEL, PROM_CLIENT, Type, Unit};
+use std::fmt::Write;
+use std::path::Path;
+
+const HEAD: &str = "\
+# Metrics
+
+What the agent's `/metrics` tells, family by family. This page is made from the table in
+`agent/report/src/metrics/catalog.rs` by `agent/report/tests/reference.rs`; do not edit it.
+
+The page comes as Prometheus text 0.0.4, as OpenMetrics 1.0 (with exemplars: the incident's id), or as protobuf with
+native histograms (schema 3: eight buckets an octave; counts: schema 0) and classic ones in the same message, as the
+scraper's `Accept` asks. Names, labels and values are the same in all three. No scrape resets anything.
+
+Histograms of durations have classic bounds at powers of two of a second, and those are exact sums of the native
+buckets. Series of a loop end with it; those of a kind of callback or job begin when the loop first has one, all at
+once; histograms begin with their first observation, save those that alerts read.
+";
+
+fn kind(family: &Family) -> String {
+    match family.kind {
+        Type::Counter => "counter".to_owned(),
+        Type::Gauge if family.unit == Unit::Info => "info (gauge)".to_owned(),
+        Type::Gauge => "gauge".to_owned(),
+        Type::Durations(_) | Type::Counts => "histogram".to_owned(),
+    }
+}
+
+fn unit(family: &Family) -> &'static str {
+    family.unit.suffix().unwrap_or(if family.unit == Unit::Info { "always 1" } else { "count" })
+}
+
+fn bounds(family: &Family) -> String {
+    let list = |exponents: &mut dyn Iterator<Item = i32>| {
+        exponents.map(|exponent| format!("2^{exponent}")).collect::<Vec<_>>().join(" ")
+    };
+    match family.kind {
+        Type::Durations(exponents) => format!("<br>bounds: {} s", list(&mut exponents.iter().copied())),
+        Type::Counts => format!("<br>bounds: {}", list(&mut (0..=16))),
+        Type::Counter | Type::Gauge => String::new(),
+    }
+}
+
+fn table(out: &mut String, families: &[&Family]) {
+    out.push_str("\n| name | type | unit | labels | what it tells |\n|---|---|---|---|---|\n");
+    for family in families {
+        let labels = family.labels.iter().map(|label| format!("`{label}`")).collect::<Vec<_>>().join(" ");
+        let (name, kind, unit, bounds) = (family.name, kind(family), unit(family), bounds(family));
+        writeln!(out, "| `{name}` | {kind} | {unit} | {labels} | {}{bounds} |", family.help).unwrap();
+    }
+}
+
+fn reference() -> String {
+    let mut out = HEAD.to_owned();
+    let place = |first: &Family| ALL.iter().position(|family| std::ptr::eq(*family, first)).unwrap();
+    for (number, (title, first)) in GROUPS.iter().enumerate() {
+        let end = GROUPS.get(number + 1).map_or(ALL.len(), |(_, next)| place(next));
+        write!(out, "\n## {title}\n").unwrap();
+        table(&mut out, &ALL[place(first)..end]);
+    }
+    out.push_str(
+        "\n## Names of other exporters\n\nOff unless the program asks for them, by `Agent::builder().compat(..)`. They are \
+         made from the same histograms; the gauges\nof lag are those of the last minute, and an idle loop has a lag of 0.\n\n\
+         ### `Compat::PromClient`\n",
+    );
+    table(&mut out, PROM_CLIENT);
+    out.push_str("\n### `Compat::Otel`\n");
+    table(&mut out, OTEL);
+    out.push_str(
+        "\n## The host\n\nOn the page of `loopscope serve`, every series of a loop or a pool has three labels before its own: \
+         `pid` and `name` of the\nprocess, and the loop's `runtime`. What agents alone know is not on it: \
+         incidents, captures, exemplars, and the metrics of the\nprogram itself. The families of the agent and of the \
+         process are those of `loopscope serve` there. It has at most 50,000 series.\n",
+    );
+    table(&mut out, HOST);
+    out.push_str("\n## Labels\n\n| label | values | what |\n|---|---|---|\n");
+    for (name, bound, about) in LABELS {
+        writeln!(out, "| `{name}` | {bound} | {about} |").unwrap();
+    }
+    out.push_str(
+        "\nA page has at most 10,000 series of the agent's own; what is past that is left out and counted in\n\
+         `loopscope_agent_series_overflow_total`.\n",
+    );
+    out
+}
+
+#[test]
+fn the_reference_is_what_the_catalogue_says() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/metrics.md");
+    let expected = reference();
+    if std::env::var_os("UPDATE_EXPECT").is_some() {
+        std::fs::write(&path, &expected).unwrap();
+    }
+    let found = std::fs::read_to_string(&path).unwrap_or_default();
+    let differs = found.lines().zip(expected.lines()).position(|(found, expected)| found != expected);
+    assert!(
+        found == expected,
+        "docs/metrics.md is not what the catalogue says (line {}): run this test with UPDATE_EXPECT=1",
+        differs.map_or(found.lines().count(), |line| line) + 1
+    );
+}
