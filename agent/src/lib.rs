@@ -43,13 +43,10 @@ mod ticker;
 
 mod builder;
 mod error;
-mod fields;
-mod layer;
 
 pub use builder::{Agent, AgentBuilder};
 pub use capture::Captures;
 pub use error::AgentError;
-pub use layer::SpanLayer;
 pub use loopscope_report::metrics::Compat;
 pub use watch::action::Action;
 pub use watch::frames::FrameSource;

@@ -13,7 +13,7 @@ const ONE_SECOND: &str = "/debug/loopscope/flamegraph?seconds=1";
 fn a_capture_shows_callbacks_and_the_spans_inside_them() {
     use tracing_subscriber::layer::SubscriberExt;
     let _turn = turn();
-    let subscriber = tracing_subscriber::registry().with(loopscope_agent::SpanLayer::new());
+    let subscriber = tracing_subscriber::registry().with(loopscope_spans::SpanLayer::new());
     // Only this test program; no other test of it installs one.
     tracing::subscriber::set_global_default(subscriber).unwrap();
     let agent = builder().start().unwrap();

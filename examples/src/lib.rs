@@ -1,6 +1,7 @@
 //! What every example begins with: an agent in the process, and its warnings on the terminal.
 
-use loopscope_agent::{Agent, SpanLayer};
+use loopscope_agent::Agent;
+use loopscope_spans::SpanLayer;
 use std::io::{self, IsTerminal, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use tracing_subscriber::Layer;

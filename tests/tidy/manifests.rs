@@ -17,13 +17,21 @@ const EDGES: &[(&str, &[&str])] = &[
     ("loopscope-loop", &["loopscope-probe"]),
     ("loopscope-stacks", &[]),
     ("loopscope-report", &["loopscope-probe"]),
-    ("loopscope-agent", &["loopscope-probe", "loopscope-report", "loopscope-stacks"]),
+    ("loopscope-spans", &["loopscope-probe"]),
+    ("loopscope-agent", &["loopscope-probe", "loopscope-report", "loopscope-spans", "loopscope-stacks"]),
     (
         "loopscope",
-        &["loopscope-probe", "loopscope-loop", "loopscope-report", "loopscope-stacks", "loopscope-agent"],
+        &[
+            "loopscope-probe",
+            "loopscope-loop",
+            "loopscope-report",
+            "loopscope-spans",
+            "loopscope-stacks",
+            "loopscope-agent",
+        ],
     ),
     ("loopscope-dashboards", &["loopscope-report"]),
-    ("loopscope-examples", &["loopscope-probe", "loopscope-loop", "loopscope-agent"]),
+    ("loopscope-examples", &["loopscope-probe", "loopscope-loop", "loopscope-spans", "loopscope-agent"]),
     (
         "loopscope-tests",
         &[
@@ -38,7 +46,14 @@ const EDGES: &[(&str, &[&str])] = &[
     ("loopscope-instructions", &["loopscope-probe", "loopscope-loop"]),
     (
         "loopscope-benches",
-        &["loopscope-probe", "loopscope-loop", "loopscope-report", "loopscope-stacks", "loopscope-agent"],
+        &[
+            "loopscope-probe",
+            "loopscope-loop",
+            "loopscope-report",
+            "loopscope-spans",
+            "loopscope-stacks",
+            "loopscope-agent",
+        ],
     ),
 ];
 

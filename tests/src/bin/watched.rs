@@ -8,8 +8,9 @@
 //!
 //! Loops have the names `loop-1` and up; the first is called `web`.
 
-use loopscope_agent::{Agent, Listen, SpanLayer};
+use loopscope_agent::{Agent, Listen};
 use loopscope_loop::{Cx, Loop, Mode, Post};
+use loopscope_spans::SpanLayer;
 use std::io::BufRead;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::mpsc::channel;

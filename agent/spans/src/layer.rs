@@ -19,7 +19,7 @@ use tracing_subscriber::registry::LookupSpan;
 ///
 /// ```
 /// use tracing_subscriber::layer::SubscriberExt;
-/// let subscriber = tracing_subscriber::registry().with(loopscope_agent::SpanLayer::new());
+/// let subscriber = tracing_subscriber::registry().with(loopscope_spans::SpanLayer::new());
 /// # drop(subscriber);
 /// ```
 #[derive(Clone, Copy, Debug, Default)]

@@ -1,9 +1,9 @@
 //! A span that is held in a thread-local variable is left when its thread ends, and may be entered there: here it is shown
 //! that the layer survives it, whichever variable goes first. A panic there aborts, so each case is a process of its own.
 
-use loopscope_agent::SpanLayer;
 use loopscope_probe::spans::Installed;
 use loopscope_probe::{Kind, Life, SiteId, Writer};
+use loopscope_spans::SpanLayer;
 use std::cell::RefCell;
 use std::process::Command;
 use tracing::span::{Attributes, EnteredSpan, Id, Record};
