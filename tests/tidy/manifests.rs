@@ -15,46 +15,34 @@ pub struct Package {
 const EDGES: &[(&str, &[&str])] = &[
     ("loopscope-probe", &[]),
     ("loopscope-loop", &["loopscope-probe"]),
-    ("loopscope-stacks", &[]),
     ("loopscope-report", &["loopscope-probe"]),
     ("loopscope-spans", &["loopscope-probe"]),
-    ("loopscope-agent", &["loopscope-probe", "loopscope-report", "loopscope-spans", "loopscope-stacks"]),
+    ("loopscope-stacks", &[]),
+    ("loopscope-http", &["loopscope-probe", "loopscope-report"]),
     (
-        "loopscope",
-        &[
-            "loopscope-probe",
-            "loopscope-loop",
-            "loopscope-report",
-            "loopscope-spans",
-            "loopscope-stacks",
-            "loopscope-agent",
-        ],
+        "loopscope-agent",
+        &["loopscope-probe", "loopscope-report", "loopscope-spans", "loopscope-stacks", "loopscope-http"],
     ),
+    ("loopscope-host", &["loopscope-probe", "loopscope-report", "loopscope-http"]),
+    ("loopscope", ALL),
     ("loopscope-dashboards", &["loopscope-report"]),
-    ("loopscope-examples", &["loopscope-probe", "loopscope-loop", "loopscope-spans", "loopscope-agent"]),
-    (
-        "loopscope-tests",
-        &[
-            "loopscope-probe",
-            "loopscope-loop",
-            "loopscope-report",
-            "loopscope-stacks",
-            "loopscope-agent",
-            "loopscope-dashboards",
-        ],
-    ),
+    ("loopscope-examples", ALL),
+    ("loopscope-tests", ALL),
     ("loopscope-instructions", &["loopscope-probe", "loopscope-loop"]),
-    (
-        "loopscope-benches",
-        &[
-            "loopscope-probe",
-            "loopscope-loop",
-            "loopscope-report",
-            "loopscope-spans",
-            "loopscope-stacks",
-            "loopscope-agent",
-        ],
-    ),
+    ("loopscope-benches", ALL),
+];
+
+/// What programs, examples and tests may know.
+const ALL: &[&str] = &[
+    "loopscope-probe",
+    "loopscope-loop",
+    "loopscope-report",
+    "loopscope-spans",
+    "loopscope-stacks",
+    "loopscope-http",
+    "loopscope-agent",
+    "loopscope-host",
+    "loopscope-dashboards",
 ];
 
 /// All that the probe may depend on besides std; the last three only in its tests and models.
