@@ -1,13 +1,13 @@
 //! Starting and stopping an agent.
 
 use crate::AgentError;
-use crate::background::Background;
 use crate::capture::{Captures, set_captures};
 use crate::settings::Settings;
 use crate::thread::{Start, begin};
 use crate::watch::action::Action;
 use crate::watch::frames::{FrameSource, FrameSources};
 use crate::watch::log::Log;
+use crate::web::background::Background;
 use crate::web::entrance::{Credentials, Entrance, Listen};
 use loopscope_probe::control::{CRITICAL_NS, WARNING_NS, url_of};
 use loopscope_probe::switch;

@@ -1,29 +1,14 @@
 //! What can go wrong for users of the agent, and what to do about it.
 
+use crate::web::error::ServerError;
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
-use std::path::PathBuf;
 
 /// Why an agent did not start.
 #[derive(Debug)]
 pub enum AgentError {
-    /// The exact address that was asked for is in use: choose another one, port 0, or
-    /// [`Listen::NextFree`](crate::Listen::NextFree).
-    AddressInUse(SocketAddr),
-    /// None of the ports that were tried is free.
-    NoFreePort {
-        /// The first that was tried.
-        first: SocketAddr,
-        /// How many were tried.
-        tried: u16,
-    },
-    /// The address cannot be listened on for another reason.
-    Listen(SocketAddr, io::Error),
-    /// There can be no socket file at this path; the text says why and what helps.
-    Socket(PathBuf, String),
-    /// The token file or the web configuration cannot be used; the text says why and what helps.
-    Credentials(String),
+    /// The server did not start: its address, its socket file or its credentials cannot be had.
+    Server(ServerError),
     /// This process has an agent already, and one watches all loops of a process: stop it first, or use it.
     AlreadyRunning,
     /// The thresholds make no sense: the warning must be at least 5 ms and not above the critical one.
@@ -40,21 +25,7 @@ pub enum AgentError {
 impl fmt::Display for AgentError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            AgentError::AddressInUse(address) => {
-                write!(
-                    f,
-                    "address {address} is in use; listen on port 0 for any free one, or let the agent take the next free port"
-                )
-            }
-            AgentError::NoFreePort { first, tried } => {
-                write!(
-                    f,
-                    "none of the {tried} ports from {first} is free; choose another port, or port 0 for any free one"
-                )
-            }
-            AgentError::Listen(address, error) => write!(f, "cannot listen on {address}: {error}"),
-            AgentError::Socket(path, why) => write!(f, "cannot listen on unix:{}: {why}", path.display()),
-            AgentError::Credentials(why) => f.write_str(why),
+            AgentError::Server(error) => error.fmt(f),
             AgentError::AlreadyRunning => {
                 f.write_str("this process already has an agent, which watches all its loops; stop it first")
             }
@@ -67,10 +38,18 @@ impl fmt::Display for AgentError {
     }
 }
 
+impl From<ServerError> for AgentError {
+    fn from(error: ServerError) -> AgentError {
+        AgentError::Server(error)
+    }
+}
+
 impl std::error::Error for AgentError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            AgentError::Listen(_, error) | AgentError::System(_, error) => Some(error),
+            // Its message is ours.
+            AgentError::Server(error) => error.source(),
+            AgentError::System(_, error) => Some(error),
             _ => None,
         }
     }

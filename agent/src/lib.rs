@@ -29,8 +29,6 @@ mod web;
 
 pub mod host;
 
-mod accounts;
-mod background;
 mod boottime;
 mod capture;
 mod eventfd;
@@ -51,3 +49,4 @@ pub use loopscope_report::metrics::Compat;
 pub use watch::action::Action;
 pub use watch::frames::FrameSource;
 pub use web::entrance::Listen;
+pub use web::error::ServerError;

@@ -8,7 +8,6 @@
 //!
 //! It shares no lock with a loop. A panic in a look or an answer is caught, counted, logged once, and skipped.
 
-use crate::AgentError;
 use crate::process;
 use crate::settings::Settings;
 use crate::sidecar::{self, Pace, Stalled, State};
@@ -20,6 +19,7 @@ use crate::web::agent_socket::AgentSocket;
 use crate::web::capture::Captures;
 use crate::web::doorway::Doorway;
 use crate::web::entrance::Entrance;
+use crate::web::error::ServerError;
 use crate::web::facade;
 use crate::web::guard::Guard;
 use crate::web::health::Health;
@@ -52,9 +52,9 @@ pub(crate) struct Start {
 }
 
 /// Starts the tasks of the thread; within its runtime. What is returned is for its end.
-pub(crate) fn begin(start: Start) -> Result<impl FnOnce(), AgentError> {
-    let sleeper = Sleeper::new().map_err(|error| AgentError::System("an eventfd", error))?;
-    let ticker = Ticker::new().map_err(|error| AgentError::System("a timerfd", error))?;
+pub(crate) fn begin(start: Start) -> Result<impl FnOnce(), ServerError> {
+    let sleeper = Sleeper::new().map_err(|error| ServerError::System("an eventfd", error))?;
+    let ticker = Ticker::new().map_err(|error| ServerError::System("a timerfd", error))?;
     let Start { settings, entrance, mut log } = start;
     let host = if settings.has_recorder { facade::install() } else { None };
     if settings.has_recorder && host.is_none() {
@@ -79,7 +79,7 @@ pub(crate) fn begin(start: Start) -> Result<impl FnOnce(), AgentError> {
     let pace = sidecar.tick();
     if let Some(entrance) = entrance {
         listen(entrance, socket, &sidecar)
-            .map_err(|error| AgentError::System("a listening socket", error))?;
+            .map_err(|error| ServerError::System("a listening socket", error))?;
     }
     tokio::spawn(watch_loops(sidecar.clone(), sleeper, ticker, pace));
     Ok(move || sidecar.farewell())

@@ -2,7 +2,7 @@
 
 mod support;
 
-use loopscope_agent::{Agent, AgentError, Listen};
+use loopscope_agent::{Agent, AgentError, Listen, ServerError};
 use loopscope_probe::Kind;
 use loopscope_report::incident::Incident;
 use std::collections::HashMap;
@@ -270,7 +270,7 @@ fn an_address_in_use_is_named_or_passed_over() {
     let holder = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let taken = holder.local_addr().unwrap();
     let error = Agent::builder().listen(Listen::Exactly(taken)).start().unwrap_err();
-    assert!(matches!(error, AgentError::AddressInUse(address) if address == taken));
+    assert!(matches!(error, AgentError::Server(ServerError::AddressInUse(address)) if address == taken));
     assert!(error.to_string().contains(&taken.to_string()), "{error}");
     let agent = Agent::builder().listen(Listen::NextFree(taken)).start().unwrap();
     let found: SocketAddr = agent.address().unwrap();

@@ -3,7 +3,7 @@
 mod support;
 
 use loopscope_agent::host::{Host, HostBuilder};
-use loopscope_agent::{Agent, AgentError, Listen};
+use loopscope_agent::{Agent, AgentError, Listen, ServerError};
 use loopscope_probe::directory::{Owner, agent_socket, runtime_directory};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
 use std::fs::{self, Permissions};
@@ -74,7 +74,10 @@ fn with_a_token_only_who_has_it_gets_more_than_numbers() {
     agent.stop();
     fs::set_permissions(&file, Permissions::from_mode(0o644)).unwrap();
     let error = builder().token_file(&file).start().unwrap_err();
-    assert!(matches!(&error, AgentError::Credentials(why) if why.contains("chmod 600")), "{error}");
+    assert!(
+        matches!(&error, AgentError::Server(ServerError::Credentials(why)) if why.contains("chmod 600")),
+        "{error}"
+    );
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What can go wrong in a command, and the exit code that says so to scripts.
 
-use loopscope_agent::AgentError;
+use loopscope_agent::ServerError;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -38,12 +38,12 @@ impl Failure {
     }
 
     /// Returns why a server did not start.
-    pub fn of_agent(error: &AgentError) -> Failure {
+    pub fn of_server(error: &ServerError) -> Failure {
         match error {
-            AgentError::AddressInUse(address) => {
+            ServerError::AddressInUse(address) => {
                 Failure::Listen { address: *address, error: io::Error::from(io::ErrorKind::AddrInUse) }
             }
-            AgentError::Listen(address, error) => {
+            ServerError::Listen(address, error) => {
                 Failure::Listen { address: *address, error: io::Error::new(error.kind(), error.to_string()) }
             }
             error => Failure::system("start the server", error),

@@ -1,14 +1,14 @@
 //! Starting and stopping the server of a whole host.
 
-use crate::AgentError;
-use crate::background::Background;
 use crate::host::access::{Access, AccessFiles};
 use crate::host::roster::Roster;
 use crate::host::state::HostState;
 use crate::host::thread::{Start, begin};
 use crate::process;
 use crate::watch::log::Log;
+use crate::web::background::Background;
 use crate::web::entrance::{Credentials, Entrance, Listen};
+use crate::web::error::ServerError;
 use loopscope_probe::control::url_of;
 use loopscope_probe::directory::runtime_directory;
 use std::io;
@@ -103,12 +103,12 @@ impl HostBuilder {
     /// # Errors
     /// The address cannot be had, the credentials cannot be used, or the system refuses a thread; the message says what to
     /// do.
-    pub fn start(self) -> Result<Host, AgentError> {
+    pub fn start(self) -> Result<Host, ServerError> {
         let Some(entrance) = Entrance::open(&self.listen, &self.credentials)? else {
-            return Err(AgentError::System("a server", io::Error::other("it was to listen nowhere")));
+            return Err(ServerError::System("a server", io::Error::other("it was to listen nowhere")));
         };
-        let access = Access::read(&self.access).map_err(AgentError::Credentials)?;
-        let access = access.of_server(&entrance.guard).map_err(AgentError::Credentials)?;
+        let access = Access::read(&self.access).map_err(ServerError::Credentials)?;
+        let access = access.of_server(&entrance.guard).map_err(ServerError::Credentials)?;
         let (address, url) = (entrance.address(), url_of(&entrance.guard.address));
         let mut directories = self.directories;
         if directories.is_empty() {
@@ -118,7 +118,7 @@ impl HostBuilder {
         let files_max = process::read().map_or(1_024, |process| process.max_fds);
         let loops_max = files_max.saturating_sub(OTHER_FILES).clamp(64, LOOPS_MAX);
         let state = HostState::new(Roster::new(directories, keep_ns, loops_max as usize));
-        let log = Log::start().map_err(|error| AgentError::System("a log thread", error))?;
+        let log = Log::start().map_err(|error| ServerError::System("a log thread", error))?;
         let start = Start { state, entrance, access, log };
         let background = Background::start("loopscope-host", move || begin(start))?;
         Ok(Host { address, url, _background: background })

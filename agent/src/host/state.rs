@@ -1,6 +1,5 @@
 //! What the host's thread knows: the roster, and what it counted itself.
 
-use crate::accounts::Accounts;
 use crate::host::entry::Entry;
 use crate::host::roster::Roster;
 use crate::host::service::PATHS;
@@ -9,6 +8,7 @@ use loopscope_probe::directory::{self, PageFile};
 use loopscope_probe::{Page, Ticks};
 use loopscope_report::diagnose::{reconstruct, under_way};
 use loopscope_report::incident::Incident;
+use loopscope_report::metrics::accounts::Accounts;
 use loopscope_report::metrics::format::Format;
 use loopscope_report::metrics::page::{Rendered, render_host};
 use loopscope_report::metrics::view::{AgentView, HostView, Outcomes};

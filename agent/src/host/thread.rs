@@ -1,6 +1,5 @@
 //! The host's thread: looks at the pages, and answers between two looks.
 
-use crate::AgentError;
 use crate::host::access::Access;
 use crate::host::forward::Forwards;
 use crate::host::service::HostService;
@@ -9,6 +8,7 @@ use crate::process;
 use crate::watch::log::Log;
 use crate::web::doorway::Doorway;
 use crate::web::entrance::Entrance;
+use crate::web::error::ServerError;
 use crate::web::health::Health;
 use crate::web::live::Live;
 use crate::web::server;
@@ -28,9 +28,9 @@ pub(crate) struct Start {
 }
 
 /// Starts the tasks of the thread; within its runtime. What is returned is for its end.
-pub(crate) fn begin(start: Start) -> Result<impl FnOnce(), AgentError> {
+pub(crate) fn begin(start: Start) -> Result<impl FnOnce(), ServerError> {
     let Start { state, entrance: Entrance { listener, guard }, access, log } = start;
-    let doorway = Doorway::new(listener).map_err(|error| AgentError::System("a listening socket", error))?;
+    let doorway = Doorway::new(listener).map_err(|error| ServerError::System("a listening socket", error))?;
     let clock = Clock::monotonic();
     let shared = Arc::new(Shared {
         started: clock.now(),

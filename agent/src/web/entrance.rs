@@ -1,7 +1,7 @@
 //! Where a server is reached: its address or socket file, bound, with the rules for who may come in.
 
-use crate::AgentError;
 use crate::web::agent_socket::remove_dead;
+use crate::web::error::ServerError;
 use crate::web::guard::{Guard, Place};
 use crate::web::secure::WebConfig;
 use crate::web::token::Token;
@@ -76,11 +76,11 @@ impl Entrance {
     ///
     /// # Errors
     /// The address or the path cannot be had, or the credentials cannot be used.
-    pub(crate) fn open(listen: &Listen, credentials: &Credentials) -> Result<Option<Entrance>, AgentError> {
+    pub(crate) fn open(listen: &Listen, credentials: &Credentials) -> Result<Option<Entrance>, ServerError> {
         let token = credentials.token_file.as_deref().map(Token::read).transpose();
-        let token = token.map_err(AgentError::Credentials)?.map(Arc::new);
+        let token = token.map_err(ServerError::Credentials)?.map(Arc::new);
         let web_config = credentials.web_config.as_deref().map(WebConfig::read).transpose();
-        let web_config = web_config.map_err(AgentError::Credentials)?.map(Arc::new);
+        let web_config = web_config.map_err(ServerError::Credentials)?.map(Arc::new);
         let listener = match listen {
             Listen::Nowhere => return Ok(None),
             Listen::Unix(path) => unix(&whole(path)?)?,
@@ -100,7 +100,7 @@ impl Entrance {
     ///
     /// # Errors
     /// It is a socket file, and a page cannot hold its path.
-    pub(crate) fn check_for_page(&self) -> Result<(), AgentError> {
+    pub(crate) fn check_for_page(&self) -> Result<(), ServerError> {
         // What else there is, is shorter: the longest is `https://` with an IPv6 address, its scope and a port.
         let Listener::Unix(file, _) = &self.listener else { return Ok(()) };
         let path = file.path();
@@ -112,7 +112,7 @@ impl Entrance {
             ),
             None => "other processes can be told of paths in UTF-8 only: choose another one".to_owned(),
         };
-        Err(AgentError::Socket(path.to_owned(), why))
+        Err(ServerError::Socket(path.to_owned(), why))
     }
 
     /// Returns the address, `None` for a socket file.
@@ -144,52 +144,52 @@ impl Listener {
 }
 
 /// Returns a name as it is compared with the Host header: in lower case, without the dot that may end a whole name.
-fn host_name(name: &str) -> Result<String, AgentError> {
+fn host_name(name: &str) -> Result<String, ServerError> {
     let plain = name.trim_end_matches('.').to_ascii_lowercase();
     match plain.is_empty() || plain.contains(|letter: char| ":/[]".contains(letter) || letter.is_whitespace())
     {
         false => Ok(plain),
-        true => Err(AgentError::Credentials(format!(
+        true => Err(ServerError::Credentials(format!(
             "{name:?} is no host name: give the name alone, without a port; IP addresses are accepted anyway"
         ))),
     }
 }
 
-fn tcp(listener: TcpListener) -> Result<Listener, AgentError> {
-    let explain = |error| AgentError::Listen(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)), error);
+fn tcp(listener: TcpListener) -> Result<Listener, ServerError> {
+    let explain = |error| ServerError::Listen(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)), error);
     listener.set_nonblocking(true).map_err(explain)?;
     let address = listener.local_addr().map_err(explain)?;
     Ok(Listener::Tcp(listener, address))
 }
 
-fn exactly(address: SocketAddr) -> Result<TcpListener, AgentError> {
+fn exactly(address: SocketAddr) -> Result<TcpListener, ServerError> {
     TcpListener::bind(address).map_err(|error| match error.kind() {
-        io::ErrorKind::AddrInUse => AgentError::AddressInUse(address),
-        _ => AgentError::Listen(address, error),
+        io::ErrorKind::AddrInUse => ServerError::AddressInUse(address),
+        _ => ServerError::Listen(address, error),
     })
 }
 
-fn next_free(first: SocketAddr) -> Result<TcpListener, AgentError> {
+fn next_free(first: SocketAddr) -> Result<TcpListener, ServerError> {
     for offset in 0..PORTS_TRIED {
         let Some(port) = first.port().checked_add(offset) else { break };
         let address = SocketAddr::new(first.ip(), port);
         match TcpListener::bind(address) {
             Ok(listener) => return Ok(listener),
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
-            Err(error) => return Err(AgentError::Listen(address, error)),
+            Err(error) => return Err(ServerError::Listen(address, error)),
         }
     }
-    Err(AgentError::NoFreePort { first, tried: PORTS_TRIED })
+    Err(ServerError::NoFreePort { first, tried: PORTS_TRIED })
 }
 
 /// Returns the path from the root on: who reads it from a page is in another directory, and this process may go to one.
-fn whole(path: &Path) -> Result<PathBuf, AgentError> {
-    std::path::absolute(path).map_err(|error| AgentError::Socket(path.to_owned(), error.to_string()))
+fn whole(path: &Path) -> Result<PathBuf, ServerError> {
+    std::path::absolute(path).map_err(|error| ServerError::Socket(path.to_owned(), error.to_string()))
 }
 
 /// Binds a socket file at a whole path.
-fn unix(path: &Path) -> Result<Listener, AgentError> {
-    let refused = |error: io::Error| AgentError::Socket(path.to_owned(), error.to_string());
+fn unix(path: &Path) -> Result<Listener, ServerError> {
+    let refused = |error: io::Error| ServerError::Socket(path.to_owned(), error.to_string());
     make_room(path)?;
     // A new socket has the mode that the process's umask leaves, for a moment. So it is made where nobody else gets in,
     // and moved when its mode is right.
@@ -231,8 +231,8 @@ fn remove_leftover(private: &Path) -> bool {
 }
 
 /// Removes the socket of a process that is gone; anything else stays.
-fn make_room(path: &Path) -> Result<(), AgentError> {
-    let in_the_way = |why: &str| AgentError::Socket(path.to_owned(), why.to_owned());
+fn make_room(path: &Path) -> Result<(), ServerError> {
+    let in_the_way = |why: &str| ServerError::Socket(path.to_owned(), why.to_owned());
     let Ok(found) = fs::symlink_metadata(path) else { return Ok(()) };
     if !found.file_type().is_socket() {
         return Err(in_the_way("there is something else at that path: choose another one, or remove it"));
@@ -251,7 +251,7 @@ mod tests {
     use std::ffi::OsString;
     use std::os::unix::ffi::OsStringExt;
 
-    fn open(path: &Path) -> Result<Entrance, AgentError> {
+    fn open(path: &Path) -> Result<Entrance, ServerError> {
         let opened = Entrance::open(&Listen::Unix(path.to_owned()), &Credentials::default());
         opened.map(|entrance| entrance.expect("it is to be reached"))
     }

@@ -1,6 +1,5 @@
 //! Incidents over HTTP: a list without their long parts, and each in full.
 
-use crate::web::Backend;
 use crate::web::answer::Answer;
 use crate::web::query::{is_of_drawing, pairs};
 use loopscope_report::incident::Incident;
@@ -19,9 +18,9 @@ pub(crate) fn id_of(path: &str) -> Option<&str> {
     path.strip_prefix(INCIDENTS)?.strip_prefix('/').filter(|id| !id.is_empty() && !id.contains('/'))
 }
 
-/// Answers with the list: a JSON array, newest first.
-pub(crate) fn list(backend: &dyn Backend) -> Answer {
-    let briefs: Vec<_> = backend.incidents().iter().map(|incident| incident.brief()).collect();
+/// Answers with the list, newest first: a JSON array.
+pub(crate) fn list(incidents: &[Arc<Incident>]) -> Answer {
+    let briefs: Vec<_> = incidents.iter().map(|incident| incident.brief()).collect();
     Answer::json(serde_json::to_vec(&briefs).unwrap_or_default())
 }
 

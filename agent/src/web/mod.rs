@@ -2,10 +2,12 @@
 
 pub(crate) mod agent_socket;
 pub(crate) mod answer;
+pub(crate) mod background;
 pub(crate) mod capture;
 pub(crate) mod client;
 pub(crate) mod doorway;
 pub(crate) mod entrance;
+pub(crate) mod error;
 pub(crate) mod facade;
 pub(crate) mod guard;
 pub(crate) mod health;
@@ -13,6 +15,7 @@ pub(crate) mod incidents;
 pub(crate) mod live;
 pub(crate) mod negotiate;
 pub(crate) mod page;
+pub(crate) mod paths;
 pub(crate) mod peer_user;
 pub(crate) mod query;
 pub(crate) mod routes;

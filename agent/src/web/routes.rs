@@ -7,6 +7,7 @@ use crate::web::incidents::{self, INCIDENT, INCIDENTS, id_of};
 use crate::web::live::{LIVE, Live, Source};
 use crate::web::negotiate;
 use crate::web::page::{self, FILES, PAGE};
+use crate::web::paths::{FLAMEGRAPH, HEALTHY, METRICS, PATHS, PPROF, READY, THRESHOLDS};
 use crate::web::thresholds::ThresholdWish;
 use crate::web::wish::{Wish, parse_end};
 use crate::web::{Answering, Backend, Service};
@@ -15,19 +16,6 @@ use hyper::{HeaderMap, Method};
 use loopscope_report::live::{Seen, View};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-
-pub(crate) const METRICS: &str = "/metrics";
-pub(crate) const HEALTHY: &str = "/-/healthy";
-pub(crate) const READY: &str = "/-/ready";
-pub(crate) const FLAMEGRAPH: &str = "/debug/loopscope/flamegraph";
-pub(crate) const PPROF: &str = "/debug/pprof/profile";
-pub(crate) const THRESHOLDS: &str = "/debug/loopscope/thresholds";
-
-/// The paths that are counted by name; all others are counted as `other`.
-pub(crate) const PATHS: [&str; 13] = [
-    "/", PAGE, FILES, LIVE, METRICS, HEALTHY, READY, FLAMEGRAPH, PPROF, INCIDENTS, INCIDENT, THRESHOLDS,
-    "other",
-];
 
 const ENDPOINTS: &str = "\
 /live                                                the live page, for browsers; they get it at / too
@@ -138,7 +126,7 @@ impl Router {
     fn incidents(&self, id: Option<&str>, request: &Parts, backend: &dyn Backend) -> Answer {
         match id {
             Some(id) => incidents::one(id, request.uri.query().unwrap_or(""), |id| backend.incident(id)),
-            None => incidents::list(backend),
+            None => incidents::list(&backend.incidents()),
         }
     }
 

@@ -48,7 +48,7 @@ pub fn run(options: &ServeArguments) -> Result<(), Failure> {
     if let Some(path) = access.ca_file {
         builder = builder.agents_authority(path);
     }
-    let host = builder.start().map_err(|error| Failure::of_agent(&error))?;
+    let host = builder.start().map_err(|error| Failure::of_server(&error))?;
     let url = host.url();
     print(&format!(
         "Serving all loops of this host; Ctrl-C ends it.\n  \

@@ -9,6 +9,8 @@ pub mod catalog;
 #[doc(hidden)]
 pub mod view;
 
+#[doc(hidden)]
+pub mod accounts;
 pub(crate) mod agent_families;
 #[doc(hidden)]
 pub mod compat;

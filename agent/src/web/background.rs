@@ -1,6 +1,6 @@
 //! A thread with asynchronous tasks of its own, which stops when its handle is dropped.
 
-use crate::AgentError;
+use crate::web::error::ServerError;
 use std::io;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::JoinHandle;
@@ -19,9 +19,9 @@ impl Background {
     ///
     /// # Errors
     /// The system refuses a thread or an epoll instance, or `begin` fails.
-    pub(crate) fn start<B, L>(name: &str, begin: B) -> Result<Background, AgentError>
+    pub(crate) fn start<B, L>(name: &str, begin: B) -> Result<Background, ServerError>
     where
-        B: FnOnce() -> Result<L, AgentError> + Send + 'static,
+        B: FnOnce() -> Result<L, ServerError> + Send + 'static,
         L: FnOnce(),
     {
         let (stop, stopped) = oneshot::channel();
@@ -29,9 +29,9 @@ impl Background {
         let thread = std::thread::Builder::new()
             .name(name.to_owned())
             .spawn(move || run(begin, &ready, stopped))
-            .map_err(|error| AgentError::System("a thread", error))?;
+            .map_err(|error| ServerError::System("a thread", error))?;
         let background = Background { stop: Some(stop), thread: Some(thread) };
-        let ended = || AgentError::System("a thread", io::Error::other("it ended at once"));
+        let ended = || ServerError::System("a thread", io::Error::other("it ended at once"));
         is_ready.recv().unwrap_or_else(|_| Err(ended()))?;
         Ok(background)
     }
@@ -54,16 +54,16 @@ impl Drop for Background {
 }
 
 /// Runs the thread. Says over `ready` whether it could begin: the starting thread waits for that.
-fn run<B, L>(begin: B, ready: &SyncSender<Result<(), AgentError>>, stopped: oneshot::Receiver<()>)
+fn run<B, L>(begin: B, ready: &SyncSender<Result<(), ServerError>>, stopped: oneshot::Receiver<()>)
 where
-    B: FnOnce() -> Result<L, AgentError>,
+    B: FnOnce() -> Result<L, ServerError>,
     L: FnOnce(),
 {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build();
     let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => {
-            let _ = ready.send(Err(AgentError::System("an epoll instance", error)));
+            let _ = ready.send(Err(ServerError::System("an epoll instance", error)));
             return;
         }
     };
@@ -107,11 +107,11 @@ mod tests {
 
     #[test]
     fn what_cannot_begin_is_told_and_leaves_no_thread() {
-        let refused = Background::start("test", || -> Result<fn(), AgentError> {
-            Err(AgentError::System("a test", io::Error::other("no")))
+        let refused = Background::start("test", || -> Result<fn(), ServerError> {
+            Err(ServerError::System("a test", io::Error::other("no")))
         });
-        assert!(matches!(refused, Err(AgentError::System("a test", _))));
-        let ended = Background::start("test", || -> Result<fn(), AgentError> { panic!("on purpose") });
-        assert!(matches!(ended, Err(AgentError::System("a thread", _))));
+        assert!(matches!(refused, Err(ServerError::System("a test", _))));
+        let ended = Background::start("test", || -> Result<fn(), ServerError> { panic!("on purpose") });
+        assert!(matches!(ended, Err(ServerError::System("a thread", _))));
     }
 }
