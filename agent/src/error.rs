@@ -1,6 +1,6 @@
 //! What can go wrong for users of the agent, and what to do about it.
 
-use crate::web::error::ServerError;
+use loopscope_http::ServerError;
 use std::fmt;
 use std::io;
 

@@ -15,18 +15,19 @@ use crate::sleep::Sleeper;
 use crate::ticker::Ticker;
 use crate::watch::crew::Crew;
 use crate::watch::log::Log;
-use crate::web::agent_socket::AgentSocket;
+use crate::web::Backend;
 use crate::web::capture::Captures;
-use crate::web::doorway::Doorway;
-use crate::web::entrance::Entrance;
-use crate::web::error::ServerError;
-use crate::web::facade;
-use crate::web::guard::Guard;
-use crate::web::health::Health;
-use crate::web::live::Live;
 use crate::web::routes::Router;
-use crate::web::thresholds::{ThresholdList, ThresholdWish};
-use crate::web::{Backend, server};
+use loopscope_http::ServerError;
+use loopscope_http::agent_socket::AgentSocket;
+use loopscope_http::doorway::Doorway;
+use loopscope_http::entrance::Entrance;
+use loopscope_http::guard::Guard;
+use loopscope_http::health::Health;
+use loopscope_http::live::Live;
+use loopscope_http::recorder;
+use loopscope_http::server;
+use loopscope_http::thresholds::{ThresholdList, ThresholdWish};
 use loopscope_probe::{Clock, Snapshot, Ticks};
 use loopscope_report::compute::age::age_text;
 use loopscope_report::incident::Incident;
@@ -56,7 +57,7 @@ pub(crate) fn begin(start: Start) -> Result<impl FnOnce(), ServerError> {
     let sleeper = Sleeper::new().map_err(|error| ServerError::System("an eventfd", error))?;
     let ticker = Ticker::new().map_err(|error| ServerError::System("a timerfd", error))?;
     let Start { settings, entrance, mut log } = start;
-    let host = if settings.has_recorder { facade::install() } else { None };
+    let host = if settings.has_recorder { recorder::install() } else { None };
     if settings.has_recorder && host.is_none() {
         log.warn(
             "the program has a metrics recorder of its own, so its metrics are not on the agent's page"

@@ -6,10 +6,10 @@
 //! token must ask for something itself: else it would tell whoever looks like its own user, through a tunnel or a proxy,
 //! what agents tell for a token only. For the same reason one that asks for nothing leaves the socket files alone.
 
-use crate::web::guard::Guard;
-use crate::web::secure::Trust;
-use crate::web::token::Token;
 use hyper::header::HeaderValue;
+use loopscope_http::guard::Guard;
+use loopscope_http::secure::Trust;
+use loopscope_http::token::Token;
 use std::path::PathBuf;
 
 /// Where these are, as the program configured it.

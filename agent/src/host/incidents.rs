@@ -6,8 +6,8 @@
 
 use crate::host::forward::{Forwards, NoAnswer, Question, Wanted};
 use crate::host::state::Asked;
-use crate::web::incidents::INCIDENTS;
 use hyper::Method;
+use loopscope_http::incidents::INCIDENTS;
 use loopscope_probe::clock::unix_ns;
 use loopscope_report::incident::Incident;
 use serde::de::IgnoredAny;

@@ -1,7 +1,7 @@
 //! The loops of the whole host as the live page shows them.
 
 use crate::host::service::HostService;
-use crate::web::live::Source;
+use loopscope_http::live::Source;
 use loopscope_report::live::{Seen, View};
 
 impl Source for HostService {

@@ -17,7 +17,7 @@ use crate::watch::pool::PoolWatch;
 use crate::watch::report::Report;
 use crate::watch::sight::ThreadSight;
 use crate::watch::wake::Wake;
-use crate::web::paths::PATHS;
+use loopscope_http::paths::PATHS;
 use loopscope_probe::clock::unix_ns;
 use loopscope_probe::pool::PoolNow;
 use loopscope_probe::registry::{self, Controller, LocalPage};

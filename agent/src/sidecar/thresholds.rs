@@ -1,7 +1,7 @@
 //! Reading and changing stall thresholds while the program runs.
 
 use crate::sidecar::State;
-use crate::web::thresholds::{LoopThresholds, ThresholdList, ThresholdWish};
+use loopscope_http::thresholds::{LoopThresholds, ThresholdList, ThresholdWish};
 use loopscope_report::compute::age::age_text;
 use loopscope_report::model::thresholds::Thresholds;
 

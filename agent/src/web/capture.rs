@@ -5,9 +5,9 @@
 
 use crate::sample::{self, Plan};
 use crate::web::Backend;
-use crate::web::answer::Answer;
-use crate::web::slots::{Holder, Slot, Slots};
-use crate::web::wish::Wish;
+use loopscope_http::answer::Answer;
+use loopscope_http::slots::{Holder, Slot, Slots};
+use loopscope_http::wish::Wish;
 use loopscope_probe::clock::unix_ns;
 use loopscope_probe::registry::{self, LocalPage};
 use loopscope_report::compute::age::age_text;

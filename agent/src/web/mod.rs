@@ -1,59 +1,15 @@
-//! The agent's HTTP server: what it answers, and the limits that keep a careless or hostile client harmless.
+//! What the agent of a process answers over HTTP: its paths, and captures on request.
 
-pub(crate) mod agent_socket;
-pub(crate) mod answer;
-pub(crate) mod background;
 pub(crate) mod capture;
-pub(crate) mod client;
-pub(crate) mod doorway;
-pub(crate) mod entrance;
-pub(crate) mod error;
-pub(crate) mod facade;
-pub(crate) mod guard;
-pub(crate) mod health;
-pub(crate) mod incidents;
-pub(crate) mod live;
-pub(crate) mod negotiate;
-pub(crate) mod page;
-pub(crate) mod paths;
-pub(crate) mod peer_user;
-pub(crate) mod query;
 pub(crate) mod routes;
-#[cfg(feature = "web-config")]
-pub(crate) mod secure;
-#[cfg(not(feature = "web-config"))]
-#[path = "secure_absent.rs"]
-pub(crate) mod secure;
-pub(crate) mod server;
-pub(crate) mod slots;
-pub(crate) mod stamp;
-pub(crate) mod thresholds;
-pub(crate) mod token;
-pub(crate) mod wish;
 
-use crate::web::answer::Answer;
-use crate::web::health::Health;
-use crate::web::thresholds::{ThresholdList, ThresholdWish};
-use hyper::http::request::Parts;
+use loopscope_http::health::Health;
+use loopscope_http::thresholds::{ThresholdList, ThresholdWish};
 use loopscope_probe::Snapshot;
 use loopscope_report::incident::Incident;
 use loopscope_report::live::Seen;
 use loopscope_report::metrics::format::Format;
-use std::pin::Pin;
 use std::sync::Arc;
-
-/// An answer that is being made.
-pub(crate) type Answering<'a> = Pin<Box<dyn Future<Output = Answer> + Send + 'a>>;
-
-/// What a server answers: the paths of one process's agent, or those of a whole host.
-pub(crate) trait Service: Send + Sync {
-    /// Answers one request, and counts the answer.
-    fn answer<'a>(&'a self, request: &'a Parts) -> Answering<'a>;
-    /// Counts a refusal that was given without asking; `path` is one of a fixed list.
-    fn count(&self, path: &'static str, code: u16);
-    /// Tells the program's log.
-    fn warn(&self, note: String);
-}
 
 /// What the server needs of the agent. Called on the agent's thread, never across an await.
 pub(crate) trait Backend: Send + Sync {

@@ -1,18 +1,19 @@
 //! Which path answers what.
 
-use crate::web::answer::Answer;
+use crate::web::Backend;
 use crate::web::capture::Captures;
-use crate::web::guard::{Gives, Guard, Purpose};
-use crate::web::incidents::{self, INCIDENT, INCIDENTS, id_of};
-use crate::web::live::{LIVE, Live, Source};
-use crate::web::negotiate;
-use crate::web::page::{self, FILES, PAGE};
-use crate::web::paths::{FLAMEGRAPH, HEALTHY, METRICS, PATHS, PPROF, READY, THRESHOLDS};
-use crate::web::thresholds::ThresholdWish;
-use crate::web::wish::{Wish, parse_end};
-use crate::web::{Answering, Backend, Service};
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method};
+use loopscope_http::answer::Answer;
+use loopscope_http::guard::{Gives, Guard, Purpose};
+use loopscope_http::incidents::{self, INCIDENT, INCIDENTS, id_of};
+use loopscope_http::live::{LIVE, Live, Source};
+use loopscope_http::negotiate;
+use loopscope_http::page::{self, FILES, PAGE};
+use loopscope_http::paths::{FLAMEGRAPH, HEALTHY, METRICS, PATHS, PPROF, READY, THRESHOLDS};
+use loopscope_http::service::{Answering, Service};
+use loopscope_http::thresholds::ThresholdWish;
+use loopscope_http::wish::{Wish, parse_end};
 use loopscope_report::live::{Seen, View};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;

@@ -28,7 +28,7 @@ const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'sel
 
 /// What a request is answered with.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Answer {
+pub struct Answer {
     pub status: u16,
     content_type: &'static str,
     body: Vec<u8>,
@@ -47,7 +47,7 @@ pub(crate) struct Answer {
 
 impl Answer {
     /// Answers with a text for people; it should end with a newline.
-    pub(crate) fn text(status: u16, body: impl Into<String>) -> Answer {
+    pub fn text(status: u16, body: impl Into<String>) -> Answer {
         Answer::new(status, TEXT, body.into().into_bytes())
     }
 
@@ -66,7 +66,7 @@ impl Answer {
     }
 
     /// Answers with a page of metrics, compressed where that is wanted.
-    pub(crate) fn metrics(format: Format, page: Vec<u8>, wants_gzip: bool) -> Answer {
+    pub fn metrics(format: Format, page: Vec<u8>, wants_gzip: bool) -> Answer {
         // Writing to memory does not fail; if it did, the page as it is would be right, too.
         let compressed = if wants_gzip { gzip(&page).ok() } else { None };
         let is_gzip = compressed.is_some();
@@ -75,12 +75,12 @@ impl Answer {
     }
 
     /// Answers with JSON, in which characters that are not to be shown are escapes: people read it in terminals, too.
-    pub(crate) fn json(body: Vec<u8>) -> Answer {
+    pub fn json(body: Vec<u8>) -> Answer {
         Answer::new(200, JSON, printable_json(body))
     }
 
     /// Answers with a file of a flamegraph's format. Its name has only letters, digits, dots and dashes.
-    pub(crate) fn file(format: profiles::Format, name: &str, body: Vec<u8>) -> Answer {
+    pub fn file(format: profiles::Format, name: &str, body: Vec<u8>) -> Answer {
         let policy = (format == profiles::Format::Svg).then_some(SVG_POLICY);
         Answer { policy, file: Some(name.to_owned()), ..Answer::new(200, format.content_type(), body) }
     }
@@ -91,7 +91,7 @@ impl Answer {
     }
 
     /// Says that the `Accept` header had a say.
-    pub(crate) fn negotiated(self) -> Answer {
+    pub fn negotiated(self) -> Answer {
         Answer { is_negotiated: true, ..self }
     }
 
@@ -106,13 +106,13 @@ impl Answer {
     }
 
     /// Says after how many seconds to ask again, where that is known.
-    pub(crate) fn retried_after(self, seconds: Option<u64>) -> Answer {
+    pub fn retried_after(self, seconds: Option<u64>) -> Answer {
         Answer { retry_after_s: seconds, ..self }
     }
 
     /// Passes on what an agent answered. Media types that no agent of ours has are not passed on: a page that calls itself
     /// HTML must not run here. In text and JSON, what a terminal acts on is escaped.
-    pub(crate) fn forwarded(status: u16, media: &str, file: Option<String>, body: Vec<u8>) -> Answer {
+    pub fn forwarded(status: u16, media: &str, file: Option<String>, body: Vec<u8>) -> Answer {
         let formats = profiles::Format::ALL.map(profiles::Format::content_type);
         let known = [TEXT, JSON].into_iter().chain(formats).find(|known| *known == media);
         let policy = known.filter(|known| *known == SVG).map(|_| SVG_POLICY);

@@ -4,10 +4,10 @@
 //! client is slow or silent (5 s for a request's head, from the answer before it on), not reading (30 s), or asks for too
 //! much (8 KiB of head).
 
-use crate::web::Service;
-use crate::web::client::Client;
-use crate::web::doorway::{Doorway, Stream};
-use crate::web::guard::{Guard, Peer};
+use crate::client::Client;
+use crate::doorway::{Doorway, Stream};
+use crate::guard::{Guard, Peer};
+use crate::service::Service;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{HeaderName, HeaderValue};
@@ -46,7 +46,7 @@ const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/pla
 Content-Length: 45\r\nRetry-After: 1\r\nConnection: close\r\n\r\ntoo many connections to this agent; try again";
 
 /// Accepts for ever; drop the future to stop.
-pub(crate) async fn serve(doorway: Doorway, guard: Arc<Guard>, answers: Arc<dyn Service>) {
+pub async fn serve(doorway: Doorway, guard: Arc<Guard>, answers: Arc<dyn Service>) {
     let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
         let Ok(stream) = doorway.accept().await else {

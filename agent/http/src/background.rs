@@ -1,6 +1,6 @@
 //! A thread with asynchronous tasks of its own, which stops when its handle is dropped.
 
-use crate::web::error::ServerError;
+use crate::error::ServerError;
 use std::io;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::JoinHandle;
@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 
 /// The handle. Dropping it stops the thread, and returns when it has ended.
 #[derive(Debug)]
-pub(crate) struct Background {
+pub struct Background {
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -19,7 +19,7 @@ impl Background {
     ///
     /// # Errors
     /// The system refuses a thread or an epoll instance, or `begin` fails.
-    pub(crate) fn start<B, L>(name: &str, begin: B) -> Result<Background, ServerError>
+    pub fn start<B, L>(name: &str, begin: B) -> Result<Background, ServerError>
     where
         B: FnOnce() -> Result<L, ServerError> + Send + 'static,
         L: FnOnce(),
@@ -38,7 +38,7 @@ impl Background {
 
     /// Gives up the handle without touching the thread: in a forked child it is the parent's, and even telling it would
     /// reach the parent through shared descriptors.
-    pub(crate) fn forget(mut self) {
+    pub fn forget(mut self) {
         std::mem::forget((self.stop.take(), self.thread.take()));
     }
 }

@@ -1,9 +1,9 @@
 //! Connections that come in by an address or by a socket file, as one kind of stream.
 
-use crate::web::agent_socket::AgentSocket;
-use crate::web::client::Connection;
-use crate::web::entrance::Listener;
-use crate::web::peer_user;
+use crate::agent_socket::AgentSocket;
+use crate::client::Connection;
+use crate::entrance::Listener;
+use crate::peer_user;
 use loopscope_probe::socket_file::SocketFile;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
 /// A listening socket within the runtime.
-pub(crate) enum Doorway {
+pub enum Doorway {
     Tcp(TcpListener),
     Unix {
         /// Removed when the server ends, before the socket is closed.
@@ -30,7 +30,7 @@ pub(crate) enum Stream {
 
 impl Doorway {
     /// Hands the socket to the runtime that the calling thread is in.
-    pub(crate) fn new(listener: Listener) -> io::Result<Doorway> {
+    pub fn new(listener: Listener) -> io::Result<Doorway> {
         Ok(match listener {
             Listener::Tcp(listener, _) => Doorway::Tcp(TcpListener::from_std(listener)?),
             Listener::Unix(file, listener) => {
@@ -40,7 +40,7 @@ impl Doorway {
     }
 
     /// As [`Doorway::new`], for the socket file beside the pages.
-    pub(crate) fn of_agent_socket(AgentSocket { file, listener }: AgentSocket) -> io::Result<Doorway> {
+    pub fn of_agent_socket(AgentSocket { file, listener }: AgentSocket) -> io::Result<Doorway> {
         Ok(Doorway::Unix { _file: file, listener: UnixListener::from_std(listener)? })
     }
 

@@ -23,7 +23,7 @@ use std::sync::{OnceLock, PoisonError, RwLock};
 static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
 
 /// Installs the recorder for the whole program, once. Returns `None` where the host has installed one of its own.
-pub(crate) fn install() -> Option<PrometheusHandle> {
+pub fn install() -> Option<PrometheusHandle> {
     if let Some(handle) = HANDLE.get() {
         return Some(handle.clone());
     }
@@ -144,5 +144,5 @@ impl<Inner: Recorder> Recorder for HostRecorder<Inner> {
 }
 
 #[cfg(test)]
-#[path = "facade_tests.rs"]
+#[path = "recorder_tests.rs"]
 mod tests;

@@ -1,7 +1,7 @@
 //! The query of a URL: names and values.
 
 /// Splits a query into names and values; still encoded.
-pub(crate) fn pairs(query: &str) -> impl Iterator<Item = (&str, &str)> {
+pub fn pairs(query: &str) -> impl Iterator<Item = (&str, &str)> {
     let parts = query.split('&').filter(|pair| !pair.is_empty());
     parts.map(|pair| pair.split_once('=').unwrap_or((pair, "")))
 }
@@ -14,7 +14,7 @@ pub(crate) fn is_of_drawing(name: &str) -> bool {
 }
 
 /// Returns the text that a percent-encoded value stands for; what is no valid encoding stays as it is.
-pub(crate) fn decoded(value: &str) -> String {
+pub fn decoded(value: &str) -> String {
     let mut bytes = Vec::with_capacity(value.len());
     let mut rest = value.as_bytes();
     while let Some((first, after)) = rest.split_first() {

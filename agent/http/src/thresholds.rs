@@ -1,11 +1,11 @@
 //! Stall thresholds over HTTP: reading them, and changing them while the program runs.
 
-use crate::web::query::{decoded, pairs};
+use crate::query::{decoded, pairs};
 use loopscope_report::model::thresholds::{THRESHOLD_NS_MIN, Thresholds};
 
 /// What a request asks to be changed. What is not given stays as it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct ThresholdWish {
+pub struct ThresholdWish {
     /// Label or name of the loop; `None` for all.
     pub loop_name: Option<String>,
     pub warning_ns: Option<u64>,
@@ -14,7 +14,7 @@ pub(crate) struct ThresholdWish {
 
 /// One line of the answer.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
-pub(crate) struct LoopThresholds {
+pub struct LoopThresholds {
     /// The loop's label.
     pub r#loop: String,
     /// The loop's name, which several may share.
@@ -25,7 +25,7 @@ pub(crate) struct LoopThresholds {
 
 /// The answer: the thresholds of loops without their own, and those of every loop there is.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
-pub(crate) struct ThresholdList {
+pub struct ThresholdList {
     pub warning_ns: u64,
     pub critical_ns: u64,
     pub loops: Vec<LoopThresholds>,
@@ -36,7 +36,7 @@ impl ThresholdWish {
     ///
     /// # Errors
     /// Names the parameter that is wrong.
-    pub(crate) fn parse(query: &str) -> Result<ThresholdWish, String> {
+    pub fn parse(query: &str) -> Result<ThresholdWish, String> {
         let mut wish = ThresholdWish::default();
         for (name, value) in pairs(query) {
             match name {
@@ -52,7 +52,7 @@ impl ThresholdWish {
     }
 
     /// Tells whether nothing is to be changed.
-    pub(crate) fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.warning_ns.is_none() && self.critical_ns.is_none()
     }
 
@@ -60,7 +60,7 @@ impl ThresholdWish {
     ///
     /// # Errors
     /// The thresholds would make no sense.
-    pub(crate) fn apply(&self, present: Thresholds) -> Result<Thresholds, String> {
+    pub fn apply(&self, present: Thresholds) -> Result<Thresholds, String> {
         let wanted = Thresholds {
             warning_ns: self.warning_ns.unwrap_or(present.warning_ns),
             critical_ns: self.critical_ns.unwrap_or(present.critical_ns),

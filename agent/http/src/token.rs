@@ -1,6 +1,6 @@
 //! A bearer token: a secret in a file, which whoever wants to see incidents or start captures must send.
 
-use crate::web::stamp::Stamp;
+use crate::stamp::Stamp;
 use hyper::header::HeaderValue;
 use std::fs::File;
 use std::io::{self, Read};
@@ -17,7 +17,7 @@ const BYTES_MAX: u64 = 4 << 10;
 
 /// The token of a file; a changed file is read again.
 #[derive(Debug)]
-pub(crate) struct Token {
+pub struct Token {
     path: PathBuf,
     read: Mutex<Reading>,
 }
@@ -39,7 +39,7 @@ impl Token {
     ///
     /// # Errors
     /// It cannot be read, others than its owner may read it, or what is in it is no token; in words, with the remedy.
-    pub(crate) fn read(path: &Path) -> Result<Token, String> {
+    pub fn read(path: &Path) -> Result<Token, String> {
         Ok(Token { path: path.to_owned(), read: Mutex::new(read(path)?) })
     }
 
@@ -49,7 +49,7 @@ impl Token {
     }
 
     /// Returns what a client sends as `Authorization`.
-    pub(crate) fn header(&self) -> HeaderValue {
+    pub fn header(&self) -> HeaderValue {
         let text = [b"Bearer ", &*self.present().secret].concat();
         let mut header = HeaderValue::from_bytes(&text).expect("a token is of visible characters");
         header.set_sensitive(true);

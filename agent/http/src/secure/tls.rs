@@ -1,7 +1,7 @@
 //! Certificates and keys, and connections that are made secure with them.
 
-use crate::web::guard::Peer;
-use crate::web::secure::file::{Clients, Tls};
+use crate::guard::Peer;
+use crate::secure::file::{Clients, Tls};
 use loopscope_probe::clock::unix_ns;
 use std::fmt;
 use std::io;

@@ -1,14 +1,14 @@
 //! The live page: the files of the folder `page`, compiled in, so that it needs nothing from anywhere.
 
-use crate::web::answer::Answer;
-use crate::web::negotiate::weight_of;
+use crate::answer::Answer;
+use crate::negotiate::weight_of;
 use hyper::HeaderMap;
 
 /// Where the page is for whoever asks by name. At `/`, those who want HTML get it, and others text.
-pub(crate) const PAGE: &str = "/live";
+pub const PAGE: &str = "/live";
 
 /// What requests for its files are counted as.
-pub(crate) const FILES: &str = "/page/FILE";
+pub const FILES: &str = "/page/FILE";
 
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 const STYLE: &str = "text/css; charset=utf-8";
@@ -18,7 +18,7 @@ const HTML: &str = "text/html; charset=utf-8";
 macro_rules! files {
     // An array of (name, media type, bytes) of files in the folder `page`.
     ($($name:literal $media:ident,)*) => {
-        &[$(($name, $media, include_bytes!(concat!("../../page/", $name))),)*]
+        &[$(($name, $media, include_bytes!(concat!("../page/", $name))),)*]
     };
 }
 
@@ -46,23 +46,23 @@ const ALL: &[(&str, &str, &[u8])] = files! {
 };
 
 /// Tells whether a client wants HTML: browsers say so, and `curl` takes anything.
-pub(crate) fn wants_html(headers: &HeaderMap) -> bool {
+pub fn wants_html(headers: &HeaderMap) -> bool {
     let html = weight_of(headers, "text/html");
     html > 0 && html >= weight_of(headers, "text/plain")
 }
 
 /// Returns the page.
-pub(crate) fn page() -> Answer {
-    Answer::page(HTML, include_bytes!("../../page/page.html"))
+pub fn page() -> Answer {
+    Answer::page(HTML, include_bytes!("../page/page.html"))
 }
 
 /// Tells whether a path is below the folder of the page's files.
-pub(crate) fn is_file(path: &str) -> bool {
+pub fn is_file(path: &str) -> bool {
     path.starts_with("/page/")
 }
 
 /// Answers with the file at a path.
-pub(crate) fn file(path: &str) -> Answer {
+pub fn file(path: &str) -> Answer {
     let name = path.strip_prefix("/page/");
     match ALL.iter().find(|(known, ..)| Some(*known) == name) {
         Some((_, media, bytes)) => Answer::page(media, bytes),

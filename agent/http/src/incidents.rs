@@ -1,31 +1,31 @@
 //! Incidents over HTTP: a list without their long parts, and each in full.
 
-use crate::web::answer::Answer;
-use crate::web::query::{is_of_drawing, pairs};
+use crate::answer::Answer;
+use crate::query::{is_of_drawing, pairs};
 use loopscope_report::incident::Incident;
 use loopscope_report::profiles::FlameError;
 use loopscope_report::profiles::{self, Format};
 use std::sync::Arc;
 
 /// Where the list is; an incident is below it, by its id.
-pub(crate) const INCIDENTS: &str = "/debug/loopscope/incidents";
+pub const INCIDENTS: &str = "/debug/loopscope/incidents";
 
 /// What a request for one incident is counted as.
-pub(crate) const INCIDENT: &str = "/debug/loopscope/incidents/ID";
+pub const INCIDENT: &str = "/debug/loopscope/incidents/ID";
 
 /// Returns the id that a path asks for; `None` for a path of something else.
-pub(crate) fn id_of(path: &str) -> Option<&str> {
+pub fn id_of(path: &str) -> Option<&str> {
     path.strip_prefix(INCIDENTS)?.strip_prefix('/').filter(|id| !id.is_empty() && !id.contains('/'))
 }
 
 /// Answers with the list, newest first: a JSON array.
-pub(crate) fn list(incidents: &[Arc<Incident>]) -> Answer {
+pub fn list(incidents: &[Arc<Incident>]) -> Answer {
     let briefs: Vec<_> = incidents.iter().map(|incident| incident.brief()).collect();
     Answer::json(serde_json::to_vec(&briefs).unwrap_or_default())
 }
 
 /// Answers with one incident, which `find` has: in full as JSON, or drawn, or as a timeline.
-pub(crate) fn one(id: &str, query: &str, find: impl FnOnce(&str) -> Option<Arc<Incident>>) -> Answer {
+pub fn one(id: &str, query: &str, find: impl FnOnce(&str) -> Option<Arc<Incident>>) -> Answer {
     let mut format = None;
     for (name, value) in pairs(query) {
         match (name, Format::from_name(value)) {

@@ -34,7 +34,7 @@ fn rendered() -> String {
 #[test]
 fn the_sample_of_the_report_crate_is_what_the_exporter_writes() {
     let path =
-        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("report/src/metrics/recorder_sample.prom");
+        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../report/src/metrics/recorder_sample.prom");
     // The exporter writes families and series in random order.
     let sorted = |text: &str| {
         let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();

@@ -1,6 +1,6 @@
 //! Who is at the other end of a connection: which user of this machine, found when the connection comes in.
 
-use crate::web::peer_user::{OVERFLOW_USER, is_machines_own_namespace};
+use crate::peer_user::{OVERFLOW_USER, is_machines_own_namespace};
 use loopscope_probe::directory::own_user;
 use std::fs;
 use std::net::SocketAddr;

@@ -12,7 +12,7 @@ pub(crate) const AT_ONCE: usize = 2;
 
 /// Knows the captures under way.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Slots(Arc<Mutex<Held>>);
+pub struct Slots(Arc<Mutex<Held>>);
 
 #[derive(Debug, Default)]
 struct Held {
@@ -30,7 +30,7 @@ struct Taken {
 
 /// What a capture is, for those who have to wait for it.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Holder {
+pub struct Holder {
     /// By which it can be ended.
     pub name: Option<String>,
     /// What is captured: `cpu`.
@@ -43,7 +43,7 @@ pub(crate) struct Holder {
 
 /// Why there is no slot: who has them, and when the first is free.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Full {
+pub struct Full {
     /// A sentence for people.
     pub message: String,
     /// At least 1.
@@ -52,7 +52,7 @@ pub(crate) struct Full {
 
 /// One capture under way; ends when dropped, also where the client went away.
 #[derive(Debug)]
-pub(crate) struct Slot {
+pub struct Slot {
     slots: Slots,
     number: u64,
     end: Arc<Notify>,
@@ -65,7 +65,7 @@ impl Slots {
     ///
     /// # Errors
     /// Enough captures are under way.
-    pub(crate) fn take(&self, holder: Holder) -> Result<Slot, Full> {
+    pub fn take(&self, holder: Holder) -> Result<Slot, Full> {
         let mut held = self.held();
         let clock = Clock::monotonic();
         let begun = clock.now();
@@ -79,7 +79,7 @@ impl Slots {
     }
 
     /// Ends the captures of this name early: they answer with what they have. Returns whether there was one.
-    pub(crate) fn end(&self, name: &str) -> bool {
+    pub fn end(&self, name: &str) -> bool {
         let held = self.held();
         let called = held.taken.iter().filter(|taken| taken.holder.name.as_deref() == Some(name));
         called.map(|taken| taken.end.notify_one()).count() > 0
@@ -108,13 +108,13 @@ fn full(taken: &[Taken], now: Ticks) -> Full {
 
 impl Slot {
     /// Waits for so long, or until the capture is ended.
-    pub(crate) async fn wait(&self, length: Duration) {
+    pub async fn wait(&self, length: Duration) {
         // Either way it is over.
         let _ = timeout(length, self.end.notified()).await;
     }
 
     /// Returns how long the capture has lasted, in nanoseconds.
-    pub(crate) fn lasted_ns(&self) -> u64 {
+    pub fn lasted_ns(&self) -> u64 {
         self.clock.now().since(self.begun)
     }
 }

@@ -1,10 +1,10 @@
 //! Where a server is reached: its address or socket file, bound, with the rules for who may come in.
 
-use crate::web::agent_socket::remove_dead;
-use crate::web::error::ServerError;
-use crate::web::guard::{Guard, Place};
-use crate::web::secure::WebConfig;
-use crate::web::token::Token;
+use crate::agent_socket::remove_dead;
+use crate::error::ServerError;
+use crate::guard::{Guard, Place};
+use crate::secure::WebConfig;
+use crate::token::Token;
 use loopscope_probe::control::ADDRESS_BYTES_MAX;
 use loopscope_probe::directory::own_user;
 use loopscope_probe::socket_file::SocketFile;
@@ -50,7 +50,7 @@ impl Default for Listen {
 
 /// What clients must show, and what they may call the server, as the program configured it.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Credentials {
+pub struct Credentials {
     pub token_file: Option<PathBuf>,
     pub web_config: Option<PathBuf>,
     pub host_names: Vec<String>,
@@ -58,14 +58,14 @@ pub(crate) struct Credentials {
 
 /// A bound server.
 #[derive(Debug)]
-pub(crate) struct Entrance {
+pub struct Entrance {
     pub listener: Listener,
     pub guard: Arc<Guard>,
 }
 
 /// A bound socket of either kind, not blocking.
 #[derive(Debug)]
-pub(crate) enum Listener {
+pub enum Listener {
     Tcp(TcpListener, SocketAddr),
     /// The file goes first, with the server: see [`SocketFile`].
     Unix(SocketFile, UnixListener),
@@ -76,7 +76,7 @@ impl Entrance {
     ///
     /// # Errors
     /// The address or the path cannot be had, or the credentials cannot be used.
-    pub(crate) fn open(listen: &Listen, credentials: &Credentials) -> Result<Option<Entrance>, ServerError> {
+    pub fn open(listen: &Listen, credentials: &Credentials) -> Result<Option<Entrance>, ServerError> {
         let token = credentials.token_file.as_deref().map(Token::read).transpose();
         let token = token.map_err(ServerError::Credentials)?.map(Arc::new);
         let web_config = credentials.web_config.as_deref().map(WebConfig::read).transpose();
@@ -100,7 +100,7 @@ impl Entrance {
     ///
     /// # Errors
     /// It is a socket file, and a page cannot hold its path.
-    pub(crate) fn check_for_page(&self) -> Result<(), ServerError> {
+    pub fn check_for_page(&self) -> Result<(), ServerError> {
         // What else there is, is shorter: the longest is `https://` with an IPv6 address, its scope and a port.
         let Listener::Unix(file, _) = &self.listener else { return Ok(()) };
         let path = file.path();
@@ -116,7 +116,7 @@ impl Entrance {
     }
 
     /// Returns the address, `None` for a socket file.
-    pub(crate) fn address(&self) -> Option<SocketAddr> {
+    pub fn address(&self) -> Option<SocketAddr> {
         match &self.listener {
             Listener::Tcp(_, address) => Some(*address),
             Listener::Unix(..) => None,

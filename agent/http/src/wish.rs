@@ -1,12 +1,12 @@
 //! What a capture over HTTP is asked for: the query of its URL, read strictly, because a misspelt parameter that is
 //! passed over gives a picture of something else.
 
-use crate::web::query::{decoded, is_of_drawing, pairs};
+use crate::query::{decoded, is_of_drawing, pairs};
 use loopscope_report::profiles::{Format, Of};
 use std::ops::RangeInclusive;
 
 /// Lengths of a capture, in seconds.
-pub(crate) const SECONDS: RangeInclusive<u64> = 1..=300;
+pub const SECONDS: RangeInclusive<u64> = 1..=300;
 
 /// Samples a second.
 const HZ: RangeInclusive<u64> = 49..=997;
@@ -16,7 +16,7 @@ const HZ_DEFAULT: u64 = 99;
 
 /// What was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Wish {
+pub struct Wish {
     pub of: Of,
     pub format: Format,
     pub seconds: u64,
@@ -31,7 +31,7 @@ impl Wish {
     ///
     /// # Errors
     /// Names the parameter that is wrong, and what would do.
-    pub(crate) fn parse(query: &str) -> Result<Wish, String> {
+    pub fn parse(query: &str) -> Result<Wish, String> {
         let mut wish = Wish::default();
         let mut hz = None;
         for (name, value) in pairs(query) {
@@ -73,7 +73,7 @@ impl Wish {
     ///
     /// # Errors
     /// As [`Wish::parse`].
-    pub(crate) fn parse_pprof(query: &str) -> Result<Wish, String> {
+    pub fn parse_pprof(query: &str) -> Result<Wish, String> {
         let mut wish = Wish { of: Of::Cpu, format: Format::Pprof, seconds: 30, ..Wish::default() };
         for (name, value) in pairs(query) {
             match name {
@@ -98,7 +98,7 @@ impl Default for Wish {
 ///
 /// # Errors
 /// As [`Wish::parse`].
-pub(crate) fn parse_end(query: &str) -> Result<String, String> {
+pub fn parse_end(query: &str) -> Result<String, String> {
     match pairs(query).collect::<Vec<_>>()[..] {
         [("name", value)] => capture_name(value),
         _ => Err("a capture is ended by POST with its name only: ?name=NAME\n".to_owned()),

@@ -10,8 +10,8 @@
 //! viewer misses a view, all of them together cost as much as one, and without viewers nothing is done. A view is that
 //! of the interval since the one before it: after a pause, a first look is taken shortly before the view is made.
 
-use crate::web::answer::Answer;
-use crate::web::query::pairs;
+use crate::answer::Answer;
+use crate::query::pairs;
 use loopscope_probe::clock::unix_ns;
 use loopscope_probe::{Clock, Ticks};
 use loopscope_report::live::{Observer, Seen, View};
@@ -21,7 +21,7 @@ use tokio::sync::Semaphore;
 use tokio::time::sleep;
 
 /// Where the views are.
-pub(crate) const LIVE: &str = "/debug/loopscope/live";
+pub const LIVE: &str = "/debug/loopscope/live";
 
 /// Time between two views.
 const INTERVAL_NS: u64 = 500_000_000;
@@ -36,7 +36,7 @@ const FIRST: Duration = Duration::from_millis(200);
 const VIEWERS_MAX: usize = 8;
 
 /// What makes views: copies the pages of the loops, and completes what the observer made of them.
-pub(crate) trait Source: Send + Sync {
+pub trait Source: Send + Sync {
     /// Copies the pages.
     fn seen(&self) -> Vec<Seen>;
     /// Says where the processes' incidents and captures are answered.
@@ -45,7 +45,7 @@ pub(crate) trait Source: Send + Sync {
 
 /// The views of one server.
 #[derive(Debug)]
-pub(crate) struct Live {
+pub struct Live {
     clock: Clock,
     state: Mutex<Shared>,
     /// One permit for each that may wait; a request gives its own back when it ends, also where the client went away.
@@ -68,7 +68,7 @@ impl Default for Live {
 
 impl Live {
     /// Answers with the view that is due.
-    pub(crate) async fn answer(&self, query: &str, source: &dyn Source) -> Answer {
+    pub async fn answer(&self, query: &str, source: &dyn Source) -> Answer {
         let after = match after(query) {
             Ok(after) => after,
             Err(message) => return Answer::text(400, message),

@@ -4,10 +4,10 @@
 //! something is for who has proved something (a token, a password, a certificate), and, where the server is for this host
 //! only, for the user that the program runs as and for root. Who was passed on by a proxy may be anybody.
 
-use crate::web::answer::Answer;
-use crate::web::client::{Client, user_words};
-use crate::web::secure::WebConfig;
-use crate::web::token::Token;
+use crate::answer::Answer;
+use crate::client::{Client, user_words};
+use crate::secure::WebConfig;
+use crate::token::Token;
 use hyper::header::{AUTHORIZATION, FORWARDED, HOST, HeaderValue, VIA};
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, Version};
@@ -17,7 +17,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 /// A POST must have this header: a page in a browser cannot send it to another origin without asking first.
-pub(crate) const INTENT_HEADER: &str = "x-loopscope";
+pub const INTENT_HEADER: &str = "x-loopscope";
 
 /// By which browsers say from where a page's request comes: `same-origin`, `same-site`, `cross-site`, or `none` for an
 /// address that was typed.
@@ -25,7 +25,7 @@ const SITE_HEADER: &str = "sec-fetch-site";
 
 /// From where the server can be reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
+pub enum Place {
     /// A socket file, which only its owner may open.
     Unix,
     /// This host.
@@ -36,7 +36,7 @@ pub(crate) enum Place {
 
 /// What a path gives away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Gives {
+pub enum Gives {
     /// That the agent lives, and whether loops are stalled.
     Health,
     /// Numbers.
@@ -47,7 +47,7 @@ pub(crate) enum Gives {
 
 /// What a request is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Purpose {
+pub struct Purpose {
     pub gives: Gives,
     /// The path takes POST.
     pub may_change: bool,
@@ -57,7 +57,7 @@ pub(crate) struct Purpose {
 
 /// The rules of one server.
 #[derive(Debug)]
-pub(crate) struct Guard {
+pub struct Guard {
     pub place: Place,
     /// What clients call the server; for messages.
     pub address: String,
@@ -86,7 +86,7 @@ impl Guard {
     }
 
     /// The rules of the socket file beside the pages of this one's process.
-    pub(crate) fn of_socket_file(&self, path: &Path) -> Guard {
+    pub fn of_socket_file(&self, path: &Path) -> Guard {
         Guard {
             place: Place::Unix,
             address: format!("unix:{}", path.display()),
@@ -98,7 +98,7 @@ impl Guard {
     }
 
     /// Returns the refusal of a request, `None` where it may be answered.
-    pub(crate) async fn refuse(&self, request: &Parts, purpose: Purpose) -> Option<Answer> {
+    pub async fn refuse(&self, request: &Parts, purpose: Purpose) -> Option<Answer> {
         if let Some(refusal) = self.refuse_form(request, purpose) {
             return Some(refusal);
         }
@@ -130,12 +130,12 @@ impl Guard {
 
     /// Tells whether who reaches the server need not show anything: the user that it runs as and root are told
     /// everything then, and a proxy or a tunnel of theirs looks like them.
-    pub(crate) fn is_open(&self) -> bool {
+    pub fn is_open(&self) -> bool {
         self.place != Place::Unix && self.token.is_none() && !self.has_users()
     }
 
     /// Says who sent a request that was not refused, for the log.
-    pub(crate) fn requester(&self, request: &Parts) -> String {
+    pub fn requester(&self, request: &Parts) -> String {
         let client = client_of(request);
         let offered = request.headers.get(AUTHORIZATION).and_then(scheme);
         let proof = match offered {
@@ -293,7 +293,7 @@ fn scheme(value: &HeaderValue) -> Option<(&'static str, &str)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::web::client::Connection;
+    use crate::client::Connection;
 
     #[test]
     fn only_names_that_cannot_be_rebound_are_ours() {

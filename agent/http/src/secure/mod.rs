@@ -13,11 +13,11 @@ mod trust;
 mod users;
 
 pub(crate) use tls::Acceptor;
-pub(crate) use trust::Trust;
+pub use trust::Trust;
 
-use crate::web::secure::file::{Clients, Written};
-use crate::web::secure::users::Users;
-use crate::web::stamp::Stamp;
+use crate::secure::file::{Clients, Written};
+use crate::secure::users::Users;
+use crate::stamp::Stamp;
 use hyper::header::{HeaderName, HeaderValue};
 use loopscope_probe::{Clock, Ticks};
 use std::path::{Path, PathBuf};
@@ -28,7 +28,7 @@ const LOOK_NS: u64 = 1_000_000_000;
 
 /// A web configuration in force.
 #[derive(Debug)]
-pub(crate) struct WebConfig {
+pub struct WebConfig {
     path: PathBuf,
     clock: Clock,
     held: Mutex<Held>,

@@ -1,6 +1,6 @@
 //! Whether a server's loops are still looked at, as its `/-/healthy` tells.
 
-use crate::web::answer::Answer;
+use crate::answer::Answer;
 use loopscope_report::compute::age::age_text;
 
 /// Who has not looked for this long, in nanoseconds, only answers: an agent looks every five seconds when it has nothing to
@@ -9,7 +9,7 @@ const STALE_NS: u64 = 30_000_000_000;
 
 /// How an agent, or a host's server, is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Health {
+pub struct Health {
     /// How long it has run, in nanoseconds.
     pub age_ns: u64,
     /// How long ago it last looked at the loops of its own accord, in nanoseconds.
@@ -19,7 +19,7 @@ pub(crate) struct Health {
 
 impl Health {
     /// Says so; `does` is what it does with the loops.
-    pub(crate) fn answer(self, does: &str) -> Answer {
+    pub fn answer(self, does: &str) -> Answer {
         let (age, tick) = (age_text(self.age_ns), age_text(self.tick_age_ns));
         let seen = format!("{does} {} loops for {age}, last look {tick} ago", self.loops);
         match self.tick_age_ns < STALE_NS {

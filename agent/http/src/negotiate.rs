@@ -15,7 +15,7 @@ use std::cmp::Reverse;
 const RANGES_MAX: usize = 64;
 
 /// Returns the format to answer in.
-pub(crate) fn format(headers: &HeaderMap) -> Format {
+pub fn format(headers: &HeaderMap) -> Format {
     let ranges = Range::all(headers, &ACCEPT);
     // A wildcard gives all formats one rank, and then the first of them is taken: of equals, the last is the maximum.
     let ranked = Format::ALL.into_iter().rev().filter_map(|format| {
@@ -30,7 +30,7 @@ pub(crate) fn format(headers: &HeaderMap) -> Format {
 }
 
 /// Tells whether the answer is to be compressed with gzip.
-pub(crate) fn wants_gzip(headers: &HeaderMap) -> bool {
+pub fn wants_gzip(headers: &HeaderMap) -> bool {
     let ranges = Range::all(headers, &ACCEPT_ENCODING);
     let weight = |names: &[&str]| {
         let named = ranges.iter().filter(|range| names.contains(&range.name.as_str()));

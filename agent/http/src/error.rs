@@ -9,7 +9,7 @@ use std::path::PathBuf;
 #[derive(Debug)]
 pub enum ServerError {
     /// The exact address that was asked for is in use: choose another one, port 0, or
-    /// [`Listen::NextFree`](crate::entrance::Listen::NextFree).
+    /// [`Listen::NextFree`](crate::Listen::NextFree).
     AddressInUse(SocketAddr),
     /// None of the ports that were tried is free.
     NoFreePort {

@@ -14,7 +14,7 @@ use std::path::Path;
 
 /// The file, and who listens on it. Removed when dropped.
 #[derive(Debug)]
-pub(crate) struct AgentSocket {
+pub struct AgentSocket {
     /// Before the listener, see [`SocketFile`].
     pub file: SocketFile,
     pub listener: UnixListener,
@@ -25,7 +25,7 @@ impl AgentSocket {
     ///
     /// # Errors
     /// There can be no such file; in words, with its path.
-    pub(crate) fn open() -> Result<AgentSocket, String> {
+    pub fn open() -> Result<AgentSocket, String> {
         AgentSocket::open_in(&directory::runtime_directory(), Owner::this_process())
     }
 

@@ -1,6 +1,6 @@
 //! By whom one lets oneself be convinced that a server is who it says: for asking agents that have TLS.
 
-use crate::web::secure::tls::certificates;
+use crate::secure::tls::certificates;
 use std::fmt;
 use std::io;
 use std::net::IpAddr;
@@ -14,7 +14,7 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 /// An authority whose signature is believed.
 #[derive(Clone)]
-pub(crate) struct Trust(TlsConnector);
+pub struct Trust(TlsConnector);
 
 impl fmt::Debug for Trust {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -27,7 +27,7 @@ impl Trust {
     ///
     /// # Errors
     /// There is none in the file, or one that cannot be used; in words.
-    pub(crate) fn read(path: &Path) -> Result<Trust, String> {
+    pub fn read(path: &Path) -> Result<Trust, String> {
         let wrong = |what: String| format!("the authority {}: {what}", path.display());
         let mut roots = RootCertStore::empty();
         for certificate in certificates(path)? {
@@ -48,7 +48,7 @@ impl Trust {
     ///
     /// # Errors
     /// It is not, or nobody speaks TLS there.
-    pub(crate) async fn connect<S>(&self, stream: S, address: IpAddr) -> io::Result<TlsStream<S>>
+    pub async fn connect<S>(&self, stream: S, address: IpAddr) -> io::Result<TlsStream<S>>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {

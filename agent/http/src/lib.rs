@@ -1,0 +1,67 @@
+//! The HTTP server of a process's agent and of the server of a whole host.
+//!
+//! ```text
+//!   entrance  binds an address or a socket file      doorway    accepts, TLS         server   connections, limits, time-outs
+//!   guard     who may ask for what                   peer_user  whose a client is    service  what answers (agent, host)
+//!   negotiate the format that a client accepts       answer     status, type, body   slots    few captures at once
+//! ```
+//!
+//! What is answered comes from whoever implements [`service::Service`]. Limits keep a careless or hostile client harmless.
+//!
+//! Modules that are hidden in this documentation are for the crates of this project, and change without notice.
+
+#[doc(hidden)]
+pub mod agent_socket;
+#[doc(hidden)]
+pub mod answer;
+#[doc(hidden)]
+pub mod background;
+#[doc(hidden)]
+pub mod client;
+#[doc(hidden)]
+pub mod doorway;
+#[doc(hidden)]
+pub mod entrance;
+mod error;
+#[doc(hidden)]
+pub mod guard;
+#[doc(hidden)]
+pub mod health;
+#[doc(hidden)]
+pub mod incidents;
+#[doc(hidden)]
+pub mod live;
+#[doc(hidden)]
+pub mod negotiate;
+#[doc(hidden)]
+pub mod page;
+#[doc(hidden)]
+pub mod paths;
+mod peer_user;
+#[doc(hidden)]
+pub mod query;
+#[doc(hidden)]
+pub mod recorder;
+#[doc(hidden)]
+#[cfg(feature = "web-config")]
+pub mod secure;
+#[doc(hidden)]
+#[cfg(not(feature = "web-config"))]
+#[path = "secure_absent.rs"]
+pub mod secure;
+#[doc(hidden)]
+pub mod server;
+#[doc(hidden)]
+pub mod service;
+#[doc(hidden)]
+pub mod slots;
+mod stamp;
+#[doc(hidden)]
+pub mod thresholds;
+#[doc(hidden)]
+pub mod token;
+#[doc(hidden)]
+pub mod wish;
+
+pub use entrance::Listen;
+pub use error::ServerError;
