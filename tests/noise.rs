@@ -7,7 +7,7 @@
 mod http;
 
 use loopscope_agent::Listen;
-use loopscope_agent::host::Host;
+use loopscope_host::Host;
 use loopscope_probe::directory::{self, open_page_file, page_files};
 use loopscope_probe::{Clock, Kind, Life, Page, Phase, Queue, WorkKind, Writer, registry, spans};
 use loopscope_report::diagnose::{self, Examination, Look, Surroundings};

@@ -27,12 +27,8 @@ mod watch;
 mod sample;
 mod web;
 
-pub mod host;
-
-mod boottime;
 mod capture;
 mod eventfd;
-mod process;
 mod settings;
 mod sidecar;
 mod sleep;

@@ -8,7 +8,6 @@
 //!
 //! It shares no lock with a loop. A panic in a look or an answer is caught, counted, logged once, and skipped.
 
-use crate::process;
 use crate::settings::Settings;
 use crate::sidecar::{self, Pace, Stalled, State};
 use crate::sleep::Sleeper;
@@ -25,6 +24,7 @@ use loopscope_http::entrance::Entrance;
 use loopscope_http::guard::Guard;
 use loopscope_http::health::Health;
 use loopscope_http::live::Live;
+use loopscope_http::process;
 use loopscope_http::recorder;
 use loopscope_http::server;
 use loopscope_http::thresholds::{ThresholdList, ThresholdWish};

@@ -11,13 +11,13 @@ const EMPTY_NAMES: &[&str] = &["common", "helper", "helpers", "misc", "type", "t
 
 /// The files that may hold `unsafe`. An entry that ends with a slash is a folder.
 const UNSAFE_FILES: &[(&str, &str)] = &[
-    ("agent/src/boottime.rs", "the clock that counts suspension"),
+    ("loop/probe/src/boottime.rs", "the clock that counts suspension"),
     ("agent/src/capture/target.rs", "promising that a page's words stay where they are"),
     ("agent/src/eventfd.rs", "the descriptor that the loop's wake-up writes to"),
     ("agent/src/watch/process_group.rs", "killing a command with what it started"),
     ("agent/http/src/peer_user.rs", "the descriptor for asking whose a connection is"),
     ("agent/src/ticker.rs", "the descriptor that times the agent's ticks"),
-    ("agent/tests/users.rs", "becoming another user on one thread"),
+    ("tests/users.rs", "becoming another user on one thread"),
     ("agent/stacks/src/handler.rs", "the signal handler"),
     ("agent/stacks/src/memory.rs", "reading this process's memory by system call"),
     ("agent/stacks/src/modules.rs", "the loader's list, and the tables in its mappings"),

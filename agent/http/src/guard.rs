@@ -71,7 +71,7 @@ pub struct Guard {
 
 /// What is known of a client before it has said anything; among the extensions of its requests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Peer {
+pub struct Peer {
     /// It showed a certificate that one of our authorities signed.
     pub has_certificate: bool,
 }

@@ -39,6 +39,8 @@ pub mod page;
 pub mod paths;
 mod peer_user;
 #[doc(hidden)]
+pub mod process;
+#[doc(hidden)]
 pub mod query;
 #[doc(hidden)]
 pub mod recorder;

@@ -5,7 +5,6 @@ mod live;
 mod thresholds;
 mod views;
 
-use crate::boottime::boot_ns;
 use crate::capture::make_barrier;
 use crate::settings::Settings;
 use crate::sidecar::views::view_of;
@@ -18,6 +17,7 @@ use crate::watch::report::Report;
 use crate::watch::sight::ThreadSight;
 use crate::watch::wake::Wake;
 use loopscope_http::paths::PATHS;
+use loopscope_probe::boottime::boot_ns;
 use loopscope_probe::clock::unix_ns;
 use loopscope_probe::pool::PoolNow;
 use loopscope_probe::registry::{self, Controller, LocalPage};

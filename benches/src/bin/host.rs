@@ -5,9 +5,9 @@
 //! the same as if loops were behind them, and no loop takes the processor from what is measured.
 
 use loopscope_agent::Listen;
-use loopscope_agent::host::Host;
 use loopscope_benches::cputime::{thread_cpu_ns, thread_named};
 use loopscope_benches::flipflop::Spread;
+use loopscope_host::Host;
 use loopscope_probe::directory::{Owner, page_files, process_start};
 use loopscope_probe::{Kind, Life, Phase, Queue, WorkKind, Writer};
 use std::fs::{self, DirBuilder, File};

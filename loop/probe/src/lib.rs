@@ -46,6 +46,8 @@ pub mod ring;
 #[cfg(not(loom))]
 pub mod booking;
 #[cfg(not(loom))]
+#[doc(hidden)]
+pub mod boottime;
 mod builder;
 #[cfg(not(loom))]
 mod busy_period;

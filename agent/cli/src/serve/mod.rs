@@ -6,7 +6,7 @@ use crate::http::access;
 use crate::interrupt::Interrupt;
 use crate::output::print;
 use loopscope_agent::Listen;
-use loopscope_agent::host::{Host, LISTEN};
+use loopscope_host::{Host, LISTEN};
 use std::time::Duration;
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::LevelFilter;

@@ -1,7 +1,7 @@
 //! Lists of agents that tell too much, or of others, beside those that are as they should be.
 
 use super::*;
-use crate::host::access::Access;
+use crate::access::Access;
 use loopscope_report::incident::{Group, Record};
 use std::io::{Read, Write};
 use std::net::TcpListener;

@@ -7,7 +7,7 @@
 //! # Source
 //! "Writing HTTP service discovery", Prometheus documentation, 2.42.
 
-use crate::host::state::Asked;
+use crate::state::Asked;
 use serde_json::{Value, json};
 use std::net::{IpAddr, SocketAddr};
 

@@ -1,10 +1,10 @@
 //! Which path of the host answers what.
 
-use crate::host::forward::{Forwards, NoAnswer, Question, Wanted};
-use crate::host::incidents::{gather, pid_of};
-use crate::host::state::Asked;
-use crate::host::targets::targets;
-use crate::host::thread::Shared;
+use crate::forward::{Forwards, NoAnswer, Question, Wanted};
+use crate::incidents::{gather, pid_of};
+use crate::state::Asked;
+use crate::targets::targets;
+use crate::thread::Shared;
 use hyper::Method;
 use hyper::header::HOST;
 use hyper::http::request::Parts;

@@ -1,6 +1,6 @@
 //! What the kernel says about this process and the agent's thread: `/proc`, read when a page of metrics is asked for.
 
-use crate::boottime::boot_ns;
+use loopscope_probe::boottime::boot_ns;
 use loopscope_probe::clock::unix_ns;
 use loopscope_report::metrics::view::ProcessView;
 use std::fs;
@@ -22,7 +22,7 @@ fn page_bytes() -> u64 {
 }
 
 /// Reads what `/proc` tells; `None` where it is not mounted.
-pub(crate) fn read() -> Option<ProcessView> {
+pub fn read() -> Option<ProcessView> {
     let mut view = parse_stat(&read_lossy("/proc/self/stat")?, page_bytes())?;
     view.start_unix_ns = view.start_unix_ns.saturating_add(boot_unix_ns());
     view.open_fds = fs::read_dir("/proc/self/fd").map_or(0, |entries| entries.count() as u64);
@@ -67,13 +67,13 @@ fn boot_unix_ns() -> u64 {
 }
 
 /// Where the processor time of the calling thread can be read, from any thread.
-pub(crate) fn thread_cpu_path() -> Option<PathBuf> {
+pub fn thread_cpu_path() -> Option<PathBuf> {
     let thread = fs::read_link("/proc/thread-self").ok()?;
     Some(PathBuf::from("/proc").join(thread).join("schedstat"))
 }
 
 /// Returns processor time in nanoseconds from a file of [`thread_cpu_path`].
-pub(crate) fn thread_cpu_ns(path: &std::path::Path) -> Option<u64> {
+pub fn thread_cpu_ns(path: &std::path::Path) -> Option<u64> {
     fs::read_to_string(path).ok()?.split_whitespace().next()?.parse().ok()
 }
 

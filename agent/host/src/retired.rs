@@ -1,7 +1,7 @@
 //! What loops without a label of their own had counted when they left: the sum of those must not fall while their process
 //! has others, because a counter that falls is taken for one that began anew.
 
-use crate::host::entry::{Entry, Process};
+use crate::entry::{Entry, Process};
 use loopscope_probe::Page;
 use loopscope_report::metrics::merged::{add_view, copy_view};
 use loopscope_report::metrics::view::LoopView;

@@ -33,6 +33,7 @@ mod builder;
 mod forward;
 mod incidents;
 mod live;
+mod log;
 mod service;
 mod targets;
 mod thread;

@@ -1,9 +1,10 @@
 //! Who is let in: by a token, a password, a certificate, or the file system; and what others are told.
 
+#[path = "../agent/tests/support/mod.rs"]
 mod support;
 
-use loopscope_agent::host::{Host, HostBuilder};
 use loopscope_agent::{Agent, AgentError, Listen, ServerError};
+use loopscope_host::{Host, HostBuilder};
 use loopscope_probe::directory::{Owner, agent_socket, runtime_directory};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
 use std::fs::{self, Permissions};

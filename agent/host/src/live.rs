@@ -1,6 +1,6 @@
 //! The loops of the whole host as the live page shows them.
 
-use crate::host::service::HostService;
+use crate::service::HostService;
 use loopscope_http::live::Source;
 use loopscope_report::live::{Seen, View};
 

@@ -1,14 +1,14 @@
 //! Starting and stopping the server of a whole host.
 
-use crate::host::access::{Access, AccessFiles};
-use crate::host::roster::Roster;
-use crate::host::state::HostState;
-use crate::host::thread::{Start, begin};
-use crate::process;
-use crate::watch::log::Log;
+use crate::access::{Access, AccessFiles};
+use crate::log::Log;
+use crate::roster::Roster;
+use crate::state::HostState;
+use crate::thread::{Start, begin};
 use loopscope_http::ServerError;
 use loopscope_http::background::Background;
 use loopscope_http::entrance::{Credentials, Entrance, Listen};
+use loopscope_http::process;
 use loopscope_probe::control::url_of;
 use loopscope_probe::directory::runtime_directory;
 use std::io;
@@ -48,14 +48,14 @@ impl HostBuilder {
         self
     }
 
-    /// Wants the token in this file for what tells much, as [`AgentBuilder::token_file`](crate::AgentBuilder::token_file)
+    /// Wants the token in this file for what tells much, as `AgentBuilder::token_file`
     /// says.
     pub fn token_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.credentials.token_file = Some(path.into());
         self
     }
 
-    /// Sets TLS, users and headers, as [`AgentBuilder::web_config`](crate::AgentBuilder::web_config) says.
+    /// Sets TLS, users and headers, as `AgentBuilder::web_config` says.
     pub fn web_config(mut self, path: impl Into<PathBuf>) -> Self {
         self.credentials.web_config = Some(path.into());
         self

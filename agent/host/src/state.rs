@@ -1,8 +1,8 @@
 //! What the host's thread knows: the roster, and what it counted itself.
 
-use crate::host::entry::Entry;
-use crate::host::roster::Roster;
-use crate::host::service::PATHS;
+use crate::entry::Entry;
+use crate::roster::Roster;
+use crate::service::PATHS;
 use loopscope_probe::clock::unix_ns;
 use loopscope_probe::directory::{self, PageFile};
 use loopscope_probe::{Page, Ticks};

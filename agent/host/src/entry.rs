@@ -1,6 +1,6 @@
 //! One loop of the host: its page file, open, and what is remembered from look to look.
 
-use crate::host::speaker;
+use crate::speaker;
 use loopscope_probe::directory::{self, Owner, PageFile};
 use loopscope_probe::snapshot::Facts;
 use loopscope_probe::{Clock, HandleType, Page, Ticks};

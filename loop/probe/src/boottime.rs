@@ -1,7 +1,7 @@
 //! The clock that goes on while the machine is suspended: ahead of the monotonic one by all the time spent so.
 
 /// Returns `CLOCK_BOOTTIME` in nanoseconds; 0 where the kernel has no such clock.
-pub(crate) fn boot_ns() -> u64 {
+pub fn boot_ns() -> u64 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: `time` is a live timespec for the call to fill; an unknown clock makes it fail and fill nothing.
     unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &mut time) };
@@ -11,7 +11,7 @@ pub(crate) fn boot_ns() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use loopscope_probe::Clock;
+    use crate::Clock;
 
     #[test]
     fn it_is_never_behind_the_monotonic_clock() {

@@ -1,16 +1,16 @@
 //! The host's thread: looks at the pages, and answers between two looks.
 
-use crate::host::access::Access;
-use crate::host::forward::Forwards;
-use crate::host::service::HostService;
-use crate::host::state::HostState;
-use crate::process;
-use crate::watch::log::Log;
+use crate::access::Access;
+use crate::forward::Forwards;
+use crate::log::Log;
+use crate::service::HostService;
+use crate::state::HostState;
 use loopscope_http::ServerError;
 use loopscope_http::doorway::Doorway;
 use loopscope_http::entrance::Entrance;
 use loopscope_http::health::Health;
 use loopscope_http::live::Live;
+use loopscope_http::process;
 use loopscope_http::server;
 use loopscope_probe::{Clock, Ticks};
 use loopscope_report::metrics::format::Format;

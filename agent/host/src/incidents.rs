@@ -4,8 +4,8 @@
 //! of its list is read is bounded in bytes, incidents and parts of each; and where there are more than are listed, each
 //! process has its share.
 
-use crate::host::forward::{Forwards, NoAnswer, Question, Wanted};
-use crate::host::state::Asked;
+use crate::forward::{Forwards, NoAnswer, Question, Wanted};
+use crate::state::Asked;
 use hyper::Method;
 use loopscope_http::incidents::INCIDENTS;
 use loopscope_probe::clock::unix_ns;

@@ -6,8 +6,8 @@
 //! taken whole; of what is read here (lists), the beginning is enough, and an agent that does not end cannot fill our
 //! memory with it.
 
-use crate::host::access::Access;
-use crate::host::state::Asked;
+use crate::access::Access;
+use crate::state::Asked;
 use http_body_util::{BodyExt, Empty};
 use hyper::body::{Body, Bytes};
 use hyper::header::{AUTHORIZATION, CONTENT_DISPOSITION, CONTENT_TYPE, HOST, HeaderValue, RETRY_AFTER};

@@ -1,9 +1,9 @@
 //! Which loops there are: page files found, followed while their loops live, and kept for a while after.
 
-use crate::host::entry::{Entry, NoEntry, Process};
-use crate::host::pattern;
-use crate::host::refusal::{Refusal, Refusals};
-use crate::host::retired::Retired;
+use crate::entry::{Entry, NoEntry, Process};
+use crate::pattern;
+use crate::refusal::{Refusal, Refusals};
+use crate::retired::Retired;
 use loopscope_probe::Page;
 use loopscope_probe::directory::{self, Owner, PageFile};
 use loopscope_report::compute::sites::SITES_PER_PROCESS;

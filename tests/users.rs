@@ -1,9 +1,10 @@
 //! Which users of this machine an agent tells what, however they reach it, and who is told to have changed it.
 
+#[path = "../agent/tests/support/mod.rs"]
 mod support;
 
-use loopscope_agent::host::Host;
 use loopscope_agent::{Agent, Listen};
+use loopscope_host::Host;
 use loopscope_probe::directory::{Owner, agent_socket, runtime_directory};
 use loopscope_probe::registry;
 use std::fs::{self, Permissions};
