@@ -27,13 +27,13 @@ use loopscope_http::live::Live;
 use loopscope_http::process;
 use loopscope_http::recorder;
 use loopscope_http::server;
-use loopscope_http::thresholds::{ThresholdList, ThresholdWish};
 use loopscope_probe::{Clock, Snapshot, Ticks};
 use loopscope_report::compute::age::age_text;
 use loopscope_report::incident::Incident;
 use loopscope_report::live::Seen;
 use loopscope_report::metrics::format::Format;
 use loopscope_report::metrics::page::render;
+use loopscope_report::model::threshold_change::{ThresholdChange, ThresholdList};
 use metrics_exporter_prometheus::PrometheusHandle;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -271,7 +271,7 @@ impl Backend for Sidecar {
         self.state().threshold_list()
     }
 
-    fn set_thresholds(&self, wish: &ThresholdWish, who: &str) -> Result<(), (u16, String)> {
+    fn set_thresholds(&self, wish: &ThresholdChange, who: &str) -> Result<(), (u16, String)> {
         self.look();
         let changed = self.state().set_thresholds(wish)?;
         self.log().warn(format!("{changed} by {who}"));

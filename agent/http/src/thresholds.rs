@@ -1,81 +1,25 @@
-//! Stall thresholds over HTTP: reading them, and changing them while the program runs.
+//! Changing stall thresholds over HTTP: reading what a request asks for.
 
 use crate::query::{decoded, pairs};
-use loopscope_report::model::thresholds::{THRESHOLD_NS_MIN, Thresholds};
+use loopscope_report::model::threshold_change::ThresholdChange;
 
-/// What a request asks to be changed. What is not given stays as it is.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ThresholdWish {
-    /// Label or name of the loop; `None` for all.
-    pub loop_name: Option<String>,
-    pub warning_ns: Option<u64>,
-    pub critical_ns: Option<u64>,
-}
-
-/// One line of the answer.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
-pub struct LoopThresholds {
-    /// The loop's label.
-    pub r#loop: String,
-    /// The loop's name, which several may share.
-    pub name: String,
-    pub warning_ns: u64,
-    pub critical_ns: u64,
-}
-
-/// The answer: the thresholds of loops without their own, and those of every loop there is.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
-pub struct ThresholdList {
-    pub warning_ns: u64,
-    pub critical_ns: u64,
-    pub loops: Vec<LoopThresholds>,
-}
-
-impl ThresholdWish {
-    /// Reads the query of a URL.
-    ///
-    /// # Errors
-    /// Names the parameter that is wrong.
-    pub fn parse(query: &str) -> Result<ThresholdWish, String> {
-        let mut wish = ThresholdWish::default();
-        for (name, value) in pairs(query) {
-            match name {
-                "loop" => wish.loop_name = Some(decoded(value)),
-                "warning" => wish.warning_ns = Some(parse_ns(name, value)?),
-                "critical" => wish.critical_ns = Some(parse_ns(name, value)?),
-                name => {
-                    return Err(format!("parameter {name:?}: there are only loop, warning and critical\n"));
-                }
+/// Reads the query of a URL.
+///
+/// # Errors
+/// Names the parameter that is wrong.
+pub fn parse_change(query: &str) -> Result<ThresholdChange, String> {
+    let mut change = ThresholdChange::default();
+    for (name, value) in pairs(query) {
+        match name {
+            "loop" => change.loop_name = Some(decoded(value)),
+            "warning" => change.warning_ns = Some(parse_ns(name, value)?),
+            "critical" => change.critical_ns = Some(parse_ns(name, value)?),
+            name => {
+                return Err(format!("parameter {name:?}: there are only loop, warning and critical\n"));
             }
         }
-        Ok(wish)
     }
-
-    /// Tells whether nothing is to be changed.
-    pub fn is_empty(&self) -> bool {
-        self.warning_ns.is_none() && self.critical_ns.is_none()
-    }
-
-    /// Returns `present` with the wishes fulfilled.
-    ///
-    /// # Errors
-    /// The thresholds would make no sense.
-    pub fn apply(&self, present: Thresholds) -> Result<Thresholds, String> {
-        let wanted = Thresholds {
-            warning_ns: self.warning_ns.unwrap_or(present.warning_ns),
-            critical_ns: self.critical_ns.unwrap_or(present.critical_ns),
-        };
-        let ms = |ns: u64| ns as f64 / 1e6;
-        match wanted.are_sensible() {
-            true => Ok(wanted),
-            false => Err(format!(
-                "thresholds of {} ms (warning) and {} ms (critical): the warning must be at least {} ms and not above the critical one\n",
-                ms(wanted.warning_ns),
-                ms(wanted.critical_ns),
-                ms(THRESHOLD_NS_MIN),
-            )),
-        }
-    }
+    Ok(change)
 }
 
 /// Reads a duration: `50ms`, `1.5s`, `800us`, `2m`.
@@ -104,25 +48,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn wishes_are_read_and_wrong_ones_named() {
-        let wish = ThresholdWish::parse("loop=a%20b&warning=50ms&critical=1.5s").unwrap();
-        assert_eq!(wish.loop_name.as_deref(), Some("a b"));
-        assert_eq!((wish.warning_ns, wish.critical_ns), (Some(50_000_000), Some(1_500_000_000)));
-        assert!(ThresholdWish::parse("loop=main").unwrap().is_empty());
+    fn changes_are_read_and_wrong_ones_named() {
+        let change = parse_change("loop=a%20b&warning=50ms&critical=1.5s").unwrap();
+        assert_eq!(change.loop_name.as_deref(), Some("a b"));
+        assert_eq!((change.warning_ns, change.critical_ns), (Some(50_000_000), Some(1_500_000_000)));
+        assert!(parse_change("loop=main").unwrap().is_empty());
         for query in
             ["warning=", "warning=5", "warning=ms", "critical=-1s", "critical=1h", "warning=1e9s", "a=1"]
         {
-            assert!(ThresholdWish::parse(query).unwrap_err().starts_with("parameter "), "{query}");
+            assert!(parse_change(query).unwrap_err().starts_with("parameter "), "{query}");
         }
-    }
-
-    #[test]
-    fn what_is_not_given_stays_and_nonsense_is_refused() {
-        let present = Thresholds { warning_ns: 100_000_000, critical_ns: 1_000_000_000 };
-        let apply = |query: &str| ThresholdWish::parse(query).unwrap().apply(present);
-        assert_eq!(apply("warning=5ms"), Ok(Thresholds { warning_ns: 5_000_000, ..present }));
-        assert_eq!(apply("critical=100ms"), Ok(Thresholds { critical_ns: 100_000_000, ..present }));
-        assert!(apply("warning=2s").unwrap_err().contains("2000 ms (warning) and 1000 ms (critical)"));
-        assert!(apply("warning=4.9ms").unwrap_err().contains("at least 5 ms"));
     }
 }

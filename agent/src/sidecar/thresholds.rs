@@ -1,8 +1,8 @@
 //! Reading and changing stall thresholds while the program runs.
 
 use crate::sidecar::State;
-use loopscope_http::thresholds::{LoopThresholds, ThresholdList, ThresholdWish};
 use loopscope_report::compute::age::age_text;
+use loopscope_report::model::threshold_change::{LoopThresholds, ThresholdChange, ThresholdList};
 use loopscope_report::model::thresholds::Thresholds;
 
 impl State {
@@ -23,7 +23,7 @@ impl State {
 
     /// Changes them, of one loop or of all, and counts that. Returns what was changed, in words, or what is wrong with the
     /// wish: its status code and words.
-    pub(crate) fn set_thresholds(&mut self, wish: &ThresholdWish) -> Result<String, (u16, String)> {
+    pub(crate) fn set_thresholds(&mut self, wish: &ThresholdChange) -> Result<String, (u16, String)> {
         if wish.is_empty() {
             return Err((400, "nothing to change: give warning=, critical= or both\n".to_owned()));
         }

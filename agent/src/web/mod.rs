@@ -4,11 +4,11 @@ pub(crate) mod capture;
 pub(crate) mod routes;
 
 use loopscope_http::health::Health;
-use loopscope_http::thresholds::{ThresholdList, ThresholdWish};
 use loopscope_probe::Snapshot;
 use loopscope_report::incident::Incident;
 use loopscope_report::live::Seen;
 use loopscope_report::metrics::format::Format;
+use loopscope_report::model::threshold_change::{ThresholdChange, ThresholdList};
 use std::sync::Arc;
 
 /// What the server needs of the agent. Called on the agent's thread, never across an await.
@@ -32,7 +32,7 @@ pub(crate) trait Backend: Send + Sync {
     fn thresholds(&self) -> ThresholdList;
     /// Changes stall thresholds, and logs that with `who` asked for it. Returns what is wrong with the wish: its status
     /// code and words.
-    fn set_thresholds(&self, wish: &ThresholdWish, who: &str) -> Result<(), (u16, String)>;
+    fn set_thresholds(&self, wish: &ThresholdChange, who: &str) -> Result<(), (u16, String)>;
     /// Counts an answer; `path` is one of a fixed list.
     fn count(&self, path: &'static str, code: u16);
     /// Tells the program's log.

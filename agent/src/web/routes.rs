@@ -12,7 +12,7 @@ use loopscope_http::negotiate;
 use loopscope_http::page::{self, FILES, PAGE};
 use loopscope_http::paths::{FLAMEGRAPH, HEALTHY, METRICS, PATHS, PPROF, READY, THRESHOLDS};
 use loopscope_http::service::{Answering, Service};
-use loopscope_http::thresholds::ThresholdWish;
+use loopscope_http::thresholds::parse_change;
 use loopscope_http::wish::{Wish, parse_end};
 use loopscope_report::live::{Seen, View};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -132,7 +132,7 @@ impl Router {
     }
 
     fn thresholds(&self, request: &Parts, backend: &dyn Backend) -> Answer {
-        let wish = match ThresholdWish::parse(request.uri.query().unwrap_or("")) {
+        let wish = match parse_change(request.uri.query().unwrap_or("")) {
             Ok(wish) => wish,
             Err(message) => return Answer::text(400, message),
         };

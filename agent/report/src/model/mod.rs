@@ -8,5 +8,6 @@ pub mod lag_window;
 pub(crate) mod merge;
 pub mod plumbing;
 pub mod tally;
+pub mod threshold_change;
 pub mod thresholds;
 pub mod window;

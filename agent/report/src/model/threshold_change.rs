@@ -1,0 +1,79 @@
+//! Stall thresholds as they are read and changed while a program runs.
+
+use crate::model::thresholds::{THRESHOLD_NS_MIN, Thresholds};
+
+/// What is to be changed. What is not given stays as it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ThresholdChange {
+    /// Label or name of the loop; `None` for all.
+    pub loop_name: Option<String>,
+    pub warning_ns: Option<u64>,
+    pub critical_ns: Option<u64>,
+}
+
+/// One line of the answer.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct LoopThresholds {
+    /// The loop's label.
+    pub r#loop: String,
+    /// The loop's name, which several may share.
+    pub name: String,
+    pub warning_ns: u64,
+    pub critical_ns: u64,
+}
+
+/// The answer: the thresholds of loops without their own, and those of every loop there is.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct ThresholdList {
+    pub warning_ns: u64,
+    pub critical_ns: u64,
+    pub loops: Vec<LoopThresholds>,
+}
+
+impl ThresholdChange {
+    /// Tells whether nothing is to be changed.
+    pub fn is_empty(&self) -> bool {
+        self.warning_ns.is_none() && self.critical_ns.is_none()
+    }
+
+    /// Returns `present` with the changes made.
+    ///
+    /// # Errors
+    /// The thresholds would make no sense.
+    pub fn apply(&self, present: Thresholds) -> Result<Thresholds, String> {
+        let wanted = Thresholds {
+            warning_ns: self.warning_ns.unwrap_or(present.warning_ns),
+            critical_ns: self.critical_ns.unwrap_or(present.critical_ns),
+        };
+        let ms = |ns: u64| ns as f64 / 1e6;
+        match wanted.are_sensible() {
+            true => Ok(wanted),
+            false => Err(format!(
+                "thresholds of {} ms (warning) and {} ms (critical): the warning must be at least {} ms and not above the critical one\n",
+                ms(wanted.warning_ns),
+                ms(wanted.critical_ns),
+                ms(THRESHOLD_NS_MIN),
+            )),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_given_stays_and_nonsense_is_refused() {
+        let present = Thresholds { warning_ns: 100_000_000, critical_ns: 1_000_000_000 };
+        let apply = |warning_us: Option<u64>, critical_us: Option<u64>| {
+            let [warning_ns, critical_ns] = [warning_us, critical_us].map(|us| us.map(|us| us * 1_000));
+            ThresholdChange { loop_name: None, warning_ns, critical_ns }.apply(present)
+        };
+        assert_eq!(apply(Some(5_000), None), Ok(Thresholds { warning_ns: 5_000_000, ..present }));
+        assert_eq!(apply(None, Some(100_000)), Ok(Thresholds { critical_ns: 100_000_000, ..present }));
+        assert!(
+            apply(Some(2_000_000), None).unwrap_err().contains("2000 ms (warning) and 1000 ms (critical)")
+        );
+        assert!(apply(Some(4_900), None).unwrap_err().contains("at least 5 ms"));
+    }
+}
