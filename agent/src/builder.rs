@@ -2,18 +2,17 @@
 
 use crate::AgentError;
 use crate::capture::{Captures, set_captures};
+use crate::server::{OpenServer, Server, ServerSettings};
 use crate::settings::Settings;
-use crate::thread::{Start, begin};
+use crate::thread::{AgentThread, Start};
 use crate::watch::action::Action;
 use crate::watch::frames::{FrameSource, FrameSources};
 use crate::watch::log::Log;
-use loopscope_http::background::Background;
-use loopscope_http::entrance::{Credentials, Entrance, Listen};
-use loopscope_probe::control::{CRITICAL_NS, WARNING_NS, url_of};
+use loopscope_probe::control::{CRITICAL_NS, WARNING_NS};
 use loopscope_probe::switch;
-use loopscope_report::metrics::compat::{Compat, CompatSet};
+use loopscope_report::incident::Incident;
+use loopscope_report::metrics::compat::CompatSet;
 use loopscope_report::model::thresholds::{ThresholdTable, Thresholds};
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -25,43 +24,13 @@ const REPORTS_PER_MINUTE: u32 = 10;
 #[derive(Clone, Debug)]
 #[must_use = "an agent runs from `start` on"]
 pub struct AgentBuilder {
-    listen: Listen,
-    credentials: Credentials,
-    settings: Settings,
+    /// What is asked of its server.
+    pub(crate) server: ServerSettings,
+    /// What is asked of the thread that watches.
+    pub(crate) settings: Settings,
 }
 
 impl AgentBuilder {
-    /// Sets where the agent answers; [`Listen::default`] otherwise.
-    pub fn listen(mut self, listen: Listen) -> Self {
-        self.listen = listen;
-        self
-    }
-
-    /// Wants the token of this file (`Authorization: Bearer TOKEN`) from who asks for more than metrics and health:
-    /// incidents, captures, thresholds, the live page's data. Without it, these are answered on loopback only, to the user
-    /// that this process runs as and to root. By the socket file beside the pages these two need none. Nobody but its owner may be able to
-    /// read the file; a changed one is read again.
-    pub fn token_file(mut self, path: impl Into<PathBuf>) -> Self {
-        self.credentials.token_file = Some(path.into());
-        self
-    }
-
-    /// Serves as a web configuration file says, in the format of Prometheus' own servers: TLS, client certificates,
-    /// users with passwords, headers. Needs the feature `web-config`. Changed files come into force, save what asks
-    /// clients for less than before: TLS, wanted certificates and users are taken away by a restart only.
-    pub fn web_config(mut self, path: impl Into<PathBuf>) -> Self {
-        self.credentials.web_config = Some(path.into());
-        self
-    }
-
-    /// Lets clients call the agent by this name, too, such as the host's own name: where it listens on loopback, only IP
-    /// addresses and `localhost` are accepted as `Host` otherwise, because whoever gives names can have any other one lead
-    /// here. May be called several times; without a port.
-    pub fn host_name(mut self, name: &str) -> Self {
-        self.credentials.host_names.push(name.to_owned());
-        self
-    }
-
     /// Sets how long a busy stretch is a stall, and how long a critical one: 100 ms and 1 s otherwise. From 5 ms up.
     pub fn thresholds(mut self, warning: Duration, critical: Duration) -> Self {
         self.settings.thresholds.all = thresholds(warning, critical);
@@ -110,30 +79,7 @@ impl AgentBuilder {
         self
     }
 
-    /// Says whether to install a recorder for the `metrics` facade, so that the program's own metrics are on the same
-    /// page: false otherwise, because a process has only one, and it is the program's to choose. A program that has
-    /// installed one of its own keeps it, which is said in its log. The recorder stays when the agent ends. Recording waits
-    /// for the agent only where a metric is met for the first time, while the page is written.
-    pub fn install_recorder(mut self, is_wanted: bool) -> Self {
-        self.settings.has_recorder = is_wanted;
-        self
-    }
-
-    /// Says whether the page has the customary `process_*` metrics: true otherwise. Set it to false where another
-    /// exporter in the program has them.
-    pub fn process_metrics(mut self, is_wanted: bool) -> Self {
-        self.settings.has_process_metrics = is_wanted;
-        self
-    }
-
-    /// Writes metrics under the names of another exporter, too, for dashboards that exist already: none otherwise. May
-    /// be called for several.
-    pub fn compat(mut self, compat: Compat) -> Self {
-        self.settings.compat.add(compat);
-        self
-    }
-
-    /// Starts the agent's thread. Returns when it watches and answers.
+    /// Starts the agent's threads. Returns when it watches and answers.
     ///
     /// With `LOOPSCOPE=off` in the environment there is no thread and no listener, and the agent that is returned has no
     /// address: see [`loopscope_probe::switch`].
@@ -148,45 +94,50 @@ impl AgentBuilder {
         }
         let claim = Claim::take()?;
         if switch::is_off() {
-            return Ok(Agent { address: None, url: None, background: None, claim });
+            return Ok(Agent { threads: None, claim });
         }
-        let entrance = Entrance::open(&self.listen, &self.credentials)?;
-        entrance.as_ref().map_or(Ok(()), Entrance::check_for_page)?;
-        let address = entrance.as_ref().and_then(Entrance::address);
-        let url = entrance.as_ref().map(|entrance| url_of(&entrance.guard.address));
+        let log = Log::start().map_err(|error| AgentError::System("a log thread", error))?;
+        let sender = log.sender();
+        let server = OpenServer::open(self.server, &sender)?;
         let (captures, unknown) = self.settings.captures.with_environment();
         set_captures(captures);
-        let mut log = Log::start().map_err(|error| AgentError::System("a log thread", error))?;
-        unknown.into_iter().for_each(|line| log.warn(line));
+        unknown.into_iter().for_each(|line| sender.warn(line));
         if let Some(value) = switch::unknown_value() {
-            log.warn(format!(
+            sender.warn(format!(
                 "LOOPSCOPE={value} means nothing, so loopscope is on; LOOPSCOPE=off turns it off"
             ));
         }
-        let start = Start { settings: self.settings, entrance, log };
-        let background = Background::start("loopscope-agent", move || begin(start))?;
-        Ok(Agent { address, url, background: Some(background), claim })
+        let address = server.address_on_page();
+        let watch = AgentThread::start(Start { settings: self.settings, address, log: sender.clone() })?;
+        let server = server.start(watch.handle.clone(), sender)?;
+        Ok(Agent { threads: Some(Threads { server, watch, log }), claim })
     }
 }
 
-/// A running agent: a thread that watches every loop of this process. Dropping it stops the thread.
+/// A running agent: threads that watch every loop of this process, and answer. Dropping it stops them.
 ///
 /// In a forked child the agent does not run, and dropping the handle does nothing; the child may start its own.
 #[derive(Debug)]
 #[must_use = "dropping the agent stops it"]
 pub struct Agent {
-    address: Option<SocketAddr>,
-    url: Option<String>,
-    background: Option<Background>,
+    /// `None` with `LOOPSCOPE=off`.
+    threads: Option<Threads>,
     claim: Claim,
+}
+
+/// In the order in which they end: who answers asks who watches, and both log.
+#[derive(Debug)]
+struct Threads {
+    server: Server,
+    watch: AgentThread,
+    log: Log,
 }
 
 impl Agent {
     /// Begins to configure an agent.
     pub fn builder() -> AgentBuilder {
         AgentBuilder {
-            listen: Listen::default(),
-            credentials: Credentials::default(),
+            server: ServerSettings::default(),
             settings: Settings {
                 thresholds: ThresholdTable::new(Thresholds {
                     warning_ns: WARNING_NS,
@@ -197,33 +148,43 @@ impl Agent {
                 actions: Vec::new(),
                 frame_sources: FrameSources::new(),
                 captures: Captures::On,
-                has_recorder: false,
-                has_process_metrics: true,
                 compat: CompatSet::default(),
             },
         }
     }
 
-    /// Returns the address at which the agent answers, `None` where at a socket file or nowhere, as with `LOOPSCOPE=off`.
-    pub fn address(&self) -> Option<SocketAddr> {
-        self.address
+    /// Returns the incidents in memory, newest first; those under way as they are now. None with `LOOPSCOPE=off`, and where
+    /// the agent's thread has had no processor for two seconds.
+    pub fn incidents(&self) -> Vec<Arc<Incident>> {
+        let Some(threads) = &self.threads else { return Vec::new() };
+        let incidents = threads.watch.handle.ask(|agent| {
+            agent.look();
+            agent.state.incidents()
+        });
+        incidents.unwrap_or_default()
     }
 
-    /// Returns where the agent answers: `http://127.0.0.1:9464`, `https://...`, `unix:/path`; `None` where nowhere.
-    pub fn url(&self) -> Option<&str> {
-        self.url.as_deref()
-    }
-
-    /// Stops the agent, and returns when its thread has ended.
+    /// Stops the agent, and returns when its threads have ended.
     pub fn stop(self) {}
+
+    /// Returns the server of a running agent.
+    pub(crate) fn server(&self) -> Option<&Server> {
+        self.threads.as_ref().map(|threads| &threads.server)
+    }
 }
 
 impl Drop for Agent {
     fn drop(&mut self) {
-        match self.background.take() {
-            Some(background) if !self.claim.is_of_this_process() => background.forget(),
-            // Ends the thread before the claim is given back.
-            background => drop(background),
+        let is_own = self.claim.is_of_this_process();
+        match self.threads.take() {
+            // In a forked child they are the parent's.
+            Some(Threads { server, watch, log }) if !is_own => {
+                server.forget();
+                watch.forget();
+                std::mem::forget(log);
+            }
+            // Ends the threads before the claim is given back.
+            threads => drop(threads),
         }
     }
 }

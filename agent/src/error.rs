@@ -1,6 +1,6 @@
 //! What can go wrong for users of the agent, and what to do about it.
 
-use loopscope_http::ServerError;
+use crate::server_error::ServerError;
 use std::fmt;
 use std::io;
 

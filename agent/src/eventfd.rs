@@ -1,12 +1,14 @@
-//! The eventfd that wakes the agent: one for the process, never closed, because loops may ring it at any moment.
+//! The eventfds that wake the agent's thread, and how it waits for them.
+//!
+//! Loops ring one of the process, which is never closed, because they may ring it at any moment. Who asks the agent something
+//! rings one of that agent.
 
 use std::io;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicI32, Ordering};
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
+use std::time::Duration;
 
 /// The descriptor that loops write to; -1 before the first agent. Written by a starting agent, read by ringing loops
 /// (relaxed: a loop that still sees the old one rings the parent's after a fork, which is only a spurious wake).
@@ -26,21 +28,10 @@ impl EventFd {
         if *owner == std::process::id() {
             return Ok(EventFd(DESCRIPTOR.load(Ordering::Relaxed)));
         }
-        // SAFETY: eventfd takes a number and flags, and touches no memory of ours.
-        let descriptor = unsafe { libc::eventfd(0, libc::EFD_NONBLOCK | libc::EFD_CLOEXEC) };
-        if descriptor < 0 {
-            return Err(io::Error::last_os_error());
-        }
+        let descriptor = new_eventfd()?;
         DESCRIPTOR.store(descriptor, Ordering::Relaxed);
         *owner = std::process::id();
         Ok(EventFd(descriptor))
-    }
-
-    /// Registers it with the runtime of the calling thread.
-    pub(crate) fn watch(self) -> io::Result<AsyncFd<EventFd>> {
-        // SAFETY: the descriptor is never closed, and `as_raw_fd` returns the same one always.
-        let registered = unsafe { AsyncFd::register_with_interest(self, Interest::READABLE) };
-        Ok(registered?)
     }
 
     /// Takes back what was rung.
@@ -51,10 +42,72 @@ impl EventFd {
     }
 }
 
-impl AsRawFd for EventFd {
-    fn as_raw_fd(&self) -> RawFd {
-        self.0
+/// An eventfd of one agent, closed with it. For any thread.
+#[derive(Debug)]
+pub(crate) struct RequestBell(OwnedFd);
+
+impl RequestBell {
+    /// Makes one.
+    ///
+    /// # Errors
+    /// The process has no descriptor left.
+    pub(crate) fn new() -> io::Result<RequestBell> {
+        let descriptor = new_eventfd()?;
+        // SAFETY: the descriptor is new, and nothing else owns it.
+        Ok(RequestBell(unsafe { OwnedFd::from_raw_fd(descriptor) }))
     }
+
+    /// Wakes the agent's thread.
+    pub(crate) fn ring(&self) {
+        let one = 1u64;
+        // SAFETY: `one` has the eight bytes that an eventfd's write reads. A full counter means that a ring is on its
+        // way already, so the result does not matter.
+        unsafe { libc::write(self.0.as_raw_fd(), std::ptr::from_ref(&one).cast(), size_of::<u64>()) };
+    }
+}
+
+/// What ended a wait.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Rung {
+    /// A loop rang.
+    pub by_loop: bool,
+    /// Somebody asks.
+    pub by_request: bool,
+}
+
+/// Waits for either bell, at most so long, and takes back what was rung. A signal may end the wait early.
+pub(crate) fn wait(loops: EventFd, requests: &RequestBell, at_most: Duration) -> Rung {
+    let of = |fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
+    let mut polled = [of(loops.0), of(requests.0.as_raw_fd())];
+    let time = libc::timespec {
+        tv_sec: libc::time_t::try_from(at_most.as_secs()).unwrap_or(libc::time_t::MAX),
+        tv_nsec: libc::c_long::from(at_most.subsec_nanos() as i32),
+    };
+    // SAFETY: `polled` has two entries and `time` is a valid time; both live through the call, and no signal mask is given.
+    let ready = unsafe { libc::ppoll(polled.as_mut_ptr(), 2, &time, std::ptr::null()) };
+    if ready <= 0 {
+        return Rung::default();
+    }
+    let rung = Rung { by_loop: polled[0].revents != 0, by_request: polled[1].revents != 0 };
+    if rung.by_loop {
+        loops.drain();
+    }
+    if rung.by_request {
+        EventFd(requests.0.as_raw_fd()).drain();
+    }
+    rung
+}
+
+/// Lets waits of the calling thread end when they should: the kernel puts its wake-ups together within 50 us otherwise.
+pub(crate) fn be_punctual() {
+    // SAFETY: sets a number of the calling thread, and touches no memory.
+    unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, 1) };
+}
+
+fn new_eventfd() -> io::Result<RawFd> {
+    // SAFETY: eventfd takes a number and flags, and touches no memory of ours.
+    let descriptor = unsafe { libc::eventfd(0, libc::EFD_NONBLOCK | libc::EFD_CLOEXEC) };
+    if descriptor < 0 { Err(io::Error::last_os_error()) } else { Ok(descriptor) }
 }
 
 /// Rings: one system call, which neither blocks nor allocates. For any thread. Keeps `errno`: a loop rings between its poll
@@ -77,6 +130,15 @@ pub(crate) fn ring() {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_wait_tells_who_rang_and_takes_it_back() {
+        let (loops, requests) = (EventFd::of_process().unwrap(), RequestBell::new().unwrap());
+        requests.ring();
+        let long = Duration::from_secs(60);
+        assert!(wait(loops, &requests, long).by_request);
+        assert!(!wait(loops, &requests, Duration::ZERO).by_request, "it was taken back");
+    }
 
     #[test]
     fn a_ring_that_is_not_heard_keeps_errno() {

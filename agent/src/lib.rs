@@ -22,26 +22,43 @@
 //!
 //! Linux only: it reads `/proc` and waits on an eventfd.
 
-mod watch;
-
-mod sample;
-mod web;
+#![cfg_attr(not(feature = "http"), allow(dead_code, unused_imports, reason = "what only a server shows"))]
 
 mod capture;
+mod error;
 mod eventfd;
+mod handle;
+#[cfg(feature = "http")]
+mod server_error;
+#[cfg(not(feature = "http"))]
+#[path = "server_error_absent.rs"]
+mod server_error;
 mod settings;
-mod sidecar;
 mod sleep;
+mod watch;
+
+mod sidecar;
 mod thread;
-mod ticker;
+
+#[cfg(feature = "http")]
+mod sample;
+#[cfg(feature = "http")]
+mod server;
+#[cfg(not(feature = "http"))]
+#[path = "server_absent.rs"]
+mod server;
 
 mod builder;
-mod error;
+#[cfg(feature = "http")]
+mod served;
 
 pub use builder::{Agent, AgentBuilder};
 pub use capture::Captures;
 pub use error::AgentError;
-pub use loopscope_http::{Listen, ServerError};
 pub use loopscope_report::metrics::Compat;
+pub use server_error::ServerError;
+
+#[cfg(feature = "http")]
+pub use loopscope_http::Listen;
 pub use watch::action::Action;
 pub use watch::frames::FrameSource;

@@ -17,8 +17,6 @@ pub(crate) struct Settings {
     pub actions: Vec<Action>,
     pub frame_sources: FrameSources,
     pub captures: Captures,
-    pub has_recorder: bool,
-    pub has_process_metrics: bool,
     pub compat: CompatSet,
 }
 
@@ -32,8 +30,6 @@ impl fmt::Debug for Settings {
             .field("actions", &self.actions)
             .field("frame_sources", &sources)
             .field("captures", &self.captures)
-            .field("has_recorder", &self.has_recorder)
-            .field("has_process_metrics", &self.has_process_metrics)
             .finish()
     }
 }

@@ -1,295 +1,227 @@
-//! The sidecar: the one thread that watches all loops of the process.
+//! The agent's own thread, `loopscope-agent`: watches all loops of the process, and asks for captures of their stacks.
 //!
 //! ```text
 //!   tick: pages -> vitals -> watch -> log thread      every 25 ms while a loop is busy
 //!   sleep: bell + eventfd, heartbeat every 5 s         while all loops are idle
-//!   request: look -> snapshots -> views -> text        the same thread, between two ticks
+//!   request: copies of values, for `loopscope-http`    between two ticks
 //! ```
 //!
-//! It shares no lock with a loop. A panic in a look or an answer is caught, counted, logged once, and skipped.
+//! It shares no lock with a loop, and none that is held while something is encoded. A panic in a tick is caught, counted,
+//! logged once, and that tick skipped.
 
+use crate::AgentError;
+use crate::eventfd::RequestBell;
+use crate::handle::{Handle, Request, Status};
 use crate::settings::Settings;
-use crate::sidecar::{self, Pace, Stalled, State};
-use crate::sleep::Sleeper;
-use crate::ticker::Ticker;
+use crate::sidecar::{self, Pace, State};
+use crate::sleep::{Sleeper, Waiting};
 use crate::watch::crew::Crew;
-use crate::watch::log::Log;
-use crate::web::Backend;
-use crate::web::capture::Captures;
-use crate::web::routes::Router;
-use loopscope_http::ServerError;
-use loopscope_http::agent_socket::AgentSocket;
-use loopscope_http::doorway::Doorway;
-use loopscope_http::entrance::Entrance;
-use loopscope_http::guard::Guard;
-use loopscope_http::health::Health;
-use loopscope_http::live::Live;
-use loopscope_http::process;
-use loopscope_http::recorder;
-use loopscope_http::server;
-use loopscope_probe::{Clock, Snapshot, Ticks};
-use loopscope_report::compute::age::age_text;
-use loopscope_report::incident::Incident;
-use loopscope_report::live::Seen;
-use loopscope_report::metrics::format::Format;
-use loopscope_report::metrics::page::render;
-use loopscope_report::model::threshold_change::{ThresholdChange, ThresholdList};
-use metrics_exporter_prometheus::PrometheusHandle;
+use crate::watch::log::LogSender;
+use loopscope_probe::{Clock, Ticks};
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
-/// How often an idle agent says that it lives, and tidies up the host's histograms.
+/// How often an idle agent says that it lives.
 const HEARTBEAT: Duration = Duration::from_secs(5);
 
-const HEARTBEAT_NS: u64 = HEARTBEAT.as_nanos() as u64;
+/// When to tick again after a tick that panicked.
+const AFTER_PANIC: Duration = Duration::from_millis(25);
+
+/// Reaches the thread.
+pub(crate) type AgentHandle = Handle<AgentLoop>;
 
 /// What the thread begins with.
 pub(crate) struct Start {
     pub settings: Settings,
-    pub entrance: Option<Entrance>,
-    pub log: Log,
+    /// What pages tell other processes to call; empty where nobody answers.
+    pub address: String,
+    pub log: LogSender,
 }
 
-/// Starts the tasks of the thread; within its runtime. What is returned is for its end.
-pub(crate) fn begin(start: Start) -> Result<impl FnOnce(), ServerError> {
-    let sleeper = Sleeper::new().map_err(|error| ServerError::System("an eventfd", error))?;
-    let ticker = Ticker::new().map_err(|error| ServerError::System("a timerfd", error))?;
-    let Start { settings, entrance, mut log } = start;
-    let host = if settings.has_recorder { recorder::install() } else { None };
-    if settings.has_recorder && host.is_none() {
-        log.warn(
-            "the program has a metrics recorder of its own, so its metrics are not on the agent's page"
-                .to_owned(),
-        );
-    }
-    let address = entrance.as_ref().map(|entrance| entrance.guard.address.clone());
-    let crew = Crew::start(&settings);
-    let sidecar = Arc::new(Sidecar {
-        state: Mutex::new(State::new(&settings, address, crew)),
-        log: Mutex::new(log),
-        cpu: process::thread_cpu_path(),
-        clock: Clock::monotonic(),
-        started: Clock::monotonic().now(),
-        host,
-        has_process_metrics: settings.has_process_metrics,
-    });
-    // The first look is taken before anybody can ask, and tells of an address that is there.
-    let socket = entrance.as_ref().and_then(|_| sidecar.open_socket());
-    let pace = sidecar.tick();
-    if let Some(entrance) = entrance {
-        listen(entrance, socket, &sidecar)
-            .map_err(|error| ServerError::System("a listening socket", error))?;
-    }
-    tokio::spawn(watch_loops(sidecar.clone(), sleeper, ticker, pace));
-    Ok(move || sidecar.farewell())
+/// The running thread. Dropping it ends the thread, and returns when it has ended.
+#[derive(Debug)]
+pub(crate) struct AgentThread {
+    pub handle: AgentHandle,
+    thread: Option<JoinHandle<()>>,
 }
 
-/// Answers at the program's address, and at the socket file beside the pages.
-fn listen(entrance: Entrance, socket: Option<AgentSocket>, sidecar: &Arc<Sidecar>) -> std::io::Result<()> {
-    let Entrance { listener, guard } = entrance;
-    let (captures, live) = (Captures::default(), Arc::<Live>::default());
-    let router = |guard: Arc<Guard>| {
-        let (captures, live, backend) = (captures.clone(), live.clone(), sidecar.clone());
-        Arc::new(Router { guard, captures, live, backend })
+impl AgentThread {
+    /// Starts it. Returns when it has looked at the loops once.
+    ///
+    /// # Errors
+    /// The system refuses a thread or an eventfd.
+    pub(crate) fn start(start: Start) -> Result<AgentThread, AgentError> {
+        let bell = RequestBell::new().map_err(|error| AgentError::System("an eventfd", error))?;
+        let bell = Arc::new(bell);
+        let (handle, requests) = Handle::new(bell.clone());
+        let status = handle.status.clone();
+        let (ready, is_ready) = sync_channel(1);
+        let thread = Builder::new()
+            .name("loopscope-agent".to_owned())
+            .spawn(move || run(start, requests, bell, status, &ready))
+            .map_err(|error| AgentError::System("a thread", error))?;
+        let ended = || AgentError::System("a thread", io::Error::other("it ended at once"));
+        is_ready.recv().unwrap_or_else(|_| Err(ended()))?;
+        Ok(AgentThread { handle, thread: Some(thread) })
+    }
+
+    /// Gives up the thread without touching it: in a forked child it is the parent's, and even telling it would reach the
+    /// parent through shared descriptors.
+    pub(crate) fn forget(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for AgentThread {
+    fn drop(&mut self) {
+        self.handle.stop();
+        if let Some(thread) = self.thread.take() {
+            // A panic of the thread was reported by the panic hook.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Runs the thread. Says over `ready` whether it could begin: the starting thread waits for that.
+fn run(
+    start: Start,
+    requests: Receiver<Request<AgentLoop>>,
+    bell: Arc<RequestBell>,
+    status: Arc<Status>,
+    ready: &SyncSender<Result<(), AgentError>>,
+) {
+    let sleeper = match Sleeper::new(bell) {
+        Ok(sleeper) => sleeper,
+        Err(error) => {
+            let _ = ready.send(Err(AgentError::System("an eventfd", error)));
+            return;
+        }
     };
-    let doorway = Doorway::new(listener)?;
-    tokio::spawn(server::serve(doorway, guard.clone(), router(guard.clone())));
-    let Some(socket) = socket else { return Ok(()) };
-    let guard = Arc::new(guard.of_socket_file(socket.file.path()));
-    match Doorway::of_agent_socket(socket) {
-        Ok(doorway) => _ = tokio::spawn(server::serve(doorway, guard.clone(), router(guard))),
-        // The program can do without; it has no file then.
-        Err(error) => sidecar.warn_of_socket_file(&format!("{}: {error}", guard.address)),
+    let crew = Crew::start(&start.settings);
+    let mut agent = AgentLoop {
+        state: State::new(&start.settings, start.address, crew),
+        log: start.log,
+        clock: Clock::monotonic(),
+        requests,
+        status,
+    };
+    if let Some(path) = own_schedstat() {
+        let _ = agent.status.cpu.set(path);
     }
-    Ok(())
+    let pace = agent.tick();
+    let _ = ready.send(Ok(()));
+    agent.run(&sleeper, pace);
+    agent.shut_down();
 }
 
-/// Looks at the loops as often as they need it, for ever.
-async fn watch_loops(sidecar: Arc<Sidecar>, sleeper: Sleeper, ticker: Ticker, mut pace: Pace) {
-    let mut upkeep = sidecar.clock.now();
-    loop {
-        match pace {
-            Pace::Again(delay) => {
-                let planned = Ticks(sidecar.clock.now().0 + delay.as_nanos() as u64);
-                ticker.wait(delay).await;
-                sidecar.state().accounts.note_lateness(sidecar.clock.now().since(planned));
-            }
-            Pace::Sleep => {
-                sleeper.sleep(|| sidecar.state().is_idle(), HEARTBEAT).await;
-            }
-        }
-        pace = sidecar.tick();
-        if sidecar.clock.now().since(upkeep) >= HEARTBEAT_NS {
-            upkeep = sidecar.clock.now();
-            sidecar.tidy_host();
-        }
-    }
+/// Where the processor time of the calling thread can be read, from any thread.
+fn own_schedstat() -> Option<std::path::PathBuf> {
+    let thread = std::fs::read_link("/proc/thread-self").ok()?;
+    Some(std::path::Path::new("/proc").join(thread).join("schedstat"))
 }
 
 /// Everything the thread has.
-struct Sidecar {
-    state: Mutex<State>,
-    log: Mutex<Log>,
-    cpu: Option<PathBuf>,
+pub(crate) struct AgentLoop {
+    pub state: State,
+    pub log: LogSender,
     clock: Clock,
-    started: Ticks,
-    host: Option<PrometheusHandle>,
-    has_process_metrics: bool,
+    requests: Receiver<Request<AgentLoop>>,
+    status: Arc<Status>,
 }
 
-impl Sidecar {
-    /// The mutexes satisfy the runtime, whose tasks must be `Send`; all of them run on this one thread, so nobody waits.
-    /// A panic under one leaves numbers that are still numbers.
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+impl AgentLoop {
+    /// Ticks as often as the loops need it, until the thread is to end.
+    fn run(&mut self, sleeper: &Sleeper, mut pace: Pace) {
+        while !self.is_stopped() {
+            let now = self.clock.now();
+            match pace {
+                Pace::Again(delay) => {
+                    let due = Ticks(now.0.saturating_add(delay.as_nanos() as u64));
+                    sleeper.wait_until(due, self);
+                    self.state.accounts.note_lateness(self.clock.now().since(due));
+                }
+                Pace::Sleep => {
+                    let due = Ticks(now.0.saturating_add(HEARTBEAT.as_nanos() as u64));
+                    sleeper.sleep_until(due, self);
+                }
+            }
+            if !self.is_stopped() {
+                pace = self.tick();
+            }
+        }
     }
 
-    fn log(&self) -> MutexGuard<'_, Log> {
-        self.log.lock().unwrap_or_else(PoisonError::into_inner)
+    fn is_stopped(&self) -> bool {
+        self.status.is_stopped.load(Relaxed)
     }
 
-    /// Makes the socket file beside the pages; says so where there can be none.
-    fn open_socket(&self) -> Option<AgentSocket> {
-        AgentSocket::open().map_err(|because| self.warn_of_socket_file(&because)).ok()
-    }
-
-    fn warn_of_socket_file(&self, because: &str) {
-        let message = format!("commands reach this agent by its address only: no socket file {because}");
-        self.log().warn(message);
-    }
-
-    /// Takes one look at every loop, and survives what goes wrong in it.
-    fn tick(&self) -> Pace {
+    /// Looks at every loop because its time has come, and survives what goes wrong in it.
+    fn tick(&mut self) -> Pace {
+        let now = self.clock.now();
         let tick = catch_unwind(AssertUnwindSafe(|| {
-            let seen = self.state().tick(self.clock.now());
+            let seen = self.state.tick(now);
             self.tell(seen)
         }));
+        // Not where the tick panicked: whoever looks no more is not healthy.
+        self.status.last_tick_ns.store(self.state.last_tick().0, Relaxed);
+        self.status.loops.store(self.state.loop_count() as u64, Relaxed);
         tick.unwrap_or_else(|_| {
             self.count_panic();
-            Pace::Again(Duration::from_millis(25))
+            Pace::Again(AFTER_PANIC)
         })
     }
 
-    /// Takes one look for somebody who asks.
-    fn look(&self) {
-        let seen = self.state().look(self.clock.now());
+    /// Looks at every loop for somebody who asks.
+    pub(crate) fn look(&mut self) {
+        let seen = self.state.look(self.clock.now());
         self.tell(seen);
     }
 
-    fn tell(&self, seen: sidecar::Seen) -> Pace {
-        let mut log = self.log();
+    fn tell(&mut self, seen: sidecar::Seen) -> Pace {
         for note in seen.notes {
-            log.warn(note);
+            self.log.warn(note);
         }
         for report in seen.reports {
-            log.report(report);
+            self.log.report(report);
         }
         seen.pace
     }
 
-    /// Says what was not said yet.
-    fn farewell(&self) {
-        self.look();
-        let reports = self.state().farewell();
-        let mut log = self.log();
-        reports.into_iter().for_each(|report| log.report(report));
+    /// Counts a panic of this thread, and logs the first.
+    pub(crate) fn count_panic(&mut self) {
+        if self.state.accounts.count_panic() == 1 {
+            let message = "the agent panicked and goes on; further panics are only counted (loopscope_agent_panics_total)";
+            self.log.warn(message.to_owned());
+        }
     }
 
-    /// Empties the host's histograms of what they gathered since: they keep every sample until then.
-    fn tidy_host(&self) {
-        if let Some(host) = &self.host {
-            // The exporter's faults must not end ours either.
-            if catch_unwind(AssertUnwindSafe(|| host.run_upkeep())).is_err() {
-                self.count_panic();
-            }
-        }
+    /// Closes what is open, and says what was not said yet.
+    fn shut_down(&mut self) {
+        let ended = catch_unwind(AssertUnwindSafe(|| {
+            self.look();
+            self.state.farewell()
+        }));
+        ended.into_iter().flatten().for_each(|report| self.log.report(report));
     }
 }
 
-impl Backend for Sidecar {
-    fn metrics(&self, format: Format) -> Vec<u8> {
-        let begun = self.clock.now();
-        self.look();
-        let mut state = self.state();
-        let loops = state.views();
-        let mut agent = state.agent_view();
-        agent.cpu_ns = self.cpu.as_deref().and_then(process::thread_cpu_ns).unwrap_or(0);
-        agent.reports_dropped = self.log().dropped();
-        agent.process = if self.has_process_metrics { process::read() } else { None };
-        let host = self.host.as_ref().map(PrometheusHandle::render).unwrap_or_default();
-        let page = render(format, &loops, &agent, &host);
-        state.accounts.note_scrape(format, self.clock.now().since(begun), &page);
-        page.body
+impl Waiting for AgentLoop {
+    fn is_idle(&self) -> bool {
+        self.state.is_idle()
     }
 
-    fn health(&self) -> Health {
-        let (now, state) = (self.clock.now(), self.state());
-        Health {
-            age_ns: now.since(self.started),
-            tick_age_ns: now.since(state.last_tick()),
-            loops: state.loop_count(),
+    fn answer(&mut self) -> bool {
+        while !self.is_stopped() {
+            let Ok(request) = self.requests.try_recv() else { return true };
+            if catch_unwind(AssertUnwindSafe(|| request(self))).is_err() {
+                self.count_panic();
+            }
         }
-    }
-
-    fn stalled(&self) -> Vec<String> {
-        self.look();
-        let state = self.state();
-        let line = |stalled: Stalled| {
-            format!(
-                "loop {} has not polled for {}: {}",
-                stalled.label,
-                age_text(stalled.age_ns),
-                stalled.blame
-            )
-        };
-        state.stalled().into_iter().map(line).collect()
-    }
-
-    fn seen(&self) -> Vec<Seen> {
-        self.look();
-        self.state().seen()
-    }
-
-    fn snapshots(&self) -> Vec<Snapshot> {
-        self.state().snapshots()
-    }
-
-    fn incidents(&self) -> Vec<Arc<Incident>> {
-        self.look();
-        self.state().incidents()
-    }
-
-    fn incident(&self, id: &str) -> Option<Arc<Incident>> {
-        self.look();
-        self.state().incident(id)
-    }
-
-    fn thresholds(&self) -> ThresholdList {
-        self.look();
-        self.state().threshold_list()
-    }
-
-    fn set_thresholds(&self, wish: &ThresholdChange, who: &str) -> Result<(), (u16, String)> {
-        self.look();
-        let changed = self.state().set_thresholds(wish)?;
-        self.log().warn(format!("{changed} by {who}"));
-        Ok(())
-    }
-
-    fn count(&self, path: &'static str, code: u16) {
-        self.state().accounts.count_request(path, code);
-    }
-
-    fn warn(&self, note: String) {
-        self.log().warn(note);
-    }
-
-    fn count_panic(&self) {
-        if self.state().accounts.count_panic() == 1 {
-            let message = "the agent panicked and goes on; further panics are only counted (loopscope_agent_panics_total)";
-            self.log().warn(message.to_owned());
-        }
+        false
     }
 }

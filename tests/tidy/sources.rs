@@ -13,10 +13,10 @@ const EMPTY_NAMES: &[&str] = &["common", "helper", "helpers", "misc", "type", "t
 const UNSAFE_FILES: &[(&str, &str)] = &[
     ("loop/probe/src/boottime.rs", "the clock that counts suspension"),
     ("agent/src/capture/target.rs", "promising that a page's words stay where they are"),
-    ("agent/src/eventfd.rs", "the descriptor that the loop's wake-up writes to"),
+    ("agent/src/eventfd.rs", "the descriptors that wake the agent's thread, and waiting for them"),
+    ("agent/src/watch/memory_file.rs", "a file in memory for a command"),
     ("agent/src/watch/process_group.rs", "killing a command with what it started"),
     ("agent/http/src/peer_user.rs", "the descriptor for asking whose a connection is"),
-    ("agent/src/ticker.rs", "the descriptor that times the agent's ticks"),
     ("tests/users.rs", "becoming another user on one thread"),
     ("agent/stacks/src/handler.rs", "the signal handler"),
     ("agent/stacks/src/memory.rs", "reading this process's memory by system call"),
@@ -60,6 +60,7 @@ const UNSAFE_FILES: &[(&str, &str)] = &[
 const TIME_FILES: &[(&str, &str)] = &[
     ("agent/cli/src/", "a command's progress and durations are real time"),
     ("agent/src/capture/mod.rs", "how long a thread is seen to run on"),
+    ("agent/src/watch/action.rs", "how long a command may take"),
     ("agent/src/sample/session.rs", "waiting for threads to answer"),
     ("agent/http/src/server.rs", "time-outs of connections"),
     ("agent/stacks/src/capturer.rs", "waiting for a thread to answer"),

@@ -26,4 +26,5 @@ pub mod compute;
 pub mod diagnose;
 pub mod live;
 pub mod metrics;
+#[cfg(feature = "profiles")]
 pub mod profiles;

@@ -1,18 +1,34 @@
 //! The loops of this process as they are seen now, for the live page.
 
 use crate::sidecar::State;
+use loopscope_probe::registry::LocalPage;
 use loopscope_report::compute::starvation::Cause;
 use loopscope_report::live::Seen;
 
+/// A loop, and what is known of it here alone.
+pub(crate) struct LoopNow {
+    page: LocalPage,
+    label: String,
+    episodes: [u64; Cause::COUNT],
+}
+
+impl LoopNow {
+    /// Copies its page.
+    pub(crate) fn seen(&self) -> Seen {
+        let clock = self.page.clock();
+        let causes = Cause::ALL.into_iter().map(|cause| (cause.name(), self.episodes[cause as usize]));
+        Seen::of(self.page.page(), clock, clock.now()).labelled(&self.label).with_causes(causes)
+    }
+}
+
 impl State {
-    /// Copies the pages of all loops, with what is known of them here alone.
-    pub(crate) fn seen(&self) -> Vec<Seen> {
-        let loops = self.loops.iter().map(|watched| {
-            let clock = watched.page.clock();
-            let episodes = watched.stalls.counts().episodes;
-            let causes = Cause::ALL.into_iter().map(|cause| (cause.name(), episodes[cause as usize]));
-            Seen::of(watched.page.page(), clock, clock.now()).labelled(&watched.label).with_causes(causes)
-        });
-        loops.collect()
+    /// Returns the loops, to be copied by whoever shows them.
+    pub(crate) fn loops_now(&self) -> Vec<LoopNow> {
+        let of = |watched: &super::Watched| LoopNow {
+            page: watched.page.clone(),
+            label: watched.label.clone(),
+            episodes: watched.stalls.counts().episodes,
+        };
+        self.loops.iter().map(of).collect()
     }
 }

@@ -16,12 +16,11 @@ use crate::watch::pool::PoolWatch;
 use crate::watch::report::Report;
 use crate::watch::sight::ThreadSight;
 use crate::watch::wake::Wake;
-use loopscope_http::paths::PATHS;
 use loopscope_probe::boottime::boot_ns;
 use loopscope_probe::clock::unix_ns;
 use loopscope_probe::pool::PoolNow;
 use loopscope_probe::registry::{self, Controller, LocalPage};
-use loopscope_probe::{HandleType, Snapshot, Ticks, Vitals};
+use loopscope_probe::{HandleType, Ticks, Vitals};
 use loopscope_report::compute::deadline::{Outlook, next_look_ns};
 use loopscope_report::compute::sites::{Chosen, SITES_PER_PROCESS};
 use loopscope_report::compute::stall::StallWatch;
@@ -102,21 +101,21 @@ pub(crate) struct State {
 }
 
 impl State {
-    pub(crate) fn new(settings: &Settings, address: Option<String>, crew: Crew) -> Self {
+    pub(crate) fn new(settings: &Settings, address: String, crew: Crew) -> Self {
         State {
             thresholds: settings.thresholds.clone(),
             reports_per_minute: settings.reports_per_minute,
             wake: Wake::of_this_thread(),
             desk: Desk::default(),
             crew,
-            address: address.unwrap_or_default(),
+            address,
             loops: Vec::new(),
             changes: None,
             last_tick: Ticks::NONE,
             said_private: false,
             retired: None,
             sites_room: SITES_PER_PROCESS,
-            accounts: Accounts::new(&PATHS, AgentView { compat: settings.compat, ..AgentView::default() }),
+            accounts: Accounts::new(&[], AgentView { compat: settings.compat, ..AgentView::default() }),
         }
     }
 
@@ -292,11 +291,6 @@ impl State {
             incident_actions: self.crew.actions(),
             ..self.accounts.view()
         }
-    }
-
-    /// Copies the pages.
-    pub(crate) fn snapshots(&self) -> Vec<Snapshot> {
-        self.loops.iter().map(|watched| watched.page.page().snapshot(watched.page.clock())).collect()
     }
 
     /// Returns the loops whose stall is critical, as of the last look.

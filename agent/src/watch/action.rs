@@ -1,16 +1,18 @@
 //! Acts on incidents: a command or a function of the program, on a thread of its own, bounded in number and time.
 
+use crate::watch::memory_file::memory_file;
 use crate::watch::process_group::kill_group;
 use loopscope_report::incident::Incident;
 use loopscope_report::metrics::view::Outcomes;
 use std::fmt;
+use std::io;
 use std::os::unix::process::CommandExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Incidents that may wait for an action.
 const WAITING_MAX: usize = 64;
@@ -70,10 +72,9 @@ impl Actor {
         let (waiting, incidents) = sync_channel(WAITING_MAX);
         let counts = Arc::new(Counts::default());
         let own = counts.clone();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
         std::thread::Builder::new().name("loopscope-action".to_owned()).spawn(move || {
             loopscope_stacks::block_signal();
-            serve(&incidents, &actions, &runtime, limit, &own);
+            serve(&incidents, &actions, limit, &own);
         })?;
         Ok(Actor { waiting, counts, dropped: 0 })
     }
@@ -95,13 +96,7 @@ impl Actor {
     }
 }
 
-fn serve(
-    incidents: &Receiver<Arc<Incident>>,
-    actions: &[Action],
-    runtime: &tokio::runtime::Runtime,
-    limit: Duration,
-    counts: &Counts,
-) {
+fn serve(incidents: &Receiver<Arc<Incident>>, actions: &[Action], limit: Duration, counts: &Counts) {
     for incident in incidents {
         for action in actions {
             let outcome = match action {
@@ -109,7 +104,7 @@ fn serve(
                     .map_err(|_| "the function that acts on incidents panicked".to_owned()),
                 Action::Command { program, args } => {
                     let json = incident.to_json();
-                    let run = runtime.block_on(run_command(program, args, &json, limit));
+                    let run = run_command(program, args, &json, limit);
                     run.map_err(|why| format!("command {program}, for incident {}: {why}", incident.id))
                 }
             };
@@ -125,20 +120,21 @@ fn serve(
 }
 
 /// Runs a command to its end, or to the limit.
-async fn run_command(program: &str, args: &[String], json: &[u8], limit: Duration) -> Result<(), String> {
+fn run_command(program: &str, args: &[String], json: &[u8], limit: Duration) -> Result<(), String> {
+    let input = memory_file(&[json, b"\n"].concat());
+    let input = input.map_err(|error| format!("the incident cannot be handed to it: {error}"))?;
     let mut command = Command::new(program);
     // A group of its own, so that what it started can be killed with it.
-    command.args(args).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
+    command.args(args).stdin(input).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
     let mut child = command.spawn().map_err(|error| format!("it cannot be started: {error}"))?;
-    let ended = tokio::time::timeout(limit, converse(&mut child, json)).await;
-    let outcome = match ended {
-        Ok(Ok(status)) if status.success() => Ok(()),
-        Ok(Ok(status)) => Err(format!("it failed: {status}")),
-        Ok(Err(error)) => Err(format!("it cannot be waited for: {error}")),
-        Err(_) => {
+    let outcome = match wait(&mut child, limit) {
+        Ok(Some(status)) if status.success() => Ok(()),
+        Ok(Some(status)) => Err(format!("it failed: {status}")),
+        Ok(None) => {
             kill_group(child.id());
             Err(format!("it took longer than {} s and was killed", limit.as_secs()))
         }
+        Err(error) => Err(format!("it cannot be waited for: {error}")),
     };
     // It was waited for already, or has just been killed.
     let _ = child.kill();
@@ -146,35 +142,15 @@ async fn run_command(program: &str, args: &[String], json: &[u8], limit: Duratio
     outcome
 }
 
-/// Writes the incident, one that does not read it notwithstanding, and waits for the end.
-async fn converse(child: &mut Child, json: &[u8]) -> std::io::Result<ExitStatus> {
-    if let Some(stdin) = child.stdin.take() {
-        // Without blocking: a command that never reads must not hold the thread past its limit.
-        let mut pipe = tokio::net::unix::pipe::Sender::from_owned_fd(stdin.into())?;
-        write_line(&mut pipe, json).await;
-    }
+/// Waits for the end of a command; `None` where it takes longer than `limit`.
+fn wait(child: &mut Child, limit: Duration) -> io::Result<Option<ExitStatus>> {
+    let begin = Instant::now();
     loop {
         if let Some(status) = child.try_wait()? {
-            return Ok(status);
+            return Ok(Some(status));
         }
-        tokio::time::sleep(ASKED_EVERY).await;
-    }
-}
-
-async fn write_line(pipe: &mut tokio::net::unix::pipe::Sender, json: &[u8]) {
-    let mut line = json.to_vec();
-    line.push(b'\n');
-    let mut rest = &line[..];
-    while !rest.is_empty() {
-        if pipe.writable().await.is_err() {
-            return;
-        }
-        match pipe.try_write(rest) {
-            Ok(written) => rest = &rest[written..],
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
-            // It does not want to know.
-            Err(_) => return,
-        }
+        let Some(left) = limit.checked_sub(begin.elapsed()) else { return Ok(None) };
+        std::thread::sleep(ASKED_EVERY.min(left));
     }
 }
 

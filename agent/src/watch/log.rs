@@ -6,7 +6,11 @@
 use crate::watch::report::{Level, Report};
 use loopscope_probe::printable::printable;
 use std::borrow::Cow;
+use std::io;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 use tracing::Dispatch;
@@ -19,7 +23,7 @@ const WAITING_MAX: usize = 64;
 const TEXT_MAX: usize = 1_000;
 
 /// How long an ending agent waits for the log to take its last reports.
-const FAREWELL: Duration = Duration::from_secs(1);
+const SHUTDOWN: Duration = Duration::from_secs(1);
 
 /// What goes to the log.
 #[derive(Debug)]
@@ -28,18 +32,29 @@ enum Line {
     Warning(String),
 }
 
-/// The sending side, on the agent's thread.
+/// The log's thread. Dropping it ends the thread, once all [`LogSender`]s are gone and what they sent is written, or after a
+/// second.
 #[derive(Debug)]
 pub(crate) struct Log {
-    lines: Option<SyncSender<Line>>,
-    finished: Receiver<()>,
-    dropped: u64,
+    sender: Option<LogSender>,
+    /// The mutex makes an agent that is shared between threads possible.
+    finished: Mutex<Receiver<()>>,
+}
+
+/// Sends to the log, from any thread.
+#[derive(Clone, Debug)]
+pub(crate) struct LogSender {
+    lines: SyncSender<Line>,
+    dropped: Arc<AtomicU64>,
 }
 
 impl Log {
     /// Starts the thread. It logs to the subscriber that is the calling thread's own, or else to the global one of
     /// each moment.
-    pub(crate) fn start() -> std::io::Result<Log> {
+    ///
+    /// # Errors
+    /// The system refuses a thread.
+    pub(crate) fn start() -> io::Result<Log> {
         let own = tracing::dispatcher::get_default(Dispatch::clone);
         let own = Some(own).filter(|dispatch| !dispatch.is::<NoSubscriber>());
         let (lines, waiting) = sync_channel(WAITING_MAX);
@@ -52,35 +67,44 @@ impl Log {
             // Nobody may be waiting any more.
             let _ = finish.send(());
         })?;
-        Ok(Log { lines: Some(lines), finished, dropped: 0 })
+        Ok(Log { sender: Some(LogSender { lines, dropped: Arc::default() }), finished: Mutex::new(finished) })
     }
 
+    /// Returns a sender.
+    pub(crate) fn sender(&self) -> LogSender {
+        self.sender.clone().expect("it is there until the log is dropped")
+    }
+}
+
+impl LogSender {
     /// Hands over one report; never blocks.
-    pub(crate) fn report(&mut self, report: Report) {
+    pub(crate) fn report(&self, report: Report) {
         self.send(Line::Report(report));
     }
 
     /// Hands over a warning about the agent itself; never blocks.
-    pub(crate) fn warn(&mut self, message: String) {
+    pub(crate) fn warn(&self, message: String) {
         self.send(Line::Warning(message));
     }
 
-    /// Returns how many lines were dropped because the log was stuck.
+    /// Returns how many lines of all senders were dropped because the log was stuck.
     pub(crate) fn dropped(&self) -> u64 {
-        self.dropped
+        self.dropped.load(Relaxed)
     }
 
-    fn send(&mut self, line: Line) {
-        let is_sent = self.lines.as_ref().is_some_and(|lines| lines.try_send(line).is_ok());
-        self.dropped += u64::from(!is_sent);
+    fn send(&self, line: Line) {
+        if self.lines.try_send(line).is_err() {
+            self.dropped.fetch_add(1, Relaxed);
+        }
     }
 }
 
 impl Drop for Log {
     fn drop(&mut self) {
-        self.lines = None;
+        self.sender = None;
         // A stuck log keeps its thread, which ends when it gets unstuck.
-        let _: Result<(), RecvTimeoutError> = self.finished.recv_timeout(FAREWELL);
+        let finished = self.finished.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let _: Result<(), RecvTimeoutError> = finished.recv_timeout(SHUTDOWN);
     }
 }
 

@@ -26,6 +26,7 @@ pub(crate) mod crew;
 pub(crate) mod desk;
 pub(crate) mod disk;
 pub(crate) mod log;
+mod memory_file;
 mod process_group;
 pub(crate) mod report;
 pub(crate) mod shelf;

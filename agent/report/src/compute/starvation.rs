@@ -22,7 +22,8 @@ pub enum Cause {
 }
 
 impl Cause {
-    pub(crate) const COUNT: usize = 6;
+    /// How many there are.
+    pub const COUNT: usize = 6;
 
     pub const ALL: [Cause; Cause::COUNT] =
         [Cause::Microtask, Cause::NextTick, Cause::Immediate, Cause::Timer, Cause::Io, Cause::Callback];

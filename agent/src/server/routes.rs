@@ -1,7 +1,8 @@
 //! Which path answers what.
 
-use crate::web::Backend;
-use crate::web::capture::Captures;
+use crate::handle::NoAnswer;
+use crate::server::capture::Captures;
+use crate::server::client::AgentClient;
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method};
 use loopscope_http::answer::Answer;
@@ -37,7 +38,7 @@ pub(crate) struct Router {
     pub guard: Arc<Guard>,
     pub captures: Captures,
     pub live: Arc<Live>,
-    pub backend: Arc<dyn Backend>,
+    pub agent: Arc<AgentClient>,
 }
 
 impl Service for Router {
@@ -46,18 +47,18 @@ impl Service for Router {
     }
 
     fn count(&self, path: &'static str, code: u16) {
-        self.backend.count(path, code);
+        self.agent.count(path, code);
     }
 
     fn warn(&self, note: String) {
-        self.backend.warn(note);
+        self.agent.log().warn(note);
     }
 }
 
 impl Router {
     /// Answers one request, and counts the answer.
     async fn route(&self, request: &Parts) -> Answer {
-        let backend = &*self.backend;
+        let agent = &*self.agent;
         let id = id_of(request.uri.path());
         let known = PATHS.into_iter().find(|path| *path == request.uri.path());
         let path = match request.uri.path() {
@@ -72,20 +73,20 @@ impl Router {
         };
         let answer = match self.guard.refuse(request, purpose).await {
             Some(refusal) => refusal,
-            None if path == FLAMEGRAPH => self.flamegraph(request, backend).await,
+            None if path == FLAMEGRAPH => self.flamegraph(request).await,
             None if path == PPROF => self.pprof(request).await,
-            None if path == LIVE => self.live(request, backend).await,
+            None if path == LIVE => self.live(request, agent).await,
             None if path == INCIDENTS || path == INCIDENT => {
-                guarded(backend, || self.incidents(id, request, backend))
+                guarded(agent, || self.incidents(id, request, agent))
             }
-            None if path == THRESHOLDS => guarded(backend, || self.thresholds(request, backend)),
-            None => guarded(backend, || self.answer_at_once(path, request, backend)),
+            None if path == THRESHOLDS => guarded(agent, || self.thresholds(request, agent)),
+            None => guarded(agent, || self.answer_at_once(path, request, agent)),
         };
-        backend.count(path, answer.status);
+        agent.count(path, answer.status);
         answer
     }
 
-    fn answer_at_once(&self, path: &str, request: &Parts, backend: &dyn Backend) -> Answer {
+    fn answer_at_once(&self, path: &str, request: &Parts, agent: &AgentClient) -> Answer {
         match path {
             "/" if !page::wants_html(&request.headers) => {
                 Answer::text(200, format!("loopscope agent of process {}\n\n{ENDPOINTS}", std::process::id()))
@@ -94,27 +95,27 @@ impl Router {
             "/" => page::page().negotiated(),
             PAGE => page::page(),
             FILES => page::file(request.uri.path()),
-            METRICS => metrics(&request.headers, backend),
-            HEALTHY => backend.health().answer("watching"),
-            READY => ready(backend),
+            METRICS => metrics(&request.headers, agent),
+            HEALTHY => agent.health().answer("watching"),
+            READY => ready(agent),
             _ => Answer::text(404, format!("there is no such page; there are:\n\n{ENDPOINTS}")),
         }
     }
 
-    async fn flamegraph(&self, request: &Parts, backend: &dyn Backend) -> Answer {
+    async fn flamegraph(&self, request: &Parts) -> Answer {
         let query = request.uri.query().unwrap_or("");
         if request.method == Method::POST {
             return parse_end(query)
                 .map_or_else(|why| Answer::text(400, why), |name| self.captures.end(&name));
         }
         match Wish::parse(query) {
-            Ok(wish) => self.captures.run(wish, self.guard.requester(request), backend).await,
+            Ok(wish) => self.captures.run(wish, self.guard.requester(request)).await,
             Err(message) => Answer::text(400, message),
         }
     }
 
-    async fn live(&self, request: &Parts, backend: &dyn Backend) -> Answer {
-        self.live.answer(request.uri.query().unwrap_or(""), &OwnLoops(backend)).await
+    async fn live(&self, request: &Parts, agent: &AgentClient) -> Answer {
+        self.live.answer(request.uri.query().unwrap_or(""), &OwnLoops(agent)).await
     }
 
     async fn pprof(&self, request: &Parts) -> Answer {
@@ -124,27 +125,33 @@ impl Router {
         }
     }
 
-    fn incidents(&self, id: Option<&str>, request: &Parts, backend: &dyn Backend) -> Answer {
+    fn incidents(&self, id: Option<&str>, request: &Parts, agent: &AgentClient) -> Answer {
         match id {
-            Some(id) => incidents::one(id, request.uri.query().unwrap_or(""), |id| backend.incident(id)),
-            None => incidents::list(&backend.incidents()),
+            Some(id) => match agent.incident(id) {
+                Ok(found) => incidents::one(id, request.uri.query().unwrap_or(""), |_| found),
+                Err(error) => no_answer(error),
+            },
+            None => agent.incidents().map_or_else(no_answer, |all| incidents::list(&all)),
         }
     }
 
-    fn thresholds(&self, request: &Parts, backend: &dyn Backend) -> Answer {
+    fn thresholds(&self, request: &Parts, agent: &AgentClient) -> Answer {
         let wish = match parse_change(request.uri.query().unwrap_or("")) {
             Ok(wish) => wish,
             Err(message) => return Answer::text(400, message),
         };
         if request.method == Method::POST
-            && let Err((status, message)) = backend.set_thresholds(&wish, &self.guard.requester(request))
+            && let Err((status, message)) = agent.set_thresholds(&wish, &self.guard.requester(request))
         {
             return Answer::text(status, message);
         }
         if request.method != Method::POST && !wish.is_empty() {
             return Answer::text(405, "thresholds are changed by POST, with the header X-Loopscope: 1\n");
         }
-        let mut list = backend.thresholds();
+        let mut list = match agent.thresholds() {
+            Ok(list) => list,
+            Err(error) => return no_answer(error),
+        };
         if let Some(name) = wish.loop_name {
             list.loops.retain(|entry| entry.r#loop == name || entry.name == name);
         }
@@ -153,16 +160,17 @@ impl Router {
 }
 
 /// The loops of this process, for the live page.
-struct OwnLoops<'a>(&'a dyn Backend);
+struct OwnLoops<'a>(&'a AgentClient);
 
 impl Source for OwnLoops<'_> {
     fn seen(&self) -> Vec<Seen> {
-        let OwnLoops(backend) = self;
-        let seen = catch_unwind(AssertUnwindSafe(|| backend.seen()));
-        seen.unwrap_or_else(|_| {
-            backend.count_panic();
-            Vec::new()
-        })
+        let OwnLoops(agent) = self;
+        let seen = catch_unwind(AssertUnwindSafe(|| agent.seen()));
+        let seen = seen.unwrap_or_else(|_| {
+            agent.count_panic();
+            Err(NoAnswer)
+        });
+        seen.unwrap_or_default()
     }
 
     fn complete(&self, view: &mut View) {
@@ -181,24 +189,32 @@ fn gives(path: &str) -> Gives {
     }
 }
 
-fn metrics(headers: &HeaderMap, backend: &dyn Backend) -> Answer {
+fn metrics(headers: &HeaderMap, agent: &AgentClient) -> Answer {
     let format = negotiate::format(headers);
-    Answer::metrics(format, backend.metrics(format), negotiate::wants_gzip(headers))
-}
-
-fn ready(backend: &dyn Backend) -> Answer {
-    match backend.stalled() {
-        stalled if stalled.is_empty() => {
-            Answer::text(200, format!("ready: {} loops, none stalled\n", backend.health().loops))
-        }
-        stalled => Answer::text(503, format!("not ready\n{}\n", stalled.join("\n"))),
+    match agent.metrics(format) {
+        Ok(page) => Answer::metrics(format, page, negotiate::wants_gzip(headers)),
+        Err(error) => no_answer(error),
     }
 }
 
+fn ready(agent: &AgentClient) -> Answer {
+    match agent.stalled() {
+        Err(error) => Answer::text(503, format!("not ready: {error}\n")),
+        Ok(stalled) if stalled.is_empty() => {
+            Answer::text(200, format!("ready: {} loops, none stalled\n", agent.health().loops))
+        }
+        Ok(stalled) => Answer::text(503, format!("not ready\n{}\n", stalled.join("\n"))),
+    }
+}
+
+fn no_answer(error: NoAnswer) -> Answer {
+    Answer::text(503, format!("{error}\n"))
+}
+
 /// A panic in an answer is the agent's own fault: the client learns it, and the agent goes on.
-fn guarded(backend: &dyn Backend, answer: impl FnOnce() -> Answer) -> Answer {
+fn guarded(agent: &AgentClient, answer: impl FnOnce() -> Answer) -> Answer {
     catch_unwind(AssertUnwindSafe(answer)).unwrap_or_else(|_| {
-        backend.count_panic();
+        agent.count_panic();
         Answer::text(
             500,
             "the agent failed to answer; see loopscope_agent_panics_total and the program's log\n",

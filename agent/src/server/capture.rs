@@ -4,10 +4,10 @@
 //! the loops are watched all the time.
 
 use crate::sample::{self, Plan};
-use crate::web::Backend;
 use loopscope_http::answer::Answer;
 use loopscope_http::slots::{Holder, Slot, Slots};
 use loopscope_http::wish::Wish;
+use loopscope_probe::Snapshot;
 use loopscope_probe::clock::unix_ns;
 use loopscope_probe::registry::{self, LocalPage};
 use loopscope_report::compute::age::age_text;
@@ -34,7 +34,7 @@ impl Captures {
     }
 
     /// Captures and draws, for `who`.
-    pub(crate) async fn run(&self, wish: Wish, who: String, backend: &dyn Backend) -> Answer {
+    pub(crate) async fn run(&self, wish: Wish, who: String) -> Answer {
         let slot = match self.take(&wish, who) {
             Ok(slot) => slot,
             Err(refusal) => return refusal,
@@ -44,7 +44,7 @@ impl Captures {
         }
         let written = match (wish.format, wish.of) {
             (Format::Trace, _) => timeline(&wish, &slot).await,
-            (_, Of::Callbacks) => callbacks(&wish, &slot, backend).await,
+            (_, Of::Callbacks) => callbacks(&wish, &slot).await,
             _ => sampled(&wish, &slot).await,
         };
         match written {
@@ -81,11 +81,11 @@ impl Captures {
     }
 }
 
-async fn callbacks(wish: &Wish, slot: &Slot, backend: &dyn Backend) -> Result<Vec<u8>, FlameError> {
-    let (begin_unix_ns, earlier) = (unix_ns(), backend.snapshots());
+async fn callbacks(wish: &Wish, slot: &Slot) -> Result<Vec<u8>, FlameError> {
+    let (begin_unix_ns, earlier) = (unix_ns(), snapshots());
     slot.wait(Duration::from_secs(wish.seconds)).await;
     let lasted_ns = slot.lasted_ns();
-    let (later, wish) = (backend.snapshots(), wish.clone());
+    let (later, wish) = (snapshots(), wish.clone());
     elsewhere(move || {
         let mut profile = Profile::between(&earlier, &later);
         profile.begin_unix_ns = begin_unix_ns;
@@ -174,6 +174,10 @@ fn unknown_loop(wish: &Wish) -> Option<String> {
     let list = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
     (!names.contains(name))
         .then(|| format!("parameter loop: there is no loop {name:?} here; there are: {list}\n"))
+}
+
+fn snapshots() -> Vec<Snapshot> {
+    registry::pages().iter().map(|page| page.page().snapshot(page.clock())).collect()
 }
 
 fn nothing(wish: &Wish) -> String {

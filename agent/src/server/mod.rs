@@ -1,0 +1,141 @@
+//! What the agent answers over HTTP, on a thread of its own, `loopscope-http`.
+//!
+//! It asks the agent's thread for values, and encodes, compresses, draws and sends them here: who notices stalls is not kept
+//! from it by who asks about them.
+
+mod capture;
+mod client;
+mod routes;
+mod settings;
+
+pub(crate) use settings::ServerSettings;
+
+use crate::AgentError;
+use crate::server::capture::Captures;
+use crate::server::client::AgentClient;
+use crate::server::routes::Router;
+use crate::thread::AgentHandle;
+use crate::watch::log::LogSender;
+use loopscope_http::agent_socket::AgentSocket;
+use loopscope_http::background::Background;
+use loopscope_http::doorway::Doorway;
+use loopscope_http::entrance::Entrance;
+use loopscope_http::guard::Guard;
+use loopscope_http::live::Live;
+use loopscope_http::{ServerError, recorder, server};
+use loopscope_probe::control::url_of;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How often the program's histograms are emptied of what they gathered: they keep every sample until then.
+const UPKEEP: Duration = Duration::from_secs(5);
+
+/// A server that listens, and does not answer yet.
+pub(crate) struct OpenServer {
+    entrance: Option<Entrance>,
+    socket: Option<AgentSocket>,
+    settings: ServerSettings,
+}
+
+impl OpenServer {
+    /// Binds what the settings say.
+    ///
+    /// # Errors
+    /// The address cannot be had, or the credentials cannot be used.
+    pub(crate) fn open(settings: ServerSettings, log: &LogSender) -> Result<OpenServer, AgentError> {
+        let entrance = Entrance::open(&settings.listen, &settings.credentials)?;
+        entrance.as_ref().map_or(Ok(()), Entrance::check_for_page)?;
+        let open =
+            |_: &Entrance| AgentSocket::open().map_err(|because| warn_of_socket_file(log, &because)).ok();
+        let socket = entrance.as_ref().and_then(open);
+        Ok(OpenServer { entrance, socket, settings })
+    }
+
+    /// Returns what pages tell other processes to call; empty where nobody answers.
+    pub(crate) fn address_on_page(&self) -> String {
+        self.entrance.as_ref().map(|entrance| entrance.guard.address.clone()).unwrap_or_default()
+    }
+
+    /// Starts the thread that answers, where there is anything to answer or to keep in order.
+    ///
+    /// # Errors
+    /// The system refuses a thread, an epoll instance or a listening socket.
+    pub(crate) fn start(self, agent: AgentHandle, log: LogSender) -> Result<Server, AgentError> {
+        let address = self.entrance.as_ref().and_then(Entrance::address);
+        let url = self.entrance.as_ref().map(|entrance| url_of(&entrance.guard.address));
+        let is_needed = self.entrance.is_some() || self.settings.has_recorder;
+        let start = move || {
+            let client = Arc::new(AgentClient::new(agent, log, &self.settings));
+            if client.has_recorder() {
+                tokio::spawn(keep_recorder(client.clone()));
+            }
+            if let Some(entrance) = self.entrance {
+                let refused = |error| ServerError::System("a listening socket", error);
+                answer(entrance, self.socket, &client).map_err(refused)?;
+            }
+            Ok(|| ())
+        };
+        let background = if is_needed { Some(Background::start("loopscope-http", start)?) } else { None };
+        Ok(Server { address, url, background })
+    }
+}
+
+/// Answers at the program's address, and at the socket file beside the pages.
+fn answer(entrance: Entrance, socket: Option<AgentSocket>, client: &Arc<AgentClient>) -> io::Result<()> {
+    let Entrance { listener, guard } = entrance;
+    let (captures, live) = (Captures::default(), Arc::<Live>::default());
+    let router = |guard: Arc<Guard>| {
+        let (captures, live, agent) = (captures.clone(), live.clone(), client.clone());
+        Arc::new(Router { guard, captures, live, agent })
+    };
+    let doorway = Doorway::new(listener)?;
+    tokio::spawn(server::serve(doorway, guard.clone(), router(guard.clone())));
+    let Some(socket) = socket else { return Ok(()) };
+    let guard = Arc::new(guard.of_socket_file(socket.file.path()));
+    match Doorway::of_agent_socket(socket) {
+        Ok(doorway) => _ = tokio::spawn(server::serve(doorway, guard.clone(), router(guard))),
+        // The program can do without; it has no file then.
+        Err(error) => warn_of_socket_file(client.log(), &format!("{}: {error}", guard.address)),
+    }
+    Ok(())
+}
+
+async fn keep_recorder(client: Arc<AgentClient>) {
+    loop {
+        tokio::time::sleep(UPKEEP).await;
+        client.keep_recorder();
+    }
+}
+
+fn warn_of_socket_file(log: &LogSender, because: &str) {
+    log.warn(format!("commands reach this agent by its address only: no socket file {because}"));
+}
+
+/// Installs the recorder that the program asked for; says so where it has another one.
+fn install_recorder(log: &LogSender) -> Option<metrics_exporter_prometheus::PrometheusHandle> {
+    let handle = recorder::install();
+    if handle.is_none() {
+        log.warn(
+            "the program has a metrics recorder of its own, so its metrics are not on the agent's page"
+                .to_owned(),
+        );
+    }
+    handle
+}
+
+/// The thread that answers. Dropping it ends the thread, and returns when it has ended.
+#[derive(Debug)]
+pub(crate) struct Server {
+    pub address: Option<SocketAddr>,
+    pub url: Option<String>,
+    background: Option<Background>,
+}
+
+impl Server {
+    /// Gives up the thread without touching it, as [`Background::forget`] says.
+    pub(crate) fn forget(mut self) {
+        self.background.take().into_iter().for_each(Background::forget);
+    }
+}

@@ -1,0 +1,40 @@
+//! Without the feature `http` nobody is answered: the agent watches, logs, and keeps incidents in memory.
+
+use crate::AgentError;
+use crate::thread::AgentHandle;
+use crate::watch::log::LogSender;
+
+/// There is nothing to set.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ServerSettings {}
+
+/// Listens nowhere.
+pub(crate) struct OpenServer;
+
+/// Answers nobody.
+#[derive(Debug)]
+pub(crate) struct Server;
+
+impl OpenServer {
+    /// # Errors
+    /// None; it is as in the module that has a server.
+    pub(crate) fn open(_: ServerSettings, _: &LogSender) -> Result<OpenServer, AgentError> {
+        Ok(OpenServer)
+    }
+
+    /// Returns what pages tell other processes to call: nothing.
+    pub(crate) fn address_on_page(&self) -> String {
+        String::new()
+    }
+
+    /// # Errors
+    /// None; it is as in the module that has a server.
+    pub(crate) fn start(self, _: AgentHandle, _: LogSender) -> Result<Server, AgentError> {
+        Ok(Server)
+    }
+}
+
+impl Server {
+    /// There is no thread to give up.
+    pub(crate) fn forget(self) {}
+}
