@@ -120,9 +120,9 @@ mod tests {
     fn what_is_not_given_stays_and_nonsense_is_refused() {
         let present = Thresholds { warning_ns: 100_000_000, critical_ns: 1_000_000_000 };
         let apply = |query: &str| ThresholdWish::parse(query).unwrap().apply(present);
-        assert_eq!(apply("warning=5ms"), Ok(Thresholds { warning_ns: 5_000_000, ..present }));
+        assert_eq!(apply("warning=2ms"), Ok(Thresholds { warning_ns: 2_000_000, ..present }));
         assert_eq!(apply("critical=100ms"), Ok(Thresholds { critical_ns: 100_000_000, ..present }));
         assert!(apply("warning=2s").unwrap_err().contains("2000 ms (warning) and 1000 ms (critical)"));
-        assert!(apply("warning=4.9ms").unwrap_err().contains("at least 5 ms"));
+        assert!(apply("warning=1.9ms").unwrap_err().contains("at least 2 ms"));
     }
 }
