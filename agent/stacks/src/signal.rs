@@ -13,16 +13,22 @@ static SIGNAL: AtomicI32 = AtomicI32::new(0);
 /// Chooses a signal and installs the handler; the caller makes sure that this happens once. Returns the signal.
 ///
 /// SIGURG where the program does not handle it, because one that is pending when the program replaces itself is ignored by
-/// the next. Otherwise the first real-time signal that nobody handles, which in that case ends it; where the program handles
-/// all of them, the last one, whose other signals are then passed on. `SIGRTMIN` is what the C library leaves to programs,
-/// and is itself left out: it is the one that programs reach for first.
+/// the next. Otherwise SIGWINCH, of which the same is true, where the program does not handle that either and has no
+/// terminal: with a handler of ours, each change of a terminal's size would end a poll of the program. SIGCHLD and SIGCONT,
+/// which are ignored by default, too, are none: each child that ends sends the one, and the other wakes a stopped process.
+/// Otherwise the first real-time signal that nobody handles, which if pending ends the next program; where the program
+/// handles all of them, the last one, whose other signals are then passed on. `SIGRTMIN` is what the C library leaves to
+/// programs, and is itself left out: it is the one that programs reach for first.
 pub(crate) fn install() -> Result<i32, String> {
     let is_free = |signal: &i32| matches!(action(*signal), Ok((libc::SIG_DFL, _)));
-    let is_ignored = matches!(action(libc::SIGURG), Ok((libc::SIG_IGN, _)));
+    let is_unused = |signal: i32| is_free(&signal) || matches!(action(signal), Ok((libc::SIG_IGN, _)));
     let candidates = libc::SIGRTMIN() + 1..=libc::SIGRTMAX();
-    let signal = match is_ignored || is_free(&libc::SIGURG) {
-        true => libc::SIGURG,
-        false => candidates.clone().find(is_free).unwrap_or(*candidates.end()),
+    let signal = if is_unused(libc::SIGURG) {
+        libc::SIGURG
+    } else if is_unused(libc::SIGWINCH) && !may_have_terminal() {
+        libc::SIGWINCH
+    } else {
+        candidates.clone().find(is_free).unwrap_or(*candidates.end())
     };
     let (previous, flags) =
         action(signal).map_err(|error| format!("signal {signal} cannot be looked at: {error}"))?;
@@ -51,6 +57,21 @@ fn action(signal: i32) -> io::Result<(usize, i32)> {
     // SAFETY: the call filled it; and zeros would be valid, too.
     let found = unsafe { found.assume_init() };
     Ok((found.sa_sigaction, found.sa_flags))
+}
+
+/// Whether this process has a controlling terminal, or the kernel does not tell: `tty_nr` of proc_pid_stat(5).
+fn may_have_terminal() -> bool {
+    // Bytes, because a process may be called anything.
+    let stat = std::fs::read("/proc/self/stat").unwrap_or_default();
+    let after_name = stat.iter().rposition(|byte| *byte == b')').map_or(&[][..], |at| &stat[at + 1..]);
+    // After the name: state, parent, group, session, terminal.
+    let terminal = after_name.split(u8::is_ascii_whitespace).filter(|field| !field.is_empty()).nth(4);
+    terminal != Some(b"0")
+}
+
+/// Whether of several such signals that are pending one is delivered: the numbers below the real-time ones, which queue.
+pub(crate) fn coalesces(signal: i32) -> bool {
+    signal < 32
 }
 
 fn own_handler() -> usize {

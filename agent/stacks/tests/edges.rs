@@ -4,8 +4,10 @@
 mod support;
 
 use loopscope_stacks::{CaptureError, Capturer, Readiness, Target, prepare};
+use std::io::Error;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::Command;
+use std::process::{Command, Output};
+use std::ptr;
 use std::sync::mpsc;
 use std::time::Duration;
 use support::WITHIN;
@@ -25,7 +27,10 @@ fn again(test: &str, part: &str) -> Command {
 
 /// Plays a part in a new process, which must end well.
 fn played(test: &str, part: &str) {
-    let output = again(test, part).output().unwrap();
+    ended_well(&again(test, part).output().unwrap());
+}
+
+fn ended_well(output: &Output) {
     let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.signal(), None, "a signal ended the program:\n{said}");
     assert!(output.status.success(), "{said}");
@@ -42,7 +47,21 @@ fn a_signal_on_its_way_does_not_end_the_program_that_replaces_this_one() {
         let count = std::env::var("LOOPSCOPE_REPLACEMENTS").unwrap_or_else(|_| REPLACEMENTS.to_string());
         return played(NAME, &count);
     };
-    let left: u32 = left.parse().unwrap();
+    be_replaced(NAME, left.parse().unwrap());
+}
+
+#[test]
+fn nor_does_it_where_the_program_handles_sigurg_and_has_no_terminal() {
+    const NAME: &str = "nor_does_it_where_the_program_handles_sigurg_and_has_no_terminal";
+    let Some(left) = part() else {
+        return without_terminal(again(NAME, &REPLACEMENTS.to_string()));
+    };
+    handle(libc::SIGURG);
+    be_replaced(NAME, left.parse().unwrap());
+}
+
+/// Replaces this program by itself so many times, each time with captures on their way.
+fn be_replaced(name: &str, left: u32) {
     if left == 0 {
         return;
     }
@@ -58,7 +77,52 @@ fn a_signal_on_its_way_does_not_end_the_program_that_replaces_this_one() {
         }
     });
     is_asking.recv().unwrap();
-    panic!("{}", again(NAME, &(left - 1).to_string()).exec());
+    panic!("{}", again(name, &(left - 1).to_string()).exec());
+}
+
+/// Runs a program, which must end well, in a session of its own: it has no controlling terminal.
+fn without_terminal(mut command: Command) {
+    // SAFETY: setsid may be called between fork and exec; it fails for the leader of a group only, which a child is not.
+    unsafe {
+        command.pre_exec(|| Some(()).filter(|()| libc::setsid() != -1).ok_or_else(Error::last_os_error))
+    };
+    let output = command.output().unwrap();
+    ended_well(&output);
+}
+
+/// What a program in a session of its own chose; `signals` are those that it handles itself.
+fn chosen_signal(signals: &[i32]) -> i32 {
+    signals.iter().for_each(|signal| handle(*signal));
+    let Readiness::Ready { signal, .. } = prepare() else { panic!("{:?}", prepare()) };
+    let mut capturer = Capturer::attach(Target::this_thread()).unwrap();
+    assert!(!capturer.capture(WITHIN).unwrap().stack.is_empty());
+    signal
+}
+
+#[test]
+fn a_program_that_handles_sigurg_and_has_no_terminal_gets_sigwinch() {
+    const NAME: &str = "a_program_that_handles_sigurg_and_has_no_terminal_gets_sigwinch";
+    match part().as_deref() {
+        None => ["urgent", "both"].into_iter().for_each(|part| without_terminal(again(NAME, part))),
+        Some("urgent") => assert_eq!(chosen_signal(&[libc::SIGURG]), libc::SIGWINCH),
+        Some(_) => assert!(chosen_signal(&[libc::SIGURG, libc::SIGWINCH]) > libc::SIGRTMIN()),
+    }
+}
+
+#[test]
+fn where_there_is_a_terminal_its_changes_of_size_meet_no_handler_of_ours() {
+    const NAME: &str = "where_there_is_a_terminal_its_changes_of_size_meet_no_handler_of_ours";
+    let Some(_) = part() else {
+        return without_terminal(again(NAME, "1"));
+    };
+    let (mut main, mut terminal) = (0, 0);
+    let (name, mode, size) = (ptr::null_mut(), ptr::null(), ptr::null());
+    // SAFETY: there is room for the two descriptors, and nothing else is asked for or given.
+    assert_eq!(unsafe { libc::openpty(&mut main, &mut terminal, name, mode, size) }, 0);
+    // SAFETY: takes a descriptor and a number.
+    assert_eq!(unsafe { libc::ioctl(terminal, libc::TIOCSCTTY, 0) }, 0, "{}", Error::last_os_error());
+    // With a handler of ours, each change of the terminal's size would end a poll.
+    assert!(chosen_signal(&[libc::SIGURG]) > libc::SIGRTMIN());
 }
 
 /// Limits how many signals this user may have queued.
@@ -99,7 +163,7 @@ fn without_room_for_queued_signals_a_real_time_signal_is_tried_again_later() {
     if part().is_none() {
         return played(NAME, "1");
     }
-    handle(libc::SIGURG);
+    [libc::SIGURG, libc::SIGWINCH].into_iter().for_each(handle);
     limit_queued_signals(0);
     let Readiness::Untested(why) = prepare() else { panic!("{:?}", prepare()) };
     assert!(why.contains("RLIMIT_SIGPENDING") && !why.contains("seccomp"), "{why}");
