@@ -132,14 +132,18 @@ pub(crate) fn send(tid: u32, slot: &'static Slot) -> Result<(), CaptureError> {
 /// getauxval(3), `AT_MINSIGSTKSZ`: what the kernel itself saves on this processor, 3.5 KiB with AVX-512 and 11 KiB with
 /// AMX. Kernels before 5.14 do not tell, and know no AMX.
 pub(crate) fn alternate_stack_bytes_needed() -> usize {
-    /// The handler's own frames: below 1 KiB, and as much again.
-    const HANDLER_BYTES: usize = 2048;
-    const FRAME_BYTES_UNTOLD: usize = if cfg!(target_arch = "aarch64") { 5120 } else { 4096 };
     // From linux/auxvec.h; libc does not name it.
     const AT_MINSIGSTKSZ: libc::c_ulong = 51;
     // SAFETY: getauxval only reads a table that the kernel made; it returns 0 for what is not in it.
-    let told = unsafe { libc::getauxval(AT_MINSIGSTKSZ) } as usize;
-    HANDLER_BYTES + if told == 0 { FRAME_BYTES_UNTOLD } else { told }
+    bytes_needed(unsafe { libc::getauxval(AT_MINSIGSTKSZ) } as usize)
+}
+
+/// The same, where the kernel tells that its frame has so many bytes; 0 where it does not tell.
+fn bytes_needed(frame_bytes: usize) -> usize {
+    /// The handler's own frames: below 1 KiB, and as much again.
+    const HANDLER_BYTES: usize = 2048;
+    const FRAME_BYTES_UNTOLD: usize = if cfg!(target_arch = "aarch64") { 5120 } else { 4096 };
+    HANDLER_BYTES + if frame_bytes == 0 { FRAME_BYTES_UNTOLD } else { frame_bytes }
 }
 
 /// Keeps the signal of captures from the calling thread, for good: for threads that are not captured themselves, so that
@@ -171,4 +175,24 @@ fn mask(how: libc::c_int) {
 /// ours, or dropped where there was none.
 pub fn foreign_signals() -> u64 {
     FOREIGN.load(Ordering::Relaxed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_alternate_stack_has_room_for_what_the_processor_saves() {
+        // Without vector state, with AVX-512, with AMX.
+        for told in [1_376, 3_632, 11_952] {
+            assert_eq!(bytes_needed(told), told + 2_048);
+        }
+        assert!(bytes_needed(0) > libc::MINSIGSTKSZ, "a kernel that does not tell");
+    }
+
+    #[test]
+    fn only_signals_below_the_real_time_ones_coalesce() {
+        assert!(coalesces(libc::SIGURG) && coalesces(libc::SIGWINCH));
+        assert!(!coalesces(libc::SIGRTMIN()) && !coalesces(libc::SIGRTMAX()));
+    }
 }

@@ -3,13 +3,13 @@
 
 mod support;
 
-use loopscope_stacks::{CaptureError, Capturer, Readiness, Target, prepare};
+use loopscope_stacks::{CaptureError, Capturer, Readiness, Target, prepare, readiness};
 use std::io::Error;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, Output};
 use std::ptr;
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use support::WITHIN;
 
 /// Tells the program which of the parts below to play, and a number for it.
@@ -169,8 +169,14 @@ fn without_room_for_queued_signals_a_real_time_signal_is_tried_again_later() {
     assert!(why.contains("RLIMIT_SIGPENDING") && !why.contains("seccomp"), "{why}");
     let refused = Capturer::attach(Target::this_thread()).err().expect("not yet");
     assert!(matches!(refused, CaptureError::Untested(_)), "{refused}");
+    assert!(matches!(readiness(), Readiness::Untested(_)));
     limit_queued_signals(1000);
-    assert!(prepare().is_full(), "{:?}", prepare());
+    // Nobody prepares anything: the test is made again beside the program, 5 s later.
+    let begin = Instant::now();
+    while !readiness().is_full() {
+        assert!(begin.elapsed() < WITHIN, "{:?}", readiness());
+        std::thread::sleep(Duration::from_millis(50));
+    }
     let mut capturer = Capturer::attach(Target::this_thread()).unwrap();
     capturer.capture(WITHIN).unwrap();
     limit_queued_signals(0);
@@ -178,6 +184,23 @@ fn without_room_for_queued_signals_a_real_time_signal_is_tried_again_later() {
     assert!(matches!(refused, CaptureError::QueueFull), "{refused}");
     limit_queued_signals(1000);
     capturer.capture(WITHIN).unwrap();
+}
+
+/// What the kernel tells of its frame is faked by what the target tells of its stack: on this processor 2 KiB may do.
+#[test]
+fn where_the_alternate_stack_is_smaller_than_the_processors_frame_nothing_is_sent() {
+    assert!(matches!(prepare(), Readiness::Ready { .. }));
+    for bytes in [0, libc::MINSIGSTKSZ - 1] {
+        let target = Target { alternate_stack_bytes: Some(bytes), ..Target::this_thread() };
+        let mut capturer = Capturer::attach(target).unwrap();
+        let Err(CaptureError::SmallAlternateStack { bytes: told, needed_bytes }) = capturer.ask() else {
+            panic!("{bytes} bytes are too small")
+        };
+        assert!(told == bytes && needed_bytes > bytes, "{needed_bytes}");
+        assert!(capturer.take().is_none(), "a signal to the own thread would have arrived by now");
+    }
+    let target = Target { alternate_stack_bytes: Some(1 << 20), ..Target::this_thread() };
+    assert!(Capturer::attach(target).unwrap().capture(WITHIN).is_ok());
 }
 
 #[test]
