@@ -22,7 +22,8 @@ export function hasToken() {
 
 /** Fetches, as this page may. */
 export function ask(url, options = {}) {
-  const headers = token ? { Authorization: `Bearer ${token}` } : {};
+  // No page of another site can send this header.
+  const headers = { "X-Loopscope": "1", ...(token ? { Authorization: `Bearer ${token}` } : {}) };
   return fetch(url, { ...options, headers, cache: "no-store" });
 }
 
