@@ -29,7 +29,7 @@ const EDGES: &[(&str, &[&str])] = &[
 ];
 
 /// All that the probe may depend on besides std; the last three only in its tests and models.
-const PROBE_NEEDS: &[&str] = &["libc", "loom", "num-bigint", "proptest"];
+const PROBE_NEEDS: &[&str] = &["libc", "loom", "num-bigint", "proptest", "regex-syntax"];
 
 /// Asks cargo for the workspace's packages.
 pub fn packages() -> Vec<Package> {

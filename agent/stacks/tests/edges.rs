@@ -9,8 +9,8 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, Output};
 use std::ptr;
 use std::sync::mpsc;
-use std::time::{Duration, Instant};
-use support::WITHIN;
+use std::time::Duration;
+use support::{WITHIN, until};
 
 /// Tells the program which of the parts below to play, and a number for it.
 const PART: &str = "LOOPSCOPE_STACKS_TEST_PART";
@@ -82,10 +82,13 @@ fn be_replaced(name: &str, left: u32) {
 
 /// Runs a program, which must end well, in a session of its own: it has no controlling terminal.
 fn without_terminal(mut command: Command) {
-    // SAFETY: setsid may be called between fork and exec; it fails for the leader of a group only, which a child is not.
-    unsafe {
-        command.pre_exec(|| Some(()).filter(|()| libc::setsid() != -1).ok_or_else(Error::last_os_error))
+    let leave = || {
+        // SAFETY: takes nothing, and may be called between fork and exec; it fails for the leader of a group only.
+        let session = unsafe { libc::setsid() };
+        if session == -1 { Err(Error::last_os_error()) } else { Ok(()) }
     };
+    // SAFETY: `leave` makes one system call and allocates nothing.
+    unsafe { command.pre_exec(leave) };
     let output = command.output().unwrap();
     ended_well(&output);
 }
@@ -172,11 +175,7 @@ fn without_room_for_queued_signals_a_real_time_signal_is_tried_again_later() {
     assert!(matches!(readiness(), Readiness::Untested(_)));
     limit_queued_signals(1000);
     // Nobody prepares anything: the test is made again beside the program, 5 s later.
-    let begin = Instant::now();
-    while !readiness().is_full() {
-        assert!(begin.elapsed() < WITHIN, "{:?}", readiness());
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    until("the test is made again", || readiness().is_full());
     let mut capturer = Capturer::attach(Target::this_thread()).unwrap();
     capturer.capture(WITHIN).unwrap();
     limit_queued_signals(0);
