@@ -164,9 +164,10 @@ impl HostState {
         if untold.is_empty() {
             return (found, notes);
         }
-        self.roster.read_each(|entry, reading| {
-            let of_entry = untold.iter().find(|untold| untold.pid == entry.owner.pid);
-            let (Some(untold), Ok(reading), None) = (of_entry, reading, entry.end) else { return };
+        let of = |entry: &Entry| untold.iter().find(|untold| untold.pid == entry.owner.pid);
+        let is_wanted = |entry: &Entry| entry.end.is_none() && of(entry).is_some();
+        self.roster.read_wanted(is_wanted, |entry, reading| {
+            let (Some(untold), Ok(reading)) = (of(entry), reading) else { return };
             let because = untold.because.as_deref().unwrap_or("this server asks too many agents already");
             let incident = under_way(reading.page, reading.clock, reading.at);
             let note = format!("read from the page, now, without what the agent knows: {because}");
