@@ -31,7 +31,7 @@ pub struct AgentBuilder {
 }
 
 impl AgentBuilder {
-    /// Sets how long a busy stretch is a stall, and how long a critical one: 100 ms and 1 s otherwise. From 5 ms up.
+    /// Sets how long a busy stretch is a stall, and how long a critical one: 100 ms and 1 s otherwise. From 2 ms up.
     pub fn thresholds(mut self, warning: Duration, critical: Duration) -> Self {
         self.settings.thresholds.all = thresholds(warning, critical);
         self

@@ -11,7 +11,7 @@ pub enum AgentError {
     Server(ServerError),
     /// This process has an agent already, and one watches all loops of a process: stop it first, or use it.
     AlreadyRunning,
-    /// The thresholds make no sense: the warning must be at least 5 ms and not above the critical one.
+    /// The thresholds make no sense: the warning must be at least 2 ms and not above the critical one.
     Thresholds {
         /// The warning threshold asked for, in nanoseconds.
         warning_ns: u64,
@@ -31,7 +31,7 @@ impl fmt::Display for AgentError {
             }
             AgentError::Thresholds { warning_ns, critical_ns } => write!(
                 f,
-                "stall thresholds of {warning_ns} ns (warning) and {critical_ns} ns (critical): the warning must be at least 5 ms and not above the critical one"
+                "stall thresholds of {warning_ns} ns (warning) and {critical_ns} ns (critical): the warning must be at least 2 ms and not above the critical one"
             ),
             AgentError::System(what, error) => write!(f, "cannot make {what} for the agent: {error}"),
         }

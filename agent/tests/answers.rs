@@ -334,7 +334,8 @@ fn thresholds_are_changed_while_the_program_runs() {
     assert_eq!(change("warning=20ms", "").status, 403);
     assert_eq!(get(&agent, "/debug/loopscope/thresholds?warning=20ms").status, 405);
     let intent = "X-Loopscope: 1\r\n";
-    for (query, status) in [("warning=2ms", 400), ("", 400), ("loop=z&warning=9ms", 404), ("warning=2m", 400)]
+    for (query, status) in
+        [("warning=1.9ms", 400), ("", 400), ("loop=z&warning=9ms", 404), ("warning=2m", 400)]
     {
         assert_eq!(change(query, intent).status, status, "{query}");
     }

@@ -114,6 +114,17 @@ fn a_page_of_another_site_cannot_make_the_process_capture() {
         }
     }
     assert_eq!(ask("/debug/loopscope/incidents", "cross-site").status, 200, "a link to what is only read");
+    // A browser that does not say: plain HTTP to another address than loopback, or an old one.
+    let ask = |from: &str| {
+        let head = format!("Host: localhost\r\nUser-Agent: Mozilla/5.0\r\n{from}Connection: close\r\n\r\n");
+        request(&agent, &format!("GET /debug/pprof/profile?seconds=0 HTTP/1.1\r\n{head}"))
+    };
+    for from in ["", "Referer: http://evil.example/\r\n", "Origin: null\r\n"] {
+        assert_eq!(ask(from).status, 403, "{from}");
+    }
+    assert_eq!(ask("Referer: http://localhost/live\r\n").status, 400, "the live page");
+    let page = request(&agent, "GET /live HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    assert!(page.head.contains("referrer-policy: same-origin"), "{}", page.head);
 }
 
 /// Gets a path whose answer may be no text: its head in lower case, and its body.

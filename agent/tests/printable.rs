@@ -122,7 +122,12 @@ fn no_exit_of_the_agent_emits_what_a_terminal_acts_on() {
         let id = format!("{}-1", std::process::id());
         let full = get(&agent, &format!("/debug/loopscope/incidents/{id}")).body;
         check("the incident", &full);
-        assert!(full.contains("fd "), "the file that it waited for is told: {full}");
+        let told: serde_json::Value = serde_json::from_str(&full).unwrap();
+        let waiting_in = told["waiting_in"].as_str().unwrap();
+        assert!(
+            waiting_in.contains(FILE),
+            "the file that it waited for is told as it is called: {waiting_in:?}"
+        );
         drop(lives);
         thread.join().unwrap();
         agent.stop();

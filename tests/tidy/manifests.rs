@@ -46,7 +46,7 @@ const ALL: &[&str] = &[
 ];
 
 /// All that the probe may depend on besides std; the last three only in its tests and models.
-const PROBE_NEEDS: &[&str] = &["libc", "loom", "num-bigint", "proptest"];
+const PROBE_NEEDS: &[&str] = &["libc", "loom", "num-bigint", "proptest", "regex-syntax"];
 
 /// Asks cargo for the workspace's packages.
 pub fn packages() -> Vec<Package> {

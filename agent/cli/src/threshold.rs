@@ -9,8 +9,8 @@ use crate::output::{print, print_json};
 use crate::target::Target;
 use std::time::Duration;
 
-/// No threshold may be lower: the agent's own looks would disturb more than they find.
-const LOWEST: Duration = Duration::from_millis(5);
+/// No threshold may be lower: the agent looks at a busy loop once a threshold.
+const LOWEST: Duration = Duration::from_millis(2);
 
 /// Shows the thresholds, or changes them and shows what they are then.
 ///
@@ -106,11 +106,11 @@ mod tests {
 
     #[test]
     fn thresholds_that_make_no_sense_are_refused() {
-        for (warning, critical) in [(None, None), (Some(5), None), (Some(50), Some(50)), (None, Some(5))] {
+        for (warning, critical) in [(None, None), (Some(2), None), (Some(50), Some(50)), (None, Some(2))] {
             assert!(check(&options(warning, critical)).is_ok());
         }
         for (warning, critical, part) in [
-            (Some(4), None, "--warning 4ms: the lowest threshold is 5ms"),
+            (Some(1), None, "--warning 1ms: the lowest threshold is 2ms"),
             (None, Some(0), "--critical 0s"),
             (Some(60), Some(50), "--warning 60ms is above --critical 50ms"),
         ] {

@@ -4,7 +4,7 @@
 //! of its list is read is bounded in bytes, incidents and parts of each; and where there are more than are listed, each
 //! process has its share.
 
-use crate::forward::{Forwards, NoAnswer, Question, Wanted};
+use crate::forward::{Forwarded, Forwards, NoAnswer, Question, Wanted};
 use crate::state::Asked;
 use hyper::Method;
 use loopscope_http::incidents::INCIDENTS;
@@ -49,6 +49,17 @@ pub(crate) struct Gathered {
     /// Agents that did not answer, or not with a list.
     pub failed: u64,
     pub dropped: u64,
+    /// Processes whose agents told nothing: what their pages tell is to be added.
+    pub untold: Vec<Untold>,
+}
+
+/// A process whose agent told nothing of its incidents.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Untold {
+    pub pid: u32,
+    pub name: String,
+    /// Why, a clause; `None` where this server was too busy to ask.
+    pub because: Option<String>,
 }
 
 /// Asks the agents of all these processes, and adds what the pages tell.
@@ -62,16 +73,20 @@ pub(crate) async fn gather(forwards: &Forwards, asked: Vec<Asked>, of_pages: Vec
             && let Some(process) = waiting.next()
         {
             let forwards = forwards.clone();
-            asking.spawn(async move { list_of(&forwards, &process).await });
+            asking.spawn(async move {
+                let list = list_of(&forwards, &process).await;
+                (process, list)
+            });
         }
         match asking.join_next().await {
             None => break,
-            Some(Ok(Ok(incidents))) => {
+            Some(Ok((_, Ok(incidents)))) => {
                 gathered.answered += 1;
                 gathered.incidents.extend(incidents);
             }
-            Some(Ok(Err(NoAnswer::Full))) => gathered.dropped += 1,
-            Some(_) => gathered.failed += 1,
+            Some(Ok((process, Err(why)))) => gathered.note_untold(process, why),
+            // A panic in reading a list.
+            Some(Err(_)) => gathered.failed += 1,
         }
         // One with many processes must not hold all their lists.
         if gathered.incidents.len() > 4 * LISTED_MAX {
@@ -83,6 +98,24 @@ pub(crate) async fn gather(forwards: &Forwards, asked: Vec<Asked>, of_pages: Vec
 }
 
 impl Gathered {
+    fn note_untold(&mut self, process: Asked, why: NoAnswer) {
+        let Asked { pid, name, .. } = process;
+        let because = match why {
+            NoAnswer::Full => None,
+            NoAnswer::Failed(because) => Some(because),
+        };
+        *(if because.is_some() { &mut self.failed } else { &mut self.dropped }) += 1;
+        self.untold.push(Untold { pid, name, because });
+    }
+
+    /// Adds what pages tell of processes whose agents told nothing.
+    pub(crate) fn add(&mut self, of_pages: Vec<Arc<Incident>>) {
+        if !of_pages.is_empty() {
+            self.incidents.extend(of_pages.iter().map(|incident| incident.brief()));
+            self.cut(unix_ns());
+        }
+    }
+
     /// Sorts, and keeps the newest. Where there are too many, every process has the same share of them: one that makes up
     /// thousands does not push out the others'.
     fn cut(&mut self, now_unix_ns: u64) {
@@ -119,8 +152,18 @@ async fn list_of(forwards: &Forwards, process: &Asked) -> Result<Vec<Incident>, 
     let question = Question { process, method: Method::GET, target: INCIDENTS, wanted };
     let answer = forwards.ask(&question, PATIENCE).await?;
     let list = Some(&answer.body).filter(|_| answer.status == 200);
-    list.and_then(|body| read_list(body, process.pid))
-        .ok_or_else(|| NoAnswer::Failed(format!("the agent of {} has no list of incidents", process.pid)))
+    list.and_then(|body| read_list(body, process.pid)).ok_or_else(|| NoAnswer::Failed(no_list(&answer)))
+}
+
+/// Says why an answer is no list of incidents.
+fn no_list(answer: &Forwarded) -> String {
+    let told = String::from_utf8_lossy(&answer.body);
+    let told = told.lines().next().unwrap_or_default();
+    match answer.status {
+        401 | 403 => format!("its agent refuses this server: {told}"),
+        200 => "its agent has no list of incidents".to_owned(),
+        status => format!("its agent answers {status}: {told}"),
+    }
 }
 
 /// Reads the list of this process, which may be cut off; `None` where it is no list. What is not an incident of that very

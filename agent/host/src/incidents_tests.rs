@@ -127,8 +127,13 @@ fn an_agent_that_tells_without_end_is_one_among_others() {
         agent(10, b"no list".to_vec()),
     ];
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let gathered = runtime.block_on(gather(&Forwards::new(Access::default()), asked, Vec::new()));
+    let mut gathered = runtime.block_on(gather(&Forwards::new(Access::default()), asked, Vec::new()));
     assert_eq!((gathered.answered, gathered.failed, gathered.dropped), (3, 1, 0));
+    let [untold] = gathered.untold.as_slice() else { panic!("{:?}", gathered.untold) };
+    assert_eq!((untold.pid, untold.because.as_deref()), (10, Some("its agent has no list of incidents")));
     assert_eq!(gathered.incidents.len(), LISTED_MAX);
     assert_eq!(ids(&gathered.incidents[..3]), ["7-2", "7-1", "8-1"]);
+    gathered.add(vec![Arc::new(incident(10, 1, NOW + 1))]);
+    assert_eq!(gathered.incidents.len(), LISTED_MAX);
+    assert_eq!(ids(&gathered.incidents[..2]), ["10-1", "7-2"]);
 }

@@ -225,8 +225,17 @@ impl Roster {
     }
 
     /// Reads the page of every loop, and gives it to `take` with its entry. `take` gets errors, too.
-    pub(crate) fn read_each(&mut self, mut take: impl FnMut(&Entry, io::Result<Reading<'_>>)) {
-        for entry in &self.entries {
+    pub(crate) fn read_each(&mut self, take: impl FnMut(&Entry, io::Result<Reading<'_>>)) {
+        self.read_wanted(|_| true, take);
+    }
+
+    /// Reads the whole page of each loop that is wanted, as [`read_each`](Self::read_each) does.
+    pub(crate) fn read_wanted(
+        &mut self,
+        is_wanted: impl Fn(&Entry) -> bool,
+        mut take: impl FnMut(&Entry, io::Result<Reading<'_>>),
+    ) {
+        for entry in self.entries.iter().filter(|entry| is_wanted(entry)) {
             let read = entry.read(&mut self.page);
             take(entry, read.map(|(at, clock)| Reading { page: &self.page, at, clock }));
         }

@@ -1,7 +1,7 @@
 //! Which path of the host answers what.
 
 use crate::forward::{Forwards, NoAnswer, Question, Wanted};
-use crate::incidents::{gather, pid_of};
+use crate::incidents::{Untold, gather, pid_of};
 use crate::state::Asked;
 use crate::targets::targets;
 use crate::thread::Shared;
@@ -252,7 +252,10 @@ impl HostService {
             (living, state.incidents_of_pages())
         };
         of_pages.retain(|incident| pid.is_none_or(|pid| incident.pid == pid));
-        let gathered = gather(&self.forwards, living, of_pages).await;
+        let mut gathered = gather(&self.forwards, living, of_pages).await;
+        let (in_place, notes) = self.shared.state().in_place_of_agents(&gathered.untold);
+        gathered.add(in_place);
+        notes.into_iter().for_each(|note| self.shared.warn(note));
         let (ok, failed, dropped) = (gathered.answered, gathered.failed, gathered.dropped);
         self.note(Outcomes { ok, failed, dropped });
         Answer::json(serde_json::to_vec(&gathered.incidents).unwrap_or_default())
@@ -265,10 +268,27 @@ impl HostService {
         let process = living.into_iter().find(|process| pid_of(id) == Some(process.pid));
         match process.filter(|process| process.address.is_some()) {
             Some(process) => {
-                self.hand_over(&process, &Method::GET, &format!("{INCIDENTS}/{id}?{query}")).await
+                let answer =
+                    self.hand_over(&process, &Method::GET, &format!("{INCIDENTS}/{id}?{query}")).await;
+                let because = match answer.status {
+                    401 | 403 => "its agent refuses this server",
+                    502 => "its agent does not answer",
+                    _ => return answer,
+                };
+                // The list may have had it from the page.
+                self.incident_in_place(&process, id, query, because).unwrap_or(answer)
             }
             None => self.incident_of_page(id, query),
         }
+    }
+
+    fn incident_in_place(&self, process: &Asked, id: &str, query: &str, because: &str) -> Option<Answer> {
+        let (pid, name) = (process.pid, process.name.clone());
+        let untold = Untold { pid, name, because: Some(because.to_owned()) };
+        let (found, _) = self.shared.state().in_place_of_agents(&[untold]);
+        let id = decoded(id);
+        let found = found.into_iter().find(|incident| incident.id == id)?;
+        Some(self.guarded(|| incidents::one(&id, query, |_| Some(found))))
     }
 
     fn incident_of_page(&self, id: &str, query: &str) -> Answer {

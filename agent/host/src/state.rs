@@ -1,6 +1,7 @@
 //! What the host's thread knows: the roster, and what it counted itself.
 
-use crate::entry::Entry;
+use crate::entry::{Entry, Process};
+use crate::incidents::Untold;
 use crate::roster::Roster;
 use crate::service::PATHS;
 use loopscope_probe::clock::unix_ns;
@@ -12,7 +13,7 @@ use loopscope_report::metrics::accounts::Accounts;
 use loopscope_report::metrics::format::Format;
 use loopscope_report::metrics::page::{Rendered, render_host};
 use loopscope_report::metrics::view::{AgentView, HostView, Outcomes};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,6 +36,8 @@ pub(crate) struct HostState {
     last_tick: Ticks,
     /// What pages of the dead tell, by their path: it does not change any more.
     told: HashMap<PathBuf, Option<Arc<Incident>>>,
+    /// Processes of whose agents it was said that they tell nothing.
+    said_untold: HashSet<Process>,
 }
 
 /// Where a living process can be asked.
@@ -61,6 +64,7 @@ impl HostState {
             followed: None,
             last_tick: Ticks::NONE,
             told: HashMap::new(),
+            said_untold: HashSet::new(),
         }
     }
 
@@ -151,6 +155,37 @@ impl HostState {
             found.extend(told.or_insert_with(|| left_behind(file, &mut page)).clone());
         }
         found
+    }
+
+    /// Returns what pages tell in place of these processes' agents: what their loops are in the middle of now. The second
+    /// are lines for the log, one for each process and once: why its agent tells nothing.
+    pub(crate) fn in_place_of_agents(&mut self, untold: &[Untold]) -> (Vec<Arc<Incident>>, Vec<String>) {
+        let (mut found, mut notes) = (Vec::new(), Vec::new());
+        if untold.is_empty() {
+            return (found, notes);
+        }
+        let of = |entry: &Entry| untold.iter().find(|untold| untold.pid == entry.owner.pid);
+        let is_wanted = |entry: &Entry| entry.end.is_none() && of(entry).is_some();
+        self.roster.read_wanted(is_wanted, |entry, reading| {
+            let (Some(untold), Ok(reading)) = (of(entry), reading) else { return };
+            let because = untold.because.as_deref().unwrap_or("this server asks too many agents already");
+            let incident = under_way(reading.page, reading.clock, reading.at);
+            let note = format!("read from the page, now, without what the agent knows: {because}");
+            found.extend(reported(Incident { notes: vec![note], ..incident }));
+        });
+        let living = self.roster.entries().iter().filter(|entry| entry.end.is_none());
+        let living: HashMap<u32, Process> = living.map(|entry| (entry.owner.pid, entry.process())).collect();
+        self.said_untold.retain(|process| living.get(&process.0) == Some(process));
+        for Untold { pid, name, because } in untold {
+            if let (Some(process), Some(because)) = (living.get(pid), because)
+                && self.said_untold.insert(*process)
+            {
+                notes.push(format!(
+                    "of {pid} {name} only what its page tells is listed among the incidents: {because}"
+                ));
+            }
+        }
+        (found, notes)
     }
 
     fn forget_told(&mut self) {

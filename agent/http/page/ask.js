@@ -22,14 +22,15 @@ export function hasToken() {
 
 /** Fetches, as this page may. */
 export function ask(url, options = {}) {
-  const headers = token ? { Authorization: `Bearer ${token}` } : {};
+  // No page of another site can send this header.
+  const headers = { "X-Loopscope": "1", ...(token ? { Authorization: `Bearer ${token}` } : {}) };
   return fetch(url, { ...options, headers, cache: "no-store" });
 }
 
-// Controls, bidirectional controls and what has no width, as loop/probe/src/printable.rs has them: names come from
+// Controls, bidirectional controls and what shows nothing, as loop/probe/src/printable.rs has them: names come from
 // programs, and a right-to-left override would show the text behind it in another order.
 const HIDDEN =
-  /[\u0000-\u001f\u007f-\u009f\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\u{e0000}-\u{e007f}]/gu;
+  /[\u0000-\u001f\u007f-\u009f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\u3164\ufeff\uffa0\ufff0-\ufffb\u{1bca0}-\u{1bca3}\u{1d173}-\u{1d17a}\u{e0000}-\u{e0fff}]/gu;
 
 /** Reads the JSON of an answer, with a replacement character for each one that is not to be shown. */
 export async function readJson(response) {

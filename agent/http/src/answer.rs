@@ -137,7 +137,7 @@ impl Answer {
         }
         if let Some(policy) = self.policy {
             headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
-            headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+            headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
         }
         if let Some(file) = self.file.and_then(|name| disposition(is_svg, &name)) {
             headers.insert(header::CONTENT_DISPOSITION, file);

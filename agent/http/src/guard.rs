@@ -8,7 +8,7 @@ use crate::answer::Answer;
 use crate::client::{Client, user_words};
 use crate::secure::WebConfig;
 use crate::token::Token;
-use hyper::header::{AUTHORIZATION, FORWARDED, HOST, HeaderValue, VIA};
+use hyper::header::{AUTHORIZATION, FORWARDED, HOST, HeaderValue, ORIGIN, REFERER, USER_AGENT, VIA};
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, Version};
 use loopscope_probe::directory::own_user;
@@ -20,8 +20,11 @@ use std::sync::Arc;
 pub const INTENT_HEADER: &str = "x-loopscope";
 
 /// By which browsers say from where a page's request comes: `same-origin`, `same-site`, `cross-site`, or `none` for an
-/// address that was typed.
+/// address that was typed. Old ones never do, and others not over plain HTTP to another address than loopback.
 const SITE_HEADER: &str = "sec-fetch-site";
+
+/// What the `User-Agent` of every browser begins with.
+const BROWSER: &[u8] = b"Mozilla/";
 
 /// From where the server can be reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -194,14 +197,15 @@ impl Guard {
         if is_change && !request.headers.contains_key(INTENT_HEADER) {
             return Some(Answer::text(403, "a change must be sent with the header X-Loopscope: 1\n"));
         }
-        if purpose.is_capture && is_of_another_site(&request.headers) {
-            let message = "a page of another site asked for a capture, which costs this process time: open the address \
-                           by typing or pasting it, from the live page, or with `loopscope flame`\n";
-            return Some(Answer::text(403, message));
-        }
         let host = request.headers.get(HOST).map(|host| host.to_str().unwrap_or("?"));
         // An absolute request line has precedence over the header.
-        match request.uri.authority().map(|authority| authority.as_str()).or(host) {
+        let host = request.uri.authority().map(|authority| authority.as_str()).or(host);
+        if purpose.is_capture
+            && let Some(message) = site_objection(&request.headers, host.unwrap_or_default())
+        {
+            return Some(Answer::text(403, message));
+        }
+        match host {
             Some(host) if !self.may_be_called(host) => Some(Answer::text(403, self.wrong_host_words(host))),
             None if request.version > Version::HTTP_10 => {
                 Some(Answer::text(400, "the Host header is missing\n"))
@@ -255,9 +259,37 @@ fn is_passed_on(headers: &HeaderMap) -> bool {
         || headers.keys().any(|name| is_of_proxy(name.as_str()))
 }
 
-/// Tells whether a browser says that a page of somebody else's makes it ask. Another port of this host is the same site.
-fn is_of_another_site(headers: &HeaderMap) -> bool {
-    headers.get_all(SITE_HEADER).iter().any(|site| site == "cross-site" || site == "same-site")
+/// Returns why a capture is not made, where a page of somebody else's may make a browser ask for it, with whatever password
+/// or user the browser is known by; `host` is what the request calls this server. Another port of this host is another site.
+///
+/// Where the browser does not say from where the request comes, its `Origin` or `Referer` must be ours; a page can withhold
+/// both, so a browser that sends neither is refused, too. Other clients send none of these, and follow no page.
+fn site_objection(headers: &HeaderMap, host: &str) -> Option<&'static str> {
+    const OF_OTHERS: &str = "a page of another site asked for a capture, which costs this process time: open the address \
+                             by typing or pasting it, from the live page, or with `loopscope flame`\n";
+    const OF_NOBODY: &str = "this browser does not say which page asked for a capture, and one of another site may have, \
+                             which costs this process time: capture from the live page, over https, or with \
+                             `loopscope flame`\n";
+    if headers.contains_key(SITE_HEADER) {
+        let mut sites = headers.get_all(SITE_HEADER).iter();
+        return sites.any(|site| site == "cross-site" || site == "same-site").then_some(OF_OTHERS);
+    }
+    // Neither can be sent by a page to another origin without asking first.
+    let has_token = headers.get(AUTHORIZATION).and_then(scheme).is_some_and(|(scheme, _)| scheme == "bearer");
+    if has_token || headers.contains_key(INTENT_HEADER) {
+        return None;
+    }
+    let is_ours = |from: &HeaderValue| {
+        let authority = from.to_str().ok().and_then(|from| from.split_once("://")?.1.split('/').next());
+        authority.is_some_and(|authority| authority.eq_ignore_ascii_case(host))
+    };
+    match headers.get(ORIGIN).or_else(|| headers.get(REFERER)) {
+        Some(from) => (!is_ours(from)).then_some(OF_OTHERS),
+        None => {
+            let is_browser = |agent: &HeaderValue| agent.as_bytes().starts_with(BROWSER);
+            headers.get(USER_AGENT).is_some_and(is_browser).then_some(OF_NOBODY)
+        }
+    }
 }
 
 /// Says to somebody who is not let in what would help.
@@ -342,7 +374,43 @@ mod tests {
         for (site, is_other) in
             [("cross-site", true), ("same-site", true), ("same-origin", false), ("none", false)]
         {
-            assert_eq!(is_of_another_site(&headers(SITE_HEADER, site)), is_other, "{site}");
+            assert_eq!(site_objection(&headers(SITE_HEADER, site), "a:1").is_some(), is_other, "{site}");
+        }
+    }
+
+    #[test]
+    fn a_browser_that_does_not_say_from_where_it_asks_must_show_a_page_of_ours() {
+        const OLD: (&str, &str) = ("user-agent", "Mozilla/5.0 (X11; Linux x86_64)");
+        let objection = |given: &[(&'static str, &'static str)]| {
+            let pairs = given.iter().map(|(name, value)| {
+                (hyper::header::HeaderName::from_static(name), HeaderValue::from_static(value))
+            });
+            site_objection(&pairs.collect(), "web.lan:9464")
+        };
+        for fine in [
+            &[][..],
+            &[("user-agent", "curl/8.5.0")],
+            &[OLD, ("referer", "http://web.lan:9464/live")],
+            &[OLD, ("referer", "http://WEB.lan:9464/")],
+            &[OLD, ("origin", "http://web.lan:9464"), ("referer", "http://web.lan:9464/live")],
+            &[OLD, ("x-loopscope", "1")],
+            &[OLD, ("authorization", "Bearer x")],
+            &[OLD, ("sec-fetch-site", "none")],
+        ] {
+            assert_eq!(objection(fine), None, "{fine:?}");
+        }
+        for refused in [
+            &[OLD][..],
+            &[OLD, ("referer", "http://evil.example/")],
+            &[OLD, ("referer", "http://web.lan:9464.evil.example/")],
+            &[OLD, ("referer", "http://evil.example/http://web.lan:9464/")],
+            &[OLD, ("referer", "http://web.lan:8080/")],
+            &[OLD, ("origin", "null")],
+            &[OLD, ("authorization", "Basic eA==")],
+            &[OLD, ("origin", "http://evil.example"), ("referer", "http://web.lan:9464/live")],
+            &[("referer", "http://evil.example/")],
+        ] {
+            assert!(objection(refused).is_some(), "{refused:?}");
         }
     }
 

@@ -91,6 +91,38 @@ mod tests {
         }
     }
 
+    /// Reads a class of characters as JavaScript writes it: `\u00ad`, `\u{e0000}`, and ranges of these.
+    fn class(text: &str) -> Vec<std::ops::RangeInclusive<u32>> {
+        let (mut ranges, mut rest) = (Vec::new(), text);
+        let next = |rest: &mut &str| {
+            let escape = rest.strip_prefix("\\u").unwrap();
+            let (digits, after) = match escape.strip_prefix('{') {
+                Some(long) => long.split_once('}').unwrap(),
+                None => escape.split_at(4),
+            };
+            *rest = after;
+            u32::from_str_radix(digits, 16).unwrap()
+        };
+        while !rest.is_empty() {
+            let first = next(&mut rest);
+            let is_range = rest.strip_prefix('-').inspect(|after| rest = after).is_some();
+            ranges.push(first..=if is_range { next(&mut rest) } else { first });
+        }
+        ranges
+    }
+
+    #[test]
+    fn the_page_hides_what_everybody_hides() {
+        let (_, _, script) = ALL.iter().find(|(name, ..)| *name == "ask.js").unwrap();
+        let script = std::str::from_utf8(script).unwrap();
+        let (hidden, _) = script.split_once("  /[").unwrap().1.split_once("]/gu").unwrap();
+        let hidden = class(hidden);
+        for c in '\0'..=char::MAX {
+            let is_hidden = hidden.iter().any(|range| range.contains(&u32::from(c)));
+            assert_eq!(is_hidden, loopscope_probe::printable::is_hidden(c), "{c:?}");
+        }
+    }
+
     #[test]
     fn modules_import_only_what_is_there() {
         for (name, _, bytes) in ALL.iter().filter(|(_, media, _)| *media == SCRIPT) {

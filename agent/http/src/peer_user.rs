@@ -57,8 +57,12 @@ pub(crate) fn user_of(peer: SocketAddr, own: SocketAddr) -> Option<u32> {
 
 /// Tells whether users have the same numbers here as everywhere on the machine.
 pub(crate) fn is_machines_own_namespace() -> bool {
-    let map = fs::read_to_string("/proc/self/uid_map");
-    map.is_ok_and(|map| map.split_ascii_whitespace().eq(["0", "0", "4294967295"]))
+    fs::read_to_string("/proc/self/uid_map").is_ok_and(|map| is_of_machine(&map))
+}
+
+/// Tells whether a map of users (user_namespaces(7)) gives each its own number.
+fn is_of_machine(map: &str) -> bool {
+    map.split_ascii_whitespace().eq(["0", "0", "4294967295"])
 }
 
 /// Writes both ends as the kernel has them: ports, then addresses of 16 bytes. `None` where they are of two families.
@@ -140,6 +144,8 @@ mod tests {
     use super::*;
     use loopscope_probe::directory::own_user;
     use std::net::{TcpListener, TcpStream};
+    use std::os::unix::process::CommandExt;
+    use std::process::Command;
 
     /// Connects to a listener at `listen` by the address `to`; returns the client and its ends as the server sees them.
     fn connection(listen: &str, to: &str) -> (TcpStream, TcpStream, SocketAddr, SocketAddr) {
@@ -196,6 +202,88 @@ mod tests {
         ] {
             assert_eq!(user_of(peer, own), None, "{peer} {own}");
         }
+    }
+
+    /// Makes the kernel refuse sockets of netlink to the calling thread, as a container's filter may.
+    fn forbid_netlink() {
+        let filter = |code: u32, jt, jf, k| libc::sock_filter { code: code as u16, jt, jf, k };
+        let load = libc::BPF_LD | libc::BPF_W | libc::BPF_ABS;
+        let equals = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
+        let mut filters = [
+            // The number of the call, and the low half of its first argument: the family.
+            filter(load, 0, 0, 0),
+            filter(equals, 0, 3, libc::SYS_socket as u32),
+            filter(load, 0, 0, 16),
+            filter(equals, 0, 1, libc::AF_NETLINK as u32),
+            filter(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ERRNO | libc::EPERM as u32),
+            filter(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ALLOW),
+        ];
+        let program = libc::sock_fprog { len: filters.len() as u16, filter: filters.as_mut_ptr() };
+        // SAFETY: takes numbers only.
+        assert_eq!(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) }, 0);
+        // SAFETY: the program and its filters are live during the call.
+        let set = unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program) };
+        assert_eq!(set, 0);
+    }
+
+    #[test]
+    fn where_the_kernel_is_not_to_be_asked_everybody_is_nobody() {
+        let (_client, _server, peer, own) = connection("127.0.0.1:0", "127.0.0.1");
+        let asked = std::thread::spawn(move || {
+            forbid_netlink();
+            (ask(&[0; HEADER], &mut [0; ANSWER]).unwrap_err().raw_os_error(), user_of(peer, own))
+        });
+        assert_eq!(asked.join().unwrap(), (Some(libc::EPERM), None));
+    }
+
+    #[test]
+    fn in_another_user_namespace_everybody_is_nobody() {
+        const NAME: &str = "peer_user::tests::in_another_user_namespace_everybody_is_nobody";
+        const PART: &str = "LOOPSCOPE_TEST_IN_A_NAMESPACE";
+        if std::env::var_os(PART).is_some() {
+            let (_client, _server, peer, own) = connection("127.0.0.1:0", "127.0.0.1");
+            assert_eq!((is_machines_own_namespace(), user_of(peer, own)), (false, None));
+            return;
+        }
+        for (map, is_machines) in
+            [("0 0 4294967295\n", true), ("", false), ("0 1000 1\n", false), ("0 0 65536\n", false)]
+        {
+            assert_eq!(is_of_machine(map), is_machines, "{map:?}");
+        }
+        // This program again, for this test alone, in a user namespace of its own.
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args([NAME, "--exact", "--nocapture"]).env(PART, "1");
+        let leave = || {
+            // SAFETY: takes a number, and may be called between fork and exec.
+            let left = unsafe { libc::unshare(libc::CLONE_NEWUSER) };
+            if left == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+        };
+        // SAFETY: `leave` makes one system call and allocates nothing.
+        unsafe { command.pre_exec(leave) };
+        match command.output() {
+            Err(error) => println!("skipped: another user namespace: the system permits none ({error})"),
+            Ok(output) => {
+                let said = String::from_utf8_lossy(&output.stdout);
+                assert!(output.status.success() && said.contains("1 passed"), "{said}");
+            }
+        }
+    }
+
+    /// Prints what a look-up takes: with `--release -- --nocapture`, the row of `benches/RESULTS.md`.
+    #[test]
+    fn a_look_up_is_short_enough_for_every_connection() {
+        let (_client, _server, peer, own) = connection("127.0.0.1:0", "127.0.0.1");
+        let clock = loopscope_probe::Clock::monotonic();
+        let mut all_ns: Vec<u64> = (0..2_000)
+            .map(|_| {
+                let begin = clock.now();
+                assert!(user_of(peer, own).is_some());
+                clock.ns_between(begin, clock.now())
+            })
+            .collect();
+        all_ns.sort_unstable();
+        let us = |part: f64| all_ns[(all_ns.len() as f64 * part) as usize] as f64 / 1e3;
+        println!("look-up of a user: median {:.1} us, p99 {:.1} us", us(0.5), us(0.99));
     }
 
     #[test]

@@ -163,7 +163,7 @@ fn name(shared: Shared, loops: &[Watched]) -> Result<Profile, FlameError> {
     for moment in moments {
         profile.note_moment(Moment { stack: numbers[moment.stack as usize], ..moment });
     }
-    profile.notes = tally.notes();
+    profile.notes = tally.notes(of, !profile.is_empty());
     profile.notes.extend(names.advice());
     Ok(profile)
 }

@@ -125,6 +125,29 @@ fn a_stall_is_sampled_beyond_the_threshold() {
 }
 
 #[test]
+fn what_ran_and_could_not_be_sampled_safely_is_not_told_as_nothing() {
+    let blocked = Blocked::start("kept out", count_primes);
+    blocked.begun.recv_timeout(DEADLINE).unwrap();
+    let page = registry::pages().into_iter().find(|page| page.page().loop_name() == "kept out").unwrap();
+    barrier::of_agent();
+    // Another capture of the same thread, for as long as the session lasts.
+    let _wanted = page.gate().want().unwrap();
+    let plan = Plan {
+        of: Of::Cpu,
+        length: Duration::from_millis(300),
+        hz: 199,
+        loop_name: Some("kept out".to_owned()),
+    };
+    let (_stop, stopped) = channel();
+    let profile = run(&plan, &stopped).unwrap();
+    assert!(profile.is_empty());
+    let told = profile.write_sampled(Format::Svg, "t").unwrap_err().to_string();
+    assert!(told.starts_with("nothing to draw, because no stack was taken: "), "{told}");
+    assert!(told.contains(" on a processor have no stack, because a signal might"), "{told}");
+    assert!(told.contains("other captures were under way"), "{told}");
+}
+
+#[test]
 fn a_dropped_session_ends_at_once() {
     let plan =
         Plan { of: Of::Cpu, length: Duration::from_secs(3600), hz: 49, loop_name: Some("none".to_owned()) };

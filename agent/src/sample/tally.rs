@@ -1,6 +1,7 @@
 //! What became of the samples of a session, and what a reader of its profile should know about that.
 
 use loopscope_report::compute::age::age_text;
+use loopscope_report::profiles::Of;
 
 /// Counts of a session.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -15,15 +16,20 @@ pub(crate) struct Tally {
     pub cut: u64,
     /// Stacks that may be wrong in places, because a function has no unwind table.
     pub guessed: u64,
-    /// Processor time for which no stack was found, in nanoseconds: the thread fell asleep inside its callbacks too often.
+    /// Samples that were put off because their thread could not be shown to run on, so that a signal might have met a call.
+    pub unproven: u64,
+    /// Samples that were put off because another capture had the gate, or its loop makes no fences yet.
+    pub kept_out: u64,
+    /// Time for which no stack was found, in nanoseconds.
     pub unseen_ns: u64,
     /// Samples whose stack is not kept, because too many different ones came.
     pub unkept: u64,
 }
 
 impl Tally {
-    /// Returns the counts in words; nothing of what did not happen.
-    pub(crate) fn notes(&self) -> Vec<String> {
+    /// Returns the counts in words; nothing of what did not happen. `has_stacks` says that there is a stack at all, of time
+    /// that is `of` this.
+    pub(crate) fn notes(&self, of: Of, has_stacks: bool) -> Vec<String> {
         let counted = [
             (self.lost, "lost"),
             (self.cut, "cut off at the root"),
@@ -37,18 +43,30 @@ impl Tally {
             let because = self.failure.as_deref().unwrap_or("no reason known");
             notes.push(format!("{} failed: {because}", samples(self.failed)));
         }
-        notes.extend(self.unseen());
+        notes.extend(self.unseen(of, has_stacks));
         notes
     }
 
-    /// Says how much processor time has no stack, where that is worth saying.
-    pub(crate) fn unseen(&self) -> Option<String> {
-        /// Less is a rest of a few callbacks; nanoseconds.
+    /// Says how much time has no stack and why, where that is worth saying.
+    fn unseen(&self, of: Of, has_stacks: bool) -> Option<String> {
+        /// Beside stacks, less is a rest of a few callbacks; nanoseconds.
         const WORTH_SAYING_NS: u64 = 50_000_000;
-        (self.unseen_ns > WORTH_SAYING_NS).then(|| {
+        let reasons = [
+            (self.unproven, "the threads fall asleep inside their callbacks too often"),
+            (
+                self.kept_out,
+                "other captures were under way, or loops make no fences yet, as they must without membarrier",
+            ),
+        ];
+        let reasons: Vec<&str> =
+            reasons.into_iter().filter(|(count, _)| *count > 0).map(|(_, reason)| reason).collect();
+        let is_worth_saying = self.unseen_ns > if has_stacks { WORTH_SAYING_NS } else { 0 };
+        (is_worth_saying && !reasons.is_empty()).then(|| {
             format!(
-                "{} of processor time have no stack: the threads fall asleep inside their callbacks too often",
-                age_text(self.unseen_ns)
+                "{} {} have no stack, because a signal might have ended a call of the program early: {}",
+                age_text(self.unseen_ns),
+                of.words(),
+                reasons.join("; ")
             )
         })
     }
@@ -67,8 +85,24 @@ mod tests {
 
     #[test]
     fn only_what_happened_is_said() {
-        assert!(Tally::default().notes().is_empty());
+        assert!(Tally::default().notes(Of::Cpu, true).is_empty());
         let tally = Tally { lost: 1, failed: 2, failure: Some("x".to_owned()), ..Tally::default() };
-        assert_eq!(tally.notes(), ["1 sample lost", "2 samples failed: x"]);
+        assert_eq!(tally.notes(Of::Cpu, true), ["1 sample lost", "2 samples failed: x"]);
+    }
+
+    #[test]
+    fn time_without_a_stack_is_told_with_the_reason() {
+        let tally = Tally { unproven: 3, unseen_ns: 40_000_000, ..Tally::default() };
+        assert!(tally.notes(Of::Cpu, true).is_empty(), "a rest");
+        let told = "40 ms on a processor have no stack, because a signal might have ended a call of the program early: \
+                    the threads fall asleep inside their callbacks too often";
+        assert_eq!(tally.notes(Of::Cpu, false), [told]);
+        let both = Tally { kept_out: 1, ..tally.clone() }.notes(Of::Stalls, false).remove(0);
+        assert!(
+            both.starts_with("40 ms in stalls have") && both.contains("too often; other captures"),
+            "{both}"
+        );
+        let idle = Tally { unproven: 0, ..tally };
+        assert!(idle.notes(Of::Cpu, false).is_empty(), "nothing was put off");
     }
 }

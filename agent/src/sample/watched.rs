@@ -172,6 +172,8 @@ impl Watched {
         let busy_since = self.page.page().busy_since();
         let carried = std::mem::take(&mut self.carried);
         let carried_ns = if carried.busy_since == busy_since { carried.ns } else { 0 };
+        // Of a busy period that ended before a stack could be taken.
+        shared.tally.unseen_ns = shared.tally.unseen_ns.saturating_add(carried.ns - carried_ns);
         let ns = due_ns.saturating_add(carried_ns);
         let due = Due { ns, busy_since, cpu_ns: self.looked_cpu_ns, is_fresh: true, wait };
         let Some(capturer) = &mut self.capturer else { return };
@@ -208,6 +210,8 @@ impl Watched {
 
     /// No sample could be taken now.
     fn put_off(&mut self, shared: &mut Shared, due: Due, why: &NoCapture) {
+        shared.tally.unproven += u64::from(matches!(why, NoCapture::NotNow));
+        shared.tally.kept_out += u64::from(matches!(why, NoCapture::Busy));
         match why {
             // Processor time is counted since the last sample.
             NoCapture::NotNow | NoCapture::Busy | NoCapture::Ended if shared.of == Of::Cpu => {}
@@ -242,6 +246,7 @@ impl Watched {
     pub(crate) fn finish(&mut self, shared: &mut Shared) {
         self.take_late(shared);
         shared.tally.lost += u64::from(self.late.take().is_some());
+        shared.tally.unseen_ns = shared.tally.unseen_ns.saturating_add(self.carried.ns);
         let ran_ns = self.looked_cpu_ns.saturating_sub(self.began_cpu_ns);
         let unseen_ns = self.looked_cpu_ns.saturating_sub(self.sampled_cpu_ns);
         // The last samples always leave a rest.

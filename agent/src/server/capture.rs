@@ -50,6 +50,7 @@ impl Captures {
         match written {
             Ok(body) => Answer::file(wish.format, &file_name(&wish), body),
             Err(FlameError::Empty) => Answer::text(404, nothing(&wish)),
+            Err(error @ FlameError::NoStacks(_)) => Answer::text(404, format!("{error}\n")),
             Err(error @ FlameError::Unavailable(_)) => Answer::text(501, format!("{error}\n")),
             Err(error) => Answer::text(500, format!("{error}\n")),
         }
@@ -131,7 +132,8 @@ async fn timeline(wish: &Wish, slot: &Slot) -> Result<Vec<u8>, FlameError> {
 
 async fn sampled(wish: &Wish, slot: &Slot) -> Result<Vec<u8>, FlameError> {
     let asked = wish.clone();
-    let write = move |profile: Profile| profile.write(asked.format, &title(&asked, profile.lasted_ns));
+    let write =
+        move |profile: Profile| profile.write_sampled(asked.format, &title(&asked, profile.lasted_ns));
     sample(wish, slot, write).await
 }
 

@@ -115,7 +115,7 @@ impl Capturer {
             let is_gone = is_gone(self.target.tid);
             return Err(if is_gone { CaptureError::ThreadGone } else { CaptureError::InFlight });
         }
-        // Where nothing was sent, nothing will arrive; save that a SIGURG of somebody else has just filled the slot.
+        // Where nothing was sent, nothing will arrive; save that a SIGURG or SIGWINCH of somebody else has just filled the slot.
         signal::send(self.target.tid, self.slot).inspect_err(|_| _ = self.slot.recall())
     }
 

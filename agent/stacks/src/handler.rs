@@ -4,15 +4,16 @@
 //! dynamic loader. The rules that make this safe, and where each is kept:
 //!
 //! 1. SIGURG, which nobody sends to a thread and whose default action is to be ignored: one that is still pending when the
-//!    program replaces itself (`execve`) does no harm, where a real-time signal would end it. A free real-time signal where
-//!    the program handles SIGURG itself; never SIGPROF, which other profilers own. Installed once and never uninstalled,
-//!    because of that default action: `signal::install`, which nothing undoes.
+//!    program replaces itself (`execve`) does no harm, where a real-time signal would end it. Where the program handles
+//!    SIGURG itself, SIGWINCH where it has no terminal, else a free real-time signal; never SIGPROF, which other profilers
+//!    own. Installed once and never uninstalled, because of a real-time signal's default action: `signal::install`, which
+//!    nothing undoes.
 //! 2. `SA_SIGINFO | SA_RESTART | SA_ONSTACK`, no `SA_NODEFER`: `signal::install`. Less than 1 KiB of stack: [`handle`],
 //!    [`fill`] hold a handful of words, and a thread's alternate stack may be as small as 2 KiB.
 //! 3. All slots that were asked of this very thread are filled. A signal that brings the address of none of our slots goes to
-//!    the handler that was there before, unless it is a SIGURG that met a slot that was asked: [`ours`], [`chain`].
+//!    the handler that was there before, unless it does not queue and met a slot that was asked: [`ours`], [`chain`].
 //! 4. No `thread_local`, whose first touch in a loaded library may allocate: slots are found by the thread's id. The signal
-//!    alone does not tell them, because SIGURG does not queue: of two that are pending one is delivered, and without its
+//!    alone does not tell them, because SIGURG and SIGWINCH do not queue: of two that are pending one is delivered, and without its
 //!    value where the user has no room left for queued signals: [`fill_all`].
 //! 5. Errno is kept: [`handle`]. Only the clock (vDSO), atomics and one copy into touched memory: [`fill`]. No allocation,
 //!    lock, log, panic, formatting, drop, unwinding. Arithmetic wraps, because an overflow check would panic.
@@ -27,6 +28,7 @@
 //!     slot was asked of. Threads that must not be interrupted call `block_signal`.
 
 use crate::registers::Registers;
+use crate::signal::coalesces;
 use crate::slot::{self, STACK_BYTES, Slot};
 use crate::target::own_handle;
 use std::sync::atomic::{AtomicI32, AtomicU64, AtomicUsize, Ordering};
@@ -73,7 +75,7 @@ pub(crate) extern "C" fn handle(signal: libc::c_int, info: *mut libc::siginfo_t,
     let queued = unsafe { &*info.cast::<Queued>() };
     let is_ours = ours(queued).is_some();
     // Real-time signals queue: each that comes is the one that its sender sent.
-    let is_any_filled = (is_ours || signal == libc::SIGURG) && fill_all(context);
+    let is_any_filled = (is_ours || coalesces(signal)) && fill_all(context);
     if !is_ours && !is_any_filled {
         chain(signal, info, context);
     }

@@ -33,23 +33,69 @@ impl Readiness {
         matches!(self, Readiness::Ready { shortcoming: None, .. })
     }
 
-    /// Whether the answer stays.
-    fn is_final(&self) -> bool {
-        !matches!(self, Readiness::Untested(_))
+    /// How much is known to work.
+    fn rank(&self) -> u32 {
+        match self {
+            Readiness::Untested(_) => 0,
+            Readiness::Unavailable(_) => 1,
+            Readiness::Ready { shortcoming: Some(_), .. } => 2,
+            Readiness::Ready { shortcoming: None, .. } => 3,
+        }
     }
 }
 
-/// What the last test found, and whether one is under way.
+/// What the tests found, and whether one is under way.
+#[derive(Debug)]
 struct Known {
     readiness: Option<Readiness>,
+    /// Tests that have ended.
+    tests: u32,
     is_testing: bool,
     tested_at: Option<Instant>,
 }
 
-static KNOWN: Mutex<Known> = Mutex::new(Known { readiness: None, is_testing: false, tested_at: None });
+static KNOWN: Mutex<Known> = Mutex::new(Known::NOTHING);
 
-/// A test that could not be made is made again after this long, when somebody asks.
+/// A test that could not be made, or found a shortcoming, is made again after this long, when somebody asks.
 const AGAIN_AFTER: Duration = Duration::from_secs(5);
+
+/// After so many tests a shortcoming is believed: a program without descriptors or memory at one moment, or that loads a
+/// library, has one that passes.
+const SHORTCOMING_TESTS: u32 = 3;
+
+impl Known {
+    const NOTHING: Known = Known { readiness: None, tests: 0, is_testing: false, tested_at: None };
+
+    /// Returns what was found, where that stays.
+    fn settled(&self) -> Option<&Readiness> {
+        self.readiness.as_ref().filter(|readiness| match readiness {
+            Readiness::Untested(_) => false,
+            Readiness::Ready { shortcoming: Some(_), .. } => self.tests >= SHORTCOMING_TESTS,
+            Readiness::Unavailable(_) | Readiness::Ready { shortcoming: None, .. } => true,
+        })
+    }
+
+    /// Whether another test is to be made now; the caller then makes it.
+    fn begins_test(&mut self, now: Instant) -> bool {
+        let is_due = self.tested_at.is_none_or(|at| now.saturating_duration_since(at) >= AGAIN_AFTER);
+        let begins = self.settled().is_none() && is_due && !self.is_testing;
+        self.is_testing |= begins;
+        begins
+    }
+
+    /// Takes what a test has found; `None` where there was no thread for it.
+    fn end_test(&mut self, found: Option<Readiness>, now: Instant) {
+        (self.is_testing, self.tested_at) = (false, Some(now));
+        let Some(found) = found else { return };
+        self.tests += 1;
+        // Of several tests the one that found most counts: what worked once works, and a later bad moment changes nothing.
+        if self.settled().is_none()
+            && self.readiness.as_ref().is_none_or(|before| before.rank() <= found.rank())
+        {
+            self.readiness = Some(found);
+        }
+    }
+}
 
 fn known() -> MutexGuard<'static, Known> {
     KNOWN.lock().unwrap_or_else(PoisonError::into_inner)
@@ -58,26 +104,23 @@ fn known() -> MutexGuard<'static, Known> {
 /// Chooses the signal, installs the handler and tests it. The first call takes some milliseconds, and 2 s where the machine
 /// is very busy, and starts a thread that ends; once captures were found to work, or not to, all calls return that.
 pub fn prepare() -> Readiness {
-    let last = known().readiness.clone();
-    last.filter(Readiness::is_final).unwrap_or_else(test)
+    let settled = known().settled().cloned();
+    settled.unwrap_or_else(test)
 }
 
 /// Returns what [`prepare`] found, without waiting. Where the test could not be made then, it is made again beside the
-/// program, at most every 5 s; where `prepare` was never called, it is made here.
+/// program, at most every 5 s, and where it found a shortcoming twice more; where `prepare` was never called, it is made here.
 pub fn readiness() -> Readiness {
     let mut known = known();
     let Some(readiness) = known.readiness.clone() else {
         drop(known);
         return test();
     };
-    let is_due = known.tested_at.is_none_or(|at| at.elapsed() >= AGAIN_AFTER);
-    if !readiness.is_final() && is_due && !known.is_testing {
-        known.is_testing = true;
+    if known.begins_test(Instant::now()) {
         drop(known);
         let again = std::thread::Builder::new().name("loopscope-test".to_owned()).spawn(test);
         if again.is_err() {
-            let mut known = self::known();
-            (known.is_testing, known.tested_at) = (false, Some(Instant::now()));
+            self::known().end_test(None, Instant::now());
         }
     }
     readiness
@@ -91,11 +134,7 @@ fn test() -> Readiness {
         Err(why) => Readiness::Unavailable(why.clone()),
     };
     let mut known = known();
-    // Of two tests at once the one that found an answer counts.
-    if known.readiness.as_ref().is_none_or(|before| !before.is_final()) {
-        known.readiness = Some(found);
-    }
-    (known.is_testing, known.tested_at) = (false, Some(Instant::now()));
+    known.end_test(Some(found), Instant::now());
     known.readiness.clone().unwrap_or_else(|| Readiness::Untested("no test has ended".to_owned()))
 }
 
@@ -112,9 +151,14 @@ fn tested(signal: i32) -> Readiness {
     };
     match outcome {
         Ok(shortcoming) => Readiness::Ready { signal, shortcoming },
-        Err(CaptureError::System(error)) => Readiness::Unavailable(format!(
-            "rt_tgsigqueueinfo failed ({error}): does a filter on system calls (seccomp) forbid it?"
-        )),
+        // What a filter on system calls answers, which stays for the life of the process.
+        Err(CaptureError::System(error))
+            if matches!(error.raw_os_error(), Some(libc::EPERM | libc::EACCES | libc::ENOSYS)) =>
+        {
+            Readiness::Unavailable(format!(
+                "rt_tgsigqueueinfo failed ({error}): does a filter on system calls (seccomp) forbid it?"
+            ))
+        }
         Err(error @ CaptureError::HandlerReplaced) => Readiness::Unavailable(error.to_string()),
         Err(error) => Readiness::Untested(format!("the test of signal {signal} failed: {error}")),
     }
@@ -163,5 +207,31 @@ mod tests {
     fn captures_work_here_and_the_answer_stays() {
         assert!(prepare().is_full(), "{:?}", prepare());
         assert_eq!(prepare(), readiness());
+    }
+
+    #[test]
+    fn what_a_bad_moment_was_to_blame_for_is_tested_again_and_what_stays_is_not() {
+        let ready = |shortcoming: Option<&str>| Readiness::Ready {
+            signal: 23,
+            shortcoming: shortcoming.map(str::to_owned),
+        };
+        let untested = Readiness::Untested("no thread".to_owned());
+        let (begin, mut known) = (Instant::now(), Known::NOTHING);
+        let at = |seconds: u64| begin + Duration::from_secs(seconds);
+        known.end_test(Some(untested.clone()), at(0));
+        assert!(known.settled().is_none() && !known.begins_test(at(4)), "too soon");
+        assert!(known.begins_test(at(5)) && !known.begins_test(at(6)), "one at a time");
+        known.end_test(None, at(7));
+        assert!(!known.begins_test(at(11)) && known.begins_test(at(12)), "there was no thread for it");
+        known.end_test(Some(ready(Some("cut"))), at(12));
+        assert!(known.settled().is_none() && known.begins_test(at(17)), "a shortcoming may pass");
+        known.end_test(Some(untested), at(17));
+        assert_eq!(known.readiness, Some(ready(Some("cut"))), "what works is not forgotten");
+        assert_eq!(known.settled(), Some(&ready(Some("cut"))), "or it stays");
+        assert!(!known.begins_test(at(1_000)));
+        let mut known = Known::NOTHING;
+        known.end_test(Some(ready(Some("cut"))), at(0));
+        known.end_test(Some(ready(None)), at(5));
+        assert_eq!(known.settled(), Some(&ready(None)));
     }
 }

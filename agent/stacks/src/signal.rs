@@ -13,16 +13,22 @@ static SIGNAL: AtomicI32 = AtomicI32::new(0);
 /// Chooses a signal and installs the handler; the caller makes sure that this happens once. Returns the signal.
 ///
 /// SIGURG where the program does not handle it, because one that is pending when the program replaces itself is ignored by
-/// the next. Otherwise the first real-time signal that nobody handles, which in that case ends it; where the program handles
-/// all of them, the last one, whose other signals are then passed on. `SIGRTMIN` is what the C library leaves to programs,
-/// and is itself left out: it is the one that programs reach for first.
+/// the next. Otherwise SIGWINCH, of which the same is true, where the program does not handle that either and has no
+/// terminal: with a handler of ours, each change of a terminal's size would end a poll of the program. SIGCHLD and SIGCONT,
+/// which are ignored by default, too, are none: each child that ends sends the one, and the other wakes a stopped process.
+/// Otherwise the first real-time signal that nobody handles, which if pending ends the next program; where the program
+/// handles all of them, the last one, whose other signals are then passed on. `SIGRTMIN` is what the C library leaves to
+/// programs, and is itself left out: it is the one that programs reach for first.
 pub(crate) fn install() -> Result<i32, String> {
     let is_free = |signal: &i32| matches!(action(*signal), Ok((libc::SIG_DFL, _)));
-    let is_ignored = matches!(action(libc::SIGURG), Ok((libc::SIG_IGN, _)));
+    let is_unused = |signal: i32| is_free(&signal) || matches!(action(signal), Ok((libc::SIG_IGN, _)));
     let candidates = libc::SIGRTMIN() + 1..=libc::SIGRTMAX();
-    let signal = match is_ignored || is_free(&libc::SIGURG) {
-        true => libc::SIGURG,
-        false => candidates.clone().find(is_free).unwrap_or(*candidates.end()),
+    let signal = if is_unused(libc::SIGURG) {
+        libc::SIGURG
+    } else if is_unused(libc::SIGWINCH) && !may_have_terminal() {
+        libc::SIGWINCH
+    } else {
+        candidates.clone().find(is_free).unwrap_or(*candidates.end())
     };
     let (previous, flags) =
         action(signal).map_err(|error| format!("signal {signal} cannot be looked at: {error}"))?;
@@ -51,6 +57,21 @@ fn action(signal: i32) -> io::Result<(usize, i32)> {
     // SAFETY: the call filled it; and zeros would be valid, too.
     let found = unsafe { found.assume_init() };
     Ok((found.sa_sigaction, found.sa_flags))
+}
+
+/// Whether this process has a controlling terminal, or the kernel does not tell: `tty_nr` of proc_pid_stat(5).
+fn may_have_terminal() -> bool {
+    // Bytes, because a process may be called anything.
+    let stat = std::fs::read("/proc/self/stat").unwrap_or_default();
+    let after_name = stat.iter().rposition(|byte| *byte == b')').map_or(&[][..], |at| &stat[at + 1..]);
+    // After the name: state, parent, group, session, terminal.
+    let terminal = after_name.split(u8::is_ascii_whitespace).filter(|field| !field.is_empty()).nth(4);
+    terminal != Some(b"0")
+}
+
+/// Whether of several such signals that are pending one is delivered: the numbers below the real-time ones, which queue.
+pub(crate) fn coalesces(signal: i32) -> bool {
+    signal < 32
 }
 
 fn own_handler() -> usize {
@@ -108,17 +129,50 @@ pub(crate) fn send(tid: u32, slot: &'static Slot) -> Result<(), CaptureError> {
 /// Returns how large an alternate signal stack must be for the kernel's frame and our handler, in bytes.
 ///
 /// # Source
-/// getauxval(3), `AT_MINSIGSTKSZ`: what the kernel itself saves on this processor, 3.5 KiB with AVX-512 and 11 KiB with
-/// AMX. Kernels before 5.14 do not tell, and know no AMX.
+/// getauxval(3), `AT_MINSIGSTKSZ`: the most that the kernel itself saves on this processor, 3.5 KiB with AVX-512 and 11 KiB
+/// with AMX. Kernels before 5.14 do not tell, and know no AMX. The standard library makes its stacks no larger than that
+/// where it is more than 8 KiB. But AMX is saved only in processes that asked the kernel for its use:
+/// `Documentation/arch/x86/xstate.rst`.
 pub(crate) fn alternate_stack_bytes_needed() -> usize {
-    /// The handler's own frames: below 1 KiB, and as much again.
-    const HANDLER_BYTES: usize = 2048;
-    const FRAME_BYTES_UNTOLD: usize = if cfg!(target_arch = "aarch64") { 5120 } else { 4096 };
     // From linux/auxvec.h; libc does not name it.
     const AT_MINSIGSTKSZ: libc::c_ulong = 51;
     // SAFETY: getauxval only reads a table that the kernel made; it returns 0 for what is not in it.
     let told = unsafe { libc::getauxval(AT_MINSIGSTKSZ) } as usize;
-    HANDLER_BYTES + if told == 0 { FRAME_BYTES_UNTOLD } else { told }
+    bytes_needed(told, told > TILE_BYTES && are_tiles_unused())
+}
+
+/// What AMX's tiles take.
+const TILE_BYTES: usize = 8192;
+
+/// The same, where the kernel tells that its frame has at most so many bytes, 0 where it does not tell; with tiles that this
+/// process does not use among them, or not.
+fn bytes_needed(frame_bytes: usize, has_unused_tiles: bool) -> usize {
+    /// The handler's own frames: below 1 KiB, and as much again.
+    const HANDLER_BYTES: usize = 2048;
+    const FRAME_BYTES_UNTOLD: usize = if cfg!(target_arch = "aarch64") { 5120 } else { 4096 };
+    let frame_bytes = if frame_bytes == 0 { FRAME_BYTES_UNTOLD } else { frame_bytes };
+    HANDLER_BYTES + frame_bytes - if has_unused_tiles { TILE_BYTES } else { 0 }
+}
+
+/// Whether the processor has tiles, and no thread of this process may use them yet.
+#[cfg(target_arch = "x86_64")]
+fn are_tiles_unused() -> bool {
+    // From asm/prctl.h: what the kernel supports, and what this process was permitted.
+    const ARCH_GET_XCOMP_SUPP: libc::c_int = 0x1021;
+    const ARCH_GET_XCOMP_PERM: libc::c_int = 0x1022;
+    const TILES: u64 = 1 << 18;
+    let told = |question: libc::c_int| {
+        let mut features = 0_u64;
+        // SAFETY: both questions write one word, for which there is room.
+        let answered = unsafe { libc::syscall(libc::SYS_arch_prctl, question, &raw mut features) } == 0;
+        answered.then_some(features & TILES != 0)
+    };
+    (told(ARCH_GET_XCOMP_SUPP), told(ARCH_GET_XCOMP_PERM)) == (Some(true), Some(false))
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn are_tiles_unused() -> bool {
+    false
 }
 
 /// Keeps the signal of captures from the calling thread, for good: for threads that are not captured themselves, so that
@@ -150,4 +204,40 @@ fn mask(how: libc::c_int) {
 /// ours, or dropped where there was none.
 pub fn foreign_signals() -> u64 {
     FOREIGN.load(Ordering::Relaxed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_alternate_stack_has_room_for_what_the_processor_saves() {
+        // Without vector state, with AVX-512, with AMX.
+        for told in [1_376, 3_632, 11_952] {
+            assert_eq!(bytes_needed(told, false), told + 2_048);
+        }
+        assert!(bytes_needed(0, false) > libc::MINSIGSTKSZ, "a kernel that does not tell");
+    }
+
+    #[test]
+    fn the_standard_librarys_stack_will_do_on_every_processor_that_does_not_use_its_tiles() {
+        for (told, has_tiles) in [(1_376, false), (3_632, false), (11_952, true)] {
+            let of_standard_library = libc::SIGSTKSZ.max(told);
+            assert!(bytes_needed(told, has_tiles) <= of_standard_library, "{told}");
+        }
+        assert!(bytes_needed(11_952, false) > 11_952, "where the tiles are used it will not");
+    }
+
+    #[test]
+    fn a_thread_of_the_standard_library_may_be_captured_here() {
+        let target = crate::Target::this_thread();
+        let is_enough = |bytes: usize| bytes >= alternate_stack_bytes_needed();
+        assert!(target.alternate_stack_bytes.is_none_or(is_enough), "{:?}", target.alternate_stack_bytes);
+    }
+
+    #[test]
+    fn only_signals_below_the_real_time_ones_coalesce() {
+        assert!(coalesces(libc::SIGURG) && coalesces(libc::SIGWINCH));
+        assert!(!coalesces(libc::SIGRTMIN()) && !coalesces(libc::SIGRTMAX()));
+    }
 }

@@ -3,12 +3,14 @@
 
 mod support;
 
-use loopscope_stacks::{CaptureError, Capturer, Readiness, Target, prepare};
+use loopscope_stacks::{CaptureError, Capturer, Readiness, Target, prepare, readiness};
+use std::io::Error;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::Command;
+use std::process::{Command, Output};
+use std::ptr;
 use std::sync::mpsc;
 use std::time::Duration;
-use support::WITHIN;
+use support::{WITHIN, until};
 
 /// Tells the program which of the parts below to play, and a number for it.
 const PART: &str = "LOOPSCOPE_STACKS_TEST_PART";
@@ -25,7 +27,10 @@ fn again(test: &str, part: &str) -> Command {
 
 /// Plays a part in a new process, which must end well.
 fn played(test: &str, part: &str) {
-    let output = again(test, part).output().unwrap();
+    ended_well(&again(test, part).output().unwrap());
+}
+
+fn ended_well(output: &Output) {
     let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.signal(), None, "a signal ended the program:\n{said}");
     assert!(output.status.success(), "{said}");
@@ -42,7 +47,21 @@ fn a_signal_on_its_way_does_not_end_the_program_that_replaces_this_one() {
         let count = std::env::var("LOOPSCOPE_REPLACEMENTS").unwrap_or_else(|_| REPLACEMENTS.to_string());
         return played(NAME, &count);
     };
-    let left: u32 = left.parse().unwrap();
+    be_replaced(NAME, left.parse().unwrap());
+}
+
+#[test]
+fn nor_does_it_where_the_program_handles_sigurg_and_has_no_terminal() {
+    const NAME: &str = "nor_does_it_where_the_program_handles_sigurg_and_has_no_terminal";
+    let Some(left) = part() else {
+        return without_terminal(again(NAME, &REPLACEMENTS.to_string()));
+    };
+    handle(libc::SIGURG);
+    be_replaced(NAME, left.parse().unwrap());
+}
+
+/// Replaces this program by itself so many times, each time with captures on their way.
+fn be_replaced(name: &str, left: u32) {
     if left == 0 {
         return;
     }
@@ -58,7 +77,55 @@ fn a_signal_on_its_way_does_not_end_the_program_that_replaces_this_one() {
         }
     });
     is_asking.recv().unwrap();
-    panic!("{}", again(NAME, &(left - 1).to_string()).exec());
+    panic!("{}", again(name, &(left - 1).to_string()).exec());
+}
+
+/// Runs a program, which must end well, in a session of its own: it has no controlling terminal.
+fn without_terminal(mut command: Command) {
+    let leave = || {
+        // SAFETY: takes nothing, and may be called between fork and exec; it fails for the leader of a group only.
+        let session = unsafe { libc::setsid() };
+        if session == -1 { Err(Error::last_os_error()) } else { Ok(()) }
+    };
+    // SAFETY: `leave` makes one system call and allocates nothing.
+    unsafe { command.pre_exec(leave) };
+    let output = command.output().unwrap();
+    ended_well(&output);
+}
+
+/// What a program in a session of its own chose; `signals` are those that it handles itself.
+fn chosen_signal(signals: &[i32]) -> i32 {
+    signals.iter().for_each(|signal| handle(*signal));
+    let Readiness::Ready { signal, .. } = prepare() else { panic!("{:?}", prepare()) };
+    let mut capturer = Capturer::attach(Target::this_thread()).unwrap();
+    assert!(!capturer.capture(WITHIN).unwrap().stack.is_empty());
+    signal
+}
+
+#[test]
+fn a_program_that_handles_sigurg_and_has_no_terminal_gets_sigwinch() {
+    const NAME: &str = "a_program_that_handles_sigurg_and_has_no_terminal_gets_sigwinch";
+    match part().as_deref() {
+        None => ["urgent", "both"].into_iter().for_each(|part| without_terminal(again(NAME, part))),
+        Some("urgent") => assert_eq!(chosen_signal(&[libc::SIGURG]), libc::SIGWINCH),
+        Some(_) => assert!(chosen_signal(&[libc::SIGURG, libc::SIGWINCH]) > libc::SIGRTMIN()),
+    }
+}
+
+#[test]
+fn where_there_is_a_terminal_its_changes_of_size_meet_no_handler_of_ours() {
+    const NAME: &str = "where_there_is_a_terminal_its_changes_of_size_meet_no_handler_of_ours";
+    let Some(_) = part() else {
+        return without_terminal(again(NAME, "1"));
+    };
+    let (mut main, mut terminal) = (0, 0);
+    let (name, mode, size) = (ptr::null_mut(), ptr::null(), ptr::null());
+    // SAFETY: there is room for the two descriptors, and nothing else is asked for or given.
+    assert_eq!(unsafe { libc::openpty(&mut main, &mut terminal, name, mode, size) }, 0);
+    // SAFETY: takes a descriptor and a number.
+    assert_eq!(unsafe { libc::ioctl(terminal, libc::TIOCSCTTY, 0) }, 0, "{}", Error::last_os_error());
+    // With a handler of ours, each change of the terminal's size would end a poll.
+    assert!(chosen_signal(&[libc::SIGURG]) > libc::SIGRTMIN());
 }
 
 /// Limits how many signals this user may have queued.
@@ -99,14 +166,16 @@ fn without_room_for_queued_signals_a_real_time_signal_is_tried_again_later() {
     if part().is_none() {
         return played(NAME, "1");
     }
-    handle(libc::SIGURG);
+    [libc::SIGURG, libc::SIGWINCH].into_iter().for_each(handle);
     limit_queued_signals(0);
     let Readiness::Untested(why) = prepare() else { panic!("{:?}", prepare()) };
     assert!(why.contains("RLIMIT_SIGPENDING") && !why.contains("seccomp"), "{why}");
     let refused = Capturer::attach(Target::this_thread()).err().expect("not yet");
     assert!(matches!(refused, CaptureError::Untested(_)), "{refused}");
+    assert!(matches!(readiness(), Readiness::Untested(_)));
     limit_queued_signals(1000);
-    assert!(prepare().is_full(), "{:?}", prepare());
+    // Nobody prepares anything: the test is made again beside the program, 5 s later.
+    until("the test is made again", || readiness().is_full());
     let mut capturer = Capturer::attach(Target::this_thread()).unwrap();
     capturer.capture(WITHIN).unwrap();
     limit_queued_signals(0);
@@ -114,6 +183,23 @@ fn without_room_for_queued_signals_a_real_time_signal_is_tried_again_later() {
     assert!(matches!(refused, CaptureError::QueueFull), "{refused}");
     limit_queued_signals(1000);
     capturer.capture(WITHIN).unwrap();
+}
+
+/// What the kernel tells of its frame is faked by what the target tells of its stack: on this processor 2 KiB may do.
+#[test]
+fn where_the_alternate_stack_is_smaller_than_the_processors_frame_nothing_is_sent() {
+    assert!(matches!(prepare(), Readiness::Ready { .. }));
+    for bytes in [0, libc::MINSIGSTKSZ - 1] {
+        let target = Target { alternate_stack_bytes: Some(bytes), ..Target::this_thread() };
+        let mut capturer = Capturer::attach(target).unwrap();
+        let Err(CaptureError::SmallAlternateStack { bytes: told, needed_bytes }) = capturer.ask() else {
+            panic!("{bytes} bytes are too small")
+        };
+        assert!(told == bytes && needed_bytes > bytes, "{needed_bytes}");
+        assert!(capturer.take().is_none(), "a signal to the own thread would have arrived by now");
+    }
+    let target = Target { alternate_stack_bytes: Some(1 << 20), ..Target::this_thread() };
+    assert!(Capturer::attach(target).unwrap().capture(WITHIN).is_ok());
 }
 
 #[test]

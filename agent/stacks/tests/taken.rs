@@ -1,4 +1,4 @@
-//! A program that handles SIGURG and every real-time signal itself: the last one is shared, and its own signals still reach it.
+//! A program that handles SIGURG, SIGWINCH and every real-time signal itself: the last one is shared, and its own signals still reach it.
 //! Alone in its process, because the handlers must be there first.
 
 mod support;
@@ -21,7 +21,7 @@ extern "C" fn the_programs_own(signal: libc::c_int, info: *mut libc::siginfo_t, 
 
 #[test]
 fn where_all_signals_are_taken_one_is_shared() {
-    for signal in (libc::SIGRTMIN()..=libc::SIGRTMAX()).chain([libc::SIGURG]) {
+    for signal in (libc::SIGRTMIN()..=libc::SIGRTMAX()).chain([libc::SIGURG, libc::SIGWINCH]) {
         // SAFETY: zeros are a valid action: no flags and an empty mask.
         let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
         action.sa_sigaction = the_programs_own as *const () as usize;

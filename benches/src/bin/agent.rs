@@ -1,5 +1,6 @@
-//! What the agent costs: CPU at 10 ms ticks and when idle, wake-ups when idle, resident memory, time to render a page
-//! with 1,000 histogram series.
+//! What the agent costs: CPU beside a busy loop, beside one that is always stalled, and when idle; wake-ups when idle, resident
+//! memory, time to render a page with 1,000 histogram series. `agent SECONDS THRESHOLD_MS`: each state for so long, at
+//! this threshold (10 and 40 where nothing is given).
 
 use loopscope_agent::{Agent, Listen};
 use loopscope_benches::cputime::{this_thread, thread_cpu_ns, thread_named};
@@ -15,8 +16,9 @@ use std::time::{Duration, Instant};
 fn main() {
     let seconds = std::env::args().nth(1).and_then(|text| text.parse().ok()).unwrap_or(10);
     let length = Duration::from_secs(seconds);
+    let threshold = std::env::args().nth(2).and_then(|text| text.parse().ok()).unwrap_or(40);
     let before_kib = resident_kib();
-    let thresholds = (Duration::from_millis(40), Duration::from_secs(1));
+    let thresholds = (Duration::from_millis(threshold), Duration::from_secs(1));
     let free_port = Listen::Exactly("127.0.0.1:0".parse().expect("an address"));
     let agent = Agent::builder()
         .listen(free_port)
@@ -29,7 +31,10 @@ fn main() {
     println!("page and agent resident: {} KiB\n", resident_kib() - before_kib);
 
     println!("| state | agent CPU, % of a core | agent wake-ups per second |\n|---|---|---|");
-    row("busy loop, 10 ms ticks", tid, length, |length| busy(&mut writer, length));
+    let state = format!("busy loop, threshold {threshold} ms");
+    row(&state, tid, length, |length| busy(&mut writer, length));
+    let stalled = thresholds.0 * 3 / 2;
+    row("each busy stretch a stall", tid, length, |length| stretches(&mut writer, stalled, length));
     floor(length, &mut writer);
     // The agent falls asleep 100 ms after the last work.
     std::thread::sleep(Duration::from_millis(500));
@@ -82,12 +87,17 @@ fn floor(length: Duration, writer: &mut Writer) {
 
 /// Keeps a loop turning: 1 ms of work, 1 ms in the poll.
 fn busy(writer: &mut Writer, length: Duration) {
+    stretches(writer, Duration::from_millis(1), length);
+}
+
+/// Keeps a loop turning: so much `work`, 1 ms in the poll.
+fn stretches(writer: &mut Writer, work: Duration, length: Duration) {
     let site = writer.site(Location::caller(), Kind::Timer);
     let end = Instant::now() + length;
     writer.resume();
     while Instant::now() < end {
         writer.phase(Phase::Timers);
-        let work_ends = Instant::now() + Duration::from_millis(1);
+        let work_ends = Instant::now() + work;
         writer.begin(Kind::Timer, site, Life::UNKNOWN);
         while Instant::now() < work_ends {
             std::hint::spin_loop();

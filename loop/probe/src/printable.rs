@@ -4,25 +4,34 @@
 //! or sets its title, a line break makes up a line of a log, and a bidirectional override shows `gpj.exe` as `exe.jpg`. The
 //! rule for what is shown is in one place, here; each exit of text (page, log, file, answer, terminal) asks it.
 //!
-//! Letters of every script, accents and emoji pass. So do U+200C and U+200D, which have no width either: scripts and emoji
-//! need them, and nothing acts on them.
+//! Letters of every script, accents, emoji and spaces of every width pass. So do, although they show nothing themselves, the
+//! joiners U+200C and U+200D and the variation selectors of emoji (U+FE00 to U+FE0F) and of Mongolian, which scripts and emoji
+//! need; and format characters that are signs, such as U+06DD and those that join Egyptian hieroglyphs. What that leaves: a row
+//! of variation selectors can carry what nobody sees, and letters of a script that runs from right to left move the
+//! punctuation beside them where a terminal knows such scripts. Variation selectors of ideographs (U+E0100 on) and the tags
+//! that make flags of regions do not pass: they carry any text unseen.
 //!
 //! # Source
-//! The format characters (Cf) of Unicode 16, the line and paragraph separators, and Unicode Technical Report 36 on what
-//! bidirectional controls are misused for.
+//! `Default_Ignorable_Code_Point` and the format characters (Cf) of Unicode 16, its line and paragraph separators, and Unicode
+//! Technical Report 36 on what bidirectional controls are misused for. A test compares this file with Unicode's lists.
 
 use std::borrow::Cow;
 use std::fmt::{self, Write};
 
 /// Tells whether a character is not to be shown as it is: C0 and C1 controls, line and paragraph separators, bidirectional
-/// controls, and what has no width, except U+200C and U+200D.
+/// controls, and what shows nothing where it stands, save what scripts and emoji need (see the module).
 pub const fn is_hidden(c: char) -> bool {
     match c {
         ' '..='~' => false,
         '\0'..='\u{9f}' => true,
-        '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{feff}' => true,
-        '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{fff9}'..='\u{fffb}' => true,
-        '\u{e0000}'..='\u{e007f}' => true,
+        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{180e}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{feff}' => {
+            true
+        }
+        '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{fff0}'..='\u{fffb}' => true,
+        // Letters of Hangul and Khmer that are blank.
+        '\u{115f}' | '\u{1160}' | '\u{3164}' | '\u{ffa0}' | '\u{17b4}' | '\u{17b5}' => true,
+        // Controls of shorthand and of music; tags and variation selectors of ideographs.
+        '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}' => true,
         _ => false,
     }
 }
@@ -98,6 +107,31 @@ mod tests {
             ("a\u{200b}b\u{feff}c\u{2028}d\u{e0041}", r"a\u{200b}b\u{feff}c\u{2028}d\u{e0041}"),
         ] {
             assert_eq!(printable(text), shown);
+        }
+    }
+
+    /// Returns a test for the characters of one of Unicode's lists.
+    fn listed(pattern: &str) -> impl Fn(char) -> bool {
+        let hir = regex_syntax::parse(pattern).unwrap();
+        let regex_syntax::hir::HirKind::Class(regex_syntax::hir::Class::Unicode(list)) = hir.into_kind()
+        else {
+            panic!("{pattern} is no list");
+        };
+        move |c| list.iter().any(|range| (range.start()..=range.end()).contains(&c))
+    }
+
+    #[test]
+    fn nothing_of_unicodes_lists_of_what_does_not_show_passes_unless_it_is_needed() {
+        let (is_ignorable, is_format) = (listed(r"\p{Default_Ignorable_Code_Point}"), listed(r"\p{Cf}"));
+        let is_needed = |c| matches!(c, '\u{200c}' | '\u{200d}' | '\u{fe00}'..='\u{fe0f}' | '\u{180b}'..='\u{180d}' | '\u{180f}');
+        let is_sign = |c| {
+            matches!(c, '\u{600}'..='\u{605}' | '\u{6dd}' | '\u{70f}' | '\u{890}' | '\u{891}' | '\u{8e2}')
+                || matches!(c, '\u{110bd}' | '\u{110cd}' | '\u{13430}'..='\u{1343f}')
+        };
+        for c in '\0'..=char::MAX {
+            let is_separator = matches!(c, '\u{2028}' | '\u{2029}');
+            let shows_nothing = (is_ignorable(c) || is_format(c)) && !is_needed(c) && !is_sign(c);
+            assert_eq!(is_hidden(c), c.is_control() || is_separator || shows_nothing, "{c:?}");
         }
     }
 

@@ -12,8 +12,9 @@ pub struct LoopThread {
     /// What the C library calls it (`pthread_self`), as an address; 0 where not known. A thread that has its number later has
     /// another one, or the same stack.
     pub handle: usize,
-    /// The size of its alternate signal stack when the page was made, in bytes; `None` where it had none. One that is made
-    /// smaller later, below what the processor's registers take, is not noticed.
+    /// The size of its alternate signal stack when the page was made, in bytes; `None` where it had none. One that it sets
+    /// later is not noticed: the kernel shows it to the thread itself alone (`sigaltstack`; neither `/proc` nor ptrace has it),
+    /// and the loop makes no system call of ours.
     pub alternate_stack_bytes: Option<usize>,
 }
 

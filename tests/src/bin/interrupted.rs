@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// The shortest threshold that there can be.
-const THRESHOLD: Duration = Duration::from_millis(5);
+const THRESHOLD: Duration = Duration::from_millis(2);
 const LOOPS: u64 = 3;
 
 fn main() {

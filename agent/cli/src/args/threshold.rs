@@ -16,7 +16,7 @@ Examples:
 Exit codes:
   0  shown, or changed
   1  failed: the message on stderr names the thing and the remedy (no agent, or it refused)
-  2  the command line cannot be used: below 5ms, or a warning above the critical threshold
+  2  the command line cannot be used: below 2ms, or a warning above the critical threshold
   3  no such target or loop";
 
 /// Arguments of `threshold`.
@@ -28,7 +28,7 @@ pub struct ThresholdArguments {
     /// Only this loop, by its name
     #[arg(long = "loop", value_name = "NAME")]
     pub loop_name: Option<String>,
-    /// A busy stretch longer than this is a stall: 5ms or more
+    /// A busy stretch longer than this is a stall: 2ms or more
     #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
     pub warning: Option<Duration>,
     /// A stall longer than this is critical

@@ -4,12 +4,26 @@ use super::watch::Seen;
 use crate::duration::show_ns;
 use crate::pages::Process;
 use crate::paint::Paint;
+use loopscope_probe::printable::printable;
 use loopscope_report::diagnose::{Finding, LoopEvidence, RULES, Urgency};
 use loopscope_report::incident::Incident;
 use serde_json::{Value, json};
+use std::borrow::Cow;
 
 /// Where the text of a finding begins.
 const INDENT: usize = 4;
+
+/// Characters of a text that are shown: longer than any sentence that people read.
+const TEXT_MAX: usize = 2_000;
+
+/// Returns a text as people are shown it: in one line, not endless, and without what a terminal acts on. Incidents in it are
+/// an agent's, and may hold anything; in JSON they stay as they are.
+fn shown(text: &str) -> Cow<'_, str> {
+    match text.char_indices().nth(TEXT_MAX) {
+        Some((end, _)) => Cow::Owned(format!("{}...", printable(&text[..end]))),
+        None => printable(text),
+    }
+}
 
 /// Writes everything for people.
 pub fn text(paint: Paint, process: &Process, seen: &Seen, findings: &[Finding], now_unix_ns: u64) -> String {
@@ -21,7 +35,7 @@ pub fn text(paint: Paint, process: &Process, seen: &Seen, findings: &[Finding], 
     text += &figures(&seen.evidence);
     let rest = seen.earlier.first().map(|newest| earlier(newest, seen.earlier.len(), now_unix_ns, process));
     for note in rest.iter().chain(&seen.notes) {
-        text += &paint.paragraph("Note: ", 6, note, str::to_owned);
+        text += &paint.paragraph("Note: ", 6, &shown(note), str::to_owned);
     }
     text
 }
@@ -32,7 +46,7 @@ pub fn is_wrong(findings: &[Finding]) -> bool {
 }
 
 fn headline(paint: Paint, process: &Process, seen: &Seen, findings: &[Finding]) -> String {
-    let who = format!("{}, pid {}", process.name(), process.owner.pid);
+    let who = format!("{}, pid {}", shown(process.name()), process.owner.pid);
     let lasted = show_ns(seen.lasted.as_nanos() as u64);
     let watched = match (seen.has_ended, seen.was_interrupted) {
         (true, _) => format!("watched for {lasted}, when it ended"),
@@ -72,18 +86,18 @@ fn told(paint: Paint, number: usize, finding: &Finding, pid: u32) -> String {
     // The headline hangs below its own first line, not below the urgency.
     let mut text = String::new();
     let indent = INDENT + urgency.len() + 1;
-    let headline = paint.paragraph(&lead, indent, &finding.headline, |line| paint.bold(line));
+    let headline = paint.paragraph(&lead, indent, &shown(&finding.headline), |line| paint.bold(line));
     text += &headline;
     for line in &finding.evidence {
-        text += &paint.paragraph("    - ", INDENT + 2, line, str::to_owned);
+        text += &paint.paragraph("    - ", INDENT + 2, &shown(line), str::to_owned);
     }
-    text +=
-        &paint.paragraph(&format!("    {} ", paint.green("do:")), INDENT + 4, &finding.remedy, str::to_owned);
+    let lead = format!("    {} ", paint.green("do:"));
+    text += &paint.paragraph(&lead, INDENT + 4, &shown(&finding.remedy), str::to_owned);
     let sure = format!("{} {}", paint.faint("sure:"), finding.certainty.name());
     let see = finding
         .incidents
         .first()
-        .map(|id| format!("   {} loopscope incidents {pid} {id}", paint.faint("see:")));
+        .map(|id| format!("   {} loopscope incidents {pid} {}", paint.faint("see:"), shown(id)));
     text + &format!("    {sure}{}\n", see.unwrap_or_default())
 }
 
@@ -108,7 +122,7 @@ fn figures(loops: &[LoopEvidence]) -> String {
         let pool = evidence.pool_wait_ns_p95().map_or("-".to_owned(), show_ns);
         let callbacks = format!("{:.0}/s", evidence.callbacks as f64 / seconds);
         rows.push([
-            evidence.name.clone(),
+            shown(&evidence.name).into_owned(),
             busy,
             lag(0.5),
             lag(0.99),

@@ -148,8 +148,7 @@ fn incidents(process: &Process, begin_unix_ns: u64) -> (Vec<Incident>, Option<St
         true => agent::incident(&endpoint, &incident.id).unwrap_or(incident),
         false => incident,
     };
-    let full = brief.into_iter().enumerate().map(full);
-    (full.map(|incident| incident.printable()).collect(), None)
+    (brief.into_iter().enumerate().map(full).collect(), None)
 }
 
 fn end_unix_ns(incident: &Incident) -> u64 {

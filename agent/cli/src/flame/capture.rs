@@ -235,6 +235,7 @@ fn refuse(endpoint: &Endpoint, plan: &Plan, answer: &http::Answer, lasted_ns: u6
     let said = answer.first_line();
     let because = match answer.status {
         200 if !answer.body.is_empty() => return Ok(()),
+        404 if said.contains("no stack was taken") => return Err(Failure::NothingCaptured(said)),
         404 if said.contains("nothing to draw") => {
             let message = nothing(plan.of, endpoint.url(), lasted_ns, Ended::InTime);
             return Err(Failure::NothingCaptured(message));
@@ -278,6 +279,11 @@ mod tests {
         let failure = |answer| refuse(&Endpoint::given("u"), &plan, &answer, 1).unwrap_err();
         let nothing = answer(404, "nothing ran in these 10 seconds, so there is nothing to draw\n");
         assert_eq!(failure(nothing).exit_code(), 3);
+        let why =
+            "nothing to draw, because no stack was taken: 40 ms on a processor have no stack, because ...";
+        let unsafe_ones = failure(answer(404, why));
+        assert_eq!(unsafe_ones.exit_code(), 3);
+        assert!(unsafe_ones.to_string().contains(why), "{unsafe_ones}");
         assert_eq!(failure(answer(404, "parameter loop: there is no loop \"x\" here")).exit_code(), 3);
         assert_eq!(failure(answer(404, "no such page")).exit_code(), 1);
         assert_eq!(failure(answer(200, "")).exit_code(), 1);

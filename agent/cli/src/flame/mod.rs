@@ -72,8 +72,11 @@ fn agent_of(target: &Target, needed_because: &str) -> Result<Endpoint, Failure> 
 
 fn draw_incident(endpoint: &Endpoint, id: &str, plan: &Plan, path: &Path) -> Result<(), Failure> {
     let destination = Destination::open(path)?;
-    let incident = agent::incident(endpoint, id)?.printable();
-    let file = profiles::of_incident(&incident, plan.format).map_err(|error| match error {
+    let incident = agent::incident(endpoint, id)?;
+    // The formats have filters of their own.
+    let drawn = profiles::of_incident(&incident, plan.format);
+    let incident = incident.printable();
+    let file = drawn.map_err(|error| match error {
         FlameError::Empty => Failure::NothingCaptured(format!(
             "incident {id} has nothing to draw as {}: {}",
             plan.format.name(),

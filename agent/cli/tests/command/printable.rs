@@ -5,10 +5,13 @@
 
 use crate::child::{Running, until};
 use crate::scratch::{Done, Scratch};
+use loopscope_probe::directory::{Owner, agent_socket};
 use loopscope_probe::printable::is_hidden;
 use loopscope_probe::{Clock, Kind, Life, Phase, Writer, spans};
 use serde_json::{Value, json};
 use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixListener;
 use std::os::unix::process::CommandExt;
 use std::panic::Location;
 use std::process::Stdio;
@@ -101,4 +104,55 @@ fn an_incident_of_a_file_is_shown_with_escapes_and_given_on_as_it_is() {
     check(&arguments, &done);
     let told: Value = serde_json::from_str(&done.stdout).unwrap();
     assert_eq!((&told["loop"], &told["culprit"]["label"]), (&json!(NAME), &json!(NAME)));
+}
+
+/// Answers every question at the socket file of this process's agent with the incident: in a list, or by its id alone.
+fn agent_with(scratch: &Scratch, incident: &Value) -> UnixListener {
+    let id = incident["id"].as_str().unwrap().to_owned();
+    let (list, one) = (json!([incident]).to_string(), incident.to_string());
+    let listener = UnixListener::bind(agent_socket(&scratch.runtime(), Owner::this_process())).unwrap();
+    let accepting = listener.try_clone().unwrap();
+    std::thread::spawn(move || {
+        for stream in accepting.incoming() {
+            let mut stream = stream.unwrap();
+            let mut asked = String::new();
+            // Who only looks whether somebody listens asks nothing.
+            if BufReader::new(&stream).read_line(&mut asked).unwrap_or(0) == 0 {
+                continue;
+            }
+            let body = if asked.contains(&id) { &one } else { &list };
+            let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n";
+            let _ = write!(stream, "{head}Content-Length: {}\r\n\r\n{body}", body.len());
+        }
+    });
+    listener
+}
+
+#[test]
+fn the_doctor_gives_names_of_incidents_on_as_they_are_in_json_and_escaped_in_text() {
+    let scratch = Scratch::new("printable-doctor");
+    let _loop = named_loop(&scratch);
+    let pid = std::process::id().to_string();
+    let of_page = scratch.run(&["incidents", &pid, "--json"]);
+    let mut incident: Value = serde_json::from_str::<Value>(&of_page.stdout).unwrap()["incidents"][0].take();
+    let frame = json!({ "function": NAME, "module": "web" });
+    incident["id"] = format!("{pid}-1").into();
+    incident["is_over"] = false.into();
+    // So that it is of the watch that begins now.
+    incident["duration_ns"] = 600_000_000_000_u64.into();
+    incident["stacks"] = json!([{ "count": 3, "frames": [frame], "guilty": 0 }]);
+    let _agent = agent_with(&scratch, &incident);
+    let arguments = ["doctor", &pid, "--for", "200ms", "--json"];
+    let done = scratch.run(&arguments);
+    check(&arguments, &done);
+    let told: Value = serde_json::from_str(&done.stdout).unwrap();
+    let evidence =
+        |line: &Value| line.as_str().unwrap().starts_with(&format!("guilty: {NAME}, in 3 of 3 stacks"));
+    let findings = told["findings"].as_array().unwrap();
+    let is_told = findings.iter().any(|finding| finding["evidence"].as_array().unwrap().iter().any(evidence));
+    assert!(is_told, "{told:#}");
+    let arguments = ["doctor", &pid, "--for", "200ms"];
+    let done = scratch.run(&arguments);
+    check(&arguments, &done);
+    assert!(done.stdout.contains(r"\u{1b}[2J") && done.stdout.contains("guilty"), "{}", done.stdout);
 }

@@ -29,7 +29,7 @@ fn thresholds_are_changed_for_one_loop_and_stay_so() {
             "no loop `nope`; there are:\n  web\n  load",
         ),
         (&["threshold", "--loop", "load", "--warning", "1s"], 1, "refused"),
-        (&["threshold", "--warning", "1ms"], 2, "lowest threshold is 5ms"),
+        (&["threshold", "--warning", "1ms"], 2, "lowest threshold is 2ms"),
         (&["threshold", "--warning", "2s", "--critical", "1s"], 2, "above --critical 1s"),
         (&["threshold", "4000001"], 3, "4000001"),
     ] {

@@ -115,7 +115,7 @@ mod tests {
         /// Whatever a loop does between two looks, a stretch is seen at the latest a grace after it became a stall.
         #[test]
         fn no_stall_is_found_late(
-            warning in 5 * MS..300 * MS,
+            warning in 2 * MS..300 * MS,
             stretches in prop::collection::vec((1..400 * MS, 0..150 * MS), 1..30),
         ) {
             let mut begin = 10 * MS;

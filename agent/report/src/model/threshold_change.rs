@@ -69,11 +69,11 @@ mod tests {
             let [warning_ns, critical_ns] = [warning_us, critical_us].map(|us| us.map(|us| us * 1_000));
             ThresholdChange { loop_name: None, warning_ns, critical_ns }.apply(present)
         };
-        assert_eq!(apply(Some(5_000), None), Ok(Thresholds { warning_ns: 5_000_000, ..present }));
+        assert_eq!(apply(Some(2_000), None), Ok(Thresholds { warning_ns: 2_000_000, ..present }));
         assert_eq!(apply(None, Some(100_000)), Ok(Thresholds { critical_ns: 100_000_000, ..present }));
         assert!(
             apply(Some(2_000_000), None).unwrap_err().contains("2000 ms (warning) and 1000 ms (critical)")
         );
-        assert!(apply(Some(4_900), None).unwrap_err().contains("at least 5 ms"));
+        assert!(apply(Some(1_900), None).unwrap_err().contains("at least 2 ms"));
     }
 }

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
-/// The shortest threshold, in nanoseconds: below it the agent's own wake-ups would be what is measured.
-pub const THRESHOLD_NS_MIN: u64 = 5_000_000;
+/// The shortest threshold, in nanoseconds. A loop that keeps turning is looked at once a threshold, so this bounds the looks to
+/// 500 a second, which take 1.2 % of a core (`benches/RESULTS.md`, "Agent"); each halving would double that, and below it
+/// the agent's own wake-ups would be what is measured.
+pub const THRESHOLD_NS_MIN: u64 = 2_000_000;
 
 /// From when on a busy stretch is a stall, and a critical one, in nanoseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,7 +15,7 @@ pub struct Thresholds {
 }
 
 impl Thresholds {
-    /// Tells whether they make sense: the warning from 5 ms up, and not above the critical one.
+    /// Tells whether they make sense: the warning from 2 ms up, and not above the critical one.
     pub fn are_sensible(self) -> bool {
         self.warning_ns >= THRESHOLD_NS_MIN && self.warning_ns <= self.critical_ns
     }
@@ -78,8 +80,8 @@ mod tests {
     }
 
     #[test]
-    fn thresholds_begin_at_five_milliseconds() {
-        assert!(pair(5).are_sensible() && !pair(1_001).are_sensible());
-        assert!(!Thresholds { warning_ns: 5 * MS - 1, critical_ns: MS * 9 }.are_sensible());
+    fn thresholds_begin_at_two_milliseconds() {
+        assert!(pair(2).are_sensible() && !pair(1_001).are_sensible());
+        assert!(!Thresholds { warning_ns: 2 * MS - 1, critical_ns: MS * 9 }.are_sensible());
     }
 }

@@ -8,6 +8,8 @@ use std::io;
 pub enum FlameError {
     /// Nothing ran, or was sampled, in the period: there is nothing to draw.
     Empty,
+    /// There was something to sample, and no stack of it could be taken; the text says why.
+    NoStacks(String),
     /// Folded stacks that cannot be read.
     Malformed {
         /// The first faulty line, from 1.
@@ -29,6 +31,7 @@ impl fmt::Display for FlameError {
             FlameError::Empty => f.write_str(
                 "nothing to draw: nothing ran in that period; give the loop work, or capture for longer",
             ),
+            FlameError::NoStacks(why) => write!(f, "nothing to draw, because no stack was taken: {why}"),
             FlameError::Malformed { line, because } => {
                 write!(f, "line {line} of the folded stacks: {because}")
             }

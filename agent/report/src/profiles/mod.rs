@@ -66,4 +66,18 @@ impl Profile {
             Format::Trace => Err(FlameError::NoTimeline),
         }
     }
+
+    /// Writes a profile that was sampled.
+    ///
+    /// # Errors
+    /// As [`write`](Profile::write), and [`FlameError::NoStacks`] instead of `Empty` where its notes say that there was more
+    /// than nothing.
+    pub fn write_sampled(&self, format: Format, title: &str) -> Result<Vec<u8>, FlameError> {
+        match self.write(format, title) {
+            Err(FlameError::Empty) if !self.notes.is_empty() => {
+                Err(FlameError::NoStacks(self.notes.join("; ")))
+            }
+            written => written,
+        }
+    }
 }
