@@ -75,8 +75,9 @@ fn unwrap_is_only_in_tests_and_examples() {
 }
 
 #[test]
-fn computations_have_no_clock_thread_file_or_socket() {
-    assert_clean(sources::pure_computations(&files(&[".rs"])));
+fn the_report_has_no_clock_thread_file_or_socket() {
+    assert_clean(sources::pure_report(&files(&[".rs"])));
+    assert_clean(manifests::pure_report(&manifests::packages()));
 }
 
 #[test]
