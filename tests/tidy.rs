@@ -3,6 +3,8 @@
 //! Every rule looks at the files that git tracks and names the place and the remedy. Every rule is also shown, beside its
 //! code, a bad sample that it must find and a good one that it must not.
 
+#[path = "tidy/circles/mod.rs"]
+mod circles;
 #[path = "tidy/documents.rs"]
 mod documents;
 #[path = "tidy/manifests.rs"]
@@ -83,6 +85,15 @@ fn the_report_has_no_clock_thread_file_or_socket() {
 #[test]
 fn crates_depend_on_each_other_as_the_architecture_says() {
     assert_clean(manifests::edges(&manifests::packages()));
+}
+
+#[test]
+fn no_modules_of_a_folder_name_each_other_in_a_circle() {
+    let found = circles::check_all(&manifests::targets(), circles::KNOWN, &circles::read);
+    for circle in found.through_own_files {
+        println!("no fault, but to be seen: {circle}");
+    }
+    assert_clean(found.faults);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The rules about manifests: which crate may name which, and that every dependency says why it is there.
 
+use crate::circles;
 use crate::tracked::{Fault, Tracked, root};
 use std::process::Command;
 
@@ -100,6 +101,19 @@ pub fn packages() -> Vec<Package> {
         }
     };
     metadata().into_iter().map(package).collect()
+}
+
+/// Asks cargo for the targets of all packages: libraries, programs, tests, examples.
+pub fn targets() -> Vec<circles::Target> {
+    let targets_of = |package: serde_json::Value| {
+        let name = text(&package["name"]);
+        let target = move |target: serde_json::Value| circles::Target {
+            package: name.clone(),
+            root: from_root(&target["src_path"]),
+        };
+        list(&package["targets"]).into_iter().map(target)
+    };
+    metadata().into_iter().flat_map(targets_of).collect()
 }
 
 fn metadata() -> Vec<serde_json::Value> {
