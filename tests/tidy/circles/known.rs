@@ -27,7 +27,6 @@ pub const KNOWN: &[Known] = &[
     entry("agent/stacks/src/lib.rs", "", "selftest", "capturer"),
     entry("agent/stacks/src/lib.rs", "", "selftest", "unwind"),
     entry("agent/stacks/src/lib.rs", "", "walk", "unwind"),
-    entry("dashboards/src/lib.rs", "grafana", "panel", "shape"),
     entry("loop/engine/src/lib.rs", "", "builder", "event_loop"),
     entry("loop/engine/src/lib.rs", "", "call", "core"),
     entry("loop/engine/src/lib.rs", "", "call", "cx"),
