@@ -15,6 +15,8 @@ mod scanner;
 mod sources;
 #[path = "tidy/tracked.rs"]
 mod tracked;
+#[path = "tidy/weight.rs"]
+mod weight;
 
 use tracked::{assert_clean, files, paths, root};
 
@@ -99,6 +101,11 @@ fn no_modules_of_a_folder_name_each_other_in_a_circle() {
 #[test]
 fn every_dependency_says_why_it_is_there() {
     assert_clean(manifests::reasons(&files(&["Cargo.toml"])));
+}
+
+#[test]
+fn a_host_program_compiles_few_crates_for_us() {
+    assert_clean(weight::crates());
 }
 
 #[test]
