@@ -46,14 +46,6 @@ pub const KNOWN: &[Known] = &[
     entry("loop/probe/src/lib.rs", "", "directory", "leftover"),
     entry("loop/probe/src/lib.rs", "", "directory", "memory"),
     entry("loop/probe/src/lib.rs", "", "directory", "runtime_directory"),
-    entry("loop/probe/src/lib.rs", "", "iterations", "page"),
-    entry("loop/probe/src/lib.rs", "", "jobs", "page"),
-    entry("loop/probe/src/lib.rs", "", "jobs", "pool"),
-    entry("loop/probe/src/lib.rs", "", "mapping", "registry"),
-    entry("loop/probe/src/lib.rs", "", "open", "page"),
-    entry("loop/probe/src/lib.rs", "", "page", "expected"),
-    entry("loop/probe/src/lib.rs", "", "page", "pool"),
-    entry("loop/probe/src/lib.rs", "", "writer", "busy_period"),
 ];
 
 const fn entry(root: &'static str, folder: &'static str, from: &'static str, to: &'static str) -> Known {
