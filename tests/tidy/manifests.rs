@@ -65,8 +65,8 @@ const LIBRARIES: &[&str] = &[
     "loopscope-dashboards",
 ];
 
-/// What a crate that computes cannot be without if it had a thread, a socket or a file: no crate of these names, and none
-/// whose name begins with one and a hyphen. Its tests may.
+/// Crates for threads, sockets, files and processes, by the first word of their names: the report depends on none. Its
+/// tests may.
 const IMPURE: &[&str] = &[
     "async",
     "crossbeam",
