@@ -3,6 +3,8 @@
 //! Every rule looks at the files that git tracks and names the place and the remedy. Every rule is also shown, beside its
 //! code, a bad sample that it must find and a good one that it must not.
 
+#[path = "tidy/circles/mod.rs"]
+mod circles;
 #[path = "tidy/documents.rs"]
 mod documents;
 #[path = "tidy/manifests.rs"]
@@ -13,6 +15,8 @@ mod scanner;
 mod sources;
 #[path = "tidy/tracked.rs"]
 mod tracked;
+#[path = "tidy/weight.rs"]
+mod weight;
 
 use tracked::{assert_clean, files, paths, root};
 
@@ -75,8 +79,9 @@ fn unwrap_is_only_in_tests_and_examples() {
 }
 
 #[test]
-fn computations_have_no_clock_thread_file_or_socket() {
-    assert_clean(sources::pure_computations(&files(&[".rs"])));
+fn the_report_has_no_clock_thread_file_or_socket() {
+    assert_clean(sources::pure_report(&files(&[".rs"])));
+    assert_clean(manifests::pure_report(&manifests::packages()));
 }
 
 #[test]
@@ -85,8 +90,22 @@ fn crates_depend_on_each_other_as_the_architecture_says() {
 }
 
 #[test]
+fn no_modules_of_a_folder_name_each_other_in_a_circle() {
+    let found = circles::check_all(&manifests::targets(), circles::KNOWN, &circles::read);
+    for circle in found.through_own_files {
+        println!("no fault, but to be seen: {circle}");
+    }
+    assert_clean(found.faults);
+}
+
+#[test]
 fn every_dependency_says_why_it_is_there() {
     assert_clean(manifests::reasons(&files(&["Cargo.toml"])));
+}
+
+#[test]
+fn a_host_program_compiles_few_crates_for_us() {
+    assert_clean(weight::crates());
 }
 
 #[test]

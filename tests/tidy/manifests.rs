@@ -1,5 +1,6 @@
 //! The rules about manifests: which crate may name which, and that every dependency says why it is there.
 
+use crate::circles;
 use crate::tracked::{Fault, Tracked, root};
 use std::process::Command;
 
@@ -9,33 +10,52 @@ pub struct Package {
     pub name: String,
     pub manifest: String,
     pub dependencies: Vec<String>,
+    /// Those of `dependencies` that only its tests have.
+    pub development: Vec<String>,
 }
 
-/// The edges of ARCHITECTURE.md: who may name whom among our own crates. A package that is not here fails.
+/// The edges of ARCHITECTURE.md: who may name whom among our own crates. A package that is not here fails; one that is here
+/// need not exist yet.
 const EDGES: &[(&str, &[&str])] = &[
     ("loopscope-probe", &[]),
     ("loopscope-loop", &["loopscope-probe"]),
+    ("loopscope-tokio", &["loopscope-probe", "loopscope-agent"]),
+    ("loopscope-node", &["loopscope-probe", "loopscope-agent", "loopscope-stacks"]),
     ("loopscope-report", &["loopscope-probe"]),
     ("loopscope-spans", &["loopscope-probe"]),
     ("loopscope-stacks", &[]),
     ("loopscope-http", &["loopscope-probe", "loopscope-report"]),
     (
         "loopscope-agent",
-        &["loopscope-probe", "loopscope-report", "loopscope-spans", "loopscope-stacks", "loopscope-http"],
+        &["loopscope-probe", "loopscope-report", "loopscope-stacks", "loopscope-http", "loopscope-spans"],
     ),
     ("loopscope-host", &["loopscope-probe", "loopscope-report", "loopscope-http"]),
-    ("loopscope", ALL),
+    (
+        "loopscope",
+        &[
+            "loopscope-probe",
+            "loopscope-loop",
+            "loopscope-report",
+            "loopscope-spans",
+            "loopscope-stacks",
+            "loopscope-http",
+            "loopscope-agent",
+            "loopscope-host",
+        ],
+    ),
     ("loopscope-dashboards", &["loopscope-report"]),
-    ("loopscope-examples", ALL),
-    ("loopscope-tests", ALL),
-    ("loopscope-instructions", &["loopscope-probe", "loopscope-loop"]),
-    ("loopscope-benches", ALL),
+    ("loopscope-examples", LIBRARIES),
+    ("loopscope-tests", LIBRARIES),
+    ("loopscope-instructions", LIBRARIES),
+    ("loopscope-benches", LIBRARIES),
 ];
 
-/// What programs, examples and tests may know.
-const ALL: &[&str] = &[
+/// What programs for ourselves may name: all libraries.
+const LIBRARIES: &[&str] = &[
     "loopscope-probe",
     "loopscope-loop",
+    "loopscope-tokio",
+    "loopscope-node",
     "loopscope-report",
     "loopscope-spans",
     "loopscope-stacks",
@@ -45,11 +65,58 @@ const ALL: &[&str] = &[
     "loopscope-dashboards",
 ];
 
+/// Crates for threads, sockets, files and processes, by the first word of their names: the report depends on none. Its
+/// tests may.
+const IMPURE: &[&str] = &[
+    "async",
+    "crossbeam",
+    "hyper",
+    "libc",
+    "memmap2",
+    "mio",
+    "nix",
+    "rayon",
+    "rustix",
+    "signal",
+    "smol",
+    "socket2",
+    "tempfile",
+    "tokio",
+    "ureq",
+];
+
 /// All that the probe may depend on besides std; the last three only in its tests and models.
 const PROBE_NEEDS: &[&str] = &["libc", "loom", "num-bigint", "proptest", "regex-syntax"];
 
 /// Asks cargo for the workspace's packages.
 pub fn packages() -> Vec<Package> {
+    let package = |package: serde_json::Value| {
+        let dependencies = list(&package["dependencies"]);
+        let development = dependencies.iter().filter(|edge| edge["kind"] == "dev");
+        Package {
+            name: text(&package["name"]),
+            manifest: from_root(&package["manifest_path"]),
+            development: development.map(|edge| text(&edge["name"])).collect(),
+            dependencies: dependencies.iter().map(|edge| text(&edge["name"])).collect(),
+        }
+    };
+    metadata().into_iter().map(package).collect()
+}
+
+/// Asks cargo for the targets of all packages: libraries, programs, tests, examples.
+pub fn targets() -> Vec<circles::Target> {
+    let targets_of = |package: serde_json::Value| {
+        let name = text(&package["name"]);
+        let target = move |target: serde_json::Value| circles::Target {
+            package: name.clone(),
+            root: from_root(&target["src_path"]),
+        };
+        list(&package["targets"]).into_iter().map(target)
+    };
+    metadata().into_iter().flat_map(targets_of).collect()
+}
+
+fn metadata() -> Vec<serde_json::Value> {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     let asked = cargo
         .args(["metadata", "--no-deps", "--offline", "--format-version", "1"])
@@ -58,19 +125,22 @@ pub fn packages() -> Vec<Package> {
     let asked = asked.expect("cargo runs this test, so it is there");
     assert!(asked.status.success(), "cargo metadata: {}", String::from_utf8_lossy(&asked.stderr));
     let told: serde_json::Value = serde_json::from_slice(&asked.stdout).expect("cargo metadata prints JSON");
-    let text = |value: &serde_json::Value| value.as_str().expect("a name or a path").to_owned();
-    let list = |value: &serde_json::Value| value.as_array().expect("a list").clone();
-    let package = |package: serde_json::Value| {
-        let manifest = text(&package["manifest_path"]);
-        let manifest =
-            std::path::Path::new(&manifest).strip_prefix(root()).map(|path| path.display().to_string());
-        Package {
-            name: text(&package["name"]),
-            manifest: manifest.expect("packages lie in the repository"),
-            dependencies: list(&package["dependencies"]).iter().map(|edge| text(&edge["name"])).collect(),
-        }
-    };
-    list(&told["packages"]).into_iter().map(package).collect()
+    list(&told["packages"])
+}
+
+fn text(value: &serde_json::Value) -> String {
+    value.as_str().expect("a name or a path").to_owned()
+}
+
+fn list(value: &serde_json::Value) -> Vec<serde_json::Value> {
+    value.as_array().expect("a list").clone()
+}
+
+/// Returns a path that cargo printed, from the repository's root.
+fn from_root(path: &serde_json::Value) -> String {
+    let path = text(path);
+    let path = std::path::Path::new(&path).strip_prefix(root()).expect("packages lie in the repository");
+    path.display().to_string()
 }
 
 /// No crate names another that it may not know.
@@ -97,6 +167,26 @@ fn edges_of(package: &Package) -> Vec<Fault> {
             fault(format!("`{}` may not depend on `{name}`: see the edges in ARCHITECTURE.md", package.name))
         })
         .collect()
+}
+
+/// The report depends on nothing that runs, waits, opens or connects.
+pub fn pure_report(packages: &[Package]) -> Vec<Fault> {
+    let is_impure = |name: &str| {
+        IMPURE.iter().any(|impure| {
+            name.strip_prefix(impure).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+        })
+    };
+    let report = packages.iter().filter(|package| package.name == "loopscope-report");
+    let named = report.flat_map(|package| {
+        let used = package.dependencies.iter().filter(|name| !package.development.contains(name));
+        used.map(move |name| (package, name))
+    });
+    let fault = |(package, name): (&Package, &String)| {
+        let remedy =
+            format!("`{name}` is for threads, sockets or files, and the report has none: take values");
+        Fault::new(&package.manifest, 1, remedy)
+    };
+    named.filter(|(_, name)| is_impure(name)).map(fault).collect()
 }
 
 /// Every dependency on somebody else's crate has a comment above it, or above its group, that says why.
@@ -131,7 +221,8 @@ mod tests {
 
     fn package(name: &str, dependencies: &[&str]) -> Package {
         let dependencies = dependencies.iter().map(|name| (*name).to_owned()).collect();
-        Package { name: name.to_owned(), manifest: "x/Cargo.toml".to_owned(), dependencies }
+        let manifest = "x/Cargo.toml".to_owned();
+        Package { name: name.to_owned(), manifest, dependencies, development: Vec::new() }
     }
 
     #[test]
@@ -142,12 +233,38 @@ mod tests {
             ("loopscope-loop", ["loopscope-agent"]),
             ("loopscope-agent", ["loopscope-loop"]),
             ("loopscope-agent", ["loopscope"]),
+            ("loopscope-agent", ["loopscope-host"]),
+            ("loopscope-report", ["loopscope-agent"]),
+            ("loopscope-http", ["loopscope-agent"]),
+            ("loopscope-host", ["loopscope-agent"]),
+            ("loopscope-spans", ["loopscope-report"]),
+            ("loopscope-stacks", ["loopscope-probe"]),
+            ("loopscope-dashboards", ["loopscope-agent"]),
+            ("loopscope", ["loopscope-tokio"]),
+            ("loopscope", ["loopscope-node"]),
             ("loopscope-new", ["libc"]),
         ] {
             assert_eq!(edges(&[package(name, &dependencies)]).len(), 1, "{name} on {dependencies:?}");
         }
         let good = package("loopscope", &["loopscope-agent", "loopscope-loop", "loopscope-probe", "clap"]);
         assert_eq!(edges(&[good, package("loopscope-probe", &["libc"])]), []);
+    }
+
+    #[test]
+    fn a_report_that_could_wait_or_connect_is_found() {
+        for name in ["tokio", "tokio-util", "hyper", "hyper-util", "libc", "async-io"] {
+            let mut report = package("loopscope-report", &["serde", "loopscope-probe", name]);
+            assert_eq!(pure_report(std::slice::from_ref(&report)).len(), 1, "{name}");
+            report.development.push(name.to_owned());
+            assert_eq!(pure_report(&[report]), [], "its tests may: {name}");
+        }
+        assert_eq!(
+            pure_report(&[
+                package("loopscope-report", &["tokioscope"]),
+                package("loopscope-http", &["tokio"])
+            ]),
+            []
+        );
     }
 
     #[test]

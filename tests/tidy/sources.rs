@@ -86,9 +86,23 @@ const TIME_FILES: &[(&str, &str)] = &[
     ("tests/prometheus/", "real servers scrape, evaluate and deliver in real time"),
 ];
 
-/// What is arithmetic on values.
-const PURE_FOLDERS: &[&str] = &["agent/report/src/"];
-const IMPURE_MODULES: &[&str] = &["time", "thread", "fs", "net", "process", "os"];
+/// The crate that says what copies of pages mean: arithmetic on values.
+const REPORT: &str = "agent/report/src/";
+const IMPURE_MODULES: &[&str] = &["time", "thread", "fs", "net", "process", "os", "env"];
+/// What asks for the time, however it is called.
+const CLOCK_READS: &[&str] = &[
+    ".now()",
+    "Clock::now(",
+    "Instant::now",
+    "SystemTime::now",
+    "Clock::real(",
+    "Clock::monotonic(",
+    "clock::unix_ns",
+    ".elapsed()",
+];
+const RUNTIMES: &[&str] = &["tokio", "hyper", "hyper_util", "mio", "libc", "rustix"];
+/// What `env` tells of the machine that compiled.
+const CONSTANTS: &str = "env::consts";
 
 fn is_listed(path: &str, list: &[(&str, &str)]) -> bool {
     list.iter().any(|(entry, _)| path == *entry || entry.ends_with('/') && path.starts_with(entry))
@@ -267,27 +281,42 @@ pub fn unwraps(files: &[Tracked]) -> Vec<Fault> {
     })
 }
 
-/// The computations have no clock, thread, file or socket. Their tests may: real Prometheus servers read what is written.
-pub fn pure_computations(files: &[Tracked]) -> Vec<Fault> {
+/// The report has no clock, thread, file, socket or process, and no runtime. Its tests may: real
+/// Prometheus servers read what is written.
+pub fn pure_report(files: &[Tracked]) -> Vec<Fault> {
     in_code(files, |file, scanned| {
-        let is_pure = PURE_FOLDERS.iter().any(|folder| file.path.starts_with(folder));
-        if !is_pure || file.path.ends_with("_tests.rs") {
+        if !file.path.starts_with(REPORT) || file.path.ends_with("_tests.rs") {
             return Vec::new();
         }
-        let impure = |at: &usize| {
-            let after = scanned.code[at + "std".len()..].trim_start();
-            let Some(path) = after.strip_prefix("::") else { return false };
-            let path = path.trim_start();
-            let group =
-                path.strip_prefix('{').map_or("", |group| &group[..group.find(';').unwrap_or(group.len())]);
-            IMPURE_MODULES
-                .iter()
-                .any(|module| words(path, module).first() == Some(&0) || !words(group, module).is_empty())
-        };
-        let found = words(&scanned.code, "std").into_iter().filter(impure);
-        let remedy = "take values: this folder has no clock, thread, file or socket";
-        found.map(|at| Fault::new(&file.path, line_of(&scanned.code, at), remedy)).collect()
+        let code = without_unit_tests(&scanned.code);
+        let is_constant = |at: &usize| code[*at..].starts_with(&format!("std::{CONSTANTS}"));
+        let mut found = parts_of_std(&code, IMPURE_MODULES);
+        found.retain(|at| !is_constant(at));
+        found.extend(CLOCK_READS.iter().flat_map(|read| code.match_indices(read).map(|(at, _)| at)));
+        let is_path = |at: &usize, name: &str| code[at + name.len()..].trim_start().starts_with("::");
+        let runtimes =
+            RUNTIMES.iter().flat_map(|name| words(&code, name).into_iter().map(move |at| (at, name)));
+        found.extend(runtimes.filter(|(at, name)| is_path(at, name)).map(|(at, _)| at));
+        found.sort_unstable();
+        let mut lines: Vec<usize> = found.into_iter().map(|at| line_of(&code, at)).collect();
+        lines.dedup();
+        let remedy = "take values: the report has no clock, thread, file, socket, process or runtime";
+        lines.into_iter().map(|line| Fault::new(&file.path, line, remedy)).collect()
     })
+}
+
+/// Returns where code names one of these modules of `std`, alone or in a group.
+fn parts_of_std(code: &str, modules: &[&str]) -> Vec<usize> {
+    let is_named = |at: &usize| {
+        let Some(path) = code[at + "std".len()..].trim_start().strip_prefix("::") else { return false };
+        let path = path.trim_start();
+        let group =
+            path.strip_prefix('{').map_or("", |group| &group[..group.find(';').unwrap_or(group.len())]);
+        modules
+            .iter()
+            .any(|module| words(path, module).first() == Some(&0) || !words(group, module).is_empty())
+    };
+    words(code, "std").into_iter().filter(is_named).collect()
 }
 
 #[cfg(test)]

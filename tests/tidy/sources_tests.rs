@@ -96,10 +96,26 @@ fn an_unwrap_outside_tests_is_found() {
 }
 
 #[test]
-fn a_clock_in_the_computations_is_found() {
-    let good = "use std::{cmp::Ordering, collections::HashMap};\nlet time = std::cmp::max(1, thread);";
-    for bad in ["\nuse std::time::Duration;", "\nuse std::{cmp, thread};", "\nstd::fs::read(x);"] {
-        proves(pure_computations, "agent/report/src/compute/lag.rs", bad, 2, good);
-        assert_eq!(pure_computations(&[sample("agent/src/watch/a.rs", bad)]), []);
+fn a_report_that_asks_the_machine_is_found() {
+    let good = "use std::{cmp::Ordering, io::Write};\nfn f(now: Ticks) { g(now.0, std::env::consts::ARCH, tokio, \"tokio::x\") }\n\
+                #[cfg(test)]\nmod tests { use std::fs; fn f() { clock.now(); } }";
+    for bad in [
+        "\nlet now = Instant::now();",
+        "\nlet now = std::time::SystemTime::now();",
+        "\nlet now = self.clock.now();",
+        "\nlet clock = Clock::real();",
+        "\nuse std::{io, thread};",
+        "\nuse std::time::Duration;",
+        "\nstd::fs::read(x);",
+        "\nuse std::net::TcpStream;",
+        "\nstd::env::var(x);",
+        "\nuse std::env;",
+        "\nstd::process::id();",
+        "\nuse tokio::sync::oneshot;",
+        "\nfn f(x: hyper::Request) {}",
+    ] {
+        proves(pure_report, "agent/report/src/lag.rs", bad, 2, good);
+        assert_eq!(pure_report(&[sample("agent/report/src/lag_tests.rs", bad)]), []);
+        assert_eq!(pure_report(&[sample("agent/report/tests/lag.rs", bad)]), []);
     }
 }

@@ -1,44 +1,13 @@
 //! Asking a thread for its stack, and taking what its handler left.
 
 use crate::error::{CaptureError, SleepingError};
-use crate::registers::Registers;
-use crate::selftest::{Readiness, readiness};
+use crate::sample::{Sample, SampleSource};
 use crate::signal::{self, alternate_stack_bytes_needed};
 use crate::sleeping::{SleepingThread, ThreadProgress};
 use crate::slot::{self, Slot, is_gone};
 use crate::target::{TAG_WORDS, Target};
 use std::io;
 use std::time::{Duration, Instant};
-
-/// How a sample was taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SampleSource {
-    /// By the signal handler, on the thread itself: all registers are known.
-    Handler,
-    /// From memory, while the thread slept: the frame pointer and the link register are not known, and are 0.
-    Memory,
-}
-
-/// What a thread was in at one instant.
-#[derive(Clone, Debug)]
-pub struct Sample {
-    /// When: `CLOCK_MONOTONIC`, nanoseconds.
-    pub at_ns: u64,
-    /// The words of the target's [`TagSource`](crate::TagSource), in its order.
-    pub tags: Vec<u64>,
-    /// Where the thread was.
-    pub registers: Registers,
-    /// The bytes of its stack from the stack pointer on; at most 128 KiB.
-    pub stack: Vec<u8>,
-    /// The stack pointer was outside the target's stack (a coroutine, an alternate signal stack), so no bytes were copied.
-    pub is_off_stack: bool,
-    /// The stack was larger than what is copied: its root is missing.
-    pub is_cut: bool,
-    /// Time from the handler's first to its last reading of the clock, nanoseconds; 0 where no handler ran.
-    pub handler_ns: u64,
-    /// How it was taken.
-    pub source: SampleSource,
-}
 
 /// Captures one thread, one sample at a time. Several capturers of one thread do not disturb each other.
 ///
@@ -59,19 +28,6 @@ pub struct Capturer {
 }
 
 impl Capturer {
-    /// Reserves a slot for captures of a thread, after [`prepare`](crate::prepare).
-    ///
-    /// # Errors
-    /// `Unavailable`, `Untested`, `NoSlot`, `ThreadGone`; `System` with kind `InvalidInput` when there are more than
-    /// [`TAG_WORDS`] tags.
-    pub fn attach(target: Target) -> Result<Capturer, CaptureError> {
-        match readiness() {
-            Readiness::Ready { .. } => Self::attach_installed(target),
-            Readiness::Untested(why) => Err(CaptureError::Untested(why)),
-            Readiness::Unavailable(why) => Err(CaptureError::Unavailable(why)),
-        }
-    }
-
     /// Attaches without asking whether captures work: for the test of just that.
     pub(crate) fn attach_installed(target: Target) -> Result<Capturer, CaptureError> {
         let words = target.tags.as_ref().map(|tags| tags.words()).unwrap_or_default();

@@ -14,7 +14,7 @@
 
 use crate::machine_code::{Callee, PROLOGUE_BYTES, callee, frame_bytes, jumps};
 use crate::memory::Memory;
-use crate::unwind::Unwinder;
+use crate::unwinder::Unwinder;
 use crate::walk::{
     Chain, Copied, End, Gap, Regs, is_unknown_frame_pointer, of_caller, unsigned, with_frame_pointer,
 };
@@ -248,7 +248,8 @@ fn keep_better(best: &mut Option<(Rank, Chain)>, rank: Rank, chain: Chain) {
 #[cfg(all(test, target_arch = "x86_64"))]
 mod tests {
     use super::*;
-    use crate::capturer::{Capturer, Sample};
+    use crate::capturer::Capturer;
+    use crate::sample::Sample;
     use crate::target::Target;
     use crate::walk::partly_known;
     use std::sync::mpsc;

@@ -41,6 +41,8 @@ mod registers;
 mod signal;
 mod slot;
 
+mod sample;
+
 mod capturer;
 mod selftest;
 
@@ -52,6 +54,7 @@ mod memory;
 mod modules;
 mod tables;
 mod unwind;
+mod unwinder;
 mod walk;
 
 mod symbol;
@@ -60,13 +63,15 @@ mod restart;
 mod syscall;
 pub mod thread;
 
-pub use capturer::{Capturer, Sample, SampleSource};
+pub use capturer::Capturer;
 pub use error::{CaptureError, SleepingError};
 pub use modules::Module;
 pub use registers::Registers;
+pub use sample::{Sample, SampleSource};
 pub use selftest::{Readiness, prepare, readiness};
 pub use signal::{block_signal, foreign_signals};
 pub use sleeping::ThreadProgress;
 pub use symbol::{Detail, Nameless, NativeFrame, Symbolizer};
 pub use target::{DoneWord, TAG_WORDS, TagSource, Target};
-pub use unwind::{RawStack, Unwinder};
+pub use unwind::RawStack;
+pub use unwinder::Unwinder;

@@ -7,7 +7,7 @@ use crate::capturer::Capturer;
 use crate::error::CaptureError;
 use crate::signal;
 use crate::target::Target;
-use crate::unwind::Unwinder;
+use crate::unwinder::Unwinder;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -124,6 +124,21 @@ pub fn readiness() -> Readiness {
         }
     }
     readiness
+}
+
+impl Capturer {
+    /// Reserves a slot for captures of a thread, after [`prepare`](crate::prepare).
+    ///
+    /// # Errors
+    /// `Unavailable`, `Untested`, `NoSlot`, `ThreadGone`; `System` with kind `InvalidInput` when there are more than
+    /// [`TAG_WORDS`](crate::TAG_WORDS) tags.
+    pub fn attach(target: Target) -> Result<Capturer, CaptureError> {
+        match readiness() {
+            Readiness::Ready { .. } => Self::attach_installed(target),
+            Readiness::Untested(why) => Err(CaptureError::Untested(why)),
+            Readiness::Unavailable(why) => Err(CaptureError::Unavailable(why)),
+        }
+    }
 }
 
 fn test() -> Readiness {

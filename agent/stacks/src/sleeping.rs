@@ -26,10 +26,10 @@
 //! # Source
 //! `task_current_syscall` in the kernel's `lib/syscall.c`, `sched_info_arrive` in `kernel/sched/stats.h`; Linux 6.12.
 
-use crate::capturer::{Sample, SampleSource};
 use crate::error::SleepingError;
 use crate::memory::Memory;
 use crate::registers::Registers;
+use crate::sample::{Sample, SampleSource};
 use crate::slot::STACK_BYTES;
 use crate::target::{TagSource, Target};
 use std::fs::File;

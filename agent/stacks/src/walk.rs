@@ -5,7 +5,7 @@
 
 use crate::modules::{self, Module};
 use crate::registers::Registers;
-use crate::unwind::Unwinder;
+use crate::unwinder::Unwinder;
 use framehop::{FrameAddress, Unwinder as _};
 
 /// A stack deeper than this ends here: nobody reads more.

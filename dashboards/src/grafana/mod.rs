@@ -5,6 +5,7 @@
 
 mod board;
 mod panel;
+mod query;
 mod selection;
 mod shape;
 mod thresholds;
@@ -17,7 +18,8 @@ mod overview;
 mod pools;
 
 pub use board::Board;
-pub use panel::{Panel, Query};
+pub use panel::Panel;
+pub use query::Query;
 
 /// Returns all dashboards. `runbooks` is the address or path that links to runbooks begin with.
 pub fn boards(runbooks: &str) -> Vec<Board> {

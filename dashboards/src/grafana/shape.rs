@@ -1,6 +1,6 @@
 //! The kinds of panels: how each shows its values, in Grafana's own settings.
 
-use super::panel::Query;
+use super::query::Query;
 use super::thresholds::{self, Steps};
 use serde_json::{Value, json};
 

@@ -202,3 +202,20 @@ fn make_pool(
         None => Box::new(Threads::new(shared, bell.clone(), probe)),
     }
 }
+
+impl Loop<()> {
+    /// Makes a loop with the probe on and no state.
+    ///
+    /// # Errors
+    /// What the operating system says when it refuses the poller's descriptors.
+    pub fn new() -> io::Result<Loop<()>> {
+        Loop::builder(()).build()
+    }
+}
+
+impl<S: 'static> Loop<S> {
+    /// Begins to build a loop with this state.
+    pub fn builder(state: S) -> Builder<S> {
+        Builder::new(state)
+    }
+}

@@ -1,6 +1,5 @@
 //! The loop as its owner sees it: build it, give it a main script, run it.
 
-use crate::builder::Builder;
 use crate::call::{Halt, Site};
 use crate::core::Core;
 use crate::cx::Cx;
@@ -56,22 +55,7 @@ impl Drop for Wakes {
     }
 }
 
-impl Loop<()> {
-    /// Makes a loop with the probe on and no state.
-    ///
-    /// # Errors
-    /// What the operating system says when it refuses the poller's descriptors.
-    pub fn new() -> io::Result<Loop<()>> {
-        Loop::builder(()).build()
-    }
-}
-
 impl<S: 'static> Loop<S> {
-    /// Begins to build a loop with this state.
-    pub fn builder(state: S) -> Builder<S> {
-        Builder::new(state)
-    }
-
     pub(crate) fn assemble(state: S, core: Core<S>) -> Self {
         let wakes = Wakes(core.queues.loop_id);
         Loop { state, core: Teardown(Box::new(core)), _wakes: wakes }

@@ -6,7 +6,7 @@ use crate::gate::CaptureGate;
 use crate::memory::Memory;
 use crate::page::{MAGIC, Page, VERSION};
 use crate::poll_gate::PollGate;
-use crate::pool::PoolWriter;
+use crate::pool_writer::PoolWriter;
 use crate::site::store_text;
 use crate::spans::Track;
 use crate::switch;

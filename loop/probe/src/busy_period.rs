@@ -1,41 +1,17 @@
 //! The verbs that begin and end a busy period: around each poll, and where the loop begins and ceases to run.
 //!
 //! They run once an iteration, which with little to do is once for each event, so what is rarely needed is kept out of
-//! them: [`Due`] holds from when on something of it is.
+//! them: [`Due`](crate::due::Due) holds from when on something of it is.
 
-use crate::clock::{Scale, Ticks};
+use crate::clock::Ticks;
 use crate::histogram::Histogram;
-use crate::lag::{Arrivals, WaitBook};
-use crate::paths::Epoch;
+use crate::lag::WaitBook;
+use crate::paths::{EPOCH_NS, Epoch};
 use crate::phase::Phase;
 use crate::spans::Track;
 use crate::tallies::Severity;
 use crate::word::{LoopOwned, Pen};
-use crate::writer::{EPOCH_NS, Writer};
-
-/// When there is more to do than in every poll.
-#[derive(Debug)]
-pub(crate) struct Due {
-    /// The next arrival, or the end of the epoch where that is earlier; [`Ticks::NONE`] while the capture's signal is
-    /// blocked, so that it is always due. One comparison for all three.
-    any: Ticks,
-    arrival: Ticks,
-    epoch_end: Ticks,
-    /// A busy period longer than this may be a stall. As of the last arrival, of which every period of two milliseconds has
-    /// one: a shorter threshold than that takes effect with the next.
-    stall_ticks: u64,
-    /// The threshold that `stall_ticks` was made of.
-    warning_ns: u64,
-}
-
-impl Due {
-    pub(crate) fn from(origin: Ticks, scale: Scale, arrivals: &Arrivals, warning_ns: u64) -> Due {
-        let after = |ns: u64| Ticks(origin.0.saturating_add(scale.ticks(ns)));
-        let (arrival, epoch_end) = (after(arrivals.next_ns()), after(EPOCH_NS));
-        let (any, stall_ticks) = (arrival.min(epoch_end), scale.ticks(warning_ns));
-        Due { any, arrival, epoch_end, stall_ticks, warning_ns }
-    }
-}
+use crate::writer::Writer;
 
 impl Writer {
     /// The loop begins to run: a busy stretch starts. The time since the last [`Writer::suspend`] counts as idle.

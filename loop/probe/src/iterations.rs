@@ -5,7 +5,6 @@
 
 use crate::clock::Ticks;
 use crate::limits::count;
-use crate::page::Page;
 use crate::ring::{ENTRY_WORDS, EntryWords, Ring};
 use crate::word::{LoopOwned, Word};
 
@@ -40,11 +39,9 @@ impl IterationWords {
     pub(crate) fn ring(&self) -> Ring<'_> {
         Ring::new(&self.count, &self.entries)
     }
-}
 
-impl Page {
-    /// Copies the last iterations numbered `from` and up, oldest first; the running one is not among them.
-    pub fn iterations(&self, from: u64) -> Vec<IterationRecord> {
+    /// Copies the entries numbered `from` and up.
+    pub(crate) fn read(&self, from: u64) -> Vec<IterationRecord> {
         let decode = |(number, [begin, end, events, first_record]): (u64, EntryWords)| IterationRecord {
             number,
             begin: Ticks(begin),
@@ -52,11 +49,6 @@ impl Page {
             events: count(events),
             first_record: count(first_record),
         };
-        self.iterations.ring().read(from).into_iter().map(decode).collect()
-    }
-
-    /// Returns how many iterations were ever recorded: the number of the next one.
-    pub fn iterations_recorded(&self) -> u64 {
-        self.iterations.ring().count()
+        self.ring().read(from).into_iter().map(decode).collect()
     }
 }

@@ -12,8 +12,6 @@
 
 use crate::clock::Ticks;
 use crate::kind::WorkKind;
-use crate::page::Page;
-use crate::pool::PoolWriter;
 use crate::ring::{ENTRY_WORDS, EntryWords, Ring};
 use crate::site::SiteId;
 use crate::word::{PoolOwned, Word};
@@ -51,7 +49,7 @@ pub struct JobRecord {
 }
 
 impl JobRecord {
-    fn encode(&self) -> EntryWords {
+    pub(crate) fn encode(&self) -> EntryWords {
         let worker = u64::from(self.worker.min(0xffff));
         let head =
             self.kind as u64 | u64::from(self.site.0) << 16 | worker << 32 | u64::from(self.is_ok) << 63;
@@ -73,28 +71,13 @@ impl JobRecord {
 }
 
 impl JobWords {
-    fn ring(&self) -> Ring<'_, PoolOwned> {
+    pub(crate) fn ring(&self) -> Ring<'_, PoolOwned> {
         Ring::new(&self.count, &self.entries)
     }
-}
 
-impl PoolWriter {
-    /// Records a job that has ended. After [`PoolWriter::finished`].
-    pub fn record(&mut self, job: &JobRecord) {
-        let (page, pen) = self.page_and_pen();
-        page.jobs.ring().push(pen, job.encode());
-    }
-}
-
-impl Page {
-    /// Copies the last jobs numbered `from` and up, in the order in which they ended. Damaged entries are left out.
-    pub fn jobs(&self, from: u64) -> Vec<JobRecord> {
-        self.jobs.ring().read(from).into_iter().filter_map(JobRecord::decode).collect()
-    }
-
-    /// Returns how many jobs were ever recorded: the number of the next one.
-    pub fn jobs_recorded(&self) -> u64 {
-        self.jobs.ring().count()
+    /// Copies the entries numbered `from` and up that are not damaged.
+    pub(crate) fn read(&self, from: u64) -> Vec<JobRecord> {
+        self.ring().read(from).into_iter().filter_map(JobRecord::decode).collect()
     }
 }
 

@@ -56,6 +56,10 @@ pub mod control;
 #[cfg(all(not(loom), target_os = "linux"))]
 pub mod directory;
 #[cfg(not(loom))]
+mod due;
+#[cfg(not(loom))]
+mod expect_block;
+#[cfg(not(loom))]
 mod expected;
 #[cfg(all(not(loom), target_os = "linux"))]
 #[doc(hidden)]
@@ -86,6 +90,10 @@ pub mod paths;
 mod poll_gate;
 #[cfg(not(loom))]
 pub mod pool;
+#[cfg(not(loom))]
+mod pool_writer;
+#[cfg(not(loom))]
+mod process_bell;
 #[cfg(not(loom))]
 pub mod record;
 #[cfg(not(loom))]
@@ -123,13 +131,13 @@ pub mod writer;
 pub use builder::Builder;
 pub use clock::{Clock, Ticks, VirtualClock};
 #[cfg(not(loom))]
-pub use expected::{ExpectedBlock, expect_block};
+pub use expect_block::{ExpectedBlock, expect_block};
 pub use kind::{HandleType, Kind, Queue, WorkKind};
 #[cfg(not(loom))]
 pub use page::Page;
 pub use phase::Phase;
 #[cfg(not(loom))]
-pub use pool::PoolWriter;
+pub use pool_writer::PoolWriter;
 #[cfg(not(loom))]
 pub use site::SiteId;
 #[cfg(not(loom))]

@@ -7,7 +7,6 @@
 //! fence, stores the entry and publishes the even version (release); a reader observes the version (acquire), copies,
 //! issues an acquire fence and reads the version again.
 
-use crate::page::Page;
 use crate::site::{SiteId, load_text, store_text};
 use crate::sync::{Ordering, fence};
 use crate::word::{LoopOwned, Pen, Word};
@@ -74,6 +73,24 @@ impl OpenWords {
     }
 }
 
+impl OpenWords {
+    /// Copies the stack where it belongs to the frame in `running`. None where it changed all the time.
+    pub(crate) fn read(&self, running: &Word<LoopOwned>) -> Option<Vec<OpenSpan>> {
+        (0..8).find_map(|_| self.read_once(running))
+    }
+
+    fn read_once(&self, running: &Word<LoopOwned>) -> Option<Vec<OpenSpan>> {
+        let (depth, frame) = (self.depth.observe(), self.frame.get());
+        if frame != running.get() || frame == 0 {
+            return Some(Vec::new());
+        }
+        let depth = (depth as usize).min(OPEN_SPANS);
+        let spans = self.entries[..depth].iter().map(OpenSpanWords::read).collect::<Option<Vec<_>>>()?;
+        // A callback that ended meanwhile took its spans with it.
+        (running.get() == frame).then_some(spans)
+    }
+}
+
 impl OpenSpanWords {
     fn write(&self, pen: &Pen<LoopOwned>, site: SiteId, fields: &str) {
         let version = self.version.get();
@@ -92,25 +109,5 @@ impl OpenSpanWords {
         let span = OpenSpan { site: SiteId(self.site.get() as u16), fields: load_text(&self.fields) };
         fence(Ordering::Acquire);
         (version.is_multiple_of(2) && self.version.get() == version).then_some(span)
-    }
-}
-
-impl Page {
-    /// Copies the spans that are open inside the running callback, outermost first; at most [`OPEN_SPANS`]. Empty where
-    /// no callback runs, or where the stack changed all the time while it was read.
-    pub fn open_spans(&self) -> Vec<OpenSpan> {
-        (0..8).find_map(|_| self.open_spans_once()).unwrap_or_default()
-    }
-
-    fn open_spans_once(&self) -> Option<Vec<OpenSpan>> {
-        let (open, running) = (&self.open, &self.now.running);
-        let (depth, frame) = (open.depth.observe(), open.frame.get());
-        if frame != running.get() || frame == 0 {
-            return Some(Vec::new());
-        }
-        let depth = (depth as usize).min(OPEN_SPANS);
-        let spans = open.entries[..depth].iter().map(OpenSpanWords::read).collect::<Option<Vec<_>>>()?;
-        // A callback that ended meanwhile took its spans with it.
-        (running.get() == frame).then_some(spans)
     }
 }

@@ -7,10 +7,10 @@
 use crate::clock::{ClockSource, Scale, Ticks};
 use crate::control::ControlWords;
 use crate::expected::ExpectedWords;
-use crate::iterations::IterationWords;
-use crate::jobs::JobWords;
+use crate::iterations::{IterationRecord, IterationWords};
+use crate::jobs::{JobRecord, JobWords};
 use crate::now::NowWords;
-use crate::open::OpenWords;
+use crate::open::{OpenSpan, OpenWords};
 use crate::paths::PathTable;
 use crate::pool::PoolWords;
 use crate::ring::{ENTRY_WORDS, Ring};
@@ -191,6 +191,33 @@ impl Page {
     /// Returns the tree of paths.
     pub fn paths(&self) -> &PathTable {
         &self.paths
+    }
+
+    /// Copies the last iterations numbered `from` and up, oldest first; the running one is not among them.
+    pub fn iterations(&self, from: u64) -> Vec<IterationRecord> {
+        self.iterations.read(from)
+    }
+
+    /// Returns how many iterations were ever recorded: the number of the next one.
+    pub fn iterations_recorded(&self) -> u64 {
+        self.iterations.ring().count()
+    }
+
+    /// Copies the last jobs numbered `from` and up, in the order in which they ended. Damaged entries are left out.
+    pub fn jobs(&self, from: u64) -> Vec<JobRecord> {
+        self.jobs.read(from)
+    }
+
+    /// Returns how many jobs were ever recorded: the number of the next one.
+    pub fn jobs_recorded(&self) -> u64 {
+        self.jobs.ring().count()
+    }
+
+    /// Copies the spans that are open inside the running callback, outermost first; at most
+    /// [`OPEN_SPANS`](crate::open::OPEN_SPANS). Empty where no callback runs, or where the stack changed all the time
+    /// while it was read.
+    pub fn open_spans(&self) -> Vec<OpenSpan> {
+        self.open.read(&self.now.running).unwrap_or_default()
     }
 
     /// Returns the pid of the process that wrote the page.

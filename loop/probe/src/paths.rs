@@ -53,6 +53,9 @@ pub struct PathWords {
     longest: [Word<LoopOwned>; 2],
 }
 
+/// How long an epoch is, in nanoseconds: a "recent maximum" is remembered for two.
+pub const EPOCH_NS: u64 = 30_000_000_000;
+
 /// A stretch of time within which maxima are kept; a "recent" maximum is that of this epoch and the one before.
 ///
 /// A maximum and its epoch are one word, the epoch above: a later epoch's value is the larger number whatever it is, so

@@ -8,6 +8,7 @@ use crate::clock::Clock;
 use crate::control::ControlWords;
 use crate::gate::CaptureGate;
 use crate::memory::Memory;
+use crate::process_bell::BELL;
 use crate::thread::LoopThread;
 use crate::word::{AgentOwned, Pen};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -119,7 +120,6 @@ static OWNER: AtomicU32 = AtomicU32::new(0);
 const CHILD_TRIES: u32 = 100;
 const CHILD_WAIT: Duration = Duration::from_micros(200);
 static CHANGES: AtomicU64 = AtomicU64::new(0);
-static BELL: Bell = Bell::new();
 static FENCED_BELL: Bell = Bell::of_sleeper();
 static RING: OnceLock<Box<dyn Fn() + Send + Sync>> = OnceLock::new();
 
@@ -220,10 +220,4 @@ pub(crate) fn remove(memory: &Arc<Memory>) {
         pages.retain(|page| !Arc::ptr_eq(&page.memory, memory));
     }
     CHANGES.fetch_add(1, Ordering::Release);
-}
-
-/// In a forked child: its agent's thread is not there, and ringing would wake the parent's.
-#[cfg(target_os = "linux")]
-pub(crate) fn forget_agent() {
-    BELL.stay_awake();
 }

@@ -201,7 +201,7 @@ impl Page {
         let threshold = |ns: u64| ns.min(DURATION_NS_MAX);
         let warning_ns = threshold(self.control.warning_ns());
         let critical_ns = threshold(self.control.critical_ns());
-        let epoch = Epoch::number(ns(taken.since(self.created())) / crate::writer::EPOCH_NS);
+        let epoch = Epoch::number(ns(taken.since(self.created())) / crate::paths::EPOCH_NS);
         let live = |over_ns: u64| u64::from(now.unexpected_ns() > over_ns);
         Snapshot {
             facts: self.facts(),

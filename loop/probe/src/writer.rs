@@ -24,8 +24,8 @@
 
 use crate::bell::Bell;
 use crate::booking::{BATCH, Book};
-use crate::busy_period::Due;
 use crate::clock::{Clock, Scale, Ticks};
+use crate::due::Due;
 use crate::kind::{Kind, Queue};
 use crate::lag::Arrivals;
 use crate::now::{NO_KIND, place, stamp, what};
@@ -39,9 +39,6 @@ use crate::spans::{Installed, Track};
 use crate::word::{LoopOwned, Pen};
 use std::panic::Location;
 use std::rc::Rc;
-
-/// How long a "recent maximum" is remembered: two epochs of this many nanoseconds.
-pub const EPOCH_NS: u64 = 30_000_000_000;
 
 /// When a task was submitted and when it became ready. [`Ticks::NONE`] where not known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -3,8 +3,7 @@
 //! A connection is answered in the order of its requests: while a request waits for the thread pool or a chain of
 //! microtasks, what follows it stays in the buffer, and when that is full the connection is not read further.
 
-use super::request::{BODY_BYTES_MAX, HEADER_BYTES_MAX, Parsed, parse};
-use super::routes;
+use super::request::{BODY_BYTES_MAX, HEADER_BYTES_MAX, Parsed, Request, parse};
 use loopscope_loop::{Cx, Key, StreamEvent, Wrote};
 use std::collections::HashMap;
 use std::io;
@@ -27,7 +26,11 @@ pub const LOOP_NAME: &str = "web";
 pub struct Service {
     connections: HashMap<Key, Connection>,
     served: Arc<AtomicU64>,
+    route: Route,
 }
+
+/// Answers a request, now or later.
+pub type Route = fn(&mut Cx<'_, Service>, Reply, &Request);
 
 #[derive(Debug)]
 struct Connection {
@@ -73,9 +76,9 @@ pub struct Reply {
 }
 
 impl Service {
-    /// Returns a service that adds the requests it answered to `served`.
-    pub fn new(served: Arc<AtomicU64>) -> Service {
-        Service { connections: HashMap::new(), served }
+    /// Returns a service that hands each request to `route`, and adds those it answered to `served`.
+    pub fn new(served: Arc<AtomicU64>, route: Route) -> Service {
+        Service { connections: HashMap::new(), served, route }
     }
 }
 
@@ -186,7 +189,8 @@ fn serve(cx: &mut Cx<'_, Service>, connection: Key) {
                 entry.input.drain(..used);
                 entry.is_waiting = true;
                 let (is_head, is_keep_alive) = (request.method == "HEAD", request.is_keep_alive);
-                routes::route(cx, Reply { connection, is_head, is_keep_alive }, &request);
+                let route = cx.state.route;
+                route(cx, Reply { connection, is_head, is_keep_alive }, &request);
             }
         }
     }

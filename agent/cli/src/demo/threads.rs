@@ -1,6 +1,7 @@
 //! The demo's loops on threads of their own: starting them, and ending them in order.
 
 use super::load::{self, Load, Outcome};
+use super::routes::route;
 use super::service::{self, Service};
 use super::trouble;
 use crate::args::Trouble;
@@ -91,7 +92,7 @@ pub fn start_service(asked: Option<SocketAddr>, trouble: Trouble) -> Result<Runn
     let served = Arc::new(AtomicU64::new(0));
     let address = asked.unwrap_or(SocketAddr::from((Ipv4Addr::LOCALHOST, SERVICE_PORT)));
     let ports = if asked.is_some() { 1 } else { PORTS_TRIED };
-    let state = Service::new(served.clone());
+    let state = Service::new(served.clone(), route);
     let (started, starts) = channel();
     let run = move || {
         let mut service = Loop::builder(state).name(service::LOOP_NAME).build()?;

@@ -7,7 +7,7 @@
 use crate::call::{Once, Site};
 use crate::core::{Core, What};
 use crate::cx::Cx;
-use crate::handles::stream::Stream;
+use crate::handles::stream::{OnConnect, Stream};
 use crate::handles::transport::Transport;
 use crate::key::Key;
 use crate::pending::Deferred;
@@ -19,9 +19,6 @@ use std::io;
 use std::net::SocketAddr;
 use std::panic::Location;
 use std::path::Path;
-
-/// A callback for the outcome of a connect.
-pub(crate) type OnConnect<S> = Box<dyn FnOnce(&mut Cx<'_, S>, io::Result<Key>)>;
 
 impl<S: 'static> Cx<'_, S> {
     /// Connects to an address. The callback gets the stream's key, which is the one returned here, or what went wrong.

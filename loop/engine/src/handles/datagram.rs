@@ -9,6 +9,7 @@
 use crate::core::{Core, What};
 use crate::cx::Cx;
 use crate::handles::mailing::{Mailing, Socket};
+use crate::handles::peer::Peer;
 use crate::key::Key;
 use crate::sockets::Edges;
 use loopscope_probe::{Kind, Life};
@@ -16,7 +17,7 @@ use mio::Interest;
 use std::io;
 use std::net::SocketAddr;
 use std::panic::Location;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Datagrams that a turn receives or sends at most.
 const CALLS_PER_TURN: usize = 16;
@@ -52,17 +53,6 @@ impl Datagram<'_> {
     pub fn is_truncated(&self) -> bool {
         self.length > self.bytes.len()
     }
-}
-
-/// The other side of a datagram.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Peer {
-    /// An internet address.
-    Internet(SocketAddr),
-    /// The path of a Unix-domain socket.
-    Unix(PathBuf),
-    /// A Unix-domain socket without a path.
-    Unnamed,
 }
 
 /// A callback for what happens on a datagram socket.

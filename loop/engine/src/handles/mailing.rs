@@ -5,8 +5,8 @@
 
 use crate::core::What;
 use crate::cx::Cx;
-use crate::handles::datagram::Peer;
 use crate::handles::outgoing::Wrote;
+use crate::handles::peer::Peer;
 use crate::key::Key;
 use loopscope_probe::HandleType;
 use loopscope_probe::socket_file::SocketFile;

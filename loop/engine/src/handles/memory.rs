@@ -4,18 +4,11 @@
 //! edge, an end that is dropped is the end of the other's reading and breaks its writing: the same code above runs as
 //! on a socket.
 
-use crate::core::What;
-use crate::cx::Cx;
-use crate::handles::stream::Stream;
-use crate::handles::transport::Transport;
-use crate::key::Key;
 use crate::poll::Ready;
 use crate::simulate::World;
-use loopscope_probe::Kind;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io;
-use std::panic::Location;
 use std::rc::Rc;
 
 /// What one direction holds at most; as a small socket buffer.
@@ -51,10 +44,19 @@ pub(crate) struct MemoryEnd {
 }
 
 impl MemoryEnd {
-    fn pair(world: &Rc<World>) -> (MemoryEnd, MemoryEnd) {
+    pub(crate) fn pair(world: &Rc<World>) -> (MemoryEnd, MemoryEnd) {
         let (to, back) = (Pipe::new(), Pipe::new());
         let one = MemoryEnd { world: world.clone(), incoming: back.clone(), outgoing: to.clone() };
         (one, MemoryEnd { world: world.clone(), incoming: to, outgoing: back })
+    }
+
+    /// Returns what takes the token of this end's key, which is known only once the end was given away.
+    pub(crate) fn token_setter(&self) -> impl FnOnce(usize) + use<> {
+        let (incoming, outgoing) = (self.incoming.clone(), self.outgoing.clone());
+        move |token| {
+            incoming.reader.set(token);
+            outgoing.writer.set(token);
+        }
     }
 
     pub(crate) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
@@ -110,50 +112,4 @@ fn readable(token: usize, is_closed: bool) -> Ready {
 
 fn writable(token: usize) -> Ready {
     Ready { token, is_readable: false, is_writable: true, is_closed: false }
-}
-
-impl<S: 'static> Cx<'_, S> {
-    /// Makes a pair of connected streams in memory, for loops in virtual time: programs of streams are then tested
-    /// without sockets, and go the same way in every run. Ends that become ready in one poll have their turns in the
-    /// order in which they became so, or in one that [`Builder::seed`](crate::Builder::seed) chooses.
-    ///
-    /// # Errors
-    /// `Unsupported` in real time: [`Cx::open_unix`] takes a pair of sockets there.
-    ///
-    /// ```
-    /// use loopscope_loop::{Loop, Mode, StreamEvent};
-    ///
-    /// let mut event_loop = Loop::builder(Vec::new()).virtual_time().build()?;
-    /// event_loop.main(|cx| {
-    ///     let (client, server) = cx.memory_pair()?;
-    ///     cx.on_stream(server, |cx, _, event| {
-    ///         if let StreamEvent::Data(bytes) = event {
-    ///             cx.state.extend_from_slice(bytes);
-    ///         }
-    ///     });
-    ///     cx.write(client, b"hello")?;
-    ///     cx.shutdown(client);
-    ///     std::io::Result::Ok(())
-    /// })?;
-    /// event_loop.run(Mode::Default)?;
-    /// assert_eq!(event_loop.into_state(), b"hello");
-    /// # std::io::Result::Ok(())
-    /// ```
-    #[track_caller]
-    pub fn memory_pair(&mut self) -> io::Result<(Key, Key)> {
-        let at = Location::caller();
-        let without = || io::Error::new(io::ErrorKind::Unsupported, "pairs in memory need virtual time");
-        let world = self.core.world.clone().ok_or_else(without)?;
-        let site = self.core.site(at, Kind::IoRead);
-        let (one, other) = MemoryEnd::pair(&world);
-        let [one, other] = [one, other].map(|end| {
-            let pipes = (end.incoming.clone(), end.outgoing.clone());
-            let stream = Stream::connected(Transport::Memory(end));
-            let key = self.core.insert(site, What::Stream(Box::new(stream)));
-            pipes.0.reader.set(key.token());
-            pipes.1.writer.set(key.token());
-            key
-        });
-        Ok((one, other))
-    }
 }

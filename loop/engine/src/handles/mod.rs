@@ -17,8 +17,10 @@ pub(crate) mod wake;
 
 pub(crate) mod idle;
 pub(crate) mod memory;
+mod memory_pair;
 pub(crate) mod options;
 pub(crate) mod outgoing;
+pub(crate) mod peer;
 pub(crate) mod pipe;
 pub(crate) mod stream;
 pub(crate) mod transfer;

@@ -9,7 +9,6 @@
 
 use crate::core::What;
 use crate::cx::Cx;
-use crate::handles::stream::Stream;
 use crate::handles::transport::Transport;
 use crate::key::Key;
 use std::collections::VecDeque;
@@ -243,16 +242,6 @@ impl<S: 'static> Cx<'_, S> {
             What::Stream(stream) => Some(stream.outgoing.queue.len()),
             What::Datagram(datagram) => Some(datagram.mailing.queued_bytes()),
             _ => None,
-        }
-    }
-}
-
-impl<S: 'static> Stream<S> {
-    /// Ends this side where that was asked for and nothing is queued any more.
-    pub(crate) fn end_if_asked(&mut self) {
-        if self.outgoing.end == End::Asked && self.outgoing.queue.is_empty() {
-            self.outgoing.end = End::Done;
-            self.transport.end();
         }
     }
 }

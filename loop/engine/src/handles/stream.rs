@@ -6,7 +6,6 @@
 
 use crate::core::{Core, What};
 use crate::cx::Cx;
-use crate::handles::connect::OnConnect;
 use crate::handles::idle::Idle;
 use crate::handles::outgoing::{End, Outgoing};
 use crate::handles::transport::Transport;
@@ -33,6 +32,9 @@ pub enum StreamEvent<'a> {
 
 /// A callback for what happens on a stream.
 pub(crate) type OnStream<S> = Box<dyn FnMut(&mut Cx<'_, S>, Key, StreamEvent<'_>)>;
+
+/// A callback for the outcome of a connect.
+pub(crate) type OnConnect<S> = Box<dyn FnOnce(&mut Cx<'_, S>, io::Result<Key>)>;
 
 /// A connection, or one end of a pipe.
 pub(crate) struct Stream<S: 'static> {
@@ -84,6 +86,14 @@ impl<S: 'static> Stream<S> {
         stream.edges.is_writable = false;
         stream.connect = Some(run);
         stream
+    }
+
+    /// Ends this side where that was asked for and nothing is queued any more.
+    pub(crate) fn end_if_asked(&mut self) {
+        if self.outgoing.end == End::Asked && self.outgoing.queue.is_empty() {
+            self.outgoing.end = End::Done;
+            self.transport.end();
+        }
     }
 
     pub(crate) fn is_connecting(&self) -> bool {

@@ -1,0 +1,65 @@
+//! Announcing an expected block: a scope of the program's, and what it writes.
+
+use crate::clock::Ticks;
+use crate::kind::Kind;
+use crate::site::site_at;
+use crate::spans::Track;
+use std::panic::Location;
+use std::rc::Rc;
+
+/// A stretch of code that may block the loop: a scope that ends when dropped.
+#[derive(Debug)]
+#[must_use = "the block is expected until this is dropped"]
+pub struct ExpectedBlock {
+    track: Option<Rc<Track>>,
+}
+
+/// Says that the code from here until the result is dropped may block the loop: its time does not count towards the
+/// stall thresholds. `name` is told by `loopscope ls`. Two clock reads; nothing on a thread that runs no loop.
+///
+/// ```
+/// let _expected = loopscope_probe::expect_block("migration");
+/// ```
+#[track_caller]
+pub fn expect_block(name: &'static str) -> ExpectedBlock {
+    let track = crate::spans::current();
+    if let Some(track) = &track {
+        track.expect(name, Location::caller());
+    }
+    ExpectedBlock { track }
+}
+
+impl Drop for ExpectedBlock {
+    fn drop(&mut self) {
+        if let Some(track) = &self.track {
+            track.no_longer_expect();
+        }
+    }
+}
+
+impl Track {
+    fn expect(&self, name: &str, at: &'static Location<'static>) {
+        let (words, pen) = (&self.page.expected, &self.pen);
+        words.depth.add(pen, 1);
+        if words.depth.get() == 1 {
+            let site = self.sites.borrow_mut().intern(pen, &self.page.sites, site_at(at, Kind::Span, name));
+            words.site.set(pen, u64::from(site.0));
+            words.since.publish(pen, self.clock.now().0.max(1));
+        }
+    }
+
+    fn no_longer_expect(&self) {
+        let (words, pen) = (&self.page.expected, &self.pen);
+        words.depth.set(pen, words.depth.get().saturating_sub(1));
+        if words.depth.get() > 0 {
+            return;
+        }
+        let stretch = Ticks(self.page.now.busy_since.get());
+        if stretch != Ticks::NONE {
+            let ticks = words.ticks(stretch, self.clock.now());
+            words.ticks.set(pen, ticks);
+            words.stretch.set(pen, stretch.0);
+        }
+        words.since.publish(pen, 0);
+    }
+}
