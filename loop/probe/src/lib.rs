@@ -44,6 +44,8 @@ pub mod printable;
 pub mod ring;
 
 #[cfg(not(loom))]
+pub mod agent_address;
+#[cfg(not(loom))]
 pub mod booking;
 #[cfg(not(loom))]
 mod builder;
@@ -61,6 +63,8 @@ pub mod file_limit;
 #[cfg(all(not(loom), target_os = "linux"))]
 mod forks;
 #[cfg(not(loom))]
+pub mod incident_id;
+#[cfg(not(loom))]
 pub mod iterations;
 #[cfg(not(loom))]
 pub mod jobs;
@@ -68,6 +72,8 @@ pub mod jobs;
 mod ledger;
 #[cfg(all(not(loom), target_os = "linux"))]
 mod leftover;
+#[cfg(not(loom))]
+pub mod loop_id;
 #[cfg(all(not(loom), target_os = "linux"))]
 mod mapping;
 #[cfg(not(loom))]
@@ -84,6 +90,8 @@ pub mod paths;
 mod poll_gate;
 #[cfg(not(loom))]
 pub mod pool;
+#[cfg(not(loom))]
+pub mod process_id;
 #[cfg(not(loom))]
 pub mod record;
 #[cfg(not(loom))]
