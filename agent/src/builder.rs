@@ -11,7 +11,7 @@ use crate::watch::action::Action;
 use crate::watch::frames::{FrameSource, FrameSources};
 use crate::watch::log::Log;
 use crate::web::entrance::{Credentials, Entrance, Listen};
-use loopscope_probe::control::{CRITICAL_NS, WARNING_NS, url_of};
+use loopscope_probe::control::{CRITICAL_NS, WARNING_NS};
 use loopscope_probe::switch;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -153,7 +153,7 @@ impl AgentBuilder {
         let entrance = Entrance::open(&self.listen, &self.credentials)?;
         entrance.as_ref().map_or(Ok(()), Entrance::check_for_page)?;
         let address = entrance.as_ref().and_then(Entrance::address);
-        let url = entrance.as_ref().map(|entrance| url_of(&entrance.guard.address));
+        let url = entrance.as_ref().map(|entrance| entrance.agent_address().to_string());
         let (captures, unknown) = self.settings.captures.with_environment();
         set_captures(captures);
         let mut log = Log::start().map_err(|error| AgentError::System("a log thread", error))?;

@@ -32,6 +32,7 @@ use crate::web::live::Live;
 use crate::web::routes::Router;
 use crate::web::thresholds::{ThresholdList, ThresholdWish};
 use crate::web::{Backend, server};
+use loopscope_probe::incident_id::IncidentId;
 use loopscope_probe::{Clock, Snapshot, Ticks};
 use metrics_exporter_prometheus::PrometheusHandle;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -63,7 +64,7 @@ pub(crate) fn begin(start: Start) -> Result<impl FnOnce(), AgentError> {
                 .to_owned(),
         );
     }
-    let address = entrance.as_ref().map(|entrance| entrance.guard.address.clone());
+    let address = entrance.as_ref().map(Entrance::agent_address);
     let crew = Crew::start(&settings);
     let sidecar = Arc::new(Sidecar {
         state: Mutex::new(State::new(&settings, address, crew)),
@@ -87,7 +88,7 @@ pub(crate) fn begin(start: Start) -> Result<impl FnOnce(), AgentError> {
 
 /// Answers at the program's address, and at the socket file beside the pages.
 fn listen(entrance: Entrance, socket: Option<AgentSocket>, sidecar: &Arc<Sidecar>) -> std::io::Result<()> {
-    let Entrance { listener, guard } = entrance;
+    let Entrance { listener, guard, .. } = entrance;
     let (captures, live) = (Captures::default(), Arc::<Live>::default());
     let router = |guard: Arc<Guard>| {
         let (captures, live, backend) = (captures.clone(), live.clone(), sidecar.clone());
@@ -260,7 +261,7 @@ impl Backend for Sidecar {
         self.state().incidents()
     }
 
-    fn incident(&self, id: &str) -> Option<Arc<Incident>> {
+    fn incident(&self, id: IncidentId) -> Option<Arc<Incident>> {
         self.look();
         self.state().incident(id)
     }

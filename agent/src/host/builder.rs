@@ -9,7 +9,6 @@ use crate::host::thread::{Start, begin};
 use crate::process;
 use crate::watch::log::Log;
 use crate::web::entrance::{Credentials, Entrance, Listen};
-use loopscope_probe::control::url_of;
 use loopscope_probe::directory::runtime_directory;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -109,7 +108,7 @@ impl HostBuilder {
         };
         let access = Access::read(&self.access).map_err(AgentError::Credentials)?;
         let access = access.of_server(&entrance.guard).map_err(AgentError::Credentials)?;
-        let (address, url) = (entrance.address(), url_of(&entrance.guard.address));
+        let (address, url) = (entrance.address(), entrance.agent_address().to_string());
         let mut directories = self.directories;
         if directories.is_empty() {
             directories.push(runtime_directory());

@@ -2,7 +2,7 @@
 
 use crate::compute::sites::{self, Chosen};
 use crate::compute::utilization::utilization;
-use crate::diagnose::last_moment;
+use crate::diagnose::{LoopName, last_moment};
 use crate::export::merged::put_to_rest;
 use crate::export::view::{LoopOwner, LoopView};
 use crate::host::speaker;
@@ -10,6 +10,7 @@ use crate::model::floor::Floor;
 use crate::model::label::OTHER;
 use crate::model::window::{Split, Window};
 use crate::watch::stall::StallWatch;
+use loopscope_probe::agent_address::AgentAddress;
 use loopscope_probe::directory::{self, Owner, PageFile};
 use loopscope_probe::snapshot::Facts;
 use loopscope_probe::{Clock, HandleType, Page, Ticks};
@@ -41,7 +42,7 @@ pub(crate) struct Entry {
     pub facts: Facts,
     pub label: String,
     /// Where the agent of its process is, if one listens.
-    pub address: Option<String>,
+    pub address: Option<AgentAddress>,
     /// The user that the page belongs to.
     pub user: Option<u32>,
     pub end: Option<End>,
@@ -114,6 +115,16 @@ impl Entry {
             handle_types: Default::default(),
             others: 0,
         })
+    }
+
+    /// Returns what its page does not tell of the loop.
+    pub(crate) fn name(&self) -> LoopName<'_> {
+        LoopName { ordinal: self.number, label: &self.label }
+    }
+
+    /// Tells whether somebody still writes the page.
+    pub(crate) fn has_writer(&self) -> bool {
+        directory::has_writer(&self.file)
     }
 
     /// Returns the process of the loop.

@@ -12,7 +12,7 @@ use loopscope_probe::Page;
 use loopscope_probe::directory::{self, Owner, PageFile};
 use std::collections::{HashMap, HashSet};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// All loops of the host.
 #[derive(Debug)]
@@ -95,7 +95,7 @@ impl Roster {
         self.refusals.retain(|path| listed.contains(&path.to_path_buf()) || path.is_dir());
         let mut left = Vec::new();
         for file in files.iter().filter(|file| !paths.contains(&file.path)) {
-            match is_alive(file.owner) {
+            match is_alive(file.owner) || has_writer_at(&file.path) {
                 true => self.adopt(file, &mut notes),
                 false => left.push(file.clone()),
             }
@@ -127,6 +127,7 @@ impl Roster {
         self.entries.retain_mut(|entry| {
             if entry.end.is_none()
                 && !is_alive(entry.owner)
+                && !entry.has_writer()
                 && let Err(error) = entry.end(page, now_ns)
             {
                 notes.extend(refusals.note(&entry.path, Refusal::of(&error), &error.to_string()));
@@ -240,6 +241,11 @@ pub(crate) struct Reading<'a> {
     /// The moment that it is of.
     pub at: loopscope_probe::Ticks,
     pub clock: &'a loopscope_probe::Clock,
+}
+
+/// Asks for pages whose process is not found by pid and start time: it has ended, or lives in another time namespace.
+fn has_writer_at(path: &Path) -> bool {
+    directory::open_page_file(path).is_ok_and(|page| directory::has_writer(&page))
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use crate::export::view::Outcomes;
 use crate::host::forward::{Forwards, NoAnswer, Question, Wanted};
-use crate::host::incidents::{gather, pid_of};
+use crate::host::incidents::gather;
 use crate::host::state::Asked;
 use crate::host::targets::targets;
 use crate::host::thread::Shared;
@@ -20,7 +20,7 @@ use crate::web::{Answering, Service};
 use hyper::Method;
 use hyper::header::HOST;
 use hyper::http::request::Parts;
-use loopscope_probe::control::url_of;
+use loopscope_probe::incident_id::IncidentId;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
@@ -181,7 +181,12 @@ impl HostService {
             return Answer::text(404, "there is no such page\n");
         };
         let query = request.uri.query().unwrap_or("");
-        let known = self.shared.state().living().into_iter().find(|process| process.pid == pid);
+        // An incident may be of a process that had this pid before.
+        let id: Option<IncidentId> = id_of(path).and_then(|id| decoded(id).parse().ok());
+        let is_meant = |process: &Asked| {
+            process.pid == pid && id.is_none_or(|id| id.process().agrees_with(process.process))
+        };
+        let known = self.shared.state().living().into_iter().find(is_meant);
         match known.filter(|process| process.address.is_some()) {
             Some(process) => {
                 if request.method == Method::POST && path == THRESHOLDS {
@@ -261,9 +266,12 @@ impl HostService {
     /// Answers with one incident: its agent does, or the page of its process.
     async fn incident(&self, id: &str, request: &Parts) -> Answer {
         let query = request.uri.query().unwrap_or("");
-        let living = self.shared.state().living();
-        let process = living.into_iter().find(|process| pid_of(id) == Some(process.pid));
-        match process.filter(|process| process.address.is_some()) {
+        let wanted: Option<IncidentId> = decoded(id).parse().ok();
+        let is_meant = |process: &Asked| {
+            process.address.is_some() && wanted.is_some_and(|id| id.process().agrees_with(process.process))
+        };
+        let process = self.shared.state().living().into_iter().find(is_meant);
+        match process {
             Some(process) => {
                 self.hand_over(&process, &Method::GET, &format!("{INCIDENTS}/{id}?{query}")).await
             }
@@ -272,9 +280,9 @@ impl HostService {
     }
 
     fn incident_of_page(&self, id: &str, query: &str) -> Answer {
-        let find = |id: &str| -> Option<Arc<Incident>> {
-            let id = decoded(id);
-            self.shared.state().incidents_of_pages().into_iter().find(|incident| incident.id == id)
+        let find = |id: IncidentId| -> Option<Arc<Incident>> {
+            let mut all = self.shared.state().incidents_of_pages().into_iter();
+            all.find(|incident| incident.identity().agrees_with(id))
         };
         self.guarded(|| incidents::one(id, query, find))
     }
@@ -299,7 +307,8 @@ fn patience(target: &str) -> Duration {
 fn list(living: &[Asked]) -> String {
     let line = |process: &Asked| {
         let loops: Vec<&str> = process.loops.iter().map(|(name, _)| name.as_str()).collect();
-        let agent = process.address.as_deref().map_or("no agent".to_owned(), url_of);
+        let agent =
+            process.address.as_ref().map_or("no agent".to_owned(), |address| address.local().to_string());
         format!("{} {} ({}; {agent})\n", process.pid, process.name, loops.join(", "))
     };
     match living {
@@ -328,10 +337,12 @@ fn chosen(living: &[Asked], query: &str) -> Result<Asked, (u16, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use loopscope_probe::process_id::ProcessId;
 
     fn asked(pid: u32, name: &str) -> Asked {
         Asked {
             pid,
+            process: ProcessId::new(pid, 1, 0, 0),
             name: name.to_owned(),
             address: None,
             socket: Default::default(),
@@ -355,7 +366,7 @@ mod tests {
 
     #[test]
     fn the_list_tells_where_each_agent_is() {
-        let at = |address: &str| Asked { address: Some(address.to_owned()), ..asked(7, "web") };
+        let at = |address: &str| Asked { address: Some(address.parse().unwrap()), ..asked(7, "web") };
         assert_eq!(list(&[asked(7, "web")]), "7 web (; no agent)\n");
         assert_eq!(list(&[at("127.0.0.1:9464")]), "7 web (; http://127.0.0.1:9464)\n");
         assert_eq!(list(&[at("unix:/run/x")]), "7 web (; unix:/run/x)\n");

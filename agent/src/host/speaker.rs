@@ -47,7 +47,8 @@ pub(crate) fn objection(from: &PageFile, file: &File) -> io::Result<Option<Strin
     if ![user, ROOT, directory::own_user()].contains(&folder) {
         return Ok(Some(format!("belongs to user {user} and lies in a folder of user {folder}")));
     }
-    let process = if from.owner.is_alive() { users_of(from.owner.pid)? } else { None };
+    let is_alive = from.owner.is_alive() || directory::has_writer(file);
+    let process = if is_alive { users_of(from.owner.pid)? } else { None };
     let objection = process.filter(|users| !may_speak(user, *users)).map(|users| {
         let Users { effective, .. } = users;
         format!("belongs to user {user}, and process {} runs as user {effective}", from.owner.pid)

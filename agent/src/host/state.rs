@@ -9,8 +9,11 @@ use crate::host::entry::Entry;
 use crate::host::roster::Roster;
 use crate::host::service::PATHS;
 use crate::incident::Incident;
+use loopscope_probe::agent_address::AgentAddress;
 use loopscope_probe::clock::unix_ns;
 use loopscope_probe::directory::{self, PageFile};
+use loopscope_probe::loop_id::label;
+use loopscope_probe::process_id::ProcessId;
 use loopscope_probe::{Page, Ticks};
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -41,9 +44,11 @@ pub(crate) struct HostState {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Asked {
     pub pid: u32,
+    /// The same, for good.
+    pub process: ProcessId,
     pub name: String,
-    /// Where its agent is, if one listens: `host:port`, `https://host:port`, `unix:/path`.
-    pub address: Option<String>,
+    /// Where its agent is, if one listens.
+    pub address: Option<AgentAddress>,
     /// Where its agent has its socket file.
     pub socket: PathBuf,
     /// The user that its pages belong to; `None` where that cannot be told.
@@ -107,10 +112,11 @@ impl HostState {
     pub(crate) fn living(&self) -> Vec<Asked> {
         let mut living: Vec<Asked> = Vec::new();
         for entry in self.roster.entries().iter().filter(|entry| entry.end.is_none()) {
-            if living.last().is_none_or(|last| last.pid != entry.owner.pid) {
+            if living.last().is_none_or(|last| (last.pid, last.process.start()) != entry.process()) {
                 let (pid, name) = (entry.owner.pid, entry.facts.process.clone());
                 let socket = entry.agent_socket();
-                living.push(Asked { pid, name, address: None, socket, user: entry.user, loops: Vec::new() });
+                let (process, user) = (ProcessId::of_page(&entry.facts), entry.user);
+                living.push(Asked { pid, process, name, address: None, socket, user, loops: Vec::new() });
             }
             let Some(last) = living.last_mut() else { continue };
             last.user = last.user.filter(|user| entry.user == Some(*user));
@@ -136,26 +142,32 @@ impl HostState {
             match entry.end {
                 Some(end) if end.is_orderly => {}
                 Some(_) => {
-                    let incident = told
-                        .entry(entry.path.clone())
-                        .or_insert_with(|| reported(reconstruct(reading.page, reading.clock, reading.at)));
+                    let incident = told.entry(entry.path.clone()).or_insert_with(|| {
+                        reported(reconstruct(reading.page, reading.clock, reading.at, &entry.name()))
+                    });
                     found.extend(incident.clone());
                 }
                 None if has_agent.contains(&entry.owner.pid) => {}
-                None => found.extend(reported(under_way(reading.page, reading.clock, reading.at))),
+                None => {
+                    found.extend(reported(under_way(reading.page, reading.clock, reading.at, &entry.name())))
+                }
             }
         });
         let mut page = directory::blank_page();
-        for file in self.roster.left() {
-            let told = self.told.entry(file.path.clone());
-            found.extend(told.or_insert_with(|| left_behind(file, &mut page)).clone());
+        for files in self.roster.left().chunk_by(|one, next| one.owner == next.owner) {
+            if files.iter().any(|file| !self.told.contains_key(&file.path)) {
+                self.told.extend(left_behind(files, &mut page));
+            }
+            found.extend(files.iter().filter_map(|file| self.told.get(&file.path)?.clone()));
         }
         found
     }
 
     fn forget_told(&mut self) {
         let paths = self.roster.left().iter().map(|file| &file.path);
-        let paths: Vec<_> = paths.chain(self.roster.entries().iter().map(|entry| &entry.path)).collect();
+        // What lives may have been taken for ended before its page was complete.
+        let ended = self.roster.entries().iter().filter(|entry| entry.end.is_some());
+        let paths: Vec<_> = paths.chain(ended.map(|entry| &entry.path)).collect();
         self.told.retain(|path, _| paths.contains(&path));
     }
 }
@@ -164,12 +176,18 @@ fn reported(incident: Incident) -> Option<Arc<Incident>> {
     incident.is_beyond_threshold().then(|| Arc::new(incident))
 }
 
-/// Reads what a process left that had ended before anybody followed it.
-fn left_behind(file: &PageFile, page: &mut Page) -> Option<Arc<Incident>> {
-    let mut entry = Entry::open(file, directory::pid_namespace(), page).ok()?;
-    entry.end(page, 0).ok()?;
-    let (at, clock) = entry.read(page).ok()?;
-    reported(reconstruct(page, clock, at))
+/// Reads what a process left that had ended before anybody followed it, from all of its pages.
+fn left_behind(files: &[PageFile], page: &mut Page) -> Vec<(PathBuf, Option<Arc<Incident>>)> {
+    let mut labels: Vec<String> = Vec::new();
+    let mut tell = |file: &PageFile| {
+        let mut entry = Entry::open(file, directory::pid_namespace(), page).ok()?;
+        entry.label = label(&entry.facts.name, labels.iter().map(String::as_str));
+        labels.push(entry.label.clone());
+        entry.end(page, 0).ok()?;
+        let (at, clock) = entry.read(page).ok()?;
+        reported(reconstruct(page, clock, at, &entry.name()))
+    };
+    files.iter().map(|file| (file.path.clone(), tell(file))).collect()
 }
 
 #[cfg(test)]

@@ -29,7 +29,7 @@ pub(crate) struct Start {
 
 /// Starts the tasks of the thread; within its runtime. What is returned is for its end.
 pub(crate) fn begin(start: Start) -> Result<impl FnOnce(), AgentError> {
-    let Start { state, entrance: Entrance { listener, guard }, access, log } = start;
+    let Start { state, entrance: Entrance { listener, guard, .. }, access, log } = start;
     let doorway = Doorway::new(listener).map_err(|error| AgentError::System("a listening socket", error))?;
     let clock = Clock::monotonic();
     let shared = Arc::new(Shared {

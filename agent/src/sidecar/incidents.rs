@@ -2,6 +2,7 @@
 
 use crate::incident::Incident;
 use crate::sidecar::{Seen, State};
+use loopscope_probe::incident_id::IncidentId;
 use std::sync::Arc;
 
 impl State {
@@ -12,7 +13,7 @@ impl State {
     }
 
     /// Returns the incident with this id.
-    pub(crate) fn incident(&mut self, id: &str) -> Option<Arc<Incident>> {
+    pub(crate) fn incident(&mut self, id: IncidentId) -> Option<Arc<Incident>> {
         self.refresh();
         self.desk.shelf.find(id)
     }

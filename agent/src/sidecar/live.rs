@@ -11,7 +11,10 @@ impl State {
             let clock = watched.page.clock();
             let episodes = watched.stalls.counts().episodes;
             let causes = Cause::ALL.into_iter().map(|cause| (cause.name(), episodes[cause as usize]));
-            Seen::of(watched.page.page(), clock, clock.now()).labelled(&watched.label).with_causes(causes)
+            Seen::of(watched.page.page(), clock, clock.now())
+                .labelled(&watched.label)
+                .numbered(watched.page.number())
+                .with_causes(causes)
         });
         loops.collect()
     }

@@ -29,6 +29,7 @@ use crate::watch::sight::ThreadSight;
 use crate::watch::stall::StallWatch;
 use crate::watch::wake::Wake;
 use crate::web::routes::PATHS;
+use loopscope_probe::agent_address::AgentAddress;
 use loopscope_probe::clock::unix_ns;
 use loopscope_probe::pool::PoolNow;
 use loopscope_probe::registry::{self, Controller, LocalPage};
@@ -90,7 +91,7 @@ pub(crate) struct State {
     wake: Wake,
     desk: Desk,
     crew: Crew,
-    address: String,
+    address: Option<AgentAddress>,
     loops: Vec<Watched>,
     changes: Option<u64>,
     last_tick: Ticks,
@@ -102,14 +103,14 @@ pub(crate) struct State {
 }
 
 impl State {
-    pub(crate) fn new(settings: &Settings, address: Option<String>, crew: Crew) -> Self {
+    pub(crate) fn new(settings: &Settings, address: Option<AgentAddress>, crew: Crew) -> Self {
         State {
             thresholds: settings.thresholds.clone(),
             reports_per_minute: settings.reports_per_minute,
             wake: Wake::of_this_thread(),
             desk: Desk::default(),
             crew,
-            address: address.unwrap_or_default(),
+            address,
             loops: Vec::new(),
             changes: None,
             last_tick: Ticks::NONE,
@@ -152,6 +153,7 @@ impl State {
             let pool_turns = vitals.pool.as_ref().map(look_at_pool).unwrap_or_default();
             let at = At {
                 label: &watched.label,
+                ordinal: watched.page.number(),
                 page,
                 clock,
                 tid: watched.page.thread().tid,
@@ -216,7 +218,7 @@ impl State {
             match self.loops.iter_mut().find(|watched| watched.page.number() == page.number()) {
                 Some(watched) => {
                     if watched.control.is_none() {
-                        watched.control = self_control(&page, watched.thresholds, &self.address);
+                        watched.control = self_control(&page, watched.thresholds, self.address.as_ref());
                     }
                 }
                 None => self.adopt(page, notes),
@@ -237,7 +239,7 @@ impl State {
             notes.push(format!("loop {name} is visible to this process only: {reason}"));
         }
         let thresholds = self.thresholds.of(&label, &name);
-        let control = self_control(&page, thresholds, &self.address);
+        let control = self_control(&page, thresholds, self.address.as_ref());
         let sight = Box::new(ThreadSight::of(page.clone()));
         let cases = LoopCases::new(sight, self.reports_per_minute);
         self.loops.push(Watched {
@@ -317,7 +319,11 @@ impl State {
     }
 }
 
-fn self_control(page: &LocalPage, thresholds: Thresholds, address: &str) -> Option<Controller> {
+fn self_control(
+    page: &LocalPage,
+    thresholds: Thresholds,
+    address: Option<&AgentAddress>,
+) -> Option<Controller> {
     let control = page.take_control()?;
     control.set_thresholds(thresholds.warning_ns, thresholds.critical_ns);
     control.set_address(address);

@@ -5,7 +5,8 @@ use crate::flame::{self, Format};
 use crate::incident::Incident;
 use crate::web::Backend;
 use crate::web::answer::Answer;
-use crate::web::query::{is_of_drawing, pairs};
+use crate::web::query::{decoded, is_of_drawing, pairs};
+use loopscope_probe::incident_id::IncidentId;
 use std::sync::Arc;
 
 /// Where the list is; an incident is below it, by its id.
@@ -26,7 +27,7 @@ pub(crate) fn list(backend: &dyn Backend) -> Answer {
 }
 
 /// Answers with one incident, which `find` has: in full as JSON, or drawn, or as a timeline.
-pub(crate) fn one(id: &str, query: &str, find: impl FnOnce(&str) -> Option<Arc<Incident>>) -> Answer {
+pub(crate) fn one(id: &str, query: &str, find: impl FnOnce(IncidentId) -> Option<Arc<Incident>>) -> Answer {
     let mut format = None;
     for (name, value) in pairs(query) {
         match (name, Format::from_name(value)) {
@@ -41,7 +42,8 @@ pub(crate) fn one(id: &str, query: &str, find: impl FnOnce(&str) -> Option<Arc<I
             }
         }
     }
-    let Some(incident) = find(id) else {
+    let id = decoded(id);
+    let Some(incident) = id.parse().ok().and_then(find) else {
         let message = format!("there is no incident {id:?} in memory; {INCIDENTS} has those there are\n");
         return Answer::text(404, message);
     };
@@ -53,7 +55,9 @@ pub(crate) fn one(id: &str, query: &str, find: impl FnOnce(&str) -> Option<Arc<I
 
 fn drawn(incident: &Incident, format: Format) -> Answer {
     match flame::of_incident(incident, format) {
-        Ok(body) => Answer::file(format, &format!("incident-{}.{}", incident.id, format.ending()), body),
+        Ok(body) => {
+            Answer::file(format, &format!("incident-{}.{}", incident.id.short(), format.ending()), body)
+        }
         Err(FlameError::Empty) => {
             Answer::text(404, format!("incident {} has nothing to draw as {}\n", incident.id, format.name()))
         }
@@ -68,7 +72,7 @@ mod tests {
     #[test]
     fn an_incident_is_drawn_or_said_to_have_nothing_to_draw() {
         let mut incident = Incident {
-            id: "7-1".into(),
+            id: "7-1".parse().unwrap(),
             r#loop: "main".into(),
             duration_ns: 1_000_000,
             ..Incident::default()

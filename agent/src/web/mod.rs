@@ -35,6 +35,7 @@ use crate::web::health::Health;
 use crate::web::thresholds::{ThresholdList, ThresholdWish};
 use hyper::http::request::Parts;
 use loopscope_probe::Snapshot;
+use loopscope_probe::incident_id::IncidentId;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -67,7 +68,7 @@ pub(crate) trait Backend: Send + Sync {
     /// Returns the incidents in memory, newest first, as they are now.
     fn incidents(&self) -> Vec<Arc<Incident>>;
     /// Returns one of them.
-    fn incident(&self, id: &str) -> Option<Arc<Incident>>;
+    fn incident(&self, id: IncidentId) -> Option<Arc<Incident>>;
     /// Returns the stall thresholds of all loops.
     fn thresholds(&self) -> ThresholdList;
     /// Changes stall thresholds, and logs that with `who` asked for it. Returns what is wrong with the wish: its status

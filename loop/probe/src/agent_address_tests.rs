@@ -14,6 +14,7 @@ fn addresses() -> impl Strategy<Value = AgentAddress> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 4 } else { 256 }))]
     #[test]
     fn an_address_is_read_back_from_its_text_and_from_a_page(address in addresses()) {
         prop_assert_eq!(address.to_string().parse(), Ok(address.clone()));

@@ -135,6 +135,7 @@ mod tests {
     use std::collections::HashSet;
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 4 } else { 256 }))]
         #[test]
         fn an_incident_is_read_back_from_its_text(process in processes(), number in any::<u64>()) {
             let id = IncidentId::new(process, number);

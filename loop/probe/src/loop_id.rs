@@ -108,6 +108,7 @@ mod tests {
     use std::collections::HashSet;
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 4 } else { 256 }))]
         #[test]
         fn a_loop_is_read_back_from_its_text(process in processes(), ordinal in any::<u32>()) {
             let id = LoopId::new(process, ordinal);

@@ -160,6 +160,7 @@ pub(crate) mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 4 } else { 256 }))]
         #[test]
         fn a_process_is_read_back_from_its_text(process in processes()) {
             prop_assert_eq!(process.to_string().parse(), Ok(process));

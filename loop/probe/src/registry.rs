@@ -2,6 +2,7 @@
 //!
 //! The list is behind a mutex, but no verb of the probe takes it: only making and dropping a page does.
 
+use crate::agent_address::AgentAddress;
 use crate::barrier::Barrier;
 use crate::bell::Bell;
 use crate::clock::Clock;
@@ -20,7 +21,7 @@ pub struct LocalPage {
     memory: Arc<Memory>,
     clock: Clock,
     has_agent: Arc<AtomicBool>,
-    number: u64,
+    number: u32,
     thread: LoopThread,
     gate: Arc<CaptureGate>,
 }
@@ -47,8 +48,8 @@ impl LocalPage {
         &self.gate
     }
 
-    /// Returns a number that no other page of this process has or had.
-    pub fn number(&self) -> u64 {
+    /// Returns a number that no other page of this process has or had: the one in the name of its file, where it has one.
+    pub fn number(&self) -> u32 {
         self.number
     }
 
@@ -96,9 +97,9 @@ impl Controller {
         self.words().set_tick(&self.pen, unix_ns);
     }
 
-    /// Says where the agent listens (`host:port`, at most [`ADDRESS_BYTES_MAX`](crate::control::ADDRESS_BYTES_MAX) bytes);
-    /// empty for nowhere.
-    pub fn set_address(&self, address: &str) {
+    /// Says where the agent listens, `None` for nowhere. Of its [`AgentAddress::page_text`], a page has room for
+    /// [`ADDRESS_BYTES_MAX`](crate::control::ADDRESS_BYTES_MAX) bytes.
+    pub fn set_address(&self, address: Option<&AgentAddress>) {
         self.words().set_address(&self.pen, address);
     }
 }
@@ -106,7 +107,7 @@ impl Controller {
 impl Drop for Controller {
     fn drop(&mut self) {
         self.words().set_tick(&self.pen, 0);
-        self.words().set_address(&self.pen, "");
+        self.words().set_address(&self.pen, None);
         self.has_agent.store(false, Ordering::Release);
     }
 }
@@ -201,10 +202,16 @@ pub(crate) fn ring() {
     }
 }
 
+/// Returns a number for a page of this process that none had, not below `least`.
+pub(crate) fn next_number(least: u32) -> u32 {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    NUMBER.fetch_max(least, Ordering::Relaxed);
+    NUMBER.fetch_add(1, Ordering::Relaxed)
+}
+
 /// Adds a page whose loop runs on the calling thread.
 pub(crate) fn add(memory: Arc<Memory>, clock: Clock, gate: Arc<CaptureGate>) {
-    static NUMBER: AtomicU64 = AtomicU64::new(0);
-    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let number = memory.number().unwrap_or_else(|| next_number(0));
     let (has_agent, thread) = (Arc::default(), LoopThread::current());
     let page = LocalPage { memory, clock, has_agent, number, thread, gate };
     if let Some(mut pages) = locked() {

@@ -150,7 +150,7 @@ fn watch(
         if interrupt.wait(left.min(step)) {
             break Ended::Interrupted;
         }
-        if !process.owner.is_alive() {
+        if !process.lives() {
             break Ended::ProcessGone;
         }
         look();

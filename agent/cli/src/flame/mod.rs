@@ -14,6 +14,7 @@ use crate::target::Target;
 use capture::{Capture, Ended};
 use loopscope_agent::FlameError;
 use loopscope_agent::flame::{self, Format, Of};
+use loopscope_probe::incident_id::IncidentIdError;
 use plan::Plan;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -72,7 +73,9 @@ fn agent_of(target: &Target, needed_because: &str) -> Result<Endpoint, Failure> 
 
 fn draw_incident(endpoint: &Endpoint, id: &str, plan: &Plan, path: &Path) -> Result<(), Failure> {
     let destination = Destination::open(path)?;
-    let incident = agent::incident(endpoint, id)?.printable();
+    let wanted =
+        id.parse().map_err(|error: IncidentIdError| Failure::Usage(format!("--incident: {error}")))?;
+    let incident = agent::incident(endpoint, wanted)?.printable();
     let file = flame::of_incident(&incident, plan.format).map_err(|error| match error {
         FlameError::Empty => Failure::NothingCaptured(format!(
             "incident {id} has nothing to draw as {}: {}",
