@@ -252,8 +252,8 @@ impl Backend for Sidecar {
         self.state().seen()
     }
 
-    fn snapshots(&self) -> Vec<Snapshot> {
-        self.state().snapshots()
+    fn snapshots(&self, name: Option<&str>) -> Vec<Snapshot> {
+        self.state().snapshots(name)
     }
 
     fn incidents(&self) -> Vec<Arc<Incident>> {

@@ -216,11 +216,20 @@ fn threshold(world: &World, cell: &Cell, target: &str) -> Result<(), String> {
     if all != cell.labels() {
         return Err(format!("thresholds are of {all:?}"));
     }
-    for label in all {
-        let one = labels(&world.json(&["threshold", target, "--loop", &label, "--json"])?);
-        if !one.contains(&label) {
+    for label in &all {
+        let one = labels(&world.json(&["threshold", target, "--loop", label, "--json"])?);
+        if !one.contains(label) {
             return Err(format!("{label} means {one:?}"));
         }
     }
-    Ok(())
+    // The last label is the one that is not a name.
+    let label = all.last().ok_or("no loop")?;
+    let drawn = world.run(&[
+        "flame", target, "--loop", label, "--for", "1s", "--of", "stalls", "--format", "folded", "-o", "-",
+    ]);
+    let drawn = drawn.expect(&[0])?;
+    match drawn.stdout.lines().count() {
+        1 => Ok(()),
+        _ => Err(format!("{label} is not drawn alone: {}", drawn.stdout)),
+    }
 }

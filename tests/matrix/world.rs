@@ -179,13 +179,13 @@ impl World {
     /// Waits until a list has an incident of every blocked loop.
     fn wait_for_incidents(&self, list: &[&str]) {
         let wanted: usize = self.cells.iter().map(|cell| cell.labels().len()).sum();
-        let start = Instant::now();
+        let deadline = Instant::now() + DEADLINE;
         loop {
             let found = self.json(list).unwrap();
             if found["found"].as_u64().unwrap() as usize >= wanted {
                 return;
             }
-            assert!(start.elapsed() < DEADLINE, "{wanted} incidents did not come: {found}");
+            assert!(Instant::now() < deadline, "{wanted} incidents did not come: {found}");
         }
     }
 }

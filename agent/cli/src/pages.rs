@@ -138,6 +138,11 @@ impl LoopPage {
         directory::has_writer(&self.file)
     }
 
+    /// Tells whether this is the loop, or one of the loops, that a person calls `name`.
+    pub fn is_called(&self, name: &str) -> bool {
+        self.label == name || self.facts.name == name
+    }
+
     /// Returns which loop it is.
     pub fn id(&self) -> LoopId {
         LoopId::new(ProcessId::of_page(&self.facts), self.ordinal)

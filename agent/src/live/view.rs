@@ -63,7 +63,7 @@ pub struct LoopView {
     pub id: String,
     /// Its name, made unique within the process as in the metrics: `worker`, `worker#2`.
     pub name: String,
-    /// Its name as the program gave it, which loops may share: what captures take as `loop`.
+    /// Its name as the program gave it, which loops may share. Captures and thresholds take both as `loop`.
     pub given_name: String,
     /// What runs the loop, such as `mio`.
     pub runtime: String,

@@ -10,10 +10,15 @@ pub(crate) use loopscope_probe::loop_id::OTHER;
 /// Returns a label for a loop called `name` that none of `taken` has: the name itself, `name#2`, `name#3` and so on;
 /// [`OTHER`] where [`LOOPS_MAX`] labels are taken.
 pub(crate) fn unique<'a>(name: &str, taken: impl Iterator<Item = &'a str> + Clone) -> String {
-    if taken.clone().filter(|label| *label != OTHER).count() >= LOOPS_MAX {
-        return OTHER.to_owned();
+    bounded(label(name, taken.clone()), taken)
+}
+
+/// Returns a label that none of `taken` is, or [`OTHER`] where [`LOOPS_MAX`] labels are taken.
+pub(crate) fn bounded<'a>(label: String, taken: impl Iterator<Item = &'a str>) -> String {
+    match taken.filter(|label| *label != OTHER).count() >= LOOPS_MAX {
+        true => OTHER.to_owned(),
+        false => label,
     }
-    label(name, taken)
 }
 
 #[cfg(test)]

@@ -138,7 +138,7 @@ fn follow(plan: &Plan, loops: &mut Vec<Watched>, changes: &mut Option<u64>, shar
     }
     for page in registry::pages() {
         let is_known = loops.iter().any(|watched| watched.page.number() == page.number());
-        let is_wanted = plan.loop_name.as_ref().is_none_or(|name| *name == page.page().loop_name());
+        let is_wanted = plan.loop_name.as_ref().is_none_or(|name| page.is_called(name));
         if !is_known && is_wanted {
             loops.push(Watched::new(page, loops.len(), shared));
         }

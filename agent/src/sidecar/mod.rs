@@ -13,7 +13,7 @@ use crate::compute::sites::{Chosen, SITES_PER_PROCESS};
 use crate::export::merged::{add_view, copy_view, put_to_rest};
 use crate::export::view::{AgentView, LoopView};
 use crate::model::floor::Floor;
-use crate::model::label::{OTHER, unique};
+use crate::model::label::{OTHER, bounded};
 use crate::model::lag_window::LagWindow;
 use crate::model::thresholds::{ThresholdTable, Thresholds};
 use crate::model::window::{Split, Window};
@@ -229,7 +229,8 @@ impl State {
 
     fn adopt(&mut self, page: LocalPage, notes: &mut Vec<String>) {
         let name = page.page().loop_name();
-        let label = unique(&name, self.loops.iter().map(|watched| watched.label.as_str()));
+        let taken = self.loops.iter().map(|watched| watched.label.as_str());
+        let label = bounded(page.label().to_owned(), taken);
         if label == OTHER {
             self.accounts.agent.overflow.loops += 1;
         }
@@ -296,9 +297,11 @@ impl State {
         }
     }
 
-    /// Copies the pages.
-    pub(crate) fn snapshots(&self) -> Vec<Snapshot> {
-        self.loops.iter().map(|watched| watched.page.page().snapshot(watched.page.clock())).collect()
+    /// Copies the pages of all loops, or of those that are called so.
+    pub(crate) fn snapshots(&self, name: Option<&str>) -> Vec<Snapshot> {
+        let pages = self.loops.iter().map(|watched| &watched.page);
+        let wanted = pages.filter(|page| name.is_none_or(|name| page.is_called(name)));
+        wanted.map(|page| page.page().snapshot(page.clock())).collect()
     }
 
     /// Returns the loops whose stall is critical, as of the last look.

@@ -82,17 +82,15 @@ impl Captures {
 }
 
 async fn callbacks(wish: &Wish, slot: &Slot, backend: &dyn Backend) -> Result<Vec<u8>, FlameError> {
-    let (begin_unix_ns, earlier) = (unix_ns(), backend.snapshots());
+    let copies = || backend.snapshots(wish.loop_name.as_deref());
+    let (begin_unix_ns, earlier) = (unix_ns(), copies());
     slot.wait(Duration::from_secs(wish.seconds)).await;
     let lasted_ns = slot.lasted_ns();
-    let (later, wish) = (backend.snapshots(), wish.clone());
+    let (later, wish) = (copies(), wish.clone());
     elsewhere(move || {
         let mut profile = Profile::between(&earlier, &later);
         profile.begin_unix_ns = begin_unix_ns;
         profile.lasted_ns = lasted_ns;
-        if let Some(name) = &wish.loop_name {
-            profile = profile.of_loop(name);
-        }
         profile.write(wish.format, &title(&wish, lasted_ns))
     })
     .await?
@@ -100,8 +98,7 @@ async fn callbacks(wish: &Wish, slot: &Slot, backend: &dyn Backend) -> Result<Ve
 
 async fn timeline(wish: &Wish, slot: &Slot) -> Result<Vec<u8>, FlameError> {
     let begin_unix_ns = unix_ns();
-    let is_wanted =
-        |page: &LocalPage| wish.loop_name.as_ref().is_none_or(|name| *name == page.page().loop_name());
+    let is_wanted = |page: &LocalPage| wish.loop_name.as_ref().is_none_or(|name| page.is_called(name));
     let mut followed: Vec<(LocalPage, Follower)> = registry::pages()
         .into_iter()
         .filter(is_wanted)
@@ -171,9 +168,10 @@ fn panicked() -> FlameError {
 /// Says which loops there are, where the one that was asked for is none of them.
 fn unknown_loop(wish: &Wish) -> Option<String> {
     let name = wish.loop_name.as_ref()?;
-    let names: Vec<String> = registry::pages().iter().map(|page| page.page().loop_name()).collect();
-    let list = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
-    (!names.contains(name))
+    let pages = registry::pages();
+    let labels: Vec<&str> = pages.iter().map(LocalPage::label).collect();
+    let list = if labels.is_empty() { "none".to_owned() } else { labels.join(", ") };
+    (!pages.iter().any(|page| page.is_called(name)))
         .then(|| format!("parameter loop: there is no loop {name:?} here; there are: {list}\n"))
 }
 

@@ -63,8 +63,8 @@ pub(crate) trait Backend: Send + Sync {
     fn stalled(&self) -> Vec<String>;
     /// Copies the pages of all loops, for the live page.
     fn seen(&self) -> Vec<Seen>;
-    /// Copies the pages of all loops.
-    fn snapshots(&self) -> Vec<Snapshot>;
+    /// Copies the pages of all loops, or of those that are called so.
+    fn snapshots(&self, name: Option<&str>) -> Vec<Snapshot>;
     /// Returns the incidents in memory, newest first, as they are now.
     fn incidents(&self) -> Vec<Arc<Incident>>;
     /// Returns one of them.

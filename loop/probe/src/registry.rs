@@ -8,6 +8,7 @@ use crate::bell::Bell;
 use crate::clock::Clock;
 use crate::control::ControlWords;
 use crate::gate::CaptureGate;
+use crate::loop_id::label;
 use crate::memory::Memory;
 use crate::thread::LoopThread;
 use crate::word::{AgentOwned, Pen};
@@ -22,6 +23,7 @@ pub struct LocalPage {
     clock: Clock,
     has_agent: Arc<AtomicBool>,
     number: u32,
+    label: Arc<str>,
     thread: LoopThread,
     gate: Arc<CaptureGate>,
 }
@@ -51,6 +53,17 @@ impl LocalPage {
     /// Returns a number that no other page of this process has or had: the one in the name of its file, where it has one.
     pub fn number(&self) -> u32 {
         self.number
+    }
+
+    /// Returns what the loop is called, from when it was made to its end: its name, made unique among the loops that lived
+    /// in this process then.
+    pub fn label(&self) -> &str {
+        &self.label
+    }
+
+    /// Tells whether this is the loop, or one of the loops, that a person calls `name`: by its label, or by its name.
+    pub fn is_called(&self, name: &str) -> bool {
+        *self.label == *name || self.page().loop_name() == name
     }
 
     /// Returns the page's file, `None` where other processes cannot see it.
@@ -213,9 +226,10 @@ pub(crate) fn next_number(least: u32) -> u32 {
 pub(crate) fn add(memory: Arc<Memory>, clock: Clock, gate: Arc<CaptureGate>) {
     let number = memory.number().unwrap_or_else(|| next_number(0));
     let (has_agent, thread) = (Arc::default(), LoopThread::current());
-    let page = LocalPage { memory, clock, has_agent, number, thread, gate };
+    let name = memory.page().loop_name();
     if let Some(mut pages) = locked() {
-        pages.push(page);
+        let label = label(&name, pages.iter().map(LocalPage::label)).into();
+        pages.push(LocalPage { memory, clock, has_agent, number, label, thread, gate });
     }
     CHANGES.fetch_add(1, Ordering::Release);
     // An agent that sleeps should learn of the new loop.
@@ -233,4 +247,28 @@ pub(crate) fn remove(memory: &Arc<Memory>) {
 #[cfg(target_os = "linux")]
 pub(crate) fn forget_agent() {
     BELL.stay_awake();
+}
+
+#[cfg(all(test, not(miri)))]
+mod tests {
+    use super::*;
+    use crate::Writer;
+
+    #[test]
+    fn a_loop_keeps_its_label_and_a_later_one_takes_a_free_one() {
+        let make = || Writer::builder("registry twin").private().build();
+        let labels = || -> Vec<String> {
+            let own = pages().into_iter().filter(|page| page.is_called("registry twin"));
+            own.map(|page| page.label().to_owned()).collect()
+        };
+        let (first, second) = (make(), make());
+        assert_eq!(labels(), ["registry twin", "registry twin#2"]);
+        drop(first);
+        assert_eq!(labels(), ["registry twin#2"]);
+        let third = make();
+        assert_eq!(labels(), ["registry twin#2", "registry twin"]);
+        let numbers: Vec<u32> = pages().iter().map(LocalPage::number).collect();
+        assert_eq!(numbers.iter().collect::<std::collections::HashSet<_>>().len(), numbers.len());
+        drop((second, third));
+    }
 }

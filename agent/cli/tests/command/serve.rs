@@ -121,7 +121,7 @@ fn kill_blocked(scratch: &Scratch, address: &str) -> Option<String> {
     // Where its agent had not looked in between, its page does not tell for how long it was blocked: that is a quiet end.
     let told: Value = serde_json::from_str(&scratch.run(&["incidents", &pid, "--json"]).stdout).unwrap();
     let incidents = told["incidents"].as_array().unwrap();
-    incidents.iter().any(|incident| incident["pid"].to_string() == pid).then_some(pid)
+    incidents.iter().any(|incident| incident["pid"] == pid.parse::<u32>().unwrap()).then_some(pid)
 }
 
 #[test]
@@ -144,7 +144,7 @@ fn what_was_killed_leaves_its_counters_for_a_while_and_its_incident() {
         .as_array()
         .unwrap()
         .iter()
-        .find(|incident| incident["pid"].to_string() == pid && incident["loop"] == "web");
+        .find(|incident| incident["pid"] == pid.parse::<u32>().unwrap() && incident["loop"] == "web");
     let own = own.unwrap_or_else(|| panic!("no incident of {pid} in {list:#}"));
     let id = own["id"].as_str().unwrap();
     assert_eq!(
