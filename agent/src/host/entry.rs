@@ -12,15 +12,13 @@ use crate::model::window::{Split, Window};
 use crate::watch::stall::StallWatch;
 use loopscope_probe::agent_address::AgentAddress;
 use loopscope_probe::directory::{self, Owner, PageFile};
+use loopscope_probe::process_id::ProcessId;
 use loopscope_probe::snapshot::Facts;
 use loopscope_probe::{Clock, HandleType, Page, Ticks};
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-
-/// A process, as a key: its pid, and when it started.
-pub(crate) type Process = (u32, u64);
 
 /// When a loop ended.
 #[derive(Clone, Copy, Debug)]
@@ -128,8 +126,8 @@ impl Entry {
     }
 
     /// Returns the process of the loop.
-    pub(crate) fn process(&self) -> Process {
-        (self.owner.pid, self.owner.start)
+    pub(crate) fn process(&self) -> ProcessId {
+        ProcessId::of_page(&self.facts)
     }
 
     /// Returns where the agent of its process has its socket file: beside the page.

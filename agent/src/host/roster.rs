@@ -3,13 +3,14 @@
 use crate::compute::sites::SITES_PER_PROCESS;
 use crate::export::merged::{add_view, copy_view};
 use crate::export::view::LoopView;
-use crate::host::entry::{Entry, NoEntry, Process};
+use crate::host::entry::{Entry, NoEntry};
 use crate::host::pattern;
 use crate::host::refusal::{Refusal, Refusals};
 use crate::host::retired::Retired;
 use crate::model::label::{OTHER, unique};
 use loopscope_probe::Page;
 use loopscope_probe::directory::{self, Owner, PageFile};
+use loopscope_probe::process_id::ProcessId;
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -27,7 +28,7 @@ pub(crate) struct Roster {
     refusals: Refusals,
     retired: Retired,
     /// How many more sites of a process may have a series.
-    sites_room: HashMap<Process, usize>,
+    sites_room: HashMap<ProcessId, usize>,
     /// Page files of processes that had ended before they were followed.
     left: Vec<PageFile>,
     /// What every page is read into.
@@ -77,8 +78,8 @@ impl Roster {
     /// Returns how many processes live and how many have ended.
     pub(crate) fn processes(&self) -> (u64, u64) {
         let living = self.entries.iter().filter(|entry| entry.end.is_none());
-        let alive: HashSet<Process> = living.map(Entry::process).collect();
-        let all: HashSet<Process> = self.entries.iter().map(Entry::process).collect();
+        let alive: HashSet<ProcessId> = living.map(Entry::process).collect();
+        let all: HashSet<ProcessId> = self.entries.iter().map(Entry::process).collect();
         (alive.len() as u64, (all.len() - alive.len()) as u64)
     }
 
@@ -86,9 +87,8 @@ impl Roster {
     pub(crate) fn follow(&mut self, now_ns: u64) -> Vec<String> {
         let mut notes = Vec::new();
         let files = self.list(&mut notes);
-        let mut known: HashMap<Process, bool> = HashMap::new();
-        let mut is_alive =
-            |owner: Owner| *known.entry((owner.pid, owner.start)).or_insert_with(|| owner.is_alive());
+        let mut known: HashMap<Owner, bool> = HashMap::new();
+        let mut is_alive = |owner: Owner| *known.entry(owner).or_insert_with(|| owner.is_alive());
         self.bury(now_ns, &mut is_alive, &mut notes);
         let paths: HashSet<PathBuf> = self.entries.iter().map(|entry| entry.path.clone()).collect();
         let listed: HashSet<&PathBuf> = files.iter().map(|file| &file.path).collect();
@@ -101,7 +101,7 @@ impl Roster {
             }
         }
         self.left = left;
-        let processes: HashSet<Process> = self.entries.iter().map(Entry::process).collect();
+        let processes: HashSet<ProcessId> = self.entries.iter().map(Entry::process).collect();
         self.sites_room.retain(|process, _| processes.contains(process));
         self.retired.retain(|process| processes.contains(process));
         notes

@@ -112,10 +112,10 @@ impl HostState {
     pub(crate) fn living(&self) -> Vec<Asked> {
         let mut living: Vec<Asked> = Vec::new();
         for entry in self.roster.entries().iter().filter(|entry| entry.end.is_none()) {
-            if living.last().is_none_or(|last| (last.pid, last.process.start()) != entry.process()) {
+            if living.last().is_none_or(|last| last.process != entry.process()) {
                 let (pid, name) = (entry.owner.pid, entry.facts.process.clone());
                 let socket = entry.agent_socket();
-                let (process, user) = (ProcessId::of_page(&entry.facts), entry.user);
+                let (process, user) = (entry.process(), entry.user);
                 living.push(Asked { pid, process, name, address: None, socket, user, loops: Vec::new() });
             }
             let Some(last) = living.last_mut() else { continue };

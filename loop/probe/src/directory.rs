@@ -112,8 +112,9 @@ fn new_file(directory: &Path, number_min: u32) -> io::Result<PathBuf> {
     }
 }
 
-/// A process as its page's file name tells it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A process as the names of its files tell it: a key within one directory. Everybody else names it by a
+/// [`ProcessId`](crate::process_id::ProcessId).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Owner {
     /// Its pid.
     pub pid: u32,
