@@ -3,6 +3,7 @@
 use super::command::Command;
 use super::world::{line_with, scratch};
 use std::fs;
+use std::path::PathBuf;
 use std::process::{Command as Process, Stdio};
 
 /// An earlier boot and an earlier start of the monotonic clock, in seconds.
@@ -17,6 +18,7 @@ pub fn is_possible() -> bool {
 /// Starts the process, looks at it while it lives, and when it has been killed.
 pub fn check() {
     let root = scratch("elsewhere");
+    let _removed = Removed(root.clone());
     let run = |arguments: &[&str]| Command::new(arguments, &root.join("run"), &root.join("ca.crt")).run();
     let mut child = Process::new("unshare")
         .args(OFFSETS)
@@ -42,5 +44,13 @@ pub fn check() {
     child.wait().unwrap();
     let ended = run(&["ls"]).expect(&[0]).unwrap().stdout;
     assert!(ended.contains("no pages") || ended.contains(" ended"), "{ended}");
-    fs::remove_dir_all(&root).unwrap();
+}
+
+/// A directory that goes when dropped.
+struct Removed(PathBuf);
+
+impl Drop for Removed {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
 }
