@@ -125,9 +125,11 @@ fn the_black_box_stands_noise() {
     each_page(|page, clock, which| {
         println!("{which}");
         let last = diagnose::last_moment(page, clock, clock.now());
-        for incident in
-            [diagnose::reconstruct(page, clock, last), diagnose::under_way(page, clock, clock.now())]
-        {
+        let who = diagnose::LoopName { ordinal: 3, label: "noise#2" };
+        for incident in [
+            diagnose::reconstruct(page, clock, last, &who),
+            diagnose::under_way(page, clock, clock.now(), &who),
+        ] {
             let again: Incident = serde_json::from_slice(&incident.to_json()).unwrap();
             assert_eq!(again, incident);
             for format in Format::ALL {

@@ -5,6 +5,7 @@ mod support;
 
 use loopscope_agent::{Agent, Listen};
 use loopscope_host::Host;
+use loopscope_probe::agent_address::AgentAddress;
 use loopscope_probe::directory::{Owner, agent_socket, runtime_directory};
 use loopscope_probe::registry;
 use std::fs::{self, Permissions};
@@ -449,7 +450,7 @@ fn whoever_took_a_dead_agents_port_is_shown_no_token() {
     // As an agent that was killed left it: its page names an address, where now somebody else listens.
     let page = registry::pages().into_iter().find(|page| page.page().loop_name() == "left").unwrap();
     let control = page.take_control().unwrap();
-    control.set_address(&thief.local_addr().unwrap().to_string());
+    control.set_address(Some(&AgentAddress::Tcp(thief.local_addr().unwrap())));
     let token = scratch.write("token", TOKEN);
     fs::set_permissions(&token, Permissions::from_mode(0o600)).unwrap();
     let (say, heard) = channel();

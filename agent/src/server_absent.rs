@@ -3,6 +3,7 @@
 use crate::AgentError;
 use crate::thread::AgentHandle;
 use crate::watch::log::LogSender;
+use loopscope_probe::agent_address::AgentAddress;
 
 /// There is nothing to set.
 #[derive(Clone, Debug, Default)]
@@ -23,8 +24,8 @@ impl OpenServer {
     }
 
     /// Returns what pages tell other processes to call: nothing.
-    pub(crate) fn address_on_page(&self) -> String {
-        String::new()
+    pub(crate) fn address_on_page(&self) -> Option<AgentAddress> {
+        None
     }
 
     /// # Errors

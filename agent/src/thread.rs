@@ -17,6 +17,7 @@ use crate::sidecar::{self, Pace, State};
 use crate::sleep::{Sleeper, Waiting};
 use crate::watch::crew::Crew;
 use crate::watch::log::LogSender;
+use loopscope_probe::agent_address::AgentAddress;
 use loopscope_probe::{Clock, Ticks};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -38,8 +39,8 @@ pub(crate) type AgentHandle = Handle<AgentLoop>;
 /// What the thread begins with.
 pub(crate) struct Start {
     pub settings: Settings,
-    /// What pages tell other processes to call; empty where nobody answers.
-    pub address: String,
+    /// What pages tell other processes to call; `None` where nobody answers.
+    pub address: Option<AgentAddress>,
     pub log: LogSender,
 }
 

@@ -3,6 +3,7 @@
 use crate::endpoint::Endpoint;
 use crate::error::Failure;
 use crate::http;
+use loopscope_probe::incident_id::IncidentId;
 use loopscope_report::incident::Incident;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -14,15 +15,16 @@ use std::time::Duration;
 pub fn incidents(endpoint: &Endpoint) -> Result<Vec<Incident>, Failure> {
     let body = ask(endpoint, "/debug/loopscope/incidents")?;
     let refused = |because: String| Failure::Remote { url: endpoint.to_string(), because };
-    serde_json::from_slice(&body)
-        .map_err(|error| refused(format!("its list of incidents is not as expected: {error}")))
+    let all: Vec<Incident> = serde_json::from_slice(&body)
+        .map_err(|error| refused(format!("its list of incidents is not as expected: {error}")))?;
+    Ok(all.into_iter().filter(Incident::is_identified).collect())
 }
 
 /// Returns one incident in full.
 ///
 /// # Errors
 /// Nobody answers there, or there is no such incident (any more).
-pub fn incident(endpoint: &Endpoint, id: &str) -> Result<Incident, Failure> {
+pub fn incident(endpoint: &Endpoint, id: IncidentId) -> Result<Incident, Failure> {
     let body = ask(endpoint, &format!("/debug/loopscope/incidents/{id}"))?;
     Incident::parse(&body)
         .map_err(|error| Failure::Remote { url: endpoint.to_string(), because: error.to_string() })

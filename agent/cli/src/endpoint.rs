@@ -1,6 +1,6 @@
 //! Where an agent is asked: at a URL that somebody wrote, or, for a process of this machine, by its socket file.
 
-use loopscope_probe::control::url_of;
+use loopscope_probe::agent_address::{AgentAddress, SocketPath};
 use loopscope_probe::directory::{Owner, agent_socket, runtime_directory};
 use std::fmt;
 use std::os::unix::net::UnixStream;
@@ -23,6 +23,12 @@ enum Source {
     Page(String),
 }
 
+/// Tells whether a text of the command line is a URL of an agent, and no name of a process.
+pub fn is_url(text: &str) -> bool {
+    // Also what is behind a name or a path, such as `serve`'s folder of a process, and so more than an `AgentAddress`.
+    ["http://", "https://", "unix:/"].iter().any(|scheme| text.starts_with(scheme))
+}
+
 impl Endpoint {
     /// An agent at a URL of the command line.
     pub fn given(url: &str) -> Endpoint {
@@ -31,20 +37,28 @@ impl Endpoint {
 
     /// The agent of a process of this machine, whose page tells `address`: by its socket file where it has one, else at
     /// that address; `None` where it has neither.
-    pub fn of_process(owner: Owner, address: Option<String>) -> Option<Endpoint> {
+    pub fn of_process(owner: Owner, address: Option<AgentAddress>) -> Option<Endpoint> {
         let path = agent_socket(&runtime_directory(), owner);
-        match UnixStream::connect(&path) {
-            Ok(_) => Some(Endpoint { url: format!("unix:{}", path.display()), source: Source::SocketFile }),
-            Err(error) => {
-                let tried = format!("unix:{}: {error}", path.display());
-                address.map(|address| Endpoint { url: url_of(&address), source: Source::Page(tried) })
+        let tried = match (UnixStream::connect(&path), SocketPath::new(&path)) {
+            (Ok(_), Ok(path)) => {
+                let url = AgentAddress::SocketFile(path).to_string();
+                return Some(Endpoint { url, source: Source::SocketFile });
             }
-        }
+            (Err(error), _) => error.to_string(),
+            (_, Err(error)) => error.to_string(),
+        };
+        let source = Source::Page(format!("unix:{}: {tried}", path.display()));
+        address.map(|address| Endpoint { url: address.local().to_string(), source })
     }
 
     /// Returns the URL.
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// Tells whether it stands on the command line.
+    pub fn is_given(&self) -> bool {
+        self.source == Source::Given
     }
 
     /// Tells whether the token may be shown there: to whom the command line names, and to whoever proves who it is by a
@@ -76,7 +90,7 @@ mod tests {
     fn without_a_socket_file_the_pages_address_is_asked_and_shown_a_token_over_tls_only() {
         let nobody = Owner { pid: u32::MAX, start: 7 };
         assert_eq!(Endpoint::of_process(nobody, None), None);
-        let at = |address: &str| Endpoint::of_process(nobody, Some(address.to_owned())).unwrap();
+        let at = |address: &str| Endpoint::of_process(nobody, Some(address.parse().unwrap())).unwrap();
         let plain = at("127.0.0.1:9464");
         assert_eq!(plain.url(), "http://127.0.0.1:9464");
         assert!(plain.tried().contains(&format!("agent-{}-7.sock: ", u32::MAX)), "{}", plain.tried());

@@ -1,7 +1,7 @@
 //! `loopscope healthy`: whether an agent answers, told by the exit code.
 
 use crate::args::HealthyArguments;
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Endpoint, is_url};
 use crate::error::Failure;
 use crate::http;
 use crate::output::print;
@@ -13,7 +13,7 @@ use std::time::Duration;
 /// It is no URL of an agent, nobody answers there, or the answer is not 200.
 pub fn run(options: &HealthyArguments) -> Result<(), Failure> {
     let url = options.url.trim_end_matches('/');
-    if !["http://", "https://", "unix:/"].iter().any(|scheme| url.starts_with(scheme)) {
+    if !is_url(url) {
         return Err(Failure::Usage(format!("{url} is no URL of an agent: write http://127.0.0.1:9464")));
     }
     let answer = http::get(&Endpoint::given(url), "/-/healthy", Duration::ZERO)?;

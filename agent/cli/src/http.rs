@@ -4,6 +4,7 @@ use crate::args::AccessArguments;
 use crate::endpoint::Endpoint;
 use crate::error::Failure;
 use crate::socket_file::SocketFile;
+use loopscope_probe::agent_address::AgentAddress;
 use std::path::Path;
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -82,13 +83,13 @@ impl Client {
             configuration = configuration.tls_config(TlsConfig::builder().root_certs(authority).build());
         }
         let configuration = configuration.build();
-        Ok(match endpoint.url().strip_prefix("unix:") {
-            Some(path) => {
-                let resolver = DefaultResolver::default();
-                let agent = ureq::Agent::with_parts(configuration, SocketFile(path.into()), resolver);
+        Ok(match endpoint.url().parse() {
+            Ok(AgentAddress::SocketFile(path)) => {
+                let (file, resolver) = (SocketFile(path.as_path().into()), DefaultResolver::default());
+                let agent = ureq::Agent::with_parts(configuration, file, resolver);
                 Client { agent, base: "http://localhost".to_owned(), token }
             }
-            None => {
+            _ => {
                 let agent = ureq::Agent::new_with_config(configuration);
                 Client { agent, base: endpoint.url().to_owned(), token }
             }

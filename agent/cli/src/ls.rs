@@ -3,13 +3,16 @@
 use crate::args::LsArguments;
 use crate::duration::show_ns;
 use crate::error::Failure;
-use crate::output::{print, print_json, tell};
-use crate::pages::{self, LoopPage, Process};
+use crate::output::{print, tell};
+use crate::pages::{LoopPage, Process};
 use crate::paint::Paint;
+use crate::view::read;
+use crate::{pages, view};
+use loopscope_probe::agent_address::AgentAddress;
 use loopscope_probe::directory::{passed_over, runtime_directory};
 use loopscope_probe::now::Running;
-use loopscope_probe::{Kind, NowValues, Page, Queue};
-use serde_json::{Value, json};
+use loopscope_probe::{NowValues, Page, Queue};
+use loopscope_report::live::Observer;
 
 /// Prints the list.
 ///
@@ -24,10 +27,7 @@ pub fn run(options: &LsArguments) -> Result<(), Failure> {
         ))
     });
     match options.json {
-        true => {
-            let all: Vec<Value> = processes.iter().map(as_json).collect();
-            print_json(&json!({ "directory": runtime_directory().to_string_lossy(), "processes": all }))
-        }
+        true => view::print(&view::observe(&mut Observer::new(), &processes)),
         false if processes.is_empty() => print(&nothing()),
         false => print(&table(Paint::stdout(), &processes)),
     }
@@ -52,18 +52,6 @@ enum State {
     Ended,
 }
 
-impl State {
-    fn name(self) -> &'static str {
-        match self {
-            State::Idle => "idle",
-            State::Running => "running",
-            State::Expected => "expected_block",
-            State::Stalled => "stalled",
-            State::Ended => "ended",
-        }
-    }
-}
-
 /// One loop as it was read.
 struct Row {
     state: State,
@@ -76,7 +64,7 @@ struct Row {
     expected: Option<String>,
     /// Busy time as part of all time since the loop began, 0 to 1.
     utilization: f64,
-    agent: Option<String>,
+    agent: Option<AgentAddress>,
 }
 
 fn row(process: &Process, entry: &LoopPage, page: &Page) -> Row {
@@ -98,19 +86,6 @@ fn row(process: &Process, entry: &LoopPage, page: &Page) -> Row {
     let inside = inside.and_then(|span| Some((site(span.site)?.name, span.fields)));
     let expected = now.expected.and_then(site).map(|site| site.label());
     Row { state, now, what, inside, expected, utilization: snapshot.active_ns as f64 / all_ns as f64, agent }
-}
-
-/// Reads a page; a few times where the loop is busy between two callbacks, for a reading that names one.
-fn read(entry: &LoopPage) -> std::io::Result<Box<Page>> {
-    let mut page = entry.read()?;
-    for _ in 0..4 {
-        let now = page.now_values(entry.clock().now(), entry.clock());
-        if now.running.is_none_or(|running| running.kind.is_some()) {
-            break;
-        }
-        page = entry.read()?;
-    }
-    Ok(page)
 }
 
 /// Says what runs: `timer parse (src/x.rs:40)`, or the phase where the loop is between two callbacks.
@@ -159,29 +134,6 @@ impl Row {
             Some((name, fields)) => format!(", inside {name} {fields}"),
         }
     }
-
-    fn json(&self, entry: &LoopPage, page: &Page) -> Value {
-        let (facts, now) = (&entry.facts, &self.now);
-        let seconds = |ns: u64| ns as f64 / 1e9;
-        let site = now.running.filter(|running| running.kind.is_some());
-        let site = site.and_then(|running| page.sites().read_one(running.site));
-        json!({
-            "name": facts.name,
-            "runtime": facts.runtime,
-            "backend": facts.backend,
-            "tid": facts.tid,
-            "state": self.state.name(),
-            "busy_seconds": seconds(now.busy_ns),
-            "running_seconds": seconds(now.running_ns),
-            "phase": now.running.map(|running| running.phase.name()),
-            "kind": now.running.and_then(|running| running.kind).map(Kind::name),
-            "site": site.map(|site| json!({ "name": site.name, "file": site.file, "line": site.line })),
-            "inside": self.inside.as_ref().map(|(name, fields)| json!({ "name": name, "fields": fields })),
-            "expected_block": self.expected,
-            "utilization_ratio": self.utilization,
-            "stall_threshold_seconds": seconds(page.control().warning_ns()),
-        })
-    }
 }
 
 fn drain(now: &NowValues) -> String {
@@ -214,13 +166,12 @@ fn table(paint: Paint, processes: &[Process]) -> String {
                         busy_ends.push(pid.clone());
                     }
                     let agent =
-                        row.agent.as_ref().map_or("-".to_owned(), |address| format!("http://{address}"));
+                        row.agent.as_ref().map_or("-".to_owned(), |address| address.local().to_string());
                     (format!("{:.1}%", row.utilization * 100.0), agent, row.text())
                 }
                 Err(error) => ("-".to_owned(), "-".to_owned(), ("?".to_owned(), format!("its page {error}"))),
             };
-            let facts = &entry.facts;
-            let who = [pid.clone(), name.clone(), facts.name.clone(), facts.runtime.clone()];
+            let who = [pid.clone(), name.clone(), entry.label.clone(), entry.facts.runtime.clone()];
             let [pid, name, name_of_loop, runtime] = who;
             lines.push(Line { cells: [pid, name, name_of_loop, runtime, busy, agent, state], detail });
         }
@@ -268,37 +219,10 @@ fn align(paint: Paint, lines: &[Line]) -> String {
     text
 }
 
-fn as_json(process: &Process) -> Value {
-    let mut agent = None;
-    let loops: Vec<Value> = process
-        .loops
-        .iter()
-        .filter_map(|entry| {
-            let page = read(entry).ok()?;
-            let row = row(process, entry, &page);
-            agent = agent.take().or_else(|| row.agent.clone());
-            Some(row.json(entry, &page))
-        })
-        .collect();
-    let damaged: Vec<Value> = process
-        .damaged
-        .iter()
-        .map(|damaged| json!({ "file": damaged.path.to_string_lossy(), "reason": damaged.because }))
-        .collect();
-    json!({
-        "pid": process.owner.pid,
-        "name": process.name(),
-        "alive": process.is_alive,
-        "agent": agent.map(|address| format!("http://{address}")),
-        "loops": loops,
-        "damaged": damaged,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use loopscope_probe::{Phase, SiteId, Ticks};
+    use loopscope_probe::{Kind, Phase, SiteId, Ticks};
 
     fn row_of(state: State, busy_ns: u64) -> Row {
         let running = Running {

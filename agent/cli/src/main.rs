@@ -21,6 +21,7 @@ mod socket_file;
 mod target;
 mod threshold;
 mod top;
+mod view;
 
 use clap::Parser;
 use std::process::ExitCode;

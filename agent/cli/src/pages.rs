@@ -4,11 +4,13 @@
 
 use crate::endpoint::Endpoint;
 use crate::error::Failure;
-use loopscope_probe::control::url_of;
-use loopscope_probe::directory::{self, Owner, PageFile};
+use loopscope_probe::agent_address::AgentAddress;
+use loopscope_probe::directory::{Owner, PageFile};
+use loopscope_probe::loop_id::LoopId;
+use loopscope_probe::process_id::ProcessId;
 use loopscope_probe::snapshot::Facts;
-use loopscope_probe::{Clock, Page, Snapshot, Ticks};
-use loopscope_report::diagnose::last_moment;
+use loopscope_probe::{Clock, Page, Snapshot, Ticks, directory, loop_id};
+use loopscope_report::diagnose::{LoopName, last_moment};
 use std::fs::File;
 use std::io;
 
@@ -27,6 +29,10 @@ pub struct LoopPage {
     file: File,
     clock: Clock,
     pub facts: Facts,
+    /// Its number among the loops of its process.
+    pub ordinal: u32,
+    /// What it is called: its name, made unique within the process.
+    pub label: String,
 }
 
 /// A page file that cannot be read, and why.
@@ -46,18 +52,33 @@ pub fn processes() -> Result<Vec<Process>, Failure> {
     let mut processes: Vec<Process> = Vec::new();
     for file in files {
         if processes.last().is_none_or(|process| process.owner != file.owner) {
+            label_all(processes.last_mut());
             let (owner, is_alive) = (file.owner, file.owner.is_alive());
             processes.push(Process { owner, is_alive, loops: Vec::new(), damaged: Vec::new() });
         }
         let process = processes.last_mut().expect("one was pushed for this owner");
         match open(&file) {
-            Ok(Some(page)) => process.loops.push(page),
+            Ok(Some(page)) => {
+                // Its start time is another one to us where it is in another time namespace.
+                process.is_alive |= page.has_writer();
+                process.loops.push(page);
+            }
             Ok(None) => {}
             Err(because) => process.damaged.push(Damaged { path: file.path, because }),
         }
     }
+    label_all(processes.last_mut());
     processes.retain(|process| !process.loops.is_empty() || !process.damaged.is_empty());
     Ok(processes)
+}
+
+/// Gives the loops of a process their labels.
+fn label_all(process: Option<&mut Process>) {
+    let Some(process) = process else { return };
+    let labels = loop_id::labels(process.loops.iter().map(|page| page.facts.name.as_str()));
+    for (page, label) in process.loops.iter_mut().zip(labels) {
+        page.label = label;
+    }
 }
 
 /// Opens and checks a page file. `None` for a loop that ended in an orderly way just now.
@@ -73,7 +94,8 @@ fn open(page_file: &PageFile) -> Result<Option<LoopPage>, String> {
     if facts.pid_namespace != directory::pid_namespace() {
         return Err("was written in another pid namespace (a container); look from inside it".to_owned());
     }
-    Ok((!page.is_closed()).then_some(LoopPage { file, clock, facts }))
+    let (ordinal, label) = (page_file.number, facts.name.clone());
+    Ok((!page.is_closed()).then_some(LoopPage { file, clock, facts, ordinal, label }))
 }
 
 impl Process {
@@ -89,12 +111,19 @@ impl Process {
 
     /// Tells whether the process's agent is at this URL, which has no slash at its end.
     pub fn is_at(&self, url: &str) -> bool {
-        self.address().is_some_and(|address| url_of(&address) == url)
-            || self.agent().is_some_and(|endpoint| endpoint.url() == url)
+        let is_told =
+            |address: AgentAddress| address.to_string() == url || address.local().to_string() == url;
+        self.address().is_some_and(is_told) || self.agent().is_some_and(|endpoint| endpoint.url() == url)
     }
 
-    fn address(&self) -> Option<String> {
+    /// Returns where its agent listens, as its pages tell; `None` where nowhere.
+    pub fn address(&self) -> Option<AgentAddress> {
         self.loops.iter().find_map(|page| page.read().ok()?.control().address())
+    }
+
+    /// Tells whether it runs still.
+    pub fn lives(&self) -> bool {
+        self.owner.is_alive() || self.loops.iter().any(LoopPage::has_writer)
     }
 
     /// Returns `PID NAME`, as lists and messages call a process.
@@ -104,6 +133,26 @@ impl Process {
 }
 
 impl LoopPage {
+    /// Tells whether its process still writes it.
+    fn has_writer(&self) -> bool {
+        directory::has_writer(&self.file)
+    }
+
+    /// Tells whether this is the loop, or one of the loops, that a person calls `name`.
+    pub fn is_called(&self, name: &str) -> bool {
+        self.label == name || self.facts.name == name
+    }
+
+    /// Returns which loop it is.
+    pub fn id(&self) -> LoopId {
+        LoopId::new(ProcessId::of_page(&self.facts), self.ordinal)
+    }
+
+    /// Returns what the page does not tell of its loop.
+    pub fn name(&self) -> LoopName<'_> {
+        LoopName { ordinal: self.ordinal, label: &self.label }
+    }
+
     /// Reads the page as it is now, or as it was left.
     ///
     /// # Errors

@@ -1,7 +1,9 @@
 //! What a TARGET on the command line means: a pid, a name, or a URL (also `unix:/path`); nothing where only one process is there.
 
+use crate::endpoint::is_url;
 use crate::error::Failure;
-use crate::pages::{self, Process};
+use crate::pages;
+use crate::pages::Process;
 use loopscope_probe::directory::runtime_directory;
 
 /// Where to capture.
@@ -86,7 +88,7 @@ fn read(text: Option<&str>) -> Result<Written<'_>, Failure> {
         let message = format!("{text}: write a socket file with its whole path, as unix:/{path}");
         return Err(Failure::Usage(message));
     }
-    if ["http://", "https://", "unix:/"].iter().any(|scheme| text.starts_with(scheme)) {
+    if is_url(text) {
         return Ok(Written::Url(text.trim_end_matches('/')));
     }
     Ok(text.parse().map_or(Written::Name(text), Written::Pid))

@@ -5,11 +5,9 @@ use crate::log::Log;
 use crate::roster::Roster;
 use crate::state::HostState;
 use crate::thread::{Start, begin};
-use loopscope_http::ServerError;
 use loopscope_http::background::Background;
 use loopscope_http::entrance::{Credentials, Entrance, Listen};
-use loopscope_http::process;
-use loopscope_probe::control::url_of;
+use loopscope_http::{ServerError, process};
 use loopscope_probe::directory::runtime_directory;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -109,7 +107,7 @@ impl HostBuilder {
         };
         let access = Access::read(&self.access).map_err(ServerError::Credentials)?;
         let access = access.of_server(&entrance.guard).map_err(ServerError::Credentials)?;
-        let (address, url) = (entrance.address(), url_of(&entrance.guard.address));
+        let (address, url) = (entrance.address(), entrance.agent_address().to_string());
         let mut directories = self.directories;
         if directories.is_empty() {
             directories.push(runtime_directory());

@@ -1,13 +1,16 @@
 //! One loop of the host: its page file, open, and what is remembered from look to look.
 
 use crate::speaker;
-use loopscope_probe::directory::{self, Owner, PageFile};
+use loopscope_probe::agent_address::AgentAddress;
+use loopscope_probe::directory::{Owner, PageFile};
+use loopscope_probe::process_id::ProcessId;
 use loopscope_probe::snapshot::Facts;
-use loopscope_probe::{Clock, HandleType, Page, Ticks};
-use loopscope_report::compute::sites::{self, Chosen};
+use loopscope_probe::{Clock, HandleType, Page, Ticks, directory};
+use loopscope_report::compute::sites;
+use loopscope_report::compute::sites::Chosen;
 use loopscope_report::compute::stall::StallWatch;
 use loopscope_report::compute::utilization::utilization;
-use loopscope_report::diagnose::last_moment;
+use loopscope_report::diagnose::{LoopName, last_moment};
 use loopscope_report::metrics::merged::put_to_rest;
 use loopscope_report::metrics::view::{LoopOwner, LoopView};
 use loopscope_report::model::floor::Floor;
@@ -17,9 +20,6 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-
-/// A process, as a key: its pid, and when it started.
-pub(crate) type Process = (u32, u64);
 
 /// When a loop ended.
 #[derive(Clone, Copy, Debug)]
@@ -41,7 +41,7 @@ pub(crate) struct Entry {
     pub facts: Facts,
     pub label: String,
     /// Where the agent of its process is, if one listens.
-    pub address: Option<String>,
+    pub address: Option<AgentAddress>,
     /// The user that the page belongs to.
     pub user: Option<u32>,
     pub end: Option<End>,
@@ -116,9 +116,19 @@ impl Entry {
         })
     }
 
+    /// Returns what its page does not tell of the loop.
+    pub(crate) fn name(&self) -> LoopName<'_> {
+        LoopName { ordinal: self.number, label: &self.label }
+    }
+
+    /// Tells whether somebody still writes the page.
+    pub(crate) fn has_writer(&self) -> bool {
+        directory::has_writer(&self.file)
+    }
+
     /// Returns the process of the loop.
-    pub(crate) fn process(&self) -> Process {
-        (self.owner.pid, self.owner.start)
+    pub(crate) fn process(&self) -> ProcessId {
+        ProcessId::of_page(&self.facts)
     }
 
     /// Returns where the agent of its process has its socket file: beside the page.

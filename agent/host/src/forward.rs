@@ -14,9 +14,10 @@ use hyper::header::{AUTHORIZATION, CONTENT_DISPOSITION, CONTENT_TYPE, HOST, Head
 use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
 use loopscope_http::guard::INTENT_HEADER;
+use loopscope_probe::agent_address::AgentAddress;
 use std::fmt::Display;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{SocketAddr, UdpSocket};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -102,84 +103,53 @@ impl Forwards {
     /// Asks by the socket file where there is one, which asks its own user for nothing, unless this server does not, either;
     /// else at the page's address.
     async fn reach(&self, question: &Question<'_>) -> Result<Forwarded, String> {
-        let file = Way::Unix(&question.process.socket);
+        let file = question.process.socket.display();
         let why = match self.access.is_server_open {
             true => format!(
-                "{file} is asked only by a server that wants something of its clients itself (--guard-token-file)"
+                "unix:{file} is asked only by a server that wants something of its clients itself (--guard-token-file)"
             ),
             false => match owned(&question.process.socket, question.process.user).await {
                 Ok(stream) => {
                     let request = question.request("localhost", None)?;
                     let answer = converse(stream, request, question.wanted).await;
-                    return answer.map_err(|because| format!("the agent at {file} {because}"));
+                    return answer.map_err(|because| format!("the agent at unix:{file} {because}"));
                 }
-                Err(why) => format!("tried before: {file} {why}"),
+                Err(why) => format!("tried before: unix:{file} {why}"),
             },
         };
-        let address = question.process.address.as_deref().unwrap_or("nowhere");
-        let failed = |because: &str| format!("the agent at {address} {because}; {why}");
-        let way = Way::to(address).map_err(failed)?;
-        way.ask(question, &self.access).await.map_err(|because| failed(&because))
+        let Some(address) = &question.process.address else { return Err(format!("has no agent; {why}")) };
+        let failed = |because: String| format!("the agent at {address} {because}; {why}");
+        ask(address, question, &self.access).await.map_err(failed)
     }
 }
 
-/// How an agent is reached.
-#[derive(Debug, PartialEq, Eq)]
-enum Way<'a> {
-    Plain(SocketAddr),
-    Tls(SocketAddr),
-    Unix(&'a Path),
-}
-
-impl Way<'_> {
-    /// Reads what a page says of its agent: `host:port`, `https://host:port`, or `unix:/path`.
-    fn to(address: &str) -> Result<Way<'_>, &'static str> {
-        if let Some(path) = address.strip_prefix("unix:") {
-            return Ok(Way::Unix(Path::new(path)));
+/// Asks at the address that stands on the page.
+async fn ask(address: &AgentAddress, question: &Question<'_>, access: &Access) -> Result<Forwarded, String> {
+    let mut was_shown = false;
+    let answer = match address.local() {
+        AgentAddress::Tcp(at) => {
+            let stream = connected(TcpStream::connect(own(at)?)).await?;
+            converse(stream, question.request(&at.to_string(), None)?, question.wanted).await
         }
-        let (way, address): (fn(SocketAddr) -> Way<'static>, _) = match address.strip_prefix("https://") {
-            Some(address) => (Way::Tls, address),
-            None => (Way::Plain, address),
-        };
-        reachable(address).map(way).ok_or("is at no address of this machine, and others are not asked")
-    }
-
-    async fn ask(&self, question: &Question<'_>, access: &Access) -> Result<Forwarded, String> {
-        let mut was_shown = false;
-        let answer = match self {
-            Way::Plain(at) => {
-                let stream = connected(TcpStream::connect(at)).await?;
-                converse(stream, question.request(&at.to_string(), None)?, question.wanted).await
-            }
-            Way::Tls(at) => {
-                let trust = access.trust.as_ref();
-                let trust =
-                    trust.ok_or("has TLS, and this server was not told by whom: start it with --ca-file")?;
-                let stream = connected(TcpStream::connect(at)).await?;
-                let stream = connected(trust.connect(stream, at.ip())).await?;
-                let shown = access.shown_to_proved();
-                was_shown = shown.is_some();
-                converse(stream, question.request(&at.to_string(), shown)?, question.wanted).await
-            }
-            Way::Unix(path) => {
-                let stream = owned(path, question.process.user).await?;
-                converse(stream, question.request("localhost", None)?, question.wanted).await
-            }
-        }?;
-        match answer.status {
-            401 if !was_shown => Err(Access::missing(matches!(self, Way::Tls(_))).to_owned()),
-            _ => Ok(answer),
+        AgentAddress::Tls(at) => {
+            let at = own(at)?;
+            let trust = access.trust.as_ref();
+            let trust =
+                trust.ok_or("has TLS, and this server was not told by whom: start it with --ca-file")?;
+            let stream = connected(TcpStream::connect(at)).await?;
+            let stream = connected(trust.connect(stream, at.ip())).await?;
+            let shown = access.shown_to_proved();
+            was_shown = shown.is_some();
+            converse(stream, question.request(&at.to_string(), shown)?, question.wanted).await
         }
-    }
-}
-
-impl Display for Way<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Way::Plain(at) => write!(f, "{at}"),
-            Way::Tls(at) => write!(f, "https://{at}"),
-            Way::Unix(path) => write!(f, "unix:{}", path.display()),
+        AgentAddress::SocketFile(path) => {
+            let stream = owned(path.as_path(), question.process.user).await?;
+            converse(stream, question.request("localhost", None)?, question.wanted).await
         }
+    }?;
+    match answer.status {
+        401 if !was_shown => Err(Access::missing(matches!(address, AgentAddress::Tls(_))).to_owned()),
+        _ => Ok(answer),
     }
 }
 
@@ -206,16 +176,13 @@ impl Question<'_> {
     }
 }
 
-/// Returns where to connect to: the address, if it is one of this machine.
-fn reachable(address: &str) -> Option<SocketAddr> {
-    let mut at: SocketAddr = address.parse().ok()?;
-    match at.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => at.set_ip(Ipv4Addr::LOCALHOST.into()),
-        IpAddr::V6(ip) if ip.is_unspecified() => at.set_ip(Ipv6Addr::LOCALHOST.into()),
-        _ => {}
-    }
+/// Returns the address, if it is one of this machine.
+fn own(at: SocketAddr) -> Result<SocketAddr, &'static str> {
     // Only an address of one's own can be bound.
-    (at.ip().is_loopback() || UdpSocket::bind((at.ip(), 0)).is_ok()).then_some(at)
+    match at.ip().is_loopback() || UdpSocket::bind((at.ip(), 0)).is_ok() {
+        true => Ok(at),
+        false => Err("is at no address of this machine, and others are not asked"),
+    }
 }
 
 /// Waits for a connection or a handshake.
@@ -285,20 +252,15 @@ fn file_of(disposition: &str) -> Option<String> {
 mod tests {
     use super::*;
     use http_body_util::Full;
+    use loopscope_probe::process_id::ProcessId;
     use std::path::PathBuf;
 
     #[test]
     fn only_this_machine_is_asked() {
-        let reached = |address: &str| reachable(address).map(|at| at.to_string());
-        assert_eq!(reached("127.0.0.1:9464").as_deref(), Some("127.0.0.1:9464"));
-        assert_eq!(reached("0.0.0.0:9464").as_deref(), Some("127.0.0.1:9464"));
+        let here = "127.0.0.1:9464".parse().unwrap();
+        assert_eq!(own(here), Ok(here));
         // A network for documentation, which no machine has.
-        for address in ["192.0.2.1:80", "example.org:80", "", "127.0.0.1"] {
-            assert_eq!(reached(address), None, "{address}");
-        }
-        assert_eq!(Way::to("unix:/run/x"), Ok(Way::Unix(Path::new("/run/x"))));
-        assert_eq!(Way::to("https://127.0.0.1:9464"), Ok(Way::Tls("127.0.0.1:9464".parse().unwrap())));
-        assert!(Way::to("https://192.0.2.1:80").is_err());
+        assert!(own("192.0.2.1:80".parse().unwrap()).unwrap_err().contains("no address of this machine"));
     }
 
     #[test]
@@ -332,6 +294,7 @@ mod tests {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let process = Asked {
             pid: 7,
+            process: ProcessId::new(7, 1, 0, 0),
             name: "web".to_owned(),
             address: None,
             socket: PathBuf::new(),

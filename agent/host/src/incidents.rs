@@ -9,6 +9,7 @@ use crate::state::Asked;
 use hyper::Method;
 use loopscope_http::incidents::INCIDENTS;
 use loopscope_probe::clock::unix_ns;
+use loopscope_probe::process_id::ProcessId;
 use loopscope_report::incident::Incident;
 use serde::de::IgnoredAny;
 use std::cmp::Reverse;
@@ -94,6 +95,7 @@ pub(crate) async fn gather(forwards: &Forwards, asked: Vec<Asked>, of_pages: Vec
         }
     }
     gathered.cut(unix_ns());
+    Incident::name_all(&mut gathered.incidents.iter_mut().collect::<Vec<_>>());
     gathered
 }
 
@@ -152,7 +154,7 @@ async fn list_of(forwards: &Forwards, process: &Asked) -> Result<Vec<Incident>, 
     let question = Question { process, method: Method::GET, target: INCIDENTS, wanted };
     let answer = forwards.ask(&question, PATIENCE).await?;
     let list = Some(&answer.body).filter(|_| answer.status == 200);
-    list.and_then(|body| read_list(body, process.pid)).ok_or_else(|| NoAnswer::Failed(no_list(&answer)))
+    list.and_then(|body| read_list(body, process.process)).ok_or_else(|| NoAnswer::Failed(no_list(&answer)))
 }
 
 /// Says why an answer is no list of incidents.
@@ -168,11 +170,11 @@ fn no_list(answer: &Forwarded) -> String {
 
 /// Reads the list of this process, which may be cut off; `None` where it is no list. What is not an incident of that very
 /// process is left out.
-fn read_list(json: &[u8], pid: u32) -> Option<Vec<Incident>> {
+fn read_list(json: &[u8], process: ProcessId) -> Option<Vec<Incident>> {
     let read = |element: &[u8]| {
         let element = Some(element).filter(|element| element.len() <= LISTED_BYTES_MAX)?;
         let incident = Incident::parse(element).ok()?;
-        (incident.pid == pid).then(|| bounded(incident))
+        incident.process_id().agrees_with(process).then(|| bounded(incident))
     };
     Some(elements(json)?.take(LISTED_MAX).filter_map(read).collect())
 }
@@ -201,11 +203,6 @@ fn bounded(mut incident: Incident) -> Incident {
     }
     // A copy, because what was cut off keeps its memory.
     incident.brief()
-}
-
-/// Returns the pid that an incident's id begins with.
-pub(crate) fn pid_of(id: &str) -> Option<u32> {
-    id.split_once('-')?.0.parse().ok()
 }
 
 #[cfg(test)]

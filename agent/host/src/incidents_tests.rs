@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::access::Access;
+use loopscope_probe::agent_address::AgentAddress;
 use loopscope_report::incident::{Group, Record};
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -9,25 +10,28 @@ use std::net::TcpListener;
 /// What the clock shows.
 const NOW: u64 = 1_700_000_000_000_000_000;
 
+/// The process that is asked.
+const SEVEN: ProcessId = ProcessId::new(7, 0, 0, 0);
+
 fn incident(pid: u32, number: u64, begin_unix_ns: u64) -> Incident {
-    Incident { id: format!("{pid}-{number}"), pid, begin_unix_ns, ..Incident::default() }
+    Incident { id: format!("{pid}-{number}").parse().unwrap(), pid, begin_unix_ns, ..Incident::default() }
 }
 
 fn json(incidents: &[Incident]) -> Vec<u8> {
     serde_json::to_vec(incidents).unwrap()
 }
 
-fn ids(incidents: &[Incident]) -> Vec<&str> {
-    incidents.iter().map(|incident| incident.id.as_str()).collect()
+fn ids(incidents: &[Incident]) -> Vec<String> {
+    incidents.iter().map(|incident| incident.id.to_string()).collect()
 }
 
 #[test]
 fn a_list_is_read_as_it_is() {
     let told = [incident(7, 2, NOW), incident(7, 1, NOW - 1)];
-    assert_eq!(read_list(&json(&told), 7).unwrap(), told);
-    assert_eq!(read_list(b" [ ] ", 7), Some(vec![]));
+    assert_eq!(read_list(&json(&told), SEVEN).unwrap(), told);
+    assert_eq!(read_list(b" [ ] ", SEVEN), Some(vec![]));
     for foreign in ["", "{}", "null", "there is no such page"] {
-        assert_eq!(read_list(foreign.as_bytes(), 7), None, "{foreign}");
+        assert_eq!(read_list(foreign.as_bytes(), SEVEN), None, "{foreign}");
     }
 }
 
@@ -35,37 +39,35 @@ fn a_list_is_read_as_it_is() {
 fn what_is_not_an_incident_of_that_process_is_left_out() {
     let others =
         r#"[{"id":"8-1","pid":8},{},{"id":"8-2","pid":7},{"id":"7-x","pid":7},{"id":"7-3","pid":7},7,null]"#;
-    assert_eq!(ids(&read_list(others.as_bytes(), 7).unwrap()), ["7-3"]);
+    assert_eq!(ids(&read_list(others.as_bytes(), SEVEN).unwrap()), ["7-3"]);
 }
 
 #[test]
 fn a_list_that_was_cut_off_is_good_up_to_there() {
     let whole = json(&[incident(7, 2, NOW), incident(7, 1, NOW - 1)]);
     for length in 1..whole.len() {
-        let read = read_list(&whole[..length], 7).unwrap();
-        assert!(
-            read.len() <= 2 && read.iter().zip([2, 1]).all(|(found, number)| found.number() == Some(number))
-        );
+        let read = read_list(&whole[..length], SEVEN).unwrap();
+        assert!(read.len() <= 2 && read.iter().zip([2, 1]).all(|(found, number)| found.number() == number));
     }
 }
 
 #[test]
 fn a_list_without_end_is_read_no_further_than_what_is_listed() {
     let empty = format!("[{}]", vec!["{}"; 300_000].join(","));
-    assert_eq!(read_list(empty.as_bytes(), 7), Some(vec![]));
+    assert_eq!(read_list(empty.as_bytes(), SEVEN), Some(vec![]));
     let own: Vec<_> = (0..2 * LISTED_MAX as u64).map(|number| incident(7, number, NOW)).collect();
-    assert_eq!(read_list(&json(&own), 7).unwrap().len(), LISTED_MAX);
+    assert_eq!(read_list(&json(&own), SEVEN).unwrap().len(), LISTED_MAX);
 }
 
 #[test]
 fn an_incident_of_too_many_parts_is_cut_and_a_very_long_one_left_out() {
     let groups = vec![Group::default(); 100];
     let records = vec![Record::default(); 9];
-    let read = read_list(&json(&[Incident { groups, records, ..incident(7, 1, NOW) }]), 7).unwrap();
+    let read = read_list(&json(&[Incident { groups, records, ..incident(7, 1, NOW) }]), SEVEN).unwrap();
     assert_eq!((read[0].groups.len(), read[0].records.len()), (PARTS_MAX, 0));
     assert_eq!(read[0].groups.capacity(), PARTS_MAX);
     let long = Incident { summary: "x".repeat(LISTED_BYTES_MAX), ..incident(7, 2, NOW) };
-    assert_eq!(ids(&read_list(&json(&[long, incident(7, 1, NOW)]), 7).unwrap()), ["7-1"]);
+    assert_eq!(ids(&read_list(&json(&[long, incident(7, 1, NOW)]), SEVEN).unwrap()), ["7-1"]);
 }
 
 #[test]
@@ -98,7 +100,7 @@ fn who_has_thousands_does_not_push_out_the_others() {
 /// Answers one question with this list. Returns the process whose agent that would be.
 fn agent(pid: u32, list: Vec<u8>) -> Asked {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = Some(listener.local_addr().unwrap().to_string());
+    let address = Some(AgentAddress::Tcp(listener.local_addr().unwrap()));
     std::thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
         let mut question = Vec::new();
@@ -111,7 +113,15 @@ fn agent(pid: u32, list: Vec<u8>) -> Asked {
         // Who asked has gone when it has read enough.
         let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&list));
     });
-    Asked { pid, name: "web".to_owned(), address, socket: Default::default(), user: None, loops: Vec::new() }
+    Asked {
+        pid,
+        process: ProcessId::new(pid, 1, 0, 0),
+        name: "web".to_owned(),
+        address,
+        socket: Default::default(),
+        user: None,
+        loops: Vec::new(),
+    }
 }
 
 #[test]

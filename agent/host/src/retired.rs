@@ -1,8 +1,9 @@
 //! What loops without a label of their own had counted when they left: the sum of those must not fall while their process
 //! has others, because a counter that falls is taken for one that began anew.
 
-use crate::entry::{Entry, Process};
+use crate::entry::Entry;
 use loopscope_probe::Page;
+use loopscope_probe::process_id::ProcessId;
 use loopscope_report::metrics::merged::{add_view, copy_view};
 use loopscope_report::metrics::view::LoopView;
 use loopscope_report::model::label::OTHER;
@@ -11,7 +12,7 @@ use std::collections::HashMap;
 /// One sum for each process that has lost such loops.
 #[derive(Debug, Default)]
 pub(crate) struct Retired {
-    sums: HashMap<Process, LoopView>,
+    sums: HashMap<ProcessId, LoopView>,
 }
 
 impl Retired {
@@ -32,12 +33,12 @@ impl Retired {
     }
 
     /// Forgets the processes that are not among these.
-    pub(crate) fn retain(&mut self, is_there: impl Fn(&Process) -> bool) {
+    pub(crate) fn retain(&mut self, is_there: impl Fn(&ProcessId) -> bool) {
         self.sums.retain(|process, _| is_there(process));
     }
 
     /// Returns what the sums of processes begin with.
-    pub(crate) fn sums(&self) -> HashMap<Process, LoopView> {
+    pub(crate) fn sums(&self) -> HashMap<ProcessId, LoopView> {
         self.sums.iter().map(|(process, sum)| (*process, copy_view(sum))).collect()
     }
 }

@@ -1,18 +1,19 @@
 //! Which loops there are: page files found, followed while their loops live, and kept for a while after.
 
-use crate::entry::{Entry, NoEntry, Process};
+use crate::entry::{Entry, NoEntry};
 use crate::pattern;
 use crate::refusal::{Refusal, Refusals};
 use crate::retired::Retired;
-use loopscope_probe::Page;
-use loopscope_probe::directory::{self, Owner, PageFile};
+use loopscope_probe::directory::{Owner, PageFile};
+use loopscope_probe::process_id::ProcessId;
+use loopscope_probe::{Page, directory};
 use loopscope_report::compute::sites::SITES_PER_PROCESS;
 use loopscope_report::metrics::merged::{add_view, copy_view};
 use loopscope_report::metrics::view::LoopView;
 use loopscope_report::model::label::{OTHER, unique};
 use std::collections::{HashMap, HashSet};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// All loops of the host.
 #[derive(Debug)]
@@ -27,7 +28,7 @@ pub(crate) struct Roster {
     refusals: Refusals,
     retired: Retired,
     /// How many more sites of a process may have a series.
-    sites_room: HashMap<Process, usize>,
+    sites_room: HashMap<ProcessId, usize>,
     /// Page files of processes that had ended before they were followed.
     left: Vec<PageFile>,
     /// What every page is read into.
@@ -77,8 +78,8 @@ impl Roster {
     /// Returns how many processes live and how many have ended.
     pub(crate) fn processes(&self) -> (u64, u64) {
         let living = self.entries.iter().filter(|entry| entry.end.is_none());
-        let alive: HashSet<Process> = living.map(Entry::process).collect();
-        let all: HashSet<Process> = self.entries.iter().map(Entry::process).collect();
+        let alive: HashSet<ProcessId> = living.map(Entry::process).collect();
+        let all: HashSet<ProcessId> = self.entries.iter().map(Entry::process).collect();
         (alive.len() as u64, (all.len() - alive.len()) as u64)
     }
 
@@ -86,22 +87,21 @@ impl Roster {
     pub(crate) fn follow(&mut self, now_ns: u64) -> Vec<String> {
         let mut notes = Vec::new();
         let files = self.list(&mut notes);
-        let mut known: HashMap<Process, bool> = HashMap::new();
-        let mut is_alive =
-            |owner: Owner| *known.entry((owner.pid, owner.start)).or_insert_with(|| owner.is_alive());
+        let mut known: HashMap<Owner, bool> = HashMap::new();
+        let mut is_alive = |owner: Owner| *known.entry(owner).or_insert_with(|| owner.is_alive());
         self.bury(now_ns, &mut is_alive, &mut notes);
         let paths: HashSet<PathBuf> = self.entries.iter().map(|entry| entry.path.clone()).collect();
         let listed: HashSet<&PathBuf> = files.iter().map(|file| &file.path).collect();
         self.refusals.retain(|path| listed.contains(&path.to_path_buf()) || path.is_dir());
         let mut left = Vec::new();
         for file in files.iter().filter(|file| !paths.contains(&file.path)) {
-            match is_alive(file.owner) {
+            match is_alive(file.owner) || has_writer_at(&file.path) {
                 true => self.adopt(file, &mut notes),
                 false => left.push(file.clone()),
             }
         }
         self.left = left;
-        let processes: HashSet<Process> = self.entries.iter().map(Entry::process).collect();
+        let processes: HashSet<ProcessId> = self.entries.iter().map(Entry::process).collect();
         self.sites_room.retain(|process, _| processes.contains(process));
         self.retired.retain(|process| processes.contains(process));
         notes
@@ -127,6 +127,7 @@ impl Roster {
         self.entries.retain_mut(|entry| {
             if entry.end.is_none()
                 && !is_alive(entry.owner)
+                && !entry.has_writer()
                 && let Err(error) = entry.end(page, now_ns)
             {
                 notes.extend(refusals.note(&entry.path, Refusal::of(&error), &error.to_string()));
@@ -249,6 +250,11 @@ pub(crate) struct Reading<'a> {
     /// The moment that it is of.
     pub at: loopscope_probe::Ticks,
     pub clock: &'a loopscope_probe::Clock,
+}
+
+/// Asks for pages whose process is not found by pid and start time: it has ended, or lives in another time namespace.
+fn has_writer_at(path: &Path) -> bool {
+    directory::open_page_file(path).is_ok_and(|page| directory::has_writer(&page))
 }
 
 #[cfg(test)]

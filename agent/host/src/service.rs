@@ -1,7 +1,7 @@
 //! Which path of the host answers what.
 
 use crate::forward::{Forwards, NoAnswer, Question, Wanted};
-use crate::incidents::{Untold, gather, pid_of};
+use crate::incidents::{Untold, gather};
 use crate::state::Asked;
 use crate::targets::targets;
 use crate::thread::Shared;
@@ -10,15 +10,15 @@ use hyper::header::HOST;
 use hyper::http::request::Parts;
 use loopscope_http::answer::Answer;
 use loopscope_http::guard::{Gives, Guard, Purpose};
-use loopscope_http::incidents::{self, INCIDENT, INCIDENTS, id_of};
+use loopscope_http::incidents::{INCIDENT, INCIDENTS, id_of};
 use loopscope_http::live::{LIVE, Live};
-use loopscope_http::negotiate;
-use loopscope_http::page::{self, FILES, PAGE};
+use loopscope_http::page::{FILES, PAGE};
 use loopscope_http::paths::{FLAMEGRAPH, HEALTHY, METRICS, PPROF, READY, THRESHOLDS};
 use loopscope_http::query::{decoded, pairs};
 use loopscope_http::service::{Answering, Service};
-use loopscope_http::wish::{self, Wish};
-use loopscope_probe::control::url_of;
+use loopscope_http::wish::Wish;
+use loopscope_http::{incidents, negotiate, page, wish};
+use loopscope_probe::incident_id::IncidentId;
 use loopscope_report::incident::Incident;
 use loopscope_report::metrics::view::Outcomes;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -181,7 +181,12 @@ impl HostService {
             return Answer::text(404, "there is no such page\n");
         };
         let query = request.uri.query().unwrap_or("");
-        let known = self.shared.state().living().into_iter().find(|process| process.pid == pid);
+        // An incident may be of a process that had this pid before.
+        let id: Option<IncidentId> = id_of(path).and_then(|id| decoded(id).parse().ok());
+        let is_meant = |process: &Asked| {
+            process.pid == pid && id.is_none_or(|id| id.process().agrees_with(process.process))
+        };
+        let known = self.shared.state().living().into_iter().find(is_meant);
         match known.filter(|process| process.address.is_some()) {
             Some(process) => {
                 if request.method == Method::POST && path == THRESHOLDS {
@@ -264,9 +269,12 @@ impl HostService {
     /// Answers with one incident: its agent does, or the page of its process.
     async fn incident(&self, id: &str, request: &Parts) -> Answer {
         let query = request.uri.query().unwrap_or("");
-        let living = self.shared.state().living();
-        let process = living.into_iter().find(|process| pid_of(id) == Some(process.pid));
-        match process.filter(|process| process.address.is_some()) {
+        let wanted: Option<IncidentId> = decoded(id).parse().ok();
+        let is_meant = |process: &Asked| {
+            process.address.is_some() && wanted.is_some_and(|id| id.process().agrees_with(process.process))
+        };
+        let process = self.shared.state().living().into_iter().find(is_meant);
+        match process {
             Some(process) => {
                 let answer =
                     self.hand_over(&process, &Method::GET, &format!("{INCIDENTS}/{id}?{query}")).await;
@@ -286,15 +294,15 @@ impl HostService {
         let (pid, name) = (process.pid, process.name.clone());
         let untold = Untold { pid, name, because: Some(because.to_owned()) };
         let (found, _) = self.shared.state().in_place_of_agents(&[untold]);
-        let id = decoded(id);
-        let found = found.into_iter().find(|incident| incident.id == id)?;
-        Some(self.guarded(|| incidents::one(&id, query, |_| Some(found))))
+        let wanted: IncidentId = decoded(id).parse().ok()?;
+        let found = found.into_iter().find(|incident| incident.identity().agrees_with(wanted))?;
+        Some(self.guarded(|| incidents::one(id, query, |_| Some(found))))
     }
 
     fn incident_of_page(&self, id: &str, query: &str) -> Answer {
-        let find = |id: &str| -> Option<Arc<Incident>> {
-            let id = decoded(id);
-            self.shared.state().incidents_of_pages().into_iter().find(|incident| incident.id == id)
+        let find = |id: IncidentId| -> Option<Arc<Incident>> {
+            let mut all = self.shared.state().incidents_of_pages().into_iter();
+            all.find(|incident| incident.identity().agrees_with(id))
         };
         self.guarded(|| incidents::one(id, query, find))
     }
@@ -319,7 +327,8 @@ fn patience(target: &str) -> Duration {
 fn list(living: &[Asked]) -> String {
     let line = |process: &Asked| {
         let loops: Vec<&str> = process.loops.iter().map(|(name, _)| name.as_str()).collect();
-        let agent = process.address.as_deref().map_or("no agent".to_owned(), url_of);
+        let agent =
+            process.address.as_ref().map_or("no agent".to_owned(), |address| address.local().to_string());
         format!("{} {} ({}; {agent})\n", process.pid, process.name, loops.join(", "))
     };
     match living {
@@ -348,10 +357,12 @@ fn chosen(living: &[Asked], query: &str) -> Result<Asked, (u16, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use loopscope_probe::process_id::ProcessId;
 
     fn asked(pid: u32, name: &str) -> Asked {
         Asked {
             pid,
+            process: ProcessId::new(pid, 1, 0, 0),
             name: name.to_owned(),
             address: None,
             socket: Default::default(),
@@ -375,7 +386,7 @@ mod tests {
 
     #[test]
     fn the_list_tells_where_each_agent_is() {
-        let at = |address: &str| Asked { address: Some(address.to_owned()), ..asked(7, "web") };
+        let at = |address: &str| Asked { address: Some(address.parse().unwrap()), ..asked(7, "web") };
         assert_eq!(list(&[asked(7, "web")]), "7 web (; no agent)\n");
         assert_eq!(list(&[at("127.0.0.1:9464")]), "7 web (; http://127.0.0.1:9464)\n");
         assert_eq!(list(&[at("unix:/run/x")]), "7 web (; unix:/run/x)\n");

@@ -8,12 +8,13 @@
 //! Users are compared as this process sees them, those of files and those of processes alike, so it makes no difference in
 //! which user namespace anybody is.
 
-use loopscope_probe::directory::{self, Owner, PageFile};
+use loopscope_probe::directory;
+use loopscope_probe::directory::{Owner, PageFile};
 use loopscope_probe::snapshot::Facts;
-use std::fs::{self, File};
-use std::io;
+use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 /// Root may do anything to any process, and a program that root started may have become another user's since.
 const ROOT: u32 = 0;
@@ -47,7 +48,8 @@ pub(crate) fn objection(from: &PageFile, file: &File) -> io::Result<Option<Strin
     if ![user, ROOT, directory::own_user()].contains(&folder) {
         return Ok(Some(format!("belongs to user {user} and lies in a folder of user {folder}")));
     }
-    let process = if from.owner.is_alive() { users_of(from.owner.pid)? } else { None };
+    let is_alive = from.owner.is_alive() || directory::has_writer(file);
+    let process = if is_alive { users_of(from.owner.pid)? } else { None };
     let objection = process.filter(|users| !may_speak(user, *users)).map(|users| {
         let Users { effective, .. } = users;
         format!("belongs to user {user}, and process {} runs as user {effective}", from.owner.pid)

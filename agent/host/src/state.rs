@@ -1,12 +1,15 @@
 //! What the host's thread knows: the roster, and what it counted itself.
 
-use crate::entry::{Entry, Process};
+use crate::entry::Entry;
 use crate::incidents::Untold;
 use crate::roster::Roster;
 use crate::service::PATHS;
+use loopscope_probe::agent_address::AgentAddress;
 use loopscope_probe::clock::unix_ns;
-use loopscope_probe::directory::{self, PageFile};
-use loopscope_probe::{Page, Ticks};
+use loopscope_probe::directory::PageFile;
+use loopscope_probe::loop_id::label;
+use loopscope_probe::process_id::ProcessId;
+use loopscope_probe::{Page, Ticks, directory};
 use loopscope_report::diagnose::{reconstruct, under_way};
 use loopscope_report::incident::Incident;
 use loopscope_report::metrics::accounts::Accounts;
@@ -37,16 +40,18 @@ pub(crate) struct HostState {
     /// What pages of the dead tell, by their path: it does not change any more.
     told: HashMap<PathBuf, Option<Arc<Incident>>>,
     /// Processes of whose agents it was said that they tell nothing.
-    said_untold: HashSet<Process>,
+    said_untold: HashSet<ProcessId>,
 }
 
 /// Where a living process can be asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Asked {
     pub pid: u32,
+    /// The same, for good.
+    pub process: ProcessId,
     pub name: String,
-    /// Where its agent is, if one listens: `host:port`, `https://host:port`, `unix:/path`.
-    pub address: Option<String>,
+    /// Where its agent is, if one listens.
+    pub address: Option<AgentAddress>,
     /// Where its agent has its socket file.
     pub socket: PathBuf,
     /// The user that its pages belong to; `None` where that cannot be told.
@@ -111,10 +116,11 @@ impl HostState {
     pub(crate) fn living(&self) -> Vec<Asked> {
         let mut living: Vec<Asked> = Vec::new();
         for entry in self.roster.entries().iter().filter(|entry| entry.end.is_none()) {
-            if living.last().is_none_or(|last| last.pid != entry.owner.pid) {
+            if living.last().is_none_or(|last| last.process != entry.process()) {
                 let (pid, name) = (entry.owner.pid, entry.facts.process.clone());
                 let socket = entry.agent_socket();
-                living.push(Asked { pid, name, address: None, socket, user: entry.user, loops: Vec::new() });
+                let (process, user) = (entry.process(), entry.user);
+                living.push(Asked { pid, process, name, address: None, socket, user, loops: Vec::new() });
             }
             let Some(last) = living.last_mut() else { continue };
             last.user = last.user.filter(|user| entry.user == Some(*user));
@@ -140,19 +146,23 @@ impl HostState {
             match entry.end {
                 Some(end) if end.is_orderly => {}
                 Some(_) => {
-                    let incident = told
-                        .entry(entry.path.clone())
-                        .or_insert_with(|| reported(reconstruct(reading.page, reading.clock, reading.at)));
+                    let incident = told.entry(entry.path.clone()).or_insert_with(|| {
+                        reported(reconstruct(reading.page, reading.clock, reading.at, &entry.name()))
+                    });
                     found.extend(incident.clone());
                 }
                 None if has_agent.contains(&entry.owner.pid) => {}
-                None => found.extend(reported(under_way(reading.page, reading.clock, reading.at))),
+                None => {
+                    found.extend(reported(under_way(reading.page, reading.clock, reading.at, &entry.name())))
+                }
             }
         });
         let mut page = directory::blank_page();
-        for file in self.roster.left() {
-            let told = self.told.entry(file.path.clone());
-            found.extend(told.or_insert_with(|| left_behind(file, &mut page)).clone());
+        for files in self.roster.left().chunk_by(|one, next| one.owner == next.owner) {
+            if files.iter().any(|file| !self.told.contains_key(&file.path)) {
+                self.told.extend(left_behind(files, &mut page));
+            }
+            found.extend(files.iter().filter_map(|file| self.told.get(&file.path)?.clone()));
         }
         found
     }
@@ -169,13 +179,14 @@ impl HostState {
         self.roster.read_wanted(is_wanted, |entry, reading| {
             let (Some(untold), Ok(reading)) = (of(entry), reading) else { return };
             let because = untold.because.as_deref().unwrap_or("this server asks too many agents already");
-            let incident = under_way(reading.page, reading.clock, reading.at);
+            let incident = under_way(reading.page, reading.clock, reading.at, &entry.name());
             let note = format!("read from the page, now, without what the agent knows: {because}");
             found.extend(reported(Incident { notes: vec![note], ..incident }));
         });
         let living = self.roster.entries().iter().filter(|entry| entry.end.is_none());
-        let living: HashMap<u32, Process> = living.map(|entry| (entry.owner.pid, entry.process())).collect();
-        self.said_untold.retain(|process| living.get(&process.0) == Some(process));
+        let living: HashMap<u32, ProcessId> =
+            living.map(|entry| (entry.owner.pid, entry.process())).collect();
+        self.said_untold.retain(|process| living.get(&process.pid()) == Some(process));
         for Untold { pid, name, because } in untold {
             if let (Some(process), Some(because)) = (living.get(pid), because)
                 && self.said_untold.insert(*process)
@@ -190,7 +201,9 @@ impl HostState {
 
     fn forget_told(&mut self) {
         let paths = self.roster.left().iter().map(|file| &file.path);
-        let paths: Vec<_> = paths.chain(self.roster.entries().iter().map(|entry| &entry.path)).collect();
+        // What lives may have been taken for ended before its page was complete.
+        let ended = self.roster.entries().iter().filter(|entry| entry.end.is_some());
+        let paths: Vec<_> = paths.chain(ended.map(|entry| &entry.path)).collect();
         self.told.retain(|path, _| paths.contains(&path));
     }
 }
@@ -199,12 +212,18 @@ fn reported(incident: Incident) -> Option<Arc<Incident>> {
     incident.is_beyond_threshold().then(|| Arc::new(incident))
 }
 
-/// Reads what a process left that had ended before anybody followed it.
-fn left_behind(file: &PageFile, page: &mut Page) -> Option<Arc<Incident>> {
-    let mut entry = Entry::open(file, directory::pid_namespace(), page).ok()?;
-    entry.end(page, 0).ok()?;
-    let (at, clock) = entry.read(page).ok()?;
-    reported(reconstruct(page, clock, at))
+/// Reads what a process left that had ended before anybody followed it, from all of its pages.
+fn left_behind(files: &[PageFile], page: &mut Page) -> Vec<(PathBuf, Option<Arc<Incident>>)> {
+    let mut labels: Vec<String> = Vec::new();
+    let mut tell = |file: &PageFile| {
+        let mut entry = Entry::open(file, directory::pid_namespace(), page).ok()?;
+        entry.label = label(&entry.facts.name, labels.iter().map(String::as_str));
+        labels.push(entry.label.clone());
+        entry.end(page, 0).ok()?;
+        let (at, clock) = entry.read(page).ok()?;
+        reported(reconstruct(page, clock, at, &entry.name()))
+    };
+    files.iter().map(|file| (file.path.clone(), tell(file))).collect()
 }
 
 #[cfg(test)]

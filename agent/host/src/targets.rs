@@ -8,6 +8,7 @@
 //! "Writing HTTP service discovery", Prometheus documentation, 2.42.
 
 use crate::state::Asked;
+use loopscope_probe::agent_address::AgentAddress;
 use serde_json::{Value, json};
 use std::net::{IpAddr, SocketAddr};
 
@@ -15,11 +16,11 @@ use std::net::{IpAddr, SocketAddr};
 /// that, too.
 pub(crate) fn targets(living: &[Asked], asked_as: Option<&str>) -> Value {
     let target = |process: &Asked| {
-        // Prometheus scrapes no socket files.
-        let address = process.address.as_ref().filter(|address| !address.starts_with("unix:"))?;
-        let (scheme, address) = match address.strip_prefix("https://") {
-            Some(address) => ("https", address),
-            None => ("http", address.as_str()),
+        let (scheme, address) = match process.address.as_ref()? {
+            AgentAddress::Tcp(address) => ("http", *address),
+            AgentAddress::Tls(address) => ("https", *address),
+            // Prometheus scrapes no socket files.
+            AgentAddress::SocketFile(_) => return None,
         };
         // Surrounded by commas, as Prometheus's own discoveries do: a regular expression then needs no special cases.
         let list = |each: &dyn Fn(&(String, String)) -> String| {
@@ -40,10 +41,9 @@ pub(crate) fn targets(living: &[Asked], asked_as: Option<&str>) -> Value {
 }
 
 /// Returns the address by which whoever asked reaches the agent.
-fn called(address: &str, asked_as: Option<&str>) -> String {
-    let Ok(listens) = address.parse::<SocketAddr>() else { return address.to_owned() };
+fn called(listens: SocketAddr, asked_as: Option<&str>) -> String {
     if !listens.ip().is_unspecified() {
-        return address.to_owned();
+        return listens.to_string();
     }
     let name = asked_as.map(|host| host.rsplit_once(':').map_or(host, |(name, _)| name));
     let is_name = |name: &&str| {
@@ -57,13 +57,15 @@ fn called(address: &str, asked_as: Option<&str>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use loopscope_probe::process_id::ProcessId;
 
     fn asked(pid: u32, address: Option<&str>) -> Asked {
         let loops = vec![("web".to_owned(), "mio".to_owned()), ("load".to_owned(), "mio".to_owned())];
         Asked {
             pid,
+            process: ProcessId::new(pid, 1, 0, 0),
             name: "demo".to_owned(),
-            address: address.map(str::to_owned),
+            address: address.map(|address| address.parse().unwrap()),
             socket: Default::default(),
             user: None,
             loops,
@@ -99,7 +101,7 @@ mod tests {
             ("0.0.0.0:9464", Some("a\"b:1"), "127.0.0.1:9464"),
             ("127.0.0.1:9465", Some("10.0.0.5:9463"), "127.0.0.1:9465"),
         ] {
-            assert_eq!(called(address, asked_as), expected);
+            assert_eq!(called(address.parse().unwrap(), asked_as), expected);
         }
     }
 }

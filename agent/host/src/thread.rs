@@ -5,13 +5,11 @@ use crate::forward::Forwards;
 use crate::log::Log;
 use crate::service::HostService;
 use crate::state::HostState;
-use loopscope_http::ServerError;
 use loopscope_http::doorway::Doorway;
 use loopscope_http::entrance::Entrance;
 use loopscope_http::health::Health;
 use loopscope_http::live::Live;
-use loopscope_http::process;
-use loopscope_http::server;
+use loopscope_http::{ServerError, process, server};
 use loopscope_probe::{Clock, Ticks};
 use loopscope_report::metrics::format::Format;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -29,7 +27,7 @@ pub(crate) struct Start {
 
 /// Starts the tasks of the thread; within its runtime. What is returned is for its end.
 pub(crate) fn begin(start: Start) -> Result<impl FnOnce(), ServerError> {
-    let Start { state, entrance: Entrance { listener, guard }, access, log } = start;
+    let Start { state, entrance: Entrance { listener, guard, .. }, access, log } = start;
     let doorway = Doorway::new(listener).map_err(|error| ServerError::System("a listening socket", error))?;
     let clock = Clock::monotonic();
     let shared = Arc::new(Shared {

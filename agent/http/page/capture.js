@@ -44,13 +44,13 @@ export function update(process, loop) {
   const form = byId("capture-form");
   byId("capture").hidden = process.base === null || !process.is_alive;
   mark(form, "action", process.base === null ? null : `${process.base}/flamegraph`);
-  const names = [...new Set(process.loops.map((one) => one.given_name))];
+  const names = [...new Set(process.loops.map((one) => one.name))];
   const select = byId("capture-loop");
   const chosen = select.value;
   // One loop is all loops.
   fill(select, names.length > 1 ? ["", ...names] : [""], () => make("option"), (option, name) => {
     mark(option, "value", name);
-    say(option, name || (names.length === 1 ? loop.given_name : "all"));
+    say(option, name || (names.length === 1 ? loop.name : "all"));
   });
   if (select.value !== chosen && names.includes(chosen)) select.value = chosen;
 }

@@ -90,7 +90,7 @@ export class Incidents {
   }
 
   #followHash() {
-    const id = location.hash.match(/^#incident=([\w-]+)$/)?.[1];
+    const id = location.hash.match(/^#incident=([\w@-]+)$/)?.[1];
     const incident = id && this.all.find((known) => known.id === id);
     if (incident && !this.dialog.open) this.open(incident);
   }

@@ -5,20 +5,18 @@ use crate::error::ServerError;
 use crate::guard::{Guard, Place};
 use crate::secure::WebConfig;
 use crate::token::Token;
+use loopscope_probe::agent_address::{AgentAddress, SocketPath};
 use loopscope_probe::control::ADDRESS_BYTES_MAX;
 use loopscope_probe::directory::own_user;
 use loopscope_probe::socket_file::SocketFile;
-use std::fs::{self, DirBuilder, Permissions};
-use std::io;
+use std::fs::{DirBuilder, Permissions};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-
-/// What the address of a socket file begins with.
-const UNIX: &str = "unix:";
+use std::{fs, io};
 
 /// The socket file's name until it is moved to where it belongs.
 const SOCKET_NAME: &str = "s";
@@ -60,6 +58,7 @@ pub struct Credentials {
 #[derive(Debug)]
 pub struct Entrance {
     pub listener: Listener,
+    address: AgentAddress,
     pub guard: Arc<Guard>,
 }
 
@@ -88,12 +87,14 @@ impl Entrance {
             Listen::NextFree(first) => tcp(next_free(*first)?)?,
         };
         let is_secure = web_config.as_ref().is_some_and(|config| config.acceptor().is_some());
-        let (place, address) = (listener.place(), listener.name(is_secure));
+        let place = listener.place();
+        let address = listener.agent_address(is_secure)?;
         let host_names =
             credentials.host_names.iter().map(|name| host_name(name)).collect::<Result<_, _>>()?;
         let is_beside_pages = false;
-        let guard = Guard { place, address, is_beside_pages, host_names, token, web_config };
-        Ok(Some(Entrance { listener, guard: Arc::new(guard) }))
+        let name = address.page_text();
+        let guard = Guard { place, address: name, is_beside_pages, host_names, token, web_config };
+        Ok(Some(Entrance { listener, address, guard: Arc::new(guard) }))
     }
 
     /// Checks that other processes can be told of it by a page.
@@ -104,15 +105,20 @@ impl Entrance {
         // What else there is, is shorter: the longest is `https://` with an IPv6 address, its scope and a port.
         let Listener::Unix(file, _) = &self.listener else { return Ok(()) };
         let path = file.path();
-        let (length, most) = (path.as_os_str().len(), ADDRESS_BYTES_MAX - UNIX.len());
-        let why = match path.to_str() {
-            Some(_) if length <= most => return Ok(()),
-            Some(_) => format!(
-                "its whole path is {length} bytes long, and other processes can be told of {most}: choose a shorter one"
-            ),
-            None => "other processes can be told of paths in UTF-8 only: choose another one".to_owned(),
-        };
+        let (length, told) = (path.as_os_str().len(), self.address.page_text().len());
+        if told <= ADDRESS_BYTES_MAX {
+            return Ok(());
+        }
+        let most = ADDRESS_BYTES_MAX - (told - length);
+        let why = format!(
+            "its whole path is {length} bytes long, and other processes can be told of {most}: choose a shorter one"
+        );
         Err(ServerError::Socket(path.to_owned(), why))
+    }
+
+    /// Returns where it is reached.
+    pub fn agent_address(&self) -> AgentAddress {
+        self.address.clone()
     }
 
     /// Returns the address, `None` for a socket file.
@@ -133,12 +139,19 @@ impl Listener {
         }
     }
 
-    /// Returns what the page tells other processes: `host:port`, `https://host:port`, or `unix:/path`.
-    fn name(&self, is_secure: bool) -> String {
+    /// Returns where it is reached.
+    ///
+    /// # Errors
+    /// It is a socket file, and nobody can be told of it.
+    fn agent_address(&self, is_secure: bool) -> Result<AgentAddress, ServerError> {
         match self {
-            Listener::Unix(file, _) => format!("{UNIX}{}", file.path().display()),
-            Listener::Tcp(_, address) if is_secure => format!("https://{address}"),
-            Listener::Tcp(_, address) => address.to_string(),
+            Listener::Unix(file, _) => {
+                let why = "other processes can be told of paths in UTF-8 only: choose another one";
+                let refused = |_| ServerError::Socket(file.path().to_owned(), why.to_owned());
+                SocketPath::new(file.path()).map(AgentAddress::SocketFile).map_err(refused)
+            }
+            Listener::Tcp(_, address) if is_secure => Ok(AgentAddress::Tls(*address)),
+            Listener::Tcp(_, address) => Ok(AgentAddress::Tcp(*address)),
         }
     }
 }
@@ -359,7 +372,7 @@ mod tests {
             ),
             (OsString::from_vec(vec![b's', 0xff]), Some("UTF-8")),
         ] {
-            let checked = open(&folder.join(name)).unwrap().check_for_page();
+            let checked = open(&folder.join(name)).and_then(|entrance| entrance.check_for_page());
             let message = checked.err().map(|error| error.to_string());
             assert_eq!(message.is_none(), part.is_none(), "{message:?}");
             assert!(message.unwrap_or_default().contains(part.unwrap_or_default()));

@@ -1,10 +1,11 @@
 //! Incidents over HTTP: a list without their long parts, and each in full.
 
 use crate::answer::Answer;
-use crate::query::{is_of_drawing, pairs};
+use crate::query::{decoded, is_of_drawing, pairs};
+use loopscope_probe::incident_id::IncidentId;
 use loopscope_report::incident::Incident;
-use loopscope_report::profiles::FlameError;
-use loopscope_report::profiles::{self, Format};
+use loopscope_report::profiles;
+use loopscope_report::profiles::{FlameError, Format};
 use std::sync::Arc;
 
 /// Where the list is; an incident is below it, by its id.
@@ -25,7 +26,7 @@ pub fn list(incidents: &[Arc<Incident>]) -> Answer {
 }
 
 /// Answers with one incident, which `find` has: in full as JSON, or drawn, or as a timeline.
-pub fn one(id: &str, query: &str, find: impl FnOnce(&str) -> Option<Arc<Incident>>) -> Answer {
+pub fn one(id: &str, query: &str, find: impl FnOnce(IncidentId) -> Option<Arc<Incident>>) -> Answer {
     let mut format = None;
     for (name, value) in pairs(query) {
         match (name, Format::from_name(value)) {
@@ -40,7 +41,8 @@ pub fn one(id: &str, query: &str, find: impl FnOnce(&str) -> Option<Arc<Incident
             }
         }
     }
-    let Some(incident) = find(id) else {
+    let id = decoded(id);
+    let Some(incident) = id.parse().ok().and_then(find) else {
         let message = format!("there is no incident {id:?} in memory; {INCIDENTS} has those there are\n");
         return Answer::text(404, message);
     };
@@ -52,7 +54,9 @@ pub fn one(id: &str, query: &str, find: impl FnOnce(&str) -> Option<Arc<Incident
 
 fn drawn(incident: &Incident, format: Format) -> Answer {
     match profiles::of_incident(incident, format) {
-        Ok(body) => Answer::file(format, &format!("incident-{}.{}", incident.id, format.ending()), body),
+        Ok(body) => {
+            Answer::file(format, &format!("incident-{}.{}", incident.id.short(), format.ending()), body)
+        }
         Err(FlameError::Empty) => {
             Answer::text(404, format!("incident {} has nothing to draw as {}\n", incident.id, format.name()))
         }
@@ -67,7 +71,7 @@ mod tests {
     #[test]
     fn an_incident_is_drawn_or_said_to_have_nothing_to_draw() {
         let mut incident = Incident {
-            id: "7-1".into(),
+            id: "7-1".parse().unwrap(),
             r#loop: "main".into(),
             duration_ns: 1_000_000,
             ..Incident::default()

@@ -5,12 +5,9 @@ use crate::sample::names::Names;
 use crate::sample::store::Store;
 use crate::sample::tally::Tally;
 use crate::sample::watched::{Shared, Watched};
-use loopscope_probe::barrier;
 use loopscope_probe::clock::unix_ns;
-use loopscope_probe::registry;
-use loopscope_probe::{Clock, Ticks};
-use loopscope_report::profiles::FlameError;
-use loopscope_report::profiles::{Moment, Of, Profile};
+use loopscope_probe::{Clock, Ticks, barrier, registry};
+use loopscope_report::profiles::{FlameError, Moment, Of, Profile};
 use loopscope_stacks::{Readiness, Unwinder, block_signal, prepare};
 use std::io;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -138,7 +135,7 @@ fn follow(plan: &Plan, loops: &mut Vec<Watched>, changes: &mut Option<u64>, shar
     }
     for page in registry::pages() {
         let is_known = loops.iter().any(|watched| watched.page.number() == page.number());
-        let is_wanted = plan.loop_name.as_ref().is_none_or(|name| *name == page.page().loop_name());
+        let is_wanted = plan.loop_name.as_ref().is_none_or(|name| page.is_called(name));
         if !is_known && is_wanted {
             loops.push(Watched::new(page, loops.len(), shared));
         }

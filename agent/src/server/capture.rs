@@ -3,16 +3,16 @@
 //! The agent's own thread only waits meanwhile. Samples are taken, and everything is drawn, on threads of their own:
 //! the loops are watched all the time.
 
-use crate::sample::{self, Plan};
+use crate::sample;
+use crate::sample::Plan;
 use loopscope_http::answer::Answer;
 use loopscope_http::slots::{Holder, Slot, Slots};
 use loopscope_http::wish::Wish;
-use loopscope_probe::Snapshot;
 use loopscope_probe::clock::unix_ns;
-use loopscope_probe::registry::{self, LocalPage};
+use loopscope_probe::registry::LocalPage;
+use loopscope_probe::{Snapshot, registry};
 use loopscope_report::compute::age::age_text;
-use loopscope_report::profiles::FlameError;
-use loopscope_report::profiles::{Follower, Format, Of, Profile, Timeline};
+use loopscope_report::profiles::{FlameError, Follower, Format, Of, Profile, Timeline};
 use std::io;
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -83,17 +83,15 @@ impl Captures {
 }
 
 async fn callbacks(wish: &Wish, slot: &Slot) -> Result<Vec<u8>, FlameError> {
-    let (begin_unix_ns, earlier) = (unix_ns(), snapshots());
+    let copies = || snapshots(wish.loop_name.as_deref());
+    let (begin_unix_ns, earlier) = (unix_ns(), copies());
     slot.wait(Duration::from_secs(wish.seconds)).await;
     let lasted_ns = slot.lasted_ns();
-    let (later, wish) = (snapshots(), wish.clone());
+    let (later, wish) = (copies(), wish.clone());
     elsewhere(move || {
         let mut profile = Profile::between(&earlier, &later);
         profile.begin_unix_ns = begin_unix_ns;
         profile.lasted_ns = lasted_ns;
-        if let Some(name) = &wish.loop_name {
-            profile = profile.of_loop(name);
-        }
         profile.write(wish.format, &title(&wish, lasted_ns))
     })
     .await?
@@ -101,8 +99,7 @@ async fn callbacks(wish: &Wish, slot: &Slot) -> Result<Vec<u8>, FlameError> {
 
 async fn timeline(wish: &Wish, slot: &Slot) -> Result<Vec<u8>, FlameError> {
     let begin_unix_ns = unix_ns();
-    let is_wanted =
-        |page: &LocalPage| wish.loop_name.as_ref().is_none_or(|name| *name == page.page().loop_name());
+    let is_wanted = |page: &LocalPage| wish.loop_name.as_ref().is_none_or(|name| page.is_called(name));
     let mut followed: Vec<(LocalPage, Follower)> = registry::pages()
         .into_iter()
         .filter(is_wanted)
@@ -172,14 +169,18 @@ fn panicked() -> FlameError {
 /// Says which loops there are, where the one that was asked for is none of them.
 fn unknown_loop(wish: &Wish) -> Option<String> {
     let name = wish.loop_name.as_ref()?;
-    let names: Vec<String> = registry::pages().iter().map(|page| page.page().loop_name()).collect();
-    let list = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
-    (!names.contains(name))
+    let pages = registry::pages();
+    let labels: Vec<&str> = pages.iter().map(LocalPage::label).collect();
+    let list = if labels.is_empty() { "none".to_owned() } else { labels.join(", ") };
+    (!pages.iter().any(|page| page.is_called(name)))
         .then(|| format!("parameter loop: there is no loop {name:?} here; there are: {list}\n"))
 }
 
-fn snapshots() -> Vec<Snapshot> {
-    registry::pages().iter().map(|page| page.page().snapshot(page.clock())).collect()
+/// Copies the pages of all loops, or of those that are called so.
+fn snapshots(name: Option<&str>) -> Vec<Snapshot> {
+    let pages = registry::pages();
+    let wanted = pages.iter().filter(|page| name.is_none_or(|name| page.is_called(name)));
+    wanted.map(|page| page.page().snapshot(page.clock())).collect()
 }
 
 fn nothing(wish: &Wish) -> String {

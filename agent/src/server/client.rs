@@ -8,6 +8,7 @@ use crate::watch::log::LogSender;
 use loopscope_http::health::Health;
 use loopscope_http::paths::PATHS;
 use loopscope_http::process;
+use loopscope_probe::incident_id::IncidentId;
 use loopscope_probe::{Clock, Ticks};
 use loopscope_report::compute::age::age_text;
 use loopscope_report::incident::Incident;
@@ -157,11 +158,10 @@ impl AgentClient {
     ///
     /// # Errors
     /// The agent's thread does not answer.
-    pub(crate) fn incident(&self, id: &str) -> Result<Option<Arc<Incident>>, NoAnswer> {
-        let id = id.to_owned();
+    pub(crate) fn incident(&self, id: IncidentId) -> Result<Option<Arc<Incident>>, NoAnswer> {
         self.agent.ask(move |agent| {
             agent.look();
-            agent.state.incident(&id)
+            agent.state.incident(id)
         })
     }
 

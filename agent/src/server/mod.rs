@@ -23,7 +23,7 @@ use loopscope_http::entrance::Entrance;
 use loopscope_http::guard::Guard;
 use loopscope_http::live::Live;
 use loopscope_http::{ServerError, recorder, server};
-use loopscope_probe::control::url_of;
+use loopscope_probe::agent_address::AgentAddress;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -53,9 +53,9 @@ impl OpenServer {
         Ok(OpenServer { entrance, socket, settings })
     }
 
-    /// Returns what pages tell other processes to call; empty where nobody answers.
-    pub(crate) fn address_on_page(&self) -> String {
-        self.entrance.as_ref().map(|entrance| entrance.guard.address.clone()).unwrap_or_default()
+    /// Returns what pages tell other processes to call; `None` where nobody answers.
+    pub(crate) fn address_on_page(&self) -> Option<AgentAddress> {
+        self.entrance.as_ref().map(Entrance::agent_address)
     }
 
     /// Starts the thread that answers, where there is anything to answer or to keep in order.
@@ -64,7 +64,7 @@ impl OpenServer {
     /// The system refuses a thread, an epoll instance or a listening socket.
     pub(crate) fn start(self, agent: AgentHandle, log: LogSender) -> Result<Server, AgentError> {
         let address = self.entrance.as_ref().and_then(Entrance::address);
-        let url = self.entrance.as_ref().map(|entrance| url_of(&entrance.guard.address));
+        let url = self.entrance.as_ref().map(|entrance| entrance.agent_address().to_string());
         let is_needed = self.entrance.is_some() || self.settings.has_recorder;
         let start = move || {
             let client = Arc::new(AgentClient::new(agent, log, &self.settings));
@@ -84,7 +84,7 @@ impl OpenServer {
 
 /// Answers at the program's address, and at the socket file beside the pages.
 fn answer(entrance: Entrance, socket: Option<AgentSocket>, client: &Arc<AgentClient>) -> io::Result<()> {
-    let Entrance { listener, guard } = entrance;
+    let Entrance { listener, guard, .. } = entrance;
     let (captures, live) = (Captures::default(), Arc::<Live>::default());
     let router = |guard: Arc<Guard>| {
         let (captures, live, agent) = (captures.clone(), live.clone(), client.clone());

@@ -127,10 +127,12 @@ impl Router {
 
     fn incidents(&self, id: Option<&str>, request: &Parts, agent: &AgentClient) -> Answer {
         match id {
-            Some(id) => match agent.incident(id) {
-                Ok(found) => incidents::one(id, request.uri.query().unwrap_or(""), |_| found),
-                Err(error) => no_answer(error),
-            },
+            Some(id) => {
+                let mut failed = None;
+                let find = |id| agent.incident(id).map_err(|error| failed = Some(error)).ok().flatten();
+                let answer = incidents::one(id, request.uri.query().unwrap_or(""), find);
+                failed.map_or(answer, no_answer)
+            }
             None => agent.incidents().map_or_else(no_answer, |all| incidents::list(&all)),
         }
     }

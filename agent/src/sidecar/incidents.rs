@@ -1,6 +1,7 @@
 //! The incidents that the agent has: handed out to the threads that write, name and act, and for who asks.
 
 use crate::sidecar::{Seen, State};
+use loopscope_probe::incident_id::IncidentId;
 use loopscope_report::incident::Incident;
 use std::sync::Arc;
 
@@ -12,7 +13,7 @@ impl State {
     }
 
     /// Returns the incident with this id.
-    pub(crate) fn incident(&mut self, id: &str) -> Option<Arc<Incident>> {
+    pub(crate) fn incident(&mut self, id: IncidentId) -> Option<Arc<Incident>> {
         self.refresh();
         self.desk.shelf.find(id)
     }

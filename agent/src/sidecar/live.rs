@@ -17,7 +17,10 @@ impl LoopNow {
     pub(crate) fn seen(&self) -> Seen {
         let clock = self.page.clock();
         let causes = Cause::ALL.into_iter().map(|cause| (cause.name(), self.episodes[cause as usize]));
-        Seen::of(self.page.page(), clock, clock.now()).labelled(&self.label).with_causes(causes)
+        Seen::of(self.page.page(), clock, clock.now())
+            .labelled(&self.label)
+            .numbered(self.page.number())
+            .with_causes(causes)
     }
 }
 

@@ -16,11 +16,12 @@ use crate::watch::pool::PoolWatch;
 use crate::watch::report::Report;
 use crate::watch::sight::ThreadSight;
 use crate::watch::wake::Wake;
+use loopscope_probe::agent_address::AgentAddress;
 use loopscope_probe::boottime::boot_ns;
 use loopscope_probe::clock::unix_ns;
 use loopscope_probe::pool::PoolNow;
-use loopscope_probe::registry::{self, Controller, LocalPage};
-use loopscope_probe::{HandleType, Ticks, Vitals};
+use loopscope_probe::registry::{Controller, LocalPage};
+use loopscope_probe::{HandleType, Ticks, Vitals, registry};
 use loopscope_report::compute::deadline::{Outlook, next_look_ns};
 use loopscope_report::compute::sites::{Chosen, SITES_PER_PROCESS};
 use loopscope_report::compute::stall::StallWatch;
@@ -28,7 +29,7 @@ use loopscope_report::metrics::accounts::Accounts;
 use loopscope_report::metrics::merged::{add_view, copy_view, put_to_rest};
 use loopscope_report::metrics::view::{AgentView, LoopView};
 use loopscope_report::model::floor::Floor;
-use loopscope_report::model::label::{OTHER, unique};
+use loopscope_report::model::label::{OTHER, bounded};
 use loopscope_report::model::lag_window::LagWindow;
 use loopscope_report::model::thresholds::{ThresholdTable, Thresholds};
 use loopscope_report::model::window::{Split, Window};
@@ -89,7 +90,7 @@ pub(crate) struct State {
     wake: Wake,
     desk: Desk,
     crew: Crew,
-    address: String,
+    address: Option<AgentAddress>,
     loops: Vec<Watched>,
     changes: Option<u64>,
     last_tick: Ticks,
@@ -101,7 +102,7 @@ pub(crate) struct State {
 }
 
 impl State {
-    pub(crate) fn new(settings: &Settings, address: String, crew: Crew) -> Self {
+    pub(crate) fn new(settings: &Settings, address: Option<AgentAddress>, crew: Crew) -> Self {
         State {
             thresholds: settings.thresholds.clone(),
             reports_per_minute: settings.reports_per_minute,
@@ -151,6 +152,7 @@ impl State {
             let pool_turns = vitals.pool.as_ref().map(look_at_pool).unwrap_or_default();
             let at = At {
                 label: &watched.label,
+                ordinal: watched.page.number(),
                 page,
                 clock,
                 tid: watched.page.thread().tid,
@@ -215,7 +217,7 @@ impl State {
             match self.loops.iter_mut().find(|watched| watched.page.number() == page.number()) {
                 Some(watched) => {
                     if watched.control.is_none() {
-                        watched.control = self_control(&page, watched.thresholds, &self.address);
+                        watched.control = self_control(&page, watched.thresholds, self.address.as_ref());
                     }
                 }
                 None => self.adopt(page, notes),
@@ -226,7 +228,8 @@ impl State {
 
     fn adopt(&mut self, page: LocalPage, notes: &mut Vec<String>) {
         let name = page.page().loop_name();
-        let label = unique(&name, self.loops.iter().map(|watched| watched.label.as_str()));
+        let taken = self.loops.iter().map(|watched| watched.label.as_str());
+        let label = bounded(page.label().to_owned(), taken);
         if label == OTHER {
             self.accounts.agent.overflow.loops += 1;
         }
@@ -236,7 +239,7 @@ impl State {
             notes.push(format!("loop {name} is visible to this process only: {reason}"));
         }
         let thresholds = self.thresholds.of(&label, &name);
-        let control = self_control(&page, thresholds, &self.address);
+        let control = self_control(&page, thresholds, self.address.as_ref());
         let sight = Box::new(ThreadSight::of(page.clone()));
         let cases = LoopCases::new(sight, self.reports_per_minute);
         self.loops.push(Watched {
@@ -311,7 +314,11 @@ impl State {
     }
 }
 
-fn self_control(page: &LocalPage, thresholds: Thresholds, address: &str) -> Option<Controller> {
+fn self_control(
+    page: &LocalPage,
+    thresholds: Thresholds,
+    address: Option<&AgentAddress>,
+) -> Option<Controller> {
     let control = page.take_control()?;
     control.set_thresholds(thresholds.warning_ns, thresholds.critical_ns);
     control.set_address(address);

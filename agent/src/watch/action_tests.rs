@@ -6,7 +6,7 @@ use std::sync::mpsc::channel;
 
 fn incident(records: usize) -> Arc<Incident> {
     let records = vec![Record::default(); records];
-    Arc::new(Incident { id: "7-1".into(), pid: 7, records, ..Incident::default() })
+    Arc::new(Incident { id: "7-1".parse().unwrap(), pid: 7, records, ..Incident::default() })
 }
 
 fn shell(script: &str) -> Vec<Action> {
@@ -66,14 +66,14 @@ fn a_function_is_called_on_a_thread_of_its_own_and_may_panic() {
     let (say, told) = channel();
     let call: Action = Action::Call(Arc::new(move |incident: &Incident| {
         let thread = std::thread::current().name().unwrap_or("?").to_owned();
-        let _ = say.send((incident.id.clone(), thread));
+        let _ = say.send((incident.id, thread));
         assert!(incident.records.is_empty(), "it panics on purpose");
     }));
     let mut actor = Actor::start(vec![call]).unwrap();
     actor.act(incident(1));
     actor.act(incident(0));
     until(&actor, |outcomes| outcomes == Outcomes { ok: 1, failed: 1, dropped: 0 });
-    assert_eq!(told.recv().unwrap(), ("7-1".to_owned(), "loopscope-action".to_owned()));
+    assert_eq!(told.recv().unwrap(), ("7-1".parse().unwrap(), "loopscope-action".to_owned()));
 }
 
 #[test]

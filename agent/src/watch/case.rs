@@ -6,7 +6,10 @@ use crate::watch::namer::Named;
 use crate::watch::places::Places;
 use crate::watch::report::{Moment, Report};
 use crate::watch::sight::Found;
+use loopscope_probe::incident_id::IncidentId;
+use loopscope_probe::loop_id::LoopId;
 use loopscope_probe::pool::PoolNow;
+use loopscope_probe::process_id::ProcessId;
 use loopscope_probe::{Clock, NowValues, Page, Ticks, Vitals};
 use loopscope_report::compute::class::{Evidence, classify};
 use loopscope_report::compute::figures::of_stretch;
@@ -28,6 +31,8 @@ const AGES_MAX: usize = 16;
 /// What a look at a loop knows.
 pub(crate) struct At<'a> {
     pub label: &'a str,
+    /// Its number among the loops of this process.
+    pub ordinal: u32,
     pub page: &'a Page,
     pub clock: &'a Clock,
     /// The loop's thread.
@@ -90,10 +95,12 @@ impl Case {
         until: Option<Ticks>,
     ) -> Case {
         let (facts, number) = (at.page.facts(), desk.next_number());
+        // The one that watches: in a forked child the page tells its parent's pid until it is made anew.
+        let process = ProcessId::this_process();
         let incident = Incident {
-            // Of the process that watches: in a forked child the page tells its parent's pid until it is made anew.
-            id: format!("{}-{number}", std::process::id()),
-            pid: std::process::id(),
+            id: IncidentId::new(process, number).short(),
+            loop_id: LoopId::new(process, at.ordinal),
+            pid: process.pid(),
             process: facts.process,
             r#loop: at.label.to_owned(),
             runtime: facts.runtime,
@@ -317,7 +324,7 @@ impl Case {
     }
 
     fn act(&self, desk: &mut Desk) {
-        if let Some(told) = desk.shelf.find(&self.incident.id) {
+        if let Some(told) = desk.shelf.find(self.incident.identity()) {
             desk.acts.push(told);
         }
     }

@@ -7,7 +7,8 @@ use crate::watch::meter::{Gap, Meter};
 use crate::watch::namer::{Named, Work};
 use crate::watch::pool::PoolTurn;
 use crate::watch::pool_case::PoolCase;
-use crate::watch::report::{self, Report};
+use crate::watch::report;
+use crate::watch::report::Report;
 use crate::watch::sight::{Found, Sight};
 use loopscope_probe::barrier::Barrier;
 use loopscope_probe::{NowValues, Page, Ticks, Vitals};
@@ -341,7 +342,7 @@ impl LoopCases {
     /// Remembers an incident that is over, until it is done with.
     fn put_aside(&mut self, mut case: Case, at: &At<'_>, desk: &mut Desk) {
         let incident = &case.incident;
-        let (incident_id, value_ns) = (incident.id.clone(), incident.duration_ns);
+        let (incident_id, value_ns) = (incident.id.to_string(), incident.duration_ns);
         self.ended.push((incident.cause.clone(), Exemplar { incident_id, value_ns, unix_ns: at.unix_ns }));
         case.speak(at.now_ns, desk);
         if !case.is_done(at.now_ns) {

@@ -123,6 +123,7 @@ impl Bench {
         let pool_turns = vitals.pool.as_ref().map(look_at_pool).unwrap_or_default();
         let at = At {
             label: "main",
+            ordinal: 0,
             page,
             clock: &clock,
             tid: 0,
@@ -188,7 +189,7 @@ fn a_stall_is_one_record_from_its_detection_to_its_end() {
     bench.tell(|told| told.cpu_ns += 100 * MS);
     bench.look();
     let open = bench.incident();
-    assert_eq!(open.id, format!("{}-1", std::process::id()));
+    assert_eq!(open.id.to_string(), format!("{}-1", std::process::id()));
     assert_eq!((open.is_over, open.duration_ns, open.class), (false, 101 * MS, Class::Computing));
     assert_eq!((open.kind, open.culprit.name.as_str()), (IncidentKind::Stall, "flush"));
     assert_eq!((open.watched_ns, open.cpu_ns), (101 * MS, 100 * MS));
@@ -375,7 +376,7 @@ fn a_wedge_that_began_past_the_budget_is_told_in_the_next_minute() {
         bench.begin(Kind::Timer, site);
         bench.pass(101);
         bench.look();
-        if bench.incident().number() == Some(1) {
+        if bench.incident().number() == 1 {
             bench.finish();
         }
     }

@@ -60,7 +60,7 @@ impl Report {
             cause: incident.cause.clone(),
             site: culprit_text(&incident.culprit),
             age_ns,
-            incident: incident.id.clone(),
+            incident: incident.id.to_string(),
             message: format!("{words} [{}]", incident.id),
         }
     }
@@ -214,7 +214,7 @@ mod tests {
             ..Frame::default()
         };
         Incident {
-            id: "4711-3".into(),
+            id: "4711-3".parse().unwrap(),
             r#loop: "main".into(),
             duration_ns: 103_400_000,
             cause: "callback".into(),

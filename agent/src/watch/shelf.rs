@@ -1,5 +1,6 @@
 //! The incidents that the agent keeps in memory: bounded in number and bytes, the newest stay.
 
+use loopscope_probe::incident_id::IncidentId;
 use loopscope_report::incident::Incident;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -58,8 +59,8 @@ impl Shelf {
     }
 
     /// Returns the one with this id.
-    pub(crate) fn find(&self, id: &str) -> Option<Arc<Incident>> {
-        self.newest_first().find(|incident| incident.id == id).cloned()
+    pub(crate) fn find(&self, id: IncidentId) -> Option<Arc<Incident>> {
+        self.newest_first().find(|incident| incident.identity().agrees_with(id)).cloned()
     }
 }
 
@@ -92,11 +93,17 @@ fn weight(incident: &Incident) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use loopscope_probe::process_id::ProcessId;
     use loopscope_report::incident::Record;
 
     fn incident(number: u64, records: usize) -> Arc<Incident> {
         let records = vec![Record { site: "s".repeat(40), ..Record::default() }; records];
-        Arc::new(Incident { id: format!("7-{number}"), pid: 7, records, ..Incident::default() })
+        Arc::new(Incident {
+            id: IncidentId::new(ProcessId::new(7, 0, 0, 0), number),
+            pid: 7,
+            records,
+            ..Incident::default()
+        })
     }
 
     #[test]
@@ -105,9 +112,12 @@ mod tests {
         for number in 1..=5_000 {
             shelf.put(incident(number, 3));
         }
-        let ids: Vec<u64> = shelf.newest_first().filter_map(|incident| incident.number()).collect();
+        let ids: Vec<u64> = shelf.newest_first().map(|incident| incident.number()).collect();
         assert_eq!((ids.len(), ids[0], ids[99]), (100, 5_000, 4_901));
-        assert!(shelf.find("7-4901").is_some() && shelf.find("7-4900").is_none());
+        assert!(
+            shelf.find("7-4901".parse().unwrap()).is_some()
+                && shelf.find("7-4900".parse().unwrap()).is_none()
+        );
     }
 
     #[test]
@@ -119,7 +129,7 @@ mod tests {
         }
         assert!(shelf.bytes <= 1 << 20 && shelf.entries.len() > 3, "{} {}", shelf.bytes, shelf.entries.len());
         let newest = shelf.newest_first().next().unwrap();
-        assert_eq!((newest.number(), newest.records.len()), (Some(200), 500));
+        assert_eq!((newest.number(), newest.records.len()), (200, 500));
         let one_too_long = incident(201, 20_000);
         shelf.put(one_too_long);
         assert_eq!(shelf.newest_first().count(), 1, "the newest is kept, however long");

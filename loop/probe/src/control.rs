@@ -1,5 +1,6 @@
 //! What the watching agent tells the loop and other processes: thresholds, and where the agent listens.
 
+use crate::agent_address::AgentAddress;
 use crate::limits::UNIX_NS_MAX;
 use crate::site::{load_text, store_text};
 use crate::word::{AgentOwned, Pen, Word};
@@ -14,15 +15,6 @@ pub const WARNING_NS: u64 = 100_000_000;
 /// Stall threshold for critical where nobody set one: 1 s.
 pub const CRITICAL_NS: u64 = 1_000_000_000;
 
-/// Returns the URL of an agent, without a slash at its end, from its [`ControlWords::address`]: only plain `host:port`
-/// lacks a scheme.
-pub fn url_of(address: &str) -> String {
-    match address.split_once(':') {
-        Some(("https" | "unix", _)) => address.to_owned(),
-        _ => format!("http://{address}"),
-    }
-}
-
 /// The part of the page that the agent writes.
 #[repr(C, align(128))]
 #[derive(Debug, Default)]
@@ -33,8 +25,7 @@ pub struct ControlWords {
     critical_ns: Word<AgentOwned>,
     /// Wall-clock time of the agent's last tick, nanoseconds since 1970; 0 before the first.
     tick_unix_ns: Word<AgentOwned>,
-    /// Where the agent's server is: `host:port`, with TLS `https://host:port`, or `unix:/path` of a socket file; empty
-    /// where it serves nothing.
+    /// Where the agent's server is, as [`AgentAddress::page_text`] writes it; empty where it serves nothing.
     address: [Word<AgentOwned>; ADDRESS_WORDS],
 }
 
@@ -62,10 +53,9 @@ impl ControlWords {
         self.tick_unix_ns.get().min(UNIX_NS_MAX)
     }
 
-    /// Returns where the agent listens, `None` where nowhere: `host:port`, `https://host:port` or `unix:/path`; [`url_of`]
-    /// makes a URL of each.
-    pub fn address(&self) -> Option<String> {
-        Some(load_text(&self.address)).filter(|address| !address.is_empty())
+    /// Returns where the agent listens, `None` where nowhere, and where the words are no address.
+    pub fn address(&self) -> Option<AgentAddress> {
+        load_text(&self.address).parse().ok()
     }
 
     pub(crate) fn set_thresholds(&self, pen: &Pen<AgentOwned>, warning_ns: u64, critical_ns: u64) {
@@ -77,7 +67,8 @@ impl ControlWords {
         self.tick_unix_ns.set(pen, unix_ns);
     }
 
-    pub(crate) fn set_address(&self, pen: &Pen<AgentOwned>, address: &str) {
-        store_text(pen, &self.address, address, false);
+    pub(crate) fn set_address(&self, pen: &Pen<AgentOwned>, address: Option<&AgentAddress>) {
+        let text = address.map(AgentAddress::page_text).unwrap_or_default();
+        store_text(pen, &self.address, &text, false);
     }
 }

@@ -7,10 +7,11 @@
 //! Pages of dead processes stay as black boxes, at most [`DEAD_PAGES`] of them, for [`DEAD_AGE`] from
 //! when they were first found dead (see `leftover.rs`).
 
+use crate::leftover::{self, end_replaced, prune};
 pub use crate::leftover::{DEAD_AGE, DEAD_PAGES};
-use crate::leftover::{end_replaced, prune};
 use crate::mapping::Mapping;
 use crate::page::{COUNTER_RANGES, Page, PageFault, VITAL_RANGES};
+use crate::registry::next_number;
 pub use crate::runtime_directory::{DIRECTORY_VARIABLE, passed_over, runtime_directory};
 use std::ffi::CString;
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -18,7 +19,6 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Returns the user that this process runs as.
 pub fn own_user() -> u32 {
@@ -92,11 +92,9 @@ pub(crate) fn is_memory_file_system(path: &Path) -> Result<bool, String> {
 
 /// Makes a file that this process has not had yet, whose number is not below `number_min`.
 fn new_file(directory: &Path, number_min: u32) -> io::Result<PathBuf> {
-    static NUMBER: AtomicU32 = AtomicU32::new(0);
-    NUMBER.fetch_max(number_min, Ordering::Relaxed);
     let Owner { pid, start } = Owner::this_process();
     loop {
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let number = next_number(number_min);
         let path = directory.join(format!("{pid}-{start}-{number}.page"));
         let mut options = OpenOptions::new();
         options
@@ -114,8 +112,9 @@ fn new_file(directory: &Path, number_min: u32) -> io::Result<PathBuf> {
     }
 }
 
-/// A process as its page's file name tells it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A process as the names of its files tell it: a key within one directory. Everybody else names it by a
+/// [`ProcessId`](crate::process_id::ProcessId).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Owner {
     /// Its pid.
     pub pid: u32,
@@ -130,7 +129,8 @@ impl Owner {
         Owner { pid, start: process_start(pid).unwrap_or(0) }
     }
 
-    /// Tells whether that very process still runs: the pid exists and started at that time.
+    /// Tells whether that very process still runs: the pid exists and started at that time, in the pid and time namespace of
+    /// whoever asks. Of a process in another one, only [`has_writer`] tells.
     pub fn is_alive(self) -> bool {
         process_start(self.pid) == Some(self.start)
     }
@@ -167,6 +167,17 @@ fn parse_name(path: PathBuf) -> Option<PageFile> {
     let owner = Owner { pid: parts.next()?.parse().ok()?, start: parts.next()?.parse().ok()? };
     let number = parts.next()?.parse().ok()?;
     parts.next().is_none().then_some(PageFile { path, owner, number })
+}
+
+/// Returns the number of a page by the path of its file; `None` where the name is none of a page.
+pub(crate) fn number_of(path: &Path) -> Option<u32> {
+    parse_name(path.to_owned()).map(|file| file.number)
+}
+
+/// Tells whether a process still writes this page, by the lock that it holds as long as it runs and does not replace its
+/// program. That is true in whatever pid or time namespace it and we are, where pids and start times tell other things.
+pub fn has_writer(page: &File) -> bool {
+    leftover::has_writer(page)
 }
 
 /// Returns the path of the socket file that the agent of a process has beside that process's pages:

@@ -89,7 +89,7 @@ fn end_page(path: &Path) {
 /// Tells whether nobody writes this page any more; `here` is the pid namespace of this process.
 fn is_dead(page: &File, owner: Owner, here: u64) -> bool {
     match namespace_of(page) {
-        Some(_) if is_locked(page) => false,
+        Some(_) if has_writer(page) => false,
         // 0 is a namespace that could not be told.
         Some(namespace) if namespace != here || here == 0 => true,
         _ => !owner.is_alive(),
@@ -116,10 +116,22 @@ fn head_word<const BYTES: usize>(page: &File) -> Option<u64> {
     (u64::from_ne_bytes(*magic) == MAGIC).then_some(u64::from_ne_bytes(*word))
 }
 
-/// Tells whether the writer of a complete page holds its lock. Who asks holds a shared one until `page` is closed, which
-/// keeps nobody else from asking.
+/// Tells whether a page has a writer still: that one holds its lock. Of what is no complete page nobody asks, because its
+/// writer may be about to take the lock.
+pub(crate) fn has_writer(page: &File) -> bool {
+    namespace_of(page).is_some() && is_locked(page)
+}
+
+/// Tells whether the writer of a complete page holds its lock.
 fn is_locked(page: &File) -> bool {
-    page.try_lock_shared().is_err()
+    match page.try_lock_shared() {
+        Ok(()) => {
+            // Where that fails, it goes with the file. Nobody waits for it: whoever asks takes a shared one, too.
+            let _ = page.unlock();
+            false
+        }
+        Err(_) => true,
+    }
 }
 
 /// Returns when a dead page was first found dead, and marks it as found at `now` where it was not yet: by its file's date,

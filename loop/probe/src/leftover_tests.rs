@@ -119,6 +119,27 @@ fn a_page_of_another_pid_namespace_lives_as_long_as_it_has_a_writer() {
 }
 
 #[test]
+fn a_page_has_a_writer_whatever_start_time_its_process_has_to_whoever_asks() {
+    let scratch = Scratch::made();
+    let writer = Writer::builder("elsewhere").directory(&scratch.0).build();
+    let file = page_files(&scratch.0).unwrap().remove(0);
+    // As a process of another time namespace is seen.
+    let owner = Owner { start: file.owner.start + 1, ..file.owner };
+    let page = open_page_file(&file.path).unwrap();
+    let copy = scratch.file("copy.page", &fs::read(&file.path).unwrap());
+    for _ in 0..2 {
+        assert!(!owner.is_alive() && has_writer(&page), "whoever asks leaves the lock alone");
+        assert!(!has_writer(&File::open(&copy).unwrap()));
+    }
+    let incomplete = scratch.file("incomplete.page", b"");
+    let its_writer = File::options().write(true).open(&incomplete).unwrap();
+    assert!(!has_writer(&File::open(&incomplete).unwrap()));
+    assert!(its_writer.try_lock().is_ok(), "who asked did not take it away");
+    drop(writer);
+    assert!(!has_writer(&page));
+}
+
+#[test]
 fn a_page_without_a_lock_lives_as_long_as_its_process() {
     let scratch = Scratch::made();
     let writer = Writer::builder("here").directory(&scratch.0).build();

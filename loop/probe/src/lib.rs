@@ -44,6 +44,8 @@ pub mod printable;
 pub mod ring;
 
 #[cfg(not(loom))]
+pub mod agent_address;
+#[cfg(not(loom))]
 pub mod booking;
 #[cfg(not(loom))]
 #[doc(hidden)]
@@ -67,6 +69,8 @@ pub mod file_limit;
 #[cfg(all(not(loom), target_os = "linux"))]
 mod forks;
 #[cfg(not(loom))]
+pub mod incident_id;
+#[cfg(not(loom))]
 pub mod iterations;
 #[cfg(not(loom))]
 pub mod jobs;
@@ -74,6 +78,8 @@ pub mod jobs;
 mod ledger;
 #[cfg(all(not(loom), target_os = "linux"))]
 mod leftover;
+#[cfg(not(loom))]
+pub mod loop_id;
 #[cfg(all(not(loom), target_os = "linux"))]
 mod mapping;
 #[cfg(not(loom))]
@@ -94,6 +100,7 @@ pub mod pool;
 mod pool_writer;
 #[cfg(not(loom))]
 mod process_bell;
+pub mod process_id;
 #[cfg(not(loom))]
 pub mod record;
 #[cfg(not(loom))]

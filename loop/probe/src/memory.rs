@@ -55,6 +55,14 @@ impl Memory {
         }
     }
 
+    /// Returns the number in the name of the page's file, `None` where it has none.
+    pub(crate) fn number(&self) -> Option<u32> {
+        #[cfg(target_os = "linux")]
+        return crate::directory::number_of(self.path()?);
+        #[cfg(not(target_os = "linux"))]
+        None
+    }
+
     /// Removes the page's file; the memory stays.
     pub(crate) fn unlink(&self) {
         #[cfg(target_os = "linux")]

@@ -65,6 +65,15 @@ pub fn printable(text: &str) -> Cow<'_, str> {
     }
 }
 
+/// Returns a text as one word of a POSIX shell: as it is where nothing in it means anything there, else in quotes.
+pub fn shell_word(text: &str) -> Cow<'_, str> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@%+,=".contains(c);
+    match !text.is_empty() && text.chars().all(is_plain) {
+        true => Cow::Borrowed(text),
+        false => Cow::Owned(format!("'{}'", text.replace('\'', r"'\''"))),
+    }
+}
+
 /// Returns JSON that means the same, with hidden characters inside its strings as `\u` escapes: what reads it gets them
 /// back, and a terminal that it is printed on does not. Line breaks and tabs between values stay.
 pub fn printable_json(json: Vec<u8>) -> Vec<u8> {

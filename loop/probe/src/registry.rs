@@ -2,11 +2,13 @@
 //!
 //! The list is behind a mutex, but no verb of the probe takes it: only making and dropping a page does.
 
+use crate::agent_address::AgentAddress;
 use crate::barrier::Barrier;
 use crate::bell::Bell;
 use crate::clock::Clock;
 use crate::control::ControlWords;
 use crate::gate::CaptureGate;
+use crate::loop_id::label;
 use crate::memory::Memory;
 use crate::process_bell::BELL;
 use crate::thread::LoopThread;
@@ -21,7 +23,8 @@ pub struct LocalPage {
     memory: Arc<Memory>,
     clock: Clock,
     has_agent: Arc<AtomicBool>,
-    number: u64,
+    number: u32,
+    label: Arc<str>,
     thread: LoopThread,
     gate: Arc<CaptureGate>,
 }
@@ -48,9 +51,20 @@ impl LocalPage {
         &self.gate
     }
 
-    /// Returns a number that no other page of this process has or had.
-    pub fn number(&self) -> u64 {
+    /// Returns a number that no other page of this process has or had: the one in the name of its file, where it has one.
+    pub fn number(&self) -> u32 {
         self.number
+    }
+
+    /// Returns what the loop is called, from when it was made to its end: its name, made unique among the loops that lived
+    /// in this process then.
+    pub fn label(&self) -> &str {
+        &self.label
+    }
+
+    /// Tells whether this is the loop, or one of the loops, that a person calls `name`: by its label, or by its name.
+    pub fn is_called(&self, name: &str) -> bool {
+        *self.label == *name || self.page().loop_name() == name
     }
 
     /// Returns the page's file, `None` where other processes cannot see it.
@@ -97,9 +111,9 @@ impl Controller {
         self.words().set_tick(&self.pen, unix_ns);
     }
 
-    /// Says where the agent listens (`host:port`, at most [`ADDRESS_BYTES_MAX`](crate::control::ADDRESS_BYTES_MAX) bytes);
-    /// empty for nowhere.
-    pub fn set_address(&self, address: &str) {
+    /// Says where the agent listens, `None` for nowhere. Of its [`AgentAddress::page_text`], a page has room for
+    /// [`ADDRESS_BYTES_MAX`](crate::control::ADDRESS_BYTES_MAX) bytes.
+    pub fn set_address(&self, address: Option<&AgentAddress>) {
         self.words().set_address(&self.pen, address);
     }
 }
@@ -107,7 +121,7 @@ impl Controller {
 impl Drop for Controller {
     fn drop(&mut self) {
         self.words().set_tick(&self.pen, 0);
-        self.words().set_address(&self.pen, "");
+        self.words().set_address(&self.pen, None);
         self.has_agent.store(false, Ordering::Release);
     }
 }
@@ -201,14 +215,21 @@ pub(crate) fn ring() {
     }
 }
 
+/// Returns a number for a page of this process that none had, not below `least`.
+pub(crate) fn next_number(least: u32) -> u32 {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    NUMBER.fetch_max(least, Ordering::Relaxed);
+    NUMBER.fetch_add(1, Ordering::Relaxed)
+}
+
 /// Adds a page whose loop runs on the calling thread.
 pub(crate) fn add(memory: Arc<Memory>, clock: Clock, gate: Arc<CaptureGate>) {
-    static NUMBER: AtomicU64 = AtomicU64::new(0);
-    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let number = memory.number().unwrap_or_else(|| next_number(0));
     let (has_agent, thread) = (Arc::default(), LoopThread::current());
-    let page = LocalPage { memory, clock, has_agent, number, thread, gate };
+    let name = memory.page().loop_name();
     if let Some(mut pages) = locked() {
-        pages.push(page);
+        let label = label(&name, pages.iter().map(LocalPage::label)).into();
+        pages.push(LocalPage { memory, clock, has_agent, number, label, thread, gate });
     }
     CHANGES.fetch_add(1, Ordering::Release);
     // An agent that sleeps should learn of the new loop.
@@ -220,4 +241,28 @@ pub(crate) fn remove(memory: &Arc<Memory>) {
         pages.retain(|page| !Arc::ptr_eq(&page.memory, memory));
     }
     CHANGES.fetch_add(1, Ordering::Release);
+}
+
+#[cfg(all(test, not(miri)))]
+mod tests {
+    use super::*;
+    use crate::Writer;
+
+    #[test]
+    fn a_loop_keeps_its_label_and_a_later_one_takes_a_free_one() {
+        let make = || Writer::builder("registry twin").private().build();
+        let labels = || -> Vec<String> {
+            let own = pages().into_iter().filter(|page| page.is_called("registry twin"));
+            own.map(|page| page.label().to_owned()).collect()
+        };
+        let (first, second) = (make(), make());
+        assert_eq!(labels(), ["registry twin", "registry twin#2"]);
+        drop(first);
+        assert_eq!(labels(), ["registry twin#2"]);
+        let third = make();
+        assert_eq!(labels(), ["registry twin#2", "registry twin"]);
+        let numbers: Vec<u32> = pages().iter().map(LocalPage::number).collect();
+        assert_eq!(numbers.iter().collect::<std::collections::HashSet<_>>().len(), numbers.len());
+        drop((second, third));
+    }
 }

@@ -52,7 +52,7 @@ pub struct FlameArguments {
     /// Samples per second, for all but callbacks [default: 99]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(49..=997))]
     pub hz: Option<u32>,
-    /// Only the loop of this name
+    /// Only the loop of this name, such as `worker`, or `worker#2` for the second of two
     #[arg(long = "loop", value_name = "NAME")]
     pub loop_name: Option<String>,
     /// Draw what changed since this folded file: red takes more time than before, blue less

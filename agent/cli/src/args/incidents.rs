@@ -1,6 +1,7 @@
 //! Arguments and help of `loopscope incidents`.
 
 use clap::Args;
+use loopscope_probe::incident_id::IncidentId;
 use std::path::PathBuf;
 
 const INCIDENTS_HELP: &str = "\
@@ -54,17 +55,12 @@ impl IncidentsArguments {
     pub fn meant(&self) -> (Option<&str>, Option<&str>) {
         match (self.target.as_deref(), self.id.as_deref()) {
             (Some("last"), None) => (None, Some("last")),
-            (Some(text), None) => match text.split_once('-') {
-                Some((pid, rest)) if is_number(pid) && !rest.is_empty() => (Some(pid), Some(text)),
-                _ => (Some(text), None),
-            },
+            (Some(text), None) if text.parse::<IncidentId>().is_ok() => {
+                (text.split_once('-').map(|(pid, _)| pid), Some(text))
+            }
             both => both,
         }
     }
-}
-
-fn is_number(text: &str) -> bool {
-    text.parse::<u32>().is_ok()
 }
 
 #[cfg(test)]
@@ -88,7 +84,8 @@ mod tests {
         };
         let some = |text: &str| Some(text.to_owned());
         assert_eq!(meant("4711-3", None), (some("4711"), some("4711-3")));
-        assert_eq!(meant("4711-web", None), (some("4711"), some("4711-web")));
+        assert_eq!(meant("4711-3@50-7", None), (some("4711"), some("4711-3@50-7")));
+        assert_eq!(meant("4711-web", None), (some("4711-web"), None));
         assert_eq!(meant("web-1", None), (some("web-1"), None));
         assert_eq!(meant("last", None), (None, some("last")));
         assert_eq!(meant("web", Some("3")), (some("web"), some("3")));

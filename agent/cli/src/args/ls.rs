@@ -13,7 +13,7 @@ Processes of this user are found by their pages, in $LOOPSCOPE_RUNTIME_DIR, else
 
 Examples:
   loopscope ls
-  loopscope ls --json | jq '.processes[].loops[] | select(.state == \"stalled\")'
+  loopscope ls --json | jq '.processes[].loops[] | select(.state.kind == \"stalled\")'
 
 Exit codes:
   0  listed, also when the list is empty

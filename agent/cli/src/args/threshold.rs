@@ -25,7 +25,7 @@ Exit codes:
 pub struct ThresholdArguments {
     /// Pid, name of a process or loop, or URL of an agent; not needed where only one process is there
     pub target: Option<String>,
-    /// Only this loop, by its name
+    /// Only this loop, by its name, such as `worker`, or `worker#2` for the second of two
     #[arg(long = "loop", value_name = "NAME")]
     pub loop_name: Option<String>,
     /// A busy stretch longer than this is a stall: 2ms or more

@@ -20,6 +20,7 @@ use crate::interrupt::Interrupt;
 use clap::ValueEnum;
 use load::Outcome;
 use loopscope_agent::{Agent, Listen};
+use loopscope_probe::agent_address::AgentAddress;
 use loopscope_probe::{Clock, registry, switch};
 use loopscope_spans::SpanLayer;
 use screen::Screen;
@@ -61,7 +62,7 @@ pub fn run(options: &DemoArguments) -> Result<(), Failure> {
         0 => None,
         rate => Some(threads::start_load(service.address, rate)?),
     };
-    screen.print(&introduction(options, service.address, agent.address()));
+    screen.print(&introduction(options, service.address, agent.url().and_then(|url| url.parse().ok())));
     let end = watch(options, &mut interrupt, &screen, &service);
     // The load goes first: it should not see the service close.
     let outcome = load.map(LoopThread::finish).transpose()?.unwrap_or_default();
@@ -140,7 +141,7 @@ fn watch(
     }
 }
 
-fn introduction(options: &DemoArguments, service: SocketAddr, agent: Option<SocketAddr>) -> String {
+fn introduction(options: &DemoArguments, service: SocketAddr, agent: Option<AgentAddress>) -> String {
     let (pid, program) = (std::process::id(), std::env::args().next().unwrap_or_default());
     let value = options.trouble.to_possible_value();
     let trouble = value.as_ref().map_or("none", |value| value.get_name());
@@ -153,7 +154,7 @@ fn introduction(options: &DemoArguments, service: SocketAddr, agent: Option<Sock
          \x20 service  http://{service}/\n",
         options.rate
     );
-    let Some(agent) = agent.map(|address| format!("http://{address}")) else {
+    let Some(agent) = agent.map(|address| address.local()) else {
         return format!("{begin}\x20 {OFF}\nCtrl-C ends it.\n\n");
     };
     format!(
@@ -162,12 +163,14 @@ fn introduction(options: &DemoArguments, service: SocketAddr, agent: Option<Sock
          \n\
          Try in another terminal:\n\
          \x20 curl 'http://{service}/work?ms=20'\n\
-         \x20 curl -s {agent}/metrics | grep -E 'stall_seconds|starvation_active|pool_queue_depth'\n\
-         \x20 curl -i {agent}/-/ready          503 while the loop is stalled for more than {}\n\
+         \x20 curl -s {metrics} | grep -E 'stall_seconds|starvation_active|pool_queue_depth'\n\
+         \x20 curl -i {ready}          503 while the loop is stalled for more than {}\n\
          \x20 {program} ls\n\
          \x20 {program} flame {pid} --for 10s\n\
          Ctrl-C ends it.\n\n",
         duration::show(CRITICAL),
+        metrics = agent.curl_words("/metrics"),
+        ready = agent.curl_words("/-/ready"),
     )
 }
 

@@ -184,7 +184,7 @@ pub fn as_json(process: &Process, seen: &Seen, findings: &[Finding]) -> Value {
         "findings": findings,
         "loops": loops.collect::<Vec<_>>(),
         "rules": RULES.iter().map(|rule| json!({ "name": rule.name, "looks_at": rule.looks_at })).collect::<Vec<_>>(),
-        "earlier_incidents": seen.earlier.iter().map(|incident| &incident.id).collect::<Vec<_>>(),
+        "earlier_incidents": seen.earlier.iter().map(|incident| incident.id.to_string()).collect::<Vec<_>>(),
         "notes": seen.notes,
     })
 }

@@ -1,14 +1,14 @@
 //! Watching the loops of a process: reading their pages again and again, and asking their agent in the end.
 
 use super::thread;
-use crate::agent;
-use crate::duration;
 use crate::error::Failure;
 use crate::interrupt::Interrupt;
 use crate::output::tell;
 use crate::pages::{LoopPage, Process};
+use crate::{agent, duration};
 use indicatif::{ProgressBar, ProgressStyle};
 use loopscope_probe::Clock;
+use loopscope_probe::loop_id::LoopId;
 use loopscope_report::diagnose::{Examination, Look, LoopEvidence, Surroundings};
 use loopscope_report::incident::Incident;
 use std::time::{Duration, SystemTime};
@@ -63,7 +63,7 @@ pub fn watch(process: &Process, length: Duration) -> Result<Seen, Failure> {
     while elapsed() < length && !was_interrupted && !has_ended {
         let step = patients.iter().map(Patient::step).min().unwrap_or(LOOK_LONGEST);
         was_interrupted = interrupt.wait(step.min(length.saturating_sub(elapsed())));
-        has_ended = !process.owner.is_alive();
+        has_ended = !process.lives();
         let are_gauges_due = elapsed() >= gauges_due;
         if are_gauges_due {
             gauges_due += length / GAUGES_READ;
@@ -122,8 +122,13 @@ impl<'a> Patient<'a> {
             .before
             .zip(after)
             .map(|(before, after)| (after.0.saturating_sub(before.0), after.1.saturating_sub(before.1)));
-        let is_own = |incident: &&Incident| incident.r#loop == self.page.facts.name;
+        // An older agent tells of labels only.
+        let is_own = |incident: &&Incident| match incident.loop_id == LoopId::default() {
+            true => incident.r#loop == self.page.label,
+            false => incident.loop_id.agrees_with(self.page.id()),
+        };
         let surroundings = Surroundings {
+            label: Some(self.page.label.clone()),
             thread_ns,
             processors: thread::processors(self.pid),
             incidents: incidents.iter().filter(is_own).cloned().collect(),
@@ -145,7 +150,7 @@ fn incidents(process: &Process, begin_unix_ns: u64) -> (Vec<Incident>, Option<St
     };
     let is_recent = |incident: &Incident| end_unix_ns(incident) >= begin_unix_ns;
     let full = |(number, incident): (usize, Incident)| match number < INCIDENTS_FULL && is_recent(&incident) {
-        true => agent::incident(&endpoint, &incident.id).unwrap_or(incident),
+        true => agent::incident(&endpoint, incident.id).unwrap_or(incident),
         false => incident,
     };
     (brief.into_iter().enumerate().map(full).collect(), None)

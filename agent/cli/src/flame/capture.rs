@@ -1,19 +1,18 @@
 //! One capture: watching a process for a while, or asking its agent to.
 
 use super::plan::{FLAMEGRAPH, Plan};
-use super::widest::{self, Site};
-use crate::duration;
+use super::widest;
+use super::widest::Site;
 use crate::endpoint::Endpoint;
 use crate::error::Failure;
-use crate::http;
 use crate::interrupt::Interrupt;
 use crate::output::tell;
-use crate::pages::Process;
+use crate::pages::{LoopPage, Process};
+use crate::{duration, http};
 use indicatif::{ProgressBar, ProgressStyle};
 use loopscope_probe::clock::unix_ns;
 use loopscope_probe::{Clock, Snapshot};
-use loopscope_report::profiles::FlameError;
-use loopscope_report::profiles::{Follower, Format, Of, Profile, Timeline};
+use loopscope_report::profiles::{FlameError, Follower, Format, Of, Profile, Timeline};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
@@ -55,9 +54,9 @@ pub fn of_process(process: &Process, plan: &Plan) -> Result<Capture, Failure> {
 }
 
 fn has_loop(process: &Process, name: Option<&str>) -> Result<(), Failure> {
-    let names: Vec<&str> = process.loops.iter().map(|page| page.facts.name.as_str()).collect();
+    let names: Vec<&str> = process.loops.iter().map(|page| page.label.as_str()).collect();
     match name {
-        Some(name) if !names.contains(&name) => {
+        Some(name) if !process.loops.iter().any(|page| page.is_called(name)) => {
             let (who, list) = (process.label(), names.join(", "));
             Err(Failure::NotFound(format!("{who} has no loop named `{name}`; it has: {list}")))
         }
@@ -66,15 +65,12 @@ fn has_loop(process: &Process, name: Option<&str>) -> Result<(), Failure> {
 }
 
 fn callbacks_of(process: &Process, plan: &Plan) -> Result<Capture, Failure> {
-    let (begin_unix_ns, before) = (unix_ns(), snapshots(process));
+    let (begin_unix_ns, before) = (unix_ns(), snapshots(process, plan));
     let (ended, lasted_ns) = watch(process, plan.length, STEP, || {})?;
     // The pages were opened before, so they are there also where the process has gone.
-    let after = snapshots(process);
+    let after = snapshots(process, plan);
     let mut profile = Profile::between(&before, &after);
     (profile.begin_unix_ns, profile.lasted_ns) = (begin_unix_ns, lasted_ns);
-    if let Some(name) = &plan.loop_name {
-        profile = profile.of_loop(name);
-    }
     if profile.is_empty() {
         return Err(Failure::NothingCaptured(nothing(Of::Callbacks, &process.label(), lasted_ns, ended)));
     }
@@ -94,10 +90,8 @@ fn draw(profile: &Profile, plan: &Plan, title: &str) -> Result<Vec<u8>, Failure>
 }
 
 fn timeline_of(process: &Process, plan: &Plan) -> Result<Capture, Failure> {
-    let is_wanted = |name: &str| plan.loop_name.as_ref().is_none_or(|wanted| wanted == name);
-    let pages = process.loops.iter().filter(|page| is_wanted(&page.facts.name));
     let mut timeline = Timeline::new(process.name(), process.owner.pid, unix_ns());
-    let mut followed: Vec<_> = pages
+    let mut followed: Vec<_> = wanted(process, plan)
         .filter_map(|page| {
             let follower = Follower::new(&*page.read().ok()?, page.clock(), page.clock().now());
             Some((page, follower))
@@ -150,7 +144,7 @@ fn watch(
         if interrupt.wait(left.min(step)) {
             break Ended::Interrupted;
         }
-        if !process.owner.is_alive() {
+        if !process.lives() {
             break Ended::ProcessGone;
         }
         look();
@@ -161,8 +155,13 @@ fn watch(
     Ok((ended, lasted_ns))
 }
 
-fn snapshots(process: &Process) -> Vec<Snapshot> {
-    process.loops.iter().filter_map(|page| page.snapshot().ok()).collect()
+fn snapshots(process: &Process, plan: &Plan) -> Vec<Snapshot> {
+    wanted(process, plan).filter_map(|page| page.snapshot().ok()).collect()
+}
+
+/// Returns the pages of the loops that are to be captured.
+fn wanted<'a>(process: &'a Process, plan: &'a Plan) -> impl Iterator<Item = &'a LoopPage> {
+    process.loops.iter().filter(|page| plan.loop_name.as_ref().is_none_or(|name| page.is_called(name)))
 }
 
 fn nothing(of: Of, who: &str, lasted_ns: u64, ended: Ended) -> String {

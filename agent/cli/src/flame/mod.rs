@@ -4,16 +4,16 @@ mod capture;
 mod plan;
 mod widest;
 
-use crate::agent;
 use crate::args::FlameArguments;
-use crate::duration;
 use crate::endpoint::Endpoint;
 use crate::error::Failure;
 use crate::output::{Destination, print, print_json, tell};
 use crate::target::Target;
+use crate::{agent, duration};
 use capture::{Capture, Ended};
-use loopscope_report::profiles::FlameError;
-use loopscope_report::profiles::{self, Format, Of};
+use loopscope_probe::incident_id::IncidentIdError;
+use loopscope_report::profiles;
+use loopscope_report::profiles::{FlameError, Format, Of};
 use plan::Plan;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -72,7 +72,9 @@ fn agent_of(target: &Target, needed_because: &str) -> Result<Endpoint, Failure> 
 
 fn draw_incident(endpoint: &Endpoint, id: &str, plan: &Plan, path: &Path) -> Result<(), Failure> {
     let destination = Destination::open(path)?;
-    let incident = agent::incident(endpoint, id)?;
+    let wanted =
+        id.parse().map_err(|error: IncidentIdError| Failure::Usage(format!("--incident: {error}")))?;
+    let incident = agent::incident(endpoint, wanted)?;
     // The formats have filters of their own.
     let drawn = profiles::of_incident(&incident, plan.format);
     let incident = incident.printable();

@@ -32,7 +32,7 @@ fn incident() -> Incident {
         ..Record::default()
     };
     Incident {
-        id: "4711-3".into(),
+        id: "4711-3".parse().unwrap(),
         pid: 4711,
         process: "demo".into(),
         r#loop: "web".into(),

@@ -3,7 +3,9 @@
 use super::source::{Catch, Found, Origin};
 use crate::duration::show_ns;
 use crate::paint::Paint;
+use loopscope_probe::printable::shell_word;
 use loopscope_report::incident::{Incident, IncidentKind, Severity};
+use std::path::Path;
 
 /// Writes the newest `most` incidents.
 pub fn text(paint: Paint, catch: &Catch, most: usize, now_unix_ns: u64) -> String {
@@ -21,10 +23,25 @@ pub fn text(paint: Paint, catch: &Catch, most: usize, now_unix_ns: u64) -> Strin
         text += &paint.paragraph("Note: ", 6, note, str::to_owned);
     }
     if let Some(found) = shown.first() {
-        text += &paint.faint(&format!("One in full: loopscope incidents {}", found.incident.id));
+        text += &paint.faint(&format!("One in full: {}", command(found)));
         text.push('\n');
     }
     text
+}
+
+/// Returns the command that tells an incident in full.
+fn command(found: &Found) -> String {
+    let id = found.incident.id;
+    match &found.origin {
+        Origin::Agent(endpoint) if endpoint.is_given() => {
+            format!("loopscope incidents {} {id}", shell_word(endpoint.url()))
+        }
+        Origin::File(path) => {
+            let directory = path.parent().unwrap_or(Path::new(".")).to_string_lossy();
+            format!("loopscope incidents --dir {} {id}", shell_word(&directory))
+        }
+        _ => format!("loopscope incidents {id}"),
+    }
 }
 
 /// Says what an ended process was doing that was no incident.
@@ -51,7 +68,7 @@ fn table(paint: Paint, shown: &[Found], now_unix_ns: u64) -> String {
             _ => incident.class.name().split('_').next().unwrap_or_default(),
         };
         let class = class.to_owned();
-        rows.push([incident.id.clone(), when, incident.r#loop.clone(), lasted(incident, origin), class]);
+        rows.push([incident.id.to_string(), when, incident.r#loop.clone(), lasted(incident, origin), class]);
     }
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let widths: [usize; 5] = std::array::from_fn(width);
@@ -139,7 +156,7 @@ mod tests {
             line: 42,
         };
         let incident = Incident {
-            id: format!("4711-{number}"),
+            id: format!("4711-{number}").parse().unwrap(),
             r#loop: "web".into(),
             begin_unix_ns: 100_000_000_000,
             duration_ns: 302_000_000,

@@ -1,10 +1,11 @@
 //! Where incidents come from: agents, directories of files, and the pages of processes that have no agent (any more).
 
-use crate::agent;
 use crate::endpoint::Endpoint;
 use crate::error::Failure;
 use crate::pages::{LoopPage, Process};
-use crate::target::{self, Reached};
+use crate::target::Reached;
+use crate::{agent, target};
+use loopscope_probe::incident_id::IncidentId;
 use loopscope_probe::printable::printable;
 use loopscope_report::diagnose::{reconstruct, under_way};
 use loopscope_report::incident::Incident;
@@ -126,7 +127,10 @@ impl Found {
 
     fn in_full(&self) -> Result<Found, Failure> {
         let incident = match &self.origin {
-            Origin::Agent(endpoint) => agent::incident(endpoint, &self.incident.id)?,
+            // To its agent it is the only one of its number; here it is called as on the list.
+            Origin::Agent(endpoint) => {
+                Incident { id: self.incident.id, ..agent::incident(endpoint, self.incident.id)? }
+            }
             _ => self.incident.clone(),
         };
         Ok(Found { incident, origin: self.origin.clone() })
@@ -161,9 +165,11 @@ impl Catch {
         let Ok(page) = entry.read() else { return };
         let clock = entry.clock();
         let found = match process.is_alive {
-            true => Found { incident: under_way(&page, clock, clock.now()), origin: Origin::Page },
+            true => {
+                Found { incident: under_way(&page, clock, clock.now(), &entry.name()), origin: Origin::Page }
+            }
             false => Found {
-                incident: reconstruct(&page, clock, entry.last_moment(&page)),
+                incident: reconstruct(&page, clock, entry.last_moment(&page), &entry.name()),
                 origin: Origin::PageOfTheDead,
             },
         };
@@ -181,9 +187,12 @@ impl Catch {
         Catch { found: shown(&self.found), quiet: shown(&self.quiet), notes }
     }
 
+    /// Sorts, and gives each the shortest id that means no other one.
     fn sort(&mut self) {
         self.found
             .sort_by_key(|found| std::cmp::Reverse((found.incident.begin_unix_ns, found.incident.number())));
+        let all = self.found.iter_mut().chain(&mut self.quiet).map(|found| &mut found.incident);
+        Incident::name_all(&mut all.collect::<Vec<_>>());
     }
 
     /// Finds the incident that `id` means: in full, or the part after the pid, or `last`. Fetches what a list left out.
@@ -191,9 +200,11 @@ impl Catch {
     /// # Errors
     /// There is none; or its agent does not answer any more.
     pub fn pick(&self, id: &str) -> Result<Found, Failure> {
-        let is_meant = |found: &&Found| {
-            let own = &found.incident.id;
-            own == id || own.split_once('-').is_some_and(|(_, rest)| rest == id)
+        let (whole, number) = (id.parse::<IncidentId>(), id.parse::<u64>());
+        let is_meant = |found: &&Found| match (&whole, &number) {
+            (Ok(id), _) => found.incident.identity().agrees_with(*id),
+            (_, Ok(number)) => found.incident.number() == *number,
+            _ => false,
         };
         let newest = self.found.first().filter(|_| id == "last");
         let known =
@@ -211,7 +222,7 @@ impl Catch {
     }
 
     fn missing(&self, id: &str) -> String {
-        let ids: Vec<_> = self.found.iter().take(10).map(|found| printable(&found.incident.id)).collect();
+        let ids: Vec<_> = self.found.iter().take(10).map(|found| found.incident.id.to_string()).collect();
         match ids.as_slice() {
             [] if id == "last" => "there is no incident".to_owned(),
             [] => format!("there is no incident `{id}`: there is none at all"),
@@ -223,15 +234,17 @@ impl Catch {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use loopscope_probe::loop_id::LoopId;
+    use loopscope_probe::process_id::ProcessId;
 
     fn catch() -> Catch {
         let found = |id: &str, begin_unix_ns| Found {
-            incident: Incident { id: id.to_owned(), pid: 47, begin_unix_ns, ..Incident::default() },
+            incident: Incident { id: id.parse().unwrap(), pid: 47, begin_unix_ns, ..Incident::default() },
             origin: Origin::Page,
         };
         let mut catch = Catch {
             found: vec![found("47-1", 5), found("47-3", 9), found("47-2", 9)],
-            quiet: vec![found("47-load", 9)],
+            quiet: vec![found("47-7", 9)],
             notes: Vec::new(),
         };
         catch.sort();
@@ -239,9 +252,26 @@ mod tests {
     }
 
     #[test]
+    fn incidents_of_processes_with_one_pid_are_told_apart_and_each_is_opened_by_its_name() {
+        let of = |start: u64, begin_unix_ns| {
+            let loop_id = LoopId::new(ProcessId::new(1, start, 7, 9), 0);
+            let incident = Incident { id: "1-3".parse().unwrap(), loop_id, pid: 1, ..Incident::default() };
+            Found { incident: Incident { begin_unix_ns, ..incident }, origin: Origin::Page }
+        };
+        let mut catch = Catch { found: vec![of(50, 5), of(60, 9)], ..Catch::default() };
+        catch.sort();
+        let ids: Vec<String> = catch.found.iter().map(|found| found.incident.id.to_string()).collect();
+        assert_eq!(ids, ["1-3@60", "1-3@50"]);
+        for (id, begin) in [("1-3@60", 9), ("1-3@50", 5), ("1-3@50-7-00000000000000000000000000000009", 5)] {
+            assert_eq!(catch.pick(id).unwrap().incident.begin_unix_ns, begin);
+        }
+        assert!(catch.pick("1-3@70").unwrap_err().to_string().contains("1-3@50"));
+    }
+
+    #[test]
     fn an_incident_is_picked_by_id_number_or_as_the_last() {
-        for (id, picked) in [("47-1", "47-1"), ("1", "47-1"), ("last", "47-3"), ("load", "47-load")] {
-            assert_eq!(catch().pick(id).unwrap().incident.id, picked);
+        for (id, picked) in [("47-1", "47-1"), ("1", "47-1"), ("last", "47-3"), ("7", "47-7")] {
+            assert_eq!(catch().pick(id).unwrap().incident.id.to_string(), picked);
         }
         let failure = catch().pick("9").unwrap_err();
         assert_eq!(failure.exit_code(), 3);

@@ -4,10 +4,11 @@ use crate::duration::show_ns;
 use crate::incidents::list;
 use crate::incidents::source::{Found, Origin};
 use crate::top::board::{Board, Row, Shown};
-use crate::top::column::{self, Column};
-use crate::top::details::{self, style_of};
-use crate::top::help;
+use crate::top::column::Column;
+use crate::top::details::style_of;
 use crate::top::theme::Theme;
+use crate::top::{column, details, help};
+use loopscope_probe::loop_id::LoopId;
 use loopscope_report::incident::Severity;
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
@@ -181,7 +182,12 @@ fn draw_details(frame: &mut Frame<'_>, body: Rect, board: &Board, from: u16, the
     let mut lines = details::lines(&board.view, row, body.width, theme);
     lines.push(Line::default());
     lines.push(Line::styled("Incidents of this loop", theme.heading()));
-    let own = |found: &&Found| found.incident.pid == row.0.pid && found.incident.r#loop == row.1.name;
+    let id: Option<LoopId> = row.1.id.parse().ok();
+    let own = |found: &&Found| match (id, found.incident.loop_id) {
+        (Some(id), known) if known != LoopId::default() => known.agrees_with(id),
+        // An older agent tells of labels only.
+        _ => found.incident.pid == row.0.pid && found.incident.r#loop == row.1.name,
+    };
     let own: Vec<Line<'_>> = board
         .incidents
         .iter()

@@ -12,7 +12,7 @@ fn board() -> Board {
     board.show(view());
     let culprit = Culprit { kind: "timer".into(), name: "flush".into(), ..Culprit::default() };
     let incident = Incident {
-        id: "4712-3".into(),
+        id: "4712-3".parse().unwrap(),
         pid: 4712,
         r#loop: "web".into(),
         duration_ns: 302_000_000,

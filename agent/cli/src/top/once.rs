@@ -4,11 +4,13 @@ use crate::args::TopArguments;
 use crate::error::Failure;
 use crate::incidents::list;
 use crate::incidents::source::of_processes;
-use crate::output::{print, print_line};
+use crate::output::print;
 use crate::paint::Paint;
 use crate::top::board::Board;
-use crate::top::column::{self, Column};
+use crate::top::column;
+use crate::top::column::Column;
 use crate::top::source::Source;
+use crate::view;
 use loopscope_probe::clock::unix_ns;
 
 /// Incidents below the table.
@@ -23,8 +25,7 @@ pub fn run(source: &mut Source, options: &TopArguments) -> Result<(), Failure> {
     std::thread::sleep(options.every);
     let view = source.look()?;
     if options.json {
-        let json = serde_json::to_string(&view).map_err(|error| Failure::system("write JSON", error))?;
-        return print_line(json);
+        return view::print(&view);
     }
     let mut board = Board::new("");
     board.show(view);

@@ -2,9 +2,9 @@
 
 use crate::error::Failure;
 use crate::pages::Process;
-use crate::target::{self, Reached};
-use loopscope_probe::clock::unix_ns;
-use loopscope_report::live::{Observer, Seen, View};
+use crate::target::Reached;
+use crate::{target, view};
+use loopscope_report::live::{Observer, View};
 
 /// The target, and what was seen of it last.
 #[derive(Debug)]
@@ -33,8 +33,7 @@ impl Source {
             Err(Failure::NotFound(_)) => Vec::new(),
             processes => processes?,
         };
-        let seen: Vec<Seen> = processes.iter().flat_map(seen_of).collect();
-        Ok(self.observer.observe(seen, unix_ns()))
+        Ok(view::observe(&mut self.observer, &processes))
     }
 
     fn processes(&self) -> Result<Vec<Process>, Failure> {
@@ -45,15 +44,4 @@ impl Source {
             ))),
         }
     }
-}
-
-fn seen_of(process: &Process) -> Vec<Seen> {
-    let seen = process.loops.iter().filter_map(|entry| {
-        let page = entry.read().ok()?;
-        Some(match process.is_alive {
-            true => Seen::of(&page, entry.clock(), entry.clock().now()),
-            false => Seen::of(&page, entry.clock(), entry.last_moment(&page)).ended(),
-        })
-    });
-    seen.collect()
 }

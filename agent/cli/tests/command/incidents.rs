@@ -21,7 +21,8 @@ fn kill_in_the_middle(scratch: &Scratch) -> Option<String> {
         let processes = processes["processes"].as_array().unwrap().clone();
         let own = processes.iter().find(|process| process["pid"].as_u64() == pid.parse().ok())?;
         let web = own["loops"].as_array()?.iter().find(|entry| entry["name"] == "web")?;
-        web["busy_seconds"].as_f64().filter(|_| web["state"] == "stalled")
+        let state = &web["state"];
+        state["busy_ns"].as_f64().map(|ns| ns / 1e9).filter(|_| state["kind"] == "stalled")
     };
     until(|| {
         stalled_for().filter(|seconds| *seconds > 0.15)?;
@@ -46,7 +47,10 @@ fn a_process_killed_in_the_middle_of_a_block_still_tells() {
     assert!(table.contains(&format!("see: loopscope incidents {pid}\n")), "{table}");
     let list = scratch.run(&["incidents", &pid]);
     assert_eq!(list.code, Some(0), "{}", list.stderr);
-    for part in [format!("{pid}-web"), "killed".into(), "timer parse_invoices (trouble.rs:".into()] {
+    let listed = value(&scratch.run(&["incidents", &pid, "--json"]));
+    let id = listed["incidents"][0]["id"].as_str().unwrap();
+    assert!(id.strip_prefix(&format!("{pid}-")).is_some_and(|number| number.parse::<u64>().is_ok()), "{id}");
+    for part in [id.to_owned(), "killed".into(), "timer parse_invoices (trouble.rs:".into()] {
         assert!(list.stdout.contains(&part), "`{part}` is not in {}", list.stdout);
     }
     let full = scratch.run(&["incidents", &pid, "last"]);
@@ -61,7 +65,7 @@ fn a_process_killed_in_the_middle_of_a_block_still_tells() {
     ] {
         assert!(full.stdout.contains(part), "`{part}` is not in {}", full.stdout);
     }
-    let told = value(&scratch.run(&["incidents", &format!("{pid}-web"), "--json"]));
+    let told = value(&scratch.run(&["incidents", id, "--json"]));
     assert_eq!(
         (&told["source"], &told["is_over"], &told["culprit"]["name"]),
         (&json!("page"), &json!(false), &json!("parse_invoices"))

@@ -3,6 +3,7 @@
 use crate::child::{Running, until};
 use crate::scratch::Scratch;
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::fs;
 
 fn json(scratch: &Scratch) -> Vec<Value> {
@@ -28,7 +29,7 @@ fn a_running_demo_is_listed_with_both_loops_and_its_agent() {
     let agent = format!("http://{}", demo.address("metrics"));
     let process = until(|| json(&scratch).into_iter().find(|process| process["agent"] == agent.as_str()));
     assert_eq!(process["pid"].to_string(), demo.pid());
-    assert_eq!(process["alive"], true);
+    assert_eq!(process["is_alive"], true);
     let names: Vec<&str> =
         process["loops"].as_array().unwrap().iter().map(|entry| entry["name"].as_str().unwrap()).collect();
     assert_eq!(names, ["web", "load"]);
@@ -38,6 +39,41 @@ fn a_running_demo_is_listed_with_both_loops_and_its_agent() {
     }
 }
 
+/// Collects the names of all fields.
+fn fields(value: &Value, names: &mut BTreeSet<String>) {
+    match value {
+        Value::Array(values) => values.iter().for_each(|value| fields(value, names)),
+        Value::Object(object) => object.iter().for_each(|(name, value)| {
+            names.insert(name.clone());
+            fields(value, names);
+        }),
+        _ => {}
+    }
+}
+
+#[test]
+fn every_field_is_documented() {
+    let scratch = Scratch::new("ls-fields");
+    let _demo = Running::demo(&scratch, &["--rate", "0"]);
+    fs::write(scratch.runtime().join("9-1-0.page"), b"").unwrap();
+    let view: Value = serde_json::from_str(&scratch.run(&["ls", "--json"]).stdout).unwrap();
+    let mut names = BTreeSet::new();
+    fields(&view, &mut names);
+    // What the figures by phase, site, queue and pool have is told by their names.
+    for process in view["processes"].as_array().unwrap() {
+        for entry in process["loops"].as_array().unwrap() {
+            for part in ["phases", "sites", "drains", "pool"] {
+                let mut own = BTreeSet::new();
+                fields(&entry[part], &mut own);
+                names = &names - &own;
+            }
+        }
+    }
+    let document = include_str!("../../../../docs/json.md");
+    let unknown: Vec<_> = names.iter().filter(|name| !document.contains(&format!("`{name}`"))).collect();
+    assert!(unknown.is_empty() && names.len() > 30, "{unknown:?}");
+}
+
 #[test]
 fn a_blocked_loop_is_shown_as_stalled_with_the_guilty_site() {
     let scratch = Scratch::new("ls-stalled");
@@ -45,7 +81,7 @@ fn a_blocked_loop_is_shown_as_stalled_with_the_guilty_site() {
     let site = until(|| {
         let processes = json(&scratch);
         let entry = processes.first()?["loops"].as_array()?.first()?.clone();
-        (entry["state"] == "stalled").then(|| entry["site"].clone())
+        (entry["state"]["kind"] == "stalled").then(|| entry["state"]["running"]["site"].clone())
     });
     assert_eq!(site["name"], "parse_invoices");
     assert!(site["file"].as_str().unwrap().ends_with("trouble.rs"), "{site}");

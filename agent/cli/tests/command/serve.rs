@@ -121,7 +121,7 @@ fn kill_blocked(scratch: &Scratch, address: &str) -> Option<String> {
     // Where its agent had not looked in between, its page does not tell for how long it was blocked: that is a quiet end.
     let told: Value = serde_json::from_str(&scratch.run(&["incidents", &pid, "--json"]).stdout).unwrap();
     let incidents = told["incidents"].as_array().unwrap();
-    incidents.iter().any(|incident| incident["id"] == format!("{pid}-web")).then_some(pid)
+    incidents.iter().any(|incident| incident["pid"] == pid.parse::<u32>().unwrap()).then_some(pid)
 }
 
 #[test]
@@ -140,20 +140,25 @@ fn what_was_killed_leaves_its_counters_for_a_while_and_its_incident() {
     until(|| of_loop(&get(&address, "/metrics"), ITERATIONS, &pid, "web").is_none().then_some(()));
     assert!(of_loop(&get(&address, "/metrics"), ITERATIONS, &alive.pid(), "web").is_some());
     let list = json(&address, "/debug/loopscope/incidents");
-    let own = list.as_array().unwrap().iter().find(|incident| incident["id"] == format!("{pid}-web"));
+    let own = list
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|incident| incident["pid"] == pid.parse::<u32>().unwrap() && incident["loop"] == "web");
     let own = own.unwrap_or_else(|| panic!("no incident of {pid} in {list:#}"));
+    let id = own["id"].as_str().unwrap();
     assert_eq!(
         (&own["is_over"], &own["culprit"]["name"]),
         (&Value::Bool(false), &Value::from("parse_invoices"))
     );
-    let full = json(&address, &format!("/debug/loopscope/incidents/{pid}-web"));
+    let full = json(&address, &format!("/debug/loopscope/incidents/{id}"));
     assert!(!full["records"].as_array().unwrap().is_empty(), "{full:#}");
-    let svg = get(&address, &format!("/process/{pid}/debug/loopscope/incidents/{pid}-web?format=svg"));
+    let svg = get(&address, &format!("/process/{pid}/debug/loopscope/incidents/{id}?format=svg"));
     assert!(svg.starts_with("HTTP/1.1 200") && svg.contains("parse_invoices"), "{svg}");
     // Who comes later is told the same.
     let (_late, address) = serve(&scratch, &[]);
     let list = json(&address, &format!("/process/{pid}/debug/loopscope/incidents"));
-    assert_eq!((list.as_array().unwrap().len(), &list[0]["id"]), (1, &Value::from(format!("{pid}-web"))));
+    assert_eq!((list.as_array().unwrap().len(), &list[0]["id"]), (1, &Value::from(id)));
     assert!(of_loop(&get(&address, "/metrics"), ITERATIONS, &pid, "web").is_none());
     alive.address("metrics");
 }

@@ -9,7 +9,10 @@ use crate::diagnose::words;
 use crate::incident::{
     Culprit, Group, Incident, IncidentKind, Iteration, Job, PoolState, Record as Told, Severity, Span,
 };
+use loopscope_probe::incident_id::{IncidentId, number_of_stall};
 use loopscope_probe::jobs::JobRecord;
+use loopscope_probe::loop_id::LoopId;
+use loopscope_probe::process_id::ProcessId;
 use loopscope_probe::record::Record;
 use loopscope_probe::{Clock, Kind, Page, SiteId, Ticks, Vitals};
 use std::collections::HashMap;
@@ -23,12 +26,22 @@ const RECORDS_MAX: usize = 512;
 /// At most so many groups, the longest in sum.
 const GROUPS_MAX: usize = 16;
 
+/// What a page does not tell of its loop: its number among those of its process, and what it is called.
+#[derive(Clone, Copy, Debug)]
+pub struct LoopName<'a> {
+    /// See [`LoopId`].
+    pub ordinal: u32,
+    /// Its name, made unique within the process.
+    pub label: &'a str,
+}
+
 /// Returns what the loop was in the middle of at `at`, the last moment that is known of it, on `clock`, the page's own.
 ///
-/// The duration is that until `at`: the least that it was. It is 0 where the loop was in its poll. The id is
-/// `PID-LOOP`: an agent numbers its incidents, this one has none to number it.
-pub fn reconstruct(page: &Page, clock: &Clock, at: Ticks) -> Incident {
+/// The duration is that until `at`: the least that it was. It is 0 where the loop was in its poll. The number is
+/// [`number_of_stall`]: no agent counts it.
+pub fn reconstruct(page: &Page, clock: &Clock, at: Ticks, who: &LoopName<'_>) -> Incident {
     let (facts, vitals) = (page.facts(), page.vitals_at(clock, at));
+    let process = ProcessId::of_page(&facts);
     let now = vitals.now;
     let is_busy = now.busy_ns > 0;
     let begin = if is_busy { vitals.busy_since } else { at };
@@ -37,10 +50,11 @@ pub fn reconstruct(page: &Page, clock: &Clock, at: Ticks) -> Incident {
     let unexpected_ns = now.unexpected_ns();
     let is_critical = unexpected_ns > page.control().critical_ns();
     let mut incident = Incident {
-        id: format!("{}-{}", facts.pid, facts.name),
+        id: IncidentId::new(process, number_of_stall(who.ordinal, vitals.stalls_ended)).short(),
+        loop_id: LoopId::new(process, who.ordinal),
         pid: facts.pid,
         process: facts.process,
-        r#loop: facts.name,
+        r#loop: who.label.to_owned(),
         runtime: facts.runtime,
         begin_unix_ns: facts.created_unix_ns.saturating_add(clock.duration_ns(page.created(), begin)),
         duration_ns: now.busy_ns,
@@ -75,9 +89,9 @@ pub fn reconstruct(page: &Page, clock: &Clock, at: Ticks) -> Incident {
 }
 
 /// Returns what the loop of a process that lives, and has no agent, is in the middle of; as [`reconstruct`] otherwise.
-pub fn under_way(page: &Page, clock: &Clock, now: Ticks) -> Incident {
+pub fn under_way(page: &Page, clock: &Clock, now: Ticks, who: &LoopName<'_>) -> Incident {
     let note = "read from the page, now: the process has no agent that knows more";
-    Incident { notes: vec![note.to_owned()], ..reconstruct(page, clock, now) }
+    Incident { notes: vec![note.to_owned()], ..reconstruct(page, clock, now, who) }
 }
 
 /// Returns the last moment at which the loop of an ended process is known to have lived: its last stamp, or the last tick
@@ -292,8 +306,9 @@ mod tests {
         let _span = probe_spans::enter(probe_spans::site("query", "db.rs", 3).unwrap(), "id=7").unwrap();
         time.advance_ns(2_000 * MS);
         let clock = writer.clock().clone();
-        let incident = reconstruct(writer.page(), &clock, clock.now());
-        assert_eq!((incident.id.as_str(), incident.is_over), (&*format!("{}-web", incident.pid), false));
+        let incident =
+            reconstruct(writer.page(), &clock, clock.now(), &LoopName { ordinal: 0, label: "web" });
+        assert_eq!((incident.id.to_string(), incident.is_over), (format!("{}-1", incident.pid), false));
         assert_eq!((incident.duration_ns, incident.severity), (2_000 * MS, Severity::Critical));
         assert_eq!(
             (incident.kind, incident.cause.as_str(), incident.phase.as_str()),
@@ -324,7 +339,7 @@ mod tests {
             writer.end();
         }
         let clock = writer.clock().clone();
-        let flood = reconstruct(writer.page(), &clock, clock.now());
+        let flood = reconstruct(writer.page(), &clock, clock.now(), &LoopName { ordinal: 0, label: "web" });
         assert_eq!((flood.kind, flood.groups[0].count), (IncidentKind::Starvation, 900));
         assert!(
             flood.summary.starts_with("900 callbacks of 1.0 ms: most are microtask again ("),
@@ -335,7 +350,7 @@ mod tests {
         writer.drain_end(Queue::Microtask, 900);
         writer.park();
         time.advance_ns(5 * MS);
-        let idle = reconstruct(writer.page(), &clock, clock.now());
+        let idle = reconstruct(writer.page(), &clock, clock.now(), &LoopName { ordinal: 0, label: "web" });
         assert_eq!((idle.duration_ns, idle.culprit.label.as_str(), idle.groups.len()), (0, "", 0));
         assert_eq!(idle.records.len(), RECORDS_MAX);
     }

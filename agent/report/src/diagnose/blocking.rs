@@ -163,7 +163,7 @@ impl Group<'_> {
             .because(self.figures(evidence))
             .because_of(self.guilty())
             .because_of(self.inside());
-        finding.incidents = self.incidents.iter().map(|incident| incident.id.clone()).collect();
+        finding.incidents = self.incidents.iter().map(|incident| incident.id.to_string()).collect();
         finding
     }
 }

@@ -3,7 +3,8 @@
 //! The first and the last copy give exact totals of the time between. The looks between them see stalls while they
 //! last, which tells what ran in them; a stall cannot hide from looks that are closer together than the threshold.
 
-use crate::compute::sites::{self, SiteTotal};
+use crate::compute::sites;
+use crate::compute::sites::SiteTotal;
 use crate::compute::starvation::judge;
 use crate::diagnose::evidence::{
     CpuTime, Delayer, JobSite, LoopEvidence, PoolEvidence, PoolKind, SeenStall, Trend,
@@ -45,6 +46,8 @@ pub struct Look<'a> {
 /// What the caller knows besides the pages.
 #[derive(Clone, Debug, Default)]
 pub struct Surroundings {
+    /// What the loop is called, made unique within its process; `None` for its name alone.
+    pub label: Option<String>,
     /// Time that the loop's thread was on a processor while it was watched, and time that it was ready to run and had
     /// none, in nanoseconds; `None` where the kernel does not tell.
     pub thread_ns: Option<(u64, u64)>,
@@ -235,7 +238,7 @@ impl Examination {
         delayers.sort_by(|(a, one), (b, other)| other.ns.cmp(&one.ns).then_with(|| a.cmp(b)));
         let delayers = delayers.into_iter().map(|(label, delayer)| Delayer { label, ..delayer });
         LoopEvidence {
-            name: last.facts.name.clone(),
+            name: surroundings.label.unwrap_or_else(|| last.facts.name.clone()),
             runtime: last.facts.runtime.clone(),
             watched_ns: clock.duration_ns(first.taken, last.taken),
             active_ns: delta(last.active_ns, first.active_ns),

@@ -81,7 +81,7 @@ pub(crate) fn stood_still(evidence: &LoopEvidence) -> Vec<Finding> {
 
 fn of_class(evidence: &LoopEvidence, is_wanted: impl Fn(Class) -> bool) -> Vec<String> {
     let wanted = evidence.incidents.iter().filter(|incident| is_wanted(incident.class));
-    wanted.map(|incident| incident.id.clone()).collect()
+    wanted.map(|incident| incident.id.to_string()).collect()
 }
 
 /// The agent does not look as often as it should.

@@ -25,7 +25,7 @@ mod pool;
 mod rules;
 mod words;
 
-pub use blackbox::{last_moment, reconstruct, under_way};
+pub use blackbox::{LoopName, last_moment, reconstruct, under_way};
 pub use evidence::LoopEvidence;
 pub use examination::{Examination, Look, Surroundings};
 pub use finding::{Certainty, Finding, Urgency};

@@ -114,7 +114,7 @@ fn incident(class: Class) -> Incident {
         ..Frame::default()
     };
     Incident {
-        id: "4711-3".to_owned(),
+        id: "4711-3".parse().unwrap(),
         pid: 4711,
         cause: "callback".to_owned(),
         class,

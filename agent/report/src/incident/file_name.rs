@@ -7,7 +7,7 @@ use crate::incident::Incident;
 
 /// Returns the name of an incident's file.
 pub fn file_name(incident: &Incident) -> String {
-    format!("{:013}-{}.json", incident.begin_unix_ns / 1_000_000, incident.id)
+    format!("{:013}-{}.json", incident.begin_unix_ns / 1_000_000, incident.id.short())
 }
 
 /// Tells whether a file is named like an incident's.
@@ -25,7 +25,7 @@ mod tests {
     #[test]
     fn only_names_of_incidents_are_ours() {
         let incident = Incident {
-            id: "4711-3".into(),
+            id: "4711-3".parse().unwrap(),
             pid: 4711,
             begin_unix_ns: 1_700_000_000_123_456_789,
             ..Incident::default()

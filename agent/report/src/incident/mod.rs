@@ -21,6 +21,7 @@ mod extract;
 mod figures;
 pub mod file_name;
 mod stack;
+mod text;
 
 pub use class::{Class, IncidentKind, Severity};
 pub use counts::IncidentCounts;
@@ -28,7 +29,10 @@ pub use extract::{Group, Iteration, Job, Record, Span};
 pub use figures::{LoopFigures, PoolState};
 pub use stack::{Frame, StackCount};
 
+use loopscope_probe::incident_id::{self, IncidentId};
+use loopscope_probe::loop_id::LoopId;
 use loopscope_probe::printable::{printable, printable_json};
+use loopscope_probe::process_id::ProcessId;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::borrow::Cow;
@@ -38,8 +42,13 @@ use std::fmt;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Incident {
-    /// `PID-NUMBER`, numbered from 1 within a process: `4711-3`. Unique on a host as long as pids are not used again.
-    pub id: String,
+    /// What it is called: `PID-NUMBER`, `4711-3`; on a list with another one of that pid and number, with a suffix that
+    /// tells them apart. [`Incident::identity`] is unique for ever.
+    #[serde(with = "text")]
+    pub id: IncidentId,
+    /// The loop, and with it the process, for good: pids are used again. All zeros in files of older agents.
+    #[serde(with = "text")]
+    pub loop_id: LoopId,
     /// The process.
     pub pid: u32,
     /// File name of its program.
@@ -133,9 +142,9 @@ impl Incident {
     /// The text is cut off, is not JSON, or is not an incident.
     pub fn parse(json: &[u8]) -> Result<Incident, IncidentError> {
         let incident: Incident = serde_json::from_slice(json).map_err(IncidentError::Malformed)?;
-        match incident.number() {
-            Some(_) => Ok(incident),
-            None => Err(IncidentError::NoIncident),
+        match incident.is_identified() {
+            true => Ok(incident),
+            false => Err(IncidentError::NoIncident),
         }
     }
 
@@ -154,11 +163,36 @@ impl Incident {
         serde_json::from_value(value).unwrap_or_default()
     }
 
-    /// Returns the number within its process, `None` where the id is not of the form `PID-NUMBER` with this pid.
-    pub fn number(&self) -> Option<u64> {
-        let (pid, number) = self.id.split_once('-')?;
-        let is_own = pid.parse() == Ok(self.pid) && number.bytes().all(|byte| byte.is_ascii_digit());
-        number.parse().ok().filter(|_| is_own)
+    /// Tells whether it says which incident it is, and of which process, without a contradiction.
+    pub fn is_identified(&self) -> bool {
+        let pids = [self.id.process().pid(), self.process_id().pid()];
+        self.id != IncidentId::default() && pids == [self.pid; 2]
+    }
+
+    /// Returns which incident it is, as far as that is known: by its process and the number within that.
+    pub fn identity(&self) -> IncidentId {
+        IncidentId::new(self.process_id(), self.id.number())
+    }
+
+    /// Returns the number within its process.
+    pub fn number(&self) -> u64 {
+        self.id.number()
+    }
+
+    /// Returns the process, as far as that is known: a file of an older agent tells its pid alone.
+    pub fn process_id(&self) -> ProcessId {
+        match self.loop_id.process() {
+            process if process == ProcessId::default() => self.id.process(),
+            process => process,
+        }
+    }
+
+    /// Gives each incident of a list the shortest id that means no other one of the list.
+    pub fn name_all(list: &mut [&mut Incident]) {
+        let identities: Vec<IncidentId> = list.iter().map(|incident| incident.identity()).collect();
+        for (incident, name) in list.iter_mut().zip(incident_id::names(&identities)) {
+            incident.id = name;
+        }
     }
 
     /// Tells whether it lasted longer than its threshold, expected blocks aside: what did not is nothing to report.
@@ -182,7 +216,6 @@ impl Incident {
     fn without_extract(&self) -> Incident {
         // Field by field, because a clone of the whole would copy thousands of records to drop them.
         Incident {
-            id: self.id.clone(),
             process: self.process.clone(),
             r#loop: self.r#loop.clone(),
             runtime: self.runtime.clone(),
@@ -232,7 +265,7 @@ fn make_printable(value: &mut Value) {
 pub enum IncidentError {
     /// Not JSON, cut off, or a field of another type.
     Malformed(serde_json::Error),
-    /// JSON, but its `id` is not that of an incident.
+    /// JSON, but its `id` is not that of an incident of its process.
     NoIncident,
 }
 
@@ -240,7 +273,7 @@ impl fmt::Display for IncidentError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             IncidentError::Malformed(error) => write!(f, "not an incident: {error}"),
-            IncidentError::NoIncident => f.write_str("not an incident: its id is not PID-NUMBER"),
+            IncidentError::NoIncident => f.write_str("not an incident: it has no id with its own pid"),
         }
     }
 }

@@ -39,8 +39,8 @@ pub use lag::LAG_BOUNDS_NS;
 pub use observer::Observer;
 pub use seen::Seen;
 pub use view::{
-    DrainView, LagView, LoopView, PhaseView, PlaceView, PoolView, ProcessView, QueueView, RunningView,
-    SiteView, SpanView, StallView, StateKind, StateView, VerdictView, View,
+    DamagedView, DrainView, LagView, LoopView, PhaseView, PlaceView, PoolView, ProcessView, QueueView,
+    RunningView, SiteView, SpanView, StallView, StateKind, StateView, VerdictView, View,
 };
 
 #[cfg(test)]

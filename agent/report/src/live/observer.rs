@@ -5,6 +5,8 @@ use crate::live::past::Past;
 use crate::live::seen::Seen;
 use crate::live::view::{ProcessView, View};
 use crate::model::label;
+use loopscope_probe::loop_id::LoopId;
+use loopscope_probe::process_id::ProcessId;
 use std::collections::HashMap;
 
 /// Makes views. It forgets the loops that an observation does not have.
@@ -43,7 +45,10 @@ impl Observer {
             let name = name_of(&seen, process);
             let mut past = self.loops.remove(&identity).unwrap_or_default();
             let Identity { pid, tid, created_unix_ns, twin, .. } = identity;
-            let id = format!("{pid}-{tid}-{created_unix_ns:x}-{twin}");
+            let id = match seen.ordinal {
+                Some(ordinal) => LoopId::new(ProcessId::of_page(seen.facts()), ordinal).to_string(),
+                None => format!("{pid}-{tid}-{created_unix_ns:x}-{twin}"),
+            };
             process.loops.push(past.turn(&seen, id, name));
             loops.insert(identity, past);
         }
@@ -52,7 +57,7 @@ impl Observer {
         let interval_ns = if self.number == 1 { 0 } else { unix_ns.saturating_sub(self.unix_ns) };
         self.unix_ns = unix_ns;
         let lag_bounds_ns = LAG_BOUNDS_NS.to_vec();
-        View { number: self.number, unix_ns, interval_ns, lag_bounds_ns, processes }
+        View { number: self.number, unix_ns, interval_ns, lag_bounds_ns, directory: None, processes }
     }
 }
 
@@ -83,6 +88,7 @@ fn process_of<'a>(processes: &'a mut Vec<ProcessView>, seen: &Seen) -> &'a mut P
             agent: None,
             base: None,
             loops: Vec::new(),
+            damaged: Vec::new(),
         });
         processes.len() - 1
     });

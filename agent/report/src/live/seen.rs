@@ -14,6 +14,7 @@ pub struct Seen {
     pub(super) verdict: Option<Verdict>,
     pub(super) agent: Option<String>,
     pub(super) label: Option<String>,
+    pub(super) ordinal: Option<u32>,
     pub(super) has_ended: bool,
     pub(super) causes: BTreeMap<&'static str, u64>,
 }
@@ -34,8 +35,17 @@ impl Seen {
         let open = if now.busy_ns > 0 { page.open_spans() } else { Vec::new() };
         let spans = open.into_iter().map(|span| SpanView { name: name(span.site), fields: span.fields });
         let spans = spans.collect();
-        let agent = page.control().address();
-        Seen { snapshot, spans, verdict, agent, label: None, has_ended: false, causes: BTreeMap::new() }
+        let agent = page.control().address().map(|address| address.local().to_string());
+        Seen {
+            snapshot,
+            spans,
+            verdict,
+            agent,
+            label: None,
+            ordinal: None,
+            has_ended: false,
+            causes: BTreeMap::new(),
+        }
     }
 
     /// Says that the loop's process has ended: the page is what it left.
@@ -46,6 +56,11 @@ impl Seen {
     /// Says what the loop is called in metrics; without it, loops of equal names are numbered in the order they come.
     pub fn labelled(self, label: &str) -> Seen {
         Seen { label: Some(label.to_owned()), ..self }
+    }
+
+    /// Says which of its process's loops it is; without it, loops are told apart by their threads and when they began.
+    pub fn numbered(self, ordinal: u32) -> Seen {
+        Seen { ordinal: Some(ordinal), ..self }
     }
 
     /// Says how many stalls each cause had: the loop's own agent knows, and its page does not tell.

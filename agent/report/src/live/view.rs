@@ -17,6 +17,8 @@ pub struct View {
     pub interval_ns: u64,
     /// Upper bounds of the cells of [`LagView::row`], in nanoseconds; the last cell has none.
     pub lag_bounds_ns: Vec<u64>,
+    /// The directory whose pages it is of, where a command of this machine made it.
+    pub directory: Option<String>,
     /// The processes, in the order in which they were given.
     pub processes: Vec<ProcessView>,
 }
@@ -32,23 +34,36 @@ pub struct ProcessView {
     pub name: String,
     /// False where it has ended and its pages are what it left.
     pub is_alive: bool,
-    /// Address of its agent (`127.0.0.1:9464`); `None` where it has none that listens.
+    /// Where its agent is reached from this machine (`http://127.0.0.1:9464`, `https://...`, `unix:/path`); `None` where it
+    /// has none that listens.
     pub agent: Option<String>,
     /// Where its incidents and captures are answered, relative to the live page, without a slash at the end:
     /// `BASE/incidents`, `BASE/flamegraph`. `None` where they are not. Set by whoever serves the view.
     pub base: Option<String>,
     /// Its loops.
     pub loops: Vec<LoopView>,
+    /// Pages of its that cannot be read, where a command of this machine made the view.
+    pub damaged: Vec<DamagedView>,
+}
+
+/// A page that cannot be read.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct DamagedView {
+    /// Its file.
+    pub file: String,
+    /// What is wrong with it.
+    pub because: String,
 }
 
 /// One loop.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct LoopView {
-    /// Names the loop from view to view, among all processes; it has no further meaning.
+    /// Which loop it is, for good: the `loop_id` of its incidents. Of a page that nobody said the number of, only a text that
+    /// names it from view to view.
     pub id: String,
     /// Its name, made unique within the process as in the metrics: `worker`, `worker#2`.
     pub name: String,
-    /// Its name as the program gave it, which loops may share: what captures take as `loop`.
+    /// Its name as the program gave it, which loops may share. Captures and thresholds take both as `loop`.
     pub given_name: String,
     /// What runs the loop, such as `mio`.
     pub runtime: String,

@@ -1,29 +1,24 @@
 //! The label value of each loop: its name, made unique within the process and bounded in number.
 
+use loopscope_probe::loop_id::label;
+
 /// At most this many loops have a label of their own; further ones are reported together.
 pub const LOOPS_MAX: usize = 64;
 
-/// The label value that further loops share.
-pub const OTHER: &str = "_other";
+pub use loopscope_probe::loop_id::OTHER;
 
 /// Returns a label for a loop called `name` that none of `taken` has: the name itself, `name#2`, `name#3` and so on;
 /// [`OTHER`] where [`LOOPS_MAX`] labels are taken.
 pub fn unique<'a>(name: &str, taken: impl Iterator<Item = &'a str> + Clone) -> String {
-    if taken.clone().filter(|label| *label != OTHER).count() >= LOOPS_MAX {
-        return OTHER.to_owned();
+    bounded(label(name, taken.clone()), taken)
+}
+
+/// Returns a label that none of `taken` is, or [`OTHER`] where [`LOOPS_MAX`] labels are taken.
+pub fn bounded<'a>(label: String, taken: impl Iterator<Item = &'a str>) -> String {
+    match taken.filter(|label| *label != OTHER).count() >= LOOPS_MAX {
+        true => OTHER.to_owned(),
+        false => label,
     }
-    // A loop may not pass for the sum of others.
-    let name = match name {
-        "" => "unnamed",
-        OTHER => "other",
-        name => name,
-    };
-    let is_free = |label: &str| taken.clone().all(|other| other != label);
-    if is_free(name) {
-        return name.to_owned();
-    }
-    let numbered = (2..=LOOPS_MAX + 1).map(|number| format!("{name}#{number}"));
-    numbered.into_iter().find(|label| is_free(label)).unwrap_or_else(|| OTHER.to_owned())
 }
 
 #[cfg(test)]

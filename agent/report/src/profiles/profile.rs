@@ -108,39 +108,6 @@ impl Profile {
         self.stacks.iter().fold(0, |sum, stack| sum.saturating_add(stack.count))
     }
 
-    /// Returns only what belongs to the loop of this name.
-    pub fn of_loop(&self, name: &str) -> Profile {
-        let mut one = self.head();
-        let name = Frame::plain(name).text;
-        let is_of_loop =
-            |stack: &Stack| stack.frames.first().is_some_and(|frame| self.frames.get(*frame).text == name);
-        let mut numbers = HashMap::new();
-        for (number, stack) in self.stacks.iter().enumerate().filter(|(_, stack)| is_of_loop(stack)) {
-            let frames = stack.frames.iter().map(|frame| self.frames.get(*frame).clone());
-            numbers.insert(number as u32, one.add(frames, stack.ns, stack.count));
-        }
-        let kept = self
-            .moments
-            .iter()
-            .filter_map(|moment| numbers.get(&moment.stack).map(|stack| Moment { stack: *stack, ..*moment }));
-        one.moments = kept.collect();
-        one
-    }
-
-    /// Returns a profile with what is known of this one, and no stacks.
-    fn head(&self) -> Profile {
-        Profile {
-            of: self.of,
-            process: self.process.clone(),
-            pid: self.pid,
-            begin_unix_ns: self.begin_unix_ns,
-            lasted_ns: self.lasted_ns,
-            interval_ns: self.interval_ns,
-            notes: self.notes.clone(),
-            ..Profile::default()
-        }
-    }
-
     /// Returns the stacks that have any time, in the order of their texts.
     pub(crate) fn sorted(&self) -> Vec<&Stack> {
         let mut stacks: Vec<&Stack> = self.stacks.iter().filter(|stack| stack.ns > 0).collect();
@@ -210,17 +177,5 @@ mod tests {
         assert_eq!(order, [5_000, 1_100]);
         assert_eq!(profile.phase_of(profile.stack(0)), Some(Phase::Poll));
         assert!(!profile.is_empty());
-    }
-
-    #[test]
-    fn one_loop_can_be_taken_out() {
-        let mut profile = Profile::new(Of::Cpu);
-        let first = profile.add(plain("a;poll;x"), 5_000, 1);
-        let second = profile.add(plain("b;poll;x"), 7_000, 1);
-        profile.note_moment(Moment { at_ns: 1, stack: first, ns: 5_000 });
-        profile.note_moment(Moment { at_ns: 2, stack: second, ns: 7_000 });
-        let one = profile.of_loop("b");
-        assert_eq!((one.total_ns(), one.moments().len(), one.moments()[0].stack), (7_000, 1, 0));
-        assert!(profile.of_loop("c").is_empty());
     }
 }

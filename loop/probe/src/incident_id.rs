@@ -1,0 +1,200 @@
+//! Which incident of which process.
+//!
+//! An incident is told by its process and a number within it. For people it is `PID-N`: `4711-3`. That is enough where all
+//! on a list are of processes with different pids; else `@` and as much of the process as tells them apart follows
+//! ([`names`]): `1-3@123456`, `1-3@123456-4026531836`. Every text of an incident is read, short or long.
+//!
+//! # Who numbers
+//! An agent counts its incidents, from 1. Where a process has none, its pages tell one incident for each loop, the stall
+//! under way, and [`number_of_stall`] derives its number from what the page says, so that it is the same for everybody who
+//! reads it, and stays so until that stall is over. Both never number for one list: a process's incidents are told by its
+//! agent, or by its pages. (The page has no word for the agent's count; with one, the black box could go on from it.)
+
+use crate::process_id::{ProcessId, decimal};
+use std::fmt;
+use std::str::FromStr;
+
+/// An incident. Its text, `PID-N` or `PID-N@START-NAMESPACE-BOOT`, is read back as the same one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct IncidentId {
+    process: ProcessId,
+    number: u64,
+}
+
+impl IncidentId {
+    /// Names an incident: by its process, as far as that is known, and its number within it.
+    pub const fn new(process: ProcessId, number: u64) -> IncidentId {
+        IncidentId { process, number }
+    }
+
+    /// Returns the process.
+    pub fn process(self) -> ProcessId {
+        self.process
+    }
+
+    /// Returns the number within the process.
+    pub fn number(self) -> u64 {
+        self.number
+    }
+
+    /// Returns the incident as it is told where its pid is unambiguous: `PID-N`.
+    #[must_use]
+    pub fn short(self) -> IncidentId {
+        self.with_parts(0)
+    }
+
+    /// Tells whether both may be the same incident: nothing that is known of both differs.
+    pub fn agrees_with(self, other: IncidentId) -> bool {
+        self.number == other.number && self.process.agrees_with(other.process)
+    }
+
+    fn with_parts(self, count: usize) -> IncidentId {
+        IncidentId { process: self.process.with_parts(count), number: self.number }
+    }
+}
+
+impl fmt::Display for IncidentId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Padded, because lists have it in a column.
+        f.pad(&format!("{}-{}{}", self.process.pid(), self.number, self.process.parts('@')))
+    }
+}
+
+impl FromStr for IncidentId {
+    type Err = IncidentIdError;
+
+    fn from_str(text: &str) -> Result<IncidentId, IncidentIdError> {
+        let read = || {
+            let (short, parts) =
+                text.split_once('@').map_or((text, None), |(short, parts)| (short, Some(parts)));
+            let (pid, number) = short.split_once('-')?;
+            let (pid, number) = (u32::try_from(decimal(pid)?).ok()?, decimal(number)?);
+            let process = match parts {
+                None => ProcessId::new(pid, 0, 0, 0),
+                Some(parts) => ProcessId::parse_parts(pid, parts)?,
+            };
+            Some(IncidentId { process, number })
+        };
+        read().ok_or_else(|| IncidentIdError(text.to_owned()))
+    }
+}
+
+/// Why a text names no incident: it is not `PID-N` or `PID-N@START-NAMESPACE-BOOT`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IncidentIdError(String);
+
+impl fmt::Display for IncidentIdError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} names no incident: write PID-NUMBER, as 4711-3", self.0)
+    }
+}
+
+impl std::error::Error for IncidentIdError {}
+
+/// Returns the ids by which each of a list is told: the shortest that no other of them agrees with, in the same order.
+pub fn names(list: &[IncidentId]) -> Vec<IncidentId> {
+    let mut of_short: std::collections::HashMap<IncidentId, Vec<IncidentId>> =
+        std::collections::HashMap::new();
+    for id in list {
+        let same = of_short.entry(id.short()).or_default();
+        if !same.contains(id) {
+            same.push(*id);
+        }
+    }
+    let name = |id: &IncidentId| {
+        let same = &of_short[&id.short()];
+        let is_alone =
+            |named: &IncidentId| same.iter().filter(|other| other.agrees_with(*named)).count() <= 1;
+        (0..3).map(|parts| id.with_parts(parts)).find(is_alone).unwrap_or(*id)
+    };
+    list.iter().map(name).collect()
+}
+
+/// Returns the number of the stall that a page without an agent tells of: the one after `ended` others of the loop with this
+/// ordinal. No other stall of any loop of the process has it, and it is small where both are.
+///
+/// It counts the pairs along diagonals: 1 is the first stall of loop 0, 2 its second, 3 the first of loop 1.
+pub fn number_of_stall(ordinal: u32, ended: u64) -> u64 {
+    // Above, different pairs could no longer have different numbers; no loop gets there: a stall takes 5 ms at least.
+    const ENDED_MAX: u64 = 1 << 30;
+    let (ordinal, ended) = (u64::from(ordinal), ended.min(ENDED_MAX));
+    let diagonal = ordinal + ended;
+    let before = if diagonal.is_multiple_of(2) {
+        (diagonal / 2).saturating_mul(diagonal + 1)
+    } else {
+        diagonal.saturating_mul(diagonal.div_ceil(2))
+    };
+    before.saturating_add(ordinal + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::process_id::tests::processes;
+    use proptest::prelude::*;
+    use std::collections::HashSet;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 4 } else { 256 }))]
+        #[test]
+        fn an_incident_is_read_back_from_its_text(process in processes(), number in any::<u64>()) {
+            let id = IncidentId::new(process, number);
+            prop_assert_eq!(id.to_string().parse(), Ok(id));
+            prop_assert_eq!(id.short().to_string(), format!("{}-{number}", process.pid()));
+            prop_assert!(id.short().agrees_with(id));
+        }
+
+        #[test]
+        fn any_text_is_read_as_one_incident_or_refused(text in "[0-9]{1,3}-[0-9@a-f-]{0,50}|.{0,20}") {
+            if let Ok(id) = text.parse::<IncidentId>() {
+                prop_assert_eq!(id.to_string().parse(), Ok(id));
+            }
+        }
+
+        #[test]
+        fn a_name_of_a_list_means_its_incident_and_no_other(
+            parts in proptest::collection::vec((1_u32..3, 1_u64..3, 1_u64..3, 1_u128..3, 1_u64..3), 1..12)
+        ) {
+            let of = |(pid, start, namespace, boot, number)| {
+                IncidentId::new(ProcessId::new(pid, start, namespace, boot), number)
+            };
+            let list: Vec<IncidentId> = parts.into_iter().map(of).collect();
+            for (name, id) in names(&list).into_iter().zip(&list) {
+                let name: IncidentId = name.to_string().parse().unwrap();
+                let meant: HashSet<_> = list.iter().filter(|other| other.agrees_with(name)).collect();
+                prop_assert_eq!(meant, HashSet::from([id]));
+            }
+        }
+
+        #[test]
+        fn different_stalls_have_different_numbers(
+            one in (0_u32..200, 0_u64..200), other in (0_u32..200, 0_u64..200)
+        ) {
+            let is_same = number_of_stall(one.0, one.1) == number_of_stall(other.0, other.1);
+            prop_assert_eq!(is_same, one == other);
+        }
+    }
+
+    #[test]
+    fn a_suffix_is_written_only_where_it_is_needed() {
+        let id = |text: &str| text.parse::<IncidentId>().unwrap();
+        let told = |list: &[IncidentId]| names(list).iter().map(IncidentId::to_string).collect::<Vec<_>>();
+        let (one, two, container) = (id("1-3@50-7"), id("1-3@60-7"), id("1-3@50-8"));
+        assert_eq!(told(&[one, id("2-3@50-7"), id("1-4@60-7")]), ["1-3", "2-3", "1-4"]);
+        assert_eq!(told(&[one, two, one]), ["1-3@50", "1-3@60", "1-3@50"]);
+        assert_eq!(told(&[one, container, two]), ["1-3@50-7", "1-3@50-8", "1-3@60"]);
+        for text in
+            ["", "4711", "4711-", "-3", "4711-web", "4711-3@", "4711-3@x", "4711-3-5", "4711-+3", "last"]
+        {
+            assert!(text.parse::<IncidentId>().unwrap_err().to_string().contains("PID-NUMBER"), "{text}");
+        }
+    }
+
+    #[test]
+    fn stalls_are_numbered_along_diagonals_and_without_overflow() {
+        let numbers = [(0, 0), (0, 1), (1, 0), (0, 2), (1, 1), (2, 0)]
+            .map(|(loop_, ended)| number_of_stall(loop_, ended));
+        assert_eq!(numbers, [1, 2, 3, 4, 5, 6]);
+        assert!(number_of_stall(u32::MAX, u64::MAX) > number_of_stall(u32::MAX - 1, u64::MAX));
+    }
+}
