@@ -11,7 +11,7 @@ use crate::watch::log::Log;
 use loopscope_probe::control::{CRITICAL_NS, WARNING_NS};
 use loopscope_probe::switch;
 use loopscope_report::incident::Incident;
-use loopscope_report::metrics::compat::CompatSet;
+use loopscope_report::metrics::compat_set::CompatSet;
 use loopscope_report::model::thresholds::{ThresholdTable, Thresholds};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -36,6 +36,7 @@ mod server_error;
 mod settings;
 mod sleep;
 mod watch;
+mod workers;
 
 mod sidecar;
 mod thread;

@@ -3,7 +3,7 @@
 use crate::capture::Captures;
 use crate::watch::action::Action;
 use crate::watch::frames::FrameSources;
-use loopscope_report::metrics::compat::CompatSet;
+use loopscope_report::metrics::compat_set::CompatSet;
 use loopscope_report::model::thresholds::ThresholdTable;
 use std::fmt;
 use std::path::PathBuf;

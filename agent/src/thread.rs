@@ -15,8 +15,8 @@ use crate::handle::{Handle, Request, Status};
 use crate::settings::Settings;
 use crate::sidecar::{self, Pace, State};
 use crate::sleep::{Sleeper, Waiting};
-use crate::watch::crew::Crew;
 use crate::watch::log::LogSender;
+use crate::workers::Workers;
 use loopscope_probe::agent_address::AgentAddress;
 use loopscope_probe::{Clock, Ticks};
 use std::io;
@@ -103,9 +103,9 @@ fn run(
             return;
         }
     };
-    let crew = Crew::start(&start.settings);
+    let workers = Workers::start(&start.settings);
     let mut agent = AgentLoop {
-        state: State::new(&start.settings, start.address, crew),
+        state: State::new(&start.settings, start.address, workers),
         log: start.log,
         clock: Clock::monotonic(),
         requests,

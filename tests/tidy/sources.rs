@@ -43,7 +43,7 @@ const UNSAFE_FILES: &[(&str, &str)] = &[
     ("loop/probe/src/barrier.rs", "the membarrier call"),
     ("loop/probe/src/builder.rs", "the id of the loop's thread"),
     ("loop/probe/src/counter.rs", "reading the processor's counter"),
-    ("loop/probe/src/directory.rs", "user id and kind of file system"),
+    ("loop/probe/src/private_directory.rs", "user id and kind of file system"),
     ("loop/probe/src/file_limit.rs", "blocking signals around calls that grow files"),
     ("loop/probe/src/mapping.rs", "mapping the page's file, and the fork handler"),
     ("loop/probe/src/memory.rs", "a page made of zeros"),

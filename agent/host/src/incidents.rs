@@ -5,7 +5,7 @@
 //! process has its share.
 
 use crate::forward::{Forwarded, Forwards, NoAnswer, Question, Wanted};
-use crate::state::Asked;
+use crate::state::{Asked, Untold};
 use hyper::Method;
 use loopscope_http::incidents::INCIDENTS;
 use loopscope_probe::clock::unix_ns;
@@ -52,15 +52,6 @@ pub(crate) struct Gathered {
     pub dropped: u64,
     /// Processes whose agents told nothing: what their pages tell is to be added.
     pub untold: Vec<Untold>,
-}
-
-/// A process whose agent told nothing of its incidents.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Untold {
-    pub pid: u32,
-    pub name: String,
-    /// Why, a clause; `None` where this server was too busy to ask.
-    pub because: Option<String>,
 }
 
 /// Asks the agents of all these processes, and adds what the pages tell.

@@ -34,7 +34,9 @@ mod forward;
 mod incidents;
 mod live;
 mod log;
+mod paths;
 mod service;
+mod shared;
 mod targets;
 mod thread;
 

@@ -1,10 +1,11 @@
 //! Which path of the host answers what.
 
 use crate::forward::{Forwards, NoAnswer, Question, Wanted};
-use crate::incidents::{Untold, gather};
-use crate::state::Asked;
+use crate::incidents::gather;
+use crate::paths::{PATHS, PROCESS, TARGETS};
+use crate::shared::Shared;
+use crate::state::{Asked, Untold};
 use crate::targets::targets;
-use crate::thread::Shared;
 use hyper::Method;
 use hyper::header::HOST;
 use hyper::http::request::Parts;
@@ -24,17 +25,6 @@ use loopscope_report::metrics::view::Outcomes;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
-
-const TARGETS: &str = "/sd";
-
-/// What everything below a process's own folder is counted as.
-const PROCESS: &str = "/process/PID";
-
-/// The paths that are counted by name; all others are counted as `other`.
-pub(crate) const PATHS: [&str; 14] = [
-    "/", PAGE, FILES, LIVE, METRICS, HEALTHY, READY, TARGETS, FLAMEGRAPH, PPROF, INCIDENTS, INCIDENT,
-    PROCESS, "other",
-];
 
 const ENDPOINTS: &str = "\
 /live                                  the live page of all loops, for browsers; they get it at / too

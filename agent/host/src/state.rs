@@ -1,9 +1,8 @@
 //! What the host's thread knows: the roster, and what it counted itself.
 
 use crate::entry::Entry;
-use crate::incidents::Untold;
+use crate::paths::PATHS;
 use crate::roster::Roster;
-use crate::service::PATHS;
 use loopscope_probe::agent_address::AgentAddress;
 use loopscope_probe::clock::unix_ns;
 use loopscope_probe::directory::PageFile;
@@ -206,6 +205,15 @@ impl HostState {
         let paths: Vec<_> = paths.chain(ended.map(|entry| &entry.path)).collect();
         self.told.retain(|path, _| paths.contains(&path));
     }
+}
+
+/// A process whose agent told nothing of its incidents.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Untold {
+    pub pid: u32,
+    pub name: String,
+    /// Why, a clause; `None` where this server was too busy to ask.
+    pub because: Option<String>,
 }
 
 fn reported(incident: Incident) -> Option<Arc<Incident>> {

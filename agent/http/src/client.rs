@@ -14,6 +14,13 @@ pub(crate) struct Client {
     connection: Connection,
 }
 
+/// What is known of a client before it has said anything; among the extensions of its requests.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Peer {
+    /// It showed a certificate that one of our authorities signed.
+    pub has_certificate: bool,
+}
+
 /// How it reached us.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) enum Connection {

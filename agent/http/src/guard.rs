@@ -5,7 +5,7 @@
 //! only, for the user that the program runs as and for root. Who was passed on by a proxy may be anybody.
 
 use crate::answer::Answer;
-use crate::client::{Client, user_words};
+use crate::client::{Client, Peer, user_words};
 use crate::secure::WebConfig;
 use crate::token::Token;
 use hyper::header::{AUTHORIZATION, FORWARDED, HOST, HeaderValue, ORIGIN, REFERER, USER_AGENT, VIA};
@@ -70,13 +70,6 @@ pub struct Guard {
     pub host_names: Vec<String>,
     pub token: Option<Arc<Token>>,
     pub web_config: Option<Arc<WebConfig>>,
-}
-
-/// What is known of a client before it has said anything; among the extensions of its requests.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Peer {
-    /// It showed a certificate that one of our authorities signed.
-    pub has_certificate: bool,
 }
 
 impl Guard {

@@ -1,7 +1,7 @@
 //! In place of TLS and passwords, where the crate was built without the feature `web-config`: there is never a
 //! configuration.
 
-use crate::guard::Peer;
+use crate::client::Peer;
 use hyper::header::{HeaderName, HeaderValue};
 use std::convert::Infallible;
 use std::io;

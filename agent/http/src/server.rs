@@ -5,8 +5,9 @@
 //! much (8 KiB of head).
 
 use crate::client::Client;
+use crate::client::Peer;
 use crate::doorway::{Doorway, Stream};
-use crate::guard::{Guard, Peer};
+use crate::guard::Guard;
 use crate::service::Service;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};

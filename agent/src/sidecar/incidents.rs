@@ -27,7 +27,7 @@ impl State {
     /// Takes over the names of stacks that have come.
     pub(super) fn take_names(&mut self) {
         let mut all = std::mem::take(&mut self.desk.unnamed);
-        all.extend(self.crew.named());
+        all.extend(self.workers.named());
         for named in all {
             for watched in &mut self.loops {
                 if watched.cases.named(&named, watched.page.page(), &mut self.desk) {
@@ -40,8 +40,8 @@ impl State {
     /// Hands out what lies on the desk.
     pub(super) fn hand_out(&mut self, seen: &mut Seen) {
         seen.reports.append(&mut self.desk.said);
-        self.crew.hand_out(&mut self.desk);
-        seen.notes.append(&mut self.crew.notes());
+        self.workers.hand_out(&mut self.desk);
+        seen.notes.append(&mut self.workers.notes());
     }
 
     /// The agent ends: returns what was not said yet.
@@ -49,7 +49,7 @@ impl State {
         for watched in &mut self.loops {
             watched.cases.farewell(&watched.label, &mut self.desk);
         }
-        self.crew.hand_out(&mut self.desk);
+        self.workers.hand_out(&mut self.desk);
         std::mem::take(&mut self.desk.said)
     }
 }

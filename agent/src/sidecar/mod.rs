@@ -10,12 +10,12 @@ use crate::settings::Settings;
 use crate::sidecar::views::view_of;
 use crate::watch::At;
 use crate::watch::cases::LoopCases;
-use crate::watch::crew::Crew;
 use crate::watch::desk::Desk;
 use crate::watch::pool::PoolWatch;
 use crate::watch::report::Report;
 use crate::watch::sight::ThreadSight;
 use crate::watch::wake::Wake;
+use crate::workers::Workers;
 use loopscope_probe::agent_address::AgentAddress;
 use loopscope_probe::boottime::boot_ns;
 use loopscope_probe::clock::unix_ns;
@@ -89,7 +89,7 @@ pub(crate) struct State {
     reports_per_minute: u32,
     wake: Wake,
     desk: Desk,
-    crew: Crew,
+    workers: Workers,
     address: Option<AgentAddress>,
     loops: Vec<Watched>,
     changes: Option<u64>,
@@ -102,13 +102,13 @@ pub(crate) struct State {
 }
 
 impl State {
-    pub(crate) fn new(settings: &Settings, address: Option<AgentAddress>, crew: Crew) -> Self {
+    pub(crate) fn new(settings: &Settings, address: Option<AgentAddress>, workers: Workers) -> Self {
         State {
             thresholds: settings.thresholds.clone(),
             reports_per_minute: settings.reports_per_minute,
             wake: Wake::of_this_thread(),
             desk: Desk::default(),
-            crew,
+            workers,
             address,
             loops: Vec::new(),
             changes: None,
@@ -290,8 +290,8 @@ impl State {
     /// Copies what the agent knows of itself.
     pub(crate) fn agent_view(&self) -> AgentView {
         AgentView {
-            incident_writes: self.crew.writes(),
-            incident_actions: self.crew.actions(),
+            incident_writes: self.workers.writes(),
+            incident_actions: self.workers.actions(),
             ..self.accounts.view()
         }
     }

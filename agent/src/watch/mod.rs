@@ -22,7 +22,6 @@ pub(crate) mod cases;
 mod pool_case;
 
 pub(crate) mod action;
-pub(crate) mod crew;
 pub(crate) mod desk;
 pub(crate) mod disk;
 pub(crate) mod log;

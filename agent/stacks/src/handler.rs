@@ -28,7 +28,6 @@
 //!     slot was asked of. Threads that must not be interrupted call `block_signal`.
 
 use crate::registers::Registers;
-use crate::signal::coalesces;
 use crate::slot::{self, STACK_BYTES, Slot};
 use crate::target::own_handle;
 use std::sync::atomic::{AtomicI32, AtomicU64, AtomicUsize, Ordering};
@@ -150,4 +149,20 @@ fn now_ns() -> u64 {
     // SAFETY: `time` is a live timespec, and this clock always exists.
     unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut time) };
     (time.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(time.tv_nsec as u64)
+}
+
+/// Whether of several such signals that are pending one is delivered: the numbers below the real-time ones, which queue.
+pub(crate) fn coalesces(signal: i32) -> bool {
+    signal < 32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_signals_below_the_real_time_ones_coalesce() {
+        assert!(coalesces(libc::SIGURG) && coalesces(libc::SIGWINCH));
+        assert!(!coalesces(libc::SIGRTMIN()) && !coalesces(libc::SIGRTMAX()));
+    }
 }

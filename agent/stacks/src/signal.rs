@@ -69,11 +69,6 @@ fn may_have_terminal() -> bool {
     terminal != Some(b"0")
 }
 
-/// Whether of several such signals that are pending one is delivered: the numbers below the real-time ones, which queue.
-pub(crate) fn coalesces(signal: i32) -> bool {
-    signal < 32
-}
-
 fn own_handler() -> usize {
     (handler::handle as extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void) as *const ())
         .expose_provenance()
@@ -233,11 +228,5 @@ mod tests {
         let target = crate::Target::this_thread();
         let is_enough = |bytes: usize| bytes >= alternate_stack_bytes_needed();
         assert!(target.alternate_stack_bytes.is_none_or(is_enough), "{:?}", target.alternate_stack_bytes);
-    }
-
-    #[test]
-    fn only_signals_below_the_real_time_ones_coalesce() {
-        assert!(coalesces(libc::SIGURG) && coalesces(libc::SIGWINCH));
-        assert!(!coalesces(libc::SIGRTMIN()) && !coalesces(libc::SIGRTMAX()));
     }
 }

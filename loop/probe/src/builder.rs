@@ -118,8 +118,8 @@ impl Builder {
 #[cfg(target_os = "linux")]
 fn write_process(page: &Page, pen: &Pen<LoopOwned>) {
     let header = &page.header;
-    header.pid_start.set(pen, crate::directory::process_start(std::process::id()).unwrap_or(0));
-    header.pid_namespace.set(pen, crate::directory::pid_namespace());
+    header.pid_start.set(pen, crate::page_file::process_start(std::process::id()).unwrap_or(0));
+    header.pid_namespace.set(pen, crate::page_file::pid_namespace());
     // SAFETY: gettid only returns the calling thread's id.
     header.tid.set(pen, unsafe { libc::gettid() } as u64);
 }

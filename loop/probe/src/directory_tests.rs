@@ -2,10 +2,15 @@
 
 use super::*;
 use crate::memory::Memory;
+use crate::page::{Page, PageFault};
+use crate::page_file::parse_name;
 use crate::scratch::{Scratch, living_child, me};
 use crate::{Kind, Life, Writer};
+use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::panic::Location;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 

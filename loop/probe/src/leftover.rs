@@ -11,9 +11,9 @@
 //! A process that replaces its program (execve(2)) keeps its pid and start time, so that the loops of the former program
 //! seem to live on, and to be stalled until the process ends. The next program's first loop ends them.
 
-use crate::directory::{Owner, PageFile, open_page_file, page_files, pid_namespace};
 use crate::file_limit::without_signals;
 use crate::page::{HeaderWords, MAGIC};
+use crate::page_file::{Owner, PageFile, open_page_file, page_files, pid_namespace};
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
@@ -116,9 +116,11 @@ fn head_word<const BYTES: usize>(page: &File) -> Option<u64> {
     (u64::from_ne_bytes(*magic) == MAGIC).then_some(u64::from_ne_bytes(*word))
 }
 
-/// Tells whether a page has a writer still: that one holds its lock. Of what is no complete page nobody asks, because its
-/// writer may be about to take the lock.
-pub(crate) fn has_writer(page: &File) -> bool {
+/// Tells whether a process still writes this page, by the lock that it holds as long as it runs and does not replace its
+/// program. That is true in whatever pid or time namespace it and we are, where pids and start times tell other things.
+///
+/// Of what is no complete page nobody asks, because its writer may be about to take the lock.
+pub fn has_writer(page: &File) -> bool {
     namespace_of(page).is_some() && is_locked(page)
 }
 

@@ -90,6 +90,12 @@ pub mod now;
 pub mod open;
 #[cfg(not(loom))]
 pub mod page;
+#[cfg(all(not(loom), target_os = "linux"))]
+mod page_file;
+#[cfg(not(loom))]
+mod page_number;
+#[cfg(all(not(loom), target_os = "linux"))]
+mod page_reader;
 #[cfg(not(loom))]
 pub mod paths;
 #[cfg(not(loom))]
@@ -98,6 +104,8 @@ mod poll_gate;
 pub mod pool;
 #[cfg(not(loom))]
 mod pool_writer;
+#[cfg(all(not(loom), target_os = "linux"))]
+mod private_directory;
 #[cfg(not(loom))]
 mod process_bell;
 pub mod process_id;

@@ -58,7 +58,7 @@ impl Memory {
     /// Returns the number in the name of the page's file, `None` where it has none.
     pub(crate) fn number(&self) -> Option<u32> {
         #[cfg(target_os = "linux")]
-        return crate::directory::number_of(self.path()?);
+        return crate::page_file::number_of(self.path()?);
         #[cfg(not(target_os = "linux"))]
         None
     }
@@ -103,8 +103,7 @@ impl Deref for PageRef {
 
 #[cfg(target_os = "linux")]
 fn shared_place(directory: Option<&Path>) -> Result<Place, String> {
-    use crate::directory::create_page_file;
-    use crate::runtime_directory::create_own_page_file;
+    use crate::runtime_directory::{create_own_page_file, create_page_file};
     directory.map_or_else(create_own_page_file, create_page_file).map(Place::File)
 }
 

@@ -10,6 +10,7 @@ use crate::control::ControlWords;
 use crate::gate::CaptureGate;
 use crate::loop_id::label;
 use crate::memory::Memory;
+use crate::page_number::next_number;
 use crate::process_bell::BELL;
 use crate::thread::LoopThread;
 use crate::word::{AgentOwned, Pen};
@@ -213,13 +214,6 @@ pub(crate) fn ring() {
     if let Some(ring) = RING.get() {
         ring();
     }
-}
-
-/// Returns a number for a page of this process that none had, not below `least`.
-pub(crate) fn next_number(least: u32) -> u32 {
-    static NUMBER: AtomicU32 = AtomicU32::new(0);
-    NUMBER.fetch_max(least, Ordering::Relaxed);
-    NUMBER.fetch_add(1, Ordering::Relaxed)
 }
 
 /// Adds a page whose loop runs on the calling thread.

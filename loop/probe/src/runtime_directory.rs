@@ -9,11 +9,14 @@
 //! capability that it could keep would change that. They say that their loops have ended, so that no command shows them,
 //! and the next program of the former user with a loop in it removes them (`leftover.rs`).
 
-use crate::directory::{create_page_file, is_memory_file_system, own_user};
+use crate::leftover::{end_replaced, prune};
 use crate::mapping::Mapping;
-use std::fs::symlink_metadata;
-use std::io::ErrorKind;
-use std::os::unix::fs::MetadataExt;
+use crate::page_file::Owner;
+use crate::page_number::next_number;
+use crate::private_directory::{is_memory_file_system, make_private, own_user};
+use std::fs::{self, OpenOptions, symlink_metadata};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -114,6 +117,45 @@ fn not_of(user: u32, owner: u32) -> String {
 }
 
 // Not under Miri, which has no owners of files.
+/// Makes this process's next page file in this directory, which is made if need be, and maps it.
+///
+/// # Errors
+/// Says in a sentence why there can be no such file; the caller goes on with private memory.
+pub(crate) fn create_page_file(directory: &Path) -> Result<Mapping, String> {
+    let explain = |error: String| format!("runtime directory {}: {error}", directory.display());
+    make_private(directory).map_err(explain)?;
+    prune(directory);
+    let number_min = end_replaced(directory);
+    let explain = |error: io::Error| format!("runtime directory {}: {error}", directory.display());
+    let path = new_file(directory, number_min).map_err(explain)?;
+    Mapping::create(path.clone()).map_err(|error| {
+        let _ = fs::remove_file(&path);
+        explain(error)
+    })
+}
+
+/// Makes a file that this process has not had yet, whose number is not below `number_min`.
+fn new_file(directory: &Path, number_min: u32) -> io::Result<PathBuf> {
+    let Owner { pid, start } = Owner::this_process();
+    loop {
+        let number = next_number(number_min);
+        let path = directory.join(format!("{pid}-{start}-{number}.page"));
+        let mut options = OpenOptions::new();
+        options
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC);
+        match options.open(&path) {
+            // A forked child counts on from its parent's number with another pid, so this happens only with leftovers.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
+            Err(error) => return Err(error),
+            Ok(_) => return Ok(path),
+        }
+    }
+}
+
 #[cfg(all(test, not(miri)))]
 mod tests {
     use super::*;

@@ -13,14 +13,6 @@ pub struct Known {
 
 /// One entry for each edge. One that closes no circle any more is a fault.
 pub const KNOWN: &[Known] = &[
-    entry("agent/src/lib.rs", "", "watch", "settings"),
-    entry("agent/report/src/lib.rs", "metrics", "encoder", "buckets"),
-    entry("agent/report/src/lib.rs", "metrics", "view", "compat"),
-    entry("agent/report/src/lib.rs", "profiles", "frame", "colour"),
-    entry("agent/report/src/lib.rs", "profiles", "timeline", "trace"),
-    entry("agent/host/src/lib.rs", "", "service", "thread"),
-    entry("agent/host/src/lib.rs", "", "state", "service"),
-    entry("agent/http/src/lib.rs", "", "guard", "secure"),
     entry("loop/engine/src/lib.rs", "", "call", "core"),
     entry("loop/engine/src/lib.rs", "", "call", "cx"),
     entry("loop/engine/src/lib.rs", "", "core", "check"),
@@ -37,9 +29,6 @@ pub const KNOWN: &[Known] = &[
     entry("loop/engine/src/lib.rs", "", "poll", "core"),
     entry("loop/engine/src/lib.rs", "", "poll", "cx"),
     entry("loop/engine/src/lib.rs", "twins", "promise", "local"),
-    entry("loop/probe/src/lib.rs", "", "directory", "leftover"),
-    entry("loop/probe/src/lib.rs", "", "directory", "memory"),
-    entry("loop/probe/src/lib.rs", "", "directory", "runtime_directory"),
 ];
 
 const fn entry(root: &'static str, folder: &'static str, from: &'static str, to: &'static str) -> Known {

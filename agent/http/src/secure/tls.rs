@@ -1,6 +1,6 @@
 //! Certificates and keys, and connections that are made secure with them.
 
-use crate::guard::Peer;
+use crate::client::Peer;
 use crate::secure::file::{Clients, Tls};
 use loopscope_probe::clock::unix_ns;
 use std::fmt;

@@ -1,6 +1,6 @@
 //! A histogram as the formats see it: sums up to classic bounds, and the native buckets they are sums of.
 
-use crate::metrics::encoder::Number;
+use crate::metrics::value::Number;
 use crate::model::exemplar::Exemplar;
 use loopscope_probe::counts::{COUNT_EXPONENT_LAST, CountValues};
 use loopscope_probe::histogram::{EXPONENT_FIRST, EXPONENT_LAST, HistogramValues, NATIVE_OFFSET};

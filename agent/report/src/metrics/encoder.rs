@@ -6,6 +6,7 @@
 
 use crate::metrics::buckets::Buckets;
 use crate::metrics::catalog::{Family, Type, Unit};
+use crate::metrics::value::Number;
 use crate::model::exemplar::Exemplar;
 use std::fmt::Debug;
 
@@ -58,25 +59,5 @@ impl Header<'static> {
             Type::Durations(_) | Type::Counts => Kind::Histogram,
         };
         Header { name: family.name, help: family.help, kind, unit: family.unit.suffix() }
-    }
-}
-
-/// A sample's value.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Number {
-    Whole(u64),
-    /// So many nanoseconds, told in seconds.
-    Seconds(u64),
-    Real(f64),
-}
-
-impl Number {
-    /// Returns the value; beyond 2^53 the nearest.
-    pub(crate) fn value(self) -> f64 {
-        match self {
-            Number::Whole(whole) => whole as f64,
-            Number::Seconds(ns) => ns as f64 / 1e9,
-            Number::Real(real) => real,
-        }
     }
 }

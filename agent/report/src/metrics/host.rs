@@ -6,7 +6,8 @@
 //! label of the host's may be called `le`.
 
 use crate::metrics::buckets::Classic;
-use crate::metrics::encoder::{Kind, Number};
+use crate::metrics::encoder::Kind;
+use crate::metrics::value::Number;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Help for what came without.

@@ -12,8 +12,9 @@ pub mod view;
 #[doc(hidden)]
 pub mod accounts;
 pub(crate) mod agent_families;
+pub(crate) mod compat;
 #[doc(hidden)]
-pub mod compat;
+pub mod compat_set;
 pub(crate) mod host_families;
 pub(crate) mod loop_families;
 #[doc(hidden)]
@@ -31,9 +32,10 @@ pub mod format;
 pub(crate) mod number;
 pub(crate) mod protobuf;
 pub(crate) mod text;
+pub(crate) mod value;
 pub(crate) mod wire;
 
-pub use compat::Compat;
+pub use compat_set::Compat;
 
 #[cfg(test)]
 mod budget_tests;

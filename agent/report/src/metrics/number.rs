@@ -1,7 +1,7 @@
 //! Numbers as text: exact, and as Go writes them, because Prometheus compares bounds by their text.
 
 use crate::metrics::buckets::Bound;
-use crate::metrics::encoder::Number;
+use crate::metrics::value::Number;
 use loopscope_probe::counts::COUNT_EXPONENT_LAST;
 use loopscope_probe::histogram::EXPONENT_FIRST;
 use std::borrow::Cow;

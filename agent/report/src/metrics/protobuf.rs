@@ -7,7 +7,8 @@
 //! `io/prometheus/client/metrics.proto` of github.com/prometheus/client_model; field numbers are from there.
 
 use crate::metrics::buckets::{Bound, Buckets, Native, newest_within};
-use crate::metrics::encoder::{Encoder, Header, Kind, Labels, Number};
+use crate::metrics::encoder::{Encoder, Header, Kind, Labels};
+use crate::metrics::value::Number;
 use crate::metrics::wire::{begin_bytes, push_bytes, push_f64, push_u64, push_varint, varint_len, zigzag};
 use crate::model::exemplar::Exemplar;
 

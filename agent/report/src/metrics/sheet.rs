@@ -4,9 +4,10 @@
 
 use crate::metrics::buckets::Buckets;
 use crate::metrics::catalog::{Family, Type};
-use crate::metrics::encoder::{Encoder, Header, Number};
+use crate::metrics::encoder::{Encoder, Header};
 use crate::metrics::format::Format;
 use crate::metrics::host::{HostFamily, HostValue};
+use crate::metrics::value::Number;
 use crate::metrics::view::{LoopOwner, LoopView};
 use crate::model::exemplar::{Exemplar, Exemplars};
 use loopscope_probe::counts::CountValues;

@@ -8,8 +8,9 @@
 //! `unknown`, because a name that changed with the format would be two metrics.
 
 use crate::metrics::buckets::{Bound, Buckets, newest_within};
-use crate::metrics::encoder::{Encoder, Header, Kind, Labels, Number};
+use crate::metrics::encoder::{Encoder, Header, Kind, Labels};
 use crate::metrics::number::{bound, point_after, push_number, push_u64};
+use crate::metrics::value::Number;
 use crate::model::exemplar::Exemplar;
 use std::collections::HashSet;
 

@@ -3,7 +3,7 @@
 use crate::compute::sites::SiteTotal;
 use crate::compute::stall::StallCounts;
 use crate::incident::IncidentCounts;
-use crate::metrics::compat::CompatSet;
+use crate::metrics::compat_set::CompatSet;
 use crate::metrics::format::Format;
 use loopscope_probe::histogram::HistogramValues;
 use loopscope_probe::{HandleType, Kind, Snapshot};

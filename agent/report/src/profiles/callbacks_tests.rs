@@ -119,7 +119,7 @@ fn the_drawing_is_the_same_for_the_same_profile_and_none_for_nothing() {
     let text = String::from_utf8(first).unwrap();
     assert!(text.contains("timer &lt;t&amp;") && text.contains("20,000 us"), "{text}");
     assert!(text.contains("id=\"legend\"") && text.contains(">timers</text>"), "{text}");
-    assert!(!text.contains(crate::profiles::colour::is_mark), "private characters are left");
+    assert!(!text.contains(crate::profiles::colour_mark::is_mark), "private characters are left");
 }
 
 #[test]

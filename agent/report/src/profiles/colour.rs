@@ -3,6 +3,7 @@
 //! The drawing library knows frames by their text, and the same function runs in several phases. So while it draws,
 //! every frame has a private character behind its text that stands for its colour, and is taken out afterwards.
 
+use crate::profiles::colour_mark::{FIRST_MARK, WAIT_MARK};
 use crate::profiles::frame::Frame;
 use inferno::flamegraph::color::{Color, PaletteMap};
 use loopscope_probe::Phase;
@@ -25,16 +26,6 @@ const NO_PHASE: (u8, u8, u8) = (206, 206, 196);
 
 /// What a thread that is not on a processor waits in.
 pub(crate) const WAIT: (u8, u8, u8) = (240, 224, 96);
-
-/// First of the private characters.
-const FIRST_MARK: u32 = 0xe000;
-
-const WAIT_MARK: usize = 1 + 2 * Phase::COUNT;
-
-/// Tells whether a character stands for a colour.
-pub(crate) fn is_mark(c: char) -> bool {
-    (FIRST_MARK..=FIRST_MARK + WAIT_MARK as u32).contains(&u32::from(c))
-}
 
 /// Returns the character for the colour of a frame at this depth of a stack in this phase.
 pub(crate) fn mark(depth: usize, frame: &Frame, phase: Option<Phase>) -> char {
@@ -91,6 +82,7 @@ fn shade(frame: &str) -> Color {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::profiles::colour_mark::is_mark;
 
     #[test]
     fn a_function_has_the_colour_of_the_phase_it_runs_in() {

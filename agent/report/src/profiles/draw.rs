@@ -3,6 +3,7 @@
 use crate::compute::age::age_text;
 use crate::profiles::FlameError;
 use crate::profiles::colour;
+use crate::profiles::colour_mark::is_mark;
 use crate::profiles::legend::{self, Entry};
 use crate::profiles::profile::Profile;
 use inferno::flamegraph::color::{BackgroundColor, Color, StrokeColor};
@@ -139,7 +140,7 @@ fn draw(mut options: Options<'_>, lines: &[String], entries: &[Entry]) -> Result
     from_lines(&mut options, sorted, &mut drawing).map_err(FlameError::Draw)?;
     let drawing = String::from_utf8(drawing).map_err(|error| FlameError::Draw(io::Error::other(error)))?;
     let drawing = legend::add(&drawing, entries)?;
-    Ok(drawing.replace(colour::is_mark, "").into_bytes())
+    Ok(drawing.replace(is_mark, "").into_bytes())
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! One frame of a stack: its text, and where it is in the source and in the program, as far as that is known.
 
+use crate::profiles::colour_mark::is_mark;
 use loopscope_probe::printable::{is_hidden, printable};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -54,7 +55,7 @@ impl Frame {
 
 /// Frames are separated by semicolons and stacks by lines; private characters mark colours while drawing.
 fn clean(text: &str) -> Arc<str> {
-    let is_ours = |c: char| c == ';' || is_hidden(c) || super::colour::is_mark(c);
+    let is_ours = |c: char| c == ';' || is_hidden(c) || is_mark(c);
     match text {
         "" => "?".into(),
         text if text.contains(is_ours) => {

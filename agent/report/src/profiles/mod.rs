@@ -9,6 +9,7 @@
 
 mod callbacks;
 mod colour;
+mod colour_mark;
 mod draw;
 mod error;
 mod firefox;

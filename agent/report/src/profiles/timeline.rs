@@ -4,9 +4,7 @@
 //! and again, and what a page has overwritten between two looks is counted as lost.
 
 use crate::incident::Incident;
-use crate::profiles::FlameError;
 use crate::profiles::callbacks::{loop_frame, site_frame};
-use crate::profiles::trace;
 use loopscope_probe::iterations::IterationRecord;
 use loopscope_probe::jobs::JobRecord;
 use loopscope_probe::record::Record;
@@ -104,17 +102,6 @@ impl Timeline {
     pub fn push(&mut self, followed: Followed) {
         let Followed(track) = followed;
         self.tracks.push(track);
-    }
-
-    /// Writes the timeline as Chrome trace events, which Perfetto, speedscope and `chrome://tracing` open.
-    ///
-    /// # Errors
-    /// [`FlameError::Empty`] where nothing is in it.
-    pub fn trace(&self) -> Result<Vec<u8>, FlameError> {
-        match self.is_empty() {
-            true => Err(FlameError::Empty),
-            false => Ok(trace::write(self)),
-        }
     }
 
     /// Returns the extract of an incident.

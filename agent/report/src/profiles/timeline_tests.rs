@@ -1,6 +1,7 @@
 //! Timelines of a hand-driven loop in virtual time, and the trace that is written of them.
 
 use super::*;
+use crate::profiles::FlameError;
 use loopscope_probe::kind::Queue;
 use loopscope_probe::{Kind, Life, Phase, VirtualClock, WorkKind, Writer};
 use serde_json::Value;

@@ -7,6 +7,7 @@
 //! that overlap drops one, or never ends one. `X`, a slice with its length, would be shorter, but readers add the two
 //! numbers as floating point, and what touched overlaps then.
 
+use crate::profiles::error::FlameError;
 use crate::profiles::timeline::{Entry, PoolJob, Timeline, Track, Turn};
 use loopscope_probe::printable::printable_json;
 use serde::Serialize;
@@ -39,8 +40,21 @@ struct Event<'a> {
     args: Value,
 }
 
+impl Timeline {
+    /// Writes the timeline as Chrome trace events, which Perfetto, speedscope and `chrome://tracing` open.
+    ///
+    /// # Errors
+    /// [`FlameError::Empty`] where nothing is in it.
+    pub fn trace(&self) -> Result<Vec<u8>, FlameError> {
+        match self.is_empty() {
+            true => Err(FlameError::Empty),
+            false => Ok(write(self)),
+        }
+    }
+}
+
 /// Writes the whole file.
-pub(crate) fn write(timeline: &Timeline) -> Vec<u8> {
+fn write(timeline: &Timeline) -> Vec<u8> {
     let mut events = Events { pid: timeline.pid.max(1), events: Vec::new(), slices: Vec::new(), arrows: 0 };
     let process = if timeline.process.is_empty() { "loops" } else { &timeline.process };
     events.name("process_name", 0, json!({ "name": process }));

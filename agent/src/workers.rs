@@ -12,7 +12,7 @@ use loopscope_stacks::Readiness;
 
 /// The threads that there are.
 #[derive(Debug, Default)]
-pub(crate) struct Crew {
+pub(crate) struct Workers {
     namer: Option<Namer>,
     disk: Option<Disk>,
     actor: Option<Actor>,
@@ -20,20 +20,21 @@ pub(crate) struct Crew {
     notes: Vec<String>,
 }
 
-impl Crew {
+impl Workers {
     /// Starts those that the settings ask for. What cannot be had is done without, and said.
-    pub(crate) fn start(settings: &Settings) -> Crew {
-        let mut crew = Crew::default();
+    pub(crate) fn start(settings: &Settings) -> Workers {
+        let mut workers = Workers::default();
         if captures() == Captures::On {
-            crew.start_namer(settings);
+            workers.start_namer(settings);
         }
         if let Some(path) = &settings.incidents_dir {
-            crew.disk = crew.started("incidents on disk", Disk::start(path.clone(), DiskBounds::default()));
+            workers.disk =
+                workers.started("incidents on disk", Disk::start(path.clone(), DiskBounds::default()));
         }
         if !settings.actions.is_empty() {
-            crew.actor = crew.started("actions on incidents", Actor::start(settings.actions.clone()));
+            workers.actor = workers.started("actions on incidents", Actor::start(settings.actions.clone()));
         }
-        crew
+        workers
     }
 
     fn start_namer(&mut self, settings: &Settings) {

@@ -1,0 +1,121 @@
+//! Page files by their names: whose they are, and which process that is.
+//!
+//! A file is named `PID-STARTTIME-NUMBER.page`. A pid alone may be reused; with the start time it names one process.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// A process as the names of its files tell it: a key within one directory. Everybody else names it by a
+/// [`ProcessId`](crate::process_id::ProcessId).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Owner {
+    /// Its pid.
+    pub pid: u32,
+    /// When it started, in clock ticks since boot.
+    pub start: u64,
+}
+
+impl Owner {
+    /// Returns this process.
+    pub fn this_process() -> Owner {
+        let pid = std::process::id();
+        Owner { pid, start: process_start(pid).unwrap_or(0) }
+    }
+
+    /// Tells whether that very process still runs: the pid exists and started at that time, in the pid and time namespace of
+    /// whoever asks. Of a process in another one, only [`has_writer`](crate::directory::has_writer) tells.
+    pub fn is_alive(self) -> bool {
+        process_start(self.pid) == Some(self.start)
+    }
+}
+
+/// One page file.
+#[derive(Clone, Debug)]
+pub struct PageFile {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Who wrote it.
+    pub owner: Owner,
+    /// Its number within that process.
+    pub number: u32,
+}
+
+/// Lists the page files of a directory, in the order of pid, start and number; other files are passed over.
+///
+/// # Errors
+/// The directory cannot be read; a missing directory is an empty list.
+pub fn page_files(directory: &Path) -> io::Result<Vec<PageFile>> {
+    let entries = match fs::read_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let mut files: Vec<PageFile> = entries.flatten().filter_map(|entry| parse_name(entry.path())).collect();
+    files.sort_by_key(|file| (file.owner.pid, file.owner.start, file.number));
+    Ok(files)
+}
+
+pub(crate) fn parse_name(path: PathBuf) -> Option<PageFile> {
+    let name = path.file_name()?.to_str()?.strip_suffix(".page")?;
+    let mut parts = name.split('-');
+    let owner = Owner { pid: parts.next()?.parse().ok()?, start: parts.next()?.parse().ok()? };
+    let number = parts.next()?.parse().ok()?;
+    parts.next().is_none().then_some(PageFile { path, owner, number })
+}
+
+/// Returns the number of a page by the path of its file; `None` where the name is none of a page.
+pub(crate) fn number_of(path: &Path) -> Option<u32> {
+    parse_name(path.to_owned()).map(|file| file.number)
+}
+
+/// Returns the path of the socket file that the agent of a process has beside that process's pages:
+/// `agent-PID-STARTTIME.sock`. Whoever finds a page finds the agent by it, whatever address the page tells.
+pub fn agent_socket(directory: &Path, owner: Owner) -> PathBuf {
+    directory.join(format!("agent-{}-{}.sock", owner.pid, owner.start))
+}
+
+/// Returns whose agent has this socket file; `None` where the name is none of [`agent_socket`].
+pub fn agent_socket_owner(path: &Path) -> Option<Owner> {
+    let name = path.file_name()?.to_str()?.strip_prefix("agent-")?.strip_suffix(".sock")?;
+    let (pid, start) = name.split_once('-')?;
+    Some(Owner { pid: pid.parse().ok()?, start: start.parse().ok()? })
+}
+
+/// Returns when a process started, in clock ticks since boot, or `None` where there is no such process (a zombie
+/// counts as gone: it runs no loop).
+pub fn process_start(pid: u32) -> Option<u64> {
+    let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
+    // The second field is the name in parentheses and may hold anything: parentheses, so count from the last one, and
+    // half a letter, because the kernel cuts it off at 15 bytes.
+    let stat = String::from_utf8_lossy(&stat);
+    let mut fields = stat.get(stat.rfind(')')? + 2..)?.split(' ');
+    let state = fields.next()?;
+    // Field 22 of proc(5); the state was field 3.
+    let start = fields.nth(18)?.parse().ok()?;
+    (state != "Z" && state != "X").then_some(start)
+}
+
+/// Returns the inode of this process's pid namespace, 0 where it cannot be told.
+pub fn pid_namespace() -> u64 {
+    fs::metadata("/proc/self/ns/pid").map_or(0, |facts| facts.ino())
+}
+
+/// Opens a page file for reading again and again: never through a symbolic link, and without waiting for what is no
+/// regular file.
+///
+/// # Errors
+/// It cannot be opened, or is a directory, a pipe or a device.
+pub fn open_page_file(path: &Path) -> io::Result<File> {
+    let flags = libc::O_NOFOLLOW | libc::O_CLOEXEC | libc::O_NONBLOCK;
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(io::Error::new(io::ErrorKind::InvalidData, "is not a regular file")),
+    }
+}
+
+/// Returns the user that a page file belongs to, and so does the process that wrote it; `None` where it cannot be asked.
+pub fn user_of(file: &File) -> Option<u32> {
+    file.metadata().ok().map(|found| found.uid())
+}
