@@ -29,8 +29,12 @@ pub struct Window {
 }
 
 impl Window {
-    /// Adds the present sample where the last one is old enough.
+    /// Adds the present sample where the last one is old enough. Earlier ones that are of a clearly later moment are dropped:
+    /// time does not go back, so they were read from a page that was not whole.
     pub fn push(&mut self, sample: Split) {
+        let is_refuted =
+            |earlier: &mut Split| earlier.total_ns() > sample.total_ns().saturating_add(SPACING_NS);
+        while self.samples.pop_back_if(is_refuted).is_some() {}
         let newest_ns = self.samples.back().map(|newest| newest.total_ns());
         if newest_ns.is_some_and(|newest_ns| sample.total_ns() < newest_ns.saturating_add(SPACING_NS)) {
             return;
@@ -44,11 +48,13 @@ impl Window {
         }
     }
 
-    /// Returns the sample at the beginning of the ten seconds that end with `present`, or the oldest there is.
+    /// Returns the sample at the beginning of the ten seconds that end with `present`, or the oldest there is; where that is
+    /// none, or later than `present`, the loop's own beginning.
     pub fn beginning(&self, present: Split) -> Split {
         let is_old = |sample: &&Split| sample.total_ns().saturating_add(SPAN_NS) <= present.total_ns();
         let youngest_old = self.samples.iter().rev().find(is_old);
-        youngest_old.or(self.samples.front()).copied().unwrap_or_default()
+        let oldest = self.samples.front().filter(|oldest| oldest.total_ns() <= present.total_ns());
+        youngest_old.or(oldest).copied().unwrap_or_default()
     }
 }
 
@@ -77,5 +83,23 @@ mod tests {
         assert_eq!(window.beginning(at(5)), Split::default());
         window.push(at(100));
         assert_eq!(window.beginning(at(900)), at(100));
+    }
+
+    #[test]
+    fn a_sample_that_time_refutes_is_not_kept() {
+        let (boot, mut window) = (Split { active_ns: 0, idle_ns: 86_400_000_000_000 }, Window::default());
+        window.push(boot);
+        assert_eq!(window.beginning(at(100)), Split::default());
+        for ms in (0..30_000).step_by(100) {
+            let half = Split { active_ns: ms * 500_000, idle_ns: ms * 500_000 };
+            window.push(half);
+            if ms == 20_000 {
+                window.push(boot);
+            }
+        }
+        let present = Split { active_ns: 15_000_000_000, idle_ns: 15_000_000_000 };
+        let beginning = window.beginning(present);
+        assert!(beginning.active_ns == beginning.idle_ns, "{beginning:?}");
+        assert!((19_500..=20_500).contains(&(beginning.total_ns() / 1_000_000)), "{beginning:?}");
     }
 }
