@@ -58,17 +58,18 @@ pub const EPOCH_NS: u64 = 30_000_000_000;
 
 /// A stretch of time within which maxima are kept; a "recent" maximum is that of this epoch and the one before.
 ///
-/// A maximum and its epoch are one word, the epoch above: a later epoch's value is the larger number whatever it is, so
-/// keeping a maximum is one comparison. 20 bits of epochs of 30 s are a year; 44 bits of ticks are 1.8 hours at
-/// 2.6 GHz, and longer runs count as that.
+/// A maximum and its epoch are one word, the epoch above. 20 bits of epochs of 30 s are 364 days: then their numbers begin anew,
+/// so that one epoch is told from another and never compared with it. (A place where nothing ran for exactly that long shows its
+/// old maximum for a minute.) 44 bits of ticks are 1.8 hours at 2.6 GHz, and longer runs count as that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Epoch(u64);
 
 impl Epoch {
     const TICKS_BITS: u32 = 44;
     const TICKS_MAX: u64 = (1 << Epoch::TICKS_BITS) - 1;
+    const NUMBER_MAX: u64 = u64::MAX >> Epoch::TICKS_BITS;
 
-    /// Returns the epoch with this number.
+    /// Returns the epoch with this number, of which there are 2^20.
     pub fn number(number: u64) -> Epoch {
         Epoch(number << Epoch::TICKS_BITS)
     }
@@ -77,13 +78,18 @@ impl Epoch {
     #[inline(always)]
     pub(crate) fn raise(self, pen: &Pen<LoopOwned>, pair: &[Word<LoopOwned>; 2], value: u64) {
         let word = &pair[(self.0 >> Epoch::TICKS_BITS & 1) as usize];
-        word.raise(pen, self.0 | value.min(Epoch::TICKS_MAX));
+        let (kept, value) = (word.get(), self.0 | value.min(Epoch::TICKS_MAX));
+        let is_of_another = (kept ^ value) > Epoch::TICKS_MAX;
+        if is_of_another || value > kept {
+            word.set(pen, value);
+        }
     }
 
     /// Returns the maximum of this epoch and the one before; 0 where nothing was seen in them.
     pub(crate) fn recent(self, pair: &[Word<LoopOwned>; 2]) -> u64 {
         let number = self.0 >> Epoch::TICKS_BITS;
-        let is_recent = |word: &u64| number.wrapping_sub(word >> Epoch::TICKS_BITS) <= 1;
+        let age = |word: &u64| number.wrapping_sub(word >> Epoch::TICKS_BITS) & Epoch::NUMBER_MAX;
+        let is_recent = |word: &u64| age(word) <= 1;
         pair.iter().map(Word::get).filter(is_recent).map(|word| word & Epoch::TICKS_MAX).max().unwrap_or(0)
     }
 }
@@ -380,5 +386,17 @@ mod tests {
         assert_eq!(Epoch::number(20).recent(&pair), 0);
         Epoch::number(20).raise(&pen, &pair, u64::MAX);
         assert_eq!(Epoch::number(20).recent(&pair), (1 << 44) - 1);
+    }
+
+    #[test]
+    fn maxima_are_kept_when_the_numbers_of_epochs_begin_anew() {
+        let (pair, pen) = (<[Word<LoopOwned>; 2]>::default(), Pen::mint());
+        for number in (1 << 20) - 3..(1 << 20) + 3 {
+            Epoch::number(number).raise(&pen, &pair, number);
+            Epoch::number(number).raise(&pen, &pair, 1);
+            assert_eq!(Epoch::number(number).recent(&pair), number);
+            assert_eq!(Epoch::number(number + 1).recent(&pair), number);
+            assert_eq!(Epoch::number(number + 7).recent(&pair), 0);
+        }
     }
 }

@@ -554,3 +554,24 @@ fn iterations_are_recorded_one_by_one() {
     assert_eq!(told, [(at(0), at(7), 0, 0), (at(17), at(18), 5, 2)]);
     assert_eq!(play.writer.page().iterations(1).len(), 1);
 }
+
+#[test]
+fn recent_maxima_are_told_after_more_than_a_year() {
+    let mut play = Play::running();
+    let site = play.site("daily");
+    let (day_ns, mut told) = (86_400 * SECOND_NS, Vec::new());
+    for day in [1, 180, 200, 363, 365, 400, 800] {
+        play.writer.park();
+        play.time.advance_to_ns(day * day_ns);
+        play.writer.unpark(1);
+        play.call(Kind::Timer, site, day * 1_000);
+        play.writer.drain_begin(Queue::Microtask, day as usize);
+        play.writer.drain_end(Queue::Microtask, day);
+        play.writer.drained();
+        play.writer.settle();
+        let page = play.writer.page().snapshot(play.writer.clock());
+        let longest_ns = page.paths.iter().map(|path| path.longest_ns).max().unwrap();
+        told.push((longest_ns, page.queue_depth_max[Queue::Microtask.index()]));
+    }
+    assert_eq!(told, [1, 180, 200, 363, 365, 400, 800].map(|day| (day * 1_000, day)));
+}
