@@ -34,6 +34,10 @@ pub(crate) fn prune(directory: &Path) {
     let found_dead = |file: PageFile| {
         // What cannot be opened was removed by somebody else just now, or is no page.
         let page = open_page_file(&file.path).ok()?;
+        // The process of one that was found dead does not come back, so what is asked of the others is not asked again.
+        if let Some(since) = found_dead_at(&page) {
+            return Some((since, file.path));
+        }
         if is_finished(&page) {
             let _ = fs::remove_file(&file.path);
             return None;
@@ -42,7 +46,7 @@ pub(crate) fn prune(directory: &Path) {
             return None;
         }
         // What cannot be marked counts as found now, and is kept.
-        Some((dead_since(&page, now).unwrap_or(now), file.path))
+        Some((mark_dead(&page, now).unwrap_or(now), file.path))
     };
     let mut dead: Vec<(SystemTime, PathBuf)> = files.into_iter().filter_map(found_dead).collect();
     dead.sort_by(|a, b| b.cmp(a));
@@ -136,14 +140,16 @@ fn is_locked(page: &File) -> bool {
     }
 }
 
-/// Returns when a dead page was first found dead, and marks it as found at `now` where it was not yet: by its file's date,
-/// and by a mode that lets nobody write, which says that the date is that of the mark.
-fn dead_since(page: &File, now: SystemTime) -> io::Result<SystemTime> {
+/// Returns when a page was first found dead, as [`mark_dead`] marked it; `None` where it was not.
+fn found_dead_at(page: &File) -> Option<SystemTime> {
     const ANY_WRITE: u32 = 0o222;
-    let facts = page.metadata()?;
-    if facts.mode() & ANY_WRITE == 0 {
-        return facts.modified();
-    }
+    let facts = page.metadata().ok()?;
+    (facts.mode() & ANY_WRITE == 0).then(|| facts.modified().ok())?
+}
+
+/// Marks a dead page as found at `now`: by its file's date, and by a mode that lets nobody write, which says that the date is
+/// that of the mark.
+fn mark_dead(page: &File, now: SystemTime) -> io::Result<SystemTime> {
     // In this order: whoever finds the page between the two, or after one of them failed, sets the date again.
     page.set_modified(now)?;
     page.set_permissions(Permissions::from_mode(0o400))?;
