@@ -107,8 +107,9 @@ impl AgentBuilder {
                 "LOOPSCOPE={value} means nothing, so loopscope is on; LOOPSCOPE=off turns it off"
             ));
         }
-        let address = server.address_on_page();
-        let watch = AgentThread::start(Start { settings: self.settings, address, log: sender.clone() })?;
+        let (address, socket) = (server.address_on_page(), server.socket_on_page());
+        let start = Start { settings: self.settings, address, socket, log: sender.clone() };
+        let watch = AgentThread::start(start)?;
         let server = server.start(watch.handle.clone(), sender)?;
         Ok(Agent { threads: Some(Threads { server, watch, log }), claim })
     }

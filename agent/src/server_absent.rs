@@ -28,6 +28,11 @@ impl OpenServer {
         None
     }
 
+    /// Returns the socket file that pages tell: none.
+    pub(crate) fn socket_on_page(&self) -> Option<AgentAddress> {
+        None
+    }
+
     /// # Errors
     /// None; it is as in the module that has a server.
     pub(crate) fn start(self, _: AgentHandle, _: LogSender) -> Result<Server, AgentError> {

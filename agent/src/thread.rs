@@ -41,6 +41,8 @@ pub(crate) struct Start {
     pub settings: Settings,
     /// What pages tell other processes to call; `None` where nobody answers.
     pub address: Option<AgentAddress>,
+    /// The socket file beside the pages; `None` where there is none.
+    pub socket: Option<AgentAddress>,
     pub log: LogSender,
 }
 
@@ -105,7 +107,7 @@ fn run(
     };
     let workers = Workers::start(&start.settings);
     let mut agent = AgentLoop {
-        state: State::new(&start.settings, start.address, workers),
+        state: State::new(&start.settings, (start.address, start.socket), workers),
         log: start.log,
         clock: Clock::monotonic(),
         requests,

@@ -35,10 +35,17 @@ impl Endpoint {
         Endpoint { url: url.to_owned(), source: Source::Given }
     }
 
-    /// The agent of a process of this machine, whose page tells `address`: by its socket file where it has one, else at
-    /// that address; `None` where it has neither.
-    pub fn of_process(owner: Owner, address: Option<AgentAddress>) -> Option<Endpoint> {
-        let path = agent_socket(&runtime_directory(), owner);
+    /// The agent of a process of this machine, whose page tells `address`, and `socket`, which is beside the page where it does
+    /// not: by its socket file where it has one, else at that address; `None` where it has neither.
+    pub fn of_process(
+        owner: Owner,
+        socket: Option<AgentAddress>,
+        address: Option<AgentAddress>,
+    ) -> Option<Endpoint> {
+        let path = match socket {
+            Some(AgentAddress::SocketFile(path)) => path.as_path().to_owned(),
+            _ => agent_socket(&runtime_directory(), owner),
+        };
         let tried = match (UnixStream::connect(&path), SocketPath::new(&path)) {
             (Ok(_), Ok(path)) => {
                 let url = AgentAddress::SocketFile(path).to_string();
@@ -89,8 +96,8 @@ mod tests {
     #[test]
     fn without_a_socket_file_the_pages_address_is_asked_and_shown_a_token_over_tls_only() {
         let nobody = Owner { pid: u32::MAX, start: 7 };
-        assert_eq!(Endpoint::of_process(nobody, None), None);
-        let at = |address: &str| Endpoint::of_process(nobody, Some(address.parse().unwrap())).unwrap();
+        assert_eq!(Endpoint::of_process(nobody, None, None), None);
+        let at = |address: &str| Endpoint::of_process(nobody, None, Some(address.parse().unwrap())).unwrap();
         let plain = at("127.0.0.1:9464");
         assert_eq!(plain.url(), "http://127.0.0.1:9464");
         assert!(plain.tried().contains(&format!("agent-{}-7.sock: ", u32::MAX)), "{}", plain.tried());

@@ -31,7 +31,7 @@ pub struct LoopPage {
     pub facts: Facts,
     /// Its number among the loops of its process.
     pub ordinal: u32,
-    /// What it is called: its name, made unique within the process.
+    /// What its process calls it; no other of that process's loops here has it.
     pub label: String,
 }
 
@@ -75,7 +75,7 @@ pub fn processes() -> Result<Vec<Process>, Failure> {
 /// Gives the loops of a process their labels.
 fn label_all(process: Option<&mut Process>) {
     let Some(process) = process else { return };
-    let labels = loop_id::labels(process.loops.iter().map(|page| page.facts.name.as_str()));
+    let labels = loop_id::labels(process.loops.iter().map(|page| page.facts.label.as_str()));
     for (page, label) in process.loops.iter_mut().zip(labels) {
         page.label = label;
     }
@@ -94,7 +94,7 @@ fn open(page_file: &PageFile) -> Result<Option<LoopPage>, String> {
     if facts.pid_namespace != directory::pid_namespace() {
         return Err("was written in another pid namespace (a container); look from inside it".to_owned());
     }
-    let (ordinal, label) = (page_file.number, facts.name.clone());
+    let (ordinal, label) = (page_file.number, facts.label.clone());
     Ok((!page.is_closed()).then_some(LoopPage { file, clock, facts, ordinal, label }))
 }
 
@@ -106,7 +106,8 @@ impl Process {
 
     /// Returns where to ask the process's agent; `None` where it has none that listens.
     pub fn agent(&self) -> Option<Endpoint> {
-        Endpoint::of_process(self.owner, self.address())
+        let told = |page: &LoopPage| page.read().ok()?.control().socket();
+        Endpoint::of_process(self.owner, self.loops.iter().find_map(told), self.address())
     }
 
     /// Tells whether the process's agent is at this URL, which has no slash at its end.

@@ -167,7 +167,7 @@ impl Roster {
         self.entries.retain_mut(|other| {
             let is_same_process = other.owner == entry.owner;
             let is_replaced = other.owner.pid == entry.owner.pid
-                && (!is_same_process || other.facts.name == entry.facts.name);
+                && (!is_same_process || other.facts.label == entry.facts.label);
             let stays = other.end.is_none() || !is_replaced;
             if !stays {
                 retired.take(other, page);
@@ -175,7 +175,7 @@ impl Roster {
             stays
         });
         let own = self.entries.iter().filter(|other| other.owner == entry.owner);
-        entry.label = unique(&entry.facts.name, own.map(|other| other.label.as_str()));
+        entry.label = unique(&entry.facts.label, own.map(|other| other.label.as_str()));
         let place = |entry: &Entry| (entry.owner.pid, entry.owner.start, entry.number);
         let at = self.entries.partition_point(|other| place(other) < place(&entry));
         self.entries.insert(at, entry);

@@ -23,7 +23,7 @@ use loopscope_http::entrance::Entrance;
 use loopscope_http::guard::Guard;
 use loopscope_http::live::Live;
 use loopscope_http::{ServerError, recorder, server};
-use loopscope_probe::agent_address::AgentAddress;
+use loopscope_probe::agent_address::{AgentAddress, SocketPath};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -56,6 +56,12 @@ impl OpenServer {
     /// Returns what pages tell other processes to call; `None` where nobody answers.
     pub(crate) fn address_on_page(&self) -> Option<AgentAddress> {
         self.entrance.as_ref().map(Entrance::agent_address)
+    }
+
+    /// Returns the socket file that pages tell other processes of this user; `None` where there is none.
+    pub(crate) fn socket_on_page(&self) -> Option<AgentAddress> {
+        let path = SocketPath::new(self.socket.as_ref()?.file.path()).ok()?;
+        Some(AgentAddress::SocketFile(path))
     }
 
     /// Starts the thread that answers, where there is anything to answer or to keep in order.

@@ -90,7 +90,8 @@ pub(crate) struct State {
     wake: Wake,
     desk: Desk,
     workers: Workers,
-    address: Option<AgentAddress>,
+    /// Where other processes reach the agent: at its public address, and at its socket file.
+    addresses: (Option<AgentAddress>, Option<AgentAddress>),
     loops: Vec<Watched>,
     changes: Option<u64>,
     last_tick: Ticks,
@@ -102,14 +103,18 @@ pub(crate) struct State {
 }
 
 impl State {
-    pub(crate) fn new(settings: &Settings, address: Option<AgentAddress>, workers: Workers) -> Self {
+    pub(crate) fn new(
+        settings: &Settings,
+        addresses: (Option<AgentAddress>, Option<AgentAddress>),
+        workers: Workers,
+    ) -> Self {
         State {
             thresholds: settings.thresholds.clone(),
             reports_per_minute: settings.reports_per_minute,
             wake: Wake::of_this_thread(),
             desk: Desk::default(),
             workers,
-            address,
+            addresses,
             loops: Vec::new(),
             changes: None,
             last_tick: Ticks::NONE,
@@ -126,6 +131,7 @@ impl State {
         let seen = self.look(now);
         let wall_ns = unix_ns();
         for control in self.loops.iter().filter_map(|watched| watched.control.as_ref()) {
+            control.set_incidents(self.desk.numbers());
             control.set_tick(wall_ns);
         }
         self.accounts.note_tick(wall_ns);
@@ -202,6 +208,8 @@ impl State {
         if self.changes == Some(changes) && self.loops.iter().all(|watched| watched.control.is_some()) {
             return;
         }
+        // Pages without an agent may have told incidents.
+        self.desk.go_on_after(registry::incidents_told());
         let pages = registry::pages();
         let is_there = |watched: &Watched| pages.iter().any(|page| page.number() == watched.page.number());
         let (there, mut gone): (Vec<_>, Vec<_>) =
@@ -217,7 +225,7 @@ impl State {
             match self.loops.iter_mut().find(|watched| watched.page.number() == page.number()) {
                 Some(watched) => {
                     if watched.control.is_none() {
-                        watched.control = self_control(&page, watched.thresholds, self.address.as_ref());
+                        watched.control = self_control(&page, watched.thresholds, &self.addresses);
                     }
                 }
                 None => self.adopt(page, notes),
@@ -239,7 +247,7 @@ impl State {
             notes.push(format!("loop {name} is visible to this process only: {reason}"));
         }
         let thresholds = self.thresholds.of(&label, &name);
-        let control = self_control(&page, thresholds, self.address.as_ref());
+        let control = self_control(&page, thresholds, &self.addresses);
         let sight = Box::new(ThreadSight::of(page.clone()));
         let cases = LoopCases::new(sight, self.reports_per_minute);
         self.loops.push(Watched {
@@ -317,11 +325,12 @@ impl State {
 fn self_control(
     page: &LocalPage,
     thresholds: Thresholds,
-    address: Option<&AgentAddress>,
+    (address, socket): &(Option<AgentAddress>, Option<AgentAddress>),
 ) -> Option<Controller> {
     let control = page.take_control()?;
     control.set_thresholds(thresholds.warning_ns, thresholds.critical_ns);
-    control.set_address(address);
+    control.set_address(address.as_ref());
+    control.set_socket(socket.as_ref());
     Some(control)
 }
 

@@ -30,6 +30,16 @@ impl Desk {
         self.numbers
     }
 
+    /// Returns the number of the last incident.
+    pub(crate) fn numbers(&self) -> u64 {
+        self.numbers
+    }
+
+    /// Goes on after this number, where it is above the last one's.
+    pub(crate) fn go_on_after(&mut self, number: u64) {
+        self.numbers = self.numbers.max(number);
+    }
+
     /// Puts an incident on the shelf, and on disk where that is asked for.
     pub(crate) fn keep(&mut self, incident: Incident, is_for_disk: bool) -> Arc<Incident> {
         let incident = Arc::new(incident);

@@ -3,6 +3,7 @@
 use crate::barrier::Barrier;
 use crate::clock::{Clock, ClockSource, unix_ns};
 use crate::gate::CaptureGate;
+use crate::loop_id;
 use crate::memory::Memory;
 use crate::page::{MAGIC, Page, VERSION};
 use crate::poll_gate::PollGate;
@@ -87,11 +88,15 @@ impl Builder {
         self.write_header(memory.page(), &pen, &clock);
         let track = Track::new(memory.clone(), clock.clone(), pen);
         let gate = Arc::new(CaptureGate::new(crate::barrier::of_loop() == Barrier::Fence));
+        // Whoever finds the page finds its first words there.
+        let writer = Writer::new(track, PollGate::new(gate.clone()));
         if !is_simulated && !switch::is_off() {
             crate::thread_end::close_with_thread(&memory, &gate);
-            crate::registry::add(memory, clock, gate.clone());
+            crate::registry::add(memory, clock, gate, |label| complete(&writer, label));
+        } else {
+            complete(&writer, &loop_id::label(&self.name, std::iter::empty()));
         }
-        Writer::new(track, PollGate::new(gate))
+        writer
     }
 
     fn write_header(&self, page: &Page, pen: &Pen<LoopOwned>, clock: &Clock) {
@@ -111,8 +116,14 @@ impl Builder {
         store_text(pen, &header.process, &process_name(), false);
         header.pid.set(pen, u64::from(std::process::id()));
         write_process(page, pen);
-        header.magic.publish(pen, MAGIC);
     }
+}
+
+/// Writes the loop's label, and that the page is complete.
+fn complete(writer: &Writer, label: &str) {
+    let (page, pen) = writer.parts();
+    store_text(pen, &page.header.label, label, false);
+    page.header.magic.publish(pen, MAGIC);
 }
 
 #[cfg(target_os = "linux")]
@@ -120,6 +131,9 @@ fn write_process(page: &Page, pen: &Pen<LoopOwned>) {
     let header = &page.header;
     header.pid_start.set(pen, crate::page_file::process_start(std::process::id()).unwrap_or(0));
     header.pid_namespace.set(pen, crate::page_file::pid_namespace());
+    let boot = crate::process_id::this_boot();
+    header.boot[0].set(pen, boot as u64);
+    header.boot[1].set(pen, (boot >> 64) as u64);
     // SAFETY: gettid only returns the calling thread's id.
     header.tid.set(pen, unsafe { libc::gettid() } as u64);
 }

@@ -1,11 +1,12 @@
 //! What the watching agent tells the loop and other processes: thresholds, and where the agent listens.
 
 use crate::agent_address::AgentAddress;
-use crate::limits::UNIX_NS_MAX;
+use crate::limits::{UNIX_NS_MAX, count};
 use crate::site::{load_text, store_text};
 use crate::word::{AgentOwned, Pen, Word};
 
-const ADDRESS_WORDS: usize = 12;
+/// As many bytes as a socket file's path may have (unix(7)), and its scheme.
+const ADDRESS_WORDS: usize = 15;
 
 /// Length in bytes of the longest address that a page has room for; what is longer is cut off.
 pub const ADDRESS_BYTES_MAX: usize = ADDRESS_WORDS * 8;
@@ -27,6 +28,12 @@ pub struct ControlWords {
     tick_unix_ns: Word<AgentOwned>,
     /// Where the agent's server is, as [`AgentAddress::page_text`] writes it; empty where it serves nothing.
     address: [Word<AgentOwned>; ADDRESS_WORDS],
+    /// Where its socket file beside the pages is, in the same way; empty where it has none.
+    socket: [Word<AgentOwned>; ADDRESS_WORDS],
+    /// The number of the last incident of the process; 0 before the first. It stays when the agent ends.
+    incidents: Word<AgentOwned>,
+    /// How many stalls of this loop had ended when `incidents` was stored: further ones are counted by nobody.
+    stalls_counted: Word<AgentOwned>,
 }
 
 impl ControlWords {
@@ -58,6 +65,30 @@ impl ControlWords {
         load_text(&self.address).parse().ok()
     }
 
+    /// Returns where the agent's socket file is, for programs that see files as the agent's own does; `None` where it has
+    /// none, and where the words are no path of a file.
+    pub fn socket(&self) -> Option<AgentAddress> {
+        let address = load_text(&self.socket).parse().ok()?;
+        matches!(address, AgentAddress::SocketFile(_)).then_some(address)
+    }
+
+    /// Returns the number of the last incident that an agent of the process has counted, 0 before the first.
+    pub fn incidents(&self) -> u64 {
+        count(self.incidents.get())
+    }
+
+    /// Returns how many stalls of this loop had ended when an agent last counted.
+    pub fn stalls_counted(&self) -> u64 {
+        count(self.stalls_counted.get())
+    }
+
+    /// Stores the numbers in this order: were the process killed between the two, a number would be left out, and none
+    /// given twice.
+    pub(crate) fn set_incidents(&self, pen: &Pen<AgentOwned>, incidents: u64, stalls_counted: u64) {
+        self.incidents.set(pen, incidents);
+        self.stalls_counted.set(pen, stalls_counted);
+    }
+
     pub(crate) fn set_thresholds(&self, pen: &Pen<AgentOwned>, warning_ns: u64, critical_ns: u64) {
         self.warning_ns.set(pen, warning_ns);
         self.critical_ns.set(pen, critical_ns);
@@ -70,5 +101,10 @@ impl ControlWords {
     pub(crate) fn set_address(&self, pen: &Pen<AgentOwned>, address: Option<&AgentAddress>) {
         let text = address.map(AgentAddress::page_text).unwrap_or_default();
         store_text(pen, &self.address, &text, false);
+    }
+
+    pub(crate) fn set_socket(&self, pen: &Pen<AgentOwned>, socket: Option<&AgentAddress>) {
+        let text = socket.map(AgentAddress::page_text).unwrap_or_default();
+        store_text(pen, &self.socket, &text, false);
     }
 }

@@ -5,10 +5,12 @@
 //! ([`names`]): `1-3@123456`, `1-3@123456-4026531836`. Every text of an incident is read, short or long.
 //!
 //! # Who numbers
-//! An agent counts its incidents, from 1. Where a process has none, its pages tell one incident for each loop, the stall
-//! under way, and [`number_of_stall`] derives its number from what the page says, so that it is the same for everybody who
-//! reads it, and stays so until that stall is over. Both never number for one list: a process's incidents are told by its
-//! agent, or by its pages. (The page has no word for the agent's count; with one, the black box could go on from it.)
+//! An agent counts its incidents, from 1, and writes the count on every page of its process. Where a process has no agent, or
+//! has been killed, its pages tell one incident for each loop, the stall under way, and [`number_of_stall`] derives its number
+//! from what the page says, above the agent's count: it is the same for everybody who reads it, and stays so until that stall is
+//! over. An agent that starts later goes on above all numbers that the pages can have told until then
+//! ([`registry::incidents_told`](crate::registry::incidents_told)), also those of loops that have ended. So no two incidents of a
+//! process have one number, whoever told them. A stall under way when an agent starts has two: the pages', and the agent's.
 
 use crate::process_id::{ProcessId, decimal};
 use std::fmt;
@@ -110,11 +112,12 @@ pub fn names(list: &[IncidentId]) -> Vec<IncidentId> {
     list.iter().map(name).collect()
 }
 
-/// Returns the number of the stall that a page without an agent tells of: the one after `ended` others of the loop with this
-/// ordinal. No other stall of any loop of the process has it, and it is small where both are.
+/// Returns the number of the stall that a page without an agent tells of, where agents have counted `counted` incidents of the
+/// process: that of the loop with this ordinal, after `ended` others of it that no agent has counted. No other stall of any loop
+/// of the process has it, and it is little above `counted` where both are small.
 ///
 /// It counts the pairs along diagonals: 1 is the first stall of loop 0, 2 its second, 3 the first of loop 1.
-pub fn number_of_stall(ordinal: u32, ended: u64) -> u64 {
+pub fn number_of_stall(counted: u64, ordinal: u32, ended: u64) -> u64 {
     // Above, different pairs could no longer have different numbers; no loop gets there: a stall takes 5 ms at least.
     const ENDED_MAX: u64 = 1 << 30;
     let (ordinal, ended) = (u64::from(ordinal), ended.min(ENDED_MAX));
@@ -124,7 +127,7 @@ pub fn number_of_stall(ordinal: u32, ended: u64) -> u64 {
     } else {
         diagonal.saturating_mul(diagonal.div_ceil(2))
     };
-    before.saturating_add(ordinal + 1)
+    before.saturating_add(ordinal + 1).saturating_add(counted)
 }
 
 #[cfg(test)]
@@ -168,10 +171,11 @@ mod tests {
 
         #[test]
         fn different_stalls_have_different_numbers(
-            one in (0_u32..200, 0_u64..200), other in (0_u32..200, 0_u64..200)
+            counted in 0_u64..99, one in (0_u32..200, 0_u64..200), other in (0_u32..200, 0_u64..200)
         ) {
-            let is_same = number_of_stall(one.0, one.1) == number_of_stall(other.0, other.1);
-            prop_assert_eq!(is_same, one == other);
+            let number = |(ordinal, ended)| number_of_stall(counted, ordinal, ended);
+            prop_assert_eq!(number(one) == number(other), one == other);
+            prop_assert!(number(one) > counted);
         }
     }
 
@@ -193,8 +197,9 @@ mod tests {
     #[test]
     fn stalls_are_numbered_along_diagonals_and_without_overflow() {
         let numbers = [(0, 0), (0, 1), (1, 0), (0, 2), (1, 1), (2, 0)]
-            .map(|(loop_, ended)| number_of_stall(loop_, ended));
+            .map(|(loop_, ended)| number_of_stall(0, loop_, ended));
         assert_eq!(numbers, [1, 2, 3, 4, 5, 6]);
-        assert!(number_of_stall(u32::MAX, u64::MAX) > number_of_stall(u32::MAX - 1, u64::MAX));
+        assert!(number_of_stall(0, u32::MAX, u64::MAX) > number_of_stall(0, u32::MAX - 1, u64::MAX));
+        assert_eq!(number_of_stall(u64::MAX, 1, 1), u64::MAX);
     }
 }

@@ -40,8 +40,12 @@ pub mod gate;
 pub mod histogram;
 pub mod lag;
 pub mod limits;
+#[cfg_attr(loom, allow(dead_code, reason = "the page asks for it, which is not in a model"))]
+pub mod open;
 pub mod printable;
 pub mod ring;
+#[cfg_attr(loom, allow(dead_code, reason = "the page and the writer ask for it, which are not in a model"))]
+pub mod site;
 
 #[cfg(not(loom))]
 pub mod agent_address;
@@ -50,6 +54,7 @@ pub mod booking;
 #[cfg(not(loom))]
 #[doc(hidden)]
 pub mod boottime;
+#[cfg(not(loom))]
 mod builder;
 #[cfg(not(loom))]
 mod busy_period;
@@ -87,8 +92,6 @@ mod memory;
 #[cfg(not(loom))]
 pub mod now;
 #[cfg(not(loom))]
-pub mod open;
-#[cfg(not(loom))]
 pub mod page;
 #[cfg(all(not(loom), target_os = "linux"))]
 mod page_file;
@@ -108,6 +111,7 @@ mod pool_writer;
 mod private_directory;
 #[cfg(not(loom))]
 mod process_bell;
+#[cfg(not(loom))]
 pub mod process_id;
 #[cfg(not(loom))]
 pub mod record;
@@ -118,8 +122,6 @@ mod runtime_directory;
 #[cfg(all(test, not(loom), not(miri), target_os = "linux"))]
 #[path = "scratch_tests.rs"]
 mod scratch;
-#[cfg(not(loom))]
-pub mod site;
 #[cfg(not(loom))]
 pub mod snapshot;
 #[cfg(all(not(loom), unix))]

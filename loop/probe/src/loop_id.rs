@@ -4,8 +4,8 @@
 //! ordinal: the number of its page among all that the process ever made. Its **label** is for people and for metrics: the
 //! name, made unique among the loops that live, `worker` and `worker#2`.
 //!
-//! The page of today has no place for the label. An agent gives it once and keeps it; who reads pages from outside derives
-//! it from those that are there, in the order of their ordinals: the same, unless an earlier loop of that name has ended.
+//! The probe gives the label when the loop is made, and writes it on the page, so that everybody calls the loop the same. Who
+//! reads pages from outside trusts none: [`labels`] makes those of one process unique where they are not.
 
 use crate::process_id::{ProcessId, decimal};
 use std::fmt;
@@ -90,7 +90,8 @@ pub fn label<'a>(name: &str, taken: impl Iterator<Item = &'a str> + Clone) -> St
     numbered.find(|label| is_free(label)).expect("a process has fewer loops than there are numbers")
 }
 
-/// Returns the labels of all loops of a process, whose names are given in the order of their ordinals.
+/// Returns unique labels of all loops of a process, given those of their pages, or their names, in the order of their ordinals:
+/// the same where they are unique already.
 pub fn labels<'a>(names: impl IntoIterator<Item = &'a str>) -> Vec<String> {
     let mut labels: Vec<String> = Vec::new();
     for name in names {

@@ -3,39 +3,47 @@
 //! A stack of entries on the page. It belongs to one frame, the one whose packed word ([`crate::now`]) it repeats: when
 //! another callback runs, the stack is stale by itself, so beginning and ending a callback costs nothing for it.
 //!
-//! An entry's version is odd while it is written. Orderings: the writer stores the version (relaxed), issues a release
-//! fence, stores the entry and publishes the even version (release); a reader observes the version (acquire), copies,
-//! issues an acquire fence and reads the version again.
+//! Changes of the stack are counted, at their begin in its last word and at their end in its first: a copy between two equal
+//! counts is of one moment, and never has spans of two callbacks. That is true of a copy of the file, too, which is made from
+//! the first word to the last. Orderings: the writer stores the begin (relaxed), issues a release fence, stores, and publishes the
+//! end (release); a reader observes the end (acquire), copies, issues an acquire fence and reads the begin. It tries so
+//! [`TRIES`] times.
 
 use crate::site::{SiteId, load_text, store_text};
 use crate::sync::{Ordering, fence};
 use crate::word::{LoopOwned, Pen, Word};
 
 /// How many nested spans are told; deeper ones are left out.
-pub const OPEN_SPANS: usize = 16;
+pub const OPEN_SPANS: usize = if cfg!(loom) { 2 } else { 16 };
 
 const FIELD_WORDS: usize = 12;
 
 /// Bytes of a span's fields that are kept.
 pub const FIELD_BYTES: usize = FIELD_WORDS * 8;
 
+/// How often a reader tries to copy the stack.
+pub const TRIES: usize = if cfg!(loom) { 1 } else { 8 };
+
 #[repr(C)]
 #[derive(Debug, Default)]
 struct OpenSpanWords {
-    version: Word<LoopOwned>,
-    pub(crate) site: Word<LoopOwned>,
+    site: Word<LoopOwned>,
     fields: [Word<LoopOwned>; FIELD_WORDS],
 }
 
 /// The stack in shared memory.
 #[repr(C, align(128))]
 #[derive(Debug, Default)]
-pub(crate) struct OpenWords {
+pub struct OpenWords {
+    /// Changes of the stack that have ended.
+    pub(crate) ended: Word<LoopOwned>,
     /// The packed word of the frame that the stack belongs to.
     pub(crate) frame: Word<LoopOwned>,
-    /// Spans open now; may exceed [`OPEN_SPANS`]. Published after the entry that it counts.
+    /// Spans open now; may exceed [`OPEN_SPANS`].
     pub(crate) depth: Word<LoopOwned>,
     entries: [OpenSpanWords; OPEN_SPANS],
+    /// Changes of the stack that have begun: one more while it is written.
+    pub(crate) begun: Word<LoopOwned>,
 }
 
 /// A span that is open inside the running callback.
@@ -48,66 +56,75 @@ pub struct OpenSpan {
 }
 
 impl OpenWords {
-    /// The first span of a frame is about to be entered.
-    pub(crate) fn start(&self, pen: &Pen<LoopOwned>, frame: u64) {
-        self.depth.publish(pen, 0);
-        self.frame.set(pen, frame);
+    /// Changes the stack as one.
+    #[inline(always)]
+    fn change(&self, pen: &Pen<LoopOwned>, change: impl FnOnce()) {
+        let number = self.begun.get().wrapping_add(1);
+        self.begun.set(pen, number);
+        fence(Ordering::Release);
+        change();
+        self.ended.publish(pen, number);
     }
 
-    pub(crate) fn push(&self, pen: &Pen<LoopOwned>, site: SiteId, fields: &str) {
+    /// The first span of a frame is about to be entered.
+    pub fn start(&self, pen: &Pen<LoopOwned>, frame: u64) {
+        self.change(pen, || {
+            self.depth.set(pen, 0);
+            self.frame.set(pen, frame);
+        });
+    }
+
+    /// A span is entered, inside those that are open.
+    pub fn push(&self, pen: &Pen<LoopOwned>, site: SiteId, fields: &str) {
         let depth = self.depth.get();
-        if let Some(entry) = self.entries.get(depth as usize) {
-            entry.write(pen, site, fields);
-        }
-        self.depth.publish(pen, depth + 1);
+        self.change(pen, || {
+            if let Some(entry) = self.entries.get(depth as usize) {
+                entry.write(pen, site, fields);
+            }
+            self.depth.set(pen, depth + 1);
+        });
     }
 
     /// Goes back to `depth` open spans.
-    pub(crate) fn leave(&self, pen: &Pen<LoopOwned>, depth: u32) {
-        self.depth.publish(pen, u64::from(depth));
+    pub fn leave(&self, pen: &Pen<LoopOwned>, depth: u32) {
+        self.change(pen, || self.depth.set(pen, u64::from(depth)));
     }
 
     /// Returns the word that holds the site of the entry at `depth`, which must be below [`OPEN_SPANS`].
+    #[cfg(not(loom))]
     pub(crate) fn site_word(&self, depth: usize) -> &Word<LoopOwned> {
         &self.entries[depth].site
     }
-}
 
-impl OpenWords {
-    /// Copies the stack where it belongs to the frame in `running`. None where it changed all the time.
-    pub(crate) fn read(&self, running: &Word<LoopOwned>) -> Option<Vec<OpenSpan>> {
-        (0..8).find_map(|_| self.read_once(running))
+    /// Copies the stack where it belongs to the frame in `running`; empty where it is another's. `None` where it changed all
+    /// the time.
+    pub fn read(&self, running: &Word<LoopOwned>) -> Option<Vec<OpenSpan>> {
+        (0..TRIES).find_map(|_| self.read_once(running))
     }
 
     fn read_once(&self, running: &Word<LoopOwned>) -> Option<Vec<OpenSpan>> {
-        let (depth, frame) = (self.depth.observe(), self.frame.get());
+        let ended = self.ended.observe();
+        let frame = self.frame.get();
         if frame != running.get() || frame == 0 {
             return Some(Vec::new());
         }
-        let depth = (depth as usize).min(OPEN_SPANS);
-        let spans = self.entries[..depth].iter().map(OpenSpanWords::read).collect::<Option<Vec<_>>>()?;
+        let depth = (self.depth.get() as usize).min(OPEN_SPANS);
+        let spans: Vec<OpenSpan> = self.entries[..depth].iter().map(OpenSpanWords::read).collect();
+        fence(Ordering::Acquire);
         // A callback that ended meanwhile took its spans with it.
-        (running.get() == frame).then_some(spans)
+        (self.begun.get() == ended && running.get() == frame).then_some(spans)
     }
 }
 
 impl OpenSpanWords {
     fn write(&self, pen: &Pen<LoopOwned>, site: SiteId, fields: &str) {
-        let version = self.version.get();
-        self.version.set(pen, version | 1);
-        fence(Ordering::Release);
         self.site.set(pen, u64::from(site.0));
         if !fields.is_empty() || self.fields[0].get() != 0 {
             store_text(pen, &self.fields, fields, false);
         }
-        self.version.publish(pen, (version | 1).wrapping_add(1));
     }
 
-    /// Copies the entry; `None` while it is being written.
-    fn read(&self) -> Option<OpenSpan> {
-        let version = self.version.observe();
-        let span = OpenSpan { site: SiteId(self.site.get() as u16), fields: load_text(&self.fields) };
-        fence(Ordering::Acquire);
-        (version.is_multiple_of(2) && self.version.get() == version).then_some(span)
+    fn read(&self) -> OpenSpan {
+        OpenSpan { site: SiteId(self.site.get() as u16), fields: load_text(&self.fields) }
     }
 }

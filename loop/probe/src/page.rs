@@ -7,6 +7,7 @@
 use crate::clock::{ClockSource, Scale, Ticks};
 use crate::control::ControlWords;
 use crate::expected::ExpectedWords;
+use crate::incident_id::number_of_stall;
 use crate::iterations::{IterationRecord, IterationWords};
 use crate::jobs::{JobRecord, JobWords};
 use crate::now::NowWords;
@@ -22,10 +23,13 @@ use crate::word::{LoopOwned, Word};
 pub const MAGIC: u64 = u64::from_ne_bytes(*b"LOOPSCOP");
 
 /// The layout's version; readers accept no other.
-pub const VERSION: u64 = 2;
+pub const VERSION: u64 = 3;
 
 /// Entries of the recorder: the last 4,096 callbacks, in 128 KiB (larger rings evict the program's own cache lines).
 pub const RECORDS: usize = 4096;
+
+/// A name, and up to 16 bytes that make it unique.
+pub(crate) const LABEL_WORDS: usize = 10;
 
 /// Facts that do not change after the page was made. The words to `is_closed` are where they are in every
 /// version: whoever removes pages has to judge those of other versions, too.
@@ -54,6 +58,11 @@ pub struct HeaderWords {
     pub(crate) backend: [Word<LoopOwned>; 2],
     pub(crate) thread: [Word<LoopOwned>; 4],
     pub(crate) process: [Word<LoopOwned>; 8],
+    /// The machine's boot in which the process runs, the lower half first; with pid, start and namespace it names the process
+    /// for good. 0 where the kernel does not tell.
+    pub(crate) boot: [Word<LoopOwned>; 2],
+    /// The loop's label: its name, made unique among the loops that lived in the process when it was made.
+    pub(crate) label: [Word<LoopOwned>; LABEL_WORDS],
 }
 
 /// One loop's shared memory.
@@ -75,19 +84,23 @@ pub struct Page {
     pub(crate) paths: PathTable,
 }
 
-// The layout of version 2. A failure here means: bump VERSION.
+// The layout of version 3. A failure here means: bump VERSION. What a part has no words for yet is zeros up to the next
+// multiple of its alignment, and is where its next words go.
 const _: () = {
-    assert!(size_of::<HeaderWords>() == 384);
-    assert!(size_of::<ControlWords>() == 128);
+    assert!(size_of::<HeaderWords>() == 512);
+    assert!(size_of::<ControlWords>() == 384);
     assert!(size_of::<NowWords>() == 128);
     assert!(std::mem::offset_of!(HeaderWords, pid_namespace) == 40);
     assert!(std::mem::offset_of!(HeaderWords, is_closed) == 96);
-    assert!(std::mem::offset_of!(Page, control) == 384);
-    assert!(std::mem::offset_of!(Page, now) == 512);
-    assert!(size_of::<OpenWords>() == 1920);
+    assert!(std::mem::offset_of!(HeaderWords, boot) == 296);
+    assert!(std::mem::offset_of!(HeaderWords, label) == 312);
+    assert!(std::mem::offset_of!(Page, control) == 512);
+    assert!(std::mem::offset_of!(Page, now) == 896);
+    assert!(size_of::<OpenWords>() == 1792);
     assert!(size_of::<ExpectedWords>() == 128);
-    assert!(std::mem::offset_of!(Page, open) == 640);
-    assert!(std::mem::offset_of!(Page, tallies) == 2688);
+    assert!(std::mem::offset_of!(Page, open) == 1024);
+    assert!(std::mem::offset_of!(Page, expected) == 2816);
+    assert!(std::mem::offset_of!(Page, tallies) == 2944);
     assert!(size_of::<Page>() <= 1 << 20);
     assert!(align_of::<Page>() == 4096);
 };
@@ -228,6 +241,16 @@ impl Page {
     /// Returns the name of the loop.
     pub fn loop_name(&self) -> String {
         load_text(&self.header.name)
+    }
+
+    /// Returns the number of the last incident of the page's process that anybody has told while its loop was so far: by its
+    /// agent, or by its pages where it has none. 0 where there was none.
+    pub(crate) fn incidents_told(&self, ordinal: u32, vitals: &crate::vitals::Vitals) -> u64 {
+        let ended = vitals.stalls_ended.saturating_sub(self.control.stalls_counted());
+        let is_stalled = vitals.now.unexpected_ns() > self.control.warning_ns();
+        let told = ended + u64::from(is_stalled);
+        let counted = self.control.incidents();
+        told.checked_sub(1).map_or(counted, |before| number_of_stall(counted, ordinal, before))
     }
 
     /// Returns the clock source and scale, `None` where damaged.

@@ -31,10 +31,9 @@ impl ProcessId {
         ProcessId { pid, start, namespace, boot }
     }
 
-    /// Returns the process that wrote a page of this machine. The page tells all but the boot, and that is the present one:
-    /// pages lie in memory, and no memory outlives a boot.
+    /// Returns the process that wrote a page.
     pub fn of_page(facts: &Facts) -> ProcessId {
-        ProcessId::new(facts.pid, facts.pid_start, facts.pid_namespace, this_boot())
+        ProcessId::new(facts.pid, facts.pid_start, facts.pid_namespace, facts.boot)
     }
 
     /// Returns this process.

@@ -8,6 +8,7 @@ use crate::bell::Bell;
 use crate::clock::Clock;
 use crate::control::ControlWords;
 use crate::gate::CaptureGate;
+use crate::incident_id::number_of_stall;
 use crate::loop_id::label;
 use crate::memory::Memory;
 use crate::page_number::next_number;
@@ -78,6 +79,17 @@ impl LocalPage {
         self.memory.private_because.as_deref()
     }
 
+    /// Notes the number of the last incident that the page can have told, whose loop has ended and which no agent watches.
+    fn note_told(&self) {
+        if !self.has_agent.load(Ordering::Acquire) {
+            let control = self.page().control();
+            let stalls = self.page().tallies.blocked[0].get().saturating_sub(control.stalls_counted());
+            // It may have ended in the middle of one more.
+            let last = number_of_stall(control.incidents(), self.number, stalls);
+            INCIDENTS.fetch_max(last, Ordering::Relaxed);
+        }
+    }
+
     /// Takes the right to write the page's control words. `None` where another agent of this process has it.
     pub fn take_control(&self) -> Option<Controller> {
         let is_first = !self.has_agent.swap(true, Ordering::AcqRel);
@@ -112,6 +124,19 @@ impl Controller {
         self.words().set_tick(&self.pen, unix_ns);
     }
 
+    /// Says that the agent has counted so many incidents of the process, all that there were: those of this loop's stalls that
+    /// have ended, too.
+    pub fn set_incidents(&self, incidents: u64) {
+        let page = self.memory.page();
+        self.words().set_incidents(&self.pen, incidents, page.tallies.blocked[0].get());
+        INCIDENTS.fetch_max(incidents, Ordering::Relaxed);
+    }
+
+    /// Says where the agent's socket file beside the pages is, `None` where it has none.
+    pub fn set_socket(&self, socket: Option<&AgentAddress>) {
+        self.words().set_socket(&self.pen, socket);
+    }
+
     /// Says where the agent listens, `None` for nowhere. Of its [`AgentAddress::page_text`], a page has room for
     /// [`ADDRESS_BYTES_MAX`](crate::control::ADDRESS_BYTES_MAX) bytes.
     pub fn set_address(&self, address: Option<&AgentAddress>) {
@@ -123,6 +148,7 @@ impl Drop for Controller {
     fn drop(&mut self) {
         self.words().set_tick(&self.pen, 0);
         self.words().set_address(&self.pen, None);
+        self.words().set_socket(&self.pen, None);
         self.has_agent.store(false, Ordering::Release);
     }
 }
@@ -135,6 +161,9 @@ static OWNER: AtomicU32 = AtomicU32::new(0);
 const CHILD_TRIES: u32 = 100;
 const CHILD_WAIT: Duration = Duration::from_micros(200);
 static CHANGES: AtomicU64 = AtomicU64::new(0);
+/// The number of the last incident of this process, as far as that is known: see [`incidents_told`]. Only ever raised, by agents
+/// and by threads whose loops end; relaxed, because nothing else hangs on it.
+static INCIDENTS: AtomicU64 = AtomicU64::new(0);
 static FENCED_BELL: Bell = Bell::of_sleeper();
 static RING: OnceLock<Box<dyn Fn() + Send + Sync>> = OnceLock::new();
 
@@ -165,6 +194,16 @@ fn locked() -> Option<MutexGuard<'static, Vec<LocalPage>>> {
 /// Returns a number that changes whenever [`pages`] does; cheap enough to look at on every tick.
 pub fn changes() -> u64 {
     CHANGES.load(Ordering::Acquire)
+}
+
+/// Returns a number that every incident told of this process until now has or is above: by its agents, or by its pages while it
+/// had none. An agent goes on from it.
+pub fn incidents_told() -> u64 {
+    pages().iter().filter(|page| !page.has_agent.load(Ordering::Acquire)).for_each(|page| {
+        let vitals = page.page().vitals_at(&page.clock, page.clock.now());
+        INCIDENTS.fetch_max(page.page().incidents_told(page.number, &vitals), Ordering::Relaxed);
+    });
+    INCIDENTS.load(Ordering::Relaxed)
 }
 
 /// Returns the bell that loops of this process ring, for a loop.
@@ -216,14 +255,21 @@ pub(crate) fn ring() {
     }
 }
 
-/// Adds a page whose loop runs on the calling thread.
-pub(crate) fn add(memory: Arc<Memory>, clock: Clock, gate: Arc<CaptureGate>) {
+/// Adds a page whose loop runs on the calling thread. `complete` takes the loop's label, and makes a page of it that others may
+/// read: all else is written before.
+pub(crate) fn add(memory: Arc<Memory>, clock: Clock, gate: Arc<CaptureGate>, complete: impl FnOnce(&str)) {
     let number = memory.number().unwrap_or_else(|| next_number(0));
     let (has_agent, thread) = (Arc::default(), LoopThread::current());
     let name = memory.page().loop_name();
-    if let Some(mut pages) = locked() {
-        let label = label(&name, pages.iter().map(LocalPage::label)).into();
-        pages.push(LocalPage { memory, clock, has_agent, number, label, thread, gate });
+    // No agent has the page yet.
+    memory.page().control().set_incidents(&Pen::mint(), INCIDENTS.load(Ordering::Relaxed), 0);
+    match locked() {
+        Some(mut pages) => {
+            let label: Arc<str> = label(&name, pages.iter().map(LocalPage::label)).into();
+            complete(&label);
+            pages.push(LocalPage { memory, clock, has_agent, number, label, thread, gate });
+        }
+        None => complete(&label(&name, std::iter::empty())),
     }
     CHANGES.fetch_add(1, Ordering::Release);
     // An agent that sleeps should learn of the new loop.
@@ -232,7 +278,9 @@ pub(crate) fn add(memory: Arc<Memory>, clock: Clock, gate: Arc<CaptureGate>) {
 
 pub(crate) fn remove(memory: &Arc<Memory>) {
     if let Some(mut pages) = locked() {
-        pages.retain(|page| !Arc::ptr_eq(&page.memory, memory));
+        for gone in pages.extract_if(.., |page| Arc::ptr_eq(&page.memory, memory)) {
+            gone.note_told();
+        }
     }
     CHANGES.fetch_add(1, Ordering::Release);
 }
@@ -258,5 +306,45 @@ mod tests {
         let numbers: Vec<u32> = pages().iter().map(LocalPage::number).collect();
         assert_eq!(numbers.iter().collect::<std::collections::HashSet<_>>().len(), numbers.len());
         drop((second, third));
+    }
+
+    /// Ends one busy period of a loop, which is a stall by a threshold of a nanosecond.
+    fn stall(writer: &mut Writer) {
+        writer.resume();
+        let began = writer.last();
+        // A shorter threshold takes effect with the next arrival, of which every two milliseconds have one.
+        while writer.clock().ns_between(began, writer.clock().now()) < 2_000_000 {}
+        writer.suspend();
+    }
+
+    #[test]
+    fn an_agent_goes_on_after_the_numbers_that_pages_have_told_and_pages_after_its_own() {
+        let mut writer = Writer::builder("numbered").private().build();
+        let page = pages().into_iter().find(|page| page.is_called("numbered")).unwrap();
+        let number = || {
+            let control = page.page().control();
+            let ended = page.page().vitals_at(page.clock(), page.clock().now()).stalls_ended;
+            number_of_stall(control.incidents(), page.number(), ended - control.stalls_counted())
+        };
+        let agent = page.take_control().unwrap();
+        agent.set_thresholds(1, 2);
+        drop(agent);
+        let mut told = Vec::new();
+        for _ in 0..3 {
+            told.push(number());
+            stall(&mut writer);
+        }
+        assert!(incidents_told() >= told[2], "{told:?}");
+        let agent = page.take_control().unwrap();
+        let first = incidents_told() + 1;
+        agent.set_incidents(first);
+        drop(agent);
+        assert!(number() > first && number() <= first + u64::from(page.number() + 1).pow(2));
+        let later = Writer::builder("numbered later").private().build();
+        assert!(later.page().control().incidents() >= first);
+        stall(&mut writer);
+        let last = number();
+        drop(writer);
+        assert!(incidents_told() >= last, "the loop may have ended in the stall that has this number");
     }
 }

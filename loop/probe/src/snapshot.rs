@@ -19,6 +19,8 @@ use crate::word::Word;
 pub struct Facts {
     /// Name of the loop.
     pub name: String,
+    /// What its process calls it: the name, made unique among the loops that lived there when it was made.
+    pub label: String,
     /// `mio`, `node`, `tokio`.
     pub runtime: String,
     /// `epoll` and the like.
@@ -33,6 +35,8 @@ pub struct Facts {
     pub pid_start: u64,
     /// Inode of the pid namespace in which `pid` means something.
     pub pid_namespace: u64,
+    /// The machine's boot in which the process runs; 0 where its kernel did not tell.
+    pub boot: u128,
     /// The loop's thread.
     pub tid: u32,
     /// When the page was made, nanoseconds since 1970.
@@ -135,6 +139,7 @@ impl Page {
         let header = &self.header;
         Facts {
             name: load_text(&header.name),
+            label: load_text(&header.label),
             runtime: load_text(&header.runtime),
             backend: load_text(&header.backend),
             thread: load_text(&header.thread),
@@ -142,6 +147,7 @@ impl Page {
             pid: header.pid.get() as u32,
             pid_start: header.pid_start.get(),
             pid_namespace: header.pid_namespace.get(),
+            boot: header.boot.iter().rev().fold(0, |boot, word| boot << 64 | u128::from(word.get())),
             tid: header.tid.get() as u32,
             created_unix_ns: header.created_unix_ns.get().min(UNIX_NS_MAX),
         }

@@ -13,7 +13,7 @@ use std::sync::atomic::AtomicU64;
 const SPANS: usize = 8;
 
 /// How many words tell what runs.
-pub const TAG_WORDS: usize = 4 + SPANS;
+pub const TAG_WORDS: usize = 6 + SPANS;
 
 /// What ran when the tags were copied.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,7 +36,9 @@ impl Page {
             1 => now.busy_since.cell(),
             2 => open.frame.cell(),
             3 => open.depth.cell(),
-            index => open.site_word(index - 4).cell(),
+            4 => open.begun.cell(),
+            5 => open.ended.cell(),
+            index => open.site_word(index - 6).cell(),
         })
     }
 }
@@ -44,10 +46,12 @@ impl Page {
 impl Tags {
     /// Decodes copied words of this page; `None` where the loop was in its poll, or no loop wrote them.
     pub fn decode(page: &Page, words: &[u64; TAG_WORDS]) -> Option<Tags> {
-        let [running, busy_since, frame, depth, sites @ ..] = *words;
+        let [running, busy_since, frame, depth, begun, ended, sites @ ..] = *words;
         let busy_since = Some(Ticks(busy_since)).filter(|since| *since != Ticks::NONE)?;
         let shift = (page.header.clock_shift.get() as u32).min(6);
-        let depth = if frame == running { (depth as usize).min(SPANS) } else { 0 };
+        // The handler may have come between two stores of the stack's.
+        let is_whole = frame == running && begun == ended;
+        let depth = if is_whole { (depth as usize).min(SPANS) } else { 0 };
         Some(Tags {
             running: unpack(running, busy_since, shift)?,
             busy_since,

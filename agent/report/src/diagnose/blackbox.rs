@@ -38,7 +38,7 @@ pub struct LoopName<'a> {
 /// Returns what the loop was in the middle of at `at`, the last moment that is known of it, on `clock`, the page's own.
 ///
 /// The duration is that until `at`: the least that it was. It is 0 where the loop was in its poll. The number is
-/// [`number_of_stall`]: no agent counts it.
+/// [`number_of_stall`], above those of the incidents that an agent has counted.
 pub fn reconstruct(page: &Page, clock: &Clock, at: Ticks, who: &LoopName<'_>) -> Incident {
     let (facts, vitals) = (page.facts(), page.vitals_at(clock, at));
     let process = ProcessId::of_page(&facts);
@@ -49,8 +49,11 @@ pub fn reconstruct(page: &Page, clock: &Clock, at: Ticks, who: &LoopName<'_>) ->
     let verdict = judge(begin, now.busy_ns, &now, &records, clock.scale());
     let unexpected_ns = now.unexpected_ns();
     let is_critical = unexpected_ns > page.control().critical_ns();
+    let control = page.control();
+    let ended = vitals.stalls_ended.saturating_sub(control.stalls_counted());
+    let number = number_of_stall(control.incidents(), who.ordinal, ended);
     let mut incident = Incident {
-        id: IncidentId::new(process, number_of_stall(who.ordinal, vitals.stalls_ended)).short(),
+        id: IncidentId::new(process, number).short(),
         loop_id: LoopId::new(process, who.ordinal),
         pid: facts.pid,
         process: facts.process,
