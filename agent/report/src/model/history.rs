@@ -48,7 +48,9 @@ impl History {
     /// read from a page that was not whole.
     pub fn push(&mut self, copy: Counters) {
         let total_ns = copy.total_ns();
-        while self.copies.pop_back_if(|earlier| is_refuted(earlier.total_ns(), total_ns)).is_some() {}
+        while self.copies.back().is_some_and(|earlier| is_refuted(earlier.total_ns(), total_ns)) {
+            self.copies.pop_back();
+        }
         self.copies.push_back(copy);
         while self.copies.len() > 2 && self.copies[1].total_ns().saturating_add(SPAN_NS) <= total_ns {
             self.copies.pop_front();

@@ -32,9 +32,10 @@ impl Window {
     /// Adds the present sample where the last one is old enough. Earlier ones that are of a clearly later moment are dropped:
     /// time does not go back, so they were read from a page that was not whole.
     pub fn push(&mut self, sample: Split) {
-        let is_refuted =
-            |earlier: &mut Split| earlier.total_ns() > sample.total_ns().saturating_add(SPACING_NS);
-        while self.samples.pop_back_if(is_refuted).is_some() {}
+        let is_refuted = |earlier: &Split| earlier.total_ns() > sample.total_ns().saturating_add(SPACING_NS);
+        while self.samples.back().is_some_and(is_refuted) {
+            self.samples.pop_back();
+        }
         let newest_ns = self.samples.back().map(|newest| newest.total_ns());
         if newest_ns.is_some_and(|newest_ns| sample.total_ns() < newest_ns.saturating_add(SPACING_NS)) {
             return;
