@@ -7,6 +7,7 @@ use crate::error::Failure;
 use loopscope_probe::agent_address::AgentAddress;
 use loopscope_probe::directory::{Owner, PageFile};
 use loopscope_probe::loop_id::LoopId;
+use loopscope_probe::printable::printable;
 use loopscope_probe::process_id::ProcessId;
 use loopscope_probe::snapshot::Facts;
 use loopscope_probe::{Clock, Page, Snapshot, Ticks, directory, loop_id};
@@ -125,6 +126,13 @@ impl Process {
     /// Tells whether it runs still.
     pub fn lives(&self) -> bool {
         self.owner.is_alive() || self.loops.iter().any(LoopPage::has_writer)
+    }
+
+    /// Says of each of its pages that cannot be read why.
+    pub fn unreadable(&self) -> impl Iterator<Item = String> {
+        self.damaged
+            .iter()
+            .map(|page| printable(&format!("{} {}", page.path.display(), page.because)).into_owned())
     }
 
     /// Returns `PID NAME`, as lists and messages call a process.

@@ -76,6 +76,11 @@ pub fn reach(text: Option<&str>) -> Result<Reached, Failure> {
     let (found, others): (Vec<Process>, Vec<Process>) =
         pages::processes()?.into_iter().partition(|process| written.fits(process));
     if found.is_empty() && written != Written::Anything {
+        let unreadable: Vec<String> =
+            others.iter().filter(|process| written.may_be(process)).flat_map(Process::unreadable).collect();
+        if !unreadable.is_empty() {
+            return Err(Failure::NotFound(not_readable(&written, &unreadable)));
+        }
         let labels: Vec<String> = others.iter().map(Process::label).collect();
         return Err(Failure::NotFound(not_found(&written, false, &labels)));
     }
@@ -96,17 +101,25 @@ fn read(text: Option<&str>) -> Result<Written<'_>, Failure> {
 
 fn choose(mut processes: Vec<Process>, written: &Written<'_>) -> Result<Process, Failure> {
     let ended = processes.iter().any(|process| !process.is_alive && written.fits(process));
+    let unreadable: Vec<String> =
+        processes.iter().filter(|process| written.may_be(process)).flat_map(Process::unreadable).collect();
     processes.retain(|process| process.is_alive && !process.loops.is_empty());
     let all: Vec<String> = processes.iter().map(Process::label).collect();
     let mut found: Vec<Process> = processes.into_iter().filter(|process| written.fits(process)).collect();
     match found.len() {
-        0 => Err(Failure::NotFound(not_found(written, ended, &all))),
+        0 if unreadable.is_empty() => Err(Failure::NotFound(not_found(written, ended, &all))),
+        0 => Err(Failure::NotFound(not_readable(written, &unreadable))),
         1 => Ok(found.remove(0)),
         _ => Err(Failure::Ambiguous(ambiguous(written, &found))),
     }
 }
 
 impl Written<'_> {
+    /// Tells whether a living process may be meant whose pages cannot all be read: its name stands on those.
+    fn may_be(&self, process: &Process) -> bool {
+        process.is_alive && (self.fits(process) || matches!(self, Written::Name(_)))
+    }
+
     fn fits(&self, process: &Process) -> bool {
         let has_loop = |name: &str| process.loops.iter().any(|page| page.facts.name == name);
         match self {
@@ -134,6 +147,17 @@ fn not_found(written: &Written<'_>, has_ended: bool, all: &[String]) -> String {
         ),
         all => format!("{what}; there are:\n  {}", all.join("\n  ")),
     }
+}
+
+fn not_readable(written: &Written<'_>, unreadable: &[String]) -> String {
+    let what = match written {
+        Written::Pid(pid) => format!("process {pid} cannot be watched"),
+        Written::Name(name) => {
+            format!("no process or loop named `{name}` among those whose pages can be read")
+        }
+        _ => "no process whose pages can be read".to_owned(),
+    };
+    format!("{what}\n  {}", unreadable.join("\n  "))
 }
 
 fn ambiguous(written: &Written<'_>, found: &[Process]) -> String {

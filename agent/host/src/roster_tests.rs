@@ -22,6 +22,7 @@ impl Scratch {
         Scratch(path)
     }
 
+    /// Each test has names of its own: labels are unique in a process.
     fn writer(&self, name: &str) -> Writer {
         Writer::builder(name).runtime("mio").directory(&self.0).build()
     }
@@ -66,7 +67,7 @@ fn labels(roster: &mut Roster) -> Vec<String> {
 fn a_loop_that_ended_stays_for_a_while_without_what_it_no_longer_has() {
     let scratch = Scratch::new();
     let mut roster = scratch.roster(100);
-    let mut writer = scratch.writer("web");
+    let mut writer = scratch.writer("leaver");
     assert_eq!(roster.follow(1), [""; 0]);
     writer.resume();
     writer.suspend();
@@ -82,7 +83,7 @@ fn a_loop_that_ended_stays_for_a_while_without_what_it_no_longer_has() {
     assert_eq!((left.snapshot.handles.iter().sum::<u64>(), left.utilization), (0, 0.0));
     assert_eq!(roster.processes(), (0, 1));
     roster.follow(10 + KEEP_NS - 1);
-    assert_eq!(labels(&mut roster), ["web"]);
+    assert_eq!(labels(&mut roster), ["leaver"]);
     roster.follow(10 + KEEP_NS);
     assert_eq!(labels(&mut roster), [""; 0]);
 }
@@ -105,6 +106,17 @@ fn a_new_loop_takes_the_name_of_one_that_ended_and_not_of_one_that_lives() {
 }
 
 #[test]
+fn a_roster_that_comes_late_calls_a_loop_what_its_process_does() {
+    let scratch = Scratch::new();
+    let (first, second) = (scratch.writer("late twin"), scratch.writer("late twin"));
+    drop(first);
+    let mut late = scratch.roster(100);
+    late.follow(1);
+    assert_eq!(labels(&mut late), ["late twin#2"]);
+    drop(second);
+}
+
+#[test]
 fn loops_past_the_labels_are_one_and_loops_past_the_bound_are_said() {
     let scratch = Scratch::new();
     let mut roster = scratch.roster(67);
@@ -123,7 +135,7 @@ fn loops_past_the_labels_are_one_and_loops_past_the_bound_are_said() {
 fn a_count_of_stalls_that_jumps_is_a_number_and_no_work() {
     let scratch = Scratch::new();
     let mut roster = scratch.roster(100);
-    let writer = scratch.writer("web");
+    let writer = scratch.writer("jumper");
     roster.follow(1);
     roster.look(2);
     let path = roster.entries()[0].path.clone();
@@ -150,9 +162,9 @@ fn a_page_of_another_user_does_not_speak_for_a_process() {
     assert!(notes[0].contains("belongs to user 65534, and process") && notes.len() == 1, "{notes:?}");
     assert_eq!(roster.follow(2), [""; 0], "once");
     assert!(roster.refused().contains(&("foreign", 1)));
-    let own = scratch.writer("main");
+    let own = scratch.writer("own");
     roster.follow(3);
-    assert_eq!(labels(&mut roster), ["main"]);
+    assert_eq!(labels(&mut roster), ["own"]);
     let mut by_link = Roster::new(vec![link], KEEP_NS, 100);
     let notes = by_link.follow(1);
     assert!(notes.iter().any(|note| note.contains("lies in a folder of user 65534")), "{notes:?}");
@@ -166,7 +178,7 @@ fn a_page_that_tells_of_another_process_is_passed_over() {
     const PID_OFFSET: usize = 24;
     let scratch = Scratch::new();
     let mut roster = scratch.roster(100);
-    let writer = scratch.writer("web");
+    let writer = scratch.writer("liar");
     roster.follow(1);
     overwrite(&roster.entries()[0].path.clone(), PID_OFFSET, 1);
     let mut read = Vec::new();
@@ -185,7 +197,7 @@ fn what_ended_loops_without_a_label_counted_stays_while_their_process_has_others
     let scratch = Scratch::new();
     let mut roster = scratch.roster(100);
     let turned = || {
-        let mut writer = scratch.writer("worker");
+        let mut writer = scratch.writer("turned");
         writer.resume();
         writer.park();
         for _ in 0..5 {

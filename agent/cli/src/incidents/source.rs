@@ -68,6 +68,7 @@ pub fn of_processes(target: Option<&str>) -> Result<Catch, Failure> {
         Reached::Processes(processes) => {
             let is_only = processes.len() == 1;
             for process in &processes {
+                catch.notes.extend(process.unreadable());
                 match catch.look_at(process) {
                     Err(failure) if is_only => return Err(failure),
                     Err(failure) => catch.notes.push(format!("{} was not asked: {failure}", process.label())),

@@ -1,6 +1,7 @@
 //! What is on the board: the view of now, which loops of it, in which order, and which one is chosen.
 
 use crate::incidents::source::Found;
+use loopscope_probe::printable::printable;
 use loopscope_report::live::{LoopView, ProcessView, StateKind, View};
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use std::cmp::{Ordering, Reverse};
@@ -86,6 +87,12 @@ impl Board {
             every: every.to_owned(),
             chosen: None,
         }
+    }
+
+    /// Says of each page that cannot be read why.
+    pub fn unreadable(&self) -> Vec<String> {
+        let pages = self.view.processes.iter().flat_map(|process| &process.damaged);
+        pages.map(|page| printable(&format!("{} {}", page.file, page.because)).into_owned()).collect()
     }
 
     /// Shows a newer view, unless it is paused.

@@ -14,7 +14,7 @@ use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
-use ratatui::widgets::{Cell, Paragraph, Row as TableRow, Table, TableState};
+use ratatui::widgets::{Cell, Paragraph, Row as TableRow, Table, TableState, Wrap};
 
 /// Lines of the screen below which only the table is shown.
 const PANES_FROM: u16 = 16;
@@ -85,11 +85,17 @@ fn footer(board: &Board, hidden: &[&str], theme: Theme) -> Line<'static> {
 fn draw_loops(frame: &mut Frame<'_>, body: Rect, board: &Board, theme: Theme) -> Vec<&'static str> {
     let rows = board.rows();
     if rows.is_empty() {
+        let unreadable = board.unreadable();
         let text = match board.filter.is_empty() {
-            true => "No instrumented process. Start one in another terminal, such as `loopscope demo`.",
-            false => "Nothing fits the filter; Esc clears it.",
+            true if !unreadable.is_empty() => {
+                format!("Not readable: {}", unreadable.join("\nNot readable: "))
+            }
+            true => {
+                "No instrumented process. Start one in another terminal, such as `loopscope demo`.".to_owned()
+            }
+            false => "Nothing fits the filter; Esc clears it.".to_owned(),
         };
-        frame.render_widget(Paragraph::new(text), body);
+        frame.render_widget(Paragraph::new(text).wrap(Wrap { trim: false }), body);
         return Vec::new();
     }
     let (columns, hidden) = column::fitting(body.width);

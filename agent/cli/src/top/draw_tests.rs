@@ -3,6 +3,7 @@
 use super::*;
 use crate::top::board::tests::view;
 use loopscope_report::incident::{Culprit, Incident};
+use loopscope_report::live::{DamagedView, ProcessView, View};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::crossterm::event::{KeyCode, KeyEvent};
@@ -119,4 +120,15 @@ fn where_there_is_nothing_it_says_so() {
         (lines[1].as_str(), lines[23].as_str()),
         ("Nothing fits the filter; Esc clears it.", "filter: zzz_")
     );
+}
+
+#[test]
+fn a_page_that_cannot_be_read_is_told_where_there_is_no_loop() {
+    let (file, because) = ("/dev/shm/7-1-0.page".to_owned(), "has page version 2".to_owned());
+    let damaged = vec![DamagedView { file, because }];
+    let process = ProcessView { pid: 7, damaged, ..ProcessView::default() };
+    let mut board = Board::new("1s");
+    board.show(View { processes: vec![process], ..View::default() });
+    let lines = drawn(&mut board, 80, 24);
+    assert_eq!(lines[1], "Not readable: /dev/shm/7-1-0.page has page version 2");
 }

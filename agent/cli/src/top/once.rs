@@ -40,9 +40,13 @@ pub fn run(source: &mut Source, options: &TopArguments) -> Result<(), Failure> {
 
 /// Writes all columns, as wide as they are.
 fn table(board: &Board) -> String {
-    let rows = board.rows();
+    let (rows, unreadable) = (board.rows(), board.unreadable());
+    let unreadable: String = unreadable.iter().map(|page| format!("Not readable: {page}\n")).collect();
     if rows.is_empty() {
-        return "No instrumented process; start one, such as `loopscope demo`.\n".to_owned();
+        return match unreadable.is_empty() {
+            true => "No instrumented process; start one, such as `loopscope demo`.\n".to_owned(),
+            false => unreadable,
+        };
     }
     let head: Vec<String> = column::ALL.iter().map(|column| column.title().to_owned()).collect();
     let cells = rows.iter().map(|row| column::ALL.iter().map(|column| column.cell(*row)).collect());
@@ -62,5 +66,5 @@ fn table(board: &Board) -> String {
         text += written.trim_end();
         text.push('\n');
     }
-    text
+    text + &unreadable
 }

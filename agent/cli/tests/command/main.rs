@@ -10,6 +10,7 @@ mod incidents;
 mod kept;
 mod ls;
 mod noise;
+mod page_version;
 mod printable;
 mod profiles;
 mod scratch;
