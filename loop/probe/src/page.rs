@@ -7,7 +7,6 @@
 use crate::clock::{ClockSource, Scale, Ticks};
 use crate::control::ControlWords;
 use crate::expected::ExpectedWords;
-use crate::incident_id::number_of_stall;
 use crate::iterations::{IterationRecord, IterationWords};
 use crate::jobs::{JobRecord, JobWords};
 use crate::now::NowWords;
@@ -241,16 +240,6 @@ impl Page {
     /// Returns the name of the loop.
     pub fn loop_name(&self) -> String {
         load_text(&self.header.name)
-    }
-
-    /// Returns the number of the last incident of the page's process that anybody has told while its loop was so far: by its
-    /// agent, or by its pages where it has none. 0 where there was none.
-    pub(crate) fn incidents_told(&self, ordinal: u32, vitals: &crate::vitals::Vitals) -> u64 {
-        let ended = vitals.stalls_ended.saturating_sub(self.control.stalls_counted());
-        let is_stalled = vitals.now.unexpected_ns() > self.control.warning_ns();
-        let told = ended + u64::from(is_stalled);
-        let counted = self.control.incidents();
-        told.checked_sub(1).map_or(counted, |before| number_of_stall(counted, ordinal, before))
     }
 
     /// Returns the clock source and scale, `None` where damaged.

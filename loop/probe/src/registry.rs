@@ -79,13 +79,13 @@ impl LocalPage {
         self.memory.private_because.as_deref()
     }
 
-    /// Notes the number of the last incident that the page can have told, whose loop has ended and which no agent watches.
-    fn note_told(&self) {
-        if !self.has_agent.load(Ordering::Acquire) {
-            let control = self.page().control();
-            let stalls = self.page().tallies.blocked[0].get().saturating_sub(control.stalls_counted());
-            // It may have ended in the middle of one more.
-            let last = number_of_stall(control.incidents(), self.number, stalls);
+    /// Notes the number of the last incident that the page can have told, where no agent counts them: so many stalls have
+    /// ended, and one may be under way.
+    fn note_told(&self, ended: u64, may_be_stalled: bool) {
+        let control = self.page().control();
+        let told = ended.saturating_sub(control.stalls_counted()) + u64::from(may_be_stalled);
+        if let Some(before) = told.checked_sub(1).filter(|_| !self.has_agent.load(Ordering::Acquire)) {
+            let last = number_of_stall(control.incidents(), self.number, before);
             INCIDENTS.fetch_max(last, Ordering::Relaxed);
         }
     }
@@ -199,9 +199,10 @@ pub fn changes() -> u64 {
 /// Returns a number that every incident told of this process until now has or is above: by its agents, or by its pages while it
 /// had none. An agent goes on from it.
 pub fn incidents_told() -> u64 {
-    pages().iter().filter(|page| !page.has_agent.load(Ordering::Acquire)).for_each(|page| {
-        let vitals = page.page().vitals_at(&page.clock, page.clock.now());
-        INCIDENTS.fetch_max(page.page().incidents_told(page.number, &vitals), Ordering::Relaxed);
+    pages().iter().for_each(|page| {
+        let (vitals, control) = (page.page().vitals_at(&page.clock, page.clock.now()), page.page().control());
+        let is_stalled = vitals.now.unexpected_ns() > control.warning_ns();
+        page.note_told(vitals.stalls_ended, is_stalled);
     });
     INCIDENTS.load(Ordering::Relaxed)
 }
@@ -279,7 +280,8 @@ pub(crate) fn add(memory: Arc<Memory>, clock: Clock, gate: Arc<CaptureGate>, com
 pub(crate) fn remove(memory: &Arc<Memory>) {
     if let Some(mut pages) = locked() {
         for gone in pages.extract_if(.., |page| Arc::ptr_eq(&page.memory, memory)) {
-            gone.note_told();
+            // It may have ended in the middle of one more.
+            gone.note_told(gone.page().tallies.blocked[0].get(), true);
         }
     }
     CHANGES.fetch_add(1, Ordering::Release);
