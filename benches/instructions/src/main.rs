@@ -5,7 +5,7 @@
 //! with others there is nothing to compare, and the check says so and ends with 77.
 
 use loopscope_loop::{Cx, Key, Loop, Mode, StreamEvent};
-use loopscope_probe::{Kind, Life, Phase, Writer};
+use loopscope_probe::{Kind, Life, Phase, Writer, spans};
 use std::future::poll_fn;
 use std::io;
 use std::process::{Command, ExitCode};
@@ -22,6 +22,7 @@ const CASES: &[(&str, Work)] = &[
     ("probe: one callback", probe_callback),
     ("probe: one poll, park and unpark", probe_poll),
     ("probe: an iteration of one callback", probe_iteration),
+    ("probe: a callback with two spans", probe_spans),
     ("immediate, probe off", |ops| run(false, ops, immediates)),
     ("immediate, probe on", |ops| run(true, ops, immediates)),
     ("nextTick, probe off", |ops| run(false, ops, |cx, _| tick(cx))),
@@ -148,6 +149,24 @@ fn probe_callback(ops: u64) {
     writer.resume();
     for _ in 0..ops {
         writer.begin(Kind::Timer, site, Life::UNKNOWN);
+        writer.end();
+        writer.drained();
+    }
+    writer.suspend();
+}
+
+/// A callback in which a span is entered, and one inside it, both without fields.
+fn probe_spans(ops: u64) {
+    let mut writer = Writer::builder("counted").private().build();
+    let site = writer.site(std::panic::Location::caller(), Kind::Timer);
+    let _installed = writer.install_spans();
+    let (outer, inner) = (spans::site("outer", "spans.rs", 1), spans::site("inner", "spans.rs", 2));
+    let enter = |site: Option<_>| site.and_then(|site| spans::enter(site, ""));
+    writer.resume();
+    for _ in 0..ops {
+        writer.begin(Kind::Timer, site, Life::UNKNOWN);
+        let entered = [enter(outer), enter(inner)];
+        entered.into_iter().rev().flatten().for_each(spans::leave);
         writer.end();
         writer.drained();
     }

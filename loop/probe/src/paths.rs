@@ -79,8 +79,10 @@ impl Epoch {
     pub(crate) fn raise(self, pen: &Pen<LoopOwned>, pair: &[Word<LoopOwned>; 2], value: u64) {
         let word = &pair[(self.0 >> Epoch::TICKS_BITS & 1) as usize];
         let (kept, value) = (word.get(), self.0 | value.min(Epoch::TICKS_MAX));
-        let is_of_another = (kept ^ value) > Epoch::TICKS_MAX;
-        if is_of_another || value > kept {
+        // Replaces a smaller maximum of this epoch, and any of another: in one comparison, because the epochs of a word are all
+        // even or all odd, so that only this one's own are less than an epoch below `kept`, or equal.
+        let above = value.wrapping_sub(kept);
+        if above.wrapping_sub(1) < !Epoch::TICKS_MAX {
             word.set(pen, value);
         }
     }
