@@ -26,7 +26,7 @@ pub(crate) struct Desk {
 impl Desk {
     /// Returns the next number of an incident, from 1.
     pub(crate) fn next_number(&mut self) -> u64 {
-        self.numbers += 1;
+        self.numbers = self.numbers.saturating_add(1);
         self.numbers
     }
 

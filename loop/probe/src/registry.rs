@@ -9,6 +9,7 @@ use crate::clock::Clock;
 use crate::control::ControlWords;
 use crate::gate::CaptureGate;
 use crate::incident_id::number_of_stall;
+use crate::limits::count;
 use crate::loop_id::label;
 use crate::memory::Memory;
 use crate::page_number::next_number;
@@ -83,7 +84,8 @@ impl LocalPage {
     /// ended, and one may be under way.
     fn note_told(&self, ended: u64, may_be_stalled: bool) {
         let control = self.page().control();
-        let told = ended.saturating_sub(control.stalls_counted()) + u64::from(may_be_stalled);
+        let uncounted = count(ended).saturating_sub(control.stalls_counted());
+        let told = uncounted.saturating_add(u64::from(may_be_stalled));
         if let Some(before) = told.checked_sub(1).filter(|_| !self.has_agent.load(Ordering::Acquire)) {
             let last = number_of_stall(control.incidents(), self.number, before);
             INCIDENTS.fetch_max(last, Ordering::Relaxed);
@@ -277,11 +279,11 @@ pub(crate) fn add(memory: Arc<Memory>, clock: Clock, gate: Arc<CaptureGate>, com
     ring();
 }
 
-pub(crate) fn remove(memory: &Arc<Memory>) {
+/// Takes a page from the list whose loop has ended, in the middle of a busy period where it `was_busy`.
+pub(crate) fn remove(memory: &Arc<Memory>, was_busy: bool) {
     if let Some(mut pages) = locked() {
         for gone in pages.extract_if(.., |page| Arc::ptr_eq(&page.memory, memory)) {
-            // It may have ended in the middle of one more.
-            gone.note_told(gone.page().tallies.blocked[0].get(), true);
+            gone.note_told(gone.page().tallies.blocked[0].get(), was_busy);
         }
     }
     CHANGES.fetch_add(1, Ordering::Release);
@@ -345,6 +347,7 @@ mod tests {
         let later = Writer::builder("numbered later").private().build();
         assert!(later.page().control().incidents() >= first);
         stall(&mut writer);
+        writer.resume();
         let last = number();
         drop(writer);
         assert!(incidents_told() >= last, "the loop may have ended in the stall that has this number");

@@ -58,8 +58,9 @@ impl Drop for PagesOfThread {
 pub(crate) fn close(memory: &Arc<Memory>) {
     // A second pen, on the thread of the first: stores of both are in the order of the program.
     let (page, pen) = (memory.page(), Pen::mint());
+    let was_busy = page.now.busy_since.get() != 0;
     page.now.busy_since.publish(&pen, 0);
     page.header.is_closed.publish(&pen, 1);
-    crate::registry::remove(memory);
+    crate::registry::remove(memory, was_busy);
     memory.unlink();
 }

@@ -373,10 +373,11 @@ impl Writer {
 impl Drop for Writer {
     fn drop(&mut self) {
         let (page, pen) = self.parts();
+        let was_busy = page.now.busy_since.get() != 0;
         page.now.busy_since.publish(pen, 0);
         page.header.is_closed.publish(pen, 1);
         self.gate.close();
-        crate::registry::remove(&self.track.page.memory);
+        crate::registry::remove(&self.track.page.memory, was_busy);
         self.track.page.memory.unlink();
     }
 }
