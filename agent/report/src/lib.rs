@@ -28,3 +28,4 @@ pub mod live;
 pub mod metrics;
 #[cfg(feature = "profiles")]
 pub mod profiles;
+mod protobuf;

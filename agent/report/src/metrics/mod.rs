@@ -31,7 +31,6 @@ pub mod format;
 pub(crate) mod number;
 pub(crate) mod protobuf;
 pub(crate) mod text;
-pub(crate) mod wire;
 
 pub use compat::Compat;
 

@@ -19,7 +19,6 @@ mod kind;
 mod legend;
 mod pprof;
 mod profile;
-mod protobuf;
 mod speedscope;
 mod timeline;
 mod trace;
