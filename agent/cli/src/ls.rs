@@ -1,7 +1,6 @@
 //! `loopscope ls`: every instrumented process of this machine, and what its loops are doing now.
 
 use crate::args::LsArguments;
-use crate::duration::show_ns;
 use crate::error::Failure;
 use crate::output::{print, print_json, tell};
 use crate::pages::{self, LoopPage, Process};
@@ -9,6 +8,7 @@ use crate::paint::Paint;
 use loopscope_probe::directory::{passed_over, runtime_directory};
 use loopscope_probe::now::Running;
 use loopscope_probe::{Kind, NowValues, Page, Queue};
+use loopscope_report::duration::show_ns;
 use serde_json::{Value, json};
 
 /// Prints the list.

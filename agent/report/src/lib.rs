@@ -16,6 +16,8 @@
 //! Modules that are hidden in this documentation are for the crates of this project, and change without notice.
 
 #[doc(hidden)]
+pub mod duration;
+#[doc(hidden)]
 pub mod model;
 
 pub mod incident;

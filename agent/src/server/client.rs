@@ -9,7 +9,7 @@ use loopscope_http::health::Health;
 use loopscope_http::paths::PATHS;
 use loopscope_http::process;
 use loopscope_probe::{Clock, Ticks};
-use loopscope_report::compute::age::age_text;
+use loopscope_report::duration::show_ns;
 use loopscope_report::incident::Incident;
 use loopscope_report::live::Seen;
 use loopscope_report::metrics::accounts::Accounts;
@@ -125,7 +125,7 @@ impl AgentClient {
             agent.state.stalled()
         })?;
         let line = |Stalled { label, age_ns, blame }: Stalled| {
-            format!("loop {label} has not polled for {}: {blame}", age_text(age_ns))
+            format!("loop {label} has not polled for {}: {blame}", show_ns(age_ns))
         };
         Ok(stalled.into_iter().map(line).collect())
     }

@@ -1,7 +1,7 @@
 //! Reading and changing stall thresholds while the program runs.
 
 use crate::sidecar::State;
-use loopscope_report::compute::age::age_text;
+use loopscope_report::duration::show_ns;
 use loopscope_report::model::threshold_change::{LoopThresholds, ThresholdChange, ThresholdList};
 use loopscope_report::model::thresholds::Thresholds;
 
@@ -59,5 +59,5 @@ impl State {
 }
 
 fn words(thresholds: Thresholds) -> String {
-    format!("{} (critical {})", age_text(thresholds.warning_ns), age_text(thresholds.critical_ns))
+    format!("{} (critical {})", show_ns(thresholds.warning_ns), show_ns(thresholds.critical_ns))
 }

@@ -185,7 +185,7 @@ impl Case {
         ] {
             if ns > 0 {
                 incident.notes.retain(|note| !note.starts_with(words));
-                incident.notes.push(format!("{words} {}", loopscope_report::compute::age::age_text(ns)));
+                incident.notes.push(format!("{words} {}", loopscope_report::duration::show_ns(ns)));
             }
         }
     }

@@ -4,8 +4,8 @@ use crate::watch::case::{At, Case, pool_state};
 use crate::watch::desk::Desk;
 use crate::watch::places::Places;
 use loopscope_probe::{SiteId, Ticks, WorkKind};
-use loopscope_report::compute::age::age_text;
 use loopscope_report::compute::figures::between;
+use loopscope_report::duration::show_ns;
 use loopscope_report::incident::{Culprit, Group, IncidentKind};
 use loopscope_report::model::history::Counters;
 use std::collections::HashMap;
@@ -39,7 +39,7 @@ impl PoolCase {
                 "{} threads busy, {} jobs waiting, the oldest for {}",
                 pool.running,
                 pool.queued,
-                age_text(pool.oldest_wait_ns)
+                show_ns(pool.oldest_wait_ns)
             );
             self.case.incident.pool = Some(pool_state(pool));
         }

@@ -1,6 +1,5 @@
 //! Draws the board: what there is room for, and what there is none for is said.
 
-use crate::duration::show_ns;
 use crate::incidents::list;
 use crate::incidents::source::{Found, Origin};
 use crate::top::board::{Board, Row, Shown};
@@ -8,6 +7,7 @@ use crate::top::column::{self, Column};
 use crate::top::details::{self, style_of};
 use crate::top::help;
 use crate::top::theme::Theme;
+use loopscope_report::duration::show_ns;
 use loopscope_report::incident::Severity;
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};

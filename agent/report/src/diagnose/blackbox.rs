@@ -6,6 +6,7 @@
 
 use crate::compute::starvation::{Verdict, judge};
 use crate::diagnose::words;
+use crate::duration::show_ns;
 use crate::incident::{
     Culprit, Group, Incident, IncidentKind, Iteration, Job, PoolState, Record as Told, Severity, Span,
 };
@@ -122,12 +123,12 @@ fn kind_name(kind: Kind) -> &'static str {
 
 fn summary(verdict: &Verdict, busy_ns: u64, culprit: &Culprit) -> String {
     match verdict.runs {
-        0 => format!("code outside any callback for at least {}", words::duration(busy_ns)),
-        1 => format!("1 callback of at least {}", words::duration(verdict.longest_ns)),
+        0 => format!("code outside any callback for at least {}", show_ns(busy_ns)),
+        1 => format!("1 callback of at least {}", show_ns(verdict.longest_ns)),
         runs => format!(
             "{} of {}: most are {} {}",
             words::count(runs, "callback"),
-            words::duration(busy_ns / runs),
+            show_ns(busy_ns / runs),
             culprit.kind,
             culprit.label
         ),
