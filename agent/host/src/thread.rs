@@ -12,6 +12,7 @@ use loopscope_http::health::Health;
 use loopscope_http::live::Live;
 use loopscope_http::process;
 use loopscope_http::server;
+use loopscope_probe::proc::{Sched, own_sched_path};
 use loopscope_probe::{Clock, Ticks};
 use loopscope_report::metrics::format::Format;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -37,7 +38,7 @@ pub(crate) fn begin(start: Start) -> Result<impl FnOnce(), ServerError> {
         clock,
         state: Mutex::new(state),
         log: Mutex::new(log),
-        cpu: process::thread_cpu_path(),
+        cpu: own_sched_path(),
     });
     // The first look is taken before anybody can ask.
     let pace = shared.tick();
@@ -103,7 +104,7 @@ impl Shared {
         self.look();
         let mut state = self.state();
         let page = state.metrics(format, |agent| {
-            agent.cpu_ns = self.cpu.as_deref().and_then(process::thread_cpu_ns).unwrap_or(0);
+            agent.cpu_ns = self.cpu.as_deref().and_then(Sched::at).map_or(0, |sched| sched.run_ns);
             agent.reports_dropped = self.log().dropped();
             agent.process = process::read();
         });

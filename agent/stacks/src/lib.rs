@@ -56,6 +56,7 @@ mod walk;
 
 mod symbol;
 
+mod proc;
 mod restart;
 mod syscall;
 pub mod thread;

@@ -11,6 +11,7 @@ pub use crate::leftover::{DEAD_AGE, DEAD_PAGES};
 use crate::leftover::{end_replaced, prune};
 use crate::mapping::Mapping;
 use crate::page::{COUNTER_RANGES, Page, PageFault, VITAL_RANGES};
+use crate::proc::Stat;
 pub use crate::runtime_directory::{DIRECTORY_VARIABLE, passed_over, runtime_directory};
 use std::ffi::CString;
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -185,15 +186,8 @@ pub fn agent_socket_owner(path: &Path) -> Option<Owner> {
 /// Returns when a process started, in clock ticks since boot, or `None` where there is no such process (a zombie
 /// counts as gone: it runs no loop).
 pub fn process_start(pid: u32) -> Option<u64> {
-    let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
-    // The second field is the name in parentheses and may hold anything: parentheses, so count from the last one, and
-    // half a letter, because the kernel cuts it off at 15 bytes.
-    let stat = String::from_utf8_lossy(&stat);
-    let mut fields = stat.get(stat.rfind(')')? + 2..)?.split(' ');
-    let state = fields.next()?;
-    // Field 22 of proc(5); the state was field 3.
-    let start = fields.nth(18)?.parse().ok()?;
-    (state != "Z" && state != "X").then_some(start)
+    let stat = Stat::of_process(pid)?;
+    (stat.state != 'Z' && stat.state != 'X').then_some(stat.start_ticks)
 }
 
 /// Returns the inode of this process's pid namespace, 0 where it cannot be told.

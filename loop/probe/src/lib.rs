@@ -87,6 +87,9 @@ mod poll_gate;
 #[cfg(not(loom))]
 pub mod pool;
 #[cfg(not(loom))]
+#[doc(hidden)]
+pub mod proc;
+#[cfg(not(loom))]
 pub mod record;
 #[cfg(not(loom))]
 pub mod registry;
