@@ -4,6 +4,7 @@
 //!   model    values kept between two looks at a page
 //!   compute  lag, stalls, starvation, the guilty function: arithmetic on values
 //!   incident one stall, starvation or saturated pool as a record
+//!   incident_builder  builds that record from copies of a page
 //!   diagnose evidence -> findings; incidents rebuilt from a page alone
 //!   live     what displays show of the interval between two observations
 //!   metrics  the catalogue, the families, their encodings
@@ -21,6 +22,8 @@ pub mod duration;
 pub mod model;
 
 pub mod incident;
+#[doc(hidden)]
+pub mod incident_builder;
 
 #[doc(hidden)]
 pub mod compute;

@@ -24,6 +24,7 @@ use loopscope_probe::{HandleType, Ticks, Vitals};
 use loopscope_report::compute::deadline::{Outlook, next_look_ns};
 use loopscope_report::compute::sites::{Chosen, SITES_PER_PROCESS};
 use loopscope_report::compute::stall::StallWatch;
+use loopscope_report::incident_builder::Observation;
 use loopscope_report::metrics::accounts::Accounts;
 use loopscope_report::metrics::merged::{add_view, copy_view, put_to_rest};
 use loopscope_report::metrics::view::{AgentView, LoopView};
@@ -150,16 +151,18 @@ impl State {
                 |pool: &PoolNow| watched.pool.look(pool, clock.scale().ns(taken.0), watched.thresholds);
             let pool_turns = vitals.pool.as_ref().map(look_at_pool).unwrap_or_default();
             let at = At {
-                label: &watched.label,
-                page,
-                clock,
+                seen: Observation {
+                    label: &watched.label,
+                    page,
+                    clock,
+                    vitals: &vitals,
+                    taken,
+                    unix_ns: wall_ns,
+                    warning_ns: watched.thresholds.warning_ns,
+                    critical_ns: watched.thresholds.critical_ns,
+                },
                 tid: watched.page.thread().tid,
-                vitals: &vitals,
-                taken,
                 now_ns: now.0,
-                unix_ns: wall_ns,
-                warning_ns: watched.thresholds.warning_ns,
-                critical_ns: watched.thresholds.critical_ns,
                 steal_ratio: self.wake.steal_ratio(now.0, !turns.is_empty()),
             };
             watched.cases.look(&at, gap, turns, pool_turns, &mut self.desk);

@@ -8,10 +8,13 @@ use loopscope_probe::{Clock, Kind, Life, SiteId, VirtualClock, WorkKind, Writer}
 use loopscope_report::compute::class::Reading;
 use loopscope_report::compute::stall::StallWatch;
 use loopscope_report::incident::Class;
+use loopscope_report::incident_builder::Observation;
 use loopscope_report::model::thresholds::Thresholds;
 use std::panic::Location;
 use std::sync::{Arc, Mutex};
 
+#[path = "cases_black_box_tests.rs"]
+mod black_box;
 #[path = "cases_capture_tests.rs"]
 mod captures;
 
@@ -122,16 +125,18 @@ impl Bench {
         let look_at_pool = |pool| self.pool.look(pool, clock.scale().ns(taken.0), thresholds);
         let pool_turns = vitals.pool.as_ref().map(look_at_pool).unwrap_or_default();
         let at = At {
-            label: "main",
-            page,
-            clock: &clock,
+            seen: Observation {
+                label: "main",
+                page,
+                clock: &clock,
+                vitals: &vitals,
+                taken,
+                unix_ns: 1_700_000_000_000 * MS + now_ns,
+                warning_ns: thresholds.warning_ns,
+                critical_ns: thresholds.critical_ns,
+            },
             tid: 0,
-            vitals: &vitals,
-            taken,
             now_ns,
-            unix_ns: 1_700_000_000_000 * MS + now_ns,
-            warning_ns: thresholds.warning_ns,
-            critical_ns: thresholds.critical_ns,
             steal_ratio: 0.0,
         };
         self.cases.look(&at, self.gap, turns, pool_turns, &mut self.desk);

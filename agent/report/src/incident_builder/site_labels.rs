@@ -1,19 +1,19 @@
 //! Sites of a page in words, each read once.
 
+use crate::incident::Culprit;
 use loopscope_probe::site::Site;
 use loopscope_probe::{Kind, Page, SiteId};
-use loopscope_report::incident::Culprit;
 use std::collections::HashMap;
 
 /// The sites of one page.
-pub(crate) struct Places<'a> {
+pub(crate) struct SiteLabels<'a> {
     page: &'a Page,
     labels: HashMap<SiteId, String>,
 }
 
-impl<'a> Places<'a> {
+impl<'a> SiteLabels<'a> {
     pub(crate) fn of(page: &'a Page) -> Self {
-        Places { page, labels: HashMap::new() }
+        SiteLabels { page, labels: HashMap::new() }
     }
 
     pub(crate) fn site(&self, id: SiteId) -> Option<Site> {
