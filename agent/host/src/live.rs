@@ -9,7 +9,7 @@ impl Source for HostService {
         let mut seen = Vec::new();
         self.shared.state().roster.read_each(|entry, reading| {
             let Ok(reading) = reading else { return };
-            let one = Seen::of(reading.page, reading.clock, reading.at).labelled(&entry.label);
+            let one = Seen::of(reading.page, reading.clock, reading.at).labelled(&entry.watch.label);
             seen.push(if entry.end.is_some() { one.ended() } else { one });
         });
         seen

@@ -119,7 +119,7 @@ impl HostState {
             let Some(last) = living.last_mut() else { continue };
             last.user = last.user.filter(|user| entry.user == Some(*user));
             last.address = last.address.take().or_else(|| entry.address.clone());
-            last.loops.push((entry.label.clone(), entry.facts.runtime.clone()));
+            last.loops.push((entry.watch.label.clone(), entry.facts.runtime.clone()));
         }
         living
     }

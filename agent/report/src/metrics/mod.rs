@@ -17,7 +17,8 @@ pub mod compat;
 pub(crate) mod host_families;
 pub(crate) mod loop_families;
 #[doc(hidden)]
-pub mod merged;
+pub mod loop_watch;
+pub(crate) mod merged;
 #[doc(hidden)]
 pub mod page;
 pub(crate) mod sheet;
