@@ -7,7 +7,7 @@ use crate::pages::{self, LoopPage, Process};
 use crate::paint::Paint;
 use loopscope_probe::directory::{passed_over, runtime_directory};
 use loopscope_probe::now::Running;
-use loopscope_probe::{Kind, NowValues, Page, Queue};
+use loopscope_probe::{Kind, NowValues, Page};
 use loopscope_report::duration::show_ns;
 use serde_json::{Value, json};
 
@@ -93,10 +93,9 @@ fn row(process: &Process, entry: &LoopPage, page: &Page) -> Row {
     let all_ns = snapshot.active_ns.saturating_add(snapshot.idle_ns).max(1);
     let agent = page.control().address().filter(|_| process.is_alive);
     let what = now.running.map(|running| describe(&running, page)).unwrap_or_default();
-    let site = |id| page.sites().read_one(id);
     let inside = page.open_spans().pop().filter(|_| now.busy_ns > 0);
-    let inside = inside.and_then(|span| Some((site(span.site)?.name, span.fields)));
-    let expected = now.expected.and_then(site).map(|site| site.label());
+    let inside = inside.and_then(|span| Some((page.sites().read_one(span.site)?.name, span.fields)));
+    let expected = now.expected.and_then(|site| page.sites().read_one(site)).map(|site| site.label());
     Row { state, now, what, inside, expected, utilization: snapshot.active_ns as f64 / all_ns as f64, agent }
 }
 
@@ -116,10 +115,8 @@ fn read(entry: &LoopPage) -> std::io::Result<Box<Page>> {
 /// Says what runs: `timer parse (src/x.rs:40)`, or the phase where the loop is between two callbacks.
 pub fn describe(running: &Running, page: &Page) -> String {
     let Some(kind) = running.kind else { return format!("phase {}", running.phase.name()) };
-    let label = page.sites().read_one(running.site).map_or_else(|| "?".to_owned(), |site| site.label());
-    // A queue's job is called by its queue, as in metrics and flamegraphs.
-    let kind = kind.queue().map_or(kind.name(), Queue::name);
-    format!("{kind} {label}")
+    let label = page.sites().label(running.site);
+    format!("{} {label}", kind.display_name())
 }
 
 impl Row {

@@ -48,10 +48,7 @@ fn groups(evidence: &LoopEvidence) -> Vec<Group<'_>> {
 fn culprit(stall: &SeenStall) -> String {
     match stall.kind {
         None => "code outside any callback".to_owned(),
-        Some(kind) => {
-            let kind = kind.queue().map_or(kind.name(), |queue| queue.name());
-            format!("{kind} {}", stall.label)
-        }
+        Some(kind) => format!("{} {}", kind.display_name(), stall.label),
     }
 }
 

@@ -22,8 +22,7 @@ impl<'a> SiteLabels<'a> {
 
     /// Returns the name and place of a site; `?` where not known.
     pub(crate) fn label(&mut self, id: SiteId) -> String {
-        let read = || self.page.sites().read_one(id).map_or_else(|| "?".to_owned(), |site| site.label());
-        self.labels.entry(id).or_insert_with(read).clone()
+        self.labels.entry(id).or_insert_with(|| self.page.sites().label(id)).clone()
     }
 
     /// Returns the name and place of a site; `None` for no site.
