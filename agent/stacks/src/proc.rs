@@ -9,24 +9,17 @@ pub(crate) struct Stat {
     pub letter: char,
     /// The controlling terminal; 0 for none.
     pub terminal: i64,
-    pub minor_faults: u64,
-    pub major_faults: u64,
 }
 
 impl Stat {
     /// Reads the file's text. The name, in parentheses, may hold anything, parentheses and half a letter too.
     pub(crate) fn parse(stat: &[u8]) -> Option<Stat> {
         let after_name = stat.get(stat.iter().rposition(|byte| *byte == b')')? + 1..)?;
-        let fields: Vec<&[u8]> =
-            after_name.split(u8::is_ascii_whitespace).filter(|field| !field.is_empty()).collect();
-        // Field n of the manual is at n - 3.
-        let number = |field: usize| std::str::from_utf8(fields.get(field - 3)?).ok()?.parse::<i64>().ok();
-        Some(Stat {
-            letter: char::from(*fields.first()?.first()?),
-            terminal: number(7)?,
-            minor_faults: number(10)? as u64,
-            major_faults: number(12)? as u64,
-        })
+        let mut fields = after_name.split(u8::is_ascii_whitespace).filter(|field| !field.is_empty());
+        let letter = char::from(*fields.next()?.first()?);
+        // After it: parent, group, session, terminal.
+        let terminal = std::str::from_utf8(fields.nth(3)?).ok()?.parse().ok()?;
+        Some(Stat { letter, terminal })
     }
 }
 
@@ -36,14 +29,12 @@ mod tests {
 
     #[test]
     fn a_stat_is_read_past_any_name_and_refused_where_it_is_cut() {
-        let expected = Stat { letter: 'S', terminal: -7, minor_faults: 12, major_faults: 3 };
+        let expected = Stat { letter: 'S', terminal: -7 };
         for name in [&b"a"[..], b"a) R (b", b") R 1", b"", b"\xc3"] {
             let text = [b"7 (", name, b") S 1 7 7 -7 -1 4194304 12 0 3 0 5 2"].concat();
             assert_eq!(Stat::parse(&text), Some(expected), "{name:?}");
         }
-        for cut in
-            ["", "7 (x", "7 (x)", "7 (x) S", "7 (x) S 1 7 7 0 -1 4194304 12 0", "7 (x) S 1 7 7 x -1 1 1 1 1"]
-        {
+        for cut in ["", "7 (x", "7 (x)", "7 (x) S", "7 (x) S 1 7 7", "7 (x) S 1 7 7 x -1 1 1 1 1"] {
             assert_eq!(Stat::parse(cut.as_bytes()), None, "{cut}");
         }
     }

@@ -1,4 +1,4 @@
-//! What the kernel says about a thread of this process: what it is doing or waiting for, and where its time went.
+//! What the kernel says about a thread of this process: what it is doing or waiting for, and its processor time.
 //!
 //! All of it is read from `/proc/self/task`, without disturbing the thread, and needs no privilege. A look takes 100 us.
 
@@ -92,24 +92,6 @@ impl ThreadState {
     }
 }
 
-/// Where a thread's time went, since it began.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Sched {
-    /// Time on a processor, nanoseconds.
-    pub run_ns: u64,
-    /// Time it was ready to run and no processor was free, nanoseconds.
-    pub runqueue_ns: u64,
-}
-
-/// Page faults of a thread, since it began.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Faults {
-    /// Those that were answered from memory.
-    pub minor: u64,
-    /// Those that waited for a device.
-    pub major: u64,
-}
-
 /// Returns the processor time of a thread of this process, in nanoseconds; `None` when it has ended.
 ///
 /// # Source
@@ -121,25 +103,6 @@ pub fn cpu_ns(tid: u32) -> Option<u64> {
     // SAFETY: `time` is a live timespec for the call to fill; an unknown clock makes it fail and fill nothing.
     let answer = unsafe { libc::clock_gettime(clock, &mut time) };
     (answer == 0).then(|| time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64)
-}
-
-/// Returns where a thread's time went.
-///
-/// # Errors
-/// With kind `NotFound` when the thread has ended, or the kernel was built without `CONFIG_SCHED_INFO`.
-pub fn sched(tid: u32) -> io::Result<Sched> {
-    let text = read(tid, "schedstat")?;
-    let mut numbers = text.split_whitespace().map(|number| number.parse().unwrap_or(0));
-    Ok(Sched { run_ns: numbers.next().unwrap_or(0), runqueue_ns: numbers.next().unwrap_or(0) })
-}
-
-/// Returns a thread's page faults.
-///
-/// # Errors
-/// With kind `NotFound` when the thread has ended.
-pub fn faults(tid: u32) -> io::Result<Faults> {
-    let stat = stat(tid)?;
-    Ok(Faults { minor: stat.minor_faults, major: stat.major_faults })
 }
 
 /// Whether a thread blocks a signal, so that it will not be captured; `None` when the thread has ended.
@@ -343,9 +306,9 @@ mod tests {
             let tid = crate::Target::this_thread().tid;
             let name = fs::read_to_string(format!("/proc/self/task/{tid}/comm"));
             assert!(name.is_err(), "{name:?}");
-            (ThreadState::look(tid).unwrap().words(), faults(tid).is_ok(), is_blocking(tid, libc::SIGUSR1))
+            (ThreadState::look(tid).unwrap().words(), is_blocking(tid, libc::SIGUSR1))
         });
-        assert_eq!(looked.unwrap().join().unwrap(), ("running".to_owned(), true, Some(false)));
+        assert_eq!(looked.unwrap().join().unwrap(), ("running".to_owned(), Some(false)));
     }
 
     #[test]

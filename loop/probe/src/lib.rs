@@ -86,7 +86,7 @@ pub mod paths;
 mod poll_gate;
 #[cfg(not(loom))]
 pub mod pool;
-#[cfg(not(loom))]
+#[cfg(all(not(loom), target_os = "linux"))]
 #[doc(hidden)]
 pub mod proc;
 #[cfg(not(loom))]

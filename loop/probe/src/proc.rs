@@ -7,6 +7,7 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -94,9 +95,7 @@ impl Sched {
     }
 
     /// Reads an open file once more, without an allocation: opening it costs most of a reading.
-    #[cfg(unix)]
     pub fn read(file: &File) -> Option<Sched> {
-        use std::os::unix::fs::FileExt;
         let mut bytes = [0; 96];
         let length = file.read_at(&mut bytes, 0).ok()?;
         Sched::parse(bytes.get(..length)?)
@@ -276,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    #[cfg(all(target_os = "linux", not(miri)))]
+    #[cfg(not(miri))]
     fn this_process_and_thread_are_told() {
         let pid = std::process::id();
         let (stat, status) = (Stat::of_process(pid).unwrap(), Status::of_process(pid).unwrap());
