@@ -18,6 +18,7 @@ use crate::sleep::{Sleeper, Waiting};
 use crate::watch::log::LogSender;
 use crate::workers::Workers;
 use loopscope_probe::agent_address::AgentAddress;
+use loopscope_probe::proc::own_sched_path;
 use loopscope_probe::{Clock, Ticks};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -111,19 +112,13 @@ fn run(
         requests,
         status,
     };
-    if let Some(path) = own_schedstat() {
+    if let Some(path) = own_sched_path() {
         let _ = agent.status.cpu.set(path);
     }
     let pace = agent.tick();
     let _ = ready.send(Ok(()));
     agent.run(&sleeper, pace);
     agent.shut_down();
-}
-
-/// Where the processor time of the calling thread can be read, from any thread.
-fn own_schedstat() -> Option<std::path::PathBuf> {
-    let thread = std::fs::read_link("/proc/thread-self").ok()?;
-    Some(std::path::Path::new("/proc").join(thread).join("schedstat"))
 }
 
 /// Everything the thread has.

@@ -5,17 +5,11 @@ use loopscope_probe::agent_address::AgentAddress;
 use loopscope_probe::directory::{Owner, PageFile};
 use loopscope_probe::process_id::ProcessId;
 use loopscope_probe::snapshot::Facts;
-use loopscope_probe::{Clock, HandleType, Page, Ticks, directory};
-use loopscope_report::compute::sites;
-use loopscope_report::compute::sites::Chosen;
-use loopscope_report::compute::stall::StallWatch;
-use loopscope_report::compute::utilization::utilization;
+use loopscope_probe::{Clock, Page, Ticks, directory};
 use loopscope_report::diagnose::{LoopName, last_moment};
-use loopscope_report::metrics::merged::put_to_rest;
+use loopscope_report::metrics::loop_watch::LoopWatch;
 use loopscope_report::metrics::view::{LoopOwner, LoopView};
-use loopscope_report::model::floor::Floor;
 use loopscope_report::model::label::OTHER;
-use loopscope_report::model::window::{Split, Window};
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -39,7 +33,6 @@ pub(crate) struct Entry {
     pub owner: Owner,
     pub number: u32,
     pub facts: Facts,
-    pub label: String,
     /// Where the agent of its process is, if one listens.
     pub address: Option<AgentAddress>,
     /// The user that the page belongs to.
@@ -47,14 +40,7 @@ pub(crate) struct Entry {
     pub end: Option<End>,
     file: File,
     clock: Clock,
-    labels_of_owner: Arc<LoopOwner>,
-    window: Window,
-    stalls: StallWatch,
-    floor: Floor,
-    chosen: Chosen,
-    handle_types: [bool; HandleType::COUNT],
-    /// The most sites that got no series.
-    others: usize,
+    pub watch: LoopWatch,
 }
 
 /// Why a page did not become an entry.
@@ -99,26 +85,19 @@ impl Entry {
             path: from.path.clone(),
             owner: from.owner,
             number: from.number,
-            label: OTHER.to_owned(),
             address: page.control().address(),
             user: directory::user_of(&file),
             end: None,
             file,
             clock: clock.ok_or_else(|| NoEntry::Error(no_clock()))?,
-            labels_of_owner,
+            watch: LoopWatch::new(OTHER.to_owned(), Some(labels_of_owner)),
             facts,
-            window: Window::default(),
-            stalls: StallWatch::default(),
-            floor: Floor::default(),
-            chosen: Chosen::default(),
-            handle_types: Default::default(),
-            others: 0,
         })
     }
 
     /// Returns what its page does not tell of the loop.
     pub(crate) fn name(&self) -> LoopName<'_> {
-        LoopName { ordinal: self.number, label: &self.label }
+        LoopName { ordinal: self.number, label: &self.watch.label }
     }
 
     /// Tells whether somebody still writes the page.
@@ -147,12 +126,11 @@ impl Entry {
             return Ok(false);
         }
         let mut vitals = page.vitals_at(&self.clock, self.clock.now());
-        if self.stalls.needs_records(&vitals, page.control().warning_ns()) {
+        if self.watch.stalls.needs_records(&vitals, page.control().warning_ns()) {
             directory::read_page_into(&self.file, page)?;
             vitals = page.vitals_at(&self.clock, self.clock.now());
         }
-        self.window.push(Split { active_ns: vitals.active_ns, idle_ns: vitals.idle_ns });
-        self.stalls.look(page, &self.clock, &vitals);
+        self.watch.look(page, &self.clock, &vitals);
         self.address = page.control().address();
         Ok(vitals.now.busy_ns > 0 || vitals.now.parked_ns < IDLE_AFTER_NS)
     }
@@ -192,35 +170,11 @@ impl Entry {
     /// The page can no longer be read.
     pub(crate) fn view(&mut self, page: &mut Page, sites_room: &mut usize) -> io::Result<(LoopView, usize)> {
         directory::read_counters_into(&self.file, page)?;
-        let mut snapshot = page.snapshot_at(&self.clock, self.moment());
-        let succeeded = self.floor.lift(&mut snapshot);
-        let present = Split { active_ns: snapshot.active_ns, idle_ns: snapshot.idle_ns };
-        let (sites, others) = match self.label == OTHER {
-            true => (Vec::new(), 0),
-            false => self.chosen.choose(sites::totals(&snapshot), sites_room),
-        };
-        for (was_seen, count) in self.handle_types.iter_mut().zip(snapshot.handles) {
-            *was_seen |= count > 0;
-        }
-        let mut view = LoopView {
-            owner: Some(self.labels_of_owner.clone()),
-            label: self.label.clone(),
-            utilization: utilization(self.window.beginning(present), present),
-            stalls: self.stalls.counts().clone(),
-            cases: None,
-            handle_types: self.handle_types,
-            lag_minute: None,
-            succeeded,
-            sites,
-            snapshot,
-        };
+        let (mut view, left_out) = self.watch.view(page.snapshot_at(&self.clock, self.moment()), sites_room);
         if self.end.is_some() {
-            put_to_rest(&mut view);
-            view.utilization = 0.0;
+            view.put_to_rest();
         }
-        let more = others.saturating_sub(self.others);
-        self.others += more;
-        Ok((view, more))
+        Ok((view, left_out))
     }
 }
 

@@ -23,7 +23,6 @@
 mod entry;
 mod pattern;
 mod refusal;
-mod retired;
 mod roster;
 mod speaker;
 mod state;

@@ -3,12 +3,11 @@
 use crate::entry::{Entry, NoEntry};
 use crate::pattern;
 use crate::refusal::{Refusal, Refusals};
-use crate::retired::Retired;
 use loopscope_probe::directory::{Owner, PageFile};
 use loopscope_probe::process_id::ProcessId;
 use loopscope_probe::{Page, directory};
 use loopscope_report::compute::sites::SITES_PER_PROCESS;
-use loopscope_report::metrics::merged::{add_view, copy_view};
+use loopscope_report::metrics::loop_watch::OtherLoops;
 use loopscope_report::metrics::view::LoopView;
 use loopscope_report::model::label::{OTHER, unique};
 use std::collections::{HashMap, HashSet};
@@ -26,7 +25,7 @@ pub(crate) struct Roster {
     /// In the order of pid, start and number.
     entries: Vec<Entry>,
     refusals: Refusals,
-    retired: Retired,
+    others: OtherLoops<ProcessId>,
     /// How many more sites of a process may have a series.
     sites_room: HashMap<ProcessId, usize>,
     /// Page files of processes that had ended before they were followed.
@@ -53,7 +52,7 @@ impl Roster {
             namespace: directory::pid_namespace(),
             entries: Vec::new(),
             refusals: Refusals::default(),
-            retired: Retired::default(),
+            others: OtherLoops::default(),
             sites_room: HashMap::new(),
             left: Vec::new(),
             page: directory::blank_page(),
@@ -103,7 +102,7 @@ impl Roster {
         self.left = left;
         let processes: HashSet<ProcessId> = self.entries.iter().map(Entry::process).collect();
         self.sites_room.retain(|process, _| processes.contains(process));
-        self.retired.retain(|process| processes.contains(process));
+        self.others.retain(|process| processes.contains(process));
         notes
     }
 
@@ -123,7 +122,7 @@ impl Roster {
 
     /// Notes which processes have ended, and forgets those that ended long ago.
     fn bury(&mut self, now_ns: u64, is_alive: &mut impl FnMut(Owner) -> bool, notes: &mut Vec<String>) {
-        let (page, refusals, retired) = (&mut self.page, &mut self.refusals, &mut self.retired);
+        let (page, refusals, others) = (&mut self.page, &mut self.refusals, &mut self.others);
         self.entries.retain_mut(|entry| {
             if entry.end.is_none()
                 && !is_alive(entry.owner)
@@ -135,7 +134,7 @@ impl Roster {
             }
             let stays = entry.end.is_none_or(|end| now_ns.saturating_sub(end.noticed_ns) < self.keep_ns);
             if !stays {
-                retired.take(entry, page);
+                retire(entry, page, others);
             }
             stays
         });
@@ -163,19 +162,19 @@ impl Roster {
             }
         };
         // What has ended makes room for what takes its name: a loop of that name, or a process with that pid.
-        let (page, retired) = (&mut self.page, &mut self.retired);
+        let (page, others) = (&mut self.page, &mut self.others);
         self.entries.retain_mut(|other| {
             let is_same_process = other.owner == entry.owner;
             let is_replaced = other.owner.pid == entry.owner.pid
                 && (!is_same_process || other.facts.name == entry.facts.name);
             let stays = other.end.is_none() || !is_replaced;
             if !stays {
-                retired.take(other, page);
+                retire(other, page, others);
             }
             stays
         });
         let own = self.entries.iter().filter(|other| other.owner == entry.owner);
-        entry.label = unique(&entry.facts.name, own.map(|other| other.label.as_str()));
+        entry.watch.label = unique(&entry.facts.name, own.map(|other| other.watch.label.as_str()));
         let place = |entry: &Entry| (entry.owner.pid, entry.owner.start, entry.number);
         let at = self.entries.partition_point(|other| place(other) < place(&entry));
         self.entries.insert(at, entry);
@@ -203,26 +202,17 @@ impl Roster {
 
     /// Copies everything about every loop; those of one process without a label of their own as one.
     pub(crate) fn views(&mut self) -> Views {
-        let mut views = Views::default();
-        let mut others = self.retired.sums();
-        for entry in &mut self.entries {
-            let room = self.sites_room.entry(entry.process()).or_insert(SITES_PER_PROCESS);
+        let mut sites_left_out = 0;
+        let (page, rooms) = (&mut self.page, &mut self.sites_room);
+        let views = self.entries.iter_mut().filter_map(|entry| {
+            let room = rooms.entry(entry.process()).or_insert(SITES_PER_PROCESS);
             // What cannot be read any more is noticed at the next look.
-            let Ok((view, left_out)) = entry.view(&mut self.page, room) else { continue };
-            views.sites_left_out += left_out as u64;
-            if view.label != OTHER {
-                views.loops.push(view);
-                continue;
-            }
-            match others.get_mut(&entry.process()) {
-                Some(sum) => add_view(sum, &view),
-                None => {
-                    others.insert(entry.process(), copy_view(&view));
-                }
-            }
-        }
-        views.loops.extend(others.into_values());
-        views
+            let (view, left_out) = entry.view(page, room).ok()?;
+            sites_left_out += left_out as u64;
+            Some((entry.process(), view))
+        });
+        let loops = self.others.merged(views);
+        Views { loops, sites_left_out }
     }
 
     /// Reads the page of every loop, and gives it to `take` with its entry. `take` gets errors, too.
@@ -240,6 +230,16 @@ impl Roster {
             let read = entry.read(&mut self.page);
             take(entry, read.map(|(at, clock)| Reading { page: &self.page, at, clock }));
         }
+    }
+}
+
+/// Keeps what a loop that leaves had counted. `page` is overwritten.
+fn retire(entry: &mut Entry, page: &mut Page, others: &mut OtherLoops<ProcessId>) {
+    // Reading it is only worth while where it shares a label; what cannot be read any more cannot be kept.
+    if entry.watch.label == OTHER
+        && let Ok((view, _)) = entry.view(page, &mut 0)
+    {
+        others.retire(entry.process(), view);
     }
 }
 

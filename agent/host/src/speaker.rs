@@ -10,10 +10,11 @@
 
 use loopscope_probe::directory;
 use loopscope_probe::directory::{Owner, PageFile};
+use loopscope_probe::proc::{Status, Users};
 use loopscope_probe::snapshot::Facts;
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::{fs, io};
 
 /// Root may do anything to any process, and a program that root started may have become another user's since.
@@ -57,15 +58,6 @@ pub(crate) fn objection(from: &PageFile, file: &File) -> io::Result<Option<Strin
     Ok(objection)
 }
 
-/// The users that a process runs as. The one that started it is not among them: of a set-user-ID program that may be
-/// anybody.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Users {
-    effective: u32,
-    /// The one that it can become again.
-    saved: u32,
-}
-
 fn may_speak(user: u32, process: Users) -> bool {
     [ROOT, process.effective, process.saved].contains(&user)
 }
@@ -73,22 +65,14 @@ fn may_speak(user: u32, process: Users) -> bool {
 /// Returns the users of a process; `None` where there is none with that pid.
 fn users_of(pid: u32) -> io::Result<Option<Users>> {
     // Not the owner of the folder in /proc: that of a process that may not be traced belongs to root.
-    let folder = PathBuf::from(format!("/proc/{pid}"));
-    match fs::read(folder.join("status")) {
+    match Status::of_process(pid) {
         Ok(status) => {
-            let users = parse_users(&String::from_utf8_lossy(&status));
-            users.map(Some).ok_or_else(|| io::Error::other("is of a process that nobody tells the user of"))
+            let because = "is of a process that nobody tells the user of";
+            status.users().map(Some).ok_or_else(|| io::Error::other(because))
         }
-        Err(_) if !folder.exists() => Ok(None),
+        Err(_) if !Path::new(&format!("/proc/{pid}")).exists() => Ok(None),
         Err(error) => Err(error),
     }
-}
-
-/// Reads the line `Uid:` of proc(5): real, effective, saved, and that for files.
-fn parse_users(status: &str) -> Option<Users> {
-    let line = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
-    let mut users = line.split_ascii_whitespace().skip(1).map(str::parse);
-    Some(Users { effective: users.next()?.ok()?, saved: users.next()?.ok()? })
 }
 
 #[cfg(test)]
@@ -103,16 +87,6 @@ mod tests {
         }
         let of_root = Users { effective: 0, saved: 0 };
         assert!(!may_speak(1000, of_root));
-    }
-
-    #[test]
-    fn who_started_a_set_user_id_program_is_not_whom_it_runs_as() {
-        let status =
-            "Name:\ta\\nUid:\t7\t7\t7\t7\nUmask:\t0022\nUid:\t1002\t1000\t1001\t1000\nGid:\t1\t1\t1\t1\n";
-        assert_eq!(parse_users(status), Some(Users { effective: 1000, saved: 1001 }));
-        for broken in ["", "Uid:", "Uid:\t1\t2", "Uid:\t1\tx\t2\t2", "Name:\tUid:\t1\t1\t1\t1"] {
-            assert_eq!(parse_users(broken), None, "{broken}");
-        }
     }
 
     #[test]

@@ -124,7 +124,7 @@ impl HostState {
             let Some(last) = living.last_mut() else { continue };
             last.user = last.user.filter(|user| entry.user == Some(*user));
             last.address = last.address.take().or_else(|| entry.address.clone());
-            last.loops.push((entry.label.clone(), entry.facts.runtime.clone()));
+            last.loops.push((entry.watch.label.clone(), entry.facts.runtime.clone()));
         }
         living
     }
@@ -225,8 +225,8 @@ fn left_behind(files: &[PageFile], page: &mut Page) -> Vec<(PathBuf, Option<Arc<
     let mut labels: Vec<String> = Vec::new();
     let mut tell = |file: &PageFile| {
         let mut entry = Entry::open(file, directory::pid_namespace(), page).ok()?;
-        entry.label = label(&entry.facts.name, labels.iter().map(String::as_str));
-        labels.push(entry.label.clone());
+        entry.watch.label = label(&entry.facts.name, labels.iter().map(String::as_str));
+        labels.push(entry.watch.label.clone());
         entry.end(page, 0).ok()?;
         let (at, clock) = entry.read(page).ok()?;
         reported(reconstruct(page, clock, at, &entry.name()))

@@ -9,7 +9,8 @@ use crate::state::HostState;
 use loopscope_http::doorway::Doorway;
 use loopscope_http::entrance::Entrance;
 use loopscope_http::live::Live;
-use loopscope_http::{ServerError, process, server};
+use loopscope_http::{ServerError, server};
+use loopscope_probe::proc::own_sched_path;
 use loopscope_probe::{Clock, Ticks};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -32,7 +33,7 @@ pub(crate) fn begin(start: Start) -> Result<impl FnOnce(), ServerError> {
         clock,
         state: Mutex::new(state),
         log: Mutex::new(log),
-        cpu: process::thread_cpu_path(),
+        cpu: own_sched_path(),
     });
     // The first look is taken before anybody can ask.
     let pace = shared.tick();

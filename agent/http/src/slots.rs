@@ -1,7 +1,7 @@
 //! The captures under way: few at once, each known by who asked for it, and ended early by its name.
 
 use loopscope_probe::{Clock, Ticks};
-use loopscope_report::compute::age::age_text;
+use loopscope_report::duration::show_ns;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -96,7 +96,7 @@ fn full(taken: &[Taken], now: Ticks) -> Full {
     let tell = |taken: &Taken| {
         let Holder { name, what, who, .. } = &taken.holder;
         let name = name.as_ref().map_or(String::new(), |name| format!(", called {name}"));
-        let (since, left) = (age_text(now.since(taken.begun)), age_text(left_ns(taken)));
+        let (since, left) = (show_ns(now.since(taken.begun)), show_ns(left_ns(taken)));
         format!("{what} for {who}, begun {since} ago, over in {left}{name}")
     };
     let told: Vec<String> = taken.iter().map(tell).collect();
@@ -156,8 +156,8 @@ mod tests {
         assert_eq!(told.free_in_s, 4);
         assert_eq!(
             told.message,
-            "2 captures are under way: cpu for user alice (uid 1), begun 4.50 s ago, over in 25.50 s, called mine; \
-             cpu for user alice (uid 2), begun 1.50 s ago, over in 3.50 s. Try again in 4 s\n"
+            "2 captures are under way: cpu for user alice (uid 1), begun 4.5 s ago, over in 26 s, called mine; \
+             cpu for user alice (uid 2), begun 1.5 s ago, over in 3.5 s. Try again in 4 s\n"
         );
         // One that is drawing its picture is over any moment.
         assert_eq!(full(&[held(1, None, 0, 1)], Ticks(9_000_000_000)).free_in_s, 1);

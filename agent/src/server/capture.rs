@@ -11,7 +11,7 @@ use loopscope_http::wish::Wish;
 use loopscope_probe::clock::unix_ns;
 use loopscope_probe::registry::LocalPage;
 use loopscope_probe::{Snapshot, registry};
-use loopscope_report::compute::age::age_text;
+use loopscope_report::duration::show_ns;
 use loopscope_report::profiles::{FlameError, Follower, Format, Of, Profile, Timeline};
 use std::io;
 use std::time::Duration;
@@ -199,7 +199,7 @@ fn process_name() -> String {
 fn title(wish: &Wish, lasted_ns: u64) -> String {
     let of_loop = wish.loop_name.as_ref().map_or(String::new(), |name| format!(", loop {name}"));
     let (of, process, pid) = (wish.of.name(), process_name(), std::process::id());
-    format!("{of} of {process} ({pid}{of_loop}) over {}", age_text(lasted_ns))
+    format!("{of} of {process} ({pid}{of_loop}) over {}", show_ns(lasted_ns))
 }
 
 /// A name for the file, without anything that a shell or a header could stumble over.

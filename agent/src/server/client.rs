@@ -9,8 +9,9 @@ use loopscope_http::health::Health;
 use loopscope_http::paths::PATHS;
 use loopscope_http::process;
 use loopscope_probe::incident_id::IncidentId;
+use loopscope_probe::proc::{Sched, own_sched_path};
 use loopscope_probe::{Clock, Ticks};
-use loopscope_report::compute::age::age_text;
+use loopscope_report::duration::show_ns;
 use loopscope_report::incident::Incident;
 use loopscope_report::live::Seen;
 use loopscope_report::metrics::accounts::Accounts;
@@ -49,7 +50,7 @@ impl AgentClient {
             started: clock.now(),
             clock,
             accounts: Mutex::new(Accounts::new(&PATHS, AgentView::default())),
-            cpu: process::thread_cpu_path(),
+            cpu: own_sched_path(),
             has_process_metrics: settings.has_process_metrics,
         }
     }
@@ -94,7 +95,7 @@ impl AgentClient {
         overflow.series += own.overflow.series;
         overflow.names += own.overflow.names;
         AgentView {
-            cpu_ns: paths.filter_map(|path| process::thread_cpu_ns(path)).sum(),
+            cpu_ns: paths.filter_map(|path| Sched::at(path)).map(|sched| sched.run_ns).sum(),
             panics: agent.panics + own.panics,
             reports_dropped: self.log.dropped(),
             process: if self.has_process_metrics { process::read() } else { None },
@@ -126,7 +127,7 @@ impl AgentClient {
             agent.state.stalled()
         })?;
         let line = |Stalled { label, age_ns, blame }: Stalled| {
-            format!("loop {label} has not polled for {}: {blame}", age_text(age_ns))
+            format!("loop {label} has not polled for {}: {blame}", show_ns(age_ns))
         };
         Ok(stalled.into_iter().map(line).collect())
     }

@@ -47,7 +47,7 @@ impl State {
     /// The agent ends: returns what was not said yet.
     pub(crate) fn farewell(&mut self) -> Vec<crate::watch::report::Report> {
         for watched in &mut self.loops {
-            watched.cases.farewell(&watched.label, &mut self.desk);
+            watched.cases.farewell(&watched.watch.label, &mut self.desk);
         }
         self.workers.hand_out(&mut self.desk);
         std::mem::take(&mut self.desk.said)

@@ -29,8 +29,8 @@ impl State {
     pub(crate) fn loops_now(&self) -> Vec<LoopNow> {
         let of = |watched: &super::Watched| LoopNow {
             page: watched.page.clone(),
-            label: watched.label.clone(),
-            episodes: watched.stalls.counts().episodes,
+            label: watched.watch.label.clone(),
+            episodes: watched.watch.stalls.counts().episodes,
         };
         self.loops.iter().map(of).collect()
     }

@@ -21,18 +21,16 @@ use loopscope_probe::boottime::boot_ns;
 use loopscope_probe::clock::unix_ns;
 use loopscope_probe::pool::PoolNow;
 use loopscope_probe::registry::{Controller, LocalPage};
-use loopscope_probe::{HandleType, Ticks, Vitals, registry};
+use loopscope_probe::{Ticks, Vitals, registry};
 use loopscope_report::compute::deadline::{Outlook, next_look_ns};
-use loopscope_report::compute::sites::{Chosen, SITES_PER_PROCESS};
-use loopscope_report::compute::stall::StallWatch;
+use loopscope_report::compute::sites::SITES_PER_PROCESS;
+use loopscope_report::incident_builder::Observation;
 use loopscope_report::metrics::accounts::Accounts;
-use loopscope_report::metrics::merged::{add_view, copy_view, put_to_rest};
+use loopscope_report::metrics::loop_watch::{LoopWatch, OtherLoops};
 use loopscope_report::metrics::view::{AgentView, LoopView};
-use loopscope_report::model::floor::Floor;
 use loopscope_report::model::label::{OTHER, bounded};
 use loopscope_report::model::lag_window::LagWindow;
 use loopscope_report::model::thresholds::{ThresholdTable, Thresholds};
-use loopscope_report::model::window::{Split, Window};
 use std::time::Duration;
 
 /// A loop that was busy within this time, in nanoseconds, is looked at again soon.
@@ -66,19 +64,13 @@ pub(crate) struct Seen {
 /// One loop under watch.
 struct Watched {
     page: LocalPage,
-    label: String,
+    watch: LoopWatch,
     name: String,
     thresholds: Thresholds,
     /// `None` where an agent that has just ended still had it.
     control: Option<Controller>,
-    window: Window,
-    stalls: StallWatch,
     pool: PoolWatch,
     cases: LoopCases,
-    floor: Floor,
-    chosen: Chosen,
-    others: usize,
-    handle_types: [bool; HandleType::COUNT],
     /// Kept where somebody wants gauges of it.
     lag: Option<LagWindow>,
 }
@@ -95,8 +87,7 @@ pub(crate) struct State {
     changes: Option<u64>,
     last_tick: Ticks,
     said_private: bool,
-    /// What loops without a label of their own had counted when they ended.
-    retired: Option<LoopView>,
+    others: OtherLoops<()>,
     sites_room: usize,
     pub accounts: Accounts,
 }
@@ -114,7 +105,7 @@ impl State {
             changes: None,
             last_tick: Ticks::NONE,
             said_private: false,
-            retired: None,
+            others: OtherLoops::default(),
             sites_room: SITES_PER_PROCESS,
             accounts: Accounts::new(&[], AgentView { compat: settings.compat, ..AgentView::default() }),
         }
@@ -145,33 +136,34 @@ impl State {
             let (page, clock) = (watched.page.page(), watched.page.clock());
             let taken = clock.now();
             let vitals = page.vitals_at(clock, taken);
-            watched.window.push(Split { active_ns: vitals.active_ns, idle_ns: vitals.idle_ns });
-            let turns = watched.stalls.look(page, clock, &vitals);
+            let turns = watched.watch.look(page, clock, &vitals);
             let look_at_pool =
                 |pool: &PoolNow| watched.pool.look(pool, clock.scale().ns(taken.0), watched.thresholds);
             let pool_turns = vitals.pool.as_ref().map(look_at_pool).unwrap_or_default();
             let at = At {
-                label: &watched.label,
-                ordinal: watched.page.number(),
-                page,
-                clock,
+                seen: Observation {
+                    label: &watched.watch.label,
+                    ordinal: watched.page.number(),
+                    page,
+                    clock,
+                    vitals: &vitals,
+                    taken,
+                    unix_ns: wall_ns,
+                    warning_ns: watched.thresholds.warning_ns,
+                    critical_ns: watched.thresholds.critical_ns,
+                },
                 tid: watched.page.thread().tid,
-                vitals: &vitals,
-                taken,
                 now_ns: now.0,
-                unix_ns: wall_ns,
-                warning_ns: watched.thresholds.warning_ns,
-                critical_ns: watched.thresholds.critical_ns,
                 steal_ratio: self.wake.steal_ratio(now.0, !turns.is_empty()),
             };
             watched.cases.look(&at, gap, turns, pool_turns, &mut self.desk);
             for (cause, exemplar) in watched.cases.take_ended() {
-                watched.stalls.note(&cause, exemplar);
+                watched.watch.stalls.note(&cause, exemplar);
             }
             if let Some(lag) = &mut watched.lag {
                 lag.note(now.0, || page.snapshot(clock).lag);
             }
-            let regular_ns = wanted_delay_ns(&vitals, watched.thresholds, watched.stalls.next_ns());
+            let regular_ns = wanted_delay_ns(&vitals, watched.thresholds, watched.watch.stalls.next_ns());
             let wanted_ns = [regular_ns, watched.cases.wanted_ns(now.0), delay_ns];
             delay_ns = wanted_ns.into_iter().flatten().min();
         }
@@ -208,10 +200,11 @@ impl State {
             std::mem::take(&mut self.loops).into_iter().partition(is_there);
         self.loops = there;
         for watched in &mut gone {
-            watched.cases.farewell(&watched.label, &mut self.desk);
+            watched.cases.farewell(&watched.watch.label, &mut self.desk);
         }
-        for watched in gone.into_iter().filter(|watched| watched.label == OTHER) {
-            self.retire(watched);
+        for watched in gone.iter_mut().filter(|watched| watched.watch.label == OTHER) {
+            let (view, _) = view_of(watched, &mut 0);
+            self.others.retire((), view);
         }
         for page in pages {
             match self.loops.iter_mut().find(|watched| watched.page.number() == page.number()) {
@@ -228,7 +221,7 @@ impl State {
 
     fn adopt(&mut self, page: LocalPage, notes: &mut Vec<String>) {
         let name = page.page().loop_name();
-        let taken = self.loops.iter().map(|watched| watched.label.as_str());
+        let taken = self.loops.iter().map(|watched| watched.watch.label.as_str());
         let label = bounded(page.label().to_owned(), taken);
         if label == OTHER {
             self.accounts.agent.overflow.loops += 1;
@@ -244,47 +237,25 @@ impl State {
         let cases = LoopCases::new(sight, self.reports_per_minute);
         self.loops.push(Watched {
             page,
-            label,
+            watch: LoopWatch::new(label, None),
             name,
             thresholds,
             control,
-            window: Window::default(),
-            stalls: StallWatch::default(),
             pool: PoolWatch::default(),
             cases,
-            floor: Floor::default(),
-            chosen: Chosen::default(),
-            others: 0,
-            handle_types: Default::default(),
             lag: (!self.accounts.agent.compat.is_empty()).then(LagWindow::default),
         });
     }
 
-    fn retire(&mut self, mut watched: Watched) {
-        let mut view = view_of(&mut watched, &mut 0);
-        put_to_rest(&mut view);
-        match &mut self.retired {
-            Some(retired) => add_view(retired, &view),
-            None => self.retired = Some(view),
-        }
-    }
-
     /// Copies everything about every loop, those without a label of their own as one.
     pub(crate) fn views(&mut self) -> Vec<LoopView> {
-        let mut other = self.retired.as_ref().map(copy_view);
-        let mut views = Vec::with_capacity(self.loops.len() + 1);
-        for watched in &mut self.loops {
-            let before = watched.others;
-            let view = view_of(watched, &mut self.sites_room);
-            self.accounts.agent.overflow.sites += watched.others.saturating_sub(before) as u64;
-            match (&mut other, view.label == OTHER) {
-                (_, false) => views.push(view),
-                (Some(other), true) => add_view(other, &view),
-                (other @ None, true) => *other = Some(view),
-            }
-        }
-        views.extend(other);
-        views
+        let (room, overflow) = (&mut self.sites_room, &mut self.accounts.agent.overflow);
+        let views = self.loops.iter_mut().map(|watched| {
+            let (view, left_out) = view_of(watched, room);
+            overflow.sites += left_out as u64;
+            ((), view)
+        });
+        self.others.merged(views)
     }
 
     /// Copies what the agent knows of itself.
@@ -300,7 +271,7 @@ impl State {
     pub(crate) fn stalled(&self) -> Vec<Stalled> {
         let stalled = |watched: &Watched| {
             let (age_ns, blame) = watched.cases.critical()?;
-            Some(Stalled { label: watched.label.clone(), age_ns, blame })
+            Some(Stalled { label: watched.watch.label.clone(), age_ns, blame })
         };
         self.loops.iter().filter_map(stalled).collect()
     }

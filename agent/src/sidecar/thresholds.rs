@@ -1,7 +1,7 @@
 //! Reading and changing stall thresholds while the program runs.
 
 use crate::sidecar::State;
-use loopscope_report::compute::age::age_text;
+use loopscope_report::duration::show_ns;
 use loopscope_report::model::threshold_change::{LoopThresholds, ThresholdChange, ThresholdList};
 use loopscope_report::model::thresholds::Thresholds;
 
@@ -9,7 +9,7 @@ impl State {
     /// Returns the thresholds of all loops.
     pub(crate) fn threshold_list(&self) -> ThresholdList {
         let of_loop = |watched: &super::Watched| LoopThresholds {
-            r#loop: watched.label.clone(),
+            r#loop: watched.watch.label.clone(),
             name: watched.name.clone(),
             warning_ns: watched.thresholds.warning_ns,
             critical_ns: watched.thresholds.critical_ns,
@@ -36,9 +36,11 @@ impl State {
                 ("all loops".to_owned(), before, thresholds)
             }
             Some(name) => {
-                let found = self.loops.iter().find(|watched| [&watched.label, &watched.name].contains(&name));
+                let found =
+                    self.loops.iter().find(|watched| [&watched.watch.label, &watched.name].contains(&name));
                 let Some(watched) = found else {
-                    let labels: Vec<&str> = self.loops.iter().map(|watched| watched.label.as_str()).collect();
+                    let labels: Vec<&str> =
+                        self.loops.iter().map(|watched| watched.watch.label.as_str()).collect();
                     return Err((404, format!("no loop {name:?} here; there are: {}\n", labels.join(", "))));
                 };
                 let before = watched.thresholds;
@@ -48,7 +50,7 @@ impl State {
             }
         };
         for watched in &mut self.loops {
-            watched.thresholds = self.thresholds.of(&watched.label, &watched.name);
+            watched.thresholds = self.thresholds.of(&watched.watch.label, &watched.name);
             if let Some(control) = &watched.control {
                 control.set_thresholds(watched.thresholds.warning_ns, watched.thresholds.critical_ns);
             }
@@ -59,5 +61,5 @@ impl State {
 }
 
 fn words(thresholds: Thresholds) -> String {
-    format!("{} (critical {})", age_text(thresholds.warning_ns), age_text(thresholds.critical_ns))
+    format!("{} (critical {})", show_ns(thresholds.warning_ns), show_ns(thresholds.critical_ns))
 }

@@ -1,24 +1,16 @@
 //! One incident while it is open: what is known of it, and what was said.
 
 use crate::watch::desk::Desk;
-use crate::watch::extract::Extract;
 use crate::watch::namer::Named;
-use crate::watch::places::Places;
 use crate::watch::report::{Moment, Report};
 use crate::watch::sight::Found;
+use loopscope_probe::Page;
 use loopscope_probe::incident_id::IncidentId;
-use loopscope_probe::loop_id::LoopId;
-use loopscope_probe::pool::PoolNow;
 use loopscope_probe::process_id::ProcessId;
-use loopscope_probe::{Clock, NowValues, Page, Ticks, Vitals};
 use loopscope_report::compute::class::{Evidence, classify};
-use loopscope_report::compute::figures::of_stretch;
-use loopscope_report::compute::groups::{GroupSum, summary};
-use loopscope_report::compute::starvation::{Cause, Verdict};
-use loopscope_report::incident::{Group, Incident, IncidentKind, PoolState, Severity, Span, StackCount};
-
-/// Groups told.
-const GROUPS_TOLD: usize = 16;
+use loopscope_report::duration::show_ns;
+use loopscope_report::incident::StackCount;
+use loopscope_report::incident_builder::{IncidentBuilder, Observation};
 
 /// Names that have not come this long after the end, in nanoseconds, will not come: debug information of some hundred
 /// MiB takes seconds.
@@ -30,20 +22,11 @@ const AGES_MAX: usize = 16;
 
 /// What a look at a loop knows.
 pub(crate) struct At<'a> {
-    pub label: &'a str,
-    /// Its number among the loops of this process.
-    pub ordinal: u32,
-    pub page: &'a Page,
-    pub clock: &'a Clock,
+    pub seen: Observation<'a>,
     /// The loop's thread.
     pub tid: u32,
-    pub vitals: &'a Vitals,
-    /// Now: on the page's clock, on the agent's, and since 1970.
-    pub taken: Ticks,
+    /// Now, on the agent's clock.
     pub now_ns: u64,
-    pub unix_ns: u64,
-    pub critical_ns: u64,
-    pub warning_ns: u64,
     /// Share of the machine's busy time that the hypervisor gave to others.
     pub steal_ratio: f64,
 }
@@ -65,10 +48,7 @@ pub(crate) enum Announced {
 pub(crate) struct Case {
     /// Number of the incident within the process.
     pub number: u64,
-    pub incident: Incident,
-    /// Begin of the busy stretch.
-    pub begin: Ticks,
-    pub extract: Extract,
+    pub builder: IncidentBuilder,
     pub announced: Announced,
     /// Age at which it was found, in nanoseconds.
     found_ns: u64,
@@ -79,95 +59,28 @@ pub(crate) struct Case {
     pub names_due: u32,
     /// When it was over, on the agent's clock.
     pub over_ns: Option<u64>,
-    /// What ran at the last look.
-    now: NowValues,
     /// What it was classed by.
     evidence: Evidence,
 }
 
 impl Case {
-    /// Opens an incident that began at `begin` and is `age_ns` old.
+    /// Opens the incident that `build` makes, given its id; it was found when it was `age_ns` old.
     pub(crate) fn open(
-        at: &At<'_>,
         desk: &mut Desk,
-        begin: Ticks,
         age_ns: u64,
-        until: Option<Ticks>,
+        build: impl FnOnce(IncidentId) -> IncidentBuilder,
     ) -> Case {
-        let (facts, number) = (at.page.facts(), desk.next_number());
-        // The one that watches: in a forked child the page tells its parent's pid until it is made anew.
-        let process = ProcessId::this_process();
-        let incident = Incident {
-            id: IncidentId::new(process, number).short(),
-            loop_id: LoopId::new(process, at.ordinal),
-            pid: process.pid(),
-            process: facts.process,
-            r#loop: at.label.to_owned(),
-            runtime: facts.runtime,
-            begin_unix_ns: at.unix_ns.saturating_sub(at.clock.ns_between(begin, at.taken)),
-            duration_ns: age_ns,
-            threshold_ns: at.warning_ns,
-            pool: at.vitals.pool.as_ref().map(pool_state),
-            ..Incident::default()
-        };
+        let number = desk.next_number();
         Case {
             number,
-            incident,
-            begin,
-            extract: Extract::open(at.page, at.clock.scale(), begin, until),
+            builder: build(IncidentId::new(ProcessId::this_process(), number)),
             announced: Announced::Refused,
             found_ns: age_ns,
             has_said_end: false,
             has_acted_on_end: false,
             names_due: 0,
             over_ns: None,
-            now: NowValues::IDLE,
             evidence: Evidence::default(),
-        }
-    }
-
-    /// Takes over what a verdict says, and what the stretch consisted of until now.
-    pub(crate) fn judge(&mut self, at: &At<'_>, verdict: &Verdict, now: &NowValues) {
-        let mut places = Places::of(at.page);
-        let incident = &mut self.incident;
-        let is_one = verdict.cause == Cause::Callback && verdict.runs <= 1;
-        incident.kind = if is_one { IncidentKind::Stall } else { IncidentKind::Starvation };
-        incident.cause = verdict.cause.name().to_owned();
-        incident.culprit = places.culprit(verdict.kind, verdict.site);
-        if let Some(running) = now.running {
-            incident.phase = running.phase.name().to_owned();
-        }
-        let sums = self.extract.groups.sums(now);
-        incident.summary = summary(&sums, incident.duration_ns, |site| places.label(site));
-        incident.groups = sums.iter().take(GROUPS_TOLD).map(|sum| group(sum, &mut places)).collect();
-        let spans = at.page.open_spans();
-        if !spans.is_empty() {
-            let span = |open: &loopscope_probe::open::OpenSpan| {
-                let site = places.site(open.site);
-                Span {
-                    name: site.as_ref().map(|site| site.name.clone()).unwrap_or_default(),
-                    fields: open.fields.clone(),
-                    line: site.as_ref().map_or(0, |site| site.line),
-                    file: site.map(|site| site.file).unwrap_or_default(),
-                }
-            };
-            incident.spans = spans.iter().map(span).collect();
-        }
-        self.now = *now;
-    }
-
-    /// Takes over the age of a stall under way.
-    pub(crate) fn grow(&mut self, at: &At<'_>) {
-        let now = at.vitals.now;
-        (self.incident.duration_ns, self.incident.expected_ns) = (now.busy_ns, now.expected_ns);
-        self.worsen(at, now.unexpected_ns());
-        self.now = now;
-    }
-
-    /// Raises the severity where the age asks for it.
-    pub(crate) fn worsen(&mut self, at: &At<'_>, age_ns: u64) {
-        if age_ns > at.critical_ns {
-            self.incident.severity = Severity::Critical;
         }
     }
 
@@ -175,13 +88,14 @@ impl Case {
     pub(crate) fn found(&mut self, found: &Found) {
         if found.is_asleep == Some(true) {
             // The first one: a later look may fall on the moment at which the stall ends, and find the wait after it.
-            self.incident.waiting_in = self.incident.waiting_in.take().or(found.waiting_in.clone());
+            self.builder.incident.waiting_in =
+                self.builder.incident.waiting_in.take().or(found.waiting_in.clone());
         }
     }
 
     /// Takes over what the thread used, and classes the incident.
     pub(crate) fn class(&mut self, evidence: &Evidence) {
-        let incident = &mut self.incident;
+        let incident = &mut self.builder.incident;
         (incident.watched_ns, incident.cpu_ns) = (evidence.watched_ns, evidence.cpu_ns);
         incident.runqueue_ns = evidence.runqueue_ns;
         incident.class = classify(evidence);
@@ -192,14 +106,14 @@ impl Case {
         ] {
             if ns > 0 {
                 incident.notes.retain(|note| !note.starts_with(words));
-                incident.notes.push(format!("{words} {}", loopscope_report::compute::age::age_text(ns)));
+                incident.notes.push(format!("{words} {}", show_ns(ns)));
             }
         }
     }
 
     /// Classes it once more when it is over, after a last gap that nobody watched for so long.
     pub(crate) fn class_at_end(&mut self, last: &Evidence) {
-        let age_ns = self.incident.duration_ns;
+        let age_ns = self.builder.incident.duration_ns;
         let evidence = Evidence {
             age_ns,
             standstill_ns: (self.evidence.standstill_ns + last.standstill_ns).min(age_ns),
@@ -210,27 +124,15 @@ impl Case {
         self.class(&evidence);
     }
 
-    /// Closes it: it lasted for `ns`.
-    pub(crate) fn close(&mut self, at: &At<'_>, ns: u64) {
-        self.incident.duration_ns = ns;
-        self.incident.is_over = true;
-        self.over_ns = Some(at.now_ns);
-        self.now = NowValues::IDLE;
-        if self.incident.kind != IncidentKind::Pool {
-            let sums = self.extract.groups.sums(&NowValues::IDLE);
-            self.incident.during = of_stretch(ns, sums.iter().map(|sum| sum.count).sum());
-            let mut places = Places::of(at.page);
-            self.incident.summary = summary(&sums, ns, |site| places.label(site));
-            self.incident.groups = sums.iter().take(GROUPS_TOLD).map(|sum| group(sum, &mut places)).collect();
-        }
-        let unexpected_ns = ns.saturating_sub(self.incident.expected_ns);
-        self.worsen(at, unexpected_ns);
+    /// Its incident is over since now.
+    pub(crate) fn closed(&mut self, now_ns: u64) {
+        self.over_ns = Some(now_ns);
     }
 
     /// A capture brought nothing.
     pub(crate) fn capture_failed(&mut self, why: String) {
-        if !self.incident.captures_failed.contains(&why) {
-            self.incident.captures_failed.push(why);
+        if !self.builder.incident.captures_failed.contains(&why) {
+            self.builder.incident.captures_failed.push(why);
         }
     }
 
@@ -238,10 +140,10 @@ impl Case {
     pub(crate) fn named(&mut self, named: &Named) {
         self.names_due = self.names_due.saturating_sub(u32::from(named.is_final));
         if named.frames.is_empty() {
-            self.incident.notes.extend(named.note.clone());
+            self.builder.incident.notes.extend(named.note.clone());
             return;
         }
-        let stacks = &mut self.incident.stacks;
+        let stacks = &mut self.builder.incident.stacks;
         let at =
             stacks.iter().position(|stack| stack.fingerprint == named.fingerprint).unwrap_or_else(|| {
                 let fingerprint = named.fingerprint.clone();
@@ -266,9 +168,7 @@ impl Case {
 
     /// Puts its present state on the shelf, and on disk where asked for.
     pub(crate) fn publish(&mut self, page: &Page, desk: &mut Desk, is_for_disk: bool) {
-        let mut incident = self.incident.clone();
-        self.extract.fill(&mut incident, &mut Places::of(page), &self.now);
-        desk.keep(incident, is_for_disk);
+        desk.keep(self.builder.whole(page), is_for_disk);
     }
 
     /// Says what is due: the begin once the names are there, then the end.
@@ -276,18 +176,18 @@ impl Case {
         if let Announced::Waits { until_ns } = self.announced
             && (self.names_due == 0 || now_ns >= until_ns)
         {
-            let moment = if self.incident.was_missed { Moment::Missed } else { Moment::Begin };
+            let moment = if self.builder.incident.was_missed { Moment::Missed } else { Moment::Begin };
             self.say(moment, self.found_ns, desk);
-            if !self.incident.is_over {
+            if !self.builder.incident.is_over {
                 self.act(desk);
             }
             self.announced = Announced::Said;
             // One that was found too late has only one line.
-            self.has_said_end = self.incident.was_missed;
+            self.has_said_end = self.builder.incident.was_missed;
         }
-        if self.announced == Announced::Said && self.incident.is_over && !self.has_said_end {
+        if self.announced == Announced::Said && self.builder.incident.is_over && !self.has_said_end {
             self.has_said_end = true;
-            self.say(Moment::End, self.incident.duration_ns, desk);
+            self.say(Moment::End, self.builder.incident.duration_ns, desk);
         }
         // The line does not wait for names; who acts on the record wants it complete.
         let is_complete = self.names_due == 0 || self.are_names_given_up(now_ns);
@@ -305,7 +205,7 @@ impl Case {
             Announced::Refused => true,
             Announced::Said => self.has_acted_on_end,
         };
-        self.incident.is_over && is_silent && (self.names_due == 0 || self.are_names_given_up(now_ns))
+        self.builder.incident.is_over && is_silent && (self.names_due == 0 || self.are_names_given_up(now_ns))
     }
 
     fn are_names_given_up(&self, now_ns: u64) -> bool {
@@ -315,37 +215,21 @@ impl Case {
     /// Says that it still lasts, where its begin was said.
     pub(crate) fn say_lasts(&self, times: u64, desk: &mut Desk) {
         if self.announced == Announced::Said {
-            desk.said.push(Report::new(Moment::Lasts(times), &self.incident, self.incident.duration_ns));
+            desk.said.push(Report::new(
+                Moment::Lasts(times),
+                &self.builder.incident,
+                self.builder.incident.duration_ns,
+            ));
         }
     }
 
     fn say(&self, moment: Moment, age_ns: u64, desk: &mut Desk) {
-        desk.said.push(Report::new(moment, &self.incident, age_ns));
+        desk.said.push(Report::new(moment, &self.builder.incident, age_ns));
     }
 
     fn act(&self, desk: &mut Desk) {
-        if let Some(told) = desk.shelf.find(self.incident.identity()) {
+        if let Some(told) = desk.shelf.find(self.builder.incident.identity()) {
             desk.acts.push(told);
         }
-    }
-}
-
-fn group(sum: &GroupSum, places: &mut Places<'_>) -> Group {
-    Group {
-        kind: sum.kind.name().to_owned(),
-        label: places.label(sum.site),
-        parent: places.known_label(sum.parent),
-        count: sum.count,
-        total_ns: sum.total_ns,
-        longest_ns: sum.longest_ns,
-    }
-}
-
-pub(crate) fn pool_state(pool: &PoolNow) -> PoolState {
-    PoolState {
-        threads: pool.threads,
-        running: pool.running,
-        queued: pool.queued,
-        oldest_wait_ns: pool.oldest_wait_ns,
     }
 }

@@ -18,6 +18,7 @@ use loopscope_report::compute::figures::between;
 use loopscope_report::compute::stall::{End, Turn};
 use loopscope_report::compute::starvation::Verdict;
 use loopscope_report::incident::{Incident, IncidentCounts, IncidentKind, Severity};
+use loopscope_report::incident_builder::IncidentBuilder;
 use loopscope_report::model::exemplar::Exemplar;
 use loopscope_report::model::history::{Counters, History};
 use loopscope_stacks::CaptureError;
@@ -133,7 +134,7 @@ impl LoopCases {
 
     /// Returns the stall under way where it is critical: its age in nanoseconds and what it is, in words.
     pub(crate) fn critical(&self) -> Option<(u64, String)> {
-        let incident = &self.stall.as_ref()?.incident;
+        let incident = &self.stall.as_ref()?.builder.incident;
         (incident.severity == Severity::Critical).then(|| (incident.duration_ns, report::blame(incident)))
     }
 
@@ -147,9 +148,9 @@ impl LoopCases {
         desk: &mut Desk,
     ) {
         let reading = self.sight.reading(at.now_ns);
-        self.meter.look(at.vitals.busy_since, reading, gap);
-        if self.history.is_due(at.vitals.active_ns.saturating_add(at.vitals.idle_ns)) {
-            self.history.push(counters(at.page, at.vitals));
+        self.meter.look(at.seen.vitals.busy_since, reading, gap);
+        if self.history.is_due(at.seen.vitals.active_ns.saturating_add(at.seen.vitals.idle_ns)) {
+            self.history.push(counters(at.seen.page, at.seen.vitals));
         }
         self.collect(at, desk);
         for turn in turns {
@@ -161,8 +162,8 @@ impl LoopCases {
             }
         }
         if let Some(case) = &mut self.stall {
-            case.extract.extend(at.page, None);
-            case.grow(at);
+            case.builder.extend(at.seen.page, None);
+            case.builder.grow(&at.seen);
         }
         for turn in pool_turns {
             self.pool_turn(at, turn, desk);
@@ -170,7 +171,7 @@ impl LoopCases {
         self.speak(at.now_ns, desk);
         self.closing.retain(|case| !case.is_done(at.now_ns));
         if let Some(count) = self.budget.end_minute(at.now_ns) {
-            desk.said.push(Report::suppressed(at.label, count));
+            desk.said.push(Report::suppressed(at.seen.label, count));
         }
     }
 
@@ -227,12 +228,12 @@ impl LoopCases {
     /// Asks for the thread's stack, where the incident is one of those that are reported.
     fn capture(&mut self, at: &At<'_>, case: &mut Case) {
         if case.announced == Announced::Refused {
-            case.incident.captures_suppressed += 1;
+            case.builder.incident.captures_suppressed += 1;
             self.counts.captures[RATE_LIMITED] += 1;
             return;
         }
         // A thread that stands still with its process has nothing to tell.
-        if !case.incident.class.may_be_code() {
+        if !case.builder.incident.class.may_be_code() {
             return;
         }
         match self.asked {
@@ -245,7 +246,7 @@ impl LoopCases {
             Some(_) => self.capture_failed(None, ENDED.to_owned()),
             None => {}
         }
-        let (number, begin, age_ns) = (case.number, case.begin, at.vitals.now.busy_ns);
+        let (number, begin, age_ns) = (case.number, case.builder.begin(), at.seen.vitals.now.busy_ns);
         let asked = Asked { number, begin, age_ns, at_ns: at.now_ns, step: Step::Again, tries: 0 };
         case.names_due += 1;
         self.asked = Some(asked);
@@ -304,7 +305,7 @@ impl LoopCases {
     fn collect(&mut self, at: &At<'_>, desk: &mut Desk) {
         if let Some(asked) = self.asked.filter(|asked| asked.step == Step::Again) {
             // A busy period that came after the stall is not the stall's.
-            return match asked.begin == at.vitals.busy_since {
+            return match asked.begin == at.seen.vitals.busy_since {
                 true => self.prepare(at.now_ns, None),
                 false => self.capture_failed(None, ENDED.to_owned()),
             };
@@ -326,8 +327,8 @@ impl LoopCases {
             (None, Some(sample)) => desk.work.push(Work {
                 number: asked.number,
                 age_ns: asked.age_ns,
-                loop_name: at.label.to_owned(),
-                runtime: case.incident.runtime.clone(),
+                loop_name: at.seen.label.to_owned(),
+                runtime: case.builder.incident.runtime.clone(),
                 tid: at.tid,
                 sample,
             }),
@@ -341,9 +342,10 @@ impl LoopCases {
 
     /// Remembers an incident that is over, until it is done with.
     fn put_aside(&mut self, mut case: Case, at: &At<'_>, desk: &mut Desk) {
-        let incident = &case.incident;
+        let incident = &case.builder.incident;
         let (incident_id, value_ns) = (incident.id.to_string(), incident.duration_ns);
-        self.ended.push((incident.cause.clone(), Exemplar { incident_id, value_ns, unix_ns: at.unix_ns }));
+        self.ended
+            .push((incident.cause.clone(), Exemplar { incident_id, value_ns, unix_ns: at.seen.unix_ns }));
         case.speak(at.now_ns, desk);
         if !case.is_done(at.now_ns) {
             self.closing.push_back(case);
@@ -354,24 +356,26 @@ impl LoopCases {
     }
 
     fn open_stall(&mut self, at: &At<'_>, verdict: &Verdict, desk: &mut Desk) {
-        let now = at.vitals.now;
-        let mut case = Case::open(at, desk, at.vitals.busy_since, now.busy_ns, None);
-        case.judge(at, verdict, &now);
-        case.grow(at);
-        self.add_before(at, now.busy_ns, now.stretch_callbacks, &mut case.incident);
+        let now = at.seen.vitals.now;
+        let mut case = Case::open(desk, now.busy_ns, |process| {
+            IncidentBuilder::open(&at.seen, process, at.seen.vitals.busy_since, now.busy_ns, None)
+        });
+        case.builder.judge(&at.seen, verdict, &now);
+        case.builder.grow(&at.seen);
+        self.add_before(at, now.busy_ns, now.stretch_callbacks, &mut case.builder.incident);
         self.examine(at, &mut case);
-        self.counts.incidents[case.incident.kind as usize] += 1;
+        self.counts.incidents[case.builder.incident.kind as usize] += 1;
         case.announced = self.admission(at);
         self.capture(at, &mut case);
-        case.publish(at.page, desk, true);
+        case.publish(at.seen.page, desk, true);
         self.stall = Some(case);
     }
 
     fn stall_lasts(&mut self, at: &At<'_>, times: u64, verdict: &Verdict, desk: &mut Desk) {
         let Some(mut case) = self.stall.take() else { return };
-        case.extract.extend(at.page, None);
-        case.grow(at);
-        case.judge(at, verdict, &at.vitals.now);
+        case.builder.extend(at.seen.page, None);
+        case.builder.grow(&at.seen);
+        case.builder.judge(&at.seen, verdict, &at.seen.vitals.now);
         self.examine(at, &mut case);
         // A long one that found the budget used up is told when a new minute has begun.
         if case.announced == Announced::Refused && self.budget.ask(at.now_ns) {
@@ -380,14 +384,15 @@ impl LoopCases {
             case.say_lasts(times, desk);
         }
         self.capture(at, &mut case);
-        case.publish(at.page, desk, true);
+        case.publish(at.seen.page, desk, true);
         self.stall = Some(case);
     }
 
     fn close_stall(&mut self, at: &At<'_>, end: End, desk: &mut Desk) {
         let Some(mut case) = self.stall.take() else { return };
-        case.extract.extend(at.page, Some(end.end));
-        case.close(at, end.ns);
+        case.builder.extend(at.seen.page, Some(end.end));
+        case.builder.close(&at.seen, end.ns);
+        case.closed(at.now_ns);
         // The thread's times are those of the last look within: what came after the end is not the stall's.
         let last = Evidence {
             standstill_ns: self.meter.gap_standstill_ns,
@@ -395,47 +400,50 @@ impl LoopCases {
             ..Evidence::default()
         };
         case.class_at_end(&last);
-        case.publish(at.page, desk, true);
+        case.publish(at.seen.page, desk, true);
         self.put_aside(case, at, desk);
     }
 
     fn missed(&mut self, at: &At<'_>, end: End, verdict: &Verdict, desk: &mut Desk) {
-        let mut case = Case::open(at, desk, end.begin, end.ns, Some(end.end));
-        case.incident.was_missed = true;
-        case.judge(at, verdict, &NowValues::IDLE);
-        case.incident.spans.clear();
+        let mut case = Case::open(desk, end.ns, |process| {
+            IncidentBuilder::open(&at.seen, process, end.begin, end.ns, Some(end.end))
+        });
+        case.builder.incident.was_missed = true;
+        case.builder.judge(&at.seen, verdict, &NowValues::IDLE);
+        case.builder.incident.spans.clear();
         case.class(&Evidence {
             age_ns: end.ns,
             standstill_ns: self.meter.gap_standstill_ns.min(end.ns),
             suspended_ns: self.meter.gap_suspended_ns.min(end.ns),
             ..Evidence::default()
         });
-        self.counts.incidents[case.incident.kind as usize] += 1;
+        self.counts.incidents[case.builder.incident.kind as usize] += 1;
         case.announced = self.admission(at);
-        case.close(at, end.ns);
-        case.publish(at.page, desk, true);
+        case.builder.close(&at.seen, end.ns);
+        case.closed(at.now_ns);
+        case.publish(at.seen.page, desk, true);
         self.put_aside(case, at, desk);
     }
 
     fn pool_turn(&mut self, at: &At<'_>, turn: PoolTurn, desk: &mut Desk) {
         match (turn, self.pool.take()) {
             (PoolTurn::Began { age_ns }, _) => {
-                let mut open = PoolCase::open(at, desk, age_ns, counters(at.page, at.vitals));
-                self.add_before(at, age_ns, 0, &mut open.case.incident);
+                let mut open = PoolCase::open(at, desk, age_ns, counters(at.seen.page, at.seen.vitals));
+                self.add_before(at, age_ns, 0, &mut open.case.builder.incident);
                 self.counts.incidents[IncidentKind::Pool as usize] += 1;
                 open.case.announced = self.admission(at);
-                open.case.publish(at.page, desk, true);
+                open.case.publish(at.seen.page, desk, true);
                 self.pool = Some(open);
             }
             (PoolTurn::Lasts { times, age_ns }, Some(mut open)) => {
                 open.update(at, age_ns);
                 open.case.say_lasts(times, desk);
-                open.case.publish(at.page, desk, true);
+                open.case.publish(at.seen.page, desk, true);
                 self.pool = Some(open);
             }
             (PoolTurn::Ended { age_ns }, Some(mut open)) => {
-                open.close(at, age_ns, &counters(at.page, at.vitals));
-                open.case.publish(at.page, desk, true);
+                open.close(at, age_ns, &counters(at.seen.page, at.seen.vitals));
+                open.case.publish(at.seen.page, desk, true);
                 open.case.speak(at.now_ns, desk);
             }
             (_, None) => {}
@@ -458,7 +466,7 @@ impl LoopCases {
     }
 
     fn evidence(&self, at: &At<'_>, found: &Found) -> Evidence {
-        let age_ns = at.vitals.now.busy_ns;
+        let age_ns = at.seen.vitals.now.busy_ns;
         let (watched_ns, cpu_ns, runqueue_ns) = self.meter.used(at.now_ns.saturating_sub(age_ns));
         Evidence {
             age_ns,
@@ -476,7 +484,7 @@ impl LoopCases {
 
     /// Adds the figures of the ten seconds before an incident that is `age_ns` old.
     fn add_before(&self, at: &At<'_>, age_ns: u64, callbacks: u64, incident: &mut Incident) {
-        let mut present = counters(at.page, at.vitals);
+        let mut present = counters(at.seen.page, at.seen.vitals);
         present.active_ns = present.active_ns.saturating_sub(age_ns);
         present.callbacks = present.callbacks.saturating_sub(callbacks);
         if let Some(beginning) = self.history.beginning(present.total_ns()) {

@@ -8,10 +8,13 @@ use loopscope_probe::{Clock, Kind, Life, SiteId, VirtualClock, WorkKind, Writer}
 use loopscope_report::compute::class::Reading;
 use loopscope_report::compute::stall::StallWatch;
 use loopscope_report::incident::Class;
+use loopscope_report::incident_builder::Observation;
 use loopscope_report::model::thresholds::Thresholds;
 use std::panic::Location;
 use std::sync::{Arc, Mutex};
 
+#[path = "cases_black_box_tests.rs"]
+mod black_box;
 #[path = "cases_capture_tests.rs"]
 mod captures;
 
@@ -122,17 +125,19 @@ impl Bench {
         let look_at_pool = |pool| self.pool.look(pool, clock.scale().ns(taken.0), thresholds);
         let pool_turns = vitals.pool.as_ref().map(look_at_pool).unwrap_or_default();
         let at = At {
-            label: "main",
-            ordinal: 0,
-            page,
-            clock: &clock,
+            seen: Observation {
+                label: "main",
+                ordinal: 0,
+                page,
+                clock: &clock,
+                vitals: &vitals,
+                taken,
+                unix_ns: 1_700_000_000_000 * MS + now_ns,
+                warning_ns: thresholds.warning_ns,
+                critical_ns: thresholds.critical_ns,
+            },
             tid: 0,
-            vitals: &vitals,
-            taken,
             now_ns,
-            unix_ns: 1_700_000_000_000 * MS + now_ns,
-            warning_ns: thresholds.warning_ns,
-            critical_ns: thresholds.critical_ns,
             steal_ratio: 0.0,
         };
         self.cases.look(&at, self.gap, turns, pool_turns, &mut self.desk);
@@ -214,7 +219,7 @@ fn a_stall_is_one_record_from_its_detection_to_its_end() {
     assert_eq!(lines.len(), 3, "{lines:?}");
     assert!(lines[0].starts_with("loop main blocked for 101 ms by timer flush ("), "{}", lines[0]);
     assert!(lines[1].contains(", 10 times the threshold"), "{}", lines[1]);
-    assert!(lines[2].starts_with("loop main polls again after 1.07 s; it was blocked by"), "{}", lines[2]);
+    assert!(lines[2].starts_with("loop main polls again after 1.1 s; it was blocked by"), "{}", lines[2]);
     assert_eq!(bench.desk.kept.len(), 3, "opened, grown, closed");
     assert_eq!(bench.cases.counts().incidents, [1, 0, 0]);
 }
@@ -292,7 +297,7 @@ fn a_stop_that_hides_a_stall_s_end_is_seen_at_its_end() {
     bench.finish();
     let closed = bench.incident();
     assert_eq!((closed.class, closed.is_over), (Class::Stopped, true));
-    assert_eq!(closed.notes, ["the process stood still for 8.90 s"]);
+    assert_eq!(closed.notes, ["the process stood still for 8.9 s"]);
 }
 
 #[test]
@@ -314,7 +319,7 @@ fn a_flood_says_which_site_queues_again_and_after_what() {
     let incident = bench.incident();
     assert_eq!((incident.kind, incident.cause.as_str()), (IncidentKind::Starvation, "microtask"));
     assert!(
-        incident.summary.starts_with("412 callbacks of 0.5 ms: 411 x microtask again ("),
+        incident.summary.starts_with("412 callbacks of 501 µs: 411 x microtask again ("),
         "{}",
         incident.summary
     );

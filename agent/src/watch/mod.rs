@@ -2,7 +2,6 @@
 //!
 //! ```text
 //!   stall, pool: what began, lasts, ended   ->  cases: one open incident each  ->  desk: shelf, log, disk, actions
-//!                                                ^ extract: the recorder's copy
 //!                                                ^ sight, meter: the loop's thread
 //! ```
 
@@ -13,9 +12,6 @@ pub(crate) mod sight;
 
 pub(crate) mod frames;
 pub(crate) mod namer;
-
-mod extract;
-mod places;
 
 mod case;
 pub(crate) mod cases;

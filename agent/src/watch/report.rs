@@ -1,6 +1,6 @@
 //! The lines for the program's log: one when an incident is found, at its doublings, and one when it is over.
 
-use loopscope_report::compute::age::age_text;
+use loopscope_report::duration::show_ns;
 use loopscope_report::incident::{Class, Culprit, Frame, Incident, IncidentKind, Severity};
 
 /// What a line is about.
@@ -41,7 +41,7 @@ impl Report {
     /// Puts a moment of an incident into words.
     /// `age_ns` is how long it had lasted, or did last.
     pub(crate) fn new(moment: Moment, incident: &Incident, age_ns: u64) -> Report {
-        let age = age_text(age_ns);
+        let age = show_ns(age_ns);
         let is_code = incident.class.may_be_code();
         let level = match (moment, incident.severity) {
             (Moment::End, _) => Level::Info,
@@ -149,7 +149,7 @@ fn how(incident: &Incident) -> String {
             None => format!(", waiting{}", in_frame("in")),
         },
         Class::StarvedOfCpu => {
-            let ready = age_text(incident.runqueue_ns);
+            let ready = show_ns(incident.runqueue_ns);
             format!(", starved of CPU: ready but not run for {ready}{}", in_frame("in"))
         }
         _ => in_frame("in").replacen(' ', ", ", 1),

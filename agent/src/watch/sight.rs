@@ -5,13 +5,13 @@
 use crate::capture::{LoopCapturer, NoCapture, Prepared};
 use loopscope_probe::Ticks;
 use loopscope_probe::barrier::Barrier;
+use loopscope_probe::proc::{Sched, Status, open_sched};
 use loopscope_probe::registry::LocalPage;
 use loopscope_probe::tags::{TAG_WORDS, Tags};
 use loopscope_report::compute::class::Reading;
 use loopscope_stacks::Sample;
 use loopscope_stacks::thread::{Activity, ThreadState};
-use std::fs::{self, File};
-use std::os::unix::fs::FileExt;
+use std::fs::File;
 
 /// How a thread was found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -64,21 +64,20 @@ pub(crate) struct ThreadSight {
 impl ThreadSight {
     /// Of the thread that writes this page.
     pub(crate) fn of(page: LocalPage) -> Self {
-        let schedstat = File::open(format!("/proc/self/task/{}/schedstat", page.thread().tid)).ok();
+        let schedstat = open_sched(page.thread().tid).ok();
         ThreadSight { schedstat, capturer: LoopCapturer::of(page) }
     }
 }
 
 impl Sight for ThreadSight {
     fn reading(&mut self, now_ns: u64) -> Option<Reading> {
-        let (cpu_ns, runqueue_ns) = read_schedstat(self.schedstat.as_ref()?)?;
-        Some(Reading { at_ns: now_ns, cpu_ns, runqueue_ns })
+        let Sched { run_ns, runqueue_ns } = Sched::read(self.schedstat.as_ref()?)?;
+        Some(Reading { at_ns: now_ns, cpu_ns: run_ns, runqueue_ns })
     }
 
     fn look(&mut self) -> Found {
         let state = ThreadState::look(self.capturer.page().thread().tid).ok();
-        // The name of the process is in it, and the kernel may have cut a letter in half.
-        let status = fs::read("/proc/self/status").unwrap_or_default();
+        let status = Status::own();
         Found {
             is_asleep: state.as_ref().map(|state| state.letter != 'R'),
             is_stopped: state.as_ref().is_some_and(|state| matches!(state.letter, 'T' | 't')),
@@ -86,7 +85,7 @@ impl Sight for ThreadSight {
             waiting_in: state
                 .filter(|state| matches!(state.letter, 'S' | 'D') && state.activity != Activity::Running)
                 .map(|state| state.words()),
-            is_traced: tracer(&String::from_utf8_lossy(&status)).is_some_and(|pid| pid != 0),
+            is_traced: status.is_ok_and(|status| status.tracer().is_some()),
         }
     }
 
@@ -113,29 +112,11 @@ fn tags_of(sample: &Sample, page: &LocalPage) -> Option<Tags> {
     Tags::decode(page.page(), words)
 }
 
-/// Reads an open `schedstat`: the file stays open, because opening it costs most of a reading.
-pub(crate) fn read_schedstat(file: &File) -> Option<(u64, u64)> {
-    let mut bytes = [0; 96];
-    let length = file.read_at(&mut bytes, 0).ok()?;
-    let mut fields = std::str::from_utf8(bytes.get(..length)?).ok()?.split_ascii_whitespace();
-    Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
-}
-
-fn tracer(status: &str) -> Option<u32> {
-    status.lines().find_map(|line| line.strip_prefix("TracerPid:"))?.trim().parse().ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::capture::make_barrier;
     use loopscope_probe::{Writer, registry};
-
-    #[test]
-    fn the_kernel_s_texts_are_read() {
-        assert_eq!(tracer("Name:\tx\nTracerPid:\t81\nUid:\t0"), Some(81));
-        assert_eq!(tracer("Name:\tx"), None);
-    }
 
     #[test]
     fn a_thread_that_computes_is_seen_to_and_captured() {

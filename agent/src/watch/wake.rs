@@ -1,7 +1,7 @@
 //! How the agent's own thread spent the time between two looks: late, starved, or gone with the whole machine.
 
 use crate::watch::meter::Gap;
-use crate::watch::sight::read_schedstat;
+use loopscope_probe::proc::Sched;
 use std::fs::{self, File};
 
 /// How often the hypervisor's share is read while a loop is busy, in nanoseconds: the kernel writes a line for every
@@ -34,7 +34,7 @@ impl Wake {
 
     /// A look begins at `now_ns`, when the clock that counts suspension showed `boot_ns`.
     pub(crate) fn look(&mut self, now_ns: u64, boot_ns: u64) -> Gap {
-        let runqueue_ns = self.schedstat.as_ref().and_then(read_schedstat).map_or(0, |(_, ready)| ready);
+        let runqueue_ns = self.schedstat.as_ref().and_then(Sched::read).map_or(0, |sched| sched.runqueue_ns);
         let now = Moment { now_ns, runqueue_ns, boot_offset_ns: boot_ns.saturating_sub(now_ns) };
         let planned_ns = self.planned_ns.take();
         let Some(last) = self.last.replace(now) else { return Gap::default() };

@@ -1,6 +1,6 @@
 //! Many small or one big: what a busy stretch consisted of, by kind and site.
 
-use crate::compute::age::age_text;
+use crate::duration::show_ns;
 use loopscope_probe::clock::Scale;
 use loopscope_probe::record::Record;
 use loopscope_probe::{Kind, NowValues, SiteId};
@@ -94,15 +94,15 @@ impl Groups {
     }
 }
 
-/// Says what a stretch of `stretch_ns` consisted of: `1 callback of 203 ms`, or `412 callbacks of 0.5 ms: 388 x io_read
+/// Says what a stretch of `stretch_ns` consisted of: `1 callback of 203 ms`, or `412 callbacks of 500 µs: 388 x io_read
 /// at src/x.rs:40`. `label` names a site.
 pub fn summary(sums: &[GroupSum], stretch_ns: u64, label: impl FnOnce(SiteId) -> String) -> String {
     let count = sums.iter().fold(0, |all: u64, sum| all.saturating_add(sum.count));
     let Some(longest) = sums.iter().max_by_key(|sum| sum.longest_ns) else {
-        return format!("no callback for {}", age_text(stretch_ns));
+        return format!("no callback for {}", show_ns(stretch_ns));
     };
     if longest.longest_ns > stretch_ns / 2 {
-        let one = format!("1 callback of {}", age_text(longest.longest_ns));
+        let one = format!("1 callback of {}", show_ns(longest.longest_ns));
         return match count.saturating_sub(1) {
             0 => one,
             1 => format!("{one} and a shorter one"),
@@ -114,7 +114,7 @@ pub fn summary(sums: &[GroupSum], stretch_ns: u64, label: impl FnOnce(SiteId) ->
     let place = label(heaviest.site);
     let at = if place.contains(" (") { " " } else { " at " };
     let what = format!("{} x {}{at}{place}", heaviest.count, heaviest.kind.name());
-    format!("{count} callbacks of {}: {what}", age_text(total_ns / count.max(1)))
+    format!("{count} callbacks of {}: {what}", show_ns(total_ns / count.max(1)))
 }
 
 #[cfg(test)]
@@ -169,7 +169,7 @@ mod tests {
         let mut many = vec![record(Kind::IoRead, 40, 0, MS / 2); 387];
         many.extend(vec![record(Kind::Timer, 9, 0, MS / 2); 24]);
         let sums = groups(&many).sums(&running(Kind::IoRead, 40, MS / 2, 411));
-        assert_eq!(words(&sums, 206), "412 callbacks of 0.5 ms: 388 x io_read at src/x.rs:40");
+        assert_eq!(words(&sums, 206), "412 callbacks of 500 µs: 388 x io_read at src/x.rs:40");
         assert_eq!((sums[1].count, sums[1].total_ns), (24, 12 * MS));
         assert_eq!(words(&groups(&[]).sums(&NowValues::IDLE), 300), "no callback for 300 ms");
     }

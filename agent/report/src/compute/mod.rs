@@ -1,6 +1,5 @@
 //! Arithmetic on measurements: values in, values out. Nothing here knows a clock, a thread, a file or a socket.
 
-pub mod age;
 pub mod budget;
 pub mod class;
 pub mod deadline;

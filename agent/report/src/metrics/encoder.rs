@@ -6,7 +6,7 @@
 
 use crate::metrics::buckets::Buckets;
 use crate::metrics::catalog::{Family, Type, Unit};
-use crate::metrics::value::Number;
+pub use crate::metrics::value::Number;
 use crate::model::exemplar::Exemplar;
 use std::fmt::Debug;
 

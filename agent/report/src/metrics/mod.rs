@@ -18,6 +18,7 @@ pub mod compat_set;
 pub(crate) mod host_families;
 pub(crate) mod loop_families;
 #[doc(hidden)]
+pub mod loop_watch;
 pub mod merged;
 #[doc(hidden)]
 pub mod page;
@@ -33,7 +34,6 @@ pub(crate) mod number;
 pub(crate) mod protobuf;
 pub(crate) mod text;
 pub(crate) mod value;
-pub(crate) mod wire;
 
 pub use compat_set::Compat;
 

@@ -1,4 +1,13 @@
-//! The few parts of the protocol buffers' wire format that a page needs.
+//! The writer of protocol buffers: the few parts of the wire format that metrics and profiles need.
+//!
+//! There are functions that append one field, for the page of metrics, which is encoded at every scrape, and a
+//! [`Message`] on top of them, for profiles.
+
+#[cfg(feature = "profiles")]
+mod message;
+
+#[cfg(feature = "profiles")]
+pub(crate) use message::Message;
 
 /// Appends a number, seven bits a byte. Byte by byte: gathering them first took twice as long.
 pub(crate) fn push_varint(out: &mut Vec<u8>, mut value: u64) {

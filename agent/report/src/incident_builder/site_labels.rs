@@ -1,19 +1,19 @@
 //! Sites of a page in words, each read once.
 
+use crate::incident::Culprit;
 use loopscope_probe::site::Site;
 use loopscope_probe::{Kind, Page, SiteId};
-use loopscope_report::incident::Culprit;
 use std::collections::HashMap;
 
 /// The sites of one page.
-pub(crate) struct Places<'a> {
+pub(crate) struct SiteLabels<'a> {
     page: &'a Page,
     labels: HashMap<SiteId, String>,
 }
 
-impl<'a> Places<'a> {
+impl<'a> SiteLabels<'a> {
     pub(crate) fn of(page: &'a Page) -> Self {
-        Places { page, labels: HashMap::new() }
+        SiteLabels { page, labels: HashMap::new() }
     }
 
     pub(crate) fn site(&self, id: SiteId) -> Option<Site> {
@@ -22,8 +22,7 @@ impl<'a> Places<'a> {
 
     /// Returns the name and place of a site; `?` where not known.
     pub(crate) fn label(&mut self, id: SiteId) -> String {
-        let read = || self.page.sites().read_one(id).map_or_else(|| "?".to_owned(), |site| site.label());
-        self.labels.entry(id).or_insert_with(read).clone()
+        self.labels.entry(id).or_insert_with(|| self.page.sites().label(id)).clone()
     }
 
     /// Returns the name and place of a site; `None` for no site.

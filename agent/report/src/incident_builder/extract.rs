@@ -5,14 +5,14 @@
 //!   [ last 512 ][ first 512 ] . . . counted, not kept . . . [ last 512 ]
 //! ```
 
-use crate::watch::places::Places;
+use crate::compute::groups::Groups;
+use crate::incident;
+use crate::incident_builder::site_labels::SiteLabels;
 use loopscope_probe::clock::Scale;
 use loopscope_probe::iterations::IterationRecord;
 use loopscope_probe::jobs::JobRecord;
 use loopscope_probe::record::Record;
 use loopscope_probe::{NowValues, Page, Ticks};
-use loopscope_report::compute::groups::Groups;
-use loopscope_report::incident;
 use std::collections::VecDeque;
 
 /// How long before the begin the extract begins, in nanoseconds.
@@ -77,8 +77,8 @@ impl Extract {
         if let Some(newest) = fresh.last() {
             // What the ring forgot between two looks.
             let gap = fresh[0].number.saturating_sub(self.next);
-            self.lost += if has_copied { gap } else { 0 };
-            self.next = newest.number + 1;
+            self.lost = self.lost.saturating_add(if has_copied { gap } else { 0 });
+            self.next = newest.number.saturating_add(1);
         }
         fresh.retain(|record| record.end >= self.from && is_in(record.start));
         let own = fresh.partition_point(|record| record.start < self.begin);
@@ -92,16 +92,16 @@ impl Extract {
                 }
                 false => &mut self.last,
             };
-            self.lost += u64::from(keep_newest(part, record, PART_MAX));
+            self.lost = self.lost.saturating_add(u64::from(keep_newest(part, record, PART_MAX)));
         }
         for iteration in page.iterations(self.next_iteration) {
-            self.next_iteration = iteration.number + 1;
+            self.next_iteration = iteration.number.saturating_add(1);
             if iteration.end >= self.from && is_in(iteration.begin) {
                 keep_newest(&mut self.iterations, iteration, RING_MAX);
             }
         }
         for job in page.jobs(self.next_job) {
-            self.next_job = job.number + 1;
+            self.next_job = job.number.saturating_add(1);
             if job.ended >= self.from && is_in(job.started) {
                 keep_newest(&mut self.jobs, job, RING_MAX);
             }
@@ -114,60 +114,70 @@ impl Extract {
     }
 
     /// Writes the extract to an incident. `now` adds what still runs.
-    pub(crate) fn fill(&self, incident: &mut incident::Incident, places: &mut Places<'_>, now: &NowValues) {
-        let relative = |at: Ticks| match at >= self.begin {
-            true => self.scale.duration_ns(at.since(self.begin)) as i64,
-            false => -(self.scale.duration_ns(self.begin.since(at)) as i64),
-        };
-        let ns = |from: Ticks, to: Ticks| self.scale.duration_ns(to.since(from));
-        let known = |at: Ticks| Some(at).filter(|at| *at != Ticks::NONE);
+    pub(crate) fn fill(
+        &self,
+        incident: &mut incident::Incident,
+        labels: &mut SiteLabels<'_>,
+        now: &NowValues,
+    ) {
         let all = self.before.iter().chain(&self.first).chain(&self.last);
-        let mut records: Vec<incident::Record> = all
-            .map(|record| incident::Record {
-                start_ns: relative(record.start),
-                run_ns: ns(record.start, record.end),
-                wait_ns: known(record.ready).map(|ready| ns(ready, record.start)),
-                kind: record.kind.name().to_owned(),
-                phase: record.phase.name().to_owned(),
-                site: places.label(record.site),
-                parent: places.known_label(record.parent),
-                is_running: false,
-            })
-            .collect();
-        records.extend(now.running.and_then(|running| {
-            let kind = running.kind?;
-            Some(incident::Record {
-                start_ns: relative(running.since),
-                run_ns: now.running_ns,
-                kind: kind.name().to_owned(),
-                phase: running.phase.name().to_owned(),
-                site: places.label(running.site),
-                is_running: true,
-                ..incident::Record::default()
-            })
-        }));
-        incident.records = records;
+        incident.records = all.map(|record| self.record(record, labels)).collect();
+        incident.records.extend(self.running(now, labels));
         incident.records_lost = self.lost;
         let iteration = |iteration: &IterationRecord| incident::Iteration {
             number: iteration.number,
-            start_ns: relative(iteration.begin),
-            busy_ns: ns(iteration.begin, iteration.end),
+            start_ns: self.relative_ns(iteration.begin),
+            busy_ns: self.ns(iteration.begin, iteration.end),
             events: iteration.events,
         };
         incident.iterations = self.iterations.iter().map(iteration).collect();
-        incident.jobs = self
-            .jobs
-            .iter()
-            .map(|job| incident::Job {
-                start_ns: relative(job.started),
-                run_ns: ns(job.started, job.ended),
-                wait_ns: ns(job.submitted, job.started),
-                kind: job.kind.name().to_owned(),
-                site: places.label(job.site),
-                worker: job.worker,
-                is_ok: job.is_ok,
-            })
-            .collect();
+        let job = |job: &JobRecord| incident::Job {
+            start_ns: self.relative_ns(job.started),
+            run_ns: self.ns(job.started, job.ended),
+            wait_ns: self.ns(job.submitted, job.started),
+            kind: job.kind.name().to_owned(),
+            site: labels.label(job.site),
+            worker: job.worker,
+            is_ok: job.is_ok,
+        };
+        incident.jobs = self.jobs.iter().map(job).collect();
+    }
+
+    fn record(&self, record: &Record, labels: &mut SiteLabels<'_>) -> incident::Record {
+        let ready = Some(record.ready).filter(|ready| *ready != Ticks::NONE);
+        incident::Record {
+            start_ns: self.relative_ns(record.start),
+            run_ns: self.ns(record.start, record.end),
+            wait_ns: ready.map(|ready| self.ns(ready, record.start)),
+            kind: record.kind.name().to_owned(),
+            phase: record.phase.name().to_owned(),
+            site: labels.label(record.site),
+            parent: labels.known_label(record.parent),
+            is_running: false,
+        }
+    }
+
+    fn running(&self, now: &NowValues, labels: &mut SiteLabels<'_>) -> Option<incident::Record> {
+        let running = now.running?;
+        Some(incident::Record {
+            start_ns: self.relative_ns(running.since),
+            run_ns: now.running_ns,
+            kind: running.kind?.name().to_owned(),
+            phase: running.phase.name().to_owned(),
+            site: labels.label(running.site),
+            is_running: true,
+            ..incident::Record::default()
+        })
+    }
+
+    /// Returns a moment relative to the begin, in nanoseconds: negative before it.
+    fn relative_ns(&self, at: Ticks) -> i64 {
+        let ns = |from, to| i64::try_from(self.ns(from, to)).unwrap_or(i64::MAX);
+        ns(self.begin, at) - ns(at, self.begin)
+    }
+
+    fn ns(&self, from: Ticks, to: Ticks) -> u64 {
+        self.scale.duration_ns(to.since(from))
     }
 }
 
@@ -184,8 +194,8 @@ fn keep_newest<T>(list: &mut VecDeque<T>, item: T, most: usize) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::incident::Incident;
     use loopscope_probe::{Clock, Kind, Life, VirtualClock, Writer};
-    use loopscope_report::incident::Incident;
 
     const MS: u64 = 1_000_000;
 
@@ -220,7 +230,7 @@ mod tests {
         run(&mut writer, 5);
         extract.extend(writer.page(), Some(end));
         let mut incident = Incident::default();
-        extract.fill(&mut incident, &mut Places::of(writer.page()), &NowValues::IDLE);
+        extract.fill(&mut incident, &mut SiteLabels::of(writer.page()), &NowValues::IDLE);
         let starts: Vec<i64> = incident.records.iter().map(|record| record.start_ns).collect();
         assert_eq!(starts.len(), 20 + 2 * PART_MAX);
         assert_eq!(starts[0], -22 * MS as i64);
