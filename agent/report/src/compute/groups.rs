@@ -80,18 +80,24 @@ impl Groups {
         let forgotten = now.stretch_callbacks.saturating_sub(self.counted);
         let mut sums: Vec<GroupSum> = all.sums.into_values().map(|(sum, _)| sum).collect();
         if forgotten > 0 {
+            let seen_ns = sums.iter().fold(0, |all: u64, sum| all.saturating_add(sum.total_ns));
+            // All of them together took no longer than the stretch: the forgotten ones may have been shorter.
+            let forgotten_ns = part(seen_ns, forgotten, seen).min(now.busy_ns.saturating_sub(seen_ns));
             for sum in &mut sums {
-                let with_share = |value: u64| {
-                    let share = u128::from(value) * u128::from(forgotten) / u128::from(seen);
-                    value.saturating_add(u64::try_from(share).unwrap_or(u64::MAX))
-                };
-                (sum.count, sum.total_ns) = (with_share(sum.count), with_share(sum.total_ns));
+                sum.count = sum.count.saturating_add(part(sum.count, forgotten, seen));
+                sum.total_ns = sum.total_ns.saturating_add(part(sum.total_ns, forgotten_ns, seen_ns));
             }
         }
         // Of equals the lowest number, so that the same stretch always reads alike.
         sums.sort_by_key(|sum| (std::cmp::Reverse(sum.total_ns), sum.kind.index(), sum.site));
         sums
     }
+}
+
+/// Returns `value * count / whole`, 0 of nothing, at most `u64::MAX`.
+fn part(value: u64, count: u64, whole: u64) -> u64 {
+    let part = u128::from(value) * u128::from(count) / u128::from(whole.max(1));
+    u64::try_from(part).unwrap_or(u64::MAX)
 }
 
 /// Says what a stretch of `stretch_ns` consisted of: `1 callback of 203 ms`, or `412 callbacks of 500 µs: 388 x io_read
@@ -178,10 +184,13 @@ mod tests {
     fn what_the_recorder_forgot_is_shared_out() {
         let mut seen = vec![record(Kind::Tick, 3, 8, MS / 100); 3_000];
         seen.extend(vec![record(Kind::Microtask, 5, 8, MS / 100); 1_000]);
-        let now = NowValues { stretch_callbacks: 40_000, ..NowValues::IDLE };
-        let sums = groups(&seen).sums(&now);
-        assert_eq!((sums[0].kind, sums[0].count, sums[1].count), (Kind::Tick, 30_000, 10_000));
-        assert_eq!(sums[0].total_ns, 300 * MS);
+        // The forgotten ones cannot have taken longer than there was time.
+        for (busy_ms, total_ms) in [(400, [300, 100]), (500, [300, 100]), (200, [150, 50]), (0, [30, 10])] {
+            let now = NowValues { stretch_callbacks: 40_000, busy_ns: busy_ms * MS, ..NowValues::IDLE };
+            let sums = groups(&seen).sums(&now);
+            assert_eq!((sums[0].kind, sums[0].count, sums[1].count), (Kind::Tick, 30_000, 10_000));
+            assert_eq!([sums[0].total_ns, sums[1].total_ns], total_ms.map(|ms| ms * MS));
+        }
     }
 
     #[test]
