@@ -1,7 +1,7 @@
 //! Choosing how a loop is built.
 
 use crate::bell::Bell;
-use crate::call::PanicPolicy;
+use crate::callback::PanicPolicy;
 use crate::check::Immediates;
 use crate::clock::LoopClock;
 use crate::core::Core;

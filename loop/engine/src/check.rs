@@ -6,7 +6,7 @@
 //! # Source
 //! `processImmediate` in `lib/internal/timers.js` of Node v20.
 
-use crate::call::{Once, Site};
+use crate::callback::{Once, Site};
 use crate::core::Core;
 use crate::cx::Cx;
 use crate::key::Key;

@@ -6,7 +6,7 @@
 //! # Source
 //! `uv_close` and `uv__run_closing_handles` in `src/unix/core.c` of libuv 1.46: a singly linked stack.
 
-use crate::call::{Once, Site};
+use crate::callback::{Once, Site};
 use crate::core::{Entry, What};
 use crate::cx::Cx;
 use crate::key::Key;

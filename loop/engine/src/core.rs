@@ -1,7 +1,7 @@
 //! What a loop owns, apart from the user's state: the queues of all phases, the slots, the clock, the probe.
 
 use crate::bell::Bell;
-use crate::call::{Halt, Many, Once, PanicPolicy, Site};
+use crate::callback::{Halt, Many, Once, PanicPolicy, Site};
 use crate::check::Immediates;
 use crate::clock::LoopClock;
 use crate::close::Closing;

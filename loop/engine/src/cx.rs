@@ -2,7 +2,7 @@
 //!
 //! Registration is spread over the files of the phases: timers, immediates, hooks and so on each add their methods.
 
-use crate::call::{Once, Site};
+use crate::callback::{Once, Site, State};
 use crate::core::{Core, Entry, What};
 use crate::key::Key;
 use loopscope_probe::{Kind, Phase, SiteId};
@@ -18,6 +18,10 @@ pub struct Cx<'a, S: 'static = ()> {
     /// The state that the loop was built with.
     pub state: &'a mut S,
     pub(crate) core: &'a mut Core<S>,
+}
+
+impl<S: 'static> State for S {
+    type Cx<'a> = Cx<'a, S>;
 }
 
 impl<S: 'static> Cx<'_, S> {

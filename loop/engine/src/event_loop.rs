@@ -1,6 +1,6 @@
 //! The loop as its owner sees it: build it, give it a main script, run it.
 
-use crate::call::{Halt, Site};
+use crate::callback::{Halt, Site};
 use crate::core::Core;
 use crate::cx::Cx;
 use crate::post::Post;

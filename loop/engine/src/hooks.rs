@@ -7,7 +7,7 @@
 //! `src/unix/loop-watcher.c` of libuv 1.46: start inserts at the head, a pass moves the list aside and puts each back
 //! at the end before its call.
 
-use crate::call::Many;
+use crate::callback::Many;
 use crate::core::What;
 use crate::cx::Cx;
 use crate::key::Key;

@@ -76,6 +76,7 @@ mod threads;
 mod bell;
 mod builder;
 mod call;
+mod callback;
 mod clock;
 mod core;
 mod cx;
@@ -86,7 +87,7 @@ pub mod simulate;
 mod sites;
 
 pub use builder::Builder;
-pub use call::PanicPolicy;
+pub use callback::PanicPolicy;
 pub use cx::Cx;
 pub use error::{AcceptStarved, CallbackPanicked, LoopGone, WaitsForever, WorkError};
 pub use event_loop::Loop;

@@ -6,7 +6,7 @@
 //! # Source
 //! `processTicksAndRejections` in `lib/internal/process/task_queues.js` of Node v20.
 
-use crate::call::{Once, Site};
+use crate::callback::{Once, Site};
 use crate::cx::Cx;
 use crate::key::{Key, Slots};
 use crate::task::{self, TaskSlot};

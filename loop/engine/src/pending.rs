@@ -6,7 +6,7 @@
 //! # Source
 //! `uv__run_pending` and `uv_run` in `src/unix/core.c` of libuv 1.46.
 
-use crate::call::{Once, Site};
+use crate::callback::{Once, Site};
 use crate::cx::Cx;
 use loopscope_probe::{Kind, Life, Phase};
 

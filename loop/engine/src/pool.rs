@@ -8,7 +8,7 @@
 //! `src/threadpool.c` of libuv 1.46.
 
 use crate::bell::News;
-use crate::call::Site;
+use crate::callback::Site;
 use crate::core::What;
 use crate::cx::Cx;
 use crate::error::WorkError;

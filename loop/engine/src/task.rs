@@ -4,7 +4,7 @@
 //! the loop moves to its microtask queue in order; a wake from another thread travels through the post queue. Between
 //! two wakes a future costs nothing, and it does not keep the loop alive: what it waits for does.
 
-use crate::call::Site;
+use crate::callback::Site;
 use crate::cx::Cx;
 use crate::key::Key;
 use crate::post::Mailbox;

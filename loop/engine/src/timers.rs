@@ -7,7 +7,7 @@
 //! # Source
 //! `setupTimers`, `processTimers`, `listOnTimeout` in `lib/internal/timers.js` and `Environment::RunTimers` of Node v20.
 
-use crate::call::Site;
+use crate::callback::Site;
 use crate::core::Core;
 use crate::cx::Cx;
 use crate::key::Key;

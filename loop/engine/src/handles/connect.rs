@@ -4,7 +4,7 @@
 //! `uv__stream_connect` in `src/unix/stream.c` of libuv 1.46. On Linux a refused connection to a local port is seen in
 //! the poll phase, as there.
 
-use crate::call::{Once, Site};
+use crate::callback::{Once, Site};
 use crate::core::{Core, What};
 use crate::cx::Cx;
 use crate::handles::stream::{OnConnect, Stream};

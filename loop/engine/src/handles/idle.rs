@@ -8,7 +8,7 @@
 //! The queue is a heap with one entry for a stream. Entries of streams that were closed are dropped when they come to
 //! the top, or all at once when they are more than half.
 
-use crate::call::Site;
+use crate::callback::Site;
 use crate::clock::MS_NS;
 use crate::core::{Core, What};
 use crate::cx::Cx;

@@ -1,6 +1,6 @@
 //! Listening sockets: connections come in, each as a stream with a key of its own.
 
-use crate::call::Site;
+use crate::callback::Site;
 use crate::core::{Core, What};
 use crate::cx::Cx;
 use crate::error::AcceptStarved;

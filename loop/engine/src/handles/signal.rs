@@ -10,7 +10,7 @@
 //! # Source
 //! `src/unix/signal.c` of libuv 1.46: one handler, a pipe to each loop, signals last in a poll.
 
-use crate::call::Many;
+use crate::callback::Many;
 use crate::core::{Core, What};
 use crate::cx::Cx;
 use crate::key::Key;
@@ -65,7 +65,7 @@ impl<S: 'static> Cx<'_, S> {
         let claim = Claim::new(signal)?;
         self.core.watch_signal(signal)?;
         let site = self.core.site(at, Kind::Signal);
-        let listener = SignalListener { run: Some(run), _claim: claim };
+        let listener = SignalListener::<S> { run: Some(run), _claim: claim };
         let key = self.core.insert(site, What::Signal(Box::new(listener)));
         self.core.referenced += 1;
         let Core { signals, slots, .. } = &mut *self.core;

@@ -9,7 +9,7 @@
 //! `uv_async_send` and `uv__async_io` in `src/unix/async.c` of libuv 1.46.
 
 use crate::bell::{Bell, News};
-use crate::call::Many;
+use crate::callback::Many;
 use crate::core::What;
 use crate::cx::Cx;
 use crate::key::Key;
@@ -93,7 +93,7 @@ impl<S: 'static> Cx<'_, S> {
         let site = core.site(at, Kind::Async);
         let (is_pending, merged) = (AtomicBool::new(false), AtomicU64::new(0));
         let flag = Arc::new(Flag { is_pending, merged, bell: core.bell.clone() });
-        let handle = WakeHandle { flag: flag.clone(), run: Some(run) };
+        let handle = WakeHandle::<S> { flag: flag.clone(), run: Some(run) };
         let key = core.insert(site, What::Wake(Box::new(handle)));
         core.referenced += 1;
         core.wakes.retain(|key| core.slots.get(*key).is_some());

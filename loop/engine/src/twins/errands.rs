@@ -4,7 +4,7 @@
 //! when that poll returns, inside the same microtask and billed to it; what is asked elsewhere, as by dropping a
 //! connection in a callback, runs in the drain that follows.
 
-use crate::call::{Once, Site};
+use crate::callback::{Once, Site};
 use crate::cx::Cx;
 use crate::key::Key;
 use crate::task;
