@@ -10,17 +10,10 @@ use crate::callback::{Once, Site};
 use crate::core::{Entry, What};
 use crate::cx::Cx;
 use crate::key::Key;
-use loopscope_probe::{Kind, Life, Phase, Ticks};
+use crate::queues::deferred::Closing;
+use loopscope_probe::{Kind, Life, Phase};
 use std::io;
 use std::panic::Location;
-
-/// A handle on its way to the close phase.
-pub(crate) struct Closing<S: 'static> {
-    kind: Kind,
-    site: Site,
-    ready: Ticks,
-    run: Option<Once<S>>,
-}
 
 impl<S: 'static> Cx<'_, S> {
     /// Closes what is behind the key: a timer or immediate is cleared, a hook or socket never calls back again. What is

@@ -56,14 +56,15 @@ mod hooks;
 mod microtask;
 mod pending;
 mod poll;
+mod poller;
 mod sockets;
 
 mod handles;
 
-mod task;
+mod tasks;
 mod twins;
 
-mod timer_lists;
+mod queues;
 mod timers;
 
 mod fs;
@@ -72,6 +73,7 @@ mod pool;
 mod post;
 mod resolve;
 mod threads;
+mod work;
 
 mod bell;
 mod builder;
@@ -101,16 +103,16 @@ pub use handles::outgoing::Wrote;
 pub use handles::peer::Peer;
 pub use handles::stream::StreamEvent;
 pub use handles::wake::Wake;
-pub use hooks::Hook;
 pub use key::Key;
 pub use loopscope_probe::{Phase, WorkKind};
 /// The version of mio that [`Cx::adopt`] takes sources of.
 pub use mio;
 pub use post::Post;
+pub use queues::hooks::Hook;
 pub use run::Mode;
 /// The numbers of signals.
 pub use signal_hook::consts::signal as signals;
 
-pub use task::Task;
+pub use queues::tasks::Task;
 pub use threads::SharedPool;
 pub use twins::{Connection, Incoming, Local, LocalFs, Promise};

@@ -8,7 +8,7 @@
 use crate::core::What;
 use crate::cx::Cx;
 use crate::key::Key;
-use crate::sockets::Edges;
+use crate::queues::sockets::Edges;
 use loopscope_probe::{Kind, Life};
 use mio::Interest;
 use mio::event::Source;

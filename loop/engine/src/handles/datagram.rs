@@ -11,7 +11,7 @@ use crate::cx::Cx;
 use crate::handles::mailing::{Mailing, Socket};
 use crate::handles::peer::Peer;
 use crate::key::Key;
-use crate::sockets::Edges;
+use crate::queues::sockets::Edges;
 use loopscope_probe::{Kind, Life};
 use mio::Interest;
 use std::io;

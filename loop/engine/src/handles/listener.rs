@@ -8,7 +8,7 @@ use crate::handles::acceptor::{Acceptor, Listening};
 use crate::handles::stream::Stream;
 use crate::handles::transport::Transport;
 use crate::key::Key;
-use crate::sockets::{Edges, is_of_one_connection};
+use crate::queues::sockets::{Edges, is_of_one_connection};
 use loopscope_probe::{Kind, Life};
 use mio::Interest;
 use std::io;

@@ -10,7 +10,7 @@ use crate::handles::idle::Idle;
 use crate::handles::outgoing::{End, Outgoing};
 use crate::handles::transport::Transport;
 use crate::key::Key;
-use crate::sockets::Edges;
+use crate::queues::sockets::Edges;
 use loopscope_probe::Kind;
 use std::io;
 use std::net::SocketAddr;

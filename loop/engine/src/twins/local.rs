@@ -2,9 +2,9 @@
 
 use crate::cx::Cx;
 use crate::error::WorkError;
-use crate::post::Mailbox;
-use crate::task::{self, Task};
-use crate::twins::errands::Errands;
+use crate::queues::errands::Errands;
+use crate::queues::mailbox::Mailbox;
+use crate::queues::tasks::{Task, begin};
 use crate::twins::promise::{Promise, Undo};
 use loopscope_probe::{Kind, WorkKind};
 use std::fmt;
@@ -74,7 +74,7 @@ impl<S: 'static> Local<S> {
     #[track_caller]
     pub fn spawn_local<T: 'static>(&self, future: impl Future<Output = T> + 'static) -> Task<T> {
         let at = Location::caller();
-        let (task, begun) = task::begin(self.errands.loop_id(), self.mailbox.clone(), at, future);
+        let (task, begun) = begin(self.errands.loop_id(), self.mailbox.clone(), at, future);
         self.errand(at, move |cx| cx.start_task(begun));
         task
     }

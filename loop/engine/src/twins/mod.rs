@@ -16,7 +16,6 @@
 //!
 //! Cost: an operation is two small allocations and one more poll; a callback that waits for nothing else is cheaper.
 
-pub(crate) mod errands;
 mod promise;
 
 mod local;
