@@ -6,7 +6,7 @@ use crate::clock::LoopClock;
 use crate::handles::adopt::Adopted;
 use crate::handles::child::ChildProcess;
 use crate::handles::datagram::DatagramSocket;
-use crate::handles::idle::IdleQueue;
+use crate::handles::idle::{Deadline, Idle, IdleQueue, NEVER};
 use crate::handles::listener::Listener;
 use crate::handles::signal::{SignalHub, SignalListener};
 use crate::handles::stream::Stream;
@@ -24,8 +24,9 @@ use crate::queues::sockets::Sockets;
 use crate::queues::timers::Timers;
 use crate::simulate::World;
 use crate::sites::SiteCache;
-use loopscope_probe::{HandleType, Kind, Phase, SiteId, Writer};
+use loopscope_probe::{HandleType, Kind, Phase, SiteId, Ticks, Writer};
 use std::collections::{HashSet, VecDeque};
+use std::io;
 use std::panic::Location;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -168,6 +169,17 @@ impl<S: 'static> Core<S> {
         Some(entry)
     }
 
+    /// Returns the last stamp, for noting when something became ready.
+    pub(crate) fn stamp(&self) -> Ticks {
+        self.probe.as_ref().map_or(Ticks::NONE, |probe| probe.last())
+    }
+
+    /// Returns where sources are watched.
+    pub(crate) fn registry(&self) -> io::Result<&mio::Registry> {
+        let without = || io::Error::new(io::ErrorKind::Unsupported, "a loop in virtual time has no sockets");
+        self.poller.registry().ok_or_else(without)
+    }
+
     /// Takes something that was removed out of the counts of what keeps the loop alive.
     pub(crate) fn forget(&mut self, what: &What<S>, is_ref: bool) {
         match what {
@@ -192,6 +204,21 @@ impl<S: 'static> Core<S> {
                 }
             }
             What::Work(_) => self.requests -= 1,
+        }
+    }
+
+    /// A stream's time-out was taken from it.
+    pub(crate) fn forget_idle(&mut self, idle: &Idle<S>) {
+        if idle.queued_ns != NEVER && self.idle.bury() {
+            let slots = &self.slots;
+            let is_valid = |deadline: &Deadline| match slots.get(deadline.key).map(|entry| &entry.what) {
+                Some(What::Stream(stream)) => {
+                    stream.idle.as_ref().is_some_and(|idle| idle.queued_ns == deadline.at_ns)
+                }
+                _ => false,
+            };
+            self.idle.heap.retain(is_valid);
+            self.idle.dead = 0;
         }
     }
 

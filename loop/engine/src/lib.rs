@@ -60,6 +60,7 @@ mod poller;
 mod sockets;
 
 mod handles;
+mod operations;
 
 mod tasks;
 mod twins;
@@ -94,11 +95,10 @@ pub use cx::Cx;
 pub use error::{AcceptStarved, CallbackPanicked, LoopGone, WaitsForever, WorkError};
 pub use event_loop::Loop;
 pub use fs::{FolderEntry, Fs};
-pub use handles::acceptor::Listening;
 pub use handles::adopt::Readiness;
 pub use handles::child::Child;
 pub use handles::datagram::{Datagram, DatagramEvent};
-pub use handles::options::Keepalive;
+pub use handles::listener::Listening;
 pub use handles::outgoing::Wrote;
 pub use handles::peer::Peer;
 pub use handles::stream::StreamEvent;
@@ -107,6 +107,7 @@ pub use key::Key;
 pub use loopscope_probe::{Phase, WorkKind};
 /// The version of mio that [`Cx::adopt`] takes sources of.
 pub use mio;
+pub use operations::options::Keepalive;
 pub use post::Post;
 pub use queues::hooks::Hook;
 pub use run::Mode;

@@ -12,7 +12,6 @@ use crate::cx::Cx;
 use crate::key::Key;
 use crate::poller::Ready;
 use loopscope_probe::Ticks;
-use std::io;
 use std::time::Duration;
 
 /// How long a listener that lacks descriptors is left alone: nothing reports when one becomes free, and each try costs a
@@ -24,17 +23,6 @@ const STARVED_WAIT: Duration = Duration::from_millis(100);
 const CROWDED_WAIT: Duration = Duration::from_millis(10);
 
 impl<S: 'static> Core<S> {
-    /// Returns the last stamp, for noting when something became ready.
-    pub(crate) fn stamp(&self) -> Ticks {
-        self.probe.as_ref().map_or(Ticks::NONE, |probe| probe.last())
-    }
-
-    /// Returns where sources are watched.
-    pub(crate) fn registry(&self) -> io::Result<&mio::Registry> {
-        let without = || io::Error::new(io::ErrorKind::Unsupported, "a loop in virtual time has no sockets");
-        self.poller.registry().ok_or_else(without)
-    }
-
     /// Marks the sockets that the poll reported, and those that rested for another try.
     fn note_edges(&mut self) {
         let now = self.stamp();

@@ -21,8 +21,6 @@ pub const KNOWN: &[Known] = &[
     entry("agent/host/src/lib.rs", "", "service", "thread"),
     entry("agent/host/src/lib.rs", "", "state", "service"),
     entry("agent/http/src/lib.rs", "", "guard", "secure"),
-    entry("loop/engine/src/lib.rs", "", "core", "handles"),
-    entry("loop/engine/src/lib.rs", "twins", "promise", "local"),
     entry("loop/probe/src/lib.rs", "", "directory", "leftover"),
     entry("loop/probe/src/lib.rs", "", "directory", "memory"),
     entry("loop/probe/src/lib.rs", "", "directory", "runtime_directory"),

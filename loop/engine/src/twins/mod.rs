@@ -16,9 +16,10 @@
 //!
 //! Cost: an operation is two small allocations and one more poll; a callback that waits for nothing else is cheaper.
 
-mod promise;
-
 mod local;
+
+mod calls;
+mod promise;
 
 mod connection;
 mod gate;

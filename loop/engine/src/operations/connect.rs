@@ -80,7 +80,7 @@ impl<S: 'static> Cx<'_, S> {
     }
 
     fn begin_connect(&mut self, site: Site, transport: Transport, run: OnConnect<S>) -> io::Result<Key> {
-        let stream = Stream::connecting(transport, run);
+        let stream = Stream::<S>::connecting(transport, run);
         let key = self.core.insert(site, What::Stream(Box::new(stream)));
         self.core.requests += 1;
         self.watch(key, Interest::READABLE | Interest::WRITABLE)?;
