@@ -1,6 +1,7 @@
 //! What a callback gets: the user's state and the loop, as two parts that do not borrow from each other.
 //!
-//! Registration is spread over the files of the phases: timers, immediates, hooks and so on each add their methods.
+//! Registration is spread over the files of the phases and operations: timers, immediates, streams and so on each add
+//! their methods.
 
 use crate::callback::{Once, State};
 use crate::core::Core;
@@ -11,7 +12,7 @@ use std::time::Duration;
 /// The loop as a callback sees it, with the user's state beside it.
 ///
 /// Every method that registers something remembers its caller's place in the source: that names the callback in
-/// metrics and flamegraphs. Every method that takes a [`Key`] does nothing and returns `false` or `None` where the key
+/// metrics and flamegraphs. Every method that takes a [`Key`](crate::Key) does nothing and returns `false` or `None` where the key
 /// is stale.
 pub struct Cx<'a, S: 'static = ()> {
     /// The state that the loop was built with.

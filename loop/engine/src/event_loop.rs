@@ -3,9 +3,9 @@
 use crate::callback::{Halt, Site};
 use crate::core::Core;
 use crate::cx::Cx;
-use crate::post::Post;
+use crate::operations::post::Post;
+use crate::phases::run::Mode;
 use crate::queues::tasks;
-use crate::run::Mode;
 use crate::simulate;
 use loopscope_probe::{Kind, Life, Page, Phase};
 use std::fmt;

@@ -15,7 +15,8 @@
 //!            after every callback: all ticks, all microtasks (and futures), again while ticks are left
 //! ```
 //!
-//! The folder is that diagram: [`run`](Mode) is one iteration, and each phase has its file.
+//! The folder `phases` is that diagram: [`run`](Mode) is one iteration, and each phase has its file. What a phase runs
+//! waits in `queues` and `handles`, which know nothing of the loop; what callbacks can do with it is in `operations`.
 //!
 //! The [`guide`] begins at the top: the model, what is what in Node and libuv, and how to port a server.
 //!
@@ -48,53 +49,39 @@
 
 pub mod guide;
 
-mod run;
+mod phases;
 
-mod check;
-mod close;
-mod hooks;
-mod microtask;
-mod pending;
-mod poll;
-mod poller;
-mod sockets;
-
-mod handles;
 mod operations;
-
-mod tasks;
 mod twins;
 
-mod queues;
-mod timers;
-
-mod fs;
-mod lanes;
-mod pool;
-mod post;
-mod resolve;
-mod threads;
-mod work;
-
-mod bell;
-mod builder;
 mod call;
-mod callback;
-mod clock;
 mod core;
 mod cx;
-mod error;
-mod event_loop;
-mod key;
+
+mod handles;
+mod queues;
+
+mod lanes;
+mod poller;
+mod pool;
 pub mod simulate;
+mod threads;
+
+mod bell;
+mod callback;
+mod clock;
+mod error;
+mod key;
 mod sites;
+
+mod builder;
+mod event_loop;
 
 pub use builder::Builder;
 pub use callback::PanicPolicy;
 pub use cx::Cx;
 pub use error::{AcceptStarved, CallbackPanicked, LoopGone, WaitsForever, WorkError};
 pub use event_loop::Loop;
-pub use fs::{FolderEntry, Fs};
 pub use handles::adopt::Readiness;
 pub use handles::child::Child;
 pub use handles::datagram::{Datagram, DatagramEvent};
@@ -107,13 +94,13 @@ pub use key::Key;
 pub use loopscope_probe::{Phase, WorkKind};
 /// The version of mio that [`Cx::adopt`] takes sources of.
 pub use mio;
+pub use operations::fs::{FolderEntry, Fs};
 pub use operations::options::Keepalive;
-pub use post::Post;
+pub use operations::post::Post;
+pub use phases::run::Mode;
 pub use queues::hooks::Hook;
-pub use run::Mode;
+pub use queues::tasks::Task;
 /// The numbers of signals.
 pub use signal_hook::consts::signal as signals;
-
-pub use queues::tasks::Task;
 pub use threads::SharedPool;
 pub use twins::{Connection, Incoming, Local, LocalFs, Promise};

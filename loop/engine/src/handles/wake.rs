@@ -5,7 +5,8 @@ use crate::callback::{Many, State};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-/// Wakes a loop from any thread. Clone it freely; get one from [`Cx::wake_handle`].
+/// Wakes a loop from any thread. Clone it freely; get one from
+/// [`Cx::wake_handle`](crate::Cx::wake_handle).
 #[derive(Clone, Debug)]
 pub struct Wake(pub(crate) Arc<Flag>);
 

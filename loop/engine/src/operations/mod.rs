@@ -1,18 +1,32 @@
 //! What callbacks can do with handles, jobs and futures, and the turns that the phases give these.
+//!
+//! A phase knows when; each file here knows what happens then. A socket's edges put it in a list, which the poll phase
+//! goes through ([`sockets`]); completions, wakes, posts and signals come before and after.
 
-pub(crate) mod adopt;
-pub(crate) mod children;
-pub(crate) mod connect;
-pub(crate) mod datagrams;
-pub(crate) mod idle;
 mod keys;
-pub(crate) mod listen;
-pub(crate) mod memory_pair;
-pub(crate) mod open;
+
+mod sockets;
+
+mod connect;
+mod idle;
+mod listen;
+mod memory_pair;
+mod open;
 pub(crate) mod options;
-pub(crate) mod send;
-pub(crate) mod signals;
-pub(crate) mod streams;
-pub(crate) mod transfer;
-pub(crate) mod wakes;
-pub(crate) mod write;
+mod streams;
+mod transfer;
+mod write;
+
+mod datagrams;
+mod send;
+
+mod adopt;
+mod children;
+mod signals;
+mod wakes;
+
+pub(crate) mod fs;
+pub(crate) mod post;
+mod resolve;
+mod tasks;
+mod work;

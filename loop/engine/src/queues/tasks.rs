@@ -248,7 +248,7 @@ pub(crate) struct Begun<S: State> {
     pub(crate) shared: Rc<Shared<dyn Any>>,
 }
 
-/// Makes a future into a task, which starts with [`Cx::start_task`].
+/// Makes a future into a task, which starts with [`Cx::start_task`](crate::Cx::start_task).
 pub(crate) fn begin<S: State, T: 'static>(
     loop_id: u64,
     mailbox: Weak<Mailbox<S>>,
@@ -271,7 +271,7 @@ pub(crate) fn begin<S: State, T: 'static>(
 mod tests {
     use super::*;
     use crate::event_loop::Loop;
-    use crate::run::Mode;
+    use crate::phases::run::Mode;
     use std::future::poll_fn;
 
     #[test]
