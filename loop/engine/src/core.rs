@@ -170,6 +170,7 @@ impl<S: 'static> Core<S> {
     }
 
     /// Returns the last stamp, for noting when something became ready.
+    #[inline]
     pub(crate) fn stamp(&self) -> Ticks {
         self.probe.as_ref().map_or(Ticks::NONE, |probe| probe.last())
     }

@@ -1,4 +1,7 @@
 //! Time-outs of streams on which nothing moves, and the queue of their deadlines.
+//!
+//! The queue is a heap with one entry for a stream. Entries of streams that were closed are dropped when they come to
+//! the top, or all at once when they are more than half.
 
 use crate::callback::{Site, State};
 use crate::key::Key;

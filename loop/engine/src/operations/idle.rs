@@ -4,9 +4,6 @@
 //! is one store: the stream remembers when bytes last moved, on the loop's cached clock. The deadline that was computed
 //! from an earlier moment stays in the queue; when it comes, the stream is asked, and where it moved since, its
 //! deadline is computed anew. No timer is touched, no clock is read and no system call is made in between.
-//!
-//! The queue is a heap with one entry for a stream. Entries of streams that were closed are dropped when they come to
-//! the top, or all at once when they are more than half.
 
 use crate::clock::MS_NS;
 use crate::core::{Core, What};

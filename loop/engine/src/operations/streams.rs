@@ -1,8 +1,8 @@
 //! Streams: what a program can do with a connection or a pipe.
 //!
 //! A stream reads once it has a callback. A stream keeps the loop alive while it reads or has something queued, as in
-//! libuv; paused, ended or without a callback it does not. Writing is in [`outgoing`](crate::handles::outgoing), the
-//! time-out of one on which nothing moves in [`idle`](crate::handles::idle).
+//! libuv; paused, ended or without a callback it does not. Writing is in [`write`](super::write), the time-out of one
+//! on which nothing moves in [`idle`](super::idle).
 
 use crate::core::{Core, What};
 use crate::cx::Cx;

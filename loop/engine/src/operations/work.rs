@@ -1,8 +1,8 @@
 //! The thread pool, from the loop's side: jobs go in, completions come back in the poll phase.
 //!
-//! One queue, first in, first out; no priorities, but a slow lane for name resolution. Completions are delivered in the order in which the jobs ended, all
-//! that have ended in one go, each followed by a drain. A job can be cancelled only while it is queued; its completion
-//! then comes like any other, in the order of the cancelling.
+//! One queue, first in, first out; no priorities, but a slow lane for name resolution. Completions are delivered in the
+//! order in which the jobs ended, all that have ended in one go, each followed by a drain. A job can be cancelled only
+//! while it is queued; its completion then comes like any other, in the order of the cancelling.
 //!
 //! # Source
 //! `src/threadpool.c` of libuv 1.46.

@@ -5,7 +5,7 @@
 //! sockets that are ready.
 //!
 //! # Source
-//! `uv_backend_timeout` in `src/unix/core.c` and `uv__io_poll` in `src/unix/linux.c` of libuv 1.46.
+//! `uv_backend_timeout` in `src/unix/core.c` of libuv 1.46.
 
 use crate::bell::News;
 use crate::clock::until;

@@ -1,8 +1,9 @@
 //! Timers: one-shot, re-armable and repeating, in Node's exact order.
 //!
 //! All timers share one alarm, as Node's share one `uv_timer_t`. When it is due, a pass runs the due lists one after
-//! the other ([`TimerLists`](crate::queues::timer_lists::TimerLists)), each from its front, draining ticks and microtasks between two callbacks. Timers made in
-//! a pass never run in it. Time is in whole milliseconds; a callback that blocks makes later timers late, never early.
+//! the other ([`timer_lists`](crate::queues::timer_lists)), each from its front, draining ticks and microtasks between
+//! two callbacks. Timers made in a pass never run in it. Time is in whole milliseconds; a callback that blocks makes
+//! later timers late, never early.
 //!
 //! # Source
 //! `setupTimers`, `processTimers`, `listOnTimeout` in `lib/internal/timers.js` and `Environment::RunTimers` of Node v20.

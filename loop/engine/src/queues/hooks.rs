@@ -1,4 +1,4 @@
-//! The lists of hooks.
+//! The lists of idle, prepare and check hooks, each in running order.
 
 use crate::key::Key;
 use loopscope_probe::{Kind, Phase};

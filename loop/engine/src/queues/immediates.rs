@@ -1,4 +1,4 @@
-//! The queue of immediates.
+//! The queue of immediates: what the check phase runs, and what was cleared since.
 
 use crate::callback::{Once, Site, State};
 use crate::key::Key;
@@ -61,11 +61,13 @@ impl<S: State> Immediates<S> {
     }
 
     /// Returns how the number of open immediates changed since the last call.
+    #[inline]
     pub(crate) fn open_change(&mut self) -> i64 {
         self.open as i64 - std::mem::replace(&mut self.open_published, self.open) as i64
     }
 
     /// Returns how many were queued since the last call.
+    #[inline]
     pub(crate) fn queued_count(&mut self) -> u64 {
         let next = self.front + self.queue.len() as u64;
         next - std::mem::replace(&mut self.told, next)

@@ -1,4 +1,6 @@
 //! The queue that other threads put closures into.
+//!
+//! Putting one in counts it in the loop's [`Bell`] under that mutex, and wakes the loop after it was released.
 
 use crate::bell::{Bell, News};
 use crate::callback::State;

@@ -1,6 +1,6 @@
 //! The timers of a loop: what each is, their lists, and the one alarm that all of them share.
 //!
-//! When the alarm is due the timers phase runs the lists ([`phases::timers`](crate::phases)).
+//! When the alarm is due the timers phase runs the lists ([`phases`](crate::phases)).
 //!
 //! # Source
 //! `setupTimers` in `lib/internal/timers.js` of Node v20.
@@ -61,6 +61,7 @@ pub(crate) struct Counts {
 }
 
 impl Counts {
+    #[inline]
     pub(crate) fn open(&mut self, repeat: Repeat) -> &mut i64 {
         match repeat {
             Repeat::Every => &mut self.intervals,
@@ -82,25 +83,30 @@ impl<S: State> Timers<S> {
         }
     }
 
+    #[inline]
     pub(crate) fn keep_alive(&self) -> bool {
         self.alarm_ms.is_some() && self.is_alarm_ref
     }
 
     /// Returns when the poll must end for timers, also for unreferenced ones.
+    #[inline]
     pub(crate) fn alarm_ms(&self) -> Option<u64> {
         self.alarm_ms
     }
 
     /// Returns how many timers keep the loop alive.
+    #[inline]
     pub(crate) fn referenced(&self) -> usize {
         self.referenced
     }
 
     /// Returns how many timers are armed.
+    #[inline]
     pub(crate) fn armed_count(&self) -> usize {
         self.lists.armed_count()
     }
 
+    #[inline]
     pub(crate) fn is_due(&self, now_ms: u64) -> bool {
         self.alarm_ms.is_some_and(|at_ms| at_ms <= now_ms)
     }
