@@ -45,22 +45,22 @@ pub const MUTANTS: &[Mutant] = &[
             "            self.deliver(finished);\n        }\n        self.drain();\n"),
     ]),
     ("promises before ticks", &[
-        ("phases/drain.rs",
+        ("drain.rs",
             "        loop {\n            if !self.core.queues.ticks",
             "        loop {\n            self.core.queues.collect_woken();\n            if !self.core.queues.microtasks.is_empty() {\n                self.drain_queue(Queue::Microtask, Self::run_microtask);\n            }\n            if !self.core.queues.ticks"),
     ]),
     ("ticks looked at between two microtasks", &[
-        ("phases/drain.rs",
+        ("drain.rs",
             "Self::run_microtask);\n            }\n            let queues",
             "{\n                    let mut has_run = false;\n                    move |cx: &mut Self| !std::mem::replace(&mut has_run, true) && cx.run_microtask()\n                });\n            }\n            let queues"),
     ]),
     ("one queue for ticks and microtasks", &[
-        ("phases/drain.rs",
+        ("drain.rs",
             "self.core.queues.ticks.push_back((site, Box::new(run)));",
             "self.core.queues.microtasks.push_back(Microtask::Run(site, Box::new(run)));"),
     ]),
     ("microtasks last in, first out", &[
-        ("phases/drain.rs",
+        ("drain.rs",
             "queues.microtasks.pop_front()",
             "queues.microtasks.pop_back()"),
     ]),

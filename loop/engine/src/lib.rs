@@ -55,6 +55,9 @@ mod operations;
 mod twins;
 
 mod call;
+mod drain;
+mod tasks;
+
 mod core;
 mod cx;
 

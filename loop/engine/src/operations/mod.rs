@@ -28,5 +28,4 @@ mod wakes;
 pub(crate) mod fs;
 pub(crate) mod post;
 mod resolve;
-mod tasks;
 mod work;

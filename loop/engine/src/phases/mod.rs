@@ -4,8 +4,9 @@
 //! run:  +-> pending -> idle -> prepare -> poll -> pending -> check -> close -> timers -+
 //!       |              hooks   hooks                hooks                              |
 //!       +------------------------------------------------------------------------------+
-//!         after every callback: drain
 //! ```
+//!
+//! After every callback the queues of ticks and microtasks are [drained](crate::drain).
 
 pub(crate) mod run;
 
@@ -15,5 +16,3 @@ mod hooks;
 mod pending;
 mod poll;
 mod timers;
-
-mod drain;
