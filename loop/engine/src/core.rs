@@ -223,6 +223,15 @@ impl<S: 'static> Core<S> {
         }
     }
 
+    /// Stops to watch a socket. An error would mean that it is not watched, which is what is wanted.
+    pub(crate) fn deregister(&mut self, what: &mut What<S>) {
+        // Its descriptor is about to be closed: starved listeners may have it.
+        self.sockets.starved.retry_now();
+        if let (Some(registry), Some(source)) = (self.poller.registry(), what.source()) {
+            let _ = registry.deregister(source);
+        }
+    }
+
     /// Enters a phase.
     #[inline]
     pub(crate) fn enter_phase(&mut self, phase: Phase) {

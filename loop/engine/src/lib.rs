@@ -17,6 +17,11 @@
 //!
 //! The folder `phases` is that diagram: [`run`](Mode) is one iteration, and each phase has its file. What a phase runs
 //! waits in `queues` and `handles`, which know nothing of the loop; what callbacks can do with it is in `operations`.
+//! Each layer calls those to its left only:
+//!
+//! ```text
+//! callback, key, clock <- queues, handles <- core <- cx <- call, drain, tasks <- operations <- phases <- event_loop
+//! ```
 //!
 //! The [`guide`] begins at the top: the model, what is what in Node and libuv, and how to port a server.
 //!

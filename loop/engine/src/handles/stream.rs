@@ -33,7 +33,7 @@ pub(crate) struct Stream<S: State> {
     pub(crate) transport: Transport,
     pub(crate) edges: Edges,
     /// Present until the connection is made or refused.
-    pub(crate) connect: Option<OnConnect<S>>,
+    connect: Option<OnConnect<S>>,
     /// Missing before the program gave one, and while it runs.
     pub(crate) run: Option<OnStream<S>>,
     pub(crate) outgoing: Outgoing,

@@ -97,4 +97,13 @@ impl<S: 'static> Core<S> {
         let id = self.probe.as_mut().map_or(SiteId::NONE, |probe| probe.named_site(site.at, kind, name));
         Site { id, ..site }
     }
+
+    /// Gives a timer another site. `false` for a stale key.
+    fn rename_timer(&mut self, key: Key, rename: impl FnOnce(&mut Self, Site) -> Site) -> bool {
+        let Some(node) = self.timers.lists.find(key) else { return false };
+        let site = self.sites.numbered(self.timers.lists.timer(node).place);
+        let site = rename(self, site);
+        self.timers.lists.timer_mut(node).place = self.sites.number(site);
+        true
+    }
 }

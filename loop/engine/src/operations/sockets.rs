@@ -54,11 +54,6 @@ impl<S: 'static> Core<S> {
         }
     }
 
-    /// A descriptor of this loop is about to be closed: starved listeners may have it.
-    pub(crate) fn relieve_starved(&mut self) {
-        self.sockets.starved.until_ns = 0;
-    }
-
     #[cold]
     fn retry_starved(&mut self, now: Ticks) {
         for key in std::mem::take(&mut self.sockets.starved.keys) {

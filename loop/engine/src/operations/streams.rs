@@ -117,12 +117,4 @@ impl<S: 'static> Core<S> {
             self.deregister(&mut entry.what);
         }
     }
-
-    /// Stops to watch a socket. An error would mean that it is not watched, which is what is wanted.
-    pub(crate) fn deregister(&mut self, what: &mut What<S>) {
-        self.relieve_starved();
-        if let (Some(registry), Some(source)) = (self.poller.registry(), what.source()) {
-            let _ = registry.deregister(source);
-        }
-    }
 }

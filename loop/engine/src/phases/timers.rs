@@ -8,7 +8,6 @@
 //! # Source
 //! `setupTimers`, `processTimers`, `listOnTimeout` in `lib/internal/timers.js` and `Environment::RunTimers` of Node v20.
 
-use crate::callback::Site;
 use crate::core::Core;
 use crate::cx::Cx;
 use crate::key::Key;
@@ -63,15 +62,6 @@ impl<S: 'static> Core<S> {
             probe.handles(HandleType::Interval, counts.intervals - published.intervals);
             self.timers.published = counts;
         }
-    }
-
-    /// Gives a timer another site; returns its present one, `None` for a stale key.
-    pub(crate) fn rename_timer(&mut self, key: Key, rename: impl FnOnce(&mut Self, Site) -> Site) -> bool {
-        let Some(node) = self.timers.lists.find(key) else { return false };
-        let site = self.sites.numbered(self.timers.lists.timer(node).place);
-        let site = rename(self, site);
-        self.timers.lists.timer_mut(node).place = self.sites.number(site);
-        true
     }
 }
 

@@ -17,9 +17,9 @@ pub(crate) struct Errands<S: State> {
     pub(crate) queue: RefCell<VecDeque<Errand<S>>>,
     pub(crate) loop_id: u64,
     /// `false` once the loop is gone: what is asked then is dropped.
-    pub(crate) is_open: Cell<bool>,
+    is_open: Cell<bool>,
     /// A future is being polled, and the queue will be looked at when that ends.
-    pub(crate) is_polling: Cell<bool>,
+    is_polling: Cell<bool>,
     /// A microtask will look at the queue.
     pub(crate) is_noted: Cell<bool>,
 }

@@ -17,9 +17,9 @@ pub(crate) struct Immediates<S: State> {
     pub(crate) referenced: usize,
     /// How many are not cleared, and how many of them the probe knows of.
     pub(crate) open: usize,
-    pub(crate) open_published: usize,
+    open_published: usize,
     /// The number of the first that the probe does not know of.
-    pub(crate) told: u64,
+    told: u64,
 }
 
 pub(crate) struct Waiting<S: State> {

@@ -1,6 +1,6 @@
 //! The queue that other threads put closures into.
 //!
-//! Putting one in counts it in the loop's [`Bell`] under that mutex, and wakes the loop after it was released.
+//! Whoever puts one in counts it in the loop's [`Bell`], under the queue's mutex, and wakes the loop once that is released.
 
 use crate::bell::{Bell, News};
 use crate::callback::State;
@@ -24,7 +24,7 @@ pub(crate) struct Mailbox<S: State> {
     /// `None` once the loop is gone.
     pub(crate) queue: Mutex<Option<VecDeque<Posted<S>>>>,
     pub(crate) bell: Arc<Bell>,
-    pub(crate) clock: Option<Clock>,
+    clock: Option<Clock>,
 }
 
 impl<S: State> Mailbox<S> {

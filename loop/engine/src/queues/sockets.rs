@@ -11,13 +11,18 @@ use std::time::Duration;
 pub(crate) struct Resting {
     pub(crate) keys: Vec<Key>,
     /// When they are tried again, on the loop's clock.
-    pub(crate) until_ns: u64,
+    until_ns: u64,
 }
 
 impl Resting {
     pub(crate) fn add(&mut self, key: Key, now_ns: u64, wait: Duration) {
         self.until_ns = now_ns + wait.as_nanos() as u64;
         self.keys.push(key);
+    }
+
+    /// Ends the rest: they are tried again in the next poll.
+    pub(crate) fn retry_now(&mut self) {
+        self.until_ns = 0;
     }
 
     #[inline]

@@ -128,7 +128,7 @@ pub(crate) struct Shared<V: ?Sized> {
     /// Who awaits the task.
     pub(crate) waiter: Cell<Option<Waker>>,
     /// What the future returned, until somebody takes it.
-    pub(crate) value: V,
+    value: V,
 }
 
 /// A spawned future, and a future itself: it waits until that one is done, and gives what it returned; `None` where it
@@ -191,7 +191,7 @@ impl<T: 'static> fmt::Debug for Task<T> {
 
 /// Wakes one future.
 pub(crate) struct Signal<S: State> {
-    pub(crate) thread: u64,
+    thread: u64,
     pub(crate) loop_id: u64,
     /// Set right after the slot was made.
     pub(crate) key: OnceLock<Key>,
@@ -200,8 +200,8 @@ pub(crate) struct Signal<S: State> {
     pub(crate) is_queued: AtomicBool,
     /// Whether a wake of another thread is on its way. Set by whoever wakes, cleared on the loop before the poll is
     /// queued: acquire and release make what the waker wrote visible to that poll.
-    pub(crate) is_posted: AtomicBool,
-    pub(crate) mailbox: Weak<Mailbox<S>>,
+    is_posted: AtomicBool,
+    mailbox: Weak<Mailbox<S>>,
     pub(crate) at: &'static Location<'static>,
 }
 
