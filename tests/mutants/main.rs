@@ -23,6 +23,7 @@ const COPIED: &[&str] = &[
     "loop/engine",
     "tests/src/lib.rs",
     "tests/src/model",
+    "tests/src/noise.rs",
     "tests/src/schedule",
     "tests/conformance.rs",
     "tests/conformance",

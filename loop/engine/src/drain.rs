@@ -6,54 +6,13 @@
 //! # Source
 //! `processTicksAndRejections` in `lib/internal/process/task_queues.js` of Node v20.
 
-use crate::call::{Once, Site};
 use crate::cx::Cx;
-use crate::key::{Key, Slots};
-use crate::task::{self, TaskSlot};
-use crate::twins::errands::Errands;
+use crate::queues::microtasks::Microtask;
 use loopscope_probe::{Kind, Life, Queue};
-use std::collections::VecDeque;
 use std::panic::Location;
-use std::rc::Rc;
 
 /// How many drained jobs lie between two looks at the queue's depth.
 const DEPTH_STRIDE: u64 = 1024;
-
-/// The queues of one loop, and its local futures.
-pub(crate) struct Queues<S: 'static> {
-    ticks: VecDeque<(Site, Once<S>)>,
-    microtasks: VecDeque<Microtask<S>>,
-    pub(crate) tasks: Slots<TaskSlot<S>>,
-    pub(crate) errands: Rc<Errands<S>>,
-    /// Tells this loop's woken futures from those of other loops on the thread.
-    pub(crate) loop_id: u64,
-}
-
-enum Microtask<S: 'static> {
-    Run(Site, Once<S>),
-    Poll(Key),
-}
-
-impl<S: 'static> Queues<S> {
-    pub(crate) fn new() -> Self {
-        let (ticks, microtasks, loop_id) = (VecDeque::new(), VecDeque::new(), task::new_loop_id());
-        Queues { ticks, microtasks, tasks: Slots::new(), errands: Errands::new(loop_id), loop_id }
-    }
-
-    /// Queues a poll of every future that was woken since, in the order they were woken.
-    #[inline]
-    pub(crate) fn collect_woken(&mut self) {
-        if task::has_woken() {
-            let microtasks = &mut self.microtasks;
-            task::take_woken(self.loop_id, |key| microtasks.push_back(Microtask::Poll(key)));
-        }
-    }
-
-    #[inline]
-    fn is_empty(&self) -> bool {
-        self.ticks.is_empty() && self.microtasks.is_empty() && !task::has_woken()
-    }
-}
 
 impl<S: 'static> Cx<'_, S> {
     /// Queues a job that runs right after the present callback, before any microtask. Node's `process.nextTick`.
@@ -138,15 +97,6 @@ impl<S: 'static> Cx<'_, S> {
                 true
             }
             None => false,
-        }
-    }
-}
-
-impl<S: 'static> Queues<S> {
-    fn depth(&self, queue: Queue) -> usize {
-        match queue {
-            Queue::NextTick => self.ticks.len(),
-            Queue::Microtask => self.microtasks.len(),
         }
     }
 }

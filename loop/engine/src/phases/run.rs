@@ -10,7 +10,7 @@
 //! `uv_run` in `src/unix/core.c` of libuv 1.46 and `SpinEventLoop` of Node v20.
 
 use crate::cx::Cx;
-use crate::hooks::Hook;
+use crate::queues::hooks::Hook;
 use loopscope_probe::{Kind, Life, Phase};
 use std::io;
 

@@ -6,7 +6,7 @@
 //! # Source
 //! `uv_getaddrinfo` of libuv 1.46; `net.connect` of Node v20, which tries the addresses one after the other.
 
-use crate::call::Site;
+use crate::callback::Site;
 use crate::cx::Cx;
 use crate::key::Key;
 use loopscope_probe::{Kind, WorkKind};

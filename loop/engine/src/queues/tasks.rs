@@ -4,11 +4,9 @@
 //! the loop moves to its microtask queue in order; a wake from another thread travels through the post queue. Between
 //! two wakes a future costs nothing, and it does not keep the loop alive: what it waits for does.
 
-use crate::call::Site;
-use crate::cx::Cx;
+use crate::callback::{Site, State};
 use crate::key::Key;
-use crate::post::Mailbox;
-use loopscope_probe::{HandleType, Kind, Life};
+use crate::queues::mailbox::Mailbox;
 use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -113,22 +111,22 @@ pub(crate) fn note_woken(loop_id: u64, key: Key) {
 }
 
 /// A future's place in the loop.
-pub(crate) struct TaskSlot<S: 'static> {
+pub(crate) struct TaskSlot<S: State> {
     /// Missing while it is polled.
-    waiting: Option<(Running, Waker)>,
-    signal: Arc<Signal<S>>,
-    shared: Rc<Shared<dyn Any>>,
-    site: Site,
+    pub(crate) waiting: Option<(Running, Waker)>,
+    pub(crate) signal: Arc<Signal<S>>,
+    pub(crate) shared: Rc<Shared<dyn Any>>,
+    pub(crate) site: Site,
 }
 
-type Running = Pin<Box<dyn Future<Output = ()>>>;
+pub(crate) type Running = Pin<Box<dyn Future<Output = ()>>>;
 
 /// What a future's handle and its slot share.
-struct Shared<V: ?Sized> {
-    is_cancelled: Cell<bool>,
-    is_done: Cell<bool>,
+pub(crate) struct Shared<V: ?Sized> {
+    pub(crate) is_cancelled: Cell<bool>,
+    pub(crate) is_done: Cell<bool>,
     /// Who awaits the task.
-    waiter: Cell<Option<Waker>>,
+    pub(crate) waiter: Cell<Option<Waker>>,
     /// What the future returned, until somebody takes it.
     value: V,
 }
@@ -192,22 +190,22 @@ impl<T: 'static> fmt::Debug for Task<T> {
 }
 
 /// Wakes one future.
-pub(crate) struct Signal<S: 'static> {
+pub(crate) struct Signal<S: State> {
     thread: u64,
-    loop_id: u64,
+    pub(crate) loop_id: u64,
     /// Set right after the slot was made.
-    key: OnceLock<Key>,
+    pub(crate) key: OnceLock<Key>,
     /// Whether a poll is queued already. Of the loop's thread alone, so relaxed: a local wake costs no locked
     /// instruction.
-    is_queued: AtomicBool,
+    pub(crate) is_queued: AtomicBool,
     /// Whether a wake of another thread is on its way. Set by whoever wakes, cleared on the loop before the poll is
     /// queued: acquire and release make what the waker wrote visible to that poll.
     is_posted: AtomicBool,
     mailbox: Weak<Mailbox<S>>,
-    at: &'static Location<'static>,
+    pub(crate) at: &'static Location<'static>,
 }
 
-impl<S: 'static> Wake for Signal<S> {
+impl<S: State> Wake for Signal<S> {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
     }
@@ -225,7 +223,7 @@ impl<S: 'static> Wake for Signal<S> {
     }
 }
 
-impl<S: 'static> Signal<S> {
+impl<S: State> Signal<S> {
     /// Queues a poll, unless one is queued. On the loop's thread.
     fn queue_poll(&self) {
         let Some(&key) = self.key.get() else { return };
@@ -243,15 +241,15 @@ impl<S: 'static> Signal<S> {
 }
 
 /// A future that is on its way to its slot.
-pub(crate) struct Begun<S: 'static> {
-    future: Running,
-    signal: Arc<Signal<S>>,
-    waker: Waker,
-    shared: Rc<Shared<dyn Any>>,
+pub(crate) struct Begun<S: State> {
+    pub(crate) future: Running,
+    pub(crate) signal: Arc<Signal<S>>,
+    pub(crate) waker: Waker,
+    pub(crate) shared: Rc<Shared<dyn Any>>,
 }
 
-/// Makes a future into a task, which starts with [`Cx::start_task`].
-pub(crate) fn begin<S: 'static, T: 'static>(
+/// Makes a future into a task, which starts with [`Cx::start_task`](crate::Cx::start_task).
+pub(crate) fn begin<S: State, T: 'static>(
     loop_id: u64,
     mailbox: Weak<Mailbox<S>>,
     at: &'static Location<'static>,
@@ -269,67 +267,11 @@ pub(crate) fn begin<S: 'static, T: 'static>(
     (Task { shared, waker, cancels_on_drop: false }, begun)
 }
 
-impl<S: 'static> Cx<'_, S> {
-    /// Starts a future on this loop. Its first poll is queued as a microtask, like every later one.
-    #[track_caller]
-    pub fn spawn_local<T: 'static>(&mut self, future: impl Future<Output = T> + 'static) -> Task<T> {
-        let mailbox = Arc::downgrade(&self.core.mailbox);
-        let (task, begun) = begin(self.core.queues.loop_id, mailbox, Location::caller(), future);
-        self.start_task(begun);
-        task
-    }
-
-    pub(crate) fn start_task(&mut self, begun: Begun<S>) {
-        let Begun { future, signal, waker, shared } = begun;
-        let site = self.core.site(signal.at, Kind::Microtask);
-        let waiting = Some((future, waker.clone()));
-        let slot = TaskSlot { waiting, signal: signal.clone(), shared, site };
-        let key = self.core.queues.tasks.insert(slot);
-        signal.key.get_or_init(|| key);
-        if let Some(probe) = &mut self.core.probe {
-            probe.handles(HandleType::Task, 1);
-        }
-        waker.wake_by_ref();
-    }
-
-    pub(crate) fn poll_task(&mut self, key: Key) {
-        let Some(slot) = self.core.queues.tasks.get_mut(key) else { return self.run_noted_errands() };
-        slot.signal.is_queued.store(false, Ordering::Relaxed);
-        let (Some((mut future, waker)), site) = (slot.waiting.take(), slot.site) else { return };
-        let is_cancelled = slot.shared.is_cancelled.get();
-        self.core.queues.errands.poll_begins();
-        let outcome = self.enter(Kind::Microtask, site, Life::UNKNOWN, |cx| {
-            let is_pending =
-                !is_cancelled && future.as_mut().poll(&mut Context::from_waker(&waker)).is_pending();
-            let left = is_pending.then_some((future, waker));
-            cx.run_errands();
-            left
-        });
-        self.core.queues.errands.poll_ended();
-        match (outcome.flatten(), self.core.queues.tasks.get_mut(key)) {
-            (Some(waiting), Some(slot)) => slot.waiting = Some(waiting),
-            _ => self.end_task(key),
-        }
-    }
-
-    fn end_task(&mut self, key: Key) {
-        if let Some(slot) = self.core.queues.tasks.remove(key) {
-            slot.shared.is_done.set(true);
-            if let Some(waiter) = slot.shared.waiter.take() {
-                waiter.wake();
-            }
-            if let Some(probe) = &mut self.core.probe {
-                probe.handles(HandleType::Task, -1);
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::event_loop::Loop;
-    use crate::run::Mode;
+    use crate::phases::run::Mode;
     use std::future::poll_fn;
 
     #[test]

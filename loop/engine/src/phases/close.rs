@@ -6,21 +6,15 @@
 //! # Source
 //! `uv_close` and `uv__run_closing_handles` in `src/unix/core.c` of libuv 1.46: a singly linked stack.
 
-use crate::call::{Once, Site};
+use crate::callback::{Once, Site};
 use crate::core::{Entry, What};
 use crate::cx::Cx;
 use crate::key::Key;
-use loopscope_probe::{Kind, Life, Phase, Ticks};
+use crate::queues::deferred::Closing;
+use loopscope_probe::{Kind, Life, Phase};
 use std::io;
 use std::panic::Location;
-
-/// A handle on its way to the close phase.
-pub(crate) struct Closing<S: 'static> {
-    kind: Kind,
-    site: Site,
-    ready: Ticks,
-    run: Option<Once<S>>,
-}
+use std::time::Duration;
 
 impl<S: 'static> Cx<'_, S> {
     /// Closes what is behind the key: a timer or immediate is cleared, a hook or socket never calls back again. What is
@@ -36,6 +30,15 @@ impl<S: 'static> Cx<'_, S> {
     #[track_caller]
     pub fn close_with(&mut self, key: Key, run: impl FnOnce(&mut Cx<'_, S>) + 'static) -> bool {
         self.close_at(Location::caller(), key, Some(Box::new(run)))
+    }
+
+    /// Closes a TCP stream with a reset: what is queued is dropped, and the other side gets `ConnectionReset`. Node's
+    /// `resetAndDestroy`. Returns `false` for what is not a TCP stream.
+    #[track_caller]
+    pub fn reset(&mut self, key: Key) -> bool {
+        // Where the option fails the connection is broken already, and closing does all there is to do.
+        let _ = self.set_linger(key, Some(Duration::ZERO));
+        self.tcp_socket(key).is_ok() && self.close(key)
     }
 
     fn close_at(&mut self, at: &'static Location<'static>, key: Key, run: Option<Once<S>>) -> bool {

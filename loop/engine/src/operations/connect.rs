@@ -4,14 +4,14 @@
 //! `uv__stream_connect` in `src/unix/stream.c` of libuv 1.46. On Linux a refused connection to a local port is seen in
 //! the poll phase, as there.
 
-use crate::call::{Once, Site};
+use crate::callback::{Once, Site};
 use crate::core::{Core, What};
 use crate::cx::Cx;
 use crate::handles::stream::{OnConnect, Stream};
 use crate::handles::transport::Transport;
 use crate::key::Key;
-use crate::pending::Deferred;
-use crate::sockets::is_of_one_connection;
+use crate::queues::deferred::Deferred;
+use crate::queues::sockets::is_of_one_connection;
 use loopscope_probe::{Kind, Life};
 use mio::Interest;
 use mio::net::{TcpStream, UnixStream};
@@ -80,7 +80,7 @@ impl<S: 'static> Cx<'_, S> {
     }
 
     fn begin_connect(&mut self, site: Site, transport: Transport, run: OnConnect<S>) -> io::Result<Key> {
-        let stream = Stream::connecting(transport, run);
+        let stream = Stream::<S>::connecting(transport, run);
         let key = self.core.insert(site, What::Stream(Box::new(stream)));
         self.core.requests += 1;
         self.watch(key, Interest::READABLE | Interest::WRITABLE)?;

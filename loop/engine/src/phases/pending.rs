@@ -6,20 +6,11 @@
 //! # Source
 //! `uv__run_pending` and `uv_run` in `src/unix/core.c` of libuv 1.46.
 
-use crate::call::{Once, Site};
 use crate::cx::Cx;
-use loopscope_probe::{Kind, Life, Phase};
+use loopscope_probe::Phase;
 
 /// Rounds after the poll; what is deferred by the last one waits for the next iteration.
 const ROUNDS_AFTER_POLL: usize = 8;
-
-/// A deferred callback.
-pub(crate) struct Deferred<S: 'static> {
-    pub(crate) kind: Kind,
-    pub(crate) site: Site,
-    pub(crate) life: Life,
-    pub(crate) run: Once<S>,
-}
 
 impl<S: 'static> Cx<'_, S> {
     /// Runs what is deferred now, but not what these callbacks defer.

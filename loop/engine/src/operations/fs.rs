@@ -3,7 +3,7 @@
 //! The kernel has no readiness for files, and a call may wait for a disk; so, as in Node, a pool thread waits for it.
 //! Jobs of one file may run side by side: chain them in their callbacks where the order matters.
 
-use crate::call::Site;
+use crate::callback::Site;
 use crate::cx::Cx;
 use crate::error::WorkError;
 use crate::key::Key;

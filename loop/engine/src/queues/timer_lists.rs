@@ -141,6 +141,7 @@ impl<T> TimerLists<T> {
     }
 
     /// Returns how many timers are in lists.
+    #[inline]
     pub(crate) fn armed_count(&self) -> usize {
         self.linked
     }

@@ -1,18 +1,18 @@
 //! Timers: one-shot, re-armable and repeating, in Node's exact order.
 //!
 //! All timers share one alarm, as Node's share one `uv_timer_t`. When it is due, a pass runs the due lists one after
-//! the other ([`TimerLists`]), each from its front, draining ticks and microtasks between two callbacks. Timers made in
-//! a pass never run in it. Time is in whole milliseconds; a callback that blocks makes later timers late, never early.
+//! the other ([`timer_lists`](crate::queues::timer_lists)), each from its front, draining ticks and microtasks between
+//! two callbacks. Timers made in a pass never run in it. Time is in whole milliseconds; a callback that blocks makes
+//! later timers late, never early.
 //!
 //! # Source
 //! `setupTimers`, `processTimers`, `listOnTimeout` in `lib/internal/timers.js` and `Environment::RunTimers` of Node v20.
 
-use crate::call::Site;
 use crate::core::Core;
 use crate::cx::Cx;
 use crate::key::Key;
-use crate::sites::Place;
-use crate::timer_lists::{Armed, ListRef, NodeId, TimerLists};
+use crate::queues::timer_lists::{Armed, ListRef};
+use crate::queues::timers::{Callback, Repeat, Timer};
 use loopscope_probe::{HandleType, Kind, Life, Phase};
 use std::panic::Location;
 use std::time::Duration;
@@ -26,33 +26,6 @@ const NODE_DELAY_MS_MAX: f64 = 2_147_483_647.0;
 
 /// The largest delay, some 140 million years: sums of it and the time do not overflow.
 const DELAY_MS_MAX: u64 = u64::MAX / 4;
-
-/// What a program started. 24 bytes, for there may be a million of them.
-pub(crate) struct Timer<S: 'static> {
-    /// Missing while it runs.
-    run: Option<Box<dyn Callback<S>>>,
-    place: Place,
-    repeat: Repeat,
-    is_ref: bool,
-    /// It fired and is not armed; only a re-armable timer is still there then.
-    is_spent: bool,
-}
-
-/// What becomes of a timer that fired.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Repeat {
-    Once,
-    /// It is kept until it is closed, and a refresh arms it again.
-    Rearmable,
-    Every,
-}
-
-/// The callback of a timer: one that runs once, or one that runs again and again. One pointer for both keeps a timer
-/// small.
-trait Callback<S: 'static> {
-    fn run_once(self: Box<Self>, cx: &mut Cx<'_, S>);
-    fn run_again(&mut self, cx: &mut Cx<'_, S>);
-}
 
 struct Once<F>(F);
 
@@ -78,143 +51,6 @@ impl<S: 'static, F: FnMut(&mut Cx<'_, S>)> Callback<S> for Many<F> {
     }
 }
 
-/// The lists and the one alarm.
-pub(crate) struct Timers<S: 'static> {
-    lists: TimerLists<Timer<S>>,
-    /// When the alarm is due, in milliseconds of the loop's clock.
-    alarm_ms: Option<u64>,
-    /// Whether the alarm keeps the loop alive.
-    is_alarm_ref: bool,
-    next_expiry_ms: u64,
-    /// Timers that are referenced, and armed or running.
-    referenced: usize,
-    counts: Counts,
-    /// The counts that the probe knows of.
-    published: Counts,
-}
-
-/// What the probe is told once an iteration, instead of twice for each timer.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Counts {
-    started: u64,
-    timeouts: i64,
-    intervals: i64,
-}
-
-impl Counts {
-    fn open(&mut self, repeat: Repeat) -> &mut i64 {
-        match repeat {
-            Repeat::Every => &mut self.intervals,
-            Repeat::Once | Repeat::Rearmable => &mut self.timeouts,
-        }
-    }
-}
-
-impl<S: 'static> Timers<S> {
-    pub(crate) fn new() -> Self {
-        Timers {
-            lists: TimerLists::new(),
-            alarm_ms: None,
-            is_alarm_ref: true,
-            next_expiry_ms: u64::MAX,
-            referenced: 0,
-            counts: Counts::default(),
-            published: Counts::default(),
-        }
-    }
-
-    pub(crate) fn keep_alive(&self) -> bool {
-        self.alarm_ms.is_some() && self.is_alarm_ref
-    }
-
-    /// Returns when the poll must end for timers, also for unreferenced ones.
-    pub(crate) fn alarm_ms(&self) -> Option<u64> {
-        self.alarm_ms
-    }
-
-    /// Returns how many timers keep the loop alive.
-    pub(crate) fn referenced(&self) -> usize {
-        self.referenced
-    }
-
-    /// Returns how many timers are armed.
-    pub(crate) fn armed_count(&self) -> usize {
-        self.lists.armed_count()
-    }
-
-    fn is_due(&self, now_ms: u64) -> bool {
-        self.alarm_ms.is_some_and(|at_ms| at_ms <= now_ms)
-    }
-
-    #[inline]
-    fn start(&mut self, duration_ms: u64, timer: Timer<S>, now_ms: u64) -> Key {
-        self.counts.started += 1;
-        *self.counts.open(timer.repeat) += 1;
-        let node = self.lists.add(duration_ms, timer);
-        self.reference();
-        self.arm(node, now_ms, now_ms);
-        self.lists.key(node)
-    }
-
-    /// Puts a node at the end of its list, and the alarm earlier where that made a list that expires first.
-    #[inline]
-    fn arm(&mut self, node: NodeId, start_ms: u64, now_ms: u64) {
-        if let Some((duration_ms, expiry_ms)) = self.lists.link(node, start_ms)
-            && self.next_expiry_ms > expiry_ms
-        {
-            self.alarm_ms = Some(now_ms.saturating_add(duration_ms));
-            self.next_expiry_ms = expiry_ms;
-        }
-    }
-
-    #[inline]
-    fn reference(&mut self) {
-        self.is_alarm_ref |= self.referenced == 0;
-        self.referenced += 1;
-    }
-
-    #[inline]
-    fn unreference(&mut self) {
-        self.referenced -= 1;
-        self.is_alarm_ref &= self.referenced > 0;
-    }
-
-    /// Takes a timer out for good. Returns `false` for a stale key, and for one that is not a timer's.
-    #[inline]
-    pub(crate) fn clear(&mut self, key: Key) -> bool {
-        let Some(node) = self.lists.find(key) else { return false };
-        let Timer { repeat, is_ref, is_spent, .. } = *self.lists.timer(node);
-        *self.counts.open(repeat) -= 1;
-        match is_ref && !is_spent {
-            // Node keeps the lists of unreferenced timers, which are likely to be used again.
-            false => _ = self.lists.remove(node),
-            true => {
-                self.lists.remove_with_list(node);
-                self.unreference();
-            }
-        }
-        true
-    }
-
-    /// Tells whether a timer keeps the loop alive while it is armed; `None` for a stale key.
-    pub(crate) fn is_ref(&self, key: Key) -> Option<bool> {
-        self.lists.find(key).map(|node| self.lists.timer(node).is_ref)
-    }
-
-    /// Changes whether a timer keeps the loop alive. `false` for a stale key.
-    pub(crate) fn set_ref(&mut self, key: Key, is_ref: bool) -> bool {
-        let Some(node) = self.lists.find(key) else { return false };
-        let timer = self.lists.timer_mut(node);
-        let was_ref = std::mem::replace(&mut timer.is_ref, is_ref);
-        match (timer.is_spent || was_ref == is_ref, is_ref) {
-            (true, _) => {}
-            (false, true) => self.reference(),
-            (false, false) => self.unreference(),
-        }
-        true
-    }
-}
-
 impl<S: 'static> Core<S> {
     /// Tells the probe what has been started and what there is.
     pub(crate) fn publish_timers(&mut self) {
@@ -227,26 +63,6 @@ impl<S: 'static> Core<S> {
             self.timers.published = counts;
         }
     }
-
-    /// Gives a timer another site; returns its present one, `None` for a stale key.
-    pub(crate) fn rename_timer(&mut self, key: Key, rename: impl FnOnce(&mut Self, Site) -> Site) -> bool {
-        let Some(node) = self.timers.lists.find(key) else { return false };
-        let site = self.sites.numbered(self.timers.lists.timer(node).place);
-        let site = rename(self, site);
-        self.timers.lists.timer_mut(node).place = self.sites.number(site);
-        true
-    }
-}
-
-/// Rounds a delay up to whole milliseconds, at least one: a timer never fires before its delay is over.
-fn whole_ms(delay: Duration) -> u64 {
-    let (whole, rest) = (delay.as_secs().saturating_mul(1000), delay.subsec_nanos().div_ceil(1_000_000));
-    whole.saturating_add(u64::from(rest)).clamp(1, DELAY_MS_MAX)
-}
-
-/// Reads a delay as Node does: not a number, below 1 or above 2^31 - 1 is 1; the fraction is cut off.
-fn node_ms(delay_ms: f64) -> u64 {
-    if (1.0..=NODE_DELAY_MS_MAX).contains(&delay_ms) { delay_ms as u64 } else { 1 }
 }
 
 impl<S: 'static> Cx<'_, S> {
@@ -442,14 +258,20 @@ impl<S: 'static> Cx<'_, S> {
     }
 }
 
+/// Rounds a delay up to whole milliseconds, at least one: a timer never fires before its delay is over.
+fn whole_ms(delay: Duration) -> u64 {
+    let (whole, rest) = (delay.as_secs().saturating_mul(1000), delay.subsec_nanos().div_ceil(1_000_000));
+    whole.saturating_add(u64::from(rest)).clamp(1, DELAY_MS_MAX)
+}
+
+/// Reads a delay as Node does: not a number, below 1 or above 2^31 - 1 is 1; the fraction is cut off.
+fn node_ms(delay_ms: f64) -> u64 {
+    if (1.0..=NODE_DELAY_MS_MAX).contains(&delay_ms) { delay_ms as u64 } else { 1 }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_timer_is_small() {
-        assert_eq!(size_of::<Timer<()>>(), 24);
-    }
 
     #[test]
     fn delays_are_rounded_up_and_node_s_are_cut_off() {

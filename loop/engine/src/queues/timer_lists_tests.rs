@@ -1,6 +1,6 @@
 //! The timer lists against a plain model: a list of all timers that is searched and sorted anew each time.
 
-use crate::timer_lists::{ListRef, NodeId, TimerLists};
+use crate::queues::timer_lists::{ListRef, NodeId, TimerLists};
 use proptest::prelude::*;
 
 /// What Node's structure is, without links, slots or a heap.

@@ -69,16 +69,7 @@ impl<S: 'static> Cx<'_, S> {
         SockRef::from(self.tcp_socket(key)?).set_linger(linger)
     }
 
-    /// Closes a TCP stream with a reset: what is queued is dropped, and the other side gets `ConnectionReset`. Node's
-    /// `resetAndDestroy`. Returns `false` for what is not a TCP stream.
-    #[track_caller]
-    pub fn reset(&mut self, key: Key) -> bool {
-        // Where the option fails the connection is broken already, and closing does all there is to do.
-        let _ = self.set_linger(key, Some(Duration::ZERO));
-        self.tcp_socket(key).is_ok() && self.close(key)
-    }
-
-    fn tcp_socket(&self, key: Key) -> io::Result<&TcpStream> {
+    pub(crate) fn tcp_socket(&self, key: Key) -> io::Result<&TcpStream> {
         let socket = match self.core.slots.get(key).map(|entry| &entry.what) {
             Some(What::Stream(stream)) => stream.transport.tcp(),
             _ => None,
