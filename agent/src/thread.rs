@@ -13,8 +13,8 @@ use crate::AgentError;
 use crate::eventfd::RequestBell;
 use crate::handle::{Handle, Request, Status};
 use crate::settings::Settings;
-use crate::sidecar::{self, Pace, State};
 use crate::sleep::{Sleeper, Waiting};
+use crate::state::{self, AgentState, Pace};
 use crate::watch::log::LogSender;
 use crate::workers::Workers;
 use loopscope_probe::agent_address::AgentAddress;
@@ -72,7 +72,7 @@ impl AgentThread {
         Ok(AgentThread { handle, thread: Some(thread) })
     }
 
-    /// Gives up the thread without touching it: in a forked child it is the parent's, and even telling it would reach the
+    /// Sensitivity up the thread without touching it: in a forked child it is the parent's, and even telling it would reach the
     /// parent through shared descriptors.
     pub(crate) fn forget(self) {
         std::mem::forget(self);
@@ -106,7 +106,7 @@ fn run(
     };
     let workers = Workers::start(&start.settings);
     let mut agent = AgentLoop {
-        state: State::new(&start.settings, start.address, workers),
+        state: AgentState::new(&start.settings, start.address, workers),
         log: start.log,
         clock: Clock::monotonic(),
         requests,
@@ -123,7 +123,7 @@ fn run(
 
 /// Everything the thread has.
 pub(crate) struct AgentLoop {
-    pub state: State,
+    pub state: AgentState,
     pub log: LogSender,
     clock: Clock,
     requests: Receiver<Request<AgentLoop>>,
@@ -178,7 +178,7 @@ impl AgentLoop {
         self.tell(seen);
     }
 
-    fn tell(&mut self, seen: sidecar::Seen) -> Pace {
+    fn tell(&mut self, seen: state::Seen) -> Pace {
         for note in seen.notes {
             self.log.warn(note);
         }

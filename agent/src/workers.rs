@@ -4,8 +4,8 @@
 use crate::capture::{Captures, captures};
 use crate::settings::Settings;
 use crate::watch::action::Actor;
-use crate::watch::desk::Desk;
 use crate::watch::disk::{Disk, DiskBounds};
+use crate::watch::incident_queue::IncidentQueue;
 use crate::watch::namer::{Named, Namer};
 use loopscope_report::metrics::view::Outcomes;
 use loopscope_stacks::Readiness;
@@ -53,7 +53,7 @@ impl Workers {
     }
 
     /// Takes what lies on the desk for these threads.
-    pub(crate) fn hand_out(&mut self, desk: &mut Desk) {
+    pub(crate) fn hand_out(&mut self, desk: &mut IncidentQueue) {
         for work in desk.work.drain(..) {
             let (number, age_ns) = (work.number, work.age_ns);
             if !self.namer.as_ref().is_some_and(|namer| namer.name(work)) {

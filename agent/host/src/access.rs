@@ -7,7 +7,7 @@
 //! what agents tell for a token only. For the same reason one that asks for nothing leaves the socket files alone.
 
 use hyper::header::HeaderValue;
-use loopscope_http::guard::Guard;
+use loopscope_http::auth::Auth;
 use loopscope_http::secure::Trust;
 use loopscope_http::token::Token;
 use std::path::PathBuf;
@@ -43,7 +43,7 @@ impl Access {
     ///
     /// # Errors
     /// Somebody could; with the remedy.
-    pub(crate) fn of_server(self, guard: &Guard) -> Result<Access, String> {
+    pub(crate) fn of_server(self, guard: &Auth) -> Result<Access, String> {
         let is_server_open = guard.is_open();
         match self.token.is_some() && is_server_open {
             false => Ok(Access { is_server_open, ..self }),

@@ -1,8 +1,8 @@
 //! What the host's thread knows: the roster, and what it counted itself.
 
-use crate::entry::Entry;
+use crate::followed_loop::FollowedLoop;
+use crate::loop_registry::LoopRegistry;
 use crate::paths::PATHS;
-use crate::roster::Roster;
 use loopscope_probe::agent_address::AgentAddress;
 use loopscope_probe::clock::unix_ns;
 use loopscope_probe::directory::PageFile;
@@ -11,9 +11,9 @@ use loopscope_probe::process_id::ProcessId;
 use loopscope_probe::{Page, Ticks, directory};
 use loopscope_report::diagnose::{reconstruct, under_way};
 use loopscope_report::incident::Incident;
-use loopscope_report::metrics::accounts::Accounts;
 use loopscope_report::metrics::format::Format;
 use loopscope_report::metrics::page::{Rendered, render_host};
+use loopscope_report::metrics::self_metrics::SelfMetrics;
 use loopscope_report::metrics::view::{AgentView, HostView, Outcomes};
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
@@ -31,9 +31,9 @@ const FOLLOW_NS: u64 = IDLE.as_nanos() as u64;
 /// What the mutex of the host guards.
 #[derive(Debug)]
 pub(crate) struct HostState {
-    pub roster: Roster,
+    pub roster: LoopRegistry,
     pub forwards: Outcomes,
-    pub accounts: Accounts,
+    pub accounts: SelfMetrics,
     followed: Option<Ticks>,
     last_tick: Ticks,
     /// What pages of the dead tell, by their path: it does not change any more.
@@ -60,11 +60,11 @@ pub(crate) struct Asked {
 }
 
 impl HostState {
-    pub(crate) fn new(roster: Roster) -> HostState {
+    pub(crate) fn new(roster: LoopRegistry) -> HostState {
         HostState {
             roster,
             forwards: Outcomes::default(),
-            accounts: Accounts::new(&PATHS, AgentView::default()),
+            accounts: SelfMetrics::new(&PATHS, AgentView::default()),
             followed: None,
             last_tick: Ticks::NONE,
             told: HashMap::new(),
@@ -173,8 +173,8 @@ impl HostState {
         if untold.is_empty() {
             return (found, notes);
         }
-        let of = |entry: &Entry| untold.iter().find(|untold| untold.pid == entry.owner.pid);
-        let is_wanted = |entry: &Entry| entry.end.is_none() && of(entry).is_some();
+        let of = |entry: &FollowedLoop| untold.iter().find(|untold| untold.pid == entry.owner.pid);
+        let is_wanted = |entry: &FollowedLoop| entry.end.is_none() && of(entry).is_some();
         self.roster.read_wanted(is_wanted, |entry, reading| {
             let (Some(untold), Ok(reading)) = (of(entry), reading) else { return };
             let because = untold.because.as_deref().unwrap_or("this server asks too many agents already");
@@ -224,7 +224,7 @@ fn reported(incident: Incident) -> Option<Arc<Incident>> {
 fn left_behind(files: &[PageFile], page: &mut Page) -> Vec<(PathBuf, Option<Arc<Incident>>)> {
     let mut labels: Vec<String> = Vec::new();
     let mut tell = |file: &PageFile| {
-        let mut entry = Entry::open(file, directory::pid_namespace(), page).ok()?;
+        let mut entry = FollowedLoop::open(file, directory::pid_namespace(), page).ok()?;
         entry.watch.label = label(&entry.facts.name, labels.iter().map(String::as_str));
         labels.push(entry.watch.label.clone());
         entry.end(page, 0).ok()?;
@@ -240,7 +240,7 @@ mod tests {
 
     #[test]
     fn only_looks_whose_time_has_come_are_ticks() {
-        let mut state = HostState::new(Roster::new(Vec::new(), 0, 64));
+        let mut state = HostState::new(LoopRegistry::new(Vec::new(), 0, 64));
         state.tick(Ticks(1_000));
         let told = state.accounts.agent.last_tick_unix_ns;
         for asked in 2..5 {

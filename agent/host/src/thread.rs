@@ -6,8 +6,8 @@ use crate::log::Log;
 use crate::service::HostService;
 use crate::shared::Shared;
 use crate::state::HostState;
-use loopscope_http::doorway::Doorway;
-use loopscope_http::entrance::Entrance;
+use loopscope_http::bind::BoundServer;
+use loopscope_http::listener::Listener;
 use loopscope_http::live::Live;
 use loopscope_http::{ServerError, server};
 use loopscope_probe::proc::own_sched_path;
@@ -18,15 +18,16 @@ use std::time::Duration;
 /// What the thread begins with.
 pub(crate) struct Start {
     pub state: HostState,
-    pub entrance: Entrance,
+    pub entrance: BoundServer,
     pub access: Access,
     pub log: Log,
 }
 
 /// Starts the tasks of the thread; within its runtime. What is returned is for its end.
 pub(crate) fn begin(start: Start) -> Result<impl FnOnce(), ServerError> {
-    let Start { state, entrance: Entrance { listener, guard, .. }, access, log } = start;
-    let doorway = Doorway::new(listener).map_err(|error| ServerError::System("a listening socket", error))?;
+    let Start { state, entrance: BoundServer { listener, guard, .. }, access, log } = start;
+    let doorway =
+        Listener::new(listener).map_err(|error| ServerError::System("a listening socket", error))?;
     let clock = Clock::monotonic();
     let shared = Arc::new(Shared {
         started: clock.now(),

@@ -15,20 +15,23 @@ pub mod agent_socket;
 #[doc(hidden)]
 pub mod answer;
 #[doc(hidden)]
-pub mod background;
+pub mod auth;
+#[doc(hidden)]
+pub mod bind;
+#[doc(hidden)]
+pub mod capture_limit;
+#[doc(hidden)]
+pub mod capture_request;
 #[doc(hidden)]
 pub mod client;
-#[doc(hidden)]
-pub mod doorway;
-#[doc(hidden)]
-pub mod entrance;
 mod error;
-#[doc(hidden)]
-pub mod guard;
+mod file_version;
 #[doc(hidden)]
 pub mod health;
 #[doc(hidden)]
 pub mod incidents;
+#[doc(hidden)]
+pub mod listener;
 #[doc(hidden)]
 pub mod live;
 #[doc(hidden)]
@@ -45,6 +48,8 @@ pub mod query;
 #[doc(hidden)]
 pub mod recorder;
 #[doc(hidden)]
+pub mod runtime_thread;
+#[doc(hidden)]
 #[cfg(feature = "web-config")]
 pub mod secure;
 #[doc(hidden)]
@@ -56,14 +61,9 @@ pub mod server;
 #[doc(hidden)]
 pub mod service;
 #[doc(hidden)]
-pub mod slots;
-mod stamp;
-#[doc(hidden)]
 pub mod thresholds;
 #[doc(hidden)]
 pub mod token;
-#[doc(hidden)]
-pub mod wish;
 
-pub use entrance::Listen;
+pub use bind::Listen;
 pub use error::ServerError;

@@ -7,24 +7,24 @@
 
 pub(crate) mod pool;
 
-pub(crate) mod meter;
-pub(crate) mod sight;
+pub(crate) mod stall_accounting;
+pub(crate) mod thread_state;
 
 pub(crate) mod frames;
 pub(crate) mod namer;
 
-mod case;
-pub(crate) mod cases;
-mod pool_case;
+pub(crate) mod incident_tracker;
+mod open_incident;
+mod open_pool_incident;
 
 pub(crate) mod action;
-pub(crate) mod desk;
 pub(crate) mod disk;
+pub(crate) mod incident_queue;
+pub(crate) mod incident_store;
 pub(crate) mod log;
+pub(crate) mod log_report;
 mod memory_file;
 mod process_group;
-pub(crate) mod report;
-pub(crate) mod shelf;
-pub(crate) mod wake;
+pub(crate) mod sched_delay;
 
-pub(crate) use case::At;
+pub(crate) use open_incident::At;

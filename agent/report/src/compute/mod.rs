@@ -10,5 +10,5 @@ pub mod guilty;
 pub(crate) mod lag_figures;
 pub mod sites;
 pub mod stall;
-pub mod starvation;
 pub mod utilization;
+pub mod verdict;

@@ -4,7 +4,7 @@
 //! when, in which spans, and what ran before. What only an agent knows (stacks, processor time) is missing, and the
 //! incident says so.
 
-use crate::compute::starvation::judge;
+use crate::compute::verdict::judge;
 use crate::incident::Incident;
 use crate::incident_builder::{IncidentBuilder, Observation};
 use loopscope_probe::incident_id::{IncidentId, number_of_stall};

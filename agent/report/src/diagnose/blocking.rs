@@ -1,6 +1,6 @@
 //! Rules about what keeps a loop from polling: one long callback, a blocking call, a flood of short ones.
 
-use crate::compute::starvation::Cause;
+use crate::compute::verdict::Cause;
 use crate::diagnose::evidence::{LoopEvidence, SeenStall};
 use crate::diagnose::finding::{Certainty, Finding, Urgency};
 use crate::diagnose::words::{count, elsewhere, percent, rate, share};

@@ -1,7 +1,7 @@
 //! What was seen of one loop while it was examined: plain values, which the rules are functions of.
 
 use crate::compute::sites::SiteTotal;
-use crate::compute::starvation::Cause;
+use crate::compute::verdict::Cause;
 use crate::diagnose::words;
 use crate::duration::show_ns;
 use crate::incident::Incident;

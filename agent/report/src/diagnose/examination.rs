@@ -5,7 +5,7 @@
 
 use crate::compute::sites;
 use crate::compute::sites::SiteTotal;
-use crate::compute::starvation::judge;
+use crate::compute::verdict::judge;
 use crate::diagnose::evidence::{
     CpuTime, Delayer, JobSite, LoopEvidence, PoolEvidence, PoolKind, SeenStall, Trend,
 };

@@ -10,7 +10,7 @@ mod site_labels;
 
 use crate::compute::figures::of_stretch;
 use crate::compute::groups::{GroupSum, summary};
-use crate::compute::starvation::{Cause, Verdict};
+use crate::compute::verdict::{Cause, Verdict};
 use crate::incident::{Group, Incident, IncidentKind, PoolState, Severity, Span};
 use crate::incident_builder::extract::Extract;
 use crate::incident_builder::site_labels::SiteLabels;

@@ -1,6 +1,6 @@
 //! One loop as it was at one moment: a copy of its page, and the verdict over what runs.
 
-use crate::compute::starvation::{Verdict, judge};
+use crate::compute::verdict::{Verdict, judge};
 use crate::live::view::SpanView;
 use loopscope_probe::{Clock, Page, Snapshot, Ticks};
 use std::collections::BTreeMap;

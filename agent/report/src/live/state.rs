@@ -1,6 +1,6 @@
 //! What a loop does at one moment, in fields and in words.
 
-use crate::compute::starvation::{Cause, Verdict};
+use crate::compute::verdict::{Cause, Verdict};
 use crate::live::seen::Seen;
 use crate::live::view::{PlaceView, QueueView, RunningView, StateKind, StateView, VerdictView};
 use loopscope_probe::now::Running;

@@ -5,12 +5,12 @@
 //! published before, and which sites and types of handles have a series.
 
 use crate::compute::sites::{self, Chosen};
-use crate::compute::stall::{StallWatch, Turn};
+use crate::compute::stall::{StallEvent, StallWatch};
 use crate::compute::utilization::utilization;
 use crate::metrics::merged::{add_view, copy_view};
 use crate::metrics::view::{LoopOwner, LoopView};
-use crate::model::floor::Floor;
 use crate::model::label::OTHER;
+use crate::model::monotonic::Monotonic;
 use crate::model::window::{Split, Window};
 use loopscope_probe::{Clock, HandleType, Page, Snapshot, Vitals};
 use std::collections::HashMap;
@@ -25,7 +25,7 @@ pub struct LoopWatch {
     pub stalls: StallWatch,
     owner: Option<Arc<LoopOwner>>,
     window: Window,
-    floor: Floor,
+    floor: Monotonic,
     chosen: Chosen,
     handle_types: [bool; HandleType::COUNT],
     /// The most sites that got no series.
@@ -40,7 +40,7 @@ impl LoopWatch {
             stalls: StallWatch::default(),
             owner,
             window: Window::default(),
-            floor: Floor::default(),
+            floor: Monotonic::default(),
             chosen: Chosen::default(),
             handle_types: Default::default(),
             others: 0,
@@ -49,7 +49,7 @@ impl LoopWatch {
 
     /// Takes one look: `vitals` are the page's as of now on `clock`, its own. Returns what began, lasts or ended. Allocates
     /// nothing where nothing did.
-    pub fn look(&mut self, page: &Page, clock: &Clock, vitals: &Vitals) -> Vec<Turn> {
+    pub fn look(&mut self, page: &Page, clock: &Clock, vitals: &Vitals) -> Vec<StallEvent> {
         self.window.push(Split { active_ns: vitals.active_ns, idle_ns: vitals.idle_ns });
         self.stalls.look(page, clock, vitals)
     }

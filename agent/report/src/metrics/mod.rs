@@ -9,8 +9,6 @@ pub mod catalog;
 #[doc(hidden)]
 pub mod view;
 
-#[doc(hidden)]
-pub mod accounts;
 pub(crate) mod agent_families;
 pub(crate) mod compat;
 #[doc(hidden)]
@@ -20,9 +18,11 @@ pub(crate) mod loop_families;
 #[doc(hidden)]
 pub mod loop_watch;
 pub mod merged;
+pub(crate) mod metrics_page;
 #[doc(hidden)]
 pub mod page;
-pub(crate) mod sheet;
+#[doc(hidden)]
+pub mod self_metrics;
 
 pub(crate) mod host;
 

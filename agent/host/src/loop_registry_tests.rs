@@ -26,8 +26,8 @@ impl Scratch {
         Writer::builder(name).runtime("mio").directory(&self.0).build()
     }
 
-    fn roster(&self, loops_max: usize) -> Roster {
-        Roster::new(vec![self.0.clone()], KEEP_NS, loops_max)
+    fn roster(&self, loops_max: usize) -> LoopRegistry {
+        LoopRegistry::new(vec![self.0.clone()], KEEP_NS, loops_max)
     }
 }
 
@@ -58,7 +58,7 @@ fn place_of_stalls(path: &Path) -> usize {
     (0..whole.len()).step_by(8).find(tells).unwrap()
 }
 
-fn labels(roster: &mut Roster) -> Vec<String> {
+fn labels(roster: &mut LoopRegistry) -> Vec<String> {
     roster.views().loops.into_iter().map(|view| view.label).collect()
 }
 
@@ -153,7 +153,7 @@ fn a_page_of_another_user_does_not_speak_for_a_process() {
     let own = scratch.writer("main");
     roster.follow(3);
     assert_eq!(labels(&mut roster), ["main"]);
-    let mut by_link = Roster::new(vec![link], KEEP_NS, 100);
+    let mut by_link = LoopRegistry::new(vec![link], KEEP_NS, 100);
     let notes = by_link.follow(1);
     assert!(notes.iter().any(|note| note.contains("lies in a folder of user 65534")), "{notes:?}");
     assert_eq!(labels(&mut by_link), [""; 0]);
@@ -196,7 +196,7 @@ fn what_ended_loops_without_a_label_counted_stays_while_their_process_has_others
         writer
     };
     let mut writers: Vec<Writer> = (0..67).map(|_| turned()).collect();
-    let counted = |roster: &mut Roster| {
+    let counted = |roster: &mut LoopRegistry| {
         let other = roster.views().loops.into_iter().find(|view| view.label == OTHER);
         other.map_or(0, |view| view.snapshot.iterations)
     };

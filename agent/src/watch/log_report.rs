@@ -24,7 +24,7 @@ pub(crate) enum Level {
 
 /// One line for the log, with its fields.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Report {
+pub(crate) struct LogReport {
     pub level: Level,
     /// Label of the loop.
     pub subject: String,
@@ -37,10 +37,10 @@ pub(crate) struct Report {
     pub message: String,
 }
 
-impl Report {
+impl LogReport {
     /// Puts a moment of an incident into words.
     /// `age_ns` is how long it had lasted, or did last.
-    pub(crate) fn new(moment: Moment, incident: &Incident, age_ns: u64) -> Report {
+    pub(crate) fn new(moment: Moment, incident: &Incident, age_ns: u64) -> LogReport {
         let age = show_ns(age_ns);
         let is_code = incident.class.may_be_code();
         let level = match (moment, incident.severity) {
@@ -54,7 +54,7 @@ impl Report {
             IncidentKind::Pool => pool_line(moment, incident, &age),
             IncidentKind::Stall | IncidentKind::Starvation => stall_line(moment, incident, &age),
         };
-        Report {
+        LogReport {
             level,
             subject: incident.r#loop.clone(),
             cause: incident.cause.clone(),
@@ -66,9 +66,9 @@ impl Report {
     }
 
     /// Says how many incidents of a minute were not reported.
-    pub(crate) fn suppressed(label: &str, count: u64) -> Report {
+    pub(crate) fn suppressed(label: &str, count: u64) -> LogReport {
         let stalls = if count == 1 { "incident" } else { "incidents" };
-        Report {
+        LogReport {
             level: Level::Warn,
             subject: label.to_owned(),
             cause: String::new(),
@@ -231,7 +231,7 @@ mod tests {
     }
 
     fn message(moment: Moment, incident: &Incident) -> String {
-        let message = Report::new(moment, incident, incident.duration_ns).message;
+        let message = LogReport::new(moment, incident, incident.duration_ns).message;
         assert!(!message.contains('\n'));
         message
     }
@@ -281,7 +281,7 @@ mod tests {
     #[test]
     fn nobodys_code_is_blamed_for_a_standstill() {
         let stopped = Incident { class: Class::Stopped, severity: Severity::Critical, ..incident() };
-        let report = Report::new(Moment::Begin, &stopped, stopped.duration_ns);
+        let report = LogReport::new(Moment::Begin, &stopped, stopped.duration_ns);
         assert_eq!(
             report.message,
             "loop main stood still for 103 ms: the process was stopped or frozen, or its virtual machine was [4711-3]"
@@ -307,12 +307,12 @@ mod tests {
             severity: Severity::Critical,
             ..incident()
         };
-        let report = Report::new(Moment::Lasts(4), &pool, pool.duration_ns);
+        let report = LogReport::new(Moment::Lasts(4), &pool, pool.duration_ns);
         assert_eq!(report.level, Level::Error);
         assert_eq!(
             report.message,
             "pool of loop main still saturated for 103 ms, 4 times the threshold: 4 threads busy, 9 jobs waiting, the oldest for 7.0 ms [4711-3]"
         );
-        assert_eq!(Report::new(Moment::End, &pool, pool.duration_ns).level, Level::Info);
+        assert_eq!(LogReport::new(Moment::End, &pool, pool.duration_ns).level, Level::Info);
     }
 }

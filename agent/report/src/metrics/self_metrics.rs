@@ -8,17 +8,17 @@ use std::collections::BTreeMap;
 
 /// The counts; the same for the agent of a process and for the server of a host.
 #[derive(Debug)]
-pub struct Accounts {
+pub struct SelfMetrics {
     /// All that is not counted by path.
     pub agent: AgentView,
     requests: BTreeMap<(&'static str, u16), u64>,
 }
 
-impl Accounts {
+impl SelfMetrics {
     /// Counts answers by these paths. Each is there from the begin on, so that its first answer is an increase.
-    pub fn new(paths: &[&'static str], agent: AgentView) -> Accounts {
+    pub fn new(paths: &[&'static str], agent: AgentView) -> SelfMetrics {
         let usual = |path: &&'static str| ((*path, if *path == "other" { 404 } else { 200 }), 0);
-        Accounts { agent, requests: paths.iter().map(usual).collect() }
+        SelfMetrics { agent, requests: paths.iter().map(usual).collect() }
     }
 
     /// Returns a copy of everything, to be completed and shown.

@@ -1,22 +1,22 @@
 //! The incidents of one loop: opened when a stall or a saturated pool is found, looked at while they last, closed.
 
 use crate::capture::{NoCapture, Prepared};
-use crate::watch::case::{Announced, At, Case};
-use crate::watch::desk::Desk;
-use crate::watch::meter::{Gap, Meter};
+use crate::watch::incident_queue::IncidentQueue;
+use crate::watch::log_report;
+use crate::watch::log_report::LogReport;
 use crate::watch::namer::{Named, Work};
+use crate::watch::open_incident::{Announced, At, OpenIncident};
+use crate::watch::open_pool_incident::OpenPoolIncident;
 use crate::watch::pool::PoolTurn;
-use crate::watch::pool_case::PoolCase;
-use crate::watch::report;
-use crate::watch::report::Report;
-use crate::watch::sight::{Found, Sight};
+use crate::watch::stall_accounting::{Gap, StallAccounting};
+use crate::watch::thread_state::{Found, ThreadObserver};
 use loopscope_probe::barrier::Barrier;
 use loopscope_probe::{NowValues, Page, Ticks, Vitals};
 use loopscope_report::compute::budget::Budget;
 use loopscope_report::compute::class::Evidence;
 use loopscope_report::compute::figures::between;
-use loopscope_report::compute::stall::{End, Turn};
-use loopscope_report::compute::starvation::Verdict;
+use loopscope_report::compute::stall::{End, StallEvent};
+use loopscope_report::compute::verdict::Verdict;
 use loopscope_report::incident::{Incident, IncidentCounts, IncidentKind, Severity};
 use loopscope_report::incident_builder::IncidentBuilder;
 use loopscope_report::model::exemplar::Exemplar;
@@ -55,15 +55,15 @@ const UNSTEADY: &str = "the thread changes between running and sleeping too ofte
 const TAKEN: &str = "another capture of the loop was under way all the time";
 
 /// Follows one loop.
-pub(crate) struct LoopCases {
-    sight: Box<dyn Sight>,
-    meter: Meter,
+pub(crate) struct IncidentTracker {
+    sight: Box<dyn ThreadObserver>,
+    meter: StallAccounting,
     history: History,
     budget: Budget,
-    stall: Option<Case>,
-    pool: Option<PoolCase>,
+    stall: Option<OpenIncident>,
+    pool: Option<OpenPoolIncident>,
     /// Over, but not done: their stacks have no names yet.
-    closing: VecDeque<Case>,
+    closing: VecDeque<OpenIncident>,
     asked: Option<Asked>,
     /// Incidents that ended since somebody asked, each with its cause.
     ended: Vec<(String, Exemplar)>,
@@ -111,11 +111,11 @@ impl Asked {
     }
 }
 
-impl LoopCases {
-    pub(crate) fn new(sight: Box<dyn Sight>, reports_per_minute: u32) -> Self {
-        LoopCases {
+impl IncidentTracker {
+    pub(crate) fn new(sight: Box<dyn ThreadObserver>, reports_per_minute: u32) -> Self {
+        IncidentTracker {
             sight,
-            meter: Meter::default(),
+            meter: StallAccounting::default(),
             history: History::default(),
             budget: Budget::new(reports_per_minute),
             stall: None,
@@ -135,7 +135,7 @@ impl LoopCases {
     /// Returns the stall under way where it is critical: its age in nanoseconds and what it is, in words.
     pub(crate) fn critical(&self) -> Option<(u64, String)> {
         let incident = &self.stall.as_ref()?.builder.incident;
-        (incident.severity == Severity::Critical).then(|| (incident.duration_ns, report::blame(incident)))
+        (incident.severity == Severity::Critical).then(|| (incident.duration_ns, log_report::blame(incident)))
     }
 
     /// Takes one look: `turns` and `pool_turns` are what the watches found in it.
@@ -143,9 +143,9 @@ impl LoopCases {
         &mut self,
         at: &At<'_>,
         gap: Gap,
-        turns: Vec<Turn>,
+        turns: Vec<StallEvent>,
         pool_turns: Vec<PoolTurn>,
-        desk: &mut Desk,
+        desk: &mut IncidentQueue,
     ) {
         let reading = self.sight.reading(at.now_ns);
         self.meter.look(at.seen.vitals.busy_since, reading, gap);
@@ -155,10 +155,10 @@ impl LoopCases {
         self.collect(at, desk);
         for turn in turns {
             match turn {
-                Turn::Began(verdict) => self.open_stall(at, &verdict, desk),
-                Turn::Lasts(times, verdict) => self.stall_lasts(at, times, &verdict, desk),
-                Turn::Ended(end) => self.close_stall(at, end, desk),
-                Turn::Missed(end, verdict) => self.missed(at, end, &verdict, desk),
+                StallEvent::Began(verdict) => self.open_stall(at, &verdict, desk),
+                StallEvent::Lasts(times, verdict) => self.stall_lasts(at, times, &verdict, desk),
+                StallEvent::Ended(end) => self.close_stall(at, end, desk),
+                StallEvent::Missed(end, verdict) => self.missed(at, end, &verdict, desk),
             }
         }
         if let Some(case) = &mut self.stall {
@@ -171,7 +171,7 @@ impl LoopCases {
         self.speak(at.now_ns, desk);
         self.closing.retain(|case| !case.is_done(at.now_ns));
         if let Some(count) = self.budget.end_minute(at.now_ns) {
-            desk.said.push(Report::suppressed(at.seen.label, count));
+            desk.said.push(LogReport::suppressed(at.seen.label, count));
         }
     }
 
@@ -194,7 +194,7 @@ impl LoopCases {
     }
 
     /// A stack has been named. Returns false where it is not one of this loop's incidents.
-    pub(crate) fn named(&mut self, named: &Named, page: &Page, desk: &mut Desk) -> bool {
+    pub(crate) fn named(&mut self, named: &Named, page: &Page, desk: &mut IncidentQueue) -> bool {
         let mut all = self.stall.iter_mut().chain(&mut self.closing);
         let Some(case) = all.find(|case| case.number == named.number) else { return false };
         case.named(named);
@@ -203,22 +203,22 @@ impl LoopCases {
     }
 
     /// Puts what is under way on the shelf as it is now.
-    pub(crate) fn refresh(&mut self, page: &Page, desk: &mut Desk) {
+    pub(crate) fn refresh(&mut self, page: &Page, desk: &mut IncidentQueue) {
         for case in self.stall.iter_mut().chain(self.pool.as_mut().map(|pool| &mut pool.case)) {
             case.publish(page, desk, false);
         }
     }
 
     /// The loop or the agent ends: says what was not said yet. What is open stays so on disk.
-    pub(crate) fn farewell(&mut self, label: &str, desk: &mut Desk) {
+    pub(crate) fn farewell(&mut self, label: &str, desk: &mut IncidentQueue) {
         self.capture_failed(None, ENDED.to_owned());
         self.speak(u64::MAX, desk);
         if let Some(count) = self.budget.give_up() {
-            desk.said.push(Report::suppressed(label, count));
+            desk.said.push(LogReport::suppressed(label, count));
         }
     }
 
-    fn speak(&mut self, now_ns: u64, desk: &mut Desk) {
+    fn speak(&mut self, now_ns: u64, desk: &mut IncidentQueue) {
         let open = self.stall.iter_mut().chain(self.pool.as_mut().map(|pool| &mut pool.case));
         for case in self.closing.iter_mut().chain(open) {
             case.speak(now_ns, desk);
@@ -226,7 +226,7 @@ impl LoopCases {
     }
 
     /// Asks for the thread's stack, where the incident is one of those that are reported.
-    fn capture(&mut self, at: &At<'_>, case: &mut Case) {
+    fn capture(&mut self, at: &At<'_>, case: &mut OpenIncident) {
         if case.announced == Announced::Refused {
             case.builder.incident.captures_suppressed += 1;
             self.counts.captures[RATE_LIMITED] += 1;
@@ -254,7 +254,7 @@ impl LoopCases {
     }
 
     /// The first step of the capture that is wanted. `case` is the incident that it is for, where it is in nobody's hands.
-    fn prepare(&mut self, now_ns: u64, case: Option<&mut Case>) {
+    fn prepare(&mut self, now_ns: u64, case: Option<&mut OpenIncident>) {
         let outcome = self.sight.prepare();
         let Some(asked) = &mut self.asked else { return };
         asked.tries += 1;
@@ -292,7 +292,7 @@ impl LoopCases {
     }
 
     /// The capture that was wanted is given up.
-    fn capture_failed(&mut self, case: Option<&mut Case>, why: String) {
+    fn capture_failed(&mut self, case: Option<&mut OpenIncident>, why: String) {
         let Some(asked) = self.asked.take() else { return };
         self.counts.captures[FAILED] += 1;
         let all = self.stall.iter_mut().chain(&mut self.closing);
@@ -302,7 +302,7 @@ impl LoopCases {
     }
 
     /// Takes the stack that was asked for, and hands it over to be named.
-    fn collect(&mut self, at: &At<'_>, desk: &mut Desk) {
+    fn collect(&mut self, at: &At<'_>, desk: &mut IncidentQueue) {
         if let Some(asked) = self.asked.filter(|asked| asked.step == Step::Again) {
             // A busy period that came after the stall is not the stall's.
             return match asked.begin == at.seen.vitals.busy_since {
@@ -341,7 +341,7 @@ impl LoopCases {
     }
 
     /// Remembers an incident that is over, until it is done with.
-    fn put_aside(&mut self, mut case: Case, at: &At<'_>, desk: &mut Desk) {
+    fn put_aside(&mut self, mut case: OpenIncident, at: &At<'_>, desk: &mut IncidentQueue) {
         let incident = &case.builder.incident;
         let (incident_id, value_ns) = (incident.id.to_string(), incident.duration_ns);
         self.ended
@@ -355,9 +355,9 @@ impl LoopCases {
         }
     }
 
-    fn open_stall(&mut self, at: &At<'_>, verdict: &Verdict, desk: &mut Desk) {
+    fn open_stall(&mut self, at: &At<'_>, verdict: &Verdict, desk: &mut IncidentQueue) {
         let now = at.seen.vitals.now;
-        let mut case = Case::open(desk, now.busy_ns, |process| {
+        let mut case = OpenIncident::open(desk, now.busy_ns, |process| {
             IncidentBuilder::open(&at.seen, process, at.seen.vitals.busy_since, now.busy_ns, None)
         });
         case.builder.judge(&at.seen, verdict, &now);
@@ -371,7 +371,7 @@ impl LoopCases {
         self.stall = Some(case);
     }
 
-    fn stall_lasts(&mut self, at: &At<'_>, times: u64, verdict: &Verdict, desk: &mut Desk) {
+    fn stall_lasts(&mut self, at: &At<'_>, times: u64, verdict: &Verdict, desk: &mut IncidentQueue) {
         let Some(mut case) = self.stall.take() else { return };
         case.builder.extend(at.seen.page, None);
         case.builder.grow(&at.seen);
@@ -388,7 +388,7 @@ impl LoopCases {
         self.stall = Some(case);
     }
 
-    fn close_stall(&mut self, at: &At<'_>, end: End, desk: &mut Desk) {
+    fn close_stall(&mut self, at: &At<'_>, end: End, desk: &mut IncidentQueue) {
         let Some(mut case) = self.stall.take() else { return };
         case.builder.extend(at.seen.page, Some(end.end));
         case.builder.close(&at.seen, end.ns);
@@ -404,8 +404,8 @@ impl LoopCases {
         self.put_aside(case, at, desk);
     }
 
-    fn missed(&mut self, at: &At<'_>, end: End, verdict: &Verdict, desk: &mut Desk) {
-        let mut case = Case::open(desk, end.ns, |process| {
+    fn missed(&mut self, at: &At<'_>, end: End, verdict: &Verdict, desk: &mut IncidentQueue) {
+        let mut case = OpenIncident::open(desk, end.ns, |process| {
             IncidentBuilder::open(&at.seen, process, end.begin, end.ns, Some(end.end))
         });
         case.builder.incident.was_missed = true;
@@ -425,10 +425,11 @@ impl LoopCases {
         self.put_aside(case, at, desk);
     }
 
-    fn pool_turn(&mut self, at: &At<'_>, turn: PoolTurn, desk: &mut Desk) {
+    fn pool_turn(&mut self, at: &At<'_>, turn: PoolTurn, desk: &mut IncidentQueue) {
         match (turn, self.pool.take()) {
             (PoolTurn::Began { age_ns }, _) => {
-                let mut open = PoolCase::open(at, desk, age_ns, counters(at.seen.page, at.seen.vitals));
+                let mut open =
+                    OpenPoolIncident::open(at, desk, age_ns, counters(at.seen.page, at.seen.vitals));
                 self.add_before(at, age_ns, 0, &mut open.case.builder.incident);
                 self.counts.incidents[IncidentKind::Pool as usize] += 1;
                 open.case.announced = self.admission(at);
@@ -459,7 +460,7 @@ impl LoopCases {
     }
 
     /// Looks what the thread is doing, and classes the stall.
-    fn examine(&mut self, at: &At<'_>, case: &mut Case) {
+    fn examine(&mut self, at: &At<'_>, case: &mut OpenIncident) {
         let found = self.sight.look();
         case.found(&found);
         case.class(&self.evidence(at, &found));
@@ -505,5 +506,5 @@ fn counters(page: &Page, vitals: &Vitals) -> Counters {
 }
 
 #[cfg(test)]
-#[path = "cases_tests.rs"]
+#[path = "incident_tracker_tests.rs"]
 mod tests;

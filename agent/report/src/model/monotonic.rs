@@ -7,7 +7,7 @@ use loopscope_probe::{Kind, Snapshot};
 
 /// The values of one loop that were published last.
 #[derive(Clone, Debug, Default)]
-pub struct Floor {
+pub struct Monotonic {
     active_ns: u64,
     idle_ns: u64,
     blocked: [u64; 2],
@@ -16,7 +16,7 @@ pub struct Floor {
     pool_saturated_ns: u64,
 }
 
-impl Floor {
+impl Monotonic {
     /// Lifts the derived counters of `snapshot` to what was published before, and remembers them. Returns how many
     /// callbacks ended without an error, by kind.
     pub fn lift(&mut self, snapshot: &mut Snapshot) -> [u64; Kind::CALLBACKS] {

@@ -1,8 +1,8 @@
 //! The loops of this process as they are seen now, for the live page.
 
-use crate::sidecar::State;
+use crate::state::AgentState;
 use loopscope_probe::registry::LocalPage;
-use loopscope_report::compute::starvation::Cause;
+use loopscope_report::compute::verdict::Cause;
 use loopscope_report::live::Seen;
 
 /// A loop, and what is known of it here alone.
@@ -24,7 +24,7 @@ impl LoopNow {
     }
 }
 
-impl State {
+impl AgentState {
     /// Returns the loops, to be copied by whoever shows them.
     pub(crate) fn loops_now(&self) -> Vec<LoopNow> {
         let of = |watched: &super::Watched| LoopNow {

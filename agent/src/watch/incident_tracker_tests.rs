@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::watch::pool::PoolWatch;
-use crate::watch::sight::Shot;
+use crate::watch::thread_state::Shot;
 use loopscope_probe::kind::Queue;
 use loopscope_probe::{Clock, Kind, Life, SiteId, VirtualClock, WorkKind, Writer};
 use loopscope_report::compute::class::Reading;
@@ -13,9 +13,9 @@ use loopscope_report::model::thresholds::Thresholds;
 use std::panic::Location;
 use std::sync::{Arc, Mutex};
 
-#[path = "cases_black_box_tests.rs"]
+#[path = "incident_tracker_black_box_tests.rs"]
 mod black_box;
-#[path = "cases_capture_tests.rs"]
+#[path = "incident_tracker_capture_tests.rs"]
 mod captures;
 
 const MS: u64 = 1_000_000;
@@ -53,7 +53,7 @@ impl Default for Told {
 #[derive(Clone, Default)]
 struct FakeSight(Arc<Mutex<Told>>);
 
-impl Sight for FakeSight {
+impl ThreadObserver for FakeSight {
     fn reading(&mut self, now_ns: u64) -> Option<Reading> {
         let told = self.0.lock().unwrap();
         Some(Reading { at_ns: now_ns, cpu_ns: told.cpu_ns, runqueue_ns: told.runqueue_ns })
@@ -91,9 +91,9 @@ pub(super) struct Bench {
     writer: Writer,
     stalls: StallWatch,
     pool: PoolWatch,
-    cases: LoopCases,
+    cases: IncidentTracker,
     sight: FakeSight,
-    desk: Desk,
+    desk: IncidentQueue,
     gap: Gap,
 }
 
@@ -105,9 +105,9 @@ impl Bench {
         writer.park();
         let sight = FakeSight::default();
         sight.0.lock().unwrap().refusal = Some("no stacks here".to_owned());
-        let cases = LoopCases::new(Box::new(sight.clone()), reports_per_minute);
+        let cases = IncidentTracker::new(Box::new(sight.clone()), reports_per_minute);
         let (stalls, pool) = (StallWatch::default(), PoolWatch::default());
-        let (desk, gap) = (Desk::default(), Gap::default());
+        let (desk, gap) = (IncidentQueue::default(), Gap::default());
         let mut bench = Bench { time, writer, stalls, pool, cases, sight, desk, gap };
         bench.look();
         bench

@@ -12,7 +12,7 @@ pub(crate) const AT_ONCE: usize = 2;
 
 /// Knows the captures under way.
 #[derive(Clone, Debug, Default)]
-pub struct Slots(Arc<Mutex<Held>>);
+pub struct CaptureLimit(Arc<Mutex<Held>>);
 
 #[derive(Debug, Default)]
 struct Held {
@@ -52,20 +52,20 @@ pub struct Full {
 
 /// One capture under way; ends when dropped, also where the client went away.
 #[derive(Debug)]
-pub struct Slot {
-    slots: Slots,
+pub struct CapturePermit {
+    slots: CaptureLimit,
     number: u64,
     end: Arc<Notify>,
     clock: Clock,
     begun: Ticks,
 }
 
-impl Slots {
+impl CaptureLimit {
     /// Takes a slot.
     ///
     /// # Errors
     /// Enough captures are under way.
-    pub fn take(&self, holder: Holder) -> Result<Slot, Full> {
+    pub fn take(&self, holder: Holder) -> Result<CapturePermit, Full> {
         let mut held = self.held();
         let clock = Clock::monotonic();
         let begun = clock.now();
@@ -75,7 +75,7 @@ impl Slots {
         held.next += 1;
         let (number, end) = (held.next, Arc::new(Notify::new()));
         held.taken.push(Taken { number, holder, begun, end: end.clone() });
-        Ok(Slot { slots: self.clone(), number, end, begun, clock })
+        Ok(CapturePermit { slots: self.clone(), number, end, begun, clock })
     }
 
     /// Ends the captures of this name early: they answer with what they have. Returns whether there was one.
@@ -106,7 +106,7 @@ fn full(taken: &[Taken], now: Ticks) -> Full {
     Full { message, free_in_s }
 }
 
-impl Slot {
+impl CapturePermit {
     /// Waits for so long, or until the capture is ended.
     pub async fn wait(&self, length: Duration) {
         // Either way it is over.
@@ -119,7 +119,7 @@ impl Slot {
     }
 }
 
-impl Drop for Slot {
+impl Drop for CapturePermit {
     fn drop(&mut self) {
         self.slots.held().taken.retain(|taken| taken.number != self.number);
     }
@@ -131,7 +131,7 @@ mod tests {
 
     #[test]
     fn a_slot_is_free_again_when_dropped() {
-        let slots = Slots::default();
+        let slots = CaptureLimit::default();
         let take = || slots.take(Holder::default());
         let (first, second) = (take(), take());
         assert!(first.is_ok() && second.is_ok() && take().is_err());
@@ -165,7 +165,7 @@ mod tests {
 
     #[test]
     fn a_capture_is_ended_by_its_name_also_before_it_waits() {
-        let slots = Slots::default();
+        let slots = CaptureLimit::default();
         let slot = slots.take(Holder { name: Some("mine".to_owned()), ..Holder::default() }).unwrap();
         assert!(!slots.end("yours") && slots.end("mine"));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();

@@ -8,18 +8,18 @@ use tokio::sync::oneshot;
 
 /// The handle. Dropping it stops the thread, and returns when it has ended.
 #[derive(Debug)]
-pub struct Background {
+pub struct RuntimeThread {
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Background {
+impl RuntimeThread {
     /// Starts a thread of this name. There, within its runtime, `begin` spawns the tasks; what it returns is called last,
     /// when the thread has been told to stop. Returns when `begin` has.
     ///
     /// # Errors
     /// The system refuses a thread or an epoll instance, or `begin` fails.
-    pub fn start<B, L>(name: &str, begin: B) -> Result<Background, ServerError>
+    pub fn start<B, L>(name: &str, begin: B) -> Result<RuntimeThread, ServerError>
     where
         B: FnOnce() -> Result<L, ServerError> + Send + 'static,
         L: FnOnce(),
@@ -30,20 +30,20 @@ impl Background {
             .name(name.to_owned())
             .spawn(move || run(begin, &ready, stopped))
             .map_err(|error| ServerError::System("a thread", error))?;
-        let background = Background { stop: Some(stop), thread: Some(thread) };
+        let background = RuntimeThread { stop: Some(stop), thread: Some(thread) };
         let ended = || ServerError::System("a thread", io::Error::other("it ended at once"));
         is_ready.recv().unwrap_or_else(|_| Err(ended()))?;
         Ok(background)
     }
 
-    /// Gives up the handle without touching the thread: in a forked child it is the parent's, and even telling it would
+    /// Sensitivity up the handle without touching the thread: in a forked child it is the parent's, and even telling it would
     /// reach the parent through shared descriptors.
     pub fn forget(mut self) {
         std::mem::forget((self.stop.take(), self.thread.take()));
     }
 }
 
-impl Drop for Background {
+impl Drop for RuntimeThread {
     fn drop(&mut self) {
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
@@ -93,7 +93,7 @@ mod tests {
     fn tasks_run_until_the_handle_is_dropped_and_the_end_is_waited_for() {
         let ends = Arc::new(AtomicU32::new(0));
         let (count, (send, receive)) = (ends.clone(), sync_channel(1));
-        let background = Background::start("test", move || {
+        let background = RuntimeThread::start("test", move || {
             tokio::spawn(async move { send.send(std::thread::current().name().map(str::to_owned)) });
             Ok(move || {
                 count.fetch_add(1, SeqCst);
@@ -107,11 +107,11 @@ mod tests {
 
     #[test]
     fn what_cannot_begin_is_told_and_leaves_no_thread() {
-        let refused = Background::start("test", || -> Result<fn(), ServerError> {
+        let refused = RuntimeThread::start("test", || -> Result<fn(), ServerError> {
             Err(ServerError::System("a test", io::Error::other("no")))
         });
         assert!(matches!(refused, Err(ServerError::System("a test", _))));
-        let ended = Background::start("test", || -> Result<fn(), ServerError> { panic!("on purpose") });
+        let ended = RuntimeThread::start("test", || -> Result<fn(), ServerError> { panic!("on purpose") });
         assert!(matches!(ended, Err(ServerError::System("a thread", _))));
     }
 }

@@ -1,8 +1,8 @@
 //! Where a server is reached: its address or socket file, bound, with the rules for who may come in.
 
 use crate::agent_socket::remove_dead;
+use crate::auth::{Auth, BindScope};
 use crate::error::ServerError;
-use crate::guard::{Guard, Place};
 use crate::secure::WebConfig;
 use crate::token::Token;
 use loopscope_probe::agent_address::{AgentAddress, SocketPath};
@@ -56,26 +56,26 @@ pub struct Credentials {
 
 /// A bound server.
 #[derive(Debug)]
-pub struct Entrance {
-    pub listener: Listener,
+pub struct BoundServer {
+    pub listener: BoundSocket,
     address: AgentAddress,
-    pub guard: Arc<Guard>,
+    pub guard: Arc<Auth>,
 }
 
 /// A bound socket of either kind, not blocking.
 #[derive(Debug)]
-pub enum Listener {
+pub enum BoundSocket {
     Tcp(TcpListener, SocketAddr),
     /// The file goes first, with the server: see [`SocketFile`].
     Unix(SocketFile, UnixListener),
 }
 
-impl Entrance {
+impl BoundServer {
     /// Binds; `None` where nothing is to be reached.
     ///
     /// # Errors
     /// The address or the path cannot be had, or the credentials cannot be used.
-    pub fn open(listen: &Listen, credentials: &Credentials) -> Result<Option<Entrance>, ServerError> {
+    pub fn open(listen: &Listen, credentials: &Credentials) -> Result<Option<BoundServer>, ServerError> {
         let token = credentials.token_file.as_deref().map(Token::read).transpose();
         let token = token.map_err(ServerError::Credentials)?.map(Arc::new);
         let web_config = credentials.web_config.as_deref().map(WebConfig::read).transpose();
@@ -93,8 +93,8 @@ impl Entrance {
             credentials.host_names.iter().map(|name| host_name(name)).collect::<Result<_, _>>()?;
         let is_beside_pages = false;
         let name = address.page_text();
-        let guard = Guard { place, address: name, is_beside_pages, host_names, token, web_config };
-        Ok(Some(Entrance { listener, address, guard: Arc::new(guard) }))
+        let guard = Auth { place, address: name, is_beside_pages, host_names, token, web_config };
+        Ok(Some(BoundServer { listener, address, guard: Arc::new(guard) }))
     }
 
     /// Checks that other processes can be told of it by a page.
@@ -103,7 +103,7 @@ impl Entrance {
     /// It is a socket file, and a page cannot hold its path.
     pub fn check_for_page(&self) -> Result<(), ServerError> {
         // What else there is, is shorter: the longest is `https://` with an IPv6 address, its scope and a port.
-        let Listener::Unix(file, _) = &self.listener else { return Ok(()) };
+        let BoundSocket::Unix(file, _) = &self.listener else { return Ok(()) };
         let path = file.path();
         let (length, told) = (path.as_os_str().len(), self.address.page_text().len());
         if told <= ADDRESS_BYTES_MAX {
@@ -124,18 +124,18 @@ impl Entrance {
     /// Returns the address, `None` for a socket file.
     pub fn address(&self) -> Option<SocketAddr> {
         match &self.listener {
-            Listener::Tcp(_, address) => Some(*address),
-            Listener::Unix(..) => None,
+            BoundSocket::Tcp(_, address) => Some(*address),
+            BoundSocket::Unix(..) => None,
         }
     }
 }
 
-impl Listener {
-    fn place(&self) -> Place {
+impl BoundSocket {
+    fn place(&self) -> BindScope {
         match self {
-            Listener::Unix(..) => Place::Unix,
-            Listener::Tcp(_, address) if address.ip().is_loopback() => Place::Loopback,
-            Listener::Tcp(..) => Place::Elsewhere,
+            BoundSocket::Unix(..) => BindScope::Unix,
+            BoundSocket::Tcp(_, address) if address.ip().is_loopback() => BindScope::Loopback,
+            BoundSocket::Tcp(..) => BindScope::Elsewhere,
         }
     }
 
@@ -145,13 +145,13 @@ impl Listener {
     /// It is a socket file, and nobody can be told of it.
     fn agent_address(&self, is_secure: bool) -> Result<AgentAddress, ServerError> {
         match self {
-            Listener::Unix(file, _) => {
+            BoundSocket::Unix(file, _) => {
                 let why = "other processes can be told of paths in UTF-8 only: choose another one";
                 let refused = |_| ServerError::Socket(file.path().to_owned(), why.to_owned());
                 SocketPath::new(file.path()).map(AgentAddress::SocketFile).map_err(refused)
             }
-            Listener::Tcp(_, address) if is_secure => Ok(AgentAddress::Tls(*address)),
-            Listener::Tcp(_, address) => Ok(AgentAddress::Tcp(*address)),
+            BoundSocket::Tcp(_, address) if is_secure => Ok(AgentAddress::Tls(*address)),
+            BoundSocket::Tcp(_, address) => Ok(AgentAddress::Tcp(*address)),
         }
     }
 }
@@ -168,11 +168,11 @@ fn host_name(name: &str) -> Result<String, ServerError> {
     }
 }
 
-fn tcp(listener: TcpListener) -> Result<Listener, ServerError> {
+fn tcp(listener: TcpListener) -> Result<BoundSocket, ServerError> {
     let explain = |error| ServerError::Listen(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)), error);
     listener.set_nonblocking(true).map_err(explain)?;
     let address = listener.local_addr().map_err(explain)?;
-    Ok(Listener::Tcp(listener, address))
+    Ok(BoundSocket::Tcp(listener, address))
 }
 
 fn exactly(address: SocketAddr) -> Result<TcpListener, ServerError> {
@@ -201,7 +201,7 @@ fn whole(path: &Path) -> Result<PathBuf, ServerError> {
 }
 
 /// Binds a socket file at a whole path.
-fn unix(path: &Path) -> Result<Listener, ServerError> {
+fn unix(path: &Path) -> Result<BoundSocket, ServerError> {
     let refused = |error: io::Error| ServerError::Socket(path.to_owned(), error.to_string());
     make_room(path)?;
     // A new socket has the mode that the process's umask leaves, for a moment. So it is made where nobody else gets in,
@@ -219,7 +219,7 @@ fn unix(path: &Path) -> Result<Listener, ServerError> {
     }
     let _ = fs::remove_dir(&private);
     let listener = bound.map_err(refused)?;
-    Ok(Listener::Unix(SocketFile::made(path), listener))
+    Ok(BoundSocket::Unix(SocketFile::made(path), listener))
 }
 
 /// Makes a folder of this process's own in `folder`.
@@ -264,8 +264,8 @@ mod tests {
     use std::ffi::OsString;
     use std::os::unix::ffi::OsStringExt;
 
-    fn open(path: &Path) -> Result<Entrance, ServerError> {
-        let opened = Entrance::open(&Listen::Unix(path.to_owned()), &Credentials::default());
+    fn open(path: &Path) -> Result<BoundServer, ServerError> {
+        let opened = BoundServer::open(&Listen::Unix(path.to_owned()), &Credentials::default());
         opened.map(|entrance| entrance.expect("it is to be reached"))
     }
 
@@ -274,12 +274,14 @@ mod tests {
         let path = std::env::temp_dir().join(format!("loopscope-entrance-{}", std::process::id()));
         let entrance = open(&path).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        assert_eq!((entrance.guard.place, entrance.address()), (Place::Unix, None));
+        assert_eq!((entrance.guard.place, entrance.address()), (BindScope::Unix, None));
         assert_eq!(entrance.guard.address, format!("unix:{}", path.display()));
         let message = open(&path).unwrap_err().to_string();
         assert!(message.contains("another process listens"), "{message}");
         // As a killed process leaves it.
-        let Entrance { listener: Listener::Unix(file, listener), .. } = entrance else { unreachable!() };
+        let BoundServer { listener: BoundSocket::Unix(file, listener), .. } = entrance else {
+            unreachable!()
+        };
         drop(listener);
         std::mem::forget(file);
         drop(open(&path).unwrap());
@@ -297,7 +299,7 @@ mod tests {
     fn a_host_name_is_taken_as_clients_write_it_and_refused_where_it_is_none() {
         let names = |name: &str| {
             let credentials = Credentials { host_names: vec![name.to_owned()], ..Credentials::default() };
-            Entrance::open(&Listen::Exactly(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))), &credentials)
+            BoundServer::open(&Listen::Exactly(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))), &credentials)
         };
         for name in ["build-7.lan", "Build-7.LAN."] {
             assert_eq!(names(name).unwrap().unwrap().guard.host_names, ["build-7.lan"]);

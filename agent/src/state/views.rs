@@ -1,6 +1,6 @@
 //! Copies of everything about a loop, for the exporter.
 
-use crate::sidecar::Watched;
+use crate::state::Watched;
 use loopscope_report::metrics::view::LoopView;
 
 /// Returns the view of a loop, and how many more of its sites than ever before got no series.

@@ -6,7 +6,7 @@ use crate::metrics::catalog;
 #[test]
 fn past_the_ceiling_series_are_counted_and_left_out() {
     for format in Format::ALL {
-        let mut sheet = Sheet::new(format, 2);
+        let mut sheet = MetricsPage::new(format, 2);
         sheet.family(&catalog::ITERATIONS);
         for name in ["a", "b", "c", "d"] {
             sheet.whole(&[name], 1);

@@ -1,8 +1,8 @@
 //! Which loops there are: page files found, followed while their loops live, and kept for a while after.
 
-use crate::entry::{Entry, NoEntry};
+use crate::followed_loop::{FollowedLoop, NotALoop};
 use crate::pattern;
-use crate::refusal::{Refusal, Refusals};
+use crate::skipped_page::{Refusal, Refusals};
 use loopscope_probe::directory::{Owner, PageFile};
 use loopscope_probe::process_id::ProcessId;
 use loopscope_probe::{Page, directory};
@@ -16,14 +16,14 @@ use std::path::{Path, PathBuf};
 
 /// All loops of the host.
 #[derive(Debug)]
-pub(crate) struct Roster {
+pub(crate) struct LoopRegistry {
     /// Patterns, as [`pattern`] reads them.
     directories: Vec<PathBuf>,
     keep_ns: u64,
     loops_max: usize,
     namespace: u64,
     /// In the order of pid, start and number.
-    entries: Vec<Entry>,
+    entries: Vec<FollowedLoop>,
     refusals: Refusals,
     others: OtherLoops<ProcessId>,
     /// How many more sites of a process may have a series.
@@ -42,10 +42,10 @@ pub(crate) struct Views {
     pub sites_left_out: u64,
 }
 
-impl Roster {
+impl LoopRegistry {
     /// Follows the pages of these directories, at most so many loops. What has ended stays for `keep_ns`.
-    pub(crate) fn new(directories: Vec<PathBuf>, keep_ns: u64, loops_max: usize) -> Roster {
-        Roster {
+    pub(crate) fn new(directories: Vec<PathBuf>, keep_ns: u64, loops_max: usize) -> LoopRegistry {
+        LoopRegistry {
             directories,
             keep_ns,
             loops_max,
@@ -60,7 +60,7 @@ impl Roster {
     }
 
     /// Returns the loops, in the order of pid, start and number.
-    pub(crate) fn entries(&self) -> &[Entry] {
+    pub(crate) fn entries(&self) -> &[FollowedLoop] {
         &self.entries
     }
 
@@ -77,8 +77,8 @@ impl Roster {
     /// Returns how many processes live and how many have ended.
     pub(crate) fn processes(&self) -> (u64, u64) {
         let living = self.entries.iter().filter(|entry| entry.end.is_none());
-        let alive: HashSet<ProcessId> = living.map(Entry::process).collect();
-        let all: HashSet<ProcessId> = self.entries.iter().map(Entry::process).collect();
+        let alive: HashSet<ProcessId> = living.map(FollowedLoop::process).collect();
+        let all: HashSet<ProcessId> = self.entries.iter().map(FollowedLoop::process).collect();
         (alive.len() as u64, (all.len() - alive.len()) as u64)
     }
 
@@ -100,7 +100,7 @@ impl Roster {
             }
         }
         self.left = left;
-        let processes: HashSet<ProcessId> = self.entries.iter().map(Entry::process).collect();
+        let processes: HashSet<ProcessId> = self.entries.iter().map(FollowedLoop::process).collect();
         self.sites_room.retain(|process, _| processes.contains(process));
         self.others.retain(|process| processes.contains(process));
         notes
@@ -149,14 +149,14 @@ impl Roster {
             notes.extend(self.refusals.note(&file.path, Refusal::TooMany, &because));
             return;
         }
-        let mut entry = match Entry::open(file, self.namespace, &mut self.page) {
+        let mut entry = match FollowedLoop::open(file, self.namespace, &mut self.page) {
             Ok(entry) => entry,
-            Err(NoEntry::Gone) => return,
-            Err(NoEntry::Foreign(because)) => {
+            Err(NotALoop::Gone) => return,
+            Err(NotALoop::Foreign(because)) => {
                 notes.extend(self.refusals.note(&file.path, Refusal::Foreign, &because));
                 return;
             }
-            Err(NoEntry::Error(error)) => {
+            Err(NotALoop::Error(error)) => {
                 notes.extend(self.refusals.note(&file.path, Refusal::of(&error), &error.to_string()));
                 return;
             }
@@ -175,7 +175,7 @@ impl Roster {
         });
         let own = self.entries.iter().filter(|other| other.owner == entry.owner);
         entry.watch.label = unique(&entry.facts.name, own.map(|other| other.watch.label.as_str()));
-        let place = |entry: &Entry| (entry.owner.pid, entry.owner.start, entry.number);
+        let place = |entry: &FollowedLoop| (entry.owner.pid, entry.owner.start, entry.number);
         let at = self.entries.partition_point(|other| place(other) < place(&entry));
         self.entries.insert(at, entry);
     }
@@ -216,15 +216,15 @@ impl Roster {
     }
 
     /// Reads the page of every loop, and gives it to `take` with its entry. `take` gets errors, too.
-    pub(crate) fn read_each(&mut self, take: impl FnMut(&Entry, io::Result<Reading<'_>>)) {
+    pub(crate) fn read_each(&mut self, take: impl FnMut(&FollowedLoop, io::Result<Reading<'_>>)) {
         self.read_wanted(|_| true, take);
     }
 
     /// Reads the whole page of each loop that is wanted, as [`read_each`](Self::read_each) does.
     pub(crate) fn read_wanted(
         &mut self,
-        is_wanted: impl Fn(&Entry) -> bool,
-        mut take: impl FnMut(&Entry, io::Result<Reading<'_>>),
+        is_wanted: impl Fn(&FollowedLoop) -> bool,
+        mut take: impl FnMut(&FollowedLoop, io::Result<Reading<'_>>),
     ) {
         for entry in self.entries.iter().filter(|entry| is_wanted(entry)) {
             let read = entry.read(&mut self.page);
@@ -234,7 +234,7 @@ impl Roster {
 }
 
 /// Keeps what a loop that leaves had counted. `page` is overwritten.
-fn retire(entry: &mut Entry, page: &mut Page, others: &mut OtherLoops<ProcessId>) {
+fn retire(entry: &mut FollowedLoop, page: &mut Page, others: &mut OtherLoops<ProcessId>) {
     // Reading it is only worth while where it shares a label; what cannot be read any more cannot be kept.
     if entry.watch.label == OTHER
         && let Ok((view, _)) = entry.view(page, &mut 0)
@@ -258,5 +258,5 @@ fn has_writer_at(path: &Path) -> bool {
 }
 
 #[cfg(test)]
-#[path = "roster_tests.rs"]
+#[path = "loop_registry_tests.rs"]
 mod tests;

@@ -28,7 +28,7 @@ const BROWSER: &[u8] = b"Mozilla/";
 
 /// From where the server can be reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum BindScope {
     /// A socket file, which only its owner may open.
     Unix,
     /// This host.
@@ -39,7 +39,7 @@ pub enum Place {
 
 /// What a path gives away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Gives {
+pub enum Sensitivity {
     /// That the agent lives, and whether loops are stalled.
     Health,
     /// Numbers.
@@ -51,7 +51,7 @@ pub enum Gives {
 /// What a request is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Purpose {
-    pub gives: Gives,
+    pub gives: Sensitivity,
     /// The path takes POST.
     pub may_change: bool,
     /// Also a GET makes the process do something: sample its threads, or be busy drawing.
@@ -60,8 +60,8 @@ pub struct Purpose {
 
 /// The rules of one server.
 #[derive(Debug)]
-pub struct Guard {
-    pub place: Place,
+pub struct Auth {
+    pub place: BindScope,
     /// What clients call the server; for messages.
     pub address: String,
     /// Its own user and root need to show nothing, whatever others do: the socket file beside the pages.
@@ -72,19 +72,19 @@ pub struct Guard {
     pub web_config: Option<Arc<WebConfig>>,
 }
 
-impl Guard {
+impl Auth {
     /// A server that is for this host only, without further ado.
     #[cfg(test)]
-    pub(crate) fn open(place: Place, address: &str) -> Guard {
+    pub(crate) fn open(place: BindScope, address: &str) -> Auth {
         let address = address.to_owned();
         let is_beside_pages = false;
-        Guard { place, address, is_beside_pages, host_names: Vec::new(), token: None, web_config: None }
+        Auth { place, address, is_beside_pages, host_names: Vec::new(), token: None, web_config: None }
     }
 
     /// The rules of the socket file beside the pages of this one's process.
-    pub fn of_socket_file(&self, path: &Path) -> Guard {
-        Guard {
-            place: Place::Unix,
+    pub fn of_socket_file(&self, path: &Path) -> Auth {
+        Auth {
+            place: BindScope::Unix,
             address: format!("unix:{}", path.display()),
             is_beside_pages: true,
             host_names: Vec::new(),
@@ -107,11 +107,11 @@ impl Guard {
             Proof::None if self.has_users() => {
                 Some(self.unauthorized("this server wants a user and a password\n"))
             }
-            Proof::None if purpose.gives != Gives::Insight => None,
+            Proof::None if purpose.gives != Sensitivity::Insight => None,
             Proof::None if self.token.is_some() => {
                 Some(self.unauthorized("this is told with the token only: Authorization: Bearer TOKEN\n"))
             }
-            Proof::None if self.place == Place::Elsewhere => Some(Answer::text(
+            Proof::None if self.place == BindScope::Elsewhere => Some(Answer::text(
                 403,
                 format!(
                     "this server listens on {}, where others reach it, and has no token: set one (see token_file), or \
@@ -127,7 +127,7 @@ impl Guard {
     /// Tells whether who reaches the server need not show anything: the user that it runs as and root are told
     /// everything then, and a proxy or a tunnel of theirs looks like them.
     pub fn is_open(&self) -> bool {
-        self.place != Place::Unix && self.token.is_none() && !self.has_users()
+        self.place != BindScope::Unix && self.token.is_none() && !self.has_users()
     }
 
     /// Says who sent a request that was not refused, for the log.
@@ -210,7 +210,7 @@ impl Guard {
     /// Tells whether a client may have meant us by `host`. On loopback only names that cannot be pointed at us from
     /// outside will do: a web page whose own name was made to resolve to 127.0.0.1 must not read the answers.
     fn may_be_called(&self, host: &str) -> bool {
-        if self.place != Place::Loopback {
+        if self.place != BindScope::Loopback {
             return true;
         }
         let name = match host.rsplit_once(':') {
@@ -322,7 +322,7 @@ mod tests {
 
     #[test]
     fn only_names_that_cannot_be_rebound_are_ours() {
-        let guard = Guard::open(Place::Loopback, "127.0.0.1:9464");
+        let guard = Auth::open(BindScope::Loopback, "127.0.0.1:9464");
         for host in [
             "127.0.0.1:9464",
             "127.0.0.1",
@@ -338,13 +338,13 @@ mod tests {
         {
             assert!(!guard.may_be_called(host), "{host}");
         }
-        assert!(Guard::open(Place::Elsewhere, "0.0.0.0:9464").may_be_called("app.prod.svc:9464"));
+        assert!(Auth::open(BindScope::Elsewhere, "0.0.0.0:9464").may_be_called("app.prod.svc:9464"));
     }
 
     #[test]
     fn a_name_that_is_not_accepted_is_told_with_those_that_are_and_with_the_setting() {
         let names = vec!["build-7.lan".to_owned()];
-        let guard = Guard { host_names: names, ..Guard::open(Place::Loopback, "127.0.0.1:9464") };
+        let guard = Auth { host_names: names, ..Auth::open(BindScope::Loopback, "127.0.0.1:9464") };
         assert!(guard.may_be_called("Build-7.lan:9464") && !guard.may_be_called("x.build-7.lan"));
         let told = guard.wrong_host_words("evil.example");
         for part in
@@ -409,7 +409,7 @@ mod tests {
 
     #[test]
     fn who_asked_is_told_with_what_it_showed_behind() {
-        let guard = Guard::open(Place::Loopback, "127.0.0.1:9464");
+        let guard = Auth::open(BindScope::Loopback, "127.0.0.1:9464");
         let asked = |offered: Option<&str>, via: bool| {
             let mut request = hyper::Request::new(());
             let by_file = Connection::Unix { user: 4_000_000, pid: Some(7) };

@@ -26,7 +26,7 @@ pub(crate) const OWNER_LABELS: [&str; 3] = ["pid", "name", "runtime"];
 
 /// The page.
 #[derive(Debug)]
-pub(crate) struct Sheet {
+pub(crate) struct MetricsPage {
     encoder: Box<dyn Encoder>,
     family: Option<&'static Family>,
     owner: Option<Arc<LoopOwner>>,
@@ -37,12 +37,12 @@ pub(crate) struct Sheet {
     left_out: u64,
 }
 
-impl Sheet {
+impl MetricsPage {
     /// Begins a page of at most `series_max` series.
     pub(crate) fn new(format: Format, series_max: usize) -> Self {
         let encoder = format.encoder();
         let names = HashSet::new();
-        Sheet {
+        MetricsPage {
             encoder,
             family: None,
             owner: None,
@@ -179,5 +179,5 @@ impl Sheet {
 }
 
 #[cfg(test)]
-#[path = "sheet_tests.rs"]
+#[path = "metrics_page_tests.rs"]
 mod tests;

@@ -1,23 +1,28 @@
 //! The incident of a saturated pool while it is open, and the loop meanwhile.
 
-use crate::watch::case::{At, Case};
-use crate::watch::desk::Desk;
+use crate::watch::incident_queue::IncidentQueue;
+use crate::watch::open_incident::{At, OpenIncident};
 use loopscope_report::compute::figures::between;
 use loopscope_report::incident_builder::IncidentBuilder;
 use loopscope_report::model::history::Counters;
 
 /// A saturated pool, and the loop's counters when it was found.
 #[derive(Debug)]
-pub(crate) struct PoolCase {
-    pub case: Case,
+pub(crate) struct OpenPoolIncident {
+    pub case: OpenIncident,
     counters: Counters,
 }
 
-impl PoolCase {
+impl OpenPoolIncident {
     /// Opens the incident of a pool that has been saturated for `age_ns`.
-    pub(crate) fn open(at: &At<'_>, desk: &mut Desk, age_ns: u64, counters: Counters) -> PoolCase {
+    pub(crate) fn open(
+        at: &At<'_>,
+        desk: &mut IncidentQueue,
+        age_ns: u64,
+        counters: Counters,
+    ) -> OpenPoolIncident {
         let build = |process| IncidentBuilder::open_pool(&at.seen, process, age_ns);
-        PoolCase { case: Case::open(desk, age_ns, build), counters }
+        OpenPoolIncident { case: OpenIncident::open(desk, age_ns, build), counters }
     }
 
     /// Takes over the pool's present state.

@@ -1,11 +1,11 @@
 //! Reading and changing stall thresholds while the program runs.
 
-use crate::sidecar::State;
+use crate::state::AgentState;
 use loopscope_report::duration::show_ns;
 use loopscope_report::model::threshold_change::{LoopThresholds, ThresholdChange, ThresholdList};
 use loopscope_report::model::thresholds::Thresholds;
 
-impl State {
+impl AgentState {
     /// Returns the thresholds of all loops.
     pub(crate) fn threshold_list(&self) -> ThresholdList {
         let of_loop = |watched: &super::Watched| LoopThresholds {

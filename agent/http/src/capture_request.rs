@@ -16,7 +16,7 @@ const HZ_DEFAULT: u64 = 99;
 
 /// What was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wish {
+pub struct CaptureRequest {
     pub of: Of,
     pub format: Format,
     pub seconds: u64,
@@ -26,13 +26,13 @@ pub struct Wish {
     pub name: Option<String>,
 }
 
-impl Wish {
+impl CaptureRequest {
     /// Reads the query of a flamegraph.
     ///
     /// # Errors
     /// Names the parameter that is wrong, and what would do.
-    pub fn parse(query: &str) -> Result<Wish, String> {
-        let mut wish = Wish::default();
+    pub fn parse(query: &str) -> Result<CaptureRequest, String> {
+        let mut wish = CaptureRequest::default();
         let mut hz = None;
         for (name, value) in pairs(query) {
             match name {
@@ -64,7 +64,7 @@ impl Wish {
             (_, Some(_)) if !wish.of.is_sampled() => {
                 Err("parameter hz: callbacks are timed exactly and not sampled; leave it out, or ask for of=cpu\n".to_owned())
             }
-            (_, hz) => Ok(Wish { hz: hz.unwrap_or(HZ_DEFAULT) as u32, ..wish }),
+            (_, hz) => Ok(CaptureRequest { hz: hz.unwrap_or(HZ_DEFAULT) as u32, ..wish }),
         }
     }
 
@@ -72,9 +72,10 @@ impl Wish {
     /// it. Parameters it has no use for are passed over: pullers add their own.
     ///
     /// # Errors
-    /// As [`Wish::parse`].
-    pub fn parse_pprof(query: &str) -> Result<Wish, String> {
-        let mut wish = Wish { of: Of::Cpu, format: Format::Pprof, seconds: 30, ..Wish::default() };
+    /// As [`CaptureRequest::parse`].
+    pub fn parse_pprof(query: &str) -> Result<CaptureRequest, String> {
+        let mut wish =
+            CaptureRequest { of: Of::Cpu, format: Format::Pprof, seconds: 30, ..CaptureRequest::default() };
         for (name, value) in pairs(query) {
             match name {
                 "seconds" => wish.seconds = number(name, value, SECONDS)?,
@@ -87,17 +88,24 @@ impl Wish {
     }
 }
 
-impl Default for Wish {
-    fn default() -> Wish {
+impl Default for CaptureRequest {
+    fn default() -> CaptureRequest {
         let hz = HZ_DEFAULT as u32;
-        Wish { of: Of::Callbacks, format: Format::Svg, seconds: 10, hz, loop_name: None, name: None }
+        CaptureRequest {
+            of: Of::Callbacks,
+            format: Format::Svg,
+            seconds: 10,
+            hz,
+            loop_name: None,
+            name: None,
+        }
     }
 }
 
 /// Reads the query of a request to end a capture.
 ///
 /// # Errors
-/// As [`Wish::parse`].
+/// As [`CaptureRequest::parse`].
 pub fn parse_end(query: &str) -> Result<String, String> {
     match pairs(query).collect::<Vec<_>>()[..] {
         [("name", value)] => capture_name(value),
@@ -129,22 +137,23 @@ mod tests {
 
     #[test]
     fn wishes_are_read() {
-        let wish = Wish::default();
-        assert_eq!(Wish::parse(""), Ok(wish.clone()));
-        let folded = Wish { seconds: 300, format: Format::Folded, ..wish.clone() };
-        assert_eq!(Wish::parse("seconds=300&format=folded"), Ok(folded));
-        let cpu = Wish { of: Of::Cpu, hz: 997, loop_name: Some("web #2".to_owned()), ..wish.clone() };
-        assert_eq!(Wish::parse("&of=cpu&&hz=997&loop=web+%232"), Ok(cpu));
-        assert_eq!(Wish::parse("format=trace&seconds=1").unwrap().format, Format::Trace);
+        let wish = CaptureRequest::default();
+        assert_eq!(CaptureRequest::parse(""), Ok(wish.clone()));
+        let folded = CaptureRequest { seconds: 300, format: Format::Folded, ..wish.clone() };
+        assert_eq!(CaptureRequest::parse("seconds=300&format=folded"), Ok(folded));
+        let cpu =
+            CaptureRequest { of: Of::Cpu, hz: 997, loop_name: Some("web #2".to_owned()), ..wish.clone() };
+        assert_eq!(CaptureRequest::parse("&of=cpu&&hz=997&loop=web+%232"), Ok(cpu));
+        assert_eq!(CaptureRequest::parse("format=trace&seconds=1").unwrap().format, Format::Trace);
         // What is left in the address of a drawing that was zoomed and searched.
         assert_eq!(
-            Wish::parse("seconds=300&format=folded&x=31&y=85&s=web&"),
-            Wish::parse("seconds=300&format=folded")
+            CaptureRequest::parse("seconds=300&format=folded&x=31&y=85&s=web&"),
+            CaptureRequest::parse("seconds=300&format=folded")
         );
-        assert_eq!(Wish::parse("=undefined&x=31&y=85&"), Wish::parse(""));
-        let pull = Wish { of: Of::Cpu, format: Format::Pprof, seconds: 14, ..wish };
-        assert_eq!(Wish::parse_pprof("seconds=14&debug=0"), Ok(pull));
-        assert_eq!(Wish::parse_pprof("").unwrap().seconds, 30);
+        assert_eq!(CaptureRequest::parse("=undefined&x=31&y=85&"), CaptureRequest::parse(""));
+        let pull = CaptureRequest { of: Of::Cpu, format: Format::Pprof, seconds: 14, ..wish };
+        assert_eq!(CaptureRequest::parse_pprof("seconds=14&debug=0"), Ok(pull));
+        assert_eq!(CaptureRequest::parse_pprof("").unwrap().seconds, 30);
     }
 
     #[test]
@@ -163,9 +172,9 @@ mod tests {
             ("hz=99", "hz"),
             ("of=cpu&format=trace", "format"),
         ] {
-            let message = Wish::parse(query).unwrap_err();
+            let message = CaptureRequest::parse(query).unwrap_err();
             assert!(message.starts_with("parameter") && message.contains(culprit), "{query}: {message}");
         }
-        assert!(Wish::parse_pprof("seconds=x").unwrap_err().contains("seconds"));
+        assert!(CaptureRequest::parse_pprof("seconds=x").unwrap_err().contains("seconds"));
     }
 }

@@ -1,8 +1,8 @@
 //! Connections that come in by an address or by a socket file, as one kind of stream.
 
 use crate::agent_socket::AgentSocket;
+use crate::bind::BoundSocket;
 use crate::client::Connection;
-use crate::entrance::Listener;
 use crate::peer_user;
 use loopscope_probe::socket_file::SocketFile;
 use std::io::{self, IoSlice};
@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
 /// A listening socket within the runtime.
-pub enum Doorway {
+pub enum Listener {
     Tcp(TcpListener),
     Unix {
         /// Removed when the server ends, before the socket is closed.
@@ -28,31 +28,33 @@ pub(crate) enum Stream {
     Unix(UnixStream),
 }
 
-impl Doorway {
+impl Listener {
     /// Hands the socket to the runtime that the calling thread is in.
-    pub fn new(listener: Listener) -> io::Result<Doorway> {
+    pub fn new(listener: BoundSocket) -> io::Result<Listener> {
         Ok(match listener {
-            Listener::Tcp(listener, _) => Doorway::Tcp(TcpListener::from_std(listener)?),
-            Listener::Unix(file, listener) => {
-                Doorway::Unix { _file: file, listener: UnixListener::from_std(listener)? }
+            BoundSocket::Tcp(listener, _) => Listener::Tcp(TcpListener::from_std(listener)?),
+            BoundSocket::Unix(file, listener) => {
+                Listener::Unix { _file: file, listener: UnixListener::from_std(listener)? }
             }
         })
     }
 
-    /// As [`Doorway::new`], for the socket file beside the pages.
-    pub fn of_agent_socket(AgentSocket { file, listener }: AgentSocket) -> io::Result<Doorway> {
-        Ok(Doorway::Unix { _file: file, listener: UnixListener::from_std(listener)? })
+    /// As [`Listener::new`], for the socket file beside the pages.
+    pub fn of_agent_socket(AgentSocket { file, listener }: AgentSocket) -> io::Result<Listener> {
+        Ok(Listener::Unix { _file: file, listener: UnixListener::from_std(listener)? })
     }
 
     pub(crate) async fn accept(&self) -> io::Result<Stream> {
         match self {
-            Doorway::Tcp(listener) => {
+            Listener::Tcp(listener) => {
                 let (stream, _) = listener.accept().await?;
                 // Answers are written whole, so waiting for more to send only delays their last packet.
                 let _ = stream.set_nodelay(true);
                 Ok(Stream::Tcp(stream))
             }
-            Doorway::Unix { listener, .. } => listener.accept().await.map(|(stream, _)| Stream::Unix(stream)),
+            Listener::Unix { listener, .. } => {
+                listener.accept().await.map(|(stream, _)| Stream::Unix(stream))
+            }
         }
     }
 }
@@ -163,8 +165,8 @@ mod tests {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
         runtime.block_on(async {
             let any = SocketAddr::from(([127, 0, 0, 1], 0));
-            let doorway = Doorway::Tcp(TcpListener::bind(any).await.unwrap());
-            let Doorway::Tcp(listener) = &doorway else { unreachable!() };
+            let doorway = Listener::Tcp(TcpListener::bind(any).await.unwrap());
+            let Listener::Tcp(listener) = &doorway else { unreachable!() };
             let to = listener.local_addr().unwrap();
             let first = connect(any, to).await;
             let from = first.local_addr().unwrap();

@@ -6,16 +6,16 @@ use std::os::unix::fs::MetadataExt;
 /// The state of a file: its inode, its length, and when it was last written. Two states of one file differ where it was
 /// exchanged by renaming, as Kubernetes and certbot do, and where it was written anew.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Stamp {
+pub(crate) struct FileVersion {
     inode: u64,
     length: u64,
     seconds: i64,
     nanoseconds: i64,
 }
 
-impl Stamp {
-    pub(crate) fn of(found: &Metadata) -> Stamp {
-        Stamp {
+impl FileVersion {
+    pub(crate) fn of(found: &Metadata) -> FileVersion {
+        FileVersion {
             inode: found.ino(),
             length: found.len(),
             seconds: found.mtime(),

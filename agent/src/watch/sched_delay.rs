@@ -1,6 +1,6 @@
 //! How the agent's own thread spent the time between two looks: late, starved, or gone with the whole machine.
 
-use crate::watch::meter::Gap;
+use crate::watch::stall_accounting::Gap;
 use loopscope_probe::proc::Sched;
 use std::fs::{self, File};
 
@@ -10,7 +10,7 @@ const STEAL_EVERY_NS: u64 = 1_000_000_000;
 
 /// Follows the agent's own thread.
 #[derive(Debug, Default)]
-pub(crate) struct Wake {
+pub(crate) struct SchedDelay {
     schedstat: Option<File>,
     last: Option<Moment>,
     /// When the next look was planned; `None` where the agent slept until it was rung.
@@ -26,10 +26,10 @@ struct Moment {
     boot_offset_ns: u64,
 }
 
-impl Wake {
+impl SchedDelay {
     /// On the agent's thread.
     pub(crate) fn of_this_thread() -> Self {
-        Wake { schedstat: File::open("/proc/thread-self/schedstat").ok(), ..Wake::default() }
+        SchedDelay { schedstat: File::open("/proc/thread-self/schedstat").ok(), ..SchedDelay::default() }
     }
 
     /// A look begins at `now_ns`, when the clock that counts suspension showed `boot_ns`.
@@ -67,7 +67,7 @@ impl Wake {
 
 /// The machine's accounts, in ticks since it started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Accounts {
+struct SelfMetrics {
     stolen: u64,
     used: u64,
 }
@@ -75,12 +75,12 @@ struct Accounts {
 #[derive(Clone, Copy, Debug, Default)]
 struct Steal {
     read_ns: u64,
-    accounts: Option<Accounts>,
+    accounts: Option<SelfMetrics>,
     ratio: f64,
 }
 
 impl Steal {
-    fn take(&mut self, now_ns: u64, accounts: Option<Accounts>) {
+    fn take(&mut self, now_ns: u64, accounts: Option<SelfMetrics>) {
         if let (Some(before), Some(now)) = (self.accounts, accounts) {
             let (stolen, used) =
                 (now.stolen.saturating_sub(before.stolen), now.used.saturating_sub(before.used));
@@ -92,7 +92,7 @@ impl Steal {
 }
 
 /// Reads the first line of proc(5)'s `stat`: user nice system idle iowait irq softirq steal.
-fn parse_accounts(text: &str) -> Option<Accounts> {
+fn parse_accounts(text: &str) -> Option<SelfMetrics> {
     let fields: Vec<u64> = text
         .lines()
         .next()?
@@ -101,7 +101,7 @@ fn parse_accounts(text: &str) -> Option<Accounts> {
         .map_while(|field| field.parse().ok())
         .collect();
     let [user, nice, system, _, _, irq, softirq, stolen, ..] = fields[..] else { return None };
-    Some(Accounts { stolen, used: user + nice + system + irq + softirq })
+    Some(SelfMetrics { stolen, used: user + nice + system + irq + softirq })
 }
 
 #[cfg(test)]
@@ -110,7 +110,7 @@ mod tests {
 
     #[test]
     fn lateness_is_told_where_a_look_was_planned() {
-        let mut wake = Wake::default();
+        let mut wake = SchedDelay::default();
         assert_eq!(wake.look(1_000, 1_000), Gap::default());
         wake.plan(Some(5_000));
         assert_eq!(wake.look(7_000, 7_000), Gap { length_ns: 6_000, late_ns: 2_000, ..Gap::default() });

@@ -1,18 +1,18 @@
 //! Where incidents are numbered and handed out: to the shelf in memory, to the log, to the disk, to actions.
 
+use crate::watch::incident_store::IncidentStore;
+use crate::watch::log_report::LogReport;
 use crate::watch::namer::{Named, Work};
-use crate::watch::report::Report;
-use crate::watch::shelf::Shelf;
 use loopscope_report::incident::Incident;
 use std::sync::Arc;
 
 /// The agent's own desk. It hands out nothing itself: what lies on it is taken away after each look.
 #[derive(Debug, Default)]
-pub(crate) struct Desk {
+pub(crate) struct IncidentQueue {
     numbers: u64,
-    pub shelf: Shelf,
+    pub shelf: IncidentStore,
     /// Lines for the log.
-    pub said: Vec<Report>,
+    pub said: Vec<LogReport>,
     /// Incidents to be written to disk.
     pub kept: Vec<Arc<Incident>>,
     /// Stacks to be named.
@@ -23,7 +23,7 @@ pub(crate) struct Desk {
     pub acts: Vec<Arc<Incident>>,
 }
 
-impl Desk {
+impl IncidentQueue {
     /// Returns the next number of an incident, from 1.
     pub(crate) fn next_number(&mut self) -> u64 {
         self.numbers += 1;

@@ -17,7 +17,7 @@ pub(crate) struct Gap {
 
 /// Follows the thread of one loop.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Meter {
+pub(crate) struct StallAccounting {
     stretch: Ticks,
     before: Option<Reading>,
     within: Option<Reading>,
@@ -30,7 +30,7 @@ pub(crate) struct Meter {
     pub gap_suspended_ns: u64,
 }
 
-impl Meter {
+impl StallAccounting {
     /// Takes one look: `reading` is the thread's, `None` where the kernel does not tell.
     pub(crate) fn look(&mut self, busy_since: Ticks, reading: Option<Reading>, gap: Gap) {
         let loop_ran_ns = match (self.last, reading) {
@@ -68,7 +68,7 @@ mod tests {
 
     #[test]
     fn a_stretch_is_charged_with_its_own_time_only() {
-        let mut meter = Meter::default();
+        let mut meter = StallAccounting::default();
         let reading = |at: u64, cpu: u64| Some(Reading { at_ns: at * MS, cpu_ns: cpu * MS, runqueue_ns: 0 });
         let gap =
             |length: u64, late: u64| Gap { length_ns: length * MS, late_ns: late * MS, ..Gap::default() };

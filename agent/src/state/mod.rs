@@ -7,14 +7,14 @@ mod views;
 
 use crate::capture::make_barrier;
 use crate::settings::Settings;
-use crate::sidecar::views::view_of;
+use crate::state::views::view_of;
 use crate::watch::At;
-use crate::watch::cases::LoopCases;
-use crate::watch::desk::Desk;
+use crate::watch::incident_queue::IncidentQueue;
+use crate::watch::incident_tracker::IncidentTracker;
+use crate::watch::log_report::LogReport;
 use crate::watch::pool::PoolWatch;
-use crate::watch::report::Report;
-use crate::watch::sight::ThreadSight;
-use crate::watch::wake::Wake;
+use crate::watch::sched_delay::SchedDelay;
+use crate::watch::thread_state::ProcThreadObserver;
 use crate::workers::Workers;
 use loopscope_probe::agent_address::AgentAddress;
 use loopscope_probe::boottime::boot_ns;
@@ -25,8 +25,8 @@ use loopscope_probe::{Ticks, Vitals, registry};
 use loopscope_report::compute::deadline::{Outlook, next_look_ns};
 use loopscope_report::compute::sites::SITES_PER_PROCESS;
 use loopscope_report::incident_builder::Observation;
-use loopscope_report::metrics::accounts::Accounts;
 use loopscope_report::metrics::loop_watch::{LoopWatch, OtherLoops};
+use loopscope_report::metrics::self_metrics::SelfMetrics;
 use loopscope_report::metrics::view::{AgentView, LoopView};
 use loopscope_report::model::label::{OTHER, bounded};
 use loopscope_report::model::lag_window::LagWindow;
@@ -57,7 +57,7 @@ pub(crate) struct Stalled {
 #[derive(Debug)]
 pub(crate) struct Seen {
     pub pace: Pace,
-    pub reports: Vec<Report>,
+    pub reports: Vec<LogReport>,
     pub notes: Vec<String>,
 }
 
@@ -70,17 +70,17 @@ struct Watched {
     /// `None` where an agent that has just ended still had it.
     control: Option<Controller>,
     pool: PoolWatch,
-    cases: LoopCases,
+    cases: IncidentTracker,
     /// Kept where somebody wants gauges of it.
     lag: Option<LagWindow>,
 }
 
 /// All of it.
-pub(crate) struct State {
+pub(crate) struct AgentState {
     thresholds: ThresholdTable,
     reports_per_minute: u32,
-    wake: Wake,
-    desk: Desk,
+    wake: SchedDelay,
+    desk: IncidentQueue,
     workers: Workers,
     address: Option<AgentAddress>,
     loops: Vec<Watched>,
@@ -89,16 +89,16 @@ pub(crate) struct State {
     said_private: bool,
     others: OtherLoops<()>,
     sites_room: usize,
-    pub accounts: Accounts,
+    pub accounts: SelfMetrics,
 }
 
-impl State {
+impl AgentState {
     pub(crate) fn new(settings: &Settings, address: Option<AgentAddress>, workers: Workers) -> Self {
-        State {
+        AgentState {
             thresholds: settings.thresholds.clone(),
             reports_per_minute: settings.reports_per_minute,
-            wake: Wake::of_this_thread(),
-            desk: Desk::default(),
+            wake: SchedDelay::of_this_thread(),
+            desk: IncidentQueue::default(),
             workers,
             address,
             loops: Vec::new(),
@@ -107,7 +107,7 @@ impl State {
             said_private: false,
             others: OtherLoops::default(),
             sites_room: SITES_PER_PROCESS,
-            accounts: Accounts::new(&[], AgentView { compat: settings.compat, ..AgentView::default() }),
+            accounts: SelfMetrics::new(&[], AgentView { compat: settings.compat, ..AgentView::default() }),
         }
     }
 
@@ -233,8 +233,8 @@ impl State {
         }
         let thresholds = self.thresholds.of(&label, &name);
         let control = self_control(&page, thresholds, self.address.as_ref());
-        let sight = Box::new(ThreadSight::of(page.clone()));
-        let cases = LoopCases::new(sight, self.reports_per_minute);
+        let sight = Box::new(ProcThreadObserver::of(page.clone()));
+        let cases = IncidentTracker::new(sight, self.reports_per_minute);
         self.loops.push(Watched {
             page,
             watch: LoopWatch::new(label, None),

@@ -1,11 +1,11 @@
 //! The incidents that the agent has: handed out to the threads that write, name and act, and for who asks.
 
-use crate::sidecar::{Seen, State};
+use crate::state::{AgentState, Seen};
 use loopscope_probe::incident_id::IncidentId;
 use loopscope_report::incident::Incident;
 use std::sync::Arc;
 
-impl State {
+impl AgentState {
     /// Returns the incidents in memory, newest first; those under way as they are now.
     pub(crate) fn incidents(&mut self) -> Vec<Arc<Incident>> {
         self.refresh();
@@ -45,7 +45,7 @@ impl State {
     }
 
     /// The agent ends: returns what was not said yet.
-    pub(crate) fn farewell(&mut self) -> Vec<crate::watch::report::Report> {
+    pub(crate) fn farewell(&mut self) -> Vec<crate::watch::log_report::LogReport> {
         for watched in &mut self.loops {
             watched.cases.farewell(&watched.watch.label, &mut self.desk);
         }

@@ -1,6 +1,6 @@
 //! One loop of the host: its page file, open, and what is remembered from look to look.
 
-use crate::speaker;
+use crate::page_ownership;
 use loopscope_probe::agent_address::AgentAddress;
 use loopscope_probe::directory::{Owner, PageFile};
 use loopscope_probe::process_id::ProcessId;
@@ -28,7 +28,7 @@ pub(crate) struct End {
 
 /// One loop.
 #[derive(Debug)]
-pub(crate) struct Entry {
+pub(crate) struct FollowedLoop {
     pub path: PathBuf,
     pub owner: Owner,
     pub number: u32,
@@ -45,7 +45,7 @@ pub(crate) struct Entry {
 
 /// Why a page did not become an entry.
 #[derive(Debug)]
-pub(crate) enum NoEntry {
+pub(crate) enum NotALoop {
     /// The loop has just ended.
     Gone,
     /// It is not of the process that it is named after, or that pid means another one here; in words.
@@ -53,25 +53,25 @@ pub(crate) enum NoEntry {
     Error(io::Error),
 }
 
-impl Entry {
+impl FollowedLoop {
     /// Opens a page file and reads who wrote it. `page` is overwritten.
-    pub(crate) fn open(from: &PageFile, namespace: u64, page: &mut Page) -> Result<Entry, NoEntry> {
+    pub(crate) fn open(from: &PageFile, namespace: u64, page: &mut Page) -> Result<FollowedLoop, NotALoop> {
         let file = directory::open_page_file(&from.path).map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => NoEntry::Gone,
-            _ => NoEntry::Error(error),
+            io::ErrorKind::NotFound => NotALoop::Gone,
+            _ => NotALoop::Error(error),
         })?;
-        directory::read_vitals_into(&file, page).map_err(NoEntry::Error)?;
+        directory::read_vitals_into(&file, page).map_err(NotALoop::Error)?;
         if page.is_closed() {
-            return Err(NoEntry::Gone);
+            return Err(NotALoop::Gone);
         }
         let facts = page.facts();
         if facts.pid_namespace != namespace {
             let because = "was written in another pid namespace (a container); serve it from inside";
-            return Err(NoEntry::Foreign(because.to_owned()));
+            return Err(NotALoop::Foreign(because.to_owned()));
         }
-        speaker::check_name(from.owner, &facts).map_err(NoEntry::Error)?;
-        if let Some(because) = speaker::objection(from, &file).map_err(NoEntry::Error)? {
-            return Err(NoEntry::Foreign(because));
+        page_ownership::check_name(from.owner, &facts).map_err(NotALoop::Error)?;
+        if let Some(because) = page_ownership::objection(from, &file).map_err(NotALoop::Error)? {
+            return Err(NotALoop::Foreign(because));
         }
         let clock = page.clock().and_then(|(source, scale)| Clock::for_page(source, scale));
         let no_clock =
@@ -81,7 +81,7 @@ impl Entry {
             name: facts.process.clone(),
             runtime: facts.runtime.clone(),
         });
-        Ok(Entry {
+        Ok(FollowedLoop {
             path: from.path.clone(),
             owner: from.owner,
             number: from.number,
@@ -89,7 +89,7 @@ impl Entry {
             user: directory::user_of(&file),
             end: None,
             file,
-            clock: clock.ok_or_else(|| NoEntry::Error(no_clock()))?,
+            clock: clock.ok_or_else(|| NotALoop::Error(no_clock()))?,
             watch: LoopWatch::new(OTHER.to_owned(), Some(labels_of_owner)),
             facts,
         })
@@ -154,7 +154,7 @@ impl Entry {
     /// The page can no longer be read, or says now that it is of another process.
     pub(crate) fn read(&self, page: &mut Page) -> io::Result<(Ticks, &Clock)> {
         directory::read_page_into(&self.file, page)?;
-        speaker::check_name(self.owner, &page.facts())?;
+        page_ownership::check_name(self.owner, &page.facts())?;
         Ok((self.moment(), &self.clock))
     }
 

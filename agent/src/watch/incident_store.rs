@@ -20,16 +20,16 @@ impl Default for Bounds {
 
 /// The shelf, oldest first.
 #[derive(Debug, Default)]
-pub(crate) struct Shelf {
+pub(crate) struct IncidentStore {
     bounds: Bounds,
     entries: VecDeque<(Arc<Incident>, usize)>,
     bytes: usize,
 }
 
-impl Shelf {
+impl IncidentStore {
     #[cfg(test)]
     pub(crate) fn within(bounds: Bounds) -> Self {
-        Shelf { bounds, ..Shelf::default() }
+        IncidentStore { bounds, ..IncidentStore::default() }
     }
 
     /// Puts an incident on the shelf, in place of its earlier version where that is there.
@@ -108,7 +108,7 @@ mod tests {
 
     #[test]
     fn thousands_of_incidents_leave_the_newest() {
-        let mut shelf = Shelf::within(Bounds { number: 100, bytes: usize::MAX });
+        let mut shelf = IncidentStore::within(Bounds { number: 100, bytes: usize::MAX });
         for number in 1..=5_000 {
             shelf.put(incident(number, 3));
         }
@@ -122,7 +122,7 @@ mod tests {
 
     #[test]
     fn bytes_are_bounded_and_a_newer_version_replaces_the_older() {
-        let mut shelf = Shelf::within(Bounds { number: 1_000, bytes: 1 << 20 });
+        let mut shelf = IncidentStore::within(Bounds { number: 1_000, bytes: 1 << 20 });
         for number in 1..=200 {
             shelf.put(incident(number, 1));
             shelf.put(incident(number, 500));

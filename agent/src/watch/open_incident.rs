@@ -1,9 +1,9 @@
 //! One incident while it is open: what is known of it, and what was said.
 
-use crate::watch::desk::Desk;
+use crate::watch::incident_queue::IncidentQueue;
+use crate::watch::log_report::{LogReport, Moment};
 use crate::watch::namer::Named;
-use crate::watch::report::{Moment, Report};
-use crate::watch::sight::Found;
+use crate::watch::thread_state::Found;
 use loopscope_probe::Page;
 use loopscope_probe::incident_id::IncidentId;
 use loopscope_probe::process_id::ProcessId;
@@ -45,7 +45,7 @@ pub(crate) enum Announced {
 
 /// An open incident.
 #[derive(Debug)]
-pub(crate) struct Case {
+pub(crate) struct OpenIncident {
     /// Number of the incident within the process.
     pub number: u64,
     pub builder: IncidentBuilder,
@@ -63,15 +63,15 @@ pub(crate) struct Case {
     evidence: Evidence,
 }
 
-impl Case {
+impl OpenIncident {
     /// Opens the incident that `build` makes, given its id; it was found when it was `age_ns` old.
     pub(crate) fn open(
-        desk: &mut Desk,
+        desk: &mut IncidentQueue,
         age_ns: u64,
         build: impl FnOnce(IncidentId) -> IncidentBuilder,
-    ) -> Case {
+    ) -> OpenIncident {
         let number = desk.next_number();
-        Case {
+        OpenIncident {
             number,
             builder: build(IncidentId::new(ProcessId::this_process(), number)),
             announced: Announced::Refused,
@@ -167,12 +167,12 @@ impl Case {
     }
 
     /// Puts its present state on the shelf, and on disk where asked for.
-    pub(crate) fn publish(&mut self, page: &Page, desk: &mut Desk, is_for_disk: bool) {
+    pub(crate) fn publish(&mut self, page: &Page, desk: &mut IncidentQueue, is_for_disk: bool) {
         desk.keep(self.builder.whole(page), is_for_disk);
     }
 
     /// Says what is due: the begin once the names are there, then the end.
-    pub(crate) fn speak(&mut self, now_ns: u64, desk: &mut Desk) {
+    pub(crate) fn speak(&mut self, now_ns: u64, desk: &mut IncidentQueue) {
         if let Announced::Waits { until_ns } = self.announced
             && (self.names_due == 0 || now_ns >= until_ns)
         {
@@ -213,9 +213,9 @@ impl Case {
     }
 
     /// Says that it still lasts, where its begin was said.
-    pub(crate) fn say_lasts(&self, times: u64, desk: &mut Desk) {
+    pub(crate) fn say_lasts(&self, times: u64, desk: &mut IncidentQueue) {
         if self.announced == Announced::Said {
-            desk.said.push(Report::new(
+            desk.said.push(LogReport::new(
                 Moment::Lasts(times),
                 &self.builder.incident,
                 self.builder.incident.duration_ns,
@@ -223,11 +223,11 @@ impl Case {
         }
     }
 
-    fn say(&self, moment: Moment, age_ns: u64, desk: &mut Desk) {
-        desk.said.push(Report::new(moment, &self.builder.incident, age_ns));
+    fn say(&self, moment: Moment, age_ns: u64, desk: &mut IncidentQueue) {
+        desk.said.push(LogReport::new(moment, &self.builder.incident, age_ns));
     }
 
-    fn act(&self, desk: &mut Desk) {
+    fn act(&self, desk: &mut IncidentQueue) {
         if let Some(told) = desk.shelf.find(self.builder.incident.identity()) {
             desk.acts.push(told);
         }

@@ -2,7 +2,7 @@
 
 use crate::handle::NoAnswer;
 use crate::server::{ServerSettings, install_recorder};
-use crate::sidecar::Stalled;
+use crate::state::Stalled;
 use crate::thread::AgentHandle;
 use crate::watch::log::LogSender;
 use loopscope_http::health::Health;
@@ -14,9 +14,9 @@ use loopscope_probe::{Clock, Ticks};
 use loopscope_report::duration::show_ns;
 use loopscope_report::incident::Incident;
 use loopscope_report::live::Seen;
-use loopscope_report::metrics::accounts::Accounts;
 use loopscope_report::metrics::format::Format;
 use loopscope_report::metrics::page::render;
+use loopscope_report::metrics::self_metrics::SelfMetrics;
 use loopscope_report::metrics::view::AgentView;
 use loopscope_report::model::threshold_change::{ThresholdChange, ThresholdList};
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -32,7 +32,7 @@ pub(crate) struct AgentClient {
     clock: Clock,
     started: Ticks,
     /// What this thread counts of its own: answers, pages, panics.
-    accounts: Mutex<Accounts>,
+    accounts: Mutex<SelfMetrics>,
     /// Where the processor time of this thread can be read.
     cpu: Option<PathBuf>,
     recorder: Option<PrometheusHandle>,
@@ -49,7 +49,7 @@ impl AgentClient {
             log,
             started: clock.now(),
             clock,
-            accounts: Mutex::new(Accounts::new(&PATHS, AgentView::default())),
+            accounts: Mutex::new(SelfMetrics::new(&PATHS, AgentView::default())),
             cpu: own_sched_path(),
             has_process_metrics: settings.has_process_metrics,
         }
@@ -213,7 +213,7 @@ impl AgentClient {
 
     /// The mutex satisfies the runtime, whose tasks must be `Send`; all of them run on this one thread, so nobody waits.
     /// A panic under it leaves numbers that are still numbers.
-    fn accounts(&self) -> MutexGuard<'_, Accounts> {
+    fn accounts(&self) -> MutexGuard<'_, SelfMetrics> {
         self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -36,7 +36,7 @@ pub(crate) struct Shot {
 }
 
 /// Sees one loop's thread. Nothing of it waits for that thread.
-pub(crate) trait Sight: Send {
+pub(crate) trait ThreadObserver: Send {
     /// Returns the thread's processor and ready time until now; `now_ns` is the moment on the agent's clock.
     fn reading(&mut self, now_ns: u64) -> Option<Reading>;
     /// Looks what the thread is doing.
@@ -56,20 +56,20 @@ pub(crate) trait Sight: Send {
 }
 
 /// The real one.
-pub(crate) struct ThreadSight {
+pub(crate) struct ProcThreadObserver {
     schedstat: Option<File>,
     capturer: LoopCapturer,
 }
 
-impl ThreadSight {
+impl ProcThreadObserver {
     /// Of the thread that writes this page.
     pub(crate) fn of(page: LocalPage) -> Self {
         let schedstat = open_sched(page.thread().tid).ok();
-        ThreadSight { schedstat, capturer: LoopCapturer::of(page) }
+        ProcThreadObserver { schedstat, capturer: LoopCapturer::of(page) }
     }
 }
 
-impl Sight for ThreadSight {
+impl ThreadObserver for ProcThreadObserver {
     fn reading(&mut self, now_ns: u64) -> Option<Reading> {
         let Sched { run_ns, runqueue_ns } = Sched::read(self.schedstat.as_ref()?)?;
         Some(Reading { at_ns: now_ns, cpu_ns: run_ns, runqueue_ns })
@@ -125,7 +125,7 @@ mod tests {
         let is_own = |page: &LocalPage| std::ptr::eq(page.page(), writer.page());
         let page = registry::pages().into_iter().find(is_own).unwrap();
         writer.resume();
-        let mut sight = ThreadSight::of(page);
+        let mut sight = ProcThreadObserver::of(page);
         let before = sight.reading(1).unwrap();
         let mut sum = 0u64;
         while sight.reading(2).unwrap().cpu_ns < before.cpu_ns + 2_000_000 {
