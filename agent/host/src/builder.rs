@@ -106,7 +106,7 @@ impl HostBuilder {
             return Err(ServerError::System("a server", io::Error::other("it was to listen nowhere")));
         };
         let access = Access::read(&self.access).map_err(ServerError::Credentials)?;
-        let access = access.of_server(&entrance.guard).map_err(ServerError::Credentials)?;
+        let access = access.of_server(&entrance.auth).map_err(ServerError::Credentials)?;
         let (address, url) = (entrance.address(), entrance.agent_address().to_string());
         let mut directories = self.directories;
         if directories.is_empty() {

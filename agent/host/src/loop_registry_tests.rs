@@ -26,7 +26,7 @@ impl Scratch {
         Writer::builder(name).runtime("mio").directory(&self.0).build()
     }
 
-    fn roster(&self, loops_max: usize) -> LoopRegistry {
+    fn registry(&self, loops_max: usize) -> LoopRegistry {
         LoopRegistry::new(vec![self.0.clone()], KEEP_NS, loops_max)
     }
 }
@@ -58,78 +58,78 @@ fn place_of_stalls(path: &Path) -> usize {
     (0..whole.len()).step_by(8).find(tells).unwrap()
 }
 
-fn labels(roster: &mut LoopRegistry) -> Vec<String> {
-    roster.views().loops.into_iter().map(|view| view.label).collect()
+fn labels(registry: &mut LoopRegistry) -> Vec<String> {
+    registry.views().loops.into_iter().map(|view| view.label).collect()
 }
 
 #[test]
 fn a_loop_that_ended_stays_for_a_while_without_what_it_no_longer_has() {
     let scratch = Scratch::new();
-    let mut roster = scratch.roster(100);
+    let mut registry = scratch.registry(100);
     let mut writer = scratch.writer("web");
-    assert_eq!(roster.follow(1), [""; 0]);
+    assert_eq!(registry.follow(1), [""; 0]);
     writer.resume();
     writer.suspend();
     writer.handles(loopscope_probe::HandleType::Timeout, 3);
-    roster.look(2);
-    let view = roster.views().loops.remove(0);
+    registry.look(2);
+    let view = registry.views().loops.remove(0);
     assert_eq!((view.snapshot.active_ns > 0, view.snapshot.handles.iter().sum::<u64>()), (true, 3));
     assert_eq!(view.owner.as_ref().unwrap().pid, std::process::id().to_string());
     drop(writer);
-    roster.look(10);
-    let left = roster.views().loops.remove(0);
+    registry.look(10);
+    let left = registry.views().loops.remove(0);
     assert_eq!(left.snapshot.active_ns, view.snapshot.active_ns);
     assert_eq!((left.snapshot.handles.iter().sum::<u64>(), left.utilization), (0, 0.0));
-    assert_eq!(roster.processes(), (0, 1));
-    roster.follow(10 + KEEP_NS - 1);
-    assert_eq!(labels(&mut roster), ["web"]);
-    roster.follow(10 + KEEP_NS);
-    assert_eq!(labels(&mut roster), [""; 0]);
+    assert_eq!(registry.processes(), (0, 1));
+    registry.follow(10 + KEEP_NS - 1);
+    assert_eq!(labels(&mut registry), ["web"]);
+    registry.follow(10 + KEEP_NS);
+    assert_eq!(labels(&mut registry), [""; 0]);
 }
 
 #[test]
 fn a_new_loop_takes_the_name_of_one_that_ended_and_not_of_one_that_lives() {
     let scratch = Scratch::new();
-    let mut roster = scratch.roster(100);
+    let mut registry = scratch.registry(100);
     let first = scratch.writer("web");
-    roster.follow(1);
+    registry.follow(1);
     let second = scratch.writer("web");
-    roster.follow(2);
-    assert_eq!(labels(&mut roster), ["web", "web#2"]);
+    registry.follow(2);
+    assert_eq!(labels(&mut registry), ["web", "web#2"]);
     drop(first);
-    roster.look(3);
+    registry.look(3);
     let third = scratch.writer("web");
-    roster.follow(4);
-    assert_eq!(labels(&mut roster), ["web#2", "web"]);
+    registry.follow(4);
+    assert_eq!(labels(&mut registry), ["web#2", "web"]);
     drop((second, third));
 }
 
 #[test]
 fn loops_past_the_labels_are_one_and_loops_past_the_bound_are_said() {
     let scratch = Scratch::new();
-    let mut roster = scratch.roster(67);
+    let mut registry = scratch.registry(67);
     let writers: Vec<Writer> = (0..68).map(|_| scratch.writer("worker")).collect();
-    let notes = roster.follow(1);
+    let notes = registry.follow(1);
     assert_eq!(notes.len(), 1);
     assert!(notes[0].contains("67 loops") && notes[0].contains("ulimit -n"), "{notes:?}");
-    let labels = labels(&mut roster);
+    let labels = labels(&mut registry);
     assert_eq!((labels.len(), labels[0].as_str(), labels[64].as_str()), (65, "worker", OTHER));
-    assert_eq!(roster.follow(2), [""; 0], "once");
-    assert!(roster.refused().contains(&("too_many", 1)));
+    assert_eq!(registry.follow(2), [""; 0], "once");
+    assert!(registry.refused().contains(&("too_many", 1)));
     drop(writers);
 }
 
 #[test]
 fn a_count_of_stalls_that_jumps_is_a_number_and_no_work() {
     let scratch = Scratch::new();
-    let mut roster = scratch.roster(100);
+    let mut registry = scratch.registry(100);
     let writer = scratch.writer("web");
-    roster.follow(1);
-    roster.look(2);
-    let path = roster.entries()[0].path.clone();
+    registry.follow(1);
+    registry.look(2);
+    let path = registry.entries()[0].path.clone();
     overwrite(&path, place_of_stalls(&path), u64::MAX);
-    roster.look(3);
-    assert_eq!(roster.views().loops[0].stalls.episodes.iter().sum::<u64>(), COUNT_MAX);
+    registry.look(3);
+    assert_eq!(registry.views().loops[0].stalls.episodes.iter().sum::<u64>(), COUNT_MAX);
     drop(writer);
 }
 
@@ -145,14 +145,14 @@ fn a_page_of_another_user_does_not_speak_for_a_process() {
         println!("only root can give files away: nothing was checked");
         return;
     }
-    let mut roster = scratch.roster(100);
-    let notes = roster.follow(1);
+    let mut registry = scratch.registry(100);
+    let notes = registry.follow(1);
     assert!(notes[0].contains("belongs to user 65534, and process") && notes.len() == 1, "{notes:?}");
-    assert_eq!(roster.follow(2), [""; 0], "once");
-    assert!(roster.refused().contains(&("foreign", 1)));
+    assert_eq!(registry.follow(2), [""; 0], "once");
+    assert!(registry.refused().contains(&("foreign", 1)));
     let own = scratch.writer("main");
-    roster.follow(3);
-    assert_eq!(labels(&mut roster), ["main"]);
+    registry.follow(3);
+    assert_eq!(labels(&mut registry), ["main"]);
     let mut by_link = LoopRegistry::new(vec![link], KEEP_NS, 100);
     let notes = by_link.follow(1);
     assert!(notes.iter().any(|note| note.contains("lies in a folder of user 65534")), "{notes:?}");
@@ -165,14 +165,14 @@ fn a_page_that_tells_of_another_process_is_passed_over() {
     // The fourth word of a page is its pid.
     const PID_OFFSET: usize = 24;
     let scratch = Scratch::new();
-    let mut roster = scratch.roster(100);
+    let mut registry = scratch.registry(100);
     let writer = scratch.writer("web");
-    roster.follow(1);
-    overwrite(&roster.entries()[0].path.clone(), PID_OFFSET, 1);
+    registry.follow(1);
+    overwrite(&registry.entries()[0].path.clone(), PID_OFFSET, 1);
     let mut read = Vec::new();
-    roster.read_each(|_, reading| read.push(reading.map(|_| ()).map_err(|error| error.kind())));
+    registry.read_each(|_, reading| read.push(reading.map(|_| ()).map_err(|error| error.kind())));
     assert_eq!(read, [Err(io::ErrorKind::InvalidData)]);
-    let mut late = scratch.roster(100);
+    let mut late = scratch.registry(100);
     assert_eq!(late.follow(1), [""; 0], "it may be in the making");
     let notes = late.follow(2);
     assert!(notes[0].contains("says that 1 (started at"), "{notes:?}");
@@ -183,7 +183,7 @@ fn a_page_that_tells_of_another_process_is_passed_over() {
 #[test]
 fn what_ended_loops_without_a_label_counted_stays_while_their_process_has_others() {
     let scratch = Scratch::new();
-    let mut roster = scratch.roster(100);
+    let mut registry = scratch.registry(100);
     let turned = || {
         let mut writer = scratch.writer("worker");
         writer.resume();
@@ -196,31 +196,31 @@ fn what_ended_loops_without_a_label_counted_stays_while_their_process_has_others
         writer
     };
     let mut writers: Vec<Writer> = (0..67).map(|_| turned()).collect();
-    let counted = |roster: &mut LoopRegistry| {
-        let other = roster.views().loops.into_iter().find(|view| view.label == OTHER);
+    let counted = |registry: &mut LoopRegistry| {
+        let other = registry.views().loops.into_iter().find(|view| view.label == OTHER);
         other.map_or(0, |view| view.snapshot.iterations)
     };
-    roster.follow(1);
-    roster.look(2);
-    let all = counted(&mut roster);
+    registry.follow(1);
+    registry.look(2);
+    let all = counted(&mut registry);
     assert!(all >= 15, "{all}");
     writers.pop();
-    roster.look(10);
-    assert_eq!(counted(&mut roster), all);
-    roster.follow(10 + KEEP_NS);
-    assert_eq!((counted(&mut roster), roster.entries().len()), (all, 66), "it has left");
+    registry.look(10);
+    assert_eq!(counted(&mut registry), all);
+    registry.follow(10 + KEEP_NS);
+    assert_eq!((counted(&mut registry), registry.entries().len()), (all, 66), "it has left");
     writers.pop();
-    roster.look(2_000);
+    registry.look(2_000);
     writers.push(turned());
-    roster.follow(2_001);
+    registry.follow(2_001);
     assert_eq!(
-        (counted(&mut roster), roster.entries().len()),
+        (counted(&mut registry), registry.entries().len()),
         (all / 3 * 4, 66),
         "a new one has taken its name"
     );
     writers.clear();
-    roster.look(3_000);
-    assert_eq!(counted(&mut roster), all / 3 * 4);
-    roster.follow(3_000 + KEEP_NS);
-    assert!(roster.views().loops.is_empty(), "the sum of those without a label has left, too");
+    registry.look(3_000);
+    assert_eq!(counted(&mut registry), all / 3 * 4);
+    registry.follow(3_000 + KEEP_NS);
+    assert!(registry.views().loops.is_empty(), "the sum of those without a label has left, too");
 }

@@ -44,7 +44,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What all connections share.
 pub(crate) struct HostService {
-    pub guard: Arc<Auth>,
+    pub auth: Arc<Auth>,
     pub forwards: Forwards,
     pub live: Live,
     pub shared: Arc<Shared>,
@@ -101,7 +101,7 @@ impl HostService {
         let handed_on = of_process(asked).map_or(path, |(_, path)| path);
         let is_capture = handed_on == FLAMEGRAPH || handed_on == PPROF;
         let purpose = Purpose { gives: gives(path), may_change, is_capture };
-        let answer = match self.guard.refuse(request, purpose).await {
+        let answer = match self.auth.refuse(request, purpose).await {
             Some(refusal) => refusal,
             None => match path {
                 FLAMEGRAPH | PPROF => self.capture(path, request).await,
@@ -134,7 +134,7 @@ impl HostService {
             }
             HEALTHY => self.shared.health().answer("following"),
             READY => {
-                let (alive, _) = self.shared.state().roster.processes();
+                let (alive, _) = self.shared.state().registry.processes();
                 Answer::text(200, format!("ready: {alive} processes\n"))
             }
             _ => Answer::text(404, format!("there is no such page; there are:\n\n{ENDPOINTS}")),
@@ -181,7 +181,7 @@ impl HostService {
             Some(process) => {
                 if request.method == Method::POST && path == THRESHOLDS {
                     // To the agent it is this server that asks.
-                    let who = self.guard.requester(request);
+                    let who = self.auth.requester(request);
                     self.shared
                         .warn(format!("{pid} {}: thresholds?{query} was passed on for {who}", process.name));
                 }

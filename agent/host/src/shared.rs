@@ -73,7 +73,7 @@ impl Shared {
         Health {
             age_ns: now.since(self.started),
             tick_age_ns: now.since(state.last_tick()),
-            loops: state.roster.entries().len(),
+            loops: state.registry.entries().len(),
         }
     }
 

@@ -1,4 +1,4 @@
-//! What the host's thread knows: the roster, and what it counted itself.
+//! What the host's thread knows: the registry, and what it counted itself.
 
 use crate::followed_loop::FollowedLoop;
 use crate::loop_registry::LoopRegistry;
@@ -31,7 +31,7 @@ const FOLLOW_NS: u64 = IDLE.as_nanos() as u64;
 /// What the mutex of the host guards.
 #[derive(Debug)]
 pub(crate) struct HostState {
-    pub roster: LoopRegistry,
+    pub registry: LoopRegistry,
     pub forwards: Outcomes,
     pub accounts: SelfMetrics,
     followed: Option<Ticks>,
@@ -60,9 +60,9 @@ pub(crate) struct Asked {
 }
 
 impl HostState {
-    pub(crate) fn new(roster: LoopRegistry) -> HostState {
+    pub(crate) fn new(registry: LoopRegistry) -> HostState {
         HostState {
-            roster,
+            registry,
             forwards: Outcomes::default(),
             accounts: SelfMetrics::new(&PATHS, AgentView::default()),
             followed: None,
@@ -87,20 +87,20 @@ impl HostState {
         let mut notes = Vec::new();
         if self.followed.is_none_or(|followed| now.since(followed) >= FOLLOW_NS) {
             self.followed = Some(now);
-            notes = self.roster.follow(now.0);
+            notes = self.registry.follow(now.0);
             self.forget_told();
         }
-        let (is_busy, more) = self.roster.look(now.0);
+        let (is_busy, more) = self.registry.look(now.0);
         notes.extend(more);
         (if is_busy { BUSY } else { IDLE }, notes)
     }
 
     /// Writes the page of metrics, and tells how full it is. `agent` completes what the host's thread knows of itself.
     pub(crate) fn metrics(&mut self, format: Format, complete: impl FnOnce(&mut AgentView)) -> Rendered {
-        let views = self.roster.views();
+        let views = self.registry.views();
         self.accounts.agent.overflow.sites += views.sites_left_out;
-        let (alive, ended) = self.roster.processes();
-        let skipped = self.roster.refused();
+        let (alive, ended) = self.registry.processes();
+        let skipped = self.registry.refused();
         let host = HostView { alive, ended, skipped, forwards: self.forwards };
         let mut agent = self.accounts.view();
         complete(&mut agent);
@@ -114,7 +114,7 @@ impl HostState {
     /// Returns the living processes.
     pub(crate) fn living(&self) -> Vec<Asked> {
         let mut living: Vec<Asked> = Vec::new();
-        for entry in self.roster.entries().iter().filter(|entry| entry.end.is_none()) {
+        for entry in self.registry.entries().iter().filter(|entry| entry.end.is_none()) {
             if living.last().is_none_or(|last| last.process != entry.process()) {
                 let (pid, name) = (entry.owner.pid, entry.facts.process.clone());
                 let socket = entry.agent_socket();
@@ -134,13 +134,13 @@ impl HostState {
     pub(crate) fn incidents_of_pages(&mut self) -> Vec<Arc<Incident>> {
         let (mut found, told) = (Vec::new(), &mut self.told);
         let has_agent: Vec<u32> = self
-            .roster
+            .registry
             .entries()
             .iter()
             .filter(|entry| entry.address.is_some())
             .map(|entry| entry.owner.pid)
             .collect();
-        self.roster.read_each(|entry, reading| {
+        self.registry.read_each(|entry, reading| {
             let Ok(reading) = reading else { return };
             match entry.end {
                 Some(end) if end.is_orderly => {}
@@ -157,7 +157,7 @@ impl HostState {
             }
         });
         let mut page = directory::blank_page();
-        for files in self.roster.left().chunk_by(|one, next| one.owner == next.owner) {
+        for files in self.registry.left().chunk_by(|one, next| one.owner == next.owner) {
             if files.iter().any(|file| !self.told.contains_key(&file.path)) {
                 self.told.extend(left_behind(files, &mut page));
             }
@@ -175,14 +175,14 @@ impl HostState {
         }
         let of = |entry: &FollowedLoop| untold.iter().find(|untold| untold.pid == entry.owner.pid);
         let is_wanted = |entry: &FollowedLoop| entry.end.is_none() && of(entry).is_some();
-        self.roster.read_wanted(is_wanted, |entry, reading| {
+        self.registry.read_wanted(is_wanted, |entry, reading| {
             let (Some(untold), Ok(reading)) = (of(entry), reading) else { return };
             let because = untold.because.as_deref().unwrap_or("this server asks too many agents already");
             let incident = under_way(reading.page, reading.clock, reading.at, &entry.name());
             let note = format!("read from the page, now, without what the agent knows: {because}");
             found.extend(reported(Incident { notes: vec![note], ..incident }));
         });
-        let living = self.roster.entries().iter().filter(|entry| entry.end.is_none());
+        let living = self.registry.entries().iter().filter(|entry| entry.end.is_none());
         let living: HashMap<u32, ProcessId> =
             living.map(|entry| (entry.owner.pid, entry.process())).collect();
         self.said_untold.retain(|process| living.get(&process.pid()) == Some(process));
@@ -199,9 +199,9 @@ impl HostState {
     }
 
     fn forget_told(&mut self) {
-        let paths = self.roster.left().iter().map(|file| &file.path);
+        let paths = self.registry.left().iter().map(|file| &file.path);
         // What lives may have been taken for ended before its page was complete.
-        let ended = self.roster.entries().iter().filter(|entry| entry.end.is_some());
+        let ended = self.registry.entries().iter().filter(|entry| entry.end.is_some());
         let paths: Vec<_> = paths.chain(ended.map(|entry| &entry.path)).collect();
         self.told.retain(|path, _| paths.contains(&path));
     }

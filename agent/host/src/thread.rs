@@ -25,7 +25,7 @@ pub(crate) struct Start {
 
 /// Starts the tasks of the thread; within its runtime. What is returned is for its end.
 pub(crate) fn begin(start: Start) -> Result<impl FnOnce(), ServerError> {
-    let Start { state, entrance: BoundServer { listener, guard, .. }, access, log } = start;
+    let Start { state, entrance: BoundServer { listener, auth, .. }, access, log } = start;
     let doorway =
         Listener::new(listener).map_err(|error| ServerError::System("a listening socket", error))?;
     let clock = Clock::monotonic();
@@ -39,8 +39,8 @@ pub(crate) fn begin(start: Start) -> Result<impl FnOnce(), ServerError> {
     // The first look is taken before anybody can ask.
     let pace = shared.tick();
     let (forwards, shares) = (Forwards::new(access), shared.clone());
-    let service = HostService { guard: guard.clone(), forwards, live: Live::default(), shared: shares };
-    tokio::spawn(server::serve(doorway, guard, Arc::new(service)));
+    let service = HostService { auth: auth.clone(), forwards, live: Live::default(), shared: shares };
+    tokio::spawn(server::serve(doorway, auth, Arc::new(service)));
     tokio::spawn(watch(shared, pace));
     Ok(|| ())
 }

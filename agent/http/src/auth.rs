@@ -322,7 +322,7 @@ mod tests {
 
     #[test]
     fn only_names_that_cannot_be_rebound_are_ours() {
-        let guard = Auth::open(BindScope::Loopback, "127.0.0.1:9464");
+        let auth = Auth::open(BindScope::Loopback, "127.0.0.1:9464");
         for host in [
             "127.0.0.1:9464",
             "127.0.0.1",
@@ -332,11 +332,11 @@ mod tests {
             "[::1]",
             "a.localhost",
         ] {
-            assert!(guard.may_be_called(host), "{host}");
+            assert!(auth.may_be_called(host), "{host}");
         }
         for host in ["evil.example:9464", "127.0.0.1.evil.example", "localhost.evil.example", "", "?", ":80"]
         {
-            assert!(!guard.may_be_called(host), "{host}");
+            assert!(!auth.may_be_called(host), "{host}");
         }
         assert!(Auth::open(BindScope::Elsewhere, "0.0.0.0:9464").may_be_called("app.prod.svc:9464"));
     }
@@ -344,9 +344,9 @@ mod tests {
     #[test]
     fn a_name_that_is_not_accepted_is_told_with_those_that_are_and_with_the_setting() {
         let names = vec!["build-7.lan".to_owned()];
-        let guard = Auth { host_names: names, ..Auth::open(BindScope::Loopback, "127.0.0.1:9464") };
-        assert!(guard.may_be_called("Build-7.lan:9464") && !guard.may_be_called("x.build-7.lan"));
-        let told = guard.wrong_host_words("evil.example");
+        let auth = Auth { host_names: names, ..Auth::open(BindScope::Loopback, "127.0.0.1:9464") };
+        assert!(auth.may_be_called("Build-7.lan:9464") && !auth.may_be_called("x.build-7.lan"));
+        let told = auth.wrong_host_words("evil.example");
         for part in
             ["\"evil.example\"", "127.0.0.1:9464", "localhost, build-7.lan", "host_name", "--host-name"]
         {
@@ -409,7 +409,7 @@ mod tests {
 
     #[test]
     fn who_asked_is_told_with_what_it_showed_behind() {
-        let guard = Auth::open(BindScope::Loopback, "127.0.0.1:9464");
+        let auth = Auth::open(BindScope::Loopback, "127.0.0.1:9464");
         let asked = |offered: Option<&str>, via: bool| {
             let mut request = hyper::Request::new(());
             let by_file = Connection::Unix { user: 4_000_000, pid: Some(7) };
@@ -420,7 +420,7 @@ mod tests {
             if via {
                 request.headers_mut().insert(VIA, HeaderValue::from_static("1.1 proxy"));
             }
-            guard.requester(&request.into_parts().0)
+            auth.requester(&request.into_parts().0)
         };
         for (offered, via, told) in [
             (None, false, "uid 4000000 in process 7"),

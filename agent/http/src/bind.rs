@@ -59,7 +59,7 @@ pub struct Credentials {
 pub struct BoundServer {
     pub listener: BoundSocket,
     address: AgentAddress,
-    pub guard: Arc<Auth>,
+    pub auth: Arc<Auth>,
 }
 
 /// A bound socket of either kind, not blocking.
@@ -93,8 +93,8 @@ impl BoundServer {
             credentials.host_names.iter().map(|name| host_name(name)).collect::<Result<_, _>>()?;
         let is_beside_pages = false;
         let name = address.page_text();
-        let guard = Auth { place, address: name, is_beside_pages, host_names, token, web_config };
-        Ok(Some(BoundServer { listener, address, guard: Arc::new(guard) }))
+        let auth = Auth { place, address: name, is_beside_pages, host_names, token, web_config };
+        Ok(Some(BoundServer { listener, address, auth: Arc::new(auth) }))
     }
 
     /// Checks that other processes can be told of it by a page.
@@ -274,8 +274,8 @@ mod tests {
         let path = std::env::temp_dir().join(format!("loopscope-entrance-{}", std::process::id()));
         let entrance = open(&path).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        assert_eq!((entrance.guard.place, entrance.address()), (BindScope::Unix, None));
-        assert_eq!(entrance.guard.address, format!("unix:{}", path.display()));
+        assert_eq!((entrance.auth.place, entrance.address()), (BindScope::Unix, None));
+        assert_eq!(entrance.auth.address, format!("unix:{}", path.display()));
         let message = open(&path).unwrap_err().to_string();
         assert!(message.contains("another process listens"), "{message}");
         // As a killed process leaves it.
@@ -302,7 +302,7 @@ mod tests {
             BoundServer::open(&Listen::Exactly(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))), &credentials)
         };
         for name in ["build-7.lan", "Build-7.LAN."] {
-            assert_eq!(names(name).unwrap().unwrap().guard.host_names, ["build-7.lan"]);
+            assert_eq!(names(name).unwrap().unwrap().auth.host_names, ["build-7.lan"]);
         }
         for name in ["", ".", "build-7.lan:9464", "http://build-7", "[::1]", "a b"] {
             let message = names(name).unwrap_err().to_string();
@@ -356,7 +356,7 @@ mod tests {
         let name = format!("loopscope-entrance-{}.tmp", std::process::id());
         let entrance = open(Path::new(&name)).unwrap();
         let whole = std::env::current_dir().unwrap().join(&name);
-        assert_eq!(entrance.guard.address, format!("unix:{}", whole.display()));
+        assert_eq!(entrance.auth.address, format!("unix:{}", whole.display()));
         drop(entrance);
         assert!(!whole.exists());
     }

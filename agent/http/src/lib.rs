@@ -1,9 +1,9 @@
 //! The HTTP server of a process's agent and of the server of a whole host.
 //!
 //! ```text
-//!   entrance  binds an address or a socket file      doorway    accepts, TLS         server   connections, limits, time-outs
-//!   guard     who may ask for what                   peer_user  whose a client is    service  what answers (agent, host)
-//!   negotiate the format that a client accepts       answer     status, type, body   slots    few captures at once
+//!   bind      an address or a socket file        listener   accepts, TLS         server   connections, limits, time-outs
+//!   auth      who may ask for what               peer_user  whose a client is    service  what answers (agent, host)
+//!   negotiate the format that a client accepts   answer     status, type, body   capture_limit  few captures at once
 //! ```
 //!
 //! What is answered comes from whoever implements [`service::Service`]. Limits keep a careless or hostile client harmless.

@@ -84,20 +84,20 @@ impl OpenServer {
 
 /// Answers at the program's address, and at the socket file beside the pages.
 fn answer(entrance: BoundServer, socket: Option<AgentSocket>, client: &Arc<AgentClient>) -> io::Result<()> {
-    let BoundServer { listener, guard, .. } = entrance;
+    let BoundServer { listener, auth, .. } = entrance;
     let (captures, live) = (Captures::default(), Arc::<Live>::default());
-    let router = |guard: Arc<Auth>| {
+    let router = |auth: Arc<Auth>| {
         let (captures, live, agent) = (captures.clone(), live.clone(), client.clone());
-        Arc::new(Router { guard, captures, live, agent })
+        Arc::new(Router { auth, captures, live, agent })
     };
     let doorway = Listener::new(listener)?;
-    tokio::spawn(server::serve(doorway, guard.clone(), router(guard.clone())));
+    tokio::spawn(server::serve(doorway, auth.clone(), router(auth.clone())));
     let Some(socket) = socket else { return Ok(()) };
-    let guard = Arc::new(guard.of_socket_file(socket.file.path()));
+    let auth = Arc::new(auth.of_socket_file(socket.file.path()));
     match Listener::of_agent_socket(socket) {
-        Ok(doorway) => _ = tokio::spawn(server::serve(doorway, guard.clone(), router(guard))),
+        Ok(doorway) => _ = tokio::spawn(server::serve(doorway, auth.clone(), router(auth))),
         // The program can do without; it has no file then.
-        Err(error) => warn_of_socket_file(client.log(), &format!("{}: {error}", guard.address)),
+        Err(error) => warn_of_socket_file(client.log(), &format!("{}: {error}", auth.address)),
     }
     Ok(())
 }

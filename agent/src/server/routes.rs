@@ -35,7 +35,7 @@ const ENDPOINTS: &str = "\
 
 /// What all connections share.
 pub(crate) struct Router {
-    pub guard: Arc<Auth>,
+    pub auth: Arc<Auth>,
     pub captures: Captures,
     pub live: Arc<Live>,
     pub agent: Arc<AgentClient>,
@@ -71,7 +71,7 @@ impl Router {
             may_change: path == THRESHOLDS || path == FLAMEGRAPH,
             is_capture: path == FLAMEGRAPH || path == PPROF,
         };
-        let answer = match self.guard.refuse(request, purpose).await {
+        let answer = match self.auth.refuse(request, purpose).await {
             Some(refusal) => refusal,
             None if path == FLAMEGRAPH => self.flamegraph(request).await,
             None if path == PPROF => self.pprof(request).await,
@@ -109,7 +109,7 @@ impl Router {
                 .map_or_else(|why| Answer::text(400, why), |name| self.captures.end(&name));
         }
         match CaptureRequest::parse(query) {
-            Ok(wish) => self.captures.run(wish, self.guard.requester(request)).await,
+            Ok(wish) => self.captures.run(wish, self.auth.requester(request)).await,
             Err(message) => Answer::text(400, message),
         }
     }
@@ -120,7 +120,7 @@ impl Router {
 
     async fn pprof(&self, request: &Parts) -> Answer {
         match CaptureRequest::parse_pprof(request.uri.query().unwrap_or("")) {
-            Ok(wish) => self.captures.pull(wish, self.guard.requester(request)).await,
+            Ok(wish) => self.captures.pull(wish, self.auth.requester(request)).await,
             Err(message) => Answer::text(400, message),
         }
     }
@@ -143,7 +143,7 @@ impl Router {
             Err(message) => return Answer::text(400, message),
         };
         if request.method == Method::POST
-            && let Err((status, message)) = agent.set_thresholds(&wish, &self.guard.requester(request))
+            && let Err((status, message)) = agent.set_thresholds(&wish, &self.auth.requester(request))
         {
             return Answer::text(status, message);
         }

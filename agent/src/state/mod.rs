@@ -70,7 +70,7 @@ struct Watched {
     /// `None` where an agent that has just ended still had it.
     control: Option<Controller>,
     pool: PoolWatch,
-    cases: IncidentTracker,
+    tracker: IncidentTracker,
     /// Kept where somebody wants gauges of it.
     lag: Option<LagWindow>,
 }
@@ -80,7 +80,7 @@ pub(crate) struct AgentState {
     thresholds: ThresholdTable,
     reports_per_minute: u32,
     wake: SchedDelay,
-    desk: IncidentQueue,
+    queue: IncidentQueue,
     workers: Workers,
     address: Option<AgentAddress>,
     loops: Vec<Watched>,
@@ -98,7 +98,7 @@ impl AgentState {
             thresholds: settings.thresholds.clone(),
             reports_per_minute: settings.reports_per_minute,
             wake: SchedDelay::of_this_thread(),
-            desk: IncidentQueue::default(),
+            queue: IncidentQueue::default(),
             workers,
             address,
             loops: Vec::new(),
@@ -156,15 +156,15 @@ impl AgentState {
                 now_ns: now.0,
                 steal_ratio: self.wake.steal_ratio(now.0, !turns.is_empty()),
             };
-            watched.cases.look(&at, gap, turns, pool_turns, &mut self.desk);
-            for (cause, exemplar) in watched.cases.take_ended() {
+            watched.tracker.look(&at, gap, turns, pool_turns, &mut self.queue);
+            for (cause, exemplar) in watched.tracker.take_ended() {
                 watched.watch.stalls.note(&cause, exemplar);
             }
             if let Some(lag) = &mut watched.lag {
                 lag.note(now.0, || page.snapshot(clock).lag);
             }
             let regular_ns = wanted_delay_ns(&vitals, watched.thresholds, watched.watch.stalls.next_ns());
-            let wanted_ns = [regular_ns, watched.cases.wanted_ns(now.0), delay_ns];
+            let wanted_ns = [regular_ns, watched.tracker.wanted_ns(now.0), delay_ns];
             delay_ns = wanted_ns.into_iter().flatten().min();
         }
         self.send_prepared(now.0);
@@ -176,9 +176,9 @@ impl AgentState {
 
     /// Makes the second step of the captures that this look has prepared, with one barrier for all.
     fn send_prepared(&mut self, now_ns: u64) {
-        if self.loops.iter().any(|watched| watched.cases.is_prepared()) {
+        if self.loops.iter().any(|watched| watched.tracker.is_prepared()) {
             let barrier = make_barrier(true);
-            self.loops.iter_mut().for_each(|watched| watched.cases.send(now_ns, barrier));
+            self.loops.iter_mut().for_each(|watched| watched.tracker.send(now_ns, barrier));
         }
     }
 
@@ -200,7 +200,7 @@ impl AgentState {
             std::mem::take(&mut self.loops).into_iter().partition(is_there);
         self.loops = there;
         for watched in &mut gone {
-            watched.cases.farewell(&watched.watch.label, &mut self.desk);
+            watched.tracker.farewell(&watched.watch.label, &mut self.queue);
         }
         for watched in gone.iter_mut().filter(|watched| watched.watch.label == OTHER) {
             let (view, _) = view_of(watched, &mut 0);
@@ -234,7 +234,7 @@ impl AgentState {
         let thresholds = self.thresholds.of(&label, &name);
         let control = self_control(&page, thresholds, self.address.as_ref());
         let sight = Box::new(ProcThreadObserver::of(page.clone()));
-        let cases = IncidentTracker::new(sight, self.reports_per_minute);
+        let tracker = IncidentTracker::new(sight, self.reports_per_minute);
         self.loops.push(Watched {
             page,
             watch: LoopWatch::new(label, None),
@@ -242,7 +242,7 @@ impl AgentState {
             thresholds,
             control,
             pool: PoolWatch::default(),
-            cases,
+            tracker,
             lag: (!self.accounts.agent.compat.is_empty()).then(LagWindow::default),
         });
     }
@@ -270,7 +270,7 @@ impl AgentState {
     /// Returns the loops whose stall is critical, as of the last look.
     pub(crate) fn stalled(&self) -> Vec<Stalled> {
         let stalled = |watched: &Watched| {
-            let (age_ns, blame) = watched.cases.critical()?;
+            let (age_ns, blame) = watched.tracker.critical()?;
             Some(Stalled { label: watched.watch.label.clone(), age_ns, blame })
         };
         self.loops.iter().filter_map(stalled).collect()

@@ -1,4 +1,4 @@
-//! Where incidents are numbered and handed out: to the shelf in memory, to the log, to the disk, to actions.
+//! Where incidents are numbered and handed out: to the store in memory, to the log, to the disk, to actions.
 
 use crate::watch::incident_store::IncidentStore;
 use crate::watch::log_report::LogReport;
@@ -6,11 +6,11 @@ use crate::watch::namer::{Named, Work};
 use loopscope_report::incident::Incident;
 use std::sync::Arc;
 
-/// The agent's own desk. It hands out nothing itself: what lies on it is taken away after each look.
+/// The agent's own queue. It hands out nothing itself: what lies on it is taken away after each look.
 #[derive(Debug, Default)]
 pub(crate) struct IncidentQueue {
     numbers: u64,
-    pub shelf: IncidentStore,
+    pub store: IncidentStore,
     /// Lines for the log.
     pub said: Vec<LogReport>,
     /// Incidents to be written to disk.
@@ -30,10 +30,10 @@ impl IncidentQueue {
         self.numbers
     }
 
-    /// Puts an incident on the shelf, and on disk where that is asked for.
+    /// Puts an incident in the store, and on disk where that is asked for.
     pub(crate) fn keep(&mut self, incident: Incident, is_for_disk: bool) -> Arc<Incident> {
         let incident = Arc::new(incident);
-        self.shelf.put(incident.clone());
+        self.store.put(incident.clone());
         if is_for_disk {
             self.kept.push(incident.clone());
         }

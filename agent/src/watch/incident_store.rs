@@ -5,7 +5,7 @@ use loopscope_report::incident::Incident;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-/// Bounds of the shelf.
+/// Bounds of the store.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bounds {
     pub number: usize,
@@ -18,7 +18,7 @@ impl Default for Bounds {
     }
 }
 
-/// The shelf, oldest first.
+/// The store, oldest first.
 #[derive(Debug, Default)]
 pub(crate) struct IncidentStore {
     bounds: Bounds,
@@ -32,7 +32,7 @@ impl IncidentStore {
         IncidentStore { bounds, ..IncidentStore::default() }
     }
 
-    /// Puts an incident on the shelf, in place of its earlier version where that is there.
+    /// Puts an incident in the store, in place of its earlier version where that is there.
     pub(crate) fn put(&mut self, incident: Arc<Incident>) {
         let bytes = weight(&incident);
         self.bytes += bytes;
@@ -108,30 +108,30 @@ mod tests {
 
     #[test]
     fn thousands_of_incidents_leave_the_newest() {
-        let mut shelf = IncidentStore::within(Bounds { number: 100, bytes: usize::MAX });
+        let mut store = IncidentStore::within(Bounds { number: 100, bytes: usize::MAX });
         for number in 1..=5_000 {
-            shelf.put(incident(number, 3));
+            store.put(incident(number, 3));
         }
-        let ids: Vec<u64> = shelf.newest_first().map(|incident| incident.number()).collect();
+        let ids: Vec<u64> = store.newest_first().map(|incident| incident.number()).collect();
         assert_eq!((ids.len(), ids[0], ids[99]), (100, 5_000, 4_901));
         assert!(
-            shelf.find("7-4901".parse().unwrap()).is_some()
-                && shelf.find("7-4900".parse().unwrap()).is_none()
+            store.find("7-4901".parse().unwrap()).is_some()
+                && store.find("7-4900".parse().unwrap()).is_none()
         );
     }
 
     #[test]
     fn bytes_are_bounded_and_a_newer_version_replaces_the_older() {
-        let mut shelf = IncidentStore::within(Bounds { number: 1_000, bytes: 1 << 20 });
+        let mut store = IncidentStore::within(Bounds { number: 1_000, bytes: 1 << 20 });
         for number in 1..=200 {
-            shelf.put(incident(number, 1));
-            shelf.put(incident(number, 500));
+            store.put(incident(number, 1));
+            store.put(incident(number, 500));
         }
-        assert!(shelf.bytes <= 1 << 20 && shelf.entries.len() > 3, "{} {}", shelf.bytes, shelf.entries.len());
-        let newest = shelf.newest_first().next().unwrap();
+        assert!(store.bytes <= 1 << 20 && store.entries.len() > 3, "{} {}", store.bytes, store.entries.len());
+        let newest = store.newest_first().next().unwrap();
         assert_eq!((newest.number(), newest.records.len()), (200, 500));
         let one_too_long = incident(201, 20_000);
-        shelf.put(one_too_long);
-        assert_eq!(shelf.newest_first().count(), 1, "the newest is kept, however long");
+        store.put(one_too_long);
+        assert_eq!(store.newest_first().count(), 1, "the newest is kept, however long");
     }
 }

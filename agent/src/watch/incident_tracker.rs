@@ -145,20 +145,20 @@ impl IncidentTracker {
         gap: Gap,
         turns: Vec<StallEvent>,
         pool_turns: Vec<PoolTurn>,
-        desk: &mut IncidentQueue,
+        queue: &mut IncidentQueue,
     ) {
         let reading = self.sight.reading(at.now_ns);
         self.meter.look(at.seen.vitals.busy_since, reading, gap);
         if self.history.is_due(at.seen.vitals.active_ns.saturating_add(at.seen.vitals.idle_ns)) {
             self.history.push(counters(at.seen.page, at.seen.vitals));
         }
-        self.collect(at, desk);
+        self.collect(at, queue);
         for turn in turns {
             match turn {
-                StallEvent::Began(verdict) => self.open_stall(at, &verdict, desk),
-                StallEvent::Lasts(times, verdict) => self.stall_lasts(at, times, &verdict, desk),
-                StallEvent::Ended(end) => self.close_stall(at, end, desk),
-                StallEvent::Missed(end, verdict) => self.missed(at, end, &verdict, desk),
+                StallEvent::Began(verdict) => self.open_stall(at, &verdict, queue),
+                StallEvent::Lasts(times, verdict) => self.stall_lasts(at, times, &verdict, queue),
+                StallEvent::Ended(end) => self.close_stall(at, end, queue),
+                StallEvent::Missed(end, verdict) => self.missed(at, end, &verdict, queue),
             }
         }
         if let Some(case) = &mut self.stall {
@@ -166,12 +166,12 @@ impl IncidentTracker {
             case.builder.grow(&at.seen);
         }
         for turn in pool_turns {
-            self.pool_turn(at, turn, desk);
+            self.pool_turn(at, turn, queue);
         }
-        self.speak(at.now_ns, desk);
+        self.speak(at.now_ns, queue);
         self.closing.retain(|case| !case.is_done(at.now_ns));
         if let Some(count) = self.budget.end_minute(at.now_ns) {
-            desk.said.push(LogReport::suppressed(at.seen.label, count));
+            queue.said.push(LogReport::suppressed(at.seen.label, count));
         }
     }
 
@@ -194,34 +194,34 @@ impl IncidentTracker {
     }
 
     /// A stack has been named. Returns false where it is not one of this loop's incidents.
-    pub(crate) fn named(&mut self, named: &Named, page: &Page, desk: &mut IncidentQueue) -> bool {
+    pub(crate) fn named(&mut self, named: &Named, page: &Page, queue: &mut IncidentQueue) -> bool {
         let mut all = self.stall.iter_mut().chain(&mut self.closing);
         let Some(case) = all.find(|case| case.number == named.number) else { return false };
         case.named(named);
-        case.publish(page, desk, named.is_final);
+        case.publish(page, queue, named.is_final);
         true
     }
 
-    /// Puts what is under way on the shelf as it is now.
-    pub(crate) fn refresh(&mut self, page: &Page, desk: &mut IncidentQueue) {
+    /// Puts what is under way in the store as it is now.
+    pub(crate) fn refresh(&mut self, page: &Page, queue: &mut IncidentQueue) {
         for case in self.stall.iter_mut().chain(self.pool.as_mut().map(|pool| &mut pool.case)) {
-            case.publish(page, desk, false);
+            case.publish(page, queue, false);
         }
     }
 
     /// The loop or the agent ends: says what was not said yet. What is open stays so on disk.
-    pub(crate) fn farewell(&mut self, label: &str, desk: &mut IncidentQueue) {
+    pub(crate) fn farewell(&mut self, label: &str, queue: &mut IncidentQueue) {
         self.capture_failed(None, ENDED.to_owned());
-        self.speak(u64::MAX, desk);
+        self.speak(u64::MAX, queue);
         if let Some(count) = self.budget.give_up() {
-            desk.said.push(LogReport::suppressed(label, count));
+            queue.said.push(LogReport::suppressed(label, count));
         }
     }
 
-    fn speak(&mut self, now_ns: u64, desk: &mut IncidentQueue) {
+    fn speak(&mut self, now_ns: u64, queue: &mut IncidentQueue) {
         let open = self.stall.iter_mut().chain(self.pool.as_mut().map(|pool| &mut pool.case));
         for case in self.closing.iter_mut().chain(open) {
-            case.speak(now_ns, desk);
+            case.speak(now_ns, queue);
         }
     }
 
@@ -302,7 +302,7 @@ impl IncidentTracker {
     }
 
     /// Takes the stack that was asked for, and hands it over to be named.
-    fn collect(&mut self, at: &At<'_>, desk: &mut IncidentQueue) {
+    fn collect(&mut self, at: &At<'_>, queue: &mut IncidentQueue) {
         if let Some(asked) = self.asked.filter(|asked| asked.step == Step::Again) {
             // A busy period that came after the stall is not the stall's.
             return match asked.begin == at.seen.vitals.busy_since {
@@ -324,7 +324,7 @@ impl IncidentTracker {
         self.counts.captures[if failure.is_some() { FAILED } else { OK }] += 1;
         let Some(case) = case else { return };
         match (failure, shot.and_then(|shot| shot.sample)) {
-            (None, Some(sample)) => desk.work.push(Work {
+            (None, Some(sample)) => queue.work.push(Work {
                 number: asked.number,
                 age_ns: asked.age_ns,
                 loop_name: at.seen.label.to_owned(),
@@ -341,12 +341,12 @@ impl IncidentTracker {
     }
 
     /// Remembers an incident that is over, until it is done with.
-    fn put_aside(&mut self, mut case: OpenIncident, at: &At<'_>, desk: &mut IncidentQueue) {
+    fn put_aside(&mut self, mut case: OpenIncident, at: &At<'_>, queue: &mut IncidentQueue) {
         let incident = &case.builder.incident;
         let (incident_id, value_ns) = (incident.id.to_string(), incident.duration_ns);
         self.ended
             .push((incident.cause.clone(), Exemplar { incident_id, value_ns, unix_ns: at.seen.unix_ns }));
-        case.speak(at.now_ns, desk);
+        case.speak(at.now_ns, queue);
         if !case.is_done(at.now_ns) {
             self.closing.push_back(case);
             if self.closing.len() > CLOSING_MAX {
@@ -355,9 +355,9 @@ impl IncidentTracker {
         }
     }
 
-    fn open_stall(&mut self, at: &At<'_>, verdict: &Verdict, desk: &mut IncidentQueue) {
+    fn open_stall(&mut self, at: &At<'_>, verdict: &Verdict, queue: &mut IncidentQueue) {
         let now = at.seen.vitals.now;
-        let mut case = OpenIncident::open(desk, now.busy_ns, |process| {
+        let mut case = OpenIncident::open(queue, now.busy_ns, |process| {
             IncidentBuilder::open(&at.seen, process, at.seen.vitals.busy_since, now.busy_ns, None)
         });
         case.builder.judge(&at.seen, verdict, &now);
@@ -367,11 +367,11 @@ impl IncidentTracker {
         self.counts.incidents[case.builder.incident.kind as usize] += 1;
         case.announced = self.admission(at);
         self.capture(at, &mut case);
-        case.publish(at.seen.page, desk, true);
+        case.publish(at.seen.page, queue, true);
         self.stall = Some(case);
     }
 
-    fn stall_lasts(&mut self, at: &At<'_>, times: u64, verdict: &Verdict, desk: &mut IncidentQueue) {
+    fn stall_lasts(&mut self, at: &At<'_>, times: u64, verdict: &Verdict, queue: &mut IncidentQueue) {
         let Some(mut case) = self.stall.take() else { return };
         case.builder.extend(at.seen.page, None);
         case.builder.grow(&at.seen);
@@ -381,14 +381,14 @@ impl IncidentTracker {
         if case.announced == Announced::Refused && self.budget.ask(at.now_ns) {
             case.announced = Announced::Waits { until_ns: at.now_ns + NAMES_WITHIN_NS };
         } else {
-            case.say_lasts(times, desk);
+            case.say_lasts(times, queue);
         }
         self.capture(at, &mut case);
-        case.publish(at.seen.page, desk, true);
+        case.publish(at.seen.page, queue, true);
         self.stall = Some(case);
     }
 
-    fn close_stall(&mut self, at: &At<'_>, end: End, desk: &mut IncidentQueue) {
+    fn close_stall(&mut self, at: &At<'_>, end: End, queue: &mut IncidentQueue) {
         let Some(mut case) = self.stall.take() else { return };
         case.builder.extend(at.seen.page, Some(end.end));
         case.builder.close(&at.seen, end.ns);
@@ -400,12 +400,12 @@ impl IncidentTracker {
             ..Evidence::default()
         };
         case.class_at_end(&last);
-        case.publish(at.seen.page, desk, true);
-        self.put_aside(case, at, desk);
+        case.publish(at.seen.page, queue, true);
+        self.put_aside(case, at, queue);
     }
 
-    fn missed(&mut self, at: &At<'_>, end: End, verdict: &Verdict, desk: &mut IncidentQueue) {
-        let mut case = OpenIncident::open(desk, end.ns, |process| {
+    fn missed(&mut self, at: &At<'_>, end: End, verdict: &Verdict, queue: &mut IncidentQueue) {
+        let mut case = OpenIncident::open(queue, end.ns, |process| {
             IncidentBuilder::open(&at.seen, process, end.begin, end.ns, Some(end.end))
         });
         case.builder.incident.was_missed = true;
@@ -421,31 +421,31 @@ impl IncidentTracker {
         case.announced = self.admission(at);
         case.builder.close(&at.seen, end.ns);
         case.closed(at.now_ns);
-        case.publish(at.seen.page, desk, true);
-        self.put_aside(case, at, desk);
+        case.publish(at.seen.page, queue, true);
+        self.put_aside(case, at, queue);
     }
 
-    fn pool_turn(&mut self, at: &At<'_>, turn: PoolTurn, desk: &mut IncidentQueue) {
+    fn pool_turn(&mut self, at: &At<'_>, turn: PoolTurn, queue: &mut IncidentQueue) {
         match (turn, self.pool.take()) {
             (PoolTurn::Began { age_ns }, _) => {
                 let mut open =
-                    OpenPoolIncident::open(at, desk, age_ns, counters(at.seen.page, at.seen.vitals));
+                    OpenPoolIncident::open(at, queue, age_ns, counters(at.seen.page, at.seen.vitals));
                 self.add_before(at, age_ns, 0, &mut open.case.builder.incident);
                 self.counts.incidents[IncidentKind::Pool as usize] += 1;
                 open.case.announced = self.admission(at);
-                open.case.publish(at.seen.page, desk, true);
+                open.case.publish(at.seen.page, queue, true);
                 self.pool = Some(open);
             }
             (PoolTurn::Lasts { times, age_ns }, Some(mut open)) => {
                 open.update(at, age_ns);
-                open.case.say_lasts(times, desk);
-                open.case.publish(at.seen.page, desk, true);
+                open.case.say_lasts(times, queue);
+                open.case.publish(at.seen.page, queue, true);
                 self.pool = Some(open);
             }
             (PoolTurn::Ended { age_ns }, Some(mut open)) => {
                 open.close(at, age_ns, &counters(at.seen.page, at.seen.vitals));
-                open.case.publish(at.seen.page, desk, true);
-                open.case.speak(at.now_ns, desk);
+                open.case.publish(at.seen.page, queue, true);
+                open.case.speak(at.now_ns, queue);
             }
             (_, None) => {}
         }

@@ -37,18 +37,18 @@ fn named(fingerprint: &str, function: &str, age_ms: u64, is_final: bool) -> Name
 
 impl Bench {
     fn hear(&mut self, named: &Named) -> bool {
-        self.cases.named(named, self.writer.page(), &mut self.desk)
+        self.tracker.named(named, self.writer.page(), &mut self.queue)
     }
 }
 
 #[test]
 fn the_line_waits_for_the_names_and_has_them() {
     let mut bench = stalled_with_stacks();
-    assert_eq!(bench.cases.wanted_ns(bench.time.now_ns()), Some(SOON_NS));
+    assert_eq!(bench.tracker.wanted_ns(bench.time.now_ns()), Some(SOON_NS));
     let shot = Shot { busy_since: Some(bench.writer.last()), sample: None };
     bench.tell(|told| told.shot = Some(shot));
     bench.look();
-    assert_eq!((bench.lines(), bench.cases.counts().captures), (vec![], [1, 0, 0]));
+    assert_eq!((bench.lines(), bench.tracker.counts().captures), (vec![], [1, 0, 0]));
     assert!(bench.hear(&named("a", "quick", 101, false)));
     bench.pass(4);
     bench.look();
@@ -104,7 +104,7 @@ fn a_sample_of_another_stretch_is_not_the_stall_s() {
         assert_eq!(bench.incident().captures_failed, [""; 0]);
         bench.finish();
         assert_eq!(bench.incident().captures_failed, ["the stall had ended before the capture"]);
-        assert_eq!(bench.cases.counts().captures, [0, 1, 0]);
+        assert_eq!(bench.tracker.counts().captures, [0, 1, 0]);
     }
 }
 
@@ -115,7 +115,7 @@ fn a_stack_that_is_not_delivered_is_told_and_holds_nothing_up() {
         bench.pass(20);
         bench.look();
     }
-    assert_eq!(bench.cases.counts().captures, [0, 1, 0]);
+    assert_eq!(bench.tracker.counts().captures, [0, 1, 0]);
     let lines = bench.lines();
     assert!(lines[0].contains("blocked for 101 ms"), "{lines:?}");
     bench.finish();
@@ -137,9 +137,9 @@ fn stacks_are_asked_for_again_at_the_doublings_and_share_the_budget() {
         bench.finish();
     }
     assert_eq!(bench.sight.0.lock().unwrap().asked, 4);
-    assert_eq!(bench.cases.counts().captures, [0, 4, 4]);
+    assert_eq!(bench.tracker.counts().captures, [0, 4, 4]);
     assert_eq!(bench.incident().captures_suppressed, 4);
-    let first = bench.desk.shelf.newest_first().last().unwrap().captures_failed.clone();
+    let first = bench.queue.store.newest_first().last().unwrap().captures_failed.clone();
     assert_eq!(first.len(), 1, "equal reasons are told once");
     assert!(first[0].ends_with(": no stacks here"), "{first:?}");
 }
@@ -152,7 +152,7 @@ fn stalled_unsteadily(steady_after: u32) -> Bench {
 #[test]
 fn a_thread_that_slept_between_the_steps_is_tried_for_again() {
     let mut bench = stalled_unsteadily(3);
-    assert_eq!(bench.cases.wanted_ns(bench.time.now_ns()), Some(SOON_NS));
+    assert_eq!(bench.tracker.wanted_ns(bench.time.now_ns()), Some(SOON_NS));
     for _ in 0..3 {
         bench.pass(1);
         bench.look();
@@ -161,7 +161,7 @@ fn a_thread_that_slept_between_the_steps_is_tried_for_again() {
     let shot = Shot { busy_since: Some(bench.writer.last()), sample: None };
     bench.tell(|told| told.shot = Some(shot));
     bench.look();
-    assert_eq!(bench.cases.counts().captures, [1, 0, 0]);
+    assert_eq!(bench.tracker.counts().captures, [1, 0, 0]);
     assert_eq!(bench.sight.0.lock().unwrap().asked, 4, "and not again");
 }
 
@@ -173,7 +173,7 @@ fn a_thread_that_never_stays_is_given_up_and_that_is_told() {
         bench.look();
     }
     assert_eq!(bench.sight.0.lock().unwrap().asked, u64::from(TRIES));
-    assert_eq!(bench.cases.counts().captures, [0, 1, 0]);
+    assert_eq!(bench.tracker.counts().captures, [0, 1, 0]);
     bench.finish();
     let failed = bench.incident().captures_failed;
     assert!(failed.len() == 1 && failed[0].contains("between running and sleeping"), "{failed:?}");
@@ -190,7 +190,7 @@ fn a_loop_that_polls_between_the_steps_is_not_tried_for_again() {
         bench.look();
     }
     assert_eq!(bench.sight.0.lock().unwrap().asked, asked);
-    assert_eq!(bench.cases.counts().captures, [0, 1, 0]);
+    assert_eq!(bench.tracker.counts().captures, [0, 1, 0]);
 }
 
 #[test]
@@ -206,12 +206,12 @@ fn a_stack_wanted_for_one_stall_is_not_taken_of_the_next() {
     bench.pass(101);
     bench.look();
     // The first is given up, and the second is asked for on its own account.
-    assert_eq!(bench.cases.counts().captures, [0, 1, 0]);
+    assert_eq!(bench.tracker.counts().captures, [0, 1, 0]);
     assert_eq!(bench.sight.0.lock().unwrap().asked, 2);
     let shot = Shot { busy_since: Some(bench.writer.last()), sample: None };
     bench.tell(|told| told.shot = Some(shot));
     bench.look();
-    assert_eq!(bench.cases.counts().captures, [1, 1, 0]);
+    assert_eq!(bench.tracker.counts().captures, [1, 1, 0]);
 }
 
 #[test]
@@ -221,17 +221,17 @@ fn a_signal_that_was_sent_late_is_waited_for_from_then_on() {
         bench.pass(2);
         bench.look();
     }
-    assert_eq!(bench.cases.counts().captures, [0, 0, 0], "it is on its way since the last look");
+    assert_eq!(bench.tracker.counts().captures, [0, 0, 0], "it is on its way since the last look");
     bench.pass(50);
     let shot = Shot { busy_since: Some(bench.writer.last()), sample: None };
     bench.tell(|told| told.shot = Some(shot));
     bench.look();
-    assert_eq!(bench.cases.counts().captures[0], 1);
+    assert_eq!(bench.tracker.counts().captures[0], 1);
 }
 
 #[test]
 fn a_loop_that_ends_gives_up_the_stack_that_is_wanted() {
     let mut bench = stalled_unsteadily(u32::MAX);
-    bench.cases.farewell("main", &mut bench.desk);
-    assert_eq!(bench.cases.counts().captures, [0, 1, 0]);
+    bench.tracker.farewell("main", &mut bench.queue);
+    assert_eq!(bench.tracker.counts().captures, [0, 1, 0]);
 }

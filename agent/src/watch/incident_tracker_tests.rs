@@ -91,9 +91,9 @@ pub(super) struct Bench {
     writer: Writer,
     stalls: StallWatch,
     pool: PoolWatch,
-    cases: IncidentTracker,
+    tracker: IncidentTracker,
     sight: FakeSight,
-    desk: IncidentQueue,
+    queue: IncidentQueue,
     gap: Gap,
 }
 
@@ -105,10 +105,10 @@ impl Bench {
         writer.park();
         let sight = FakeSight::default();
         sight.0.lock().unwrap().refusal = Some("no stacks here".to_owned());
-        let cases = IncidentTracker::new(Box::new(sight.clone()), reports_per_minute);
+        let tracker = IncidentTracker::new(Box::new(sight.clone()), reports_per_minute);
         let (stalls, pool) = (StallWatch::default(), PoolWatch::default());
-        let (desk, gap) = (IncidentQueue::default(), Gap::default());
-        let mut bench = Bench { time, writer, stalls, pool, cases, sight, desk, gap };
+        let (queue, gap) = (IncidentQueue::default(), Gap::default());
+        let mut bench = Bench { time, writer, stalls, pool, tracker, sight, queue, gap };
         bench.look();
         bench
     }
@@ -140,8 +140,8 @@ impl Bench {
             now_ns,
             steal_ratio: 0.0,
         };
-        self.cases.look(&at, self.gap, turns, pool_turns, &mut self.desk);
-        self.cases.send(now_ns, Barrier::Asymmetric);
+        self.tracker.look(&at, self.gap, turns, pool_turns, &mut self.queue);
+        self.tracker.send(now_ns, Barrier::Asymmetric);
         self.gap = Gap::default();
     }
 
@@ -169,11 +169,11 @@ impl Bench {
     }
 
     fn lines(&mut self) -> Vec<String> {
-        std::mem::take(&mut self.desk.said).into_iter().map(|report| report.message).collect()
+        std::mem::take(&mut self.queue.said).into_iter().map(|report| report.message).collect()
     }
 
     fn incident(&self) -> Incident {
-        Incident::clone(self.desk.shelf.newest_first().next().unwrap())
+        Incident::clone(self.queue.store.newest_first().next().unwrap())
     }
 }
 
@@ -212,7 +212,7 @@ fn a_stall_is_one_record_from_its_detection_to_its_end() {
     assert_eq!((closed.severity, closed.during.lag_ns_p50), (Severity::Critical, 1_071 * MS / 2));
     assert_eq!(closed.records.len(), 2);
     assert_eq!(
-        (closed.iterations.last().unwrap().busy_ns, bench.desk.shelf.newest_first().count()),
+        (closed.iterations.last().unwrap().busy_ns, bench.queue.store.newest_first().count()),
         (1_071 * MS, 1)
     );
     let lines = bench.lines();
@@ -220,8 +220,8 @@ fn a_stall_is_one_record_from_its_detection_to_its_end() {
     assert!(lines[0].starts_with("loop main blocked for 101 ms by timer flush ("), "{}", lines[0]);
     assert!(lines[1].contains(", 10 times the threshold"), "{}", lines[1]);
     assert!(lines[2].starts_with("loop main polls again after 1.1 s; it was blocked by"), "{}", lines[2]);
-    assert_eq!(bench.desk.kept.len(), 3, "opened, grown, closed");
-    assert_eq!(bench.cases.counts().incidents, [1, 0, 0]);
+    assert_eq!(bench.queue.kept.len(), 3, "opened, grown, closed");
+    assert_eq!(bench.tracker.counts().incidents, [1, 0, 0]);
 }
 
 #[test]
@@ -325,7 +325,7 @@ fn a_flood_says_which_site_queues_again_and_after_what() {
     );
     assert!(incident.groups[0].parent.as_ref().unwrap().starts_with("read ("), "{:?}", incident.groups[0]);
     assert!(bench.lines()[0].contains(", after read ("));
-    assert_eq!(bench.cases.counts().incidents, [0, 1, 0]);
+    assert_eq!(bench.tracker.counts().incidents, [0, 1, 0]);
 }
 
 /// The test of Seastar: ten stalls, a budget of five.
@@ -347,8 +347,8 @@ fn past_the_budget_stalls_are_counted_and_said_to_be_suppressed() {
     let begins = lines.iter().filter(|line| line.contains("blocked for 110 ms")).count();
     let ends = lines.iter().filter(|line| line.contains("polls again after 200 ms")).count();
     assert_eq!((begins, ends, lines.len()), (5, 5, 10), "{lines:?}");
-    assert_eq!(bench.desk.shelf.newest_first().count(), 10, "all are recorded");
-    assert_eq!(bench.cases.counts().suppressed, 5);
+    assert_eq!(bench.queue.store.newest_first().count(), 10, "all are recorded");
+    assert_eq!(bench.tracker.counts().suppressed, 5);
     bench.pass(60_000);
     bench.look();
     assert_eq!(
@@ -369,7 +369,7 @@ fn two_thousand_short_callbacks_with_polls_between_are_no_stall() {
         bench.writer.end();
         bench.writer.park();
     }
-    assert_eq!((bench.lines(), bench.cases.counts()), (vec![], IncidentCounts::default()));
+    assert_eq!((bench.lines(), bench.tracker.counts()), (vec![], IncidentCounts::default()));
 }
 
 #[test]

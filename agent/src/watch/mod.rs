@@ -1,8 +1,8 @@
 //! Watching for what lasts too long: stalls with their cause, and saturated pools; each becomes an incident.
 //!
 //! ```text
-//!   stall, pool: what began, lasts, ended   ->  cases: one open incident each  ->  desk: shelf, log, disk, actions
-//!                                                ^ sight, meter: the loop's thread
+//!   stalls, pool: began, lasts, ended  ->  incident_tracker: the open ones  ->  incident_queue: store, log, disk, actions
+//!                                            ^ thread_state, stall_accounting: the loop's thread
 //! ```
 
 pub(crate) mod pool;

@@ -66,11 +66,11 @@ pub(crate) struct OpenIncident {
 impl OpenIncident {
     /// Opens the incident that `build` makes, given its id; it was found when it was `age_ns` old.
     pub(crate) fn open(
-        desk: &mut IncidentQueue,
+        queue: &mut IncidentQueue,
         age_ns: u64,
         build: impl FnOnce(IncidentId) -> IncidentBuilder,
     ) -> OpenIncident {
-        let number = desk.next_number();
+        let number = queue.next_number();
         OpenIncident {
             number,
             builder: build(IncidentId::new(ProcessId::this_process(), number)),
@@ -166,20 +166,20 @@ impl OpenIncident {
         stacks.truncate(STACKS_MAX);
     }
 
-    /// Puts its present state on the shelf, and on disk where asked for.
-    pub(crate) fn publish(&mut self, page: &Page, desk: &mut IncidentQueue, is_for_disk: bool) {
-        desk.keep(self.builder.whole(page), is_for_disk);
+    /// Puts its present state in the store, and on disk where asked for.
+    pub(crate) fn publish(&mut self, page: &Page, queue: &mut IncidentQueue, is_for_disk: bool) {
+        queue.keep(self.builder.whole(page), is_for_disk);
     }
 
     /// Says what is due: the begin once the names are there, then the end.
-    pub(crate) fn speak(&mut self, now_ns: u64, desk: &mut IncidentQueue) {
+    pub(crate) fn speak(&mut self, now_ns: u64, queue: &mut IncidentQueue) {
         if let Announced::Waits { until_ns } = self.announced
             && (self.names_due == 0 || now_ns >= until_ns)
         {
             let moment = if self.builder.incident.was_missed { Moment::Missed } else { Moment::Begin };
-            self.say(moment, self.found_ns, desk);
+            self.say(moment, self.found_ns, queue);
             if !self.builder.incident.is_over {
-                self.act(desk);
+                self.act(queue);
             }
             self.announced = Announced::Said;
             // One that was found too late has only one line.
@@ -187,13 +187,13 @@ impl OpenIncident {
         }
         if self.announced == Announced::Said && self.builder.incident.is_over && !self.has_said_end {
             self.has_said_end = true;
-            self.say(Moment::End, self.builder.incident.duration_ns, desk);
+            self.say(Moment::End, self.builder.incident.duration_ns, queue);
         }
         // The line does not wait for names; who acts on the record wants it complete.
         let is_complete = self.names_due == 0 || self.are_names_given_up(now_ns);
         if self.has_said_end && is_complete && !self.has_acted_on_end {
             self.has_acted_on_end = true;
-            self.act(desk);
+            self.act(queue);
         }
     }
 
@@ -213,9 +213,9 @@ impl OpenIncident {
     }
 
     /// Says that it still lasts, where its begin was said.
-    pub(crate) fn say_lasts(&self, times: u64, desk: &mut IncidentQueue) {
+    pub(crate) fn say_lasts(&self, times: u64, queue: &mut IncidentQueue) {
         if self.announced == Announced::Said {
-            desk.said.push(LogReport::new(
+            queue.said.push(LogReport::new(
                 Moment::Lasts(times),
                 &self.builder.incident,
                 self.builder.incident.duration_ns,
@@ -223,13 +223,13 @@ impl OpenIncident {
         }
     }
 
-    fn say(&self, moment: Moment, age_ns: u64, desk: &mut IncidentQueue) {
-        desk.said.push(LogReport::new(moment, &self.builder.incident, age_ns));
+    fn say(&self, moment: Moment, age_ns: u64, queue: &mut IncidentQueue) {
+        queue.said.push(LogReport::new(moment, &self.builder.incident, age_ns));
     }
 
-    fn act(&self, desk: &mut IncidentQueue) {
-        if let Some(told) = desk.shelf.find(self.builder.incident.identity()) {
-            desk.acts.push(told);
+    fn act(&self, queue: &mut IncidentQueue) {
+        if let Some(told) = queue.store.find(self.builder.incident.identity()) {
+            queue.acts.push(told);
         }
     }
 }

@@ -17,12 +17,12 @@ impl OpenPoolIncident {
     /// Opens the incident of a pool that has been saturated for `age_ns`.
     pub(crate) fn open(
         at: &At<'_>,
-        desk: &mut IncidentQueue,
+        queue: &mut IncidentQueue,
         age_ns: u64,
         counters: Counters,
     ) -> OpenPoolIncident {
         let build = |process| IncidentBuilder::open_pool(&at.seen, process, age_ns);
-        OpenPoolIncident { case: OpenIncident::open(desk, age_ns, build), counters }
+        OpenPoolIncident { case: OpenIncident::open(queue, age_ns, build), counters }
     }
 
     /// Takes over the pool's present state.
