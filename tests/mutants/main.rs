@@ -37,6 +37,7 @@ const JUDGES: &[(&str, &str)] = &[
     ("loopscope-loop", "rules"),
     ("loopscope-tests", "order"),
     ("loopscope-loop", "random_streams"),
+    ("loopscope-loop", "connections"),
 ];
 
 /// Where the sources that are broken lie.
