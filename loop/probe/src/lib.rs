@@ -50,6 +50,7 @@ pub mod booking;
 #[cfg(not(loom))]
 #[doc(hidden)]
 pub mod boottime;
+#[cfg(not(loom))]
 mod builder;
 #[cfg(not(loom))]
 mod busy_period;
@@ -111,6 +112,7 @@ mod private_directory;
 pub mod proc;
 #[cfg(not(loom))]
 mod process_bell;
+#[cfg(not(loom))]
 pub mod process_id;
 #[cfg(not(loom))]
 pub mod record;
