@@ -431,7 +431,7 @@ fn a_change_of_thresholds_is_logged_with_who_made_it_and_told_in_the_metrics() {
         let page = get(&agent, "/metrics").body;
         assert_eq!((threshold(&page, "warning"), threshold(&page, "critical")), (Some(0.04), Some(1.0)));
         assert_eq!(value(&page, "loopscope_agent_threshold_changes_total"), Some(1.0));
-        let line = "stall thresholds of all loops changed from 100 ms (critical 1.00 s) to 40 ms (critical 1.00 s) by ";
+        let line = "stall thresholds of all loops changed from 100 ms (critical 1.0 s) to 40 ms (critical 1.0 s) by ";
         let process = format!("in process {}", std::process::id());
         until("the log", || {
             let lines = kept.0.lock().unwrap();

@@ -157,7 +157,10 @@ impl Agent {
     /// Returns the incidents in memory, newest first; those under way as they are now. None with `LOOPSCOPE=off`, and where
     /// the agent's thread has had no processor for two seconds.
     pub fn incidents(&self) -> Vec<Arc<Incident>> {
-        let Some(threads) = &self.threads else { return Vec::new() };
+        // In a forked child there is no thread to ask.
+        let Some(threads) = self.threads.as_ref().filter(|_| self.claim.is_of_this_process()) else {
+            return Vec::new();
+        };
         let incidents = threads.watch.handle.ask(|agent| {
             agent.look();
             agent.state.incidents()

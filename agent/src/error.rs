@@ -1,6 +1,8 @@
 //! What can go wrong for users of the agent, and what to do about it.
 
 use crate::server_error::ServerError;
+use loopscope_report::duration::show_exactly;
+use loopscope_report::model::thresholds::THRESHOLD_NS_MIN;
 use std::fmt;
 use std::io;
 
@@ -31,7 +33,10 @@ impl fmt::Display for AgentError {
             }
             AgentError::Thresholds { warning_ns, critical_ns } => write!(
                 f,
-                "stall thresholds of {warning_ns} ns (warning) and {critical_ns} ns (critical): the warning must be at least 2 ms and not above the critical one"
+                "stall thresholds of {} (warning) and {} (critical): the warning must be at least {} and not above the critical one",
+                show_exactly(*warning_ns),
+                show_exactly(*critical_ns),
+                show_exactly(THRESHOLD_NS_MIN)
             ),
             AgentError::System(what, error) => write!(f, "cannot make {what} for the agent: {error}"),
         }

@@ -38,7 +38,7 @@ mod sleep;
 mod watch;
 mod workers;
 
-mod sidecar;
+mod state;
 mod thread;
 
 #[cfg(feature = "http")]

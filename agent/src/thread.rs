@@ -13,11 +13,12 @@ use crate::AgentError;
 use crate::eventfd::RequestBell;
 use crate::handle::{Handle, Request, Status};
 use crate::settings::Settings;
-use crate::sidecar::{self, Pace, State};
 use crate::sleep::{Sleeper, Waiting};
+use crate::state::{self, AgentState, Pace};
 use crate::watch::log::LogSender;
 use crate::workers::Workers;
 use loopscope_probe::agent_address::AgentAddress;
+use loopscope_probe::proc::own_sched_path;
 use loopscope_probe::{Clock, Ticks};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -73,7 +74,7 @@ impl AgentThread {
         Ok(AgentThread { handle, thread: Some(thread) })
     }
 
-    /// Gives up the thread without touching it: in a forked child it is the parent's, and even telling it would reach the
+    /// Sensitivity up the thread without touching it: in a forked child it is the parent's, and even telling it would reach the
     /// parent through shared descriptors.
     pub(crate) fn forget(self) {
         std::mem::forget(self);
@@ -107,13 +108,13 @@ fn run(
     };
     let workers = Workers::start(&start.settings);
     let mut agent = AgentLoop {
-        state: State::new(&start.settings, (start.address, start.socket), workers),
+        state: AgentState::new(&start.settings, (start.address, start.socket), workers),
         log: start.log,
         clock: Clock::monotonic(),
         requests,
         status,
     };
-    if let Some(path) = own_schedstat() {
+    if let Some(path) = own_sched_path() {
         let _ = agent.status.cpu.set(path);
     }
     let pace = agent.tick();
@@ -122,15 +123,9 @@ fn run(
     agent.shut_down();
 }
 
-/// Where the processor time of the calling thread can be read, from any thread.
-fn own_schedstat() -> Option<std::path::PathBuf> {
-    let thread = std::fs::read_link("/proc/thread-self").ok()?;
-    Some(std::path::Path::new("/proc").join(thread).join("schedstat"))
-}
-
 /// Everything the thread has.
 pub(crate) struct AgentLoop {
-    pub state: State,
+    pub state: AgentState,
     pub log: LogSender,
     clock: Clock,
     requests: Receiver<Request<AgentLoop>>,
@@ -185,7 +180,7 @@ impl AgentLoop {
         self.tell(seen);
     }
 
-    fn tell(&mut self, seen: sidecar::Seen) -> Pace {
+    fn tell(&mut self, seen: state::Seen) -> Pace {
         for note in seen.notes {
             self.log.warn(note);
         }

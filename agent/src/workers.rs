@@ -4,8 +4,8 @@
 use crate::capture::{Captures, captures};
 use crate::settings::Settings;
 use crate::watch::action::Actor;
-use crate::watch::desk::Desk;
 use crate::watch::disk::{Disk, DiskBounds};
+use crate::watch::incident_queue::IncidentQueue;
 use crate::watch::namer::{Named, Namer};
 use loopscope_report::metrics::view::Outcomes;
 use loopscope_stacks::Readiness;
@@ -52,21 +52,21 @@ impl Workers {
         outcome.map_err(|error| self.notes.push(format!("no thread for {what}: {error}"))).ok()
     }
 
-    /// Takes what lies on the desk for these threads.
-    pub(crate) fn hand_out(&mut self, desk: &mut Desk) {
-        for work in desk.work.drain(..) {
+    /// Takes what lies in the queue for these threads.
+    pub(crate) fn hand_out(&mut self, queue: &mut IncidentQueue) {
+        for work in queue.work.drain(..) {
             let (number, age_ns) = (work.number, work.age_ns);
             if !self.namer.as_ref().is_some_and(|namer| namer.name(work)) {
                 let note = Some("a stack was not named: too many wait".to_owned());
-                desk.unnamed.push(Named { number, age_ns, note, is_final: true, ..Named::default() });
+                queue.unnamed.push(Named { number, age_ns, note, is_final: true, ..Named::default() });
             }
         }
-        for incident in desk.kept.drain(..) {
+        for incident in queue.kept.drain(..) {
             if let Some(disk) = &self.disk {
                 disk.keep(incident);
             }
         }
-        for incident in desk.acts.drain(..) {
+        for incident in queue.acts.drain(..) {
             if let Some(actor) = &mut self.actor {
                 actor.act(incident);
             }

@@ -23,6 +23,7 @@ const COPIED: &[&str] = &[
     "loop/engine",
     "tests/src/lib.rs",
     "tests/src/model",
+    "tests/src/noise.rs",
     "tests/src/schedule",
     "tests/conformance.rs",
     "tests/conformance",
@@ -36,6 +37,7 @@ const JUDGES: &[(&str, &str)] = &[
     ("loopscope-loop", "rules"),
     ("loopscope-tests", "order"),
     ("loopscope-loop", "random_streams"),
+    ("loopscope-loop", "connections"),
 ];
 
 /// Where the sources that are broken lie.

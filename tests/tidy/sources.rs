@@ -72,7 +72,7 @@ const TIME_FILES: &[(&str, &str)] = &[
     ("benches/", "measuring real time is their purpose"),
     ("examples/", "they block and load a loop on purpose"),
     ("loop/engine/src/clock.rs", "the loop's real clock"),
-    ("loop/engine/src/poll.rs", "what is left of a wait that a signal cut short"),
+    ("loop/engine/src/poller.rs", "what is left of a wait that a signal cut short"),
     ("loop/probe/src/clock.rs", "the clock, and its calibration"),
     ("loop/probe/src/registry.rs", "how long a forked child waits for a lock"),
     ("loop/probe/src/poll_gate.rs", "how long a signal that is on its way is waited for"),

@@ -67,6 +67,7 @@ pub struct Change<'a> {
 
 impl Change<'_> {
     fn query(&self) -> String {
+        // Agents of before read no `ns` and no `µs`.
         let us = |duration: Duration| format!("{}us", duration.as_micros());
         let parts = [
             self.loop_name.map(|name| format!("loop={}", encoded(name))),

@@ -1,7 +1,6 @@
 //! `loopscope ls`: every instrumented process of this machine, and what its loops are doing now.
 
 use crate::args::LsArguments;
-use crate::duration::show_ns;
 use crate::error::Failure;
 use crate::output::{print, tell};
 use crate::pages::{LoopPage, Process};
@@ -11,7 +10,8 @@ use crate::{pages, view};
 use loopscope_probe::agent_address::AgentAddress;
 use loopscope_probe::directory::{passed_over, runtime_directory};
 use loopscope_probe::now::Running;
-use loopscope_probe::{NowValues, Page, Queue};
+use loopscope_probe::{NowValues, Page};
+use loopscope_report::duration::show_ns;
 use loopscope_report::live::Observer;
 
 /// Prints the list.
@@ -81,20 +81,17 @@ fn row(process: &Process, entry: &LoopPage, page: &Page) -> Row {
     let all_ns = snapshot.active_ns.saturating_add(snapshot.idle_ns).max(1);
     let agent = page.control().address().filter(|_| process.is_alive);
     let what = now.running.map(|running| describe(&running, page)).unwrap_or_default();
-    let site = |id| page.sites().read_one(id);
     let inside = page.open_spans().pop().filter(|_| now.busy_ns > 0);
-    let inside = inside.and_then(|span| Some((site(span.site)?.name, span.fields)));
-    let expected = now.expected.and_then(site).map(|site| site.label());
+    let inside = inside.and_then(|span| Some((page.sites().read_one(span.site)?.name, span.fields)));
+    let expected = now.expected.and_then(|site| page.sites().read_one(site)).map(|site| site.label());
     Row { state, now, what, inside, expected, utilization: snapshot.active_ns as f64 / all_ns as f64, agent }
 }
 
 /// Says what runs: `timer parse (src/x.rs:40)`, or the phase where the loop is between two callbacks.
 pub fn describe(running: &Running, page: &Page) -> String {
     let Some(kind) = running.kind else { return format!("phase {}", running.phase.name()) };
-    let label = page.sites().read_one(running.site).map_or_else(|| "?".to_owned(), |site| site.label());
-    // A queue's job is called by its queue, as in metrics and flamegraphs.
-    let kind = kind.queue().map_or(kind.name(), Queue::name);
-    format!("{kind} {label}")
+    let label = page.sites().label(running.site);
+    format!("{} {label}", kind.display_name())
 }
 
 impl Row {

@@ -2,11 +2,12 @@
 
 use crate::agent::{self, Change, Thresholds};
 use crate::args::ThresholdArguments;
-use crate::duration::{show, show_ns};
+use crate::duration::show;
 use crate::endpoint::Endpoint;
 use crate::error::Failure;
 use crate::output::{print, print_json};
 use crate::target::Target;
+use loopscope_report::duration::show_ns;
 use std::time::Duration;
 
 /// No threshold may be lower: the agent looks at a busy loop once a threshold.

@@ -7,7 +7,7 @@
 //! what agents tell for a token only. For the same reason one that asks for nothing leaves the socket files alone.
 
 use hyper::header::HeaderValue;
-use loopscope_http::guard::Guard;
+use loopscope_http::auth::Auth;
 use loopscope_http::secure::Trust;
 use loopscope_http::token::Token;
 use std::path::PathBuf;
@@ -43,15 +43,15 @@ impl Access {
     ///
     /// # Errors
     /// Somebody could; with the remedy.
-    pub(crate) fn of_server(self, guard: &Guard) -> Result<Access, String> {
-        let is_server_open = guard.is_open();
+    pub(crate) fn of_server(self, auth: &Auth) -> Result<Access, String> {
+        let is_server_open = auth.is_open();
         match self.token.is_some() && is_server_open {
             false => Ok(Access { is_server_open, ..self }),
             true => Err(format!(
                 "with --token-file, whatever runs as this user, tunnels and proxies among it, would see at {} what agents \
                  tell for the token only: let this server ask for one, too (--guard-token-file, which may be the same \
                  file), or listen at unix:PATH",
-                guard.address
+                auth.address
             )),
         }
     }

@@ -2,11 +2,11 @@
 
 use crate::access::{Access, AccessFiles};
 use crate::log::Log;
-use crate::roster::Roster;
+use crate::loop_registry::LoopRegistry;
 use crate::state::HostState;
 use crate::thread::{Start, begin};
-use loopscope_http::background::Background;
-use loopscope_http::entrance::{Credentials, Entrance, Listen};
+use loopscope_http::bind::{BoundServer, Credentials, Listen};
+use loopscope_http::runtime_thread::RuntimeThread;
 use loopscope_http::{ServerError, process};
 use loopscope_probe::directory::runtime_directory;
 use std::io;
@@ -102,11 +102,11 @@ impl HostBuilder {
     /// The address cannot be had, the credentials cannot be used, or the system refuses a thread; the message says what to
     /// do.
     pub fn start(self) -> Result<Host, ServerError> {
-        let Some(entrance) = Entrance::open(&self.listen, &self.credentials)? else {
+        let Some(entrance) = BoundServer::open(&self.listen, &self.credentials)? else {
             return Err(ServerError::System("a server", io::Error::other("it was to listen nowhere")));
         };
         let access = Access::read(&self.access).map_err(ServerError::Credentials)?;
-        let access = access.of_server(&entrance.guard).map_err(ServerError::Credentials)?;
+        let access = access.of_server(&entrance.auth).map_err(ServerError::Credentials)?;
         let (address, url) = (entrance.address(), entrance.agent_address().to_string());
         let mut directories = self.directories;
         if directories.is_empty() {
@@ -115,10 +115,10 @@ impl HostBuilder {
         let keep_ns = u64::try_from(self.keep.as_nanos()).unwrap_or(u64::MAX);
         let files_max = process::read().map_or(1_024, |process| process.max_fds);
         let loops_max = files_max.saturating_sub(OTHER_FILES).clamp(64, LOOPS_MAX);
-        let state = HostState::new(Roster::new(directories, keep_ns, loops_max as usize));
+        let state = HostState::new(LoopRegistry::new(directories, keep_ns, loops_max as usize));
         let log = Log::start().map_err(|error| ServerError::System("a log thread", error))?;
         let start = Start { state, entrance, access, log };
-        let background = Background::start("loopscope-host", move || begin(start))?;
+        let background = RuntimeThread::start("loopscope-host", move || begin(start))?;
         Ok(Host { address, url, _background: background })
     }
 }
@@ -129,7 +129,7 @@ impl HostBuilder {
 pub struct Host {
     address: Option<SocketAddr>,
     url: String,
-    _background: Background,
+    _background: RuntimeThread,
 }
 
 impl Host {

@@ -13,7 +13,7 @@ use hyper::body::{Body, Bytes};
 use hyper::header::{AUTHORIZATION, CONTENT_DISPOSITION, CONTENT_TYPE, HOST, HeaderValue, RETRY_AFTER};
 use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
-use loopscope_http::guard::INTENT_HEADER;
+use loopscope_http::auth::INTENT_HEADER;
 use loopscope_probe::agent_address::AgentAddress;
 use std::fmt::Display;
 use std::io;

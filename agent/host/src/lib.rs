@@ -1,7 +1,7 @@
 //! A whole host in one process: every page of the runtime directory, served as one.
 //!
 //! ```text
-//!   page files --> Roster (found, followed, kept for a while after the end)
+//!   page files --> LoopRegistry (found, followed, kept for a while after the end)
 //!                    |-- vitals, ten times a second --> utilization, stalls by cause
 //!                    |-- whole pages, when asked -----> /metrics, the live page, incidents of the dead
 //!   agents  <-------------------------------------------- captures and incidents, forwarded
@@ -20,12 +20,11 @@
 //! ended ones counted. What a killed process was in the middle of is an incident for as long as its page is kept (a day
 //! at most).
 
-mod entry;
+mod followed_loop;
+mod loop_registry;
+mod page_ownership;
 mod pattern;
-mod refusal;
-mod retired;
-mod roster;
-mod speaker;
+mod skipped_page;
 mod state;
 
 mod access;

@@ -7,10 +7,10 @@ use loopscope_report::live::{Seen, View};
 impl Source for HostService {
     fn seen(&self) -> Vec<Seen> {
         let mut seen = Vec::new();
-        self.shared.state().roster.read_each(|entry, reading| {
+        self.shared.state().registry.read_each(|entry, reading| {
             let Ok(reading) = reading else { return };
             let one = Seen::of(reading.page, reading.clock, reading.at)
-                .labelled(&entry.label)
+                .labelled(&entry.watch.label)
                 .numbered(entry.number);
             seen.push(if entry.end.is_some() { one.ended() } else { one });
         });

@@ -10,15 +10,15 @@ use hyper::Method;
 use hyper::header::HOST;
 use hyper::http::request::Parts;
 use loopscope_http::answer::Answer;
-use loopscope_http::guard::{Gives, Guard, Purpose};
+use loopscope_http::auth::{Auth, Purpose, Sensitivity};
+use loopscope_http::capture_request::CaptureRequest;
 use loopscope_http::incidents::{INCIDENT, INCIDENTS, id_of};
 use loopscope_http::live::{LIVE, Live};
 use loopscope_http::page::{FILES, PAGE};
 use loopscope_http::paths::{FLAMEGRAPH, HEALTHY, METRICS, PPROF, READY, THRESHOLDS};
 use loopscope_http::query::{decoded, pairs};
 use loopscope_http::service::{Answering, Service};
-use loopscope_http::wish::Wish;
-use loopscope_http::{incidents, negotiate, page, wish};
+use loopscope_http::{capture_request, incidents, negotiate, page};
 use loopscope_probe::incident_id::IncidentId;
 use loopscope_report::incident::Incident;
 use loopscope_report::metrics::view::Outcomes;
@@ -44,7 +44,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What all connections share.
 pub(crate) struct HostService {
-    pub guard: Arc<Guard>,
+    pub auth: Arc<Auth>,
     pub forwards: Forwards,
     pub live: Live,
     pub shared: Arc<Shared>,
@@ -65,11 +65,11 @@ impl Service for HostService {
 }
 
 /// What tells of code, or makes a process do something, is not for everybody; who runs here is like the numbers.
-fn gives(path: &str) -> Gives {
+fn gives(path: &str) -> Sensitivity {
     match path {
-        HEALTHY | READY | PAGE | FILES => Gives::Health,
-        LIVE | FLAMEGRAPH | PPROF | INCIDENTS | INCIDENT | PROCESS => Gives::Insight,
-        _ => Gives::Metrics,
+        HEALTHY | READY | PAGE | FILES => Sensitivity::Health,
+        LIVE | FLAMEGRAPH | PPROF | INCIDENTS | INCIDENT | PROCESS => Sensitivity::Insight,
+        _ => Sensitivity::Metrics,
     }
 }
 
@@ -101,7 +101,7 @@ impl HostService {
         let handed_on = of_process(asked).map_or(path, |(_, path)| path);
         let is_capture = handed_on == FLAMEGRAPH || handed_on == PPROF;
         let purpose = Purpose { gives: gives(path), may_change, is_capture };
-        let answer = match self.guard.refuse(request, purpose).await {
+        let answer = match self.auth.refuse(request, purpose).await {
             Some(refusal) => refusal,
             None => match path {
                 FLAMEGRAPH | PPROF => self.capture(path, request).await,
@@ -134,7 +134,7 @@ impl HostService {
             }
             HEALTHY => self.shared.health().answer("following"),
             READY => {
-                let (alive, _) = self.shared.state().roster.processes();
+                let (alive, _) = self.shared.state().registry.processes();
                 Answer::text(200, format!("ready: {alive} processes\n"))
             }
             _ => Answer::text(404, format!("there is no such page; there are:\n\n{ENDPOINTS}")),
@@ -181,7 +181,7 @@ impl HostService {
             Some(process) => {
                 if request.method == Method::POST && path == THRESHOLDS {
                     // To the agent it is this server that asks.
-                    let who = self.guard.requester(request);
+                    let who = self.auth.requester(request);
                     self.shared
                         .warn(format!("{pid} {}: thresholds?{query} was passed on for {who}", process.name));
                 }
@@ -309,9 +309,9 @@ impl HostService {
 /// Returns how long to wait for an answer to `target`.
 fn patience(target: &str) -> Duration {
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
-    let wish = if path == PPROF { Wish::parse_pprof(query) } else { Wish::parse(query) };
+    let wish = if path == PPROF { CaptureRequest::parse_pprof(query) } else { CaptureRequest::parse(query) };
     // What the agent will refuse, it refuses soon.
-    PATIENCE + Duration::from_secs(wish.map_or(*wish::SECONDS.start(), |wish| wish.seconds))
+    PATIENCE + Duration::from_secs(wish.map_or(*capture_request::SECONDS.start(), |wish| wish.seconds))
 }
 
 fn list(living: &[Asked]) -> String {

@@ -4,6 +4,7 @@ use crate::log::Log;
 use crate::state::HostState;
 use loopscope_http::health::Health;
 use loopscope_http::process;
+use loopscope_probe::proc::Sched;
 use loopscope_probe::{Clock, Ticks};
 use loopscope_report::metrics::format::Format;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -58,7 +59,7 @@ impl Shared {
         self.look();
         let mut state = self.state();
         let page = state.metrics(format, |agent| {
-            agent.cpu_ns = self.cpu.as_deref().and_then(process::thread_cpu_ns).unwrap_or(0);
+            agent.cpu_ns = self.cpu.as_deref().and_then(Sched::at).map_or(0, |sched| sched.run_ns);
             agent.reports_dropped = self.log().dropped();
             agent.process = process::read();
         });
@@ -72,7 +73,7 @@ impl Shared {
         Health {
             age_ns: now.since(self.started),
             tick_age_ns: now.since(state.last_tick()),
-            loops: state.roster.entries().len(),
+            loops: state.registry.entries().len(),
         }
     }
 

@@ -1,8 +1,8 @@
-//! What the host's thread knows: the roster, and what it counted itself.
+//! What the host's thread knows: the registry, and what it counted itself.
 
-use crate::entry::Entry;
+use crate::followed_loop::FollowedLoop;
+use crate::loop_registry::LoopRegistry;
 use crate::paths::PATHS;
-use crate::roster::Roster;
 use loopscope_probe::agent_address::AgentAddress;
 use loopscope_probe::clock::unix_ns;
 use loopscope_probe::directory::PageFile;
@@ -11,9 +11,9 @@ use loopscope_probe::process_id::ProcessId;
 use loopscope_probe::{Page, Ticks, directory};
 use loopscope_report::diagnose::{reconstruct, under_way};
 use loopscope_report::incident::Incident;
-use loopscope_report::metrics::accounts::Accounts;
 use loopscope_report::metrics::format::Format;
 use loopscope_report::metrics::page::{Rendered, render_host};
+use loopscope_report::metrics::self_metrics::SelfMetrics;
 use loopscope_report::metrics::view::{AgentView, HostView, Outcomes};
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
@@ -31,9 +31,9 @@ const FOLLOW_NS: u64 = IDLE.as_nanos() as u64;
 /// What the mutex of the host guards.
 #[derive(Debug)]
 pub(crate) struct HostState {
-    pub roster: Roster,
+    pub registry: LoopRegistry,
     pub forwards: Outcomes,
-    pub accounts: Accounts,
+    pub accounts: SelfMetrics,
     followed: Option<Ticks>,
     last_tick: Ticks,
     /// What pages of the dead tell, by their path: it does not change any more.
@@ -60,11 +60,11 @@ pub(crate) struct Asked {
 }
 
 impl HostState {
-    pub(crate) fn new(roster: Roster) -> HostState {
+    pub(crate) fn new(registry: LoopRegistry) -> HostState {
         HostState {
-            roster,
+            registry,
             forwards: Outcomes::default(),
-            accounts: Accounts::new(&PATHS, AgentView::default()),
+            accounts: SelfMetrics::new(&PATHS, AgentView::default()),
             followed: None,
             last_tick: Ticks::NONE,
             told: HashMap::new(),
@@ -87,20 +87,20 @@ impl HostState {
         let mut notes = Vec::new();
         if self.followed.is_none_or(|followed| now.since(followed) >= FOLLOW_NS) {
             self.followed = Some(now);
-            notes = self.roster.follow(now.0);
+            notes = self.registry.follow(now.0);
             self.forget_told();
         }
-        let (is_busy, more) = self.roster.look(now.0);
+        let (is_busy, more) = self.registry.look(now.0);
         notes.extend(more);
         (if is_busy { BUSY } else { IDLE }, notes)
     }
 
     /// Writes the page of metrics, and tells how full it is. `agent` completes what the host's thread knows of itself.
     pub(crate) fn metrics(&mut self, format: Format, complete: impl FnOnce(&mut AgentView)) -> Rendered {
-        let views = self.roster.views();
+        let views = self.registry.views();
         self.accounts.agent.overflow.sites += views.sites_left_out;
-        let (alive, ended) = self.roster.processes();
-        let skipped = self.roster.refused();
+        let (alive, ended) = self.registry.processes();
+        let skipped = self.registry.refused();
         let host = HostView { alive, ended, skipped, forwards: self.forwards };
         let mut agent = self.accounts.view();
         complete(&mut agent);
@@ -114,7 +114,7 @@ impl HostState {
     /// Returns the living processes.
     pub(crate) fn living(&self) -> Vec<Asked> {
         let mut living: Vec<Asked> = Vec::new();
-        for entry in self.roster.entries().iter().filter(|entry| entry.end.is_none()) {
+        for entry in self.registry.entries().iter().filter(|entry| entry.end.is_none()) {
             if living.last().is_none_or(|last| last.process != entry.process()) {
                 let (pid, name) = (entry.owner.pid, entry.facts.process.clone());
                 let socket = entry.agent_socket();
@@ -124,7 +124,7 @@ impl HostState {
             let Some(last) = living.last_mut() else { continue };
             last.user = last.user.filter(|user| entry.user == Some(*user));
             last.address = last.address.take().or_else(|| entry.address.clone());
-            last.loops.push((entry.label.clone(), entry.facts.runtime.clone()));
+            last.loops.push((entry.watch.label.clone(), entry.facts.runtime.clone()));
         }
         living
     }
@@ -134,13 +134,13 @@ impl HostState {
     pub(crate) fn incidents_of_pages(&mut self) -> Vec<Arc<Incident>> {
         let (mut found, told) = (Vec::new(), &mut self.told);
         let has_agent: Vec<u32> = self
-            .roster
+            .registry
             .entries()
             .iter()
             .filter(|entry| entry.address.is_some())
             .map(|entry| entry.owner.pid)
             .collect();
-        self.roster.read_each(|entry, reading| {
+        self.registry.read_each(|entry, reading| {
             let Ok(reading) = reading else { return };
             match entry.end {
                 Some(end) if end.is_orderly => {}
@@ -157,7 +157,7 @@ impl HostState {
             }
         });
         let mut page = directory::blank_page();
-        for files in self.roster.left().chunk_by(|one, next| one.owner == next.owner) {
+        for files in self.registry.left().chunk_by(|one, next| one.owner == next.owner) {
             if files.iter().any(|file| !self.told.contains_key(&file.path)) {
                 self.told.extend(left_behind(files, &mut page));
             }
@@ -173,16 +173,16 @@ impl HostState {
         if untold.is_empty() {
             return (found, notes);
         }
-        let of = |entry: &Entry| untold.iter().find(|untold| untold.pid == entry.owner.pid);
-        let is_wanted = |entry: &Entry| entry.end.is_none() && of(entry).is_some();
-        self.roster.read_wanted(is_wanted, |entry, reading| {
+        let of = |entry: &FollowedLoop| untold.iter().find(|untold| untold.pid == entry.owner.pid);
+        let is_wanted = |entry: &FollowedLoop| entry.end.is_none() && of(entry).is_some();
+        self.registry.read_wanted(is_wanted, |entry, reading| {
             let (Some(untold), Ok(reading)) = (of(entry), reading) else { return };
             let because = untold.because.as_deref().unwrap_or("this server asks too many agents already");
             let incident = under_way(reading.page, reading.clock, reading.at, &entry.name());
             let note = format!("read from the page, now, without what the agent knows: {because}");
             found.extend(reported(Incident { notes: vec![note], ..incident }));
         });
-        let living = self.roster.entries().iter().filter(|entry| entry.end.is_none());
+        let living = self.registry.entries().iter().filter(|entry| entry.end.is_none());
         let living: HashMap<u32, ProcessId> =
             living.map(|entry| (entry.owner.pid, entry.process())).collect();
         self.said_untold.retain(|process| living.get(&process.pid()) == Some(process));
@@ -199,9 +199,9 @@ impl HostState {
     }
 
     fn forget_told(&mut self) {
-        let paths = self.roster.left().iter().map(|file| &file.path);
+        let paths = self.registry.left().iter().map(|file| &file.path);
         // What lives may have been taken for ended before its page was complete.
-        let ended = self.roster.entries().iter().filter(|entry| entry.end.is_some());
+        let ended = self.registry.entries().iter().filter(|entry| entry.end.is_some());
         let paths: Vec<_> = paths.chain(ended.map(|entry| &entry.path)).collect();
         self.told.retain(|path, _| paths.contains(&path));
     }
@@ -224,9 +224,9 @@ fn reported(incident: Incident) -> Option<Arc<Incident>> {
 fn left_behind(files: &[PageFile], page: &mut Page) -> Vec<(PathBuf, Option<Arc<Incident>>)> {
     let mut labels: Vec<String> = Vec::new();
     let mut tell = |file: &PageFile| {
-        let mut entry = Entry::open(file, directory::pid_namespace(), page).ok()?;
-        entry.label = label(&entry.facts.name, labels.iter().map(String::as_str));
-        labels.push(entry.label.clone());
+        let mut entry = FollowedLoop::open(file, directory::pid_namespace(), page).ok()?;
+        entry.watch.label = label(&entry.facts.name, labels.iter().map(String::as_str));
+        labels.push(entry.watch.label.clone());
         entry.end(page, 0).ok()?;
         let (at, clock) = entry.read(page).ok()?;
         reported(reconstruct(page, clock, at, &entry.name()))
@@ -240,7 +240,7 @@ mod tests {
 
     #[test]
     fn only_looks_whose_time_has_come_are_ticks() {
-        let mut state = HostState::new(Roster::new(Vec::new(), 0, 64));
+        let mut state = HostState::new(LoopRegistry::new(Vec::new(), 0, 64));
         state.tick(Ticks(1_000));
         let told = state.accounts.agent.last_tick_unix_ns;
         for asked in 2..5 {

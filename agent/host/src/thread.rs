@@ -6,10 +6,11 @@ use crate::log::Log;
 use crate::service::HostService;
 use crate::shared::Shared;
 use crate::state::HostState;
-use loopscope_http::doorway::Doorway;
-use loopscope_http::entrance::Entrance;
+use loopscope_http::bind::BoundServer;
+use loopscope_http::listener::Listener;
 use loopscope_http::live::Live;
-use loopscope_http::{ServerError, process, server};
+use loopscope_http::{ServerError, server};
+use loopscope_probe::proc::own_sched_path;
 use loopscope_probe::{Clock, Ticks};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -17,28 +18,29 @@ use std::time::Duration;
 /// What the thread begins with.
 pub(crate) struct Start {
     pub state: HostState,
-    pub entrance: Entrance,
+    pub entrance: BoundServer,
     pub access: Access,
     pub log: Log,
 }
 
 /// Starts the tasks of the thread; within its runtime. What is returned is for its end.
 pub(crate) fn begin(start: Start) -> Result<impl FnOnce(), ServerError> {
-    let Start { state, entrance: Entrance { listener, guard, .. }, access, log } = start;
-    let doorway = Doorway::new(listener).map_err(|error| ServerError::System("a listening socket", error))?;
+    let Start { state, entrance: BoundServer { listener, auth, .. }, access, log } = start;
+    let doorway =
+        Listener::new(listener).map_err(|error| ServerError::System("a listening socket", error))?;
     let clock = Clock::monotonic();
     let shared = Arc::new(Shared {
         started: clock.now(),
         clock,
         state: Mutex::new(state),
         log: Mutex::new(log),
-        cpu: process::thread_cpu_path(),
+        cpu: own_sched_path(),
     });
     // The first look is taken before anybody can ask.
     let pace = shared.tick();
     let (forwards, shares) = (Forwards::new(access), shared.clone());
-    let service = HostService { guard: guard.clone(), forwards, live: Live::default(), shared: shares };
-    tokio::spawn(server::serve(doorway, guard, Arc::new(service)));
+    let service = HostService { auth: auth.clone(), forwards, live: Live::default(), shared: shares };
+    tokio::spawn(server::serve(doorway, auth, Arc::new(service)));
     tokio::spawn(watch(shared, pace));
     Ok(|| ())
 }

@@ -2,15 +2,16 @@
 
 const short = (value) => (value < 9.95 ? value.toFixed(1) : value.toFixed(0));
 
-/** `0`, `240 µs`, `1.4 ms`, `412 ms`, `1.23 s`, `2 m 05 s`. */
+/** `0`, `240 µs`, `1.4 ms`, `412 ms`, `1.2 s`, `2 m 05 s`. */
 export function duration(ns) {
   if (ns <= 0) return "0";
-  if (ns < 999_500) return ns < 950 ? `${ns} ns` : `${short(ns / 1e3)} µs`;
+  if (ns < 999_500) return ns < 1_000 ? `${ns} ns` : `${short(ns / 1e3)} µs`;
   if (ns < 999_500_000) return `${short(ns / 1e6)} ms`;
-  if (ns < 99_950_000_000) return `${(ns / 1e9).toFixed(ns < 9_995_000_000 ? 2 : 1)} s`;
-  const seconds = Math.floor(ns / 1e9);
-  if (seconds < 3600) return `${Math.floor(seconds / 60)} m ${String(seconds % 60).padStart(2, "0")} s`;
-  return `${Math.floor(seconds / 3600)} h ${String(Math.floor((seconds % 3600) / 60)).padStart(2, "0")} m`;
+  if (ns < 99_500_000_000) return `${short(ns / 1e9)} s`;
+  const seconds = Math.round(ns / 1e9);
+  if (seconds < 7200) return `${Math.floor(seconds / 60)} m ${String(seconds % 60).padStart(2, "0")} s`;
+  const minutes = Math.round(ns / 60e9);
+  return `${Math.floor(minutes / 60)} h ${String(minutes % 60).padStart(2, "0")} m`;
 }
 
 /** `0 %`, `0.4 %`, `62 %`. */

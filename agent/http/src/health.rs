@@ -1,7 +1,7 @@
 //! Whether a server's loops are still looked at, as its `/-/healthy` tells.
 
 use crate::answer::Answer;
-use loopscope_report::compute::age::age_text;
+use loopscope_report::duration::show_ns;
 
 /// Who has not looked for this long, in nanoseconds, only answers: an agent looks every five seconds when it has nothing to
 /// do, a host every second. As the alert `AgentStale` has it.
@@ -20,7 +20,7 @@ pub struct Health {
 impl Health {
     /// Says so; `does` is what it does with the loops.
     pub fn answer(self, does: &str) -> Answer {
-        let (age, tick) = (age_text(self.age_ns), age_text(self.tick_age_ns));
+        let (age, tick) = (show_ns(self.age_ns), show_ns(self.tick_age_ns));
         let seen = format!("{does} {} loops for {age}, last look {tick} ago", self.loops);
         match self.tick_age_ns < STALE_NS {
             true => Answer::text(200, format!("healthy: {seen}\n")),

@@ -1,9 +1,9 @@
 //! The HTTP server of a process's agent and of the server of a whole host.
 //!
 //! ```text
-//!   entrance  binds an address or a socket file      doorway    accepts, TLS         server   connections, limits, time-outs
-//!   guard     who may ask for what                   peer_user  whose a client is    service  what answers (agent, host)
-//!   negotiate the format that a client accepts       answer     status, type, body   slots    few captures at once
+//!   bind      an address or a socket file        listener   accepts, TLS         server   connections, limits, time-outs
+//!   auth      who may ask for what               peer_user  whose a client is    service  what answers (agent, host)
+//!   negotiate the format that a client accepts   answer     status, type, body   capture_limit  few captures at once
 //! ```
 //!
 //! What is answered comes from whoever implements [`service::Service`]. Limits keep a careless or hostile client harmless.
@@ -15,20 +15,23 @@ pub mod agent_socket;
 #[doc(hidden)]
 pub mod answer;
 #[doc(hidden)]
-pub mod background;
+pub mod auth;
+#[doc(hidden)]
+pub mod bind;
+#[doc(hidden)]
+pub mod capture_limit;
+#[doc(hidden)]
+pub mod capture_request;
 #[doc(hidden)]
 pub mod client;
-#[doc(hidden)]
-pub mod doorway;
-#[doc(hidden)]
-pub mod entrance;
 mod error;
-#[doc(hidden)]
-pub mod guard;
+mod file_version;
 #[doc(hidden)]
 pub mod health;
 #[doc(hidden)]
 pub mod incidents;
+#[doc(hidden)]
+pub mod listener;
 #[doc(hidden)]
 pub mod live;
 #[doc(hidden)]
@@ -45,6 +48,8 @@ pub mod query;
 #[doc(hidden)]
 pub mod recorder;
 #[doc(hidden)]
+pub mod runtime_thread;
+#[doc(hidden)]
 #[cfg(feature = "web-config")]
 pub mod secure;
 #[doc(hidden)]
@@ -56,14 +61,9 @@ pub mod server;
 #[doc(hidden)]
 pub mod service;
 #[doc(hidden)]
-pub mod slots;
-mod stamp;
-#[doc(hidden)]
 pub mod thresholds;
 #[doc(hidden)]
 pub mod token;
-#[doc(hidden)]
-pub mod wish;
 
-pub use entrance::Listen;
+pub use bind::Listen;
 pub use error::ServerError;

@@ -1,20 +1,19 @@
-//! What the kernel says about this process and the agent's thread: `/proc`, read when a page of metrics is asked for.
+//! What the kernel says about this process: `/proc`, read when a page of metrics is asked for.
 
 use loopscope_probe::boottime::boot_ns;
 use loopscope_probe::clock::unix_ns;
+use loopscope_probe::proc::{CLOCK_TICK_NS, Stat};
 use loopscope_report::metrics::view::ProcessView;
 use std::fs;
-use std::path::PathBuf;
 use std::sync::OnceLock;
-
-/// Nanoseconds per clock tick of `/proc`: the kernel shows 100 a second to programs on all its platforms.
-const CLOCK_TICK_NS: u64 = 10_000_000;
 
 /// Bytes of a page, read once: the auxiliary vector has it, but `smaps` tells it without unsafe code.
 fn page_bytes() -> u64 {
     static BYTES: OnceLock<u64> = OnceLock::new();
     *BYTES.get_or_init(|| {
-        let smaps = read_lossy("/proc/self/smaps").unwrap_or_default();
+        // The names of mapped files in it may be any bytes.
+        let smaps = fs::read("/proc/self/smaps").unwrap_or_default();
+        let smaps = String::from_utf8_lossy(&smaps);
         let line = smaps.lines().find_map(|line| line.strip_prefix("KernelPageSize:"));
         let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
         kib.map_or(4096, |kib| kib * 1024)
@@ -23,35 +22,23 @@ fn page_bytes() -> u64 {
 
 /// Reads what `/proc` tells; `None` where it is not mounted.
 pub fn read() -> Option<ProcessView> {
-    let mut view = parse_stat(&read_lossy("/proc/self/stat")?, page_bytes())?;
-    view.start_unix_ns = view.start_unix_ns.saturating_add(boot_unix_ns());
+    let mut view = view_of(&Stat::own()?);
     view.open_fds = fs::read_dir("/proc/self/fd").map_or(0, |entries| entries.count() as u64);
     view.max_fds =
         fs::read_to_string("/proc/self/limits").ok().and_then(|text| parse_limit(&text)).unwrap_or(0);
     Some(view)
 }
 
-/// Reads a file that holds names: of mapped files, which may be any bytes, or of the process, which the kernel cuts off at
-/// 15 bytes and so may end in half a letter.
-fn read_lossy(path: &str) -> Option<String> {
-    fs::read(path).ok().map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
-}
-
-/// Takes the fields of proc(5)'s `stat`; the start time is since boot still.
-fn parse_stat(stat: &str, page_bytes: u64) -> Option<ProcessView> {
-    // The second field is the name in parentheses and may hold anything, so count from the last one.
-    let fields: Vec<&str> = stat.get(stat.rfind(')')? + 2..)?.split_whitespace().collect();
-    // Field n of the manual is at n - 3.
-    let field = |number: usize| fields.get(number - 3)?.parse::<u64>().ok();
-    Some(ProcessView {
-        cpu_ns: field(14)?.saturating_add(field(15)?).saturating_mul(CLOCK_TICK_NS),
-        threads: field(20)?,
-        start_unix_ns: field(22)?.saturating_mul(CLOCK_TICK_NS),
-        virtual_bytes: field(23)?,
-        resident_bytes: field(24)?.saturating_mul(page_bytes),
+fn view_of(stat: &Stat) -> ProcessView {
+    ProcessView {
+        cpu_ns: stat.cpu_ns,
+        threads: stat.threads,
+        start_unix_ns: stat.start_ticks.saturating_mul(CLOCK_TICK_NS).saturating_add(boot_unix_ns()),
+        virtual_bytes: stat.virtual_bytes,
+        resident_bytes: stat.resident_pages.saturating_mul(page_bytes()),
         open_fds: 0,
         max_fds: 0,
-    })
+    }
 }
 
 fn parse_limit(limits: &str) -> Option<u64> {
@@ -66,31 +53,9 @@ fn boot_unix_ns() -> u64 {
     *BOOT.get_or_init(|| unix_ns().saturating_sub(boot_ns()))
 }
 
-/// Where the processor time of the calling thread can be read, from any thread.
-pub fn thread_cpu_path() -> Option<PathBuf> {
-    let thread = fs::read_link("/proc/thread-self").ok()?;
-    Some(PathBuf::from("/proc").join(thread).join("schedstat"))
-}
-
-/// Returns processor time in nanoseconds from a file of [`thread_cpu_path`].
-pub fn thread_cpu_ns(path: &std::path::Path) -> Option<u64> {
-    fs::read_to_string(path).ok()?.split_whitespace().next()?.parse().ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn stat_is_read_past_any_name() {
-        let stat =
-            "42 (a) b) (c) S 1 42 42 0 -1 4194560 1000 0 1 0 250 50 0 0 20 0 7 0 12345 8192000 300 1844";
-        let view = parse_stat(stat, 4096).unwrap();
-        assert_eq!((view.cpu_ns, view.threads), (3_000_000_000, 7));
-        assert_eq!((view.virtual_bytes, view.resident_bytes), (8_192_000, 300 * 4096));
-        assert_eq!(view.start_unix_ns, 123_450_000_000);
-        assert_eq!(parse_stat("42 (short) S 1", 4096), None);
-    }
 
     #[test]
     fn the_start_of_the_machine_is_the_kernel_s_without_its_file() {
@@ -111,7 +76,6 @@ mod tests {
                 && view.threads > 0
                 && view.start_unix_ns > 1_600_000_000_000_000_000
         );
-        assert!(thread_cpu_ns(&thread_cpu_path().unwrap()).unwrap() > 0);
     }
 
     #[test]

@@ -4,10 +4,10 @@
 //! client is slow or silent (5 s for a request's head, from the answer before it on), not reading (30 s), or asks for too
 //! much (8 KiB of head).
 
+use crate::auth::Auth;
 use crate::client::Client;
 use crate::client::Peer;
-use crate::doorway::{Doorway, Stream};
-use crate::guard::Guard;
+use crate::listener::{Listener, Stream};
 use crate::service::Service;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
@@ -47,7 +47,7 @@ const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/pla
 Content-Length: 45\r\nRetry-After: 1\r\nConnection: close\r\n\r\ntoo many connections to this agent; try again";
 
 /// Accepts for ever; drop the future to stop.
-pub async fn serve(doorway: Doorway, guard: Arc<Guard>, answers: Arc<dyn Service>) {
+pub async fn serve(doorway: Listener, auth: Arc<Auth>, answers: Arc<dyn Service>) {
     let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
         let Ok(stream) = doorway.accept().await else {
@@ -60,18 +60,18 @@ pub async fn serve(doorway: Doorway, guard: Arc<Guard>, answers: Arc<dyn Service
             stream.try_write(BUSY);
             continue;
         };
-        let (answers, guard) = (answers.clone(), guard.clone());
+        let (answers, auth) = (answers.clone(), auth.clone());
         tokio::spawn(async move {
-            welcome(stream, &guard, answers).await;
+            welcome(stream, &auth, answers).await;
             drop(place);
         });
     }
 }
 
 /// Makes a connection secure where that is wanted, and serves it.
-async fn welcome(stream: Stream, guard: &Guard, answers: Arc<dyn Service>) {
+async fn welcome(stream: Stream, auth: &Auth, answers: Arc<dyn Service>) {
     let client = Arc::new(Client::new(stream.connection()));
-    let Some(config) = &guard.web_config else {
+    let Some(config) = &auth.web_config else {
         let greeting = Greeting { client, peer: Peer::default(), headers: Vec::new() };
         return converse(stream, Arc::new(greeting), answers).await;
     };

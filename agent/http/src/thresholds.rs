@@ -1,7 +1,11 @@
 //! Changing stall thresholds over HTTP: reading what a request asks for.
 
 use crate::query::{decoded, pairs};
+use loopscope_report::duration;
 use loopscope_report::model::threshold_change::ThresholdChange;
+
+/// A year and some days is more than anybody means.
+const LONGEST_NS: u64 = 32_000_000_000_000_000;
 
 /// Reads the query of a URL.
 ///
@@ -22,25 +26,14 @@ pub fn parse_change(query: &str) -> Result<ThresholdChange, String> {
     Ok(change)
 }
 
-/// Reads a duration: `50ms`, `1.5s`, `800us`, `2m`.
 fn parse_ns(name: &str, value: &str) -> Result<u64, String> {
-    let digits = value.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(value.len());
-    let (number, unit) = value.split_at(digits);
-    let unit_ns = match unit {
-        "us" => 1e3,
-        "ms" => 1e6,
-        "s" => 1e9,
-        "m" => 60e9,
-        _ => 0.0,
-    };
-    let ns = number.parse::<f64>().map_or(0.0, |number| number * unit_ns);
-    // A year is more than anybody means.
-    if !(1.0..=3.2e16).contains(&ns) {
-        return Err(format!(
-            "parameter {name}: {value:?} is no duration; write a number and us, ms, s or m, like 50ms or 1.5s\n"
-        ));
+    let value = decoded(value);
+    match duration::parse(&value) {
+        Ok(ns @ 1..=LONGEST_NS) => Ok(ns),
+        Ok(0) => Err(format!("parameter {name}: {value:?} is no threshold\n")),
+        Ok(_) => Err(format!("parameter {name}: {value:?} is longer than a year\n")),
+        Err(error) => Err(format!("parameter {name}: {value:?} {error}\n")),
     }
-    Ok(ns as u64)
 }
 
 #[cfg(test)]
@@ -49,12 +42,17 @@ mod tests {
 
     #[test]
     fn changes_are_read_and_wrong_ones_named() {
+        assert_eq!(parse_change("warning=800us").unwrap(), parse_change("warning=800%C2%B5s").unwrap());
         let change = parse_change("loop=a%20b&warning=50ms&critical=1.5s").unwrap();
         assert_eq!(change.loop_name.as_deref(), Some("a b"));
         assert_eq!((change.warning_ns, change.critical_ns), (Some(50_000_000), Some(1_500_000_000)));
+        assert!(
+            !parse_change("warning=%1b[2J").unwrap_err().contains('\u{1b}'),
+            "what is repeated is shown, not sent"
+        );
         assert!(parse_change("loop=main").unwrap().is_empty());
         for query in
-            ["warning=", "warning=5", "warning=ms", "critical=-1s", "critical=1h", "warning=1e9s", "a=1"]
+            ["warning=", "warning=5", "warning=ms", "critical=-1s", "critical=9000h", "warning=1e9s", "a=1"]
         {
             assert!(parse_change(query).unwrap_err().starts_with("parameter "), "{query}");
         }

@@ -1,6 +1,6 @@
 //! A bearer token: a secret in a file, which whoever wants to see incidents or start captures must send.
 
-use crate::stamp::Stamp;
+use crate::file_version::FileVersion;
 use hyper::header::HeaderValue;
 use std::fs::File;
 use std::io::{self, Read};
@@ -25,7 +25,7 @@ pub struct Token {
 /// What was read, and the file's stamp then.
 struct Reading {
     secret: Vec<u8>,
-    stamp: Stamp,
+    stamp: FileVersion,
 }
 
 impl std::fmt::Debug for Reading {
@@ -60,7 +60,7 @@ impl Token {
     /// in two steps.
     fn present(&self) -> MutexGuard<'_, Reading> {
         let mut held = self.read.lock().unwrap_or_else(PoisonError::into_inner);
-        if std::fs::metadata(&self.path).is_ok_and(|found| Stamp::of(&found) != held.stamp)
+        if std::fs::metadata(&self.path).is_ok_and(|found| FileVersion::of(&found) != held.stamp)
             && let Ok(changed) = read(&self.path)
         {
             *held = changed;
@@ -94,7 +94,7 @@ fn read(path: &Path) -> Result<Reading, String> {
              `openssl rand -hex 32` makes one"
         ));
     }
-    Ok(Reading { secret: secret.as_bytes().to_vec(), stamp: Stamp::of(&found) })
+    Ok(Reading { secret: secret.as_bytes().to_vec(), stamp: FileVersion::of(&found) })
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //!   model    values kept between two looks at a page
 //!   compute  lag, stalls, starvation, the guilty function: arithmetic on values
 //!   incident one stall, starvation or saturated pool as a record
+//!   incident_builder  builds that record from copies of a page
 //!   diagnose evidence -> findings; incidents rebuilt from a page alone
 //!   live     what displays show of the interval between two observations
 //!   metrics  the catalogue, the families, their encodings
@@ -16,9 +17,13 @@
 //! Modules that are hidden in this documentation are for the crates of this project, and change without notice.
 
 #[doc(hidden)]
+pub mod duration;
+#[doc(hidden)]
 pub mod model;
 
 pub mod incident;
+#[doc(hidden)]
+pub mod incident_builder;
 
 #[doc(hidden)]
 pub mod compute;
@@ -28,3 +33,4 @@ pub mod live;
 pub mod metrics;
 #[cfg(feature = "profiles")]
 pub mod profiles;
+mod protobuf;

@@ -142,7 +142,7 @@ fn follow(plan: &Plan, loops: &mut Vec<Watched>, changes: &mut Option<u64>, shar
     }
 }
 
-/// Gives everything its name.
+/// Sensitivity everything its name.
 fn name(shared: Shared, loops: &[Watched]) -> Result<Profile, FlameError> {
     let Shared { of, store, tally, unwinder, .. } = shared;
     let (stacks, moments) = store.into_parts();

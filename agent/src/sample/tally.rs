@@ -1,6 +1,6 @@
 //! What became of the samples of a session, and what a reader of its profile should know about that.
 
-use loopscope_report::compute::age::age_text;
+use loopscope_report::duration::show_ns;
 use loopscope_report::profiles::Of;
 
 /// Counts of a session.
@@ -64,7 +64,7 @@ impl Tally {
         (is_worth_saying && !reasons.is_empty()).then(|| {
             format!(
                 "{} {} have no stack, because a signal might have ended a call of the program early: {}",
-                age_text(self.unseen_ns),
+                show_ns(self.unseen_ns),
                 of.words(),
                 reasons.join("; ")
             )

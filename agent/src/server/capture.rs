@@ -6,12 +6,12 @@
 use crate::sample;
 use crate::sample::Plan;
 use loopscope_http::answer::Answer;
-use loopscope_http::slots::{Holder, Slot, Slots};
-use loopscope_http::wish::Wish;
+use loopscope_http::capture_limit::{CaptureLimit, CapturePermit, Holder};
+use loopscope_http::capture_request::CaptureRequest;
 use loopscope_probe::clock::unix_ns;
 use loopscope_probe::registry::LocalPage;
 use loopscope_probe::{Snapshot, registry};
-use loopscope_report::compute::age::age_text;
+use loopscope_report::duration::show_ns;
 use loopscope_report::profiles::{FlameError, Follower, Format, Of, Profile, Timeline};
 use std::io;
 use std::time::Duration;
@@ -22,7 +22,7 @@ const FOLLOW: Duration = Duration::from_millis(10);
 
 /// Captures, few at once.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Captures(Slots);
+pub(crate) struct Captures(CaptureLimit);
 
 impl Captures {
     /// Ends a capture early: it answers with what it has.
@@ -34,7 +34,7 @@ impl Captures {
     }
 
     /// Captures and draws, for `who`.
-    pub(crate) async fn run(&self, wish: Wish, who: String) -> Answer {
+    pub(crate) async fn run(&self, wish: CaptureRequest, who: String) -> Answer {
         let slot = match self.take(&wish, who) {
             Ok(slot) => slot,
             Err(refusal) => return refusal,
@@ -58,7 +58,7 @@ impl Captures {
 
     /// Captures processor time for `who`, which pulls profiles all the time. A loop that had nothing to do is no failure
     /// there: the answer is a profile without samples.
-    pub(crate) async fn pull(&self, wish: Wish, who: String) -> Answer {
+    pub(crate) async fn pull(&self, wish: CaptureRequest, who: String) -> Answer {
         let slot = match self.take(&wish, who) {
             Ok(slot) => slot,
             Err(refusal) => return refusal,
@@ -74,7 +74,7 @@ impl Captures {
     }
 
     /// Takes a slot, or says who has them.
-    fn take(&self, wish: &Wish, who: String) -> Result<Slot, Answer> {
+    fn take(&self, wish: &CaptureRequest, who: String) -> Result<CapturePermit, Answer> {
         let what = if wish.format == Format::Trace { "timeline" } else { wish.of.name() };
         let length_ns = wish.seconds.saturating_mul(1_000_000_000);
         let taken = self.0.take(Holder { name: wish.name.clone(), what, who, length_ns });
@@ -82,7 +82,7 @@ impl Captures {
     }
 }
 
-async fn callbacks(wish: &Wish, slot: &Slot) -> Result<Vec<u8>, FlameError> {
+async fn callbacks(wish: &CaptureRequest, slot: &CapturePermit) -> Result<Vec<u8>, FlameError> {
     let copies = || snapshots(wish.loop_name.as_deref());
     let (begin_unix_ns, earlier) = (unix_ns(), copies());
     slot.wait(Duration::from_secs(wish.seconds)).await;
@@ -97,7 +97,7 @@ async fn callbacks(wish: &Wish, slot: &Slot) -> Result<Vec<u8>, FlameError> {
     .await?
 }
 
-async fn timeline(wish: &Wish, slot: &Slot) -> Result<Vec<u8>, FlameError> {
+async fn timeline(wish: &CaptureRequest, slot: &CapturePermit) -> Result<Vec<u8>, FlameError> {
     let begin_unix_ns = unix_ns();
     let is_wanted = |page: &LocalPage| wish.loop_name.as_ref().is_none_or(|name| page.is_called(name));
     let mut followed: Vec<(LocalPage, Follower)> = registry::pages()
@@ -127,7 +127,7 @@ async fn timeline(wish: &Wish, slot: &Slot) -> Result<Vec<u8>, FlameError> {
     elsewhere(move || timeline.trace()).await?
 }
 
-async fn sampled(wish: &Wish, slot: &Slot) -> Result<Vec<u8>, FlameError> {
+async fn sampled(wish: &CaptureRequest, slot: &CapturePermit) -> Result<Vec<u8>, FlameError> {
     let asked = wish.clone();
     let write =
         move |profile: Profile| profile.write_sampled(asked.format, &title(&asked, profile.lasted_ns));
@@ -136,8 +136,8 @@ async fn sampled(wish: &Wish, slot: &Slot) -> Result<Vec<u8>, FlameError> {
 
 /// Samples, and writes the profile on the session's thread.
 async fn sample(
-    wish: &Wish,
-    slot: &Slot,
+    wish: &CaptureRequest,
+    slot: &CapturePermit,
     write: impl FnOnce(Profile) -> Result<Vec<u8>, FlameError> + Send + 'static,
 ) -> Result<Vec<u8>, FlameError> {
     let length = Duration::from_secs(wish.seconds);
@@ -167,7 +167,7 @@ fn panicked() -> FlameError {
 }
 
 /// Says which loops there are, where the one that was asked for is none of them.
-fn unknown_loop(wish: &Wish) -> Option<String> {
+fn unknown_loop(wish: &CaptureRequest) -> Option<String> {
     let name = wish.loop_name.as_ref()?;
     let pages = registry::pages();
     let labels: Vec<&str> = pages.iter().map(LocalPage::label).collect();
@@ -183,7 +183,7 @@ fn snapshots(name: Option<&str>) -> Vec<Snapshot> {
     wanted.map(|page| page.page().snapshot(page.clock())).collect()
 }
 
-fn nothing(wish: &Wish) -> String {
+fn nothing(wish: &CaptureRequest) -> String {
     let what = match wish.of {
         Of::Callbacks | Of::Cpu => "nothing ran",
         Of::Stalls => "no loop was stalled beyond its warning threshold",
@@ -196,14 +196,14 @@ fn process_name() -> String {
     registry::pages().first().map_or_else(|| "process".to_owned(), |page| page.page().facts().process)
 }
 
-fn title(wish: &Wish, lasted_ns: u64) -> String {
+fn title(wish: &CaptureRequest, lasted_ns: u64) -> String {
     let of_loop = wish.loop_name.as_ref().map_or(String::new(), |name| format!(", loop {name}"));
     let (of, process, pid) = (wish.of.name(), process_name(), std::process::id());
-    format!("{of} of {process} ({pid}{of_loop}) over {}", age_text(lasted_ns))
+    format!("{of} of {process} ({pid}{of_loop}) over {}", show_ns(lasted_ns))
 }
 
 /// A name for the file, without anything that a shell or a header could stumble over.
-fn file_name(wish: &Wish) -> String {
+fn file_name(wish: &CaptureRequest) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     let process: String = process_name().chars().map(|c| if is_plain(c) { c } else { '-' }).collect();
     let what = if wish.format == Format::Trace { "timeline" } else { wish.of.name() };

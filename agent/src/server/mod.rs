@@ -3,25 +3,25 @@
 //! It asks the agent's thread for values, and encodes, compresses, draws and sends them here: who notices stalls is not kept
 //! from it by who asks about them.
 
+mod agent_client;
 mod capture;
-mod client;
 mod routes;
 mod settings;
 
 pub(crate) use settings::ServerSettings;
 
 use crate::AgentError;
+use crate::server::agent_client::AgentClient;
 use crate::server::capture::Captures;
-use crate::server::client::AgentClient;
 use crate::server::routes::Router;
 use crate::thread::AgentHandle;
 use crate::watch::log::LogSender;
 use loopscope_http::agent_socket::AgentSocket;
-use loopscope_http::background::Background;
-use loopscope_http::doorway::Doorway;
-use loopscope_http::entrance::Entrance;
-use loopscope_http::guard::Guard;
+use loopscope_http::auth::Auth;
+use loopscope_http::bind::BoundServer;
+use loopscope_http::listener::Listener;
 use loopscope_http::live::Live;
+use loopscope_http::runtime_thread::RuntimeThread;
 use loopscope_http::{ServerError, recorder, server};
 use loopscope_probe::agent_address::{AgentAddress, SocketPath};
 use std::io;
@@ -34,7 +34,7 @@ const UPKEEP: Duration = Duration::from_secs(5);
 
 /// A server that listens, and does not answer yet.
 pub(crate) struct OpenServer {
-    entrance: Option<Entrance>,
+    entrance: Option<BoundServer>,
     socket: Option<AgentSocket>,
     settings: ServerSettings,
 }
@@ -45,17 +45,17 @@ impl OpenServer {
     /// # Errors
     /// The address cannot be had, or the credentials cannot be used.
     pub(crate) fn open(settings: ServerSettings, log: &LogSender) -> Result<OpenServer, AgentError> {
-        let entrance = Entrance::open(&settings.listen, &settings.credentials)?;
-        entrance.as_ref().map_or(Ok(()), Entrance::check_for_page)?;
+        let entrance = BoundServer::open(&settings.listen, &settings.credentials)?;
+        entrance.as_ref().map_or(Ok(()), BoundServer::check_for_page)?;
         let open =
-            |_: &Entrance| AgentSocket::open().map_err(|because| warn_of_socket_file(log, &because)).ok();
+            |_: &BoundServer| AgentSocket::open().map_err(|because| warn_of_socket_file(log, &because)).ok();
         let socket = entrance.as_ref().and_then(open);
         Ok(OpenServer { entrance, socket, settings })
     }
 
     /// Returns what pages tell other processes to call; `None` where nobody answers.
     pub(crate) fn address_on_page(&self) -> Option<AgentAddress> {
-        self.entrance.as_ref().map(Entrance::agent_address)
+        self.entrance.as_ref().map(BoundServer::agent_address)
     }
 
     /// Returns the socket file that pages tell other processes of this user; `None` where there is none.
@@ -69,7 +69,7 @@ impl OpenServer {
     /// # Errors
     /// The system refuses a thread, an epoll instance or a listening socket.
     pub(crate) fn start(self, agent: AgentHandle, log: LogSender) -> Result<Server, AgentError> {
-        let address = self.entrance.as_ref().and_then(Entrance::address);
+        let address = self.entrance.as_ref().and_then(BoundServer::address);
         let url = self.entrance.as_ref().map(|entrance| entrance.agent_address().to_string());
         let is_needed = self.entrance.is_some() || self.settings.has_recorder;
         let start = move || {
@@ -83,27 +83,27 @@ impl OpenServer {
             }
             Ok(|| ())
         };
-        let background = if is_needed { Some(Background::start("loopscope-http", start)?) } else { None };
+        let background = if is_needed { Some(RuntimeThread::start("loopscope-http", start)?) } else { None };
         Ok(Server { address, url, background })
     }
 }
 
 /// Answers at the program's address, and at the socket file beside the pages.
-fn answer(entrance: Entrance, socket: Option<AgentSocket>, client: &Arc<AgentClient>) -> io::Result<()> {
-    let Entrance { listener, guard, .. } = entrance;
+fn answer(entrance: BoundServer, socket: Option<AgentSocket>, client: &Arc<AgentClient>) -> io::Result<()> {
+    let BoundServer { listener, auth, .. } = entrance;
     let (captures, live) = (Captures::default(), Arc::<Live>::default());
-    let router = |guard: Arc<Guard>| {
+    let router = |auth: Arc<Auth>| {
         let (captures, live, agent) = (captures.clone(), live.clone(), client.clone());
-        Arc::new(Router { guard, captures, live, agent })
+        Arc::new(Router { auth, captures, live, agent })
     };
-    let doorway = Doorway::new(listener)?;
-    tokio::spawn(server::serve(doorway, guard.clone(), router(guard.clone())));
+    let doorway = Listener::new(listener)?;
+    tokio::spawn(server::serve(doorway, auth.clone(), router(auth.clone())));
     let Some(socket) = socket else { return Ok(()) };
-    let guard = Arc::new(guard.of_socket_file(socket.file.path()));
-    match Doorway::of_agent_socket(socket) {
-        Ok(doorway) => _ = tokio::spawn(server::serve(doorway, guard.clone(), router(guard))),
+    let auth = Arc::new(auth.of_socket_file(socket.file.path()));
+    match Listener::of_agent_socket(socket) {
+        Ok(doorway) => _ = tokio::spawn(server::serve(doorway, auth.clone(), router(auth))),
         // The program can do without; it has no file then.
-        Err(error) => warn_of_socket_file(client.log(), &format!("{}: {error}", guard.address)),
+        Err(error) => warn_of_socket_file(client.log(), &format!("{}: {error}", auth.address)),
     }
     Ok(())
 }
@@ -136,12 +136,12 @@ fn install_recorder(log: &LogSender) -> Option<metrics_exporter_prometheus::Prom
 pub(crate) struct Server {
     pub address: Option<SocketAddr>,
     pub url: Option<String>,
-    background: Option<Background>,
+    background: Option<RuntimeThread>,
 }
 
 impl Server {
-    /// Gives up the thread without touching it, as [`Background::forget`] says.
+    /// Sensitivity up the thread without touching it, as [`RuntimeThread::forget`] says.
     pub(crate) fn forget(mut self) {
-        self.background.take().into_iter().for_each(Background::forget);
+        self.background.take().into_iter().for_each(RuntimeThread::forget);
     }
 }

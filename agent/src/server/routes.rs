@@ -1,12 +1,13 @@
 //! Which path answers what.
 
 use crate::handle::NoAnswer;
+use crate::server::agent_client::AgentClient;
 use crate::server::capture::Captures;
-use crate::server::client::AgentClient;
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method};
 use loopscope_http::answer::Answer;
-use loopscope_http::guard::{Gives, Guard, Purpose};
+use loopscope_http::auth::{Auth, Purpose, Sensitivity};
+use loopscope_http::capture_request::{CaptureRequest, parse_end};
 use loopscope_http::incidents::{self, INCIDENT, INCIDENTS, id_of};
 use loopscope_http::live::{LIVE, Live, Source};
 use loopscope_http::negotiate;
@@ -14,7 +15,6 @@ use loopscope_http::page::{self, FILES, PAGE};
 use loopscope_http::paths::{FLAMEGRAPH, HEALTHY, METRICS, PATHS, PPROF, READY, THRESHOLDS};
 use loopscope_http::service::{Answering, Service};
 use loopscope_http::thresholds::parse_change;
-use loopscope_http::wish::{Wish, parse_end};
 use loopscope_report::live::{Seen, View};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -35,7 +35,7 @@ const ENDPOINTS: &str = "\
 
 /// What all connections share.
 pub(crate) struct Router {
-    pub guard: Arc<Guard>,
+    pub auth: Arc<Auth>,
     pub captures: Captures,
     pub live: Arc<Live>,
     pub agent: Arc<AgentClient>,
@@ -71,7 +71,7 @@ impl Router {
             may_change: path == THRESHOLDS || path == FLAMEGRAPH,
             is_capture: path == FLAMEGRAPH || path == PPROF,
         };
-        let answer = match self.guard.refuse(request, purpose).await {
+        let answer = match self.auth.refuse(request, purpose).await {
             Some(refusal) => refusal,
             None if path == FLAMEGRAPH => self.flamegraph(request).await,
             None if path == PPROF => self.pprof(request).await,
@@ -108,8 +108,8 @@ impl Router {
             return parse_end(query)
                 .map_or_else(|why| Answer::text(400, why), |name| self.captures.end(&name));
         }
-        match Wish::parse(query) {
-            Ok(wish) => self.captures.run(wish, self.guard.requester(request)).await,
+        match CaptureRequest::parse(query) {
+            Ok(wish) => self.captures.run(wish, self.auth.requester(request)).await,
             Err(message) => Answer::text(400, message),
         }
     }
@@ -119,8 +119,8 @@ impl Router {
     }
 
     async fn pprof(&self, request: &Parts) -> Answer {
-        match Wish::parse_pprof(request.uri.query().unwrap_or("")) {
-            Ok(wish) => self.captures.pull(wish, self.guard.requester(request)).await,
+        match CaptureRequest::parse_pprof(request.uri.query().unwrap_or("")) {
+            Ok(wish) => self.captures.pull(wish, self.auth.requester(request)).await,
             Err(message) => Answer::text(400, message),
         }
     }
@@ -143,7 +143,7 @@ impl Router {
             Err(message) => return Answer::text(400, message),
         };
         if request.method == Method::POST
-            && let Err((status, message)) = agent.set_thresholds(&wish, &self.guard.requester(request))
+            && let Err((status, message)) = agent.set_thresholds(&wish, &self.auth.requester(request))
         {
             return Answer::text(status, message);
         }
@@ -183,11 +183,11 @@ impl Source for OwnLoops<'_> {
 }
 
 /// What a path gives away; one that we do not know gives away nothing.
-fn gives(path: &str) -> Gives {
+fn gives(path: &str) -> Sensitivity {
     match path {
-        METRICS => Gives::Metrics,
-        LIVE | FLAMEGRAPH | PPROF | INCIDENTS | INCIDENT | THRESHOLDS => Gives::Insight,
-        _ => Gives::Health,
+        METRICS => Sensitivity::Metrics,
+        LIVE | FLAMEGRAPH | PPROF | INCIDENTS | INCIDENT | THRESHOLDS => Sensitivity::Insight,
+        _ => Sensitivity::Health,
     }
 }
 

@@ -1,7 +1,7 @@
 //! What the program asked of its agent's server.
 
 use loopscope_http::Listen;
-use loopscope_http::entrance::Credentials;
+use loopscope_http::bind::Credentials;
 
 /// Where and how it answers.
 #[derive(Clone, Debug)]

@@ -1,6 +1,7 @@
 //! Frames that another runtime supplies: asked on a thread of their own, with a limit, because they may wait for the
 //! very loop that is blocked.
 
+use loopscope_report::duration::show_ns;
 use loopscope_report::incident::Frame;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -75,8 +76,8 @@ impl Sources {
             Err(RecvTimeoutError::Timeout) => {
                 self.late = Some(answered);
                 Err(format!(
-                    "the frames of runtime {runtime} did not come within {} ms",
-                    self.within.as_millis()
+                    "the frames of runtime {runtime} did not come within {}",
+                    show_ns(self.within.as_nanos() as u64)
                 ))
             }
             Err(RecvTimeoutError::Disconnected) => {

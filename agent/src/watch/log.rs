@@ -3,7 +3,7 @@
 //! A subscriber may take locks that the blocked loop holds: standard output is the usual one. The agent must go on
 //! answering then, so it never calls the subscriber itself. Reports past the few that fit are dropped and counted.
 
-use crate::watch::report::{Level, Report};
+use crate::watch::log_report::{Level, LogReport};
 use loopscope_probe::printable::printable;
 use std::borrow::Cow;
 use std::io;
@@ -28,7 +28,7 @@ const SHUTDOWN: Duration = Duration::from_secs(1);
 /// What goes to the log.
 #[derive(Debug)]
 enum Line {
-    Report(Report),
+    LogReport(LogReport),
     Warning(String),
 }
 
@@ -78,8 +78,8 @@ impl Log {
 
 impl LogSender {
     /// Hands over one report; never blocks.
-    pub(crate) fn report(&self, report: Report) {
-        self.send(Line::Report(report));
+    pub(crate) fn report(&self, report: LogReport) {
+        self.send(Line::LogReport(report));
     }
 
     /// Hands over a warning about the agent itself; never blocks.
@@ -111,7 +111,7 @@ impl Drop for Log {
 fn write_all(waiting: Receiver<Line>) {
     for line in waiting {
         match line {
-            Line::Report(report) => write(&report),
+            Line::LogReport(report) => write(&report),
             Line::Warning(message) => tracing::warn!(target: "loopscope", "{}", shown(&message)),
         }
     }
@@ -125,8 +125,8 @@ fn shown(text: &str) -> Cow<'_, str> {
     }
 }
 
-fn write(report: &Report) {
-    let Report { subject, cause, site, incident, message, .. } = report;
+fn write(report: &LogReport) {
+    let LogReport { subject, cause, site, incident, message, .. } = report;
     let [subject, cause, site, incident, message] =
         [subject, cause, site, incident, message].map(|text| shown(text));
     let (subject, cause, site, incident) = (&*subject, &*cause, &*site, &*incident);

@@ -1,34 +1,30 @@
 //! Watching for what lasts too long: stalls with their cause, and saturated pools; each becomes an incident.
 //!
 //! ```text
-//!   stall, pool: what began, lasts, ended   ->  cases: one open incident each  ->  desk: shelf, log, disk, actions
-//!                                                ^ extract: the recorder's copy
-//!                                                ^ sight, meter: the loop's thread
+//!   stalls, pool: began, lasts, ended  ->  incident_tracker: the open ones  ->  incident_queue: store, log, disk, actions
+//!                                            ^ thread_state, stall_accounting: the loop's thread
 //! ```
 
 pub(crate) mod pool;
 
-pub(crate) mod meter;
-pub(crate) mod sight;
+pub(crate) mod stall_accounting;
+pub(crate) mod thread_state;
 
 pub(crate) mod frames;
 pub(crate) mod namer;
 
-mod extract;
-mod places;
-
-mod case;
-pub(crate) mod cases;
-mod pool_case;
+pub(crate) mod incident_tracker;
+mod open_incident;
+mod open_pool_incident;
 
 pub(crate) mod action;
-pub(crate) mod desk;
 pub(crate) mod disk;
+pub(crate) mod incident_queue;
+pub(crate) mod incident_store;
 pub(crate) mod log;
+pub(crate) mod log_report;
 mod memory_file;
 mod process_group;
-pub(crate) mod report;
-pub(crate) mod shelf;
-pub(crate) mod wake;
+pub(crate) mod sched_delay;
 
-pub(crate) use case::At;
+pub(crate) use open_incident::At;

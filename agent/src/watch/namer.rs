@@ -64,7 +64,7 @@ impl Namer {
         let (say, named) = channel();
         std::thread::Builder::new().name("loopscope-stacks".to_owned()).spawn(move || {
             loopscope_stacks::block_signal();
-            Desk::new(sources).serve(&waiting, &say);
+            IncidentQueue::new(sources).serve(&waiting, &say);
         })?;
         Ok(Namer { work, named })
     }
@@ -81,7 +81,7 @@ impl Namer {
 }
 
 /// The thread's own things.
-struct Desk {
+struct IncidentQueue {
     sources: Sources,
     unwinder: Unwinder,
     symbols: Symbolizer,
@@ -89,9 +89,9 @@ struct Desk {
     known: HashMap<u64, Vec<Frame>>,
 }
 
-impl Desk {
+impl IncidentQueue {
     fn new(sources: FrameSources) -> Self {
-        Desk {
+        IncidentQueue {
             sources: Sources::new(sources),
             unwinder: Unwinder::new(),
             symbols: Symbolizer::new(Detail::Symbols),

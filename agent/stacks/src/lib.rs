@@ -59,6 +59,7 @@ mod walk;
 
 mod symbol;
 
+mod proc;
 mod restart;
 mod syscall;
 pub mod thread;

@@ -2,6 +2,7 @@
 
 use crate::error::CaptureError;
 use crate::handler::{self, FOREIGN, PREVIOUS, PREVIOUS_FLAGS, PROCESS, Queued};
+use crate::proc::Stat;
 use crate::slot::Slot;
 use std::mem::MaybeUninit;
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -61,12 +62,8 @@ fn action(signal: i32) -> io::Result<(usize, i32)> {
 
 /// Whether this process has a controlling terminal, or the kernel does not tell: `tty_nr` of proc_pid_stat(5).
 fn may_have_terminal() -> bool {
-    // Bytes, because a process may be called anything.
-    let stat = std::fs::read("/proc/self/stat").unwrap_or_default();
-    let after_name = stat.iter().rposition(|byte| *byte == b')').map_or(&[][..], |at| &stat[at + 1..]);
-    // After the name: state, parent, group, session, terminal.
-    let terminal = after_name.split(u8::is_ascii_whitespace).filter(|field| !field.is_empty()).nth(4);
-    terminal != Some(b"0")
+    let stat = std::fs::read("/proc/self/stat").ok();
+    stat.and_then(|stat| Stat::parse(&stat)).is_none_or(|stat| stat.terminal != 0)
 }
 
 fn own_handler() -> usize {

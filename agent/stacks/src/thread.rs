@@ -1,8 +1,9 @@
-//! What the kernel says about a thread of this process: what it is doing or waiting for, and where its time went.
+//! What the kernel says about a thread of this process: what it is doing or waiting for, and its processor time.
 //!
 //! All of it is read from `/proc/self/task`, without disturbing the thread, and needs no privilege. A look takes 100 us.
 
 use crate::memory::Memory;
+use crate::proc::Stat;
 use crate::syscall::{Shape, find};
 use std::fmt::Write;
 use std::net::{IpAddr, SocketAddr};
@@ -91,24 +92,6 @@ impl ThreadState {
     }
 }
 
-/// Where a thread's time went, since it began.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Sched {
-    /// Time on a processor, nanoseconds.
-    pub run_ns: u64,
-    /// Time it was ready to run and no processor was free, nanoseconds.
-    pub runqueue_ns: u64,
-}
-
-/// Page faults of a thread, since it began.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Faults {
-    /// Those that were answered from memory.
-    pub minor: u64,
-    /// Those that waited for a device.
-    pub major: u64,
-}
-
 /// Returns the processor time of a thread of this process, in nanoseconds; `None` when it has ended.
 ///
 /// # Source
@@ -120,24 +103,6 @@ pub fn cpu_ns(tid: u32) -> Option<u64> {
     // SAFETY: `time` is a live timespec for the call to fill; an unknown clock makes it fail and fill nothing.
     let answer = unsafe { libc::clock_gettime(clock, &mut time) };
     (answer == 0).then(|| time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64)
-}
-
-/// Returns where a thread's time went.
-///
-/// # Errors
-/// With kind `NotFound` when the thread has ended, or the kernel was built without `CONFIG_SCHED_INFO`.
-pub fn sched(tid: u32) -> io::Result<Sched> {
-    let text = read(tid, "schedstat")?;
-    let mut numbers = text.split_whitespace().map(|number| number.parse().unwrap_or(0));
-    Ok(Sched { run_ns: numbers.next().unwrap_or(0), runqueue_ns: numbers.next().unwrap_or(0) })
-}
-
-/// Returns a thread's page faults.
-///
-/// # Errors
-/// With kind `NotFound` when the thread has ended.
-pub fn faults(tid: u32) -> io::Result<Faults> {
-    stat(tid).map(|stat| stat.faults)
 }
 
 /// Whether a thread blocks a signal, so that it will not be captured; `None` when the thread has ended.
@@ -164,25 +129,10 @@ fn read(tid: u32, name: &str) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-struct Stat {
-    letter: char,
-    faults: Faults,
-}
-
 fn stat(tid: u32) -> io::Result<Stat> {
-    let text = read(tid, "stat")?;
-    parse_stat(&text).ok_or_else(|| {
-        io::Error::new(io::ErrorKind::InvalidData, format!("/proc/self/task/{tid}/stat is not as expected"))
-    })
-}
-
-/// The name, in parentheses, may hold anything, parentheses too.
-fn parse_stat(text: &str) -> Option<Stat> {
-    let mut fields = text.rsplit_once(") ")?.1.split_whitespace();
-    let letter = fields.next()?.chars().next()?;
-    let mut numbers = fields.skip(6).map(|number| number.parse().unwrap_or(0));
-    let minor = numbers.next()?;
-    Some(Stat { letter, faults: Faults { minor, major: numbers.nth(1)? } })
+    let path = format!("/proc/self/task/{tid}/stat");
+    let unknown = || io::Error::new(io::ErrorKind::InvalidData, format!("{path} is not as expected"));
+    Stat::parse(&fs::read(&path)?).ok_or_else(unknown)
 }
 
 /// Reads the line of `/proc/self/task/TID/syscall`: "running", or "-1 sp pc", or a number, six arguments, sp and pc.
@@ -339,13 +289,6 @@ mod tests {
     }
 
     #[test]
-    fn a_name_with_parentheses_does_not_confuse() {
-        let text = "42 (a) b (c)) D 1 2 3 4 -1 4194560 70 0 3 0 0 0";
-        let stat = parse_stat(text).unwrap();
-        assert_eq!((stat.letter, stat.faults), ('D', Faults { minor: 70, major: 3 }));
-    }
-
-    #[test]
     fn the_own_thread_runs_and_has_used_time() {
         let tid = crate::Target::this_thread().tid;
         assert_eq!(ThreadState::look(tid).unwrap().words(), "running");
@@ -363,9 +306,9 @@ mod tests {
             let tid = crate::Target::this_thread().tid;
             let name = fs::read_to_string(format!("/proc/self/task/{tid}/comm"));
             assert!(name.is_err(), "{name:?}");
-            (ThreadState::look(tid).unwrap().words(), faults(tid).is_ok(), is_blocking(tid, libc::SIGUSR1))
+            (ThreadState::look(tid).unwrap().words(), is_blocking(tid, libc::SIGUSR1))
         });
-        assert_eq!(looked.unwrap().join().unwrap(), ("running".to_owned(), true, Some(false)));
+        assert_eq!(looked.unwrap().join().unwrap(), ("running".to_owned(), Some(false)));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 mod support;
 
-use loopscope_stacks::thread::{Activity, ThreadState, cpu_ns, faults, sched};
+use loopscope_stacks::thread::{Activity, ThreadState, cpu_ns};
 use loopscope_stacks::{NativeFrame, Target};
 use socket2::{Domain, Socket, Type};
 use std::io::{Read, Write};
@@ -99,15 +99,9 @@ fn a_connect_tells_the_peer() {
 fn a_busy_thread_runs_and_uses_time() {
     let is_over = Arc::new(AtomicBool::new(false));
     let theirs = is_over.clone();
-    let (target, thread) = start(move || {
-        // Fresh pages, and so page faults: the thread's stack may be one that was used before.
-        std::hint::black_box(vec![1_u8; 4 << 20]);
-        while !theirs.load(Ordering::Relaxed) {}
-    });
+    let (target, thread) = start(move || while !theirs.load(Ordering::Relaxed) {});
     until("it used a ms", || cpu_ns(target.tid).unwrap() > 1_000_000);
     assert_eq!(ThreadState::look(target.tid).unwrap().activity, Activity::Running);
-    assert!(sched(target.tid).unwrap().run_ns > 0);
-    until("it touched its pages", || faults(target.tid).unwrap().minor > 0);
     is_over.store(true, Ordering::Relaxed);
     thread.join().unwrap();
     until("it is gone", || cpu_ns(target.tid).is_none());

@@ -1,24 +1,24 @@
 //! Choosing how a loop is built.
 
 use crate::bell::Bell;
-use crate::call::PanicPolicy;
-use crate::check::Immediates;
+use crate::callback::PanicPolicy;
 use crate::clock::LoopClock;
 use crate::core::Core;
 use crate::event_loop::Loop;
 use crate::handles::idle::IdleQueue;
 use crate::handles::signal::SignalHub;
-use crate::hooks::Hooks;
 use crate::key::Slots;
-use crate::microtask::Queues;
-use crate::poll::{Poller, SystemPoller};
+use crate::poller::{Poller, SystemPoller};
 use crate::pool::{self, Pool};
-use crate::post::Mailbox;
+use crate::queues::hooks::Hooks;
+use crate::queues::immediates::Immediates;
+use crate::queues::mailbox::Mailbox;
+use crate::queues::microtasks::Queues;
+use crate::queues::sockets::Sockets;
+use crate::queues::timers::Timers;
 use crate::simulate::{SimulatedPoller, SimulatedPool, World};
 use crate::sites::SiteCache;
-use crate::sockets::Sockets;
 use crate::threads::{SharedPool, Threads};
-use crate::timers::Timers;
 use loopscope_probe::{Clock, Phase, PoolWriter, Writer};
 use std::collections::{HashSet, VecDeque};
 use std::io;

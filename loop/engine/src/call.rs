@@ -3,43 +3,13 @@
 //! Every callback, queued job and future goes through [`Cx::enter`]. With the probe off that is one branch; with it on,
 //! one clock read.
 
+use crate::callback::{Halt, PanicPolicy, Site};
 use crate::core::Core;
 use crate::cx::Cx;
 use crate::error::CallbackPanicked;
-use loopscope_probe::{Kind, Life, SiteId};
+use loopscope_probe::{Kind, Life};
 use std::any::Any;
-use std::panic::{AssertUnwindSafe, Location, catch_unwind};
-
-/// A callback that runs once.
-pub(crate) type Once<S> = Box<dyn FnOnce(&mut Cx<'_, S>)>;
-
-/// A callback that runs again and again. It is taken out of its slot while it runs, so that it may close itself.
-pub(crate) type Many<S> = Box<dyn FnMut(&mut Cx<'_, S>)>;
-
-/// Where a callback was registered, and the number that the probe knows it by.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Site {
-    pub(crate) at: &'static Location<'static>,
-    pub(crate) id: SiteId,
-}
-
-/// What the loop does when a callback panics.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum PanicPolicy {
-    /// Count it, say so once per site on stderr, and go on with the next callback.
-    #[default]
-    Continue,
-    /// Stop: [`run`](crate::Loop::run) returns an error that names the site. What was not run yet stays queued.
-    Stop,
-    /// Stop, and let the panic go on through [`run`](crate::Loop::run).
-    Propagate,
-}
-
-/// Why the loop stops in the middle of a phase.
-pub(crate) enum Halt {
-    Stop(CallbackPanicked),
-    Propagate(Box<dyn Any + Send>),
-}
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 impl<S: 'static> Cx<'_, S> {
     /// Runs user code as a callback of this kind; `None` where it panicked.

@@ -1,31 +1,32 @@
 //! What a loop owns, apart from the user's state: the queues of all phases, the slots, the clock, the probe.
 
 use crate::bell::Bell;
-use crate::call::{Halt, Many, Once, PanicPolicy, Site};
-use crate::check::Immediates;
+use crate::callback::{Halt, Many, Once, PanicPolicy, Site};
 use crate::clock::LoopClock;
-use crate::close::Closing;
 use crate::handles::adopt::Adopted;
 use crate::handles::child::ChildProcess;
 use crate::handles::datagram::DatagramSocket;
-use crate::handles::idle::IdleQueue;
+use crate::handles::idle::{Deadline, Idle, IdleQueue, NEVER};
 use crate::handles::listener::Listener;
 use crate::handles::signal::{SignalHub, SignalListener};
 use crate::handles::stream::Stream;
 use crate::handles::wake::WakeHandle;
-use crate::hooks::{Hook, Hooks};
 use crate::key::{Key, Slots};
-use crate::microtask::Queues;
-use crate::pending::Deferred;
-use crate::poll::{Poller, Ready};
+use crate::poller::{Poller, Ready};
 use crate::pool::{Finished, Pool, WorkDone};
-use crate::post::{Mailbox, Posted};
+use crate::queues::deferred::Closing;
+use crate::queues::deferred::Deferred;
+use crate::queues::hooks::{Hook, Hooks};
+use crate::queues::immediates::Immediates;
+use crate::queues::mailbox::{Mailbox, Posted};
+use crate::queues::microtasks::Queues;
+use crate::queues::sockets::Sockets;
+use crate::queues::timers::Timers;
 use crate::simulate::World;
 use crate::sites::SiteCache;
-use crate::sockets::Sockets;
-use crate::timers::Timers;
-use loopscope_probe::{HandleType, Kind, Phase, SiteId, Writer};
+use loopscope_probe::{HandleType, Kind, Phase, SiteId, Ticks, Writer};
 use std::collections::{HashSet, VecDeque};
+use std::io;
 use std::panic::Location;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -168,6 +169,18 @@ impl<S: 'static> Core<S> {
         Some(entry)
     }
 
+    /// Returns the last stamp, for noting when something became ready.
+    #[inline]
+    pub(crate) fn stamp(&self) -> Ticks {
+        self.probe.as_ref().map_or(Ticks::NONE, |probe| probe.last())
+    }
+
+    /// Returns where sources are watched.
+    pub(crate) fn registry(&self) -> io::Result<&mio::Registry> {
+        let without = || io::Error::new(io::ErrorKind::Unsupported, "a loop in virtual time has no sockets");
+        self.poller.registry().ok_or_else(without)
+    }
+
     /// Takes something that was removed out of the counts of what keeps the loop alive.
     pub(crate) fn forget(&mut self, what: &What<S>, is_ref: bool) {
         match what {
@@ -192,6 +205,30 @@ impl<S: 'static> Core<S> {
                 }
             }
             What::Work(_) => self.requests -= 1,
+        }
+    }
+
+    /// A stream's time-out was taken from it.
+    pub(crate) fn forget_idle(&mut self, idle: &Idle<S>) {
+        if idle.queued_ns != NEVER && self.idle.bury() {
+            let slots = &self.slots;
+            let is_valid = |deadline: &Deadline| match slots.get(deadline.key).map(|entry| &entry.what) {
+                Some(What::Stream(stream)) => {
+                    stream.idle.as_ref().is_some_and(|idle| idle.queued_ns == deadline.at_ns)
+                }
+                _ => false,
+            };
+            self.idle.heap.retain(is_valid);
+            self.idle.dead = 0;
+        }
+    }
+
+    /// Stops to watch a socket. An error would mean that it is not watched, which is what is wanted.
+    pub(crate) fn deregister(&mut self, what: &mut What<S>) {
+        // Its descriptor is about to be closed: starved listeners may have it.
+        self.sockets.starved.retry_now();
+        if let (Some(registry), Some(source)) = (self.poller.registry(), what.source()) {
+            let _ = registry.deregister(source);
         }
     }
 

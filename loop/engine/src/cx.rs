@@ -1,23 +1,27 @@
 //! What a callback gets: the user's state and the loop, as two parts that do not borrow from each other.
 //!
-//! Registration is spread over the files of the phases: timers, immediates, hooks and so on each add their methods.
+//! Registration is spread over the files of the phases and operations: timers, immediates, streams and so on each add
+//! their methods.
 
-use crate::call::{Once, Site};
-use crate::core::{Core, Entry, What};
-use crate::key::Key;
-use loopscope_probe::{Kind, Phase, SiteId};
+use crate::callback::{Once, State};
+use crate::core::Core;
+use loopscope_probe::{Kind, Phase};
 use std::panic::Location;
 use std::time::Duration;
 
 /// The loop as a callback sees it, with the user's state beside it.
 ///
 /// Every method that registers something remembers its caller's place in the source: that names the callback in
-/// metrics and flamegraphs. Every method that takes a [`Key`] does nothing and returns `false` or `None` where the key
+/// metrics and flamegraphs. Every method that takes a [`Key`](crate::Key) does nothing and returns `false` or `None` where the key
 /// is stale.
 pub struct Cx<'a, S: 'static = ()> {
     /// The state that the loop was built with.
     pub state: &'a mut S,
     pub(crate) core: &'a mut Core<S>,
+}
+
+impl<S: 'static> State for S {
+    type Cx<'a> = Cx<'a, S>;
 }
 
 impl<S: 'static> Cx<'_, S> {
@@ -52,96 +56,5 @@ impl<S: 'static> Cx<'_, S> {
     fn before_exit_at(&mut self, at: &'static Location<'static>, run: Once<S>) {
         let site = self.core.site(at, Kind::Other);
         self.core.before_exit.push_back((site, run));
-    }
-
-    /// Lets the loop end although this is still there. Returns `false` for a stale key and for a pool job, which
-    /// always keeps the loop alive.
-    pub fn unref(&mut self, key: Key) -> bool {
-        self.set_ref(key, false)
-    }
-
-    /// Takes back [`Cx::unref`].
-    pub fn reref(&mut self, key: Key) -> bool {
-        self.set_ref(key, true)
-    }
-
-    fn set_ref(&mut self, key: Key, is_ref: bool) -> bool {
-        let core = &mut *self.core;
-        if key.immediate().is_some() {
-            return core.immediates.set_ref(key, is_ref);
-        }
-        if key.timer().is_some() {
-            return core.timers.set_ref(key, is_ref);
-        }
-        let Some(entry) = core.slots.get_mut(key) else { return false };
-        if matches!(entry.what, What::Work(_)) {
-            return false;
-        }
-        if std::mem::replace(&mut entry.is_ref, is_ref) == is_ref {
-            return true;
-        }
-        let count = match &entry.what {
-            What::Hook(..)
-            | What::Listener(_)
-            | What::Adopted(_)
-            | What::Signal(_)
-            | What::Child(_)
-            | What::Wake(_) => &mut core.referenced,
-            What::Datagram(datagram) if datagram.is_paused => return true,
-            What::Datagram(_) => &mut core.referenced,
-            What::Stream(_) => {
-                core.reading_changed(key);
-                return true;
-            }
-            What::Work(_) => &mut core.requests,
-        };
-        *count = if is_ref { *count + 1 } else { *count - 1 };
-        true
-    }
-
-    /// Tells whether this keeps the loop alive while it is active. `false` for a stale key.
-    pub fn has_ref(&self, key: Key) -> bool {
-        self.is_ref(key).unwrap_or(false)
-    }
-
-    /// Tells whether the key still names something: not fired, cleared or closed.
-    pub fn is_open(&self, key: Key) -> bool {
-        self.is_ref(key).is_some()
-    }
-
-    /// Returns whether this is referenced; `None` for a stale key.
-    fn is_ref(&self, key: Key) -> Option<bool> {
-        let core = &*self.core;
-        let slotted = core.slots.get(key).map(|entry| entry.is_ref);
-        slotted.or_else(|| core.timers.is_ref(key)).or_else(|| core.immediates.is_ref(key))
-    }
-
-    /// Gives this a name in metrics and flamegraphs, besides its place in the source.
-    pub fn name(&mut self, key: Key, name: &'static str) -> bool {
-        let core = &mut *self.core;
-        if key.timer().is_some() {
-            return core.rename_timer(key, |core, site| core.named(site, Kind::Timer, name));
-        }
-        let (present, kind) = match core.slots.get(key) {
-            Some(Entry { site, what, .. }) => (*site, what.kind()),
-            None => match core.immediates.site_mut(key) {
-                Some(site) => (*site, Kind::Immediate),
-                None => return false,
-            },
-        };
-        let named = core.named(present, kind, name);
-        let slotted = core.slots.get_mut(key).map(|entry| &mut entry.site);
-        if let Some(site) = slotted.or_else(|| core.immediates.site_mut(key)) {
-            *site = named;
-        }
-        true
-    }
-}
-
-impl<S: 'static> Core<S> {
-    /// Returns the site of the same place under this name.
-    fn named(&mut self, site: Site, kind: Kind, name: &str) -> Site {
-        let id = self.probe.as_mut().map_or(SiteId::NONE, |probe| probe.named_site(site.at, kind, name));
-        Site { id, ..site }
     }
 }

@@ -1,12 +1,12 @@
 //! The loop as its owner sees it: build it, give it a main script, run it.
 
-use crate::call::{Halt, Site};
+use crate::callback::{Halt, Site};
 use crate::core::Core;
 use crate::cx::Cx;
-use crate::post::Post;
-use crate::run::Mode;
+use crate::operations::post::Post;
+use crate::phases::run::Mode;
+use crate::queues::tasks;
 use crate::simulate;
-use crate::task;
 use loopscope_probe::{Kind, Life, Page, Phase};
 use std::fmt;
 use std::io;
@@ -51,7 +51,7 @@ struct Wakes(u64);
 
 impl Drop for Wakes {
     fn drop(&mut self) {
-        task::forget_loop(self.0);
+        tasks::forget_loop(self.0);
     }
 }
 
@@ -169,7 +169,7 @@ impl<S: 'static> Loop<S> {
     /// themselves and then [run](Loop::run) it in [`Mode::NoWait`]. Zero, too, where nothing keeps the loop alive.
     pub fn backend_timeout(&self) -> Option<Duration> {
         let core = &self.core.0;
-        match core.bell.has_any() || task::has_woken_of(core.queues.loop_id) {
+        match core.bell.has_any() || tasks::has_woken_of(core.queues.loop_id) {
             true => Some(Duration::ZERO),
             false => core.backend_timeout(core.clock.peek_ns()),
         }

@@ -15,7 +15,13 @@
 //!            after every callback: all ticks, all microtasks (and futures), again while ticks are left
 //! ```
 //!
-//! The folder is that diagram: [`run`](Mode) is one iteration, and each phase has its file.
+//! The folder `phases` is that diagram: [`run`](Mode) is one iteration, and each phase has its file. What a phase runs
+//! waits in `queues` and `handles`, which know nothing of the loop; what callbacks can do with it is in `operations`.
+//! Each layer calls those to its left only:
+//!
+//! ```text
+//! callback, key, clock <- queues, handles <- core <- cx <- call, drain, tasks <- operations <- phases <- event_loop
+//! ```
 //!
 //! The [`guide`] begins at the top: the model, what is what in Node and libuv, and how to port a server.
 //!
@@ -48,68 +54,61 @@
 
 pub mod guide;
 
-mod run;
+mod phases;
 
-mod check;
-mod close;
-mod hooks;
-mod microtask;
-mod pending;
-mod poll;
-mod sockets;
-
-mod handles;
-
-mod task;
+mod operations;
 mod twins;
 
-mod timer_lists;
-mod timers;
+mod call;
+mod drain;
+mod tasks;
 
-mod fs;
+mod core;
+mod cx;
+
+mod handles;
+mod queues;
+
 mod lanes;
+mod poller;
 mod pool;
-mod post;
-mod resolve;
+pub mod simulate;
 mod threads;
 
 mod bell;
-mod builder;
-mod call;
+mod callback;
 mod clock;
-mod core;
-mod cx;
 mod error;
-mod event_loop;
 mod key;
-pub mod simulate;
 mod sites;
 
+mod builder;
+mod event_loop;
+
 pub use builder::Builder;
-pub use call::PanicPolicy;
+pub use callback::PanicPolicy;
 pub use cx::Cx;
 pub use error::{AcceptStarved, CallbackPanicked, LoopGone, WaitsForever, WorkError};
 pub use event_loop::Loop;
-pub use fs::{FolderEntry, Fs};
-pub use handles::acceptor::Listening;
 pub use handles::adopt::Readiness;
 pub use handles::child::Child;
 pub use handles::datagram::{Datagram, DatagramEvent};
-pub use handles::options::Keepalive;
+pub use handles::listener::Listening;
 pub use handles::outgoing::Wrote;
 pub use handles::peer::Peer;
 pub use handles::stream::StreamEvent;
 pub use handles::wake::Wake;
-pub use hooks::Hook;
 pub use key::Key;
 pub use loopscope_probe::{Phase, WorkKind};
 /// The version of mio that [`Cx::adopt`] takes sources of.
 pub use mio;
-pub use post::Post;
-pub use run::Mode;
+pub use operations::fs::{FolderEntry, Fs};
+pub use operations::options::Keepalive;
+pub use operations::post::Post;
+pub use phases::run::Mode;
+pub use queues::hooks::Hook;
+pub use queues::tasks::Task;
 /// The numbers of signals.
 pub use signal_hook::consts::signal as signals;
-
-pub use task::Task;
 pub use threads::SharedPool;
 pub use twins::{Connection, Incoming, Local, LocalFs, Promise};

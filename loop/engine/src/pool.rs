@@ -1,22 +1,14 @@
-//! The thread pool, from the loop's side: jobs go in, completions come back in the poll phase.
-//!
-//! One queue, first in, first out; no priorities, but a slow lane for name resolution. Completions are delivered in the order in which the jobs ended, all
-//! that have ended in one go, each followed by a drain. A job can be cancelled only while it is queued; its completion
-//! then comes like any other, in the order of the cancelling.
+//! Jobs of the thread pool on their way there and back, and how many threads it has.
 //!
 //! # Source
 //! `src/threadpool.c` of libuv 1.46.
 
-use crate::bell::News;
-use crate::call::Site;
-use crate::core::What;
-use crate::cx::Cx;
+use crate::callback::State;
 use crate::error::WorkError;
 use crate::key::Key;
-use loopscope_probe::{Kind, Life, SiteId, Ticks, WorkKind};
+use loopscope_probe::{SiteId, Ticks, WorkKind};
 use std::any::Any;
 use std::collections::VecDeque;
-use std::panic::Location;
 
 /// The result of a job whose type is forgotten until its completion runs.
 pub(crate) type Outcome = Result<Box<dyn Any + Send>, WorkError>;
@@ -25,7 +17,7 @@ pub(crate) type Outcome = Result<Box<dyn Any + Send>, WorkError>;
 pub(crate) type Run = Box<dyn FnOnce() -> Box<dyn Any + Send> + Send>;
 
 /// A completion callback.
-pub(crate) type WorkDone<S> = Box<dyn FnOnce(&mut Cx<'_, S>, Outcome)>;
+pub(crate) type WorkDone<S> = Box<dyn FnOnce(&mut <S as State>::Cx<'_>, Outcome)>;
 
 /// A job on its way to a thread.
 pub(crate) struct Job {
@@ -58,7 +50,9 @@ pub(crate) trait Pool {
 
 /// Where the number of threads comes from when the builder does not say.
 const SIZE_VARIABLE: &str = "UV_THREADPOOL_SIZE";
+
 const SIZE_DEFAULT: usize = 4;
+
 const SIZE_MAX: usize = 1024;
 
 /// Returns how many threads a pool has: `wanted`, else by [`SIZE_VARIABLE`], else four.
@@ -74,100 +68,6 @@ fn parse_size(text: &str) -> usize {
     digits
         .bytes()
         .fold(0, |size: usize, digit| size.saturating_mul(10).saturating_add(usize::from(digit - b'0')))
-}
-
-impl<S: 'static> Cx<'_, S> {
-    /// Runs `job` on a pool thread and then `done` on the loop, with its result. A job keeps the loop alive until its
-    /// completion ran. The threads are started by the first job.
-    #[track_caller]
-    pub fn work<T: Send + 'static>(
-        &mut self,
-        job: impl FnOnce() -> T + Send + 'static,
-        done: impl FnOnce(&mut Cx<'_, S>, Result<T, WorkError>) + 'static,
-    ) -> Key {
-        let site = self.core.site(Location::caller(), Kind::WorkDone);
-        self.submit(site, WorkKind::User, job, done)
-    }
-
-    /// Like [`Cx::work`], booked as this kind of work in the pool's histograms.
-    #[track_caller]
-    pub fn work_kind<T: Send + 'static>(
-        &mut self,
-        kind: WorkKind,
-        job: impl FnOnce() -> T + Send + 'static,
-        done: impl FnOnce(&mut Cx<'_, S>, Result<T, WorkError>) + 'static,
-    ) -> Key {
-        let site = self.core.site(Location::caller(), Kind::WorkDone);
-        self.submit(site, kind, job, done)
-    }
-
-    pub(crate) fn submit<T: Send + 'static>(
-        &mut self,
-        site: Site,
-        kind: WorkKind,
-        job: impl FnOnce() -> T + Send + 'static,
-        done: impl FnOnce(&mut Cx<'_, S>, Result<T, WorkError>) + 'static,
-    ) -> Key {
-        let done: WorkDone<S> = Box::new(move |cx, outcome| {
-            let result =
-                outcome.map(|value| *value.downcast::<T>().expect("the value came out of this very job"));
-            done(cx, result);
-        });
-        let key = self.core.insert(site, What::Work(done));
-        self.core.requests += 1;
-        self.core.pool.submit(Job {
-            client: Key::NOBODY,
-            key,
-            kind,
-            site: site.id,
-            run: Box::new(move || Box::new(job())),
-        });
-        key
-    }
-
-    /// Cancels a pool job that is still queued: its callback runs with [`WorkError::Cancelled`] in a later poll.
-    /// Returns `false` for a job that runs or has ended, and for a key that is not a job's.
-    pub fn cancel(&mut self, key: Key) -> bool {
-        let is_work = self.core.slots.get(key).is_some_and(|entry| matches!(entry.what, What::Work(_)));
-        let is_cancelled = is_work && self.core.pool.cancel(key);
-        if is_cancelled && let Some(probe) = &mut self.core.probe {
-            probe.cancelled(Kind::WorkDone);
-        }
-        is_cancelled
-    }
-
-    /// Runs the callbacks of all jobs that have ended until now.
-    #[inline]
-    pub(crate) fn run_finished(&mut self) {
-        let core = &mut *self.core;
-        if core.bell.has(News::Finished) {
-            core.pool.take_finished(&mut core.finished);
-        }
-        if !core.finished.is_empty() {
-            self.run_completions();
-        }
-    }
-
-    #[inline(never)]
-    fn run_completions(&mut self) {
-        while self.goes_on()
-            && let Some(finished) = self.core.finished.pop_front()
-        {
-            self.deliver(finished);
-            self.drain();
-        }
-    }
-
-    fn deliver(&mut self, finished: Finished) {
-        let Some(entry) = self.core.remove(finished.key) else { return };
-        let What::Work(done) = entry.what else { return };
-        self.core.requests -= 1;
-        if let Some(probe) = &mut self.core.probe {
-            probe.delivered(finished.finished);
-        }
-        let life = Life { submitted: finished.submitted, ready: finished.finished };
-        self.enter(Kind::WorkDone, entry.site, life, |cx| done(cx, finished.outcome));
-    }
 }
 
 #[cfg(test)]

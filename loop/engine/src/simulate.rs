@@ -13,7 +13,7 @@ use crate::bell::{Bell, News};
 use crate::error::{WaitsForever, WorkError};
 use crate::key::Key;
 use crate::lanes::Lanes;
-use crate::poll::{Poller, Ready};
+use crate::poller::{Poller, Ready};
 use crate::pool::{Finished, Job, Outcome, Pool};
 use crate::threads;
 use loopscope_probe::jobs::JobRecord;

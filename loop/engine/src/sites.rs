@@ -4,7 +4,7 @@
 //! one look at a place in an array, chosen by the address of the [`Location`], saves a hash and a probe of the table: 1
 //! instead of 5 ns.
 
-use crate::call::Site;
+use crate::callback::Site;
 use loopscope_probe::{Kind, SiteId, Writer};
 use std::collections::HashMap;
 use std::panic::Location;

@@ -85,6 +85,11 @@ impl Kind {
             _ => None,
         }
     }
+
+    /// Returns what it is called for people, in flamegraphs and on displays: a job by its queue.
+    pub fn display_name(self) -> &'static str {
+        self.queue().map_or(self.name(), Queue::name)
+    }
 }
 
 labelled! {

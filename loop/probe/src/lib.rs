@@ -109,6 +109,9 @@ pub mod pool;
 mod pool_writer;
 #[cfg(all(not(loom), target_os = "linux"))]
 mod private_directory;
+#[cfg(all(not(loom), target_os = "linux"))]
+#[doc(hidden)]
+pub mod proc;
 #[cfg(not(loom))]
 mod process_bell;
 #[cfg(not(loom))]

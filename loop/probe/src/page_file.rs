@@ -2,6 +2,7 @@
 //!
 //! A file is named `PID-STARTTIME-NUMBER.page`. A pid alone may be reused; with the start time it names one process.
 
+use crate::proc::Stat;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -85,15 +86,8 @@ pub fn agent_socket_owner(path: &Path) -> Option<Owner> {
 /// Returns when a process started, in clock ticks since boot, or `None` where there is no such process (a zombie
 /// counts as gone: it runs no loop).
 pub fn process_start(pid: u32) -> Option<u64> {
-    let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
-    // The second field is the name in parentheses and may hold anything: parentheses, so count from the last one, and
-    // half a letter, because the kernel cuts it off at 15 bytes.
-    let stat = String::from_utf8_lossy(&stat);
-    let mut fields = stat.get(stat.rfind(')')? + 2..)?.split(' ');
-    let state = fields.next()?;
-    // Field 22 of proc(5); the state was field 3.
-    let start = fields.nth(18)?.parse().ok()?;
-    (state != "Z" && state != "X").then_some(start)
+    let stat = Stat::of_process(pid)?;
+    (stat.state != 'Z' && stat.state != 'X').then_some(stat.start_ticks)
 }
 
 /// Returns the inode of this process's pid namespace, 0 where it cannot be told.

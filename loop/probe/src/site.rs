@@ -123,6 +123,16 @@ impl SiteTable {
         let in_use = (self.length.observe() as usize).min(SITES) > id.index();
         (in_use || id == SiteId::OTHER).then(|| self.entries[id.index()].read())
     }
+
+    /// Returns the [label](Site::label) of one site; `?` where it is not known.
+    pub fn label(&self, id: SiteId) -> String {
+        self.read_one(id).map_or_else(|| "?".to_owned(), |site| site.label())
+    }
+
+    /// Returns the name of one site, empty where it has none; `?` where the site is not known.
+    pub fn name(&self, id: SiteId) -> String {
+        self.read_one(id).map_or_else(|| "?".to_owned(), |site| site.name)
+    }
 }
 
 impl SiteWords {

@@ -133,6 +133,13 @@ pub struct Snapshot {
     pub paths_overflow: u64,
 }
 
+impl Snapshot {
+    /// Returns a site; `None` where it is not known.
+    pub fn site(&self, id: SiteId) -> Option<&Site> {
+        self.sites.get(id.index()).filter(|_| id != SiteId::NONE)
+    }
+}
+
 impl Page {
     /// Returns who wrote the page.
     pub fn facts(&self) -> Facts {

@@ -22,6 +22,7 @@ use load::Outcome;
 use loopscope_agent::{Agent, Listen};
 use loopscope_probe::agent_address::AgentAddress;
 use loopscope_probe::{Clock, registry, switch};
+use loopscope_report::duration::show_ns;
 use loopscope_spans::SpanLayer;
 use screen::Screen;
 use stalls::{LOOK, Stalls};
@@ -175,10 +176,10 @@ fn introduction(options: &DemoArguments, service: SocketAddr, agent: Option<Agen
 }
 
 fn conclusion(end: &End, served: u64, load: &Outcome) -> String {
-    let slowest = duration::show_ns(load.slowest.as_nanos() as u64);
+    let slowest = show_ns(load.slowest.as_nanos() as u64);
     let mut text = format!(
         "Served {served} requests in {}. The demo's own load: {} answered, {} failed, the slowest after {slowest}.\n",
-        duration::show_ns(end.lasted_ns),
+        show_ns(end.lasted_ns),
         load.answered,
         load.failed
     );
@@ -192,7 +193,7 @@ fn conclusion(end: &End, served: u64, load: &Outcome) -> String {
                 1 => "1 stall".to_owned(),
                 count => format!("{count} stalls"),
             };
-            format!("{count}, the worst {} in {}.\n", duration::show_ns(worst.ns), worst.what)
+            format!("{count}, the worst {} in {}.\n", show_ns(worst.ns), worst.what)
         }
     };
     text

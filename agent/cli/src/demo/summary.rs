@@ -1,9 +1,9 @@
 //! The demo's line per second: what the loop did in the last second, and what it does now.
 
-use crate::duration::show_ns;
 use crate::ls::describe;
 use loopscope_probe::registry::LocalPage;
 use loopscope_probe::{Page, Snapshot};
+use loopscope_report::duration::show_ns;
 
 /// Makes the lines of one loop.
 #[derive(Debug)]

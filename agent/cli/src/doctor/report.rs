@@ -1,11 +1,11 @@
 //! What the doctor says, in text and in JSON.
 
 use super::watch::Seen;
-use crate::duration::show_ns;
 use crate::pages::Process;
 use crate::paint::Paint;
 use loopscope_probe::printable::printable;
 use loopscope_report::diagnose::{Finding, LoopEvidence, RULES, Urgency};
+use loopscope_report::duration::show_ns;
 use loopscope_report::incident::Incident;
 use serde_json::{Value, json};
 use std::borrow::Cow;

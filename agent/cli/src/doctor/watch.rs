@@ -9,6 +9,7 @@ use crate::{agent, duration};
 use indicatif::{ProgressBar, ProgressStyle};
 use loopscope_probe::Clock;
 use loopscope_probe::loop_id::LoopId;
+use loopscope_probe::proc::{Sched, Status};
 use loopscope_report::diagnose::{Examination, Look, LoopEvidence, Surroundings};
 use loopscope_report::incident::Incident;
 use std::time::{Duration, SystemTime};
@@ -41,7 +42,7 @@ struct Patient<'a> {
     page: &'a LoopPage,
     examination: Examination,
     /// The thread's times at the begin.
-    before: Option<(u64, u64)>,
+    before: Option<Sched>,
     pid: u32,
 }
 
@@ -92,7 +93,7 @@ impl<'a> Patient<'a> {
     fn admit(page: &'a LoopPage, pid: u32) -> Option<Patient<'a>> {
         let copy = page.read().ok()?;
         let examination = Examination::begin(&copy, page.clock(), page.clock().now());
-        let before = thread::times(pid, page.facts.tid);
+        let before = Sched::of_thread(pid, page.facts.tid);
         Some(Patient { page, examination, before, pid })
     }
 
@@ -117,11 +118,11 @@ impl<'a> Patient<'a> {
 
     fn discharge(self, incidents: &[Incident]) -> Option<LoopEvidence> {
         let last = self.page.snapshot().ok()?;
-        let after = thread::times(self.pid, self.page.facts.tid);
-        let thread_ns = self
-            .before
-            .zip(after)
-            .map(|(before, after)| (after.0.saturating_sub(before.0), after.1.saturating_sub(before.1)));
+        let after = Sched::of_thread(self.pid, self.page.facts.tid);
+        let thread_ns = self.before.zip(after).map(|(before, after)| {
+            let ran_ns = after.run_ns.saturating_sub(before.run_ns);
+            (ran_ns, after.runqueue_ns.saturating_sub(before.runqueue_ns))
+        });
         // An older agent tells of labels only.
         let is_own = |incident: &&Incident| match incident.loop_id == LoopId::default() {
             true => incident.r#loop == self.page.label,
@@ -130,7 +131,7 @@ impl<'a> Patient<'a> {
         let surroundings = Surroundings {
             label: Some(self.page.label.clone()),
             thread_ns,
-            processors: thread::processors(self.pid),
+            processors: Status::of_process(self.pid).map_or(0, |status| status.processors()),
             incidents: incidents.iter().filter(is_own).cloned().collect(),
         };
         Some(self.examination.end(&last, self.page.clock(), surroundings))

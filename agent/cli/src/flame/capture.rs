@@ -12,6 +12,7 @@ use crate::{duration, http};
 use indicatif::{ProgressBar, ProgressStyle};
 use loopscope_probe::clock::unix_ns;
 use loopscope_probe::{Clock, Snapshot};
+use loopscope_report::duration::show_ns;
 use loopscope_report::profiles::{FlameError, Follower, Format, Of, Profile, Timeline};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
@@ -74,7 +75,7 @@ fn callbacks_of(process: &Process, plan: &Plan) -> Result<Capture, Failure> {
     if profile.is_empty() {
         return Err(Failure::NothingCaptured(nothing(Of::Callbacks, &process.label(), lasted_ns, ended)));
     }
-    let title = format!("{}: time in callbacks within {}", process.label(), duration::show_ns(lasted_ns));
+    let title = format!("{}: time in callbacks within {}", process.label(), show_ns(lasted_ns));
     let file = draw(&profile, plan, &title)?;
     let sites = Some(widest::sites(&profile.folded()));
     Ok(Capture { ended, lasted_ns, sites, notes: Vec::new(), file })
@@ -165,7 +166,7 @@ fn wanted<'a>(process: &'a Process, plan: &'a Plan) -> impl Iterator<Item = &'a 
 }
 
 fn nothing(of: Of, who: &str, lasted_ns: u64, ended: Ended) -> String {
-    let lasted = duration::show_ns(lasted_ns);
+    let lasted = show_ns(lasted_ns);
     match (of, ended) {
         (_, Ended::ProcessGone) => {
             format!("{who} ended after {lasted}, and its loops ran no callback until then")

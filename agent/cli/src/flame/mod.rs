@@ -12,6 +12,7 @@ use crate::target::Target;
 use crate::{agent, duration};
 use capture::{Capture, Ended};
 use loopscope_probe::incident_id::IncidentIdError;
+use loopscope_report::duration::show_ns;
 use loopscope_report::profiles;
 use loopscope_report::profiles::{FlameError, Format, Of};
 use plan::Plan;
@@ -87,7 +88,7 @@ fn draw_incident(endpoint: &Endpoint, id: &str, plan: &Plan, path: &Path) -> Res
         error => Failure::system("draw the incident", error),
     })?;
     destination.write(&file)?;
-    let lasted = duration::show_ns(incident.duration_ns);
+    let lasted = show_ns(incident.duration_ns);
     let text = format!("Incident {id}, {lasted}: {}.\n{}", incident.summary, written_to(path, plan.format));
     if path == Path::new("-") {
         tell(&text);
@@ -122,7 +123,7 @@ struct Summary<'a> {
 impl Summary<'_> {
     fn text(&self) -> String {
         let capture = self.capture;
-        let lasted = duration::show_ns(capture.lasted_ns);
+        let lasted = show_ns(capture.lasted_ns);
         let mut text = match capture.ended {
             Ended::InTime => String::new(),
             Ended::Interrupted => {
@@ -168,11 +169,11 @@ impl Summary<'_> {
 fn widest_text(sites: &[Site], of: Of, lasted_ns: u64) -> String {
     let busy_ns = sites.iter().fold(0, |sum: u64, site| sum.saturating_add(site.ns));
     let of_time = busy_ns as f64 * 100.0 / lasted_ns.max(1) as f64;
-    let (busy, lasted, words) = (duration::show_ns(busy_ns), duration::show_ns(lasted_ns), of.words());
+    let (busy, lasted, words) = (show_ns(busy_ns), show_ns(lasted_ns), of.words());
     let mut text = format!("{busy} {words} within {lasted} ({of_time:.0}% of one core). The widest:\n");
     for site in &sites[..sites.len().min(SITES_SHOWN)] {
         let percent = site.ns as f64 * 100.0 / busy_ns.max(1) as f64;
-        text += &format!("{percent:6.1}%  {:>7}  {}\n", duration::show_ns(site.ns), site.label());
+        text += &format!("{percent:6.1}%  {:>7}  {}\n", show_ns(site.ns), site.label());
     }
     text
 }

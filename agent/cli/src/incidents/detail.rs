@@ -3,8 +3,8 @@
 use super::list::{ago, lasted};
 use super::moment::utc;
 use super::source::{Found, Origin};
-use crate::duration::show_ns;
 use crate::paint::Paint;
+use loopscope_report::duration::show_ns;
 use loopscope_report::incident::{
     Class, Frame, Incident, IncidentKind, LoopFigures, Record, Severity, StackCount,
 };

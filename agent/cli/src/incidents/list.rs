@@ -1,9 +1,9 @@
 //! Incidents as a list, a line each.
 
 use super::source::{Catch, Found, Origin};
-use crate::duration::show_ns;
 use crate::paint::Paint;
 use loopscope_probe::printable::shell_word;
+use loopscope_report::duration::show_ns;
 use loopscope_report::incident::{Incident, IncidentKind, Severity};
 use std::path::Path;
 

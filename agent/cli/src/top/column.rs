@@ -1,7 +1,7 @@
 //! The columns of the table: what is in them, how wide they are, and which go first where there is no room.
 
-use crate::duration::show_ns;
 use crate::top::board::Row;
+use loopscope_report::duration::show_ns;
 use loopscope_report::live::{LoopView, StateKind};
 
 /// A column.

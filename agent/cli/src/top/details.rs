@@ -1,9 +1,9 @@
 //! Everything about one loop, as lines.
 
-use crate::duration::show_ns;
 use crate::top::board::Row;
 use crate::top::column::{now, rate, short, state};
 use crate::top::theme::Theme;
+use loopscope_report::duration::show_ns;
 use loopscope_report::live::{LoopView, StateKind, View};
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};

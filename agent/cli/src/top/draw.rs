@@ -1,6 +1,5 @@
 //! Draws the board: what there is room for, and what there is none for is said.
 
-use crate::duration::show_ns;
 use crate::incidents::list;
 use crate::incidents::source::{Found, Origin};
 use crate::top::board::{Board, Row, Shown};
@@ -9,6 +8,7 @@ use crate::top::details::style_of;
 use crate::top::theme::Theme;
 use crate::top::{column, details, help};
 use loopscope_probe::loop_id::LoopId;
+use loopscope_report::duration::show_ns;
 use loopscope_report::incident::Severity;
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};

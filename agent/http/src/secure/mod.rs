@@ -15,9 +15,9 @@ mod users;
 pub(crate) use tls::Acceptor;
 pub use trust::Trust;
 
+use crate::file_version::FileVersion;
 use crate::secure::file::{Clients, Written};
 use crate::secure::users::Users;
-use crate::stamp::Stamp;
 use hyper::header::{HeaderName, HeaderValue};
 use loopscope_probe::{Clock, Ticks};
 use std::path::{Path, PathBuf};
@@ -39,7 +39,7 @@ struct Held {
     loaded: Loaded,
     looked: Ticks,
     /// The stamps of files that could not be read, so that this is told once.
-    refused: Option<Vec<Option<Stamp>>>,
+    refused: Option<Vec<Option<FileVersion>>>,
 }
 
 #[derive(Debug)]
@@ -51,7 +51,7 @@ struct Loaded {
     headers: Vec<(HeaderName, HeaderValue)>,
     files: Vec<PathBuf>,
     /// `None` where there was no such file.
-    stamps: Vec<Option<Stamp>>,
+    stamps: Vec<Option<FileVersion>>,
 }
 
 impl WebConfig {
@@ -159,8 +159,8 @@ fn load(path: &Path) -> Result<Loaded, String> {
     })
 }
 
-fn stamps(files: &[PathBuf]) -> Vec<Option<Stamp>> {
-    files.iter().map(|path| std::fs::metadata(path).ok().as_ref().map(Stamp::of)).collect()
+fn stamps(files: &[PathBuf]) -> Vec<Option<FileVersion>> {
+    files.iter().map(|path| std::fs::metadata(path).ok().as_ref().map(FileVersion::of)).collect()
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Many small or one big: what a busy stretch consisted of, by kind and site.
 
-use crate::compute::age::age_text;
+use crate::duration::show_ns;
 use loopscope_probe::clock::Scale;
 use loopscope_probe::record::Record;
 use loopscope_probe::{Kind, NowValues, SiteId};
@@ -80,12 +80,12 @@ impl Groups {
         let forgotten = now.stretch_callbacks.saturating_sub(self.counted);
         let mut sums: Vec<GroupSum> = all.sums.into_values().map(|(sum, _)| sum).collect();
         if forgotten > 0 {
+            let seen_ns = sums.iter().fold(0, |all: u64, sum| all.saturating_add(sum.total_ns));
+            // All of them together took no longer than the stretch: the forgotten ones may have been shorter.
+            let forgotten_ns = part(seen_ns, forgotten, seen).min(now.busy_ns.saturating_sub(seen_ns));
             for sum in &mut sums {
-                let with_share = |value: u64| {
-                    let share = u128::from(value) * u128::from(forgotten) / u128::from(seen);
-                    value.saturating_add(u64::try_from(share).unwrap_or(u64::MAX))
-                };
-                (sum.count, sum.total_ns) = (with_share(sum.count), with_share(sum.total_ns));
+                sum.count = sum.count.saturating_add(part(sum.count, forgotten, seen));
+                sum.total_ns = sum.total_ns.saturating_add(part(sum.total_ns, forgotten_ns, seen_ns));
             }
         }
         // Of equals the lowest number, so that the same stretch always reads alike.
@@ -94,15 +94,21 @@ impl Groups {
     }
 }
 
-/// Says what a stretch of `stretch_ns` consisted of: `1 callback of 203 ms`, or `412 callbacks of 0.5 ms: 388 x io_read
+/// Returns `value * count / whole`, 0 of nothing, at most `u64::MAX`.
+fn part(value: u64, count: u64, whole: u64) -> u64 {
+    let part = u128::from(value) * u128::from(count) / u128::from(whole.max(1));
+    u64::try_from(part).unwrap_or(u64::MAX)
+}
+
+/// Says what a stretch of `stretch_ns` consisted of: `1 callback of 203 ms`, or `412 callbacks of 500 µs: 388 x io_read
 /// at src/x.rs:40`. `label` names a site.
 pub fn summary(sums: &[GroupSum], stretch_ns: u64, label: impl FnOnce(SiteId) -> String) -> String {
     let count = sums.iter().fold(0, |all: u64, sum| all.saturating_add(sum.count));
     let Some(longest) = sums.iter().max_by_key(|sum| sum.longest_ns) else {
-        return format!("no callback for {}", age_text(stretch_ns));
+        return format!("no callback for {}", show_ns(stretch_ns));
     };
     if longest.longest_ns > stretch_ns / 2 {
-        let one = format!("1 callback of {}", age_text(longest.longest_ns));
+        let one = format!("1 callback of {}", show_ns(longest.longest_ns));
         return match count.saturating_sub(1) {
             0 => one,
             1 => format!("{one} and a shorter one"),
@@ -114,7 +120,7 @@ pub fn summary(sums: &[GroupSum], stretch_ns: u64, label: impl FnOnce(SiteId) ->
     let place = label(heaviest.site);
     let at = if place.contains(" (") { " " } else { " at " };
     let what = format!("{} x {}{at}{place}", heaviest.count, heaviest.kind.name());
-    format!("{count} callbacks of {}: {what}", age_text(total_ns / count.max(1)))
+    format!("{count} callbacks of {}: {what}", show_ns(total_ns / count.max(1)))
 }
 
 #[cfg(test)]
@@ -169,7 +175,7 @@ mod tests {
         let mut many = vec![record(Kind::IoRead, 40, 0, MS / 2); 387];
         many.extend(vec![record(Kind::Timer, 9, 0, MS / 2); 24]);
         let sums = groups(&many).sums(&running(Kind::IoRead, 40, MS / 2, 411));
-        assert_eq!(words(&sums, 206), "412 callbacks of 0.5 ms: 388 x io_read at src/x.rs:40");
+        assert_eq!(words(&sums, 206), "412 callbacks of 500 µs: 388 x io_read at src/x.rs:40");
         assert_eq!((sums[1].count, sums[1].total_ns), (24, 12 * MS));
         assert_eq!(words(&groups(&[]).sums(&NowValues::IDLE), 300), "no callback for 300 ms");
     }
@@ -178,10 +184,13 @@ mod tests {
     fn what_the_recorder_forgot_is_shared_out() {
         let mut seen = vec![record(Kind::Tick, 3, 8, MS / 100); 3_000];
         seen.extend(vec![record(Kind::Microtask, 5, 8, MS / 100); 1_000]);
-        let now = NowValues { stretch_callbacks: 40_000, ..NowValues::IDLE };
-        let sums = groups(&seen).sums(&now);
-        assert_eq!((sums[0].kind, sums[0].count, sums[1].count), (Kind::Tick, 30_000, 10_000));
-        assert_eq!(sums[0].total_ns, 300 * MS);
+        // The forgotten ones cannot have taken longer than there was time.
+        for (busy_ms, total_ms) in [(400, [300, 100]), (500, [300, 100]), (200, [150, 50]), (0, [30, 10])] {
+            let now = NowValues { stretch_callbacks: 40_000, busy_ns: busy_ms * MS, ..NowValues::IDLE };
+            let sums = groups(&seen).sums(&now);
+            assert_eq!((sums[0].kind, sums[0].count, sums[1].count), (Kind::Tick, 30_000, 10_000));
+            assert_eq!([sums[0].total_ns, sums[1].total_ns], total_ms.map(|ms| ms * MS));
+        }
     }
 
     #[test]

@@ -1,6 +1,5 @@
 //! Arithmetic on measurements: values in, values out. Nothing here knows a clock, a thread, a file or a socket.
 
-pub mod age;
 pub mod budget;
 pub mod class;
 pub mod deadline;
@@ -11,5 +10,5 @@ pub mod guilty;
 pub(crate) mod lag_figures;
 pub mod sites;
 pub mod stall;
-pub mod starvation;
 pub mod utilization;
+pub mod verdict;

@@ -31,7 +31,7 @@ pub fn totals(snapshot: &Snapshot) -> Vec<SiteTotal> {
     let mut by_site = vec![Cost::default(); snapshot.sites.len()];
     // A child has a higher number than its parent, so one pass from the end sees every sum complete.
     for (number, path) in snapshot.paths.iter().enumerate().rev() {
-        let Some(site) = snapshot.sites.get(path.site.index()).filter(|_| path.site.0 != 0) else { continue };
+        let Some(site) = snapshot.site(path.site) else { continue };
         if site.kind == Kind::Span {
             let parent = usize::from(path.parent);
             if kind_of(snapshot.paths[parent].site.index()).is_some() {

@@ -1,7 +1,7 @@
 //! Watches one loop for stalls: detects them while they last, judges their cause, and counts them by it.
 
 use crate::compute::episode::Episode;
-use crate::compute::starvation::{Cause, Verdict, judge};
+use crate::compute::verdict::{Cause, Verdict, judge};
 use crate::model::exemplar::{Exemplar, Exemplars};
 use crate::model::tally::tally;
 use loopscope_probe::histogram::{HistogramValues, slot};
@@ -29,7 +29,7 @@ pub struct StallCounts {
 
 /// What one look found.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Turn {
+pub enum StallEvent {
     /// The loop has not polled for longer than the threshold.
     Began(Verdict),
     /// It still has not; this many times the threshold.
@@ -97,7 +97,7 @@ impl StallWatch {
     }
 
     /// Takes one look at a loop. `vitals` are its page's as of now on its clock.
-    pub fn look(&mut self, page: &Page, clock: &Clock, vitals: &Vitals) -> Vec<Turn> {
+    pub fn look(&mut self, page: &Page, clock: &Clock, vitals: &Vitals) -> Vec<StallEvent> {
         let now = vitals.now;
         let warning_ns = page.control().warning_ns();
         let age_ns = now.unexpected_ns();
@@ -117,8 +117,8 @@ impl StallWatch {
                 tally(&mut self.counts.detection, age_ns.saturating_sub(warning_ns));
             }
             turns.push(match step.lasts {
-                Some(times) => Turn::Lasts(times, verdict),
-                None => Turn::Began(verdict),
+                Some(times) => StallEvent::Lasts(times, verdict),
+                None => StallEvent::Began(verdict),
             });
         }
         self.records_seen = vitals.records;
@@ -126,7 +126,7 @@ impl StallWatch {
         turns
     }
 
-    /// Accounts for stalls that are over: the one that was under way, and those that began and ended between two
+    /// SelfMetrics for stalls that are over: the one that was under way, and those that began and ended between two
     /// looks, which the page has counted.
     fn settle(
         &mut self,
@@ -134,7 +134,7 @@ impl StallWatch {
         page: &Page,
         clock: &Clock,
         vitals: &Vitals,
-        turns: &mut Vec<Turn>,
+        turns: &mut Vec<StallEvent>,
     ) {
         let ended = page.iterations(self.iterations_seen);
         if let Some(seen_ns) = seen_ns {
@@ -143,7 +143,7 @@ impl StallWatch {
                 self.book_durations(cause, end.ns, 1);
             }
             self.accounted = self.accounted.map(|count| count.saturating_add(1));
-            turns.push(Turn::Ended(end));
+            turns.push(StallEvent::Ended(end));
         }
         // A stall under way may have ended since: the page counted it, and its end will be seen at the next look.
         let known = self.accounted.unwrap_or(0).saturating_add(u64::from(self.episode.is_active()));
@@ -173,7 +173,7 @@ impl StallWatch {
         ended: &[IterationRecord],
         page: &Page,
         clock: &Clock,
-        turns: &mut Vec<Turn>,
+        turns: &mut Vec<StallEvent>,
     ) {
         let records = page.records(self.records_seen);
         let warning_ns = page.control().warning_ns();
@@ -205,11 +205,11 @@ impl StallWatch {
         }
     }
 
-    fn missed(&mut self, count: u64, end: End, verdict: Verdict, turns: &mut Vec<Turn>) {
+    fn missed(&mut self, count: u64, end: End, verdict: Verdict, turns: &mut Vec<StallEvent>) {
         self.count(verdict.cause, count);
         self.book_durations(verdict.cause, end.ns, count);
         let told = usize::try_from(count).unwrap_or(TOLD_MAX).min(TOLD_MAX);
-        turns.extend(std::iter::repeat_n(Turn::Missed(end, verdict), told));
+        turns.extend(std::iter::repeat_n(StallEvent::Missed(end, verdict), told));
         self.since = self.since.max(end.begin);
     }
 

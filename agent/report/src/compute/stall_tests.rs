@@ -25,7 +25,7 @@ impl Bench {
         bench
     }
 
-    fn look(&mut self) -> Vec<Turn> {
+    fn look(&mut self) -> Vec<StallEvent> {
         let clock = self.writer.clock().clone();
         let page = self.writer.page();
         let vitals = page.vitals_at(&clock, clock.now());
@@ -52,9 +52,9 @@ impl Bench {
     }
 }
 
-fn ends(turns: &[Turn]) -> Vec<u64> {
-    let end = |turn: &Turn| match turn {
-        Turn::Ended(end) | Turn::Missed(end, _) => Some(end.ns / MS),
+fn ends(turns: &[StallEvent]) -> Vec<u64> {
+    let end = |turn: &StallEvent| match turn {
+        StallEvent::Ended(end) | StallEvent::Missed(end, _) => Some(end.ns / MS),
         _ => None,
     };
     turns.iter().filter_map(end).collect()
@@ -88,11 +88,11 @@ fn a_blocking_timer_is_told_while_it_blocks_and_when_it_ends() {
     assert_eq!(bench.look(), []);
     bench.time.advance_ns(4 * MS);
     let turns = bench.look();
-    assert!(matches!(turns[..], [Turn::Began(verdict)] if verdict.site == site), "{turns:?}");
+    assert!(matches!(turns[..], [StallEvent::Began(verdict)] if verdict.site == site), "{turns:?}");
     assert_eq!(bench.watch.counts().active, Some(Cause::Callback));
     assert_eq!(bench.watch.counts().detection.sum_ns, 3 * MS);
     bench.time.advance_ns(1_100 * MS);
-    assert!(matches!(bench.look()[..], [Turn::Lasts(12, _)]));
+    assert!(matches!(bench.look()[..], [StallEvent::Lasts(12, _)]));
     assert_eq!(bench.watch.next_ns(), Some(1_650 * MS));
     bench.writer.end();
     bench.time.advance_ns(2 * MS);
@@ -115,7 +115,7 @@ fn a_microtask_flood_is_starvation() {
         bench.run(Kind::Microtask, job, MS / 2);
     }
     let turns = bench.look();
-    let [Turn::Began(verdict)] = turns[..] else { panic!("{turns:?}") };
+    let [StallEvent::Began(verdict)] = turns[..] else { panic!("{turns:?}") };
     assert_eq!((verdict.cause, verdict.runs, verdict.site), (Cause::Microtask, 300, job));
     assert_eq!(bench.episodes(), [1, 0, 0, 0, 0, 0]);
 }
@@ -132,7 +132,9 @@ fn stalls_between_two_looks_are_found_afterwards_each_with_its_length() {
     }
     let turns = bench.look();
     assert_eq!(ends(&turns), [150, 300]);
-    let [Turn::Missed(_, first), Turn::Missed(_, second)] = turns[..] else { panic!("{turns:?}") };
+    let [StallEvent::Missed(_, first), StallEvent::Missed(_, second)] = turns[..] else {
+        panic!("{turns:?}")
+    };
     assert_eq!((first.site, second.site), (slow, other));
     assert_eq!((bench.look(), bench.episodes()), (vec![], [0, 0, 0, 0, 0, 2]));
 }
@@ -144,7 +146,7 @@ fn one_stall_right_after_another_is_two() {
     bench.writer.unpark(1);
     bench.writer.begin(Kind::Timer, site, Life::UNKNOWN);
     bench.time.advance_ns(150 * MS);
-    assert!(matches!(bench.look()[..], [Turn::Began(_)]));
+    assert!(matches!(bench.look()[..], [StallEvent::Began(_)]));
     bench.time.advance_ns(30 * MS);
     bench.writer.end();
     bench.writer.park();
@@ -152,7 +154,10 @@ fn one_stall_right_after_another_is_two() {
     bench.writer.begin(Kind::Timer, site, Life::UNKNOWN);
     bench.time.advance_ns(120 * MS);
     let turns = bench.look();
-    assert!(matches!(turns[..], [Turn::Ended(End { ns: 180_000_000, .. }), Turn::Began(_)]), "{turns:?}");
+    assert!(
+        matches!(turns[..], [StallEvent::Ended(End { ns: 180_000_000, .. }), StallEvent::Began(_)]),
+        "{turns:?}"
+    );
 }
 
 #[test]
@@ -170,7 +175,7 @@ fn what_was_announced_to_block_is_no_stall() {
     bench.time.advance_ns(50 * MS);
     assert_eq!(bench.look(), []);
     bench.time.advance_ns(11 * MS);
-    assert!(matches!(bench.look()[..], [Turn::Began(_)]), "101 ms of it were not announced");
+    assert!(matches!(bench.look()[..], [StallEvent::Began(_)]), "101 ms of it were not announced");
     bench.writer.end();
     bench.writer.park();
     assert_eq!(ends(&bench.look()), [1_001]);

@@ -4,91 +4,65 @@
 //! when, in which spans, and what ran before. What only an agent knows (stacks, processor time) is missing, and the
 //! incident says so.
 
-use crate::compute::starvation::{Verdict, judge};
-use crate::diagnose::words;
-use crate::incident::{
-    Culprit, Group, Incident, IncidentKind, Iteration, Job, PoolState, Record as Told, Severity, Span,
-};
+use crate::compute::verdict::judge;
+use crate::incident::Incident;
+use crate::incident_builder::{IncidentBuilder, Observation};
 use loopscope_probe::incident_id::{IncidentId, number_of_stall};
-use loopscope_probe::jobs::JobRecord;
-use loopscope_probe::loop_id::LoopId;
 use loopscope_probe::process_id::ProcessId;
-use loopscope_probe::record::Record;
-use loopscope_probe::{Clock, Kind, Page, SiteId, Ticks, Vitals};
-use std::collections::HashMap;
-
-/// Callbacks, iterations and jobs that end in the second before the begin are told.
-const BEFORE_NS: u64 = 1_000_000_000;
-
-/// At most so many callbacks, the last ones.
-const RECORDS_MAX: usize = 512;
-
-/// At most so many groups, the longest in sum.
-const GROUPS_MAX: usize = 16;
+use loopscope_probe::{Clock, Page, Ticks};
 
 /// What a page does not tell of its loop: its number among those of its process, and what it is called.
 #[derive(Clone, Copy, Debug)]
 pub struct LoopName<'a> {
-    /// See [`LoopId`].
+    /// See [`LoopId`](loopscope_probe::loop_id::LoopId).
     pub ordinal: u32,
     /// Its name, made unique within the process.
     pub label: &'a str,
 }
 
-/// Returns what the loop was in the middle of at `at`, the last moment that is known of it, on `clock`, the page's own.
+/// Returns what the loop was in the middle of at `at`, the last moment that is known of it, on `clock`, the page's own: a
+/// stall, else a saturated pool, else what ran.
 ///
 /// The duration is that until `at`: the least that it was. It is 0 where the loop was in its poll. The number is
 /// [`number_of_stall`], above those of the incidents that an agent has counted.
 pub fn reconstruct(page: &Page, clock: &Clock, at: Ticks, who: &LoopName<'_>) -> Incident {
-    let (facts, vitals) = (page.facts(), page.vitals_at(clock, at));
-    let process = ProcessId::of_page(&facts);
-    let now = vitals.now;
-    let is_busy = now.busy_ns > 0;
-    let begin = if is_busy { vitals.busy_since } else { at };
-    let records = page.records(0);
-    let verdict = judge(begin, now.busy_ns, &now, &records, clock.scale());
-    let unexpected_ns = now.unexpected_ns();
-    let is_critical = unexpected_ns > page.control().critical_ns();
-    let control = page.control();
+    let (facts, vitals, control) = (page.facts(), page.vitals_at(clock, at), page.control());
+    let seen = Observation {
+        label: who.label,
+        ordinal: who.ordinal,
+        page,
+        clock,
+        vitals: &vitals,
+        taken: at,
+        unix_ns: facts.created_unix_ns.saturating_add(clock.duration_ns(page.created(), at)),
+        warning_ns: control.warning_ns(),
+        critical_ns: control.critical_ns(),
+    };
     let ended = vitals.stalls_ended.saturating_sub(control.stalls_counted());
     let number = number_of_stall(control.incidents(), who.ordinal, ended);
-    let mut incident = Incident {
-        id: IncidentId::new(process, number).short(),
-        loop_id: LoopId::new(process, who.ordinal),
-        pid: facts.pid,
-        process: facts.process,
-        r#loop: who.label.to_owned(),
-        runtime: facts.runtime,
-        begin_unix_ns: facts.created_unix_ns.saturating_add(clock.duration_ns(page.created(), begin)),
-        duration_ns: now.busy_ns,
-        expected_ns: now.expected_ns,
-        is_over: false,
-        threshold_ns: page.control().warning_ns(),
-        severity: if is_critical { Severity::Critical } else { Severity::Warning },
-        kind: if verdict.runs > 1 { IncidentKind::Starvation } else { IncidentKind::Stall },
-        cause: verdict.cause.name().to_owned(),
-        phase: now.running.map_or(String::new(), |running| running.phase.name().to_owned()),
-        pool: vitals.pool.map(|pool| PoolState {
-            threads: pool.threads,
-            running: pool.running,
-            queued: pool.queued,
-            oldest_wait_ns: pool.oldest_wait_ns,
-        }),
-        notes: vec![
-            "reconstructed from the page of the ended process: there are no stacks, and it lasted at least this long"
-                .to_owned(),
-        ],
-        ..Incident::default()
+    let id = IncidentId::new(ProcessId::of_page(&facts), number);
+    let saturated_ns = vitals.pool.map_or(0, |pool| pool.saturated_for_ns);
+    let is_stalled = vitals.now.unexpected_ns() > seen.warning_ns;
+    let mut builder = match !is_stalled && saturated_ns > seen.warning_ns {
+        true => IncidentBuilder::open_pool(&seen, id, saturated_ns),
+        false => busy_period(&seen, id),
     };
-    if is_busy {
-        let places = Places { page };
-        incident.culprit = places.culprit(&verdict);
-        incident.groups = groups(&places, &records, &vitals, clock);
-        incident.summary = summary(&verdict, now.busy_ns, &incident.culprit);
-        incident.spans = spans(page);
+    let note = "reconstructed from the page of the ended process: there are no stacks, and it lasted at least this long";
+    builder.incident.notes.push(note.to_owned());
+    builder.whole(page)
+}
+
+/// Builds the incident of the busy period under way, and of nothing where the loop is in its poll.
+fn busy_period(seen: &Observation<'_>, id: IncidentId) -> IncidentBuilder {
+    let (now, busy_since) = (seen.vitals.now, seen.vitals.busy_since);
+    if now.busy_ns == 0 {
+        return IncidentBuilder::open(seen, id, seen.taken, 0, None);
     }
-    extract(&mut incident, page, clock, &records, begin, &vitals);
-    incident
+    let mut builder = IncidentBuilder::open(seen, id, busy_since, now.busy_ns, None);
+    let verdict = judge(busy_since, now.busy_ns, &now, &seen.page.records(0), seen.clock.scale());
+    builder.judge(seen, &verdict, &now);
+    builder.grow(seen);
+    builder
 }
 
 /// Returns what the loop of a process that lives, and has no agent, is in the middle of; as [`reconstruct`] otherwise.
@@ -107,182 +81,11 @@ pub fn last_moment(page: &Page, clock: &Clock, now: Ticks) -> Ticks {
     running.max(recorded).max(ticked).max(page.created()).min(now)
 }
 
-/// The page's sites, by name and place.
-struct Places<'a> {
-    page: &'a Page,
-}
-
-impl Places<'_> {
-    fn label(&self, id: SiteId) -> String {
-        self.page.sites().read_one(id).map_or_else(|| "?".to_owned(), |site| site.label())
-    }
-
-    fn known_label(&self, id: SiteId) -> Option<String> {
-        (id != SiteId::NONE).then(|| self.label(id))
-    }
-
-    fn culprit(&self, verdict: &Verdict) -> Culprit {
-        let site = self.page.sites().read_one(verdict.site).filter(|_| verdict.kind.is_some());
-        Culprit {
-            kind: verdict.kind.map_or("main", kind_name).to_owned(),
-            label: site.as_ref().map_or_else(|| "?".to_owned(), |site| site.label()),
-            name: site.as_ref().map_or_else(String::new, |site| site.name.clone()),
-            file: site.as_ref().map_or_else(String::new, |site| site.file.clone()),
-            line: site.map_or(0, |site| site.line),
-        }
-    }
-}
-
-fn kind_name(kind: Kind) -> &'static str {
-    kind.queue().map_or(kind.name(), |queue| queue.name())
-}
-
-fn summary(verdict: &Verdict, busy_ns: u64, culprit: &Culprit) -> String {
-    match verdict.runs {
-        0 => format!("code outside any callback for at least {}", words::duration(busy_ns)),
-        1 => format!("1 callback of at least {}", words::duration(verdict.longest_ns)),
-        runs => format!(
-            "{} of {}: most are {} {}",
-            words::count(runs, "callback"),
-            words::duration(busy_ns / runs),
-            culprit.kind,
-            culprit.label
-        ),
-    }
-}
-
-/// Returns what the stretch consisted of, as far as the recorder still has it; the running callback included.
-fn groups(places: &Places<'_>, records: &[Record], vitals: &Vitals, clock: &Clock) -> Vec<Group> {
-    let mut by_site: HashMap<(SiteId, Kind, SiteId), Group> = HashMap::new();
-    let mut add = |site: SiteId, kind: Kind, parent: SiteId, ns: u64| {
-        let group = by_site.entry((site, kind, parent)).or_insert_with(|| Group {
-            kind: kind_name(kind).to_owned(),
-            label: places.label(site),
-            parent: places.known_label(parent),
-            ..Group::default()
-        });
-        group.count += 1;
-        group.total_ns = group.total_ns.saturating_add(ns);
-        group.longest_ns = group.longest_ns.max(ns);
-    };
-    for record in records.iter().filter(|record| record.start >= vitals.busy_since) {
-        add(record.site, record.kind, record.parent, clock.duration_ns(record.start, record.end));
-    }
-    if let Some(running) = vitals.now.running
-        && let Some(kind) = running.kind
-    {
-        add(running.site, kind, SiteId::NONE, vitals.now.running_ns);
-    }
-    let mut groups: Vec<Group> = by_site.into_values().collect();
-    groups.sort_by(|a, b| b.total_ns.cmp(&a.total_ns).then_with(|| a.label.cmp(&b.label)));
-    groups.truncate(GROUPS_MAX);
-    groups
-}
-
-fn spans(page: &Page) -> Vec<Span> {
-    let told = page.open_spans().into_iter().map(|span| {
-        let site = page.sites().read_one(span.site);
-        Span {
-            name: site.as_ref().map_or_else(|| "?".to_owned(), |site| site.name.clone()),
-            fields: span.fields,
-            file: site.as_ref().map_or_else(String::new, |site| site.file.clone()),
-            line: site.map_or(0, |site| site.line),
-        }
-    });
-    told.collect()
-}
-
-/// Adds the last callbacks, iterations and jobs.
-fn extract(
-    incident: &mut Incident,
-    page: &Page,
-    clock: &Clock,
-    records: &[Record],
-    begin: Ticks,
-    vitals: &Vitals,
-) {
-    let around = Around { places: Places { page }, clock, begin };
-    let recent: Vec<&Record> = records.iter().filter(|record| around.is_recent(record.end)).collect();
-    let told = &recent[recent.len().saturating_sub(RECORDS_MAX)..];
-    incident.records_lost = (recent.len() - told.len()) as u64;
-    incident.records = told.iter().map(|record| around.record(record)).collect();
-    incident.records.extend(around.running(vitals));
-    let iterations = page.iterations(0).into_iter().filter(|iteration| around.is_recent(iteration.end));
-    incident.iterations = iterations
-        .map(|iteration| Iteration {
-            number: iteration.number,
-            start_ns: around.relative(iteration.begin),
-            busy_ns: clock.duration_ns(iteration.begin, iteration.end),
-            events: iteration.events,
-        })
-        .collect();
-    let jobs = page.jobs(0).into_iter().filter(|job| around.is_recent(job.ended));
-    incident.jobs = jobs.map(|job| around.job(&job)).collect();
-}
-
-/// What happened around a moment, told relative to it.
-struct Around<'a> {
-    places: Places<'a>,
-    clock: &'a Clock,
-    begin: Ticks,
-}
-
-impl Around<'_> {
-    fn relative(&self, moment: Ticks) -> i64 {
-        let (after, before) =
-            (self.clock.duration_ns(self.begin, moment), self.clock.duration_ns(moment, self.begin));
-        i64::try_from(after).unwrap_or(i64::MAX) - i64::try_from(before).unwrap_or(i64::MAX)
-    }
-
-    fn is_recent(&self, end: Ticks) -> bool {
-        self.clock.duration_ns(end, self.begin) <= BEFORE_NS
-    }
-
-    fn record(&self, record: &Record) -> Told {
-        let is_ready_known = record.ready != Ticks::NONE;
-        Told {
-            start_ns: self.relative(record.start),
-            run_ns: self.clock.duration_ns(record.start, record.end),
-            wait_ns: is_ready_known.then(|| self.clock.duration_ns(record.ready, record.start)),
-            kind: kind_name(record.kind).to_owned(),
-            phase: record.phase.name().to_owned(),
-            site: self.places.label(record.site),
-            parent: self.places.known_label(record.parent),
-            is_running: false,
-        }
-    }
-
-    fn running(&self, vitals: &Vitals) -> Option<Told> {
-        let running = vitals.now.running?;
-        Some(Told {
-            start_ns: self.relative(running.since),
-            run_ns: vitals.now.running_ns,
-            wait_ns: None,
-            kind: kind_name(running.kind?).to_owned(),
-            phase: running.phase.name().to_owned(),
-            site: self.places.label(running.site),
-            parent: None,
-            is_running: true,
-        })
-    }
-
-    fn job(&self, job: &JobRecord) -> Job {
-        Job {
-            start_ns: self.relative(job.started),
-            run_ns: self.clock.duration_ns(job.started, job.ended),
-            wait_ns: self.clock.duration_ns(job.submitted, job.started),
-            kind: job.kind.name().to_owned(),
-            site: self.places.label(job.site),
-            worker: job.worker,
-            is_ok: job.is_ok,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use loopscope_probe::{Life, Phase, Queue, VirtualClock, Writer, spans as probe_spans};
+    use crate::incident::{IncidentKind, Severity};
+    use loopscope_probe::{Kind, Life, Phase, Queue, VirtualClock, Writer, spans as probe_spans};
     use std::panic::Location;
 
     const MS: u64 = 1_000_000;
@@ -318,7 +121,7 @@ mod tests {
             (IncidentKind::Stall, "callback", "timers")
         );
         assert_eq!((incident.culprit.name.as_str(), incident.culprit.kind.as_str()), ("flush", "timer"));
-        assert_eq!(incident.summary, "1 callback of at least 2.0 s");
+        assert_eq!(incident.summary, "1 callback of 2.0 s");
         assert_eq!((incident.spans[0].name.as_str(), incident.spans[0].fields.as_str()), ("query", "id=7"));
         let told: Vec<_> = incident
             .records
@@ -345,16 +148,16 @@ mod tests {
         let flood = reconstruct(writer.page(), &clock, clock.now(), &LoopName { ordinal: 0, label: "web" });
         assert_eq!((flood.kind, flood.groups[0].count), (IncidentKind::Starvation, 900));
         assert!(
-            flood.summary.starts_with("900 callbacks of 1.0 ms: most are microtask again ("),
+            flood.summary.starts_with("900 callbacks of 1.0 ms: 900 x microtask again ("),
             "{}",
             flood.summary
         );
-        assert_eq!((flood.records.len(), flood.records_lost), (RECORDS_MAX, 900 - RECORDS_MAX as u64));
+        assert_eq!((flood.records.len(), flood.records_lost), (900, 0), "its begin and its end");
         writer.drain_end(Queue::Microtask, 900);
         writer.park();
         time.advance_ns(5 * MS);
         let idle = reconstruct(writer.page(), &clock, clock.now(), &LoopName { ordinal: 0, label: "web" });
         assert_eq!((idle.duration_ns, idle.culprit.label.as_str(), idle.groups.len()), (0, "", 0));
-        assert_eq!(idle.records.len(), RECORDS_MAX);
+        assert_eq!((idle.records.len(), idle.records_lost), (512, 388), "the last ones before now");
     }
 }

@@ -1,9 +1,10 @@
 //! Rules about what keeps a loop from polling: one long callback, a blocking call, a flood of short ones.
 
-use crate::compute::starvation::Cause;
+use crate::compute::verdict::Cause;
 use crate::diagnose::evidence::{LoopEvidence, SeenStall};
 use crate::diagnose::finding::{Certainty, Finding, Urgency};
-use crate::diagnose::words::{count, duration, elsewhere, percent, rate, share};
+use crate::diagnose::words::{count, elsewhere, percent, rate, share};
+use crate::duration::show_ns;
 use crate::incident::{Class, Frame, Incident};
 
 /// At most so many sites are told of one kind of trouble; further ones are a line of the last.
@@ -47,10 +48,7 @@ fn groups(evidence: &LoopEvidence) -> Vec<Group<'_>> {
 fn culprit(stall: &SeenStall) -> String {
     match stall.kind {
         None => "code outside any callback".to_owned(),
-        Some(kind) => {
-            let kind = kind.queue().map_or(kind.name(), |queue| queue.name());
-            format!("{kind} {}", stall.label)
-        }
+        Some(kind) => format!("{} {}", kind.display_name(), stall.label),
     }
 }
 
@@ -111,17 +109,17 @@ impl Group<'_> {
 
     /// `5 stalls in 10 s, the longest 302 ms, 1.5 s together (threshold 100 ms)`.
     fn figures(&self, evidence: &LoopEvidence) -> String {
-        let (longest_ns, watched) = (self.longest().ns, duration(evidence.watched_ns));
+        let (longest_ns, watched) = (self.longest().ns, show_ns(evidence.watched_ns));
         let together = match self.stalls.len() {
             1 => String::new(),
-            _ => format!(", the longest {}, together", duration(longest_ns)),
+            _ => format!(", the longest {}, together", show_ns(longest_ns)),
         };
         let of = if self.stalls.len() == 1 { " of" } else { "" };
         format!(
             "{}{of}{together} {} in {watched} (threshold {})",
             count(self.stalls.len() as u64, "stall"),
-            duration(self.total_ns()),
-            duration(evidence.warning_ns)
+            show_ns(self.total_ns()),
+            show_ns(evidence.warning_ns)
         )
     }
 
@@ -155,7 +153,7 @@ impl Group<'_> {
 
     /// The headline's end: still going on, or how it was.
     fn lasting(&self) -> String {
-        self.ongoing().map_or(String::new(), |stall| format!(", for {} and still", duration(stall.ns)))
+        self.ongoing().map_or(String::new(), |stall| format!(", for {} and still", show_ns(stall.ns)))
     }
 
     fn finding(&self, evidence: &LoopEvidence, certainty: Certainty, headline: String) -> Finding {
@@ -202,7 +200,7 @@ pub(crate) fn blocked(evidence: &LoopEvidence) -> Vec<Finding> {
             .remedy(format!(
                 "move this work to {}, or split it into parts shorter than {}",
                 elsewhere(&evidence.runtime),
-                duration(evidence.warning_ns)
+                show_ns(evidence.warning_ns)
             ))
     })
 }
@@ -249,7 +247,7 @@ fn flood(evidence: &LoopEvidence, causes: &[Cause], what: &str, remedy: &str) ->
         let runs = format!(
             "the longest was {} of {} each",
             count(longest.runs, "run"),
-            duration(longest.ns / longest.runs.max(1))
+            show_ns(longest.ns / longest.runs.max(1))
         );
         group
             .finding(evidence, Certainty::Certain, headline)
@@ -298,16 +296,16 @@ pub(crate) fn stalls_unseen(evidence: &LoopEvidence) -> Vec<Finding> {
     let headline =
         format!("loop {} had {} that ended before they were seen", evidence.name, count(unseen, "stall"));
     let suspected = suspect.map(|site| {
-        format!("the longest callback of the last minute: {}, {}", site.label, duration(site.longest_ns))
+        format!("the longest callback of the last minute: {}, {}", site.label, show_ns(site.longest_ns))
     });
     let urgency = if evidence.blocked[1] > 0 { Urgency::Critical } else { Urgency::Warning };
     let finding = Finding::new(&evidence.name, urgency, Certainty::Likely, headline)
         .because(format!(
             "{} in {}, {} in sum (threshold {})",
             count(evidence.blocked[0], "stall"),
-            duration(evidence.watched_ns),
-            duration(evidence.blocked_ns),
-            duration(evidence.warning_ns)
+            show_ns(evidence.watched_ns),
+            show_ns(evidence.blocked_ns),
+            show_ns(evidence.warning_ns)
         ))
         .because_of(suspected)
         .remedy("run an agent in the process: it takes a stack of each; or watch again");
@@ -329,14 +327,14 @@ pub(crate) fn timers_late(evidence: &LoopEvidence) -> Vec<Finding> {
             "{} waited for {}, {} in sum",
             count(delayer.timers, "late timer"),
             delayer.label,
-            duration(delayer.ns)
+            show_ns(delayer.ns)
         )
     });
-    let p50 = duration(late.quantile_ns(0.5).unwrap_or(0));
+    let p50 = show_ns(late.quantile_ns(0.5).unwrap_or(0));
     let finding = Finding::new(&evidence.name, Urgency::Warning, certainty, headline)
         .because(format!(
             "lateness p50 {p50}, p95 {} of {} ({})",
-            duration(p95_ns),
+            show_ns(p95_ns),
             count(late.count(), "timer"),
             rate(late.count(), evidence.watched_ns)
         ))

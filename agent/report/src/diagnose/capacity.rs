@@ -3,7 +3,8 @@
 
 use crate::diagnose::evidence::LoopEvidence;
 use crate::diagnose::finding::{Certainty, Finding, Urgency};
-use crate::diagnose::words::{count, duration, elsewhere, percent, rate};
+use crate::diagnose::words::{count, elsewhere, percent, rate};
+use crate::duration::show_ns;
 
 /// Utilization from which on queueing makes everything slow, and from which on it never catches up.
 const BUSY: f64 = 0.9;
@@ -29,7 +30,7 @@ pub(crate) fn overload(evidence: &LoopEvidence) -> Vec<Finding> {
         format!("loop {} is busy for {} of the time: it is near its limit", evidence.name, percent(busy));
     let turn = evidence.active_ns.checked_div(evidence.iterations).map(|ns| {
         let callbacks = evidence.callbacks / evidence.iterations.max(1);
-        format!("a turn takes {} for {}, without a stall", duration(ns), count(callbacks, "callback"))
+        format!("a turn takes {} for {}, without a stall", show_ns(ns), count(callbacks, "callback"))
     });
     let finding = Finding::new(&evidence.name, urgency, Certainty::Likely, headline)
         .because_of(turn)
@@ -117,7 +118,7 @@ pub(crate) fn expected_blocks(evidence: &LoopEvidence) -> Vec<Finding> {
     let seen = evidence
         .expected
         .iter()
-        .map(|(label, ns)| format!("expected block {label}: {} or more", duration(*ns)));
+        .map(|(label, ns)| format!("expected block {label}: {} or more", show_ns(*ns)));
     let finding = Finding::new(&evidence.name, Urgency::Notice, Certainty::Certain, headline)
         .because_of(seen)
         .remedy("nothing: it is not counted as a stall; but events had to wait as long");

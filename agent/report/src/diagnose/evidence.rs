@@ -1,8 +1,9 @@
 //! What was seen of one loop while it was examined: plain values, which the rules are functions of.
 
 use crate::compute::sites::SiteTotal;
-use crate::compute::starvation::Cause;
+use crate::compute::verdict::Cause;
 use crate::diagnose::words;
+use crate::duration::show_ns;
 use crate::incident::Incident;
 use loopscope_probe::counts::CountValues;
 use loopscope_probe::histogram::HistogramValues;
@@ -154,13 +155,7 @@ impl Trend {
     /// Tells of the growth: `120 -> 180, 6.0/s`.
     pub(crate) fn words(&self, over_ns: u64) -> String {
         let grown = self.last.saturating_sub(self.first);
-        format!(
-            "{} -> {} in {}, {}",
-            self.first,
-            self.last,
-            words::duration(over_ns),
-            words::rate(grown, over_ns)
-        )
+        format!("{} -> {} in {}, {}", self.first, self.last, show_ns(over_ns), words::rate(grown, over_ns))
     }
 }
 
@@ -189,7 +184,7 @@ impl LoopEvidence {
     /// Tells how lag was: `lag p50 1.0 ms, p99 284 ms`.
     pub(crate) fn lag_words(&self) -> Option<String> {
         let (p50, p99) = (self.lag.quantile_ns(0.5)?, self.lag.quantile_ns(0.99)?);
-        let text = |ns| if ns < 1_000 { "0".to_owned() } else { words::duration(ns) };
+        let text = |ns| if ns < 1_000 { "0".to_owned() } else { show_ns(ns) };
         Some(format!("an event had to wait {} at the median, {} at p99", text(p50), text(p99)))
     }
 
@@ -198,7 +193,7 @@ impl LoopEvidence {
         let part = |site: &SiteTotal| words::share(site.run_ns, self.active_ns);
         let told = self.sites.iter().filter(|site| part(site) >= 0.05).take(most);
         told.map(|site| {
-            let mean = words::duration(site.run_ns / site.calls.max(1));
+            let mean = show_ns(site.run_ns / site.calls.max(1));
             let rate = words::rate(site.calls, self.watched_ns);
             format!("{} of its time: {}, {rate} of {mean} each", words::percent(part(site)), site.label)
         })

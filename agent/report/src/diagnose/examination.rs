@@ -5,7 +5,7 @@
 
 use crate::compute::sites;
 use crate::compute::sites::SiteTotal;
-use crate::compute::starvation::judge;
+use crate::compute::verdict::judge;
 use crate::diagnose::evidence::{
     CpuTime, Delayer, JobSite, LoopEvidence, PoolEvidence, PoolKind, SeenStall, Trend,
 };
@@ -118,7 +118,7 @@ impl Examination {
         if let Some(site) = vitals.now.expected
             && self.expected.len() < KEPT_MAX
         {
-            let longest_ns = self.expected.entry(label(look.page, site)).or_default();
+            let longest_ns = self.expected.entry(look.page.sites().label(site)).or_default();
             *longest_ns = (*longest_ns).max(vitals.now.expected_ns);
         }
         self.see_late_timers(look, &records);
@@ -151,7 +151,7 @@ impl Examination {
             is_over: false,
             cause: verdict.cause,
             kind: verdict.kind,
-            label: label(page, verdict.site),
+            label: page.sites().label(verdict.site),
             runs: verdict.runs,
             looks: looks + 1,
             looks_asleep: looks_asleep + u64::from(look.asleep_in.is_some()),
@@ -203,7 +203,7 @@ impl Examination {
             if self.delayers.len() >= KEPT_MAX {
                 break;
             }
-            let label = label(look.page, site);
+            let label = look.page.sites().label(site);
             let delayer = self.delayers.entry(label).or_default();
             delayer.timers += 1;
             delayer.ns = delayer.ns.saturating_add(ns);
@@ -214,7 +214,8 @@ impl Examination {
         let jobs = look.page.jobs(self.jobs_seen);
         self.jobs_seen = look.page.jobs_recorded();
         for job in jobs {
-            let new = || JobSite { label: label(look.page, job.site), kind: job.kind, count: 0, run_ns: 0 };
+            let new =
+                || JobSite { label: look.page.sites().label(job.site), kind: job.kind, count: 0, run_ns: 0 };
             let site = self.jobs.entry((job.site, job.kind.index())).or_insert_with(new);
             site.count += 1;
             site.run_ns = site.run_ns.saturating_add(look.clock.duration_ns(job.started, job.ended));
@@ -288,7 +289,7 @@ fn ended_stall(
         is_over: true,
         cause: verdict.cause,
         kind: verdict.kind,
-        label: label(look.page, verdict.site),
+        label: look.page.sites().label(verdict.site),
         runs: verdict.runs,
         looks: 0,
         looks_asleep: 0,
@@ -309,12 +310,8 @@ fn blamed_for(timer: &Record, before: &[Record], clock: &Clock) -> Option<(SiteI
     by_site.into_iter().max_by_key(|(site, ns)| (*ns, std::cmp::Reverse(*site)))
 }
 
-fn label(page: &Page, site: SiteId) -> String {
-    page.sites().read_one(site).map_or_else(|| "?".to_owned(), |site| site.label())
-}
-
 fn span_words(page: &Page, site: SiteId, fields: &str) -> String {
-    let name = page.sites().read_one(site).map_or_else(|| "?".to_owned(), |site| site.name);
+    let name = page.sites().name(site);
     if fields.is_empty() { name } else { format!("{name} {fields}") }
 }
 

@@ -2,7 +2,8 @@
 
 use crate::diagnose::evidence::LoopEvidence;
 use crate::diagnose::finding::{Certainty, Finding, Urgency};
-use crate::diagnose::words::{count, duration, percent, share};
+use crate::diagnose::words::{count, percent, share};
+use crate::duration::show_ns;
 use crate::incident::{Class, Incident};
 
 /// An agent that has not looked at a busy loop for so long is late, in nanoseconds. It should look every 25 ms.
@@ -27,8 +28,8 @@ pub(crate) fn starved_of_cpu(evidence: &LoopEvidence) -> Vec<Finding> {
     let waited = waited.map(|(runqueue_ns, part)| {
         format!(
             "its thread was ready to run and had no processor for {} of {}: {} of what it wanted",
-            duration(runqueue_ns),
-            duration(evidence.watched_ns),
+            show_ns(runqueue_ns),
+            show_ns(evidence.watched_ns),
             percent(part)
         )
     });
@@ -36,7 +37,7 @@ pub(crate) fn starved_of_cpu(evidence: &LoopEvidence) -> Vec<Finding> {
         .then(|| format!("the process may use {}", count(evidence.processors, "processor")));
     let stalls = (evidence.stalls() > 0).then(|| {
         let longest = evidence.stalls.iter().max_by_key(|stall| stall.ns);
-        let longest = longest.map(|stall| format!(", the longest {} in {}", duration(stall.ns), stall.label));
+        let longest = longest.map(|stall| format!(", the longest {} in {}", show_ns(stall.ns), stall.label));
         format!("{} meanwhile{}", count(evidence.stalls(), "stall"), longest.unwrap_or_default())
     });
     let blamed = (!incidents.is_empty())
@@ -72,7 +73,7 @@ pub(crate) fn stood_still(evidence: &LoopEvidence) -> Vec<Finding> {
         .because(format!(
             "{}, the longest {}",
             count(incidents.len() as u64, "time"),
-            duration(longest.duration_ns)
+            show_ns(longest.duration_ns)
         ))
         .remedy("nothing in the program");
     finding.incidents = incidents;
@@ -90,7 +91,7 @@ pub(crate) fn agent_late(evidence: &LoopEvidence) -> Vec<Finding> {
     let headline = format!(
         "the agent is late itself: it did not look at loop {} for {}",
         evidence.name,
-        duration(late_ns)
+        show_ns(late_ns)
     );
     let finding = Finding::new(&evidence.name, Urgency::Notice, Certainty::Certain, headline)
         .because(

@@ -2,7 +2,8 @@
 
 use crate::diagnose::evidence::{LoopEvidence, PoolEvidence, PoolKind};
 use crate::diagnose::finding::{Certainty, Finding, Urgency};
-use crate::diagnose::words::{count, duration, percent, pool_size, rate, share};
+use crate::diagnose::words::{count, percent, pool_size, rate, share};
+use crate::duration::show_ns;
 
 /// A job that waits for less than this is served well enough, in nanoseconds.
 const WAIT_NS: u64 = 50_000_000;
@@ -27,8 +28,8 @@ impl PoolKind {
             "{}: {}, wait p95 {}, run p95 {}",
             self.kind.name(),
             rate(self.submitted, over_ns),
-            duration(self.wait_p95_ns()),
-            duration(self.run_p95_ns())
+            show_ns(self.wait_p95_ns()),
+            show_ns(self.run_p95_ns())
         )
     }
 }
@@ -72,7 +73,7 @@ impl PoolEvidence {
                 format!(
                     "; {} {wait} now, the oldest for {}",
                     count(queued, "job"),
-                    duration(self.oldest_wait_ns)
+                    show_ns(self.oldest_wait_ns)
                 )
             }
         };
@@ -84,7 +85,7 @@ impl PoolEvidence {
 
     fn heaviest_job(&self) -> Option<String> {
         let job = self.jobs.first()?;
-        let mean = duration(job.run_ns / job.count.max(1));
+        let mean = show_ns(job.run_ns / job.count.max(1));
         Some(format!("most of its time: {} from {} ({mean} each)", count(job.count, "job"), job.label))
     }
 }
@@ -104,7 +105,7 @@ pub(crate) fn saturated(evidence: &LoopEvidence) -> Vec<Finding> {
     let headline = format!(
         "the pool of loop {} is saturated: jobs wait {} (p95) for one of {threads}",
         evidence.name,
-        duration(wait_ns)
+        show_ns(wait_ns)
     );
     let wanted = pool.threads_wanted(evidence.watched_ns).max(pool.threads + 1);
     let more = pool_size(&evidence.runtime, wanted.min(1024));
@@ -132,7 +133,7 @@ pub(crate) fn behind_slow_jobs(evidence: &LoopEvidence) -> Vec<Finding> {
         "{} jobs of loop {} wait {} (p95) behind slow {} jobs",
         victim.kind.name(),
         evidence.name,
-        duration(wait_ns),
+        show_ns(wait_ns),
         slow.kind.name()
     );
     let finding = Finding::new(&evidence.name, urgency(wait_ns), Certainty::Likely, headline)

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::compute::sites::SiteTotal;
-use crate::compute::starvation::Cause;
+use crate::compute::verdict::Cause;
 use crate::diagnose::evidence::{CpuTime, Delayer, JobSite, PoolEvidence, PoolKind, SeenStall, Trend};
 use crate::diagnose::{Certainty, Urgency, diagnose};
 use crate::incident::{Class, Culprit, Frame, Incident, StackCount};

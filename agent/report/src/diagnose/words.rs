@@ -1,19 +1,4 @@
-//! Figures in words: durations, shares, counts, and what each runtime calls the way out.
-
-/// Writes nanoseconds with three digits at most: `940 ns`, `3.1 ms`, `1.2 s`, `2 m 05 s`.
-pub(crate) fn duration(ns: u64) -> String {
-    let scaled = |unit: f64, name: &str| {
-        let value = ns as f64 / unit;
-        if value < 9.95 { format!("{value:.1} {name}") } else { format!("{value:.0} {name}") }
-    };
-    match ns {
-        0..1_000 => format!("{ns} ns"),
-        1_000..999_500 => scaled(1e3, "µs"),
-        999_500..999_500_000 => scaled(1e6, "ms"),
-        999_500_000..99_500_000_000 => scaled(1e9, "s"),
-        _ => format!("{} m {:02} s", ns / 60_000_000_000, ns / 1_000_000_000 % 60),
-    }
-}
+//! Figures in words: shares, counts, and what each runtime calls the way out.
 
 /// Writes a share, 0 to 1, in percent: `62 %`, `0.4 %`.
 pub(crate) fn percent(share: f64) -> String {
@@ -80,11 +65,6 @@ mod tests {
 
     #[test]
     fn figures_are_short() {
-        for (ns, text) in
-            [(940, "940 ns"), (3_140_000, "3.1 ms"), (302_400_000, "302 ms"), (125_000_000_000, "2 m 05 s")]
-        {
-            assert_eq!(duration(ns), text);
-        }
         let shown = [percent(0.0), percent(0.0042), percent(0.623), percent(share(5, 0))];
         assert_eq!(shown, ["0 %", "0.4 %", "62 %", "0 %"]);
         assert_eq!(

@@ -81,7 +81,7 @@ pub struct Incident {
     pub phase: String,
     /// Who is to blame.
     pub culprit: Culprit,
-    /// Many small or one big, in words: `1 callback of 203 ms`, `412 callbacks of 0.5 ms: 388 x io_read at src/x.rs:40`.
+    /// Many small or one big, in words: `1 callback of 203 ms`, `412 callbacks of 500 µs: 388 x io_read at src/x.rs:40`.
     pub summary: String,
     /// What the busy stretch consisted of, by kind and site, the longest in sum first; at most 16.
     pub groups: Vec<Group>,

@@ -5,13 +5,13 @@ use crate::compute::utilization::utilization;
 use crate::live::account::Account;
 use crate::live::lag::LagPast;
 use crate::live::seen::Seen;
-use crate::live::state::{kind_name, state_view};
+use crate::live::state::state_view;
 use crate::live::view::{DrainView, LoopView, PhaseView, PoolView, SiteView, StallView};
 use crate::model::window::Split;
 use loopscope_probe::histogram::HistogramValues;
 use loopscope_probe::pool::PoolValues;
 use loopscope_probe::site::SITES;
-use loopscope_probe::{Kind, Phase, Queue, SiteId, Snapshot};
+use loopscope_probe::{Kind, Phase, Queue, Snapshot};
 use std::collections::HashMap;
 
 /// At most this many sites of a loop are told.
@@ -160,7 +160,7 @@ impl Past {
             }
             views.push(SiteView {
                 label,
-                kind: kind_name(kind),
+                kind: kind.display_name(),
                 share_ratio: interval.share(told_ns),
                 calls_per_second,
                 longest_ns: longest_ns.max(running_ns),
@@ -229,9 +229,8 @@ impl PoolPast {
 
 /// Returns the site of what runs now.
 fn running_site(snapshot: &Snapshot) -> Option<(String, Kind)> {
-    let running =
-        snapshot.now.running.filter(|running| running.kind.is_some() && running.site != SiteId::NONE)?;
-    let site = snapshot.sites.get(running.site.index())?;
+    let running = snapshot.now.running.filter(|running| running.kind.is_some())?;
+    let site = snapshot.site(running.site)?;
     Some((site.label(), site.kind))
 }
 
@@ -252,7 +251,7 @@ mod tests {
     use super::*;
     use loopscope_probe::paths::PathStat;
     use loopscope_probe::site::Site;
-    use loopscope_probe::{Clock, Ticks, VirtualClock, Writer};
+    use loopscope_probe::{Clock, SiteId, Ticks, VirtualClock, Writer};
 
     /// A page's copy whose sites all have names that no other copy has.
     fn renamed(base: &Snapshot, tick: usize) -> Snapshot {

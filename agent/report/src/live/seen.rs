@@ -1,6 +1,6 @@
 //! One loop as it was at one moment: a copy of its page, and the verdict over what runs.
 
-use crate::compute::starvation::{Verdict, judge};
+use crate::compute::verdict::{Verdict, judge};
 use crate::live::view::SpanView;
 use loopscope_probe::{Clock, Page, Snapshot, Ticks};
 use std::collections::BTreeMap;
@@ -31,9 +31,9 @@ impl Seen {
             let first = vitals.records.saturating_sub(now.stretch_callbacks);
             judge(vitals.busy_since, now.busy_ns, now, &page.records(first), clock.scale())
         });
-        let name = |site| page.sites().read_one(site).map_or_else(|| "?".to_owned(), |site| site.name);
         let open = if now.busy_ns > 0 { page.open_spans() } else { Vec::new() };
-        let spans = open.into_iter().map(|span| SpanView { name: name(span.site), fields: span.fields });
+        let spans =
+            open.into_iter().map(|span| SpanView { name: page.sites().name(span.site), fields: span.fields });
         let spans = spans.collect();
         let agent = page.control().address().map(|address| address.local().to_string());
         Seen {

@@ -1,10 +1,9 @@
 //! What a loop does at one moment, in fields and in words.
 
-use crate::compute::starvation::{Cause, Verdict};
+use crate::compute::verdict::{Cause, Verdict};
 use crate::live::seen::Seen;
 use crate::live::view::{PlaceView, QueueView, RunningView, StateKind, StateView, VerdictView};
 use loopscope_probe::now::Running;
-use loopscope_probe::site::Site;
 use loopscope_probe::{Kind, Queue, SiteId, Snapshot};
 
 /// Returns the state.
@@ -28,7 +27,7 @@ pub(super) fn state_view(seen: &Seen) -> StateView {
         stretch_callbacks: now.stretch_callbacks,
         running: now.running.map(|running| running_view(&running, snapshot)),
         spans: seen.spans.clone(),
-        expected: now.expected.and_then(|id| Some(site(snapshot, id)?.label())),
+        expected: now.expected.and_then(|id| Some(snapshot.site(id)?.label())),
         drain: now.drain.map(|(drain_ns, jobs)| QueueView { queue, drain_ns, jobs }),
         verdict: seen.verdict.as_ref().map(|verdict| verdict_view(verdict, snapshot)),
     }
@@ -42,7 +41,7 @@ fn running_view(running: &Running, snapshot: &Snapshot) -> RunningView {
     };
     RunningView {
         phase: running.phase.name(),
-        kind: running.kind.map(kind_name),
+        kind: running.kind.map(Kind::display_name),
         site: place,
         running_ns: snapshot.now.running_ns,
         words,
@@ -58,7 +57,7 @@ fn verdict_view(verdict: &Verdict, snapshot: &Snapshot) -> VerdictView {
     let is_many = verdict.cause != Cause::Callback || verdict.runs > 1;
     VerdictView {
         cause: verdict.cause.name(),
-        kind: verdict.kind.map(kind_name),
+        kind: verdict.kind.map(Kind::display_name),
         site: place,
         runs: verdict.runs,
         longest_ns: verdict.longest_ns,
@@ -67,19 +66,10 @@ fn verdict_view(verdict: &Verdict, snapshot: &Snapshot) -> VerdictView {
 }
 
 fn kind_and_place(kind: Kind, place: Option<&PlaceView>) -> String {
-    format!("{} {}", kind_name(kind), place.map_or("?", |place| &place.label))
-}
-
-/// Returns what a kind is called: a queue's job by its queue, as in metrics and flamegraphs.
-pub(super) fn kind_name(kind: Kind) -> &'static str {
-    kind.queue().map_or(kind.name(), Queue::name)
-}
-
-fn site(snapshot: &Snapshot, id: SiteId) -> Option<&Site> {
-    snapshot.sites.get(id.index()).filter(|_| id != SiteId::NONE)
+    format!("{} {}", kind.display_name(), place.map_or("?", |place| &place.label))
 }
 
 fn place(snapshot: &Snapshot, id: SiteId) -> Option<PlaceView> {
-    let site = site(snapshot, id)?;
+    let site = snapshot.site(id)?;
     Some(PlaceView { name: site.name.clone(), file: site.file.clone(), line: site.line, label: site.label() })
 }

@@ -201,7 +201,7 @@ catalog! {
         "Wakes from other threads that found a wake already on its way.");
 
     BUILD_INFO = gauge("loopscope_build_info", Info, &["version", "target"], "The build of the agent.");
-    AGENT_CPU = counter("loopscope_agent_cpu_seconds_total", Seconds, &[], "Processor time of the agent's thread.");
+    AGENT_CPU = counter("loopscope_agent_cpu_seconds_total", Seconds, &[], "Processor time of the threads that watch and answer.");
     AGENT_DROPPED = counter("loopscope_agent_dropped_events_total", Count, &["loop", "reason"],
         "Registrations that found the table of sites or of paths full and were booked under a shared name.");
     AGENT_TICKS = counter("loopscope_agent_ticks_total", Count, &[], "Looks at the loops, those for somebody who asks left out.");

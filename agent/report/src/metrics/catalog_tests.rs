@@ -1,7 +1,7 @@
 //! The catalogue keeps the rules that `promtool check metrics` keeps.
 
 use super::*;
-use crate::metrics::sheet::{LABELS_MAX, OWNER_LABELS};
+use crate::metrics::metrics_page::{LABELS_MAX, OWNER_LABELS};
 use std::collections::HashSet;
 
 #[test]

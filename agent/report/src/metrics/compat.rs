@@ -9,14 +9,14 @@
 use crate::compute::lag_figures::LagFigures;
 use crate::metrics::catalog::{self as c, Family};
 use crate::metrics::compat_set::CompatSet;
-use crate::metrics::sheet::Sheet;
+use crate::metrics::metrics_page::MetricsPage;
 use crate::metrics::view::LoopView;
 use loopscope_probe::HandleType;
 
 type Figure = fn(&LagFigures) -> f64;
 
 /// Writes the wanted ones.
-pub(crate) fn write(sheet: &mut Sheet, wanted: CompatSet, loops: &[LoopView]) {
+pub(crate) fn write(sheet: &mut MetricsPage, wanted: CompatSet, loops: &[LoopView]) {
     if wanted.prom_client {
         write_figures(
             sheet,
@@ -61,7 +61,7 @@ pub(crate) fn write(sheet: &mut Sheet, wanted: CompatSet, loops: &[LoopView]) {
 }
 
 fn write_figures<const N: usize>(
-    sheet: &mut Sheet,
+    sheet: &mut MetricsPage,
     loops: &[LoopView],
     families: [(&'static Family, Figure); N],
 ) {
@@ -77,7 +77,7 @@ fn write_figures<const N: usize>(
     }
 }
 
-fn write_active(sheet: &mut Sheet, loops: &[LoopView]) {
+fn write_active(sheet: &mut MetricsPage, loops: &[LoopView]) {
     let all_handles = |view: &LoopView| view.snapshot.handles.into_iter().fold(0, u64::saturating_add);
     for family in [&c::PROM_HANDLES, &c::PROM_RESOURCES] {
         sheet.family(family);

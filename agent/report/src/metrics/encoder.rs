@@ -1,12 +1,12 @@
 //! What a format must be able to write: families, numbers and histograms that are already counted.
 //!
-//! Families are written once, through [`Sheet`](crate::metrics::sheet::Sheet), which hands them to the encoder of the
+//! Families are written once, through [`MetricsPage`](crate::metrics::metrics_page::MetricsPage), which hands them to the encoder of the
 //! format that was asked for. An encoder decides nothing: which families there are, in which order, and how many
 //! series, is the same in all formats.
 
 use crate::metrics::buckets::Buckets;
 use crate::metrics::catalog::{Family, Type, Unit};
-use crate::metrics::value::Number;
+pub use crate::metrics::value::Number;
 use crate::model::exemplar::Exemplar;
 use std::fmt::Debug;
 

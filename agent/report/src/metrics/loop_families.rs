@@ -1,9 +1,9 @@
 //! Writes the families of loops, callbacks, queues, stalls, pools and handles.
 
-use crate::compute::starvation::Cause;
+use crate::compute::verdict::Cause;
 use crate::incident::IncidentKind;
 use crate::metrics::catalog::{self as c, Family};
-use crate::metrics::sheet::Sheet;
+use crate::metrics::metrics_page::MetricsPage;
 use crate::metrics::view::LoopView;
 use loopscope_probe::histogram::HistogramValues;
 use loopscope_probe::kind::Queue;
@@ -12,7 +12,7 @@ use loopscope_probe::tallies::Severity;
 use loopscope_probe::{HandleType, Kind, Phase, Snapshot, WorkKind};
 
 /// Writes all of them, in the order of the catalogue.
-pub(crate) fn write(sheet: &mut Sheet, loops: &[LoopView]) {
+pub(crate) fn write(sheet: &mut MetricsPage, loops: &[LoopView]) {
     write_loops(sheet, loops);
     write_phases(sheet, loops);
     write_callbacks(sheet, loops);
@@ -25,7 +25,12 @@ pub(crate) fn write(sheet: &mut Sheet, loops: &[LoopView]) {
     write_handles(sheet, loops);
 }
 
-fn whole(sheet: &mut Sheet, family: &'static Family, loops: &[LoopView], value: impl Fn(&Snapshot) -> u64) {
+fn whole(
+    sheet: &mut MetricsPage,
+    family: &'static Family,
+    loops: &[LoopView],
+    value: impl Fn(&Snapshot) -> u64,
+) {
     sheet.family(family);
     for view in loops {
         sheet.of(view);
@@ -34,14 +39,14 @@ fn whole(sheet: &mut Sheet, family: &'static Family, loops: &[LoopView], value: 
 }
 
 /// Writes a histogram that is there only once it was used.
-fn used(sheet: &mut Sheet, labels: &[&str], values: &HistogramValues) {
+fn used(sheet: &mut MetricsPage, labels: &[&str], values: &HistogramValues) {
     if !values.is_empty() {
         sheet.durations(labels, values);
     }
 }
 
 fn plain(
-    sheet: &mut Sheet,
+    sheet: &mut MetricsPage,
     family: &'static Family,
     loops: &[LoopView],
     values: impl Fn(&Snapshot) -> &HistogramValues,
@@ -54,7 +59,7 @@ fn plain(
 }
 
 fn by_kind(
-    sheet: &mut Sheet,
+    sheet: &mut MetricsPage,
     family: &'static Family,
     loops: &[LoopView],
     values: impl Fn(&Snapshot) -> &[HistogramValues; Kind::CALLBACKS],
@@ -81,7 +86,7 @@ fn callback_kinds() -> impl Iterator<Item = &'static str> {
     Kind::ALL[..Kind::CALLBACKS].iter().map(|kind| kind.name())
 }
 
-fn write_loops(sheet: &mut Sheet, loops: &[LoopView]) {
+fn write_loops(sheet: &mut MetricsPage, loops: &[LoopView]) {
     sheet.family(&c::LOOP_INFO);
     for view in loops {
         sheet.of(view);
@@ -121,7 +126,7 @@ fn write_loops(sheet: &mut Sheet, loops: &[LoopView]) {
     }
 }
 
-fn write_phases(sheet: &mut Sheet, loops: &[LoopView]) {
+fn write_phases(sheet: &mut MetricsPage, loops: &[LoopView]) {
     sheet.family(&c::PHASE_DURATION);
     for view in loops {
         sheet.of(view);
@@ -138,7 +143,7 @@ fn write_phases(sheet: &mut Sheet, loops: &[LoopView]) {
     }
 }
 
-fn write_callbacks(sheet: &mut Sheet, loops: &[LoopView]) {
+fn write_callbacks(sheet: &mut MetricsPage, loops: &[LoopView]) {
     by_kind(sheet, &c::CALLBACK_DURATION, loops, |snapshot| &snapshot.run);
     by_kind(sheet, &c::CALLBACK_QUEUE_DELAY, loops, |snapshot| &snapshot.wait);
     sheet.family(&c::CALLBACK_ERRORS);
@@ -150,7 +155,7 @@ fn write_callbacks(sheet: &mut Sheet, loops: &[LoopView]) {
     }
 }
 
-fn write_sites(sheet: &mut Sheet, loops: &[LoopView]) {
+fn write_sites(sheet: &mut MetricsPage, loops: &[LoopView]) {
     for family in [&c::SITE_SECONDS, &c::SITE_CALLS, &c::SITE_MAX] {
         sheet.family(family);
         for view in loops {
@@ -169,7 +174,7 @@ fn write_sites(sheet: &mut Sheet, loops: &[LoopView]) {
     }
 }
 
-fn write_work(sheet: &mut Sheet, loops: &[LoopView]) {
+fn write_work(sheet: &mut MetricsPage, loops: &[LoopView]) {
     sheet.family(&c::WORK_SUBMITTED);
     for view in loops {
         sheet.of(view);
@@ -208,8 +213,8 @@ fn sum_of(histograms: &[HistogramValues]) -> HistogramValues {
     sum
 }
 
-fn write_queues(sheet: &mut Sheet, loops: &[LoopView]) {
-    type Write = fn(&mut Sheet, &LoopView, &'static str, usize);
+fn write_queues(sheet: &mut MetricsPage, loops: &[LoopView]) {
+    type Write = fn(&mut MetricsPage, &LoopView, &'static str, usize);
     let families: [(&'static Family, Write); 4] = [
         (&c::DRAIN_DURATION, |sheet, view, queue, index| {
             used(sheet, &[&view.label, queue], &view.snapshot.drain[index]);
@@ -237,7 +242,7 @@ fn write_queues(sheet: &mut Sheet, loops: &[LoopView]) {
     }
 }
 
-fn write_stalls(sheet: &mut Sheet, loops: &[LoopView]) {
+fn write_stalls(sheet: &mut MetricsPage, loops: &[LoopView]) {
     sheet.family(&c::STARVATION_ACTIVE);
     for view in loops {
         sheet.of(view);
@@ -285,7 +290,7 @@ fn write_stalls(sheet: &mut Sheet, loops: &[LoopView]) {
     write_incidents(sheet, loops);
 }
 
-fn write_incidents(sheet: &mut Sheet, loops: &[LoopView]) {
+fn write_incidents(sheet: &mut MetricsPage, loops: &[LoopView]) {
     let cases = || loops.iter().filter_map(|view| Some((view, view.cases.as_ref()?)));
     sheet.family(&c::INCIDENTS);
     for (view, cases) in cases() {
@@ -312,7 +317,7 @@ fn pools(loops: &[LoopView]) -> impl Iterator<Item = (&LoopView, &PoolValues)> {
     loops.iter().filter_map(|view| Some((view, view.snapshot.pool.as_ref()?)))
 }
 
-fn write_pools(sheet: &mut Sheet, loops: &[LoopView]) {
+fn write_pools(sheet: &mut MetricsPage, loops: &[LoopView]) {
     type Value = fn(&PoolValues) -> u64;
     let gauges: [(&'static Family, Value); 4] = [
         (&c::POOL_THREADS, |pool| pool.threads),
@@ -341,7 +346,7 @@ fn write_pools(sheet: &mut Sheet, loops: &[LoopView]) {
     }
 }
 
-fn write_pool_jobs(sheet: &mut Sheet, loops: &[LoopView]) {
+fn write_pool_jobs(sheet: &mut MetricsPage, loops: &[LoopView]) {
     sheet.family(&c::POOL_SUBMITTED);
     for (view, pool) in pools(loops) {
         sheet.of(view);
@@ -376,7 +381,7 @@ fn write_pool_jobs(sheet: &mut Sheet, loops: &[LoopView]) {
     plain(sheet, &c::POOL_COMPLETION_DELAY, loops, |snapshot| &snapshot.work_delivery);
 }
 
-fn write_handles(sheet: &mut Sheet, loops: &[LoopView]) {
+fn write_handles(sheet: &mut MetricsPage, loops: &[LoopView]) {
     sheet.family(&c::HANDLES_ACTIVE);
     for view in loops {
         sheet.of(view);

@@ -6,7 +6,7 @@ use crate::model::merge::absorb;
 use loopscope_probe::{Kind, NowValues};
 
 /// Copies a view as the beginning of a sum: without sites, and without what is not added up.
-pub fn copy_view(view: &LoopView) -> LoopView {
+pub(crate) fn copy_view(view: &LoopView) -> LoopView {
     LoopView {
         owner: view.owner.clone(),
         label: view.label.clone(),
@@ -22,7 +22,7 @@ pub fn copy_view(view: &LoopView) -> LoopView {
 }
 
 /// Adds `view` to `sum`.
-pub fn add_view(sum: &mut LoopView, view: &LoopView) {
+pub(crate) fn add_view(sum: &mut LoopView, view: &LoopView) {
     absorb(&mut sum.snapshot, &view.snapshot);
     for (was_seen, is_seen) in sum.handle_types.iter_mut().zip(view.handle_types) {
         *was_seen |= is_seen;
@@ -50,14 +50,17 @@ fn add_stalls(sum: &mut StallCounts, other: &StallCounts) {
     }
 }
 
-/// Takes from the view of a loop that has ended what it no longer has; what is counted stays.
-pub fn put_to_rest(view: &mut LoopView) {
-    let snapshot = &mut view.snapshot;
-    snapshot.now = NowValues::IDLE;
-    snapshot.handles = Default::default();
-    (snapshot.handles_referenced, snapshot.requests_active, snapshot.timers_pending) = (0, 0, 0);
-    if let Some(pool) = &mut snapshot.pool {
-        (pool.threads, pool.running, pool.queued, pool.oldest_wait_ns) = (0, 0, 0, 0);
+impl LoopView {
+    /// Takes from the view of a loop that has ended what it no longer has; what is counted stays.
+    pub fn put_to_rest(&mut self) {
+        let snapshot = &mut self.snapshot;
+        snapshot.now = NowValues::IDLE;
+        snapshot.handles = Default::default();
+        (snapshot.handles_referenced, snapshot.requests_active, snapshot.timers_pending) = (0, 0, 0);
+        if let Some(pool) = &mut snapshot.pool {
+            (pool.threads, pool.running, pool.queued, pool.oldest_wait_ns) = (0, 0, 0, 0);
+        }
+        self.stalls.active = None;
+        self.utilization = 0.0;
     }
-    view.stalls.active = None;
 }

@@ -9,8 +9,6 @@ pub mod catalog;
 #[doc(hidden)]
 pub mod view;
 
-#[doc(hidden)]
-pub mod accounts;
 pub(crate) mod agent_families;
 pub(crate) mod compat;
 #[doc(hidden)]
@@ -18,10 +16,13 @@ pub mod compat_set;
 pub(crate) mod host_families;
 pub(crate) mod loop_families;
 #[doc(hidden)]
+pub mod loop_watch;
 pub mod merged;
+pub(crate) mod metrics_page;
 #[doc(hidden)]
 pub mod page;
-pub(crate) mod sheet;
+#[doc(hidden)]
+pub mod self_metrics;
 
 pub(crate) mod host;
 
@@ -33,7 +34,6 @@ pub(crate) mod number;
 pub(crate) mod protobuf;
 pub(crate) mod text;
 pub(crate) mod value;
-pub(crate) mod wire;
 
 pub use compat_set::Compat;
 

@@ -2,7 +2,7 @@
 
 use crate::metrics::format::Format;
 use crate::metrics::host::HostFamilies;
-use crate::metrics::sheet::{SERIES_MAX, Sheet};
+use crate::metrics::metrics_page::{MetricsPage, SERIES_MAX};
 use crate::metrics::view::{AgentView, HostView, LoopView};
 use crate::metrics::{agent_families, compat, host_families, loop_families};
 
@@ -29,7 +29,7 @@ pub struct Rendered {
 /// then those of the host program, whose text `host` is,
 /// in the order of their names.
 pub fn render(format: Format, loops: &[LoopView], agent: &AgentView, host: &str) -> Rendered {
-    let mut sheet = Sheet::new(format, SERIES_MAX - SERIES_OF_AGENT);
+    let mut sheet = MetricsPage::new(format, SERIES_MAX - SERIES_OF_AGENT);
     // About the size of the last one.
     let last = agent.scrapes[format as usize].bytes.max(PAGE_MIN);
     sheet.reserve(usize::try_from(last).unwrap_or(0) / 8 * 9);
@@ -49,7 +49,7 @@ const SERIES_MAX_OF_HOST: usize = 50_000;
 /// Writes the page of a whole host: the loops of all its processes, with the labels of their owners, and then what there
 /// is to say of the one that serves it.
 pub fn render_host(format: Format, loops: &[LoopView], host: &HostView, agent: &AgentView) -> Rendered {
-    let mut sheet = Sheet::new(format, SERIES_MAX_OF_HOST - SERIES_OF_AGENT);
+    let mut sheet = MetricsPage::new(format, SERIES_MAX_OF_HOST - SERIES_OF_AGENT);
     let last = agent.scrapes[format as usize].bytes.max(PAGE_MIN);
     sheet.reserve(usize::try_from(last).unwrap_or(0) / 8 * 9);
     loop_families::write(&mut sheet, loops);

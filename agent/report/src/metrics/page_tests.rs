@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::compute::stall::StallCounts;
-use crate::compute::starvation::Cause;
+use crate::compute::verdict::Cause;
 use crate::metrics::catalog::{ALL, Type};
 use crate::metrics::merged::add_view;
 use crate::metrics::view::{ProcessView, Scrapes};
@@ -202,7 +202,7 @@ fn a_thousand_histograms_do_not_take_long_in_any_format() {
             let best_ns = (0..5)
                 .map(|_| {
                     let begun = clock.now();
-                    let mut sheet = Sheet::new(format, 10_000);
+                    let mut sheet = MetricsPage::new(format, 10_000);
                     sheet.family(&crate::metrics::catalog::CALLBACK_DURATION);
                     for number in 0..1_000 {
                         sheet.durations(&[&number.to_string(), "timer"], &values);

@@ -9,8 +9,8 @@
 use crate::metrics::buckets::{Bound, Buckets, Native, newest_within};
 use crate::metrics::encoder::{Encoder, Header, Kind, Labels};
 use crate::metrics::value::Number;
-use crate::metrics::wire::{begin_bytes, push_bytes, push_f64, push_u64, push_varint, varint_len, zigzag};
 use crate::model::exemplar::Exemplar;
+use crate::protobuf::{begin_bytes, push_bytes, push_f64, push_u64, push_varint, varint_len, zigzag};
 
 /// A gap of at most so many empty buckets is written as empty buckets, and not as a new span: that is shorter.
 const GAP_MAX: i32 = 2;

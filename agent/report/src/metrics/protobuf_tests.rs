@@ -3,7 +3,7 @@
 use super::*;
 use crate::metrics::catalog;
 use crate::metrics::format::Format;
-use crate::metrics::sheet::Sheet;
+use crate::metrics::metrics_page::MetricsPage;
 use crate::model::exemplar::Exemplars;
 use loopscope_probe::counts::CountValues;
 use loopscope_probe::histogram::{HistogramValues, UPPER_NS, slot};
@@ -129,8 +129,8 @@ fn families(mut page: &[u8]) -> Vec<Message> {
     families
 }
 
-fn page(write: impl FnOnce(&mut Sheet)) -> Vec<Message> {
-    let mut sheet = Sheet::new(Format::Protobuf, 100);
+fn page(write: impl FnOnce(&mut MetricsPage)) -> Vec<Message> {
+    let mut sheet = MetricsPage::new(Format::Protobuf, 100);
     write(&mut sheet);
     families(&sheet.finish())
 }

@@ -3,8 +3,8 @@
 use crate::metrics::encoder::Kind;
 use crate::metrics::format::Format;
 use crate::metrics::host::{HostFamilies, HostFamily};
+use crate::metrics::metrics_page::MetricsPage;
 use crate::metrics::page::OWN_PREFIX;
-use crate::metrics::sheet::Sheet;
 
 /// What the exporter writes of everything that it gets wrong or could; a test beside the recorder makes it.
 pub(crate) const RENDERED: &str = include_str!("recorder_sample.prom");
@@ -43,7 +43,7 @@ fn names_are_what_the_program_wrote_without_units_and_never_ours() {
 }
 
 fn page(format: Format) -> Vec<u8> {
-    let mut sheet = Sheet::new(format, 0);
+    let mut sheet = MetricsPage::new(format, 0);
     families().families.iter().for_each(|family| sheet.host(family));
     sheet.finish()
 }

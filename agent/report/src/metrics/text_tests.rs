@@ -4,12 +4,12 @@ use super::*;
 use crate::metrics::buckets::Classic;
 use crate::metrics::catalog;
 use crate::metrics::format::Format;
-use crate::metrics::sheet::Sheet;
+use crate::metrics::metrics_page::MetricsPage;
 use crate::model::exemplar::Exemplars;
 use loopscope_probe::histogram::{HistogramValues, slot};
 
-fn page(format: Format, write: impl FnOnce(&mut Sheet)) -> String {
-    let mut sheet = Sheet::new(format, 10);
+fn page(format: Format, write: impl FnOnce(&mut MetricsPage)) -> String {
+    let mut sheet = MetricsPage::new(format, 10);
     write(&mut sheet);
     String::from_utf8(sheet.finish()).unwrap()
 }
@@ -104,7 +104,7 @@ fn exemplars_are_in_openmetrics_only_and_keep_their_time() {
             unix_ns: 1_700_000_000_250_000_000 + number,
         });
     }
-    let write = |sheet: &mut Sheet| {
+    let write = |sheet: &mut MetricsPage| {
         sheet.family(&catalog::BLOCKED_DURATION);
         sheet.exemplified(&["main"], &values, &exemplars);
     };

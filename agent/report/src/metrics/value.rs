@@ -2,7 +2,7 @@
 
 /// A sample's value.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Number {
+pub enum Number {
     Whole(u64),
     /// So many nanoseconds, told in seconds.
     Seconds(u64),

@@ -1,11 +1,11 @@
 //! Values the agent keeps between two looks at the pages: plain data, no clock and no page in it.
 
 pub mod exemplar;
-pub mod floor;
 pub mod history;
 pub mod label;
 pub mod lag_window;
 pub(crate) mod merge;
+pub mod monotonic;
 pub mod plumbing;
 pub mod tally;
 pub mod threshold_change;

@@ -1,5 +1,6 @@
 //! Stall thresholds as they are read and changed while a program runs.
 
+use crate::duration::show_exactly;
 use crate::model::thresholds::{THRESHOLD_NS_MIN, Thresholds};
 
 /// What is to be changed. What is not given stays as it is.
@@ -45,14 +46,13 @@ impl ThresholdChange {
             warning_ns: self.warning_ns.unwrap_or(present.warning_ns),
             critical_ns: self.critical_ns.unwrap_or(present.critical_ns),
         };
-        let ms = |ns: u64| ns as f64 / 1e6;
         match wanted.are_sensible() {
             true => Ok(wanted),
             false => Err(format!(
-                "thresholds of {} ms (warning) and {} ms (critical): the warning must be at least {} ms and not above the critical one\n",
-                ms(wanted.warning_ns),
-                ms(wanted.critical_ns),
-                ms(THRESHOLD_NS_MIN),
+                "thresholds of {} (warning) and {} (critical): the warning must be at least {} and not above the critical one\n",
+                show_exactly(wanted.warning_ns),
+                show_exactly(wanted.critical_ns),
+                show_exactly(THRESHOLD_NS_MIN),
             )),
         }
     }
@@ -71,9 +71,7 @@ mod tests {
         };
         assert_eq!(apply(Some(2_000), None), Ok(Thresholds { warning_ns: 2_000_000, ..present }));
         assert_eq!(apply(None, Some(100_000)), Ok(Thresholds { critical_ns: 100_000_000, ..present }));
-        assert!(
-            apply(Some(2_000_000), None).unwrap_err().contains("2000 ms (warning) and 1000 ms (critical)")
-        );
-        assert!(apply(Some(1_900), None).unwrap_err().contains("at least 2 ms"));
+        assert!(apply(Some(2_000_000), None).unwrap_err().contains("2s (warning) and 1s (critical)"));
+        assert!(apply(Some(1_900), None).unwrap_err().contains("at least 2ms"));
     }
 }

@@ -100,15 +100,11 @@ pub fn site_frame(site: Option<&Site>) -> Frame {
     let Some(site) = site else { return Frame::plain("?") };
     let text = match site.kind {
         Kind::Span => site.name.clone(),
-        kind if site.name.is_empty() => format!("{} {}", kind_text(kind), site.label()),
-        Kind::Tick | Kind::Microtask => format!("{} {}", kind_text(site.kind), site.label()),
+        kind if site.name.is_empty() => format!("{} {}", kind.display_name(), site.label()),
+        Kind::Tick | Kind::Microtask => format!("{} {}", site.kind.display_name(), site.label()),
         _ => site.label(),
     };
     Frame::placed(&text, &site.file, site.line)
-}
-
-fn kind_text(kind: Kind) -> &'static str {
-    kind.queue().map_or(kind.name(), |queue| queue.name())
 }
 
 /// Returns the stack of what runs now and the time it has not been charged yet: a path's time is booked when it ends.

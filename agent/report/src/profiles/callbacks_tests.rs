@@ -117,7 +117,7 @@ fn the_drawing_is_the_same_for_the_same_profile_and_none_for_nothing() {
     let (first, second) = (profile.svg("a <b>").unwrap(), profile.svg("a <b>").unwrap());
     assert_eq!(first, second);
     let text = String::from_utf8(first).unwrap();
-    assert!(text.contains("timer &lt;t&amp;") && text.contains("20,000 us"), "{text}");
+    assert!(text.contains("timer &lt;t&amp;") && text.contains("20,000 µs"), "{text}");
     assert!(text.contains("id=\"legend\"") && text.contains(">timers</text>"), "{text}");
     assert!(!text.contains(crate::profiles::colour_mark::is_mark), "private characters are left");
 }
@@ -142,11 +142,11 @@ fn a_difference_tells_what_its_colours_mean() {
     let after = Profile::parse_folded("a;poll;x 300\na;poll;y 100\n").unwrap();
     let draw = |totals| String::from_utf8(after.diff_svg(&before, totals, "t").unwrap()).unwrap();
     let as_measured = draw(Totals::AsMeasured);
-    assert!(as_measured.contains("x (300 us, 75.00%; +50.00%)"), "{as_measured}");
+    assert!(as_measured.contains("x (300 µs, 75.00%; +50.00%)"), "{as_measured}");
     assert!(
-        as_measured.contains("y (100 us, 25.00%; 0.00%)") && as_measured.contains("more time than before")
+        as_measured.contains("y (100 µs, 25.00%; 0.00%)") && as_measured.contains("more time than before")
     );
-    assert!(draw(Totals::Equal).contains("y (100 us, 25.00%; -25.00%)"));
+    assert!(draw(Totals::Equal).contains("y (100 µs, 25.00%; -25.00%)"));
     let empty = Profile::new(Of::Callbacks);
     assert!(matches!(after.diff_svg(&empty, Totals::Equal, "t"), Err(FlameError::Empty)));
     assert!(matches!(empty.diff_svg(&before, Totals::Equal, "t"), Err(FlameError::Empty)));

@@ -1,6 +1,6 @@
 //! Drawing a profile with inferno: coloured by phase with a legend, the same picture for the same profile.
 
-use crate::compute::age::age_text;
+use crate::duration::show_ns;
 use crate::profiles::FlameError;
 use crate::profiles::colour;
 use crate::profiles::colour_mark::is_mark;
@@ -44,7 +44,7 @@ impl Profile {
             return Err(FlameError::Empty);
         }
         let mut palette = colour::palette(lines.iter().map(|(stack, _)| stack.as_str()));
-        let total = age_text(self.total_ns());
+        let total = show_ns(self.total_ns());
         let mut options = options(title, &format!("total {total} {}", self.of.words()), &self.notes);
         options.palette_map = Some(&mut palette);
         let lines: Vec<String> = lines.iter().map(|(stack, us)| format!("{stack} {us}")).collect();
@@ -76,11 +76,11 @@ impl Profile {
         };
         let (lines, gone_us) = without_the_gone(&both);
         let gone = if gone_us > 0 {
-            format!(", {} of before gone", age_text(gone_us.saturating_mul(1_000)))
+            format!(", {} of before gone", show_ns(gone_us.saturating_mul(1_000)))
         } else {
             String::new()
         };
-        let (was, is) = (age_text(before.total_ns()), age_text(self.total_ns()));
+        let (was, is) = (show_ns(before.total_ns()), show_ns(self.total_ns()));
         let mut options = options(title, &format!("before {was}, after {is}{gone}{totals}"), &self.notes);
         options.stroke_color = StrokeColor::Color(Color { r: 190, g: 190, b: 190 });
         let legend = [
@@ -122,7 +122,7 @@ fn options<'a>(title: &str, subtitle: &str, notes: &[String]) -> Options<'a> {
     let notes: String = notes.iter().map(|note| format!(" - {}", Printable(note))).collect();
     options.subtitle = Some(format!("{subtitle}{notes} - {HOW_TO}"));
     options.bgcolors = Some(BACKGROUND);
-    options.count_name = "us".to_owned();
+    options.count_name = "µs".to_owned();
     options.name_type = "Frame:".to_owned();
     options.deterministic = true;
     options.text_truncate_direction = TextTruncateDirection::Right;

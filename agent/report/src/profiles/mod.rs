@@ -20,7 +20,6 @@ mod kind;
 mod legend;
 mod pprof;
 mod profile;
-mod protobuf;
 mod speedscope;
 mod timeline;
 mod trace;

@@ -9,7 +9,7 @@
 use crate::profiles::FlameError;
 use crate::profiles::frame::{Code, Frame, Module};
 use crate::profiles::profile::{Profile, Stack};
-use crate::profiles::protobuf::Message;
+use crate::protobuf::Message;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use std::collections::HashMap;

@@ -104,7 +104,8 @@ impl Profile {
     }
 
     /// Returns the counts of all stacks together.
-    pub fn total_count(&self) -> u64 {
+    #[cfg(test)]
+    pub(crate) fn total_count(&self) -> u64 {
         self.stacks.iter().fold(0, |sum, stack| sum.saturating_add(stack.count))
     }
 

@@ -45,7 +45,7 @@ fn reads_and_writes_put_a_time_out_off_without_touching_the_queue() {
         cx.on_stream(cx.state.client.unwrap(), |cx, key, _| {
             cx.state.messages += 1;
             let now_ns = cx.core.clock.now_ns();
-            assert_eq!(cx.core.idle_entries(), 2, "one entry for a stream, however often it moves");
+            assert_eq!(cx.core.idle.heap.len(), 2, "one entry for a stream, however often it moves");
             assert_eq!(cx.stream(key).map(|stream| stream.moved_ns), Some(now_ns));
             cx.write(key, b"x").unwrap();
             if cx.state.messages == 1_000 {
@@ -69,7 +69,7 @@ fn time_outs_of_closed_streams_do_not_pile_up() {
             assert!(cx.on_idle(key, LONG, |_, _| {}) && cx.on_idle(key, LONG * 2, |_, _| {}));
             assert!(cx.close(key));
             assert!(!cx.on_idle(key, LONG, |_, _| {}) && !cx.clear_idle(key));
-            assert!(cx.core.idle_entries() <= 2 * super::DEAD_KEPT + 2, "{}", cx.core.idle_entries());
+            assert!(cx.core.idle.heap.len() <= 2 * super::DEAD_KEPT + 2, "{}", cx.core.idle.heap.len());
         }
     });
 }

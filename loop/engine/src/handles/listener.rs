@@ -1,207 +1,142 @@
-//! Listening sockets: connections come in, each as a stream with a key of its own.
+//! Listening sockets, TCP or Unix-domain, and how they are made.
 
-use crate::call::Site;
-use crate::core::{Core, What};
-use crate::cx::Cx;
-use crate::error::AcceptStarved;
-use crate::handles::acceptor::{Acceptor, Listening};
-use crate::handles::stream::Stream;
+use crate::callback::State;
 use crate::handles::transport::Transport;
 use crate::key::Key;
-use crate::sockets::{Edges, is_of_one_connection};
-use loopscope_probe::{Kind, Life};
-use mio::Interest;
+use crate::queues::sockets::Edges;
+use loopscope_probe::HandleType;
+use loopscope_probe::socket_file::SocketFile;
+use mio::event::Source;
+use mio::net::{TcpListener, UnixListener};
+use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
 use std::net::SocketAddr;
-use std::panic::Location;
 use std::path::Path;
 
-/// Connections that one turn accepts at most.
-const ACCEPTS_PER_TURN: usize = 64;
+/// Connections that wait to be accepted; as Node. The kernel cuts it to `net.core.somaxconn`.
+const BACKLOG: u32 = 511;
+
+/// How a TCP address is listened on.
+///
+/// ```
+/// use loopscope_loop::{Listening, Loop};
+///
+/// let mut event_loop = Loop::new()?;
+/// event_loop.main(|cx| {
+///     let options = Listening::default().reuse_port(true).backlog(1024);
+///     cx.listen_with(([127, 0, 0, 1], 0).into(), options, |_, _| {})
+/// })?;
+/// # std::io::Result::Ok(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listening {
+    backlog: u32,
+    is_port_shared: bool,
+    is_v6_only: bool,
+}
+
+impl Default for Listening {
+    fn default() -> Self {
+        Listening { backlog: BACKLOG, is_port_shared: false, is_v6_only: false }
+    }
+}
+
+impl Listening {
+    /// Sets how many connections may wait to be accepted; 511 where not set. The kernel cuts it to its own limit.
+    pub fn backlog(mut self, count: u32) -> Self {
+        self.backlog = count;
+        self
+    }
+
+    /// Lets several sockets, of this or other processes of the same user, listen on the same port: the kernel spreads
+    /// connections over them (`SO_REUSEPORT`). All of them must ask for it.
+    pub fn reuse_port(mut self, is_on: bool) -> Self {
+        self.is_port_shared = is_on;
+        self
+    }
+
+    /// Keeps a listener on `[::]` from taking IPv4 connections, too.
+    pub fn only_v6(mut self, is_on: bool) -> Self {
+        self.is_v6_only = is_on;
+        self
+    }
+}
 
 /// A callback for connections.
-type OnAccept<S> = Box<dyn FnMut(&mut Cx<'_, S>, io::Result<Key>)>;
+pub(crate) type OnAccept<S> = Box<dyn FnMut(&mut <S as State>::Cx<'_>, io::Result<Key>)>;
 
 /// A listening socket.
-pub(crate) struct Listener<S: 'static> {
+pub(crate) struct Listener<S: State> {
     pub(crate) acceptor: Acceptor,
     pub(crate) edges: Edges,
     /// Missing while it runs.
-    run: Option<OnAccept<S>>,
-    is_paused: bool,
+    pub(crate) run: Option<OnAccept<S>>,
+    pub(crate) is_paused: bool,
     /// The last try failed for lack of descriptors or memory, and the program was told.
-    is_starved: bool,
+    pub(crate) is_starved: bool,
 }
 
-impl<S: 'static> Cx<'_, S> {
-    /// Listens on an address; port 0 takes a free one, which [`Cx::local_addr`] tells. The callback gets the key of
-    /// each connection, which reads nothing until [`Cx::on_stream`]; or what went wrong with one.
-    ///
-    /// While descriptors or memory are lacking it is told once, with an error that holds [`AcceptStarved`];
-    /// connections wait in the kernel's queue meanwhile, and the loop tries again ten times a second, and as soon as
-    /// it has closed a socket of its own.
-    ///
-    /// # Errors
-    /// What the operating system says when it refuses the address: in use, not of this host, not permitted. In virtual
-    /// time there are no sockets.
-    #[track_caller]
-    pub fn listen(
-        &mut self,
-        address: SocketAddr,
-        run: impl FnMut(&mut Cx<'_, S>, io::Result<Key>) + 'static,
-    ) -> io::Result<Key> {
-        self.listen_with(address, Listening::default(), run)
-    }
-
-    /// Like [`Cx::listen`], with options.
-    ///
-    /// # Errors
-    /// As [`Cx::listen`], and where the system does not have an option.
-    #[track_caller]
-    pub fn listen_with(
-        &mut self,
-        address: SocketAddr,
-        options: Listening,
-        run: impl FnMut(&mut Cx<'_, S>, io::Result<Key>) + 'static,
-    ) -> io::Result<Key> {
-        self.core.registry()?;
-        self.listen_at(Location::caller(), Acceptor::tcp(address, options)?, Box::new(run))
-    }
-
-    /// Like [`Cx::listen`] for Unix-domain connections. Makes the file, and removes it when the listener is closed, unless
-    /// another one has taken its place.
-    ///
-    /// # Errors
-    /// What the operating system says when it refuses the path: `AddrInUse` where the file is there, also when nobody
-    /// listens on it any more. In virtual time there are no sockets.
-    #[track_caller]
-    pub fn listen_unix(
-        &mut self,
-        path: impl AsRef<Path>,
-        run: impl FnMut(&mut Cx<'_, S>, io::Result<Key>) + 'static,
-    ) -> io::Result<Key> {
-        self.core.registry()?;
-        self.listen_at(Location::caller(), Acceptor::unix(path.as_ref())?, Box::new(run))
-    }
-
-    /// Like [`Cx::listen`] on a socket that listens already, such as one that was inherited.
-    ///
-    /// # Errors
-    /// What the operating system says when it refuses to watch it. In virtual time there are no sockets.
-    #[track_caller]
-    pub fn listen_on(
-        &mut self,
-        listener: std::net::TcpListener,
-        run: impl FnMut(&mut Cx<'_, S>, io::Result<Key>) + 'static,
-    ) -> io::Result<Key> {
-        self.core.registry()?;
-        listener.set_nonblocking(true)?;
-        let acceptor = Acceptor::Tcp(mio::net::TcpListener::from_std(listener));
-        self.listen_at(Location::caller(), acceptor, Box::new(run))
-    }
-
-    pub(crate) fn listen_at(
-        &mut self,
-        at: &'static Location<'static>,
-        acceptor: Acceptor,
-        run: OnAccept<S>,
-    ) -> io::Result<Key> {
-        let site = self.core.site(at, Kind::Accept);
-        let (is_paused, is_starved) = (false, false);
-        let listener = Listener { acceptor, edges: Edges::default(), run: Some(run), is_paused, is_starved };
-        let key = self.core.insert(site, What::Listener(Box::new(listener)));
-        self.core.referenced += 1;
-        self.watch(key, Interest::READABLE)?;
-        Ok(key)
-    }
-
-    /// Registers the socket behind a key; where that fails, nothing is left of it.
-    pub(crate) fn watch(&mut self, key: Key, interest: Interest) -> io::Result<()> {
-        let registry = self.core.poller.registry();
-        let source = self.core.slots.get_mut(key).and_then(|entry| entry.what.source());
-        let (Some(registry), Some(source)) = (registry, source) else { return Ok(()) };
-        let outcome = registry.register(source, mio::Token(key.token()), interest);
-        if outcome.is_err()
-            && let Some(entry) = self.core.remove(key)
-        {
-            self.core.forget(&entry.what, entry.is_ref);
-        }
-        outcome
-    }
-
-    pub(crate) fn accept_some(&mut self, key: Key) {
-        for _ in 0..ACCEPTS_PER_TURN {
-            let Some(entry) = self.core.slots.get_mut(key) else { return };
-            let site = entry.site;
-            let What::Listener(listener) = &mut entry.what else { return };
-            if listener.is_paused {
-                return;
-            }
-            match listener.acceptor.accept() {
-                Ok(transport) => {
-                    listener.is_starved = false;
-                    let accepted = self.open_stream(site, transport);
-                    self.emit_accept(key, accepted);
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    listener.edges.is_readable = false;
-                    return;
-                }
-                Err(error) if is_of_one_connection(&error) => self.emit_accept(key, Err(error)),
-                Err(error) => {
-                    let is_news = !std::mem::replace(&mut listener.is_starved, true);
-                    self.core.starve(key);
-                    if is_news {
-                        self.emit_accept(key, Err(AcceptStarved { error }.into()));
-                    }
-                    return;
-                }
-            }
-            if !self.goes_on() {
-                break;
-            }
-        }
-        // The kernel may have more: another turn.
-        let now = self.core.stamp();
-        if let Some(What::Listener(listener)) = self.core.slots.get_mut(key).map(|entry| &mut entry.what) {
-            self.core.sockets.list(key, &mut listener.edges, now);
-        }
-    }
-
-    /// Makes a stream of what is connected already.
-    pub(crate) fn open_stream(&mut self, site: Site, transport: Transport) -> io::Result<Key> {
-        let interest = transport.interest();
-        let key = self.core.insert(site, What::Stream(Box::new(Stream::connected(transport))));
-        self.watch(key, interest)?;
-        Ok(key)
-    }
-
-    fn emit_accept(&mut self, key: Key, accepted: io::Result<Key>) {
-        let Some(entry) = self.core.slots.get_mut(key) else { return };
-        let site = entry.site;
-        let What::Listener(listener) = &mut entry.what else { return };
-        let (Some(mut run), ready) = (listener.run.take(), listener.edges.ready) else { return };
-        self.enter(Kind::Accept, site, Life::ready_at(ready), |cx| run(cx, accepted));
-        match self.core.slots.get_mut(key).map(|entry| &mut entry.what) {
-            Some(What::Listener(listener)) => listener.run = Some(run),
-            _ => self.discard(Kind::Accept, site, run),
-        }
-        self.drain();
-    }
+/// A socket that connections are accepted from.
+pub(crate) enum Acceptor {
+    Tcp(TcpListener),
+    /// With the file that it made, which goes with it, and first: see [`SocketFile`].
+    Unix(#[expect(dead_code, reason = "kept for what its drop does")] SocketFile, UnixListener),
 }
 
-impl<S: 'static> Core<S> {
-    /// Stops or goes on accepting. Returns `false` for what is not a listener.
-    pub(crate) fn pause_listener(&mut self, key: Key, is_paused: bool) -> bool {
-        let now = self.stamp();
-        let Some(What::Listener(listener)) = self.slots.get_mut(key).map(|entry| &mut entry.what) else {
-            return false;
-        };
-        if std::mem::replace(&mut listener.is_paused, is_paused) && !is_paused {
-            // What came meanwhile was reported once, and found nobody who would accept it.
-            self.sockets.list(key, &mut listener.edges, now);
+impl Acceptor {
+    pub(crate) fn tcp(address: SocketAddr, options: Listening) -> io::Result<Acceptor> {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        // As Node: a server that is started again gets its port although old connections linger.
+        socket.set_reuse_address(true)?;
+        if options.is_port_shared {
+            socket.set_reuse_port(true)?;
         }
-        true
+        if address.is_ipv6() {
+            socket.set_only_v6(options.is_v6_only)?;
+        }
+        socket.bind(&address.into())?;
+        socket.listen(i32::try_from(options.backlog).unwrap_or(i32::MAX))?;
+        socket.set_nonblocking(true)?;
+        Ok(Acceptor::Tcp(TcpListener::from_std(socket.into())))
+    }
+
+    pub(crate) fn unix(path: &Path) -> io::Result<Acceptor> {
+        // As libuv: the file goes with the listener, so that the next one can have its place.
+        let socket = UnixListener::bind(path)?;
+        Ok(Acceptor::Unix(SocketFile::made(path), socket))
+    }
+
+    pub(crate) fn accept(&self) -> io::Result<Transport> {
+        match self {
+            Acceptor::Tcp(socket) => {
+                let (accepted, _) = socket.accept()?;
+                // Small answers must not wait for the other side's delayed acknowledgement. A socket that cannot do
+                // this has failed already, and says so on its first use.
+                let _ = accepted.set_nodelay(true);
+                Ok(Transport::Tcp(accepted))
+            }
+            Acceptor::Unix(_, socket) => socket.accept().map(|(accepted, _)| Transport::Unix(accepted)),
+        }
+    }
+
+    pub(crate) fn source(&mut self) -> &mut dyn Source {
+        match self {
+            Acceptor::Tcp(socket) => socket,
+            Acceptor::Unix(_, socket) => socket,
+        }
+    }
+
+    pub(crate) fn local_addr(&self) -> Option<SocketAddr> {
+        match self {
+            Acceptor::Tcp(socket) => socket.local_addr().ok(),
+            Acceptor::Unix(..) => None,
+        }
+    }
+
+    pub(crate) fn handle_type(&self) -> HandleType {
+        match self {
+            Acceptor::Tcp(_) => HandleType::TcpListener,
+            Acceptor::Unix(..) => HandleType::UnixListener,
+        }
     }
 }

@@ -4,7 +4,7 @@
 //! edge, an end that is dropped is the end of the other's reading and breaks its writing: the same code above runs as
 //! on a socket.
 
-use crate::poll::Ready;
+use crate::poller::Ready;
 use crate::simulate::World;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;

@@ -1,114 +1,39 @@
-//! Signals: any number of listeners of one signal, in any number of loops.
-//!
-//! A signal handler may do almost nothing, so it only notes the signal and wakes the loop through a pair of sockets.
-//! In the poll phase, after all sockets, every listener of each signal that arrived runs, in the order they were made.
-//! A signal that arrives twice before that runs them once: the system merges such signals, too.
-//!
-//! While a signal has a listener anywhere in the process its usual action does not happen; once the last one is closed
-//! it does again. (Handlers that other libraries installed for it run in both cases.)
-//!
-//! # Source
-//! `src/unix/signal.c` of libuv 1.46: one handler, a pipe to each loop, signals last in a poll.
+//! What a loop has of signals: its listeners, what arrived, and the claims that keep a signal's usual action from
+//! happening.
 
-use crate::call::Many;
-use crate::core::{Core, What};
-use crate::cx::Cx;
+use crate::callback::{Many, State};
 use crate::key::Key;
-use loopscope_probe::{Kind, Life, Ticks};
-use mio::{Interest, Token};
-use signal_hook::consts::{FORBIDDEN, SIGCHLD};
+use loopscope_probe::Ticks;
+use mio::Token;
+use signal_hook::consts::FORBIDDEN;
 use signal_hook_mio::v1_0::Signals;
 use std::collections::VecDeque;
 use std::collections::btree_map::{BTreeMap, Entry};
 use std::io;
-use std::panic::Location;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// The token of the pair; no key has it, because a slot's number ends before it.
-const SIGNALS: Token = Token(usize::MAX - 1);
+pub(crate) const SIGNALS: Token = Token(usize::MAX - 1);
 
 /// What a loop has of signals; nothing until it listens to one.
 #[derive(Default)]
 pub(crate) struct SignalHub {
-    source: Option<Signals>,
+    pub(crate) source: Option<Signals>,
     /// In the order they were made; stale keys are left until the next is made.
-    listeners: Vec<(i32, Key)>,
+    pub(crate) listeners: Vec<(i32, Key)>,
     /// A report came that was not looked at yet.
-    has_arrived: bool,
+    pub(crate) has_arrived: bool,
     /// Listeners to run and children to ask, and since when.
-    due: VecDeque<(Key, Ticks)>,
+    pub(crate) due: VecDeque<(Key, Ticks)>,
 }
 
 /// One listener.
-pub(crate) struct SignalListener<S: 'static> {
+pub(crate) struct SignalListener<S: State> {
     /// Missing while it runs.
-    run: Option<Many<S>>,
-    _claim: Claim,
-}
-
-impl<S: 'static> Cx<'_, S> {
-    /// Runs a callback whenever the process gets this signal, by its number; [`signals`](crate::signals) has the names.
-    /// It keeps the loop alive until it is closed or unreferenced.
-    ///
-    /// # Errors
-    /// `InvalidInput` for a number that is no signal, and for those that cannot be caught or whose handler could not
-    /// return (`SIGKILL`, `SIGSTOP`, `SIGILL`, `SIGFPE`, `SIGSEGV`); else what the operating system says when it
-    /// refuses descriptors. In virtual time there are no signals.
-    #[track_caller]
-    pub fn on_signal(&mut self, signal: i32, run: impl FnMut(&mut Cx<'_, S>) + 'static) -> io::Result<Key> {
-        self.on_signal_at(Location::caller(), signal, Box::new(run))
-    }
-
-    fn on_signal_at(&mut self, at: &'static Location<'static>, signal: i32, run: Many<S>) -> io::Result<Key> {
-        self.core.registry()?;
-        let claim = Claim::new(signal)?;
-        self.core.watch_signal(signal)?;
-        let site = self.core.site(at, Kind::Signal);
-        let listener = SignalListener { run: Some(run), _claim: claim };
-        let key = self.core.insert(site, What::Signal(Box::new(listener)));
-        self.core.referenced += 1;
-        let Core { signals, slots, .. } = &mut *self.core;
-        signals.listeners.retain(|(_, key)| slots.get(*key).is_some());
-        signals.listeners.push((signal, key));
-        Ok(key)
-    }
-
-    /// Runs the listeners of the signals that arrived, and asks the children. Last in a poll.
-    #[inline]
-    pub(crate) fn run_signals(&mut self) {
-        if self.core.signals.has_due() {
-            self.run_due_signals();
-        }
-    }
-
-    #[inline(never)]
-    fn run_due_signals(&mut self) {
-        if self.core.signals.has_arrived {
-            self.core.take_signals();
-        }
-        while self.goes_on()
-            && let Some((key, ready)) = self.core.signals.due.pop_front()
-        {
-            match self.core.slots.get(key).map(|entry| &entry.what) {
-                Some(What::Child(_)) => self.reap_child(key, ready),
-                _ => self.run_listener(key, ready),
-            }
-        }
-    }
-
-    fn run_listener(&mut self, key: Key, ready: Ticks) {
-        let Some(entry) = self.core.slots.get_mut(key) else { return };
-        let site = entry.site;
-        let What::Signal(listener) = &mut entry.what else { return };
-        let Some(mut run) = listener.run.take() else { return };
-        self.enter(Kind::Signal, site, Life::ready_at(ready), &mut run);
-        match self.core.slots.get_mut(key).map(|entry| &mut entry.what) {
-            Some(What::Signal(listener)) => listener.run = Some(run),
-            _ => self.discard(Kind::Signal, site, run),
-        }
-        self.drain();
-    }
+    pub(crate) run: Option<Many<S>>,
+    #[expect(dead_code, reason = "kept for what its drop does")]
+    pub(crate) claim: Claim,
 }
 
 impl SignalHub {
@@ -119,48 +44,8 @@ impl SignalHub {
     }
 }
 
-impl<S: 'static> Core<S> {
-    /// Has a signal reported to this loop from now on.
-    pub(crate) fn watch_signal(&mut self, signal: i32) -> io::Result<()> {
-        let known = match self.signals.source.take() {
-            Some(source) => source,
-            None => {
-                let mut source = Signals::new(std::iter::empty::<i32>())?;
-                self.registry()?.register(&mut source, SIGNALS, Interest::READABLE)?;
-                source
-            }
-        };
-        self.signals.source.insert(known).add_signal(signal)
-    }
-
-    /// Finds out which signals arrived, and whom they concern: first children, then listeners.
-    fn take_signals(&mut self) {
-        self.signals.has_arrived = false;
-        let now = self.stamp();
-        let Some(source) = &mut self.signals.source else { return };
-        let mut signals: Vec<i32> = source.pending().collect();
-        signals.sort_unstable();
-        let children = if signals.contains(&SIGCHLD) { self.children_to_ask() } else { Vec::new() };
-        let hub = &mut self.signals;
-        hub.due.extend(children.into_iter().map(|key| (key, now)));
-        for signal in signals {
-            // Listeners that are made meanwhile wait for the next signal.
-            let listeners = hub.listeners.iter().filter(|(of, _)| *of == signal);
-            hub.due.extend(listeners.map(|(_, key)| (*key, now)));
-        }
-    }
-
-    /// Notes a report whose token is no key's.
-    #[cold]
-    pub(crate) fn note_signals(&mut self, token: usize) {
-        if token == SIGNALS.0 {
-            self.signals.has_arrived = true;
-        }
-    }
-}
-
 /// Keeps a signal's usual action from happening.
-struct Claim(i32);
+pub(crate) struct Claim(i32);
 
 /// How many claims there are of each signal, and whether there are none.
 type Claims = BTreeMap<i32, (usize, Arc<AtomicBool>)>;
@@ -168,7 +53,7 @@ type Claims = BTreeMap<i32, (usize, Arc<AtomicBool>)>;
 static CLAIMS: Mutex<Claims> = Mutex::new(Claims::new());
 
 impl Claim {
-    fn new(signal: i32) -> io::Result<Claim> {
+    pub(crate) fn new(signal: i32) -> io::Result<Claim> {
         if FORBIDDEN.contains(&signal) || signal_hook::low_level::signal_name(signal).is_none() {
             let refusal = format!("signal {signal} does not exist or cannot be caught");
             return Err(io::Error::new(io::ErrorKind::InvalidInput, refusal));

@@ -1,8 +1,8 @@
 //! Files as futures see them: each call of [`Fs`], awaited.
 
 use crate::cx::Cx;
-use crate::fs::{FolderEntry, Fs};
 use crate::key::Key;
+use crate::operations::fs::{FolderEntry, Fs};
 use crate::twins::local::Local;
 use crate::twins::promise::{Promise, Undo};
 use std::fs::{File, Metadata, OpenOptions};

@@ -1,7 +1,7 @@
 //! A listener as futures see it: connections that can be awaited.
 
 use crate::cx::Cx;
-use crate::handles::acceptor::{Acceptor, Listening};
+use crate::handles::listener::{Acceptor, Listening};
 use crate::key::Key;
 use crate::twins::connection::Connection;
 use crate::twins::gate::{Gate, Waiting};

@@ -16,10 +16,10 @@
 //!
 //! Cost: an operation is two small allocations and one more poll; a callback that waits for nothing else is cheaper.
 
-pub(crate) mod errands;
-mod promise;
-
 mod local;
+
+mod calls;
+mod promise;
 
 mod connection;
 mod gate;

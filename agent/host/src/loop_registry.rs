@@ -1,0 +1,262 @@
+//! Which loops there are: page files found, followed while their loops live, and kept for a while after.
+
+use crate::followed_loop::{FollowedLoop, NotALoop};
+use crate::pattern;
+use crate::skipped_page::{Refusal, Refusals};
+use loopscope_probe::directory::{Owner, PageFile};
+use loopscope_probe::process_id::ProcessId;
+use loopscope_probe::{Page, directory};
+use loopscope_report::compute::sites::SITES_PER_PROCESS;
+use loopscope_report::metrics::loop_watch::OtherLoops;
+use loopscope_report::metrics::view::LoopView;
+use loopscope_report::model::label::{OTHER, unique};
+use std::collections::{HashMap, HashSet};
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// All loops of the host.
+#[derive(Debug)]
+pub(crate) struct LoopRegistry {
+    /// Patterns, as [`pattern`] reads them.
+    directories: Vec<PathBuf>,
+    keep_ns: u64,
+    loops_max: usize,
+    namespace: u64,
+    /// In the order of pid, start and number.
+    entries: Vec<FollowedLoop>,
+    refusals: Refusals,
+    others: OtherLoops<ProcessId>,
+    /// How many more sites of a process may have a series.
+    sites_room: HashMap<ProcessId, usize>,
+    /// Page files of processes that had ended before they were followed.
+    left: Vec<PageFile>,
+    /// What every page is read into.
+    page: Box<Page>,
+}
+
+/// What the pages came to.
+#[derive(Debug, Default)]
+pub(crate) struct Views {
+    pub loops: Vec<LoopView>,
+    /// Sites that got no series of their own.
+    pub sites_left_out: u64,
+}
+
+impl LoopRegistry {
+    /// Follows the pages of these directories, at most so many loops. What has ended stays for `keep_ns`.
+    pub(crate) fn new(directories: Vec<PathBuf>, keep_ns: u64, loops_max: usize) -> LoopRegistry {
+        LoopRegistry {
+            directories,
+            keep_ns,
+            loops_max,
+            namespace: directory::pid_namespace(),
+            entries: Vec::new(),
+            refusals: Refusals::default(),
+            others: OtherLoops::default(),
+            sites_room: HashMap::new(),
+            left: Vec::new(),
+            page: directory::blank_page(),
+        }
+    }
+
+    /// Returns the loops, in the order of pid, start and number.
+    pub(crate) fn entries(&self) -> &[FollowedLoop] {
+        &self.entries
+    }
+
+    /// Returns the page files of processes that had ended before they were followed.
+    pub(crate) fn left(&self) -> &[PageFile] {
+        &self.left
+    }
+
+    /// Returns how many page files were passed over, by reason.
+    pub(crate) fn refused(&self) -> Vec<(&'static str, u64)> {
+        self.refusals.counts()
+    }
+
+    /// Returns how many processes live and how many have ended.
+    pub(crate) fn processes(&self) -> (u64, u64) {
+        let living = self.entries.iter().filter(|entry| entry.end.is_none());
+        let alive: HashSet<ProcessId> = living.map(FollowedLoop::process).collect();
+        let all: HashSet<ProcessId> = self.entries.iter().map(FollowedLoop::process).collect();
+        (alive.len() as u64, (all.len() - alive.len()) as u64)
+    }
+
+    /// Looks which pages and processes came and went. Returns what is to be said.
+    pub(crate) fn follow(&mut self, now_ns: u64) -> Vec<String> {
+        let mut notes = Vec::new();
+        let files = self.list(&mut notes);
+        let mut known: HashMap<Owner, bool> = HashMap::new();
+        let mut is_alive = |owner: Owner| *known.entry(owner).or_insert_with(|| owner.is_alive());
+        self.bury(now_ns, &mut is_alive, &mut notes);
+        let paths: HashSet<PathBuf> = self.entries.iter().map(|entry| entry.path.clone()).collect();
+        let listed: HashSet<&PathBuf> = files.iter().map(|file| &file.path).collect();
+        self.refusals.retain(|path| listed.contains(&path.to_path_buf()) || path.is_dir());
+        let mut left = Vec::new();
+        for file in files.iter().filter(|file| !paths.contains(&file.path)) {
+            match is_alive(file.owner) || has_writer_at(&file.path) {
+                true => self.adopt(file, &mut notes),
+                false => left.push(file.clone()),
+            }
+        }
+        self.left = left;
+        let processes: HashSet<ProcessId> = self.entries.iter().map(FollowedLoop::process).collect();
+        self.sites_room.retain(|process, _| processes.contains(process));
+        self.others.retain(|process| processes.contains(process));
+        notes
+    }
+
+    fn list(&mut self, notes: &mut Vec<String>) -> Vec<PageFile> {
+        let mut files = Vec::new();
+        for path in &pattern::directories(&self.directories) {
+            match directory::page_files(path) {
+                Ok(found) => files.extend(found),
+                Err(error) => {
+                    let because = format!("cannot be listed: {error}");
+                    notes.extend(self.refusals.note(path, Refusal::Unreadable, &because));
+                }
+            }
+        }
+        files
+    }
+
+    /// Notes which processes have ended, and forgets those that ended long ago.
+    fn bury(&mut self, now_ns: u64, is_alive: &mut impl FnMut(Owner) -> bool, notes: &mut Vec<String>) {
+        let (page, refusals, others) = (&mut self.page, &mut self.refusals, &mut self.others);
+        self.entries.retain_mut(|entry| {
+            if entry.end.is_none()
+                && !is_alive(entry.owner)
+                && !entry.has_writer()
+                && let Err(error) = entry.end(page, now_ns)
+            {
+                notes.extend(refusals.note(&entry.path, Refusal::of(&error), &error.to_string()));
+                return false;
+            }
+            let stays = entry.end.is_none_or(|end| now_ns.saturating_sub(end.noticed_ns) < self.keep_ns);
+            if !stays {
+                retire(entry, page, others);
+            }
+            stays
+        });
+    }
+
+    fn adopt(&mut self, file: &PageFile, notes: &mut Vec<String>) {
+        if self.entries.len() >= self.loops_max {
+            let because = format!(
+                "is one more than the {} loops that are followed: raise the limit of open files (ulimit -n)",
+                self.loops_max
+            );
+            notes.extend(self.refusals.note(&file.path, Refusal::TooMany, &because));
+            return;
+        }
+        let mut entry = match FollowedLoop::open(file, self.namespace, &mut self.page) {
+            Ok(entry) => entry,
+            Err(NotALoop::Gone) => return,
+            Err(NotALoop::Foreign(because)) => {
+                notes.extend(self.refusals.note(&file.path, Refusal::Foreign, &because));
+                return;
+            }
+            Err(NotALoop::Error(error)) => {
+                notes.extend(self.refusals.note(&file.path, Refusal::of(&error), &error.to_string()));
+                return;
+            }
+        };
+        // What has ended makes room for what takes its name: a loop of that name, or a process with that pid.
+        let (page, others) = (&mut self.page, &mut self.others);
+        self.entries.retain_mut(|other| {
+            let is_same_process = other.owner == entry.owner;
+            let is_replaced = other.owner.pid == entry.owner.pid
+                && (!is_same_process || other.facts.label == entry.facts.label);
+            let stays = other.end.is_none() || !is_replaced;
+            if !stays {
+                retire(other, page, others);
+            }
+            stays
+        });
+        let own = self.entries.iter().filter(|other| other.owner == entry.owner);
+        entry.watch.label = unique(&entry.facts.label, own.map(|other| other.watch.label.as_str()));
+        let place = |entry: &FollowedLoop| (entry.owner.pid, entry.owner.start, entry.number);
+        let at = self.entries.partition_point(|other| place(other) < place(&entry));
+        self.entries.insert(at, entry);
+    }
+
+    /// Takes one look at every loop. Returns whether any did something of late, and what is to be said.
+    pub(crate) fn look(&mut self, now_ns: u64) -> (bool, Vec<String>) {
+        let (page, refusals) = (&mut self.page, &mut self.refusals);
+        let (mut is_any_busy, mut notes) = (false, Vec::new());
+        self.entries.retain_mut(|entry| {
+            if entry.end.is_some() {
+                return true;
+            }
+            match entry.look(page, now_ns) {
+                Ok(is_busy) => is_any_busy |= is_busy,
+                Err(error) => {
+                    notes.extend(refusals.note(&entry.path, Refusal::of(&error), &error.to_string()));
+                    return false;
+                }
+            }
+            true
+        });
+        (is_any_busy, notes)
+    }
+
+    /// Copies everything about every loop; those of one process without a label of their own as one.
+    pub(crate) fn views(&mut self) -> Views {
+        let mut sites_left_out = 0;
+        let (page, rooms) = (&mut self.page, &mut self.sites_room);
+        let views = self.entries.iter_mut().filter_map(|entry| {
+            let room = rooms.entry(entry.process()).or_insert(SITES_PER_PROCESS);
+            // What cannot be read any more is noticed at the next look.
+            let (view, left_out) = entry.view(page, room).ok()?;
+            sites_left_out += left_out as u64;
+            Some((entry.process(), view))
+        });
+        let loops = self.others.merged(views);
+        Views { loops, sites_left_out }
+    }
+
+    /// Reads the page of every loop, and gives it to `take` with its entry. `take` gets errors, too.
+    pub(crate) fn read_each(&mut self, take: impl FnMut(&FollowedLoop, io::Result<Reading<'_>>)) {
+        self.read_wanted(|_| true, take);
+    }
+
+    /// Reads the whole page of each loop that is wanted, as [`read_each`](Self::read_each) does.
+    pub(crate) fn read_wanted(
+        &mut self,
+        is_wanted: impl Fn(&FollowedLoop) -> bool,
+        mut take: impl FnMut(&FollowedLoop, io::Result<Reading<'_>>),
+    ) {
+        for entry in self.entries.iter().filter(|entry| is_wanted(entry)) {
+            let read = entry.read(&mut self.page);
+            take(entry, read.map(|(at, clock)| Reading { page: &self.page, at, clock }));
+        }
+    }
+}
+
+/// Keeps what a loop that leaves had counted. `page` is overwritten.
+fn retire(entry: &mut FollowedLoop, page: &mut Page, others: &mut OtherLoops<ProcessId>) {
+    // Reading it is only worth while where it shares a label; what cannot be read any more cannot be kept.
+    if entry.watch.label == OTHER
+        && let Ok((view, _)) = entry.view(page, &mut 0)
+    {
+        others.retire(entry.process(), view);
+    }
+}
+
+/// A page as it was read.
+#[derive(Debug)]
+pub(crate) struct Reading<'a> {
+    pub page: &'a Page,
+    /// The moment that it is of.
+    pub at: loopscope_probe::Ticks,
+    pub clock: &'a loopscope_probe::Clock,
+}
+
+/// Asks for pages whose process is not found by pid and start time: it has ended, or lives in another time namespace.
+fn has_writer_at(path: &Path) -> bool {
+    directory::open_page_file(path).is_ok_and(|page| directory::has_writer(&page))
+}
+
+#[cfg(test)]
+#[path = "loop_registry_tests.rs"]
+mod tests;

@@ -1,0 +1,238 @@
+//! Pages that come, end, and take each other's names, with loops of this very process.
+
+use super::*;
+use loopscope_probe::limits::COUNT_MAX;
+use loopscope_probe::{Clock, Writer};
+use std::fs::{self, DirBuilder};
+use std::os::unix::fs::{DirBuilderExt, FileExt, chown, lchown, symlink};
+use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+const KEEP_NS: u64 = 1_000;
+
+/// A directory in memory, of this test alone, removed at its end.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new() -> Scratch {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let path = PathBuf::from(format!("/dev/shm/loopscope-roster-{}-{number}", std::process::id()));
+        DirBuilder::new().mode(0o700).create(&path).unwrap();
+        Scratch(path)
+    }
+
+    /// Each test has names of its own: labels are unique in a process.
+    fn writer(&self, name: &str) -> Writer {
+        Writer::builder(name).runtime("mio").directory(&self.0).build()
+    }
+
+    fn registry(&self, loops_max: usize) -> LoopRegistry {
+        LoopRegistry::new(vec![self.0.clone()], KEEP_NS, loops_max)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        fs::remove_dir_all(&self.0).unwrap();
+    }
+}
+
+/// Writes a word over a page, as a hostile program can over its own.
+fn overwrite(path: &Path, offset: usize, word: u64) {
+    let file = fs::OpenOptions::new().write(true).open(path).unwrap();
+    file.write_all_at(&word.to_ne_bytes(), offset as u64).unwrap();
+}
+
+/// Returns where on a page the count of ended stalls is: the word that they change with.
+fn place_of_stalls(path: &Path) -> usize {
+    let (file, mut page, clock) =
+        (fs::File::open(path).unwrap(), directory::blank_page(), Clock::monotonic());
+    let whole = fs::read(path).unwrap();
+    let tells = |offset: &usize| {
+        let before = u64::from_ne_bytes(whole[*offset..*offset + 8].try_into().unwrap());
+        overwrite(path, *offset, 987_654_321);
+        let read = directory::read_vitals_into(&file, &mut page);
+        overwrite(path, *offset, before);
+        read.is_ok() && page.vitals_at(&clock, clock.now()).stalls_ended == 987_654_321
+    };
+    (0..whole.len()).step_by(8).find(tells).unwrap()
+}
+
+fn labels(registry: &mut LoopRegistry) -> Vec<String> {
+    registry.views().loops.into_iter().map(|view| view.label).collect()
+}
+
+#[test]
+fn a_loop_that_ended_stays_for_a_while_without_what_it_no_longer_has() {
+    let scratch = Scratch::new();
+    let mut registry = scratch.registry(100);
+    let mut writer = scratch.writer("leaver");
+    assert_eq!(registry.follow(1), [""; 0]);
+    writer.resume();
+    writer.suspend();
+    writer.handles(loopscope_probe::HandleType::Timeout, 3);
+    registry.look(2);
+    let view = registry.views().loops.remove(0);
+    assert_eq!((view.snapshot.active_ns > 0, view.snapshot.handles.iter().sum::<u64>()), (true, 3));
+    assert_eq!(view.owner.as_ref().unwrap().pid, std::process::id().to_string());
+    drop(writer);
+    registry.look(10);
+    let left = registry.views().loops.remove(0);
+    assert_eq!(left.snapshot.active_ns, view.snapshot.active_ns);
+    assert_eq!((left.snapshot.handles.iter().sum::<u64>(), left.utilization), (0, 0.0));
+    assert_eq!(registry.processes(), (0, 1));
+    registry.follow(10 + KEEP_NS - 1);
+    assert_eq!(labels(&mut registry), ["leaver"]);
+    registry.follow(10 + KEEP_NS);
+    assert_eq!(labels(&mut registry), [""; 0]);
+}
+
+#[test]
+fn a_new_loop_takes_the_name_of_one_that_ended_and_not_of_one_that_lives() {
+    let scratch = Scratch::new();
+    let mut registry = scratch.registry(100);
+    let first = scratch.writer("web");
+    registry.follow(1);
+    let second = scratch.writer("web");
+    registry.follow(2);
+    assert_eq!(labels(&mut registry), ["web", "web#2"]);
+    drop(first);
+    registry.look(3);
+    let third = scratch.writer("web");
+    registry.follow(4);
+    assert_eq!(labels(&mut registry), ["web#2", "web"]);
+    drop((second, third));
+}
+
+#[test]
+fn a_roster_that_comes_late_calls_a_loop_what_its_process_does() {
+    let scratch = Scratch::new();
+    let (first, second) = (scratch.writer("late twin"), scratch.writer("late twin"));
+    drop(first);
+    let mut late = scratch.registry(100);
+    late.follow(1);
+    assert_eq!(labels(&mut late), ["late twin#2"]);
+    drop(second);
+}
+
+#[test]
+fn loops_past_the_labels_are_one_and_loops_past_the_bound_are_said() {
+    let scratch = Scratch::new();
+    let mut registry = scratch.registry(67);
+    let writers: Vec<Writer> = (0..68).map(|_| scratch.writer("worker")).collect();
+    let notes = registry.follow(1);
+    assert_eq!(notes.len(), 1);
+    assert!(notes[0].contains("67 loops") && notes[0].contains("ulimit -n"), "{notes:?}");
+    let labels = labels(&mut registry);
+    assert_eq!((labels.len(), labels[0].as_str(), labels[64].as_str()), (65, "worker", OTHER));
+    assert_eq!(registry.follow(2), [""; 0], "once");
+    assert!(registry.refused().contains(&("too_many", 1)));
+    drop(writers);
+}
+
+#[test]
+fn a_count_of_stalls_that_jumps_is_a_number_and_no_work() {
+    let scratch = Scratch::new();
+    let mut registry = scratch.registry(100);
+    let writer = scratch.writer("jumper");
+    registry.follow(1);
+    registry.look(2);
+    let path = registry.entries()[0].path.clone();
+    overwrite(&path, place_of_stalls(&path), u64::MAX);
+    registry.look(3);
+    assert_eq!(registry.views().loops[0].stalls.episodes.iter().sum::<u64>(), COUNT_MAX);
+    drop(writer);
+}
+
+#[test]
+fn a_page_of_another_user_does_not_speak_for_a_process() {
+    const NOBODY: u32 = 65_534;
+    let (scratch, linked) = (Scratch::new(), Scratch::new());
+    let given_away = scratch.writer("main");
+    let path = directory::page_files(&scratch.0).unwrap().remove(0).path;
+    let link = linked.0.join("pages");
+    symlink(&scratch.0, &link).unwrap();
+    if chown(&path, Some(NOBODY), None).and_then(|()| lchown(&link, Some(NOBODY), None)).is_err() {
+        println!("only root can give files away: nothing was checked");
+        return;
+    }
+    let mut registry = scratch.registry(100);
+    let notes = registry.follow(1);
+    assert!(notes[0].contains("belongs to user 65534, and process") && notes.len() == 1, "{notes:?}");
+    assert_eq!(registry.follow(2), [""; 0], "once");
+    assert!(registry.refused().contains(&("foreign", 1)));
+    let own = scratch.writer("own");
+    registry.follow(3);
+    assert_eq!(labels(&mut registry), ["own"]);
+    let mut by_link = LoopRegistry::new(vec![link], KEEP_NS, 100);
+    let notes = by_link.follow(1);
+    assert!(notes.iter().any(|note| note.contains("lies in a folder of user 65534")), "{notes:?}");
+    assert_eq!(labels(&mut by_link), [""; 0]);
+    drop((given_away, own));
+}
+
+#[test]
+fn a_page_that_tells_of_another_process_is_passed_over() {
+    // The fourth word of a page is its pid.
+    const PID_OFFSET: usize = 24;
+    let scratch = Scratch::new();
+    let mut registry = scratch.registry(100);
+    let writer = scratch.writer("liar");
+    registry.follow(1);
+    overwrite(&registry.entries()[0].path.clone(), PID_OFFSET, 1);
+    let mut read = Vec::new();
+    registry.read_each(|_, reading| read.push(reading.map(|_| ()).map_err(|error| error.kind())));
+    assert_eq!(read, [Err(io::ErrorKind::InvalidData)]);
+    let mut late = scratch.registry(100);
+    assert_eq!(late.follow(1), [""; 0], "it may be in the making");
+    let notes = late.follow(2);
+    assert!(notes[0].contains("says that 1 (started at"), "{notes:?}");
+    assert_eq!((labels(&mut late), late.refused()[1]), (vec![], ("damaged", 1)));
+    drop(writer);
+}
+
+#[test]
+fn what_ended_loops_without_a_label_counted_stays_while_their_process_has_others() {
+    let scratch = Scratch::new();
+    let mut registry = scratch.registry(100);
+    let turned = || {
+        let mut writer = scratch.writer("turned");
+        writer.resume();
+        writer.park();
+        for _ in 0..5 {
+            writer.unpark(1);
+            writer.iteration();
+            writer.park();
+        }
+        writer
+    };
+    let mut writers: Vec<Writer> = (0..67).map(|_| turned()).collect();
+    let counted = |registry: &mut LoopRegistry| {
+        let other = registry.views().loops.into_iter().find(|view| view.label == OTHER);
+        other.map_or(0, |view| view.snapshot.iterations)
+    };
+    registry.follow(1);
+    registry.look(2);
+    let all = counted(&mut registry);
+    assert!(all >= 15, "{all}");
+    writers.pop();
+    registry.look(10);
+    assert_eq!(counted(&mut registry), all);
+    registry.follow(10 + KEEP_NS);
+    assert_eq!((counted(&mut registry), registry.entries().len()), (all, 66), "it has left");
+    writers.pop();
+    registry.look(2_000);
+    writers.push(turned());
+    registry.follow(2_001);
+    assert_eq!(
+        (counted(&mut registry), registry.entries().len()),
+        (all / 3 * 4, 66),
+        "a new one has taken its name"
+    );
+    writers.clear();
+    registry.look(3_000);
+    assert_eq!(counted(&mut registry), all / 3 * 4);
+    registry.follow(3_000 + KEEP_NS);
+    assert!(registry.views().loops.is_empty(), "the sum of those without a label has left, too");
+}

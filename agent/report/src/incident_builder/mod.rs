@@ -1,0 +1,188 @@
+//! Builds the record of an incident from copies of a page: a stall, a starvation or a saturated pool.
+//!
+//! There is one builder, so that an incident reads alike whoever made it: the agent, which looks again and again while it
+//! lasts and adds what only it knows (stacks, the thread's accounts, figures of before), and the black box, which has one
+//! copy of the page.
+
+mod extract;
+mod pool;
+mod site_labels;
+
+use crate::compute::figures::of_stretch;
+use crate::compute::groups::{GroupSum, summary};
+use crate::compute::verdict::{Cause, Verdict};
+use crate::incident::{Group, Incident, IncidentKind, PoolState, Severity, Span};
+use crate::incident_builder::extract::Extract;
+use crate::incident_builder::site_labels::SiteLabels;
+use loopscope_probe::incident_id::IncidentId;
+use loopscope_probe::loop_id::LoopId;
+use loopscope_probe::open::OpenSpan;
+use loopscope_probe::pool::PoolNow;
+use loopscope_probe::{Clock, NowValues, Page, Ticks, Vitals};
+
+/// Groups told.
+const GROUPS_MAX: usize = 16;
+
+/// One reading of a loop's page, and what its reader knows beside it.
+#[derive(Clone, Copy, Debug)]
+pub struct Observation<'a> {
+    /// Label of the loop, as in the metrics.
+    pub label: &'a str,
+    /// Its number among the loops of its process: see [`LoopId`].
+    pub ordinal: u32,
+    /// The page, or a copy of it.
+    pub page: &'a Page,
+    /// The page's own.
+    pub clock: &'a Clock,
+    /// What the page said at `taken`.
+    pub vitals: &'a Vitals,
+    /// The moment on `clock`.
+    pub taken: Ticks,
+    /// The same in nanoseconds since 1970.
+    pub unix_ns: u64,
+    /// Age at which a busy period is a stall, in nanoseconds.
+    pub warning_ns: u64,
+    /// Age at which it is critical, in nanoseconds.
+    pub critical_ns: u64,
+}
+
+/// An incident being built.
+#[derive(Debug)]
+pub struct IncidentBuilder {
+    /// What is known so far, without the extract of the recorder.
+    pub incident: Incident,
+    /// Begin of the busy period or of the saturation.
+    begin: Ticks,
+    extract: Extract,
+    /// What ran at the last observation.
+    now: NowValues,
+}
+
+impl IncidentBuilder {
+    /// Opens an incident that began at `begin` and is `age_ns` old. What began after `until` is not its own. `id` has the
+    /// process: in a forked child the page tells its parent's until it is made anew.
+    pub fn open(
+        seen: &Observation<'_>,
+        id: IncidentId,
+        begin: Ticks,
+        age_ns: u64,
+        until: Option<Ticks>,
+    ) -> IncidentBuilder {
+        let facts = seen.page.facts();
+        let incident = Incident {
+            id: id.short(),
+            loop_id: LoopId::new(id.process(), seen.ordinal),
+            pid: id.process().pid(),
+            process: facts.process,
+            r#loop: seen.label.to_owned(),
+            runtime: facts.runtime,
+            begin_unix_ns: seen.unix_ns.saturating_sub(seen.clock.duration_ns(begin, seen.taken)),
+            duration_ns: age_ns,
+            threshold_ns: seen.warning_ns,
+            pool: seen.vitals.pool.as_ref().map(pool_state),
+            ..Incident::default()
+        };
+        let extract = Extract::open(seen.page, seen.clock.scale(), begin, until);
+        IncidentBuilder { incident, begin, extract, now: NowValues::IDLE }
+    }
+
+    /// Returns when it began.
+    pub fn begin(&self) -> Ticks {
+        self.begin
+    }
+
+    /// Takes over what a verdict says of a stall, and what the busy period consisted of until now.
+    pub fn judge(&mut self, seen: &Observation<'_>, verdict: &Verdict, now: &NowValues) {
+        let mut labels = SiteLabels::of(seen.page);
+        let incident = &mut self.incident;
+        let is_one = verdict.cause == Cause::Callback && verdict.runs <= 1;
+        incident.kind = if is_one { IncidentKind::Stall } else { IncidentKind::Starvation };
+        incident.cause = verdict.cause.name().to_owned();
+        incident.culprit = labels.culprit(verdict.kind, verdict.site);
+        if let Some(running) = now.running {
+            incident.phase = running.phase.name().to_owned();
+        }
+        self.tell_groups(&mut labels, now);
+        let spans = seen.page.open_spans();
+        if !spans.is_empty() {
+            self.incident.spans = spans.into_iter().map(|open| span(open, &labels)).collect();
+        }
+        self.now = *now;
+    }
+
+    /// Takes over the age of a stall under way.
+    pub fn grow(&mut self, seen: &Observation<'_>) {
+        let now = seen.vitals.now;
+        (self.incident.duration_ns, self.incident.expected_ns) = (now.busy_ns, now.expected_ns);
+        self.worsen(seen, now.unexpected_ns());
+        self.now = now;
+    }
+
+    /// Copies what the recorder has got since; what began after `until` is not the incident's.
+    pub fn extend(&mut self, page: &Page, until: Option<Ticks>) {
+        self.extract.extend(page, until);
+    }
+
+    /// Closes it: it lasted for `ns`.
+    pub fn close(&mut self, seen: &Observation<'_>, ns: u64) {
+        self.incident.duration_ns = ns;
+        self.incident.is_over = true;
+        self.now = NowValues::IDLE;
+        if self.incident.kind != IncidentKind::Pool {
+            let callbacks = self.tell_groups(&mut SiteLabels::of(seen.page), &NowValues::IDLE);
+            self.incident.during = of_stretch(ns, callbacks);
+        }
+        self.worsen(seen, ns.saturating_sub(self.incident.expected_ns));
+    }
+
+    /// Returns the incident as it is known now, with the extract. `page` names the sites.
+    pub fn whole(&self, page: &Page) -> Incident {
+        let mut incident = self.incident.clone();
+        self.extract.fill(&mut incident, &mut SiteLabels::of(page), &self.now);
+        incident
+    }
+
+    /// Tells what the busy period consisted of, in words and in groups. Returns how many callbacks that were.
+    fn tell_groups(&mut self, labels: &mut SiteLabels<'_>, now: &NowValues) -> u64 {
+        let sums = self.extract.groups.sums(now);
+        let incident = &mut self.incident;
+        incident.summary = summary(&sums, incident.duration_ns, |site| labels.label(site));
+        incident.groups = sums.iter().take(GROUPS_MAX).map(|sum| group(sum, labels)).collect();
+        sums.iter().fold(0, |all: u64, sum| all.saturating_add(sum.count))
+    }
+
+    /// Raises the severity where the age asks for it.
+    fn worsen(&mut self, seen: &Observation<'_>, age_ns: u64) {
+        if age_ns > seen.critical_ns {
+            self.incident.severity = Severity::Critical;
+        }
+    }
+}
+
+fn group(sum: &GroupSum, labels: &mut SiteLabels<'_>) -> Group {
+    Group {
+        kind: sum.kind.name().to_owned(),
+        label: labels.label(sum.site),
+        parent: labels.known_label(sum.parent),
+        count: sum.count,
+        total_ns: sum.total_ns,
+        longest_ns: sum.longest_ns,
+    }
+}
+
+fn span(open: OpenSpan, labels: &SiteLabels<'_>) -> Span {
+    let fields = open.fields;
+    match labels.site(open.site) {
+        Some(site) => Span { name: site.name, fields, file: site.file, line: site.line },
+        None => Span { name: "?".to_owned(), fields, ..Span::default() },
+    }
+}
+
+fn pool_state(pool: &PoolNow) -> PoolState {
+    PoolState {
+        threads: pool.threads,
+        running: pool.running,
+        queued: pool.queued,
+        oldest_wait_ns: pool.oldest_wait_ns,
+    }
+}

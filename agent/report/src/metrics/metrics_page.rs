@@ -1,0 +1,183 @@
+//! A page being written, whatever its format: families of the catalogue, each once, and the ceiling on series.
+//!
+//! Past the ceiling, series are counted and left out, so a page is never larger than its reader can bear.
+
+use crate::metrics::buckets::Buckets;
+use crate::metrics::catalog::{Family, Type};
+use crate::metrics::encoder::{Encoder, Header};
+use crate::metrics::format::Format;
+use crate::metrics::host::{HostFamily, HostValue};
+use crate::metrics::value::Number;
+use crate::metrics::view::{LoopOwner, LoopView};
+use crate::model::exemplar::{Exemplar, Exemplars};
+use loopscope_probe::counts::CountValues;
+use loopscope_probe::histogram::HistogramValues;
+use std::collections::HashSet;
+use std::sync::Arc;
+
+/// More series than this are not written on one page.
+pub(crate) const SERIES_MAX: usize = 10_000;
+
+/// No family has more labels.
+pub(crate) const LABELS_MAX: usize = 4;
+
+/// So many more tell whose a loop is.
+pub(crate) const OWNER_LABELS: [&str; 3] = ["pid", "name", "runtime"];
+
+/// The page.
+#[derive(Debug)]
+pub(crate) struct MetricsPage {
+    encoder: Box<dyn Encoder>,
+    family: Option<&'static Family>,
+    owner: Option<Arc<LoopOwner>>,
+    has_header: bool,
+    names: HashSet<&'static str>,
+    series: usize,
+    series_max: usize,
+    left_out: u64,
+}
+
+impl MetricsPage {
+    /// Begins a page of at most `series_max` series.
+    pub(crate) fn new(format: Format, series_max: usize) -> Self {
+        let encoder = format.encoder();
+        let names = HashSet::new();
+        MetricsPage {
+            encoder,
+            family: None,
+            owner: None,
+            has_header: false,
+            names,
+            series: 0,
+            series_max,
+            left_out: 0,
+        }
+    }
+
+    /// Ends the page and returns it.
+    pub(crate) fn finish(self) -> Vec<u8> {
+        self.encoder.finish()
+    }
+
+    /// Makes room for a page of so many bytes.
+    pub(crate) fn reserve(&mut self, bytes: usize) {
+        self.encoder.reserve(bytes);
+    }
+
+    /// Allows for `more` series.
+    pub(crate) fn allow(&mut self, more: usize) {
+        self.series_max += more;
+    }
+
+    /// Returns how many series were written.
+    pub(crate) fn series(&self) -> usize {
+        self.series
+    }
+
+    /// Returns how many series were left out because of the ceiling.
+    pub(crate) fn left_out(&self) -> u64 {
+        self.left_out
+    }
+
+    /// Tells whether a family of that name was written.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.names.contains(name)
+    }
+
+    /// Begins a family; its header is written with its first sample.
+    pub(crate) fn family(&mut self, family: &'static Family) {
+        self.family = Some(family);
+        self.owner = None;
+        self.has_header = false;
+    }
+
+    /// Says whose the series are that follow, up to the next such word or family: on the page of a host, they have
+    /// the labels of the owning process before their own.
+    pub(crate) fn of(&mut self, view: &LoopView) {
+        self.owner.clone_from(&view.owner);
+    }
+
+    /// Writes a sample that is a whole number.
+    pub(crate) fn whole(&mut self, labels: &[&str], value: u64) {
+        self.number(labels, Number::Whole(value));
+    }
+
+    /// Writes a duration of `ns` nanoseconds, in seconds.
+    pub(crate) fn seconds(&mut self, labels: &[&str], ns: u64) {
+        self.number(labels, Number::Seconds(ns));
+    }
+
+    /// Writes a number with a fraction.
+    pub(crate) fn fraction(&mut self, labels: &[&str], value: f64) {
+        self.number(labels, Number::Real(value));
+    }
+
+    /// Writes a histogram of durations. Its family must be one of durations.
+    pub(crate) fn durations(&mut self, labels: &[&str], values: &HistogramValues) {
+        self.histogram(labels, values, &[]);
+    }
+
+    /// Writes a histogram of durations, with exemplars in formats that have them.
+    pub(crate) fn exemplified(&mut self, labels: &[&str], values: &HistogramValues, exemplars: &Exemplars) {
+        self.histogram(labels, values, exemplars.newest_last());
+    }
+
+    /// Writes a histogram of counts.
+    pub(crate) fn counts(&mut self, labels: &[&str], values: &CountValues) {
+        self.series_of(labels, |encoder, labels| encoder.histogram(labels, &Buckets::Counts(values), &[]));
+    }
+
+    /// Writes a family of the host program. Its series are not counted: how many there are is the host's affair.
+    pub(crate) fn host(&mut self, family: &HostFamily) {
+        let HostFamily { name, help, kind, series } = family;
+        self.encoder.family(&Header { name, help, kind: *kind, unit: None });
+        for one in series {
+            let labels: Vec<(&str, &str)> =
+                one.labels.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+            match &one.value {
+                HostValue::Number(number) => self.encoder.number(&labels, *number),
+                HostValue::Histogram(values) => {
+                    self.encoder.histogram(&labels, &Buckets::Classic(values), &[]);
+                }
+            }
+        }
+    }
+
+    fn histogram(&mut self, labels: &[&str], values: &HistogramValues, exemplars: &[Exemplar]) {
+        let Some(Type::Durations(bounds)) = self.family.map(|family| family.kind) else { return };
+        let buckets = Buckets::Durations(values, bounds);
+        self.series_of(labels, |encoder, labels| encoder.histogram(labels, &buckets, exemplars));
+    }
+
+    fn number(&mut self, labels: &[&str], number: Number) {
+        self.series_of(labels, |encoder, labels| encoder.number(labels, number));
+    }
+
+    /// Writes one series, where the ceiling lets it.
+    fn series_of(&mut self, values: &[&str], write: impl FnOnce(&mut dyn Encoder, &[(&str, &str)])) {
+        let Some(family) = self.family else { return };
+        debug_assert_eq!(values.len(), family.labels.len(), "{}", family.name);
+        if self.series >= self.series_max {
+            self.left_out += 1;
+            return;
+        }
+        self.series += 1;
+        if !std::mem::replace(&mut self.has_header, true) {
+            self.names.insert(family.name);
+            self.encoder.family(&Header::of(family));
+        }
+        let mut labels = [("", ""); OWNER_LABELS.len() + LABELS_MAX];
+        let of_owner = self.owner.iter().flat_map(|owner| {
+            let values = [&*owner.pid, &*owner.name, &*owner.runtime];
+            // One family has the runtime itself.
+            OWNER_LABELS.into_iter().zip(values).filter(|(name, _)| !family.labels.contains(name))
+        });
+        let pairs = of_owner.chain(family.labels.iter().copied().zip(values.iter().copied()));
+        let count = labels.iter_mut().zip(pairs).map(|(label, pair)| *label = pair).count();
+        write(&mut *self.encoder, &labels[..count]);
+    }
+}
+
+#[cfg(test)]
+#[path = "metrics_page_tests.rs"]
+mod tests;

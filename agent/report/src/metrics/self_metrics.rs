@@ -1,0 +1,59 @@
+//! What a server counts of itself, for its own metrics: its looks, its answers, its faults.
+
+use crate::metrics::format::Format;
+use crate::metrics::page::Rendered;
+use crate::metrics::view::AgentView;
+use crate::model::tally::tally;
+use std::collections::BTreeMap;
+
+/// The counts; the same for the agent of a process and for the server of a host.
+#[derive(Debug)]
+pub struct SelfMetrics {
+    /// All that is not counted by path.
+    pub agent: AgentView,
+    requests: BTreeMap<(&'static str, u16), u64>,
+}
+
+impl SelfMetrics {
+    /// Counts answers by these paths. Each is there from the begin on, so that its first answer is an increase.
+    pub fn new(paths: &[&'static str], agent: AgentView) -> SelfMetrics {
+        let usual = |path: &&'static str| ((*path, if *path == "other" { 404 } else { 200 }), 0);
+        SelfMetrics { agent, requests: paths.iter().map(usual).collect() }
+    }
+
+    /// Returns a copy of everything, to be completed and shown.
+    pub fn view(&self) -> AgentView {
+        let requests = self.requests.iter().map(|((path, code), count)| (*path, *code, *count)).collect();
+        AgentView { requests, ..self.agent.clone() }
+    }
+
+    /// Notes a look that was taken because its time had come, at a wall-clock time.
+    pub fn note_tick(&mut self, unix_ns: u64) {
+        self.agent.ticks += 1;
+        self.agent.last_tick_unix_ns = unix_ns;
+    }
+
+    /// Notes how much later than planned a look was taken.
+    pub fn note_lateness(&mut self, ns: u64) {
+        tally(&mut self.agent.tick_lateness, ns);
+    }
+
+    /// Notes that a page was written, and how long that took.
+    pub fn note_scrape(&mut self, format: Format, ns: u64, page: &Rendered) {
+        let scrapes = &mut self.agent.scrapes[format as usize];
+        tally(&mut scrapes.duration, ns);
+        scrapes.bytes = page.body.len() as u64;
+        self.agent.overflow.series += page.left_out;
+        self.agent.overflow.names += page.names_taken;
+    }
+
+    pub fn count_request(&mut self, path: &'static str, code: u16) {
+        *self.requests.entry((path, code)).or_default() += 1;
+    }
+
+    /// Counts a panic; returns how many there were.
+    pub fn count_panic(&mut self) -> u64 {
+        self.agent.panics += 1;
+        self.agent.panics
+    }
+}

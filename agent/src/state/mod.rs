@@ -1,0 +1,323 @@
+//! The agent's state: the loops it watches, and what it counted.
+
+mod incidents;
+mod live;
+mod thresholds;
+mod views;
+
+use crate::capture::make_barrier;
+use crate::settings::Settings;
+use crate::state::views::view_of;
+use crate::watch::At;
+use crate::watch::incident_queue::IncidentQueue;
+use crate::watch::incident_tracker::IncidentTracker;
+use crate::watch::log_report::LogReport;
+use crate::watch::pool::PoolWatch;
+use crate::watch::sched_delay::SchedDelay;
+use crate::watch::thread_state::ProcThreadObserver;
+use crate::workers::Workers;
+use loopscope_probe::agent_address::AgentAddress;
+use loopscope_probe::boottime::boot_ns;
+use loopscope_probe::clock::unix_ns;
+use loopscope_probe::pool::PoolNow;
+use loopscope_probe::registry::{Controller, LocalPage};
+use loopscope_probe::{Ticks, Vitals, registry};
+use loopscope_report::compute::deadline::{Outlook, next_look_ns};
+use loopscope_report::compute::sites::SITES_PER_PROCESS;
+use loopscope_report::incident_builder::Observation;
+use loopscope_report::metrics::loop_watch::{LoopWatch, OtherLoops};
+use loopscope_report::metrics::self_metrics::SelfMetrics;
+use loopscope_report::metrics::view::{AgentView, LoopView};
+use loopscope_report::model::label::{OTHER, bounded};
+use loopscope_report::model::lag_window::LagWindow;
+use loopscope_report::model::thresholds::{ThresholdTable, Thresholds};
+use std::time::Duration;
+
+/// A loop that was busy within this time, in nanoseconds, is looked at again soon.
+const IDLE_AFTER_NS: u64 = 100_000_000;
+
+/// When to look again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pace {
+    Again(Duration),
+    /// When a loop rings.
+    Sleep,
+}
+
+/// A loop that is stalled beyond the critical threshold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Stalled {
+    pub label: String,
+    pub age_ns: u64,
+    /// What it is, in words: `blocked by timer at src/main.rs:40`.
+    pub blame: String,
+}
+
+/// What one look found.
+#[derive(Debug)]
+pub(crate) struct Seen {
+    pub pace: Pace,
+    pub reports: Vec<LogReport>,
+    pub notes: Vec<String>,
+}
+
+/// One loop under watch.
+struct Watched {
+    page: LocalPage,
+    watch: LoopWatch,
+    name: String,
+    thresholds: Thresholds,
+    /// `None` where an agent that has just ended still had it.
+    control: Option<Controller>,
+    pool: PoolWatch,
+    tracker: IncidentTracker,
+    /// Kept where somebody wants gauges of it.
+    lag: Option<LagWindow>,
+}
+
+/// All of it.
+pub(crate) struct AgentState {
+    thresholds: ThresholdTable,
+    reports_per_minute: u32,
+    wake: SchedDelay,
+    queue: IncidentQueue,
+    workers: Workers,
+    /// Where other processes reach the agent: at its public address, and at its socket file.
+    addresses: (Option<AgentAddress>, Option<AgentAddress>),
+    loops: Vec<Watched>,
+    changes: Option<u64>,
+    last_tick: Ticks,
+    said_private: bool,
+    others: OtherLoops<()>,
+    sites_room: usize,
+    pub accounts: SelfMetrics,
+}
+
+impl AgentState {
+    pub(crate) fn new(
+        settings: &Settings,
+        addresses: (Option<AgentAddress>, Option<AgentAddress>),
+        workers: Workers,
+    ) -> Self {
+        AgentState {
+            thresholds: settings.thresholds.clone(),
+            reports_per_minute: settings.reports_per_minute,
+            wake: SchedDelay::of_this_thread(),
+            queue: IncidentQueue::default(),
+            workers,
+            addresses,
+            loops: Vec::new(),
+            changes: None,
+            last_tick: Ticks::NONE,
+            said_private: false,
+            others: OtherLoops::default(),
+            sites_room: SITES_PER_PROCESS,
+            accounts: SelfMetrics::new(&[], AgentView { compat: settings.compat, ..AgentView::default() }),
+        }
+    }
+
+    /// Takes one look when its time has come, and says that the agent lives. Nobody who asks can say that: were the watch
+    /// dead, each answer would hide it.
+    pub(crate) fn tick(&mut self, now: Ticks) -> Seen {
+        let seen = self.look(now);
+        let wall_ns = unix_ns();
+        for control in self.loops.iter().filter_map(|watched| watched.control.as_ref()) {
+            control.set_incidents(self.queue.numbers());
+            control.set_tick(wall_ns);
+        }
+        self.accounts.note_tick(wall_ns);
+        self.last_tick = now;
+        seen
+    }
+
+    /// Takes one look at every loop; `now` is a moment on the monotonic clock.
+    pub(crate) fn look(&mut self, now: Ticks) -> Seen {
+        let mut seen = Seen { pace: Pace::Sleep, reports: Vec::new(), notes: Vec::new() };
+        self.follow_registry(&mut seen.notes);
+        let wall_ns = unix_ns();
+        let mut delay_ns = None;
+        let gap = self.wake.look(now.0, boot_ns());
+        self.take_names();
+        for watched in &mut self.loops {
+            let (page, clock) = (watched.page.page(), watched.page.clock());
+            let taken = clock.now();
+            let vitals = page.vitals_at(clock, taken);
+            let turns = watched.watch.look(page, clock, &vitals);
+            let look_at_pool =
+                |pool: &PoolNow| watched.pool.look(pool, clock.scale().ns(taken.0), watched.thresholds);
+            let pool_turns = vitals.pool.as_ref().map(look_at_pool).unwrap_or_default();
+            let at = At {
+                seen: Observation {
+                    label: &watched.watch.label,
+                    ordinal: watched.page.number(),
+                    page,
+                    clock,
+                    vitals: &vitals,
+                    taken,
+                    unix_ns: wall_ns,
+                    warning_ns: watched.thresholds.warning_ns,
+                    critical_ns: watched.thresholds.critical_ns,
+                },
+                tid: watched.page.thread().tid,
+                now_ns: now.0,
+                steal_ratio: self.wake.steal_ratio(now.0, !turns.is_empty()),
+            };
+            watched.tracker.look(&at, gap, turns, pool_turns, &mut self.queue);
+            for (cause, exemplar) in watched.tracker.take_ended() {
+                watched.watch.stalls.note(&cause, exemplar);
+            }
+            if let Some(lag) = &mut watched.lag {
+                lag.note(now.0, || page.snapshot(clock).lag);
+            }
+            let regular_ns = wanted_delay_ns(&vitals, watched.thresholds, watched.watch.stalls.next_ns());
+            let wanted_ns = [regular_ns, watched.tracker.wanted_ns(now.0), delay_ns];
+            delay_ns = wanted_ns.into_iter().flatten().min();
+        }
+        self.send_prepared(now.0);
+        self.wake.plan(delay_ns.map(|ns| now.0 + ns));
+        seen.pace = delay_ns.map_or(Pace::Sleep, |ns| Pace::Again(Duration::from_nanos(ns)));
+        self.hand_out(&mut seen);
+        seen
+    }
+
+    /// Makes the second step of the captures that this look has prepared, with one barrier for all.
+    fn send_prepared(&mut self, now_ns: u64) {
+        if self.loops.iter().any(|watched| watched.tracker.is_prepared()) {
+            let barrier = make_barrier(true);
+            self.loops.iter_mut().for_each(|watched| watched.tracker.send(now_ns, barrier));
+        }
+    }
+
+    /// Tells whether every loop is in its poll and none came or went: what must hold for going to sleep.
+    pub(crate) fn is_idle(&self) -> bool {
+        registry::all_fenced()
+            && self.changes == Some(registry::changes())
+            && self.loops.iter().all(|watched| watched.page.page().is_parked())
+    }
+
+    fn follow_registry(&mut self, notes: &mut Vec<String>) {
+        let changes = registry::changes();
+        if self.changes == Some(changes) && self.loops.iter().all(|watched| watched.control.is_some()) {
+            return;
+        }
+        // Pages without an agent may have told incidents.
+        self.queue.go_on_after(registry::incidents_told());
+        let pages = registry::pages();
+        let is_there = |watched: &Watched| pages.iter().any(|page| page.number() == watched.page.number());
+        let (there, mut gone): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.loops).into_iter().partition(is_there);
+        self.loops = there;
+        for watched in &mut gone {
+            watched.tracker.farewell(&watched.watch.label, &mut self.queue);
+        }
+        for watched in gone.iter_mut().filter(|watched| watched.watch.label == OTHER) {
+            let (view, _) = view_of(watched, &mut 0);
+            self.others.retire((), view);
+        }
+        for page in pages {
+            match self.loops.iter_mut().find(|watched| watched.page.number() == page.number()) {
+                Some(watched) => {
+                    if watched.control.is_none() {
+                        watched.control = self_control(&page, watched.thresholds, &self.addresses);
+                    }
+                }
+                None => self.adopt(page, notes),
+            }
+        }
+        self.changes = Some(changes);
+    }
+
+    fn adopt(&mut self, page: LocalPage, notes: &mut Vec<String>) {
+        let name = page.page().loop_name();
+        let taken = self.loops.iter().map(|watched| watched.watch.label.as_str());
+        let label = bounded(page.label().to_owned(), taken);
+        if label == OTHER {
+            self.accounts.agent.overflow.loops += 1;
+        }
+        if let Some(reason) = page.private_because()
+            && !std::mem::replace(&mut self.said_private, true)
+        {
+            notes.push(format!("loop {name} is visible to this process only: {reason}"));
+        }
+        let thresholds = self.thresholds.of(&label, &name);
+        let control = self_control(&page, thresholds, &self.addresses);
+        let sight = Box::new(ProcThreadObserver::of(page.clone()));
+        let tracker = IncidentTracker::new(sight, self.reports_per_minute);
+        self.loops.push(Watched {
+            page,
+            watch: LoopWatch::new(label, None),
+            name,
+            thresholds,
+            control,
+            pool: PoolWatch::default(),
+            tracker,
+            lag: (!self.accounts.agent.compat.is_empty()).then(LagWindow::default),
+        });
+    }
+
+    /// Copies everything about every loop, those without a label of their own as one.
+    pub(crate) fn views(&mut self) -> Vec<LoopView> {
+        let (room, overflow) = (&mut self.sites_room, &mut self.accounts.agent.overflow);
+        let views = self.loops.iter_mut().map(|watched| {
+            let (view, left_out) = view_of(watched, room);
+            overflow.sites += left_out as u64;
+            ((), view)
+        });
+        self.others.merged(views)
+    }
+
+    /// Copies what the agent knows of itself.
+    pub(crate) fn agent_view(&self) -> AgentView {
+        AgentView {
+            incident_writes: self.workers.writes(),
+            incident_actions: self.workers.actions(),
+            ..self.accounts.view()
+        }
+    }
+
+    /// Returns the loops whose stall is critical, as of the last look.
+    pub(crate) fn stalled(&self) -> Vec<Stalled> {
+        let stalled = |watched: &Watched| {
+            let (age_ns, blame) = watched.tracker.critical()?;
+            Some(Stalled { label: watched.watch.label.clone(), age_ns, blame })
+        };
+        self.loops.iter().filter_map(stalled).collect()
+    }
+
+    pub(crate) fn loop_count(&self) -> usize {
+        self.loops.len()
+    }
+
+    pub(crate) fn last_tick(&self) -> Ticks {
+        self.last_tick
+    }
+}
+
+fn self_control(
+    page: &LocalPage,
+    thresholds: Thresholds,
+    (address, socket): &(Option<AgentAddress>, Option<AgentAddress>),
+) -> Option<Controller> {
+    let control = page.take_control()?;
+    control.set_thresholds(thresholds.warning_ns, thresholds.critical_ns);
+    control.set_address(address.as_ref());
+    control.set_socket(socket.as_ref());
+    Some(control)
+}
+
+/// Returns how long the loop can be left alone; `None` where it has been idle for a while and nothing waits for its
+/// pool.
+fn wanted_delay_ns(vitals: &Vitals, thresholds: Thresholds, next_ns: Option<u64>) -> Option<u64> {
+    let now = vitals.now;
+    let outlook = Outlook {
+        age_ns: now.unexpected_ns(),
+        is_expected: now.expected.is_some(),
+        parked_ns: now.parked_ns,
+        warning_ns: thresholds.warning_ns,
+        critical_ns: thresholds.critical_ns,
+        next_ns,
+        has_waiting_jobs: vitals.pool.is_some_and(|pool| pool.queued > 0),
+        saturated_ns: vitals.pool.map_or(0, |pool| pool.saturated_for_ns),
+    };
+    next_look_ns(&outlook, IDLE_AFTER_NS)
+}

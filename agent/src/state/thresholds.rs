@@ -1,0 +1,65 @@
+//! Reading and changing stall thresholds while the program runs.
+
+use crate::state::AgentState;
+use loopscope_report::duration::show_ns;
+use loopscope_report::model::threshold_change::{LoopThresholds, ThresholdChange, ThresholdList};
+use loopscope_report::model::thresholds::Thresholds;
+
+impl AgentState {
+    /// Returns the thresholds of all loops.
+    pub(crate) fn threshold_list(&self) -> ThresholdList {
+        let of_loop = |watched: &super::Watched| LoopThresholds {
+            r#loop: watched.watch.label.clone(),
+            name: watched.name.clone(),
+            warning_ns: watched.thresholds.warning_ns,
+            critical_ns: watched.thresholds.critical_ns,
+        };
+        ThresholdList {
+            warning_ns: self.thresholds.all.warning_ns,
+            critical_ns: self.thresholds.all.critical_ns,
+            loops: self.loops.iter().map(of_loop).collect(),
+        }
+    }
+
+    /// Changes them, of one loop or of all, and counts that. Returns what was changed, in words, or what is wrong with the
+    /// wish: its status code and words.
+    pub(crate) fn set_thresholds(&mut self, wish: &ThresholdChange) -> Result<String, (u16, String)> {
+        if wish.is_empty() {
+            return Err((400, "nothing to change: give warning=, critical= or both\n".to_owned()));
+        }
+        let wrong = |message| (400, message);
+        let (of, before, after) = match &wish.loop_name {
+            None => {
+                let before = self.thresholds.all;
+                let thresholds = wish.apply(before).map_err(wrong)?;
+                self.thresholds.set_all(thresholds);
+                ("all loops".to_owned(), before, thresholds)
+            }
+            Some(name) => {
+                let found =
+                    self.loops.iter().find(|watched| [&watched.watch.label, &watched.name].contains(&name));
+                let Some(watched) = found else {
+                    let labels: Vec<&str> =
+                        self.loops.iter().map(|watched| watched.watch.label.as_str()).collect();
+                    return Err((404, format!("no loop {name:?} here; there are: {}\n", labels.join(", "))));
+                };
+                let before = watched.thresholds;
+                let thresholds = wish.apply(before).map_err(wrong)?;
+                self.thresholds.set_one(name, thresholds);
+                (format!("loop {name}"), before, thresholds)
+            }
+        };
+        for watched in &mut self.loops {
+            watched.thresholds = self.thresholds.of(&watched.watch.label, &watched.name);
+            if let Some(control) = &watched.control {
+                control.set_thresholds(watched.thresholds.warning_ns, watched.thresholds.critical_ns);
+            }
+        }
+        self.accounts.agent.threshold_changes += 1;
+        Ok(format!("stall thresholds of {of} changed from {} to {}", words(before), words(after)))
+    }
+}
+
+fn words(thresholds: Thresholds) -> String {
+    format!("{} (critical {})", show_ns(thresholds.warning_ns), show_ns(thresholds.critical_ns))
+}

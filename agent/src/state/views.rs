@@ -1,0 +1,13 @@
+//! Copies of everything about a loop, for the exporter.
+
+use crate::state::Watched;
+use loopscope_report::metrics::view::LoopView;
+
+/// Returns the view of a loop, and how many more of its sites than ever before got no series.
+pub(super) fn view_of(watched: &mut Watched, sites_room: &mut usize) -> (LoopView, usize) {
+    let snapshot = watched.page.page().snapshot(watched.page.clock());
+    let (mut view, left_out) = watched.watch.view(snapshot, sites_room);
+    view.cases = Some(watched.tracker.counts());
+    view.lag_minute = watched.lag.as_ref().map(|lag| lag.since_beginning(&view.snapshot.lag));
+    (view, left_out)
+}

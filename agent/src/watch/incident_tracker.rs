@@ -1,0 +1,510 @@
+//! The incidents of one loop: opened when a stall or a saturated pool is found, looked at while they last, closed.
+
+use crate::capture::{NoCapture, Prepared};
+use crate::watch::incident_queue::IncidentQueue;
+use crate::watch::log_report;
+use crate::watch::log_report::LogReport;
+use crate::watch::namer::{Named, Work};
+use crate::watch::open_incident::{Announced, At, OpenIncident};
+use crate::watch::open_pool_incident::OpenPoolIncident;
+use crate::watch::pool::PoolTurn;
+use crate::watch::stall_accounting::{Gap, StallAccounting};
+use crate::watch::thread_state::{Found, ThreadObserver};
+use loopscope_probe::barrier::Barrier;
+use loopscope_probe::{NowValues, Page, Ticks, Vitals};
+use loopscope_report::compute::budget::Budget;
+use loopscope_report::compute::class::Evidence;
+use loopscope_report::compute::figures::between;
+use loopscope_report::compute::stall::{End, StallEvent};
+use loopscope_report::compute::verdict::Verdict;
+use loopscope_report::incident::{Incident, IncidentCounts, IncidentKind, Severity};
+use loopscope_report::incident_builder::IncidentBuilder;
+use loopscope_report::model::exemplar::Exemplar;
+use loopscope_report::model::history::{Counters, History};
+use loopscope_stacks::CaptureError;
+use std::collections::VecDeque;
+
+/// The line about a new incident waits so long for the names of its stack, in nanoseconds.
+const NAMES_WITHIN_NS: u64 = 150_000_000;
+
+/// A thread that has not delivered its stack within this, in nanoseconds, is not waited for.
+const DELIVERY_NS: u64 = 100_000_000;
+
+/// A stack is looked for after this many nanoseconds, for so long; it takes some 100 us.
+const SOON_NS: u64 = 250_000;
+const SOON_FOR_NS: u64 = 2_000_000;
+
+/// A stack that could not be taken, because the thread changes between running and sleeping, is tried for again so often.
+const TRIES: u32 = 100;
+
+/// Names are looked for this often while a line waits for them, and when nothing waits, in nanoseconds.
+const NAMES_NS: u64 = 2_000_000;
+const LATE_NAMES_NS: u64 = 20_000_000;
+
+/// Incidents that are over and wait for names; more are given up.
+const CLOSING_MAX: usize = 16;
+
+/// Places of the results in the counts of captures.
+const OK: usize = 0;
+const FAILED: usize = 1;
+const RATE_LIMITED: usize = 2;
+
+/// Why there is no stack.
+const ENDED: &str = "the stall had ended before the capture";
+const UNSTEADY: &str = "the thread changes between running and sleeping too often to be captured";
+const TAKEN: &str = "another capture of the loop was under way all the time";
+
+/// Follows one loop.
+pub(crate) struct IncidentTracker {
+    sight: Box<dyn ThreadObserver>,
+    meter: StallAccounting,
+    history: History,
+    budget: Budget,
+    stall: Option<OpenIncident>,
+    pool: Option<OpenPoolIncident>,
+    /// Over, but not done: their stacks have no names yet.
+    closing: VecDeque<OpenIncident>,
+    asked: Option<Asked>,
+    /// Incidents that ended since somebody asked, each with its cause.
+    ended: Vec<(String, Exemplar)>,
+    counts: IncidentCounts,
+}
+
+/// A stack that is wanted.
+#[derive(Clone, Copy, Debug)]
+struct Asked {
+    number: u64,
+    begin: Ticks,
+    age_ns: u64,
+    at_ns: u64,
+    step: Step,
+    tries: u32,
+}
+
+/// How far a capture is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    /// To be tried again at the next look.
+    Again,
+    /// Its second step comes after this look.
+    Prepared,
+    /// It will arrive, or has.
+    Sent,
+}
+
+impl Asked {
+    /// The stack will arrive, or has.
+    fn sent(&mut self, now_ns: u64) {
+        self.age_ns = self.age_ns.saturating_add(now_ns.saturating_sub(self.at_ns));
+        (self.step, self.at_ns) = (Step::Sent, now_ns);
+    }
+
+    /// Returns why it is given up; `None` where it is tried again.
+    fn failure(&self, why: &NoCapture) -> Option<String> {
+        match why {
+            NoCapture::NotNow | NoCapture::Busy if self.tries < TRIES => None,
+            NoCapture::NotNow => Some(UNSTEADY.to_owned()),
+            NoCapture::Busy => Some(TAKEN.to_owned()),
+            NoCapture::Ended => Some(ENDED.to_owned()),
+            NoCapture::Failed(error) => Some(error.to_string()),
+        }
+    }
+}
+
+impl IncidentTracker {
+    pub(crate) fn new(sight: Box<dyn ThreadObserver>, reports_per_minute: u32) -> Self {
+        IncidentTracker {
+            sight,
+            meter: StallAccounting::default(),
+            history: History::default(),
+            budget: Budget::new(reports_per_minute),
+            stall: None,
+            pool: None,
+            closing: VecDeque::new(),
+            asked: None,
+            ended: Vec::new(),
+            counts: IncidentCounts::default(),
+        }
+    }
+
+    /// Returns what was counted so far.
+    pub(crate) fn counts(&self) -> IncidentCounts {
+        IncidentCounts { suppressed: self.budget.refused_total(), ..self.counts.clone() }
+    }
+
+    /// Returns the stall under way where it is critical: its age in nanoseconds and what it is, in words.
+    pub(crate) fn critical(&self) -> Option<(u64, String)> {
+        let incident = &self.stall.as_ref()?.builder.incident;
+        (incident.severity == Severity::Critical).then(|| (incident.duration_ns, log_report::blame(incident)))
+    }
+
+    /// Takes one look: `turns` and `pool_turns` are what the watches found in it.
+    pub(crate) fn look(
+        &mut self,
+        at: &At<'_>,
+        gap: Gap,
+        turns: Vec<StallEvent>,
+        pool_turns: Vec<PoolTurn>,
+        queue: &mut IncidentQueue,
+    ) {
+        let reading = self.sight.reading(at.now_ns);
+        self.meter.look(at.seen.vitals.busy_since, reading, gap);
+        if self.history.is_due(at.seen.vitals.active_ns.saturating_add(at.seen.vitals.idle_ns)) {
+            self.history.push(counters(at.seen.page, at.seen.vitals));
+        }
+        self.collect(at, queue);
+        for turn in turns {
+            match turn {
+                StallEvent::Began(verdict) => self.open_stall(at, &verdict, queue),
+                StallEvent::Lasts(times, verdict) => self.stall_lasts(at, times, &verdict, queue),
+                StallEvent::Ended(end) => self.close_stall(at, end, queue),
+                StallEvent::Missed(end, verdict) => self.missed(at, end, &verdict, queue),
+            }
+        }
+        if let Some(case) = &mut self.stall {
+            case.builder.extend(at.seen.page, None);
+            case.builder.grow(&at.seen);
+        }
+        for turn in pool_turns {
+            self.pool_turn(at, turn, queue);
+        }
+        self.speak(at.now_ns, queue);
+        self.closing.retain(|case| !case.is_done(at.now_ns));
+        if let Some(count) = self.budget.end_minute(at.now_ns) {
+            queue.said.push(LogReport::suppressed(at.seen.label, count));
+        }
+    }
+
+    /// Takes the incidents that ended since the last call, each with its cause.
+    pub(crate) fn take_ended(&mut self) -> Vec<(String, Exemplar)> {
+        std::mem::take(&mut self.ended)
+    }
+
+    /// Returns how soon a look is wanted because a stack or its names are on their way, in nanoseconds.
+    pub(crate) fn wanted_ns(&self, now_ns: u64) -> Option<u64> {
+        let all = || self.stall.iter().chain(&self.closing);
+        if let Some(asked) = &self.asked {
+            let is_fresh = now_ns.saturating_sub(asked.at_ns) < SOON_FOR_NS;
+            return Some(if is_fresh { SOON_NS } else { NAMES_NS });
+        }
+        if all().any(|case| matches!(case.announced, Announced::Waits { .. })) {
+            return Some(NAMES_NS);
+        }
+        all().any(|case| case.names_due > 0).then_some(LATE_NAMES_NS)
+    }
+
+    /// A stack has been named. Returns false where it is not one of this loop's incidents.
+    pub(crate) fn named(&mut self, named: &Named, page: &Page, queue: &mut IncidentQueue) -> bool {
+        let mut all = self.stall.iter_mut().chain(&mut self.closing);
+        let Some(case) = all.find(|case| case.number == named.number) else { return false };
+        case.named(named);
+        case.publish(page, queue, named.is_final);
+        true
+    }
+
+    /// Puts what is under way in the store as it is now.
+    pub(crate) fn refresh(&mut self, page: &Page, queue: &mut IncidentQueue) {
+        for case in self.stall.iter_mut().chain(self.pool.as_mut().map(|pool| &mut pool.case)) {
+            case.publish(page, queue, false);
+        }
+    }
+
+    /// The loop or the agent ends: says what was not said yet. What is open stays so on disk.
+    pub(crate) fn farewell(&mut self, label: &str, queue: &mut IncidentQueue) {
+        self.capture_failed(None, ENDED.to_owned());
+        self.speak(u64::MAX, queue);
+        if let Some(count) = self.budget.give_up() {
+            queue.said.push(LogReport::suppressed(label, count));
+        }
+    }
+
+    fn speak(&mut self, now_ns: u64, queue: &mut IncidentQueue) {
+        let open = self.stall.iter_mut().chain(self.pool.as_mut().map(|pool| &mut pool.case));
+        for case in self.closing.iter_mut().chain(open) {
+            case.speak(now_ns, queue);
+        }
+    }
+
+    /// Asks for the thread's stack, where the incident is one of those that are reported.
+    fn capture(&mut self, at: &At<'_>, case: &mut OpenIncident) {
+        if case.announced == Announced::Refused {
+            case.builder.incident.captures_suppressed += 1;
+            self.counts.captures[RATE_LIMITED] += 1;
+            return;
+        }
+        // A thread that stands still with its process has nothing to tell.
+        if !case.builder.incident.class.may_be_code() {
+            return;
+        }
+        match self.asked {
+            Some(Asked { step: Step::Sent, .. }) => {
+                self.counts.captures[FAILED] += 1;
+                return case.capture_failed(CaptureError::InFlight.to_string());
+            }
+            // It is still tried for.
+            Some(asked) if asked.number == case.number => return,
+            Some(_) => self.capture_failed(None, ENDED.to_owned()),
+            None => {}
+        }
+        let (number, begin, age_ns) = (case.number, case.builder.begin(), at.seen.vitals.now.busy_ns);
+        let asked = Asked { number, begin, age_ns, at_ns: at.now_ns, step: Step::Again, tries: 0 };
+        case.names_due += 1;
+        self.asked = Some(asked);
+        self.prepare(at.now_ns, Some(case));
+    }
+
+    /// The first step of the capture that is wanted. `case` is the incident that it is for, where it is in nobody's hands.
+    fn prepare(&mut self, now_ns: u64, case: Option<&mut OpenIncident>) {
+        let outcome = self.sight.prepare();
+        let Some(asked) = &mut self.asked else { return };
+        asked.tries += 1;
+        let failure = match outcome {
+            Ok(Prepared::Arrived) => return asked.sent(now_ns),
+            Ok(Prepared::Wanted) => return asked.step = Step::Prepared,
+            Err(why) => match asked.failure(&why) {
+                None => return asked.step = Step::Again,
+                Some(failure) => failure,
+            },
+        };
+        self.capture_failed(case, failure);
+    }
+
+    /// Whether a capture waits for its second step.
+    pub(crate) fn is_prepared(&self) -> bool {
+        self.asked.is_some_and(|asked| asked.step == Step::Prepared)
+    }
+
+    /// The second step, after the barrier.
+    pub(crate) fn send(&mut self, now_ns: u64, barrier: Barrier) {
+        if !self.is_prepared() {
+            return;
+        }
+        let outcome = self.sight.send(barrier);
+        let Some(asked) = &mut self.asked else { return };
+        let failure = match outcome {
+            Ok(()) => return asked.sent(now_ns),
+            Err(why) => match asked.failure(&why) {
+                None => return asked.step = Step::Again,
+                Some(failure) => failure,
+            },
+        };
+        self.capture_failed(None, failure);
+    }
+
+    /// The capture that was wanted is given up.
+    fn capture_failed(&mut self, case: Option<&mut OpenIncident>, why: String) {
+        let Some(asked) = self.asked.take() else { return };
+        self.counts.captures[FAILED] += 1;
+        let all = self.stall.iter_mut().chain(&mut self.closing);
+        let Some(case) = all.chain(case).find(|case| case.number == asked.number) else { return };
+        case.names_due = case.names_due.saturating_sub(1);
+        case.capture_failed(why);
+    }
+
+    /// Takes the stack that was asked for, and hands it over to be named.
+    fn collect(&mut self, at: &At<'_>, queue: &mut IncidentQueue) {
+        if let Some(asked) = self.asked.filter(|asked| asked.step == Step::Again) {
+            // A busy period that came after the stall is not the stall's.
+            return match asked.begin == at.seen.vitals.busy_since {
+                true => self.prepare(at.now_ns, None),
+                false => self.capture_failed(None, ENDED.to_owned()),
+            };
+        }
+        // One that nobody waits for any more is dropped.
+        let (shot, Some(asked)) = (self.sight.take(), self.asked) else { return };
+        let mut all = self.stall.iter_mut().chain(&mut self.closing);
+        let case = all.find(|case| case.number == asked.number);
+        let failure = match &shot {
+            None if at.now_ns.saturating_sub(asked.at_ns) < DELIVERY_NS => return,
+            None => Some(CaptureError::NotDelivered.to_string()),
+            Some(shot) if shot.busy_since != Some(asked.begin) => Some(ENDED.to_owned()),
+            Some(_) => None,
+        };
+        self.asked = None;
+        self.counts.captures[if failure.is_some() { FAILED } else { OK }] += 1;
+        let Some(case) = case else { return };
+        match (failure, shot.and_then(|shot| shot.sample)) {
+            (None, Some(sample)) => queue.work.push(Work {
+                number: asked.number,
+                age_ns: asked.age_ns,
+                loop_name: at.seen.label.to_owned(),
+                runtime: case.builder.incident.runtime.clone(),
+                tid: at.tid,
+                sample,
+            }),
+            (Some(why), _) => {
+                case.names_due = case.names_due.saturating_sub(1);
+                case.capture_failed(why);
+            }
+            (None, None) => {}
+        }
+    }
+
+    /// Remembers an incident that is over, until it is done with.
+    fn put_aside(&mut self, mut case: OpenIncident, at: &At<'_>, queue: &mut IncidentQueue) {
+        let incident = &case.builder.incident;
+        let (incident_id, value_ns) = (incident.id.to_string(), incident.duration_ns);
+        self.ended
+            .push((incident.cause.clone(), Exemplar { incident_id, value_ns, unix_ns: at.seen.unix_ns }));
+        case.speak(at.now_ns, queue);
+        if !case.is_done(at.now_ns) {
+            self.closing.push_back(case);
+            if self.closing.len() > CLOSING_MAX {
+                self.closing.pop_front();
+            }
+        }
+    }
+
+    fn open_stall(&mut self, at: &At<'_>, verdict: &Verdict, queue: &mut IncidentQueue) {
+        let now = at.seen.vitals.now;
+        let mut case = OpenIncident::open(queue, now.busy_ns, |process| {
+            IncidentBuilder::open(&at.seen, process, at.seen.vitals.busy_since, now.busy_ns, None)
+        });
+        case.builder.judge(&at.seen, verdict, &now);
+        case.builder.grow(&at.seen);
+        self.add_before(at, now.busy_ns, now.stretch_callbacks, &mut case.builder.incident);
+        self.examine(at, &mut case);
+        self.counts.incidents[case.builder.incident.kind as usize] += 1;
+        case.announced = self.admission(at);
+        self.capture(at, &mut case);
+        case.publish(at.seen.page, queue, true);
+        self.stall = Some(case);
+    }
+
+    fn stall_lasts(&mut self, at: &At<'_>, times: u64, verdict: &Verdict, queue: &mut IncidentQueue) {
+        let Some(mut case) = self.stall.take() else { return };
+        case.builder.extend(at.seen.page, None);
+        case.builder.grow(&at.seen);
+        case.builder.judge(&at.seen, verdict, &at.seen.vitals.now);
+        self.examine(at, &mut case);
+        // A long one that found the budget used up is told when a new minute has begun.
+        if case.announced == Announced::Refused && self.budget.ask(at.now_ns) {
+            case.announced = Announced::Waits { until_ns: at.now_ns + NAMES_WITHIN_NS };
+        } else {
+            case.say_lasts(times, queue);
+        }
+        self.capture(at, &mut case);
+        case.publish(at.seen.page, queue, true);
+        self.stall = Some(case);
+    }
+
+    fn close_stall(&mut self, at: &At<'_>, end: End, queue: &mut IncidentQueue) {
+        let Some(mut case) = self.stall.take() else { return };
+        case.builder.extend(at.seen.page, Some(end.end));
+        case.builder.close(&at.seen, end.ns);
+        case.closed(at.now_ns);
+        // The thread's times are those of the last look within: what came after the end is not the stall's.
+        let last = Evidence {
+            standstill_ns: self.meter.gap_standstill_ns,
+            suspended_ns: self.meter.gap_suspended_ns,
+            ..Evidence::default()
+        };
+        case.class_at_end(&last);
+        case.publish(at.seen.page, queue, true);
+        self.put_aside(case, at, queue);
+    }
+
+    fn missed(&mut self, at: &At<'_>, end: End, verdict: &Verdict, queue: &mut IncidentQueue) {
+        let mut case = OpenIncident::open(queue, end.ns, |process| {
+            IncidentBuilder::open(&at.seen, process, end.begin, end.ns, Some(end.end))
+        });
+        case.builder.incident.was_missed = true;
+        case.builder.judge(&at.seen, verdict, &NowValues::IDLE);
+        case.builder.incident.spans.clear();
+        case.class(&Evidence {
+            age_ns: end.ns,
+            standstill_ns: self.meter.gap_standstill_ns.min(end.ns),
+            suspended_ns: self.meter.gap_suspended_ns.min(end.ns),
+            ..Evidence::default()
+        });
+        self.counts.incidents[case.builder.incident.kind as usize] += 1;
+        case.announced = self.admission(at);
+        case.builder.close(&at.seen, end.ns);
+        case.closed(at.now_ns);
+        case.publish(at.seen.page, queue, true);
+        self.put_aside(case, at, queue);
+    }
+
+    fn pool_turn(&mut self, at: &At<'_>, turn: PoolTurn, queue: &mut IncidentQueue) {
+        match (turn, self.pool.take()) {
+            (PoolTurn::Began { age_ns }, _) => {
+                let mut open =
+                    OpenPoolIncident::open(at, queue, age_ns, counters(at.seen.page, at.seen.vitals));
+                self.add_before(at, age_ns, 0, &mut open.case.builder.incident);
+                self.counts.incidents[IncidentKind::Pool as usize] += 1;
+                open.case.announced = self.admission(at);
+                open.case.publish(at.seen.page, queue, true);
+                self.pool = Some(open);
+            }
+            (PoolTurn::Lasts { times, age_ns }, Some(mut open)) => {
+                open.update(at, age_ns);
+                open.case.say_lasts(times, queue);
+                open.case.publish(at.seen.page, queue, true);
+                self.pool = Some(open);
+            }
+            (PoolTurn::Ended { age_ns }, Some(mut open)) => {
+                open.close(at, age_ns, &counters(at.seen.page, at.seen.vitals));
+                open.case.publish(at.seen.page, queue, true);
+                open.case.speak(at.now_ns, queue);
+            }
+            (_, None) => {}
+        }
+    }
+
+    fn admission(&mut self, at: &At<'_>) -> Announced {
+        if self.budget.ask(at.now_ns) {
+            return Announced::Waits { until_ns: at.now_ns + NAMES_WITHIN_NS };
+        }
+        self.budget.refuse();
+        Announced::Refused
+    }
+
+    /// Looks what the thread is doing, and classes the stall.
+    fn examine(&mut self, at: &At<'_>, case: &mut OpenIncident) {
+        let found = self.sight.look();
+        case.found(&found);
+        case.class(&self.evidence(at, &found));
+    }
+
+    fn evidence(&self, at: &At<'_>, found: &Found) -> Evidence {
+        let age_ns = at.seen.vitals.now.busy_ns;
+        let (watched_ns, cpu_ns, runqueue_ns) = self.meter.used(at.now_ns.saturating_sub(age_ns));
+        Evidence {
+            age_ns,
+            watched_ns,
+            cpu_ns,
+            runqueue_ns,
+            suspended_ns: self.meter.suspended_ns.min(age_ns),
+            standstill_ns: self.meter.standstill_ns.min(age_ns),
+            is_stopped: found.is_stopped,
+            is_traced: found.is_traced,
+            steal_ratio: at.steal_ratio,
+            is_asleep: found.is_asleep,
+        }
+    }
+
+    /// Adds the figures of the ten seconds before an incident that is `age_ns` old.
+    fn add_before(&self, at: &At<'_>, age_ns: u64, callbacks: u64, incident: &mut Incident) {
+        let mut present = counters(at.seen.page, at.seen.vitals);
+        present.active_ns = present.active_ns.saturating_sub(age_ns);
+        present.callbacks = present.callbacks.saturating_sub(callbacks);
+        if let Some(beginning) = self.history.beginning(present.total_ns()) {
+            incident.before = between(beginning, &present);
+        }
+    }
+}
+
+fn counters(page: &Page, vitals: &Vitals) -> Counters {
+    Counters {
+        active_ns: vitals.active_ns,
+        idle_ns: vitals.idle_ns,
+        iterations: page.iterations_recorded(),
+        callbacks: vitals.records,
+        stalls: vitals.stalls_ended,
+        lag: page.lag(),
+    }
+}
+
+#[cfg(test)]
+#[path = "incident_tracker_tests.rs"]
+mod tests;

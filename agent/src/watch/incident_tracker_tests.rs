@@ -1,0 +1,451 @@
+//! Incidents of a hand-driven loop in virtual time, with a thread that is told how it was found.
+
+use super::*;
+use crate::watch::pool::PoolWatch;
+use crate::watch::thread_state::Shot;
+use loopscope_probe::kind::Queue;
+use loopscope_probe::{Clock, Kind, Life, SiteId, VirtualClock, WorkKind, Writer};
+use loopscope_report::compute::class::Reading;
+use loopscope_report::compute::stall::StallWatch;
+use loopscope_report::incident::Class;
+use loopscope_report::incident_builder::Observation;
+use loopscope_report::model::thresholds::Thresholds;
+use std::panic::Location;
+use std::sync::{Arc, Mutex};
+
+#[path = "incident_tracker_black_box_tests.rs"]
+mod black_box;
+#[path = "incident_tracker_capture_tests.rs"]
+mod captures;
+
+const MS: u64 = 1_000_000;
+
+/// How the thread is found, and what it has used.
+#[derive(Debug)]
+struct Told {
+    cpu_ns: u64,
+    runqueue_ns: u64,
+    found: Found,
+    /// Why a stack cannot be asked for; how often one was; what arrives.
+    refusal: Option<String>,
+    asked: u64,
+    shot: Option<Shot>,
+    /// What the first step of a capture comes to, and how often the second finds the thread switched.
+    prepared: Prepared,
+    steady_after: u32,
+}
+
+impl Default for Told {
+    fn default() -> Self {
+        Told {
+            cpu_ns: 0,
+            runqueue_ns: 0,
+            found: Found::default(),
+            refusal: None,
+            asked: 0,
+            shot: None,
+            prepared: Prepared::Arrived,
+            steady_after: 0,
+        }
+    }
+}
+
+#[derive(Clone, Default)]
+struct FakeSight(Arc<Mutex<Told>>);
+
+impl ThreadObserver for FakeSight {
+    fn reading(&mut self, now_ns: u64) -> Option<Reading> {
+        let told = self.0.lock().unwrap();
+        Some(Reading { at_ns: now_ns, cpu_ns: told.cpu_ns, runqueue_ns: told.runqueue_ns })
+    }
+
+    fn look(&mut self) -> Found {
+        self.0.lock().unwrap().found.clone()
+    }
+
+    fn prepare(&mut self) -> Result<Prepared, NoCapture> {
+        let mut told = self.0.lock().unwrap();
+        told.asked += 1;
+        match &told.refusal {
+            Some(why) => Err(NoCapture::Failed(CaptureError::Unavailable(why.clone()))),
+            None => Ok(told.prepared),
+        }
+    }
+
+    fn send(&mut self, _barrier: Barrier) -> Result<(), NoCapture> {
+        let mut told = self.0.lock().unwrap();
+        if told.steady_after == 0 {
+            return Ok(());
+        }
+        told.steady_after -= 1;
+        Err(NoCapture::NotNow)
+    }
+
+    fn take(&mut self) -> Option<Shot> {
+        self.0.lock().unwrap().shot.take()
+    }
+}
+
+pub(super) struct Bench {
+    time: VirtualClock,
+    writer: Writer,
+    stalls: StallWatch,
+    pool: PoolWatch,
+    tracker: IncidentTracker,
+    sight: FakeSight,
+    queue: IncidentQueue,
+    gap: Gap,
+}
+
+impl Bench {
+    fn new(reports_per_minute: u32) -> Self {
+        let time = VirtualClock::starting_at(50_000 * MS);
+        let mut writer = Writer::builder("main").clock(Clock::simulated(time.clone())).build();
+        writer.resume();
+        writer.park();
+        let sight = FakeSight::default();
+        sight.0.lock().unwrap().refusal = Some("no stacks here".to_owned());
+        let tracker = IncidentTracker::new(Box::new(sight.clone()), reports_per_minute);
+        let (stalls, pool) = (StallWatch::default(), PoolWatch::default());
+        let (queue, gap) = (IncidentQueue::default(), Gap::default());
+        let mut bench = Bench { time, writer, stalls, pool, tracker, sight, queue, gap };
+        bench.look();
+        bench
+    }
+
+    /// One look of the agent at a threshold of 100 ms, or the page's own.
+    fn look(&mut self) {
+        let (clock, now_ns) = (self.writer.clock().clone(), self.time.now_ns());
+        let page = self.writer.page();
+        let taken = clock.now();
+        let vitals = page.vitals_at(&clock, taken);
+        let thresholds =
+            Thresholds { warning_ns: page.control().warning_ns(), critical_ns: page.control().critical_ns() };
+        let turns = self.stalls.look(page, &clock, &vitals);
+        let look_at_pool = |pool| self.pool.look(pool, clock.scale().ns(taken.0), thresholds);
+        let pool_turns = vitals.pool.as_ref().map(look_at_pool).unwrap_or_default();
+        let at = At {
+            seen: Observation {
+                label: "main",
+                ordinal: 0,
+                page,
+                clock: &clock,
+                vitals: &vitals,
+                taken,
+                unix_ns: 1_700_000_000_000 * MS + now_ns,
+                warning_ns: thresholds.warning_ns,
+                critical_ns: thresholds.critical_ns,
+            },
+            tid: 0,
+            now_ns,
+            steal_ratio: 0.0,
+        };
+        self.tracker.look(&at, self.gap, turns, pool_turns, &mut self.queue);
+        self.tracker.send(now_ns, Barrier::Asymmetric);
+        self.gap = Gap::default();
+    }
+
+    fn tell(&self, change: impl FnOnce(&mut Told)) {
+        change(&mut self.sight.0.lock().unwrap());
+    }
+
+    fn site(&mut self, kind: Kind, name: &str) -> SiteId {
+        self.writer.named_site(Location::caller(), kind, name)
+    }
+
+    fn begin(&mut self, kind: Kind, site: SiteId) {
+        self.writer.begin(kind, site, Life::UNKNOWN);
+    }
+
+    fn pass(&mut self, ms: u64) {
+        self.time.advance_ns(ms * MS);
+    }
+
+    fn finish(&mut self) {
+        self.writer.end();
+        self.writer.park();
+        self.pass(5);
+        self.look();
+    }
+
+    fn lines(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.queue.said).into_iter().map(|report| report.message).collect()
+    }
+
+    fn incident(&self) -> Incident {
+        Incident::clone(self.queue.store.newest_first().next().unwrap())
+    }
+}
+
+#[test]
+fn a_stall_is_one_record_from_its_detection_to_its_end() {
+    let mut bench = Bench::new(10);
+    let (read, site) = (bench.site(Kind::IoRead, "read"), bench.site(Kind::Timer, "flush"));
+    bench.writer.unpark(1);
+    bench.begin(Kind::IoRead, read);
+    bench.pass(2);
+    bench.writer.end();
+    bench.writer.park();
+    bench.pass(500);
+    bench.writer.unpark(3);
+    bench.look();
+    bench.begin(Kind::Timer, site);
+    bench.pass(101);
+    bench.tell(|told| told.cpu_ns += 100 * MS);
+    bench.look();
+    let open = bench.incident();
+    assert_eq!(open.id.to_string(), format!("{}-1", std::process::id()));
+    assert_eq!((open.is_over, open.duration_ns, open.class), (false, 101 * MS, Class::Computing));
+    assert_eq!((open.kind, open.culprit.name.as_str()), (IncidentKind::Stall, "flush"));
+    assert_eq!((open.watched_ns, open.cpu_ns), (101 * MS, 100 * MS));
+    assert_eq!(open.begin_unix_ns, 1_700_000_000_000 * MS + bench.time.now_ns() - 101 * MS);
+    assert_eq!(open.summary, "1 callback of 101 ms");
+    let starts: Vec<i64> = open.records.iter().map(|record| record.start_ns / MS as i64).collect();
+    assert_eq!((starts, open.records[1].is_running), (vec![-502, 0], true));
+    assert!(open.before.utilization < 0.01 && open.before.period_ns > 0, "{:?}", open.before);
+    bench.pass(950);
+    bench.look();
+    bench.pass(20);
+    bench.finish();
+    let closed = bench.incident();
+    assert_eq!((closed.is_over, closed.duration_ns), (true, 1_071 * MS));
+    assert_eq!((closed.severity, closed.during.lag_ns_p50), (Severity::Critical, 1_071 * MS / 2));
+    assert_eq!(closed.records.len(), 2);
+    assert_eq!(
+        (closed.iterations.last().unwrap().busy_ns, bench.queue.store.newest_first().count()),
+        (1_071 * MS, 1)
+    );
+    let lines = bench.lines();
+    assert_eq!(lines.len(), 3, "{lines:?}");
+    assert!(lines[0].starts_with("loop main blocked for 101 ms by timer flush ("), "{}", lines[0]);
+    assert!(lines[1].contains(", 10 times the threshold"), "{}", lines[1]);
+    assert!(lines[2].starts_with("loop main polls again after 1.1 s; it was blocked by"), "{}", lines[2]);
+    assert_eq!(bench.queue.kept.len(), 3, "opened, grown, closed");
+    assert_eq!(bench.tracker.counts().incidents, [1, 0, 0]);
+}
+
+#[test]
+fn a_waiting_thread_and_a_starved_one_are_told_apart() {
+    for (runqueue_ms, class, words) in [
+        (0, Class::Waiting, ", waiting in read(fd 3 -> pipe:[81]) ["),
+        (90, Class::StarvedOfCpu, ", starved of CPU: ready but not run for 90 ms ["),
+    ] {
+        let mut bench = Bench::new(10);
+        let site = bench.site(Kind::Timer, "t");
+        bench.writer.unpark(1);
+        bench.look();
+        bench.begin(Kind::Timer, site);
+        bench.pass(110);
+        bench.tell(|told| {
+            told.runqueue_ns += runqueue_ms * MS;
+            told.found.is_asleep = Some(true);
+            told.found.waiting_in = Some("read(fd 3 -> pipe:[81])".to_owned());
+        });
+        bench.look();
+        assert_eq!(bench.incident().class, class);
+        let line = bench.lines().remove(0);
+        assert!(line.contains(words), "{line}");
+    }
+}
+
+#[test]
+fn a_stopped_process_and_a_suspended_machine_are_nobody_s_fault() {
+    let gap = |late_ms: u64, suspended_ms: u64| Gap {
+        length_ns: 5_000 * MS,
+        late_ns: late_ms * MS,
+        runqueue_ns: 0,
+        suspended_ns: suspended_ms * MS,
+    };
+    for (gap, is_traced, class) in [
+        (gap(4_900, 0), false, Class::Stopped),
+        (gap(4_900, 0), true, Class::Debugger),
+        (gap(0, 4_900), false, Class::Suspended),
+        (gap(0, 0), false, Class::Waiting),
+    ] {
+        let mut bench = Bench::new(10);
+        let site = bench.site(Kind::Timer, "t");
+        bench.writer.unpark(1);
+        bench.look();
+        bench.begin(Kind::Timer, site);
+        bench.pass(5_000);
+        bench.gap = gap;
+        bench.tell(|told| {
+            told.found = Found { is_traced, is_asleep: Some(true), ..Found::default() };
+        });
+        bench.look();
+        assert_eq!(bench.incident().class, class);
+        let line = bench.lines().remove(0);
+        assert_eq!(line.contains("stood still"), class != Class::Waiting, "{line}");
+        bench.finish();
+        assert_eq!(bench.incident().class, class);
+    }
+}
+
+#[test]
+fn a_stop_that_hides_a_stall_s_end_is_seen_at_its_end() {
+    let mut bench = Bench::new(10);
+    let site = bench.site(Kind::Timer, "t");
+    bench.writer.unpark(1);
+    bench.look();
+    bench.begin(Kind::Timer, site);
+    bench.pass(101);
+    bench.tell(|told| told.cpu_ns += 101 * MS);
+    bench.look();
+    assert_eq!(bench.incident().class, Class::Computing);
+    bench.pass(9_000);
+    bench.gap = Gap { length_ns: 9_000 * MS, late_ns: 8_900 * MS, ..Gap::default() };
+    bench.finish();
+    let closed = bench.incident();
+    assert_eq!((closed.class, closed.is_over), (Class::Stopped, true));
+    assert_eq!(closed.notes, ["the process stood still for 8.9 s"]);
+}
+
+#[test]
+fn a_flood_says_which_site_queues_again_and_after_what() {
+    let mut bench = Bench::new(10);
+    let (read, again) = (bench.site(Kind::IoRead, "read"), bench.site(Kind::Microtask, "again"));
+    bench.writer.unpark(1);
+    bench.look();
+    bench.begin(Kind::IoRead, read);
+    bench.pass(1);
+    bench.writer.end();
+    bench.writer.drain_begin(Queue::Microtask, 1);
+    for _ in 0..411 {
+        bench.begin(Kind::Microtask, again);
+        bench.time.advance_ns(MS / 2);
+        bench.writer.end();
+    }
+    bench.look();
+    let incident = bench.incident();
+    assert_eq!((incident.kind, incident.cause.as_str()), (IncidentKind::Starvation, "microtask"));
+    assert!(
+        incident.summary.starts_with("412 callbacks of 501 µs: 411 x microtask again ("),
+        "{}",
+        incident.summary
+    );
+    assert!(incident.groups[0].parent.as_ref().unwrap().starts_with("read ("), "{:?}", incident.groups[0]);
+    assert!(bench.lines()[0].contains(", after read ("));
+    assert_eq!(bench.tracker.counts().incidents, [0, 1, 0]);
+}
+
+/// The test of Seastar: ten stalls, a budget of five.
+#[test]
+fn past_the_budget_stalls_are_counted_and_said_to_be_suppressed() {
+    let mut bench = Bench::new(5);
+    let site = bench.site(Kind::Timer, "t");
+    for _ in 0..10 {
+        bench.writer.unpark(1);
+        bench.begin(Kind::Timer, site);
+        bench.pass(110);
+        bench.look();
+        bench.pass(90);
+        bench.finish();
+        bench.pass(1_000);
+        bench.look();
+    }
+    let lines = bench.lines();
+    let begins = lines.iter().filter(|line| line.contains("blocked for 110 ms")).count();
+    let ends = lines.iter().filter(|line| line.contains("polls again after 200 ms")).count();
+    assert_eq!((begins, ends, lines.len()), (5, 5, 10), "{lines:?}");
+    assert_eq!(bench.queue.store.newest_first().count(), 10, "all are recorded");
+    assert_eq!(bench.tracker.counts().suppressed, 5);
+    bench.pass(60_000);
+    bench.look();
+    assert_eq!(
+        bench.lines(),
+        ["5 more incidents of loop main in the last minute, not reported; see loopscope incidents"]
+    );
+}
+
+#[test]
+fn two_thousand_short_callbacks_with_polls_between_are_no_stall() {
+    let mut bench = Bench::new(5);
+    let site = bench.site(Kind::Timer, "t");
+    for _ in 0..2_000 {
+        bench.writer.unpark(1);
+        bench.begin(Kind::Timer, site);
+        bench.time.advance_ns(MS / 2);
+        bench.look();
+        bench.writer.end();
+        bench.writer.park();
+    }
+    assert_eq!((bench.lines(), bench.tracker.counts()), (vec![], IncidentCounts::default()));
+}
+
+#[test]
+fn a_wedge_that_began_past_the_budget_is_told_in_the_next_minute() {
+    let mut bench = Bench::new(1);
+    let site = bench.site(Kind::Timer, "t");
+    for _ in 0..2 {
+        bench.writer.unpark(1);
+        bench.begin(Kind::Timer, site);
+        bench.pass(101);
+        bench.look();
+        if bench.incident().number() == 1 {
+            bench.finish();
+        }
+    }
+    bench.lines();
+    bench.pass(61_000);
+    bench.look();
+    bench.pass(60_000);
+    bench.look();
+    let lines = bench.lines();
+    assert!(lines.iter().any(|line| line.contains("blocked for")), "{lines:?}");
+}
+
+#[test]
+fn a_stall_that_nobody_saw_is_recorded_too() {
+    let mut bench = Bench::new(10);
+    let site = bench.site(Kind::Accept, "slow");
+    bench.writer.unpark(1);
+    bench.begin(Kind::Accept, site);
+    bench.pass(150);
+    bench.finish();
+    let incident = bench.incident();
+    assert!(incident.was_missed && incident.is_over);
+    assert_eq!((incident.duration_ns, incident.class), (150 * MS, Class::Unknown));
+    let lines = bench.lines();
+    assert!(lines[0].contains("was blocked for 150 ms by accept slow (") && lines.len() == 1, "{lines:?}");
+}
+
+#[test]
+fn a_saturated_pool_is_an_incident_with_its_jobs() {
+    let mut bench = Bench::new(10);
+    let site = bench.site(Kind::WorkDone, "resize");
+    let mut pool = bench.writer.take_pool().unwrap();
+    pool.threads(1);
+    bench.look();
+    let first = pool.clock().now();
+    pool.submitted(WorkKind::Zlib, first);
+    let started = pool.started(WorkKind::Zlib, first, None);
+    let second = pool.clock().now();
+    pool.submitted(WorkKind::Zlib, second);
+    bench.pass(80);
+    bench.look();
+    let ended = pool.clock().now();
+    pool.finished(WorkKind::Zlib, started, ended, true);
+    pool.record(&loopscope_probe::jobs::JobRecord {
+        number: 0,
+        kind: WorkKind::Zlib,
+        site,
+        worker: 0,
+        submitted: first,
+        started,
+        ended,
+        is_ok: true,
+    });
+    bench.pass(40);
+    bench.look();
+    let open = bench.incident();
+    assert_eq!((open.kind, open.cause.as_str(), open.is_over), (IncidentKind::Pool, "pool", false));
+    assert_eq!((open.culprit.name.as_str(), open.groups[0].total_ns), ("resize", 80 * MS));
+    assert_eq!((open.pool.as_ref().unwrap().queued, open.jobs.len()), (1, 1));
+    pool.started(WorkKind::Zlib, second, None);
+    bench.pass(90);
+    bench.look();
+    assert!(bench.incident().is_over);
+    let lines = bench.lines();
+    assert!(lines[0].starts_with("pool of loop main saturated for 120 ms: "), "{lines:?}");
+    assert!(lines[1].starts_with("pool of loop main no longer saturated after "), "{lines:?}");
+}

@@ -1,0 +1,318 @@
+//! The lines for the program's log: one when an incident is found, at its doublings, and one when it is over.
+
+use loopscope_report::duration::show_ns;
+use loopscope_report::incident::{Class, Culprit, Frame, Incident, IncidentKind, Severity};
+
+/// What a line is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Moment {
+    Begin,
+    /// It still lasts; this many times the threshold.
+    Lasts(u64),
+    End,
+    /// Found only when it was over.
+    Missed,
+}
+
+/// How loud a line is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Level {
+    Info,
+    Warn,
+    Error,
+}
+
+/// One line for the log, with its fields.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct LogReport {
+    pub level: Level,
+    /// Label of the loop.
+    pub subject: String,
+    pub cause: String,
+    /// `timer flush (src/x.rs:40)`.
+    pub site: String,
+    pub age_ns: u64,
+    /// Id of the incident; empty for a line about several.
+    pub incident: String,
+    pub message: String,
+}
+
+impl LogReport {
+    /// Puts a moment of an incident into words.
+    /// `age_ns` is how long it had lasted, or did last.
+    pub(crate) fn new(moment: Moment, incident: &Incident, age_ns: u64) -> LogReport {
+        let age = show_ns(age_ns);
+        let is_code = incident.class.may_be_code();
+        let level = match (moment, incident.severity) {
+            (Moment::End, _) => Level::Info,
+            _ if !is_code => Level::Info,
+            (_, Severity::Critical) => Level::Error,
+            (_, Severity::Warning) => Level::Warn,
+        };
+        let words = match incident.kind {
+            _ if !is_code => standstill_line(moment, incident, &age),
+            IncidentKind::Pool => pool_line(moment, incident, &age),
+            IncidentKind::Stall | IncidentKind::Starvation => stall_line(moment, incident, &age),
+        };
+        LogReport {
+            level,
+            subject: incident.r#loop.clone(),
+            cause: incident.cause.clone(),
+            site: culprit_text(&incident.culprit),
+            age_ns,
+            incident: incident.id.to_string(),
+            message: format!("{words} [{}]", incident.id),
+        }
+    }
+
+    /// Says how many incidents of a minute were not reported.
+    pub(crate) fn suppressed(label: &str, count: u64) -> LogReport {
+        let stalls = if count == 1 { "incident" } else { "incidents" };
+        LogReport {
+            level: Level::Warn,
+            subject: label.to_owned(),
+            cause: String::new(),
+            site: String::new(),
+            age_ns: 0,
+            incident: String::new(),
+            message: format!(
+                "{count} more {stalls} of loop {label} in the last minute, not reported; see loopscope incidents"
+            ),
+        }
+    }
+}
+
+/// Returns what keeps a loop from polling, up to its duration: for the answer of a readiness probe.
+pub(crate) fn blame(incident: &Incident) -> String {
+    match incident.kind {
+        IncidentKind::Starvation => format!("starved by {}", flood(incident)),
+        _ => format!("blocked by {}", culprit_text(&incident.culprit)),
+    }
+}
+
+/// Returns a culprit in words: `timer at src/x.rs:40`, `timer flush (src/x.rs:40)`.
+pub(crate) fn culprit_text(culprit: &Culprit) -> String {
+    let Culprit { kind, label, name, .. } = culprit;
+    match (kind.as_str(), label.as_str()) {
+        ("main" | "", _) => "code outside any callback".to_owned(),
+        (kind, "?" | "") => format!("{kind} at an unknown place"),
+        (kind, label) if name.is_empty() => format!("{kind} at {label}"),
+        (kind, label) => format!("{kind} {label}"),
+    }
+}
+
+fn stall_line(moment: Moment, incident: &Incident, age: &str) -> String {
+    let subject = &incident.r#loop;
+    let what = match incident.kind {
+        IncidentKind::Starvation => format!("starved for {age} by {}", flood(incident)),
+        _ => format!("blocked for {age} by {}", culprit_text(&incident.culprit)),
+    };
+    let how = how(incident);
+    match moment {
+        Moment::Begin => format!("loop {subject} {what}{how}"),
+        Moment::Lasts(times) => format!("loop {subject} still {what}, {times} times the threshold{how}"),
+        Moment::Missed => format!("loop {subject} was {what}, found only afterwards"),
+        Moment::End => {
+            let blame = blame(incident);
+            format!("loop {subject} polls again after {age}; it was {blame}: {}{how}", incident.summary)
+        }
+    }
+}
+
+fn flood(incident: &Incident) -> String {
+    let jobs = match incident.cause.as_str() {
+        "microtask" => "microtasks",
+        "nexttick" => "nextTick jobs",
+        "immediate" => "immediates",
+        "timer" => "timers",
+        "io" => "I/O callbacks",
+        _ => "callbacks",
+    };
+    let heaviest = incident.groups.first();
+    let after = heaviest.and_then(|group| group.parent.as_ref()).map(|parent| format!(", after {parent}"));
+    format!(
+        "{jobs} ({}), most of the time in {}{}",
+        incident.summary,
+        culprit_text(&incident.culprit),
+        after.unwrap_or_default()
+    )
+}
+
+/// Returns what the time went to, and in which function.
+fn how(incident: &Incident) -> String {
+    let frame = incident.stacks.iter().find_map(|stack| stack.guilty_frame()).map(frame_text);
+    let in_frame = |words: &str| frame.as_ref().map(|frame| format!(" {words} {frame}")).unwrap_or_default();
+    match incident.class {
+        Class::Computing => format!(", computing{}", in_frame("in")),
+        Class::Waiting => match &incident.waiting_in {
+            Some(waiting_in) => format!(", waiting in {waiting_in}{}", in_frame("called by")),
+            None => format!(", waiting{}", in_frame("in")),
+        },
+        Class::StarvedOfCpu => {
+            let ready = show_ns(incident.runqueue_ns);
+            format!(", starved of CPU: ready but not run for {ready}{}", in_frame("in"))
+        }
+        _ => in_frame("in").replacen(' ', ", ", 1),
+    }
+}
+
+fn frame_text(frame: &Frame) -> String {
+    match (&frame.file, frame.line) {
+        (Some(file), Some(line)) => format!("{} ({file}:{line})", frame.function),
+        _ => frame.function.clone(),
+    }
+}
+
+fn standstill_line(moment: Moment, incident: &Incident, age: &str) -> String {
+    let subject = &incident.r#loop;
+    let why = match incident.class {
+        Class::Suspended => "the machine was suspended",
+        Class::Debugger => "a debugger held the process",
+        _ => "the process was stopped or frozen, or its virtual machine was",
+    };
+    match moment {
+        Moment::End => format!("loop {subject} goes on after {age}: {why}"),
+        _ => format!("loop {subject} stood still for {age}: {why}"),
+    }
+}
+
+fn pool_line(moment: Moment, incident: &Incident, age: &str) -> String {
+    let subject = &incident.r#loop;
+    let summary = &incident.summary;
+    match moment {
+        Moment::Begin | Moment::Missed => format!("pool of loop {subject} saturated for {age}: {summary}"),
+        Moment::Lasts(times) => {
+            format!(
+                "pool of loop {subject} still saturated for {age}, {times} times the threshold: {summary}"
+            )
+        }
+        Moment::End => format!("pool of loop {subject} no longer saturated after {age}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use loopscope_report::incident::{Group, StackCount};
+
+    fn culprit(name: &str) -> Culprit {
+        let place = "src/x.rs:25";
+        Culprit {
+            kind: "timer".into(),
+            label: if name.is_empty() { place.into() } else { format!("{name} ({place})") },
+            name: name.into(),
+            file: "src/x.rs".into(),
+            line: 25,
+        }
+    }
+
+    fn incident() -> Incident {
+        let frame = |function: &str, line| Frame {
+            function: function.into(),
+            file: Some("src/x.rs".into()),
+            line: Some(line),
+            ..Frame::default()
+        };
+        Incident {
+            id: "4711-3".parse().unwrap(),
+            r#loop: "main".into(),
+            duration_ns: 103_400_000,
+            cause: "callback".into(),
+            class: Class::Computing,
+            culprit: culprit("parse_invoices"),
+            summary: "1 callback of 103 ms".into(),
+            stacks: vec![StackCount {
+                frames: vec![frame("mul", 7), frame("sum_amounts", 61)],
+                guilty: Some(1),
+                ..StackCount::default()
+            }],
+            ..Incident::default()
+        }
+    }
+
+    fn message(moment: Moment, incident: &Incident) -> String {
+        let message = LogReport::new(moment, incident, incident.duration_ns).message;
+        assert!(!message.contains('\n'));
+        message
+    }
+
+    #[test]
+    fn a_block_names_its_callback_and_the_function() {
+        assert_eq!(
+            message(Moment::Begin, &incident()),
+            "loop main blocked for 103 ms by timer parse_invoices (src/x.rs:25), computing in sum_amounts (src/x.rs:61) [4711-3]"
+        );
+        let waiting = Incident {
+            class: Class::Waiting,
+            waiting_in: Some("read(fd 3 -> pipe:[81])".into()),
+            culprit: culprit(""),
+            ..incident()
+        };
+        assert_eq!(
+            message(Moment::Lasts(2), &waiting),
+            "loop main still blocked for 103 ms by timer at src/x.rs:25, 2 times the threshold, waiting in read(fd 3 -> pipe:[81]) called by sum_amounts (src/x.rs:61) [4711-3]"
+        );
+        let nameless = Incident { stacks: Vec::new(), ..incident() };
+        assert_eq!(
+            message(Moment::End, &nameless),
+            "loop main polls again after 103 ms; it was blocked by timer parse_invoices (src/x.rs:25): 1 callback of 103 ms, computing [4711-3]"
+        );
+    }
+
+    #[test]
+    fn starvation_names_the_flood_its_site_and_what_it_follows() {
+        let group = Group { parent: Some("read (src/y.rs:4)".into()), ..Group::default() };
+        let starved = Incident {
+            kind: IncidentKind::Starvation,
+            cause: "microtask".into(),
+            summary: "412 callbacks of 0.5 ms: 388 x microtask at src/x.rs:40".into(),
+            groups: vec![group],
+            class: Class::Unknown,
+            stacks: Vec::new(),
+            culprit: Culprit { kind: "microtask".into(), ..culprit("") },
+            ..incident()
+        };
+        assert_eq!(
+            message(Moment::Begin, &starved),
+            "loop main starved for 103 ms by microtasks (412 callbacks of 0.5 ms: 388 x microtask at src/x.rs:40), most of the time in microtask at src/x.rs:25, after read (src/y.rs:4) [4711-3]"
+        );
+    }
+
+    #[test]
+    fn nobodys_code_is_blamed_for_a_standstill() {
+        let stopped = Incident { class: Class::Stopped, severity: Severity::Critical, ..incident() };
+        let report = LogReport::new(Moment::Begin, &stopped, stopped.duration_ns);
+        assert_eq!(
+            report.message,
+            "loop main stood still for 103 ms: the process was stopped or frozen, or its virtual machine was [4711-3]"
+        );
+        assert_eq!(report.level, Level::Info);
+        let suspended = Incident { class: Class::Suspended, ..incident() };
+        assert!(message(Moment::End, &suspended).contains("goes on after 103 ms: the machine was suspended"));
+    }
+
+    #[test]
+    fn unknown_culprits_are_said_to_be_unknown() {
+        let nobody = Culprit { kind: "main".into(), label: "?".into(), ..Culprit::default() };
+        assert_eq!(culprit_text(&nobody), "code outside any callback");
+        let nowhere = Culprit { kind: "timer".into(), ..nobody };
+        assert_eq!(culprit_text(&nowhere), "timer at an unknown place");
+    }
+
+    #[test]
+    fn a_pool_says_how_full_it_is() {
+        let pool = Incident {
+            kind: IncidentKind::Pool,
+            summary: "4 threads busy, 9 jobs waiting, the oldest for 7.0 ms".into(),
+            severity: Severity::Critical,
+            ..incident()
+        };
+        let report = LogReport::new(Moment::Lasts(4), &pool, pool.duration_ns);
+        assert_eq!(report.level, Level::Error);
+        assert_eq!(
+            report.message,
+            "pool of loop main still saturated for 103 ms, 4 times the threshold: 4 threads busy, 9 jobs waiting, the oldest for 7.0 ms [4711-3]"
+        );
+        assert_eq!(LogReport::new(Moment::End, &pool, pool.duration_ns).level, Level::Info);
+    }
+}

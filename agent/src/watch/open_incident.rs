@@ -1,0 +1,235 @@
+//! One incident while it is open: what is known of it, and what was said.
+
+use crate::watch::incident_queue::IncidentQueue;
+use crate::watch::log_report::{LogReport, Moment};
+use crate::watch::namer::Named;
+use crate::watch::thread_state::Found;
+use loopscope_probe::Page;
+use loopscope_probe::incident_id::IncidentId;
+use loopscope_probe::process_id::ProcessId;
+use loopscope_report::compute::class::{Evidence, classify};
+use loopscope_report::duration::show_ns;
+use loopscope_report::incident::StackCount;
+use loopscope_report::incident_builder::{IncidentBuilder, Observation};
+
+/// Names that have not come this long after the end, in nanoseconds, will not come: debug information of some hundred
+/// MiB takes seconds.
+const NAMES_GIVEN_UP_NS: u64 = 30_000_000_000;
+
+/// Different stacks kept of one incident, and ages of each.
+const STACKS_MAX: usize = 16;
+const AGES_MAX: usize = 16;
+
+/// What a look at a loop knows.
+pub(crate) struct At<'a> {
+    pub seen: Observation<'a>,
+    /// The loop's thread.
+    pub tid: u32,
+    /// Now, on the agent's clock.
+    pub now_ns: u64,
+    /// Share of the machine's busy time that the hypervisor gave to others.
+    pub steal_ratio: f64,
+}
+
+/// Whether the begin was said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Announced {
+    /// The budget of the minute was used up.
+    Refused,
+    /// It waits for the names of the stack until this moment on the agent's clock.
+    Waits {
+        until_ns: u64,
+    },
+    Said,
+}
+
+/// An open incident.
+#[derive(Debug)]
+pub(crate) struct OpenIncident {
+    /// Number of the incident within the process.
+    pub number: u64,
+    pub builder: IncidentBuilder,
+    pub announced: Announced,
+    /// Age at which it was found, in nanoseconds.
+    found_ns: u64,
+    has_said_end: bool,
+    /// Actions have had it complete, with its end and all names.
+    has_acted_on_end: bool,
+    /// Captures whose names have not come.
+    pub names_due: u32,
+    /// When it was over, on the agent's clock.
+    pub over_ns: Option<u64>,
+    /// What it was classed by.
+    evidence: Evidence,
+}
+
+impl OpenIncident {
+    /// Opens the incident that `build` makes, given its id; it was found when it was `age_ns` old.
+    pub(crate) fn open(
+        queue: &mut IncidentQueue,
+        age_ns: u64,
+        build: impl FnOnce(IncidentId) -> IncidentBuilder,
+    ) -> OpenIncident {
+        let number = queue.next_number();
+        OpenIncident {
+            number,
+            builder: build(IncidentId::new(ProcessId::this_process(), number)),
+            announced: Announced::Refused,
+            found_ns: age_ns,
+            has_said_end: false,
+            has_acted_on_end: false,
+            names_due: 0,
+            over_ns: None,
+            evidence: Evidence::default(),
+        }
+    }
+
+    /// Takes over how the thread was found.
+    pub(crate) fn found(&mut self, found: &Found) {
+        if found.is_asleep == Some(true) {
+            // The first one: a later look may fall on the moment at which the stall ends, and find the wait after it.
+            self.builder.incident.waiting_in =
+                self.builder.incident.waiting_in.take().or(found.waiting_in.clone());
+        }
+    }
+
+    /// Takes over what the thread used, and classes the incident.
+    pub(crate) fn class(&mut self, evidence: &Evidence) {
+        let incident = &mut self.builder.incident;
+        (incident.watched_ns, incident.cpu_ns) = (evidence.watched_ns, evidence.cpu_ns);
+        incident.runqueue_ns = evidence.runqueue_ns;
+        incident.class = classify(evidence);
+        self.evidence = *evidence;
+        for (ns, words) in [
+            (evidence.standstill_ns, "the process stood still for"),
+            (evidence.suspended_ns, "the machine was suspended for"),
+        ] {
+            if ns > 0 {
+                incident.notes.retain(|note| !note.starts_with(words));
+                incident.notes.push(format!("{words} {}", show_ns(ns)));
+            }
+        }
+    }
+
+    /// Classes it once more when it is over, after a last gap that nobody watched for so long.
+    pub(crate) fn class_at_end(&mut self, last: &Evidence) {
+        let age_ns = self.builder.incident.duration_ns;
+        let evidence = Evidence {
+            age_ns,
+            standstill_ns: (self.evidence.standstill_ns + last.standstill_ns).min(age_ns),
+            suspended_ns: (self.evidence.suspended_ns + last.suspended_ns).min(age_ns),
+            is_stopped: false,
+            ..self.evidence
+        };
+        self.class(&evidence);
+    }
+
+    /// Its incident is over since now.
+    pub(crate) fn closed(&mut self, now_ns: u64) {
+        self.over_ns = Some(now_ns);
+    }
+
+    /// A capture brought nothing.
+    pub(crate) fn capture_failed(&mut self, why: String) {
+        if !self.builder.incident.captures_failed.contains(&why) {
+            self.builder.incident.captures_failed.push(why);
+        }
+    }
+
+    /// Adds a stack, or better names for one.
+    pub(crate) fn named(&mut self, named: &Named) {
+        self.names_due = self.names_due.saturating_sub(u32::from(named.is_final));
+        if named.frames.is_empty() {
+            self.builder.incident.notes.extend(named.note.clone());
+            return;
+        }
+        let stacks = &mut self.builder.incident.stacks;
+        let at =
+            stacks.iter().position(|stack| stack.fingerprint == named.fingerprint).unwrap_or_else(|| {
+                let fingerprint = named.fingerprint.clone();
+                stacks.push(StackCount { fingerprint, ..StackCount::default() });
+                stacks.len() - 1
+            });
+        let stack = &mut stacks[at];
+        if stack.ages_ns.last() != Some(&named.age_ns) {
+            stack.count += 1;
+            if stack.ages_ns.len() < AGES_MAX {
+                stack.ages_ns.push(named.age_ns);
+            }
+        }
+        if named.is_final || stack.frames.is_empty() {
+            (stack.frames, stack.guilty) = (named.frames.clone(), named.guilty);
+        }
+        stack.note = named.note.clone();
+        // The most frequent first; of equals the first that was found.
+        stacks.sort_by_key(|stack| std::cmp::Reverse(stack.count));
+        stacks.truncate(STACKS_MAX);
+    }
+
+    /// Puts its present state in the store, and on disk where asked for.
+    pub(crate) fn publish(&mut self, page: &Page, queue: &mut IncidentQueue, is_for_disk: bool) {
+        queue.keep(self.builder.whole(page), is_for_disk);
+    }
+
+    /// Says what is due: the begin once the names are there, then the end.
+    pub(crate) fn speak(&mut self, now_ns: u64, queue: &mut IncidentQueue) {
+        if let Announced::Waits { until_ns } = self.announced
+            && (self.names_due == 0 || now_ns >= until_ns)
+        {
+            let moment = if self.builder.incident.was_missed { Moment::Missed } else { Moment::Begin };
+            self.say(moment, self.found_ns, queue);
+            if !self.builder.incident.is_over {
+                self.act(queue);
+            }
+            self.announced = Announced::Said;
+            // One that was found too late has only one line.
+            self.has_said_end = self.builder.incident.was_missed;
+        }
+        if self.announced == Announced::Said && self.builder.incident.is_over && !self.has_said_end {
+            self.has_said_end = true;
+            self.say(Moment::End, self.builder.incident.duration_ns, queue);
+        }
+        // The line does not wait for names; who acts on the record wants it complete.
+        let is_complete = self.names_due == 0 || self.are_names_given_up(now_ns);
+        if self.has_said_end && is_complete && !self.has_acted_on_end {
+            self.has_acted_on_end = true;
+            self.act(queue);
+        }
+    }
+
+    /// Tells whether nothing more will come of it: it is over, and said, and all its stacks have names.
+    /// Names that do not come are not waited for for ever.
+    pub(crate) fn is_done(&self, now_ns: u64) -> bool {
+        let is_silent = match self.announced {
+            Announced::Waits { .. } => false,
+            Announced::Refused => true,
+            Announced::Said => self.has_acted_on_end,
+        };
+        self.builder.incident.is_over && is_silent && (self.names_due == 0 || self.are_names_given_up(now_ns))
+    }
+
+    fn are_names_given_up(&self, now_ns: u64) -> bool {
+        self.over_ns.is_some_and(|over_ns| now_ns.saturating_sub(over_ns) > NAMES_GIVEN_UP_NS)
+    }
+
+    /// Says that it still lasts, where its begin was said.
+    pub(crate) fn say_lasts(&self, times: u64, queue: &mut IncidentQueue) {
+        if self.announced == Announced::Said {
+            queue.said.push(LogReport::new(
+                Moment::Lasts(times),
+                &self.builder.incident,
+                self.builder.incident.duration_ns,
+            ));
+        }
+    }
+
+    fn say(&self, moment: Moment, age_ns: u64, queue: &mut IncidentQueue) {
+        queue.said.push(LogReport::new(moment, &self.builder.incident, age_ns));
+    }
+
+    fn act(&self, queue: &mut IncidentQueue) {
+        if let Some(told) = queue.store.find(self.builder.incident.identity()) {
+            queue.acts.push(told);
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! What can be seen of a loop's thread from outside: the kernel's accounts, its state, and its stack.
+//!
+//! A trait, so that the logic above can be tested in virtual time.
+
+use crate::capture::{LoopCapturer, NoCapture, Prepared};
+use loopscope_probe::Ticks;
+use loopscope_probe::barrier::Barrier;
+use loopscope_probe::proc::{Sched, Status, open_sched};
+use loopscope_probe::registry::LocalPage;
+use loopscope_probe::tags::{TAG_WORDS, Tags};
+use loopscope_report::compute::class::Reading;
+use loopscope_stacks::Sample;
+use loopscope_stacks::thread::{Activity, ThreadState};
+use std::fs::File;
+
+/// How a thread was found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Found {
+    /// Asleep in the kernel (true) or running (false); `None` where the kernel does not tell.
+    pub is_asleep: Option<bool>,
+    /// Stopped by a signal, a freezer or a debugger.
+    pub is_stopped: bool,
+    /// What it is asleep in: `read(fd 3 -> pipe:[81])`.
+    pub waiting_in: Option<String>,
+    /// The process has a debugger.
+    pub is_traced: bool,
+}
+
+/// A stack that has arrived.
+#[derive(Debug)]
+pub(crate) struct Shot {
+    /// Begin of the busy stretch that ran at its instant; `None` where the loop was in its poll.
+    pub busy_since: Option<Ticks>,
+    /// `None` only in tests of the logic.
+    pub sample: Option<Box<Sample>>,
+}
+
+/// Sees one loop's thread. Nothing of it waits for that thread.
+pub(crate) trait ThreadObserver: Send {
+    /// Returns the thread's processor and ready time until now; `now_ns` is the moment on the agent's clock.
+    fn reading(&mut self, now_ns: u64) -> Option<Reading>;
+    /// Looks what the thread is doing.
+    fn look(&mut self) -> Found;
+    /// The first step of a capture, see [`capture`](crate::capture).
+    ///
+    /// # Errors
+    /// Says what is in the way.
+    fn prepare(&mut self) -> Result<Prepared, NoCapture>;
+    /// The second step.
+    ///
+    /// # Errors
+    /// Says what is in the way.
+    fn send(&mut self, barrier: Barrier) -> Result<(), NoCapture>;
+    /// Returns the stack that was asked for, once it has arrived.
+    fn take(&mut self) -> Option<Shot>;
+}
+
+/// The real one.
+pub(crate) struct ProcThreadObserver {
+    schedstat: Option<File>,
+    capturer: LoopCapturer,
+}
+
+impl ProcThreadObserver {
+    /// Of the thread that writes this page.
+    pub(crate) fn of(page: LocalPage) -> Self {
+        let schedstat = open_sched(page.thread().tid).ok();
+        ProcThreadObserver { schedstat, capturer: LoopCapturer::of(page) }
+    }
+}
+
+impl ThreadObserver for ProcThreadObserver {
+    fn reading(&mut self, now_ns: u64) -> Option<Reading> {
+        let Sched { run_ns, runqueue_ns } = Sched::read(self.schedstat.as_ref()?)?;
+        Some(Reading { at_ns: now_ns, cpu_ns: run_ns, runqueue_ns })
+    }
+
+    fn look(&mut self) -> Found {
+        let state = ThreadState::look(self.capturer.page().thread().tid).ok();
+        let status = Status::own();
+        Found {
+            is_asleep: state.as_ref().map(|state| state.letter != 'R'),
+            is_stopped: state.as_ref().is_some_and(|state| matches!(state.letter, 'T' | 't')),
+            // Between the kernel's two answers the thread may have been woken.
+            waiting_in: state
+                .filter(|state| matches!(state.letter, 'S' | 'D') && state.activity != Activity::Running)
+                .map(|state| state.words()),
+            is_traced: status.is_ok_and(|status| status.tracer().is_some()),
+        }
+    }
+
+    fn prepare(&mut self) -> Result<Prepared, NoCapture> {
+        self.capturer.prepare()
+    }
+
+    fn send(&mut self, barrier: Barrier) -> Result<(), NoCapture> {
+        self.capturer.send(barrier, true)
+    }
+
+    fn take(&mut self) -> Option<Shot> {
+        let sample = self.capturer.take()?;
+        // Stalls are rare.
+        self.capturer.rest();
+        let busy_since = tags_of(&sample, self.capturer.page()).map(|tags| tags.busy_since);
+        Some(Shot { busy_since, sample: Some(Box::new(sample)) })
+    }
+}
+
+/// Decodes the tags of a sample of this page's loop; `None` where it was in its poll.
+fn tags_of(sample: &Sample, page: &LocalPage) -> Option<Tags> {
+    let words: &[u64; TAG_WORDS] = sample.tags.first_chunk()?;
+    Tags::decode(page.page(), words)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::capture::make_barrier;
+    use loopscope_probe::{Writer, registry};
+
+    #[test]
+    fn a_thread_that_computes_is_seen_to_and_captured() {
+        // The test's own thread: it runs while it looks.
+        let mut writer = Writer::builder("seen").build();
+        let is_own = |page: &LocalPage| std::ptr::eq(page.page(), writer.page());
+        let page = registry::pages().into_iter().find(is_own).unwrap();
+        writer.resume();
+        let mut sight = ProcThreadObserver::of(page);
+        let before = sight.reading(1).unwrap();
+        let mut sum = 0u64;
+        while sight.reading(2).unwrap().cpu_ns < before.cpu_ns + 2_000_000 {
+            sum = sum.wrapping_mul(31).wrapping_add(7);
+        }
+        assert_eq!(sight.look().is_asleep, Some(false), "{sum}");
+        loopscope_stacks::prepare();
+        // A machine with other work may take the processor away between the two steps.
+        let mut sent = Err(NoCapture::NotNow);
+        for _ in 0..10_000 {
+            assert_eq!(sight.prepare().unwrap(), Prepared::Wanted);
+            sent = sight.send(make_barrier(false));
+            if !matches!(sent, Err(NoCapture::NotNow)) {
+                break;
+            }
+        }
+        let shot = sent.map(|()| sight.take().expect("a signal to oneself arrives at once"));
+        assert_eq!(shot.unwrap().busy_since, Some(writer.last()));
+        writer.park();
+        assert!(matches!(sight.prepare(), Err(NoCapture::Ended)));
+        writer.unpark(0);
+        sight.prepare().unwrap();
+        let barrier = make_barrier(false);
+        writer.park();
+        assert!(matches!(sight.send(barrier), Err(NoCapture::Ended)), "the loop polls");
+        assert!(sight.take().is_none());
+    }
+}

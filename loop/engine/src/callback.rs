@@ -1,0 +1,49 @@
+//! Callbacks as the loop stores them: what they are called with, where they were registered, and what a panic in one does.
+//!
+//! Queues and handles store callbacks, and a callback is called with [`Cx`](crate::Cx), which borrows all queues and
+//! handles. So that the stored data need not know what stores it, the argument's type is taken from the state's:
+//! [`State::Cx`] is a name here, and only [`cx`](crate::cx) says what it stands for. After compilation nothing is left
+//! of it.
+
+use crate::error::CallbackPanicked;
+use loopscope_probe::SiteId;
+use std::any::Any;
+use std::panic::Location;
+
+/// The user's state, by whose type the callbacks of its loop know what they are called with. Every type without
+/// borrows is one.
+pub(crate) trait State: 'static {
+    /// What a callback gets.
+    type Cx<'a>;
+}
+
+/// A callback that runs once.
+pub(crate) type Once<S> = Box<dyn FnOnce(&mut <S as State>::Cx<'_>)>;
+
+/// A callback that runs again and again. It is taken out of its slot while it runs, so that it may close itself.
+pub(crate) type Many<S> = Box<dyn FnMut(&mut <S as State>::Cx<'_>)>;
+
+/// Where a callback was registered, and the number that the probe knows it by.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Site {
+    pub(crate) at: &'static Location<'static>,
+    pub(crate) id: SiteId,
+}
+
+/// What the loop does when a callback panics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PanicPolicy {
+    /// Count it, say so once per site on stderr, and go on with the next callback.
+    #[default]
+    Continue,
+    /// Stop: [`run`](crate::Loop::run) returns an error that names the site. What was not run yet stays queued.
+    Stop,
+    /// Stop, and let the panic go on through [`run`](crate::Loop::run).
+    Propagate,
+}
+
+/// Why the loop stops in the middle of a phase.
+pub(crate) enum Halt {
+    Stop(CallbackPanicked),
+    Propagate(Box<dyn Any + Send>),
+}

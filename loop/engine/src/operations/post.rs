@@ -1,0 +1,85 @@
+//! Posting: how other threads hand closures to the loop.
+//!
+//! A closure that is posted runs in the next poll phase, in the order of posting, after the completions of pool jobs;
+//! all that were posted until then run in one batch. One posted by a completion still runs in the same poll, one posted
+//! by a posted closure in the next. A posted closure keeps the loop alive until it has run.
+//!
+//! # Source
+//! `uv__async_io` in `src/unix/async.c` of libuv 1.46, where Node's own wake handle comes before the program's.
+
+use crate::cx::Cx;
+use crate::error::LoopGone;
+use crate::queues::mailbox::{Mailbox, Posted};
+use loopscope_probe::{Kind, Life};
+use std::fmt;
+use std::panic::Location;
+use std::sync::Arc;
+
+/// Hands closures to a loop from any thread. Clone it freely.
+pub struct Post<S: 'static = ()> {
+    mailbox: Arc<Mailbox<S>>,
+}
+
+impl<S: 'static> Post<S> {
+    pub(crate) fn new(mailbox: Arc<Mailbox<S>>) -> Self {
+        Post { mailbox }
+    }
+
+    /// Runs a closure on the loop's thread, in its next poll phase; wakes the loop if it sleeps. It keeps the loop
+    /// alive until it has run. What is posted while no [`run`](crate::Loop::run) is under way waits for the next.
+    ///
+    /// # Errors
+    /// [`LoopGone`]: the loop was dropped; the closure is dropped too.
+    #[track_caller]
+    pub fn post(&self, run: impl FnOnce(&mut Cx<'_, S>) + Send + 'static) -> Result<(), LoopGone> {
+        self.mailbox.post(Location::caller(), Box::new(run))
+    }
+}
+
+impl<S: 'static> Clone for Post<S> {
+    fn clone(&self) -> Self {
+        Post { mailbox: self.mailbox.clone() }
+    }
+}
+
+impl<S: 'static> fmt::Debug for Post<S> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Post").field("bell", &self.mailbox.bell).finish_non_exhaustive()
+    }
+}
+
+impl<S: 'static> Cx<'_, S> {
+    /// Returns a handle for posting to this loop from other threads.
+    pub fn post_handle(&self) -> Post<S> {
+        Post::new(self.core.mailbox.clone())
+    }
+
+    /// Runs what was posted until now.
+    #[inline]
+    pub(crate) fn run_posted(&mut self) {
+        if self.core.bell.has_posted() || !self.core.posted.is_empty() {
+            self.run_batch();
+        }
+    }
+
+    #[inline(never)]
+    fn run_batch(&mut self) {
+        if self.core.bell.has_posted() {
+            let core = &mut *self.core;
+            core.mailbox.take(&mut core.posted);
+            if let Some(probe) = &mut core.probe {
+                probe.coalesced(core.posted.len().saturating_sub(1) as u64);
+            }
+        }
+        let mut left = self.core.posted.len();
+        while left > 0
+            && self.goes_on()
+            && let Some(Posted { at, stamp, run }) = self.core.posted.pop_front()
+        {
+            left -= 1;
+            let site = self.core.site(at, Kind::Async);
+            self.enter(Kind::Async, site, Life::ready_at(stamp), run);
+            self.drain();
+        }
+    }
+}

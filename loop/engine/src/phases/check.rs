@@ -1,0 +1,73 @@
+//! Immediates: what runs in the check phase, right after the poll.
+//!
+//! The phase runs those that are queued when it begins; what they queue waits for the next iteration. A referenced
+//! immediate keeps the loop alive and its poll from waiting; an unreferenced one only rides along.
+//!
+//! # Source
+//! `processImmediate` in `lib/internal/timers.js` of Node v20.
+
+use crate::callback::Once;
+use crate::core::Core;
+use crate::cx::Cx;
+use crate::key::Key;
+use crate::queues::immediates::Waiting;
+use loopscope_probe::{HandleType, Kind, Life, Phase, Ticks};
+use std::panic::Location;
+
+impl<S: 'static> Core<S> {
+    /// Tells the probe how many immediates there are and were queued: once an iteration, instead of twice for each.
+    pub(crate) fn publish_immediates(&mut self) {
+        if let Some(probe) = &mut self.probe
+            && self.immediates.has_news()
+        {
+            probe.handles(HandleType::Immediate, self.immediates.open_change());
+            probe.submitted_many(Kind::Immediate, self.immediates.queued_count());
+        }
+    }
+}
+
+impl<S: 'static> Cx<'_, S> {
+    /// Queues a callback for the check phase of this iteration, or of the next one when called from that phase.
+    /// Node's `setImmediate`.
+    #[track_caller]
+    #[inline]
+    pub fn immediate(&mut self, run: impl FnOnce(&mut Cx<'_, S>) + 'static) -> Key {
+        self.immediate_at(Location::caller(), Box::new(run))
+    }
+
+    #[inline(always)]
+    fn immediate_at(&mut self, at: &'static Location<'static>, run: Once<S>) -> Key {
+        let site = self.core.site(at, Kind::Immediate);
+        let immediates = &mut self.core.immediates;
+        let key = Key::of_immediate(immediates.front + immediates.queue.len() as u64);
+        immediates.queue.push_back(Waiting { run: Some(run), site, ready: Ticks::NONE, is_ref: true });
+        immediates.unstamped += 1;
+        immediates.referenced += 1;
+        immediates.open += 1;
+        key
+    }
+
+    #[inline]
+    pub(crate) fn run_immediates(&mut self) {
+        if !self.core.immediates.queue.is_empty() {
+            self.run_queued_immediates();
+        }
+    }
+
+    #[inline(never)]
+    fn run_queued_immediates(&mut self) {
+        let mut left = self.core.immediates.queue.len();
+        self.core.enter_phase(Phase::Check);
+        while left > 0 && self.goes_on() {
+            left -= 1;
+            let immediates = &mut self.core.immediates;
+            let Some(Waiting { run, site, ready, is_ref }) = immediates.queue.pop_front() else { break };
+            immediates.front += 1;
+            let Some(run) = run else { continue };
+            immediates.referenced -= usize::from(is_ref);
+            immediates.open -= 1;
+            self.enter(Kind::Immediate, site, Life::ready_at(ready), run);
+            self.drain();
+        }
+    }
+}

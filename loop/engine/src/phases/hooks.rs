@@ -1,0 +1,65 @@
+//! Idle, prepare and check hooks: callbacks of every iteration.
+//!
+//! Of two hooks of one kind the one started last runs first. A phase runs those that were started when it began; a hook
+//! closed by an earlier one does not run. An idle hook keeps the poll from waiting.
+//!
+//! # Source
+//! `src/unix/loop-watcher.c` of libuv 1.46: start inserts at the head, a pass moves the list aside and puts each back
+//! at the end before its call.
+
+use crate::callback::Many;
+use crate::core::What;
+use crate::cx::Cx;
+use crate::key::Key;
+use crate::queues::hooks::Hook;
+use loopscope_probe::Life;
+use std::panic::Location;
+
+impl<S: 'static> Cx<'_, S> {
+    /// Runs a callback in every iteration until it is closed.
+    #[track_caller]
+    pub fn on(&mut self, hook: Hook, run: impl FnMut(&mut Cx<'_, S>) + 'static) -> Key {
+        self.on_at(Location::caller(), hook, Box::new(run))
+    }
+
+    fn on_at(&mut self, at: &'static Location<'static>, hook: Hook, run: Many<S>) -> Key {
+        let site = self.core.site(at, hook.kind());
+        let key = self.core.insert(site, What::Hook(hook, Some(run)));
+        self.core.hooks.lists[hook as usize].push_front(key);
+        self.core.hooks.open[hook as usize] += 1;
+        self.core.referenced += 1;
+        key
+    }
+
+    #[inline]
+    pub(crate) fn run_hooks(&mut self, hook: Hook) {
+        if !self.core.hooks.lists[hook as usize].is_empty() {
+            self.run_all_hooks(hook);
+        }
+    }
+
+    #[inline(never)]
+    fn run_all_hooks(&mut self, hook: Hook) {
+        self.core.enter_phase(hook.phase());
+        let mut aside = std::mem::take(&mut self.core.hooks.lists[hook as usize]);
+        while self.goes_on()
+            && let Some(key) = aside.pop_front()
+        {
+            self.run_hook(hook, key);
+        }
+        self.core.hooks.lists[hook as usize].extend(aside);
+    }
+
+    fn run_hook(&mut self, hook: Hook, key: Key) {
+        let Some(entry) = self.core.slots.get_mut(key) else { return };
+        let What::Hook(_, callback) = &mut entry.what else { return };
+        let (Some(mut run), site) = (callback.take(), entry.site) else { return };
+        self.core.hooks.lists[hook as usize].push_back(key);
+        self.enter(hook.kind(), site, Life::UNKNOWN, &mut run);
+        match self.core.slots.get_mut(key).map(|entry| &mut entry.what) {
+            Some(What::Hook(_, callback)) => *callback = Some(run),
+            _ => self.discard(hook.kind(), site, run),
+        }
+        self.drain();
+    }
+}

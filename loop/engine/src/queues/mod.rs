@@ -1,0 +1,17 @@
+//! What a loop has to run: the data of each phase, without the phase that runs it.
+//!
+//! Nothing here knows the loop. The phases and operations above take from these and put into them.
+
+pub(crate) mod timer_lists;
+pub(crate) mod timers;
+
+pub(crate) mod deferred;
+pub(crate) mod hooks;
+pub(crate) mod immediates;
+
+pub(crate) mod errands;
+pub(crate) mod microtasks;
+pub(crate) mod tasks;
+
+pub(crate) mod mailbox;
+pub(crate) mod sockets;

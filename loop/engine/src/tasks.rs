@@ -1,0 +1,91 @@
+//! Running local futures, and what they ask of the loop.
+//!
+//! Each poll is one microtask. What a future asks for while it is polled is done when that poll returns, inside the same
+//! microtask; what is asked elsewhere is done by a microtask of its own.
+
+use crate::cx::Cx;
+use crate::key::Key;
+use crate::queues::errands::Errand;
+use crate::queues::tasks::{Begun, Task, TaskSlot, begin};
+use loopscope_probe::{HandleType, Kind, Life};
+use std::future::Future;
+use std::panic::Location;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::Context;
+
+impl<S: 'static> Cx<'_, S> {
+    /// Starts a future on this loop. Its first poll is queued as a microtask, like every later one.
+    #[track_caller]
+    pub fn spawn_local<T: 'static>(&mut self, future: impl Future<Output = T> + 'static) -> Task<T> {
+        let mailbox = Arc::downgrade(&self.core.mailbox);
+        let (task, begun) = begin(self.core.queues.loop_id, mailbox, Location::caller(), future);
+        self.start_task(begun);
+        task
+    }
+
+    pub(crate) fn start_task(&mut self, begun: Begun<S>) {
+        let Begun { future, signal, waker, shared } = begun;
+        let site = self.core.site(signal.at, Kind::Microtask);
+        let waiting = Some((future, waker.clone()));
+        let slot = TaskSlot { waiting, signal: signal.clone(), shared, site };
+        let key = self.core.queues.tasks.insert(slot);
+        signal.key.get_or_init(|| key);
+        if let Some(probe) = &mut self.core.probe {
+            probe.handles(HandleType::Task, 1);
+        }
+        waker.wake_by_ref();
+    }
+
+    pub(crate) fn poll_task(&mut self, key: Key) {
+        let Some(slot) = self.core.queues.tasks.get_mut(key) else { return self.run_noted_errands() };
+        slot.signal.is_queued.store(false, Ordering::Relaxed);
+        let (Some((mut future, waker)), site) = (slot.waiting.take(), slot.site) else { return };
+        let is_cancelled = slot.shared.is_cancelled.get();
+        self.core.queues.errands.poll_begins();
+        let outcome = self.enter(Kind::Microtask, site, Life::UNKNOWN, |cx| {
+            let is_pending =
+                !is_cancelled && future.as_mut().poll(&mut Context::from_waker(&waker)).is_pending();
+            let left = is_pending.then_some((future, waker));
+            cx.run_errands();
+            left
+        });
+        self.core.queues.errands.poll_ended();
+        match (outcome.flatten(), self.core.queues.tasks.get_mut(key)) {
+            (Some(waiting), Some(slot)) => slot.waiting = Some(waiting),
+            _ => self.end_task(key),
+        }
+    }
+
+    fn end_task(&mut self, key: Key) {
+        if let Some(slot) = self.core.queues.tasks.remove(key) {
+            slot.shared.is_done.set(true);
+            if let Some(waiter) = slot.shared.waiter.take() {
+                waiter.wake();
+            }
+            if let Some(probe) = &mut self.core.probe {
+                probe.handles(HandleType::Task, -1);
+            }
+        }
+    }
+
+    /// Does what the present poll asked for.
+    #[inline]
+    pub(crate) fn run_errands(&mut self) {
+        while let Some(errand) = self.core.queues.errands.next() {
+            (errand.run)(self);
+        }
+    }
+
+    /// Does what was asked for outside polls; each as a callback of its own, because it may panic.
+    pub(crate) fn run_noted_errands(&mut self) {
+        self.core.queues.errands.is_noted.set(false);
+        while self.goes_on()
+            && let Some(Errand { at, run }) = self.core.queues.errands.next()
+        {
+            let site = self.core.site(at, Kind::Microtask);
+            self.enter(Kind::Microtask, site, Life::UNKNOWN, run);
+        }
+        self.core.queues.errands.poll_ended();
+    }
+}
