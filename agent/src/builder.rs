@@ -4,6 +4,7 @@ use crate::AgentError;
 use crate::capture::{Captures, set_captures};
 use crate::server::{OpenServer, Server, ServerSettings};
 use crate::settings::Settings;
+use crate::state::AgentState;
 use crate::thread::{AgentThread, Start};
 use crate::watch::action::Action;
 use crate::watch::frames::{FrameSource, FrameSources};
@@ -161,11 +162,7 @@ impl Agent {
         let Some(threads) = self.threads.as_ref().filter(|_| self.claim.is_of_this_process()) else {
             return Vec::new();
         };
-        let incidents = threads.watch.handle.ask(|agent| {
-            agent.look();
-            agent.state.incidents()
-        });
-        incidents.unwrap_or_default()
+        threads.watch.handle.ask_after_look(AgentState::incidents).unwrap_or_default()
     }
 
     /// Stops the agent, and returns when its threads have ended.

@@ -1,10 +1,10 @@
-//! The agent: one thread of a process that watches its event loops and tells the world about them.
+//! The agent: watches the event loops of its process on one thread, and answers about them on another.
 //!
 //! ```text
-//!   pages of this process            agent thread                             outside
-//!   (found by themselves)  --->  look -> compute -> watch ---> warnings through `tracing`
-//!                                          |
-//!                                          +-> export -> web ---> /metrics, /-/ready, flamegraphs
+//!   pages of this process          loopscope-agent                        loopscope-http (feature `http`)
+//!   (found by themselves)  --->  thread -> state -> watch  <-- requests --  server  ---> /metrics, /-/ready, flamegraphs
+//!                                               |          --- values --->
+//!                                               `--> warnings through `tracing`, incidents
 //! ```
 //!
 //! ```no_run
@@ -17,10 +17,10 @@
 //! loop and so answers also while one is blocked, which is when the answers matter. While all loops are idle it
 //! sleeps, and the first that wakes rings for it. A panic in it is counted and skipped.
 //!
-//! Inside, `model` is below `compute`, which is below `watch`, `export` and `web`, which are below `thread`.
-//! `compute` is arithmetic: it knows no clock, thread, file or socket.
+//! Inside, `capture` is below `watch`, which is below `state`, `thread` and `server`. What pages mean is computed in
+//! `loopscope-report`, which knows no clock, thread, file or socket.
 //!
-//! Linux only: it reads `/proc` and waits on an eventfd.
+//! Linux only: it reads `/proc` and waits on eventfds.
 
 #![cfg_attr(not(feature = "http"), allow(dead_code, unused_imports, reason = "what only a server shows"))]
 

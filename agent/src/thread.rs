@@ -11,7 +11,7 @@
 
 use crate::AgentError;
 use crate::eventfd::RequestBell;
-use crate::handle::{Handle, Request, Status};
+use crate::handle::{Handle, NoAnswer, Request, Status};
 use crate::settings::Settings;
 use crate::sleep::{Sleeper, Waiting};
 use crate::state::{self, AgentState, Pace};
@@ -36,6 +36,22 @@ const AFTER_PANIC: Duration = Duration::from_millis(25);
 
 /// Reaches the thread.
 pub(crate) type AgentHandle = Handle<AgentLoop>;
+
+impl AgentHandle {
+    /// Looks at every loop on the agent's thread, and returns what `read` makes of that there.
+    ///
+    /// # Errors
+    /// As [`Handle::ask`].
+    pub(crate) fn ask_after_look<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&mut AgentState) -> T + Send + 'static,
+    ) -> Result<T, NoAnswer> {
+        self.ask(move |agent| {
+            agent.look();
+            read(&mut agent.state)
+        })
+    }
+}
 
 /// What the thread begins with.
 pub(crate) struct Start {
@@ -175,7 +191,7 @@ impl AgentLoop {
     }
 
     /// Looks at every loop for somebody who asks.
-    pub(crate) fn look(&mut self) {
+    fn look(&mut self) {
         let seen = self.state.look(self.clock.now());
         self.tell(seen);
     }

@@ -57,10 +57,10 @@ test("it shows a block within 2 s, and how it grows", async (stage) => {
   assert(found.ages >= 5, `${found.ages} ages in 20 frames`);
   equal(found.icon, "page/icon-trouble.svg", "the icon");
   equal(found.spoken, "web is stalled", "what is spoken");
-  await page.waitForFunction(() => /STALLED for [2345]\.\d\d s/.test(document.getElementById("headline").textContent));
+  await page.waitForFunction(() => /STALLED for [2345]\.\d s/.test(document.getElementById("headline").textContent));
   equal(await page.getAttribute("#feed", "data-state"), "live", "while the loop is blocked");
   await shot(page, "blocked-dark");
-  await headline(page, /^web was stalled for 6\.\d\d s$/);
+  await headline(page, /^web was stalled for 6\.\d s$/);
   await headline(page, /^web answers$/);
   equal(page.faults.join("\n"), "", "the console");
   await page.context().close();

@@ -113,7 +113,7 @@ test("processes of a host are told apart, and what an ended one did last", async
   const row = page.locator("#loop-rows tr[data-kind=ended]");
   assert((await row.textContent()).includes("importer 4194301"), await row.textContent());
   await row.click();
-  equal(await page.textContent("#now"), "ended while it ran timer flush (src/x.rs:40), busy for at least 2.00 s", "what it did last");
+  equal(await page.textContent("#now"), "ended while it ran timer flush (src/x.rs:40), busy for at least 2.0 s", "what it did last");
   equal(await page.isVisible("#capture"), false, "a capture of the dead");
   equal(faults.join("\n"), "", "the console");
   await page.unrouteAll({ behavior: "ignoreErrors" });

@@ -155,7 +155,7 @@ impl Answer {
     }
 }
 
-/// Compresses at the fastest level: the agent's thread has better things to do.
+/// Compresses at the fastest level: the server's thread has others to answer.
 fn gzip(page: &[u8]) -> io::Result<Vec<u8>> {
     let mut encoder = GzEncoder::new(Vec::with_capacity(page.len() / 8), Compression::fast());
     encoder.write_all(page)?;

@@ -1,6 +1,6 @@
 //! Accepts connections and serves HTTP/1.1 on them, with limits on everything.
 //!
-//! All connections are tasks on the agent's thread, so none of them can hold another up. A connection ends when its
+//! All connections are tasks on the server's thread, so none of them can hold another up. A connection ends when its
 //! client is slow or silent (5 s for a request's head, from the answer before it on), not reading (30 s), or asks for too
 //! much (8 KiB of head).
 

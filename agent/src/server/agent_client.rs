@@ -2,7 +2,7 @@
 
 use crate::handle::NoAnswer;
 use crate::server::{ServerSettings, install_recorder};
-use crate::state::Stalled;
+use crate::state::{AgentState, Stalled};
 use crate::thread::AgentHandle;
 use crate::watch::log::LogSender;
 use loopscope_http::health::Health;
@@ -76,10 +76,7 @@ impl AgentClient {
     /// The agent's thread does not answer.
     pub(crate) fn metrics(&self, format: Format) -> Result<Vec<u8>, NoAnswer> {
         let begun = self.clock.now();
-        let (loops, agent) = self.agent.ask(|agent| {
-            agent.look();
-            (agent.state.views(), agent.state.agent_view())
-        })?;
+        let (loops, agent) = self.agent.ask_after_look(|state| (state.views(), state.agent_view()))?;
         let agent = self.completed(agent);
         let host = self.recorder.as_ref().map(PrometheusHandle::render).unwrap_or_default();
         let page = render(format, &loops, &agent, &host);
@@ -122,10 +119,7 @@ impl AgentClient {
     /// # Errors
     /// The agent's thread does not answer.
     pub(crate) fn stalled(&self) -> Result<Vec<String>, NoAnswer> {
-        let stalled = self.agent.ask(|agent| {
-            agent.look();
-            agent.state.stalled()
-        })?;
+        let stalled = self.agent.ask_after_look(|state| state.stalled())?;
         let line = |Stalled { label, age_ns, blame }: Stalled| {
             format!("loop {label} has not polled for {}: {blame}", show_ns(age_ns))
         };
@@ -137,10 +131,7 @@ impl AgentClient {
     /// # Errors
     /// The agent's thread does not answer.
     pub(crate) fn seen(&self) -> Result<Vec<Seen>, NoAnswer> {
-        let loops = self.agent.ask(|agent| {
-            agent.look();
-            agent.state.loops_now()
-        })?;
+        let loops = self.agent.ask_after_look(|state| state.loops_now())?;
         Ok(loops.iter().map(|now| now.seen()).collect())
     }
 
@@ -149,10 +140,7 @@ impl AgentClient {
     /// # Errors
     /// The agent's thread does not answer.
     pub(crate) fn incidents(&self) -> Result<Vec<Arc<Incident>>, NoAnswer> {
-        self.agent.ask(|agent| {
-            agent.look();
-            agent.state.incidents()
-        })
+        self.agent.ask_after_look(AgentState::incidents)
     }
 
     /// Returns one of them.
@@ -160,10 +148,7 @@ impl AgentClient {
     /// # Errors
     /// The agent's thread does not answer.
     pub(crate) fn incident(&self, id: IncidentId) -> Result<Option<Arc<Incident>>, NoAnswer> {
-        self.agent.ask(move |agent| {
-            agent.look();
-            agent.state.incident(id)
-        })
+        self.agent.ask_after_look(move |state| state.incident(id))
     }
 
     /// Returns the stall thresholds of all loops.
@@ -171,10 +156,7 @@ impl AgentClient {
     /// # Errors
     /// The agent's thread does not answer.
     pub(crate) fn thresholds(&self) -> Result<ThresholdList, NoAnswer> {
-        self.agent.ask(|agent| {
-            agent.look();
-            agent.state.threshold_list()
-        })
+        self.agent.ask_after_look(|state| state.threshold_list())
     }
 
     /// Changes stall thresholds, and logs that with `who` asked for it.
@@ -183,10 +165,7 @@ impl AgentClient {
     /// What is wrong with the change, or with the agent: a status code and words.
     pub(crate) fn set_thresholds(&self, change: &ThresholdChange, who: &str) -> Result<(), (u16, String)> {
         let change = change.clone();
-        let changed = self.agent.ask(move |agent| {
-            agent.look();
-            agent.state.set_thresholds(&change)
-        });
+        let changed = self.agent.ask_after_look(move |state| state.set_thresholds(&change));
         let changed = changed.map_err(|error| (503, format!("{error}\n")))??;
         self.log.warn(format!("{changed} by {who}"));
         Ok(())

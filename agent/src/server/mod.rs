@@ -73,6 +73,8 @@ impl OpenServer {
         let url = self.entrance.as_ref().map(|entrance| entrance.agent_address().to_string());
         let is_needed = self.entrance.is_some() || self.settings.has_recorder;
         let start = move || {
+            // As on all threads of ours: whatever is sent to the process is for its own threads.
+            loopscope_stacks::block_signal();
             let client = Arc::new(AgentClient::new(agent, log, &self.settings));
             if client.has_recorder() {
                 tokio::spawn(keep_recorder(client.clone()));

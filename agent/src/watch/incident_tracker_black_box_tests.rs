@@ -1,6 +1,6 @@
 //! The agent and the black box tell the same of one page: all but what only the agent knows.
 
-use super::{Bench, MS};
+use super::{Bench, MS, job};
 use loopscope_probe::kind::Queue;
 use loopscope_probe::{Kind, WorkKind};
 use loopscope_report::diagnose::{LoopName, reconstruct, under_way};
@@ -119,16 +119,7 @@ fn a_saturated_pool_is_told_the_same() {
     bench.look();
     let ended = pool.clock().now();
     pool.finished(WorkKind::Zlib, started, ended, true);
-    pool.record(&loopscope_probe::jobs::JobRecord {
-        number: 0,
-        kind: WorkKind::Zlib,
-        site,
-        worker: 0,
-        submitted: first,
-        started,
-        ended,
-        is_ok: true,
-    });
+    pool.record(&job(site, first, started, ended));
     pool.started(WorkKind::Zlib, first, None);
     bench.pass(101);
     bench.look();

@@ -3,6 +3,7 @@
 use super::*;
 use crate::watch::pool::PoolWatch;
 use crate::watch::thread_state::Shot;
+use loopscope_probe::jobs::JobRecord;
 use loopscope_probe::kind::Queue;
 use loopscope_probe::{Clock, Kind, Life, SiteId, VirtualClock, WorkKind, Writer};
 use loopscope_report::compute::class::Reading;
@@ -409,6 +410,11 @@ fn a_stall_that_nobody_saw_is_recorded_too() {
     assert!(lines[0].contains("was blocked for 150 ms by accept slow (") && lines.len() == 1, "{lines:?}");
 }
 
+/// A job that ran well.
+fn job(site: SiteId, submitted: Ticks, started: Ticks, ended: Ticks) -> JobRecord {
+    JobRecord { number: 0, kind: WorkKind::Zlib, site, worker: 0, submitted, started, ended, is_ok: true }
+}
+
 #[test]
 fn a_saturated_pool_is_an_incident_with_its_jobs() {
     let mut bench = Bench::new(10);
@@ -425,16 +431,7 @@ fn a_saturated_pool_is_an_incident_with_its_jobs() {
     bench.look();
     let ended = pool.clock().now();
     pool.finished(WorkKind::Zlib, started, ended, true);
-    pool.record(&loopscope_probe::jobs::JobRecord {
-        number: 0,
-        kind: WorkKind::Zlib,
-        site,
-        worker: 0,
-        submitted: first,
-        started,
-        ended,
-        is_ok: true,
-    });
+    pool.record(&job(site, first, started, ended));
     bench.pass(40);
     bench.look();
     let open = bench.incident();

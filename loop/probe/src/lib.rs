@@ -51,7 +51,7 @@ pub mod site;
 pub mod agent_address;
 #[cfg(not(loom))]
 pub mod booking;
-#[cfg(not(loom))]
+#[cfg(all(not(loom), target_os = "linux"))]
 #[doc(hidden)]
 pub mod boottime;
 #[cfg(not(loom))]
