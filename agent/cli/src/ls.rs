@@ -223,7 +223,7 @@ mod tests {
 
     fn row_of(state: State, busy_ns: u64) -> Row {
         let running = Running {
-            phase: Phase::Timers,
+            phase: Phase::TIMERS,
             kind: Some(Kind::Timer),
             site: SiteId(1),
             queue: None,

@@ -146,7 +146,7 @@ impl<S: 'static> Builder<S> {
             world,
             referenced: 0,
             requests: 0,
-            phase: Phase::Main,
+            phase: Phase::MAIN,
             iteration: 0,
             is_stopping: false,
             policy: self.policy,

@@ -145,7 +145,7 @@ mod tests {
             kind,
             site: SiteId(site),
             parent: SiteId::NONE,
-            phase: Phase::Poll,
+            phase: Phase::POLL,
             ready: Ticks::NONE,
             start: Ticks(start),
             end: Ticks(start + ns),
@@ -155,7 +155,7 @@ mod tests {
     fn running(kind: Kind, site: u16, ns: u64) -> NowValues {
         let queue: Option<Queue> = kind.queue();
         let running =
-            Running { phase: Phase::Poll, kind: Some(kind), site: SiteId(site), queue, since: Ticks(1) };
+            Running { phase: Phase::POLL, kind: Some(kind), site: SiteId(site), queue, since: Ticks(1) };
         NowValues { running: Some(running), running_ns: ns, ..NowValues::IDLE }
     }
 

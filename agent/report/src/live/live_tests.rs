@@ -42,14 +42,14 @@ impl Stage {
 
     fn begin(&mut self, kind: Kind, name: &str) {
         self.writer.unpark(1);
-        self.writer.phase(Phase::Timers);
+        self.writer.phase(Phase::TIMERS);
         let site = self.writer.named_site(Location::caller(), kind, name);
         self.writer.begin(kind, site, Life::UNKNOWN);
     }
 
     fn end(&mut self) {
         self.writer.end();
-        self.writer.phase(Phase::Poll);
+        self.writer.phase(Phase::POLL);
         self.writer.iteration();
         self.writer.park();
     }

@@ -50,7 +50,7 @@ fn busy_view(site_count: usize, jobs: &[WorkKind]) -> LoopView {
         writer.delivered(finished);
     }
     writer.handles(HandleType::TcpStream, 900);
-    writer.phase(Phase::Poll);
+    writer.phase(Phase::POLL);
     writer.park();
     time.advance_ns(50_000_000);
     writer.unpark(2);

@@ -88,12 +88,12 @@ mod tests {
     fn a_function_has_the_colour_of_the_phase_it_runs_in() {
         let code = crate::profiles::frame::Code { module: None, offset: 1, is_inlined: false };
         let frame = Frame { code: Some(code), ..Frame::plain("f") };
-        let marks = [Phase::Timers, Phase::Poll].map(|phase| mark(5, &frame, Some(phase)));
+        let marks = [Phase::TIMERS, Phase::POLL].map(|phase| mark(5, &frame, Some(phase)));
         assert!(marks[0] != marks[1] && marks.into_iter().all(is_mark));
         let lines = marks.map(|mark| format!("f{mark}"));
         let palette = palette(lines.iter().map(String::as_str));
         assert_ne!(palette.get(&lines[0]), palette.get(&lines[1]));
-        assert_eq!(mark(0, &Frame::plain("main"), Some(Phase::Poll)), '\u{e000}');
-        assert!(is_mark(mark(7, &Frame::plain("[read(fd 3)]"), Some(Phase::Poll))));
+        assert_eq!(mark(0, &Frame::plain("main"), Some(Phase::POLL)), '\u{e000}');
+        assert!(is_mark(mark(7, &Frame::plain("[read(fd 3)]"), Some(Phase::POLL))));
     }
 }

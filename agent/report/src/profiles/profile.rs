@@ -176,7 +176,7 @@ mod tests {
         assert_eq!((profile.total_ns(), profile.total_count()), (6_100, 4));
         let order: Vec<u64> = profile.sorted().iter().map(|stack| stack.ns).collect();
         assert_eq!(order, [5_000, 1_100]);
-        assert_eq!(profile.phase_of(profile.stack(0)), Some(Phase::Poll));
+        assert_eq!(profile.phase_of(profile.stack(0)), Some(Phase::POLL));
         assert!(!profile.is_empty());
     }
 }
