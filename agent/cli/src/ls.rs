@@ -227,6 +227,7 @@ mod tests {
             kind: Some(Kind::Timer),
             site: SiteId(1),
             queue: None,
+            is_many: false,
             since: Ticks(1),
         };
         let now = NowValues { busy_ns, running_ns: 3_000_000, running: Some(running), ..NowValues::IDLE };

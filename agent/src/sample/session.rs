@@ -142,7 +142,7 @@ fn follow(plan: &Plan, loops: &mut Vec<Watched>, changes: &mut Option<u64>, shar
     }
 }
 
-/// Sensitivity everything its name.
+/// Gives everything its name.
 fn name(shared: Shared, loops: &[Watched]) -> Result<Profile, FlameError> {
     let Shared { of, store, tally, unwinder, .. } = shared;
     let (stacks, moments) = store.into_parts();
@@ -154,6 +154,7 @@ fn name(shared: Shared, loops: &[Watched]) -> Result<Profile, FlameError> {
         let facts = watched.page.page().facts();
         (profile.process, profile.pid) = (facts.process, facts.pid);
     }
+    loops.iter().for_each(|watched| profile.know_phases(&watched.page.page().description()));
     let pages: Vec<_> = loops.iter().map(|watched| &watched.page).collect();
     let mut names = Names::new(&unwinder, &pages);
     let numbers: Vec<u32> = stacks.iter().map(|stacked| names.add(stacked, &mut profile)).collect();

@@ -316,7 +316,7 @@ fn wanted_delay_ns(vitals: &Vitals, thresholds: Thresholds, next_ns: Option<u64>
         warning_ns: thresholds.warning_ns,
         critical_ns: thresholds.critical_ns,
         next_ns,
-        has_waiting_jobs: vitals.pool.is_some_and(|pool| pool.queued > 0),
+        has_waiting_jobs: vitals.pool.is_some_and(|pool| pool.queued.is_none_or(|queued| queued > 0)),
         saturated_ns: vitals.pool.map_or(0, |pool| pool.saturated_for_ns),
     };
     next_look_ns(&outlook, IDLE_AFTER_NS)

@@ -124,7 +124,7 @@ fn a_pool_job_is_booked_from_submit_to_its_callback() {
     });
     let pool = values.pool.unwrap();
     let fs = WorkKind::Fs.index();
-    assert_eq!((pool.threads, pool.running, pool.queued), (1, 0, 0));
+    assert_eq!((pool.threads, pool.running, pool.queued), (Some(1), Some(0), Some(0)));
     assert_eq!((pool.submitted[fs], pool.completed[fs]), (2, 2));
     assert_eq!((pool.wait[fs].count(), pool.wait[fs].sum_ns), (2, 10 * MS));
     assert_eq!(pool.run[fs].sum_ns, 30 * MS);

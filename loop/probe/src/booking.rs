@@ -186,4 +186,3 @@ fn is_same_group(frame: u64, other: u64) -> bool {
     const GROUP: u64 = MANY | 0xffff << 32;
     (frame ^ other) & GROUP == 0
 }
-

@@ -402,7 +402,10 @@ impl DescriptionWords {
         let text = description.to_string();
         let fits = match text.len() <= DESCRIPTION_BYTES {
             true => text.len(),
-            false => text.as_bytes()[..DESCRIPTION_BYTES].iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1),
+            false => text.as_bytes()[..DESCRIPTION_BYTES]
+                .iter()
+                .rposition(|byte| *byte == b'\n')
+                .map_or(0, |at| at + 1),
         };
         store_text(pen, &self.text, &text[..fits], false);
     }

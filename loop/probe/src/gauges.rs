@@ -129,7 +129,11 @@ impl GaugeTable {
         let in_use = (self.histograms_in_use.observe() as usize).min(GAUGE_HISTOGRAMS);
         let read = |words: &HistogramWords| {
             let name = load_text(&words.name);
-            is_name(&name).then(|| NamedHistogram { name, kind: load_text(&words.kind), values: words.values.read() })
+            is_name(&name).then(|| NamedHistogram {
+                name,
+                kind: load_text(&words.kind),
+                values: words.values.read(),
+            })
         };
         self.histograms[..in_use].iter().filter_map(read).collect()
     }
@@ -243,7 +247,8 @@ mod tests {
         gauges.set(scavenges, 3);
         gauges.record(pauses, 2_000_000);
         let snapshot = writer.page().snapshot(writer.clock());
-        let told: Vec<_> = snapshot.gauges.iter().map(|gauge| (&*gauge.name, &*gauge.kind, gauge.value)).collect();
+        let told: Vec<_> =
+            snapshot.gauges.iter().map(|gauge| (&*gauge.name, &*gauge.kind, gauge.value)).collect();
         assert_eq!(told, [("heap_used", "", 4_096), ("gc_runs", "minor", 3)]);
         assert_eq!(snapshot.gauges[0].unit, GaugeUnit::Bytes);
         assert!(!snapshot.gauges[0].is_counter && snapshot.gauges[1].is_counter);
@@ -256,7 +261,8 @@ mod tests {
     fn a_full_table_refuses_and_counts() {
         let mut writer = Writer::builder("full").private().build();
         let mut gauges = writer.take_gauges().unwrap();
-        let mut add = |number: usize| gauges.add(&format!("g{number}"), "", GaugeType::Gauge, GaugeUnit::Count);
+        let mut add =
+            |number: usize| gauges.add(&format!("g{number}"), "", GaugeType::Gauge, GaugeUnit::Count);
         assert!((0..GAUGES).all(|number| add(number).is_some()));
         assert_eq!(add(99), None);
         assert_eq!(writer.page().gauges.refused(), 1);

@@ -60,10 +60,10 @@ mod builder;
 mod busy_period;
 #[cfg(not(loom))]
 pub mod control;
-#[cfg(all(not(loom), target_os = "linux"))]
-pub mod directory;
 #[cfg(not(loom))]
 pub mod description;
+#[cfg(all(not(loom), target_os = "linux"))]
+pub mod directory;
 #[cfg(not(loom))]
 mod due;
 #[cfg(not(loom))]
@@ -145,9 +145,9 @@ pub mod tags;
 #[cfg(not(loom))]
 pub mod tallies;
 #[cfg(not(loom))]
-pub mod thread;
-#[cfg(not(loom))]
 mod terms;
+#[cfg(not(loom))]
+pub mod thread;
 #[cfg(not(loom))]
 mod thread_end;
 #[cfg(not(loom))]

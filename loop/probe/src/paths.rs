@@ -362,8 +362,9 @@ mod tests {
     fn a_full_tree_shares_one_node_and_counts() {
         let (table, pen) = (table(), Pen::mint());
         let index = PathIndex::new(&pen, &table);
-        let all =
-            || Phase::STANDARD.into_iter().flat_map(|phase| (1..500u16).map(move |site| (phase, SiteId(site))));
+        let all = || {
+            Phase::STANDARD.into_iter().flat_map(|phase| (1..500u16).map(move |site| (phase, SiteId(site))))
+        };
         for (phase, site) in all() {
             index.child(&pen, &table, PathId::of_phase(phase), site);
         }

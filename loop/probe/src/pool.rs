@@ -148,9 +148,8 @@ impl PoolWords {
             saturated_for_ns: ns(saturated_for),
             saturated_ns: ns(self.saturated_ticks.get().saturating_add(saturated_for)),
             // Of all threads together, which is longer than the loop has lived.
-            busy_ns: scale.sum_ns(
-                self.busy_ticks.get().saturating_add(age(busy_as_of).saturating_mul(busy_now)),
-            ),
+            busy_ns: scale
+                .sum_ns(self.busy_ticks.get().saturating_add(age(busy_as_of).saturating_mul(busy_now))),
             submitted: counters(&self.submitted),
             completed: counters(&self.completed),
             failed: counters(&self.failed),

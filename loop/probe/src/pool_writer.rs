@@ -120,7 +120,9 @@ impl PoolWriter {
         words.queued.set(pen, seen.queued.map_or(UNKNOWN, count));
         words.queued_max.raise(pen, seen.queued.map_or(0, count));
         words.oldest.set(pen, seen.oldest.map_or(UNKNOWN, |since| since.0));
-        let waits = seen.queued.map_or_else(|| seen.oldest.is_some_and(|since| since != Ticks::NONE), |queued| queued > 0);
+        let waits = seen
+            .queued
+            .map_or_else(|| seen.oldest.is_some_and(|since| since != Ticks::NONE), |queued| queued > 0);
         let is_full = seen.running.zip(seen.threads).is_none_or(|(running, threads)| running >= threads);
         self.saturate(now, waits, is_full);
     }

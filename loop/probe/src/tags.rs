@@ -33,7 +33,13 @@ impl Page {
         let (now, open) = (&self.now, &self.open);
         std::array::from_fn(|index| match index {
             0 => now.running.cell(),
-            1 => if self.is_observed() { self.control.observed_busy_cell() } else { now.busy_since.cell() },
+            1 => {
+                if self.is_observed() {
+                    self.control.observed_busy_cell()
+                } else {
+                    now.busy_since.cell()
+                }
+            }
             2 => open.frame.cell(),
             3 => open.depth.cell(),
             4 => open.begun.cell(),

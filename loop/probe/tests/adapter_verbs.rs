@@ -51,7 +51,11 @@ fn a_batch_is_one_run_and_as_many_calls_as_it_says() {
     writer.end();
     writer.suspend();
     let snapshot = writer.page().snapshot(writer.clock());
-    assert_eq!(snapshot.phase_callbacks[Phase::CHECK.index()], 3 + 1 + 1, "an unknown number is at least one");
+    assert_eq!(
+        snapshot.phase_callbacks[Phase::CHECK.index()],
+        3 + 1 + 1,
+        "an unknown number is at least one"
+    );
     assert_eq!(snapshot.run[Kind::Immediate.index()].count(), 3);
     assert_eq!(snapshot.wait[Kind::Immediate.index()].count(), 1, "of a batch it is not known");
 }
@@ -125,7 +129,8 @@ fn what_is_not_told_between_two_callbacks_is_charged_to_neither() {
 #[test]
 fn an_address_stands_for_a_site_and_equal_values_are_one() {
     let (mut writer, _time) = writer("addressed");
-    let site = |name: &str| Site { kind: Kind::Task, name: name.into(), file: String::new(), line: 0, column: 0 };
+    let site =
+        |name: &str| Site { kind: Kind::Task, name: name.into(), file: String::new(), line: 0, column: 0 };
     let first = writer.addressed_site(0x1000, Kind::Task, || site("GET /a"));
     assert_eq!(writer.addressed_site(0x1000, Kind::Task, || panic!("it is known")), first);
     assert_eq!(writer.addressed_site(0x2000, Kind::Task, || site("GET /a")), first);
@@ -204,7 +209,11 @@ fn a_hidden_poll_begins_the_busy_period_anew_for_everybody() {
     control.set_turned(after(250));
     let vitals = page.page().vitals_at(page.clock(), after(300));
     assert!(vitals.now.busy_ns.abs_diff(50 * MS) < MS / 100, "{}", vitals.now.busy_ns);
-    assert!(vitals.active_ns.abs_diff(300 * MS) < MS / 100, "the time before it was busy, too: {}", vitals.active_ns);
+    assert!(
+        vitals.active_ns.abs_diff(300 * MS) < MS / 100,
+        "the time before it was busy, too: {}",
+        vitals.active_ns
+    );
     assert_eq!(vitals.busy_since, after(250));
     assert_eq!(page.page().busy_since(), after(250));
     // It ends 80 ms after the hidden poll, which is no stall; a second one of 150 ms is.
@@ -224,12 +233,22 @@ fn what_an_observer_saw_is_what_readers_see() {
     let (scale, began) = (writer.clock().scale(), writer.last());
     let after = |ms: u64| Ticks(began.0 + scale.ticks(ms * MS));
     assert!(page.page().is_parked());
-    let busy = Observed { busy_since: after(10), parked_since: after(0), active_ticks: 0, idle_ticks: scale.ticks(10 * MS) };
+    let busy = Observed {
+        busy_since: after(10),
+        parked_since: after(0),
+        active_ticks: 0,
+        idle_ticks: scale.ticks(10 * MS),
+    };
     control.set_observed(busy);
     let vitals = page.page().vitals_at(page.clock(), after(260));
     assert!(!page.page().is_parked());
     assert!(vitals.now.busy_ns.abs_diff(250 * MS) < MS / 100 && vitals.idle_ns.abs_diff(10 * MS) < MS / 100);
-    let parked = Observed { busy_since: Ticks::NONE, parked_since: after(270), active_ticks: scale.ticks(260 * MS), ..busy };
+    let parked = Observed {
+        busy_since: Ticks::NONE,
+        parked_since: after(270),
+        active_ticks: scale.ticks(260 * MS),
+        ..busy
+    };
     control.set_observed(parked);
     control.set_observed(parked);
     let vitals = page.page().vitals_at(page.clock(), after(300));

@@ -423,7 +423,10 @@ fn a_pool_tells_depth_wait_run_and_saturation() {
     assert_eq!(end.run[fs], histogram(&[4 * MS_NS, 5 * MS_NS, 2 * MS_NS]));
     assert_eq!((end.submitted[fs], end.completed[fs], end.failed[fs]), (3, 2, 1));
     assert_eq!(end.cancelled[WorkKind::User.index()], 1);
-    assert_eq!((end.running, end.queued, end.oldest_wait_ns, end.saturated_for_ns), (Some(0), Some(0), Some(0), 0));
+    assert_eq!(
+        (end.running, end.queued, end.oldest_wait_ns, end.saturated_for_ns),
+        (Some(0), Some(0), Some(0), 0)
+    );
     assert_eq!((end.saturated_ns, end.busy_ns), (3 * MS_NS, 11 * MS_NS));
 }
 

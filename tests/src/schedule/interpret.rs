@@ -97,7 +97,7 @@ fn print(cx: &mut Context<'_>, label: &str) {
         Phase::POLL => 'p',
         Phase::CHECK => 'k',
         Phase::CLOSE => 'c',
-        Phase::PENDING | Phase::IDLE | Phase::PREPARE => '?',
+        _ => '?',
     };
     let (queue, iteration) = (cx.state.queue, cx.iteration());
     cx.state.lines.push(Line { label: label.to_owned(), phase, queue, iteration });

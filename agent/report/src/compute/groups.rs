@@ -138,6 +138,7 @@ mod tests {
             site: SiteId(site),
             parent: SiteId(parent),
             phase: Phase::POLL,
+            many: None,
             ready: Ticks::NONE,
             start: Ticks(1_000),
             end: Ticks(1_000 + ns),
@@ -150,6 +151,7 @@ mod tests {
             kind: Some(kind),
             site: SiteId(site),
             queue: None,
+            is_many: false,
             since: Ticks(1),
         };
         NowValues { running: Some(running), running_ns: ns, stretch_callbacks, ..NowValues::IDLE }

@@ -9,7 +9,8 @@ use inferno::flamegraph::color::{Color, PaletteMap};
 use loopscope_probe::Phase;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 
-/// By phase, in the order of the phases' numbers: main, timers, pending, idle, prepare, poll, check, close.
+/// By phase, in the order of the phases' numbers: main, timers, pending, idle, prepare, poll, check, close, and those that only a
+/// runtime's description names.
 const PHASES: [(u8, u8, u8); Phase::COUNT] = [
     (168, 168, 168),
     (232, 160, 64),
@@ -19,6 +20,14 @@ const PHASES: [(u8, u8, u8); Phase::COUNT] = [
     (104, 160, 220),
     (214, 118, 150),
     (156, 136, 210),
+    (216, 176, 72),
+    (96, 176, 196),
+    (188, 148, 188),
+    (136, 160, 128),
+    (220, 140, 120),
+    (128, 148, 190),
+    (176, 190, 96),
+    (200, 150, 160),
 ];
 
 /// Loops, and what belongs to no phase.
