@@ -23,8 +23,8 @@ pub struct Sighting {
     pub is_retired: bool,
     /// For a page that is [`observed`](crate::Builder::observed): when it was busy and when it waited.
     pub observed: Option<Observed>,
-    /// In how many nanoseconds the agent should look again, where that is earlier than it would; 0 for no wish. An agent whose
-    /// loops all wait sleeps in spite of it.
+    /// In how many nanoseconds the agent should look again, where that is earlier than it would; 0 for no wish. With a wish it
+    /// does not sleep while all loops wait, as it otherwise does until one of them rings: for threads that never ring.
     pub again_ns: u64,
 }
 

@@ -222,9 +222,12 @@ impl Page {
         self.header.flags.get() & OBSERVED != 0
     }
 
-    /// Returns since when the loop is busy, 0 while it waits (acquire).
+    /// Returns since when the loop is busy, 0 while it waits (acquire), and where its thread has ceased to run it.
     #[inline(always)]
     pub(crate) fn observe_busy(&self) -> u64 {
+        if self.control.retired() != Ticks::NONE {
+            return 0;
+        }
         match self.is_observed() {
             true => self.control.observed().busy_since.0,
             false => self.now.busy_since.observe(),
@@ -292,6 +295,11 @@ impl Page {
     /// Returns when the page was made, on its own clock.
     pub fn created(&self) -> Ticks {
         Ticks(self.header.created_ticks.get())
+    }
+
+    /// Tells whether there is nothing more to come: the loop ended in an orderly way, or its thread ceased to run it.
+    pub fn is_over(&self) -> bool {
+        self.is_closed() || self.control.retired() != Ticks::NONE
     }
 
     /// Tells whether the loop ended in an orderly way.

@@ -80,6 +80,11 @@ impl LocalPage {
         &self.label
     }
 
+    /// Tells whether an agent has seen that the thread ceased to run this loop: its label may be another's by now.
+    pub fn is_retired(&self) -> bool {
+        self.page().control().retired() != Ticks::NONE
+    }
+
     /// Tells whether this is the loop, or one of the loops, that a person calls `name`: by its label, or by its name.
     pub fn is_called(&self, name: &str) -> bool {
         *self.label == *name || self.page().loop_name() == name
@@ -301,7 +306,8 @@ pub(crate) fn add(new: NewPage, complete: impl FnOnce(&str)) {
     memory.page().control().set_incidents(&Pen::mint(), INCIDENTS.load(Ordering::Relaxed), 0);
     match locked() {
         Some(mut pages) => {
-            let label: Arc<str> = label(&name, pages.iter().map(LocalPage::label)).into();
+            let in_use = pages.iter().filter(|page| !page.is_retired()).map(LocalPage::label);
+            let label: Arc<str> = label(&name, in_use).into();
             complete(&label);
             pages.push(LocalPage { memory, clock, has_agent, number, label, thread, gate, observer });
         }

@@ -56,15 +56,21 @@ impl Page {
     fn vitals_within(&self, since: Ticks, clock: &Clock, taken: Ticks) -> Vitals {
         let (words, tallies) = (&self.now, &self.tallies);
         let ns = |ticks: u64| clock.scale().duration_ns(ticks);
-        let told = match self.is_observed() {
+        let mut told = match self.is_observed() {
             true => self.control.observed(),
             false => Observed {
-                busy_since: since,
+                busy_since: Ticks(words.busy_since.get()),
                 parked_since: Ticks(words.parked_since.get()),
                 active_ticks: tallies.active_ticks.get(),
                 idle_ticks: tallies.idle_ticks.get(),
             },
         };
+        let retired = self.control.retired();
+        if retired != Ticks::NONE && told.busy_since != Ticks::NONE {
+            // What ran when the thread went on to something else ended then.
+            told.active_ticks = told.active_ticks.saturating_add(retired.since(told.busy_since));
+            told.parked_since = retired;
+        }
         let turned = self.control.since_turn(since);
         let now = self.stretch_values(since, turned, taken, clock, told.parked_since);
         // What is busy since a hidden poll was active before it, too.
