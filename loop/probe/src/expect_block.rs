@@ -2,7 +2,7 @@
 
 use crate::clock::Ticks;
 use crate::kind::Kind;
-use crate::site::site_at;
+use crate::site::Site;
 use crate::spans::Track;
 use std::panic::Location;
 use std::rc::Rc;
@@ -22,9 +22,16 @@ pub struct ExpectedBlock {
 /// ```
 #[track_caller]
 pub fn expect_block(name: &'static str) -> ExpectedBlock {
+    let at = Location::caller();
+    expect_block_at(name, at.file(), at.line())
+}
+
+/// [`expect_block`] at a place that is no Rust source location, such as the main script of an interpreter; line 0 where it is not
+/// known.
+pub fn expect_block_at(name: &str, file: &str, line: u32) -> ExpectedBlock {
     let track = crate::spans::current();
     if let Some(track) = &track {
-        track.expect(name, Location::caller());
+        track.expect(Site { kind: Kind::Span, name: name.to_owned(), file: file.to_owned(), line, column: 0 });
     }
     ExpectedBlock { track }
 }
@@ -38,11 +45,11 @@ impl Drop for ExpectedBlock {
 }
 
 impl Track {
-    fn expect(&self, name: &str, at: &'static Location<'static>) {
+    fn expect(&self, site: Site) {
         let (words, pen) = (&self.page.expected, &self.pen);
         words.depth.add(pen, 1);
         if words.depth.get() == 1 {
-            let site = self.sites.borrow_mut().intern(pen, &self.page.sites, site_at(at, Kind::Span, name));
+            let site = self.sites.borrow_mut().intern(pen, &self.page.sites, site);
             words.site.set(pen, u64::from(site.0));
             words.since.publish(pen, self.clock.now().0.max(1));
         }
