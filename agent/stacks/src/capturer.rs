@@ -109,6 +109,7 @@ impl Capturer {
         Some(Sample {
             at_ns: found.at_ns,
             tags: found.tags,
+            foreign: found.foreign,
             registers: found.registers,
             stack: found.stack,
             is_off_stack: found.is_off_stack,

@@ -10,6 +10,8 @@
 //! drops what is queued at a thread that ends.
 
 use crate::registers::Registers;
+use crate::sampler::{self, SAMPLER_STACK_BYTES, SAMPLER_WORDS};
+use crate::signal::alternate_stack_bytes_needed;
 use crate::target::{DoneWord, TAG_WORDS, TagSource, Target};
 use std::cell::UnsafeCell;
 use std::ops::Range;
@@ -28,6 +30,9 @@ const ASKED: u32 = 1;
 const FILLING: u32 = 2;
 const READY: u32 = 3;
 
+/// In place of a count of words: no sampler was called.
+const NOT_SAMPLED: usize = usize::MAX;
+
 /// One slot. All but `state` is written by the owner that the state names, relaxed; the state's release store and acquire
 /// load hand it over.
 pub(crate) struct Slot {
@@ -40,11 +45,16 @@ pub(crate) struct Slot {
     stack_begin: AtomicUsize,
     stack_end: AtomicUsize,
     tag_words: [AtomicPtr<AtomicU64>; TAG_WORDS],
+    /// Whether the stack that the handler runs on has room for the process's sampler.
+    may_sample: AtomicBool,
     // What was found: written by the handler in `Filling`, read by the asking side in `Ready`.
     at_ns: AtomicU64,
     handler_ns: AtomicU64,
     registers: [AtomicU64; 4],
     tags: [AtomicU64; TAG_WORDS],
+    /// What the process's sampler wrote, and how many words; [`NOT_SAMPLED`] where it was not called.
+    foreign: [AtomicU64; SAMPLER_WORDS],
+    foreign_count: AtomicUsize,
     is_off_stack: AtomicBool,
     is_cut: AtomicBool,
     copied: AtomicUsize,
@@ -63,6 +73,7 @@ pub(crate) struct Found {
     pub handler_ns: u64,
     pub registers: Registers,
     pub tags: Vec<u64>,
+    pub foreign: Option<Vec<u64>>,
     pub is_off_stack: bool,
     pub is_cut: bool,
     pub stack: Vec<u8>,
@@ -79,10 +90,13 @@ impl Slot {
             stack_begin: AtomicUsize::new(0),
             stack_end: AtomicUsize::new(0),
             tag_words: Default::default(),
+            may_sample: AtomicBool::new(false),
             at_ns: AtomicU64::new(0),
             handler_ns: AtomicU64::new(0),
             registers: Default::default(),
             tags: Default::default(),
+            foreign: [const { AtomicU64::new(0) }; SAMPLER_WORDS],
+            foreign_count: AtomicUsize::new(NOT_SAMPLED),
             is_off_stack: AtomicBool::new(false),
             is_cut: AtomicBool::new(false),
             copied: AtomicUsize::new(0),
@@ -104,6 +118,9 @@ impl Slot {
         for (kept, word) in self.tag_words.iter().zip(words) {
             kept.store(word, Ordering::Relaxed);
         }
+        let needed_bytes = || alternate_stack_bytes_needed() + SAMPLER_STACK_BYTES;
+        let may_sample = target.alternate_stack_bytes.is_none_or(|bytes| bytes >= needed_bytes());
+        self.may_sample.store(may_sample, Ordering::Relaxed);
     }
 
     /// `Free` or `Ready` to `Asked`; a sample nobody took is dropped. False when a signal is still on its way.
@@ -156,6 +173,13 @@ impl Slot {
             let word = unsafe { &*word };
             tag.store(word.load(Ordering::Relaxed), Ordering::Relaxed);
         }
+    }
+
+    /// Handler only, in `Filling`. Lets the process's sampler look.
+    pub fn sample_foreign(&self, registers: &Registers) {
+        let may_sample = self.may_sample.load(Ordering::Relaxed);
+        let count = if may_sample { sampler::sample(registers, &self.foreign) } else { None };
+        self.foreign_count.store(count.unwrap_or(NOT_SAMPLED), Ordering::Relaxed);
     }
 
     /// Handler only, in `Filling`. Copies `bytes` bytes of the stack, at most [`STACK_BYTES`].
@@ -227,12 +251,19 @@ impl Slot {
             handler_ns: self.handler_ns.load(Ordering::Relaxed),
             registers: Registers { ip, sp, fp, lr },
             tags: tags.map(|(_, tag)| tag.load(Ordering::Relaxed)).collect(),
+            foreign: self.foreign(),
             is_off_stack: self.is_off_stack.load(Ordering::Relaxed),
             is_cut: self.is_cut.load(Ordering::Relaxed),
             stack: buffer[..self.copied.load(Ordering::Relaxed).min(STACK_BYTES)].to_vec(),
         };
         self.state.store(FREE, Ordering::Release);
         Some(found)
+    }
+
+    /// In `Ready`: what the sampler wrote, `None` where it was not called.
+    fn foreign(&self) -> Option<Vec<u64>> {
+        let count = Some(self.foreign_count.load(Ordering::Relaxed)).filter(|count| *count != NOT_SAMPLED)?;
+        Some(self.foreign.iter().take(count).map(|word| word.load(Ordering::Relaxed)).collect())
     }
 }
 
