@@ -74,7 +74,8 @@ impl AgentBuilder {
         self
     }
 
-    /// Lets the loops of a runtime, by the name that their pages give it, supply frames that native stacks cannot tell.
+    /// Lets the loops of a runtime, by the name that their pages give it, supply frames that native stacks cannot tell: of the
+    /// moment of each stack, which a sampler (`loopscope_stacks::set_sampler`) can read at that very instant.
     pub fn frame_source(mut self, runtime: &str, source: Arc<dyn FrameSource>) -> Self {
         self.settings.frame_sources.insert(runtime.to_owned(), source);
         self

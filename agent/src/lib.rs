@@ -56,10 +56,11 @@ mod served;
 pub use builder::{Agent, AgentBuilder};
 pub use capture::Captures;
 pub use error::AgentError;
+pub use loopscope_report::incident::Frame;
 pub use loopscope_report::metrics::Compat;
 pub use server_error::ServerError;
 
 #[cfg(feature = "http")]
 pub use loopscope_http::Listen;
 pub use watch::action::Action;
-pub use watch::frames::FrameSource;
+pub use watch::frames::{FrameSource, Moment};

@@ -330,6 +330,7 @@ impl IncidentTracker {
                 loop_name: at.seen.label.to_owned(),
                 runtime: case.builder.incident.runtime.clone(),
                 tid: at.tid,
+                busy_since: asked.begin,
                 sample,
             }),
             (Some(why), _) => {

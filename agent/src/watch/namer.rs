@@ -3,8 +3,12 @@
 //! Names from the symbol tables come at once; those with file, line and inlined calls when the debug information is
 //! loaded, which takes up to 100 ms the first time. It takes tens of MiB, so it is dropped when nothing was captured for
 //! a while; what was named stays known by its fingerprint.
+//!
+//! Frames of another runtime are waited for a moment only; where they come later, the stack is named once more, in place of
+//! the one without them.
 
-use crate::watch::frames::{FrameSources, Sources};
+use crate::watch::frames::{Answer, FrameSources, Moment, NoFrames, Sources, WITHIN};
+use loopscope_probe::Ticks;
 use loopscope_report::compute::guilty::guilty;
 use loopscope_report::incident::Frame;
 use loopscope_stacks::{Detail, NativeFrame, RawStack, Sample, Symbolizer, Unwinder};
@@ -13,6 +17,7 @@ use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 /// Stacks that may wait to be named.
@@ -34,7 +39,21 @@ pub(crate) struct Work {
     pub loop_name: String,
     pub runtime: String,
     pub tid: u32,
+    /// Begin of the busy period that it was taken in, on the page's clock.
+    pub busy_since: Ticks,
     pub sample: Box<Sample>,
+}
+
+impl Work {
+    fn moment(&self) -> Moment {
+        Moment {
+            loop_name: self.loop_name.clone(),
+            tid: self.tid,
+            busy_since: self.busy_since,
+            at_ns: self.sample.at_ns,
+            foreign: self.sample.foreign.clone(),
+        }
+    }
 }
 
 /// A stack with names.
@@ -46,32 +65,54 @@ pub(crate) struct Named {
     pub frames: Vec<Frame>,
     pub guilty: Option<usize>,
     pub note: Option<String>,
-    /// No better names will follow.
+    /// No better names will follow, save frames of another runtime that come late.
     pub is_final: bool,
+    /// The fingerprint of the stack that it takes the place of, because frames of another runtime came late.
+    pub replaces: Option<String>,
+}
+
+/// What the thread does.
+#[derive(Debug)]
+enum Task {
+    Name(Work),
+    /// Frames that came late.
+    Late(Answer),
 }
 
 /// The agent's end of the thread.
 #[derive(Debug)]
 pub(crate) struct Namer {
-    work: SyncSender<Work>,
+    /// The thread ends when it goes. Whoever else sends holds it weakly.
+    tasks: Arc<SyncSender<Task>>,
     named: Receiver<Named>,
 }
 
 impl Namer {
     /// Starts the thread.
     pub(crate) fn start(sources: FrameSources) -> std::io::Result<Namer> {
-        let (work, waiting) = sync_channel(WAITING_MAX);
+        Namer::start_within(sources, WITHIN)
+    }
+
+    /// The same, of a thread that waits so long for the frames of another runtime.
+    fn start_within(sources: FrameSources, within: Duration) -> std::io::Result<Namer> {
+        let (tasks, waiting) = sync_channel(WAITING_MAX);
+        let tasks = Arc::new(tasks);
         let (say, named) = channel();
+        let own: Weak<SyncSender<Task>> = Arc::downgrade(&tasks);
+        let take_late = Arc::new(move |answer| {
+            // Where the agent has ended nobody waits for it.
+            own.upgrade().map(|tasks| tasks.send(Task::Late(answer)));
+        });
         std::thread::Builder::new().name("loopscope-stacks".to_owned()).spawn(move || {
             loopscope_stacks::block_signal();
-            IncidentQueue::new(sources).serve(&waiting, &say);
+            IncidentQueue::new(Sources::new(sources, within, take_late)).serve(&waiting, &say);
         })?;
-        Ok(Namer { work, named })
+        Ok(Namer { tasks, named })
     }
 
     /// Hands over a stack; never blocks. Returns false where too many wait.
     pub(crate) fn name(&self, work: Work) -> bool {
-        self.work.try_send(work).is_ok()
+        self.tasks.try_send(Task::Name(work)).is_ok()
     }
 
     /// Returns what has been named since.
@@ -87,23 +128,56 @@ struct IncidentQueue {
     symbols: Symbolizer,
     lines: Option<Symbolizer>,
     known: HashMap<u64, Vec<Frame>>,
+    /// The stack whose frames of another runtime have not come.
+    late: Option<NativeStack>,
+}
+
+/// A native stack with its names, to which frames of another runtime are added.
+struct NativeStack {
+    number: u64,
+    age_ns: u64,
+    fingerprint: u64,
+    frames: Vec<Frame>,
+    note: Vec<String>,
+}
+
+impl NativeStack {
+    /// Returns the whole, with the frames of another runtime in front.
+    fn with_front(&self, front: &[Frame]) -> Named {
+        let frames: Vec<Frame> = front.iter().chain(&self.frames).cloned().collect();
+        Named {
+            number: self.number,
+            age_ns: self.age_ns,
+            fingerprint: self.fingerprint_with(front),
+            guilty: guilty(&frames),
+            frames,
+            note: (!self.note.is_empty()).then(|| self.note.join("; ")),
+            is_final: false,
+            replaces: None,
+        }
+    }
+
+    fn fingerprint_with(&self, front: &[Frame]) -> String {
+        format!("{:016x}", self.fingerprint ^ hash_of(front))
+    }
 }
 
 impl IncidentQueue {
-    fn new(sources: FrameSources) -> Self {
+    fn new(sources: Sources) -> Self {
         IncidentQueue {
-            sources: Sources::new(sources),
+            sources,
             unwinder: Unwinder::new(),
             symbols: Symbolizer::new(Detail::Symbols),
             lines: None,
             known: HashMap::new(),
+            late: None,
         }
     }
 
-    fn serve(&mut self, waiting: &Receiver<Work>, say: &Sender<Named>) {
+    fn serve(&mut self, waiting: &Receiver<Task>, say: &Sender<Named>) {
         loop {
             match waiting.recv_timeout(KEPT) {
-                Ok(work) => {
+                Ok(Task::Name(work)) => {
                     let (number, age_ns) = (work.number, work.age_ns);
                     // Damaged debug information must not end the thread.
                     let outcome = catch_unwind(AssertUnwindSafe(|| self.name(work, say)));
@@ -114,6 +188,7 @@ impl IncidentQueue {
                         self.lines = None;
                     }
                 }
+                Ok(Task::Late(answer)) => self.join_late(answer, say),
                 Err(RecvTimeoutError::Timeout) => self.lines = None,
                 Err(RecvTimeoutError::Disconnected) => return,
             }
@@ -122,39 +197,50 @@ impl IncidentQueue {
 
     /// Names one stack, once or twice. Nobody may listen any more.
     fn name(&mut self, work: Work, say: &Sender<Named>) {
-        let told = self.sources.frames(&work.runtime, &work.loop_name, work.tid);
-        let (front, trouble) = match told {
+        let (front, missing) = match self.sources.frames(&work.runtime, &work.moment()) {
             Ok(frames) => (frames, None),
-            Err(trouble) => (Vec::new(), Some(trouble)),
+            Err(missing) => (Vec::new(), Some(missing)),
         };
         let stack = self.unwinder.unwind(&work.sample);
         let fingerprint = stack.fingerprint(self.unwinder.modules());
-        let named = |native: &[Frame], is_final| {
-            let frames: Vec<Frame> = front.iter().chain(native).cloned().collect();
-            Named {
-                number: work.number,
-                age_ns: work.age_ns,
-                fingerprint: format!("{:016x}", fingerprint ^ hash_of(&front)),
-                guilty: guilty(&frames),
-                frames,
-                note: note(&stack, &work.sample, trouble.clone()),
-                is_final,
+        let note = notes(&stack, &work.sample);
+        let mut native =
+            NativeStack { number: work.number, age_ns: work.age_ns, fingerprint, frames: Vec::new(), note };
+        let told = |native: &NativeStack, is_final| {
+            let mut named = Named { is_final, ..native.with_front(&front) };
+            if let Some(NoFrames::NotYet(why) | NoFrames::None(why)) = &missing {
+                named.note = Some(named.note.map_or(why.clone(), |note| format!("{note}; {why}")));
             }
+            let _ = say.send(named);
         };
-        if let Some(known) = self.known.get(&fingerprint) {
-            let _ = say.send(named(known, true));
-            return;
+        match self.known.get(&fingerprint) {
+            Some(known) => native.frames.clone_from(known),
+            None => {
+                let modules = self.unwinder.modules();
+                native.frames = plain(self.symbols.name(&stack, modules));
+                told(&native, false);
+                let lines = self.lines.get_or_insert_with(|| Symbolizer::new(Detail::Lines));
+                native.frames = plain(lines.name(&stack, modules));
+                if self.known.len() >= KNOWN_MAX {
+                    self.known.clear();
+                }
+                self.known.insert(fingerprint, native.frames.clone());
+            }
         }
-        let modules = self.unwinder.modules();
-        let quick = plain(self.symbols.name(&stack, modules));
-        let _ = say.send(named(&quick, false));
-        let lines = self.lines.get_or_insert_with(|| Symbolizer::new(Detail::Lines));
-        let full = plain(lines.name(&stack, modules));
-        let _ = say.send(named(&full, true));
-        if self.known.len() >= KNOWN_MAX {
-            self.known.clear();
+        told(&native, true);
+        if matches!(missing, Some(NoFrames::NotYet(_))) {
+            self.late = Some(native);
         }
-        self.known.insert(fingerprint, full);
+    }
+
+    /// Frames of another runtime came when their stack had been told without them.
+    fn join_late(&mut self, answer: Answer, say: &Sender<Named>) {
+        self.sources.late_has_come();
+        let front = answer.unwrap_or_default();
+        // Where naming it failed there is no stack to join.
+        let Some(native) = self.late.take().filter(|_| !front.is_empty()) else { return };
+        let replaces = Some(native.fingerprint_with(&[]));
+        let _ = say.send(Named { is_final: true, replaces, ..native.with_front(&front) });
     }
 }
 
@@ -180,60 +266,16 @@ fn hash_of(frames: &[Frame]) -> u64 {
     hasher.finish()
 }
 
-/// What to know about a stack.
-fn note(stack: &RawStack, sample: &Sample, trouble: Option<String>) -> Option<String> {
+/// What to know about a native stack.
+fn notes(stack: &RawStack, sample: &Sample) -> Vec<String> {
     let notes = [
-        sample.is_off_stack.then(|| "the thread was on another stack, so only its leaf is known".to_owned()),
-        (stack.is_cut || sample.is_cut).then(|| "cut off at its root".to_owned()),
-        stack
-            .is_guessed
-            .then(|| "guessed in part: unwind tables or the frame pointer are missing".to_owned()),
-        trouble,
+        (sample.is_off_stack, "the thread was on another stack, so only its leaf is known"),
+        (stack.is_cut || sample.is_cut, "cut off at its root"),
+        (stack.is_guessed, "guessed in part: unwind tables or the frame pointer are missing"),
     ];
-    let notes: Vec<String> = notes.into_iter().flatten().collect();
-    (!notes.is_empty()).then(|| notes.join("; "))
+    notes.into_iter().filter(|(is_so, _)| *is_so).map(|(_, note)| note.to_owned()).collect()
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use loopscope_stacks::{Capturer, Target};
-
-    #[inline(never)]
-    fn known_by_name() -> Box<Sample> {
-        let mut capturer = Capturer::attach(Target::this_thread()).unwrap();
-        Box::new(capturer.capture(Duration::from_secs(30)).unwrap())
-    }
-
-    #[test]
-    fn a_stack_is_named_twice_the_first_time_and_once_after() {
-        loopscope_stacks::prepare();
-        let sample = known_by_name();
-        let namer = Namer::start(FrameSources::new()).unwrap();
-        let work = |number| Work {
-            number,
-            age_ns: 7,
-            loop_name: "main".into(),
-            runtime: "mio".into(),
-            tid: 0,
-            sample: sample.clone(),
-        };
-        assert!(namer.name(work(1)) && namer.name(work(2)));
-        let named: Vec<Named> =
-            (0..3).map(|_| namer.named.recv_timeout(Duration::from_secs(120)).unwrap()).collect();
-        assert_eq!(
-            named.iter().map(|one| (one.number, one.is_final)).collect::<Vec<_>>(),
-            [(1, false), (1, true), (2, true)]
-        );
-        for one in &named {
-            assert!(one.frames.iter().any(|frame| frame.function.contains("known_by_name")), "{one:?}");
-            assert_eq!((&one.fingerprint, one.age_ns), (&named[0].fingerprint, 7));
-        }
-        assert!(
-            named[1]
-                .frames
-                .iter()
-                .any(|frame| frame.file.as_ref().is_some_and(|file| file.ends_with("namer.rs")))
-        );
-    }
-}
+#[path = "namer_tests.rs"]
+mod tests;
