@@ -1,6 +1,7 @@
 //! Starting and stopping an agent.
 
 use crate::AgentError;
+use crate::address_source::{AddressSource, AddressSources};
 use crate::capture::{Captures, set_captures};
 use crate::server::{OpenServer, Server, ServerSettings};
 use crate::settings::Settings;
@@ -81,6 +82,13 @@ impl AgentBuilder {
         self
     }
 
+    /// Lets a runtime name its own code on native stacks of its loops, in incidents and in sampled flamegraphs: what it
+    /// compiled while it ran, which is in no module, and what it interprets.
+    pub fn address_source(mut self, runtime: &str, source: Arc<dyn AddressSource>) -> Self {
+        self.settings.address_sources.set(runtime, source);
+        self
+    }
+
     /// Starts the agent's threads. Returns when it watches and answers.
     ///
     /// With `LOOPSCOPE=off` in the environment there is no thread and no listener, and the agent that is returned has no
@@ -110,9 +118,10 @@ impl AgentBuilder {
             ));
         }
         let (address, socket) = (server.address_on_page(), server.socket_on_page());
+        let addresses = self.settings.address_sources.clone();
         let start = Start { settings: self.settings, address, socket, log: sender.clone() };
         let watch = AgentThread::start(start)?;
-        let server = server.start(watch.handle.clone(), sender)?;
+        let server = server.start(watch.handle.clone(), addresses, sender)?;
         Ok(Agent { threads: Some(Threads { server, watch, log }), claim })
     }
 }
@@ -150,6 +159,7 @@ impl Agent {
                 incidents_dir: None,
                 actions: Vec::new(),
                 frame_sources: FrameSources::new(),
+                address_sources: AddressSources::default(),
                 captures: Captures::On,
                 compat: CompatSet::default(),
             },

@@ -24,6 +24,7 @@
 
 #![cfg_attr(not(feature = "http"), allow(dead_code, unused_imports, reason = "what only a server shows"))]
 
+mod address_source;
 mod capture;
 mod error;
 mod eventfd;
@@ -53,6 +54,7 @@ mod builder;
 #[cfg(feature = "http")]
 mod served;
 
+pub use address_source::{AddressCall, AddressSource, AddressStack};
 pub use builder::{Agent, AgentBuilder};
 pub use capture::Captures;
 pub use error::AgentError;

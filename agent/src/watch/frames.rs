@@ -1,6 +1,7 @@
 //! Frames that another runtime supplies: asked on a thread of their own, with a limit, because they may wait for the
 //! very loop that is blocked. What comes later is not lost: it joins the stack that it was asked for.
 
+use crate::address_source::of_runtime;
 use loopscope_probe::Ticks;
 use loopscope_report::duration::show_ns;
 use loopscope_report::incident::Frame;
@@ -149,12 +150,6 @@ fn start(questions: Receiver<Question>, take_late: TakeLate) -> std::io::Result<
         }
     })?;
     Ok(())
-}
-
-/// Says whose frame it is, where its source did not.
-fn of_runtime(mut frame: Frame, runtime: &str) -> Frame {
-    frame.runtime.get_or_insert_with(|| runtime.to_owned());
-    frame
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 //! Frames of another runtime are waited for a moment only; where they come later, the stack is named once more, in place of
 //! the one without them.
 
+use crate::address_source::{AddressCall, AddressSources, AddressStack};
 use crate::watch::frames::{Answer, FrameSources, Moment, NoFrames, Sources, WITHIN};
 use loopscope_probe::Ticks;
 use loopscope_report::compute::guilty::guilty;
@@ -89,12 +90,16 @@ pub(crate) struct Namer {
 
 impl Namer {
     /// Starts the thread.
-    pub(crate) fn start(sources: FrameSources) -> std::io::Result<Namer> {
-        Namer::start_within(sources, WITHIN)
+    pub(crate) fn start(sources: FrameSources, addresses: AddressSources) -> std::io::Result<Namer> {
+        Namer::start_within(sources, addresses, WITHIN)
     }
 
     /// The same, of a thread that waits so long for the frames of another runtime.
-    fn start_within(sources: FrameSources, within: Duration) -> std::io::Result<Namer> {
+    fn start_within(
+        sources: FrameSources,
+        addresses: AddressSources,
+        within: Duration,
+    ) -> std::io::Result<Namer> {
         let (tasks, waiting) = sync_channel(WAITING_MAX);
         let tasks = Arc::new(tasks);
         let (say, named) = channel();
@@ -105,7 +110,8 @@ impl Namer {
         });
         std::thread::Builder::new().name("loopscope-stacks".to_owned()).spawn(move || {
             loopscope_stacks::block_signal();
-            IncidentQueue::new(Sources::new(sources, within, take_late)).serve(&waiting, &say);
+            let sources = Sources::new(sources, within, take_late);
+            IncidentQueue::new(sources, addresses).serve(&waiting, &say);
         })?;
         Ok(Namer { tasks, named })
     }
@@ -124,10 +130,12 @@ impl Namer {
 /// The thread's own things.
 struct IncidentQueue {
     sources: Sources,
+    addresses: AddressSources,
     unwinder: Unwinder,
     symbols: Symbolizer,
     lines: Option<Symbolizer>,
-    known: HashMap<u64, Vec<Frame>>,
+    /// The native frames of each call, by the fingerprint of the stack.
+    known: HashMap<u64, Vec<Vec<Frame>>>,
     /// The stack whose frames of another runtime have not come.
     late: Option<NativeStack>,
 }
@@ -163,9 +171,10 @@ impl NativeStack {
 }
 
 impl IncidentQueue {
-    fn new(sources: Sources) -> Self {
+    fn new(sources: Sources, addresses: AddressSources) -> Self {
         IncidentQueue {
             sources,
+            addresses,
             unwinder: Unwinder::new(),
             symbols: Symbolizer::new(Detail::Symbols),
             lines: None,
@@ -203,9 +212,20 @@ impl IncidentQueue {
         };
         let stack = self.unwinder.unwind(&work.sample);
         let fingerprint = stack.fingerprint(self.unwinder.modules());
-        let note = notes(&stack, &work.sample);
-        let mut native =
-            NativeStack { number: work.number, age_ns: work.age_ns, fingerprint, frames: Vec::new(), note };
+        let modules = self.unwinder.modules();
+        let known = self.known.get(&fingerprint).cloned();
+        let quick = known.clone().unwrap_or_else(|| plain(&self.symbols.name_each(&stack, modules)));
+        let foreign = self.foreign_names(&work, &stack, &quick);
+        let mut note = notes(&stack, &work.sample);
+        note.extend(foreign.as_ref().err().cloned());
+        let foreign = foreign.unwrap_or_default();
+        let mut native = NativeStack {
+            number: work.number,
+            age_ns: work.age_ns,
+            fingerprint: fingerprint ^ hash_of(&foreign.iter().flatten().collect::<Vec<_>>()),
+            frames: with_foreign(&quick, &foreign),
+            note,
+        };
         let told = |native: &NativeStack, is_final| {
             let mut named = Named { is_final, ..native.with_front(&front) };
             if let Some(NoFrames::NotYet(why) | NoFrames::None(why)) = &missing {
@@ -213,24 +233,38 @@ impl IncidentQueue {
             }
             let _ = say.send(named);
         };
-        match self.known.get(&fingerprint) {
-            Some(known) => native.frames.clone_from(known),
-            None => {
-                let modules = self.unwinder.modules();
-                native.frames = plain(self.symbols.name(&stack, modules));
-                told(&native, false);
-                let lines = self.lines.get_or_insert_with(|| Symbolizer::new(Detail::Lines));
-                native.frames = plain(lines.name(&stack, modules));
-                if self.known.len() >= KNOWN_MAX {
-                    self.known.clear();
-                }
-                self.known.insert(fingerprint, native.frames.clone());
+        if known.is_none() {
+            told(&native, false);
+            let lines = self.lines.get_or_insert_with(|| Symbolizer::new(Detail::Lines));
+            let full = plain(&lines.name_each(&stack, self.unwinder.modules()));
+            native.frames = with_foreign(&full, &foreign);
+            if self.known.len() >= KNOWN_MAX {
+                self.known.clear();
             }
+            self.known.insert(fingerprint, full);
         }
         told(&native, true);
         if matches!(missing, Some(NoFrames::NotYet(_))) {
             self.late = Some(native);
         }
+    }
+
+    /// Returns the frames that the runtime's own source has for calls of the stack; empty where it has none.
+    fn foreign_names(
+        &self,
+        work: &Work,
+        stack: &RawStack,
+        native: &[Vec<Frame>],
+    ) -> Result<Vec<Option<Frame>>, String> {
+        if !self.addresses.has(&work.runtime) {
+            return Ok(Vec::new());
+        }
+        let calls = stack.addresses.iter().zip(native).map(|(address, frames)| {
+            let outer = frames.last().filter(|frame| frame.module.is_some());
+            AddressCall { address: *address, function: outer.map(|frame| frame.function.as_str()) }
+        });
+        let asked = AddressStack { calls: calls.collect(), foreign: work.sample.foreign.as_deref() };
+        Ok(self.addresses.names(&work.runtime, &[asked])?.pop().unwrap_or_default())
     }
 
     /// Frames of another runtime came when their stack had been told without them.
@@ -244,19 +278,29 @@ impl IncidentQueue {
     }
 }
 
-fn plain(frames: Vec<NativeFrame>) -> Vec<Frame> {
-    let plain = |frame: NativeFrame| Frame {
-        function: frame.function,
-        file: frame.file,
+/// Returns the frames of all calls, those of another runtime in place of the native ones.
+fn with_foreign(native: &[Vec<Frame>], foreign: &[Option<Frame>]) -> Vec<Frame> {
+    let foreign = foreign.iter().map(Option::as_ref).chain(std::iter::repeat(None));
+    let frames = native.iter().zip(foreign).flat_map(|(native, foreign)| match foreign {
+        Some(frame) => std::slice::from_ref(frame),
+        None => native.as_slice(),
+    });
+    frames.cloned().collect()
+}
+
+fn plain(calls: &[Arc<[NativeFrame]>]) -> Vec<Vec<Frame>> {
+    let plain = |frame: &NativeFrame| Frame {
+        function: frame.function.clone(),
+        file: frame.file.clone(),
         line: frame.line,
-        module: frame.module.map(|module| module.to_string()),
+        module: frame.module.as_ref().map(|module| module.to_string()),
         is_inlined: frame.is_inlined,
         runtime: None,
     };
-    frames.into_iter().map(plain).collect()
+    calls.iter().map(|call| call.iter().map(plain).collect()).collect()
 }
 
-fn hash_of(frames: &[Frame]) -> u64 {
+fn hash_of<T: Hash>(frames: &[T]) -> u64 {
     if frames.is_empty() {
         return 0;
     }

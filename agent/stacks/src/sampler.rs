@@ -57,7 +57,8 @@ static SAMPLER: AtomicPtr<()> = AtomicPtr::new(std::ptr::null_mut());
 /// - writes no more than the words that it is given room for, and keeps neither pointer;
 /// - uses at most [`SAMPLER_STACK_BYTES`] of stack, and returns soon: the thread stands still meanwhile.
 ///
-/// It may change `errno`, which the handler keeps.
+/// It may change `errno`, which the handler keeps. Words that are the same for the same calls (places of code, and no times)
+/// let captures of one stack be counted as one.
 pub unsafe fn set_sampler(sampler: Option<Sampler>) {
     let pointer = sampler.map_or(std::ptr::null_mut(), |sampler| sampler as *mut ());
     SAMPLER.store(pointer, Ordering::Release);

@@ -96,13 +96,17 @@ impl Symbolizer {
 
     /// Returns the calls of a stack, leaf first, inlined ones expanded. `modules` are those of the unwinder that made it.
     pub fn name(&mut self, stack: &RawStack, modules: &[Module]) -> Vec<NativeFrame> {
-        let mut frames = Vec::with_capacity(stack.addresses.len());
-        for (index, address) in stack.addresses.iter().enumerate() {
-            // A return address is behind the call, and may already belong to the next line or function.
-            let address = if index == 0 { *address } else { address.wrapping_sub(1) };
-            frames.extend_from_slice(&self.name_address(address, modules));
-        }
+        let calls = self.name_each(stack, modules);
+        let mut frames = Vec::with_capacity(calls.len());
+        calls.iter().for_each(|call| frames.extend_from_slice(call));
         frames
+    }
+
+    /// Returns the same for each address of the stack: the function, and before it what was inlined into it.
+    pub fn name_each(&mut self, stack: &RawStack, modules: &[Module]) -> Vec<Arc<[NativeFrame]>> {
+        // A return address is behind the call, and may already belong to the next line or function.
+        let place = |(index, address): (usize, &u64)| address.wrapping_sub(u64::from(index > 0));
+        stack.addresses.iter().enumerate().map(|each| self.name_address(place(each), modules)).collect()
     }
 
     /// Returns the modules met so far whose functions could not be named, with what to do about it.
