@@ -59,6 +59,7 @@ mod unwind;
 mod unwinder;
 mod walk;
 
+mod source_path;
 mod symbol;
 
 mod proc;
