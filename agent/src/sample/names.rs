@@ -133,17 +133,18 @@ impl<'a> Names<'a> {
 
     fn code(&mut self, call: &Call<'_>) -> Frame {
         let (function, file) = call.function();
-        let (code, line) = match call {
+        let (code, line, column) = match call {
             Call::Native(native) => {
                 let module = native.module.as_ref().map(|name| self.module(name, native.build_id.as_ref()));
                 let code = Code { module, offset: native.offset, is_inlined: native.is_inlined };
-                (code, native.line)
+                (code, native.line, native.column)
             }
             Call::Foreign(told, address) => {
-                (Code { module: None, offset: *address, is_inlined: false }, told.line)
+                (Code { module: None, offset: *address, is_inlined: false }, told.line, told.column)
             }
         };
-        Frame { code: Some(code), ..Frame::placed(function, file, line.unwrap_or(0)) }
+        let column = column.unwrap_or(0);
+        Frame { code: Some(code), column, ..Frame::placed(function, file, line.unwrap_or(0)) }
     }
 
     fn module(&mut self, name: &Arc<str>, build_id: Option<&Arc<str>>) -> Arc<Module> {

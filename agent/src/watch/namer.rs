@@ -293,6 +293,7 @@ fn plain(calls: &[Arc<[NativeFrame]>]) -> Vec<Vec<Frame>> {
         function: frame.function.clone(),
         file: frame.file.clone(),
         line: frame.line,
+        column: frame.column,
         module: frame.module.as_ref().map(|module| module.to_string()),
         is_inlined: frame.is_inlined,
         runtime: None,

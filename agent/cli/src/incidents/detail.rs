@@ -186,12 +186,7 @@ fn stacks(paint: Paint, incident: &Incident) -> String {
 }
 
 fn frame_line(paint: Paint, frame: &Frame, is_guilty: bool) -> String {
-    let place = match (&frame.file, frame.line, &frame.module) {
-        (Some(file), Some(line), _) => format!("{file}:{line}"),
-        (Some(file), None, _) => file.clone(),
-        (None, _, Some(module)) => module.clone(),
-        (None, _, None) => String::new(),
-    };
+    let place = frame.place().or(frame.module.clone()).unwrap_or_default();
     let (mark, paint_line): (&str, fn(Paint, &str) -> String) = match (is_guilty, is_application(frame)) {
         (true, _) => ("  > ", Paint::bold),
         (false, true) => ("    ", |_, text| text.to_owned()),

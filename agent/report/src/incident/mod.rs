@@ -133,6 +133,8 @@ pub struct Culprit {
     pub file: String,
     /// Line there, from 1; 0 where not known.
     pub line: u32,
+    /// Column there, from 1; 0 where not known.
+    pub column: u32,
 }
 
 impl Incident {

@@ -58,10 +58,36 @@ pub struct Frame {
     pub file: Option<String>,
     /// Line there, from 1; `None` without debug info.
     pub line: Option<u32>,
+    /// Column in it, from 1; `None` where not known.
+    pub column: Option<u32>,
     /// File name of the program or library.
     pub module: Option<String>,
     /// Inlined into the next frame.
     pub is_inlined: bool,
     /// Runtime that told it, `node` for instance; `None` for native frames.
     pub runtime: Option<String>,
+}
+
+impl Frame {
+    /// Returns where it is in the source, as exactly as is known: `src/a.rs:61:9`. `None` without a file.
+    pub fn place(&self) -> Option<String> {
+        let numbers = [self.line, self.line.and(self.column)];
+        Some(numbers.iter().flatten().fold(self.file.clone()?, |place, number| format!("{place}:{number}")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_is_as_exact_as_is_known() {
+        let frame = |file: Option<&str>, line, column| {
+            Frame { file: file.map(str::to_owned), line, column, ..Frame::default() }.place()
+        };
+        assert_eq!(frame(Some("a.rs"), Some(61), Some(9)).as_deref(), Some("a.rs:61:9"));
+        assert_eq!(frame(Some("a.rs"), Some(61), None).as_deref(), Some("a.rs:61"));
+        assert_eq!(frame(Some("a.rs"), None, Some(9)).as_deref(), Some("a.rs"));
+        assert_eq!(frame(None, Some(61), None), None);
+    }
 }

@@ -54,7 +54,7 @@ fn layout(incident: &Incident) -> Vec<Frame> {
         culprit.label.clone()
     };
     let spans = incident.spans.iter().map(|span| Frame::placed(&span.name, &span.file, span.line));
-    let site = Frame::placed(&label, &culprit.file, culprit.line);
+    let site = Frame { column: culprit.column, ..Frame::placed(&label, &culprit.file, culprit.line) };
     [loop_frame(&incident.r#loop), Frame::plain(phase), site].into_iter().chain(spans).collect()
 }
 
@@ -77,7 +77,8 @@ fn code(frame: &incident::Frame) -> Frame {
     // An incident keeps names and no addresses.
     let code = Code { module: module.map(Arc::new), offset: 0, is_inlined: frame.is_inlined };
     let file = frame.file.as_deref().unwrap_or("");
-    Frame { code: Some(code), ..Frame::placed(&frame.function, file, frame.line.unwrap_or(0)) }
+    let (line, column) = (frame.line.unwrap_or(0), frame.column.unwrap_or(0));
+    Frame { code: Some(code), column, ..Frame::placed(&frame.function, file, line) }
 }
 
 /// Without stacks, what ran is known by kind and site at least.
