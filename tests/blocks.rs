@@ -129,7 +129,7 @@ fn a_wait_behind_a_full_pool_shows_the_pool() {
     assert_eq!((incident.kind, incident.class), (IncidentKind::Stall, Class::Waiting));
     names(&incident, "wait_for_pool", true);
     let state = incident.pool.unwrap();
-    assert_eq!((state.threads, state.running, state.queued), (4, 4, 1));
+    assert_eq!((state.threads, state.running, state.queued), (Some(4), Some(4), Some(1)));
     assert_eq!(pool.expect("the pool was full for as long").kind, IncidentKind::Pool);
 }
 

@@ -63,7 +63,7 @@ fn busy_loop(scratch: &Scratch, name: &str) -> (Writer, PathBuf) {
     let job = writer.named_site(Location::caller(), Kind::Microtask, "then");
     for round in 0..40 {
         writer.unpark(1);
-        writer.phase(Phase::Timers);
+        writer.phase(Phase::TIMERS);
         writer.begin(Kind::Timer, site, Life::UNKNOWN);
         writer.end();
         writer.drain_begin(Queue::Microtask, 1);
@@ -79,7 +79,7 @@ fn busy_loop(scratch: &Scratch, name: &str) -> (Writer, PathBuf) {
     }
     let _spans = writer.install_spans();
     writer.unpark(1);
-    writer.phase(Phase::Timers);
+    writer.phase(Phase::TIMERS);
     writer.begin(Kind::Timer, site, Life::UNKNOWN);
     spans::enter(spans::site("query", "db.rs", 3).unwrap(), "id=7").unwrap();
     let own = registry::pages().into_iter().find(|page| page.page().loop_name() == name).unwrap();

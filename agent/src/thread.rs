@@ -90,7 +90,7 @@ impl AgentThread {
         Ok(AgentThread { handle, thread: Some(thread) })
     }
 
-    /// Sensitivity up the thread without touching it: in a forked child it is the parent's, and even telling it would reach the
+    /// Gives up the thread without touching it: in a forked child it is the parent's, and even telling it would reach the
     /// parent through shared descriptors.
     pub(crate) fn forget(self) {
         std::mem::forget(self);

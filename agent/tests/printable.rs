@@ -70,7 +70,7 @@ fn waiting_loop(mut pipe: File) -> (std::thread::JoinHandle<()>, Sender<()>) {
         writer.resume();
         let site = writer.named_site(Location::caller(), Kind::Timer, NAME);
         let _spans = writer.install_spans();
-        writer.phase(Phase::Timers);
+        writer.phase(Phase::TIMERS);
         writer.begin(Kind::Timer, site, Life::UNKNOWN);
         let span = spans::enter(spans::site(NAME, "db.rs", 3).unwrap(), FIELD).unwrap();
         say.send(()).unwrap();

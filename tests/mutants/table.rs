@@ -76,8 +76,8 @@ pub const MUTANTS: &[Mutant] = &[
     ]),
     ("immediates last in, first out", &[
         ("phases/check.rs",
-            "        self.core.enter_phase(Phase::Check);\n",
-            "        self.core.enter_phase(Phase::Check);\n        self.core.immediates.queue.make_contiguous().reverse();\n"),
+            "        self.core.enter_phase(Phase::CHECK);\n",
+            "        self.core.enter_phase(Phase::CHECK);\n        self.core.immediates.queue.make_contiguous().reverse();\n"),
     ]),
     ("a cleared immediate still runs", &[
         ("queues/immediates.rs",
@@ -214,7 +214,7 @@ pub const MUTANTS: &[Mutant] = &[
             "        self.core.mailbox.take(&mut self.core.posted);\n        self.run_finished();\n        self.run_wakes();"),
         ("operations/post.rs",
             "        if self.core.bell.has_posted() {\n            let core",
-            "        if self.core.phase != loopscope_probe::Phase::Poll {\n            let core"),
+            "        if self.core.phase != loopscope_probe::Phase::POLL {\n            let core"),
     ]),
     ("pool jobs last in, first out", &[
         ("lanes.rs",

@@ -223,10 +223,11 @@ mod tests {
 
     fn row_of(state: State, busy_ns: u64) -> Row {
         let running = Running {
-            phase: Phase::Timers,
+            phase: Phase::TIMERS,
             kind: Some(Kind::Timer),
             site: SiteId(1),
             queue: None,
+            is_many: false,
             since: Ticks(1),
         };
         let now = NowValues { busy_ns, running_ns: 3_000_000, running: Some(running), ..NowValues::IDLE };

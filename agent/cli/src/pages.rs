@@ -96,7 +96,7 @@ fn open(page_file: &PageFile) -> Result<Option<LoopPage>, String> {
         return Err("was written in another pid namespace (a container); look from inside it".to_owned());
     }
     let (ordinal, label) = (page_file.number, facts.label.clone());
-    Ok((!page.is_closed()).then_some(LoopPage { file, clock, facts, ordinal, label }))
+    Ok((!page.is_over()).then_some(LoopPage { file, clock, facts, ordinal, label }))
 }
 
 impl Process {

@@ -61,7 +61,7 @@ impl FollowedLoop {
             _ => NotALoop::Error(error),
         })?;
         directory::read_vitals_into(&file, page).map_err(NotALoop::Error)?;
-        if page.is_closed() {
+        if page.is_over() {
             return Err(NotALoop::Gone);
         }
         let facts = page.facts();
@@ -121,7 +121,7 @@ impl FollowedLoop {
     /// The page can no longer be read.
     pub(crate) fn look(&mut self, page: &mut Page, now_ns: u64) -> io::Result<bool> {
         directory::read_vitals_into(&self.file, page)?;
-        if page.is_closed() {
+        if page.is_over() {
             self.end = Some(End { at: self.clock.now(), noticed_ns: now_ns, is_orderly: true });
             return Ok(false);
         }
@@ -143,7 +143,7 @@ impl FollowedLoop {
         directory::read_page_into(&self.file, page)?;
         let at = last_moment(page, &self.clock, self.clock.now());
         self.address = None;
-        self.end = Some(End { at, noticed_ns: now_ns, is_orderly: page.is_closed() });
+        self.end = Some(End { at, noticed_ns: now_ns, is_orderly: page.is_over() });
         Ok(())
     }
 

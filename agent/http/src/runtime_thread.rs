@@ -36,7 +36,7 @@ impl RuntimeThread {
         Ok(background)
     }
 
-    /// Sensitivity up the handle without touching the thread: in a forked child it is the parent's, and even telling it would
+    /// Gives up the handle without touching the thread: in a forked child it is the parent's, and even telling it would
     /// reach the parent through shared descriptors.
     pub fn forget(mut self) {
         std::mem::forget((self.stop.take(), self.thread.take()));

@@ -34,3 +34,4 @@ pub mod metrics;
 #[cfg(feature = "profiles")]
 pub mod profiles;
 mod protobuf;
+mod words;

@@ -210,14 +210,14 @@ impl LoopCapturer {
         self.sent.is_some()
     }
 
-    /// Sensitivity the slot back, which takes 128 KiB, where nothing is on its way.
+    /// Gives the slot back, which takes 128 KiB, where nothing is on its way.
     pub(crate) fn rest(&mut self) {
         if self.sent.is_none() {
             self.capturer = None;
         }
     }
 
-    /// Sensitivity up a signal that will never be handled: it would keep the gate shut for ever.
+    /// Gives up a signal that will never be handled: it would keep the gate shut for ever.
     fn recall_lost(&mut self) {
         if self.capturer.as_mut().is_some_and(Capturer::recall_lost)
             && let Some(sent) = self.sent.take()

@@ -145,7 +145,7 @@ fn follow(plan: &Plan, loops: &mut Vec<Watched>, changes: &mut Option<u64>, shar
     }
 }
 
-/// Sensitivity everything its name.
+/// Gives everything its name.
 fn name(shared: Shared, loops: &[Watched]) -> Result<Profile, FlameError> {
     let Shared { of, store, tally, unwinder, addresses, .. } = shared;
     let (stacks, moments) = store.into_parts();
@@ -157,6 +157,7 @@ fn name(shared: Shared, loops: &[Watched]) -> Result<Profile, FlameError> {
         let facts = watched.page.page().facts();
         (profile.process, profile.pid) = (facts.process, facts.pid);
     }
+    loops.iter().for_each(|watched| profile.know_phases(&watched.page.page().description()));
     let pages: Vec<_> = loops.iter().map(|watched| &watched.page).collect();
     let mut names = Names::new(&unwinder, &addresses, &pages);
     let numbers: Vec<u32> = stacks.chunks(BATCH).flat_map(|stacks| names.add(stacks, &mut profile)).collect();

@@ -25,7 +25,7 @@ impl Blocked {
             let mut writer = Writer::builder(name).build();
             writer.resume();
             let site = writer.named_site(Location::caller(), Kind::Timer, "guilty");
-            writer.phase(Phase::Timers);
+            writer.phase(Phase::TIMERS);
             writer.begin(Kind::Timer, site, Life::UNKNOWN);
             say.send(()).unwrap();
             work(&mut until);

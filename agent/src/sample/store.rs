@@ -108,7 +108,7 @@ mod tests {
         let (kind, site) = (Some(Kind::Timer), SiteId(3));
         Found {
             loop_index: 0,
-            phase: Phase::Timers,
+            phase: Phase::TIMERS,
             kind,
             site,
             parent,

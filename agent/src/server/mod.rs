@@ -155,7 +155,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Sensitivity up the thread without touching it, as [`RuntimeThread::forget`] says.
+    /// Gives up the thread without touching it, as [`RuntimeThread::forget`] says.
     pub(crate) fn forget(mut self) {
         self.background.take().into_iter().for_each(RuntimeThread::forget);
     }

@@ -2,11 +2,13 @@
 
 mod incidents;
 mod live;
+mod observers;
 mod thresholds;
 mod views;
 
 use crate::capture::make_barrier;
 use crate::settings::Settings;
+use crate::state::observers::Observing;
 use crate::state::views::view_of;
 use crate::watch::At;
 use crate::watch::incident_queue::IncidentQueue;
@@ -73,6 +75,7 @@ struct Watched {
     tracker: IncidentTracker,
     /// Kept where somebody wants gauges of it.
     lag: Option<LagWindow>,
+    observing: Observing,
 }
 
 /// All of it.
@@ -139,6 +142,7 @@ impl AgentState {
         let gap = self.wake.look(now.0, boot_ns());
         self.take_names();
         for watched in &mut self.loops {
+            let again_ns = watched.ask_observer(&mut seen.notes);
             let (page, clock) = (watched.page.page(), watched.page.clock());
             let taken = clock.now();
             let vitals = page.vitals_at(clock, taken);
@@ -170,9 +174,10 @@ impl AgentState {
                 lag.note(now.0, || page.snapshot(clock).lag);
             }
             let regular_ns = wanted_delay_ns(&vitals, watched.thresholds, watched.watch.stalls.next_ns());
-            let wanted_ns = [regular_ns, watched.tracker.wanted_ns(now.0), delay_ns];
+            let wanted_ns = [regular_ns, watched.tracker.wanted_ns(now.0), again_ns, delay_ns];
             delay_ns = wanted_ns.into_iter().flatten().min();
         }
+        self.let_go_of_the_retired();
         self.send_prepared(now.0);
         self.wake.plan(delay_ns.map(|ns| now.0 + ns));
         seen.pace = delay_ns.map_or(Pace::Sleep, |ns| Pace::Again(Duration::from_nanos(ns)));
@@ -202,7 +207,8 @@ impl AgentState {
         }
         // Pages without an agent may have told incidents.
         self.queue.go_on_after(registry::incidents_told());
-        let pages = registry::pages();
+        let mut pages = registry::pages();
+        pages.retain(|page| !page.is_retired());
         let is_there = |watched: &Watched| pages.iter().any(|page| page.number() == watched.page.number());
         let (there, mut gone): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.loops).into_iter().partition(is_there);
@@ -252,6 +258,7 @@ impl AgentState {
             pool: PoolWatch::default(),
             tracker,
             lag: (!self.accounts.agent.compat.is_empty()).then(LagWindow::default),
+            observing: Observing::default(),
         });
     }
 
@@ -316,7 +323,7 @@ fn wanted_delay_ns(vitals: &Vitals, thresholds: Thresholds, next_ns: Option<u64>
         warning_ns: thresholds.warning_ns,
         critical_ns: thresholds.critical_ns,
         next_ns,
-        has_waiting_jobs: vitals.pool.is_some_and(|pool| pool.queued > 0),
+        has_waiting_jobs: vitals.pool.is_some_and(|pool| pool.queued.is_none_or(|queued| queued > 0)),
         saturated_ns: vitals.pool.map_or(0, |pool| pool.saturated_for_ns),
     };
     next_look_ns(&outlook, IDLE_AFTER_NS)

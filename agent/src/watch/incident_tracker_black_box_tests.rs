@@ -125,5 +125,5 @@ fn a_saturated_pool_is_told_the_same() {
     bench.look();
     let incident = compare(&bench);
     assert_eq!((incident.kind, incident.cause.as_str()), (IncidentKind::Pool, "pool"));
-    assert_eq!((incident.culprit.name.as_str(), incident.pool.unwrap().queued), ("resize", 1));
+    assert_eq!((incident.culprit.name.as_str(), incident.pool.unwrap().queued), ("resize", Some(1)));
 }

@@ -437,7 +437,7 @@ fn a_saturated_pool_is_an_incident_with_its_jobs() {
     let open = bench.incident();
     assert_eq!((open.kind, open.cause.as_str(), open.is_over), (IncidentKind::Pool, "pool", false));
     assert_eq!((open.culprit.name.as_str(), open.groups[0].total_ns), ("resize", 80 * MS));
-    assert_eq!((open.pool.as_ref().unwrap().queued, open.jobs.len()), (1, 1));
+    assert_eq!((open.pool.as_ref().unwrap().queued, open.jobs.len()), (Some(1), 1));
     pool.started(WorkKind::Zlib, second, None);
     bench.pass(90);
     bench.look();

@@ -64,10 +64,10 @@ mod tests {
         let mut watch = PoolWatch::default();
         let mut look = |at_ms: u64, saturated_for_ms: u64| {
             let pool = PoolNow {
-                threads: 4,
-                running: 4,
-                queued: 9,
-                oldest_wait_ns: 7 * MS,
+                threads: Some(4),
+                running: Some(4),
+                queued: Some(9),
+                oldest_wait_ns: Some(7 * MS),
                 saturated_since: Ticks(1),
                 saturated_for_ns: saturated_for_ms * MS,
             };

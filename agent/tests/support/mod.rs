@@ -101,7 +101,7 @@ fn park(writer: &mut Writer) {
     writer.end();
     writer.drained();
     writer.iteration();
-    writer.phase(Phase::Poll);
+    writer.phase(Phase::POLL);
     writer.park();
 }
 
@@ -110,7 +110,7 @@ fn perform(writer: &mut Writer, step: Step) -> bool {
     match step {
         Step::Begin(kind, name) => {
             let site = writer.named_site(Location::caller(), kind, name);
-            writer.phase(Phase::Timers);
+            writer.phase(Phase::TIMERS);
             writer.begin(kind, site, Life::ready_at(writer.last()));
         }
         Step::Flood(jobs) => {
@@ -124,7 +124,7 @@ fn perform(writer: &mut Writer, step: Step) -> bool {
         }
         Step::Spans(milliseconds) => {
             let site = writer.named_site(Location::caller(), Kind::IoRead, "request");
-            writer.phase(Phase::Poll);
+            writer.phase(Phase::POLL);
             let _spans = writer.install_spans();
             writer.begin(Kind::IoRead, site, Life::UNKNOWN);
             spin(writer, milliseconds * 200_000);

@@ -190,7 +190,7 @@ fn probe_iteration(ops: u64) {
     let site = writer.site(std::panic::Location::caller(), Kind::IoRead);
     writer.resume();
     for _ in 0..ops {
-        writer.phase(Phase::Poll);
+        writer.phase(Phase::POLL);
         writer.gauges(1, 0, 0);
         writer.iteration();
         writer.park();

@@ -73,7 +73,7 @@ fn busy_pages(directory: &Path) -> (Vec<u8>, Vec<u8>) {
         let kind = kinds[number % kinds.len()];
         let name: &'static str = ["parse", "flush", "render", "accept", "query"][number % 5];
         let site = writer.named_site(Location::caller(), kind, name);
-        writer.phase([Phase::Timers, Phase::Poll, Phase::Check, Phase::Close][number % 4]);
+        writer.phase([Phase::TIMERS, Phase::POLL, Phase::CHECK, Phase::CLOSE][number % 4]);
         let now = writer.last();
         writer.begin(kind, site, Life { submitted: now, ready: now });
         let until = Instant::now() + Duration::from_micros(1 << (number % 9));

@@ -55,14 +55,14 @@ fn turn(number: usize, is_over: &AtomicBool) {
     let (begin, mut stalls) = (Instant::now(), 0);
     writer.resume();
     for site in sites.iter().cycle() {
-        writer.phase(Phase::Timers);
+        writer.phase(Phase::TIMERS);
         writer.begin(Kind::Timer, *site, Life::UNKNOWN);
         let is_stall = begin.elapsed().as_secs() / 2 > stalls;
         stalls += u64::from(is_stall);
         std::thread::sleep(Duration::from_millis(if is_stall { 30 } else { 1 }));
         writer.end();
         writer.drained();
-        writer.phase(Phase::Poll);
+        writer.phase(Phase::POLL);
         writer.park();
         std::thread::sleep(Duration::from_millis(4));
         writer.unpark(1);

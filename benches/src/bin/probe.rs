@@ -67,7 +67,7 @@ fn run(rounds: usize, spins: u64) -> String {
 fn writer(name: &str) -> Writer {
     let mut writer = Writer::builder(name).private().build();
     writer.resume();
-    writer.phase(Phase::Timers);
+    writer.phase(Phase::TIMERS);
     writer
 }
 

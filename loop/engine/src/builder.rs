@@ -4,6 +4,7 @@ use crate::bell::Bell;
 use crate::callback::PanicPolicy;
 use crate::clock::LoopClock;
 use crate::core::Core;
+use crate::description::description;
 use crate::event_loop::Loop;
 use crate::handles::idle::IdleQueue;
 use crate::handles::signal::SignalHub;
@@ -146,7 +147,7 @@ impl<S: 'static> Builder<S> {
             world,
             referenced: 0,
             requests: 0,
-            phase: Phase::Main,
+            phase: Phase::MAIN,
             iteration: 0,
             is_stopping: false,
             policy: self.policy,
@@ -171,7 +172,7 @@ impl<S: 'static> Builder<S> {
     }
 
     fn writer(&self, world: Option<&World>) -> Writer {
-        let builder = Writer::builder(&self.name).backend(BACKEND);
+        let builder = Writer::builder(&self.name).backend(BACKEND).describe(&description());
         match world {
             Some(world) => builder.clock(Clock::simulated(world.clock())).build(),
             None => builder.build(),

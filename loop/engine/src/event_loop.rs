@@ -74,7 +74,7 @@ impl<S: 'static> Loop<S> {
     pub fn main<R>(&mut self, f: impl FnOnce(&mut Cx<'_, S>) -> R) -> R {
         let at = Location::caller();
         let result = self.session(|cx| {
-            cx.core.enter_phase(Phase::Main);
+            cx.core.enter_phase(Phase::MAIN);
             let site = cx.core.site(at, Kind::Other);
             let result = cx.enter_main(site, f);
             cx.drain();
@@ -132,7 +132,7 @@ impl<S: 'static> Loop<S> {
         }
         let result = f(&mut self.cx());
         let core = &mut self.core.0;
-        core.phase = Phase::Main;
+        core.phase = Phase::MAIN;
         core.publish_immediates();
         core.publish_timers();
         if let Some(probe) = &mut core.probe {

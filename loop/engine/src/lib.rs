@@ -78,6 +78,7 @@ mod threads;
 mod bell;
 mod callback;
 mod clock;
+mod description;
 mod error;
 mod key;
 mod sites;

@@ -15,7 +15,7 @@ use crate::key::Key;
 use crate::lanes::Lanes;
 use crate::poller::{Poller, Ready};
 use crate::pool::{Finished, Job, Outcome, Pool};
-use crate::threads;
+use crate::threads::{self, Taken};
 use loopscope_probe::jobs::JobRecord;
 use loopscope_probe::{PoolWriter, Ticks, VirtualClock};
 use std::cell::{Cell, RefCell};
@@ -164,9 +164,9 @@ impl World {
             workers.idle += 1;
             return;
         };
-        let oldest = workers.lanes.oldest();
-        let started =
-            workers.probe.as_mut().map_or(Ticks::NONE, |probe| probe.started(job.kind, submitted, oldest));
+        let (oldest, worker) = (workers.lanes.oldest(), workers.free_worker());
+        let taken = Taken { kind: job.kind, site: job.site, worker, submitted, oldest };
+        let started = workers.probe.as_mut().map_or(Ticks::NONE, |probe| threads::begin(probe, &taken));
         // The job is the program's: nothing may be borrowed while it runs.
         drop(workers);
         let before = JOB_NS.replace(Some(0));
@@ -177,7 +177,7 @@ impl World {
             number: 0,
             kind: job.kind,
             site: job.site,
-            worker: workers.free_worker(),
+            worker,
             submitted,
             started,
             ended: Ticks::NONE,

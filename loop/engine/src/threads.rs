@@ -281,7 +281,7 @@ impl Shared {
         let mut state = self.lock();
         let mut handed: Option<Handed> = None;
         while !state.is_ending {
-            let taken = state.take();
+            let taken = state.take(worker);
             if taken.is_none() && handed.is_none() {
                 state = self.wait(state);
                 continue;
@@ -346,11 +346,11 @@ impl State {
     }
 
     /// Takes the next job, and books that.
-    fn take(&mut self) -> Option<(Started, Run)> {
+    fn take(&mut self, worker: u32) -> Option<(Started, Run)> {
         let (Job { client, key, kind, site, run }, submitted) = self.lanes.take()?;
         let oldest = self.left(client, kind, submitted);
-        let booked =
-            self.book(client, |probe| (probe.started(kind, submitted, oldest), Some(probe.clock().clone())));
+        let job = Taken { kind, site, worker, submitted, oldest };
+        let booked = self.book(client, |probe| (begin(probe, &job), Some(probe.clock().clone())));
         let (started, clock) = booked.unwrap_or((Ticks::NONE, None));
         Some((Started { client, key, kind, site, submitted, started, clock }, run))
     }
@@ -371,8 +371,25 @@ fn now(clock: &Option<Clock>) -> Ticks {
     clock.as_ref().map_or(Ticks::NONE, Clock::now)
 }
 
+/// A job that a worker has taken from the queue, whose head is now `oldest`.
+pub(crate) struct Taken {
+    pub(crate) kind: WorkKind,
+    pub(crate) site: SiteId,
+    pub(crate) worker: u32,
+    pub(crate) submitted: Ticks,
+    pub(crate) oldest: Option<Ticks>,
+}
+
+/// Books a job that begins to run. Returns when.
+pub(crate) fn begin(probe: &mut PoolWriter, job: &Taken) -> Ticks {
+    let started = probe.started(job.kind, job.submitted, job.oldest);
+    probe.runs(job.worker, job.kind, job.site, started);
+    started
+}
+
 /// Books and records a job that has ended.
 pub(crate) fn end(probe: &mut PoolWriter, job: &JobRecord) {
+    probe.rests(job.worker);
     probe.finished(job.kind, job.started, job.ended, job.is_ok);
     probe.record(job);
 }

@@ -88,7 +88,7 @@ fn a_hook_closed_by_an_earlier_one_does_not_run() {
     event_loop.main(|cx| {
         let first = cx.on(Hook::Prepare, |_| panic!("it was closed by the one started after it"));
         cx.on(Hook::Prepare, move |cx| {
-            assert_eq!(cx.phase(), Phase::Prepare);
+            assert_eq!(cx.phase(), Phase::PREPARE);
             cx.state.push("last started");
             cx.close(first);
             cx.stop();
@@ -128,7 +128,7 @@ fn close_callbacks_of_timers_and_immediates_run_in_the_close_phase() {
         let immediate = cx.immediate(|_| panic!("cleared"));
         assert!(cx.close_with(timer, |cx| cx.state.push("timer")));
         assert!(cx.close_with(immediate, |cx| {
-            assert_eq!(cx.phase(), Phase::Close);
+            assert_eq!(cx.phase(), Phase::CLOSE);
             cx.state.push("immediate");
         }));
     });

@@ -49,13 +49,13 @@ fn callbacks_are_counted_by_kind_and_by_phase() {
     assert_eq!(values.run[Kind::Timer.index()].sum_ns, 2 * MS);
     assert_eq!([Kind::Immediate, Kind::Async, Kind::WorkDone, Kind::Close].map(count), [2, 1, 1, 1]);
     assert_eq!(count(Kind::Other), 1, "the main script");
-    assert_eq!(values.phase_callbacks[Phase::Timers.index()], 5);
-    assert_eq!(values.phase_callbacks[Phase::Check.index()], 2);
-    assert_eq!(values.phase_callbacks[Phase::Poll.index()], 2);
-    assert_eq!(values.phase_callbacks[Phase::Close.index()], 1);
+    assert_eq!(values.phase_callbacks[Phase::TIMERS.index()], 5);
+    assert_eq!(values.phase_callbacks[Phase::CHECK.index()], 2);
+    assert_eq!(values.phase_callbacks[Phase::POLL.index()], 2);
+    assert_eq!(values.phase_callbacks[Phase::CLOSE.index()], 1);
     assert_eq!(values.submitted[Kind::Timer.index()], 3);
     assert_eq!(values.submitted[Kind::Immediate.index()], 2);
-    assert_eq!(values.phase[Phase::Timers.index()].sum_ns, 2 * MS);
+    assert_eq!(values.phase[Phase::TIMERS.index()].sum_ns, 2 * MS);
 }
 
 #[test]
@@ -124,7 +124,7 @@ fn a_pool_job_is_booked_from_submit_to_its_callback() {
     });
     let pool = values.pool.unwrap();
     let fs = WorkKind::Fs.index();
-    assert_eq!((pool.threads, pool.running, pool.queued), (1, 0, 0));
+    assert_eq!((pool.threads, pool.running, pool.queued), (Some(1), Some(0), Some(0)));
     assert_eq!((pool.submitted[fs], pool.completed[fs]), (2, 2));
     assert_eq!((pool.wait[fs].count(), pool.wait[fs].sum_ns), (2, 10 * MS));
     assert_eq!(pool.run[fs].sum_ns, 30 * MS);

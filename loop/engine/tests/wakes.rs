@@ -164,7 +164,7 @@ fn loops_share_one_pool_and_each_gets_its_own_results() {
                 assert!(!event_loop.run(Mode::Default).unwrap());
                 let page = event_loop.page().unwrap().snapshot(event_loop.page_clock().unwrap());
                 let values = page.pool.unwrap();
-                assert_eq!((values.threads, values.queued, values.running), (3, 0, 0));
+                assert_eq!((values.threads, values.queued, values.running), (Some(3), Some(0), Some(0)));
                 assert_eq!(values.submitted.iter().sum::<u64>(), 200, "its own jobs alone");
                 event_loop.into_state()
             })

@@ -13,8 +13,7 @@ use crate::histogram::Histogram;
 use crate::kind::{Kind, Queue};
 use crate::page::Page;
 use crate::paths::{Epoch, PathIndex};
-use crate::phase::Phase;
-use crate::record::{SPANS, frame_kind, frame_phase};
+use crate::record::{MANY, SPANS, frame_kind, frame_phase};
 use crate::ring::EntryWords;
 use crate::word::{LoopOwned, Pen};
 
@@ -56,7 +55,13 @@ impl Book<'_> {
     pub(crate) fn entries(&self, from: u64, to: u64) {
         let mut next = from;
         while next < to {
-            let frame = self.page.recorder().own_entry(next)[0];
+            let entry = self.page.recorder().own_entry(next);
+            let frame = entry[0];
+            if frame & MANY != 0 {
+                self.many(entry);
+                next += 1;
+                continue;
+            }
             let group = self.group(frame, next, to);
             next += group.calls;
             self.settle_group(frame, group);
@@ -65,7 +70,11 @@ impl Book<'_> {
 
     /// Books one entry, without what adding up several takes: most iterations of a loop with little to do have one.
     #[inline(always)]
-    pub(crate) fn only(&self, [frame, ready, start, end]: EntryWords) {
+    pub(crate) fn only(&self, entry: EntryWords) {
+        let [frame, ready, start, end] = entry;
+        if frame & MANY != 0 {
+            return self.many(entry);
+        }
         let run = end.saturating_sub(start);
         if let Some((run_histogram, wait_histogram)) = self.histograms(frame) {
             run_histogram.record(self.pen, self.scale.ns(run));
@@ -77,6 +86,19 @@ impl Book<'_> {
         let path = self.index.path_again(self.pen, &self.page.paths, frame & !SPANS);
         self.page.paths.book(self.pen, path, 1, own_ticks, run, self.epoch);
         self.count_calls(frame, 1);
+    }
+
+    /// Books one entry that stands for many: its run time is that of one entry, its calls are as many as it says.
+    #[cold]
+    fn many(&self, [frame, jobs, start, end]: EntryWords) {
+        let (run, calls) = (end.saturating_sub(start), jobs.max(1));
+        if let Some((run_histogram, _)) = self.histograms(frame) {
+            run_histogram.record(self.pen, self.scale.ns(run));
+        }
+        let own_ticks = if frame & SPANS == 0 { run } else { 0 };
+        let path = self.index.path_of_frame(self.pen, &self.page.paths, frame);
+        self.page.paths.book(self.pen, path, calls, own_ticks, run, self.epoch);
+        self.count_calls(frame, calls);
     }
 
     /// Returns where run time and wait of a callback are booked. Jobs of the queues have no histograms of their own;
@@ -148,7 +170,7 @@ impl Book<'_> {
         // The kinds of jobs come after those of callbacks, in the order of their queues, and nothing else is in a frame.
         match frame_kind(frame).checked_sub(Kind::CALLBACKS) {
             Some(queue) => tallies.drained_jobs[queue & 1].add(self.pen, calls),
-            None => tallies.phase_callbacks[frame_phase_of(frame)].add(self.pen, calls),
+            None => tallies.phase_callbacks[frame_phase(frame).index()].add(self.pen, calls),
         }
     }
 }
@@ -156,16 +178,11 @@ impl Book<'_> {
 const _: () = {
     assert!(Kind::Tick as usize == Kind::CALLBACKS + Queue::NextTick as usize);
     assert!(Kind::Microtask as usize == Kind::CALLBACKS + Queue::Microtask as usize);
-    assert!(Phase::COUNT == 8);
 };
 
+/// Those with the same kind and phase, of which none stands for many.
 #[inline(always)]
 fn is_same_group(frame: u64, other: u64) -> bool {
-    frame_kind(frame) == frame_kind(other) && frame_phase(frame) == frame_phase(other)
-}
-
-/// Returns a phase's number, which needs no check as an index.
-#[inline(always)]
-fn frame_phase_of(frame: u64) -> usize {
-    frame_phase(frame) & (Phase::COUNT - 1)
+    const GROUP: u64 = MANY | 0xffff << 32;
+    (frame ^ other) & GROUP == 0
 }

@@ -2,10 +2,13 @@
 
 use crate::barrier::Barrier;
 use crate::clock::{Clock, ClockSource, unix_ns};
+use crate::description::Description;
 use crate::gate::CaptureGate;
+use crate::gauges::GaugeWriter;
 use crate::loop_id;
 use crate::memory::Memory;
-use crate::page::{MAGIC, Page, VERSION};
+use crate::observer::Observer;
+use crate::page::{MAGIC, OBSERVED, Page, VERSION};
 use crate::poll_gate::PollGate;
 use crate::pool_writer::PoolWriter;
 use crate::site::store_text;
@@ -25,6 +28,12 @@ pub struct Builder {
     clock: Option<Clock>,
     directory: Option<PathBuf>,
     is_private: bool,
+    description: Description,
+    process: Option<String>,
+    thread: Option<String>,
+    group: Option<(String, u32)>,
+    is_observed: bool,
+    observer: Option<Arc<dyn Observer>>,
 }
 
 impl Builder {
@@ -37,7 +46,50 @@ impl Builder {
             clock: None,
             directory: None,
             is_private: false,
+            description: Description::new(),
+            process: None,
+            thread: None,
+            group: None,
+            is_observed: false,
+            observer: None,
         }
+    }
+
+    /// Says how the runtime calls things, what it can know, and what its own code looks like. Readers know nothing else of it.
+    pub fn describe(mut self, description: &Description) -> Self {
+        self.description = description.clone();
+        self
+    }
+
+    /// Names the process, instead of by its program's file: an interpreter's process is known by its script. At most 64 bytes.
+    pub fn process(mut self, name: &str) -> Self {
+        self.process = Some(name.to_owned());
+        self
+    }
+
+    /// Names the loop's thread, instead of as the system knows it. At most 32 bytes.
+    pub fn thread(mut self, name: &str) -> Self {
+        self.thread = Some(name.to_owned());
+        self
+    }
+
+    /// The loop is this worker of a runtime with several, each of which has a page; numbers begin at 0. Readers show the runtime
+    /// as one. At most 64 bytes.
+    pub fn worker(mut self, runtime: &str, number: u32) -> Self {
+        self.group = Some((runtime.to_owned(), number));
+        self
+    }
+
+    /// The thread does not tell when it waits for events: the [observer](Builder::observer) does.
+    pub fn observed(mut self) -> Self {
+        self.is_observed = true;
+        self
+    }
+
+    /// Has agents of this process ask for what the thread does not tell.
+    pub fn observer(mut self, observer: Arc<dyn Observer>) -> Self {
+        self.observer = Some(observer);
+        self
     }
 
     /// Sets the `runtime` label, which is `mio` otherwise: a program with a loop of its own names it. At most 16 bytes.
@@ -92,7 +144,8 @@ impl Builder {
         let writer = Writer::new(track, PollGate::new(gate.clone()));
         if !is_simulated && !switch::is_off() {
             crate::thread_end::close_with_thread(&memory, &gate);
-            crate::registry::add(memory, clock, gate, |label| complete(&writer, label));
+            let new = crate::registry::NewPage { memory, clock, gate, observer: self.observer };
+            crate::registry::add(new, |label| complete(&writer, label));
         } else {
             complete(&writer, &loop_id::label(&self.name, std::iter::empty()));
         }
@@ -112,8 +165,16 @@ impl Builder {
         store_text(pen, &header.name, &self.name, false);
         store_text(pen, &header.runtime, &self.runtime, false);
         store_text(pen, &header.backend, &self.backend, false);
-        store_text(pen, &header.thread, std::thread::current().name().unwrap_or(""), false);
-        store_text(pen, &header.process, &process_name(), false);
+        let (thread, process) = (std::thread::current(), self.process.clone());
+        let thread = self.thread.as_deref().or_else(|| thread.name()).unwrap_or("");
+        store_text(pen, &header.thread, thread, false);
+        store_text(pen, &header.process, &process.unwrap_or_else(process_name), false);
+        header.flags.set(pen, if self.is_observed { OBSERVED } else { 0 });
+        if let Some((runtime, number)) = &self.group {
+            store_text(pen, &header.group, runtime, false);
+            header.worker.set(pen, u64::from(*number) + 1);
+        }
+        page.description.store(pen, &self.description);
         header.pid.set(pen, u64::from(std::process::id()));
         write_process(page, pen);
     }
@@ -158,5 +219,11 @@ impl Writer {
     pub fn take_pool(&mut self) -> Option<PoolWriter> {
         let is_first = !std::mem::replace(&mut self.has_pool, true);
         is_first.then(|| PoolWriter::new(Arc::clone(&self.track.page.memory), self.track.clock.clone()))
+    }
+
+    /// Returns the writer of the numbers that only this runtime has. Only the first call returns one.
+    pub fn take_gauges(&mut self) -> Option<GaugeWriter> {
+        let is_first = !std::mem::replace(&mut self.has_gauges, true);
+        is_first.then(|| GaugeWriter::new(Arc::clone(&self.track.page.memory), self.track.clock.clone()))
     }
 }

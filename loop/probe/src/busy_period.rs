@@ -19,12 +19,12 @@ impl Writer {
         self.gate.after_poll();
         self.start_stretch(self.track.clock.now(), 0);
         self.wake_agent();
-        self.phase(Phase::Main);
+        self.phase(Phase::MAIN);
     }
 
     /// The loop returns to its caller: the busy stretch ends.
     pub fn suspend(&mut self) {
-        self.phase(Phase::Main);
+        self.phase(Phase::MAIN);
         self.park();
     }
 
@@ -88,6 +88,24 @@ impl Writer {
         page.tallies.poll_wait.record(pen, self.scale.ns(idle));
         page.tallies.poll_events.record(pen, events as u64);
         self.wake_agent();
+    }
+
+    /// [`Writer::unpark_at`] where it is not known how many events the poll returned, or not yet: see
+    /// [`Writer::poll_events`].
+    #[inline]
+    pub fn unpark_untold(&mut self, now: Ticks) {
+        let idle = self.start_stretch(now, 0);
+        let (page, pen) = self.parts();
+        page.tallies.poll_wait.record(pen, self.scale.ns(idle));
+        self.wake_agent();
+    }
+
+    /// Says how many events the last poll returned, which [`Writer::unpark_untold`] did not. Once, before the next poll.
+    #[inline]
+    pub fn poll_events(&mut self, events: usize) {
+        let (page, pen) = self.parts();
+        page.tallies.poll_events.record(pen, events as u64);
+        self.stretch_events = events as u64;
     }
 
     /// Returns for how long the loop was idle, in ticks.
@@ -154,6 +172,12 @@ impl Writer {
         if now.since(self.stretch_since) > self.due.stall_ticks {
             self.book_stall(now);
         }
+        // Whoever polled meanwhile, without telling, took what had arrived.
+        let turned = self.track.page.control.since_turn(self.stretch_since).min(now);
+        if turned > self.stretch_since && turned >= self.due.arrival {
+            self.book_arrivals(turned, true);
+            self.book_arrivals(turned, false);
+        }
         if now >= self.due.arrival {
             self.book_arrivals(now, true);
             self.set_due();
@@ -178,8 +202,9 @@ impl Writer {
 
     fn book_stall(&mut self, now: Ticks) {
         let (page, pen) = self.parts();
-        let expected = page.expected.ticks(self.stretch_since, now);
-        let stretch_ns = self.scale.ns(now.since(self.stretch_since).saturating_sub(expected));
+        let since = page.control.since_turn(self.stretch_since);
+        let expected = page.expected.ticks(since, now);
+        let stretch_ns = self.scale.ns(now.since(since).saturating_sub(expected));
         if stretch_ns <= page.control.warning_ns() {
             return;
         }

@@ -1,8 +1,10 @@
 //! What the watching agent tells the loop and other processes: thresholds, and where the agent listens.
 
 use crate::agent_address::AgentAddress;
+use crate::clock::Ticks;
 use crate::limits::{UNIX_NS_MAX, count};
 use crate::site::{load_text, store_text};
+use crate::sync::{Ordering, fence};
 use crate::word::{AgentOwned, Pen, Word};
 
 /// As many bytes as a socket file's path may have (unix(7)), and its scheme.
@@ -34,9 +36,98 @@ pub struct ControlWords {
     incidents: Word<AgentOwned>,
     /// How many stalls of this loop had ended when `incidents` was stored: further ones are counted by nobody.
     stalls_counted: Word<AgentOwned>,
+    /// When the agent last saw that the loop had polled within its busy period, in ticks; 0 where it never did.
+    turned: Word<AgentOwned>,
+    /// When the agent saw that the thread had ceased to run this loop, in ticks; 0 while it has not.
+    retired: Word<AgentOwned>,
+    /// Of a loop whose thread does not tell: since when an observer has seen it busy, in ticks; 0 while it waits.
+    observed_busy: Word<AgentOwned>,
+    /// Since when it has been seen waiting, in ticks.
+    observed_parked: Word<AgentOwned>,
+    /// How long it was busy until `observed_busy`, in ticks.
+    observed_active: Word<AgentOwned>,
+    /// How long it waited until `observed_parked`, in ticks.
+    observed_idle: Word<AgentOwned>,
+    /// Busy periods of it that have ended and were stalls, by severity.
+    observed_blocked: [Word<AgentOwned>; 2],
+}
+
+/// What an observer saw of a loop whose thread does not tell when it waits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Observed {
+    /// Since when it is busy; [`Ticks::NONE`] while it waits.
+    pub busy_since: Ticks,
+    /// Since when it waits, or last began to.
+    pub parked_since: Ticks,
+    /// How long it was busy until `busy_since`, in ticks.
+    pub active_ticks: u64,
+    /// How long it waited until `parked_since`, in ticks.
+    pub idle_ticks: u64,
 }
 
 impl ControlWords {
+    /// Returns from when on the loop has not polled, of a busy period that began at `since`: later than that where the agent
+    /// saw it poll without telling.
+    #[inline(always)]
+    pub fn since_turn(&self, since: Ticks) -> Ticks {
+        if since == Ticks::NONE { since } else { Ticks(since.0.max(self.turned.get())) }
+    }
+
+    /// Returns when the thread was seen to have ceased to run this loop; [`Ticks::NONE`] while it has not.
+    pub fn retired(&self) -> Ticks {
+        Ticks(self.retired.get())
+    }
+
+    /// Returns what an observer saw.
+    pub(crate) fn observed(&self) -> Observed {
+        Observed {
+            busy_since: Ticks(self.observed_busy.observe()),
+            parked_since: Ticks(self.observed_parked.get()),
+            active_ticks: self.observed_active.get(),
+            idle_ticks: self.observed_idle.get(),
+        }
+    }
+
+    pub(crate) fn set_turned(&self, pen: &Pen<AgentOwned>, at: Ticks) {
+        self.turned.set(pen, at.0);
+    }
+
+    pub(crate) fn set_retired(&self, pen: &Pen<AgentOwned>, at: Ticks) {
+        self.retired.publish(pen, at.0);
+    }
+
+    /// Returns the word that tells since when an observer has seen the loop busy.
+    pub(crate) fn observed_busy_cell(&self) -> &std::sync::atomic::AtomicU64 {
+        self.observed_busy.cell()
+    }
+
+    /// Returns how many stalls an observer saw end, by severity.
+    pub(crate) fn observed_blocked(&self) -> [u64; 2] {
+        self.observed_blocked.each_ref().map(|word| count(word.get()))
+    }
+
+    /// Tells what an observer saw. A stall that has ended is counted; `ns` makes nanoseconds of ticks.
+    pub(crate) fn set_observed(&self, pen: &Pen<AgentOwned>, seen: Observed, ns: impl Fn(u64) -> u64) {
+        let before = self.observed();
+        if before == seen {
+            return;
+        }
+        // Readers add what runs to what has ended: they must not see both for one period. As with `busy_since` of the loop.
+        self.observed_busy.publish(pen, 0);
+        fence(Ordering::Release);
+        if before.busy_since != Ticks::NONE && before.busy_since != seen.busy_since {
+            let length_ns = ns(seen.parked_since.since(self.since_turn(before.busy_since)));
+            for (word, over_ns) in self.observed_blocked.iter().zip([self.warning_ns(), self.critical_ns()]) {
+                word.add(pen, u64::from(length_ns > over_ns));
+            }
+        }
+        fence(Ordering::Release);
+        self.observed_active.set(pen, seen.active_ticks);
+        self.observed_idle.set(pen, seen.idle_ticks);
+        self.observed_parked.set(pen, seen.parked_since.0);
+        self.observed_busy.publish(pen, seen.busy_since.0);
+    }
+
     /// Returns the warning threshold in nanoseconds.
     #[inline(always)]
     pub fn warning_ns(&self) -> u64 {

@@ -60,6 +60,8 @@ mod builder;
 mod busy_period;
 #[cfg(not(loom))]
 pub mod control;
+#[cfg(not(loom))]
+pub mod description;
 #[cfg(all(not(loom), target_os = "linux"))]
 pub mod directory;
 #[cfg(not(loom))]
@@ -73,6 +75,8 @@ mod expected;
 pub mod file_limit;
 #[cfg(all(not(loom), target_os = "linux"))]
 mod forks;
+#[cfg(not(loom))]
+pub mod gauges;
 #[cfg(not(loom))]
 pub mod incident_id;
 #[cfg(not(loom))]
@@ -91,6 +95,8 @@ mod mapping;
 mod memory;
 #[cfg(not(loom))]
 pub mod now;
+#[cfg(not(loom))]
+pub mod observer;
 #[cfg(not(loom))]
 pub mod page;
 #[cfg(all(not(loom), target_os = "linux"))]
@@ -139,6 +145,8 @@ pub mod tags;
 #[cfg(not(loom))]
 pub mod tallies;
 #[cfg(not(loom))]
+mod terms;
+#[cfg(not(loom))]
 pub mod thread;
 #[cfg(not(loom))]
 mod thread_end;
@@ -157,7 +165,7 @@ pub use kind::{HandleType, Kind, Queue, WorkKind};
 pub use page::Page;
 pub use phase::Phase;
 #[cfg(not(loom))]
-pub use pool_writer::PoolWriter;
+pub use pool_writer::{ObservedPool, PoolWriter};
 #[cfg(not(loom))]
 pub use site::SiteId;
 #[cfg(not(loom))]

@@ -5,10 +5,10 @@
 //! wrap; the reader completes it from the start of the busy stretch, which is a full stamp.
 //!
 //! ```text
-//!   63                              23 22 21 20    16 15  12 11        0
-//!  +----------------------------------+-----+--------+------+-----------+
-//!  | start >> shift, modulo 2^41      |queue| kind   | phase| site      |
-//!  +----------------------------------+-----+--------+------+-----------+
+//!   63                              23 22 21 20    16 15  12  11  10        0
+//!  +----------------------------------+-----+--------+------+----+-----------+
+//!  | start >> shift, modulo 2^41      |queue| kind   | phase|many| site      |
+//!  +----------------------------------+-----+--------+------+----+-----------+
 //! ```
 
 use crate::clock::Ticks;
@@ -22,6 +22,9 @@ const WHAT_BITS: u32 = 23;
 const START_MASK: u64 = (1 << (64 - WHAT_BITS)) - 1;
 /// In place of a kind between callbacks.
 pub(crate) const NO_KIND: u64 = 31;
+/// Set where what runs stands for many: a batch, or a drain whose jobs are not told one by one.
+pub(crate) const MANY: u64 = 1 << 11;
+const SITE_MASK: u64 = MANY - 1;
 
 /// The words that tell what runs now. On cache lines of their own: a reader polls them, the loop writes them often.
 #[repr(C, align(128))]
@@ -55,6 +58,8 @@ pub struct Running {
     pub site: SiteId,
     /// The queue that is being drained; `None` outside a drain.
     pub queue: Option<Queue>,
+    /// It stands for many: all callbacks of a batch, or all jobs of a drain.
+    pub is_many: bool,
     /// When the running callback began (between callbacks: when the last one ended). Exact to a few nanoseconds.
     pub since: Ticks,
 }
@@ -68,13 +73,13 @@ pub fn shift_for(hz: u64) -> u32 {
 /// The part of a packed word that changes only with the phase and the queue: a writer keeps it ready.
 #[inline(always)]
 pub(crate) fn place(phase: Phase, queue: Option<Queue>) -> u64 {
-    (phase as u64) << 12 | queue.map_or(0, |queue| queue as u64 + 1) << 21
+    (phase.index() as u64) << 12 | queue.map_or(0, |queue| queue as u64 + 1) << 21
 }
 
 /// The part of a packed word that tells the callback.
 #[inline(always)]
 pub(crate) fn what(kind: u64, site: SiteId) -> u64 {
-    u64::from(site.0 & 0xfff) | kind << 16
+    u64::from(site.0) & SITE_MASK | kind << 16
 }
 
 /// The part of a packed word that tells since when.
@@ -86,7 +91,7 @@ pub(crate) fn stamp(since: Ticks, shift: u32) -> u64 {
 /// Unpacks a word. `not_before` is a full stamp at or shortly before the packed start (the start of the busy
 /// stretch), and completes the truncated one. Returns `None` for a word that no writer of this version makes.
 pub(crate) fn unpack(word: u64, not_before: Ticks, shift: u32) -> Option<Running> {
-    let phase = Phase::from_index((word >> 12) as usize & 0xf)?;
+    let phase = Phase::of_bits(word >> 12);
     let kind = match word >> 16 & 31 {
         NO_KIND => None,
         index => Some(Kind::from_index(index as usize)?),
@@ -100,7 +105,8 @@ pub(crate) fn unpack(word: u64, not_before: Ticks, shift: u32) -> Option<Running
     // The dropped bits may put the packed start just before `not_before`.
     let ahead = if ahead == START_MASK { 0 } else { ahead };
     let since = Ticks(base.wrapping_add(ahead).wrapping_shl(shift).max(not_before.0));
-    Some(Running { phase, kind, queue, site: SiteId((word & 0xfff) as u16), since })
+    let (site, is_many) = (SiteId((word & SITE_MASK) as u16), word & MANY != 0);
+    Some(Running { phase, kind, queue, site, is_many, since })
 }
 
 #[cfg(all(test, not(loom)))]
@@ -128,10 +134,13 @@ mod tests {
             for (kind, queue) in
                 [(Some(Kind::Timer), None), (Some(Kind::Tick), Some(Queue::NextTick)), (None, None)]
             {
-                let word = pack(Phase::Check, kind, queue, SiteId(511), since, shift);
+                let word = pack(Phase::CHECK, kind, queue, SiteId(511), since, shift);
                 let earlier = Ticks(since.0 - since.0.min(3_000_000));
                 let running = unpack(word, earlier, shift).unwrap();
-                assert_eq!(running, Running { phase: Phase::Check, kind, queue, site: SiteId(511), since });
+                let (phase, site, is_many) = (Phase::CHECK, SiteId(511), false);
+                assert_eq!(running, Running { phase, kind, queue, site, is_many, since });
+                let many = Running { is_many: true, ..running };
+                assert_eq!(unpack(word | MANY, earlier, shift), Some(many));
             }
         }
     }
@@ -139,13 +148,12 @@ mod tests {
     #[test]
     fn a_start_equal_to_the_stretch_does_not_wrap() {
         let stretch = Ticks((5 << 20) + 63);
-        let word = pack(Phase::Poll, None, None, SiteId::NONE, stretch, 6);
+        let word = pack(Phase::POLL, None, None, SiteId::NONE, stretch, 6);
         assert_eq!(unpack(word, stretch, 6).unwrap().since, stretch);
     }
 
     #[test]
     fn a_damaged_word_is_refused() {
-        assert_eq!(unpack(0xf << 12, Ticks(0), 6), None);
         assert_eq!(unpack(30 << 16, Ticks(0), 6), None);
         assert_eq!(unpack(3 << 21, Ticks(0), 6), None);
     }

@@ -6,17 +6,20 @@
 
 use crate::clock::{ClockSource, Scale, Ticks};
 use crate::control::ControlWords;
+use crate::description::{Description, DescriptionWords};
 use crate::expected::ExpectedWords;
+use crate::gauges::GaugeTable;
 use crate::iterations::{IterationRecord, IterationWords};
 use crate::jobs::{JobRecord, JobWords};
 use crate::now::NowWords;
 use crate::open::{OpenSpan, OpenWords};
 use crate::paths::PathTable;
-use crate::pool::PoolWords;
+use crate::pool::{JobNow, PoolWords};
 use crate::ring::{ENTRY_WORDS, Ring};
 use crate::site::{SiteTable, load_text};
 use crate::tallies::TallyWords;
 use crate::word::{LoopOwned, Word};
+use std::sync::Arc;
 
 /// `LOOPSCOP`, the first eight bytes of every page.
 pub const MAGIC: u64 = u64::from_ne_bytes(*b"LOOPSCOP");
@@ -62,7 +65,16 @@ pub struct HeaderWords {
     pub(crate) boot: [Word<LoopOwned>; 2],
     /// The loop's label: its name, made unique among the loops that lived in the process when it was made.
     pub(crate) label: [Word<LoopOwned>; LABEL_WORDS],
+    /// [`OBSERVED`], or 0.
+    pub(crate) flags: Word<LoopOwned>,
+    /// 1 more than the number of the worker in its runtime; 0 for a loop by itself.
+    pub(crate) worker: Word<LoopOwned>,
+    /// The name of the runtime that has several workers, each with a page; empty for a loop by itself.
+    pub(crate) group: [Word<LoopOwned>; 8],
 }
+
+/// The loop's thread does not tell when it waits for events: `busy_since` and the times are the agent's words.
+pub(crate) const OBSERVED: u64 = 1;
 
 /// One loop's shared memory.
 #[repr(C, align(4096))]
@@ -70,11 +82,13 @@ pub struct HeaderWords {
 pub struct Page {
     pub(crate) header: HeaderWords,
     pub(crate) control: ControlWords,
+    pub(crate) description: DescriptionWords,
     pub(crate) now: NowWords,
     pub(crate) open: OpenWords,
     pub(crate) expected: ExpectedWords,
     pub(crate) tallies: TallyWords,
     pub(crate) pool: PoolWords,
+    pub(crate) gauges: GaugeTable,
     pub(crate) record_count: Word<LoopOwned>,
     pub(crate) records: [[Word<LoopOwned>; ENTRY_WORDS]; RECORDS],
     pub(crate) iterations: IterationWords,
@@ -94,12 +108,14 @@ const _: () = {
     assert!(std::mem::offset_of!(HeaderWords, boot) == 296);
     assert!(std::mem::offset_of!(HeaderWords, label) == 312);
     assert!(std::mem::offset_of!(Page, control) == 512);
-    assert!(std::mem::offset_of!(Page, now) == 896);
+    assert!(std::mem::offset_of!(HeaderWords, flags) == 392);
+    assert!(std::mem::offset_of!(Page, description) == 896);
+    assert!(std::mem::offset_of!(Page, now) == 9088);
     assert!(size_of::<OpenWords>() == 1792);
     assert!(size_of::<ExpectedWords>() == 128);
-    assert!(std::mem::offset_of!(Page, open) == 1024);
-    assert!(std::mem::offset_of!(Page, expected) == 2816);
-    assert!(std::mem::offset_of!(Page, tallies) == 2944);
+    assert!(std::mem::offset_of!(Page, open) == 9216);
+    assert!(std::mem::offset_of!(Page, expected) == 11008);
+    assert!(std::mem::offset_of!(Page, tallies) == 11136);
     assert!(size_of::<Page>() <= 1 << 20);
     assert!(align_of::<Page>() == 4096);
 };
@@ -195,6 +211,29 @@ impl Page {
         &self.control
     }
 
+    /// Returns what the runtime says of itself. Cheap where the same was read before.
+    pub fn description(&self) -> Arc<Description> {
+        self.description.read()
+    }
+
+    /// Tells whether an observer, and not the loop's own thread, tells when it waits for events.
+    #[inline(always)]
+    pub fn is_observed(&self) -> bool {
+        self.header.flags.get() & OBSERVED != 0
+    }
+
+    /// Returns since when the loop is busy, 0 while it waits (acquire), and where its thread has ceased to run it.
+    #[inline(always)]
+    pub(crate) fn observe_busy(&self) -> u64 {
+        if self.control.retired() != Ticks::NONE {
+            return 0;
+        }
+        match self.is_observed() {
+            true => self.control.observed().busy_since.0,
+            false => self.now.busy_since.observe(),
+        }
+    }
+
     /// Returns the site table.
     pub fn sites(&self) -> &SiteTable {
         &self.sites
@@ -218,6 +257,11 @@ impl Page {
     /// Copies the last jobs numbered `from` and up, in the order in which they ended. Damaged entries are left out.
     pub fn jobs(&self, from: u64) -> Vec<JobRecord> {
         self.jobs.read(from)
+    }
+
+    /// Copies the jobs that the pool runs now, of its first [`JOBS_NOW`](crate::pool::JOBS_NOW) workers.
+    pub fn jobs_now(&self) -> Vec<JobNow> {
+        self.pool.jobs_now()
     }
 
     /// Returns how many jobs were ever recorded: the number of the next one.
@@ -251,6 +295,11 @@ impl Page {
     /// Returns when the page was made, on its own clock.
     pub fn created(&self) -> Ticks {
         Ticks(self.header.created_ticks.get())
+    }
+
+    /// Tells whether there is nothing more to come: the loop ended in an orderly way, or its thread ceased to run it.
+    pub fn is_over(&self) -> bool {
+        self.is_closed() || self.control.retired() != Ticks::NONE
     }
 
     /// Tells whether the loop ended in an orderly way.

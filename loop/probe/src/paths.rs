@@ -17,7 +17,7 @@ use std::cell::Cell;
 /// How many nodes a page has room for.
 pub const PATHS: usize = 2048;
 
-/// A node of the tree, by number. Phases have the numbers `1..=8`, in the order of [`Phase::ALL`].
+/// A node of the tree, by number. Phases have the numbers from 1 to [`Phase::COUNT`], each its own and 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PathId(pub u16);
 
@@ -30,7 +30,7 @@ impl PathId {
     /// Returns the node of a phase.
     #[inline(always)]
     pub fn of_phase(phase: Phase) -> PathId {
-        PathId(phase as u16 + 1)
+        PathId(phase.index() as u16 + 1)
     }
 
     fn index(self) -> usize {
@@ -192,8 +192,7 @@ impl PathIndex {
     /// Finds the node of a frame: word 0 of a recorder entry, without its flag for spans.
     #[inline(always)]
     pub(crate) fn path_of_frame(&self, pen: &Pen<LoopOwned>, table: &PathTable, frame: u64) -> PathId {
-        let phase = Phase::from_index(frame_phase(frame)).unwrap_or(Phase::Main);
-        self.path(pen, table, phase, frame_parent(frame), frame_site(frame))
+        self.path(pen, table, frame_phase(frame), frame_parent(frame), frame_site(frame))
     }
 
     /// [`path_of_frame`](Self::path_of_frame) where it is often the same frame as the last time.
@@ -321,16 +320,16 @@ mod tests {
     fn a_path_is_found_again_and_its_time_is_its_own() {
         let (table, pen) = (table(), Pen::mint());
         let index = PathIndex::new(&pen, &table);
-        let callback = index.child(&pen, &table, PathId::of_phase(Phase::Poll), SiteId(3));
+        let callback = index.child(&pen, &table, PathId::of_phase(Phase::POLL), SiteId(3));
         let span = index.child(&pen, &table, callback, SiteId(4));
-        assert_eq!(index.child(&pen, &table, PathId::of_phase(Phase::Poll), SiteId(3)), callback);
+        assert_eq!(index.child(&pen, &table, PathId::of_phase(Phase::POLL), SiteId(3)), callback);
         table.enter(&pen, callback);
         table.charge(&pen, callback, 10);
         table.charge(&pen, span, 90);
         let stats = table.read(Epoch::number(0), |ticks| ticks);
         assert_eq!((stats[usize::from(callback.0)].self_ns, stats[usize::from(callback.0)].calls), (10, 1));
         assert_eq!(stats[usize::from(span.0)].parent, callback.0);
-        assert_eq!(stats[usize::from(callback.0)].parent, PathId::of_phase(Phase::Poll).0);
+        assert_eq!(stats[usize::from(callback.0)].parent, PathId::of_phase(Phase::POLL).0);
     }
 
     // Not under Miri, as the next one.
@@ -363,16 +362,17 @@ mod tests {
     fn a_full_tree_shares_one_node_and_counts() {
         let (table, pen) = (table(), Pen::mint());
         let index = PathIndex::new(&pen, &table);
-        let all =
-            || Phase::ALL.into_iter().flat_map(|phase| (1..500u16).map(move |site| (phase, SiteId(site))));
+        let all = || {
+            Phase::STANDARD.into_iter().flat_map(|phase| (1..500u16).map(move |site| (phase, SiteId(site))))
+        };
         for (phase, site) in all() {
             index.child(&pen, &table, PathId::of_phase(phase), site);
         }
         let room = PATHS as u64 - FIRST_FREE;
         assert_eq!(table.overflow(), all().count() as u64 - room);
-        assert_eq!(index.child(&pen, &table, PathId::of_phase(Phase::Close), SiteId(499)), PathId::OTHER);
+        assert_eq!(index.child(&pen, &table, PathId::of_phase(Phase::CLOSE), SiteId(499)), PathId::OTHER);
         let first = PathId(FIRST_FREE as u16);
-        assert_eq!(index.child(&pen, &table, PathId::of_phase(Phase::Main), SiteId(1)), first);
+        assert_eq!(index.child(&pen, &table, PathId::of_phase(Phase::MAIN), SiteId(1)), first);
     }
 
     #[test]

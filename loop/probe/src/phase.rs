@@ -1,70 +1,73 @@
 //! The phases of an event loop, with numbers that are part of the page's layout.
 
-/// What part of an iteration the loop is in.
+/// What part of an iteration the loop is in: a number below [`Phase::COUNT`].
 ///
-/// The discriminants are written to the page and never change meaning.
+/// The first eight are those of an event loop as libuv has it, and have names. A runtime with other phases takes numbers from
+/// 8 on, or names these anew, in its [description](crate::description).
 ///
 /// # Source
 /// `uv_run` in libuv's `src/unix/core.c`: timers, pending, idle, prepare, poll, check, close.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(u8)]
-pub enum Phase {
-    /// Code that runs outside `uv_run`'s phases: the main script and before-exit listeners.
-    Main = 0,
-    /// Expired timers.
-    Timers = 1,
-    /// Callbacks deferred from the previous iteration.
-    Pending = 2,
-    /// Idle hooks.
-    Idle = 3,
-    /// Prepare hooks, right before the poll.
-    Prepare = 4,
-    /// Waiting for and dispatching I/O, pool completions and wake-ups.
-    Poll = 5,
-    /// Check hooks and immediates.
-    Check = 6,
-    /// Close callbacks.
-    Close = 7,
-}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Phase(u8);
 
 impl Phase {
-    /// How many phases there are, `Main` included.
-    pub const COUNT: usize = 8;
+    /// Code that runs outside the others: the main script and before-exit listeners.
+    pub const MAIN: Phase = Phase(0);
+    /// Expired timers.
+    pub const TIMERS: Phase = Phase(1);
+    /// Callbacks deferred from the previous iteration.
+    pub const PENDING: Phase = Phase(2);
+    /// Idle hooks.
+    pub const IDLE: Phase = Phase(3);
+    /// Prepare hooks, right before the poll.
+    pub const PREPARE: Phase = Phase(4);
+    /// Waiting for and dispatching I/O, pool completions and wake-ups.
+    pub const POLL: Phase = Phase(5);
+    /// Check hooks and immediates.
+    pub const CHECK: Phase = Phase(6);
+    /// Close callbacks.
+    pub const CLOSE: Phase = Phase(7);
 
-    /// Every phase in the order of its number.
-    pub const ALL: [Phase; Phase::COUNT] = [
-        Phase::Main,
-        Phase::Timers,
-        Phase::Pending,
-        Phase::Idle,
-        Phase::Prepare,
-        Phase::Poll,
-        Phase::Check,
-        Phase::Close,
+    /// How many phases there can be.
+    pub const COUNT: usize = 16;
+
+    /// The phases that have a name without a description, in the order of their numbers.
+    pub const STANDARD: [Phase; 8] = [
+        Phase::MAIN,
+        Phase::TIMERS,
+        Phase::PENDING,
+        Phase::IDLE,
+        Phase::PREPARE,
+        Phase::POLL,
+        Phase::CHECK,
+        Phase::CLOSE,
     ];
 
-    /// Returns the phase's name as metrics, flamegraphs and documents write it.
+    /// Returns the phase's name where no description names it: as metrics, flamegraphs and documents write it.
     pub const fn name(self) -> &'static str {
-        match self {
-            Phase::Main => "main",
-            Phase::Timers => "timers",
-            Phase::Pending => "pending",
-            Phase::Idle => "idle",
-            Phase::Prepare => "prepare",
-            Phase::Poll => "poll",
-            Phase::Check => "check",
-            Phase::Close => "close",
-        }
+        const NAMES: [&str; Phase::COUNT] = [
+            "main", "timers", "pending", "idle", "prepare", "poll", "check", "close", "phase_8", "phase_9",
+            "phase_10", "phase_11", "phase_12", "phase_13", "phase_14", "phase_15",
+        ];
+        NAMES[self.index()]
     }
 
-    /// Returns the phase with this number, or `None` for a number that no phase has.
-    pub fn from_index(index: usize) -> Option<Phase> {
-        Phase::ALL.get(index).copied()
+    /// Returns the phase with this number; `None` from [`Phase::COUNT`] on.
+    pub const fn from_index(index: usize) -> Option<Phase> {
+        if index < Phase::COUNT { Some(Phase(index as u8)) } else { None }
     }
 
-    /// Returns the phase's number, usable as an index below [`Phase::COUNT`].
+    /// Returns the phase in the low bits of a packed word.
+    #[inline(always)]
+    pub(crate) const fn of_bits(bits: u64) -> Phase {
+        Phase(bits as u8 & (Phase::COUNT as u8 - 1))
+    }
+
+    /// Returns the phase's number, below [`Phase::COUNT`].
+    #[inline(always)]
     pub const fn index(self) -> usize {
-        self as usize
+        // Always below; said so that an array of that length needs no check.
+        self.0 as usize & (Phase::COUNT - 1)
     }
 }
 
@@ -74,10 +77,13 @@ mod tests {
 
     #[test]
     fn every_phase_has_the_number_of_its_place() {
-        for (index, phase) in Phase::ALL.into_iter().enumerate() {
+        for (index, phase) in Phase::STANDARD.into_iter().enumerate() {
             assert_eq!(phase.index(), index);
-            assert_eq!(Phase::from_index(index), Some(phase));
+        }
+        for index in 0..Phase::COUNT {
+            assert_eq!(Phase::from_index(index).map(Phase::index), Some(index));
         }
         assert_eq!(Phase::from_index(Phase::COUNT), None);
+        assert_eq!(Phase::from_index(9).unwrap().name(), "phase_9");
     }
 }

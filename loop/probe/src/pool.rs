@@ -4,18 +4,42 @@ use crate::clock::{Scale, Ticks};
 use crate::histogram::{Histogram, HistogramValues};
 use crate::kind::WorkKind;
 use crate::limits::count;
+use crate::site::SiteId;
 use crate::word::{PoolOwned, Word};
+
+/// How many workers' running jobs a page tells.
+pub const JOBS_NOW: usize = 32;
+
+/// In a word of a pool that is only observed: not known.
+pub(crate) const UNKNOWN: u64 = u64::MAX;
+
+fn known(word: u64) -> Option<u64> {
+    (word != UNKNOWN).then(|| count(word))
+}
+
+/// A job that runs now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct JobNow {
+    /// The worker that runs it.
+    pub worker: u32,
+    /// What it does.
+    pub kind: WorkKind,
+    /// Where it was submitted.
+    pub site: SiteId,
+    /// Since when.
+    pub since: Ticks,
+}
 
 /// The pool's words.
 #[repr(C, align(128))]
 #[derive(Debug, Default)]
 pub struct PoolWords {
-    /// Worker threads; 0 where this page has no pool.
+    /// Worker threads; 0 where this page has no pool. This word and the next two may be [`UNKNOWN`].
     pub(crate) threads: Word<PoolOwned>,
     pub(crate) running: Word<PoolOwned>,
     pub(crate) queued: Word<PoolOwned>,
     pub(crate) queued_max: Word<PoolOwned>,
-    /// When the job at the head of the queue was submitted, in ticks; 0 while the queue is empty.
+    /// When the job at the head of the queue was submitted, in ticks; 0 while the queue is empty; [`UNKNOWN`].
     pub(crate) oldest: Word<PoolOwned>,
     /// When all threads became busy with jobs still queued, in ticks; 0 while that is not so.
     pub(crate) saturated_since: Word<PoolOwned>,
@@ -23,6 +47,8 @@ pub struct PoolWords {
     /// Busy time of all threads until `busy_as_of`, in ticks; since then `running` threads are busy.
     pub(crate) busy_ticks: Word<PoolOwned>,
     pub(crate) busy_as_of: Word<PoolOwned>,
+    /// What runs now: by worker, site and kind (kind + 1 in bits 0 to 15, site in 16 to 31), and since when in ticks.
+    pub(crate) jobs_now: [[Word<PoolOwned>; 2]; JOBS_NOW],
     pub(crate) submitted: [Word<PoolOwned>; WorkKind::COUNT],
     pub(crate) completed: [Word<PoolOwned>; WorkKind::COUNT],
     pub(crate) failed: [Word<PoolOwned>; WorkKind::COUNT],
@@ -34,16 +60,16 @@ pub struct PoolWords {
 /// A copy of a pool's words.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PoolValues {
-    /// Worker threads; at least 1.
-    pub threads: u64,
-    /// Jobs that run now.
-    pub running: u64,
-    /// Jobs that wait now.
-    pub queued: u64,
-    /// Most jobs that ever waited at once.
+    /// Worker threads, at least 1; `None` where nobody knows.
+    pub threads: Option<u64>,
+    /// Jobs that run now; `None` where nobody knows.
+    pub running: Option<u64>,
+    /// Jobs that wait now; `None` where nobody knows.
+    pub queued: Option<u64>,
+    /// Most jobs that ever waited at once, as far as was seen.
     pub queued_max: u64,
-    /// How long the job at the head of the queue has waited, in nanoseconds; 0 with an empty queue.
-    pub oldest_wait_ns: u64,
+    /// How long the job at the head of the queue has waited, in nanoseconds; 0 with an empty queue; `None` where nobody knows.
+    pub oldest_wait_ns: Option<u64>,
     /// How long all threads have been busy with jobs still queued, in nanoseconds; 0 while not so.
     pub saturated_for_ns: u64,
     /// Time with all threads busy and jobs queued, in nanoseconds, the present such period included.
@@ -67,14 +93,14 @@ pub struct PoolValues {
 /// The pool's present state, without counters and histograms.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PoolNow {
-    /// Worker threads; at least 1.
-    pub threads: u64,
-    /// Jobs that run now.
-    pub running: u64,
-    /// Jobs that wait now.
-    pub queued: u64,
-    /// How long the job at the head of the queue has waited, in nanoseconds; 0 with an empty queue.
-    pub oldest_wait_ns: u64,
+    /// Worker threads, at least 1; `None` where nobody knows.
+    pub threads: Option<u64>,
+    /// Jobs that run now; `None` where nobody knows.
+    pub running: Option<u64>,
+    /// Jobs that wait now; `None` where nobody knows.
+    pub queued: Option<u64>,
+    /// How long the job at the head of the queue has waited, in nanoseconds; 0 with an empty queue; `None` where nobody knows.
+    pub oldest_wait_ns: Option<u64>,
     /// Since when all threads have been busy with jobs still queued; [`Ticks::NONE`] while not so.
     pub saturated_since: Ticks,
     /// How long that is, in nanoseconds.
@@ -89,12 +115,12 @@ impl PoolWords {
     /// Reads the present state as of `now`, or `None` where the page has no pool.
     pub(crate) fn now(&self, now: Ticks, ns: impl Fn(u64) -> u64) -> Option<PoolNow> {
         let age = |since: u64| if since == 0 { 0 } else { ns(now.since(Ticks(since))) };
-        let (threads, saturated_since) = (count(self.threads.get()), self.saturated_since.get());
+        let (threads, saturated_since) = (self.threads.get(), self.saturated_since.get());
         (threads > 0).then(|| PoolNow {
-            threads,
-            running: count(self.running.get()),
-            queued: count(self.queued.get()),
-            oldest_wait_ns: age(self.oldest.get()),
+            threads: known(threads),
+            running: known(self.running.get()),
+            queued: known(self.queued.get()),
+            oldest_wait_ns: Some(self.oldest.get()).filter(|oldest| *oldest != UNKNOWN).map(age),
             saturated_since: Ticks(saturated_since),
             saturated_for_ns: age(saturated_since),
         })
@@ -103,27 +129,27 @@ impl PoolWords {
     /// Copies the words as of `now`, or `None` where the page has no pool. Ages are 0 without `now`.
     pub(crate) fn read(&self, now: Option<Ticks>, scale: Scale) -> Option<PoolValues> {
         let ns = |ticks: u64| scale.duration_ns(ticks);
-        let threads = count(self.threads.get());
-        if threads == 0 {
+        if self.threads.get() == 0 {
             return None;
         }
+        let (threads, running) = (known(self.threads.get()), known(self.running.get()));
         let age = |since: u64| now.filter(|_| since != 0).map_or(0, |now| now.since(Ticks(since)));
-        let (running, busy_as_of) = (count(self.running.get()), self.busy_as_of.get());
+        let (busy_as_of, oldest) = (self.busy_as_of.get(), self.oldest.get());
+        let busy_now = running.unwrap_or(0).min(threads.unwrap_or(u64::MAX));
         let saturated_for = age(self.saturated_since.get());
         let counters =
             |words: &[Word<PoolOwned>; WorkKind::COUNT]| std::array::from_fn(|kind| count(words[kind].get()));
         Some(PoolValues {
             threads,
             running,
-            queued: count(self.queued.get()),
+            queued: known(self.queued.get()),
             queued_max: count(self.queued_max.get()),
-            oldest_wait_ns: ns(age(self.oldest.get())),
+            oldest_wait_ns: (oldest != UNKNOWN).then(|| ns(age(oldest))),
             saturated_for_ns: ns(saturated_for),
             saturated_ns: ns(self.saturated_ticks.get().saturating_add(saturated_for)),
             // Of all threads together, which is longer than the loop has lived.
-            busy_ns: scale.sum_ns(
-                self.busy_ticks.get().saturating_add(age(busy_as_of).saturating_mul(running.min(threads))),
-            ),
+            busy_ns: scale
+                .sum_ns(self.busy_ticks.get().saturating_add(age(busy_as_of).saturating_mul(busy_now))),
             submitted: counters(&self.submitted),
             completed: counters(&self.completed),
             failed: counters(&self.failed),
@@ -131,5 +157,16 @@ impl PoolWords {
             wait: std::array::from_fn(|kind| self.wait[kind].read()),
             run: std::array::from_fn(|kind| self.run[kind].read()),
         })
+    }
+
+    /// Copies the jobs that run now, of the first [`JOBS_NOW`] workers.
+    pub(crate) fn jobs_now(&self) -> Vec<JobNow> {
+        let read = |(worker, [what, since]): (usize, &[Word<PoolOwned>; 2])| {
+            let what = what.observe();
+            let kind = WorkKind::from_index((what as usize & 0xffff).checked_sub(1)?)?;
+            let (site, since) = (SiteId((what >> 16) as u16), Ticks(since.get()));
+            Some(JobNow { worker: worker as u32, kind, site, since })
+        };
+        self.jobs_now.iter().enumerate().filter_map(read).collect()
     }
 }

@@ -7,10 +7,25 @@
 use crate::clock::{Clock, Ticks};
 use crate::jobs::JobRecord;
 use crate::kind::WorkKind;
+use crate::limits::{COUNT_MAX, count};
 use crate::memory::Memory;
-use crate::pool::PoolWords;
+use crate::pool::{PoolWords, UNKNOWN};
+use crate::site::SiteId;
 use crate::word::{Pen, PoolOwned};
 use std::sync::Arc;
+
+/// What can be seen of a pool from outside; `None` is not known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ObservedPool {
+    /// Worker threads.
+    pub threads: Option<u64>,
+    /// Jobs that run.
+    pub running: Option<u64>,
+    /// Jobs that wait.
+    pub queued: Option<u64>,
+    /// When the job that waits longest was submitted; [`Ticks::NONE`] where none waits.
+    pub oldest: Option<Ticks>,
+}
 
 /// The one writer of a pool's words. Lives inside the pool's mutex.
 #[derive(Debug)]
@@ -80,6 +95,43 @@ impl PoolWriter {
         self.saturation(now);
     }
 
+    /// A worker runs a job since `since`, that was submitted at `site`. Until it runs another, or [`PoolWriter::rests`].
+    pub fn runs(&mut self, worker: u32, kind: WorkKind, site: SiteId, since: Ticks) {
+        if let Some([what, begun]) = self.words().jobs_now.get(worker as usize) {
+            begun.set(&self.pen, since.0);
+            what.publish(&self.pen, (kind as u64 + 1) | u64::from(site.0) << 16);
+        }
+    }
+
+    /// A worker runs no job.
+    pub fn rests(&mut self, worker: u32) {
+        if let Some([what, _]) = self.words().jobs_now.get(worker as usize) {
+            what.set(&self.pen, 0);
+        }
+    }
+
+    /// What was seen of a pool that does not write its page. Full and with jobs waiting, it is saturated; where it is not known
+    /// how many run, waiting jobs mean that.
+    pub fn observe(&mut self, seen: ObservedPool, now: Ticks) {
+        let (words, pen) = (self.words(), &self.pen);
+        self.settle_busy(now);
+        words.threads.set(pen, seen.threads.map_or(UNKNOWN, |threads| threads.clamp(1, COUNT_MAX)));
+        words.running.set(pen, seen.running.map_or(UNKNOWN, count));
+        words.queued.set(pen, seen.queued.map_or(UNKNOWN, count));
+        words.queued_max.raise(pen, seen.queued.map_or(0, count));
+        words.oldest.set(pen, seen.oldest.map_or(UNKNOWN, |since| since.0));
+        let waits = seen
+            .queued
+            .map_or_else(|| seen.oldest.is_some_and(|since| since != Ticks::NONE), |queued| queued > 0);
+        let is_full = seen.running.zip(seen.threads).is_none_or(|(running, threads)| running >= threads);
+        self.saturate(now, waits, is_full);
+    }
+
+    /// A job that was seen to wait for so long: by a job that was sent to find out.
+    pub fn waited(&mut self, kind: WorkKind, ns: u64) {
+        self.words().wait[kind.index()].record(&self.pen, ns);
+    }
+
     /// Records a job that has ended. After [`PoolWriter::finished`].
     pub fn record(&mut self, job: &JobRecord) {
         self.memory.page().jobs.ring().push(&self.pen, job.encode());
@@ -95,7 +147,8 @@ impl PoolWriter {
     fn settle_busy(&self, now: Ticks) {
         let (words, pen) = (self.words(), &self.pen);
         let ticks = now.since(Ticks(words.busy_as_of.get()));
-        words.busy_ticks.add(pen, ticks.wrapping_mul(words.running.get()));
+        let running = Some(words.running.get()).filter(|running| *running != UNKNOWN).unwrap_or(0);
+        words.busy_ticks.add(pen, ticks.wrapping_mul(running));
         // Stamps of ends are taken before the mutex is: they may come in another order.
         words.busy_as_of.raise(pen, now.0);
     }
@@ -103,8 +156,12 @@ impl PoolWriter {
     /// Saturation begins when all threads are busy and a job waits, and ends when no job waits: a thread that finishes
     /// a job takes the next one at once, and the moment between the two is no relief.
     fn saturation(&self, now: Ticks) {
+        let words = self.words();
+        self.saturate(now, words.queued.get() > 0, words.running.get() >= words.threads.get());
+    }
+
+    fn saturate(&self, now: Ticks, waits: bool, is_full: bool) {
         let (words, pen) = (self.words(), &self.pen);
-        let (waits, is_full) = (words.queued.get() > 0, words.running.get() >= words.threads.get());
         match words.saturated_since.get() {
             0 if waits && is_full => words.saturated_since.set(pen, now.0.max(1)),
             since if since != 0 && !waits => {

@@ -5,13 +5,14 @@
 use crate::agent_address::AgentAddress;
 use crate::barrier::Barrier;
 use crate::bell::Bell;
-use crate::clock::Clock;
+use crate::clock::{Clock, Scale, Ticks};
 use crate::control::ControlWords;
 use crate::gate::CaptureGate;
 use crate::incident_id::number_of_stall;
 use crate::limits::count;
 use crate::loop_id::label;
 use crate::memory::Memory;
+use crate::observer::{Observed, Observer};
 use crate::page_number::next_number;
 use crate::process_bell::BELL;
 use crate::thread::LoopThread;
@@ -30,6 +31,15 @@ pub struct LocalPage {
     label: Arc<str>,
     thread: LoopThread,
     gate: Arc<CaptureGate>,
+    observer: Option<Arc<dyn Observer>>,
+}
+
+/// What a new page brings into the list.
+pub(crate) struct NewPage {
+    pub(crate) memory: Arc<Memory>,
+    pub(crate) clock: Clock,
+    pub(crate) gate: Arc<CaptureGate>,
+    pub(crate) observer: Option<Arc<dyn Observer>>,
 }
 
 impl LocalPage {
@@ -54,6 +64,11 @@ impl LocalPage {
         &self.gate
     }
 
+    /// Returns what tells of the loop what its thread does not; `None` where the thread tells all.
+    pub fn observer(&self) -> Option<&Arc<dyn Observer>> {
+        self.observer.as_ref()
+    }
+
     /// Returns a number that no other page of this process has or had: the one in the name of its file, where it has one.
     pub fn number(&self) -> u32 {
         self.number
@@ -63,6 +78,11 @@ impl LocalPage {
     /// in this process then.
     pub fn label(&self) -> &str {
         &self.label
+    }
+
+    /// Tells whether an agent has seen that the thread ceased to run this loop: its label may be another's by now.
+    pub fn is_retired(&self) -> bool {
+        self.page().control().retired() != Ticks::NONE
     }
 
     /// Tells whether this is the loop, or one of the loops, that a person calls `name`: by its label, or by its name.
@@ -97,6 +117,7 @@ impl LocalPage {
         let is_first = !self.has_agent.swap(true, Ordering::AcqRel);
         is_first.then(|| Controller {
             memory: self.memory.clone(),
+            scale: self.clock.scale(),
             pen: Pen::mint(),
             has_agent: self.has_agent.clone(),
         })
@@ -107,6 +128,7 @@ impl LocalPage {
 #[derive(Debug)]
 pub struct Controller {
     memory: Arc<Memory>,
+    scale: Scale,
     pen: Pen<AgentOwned>,
     has_agent: Arc<AtomicBool>,
 }
@@ -119,6 +141,21 @@ impl Controller {
     /// Sets the stall thresholds in nanoseconds; 0 stands for the default.
     pub fn set_thresholds(&self, warning_ns: u64, critical_ns: u64) {
         self.words().set_thresholds(&self.pen, warning_ns, critical_ns);
+    }
+
+    /// Says that at `at` the loop was seen to have polled within its busy period: it is busy since then.
+    pub fn set_turned(&self, at: Ticks) {
+        self.words().set_turned(&self.pen, at);
+    }
+
+    /// Says that at `at` the thread was seen to have ceased to run this loop.
+    pub fn retire(&self, at: Ticks) {
+        self.words().set_retired(&self.pen, at);
+    }
+
+    /// Says when an observer saw the loop busy and waiting. For a page that is [`observed`](crate::Builder::observed).
+    pub fn set_observed(&self, observed: Observed) {
+        self.words().set_observed(&self.pen, observed, |ticks| self.scale.duration_ns(ticks));
     }
 
     /// Says that the agent lives, at a wall-clock time in nanoseconds since 1970.
@@ -260,7 +297,8 @@ pub(crate) fn ring() {
 
 /// Adds a page whose loop runs on the calling thread. `complete` takes the loop's label, and makes a page of it that others may
 /// read: all else is written before.
-pub(crate) fn add(memory: Arc<Memory>, clock: Clock, gate: Arc<CaptureGate>, complete: impl FnOnce(&str)) {
+pub(crate) fn add(new: NewPage, complete: impl FnOnce(&str)) {
+    let NewPage { memory, clock, gate, observer } = new;
     let number = memory.number().unwrap_or_else(|| next_number(0));
     let (has_agent, thread) = (Arc::default(), LoopThread::current());
     let name = memory.page().loop_name();
@@ -268,9 +306,10 @@ pub(crate) fn add(memory: Arc<Memory>, clock: Clock, gate: Arc<CaptureGate>, com
     memory.page().control().set_incidents(&Pen::mint(), INCIDENTS.load(Ordering::Relaxed), 0);
     match locked() {
         Some(mut pages) => {
-            let label: Arc<str> = label(&name, pages.iter().map(LocalPage::label)).into();
+            let in_use = pages.iter().filter(|page| !page.is_retired()).map(LocalPage::label);
+            let label: Arc<str> = label(&name, in_use).into();
             complete(&label);
-            pages.push(LocalPage { memory, clock, has_agent, number, label, thread, gate });
+            pages.push(LocalPage { memory, clock, has_agent, number, label, thread, gate, observer });
         }
         None => complete(&label(&name, std::iter::empty())),
     }

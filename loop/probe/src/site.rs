@@ -216,27 +216,38 @@ impl SiteIndex {
         kind: Kind,
     ) -> SiteId {
         let address = std::ptr::from_ref(at) as usize;
+        self.addressed(pen, table, (address, kind), || site_at(at, kind, ""))
+    }
+
+    /// Finds the site that stands for an address, or makes it.
+    #[inline]
+    pub(crate) fn addressed(
+        &mut self,
+        pen: &Pen<LoopOwned>,
+        table: &SiteTable,
+        (address, kind): (usize, Kind),
+        make: impl FnOnce() -> Site,
+    ) -> SiteId {
         // Locations are static data, eight bytes aligned and a few words long.
         let (known, known_kind, id) = self.recent[address / 8 % RECENT];
         if known == address && known_kind == kind {
             return id;
         }
-        self.search(pen, table, at, kind)
+        self.search(pen, table, (address, kind), make)
     }
 
     fn search(
         &mut self,
         pen: &Pen<LoopOwned>,
         table: &SiteTable,
-        at: &'static Location<'static>,
-        kind: Kind,
+        (address, kind): (usize, Kind),
+        make: impl FnOnce() -> Site,
     ) -> SiteId {
-        let address = std::ptr::from_ref(at) as usize;
         let id = match self.by_location.get(&(address, kind)) {
             Some(id) => *id,
             None => {
                 // The same place may have several `Location`s (one per codegen unit), so the value decides.
-                let id = self.intern(pen, table, site_at(at, kind, ""));
+                let id = self.intern(pen, table, make());
                 self.by_location.insert((address, kind), id);
                 id
             }

@@ -2,6 +2,8 @@
 
 use crate::clock::{Clock, Ticks};
 use crate::counts::CountValues;
+use crate::description::Description;
+use crate::gauges::{GaugeValue, NamedHistogram};
 use crate::histogram::HistogramValues;
 use crate::kind::{HandleType, Kind, Queue};
 use crate::limits::{DURATION_NS_MAX, UNIX_NS_MAX, count, gauge};
@@ -13,6 +15,10 @@ use crate::pool::PoolValues;
 use crate::record::Record;
 use crate::site::{Site, SiteId, load_text};
 use crate::word::Word;
+use std::sync::Arc;
+
+/// How much later than its begin an observer may see a busy period, at most; what runs longer is told from then on.
+const OBSERVER_LATE_NS: u64 = 3_600_000_000_000;
 
 /// Who wrote a page.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +29,14 @@ pub struct Facts {
     pub label: String,
     /// `mio`, `node`, `tokio`.
     pub runtime: String,
+    /// What the runtime says of itself.
+    pub description: Arc<Description>,
+    /// The name of the runtime that has several workers, each with a page; empty for a loop by itself.
+    pub group: String,
+    /// The number of the worker in its runtime; `None` for a loop by itself.
+    pub worker: Option<u32>,
+    /// The thread has ceased to run this loop.
+    pub is_retired: bool,
     /// `epoll` and the like.
     pub backend: String,
     /// Name of the loop's thread; may be empty.
@@ -127,6 +141,9 @@ pub struct Snapshot {
     pub drain_jobs: [CountValues; 2],
     pub poll_events: CountValues,
     pub pool: Option<PoolValues>,
+    pub gauges: Vec<GaugeValue>,
+    pub gauge_histograms: Vec<NamedHistogram>,
+    pub gauges_refused: u64,
     pub sites: Vec<Site>,
     pub sites_overflow: u64,
     pub paths: Vec<PathStat>,
@@ -148,6 +165,10 @@ impl Page {
             name: load_text(&header.name),
             label: load_text(&header.label),
             runtime: load_text(&header.runtime),
+            group: load_text(&header.group),
+            worker: header.worker.get().checked_sub(1).map(|worker| worker.min(u64::from(u32::MAX)) as u32),
+            is_retired: self.control.retired() != Ticks::NONE,
+            description: self.description(),
             backend: load_text(&header.backend),
             thread: load_text(&header.thread),
             process: load_text(&header.process),
@@ -165,23 +186,32 @@ impl Page {
         self.vitals_at(clock, now).now
     }
 
-    /// Reads what belongs to the stretch that began at `since`, 0 for the poll.
-    pub(crate) fn stretch_values(&self, since: Ticks, now: Ticks, clock: &Clock) -> NowValues {
+    /// Reads what belongs to the stretch that began at `since`, 0 for the poll, and in which the loop last polled at `turned`.
+    pub(crate) fn stretch_values(
+        &self,
+        since: Ticks,
+        turned: Ticks,
+        now: Ticks,
+        clock: &Clock,
+        parked_since: Ticks,
+    ) -> NowValues {
         if since != Ticks::NONE {
-            return self.busy_values(since, now, clock, (self.header.clock_shift.get() as u32).min(6));
+            return self.busy_values(since, turned, now, clock);
         }
-        let parked_ns = clock.duration_ns(Ticks(self.now.parked_since.get()), now);
+        let parked_ns = clock.duration_ns(parked_since, now);
         NowValues { parked_ns, ..NowValues::IDLE }
     }
 
-    fn busy_values(&self, since: Ticks, now: Ticks, clock: &Clock, shift: u32) -> NowValues {
-        let words = &self.now;
-        let running = unpack(words.running.get(), since, shift);
+    fn busy_values(&self, since: Ticks, turned: Ticks, now: Ticks, clock: &Clock) -> NowValues {
+        let (words, shift) = (&self.now, (self.header.clock_shift.get() as u32).min(6));
+        // An observer is late: what runs may have begun before it saw the period begin.
+        let earlier = if self.is_observed() { clock.scale().ticks(OBSERVER_LATE_NS) } else { 0 };
+        let running = unpack(words.running.get(), Ticks(since.0.saturating_sub(earlier)), shift);
         let (drain_since, records) = (words.drain_since.get(), count(self.record_count.get()));
         let jobs = records.saturating_sub(words.drain_first.get());
         NowValues {
-            busy_ns: clock.duration_ns(since, now).max(1),
-            expected_ns: clock.scale().duration_ns(self.expected.ticks(since, now)),
+            busy_ns: clock.duration_ns(turned, now).max(1),
+            expected_ns: clock.scale().duration_ns(self.expected.ticks(turned, now)),
             expected: self.expected.open_site(),
             parked_ns: 0,
             running,
@@ -255,6 +285,9 @@ impl Page {
             drain_jobs: std::array::from_fn(|queue| tallies.drain_jobs[queue].read()),
             poll_events: tallies.poll_events.read(),
             pool: self.pool.read(Some(taken), clock.scale()),
+            gauges: self.gauges.read(),
+            gauge_histograms: self.gauges.read_histograms(),
+            gauges_refused: self.gauges.refused(),
             sites: self.sites.read(),
             sites_overflow: self.sites.overflow(),
             paths: self.paths.read(epoch, ns),

@@ -6,8 +6,6 @@
 use crate::clock::{Clock, Ticks};
 use crate::memory::{Memory, PageRef};
 use crate::paths::{PathId, PathIndex};
-use crate::phase::Phase;
-use crate::record::{frame_parent, frame_phase, frame_site};
 use crate::site::{Site, SiteId, SiteIndex};
 use crate::word::{LoopOwned, Pen};
 use std::cell::{Cell, RefCell};
@@ -55,9 +53,7 @@ impl Track {
             return None;
         }
         Some(self.path.get().unwrap_or_else(|| {
-            let phase = Phase::from_index(frame_phase(frame)).unwrap_or(Phase::Main);
-            let (parent, site) = (frame_parent(frame), frame_site(frame));
-            let path = self.index.path(&self.pen, &self.page.paths, phase, parent, site);
+            let path = self.index.path_of_frame(&self.pen, &self.page.paths, frame);
             self.path.set(Some(path));
             self.charged.set(self.last.get());
             self.depth.set(0);
@@ -184,6 +180,14 @@ pub fn site(name: &str, file: &str, line: u32) -> Option<SiteId> {
         };
         let mut sites = track.sites.try_borrow_mut().ok()?;
         Some(sites.intern(&track.pen, &track.page.sites, site))
+    })
+}
+
+/// [`site`] of what an address stands for, found without a look at strings: as [`Writer::addressed_site`](crate::Writer).
+pub fn addressed_site(address: usize, make: impl FnOnce() -> Site) -> Option<SiteId> {
+    with_current(|track| {
+        let mut sites = track.sites.try_borrow_mut().ok()?;
+        Some(sites.addressed(&track.pen, &track.page.sites, (address, crate::kind::Kind::Span), make))
     })
 }
 

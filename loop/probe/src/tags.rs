@@ -20,7 +20,7 @@ pub const TAG_WORDS: usize = 6 + SPANS;
 pub struct Tags {
     /// The phase and callback.
     pub running: Running,
-    /// Start of the busy stretch.
+    /// Start of the busy stretch, or when the loop last polled in it.
     pub busy_since: Ticks,
     /// The spans open inside the callback, outermost first; at most 8.
     pub spans: Vec<SiteId>,
@@ -33,7 +33,13 @@ impl Page {
         let (now, open) = (&self.now, &self.open);
         std::array::from_fn(|index| match index {
             0 => now.running.cell(),
-            1 => now.busy_since.cell(),
+            1 => {
+                if self.is_observed() {
+                    self.control.observed_busy_cell()
+                } else {
+                    now.busy_since.cell()
+                }
+            }
             2 => open.frame.cell(),
             3 => open.depth.cell(),
             4 => open.begun.cell(),
@@ -54,7 +60,7 @@ impl Tags {
         let depth = if is_whole { (depth as usize).min(SPANS) } else { 0 };
         Some(Tags {
             running: unpack(running, busy_since, shift)?,
-            busy_since,
+            busy_since: page.control.since_turn(busy_since),
             spans: sites[..depth].iter().map(|site| SiteId(*site as u16)).collect(),
         })
     }

@@ -1,6 +1,7 @@
 //! The few numbers that a watching agent reads on every tick: a page's snapshot is some hundred times as long.
 
 use crate::clock::{Clock, Ticks};
+use crate::control::Observed;
 use crate::limits::count;
 use crate::page::Page;
 use crate::pool::PoolNow;
@@ -34,8 +35,7 @@ impl Page {
     /// Reads the vitals as of `taken`, a moment on `clock`, which must be the page's own. About thirty loads, no
     /// allocation.
     pub fn vitals_at(&self, clock: &Clock, taken: Ticks) -> Vitals {
-        let busy_since = &self.now.busy_since;
-        let mut since = busy_since.observe();
+        let mut since = self.observe_busy();
         let mut vitals = self.vitals_within(Ticks(since), clock, taken);
         // A stretch that ended meanwhile may be counted both as running and as over: read again. A loop that turns
         // faster than this one is not stalled, and the last reading is good enough.
@@ -43,7 +43,7 @@ impl Page {
             // Pairs with the release fence after each change of `busy_since`: whoever read a number that was stored
             // after the change sees the change here.
             fence(Ordering::Acquire);
-            let again = busy_since.observe();
+            let again = self.observe_busy();
             if again == since {
                 break;
             }
@@ -56,16 +56,35 @@ impl Page {
     fn vitals_within(&self, since: Ticks, clock: &Clock, taken: Ticks) -> Vitals {
         let (words, tallies) = (&self.now, &self.tallies);
         let ns = |ticks: u64| clock.scale().duration_ns(ticks);
-        let now = self.stretch_values(since, taken, clock);
+        let mut told = match self.is_observed() {
+            true => self.control.observed(),
+            false => Observed {
+                busy_since: Ticks(words.busy_since.get()),
+                parked_since: Ticks(words.parked_since.get()),
+                active_ticks: tallies.active_ticks.get(),
+                idle_ticks: tallies.idle_ticks.get(),
+            },
+        };
+        let retired = self.control.retired();
+        if retired != Ticks::NONE && told.busy_since != Ticks::NONE {
+            // What ran when the thread went on to something else ended then.
+            told.active_ticks = told.active_ticks.saturating_add(retired.since(told.busy_since));
+            told.parked_since = retired;
+        }
+        let turned = self.control.since_turn(since);
+        let now = self.stretch_values(since, turned, taken, clock, told.parked_since);
+        // What is busy since a hidden poll was active before it, too.
+        let before_turn = turned.since(since);
+        let seen = self.control.observed_blocked();
         Vitals {
             now,
-            busy_since: since,
-            parked_since: Ticks(words.parked_since.get()),
-            active_ns: ns(tallies.active_ticks.get()).saturating_add(now.busy_ns),
-            idle_ns: ns(tallies.idle_ticks.get()).saturating_add(now.parked_ns),
+            busy_since: turned,
+            parked_since: told.parked_since,
+            active_ns: ns(told.active_ticks.saturating_add(before_turn)).saturating_add(now.busy_ns),
+            idle_ns: ns(told.idle_ticks).saturating_add(now.parked_ns),
             records: count(self.record_count.get()),
-            stalls_ended: count(tallies.blocked[0].get()),
-            critical_ended: count(tallies.blocked[1].get()),
+            stalls_ended: count(tallies.blocked[0].get()).saturating_add(seen[0]),
+            critical_ended: count(tallies.blocked[1].get()).saturating_add(seen[1]),
             pool: self.pool.now(taken, ns),
         }
     }
@@ -85,12 +104,12 @@ impl Page {
     /// Returns when the busy period that runs began, on the page's clock; [`Ticks::NONE`] while the loop polls. Whoever sees a
     /// period sees what was stored before it.
     pub fn busy_since(&self) -> Ticks {
-        Ticks(self.now.busy_since.observe())
+        self.control.since_turn(Ticks(self.observe_busy()))
     }
 
     /// Tells whether the loop is in its poll: one load (acquire).
     pub fn is_parked(&self) -> bool {
-        self.now.busy_since.observe() == 0
+        self.observe_busy() == 0
     }
 }
 

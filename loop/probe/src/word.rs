@@ -17,6 +17,10 @@ pub struct LoopOwned(PhantomData<*const ()>);
 #[derive(Debug)]
 pub struct PoolOwned(());
 
+/// Marks cells that an adapter writes from any of its threads, one at a time: numbers that only its runtime has.
+#[derive(Debug)]
+pub struct GaugeOwned(());
+
 /// Marks cells that the watching agent writes: thresholds and its own address.
 #[derive(Debug)]
 pub struct AgentOwned(());

@@ -28,13 +28,13 @@ use crate::clock::{Clock, Scale, Ticks};
 use crate::due::Due;
 use crate::kind::{Kind, Queue};
 use crate::lag::Arrivals;
-use crate::now::{NO_KIND, place, stamp, what};
+use crate::now::{MANY as RUNNING_MANY, NO_KIND, place, stamp, what};
 use crate::page::Page;
 use crate::paths::Epoch;
 use crate::phase::Phase;
 use crate::poll_gate::PollGate;
-use crate::record::{SPANS, frame, frame_base, frame_kind, frame_site};
-use crate::site::{SiteId, site_at};
+use crate::record::{MANY, SPANS, frame, frame_base, frame_kind, frame_site};
+use crate::site::{Site, SiteId, site_at};
 use crate::spans::{Installed, Track};
 use crate::word::{LoopOwned, Pen};
 use std::panic::Location;
@@ -59,6 +59,13 @@ impl Life {
     }
 }
 
+/// The callback inside which a queue is drained: see [`Writer::drain_inside_begin`].
+#[derive(Debug)]
+#[must_use = "the callback goes on with `drain_inside_end`"]
+pub struct Inside {
+    frame: u64,
+}
+
 /// The one writer of a page. Neither `Clone` nor `Send`: a second writing thread does not compile.
 ///
 /// ```compile_fail
@@ -69,6 +76,7 @@ impl Life {
 pub struct Writer {
     pub(crate) track: Rc<Track>,
     pub(crate) has_pool: bool,
+    pub(crate) has_gauges: bool,
     pub(crate) scale: Scale,
     shift: u32,
     /// The agents' bell, or one that always asks to be looked at where this loop must make a fence first.
@@ -119,15 +127,16 @@ impl Writer {
         let shift = page.header.clock_shift.get() as u32;
         let writer = Writer {
             has_pool: false,
+            has_gauges: false,
             scale,
             shift,
             bell: gate.bell(),
             gate,
-            phase: Phase::Main,
-            place: place(Phase::Main, None),
+            phase: Phase::MAIN,
+            place: place(Phase::MAIN, None),
             phase_since: origin,
             phase_first: 0,
-            frame_base: frame_base(Phase::Main, SiteId::NONE),
+            frame_base: frame_base(Phase::MAIN, SiteId::NONE),
             ready: Ticks::NONE,
             booked: 0,
             after: 0,
@@ -193,9 +202,20 @@ impl Writer {
     }
 
     /// Finds the site with these values: for runtimes whose places are not Rust source locations.
-    pub fn foreign_site(&mut self, site: crate::site::Site) -> SiteId {
+    pub fn foreign_site(&mut self, site: Site) -> SiteId {
         let Track { page, pen, .. } = &*self.track;
         self.track.sites.borrow_mut().intern(pen, &page.sites, site)
+    }
+
+    /// Finds the site that stands for an address, with the values that `make` gives the first time: a few nanoseconds, without a
+    /// look at a string. Of two addresses with the same values both have the same site.
+    ///
+    /// What lies at the address must mean the same site for as long as the writer lives: a `&'static Location`, or a text that
+    /// the caller keeps, such as a route's `Arc<str>`.
+    #[inline]
+    pub fn addressed_site(&mut self, address: usize, kind: Kind, make: impl FnOnce() -> Site) -> SiteId {
+        let Track { page, pen, .. } = &*self.track;
+        self.track.sites.borrow_mut().addressed(pen, &page.sites, (address, kind), make)
     }
 
     /// Makes this loop the one that spans on this thread belong to, until the result is dropped.
@@ -230,6 +250,59 @@ impl Writer {
         // Most callers give a constant.
         if life.submitted != Ticks::NONE {
             self.book_operation(life);
+        }
+    }
+
+    /// [`Writer::begin`] for a callback that begins at `at`, and not at the last stamp: where the runtime did something else in
+    /// between that is not told. `at` is a moment on the page's clock, not before [`Writer::last`].
+    #[inline(always)]
+    pub fn begin_at(&mut self, at: Ticks, kind: Kind, site: SiteId, life: Life) {
+        self.track.last.set(Ticks(at.0.max(self.last().0)));
+        self.begin(kind, site, life);
+    }
+
+    /// Something begins that stands for many: all callbacks of a batch, or all jobs of a drain whose jobs the runtime does not
+    /// tell one by one. Ended by [`Writer::end_many`]; where [`Writer::end`] ends it, their number is not known.
+    #[inline]
+    pub fn begin_many(&mut self, kind: Kind, site: SiteId) {
+        self.begin(kind, site, Life::UNKNOWN);
+        let Track { page, pen, frame, .. } = &*self.track;
+        frame.set(frame.get() | MANY);
+        page.now.running.set(pen, page.now.running.get() | RUNNING_MANY);
+    }
+
+    /// What [`Writer::begin_many`] began has ended, and was so many; 0 where that is not known. Returns the stamp of the end.
+    #[inline]
+    pub fn end_many(&mut self, jobs: u64) -> Ticks {
+        self.ready = Ticks(jobs);
+        self.end()
+    }
+
+    /// Tells whether a callback or job is running: begun and not ended.
+    #[inline(always)]
+    pub fn is_running(&self) -> bool {
+        self.track.frame.get() != 0
+    }
+
+    /// A queue is drained inside the running callback, as Node does between the timers of a batch. The callback is told in parts:
+    /// the part until now ends, and each part counts as a callback. [`Writer::drain_inside_end`] goes on with the next.
+    pub fn drain_inside_begin(&mut self, queue: Queue, depth: usize) -> Inside {
+        let frame = self.track.frame.get();
+        self.end();
+        self.drain_begin(queue, depth);
+        Inside { frame }
+    }
+
+    /// The queue is empty after `jobs` jobs, and the callback goes on.
+    pub fn drain_inside_end(&mut self, queue: Queue, jobs: u64, inside: Inside) {
+        self.drain_end(queue, jobs);
+        self.drained();
+        if let Some(kind) = Kind::from_index(frame_kind(inside.frame)).filter(|_| inside.frame != 0) {
+            let site = frame_site(inside.frame);
+            match inside.frame & MANY {
+                0 => self.begin(kind, site, Life::UNKNOWN),
+                _ => self.begin_many(kind, site),
+            }
         }
     }
 

@@ -26,7 +26,7 @@ fn played(settled_after: u64) -> Snapshot {
     let span = spans::site("inside", "booking.rs", 1).unwrap();
     let kinds = [Kind::Timer, Kind::IoRead, Kind::Tick, Kind::Microtask];
     for turn in 0..200u64 {
-        writer.phase(Phase::ALL[turn as usize / 40]);
+        writer.phase(Phase::STANDARD[turn as usize / 40]);
         let (kind, site) = (kinds[turn as usize / 3 % 4], sites[turn as usize / 5 % 2]);
         let ready = if turn % 4 == 0 { Ticks::NONE } else { Ticks(SECOND_NS + turn) };
         writer.begin(kind, site, Life::ready_at(ready));
@@ -71,7 +71,7 @@ fn a_loop_may_stamp_its_poll_itself() {
     let time = VirtualClock::starting_at(SECOND_NS);
     let mut writer = writer(&time);
     time.advance_ns(2_000);
-    writer.phase(Phase::Poll);
+    writer.phase(Phase::POLL);
     writer.settle();
     writer.park_at(writer.clock().now());
     time.advance_ns(500);

@@ -48,7 +48,7 @@ fn lag_on_page(stretches: &Stretches) -> loopscope_probe::histogram::HistogramVa
     let time = VirtualClock::starting_at(MS_NS);
     let mut writer = Writer::builder("truth").clock(Clock::simulated(time.clone())).build();
     writer.resume();
-    writer.phase(Phase::Poll);
+    writer.phase(Phase::POLL);
     writer.park();
     for (begin_ns, end_ns) in stretches {
         time.advance_to_ns(MS_NS + begin_ns);

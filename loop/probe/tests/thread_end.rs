@@ -40,7 +40,7 @@ fn writer() -> Writer {
 /// Runs a callback, with a span and an expected block in it.
 fn run_callback(writer: &mut Writer) -> Option<Entered> {
     writer.resume();
-    writer.phase(Phase::Timers);
+    writer.phase(Phase::TIMERS);
     writer.begin(Kind::Timer, SiteId::NONE, Life::UNKNOWN);
     let _expected = expect_block("migration");
     let site = spans::site("query", "src/x.rs", 1);

@@ -57,7 +57,7 @@ impl Play {
     /// Polls for that long.
     fn poll(&mut self, ns: u64, events: usize) {
         self.writer.iteration();
-        self.writer.phase(Phase::Poll);
+        self.writer.phase(Phase::POLL);
         self.writer.park();
         self.pass(ns);
         self.writer.unpark(events);
@@ -106,25 +106,25 @@ fn run_wait_and_operation_are_booked_by_kind() {
 #[test]
 fn a_phase_is_timed_where_it_had_work() {
     let mut play = Play::running();
-    play.writer.phase(Phase::Timers);
+    play.writer.phase(Phase::TIMERS);
     play.callback(Kind::Timer, MS_NS);
     play.callback(Kind::Timer, 2 * MS_NS);
-    play.writer.phase(Phase::Pending);
-    play.writer.phase(Phase::Check);
+    play.writer.phase(Phase::PENDING);
+    play.writer.phase(Phase::CHECK);
     play.callback(Kind::Immediate, 5 * MS_NS);
-    play.writer.phase(Phase::Close);
+    play.writer.phase(Phase::CLOSE);
     play.writer.suspend();
     let page = play.snapshot();
     let phase = |phase: Phase| (page.phase_callbacks[phase.index()], page.phase[phase.index()].clone());
-    assert_eq!(phase(Phase::Timers), (2, histogram(&[3 * MS_NS])));
-    assert_eq!(phase(Phase::Check), (1, histogram(&[5 * MS_NS])));
-    assert_eq!((phase(Phase::Pending), phase(Phase::Close)), ((0, histogram(&[])), (0, histogram(&[]))));
+    assert_eq!(phase(Phase::TIMERS), (2, histogram(&[3 * MS_NS])));
+    assert_eq!(phase(Phase::CHECK), (1, histogram(&[5 * MS_NS])));
+    assert_eq!((phase(Phase::PENDING), phase(Phase::CLOSE)), ((0, histogram(&[])), (0, histogram(&[]))));
 }
 
 #[test]
 fn a_drain_is_timed_by_queue_and_its_callback_completes_after_it() {
     let mut play = Play::running();
-    play.writer.phase(Phase::Timers);
+    play.writer.phase(Phase::TIMERS);
     play.call(Kind::Timer, SiteId::NONE, MS_NS);
     play.drain(Queue::NextTick, Kind::Tick, 3, 2 * MS_NS);
     play.drain(Queue::Microtask, Kind::Microtask, 4, US_NS);
@@ -145,7 +145,7 @@ fn a_drain_is_timed_by_queue_and_its_callback_completes_after_it() {
     assert_eq!(queues.map(|queue| page.queue_depth_max[queue]), [3, 4]);
     assert_eq!(page.completed, histogram(&[6 * MS_NS + 4 * US_NS, 0]));
     // Jobs are no callbacks: they have neither a run histogram nor a place in the phase's count.
-    assert_eq!((page.phase_callbacks[Phase::Timers.index()], page.run[Kind::Timer.index()].count()), (2, 2));
+    assert_eq!((page.phase_callbacks[Phase::TIMERS.index()], page.run[Kind::Timer.index()].count()), (2, 2));
 }
 
 #[test]
@@ -166,13 +166,13 @@ fn a_running_drain_shows_its_age_and_its_jobs() {
 fn what_runs_is_seen_while_it_runs() {
     let mut play = Play::running();
     let site = play.site("guilty");
-    play.writer.phase(Phase::Check);
+    play.writer.phase(Phase::CHECK);
     play.callback(Kind::Immediate, 3 * MS_NS);
     play.writer.begin(Kind::Immediate, site, Life::UNKNOWN);
     play.pass(400 * MS_NS);
     let now = play.snapshot().now;
     let running = now.running.unwrap();
-    assert_eq!((running.phase, running.kind, running.site), (Phase::Check, Some(Kind::Immediate), site));
+    assert_eq!((running.phase, running.kind, running.site), (Phase::CHECK, Some(Kind::Immediate), site));
     assert_eq!((now.busy_ns, now.stretch_callbacks), (403 * MS_NS, 1));
     // The start is stored without its lowest bits.
     assert!(now.running_ns.abs_diff(400 * MS_NS) < 100, "{}", now.running_ns);
@@ -275,7 +275,7 @@ fn counters_and_gauges_hold_what_the_loop_said() {
 fn the_recorder_holds_the_last_callbacks() {
     let mut play = Play::running();
     let site = play.site("recorded");
-    play.writer.phase(Phase::Timers);
+    play.writer.phase(Phase::TIMERS);
     let ready = Ticks(SECOND_NS - MS_NS);
     play.writer.begin(Kind::Timer, site, Life::ready_at(ready));
     play.pass(2 * MS_NS);
@@ -287,7 +287,7 @@ fn the_recorder_holds_the_last_callbacks() {
     let [callback, job] = records.as_slice() else { panic!("{records:?}") };
     assert_eq!(
         (callback.number, callback.kind, callback.site, callback.phase),
-        (0, Kind::Timer, site, Phase::Timers)
+        (0, Kind::Timer, site, Phase::TIMERS)
     );
     assert_eq!((callback.ready, callback.start, callback.end), (ready, start, end));
     assert_eq!((job.number, job.kind, job.parent), (1, Kind::Tick, site));
@@ -296,7 +296,7 @@ fn the_recorder_holds_the_last_callbacks() {
 
 /// Returns own time and calls of the path with these names below its phase.
 fn path(page: &Snapshot, phase: Phase, names: &[&str]) -> (u64, u64, u64) {
-    let mut node = phase as usize + 1;
+    let mut node = phase.index() + 1;
     for name in names {
         let is_child = |(number, stat): &(usize, &loopscope_probe::paths::PathStat)| {
             *number > 0 && usize::from(stat.parent) == node && page.sites[stat.site.index()].name == *name
@@ -316,7 +316,7 @@ fn nested_spans_have_their_own_time_and_their_callback_the_rest() {
     let mut play = Play::running();
     let installed = play.writer.install_spans();
     let site = play.site("callback");
-    play.writer.phase(Phase::Timers);
+    play.writer.phase(Phase::TIMERS);
     play.writer.begin(Kind::Timer, site, Life::UNKNOWN);
     play.pass(MS_NS);
     let outer = enter("outer");
@@ -334,11 +334,11 @@ fn nested_spans_have_their_own_time_and_their_callback_the_rest() {
     play.writer.suspend();
     drop(installed);
     let page = play.snapshot();
-    let (own, calls, longest) = path(&page, Phase::Timers, &["callback"]);
+    let (own, calls, longest) = path(&page, Phase::TIMERS, &["callback"]);
     assert_eq!((own, calls, longest), (33 * MS_NS, 1, 59 * MS_NS));
-    let (own, calls, _) = path(&page, Phase::Timers, &["callback", "outer"]);
+    let (own, calls, _) = path(&page, Phase::TIMERS, &["callback", "outer"]);
     assert_eq!((own, calls), (18 * MS_NS, 1));
-    let (own, calls, _) = path(&page, Phase::Timers, &["callback", "outer", "inner"]);
+    let (own, calls, _) = path(&page, Phase::TIMERS, &["callback", "outer", "inner"]);
     assert_eq!((own, calls), (8 * MS_NS, 2));
 }
 
@@ -361,9 +361,9 @@ fn a_span_left_open_ends_with_its_callback() {
     play.writer.drained();
     play.writer.suspend();
     let page = play.snapshot();
-    assert_eq!(path(&page, Phase::Main, &["first"]).0, 0);
-    assert_eq!(path(&page, Phase::Main, &["first", "open"]).0, 3 * MS_NS);
-    assert_eq!(path(&page, Phase::Main, &["second"]), (12 * MS_NS, 1, 12 * MS_NS));
+    assert_eq!(path(&page, Phase::MAIN, &["first"]).0, 0);
+    assert_eq!(path(&page, Phase::MAIN, &["first", "open"]).0, 3 * MS_NS);
+    assert_eq!(path(&page, Phase::MAIN, &["second"]), (12 * MS_NS, 1, 12 * MS_NS));
 }
 
 #[test]
@@ -378,8 +378,8 @@ fn drained_jobs_hang_below_their_callback() {
     play.writer.drained();
     play.writer.suspend();
     let page = play.snapshot();
-    assert_eq!(path(&page, Phase::Main, &["callback"]), (MS_NS, 1, MS_NS));
-    assert_eq!(path(&page, Phase::Main, &["callback", "job"]), (5 * MS_NS, 2, 3 * MS_NS));
+    assert_eq!(path(&page, Phase::MAIN, &["callback"]), (MS_NS, 1, MS_NS));
+    assert_eq!(path(&page, Phase::MAIN, &["callback", "job"]), (5 * MS_NS, 2, 3 * MS_NS));
 }
 
 #[test]
@@ -405,8 +405,8 @@ fn a_pool_tells_depth_wait_run_and_saturation() {
     let second = pool.started(WorkKind::Fs, jobs[1], Some(jobs[2]));
     play.pass(3 * MS_NS);
     let now = play.snapshot().pool.unwrap();
-    assert_eq!((now.threads, now.running, now.queued, now.queued_max), (2, 2, 1, 3));
-    assert_eq!((now.oldest_wait_ns, now.saturated_for_ns), (5 * MS_NS, 3 * MS_NS));
+    assert_eq!((now.threads, now.running, now.queued, now.queued_max), (Some(2), Some(2), Some(1), 3));
+    assert_eq!((now.oldest_wait_ns, now.saturated_for_ns), (Some(5 * MS_NS), 3 * MS_NS));
     assert_eq!(now.busy_ns, (MS_NS + 3 * MS_NS) + 3 * MS_NS);
 
     pool.finished(WorkKind::Fs, first, pool.clock().now(), true);
@@ -423,7 +423,10 @@ fn a_pool_tells_depth_wait_run_and_saturation() {
     assert_eq!(end.run[fs], histogram(&[4 * MS_NS, 5 * MS_NS, 2 * MS_NS]));
     assert_eq!((end.submitted[fs], end.completed[fs], end.failed[fs]), (3, 2, 1));
     assert_eq!(end.cancelled[WorkKind::User.index()], 1);
-    assert_eq!((end.running, end.queued, end.oldest_wait_ns, end.saturated_for_ns), (0, 0, 0, 0));
+    assert_eq!(
+        (end.running, end.queued, end.oldest_wait_ns, end.saturated_for_ns),
+        (Some(0), Some(0), Some(0), 0)
+    );
     assert_eq!((end.saturated_ns, end.busy_ns), (3 * MS_NS, 11 * MS_NS));
 }
 
@@ -488,7 +491,7 @@ fn tags_tell_what_ran_when_they_were_copied() {
     let copy = |play: &Play| {
         play.writer.page().tag_words().map(|word| word.load(std::sync::atomic::Ordering::Relaxed))
     };
-    play.writer.phase(Phase::Check);
+    play.writer.phase(Phase::CHECK);
     play.writer.begin(Kind::Immediate, site, Life::UNKNOWN);
     let span = spans::site("span", "span.rs", 1).unwrap();
     spans::enter(span, "").unwrap();
@@ -498,7 +501,7 @@ fn tags_tell_what_ran_when_they_were_copied() {
     play.writer.suspend();
     let tags = Tags::decode(play.writer.page(), &busy).unwrap();
     let running = tags.running;
-    assert_eq!((running.phase, running.kind, running.site), (Phase::Check, Some(Kind::Immediate), site));
+    assert_eq!((running.phase, running.kind, running.site), (Phase::CHECK, Some(Kind::Immediate), site));
     assert_eq!((tags.spans, tags.busy_since), (vec![span], Ticks(SECOND_NS)));
     let tags = Tags::decode(play.writer.page(), &between).unwrap();
     assert_eq!((tags.running.kind, tags.spans), (None, vec![]));

@@ -92,12 +92,12 @@ fn perform(cx: &mut Context<'_>, body: &Body) {
 
 fn print(cx: &mut Context<'_>, label: &str) {
     let phase = match cx.phase() {
-        Phase::Main => cx.state.outside,
-        Phase::Timers => 't',
-        Phase::Poll => 'p',
-        Phase::Check => 'k',
-        Phase::Close => 'c',
-        Phase::Pending | Phase::Idle | Phase::Prepare => '?',
+        Phase::MAIN => cx.state.outside,
+        Phase::TIMERS => 't',
+        Phase::POLL => 'p',
+        Phase::CHECK => 'k',
+        Phase::CLOSE => 'c',
+        _ => '?',
     };
     let (queue, iteration) = (cx.state.queue, cx.iteration());
     cx.state.lines.push(Line { label: label.to_owned(), phase, queue, iteration });

@@ -4,6 +4,7 @@ use crate::ls::describe;
 use loopscope_probe::registry::LocalPage;
 use loopscope_probe::{Page, Snapshot};
 use loopscope_report::duration::show_ns;
+use loopscope_report::incident::PoolState;
 
 /// Makes the lines of one loop.
 #[derive(Debug)]
@@ -23,7 +24,7 @@ struct Second {
     /// Jobs drained in the second, both queues together.
     drained: u64,
     /// Running jobs, threads, and waiting jobs of the pool.
-    pool: Option<(u64, u64, u64)>,
+    pool: Option<PoolState>,
 }
 
 impl Summary {
@@ -42,7 +43,7 @@ impl Summary {
             utilization: later.active_ns.saturating_sub(self.earlier.active_ns) as f64 / elapsed_ns as f64,
             now: now(&later, page.page()),
             drained: later.drained_jobs.iter().sum::<u64>() - self.earlier.drained_jobs.iter().sum::<u64>(),
-            pool: later.pool.as_ref().map(|pool| (pool.running, pool.threads, pool.queued)),
+            pool: later.pool.as_ref().map(|pool| PoolState { oldest_wait_ns: None, ..PoolState::from(pool) }),
         };
         (self.earlier, self.earlier_served) = (later, served);
         second.line()
@@ -67,8 +68,8 @@ impl Second {
             Some(..1_000) => "< 1 µs".to_owned(),
             Some(ns) => show_ns(ns),
         };
-        let pool = match self.pool {
-            Some((running, threads, queued)) => format!(" | pool {running}/{threads} busy, {queued} waiting"),
+        let pool = match &self.pool {
+            Some(pool) => format!(" | pool: {}", pool.words()),
             None => String::new(),
         };
         format!(
@@ -93,11 +94,16 @@ mod tests {
             utilization: 0.163,
             now: "STALLED 120 ms in timer parse_invoices (src/x.rs:40)".to_owned(),
             drained: 1250,
-            pool: Some((4, 4, 36)),
+            pool: Some(PoolState {
+                threads: Some(4),
+                running: Some(4),
+                queued: Some(36),
+                oldest_wait_ns: None,
+            }),
         };
         assert_eq!(
             second.line(),
-            " 200 req/s | p99 lag 302 ms | busy  16% | 1250 drained/s | pool 4/4 busy, 36 waiting | now STALLED 120 ms in timer parse_invoices (src/x.rs:40)"
+            " 200 req/s | p99 lag 302 ms | busy  16% | 1250 drained/s | pool: 4 of 4 threads busy, 36 jobs waiting | now STALLED 120 ms in timer parse_invoices (src/x.rs:40)"
         );
         let quiet = Second { lag_ns: None, pool: None, now: "idle".to_owned(), ..second };
         assert_eq!(quiet.line(), " 200 req/s | p99 lag - | busy  16% | 1250 drained/s | now idle");

@@ -107,15 +107,7 @@ fn facts(paint: Paint, found: &Found, now_unix_ns: u64) -> String {
         facts.push(("asleep in", call.clone()));
     }
     if let Some(pool) = &incident.pool {
-        let waits = if pool.queued > 0 {
-            format!(", the oldest for {}", show_ns(pool.oldest_wait_ns))
-        } else {
-            String::new()
-        };
-        facts.push((
-            "pool",
-            format!("{} of {} threads busy, {} jobs waiting{waits}", pool.running, pool.threads, pool.queued),
-        ));
+        facts.push(("pool", pool.words()));
     }
     let line = |(name, fact): (&str, String)| {
         paint.paragraph(&paint.faint(&format!("  {name:<10}")), FACTS, &fact, str::to_owned)

@@ -59,7 +59,12 @@ fn incident() -> Incident {
         captures_suppressed: 4,
         records: (0..60).map(|number| record(number * 1_000_000 - 80_000_000, 5_000, false)).collect(),
         records_lost: 7,
-        pool: Some(PoolState { threads: 4, running: 2, queued: 0, oldest_wait_ns: 0 }),
+        pool: Some(PoolState {
+            threads: Some(4),
+            running: Some(2),
+            queued: Some(0),
+            oldest_wait_ns: Some(0),
+        }),
         before: LoopFigures {
             period_ns: 10_000_000_000,
             utilization: 0.25,

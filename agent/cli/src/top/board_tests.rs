@@ -40,7 +40,13 @@ pub fn view() -> View {
         ..StateView::default()
     };
     stalled.stalls.warning_count = 7;
-    stalled.pool = Some(PoolView { threads: 4, busy: 4, queued: 12, saturated_ns: 1, ..PoolView::default() });
+    stalled.pool = Some(PoolView {
+        threads: Some(4),
+        busy: Some(4),
+        queued: Some(12),
+        saturated_ns: 1,
+        ..PoolView::default()
+    });
     stalled.sites = vec![SiteView {
         label: "parse_invoices (src/demo/trouble.rs:40)".into(),
         kind: "timer",

@@ -109,9 +109,13 @@ impl Column {
             Column::Blocked => lag(entry.stalls.blocked_ns),
             Column::Pool => entry.pool.map_or_else(
                 || "-".to_owned(),
-                |pool| match pool.queued {
-                    0 => format!("{}/{}", pool.busy, pool.threads),
-                    queued => format!("{}/{} +{queued}", pool.busy, pool.threads),
+                |pool| {
+                    let known =
+                        |number: Option<u64>| number.map_or("?".to_owned(), |number| number.to_string());
+                    match pool.queued {
+                        Some(0) => format!("{}/{}", known(pool.busy), known(pool.threads)),
+                        queued => format!("{}/{} +{}", known(pool.busy), known(pool.threads), known(queued)),
+                    }
                 },
             ),
             Column::Now => now(entry),

@@ -4,6 +4,7 @@ use crate::top::board::Row;
 use crate::top::column::{now, rate, short, state};
 use crate::top::theme::Theme;
 use loopscope_report::duration::show_ns;
+use loopscope_report::incident::PoolState;
 use loopscope_report::live::{LoopView, StateKind, View};
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
@@ -120,18 +121,20 @@ fn drains(entry: &LoopView, theme: Theme) -> Vec<Line<'static>> {
 
 fn pool(entry: &LoopView, theme: Theme) -> Option<Line<'static>> {
     let pool = entry.pool?;
-    let mut text = format!(
-        "{} of {} threads busy ({:.0}%), {} jobs wait, p95 wait {}, {} jobs/s",
-        pool.busy,
-        pool.threads,
-        pool.utilization_ratio * 100.0,
-        pool.queued,
+    let state = PoolState {
+        threads: pool.threads,
+        running: pool.busy,
+        queued: pool.queued,
+        oldest_wait_ns: pool.oldest_wait_ns,
+    };
+    let used = pool.utilization_ratio.map(|ratio| format!(" ({:.0}% of the time)", ratio * 100.0));
+    let text = format!(
+        "{}{}, p95 wait {}, {} jobs/s",
+        state.words(),
+        used.unwrap_or_default(),
         show_ns(pool.wait_p95_ns),
         rate(pool.jobs_per_second)
     );
-    if pool.queued > 0 {
-        text += &format!("; the first has waited {}", show_ns(pool.oldest_wait_ns));
-    }
     let style = if pool.saturated_ns > 0 { theme.warning() } else { Style::new() };
     Some(Line::from(vec![Span::styled(label("Pool"), theme.heading()), Span::styled(text, style)]))
 }

@@ -20,7 +20,7 @@ fn honest_loop(scratch: &Scratch) -> (Writer, Owner, Vec<u8>) {
     let site = writer.named_site(Location::caller(), Kind::Timer, "flush");
     for _ in 0..40 {
         writer.unpark(1);
-        writer.phase(Phase::Timers);
+        writer.phase(Phase::TIMERS);
         writer.begin(Kind::Timer, site, Life::UNKNOWN);
         writer.end();
         writer.iteration();

@@ -27,7 +27,7 @@ fn named_loop(scratch: &Scratch) -> (Writer, loopscope_probe::spans::Installed) 
     writer.resume();
     let site = writer.named_site(Location::caller(), Kind::Timer, NAME);
     let installed = writer.install_spans();
-    writer.phase(Phase::Timers);
+    writer.phase(Phase::TIMERS);
     writer.begin(Kind::Timer, site, Life::UNKNOWN);
     spans::enter(spans::site(NAME, "db.rs", 3).unwrap(), NAME).unwrap();
     let since = writer.last();

@@ -137,7 +137,8 @@ mod tests {
             kind,
             site: SiteId(site),
             parent: SiteId(parent),
-            phase: Phase::Poll,
+            phase: Phase::POLL,
+            many: None,
             ready: Ticks::NONE,
             start: Ticks(1_000),
             end: Ticks(1_000 + ns),
@@ -146,10 +147,11 @@ mod tests {
 
     fn running(kind: Kind, site: u16, ns: u64, stretch_callbacks: u64) -> NowValues {
         let running = Running {
-            phase: Phase::Poll,
+            phase: Phase::POLL,
             kind: Some(kind),
             site: SiteId(site),
             queue: None,
+            is_many: false,
             since: Ticks(1),
         };
         NowValues { running: Some(running), running_ns: ns, stretch_callbacks, ..NowValues::IDLE }

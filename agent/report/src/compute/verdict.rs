@@ -145,7 +145,8 @@ mod tests {
             kind,
             site: SiteId(site),
             parent: SiteId::NONE,
-            phase: Phase::Poll,
+            phase: Phase::POLL,
+            many: None,
             ready: Ticks::NONE,
             start: Ticks(start),
             end: Ticks(start + ns),
@@ -154,8 +155,14 @@ mod tests {
 
     fn running(kind: Kind, site: u16, ns: u64) -> NowValues {
         let queue: Option<Queue> = kind.queue();
-        let running =
-            Running { phase: Phase::Poll, kind: Some(kind), site: SiteId(site), queue, since: Ticks(1) };
+        let running = Running {
+            phase: Phase::POLL,
+            kind: Some(kind),
+            site: SiteId(site),
+            queue,
+            is_many: false,
+            since: Ticks(1),
+        };
         NowValues { running: Some(running), running_ns: ns, ..NowValues::IDLE }
     }
 

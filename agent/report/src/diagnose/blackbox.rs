@@ -100,14 +100,14 @@ mod tests {
         );
         let _spans = writer.install_spans();
         writer.resume();
-        writer.phase(Phase::Poll);
+        writer.phase(Phase::POLL);
         writer.begin(Kind::IoRead, read, Life::UNKNOWN);
         time.advance_ns(2 * MS);
         writer.end();
         writer.park();
         time.advance_ns(10 * MS);
         writer.unpark(1);
-        writer.phase(Phase::Timers);
+        writer.phase(Phase::TIMERS);
         writer.begin(Kind::Timer, flush, Life::UNKNOWN);
         let _span = probe_spans::enter(probe_spans::site("query", "db.rs", 3).unwrap(), "id=7").unwrap();
         time.advance_ns(2_000 * MS);

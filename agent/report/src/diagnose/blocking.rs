@@ -3,9 +3,9 @@
 use crate::compute::verdict::Cause;
 use crate::diagnose::evidence::{LoopEvidence, SeenStall};
 use crate::diagnose::finding::{Certainty, Finding, Urgency};
-use crate::diagnose::words::{count, elsewhere, percent, rate, share};
 use crate::duration::show_ns;
 use crate::incident::{Class, Frame, Incident};
+use crate::words::{count, elsewhere, percent, rate, share};
 
 /// At most so many sites are told of one kind of trouble; further ones are a line of the last.
 const SITES_TOLD: usize = 3;

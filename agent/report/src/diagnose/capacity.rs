@@ -3,8 +3,8 @@
 
 use crate::diagnose::evidence::LoopEvidence;
 use crate::diagnose::finding::{Certainty, Finding, Urgency};
-use crate::diagnose::words::{count, elsewhere, percent, rate};
 use crate::duration::show_ns;
+use crate::words::{count, elsewhere, percent, rate};
 
 /// Utilization from which on queueing makes everything slow, and from which on it never catches up.
 const BUSY: f64 = 0.9;

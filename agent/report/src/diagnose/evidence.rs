@@ -2,12 +2,14 @@
 
 use crate::compute::sites::SiteTotal;
 use crate::compute::verdict::Cause;
-use crate::diagnose::words;
 use crate::duration::show_ns;
 use crate::incident::Incident;
+use crate::words;
 use loopscope_probe::counts::CountValues;
+use loopscope_probe::description::Description;
 use loopscope_probe::histogram::HistogramValues;
 use loopscope_probe::{HandleType, Kind, WorkKind};
+use std::sync::Arc;
 
 /// What was seen of one loop.
 #[derive(Clone, Debug, Default)]
@@ -15,7 +17,7 @@ pub struct LoopEvidence {
     /// Name of the loop.
     pub name: String,
     /// `mio`, `node`, `tokio`.
-    pub runtime: String,
+    pub runtime: Arc<Description>,
     /// How long it was watched, in nanoseconds.
     pub watched_ns: u64,
     /// Time outside the poll while it was watched, in nanoseconds.
@@ -94,12 +96,12 @@ pub(crate) struct Delayer {
 /// A pool while it was watched.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct PoolEvidence {
-    pub threads: u64,
+    pub threads: Option<u64>,
     /// Time with all threads busy and jobs queued.
     pub saturated_ns: u64,
     /// State at the end.
-    pub queued: u64,
-    pub oldest_wait_ns: u64,
+    pub queued: Option<u64>,
+    pub oldest_wait_ns: Option<u64>,
     /// Kinds that were submitted, started or finished.
     pub kinds: Vec<PoolKind>,
     /// Jobs that ended, by the place that submitted them, the heaviest first.

@@ -240,7 +240,7 @@ impl Examination {
         let delayers = delayers.into_iter().map(|(label, delayer)| Delayer { label, ..delayer });
         LoopEvidence {
             name: surroundings.label.unwrap_or_else(|| last.facts.name.clone()),
-            runtime: last.facts.runtime.clone(),
+            runtime: last.facts.description.clone(),
             watched_ns: clock.duration_ns(first.taken, last.taken),
             active_ns: delta(last.active_ns, first.active_ns),
             callbacks: run.saturating_add(drained),

@@ -33,7 +33,7 @@ impl Bench {
 
     fn run(&mut self, kind: Kind, site: SiteId, ready_ago_ns: Option<u64>, ms: u64) {
         let ready = ready_ago_ns.map_or(Ticks::NONE, |ago| Ticks(self.writer.clock().now().0 - ago));
-        self.writer.phase(Phase::Timers);
+        self.writer.phase(Phase::TIMERS);
         self.writer.begin(kind, site, Life { ready, ..Life::UNKNOWN });
         self.time.advance_ns(ms * MS);
         self.writer.end();

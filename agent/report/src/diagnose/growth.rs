@@ -2,7 +2,7 @@
 
 use crate::diagnose::evidence::LoopEvidence;
 use crate::diagnose::finding::{Certainty, Finding, Urgency};
-use crate::diagnose::words::count;
+use crate::words::count;
 
 /// Growth by less than this many within the time watched may be anything.
 const HANDLES_LEAST: u64 = 10;

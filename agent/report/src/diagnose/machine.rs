@@ -2,9 +2,9 @@
 
 use crate::diagnose::evidence::LoopEvidence;
 use crate::diagnose::finding::{Certainty, Finding, Urgency};
-use crate::diagnose::words::{count, percent, share};
 use crate::duration::show_ns;
 use crate::incident::{Class, Incident};
+use crate::words::{count, percent, share};
 
 /// An agent that has not looked at a busy loop for so long is late, in nanoseconds. It should look every 25 ms.
 const AGENT_LATE_NS: u64 = 500_000_000;

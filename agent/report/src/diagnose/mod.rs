@@ -23,7 +23,6 @@ mod growth;
 mod machine;
 mod pool;
 mod rules;
-mod words;
 
 pub use blackbox::{LoopName, last_moment, reconstruct, under_way};
 pub use evidence::LoopEvidence;

@@ -2,8 +2,8 @@
 
 use crate::diagnose::evidence::{LoopEvidence, PoolEvidence, PoolKind};
 use crate::diagnose::finding::{Certainty, Finding, Urgency};
-use crate::diagnose::words::{count, percent, pool_size, rate, share};
 use crate::duration::show_ns;
+use crate::words::{count, percent, pool_size, rate, share};
 
 /// A job that waits for less than this is served well enough, in nanoseconds.
 const WAIT_NS: u64 = 50_000_000;
@@ -37,7 +37,7 @@ impl PoolKind {
 impl PoolEvidence {
     /// Returns the worst wait: at p95 of a kind, or of the job at the head of the queue.
     fn worst_wait_ns(&self) -> u64 {
-        self.kinds.iter().map(PoolKind::wait_p95_ns).max().unwrap_or(0).max(self.oldest_wait_ns)
+        self.kinds.iter().map(PoolKind::wait_p95_ns).max().unwrap_or(0).max(self.oldest_wait_ns.unwrap_or(0))
     }
 
     /// Finds a kind that waits although its jobs are short, and a kind of long jobs that it waits for.
@@ -67,20 +67,15 @@ impl PoolEvidence {
     fn saturation(&self, evidence: &LoopEvidence) -> String {
         let part = percent(share(self.saturated_ns, evidence.watched_ns));
         let waiting = match self.queued {
-            0 => String::new(),
-            queued => {
+            None | Some(0) => String::new(),
+            Some(queued) => {
                 let wait = if queued == 1 { "waits" } else { "wait" };
-                format!(
-                    "; {} {wait} now, the oldest for {}",
-                    count(queued, "job"),
-                    show_ns(self.oldest_wait_ns)
-                )
+                let oldest = self.oldest_wait_ns.map(|ns| format!(", the oldest for {}", show_ns(ns)));
+                format!("; {} {wait} now{}", count(queued, "job"), oldest.unwrap_or_default())
             }
         };
-        format!(
-            "all of {} busy with jobs waiting for {part} of the time{waiting}",
-            count(self.threads, "thread")
-        )
+        let threads = self.threads.map_or("its threads".to_owned(), |threads| count(threads, "thread"));
+        format!("all of {threads} busy with jobs waiting for {part} of the time{waiting}")
     }
 
     fn heaviest_job(&self) -> Option<String> {
@@ -101,13 +96,13 @@ pub(crate) fn saturated(evidence: &LoopEvidence) -> Vec<Finding> {
     if wait_ns < WAIT_NS || pool.saturated_ns < WAIT_NS || pool.behind().is_some() {
         return Vec::new();
     }
-    let threads = count(pool.threads, "thread");
+    let threads = pool.threads.map_or("its threads".to_owned(), |threads| count(threads, "thread"));
     let headline = format!(
         "the pool of loop {} is saturated: jobs wait {} (p95) for one of {threads}",
         evidence.name,
         show_ns(wait_ns)
     );
-    let wanted = pool.threads_wanted(evidence.watched_ns).max(pool.threads + 1);
+    let wanted = pool.threads_wanted(evidence.watched_ns).max(pool.threads.unwrap_or(0) + 1);
     let more = pool_size(&evidence.runtime, wanted.min(1024));
     let processors = match evidence.processors {
         0 => String::new(),
@@ -142,9 +137,9 @@ pub(crate) fn behind_slow_jobs(evidence: &LoopEvidence) -> Vec<Finding> {
         .because(pool.saturation(evidence))
         .because_of(pool.heaviest_job())
         .remedy(format!(
-            "give the {} jobs threads of their own, or keep fewer of them in the pool than it has threads ({})",
+            "give the {} jobs threads of their own, or keep fewer of them in the pool than it has threads{}",
             slow.kind.name(),
-            pool.threads
+            pool.threads.map(|threads| format!(" ({threads})")).unwrap_or_default()
         ));
     vec![finding]
 }

@@ -6,8 +6,10 @@ use crate::compute::verdict::Cause;
 use crate::diagnose::evidence::{CpuTime, Delayer, JobSite, PoolEvidence, PoolKind, SeenStall, Trend};
 use crate::diagnose::{Certainty, Urgency, diagnose};
 use crate::incident::{Class, Culprit, Frame, Incident, StackCount};
+use loopscope_probe::description::{Description, Trouble};
 use loopscope_probe::histogram::{HistogramValues, slot};
 use loopscope_probe::{HandleType, Kind, WorkKind};
+use std::sync::Arc;
 
 const MS: u64 = 1_000_000;
 const S: u64 = 1_000 * MS;
@@ -16,7 +18,11 @@ const S: u64 = 1_000 * MS;
 fn well() -> LoopEvidence {
     let mut evidence = LoopEvidence {
         name: "web".to_owned(),
-        runtime: "mio".to_owned(),
+        runtime: Arc::new(
+            Description::new()
+                .remedy(Trouble::Computing, "the thread pool (`cx.work`)")
+                .remedy(Trouble::PoolSize, "`pool_threads({threads})` or UV_THREADPOOL_SIZE={threads}"),
+        ),
         watched_ns: 10 * S,
         active_ns: 3 * S,
         callbacks: 30_000,
@@ -58,10 +64,10 @@ fn steady(count: u64) -> Trend {
 
 fn pool() -> PoolEvidence {
     PoolEvidence {
-        threads: 4,
+        threads: Some(4),
         saturated_ns: 5 * MS,
-        queued: 0,
-        oldest_wait_ns: 0,
+        queued: Some(0),
+        oldest_wait_ns: Some(0),
         kinds: vec![jobs(WorkKind::Fs, 1_000, MS, 2 * MS)],
         jobs: vec![JobSite {
             label: "read (src/x.rs:7)".into(),
@@ -267,7 +273,7 @@ fn pool_cases() -> Vec<Case> {
         (
             "pool_saturated",
             with_pool(|pool| {
-                (pool.saturated_ns, pool.queued, pool.oldest_wait_ns) = (6 * S, 16, 420 * MS);
+                (pool.saturated_ns, pool.queued, pool.oldest_wait_ns) = (6 * S, Some(16), Some(420 * MS));
                 pool.kinds = vec![jobs(WorkKind::User, 200, 400 * MS, 300 * MS)];
             }),
             vec![

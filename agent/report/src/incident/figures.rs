@@ -1,5 +1,8 @@
 //! Figures of a loop over a period, and the state of its pool at a moment.
 
+use crate::duration::show_ns;
+use crate::words::count;
+use loopscope_probe::pool::{PoolNow, PoolValues};
 use serde::{Deserialize, Serialize};
 
 /// A loop over a period. All are 0 where the period was not watched.
@@ -26,12 +29,45 @@ pub struct LoopFigures {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct PoolState {
-    /// Worker threads.
-    pub threads: u64,
-    /// Of them, how many ran a job.
-    pub running: u64,
-    /// Jobs that waited.
-    pub queued: u64,
-    /// How long the job at the head of the queue had waited, in nanoseconds.
-    pub oldest_wait_ns: u64,
+    /// Worker threads; `None` where nobody knows.
+    pub threads: Option<u64>,
+    /// Of them, how many ran a job; `None` where nobody knows.
+    pub running: Option<u64>,
+    /// Jobs that waited; `None` where nobody knows.
+    pub queued: Option<u64>,
+    /// How long the job at the head of the queue had waited, in nanoseconds; `None` where nobody knows.
+    pub oldest_wait_ns: Option<u64>,
+}
+
+impl PoolState {
+    /// `4 of 4 threads busy, 16 jobs waiting, the oldest for 0.4 s`: what of it is known.
+    pub fn words(&self) -> String {
+        let threads = match (self.running, self.threads) {
+            (Some(running), Some(threads)) => Some(format!("{running} of {} busy", count(threads, "thread"))),
+            (Some(running), None) => Some(format!("{} running", count(running, "job"))),
+            (None, Some(threads)) => Some(count(threads, "thread")),
+            (None, None) => None,
+        };
+        let waiting = match self.queued {
+            Some(queued) => Some(format!("{} waiting", count(queued, "job"))),
+            None => self.oldest_wait_ns.filter(|ns| *ns > 0).map(|_| "jobs waiting".to_owned()),
+        };
+        let oldest = self.oldest_wait_ns.filter(|ns| *ns > 0 && self.queued != Some(0));
+        let oldest = oldest.map(|ns| format!("the oldest for {}", show_ns(ns)));
+        threads.into_iter().chain(waiting).chain(oldest).collect::<Vec<_>>().join(", ")
+    }
+}
+
+impl From<&PoolNow> for PoolState {
+    fn from(pool: &PoolNow) -> PoolState {
+        let PoolNow { threads, running, queued, oldest_wait_ns, .. } = *pool;
+        PoolState { threads, running, queued, oldest_wait_ns }
+    }
+}
+
+impl From<&PoolValues> for PoolState {
+    fn from(pool: &PoolValues) -> PoolState {
+        let PoolValues { threads, running, queued, oldest_wait_ns, .. } = *pool;
+        PoolState { threads, running, queued, oldest_wait_ns }
+    }
 }

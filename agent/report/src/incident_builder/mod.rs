@@ -17,7 +17,6 @@ use crate::incident_builder::site_labels::SiteLabels;
 use loopscope_probe::incident_id::IncidentId;
 use loopscope_probe::loop_id::LoopId;
 use loopscope_probe::open::OpenSpan;
-use loopscope_probe::pool::PoolNow;
 use loopscope_probe::{Clock, NowValues, Page, Ticks, Vitals};
 
 /// Groups told.
@@ -79,7 +78,7 @@ impl IncidentBuilder {
             begin_unix_ns: seen.unix_ns.saturating_sub(seen.clock.duration_ns(begin, seen.taken)),
             duration_ns: age_ns,
             threshold_ns: seen.warning_ns,
-            pool: seen.vitals.pool.as_ref().map(pool_state),
+            pool: seen.vitals.pool.as_ref().map(PoolState::from),
             ..Incident::default()
         };
         let extract = Extract::open(seen.page, seen.clock.scale(), begin, until);
@@ -175,14 +174,5 @@ fn span(open: OpenSpan, labels: &SiteLabels<'_>) -> Span {
     match labels.site(open.site) {
         Some(site) => Span { name: site.name, fields, file: site.file, line: site.line },
         None => Span { name: "?".to_owned(), fields, ..Span::default() },
-    }
-}
-
-fn pool_state(pool: &PoolNow) -> PoolState {
-    PoolState {
-        threads: pool.threads,
-        running: pool.running,
-        queued: pool.queued,
-        oldest_wait_ns: pool.oldest_wait_ns,
     }
 }

@@ -1,9 +1,8 @@
 //! The incident of a saturated pool: who fills it.
 
-use crate::duration::show_ns;
-use crate::incident::{Culprit, Group, IncidentKind};
+use crate::incident::{Culprit, Group, IncidentKind, PoolState};
 use crate::incident_builder::site_labels::SiteLabels;
-use crate::incident_builder::{GROUPS_MAX, IncidentBuilder, Observation, pool_state};
+use crate::incident_builder::{GROUPS_MAX, IncidentBuilder, Observation};
 use loopscope_probe::incident_id::IncidentId;
 use loopscope_probe::{SiteId, Ticks, WorkKind};
 use std::collections::HashMap;
@@ -32,13 +31,9 @@ impl IncidentBuilder {
         self.incident.duration_ns = age_ns;
         self.worsen(seen, age_ns);
         if let Some(pool) = &seen.vitals.pool {
-            self.incident.summary = format!(
-                "{} threads busy, {} jobs waiting, the oldest for {}",
-                pool.running,
-                pool.queued,
-                show_ns(pool.oldest_wait_ns)
-            );
-            self.incident.pool = Some(pool_state(pool));
+            let state = PoolState::from(pool);
+            self.incident.summary = state.words();
+            self.incident.pool = Some(state);
         }
         self.blame_jobs(seen);
     }

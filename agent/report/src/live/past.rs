@@ -114,7 +114,7 @@ impl Past {
         let now = &snapshot.now;
         let mut booked = phase_totals(snapshot);
         let mut views = Vec::new();
-        for phase in Phase::ALL {
+        for (phase, label) in snapshot.facts.description.phases() {
             let index = phase.index();
             let running_ns = match now.running {
                 // A stretch older than the interval has filled it, with one callback or with many.
@@ -128,7 +128,7 @@ impl Past {
                 interval.per_second(snapshot.phase_callbacks[index], self.phase_callbacks[index]);
             if told_ns > 0 || callbacks_per_second > 0.0 {
                 let share_ratio = interval.share(told_ns);
-                views.push(PhaseView { phase: phase.name(), share_ratio, callbacks_per_second });
+                views.push(PhaseView { phase: label.to_owned(), share_ratio, callbacks_per_second });
             }
         }
         views
@@ -219,8 +219,9 @@ impl PoolPast {
             saturated_ns: pool.saturated_for_ns,
             jobs_per_second: interval.per_second(jobs, self.jobs),
             wait_p95_ns: wait.since(&self.wait).quantile_ns(0.95).unwrap_or(0),
-            utilization_ratio: interval
-                .share(pool.busy_ns.saturating_sub(self.busy_ns) / pool.threads.max(1)),
+            utilization_ratio: pool
+                .threads
+                .map(|threads| interval.share(pool.busy_ns.saturating_sub(self.busy_ns) / threads.max(1))),
         };
         *self = PoolPast { jobs, busy_ns: pool.busy_ns, wait };
         view

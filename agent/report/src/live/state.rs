@@ -35,12 +35,13 @@ pub(super) fn state_view(seen: &Seen) -> StateView {
 
 fn running_view(running: &Running, snapshot: &Snapshot) -> RunningView {
     let place = running.kind.and_then(|_| place(snapshot, running.site));
+    let phase = snapshot.facts.description.phase_label(running.phase);
     let words = match running.kind {
         Some(kind) => kind_and_place(kind, place.as_ref()),
-        None => format!("phase {}", running.phase.name()),
+        None => format!("phase {phase}"),
     };
     RunningView {
-        phase: running.phase.name(),
+        phase: phase.to_owned(),
         kind: running.kind.map(Kind::display_name),
         site: place,
         running_ns: snapshot.now.running_ns,

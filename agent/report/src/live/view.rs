@@ -163,7 +163,7 @@ pub struct StateView {
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct RunningView {
     /// Phase of the loop.
-    pub phase: &'static str,
+    pub phase: String,
     /// Kind of callback; `None` between two of them.
     pub kind: Option<&'static str>,
     /// Where it was registered; `None` between callbacks, or where not known.
@@ -241,10 +241,10 @@ pub struct LagView {
 }
 
 /// Time in one phase.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct PhaseView {
     /// Its name.
-    pub phase: &'static str,
+    pub phase: String,
     /// Time in its callbacks and the jobs drained after them as part of the interval, 0 to 1.
     pub share_ratio: f64,
     /// Callbacks that ended in it.
@@ -286,22 +286,22 @@ pub struct DrainView {
 /// The thread pool.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct PoolView {
-    /// Its threads.
-    pub threads: u64,
+    /// Its threads; this and the next three are null where nobody knows.
+    pub threads: Option<u64>,
     /// Those that run a job.
-    pub busy: u64,
+    pub busy: Option<u64>,
     /// Jobs that wait.
-    pub queued: u64,
+    pub queued: Option<u64>,
     /// How long the first of them has waited, in nanoseconds.
-    pub oldest_wait_ns: u64,
+    pub oldest_wait_ns: Option<u64>,
     /// For how long all threads have been busy with jobs waiting, in nanoseconds; 0 where it is not so.
     pub saturated_ns: u64,
     /// Jobs that ended.
     pub jobs_per_second: f64,
     /// Quantile of submit to start, of the jobs that started in the interval, in nanoseconds.
     pub wait_p95_ns: u64,
-    /// Busy time of its threads as part of the interval, 0 to 1.
-    pub utilization_ratio: f64,
+    /// Busy time of its threads as part of the interval, 0 to 1; null where it is not known how many there are.
+    pub utilization_ratio: Option<f64>,
 }
 
 /// Stalls since the loop began.

@@ -28,7 +28,7 @@ fn busy_view(site_count: usize, jobs: &[WorkKind]) -> LoopView {
     for (number, kind) in (0..site_count).zip(kinds.iter().cycle()) {
         let name: &'static str = Box::leak(format!("site {number}").into_boxed_str());
         let site = writer.named_site(Location::caller(), *kind, name);
-        writer.phase(Phase::ALL[number % Phase::ALL.len()]);
+        writer.phase(Phase::STANDARD[number % Phase::STANDARD.len()]);
         let now = writer.last();
         writer.begin(*kind, site, Life { submitted: now, ready: now });
         time.advance_ns(300_000_000);
@@ -50,7 +50,7 @@ fn busy_view(site_count: usize, jobs: &[WorkKind]) -> LoopView {
         writer.delivered(finished);
     }
     writer.handles(HandleType::TcpStream, 900);
-    writer.phase(Phase::Poll);
+    writer.phase(Phase::POLL);
     writer.park();
     time.advance_ns(50_000_000);
     writer.unpark(2);

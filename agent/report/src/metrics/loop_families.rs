@@ -9,7 +9,7 @@ use loopscope_probe::histogram::HistogramValues;
 use loopscope_probe::kind::Queue;
 use loopscope_probe::pool::PoolValues;
 use loopscope_probe::tallies::Severity;
-use loopscope_probe::{HandleType, Kind, Phase, Snapshot, WorkKind};
+use loopscope_probe::{HandleType, Kind, Snapshot, WorkKind};
 
 /// Writes all of them, in the order of the catalogue.
 pub(crate) fn write(sheet: &mut MetricsPage, loops: &[LoopView]) {
@@ -130,15 +130,15 @@ fn write_phases(sheet: &mut MetricsPage, loops: &[LoopView]) {
     sheet.family(&c::PHASE_DURATION);
     for view in loops {
         sheet.of(view);
-        for phase in Phase::ALL {
-            used(sheet, &[&view.label, phase.name()], &view.snapshot.phase[phase.index()]);
+        for (phase, label) in view.snapshot.facts.description.phases() {
+            used(sheet, &[&view.label, label], &view.snapshot.phase[phase.index()]);
         }
     }
     sheet.family(&c::PHASE_CALLBACKS);
     for view in loops {
         sheet.of(view);
-        for phase in Phase::ALL {
-            sheet.whole(&[&view.label, phase.name()], view.snapshot.phase_callbacks[phase.index()]);
+        for (phase, label) in view.snapshot.facts.description.phases() {
+            sheet.whole(&[&view.label, label], view.snapshot.phase_callbacks[phase.index()]);
         }
     }
 }
@@ -318,30 +318,34 @@ fn pools(loops: &[LoopView]) -> impl Iterator<Item = (&LoopView, &PoolValues)> {
 }
 
 fn write_pools(sheet: &mut MetricsPage, loops: &[LoopView]) {
-    type Value = fn(&PoolValues) -> u64;
+    type Value = fn(&PoolValues) -> Option<u64>;
     let gauges: [(&'static Family, Value); 4] = [
         (&c::POOL_THREADS, |pool| pool.threads),
         (&c::POOL_THREADS_BUSY, |pool| pool.running),
         (&c::POOL_QUEUE_DEPTH, |pool| pool.queued),
-        (&c::POOL_QUEUE_DEPTH_MAX, |pool| pool.queued_max),
+        (&c::POOL_QUEUE_DEPTH_MAX, |pool| Some(pool.queued_max)),
     ];
     for (family, value) in gauges {
         sheet.family(family);
         for (view, pool) in pools(loops) {
-            sheet.of(view);
-            sheet.whole(&[&view.label], value(pool));
+            if let Some(value) = value(pool) {
+                sheet.of(view);
+                sheet.whole(&[&view.label], value);
+            }
         }
     }
     let times: [(&'static Family, Value); 3] = [
         (&c::POOL_OLDEST_WAIT, |pool| pool.oldest_wait_ns),
-        (&c::POOL_BUSY, |pool| pool.busy_ns),
-        (&c::POOL_SATURATED, |pool| pool.saturated_ns),
+        (&c::POOL_BUSY, |pool| Some(pool.busy_ns)),
+        (&c::POOL_SATURATED, |pool| Some(pool.saturated_ns)),
     ];
     for (family, value) in times {
         sheet.family(family);
         for (view, pool) in pools(loops) {
-            sheet.of(view);
-            sheet.seconds(&[&view.label], value(pool));
+            if let Some(ns) = value(pool) {
+                sheet.of(view);
+                sheet.seconds(&[&view.label], ns);
+            }
         }
     }
 }

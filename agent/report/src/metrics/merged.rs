@@ -58,7 +58,7 @@ impl LoopView {
         snapshot.handles = Default::default();
         (snapshot.handles_referenced, snapshot.requests_active, snapshot.timers_pending) = (0, 0, 0);
         if let Some(pool) = &mut snapshot.pool {
-            (pool.threads, pool.running, pool.queued, pool.oldest_wait_ns) = (0, 0, 0, 0);
+            (pool.threads, pool.running, pool.queued, pool.oldest_wait_ns) = (None, None, None, None);
         }
         self.stalls.active = None;
         self.utilization = 0.0;

@@ -20,7 +20,7 @@ pub(crate) fn full_view(label: &str) -> LoopView {
     let mut pool = writer.take_pool().unwrap();
     pool.threads(1);
     writer.resume();
-    writer.phase(Phase::Timers);
+    writer.phase(Phase::TIMERS);
     for ms in [1, 300, 2_000] {
         let ready = Ticks(writer.last().0 - 10);
         writer.begin(Kind::Timer, site, Life { submitted: Ticks(ready.0 - 10), ready });
@@ -32,7 +32,7 @@ pub(crate) fn full_view(label: &str) -> LoopView {
         writer.drain_end(queue, 3);
     }
     writer.drained();
-    writer.phase(Phase::Poll);
+    writer.phase(Phase::POLL);
     let submitted = pool.clock().now();
     pool.submitted(WorkKind::Fs, submitted);
     let started = pool.started(WorkKind::Fs, submitted, None);

@@ -72,9 +72,9 @@ fn histogram_pairs<'a>(sum: &'a mut Snapshot, other: &'a Snapshot) -> Vec<(&'a m
 }
 
 fn absorb_pool(sum: &mut PoolValues, other: &PoolValues) {
-    add(&mut sum.threads, other.threads);
-    add(&mut sum.running, other.running);
-    add(&mut sum.queued, other.queued);
+    add_known(&mut sum.threads, other.threads);
+    add_known(&mut sum.running, other.running);
+    add_known(&mut sum.queued, other.queued);
     sum.queued_max = sum.queued_max.max(other.queued_max);
     sum.oldest_wait_ns = sum.oldest_wait_ns.max(other.oldest_wait_ns);
     sum.saturated_for_ns = sum.saturated_for_ns.max(other.saturated_for_ns);
@@ -94,6 +94,13 @@ fn merge_counts(sum: &mut CountValues, other: &CountValues) {
         *into = into.saturating_add(from).min(COUNT_MAX);
     }
     add(&mut sum.sum, other.sum);
+}
+
+/// Adds what is known.
+fn add_known(sum: &mut Option<u64>, more: Option<u64>) {
+    if let Some(more) = more {
+        add(sum.get_or_insert_default(), more);
+    }
 }
 
 /// Adds, saturating: each number is bounded, and any number of loops may be added up.

@@ -23,6 +23,7 @@ impl Profile {
             profile.pid = snapshot.facts.pid;
         }
         for after in later {
+            profile.know_phases(&after.facts.description);
             let before = earlier.iter().find(|before| identity(&before.facts) == identity(&after.facts));
             let before = before.map(own_times).unwrap_or_default();
             for (stack, (ns, calls)) in own_times(after) {
@@ -64,8 +65,8 @@ fn stack(snapshot: &Snapshot, node: usize) -> Vec<Frame> {
     let (mut frames, mut at) = (Vec::new(), node);
     while at != 0 {
         let path = &snapshot.paths[at];
-        frames.push(match phase_name(at) {
-            Some(phase) => Frame::plain(phase),
+        frames.push(match node_phase(at) {
+            Some(phase) => Frame::plain(snapshot.facts.description.phase_label(phase)),
             None => site_frame(snapshot.sites.get(path.site.index())),
         });
         // A parent's number is below its child's, so this ends.
@@ -82,16 +83,16 @@ pub fn loop_frame(name: &str) -> Frame {
 }
 
 /// Returns the phase that a node is below, `None` for the root and the shared node of a full tree.
-fn phase_of(paths: &[PathStat], node: usize) -> Option<u8> {
+fn phase_of(paths: &[PathStat], node: usize) -> Option<Phase> {
     let mut at = node;
     while at > Phase::COUNT {
         at = usize::from(paths[at].parent);
     }
-    at.checked_sub(1).map(|phase| phase as u8)
+    Phase::from_index(at.checked_sub(1)?)
 }
 
-fn phase_name(node: usize) -> Option<&'static str> {
-    Phase::from_index(node.checked_sub(1)?).map(Phase::name)
+fn node_phase(node: usize) -> Option<Phase> {
+    Phase::from_index(node.checked_sub(1)?)
 }
 
 /// Returns the frame of a callback, job or span: spans by name, what the user named by that name, all else by kind and
@@ -125,14 +126,18 @@ fn running_stack(snapshot: &Snapshot, running: Running) -> Vec<Frame> {
     let is_same = |(node, path): &(usize, &PathStat)| {
         path.site == running.site
             && *node > Phase::COUNT
-            && phase_of(&snapshot.paths, *node) == Some(running.phase as u8)
+            && phase_of(&snapshot.paths, *node) == Some(running.phase)
     };
     let known = snapshot.paths.iter().enumerate().filter(|_| running.queue.is_some()).rfind(is_same);
     if let Some((node, _)) = known {
         return stack(snapshot, node);
     }
     let site = site_frame(snapshot.sites.get(running.site.index()));
-    vec![loop_frame(&snapshot.facts.name), Frame::plain(running.phase.name()), site]
+    vec![
+        loop_frame(&snapshot.facts.name),
+        Frame::plain(snapshot.facts.description.phase_label(running.phase)),
+        site,
+    ]
 }
 
 #[cfg(test)]

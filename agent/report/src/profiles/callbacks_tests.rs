@@ -48,7 +48,7 @@ fn stacks_go_from_the_loop_to_the_span() {
     let then = bench.writer.foreign_site(place(Kind::Microtask, "src/a.rs", 9));
     let _spans = bench.writer.install_spans();
     let earlier = bench.copy();
-    bench.writer.phase(Phase::Timers);
+    bench.writer.phase(Phase::TIMERS);
     bench.writer.begin(Kind::Timer, flush, Life::UNKNOWN);
     bench.time.advance_ns(3 * MS);
     let span = spans::enter(spans::site("query", "db.rs", 1).unwrap(), "").unwrap();
@@ -62,7 +62,7 @@ fn stacks_go_from_the_loop_to_the_span() {
     bench.writer.drain_end(Queue::Microtask, 1);
     bench.writer.drained();
     let read = bench.writer.foreign_site(place(Kind::IoRead, "src/b.rs", 7));
-    bench.run(Phase::Poll, Kind::IoRead, read, 1);
+    bench.run(Phase::POLL, Kind::IoRead, read, 1);
     let folded = Profile::between(&earlier, &bench.settled()).folded();
     let lines: Vec<&str> = folded.lines().collect();
     assert_eq!(lines.len(), 4, "{folded}");
@@ -79,10 +79,10 @@ fn place(kind: Kind, file: &str, line: u32) -> loopscope_probe::site::Site {
 fn a_profile_is_the_difference_of_two_copies() {
     let mut bench = Bench::new();
     let site = bench.writer.foreign_site(place(Kind::Timer, "t.rs", 1));
-    bench.run(Phase::Timers, Kind::Timer, site, 50);
+    bench.run(Phase::TIMERS, Kind::Timer, site, 50);
     let earlier = bench.settled();
     assert!(Profile::between(&earlier, &bench.settled()).is_empty());
-    bench.run(Phase::Timers, Kind::Timer, site, 20);
+    bench.run(Phase::TIMERS, Kind::Timer, site, 20);
     assert_eq!(Profile::between(&earlier, &bench.settled()).folded(), "main;timers;timer t.rs:1 20000\n");
     assert_eq!(Profile::between(&[], &bench.settled()).folded(), "main;timers;timer t.rs:1 70000\n");
 }
@@ -91,7 +91,7 @@ fn a_profile_is_the_difference_of_two_copies() {
 fn what_still_runs_is_counted_for_the_period_only() {
     let mut bench = Bench::new();
     let site = bench.writer.foreign_site(place(Kind::Timer, "t.rs", 1));
-    bench.writer.phase(Phase::Timers);
+    bench.writer.phase(Phase::TIMERS);
     bench.writer.begin(Kind::Timer, site, Life::UNKNOWN);
     bench.time.advance_ns(9_000 * MS);
     let earlier = bench.copy();
@@ -112,7 +112,7 @@ fn the_drawing_is_the_same_for_the_same_profile_and_none_for_nothing() {
     let site = bench.writer.foreign_site(place(Kind::Timer, "<t&\".rs", 1));
     let earlier = bench.copy();
     assert!(matches!(Profile::between(&earlier, &earlier).svg("x"), Err(FlameError::Empty)));
-    bench.run(Phase::Timers, Kind::Timer, site, 20);
+    bench.run(Phase::TIMERS, Kind::Timer, site, 20);
     let profile = Profile::between(&earlier, &bench.settled());
     let (first, second) = (profile.svg("a <b>").unwrap(), profile.svg("a <b>").unwrap());
     assert_eq!(first, second);
@@ -128,7 +128,7 @@ fn calls_are_counted_and_sites_have_their_place() {
     let site = bench.writer.foreign_site(place(Kind::Timer, "t.rs", 12));
     let earlier = bench.copy();
     for _ in 0..3 {
-        bench.run(Phase::Timers, Kind::Timer, site, 2);
+        bench.run(Phase::TIMERS, Kind::Timer, site, 2);
     }
     let profile = Profile::between(&earlier, &bench.settled());
     assert_eq!(profile.total_count(), 3);

@@ -9,7 +9,8 @@ use inferno::flamegraph::color::{Color, PaletteMap};
 use loopscope_probe::Phase;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 
-/// By phase, in the order of the phases' numbers: main, timers, pending, idle, prepare, poll, check, close.
+/// By phase, in the order of the phases' numbers: main, timers, pending, idle, prepare, poll, check, close, and those that only a
+/// runtime's description names.
 const PHASES: [(u8, u8, u8); Phase::COUNT] = [
     (168, 168, 168),
     (232, 160, 64),
@@ -19,6 +20,14 @@ const PHASES: [(u8, u8, u8); Phase::COUNT] = [
     (104, 160, 220),
     (214, 118, 150),
     (156, 136, 210),
+    (216, 176, 72),
+    (96, 176, 196),
+    (188, 148, 188),
+    (136, 160, 128),
+    (220, 140, 120),
+    (128, 148, 190),
+    (176, 190, 96),
+    (200, 150, 160),
 ];
 
 /// Loops, and what belongs to no phase.
@@ -88,12 +97,12 @@ mod tests {
     fn a_function_has_the_colour_of_the_phase_it_runs_in() {
         let code = crate::profiles::frame::Code { module: None, offset: 1, is_inlined: false };
         let frame = Frame { code: Some(code), ..Frame::plain("f") };
-        let marks = [Phase::Timers, Phase::Poll].map(|phase| mark(5, &frame, Some(phase)));
+        let marks = [Phase::TIMERS, Phase::POLL].map(|phase| mark(5, &frame, Some(phase)));
         assert!(marks[0] != marks[1] && marks.into_iter().all(is_mark));
         let lines = marks.map(|mark| format!("f{mark}"));
         let palette = palette(lines.iter().map(String::as_str));
         assert_ne!(palette.get(&lines[0]), palette.get(&lines[1]));
-        assert_eq!(mark(0, &Frame::plain("main"), Some(Phase::Poll)), '\u{e000}');
-        assert!(is_mark(mark(7, &Frame::plain("[read(fd 3)]"), Some(Phase::Poll))));
+        assert_eq!(mark(0, &Frame::plain("main"), Some(Phase::POLL)), '\u{e000}');
+        assert!(is_mark(mark(7, &Frame::plain("[read(fd 3)]"), Some(Phase::POLL))));
     }
 }

@@ -84,9 +84,9 @@ impl Profile {
         let mut options = options(title, &format!("before {was}, after {is}{gone}{totals}"), &self.notes);
         options.stroke_color = StrokeColor::Color(Color { r: 190, g: 190, b: 190 });
         let legend = [
-            Entry { colour: MORE, text: "more time than before" },
-            Entry { colour: LESS, text: "less time than before" },
-            Entry { colour: SAME, text: "no change" },
+            Entry { colour: MORE, text: "more time than before".to_owned() },
+            Entry { colour: LESS, text: "less time than before".to_owned() },
+            Entry { colour: SAME, text: "no change".to_owned() },
         ];
         draw(options, &lines, &legend)
     }
@@ -95,11 +95,12 @@ impl Profile {
     fn legend(&self, lines: &[String]) -> Vec<Entry> {
         let stacks = self.sorted();
         let occurs = |phase: &Phase| stacks.iter().any(|stack| self.phase_of(stack) == Some(*phase));
-        let phases = Phase::ALL.into_iter().filter(occurs);
-        let mut entries: Vec<Entry> =
-            phases.map(|phase| Entry { colour: colour::of_phase(phase), text: phase.name() }).collect();
+        let phases = (0..Phase::COUNT).filter_map(Phase::from_index).filter(occurs);
+        let entry =
+            |phase| Entry { colour: colour::of_phase(phase), text: self.phase_label(phase).to_owned() };
+        let mut entries: Vec<Entry> = phases.map(entry).collect();
         if lines.iter().any(|line| line.contains(";[")) {
-            entries.push(Entry { colour: colour::WAIT, text: "what it waits in" });
+            entries.push(Entry { colour: colour::WAIT, text: "what it waits in".to_owned() });
         }
         entries
     }

@@ -18,8 +18,24 @@ use std::sync::Arc;
 const VERSION: u32 = 55;
 
 /// Colours of the phases, in the order of their numbers, from the profiler's list.
-const COLOURS: [&str; Phase::COUNT] =
-    ["grey", "orange", "brown", "lightgreen", "green", "blue", "magenta", "purple"];
+const COLOURS: [&str; Phase::COUNT] = [
+    "grey",
+    "orange",
+    "brown",
+    "lightgreen",
+    "green",
+    "blue",
+    "magenta",
+    "purple",
+    "yellow",
+    "lightblue",
+    "lightred",
+    "darkgrey",
+    "red",
+    "orange",
+    "green",
+    "blue",
+];
 
 impl Profile {
     /// Writes the profile for profiler.firefox.com: samples at their moments, or sums of own time one after the other
@@ -36,9 +52,10 @@ impl Profile {
         let threads = loops.iter().enumerate();
         let threads: Vec<Value> =
             threads.map(|(index, (name, samples))| self.thread(index, name, samples, &mut modules)).collect();
-        let categories = Phase::ALL.map(|phase| {
-            json!({ "name": phase.name(), "color": COLOURS[phase.index()], "subcategories": ["Other"] })
-        });
+        let phases = (0..Phase::COUNT).filter_map(Phase::from_index);
+        let categories = phases.map(|phase| {
+            json!({ "name": self.phase_label(phase), "color": COLOURS[phase.index()], "subcategories": ["Other"] })
+        }).collect::<Vec<_>>();
         let file = json!({
             "meta": {
                 "categories": categories, "debug": false, "interval": ms(self.interval_ns.max(1)),

@@ -19,8 +19,8 @@ const CHARACTER: usize = 8;
 /// One entry: a colour, and what it means.
 pub(crate) struct Entry {
     pub colour: (u8, u8, u8),
-    /// Plain words without markup.
-    pub text: &'static str,
+    /// What people read.
+    pub text: String,
 }
 
 /// Puts the legend into a drawing that has a title and a subtitle.
@@ -56,11 +56,12 @@ fn row(entries: &[Entry]) -> String {
     let mut x = 10;
     for Entry { colour: (r, g, b), text } in entries {
         let (text_x, text_y) = (x + 17, TOP + 11);
+        let shown = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
         // Writing to a string cannot fail.
         let _ = write!(
             row,
             "<rect x=\"{x}\" y=\"{TOP}\" width=\"12\" height=\"13\" fill=\"rgb({r},{g},{b})\" stroke=\"rgb(120,120,120)\" stroke-width=\"0.5\"/>\
-             <text x=\"{text_x}\" y=\"{text_y}\">{text}</text>"
+             <text x=\"{text_x}\" y=\"{text_y}\">{shown}</text>"
         );
         x = text_x + text.chars().count() * CHARACTER + 16;
     }
@@ -81,13 +82,14 @@ mod tests {
     fn a_drawing_without_the_expected_head_is_refused() {
         let good = "<svg width=\"9\" height=\"100\" viewBox=\"0 0 9 100\" xmlns=\"x\"><text y=\"83.00\"></text>\
                     <svg id=\"frames\" x=\"10\"></svg></svg>";
-        let with = add(good, &[Entry { colour: (1, 2, 3), text: "timers" }]).unwrap();
+        let with = add(good, &[Entry { colour: (1, 2, 3), text: "a < b".to_owned() }]).unwrap();
         assert!(
             with.contains(" height=\"124\" viewBox=\"0 0 9 124\"") && with.contains("y=\"107.00\""),
             "{with}"
         );
         assert!(
-            with.contains("rgb(1,2,3)") && with.contains(">timers</text></g><svg id=\"frames\" y=\"24\" x=")
+            with.contains("rgb(1,2,3)")
+                && with.contains(">a &lt; b</text></g><svg id=\"frames\" y=\"24\" x=")
         );
         for bad in ["", "<svg></svg>", &good.replace("83", "84"), &good.replace("frames", "f")] {
             assert!(matches!(add(bad, &[]), Err(FlameError::Draw(_))), "{bad}");

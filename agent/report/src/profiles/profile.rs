@@ -6,6 +6,7 @@
 use crate::profiles::frame::{Frame, FrameTable};
 use crate::profiles::kind::Of;
 use loopscope_probe::Phase;
+use loopscope_probe::description::Description;
 use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -34,6 +35,8 @@ pub struct Profile {
     stacks: Vec<Stack>,
     numbers: HashMap<Arc<[u32]>, u32>,
     moments: Vec<Moment>,
+    /// What the runtimes call their phases.
+    phases: Vec<(Phase, String)>,
 }
 
 /// One stack and what it came to.
@@ -148,7 +151,23 @@ impl Profile {
     /// Returns the phase that a stack is in, by its second frame.
     pub(crate) fn phase_of(&self, stack: &Stack) -> Option<Phase> {
         let text = &*self.frames.get(*stack.frames.get(1)?).text;
-        Phase::ALL.into_iter().find(|phase| phase.name() == text)
+        let named = self.phases.iter().find(|(_, label)| label == text).map(|(phase, _)| *phase);
+        named.or_else(|| Phase::STANDARD.into_iter().find(|phase| phase.name() == text))
+    }
+
+    /// Learns what a runtime calls its phases.
+    pub fn know_phases(&mut self, description: &Description) {
+        for (phase, label) in description.phases() {
+            if !self.phases.iter().any(|(_, known)| known == label) {
+                self.phases.push((phase, label.to_owned()));
+            }
+        }
+    }
+
+    /// Returns what a phase is called here.
+    pub(crate) fn phase_label(&self, phase: Phase) -> &str {
+        let named = self.phases.iter().find(|(known, _)| *known == phase);
+        named.map_or(phase.name(), |(_, label)| label)
     }
 
     /// Returns how many of a stack's frames, from its root, belong to the layout: all that are not code.
@@ -176,7 +195,7 @@ mod tests {
         assert_eq!((profile.total_ns(), profile.total_count()), (6_100, 4));
         let order: Vec<u64> = profile.sorted().iter().map(|stack| stack.ns).collect();
         assert_eq!(order, [5_000, 1_100]);
-        assert_eq!(profile.phase_of(profile.stack(0)), Some(Phase::Poll));
+        assert_eq!(profile.phase_of(profile.stack(0)), Some(Phase::POLL));
         assert!(!profile.is_empty());
     }
 }

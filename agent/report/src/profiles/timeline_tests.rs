@@ -82,19 +82,19 @@ fn iterations_phases_callbacks_and_drains_are_nested() {
     let ready = Life::ready_at(bench.writer.clock().now());
     bench.time.advance_ns(2 * MS);
     bench.writer.unpark(3);
-    bench.writer.phase(Phase::Poll);
+    bench.writer.phase(Phase::POLL);
     bench.run(Kind::IoRead, "read", ready, 4);
     bench.writer.drain_begin(Queue::Microtask, 1);
     bench.run(Kind::Microtask, "then", Life::UNKNOWN, 1);
     bench.run(Kind::Microtask, "then", Life::UNKNOWN, 1);
     bench.writer.drain_end(Queue::Microtask, 2);
     bench.writer.drained();
-    bench.writer.phase(Phase::Timers);
+    bench.writer.phase(Phase::TIMERS);
     bench.run(Kind::Timer, "tick", Life::UNKNOWN, 2);
     bench.writer.park();
     bench.time.advance_ns(5 * MS);
     bench.writer.unpark(0);
-    bench.writer.phase(Phase::Timers);
+    bench.writer.phase(Phase::TIMERS);
     let site = bench.writer.named_site(Location::caller(), Kind::Timer, "slow");
     bench.writer.begin(Kind::Timer, site, Life::UNKNOWN);
     bench.time.advance_ns(30 * MS);
@@ -129,7 +129,7 @@ fn pool_jobs_have_tracks_of_their_own_and_arrows_to_their_callbacks() {
     let mut bench = Bench::new();
     let mut pool = bench.writer.take_pool().unwrap();
     bench.writer.unpark(1);
-    bench.writer.phase(Phase::Poll);
+    bench.writer.phase(Phase::POLL);
     let now = |bench: &Bench| bench.writer.clock().now();
     let site = bench.writer.named_site(Location::caller(), Kind::WorkDone, "hash");
     let submit = bench.writer.named_site(Location::caller(), Kind::IoRead, "read");
@@ -143,7 +143,7 @@ fn pool_jobs_have_tracks_of_their_own_and_arrows_to_their_callbacks() {
     bench.time.advance_ns(6 * MS);
     let ended = now(&bench);
     bench.writer.unpark(1);
-    bench.writer.phase(Phase::Poll);
+    bench.writer.phase(Phase::POLL);
     let job = JobRecord {
         number: 0,
         kind: WorkKind::Crypto,

@@ -83,7 +83,7 @@ impl<S: 'static> Cx<'_, S> {
         {
             if self.core.is_idle_until(deadline, now_ns) {
                 if !std::mem::replace(&mut has_entered, true) {
-                    self.core.enter_phase(Phase::Timers);
+                    self.core.enter_phase(Phase::TIMERS);
                 }
                 self.tell_idle(deadline.key);
             }

@@ -97,7 +97,7 @@ impl<S: 'static> Cx<'_, S> {
 
     #[inline(never)]
     fn run_close_callbacks(&mut self) {
-        self.core.enter_phase(Phase::Close);
+        self.core.enter_phase(Phase::CLOSE);
         let mut stack = std::mem::take(&mut self.core.closing);
         while self.goes_on()
             && let Some(Closing { kind, site, ready, run }) = stack.pop()

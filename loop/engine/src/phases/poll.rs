@@ -17,7 +17,7 @@ use std::time::Duration;
 impl<S: 'static> Cx<'_, S> {
     /// Waits where it may and dispatches.
     pub(crate) fn run_poll(&mut self, may_wait: bool) -> io::Result<()> {
-        self.core.enter_phase(Phase::Poll);
+        self.core.enter_phase(Phase::POLL);
         self.core.wait(may_wait)?;
         self.run_finished();
         self.run_wakes();

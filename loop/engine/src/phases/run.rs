@@ -89,7 +89,7 @@ impl<S: 'static> Cx<'_, S> {
 
     /// Runs the callbacks that wait for the loop to run dry, as one event: a single drain follows.
     fn run_before_exit(&mut self) {
-        self.core.enter_phase(Phase::Main);
+        self.core.enter_phase(Phase::MAIN);
         let mut left = self.core.before_exit.len();
         while left > 0
             && self.goes_on()

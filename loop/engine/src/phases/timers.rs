@@ -150,7 +150,7 @@ impl<S: 'static> Cx<'_, S> {
 
     #[inline(never)]
     fn run_due_timers(&mut self) {
-        self.core.enter_phase(Phase::Timers);
+        self.core.enter_phase(Phase::TIMERS);
         for _ in 0..PASSES_PER_PHASE {
             if !self.core.timers.is_due(self.core.clock.now_ms()) || !self.goes_on() {
                 break;

@@ -27,9 +27,9 @@ impl Hook {
 
     pub(crate) fn phase(self) -> Phase {
         match self {
-            Hook::Idle => Phase::Idle,
-            Hook::Prepare => Phase::Prepare,
-            Hook::Check => Phase::Check,
+            Hook::Idle => Phase::IDLE,
+            Hook::Prepare => Phase::PREPARE,
+            Hook::Check => Phase::CHECK,
         }
     }
 }

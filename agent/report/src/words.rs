@@ -1,4 +1,6 @@
-//! Figures in words: shares, counts, and what each runtime calls the way out.
+//! Figures in words: shares, counts, and what a runtime calls the way out.
+
+use loopscope_probe::description::{Description, Trouble};
 
 /// Writes a share, 0 to 1, in percent: `62 %`, `0.4 %`.
 pub(crate) fn percent(share: f64) -> String {
@@ -40,23 +42,14 @@ fn thousands(number: u64) -> String {
 }
 
 /// Returns where a runtime's programs put work that takes long.
-pub(crate) fn elsewhere(runtime: &str) -> &'static str {
-    match runtime {
-        "mio" => "the thread pool (`cx.work`)",
-        "node" => "a worker thread (`worker_threads`)",
-        "tokio" => "`tokio::task::spawn_blocking`",
-        _ => "another thread",
-    }
+pub(crate) fn elsewhere(runtime: &Description) -> &str {
+    runtime.remedy_for(Trouble::Computing).unwrap_or("another thread")
 }
 
 /// Returns how a runtime's pool gets another number of threads.
-pub(crate) fn pool_size(runtime: &str, threads: u64) -> String {
-    match runtime {
-        "mio" => format!("`pool_threads({threads})` or UV_THREADPOOL_SIZE={threads}"),
-        "node" => format!("UV_THREADPOOL_SIZE={threads}"),
-        "tokio" => format!("`max_blocking_threads({threads})`"),
-        _ => format!("{threads} threads"),
-    }
+pub(crate) fn pool_size(runtime: &Description, threads: u64) -> String {
+    let text = runtime.remedy_for(Trouble::PoolSize).unwrap_or("{threads} threads");
+    text.replace("{threads}", &threads.to_string())
 }
 
 #[cfg(test)]

@@ -1,0 +1,61 @@
+//! What this loop says of itself on its page: its words, its own frames, and what helps against what keeps it busy.
+
+use loopscope_probe::description::{Culprit, Description, FramePart, Owner, Term, Trouble};
+use loopscope_probe::kind::Queue;
+use loopscope_probe::{Kind, Phase};
+
+/// Returns the description. All numbers of the page are filled, so it does not say which.
+pub(crate) fn description() -> Description {
+    let named = Phase::STANDARD.iter().fold(Description::new(), |all, phase| all.phase(*phase, phase.name()));
+    remedies(named)
+        .kind(Kind::Tick, "tick", "nextTick job", "nextTick jobs")
+        .queue(Queue::NextTick, "nexttick", "nextTick job", "nextTick jobs")
+        .queue(Queue::Microtask, "microtask", "microtask", "microtasks")
+        .culprit(Culprit::NextTick, "nextTick jobs")
+        .term(Term::Between, "code outside any callback", "code outside any callback")
+        .frames(Owner::Runtime, FramePart::Function, "loopscope_loop::")
+        .frames(Owner::Runtime, FramePart::File, "loop/engine/src/")
+        .frames(Owner::Runtime, FramePart::File, "/loopscope-loop-")
+        .frames(Owner::Runtime, FramePart::Function, "mio::")
+        .frames(Owner::Runtime, FramePart::Function, "polling::")
+}
+
+fn remedies(description: Description) -> Description {
+    description
+        .remedy(Trouble::Computing, "the thread pool (`cx.work`)")
+        .remedy(Trouble::Waiting, "the thread pool (`cx.work`)")
+        .remedy(
+            Trouble::MicrotaskFlood,
+            "no I/O is served until this queue is empty: queue the next step as an immediate, so that the loop polls in \
+             between, and give the chain an end",
+        )
+        .remedy(
+            Trouble::NextTickFlood,
+            "no I/O and no promise is served until this queue is empty: queue the next step as an immediate, so that the \
+             loop polls in between",
+        )
+        .remedy(
+            Trouble::ImmediateFlood,
+            "all immediates of a turn run before the next poll: queue fewer at once, and the next portion from the last of \
+             them",
+        )
+        .remedy(
+            Trouble::ManyCallbacks,
+            "each is short, their number is the trouble: handle fewer in a turn (portions, back-pressure, timers spread \
+             over time), or spread the work over more loops",
+        )
+        .remedy(Trouble::PoolSize, "`pool_threads({threads})` or UV_THREADPOOL_SIZE={threads}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use loopscope_probe::description::DESCRIPTION_BYTES;
+
+    #[test]
+    fn a_page_has_room_for_it() {
+        let text = description().to_string();
+        assert!(text.len() <= DESCRIPTION_BYTES / 2, "{} bytes", text.len());
+        assert_eq!(text.parse(), Ok(description()));
+    }
+}

@@ -1,0 +1,60 @@
+//! What a runtime tells the agent of its process, because the thread of its loop does not.
+
+use crate::clock::Ticks;
+pub use crate::control::Observed;
+
+/// Tells what the thread of a loop does not tell itself. Given to [`Builder::observer`](crate::Builder::observer).
+pub trait Observer: Send + Sync + std::fmt::Debug {
+    /// Says what is true at `at`, a moment on the page's clock. Called by the agent at each of its looks, on its thread, before
+    /// it reads the page; also the place to bring [pools](crate::PoolWriter::observe) and
+    /// [gauges](crate::gauges::GaugeWriter) up to date. Must neither block nor wait for the loop's thread: while it does, no
+    /// stall is noticed. A panic in it is caught, and costs that look.
+    fn look(&self, at: Ticks) -> Sighting;
+}
+
+/// What an [`Observer`] saw.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Sighting {
+    /// 0 where the loop has not polled since its busy period began, else a number that changes with each poll: of a runtime that
+    /// polls between two tasks without telling its page.
+    pub turn: u64,
+    /// The thread has ceased to run this loop, although its page's writer lives on. Not taken back.
+    pub is_retired: bool,
+    /// For a page that is [`observed`](crate::Builder::observed): when it was busy and when it waited.
+    pub observed: Option<Observed>,
+    /// In how many nanoseconds the agent should look again, where that is earlier than it would; 0 for no wish. With a wish it
+    /// does not sleep while all loops wait, as it otherwise does until one of them rings: for threads that never ring.
+    pub again_ns: u64,
+}
+
+impl Sighting {
+    /// Nothing is to be told.
+    pub fn nothing() -> Sighting {
+        Sighting::default()
+    }
+
+    /// The loop has polled without telling; see [`Sighting::turn`].
+    pub fn turn(mut self, number: u64) -> Sighting {
+        self.turn = number;
+        self
+    }
+
+    /// The thread has ceased to run the loop.
+    pub fn retired(mut self) -> Sighting {
+        self.is_retired = true;
+        self
+    }
+
+    /// When the loop was busy, and when it waited.
+    pub fn observed(mut self, observed: Observed) -> Sighting {
+        self.observed = Some(observed);
+        self
+    }
+
+    /// The agent should look again within so many nanoseconds.
+    pub fn again_within(mut self, ns: u64) -> Sighting {
+        self.again_ns = ns;
+        self
+    }
+}

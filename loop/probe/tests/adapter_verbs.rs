@@ -1,0 +1,272 @@
+//! The verbs for runtimes that do not tell everything, or tell it otherwise: in virtual time.
+
+use loopscope_probe::kind::Queue;
+use loopscope_probe::observer::{Observed, Observer, Sighting};
+use loopscope_probe::site::Site;
+use loopscope_probe::{
+    Clock, Kind, Life, ObservedPool, Phase, SiteId, Ticks, VirtualClock, WorkKind, Writer, registry,
+};
+use std::sync::Arc;
+
+const MS: u64 = 1_000_000;
+
+fn writer(name: &str) -> (Writer, VirtualClock) {
+    let time = VirtualClock::starting_at(1_000 * MS);
+    (Writer::builder(name).clock(Clock::simulated(time.clone())).build(), time)
+}
+
+#[test]
+fn a_drain_told_as_a_whole_counts_its_jobs() {
+    let (mut writer, time) = writer("whole drain");
+    writer.resume();
+    writer.drain_begin(Queue::Microtask, 0);
+    writer.begin_many(Kind::Microtask, SiteId::NONE);
+    time.advance_ns(7 * MS);
+    let running = writer.page().snapshot(writer.clock()).now.running.unwrap();
+    assert!(running.is_many && running.queue == Some(Queue::Microtask));
+    writer.end_many(1_648_453);
+    writer.drain_end(Queue::Microtask, 1_648_453);
+    writer.drained();
+    writer.suspend();
+    let snapshot = writer.page().snapshot(writer.clock());
+    assert_eq!(snapshot.drained_jobs[Queue::Microtask.index()], 1_648_453);
+    assert_eq!(snapshot.drain_jobs[Queue::Microtask.index()].sum, 1_648_453);
+    let [record] = writer.page().records(0)[..] else { panic!("one record") };
+    assert_eq!((record.many, record.ready), (Some(1_648_453), Ticks::NONE));
+    assert_eq!(record.end.since(record.start), 7 * MS);
+}
+
+#[test]
+fn a_batch_is_one_run_and_as_many_calls_as_it_says() {
+    let (mut writer, time) = writer("batch");
+    writer.resume();
+    writer.phase(Phase::CHECK);
+    for jobs in [3, 0] {
+        writer.begin_many(Kind::Immediate, SiteId::NONE);
+        time.advance_ns(2 * MS);
+        writer.end_many(jobs);
+        writer.drained();
+    }
+    writer.begin(Kind::Immediate, SiteId::NONE, Life::ready_at(Ticks(1_000 * MS)));
+    writer.end();
+    writer.suspend();
+    let snapshot = writer.page().snapshot(writer.clock());
+    assert_eq!(
+        snapshot.phase_callbacks[Phase::CHECK.index()],
+        3 + 1 + 1,
+        "an unknown number is at least one"
+    );
+    assert_eq!(snapshot.run[Kind::Immediate.index()].count(), 3);
+    assert_eq!(snapshot.wait[Kind::Immediate.index()].count(), 1, "of a batch it is not known");
+}
+
+#[test]
+fn a_queue_drained_inside_a_callback_is_not_the_callbacks_time() {
+    let (mut writer, time) = writer("inside");
+    let site = writer.foreign_site(Site {
+        kind: Kind::Timer,
+        name: "Timeout batch".into(),
+        file: String::new(),
+        line: 0,
+        column: 0,
+    });
+    writer.resume();
+    writer.phase(Phase::TIMERS);
+    writer.begin(Kind::Timer, site, Life::UNKNOWN);
+    time.advance_ns(2 * MS);
+    let inside = writer.drain_inside_begin(Queue::NextTick, 1);
+    writer.begin(Kind::Tick, SiteId::NONE, Life::UNKNOWN);
+    time.advance_ns(5 * MS);
+    writer.end();
+    writer.drain_inside_end(Queue::NextTick, 1, inside);
+    assert!(writer.is_running());
+    time.advance_ns(3 * MS);
+    writer.end();
+    writer.drained();
+    assert!(!writer.is_running());
+    writer.suspend();
+    let snapshot = writer.page().snapshot(writer.clock());
+    let timer = &snapshot.run[Kind::Timer.index()];
+    assert_eq!((timer.count(), timer.sum_ns), (2, 5 * MS), "told in two parts, without the drain");
+    assert_eq!(snapshot.drain[Queue::NextTick.index()].sum_ns, 5 * MS);
+    let parents: Vec<SiteId> = writer.page().records(0).iter().map(|record| record.parent).collect();
+    assert_eq!(parents, [SiteId::NONE, site, SiteId::NONE], "the tick hangs below the part before it");
+}
+
+#[test]
+fn events_that_are_told_late_are_those_of_their_poll() {
+    let (mut writer, time) = writer("late events");
+    writer.resume();
+    writer.park();
+    time.advance_ns(MS);
+    writer.unpark_untold(writer.clock().now());
+    assert_eq!(writer.page().snapshot(writer.clock()).poll_events.count(), 0, "unknown is not 0");
+    writer.poll_events(5);
+    writer.park();
+    let snapshot = writer.page().snapshot(writer.clock());
+    assert_eq!((snapshot.poll_events.count(), snapshot.poll_events.sum), (1, 5));
+    assert_eq!(writer.page().iterations(0).last().unwrap().events, 5);
+    assert_eq!(snapshot.poll_wait.count(), 1);
+}
+
+#[test]
+fn what_is_not_told_between_two_callbacks_is_charged_to_neither() {
+    let (mut writer, time) = writer("begin at");
+    writer.resume();
+    time.advance_ns(200 * MS);
+    writer.begin_at(writer.clock().now(), Kind::Task, SiteId::NONE, Life::UNKNOWN);
+    let now = writer.page().snapshot(writer.clock()).now;
+    assert_eq!((now.busy_ns, now.running_ns), (200 * MS, 0));
+    time.advance_ns(MS);
+    writer.end();
+    writer.begin_at(Ticks(0), Kind::Task, SiteId::NONE, Life::UNKNOWN);
+    assert_eq!(writer.last(), writer.clock().now(), "no callback begins before the one before it ended");
+    writer.end();
+    writer.suspend();
+    assert_eq!(writer.page().snapshot(writer.clock()).run[Kind::Task.index()].sum_ns, MS);
+}
+
+#[test]
+fn an_address_stands_for_a_site_and_equal_values_are_one() {
+    let (mut writer, _time) = writer("addressed");
+    let site =
+        |name: &str| Site { kind: Kind::Task, name: name.into(), file: String::new(), line: 0, column: 0 };
+    let first = writer.addressed_site(0x1000, Kind::Task, || site("GET /a"));
+    assert_eq!(writer.addressed_site(0x1000, Kind::Task, || panic!("it is known")), first);
+    assert_eq!(writer.addressed_site(0x2000, Kind::Task, || site("GET /a")), first);
+    let other = writer.addressed_site(0x1000 + 8 * 256, Kind::Task, || site("GET /b"));
+    assert_ne!(other, first);
+    assert_eq!(writer.addressed_site(0x1000, Kind::Task, || panic!("it is known still")), first);
+}
+
+#[test]
+fn a_pool_that_is_seen_from_outside_tells_what_is_known() {
+    let (mut writer, time) = writer("observed pool");
+    let mut pool = writer.take_pool().unwrap();
+    let now = |writer: &Writer| writer.page().snapshot(writer.clock()).pool.unwrap();
+    let seen = ObservedPool { threads: Some(4), running: Some(4), queued: Some(16), oldest: None };
+    pool.observe(seen, writer.clock().now());
+    time.advance_ns(300 * MS);
+    let values = now(&writer);
+    assert_eq!((values.threads, values.running, values.queued), (Some(4), Some(4), Some(16)));
+    assert_eq!((values.oldest_wait_ns, values.saturated_ns, values.queued_max), (None, 300 * MS, 16));
+    pool.observe(ObservedPool { queued: Some(0), running: Some(1), ..seen }, writer.clock().now());
+    time.advance_ns(50 * MS);
+    let values = now(&writer);
+    assert_eq!((values.saturated_ns, values.busy_ns), (300 * MS, (4 * 300 + 50) * MS));
+    // Nothing is known but that a job waits.
+    let blind = ObservedPool { oldest: Some(writer.clock().now()), ..ObservedPool::default() };
+    pool.observe(blind, writer.clock().now());
+    time.advance_ns(70 * MS);
+    let values = now(&writer);
+    assert_eq!((values.threads, values.running, values.queued), (None, None, None));
+    assert_eq!((values.oldest_wait_ns, values.saturated_for_ns), (Some(70 * MS), 70 * MS));
+    let vitals = writer.page().vitals_at(writer.clock(), writer.clock().now());
+    assert_eq!(vitals.pool.unwrap().oldest_wait_ns, Some(70 * MS));
+}
+
+#[test]
+fn running_jobs_are_told_with_their_sites() {
+    let (mut writer, time) = writer("running jobs");
+    let mut pool = writer.take_pool().unwrap();
+    pool.runs(1, WorkKind::Zlib, SiteId(9), writer.clock().now());
+    pool.runs(1_000, WorkKind::Fs, SiteId(9), writer.clock().now());
+    time.advance_ns(MS);
+    let jobs = writer.page().jobs_now();
+    let told: Vec<_> = jobs.iter().map(|job| (job.worker, job.kind, job.site, job.since)).collect();
+    assert_eq!(told, [(1, WorkKind::Zlib, SiteId(9), Ticks(1_000 * MS))]);
+    pool.rests(1);
+    assert!(writer.page().jobs_now().is_empty());
+}
+
+/// Says nothing: the tests play the agent.
+#[derive(Debug)]
+struct Silent;
+
+impl Observer for Silent {
+    fn look(&self, _at: Ticks) -> Sighting {
+        Sighting::nothing()
+    }
+}
+
+/// A registered page of its own, on the real clock, as an agent of this process finds it.
+fn registered(name: &str, observed: bool) -> (Writer, registry::LocalPage) {
+    let builder = Writer::builder(name).private().observer(Arc::new(Silent));
+    let writer = if observed { builder.observed().build() } else { builder.build() };
+    let page = registry::pages().into_iter().find(|page| page.page().loop_name() == name).unwrap();
+    (writer, page)
+}
+
+#[test]
+fn a_hidden_poll_begins_the_busy_period_anew_for_everybody() {
+    let (mut writer, page) = registered("turns", false);
+    let control = page.take_control().unwrap();
+    control.set_thresholds(100 * MS, 1_000 * MS);
+    let scale = writer.clock().scale();
+    writer.resume();
+    let began = writer.last();
+    let after = |ms: u64| Ticks(began.0 + scale.ticks(ms * MS));
+    control.set_turned(after(250));
+    let vitals = page.page().vitals_at(page.clock(), after(300));
+    assert!(vitals.now.busy_ns.abs_diff(50 * MS) < MS / 100, "{}", vitals.now.busy_ns);
+    assert!(
+        vitals.active_ns.abs_diff(300 * MS) < MS / 100,
+        "the time before it was busy, too: {}",
+        vitals.active_ns
+    );
+    assert_eq!(vitals.busy_since, after(250));
+    assert_eq!(page.page().busy_since(), after(250));
+    // It ends 80 ms after the hidden poll, which is no stall; a second one of 150 ms is.
+    writer.park_at(after(330));
+    assert_eq!(page.page().vitals_at(page.clock(), after(331)).stalls_ended, 0);
+    writer.unpark_at(after(340), 0);
+    writer.park_at(after(490));
+    assert_eq!(page.page().vitals_at(page.clock(), after(491)).stalls_ended, 1);
+    assert!(page.observer().is_some());
+}
+
+#[test]
+fn what_an_observer_saw_is_what_readers_see() {
+    let (writer, page) = registered("observed", true);
+    let control = page.take_control().unwrap();
+    control.set_thresholds(100 * MS, 1_000 * MS);
+    let (scale, began) = (writer.clock().scale(), writer.last());
+    let after = |ms: u64| Ticks(began.0 + scale.ticks(ms * MS));
+    assert!(page.page().is_parked());
+    let busy = Observed {
+        busy_since: after(10),
+        parked_since: after(0),
+        active_ticks: 0,
+        idle_ticks: scale.ticks(10 * MS),
+    };
+    control.set_observed(busy);
+    let vitals = page.page().vitals_at(page.clock(), after(260));
+    assert!(!page.page().is_parked());
+    assert!(vitals.now.busy_ns.abs_diff(250 * MS) < MS / 100 && vitals.idle_ns.abs_diff(10 * MS) < MS / 100);
+    let parked = Observed {
+        busy_since: Ticks::NONE,
+        parked_since: after(270),
+        active_ticks: scale.ticks(260 * MS),
+        ..busy
+    };
+    control.set_observed(parked);
+    control.set_observed(parked);
+    let vitals = page.page().vitals_at(page.clock(), after(300));
+    assert_eq!((vitals.stalls_ended, vitals.critical_ended), (1, 0), "counted once");
+    assert!(page.page().is_parked() && vitals.now.parked_ns.abs_diff(30 * MS) < MS / 100);
+    assert!(vitals.active_ns.abs_diff(260 * MS) < MS / 100);
+    assert!(vitals.now.running.is_none());
+}
+
+#[test]
+fn a_retired_page_says_so_and_who_it_was() {
+    let builder = Writer::builder("worker").private().worker("web", 3).process("server.js").thread("rt-3");
+    let writer = builder.build();
+    let page = registry::pages().into_iter().find(|page| page.page().loop_name() == "worker").unwrap();
+    let facts = page.page().facts();
+    assert_eq!((&*facts.group, facts.worker), ("web", Some(3)));
+    assert_eq!((&*facts.process, &*facts.thread, facts.is_retired), ("server.js", "rt-3", false));
+    page.take_control().unwrap().retire(page.clock().now());
+    assert!(page.page().facts().is_retired);
+    drop(writer);
+}
