@@ -8,7 +8,7 @@ use loopscope_report::profiles::Of;
 fn stacked(loop_index: usize, addresses: Vec<u64>, foreign: Vec<u64>) -> Stacked {
     let found = Found {
         loop_index,
-        phase: Phase::Timers,
+        phase: Phase::TIMERS,
         kind: Some(Kind::Timer),
         site: SiteId::NONE,
         parent: SiteId::NONE,
