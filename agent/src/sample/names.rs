@@ -3,8 +3,10 @@
 use crate::address_source::{AddressCall, AddressSources, AddressStack};
 use crate::sample::store::{Found, Stacked};
 use loopscope_probe::SiteId;
+use loopscope_probe::description::{Description, FrameRule};
 use loopscope_probe::registry::LocalPage;
 use loopscope_probe::site::Site;
+use loopscope_report::model::frame_owner::{FrameOwner, FrameText};
 use loopscope_report::model::plumbing::depth as plumbing_depth;
 use loopscope_report::profiles::{Code, Frame, Module, Profile, loop_frame, site_frame};
 use loopscope_stacks::{Detail, NativeFrame, RawStack, Symbolizer, Unwinder};
@@ -19,6 +21,8 @@ struct LoopNames {
     name: String,
     sites: Vec<Site>,
     runtime: String,
+    /// What the runtime says of itself, so of whose frames are.
+    description: Arc<Description>,
 }
 
 /// The frames of each call of a stack, leaf first.
@@ -46,6 +50,7 @@ impl<'a> Names<'a> {
             name: page.page().loop_name(),
             sites: page.page().sites().read(),
             runtime: page.page().facts().runtime,
+            description: page.page().description(),
         };
         Names {
             symbolizer: Symbolizer::new(Detail::Lines),
@@ -101,8 +106,9 @@ impl<'a> Names<'a> {
                 None => native.iter().map(Call::Native).collect(),
             })
             .collect();
-        let functions: Vec<(&str, &str)> = calls.iter().rev().map(Call::function).collect();
-        let plumbing = plumbing_depth(&functions, found.kind.is_some());
+        let rules = self.loops[found.loop_index].description.frame_rules();
+        let owners: Vec<FrameOwner> = calls.iter().rev().map(|call| call.owner(rules)).collect();
+        let plumbing = plumbing_depth(&owners, found.kind.is_some());
         frames.extend(calls.iter().rev().skip(plumbing).map(|call| self.code(call)));
         frames.extend(found.wait.as_deref().map(Frame::plain));
         frames
@@ -178,6 +184,25 @@ impl Call<'_> {
             Call::Foreign(told, _) => (&told.function, &told.file),
         };
         (function, file.as_deref().unwrap_or(""))
+    }
+
+    fn owner(&self, rules: &[FrameRule]) -> FrameOwner {
+        let told = match self {
+            Call::Native(_) => FrameOwner::Program,
+            Call::Foreign(told, _) => told.owner,
+        };
+        if !told.is_program() {
+            return told;
+        }
+        let (function, file) = self.function();
+        let (module, is_told) = match self {
+            Call::Native(native) => (native.module.as_deref(), false),
+            Call::Foreign(..) => (None, true),
+        };
+        FrameOwner::of(
+            &FrameText { function, file: Some(file).filter(|file| !file.is_empty()), module, is_told },
+            rules,
+        )
     }
 }
 

@@ -331,6 +331,7 @@ impl IncidentTracker {
                 runtime: case.builder.incident.runtime.clone(),
                 tid: at.tid,
                 busy_since: asked.begin,
+                description: at.seen.page.description(),
                 sample,
             }),
             (Some(why), _) => {

@@ -10,8 +10,9 @@
 use crate::address_source::{AddressCall, AddressSources, AddressStack};
 use crate::watch::frames::{Answer, FrameSources, Moment, NoFrames, Sources, WITHIN};
 use loopscope_probe::Ticks;
+use loopscope_probe::description::Description;
 use loopscope_report::compute::guilty::guilty;
-use loopscope_report::incident::Frame;
+use loopscope_report::incident::{Frame, FrameOwner};
 use loopscope_stacks::{Detail, NativeFrame, RawStack, Sample, Symbolizer, Unwinder};
 use std::collections::HashMap;
 use std::collections::hash_map::DefaultHasher;
@@ -42,6 +43,8 @@ pub(crate) struct Work {
     pub tid: u32,
     /// Begin of the busy period that it was taken in, on the page's clock.
     pub busy_since: Ticks,
+    /// What the runtime says of itself, so of whose frames are.
+    pub description: Arc<Description>,
     pub sample: Box<Sample>,
 }
 
@@ -147,12 +150,14 @@ struct NativeStack {
     fingerprint: u64,
     frames: Vec<Frame>,
     note: Vec<String>,
+    description: Arc<Description>,
 }
 
 impl NativeStack {
     /// Returns the whole, with the frames of another runtime in front.
     fn with_front(&self, front: &[Frame]) -> Named {
-        let frames: Vec<Frame> = front.iter().chain(&self.frames).cloned().collect();
+        let all = front.iter().chain(&self.frames).cloned();
+        let frames: Vec<Frame> = all.map(|frame| frame.owned(self.description.frame_rules())).collect();
         Named {
             number: self.number,
             age_ns: self.age_ns,
@@ -225,6 +230,7 @@ impl IncidentQueue {
             fingerprint: fingerprint ^ hash_of(&foreign.iter().flatten().collect::<Vec<_>>()),
             frames: with_foreign(&quick, &foreign),
             note,
+            description: work.description,
         };
         let told = |native: &NativeStack, is_final| {
             let mut named = Named { is_final, ..native.with_front(&front) };
@@ -297,6 +303,7 @@ fn plain(calls: &[Arc<[NativeFrame]>]) -> Vec<Vec<Frame>> {
         module: frame.module.as_ref().map(|module| module.to_string()),
         is_inlined: frame.is_inlined,
         runtime: None,
+        owner: FrameOwner::default(),
     };
     calls.iter().map(|call| call.iter().map(plain).collect()).collect()
 }

@@ -3,6 +3,7 @@
 use super::*;
 use crate::address_source::tests::Jit;
 use crate::watch::frames::FrameSource;
+use loopscope_probe::description::{FramePart, Owner};
 use loopscope_stacks::{Capturer, Target};
 use std::sync::Mutex;
 
@@ -16,6 +17,7 @@ fn known_by_name() -> Box<Sample> {
 }
 
 fn work(number: u64, sample: &Sample) -> Work {
+    let description = Description::new().frames(Owner::Runtime, FramePart::Function, "test::");
     Work {
         number,
         age_ns: 7,
@@ -23,6 +25,7 @@ fn work(number: u64, sample: &Sample) -> Work {
         runtime: "mio".into(),
         tid: 0,
         busy_since: Ticks(5),
+        description: Arc::new(description),
         sample: Box::new(sample.clone()),
     }
 }
@@ -39,6 +42,8 @@ fn a_stack_is_named_twice_the_first_time_and_once_after() {
         [(1, false), (1, true), (2, true)]
     );
     for one in &named {
+        let is_of = |owner| one.frames.iter().any(|frame| frame.owner == owner);
+        assert!(is_of(FrameOwner::Runtime) && is_of(FrameOwner::System), "{one:?}");
         assert!(one.frames.iter().any(|frame| frame.function.contains("known_by_name")), "{one:?}");
         assert_eq!((&one.fingerprint, one.age_ns), (&named[0].fingerprint, 7));
     }

@@ -23,6 +23,7 @@ pub mod file_name;
 mod stack;
 mod text;
 
+pub use crate::model::frame_owner::FrameOwner;
 pub use class::{Class, IncidentKind, Severity};
 pub use counts::IncidentCounts;
 pub use extract::{Group, Iteration, Job, Record, Span};

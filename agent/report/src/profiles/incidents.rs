@@ -1,7 +1,6 @@
 //! Past incidents as a profile: the time of stalls, by the stacks that were captured in them.
 
 use crate::incident::{self, Incident, IncidentKind, StackCount};
-use crate::model::plumbing;
 use crate::profiles::callbacks::loop_frame;
 use crate::profiles::frame::{Code, Frame, Module};
 use crate::profiles::kind::Of;
@@ -60,13 +59,7 @@ fn layout(incident: &Incident) -> Vec<Frame> {
 
 fn frames(incident: &Incident, stack: &StackCount) -> Vec<Frame> {
     let mut frames = layout(incident);
-    let functions: Vec<plumbing::Function<'_>> = stack
-        .frames
-        .iter()
-        .rev()
-        .map(|frame| (frame.function.as_str(), frame.file.as_deref().unwrap_or("")))
-        .collect();
-    let plumbing = plumbing::depth(&functions, incident.culprit.kind != "main");
+    let plumbing = stack.plumbing(incident.culprit.kind != "main");
     frames.extend(stack.frames.iter().rev().skip(plumbing).map(code));
     frames.extend(incident.waiting_in.as_ref().map(|waiting| Frame::plain(&format!("[{waiting}]"))));
     frames
@@ -100,11 +93,18 @@ fn add_groups(profile: &mut Profile, incident: &Incident) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::incident::{Culprit, Group};
+    use crate::incident::{Culprit, FrameOwner, Group};
 
     fn stack(count: u64, functions: &[&str]) -> StackCount {
-        let frame =
-            |function: &&str| incident::Frame { function: (*function).to_owned(), ..Default::default() };
+        let owner = |function: &str| match function.starts_with("turner::") {
+            true => FrameOwner::Runtime,
+            false => FrameOwner::Program,
+        };
+        let frame = |function: &&str| incident::Frame {
+            function: (*function).to_owned(),
+            owner: owner(function),
+            ..Default::default()
+        };
         StackCount { count, frames: functions.iter().map(frame).collect(), ..Default::default() }
     }
 
@@ -126,7 +126,7 @@ mod tests {
     #[test]
     fn an_incidents_time_is_shared_out_among_its_stacks() {
         let mut one = incident(300_000_000);
-        let root = ["loopscope_loop::run", "app::main"];
+        let root = ["turner::run", "app::main"];
         one.stacks = vec![
             stack(2, &["sum", "flush", root[0], root[1]]),
             stack(1, &["sort", "flush", root[0], root[1]]),
