@@ -68,13 +68,9 @@ impl Book<'_> {
         }
     }
 
-    /// Books one entry, without what adding up several takes: most iterations of a loop with little to do have one.
+    /// Books one entry that stands for one run, without what adding up several takes: most iterations of a loop with little to do have one.
     #[inline(always)]
-    pub(crate) fn only(&self, entry: EntryWords) {
-        let [frame, ready, start, end] = entry;
-        if frame & MANY != 0 {
-            return self.many(entry);
-        }
+    pub(crate) fn only(&self, [frame, ready, start, end]: EntryWords) {
         let run = end.saturating_sub(start);
         if let Some((run_histogram, wait_histogram)) = self.histograms(frame) {
             run_histogram.record(self.pen, self.scale.ns(run));

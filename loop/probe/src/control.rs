@@ -3,8 +3,8 @@
 use crate::agent_address::AgentAddress;
 use crate::clock::Ticks;
 use crate::limits::{UNIX_NS_MAX, count};
+use crate::observed::{Observed, ObservedWords};
 use crate::site::{load_text, store_text};
-use crate::sync::{Ordering, fence};
 use crate::word::{AgentOwned, Pen, Word};
 
 /// As many bytes as a socket file's path may have (unix(7)), and its scheme.
@@ -40,29 +40,8 @@ pub struct ControlWords {
     turned: Word<AgentOwned>,
     /// When the agent saw that the thread had ceased to run this loop, in ticks; 0 while it has not.
     retired: Word<AgentOwned>,
-    /// Of a loop whose thread does not tell: since when an observer has seen it busy, in ticks; 0 while it waits.
-    observed_busy: Word<AgentOwned>,
-    /// Since when it has been seen waiting, in ticks.
-    observed_parked: Word<AgentOwned>,
-    /// How long it was busy until `observed_busy`, in ticks.
-    observed_active: Word<AgentOwned>,
-    /// How long it waited until `observed_parked`, in ticks.
-    observed_idle: Word<AgentOwned>,
-    /// Busy periods of it that have ended and were stalls, by severity.
-    observed_blocked: [Word<AgentOwned>; 2],
-}
-
-/// What an observer saw of a loop whose thread does not tell when it waits.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Observed {
-    /// Since when it is busy; [`Ticks::NONE`] while it waits.
-    pub busy_since: Ticks,
-    /// Since when it waits, or last began to.
-    pub parked_since: Ticks,
-    /// How long it was busy until `busy_since`, in ticks.
-    pub active_ticks: u64,
-    /// How long it waited until `parked_since`, in ticks.
-    pub idle_ticks: u64,
+    /// When it was busy and when it waited, of a loop whose thread does not tell.
+    observed: ObservedWords,
 }
 
 impl ControlWords {
@@ -80,12 +59,7 @@ impl ControlWords {
 
     /// Returns what an observer saw.
     pub(crate) fn observed(&self) -> Observed {
-        Observed {
-            busy_since: Ticks(self.observed_busy.observe()),
-            parked_since: Ticks(self.observed_parked.get()),
-            active_ticks: self.observed_active.get(),
-            idle_ticks: self.observed_idle.get(),
-        }
+        self.observed.read().0
     }
 
     pub(crate) fn set_turned(&self, pen: &Pen<AgentOwned>, at: Ticks) {
@@ -97,13 +71,13 @@ impl ControlWords {
     }
 
     /// Returns the word that tells since when an observer has seen the loop busy.
-    pub(crate) fn observed_busy_cell(&self) -> &std::sync::atomic::AtomicU64 {
-        self.observed_busy.cell()
+    pub(crate) fn observed_busy_word(&self) -> &Word<AgentOwned> {
+        &self.observed.busy
     }
 
     /// Returns how many stalls an observer saw end, by severity.
     pub(crate) fn observed_blocked(&self) -> [u64; 2] {
-        self.observed_blocked.each_ref().map(|word| count(word.get()))
+        self.observed.read().1
     }
 
     /// Tells what an observer saw. A stall that has ended is counted; `ns` makes nanoseconds of ticks.
@@ -112,20 +86,11 @@ impl ControlWords {
         if before == seen {
             return;
         }
-        // Readers add what runs to what has ended: they must not see both for one period. As with `busy_since` of the loop.
-        self.observed_busy.publish(pen, 0);
-        fence(Ordering::Release);
-        if before.busy_since != Ticks::NONE && before.busy_since != seen.busy_since {
-            let length_ns = ns(seen.parked_since.since(self.since_turn(before.busy_since)));
-            for (word, over_ns) in self.observed_blocked.iter().zip([self.warning_ns(), self.critical_ns()]) {
-                word.add(pen, u64::from(length_ns > over_ns));
-            }
-        }
-        fence(Ordering::Release);
-        self.observed_active.set(pen, seen.active_ticks);
-        self.observed_idle.set(pen, seen.idle_ticks);
-        self.observed_parked.set(pen, seen.parked_since.0);
-        self.observed_busy.publish(pen, seen.busy_since.0);
+        let has_ended = before.busy_since != Ticks::NONE && before.busy_since != seen.busy_since;
+        let length_ns = ns(seen.parked_since.since(self.since_turn(before.busy_since)));
+        let is_stall =
+            [self.warning_ns(), self.critical_ns()].map(|over_ns| has_ended && length_ns > over_ns);
+        self.observed.store(pen, seen, is_stall);
     }
 
     /// Returns the warning threshold in nanoseconds.

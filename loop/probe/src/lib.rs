@@ -41,6 +41,8 @@ pub mod histogram;
 pub mod lag;
 pub mod limits;
 #[cfg_attr(loom, allow(dead_code, reason = "the page asks for it, which is not in a model"))]
+pub mod observed;
+#[cfg_attr(loom, allow(dead_code, reason = "the page asks for it, which is not in a model"))]
 pub mod open;
 pub mod printable;
 pub mod ring;

@@ -1,7 +1,7 @@
 //! What a runtime tells the agent of its process, because the thread of its loop does not.
 
 use crate::clock::Ticks;
-pub use crate::control::Observed;
+pub use crate::observed::Observed;
 
 /// Tells what the thread of a loop does not tell itself. Given to [`Builder::observer`](crate::Builder::observer).
 pub trait Observer: Send + Sync + std::fmt::Debug {

@@ -229,7 +229,7 @@ impl Page {
             return 0;
         }
         match self.is_observed() {
-            true => self.control.observed().busy_since.0,
+            true => self.control.observed_busy_word().observe(),
             false => self.now.busy_since.observe(),
         }
     }

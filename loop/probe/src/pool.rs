@@ -5,6 +5,7 @@ use crate::histogram::{Histogram, HistogramValues};
 use crate::kind::WorkKind;
 use crate::limits::count;
 use crate::site::SiteId;
+use crate::sync::{Ordering, fence};
 use crate::word::{PoolOwned, Word};
 
 /// How many workers' running jobs a page tells.
@@ -162,10 +163,12 @@ impl PoolWords {
     /// Copies the jobs that run now, of the first [`JOBS_NOW`] workers.
     pub(crate) fn jobs_now(&self) -> Vec<JobNow> {
         let read = |(worker, [what, since]): (usize, &[Word<PoolOwned>; 2])| {
-            let what = what.observe();
-            let kind = WorkKind::from_index((what as usize & 0xffff).checked_sub(1)?)?;
-            let (site, since) = (SiteId((what >> 16) as u16), Ticks(since.get()));
-            Some(JobNow { worker: worker as u32, kind, site, since })
+            let (told, since) = (what.observe(), Ticks(since.get()));
+            fence(Ordering::Acquire);
+            // Else another job has begun meanwhile, and the start may be its.
+            let told = Some(told).filter(|told| what.get() == *told)?;
+            let kind = WorkKind::from_index((told as usize & 0xffff).checked_sub(1)?)?;
+            Some(JobNow { worker: worker as u32, kind, site: SiteId((told >> 16) as u16), since })
         };
         self.jobs_now.iter().enumerate().filter_map(read).collect()
     }

@@ -11,6 +11,7 @@ use crate::limits::{COUNT_MAX, count};
 use crate::memory::Memory;
 use crate::pool::{PoolWords, UNKNOWN};
 use crate::site::SiteId;
+use crate::sync::{Ordering, fence};
 use crate::word::{Pen, PoolOwned};
 use std::sync::Arc;
 
@@ -98,6 +99,9 @@ impl PoolWriter {
     /// A worker runs a job since `since`, that was submitted at `site`. Until it runs another, or [`PoolWriter::rests`].
     pub fn runs(&mut self, worker: u32, kind: WorkKind, site: SiteId, since: Ticks) {
         if let Some([what, begun]) = self.words().jobs_now.get(worker as usize) {
+            // Whoever reads the new start sees that the job before is over: `PoolWords::jobs_now` is the other side.
+            what.set(&self.pen, 0);
+            fence(Ordering::Release);
             begun.set(&self.pen, since.0);
             what.publish(&self.pen, (kind as u64 + 1) | u64::from(site.0) << 16);
         }

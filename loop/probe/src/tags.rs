@@ -35,7 +35,7 @@ impl Page {
             0 => now.running.cell(),
             1 => {
                 if self.is_observed() {
-                    self.control.observed_busy_cell()
+                    self.control.observed_busy_word().cell()
                 } else {
                     now.busy_since.cell()
                 }

@@ -1,8 +1,8 @@
 //! The few numbers that a watching agent reads on every tick: a page's snapshot is some hundred times as long.
 
 use crate::clock::{Clock, Ticks};
-use crate::control::Observed;
 use crate::limits::count;
+use crate::observed::Observed;
 use crate::page::Page;
 use crate::pool::PoolNow;
 use crate::snapshot::NowValues;

@@ -91,6 +91,8 @@ pub struct Writer {
     /// What the running frame's recorder entry will hold besides the site and kind.
     frame_base: u64,
     ready: Ticks,
+    /// Something that stands for many was told in this loop.
+    has_many: bool,
     /// Recorder entries that are booked in the tallies.
     booked: u64,
     /// What has happened since the last callback was completed: [`ENDED`], [`DRAINED`], or both.
@@ -138,6 +140,7 @@ impl Writer {
             phase_first: 0,
             frame_base: frame_base(Phase::MAIN, SiteId::NONE),
             ready: Ticks::NONE,
+            has_many: false,
             booked: 0,
             after: 0,
             drained_site: SiteId::NONE,
@@ -267,6 +270,7 @@ impl Writer {
     pub fn begin_many(&mut self, kind: Kind, site: SiteId) {
         self.begin(kind, site, Life::UNKNOWN);
         let Track { page, pen, frame, .. } = &*self.track;
+        self.has_many = true;
         frame.set(frame.get() | MANY);
         page.now.running.set(pen, page.now.running.get() | RUNNING_MANY);
     }
@@ -349,7 +353,7 @@ impl Writer {
         if count > self.booked {
             let book = Book { page, pen, index, scale: self.scale, epoch: self.epoch };
             match count - self.booked {
-                1 => book.only(page.recorder().own_entry(self.booked)),
+                1 if !self.has_many => book.only(page.recorder().own_entry(self.booked)),
                 _ => book.entries(self.booked, count),
             }
         }

@@ -11,11 +11,13 @@ use loom::sync::atomic::{AtomicBool, Ordering, fence};
 use loom::thread;
 use loopscope_probe::barrier::{Barrier, all_threads};
 use loopscope_probe::bell::Bell;
+use loopscope_probe::clock::Ticks;
 use loopscope_probe::gate::CaptureGate;
+use loopscope_probe::observed::{Observed, ObservedWords};
 use loopscope_probe::open::OpenWords;
 use loopscope_probe::ring::{ENTRY_WORDS, EntryWords, Ring};
 use loopscope_probe::site::SiteId;
-use loopscope_probe::word::{LoopOwned, Pen, Word};
+use loopscope_probe::word::{AgentOwned, LoopOwned, Pen, Word};
 
 /// The entry that carries `number` in every word, each word different.
 fn entry(number: u64) -> EntryWords {
@@ -430,4 +432,25 @@ fn a_copy_of_the_open_spans_is_of_one_callback() {
 #[test]
 fn a_copy_of_the_open_spans_has_none_of_a_callback_that_has_ended() {
     bounded(|| open_spans_model(true));
+}
+
+// Removing either fence of `ObservedWords`, or the check of the counts, fails this; each was tried.
+#[test]
+fn a_copy_of_what_an_observer_saw_is_of_one_moment() {
+    loom::model(|| {
+        let words = Arc::new(ObservedWords::default());
+        let pen = Pen::<AgentOwned>::mint_for_model();
+        let running =
+            Observed { busy_since: Ticks(10), parked_since: Ticks(1), active_ticks: 0, idle_ticks: 9 };
+        let over =
+            Observed { busy_since: Ticks(0), parked_since: Ticks(30), active_ticks: 20, idle_ticks: 9 };
+        words.store(&pen, running, [false; 2]);
+        let writing = words.clone();
+        let agent = thread::spawn(move || writing.store(&pen, over, [true, false]));
+        if let Ok(copy) = words.try_read() {
+            assert!(copy == (running, [0, 0]) || copy == (over, [1, 0]), "{copy:?}");
+        }
+        agent.join().unwrap();
+        assert_eq!(words.try_read(), Ok((over, [1, 0])));
+    });
 }
