@@ -13,6 +13,7 @@ const EMPTY_NAMES: &[&str] = &["common", "helper", "helpers", "misc", "type", "t
 const UNSAFE_FILES: &[(&str, &str)] = &[
     ("loop/probe/src/boottime.rs", "the clock that counts suspension"),
     ("agent/src/capture/target.rs", "promising that a page's words stay where they are"),
+    ("agent/tests/mixed_stacks.rs", "code that is made at run time, and a sampler"),
     ("agent/src/eventfd.rs", "the descriptors that wake the agent's thread, and waiting for them"),
     ("agent/src/watch/memory_file.rs", "a file in memory for a command"),
     ("agent/src/watch/process_group.rs", "killing a command with what it started"),
