@@ -19,11 +19,22 @@ use crate::model::frame_owner::FrameOwner;
 /// Returns the index of the function to look at first; `None` where nobody on the stack is to blame. The frames, leaf first,
 /// have their owners.
 pub fn guilty(frames: &[Frame]) -> Option<usize> {
-    // The runtime's outermost frame: what is below it started the loop, and is not what blocks it.
-    let bottom = frames.iter().rposition(|frame| frame.owner == FrameOwner::Runtime);
-    let own = &frames[..bottom.unwrap_or(frames.len())];
+    let own = &frames[..bottom(frames)];
     let first = |owner: FrameOwner| own.iter().position(|frame| frame.owner == owner);
     first(FrameOwner::Program).or_else(|| first(FrameOwner::Dependency))
+}
+
+/// Returns the index of the runtime's outermost frame: what is below it started the loop, and is not what blocks it. Where
+/// there is none, how many frames there are.
+fn bottom(frames: &[Frame]) -> usize {
+    let last = |is_told: bool| {
+        let is_it = |frame: &Frame| frame.owner == FrameOwner::Runtime && frame.runtime.is_some() == is_told;
+        frames.iter().rposition(is_it)
+    };
+    // Frames that a runtime told stand in front of the native ones, so its outermost one there may have all of these below it.
+    let is_blamed = |frame: &Frame| matches!(frame.owner, FrameOwner::Program | FrameOwner::Dependency);
+    let told = || last(true).filter(|at| frames[..*at].iter().any(is_blamed));
+    last(false).or_else(told).unwrap_or(frames.len())
 }
 
 #[cfg(test)]
@@ -104,6 +115,31 @@ mod tests {
             let functions: Vec<&str> = top.iter().chain(BOTTOM).copied().collect();
             assert_eq!(name(&functions), None, "{top:?}");
         }
+    }
+
+    #[test]
+    fn frames_that_a_runtime_told_are_blamed_before_the_native_ones_behind_them() {
+        let frame = |(function, owner, is_told): &(&str, FrameOwner, bool)| Frame {
+            function: (*function).to_owned(),
+            owner: *owner,
+            runtime: is_told.then(|| "script".to_owned()),
+            ..Frame::default()
+        };
+        let guilty = |all: &[(&str, FrameOwner, bool)]| {
+            let frames: Vec<Frame> = all.iter().map(frame).collect();
+            guilty(&frames).map(|index| frames[index].function.clone())
+        };
+        use FrameOwner::{Program, Runtime, System};
+        let (read, handler) = (("readSync", Runtime, true), ("handler", Program, true));
+        let (timers, addon, run) =
+            (("timers", Runtime, true), ("addon::f", Program, false), ("run", Runtime, false));
+        let main = ("app::main", Program, false);
+        assert_eq!(guilty(&[read, handler, timers, addon, run, main]).as_deref(), Some("handler"));
+        assert_eq!(guilty(&[read, handler, timers, addon, main]).as_deref(), Some("handler"));
+        // The runtime's own function called native code of the program.
+        assert_eq!(guilty(&[read, timers, addon, run, main]).as_deref(), Some("addon::f"));
+        assert_eq!(guilty(&[timers, addon, main]).as_deref(), Some("addon::f"));
+        assert_eq!(guilty(&[("epoll_wait", System, false), run, main]), None, "idle");
     }
 
     #[test]
