@@ -279,7 +279,7 @@ impl Watched {
             parent,
             spans: tags.spans,
             addresses: stack.addresses,
-            foreign: sample.foreign.clone().filter(|_| self.has_names).unwrap_or_default(),
+            foreign: sample.foreign.as_ref().filter(|_| self.has_names).cloned().unwrap_or_default(),
             wait: wait.clone(),
         };
         let at_ns = sample.at_ns.saturating_sub(shared.begin_ns);

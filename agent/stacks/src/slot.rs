@@ -10,8 +10,7 @@
 //! drops what is queued at a thread that ends.
 
 use crate::registers::Registers;
-use crate::sampler::{self, SAMPLER_STACK_BYTES, SAMPLER_WORDS};
-use crate::signal::alternate_stack_bytes_needed;
+use crate::sampler::{self, SAMPLER_WORDS};
 use crate::target::{DoneWord, TAG_WORDS, TagSource, Target};
 use std::cell::UnsafeCell;
 use std::ops::Range;
@@ -118,9 +117,6 @@ impl Slot {
         for (kept, word) in self.tag_words.iter().zip(words) {
             kept.store(word, Ordering::Relaxed);
         }
-        let needed_bytes = || alternate_stack_bytes_needed() + SAMPLER_STACK_BYTES;
-        let may_sample = target.alternate_stack_bytes.is_none_or(|bytes| bytes >= needed_bytes());
-        self.may_sample.store(may_sample, Ordering::Relaxed);
     }
 
     /// `Free` or `Ready` to `Asked`; a sample nobody took is dropped. False when a signal is still on its way.
@@ -298,11 +294,13 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Slot> {
     known.map(|slot| unsafe { &*slot })
 }
 
-/// Lends a slot for captures of `target`; `None` when all are lent or in flight.
+/// Lends a slot for captures of `target`; `None` when all are lent or in flight. `may_sample` tells whether the stack that the
+/// handler will run on has room for the process's sampler.
 pub(crate) fn lend(
     target: &Target,
     words: &[*const AtomicU64],
     done: Option<DoneWord>,
+    may_sample: bool,
 ) -> Option<&'static Slot> {
     let mut spare = SPARE.lock().unwrap_or_else(PoisonError::into_inner);
     let is_free = |spare: &Spare| !spare.slot.is_in_flight() || is_gone(spare.tid);
@@ -318,6 +316,7 @@ pub(crate) fn lend(
     };
     slot.unask();
     slot.set_target(target, words, done);
+    slot.may_sample.store(may_sample, Ordering::Relaxed);
     Some(slot)
 }
 
@@ -340,12 +339,12 @@ mod tests {
     #[test]
     fn a_slot_in_flight_is_not_asked_again_and_not_lent_again() {
         let target = Target::this_thread();
-        let slot = lend(&target, &[], None).unwrap();
+        let slot = lend(&target, &[], None, true).unwrap();
         assert!(slot.try_ask());
         assert!(!slot.try_ask(), "a signal is on its way");
         assert!(slot.take().is_none());
         give_back(slot, &target);
-        let other = lend(&target, &[], None).unwrap();
+        let other = lend(&target, &[], None, true).unwrap();
         assert!(!std::ptr::eq(slot, other), "the signal may still arrive");
         // The signal arrives late.
         assert!(!slot.try_fill(target.tid + 1, target.handle), "another thread's");
@@ -361,7 +360,7 @@ mod tests {
 
     #[test]
     fn the_handler_believes_only_known_addresses() {
-        let slot = lend(&Target::this_thread(), &[], None).unwrap();
+        let slot = lend(&Target::this_thread(), &[], None, true).unwrap();
         let address = (&raw const *slot).addr();
         assert!(std::ptr::eq(find(address).unwrap(), slot));
         assert!(find(address + 8).is_none());
