@@ -227,7 +227,8 @@ fn noise_is_added_up_where_there_are_more_loops_than_labels() {
     let (_writer, path) = busy_loop(&scratch, "first");
     let real = fs::read(path).unwrap();
     let owner = page_files(&scratch.0).unwrap()[0].owner;
-    for number in 0..80 {
+    // Of some, the noise says that their threads have ceased to run them.
+    for number in 0..240 {
         let noise = Noise::ALL[number as usize % Noise::ALL.len()];
         let path = scratch.0.join(format!("{}-{}-{}.page", owner.pid, owner.start, 100 + number));
         fs::write(path, noise::page(&real, noise, number)).unwrap();

@@ -4,7 +4,7 @@ use crate::barrier::Barrier;
 use crate::clock::{Clock, ClockSource, unix_ns};
 use crate::description::Description;
 use crate::gate::CaptureGate;
-use crate::gauges::GaugeWriter;
+use crate::gauge_writer::GaugeWriter;
 use crate::loop_id;
 use crate::memory::Memory;
 use crate::observer::Observer;

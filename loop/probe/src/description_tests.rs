@@ -1,3 +1,5 @@
+//! A description is read as it was written, and no text of it can make up a line.
+
 use super::*;
 use crate::{Clock, VirtualClock, Writer};
 

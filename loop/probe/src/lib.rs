@@ -78,6 +78,8 @@ pub mod file_limit;
 #[cfg(all(not(loom), target_os = "linux"))]
 mod forks;
 #[cfg(not(loom))]
+mod gauge_writer;
+#[cfg(not(loom))]
 pub mod gauges;
 #[cfg(not(loom))]
 pub mod incident_id;
@@ -162,6 +164,8 @@ pub use builder::Builder;
 pub use clock::{Clock, Ticks, VirtualClock};
 #[cfg(not(loom))]
 pub use expect_block::{ExpectedBlock, expect_block};
+#[cfg(not(loom))]
+pub use gauge_writer::GaugeWriter;
 pub use kind::{HandleType, Kind, Queue, WorkKind};
 #[cfg(not(loom))]
 pub use page::Page;

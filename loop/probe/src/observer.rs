@@ -7,7 +7,7 @@ pub use crate::observed::Observed;
 pub trait Observer: Send + Sync + std::fmt::Debug {
     /// Says what is true at `at`, a moment on the page's clock. Called by the agent at each of its looks, on its thread, before
     /// it reads the page; also the place to bring [pools](crate::PoolWriter::observe) and
-    /// [gauges](crate::gauges::GaugeWriter) up to date. Must neither block nor wait for the loop's thread: while it does, no
+    /// [gauges](crate::GaugeWriter) up to date. Must neither block nor wait for the loop's thread: while it does, no
     /// stall is noticed. A panic in it is caught, and costs that look.
     fn look(&self, at: Ticks) -> Sighting;
 }
