@@ -1,6 +1,7 @@
 //! Starting and stopping an agent.
 
 use crate::AgentError;
+use crate::address_source::{AddressSource, AddressSources};
 use crate::capture::{Captures, set_captures};
 use crate::server::{OpenServer, Server, ServerSettings};
 use crate::settings::Settings;
@@ -74,9 +75,17 @@ impl AgentBuilder {
         self
     }
 
-    /// Lets the loops of a runtime, by the name that their pages give it, supply frames that native stacks cannot tell.
+    /// Lets the loops of a runtime, by the name that their pages give it, supply frames that native stacks cannot tell: of the
+    /// moment of each stack, which a sampler (`loopscope_stacks::set_sampler`) can read at that very instant.
     pub fn frame_source(mut self, runtime: &str, source: Arc<dyn FrameSource>) -> Self {
         self.settings.frame_sources.insert(runtime.to_owned(), source);
+        self
+    }
+
+    /// Lets a runtime name its own code on native stacks of its loops, in incidents and in sampled flamegraphs: what it
+    /// compiled while it ran, which is in no module, and what it interprets.
+    pub fn address_source(mut self, runtime: &str, source: Arc<dyn AddressSource>) -> Self {
+        self.settings.address_sources.set(runtime, source);
         self
     }
 
@@ -109,9 +118,10 @@ impl AgentBuilder {
             ));
         }
         let (address, socket) = (server.address_on_page(), server.socket_on_page());
+        let addresses = self.settings.address_sources.clone();
         let start = Start { settings: self.settings, address, socket, log: sender.clone() };
         let watch = AgentThread::start(start)?;
-        let server = server.start(watch.handle.clone(), sender)?;
+        let server = server.start(watch.handle.clone(), addresses, sender)?;
         Ok(Agent { threads: Some(Threads { server, watch, log }), claim })
     }
 }
@@ -149,6 +159,7 @@ impl Agent {
                 incidents_dir: None,
                 actions: Vec::new(),
                 frame_sources: FrameSources::new(),
+                address_sources: AddressSources::default(),
                 captures: Captures::On,
                 compat: CompatSet::default(),
             },

@@ -24,6 +24,7 @@
 
 #![cfg_attr(not(feature = "http"), allow(dead_code, unused_imports, reason = "what only a server shows"))]
 
+mod address_source;
 mod capture;
 mod error;
 mod eventfd;
@@ -53,13 +54,15 @@ mod builder;
 #[cfg(feature = "http")]
 mod served;
 
+pub use address_source::{AddressCall, AddressSource, AddressStack};
 pub use builder::{Agent, AgentBuilder};
 pub use capture::Captures;
 pub use error::AgentError;
+pub use loopscope_report::incident::{Frame, FrameOwner};
 pub use loopscope_report::metrics::Compat;
 pub use server_error::ServerError;
 
 #[cfg(feature = "http")]
 pub use loopscope_http::Listen;
 pub use watch::action::Action;
-pub use watch::frames::FrameSource;
+pub use watch::frames::{FrameSource, Moment};

@@ -1,6 +1,7 @@
 //! Without the feature `http` nobody is answered: the agent watches, logs, and keeps incidents in memory.
 
 use crate::AgentError;
+use crate::address_source::AddressSources;
 use crate::thread::AgentHandle;
 use crate::watch::log::LogSender;
 use loopscope_probe::agent_address::AgentAddress;
@@ -35,7 +36,7 @@ impl OpenServer {
 
     /// # Errors
     /// None; it is as in the module that has a server.
-    pub(crate) fn start(self, _: AgentHandle, _: LogSender) -> Result<Server, AgentError> {
+    pub(crate) fn start(self, _: AgentHandle, _: AddressSources, _: LogSender) -> Result<Server, AgentError> {
         Ok(Server)
     }
 }

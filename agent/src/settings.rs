@@ -1,5 +1,6 @@
 //! What the program asked of its agent.
 
+use crate::address_source::AddressSources;
 use crate::capture::Captures;
 use crate::watch::action::Action;
 use crate::watch::frames::FrameSources;
@@ -16,6 +17,7 @@ pub(crate) struct Settings {
     pub incidents_dir: Option<PathBuf>,
     pub actions: Vec<Action>,
     pub frame_sources: FrameSources,
+    pub address_sources: AddressSources,
     pub captures: Captures,
     pub compat: CompatSet,
 }
@@ -29,6 +31,7 @@ impl fmt::Debug for Settings {
             .field("incidents_dir", &self.incidents_dir)
             .field("actions", &self.actions)
             .field("frame_sources", &sources)
+            .field("address_sources", &self.address_sources)
             .field("captures", &self.captures)
             .finish()
     }

@@ -41,7 +41,8 @@ impl Workers {
         match loopscope_stacks::prepare() {
             ready @ (Readiness::Ready { .. } | Readiness::Untested(_)) => {
                 self.notes.extend(shortcoming(&ready));
-                self.namer = self.started("stacks", Namer::start(settings.frame_sources.clone()));
+                let namer = Namer::start(settings.frame_sources.clone(), settings.address_sources.clone());
+                self.namer = self.started("stacks", namer);
             }
             unavailable => self.notes.extend(shortcoming(&unavailable)),
         }

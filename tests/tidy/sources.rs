@@ -13,6 +13,7 @@ const EMPTY_NAMES: &[&str] = &["common", "helper", "helpers", "misc", "type", "t
 const UNSAFE_FILES: &[(&str, &str)] = &[
     ("loop/probe/src/boottime.rs", "the clock that counts suspension"),
     ("agent/src/capture/target.rs", "promising that a page's words stay where they are"),
+    ("agent/tests/mixed_stacks.rs", "code that is made at run time, and a sampler"),
     ("agent/src/eventfd.rs", "the descriptors that wake the agent's thread, and waiting for them"),
     ("agent/src/watch/memory_file.rs", "a file in memory for a command"),
     ("agent/src/watch/process_group.rs", "killing a command with what it started"),
@@ -23,6 +24,7 @@ const UNSAFE_FILES: &[(&str, &str)] = &[
     ("agent/stacks/src/modules.rs", "the loader's list, and the tables in its mappings"),
     ("agent/stacks/src/registers.rs", "the interrupted thread's registers"),
     ("agent/stacks/src/restart.rs", "a socket's options"),
+    ("agent/stacks/src/sampler.rs", "calling the program's sampler"),
     ("agent/stacks/src/signal.rs", "installing the handler, and queueing the signal"),
     ("agent/stacks/src/sleeping.rs", "the target's tag words, and the clock"),
     ("agent/stacks/src/slot.rs", "the buffer that the handler fills"),
@@ -33,6 +35,7 @@ const UNSAFE_FILES: &[(&str, &str)] = &[
     ("agent/stacks/tests/modules.rs", "loading a library and calling it"),
     ("agent/stacks/tests/refused.rs", "blocking, raising and handling signals"),
     ("agent/stacks/tests/replaced.rs", "another handler for a signal"),
+    ("agent/stacks/tests/sampler.rs", "a sampler, and the promise about it"),
     ("agent/stacks/tests/sleeping.rs", "calling what it tests"),
     ("agent/stacks/tests/support/mod.rs", "queueing a signal"),
     ("agent/stacks/tests/tableless.rs", "a function in assembly"),

@@ -174,7 +174,7 @@ function links(url) {
 function stack(incident) {
   const [first] = incident.stacks;
   if (!first) return incident.captures_failed.map((text) => make("p", { class: "dim" }, `No stack: ${text}`));
-  const place = (frame) => (frame.file ? `  ${frame.file}:${frame.line ?? "?"}` : frame.module ? `  ${frame.module}` : "");
+  const place = (frame) => (frame.file ? `  ${[frame.file, frame.line ?? "?", ...(frame.column ? [frame.column] : [])].join(":")}` : frame.module ? `  ${frame.module}` : "");
   const item = (frame, index) =>
     make("li", { "data-guilty": index === first.guilty }, frame.function, make("span", { class: "dim" }, place(frame)));
   const times = first.ages_ns.map((ns) => duration(ns)).join(", ");

@@ -1,5 +1,6 @@
 //! A sampling session: a thread that looks at the loops many times a second, and returns a profile at the end.
 
+use crate::address_source::{AddressSources, BATCH};
 use crate::capture::{Captures, OFF, captures, make_barrier};
 use crate::sample::names::Names;
 use crate::sample::store::Store;
@@ -31,21 +32,22 @@ pub(crate) struct Session {
     _stop: Sender<()>,
 }
 
-/// Starts a session on a thread of its own, which calls `done` at its end.
+/// Starts a session on a thread of its own, which calls `done` at its end. `addresses` name code of other runtimes.
 ///
 /// # Errors
 /// The system has no thread for it.
 pub(crate) fn start(
     plan: Plan,
+    addresses: AddressSources,
     done: impl FnOnce(Result<Profile, FlameError>) + Send + 'static,
 ) -> io::Result<Session> {
     let (stop, stopped) = channel();
-    let run = move || done(run(&plan, &stopped));
+    let run = move || done(run(&plan, addresses, &stopped));
     Builder::new().name("loopscope-sample".to_owned()).spawn(run)?;
     Ok(Session { _stop: stop })
 }
 
-fn run(plan: &Plan, stopped: &Receiver<()>) -> Result<Profile, FlameError> {
+fn run(plan: &Plan, addresses: AddressSources, stopped: &Receiver<()>) -> Result<Profile, FlameError> {
     if captures() == Captures::Off {
         return Err(FlameError::Unavailable(OFF.to_owned()));
     }
@@ -64,6 +66,7 @@ fn run(plan: &Plan, stopped: &Receiver<()>) -> Result<Profile, FlameError> {
         store: Store::default(),
         tally: Tally::default(),
         unwinder: Unwinder::new(),
+        addresses,
         begin_ns,
         now_ns: clock.now().0,
         period_ns,
@@ -144,7 +147,7 @@ fn follow(plan: &Plan, loops: &mut Vec<Watched>, changes: &mut Option<u64>, shar
 
 /// Gives everything its name.
 fn name(shared: Shared, loops: &[Watched]) -> Result<Profile, FlameError> {
-    let Shared { of, store, tally, unwinder, .. } = shared;
+    let Shared { of, store, tally, unwinder, addresses, .. } = shared;
     let (stacks, moments) = store.into_parts();
     if let (true, Some(why)) = (stacks.is_empty(), tally.failure.clone()) {
         return Err(FlameError::Unavailable(why));
@@ -156,8 +159,8 @@ fn name(shared: Shared, loops: &[Watched]) -> Result<Profile, FlameError> {
     }
     loops.iter().for_each(|watched| profile.know_phases(&watched.page.page().description()));
     let pages: Vec<_> = loops.iter().map(|watched| &watched.page).collect();
-    let mut names = Names::new(&unwinder, &pages);
-    let numbers: Vec<u32> = stacks.iter().map(|stacked| names.add(stacked, &mut profile)).collect();
+    let mut names = Names::new(&unwinder, &addresses, &pages);
+    let numbers: Vec<u32> = stacks.chunks(BATCH).flat_map(|stacks| names.add(stacks, &mut profile)).collect();
     for moment in moments {
         profile.note_moment(Moment { stack: numbers[moment.stack as usize], ..moment });
     }

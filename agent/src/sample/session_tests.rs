@@ -73,7 +73,8 @@ fn sample(of: Of, name: &str) -> Profile {
     loop {
         let plan = Plan { of, length: Duration::from_millis(500), hz: 199, loop_name: Some(name.to_owned()) };
         let (send, result) = sync_channel(1);
-        let _session = start(plan, move |profile| send.send(profile).unwrap()).unwrap();
+        let _session =
+            start(plan, AddressSources::default(), move |profile| send.send(profile).unwrap()).unwrap();
         let profile = result.recv_timeout(DEADLINE).unwrap().unwrap();
         if !profile.is_empty() || std::time::Instant::now() > deadline {
             return profile;
@@ -112,7 +113,7 @@ fn a_waiting_callback_is_found_with_what_it_waits_in_and_not_on_the_processor() 
         loop_name: Some("waits".to_owned()),
     };
     let (_stop, stopped) = channel();
-    let cpu = run(&plan, &stopped).unwrap();
+    let cpu = run(&plan, AddressSources::default(), &stopped).unwrap();
     assert!(cpu.total_ns() < 20_000_000, "{}", cpu.folded());
 }
 
@@ -139,7 +140,7 @@ fn what_ran_and_could_not_be_sampled_safely_is_not_told_as_nothing() {
         loop_name: Some("kept out".to_owned()),
     };
     let (_stop, stopped) = channel();
-    let profile = run(&plan, &stopped).unwrap();
+    let profile = run(&plan, AddressSources::default(), &stopped).unwrap();
     assert!(profile.is_empty());
     let told = profile.write_sampled(Format::Svg, "t").unwrap_err().to_string();
     assert!(told.starts_with("nothing to draw, because no stack was taken: "), "{told}");
@@ -152,7 +153,7 @@ fn a_dropped_session_ends_at_once() {
     let plan =
         Plan { of: Of::Cpu, length: Duration::from_secs(3600), hz: 49, loop_name: Some("none".to_owned()) };
     let (send, result) = sync_channel(1);
-    let session = start(plan, move |profile| send.send(profile).unwrap()).unwrap();
+    let session = start(plan, AddressSources::default(), move |profile| send.send(profile).unwrap()).unwrap();
     drop(session);
     assert!(result.recv_timeout(DEADLINE).unwrap().unwrap().is_empty());
 }

@@ -8,9 +8,9 @@ use loopscope_report::profiles::Moment;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// Different stacks that are kept, and frames of all of them together: 16 MB.
+/// Different stacks that are kept, and words of all of them together: 16 MB.
 const STACKS: usize = 30_000;
-const ADDRESSES: usize = 2_000_000;
+const WORDS: usize = 2_000_000;
 
 /// Samples whose moment is kept: as many as a profile keeps.
 const MOMENTS: usize = 300_000;
@@ -30,8 +30,16 @@ pub(crate) struct Found {
     pub spans: Vec<SiteId>,
     /// Leaf first. Empty where there was no room for it.
     pub addresses: Vec<u64>,
+    /// What the process's sampler found, where the loop's runtime can tell what it means. Empty where there was no room for it.
+    pub foreign: Vec<u64>,
     /// What the thread waited in; `None` where it ran.
     pub wait: Option<Arc<str>>,
+}
+
+impl Found {
+    fn words(&self) -> usize {
+        self.addresses.len() + self.foreign.len()
+    }
 }
 
 /// Every different stack, and what it came to.
@@ -39,7 +47,7 @@ pub(crate) struct Found {
 pub(crate) struct Store {
     numbers: HashMap<Arc<Found>, u32>,
     stacks: Vec<Stacked>,
-    addresses: usize,
+    words: usize,
     moments: Vec<Moment>,
 }
 
@@ -58,9 +66,9 @@ impl Store {
             self.again(number, at_ns, ns);
             return (number, true);
         }
-        let has_room = self.stacks.len() < STACKS && self.addresses + found.addresses.len() <= ADDRESSES;
+        let has_room = self.stacks.len() < STACKS && self.words + found.words() <= WORDS;
         if !has_room {
-            found.addresses = Vec::new();
+            (found.addresses, found.foreign) = (Vec::new(), Vec::new());
             found.spans = Vec::new();
         }
         let number = self.numbers.get(&found).copied().unwrap_or_else(|| self.insert(found));
@@ -79,7 +87,7 @@ impl Store {
 
     fn insert(&mut self, found: Found) -> u32 {
         let (number, found) = (self.stacks.len() as u32, Arc::new(found));
-        self.addresses += found.addresses.len();
+        self.words += found.words();
         self.stacks.push(Stacked { found: found.clone(), ns: 0, count: 0 });
         self.numbers.insert(found, number);
         number
@@ -106,6 +114,7 @@ mod tests {
             parent,
             spans,
             addresses: vec![address],
+            foreign: Vec::new(),
             wait: None,
         }
     }
@@ -135,5 +144,15 @@ mod tests {
         let (stacks, _) = store.into_parts();
         assert_eq!((stacks.len(), stacks[rest as usize].ns), (STACKS + 1, 14));
         assert!(stacks[rest as usize].found.addresses.is_empty());
+    }
+
+    #[test]
+    fn what_an_interpreter_was_in_makes_stacks_different() {
+        let mut store = Store::default();
+        let interpreted = |word| Found { foreign: vec![word], ..found(1) };
+        let (first, _) = store.add(interpreted(1), 0, 1);
+        assert_ne!(store.add(interpreted(2), 0, 1).0, first);
+        assert_eq!(store.add(interpreted(1), 0, 1).0, first);
+        assert_eq!(store.words, 4);
     }
 }

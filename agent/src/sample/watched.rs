@@ -1,5 +1,6 @@
 //! One loop under sampling: whether it is worth a sample now, what a sample stands for, and what was found.
 
+use crate::address_source::AddressSources;
 use crate::capture::{LoopCapturer, NoCapture, Prepared};
 use crate::sample::store::{Found, Store};
 use crate::sample::tally::Tally;
@@ -21,6 +22,8 @@ pub(crate) struct Shared {
     pub store: Store,
     pub tally: Tally,
     pub unwinder: Unwinder,
+    /// Who names code of other runtimes.
+    pub addresses: AddressSources,
     /// Start of the session, and this look, on the monotonic clock.
     pub begin_ns: u64,
     pub now_ns: u64,
@@ -31,6 +34,8 @@ pub(crate) struct Shared {
 pub(crate) struct Watched {
     pub page: LocalPage,
     index: usize,
+    /// Its runtime names its own code.
+    has_names: bool,
     /// `None` once its thread has ended.
     capturer: Option<LoopCapturer>,
     /// The thread's CPU clock at the last look.
@@ -81,6 +86,7 @@ impl Watched {
         let capturer = Some(LoopCapturer::of(page.clone()));
         let now_cpu_ns = cpu_ns(page.thread().tid).unwrap_or(0);
         Watched {
+            has_names: shared.addresses.has(&page.page().facts().runtime),
             page,
             index,
             capturer,
@@ -273,6 +279,7 @@ impl Watched {
             parent,
             spans: tags.spans,
             addresses: stack.addresses,
+            foreign: sample.foreign.as_ref().filter(|_| self.has_names).cloned().unwrap_or_default(),
             wait: wait.clone(),
         };
         let at_ns = sample.at_ns.saturating_sub(shared.begin_ns);

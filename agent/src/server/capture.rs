@@ -3,6 +3,7 @@
 //! The agent's own thread only waits meanwhile. Samples are taken, and everything is drawn, on threads of their own:
 //! the loops are watched all the time.
 
+use crate::address_source::AddressSources;
 use crate::sample;
 use crate::sample::Plan;
 use loopscope_http::answer::Answer;
@@ -22,12 +23,20 @@ const FOLLOW: Duration = Duration::from_millis(10);
 
 /// Captures, few at once.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Captures(CaptureLimit);
+pub(crate) struct Captures {
+    limit: CaptureLimit,
+    addresses: AddressSources,
+}
 
 impl Captures {
+    /// `addresses` name frames of stacks that are sampled.
+    pub(crate) fn new(addresses: AddressSources) -> Captures {
+        Captures { limit: CaptureLimit::default(), addresses }
+    }
+
     /// Ends a capture early: it answers with what it has.
     pub(crate) fn end(&self, name: &str) -> Answer {
-        match self.0.end(name) {
+        match self.limit.end(name) {
             true => Answer::text(200, "ended\n"),
             false => Answer::text(404, format!("there is no capture called {name:?} under way\n")),
         }
@@ -45,7 +54,7 @@ impl Captures {
         let written = match (wish.format, wish.of) {
             (Format::Trace, _) => timeline(&wish, &slot).await,
             (_, Of::Callbacks) => callbacks(&wish, &slot).await,
-            _ => sampled(&wish, &slot).await,
+            _ => self.sampled(&wish, &slot).await,
         };
         match written {
             Ok(body) => Answer::file(wish.format, &file_name(&wish), body),
@@ -66,7 +75,7 @@ impl Captures {
         if let Some(message) = unknown_loop(&wish) {
             return Answer::text(404, message);
         }
-        match sample(&wish, &slot, |profile| profile.pprof_also_empty()).await {
+        match self.sample(&wish, &slot, |profile| profile.pprof_also_empty()).await {
             Ok(body) => Answer::file(wish.format, &file_name(&wish), body),
             Err(error @ FlameError::Unavailable(_)) => Answer::text(501, format!("{error}\n")),
             Err(error) => Answer::text(500, format!("{error}\n")),
@@ -77,8 +86,36 @@ impl Captures {
     fn take(&self, wish: &CaptureRequest, who: String) -> Result<CapturePermit, Answer> {
         let what = if wish.format == Format::Trace { "timeline" } else { wish.of.name() };
         let length_ns = wish.seconds.saturating_mul(1_000_000_000);
-        let taken = self.0.take(Holder { name: wish.name.clone(), what, who, length_ns });
+        let taken = self.limit.take(Holder { name: wish.name.clone(), what, who, length_ns });
         taken.map_err(|full| Answer::text(503, full.message).retried_after(Some(full.free_in_s)))
+    }
+
+    async fn sampled(&self, wish: &CaptureRequest, slot: &CapturePermit) -> Result<Vec<u8>, FlameError> {
+        let asked = wish.clone();
+        let write =
+            move |profile: Profile| profile.write_sampled(asked.format, &title(&asked, profile.lasted_ns));
+        self.sample(wish, slot, write).await
+    }
+
+    /// Samples, and writes the profile on the session's thread.
+    async fn sample(
+        &self,
+        wish: &CaptureRequest,
+        slot: &CapturePermit,
+        write: impl FnOnce(Profile) -> Result<Vec<u8>, FlameError> + Send + 'static,
+    ) -> Result<Vec<u8>, FlameError> {
+        let length = Duration::from_secs(wish.seconds);
+        let plan = Plan { of: wish.of, length, hz: wish.hz, loop_name: wish.loop_name.clone() };
+        let (send, mut written) = oneshot::channel();
+        // A client that went away drops the session, and with it the receiver.
+        let done = move |profile: Result<Profile, FlameError>| drop(send.send(profile.and_then(write)));
+        let session = sample::start(plan, self.addresses.clone(), done).map_err(FlameError::Draw)?;
+        tokio::select! {
+            written = &mut written => return written.unwrap_or_else(|_| Err(panicked())),
+            () = slot.wait(length) => {}
+        }
+        drop(session);
+        written.await.unwrap_or_else(|_| Err(panicked()))
     }
 }
 
@@ -125,33 +162,6 @@ async fn timeline(wish: &CaptureRequest, slot: &CapturePermit) -> Result<Vec<u8>
         timeline.push(follower.finish(page.page(), page.clock().now()));
     }
     elsewhere(move || timeline.trace()).await?
-}
-
-async fn sampled(wish: &CaptureRequest, slot: &CapturePermit) -> Result<Vec<u8>, FlameError> {
-    let asked = wish.clone();
-    let write =
-        move |profile: Profile| profile.write_sampled(asked.format, &title(&asked, profile.lasted_ns));
-    sample(wish, slot, write).await
-}
-
-/// Samples, and writes the profile on the session's thread.
-async fn sample(
-    wish: &CaptureRequest,
-    slot: &CapturePermit,
-    write: impl FnOnce(Profile) -> Result<Vec<u8>, FlameError> + Send + 'static,
-) -> Result<Vec<u8>, FlameError> {
-    let length = Duration::from_secs(wish.seconds);
-    let plan = Plan { of: wish.of, length, hz: wish.hz, loop_name: wish.loop_name.clone() };
-    let (send, mut written) = oneshot::channel();
-    // A client that went away drops the session, and with it the receiver.
-    let done = move |profile: Result<Profile, FlameError>| drop(send.send(profile.and_then(write)));
-    let session = sample::start(plan, done).map_err(FlameError::Draw)?;
-    tokio::select! {
-        written = &mut written => return written.unwrap_or_else(|_| Err(panicked())),
-        () = slot.wait(length) => {}
-    }
-    drop(session);
-    written.await.unwrap_or_else(|_| Err(panicked()))
 }
 
 /// Does work that takes long on a thread of its own.

@@ -11,6 +11,7 @@ mod settings;
 pub(crate) use settings::ServerSettings;
 
 use crate::AgentError;
+use crate::address_source::AddressSources;
 use crate::server::agent_client::AgentClient;
 use crate::server::capture::Captures;
 use crate::server::routes::Router;
@@ -63,11 +64,17 @@ impl OpenServer {
         Some(AgentAddress::SocketFile(path))
     }
 
-    /// Starts the thread that answers, where there is anything to answer or to keep in order.
+    /// Starts the thread that answers, where there is anything to answer or to keep in order. `addresses` name frames of
+    /// sampled flamegraphs.
     ///
     /// # Errors
     /// The system refuses a thread, an epoll instance or a listening socket.
-    pub(crate) fn start(self, agent: AgentHandle, log: LogSender) -> Result<Server, AgentError> {
+    pub(crate) fn start(
+        self,
+        agent: AgentHandle,
+        addresses: AddressSources,
+        log: LogSender,
+    ) -> Result<Server, AgentError> {
         let address = self.entrance.as_ref().and_then(BoundServer::address);
         let url = self.entrance.as_ref().map(|entrance| entrance.agent_address().to_string());
         let is_needed = self.entrance.is_some() || self.settings.has_recorder;
@@ -80,7 +87,8 @@ impl OpenServer {
             }
             if let Some(entrance) = self.entrance {
                 let refused = |error| ServerError::System("a listening socket", error);
-                answer(entrance, self.socket, &client).map_err(refused)?;
+                let captures = Captures::new(addresses);
+                answer(entrance, self.socket, captures, &client).map_err(refused)?;
             }
             Ok(|| ())
         };
@@ -90,9 +98,14 @@ impl OpenServer {
 }
 
 /// Answers at the program's address, and at the socket file beside the pages.
-fn answer(entrance: BoundServer, socket: Option<AgentSocket>, client: &Arc<AgentClient>) -> io::Result<()> {
+fn answer(
+    entrance: BoundServer,
+    socket: Option<AgentSocket>,
+    captures: Captures,
+    client: &Arc<AgentClient>,
+) -> io::Result<()> {
     let BoundServer { listener, auth, .. } = entrance;
-    let (captures, live) = (Captures::default(), Arc::<Live>::default());
+    let live = Arc::<Live>::default();
     let router = |auth: Arc<Auth>| {
         let (captures, live, agent) = (captures.clone(), live.clone(), client.clone());
         Arc::new(Router { auth, captures, live, agent })

@@ -29,10 +29,11 @@ impl AgentState {
         let mut all = std::mem::take(&mut self.queue.unnamed);
         all.extend(self.workers.named());
         for named in all {
-            for watched in &mut self.loops {
-                if watched.tracker.named(&named, watched.page.page(), &mut self.queue) {
-                    break;
-                }
+            let mut trackers = self.loops.iter_mut().map(|watched| (&mut watched.tracker, &watched.page));
+            let is_followed =
+                trackers.any(|(tracker, page)| tracker.named(&named, page.page(), &mut self.queue));
+            if !is_followed {
+                self.queue.join(&named);
             }
         }
     }

@@ -2,41 +2,80 @@
 
 use super::*;
 use std::sync::Mutex;
+use std::sync::mpsc::{Sender, channel};
 
-/// Answers when it is allowed to.
-struct Slow(Mutex<Receiver<()>>);
+/// Answers when it is allowed to, with what it was asked.
+struct Allowed(Mutex<Receiver<()>>);
 
-impl FrameSource for Slow {
-    fn frames(&self, loop_name: &str, _: u32) -> Vec<Frame> {
-        assert!(loop_name != "bad", "this source panics");
+impl FrameSource for Allowed {
+    fn frames_of(&self, moment: &Moment) -> Vec<Frame> {
         self.0.lock().unwrap().recv().unwrap();
-        vec![Frame { function: format!("js {loop_name}"), ..Frame::default() }]
+        assert!(moment.loop_name != "bad", "this source panics");
+        vec![Frame { function: format!("js {moment:?}"), ..Frame::default() }]
+    }
+}
+
+/// Sources that wait so long, what allows the one of `node` to answer, and what comes late.
+fn sources(within: Duration) -> (Sources, Sender<()>, Receiver<Answer>) {
+    let (allow, allowed) = channel();
+    let (late, came_late) = channel();
+    let source: Arc<dyn FrameSource> = Arc::new(Allowed(Mutex::new(allowed)));
+    let known = HashMap::from([("node".to_owned(), source)]);
+    (Sources::new(known, within, Arc::new(move |answer| late.send(answer).unwrap())), allow, came_late)
+}
+
+/// A generous deadline, for what comes in time.
+const LONG: Duration = Duration::from_secs(60);
+
+fn moment(loop_name: &str) -> Moment {
+    Moment {
+        loop_name: loop_name.to_owned(),
+        tid: 7,
+        busy_since: Ticks(5),
+        at_ns: 9,
+        foreign: Some(vec![1, 2]),
     }
 }
 
 #[test]
-fn a_source_that_is_slow_or_panics_is_not_waited_for() {
-    // Without a bound: a full one would hold this test, and the source waits for it.
-    let (allow, allowed) = std::sync::mpsc::channel();
-    let source: Arc<dyn FrameSource> = Arc::new(Slow(Mutex::new(allowed)));
-    let mut sources = Sources::new(HashMap::from([("node".to_owned(), source)]));
-    assert_eq!(sources.frames("mio", "main", 1), Ok(Vec::new()));
-    // On a busy machine a thread that has nothing to wait for may not come to answer within a tenth of a second either.
-    sources.within = Duration::from_secs(60);
+fn a_source_is_asked_with_the_moment_of_the_stack() {
+    let (mut sources, allow, _came_late) = sources(LONG);
+    assert_eq!(sources.frames("mio", &moment("main")), Ok(Vec::new()), "a runtime without a source");
     allow.send(()).unwrap();
-    let frames = sources.frames("node", "main", 1).unwrap();
-    assert_eq!((frames[0].function.as_str(), frames[0].runtime.as_deref()), ("js main", Some("node")));
-    sources.within = WITHIN;
-    assert!(sources.frames("node", "main", 1).unwrap_err().contains("did not come within 100 ms"));
-    assert!(sources.frames("node", "main", 1).unwrap_err().contains("still being waited for"));
+    let frames = sources.frames("node", &moment("main")).unwrap();
+    assert_eq!(frames[0].function, format!("js {:?}", moment("main")));
+    assert_eq!(frames[0].runtime.as_deref(), Some("node"));
+}
+
+#[test]
+fn what_comes_late_is_not_lost_and_its_source_is_not_asked_meanwhile() {
+    let (mut sources, allow, came_late) = sources(Duration::ZERO);
+    assert!(matches!(sources.frames("node", &moment("main")), Err(NoFrames::NotYet(_))));
+    let Err(NoFrames::None(why)) = sources.frames("node", &moment("other")) else { panic!("asked twice") };
+    assert!(why.contains("earlier stack are still being waited for"), "{why}");
     allow.send(()).unwrap();
+    let late = came_late.recv_timeout(LONG).unwrap().unwrap();
+    assert_eq!(late[0].function, format!("js {:?}", moment("main")));
+    assert_eq!(late[0].runtime.as_deref(), Some("node"));
+    sources.late_has_come();
+    sources.within = LONG;
     allow.send(()).unwrap();
-    sources.within = Duration::from_secs(60);
-    let deadline = std::time::Instant::now() + Duration::from_secs(60);
-    while sources.frames("node", "main", 1).is_err() {
-        assert!(std::time::Instant::now() < deadline, "the late answer frees the source");
-        allow.send(()).unwrap();
-        std::thread::yield_now();
-    }
-    assert!(sources.frames("node", "bad", 1).unwrap_err().contains("panicked"));
+    assert!(sources.frames("node", &moment("main")).is_ok(), "it is asked again");
+}
+
+#[test]
+fn a_source_that_panics_is_told_in_time() {
+    let (mut sources, allow, came_late) = sources(LONG);
+    allow.send(()).unwrap();
+    let panicked = sources.frames("node", &moment("bad"));
+    assert!(matches!(panicked, Err(NoFrames::None(why)) if why.contains("panicked")));
+    assert!(came_late.try_recv().is_err());
+}
+
+#[test]
+fn a_source_that_panics_late_is_free_again() {
+    let (mut sources, allow, came_late) = sources(Duration::ZERO);
+    assert!(matches!(sources.frames("node", &moment("bad")), Err(NoFrames::NotYet(_))));
+    allow.send(()).unwrap();
+    assert_eq!(came_late.recv_timeout(LONG), Ok(None));
 }

@@ -1,8 +1,11 @@
 //! Where incidents are numbered and handed out: to the store in memory, to the log, to the disk, to actions.
 
+use crate::watch::incident_stacks;
 use crate::watch::incident_store::IncidentStore;
 use crate::watch::log_report::LogReport;
 use crate::watch::namer::{Named, Work};
+use loopscope_probe::incident_id::IncidentId;
+use loopscope_probe::process_id::ProcessId;
 use loopscope_report::incident::Incident;
 use std::sync::Arc;
 
@@ -48,5 +51,13 @@ impl IncidentQueue {
             self.kept.push(incident.clone());
         }
         incident
+    }
+    /// Adds a stack that was named late to an incident that nobody follows any more, where it is still in the store.
+    pub(crate) fn join(&mut self, named: &Named) {
+        let id = IncidentId::new(ProcessId::this_process(), named.number);
+        let Some(kept) = self.store.find(id).filter(|_| !named.frames.is_empty()) else { return };
+        let mut incident = Incident::clone(&kept);
+        incident_stacks::add(&mut incident, named);
+        self.keep(incident, true);
     }
 }

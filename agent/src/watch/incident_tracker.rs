@@ -330,6 +330,8 @@ impl IncidentTracker {
                 loop_name: at.seen.label.to_owned(),
                 runtime: case.builder.incident.runtime.clone(),
                 tid: at.tid,
+                busy_since: asked.begin,
+                description: at.seen.page.description(),
                 sample,
             }),
             (Some(why), _) => {

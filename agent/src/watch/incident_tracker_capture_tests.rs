@@ -30,8 +30,8 @@ fn named(fingerprint: &str, function: &str, age_ms: u64, is_final: bool) -> Name
             ..Default::default()
         }],
         guilty: Some(0),
-        note: None,
         is_final,
+        ..Named::default()
     }
 }
 
@@ -81,6 +81,46 @@ fn names_that_do_not_come_are_not_waited_for() {
     assert_eq!(bench.incident().stacks[0].frames[0].function, "late");
     bench.look();
     assert!(!bench.hear(&named("a", "later", 101, true)), "done");
+}
+
+#[test]
+fn frames_that_come_late_join_an_incident_that_is_open_over_or_only_kept() {
+    let whole = |age_ms, is_late: bool| {
+        let replaces = is_late.then(|| "a".to_owned());
+        Named { replaces, ..named(if is_late { "js" } else { "a" }, "f", age_ms, true) }
+    };
+    let told = |bench: &Bench| {
+        let stacks = bench.incident().stacks;
+        stacks.iter().map(|stack| (stack.fingerprint.clone(), stack.count)).collect::<Vec<_>>()
+    };
+    let mut bench = stalled_with_stacks();
+    let shot = Shot { busy_since: Some(bench.writer.last()), sample: None };
+    bench.tell(|told| told.shot = Some(shot));
+    bench.look();
+    assert!(bench.hear(&whole(101, false)) && bench.hear(&whole(101, true)));
+    assert_eq!(told(&bench), [("js".to_owned(), 1)], "open");
+    bench.finish();
+    bench.pass(200);
+    bench.look();
+    let late = Named { age_ns: 202 * MS, ..whole(101, true) };
+    assert!(!bench.hear(&late), "nobody follows it any more");
+    bench.queue.kept.clear();
+    bench.queue.join(&late);
+    assert_eq!(told(&bench), [("js".to_owned(), 2)], "kept");
+    assert_eq!(bench.queue.kept.len(), 1, "on disk, too");
+    bench.queue.join(&Named { number: 99, ..late });
+    assert_eq!(bench.queue.kept.len(), 1, "not kept any more");
+}
+
+#[test]
+fn late_frames_are_not_those_that_another_capture_waits_for() {
+    let mut bench = stalled_with_stacks();
+    let shot = Shot { busy_since: Some(bench.writer.last()), sample: None };
+    bench.tell(|told| told.shot = Some(shot));
+    bench.look();
+    bench.hear(&Named { replaces: Some("a".to_owned()), ..named("js", "f", 101, true) });
+    bench.look();
+    assert_eq!(bench.lines(), [""; 0], "the names of the capture are still on their way");
 }
 
 #[test]

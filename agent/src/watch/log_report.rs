@@ -157,9 +157,9 @@ fn how(incident: &Incident) -> String {
 }
 
 fn frame_text(frame: &Frame) -> String {
-    match (&frame.file, frame.line) {
-        (Some(file), Some(line)) => format!("{} ({file}:{line})", frame.function),
-        _ => frame.function.clone(),
+    match frame.place() {
+        Some(place) => format!("{} ({place})", frame.function),
+        None => frame.function.clone(),
     }
 }
 
@@ -203,6 +203,7 @@ mod tests {
             name: name.into(),
             file: "src/x.rs".into(),
             line: 25,
+            column: 9,
         }
     }
 

@@ -20,6 +20,7 @@ mod open_pool_incident;
 pub(crate) mod action;
 pub(crate) mod disk;
 pub(crate) mod incident_queue;
+mod incident_stacks;
 pub(crate) mod incident_store;
 pub(crate) mod log;
 pub(crate) mod log_report;

@@ -3,16 +3,23 @@
 //! Names from the symbol tables come at once; those with file, line and inlined calls when the debug information is
 //! loaded, which takes up to 100 ms the first time. It takes tens of MiB, so it is dropped when nothing was captured for
 //! a while; what was named stays known by its fingerprint.
+//!
+//! Frames of another runtime are waited for a moment only; where they come later, the stack is named once more, in place of
+//! the one without them.
 
-use crate::watch::frames::{FrameSources, Sources};
+use crate::address_source::{AddressCall, AddressSources, AddressStack};
+use crate::watch::frames::{Answer, FrameSources, Moment, NoFrames, Sources, WITHIN};
+use loopscope_probe::Ticks;
+use loopscope_probe::description::Description;
 use loopscope_report::compute::guilty::guilty;
-use loopscope_report::incident::Frame;
+use loopscope_report::incident::{Frame, FrameOwner};
 use loopscope_stacks::{Detail, NativeFrame, RawStack, Sample, Symbolizer, Unwinder};
 use std::collections::HashMap;
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 /// Stacks that may wait to be named.
@@ -34,7 +41,23 @@ pub(crate) struct Work {
     pub loop_name: String,
     pub runtime: String,
     pub tid: u32,
+    /// Begin of the busy period that it was taken in, on the page's clock.
+    pub busy_since: Ticks,
+    /// What the runtime says of itself, so of whose frames are.
+    pub description: Arc<Description>,
     pub sample: Box<Sample>,
+}
+
+impl Work {
+    fn moment(&self) -> Moment {
+        Moment {
+            loop_name: self.loop_name.clone(),
+            tid: self.tid,
+            busy_since: self.busy_since,
+            at_ns: self.sample.at_ns,
+            foreign: self.sample.foreign.clone(),
+        }
+    }
 }
 
 /// A stack with names.
@@ -46,32 +69,59 @@ pub(crate) struct Named {
     pub frames: Vec<Frame>,
     pub guilty: Option<usize>,
     pub note: Option<String>,
-    /// No better names will follow.
+    /// No better names will follow, save frames of another runtime that come late.
     pub is_final: bool,
+    /// The fingerprint of the stack that it takes the place of, because frames of another runtime came late.
+    pub replaces: Option<String>,
+}
+
+/// What the thread does.
+#[derive(Debug)]
+enum Task {
+    Name(Work),
+    /// Frames that came late.
+    Late(Answer),
 }
 
 /// The agent's end of the thread.
 #[derive(Debug)]
 pub(crate) struct Namer {
-    work: SyncSender<Work>,
+    /// The thread ends when it goes. Whoever else sends holds it weakly.
+    tasks: Arc<SyncSender<Task>>,
     named: Receiver<Named>,
 }
 
 impl Namer {
     /// Starts the thread.
-    pub(crate) fn start(sources: FrameSources) -> std::io::Result<Namer> {
-        let (work, waiting) = sync_channel(WAITING_MAX);
+    pub(crate) fn start(sources: FrameSources, addresses: AddressSources) -> std::io::Result<Namer> {
+        Namer::start_within(sources, addresses, WITHIN)
+    }
+
+    /// The same, of a thread that waits so long for the frames of another runtime.
+    fn start_within(
+        sources: FrameSources,
+        addresses: AddressSources,
+        within: Duration,
+    ) -> std::io::Result<Namer> {
+        let (tasks, waiting) = sync_channel(WAITING_MAX);
+        let tasks = Arc::new(tasks);
         let (say, named) = channel();
+        let own: Weak<SyncSender<Task>> = Arc::downgrade(&tasks);
+        let take_late = Arc::new(move |answer| {
+            // Where the agent has ended nobody waits for it.
+            own.upgrade().map(|tasks| tasks.send(Task::Late(answer)));
+        });
         std::thread::Builder::new().name("loopscope-stacks".to_owned()).spawn(move || {
             loopscope_stacks::block_signal();
-            IncidentQueue::new(sources).serve(&waiting, &say);
+            let sources = Sources::new(sources, within, take_late);
+            IncidentQueue::new(sources, addresses).serve(&waiting, &say);
         })?;
-        Ok(Namer { work, named })
+        Ok(Namer { tasks, named })
     }
 
     /// Hands over a stack; never blocks. Returns false where too many wait.
     pub(crate) fn name(&self, work: Work) -> bool {
-        self.work.try_send(work).is_ok()
+        self.tasks.try_send(Task::Name(work)).is_ok()
     }
 
     /// Returns what has been named since.
@@ -83,27 +133,65 @@ impl Namer {
 /// The thread's own things.
 struct IncidentQueue {
     sources: Sources,
+    addresses: AddressSources,
     unwinder: Unwinder,
     symbols: Symbolizer,
     lines: Option<Symbolizer>,
-    known: HashMap<u64, Vec<Frame>>,
+    /// The native frames of each call, by the fingerprint of the stack.
+    known: HashMap<u64, Vec<Vec<Frame>>>,
+    /// The stack whose frames of another runtime have not come.
+    late: Option<NativeStack>,
+}
+
+/// A native stack with its names, to which frames of another runtime are added.
+struct NativeStack {
+    number: u64,
+    age_ns: u64,
+    fingerprint: u64,
+    frames: Vec<Frame>,
+    note: Vec<String>,
+    description: Arc<Description>,
+}
+
+impl NativeStack {
+    /// Returns the whole, with the frames of another runtime in front.
+    fn with_front(&self, front: &[Frame]) -> Named {
+        let all = front.iter().chain(&self.frames).cloned();
+        let frames: Vec<Frame> = all.map(|frame| frame.owned(self.description.frame_rules())).collect();
+        Named {
+            number: self.number,
+            age_ns: self.age_ns,
+            fingerprint: self.fingerprint_with(front),
+            guilty: guilty(&frames),
+            frames,
+            note: (!self.note.is_empty()).then(|| self.note.join("; ")),
+            is_final: false,
+            replaces: None,
+        }
+    }
+
+    fn fingerprint_with(&self, front: &[Frame]) -> String {
+        format!("{:016x}", self.fingerprint ^ hash_of(front))
+    }
 }
 
 impl IncidentQueue {
-    fn new(sources: FrameSources) -> Self {
+    fn new(sources: Sources, addresses: AddressSources) -> Self {
         IncidentQueue {
-            sources: Sources::new(sources),
+            sources,
+            addresses,
             unwinder: Unwinder::new(),
             symbols: Symbolizer::new(Detail::Symbols),
             lines: None,
             known: HashMap::new(),
+            late: None,
         }
     }
 
-    fn serve(&mut self, waiting: &Receiver<Work>, say: &Sender<Named>) {
+    fn serve(&mut self, waiting: &Receiver<Task>, say: &Sender<Named>) {
         loop {
             match waiting.recv_timeout(KEPT) {
-                Ok(work) => {
+                Ok(Task::Name(work)) => {
                     let (number, age_ns) = (work.number, work.age_ns);
                     // Damaged debug information must not end the thread.
                     let outcome = catch_unwind(AssertUnwindSafe(|| self.name(work, say)));
@@ -114,6 +202,7 @@ impl IncidentQueue {
                         self.lines = None;
                     }
                 }
+                Ok(Task::Late(answer)) => self.join_late(answer, say),
                 Err(RecvTimeoutError::Timeout) => self.lines = None,
                 Err(RecvTimeoutError::Disconnected) => return,
             }
@@ -122,55 +211,104 @@ impl IncidentQueue {
 
     /// Names one stack, once or twice. Nobody may listen any more.
     fn name(&mut self, work: Work, say: &Sender<Named>) {
-        let told = self.sources.frames(&work.runtime, &work.loop_name, work.tid);
-        let (front, trouble) = match told {
+        let (front, missing) = match self.sources.frames(&work.runtime, &work.moment()) {
             Ok(frames) => (frames, None),
-            Err(trouble) => (Vec::new(), Some(trouble)),
+            Err(missing) => (Vec::new(), Some(missing)),
         };
         let stack = self.unwinder.unwind(&work.sample);
         let fingerprint = stack.fingerprint(self.unwinder.modules());
-        let named = |native: &[Frame], is_final| {
-            let frames: Vec<Frame> = front.iter().chain(native).cloned().collect();
-            Named {
-                number: work.number,
-                age_ns: work.age_ns,
-                fingerprint: format!("{:016x}", fingerprint ^ hash_of(&front)),
-                guilty: guilty(&frames),
-                frames,
-                note: note(&stack, &work.sample, trouble.clone()),
-                is_final,
-            }
-        };
-        if let Some(known) = self.known.get(&fingerprint) {
-            let _ = say.send(named(known, true));
-            return;
-        }
         let modules = self.unwinder.modules();
-        let quick = plain(self.symbols.name(&stack, modules));
-        let _ = say.send(named(&quick, false));
-        let lines = self.lines.get_or_insert_with(|| Symbolizer::new(Detail::Lines));
-        let full = plain(lines.name(&stack, modules));
-        let _ = say.send(named(&full, true));
-        if self.known.len() >= KNOWN_MAX {
-            self.known.clear();
+        let known = self.known.get(&fingerprint).cloned();
+        let quick = known.clone().unwrap_or_else(|| plain(&self.symbols.name_each(&stack, modules)));
+        let foreign = self.foreign_names(&work, &stack, &quick);
+        let mut note = notes(&stack, &work.sample);
+        note.extend(foreign.as_ref().err().cloned());
+        let foreign = foreign.unwrap_or_default();
+        let mut native = NativeStack {
+            number: work.number,
+            age_ns: work.age_ns,
+            fingerprint: fingerprint ^ hash_of(&foreign.iter().flatten().collect::<Vec<_>>()),
+            frames: with_foreign(&quick, &foreign),
+            note,
+            description: work.description,
+        };
+        let told = |native: &NativeStack, is_final| {
+            let mut named = Named { is_final, ..native.with_front(&front) };
+            if let Some(NoFrames::NotYet(why) | NoFrames::None(why)) = &missing {
+                named.note = Some(named.note.map_or(why.clone(), |note| format!("{note}; {why}")));
+            }
+            let _ = say.send(named);
+        };
+        if known.is_none() {
+            told(&native, false);
+            let lines = self.lines.get_or_insert_with(|| Symbolizer::new(Detail::Lines));
+            let full = plain(&lines.name_each(&stack, self.unwinder.modules()));
+            native.frames = with_foreign(&full, &foreign);
+            if self.known.len() >= KNOWN_MAX {
+                self.known.clear();
+            }
+            self.known.insert(fingerprint, full);
         }
-        self.known.insert(fingerprint, full);
+        told(&native, true);
+        if matches!(missing, Some(NoFrames::NotYet(_))) {
+            self.late = Some(native);
+        }
+    }
+
+    /// Returns the frames that the runtime's own source has for calls of the stack; empty where it has none.
+    fn foreign_names(
+        &self,
+        work: &Work,
+        stack: &RawStack,
+        native: &[Vec<Frame>],
+    ) -> Result<Vec<Option<Frame>>, String> {
+        if !self.addresses.has(&work.runtime) {
+            return Ok(Vec::new());
+        }
+        let calls = stack.addresses.iter().zip(native).map(|(address, frames)| {
+            let outer = frames.last().filter(|frame| frame.module.is_some());
+            AddressCall { address: *address, function: outer.map(|frame| frame.function.as_str()) }
+        });
+        let asked = AddressStack { calls: calls.collect(), foreign: work.sample.foreign.as_deref() };
+        Ok(self.addresses.names(&work.runtime, &[asked])?.pop().unwrap_or_default())
+    }
+
+    /// Frames of another runtime came when their stack had been told without them.
+    fn join_late(&mut self, answer: Answer, say: &Sender<Named>) {
+        self.sources.late_has_come();
+        let front = answer.unwrap_or_default();
+        // Where naming it failed there is no stack to join.
+        let Some(native) = self.late.take().filter(|_| !front.is_empty()) else { return };
+        let replaces = Some(native.fingerprint_with(&[]));
+        let _ = say.send(Named { is_final: true, replaces, ..native.with_front(&front) });
     }
 }
 
-fn plain(frames: Vec<NativeFrame>) -> Vec<Frame> {
-    let plain = |frame: NativeFrame| Frame {
-        function: frame.function,
-        file: frame.file,
-        line: frame.line,
-        module: frame.module.map(|module| module.to_string()),
-        is_inlined: frame.is_inlined,
-        runtime: None,
-    };
-    frames.into_iter().map(plain).collect()
+/// Returns the frames of all calls, those of another runtime in place of the native ones.
+fn with_foreign(native: &[Vec<Frame>], foreign: &[Option<Frame>]) -> Vec<Frame> {
+    let foreign = foreign.iter().map(Option::as_ref).chain(std::iter::repeat(None));
+    let frames = native.iter().zip(foreign).flat_map(|(native, foreign)| match foreign {
+        Some(frame) => std::slice::from_ref(frame),
+        None => native.as_slice(),
+    });
+    frames.cloned().collect()
 }
 
-fn hash_of(frames: &[Frame]) -> u64 {
+fn plain(calls: &[Arc<[NativeFrame]>]) -> Vec<Vec<Frame>> {
+    let plain = |frame: &NativeFrame| Frame {
+        function: frame.function.clone(),
+        file: frame.file.clone(),
+        line: frame.line,
+        column: frame.column,
+        module: frame.module.as_ref().map(|module| module.to_string()),
+        is_inlined: frame.is_inlined,
+        runtime: None,
+        owner: FrameOwner::default(),
+    };
+    calls.iter().map(|call| call.iter().map(plain).collect()).collect()
+}
+
+fn hash_of<T: Hash>(frames: &[T]) -> u64 {
     if frames.is_empty() {
         return 0;
     }
@@ -180,60 +318,16 @@ fn hash_of(frames: &[Frame]) -> u64 {
     hasher.finish()
 }
 
-/// What to know about a stack.
-fn note(stack: &RawStack, sample: &Sample, trouble: Option<String>) -> Option<String> {
+/// What to know about a native stack.
+fn notes(stack: &RawStack, sample: &Sample) -> Vec<String> {
     let notes = [
-        sample.is_off_stack.then(|| "the thread was on another stack, so only its leaf is known".to_owned()),
-        (stack.is_cut || sample.is_cut).then(|| "cut off at its root".to_owned()),
-        stack
-            .is_guessed
-            .then(|| "guessed in part: unwind tables or the frame pointer are missing".to_owned()),
-        trouble,
+        (sample.is_off_stack, "the thread was on another stack, so only its leaf is known"),
+        (stack.is_cut || sample.is_cut, "cut off at its root"),
+        (stack.is_guessed, "guessed in part: unwind tables or the frame pointer are missing"),
     ];
-    let notes: Vec<String> = notes.into_iter().flatten().collect();
-    (!notes.is_empty()).then(|| notes.join("; "))
+    notes.into_iter().filter(|(is_so, _)| *is_so).map(|(_, note)| note.to_owned()).collect()
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use loopscope_stacks::{Capturer, Target};
-
-    #[inline(never)]
-    fn known_by_name() -> Box<Sample> {
-        let mut capturer = Capturer::attach(Target::this_thread()).unwrap();
-        Box::new(capturer.capture(Duration::from_secs(30)).unwrap())
-    }
-
-    #[test]
-    fn a_stack_is_named_twice_the_first_time_and_once_after() {
-        loopscope_stacks::prepare();
-        let sample = known_by_name();
-        let namer = Namer::start(FrameSources::new()).unwrap();
-        let work = |number| Work {
-            number,
-            age_ns: 7,
-            loop_name: "main".into(),
-            runtime: "mio".into(),
-            tid: 0,
-            sample: sample.clone(),
-        };
-        assert!(namer.name(work(1)) && namer.name(work(2)));
-        let named: Vec<Named> =
-            (0..3).map(|_| namer.named.recv_timeout(Duration::from_secs(120)).unwrap()).collect();
-        assert_eq!(
-            named.iter().map(|one| (one.number, one.is_final)).collect::<Vec<_>>(),
-            [(1, false), (1, true), (2, true)]
-        );
-        for one in &named {
-            assert!(one.frames.iter().any(|frame| frame.function.contains("known_by_name")), "{one:?}");
-            assert_eq!((&one.fingerprint, one.age_ns), (&named[0].fingerprint, 7));
-        }
-        assert!(
-            named[1]
-                .frames
-                .iter()
-                .any(|frame| frame.file.as_ref().is_some_and(|file| file.ends_with("namer.rs")))
-        );
-    }
-}
+#[path = "namer_tests.rs"]
+mod tests;

@@ -1,6 +1,7 @@
 //! One incident while it is open: what is known of it, and what was said.
 
 use crate::watch::incident_queue::IncidentQueue;
+use crate::watch::incident_stacks;
 use crate::watch::log_report::{LogReport, Moment};
 use crate::watch::namer::Named;
 use crate::watch::thread_state::Found;
@@ -9,16 +10,11 @@ use loopscope_probe::incident_id::IncidentId;
 use loopscope_probe::process_id::ProcessId;
 use loopscope_report::compute::class::{Evidence, classify};
 use loopscope_report::duration::show_ns;
-use loopscope_report::incident::StackCount;
 use loopscope_report::incident_builder::{IncidentBuilder, Observation};
 
 /// Names that have not come this long after the end, in nanoseconds, will not come: debug information of some hundred
 /// MiB takes seconds.
 const NAMES_GIVEN_UP_NS: u64 = 30_000_000_000;
-
-/// Different stacks kept of one incident, and ages of each.
-const STACKS_MAX: usize = 16;
-const AGES_MAX: usize = 16;
 
 /// What a look at a loop knows.
 pub(crate) struct At<'a> {
@@ -138,32 +134,10 @@ impl OpenIncident {
 
     /// Adds a stack, or better names for one.
     pub(crate) fn named(&mut self, named: &Named) {
-        self.names_due = self.names_due.saturating_sub(u32::from(named.is_final));
-        if named.frames.is_empty() {
-            self.builder.incident.notes.extend(named.note.clone());
-            return;
-        }
-        let stacks = &mut self.builder.incident.stacks;
-        let at =
-            stacks.iter().position(|stack| stack.fingerprint == named.fingerprint).unwrap_or_else(|| {
-                let fingerprint = named.fingerprint.clone();
-                stacks.push(StackCount { fingerprint, ..StackCount::default() });
-                stacks.len() - 1
-            });
-        let stack = &mut stacks[at];
-        if stack.ages_ns.last() != Some(&named.age_ns) {
-            stack.count += 1;
-            if stack.ages_ns.len() < AGES_MAX {
-                stack.ages_ns.push(named.age_ns);
-            }
-        }
-        if named.is_final || stack.frames.is_empty() {
-            (stack.frames, stack.guilty) = (named.frames.clone(), named.guilty);
-        }
-        stack.note = named.note.clone();
-        // The most frequent first; of equals the first that was found.
-        stacks.sort_by_key(|stack| std::cmp::Reverse(stack.count));
-        stacks.truncate(STACKS_MAX);
+        // What came late was told before.
+        let is_due = named.is_final && named.replaces.is_none();
+        self.names_due = self.names_due.saturating_sub(u32::from(is_due));
+        incident_stacks::add(&mut self.builder.incident, named);
     }
 
     /// Puts its present state in the store, and on disk where asked for.

@@ -2,6 +2,7 @@
 
 use crate::error::{CaptureError, SleepingError};
 use crate::sample::{Sample, SampleSource};
+use crate::sampler::SAMPLER_STACK_BYTES;
 use crate::signal::{self, alternate_stack_bytes_needed};
 use crate::sleeping::{SleepingThread, ThreadProgress};
 use crate::slot::{self, Slot, is_gone};
@@ -39,7 +40,9 @@ impl Capturer {
         if is_gone(target.tid) {
             return Err(CaptureError::ThreadGone);
         }
-        let slot = slot::lend(&target, &words, done).ok_or(CaptureError::NoSlot)?;
+        let has_room = |bytes| bytes >= alternate_stack_bytes_needed() + SAMPLER_STACK_BYTES;
+        let may_sample = target.alternate_stack_bytes.is_none_or(has_room);
+        let slot = slot::lend(&target, &words, done, may_sample).ok_or(CaptureError::NoSlot)?;
         let sleeping = SleepingThread::new(&target, words);
         Ok(Capturer { slot, target, sleeping })
     }
@@ -109,6 +112,7 @@ impl Capturer {
         Some(Sample {
             at_ns: found.at_ns,
             tags: found.tags,
+            foreign: found.foreign,
             registers: found.registers,
             stack: found.stack,
             is_off_stack: found.is_off_stack,

@@ -24,7 +24,9 @@
 //! 9. Tag words outlive the slot's being asked: `slot::Spare` keeps their owner.
 //! 10. Modules are listed, and their tables copied, on the asking side, under the loader's lock: `modules.rs`.
 //! 11. Whom to ask, and how often, is the caller's to decide.
-//! 12. A forked child has no asking side: `Capturer::ask` compares the process id, and in the child no thread has the id that a
+//! 12. The program's sampler, where it registered one, is code of others: its author vouches for these rules (`set_sampler` is
+//!     `unsafe`), and it is not called where the alternate stack has no room for it: `Slot::sample_foreign`, `sampler.rs`.
+//! 13. A forked child has no asking side: `Capturer::ask` compares the process id, and in the child no thread has the id that a
 //!     slot was asked of. Threads that must not be interrupted call `block_signal`.
 
 use crate::registers::Registers;
@@ -106,6 +108,7 @@ fn fill(slot: &Slot, context: *const libc::c_void) {
     // SAFETY: `handle` was installed with SA_SIGINFO, passes its third argument, and is running.
     let registers = unsafe { Registers::of(context) };
     slot.copy_tags();
+    slot.sample_foreign(&registers);
     let (bounds, sp) = (slot.stack_bounds(), registers.sp as usize);
     let is_off_stack = sp < bounds.start || sp >= bounds.end;
     let live = bounds.end.wrapping_sub(sp);

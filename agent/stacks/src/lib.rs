@@ -18,7 +18,8 @@
 //!   Symbolizer::name      functions, files, lines, inlined calls
 //! ```
 //!
-//! The crate knows no page and no loop: [`TagSource`] lets a caller have some words of its own copied at the same instant.
+//! The crate knows no page and no loop: [`TagSource`] lets a caller have some words of its own copied at the same instant,
+//! and [`set_sampler`] lets a program have another runtime's stack read then.
 //! It needs no privilege and no frame pointers. Linux only, on x86_64 and aarch64.
 //!
 //! # Who may call what
@@ -38,6 +39,7 @@ mod target;
 
 mod handler;
 mod registers;
+mod sampler;
 mod signal;
 mod slot;
 
@@ -57,6 +59,7 @@ mod unwind;
 mod unwinder;
 mod walk;
 
+mod source_path;
 mod symbol;
 
 mod proc;
@@ -69,6 +72,7 @@ pub use error::{CaptureError, SleepingError};
 pub use modules::Module;
 pub use registers::Registers;
 pub use sample::{Sample, SampleSource};
+pub use sampler::{SAMPLER_STACK_BYTES, SAMPLER_WORDS, Sampler, SamplerRegisters, set_sampler};
 pub use selftest::{Readiness, prepare, readiness};
 pub use signal::{block_signal, foreign_signals};
 pub use sleeping::ThreadProgress;

@@ -18,6 +18,10 @@ pub struct Sample {
     pub at_ns: u64,
     /// The words of the target's [`TagSource`](crate::TagSource), in its order.
     pub tags: Vec<u64>,
+    /// What the process's sampler found at the same instant ([`set_sampler`](crate::set_sampler)), at most
+    /// [`SAMPLER_WORDS`](crate::SAMPLER_WORDS) words. `None` where it was not called: there is none, the thread slept and was
+    /// read without a signal, or its alternate signal stack has no room for it.
+    pub foreign: Option<Vec<u64>>,
     /// Where the thread was.
     pub registers: Registers,
     /// The bytes of its stack from the stack pointer on; at most 128 KiB.

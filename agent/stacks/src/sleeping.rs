@@ -142,6 +142,7 @@ impl SleepingThread {
         Ok(Sample {
             at_ns: now_ns(),
             tags: self.tags.load(),
+            foreign: None,
             registers: Registers { ip: place.ip, sp: place.sp, fp: 0, lr: 0 },
             is_off_stack,
             is_cut: live > stack.len(),

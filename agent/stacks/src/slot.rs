@@ -10,6 +10,7 @@
 //! drops what is queued at a thread that ends.
 
 use crate::registers::Registers;
+use crate::sampler::{self, SAMPLER_WORDS};
 use crate::target::{DoneWord, TAG_WORDS, TagSource, Target};
 use std::cell::UnsafeCell;
 use std::ops::Range;
@@ -28,6 +29,9 @@ const ASKED: u32 = 1;
 const FILLING: u32 = 2;
 const READY: u32 = 3;
 
+/// In place of a count of words: no sampler was called.
+const NOT_SAMPLED: usize = usize::MAX;
+
 /// One slot. All but `state` is written by the owner that the state names, relaxed; the state's release store and acquire
 /// load hand it over.
 pub(crate) struct Slot {
@@ -40,11 +44,16 @@ pub(crate) struct Slot {
     stack_begin: AtomicUsize,
     stack_end: AtomicUsize,
     tag_words: [AtomicPtr<AtomicU64>; TAG_WORDS],
+    /// Whether the stack that the handler runs on has room for the process's sampler.
+    may_sample: AtomicBool,
     // What was found: written by the handler in `Filling`, read by the asking side in `Ready`.
     at_ns: AtomicU64,
     handler_ns: AtomicU64,
     registers: [AtomicU64; 4],
     tags: [AtomicU64; TAG_WORDS],
+    /// What the process's sampler wrote, and how many words; [`NOT_SAMPLED`] where it was not called.
+    foreign: [AtomicU64; SAMPLER_WORDS],
+    foreign_count: AtomicUsize,
     is_off_stack: AtomicBool,
     is_cut: AtomicBool,
     copied: AtomicUsize,
@@ -63,6 +72,7 @@ pub(crate) struct Found {
     pub handler_ns: u64,
     pub registers: Registers,
     pub tags: Vec<u64>,
+    pub foreign: Option<Vec<u64>>,
     pub is_off_stack: bool,
     pub is_cut: bool,
     pub stack: Vec<u8>,
@@ -79,10 +89,13 @@ impl Slot {
             stack_begin: AtomicUsize::new(0),
             stack_end: AtomicUsize::new(0),
             tag_words: Default::default(),
+            may_sample: AtomicBool::new(false),
             at_ns: AtomicU64::new(0),
             handler_ns: AtomicU64::new(0),
             registers: Default::default(),
             tags: Default::default(),
+            foreign: [const { AtomicU64::new(0) }; SAMPLER_WORDS],
+            foreign_count: AtomicUsize::new(NOT_SAMPLED),
             is_off_stack: AtomicBool::new(false),
             is_cut: AtomicBool::new(false),
             copied: AtomicUsize::new(0),
@@ -158,6 +171,13 @@ impl Slot {
         }
     }
 
+    /// Handler only, in `Filling`. Lets the process's sampler look.
+    pub fn sample_foreign(&self, registers: &Registers) {
+        let may_sample = self.may_sample.load(Ordering::Relaxed);
+        let count = if may_sample { sampler::sample(registers, &self.foreign) } else { None };
+        self.foreign_count.store(count.unwrap_or(NOT_SAMPLED), Ordering::Relaxed);
+    }
+
     /// Handler only, in `Filling`. Copies `bytes` bytes of the stack, at most [`STACK_BYTES`].
     ///
     /// # Safety
@@ -227,12 +247,19 @@ impl Slot {
             handler_ns: self.handler_ns.load(Ordering::Relaxed),
             registers: Registers { ip, sp, fp, lr },
             tags: tags.map(|(_, tag)| tag.load(Ordering::Relaxed)).collect(),
+            foreign: self.foreign(),
             is_off_stack: self.is_off_stack.load(Ordering::Relaxed),
             is_cut: self.is_cut.load(Ordering::Relaxed),
             stack: buffer[..self.copied.load(Ordering::Relaxed).min(STACK_BYTES)].to_vec(),
         };
         self.state.store(FREE, Ordering::Release);
         Some(found)
+    }
+
+    /// In `Ready`: what the sampler wrote, `None` where it was not called.
+    fn foreign(&self) -> Option<Vec<u64>> {
+        let count = Some(self.foreign_count.load(Ordering::Relaxed)).filter(|count| *count != NOT_SAMPLED)?;
+        Some(self.foreign.iter().take(count).map(|word| word.load(Ordering::Relaxed)).collect())
     }
 }
 
@@ -267,11 +294,13 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Slot> {
     known.map(|slot| unsafe { &*slot })
 }
 
-/// Lends a slot for captures of `target`; `None` when all are lent or in flight.
+/// Lends a slot for captures of `target`; `None` when all are lent or in flight. `may_sample` tells whether the stack that the
+/// handler will run on has room for the process's sampler.
 pub(crate) fn lend(
     target: &Target,
     words: &[*const AtomicU64],
     done: Option<DoneWord>,
+    may_sample: bool,
 ) -> Option<&'static Slot> {
     let mut spare = SPARE.lock().unwrap_or_else(PoisonError::into_inner);
     let is_free = |spare: &Spare| !spare.slot.is_in_flight() || is_gone(spare.tid);
@@ -287,6 +316,7 @@ pub(crate) fn lend(
     };
     slot.unask();
     slot.set_target(target, words, done);
+    slot.may_sample.store(may_sample, Ordering::Relaxed);
     Some(slot)
 }
 
@@ -309,12 +339,12 @@ mod tests {
     #[test]
     fn a_slot_in_flight_is_not_asked_again_and_not_lent_again() {
         let target = Target::this_thread();
-        let slot = lend(&target, &[], None).unwrap();
+        let slot = lend(&target, &[], None, true).unwrap();
         assert!(slot.try_ask());
         assert!(!slot.try_ask(), "a signal is on its way");
         assert!(slot.take().is_none());
         give_back(slot, &target);
-        let other = lend(&target, &[], None).unwrap();
+        let other = lend(&target, &[], None, true).unwrap();
         assert!(!std::ptr::eq(slot, other), "the signal may still arrive");
         // The signal arrives late.
         assert!(!slot.try_fill(target.tid + 1, target.handle), "another thread's");
@@ -330,7 +360,7 @@ mod tests {
 
     #[test]
     fn the_handler_believes_only_known_addresses() {
-        let slot = lend(&Target::this_thread(), &[], None).unwrap();
+        let slot = lend(&Target::this_thread(), &[], None, true).unwrap();
         let address = (&raw const *slot).addr();
         assert!(std::ptr::eq(find(address).unwrap(), slot));
         assert!(find(address + 8).is_none());

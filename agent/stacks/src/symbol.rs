@@ -5,6 +5,7 @@
 //! stays on the thread that made it.
 
 use crate::modules::{Module, find};
+use crate::source_path::CrateFolders;
 use crate::unwind::RawStack;
 use blazesym::symbolize::source::{Elf, Process, Source};
 use blazesym::symbolize::{Builder, CodeInfo, Input, Reason, Sym, Symbolized};
@@ -30,12 +31,16 @@ pub enum Detail {
 /// A call on a stack, by name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NativeFrame {
-    /// The function, demangled and without its hash; `libfoo.so.1+0x1234` where the module has no symbol for it.
+    /// The function with its path, demangled and without its hash; `libfoo.so.1+0x1234` where the module has no symbol for it.
+    /// Of an inlined Rust function whose debug information has lines only, the path is that of the module of its file:
+    /// `tokio::runtime::blocking::pool::{closure#0}`.
     pub function: String,
     /// The source file, as the compiler was given it.
     pub file: Option<String>,
     /// The line in it: of the call, or at the leaf of the instruction.
     pub line: Option<u32>,
+    /// The column in that line, from 1; `None` where debug information does not tell.
+    pub column: Option<u32>,
     /// The module's name, such as `libc.so.6`; `None` for an address outside all modules.
     pub module: Option<Arc<str>>,
     /// The module's build id, in hexadecimal digits.
@@ -64,6 +69,7 @@ pub struct Symbolizer {
     /// By the modules' numbers.
     files: HashMap<u64, File>,
     nameless: BTreeMap<Arc<str>, String>,
+    folders: CrateFolders,
 }
 
 /// Which file names a module's functions.
@@ -91,18 +97,27 @@ impl Symbolizer {
             names: HashMap::new(),
             files: HashMap::new(),
             nameless: BTreeMap::new(),
+            folders: CrateFolders::default(),
         }
     }
 
     /// Returns the calls of a stack, leaf first, inlined ones expanded. `modules` are those of the unwinder that made it.
     pub fn name(&mut self, stack: &RawStack, modules: &[Module]) -> Vec<NativeFrame> {
-        let mut frames = Vec::with_capacity(stack.addresses.len());
-        for (index, address) in stack.addresses.iter().enumerate() {
-            // A return address is behind the call, and may already belong to the next line or function.
-            let address = if index == 0 { *address } else { address.wrapping_sub(1) };
-            frames.extend_from_slice(&self.name_address(address, modules));
-        }
+        let calls = self.name_each(stack, modules);
+        let mut frames = Vec::with_capacity(calls.len());
+        calls.iter().for_each(|call| frames.extend_from_slice(call));
         frames
+    }
+
+    /// Returns the same for each address of the stack: the function, and before it what was inlined into it.
+    pub fn name_each(&mut self, stack: &RawStack, modules: &[Module]) -> Vec<Arc<[NativeFrame]>> {
+        // A return address is behind the call, and may already belong to the next line or function.
+        let place = |(index, address): (usize, &u64)| address.wrapping_sub(u64::from(index > 0));
+        // The root first: functions there tell which crate the sources of those that they call are of.
+        let each = stack.addresses.iter().enumerate().rev();
+        let mut calls: Vec<_> = each.map(|each| self.name_address(place(each), modules)).collect();
+        calls.reverse();
+        calls
     }
 
     /// Returns the modules met so far whose functions could not be named, with what to do about it.
@@ -142,23 +157,38 @@ impl Symbolizer {
             File::Vdso => self.find_in_vdso(address),
             File::Useless => None,
         };
-        match symbol {
-            Some(symbol) => {
-                let mut frames = expanded(&symbol, module, offset);
-                // Debug information of lines only (`debug = "line-tables-only"`) has functions' bare names, without
-                // their modules; the symbol table has the full ones, but knows no inlined calls.
-                let full = match &file {
-                    File::Named(path) if self.detail == Detail::Lines => {
-                        self.find(module, path, offset, false)
-                    }
-                    _ => None,
-                };
-                if let (Some(outer), Some(full)) = (frames.last_mut(), full) {
-                    outer.function = full.name.into_owned();
-                }
-                frames
+        let Some(symbol) = symbol else {
+            return vec![frame(format!("{}+{offset:#x}", module.name), None, Some(module), offset)];
+        };
+        let mut frames = expanded(&symbol, module, offset);
+        // Debug information of lines only (`debug = "line-tables-only"`) has functions' bare names, without
+        // their modules; the symbol table has the full ones, but knows no inlined calls.
+        let full = match &file {
+            File::Named(path) if self.detail == Detail::Lines => self.find(module, path, offset, false),
+            _ => None,
+        };
+        let is_known = full.is_some();
+        if let (Some(outer), Some(full)) = (frames.last_mut(), full) {
+            outer.function = full.name.into_owned();
+        }
+        self.qualify(&mut frames, is_known);
+        frames
+    }
+
+    /// Gives the calls at one address, leaf first, their paths. `is_outer_known` tells whether that of the outermost is whole.
+    fn qualify(&mut self, frames: &mut [NativeFrame], is_outer_known: bool) {
+        let bare = match frames.split_last_mut() {
+            Some((outer, inlined)) if is_outer_known => {
+                outer.file.iter().for_each(|file| self.folders.learn(&outer.function, file));
+                inlined
             }
-            None => vec![frame(format!("{}+{offset:#x}", module.name), None, Some(module), offset)],
+            _ => frames,
+        };
+        for frame in bare {
+            let Some(file) = &frame.file else { continue };
+            if let Some(path) = self.folders.qualified(&frame.function, file) {
+                frame.function = path;
+            }
         }
     }
 
@@ -250,6 +280,7 @@ fn frame(function: String, code: Option<&CodeInfo<'_>>, module: Option<&Module>,
         function,
         file: code.map(|code| code.to_path().to_string_lossy().into_owned()),
         line: code.and_then(|code| code.line),
+        column: code.and_then(|code| code.column).filter(|column| *column > 0).map(u32::from),
         module: module.map(|module| module.name.clone()),
         build_id: module.and_then(|module| module.build_id.clone()),
         offset,

@@ -109,6 +109,7 @@ mod tests {
             let sample = Sample {
                 at_ns: 0,
                 tags: Vec::new(),
+                foreign: None,
                 registers,
                 stack,
                 is_off_stack,

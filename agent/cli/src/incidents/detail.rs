@@ -178,13 +178,8 @@ fn stacks(paint: Paint, incident: &Incident) -> String {
 }
 
 fn frame_line(paint: Paint, frame: &Frame, is_guilty: bool) -> String {
-    let place = match (&frame.file, frame.line, &frame.module) {
-        (Some(file), Some(line), _) => format!("{file}:{line}"),
-        (Some(file), None, _) => file.clone(),
-        (None, _, Some(module)) => module.clone(),
-        (None, _, None) => String::new(),
-    };
-    let (mark, paint_line): (&str, fn(Paint, &str) -> String) = match (is_guilty, is_application(frame)) {
+    let place = frame.place().or(frame.module.clone()).unwrap_or_default();
+    let (mark, paint_line): (&str, fn(Paint, &str) -> String) = match (is_guilty, frame.owner.is_program()) {
         (true, _) => ("  > ", Paint::bold),
         (false, true) => ("    ", |_, text| text.to_owned()),
         (false, false) => ("    ", Paint::faint),
@@ -234,11 +229,6 @@ fn with_site(paint: Paint, line: &str, site: &str) -> String {
 
 /// Tells whether a frame is likely the application's own: it has a source file, and not one of the language's or a
 /// dependency's.
-fn is_application(frame: &Frame) -> bool {
-    let foreign = ["/rustc/", "/.cargo/registry/", "/rustlib/", "/node_modules/"];
-    frame.file.as_deref().is_some_and(|file| !foreign.iter().any(|part| file.contains(part)))
-}
-
 fn title(paint: Paint, text: &str) -> String {
     format!("{}\n", paint.bold(text))
 }

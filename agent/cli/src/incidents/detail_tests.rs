@@ -8,6 +8,7 @@ fn stack() -> StackCount {
         function: function.into(),
         file: Some(file.into()),
         line: Some(61),
+        column: Some(9),
         ..Frame::default()
     };
     let multiply = frame("core::ops::mul", "/rustc/1/library/core/src/ops.rs");
@@ -92,7 +93,7 @@ fn everything_that_matters_is_told() {
         "asleep in read(fd 3 -> pipe:[81])",
         "pool      2 of 4 threads busy, 0 jobs waiting",
         "2 x at 101 ms, 202 ms\n",
-        "  > app::sum_amounts  src/app.rs:61\n",
+        "  > app::sum_amounts  src/app.rs:61:9\n",
         "4 more were due and not taken",
         "... 28 before\n",
         "-23 ms     10 µs         -  poll     2 x io_read src/net.rs:-11\n",

@@ -154,6 +154,7 @@ mod tests {
             name: "parse_invoices".into(),
             file: "agent/cli/src/demo/trouble.rs".into(),
             line: 42,
+            column: 5,
         };
         let incident = Incident {
             id: format!("4711-{number}").parse().unwrap(),

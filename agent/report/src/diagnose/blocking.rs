@@ -134,10 +134,7 @@ impl Group<'_> {
             same.fold(0, |sum, (_, count)| sum.saturating_add(*count))
         };
         let (frame, _) = guilty.iter().max_by_key(|(frame, _)| function_count(frame))?;
-        let place = match (&frame.file, frame.line) {
-            (Some(file), Some(line)) => format!(" at {file}:{line}"),
-            _ => String::new(),
-        };
+        let place = frame.place().map_or(String::new(), |place| format!(" at {place}"));
         Some(format!(
             "guilty: {}{place}, in {} of {}",
             frame.function,

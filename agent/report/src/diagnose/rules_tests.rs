@@ -117,6 +117,7 @@ fn incident(class: Class) -> Incident {
         function: "app::sum_amounts".to_owned(),
         file: Some("src/app.rs".to_owned()),
         line: Some(61),
+        column: Some(9),
         ..Frame::default()
     };
     Incident {
@@ -158,7 +159,7 @@ fn block_cases() -> Vec<Case> {
                 "blocked by timer flush (src/x.rs:40)",
                 "2 stalls",
                 "300 ms",
-                "app::sum_amounts at src/app.rs:61, in 3 of 3 stacks",
+                "app::sum_amounts at src/app.rs:61:9, in 3 of 3 stacks",
                 "`cx.work`",
                 "100 ms",
             ],

@@ -23,6 +23,7 @@ pub mod file_name;
 mod stack;
 mod text;
 
+pub use crate::model::frame_owner::FrameOwner;
 pub use class::{Class, IncidentKind, Severity};
 pub use counts::IncidentCounts;
 pub use extract::{Group, Iteration, Job, Record, Span};
@@ -133,6 +134,8 @@ pub struct Culprit {
     pub file: String,
     /// Line there, from 1; 0 where not known.
     pub line: u32,
+    /// Column there, from 1; 0 where not known.
+    pub column: u32,
 }
 
 impl Incident {

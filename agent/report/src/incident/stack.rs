@@ -1,6 +1,8 @@
 //! Stacks of the loop's thread that were captured within an incident.
 
-use crate::model::plumbing::{Function, depth};
+use crate::model::frame_owner::{FrameOwner, FrameText};
+use crate::model::plumbing::depth;
+use loopscope_probe::description::FrameRule;
 use serde::{Deserialize, Serialize};
 
 /// One stack, and how often it was found.
@@ -30,11 +32,13 @@ impl StackCount {
     /// Returns the frames of the callback that ran, leaf first: without the loop's own functions and those that started
     /// it. All frames where no loop is recognised.
     pub fn callback_frames(&self) -> &[Frame] {
-        let of = |frame: &'_ Frame| (frame.function.clone(), frame.file.clone().unwrap_or_default());
-        let texts: Vec<(String, String)> = self.frames.iter().rev().map(of).collect();
-        let functions: Vec<Function<'_>> =
-            texts.iter().map(|(name, file)| (name.as_str(), file.as_str())).collect();
-        &self.frames[..self.frames.len() - depth(&functions, true)]
+        &self.frames[..self.frames.len() - self.plumbing(true)]
+    }
+
+    /// Returns how many frames from the root led to what ran: see [`depth`].
+    pub(crate) fn plumbing(&self, is_in_callback: bool) -> usize {
+        let owners: Vec<FrameOwner> = self.frames.iter().rev().map(|frame| frame.owner).collect();
+        depth(&owners, is_in_callback)
     }
 
     pub(crate) fn without_frames(&self) -> StackCount {
@@ -58,10 +62,71 @@ pub struct Frame {
     pub file: Option<String>,
     /// Line there, from 1; `None` without debug info.
     pub line: Option<u32>,
+    /// Column in it, from 1; `None` where not known.
+    pub column: Option<u32>,
     /// File name of the program or library.
     pub module: Option<String>,
     /// Inlined into the next frame.
     pub is_inlined: bool,
     /// Runtime that told it, `node` for instance; `None` for native frames.
     pub runtime: Option<String>,
+    /// Whose it is. In JSON only where it is not the program's.
+    #[serde(skip_serializing_if = "FrameOwner::is_program")]
+    pub owner: FrameOwner,
+}
+
+impl Frame {
+    /// Returns it with its owner, by the rules of the runtime on whose stack it is. What a source told of the owner stays.
+    pub fn owned(mut self, rules: &[FrameRule]) -> Frame {
+        if self.owner.is_program() {
+            self.owner = FrameOwner::of(&self.text(), rules);
+        }
+        self
+    }
+
+    fn text(&self) -> FrameText<'_> {
+        FrameText {
+            function: &self.function,
+            file: self.file.as_deref(),
+            module: self.module.as_deref(),
+            is_told: self.runtime.is_some(),
+        }
+    }
+
+    /// Returns where it is in the source, as exactly as is known: `src/a.rs:61:9`. `None` without a file.
+    pub fn place(&self) -> Option<String> {
+        let numbers = [self.line, self.line.and(self.column)];
+        Some(numbers.iter().flatten().fold(self.file.clone()?, |place, number| format!("{place}:{number}")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::frame_owner::tests::rules;
+
+    #[test]
+    fn json_says_whose_a_frame_is_where_it_is_not_the_program_s() {
+        let frame = |function: &str| {
+            let frame =
+                Frame { function: function.to_owned(), module: Some("app".into()), ..Frame::default() };
+            serde_json::to_string(&frame.owned(&rules())).unwrap()
+        };
+        assert!(frame("turner::run").contains(r#""owner":"runtime""#), "{}", frame("turner::run"));
+        assert!(frame("std::thread::sleep").contains(r#""owner":"system""#));
+        assert!(!frame("app::main").contains("owner"));
+        let told: Frame = serde_json::from_str(r#"{"function":"f","owner":"dependency"}"#).unwrap();
+        assert_eq!(told.clone().owned(&rules()), told, "what a source told stays");
+    }
+
+    #[test]
+    fn a_place_is_as_exact_as_is_known() {
+        let frame = |file: Option<&str>, line, column| {
+            Frame { file: file.map(str::to_owned), line, column, ..Frame::default() }.place()
+        };
+        assert_eq!(frame(Some("a.rs"), Some(61), Some(9)).as_deref(), Some("a.rs:61:9"));
+        assert_eq!(frame(Some("a.rs"), Some(61), None).as_deref(), Some("a.rs:61"));
+        assert_eq!(frame(Some("a.rs"), None, Some(9)).as_deref(), Some("a.rs"));
+        assert_eq!(frame(None, Some(61), None), None);
+    }
 }

@@ -67,6 +67,7 @@ impl IncidentBuilder {
                 name: site.name,
                 file: site.file,
                 line: site.line,
+                column: site.column,
             };
         }
         let group = |((kind, site), sum): ((WorkKind, SiteId), JobSum)| Group {

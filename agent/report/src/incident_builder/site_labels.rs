@@ -40,6 +40,7 @@ impl<'a> SiteLabels<'a> {
                 name: site.name,
                 file: site.file,
                 line: site.line,
+                column: site.column,
             },
             None => Culprit { kind: kind_name, label: "?".to_owned(), ..Culprit::default() },
         }

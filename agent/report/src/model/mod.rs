@@ -1,6 +1,7 @@
 //! Values the agent keeps between two looks at the pages: plain data, no clock and no page in it.
 
 pub mod exemplar;
+pub mod frame_owner;
 pub mod history;
 pub mod label;
 pub mod lag_window;

@@ -105,7 +105,7 @@ pub fn site_frame(site: Option<&Site>) -> Frame {
         Kind::Tick | Kind::Microtask => format!("{} {}", site.kind.display_name(), site.label()),
         _ => site.label(),
     };
-    Frame::placed(&text, &site.file, site.line)
+    Frame { column: site.column, ..Frame::placed(&text, &site.file, site.line) }
 }
 
 /// Returns the stack of what runs now and the time it has not been charged yet: a path's time is booked when it ends.

@@ -164,6 +164,9 @@ impl Modules {
 }
 
 /// The tables of one thread, which refer to each other by index.
+/// Address, depth of inlining, category, function, line, column.
+type FrameRow = (i64, usize, usize, usize, Option<u32>, Option<u32>);
+
 #[derive(Default)]
 struct Tables {
     strings: Vec<String>,
@@ -173,8 +176,7 @@ struct Tables {
     /// Name, resource (-1 for none), file.
     functions: Vec<(usize, i64, Option<usize>)>,
     function_numbers: HashMap<(usize, i64, Option<usize>), usize>,
-    /// Address, depth of inlining, category, function, line.
-    frames: Vec<(i64, usize, usize, usize, Option<u32>)>,
+    frames: Vec<FrameRow>,
     frame_numbers: HashMap<(u32, usize, usize), usize>,
     stacks: Vec<(Option<usize>, usize)>,
     stack_numbers: HashMap<(Option<usize>, usize), usize>,
@@ -224,7 +226,8 @@ impl Tables {
         }
         let address = code.map_or(-1, |code| i64::try_from(code.offset).unwrap_or(-1));
         let line = (frame.line > 0).then_some(frame.line);
-        self.frames.push((address, key.1, key.2, function_number, line));
+        let column = line.and((frame.column > 0).then_some(frame.column));
+        self.frames.push((address, key.1, key.2, function_number, line, column));
         self.frame_numbers.insert(key, self.frames.len() - 1);
         self.frames.len() - 1
     }
@@ -262,7 +265,8 @@ impl Tables {
                 "subcategory": vec![0; frames],
                 "func": self.frames.iter().map(|frame| frame.3).collect::<Vec<_>>(),
                 "nativeSymbol": none(frames), "innerWindowID": vec![0; frames],
-                "line": self.frames.iter().map(|frame| frame.4).collect::<Vec<_>>(), "column": none(frames),
+                "line": self.frames.iter().map(|frame| frame.4).collect::<Vec<_>>(),
+                "column": self.frames.iter().map(|frame| frame.5).collect::<Vec<_>>(),
             },
             "funcTable": {
                 "length": functions,

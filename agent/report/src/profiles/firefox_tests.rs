@@ -78,6 +78,7 @@ fn sampled_stacks_come_back_with_their_moments_lines_and_modules() {
     assert_eq!(file["libs"][0]["codeId"], "abcd");
     let (lines, depths) = (array(&thread["frameTable"], "line"), array(&thread["frameTable"], "inlineDepth"));
     assert_eq!((&lines[5], &depths[5], &depths[4]), (&9.into(), &1.into(), &0.into()));
+    assert_eq!(array(&thread["frameTable"], "column")[5], 10);
 }
 
 #[test]

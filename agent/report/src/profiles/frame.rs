@@ -16,6 +16,8 @@ pub struct Frame {
     pub file: Option<Arc<str>>,
     /// Line in it, from 1; 0 where not known.
     pub line: u32,
+    /// Column in that, from 1; 0 where not known.
+    pub column: u32,
     /// The machine code it stands for; `None` for a frame of the layout.
     pub code: Option<Code>,
 }
@@ -49,7 +51,7 @@ impl Frame {
     /// Returns a frame of the layout that stands for a place in the source.
     pub fn placed(text: &str, file: &str, line: u32) -> Frame {
         let file = (!file.is_empty()).then(|| Arc::from(&*printable(file)));
-        Frame { text: clean(text), file, line, code: None }
+        Frame { text: clean(text), file, line, ..Frame::default() }
     }
 }
 

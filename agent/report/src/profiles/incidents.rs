@@ -1,7 +1,6 @@
 //! Past incidents as a profile: the time of stalls, by the stacks that were captured in them.
 
 use crate::incident::{self, Incident, IncidentKind, StackCount};
-use crate::model::plumbing;
 use crate::profiles::callbacks::loop_frame;
 use crate::profiles::frame::{Code, Frame, Module};
 use crate::profiles::kind::Of;
@@ -54,19 +53,13 @@ fn layout(incident: &Incident) -> Vec<Frame> {
         culprit.label.clone()
     };
     let spans = incident.spans.iter().map(|span| Frame::placed(&span.name, &span.file, span.line));
-    let site = Frame::placed(&label, &culprit.file, culprit.line);
+    let site = Frame { column: culprit.column, ..Frame::placed(&label, &culprit.file, culprit.line) };
     [loop_frame(&incident.r#loop), Frame::plain(phase), site].into_iter().chain(spans).collect()
 }
 
 fn frames(incident: &Incident, stack: &StackCount) -> Vec<Frame> {
     let mut frames = layout(incident);
-    let functions: Vec<plumbing::Function<'_>> = stack
-        .frames
-        .iter()
-        .rev()
-        .map(|frame| (frame.function.as_str(), frame.file.as_deref().unwrap_or("")))
-        .collect();
-    let plumbing = plumbing::depth(&functions, incident.culprit.kind != "main");
+    let plumbing = stack.plumbing(incident.culprit.kind != "main");
     frames.extend(stack.frames.iter().rev().skip(plumbing).map(code));
     frames.extend(incident.waiting_in.as_ref().map(|waiting| Frame::plain(&format!("[{waiting}]"))));
     frames
@@ -77,7 +70,8 @@ fn code(frame: &incident::Frame) -> Frame {
     // An incident keeps names and no addresses.
     let code = Code { module: module.map(Arc::new), offset: 0, is_inlined: frame.is_inlined };
     let file = frame.file.as_deref().unwrap_or("");
-    Frame { code: Some(code), ..Frame::placed(&frame.function, file, frame.line.unwrap_or(0)) }
+    let (line, column) = (frame.line.unwrap_or(0), frame.column.unwrap_or(0));
+    Frame { code: Some(code), column, ..Frame::placed(&frame.function, file, line) }
 }
 
 /// Without stacks, what ran is known by kind and site at least.
@@ -99,11 +93,18 @@ fn add_groups(profile: &mut Profile, incident: &Incident) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::incident::{Culprit, Group};
+    use crate::incident::{Culprit, FrameOwner, Group};
 
     fn stack(count: u64, functions: &[&str]) -> StackCount {
-        let frame =
-            |function: &&str| incident::Frame { function: (*function).to_owned(), ..Default::default() };
+        let owner = |function: &str| match function.starts_with("turner::") {
+            true => FrameOwner::Runtime,
+            false => FrameOwner::Program,
+        };
+        let frame = |function: &&str| incident::Frame {
+            function: (*function).to_owned(),
+            owner: owner(function),
+            ..Default::default()
+        };
         StackCount { count, frames: functions.iter().map(frame).collect(), ..Default::default() }
     }
 
@@ -125,7 +126,7 @@ mod tests {
     #[test]
     fn an_incidents_time_is_shared_out_among_its_stacks() {
         let mut one = incident(300_000_000);
-        let root = ["loopscope_loop::run", "app::main"];
+        let root = ["turner::run", "app::main"];
         one.stacks = vec![
             stack(2, &["sum", "flush", root[0], root[1]]),
             stack(1, &["sort", "flush", root[0], root[1]]),

@@ -164,6 +164,7 @@ impl<'a> Writer<'a> {
             let mut line = Message::default();
             line.number(1, self.function(frame));
             line.number(2, u64::from(frame.line));
+            line.number(3, u64::from(frame.column));
             message.message(4, &line);
         }
         self.tables.message(4, &message);

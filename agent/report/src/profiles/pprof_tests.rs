@@ -133,7 +133,7 @@ fn read(profile: &Profile) -> Decoded {
 
 fn code(text: &str, line: u32, module: &Arc<Module>, offset: u64, is_inlined: bool) -> Frame {
     let code = Code { module: Some(module.clone()), offset, is_inlined };
-    Frame { line, code: Some(code), ..Frame::placed(text, "src/a.rs", line) }
+    Frame { column: line + 1, code: Some(code), ..Frame::placed(text, "src/a.rs", line) }
 }
 
 /// Two sampled stacks, one of them with an inlined call.

@@ -56,6 +56,9 @@ fn frame(frame: &crate::profiles::frame::Frame) -> Value {
         value["file"] = json!(&**file);
         if frame.line > 0 {
             value["line"] = json!(frame.line);
+            if frame.column > 0 {
+                value["col"] = json!(frame.column);
+            }
         }
     }
     value
@@ -98,7 +101,8 @@ mod tests {
     #[test]
     fn sums_and_moments_have_the_shape_of_the_schema() {
         let mut profile = Profile::new(Of::Cpu);
-        let stack = [Frame::plain("main"), Frame::plain("poll"), Frame::placed("read \"x\"", "a.rs", 7)];
+        let read_at = Frame { column: 5, ..Frame::placed("read \"x\"", "a.rs", 7) };
+        let stack = [Frame::plain("main"), Frame::plain("poll"), read_at];
         let number = profile.add(stack.clone(), 9_000, 2);
         profile.add([Frame::plain("main"), Frame::plain("poll")], 1_000, 1);
         assert_eq!(check(&read(&profile)), 10_000);
@@ -112,7 +116,7 @@ mod tests {
         assert_eq!(file["name"], "a title (1 sample lost)");
         assert_eq!(
             file["shared"]["frames"][2],
-            serde_json::json!({"name": "read \"x\"", "file": "a.rs", "line": 7})
+            serde_json::json!({"name": "read \"x\"", "file": "a.rs", "line": 7, "col": 5})
         );
         assert!(matches!(Profile::new(Of::Cpu).speedscope("x"), Err(FlameError::Empty)));
     }
