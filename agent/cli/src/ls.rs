@@ -168,7 +168,7 @@ fn table(paint: Paint, processes: &[Process]) -> String {
                 }
                 Err(error) => ("-".to_owned(), "-".to_owned(), ("?".to_owned(), format!("its page {error}"))),
             };
-            let who = [pid.clone(), name.clone(), entry.label.clone(), entry.facts.runtime.clone()];
+            let who = [pid.clone(), name.clone(), entry.called.label.clone(), entry.facts.runtime.clone()];
             let [pid, name, name_of_loop, runtime] = who;
             lines.push(Line { cells: [pid, name, name_of_loop, runtime, busy, agent, state], detail });
         }

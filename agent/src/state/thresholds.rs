@@ -9,7 +9,7 @@ impl AgentState {
     /// Returns the thresholds of all loops.
     pub(crate) fn threshold_list(&self) -> ThresholdList {
         let of_loop = |watched: &super::Watched| LoopThresholds {
-            r#loop: watched.watch.label.clone(),
+            r#loop: watched.watch.called.label.clone(),
             name: watched.name.clone(),
             warning_ns: watched.thresholds.warning_ns,
             critical_ns: watched.thresholds.critical_ns,
@@ -36,11 +36,14 @@ impl AgentState {
                 ("all loops".to_owned(), before, thresholds)
             }
             Some(name) => {
-                let found =
-                    self.loops.iter().find(|watched| [&watched.watch.label, &watched.name].contains(&name));
+                let is_meant = |watched: &&super::Watched| {
+                    let called = &watched.watch.called;
+                    [&called.label, &called.runtime, &watched.name].contains(&name)
+                };
+                let found = self.loops.iter().find(is_meant);
                 let Some(watched) = found else {
                     let labels: Vec<&str> =
-                        self.loops.iter().map(|watched| watched.watch.label.as_str()).collect();
+                        self.loops.iter().map(|watched| watched.watch.called.label.as_str()).collect();
                     return Err((404, format!("no loop {name:?} here; there are: {}\n", labels.join(", "))));
                 };
                 let before = watched.thresholds;
@@ -50,7 +53,7 @@ impl AgentState {
             }
         };
         for watched in &mut self.loops {
-            watched.thresholds = self.thresholds.of(&watched.watch.label, &watched.name);
+            watched.thresholds = self.thresholds.of(&watched.watch.called, &watched.name);
             if let Some(control) = &watched.control {
                 control.set_thresholds(watched.thresholds.warning_ns, watched.thresholds.critical_ns);
             }

@@ -80,6 +80,11 @@ impl LocalPage {
         &self.called.label
     }
 
+    /// Returns what the loop and its runtime are called.
+    pub fn called(&self) -> &Called {
+        &self.called
+    }
+
     /// Returns what the runtime is called that the loop is a worker of; `None` for a loop by itself.
     pub fn runtime_label(&self) -> Option<&str> {
         Some(&*self.called.runtime).filter(|label| !label.is_empty())
