@@ -83,7 +83,7 @@ export class Incidents {
       const [when, long, what] = item.firstElementChild.children;
       say(when, clock(incident.begin_unix_ns));
       say(long, `${duration(incident.duration_ns)}${incident.is_over ? "" : " …"}`);
-      say(what, `${incident.loop} ${blame(incident)}`);
+      say(what, `${called(incident)} ${blame(incident)}`);
       mark(what, "title", incident.summary);
       mark(item, "data-open", !incident.is_over);
     });
@@ -128,8 +128,13 @@ async function list(base) {
   }
 }
 
+/** `web/3` for worker 3 of runtime `web`, else the loop's name. */
+export function called(incident) {
+  return incident.group && incident.worker !== null ? `${incident.group}/${incident.worker}` : incident.loop;
+}
+
 function headline(incident) {
-  return `${incident.loop}: ${blame(incident)}, for ${duration(incident.duration_ns)}${incident.is_over ? "" : " and counting"}`;
+  return `${called(incident)}: ${blame(incident)}, for ${duration(incident.duration_ns)}${incident.is_over ? "" : " and counting"}`;
 }
 
 const CLASSES = {

@@ -11,6 +11,7 @@ impl AgentState {
         let of_loop = |watched: &super::Watched| LoopThresholds {
             r#loop: watched.watch.called.label.clone(),
             name: watched.name.clone(),
+            group: watched.watch.called.runtime.clone(),
             warning_ns: watched.thresholds.warning_ns,
             critical_ns: watched.thresholds.critical_ns,
         };
@@ -42,8 +43,9 @@ impl AgentState {
                 };
                 let found = self.loops.iter().find(is_meant);
                 let Some(watched) = found else {
-                    let labels: Vec<&str> =
-                        self.loops.iter().map(|watched| watched.watch.called.label.as_str()).collect();
+                    let mut labels: Vec<&str> =
+                        self.loops.iter().flat_map(|watched| names(watched)).collect();
+                    labels.dedup();
                     return Err((404, format!("no loop {name:?} here; there are: {}\n", labels.join(", "))));
                 };
                 let before = watched.thresholds;
@@ -61,6 +63,13 @@ impl AgentState {
         self.accounts.agent.threshold_changes += 1;
         Ok(format!("stall thresholds of {of} changed from {} to {}", words(before), words(after)))
     }
+}
+
+/// Returns what thresholds are set by: a runtime comes before each of its workers.
+fn names(watched: &super::Watched) -> impl Iterator<Item = &str> {
+    let called = &watched.watch.called;
+    let runtime = Some(called.runtime.as_str()).filter(|runtime| !runtime.is_empty());
+    runtime.into_iter().chain([called.label.as_str()])
 }
 
 fn words(thresholds: Thresholds) -> String {
