@@ -3,7 +3,7 @@
 import { ask, guardLink, readJson, showPicture } from "./ask.js";
 import { byId, fill, make, mark, say, showSite } from "./element.js";
 import { clock, count, duration, percent, rate } from "./format.js";
-import { blame } from "./statement.js";
+import { blame, called } from "./statement.js";
 import { drawTimeline } from "./timeline.js";
 
 // Asked for as soon as a stall shows, and otherwise now and then.
@@ -126,11 +126,6 @@ async function list(base) {
   } catch {
     return null;
   }
-}
-
-/** `web/3` for worker 3 of runtime `web`, else the loop's name. */
-export function called(incident) {
-  return incident.group && incident.worker !== null ? `${incident.group}/${incident.worker}` : incident.loop;
 }
 
 function headline(incident) {
