@@ -194,6 +194,36 @@ fn a_page_that_tells_of_another_process_is_passed_over() {
 }
 
 #[test]
+fn a_runtime_is_one_row_and_what_its_workers_counted_stays_when_they_leave() {
+    let scratch = Scratch::new();
+    let mut registry = scratch.registry(100);
+    let worker = |number: u32| {
+        let builder = Writer::builder(&format!("rt/{number}")).worker("rt", number);
+        let mut writer = builder.directory(&scratch.0).build();
+        writer.resume();
+        writer.iteration();
+        writer.park();
+        writer
+    };
+    let mut writers: Vec<Writer> = (0..3).map(worker).collect();
+    registry.follow(1);
+    registry.look(2);
+    let told = |registry: &mut LoopRegistry| {
+        let views = registry.views();
+        assert_eq!((views.len(), &*views[0].label), (1, "rt"));
+        (views[0].snapshot.iterations, views[0].workers.len())
+    };
+    assert_eq!(told(&mut registry), (3, 3));
+    writers.pop();
+    registry.look(10);
+    registry.follow(10 + KEEP_NS);
+    assert_eq!(told(&mut registry), (3, 2), "it has left");
+    writers.push(worker(2));
+    registry.follow(2_001);
+    assert_eq!(told(&mut registry), (4, 3), "another one has come in its place");
+}
+
+#[test]
 fn what_ended_loops_without_a_label_counted_stays_while_their_process_has_others() {
     let scratch = Scratch::new();
     let mut registry = scratch.registry(100);

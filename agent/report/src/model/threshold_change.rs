@@ -20,6 +20,7 @@ pub struct LoopThresholds {
     /// The loop's name, which several may share.
     pub name: String,
     /// The label of the runtime that it is a worker of; empty for a loop by itself.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub group: String,
     pub warning_ns: u64,
     pub critical_ns: u64,
