@@ -46,14 +46,17 @@ pub struct LoopThresholds {
     pub r#loop: String,
     /// Its name, which several loops may share.
     pub name: String,
+    /// The label of the runtime that it is a worker of; empty for a loop by itself.
+    #[serde(default)]
+    pub group: String,
     pub warning_ns: u64,
     pub critical_ns: u64,
 }
 
 impl LoopThresholds {
-    /// Tells whether this is the loop that a person calls `name`.
+    /// Tells whether this is the loop, or a worker of the runtime, that a person calls `name`.
     pub fn is_called(&self, name: &str) -> bool {
-        self.r#loop == name || self.name == name
+        self.r#loop == name || self.name == name || (!self.group.is_empty() && self.group == name)
     }
 }
 

@@ -29,7 +29,7 @@ pub fn run(options: &LsArguments) -> Result<(), Failure> {
     match options.json {
         true => view::print(&view::observe(&mut Observer::new(), &processes)),
         false if processes.is_empty() => print(&nothing()),
-        false => print(&table(Paint::stdout(), &processes)),
+        false => print(&table(Paint::stdout(), &processes, options.workers)),
     }
 }
 
@@ -62,8 +62,9 @@ struct Row {
     inside: Option<(String, String)>,
     /// The expected block that is open.
     expected: Option<String>,
-    /// Busy time as part of all time since the loop began, 0 to 1.
-    utilization: f64,
+    /// Busy time since the loop began, and all time, in nanoseconds.
+    active_ns: u64,
+    all_ns: u64,
     agent: Option<AgentAddress>,
 }
 
@@ -84,7 +85,7 @@ fn row(process: &Process, entry: &LoopPage, page: &Page) -> Row {
     let inside = page.open_spans().pop().filter(|_| now.busy_ns > 0);
     let inside = inside.and_then(|span| Some((page.sites().read_one(span.site)?.name, span.fields)));
     let expected = now.expected.and_then(|site| page.sites().read_one(site)).map(|site| site.label());
-    Row { state, now, what, inside, expected, utilization: snapshot.active_ns as f64 / all_ns as f64, agent }
+    Row { state, now, what, inside, expected, active_ns: snapshot.active_ns, all_ns, agent }
 }
 
 /// Says what runs: `timer parse (src/x.rs:40)`, or the phase where the loop is between two callbacks.
@@ -149,38 +150,119 @@ const STALLED: &str = "STALLED";
 /// The column where details begin that do not fit beside their line.
 const DETAIL_INDENT: usize = 7;
 
-fn table(paint: Paint, processes: &[Process]) -> String {
+fn table(paint: Paint, processes: &[Process], with_workers: bool) -> String {
     let head = ["PID", "NAME", "LOOP", "RUNTIME", "BUSY", "AGENT", "STATE"].map(str::to_owned);
     let mut lines = vec![Line { cells: head, detail: String::new() }];
     let mut busy_ends: Vec<String> = Vec::new();
     for process in processes {
-        let (pid, name) = (process.owner.pid.to_string(), process.name().to_owned());
-        for entry in &process.loops {
-            let (busy, agent, (state, detail)) = match read(entry) {
-                Ok(page) => {
-                    let row = row(process, entry, &page);
-                    if row.state == State::Ended && row.now.busy_ns > 0 && !busy_ends.contains(&pid) {
-                        busy_ends.push(pid.clone());
-                    }
-                    let agent =
-                        row.agent.as_ref().map_or("-".to_owned(), |address| address.local().to_string());
-                    (format!("{:.1}%", row.utilization * 100.0), agent, row.text())
-                }
-                Err(error) => ("-".to_owned(), "-".to_owned(), ("?".to_owned(), format!("its page {error}"))),
+        let pid = process.owner.pid.to_string();
+        let rows: Vec<Told<'_>> = process.loops.iter().map(|entry| Told::of(process, entry)).collect();
+        let is_busy_end = |row: &Row| row.state == State::Ended && row.now.busy_ns > 0;
+        if rows.iter().any(|told| told.row.as_ref().is_ok_and(is_busy_end)) {
+            busy_ends.push(pid.clone());
+        }
+        let mut done: Vec<&str> = Vec::new();
+        for told in &rows {
+            let Some(runtime) = told.entry.runtime_label() else {
+                lines.push(told.line(process, told.entry.called.label.clone()));
+                continue;
             };
-            let who = [pid.clone(), name.clone(), entry.label.clone(), entry.facts.runtime.clone()];
-            let [pid, name, name_of_loop, runtime] = who;
-            lines.push(Line { cells: [pid, name, name_of_loop, runtime, busy, agent, state], detail });
+            if done.contains(&runtime) {
+                continue;
+            }
+            done.push(runtime);
+            let mut workers: Vec<&Told<'_>> =
+                rows.iter().filter(|told| told.entry.runtime_label() == Some(runtime)).collect();
+            workers.sort_by_key(|told| told.entry.facts.worker);
+            lines.push(line_of_runtime(process, runtime, &workers));
+            if with_workers {
+                lines.extend(
+                    workers.iter().map(|told| told.line(process, format!("  {}", told.worker_words()))),
+                );
+            }
         }
-        for damaged in &process.damaged {
-            let dash = || "-".to_owned();
-            let detail = format!("not readable: {} {}", damaged.path.display(), damaged.because);
-            let cells = [pid.clone(), name.clone(), dash(), dash(), dash(), dash(), "?".to_owned()];
-            lines.push(Line { cells, detail });
-        }
+        lines.extend(damaged(process));
     }
     let see = busy_ends.iter().map(|pid| format!("see: loopscope incidents {pid}\n"));
     align(paint, &lines) + &see.collect::<String>()
+}
+
+fn damaged(process: &Process) -> impl Iterator<Item = Line> {
+    process.damaged.iter().map(|damaged| {
+        let dash = || "-".to_owned();
+        let detail = format!("not readable: {} {}", damaged.path.display(), damaged.because);
+        let (pid, name) = (process.owner.pid.to_string(), process.name().to_owned());
+        Line { cells: [pid, name, dash(), dash(), dash(), dash(), "?".to_owned()], detail }
+    })
+}
+
+/// A loop and what its page tells.
+struct Told<'a> {
+    entry: &'a LoopPage,
+    row: Result<Row, String>,
+}
+
+impl Told<'_> {
+    fn of<'a>(process: &Process, entry: &'a LoopPage) -> Told<'a> {
+        let row =
+            read(entry).map(|page| row(process, entry, &page)).map_err(|error| format!("its page {error}"));
+        Told { entry, row }
+    }
+
+    /// Returns `worker 3`.
+    fn worker_words(&self) -> String {
+        self.entry
+            .facts
+            .worker
+            .map_or_else(|| self.entry.called.label.clone(), |worker| format!("worker {worker}"))
+    }
+
+    fn line(&self, process: &Process, name: String) -> Line {
+        let (busy, agent, (state, detail)) = match &self.row {
+            Ok(row) => (busy(row.active_ns, row.all_ns), agent_words(row), row.text()),
+            Err(because) => ("-".to_owned(), "-".to_owned(), ("?".to_owned(), because.clone())),
+        };
+        let runtime = self.entry.facts.runtime.clone();
+        let (pid, of) = (process.owner.pid.to_string(), process.name().to_owned());
+        Line { cells: [pid, of, name, runtime, busy, agent, state], detail }
+    }
+}
+
+/// Tells a runtime: the state of its worst worker, and how busy all of them were.
+fn line_of_runtime(process: &Process, runtime: &str, workers: &[&Told<'_>]) -> Line {
+    let rows = || workers.iter().filter_map(|told| told.row.as_ref().ok());
+    let badness = |told: &&&Told<'_>| {
+        told.row.as_ref().map_or((0, 0), |row| match row.state {
+            State::Stalled => (5, row.now.busy_ns),
+            State::Expected => (4, row.now.busy_ns),
+            State::Running => (3, row.now.busy_ns),
+            State::Idle => (2, 0),
+            State::Ended => (1, row.now.busy_ns),
+        })
+    };
+    let count = workers.len();
+    let name = format!("{runtime} ({count} worker{})", if count == 1 { "" } else { "s" });
+    // The first of the worst.
+    let Some(worst) = workers.iter().rev().max_by_key(badness) else {
+        return Line { cells: Default::default(), detail: String::new() };
+    };
+    let mut line = worst.line(process, name);
+    if !line.detail.is_empty() {
+        line.detail = format!("{}: {}", worst.worker_words(), line.detail);
+    }
+    let sum = |of: fn(&Row) -> u64| rows().fold(0_u64, |sum, row| sum.saturating_add(of(row)));
+    if rows().next().is_some() {
+        line.cells[4] = busy(sum(|row| row.active_ns), sum(|row| row.all_ns));
+    }
+    line
+}
+
+fn busy(active_ns: u64, all_ns: u64) -> String {
+    format!("{:.1}%", active_ns as f64 / all_ns.max(1) as f64 * 100.0)
+}
+
+fn agent_words(row: &Row) -> String {
+    row.agent.as_ref().map_or("-".to_owned(), |address| address.local().to_string())
 }
 
 /// Pads all columns but the last one to their widest cell. Details stand beside their line where all of them fit, else
@@ -232,7 +314,7 @@ mod tests {
         };
         let now = NowValues { busy_ns, running_ns: 3_000_000, running: Some(running), ..NowValues::IDLE };
         let what = "timer src/x.rs:40".to_owned();
-        Row { state, now, what, inside: None, expected: None, utilization: 0.5, agent: None }
+        Row { state, now, what, inside: None, expected: None, active_ns: 1, all_ns: 2, agent: None }
     }
 
     #[test]

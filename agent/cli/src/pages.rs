@@ -6,7 +6,7 @@ use crate::endpoint::Endpoint;
 use crate::error::Failure;
 use loopscope_probe::agent_address::AgentAddress;
 use loopscope_probe::directory::{Owner, PageFile};
-use loopscope_probe::loop_id::LoopId;
+use loopscope_probe::loop_id::{Called, LoopId};
 use loopscope_probe::printable::printable;
 use loopscope_probe::process_id::ProcessId;
 use loopscope_probe::snapshot::Facts;
@@ -32,8 +32,8 @@ pub struct LoopPage {
     pub facts: Facts,
     /// Its number among the loops of its process.
     pub ordinal: u32,
-    /// What its process calls it; no other of that process's loops here has it.
-    pub label: String,
+    /// What its process calls it and its runtime; no other of that process's loops here is called so.
+    pub called: Called,
 }
 
 /// A page file that cannot be read, and why.
@@ -76,9 +76,10 @@ pub fn processes() -> Result<Vec<Process>, Failure> {
 /// Gives the loops of a process their labels.
 fn label_all(process: Option<&mut Process>) {
     let Some(process) = process else { return };
-    let labels = loop_id::labels(process.loops.iter().map(|page| page.facts.label.as_str()));
-    for (page, label) in process.loops.iter_mut().zip(labels) {
-        page.label = label;
+    let pages = process.loops.iter().map(|page| (&*page.facts.label, &*page.facts.group));
+    let called = loop_id::labels(pages);
+    for (page, called) in process.loops.iter_mut().zip(called) {
+        page.called = called;
     }
 }
 
@@ -95,8 +96,10 @@ fn open(page_file: &PageFile) -> Result<Option<LoopPage>, String> {
     if facts.pid_namespace != directory::pid_namespace() {
         return Err("was written in another pid namespace (a container); look from inside it".to_owned());
     }
-    let (ordinal, label) = (page_file.number, facts.label.clone());
-    Ok((!page.is_over()).then_some(LoopPage { file, clock, facts, ordinal, label }))
+    // A thread that has ceased to run the loop has ended it, and another one may have its label.
+    let has_ended = page.is_over() || facts.is_retired;
+    let (ordinal, called) = (page_file.number, Called::default());
+    Ok((!has_ended).then_some(LoopPage { file, clock, facts, ordinal, called }))
 }
 
 impl Process {
@@ -147,9 +150,14 @@ impl LoopPage {
         directory::has_writer(&self.file)
     }
 
-    /// Tells whether this is the loop, or one of the loops, that a person calls `name`.
+    /// Tells whether this is the loop, or one of the loops, that a person calls `name`: also one of the workers of a runtime.
     pub fn is_called(&self, name: &str) -> bool {
-        self.label == name || self.facts.name == name
+        self.called.label == name || self.facts.name == name || self.runtime_label() == Some(name)
+    }
+
+    /// Returns what the runtime is called that the loop is a worker of; `None` for a loop by itself.
+    pub fn runtime_label(&self) -> Option<&str> {
+        Some(&*self.called.runtime).filter(|label| !label.is_empty() && self.facts.worker.is_some())
     }
 
     /// Returns which loop it is.
@@ -159,7 +167,7 @@ impl LoopPage {
 
     /// Returns what the page does not tell of its loop.
     pub fn name(&self) -> LoopName<'_> {
-        LoopName { ordinal: self.ordinal, label: &self.label }
+        LoopName { ordinal: self.ordinal, label: &self.called.label }
     }
 
     /// Reads the page as it is now, or as it was left.

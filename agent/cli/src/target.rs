@@ -121,7 +121,9 @@ impl Written<'_> {
     }
 
     fn fits(&self, process: &Process) -> bool {
-        let has_loop = |name: &str| process.loops.iter().any(|page| page.facts.name == name);
+        let has_loop = |name: &str| {
+            process.loops.iter().any(|page| page.facts.name == name || page.runtime_label() == Some(name))
+        };
         match self {
             Written::Anything => true,
             Written::Pid(pid) => process.owner.pid == *pid,

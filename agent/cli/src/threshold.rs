@@ -125,6 +125,7 @@ mod tests {
     fn thresholds_are_a_table_that_lines_up() {
         let entry = |name: &str, warning_ns| LoopThresholds {
             r#loop: name.to_owned(),
+            group: String::new(),
             name: name.to_owned(),
             warning_ns,
             critical_ns: 1_000_000_000,

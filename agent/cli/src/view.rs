@@ -66,7 +66,7 @@ fn seen_of(process: &Process) -> Vec<Seen> {
             true => Seen::of(&page, entry.clock(), entry.clock().now()),
             false => Seen::of(&page, entry.clock(), entry.last_moment(&page)).ended(),
         };
-        Some(seen.labelled(&entry.label).numbered(entry.ordinal))
+        Some(seen.called(&entry.called).numbered(entry.ordinal))
     });
     seen.collect()
 }

@@ -3,13 +3,13 @@
 use crate::page_ownership;
 use loopscope_probe::agent_address::AgentAddress;
 use loopscope_probe::directory::{Owner, PageFile};
+use loopscope_probe::loop_id::{Called, called};
 use loopscope_probe::process_id::ProcessId;
 use loopscope_probe::snapshot::Facts;
 use loopscope_probe::{Clock, Page, Ticks, directory};
 use loopscope_report::diagnose::{LoopName, last_moment};
 use loopscope_report::metrics::loop_watch::LoopWatch;
 use loopscope_report::metrics::view::{LoopOwner, LoopView};
-use loopscope_report::model::label::OTHER;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -61,10 +61,10 @@ impl FollowedLoop {
             _ => NotALoop::Error(error),
         })?;
         directory::read_vitals_into(&file, page).map_err(NotALoop::Error)?;
-        if page.is_over() {
+        let facts = page.facts();
+        if page.is_over() || facts.is_retired {
             return Err(NotALoop::Gone);
         }
-        let facts = page.facts();
         if facts.pid_namespace != namespace {
             let because = "was written in another pid namespace (a container); serve it from inside";
             return Err(NotALoop::Foreign(because.to_owned()));
@@ -76,11 +76,6 @@ impl FollowedLoop {
         let clock = page.clock().and_then(|(source, scale)| Clock::for_page(source, scale));
         let no_clock =
             || io::Error::new(io::ErrorKind::InvalidData, "has a clock that cannot be read on this machine");
-        let labels_of_owner = Arc::new(LoopOwner {
-            pid: from.owner.pid.to_string(),
-            name: facts.process.clone(),
-            runtime: facts.runtime.clone(),
-        });
         Ok(FollowedLoop {
             path: from.path.clone(),
             owner: from.owner,
@@ -90,14 +85,21 @@ impl FollowedLoop {
             end: None,
             file,
             clock: clock.ok_or_else(|| NotALoop::Error(no_clock()))?,
-            watch: LoopWatch::new(OTHER.to_owned(), Some(labels_of_owner)),
+            watch: LoopWatch::new(Called::default(), None, std::iter::empty(), Some(owner_of(&facts))),
             facts,
         })
     }
 
+    /// Gives the loop and its series names beside the `others` of its process: those of its page where nobody has them.
+    pub(crate) fn name_beside<'a>(&mut self, others: impl Iterator<Item = &'a LoopWatch> + Clone) {
+        let called = called(&self.facts.label, &self.facts.group, others.clone().map(|other| &other.called));
+        let taken = others.map(LoopWatch::series_label);
+        self.watch = LoopWatch::new(called, self.facts.worker, taken, Some(owner_of(&self.facts)));
+    }
+
     /// Returns what its page does not tell of the loop.
     pub(crate) fn name(&self) -> LoopName<'_> {
-        LoopName { ordinal: self.number, label: &self.watch.label }
+        LoopName { ordinal: self.number, label: &self.watch.called.label }
     }
 
     /// Tells whether somebody still writes the page.
@@ -121,7 +123,8 @@ impl FollowedLoop {
     /// The page can no longer be read.
     pub(crate) fn look(&mut self, page: &mut Page, now_ns: u64) -> io::Result<bool> {
         directory::read_vitals_into(&self.file, page)?;
-        if page.is_over() {
+        // A thread that has ceased to run the loop has ended it, for all that others can know of it.
+        if page.is_over() || page.control().retired() != Ticks::NONE {
             self.end = Some(End { at: self.clock.now(), noticed_ns: now_ns, is_orderly: true });
             return Ok(false);
         }
@@ -176,6 +179,12 @@ impl FollowedLoop {
         }
         Ok((view, left_out))
     }
+}
+
+/// Returns the labels that tell whose the series of a loop are.
+fn owner_of(facts: &Facts) -> Arc<LoopOwner> {
+    let (name, runtime) = (facts.process.clone(), facts.runtime.clone());
+    Arc::new(LoopOwner { pid: facts.pid.to_string(), name, runtime })
 }
 
 /// A loop that has been in its poll for longer than this, in nanoseconds, is left alone for longer.

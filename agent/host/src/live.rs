@@ -10,7 +10,7 @@ impl Source for HostService {
         self.shared.state().registry.read_each(|entry, reading| {
             let Ok(reading) = reading else { return };
             let one = Seen::of(reading.page, reading.clock, reading.at)
-                .labelled(&entry.watch.label)
+                .called(&entry.watch.called)
                 .numbered(entry.number);
             seen.push(if entry.end.is_some() { one.ended() } else { one });
         });

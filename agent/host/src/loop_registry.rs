@@ -6,10 +6,9 @@ use crate::skipped_page::{Refusal, Refusals};
 use loopscope_probe::directory::{Owner, PageFile};
 use loopscope_probe::process_id::ProcessId;
 use loopscope_probe::{Page, directory};
-use loopscope_report::compute::sites::SITES_PER_PROCESS;
-use loopscope_report::metrics::loop_watch::OtherLoops;
-use loopscope_report::metrics::view::LoopView;
-use loopscope_report::model::label::{OTHER, unique};
+use loopscope_report::metrics::loop_watch::Series;
+use loopscope_report::metrics::sums::{Merging, Sums};
+use loopscope_report::metrics::view::{LoopView, Overflow};
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -25,21 +24,11 @@ pub(crate) struct LoopRegistry {
     /// In the order of pid, start and number.
     entries: Vec<FollowedLoop>,
     refusals: Refusals,
-    others: OtherLoops<ProcessId>,
-    /// How many more sites of a process may have a series.
-    sites_room: HashMap<ProcessId, usize>,
+    sums: Sums<ProcessId>,
     /// Page files of processes that had ended before they were followed.
     left: Vec<PageFile>,
     /// What every page is read into.
     page: Box<Page>,
-}
-
-/// What the pages came to.
-#[derive(Debug, Default)]
-pub(crate) struct Views {
-    pub loops: Vec<LoopView>,
-    /// Sites that got no series of their own.
-    pub sites_left_out: u64,
 }
 
 impl LoopRegistry {
@@ -52,8 +41,7 @@ impl LoopRegistry {
             namespace: directory::pid_namespace(),
             entries: Vec::new(),
             refusals: Refusals::default(),
-            others: OtherLoops::default(),
-            sites_room: HashMap::new(),
+            sums: Sums::default(),
             left: Vec::new(),
             page: directory::blank_page(),
         }
@@ -101,8 +89,7 @@ impl LoopRegistry {
         }
         self.left = left;
         let processes: HashSet<ProcessId> = self.entries.iter().map(FollowedLoop::process).collect();
-        self.sites_room.retain(|process, _| processes.contains(process));
-        self.others.retain(|process| processes.contains(process));
+        self.sums.retain(|process| processes.contains(process));
         notes
     }
 
@@ -122,7 +109,7 @@ impl LoopRegistry {
 
     /// Notes which processes have ended, and forgets those that ended long ago.
     fn bury(&mut self, now_ns: u64, is_alive: &mut impl FnMut(Owner) -> bool, notes: &mut Vec<String>) {
-        let (page, refusals, others) = (&mut self.page, &mut self.refusals, &mut self.others);
+        let (page, refusals, sums) = (&mut self.page, &mut self.refusals, &mut self.sums);
         self.entries.retain_mut(|entry| {
             if entry.end.is_none()
                 && !is_alive(entry.owner)
@@ -130,11 +117,12 @@ impl LoopRegistry {
                 && let Err(error) = entry.end(page, now_ns)
             {
                 notes.extend(refusals.note(&entry.path, Refusal::of(&error), &error.to_string()));
+                sums.leave(entry.process(), &entry.watch, None);
                 return false;
             }
             let stays = entry.end.is_none_or(|end| now_ns.saturating_sub(end.noticed_ns) < self.keep_ns);
             if !stays {
-                retire(entry, page, others);
+                retire(entry, page, sums);
             }
             stays
         });
@@ -162,19 +150,21 @@ impl LoopRegistry {
             }
         };
         // What has ended makes room for what takes its name: a loop of that name, or a process with that pid.
-        let (page, others) = (&mut self.page, &mut self.others);
+        let (page, sums) = (&mut self.page, &mut self.sums);
         self.entries.retain_mut(|other| {
             let is_same_process = other.owner == entry.owner;
             let is_replaced = other.owner.pid == entry.owner.pid
                 && (!is_same_process || other.facts.label == entry.facts.label);
             let stays = other.end.is_none() || !is_replaced;
             if !stays {
-                retire(other, page, others);
+                retire(other, page, sums);
             }
             stays
         });
-        let own = self.entries.iter().filter(|other| other.owner == entry.owner);
-        entry.watch.label = unique(&entry.facts.label, own.map(|other| other.watch.label.as_str()));
+        let owner = entry.owner;
+        let own = self.entries.iter().filter(|other| other.owner == owner).map(|other| &other.watch);
+        entry.name_beside(own);
+        self.sums.enter(entry.process(), &entry.watch);
         let place = |entry: &FollowedLoop| (entry.owner.pid, entry.owner.start, entry.number);
         let at = self.entries.partition_point(|other| place(other) < place(&entry));
         self.entries.insert(at, entry);
@@ -182,7 +172,7 @@ impl LoopRegistry {
 
     /// Takes one look at every loop. Returns whether any did something of late, and what is to be said.
     pub(crate) fn look(&mut self, now_ns: u64) -> (bool, Vec<String>) {
-        let (page, refusals) = (&mut self.page, &mut self.refusals);
+        let (page, refusals, sums) = (&mut self.page, &mut self.refusals, &mut self.sums);
         let (mut is_any_busy, mut notes) = (false, Vec::new());
         self.entries.retain_mut(|entry| {
             if entry.end.is_some() {
@@ -192,6 +182,7 @@ impl LoopRegistry {
                 Ok(is_busy) => is_any_busy |= is_busy,
                 Err(error) => {
                     notes.extend(refusals.note(&entry.path, Refusal::of(&error), &error.to_string()));
+                    sums.leave(entry.process(), &entry.watch, None);
                     return false;
                 }
             }
@@ -200,19 +191,23 @@ impl LoopRegistry {
         (is_any_busy, notes)
     }
 
-    /// Copies everything about every loop; those of one process without a label of their own as one.
-    pub(crate) fn views(&mut self) -> Views {
-        let mut sites_left_out = 0;
-        let (page, rooms) = (&mut self.page, &mut self.sites_room);
-        let views = self.entries.iter_mut().filter_map(|entry| {
-            let room = rooms.entry(entry.process()).or_insert(SITES_PER_PROCESS);
+    /// Copies everything about every loop; the workers of a runtime as one, and those of one process without a label of their own
+    /// as one.
+    pub(crate) fn views(&mut self) -> Vec<LoopView> {
+        let mut merging = Merging::default();
+        for entry in &mut self.entries {
+            let process = entry.process();
             // What cannot be read any more is noticed at the next look.
-            let (view, left_out) = entry.view(page, room).ok()?;
-            sites_left_out += left_out as u64;
-            Some((entry.process(), view))
-        });
-        let loops = self.others.merged(views);
-        Views { loops, sites_left_out }
+            if let Ok(view) = entry.view(&mut self.page, self.sums.sites_room(process)) {
+                merging.add(process, view);
+            }
+        }
+        self.sums.finish(merging)
+    }
+
+    /// Returns how many loops, sites and workers got no series of their own.
+    pub(crate) fn left_out(&self) -> Overflow {
+        self.sums.left_out()
     }
 
     /// Reads the page of every loop, and gives it to `take` with its entry. `take` gets errors, too.
@@ -234,12 +229,11 @@ impl LoopRegistry {
 }
 
 /// Keeps what a loop that leaves had counted. `page` is overwritten.
-fn retire(entry: &mut FollowedLoop, page: &mut Page, others: &mut OtherLoops<ProcessId>) {
-    // Reading it is only worth while where it shares a label; what cannot be read any more cannot be kept.
-    if entry.watch.label == OTHER
-        && let Ok((view, _)) = entry.view(page, &mut 0)
-    {
-        others.retire(entry.process(), view);
+fn retire(entry: &mut FollowedLoop, page: &mut Page, sums: &mut Sums<ProcessId>) {
+    if entry.watch.series() != Series::Own {
+        // What cannot be read any more cannot be kept.
+        let view = entry.view(page, &mut 0).ok().map(|(view, _)| view);
+        sums.leave(entry.process(), &entry.watch, view);
     }
 }
 

@@ -3,6 +3,7 @@
 use super::*;
 use loopscope_probe::limits::COUNT_MAX;
 use loopscope_probe::{Clock, Writer};
+use loopscope_report::model::label::OTHER;
 use std::fs::{self, DirBuilder};
 use std::os::unix::fs::{DirBuilderExt, FileExt, chown, lchown, symlink};
 use std::path::Path;
@@ -60,7 +61,7 @@ fn place_of_stalls(path: &Path) -> usize {
 }
 
 fn labels(registry: &mut LoopRegistry) -> Vec<String> {
-    registry.views().loops.into_iter().map(|view| view.label).collect()
+    registry.views().into_iter().map(|view| view.label).collect()
 }
 
 #[test]
@@ -73,12 +74,12 @@ fn a_loop_that_ended_stays_for_a_while_without_what_it_no_longer_has() {
     writer.suspend();
     writer.handles(loopscope_probe::HandleType::Timeout, 3);
     registry.look(2);
-    let view = registry.views().loops.remove(0);
+    let view = registry.views().remove(0);
     assert_eq!((view.snapshot.active_ns > 0, view.snapshot.handles.iter().sum::<u64>()), (true, 3));
     assert_eq!(view.owner.as_ref().unwrap().pid, std::process::id().to_string());
     drop(writer);
     registry.look(10);
-    let left = registry.views().loops.remove(0);
+    let left = registry.views().remove(0);
     assert_eq!(left.snapshot.active_ns, view.snapshot.active_ns);
     assert_eq!((left.snapshot.handles.iter().sum::<u64>(), left.utilization), (0, 0.0));
     assert_eq!(registry.processes(), (0, 1));
@@ -141,7 +142,7 @@ fn a_count_of_stalls_that_jumps_is_a_number_and_no_work() {
     let path = registry.entries()[0].path.clone();
     overwrite(&path, place_of_stalls(&path), u64::MAX);
     registry.look(3);
-    assert_eq!(registry.views().loops[0].stalls.episodes.iter().sum::<u64>(), COUNT_MAX);
+    assert_eq!(registry.views()[0].stalls.episodes.iter().sum::<u64>(), COUNT_MAX);
     drop(writer);
 }
 
@@ -193,6 +194,36 @@ fn a_page_that_tells_of_another_process_is_passed_over() {
 }
 
 #[test]
+fn a_runtime_is_one_row_and_what_its_workers_counted_stays_when_they_leave() {
+    let scratch = Scratch::new();
+    let mut registry = scratch.registry(100);
+    let worker = |number: u32| {
+        let builder = Writer::builder(&format!("rt/{number}")).worker("rt", number);
+        let mut writer = builder.directory(&scratch.0).build();
+        writer.resume();
+        writer.iteration();
+        writer.park();
+        writer
+    };
+    let mut writers: Vec<Writer> = (0..3).map(worker).collect();
+    registry.follow(1);
+    registry.look(2);
+    let told = |registry: &mut LoopRegistry| {
+        let views = registry.views();
+        assert_eq!((views.len(), &*views[0].label), (1, "rt"));
+        (views[0].snapshot.iterations, views[0].workers.len())
+    };
+    assert_eq!(told(&mut registry), (3, 3));
+    writers.pop();
+    registry.look(10);
+    registry.follow(10 + KEEP_NS);
+    assert_eq!(told(&mut registry), (3, 2), "it has left");
+    writers.push(worker(2));
+    registry.follow(2_001);
+    assert_eq!(told(&mut registry), (4, 3), "another one has come in its place");
+}
+
+#[test]
 fn what_ended_loops_without_a_label_counted_stays_while_their_process_has_others() {
     let scratch = Scratch::new();
     let mut registry = scratch.registry(100);
@@ -209,7 +240,7 @@ fn what_ended_loops_without_a_label_counted_stays_while_their_process_has_others
     };
     let mut writers: Vec<Writer> = (0..67).map(|_| turned()).collect();
     let counted = |registry: &mut LoopRegistry| {
-        let other = registry.views().loops.into_iter().find(|view| view.label == OTHER);
+        let other = registry.views().into_iter().find(|view| view.label == OTHER);
         other.map_or(0, |view| view.snapshot.iterations)
     };
     registry.follow(1);
@@ -234,5 +265,5 @@ fn what_ended_loops_without_a_label_counted_stays_while_their_process_has_others
     registry.look(3_000);
     assert_eq!(counted(&mut registry), all / 3 * 4);
     registry.follow(3_000 + KEEP_NS);
-    assert!(registry.views().loops.is_empty(), "the sum of those without a label has left, too");
+    assert!(registry.views().is_empty(), "the sum of those without a label has left, too");
 }

@@ -6,7 +6,7 @@ use crate::paths::PATHS;
 use loopscope_probe::agent_address::AgentAddress;
 use loopscope_probe::clock::unix_ns;
 use loopscope_probe::directory::PageFile;
-use loopscope_probe::loop_id::label;
+use loopscope_probe::loop_id::{Called, called};
 use loopscope_probe::process_id::ProcessId;
 use loopscope_probe::{Page, Ticks, directory};
 use loopscope_report::diagnose::{reconstruct, under_way};
@@ -14,7 +14,7 @@ use loopscope_report::incident::Incident;
 use loopscope_report::metrics::format::Format;
 use loopscope_report::metrics::page::{Rendered, render_host};
 use loopscope_report::metrics::self_metrics::SelfMetrics;
-use loopscope_report::metrics::view::{AgentView, HostView, Outcomes};
+use loopscope_report::metrics::view::{AgentView, HostView, Outcomes, Overflow};
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -98,13 +98,15 @@ impl HostState {
     /// Writes the page of metrics, and tells how full it is. `agent` completes what the host's thread knows of itself.
     pub(crate) fn metrics(&mut self, format: Format, complete: impl FnOnce(&mut AgentView)) -> Rendered {
         let views = self.registry.views();
-        self.accounts.agent.overflow.sites += views.sites_left_out;
+        let Overflow { loops, sites, workers, .. } = self.registry.left_out();
+        let overflow = &mut self.accounts.agent.overflow;
+        (overflow.loops, overflow.sites, overflow.workers) = (loops, sites, workers);
         let (alive, ended) = self.registry.processes();
         let skipped = self.registry.refused();
         let host = HostView { alive, ended, skipped, forwards: self.forwards };
         let mut agent = self.accounts.view();
         complete(&mut agent);
-        render_host(format, &views.loops, &host, &agent)
+        render_host(format, &views, &host, &agent)
     }
 
     pub(crate) fn last_tick(&self) -> Ticks {
@@ -124,7 +126,7 @@ impl HostState {
             let Some(last) = living.last_mut() else { continue };
             last.user = last.user.filter(|user| entry.user == Some(*user));
             last.address = last.address.take().or_else(|| entry.address.clone());
-            last.loops.push((entry.watch.label.clone(), entry.facts.runtime.clone()));
+            last.loops.push((entry.watch.called.label.clone(), entry.facts.runtime.clone()));
         }
         living
     }
@@ -222,11 +224,11 @@ fn reported(incident: Incident) -> Option<Arc<Incident>> {
 
 /// Reads what a process left that had ended before anybody followed it, from all of its pages.
 fn left_behind(files: &[PageFile], page: &mut Page) -> Vec<(PathBuf, Option<Arc<Incident>>)> {
-    let mut labels: Vec<String> = Vec::new();
+    let mut known: Vec<Called> = Vec::new();
     let mut tell = |file: &PageFile| {
         let mut entry = FollowedLoop::open(file, directory::pid_namespace(), page).ok()?;
-        entry.watch.label = label(&entry.facts.name, labels.iter().map(String::as_str));
-        labels.push(entry.watch.label.clone());
+        entry.watch.called = called(&entry.facts.name, &entry.facts.group, known.iter());
+        known.push(entry.watch.called.clone());
         entry.end(page, 0).ok()?;
         let (at, clock) = entry.read(page).ok()?;
         reported(reconstruct(page, clock, at, &entry.name()))

@@ -2,8 +2,8 @@
 
 import { byId, fill, make, mark, say, showSite } from "./element.js";
 import { Charts } from "./charts.js";
-import { duration, percent, rate } from "./format.js";
-import { inside, title } from "./statement.js";
+import { count, duration, percent, rate } from "./format.js";
+import { inside, ofWorker, title } from "./statement.js";
 
 // Sites and queues are told over this time: of half a second, nobody could read them.
 const RECENT_MS = 10_000;
@@ -19,7 +19,8 @@ export class Detail {
     this.entry = entry;
     const { loop } = entry;
     say(byId("detail-title"), title(view, entry));
-    const thread = loop.thread ? `thread ${loop.thread}` : `thread ${loop.tid}`;
+    const workers = loop.workers.length > 0 ? count(loop.workers.length, "worker") : null;
+    const thread = workers ?? (loop.thread ? `thread ${loop.thread}` : `thread ${loop.tid}`);
     say(byId("detail-facts"), `${loop.runtime} · ${loop.backend} · ${thread} · stalls beyond ${duration(loop.stalls.warning_ns)}`);
     this.#now(0);
     this.#figures(loop, history.of(loop.id));
@@ -37,13 +38,14 @@ export class Detail {
 
   #now(elapsed) {
     const { state } = this.entry.loop;
+    const worker = ofWorker(this.entry.loop);
     const more = elapsed * 1e6;
     const what = state.running ? `${state.running.words}${inside(state)}` : "";
     const parts = {
       idle: ["", "idle: waits for something to do"],
-      running: ["", `runs ${what}`],
+      running: ["", `runs${worker} ${what}`],
       expected_block: ["", `runs an announced block, ${state.expected}, for ${duration(state.expected_ns)}: ${what}`],
-      stalled: [`STALLED for ${duration(state.busy_ns + more)}`, ` in phase ${state.running?.phase ?? "?"}: ${state.verdict?.words ?? what}${inside(state)}`],
+      stalled: [`STALLED for ${duration(state.busy_ns + more)}`, `${worker} in phase ${state.running?.phase ?? "?"}: ${state.verdict?.words ?? what}${inside(state)}`],
       ended: ["", state.busy_ns > 0 ? `ended while it ran ${what}, busy for at least ${duration(state.busy_ns)}` : "ended; it was idle"],
     }[state.kind];
     fill(byId("now"), parts, () => make("span"), (span, text) => say(span, text));

@@ -16,7 +16,7 @@ export class History {
     const at = view.unix_ns / 1e6;
     const there = new Set();
     for (const process of view.processes) {
-      for (const loop of process.loops) {
+      for (const loop of process.loops.flatMap((loop) => [loop, ...loop.workers])) {
         there.add(loop.id);
         // A first sample is of the loop's whole life, and no moment of it.
         const isMoment = loop.interval_ns > 0 && loop.interval_ns < 3e9;

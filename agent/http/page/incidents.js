@@ -3,7 +3,7 @@
 import { ask, guardLink, readJson, showPicture } from "./ask.js";
 import { byId, fill, make, mark, say, showSite } from "./element.js";
 import { clock, count, duration, percent, rate } from "./format.js";
-import { blame } from "./statement.js";
+import { blame, called } from "./statement.js";
 import { drawTimeline } from "./timeline.js";
 
 // Asked for as soon as a stall shows, and otherwise now and then.
@@ -83,7 +83,7 @@ export class Incidents {
       const [when, long, what] = item.firstElementChild.children;
       say(when, clock(incident.begin_unix_ns));
       say(long, `${duration(incident.duration_ns)}${incident.is_over ? "" : " …"}`);
-      say(what, `${incident.loop} ${blame(incident)}`);
+      say(what, `${called(incident)} ${blame(incident)}`);
       mark(what, "title", incident.summary);
       mark(item, "data-open", !incident.is_over);
     });
@@ -129,7 +129,7 @@ async function list(base) {
 }
 
 function headline(incident) {
-  return `${incident.loop}: ${blame(incident)}, for ${duration(incident.duration_ns)}${incident.is_over ? "" : " and counting"}`;
+  return `${called(incident)}: ${blame(incident)}, for ${duration(incident.duration_ns)}${incident.is_over ? "" : " and counting"}`;
 }
 
 const CLASSES = {

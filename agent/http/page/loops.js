@@ -1,9 +1,9 @@
 // The list of loops: sortable, filterable, one row each; a stalled loop is on top whatever the order.
 
 import { byId, make, mark, say } from "./element.js";
-import { duration } from "./format.js";
+import { count, duration } from "./format.js";
 import { colour, translucent } from "./theme.js";
-import { loopsOf } from "./statement.js";
+import { entriesOf, loopsOf, ofWorker } from "./statement.js";
 
 // Rows do not jump about more often than this, and never under the pointer.
 const REORDER_MS = 2000;
@@ -23,6 +23,7 @@ export class LoopList {
   constructor(pick) {
     this.pick = pick;
     this.rows = new Map();
+    this.unfolded = new Set();
     this.order = "name";
     this.isReversed = false;
     this.ordered = 0;
@@ -42,7 +43,8 @@ export class LoopList {
     say(byId("loops-title"), all.length === 1 ? "1 loop" : `${all.length} loops`);
     const there = new Set();
     let hasChanged = false;
-    for (const entry of all) {
+    const isShown = ({ runtime, loop }) => !runtime || this.unfolded.has(runtime.id) || loop.id === picked;
+    for (const entry of entriesOf(view).filter(isShown)) {
       there.add(entry.loop.id);
       let row = this.rows.get(entry.loop.id);
       if (!row) {
@@ -66,20 +68,25 @@ export class LoopList {
   /** Shows how the ages of stalled loops grow, `elapsed` milliseconds after the view. */
   grow(elapsed) {
     for (const { isStalled, entry, now } of this.rows.values()) {
-      if (isStalled) say(now, `STALLED ${duration(entry.loop.state.busy_ns + elapsed * 1e6)}`);
+      if (isStalled) say(now, `${lead(entry.loop)}STALLED ${duration(entry.loop.state.busy_ns + elapsed * 1e6)}`);
     }
   }
 
   #row(id) {
-    const button = make("button", { type: "button" });
+    const button = make("button", { type: "button", class: "name" });
+    const fold = make("button", { type: "button", class: "fold" });
+    fold.addEventListener("click", (event) => {
+      event.stopPropagation();
+      this.#fold(id);
+    });
     const pid = make("span", { class: "pid" });
     const spark = make("canvas", { class: "spark", "aria-hidden": "true" });
     const [now, lag, busy, stalls] = ["now", "number", "number", "number"].map((name) => make("td", { class: name }));
     const lagText = make("span");
     lag.append(spark, lagText);
-    const tr = make("tr", {}, make("td", {}, button, pid), now, lag, busy, stalls);
+    const tr = make("tr", {}, make("td", {}, button, pid, fold), now, lag, busy, stalls);
     tr.addEventListener("click", () => this.pick(id));
-    return { id, tr, button, pid, now, spark, lagText, busy, stalls, isStalled: false };
+    return { id, tr, button, fold, pid, now, spark, lagText, busy, stalls, isStalled: false };
   }
 
   #show(row, view, history, picked) {
@@ -88,14 +95,29 @@ export class LoopList {
     mark(row.tr, "data-kind", process.is_alive ? state.kind : "ended");
     mark(row.tr, "data-picked", loop.id === picked);
     mark(row.button, "aria-pressed", String(loop.id === picked));
-    say(row.button, loop.name);
+    mark(row.tr, "data-worker", Boolean(row.entry.runtime));
+    say(row.button, row.entry.runtime ? `worker ${loop.worker}` : loop.name);
+    row.fold.hidden = loop.workers.length === 0;
+    const isOpen = this.unfolded.has(loop.id);
+    say(row.fold, `${isOpen ? "▾" : "▸"} ${loop.workers.length}`);
+    mark(row.fold, "aria-label", count(loop.workers.length, "worker"));
+    mark(row.fold, "title", count(loop.workers.length, "worker"));
+    mark(row.fold, "aria-expanded", String(isOpen));
     say(row.pid, view.processes.length > 1 ? ` ${process.name} ${process.pid}` : "");
-    say(row.now, words(state));
+    say(row.now, words(loop));
     mark(row.now, "title", state.running?.words);
     say(row.lagText, duration(loop.lag.p99_ns));
     say(row.busy, `${(loop.utilization_ratio * 100).toFixed(0)} %`);
     say(row.stalls, loop.stalls.warning_count.toLocaleString("en"));
     drawSpark(row.spark, history.of(loop.id), loop.stalls.warning_ns);
+  }
+
+  /** Shows the workers of a runtime, or no more. They come with the next view. */
+  #fold(id) {
+    if (!this.unfolded.delete(id)) this.unfolded.add(id);
+    for (const row of this.rows.values()) {
+      if (row.entry.runtime?.id === id && !this.unfolded.has(id)) row.tr.hidden = true;
+    }
   }
 
   #sortBy(button) {
@@ -116,8 +138,14 @@ export class LoopList {
     this.ordered = performance.now();
     const text = this.filter.hidden ? "" : this.filter.value.trim().toLowerCase();
     const sign = this.isReversed ? -1 : 1;
-    const compare = (a, b) =>
+    const byOrder = (a, b) =>
       b.isStalled - a.isStalled || sign * ORDERS[this.order](a.entry, b.entry) || ORDERS.name(a.entry, b.entry);
+    // Workers stand below their runtime, by number.
+    const top = (row) => this.rows.get(row.entry.runtime?.id) ?? row;
+    const compare = (a, b) => {
+      if (top(a) !== top(b)) return byOrder(top(a), top(b));
+      return (a === top(a) ? -1 : a.entry.loop.worker) - (b === top(b) ? -1 : b.entry.loop.worker);
+    };
     const sorted = [...this.rows.values()].sort(compare);
     sorted.forEach((row, index) => {
       const { process, loop } = row.entry;
@@ -131,20 +159,24 @@ export class LoopList {
     const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
     if (!step) return;
     event.preventDefault();
-    const buttons = [...this.body.querySelectorAll("tr:not([hidden]) button")];
+    const buttons = [...this.body.querySelectorAll("tr:not([hidden]) button.name")];
     const next = buttons[buttons.indexOf(document.activeElement) + step];
     next?.focus();
     next?.closest("tr").click();
   }
 }
 
+/** `worker 3: ` where a runtime tells the state of that one. */
+const lead = (loop) => (ofWorker(loop) ? `${ofWorker(loop).trim()} ` : "");
+
 /** What a loop does, in a few words. */
-function words(state) {
+function words(loop) {
+  const { state } = loop;
   switch (state.kind) {
     case "idle":
       return "idle";
     case "stalled":
-      return `STALLED ${duration(state.busy_ns)}`;
+      return `${lead(loop)}STALLED ${duration(state.busy_ns)}`;
     case "expected_block":
       return `announced ${duration(state.expected_ns)}`;
     case "ended":

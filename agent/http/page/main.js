@@ -37,7 +37,7 @@ function pick(id) {
 
 /** Chooses the loop that is in trouble, else the first, as long as no person has chosen. */
 function choose() {
-  const all = statement.loopsOf(view);
+  const all = statement.entriesOf(view);
   const has = (id) => all.some(({ loop }) => loop.id === id);
   if (picked !== null && has(picked) && isPicked) return;
   isPicked = false;
@@ -64,7 +64,7 @@ function show() {
   mark(byId("feed"), "data-state", "live");
   say(byId("feed"), "live");
   say(byId("process"), whose(view));
-  const entry = statement.loopsOf(view).find(({ loop }) => loop.id === picked);
+  const entry = statement.entriesOf(view).find(({ loop }) => loop.id === picked);
   list.update(view, past, picked);
   byId("detail").hidden = !entry;
   if (entry) {

@@ -14,6 +14,24 @@ export function loopsOf(view) {
   return view.processes.flatMap((process) => process.loops.map((loop) => ({ process, loop })));
 }
 
+/** Those, and behind each runtime its workers, each with its process and its runtime. */
+export function entriesOf(view) {
+  return loopsOf(view).flatMap((entry) => {
+    const { process, loop } = entry;
+    return [entry, ...loop.workers.map((worker) => ({ process, loop: worker, runtime: loop }))];
+  });
+}
+
+/** The worker that a runtime's state is of: ` worker 3:`; empty for any other loop. */
+export function ofWorker(loop) {
+  return loop.workers.length > 0 && loop.worker !== null ? ` worker ${loop.worker}:` : "";
+}
+
+/** What an incident's loop is called: `web/3` for worker 3 of runtime `web`. */
+export function called(incident) {
+  return incident.group && incident.worker !== null ? `${incident.group}/${incident.worker}` : incident.loop;
+}
+
 /** What a loop is called among all that the page shows. */
 export function title(view, { process, loop }) {
   return view.processes.length > 1 ? `${loop.name} (${process.name} ${process.pid})` : loop.name;
@@ -40,7 +58,7 @@ function ofStalls(view, stalled, elapsed) {
   const busy = loop.state.busy_ns + elapsed * 1e6;
   const name = title(view, worst);
   const who = stalled.length === 1 ? `${name} is` : `${stalled.length} of ${loopsOf(view).length} loops are`;
-  const where = `in ${loop.state.verdict?.words ?? loop.state.running?.words ?? "?"}${inside(loop.state)}`;
+  const where = `in${ofWorker(loop)} ${loop.state.verdict?.words ?? loop.state.running?.words ?? "?"}${inside(loop.state)}`;
   return {
     mood: "trouble",
     headline: `${who} STALLED for ${duration(busy)}`,
@@ -81,7 +99,7 @@ function ofFullPool(view, full, elapsed) {
 }
 
 function ofFresh(incident, ago) {
-  const what = incident.kind === "pool" ? `the pool of ${incident.loop} was full` : `${incident.loop} was stalled`;
+  const what = incident.kind === "pool" ? `the pool of ${called(incident)} was full` : `${called(incident)} was stalled`;
   return {
     mood: "trouble",
     headline: `${what} for ${duration(incident.duration_ns)}`,
@@ -159,7 +177,7 @@ export function show({ mood, headline, explanation, spoken, isOfLast }, last, op
   say(byId("headline"), /^(all|the|no) /.test(headline) ? capital : headline);
   say(byId("explanation"), explanation);
   fill(byId("last"), last ? [last] : [], () => make("span"), (span, incident) => {
-    const text = isOfLast ? "" : `last incident: ${clock(incident.begin_unix_ns)}, ${incident.loop} ${duration(incident.duration_ns)} ${blame(incident)}`;
+    const text = isOfLast ? "" : `last incident: ${clock(incident.begin_unix_ns)}, ${called(incident)} ${duration(incident.duration_ns)} ${blame(incident)}`;
     const key = `${incident.id} ${text}`;
     if (span.dataset.key === key) return;
     span.dataset.key = key;

@@ -17,6 +17,13 @@ scraper's `Accept` asks. Names, labels and values are the same in all three. No 
 Histograms of durations have classic bounds at powers of two of a second, and those are exact sums of the native
 buckets. Series of a loop end with it; those of a kind of callback or job begin when the loop first has one, all at
 once; histograms begin with their first observation, save those that alerts read.
+
+A runtime of several workers has the series of one loop: `loop` is its name. Counters and histograms are sums over its workers,
+and so are counts of what there is now; ages and maxima are those of the worst worker, utilization is the share of all
+workers' time, thresholds are the lowest. A site that several workers run is one. What a worker has counted stays in the sum
+when it ends, moves to another thread or is replaced; series of a runtime end with its last worker, and go on from where they
+were when one comes again. The families of workers tell which one is at fault: nothing in them is to be added to those of
+loops, which have it already.
 ";
 
 fn kind(family: &Family) -> String {

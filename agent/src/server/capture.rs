@@ -180,7 +180,9 @@ fn panicked() -> FlameError {
 fn unknown_loop(wish: &CaptureRequest) -> Option<String> {
     let name = wish.loop_name.as_ref()?;
     let pages = registry::pages();
-    let labels: Vec<&str> = pages.iter().map(LocalPage::label).collect();
+    let labels = pages.iter().flat_map(|page| page.runtime_label().into_iter().chain([page.label()]));
+    let mut labels: Vec<&str> = labels.collect();
+    labels.dedup();
     let list = if labels.is_empty() { "none".to_owned() } else { labels.join(", ") };
     (!pages.iter().any(|page| page.is_called(name)))
         .then(|| format!("parameter loop: there is no loop {name:?} here; there are: {list}\n"))

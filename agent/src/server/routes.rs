@@ -155,7 +155,7 @@ impl Router {
             Err(error) => return no_answer(error),
         };
         if let Some(name) = wish.loop_name {
-            list.loops.retain(|entry| entry.r#loop == name || entry.name == name);
+            list.loops.retain(|entry| entry.is_called(&name));
         }
         Answer::json(serde_json::to_vec(&list).unwrap_or_default())
     }

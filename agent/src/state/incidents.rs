@@ -48,7 +48,7 @@ impl AgentState {
     /// The agent ends: returns what was not said yet.
     pub(crate) fn farewell(&mut self) -> Vec<crate::watch::log_report::LogReport> {
         for watched in &mut self.loops {
-            watched.tracker.farewell(&watched.watch.label, &mut self.queue);
+            watched.tracker.farewell(&watched.watch.called.label, &mut self.queue);
         }
         self.workers.hand_out(&mut self.queue);
         std::mem::take(&mut self.queue.said)

@@ -1,6 +1,7 @@
 //! The loops of this process as they are seen now, for the live page.
 
 use crate::state::AgentState;
+use loopscope_probe::loop_id::Called;
 use loopscope_probe::registry::LocalPage;
 use loopscope_report::compute::verdict::Cause;
 use loopscope_report::live::Seen;
@@ -8,7 +9,7 @@ use loopscope_report::live::Seen;
 /// A loop, and what is known of it here alone.
 pub(crate) struct LoopNow {
     page: LocalPage,
-    label: String,
+    called: Called,
     episodes: [u64; Cause::COUNT],
 }
 
@@ -18,7 +19,7 @@ impl LoopNow {
         let clock = self.page.clock();
         let causes = Cause::ALL.into_iter().map(|cause| (cause.name(), self.episodes[cause as usize]));
         Seen::of(self.page.page(), clock, clock.now())
-            .labelled(&self.label)
+            .called(&self.called)
             .numbered(self.page.number())
             .with_causes(causes)
     }
@@ -29,7 +30,7 @@ impl AgentState {
     pub(crate) fn loops_now(&self) -> Vec<LoopNow> {
         let of = |watched: &super::Watched| LoopNow {
             page: watched.page.clone(),
-            label: watched.watch.label.clone(),
+            called: watched.watch.called.clone(),
             episodes: watched.watch.stalls.counts().episodes,
         };
         self.loops.iter().map(of).collect()

@@ -25,12 +25,11 @@ use loopscope_probe::pool::PoolNow;
 use loopscope_probe::registry::{Controller, LocalPage};
 use loopscope_probe::{Ticks, Vitals, registry};
 use loopscope_report::compute::deadline::{Outlook, next_look_ns};
-use loopscope_report::compute::sites::SITES_PER_PROCESS;
 use loopscope_report::incident_builder::Observation;
-use loopscope_report::metrics::loop_watch::{LoopWatch, OtherLoops};
+use loopscope_report::metrics::loop_watch::{LoopWatch, Series};
 use loopscope_report::metrics::self_metrics::SelfMetrics;
+use loopscope_report::metrics::sums::{Merging, Sums};
 use loopscope_report::metrics::view::{AgentView, LoopView};
-use loopscope_report::model::label::{OTHER, bounded};
 use loopscope_report::model::lag_window::LagWindow;
 use loopscope_report::model::thresholds::{ThresholdTable, Thresholds};
 use std::time::Duration;
@@ -91,8 +90,7 @@ pub(crate) struct AgentState {
     changes: Option<u64>,
     last_tick: Ticks,
     said_private: bool,
-    others: OtherLoops<()>,
-    sites_room: usize,
+    sums: Sums<()>,
     pub accounts: SelfMetrics,
 }
 
@@ -113,8 +111,7 @@ impl AgentState {
             changes: None,
             last_tick: Ticks::NONE,
             said_private: false,
-            others: OtherLoops::default(),
-            sites_room: SITES_PER_PROCESS,
+            sums: Sums::default(),
             accounts: SelfMetrics::new(&[], AgentView { compat: settings.compat, ..AgentView::default() }),
         }
     }
@@ -152,7 +149,7 @@ impl AgentState {
             let pool_turns = vitals.pool.as_ref().map(look_at_pool).unwrap_or_default();
             let at = At {
                 seen: Observation {
-                    label: &watched.watch.label,
+                    label: &watched.watch.called.label,
                     ordinal: watched.page.number(),
                     page,
                     clock,
@@ -214,11 +211,11 @@ impl AgentState {
             std::mem::take(&mut self.loops).into_iter().partition(is_there);
         self.loops = there;
         for watched in &mut gone {
-            watched.tracker.farewell(&watched.watch.label, &mut self.queue);
+            watched.tracker.farewell(&watched.watch.called.label, &mut self.queue);
         }
-        for watched in gone.iter_mut().filter(|watched| watched.watch.label == OTHER) {
+        for watched in gone.iter_mut().filter(|watched| watched.watch.series() != Series::Own) {
             let (view, _) = view_of(watched, &mut 0);
-            self.others.retire((), view);
+            self.sums.leave((), &watched.watch, Some(view));
         }
         for page in pages {
             match self.loops.iter_mut().find(|watched| watched.page.number() == page.number()) {
@@ -235,23 +232,21 @@ impl AgentState {
 
     fn adopt(&mut self, page: LocalPage, notes: &mut Vec<String>) {
         let name = page.page().loop_name();
-        let taken = self.loops.iter().map(|watched| watched.watch.label.as_str());
-        let label = bounded(page.label().to_owned(), taken);
-        if label == OTHER {
-            self.accounts.agent.overflow.loops += 1;
-        }
+        let taken = self.loops.iter().map(|watched| watched.watch.series_label());
+        let watch = LoopWatch::new(page.called().clone(), page.page().facts().worker, taken, None);
+        self.sums.enter((), &watch);
         if let Some(reason) = page.private_because()
             && !std::mem::replace(&mut self.said_private, true)
         {
             notes.push(format!("loop {name} is visible to this process only: {reason}"));
         }
-        let thresholds = self.thresholds.of(&label, &name);
+        let thresholds = self.thresholds.of(page.called(), &name);
         let control = self_control(&page, thresholds, &self.addresses);
         let sight = Box::new(ProcThreadObserver::of(page.clone()));
         let tracker = IncidentTracker::new(sight, self.reports_per_minute);
         self.loops.push(Watched {
             page,
-            watch: LoopWatch::new(label, None),
+            watch,
             name,
             thresholds,
             control,
@@ -262,15 +257,13 @@ impl AgentState {
         });
     }
 
-    /// Copies everything about every loop, those without a label of their own as one.
+    /// Copies everything about every loop; the workers of a runtime as one, and those without a label of their own as one.
     pub(crate) fn views(&mut self) -> Vec<LoopView> {
-        let (room, overflow) = (&mut self.sites_room, &mut self.accounts.agent.overflow);
-        let views = self.loops.iter_mut().map(|watched| {
-            let (view, left_out) = view_of(watched, room);
-            overflow.sites += left_out as u64;
-            ((), view)
-        });
-        self.others.merged(views)
+        let mut merging = Merging::default();
+        for watched in &mut self.loops {
+            merging.add((), view_of(watched, self.sums.sites_room(())));
+        }
+        self.sums.finish(merging)
     }
 
     /// Copies what the agent knows of itself.
@@ -278,6 +271,7 @@ impl AgentState {
         AgentView {
             incident_writes: self.workers.writes(),
             incident_actions: self.workers.actions(),
+            overflow: self.sums.left_out(),
             ..self.accounts.view()
         }
     }
@@ -286,7 +280,7 @@ impl AgentState {
     pub(crate) fn stalled(&self) -> Vec<Stalled> {
         let stalled = |watched: &Watched| {
             let (age_ns, blame) = watched.tracker.critical()?;
-            Some(Stalled { label: watched.watch.label.clone(), age_ns, blame })
+            Some(Stalled { label: watched.watch.called.label.clone(), age_ns, blame })
         };
         self.loops.iter().filter_map(stalled).collect()
     }

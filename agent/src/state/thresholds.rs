@@ -9,8 +9,9 @@ impl AgentState {
     /// Returns the thresholds of all loops.
     pub(crate) fn threshold_list(&self) -> ThresholdList {
         let of_loop = |watched: &super::Watched| LoopThresholds {
-            r#loop: watched.watch.label.clone(),
+            r#loop: watched.watch.called.label.clone(),
             name: watched.name.clone(),
+            group: watched.watch.called.runtime.clone(),
             warning_ns: watched.thresholds.warning_ns,
             critical_ns: watched.thresholds.critical_ns,
         };
@@ -36,11 +37,15 @@ impl AgentState {
                 ("all loops".to_owned(), before, thresholds)
             }
             Some(name) => {
-                let found =
-                    self.loops.iter().find(|watched| [&watched.watch.label, &watched.name].contains(&name));
+                let is_meant = |watched: &&super::Watched| {
+                    let called = &watched.watch.called;
+                    [&called.label, &called.runtime, &watched.name].contains(&name)
+                };
+                let found = self.loops.iter().find(is_meant);
                 let Some(watched) = found else {
-                    let labels: Vec<&str> =
-                        self.loops.iter().map(|watched| watched.watch.label.as_str()).collect();
+                    let mut labels: Vec<&str> =
+                        self.loops.iter().flat_map(|watched| names(watched)).collect();
+                    labels.dedup();
                     return Err((404, format!("no loop {name:?} here; there are: {}\n", labels.join(", "))));
                 };
                 let before = watched.thresholds;
@@ -50,7 +55,7 @@ impl AgentState {
             }
         };
         for watched in &mut self.loops {
-            watched.thresholds = self.thresholds.of(&watched.watch.label, &watched.name);
+            watched.thresholds = self.thresholds.of(&watched.watch.called, &watched.name);
             if let Some(control) = &watched.control {
                 control.set_thresholds(watched.thresholds.warning_ns, watched.thresholds.critical_ns);
             }
@@ -58,6 +63,13 @@ impl AgentState {
         self.accounts.agent.threshold_changes += 1;
         Ok(format!("stall thresholds of {of} changed from {} to {}", words(before), words(after)))
     }
+}
+
+/// Returns what thresholds are set by: a runtime comes before each of its workers.
+fn names(watched: &super::Watched) -> impl Iterator<Item = &str> {
+    let called = &watched.watch.called;
+    let runtime = Some(called.runtime.as_str()).filter(|runtime| !runtime.is_empty());
+    runtime.into_iter().chain([called.label.as_str()])
 }
 
 fn words(thresholds: Thresholds) -> String {

@@ -5,7 +5,7 @@ use crate::clock::{Clock, ClockSource, unix_ns};
 use crate::description::Description;
 use crate::gate::CaptureGate;
 use crate::gauge_writer::GaugeWriter;
-use crate::loop_id;
+use crate::loop_id::{self, Called};
 use crate::memory::Memory;
 use crate::observer::Observer;
 use crate::page::{MAGIC, OBSERVED, Page, VERSION};
@@ -74,7 +74,8 @@ impl Builder {
     }
 
     /// The loop is this worker of a runtime with several, each of which has a page; numbers begin at 0. Readers show the runtime
-    /// as one. At most 64 bytes.
+    /// as one, by this name: at most 64 bytes, and another one for each runtime of a process. Where a loop has that name already
+    /// it is numbered, as names of loops are.
     pub fn worker(mut self, runtime: &str, number: u32) -> Self {
         self.group = Some((runtime.to_owned(), number));
         self
@@ -145,11 +146,16 @@ impl Builder {
         if !is_simulated && !switch::is_off() {
             crate::thread_end::close_with_thread(&memory, &gate);
             let new = crate::registry::NewPage { memory, clock, gate, observer: self.observer };
-            crate::registry::add(new, |label| complete(&writer, label));
+            crate::registry::add(new, |called| complete(&writer, called));
         } else {
-            complete(&writer, &loop_id::label(&self.name, std::iter::empty()));
+            complete(&writer, &loop_id::called(&self.name, self.runtime_name(), std::iter::empty()));
         }
         writer
+    }
+
+    /// Returns the name of the runtime that the loop is a worker of; empty where it is none.
+    fn runtime_name(&self) -> &str {
+        self.group.as_ref().map_or("", |(runtime, _)| runtime)
     }
 
     fn write_header(&self, page: &Page, pen: &Pen<LoopOwned>, clock: &Clock) {
@@ -171,6 +177,7 @@ impl Builder {
         store_text(pen, &header.process, &process.unwrap_or_else(process_name), false);
         header.flags.set(pen, if self.is_observed { OBSERVED } else { 0 });
         if let Some((runtime, number)) = &self.group {
+            // What the registry calls it takes its place.
             store_text(pen, &header.group, runtime, false);
             header.worker.set(pen, u64::from(*number) + 1);
         }
@@ -180,10 +187,11 @@ impl Builder {
     }
 }
 
-/// Writes the loop's label, and that the page is complete.
-fn complete(writer: &Writer, label: &str) {
+/// Writes what the loop and its runtime are called, and that the page is complete.
+fn complete(writer: &Writer, called: &Called) {
     let (page, pen) = writer.parts();
-    store_text(pen, &page.header.label, label, false);
+    store_text(pen, &page.header.label, &called.label, false);
+    store_text(pen, &page.header.group, &called.runtime, false);
     page.header.magic.publish(pen, MAGIC);
 }
 

@@ -31,7 +31,13 @@ pub fn expect_block(name: &'static str) -> ExpectedBlock {
 pub fn expect_block_at(name: &str, file: &str, line: u32) -> ExpectedBlock {
     let track = crate::spans::current();
     if let Some(track) = &track {
-        track.expect(Site { kind: Kind::Span, name: name.to_owned(), file: file.to_owned(), line, column: 0 });
+        track.expect(Site {
+            kind: Kind::Span,
+            name: name.to_owned(),
+            file: file.to_owned(),
+            line,
+            column: 0,
+        });
     }
     ExpectedBlock { track }
 }

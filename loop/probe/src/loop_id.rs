@@ -90,15 +90,44 @@ pub fn label<'a>(name: &str, taken: impl Iterator<Item = &'a str> + Clone) -> St
     numbered.find(|label| is_free(label)).expect("a process has fewer loops than there are numbers")
 }
 
-/// Returns unique labels of all loops of a process, given those of their pages, or their names, in the order of their ordinals:
-/// the same where they are unique already.
-pub fn labels<'a>(names: impl IntoIterator<Item = &'a str>) -> Vec<String> {
-    let mut labels: Vec<String> = Vec::new();
-    for name in names {
-        let label = label(name, labels.iter().map(String::as_str));
-        labels.push(label);
+/// What a loop and its runtime are called within their process. All labels of a process are different ones, those of its
+/// runtimes and those of its loops.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Called {
+    /// The label of the loop.
+    pub label: String,
+    /// The name of the runtime that it is a worker of, as the program gave it; empty for a loop by itself.
+    pub given_runtime: String,
+    /// The label of that runtime, which all of its workers have; empty for a loop by itself.
+    pub runtime: String,
+}
+
+/// Returns what a new loop called `name`, a worker of the runtime called `runtime` where that is not empty, and its runtime are
+/// called beside the `others` of its process.
+pub fn called<'a>(name: &str, runtime: &str, others: impl Iterator<Item = &'a Called> + Clone) -> Called {
+    let taken =
+        || others.clone().flat_map(|other| [&*other.label, &*other.runtime]).filter(|text| !text.is_empty());
+    let known =
+        others.clone().find(|other| other.given_runtime == runtime).map(|other| other.runtime.clone());
+    let runtime_label = match known {
+        _ if runtime.is_empty() => String::new(),
+        Some(known) => known,
+        None => label(runtime, taken()),
+    };
+    let own = std::iter::once(&*runtime_label).filter(|text| !text.is_empty());
+    let label = label(name, taken().chain(own));
+    Called { label, given_runtime: runtime.to_owned(), runtime: runtime_label }
+}
+
+/// Returns unique labels of all loops of a process and of their runtimes, given both as their pages have them, in the order of
+/// their ordinals: the same where they are unique already.
+pub fn labels<'a>(pages: impl IntoIterator<Item = (&'a str, &'a str)>) -> Vec<Called> {
+    let mut all: Vec<Called> = Vec::new();
+    for (label, runtime) in pages {
+        let called = called(label, runtime, all.iter());
+        all.push(called);
     }
-    labels
+    all
 }
 
 #[cfg(test)]
@@ -120,20 +149,34 @@ mod tests {
 
         #[test]
         fn labels_are_unique_and_those_of_earlier_loops_stay(
-            names in proptest::collection::vec("(worker|worker#2|_other|)", 0..12)
+            names in proptest::collection::vec(("(worker|worker#2|_other|)", "(|worker|_other)"), 0..12)
         ) {
-            let all = labels(names.iter().map(String::as_str));
-            prop_assert_eq!(all.iter().collect::<HashSet<_>>().len(), names.len());
+            let of = |names: &[(String, String)]| labels(names.iter().map(|(name, runtime)| (&**name, &**runtime)));
+            let all = of(&names);
+            let runtimes: HashSet<_> = all.iter().map(|called| &called.runtime).filter(|label| !label.is_empty()).collect();
+            let given: HashSet<_> = names.iter().map(|(_, runtime)| runtime).filter(|name| !name.is_empty()).collect();
+            prop_assert_eq!(runtimes.len(), given.len());
+            let loops = all.iter().map(|called| &called.label);
+            prop_assert_eq!(loops.chain(runtimes).collect::<HashSet<_>>().len(), names.len() + given.len());
             for count in 0..names.len() {
-                let first = labels(names.iter().take(count).map(String::as_str));
+                let first = of(&names[..count]);
                 prop_assert_eq!(&first[..], &all[..count]);
             }
         }
     }
 
     #[test]
+    fn a_runtime_has_one_label_that_no_loop_has() {
+        let all = labels([("web", ""), ("web/0", "web"), ("web/1", "web"), ("db", "db"), ("db", "")]);
+        let told: Vec<_> = all.iter().map(|called| (&*called.label, &*called.runtime)).collect();
+        assert_eq!(told, [("web", ""), ("web/0", "web#2"), ("web/1", "web#2"), ("db#2", "db"), ("db#3", "")]);
+    }
+
+    #[test]
     fn equal_names_are_numbered() {
-        let labels = labels(["worker", "web", "worker", "", OTHER, "worker", "worker#2"]);
+        let names = ["worker", "web", "worker", "", OTHER, "worker", "worker#2"];
+        let labels = labels(names.map(|name| (name, ""))).into_iter().map(|called| called.label);
+        let labels: Vec<String> = labels.collect();
         assert_eq!(labels, ["worker", "web", "worker#2", "unnamed", "other", "worker#3", "worker#2#2"]);
         for text in ["", "1", "1.", ".1", "1.x", "1.-1", "1.2.3", "x.1"] {
             assert!(text.parse::<LoopId>().is_err(), "{text}");

@@ -10,7 +10,7 @@ use crate::control::ControlWords;
 use crate::gate::CaptureGate;
 use crate::incident_id::number_of_stall;
 use crate::limits::count;
-use crate::loop_id::label;
+use crate::loop_id::{Called, called};
 use crate::memory::Memory;
 use crate::observer::{Observed, Observer};
 use crate::page_number::next_number;
@@ -28,7 +28,7 @@ pub struct LocalPage {
     clock: Clock,
     has_agent: Arc<AtomicBool>,
     number: u32,
-    label: Arc<str>,
+    called: Arc<Called>,
     thread: LoopThread,
     gate: Arc<CaptureGate>,
     observer: Option<Arc<dyn Observer>>,
@@ -77,7 +77,17 @@ impl LocalPage {
     /// Returns what the loop is called, from when it was made to its end: its name, made unique among the loops that lived
     /// in this process then.
     pub fn label(&self) -> &str {
-        &self.label
+        &self.called.label
+    }
+
+    /// Returns what the loop and its runtime are called.
+    pub fn called(&self) -> &Called {
+        &self.called
+    }
+
+    /// Returns what the runtime is called that the loop is a worker of; `None` for a loop by itself.
+    pub fn runtime_label(&self) -> Option<&str> {
+        Some(&*self.called.runtime).filter(|label| !label.is_empty())
     }
 
     /// Tells whether an agent has seen that the thread ceased to run this loop: its label may be another's by now.
@@ -85,9 +95,10 @@ impl LocalPage {
         self.page().control().retired() != Ticks::NONE
     }
 
-    /// Tells whether this is the loop, or one of the loops, that a person calls `name`: by its label, or by its name.
+    /// Tells whether this is the loop, or one of the loops, that a person calls `name`: by its label, by its name, or by its
+    /// runtime's label.
     pub fn is_called(&self, name: &str) -> bool {
-        *self.label == *name || self.page().loop_name() == name
+        self.label() == name || self.runtime_label() == Some(name) || self.page().loop_name() == name
     }
 
     /// Returns the page's file, `None` where other processes cannot see it.
@@ -295,23 +306,23 @@ pub(crate) fn ring() {
     }
 }
 
-/// Adds a page whose loop runs on the calling thread. `complete` takes the loop's label, and makes a page of it that others may
-/// read: all else is written before.
-pub(crate) fn add(new: NewPage, complete: impl FnOnce(&str)) {
+/// Adds a page whose loop runs on the calling thread. `complete` takes what the loop is called, and makes a page of it that
+/// others may read: all else is written before.
+pub(crate) fn add(new: NewPage, complete: impl FnOnce(&Called)) {
     let NewPage { memory, clock, gate, observer } = new;
     let number = memory.number().unwrap_or_else(|| next_number(0));
     let (has_agent, thread) = (Arc::default(), LoopThread::current());
-    let name = memory.page().loop_name();
+    let (name, runtime) = (memory.page().loop_name(), memory.page().facts().group);
     // No agent has the page yet.
     memory.page().control().set_incidents(&Pen::mint(), INCIDENTS.load(Ordering::Relaxed), 0);
     match locked() {
         Some(mut pages) => {
-            let in_use = pages.iter().filter(|page| !page.is_retired()).map(LocalPage::label);
-            let label: Arc<str> = label(&name, in_use).into();
-            complete(&label);
-            pages.push(LocalPage { memory, clock, has_agent, number, label, thread, gate, observer });
+            let in_use = pages.iter().filter(|page| !page.is_retired()).map(|page| &*page.called);
+            let called = Arc::new(called(&name, &runtime, in_use));
+            complete(&called);
+            pages.push(LocalPage { memory, clock, has_agent, number, called, thread, gate, observer });
         }
-        None => complete(&label(&name, std::iter::empty())),
+        None => complete(&called(&name, &runtime, std::iter::empty())),
     }
     CHANGES.fetch_add(1, Ordering::Release);
     // An agent that sleeps should learn of the new loop.

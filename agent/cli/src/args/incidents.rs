@@ -15,6 +15,7 @@ Without a TARGET, all processes of this machine and user are listed.
 Examples:
   loopscope incidents                        everything, newest first
   loopscope incidents web last               the newest of process or loop `web`, in full
+  loopscope incidents 4711 --loop api        those of all workers of runtime `api`
   loopscope incidents 4711-3 --flame stall.svg --trace stall.json
   loopscope incidents --dir /var/lib/app/incidents --json | jq -r '.incidents[].summary'
 
@@ -32,6 +33,9 @@ pub struct IncidentsArguments {
     pub target: Option<String>,
     /// Incident to show in full: PID-NUMBER, its NUMBER alone after a TARGET, or `last`
     pub id: Option<String>,
+    /// Only those of this loop, or of all workers of this runtime: its name as `ls` shows it
+    #[arg(long = "loop", value_name = "NAME")]
+    pub loop_name: Option<String>,
     /// Print JSON instead of text
     #[arg(long)]
     pub json: bool,
@@ -73,6 +77,7 @@ mod tests {
             let arguments = IncidentsArguments {
                 target: Some(target.to_owned()),
                 id: id.map(str::to_owned),
+                loop_name: None,
                 json: false,
                 last: 20,
                 flame: None,

@@ -5,7 +5,7 @@ use clap::Args;
 const LS_HELP: &str = "\
 Shows, for each loop: pid and name of the process, loop and runtime, how much of its time it has been busy since it \
 started, the address of its agent, and what it does at this moment: idle, running a callback, or STALLED, with the \
-place in the code.
+place in the code. A runtime of several workers is one line, with the state of its worst worker; --workers shows each.
 It reads shared memory and disturbs nobody; a blocked loop answers like any other. Processes that were killed are \
 listed as `ended`, with what they were doing last.
 Processes of this user are found by their pages, in $LOOPSCOPE_RUNTIME_DIR, else $XDG_RUNTIME_DIR/loopscope, else \
@@ -24,6 +24,9 @@ Exit codes:
 #[derive(Debug, Args)]
 #[command(after_help = LS_HELP)]
 pub struct LsArguments {
+    /// Show also each worker of runtimes that have several
+    #[arg(long)]
+    pub workers: bool,
     /// Print JSON instead of a table
     #[arg(long)]
     pub json: bool,

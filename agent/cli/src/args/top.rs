@@ -9,7 +9,7 @@ Shows all loops of this machine, or those of a TARGET, as they are now: what eac
 blocked, too; busy time, lag, stalls, the pool, the worst sites, and the incidents of late.
 It reads shared memory and disturbs nobody. Figures are those of the interval between two looks.
 Keys: arrows or j k to choose a loop, Enter for everything about it, s to sort by another column, r to reverse, / to \
-filter by process or loop, space to pause, ? for help, q to quit.
+filter by process or loop, w to show each worker of a runtime, space to pause, ? for help, q to quit.
 Where stdout is no terminal, or the terminal is a dumb one, the table is printed once.
 
 Examples:

@@ -125,11 +125,11 @@ impl<'a> Patient<'a> {
         });
         // An older agent tells of labels only.
         let is_own = |incident: &&Incident| match incident.loop_id == LoopId::default() {
-            true => incident.r#loop == self.page.label,
+            true => incident.r#loop == self.page.called.label,
             false => incident.loop_id.agrees_with(self.page.id()),
         };
         let surroundings = Surroundings {
-            label: Some(self.page.label.clone()),
+            label: Some(self.page.called.label.clone()),
             thread_ns,
             processors: Status::of_process(self.pid).map_or(0, |status| status.processors()),
             incidents: incidents.iter().filter(is_own).cloned().collect(),

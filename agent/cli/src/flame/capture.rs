@@ -55,7 +55,10 @@ pub fn of_process(process: &Process, plan: &Plan) -> Result<Capture, Failure> {
 }
 
 fn has_loop(process: &Process, name: Option<&str>) -> Result<(), Failure> {
-    let names: Vec<&str> = process.loops.iter().map(|page| page.label.as_str()).collect();
+    let names =
+        process.loops.iter().flat_map(|page| page.runtime_label().into_iter().chain([&*page.called.label]));
+    let mut names: Vec<&str> = names.collect();
+    names.dedup();
     match name {
         Some(name) if !process.loops.iter().any(|page| page.is_called(name)) => {
             let (who, list) = (process.label(), names.join(", "));

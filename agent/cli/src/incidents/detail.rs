@@ -51,7 +51,7 @@ fn headline(paint: Paint, found: &Found) -> String {
         (ns, _) => format!("has not polled for {} and still does not", show_ns(ns)),
     };
     let who = format!("{} (pid {})", incident.process, incident.pid);
-    let text = format!("{}: loop {} of {who} {did}", incident.id, incident.r#loop);
+    let text = format!("{}: loop {} of {who} {did}", incident.id, incident.loop_words());
     let lead = if incident.duration_ns == 0 { String::new() } else { format!("{severity} ") };
     let columns = if incident.duration_ns == 0 { 0 } else { incident.severity.name().len() + 1 };
     let mut written = paint.paragraph(&lead, columns, &text, |line| paint.bold(line));

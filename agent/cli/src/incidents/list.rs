@@ -46,7 +46,8 @@ fn command(found: &Found) -> String {
 
 /// Says what an ended process was doing that was no incident.
 fn quiet(incident: &Incident) -> String {
-    let Incident { id, pid, r#loop, duration_ns, .. } = incident;
+    let Incident { id, pid, duration_ns, .. } = incident;
+    let r#loop = incident.loop_words();
     let did = match duration_ns {
         0 => "was idle".to_owned(),
         ns => format!("had been busy for {}", show_ns(*ns)),
@@ -68,7 +69,7 @@ fn table(paint: Paint, shown: &[Found], now_unix_ns: u64) -> String {
             _ => incident.class.name().split('_').next().unwrap_or_default(),
         };
         let class = class.to_owned();
-        rows.push([incident.id.to_string(), when, incident.r#loop.clone(), lasted(incident, origin), class]);
+        rows.push([incident.id.to_string(), when, incident.loop_words(), lasted(incident, origin), class]);
     }
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let widths: [usize; 5] = std::array::from_fn(width);

@@ -21,10 +21,13 @@ use std::path::{Path, PathBuf};
 /// The target or the incident is not there, or its agent does not answer.
 pub fn run(options: &IncidentsArguments) -> Result<(), Failure> {
     let (target, id) = options.meant();
-    let catch = match &options.dir {
+    let mut catch = match &options.dir {
         Some(directory) => source::of_directory(directory, target)?,
         None => source::of_processes(target)?,
     };
+    if let Some(name) = &options.loop_name {
+        catch.keep_of(name);
+    }
     let (paint, now_unix_ns, most) = (Paint::stdout(), unix_ns(), options.last as usize);
     let (told, shown) = match id {
         Some(id) => {

@@ -116,7 +116,7 @@ fn read(path: &Path) -> Result<Incident, String> {
 
 fn is_of(incident: &Incident, target: Option<&str>) -> bool {
     target.is_none_or(|target| {
-        incident.pid.to_string() == target || incident.process == target || incident.r#loop == target
+        incident.pid.to_string() == target || incident.process == target || incident.is_of(target)
     })
 }
 
@@ -179,6 +179,12 @@ impl Catch {
             (false, false) => self.quiet.push(found),
             (false, true) => {}
         }
+    }
+
+    /// Leaves out what is not of the loop or runtime that is called so.
+    pub fn keep_of(&mut self, name: &str) {
+        self.found.retain(|found| found.incident.is_of(name));
+        self.quiet.retain(|found| found.incident.is_of(name));
     }
 
     /// Returns the same with incidents that may be shown.
@@ -267,6 +273,34 @@ mod tests {
             assert_eq!(catch.pick(id).unwrap().incident.begin_unix_ns, begin);
         }
         assert!(catch.pick("1-3@70").unwrap_err().to_string().contains("1-3@50"));
+    }
+
+    #[test]
+    fn the_incidents_of_a_runtime_are_those_of_all_its_workers() {
+        let of = |id: &str, label: &str, group: &str, worker| Found {
+            incident: Incident {
+                id: id.parse().unwrap(),
+                r#loop: label.into(),
+                group: group.into(),
+                worker,
+                ..Incident::default()
+            },
+            origin: Origin::Page,
+        };
+        let kept = |name: &str| {
+            let all =
+                [("47-1", "a", "web", Some(0)), ("47-2", "b", "web", Some(1)), ("47-3", "main", "", None)];
+            let found = all.map(|(id, label, group, worker)| of(id, label, group, worker)).to_vec();
+            let mut catch = Catch { found, ..Catch::default() };
+            catch.keep_of(name);
+            catch.found.iter().map(|found| found.incident.id.to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!(kept("web"), ["47-1", "47-2"]);
+        assert_eq!(
+            (kept("web/1"), kept("b"), kept("main")),
+            (vec!["47-2".to_owned()], vec!["47-2".to_owned()], vec!["47-3".to_owned()])
+        );
+        assert!(kept("").is_empty() && kept("web/2").is_empty());
     }
 
     #[test]

@@ -63,6 +63,8 @@ pub struct Board {
     pub filter: String,
     pub is_typing: bool,
     pub is_paused: bool,
+    /// The workers of runtimes have rows of their own.
+    pub is_unfolded: bool,
     pub shown: Shown,
     /// How often it looks, in words.
     pub every: String,
@@ -83,6 +85,7 @@ impl Board {
             filter: String::new(),
             is_typing: false,
             is_paused: false,
+            is_unfolded: false,
             shown: Shown::Loops,
             every: every.to_owned(),
             chosen: None,
@@ -118,7 +121,11 @@ impl Board {
             let order = self.order(a, b);
             if self.is_reversed { order.reverse() } else { order }
         });
-        rows
+        match self.is_unfolded {
+            false => rows,
+            // Workers stand below their runtime, whatever the order.
+            true => rows.into_iter().flat_map(with_workers).collect(),
+        }
     }
 
     /// Returns how many loops are stalled, whether or not they are shown.
@@ -135,7 +142,8 @@ impl Board {
     fn fits(&self, (process, entry): &Row<'_>) -> bool {
         let wanted = self.filter.to_lowercase();
         let has = |text: &str| text.to_lowercase().contains(&wanted);
-        has(&process.name) || has(&entry.name) || process.pid.to_string().starts_with(&wanted)
+        let has_worker = entry.workers.iter().any(|worker| has(&worker.name));
+        has(&process.name) || has(&entry.name) || has_worker || process.pid.to_string().starts_with(&wanted)
     }
 
     fn order(&self, a: &Row<'_>, b: &Row<'_>) -> Ordering {
@@ -170,6 +178,7 @@ impl Board {
             (KeyCode::Char('?' | 'h'), Shown::Help) => self.shown = Shown::Loops,
             (KeyCode::Char('?' | 'h'), _) => self.shown = Shown::Help,
             (KeyCode::Char(' ' | 'p'), _) => self.is_paused = !self.is_paused,
+            (KeyCode::Char('w'), Shown::Loops) => self.is_unfolded = !self.is_unfolded,
             (KeyCode::Char('s'), Shown::Loops) => self.sort = self.sort.next(),
             (KeyCode::Char('r'), Shown::Loops) => self.is_reversed = !self.is_reversed,
             (KeyCode::Char('/'), Shown::Loops) => self.is_typing = true,
@@ -225,6 +234,15 @@ impl Board {
         let chosen = rows.get(at as usize).map(|(_, entry)| entry.id.clone());
         self.chosen = chosen;
     }
+}
+
+fn with_workers<'a>((process, entry): Row<'a>) -> impl Iterator<Item = Row<'a>> {
+    std::iter::once((process, entry)).chain(entry.workers.iter().map(move |worker| (process, worker)))
+}
+
+/// Tells whether a row is one worker of a runtime.
+pub fn is_worker(entry: &LoopView) -> bool {
+    entry.worker.is_some() && entry.workers.is_empty()
 }
 
 /// How bad it is, the worse the larger.

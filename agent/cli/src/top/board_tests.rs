@@ -107,6 +107,25 @@ fn what_is_wrong_comes_first_and_other_orders_are_a_key_away() {
 }
 
 #[test]
+fn workers_stand_below_their_runtime_once_they_are_asked_for() {
+    let mut view = view();
+    let runtime = &mut view.processes[0].loops[0];
+    runtime.worker = Some(1);
+    let worker =
+        |number, busy| LoopView { worker: Some(number), ..a_loop(4711, &format!("web/{number}"), busy) };
+    runtime.workers = vec![worker(0, 0.1), worker(1, 0.99)];
+    let mut board = Board::new("500ms");
+    board.show(view);
+    assert_eq!(names(&board), ["mail/web", "shop/web", "shop/load"]);
+    press(&mut board, "w");
+    assert_eq!(names(&board), ["mail/web", "shop/web", "shop/web/0", "shop/web/1", "shop/load"]);
+    press(&mut board, "/web/1\n");
+    assert_eq!(names(&board), ["shop/web", "shop/web/0", "shop/web/1"]);
+    press(&mut board, "w");
+    assert_eq!(names(&board), ["shop/web"]);
+}
+
+#[test]
 fn a_filter_is_typed_kept_and_cleared() {
     let mut board = board();
     assert_eq!(press(&mut board, "/shoq"), Step::Go, "letters of a filter are no commands");

@@ -95,7 +95,7 @@ impl Column {
         match self {
             Column::Pid => process.pid.to_string(),
             Column::Process => process.name.clone(),
-            Column::Loop => entry.name.clone(),
+            Column::Loop => loop_name(entry),
             Column::State => state(entry),
             Column::Busy => format!("{:.1}%", entry.utilization_ratio * 100.0),
             Column::Lag99 => lag(entry.lag.p99_ns),
@@ -120,6 +120,15 @@ impl Column {
             ),
             Column::Now => now(entry),
         }
+    }
+}
+
+/// Returns what the loop is called: a runtime with the number of its workers, a worker by its own.
+fn loop_name(entry: &LoopView) -> String {
+    match (entry.worker, entry.workers.len()) {
+        (Some(worker), 0) => format!("  worker {worker}"),
+        (_, 0) => entry.name.clone(),
+        (_, count) => format!("{} x{count}", entry.name),
     }
 }
 
@@ -152,6 +161,15 @@ pub fn state(entry: &LoopView) -> String {
 
 /// Says what runs now: who is to blame where the loop is stalled.
 pub fn now(entry: &LoopView) -> String {
+    let words = words_of_state(entry);
+    match entry.worker.filter(|_| !entry.workers.is_empty() && !words.is_empty()) {
+        // A runtime tells its worst worker's.
+        Some(worker) => format!("worker {worker}: {words}"),
+        None => words,
+    }
+}
+
+fn words_of_state(entry: &LoopView) -> String {
     let state = &entry.state;
     let verdict = state.verdict.as_ref().map(|verdict| verdict.words.as_str());
     let running = state.running.as_ref().map(|running| running.words.as_str());

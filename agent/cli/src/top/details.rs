@@ -38,8 +38,13 @@ pub fn lines(view: &View, row: Row<'_>, width: u16, theme: Theme) -> Vec<Line<'s
     lines.push(fact(
         "Loop",
         format!(
-            "{} of {} {} ({}, {}; thread {} {}; {agent})",
-            entry.name, process.pid, process.name, entry.runtime, entry.backend, entry.tid, entry.thread
+            "{} of {} {} ({}, {}; {}; {agent})",
+            entry.name,
+            process.pid,
+            process.name,
+            entry.runtime,
+            entry.backend,
+            threads(entry)
         ),
         theme,
     ));
@@ -77,6 +82,15 @@ pub fn lines(view: &View, row: Row<'_>, width: u16, theme: Theme) -> Vec<Line<'s
     lines.extend(sites(entry, width, theme));
     lines.extend(drains(entry, theme));
     lines
+}
+
+/// Says which thread the loop has, or how many workers the runtime.
+fn threads(entry: &LoopView) -> String {
+    match entry.workers.len() {
+        0 => format!("thread {} {}", entry.tid, entry.thread),
+        1 => "1 worker".to_owned(),
+        count => format!("{count} workers"),
+    }
 }
 
 /// Writes the heaviest sites, for a screen of so many columns.

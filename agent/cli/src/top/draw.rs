@@ -2,7 +2,7 @@
 
 use crate::incidents::list;
 use crate::incidents::source::{Found, Origin};
-use crate::top::board::{Board, Row, Shown};
+use crate::top::board::{Board, Row, Shown, is_worker};
 use crate::top::column::Column;
 use crate::top::details::style_of;
 use crate::top::theme::Theme;
@@ -10,6 +10,7 @@ use crate::top::{column, details, help};
 use loopscope_probe::loop_id::LoopId;
 use loopscope_report::duration::show_ns;
 use loopscope_report::incident::Severity;
+use loopscope_report::live::LoopView;
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::Style;
@@ -45,7 +46,8 @@ pub fn draw(frame: &mut Frame<'_>, board: &mut Board, theme: &Theme) {
 }
 
 fn title(board: &Board, theme: Theme) -> Line<'static> {
-    let (processes, loops) = (board.view.processes.len(), board.rows().len());
+    let processes = board.view.processes.len();
+    let loops = board.rows().iter().filter(|(_, entry)| !is_worker(entry)).count();
     let mut parts = vec![
         Span::styled("loopscope top", theme.heading()),
         Span::raw(format!("  {processes} processes, {loops} loops  ")),
@@ -188,12 +190,14 @@ fn draw_details(frame: &mut Frame<'_>, body: Rect, board: &Board, from: u16, the
     let mut lines = details::lines(&board.view, row, body.width, theme);
     lines.push(Line::default());
     lines.push(Line::styled("Incidents of this loop", theme.heading()));
-    let id: Option<LoopId> = row.1.id.parse().ok();
-    let own = |found: &&Found| match (id, found.incident.loop_id) {
-        (Some(id), known) if known != LoopId::default() => known.agrees_with(id),
+    // Those of a runtime are those of its workers.
+    let loops = || std::iter::once(row.1).chain(&row.1.workers);
+    let is_of = |entry: &LoopView, found: &Found| match (entry.id.parse::<LoopId>(), found.incident.loop_id) {
+        (Ok(id), known) if known != LoopId::default() => known.agrees_with(id),
         // An older agent tells of labels only.
-        _ => found.incident.pid == row.0.pid && found.incident.r#loop == row.1.name,
+        _ => found.incident.pid == row.0.pid && found.incident.r#loop == entry.name,
     };
+    let own = |found: &&Found| loops().any(|entry| is_of(entry, found));
     let own: Vec<Line<'_>> = board
         .incidents
         .iter()
@@ -228,7 +232,7 @@ fn incident_line(found: &Found, unix_ns: u64, theme: Theme) -> Line<'static> {
     let text = format!(
         "  {:<10} {when:>9}  {:<10} {lasted:>9}  {}",
         incident.id,
-        incident.r#loop,
+        incident.loop_words(),
         column::short(&list::what(incident))
     );
     let style = match (is_now, incident.severity) {

@@ -2,6 +2,7 @@
 
 use crate::child::{Running, until};
 use crate::scratch::Scratch;
+use loopscope_probe::Writer;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs;
@@ -37,6 +38,48 @@ fn a_running_demo_is_listed_with_both_loops_and_its_agent() {
     for part in ["PID", &demo.pid(), "web", "load", "mio", &agent] {
         assert!(table.contains(part), "`{part}` is not in {table}");
     }
+}
+
+#[test]
+fn a_runtime_of_several_workers_is_one_line_and_each_is_shown_where_it_is_wanted() {
+    let scratch = Scratch::new("ls-runtime");
+    scratch.run(&["ls"]);
+    let directory = scratch.runtime();
+    let worker = |number: u32| {
+        let builder = Writer::builder(&format!("api/{number}")).worker("api", number).directory(&directory);
+        let mut writer = builder.build();
+        writer.resume();
+        writer.park();
+        writer
+    };
+    let mut workers: Vec<Writer> = (0..3).map(worker).collect();
+    let lines = |arguments: &[&str]| -> Vec<String> {
+        let done = scratch.run(arguments);
+        assert_eq!(done.code, Some(0), "{}", done.stderr);
+        done.stdout.lines().map(str::to_owned).collect()
+    };
+    let table = lines(&["ls"]);
+    assert!(
+        table.len() == 2 && table[1].contains("api (3 workers)") && table[1].ends_with("idle"),
+        "{table:?}"
+    );
+    workers[1].unpark(1);
+    until(|| lines(&["ls"])[1].contains("STALLED").then_some(()));
+    let table = lines(&["ls", "--workers"]).join("\n");
+    for part in ["api (3 workers)", "worker 0", "worker 1: in ", "  worker 2"] {
+        assert!(table.contains(part), "`{part}` is not in {table}");
+    }
+    let rows = json(&scratch)[0]["loops"].clone();
+    let (rows, row) = (rows.as_array().unwrap().len(), &rows[0]);
+    assert_eq!((rows, row["workers"].as_array().unwrap().len()), (1, 3));
+    assert_eq!((row["worker"].as_u64(), row["state"]["kind"].as_str()), (Some(1), Some("stalled")));
+    let top = lines(&["top", "--once", "--every", "100ms"]);
+    assert!(top[1].contains("api x3") && top[1].contains("worker 1: "), "{top:?}");
+    let all = scratch.run(&["incidents", "api", "--loop", "api", "--json"]).stdout;
+    let all: Value = serde_json::from_str(&all).unwrap();
+    assert_eq!((all["found"].as_u64(), all["incidents"][0]["worker"].as_u64()), (Some(1), Some(1)), "{all}");
+    let none = scratch.run(&["incidents", "api", "--loop", "api/2", "--json"]).stdout;
+    assert_eq!(serde_json::from_str::<Value>(&none).unwrap()["found"], 0);
 }
 
 /// Collects the names of all fields.

@@ -5,7 +5,7 @@ use loopscope_probe::site::Site;
 use loopscope_probe::{Kind, Snapshot};
 use std::collections::{HashMap, HashSet};
 
-/// At most this many sites of a loop have a series of their own.
+/// At most this many sites of a loop, or of all workers of a runtime, have a series of their own.
 const SITES_PER_LOOP: usize = 50;
 
 /// At most this many sites of a process ever get one.
@@ -42,26 +42,50 @@ pub fn totals(snapshot: &Snapshot) -> Vec<SiteTotal> {
         let cost = Cost { calls: path.calls, run_ns: inclusive[number], longest_ns: path.longest_ns };
         by_site[path.site.index()].add(cost);
     }
-    let mut totals = by_label(&snapshot.sites, &by_site);
-    totals.sort_by(|a, b| b.run_ns.cmp(&a.run_ns).then_with(|| a.label.cmp(&b.label)));
-    totals
+    by_label(&snapshot.sites, &by_site).into_totals()
 }
 
 /// Sums up sites that read the same: a generic function has one for each of its instances. Leaves out what never ran.
-fn by_label(sites: &[Site], costs: &[Cost]) -> Vec<SiteTotal> {
-    let mut totals: HashMap<(String, Kind), Cost> = HashMap::new();
+fn by_label(sites: &[Site], costs: &[Cost]) -> SiteSums {
+    let mut sums = SiteSums::default();
     for (site, cost) in sites.iter().zip(costs).filter(|(_, cost)| cost.calls > 0 || cost.run_ns > 0) {
-        totals.entry((site.label(), site.kind)).or_default().add(*cost);
+        sums.costs.entry((site.label(), Some(site.kind))).or_default().add(*cost);
     }
-    let total = |((label, kind), Cost { calls, run_ns, longest_ns })| SiteTotal {
-        label,
-        kind: Some(kind),
-        calls,
-        run_ns,
-        longest_ns,
-    };
     // What ends for the first time only now has taken time already, and is not a call yet.
-    totals.into_iter().filter(|(_, cost)| cost.calls > 0).map(total).collect()
+    sums.costs.retain(|_, cost| cost.calls > 0);
+    sums
+}
+
+/// Sites of several loops, those that read the same added up.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct SiteSums {
+    costs: HashMap<(String, Option<Kind>), Cost>,
+}
+
+impl SiteSums {
+    /// Adds one loop's.
+    pub(crate) fn add(&mut self, totals: Vec<SiteTotal>) {
+        for SiteTotal { label, kind, calls, run_ns, longest_ns } in totals {
+            self.costs.entry((label, kind)).or_default().add(Cost { calls, run_ns, longest_ns });
+        }
+    }
+
+    /// Returns the sums, heaviest first.
+    pub(crate) fn into_totals(self) -> Vec<SiteTotal> {
+        let total = |((label, kind), Cost { calls, run_ns, longest_ns })| SiteTotal {
+            label,
+            kind,
+            calls,
+            run_ns,
+            longest_ns,
+        };
+        fn place(total: &SiteTotal) -> (&str, Option<&str>) {
+            (&total.label, total.kind.map(Kind::name))
+        }
+        let mut totals: Vec<SiteTotal> = self.costs.into_iter().map(total).collect();
+        totals.sort_by(|a, b| b.run_ns.cmp(&a.run_ns).then_with(|| place(a).cmp(&place(b))));
+        totals
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -96,8 +120,8 @@ impl Chosen {
         for total in totals {
             if self.has_series(&total, room) { chosen.push(total) } else { others.push(total) }
         }
-        let count = others.len();
-        if count > 0 {
+        let count = others.iter().filter(|total| total.kind.is_some()).count();
+        if !others.is_empty() {
             let mut sum = Cost::default();
             for SiteTotal { calls, run_ns, longest_ns, .. } in others {
                 sum.add(Cost { calls, run_ns, longest_ns });

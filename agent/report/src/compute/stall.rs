@@ -15,7 +15,8 @@ const TOLD_MAX: usize = 16;
 /// What one loop's stalls came to, by cause.
 #[derive(Clone, Debug, Default)]
 pub struct StallCounts {
-    pub active: Option<Cause>,
+    /// What keeps it from polling now; more than one cause in a sum of several loops.
+    pub active: [bool; Cause::COUNT],
     pub episodes: [u64; Cause::COUNT],
     /// Lengths of ended episodes, as far as the agent could see them; `None` before the first.
     pub durations: [Option<HistogramValues>; Cause::COUNT],
@@ -113,7 +114,8 @@ impl StallWatch {
             if step.has_begun {
                 (self.since, self.threshold_ns) = (vitals.busy_since, warning_ns);
                 self.count(verdict.cause, 1);
-                self.counts.active = Some(verdict.cause);
+                self.counts.active = Default::default();
+                self.counts.active[verdict.cause as usize] = true;
                 tally(&mut self.counts.detection, age_ns.saturating_sub(warning_ns));
             }
             turns.push(match step.lasts {
@@ -139,7 +141,8 @@ impl StallWatch {
         let ended = page.iterations(self.iterations_seen);
         if let Some(seen_ns) = seen_ns {
             let end = self.end_of(seen_ns, &ended, vitals, clock);
-            if let Some(cause) = self.counts.active.take() {
+            let active = std::mem::take(&mut self.counts.active);
+            for cause in Cause::ALL.into_iter().filter(|cause| active[*cause as usize]) {
                 self.book_durations(cause, end.ns, 1);
             }
             self.accounted = self.accounted.map(|count| count.saturating_add(1));

@@ -56,6 +56,10 @@ pub struct Incident {
     pub process: String,
     /// Label of the loop, the same as in the metrics.
     pub r#loop: String,
+    /// Label of the runtime that the loop is a worker of, the same as in the metrics; empty for a loop by itself.
+    pub group: String,
+    /// The number of that worker in its runtime.
+    pub worker: Option<u32>,
     /// What runs the loop, such as `mio`.
     pub runtime: String,
     /// When it began (not when it was found), nanoseconds since 1970.
@@ -177,6 +181,19 @@ impl Incident {
         IncidentId::new(self.process_id(), self.id.number())
     }
 
+    /// Returns what the loop is called for people: `web/3` for worker 3 of runtime `web`, else its label.
+    pub fn loop_words(&self) -> String {
+        match self.worker.filter(|_| !self.group.is_empty()) {
+            Some(worker) => format!("{}/{worker}", self.group),
+            None => self.r#loop.clone(),
+        }
+    }
+
+    /// Tells whether it is of the loop, or of a worker of the runtime, that a person calls `name`.
+    pub fn is_of(&self, name: &str) -> bool {
+        self.r#loop == name || (!self.group.is_empty() && (self.group == name || self.loop_words() == name))
+    }
+
     /// Returns the number within its process.
     pub fn number(&self) -> u64 {
         self.id.number()
@@ -221,6 +238,7 @@ impl Incident {
         Incident {
             process: self.process.clone(),
             r#loop: self.r#loop.clone(),
+            group: self.group.clone(),
             runtime: self.runtime.clone(),
             cause: self.cause.clone(),
             phase: self.phase.clone(),

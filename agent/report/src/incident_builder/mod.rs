@@ -74,6 +74,8 @@ impl IncidentBuilder {
             pid: id.process().pid(),
             process: facts.process,
             r#loop: seen.label.to_owned(),
+            worker: facts.worker.filter(|_| !facts.group.is_empty()),
+            group: facts.group,
             runtime: facts.runtime,
             begin_unix_ns: seen.unix_ns.saturating_sub(seen.clock.duration_ns(begin, seen.taken)),
             duration_ns: age_ns,

@@ -42,23 +42,28 @@ pub(super) struct LagPast {
 }
 
 impl LagPast {
-    /// Returns the lag of the interval that ends now. `booked` is what the page has booked so far; the loop has been
+    /// Returns the waits of the interval that ends now. `booked` is what the page has booked so far; the loop has been
     /// busy for `busy_ns` or polling for `parked_ns`, one of which is 0.
-    pub(super) fn turn(&mut self, booked: &HistogramValues, busy_ns: u64, parked_ns: u64) -> LagView {
+    pub(super) fn turn(&mut self, booked: &HistogramValues, busy_ns: u64, parked_ns: u64) -> HistogramValues {
         let mut values = booked.since(&self.booked);
         let idle = booked.buckets[0].saturating_add(parked_ns / ARRIVAL_NS);
         values.buckets[0] = idle.saturating_sub(self.idle_told);
         self.idle_told = self.idle_told.max(idle);
         self.booked.clone_from(booked);
         add_waiting(&mut values, busy_ns);
-        let figures = LagFigures::of(&values);
-        LagView {
-            p50_ns: figures.p50 as u64,
-            p90_ns: figures.p90 as u64,
-            p99_ns: figures.p99 as u64,
-            max_ns: figures.max as u64,
-            row: row(&values),
-        }
+        values
+    }
+}
+
+/// Returns the view of the waits of an interval.
+pub(super) fn lag_view(values: &HistogramValues) -> LagView {
+    let figures = LagFigures::of(values);
+    LagView {
+        p50_ns: figures.p50 as u64,
+        p90_ns: figures.p90 as u64,
+        p99_ns: figures.p99 as u64,
+        max_ns: figures.max as u64,
+        row: row(values),
     }
 }
 
@@ -105,7 +110,7 @@ mod tests {
     }
 
     fn turn(booked: HistogramValues, busy_ns: u64) -> LagView {
-        LagPast::default().turn(&booked, busy_ns, 0)
+        lag_view(&LagPast::default().turn(&booked, busy_ns, 0))
     }
 
     #[test]
@@ -127,7 +132,7 @@ mod tests {
         let (mut past, mut booked) = (LagPast::default(), HistogramValues::default());
         let told = [(0, 5_000), (0, 5_500), (6_000, 0), (6_000, 500)].map(|(count, parked_ms)| {
             booked.buckets[0] = count;
-            past.turn(&booked, 0, parked_ms * MS).row[0]
+            lag_view(&past.turn(&booked, 0, parked_ms * MS)).row[0]
         });
         assert_eq!(told, [5_000, 500, 500, 500]);
     }

@@ -1,7 +1,8 @@
 //! Views of loops on a virtual clock: what is told while it lasts, and afterwards.
 
 use super::{LoopView, Observer, Seen, StateKind, View};
-use loopscope_probe::{Clock, Kind, Life, Phase, Queue, VirtualClock, WorkKind, Writer, spans};
+use loopscope_probe::loop_id::Called;
+use loopscope_probe::{Builder, Clock, Kind, Life, Phase, Queue, VirtualClock, WorkKind, Writer, spans};
 use std::panic::Location;
 
 const MS: u64 = 1_000_000;
@@ -14,8 +15,11 @@ struct Stage {
 
 impl Stage {
     fn new(name: &str) -> Stage {
-        let time = VirtualClock::starting_at(1_000);
-        let mut writer = Writer::builder(name).clock(Clock::simulated(time.clone())).build();
+        Stage::of(Writer::builder(name), VirtualClock::starting_at(1_000))
+    }
+
+    fn of(builder: Builder, time: VirtualClock) -> Stage {
+        let mut writer = builder.clock(Clock::simulated(time.clone())).build();
         writer.resume();
         writer.iteration();
         writer.park();
@@ -192,7 +196,8 @@ fn the_dead_tell_what_they_did_last() {
 fn loops_are_told_apart_and_forgotten() {
     let (one, two) = (Stage::new("worker"), Stage::new("worker"));
     let mut observer = Observer::new();
-    let view = observer.observe([one.seen(), two.seen().labelled("worker#7").with_causes([("timer", 3)])], 5);
+    let called = Called { label: "worker#7".to_owned(), ..Called::default() };
+    let view = observer.observe([one.seen(), two.seen().called(&called).with_causes([("timer", 3)])], 5);
     let names: Vec<_> = view.processes[0].loops.iter().map(|view| view.name.clone()).collect();
     assert_eq!(names, ["worker", "worker#7"]);
     assert_eq!(view.processes[0].loops[1].stalls.causes["timer"], 3);
@@ -204,6 +209,59 @@ fn loops_are_told_apart_and_forgotten() {
     observer.observe([], 10);
     let view = observer.observe([one.seen()], 11);
     assert!(view.processes[0].loops[0].interval_ns >= MS, "its life, as at its first observation");
+}
+
+/// A runtime of so many workers.
+fn workers(count: u32) -> Vec<Stage> {
+    let time = VirtualClock::starting_at(1_000);
+    let worker = |number| Writer::builder(&format!("web/{number}")).worker("web", number);
+    (0..count).map(|number| Stage::of(worker(number), time.clone())).collect()
+}
+
+#[test]
+fn a_runtime_is_one_row_with_its_workers_inside() {
+    let mut stages = workers(3);
+    let mut observer = Observer::new();
+    let mut look =
+        |stages: &[Stage], at| observer.observe(stages.iter().map(Stage::seen), at).processes.remove(0).loops;
+    look(&stages, 1);
+    stages[0].begin(Kind::Timer, "route");
+    stages[0].idle(50);
+    stages[0].end();
+    stages[2].begin(Kind::Timer, "route");
+    stages[2].idle(150);
+    let rows = look(&stages, 2);
+    assert_eq!(rows.len(), 1);
+    let web = &rows[0];
+    assert_eq!((&*web.name, web.worker, web.workers.len()), ("web", Some(2), 3));
+    assert_eq!((web.state.kind, web.state.busy_ns), (StateKind::Stalled, 150 * MS), "the worst worker's");
+    let numbers: Vec<_> = web.workers.iter().map(|worker| worker.worker).collect();
+    assert_eq!(numbers, [Some(0), Some(1), Some(2)]);
+    // Each was there for 200 ms, of which one was busy for 50 and one for 150.
+    assert!((web.utilization_ratio - 200.0 / 600.0).abs() < 1e-6, "{}", web.utilization_ratio);
+    assert_eq!((web.sites.len(), web.sites[0].longest_ns), (1, 150 * MS));
+    assert!((web.sites[0].share_ratio - 200.0 / 600.0).abs() < 1e-6, "{}", web.sites[0].share_ratio);
+    assert_eq!(web.lag.row.iter().sum::<u64>(), 600, "each worker has those who wait for it");
+    assert!((150 * MS..165 * MS).contains(&web.lag.max_ns), "{}", web.lag.max_ns);
+    assert_eq!((web.stalls.warning_count, web.stalls.warning_count_new), (1, 1));
+    let ids: std::collections::HashSet<_> = web.workers.iter().chain(&rows).map(|view| &view.id).collect();
+    assert_eq!(ids.len(), 4);
+}
+
+#[test]
+fn the_stalls_of_a_runtime_do_not_fall_when_a_worker_leaves() {
+    let mut stages = workers(2);
+    let mut observer = Observer::new();
+    let mut look = |stages: &[Stage]| {
+        let rows = observer.observe(stages.iter().map(Stage::seen), 1).processes.remove(0).loops;
+        (rows[0].stalls.warning_count, rows[0].stalls.blocked_ns, rows[0].stalls.warning_count_new)
+    };
+    stages[1].begin(Kind::Timer, "route");
+    stages[1].idle(150);
+    stages[1].end();
+    assert_eq!(look(&stages), (1, 150 * MS, 1));
+    stages.pop();
+    assert_eq!(look(&stages), (1, 150 * MS, 0));
 }
 
 #[test]

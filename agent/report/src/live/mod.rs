@@ -31,6 +31,7 @@ mod account;
 mod lag;
 mod observer;
 mod past;
+mod runtime;
 mod seen;
 mod state;
 mod view;

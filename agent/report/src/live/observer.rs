@@ -1,11 +1,11 @@
 //! The observer: remembers every loop from one observation to the next.
 
 use crate::live::lag::LAG_BOUNDS_NS;
-use crate::live::past::Past;
+use crate::live::past::{Past, Turn};
+use crate::live::runtime::{RuntimePast, Workers};
 use crate::live::seen::Seen;
-use crate::live::view::{ProcessView, View};
-use crate::model::label;
-use loopscope_probe::loop_id::LoopId;
+use crate::live::view::{LoopView, ProcessView, View};
+use loopscope_probe::loop_id::{self, Called, LoopId};
 use loopscope_probe::process_id::ProcessId;
 use std::collections::HashMap;
 
@@ -13,6 +13,8 @@ use std::collections::HashMap;
 #[derive(Clone, Debug, Default)]
 pub struct Observer {
     loops: HashMap<Identity, Past>,
+    /// By id.
+    runtimes: HashMap<String, RuntimePast>,
     number: u64,
     unix_ns: u64,
 }
@@ -39,25 +41,78 @@ impl Observer {
     pub fn observe(&mut self, seen: impl IntoIterator<Item = Seen>, unix_ns: u64) -> View {
         let mut loops = HashMap::with_capacity(self.loops.len());
         let mut processes: Vec<ProcessView> = Vec::new();
+        let mut parts = Parts::default();
         for seen in seen {
             let identity = identity_of(&seen, &loops);
-            let process = process_of(&mut processes, &seen);
-            let name = name_of(&seen, process);
+            let at = process_of(&mut processes, &seen);
+            let called = parts.name(at, &seen);
             let mut past = self.loops.remove(&identity).unwrap_or_default();
             let Identity { pid, tid, created_unix_ns, twin, .. } = identity;
             let id = match seen.ordinal {
                 Some(ordinal) => LoopId::new(ProcessId::of_page(seen.facts()), ordinal).to_string(),
                 None => format!("{pid}-{tid}-{created_unix_ns:x}-{twin}"),
             };
-            process.loops.push(past.turn(&seen, id, name));
+            let turn = past.turn(&seen, id, called.label.clone());
+            match called.runtime.is_empty() || turn.view.worker.is_none() {
+                true => processes[at].loops.push(turn.into_view()),
+                false => {
+                    // No loop's id is like this one.
+                    let id = format!("{}/{}", ProcessId::of_page(seen.facts()), called.runtime);
+                    parts.add(&mut processes[at], at, id, called, turn);
+                }
+            }
             loops.insert(identity, past);
         }
         self.loops = loops;
+        let mut runtimes = HashMap::with_capacity(self.runtimes.len());
+        for (process, place, workers) in parts.runtimes {
+            let id = workers.id.clone();
+            let mut past = self.runtimes.remove(&id).unwrap_or_default();
+            processes[process].loops[place] = past.turn(workers);
+            runtimes.insert(id, past);
+        }
+        self.runtimes = runtimes;
         self.number += 1;
         let interval_ns = if self.number == 1 { 0 } else { unix_ns.saturating_sub(self.unix_ns) };
         self.unix_ns = unix_ns;
         let lag_bounds_ns = LAG_BOUNDS_NS.to_vec();
         View { number: self.number, unix_ns, interval_ns, lag_bounds_ns, directory: None, processes }
+    }
+}
+
+/// What one observation has put together so far.
+#[derive(Debug, Default)]
+struct Parts {
+    /// What the loops of each process are called.
+    called: Vec<Vec<Called>>,
+    /// Runtimes, with the places of their processes and of their views in those.
+    runtimes: Vec<(usize, usize, Workers)>,
+}
+
+impl Parts {
+    /// Returns what a loop of the process at that place is called.
+    fn name(&mut self, process: usize, seen: &Seen) -> Called {
+        self.called.resize_with(self.called.len().max(process + 1), Vec::new);
+        let others = &mut self.called[process];
+        let facts = seen.facts();
+        let called =
+            seen.called.clone().unwrap_or_else(|| loop_id::called(&facts.name, &facts.group, others.iter()));
+        others.push(called.clone());
+        called
+    }
+
+    /// Adds what a worker did to its runtime, which is called so and has this id.
+    fn add(&mut self, process: &mut ProcessView, at: usize, id: String, called: Called, turn: Turn) {
+        match self.runtimes.iter_mut().find(|(_, _, workers)| workers.id == id) {
+            Some((_, _, workers)) => workers.turns.push(turn),
+            None => {
+                // Its view takes this one's place.
+                process.loops.push(LoopView::default());
+                let (name, given_name) = (called.runtime, called.given_runtime);
+                let workers = Workers { id, name, given_name, turns: vec![turn] };
+                self.runtimes.push((at, process.loops.len() - 1, workers));
+            }
+        }
     }
 }
 
@@ -76,7 +131,8 @@ fn identity_of(seen: &Seen, taken: &HashMap<Identity, Past>) -> Identity {
     identity
 }
 
-fn process_of<'a>(processes: &'a mut Vec<ProcessView>, seen: &Seen) -> &'a mut ProcessView {
+/// Returns the place of the loop's process.
+fn process_of(processes: &mut Vec<ProcessView>, seen: &Seen) -> usize {
     let facts = seen.facts();
     let is_it = |process: &ProcessView| process.pid == facts.pid && process.pid_start == facts.pid_start;
     let at = processes.iter().rposition(is_it).unwrap_or_else(|| {
@@ -94,10 +150,5 @@ fn process_of<'a>(processes: &'a mut Vec<ProcessView>, seen: &Seen) -> &'a mut P
     });
     let process = &mut processes[at];
     process.agent = process.agent.take().or_else(|| seen.agent.clone());
-    process
-}
-
-fn name_of(seen: &Seen, process: &ProcessView) -> String {
-    let taken = process.loops.iter().map(|taken| taken.name.as_str());
-    seen.label.clone().unwrap_or_else(|| label::unique(&seen.facts().name, taken))
+    at
 }

@@ -3,7 +3,7 @@
 use crate::compute::sites::{self, SiteTotal};
 use crate::compute::utilization::utilization;
 use crate::live::account::Account;
-use crate::live::lag::LagPast;
+use crate::live::lag::{LagPast, lag_view};
 use crate::live::seen::Seen;
 use crate::live::state::state_view;
 use crate::live::view::{DrainView, LoopView, PhaseView, PoolView, SiteView, StallView};
@@ -67,19 +67,53 @@ impl Interval {
     }
 }
 
+/// What a loop did in one interval: its view, and what it takes to add up several of them.
+#[derive(Clone, Debug)]
+pub(super) struct Turn {
+    pub view: LoopView,
+    pub lag: HistogramValues,
+    /// All sites that ran.
+    pub sites: Vec<SiteView>,
+    pub drains: [HistogramValues; 2],
+    pub pool_wait: HistogramValues,
+}
+
+impl Turn {
+    /// Returns the view of the loop.
+    pub(super) fn into_view(self) -> LoopView {
+        let (sites, sites_left_out) = heaviest(self.sites);
+        LoopView { sites, sites_left_out, ..self.view }
+    }
+}
+
+/// Returns the heaviest sites, and how many others there are.
+pub(super) fn heaviest(mut sites: Vec<SiteView>) -> (Vec<SiteView>, u64) {
+    sites.sort_by(|a, b| b.share_ratio.total_cmp(&a.share_ratio).then_with(|| a.label.cmp(&b.label)));
+    let left_out = sites.len().saturating_sub(SITES_MAX) as u64;
+    sites.truncate(SITES_MAX);
+    (sites, left_out)
+}
+
 impl Past {
-    /// Returns the view of a loop as it was seen now, and remembers that.
-    pub(super) fn turn(&mut self, seen: &Seen, id: String, name: String) -> LoopView {
+    /// Returns what a loop did as it was seen now, and remembers that.
+    pub(super) fn turn(&mut self, seen: &Seen, id: String, name: String) -> Turn {
         let (snapshot, facts) = (&seen.snapshot, &seen.snapshot.facts);
         let split = Split { active_ns: snapshot.active_ns, idle_ns: snapshot.idle_ns };
         let interval = Interval { ns: split.total_ns().saturating_sub(self.split.total_ns()) };
-        let (sites, sites_left_out) = self.site_views(snapshot, interval);
+        let sites = self.site_views(snapshot, interval);
+        let drains = [0, 1].map(|queue| snapshot.drain[queue].since(&self.drains[queue]));
+        let lag = self.lag.turn(&snapshot.lag, snapshot.now.busy_ns, snapshot.now.parked_ns);
+        let pool = snapshot.pool.as_ref().map(|pool| self.pool.turn(pool, interval));
+        let (pool, pool_wait) =
+            pool.map_or((None, HistogramValues::default()), |(view, wait)| (Some(view), wait));
         let callbacks =
             |counts: &[u64; Phase::COUNT]| counts.iter().fold(0u64, |sum, n| sum.saturating_add(*n));
         let view = LoopView {
             id,
             name,
             given_name: facts.name.clone(),
+            worker: facts.worker.filter(|_| !facts.group.is_empty()),
+            workers: Vec::new(),
             runtime: facts.runtime.clone(),
             backend: facts.backend.clone(),
             thread: facts.thread.clone(),
@@ -87,18 +121,18 @@ impl Past {
             created_unix_ns: facts.created_unix_ns,
             interval_ns: interval.ns,
             state: state_view(seen),
-            lag: self.lag.turn(&snapshot.lag, snapshot.now.busy_ns, snapshot.now.parked_ns),
+            lag: lag_view(&lag),
             utilization_ratio: utilization(self.split, split),
             iterations_per_second: interval.per_second(snapshot.iterations, self.iterations),
             callbacks_per_second: interval
                 .per_second(callbacks(&snapshot.phase_callbacks), callbacks(&self.phase_callbacks)),
             phases: self.phase_views(snapshot, interval),
-            sites,
-            sites_left_out,
+            sites: Vec::new(),
+            sites_left_out: 0,
             drains: [Queue::NextTick, Queue::Microtask]
-                .map(|queue| self.drain_view(queue, snapshot, interval))
+                .map(|queue| self.drain_view(queue, &drains[queue.index()], snapshot, interval))
                 .to_vec(),
-            pool: snapshot.pool.as_ref().map(|pool| self.pool.turn(pool, interval)),
+            pool,
             stalls: self.stall_view(seen),
         };
         self.split = split;
@@ -107,7 +141,7 @@ impl Past {
         self.drained_jobs = snapshot.drained_jobs;
         self.drains.clone_from(&snapshot.drain);
         self.stalls = snapshot.blocked[0];
-        view
+        Turn { view, lag, sites, drains, pool_wait }
     }
 
     fn phase_views(&mut self, snapshot: &Snapshot, interval: Interval) -> Vec<PhaseView> {
@@ -134,8 +168,8 @@ impl Past {
         views
     }
 
-    /// Returns the heaviest sites, and how many others ran.
-    fn site_views(&mut self, snapshot: &Snapshot, interval: Interval) -> (Vec<SiteView>, u64) {
+    /// Returns the sites that ran.
+    fn site_views(&mut self, snapshot: &Snapshot, interval: Interval) -> Vec<SiteView> {
         let mut totals = sites::totals(snapshot);
         let running = running_site(snapshot);
         if let Some((label, kind)) = &running
@@ -171,15 +205,17 @@ impl Past {
         if self.sites.len() > REMEMBERED_MAX {
             self.sites.retain(|_, past| past.is_there);
         }
-        views.sort_by(|a, b| b.share_ratio.total_cmp(&a.share_ratio).then_with(|| a.label.cmp(&b.label)));
-        let left_out = views.len().saturating_sub(SITES_MAX) as u64;
-        views.truncate(SITES_MAX);
-        (views, left_out)
+        views
     }
 
-    fn drain_view(&self, queue: Queue, snapshot: &Snapshot, interval: Interval) -> DrainView {
+    fn drain_view(
+        &self,
+        queue: Queue,
+        lengths: &HistogramValues,
+        snapshot: &Snapshot,
+        interval: Interval,
+    ) -> DrainView {
         let index = queue.index();
-        let lengths = snapshot.drain[index].since(&self.drains[index]);
         DrainView {
             queue: queue.name(),
             drains_per_second: interval.per_second(lengths.count(), 0),
@@ -206,9 +242,11 @@ impl Past {
 }
 
 impl PoolPast {
-    fn turn(&mut self, pool: &PoolValues, interval: Interval) -> PoolView {
+    /// Returns the view, and the waits of the interval.
+    fn turn(&mut self, pool: &PoolValues, interval: Interval) -> (PoolView, HistogramValues) {
         let mut wait = HistogramValues::default();
         pool.wait.iter().for_each(|values| wait.merge(values));
+        let new_waits = wait.since(&self.wait);
         let ended = pool.completed.iter().chain(&pool.failed);
         let jobs = ended.fold(0u64, |sum, count| sum.saturating_add(*count));
         let view = PoolView {
@@ -218,13 +256,13 @@ impl PoolPast {
             oldest_wait_ns: pool.oldest_wait_ns,
             saturated_ns: pool.saturated_for_ns,
             jobs_per_second: interval.per_second(jobs, self.jobs),
-            wait_p95_ns: wait.since(&self.wait).quantile_ns(0.95).unwrap_or(0),
+            wait_p95_ns: new_waits.quantile_ns(0.95).unwrap_or(0),
             utilization_ratio: pool
                 .threads
                 .map(|threads| interval.share(pool.busy_ns.saturating_sub(self.busy_ns) / threads.max(1))),
         };
         *self = PoolPast { jobs, busy_ns: pool.busy_ns, wait };
-        view
+        (view, new_waits)
     }
 }
 
@@ -277,12 +315,12 @@ mod tests {
         let base = writer.page().snapshot_at(writer.clock(), Ticks(1));
         let mut past = Past::default();
         for tick in 0..200 {
-            let (views, left_out) = past.site_views(&renamed(&base, tick), Interval { ns: 1_000 });
+            let (views, left_out) = heaviest(past.site_views(&renamed(&base, tick), Interval { ns: 1_000 }));
             assert_eq!(views.len() as u64 + left_out, SITES as u64 - 1);
             assert!(past.sites.len() <= REMEMBERED_MAX, "{}", past.sites.len());
         }
         // Sites that stay are remembered.
-        let (_, left_out) = past.site_views(&renamed(&base, 199), Interval { ns: 1_000 });
+        let (_, left_out) = heaviest(past.site_views(&renamed(&base, 199), Interval { ns: 1_000 }));
         assert_eq!(left_out, 0);
     }
 }

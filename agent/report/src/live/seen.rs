@@ -2,6 +2,7 @@
 
 use crate::compute::verdict::{Verdict, judge};
 use crate::live::view::SpanView;
+use loopscope_probe::loop_id::Called;
 use loopscope_probe::{Clock, Page, Snapshot, Ticks};
 use std::collections::BTreeMap;
 
@@ -13,7 +14,7 @@ pub struct Seen {
     pub(super) spans: Vec<SpanView>,
     pub(super) verdict: Option<Verdict>,
     pub(super) agent: Option<String>,
-    pub(super) label: Option<String>,
+    pub(super) called: Option<Called>,
     pub(super) ordinal: Option<u32>,
     pub(super) has_ended: bool,
     pub(super) causes: BTreeMap<&'static str, u64>,
@@ -41,7 +42,7 @@ impl Seen {
             spans,
             verdict,
             agent,
-            label: None,
+            called: None,
             ordinal: None,
             has_ended: false,
             causes: BTreeMap::new(),
@@ -53,9 +54,10 @@ impl Seen {
         Seen { has_ended: true, agent: None, ..self }
     }
 
-    /// Says what the loop is called in metrics; without it, loops of equal names are numbered in the order they come.
-    pub fn labelled(self, label: &str) -> Seen {
-        Seen { label: Some(label.to_owned()), ..self }
+    /// Says what the loop and its runtime are called in metrics; without it, loops of equal names are numbered in the order they
+    /// come.
+    pub fn called(self, called: &Called) -> Seen {
+        Seen { called: Some(called.clone()), ..self }
     }
 
     /// Says which of its process's loops it is; without it, loops are told apart by their threads and when they began.

@@ -40,7 +40,7 @@ pub struct ProcessView {
     /// Where its incidents and captures are answered, relative to the live page, without a slash at the end:
     /// `BASE/incidents`, `BASE/flamegraph`. `None` where they are not. Set by whoever serves the view.
     pub base: Option<String>,
-    /// Its loops.
+    /// Its loops; the workers of a runtime are one of them, and are in that one's `workers`.
     pub loops: Vec<LoopView>,
     /// Pages of its that cannot be read, where a command of this machine made the view.
     pub damaged: Vec<DamagedView>,
@@ -55,7 +55,10 @@ pub struct DamagedView {
     pub because: String,
 }
 
-/// One loop.
+/// One loop, or one runtime of several workers.
+///
+/// A runtime tells the state of its worst worker. Counts, rates and lag are those of all its workers, shares those of all their
+/// time; it has no thread.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct LoopView {
     /// Which loop it is, for good: the `loop_id` of its incidents. Of a page that nobody said the number of, only a text that
@@ -65,6 +68,10 @@ pub struct LoopView {
     pub name: String,
     /// Its name as the program gave it, which loops may share. Captures and thresholds take both as `loop`.
     pub given_name: String,
+    /// Of a worker, its number in its runtime; of a runtime, the number of the worker whose state it tells.
+    pub worker: Option<u32>,
+    /// Of a runtime, its workers, by number; empty of any other loop.
+    pub workers: Vec<LoopView>,
     /// What runs the loop, such as `mio`.
     pub runtime: String,
     /// `epoll` and the like.

@@ -34,6 +34,7 @@ pub(crate) fn write(sheet: &mut MetricsPage, loops: &[LoopView], agent: &AgentVi
     sheet.family(&c::SERIES_OVERFLOW);
     sheet.whole(&["loops"], agent.overflow.loops);
     sheet.whole(&["sites"], agent.overflow.sites);
+    sheet.whole(&["workers"], agent.overflow.workers);
     sheet.whole(&["series"], agent.overflow.series);
     sheet.whole(&["names"], agent.overflow.names);
     sheet.family(&c::HTTP_REQUESTS);

@@ -61,6 +61,9 @@ fn busy_view(site_count: usize, jobs: &[WorkKind]) -> LoopView {
     LoopView {
         owner: None,
         label: "busy".to_owned(),
+        is_part: false,
+        worker: None,
+        workers: Vec::new(),
         snapshot,
         succeeded: [1; 16],
         utilization: 0.25,

@@ -106,16 +106,16 @@ catalog! {
     ALL;
 
     LOOP_INFO = gauge("loopscope_loop_info", Info, &["loop", "runtime", "backend", "thread"],
-        "Facts about a loop; join with on (job, instance, pid, loop) group_left (runtime).");
+        "Facts about a loop, or about a runtime of several workers, whose thread is empty; join with on (job, instance, pid, loop) group_left (runtime).");
     ITERATIONS = counter("loopscope_loop_iterations_total", Count, &["loop"], "Iterations of the loop.");
     LOOP_TIME = counter("loopscope_loop_time_seconds_total", Seconds, &["loop", "state"],
         "Time the loop was active (running) or idle (in its poll).");
     UTILIZATION = gauge("loopscope_loop_utilization_ratio", Ratio, &["loop"],
-        "Active share of the loop's time over the last 10 seconds.");
+        "Active share of the loop's time over the last 10 seconds; of a runtime, of the time of all its workers.");
     STALL = gauge("loopscope_loop_stall_seconds", Seconds, &["loop"],
-        "Age of the busy stretch that runs now without what was announced in it (expect_block), 0 while the loop polls.");
+        "Age of the busy stretch that runs now without what was announced in it (expect_block), 0 while the loop polls; of a runtime, that of the worst worker.");
     LAG_SECONDS = durations("loopscope_loop_lag_seconds", LAG, &["loop"],
-        "How long an event that becomes ready at a random moment waits until the loop polls; grows by 1000 a second.");
+        "How long an event that becomes ready at a random moment waits until the loop polls; grows by 1000 a second. Of a runtime: until one worker polls, each worker alike, so by 1000 a second and worker, and an event that another worker takes waits less.");
     TIMER_LATENESS = durations("loopscope_timer_lateness_seconds", LAG, &["loop"],
         "From a timer's due time to the start of its callback.");
     ITERATION_DURATION = durations("loopscope_loop_iteration_duration_seconds", FAST, &["loop"],
@@ -200,6 +200,17 @@ catalog! {
     WAKES_COALESCED = counter("loopscope_wakes_coalesced_total", Count, &["loop"],
         "Wakes from other threads that found a wake already on its way.");
 
+    WORKER_INFO = gauge("loopscope_worker_info", Info, &["loop", "worker", "thread"],
+        "Facts about one worker of a runtime; the loop families have the sum of all of its workers.");
+    WORKER_TIME = counter("loopscope_worker_time_seconds_total", Seconds, &["loop", "worker", "state"],
+        "Time one worker of a runtime was active (running) or idle (in its poll).");
+    WORKER_UTILIZATION = gauge("loopscope_worker_utilization_ratio", Ratio, &["loop", "worker"],
+        "Active share of one worker's time over the last 10 seconds.");
+    WORKER_STALL = gauge("loopscope_worker_stall_seconds", Seconds, &["loop", "worker"],
+        "Age of the worker's busy stretch that runs now without what was announced in it (expect_block), 0 while it polls.");
+    WORKER_BLOCKED = counter("loopscope_worker_blocked_total", Count, &["loop", "worker", "severity"],
+        "Busy stretches of one worker longer than the warning and the critical threshold, counted when they cross it.");
+
     BUILD_INFO = gauge("loopscope_build_info", Info, &["version", "target"], "The build of the agent.");
     AGENT_CPU = counter("loopscope_agent_cpu_seconds_total", Seconds, &[], "Processor time of the threads that watch and answer.");
     AGENT_DROPPED = counter("loopscope_agent_dropped_events_total", Count, &["loop", "reason"],
@@ -225,7 +236,7 @@ catalog! {
     SCRAPE_SIZE = gauge("loopscope_agent_scrape_size_bytes", Bytes, &["format"],
         "Size of the last page of metrics.");
     SERIES_OVERFLOW = counter("loopscope_agent_series_overflow_total", Count, &["limit"],
-        "Loops, sites and series that got none of their own because a limit was reached, and metrics of the program whose names were taken.");
+        "Loops, sites, workers and series that got none of their own because a limit was reached, and metrics of the program whose names were taken.");
     HTTP_REQUESTS = counter("loopscope_agent_http_requests_total", Count, &["path", "code"],
         "Requests answered by the agent.");
     AGENT_SERIES = gauge("loopscope_agent_series", Count, &[], "Series of this page that are loopscope's own.");
@@ -305,6 +316,7 @@ pub static GROUPS: &[(&str, &Family)] = &[
     ("Queues, starvation and stalls", &DRAIN_DURATION),
     ("The thread pool", &POOL_THREADS),
     ("Handles", &HANDLES_ACTIVE),
+    ("The workers of a runtime", &WORKER_INFO),
     ("The agent", &BUILD_INFO),
     ("The process", &PROCESS_CPU),
 ];
@@ -313,15 +325,24 @@ pub static GROUPS: &[(&str, &Family)] = &[
 pub static LABELS: &[(&str, &str, &str)] = &[
     ("pid", "1 a process", "of `loopscope serve` alone: the process that the loop runs in"),
     ("name", "1 a process", "of `loopscope serve` alone: the file name of its program"),
-    ("loop", "65 a process", "the loop's name, numbered where two share it; the 65th and later are `_other`"),
-    ("pool", "65 a process", "the loop that the pool belongs to"),
+    (
+        "loop",
+        "65 a process",
+        "the loop's name, numbered where two share it; all workers of a runtime have the runtime's; the 65th and later are `_other`",
+    ),
+    ("worker", "128 a process", "the number of a worker in its runtime"),
+    ("pool", "65 a process", "the loop or runtime that the pool belongs to"),
     ("runtime", "1 a loop", "what kind of loop it is: `mio`; a program with a loop of its own names it"),
     ("backend", "1 a loop", "what it polls with"),
     ("thread", "1 a loop", "the thread it runs on"),
     ("state", "2", "`active`, `idle`; of a process, `alive`, `ended`"),
     ("phase", "9", "the part of an iteration; `main` is code outside all of them"),
     ("kind", "16 (pools: 7, incidents: 3)", "the kind of callback, job or incident"),
-    ("site", "50 a loop, 200 a process", "where the callback was registered; the rest is `_other`"),
+    (
+        "site",
+        "50 a loop or runtime, 200 a process",
+        "where the callback was registered; the rest is `_other`",
+    ),
     ("result", "4", "`ok`, `failed`, `dropped`, `rate_limited`"),
     ("outcome", "3", "`ok`, `error`, `cancelled`"),
     ("stage", "4", "`operation`, `queued`, `executing`, `completed`"),
@@ -333,7 +354,7 @@ pub static LABELS: &[(&str, &str, &str)] = &[
     ("target", "1", "processor and system"),
     ("reason", "2 (pages: 5)", "`site_table_full`, `path_table_full`; of a page, why it was passed over"),
     ("format", "3", "`text`, `openmetrics`, `protobuf`"),
-    ("limit", "4", "`loops`, `sites`, `series`, `names`"),
+    ("limit", "5", "`loops`, `sites`, `workers`, `series`, `names`"),
     ("path", "a fixed list", "the page that was asked for; unknown ones are `other`"),
     ("code", "about 10", "the status of the answer"),
     ("nodejs_eventloop_state", "2", "`active`, `idle`"),

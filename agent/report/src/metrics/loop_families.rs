@@ -247,7 +247,7 @@ fn write_stalls(sheet: &mut MetricsPage, loops: &[LoopView]) {
     for view in loops {
         sheet.of(view);
         for cause in Cause::ALL {
-            sheet.whole(&[&view.label, cause.name()], u64::from(view.stalls.active == Some(cause)));
+            sheet.whole(&[&view.label, cause.name()], u64::from(view.stalls.active[cause as usize]));
         }
     }
     sheet.family(&c::STARVATION);

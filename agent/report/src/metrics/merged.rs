@@ -1,27 +1,11 @@
-//! Views added to one another: loops past the bound of labels are reported as one, and what has ended is put to rest.
+//! Views added to one another: workers of one runtime, loops past the bound of labels, and what has ended is put to rest.
 
 use crate::compute::stall::StallCounts;
 use crate::metrics::view::LoopView;
 use crate::model::merge::absorb;
 use loopscope_probe::{Kind, NowValues};
 
-/// Copies a view as the beginning of a sum: without sites, and without what is not added up.
-pub(crate) fn copy_view(view: &LoopView) -> LoopView {
-    LoopView {
-        owner: view.owner.clone(),
-        label: view.label.clone(),
-        snapshot: view.snapshot.clone(),
-        succeeded: view.succeeded,
-        utilization: 0.0,
-        stalls: view.stalls.clone(),
-        cases: view.cases.clone(),
-        sites: Vec::new(),
-        lag_minute: None,
-        handle_types: view.handle_types,
-    }
-}
-
-/// Adds `view` to `sum`.
+/// Adds `view` to `sum`, all but their sites.
 pub(crate) fn add_view(sum: &mut LoopView, view: &LoopView) {
     absorb(&mut sum.snapshot, &view.snapshot);
     for (was_seen, is_seen) in sum.handle_types.iter_mut().zip(view.handle_types) {
@@ -31,14 +15,23 @@ pub(crate) fn add_view(sum: &mut LoopView, view: &LoopView) {
     for kind in 0..Kind::CALLBACKS {
         sum.succeeded[kind] = sum.succeeded[kind].saturating_add(view.succeeded[kind]);
     }
-    if let (Some(sum), Some(cases)) = (&mut sum.cases, &view.cases) {
-        sum.add(cases);
+    match (&mut sum.cases, &view.cases) {
+        (Some(sum), Some(cases)) => sum.add(cases),
+        (into @ None, cases) => into.clone_from(cases),
+        (Some(_), None) => {}
+    }
+    match (&mut sum.lag_minute, &view.lag_minute) {
+        (Some(sum), Some(lag)) => sum.merge(lag),
+        (into @ None, lag) => into.clone_from(lag),
+        (Some(_), None) => {}
     }
     add_stalls(&mut sum.stalls, &view.stalls);
 }
 
 fn add_stalls(sum: &mut StallCounts, other: &StallCounts) {
-    sum.active = sum.active.or(other.active);
+    for (is_active, other) in sum.active.iter_mut().zip(other.active) {
+        *is_active |= other;
+    }
     for (into, from) in sum.episodes.iter_mut().zip(other.episodes) {
         *into = into.saturating_add(from);
     }
@@ -47,6 +40,10 @@ fn add_stalls(sum: &mut StallCounts, other: &StallCounts) {
         if let Some(from) = from {
             into.get_or_insert_default().merge(from);
         }
+    }
+    sum.blocked_exemplars.merge(&other.blocked_exemplars);
+    for (into, from) in sum.starvation_exemplars.iter_mut().zip(&other.starvation_exemplars) {
+        into.merge(from);
     }
 }
 
@@ -60,7 +57,14 @@ impl LoopView {
         if let Some(pool) = &mut snapshot.pool {
             (pool.threads, pool.running, pool.queued, pool.oldest_wait_ns) = (None, None, None, None);
         }
-        self.stalls.active = None;
+        self.stalls.active = Default::default();
         self.utilization = 0.0;
+    }
+
+    /// Takes from a part of a sum what the sum has otherwise, or not at all: it may be kept for long.
+    pub(crate) fn without_tables(mut self) -> LoopView {
+        (self.snapshot.paths, self.snapshot.sites) = (Vec::new(), Vec::new());
+        (self.snapshot.gauges, self.snapshot.gauge_histograms) = (Vec::new(), Vec::new());
+        self
     }
 }

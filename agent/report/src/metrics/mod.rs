@@ -23,6 +23,9 @@ pub(crate) mod metrics_page;
 pub mod page;
 #[doc(hidden)]
 pub mod self_metrics;
+#[doc(hidden)]
+pub mod sums;
+pub(crate) mod worker_families;
 
 pub(crate) mod host;
 

@@ -4,7 +4,7 @@ use crate::metrics::format::Format;
 use crate::metrics::host::HostFamilies;
 use crate::metrics::metrics_page::{MetricsPage, SERIES_MAX};
 use crate::metrics::view::{AgentView, HostView, LoopView};
-use crate::metrics::{agent_families, compat, host_families, loop_families};
+use crate::metrics::{agent_families, compat, host_families, loop_families, worker_families};
 
 /// Names that begin so are the agent's own.
 pub const OWN_PREFIX: &str = "loopscope_";
@@ -34,6 +34,7 @@ pub fn render(format: Format, loops: &[LoopView], agent: &AgentView, host: &str)
     let last = agent.scrapes[format as usize].bytes.max(PAGE_MIN);
     sheet.reserve(usize::try_from(last).unwrap_or(0) / 8 * 9);
     loop_families::write(&mut sheet, loops);
+    worker_families::write(&mut sheet, loops);
     compat::write(&mut sheet, agent.compat, loops);
     sheet.allow(SERIES_OF_AGENT);
     agent_families::write(&mut sheet, loops, agent);
@@ -53,6 +54,7 @@ pub fn render_host(format: Format, loops: &[LoopView], host: &HostView, agent: &
     let last = agent.scrapes[format as usize].bytes.max(PAGE_MIN);
     sheet.reserve(usize::try_from(last).unwrap_or(0) / 8 * 9);
     loop_families::write(&mut sheet, loops);
+    worker_families::write(&mut sheet, loops);
     sheet.allow(SERIES_OF_AGENT);
     host_families::write(&mut sheet, host);
     agent_families::write(&mut sheet, loops, agent);

@@ -5,7 +5,7 @@ use crate::compute::stall::StallCounts;
 use crate::compute::verdict::Cause;
 use crate::metrics::catalog::{ALL, Type};
 use crate::metrics::merged::add_view;
-use crate::metrics::view::{ProcessView, Scrapes};
+use crate::metrics::view::{ProcessView, Scrapes, WorkerView};
 use loopscope_probe::Kind;
 use loopscope_probe::histogram::HistogramValues;
 use loopscope_probe::kind::Queue;
@@ -47,13 +47,17 @@ pub(crate) fn full_view(label: &str) -> LoopView {
     let snapshot = writer.page().snapshot(&clock);
     let sites = crate::compute::sites::totals(&snapshot);
     let handle_types = snapshot.handles.map(|count| count > 0);
-    let mut stalls = StallCounts { active: Some(Cause::Timer), ..StallCounts::default() };
+    let mut stalls = StallCounts::default();
+    stalls.active[Cause::Timer as usize] = true;
     stalls.episodes[0] = 1;
     stalls.durations[0] = Some(HistogramValues::default());
     let lag_minute = Some(snapshot.lag.clone());
     LoopView {
         owner: None,
         label: label.to_owned(),
+        is_part: false,
+        worker: None,
+        workers: vec![WorkerView::default()],
         snapshot,
         succeeded: [1; 16],
         utilization: 0.25,

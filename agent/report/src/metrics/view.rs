@@ -19,11 +19,18 @@ pub struct LoopOwner {
 }
 
 /// One loop, ready to be written.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct LoopView {
     /// `None` on the page of one process.
     pub owner: Option<Arc<LoopOwner>>,
+    /// What its series are called: as the loop, as its runtime, or `_other`.
     pub label: String,
+    /// It goes into a sum with that label; see [`Sums`](crate::metrics::sums::Sums).
+    pub is_part: bool,
+    /// Of a part, the number of the worker in its runtime.
+    pub worker: Option<u32>,
+    /// Of the sum of a runtime's workers, those that live and have series of their own, by number.
+    pub workers: Vec<WorkerView>,
     pub snapshot: Snapshot,
     /// Callbacks that returned without a panic, by kind.
     pub succeeded: [u64; Kind::CALLBACKS],
@@ -38,11 +45,26 @@ pub struct LoopView {
     pub lag_minute: Option<HistogramValues>,
 }
 
+/// One worker of a runtime: the little that tells which of them is at fault.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct WorkerView {
+    pub number: u32,
+    pub thread: String,
+    pub utilization: f64,
+    /// Age of its busy period without what was announced in it.
+    pub stall_ns: u64,
+    pub active_ns: u64,
+    pub idle_ns: u64,
+    /// Its stalls by severity.
+    pub blocked: [u64; 2],
+}
+
 /// What could not get a series of its own.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Overflow {
     pub loops: u64,
     pub sites: u64,
+    pub workers: u64,
     pub series: u64,
     /// Families of the host program whose name was taken.
     pub names: u64,

@@ -25,6 +25,14 @@ impl Exemplars {
         self.newest_last.push(exemplar);
     }
 
+    /// Takes in another loop's: the newer one of each octave stays.
+    pub(crate) fn merge(&mut self, other: &Exemplars) {
+        let mut all: Vec<Exemplar> = std::mem::take(&mut self.newest_last);
+        all.extend(other.newest_last.iter().cloned());
+        all.sort_by_key(|exemplar| exemplar.unix_ns);
+        all.into_iter().for_each(|exemplar| self.note(exemplar));
+    }
+
     /// Returns them, newest last.
     pub(crate) fn newest_last(&self) -> &[Exemplar] {
         &self.newest_last

@@ -6,7 +6,7 @@ use crate::model::thresholds::{THRESHOLD_NS_MIN, Thresholds};
 /// What is to be changed. What is not given stays as it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ThresholdChange {
-    /// Label or name of the loop; `None` for all.
+    /// Label or name of the loop, or of a runtime for all of its workers; `None` for all.
     pub loop_name: Option<String>,
     pub warning_ns: Option<u64>,
     pub critical_ns: Option<u64>,
@@ -19,8 +19,18 @@ pub struct LoopThresholds {
     pub r#loop: String,
     /// The loop's name, which several may share.
     pub name: String,
+    /// The label of the runtime that it is a worker of; empty for a loop by itself.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub group: String,
     pub warning_ns: u64,
     pub critical_ns: u64,
+}
+
+impl LoopThresholds {
+    /// Tells whether this is the loop, or a worker of the runtime, that a person calls `name`.
+    pub fn is_called(&self, name: &str) -> bool {
+        self.r#loop == name || self.name == name || (!self.group.is_empty() && self.group == name)
+    }
 }
 
 /// The answer: the thresholds of loops without their own, and those of every loop there is.

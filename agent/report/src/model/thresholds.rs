@@ -1,5 +1,6 @@
 //! Stall thresholds: one pair for all loops, and pairs of their own for some.
 
+use loopscope_probe::loop_id::Called;
 use std::collections::BTreeMap;
 
 /// The shortest threshold, in nanoseconds. A loop that keeps turning is looked at once a threshold, so this bounds the looks to
@@ -33,13 +34,14 @@ impl ThresholdTable {
         ThresholdTable { all, own: BTreeMap::new() }
     }
 
-    /// Returns the thresholds of the loop with this label and name: its own by label, else those of its name, else
-    /// those of all.
-    pub fn of(&self, label: &str, name: &str) -> Thresholds {
-        self.own.get(label).or_else(|| self.own.get(name)).copied().unwrap_or(self.all)
+    /// Returns the thresholds of the loop that is called so and has this name: its own by label, else those of its name, else
+    /// those of its runtime, else those of all.
+    pub fn of(&self, called: &Called, name: &str) -> Thresholds {
+        let own = [&*called.label, name, &*called.runtime].into_iter().find_map(|text| self.own.get(text));
+        own.copied().unwrap_or(self.all)
     }
 
-    /// Sets the thresholds of one loop, by its label or name.
+    /// Sets the thresholds of one loop, by its label or name, or of all workers of a runtime.
     pub fn set_one(&mut self, loop_name: &str, thresholds: Thresholds) {
         self.own.insert(loop_name.to_owned(), thresholds);
     }
@@ -67,16 +69,25 @@ mod tests {
     }
 
     #[test]
-    fn a_label_comes_before_a_name_and_a_name_before_all() {
+    fn a_label_comes_before_a_name_a_runtime_and_all() {
         let mut table = ThresholdTable::new(pair(100));
         table.set_one("worker", pair(20));
         table.set_one("worker#2", pair(30));
-        assert_eq!(table.of("main", "main"), pair(100));
-        assert_eq!(table.of("worker#3", "worker"), pair(20));
-        assert_eq!(table.of("worker#2", "worker"), pair(30));
-        assert_eq!(table.pairs().count(), 3);
+        let of = |table: &ThresholdTable, label: &str, name: &str, runtime: &str| {
+            let (label, runtime) = (label.to_owned(), runtime.to_owned());
+            table.of(&Called { label, runtime, ..Called::default() }, name)
+        };
+        assert_eq!(of(&table, "main", "main", ""), pair(100));
+        assert_eq!(of(&table, "worker#3", "worker", ""), pair(20));
+        assert_eq!(of(&table, "worker#2", "worker", ""), pair(30));
+        table.set_one("web", pair(40));
+        assert_eq!(of(&table, "web/1", "web/1", "web"), pair(40));
+        table.set_one("web/1", pair(60));
+        assert_eq!(of(&table, "web/1", "web/1", "web"), pair(60));
+        assert_eq!(table.pairs().count(), 5);
         table.set_all(pair(50));
-        assert_eq!(table.of("worker#2", "worker"), pair(50));
+        assert_eq!(of(&table, "worker#2", "worker", ""), pair(50));
+        assert_eq!(of(&table, "web/1", "web/1", "web"), pair(50));
     }
 
     #[test]

@@ -1,0 +1,224 @@
+//! A runtime of several workers as one: what they did in one interval, added up.
+
+use crate::live::lag::lag_view;
+use crate::live::past::{Turn, heaviest};
+use crate::live::view::{
+    DrainView, LoopView, PhaseView, PoolView, SiteView, StallView, StateKind, StateView,
+};
+use loopscope_probe::histogram::HistogramValues;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, HashMap};
+
+/// What is remembered of a runtime from one observation to the next.
+#[derive(Clone, Debug, Default)]
+pub(super) struct RuntimePast {
+    /// The stalls of each worker that was there, by the id of its loop.
+    there: HashMap<String, StallView>,
+    /// Those of the workers that have left.
+    left: StallView,
+}
+
+/// The workers of one runtime, seen at one moment.
+#[derive(Clone, Debug)]
+pub(super) struct Workers {
+    /// Of the runtime.
+    pub id: String,
+    pub name: String,
+    pub given_name: String,
+    pub turns: Vec<Turn>,
+}
+
+impl RuntimePast {
+    /// Returns the view of a runtime that has at least one worker.
+    pub(super) fn turn(&mut self, workers: Workers) -> LoopView {
+        let Workers { id, name, given_name, mut turns } = workers;
+        turns.sort_by_key(|turn| turn.view.worker);
+        let sums = Sums::of(&turns);
+        let (phases, drains) = (sums.phases(), sums.drains());
+        let (sites, sites_left_out) = heaviest(sums.sites());
+        let (lag, pool) = (sums.lag(), sums.pool());
+        let utilization_ratio = sums.share(|view| view.utilization_ratio);
+        let iterations_per_second = turns.iter().map(|turn| turn.view.iterations_per_second).sum();
+        let callbacks_per_second = turns.iter().map(|turn| turn.view.callbacks_per_second).sum();
+        let views: Vec<LoopView> = turns.into_iter().map(Turn::into_view).collect();
+        let stalls = self.stalls(&views);
+        let worst = views.iter().min_by_key(|view| Reverse(badness(&view.state)));
+        let first = views.first();
+        let text = |of: fn(&LoopView) -> &String| first.map(of).cloned().unwrap_or_default();
+        LoopView {
+            id,
+            name,
+            given_name,
+            worker: worst.and_then(|view| view.worker),
+            state: worst.map(|view| view.state.clone()).unwrap_or_default(),
+            runtime: text(|view| &view.runtime),
+            backend: text(|view| &view.backend),
+            thread: String::new(),
+            tid: 0,
+            created_unix_ns: views.iter().map(|view| view.created_unix_ns).min().unwrap_or(0),
+            interval_ns: views.iter().map(|view| view.interval_ns).max().unwrap_or(0),
+            lag,
+            utilization_ratio,
+            iterations_per_second,
+            callbacks_per_second,
+            phases,
+            sites,
+            sites_left_out,
+            drains,
+            pool,
+            stalls,
+            workers: views,
+        }
+    }
+
+    /// Adds up the stalls, those of workers that have left, too: a runtime's count does not fall.
+    fn stalls(&mut self, views: &[LoopView]) -> StallView {
+        let there: HashMap<String, StallView> =
+            views.iter().map(|view| (view.id.clone(), view.stalls.clone())).collect();
+        for (_, gone) in std::mem::replace(&mut self.there, there)
+            .into_iter()
+            .filter(|(id, _)| views.iter().all(|view| view.id != *id))
+        {
+            add_stalls(&mut self.left, &gone);
+        }
+        let mut sum = self.left.clone();
+        sum.warning_count_new = 0;
+        views.iter().for_each(|view| add_stalls(&mut sum, &view.stalls));
+        let least = |of: fn(&StallView) -> u64| views.iter().map(|view| of(&view.stalls)).min().unwrap_or(0);
+        StallView {
+            warning_ns: least(|stalls| stalls.warning_ns),
+            critical_ns: least(|stalls| stalls.critical_ns),
+            ..sum
+        }
+    }
+}
+
+fn add_stalls(sum: &mut StallView, more: &StallView) {
+    let add = |into: &mut u64, from: u64| *into = into.saturating_add(from);
+    add(&mut sum.warning_count, more.warning_count);
+    add(&mut sum.critical_count, more.critical_count);
+    add(&mut sum.warning_count_new, more.warning_count_new);
+    add(&mut sum.blocked_ns, more.blocked_ns);
+    for (cause, count) in &more.causes {
+        add(sum.causes.entry(cause).or_default(), *count);
+    }
+}
+
+/// How bad a state is, the worse the larger.
+fn badness(state: &StateView) -> (u8, u64) {
+    let rank = match state.kind {
+        StateKind::Stalled if state.is_critical => 5,
+        StateKind::Stalled => 4,
+        StateKind::ExpectedBlock => 3,
+        StateKind::Running => 2,
+        StateKind::Idle => 1,
+        StateKind::Ended => 0,
+    };
+    (rank, state.busy_ns)
+}
+
+/// The turns of one runtime, for adding up.
+struct Sums<'a> {
+    turns: &'a [Turn],
+    /// The intervals of all of them, in nanoseconds.
+    all_ns: f64,
+}
+
+impl<'a> Sums<'a> {
+    fn of(turns: &'a [Turn]) -> Sums<'a> {
+        Sums { turns, all_ns: turns.iter().map(|turn| turn.view.interval_ns as f64).sum() }
+    }
+
+    /// Returns the part that something is of the time of all workers, where it is that part of each one's.
+    fn share(&self, of: impl Fn(&LoopView) -> f64) -> f64 {
+        self.turns.iter().map(|turn| of(&turn.view) * self.weight(turn)).sum()
+    }
+
+    fn weight(&self, turn: &Turn) -> f64 {
+        if self.all_ns > 0.0 { turn.view.interval_ns as f64 / self.all_ns } else { 0.0 }
+    }
+
+    fn lag(&self) -> crate::live::view::LagView {
+        lag_view(&merged(self.turns.iter().map(|turn| &turn.lag)))
+    }
+
+    fn phases(&self) -> Vec<PhaseView> {
+        let mut sums: Vec<PhaseView> = Vec::new();
+        for turn in self.turns {
+            for phase in &turn.view.phases {
+                let at = sums.iter().position(|sum| sum.phase == phase.phase).unwrap_or_else(|| {
+                    sums.push(PhaseView { phase: phase.phase.clone(), ..PhaseView::default() });
+                    sums.len() - 1
+                });
+                sums[at].share_ratio += phase.share_ratio * self.weight(turn);
+                sums[at].callbacks_per_second += phase.callbacks_per_second;
+            }
+        }
+        sums
+    }
+
+    fn sites(&self) -> Vec<SiteView> {
+        let mut sums: BTreeMap<(&str, &str), SiteView> = BTreeMap::new();
+        for turn in self.turns {
+            for site in &turn.sites {
+                let sum = sums.entry((&site.label, site.kind)).or_insert_with(|| SiteView {
+                    label: site.label.clone(),
+                    kind: site.kind,
+                    ..SiteView::default()
+                });
+                sum.share_ratio += site.share_ratio * self.weight(turn);
+                sum.calls_per_second += site.calls_per_second;
+                sum.longest_ns = sum.longest_ns.max(site.longest_ns);
+                sum.is_running |= site.is_running;
+            }
+        }
+        sums.into_values().collect()
+    }
+
+    fn drains(&self) -> Vec<DrainView> {
+        let mut sums: Vec<DrainView> = Vec::new();
+        for drain in self.turns.iter().flat_map(|turn| &turn.view.drains) {
+            match sums.iter_mut().find(|sum| sum.queue == drain.queue) {
+                None => sums.push(*drain),
+                Some(sum) => {
+                    sum.drains_per_second += drain.drains_per_second;
+                    sum.jobs_per_second += drain.jobs_per_second;
+                    sum.depth_max = sum.depth_max.max(drain.depth_max);
+                }
+            }
+        }
+        for (index, sum) in sums.iter_mut().enumerate() {
+            let lengths = merged(self.turns.iter().filter_map(|turn| turn.drains.get(index)));
+            sum.p99_ns = lengths.quantile_ns(0.99).unwrap_or(0);
+        }
+        sums
+    }
+
+    fn pool(&self) -> Option<PoolView> {
+        let pools = || self.turns.iter().filter_map(|turn| turn.view.pool);
+        pools().next()?;
+        let known = |of: fn(PoolView) -> Option<u64>| {
+            pools()
+                .filter_map(of)
+                .fold(None, |sum: Option<u64>, more| Some(sum.unwrap_or(0).saturating_add(more)))
+        };
+        let threads = known(|pool| pool.threads);
+        let busy: f64 = pools().filter_map(|pool| Some(pool.utilization_ratio? * pool.threads? as f64)).sum();
+        Some(PoolView {
+            threads,
+            busy: known(|pool| pool.busy),
+            queued: known(|pool| pool.queued),
+            oldest_wait_ns: pools().filter_map(|pool| pool.oldest_wait_ns).max(),
+            saturated_ns: pools().map(|pool| pool.saturated_ns).max().unwrap_or(0),
+            jobs_per_second: pools().map(|pool| pool.jobs_per_second).sum(),
+            wait_p95_ns: merged(self.turns.iter().map(|turn| &turn.pool_wait)).quantile_ns(0.95).unwrap_or(0),
+            utilization_ratio: threads.map(|threads| busy / threads.max(1) as f64),
+        })
+    }
+}
+
+fn merged<'a>(all: impl Iterator<Item = &'a HistogramValues>) -> HistogramValues {
+    let mut sum = HistogramValues::default();
+    all.for_each(|values| sum.merge(values));
+    sum
+}

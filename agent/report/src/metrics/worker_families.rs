@@ -1,0 +1,44 @@
+//! Writes the families of single workers: what a runtime's sums leave open, which of its workers is at fault.
+
+use crate::metrics::catalog::{self as c, Family};
+use crate::metrics::metrics_page::MetricsPage;
+use crate::metrics::view::{LoopView, WorkerView};
+use loopscope_probe::tallies::Severity;
+
+/// Writes all of them, in the order of the catalogue.
+pub(crate) fn write(sheet: &mut MetricsPage, loops: &[LoopView]) {
+    each(sheet, &c::WORKER_INFO, loops, |sheet, labels, worker| {
+        sheet.whole(&[labels[0], labels[1], &worker.thread], 1);
+    });
+    each(sheet, &c::WORKER_TIME, loops, |sheet, labels, worker| {
+        sheet.seconds(&[labels[0], labels[1], "active"], worker.active_ns);
+        sheet.seconds(&[labels[0], labels[1], "idle"], worker.idle_ns);
+    });
+    each(sheet, &c::WORKER_UTILIZATION, loops, |sheet, labels, worker| {
+        sheet.fraction(&labels, worker.utilization);
+    });
+    each(sheet, &c::WORKER_STALL, loops, |sheet, labels, worker| {
+        sheet.seconds(&labels, worker.stall_ns);
+    });
+    each(sheet, &c::WORKER_BLOCKED, loops, |sheet, labels, worker| {
+        for severity in Severity::ALL {
+            sheet.whole(&[labels[0], labels[1], severity.name()], worker.blocked[severity as usize]);
+        }
+    });
+}
+
+/// Writes one family; `write` gets the labels that all of them have, the runtime's and the worker's.
+fn each(
+    sheet: &mut MetricsPage,
+    family: &'static Family,
+    loops: &[LoopView],
+    write: impl Fn(&mut MetricsPage, [&str; 2], &WorkerView),
+) {
+    sheet.family(family);
+    for view in loops {
+        sheet.of(view);
+        for worker in &view.workers {
+            write(sheet, [&view.label, &worker.number.to_string()], worker);
+        }
+    }
+}
