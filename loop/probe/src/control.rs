@@ -52,6 +52,26 @@ pub struct ControlWords {
     observed_blocked: [Word<AgentOwned>; 2],
 }
 
+#[cfg(all(test, not(loom)))]
+crate::page_layout::layout!(
+    ControlWords,
+    "control",
+    warning_ns,
+    critical_ns,
+    tick_unix_ns,
+    address,
+    socket,
+    incidents,
+    stalls_counted,
+    turned,
+    retired,
+    observed_busy,
+    observed_parked,
+    observed_active,
+    observed_idle,
+    observed_blocked
+);
+
 /// What an observer saw of a loop whose thread does not tell when it waits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Observed {

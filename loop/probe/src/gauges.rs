@@ -48,7 +48,7 @@ pub enum GaugeUnit {
 
 #[repr(C)]
 #[derive(Debug, Default)]
-struct GaugeWords {
+pub(crate) struct GaugeWords {
     /// Type in bits 0 to 7, unit in 8 to 15; 0 where nothing is.
     meta: Word<GaugeOwned>,
     name: [Word<GaugeOwned>; NAME_WORDS],
@@ -56,13 +56,19 @@ struct GaugeWords {
     value: Word<GaugeOwned>,
 }
 
+#[cfg(all(test, not(loom)))]
+crate::page_layout::layout!(GaugeWords, "gauge", meta, name, kind, value);
+
 #[repr(C)]
 #[derive(Debug, Default)]
-struct HistogramWords {
+pub(crate) struct HistogramWords {
     name: [Word<GaugeOwned>; NAME_WORDS],
     kind: [Word<GaugeOwned>; KIND_WORDS],
     values: Histogram<GaugeOwned>,
 }
+
+#[cfg(all(test, not(loom)))]
+crate::page_layout::layout!(HistogramWords, "gauge_histogram", name, kind, values);
 
 /// The table in shared memory.
 #[repr(C, align(128))]
@@ -75,6 +81,9 @@ pub struct GaugeTable {
     refused: Word<GaugeOwned>,
     histograms: [HistogramWords; GAUGE_HISTOGRAMS],
 }
+
+#[cfg(all(test, not(loom)))]
+crate::page_layout::layout!(GaugeTable, "gauges", gauges, histograms_in_use, refused, histograms);
 
 /// A copy of one number.
 #[derive(Clone, Debug, PartialEq, Eq)]
