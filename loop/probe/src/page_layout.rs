@@ -39,5 +39,7 @@ macro_rules! layout {
 }
 pub(crate) use layout;
 
+// Not under Miri, which has no files.
 #[cfg(not(miri))]
-mod specification;
+#[path = "page_layout_tests.rs"]
+mod tests;
