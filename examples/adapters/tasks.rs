@@ -8,7 +8,8 @@ use super::stage::{Stage, Told};
 use loopscope_probe::description::{Culprit, Description, Fact, FramePart, Owner, Term, Trouble};
 use loopscope_probe::observer::{Observed, Sighting};
 use loopscope_probe::site::Site;
-use loopscope_probe::{Kind, Life, ObservedPool, Phase, SiteId, Ticks, Writer};
+use loopscope_probe::{Kind, Life, ObservedPool, Phase, PoolWriter, SiteId, Ticks, Writer};
+use std::sync::Arc;
 
 /// What this runtime calls things, and what it can fill.
 pub fn description() -> Description {
@@ -52,12 +53,7 @@ struct Worker {
 }
 
 impl Worker {
-    fn new(
-        stage: &mut Stage<'_>,
-        number: u32,
-        told: Option<std::sync::Arc<Told>>,
-        is_observed: bool,
-    ) -> Worker {
+    fn new(stage: &mut Stage<'_>, number: u32, told: Option<Arc<Told>>, is_observed: bool) -> Worker {
         let builder = stage.builder(&format!("rt-{number}")).describe(&description()).runtime("tasks");
         let builder = builder.backend("epoll").worker("rt", number).process("shop");
         let builder = builder.thread(&format!("rt-worker-{number}"));
@@ -102,92 +98,131 @@ fn tasks() -> Phase {
     Phase::from_index(8).expect("there are sixteen phases")
 }
 
+/// The runtime: four workers, what is said of three of them, and the pool, which worker 0's page has.
+struct Runtime {
+    first: Worker,
+    second: Worker,
+    /// Its thread tells nothing; the page has what its observer says.
+    _third: Worker,
+    fourth: Worker,
+    hidden: Arc<Told>,
+    seen: Arc<Told>,
+    moved: Arc<Told>,
+    pool: PoolWriter,
+}
+
+impl Runtime {
+    fn new(stage: &mut Stage<'_>) -> Runtime {
+        let (hidden, seen, moved) = (Stage::observer(), Stage::observer(), Stage::observer());
+        let mut first = Worker::new(stage, 0, None, false);
+        let pool = first.writer.take_pool().expect("nobody took it before");
+        Runtime {
+            first,
+            second: Worker::new(stage, 1, Some(hidden.clone()), false),
+            _third: Worker::new(stage, 2, Some(seen.clone()), true),
+            fourth: Worker::new(stage, 3, Some(moved.clone()), false),
+            hidden,
+            seen,
+            moved,
+            pool,
+        }
+    }
+
+    /// Nothing is wrong.
+    fn work(&mut self, stage: &mut Stage<'_>) {
+        let Runtime { first, second, fourth, .. } = self;
+        for worker in [&mut *first, &mut *second, fourth] {
+            worker.writer.resume();
+            worker.park(stage);
+        }
+        for _ in 0..20 {
+            first.unpark(stage);
+            first.poll(stage, first.list, 2);
+            first.park(stage);
+            second.unpark(stage);
+            second.poll(stage, second.export, 1);
+            second.park(stage);
+            stage.pass(6);
+        }
+        stage.show("nothing is wrong");
+    }
+
+    /// One worker goes from poll to poll for half a second; it parks in between, of which only a number tells. Another one is
+    /// in code of the scheduler, until its thread goes on to something else.
+    fn turn(&mut self, stage: &mut Stage<'_>) {
+        self.second.unpark(stage);
+        self.fourth.unpark(stage);
+        for turn in 1..=10 {
+            self.hidden.say(Sighting::nothing().turn(turn));
+            self.second.poll(stage, self.second.list, 49);
+        }
+        stage.show("worker 1 parks without telling, worker 3 is in code of the scheduler for 500 ms");
+        self.second.park(stage);
+        self.moved.say(Sighting::nothing().retired());
+        stage.pass(100);
+        stage.show("worker 3 is retired");
+    }
+
+    /// The observer sees worker 2 busy, which has waited since `parked_since`.
+    fn observe(&mut self, stage: &mut Stage<'_>, parked_since: Ticks) {
+        let busy_since = stage.now();
+        let idle_ticks = busy_since.since(parked_since);
+        let busy = Observed { busy_since, parked_since, idle_ticks, active_ticks: 0 };
+        self.seen.say(Sighting::nothing().observed(busy));
+        stage.pass(150);
+        stage.show("worker 2 is seen busy for 150 ms");
+        let parked_since = stage.now();
+        let active_ticks = parked_since.since(busy_since);
+        let parked = Observed { busy_since: Ticks::NONE, parked_since, active_ticks, idle_ticks };
+        self.seen.say(Sighting::nothing().observed(parked));
+        stage.look();
+    }
+
+    /// A poll of worker 0 computes for so long.
+    fn compute(&mut self, stage: &mut Stage<'_>, ms: u64, title: &str) {
+        let Worker { writer, export, .. } = &mut self.first;
+        writer.phase(tasks());
+        writer.begin(Kind::Task, *export, Life::UNKNOWN);
+        stage.pass(ms);
+        stage.show(title);
+    }
+
+    /// All threads of the pool are busy, and jobs wait; then only the age of the oldest is known.
+    fn fill_pool(&mut self, stage: &mut Stage<'_>) {
+        let some = ObservedPool { threads: Some(4), running: Some(1), queued: Some(0), oldest: None };
+        self.pool.observe(ObservedPool { running: Some(4), queued: Some(30), ..some }, stage.now());
+        stage.pass(700);
+        stage.show("the pool is full");
+        let waiting = ObservedPool { oldest: Some(stage.now()), ..ObservedPool::default() };
+        self.pool.observe(waiting, stage.now());
+        stage.pass(300);
+        stage.show("of the pool only the age of its oldest job is known");
+        self.pool.observe(some, stage.now());
+    }
+}
+
 /// Plays what such a runtime does in three seconds.
 pub fn play(stage: &mut Stage<'_>) {
-    let (hidden, seen, moved) = (Stage::observer(), Stage::observer(), Stage::observer());
-    let mut first = Worker::new(stage, 0, None, false);
-    let mut second = Worker::new(stage, 1, Some(hidden.clone()), false);
-    let third = Worker::new(stage, 2, Some(seen.clone()), true);
-    let mut fourth = Worker::new(stage, 3, Some(moved.clone()), false);
-    let mut pool = first.writer.take_pool().expect("nobody took it before");
-    let mut observed = Observed { parked_since: stage.now(), ..Observed::default() };
-    // Its thread wakes no agent, so the agent must look again by itself.
-    seen.say(Sighting::nothing().observed(observed).again_within(10_000_000));
-    let some = ObservedPool { threads: Some(4), running: Some(1), ..ObservedPool::default() };
-    pool.observe(ObservedPool { queued: Some(0), ..some }, stage.now());
-    for worker in [&mut first, &mut second, &mut fourth] {
-        worker.writer.resume();
-        worker.park(stage);
-    }
-    for _ in 0..20 {
-        first.unpark(stage);
-        first.poll(stage, first.list, 2);
-        first.park(stage);
-        second.unpark(stage);
-        second.poll(stage, second.export, 1);
-        second.park(stage);
-        stage.pass(6);
-    }
-    stage.show("nothing is wrong");
-
-    // One worker goes from poll to poll for half a second; it parks in between, of which only a number tells.
-    second.unpark(stage);
-    fourth.unpark(stage);
-    for turn in 1..=10 {
-        hidden.say(Sighting::nothing().turn(turn));
-        second.poll(stage, second.list, 49);
-    }
-    stage.show("worker 1 parks without telling, worker 3 is in code of the scheduler for 500 ms");
-
-    // The thread of worker 3 goes on to something else.
-    second.park(stage);
-    moved.say(Sighting::nothing().retired());
-    stage.pass(100);
-    stage.show("worker 3 is retired");
-
-    // The observer sees worker 2 busy.
-    observed.idle_ticks = stage.now().since(observed.parked_since);
-    observed.busy_since = stage.now();
-    seen.say(Sighting::nothing().observed(observed));
-    stage.pass(150);
-    stage.show("worker 2 is seen busy for 150 ms");
-    observed = Observed {
-        busy_since: Ticks::NONE,
-        parked_since: stage.now(),
-        active_ticks: stage.now().since(observed.busy_since),
-        ..observed
-    };
-    seen.say(Sighting::nothing().observed(observed));
-    stage.look();
-
-    // A poll of worker 0 computes, and panics.
-    first.unpark(stage);
-    first.writer.phase(tasks());
-    first.writer.begin(Kind::Task, first.export, Life::UNKNOWN);
-    stage.pass(240);
-    stage.show("a poll of worker 0 computes for 240 ms");
-    first.writer.panicked();
-    first.writer.end();
-    first.writer.drained();
-    first.writer.phase(Phase::MAIN);
-    first.park(stage);
-
-    // All threads of the pool are busy, and jobs wait; for how long the oldest has is not known.
-    pool.observe(ObservedPool { running: Some(4), queued: Some(30), ..some }, stage.now());
-    stage.pass(700);
-    stage.show("the pool is full");
-    let waiting = ObservedPool { oldest: Some(stage.now()), ..ObservedPool::default() };
-    pool.observe(waiting, stage.now());
-    stage.pass(300);
-    stage.show("of the pool only the age of its oldest job is known");
-    pool.observe(ObservedPool { queued: Some(0), ..some }, stage.now());
-
+    let mut own = Runtime::new(stage);
+    let begin = stage.now();
+    // A thread that tells nothing wakes no agent, so the agent must look again by itself.
+    let parked = Observed { parked_since: begin, ..Observed::default() };
+    own.seen.say(Sighting::nothing().observed(parked).again_within(10_000_000));
+    let idle = ObservedPool { threads: Some(4), running: Some(1), queued: Some(0), oldest: None };
+    own.pool.observe(idle, begin);
+    own.work(stage);
+    own.turn(stage);
+    own.observe(stage, begin);
+    own.first.unpark(stage);
+    own.compute(stage, 240, "a poll of worker 0 computes for 240 ms");
+    own.first.writer.panicked();
+    own.first.writer.end();
+    own.first.writer.drained();
+    own.first.writer.phase(Phase::MAIN);
+    own.first.park(stage);
+    own.fill_pool(stage);
     // Killed in the middle of a poll.
-    first.unpark(stage);
-    first.poll(stage, first.list, 2);
-    first.writer.phase(tasks());
-    first.writer.begin(Kind::Task, first.export, Life::UNKNOWN);
-    stage.pass(1_100);
-    stage.show("a poll of worker 0 computes for 1.1 s");
-    drop((first, second, third, fourth));
+    own.first.unpark(stage);
+    own.first.poll(stage, own.first.list, 2);
+    own.compute(stage, 1_100, "a poll of worker 0 computes for 1.1 s");
 }
