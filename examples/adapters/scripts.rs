@@ -129,9 +129,9 @@ impl Loop {
         self.writer.phase(Phase::TIMERS);
         self.writer.begin_many(Kind::Timer, self.timers);
         stage.pass(1);
-        let inside = self.writer.drain_inside_begin(Queue::NextTick, 2);
+        let inside = self.writer.drain_inside_begin(Queue::NextTick, 1);
         self.callback(stage, Kind::Tick, SiteId::NONE, 1);
-        self.writer.drain_inside_end(Queue::NextTick, 2, inside);
+        self.writer.drain_inside_end(Queue::NextTick, 1, inside);
         self.writer.end_many(5);
         self.writer.drained();
         self.writer.phase(Phase::POLL);
