@@ -150,7 +150,8 @@ const STALLED: &str = "STALLED";
 /// The column where details begin that do not fit beside their line.
 const DETAIL_INDENT: usize = 7;
 
-fn table(paint: Paint, processes: &[Process], with_workers: bool) -> String {
+/// Writes the table of loops, a line each.
+pub fn table(paint: Paint, processes: &[Process], with_workers: bool) -> String {
     let head = ["PID", "NAME", "LOOP", "RUNTIME", "BUSY", "AGENT", "STATE"].map(str::to_owned);
     let mut lines = vec![Line { cells: head, detail: String::new() }];
     let mut busy_ends: Vec<String> = Vec::new();

@@ -1,5 +1,7 @@
 //! The command `loopscope`: what every event loop of this machine is doing, and which line of code is guilty.
 
+#[cfg(test)]
+mod adapters_tests;
 mod agent;
 mod args;
 mod demo;

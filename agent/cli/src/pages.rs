@@ -5,6 +5,7 @@
 use crate::endpoint::Endpoint;
 use crate::error::Failure;
 use loopscope_probe::agent_address::AgentAddress;
+use loopscope_probe::clock::{ClockSource, Scale};
 use loopscope_probe::directory::{Owner, PageFile};
 use loopscope_probe::loop_id::{Called, LoopId};
 use loopscope_probe::printable::printable;
@@ -14,6 +15,7 @@ use loopscope_probe::{Clock, Page, Snapshot, Ticks, directory, loop_id};
 use loopscope_report::diagnose::{LoopName, last_moment};
 use std::fs::File;
 use std::io;
+use std::path::PathBuf;
 
 /// One process with page files. At least one of `loops` and `damaged` is not empty.
 #[derive(Debug)]
@@ -39,7 +41,7 @@ pub struct LoopPage {
 /// A page file that cannot be read, and why.
 #[derive(Debug)]
 pub struct Damaged {
-    pub path: std::path::PathBuf,
+    pub path: PathBuf,
     pub because: String,
 }
 
@@ -48,7 +50,17 @@ pub struct Damaged {
 /// # Errors
 /// The runtime directory is there and cannot be read.
 pub fn processes() -> Result<Vec<Process>, Failure> {
-    let path = directory::runtime_directory();
+    processes_in(directory::runtime_directory(), Clock::for_page)
+}
+
+/// Lists the processes of a directory, whose pages are read with the clocks that `clock_of` gives.
+///
+/// # Errors
+/// The directory is there and cannot be read.
+pub fn processes_in(
+    path: PathBuf,
+    clock_of: impl Fn(ClockSource, Scale) -> Option<Clock>,
+) -> Result<Vec<Process>, Failure> {
     let files = directory::page_files(&path).map_err(|error| Failure::Directory { path, error })?;
     let mut processes: Vec<Process> = Vec::new();
     for file in files {
@@ -58,7 +70,7 @@ pub fn processes() -> Result<Vec<Process>, Failure> {
             processes.push(Process { owner, is_alive, loops: Vec::new(), damaged: Vec::new() });
         }
         let process = processes.last_mut().expect("one was pushed for this owner");
-        match open(&file) {
+        match open(&file, &clock_of) {
             Ok(Some(page)) => {
                 // Its start time is another one to us where it is in another time namespace.
                 process.is_alive |= page.has_writer();
@@ -84,13 +96,16 @@ fn label_all(process: Option<&mut Process>) {
 }
 
 /// Opens and checks a page file. `None` for a loop that ended in an orderly way just now.
-fn open(page_file: &PageFile) -> Result<Option<LoopPage>, String> {
+fn open(
+    page_file: &PageFile,
+    clock_of: impl Fn(ClockSource, Scale) -> Option<Clock>,
+) -> Result<Option<LoopPage>, String> {
     let file = match directory::open_page_file(&page_file.path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         file => file.map_err(|error| error.to_string())?,
     };
     let page = directory::read_page_from(&file).map_err(|error| error.to_string())?;
-    let clock = page.clock().and_then(|(source, scale)| Clock::for_page(source, scale));
+    let clock = page.clock().and_then(|(source, scale)| clock_of(source, scale));
     let clock = clock.ok_or("has a clock that cannot be read on this machine")?;
     let facts = page.facts();
     if facts.pid_namespace != directory::pid_namespace() {

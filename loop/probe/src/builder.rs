@@ -106,7 +106,8 @@ impl Builder {
     }
 
     /// Stamps with this clock instead of [`Clock::real`]. A page with a virtual clock stays private to the process
-    /// and out of its registry: no agent could tell its ages.
+    /// and out of its registry, unless [`Builder::directory`] says where its file is to be: then whoever has the clock reads it
+    /// as it reads others. Other programs refuse it, since they cannot tell its ages.
     pub fn clock(mut self, clock: Clock) -> Self {
         self.clock = Some(clock);
         self
@@ -131,7 +132,7 @@ impl Builder {
     /// [`LocalPage::private_because`](crate::registry::LocalPage::private_because) says why.
     pub fn build(self) -> Writer {
         let clock = self.clock.clone().unwrap_or_else(Clock::real);
-        let is_simulated = clock.source() == ClockSource::Virtual;
+        let is_simulated = clock.source() == ClockSource::Virtual && self.directory.is_none();
         let memory = match switch::is_off() {
             true => Memory::private("loopscope is turned off by LOOPSCOPE=off"),
             false if is_simulated || self.is_private => Memory::private("it was asked to be private"),

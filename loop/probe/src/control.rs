@@ -44,6 +44,22 @@ pub struct ControlWords {
     observed: ObservedWords,
 }
 
+#[cfg(all(test, not(loom)))]
+crate::page_layout::layout!(
+    ControlWords,
+    "control",
+    warning_ns,
+    critical_ns,
+    tick_unix_ns,
+    address,
+    socket,
+    incidents,
+    stalls_counted,
+    turned,
+    retired,
+    observed
+);
+
 impl ControlWords {
     /// Returns from when on the loop has not polled, of a busy period that began at `since`: later than that where the agent
     /// saw it poll without telling.

@@ -26,6 +26,9 @@ pub struct CountHistogram<Owner> {
     sum: Word<Owner>,
 }
 
+#[cfg(all(test, not(loom)))]
+crate::page_layout::layout!(CountHistogram<crate::word::LoopOwned>, "count_histogram", buckets, sum);
+
 impl<Owner> Default for CountHistogram<Owner> {
     fn default() -> Self {
         CountHistogram { buckets: std::array::from_fn(|_| Word::default()), sum: Word::default() }

@@ -35,6 +35,9 @@ pub struct DescriptionWords {
     text: [Word<LoopOwned>; DESCRIPTION_BYTES / 8],
 }
 
+#[cfg(all(test, not(loom)))]
+crate::page_layout::layout!(DescriptionWords, "description", text);
+
 /// One and many of something, as people say them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Noun {

@@ -5,7 +5,7 @@ use crate::memory::Memory;
 use crate::page::{Page, PageFault};
 use crate::page_file::parse_name;
 use crate::scratch::{Scratch, living_child, me};
-use crate::{Kind, Life, Writer};
+use crate::{Clock, Kind, Life, VirtualClock, Writer};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -121,6 +121,23 @@ fn a_process_is_alive_until_it_ends_and_its_pid_alone_proves_nothing() {
 
 fn error_of(path: &Path) -> String {
     read_page(path).map(|_| ()).unwrap_err().to_string()
+}
+
+#[test]
+fn a_page_in_virtual_time_is_a_file_where_it_is_asked_for_and_only_its_own_clock_reads_it() {
+    let scratch = Scratch::made();
+    let clock = Clock::simulated(VirtualClock::starting_at(1_000));
+    let hidden = Writer::builder("simulated").clock(clock.clone()).build();
+    let is_listed = |writer: &Writer| {
+        crate::registry::pages().iter().any(|page| std::ptr::eq(page.page(), writer.page()))
+    };
+    assert!(!is_listed(&hidden));
+    let writer = Writer::builder("simulated").clock(clock).directory(&scratch.0).build();
+    assert!(is_listed(&writer));
+    let page = read_page(&page_files(&scratch.0).unwrap()[0].path).unwrap();
+    let (source, scale) = page.clock().unwrap();
+    assert!(Clock::for_page(source, scale).is_none(), "another program cannot tell its ages");
+    assert_eq!(page.snapshot(writer.clock()).facts.name, "simulated");
 }
 
 #[test]

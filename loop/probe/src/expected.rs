@@ -23,6 +23,9 @@ pub(crate) struct ExpectedWords {
     pub(crate) depth: Word<LoopOwned>,
 }
 
+#[cfg(all(test, not(loom)))]
+crate::page_layout::layout!(ExpectedWords, "expected", since, site, ticks, stretch, depth);
+
 impl ExpectedWords {
     /// Returns the expected part of the stretch that began at `stretch` and has lasted until `now`, in ticks.
     pub(crate) fn ticks(&self, stretch: Ticks, now: Ticks) -> u64 {

@@ -53,6 +53,9 @@ pub(crate) struct GaugeWords {
     pub(crate) value: Word<GaugeOwned>,
 }
 
+#[cfg(all(test, not(loom)))]
+crate::page_layout::layout!(GaugeWords, "gauge", meta, name, kind, value);
+
 #[repr(C)]
 #[derive(Debug, Default)]
 pub(crate) struct HistogramWords {
@@ -60,6 +63,9 @@ pub(crate) struct HistogramWords {
     pub(crate) kind: [Word<GaugeOwned>; KIND_WORDS],
     pub(crate) values: Histogram<GaugeOwned>,
 }
+
+#[cfg(all(test, not(loom)))]
+crate::page_layout::layout!(HistogramWords, "gauge_histogram", name, kind, values);
 
 /// The table in shared memory.
 #[repr(C, align(128))]
@@ -72,6 +78,9 @@ pub struct GaugeTable {
     pub(crate) refused: Word<GaugeOwned>,
     pub(crate) histograms: [HistogramWords; GAUGE_HISTOGRAMS],
 }
+
+#[cfg(all(test, not(loom)))]
+crate::page_layout::layout!(GaugeTable, "gauges", gauges, histograms_in_use, refused, histograms);
 
 /// A copy of one number.
 #[derive(Clone, Debug, PartialEq, Eq)]

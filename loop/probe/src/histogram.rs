@@ -119,6 +119,9 @@ pub struct Histogram<Owner> {
     sum_ns: Word<Owner>,
 }
 
+#[cfg(all(test, not(loom)))]
+crate::page_layout::layout!(Histogram<crate::word::LoopOwned>, "histogram", buckets, sum_ns);
+
 impl<Owner> Default for Histogram<Owner> {
     fn default() -> Self {
         Histogram { buckets: std::array::from_fn(|_| Word::default()), sum_ns: Word::default() }

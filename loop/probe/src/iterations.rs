@@ -19,6 +19,9 @@ pub(crate) struct IterationWords {
     entries: [[Word<LoopOwned>; ENTRY_WORDS]; ITERATIONS],
 }
 
+#[cfg(all(test, not(loom)))]
+crate::page_layout::layout!(IterationWords, "iterations", count, entries);
+
 /// One busy stretch: from the return of one poll to the begin of the next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IterationRecord {

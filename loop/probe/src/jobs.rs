@@ -27,6 +27,9 @@ pub(crate) struct JobWords {
     entries: [[Word<PoolOwned>; ENTRY_WORDS]; JOBS],
 }
 
+#[cfg(all(test, not(loom)))]
+crate::page_layout::layout!(JobWords, "jobs", count, entries);
+
 /// One job that ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct JobRecord {

@@ -105,6 +105,8 @@ pub mod observer;
 pub mod page;
 #[cfg(all(not(loom), target_os = "linux"))]
 mod page_file;
+#[cfg(all(test, not(loom)))]
+mod page_layout;
 #[cfg(not(loom))]
 mod page_number;
 #[cfg(all(not(loom), target_os = "linux"))]

@@ -47,6 +47,19 @@ pub struct NowWords {
     pub(crate) iterations: Word<LoopOwned>,
 }
 
+#[cfg(all(test, not(loom)))]
+crate::page_layout::layout!(
+    NowWords,
+    "now",
+    running,
+    busy_since,
+    parked_since,
+    stretch_first,
+    drain_since,
+    drain_first,
+    iterations
+);
+
 /// What the loop is doing at one instant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Running {

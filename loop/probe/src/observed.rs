@@ -46,6 +46,9 @@ pub struct ObservedWords {
     begun: Word<AgentOwned>,
 }
 
+#[cfg(all(test, not(loom)))]
+crate::page_layout::layout!(ObservedWords, "observed", ended, busy, parked, active, idle, blocked, begun);
+
 impl ObservedWords {
     /// Copies what was seen, and how many stalls were seen to end, by severity. Where it changed all the time, the last try.
     pub fn read(&self) -> (Observed, [u64; 2]) {

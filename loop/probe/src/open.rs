@@ -26,10 +26,13 @@ pub const TRIES: usize = if cfg!(loom) { 1 } else { 8 };
 
 #[repr(C)]
 #[derive(Debug, Default)]
-struct OpenSpanWords {
+pub(crate) struct OpenSpanWords {
     site: Word<LoopOwned>,
     fields: [Word<LoopOwned>; FIELD_WORDS],
 }
+
+#[cfg(all(test, not(loom)))]
+crate::page_layout::layout!(OpenSpanWords, "open_span", site, fields);
 
 /// The stack in shared memory.
 #[repr(C, align(128))]
@@ -45,6 +48,9 @@ pub struct OpenWords {
     /// Changes of the stack that have begun: one more while it is written.
     pub(crate) begun: Word<LoopOwned>,
 }
+
+#[cfg(all(test, not(loom)))]
+crate::page_layout::layout!(OpenWords, "open", ended, frame, depth, entries, begun);
 
 /// A span that is open inside the running callback.
 #[derive(Clone, Debug, PartialEq, Eq)]

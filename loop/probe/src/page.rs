@@ -73,6 +73,35 @@ pub struct HeaderWords {
     pub(crate) group: [Word<LoopOwned>; 8],
 }
 
+#[cfg(all(test, not(loom)))]
+crate::page_layout::layout!(
+    HeaderWords,
+    "header",
+    magic,
+    version,
+    bytes,
+    pid,
+    pid_start,
+    pid_namespace,
+    tid,
+    created_unix_ns,
+    created_ticks,
+    clock_source,
+    clock_multiplier,
+    clock_shift,
+    is_closed,
+    name,
+    runtime,
+    backend,
+    thread,
+    process,
+    boot,
+    label,
+    flags,
+    worker,
+    group
+);
+
 /// The loop's thread does not tell when it waits for events: `busy_since` and the times are the agent's words.
 pub(crate) const OBSERVED: u64 = 1;
 
@@ -96,6 +125,27 @@ pub struct Page {
     pub(crate) sites: SiteTable,
     pub(crate) paths: PathTable,
 }
+
+#[cfg(all(test, not(loom)))]
+crate::page_layout::layout!(
+    Page,
+    "page",
+    header,
+    control,
+    description,
+    now,
+    open,
+    expected,
+    tallies,
+    pool,
+    gauges,
+    record_count,
+    records,
+    iterations,
+    jobs,
+    sites,
+    paths
+);
 
 // The layout of version 3. A failure here means: bump VERSION. What a part has no words for yet is zeros up to the next
 // multiple of its alignment, and is where its next words go.

@@ -53,6 +53,9 @@ pub struct PathWords {
     longest: [Word<LoopOwned>; 2],
 }
 
+#[cfg(all(test, not(loom)))]
+crate::page_layout::layout!(PathWords, "path", meta, calls, ticks, longest);
+
 /// How long an epoch is, in nanoseconds: a "recent maximum" is remembered for two.
 pub const EPOCH_NS: u64 = 30_000_000_000;
 
@@ -104,6 +107,9 @@ pub struct PathTable {
     overflow: Word<LoopOwned>,
     nodes: [PathWords; PATHS],
 }
+
+#[cfg(all(test, not(loom)))]
+crate::page_layout::layout!(PathTable, "paths", length, overflow, nodes);
 
 /// A copy of one node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

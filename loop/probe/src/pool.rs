@@ -58,6 +58,28 @@ pub struct PoolWords {
     pub(crate) run: [Histogram<PoolOwned>; WorkKind::COUNT],
 }
 
+#[cfg(all(test, not(loom)))]
+crate::page_layout::layout!(
+    PoolWords,
+    "pool",
+    threads,
+    running,
+    queued,
+    queued_max,
+    oldest,
+    saturated_since,
+    saturated_ticks,
+    busy_ticks,
+    busy_as_of,
+    jobs_now,
+    submitted,
+    completed,
+    failed,
+    cancelled,
+    wait,
+    run
+);
+
 /// A copy of a pool's words.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PoolValues {

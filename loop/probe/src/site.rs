@@ -43,6 +43,9 @@ pub struct SiteWords {
     file: [Word<LoopOwned>; FILE_WORDS],
 }
 
+#[cfg(all(test, not(loom)))]
+crate::page_layout::layout!(SiteWords, "site", meta, name, file);
+
 /// The site table in shared memory.
 #[repr(C)]
 #[derive(Debug)]
@@ -53,6 +56,9 @@ pub struct SiteTable {
     overflow: Word<LoopOwned>,
     entries: [SiteWords; SITES],
 }
+
+#[cfg(all(test, not(loom)))]
+crate::page_layout::layout!(SiteTable, "sites", length, overflow, entries);
 
 /// A place in the program, as a page tells it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -83,6 +83,39 @@ pub struct TallyWords {
     pub(crate) poll_events: CountHistogram<LoopOwned>,
 }
 
+#[cfg(all(test, not(loom)))]
+crate::page_layout::layout!(
+    TallyWords,
+    "tallies",
+    active_ticks,
+    idle_ticks,
+    phase_callbacks,
+    errors,
+    submitted,
+    cancelled,
+    drained_jobs,
+    queue_depth_max,
+    blocked,
+    handles,
+    handles_referenced,
+    requests_active,
+    timers_pending,
+    wakes_coalesced,
+    lag,
+    iteration,
+    poll_wait,
+    blocked_duration,
+    work_delivery,
+    operation,
+    completed,
+    drain,
+    phase,
+    run,
+    wait,
+    drain_jobs,
+    poll_events
+);
+
 impl TallyWords {
     /// How many bytes at the front are numbers; histograms come after them.
     #[cfg(target_os = "linux")]

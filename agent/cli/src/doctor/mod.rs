@@ -1,8 +1,8 @@
 //! `loopscope doctor`: what is wrong with the loops of a process, in words.
 
-mod report;
+pub mod report;
 mod thread;
-mod watch;
+pub mod watch;
 
 pub use watch::unix_ns;
 

@@ -1,6 +1,6 @@
 //! `loopscope incidents`: what went wrong, as a list or one in full.
 
-mod detail;
+pub mod detail;
 mod files;
 pub mod list;
 mod moment;

@@ -65,16 +65,24 @@ pub fn of_processes(target: Option<&str>) -> Result<Catch, Failure> {
     let mut catch = Catch::default();
     match target::reach(target)? {
         Reached::Url(url) => catch.ask(&Endpoint::given(&url))?,
-        Reached::Processes(processes) => {
-            let is_only = processes.len() == 1;
-            for process in &processes {
-                catch.notes.extend(process.unreadable());
-                match catch.look_at(process) {
-                    Err(failure) if is_only => return Err(failure),
-                    Err(failure) => catch.notes.push(format!("{} was not asked: {failure}", process.label())),
-                    Ok(()) => {}
-                }
-            }
+        Reached::Processes(processes) => catch = of_found(&processes)?,
+    }
+    catch.sort();
+    Ok(catch)
+}
+
+/// Asks these processes.
+///
+/// # Errors
+/// There is only one, and it does not answer.
+pub fn of_found(processes: &[Process]) -> Result<Catch, Failure> {
+    let mut catch = Catch::default();
+    for process in processes {
+        catch.notes.extend(process.unreadable());
+        match catch.look_at(process) {
+            Err(failure) if processes.len() == 1 => return Err(failure),
+            Err(failure) => catch.notes.push(format!("{} was not asked: {failure}", process.label())),
+            Ok(()) => {}
         }
     }
     catch.sort();

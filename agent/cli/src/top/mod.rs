@@ -5,16 +5,16 @@
 //!   agents, pages of the dead --> incidents, on a thread of their own --^      ^-- keys
 //! ```
 
-mod board;
+pub mod board;
 mod column;
-mod details;
+pub mod details;
 mod draw;
 mod happened;
 mod help;
-mod once;
+pub mod once;
 mod screen;
 mod source;
-mod theme;
+pub mod theme;
 
 use crate::args::TopArguments;
 use crate::duration::show;

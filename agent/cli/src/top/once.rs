@@ -39,7 +39,7 @@ pub fn run(source: &mut Source, options: &TopArguments) -> Result<(), Failure> {
 }
 
 /// Writes all columns, as wide as they are.
-fn table(board: &Board) -> String {
+pub fn table(board: &Board) -> String {
     let (rows, unreadable) = (board.rows(), board.unreadable());
     let unreadable: String = unreadable.iter().map(|page| format!("Not readable: {page}\n")).collect();
     if rows.is_empty() {

@@ -81,6 +81,11 @@ impl Running {
         self.child.id().to_string()
     }
 
+    /// Writes a line to its standard input, which must be piped.
+    pub fn send(&mut self, line: &str) {
+        writeln!(self.child.stdin.as_mut().unwrap(), "{line}").unwrap();
+    }
+
     /// Waits for a line of stdout that contains `text`.
     pub fn line_with(&mut self, text: &str) -> String {
         self.stdout.with(text)

@@ -1,5 +1,6 @@
 //! The command as its users meet it: the built program, its output, its exit codes.
 
+mod c_adapter;
 mod child;
 mod demo;
 mod doctor;
