@@ -8,11 +8,13 @@ use crate::paint::Paint;
 use crate::view::read;
 use crate::{pages, view};
 use loopscope_probe::agent_address::AgentAddress;
+use loopscope_probe::description::{Description, Fact, Term};
 use loopscope_probe::directory::{passed_over, runtime_directory};
 use loopscope_probe::now::Running;
 use loopscope_probe::{NowValues, Page};
 use loopscope_report::duration::show_ns;
 use loopscope_report::live::Observer;
+use loopscope_report::words::kind_word;
 
 /// Prints the list.
 ///
@@ -58,12 +60,14 @@ struct Row {
     now: NowValues,
     /// `timer parse (src/x.rs:40)`; empty where nothing ran.
     what: String,
+    /// The drain that runs, in words.
+    drain: String,
     /// The innermost span that is open inside: its name and fields.
     inside: Option<(String, String)>,
     /// The expected block that is open.
     expected: Option<String>,
-    /// Busy time as part of all time since the loop began, 0 to 1.
-    utilization: f64,
+    /// Busy time as part of all time since the loop began, 0 to 1; `None` where its runtime cannot know.
+    utilization: Option<f64>,
     agent: Option<AgentAddress>,
 }
 
@@ -84,14 +88,22 @@ fn row(process: &Process, entry: &LoopPage, page: &Page) -> Row {
     let inside = page.open_spans().pop().filter(|_| now.busy_ns > 0);
     let inside = inside.and_then(|span| Some((page.sites().read_one(span.site)?.name, span.fields)));
     let expected = now.expected.and_then(|site| page.sites().read_one(site)).map(|site| site.label());
-    Row { state, now, what, inside, expected, utilization: snapshot.active_ns as f64 / all_ns as f64, agent }
+    let runtime = &snapshot.facts.description;
+    let utilization = runtime.knows(Fact::Time).then_some(snapshot.active_ns as f64 / all_ns as f64);
+    Row { state, now, what, drain: drain(&now, runtime), inside, expected, utilization, agent }
 }
 
 /// Says what runs: `timer parse (src/x.rs:40)`, or the phase where the loop is between two callbacks.
 pub fn describe(running: &Running, page: &Page) -> String {
-    let Some(kind) = running.kind else { return format!("phase {}", running.phase.name()) };
+    let runtime = page.description();
+    let Some(kind) = running.kind else {
+        return match runtime.knows(Fact::Phases) {
+            true => format!("phase {}", runtime.phase_label(running.phase)),
+            false => runtime.noun(Term::Between).one,
+        };
+    };
     let label = page.sites().label(running.site);
-    format!("{} {label}", kind.display_name())
+    format!("{} {label}", kind_word(&runtime, kind))
 }
 
 impl Row {
@@ -113,12 +125,12 @@ impl Row {
                 ("expected block".to_owned(), format!("{name} for {lasted}, in {what}{inside}"))
             }
             State::Stalled => {
-                (format!("{STALLED} {}", show_ns(now.busy_ns)), format!("in {what}{}{inside}", drain(now)))
+                (format!("{STALLED} {}", show_ns(now.busy_ns)), format!("in {what}{}{inside}", self.drain))
             }
             State::Ended if now.busy_ns == 0 => ("ended".to_owned(), "was idle".to_owned()),
             State::Ended => {
                 let busy = show_ns(now.busy_ns);
-                let text = format!("was in {what}{}{inside}, busy for at least {busy}", drain(now));
+                let text = format!("was in {what}{}{inside}, busy for at least {busy}", self.drain);
                 ("ended".to_owned(), text)
             }
         }
@@ -133,8 +145,14 @@ impl Row {
     }
 }
 
-fn drain(now: &NowValues) -> String {
-    now.drain.map_or(String::new(), |(_, jobs)| format!(" (draining, {jobs} jobs so far)"))
+/// Says that a queue is drained, and how many jobs that had so far, where they are told one by one.
+fn drain(now: &NowValues, runtime: &Description) -> String {
+    let is_told = runtime.knows(Fact::DrainedJobs) && !now.running.is_some_and(|running| running.is_many);
+    match now.drain {
+        None => String::new(),
+        Some((_, jobs)) if is_told => format!(" (draining, {jobs} jobs so far)"),
+        Some(_) => " (draining)".to_owned(),
+    }
 }
 
 /// One line of the table; what does not fit beside it goes below.
@@ -164,7 +182,9 @@ fn table(paint: Paint, processes: &[Process]) -> String {
                     }
                     let agent =
                         row.agent.as_ref().map_or("-".to_owned(), |address| address.local().to_string());
-                    (format!("{:.1}%", row.utilization * 100.0), agent, row.text())
+                    let busy =
+                        row.utilization.map_or("-".to_owned(), |ratio| format!("{:.1}%", ratio * 100.0));
+                    (busy, agent, row.text())
                 }
                 Err(error) => ("-".to_owned(), "-".to_owned(), ("?".to_owned(), format!("its page {error}"))),
             };
@@ -232,7 +252,16 @@ mod tests {
         };
         let now = NowValues { busy_ns, running_ns: 3_000_000, running: Some(running), ..NowValues::IDLE };
         let what = "timer src/x.rs:40".to_owned();
-        Row { state, now, what, inside: None, expected: None, utilization: 0.5, agent: None }
+        Row {
+            state,
+            now,
+            what,
+            drain: String::new(),
+            inside: None,
+            expected: None,
+            utilization: Some(0.5),
+            agent: None,
+        }
     }
 
     #[test]
@@ -252,7 +281,14 @@ mod tests {
     fn a_drain_that_stalls_tells_its_jobs() {
         let mut row = row_of(State::Stalled, 400_000_000);
         row.now.drain = Some((400_000_000, 12_345));
+        row.drain = drain(&row.now, &Description::new());
         assert_eq!(row.text().1, "in timer src/x.rs:40 (draining, 12345 jobs so far)");
+        // Where its jobs are not told one by one, their number is not what was counted.
+        row.drain = drain(&row.now, &Description::new().fills(&[Fact::Drains]));
+        assert_eq!(row.text().1, "in timer src/x.rs:40 (draining)");
+        row.now.running = row.now.running.map(|running| Running { is_many: true, ..running });
+        row.drain = drain(&row.now, &Description::new());
+        assert_eq!(row.text().1, "in timer src/x.rs:40 (draining)");
     }
 
     #[test]

@@ -1,11 +1,13 @@
 //! From the addresses of a session to a profile: functions, files, lines, inlined calls.
 
 use crate::sample::store::{Found, Stacked};
-use loopscope_probe::SiteId;
+use loopscope_probe::description::Description;
 use loopscope_probe::registry::LocalPage;
 use loopscope_probe::site::Site;
+use loopscope_probe::{Page, SiteId};
 use loopscope_report::model::plumbing::depth as plumbing_depth;
 use loopscope_report::profiles::{Code, Frame, Module, Profile, loop_frame, site_frame};
+use loopscope_report::words::known_phase;
 use loopscope_stacks::{Detail, NativeFrame, RawStack, Symbolizer, Unwinder};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,13 +20,14 @@ pub(crate) struct Names<'a> {
     symbolizer: Symbolizer,
     unwinder: &'a Unwinder,
     modules: HashMap<ModuleKey, Arc<Module>>,
-    /// Loop and sites, by the loop's index in the session.
-    loops: Vec<(String, Vec<Site>)>,
+    /// Loop, sites, and what its runtime says of itself, by the loop's index in the session.
+    loops: Vec<(String, Vec<Site>, Arc<Description>)>,
 }
 
 impl<'a> Names<'a> {
     pub(crate) fn new(unwinder: &'a Unwinder, pages: &[&LocalPage]) -> Names<'a> {
-        let loops = pages.iter().map(|page| (page.page().loop_name(), page.page().sites().read()));
+        let facts = |page: &Page| (page.loop_name(), page.sites().read(), page.description());
+        let loops = pages.iter().map(|page| facts(page.page()));
         Names {
             symbolizer: Symbolizer::new(Detail::Lines),
             unwinder,
@@ -58,9 +61,10 @@ impl<'a> Names<'a> {
 
     /// Loop, phase, callback site, drained job, spans.
     fn layout(&self, found: &Found) -> Vec<Frame> {
-        let (name, sites) = &self.loops[found.loop_index];
-        let site = |site: SiteId| site_frame(sites.get(site.index()));
-        let mut frames = vec![loop_frame(name), Frame::plain(found.phase.name())];
+        let (name, sites, runtime) = &self.loops[found.loop_index];
+        let site = |site: SiteId| site_frame(sites.get(site.index()), runtime);
+        let mut frames = vec![loop_frame(name)];
+        frames.extend(known_phase(runtime, found.phase).map(Frame::plain));
         if found.parent != SiteId::NONE {
             frames.push(site(found.parent));
         }

@@ -4,10 +4,13 @@ use crate::compute::sites::{self, SiteTotal};
 use crate::compute::utilization::utilization;
 use crate::live::account::Account;
 use crate::live::lag::LagPast;
+use crate::live::numbers::NumbersPast;
 use crate::live::seen::Seen;
 use crate::live::state::state_view;
 use crate::live::view::{DrainView, LoopView, PhaseView, PoolView, SiteView, StallView};
 use crate::model::window::Split;
+use crate::words::{RuntimeWords, kind_word};
+use loopscope_probe::description::{Description, Fact};
 use loopscope_probe::histogram::HistogramValues;
 use loopscope_probe::pool::PoolValues;
 use loopscope_probe::site::SITES;
@@ -31,6 +34,7 @@ pub(super) struct Past {
     lag: LagPast,
     drains: [HistogramValues; 2],
     pool: PoolPast,
+    numbers: NumbersPast,
     stalls: u64,
     phases: [Account; Phase::COUNT],
     sites: HashMap<(String, Kind), SitePast>,
@@ -73,7 +77,13 @@ impl Past {
         let (snapshot, facts) = (&seen.snapshot, &seen.snapshot.facts);
         let split = Split { active_ns: snapshot.active_ns, idle_ns: snapshot.idle_ns };
         let interval = Interval { ns: split.total_ns().saturating_sub(self.split.total_ns()) };
-        let (sites, sites_left_out) = self.site_views(snapshot, interval);
+        let runtime = &facts.description;
+        let (mut sites, mut sites_left_out) = self.site_views(snapshot, interval);
+        if !runtime.knows(Fact::Callbacks) {
+            (sites, sites_left_out) = (Vec::new(), 0);
+        }
+        let lag = self.lag.turn(&snapshot.lag, snapshot.now.busy_ns, snapshot.now.parked_ns);
+        let ratio = utilization(self.split, split);
         let callbacks =
             |counts: &[u64; Phase::COUNT]| counts.iter().fold(0u64, |sum, n| sum.saturating_add(*n));
         let view = LoopView {
@@ -87,18 +97,23 @@ impl Past {
             created_unix_ns: facts.created_unix_ns,
             interval_ns: interval.ns,
             state: state_view(seen),
-            lag: self.lag.turn(&snapshot.lag, snapshot.now.busy_ns, snapshot.now.parked_ns),
-            utilization_ratio: utilization(self.split, split),
-            iterations_per_second: interval.per_second(snapshot.iterations, self.iterations),
-            callbacks_per_second: interval
-                .per_second(callbacks(&snapshot.phase_callbacks), callbacks(&self.phase_callbacks)),
+            words: RuntimeWords::of(runtime),
+            lag: runtime.knows(Fact::Lag).then_some(lag),
+            utilization_ratio: runtime.knows(Fact::Time).then_some(ratio),
+            iterations_per_second: runtime
+                .knows(Fact::Iterations)
+                .then(|| interval.per_second(snapshot.iterations, self.iterations)),
+            callbacks_per_second: runtime.knows(Fact::Callbacks).then(|| {
+                interval.per_second(callbacks(&snapshot.phase_callbacks), callbacks(&self.phase_callbacks))
+            }),
+            phase_names: phase_names(runtime),
             phases: self.phase_views(snapshot, interval),
             sites,
             sites_left_out,
-            drains: [Queue::NextTick, Queue::Microtask]
-                .map(|queue| self.drain_view(queue, snapshot, interval))
-                .to_vec(),
-            pool: snapshot.pool.as_ref().map(|pool| self.pool.turn(pool, interval)),
+            drains: self.drain_views(snapshot, interval),
+            pool: snapshot.pool.as_ref().map(|pool| self.pool.turn(pool, runtime, interval)),
+            pool_jobs: seen.pool_jobs.clone(),
+            numbers: self.numbers.turn(snapshot, |later, earlier| interval.per_second(later, earlier)),
             stalls: self.stall_view(seen),
         };
         self.split = split;
@@ -114,7 +129,11 @@ impl Past {
         let now = &snapshot.now;
         let mut booked = phase_totals(snapshot);
         let mut views = Vec::new();
-        for (phase, label) in snapshot.facts.description.phases() {
+        let runtime = &snapshot.facts.description;
+        if !runtime.knows(Fact::Phases) {
+            return views;
+        }
+        for (phase, label) in runtime.phases() {
             let index = phase.index();
             let running_ns = match now.running {
                 // A stretch older than the interval has filled it, with one callback or with many.
@@ -128,6 +147,7 @@ impl Past {
                 interval.per_second(snapshot.phase_callbacks[index], self.phase_callbacks[index]);
             if told_ns > 0 || callbacks_per_second > 0.0 {
                 let share_ratio = interval.share(told_ns);
+                let callbacks_per_second = runtime.knows(Fact::Callbacks).then_some(callbacks_per_second);
                 views.push(PhaseView { phase: label.to_owned(), share_ratio, callbacks_per_second });
             }
         }
@@ -160,7 +180,7 @@ impl Past {
             }
             views.push(SiteView {
                 label,
-                kind: kind.display_name(),
+                kind: kind_word(&snapshot.facts.description, kind).to_owned(),
                 share_ratio: interval.share(told_ns),
                 calls_per_second,
                 longest_ns: longest_ns.max(running_ns),
@@ -177,16 +197,27 @@ impl Past {
         (views, left_out)
     }
 
-    fn drain_view(&self, queue: Queue, snapshot: &Snapshot, interval: Interval) -> DrainView {
-        let index = queue.index();
-        let lengths = snapshot.drain[index].since(&self.drains[index]);
-        DrainView {
-            queue: queue.name(),
-            drains_per_second: interval.per_second(lengths.count(), 0),
-            jobs_per_second: interval.per_second(snapshot.drained_jobs[index], self.drained_jobs[index]),
-            p99_ns: lengths.quantile_ns(0.99).unwrap_or(0),
-            depth_max: snapshot.queue_depth_max[index],
+    /// Returns the queues that the runtime has and tells something of.
+    fn drain_views(&self, snapshot: &Snapshot, interval: Interval) -> Vec<DrainView> {
+        let runtime = &snapshot.facts.description;
+        let knows = [Fact::Drains, Fact::DrainedJobs, Fact::QueueDepth].map(|fact| runtime.knows(fact));
+        if knows == [false; 3] {
+            return Vec::new();
         }
+        let [knows_drains, knows_jobs, knows_depth] = knows;
+        let view = |(queue, label): (Queue, &str)| {
+            let index = queue.index();
+            let lengths = snapshot.drain[index].since(&self.drains[index]);
+            let jobs = interval.per_second(snapshot.drained_jobs[index], self.drained_jobs[index]);
+            DrainView {
+                queue: label.to_owned(),
+                drains_per_second: knows_drains.then(|| interval.per_second(lengths.count(), 0)),
+                jobs_per_second: knows_jobs.then_some(jobs),
+                p99_ns: knows_drains.then(|| lengths.quantile_ns(0.99).unwrap_or(0)),
+                depth_max: knows_depth.then_some(snapshot.queue_depth_max[index]),
+            }
+        };
+        runtime.queues().into_iter().map(view).collect()
     }
 
     fn stall_view(&self, seen: &Seen) -> StallView {
@@ -206,7 +237,7 @@ impl Past {
 }
 
 impl PoolPast {
-    fn turn(&mut self, pool: &PoolValues, interval: Interval) -> PoolView {
+    fn turn(&mut self, pool: &PoolValues, runtime: &Description, interval: Interval) -> PoolView {
         let mut wait = HistogramValues::default();
         pool.wait.iter().for_each(|values| wait.merge(values));
         let ended = pool.completed.iter().chain(&pool.failed);
@@ -217,15 +248,24 @@ impl PoolPast {
             queued: pool.queued,
             oldest_wait_ns: pool.oldest_wait_ns,
             saturated_ns: pool.saturated_for_ns,
-            jobs_per_second: interval.per_second(jobs, self.jobs),
-            wait_p95_ns: wait.since(&self.wait).quantile_ns(0.95).unwrap_or(0),
+            jobs_per_second: runtime.knows(Fact::PoolJobs).then(|| interval.per_second(jobs, self.jobs)),
+            wait_p95_ns: runtime
+                .knows(Fact::PoolWait)
+                .then(|| wait.since(&self.wait).quantile_ns(0.95).unwrap_or(0)),
             utilization_ratio: pool
                 .threads
+                .filter(|_| pool.running.is_some())
                 .map(|threads| interval.share(pool.busy_ns.saturating_sub(self.busy_ns) / threads.max(1))),
         };
         *self = PoolPast { jobs, busy_ns: pool.busy_ns, wait };
         view
     }
+}
+
+/// Returns the phases that a runtime has; none where it does not tell of them.
+fn phase_names(runtime: &Description) -> Vec<String> {
+    let phases = if runtime.knows(Fact::Phases) { runtime.phases() } else { Vec::new() };
+    phases.into_iter().map(|(_, label)| label.to_owned()).collect()
 }
 
 /// Returns the site of what runs now.
