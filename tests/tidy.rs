@@ -17,6 +17,8 @@ mod sources;
 mod tracked;
 #[path = "tidy/weight.rs"]
 mod weight;
+#[path = "tidy/words.rs"]
+mod words;
 
 use tracked::{assert_clean, files, paths, root};
 
@@ -66,6 +68,11 @@ fn only_clocks_ask_for_the_time_and_nobody_sleeps() {
 fn nothing_is_put_off_in_a_comment() {
     assert_clean(sources::put_off(&files(&[".rs"])));
     assert_clean(documents::put_off(&files(&[".md", ".toml", ".sh", ".yml", ".yaml"])));
+}
+
+#[test]
+fn no_string_has_a_runtime_s_word() {
+    assert_clean(words::of_runtimes(&files(&[".rs", ".js", ".html", ".md"])));
 }
 
 #[test]

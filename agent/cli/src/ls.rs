@@ -8,11 +8,13 @@ use crate::paint::Paint;
 use crate::view::read;
 use crate::{pages, view};
 use loopscope_probe::agent_address::AgentAddress;
+use loopscope_probe::description::{Description, Fact, Term};
 use loopscope_probe::directory::{passed_over, runtime_directory};
 use loopscope_probe::now::Running;
 use loopscope_probe::{NowValues, Page};
 use loopscope_report::duration::show_ns;
 use loopscope_report::live::Observer;
+use loopscope_report::words::kind_word;
 
 /// Prints the list.
 ///
@@ -58,13 +60,14 @@ struct Row {
     now: NowValues,
     /// `timer parse (src/x.rs:40)`; empty where nothing ran.
     what: String,
+    /// The drain that runs, in words.
+    drain: String,
     /// The innermost span that is open inside: its name and fields.
     inside: Option<(String, String)>,
     /// The expected block that is open.
     expected: Option<String>,
-    /// Busy time since the loop began, and all time, in nanoseconds.
-    active_ns: u64,
-    all_ns: u64,
+    /// Busy time since the loop began, and all time, in nanoseconds; `None` where its runtime cannot know.
+    times: Option<(u64, u64)>,
     agent: Option<AgentAddress>,
 }
 
@@ -85,14 +88,22 @@ fn row(process: &Process, entry: &LoopPage, page: &Page) -> Row {
     let inside = page.open_spans().pop().filter(|_| now.busy_ns > 0);
     let inside = inside.and_then(|span| Some((page.sites().read_one(span.site)?.name, span.fields)));
     let expected = now.expected.and_then(|site| page.sites().read_one(site)).map(|site| site.label());
-    Row { state, now, what, inside, expected, active_ns: snapshot.active_ns, all_ns, agent }
+    let runtime = &snapshot.facts.description;
+    let times = runtime.knows(Fact::Time).then_some((snapshot.active_ns, all_ns));
+    Row { state, now, what, drain: drain(&now, runtime), inside, expected, times, agent }
 }
 
 /// Says what runs: `timer parse (src/x.rs:40)`, or the phase where the loop is between two callbacks.
 pub fn describe(running: &Running, page: &Page) -> String {
-    let Some(kind) = running.kind else { return format!("phase {}", running.phase.name()) };
+    let runtime = page.description();
+    let Some(kind) = running.kind else {
+        return match runtime.knows(Fact::Phases) {
+            true => format!("phase {}", runtime.phase_label(running.phase)),
+            false => runtime.noun(Term::Between).one,
+        };
+    };
     let label = page.sites().label(running.site);
-    format!("{} {label}", kind.display_name())
+    format!("{} {label}", kind_word(&runtime, kind))
 }
 
 impl Row {
@@ -114,12 +125,12 @@ impl Row {
                 ("expected block".to_owned(), format!("{name} for {lasted}, in {what}{inside}"))
             }
             State::Stalled => {
-                (format!("{STALLED} {}", show_ns(now.busy_ns)), format!("in {what}{}{inside}", drain(now)))
+                (format!("{STALLED} {}", show_ns(now.busy_ns)), format!("in {what}{}{inside}", self.drain))
             }
             State::Ended if now.busy_ns == 0 => ("ended".to_owned(), "was idle".to_owned()),
             State::Ended => {
                 let busy = show_ns(now.busy_ns);
-                let text = format!("was in {what}{}{inside}, busy for at least {busy}", drain(now));
+                let text = format!("was in {what}{}{inside}, busy for at least {busy}", self.drain);
                 ("ended".to_owned(), text)
             }
         }
@@ -134,8 +145,14 @@ impl Row {
     }
 }
 
-fn drain(now: &NowValues) -> String {
-    now.drain.map_or(String::new(), |(_, jobs)| format!(" (draining, {jobs} jobs so far)"))
+/// Says that a queue is drained, and how many jobs that had so far, where they are told one by one.
+fn drain(now: &NowValues, runtime: &Description) -> String {
+    let is_told = runtime.knows(Fact::DrainedJobs) && !now.running.is_some_and(|running| running.is_many);
+    match now.drain {
+        None => String::new(),
+        Some((_, jobs)) if is_told => format!(" (draining, {jobs} jobs so far)"),
+        Some(_) => " (draining)".to_owned(),
+    }
 }
 
 /// One line of the table; what does not fit beside it goes below.
@@ -220,7 +237,7 @@ impl Told<'_> {
 
     fn line(&self, process: &Process, name: String) -> Line {
         let (busy, agent, (state, detail)) = match &self.row {
-            Ok(row) => (busy(row.active_ns, row.all_ns), agent_words(row), row.text()),
+            Ok(row) => (busy(row.times), agent_words(row), row.text()),
             Err(because) => ("-".to_owned(), "-".to_owned(), ("?".to_owned(), because.clone())),
         };
         let runtime = self.entry.facts.runtime.clone();
@@ -251,15 +268,17 @@ fn line_of_runtime(process: &Process, runtime: &str, workers: &[&Told<'_>]) -> L
     if !line.detail.is_empty() {
         line.detail = format!("{}: {}", worst.worker_words(), line.detail);
     }
-    let sum = |of: fn(&Row) -> u64| rows().fold(0_u64, |sum, row| sum.saturating_add(of(row)));
-    if rows().next().is_some() {
-        line.cells[4] = busy(sum(|row| row.active_ns), sum(|row| row.all_ns));
-    }
+    let add = |(active_ns, all_ns): (u64, u64), (more_ns, more_all_ns): (u64, u64)| {
+        (active_ns.saturating_add(more_ns), all_ns.saturating_add(more_all_ns))
+    };
+    line.cells[4] = busy(rows().filter_map(|row| row.times).reduce(add));
     line
 }
 
-fn busy(active_ns: u64, all_ns: u64) -> String {
-    format!("{:.1}%", active_ns as f64 / all_ns.max(1) as f64 * 100.0)
+fn busy(times: Option<(u64, u64)>) -> String {
+    let percent =
+        |(active_ns, all_ns): (u64, u64)| format!("{:.1}%", active_ns as f64 / all_ns.max(1) as f64 * 100.0);
+    times.map_or("-".to_owned(), percent)
 }
 
 fn agent_words(row: &Row) -> String {
@@ -315,7 +334,16 @@ mod tests {
         };
         let now = NowValues { busy_ns, running_ns: 3_000_000, running: Some(running), ..NowValues::IDLE };
         let what = "timer src/x.rs:40".to_owned();
-        Row { state, now, what, inside: None, expected: None, active_ns: 1, all_ns: 2, agent: None }
+        Row {
+            state,
+            now,
+            what,
+            drain: String::new(),
+            inside: None,
+            expected: None,
+            times: Some((1, 2)),
+            agent: None,
+        }
     }
 
     #[test]
@@ -335,7 +363,14 @@ mod tests {
     fn a_drain_that_stalls_tells_its_jobs() {
         let mut row = row_of(State::Stalled, 400_000_000);
         row.now.drain = Some((400_000_000, 12_345));
+        row.drain = drain(&row.now, &Description::new());
         assert_eq!(row.text().1, "in timer src/x.rs:40 (draining, 12345 jobs so far)");
+        // Where its jobs are not told one by one, their number is not what was counted.
+        row.drain = drain(&row.now, &Description::new().fills(&[Fact::Drains]));
+        assert_eq!(row.text().1, "in timer src/x.rs:40 (draining)");
+        row.now.running = row.now.running.map(|running| Running { is_many: true, ..running });
+        row.drain = drain(&row.now, &Description::new());
+        assert_eq!(row.text().1, "in timer src/x.rs:40 (draining)");
     }
 
     #[test]

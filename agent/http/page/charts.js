@@ -4,9 +4,10 @@
 import { byId, fill, make, say } from "./element.js";
 import { duration, percent } from "./format.js";
 import { SPAN_MS } from "./history.js";
-import { colour, onChange, translucent } from "./theme.js";
+import { colour, onChange, phaseColour, translucent } from "./theme.js";
 
-const PHASES = ["main", "timers", "pending", "idle", "prepare", "poll", "check", "close"];
+// As many as a runtime can have.
+const PHASES_MAX = 16;
 // Seconds. Shorter waits than the lower end count as none.
 const LAG_LOW = 2 ** -13;
 const LAG_HIGH = 2 ** 4;
@@ -37,11 +38,12 @@ export class Charts {
   constructor() {
     this.samples = [];
     this.points = [];
+    this.names = [];
     this.bounds = [];
     this.warningNs = Infinity;
     this.now = Date.now();
     this.lag = new uPlot(this.#lagOptions(), [[], [], []], byId("lag-plot"));
-    this.phases = new uPlot(this.#phaseOptions(), [[], ...PHASES.map(() => [])], byId("phases-plot"));
+    this.phases = new uPlot(this.#phaseOptions(), [[], ...Array.from({ length: PHASES_MAX }, () => [])], byId("phases-plot"));
     const observer = new ResizeObserver(() => this.#fit());
     [this.lag, this.phases].forEach((plot) => observer.observe(plot.root.parentElement));
     onChange(() => [this.lag, this.phases].forEach((plot) => plot.redraw(false, true)));
@@ -49,18 +51,21 @@ export class Charts {
 
   show(samples, loop, view) {
     this.samples = samples;
+    this.names = loop.phase_names;
+    byId("lag").hidden = loop.lag === null;
+    byId("phases").hidden = this.names.length === 0;
     this.bounds = view.lag_bounds_ns;
     this.warningNs = loop.stalls.warning_ns;
     this.now = view.unix_ns / 1e6;
     this.points = withPauses(samples);
     const times = this.points.map((point) => point.at / 1e3);
-    const line = (field) => this.points.map((point) => (point.row ? Math.max(point[field] / 1e9, LAG_LOW) : null));
+    const line = (field) => this.points.map((point) => (point.row && point[field] !== null ? Math.max(point[field] / 1e9, LAG_LOW) : null));
     this.lag.setData([times, line("p50"), line("p99")]);
     // Stacked: the sum of all is drawn first, and each part of it over that.
-    const levels = PHASES.map(() => new Array(times.length).fill(null));
+    const levels = Array.from({ length: PHASES_MAX }, () => new Array(times.length).fill(null));
     this.points.forEach((point, at) => {
       let sum = 0;
-      if (point.row) PHASES.forEach((phase, index) => (levels[index][at] = Math.min((sum += point.phases[phase] ?? 0), 1)));
+      if (point.row) this.names.forEach((phase, index) => (levels[index][at] = Math.min((sum += point.phases[phase] ?? 0), 1)));
     });
     this.phases.setData([times, ...levels.reverse()]);
     this.#readLag();
@@ -111,10 +116,9 @@ export class Charts {
       scales: { x: { range: () => this.#window() }, y: { range: () => [0, 1] } },
       series: [
         {},
-        ...[...PHASES].reverse().map((phase) => ({
-          label: phase,
+        ...Array.from({ length: PHASES_MAX }, (_, place) => PHASES_MAX - 1 - place).map((index) => ({
           width: 0,
-          fill: () => colour(`phase-${phase}`),
+          fill: () => colour(phaseColour(this.names[index], this.names)),
           paths: STEPS,
           points: { show: false },
         })),
@@ -211,15 +215,15 @@ export class Charts {
   #readLag() {
     if (!this.lag) return;
     const { sample, ago } = this.#sample(this.lag);
-    const parts = sample ? [["", ago], ["p50", duration(sample.p50)], ["p99", duration(sample.p99)], ["longest", duration(sample.max)]] : [];
+    const parts = sample && sample.p50 !== null ? [["", ago], ["p50", duration(sample.p50)], ["p99", duration(sample.p99)], ["longest", duration(sample.max)]] : [];
     read(byId("lag-readout"), parts);
   }
 
   #readPhases() {
     if (!this.phases) return;
     const { sample, ago } = this.#sample(this.phases);
-    const used = sample ? PHASES.filter((phase) => this.samples.some((other) => other.phases[phase] > 0)) : [];
-    const parts = sample ? [["", ago], ...used.map((phase) => [phase, percent(sample.phases[phase] ?? 0), `phase-${phase}`])] : [];
+    const used = sample ? this.names.filter((phase) => this.samples.some((other) => other.phases[phase] > 0)) : [];
+    const parts = sample ? [["", ago], ...used.map((phase) => [phase, percent(sample.phases[phase] ?? 0), phaseColour(phase, this.names)])] : [];
     read(byId("phases-readout"), parts);
   }
 }

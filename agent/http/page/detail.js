@@ -2,12 +2,13 @@
 
 import { byId, fill, make, mark, say, showSite } from "./element.js";
 import { Charts } from "./charts.js";
-import { count, duration, percent, rate } from "./format.js";
+import { bytes, count, duration, known, percent, poolWords, rate } from "./format.js";
 import { inside, ofWorker, title } from "./statement.js";
 
 // Sites and queues are told over this time: of half a second, nobody could read them.
 const RECENT_MS = 10_000;
 const SITES_MAX = 10;
+const LONG_JOB_NS = 1e8;
 
 export class Detail {
   constructor() {
@@ -45,7 +46,10 @@ export class Detail {
       idle: ["", "idle: waits for something to do"],
       running: ["", `runs${worker} ${what}`],
       expected_block: ["", `runs an announced block, ${state.expected}, for ${duration(state.expected_ns)}: ${what}`],
-      stalled: [`STALLED for ${duration(state.busy_ns + more)}`, `${worker} in phase ${state.running?.phase ?? "?"}: ${state.verdict?.words ?? what}${inside(state)}`],
+      stalled: [
+        `STALLED for ${duration(state.busy_ns + more)}`,
+        `${worker}${state.running?.phase ? ` in phase ${state.running.phase}` : ""}: ${state.verdict?.words ?? what}${inside(state)}`,
+      ],
       ended: ["", state.busy_ns > 0 ? `ended while it ran ${what}, busy for at least ${duration(state.busy_ns)}` : "ended; it was idle"],
     }[state.kind];
     fill(byId("now"), parts, () => make("span"), (span, text) => say(span, text));
@@ -53,21 +57,24 @@ export class Detail {
   }
 
   #figures(loop, samples) {
-    const { lag, stalls } = loop;
-    const worst = samples.reduce((longest, sample) => Math.max(longest, sample.max), lag.max_ns);
+    const { lag, stalls, words } = loop;
+    const worst = lag && samples.reduce((longest, sample) => Math.max(longest, sample.max), lag.max_ns);
     const limit = stalls.warning_ns;
     const figures = [
-      ["lag p50", duration(lag.p50_ns), lag.p50_ns > limit],
-      ["lag p90", duration(lag.p90_ns), lag.p90_ns > limit],
-      ["lag p99", duration(lag.p99_ns), lag.p99_ns > limit],
-      ["max, 2 min", duration(worst), worst > limit],
-      ["busy", percent(loop.utilization_ratio), false],
-      ["iterations/s", rate(loop.iterations_per_second), false],
-      ["callbacks/s", rate(loop.callbacks_per_second), false],
-      ["stalls, all", stalls.warning_count.toLocaleString("en"), false],
-      ["stalled, all", duration(stalls.blocked_ns), false],
+      ["lag p50", lag?.p50_ns, duration, lag?.p50_ns > limit],
+      ["lag p90", lag?.p90_ns, duration, lag?.p90_ns > limit],
+      ["lag p99", lag?.p99_ns, duration, lag?.p99_ns > limit],
+      ["max, 2 min", worst, duration, worst > limit],
+      ["busy", loop.utilization_ratio, percent, false],
+      [`${words.iterations}/s`, loop.iterations_per_second, rate, false],
+      [`${words.callbacks}/s`, loop.callbacks_per_second, rate, false],
+      ["stalls, all", stalls.warning_count, (number) => number.toLocaleString("en"), false],
+      ["stalled, all", stalls.blocked_ns, duration, false],
+      ...loop.numbers.flatMap(numberFigures),
     ];
-    fill(byId("figures"), figures, () => make("div", {}, make("dt"), make("dd")), (box, [name, value, isOver]) => {
+    // What the runtime cannot know is not there.
+    const told = figures.filter(([, value]) => value !== null && value !== undefined).map(([name, value, write, isOver]) => [name, write(value), isOver]);
+    fill(byId("figures"), told, () => make("div", {}, make("dt"), make("dd")), (box, [name, value, isOver]) => {
       say(box.children[0], name);
       say(box.children[1], value);
       mark(box, "class", isOver ? "over" : null);
@@ -75,6 +82,7 @@ export class Detail {
   }
 
   #sites(sites, loop) {
+    byId("sites").hidden = loop.callbacks_per_second === null;
     byId("sites-none").hidden = sites.length > 0;
     const cells = () => ["site", "number share", "number", "number longest"].map((name) => make("td", { class: name }));
     const build = () => make("tr", {}, ...cells());
@@ -93,17 +101,28 @@ export class Detail {
   #queues(drains, loop) {
     const build = () => make("tr", {}, make("td"), ...[1, 2, 3, 4].map(() => make("td", { class: "number" })));
     fill(byId("drain-rows"), drains, build, (row, drain) => {
-      const texts = [drain.queue, `${rate(drain.drains)}/s`, `${rate(drain.jobs)}/s`, duration(drain.p99), drain.depth.toLocaleString("en")];
+      const perSecond = (value) => known(value, (number) => `${rate(number)}/s`);
+      const depth = known(drain.depth, (number) => number.toLocaleString("en"));
+      const texts = [drain.queue, perSecond(drain.drains), perSecond(drain.jobs), known(drain.p99, duration), depth];
       texts.forEach((text, index) => say(row.children[index], text));
     });
-    showPool(loop.pool);
+    mark(byId("drain-rows").parentElement, "hidden", drains.length === 0 ? "" : null);
+    showPool(loop);
   }
 }
 
-function showPool(pool) {
+/** Figures of a number that only the loop's runtime has. */
+function numberFigures({ name, kind, unit, value, is_rate, p99_ns }) {
+  const text = [name.replaceAll("_", " "), kind].filter(Boolean).join(" ");
+  const write = { bytes, nanoseconds: duration }[unit] ?? rate;
+  const own = [is_rate ? `${text}/s` : text, value, write, false];
+  return p99_ns === null ? [own] : [own, [`${text} p99`, p99_ns, duration, false]];
+}
+
+function showPool({ pool, pool_jobs: jobs, words }) {
   const box = byId("pool");
   if (!pool) {
-    fill(box, [0], () => make("span", { class: "dim" }), (span) => say(span, "This loop has no thread pool."));
+    fill(box, [0], () => make("span", { class: "dim" }), (span) => say(span, `This ${words.lane} has no thread pool.`));
     return;
   }
   mark(box, "data-saturated", pool.saturated_ns > 0);
@@ -114,12 +133,21 @@ function showPool(pool) {
   const [threads, wait, saturated] = box.children;
   say(threads.children[0], "pool");
   // More than some dozens are no picture any more.
-  const shown = Array.from({ length: Math.min(pool.threads, 32) }, (_, index) => index < pool.busy);
+  const shown = Array.from({ length: Math.min(pool.threads ?? 0, 32) }, (_, index) => index < (pool.busy ?? 0));
   fill(threads.children[1], shown, () => make("i"), (thread, isBusy) => mark(thread, "data-busy", isBusy));
-  say(threads.children[2], `${pool.busy} of ${pool.threads} threads busy, ${pool.queued.toLocaleString("en")} waiting`);
-  say(wait, `wait p95 ${duration(pool.wait_p95_ns)} · first in line ${duration(pool.oldest_wait_ns)} · ${rate(pool.jobs_per_second)} jobs/s`);
+  say(threads.children[2], poolWords(pool.threads, pool.busy, pool.queued));
+  const parts = [
+    pool.wait_p95_ns === null ? "" : `wait p95 ${duration(pool.wait_p95_ns)}`,
+    pool.oldest_wait_ns === null ? "" : `first in line ${duration(pool.oldest_wait_ns)}`,
+    pool.jobs_per_second === null ? "" : `${rate(pool.jobs_per_second)} ${words.jobs}/s`,
+  ];
+  say(wait, parts.filter(Boolean).join(" · "));
   mark(saturated, "class", "saturated");
-  say(saturated, pool.saturated_ns > 0 ? `all threads busy with jobs waiting for ${duration(pool.saturated_ns)}` : "");
+  const full = pool.saturated_ns > 0 ? `all threads busy with jobs waiting for ${duration(pool.saturated_ns)}` : "";
+  // Who has held a thread for long is worth a name.
+  const [oldest] = jobs.filter(({ running_ns }) => running_ns > LONG_JOB_NS);
+  const held = oldest ? `${words.job} ${oldest.kind} ${oldest.label} runs for ${duration(oldest.running_ns)}` : "";
+  say(saturated, [full, held].filter(Boolean).join(" · "));
 }
 
 /** A chart in a sentence, for those who cannot see it. */

@@ -29,9 +29,33 @@ export function rate(value) {
   return value < 995_000 ? `${short(value / 1e3)} k` : `${short(value / 1e6)} M`;
 }
 
+/** `0 B`, `4.1 KiB`, `312 MiB`. */
+export function bytes(value) {
+  const units = ["B", "KiB", "MiB", "GiB", "TiB"];
+  const step = Math.min(Math.floor(Math.log2(Math.max(value, 1)) / 10), units.length - 1);
+  const scaled = value / 1024 ** step;
+  return `${step === 0 ? scaled.toFixed(0) : short(scaled)} ${units[step]}`;
+}
+
 /** `03:12:07`, as the clock on the wall shows it here. */
 export function clock(unixNs) {
   return new Date(unixNs / 1e6).toLocaleTimeString([], { hour12: false });
+}
+
+/** What is known, as `write` writes it; what nobody knows is `–`. */
+export function known(value, write) {
+  return value === null || value === undefined ? "–" : write(value);
+}
+
+/** A pool in words, as much of it as is known: `4 of 4 threads busy, 12 waiting`. */
+export function poolWords(threads, busy, queued) {
+  const [hasThreads, hasBusy] = [threads, busy].map((number) => number !== null && number !== undefined);
+  const parts = [];
+  if (hasThreads && hasBusy) parts.push(`${busy} of ${count(threads, "thread")} busy`);
+  else if (hasBusy) parts.push(`${busy.toLocaleString("en")} running`);
+  else if (hasThreads) parts.push(count(threads, "thread"));
+  if (queued !== null && queued !== undefined) parts.push(`${queued.toLocaleString("en")} waiting`);
+  return parts.join(", ");
 }
 
 /** `1 loop`, `5 loops`. */

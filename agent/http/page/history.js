@@ -64,10 +64,12 @@ export class History {
     for (const sample of recent) {
       const weight = (sample.at - sample.since) / total;
       for (const drain of sample.drains) {
+        // What the runtime cannot know stays unknown.
+        const add = (sum, value) => (value === null ? null : (sum ?? 0) + value * weight);
         const sum = queues.get(drain.queue) ?? { queue: drain.queue, drains: 0, jobs: 0, p99: 0, depth: 0 };
-        sum.drains += drain.drains_per_second * weight;
-        sum.jobs += drain.jobs_per_second * weight;
-        sum.p99 = Math.max(sum.p99, drain.p99_ns);
+        sum.drains = add(sum.drains, drain.drains_per_second);
+        sum.jobs = add(sum.jobs, drain.jobs_per_second);
+        sum.p99 = drain.p99_ns === null ? null : Math.max(sum.p99, drain.p99_ns);
         sum.depth = drain.depth_max;
         queues.set(drain.queue, sum);
       }
@@ -81,10 +83,10 @@ export class History {
     samples.push({
       at,
       since: at - loop.interval_ns / 1e6,
-      row: loop.lag.row,
-      p50: loop.lag.p50_ns,
-      p99: loop.lag.p99_ns,
-      max: loop.lag.max_ns,
+      row: loop.lag?.row ?? [],
+      p50: loop.lag?.p50_ns ?? null,
+      p99: loop.lag?.p99_ns ?? null,
+      max: loop.lag?.max_ns ?? null,
       sites: loop.sites,
       drains: loop.drains,
       phases: Object.fromEntries(loop.phases.map((phase) => [phase.phase, phase.share_ratio])),

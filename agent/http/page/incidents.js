@@ -2,7 +2,7 @@
 
 import { ask, guardLink, readJson, showPicture } from "./ask.js";
 import { byId, fill, make, mark, say, showSite } from "./element.js";
-import { clock, count, duration, percent, rate } from "./format.js";
+import { clock, count, duration, known, percent, poolWords, rate } from "./format.js";
 import { blame, called } from "./statement.js";
 import { drawTimeline } from "./timeline.js";
 
@@ -153,12 +153,22 @@ function facts(incident) {
     ["processor time", cpu],
     ["asleep in", incident.waiting_in],
     ["inside", incident.spans.map((span) => [span.name, span.fields].filter(Boolean).join(" ")).join(" › ")],
-    ["ten seconds before", before.period_ns > 0 ? `${percent(before.utilization)} busy, lag p99 ${duration(before.lag_ns_p99)}, ${rate(before.callbacks_per_second)} callbacks/s` : ""],
-    ["pool then", pool ? `${pool.running} of ${pool.threads} threads busy, ${pool.queued} waiting` : ""],
+    ["ten seconds before", before.period_ns > 0 ? figures(before, incident.words) : ""],
+    ["pool then", pool ? poolWords(pool.threads, pool.running, pool.queued) : ""],
     ["id", `${incident.id} · ${incident.process}`],
   ];
   const told = rows.filter(([, text]) => text);
   return [make("dl", { class: "facts" }, ...told.map(([name, text]) => make("div", {}, make("dt", {}, name), make("dd", {}, text))))];
+}
+
+/** What is known of a loop over a period. */
+function figures({ utilization, lag_ns_p99, callbacks_per_second }, words) {
+  const parts = [
+    utilization === null ? "" : `${percent(utilization)} busy`,
+    lag_ns_p99 === null ? "" : `lag p99 ${duration(lag_ns_p99)}`,
+    callbacks_per_second === null ? "" : `${rate(callbacks_per_second)} ${words.callbacks}/s`,
+  ];
+  return parts.filter(Boolean).join(", ");
 }
 
 function links(url) {
@@ -186,9 +196,16 @@ function stack(incident) {
 
 function timeline(incident) {
   if (incident.records.length === 0 && incident.iterations.length === 0) return [];
-  const label = `Timeline from a second before the begin to the end: ${count(incident.records.length, "callback")} in ${count(incident.iterations.length, "iteration")}`;
+  const { words, records, iterations } = incident;
+  const told = [ofWords(records.length, words.callback, words.callbacks), ofWords(iterations.length, words.iteration, words.iterations)];
+  const label = `Timeline from a second before the begin to the end: ${told.join(" in ")}`;
   const readout = make("span", { class: "dim" });
   return [make("h3", {}, "Timeline ", readout), make("canvas", { class: "timeline", role: "img", "aria-label": label })];
+}
+
+/** `1 callback`, `12 callbacks`, in the words of a runtime. */
+function ofWords(number, one, many) {
+  return `${number.toLocaleString("en")} ${number === 1 ? one : many}`;
 }
 
 function picture(url) {
@@ -209,7 +226,7 @@ function groups(incident) {
     return cell;
   };
   const row = (group) =>
-    make("tr", {}, site(group), number(count(group.count, "run")), number(duration(group.total_ns)), number(duration(group.longest_ns)));
+    make("tr", {}, site(group), number(known(group.count, (runs) => count(runs, "run"))), number(duration(group.total_ns)), number(known(group.longest_ns, duration)));
   const head = make("tr", {}, ...["site", "runs", "in all", "longest"].map((text, index) => make("th", { scope: "col", class: index ? "number" : null }, text)));
   return [make("h3", {}, "What the stretch consisted of"), make("table", {}, make("thead", {}, head), make("tbody", {}, ...incident.groups.map(row)))];
 }

@@ -1,9 +1,9 @@
 // The list of loops: sortable, filterable, one row each; a stalled loop is on top whatever the order.
 
 import { byId, make, mark, say } from "./element.js";
-import { count, duration } from "./format.js";
+import { count, duration, known } from "./format.js";
 import { colour, translucent } from "./theme.js";
-import { entriesOf, loopsOf, ofWorker } from "./statement.js";
+import { entriesOf, lanes, loopsOf, ofWorker } from "./statement.js";
 
 // Rows do not jump about more often than this, and never under the pointer.
 const REORDER_MS = 2000;
@@ -13,8 +13,9 @@ const FILTER_FROM = 9;
 const ORDERS = {
   name: (a, b) => a.process.pid - b.process.pid || a.loop.name.localeCompare(b.loop.name, "en", { numeric: true }),
   now: (a, b) => b.loop.state.busy_ns - a.loop.state.busy_ns,
-  lag: (a, b) => b.loop.lag.p99_ns - a.loop.lag.p99_ns,
-  busy: (a, b) => b.loop.utilization_ratio - a.loop.utilization_ratio,
+  // What is not known comes last.
+  lag: (a, b) => (b.loop.lag?.p99_ns ?? -1) - (a.loop.lag?.p99_ns ?? -1),
+  busy: (a, b) => (b.loop.utilization_ratio ?? -1) - (a.loop.utilization_ratio ?? -1),
   stalls: (a, b) => b.loop.stalls.warning_count - a.loop.stalls.warning_count,
 };
 
@@ -40,7 +41,7 @@ export class LoopList {
   update(view, history, picked) {
     const all = loopsOf(view);
     this.filter.hidden = all.length < FILTER_FROM;
-    say(byId("loops-title"), all.length === 1 ? "1 loop" : `${all.length} loops`);
+    say(byId("loops-title"), all.length === 1 ? `1 ${all[0].loop.words.lane}` : `${all.length} ${lanes(view)}`);
     const there = new Set();
     let hasChanged = false;
     const isShown = ({ runtime, loop }) => !runtime || this.unfolded.has(runtime.id) || loop.id === picked;
@@ -106,8 +107,8 @@ export class LoopList {
     say(row.pid, view.processes.length > 1 ? ` ${process.name} ${process.pid}` : "");
     say(row.now, words(loop));
     mark(row.now, "title", state.running?.words);
-    say(row.lagText, duration(loop.lag.p99_ns));
-    say(row.busy, `${(loop.utilization_ratio * 100).toFixed(0)} %`);
+    say(row.lagText, known(loop.lag, ({ p99_ns }) => duration(p99_ns)));
+    say(row.busy, known(loop.utilization_ratio, (ratio) => `${(ratio * 100).toFixed(0)} %`));
     say(row.stalls, loop.stalls.warning_count.toLocaleString("en"));
     drawSpark(row.spark, history.of(loop.id), loop.stalls.warning_ns);
   }

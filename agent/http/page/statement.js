@@ -32,6 +32,12 @@ export function called(incident) {
   return incident.group && incident.worker !== null ? `${incident.group}/${incident.worker}` : incident.loop;
 }
 
+/** What runtimes call their loops, where all of a view call them so. */
+export function lanes(view) {
+  const words = new Set(loopsOf(view).map(({ loop }) => loop.words.lanes));
+  return words.size === 1 ? [...words][0] : "loops";
+}
+
 /** What a loop is called among all that the page shows. */
 export function title(view, { process, loop }) {
   return view.processes.length > 1 ? `${loop.name} (${process.name} ${process.pid})` : loop.name;
@@ -57,7 +63,7 @@ function ofStalls(view, stalled, elapsed) {
   const { loop } = worst;
   const busy = loop.state.busy_ns + elapsed * 1e6;
   const name = title(view, worst);
-  const who = stalled.length === 1 ? `${name} is` : `${stalled.length} of ${loopsOf(view).length} loops are`;
+  const who = stalled.length === 1 ? `${name} is` : `${stalled.length} of ${loopsOf(view).length} ${lanes(view)} are`;
   const where = `in${ofWorker(loop)} ${loop.state.verdict?.words ?? loop.state.running?.words ?? "?"}${inside(loop.state)}`;
   return {
     mood: "trouble",
@@ -71,7 +77,8 @@ function ofStalls(view, stalled, elapsed) {
 /** The spans open inside, and the drain: ` › query id=7 › …`. */
 export function inside(state) {
   const spans = state.spans.map((span) => ` › ${span.name}${span.fields ? ` ${span.fields}` : ""}`);
-  const drain = state.drain ? ` (draining, ${count(state.drain.jobs, "job")} so far)` : "";
+  const jobs = state.drain?.jobs ?? null;
+  const drain = state.drain ? ` (draining${jobs === null ? "" : `, ${count(jobs, "job")} so far`})` : "";
   return drain + spans.join("");
 }
 
@@ -80,7 +87,7 @@ function ofTheDead(view, all) {
   const [last] = busy;
   const was = last
     ? `${last.loop.name} was in ${last.loop.state.running?.words ?? "?"}, busy for at least ${duration(last.loop.state.busy_ns)}`
-    : "all its loops were idle";
+    : `all its ${lanes(view)} were idle`;
   const names = view.processes.map((process) => `${process.name} (pid ${process.pid})`).join(", ");
   const plural = view.processes.length === 1 ? "has" : "have";
   return { mood: "gone", headline: `${names} ${plural} ended`, explanation: was, spoken: "The process has ended" };
@@ -89,10 +96,15 @@ function ofTheDead(view, all) {
 function ofFullPool(view, full, elapsed) {
   const [worst] = full.sort((a, b) => b.loop.pool.saturated_ns - a.loop.pool.saturated_ns);
   const { pool } = worst.loop;
+  const grown = pool.oldest_wait_ns === null ? null : pool.oldest_wait_ns + elapsed * 1e6;
+  const parts = [
+    pool.threads === null ? "all its threads are busy" : `all ${count(pool.threads, "thread")} are busy`,
+    pool.queued === null ? "jobs wait" : `${count(pool.queued, "job")} wait`,
+  ];
   return {
     mood: "trouble",
     headline: `the pool of ${title(view, worst)} is FULL for ${duration(pool.saturated_ns + elapsed * 1e6)}`,
-    explanation: `all ${count(pool.threads, "thread")} are busy and ${count(pool.queued, "job")} wait; the first has waited ${duration(pool.oldest_wait_ns + elapsed * 1e6)}`,
+    explanation: `${parts.join(" and ")}${grown === null ? "" : `; the first has waited ${duration(grown)}`}`,
     spoken: `the pool of ${worst.loop.name} is full`,
     subject: worst.loop.id,
   };
@@ -113,7 +125,7 @@ function ofFresh(incident, ago) {
 export function blame(incident) {
   const { kind, label } = incident.culprit;
   if (incident.kind === "pool") return `pool filled by ${label && label !== "?" ? label : "its jobs"}`;
-  if (kind === "main" || kind === "") return "by code outside any callback";
+  if (kind === "main" || kind === "") return `by ${incident.words.between}`;
   return `${incident.kind === "starvation" ? "starved" : "blocked"} by ${kind} ${label}`;
 }
 
@@ -128,17 +140,19 @@ function ofCalm(view, all) {
   }
   if (dead.length > 0) parts.push(`${count(dead.length, "process").replace("processs", "processes")} ended`);
   if (parts.length === 0 && alive.length > 0) {
-    const [worst] = [...alive].sort((a, b) => b.loop.lag.p99_ns - a.loop.lag.p99_ns);
-    const [busiest] = [...alive].sort((a, b) => b.loop.utilization_ratio - a.loop.utilization_ratio);
-    parts.push(`highest lag p99 ${duration(worst.loop.lag.p99_ns)}${alive.length > 1 ? ` in ${title(view, worst)}` : ""}`);
-    parts.push(`busiest ${(busiest.loop.utilization_ratio * 100).toFixed(0)} %${alive.length > 1 ? ` in ${title(view, busiest)}` : ""}`);
+    const most = (value) => alive.filter(({ loop }) => value(loop) !== null).sort((a, b) => value(b.loop) - value(a.loop))[0];
+    const worst = most((loop) => loop.lag?.p99_ns ?? null);
+    const busiest = most((loop) => loop.utilization_ratio);
+    const where = (entry) => (alive.length > 1 ? ` in ${title(view, entry)}` : "");
+    if (worst) parts.push(`highest lag p99 ${duration(worst.loop.lag.p99_ns)}${where(worst)}`);
+    if (busiest) parts.push(`busiest ${(busiest.loop.utilization_ratio * 100).toFixed(0)} %${where(busiest)}`);
   }
-  const who = alive.length === 1 ? `${title(view, alive[0])} answers` : `all ${alive.length} loops answer`;
+  const who = alive.length === 1 ? `${title(view, alive[0])} answers` : `all ${alive.length} ${lanes(view)} answer`;
   return {
     mood: "calm",
     headline: alive.length === 0 ? "no loop runs here" : who,
     explanation: parts.join(" · "),
-    spoken: "All loops answer",
+    spoken: `All ${lanes(view)} answer`,
   };
 }
 

@@ -49,6 +49,14 @@ export function colour(name) {
   return colours.get(name);
 }
 
+const PHASES = ["main", "timers", "pending", "idle", "prepare", "poll", "check", "close"];
+
+/** Returns the name of a phase's colour: its own, or of a runtime's own phases the one of its place among `phases`. */
+export function phaseColour(phase, phases) {
+  const own = PHASES.includes(phase) ? phase : PHASES[Math.max(phases.indexOf(phase), 0) % PHASES.length];
+  return `phase-${own}`;
+}
+
 /** Returns it with an opacity: 0 to 1. */
 export function translucent(name, alpha) {
   return colour(name).replace("rgb(", "rgba(").replace(")", `, ${alpha})`);

@@ -1,19 +1,23 @@
 // An incident's timeline: busy stretches, callbacks by phase, and the pool's jobs, from a second before it to its end.
 
-import { duration } from "./format.js";
-import { colour, translucent } from "./theme.js";
+import { duration, known } from "./format.js";
+import { colour, phaseColour, translucent } from "./theme.js";
 
 const LANE = 22;
 const LEFT = 64;
 
+const waited = ({ wait_ns }) => (wait_ns === null ? "" : `, after ${duration(wait_ns)} of waiting`);
+
 /** Draws it, and tells in the heading what is under the pointer. */
 export function drawTimeline(canvas, incident) {
+  const { words } = incident;
   const workers = [...new Set(incident.jobs.map((job) => job.worker))].sort((a, b) => a - b).slice(0, 8);
   const height = LANE * (2 + workers.length) + 24;
   canvas.style.height = `${height}px`;
   const ratio = devicePixelRatio || 1;
   const width = canvas.clientWidth;
   [canvas.width, canvas.height] = [width * ratio, height * ratio];
+  const phases = [...new Set(incident.records.map(({ phase }) => phase))];
   const starts = [...incident.records, ...incident.iterations, ...incident.jobs].map((item) => item.start_ns);
   // A reduction and not a spread: an incident may have thousands of records.
   const first = Math.max(starts.reduce((low, ns) => Math.min(low, ns), 0), -1e9);
@@ -33,19 +37,20 @@ export function drawTimeline(canvas, incident) {
   context.fillStyle = translucent("trouble", 0.12);
   context.fillRect(x(0), 0, x(last) - x(0), height - 20);
   for (const { start_ns, busy_ns, number } of incident.iterations) {
-    block(0, start_ns, busy_ns, translucent("dim", 0.6), `iteration ${number}: busy for ${duration(busy_ns)}`);
+    block(0, start_ns, busy_ns, translucent("dim", 0.6), `${words.iteration} ${number}: busy for ${duration(busy_ns)}`);
   }
   for (const record of incident.records) {
-    const wait = record.wait_ns === null ? "" : `, after ${duration(record.wait_ns)} of waiting`;
-    block(1, record.start_ns, record.run_ns, colour(`phase-${record.phase || "main"}`), `${record.kind} ${record.site}: ${duration(record.run_ns)}${wait}`);
+    const times = record.is_many ? `${known(record.many, (number) => number.toLocaleString("en"))} x ` : "";
+    const text = `${times}${record.kind} ${record.site}: ${duration(record.run_ns)}${waited(record)}`;
+    block(1, record.start_ns, record.run_ns, colour(phaseColour(record.phase, phases)), text);
   }
   for (const job of incident.jobs) {
     const lane = workers.indexOf(job.worker);
-    if (lane >= 0) block(2 + lane, job.start_ns, job.run_ns, colour("cool"), `job ${job.kind} ${job.site}: ${duration(job.run_ns)}, after ${duration(job.wait_ns)} of waiting`);
+    if (lane >= 0) block(2 + lane, job.start_ns, job.run_ns, colour("cool"), `${words.job} ${job.kind} ${job.site}: ${duration(job.run_ns)}${waited(job)}${job.is_running ? ", and still running" : ""}`);
   }
   context.fillStyle = colour("dim");
   context.font = "11px system-ui";
-  ["busy", "callbacks", ...workers.map((worker) => `thread ${worker}`)].forEach((name, lane) => context.fillText(name, 6, lane * LANE + 15));
+  ["busy", words.callbacks, ...workers.map((worker) => `thread ${worker}`)].forEach((name, lane) => context.fillText(name, 6, lane * LANE + 15));
   const moments = [first, 0, last / 2, last];
   moments.forEach((ns, index) => {
     const text = ns === 0 ? "begin" : `${ns > 0 ? "+" : "−"}${duration(Math.abs(ns))}`;

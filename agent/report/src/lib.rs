@@ -34,4 +34,5 @@ pub mod metrics;
 #[cfg(feature = "profiles")]
 pub mod profiles;
 mod protobuf;
-mod words;
+#[doc(hidden)]
+pub mod words;

@@ -1,6 +1,96 @@
 //! Figures in words: shares, counts, and what a runtime calls the way out.
 
-use loopscope_probe::description::{Description, Trouble};
+use loopscope_probe::description::{Description, Fact, Noun, Term, Trouble};
+use loopscope_probe::{Kind, Phase, Queue};
+use serde::{Deserialize, Serialize};
+
+/// What a runtime calls things, for whoever shows a loop or an incident and has not its page.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RuntimeWords {
+    /// One entry of the loop into user code: `callback`.
+    pub callback: String,
+    /// Several: `callbacks`.
+    pub callbacks: String,
+    /// One turn of the loop, from poll to poll: `iteration`.
+    pub iteration: String,
+    /// Several: `iterations`.
+    pub iterations: String,
+    /// What a page is about: `loop`.
+    pub lane: String,
+    /// Several: `loops`.
+    pub lanes: String,
+    /// A job of the pool: `job`.
+    pub job: String,
+    /// Several: `jobs`.
+    pub jobs: String,
+    /// What runs where nothing that is told runs: `code outside any callback`.
+    pub between: String,
+    /// What one does that waits for events: `polls`.
+    pub parks: String,
+    /// What one has done then: `polled`.
+    pub parked: String,
+}
+
+impl RuntimeWords {
+    /// Returns the words of a runtime.
+    pub fn of(runtime: &Description) -> RuntimeWords {
+        let pair = |term| {
+            let noun = runtime.noun(term);
+            (noun.one, noun.many)
+        };
+        let (callback, callbacks) = pair(Term::Callback);
+        let (iteration, iterations) = pair(Term::Iteration);
+        let (lane, lanes) = pair(Term::Lane);
+        let (job, jobs) = pair(Term::PoolJob);
+        RuntimeWords {
+            callback,
+            callbacks,
+            iteration,
+            iterations,
+            lane,
+            lanes,
+            job,
+            jobs,
+            between: pair(Term::Between).0,
+            parks: runtime.parks_word().to_owned(),
+            parked: runtime.parked_word().to_owned(),
+        }
+    }
+}
+
+impl Default for RuntimeWords {
+    /// The words of a loop that says nothing of itself.
+    fn default() -> RuntimeWords {
+        RuntimeWords::of(&Description::new())
+    }
+}
+
+/// Returns the label of a phase; `None` where the runtime does not tell of phases.
+pub fn known_phase(runtime: &Description, phase: Phase) -> Option<&str> {
+    runtime.knows(Fact::Phases).then(|| runtime.phase_label(phase))
+}
+
+/// Returns a word as sentences begin with it.
+pub fn capitalized(word: &str) -> String {
+    let mut letters = word.chars();
+    letters.next().map_or(String::new(), |first| first.to_uppercase().chain(letters).collect())
+}
+
+/// Returns what a runtime calls a kind of callback on displays: a job by its queue.
+pub fn kind_word(runtime: &Description, kind: Kind) -> &str {
+    kind.queue().map_or_else(|| runtime.kind_label(kind), |queue| runtime.queue_label(queue))
+}
+
+/// Returns the label value of the queue that is drained; empty between two jobs.
+pub(crate) fn queue_label(runtime: &Description, queue: Option<Queue>) -> &str {
+    queue.map_or("", |queue| runtime.queue_label(queue))
+}
+
+/// Writes a count with one of a runtime's nouns: `1 poll`, `12,345 polls`.
+pub(crate) fn count_of(number: u64, noun: &Noun) -> String {
+    format!("{} {}", thousands(number), noun.of(number))
+}
 
 /// Writes a share, 0 to 1, in percent: `62 %`, `0.4 %`.
 pub(crate) fn percent(share: f64) -> String {
@@ -46,10 +136,15 @@ pub(crate) fn elsewhere(runtime: &Description) -> &str {
     runtime.remedy_for(Trouble::Computing).unwrap_or("another thread")
 }
 
-/// Returns how a runtime's pool gets another number of threads.
-pub(crate) fn pool_size(runtime: &Description, threads: u64) -> String {
+/// Returns where a runtime's programs put a call that blocks.
+pub(crate) fn elsewhere_to_wait(runtime: &Description) -> &str {
+    runtime.remedy_for(Trouble::Waiting).unwrap_or_else(|| elsewhere(runtime))
+}
+
+/// Returns how a runtime's pool gets another number of threads; `None` where nobody knows how many it has.
+pub(crate) fn pool_size(runtime: &Description, threads: Option<u64>) -> String {
     let text = runtime.remedy_for(Trouble::PoolSize).unwrap_or("{threads} threads");
-    text.replace("{threads}", &threads.to_string())
+    text.replace("{threads}", &threads.map_or("more".to_owned(), |threads| threads.to_string()))
 }
 
 #[cfg(test)]

@@ -24,6 +24,9 @@ workers' time, thresholds are the lowest. A site that several workers run is one
 when it ends, moves to another thread or is replaced; series of a runtime end with its last worker, and go on from where they
 were when one comes again. The families of workers tell which one is at fault: nothing in them is to be added to those of
 loops, which have it already.
+
+A number that a loop's runtime cannot know is not 0: the loop has no series of it. Which numbers a runtime fills, and what it
+calls its phases, kinds and queues, it says on its page. Causes of starvation that it cannot tell are left out, too.
 ";
 
 fn kind(family: &Family) -> String {
@@ -82,6 +85,14 @@ fn reference() -> String {
          process are those of `loopscope serve` there. It has at most 50,000 series.\n",
     );
     table(&mut out, HOST);
+    out.push_str(
+        "\n## Numbers of a runtime\n\nA runtime may give numbers of its own (heap sizes, collections of garbage) under names of \
+         its own. They are families\n`loopscope_runtime_<name>`, with `_bytes` or `_seconds` behind the name as their unit is, \
+         and `_total` behind those that only grow;\ndurations are histograms with the bounds of run times. Their labels are \
+         `loop`, and `kind` where there are several of a name. The same\nname of several loops is one family. A loop has at most \
+         32 such numbers and 8 such histograms; loops that share the label `_other` have\nnone. Of names that would collide, the \
+         first stays: the others are left out and counted.\n",
+    );
     out.push_str("\n## Labels\n\n| label | values | what |\n|---|---|---|\n");
     for (name, bound, about) in LABELS {
         writeln!(out, "| `{name}` | {bound} | {about} |").unwrap();

@@ -9,6 +9,7 @@ use loopscope_probe::site::Site;
 use loopscope_report::model::frame_owner::{FrameOwner, FrameText};
 use loopscope_report::model::plumbing::depth as plumbing_depth;
 use loopscope_report::profiles::{Code, Frame, Module, Profile, loop_frame, site_frame};
+use loopscope_report::words::known_phase;
 use loopscope_stacks::{Detail, NativeFrame, RawStack, Symbolizer, Unwinder};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -124,9 +125,10 @@ impl<'a> Names<'a> {
 
     /// Loop, phase, callback site, drained job, spans.
     fn layout(&self, found: &Found) -> Vec<Frame> {
-        let LoopNames { name, sites, .. } = &self.loops[found.loop_index];
-        let site = |site: SiteId| site_frame(sites.get(site.index()));
-        let mut frames = vec![loop_frame(name), Frame::plain(found.phase.name())];
+        let LoopNames { name, sites, description, .. } = &self.loops[found.loop_index];
+        let site = |site: SiteId| site_frame(sites.get(site.index()), description);
+        let mut frames = vec![loop_frame(name)];
+        frames.extend(known_phase(description, found.phase).map(Frame::plain));
         if found.parent != SiteId::NONE {
             frames.push(site(found.parent));
         }

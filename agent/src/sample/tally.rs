@@ -52,7 +52,7 @@ impl Tally {
         /// Beside stacks, less is a rest of a few callbacks; nanoseconds.
         const WORTH_SAYING_NS: u64 = 50_000_000;
         let reasons = [
-            (self.unproven, "the threads fall asleep inside their callbacks too often"),
+            (self.unproven, "the threads, while busy, fall asleep too often"),
             (
                 self.kept_out,
                 "other captures were under way, or loops make no fences yet, as they must without membarrier",
@@ -95,7 +95,7 @@ mod tests {
         let tally = Tally { unproven: 3, unseen_ns: 40_000_000, ..Tally::default() };
         assert!(tally.notes(Of::Cpu, true).is_empty(), "a rest");
         let told = "40 ms on a processor have no stack, because a signal might have ended a call of the program early: \
-                    the threads fall asleep inside their callbacks too often";
+                    the threads, while busy, fall asleep too often";
         assert_eq!(tally.notes(Of::Cpu, false), [told]);
         let both = Tally { kept_out: 1, ..tally.clone() }.notes(Of::Stalls, false).remove(0);
         assert!(

@@ -120,8 +120,9 @@ impl AgentClient {
     /// The agent's thread does not answer.
     pub(crate) fn stalled(&self) -> Result<Vec<String>, NoAnswer> {
         let stalled = self.agent.ask_after_look(|state| state.stalled())?;
-        let line = |Stalled { label, age_ns, blame }: Stalled| {
-            format!("loop {label} has not polled for {}: {blame}", show_ns(age_ns))
+        let line = |Stalled { label, words, age_ns, blame }: Stalled| {
+            let (lane, parked) = (words.lane, words.parked);
+            format!("{lane} {label} has not {parked} for {}: {blame}", show_ns(age_ns))
         };
         Ok(stalled.into_iter().map(line).collect())
     }

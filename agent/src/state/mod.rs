@@ -13,7 +13,7 @@ use crate::state::views::view_of;
 use crate::watch::At;
 use crate::watch::incident_queue::IncidentQueue;
 use crate::watch::incident_tracker::IncidentTracker;
-use crate::watch::log_report::LogReport;
+use crate::watch::log_report::{LogReport, blame};
 use crate::watch::pool::PoolWatch;
 use crate::watch::sched_delay::SchedDelay;
 use crate::watch::thread_state::ProcThreadObserver;
@@ -32,6 +32,7 @@ use loopscope_report::metrics::sums::{Merging, Sums};
 use loopscope_report::metrics::view::{AgentView, LoopView};
 use loopscope_report::model::lag_window::LagWindow;
 use loopscope_report::model::thresholds::{ThresholdTable, Thresholds};
+use loopscope_report::words::RuntimeWords;
 use std::time::Duration;
 
 /// A loop that was busy within this time, in nanoseconds, is looked at again soon.
@@ -49,6 +50,7 @@ pub(crate) enum Pace {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Stalled {
     pub label: String,
+    pub words: RuntimeWords,
     pub age_ns: u64,
     /// What it is, in words: `blocked by timer at src/main.rs:40`.
     pub blame: String,
@@ -279,8 +281,9 @@ impl AgentState {
     /// Returns the loops whose stall is critical, as of the last look.
     pub(crate) fn stalled(&self) -> Vec<Stalled> {
         let stalled = |watched: &Watched| {
-            let (age_ns, blame) = watched.tracker.critical()?;
-            Some(Stalled { label: watched.watch.called.label.clone(), age_ns, blame })
+            let incident = watched.tracker.critical()?;
+            let (label, words) = (watched.watch.called.label.clone(), incident.words.clone());
+            Some(Stalled { label, words, age_ns: incident.duration_ns, blame: blame(incident) })
         };
         self.loops.iter().filter_map(stalled).collect()
     }

@@ -2,7 +2,7 @@
 
 use crate::capture::{NoCapture, Prepared};
 use crate::watch::incident_queue::IncidentQueue;
-use crate::watch::log_report;
+
 use crate::watch::log_report::LogReport;
 use crate::watch::namer::{Named, Work};
 use crate::watch::open_incident::{Announced, At, OpenIncident};
@@ -132,10 +132,10 @@ impl IncidentTracker {
         IncidentCounts { suppressed: self.budget.refused_total(), ..self.counts.clone() }
     }
 
-    /// Returns the stall under way where it is critical: its age in nanoseconds and what it is, in words.
-    pub(crate) fn critical(&self) -> Option<(u64, String)> {
+    /// Returns the incident of the stall under way, where that is critical.
+    pub(crate) fn critical(&self) -> Option<&Incident> {
         let incident = &self.stall.as_ref()?.builder.incident;
-        (incident.severity == Severity::Critical).then(|| (incident.duration_ns, log_report::blame(incident)))
+        (incident.severity == Severity::Critical).then_some(incident)
     }
 
     /// Takes one look: `turns` and `pool_turns` are what the watches found in it.
@@ -491,7 +491,7 @@ impl IncidentTracker {
         present.active_ns = present.active_ns.saturating_sub(age_ns);
         present.callbacks = present.callbacks.saturating_sub(callbacks);
         if let Some(beginning) = self.history.beginning(present.total_ns()) {
-            incident.before = between(beginning, &present);
+            incident.before = between(beginning, &present).known(&at.seen.page.description());
         }
     }
 }

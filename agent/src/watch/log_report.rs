@@ -58,7 +58,7 @@ impl LogReport {
             level,
             subject: incident.r#loop.clone(),
             cause: incident.cause.clone(),
-            site: culprit_text(&incident.culprit),
+            site: culprit_text(incident),
             age_ns,
             incident: incident.id.to_string(),
             message: format!("{words} [{}]", incident.id),
@@ -86,15 +86,15 @@ impl LogReport {
 pub(crate) fn blame(incident: &Incident) -> String {
     match incident.kind {
         IncidentKind::Starvation => format!("starved by {}", flood(incident)),
-        _ => format!("blocked by {}", culprit_text(&incident.culprit)),
+        _ => format!("blocked by {}", culprit_text(incident)),
     }
 }
 
-/// Returns a culprit in words: `timer at src/x.rs:40`, `timer flush (src/x.rs:40)`.
-pub(crate) fn culprit_text(culprit: &Culprit) -> String {
-    let Culprit { kind, label, name, .. } = culprit;
+/// Returns the culprit in words: `timer at src/x.rs:40`, `timer flush (src/x.rs:40)`.
+pub(crate) fn culprit_text(incident: &Incident) -> String {
+    let Culprit { kind, label, name, .. } = &incident.culprit;
     match (kind.as_str(), label.as_str()) {
-        ("main" | "", _) => "code outside any callback".to_owned(),
+        ("main" | "", _) => incident.words.between.clone(),
         (kind, "?" | "") => format!("{kind} at an unknown place"),
         (kind, label) if name.is_empty() => format!("{kind} at {label}"),
         (kind, label) => format!("{kind} {label}"),
@@ -102,38 +102,39 @@ pub(crate) fn culprit_text(culprit: &Culprit) -> String {
 }
 
 fn stall_line(moment: Moment, incident: &Incident, age: &str) -> String {
-    let subject = &incident.r#loop;
+    let subject = subject(incident);
     let what = match incident.kind {
         IncidentKind::Starvation => format!("starved for {age} by {}", flood(incident)),
-        _ => format!("blocked for {age} by {}", culprit_text(&incident.culprit)),
+        _ => format!("blocked for {age} by {}", culprit_text(incident)),
     };
     let how = how(incident);
     match moment {
-        Moment::Begin => format!("loop {subject} {what}{how}"),
-        Moment::Lasts(times) => format!("loop {subject} still {what}, {times} times the threshold{how}"),
-        Moment::Missed => format!("loop {subject} was {what}, found only afterwards"),
+        Moment::Begin => format!("{subject} {what}{how}"),
+        Moment::Lasts(times) => format!("{subject} still {what}, {times} times the threshold{how}"),
+        Moment::Missed => format!("{subject} was {what}, found only afterwards"),
         Moment::End => {
-            let blame = blame(incident);
-            format!("loop {subject} polls again after {age}; it was {blame}: {}{how}", incident.summary)
+            let (blame, parks) = (blame(incident), &incident.words.parks);
+            format!("{subject} {parks} again after {age}; it was {blame}: {}{how}", incident.summary)
         }
     }
 }
 
+/// Returns what it is about: `loop web`.
+fn subject(incident: &Incident) -> String {
+    format!("{} {}", incident.words.lane, incident.r#loop)
+}
+
 fn flood(incident: &Incident) -> String {
-    let jobs = match incident.cause.as_str() {
-        "microtask" => "microtasks",
-        "nexttick" => "nextTick jobs",
-        "immediate" => "immediates",
-        "timer" => "timers",
-        "io" => "I/O callbacks",
-        _ => "callbacks",
+    let jobs = match incident.flood.as_str() {
+        "" => &incident.words.callbacks,
+        flood => flood,
     };
     let heaviest = incident.groups.first();
     let after = heaviest.and_then(|group| group.parent.as_ref()).map(|parent| format!(", after {parent}"));
     format!(
         "{jobs} ({}), most of the time in {}{}",
         incident.summary,
-        culprit_text(&incident.culprit),
+        culprit_text(incident),
         after.unwrap_or_default()
     )
 }
@@ -164,29 +165,27 @@ fn frame_text(frame: &Frame) -> String {
 }
 
 fn standstill_line(moment: Moment, incident: &Incident, age: &str) -> String {
-    let subject = &incident.r#loop;
+    let subject = subject(incident);
     let why = match incident.class {
         Class::Suspended => "the machine was suspended",
         Class::Debugger => "a debugger held the process",
         _ => "the process was stopped or frozen, or its virtual machine was",
     };
     match moment {
-        Moment::End => format!("loop {subject} goes on after {age}: {why}"),
-        _ => format!("loop {subject} stood still for {age}: {why}"),
+        Moment::End => format!("{subject} goes on after {age}: {why}"),
+        _ => format!("{subject} stood still for {age}: {why}"),
     }
 }
 
 fn pool_line(moment: Moment, incident: &Incident, age: &str) -> String {
-    let subject = &incident.r#loop;
+    let subject = subject(incident);
     let summary = &incident.summary;
     match moment {
-        Moment::Begin | Moment::Missed => format!("pool of loop {subject} saturated for {age}: {summary}"),
+        Moment::Begin | Moment::Missed => format!("pool of {subject} saturated for {age}: {summary}"),
         Moment::Lasts(times) => {
-            format!(
-                "pool of loop {subject} still saturated for {age}, {times} times the threshold: {summary}"
-            )
+            format!("pool of {subject} still saturated for {age}, {times} times the threshold: {summary}")
         }
-        Moment::End => format!("pool of loop {subject} no longer saturated after {age}"),
+        Moment::End => format!("pool of {subject} no longer saturated after {age}"),
     }
 }
 
@@ -194,6 +193,7 @@ fn pool_line(moment: Moment, incident: &Incident, age: &str) -> String {
 mod tests {
     use super::*;
     use loopscope_report::incident::{Group, StackCount};
+    use loopscope_report::words::RuntimeWords;
 
     fn culprit(name: &str) -> Culprit {
         let place = "src/x.rs:25";
@@ -270,6 +270,7 @@ mod tests {
             groups: vec![group],
             class: Class::Unknown,
             stacks: Vec::new(),
+            flood: "microtasks".into(),
             culprit: Culprit { kind: "microtask".into(), ..culprit("") },
             ..incident()
         };
@@ -295,9 +296,56 @@ mod tests {
     #[test]
     fn unknown_culprits_are_said_to_be_unknown() {
         let nobody = Culprit { kind: "main".into(), label: "?".into(), ..Culprit::default() };
-        assert_eq!(culprit_text(&nobody), "code outside any callback");
+        let of = |culprit: &Culprit| culprit_text(&Incident { culprit: culprit.clone(), ..incident() });
+        assert_eq!(of(&nobody), "code outside any callback");
         let nowhere = Culprit { kind: "timer".into(), ..nobody };
-        assert_eq!(culprit_text(&nowhere), "timer at an unknown place");
+        assert_eq!(of(&nowhere), "timer at an unknown place");
+    }
+
+    #[test]
+    fn lines_are_in_the_words_of_the_runtime() {
+        let words = RuntimeWords {
+            callback: "poll".into(),
+            callbacks: "polls".into(),
+            lane: "worker".into(),
+            between: "a poll that is not told".into(),
+            parks: "parks".into(),
+            ..RuntimeWords::default()
+        };
+        let flood = Incident {
+            kind: IncidentKind::Starvation,
+            flood: "many short polls".into(),
+            summary: "3 polls".into(),
+            words: words.clone(),
+            ..incident()
+        };
+        let pool = Incident { kind: IncidentKind::Pool, ..flood.clone() };
+        let stopped = Incident { class: Class::Stopped, ..flood.clone() };
+        let between = Incident {
+            kind: IncidentKind::Stall,
+            culprit: Culprit { kind: "main".into(), ..Culprit::default() },
+            ..flood.clone()
+        };
+        let older = Incident { flood: String::new(), ..flood.clone() };
+        let moments = [Moment::Begin, Moment::Lasts(2), Moment::Missed, Moment::End];
+        let all: Vec<String> = [flood, pool, stopped, between, older]
+            .iter()
+            .flat_map(|incident| moments.map(|moment| message(moment, incident)))
+            .collect();
+        for line in &all {
+            assert!(line.contains("worker main"), "{line}");
+            for word in ["loop", "callback", "polls again"] {
+                assert!(!line.contains(word), "`{word}` in {line}");
+            }
+        }
+        let text = all.join("\n");
+        for part in [
+            "worker main parks again after",
+            "by many short polls (3 polls)",
+            "blocked by a poll that is not told",
+        ] {
+            assert!(text.contains(part), "`{part}` is not in\n{text}");
+        }
     }
 
     #[test]

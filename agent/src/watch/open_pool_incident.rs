@@ -34,6 +34,7 @@ impl OpenPoolIncident {
     pub(crate) fn close(&mut self, at: &At<'_>, age_ns: u64, counters: &Counters) {
         self.case.builder.close_pool(&at.seen, age_ns);
         self.case.closed(at.now_ns);
-        self.case.builder.incident.during = between(&self.counters, counters);
+        let during = between(&self.counters, counters).known(&at.seen.page.description());
+        self.case.builder.incident.during = during;
     }
 }

@@ -15,9 +15,9 @@ pub(super) fn alerts() -> Vec<Alert> {
             hold: Some(Span::minutes(5)),
             severity: Severity::Warning,
             summary: "Pool {{ $labels.pool }} of {{ owner }} was full with jobs waiting for {{ $value | humanizePercentage }} of the time",
-            description: "Files, name lookups, compression and the like of this process wait for a thread. Raise \
-                          UV_THREADPOOL_SIZE or the builder's pool_threads where jobs wait for I/O; do less in them \
-                          where they compute.",
+            description: "Files, name lookups, compression and the like of this process wait for a thread. Give the \
+                          pool more threads where its jobs wait for I/O; do less in them where they compute. \
+                          `loopscope doctor` on the host says how, in the words of the runtime.",
         },
         Alert {
             name: "PoolWaitHigh",

@@ -3,7 +3,7 @@
 //! A name counts for the module that defines it, wherever it is imported from. A circle between a folder's own file
 //! (`mod.rs`, `lib.rs`) and its modules is told, and is no fault: a module may take its folder's types.
 
-mod attributes;
+pub mod attributes;
 mod graph;
 mod known;
 mod modules;

@@ -3,6 +3,7 @@
 use super::watch::Seen;
 use crate::pages::Process;
 use crate::paint::Paint;
+use loopscope_probe::description::Fact;
 use loopscope_probe::printable::printable;
 use loopscope_report::diagnose::{Finding, LoopEvidence, RULES, Urgency};
 use loopscope_report::duration::show_ns;
@@ -101,26 +102,34 @@ fn told(paint: Paint, number: usize, finding: &Finding, pid: u32) -> String {
     text + &format!("    {sure}{}\n", see.unwrap_or_default())
 }
 
-/// A table of what was looked at: the figures that show that nothing is wrong, or how the rest is.
+/// A table of what was looked at: the figures that show that nothing is wrong, or how the rest is. What nobody knows is `-`; a
+/// column that says nothing of any loop is left out.
 fn figures(loops: &[LoopEvidence]) -> String {
-    let mut rows = vec![
-        ["LOOP", "BUSY", "LAG p50", "LAG p99", "STALLS", "CALLBACKS", "POOL WAIT p95"].map(str::to_owned),
-    ];
+    let mut rows = vec![[
+        "LOOP".to_owned(),
+        "BUSY".to_owned(),
+        "LAG p50".to_owned(),
+        "LAG p99".to_owned(),
+        "STALLS".to_owned(),
+        callbacks_heading(loops),
+        "POOL WAIT p95".to_owned(),
+    ]];
+    let unknown = || "-".to_owned();
     for evidence in loops {
         let lag = |q| {
-            evidence
-                .lag
-                .quantile_ns(q)
-                .map_or("-".to_owned(), |ns| if ns < 1_000 { "0".to_owned() } else { show_ns(ns) })
+            let known = evidence.lag.quantile_ns(q).filter(|_| evidence.knows(Fact::Lag));
+            known.map_or_else(unknown, |ns| if ns < 1_000 { "0".to_owned() } else { show_ns(ns) })
         };
         let seconds = evidence.watched_ns.max(1) as f64 / 1e9;
-        let busy = if evidence.is_idle() {
-            "idle".to_owned()
-        } else {
-            format!("{:.1}%", evidence.utilization() * 100.0)
+        let busy = match (evidence.knows(Fact::Time), evidence.is_idle()) {
+            (false, _) => unknown(),
+            (_, true) => "idle".to_owned(),
+            _ => format!("{:.1}%", evidence.utilization() * 100.0),
         };
-        let pool = evidence.pool_wait_ns_p95().map_or("-".to_owned(), show_ns);
-        let callbacks = format!("{:.0}/s", evidence.callbacks as f64 / seconds);
+        let callbacks = match evidence.knows(Fact::Callbacks) {
+            true => format!("{:.0}/s", evidence.callbacks as f64 / seconds),
+            false => unknown(),
+        };
         rows.push([
             shown(&evidence.name).into_owned(),
             busy,
@@ -128,50 +137,71 @@ fn figures(loops: &[LoopEvidence]) -> String {
             lag(0.99),
             evidence.stalls().to_string(),
             callbacks,
-            pool,
+            evidence.pool_wait_ns_p95().map_or_else(unknown, show_ns),
         ]);
     }
+    let facts = [
+        None,
+        Some(Fact::Time),
+        Some(Fact::Lag),
+        Some(Fact::Lag),
+        None,
+        Some(Fact::Callbacks),
+        Some(Fact::PoolWait),
+    ];
+    let is_known =
+        |column: usize| facts[column].is_none_or(|fact| loops.iter().any(|evidence| evidence.knows(fact)));
+    let columns: Vec<usize> = (0..facts.len()).filter(|column| is_known(*column)).collect();
+    table(&rows, &columns)
+}
+
+/// Writes columns of rows: the first on its left edge, the others on their right one.
+fn table(rows: &[[String; 7]], columns: &[usize]) -> String {
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let widths: [usize; 7] = std::array::from_fn(width);
+    let cell = |row: &[String; 7], column: usize| {
+        let (cell, width) = (&row[column], widths[column]);
+        if column == 0 { format!("{cell:<width$}") } else { format!("{cell:>width$}") }
+    };
     let mut text = String::new();
-    for row in &rows {
-        let cells: Vec<String> = row
-            .iter()
-            .zip(widths)
-            .enumerate()
-            .map(
-                |(column, (cell, width))| {
-                    if column == 0 { format!("{cell:<width$}") } else { format!("{cell:>width$}") }
-                },
-            )
-            .collect();
+    for row in rows {
+        let cells: Vec<String> = columns.iter().map(|column| cell(row, *column)).collect();
         text += &format!("{}\n", cells.join("  ").trim_end());
     }
     text
+}
+
+/// Returns what the loops call a callback, where all of them call it so.
+fn callbacks_heading(loops: &[LoopEvidence]) -> String {
+    let mut nouns = loops.iter().map(|evidence| evidence.runtime.callback().many);
+    let first = nouns.next().unwrap_or_default();
+    if nouns.all(|noun| noun == first) { first.to_uppercase() } else { "RUNS".to_owned() }
 }
 
 fn earlier(newest: &Incident, count: usize, now_unix_ns: u64, process: &Process) -> String {
     let ago = show_ns(now_unix_ns.saturating_sub(newest.begin_unix_ns));
     let incidents = if count == 1 { "1 incident".to_owned() } else { format!("{count} incidents") };
     format!(
-        "{incidents} before this watch, the last {ago} ago: loop {}, {}; see: loopscope incidents {}",
-        newest.r#loop, newest.summary, process.owner.pid
+        "{incidents} before this watch, the last {ago} ago: {} {}, {}; see: loopscope incidents {}",
+        newest.words.lane, newest.r#loop, newest.summary, process.owner.pid
     )
 }
 
 /// Writes everything for programs.
 pub fn as_json(process: &Process, seen: &Seen, findings: &[Finding]) -> Value {
     let seconds = |ns: u64| ns as f64 / 1e9;
-    let lag = |evidence: &LoopEvidence, q| evidence.lag.quantile_ns(q).map(seconds);
+    let lag = |evidence: &LoopEvidence, q| {
+        evidence.lag.quantile_ns(q).filter(|_| evidence.knows(Fact::Lag)).map(seconds)
+    };
     let loops = seen.evidence.iter().map(|evidence| {
         json!({
             "name": evidence.name,
             "watched_seconds": seconds(evidence.watched_ns),
-            "utilization_ratio": evidence.utilization(),
+            "utilization_ratio": evidence.knows(Fact::Time).then(|| evidence.utilization()),
             "lag_seconds_p50": lag(evidence, 0.5),
             "lag_seconds_p99": lag(evidence, 0.99),
             "stalls": evidence.stalls(),
-            "callbacks": evidence.callbacks,
+            "callbacks": evidence.knows(Fact::Callbacks).then_some(evidence.callbacks),
             "pool_wait_seconds_p95": evidence.pool_wait_ns_p95().map(seconds),
         })
     });

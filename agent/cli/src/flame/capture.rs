@@ -78,7 +78,7 @@ fn callbacks_of(process: &Process, plan: &Plan) -> Result<Capture, Failure> {
     if profile.is_empty() {
         return Err(Failure::NothingCaptured(nothing(Of::Callbacks, &process.label(), lasted_ns, ended)));
     }
-    let title = format!("{}: time in callbacks within {}", process.label(), show_ns(lasted_ns));
+    let title = format!("{}: exact time, as told, within {}", process.label(), show_ns(lasted_ns));
     let file = draw(&profile, plan, &title)?;
     let sites = Some(widest::sites(&profile.folded()));
     Ok(Capture { ended, lasted_ns, sites, notes: Vec::new(), file })
@@ -117,7 +117,7 @@ fn timeline_of(process: &Process, plan: &Plan) -> Result<Capture, Failure> {
     let lost = timeline.lost();
     let notes = match lost {
         0 => Vec::new(),
-        lost => vec![format!("{lost} callbacks are missing: they were overwritten before they were read")],
+        lost => vec![format!("{lost} records are missing: they were overwritten before they were read")],
     };
     let file = timeline.trace().map_err(|error| match error {
         FlameError::Empty => {
@@ -172,7 +172,7 @@ fn nothing(of: Of, who: &str, lasted_ns: u64, ended: Ended) -> String {
     let lasted = show_ns(lasted_ns);
     match (of, ended) {
         (_, Ended::ProcessGone) => {
-            format!("{who} ended after {lasted}, and its loops ran no callback until then")
+            format!("{who} ended after {lasted}, and its loops told of no run until then")
         }
         (Of::Stalls, _) => format!(
             "no loop of {who} was busy beyond its warning threshold within {lasted}, so there is nothing to draw; watch longer with --for, or draw --of cpu"
@@ -181,7 +181,7 @@ fn nothing(of: Of, who: &str, lasted_ns: u64, ended: Ended) -> String {
             "no busy loop of {who} waited within {lasted}, so there is nothing to draw; watch longer with --for, or draw --of cpu"
         ),
         _ => format!(
-            "the loops of {who} ended no callback within {lasted}, so there is nothing to draw; give it work, or watch longer with --for"
+            "the loops of {who} told of no run that ended within {lasted}, so there is nothing to draw; give it work, or watch longer with --for"
         ),
     }
 }

@@ -41,17 +41,18 @@ fn headline(paint: Paint, found: &Found) -> String {
         Severity::Critical => paint.red("CRITICAL"),
         Severity::Warning => paint.yellow("WARNING"),
     };
+    let (lane, parked) = (&incident.words.lane, &incident.words.parked);
     let did = match (incident.duration_ns, incident.kind.name()) {
         (0, _) => "was idle at the end".to_owned(),
         (ns, "pool") => format!("had all threads of its pool busy for {}", show_ns(ns)),
-        (ns, _) if incident.is_over => format!("did not poll for {}", show_ns(ns)),
+        (ns, _) if incident.is_over => format!("had not {parked} for {}", show_ns(ns)),
         (ns, _) if found.origin == Origin::PageOfTheDead => {
-            format!("had not polled for {} when it ended", show_ns(ns))
+            format!("had not {parked} for {} when it ended", show_ns(ns))
         }
-        (ns, _) => format!("has not polled for {} and still does not", show_ns(ns)),
+        (ns, _) => format!("has not {parked} for {} and still does not", show_ns(ns)),
     };
     let who = format!("{} (pid {})", incident.process, incident.pid);
-    let text = format!("{}: loop {} of {who} {did}", incident.id, incident.loop_words());
+    let text = format!("{}: {lane} {} of {who} {did}", incident.id, incident.loop_words());
     let lead = if incident.duration_ns == 0 { String::new() } else { format!("{severity} ") };
     let columns = if incident.duration_ns == 0 { 0 } else { incident.severity.name().len() + 1 };
     let mut written = paint.paragraph(&lead, columns, &text, |line| paint.bold(line));
@@ -65,7 +66,7 @@ fn headline(paint: Paint, found: &Found) -> String {
 fn blame(incident: &Incident) -> String {
     let culprit = &incident.culprit;
     let who = match culprit.label.as_str() {
-        "" | "?" => "code outside any callback".to_owned(),
+        "" | "?" => incident.words.between.clone(),
         label => format!("{} {label}", culprit.kind),
     };
     if incident.summary.contains(&culprit.label) && !culprit.label.is_empty() {
@@ -156,7 +157,10 @@ fn stacks(paint: Paint, incident: &Incident) -> String {
         }
         let inner = frames.len().saturating_sub(FRAMES_SHOWN);
         let outer = stack.frames.len() - frames.len();
-        for (count, what) in [(inner, "of the callback"), (outer, "of the loop and what started it")] {
+        let words = &incident.words;
+        let (inside, outside) =
+            (format!("of the {}", words.callback), format!("of the {} and what started it", words.lane));
+        for (count, what) in [(inner, inside), (outer, outside)] {
             if count > 0 {
                 text += &format!("    {}\n", paint.faint(&format!("... {count} {what}; --json has all")));
             }
@@ -235,26 +239,40 @@ fn title(paint: Paint, text: &str) -> String {
 
 fn groups(paint: Paint, incident: &Incident) -> String {
     // One callback has been told already.
-    if incident.groups.len() <= 1 && incident.groups.iter().all(|group| group.count <= 1) {
+    if incident.groups.len() <= 1
+        && incident.groups.iter().all(|group| group.count.is_some_and(|count| count <= 1))
+    {
         return String::new();
     }
     let mut text = title(paint, "What ran in it");
     text += &paint.faint(&format!("  {:>8} {:>9} {:>9}  WHAT\n", "COUNT", "TOTAL", "LONGEST"));
     for group in incident.groups.iter().take(GROUPS_SHOWN) {
-        let (total, longest) = (show_ns(group.total_ns), show_ns(group.longest_ns));
+        let (total, longest) = (show_ns(group.total_ns), known(group.longest_ns, show_ns));
+        let count = known(group.count, |count| count.to_string());
         let after = group.parent.as_ref().map_or(String::new(), |parent| format!(", after {parent}"));
-        let line = format!("  {:>8} {total:>9} {longest:>9}  {} ", group.count, group.kind);
+        let line = format!("  {count:>8} {total:>9} {longest:>9}  {} ", group.kind);
         text += &format!("{}\n", with_site(paint, &line, &format!("{}{after}", group.label)));
     }
     text
 }
 
+/// Writes what is known, and `-` for what is not.
+fn known<T>(value: Option<T>, text: impl Fn(T) -> String) -> String {
+    value.map_or("-".to_owned(), text)
+}
+
 /// Callbacks of one site that ran one right after another.
 struct Run<'a> {
     first: &'a Record,
-    count: u64,
+    /// How many; `None` where one of them stands for an unknown number.
+    count: Option<u64>,
     run_ns: u64,
     is_running: bool,
+}
+
+/// Returns how many a record stands for.
+fn count_of(record: &Record) -> Option<u64> {
+    if record.is_many { record.many } else { Some(1) }
 }
 
 /// Puts neighbours of one site into one line each: a drain of a thousand microtasks is one thing that happened.
@@ -264,12 +282,12 @@ fn runs(records: &[Record]) -> Vec<Run<'_>> {
         let what = |record: &Record| (record.kind.clone(), record.site.clone(), record.phase.clone());
         match runs.last_mut() {
             Some(run) if !record.is_running && what(run.first) == what(record) => {
-                run.count += 1;
+                run.count = run.count.zip(count_of(record)).map(|(sum, count)| sum.saturating_add(count));
                 run.run_ns = run.run_ns.saturating_add(record.run_ns);
             }
             _ => runs.push(Run {
                 first: record,
-                count: 1,
+                count: count_of(record),
                 run_ns: record.run_ns,
                 is_running: record.is_running,
             }),
@@ -284,9 +302,13 @@ fn records(paint: Paint, incident: &Incident) -> String {
     if shown.is_empty() {
         return String::new();
     }
-    let mut text = title(paint, "Last callbacks (times relative to its begin)");
-    text += &paint.faint(&format!("  {:>10} {:>9} {:>9}  {:<8} WHAT\n", "AT", "RAN", "WAITED", "PHASE"));
-    let skipped = earlier.iter().fold(incident.records_lost, |sum, run| sum.saturating_add(run.count));
+    let head = format!("Last {} (times relative to its begin)", incident.words.callbacks);
+    let mut text = title(paint, &head);
+    let has_phases = shown.iter().any(|run| !run.first.phase.is_empty());
+    let phase = |text: &str| if has_phases { format!("{text:<8} ") } else { String::new() };
+    text += &paint.faint(&format!("  {:>10} {:>9} {:>9}  {}WHAT\n", "AT", "RAN", "WAITED", phase("PHASE")));
+    let skipped =
+        earlier.iter().fold(incident.records_lost, |sum, run| sum.saturating_add(run.count.unwrap_or(1)));
     if skipped > 0 {
         text += &format!("  {}\n", paint.faint(&format!("... {skipped} before")));
     }
@@ -295,8 +317,13 @@ fn records(paint: Paint, incident: &Incident) -> String {
         let at = relative(record.start_ns);
         let ran = format!("{}{}", show_ns(run.run_ns), if run.is_running { "+" } else { "" });
         let waited = record.wait_ns.map_or("-".to_owned(), show_ns);
-        let times = if run.count > 1 { format!("{} x ", run.count) } else { String::new() };
-        let line = format!("  {at:>10} {ran:>9} {waited:>9}  {:<8} {times}{} ", record.phase, record.kind);
+        let times = match run.count {
+            None => "many x ".to_owned(),
+            Some(0 | 1) => String::new(),
+            Some(count) => format!("{count} x "),
+        };
+        let line =
+            format!("  {at:>10} {ran:>9} {waited:>9}  {}{times}{} ", phase(&record.phase), record.kind);
         let line = with_site(paint, &line, &record.site);
         text += &if run.is_running { paint.bold(&line) } else { line };
         text.push('\n');
@@ -314,11 +341,13 @@ fn jobs(paint: Paint, incident: &Incident) -> String {
     if incident.kind.name() != "pool" || incident.jobs.is_empty() {
         return String::new();
     }
-    let mut text = title(paint, "Last jobs of the pool (times relative to its begin)");
+    let head = format!("Last {} of the pool (times relative to its begin)", incident.words.jobs);
+    let mut text = title(paint, &head);
     text += &paint.faint(&format!("  {:>10} {:>9} {:>9}  {:>6}  WHAT\n", "AT", "RAN", "WAITED", "THREAD"));
     for job in &incident.jobs[incident.jobs.len().saturating_sub(RECORDS_SHOWN)..] {
         let at = relative(job.start_ns);
-        let (ran, waited) = (show_ns(job.run_ns), show_ns(job.wait_ns));
+        let ran = format!("{}{}", show_ns(job.run_ns), if job.is_running { "+" } else { "" });
+        let waited = known(job.wait_ns, show_ns);
         let outcome = if job.is_ok { "" } else { " (panicked)" };
         text += &format!(
             "  {at:>10} {ran:>9} {waited:>9}  {:>6}  {} {}{outcome}\n",
@@ -328,37 +357,56 @@ fn jobs(paint: Paint, incident: &Incident) -> String {
     text
 }
 
+/// A column of figures: its heading, its width, and what it says of a period; nothing where nobody knows.
+type FiguresColumn = (String, usize, fn(&LoopFigures) -> Option<String>);
+
+fn figures_columns(incident: &Incident) -> [FiguresColumn; 5] {
+    fn lag(ns: u64) -> String {
+        if ns < 1_000 { "0".to_owned() } else { show_ns(ns) }
+    }
+    let rate = |noun: &str| format!("{}/S", noun.to_uppercase());
+    let words = &incident.words;
+    [
+        ("BUSY".to_owned(), 6, |figures| figures.utilization.map(|ratio| format!("{:.0}%", ratio * 100.0))),
+        (rate(&words.callbacks), 12, |figures| figures.callbacks_per_second.map(|rate| format!("{rate:.0}"))),
+        (rate(&words.iterations), 13, |figures| {
+            figures.iterations_per_second.map(|rate| format!("{rate:.0}"))
+        }),
+        ("LAG p50".to_owned(), 8, |figures| figures.lag_ns_p50.map(lag)),
+        ("LAG p99".to_owned(), 8, |figures| figures.lag_ns_p99.map(lag)),
+    ]
+}
+
 fn figures(paint: Paint, incident: &Incident) -> String {
     let periods = [("before", &incident.before), ("during", &incident.during)];
     if periods.iter().all(|(_, figures)| figures.period_ns == 0) {
         return String::new();
     }
-    let mut text = title(paint, "The loop before and during it");
-    let head = format!(
-        "  {:<8} {:>8} {:>6} {:>12} {:>13} {:>8} {:>8}\n",
-        "", "PERIOD", "BUSY", "CALLBACKS/S", "ITERATIONS/S", "LAG p50", "LAG p99"
-    );
-    text += &paint.faint(&head);
+    let mut columns = Vec::from(figures_columns(incident));
+    // What is not known of either period has no column.
+    columns.retain(|(_, _, cell)| periods.iter().any(|(_, figures)| cell(figures).is_some()));
+    let mut text = title(paint, &format!("The {} before and during it", incident.words.lane));
+    let mut head = format!("  {:<8} {:>8}", "", "PERIOD");
+    for (name, width, _) in &columns {
+        head += &format!(" {name:>width$}");
+    }
+    text += &paint.faint(&format!("{head}\n"));
     for (name, figures) in periods {
-        text += &figures_line(name, figures);
+        text += &figures_line(name, figures, &columns);
     }
     text
 }
 
-fn figures_line(name: &str, figures: &LoopFigures) -> String {
+fn figures_line(name: &str, figures: &LoopFigures, columns: &[FiguresColumn]) -> String {
     if figures.period_ns == 0 {
         return format!("  {name:<8} {:>8}\n", "-");
     }
-    let lag = |ns: u64| if ns < 1_000 { "0".to_owned() } else { show_ns(ns) };
-    format!(
-        "  {name:<8} {:>8} {:>5.0}% {:>12.0} {:>13.0} {:>8} {:>8}\n",
-        show_ns(figures.period_ns),
-        figures.utilization * 100.0,
-        figures.callbacks_per_second,
-        figures.iterations_per_second,
-        lag(figures.lag_ns_p50),
-        lag(figures.lag_ns_p99)
-    )
+    let mut line = format!("  {name:<8} {:>8}", show_ns(figures.period_ns));
+    for (heading, width, cell) in columns {
+        let width = heading.chars().count().max(*width);
+        line += &format!(" {:>width$}", known(cell(figures), |text| text));
+    }
+    line + "\n"
 }
 
 fn notes(paint: Paint, incident: &Incident) -> String {

@@ -5,6 +5,7 @@ use crate::paint::Paint;
 use loopscope_probe::printable::shell_word;
 use loopscope_report::duration::show_ns;
 use loopscope_report::incident::{Incident, IncidentKind, Severity};
+use loopscope_report::words::capitalized;
 use std::path::Path;
 
 /// Writes the newest `most` incidents.
@@ -46,13 +47,17 @@ fn command(found: &Found) -> String {
 
 /// Says what an ended process was doing that was no incident.
 fn quiet(incident: &Incident) -> String {
-    let Incident { id, pid, duration_ns, .. } = incident;
+    let Incident { id, pid, duration_ns, words, .. } = incident;
     let r#loop = incident.loop_words();
+    let callbacks = &words.callbacks;
     let did = match duration_ns {
         0 => "was idle".to_owned(),
         ns => format!("had been busy for {}", show_ns(*ns)),
     };
-    format!("Loop {loop} of {pid} {did} when the process ended; its last callbacks: loopscope incidents {id}")
+    format!(
+        "{} {loop} of {pid} {did} when the process ended; its last {callbacks}: loopscope incidents {id}",
+        capitalized(&words.lane)
+    )
 }
 
 fn table(paint: Paint, shown: &[Found], now_unix_ns: u64) -> String {

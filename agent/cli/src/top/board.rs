@@ -148,11 +148,13 @@ impl Board {
 
     fn order(&self, a: &Row<'_>, b: &Row<'_>) -> Ordering {
         let by_name = || (&a.0.name, a.0.pid, &a.1.name).cmp(&(&b.0.name, b.0.pid, &b.1.name));
-        let busy = |row: &Row<'_>| row.1.utilization_ratio;
+        // What is not known comes last.
+        let busy = |row: &Row<'_>| row.1.utilization_ratio.unwrap_or(-1.0);
+        let lag = |row: &Row<'_>| row.1.lag.as_ref().map(|lag| lag.p99_ns);
         let order = match self.sort {
             Sort::Trouble => trouble(b.1).cmp(&trouble(a.1)).then_with(|| busy(b).total_cmp(&busy(a))),
             Sort::Busy => busy(b).total_cmp(&busy(a)),
-            Sort::Lag => b.1.lag.p99_ns.cmp(&a.1.lag.p99_ns),
+            Sort::Lag => lag(b).cmp(&lag(a)),
             Sort::Stalls => Reverse(a.1.stalls.warning_count).cmp(&Reverse(b.1.stalls.warning_count)),
             Sort::Name => Ordering::Equal,
         };

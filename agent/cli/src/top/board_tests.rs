@@ -10,13 +10,13 @@ fn a_loop(pid: u32, name: &str, busy: f64) -> LoopView {
         id: format!("{pid}-{name}"),
         name: name.to_owned(),
         runtime: "mio".to_owned(),
-        utilization_ratio: busy,
-        lag: LagView {
+        utilization_ratio: Some(busy),
+        lag: Some(LagView {
             p99_ns: (busy * 100.0) as u64 * MS,
             max_ns: 300 * MS,
             row: vec![900, 0, 3],
             ..LagView::default()
-        },
+        }),
         stalls: StallView { warning_ns: 100 * MS, critical_ns: 1_000 * MS, ..StallView::default() },
         ..LoopView::default()
     }
@@ -49,7 +49,7 @@ pub fn view() -> View {
     });
     stalled.sites = vec![SiteView {
         label: "parse_invoices (src/demo/trouble.rs:40)".into(),
-        kind: "timer",
+        kind: "timer".to_owned(),
         share_ratio: 0.45,
         longest_ns: 340 * MS,
         is_running: true,

@@ -2,7 +2,7 @@
 
 use crate::top::board::Row;
 use loopscope_report::duration::show_ns;
-use loopscope_report::live::{LoopView, StateKind};
+use loopscope_report::live::{LagView, LoopView, StateKind};
 
 /// A column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,16 +92,21 @@ impl Column {
     /// Returns what it says of a loop.
     pub fn cell(self, (process, entry): Row<'_>) -> String {
         let lag = |ns: u64| if ns == 0 { "-".to_owned() } else { show_ns(ns) };
+        let lag_of =
+            |ns: fn(&LagView) -> u64| entry.lag.as_ref().map_or("?".to_owned(), |view| lag(ns(view)));
+        let rate_of = |value: Option<f64>| value.map_or("?".to_owned(), rate);
         match self {
             Column::Pid => process.pid.to_string(),
             Column::Process => process.name.clone(),
             Column::Loop => loop_name(entry),
             Column::State => state(entry),
-            Column::Busy => format!("{:.1}%", entry.utilization_ratio * 100.0),
-            Column::Lag99 => lag(entry.lag.p99_ns),
-            Column::LagMax => lag(entry.lag.max_ns),
-            Column::Iterations => rate(entry.iterations_per_second),
-            Column::Callbacks => rate(entry.callbacks_per_second),
+            Column::Busy => {
+                entry.utilization_ratio.map_or("?".to_owned(), |ratio| format!("{:.1}%", ratio * 100.0))
+            }
+            Column::Lag99 => lag_of(|lag| lag.p99_ns),
+            Column::LagMax => lag_of(|lag| lag.max_ns),
+            Column::Iterations => rate_of(entry.iterations_per_second),
+            Column::Callbacks => rate_of(entry.callbacks_per_second),
             Column::Stalls => match entry.stalls.warning_count_new {
                 0 => entry.stalls.warning_count.to_string(),
                 new => format!("{} +{new}", entry.stalls.warning_count),

@@ -10,7 +10,7 @@ use crate::top::{column, details, help};
 use loopscope_probe::loop_id::LoopId;
 use loopscope_report::duration::show_ns;
 use loopscope_report::incident::Severity;
-use loopscope_report::live::LoopView;
+use loopscope_report::live::{LagView, LoopView};
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::Style;
@@ -169,11 +169,13 @@ fn fitted(column: Column, rows: &[Row<'_>], screen: u16) -> u16 {
 
 fn style(column: Column, row: Row<'_>, theme: Theme) -> Style {
     let (_, entry) = row;
+    let is_over =
+        |ns: fn(&LagView) -> u64| entry.lag.as_ref().is_some_and(|lag| ns(lag) > entry.stalls.warning_ns);
     match column {
         Column::State | Column::Now => style_of(entry, theme),
-        Column::Lag99 if entry.lag.p99_ns > entry.stalls.warning_ns => theme.alarm(),
-        Column::LagMax if entry.lag.max_ns > entry.stalls.warning_ns => theme.alarm(),
-        Column::Busy if entry.utilization_ratio > 0.9 => theme.warning(),
+        Column::Lag99 if is_over(|lag| lag.p99_ns) => theme.alarm(),
+        Column::LagMax if is_over(|lag| lag.max_ns) => theme.alarm(),
+        Column::Busy if entry.utilization_ratio > Some(0.9) => theme.warning(),
         Column::Stalls if entry.stalls.warning_count_new > 0 => theme.alarm(),
         Column::Pool if entry.pool.is_some_and(|pool| pool.saturated_ns > 0) => theme.warning(),
         _ => Style::new(),

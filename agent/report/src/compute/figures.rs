@@ -10,11 +10,13 @@ pub fn between(earlier: &Counters, later: &Counters) -> LoopFigures {
     if period_ns == 0 {
         return LoopFigures::default();
     }
-    let per_second = |count: u64| count as f64 * 1e9 / period_ns as f64;
-    let lag = |share| quantile_ns(&earlier.lag, &later.lag, share);
+    let per_second = |count: u64| Some(count as f64 * 1e9 / period_ns as f64);
+    let lag = |share| Some(quantile_ns(&earlier.lag, &later.lag, share));
     LoopFigures {
         period_ns,
-        utilization: (later.active_ns.saturating_sub(earlier.active_ns) as f64 / period_ns as f64).min(1.0),
+        utilization: Some(
+            (later.active_ns.saturating_sub(earlier.active_ns) as f64 / period_ns as f64).min(1.0),
+        ),
         iterations_per_second: per_second(later.iterations.saturating_sub(earlier.iterations)),
         callbacks_per_second: per_second(later.callbacks.saturating_sub(earlier.callbacks)),
         lag_ns_p50: lag(0.5),
@@ -30,11 +32,11 @@ pub fn of_stretch(stretch_ns: u64, callbacks: u64) -> LoopFigures {
     }
     LoopFigures {
         period_ns: stretch_ns,
-        utilization: 1.0,
-        iterations_per_second: 1e9 / stretch_ns as f64,
-        callbacks_per_second: callbacks as f64 * 1e9 / stretch_ns as f64,
-        lag_ns_p50: stretch_ns / 2,
-        lag_ns_p99: stretch_ns / 100 * 99,
+        utilization: Some(1.0),
+        iterations_per_second: Some(1e9 / stretch_ns as f64),
+        callbacks_per_second: Some(callbacks as f64 * 1e9 / stretch_ns as f64),
+        lag_ns_p50: Some(stretch_ns / 2),
+        lag_ns_p99: Some(stretch_ns / 100 * 99),
         stalls: 1,
     }
 }
@@ -73,18 +75,18 @@ mod tests {
         later.lag.buckets[slot(0)] += 980;
         later.lag.buckets[slot(200 * MS)] += 20;
         let figures = between(&earlier, &later);
-        assert_eq!((figures.period_ns, figures.utilization), (2_000 * MS, 0.25));
-        assert_eq!((figures.iterations_per_second, figures.callbacks_per_second), (20.0, 50.0));
-        assert_eq!((figures.lag_ns_p50, figures.stalls), (0, 3));
-        assert_eq!(figures.lag_ns_p99, UPPER_NS[slot(200 * MS)]);
+        assert_eq!((figures.period_ns, figures.utilization), (2_000 * MS, Some(0.25)));
+        assert_eq!((figures.iterations_per_second, figures.callbacks_per_second), (Some(20.0), Some(50.0)));
+        assert_eq!((figures.lag_ns_p50, figures.stalls), (Some(0), 3));
+        assert_eq!(figures.lag_ns_p99, Some(UPPER_NS[slot(200 * MS)]));
         assert_eq!(between(&later, &later), LoopFigures::default());
     }
 
     #[test]
     fn within_a_stretch_half_of_the_arrivals_wait_for_half_of_it() {
         let figures = of_stretch(200 * MS, 400);
-        assert_eq!((figures.lag_ns_p50, figures.lag_ns_p99), (100 * MS, 198 * MS));
-        assert_eq!((figures.callbacks_per_second, figures.utilization), (2_000.0, 1.0));
+        assert_eq!((figures.lag_ns_p50, figures.lag_ns_p99), (Some(100 * MS), Some(198 * MS)));
+        assert_eq!((figures.callbacks_per_second, figures.utilization), (Some(2_000.0), Some(1.0)));
         assert_eq!(of_stretch(0, 0), LoopFigures::default());
     }
 }

@@ -2,8 +2,9 @@
 
 use crate::duration::show_ns;
 use loopscope_probe::clock::Scale;
+use loopscope_probe::description::{Description, Term};
 use loopscope_probe::record::Record;
-use loopscope_probe::{Kind, NowValues, SiteId};
+use loopscope_probe::{Kind, NowValues, SiteId, Ticks};
 use std::collections::HashMap;
 
 /// Kinds and sites told apart within one stretch; what comes after is counted, but in no group.
@@ -16,8 +17,12 @@ pub struct GroupSum {
     pub site: SiteId,
     /// For drained jobs, the callback after which the longest part of them ran.
     pub parent: SiteId,
+    /// How many ran, as far as that is known.
     pub count: u64,
+    /// False where some were told as one, a batch or a drain, without their number.
+    pub is_counted: bool,
     pub total_ns: u64,
+    /// The longest that was told by itself; 0 where all were told as batches or drains.
     pub longest_ns: u64,
 }
 
@@ -25,33 +30,51 @@ pub struct GroupSum {
 #[derive(Clone, Debug, Default)]
 pub struct Groups {
     sums: HashMap<(Kind, SiteId), (GroupSum, u64)>,
-    /// Callbacks added, those without a group included.
+    /// Records added, those without a group included.
     counted: u64,
+    /// Records that were passed over before anybody saw them, at most; `None` where nobody knows.
+    passed_over: Option<u64>,
+}
+
+/// What one record, or what runs, adds to its group.
+#[derive(Clone, Copy)]
+struct Run {
+    kind: Kind,
+    site: SiteId,
+    parent: SiteId,
+    /// For many told as one: how many, 0 where not known.
+    many: Option<u64>,
+    ns: u64,
 }
 
 impl Groups {
-    /// Adds callbacks that have ended.
-    pub fn add(&mut self, records: &[Record], scale: Scale) {
+    /// Adds callbacks that have ended, of each the part from `begin` on.
+    pub fn add(&mut self, records: &[Record], begin: Ticks, scale: Scale) {
         for record in records {
-            self.add_one(
-                record.kind,
-                record.site,
-                record.parent,
-                scale.duration_ns(record.end.since(record.start)),
-            );
+            let Record { kind, site, parent, many, .. } = *record;
+            let ns = scale.duration_ns(record.end.since(record.start.max(begin)));
+            self.add_one(Run { kind, site, parent, many, ns });
         }
     }
 
-    fn add_one(&mut self, kind: Kind, site: SiteId, parent: SiteId, ns: u64) {
+    /// Says how many records more were passed over, where it is known of all of them.
+    pub fn pass_over(&mut self, records: u64) {
+        self.passed_over = Some(self.passed_over.unwrap_or(0).saturating_add(records));
+    }
+
+    fn add_one(&mut self, Run { kind, site, parent, many, ns }: Run) {
         self.counted += 1;
         if self.sums.len() >= GROUPS_MAX && !self.sums.contains_key(&(kind, site)) {
             return;
         }
-        let new = GroupSum { kind, site, parent, count: 0, total_ns: 0, longest_ns: 0 };
+        let new = GroupSum { kind, site, parent, count: 0, is_counted: true, total_ns: 0, longest_ns: 0 };
         let (sum, parent_ns) = self.sums.entry((kind, site)).or_insert((new, 0));
-        sum.count += 1;
+        sum.count = sum.count.saturating_add(many.unwrap_or(1));
+        sum.is_counted &= many != Some(0);
         sum.total_ns = sum.total_ns.saturating_add(ns);
-        sum.longest_ns = sum.longest_ns.max(ns);
+        if matches!(many, None | Some(1)) {
+            sum.longest_ns = sum.longest_ns.max(ns);
+        }
         // The parent of most time, by the majority vote that needs no table.
         if sum.parent == parent {
             *parent_ns = parent_ns.saturating_add(ns);
@@ -69,7 +92,10 @@ impl Groups {
         if let Some(running) = now.running
             && let Some(kind) = running.kind
         {
-            all.add_one(kind, running.site, SiteId::NONE, now.running_ns);
+            let (site, many) = (running.site, running.is_many.then_some(0));
+            // What began before a poll that was not told has run for longer than the stretch.
+            let ns = if now.busy_ns > 0 { now.running_ns.min(now.busy_ns) } else { now.running_ns };
+            all.add_one(Run { kind, site, parent: SiteId::NONE, many, ns });
             if let Some((sum, _)) = all.sums.get_mut(&(kind, running.site))
                 && let Some((before, _)) = self.sums.get(&(kind, running.site))
             {
@@ -78,6 +104,7 @@ impl Groups {
         }
         let seen = self.counted.max(1);
         let forgotten = now.stretch_callbacks.saturating_sub(self.counted);
+        let forgotten = self.passed_over.map_or(forgotten, |passed_over| passed_over.min(forgotten));
         let mut sums: Vec<GroupSum> = all.sums.into_values().map(|(sum, _)| sum).collect();
         if forgotten > 0 {
             let seen_ns = sums.iter().fold(0, |all: u64, sum| all.saturating_add(sum.total_ns));
@@ -101,14 +128,24 @@ fn part(value: u64, count: u64, whole: u64) -> u64 {
 }
 
 /// Says what a stretch of `stretch_ns` consisted of: `1 callback of 203 ms`, or `412 callbacks of 500 µs: 388 x io_read
-/// at src/x.rs:40`. `label` names a site.
-pub fn summary(sums: &[GroupSum], stretch_ns: u64, label: impl FnOnce(SiteId) -> String) -> String {
+/// at src/x.rs:40`; of many that were told as one, `an unknown number of callbacks in 2.0 s: microtask at src/x.rs:40`. In the
+/// words of `runtime`; `label` names a site.
+pub fn summary(
+    sums: &[GroupSum],
+    stretch_ns: u64,
+    runtime: &Description,
+    label: impl FnOnce(SiteId) -> String,
+) -> String {
+    let callback = runtime.callback();
     let count = sums.iter().fold(0, |all: u64, sum| all.saturating_add(sum.count));
     let Some(longest) = sums.iter().max_by_key(|sum| sum.longest_ns) else {
-        return format!("no callback for {}", show_ns(stretch_ns));
+        // Who has a word for what runs between callbacks is not told of all of them.
+        let is_told = runtime.noun(Term::Between) == Description::new().noun(Term::Between);
+        let told = if is_told { "" } else { " told" };
+        return format!("no {}{told} for {}", callback.one, show_ns(stretch_ns));
     };
     if longest.longest_ns > stretch_ns / 2 {
-        let one = format!("1 callback of {}", show_ns(longest.longest_ns));
+        let one = format!("1 {} of {}", callback.one, show_ns(longest.longest_ns));
         return match count.saturating_sub(1) {
             0 => one,
             1 => format!("{one} and a shorter one"),
@@ -119,15 +156,23 @@ pub fn summary(sums: &[GroupSum], stretch_ns: u64, label: impl FnOnce(SiteId) ->
     let heaviest = &sums[0];
     let place = label(heaviest.site);
     let at = if place.contains(" (") { " " } else { " at " };
-    let what = format!("{} x {}{at}{place}", heaviest.count, heaviest.kind.name());
-    format!("{count} callbacks of {}: {what}", show_ns(total_ns / count.max(1)))
+    let kind = runtime.kind_label(heaviest.kind);
+    let times = if heaviest.is_counted { format!("{} x ", heaviest.count) } else { String::new() };
+    let what = format!("{times}{kind}{at}{place}");
+    match sums.iter().all(|sum| sum.is_counted) {
+        true => {
+            let (noun, mean) = (callback.of(count), show_ns(total_ns / count.max(1)));
+            format!("{count} {noun} of {mean}: {what}")
+        }
+        false => format!("an unknown number of {} in {}: {what}", callback.many, show_ns(total_ns)),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use loopscope_probe::Phase;
     use loopscope_probe::now::Running;
-    use loopscope_probe::{Phase, Ticks};
 
     const MS: u64 = 1_000_000;
 
@@ -159,12 +204,16 @@ mod tests {
 
     fn groups(records: &[Record]) -> Groups {
         let mut groups = Groups::default();
-        groups.add(records, Scale::NANOSECONDS);
+        groups.add(records, Ticks::NONE, Scale::NANOSECONDS);
         groups
     }
 
     fn words(sums: &[GroupSum], stretch_ms: u64) -> String {
-        summary(sums, stretch_ms * MS, |site| format!("src/x.rs:{}", site.0))
+        words_of(sums, stretch_ms, &Description::new())
+    }
+
+    fn words_of(sums: &[GroupSum], stretch_ms: u64, runtime: &Description) -> String {
+        summary(sums, stretch_ms * MS, runtime, |site| format!("src/x.rs:{}", site.0))
     }
 
     #[test]
@@ -201,5 +250,49 @@ mod tests {
         seen.extend(vec![record(Kind::Microtask, 3, 8, MS); 5]);
         seen.push(record(Kind::Microtask, 3, 2, MS));
         assert_eq!(groups(&seen).sums(&running(Kind::Microtask, 3, MS, 7))[0].parent, SiteId(8));
+    }
+
+    #[test]
+    fn a_drain_told_as_a_whole_is_as_many_as_it_says_and_none_of_them_long() {
+        let drain = |number| Record { many: Some(number), ..record(Kind::Microtask, 3, 1, 190 * MS) };
+        let words = |records: &[Record]| words(&groups(records).sums(&NowValues::IDLE), 200);
+        let timer = record(Kind::Timer, 4, 0, 10 * MS);
+        assert_eq!(words(&[drain(1_000), timer]), "1001 callbacks of 200 µs: 1000 x microtask at src/x.rs:3");
+        assert_eq!(
+            words(&[drain(0), timer]),
+            "an unknown number of callbacks in 200 ms: microtask at src/x.rs:3"
+        );
+        assert_eq!(words(&[drain(1), timer]), "1 callback of 190 ms and a shorter one", "a drain of one job");
+        let mut now = running(Kind::Immediate, 7, 190 * MS, 0);
+        now.running = now.running.map(|running| Running { is_many: true, ..running });
+        let sums = groups(&[]).sums(&now);
+        assert_eq!((sums[0].is_counted, sums[0].longest_ns), (false, 0));
+        let text = words_of(&sums, 200, &Description::new());
+        assert_eq!(text, "an unknown number of callbacks in 190 ms: immediate at src/x.rs:7");
+    }
+
+    #[test]
+    fn a_runtime_has_its_own_words() {
+        let runtime = Description::new()
+            .term(Term::Callback, "poll", "polls")
+            .term(Term::Between, "a poll that no hook tells of", "")
+            .kind(Kind::Task, "task poll", "poll", "polls");
+        let words = |sums: &[GroupSum], ms| words_of(sums, ms, &runtime);
+        assert_eq!(words(&[], 300), "no poll told for 300 ms");
+        let one = groups(&[]).sums(&running(Kind::Task, 4, 203 * MS, 0));
+        assert_eq!(words(&one, 203), "1 poll of 203 ms");
+        let many = groups(&vec![record(Kind::Task, 4, 0, MS); 200]).sums(&NowValues::IDLE);
+        assert_eq!(words(&many, 203), "200 polls of 1.0 ms: 200 x task poll at src/x.rs:4");
+    }
+
+    #[test]
+    fn what_was_before_a_hidden_poll_was_not_forgotten() {
+        let mut seen = groups(&[record(Kind::Task, 4, 0, MS)]);
+        let now = NowValues { stretch_callbacks: 900, busy_ns: 50 * MS, ..NowValues::IDLE };
+        assert_eq!(seen.sums(&now)[0].count, 900);
+        seen.pass_over(0);
+        assert_eq!(seen.sums(&now)[0].count, 1);
+        seen.pass_over(9);
+        assert_eq!(seen.sums(&now)[0].count, 10);
     }
 }

@@ -116,7 +116,7 @@ fn a_microtask_flood_is_starvation() {
     }
     let turns = bench.look();
     let [StallEvent::Began(verdict)] = turns[..] else { panic!("{turns:?}") };
-    assert_eq!((verdict.cause, verdict.runs, verdict.site), (Cause::Microtask, 300, job));
+    assert_eq!((verdict.cause, verdict.runs, verdict.site), (Cause::Microtask, Some(300), job));
     assert_eq!(bench.episodes(), [1, 0, 0, 0, 0, 0]);
 }
 

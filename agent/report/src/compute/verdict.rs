@@ -2,9 +2,11 @@
 //!
 //! One run that took more than half of the stretch is to blame by itself: the loop is *blocked* by a callback.
 //! Otherwise many runs share the stretch, and the group of them that took most of the time *starves* the loop: a
-//! microtask or tick queue that refills itself, a batch of immediates or timers, or I/O that does not end.
+//! microtask or tick queue that refills itself, a batch of immediates or timers, or I/O that does not end. A run that stands
+//! for many, a batch or a drain told as a whole, is never one long callback: it starves the loop by its kind.
 
 use loopscope_probe::clock::Scale;
+use loopscope_probe::description::{Culprit, Description};
 use loopscope_probe::now::Running;
 use loopscope_probe::record::Record;
 use loopscope_probe::{Kind, NowValues, SiteId, Ticks};
@@ -33,6 +35,18 @@ impl Cause {
         ["microtask", "nexttick", "immediate", "timer", "io", "callback"][self as usize]
     }
 
+    /// Returns what a runtime calls many runs of this cause.
+    pub(crate) fn words(self, runtime: &Description) -> &str {
+        runtime.culprit_words(match self {
+            Cause::Microtask => Culprit::Microtask,
+            Cause::NextTick => Culprit::NextTick,
+            Cause::Immediate => Culprit::Immediate,
+            Cause::Timer => Culprit::Timer,
+            Cause::Io => Culprit::Io,
+            Cause::Callback => Culprit::Callback,
+        })
+    }
+
     /// Returns what many runs of this kind starve a loop by.
     fn of_kind(kind: Kind) -> Cause {
         match kind {
@@ -54,9 +68,13 @@ pub struct Verdict {
     /// What ran the longest in sum, or the one run that took most of the stretch.
     pub kind: Option<Kind>,
     pub site: SiteId,
-    /// How many runs of that cause the stretch has, about; 1 for a single long one.
-    pub runs: u64,
-    /// The longest of them, in nanoseconds.
+    /// Many runs share the stretch; else one took most of it, or none was seen.
+    pub is_flood: bool,
+    /// How many runs of that cause the stretch has, about; 1 for a single long one, `None` for many of an unknown number.
+    pub runs: Option<u64>,
+    /// How long they took together, about, in nanoseconds: at most the stretch.
+    pub total_ns: u64,
+    /// The longest that was told as one, in nanoseconds; a batch is told as one.
     pub longest_ns: u64,
 }
 
@@ -65,10 +83,24 @@ struct Run {
     kind: Kind,
     site: SiteId,
     ns: u64,
+    /// How many runs it stands for; `None` where it stands for many and nobody knows the number.
+    count: Option<u64>,
+}
+
+impl Run {
+    /// Returns how many runs a record or a running frame stands for: one, a known number, or an unknown one.
+    fn count(many: Option<u64>) -> Option<u64> {
+        match many {
+            None => Some(1),
+            Some(0) => None,
+            Some(number) => Some(number),
+        }
+    }
 }
 
 /// Judges a stretch that began at `since` and is `stretch_ns` old. `records` may be cut off at its older end (the
-/// recorder keeps the last 4,096): a flood looks the same in its last part.
+/// recorder keeps the last 4,096): a flood looks the same in its last part. Of what began before `since`, as where the loop
+/// polled inside without telling, the part after it counts.
 pub(crate) fn judge(
     since: Ticks,
     stretch_ns: u64,
@@ -76,39 +108,55 @@ pub(crate) fn judge(
     records: &[Record],
     scale: Scale,
 ) -> Verdict {
-    let ended = records.iter().filter(|record| record.start >= since).map(|record| Run {
+    let own = records.iter().filter(|record| record.end > since || record.start >= since);
+    let ended = own.map(|record| Run {
         kind: record.kind,
         site: record.site,
-        ns: scale.duration_ns(record.end.since(record.start)),
+        ns: scale.duration_ns(record.end.since(record.start.max(since))),
+        count: Run::count(record.many),
     });
-    let runs: Vec<Run> = ended.chain(now.running.and_then(|running| in_flight(running, now))).collect();
+    let running = now.running.and_then(|running| in_flight(running, now, stretch_ns));
+    let runs: Vec<Run> = ended.chain(running).collect();
     let Some(longest) = runs.iter().max_by_key(|run| run.ns).copied() else {
         return Verdict {
             cause: Cause::Callback,
             kind: None,
             site: SiteId::NONE,
-            runs: 0,
+            is_flood: false,
+            runs: Some(0),
+            total_ns: 0,
             longest_ns: stretch_ns,
         };
     };
-    if longest.ns > stretch_ns / 2 {
-        return Verdict {
-            cause: Cause::Callback,
-            kind: Some(longest.kind),
-            site: longest.site,
-            runs: 1,
-            longest_ns: longest.ns,
-        };
+    let Run { kind, site, ns, count } = longest;
+    let is_most = ns > stretch_ns / 2;
+    if is_most && count == Some(1) {
+        let (cause, kind, runs) = (Cause::Callback, Some(kind), Some(1));
+        return Verdict { cause, kind, site, is_flood: false, runs, total_ns: ns, longest_ns: ns };
     }
-    let verdict = judge_many(&runs);
-    // The recorder may have forgotten the older part of the stretch; how many runs there were is known exactly.
-    let forgotten = now.stretch_callbacks.saturating_sub(runs.len() as u64);
-    let share = u128::from(forgotten) * u128::from(verdict.runs) / runs.len() as u128;
-    Verdict { runs: verdict.runs.saturating_add(u64::try_from(share).unwrap_or(u64::MAX)), ..verdict }
+    let flood = match is_most {
+        true => verdict_on(Cause::of_kind(kind), &runs),
+        false => judge_many(&runs),
+    };
+    // The recorder may have forgotten the older part of the stretch; how many runs there were is known exactly. Where it still
+    // has what ended before the stretch, it has forgotten nothing of it.
+    let has_all = records.iter().any(|record| record.end <= since && record.start < since);
+    let forgotten = if has_all { 0 } else { now.stretch_callbacks.saturating_sub(runs.len() as u64) };
+    let more = |seen: u64| {
+        let share = u128::from(forgotten) * u128::from(seen) / runs.len() as u128;
+        seen.saturating_add(u64::try_from(share).unwrap_or(u64::MAX))
+    };
+    match flood.runs.map(more) {
+        // One that is not most of the stretch is no flood either; it is all there is to blame.
+        Some(1) => Verdict { cause: Cause::Callback, is_flood: false, ..flood },
+        runs => Verdict { runs, total_ns: more(flood.total_ns).min(stretch_ns), ..flood },
+    }
 }
 
-fn in_flight(running: Running, now: &NowValues) -> Option<Run> {
-    Some(Run { kind: running.kind?, site: running.site, ns: now.running_ns })
+/// Returns what runs, of which no more belongs to the stretch than the stretch is long.
+fn in_flight(running: Running, now: &NowValues, stretch_ns: u64) -> Option<Run> {
+    let (site, count) = (running.site, (!running.is_many).then_some(1));
+    Some(Run { kind: running.kind?, site, ns: now.running_ns.min(stretch_ns), count })
 }
 
 /// Names the cause that took most of the time, and within it the site that did.
@@ -118,18 +166,24 @@ fn judge_many(runs: &[Run]) -> Verdict {
         own.fold(0, |sum: u64, run| sum.saturating_add(run.ns))
     };
     let cause = Cause::ALL.into_iter().max_by_key(|cause| total_ns(*cause)).unwrap_or(Cause::Callback);
+    verdict_on(cause, runs)
+}
+
+/// Sums up the runs of one cause.
+fn verdict_on(cause: Cause, runs: &[Run]) -> Verdict {
     let mut sites: std::collections::HashMap<(SiteId, Kind), u64> = std::collections::HashMap::new();
-    let (mut count, mut longest_ns) = (0, 0);
+    let (mut count, mut total_ns, mut longest_ns) = (Some(0u64), 0u64, 0);
     for run in runs.iter().filter(|run| Cause::of_kind(run.kind) == cause) {
         let site_ns = sites.entry((run.site, run.kind)).or_default();
         *site_ns = site_ns.saturating_add(run.ns);
-        count += 1;
+        count = count.zip(run.count).map(|(sum, number)| sum.saturating_add(number));
+        total_ns = total_ns.saturating_add(run.ns);
         longest_ns = longest_ns.max(run.ns);
     }
     // Of equals the lowest number, so that the same stretch is always judged alike.
     let heaviest = sites.into_iter().max_by_key(|((site, _), ns)| (*ns, std::cmp::Reverse(*site)));
     let (site, kind) = heaviest.map_or((SiteId::NONE, None), |((site, kind), _)| (site, Some(kind)));
-    Verdict { cause, kind, site, runs: count, longest_ns }
+    Verdict { cause, kind, site, is_flood: true, runs: count, total_ns, longest_ns }
 }
 
 #[cfg(test)]
@@ -179,7 +233,7 @@ mod tests {
         // It may also be over, with something short running after it.
         let records = [record(Kind::Timer, 9, 200, 150 * MS)];
         let verdict = verdict_of(&running(Kind::Immediate, 4, 3 * MS), &records, 200 * MS);
-        assert_eq!((verdict.kind, verdict.site, verdict.runs), (Some(Kind::Timer), SiteId(9), 1));
+        assert_eq!((verdict.kind, verdict.site, verdict.runs), (Some(Kind::Timer), SiteId(9), Some(1)));
     }
 
     #[test]
@@ -202,7 +256,8 @@ mod tests {
                 (cause, Some(kind), SiteId(3)),
                 "{kind:?}"
             );
-            assert_eq!(verdict.runs, if cause == Cause::Callback { 52 } else { 51 });
+            assert_eq!(verdict.runs, Some(if cause == Cause::Callback { 52 } else { 51 }));
+            assert!(verdict.is_flood);
         }
     }
 
@@ -210,18 +265,97 @@ mod tests {
     fn runs_that_the_recorder_forgot_are_counted() {
         let records: Vec<Record> = (0..4_000).map(|at| record(Kind::Tick, 3, 200 + at, MS / 20)).collect();
         let now = NowValues { stretch_callbacks: 40_000, ..NowValues::IDLE };
-        assert_eq!(verdict_of(&now, &records, 2_000 * MS).runs, 40_000);
+        assert_eq!(verdict_of(&now, &records, 2_000 * MS).runs, Some(40_000));
     }
 
     #[test]
     fn runs_before_the_stretch_are_innocent() {
-        let records = [record(Kind::Timer, 1, 99, 500 * MS), record(Kind::IoRead, 2, 100, 90 * MS)];
-        assert_eq!(verdict_of(&NowValues::IDLE, &records, 120 * MS).site, SiteId(2));
+        let since = 600 * MS;
+        let records = [record(Kind::Timer, 1, 100 * MS, 500 * MS), record(Kind::IoRead, 2, since, 90 * MS)];
+        let verdict = judge(Ticks(since), 120 * MS, &NowValues::IDLE, &records, Scale::NANOSECONDS);
+        assert_eq!((verdict.site, verdict.runs), (SiteId(2), Some(1)));
     }
 
     #[test]
     fn a_stretch_without_callbacks_has_no_site() {
         let verdict = verdict_of(&NowValues::IDLE, &[], 300 * MS);
         assert_eq!((verdict.cause, verdict.kind, verdict.site), (Cause::Callback, None, SiteId::NONE));
+    }
+
+    fn many(kind: Kind, number: u64, ns: u64) -> Record {
+        Record { many: Some(number), ..record(kind, 3, 200, ns) }
+    }
+
+    const FLOODS: [(Kind, Cause); 6] = [
+        (Kind::Microtask, Cause::Microtask),
+        (Kind::Tick, Cause::NextTick),
+        (Kind::Immediate, Cause::Immediate),
+        (Kind::Timer, Cause::Timer),
+        (Kind::IoRead, Cause::Io),
+        (Kind::Task, Cause::Callback),
+    ];
+
+    #[test]
+    fn a_run_that_stands_for_many_is_a_flood_of_its_kind_with_their_number() {
+        for (kind, cause) in FLOODS {
+            for (number, runs) in [(1_648_453, Some(1_648_453)), (2, Some(2)), (0, None)] {
+                let verdict = verdict_of(&NowValues::IDLE, &[many(kind, number, 190 * MS)], 200 * MS);
+                assert_eq!((verdict.cause, verdict.is_flood, verdict.runs), (cause, true, runs), "{kind:?}");
+                assert_eq!((verdict.kind, verdict.site), (Some(kind), SiteId(3)));
+            }
+            let mut now = running(kind, 4, 190 * MS);
+            now.running = now.running.map(|running| Running { is_many: true, ..running });
+            let verdict = verdict_of(&now, &[], 200 * MS);
+            assert_eq!((verdict.cause, verdict.is_flood, verdict.runs), (cause, true, None), "{kind:?}");
+            assert_eq!(verdict.site, SiteId(4));
+        }
+    }
+
+    #[test]
+    fn a_batch_of_one_is_one_long_callback() {
+        for (kind, _) in FLOODS {
+            let verdict = verdict_of(&NowValues::IDLE, &[many(kind, 1, 190 * MS)], 200 * MS);
+            assert_eq!((verdict.cause, verdict.is_flood, verdict.runs), (Cause::Callback, false, Some(1)));
+        }
+    }
+
+    #[test]
+    fn a_batch_beside_one_long_callback_is_not_to_blame() {
+        for (kind, _) in FLOODS {
+            let records = [many(kind, 900, 40 * MS), record(Kind::IoRead, 7, 300, 150 * MS)];
+            let verdict = verdict_of(&NowValues::IDLE, &records, 200 * MS);
+            assert_eq!((verdict.cause, verdict.is_flood, verdict.site), (Cause::Callback, false, SiteId(7)));
+        }
+    }
+
+    #[test]
+    fn drains_that_share_a_stretch_are_counted_by_their_jobs() {
+        let mut records = vec![many(Kind::Microtask, 50, 30 * MS); 4];
+        records.push(record(Kind::Timer, 9, 300, 60 * MS));
+        let verdict = verdict_of(&NowValues::IDLE, &records, 200 * MS);
+        assert_eq!((verdict.cause, verdict.runs, verdict.total_ns), (Cause::Microtask, Some(200), 120 * MS));
+        records.push(many(Kind::Microtask, 0, MS));
+        assert_eq!(verdict_of(&NowValues::IDLE, &records, 200 * MS).runs, None, "of one, nobody knows");
+    }
+
+    #[test]
+    fn what_began_before_a_hidden_poll_counts_from_there() {
+        let since = 100 * MS;
+        let judged = |records: &[Record], now: &NowValues| {
+            judge(Ticks(since), 150 * MS, now, records, Scale::NANOSECONDS)
+        };
+        // 150 ms of it are the stretch's, and the 5 ms after it are not to blame.
+        let long = record(Kind::Task, 4, 20 * MS, 225 * MS);
+        let verdict = judged(&[long, record(Kind::Timer, 5, 245 * MS, 5 * MS)], &NowValues::IDLE);
+        assert_eq!((verdict.site, verdict.runs, verdict.total_ns), (SiteId(4), Some(1), 145 * MS));
+        // What ended before is not, whatever its length, and hides none that was forgotten.
+        let now = NowValues { stretch_callbacks: 900, ..NowValues::IDLE };
+        let mut records = vec![record(Kind::Task, 6, 0, since)];
+        records.extend(vec![record(Kind::Task, 7, since, 5 * MS); 20]);
+        let verdict = judged(&records, &now);
+        assert_eq!((verdict.site, verdict.runs), (SiteId(7), Some(20)), "the 880 were before the poll");
+        // What still runs has run longer than the stretch.
+        let verdict = judged(&[], &running(Kind::Task, 8, 400 * MS));
+        assert_eq!((verdict.site, verdict.total_ns), (SiteId(8), 150 * MS));
     }
 }

@@ -146,7 +146,7 @@ mod tests {
         }
         let clock = writer.clock().clone();
         let flood = reconstruct(writer.page(), &clock, clock.now(), &LoopName { ordinal: 0, label: "web" });
-        assert_eq!((flood.kind, flood.groups[0].count), (IncidentKind::Starvation, 900));
+        assert_eq!((flood.kind, flood.groups[0].count), (IncidentKind::Starvation, Some(900)));
         assert!(
             flood.summary.starts_with("900 callbacks of 1.0 ms: 900 x microtask again ("),
             "{}",

@@ -5,7 +5,12 @@ use crate::diagnose::evidence::{LoopEvidence, SeenStall};
 use crate::diagnose::finding::{Certainty, Finding, Urgency};
 use crate::duration::show_ns;
 use crate::incident::{Class, Frame, Incident};
-use crate::words::{count, elsewhere, percent, rate, share};
+use crate::words::{count, elsewhere, elsewhere_to_wait, kind_word, percent, rate, share};
+use loopscope_probe::description::{Description, Term, Trouble};
+
+/// What helps against a queue that refills itself, where the runtime has no remedy of its own.
+const QUEUE_REMEDY: &str = "no event is noticed until this queue is empty: queue the next step so that the loop looks for events in between, and \
+     give the chain an end";
 
 /// At most so many sites are told of one kind of trouble; further ones are a line of the last.
 const SITES_TOLD: usize = 3;
@@ -25,7 +30,7 @@ struct Group<'a> {
 fn groups(evidence: &LoopEvidence) -> Vec<Group<'_>> {
     let mut groups: Vec<Group<'_>> = Vec::new();
     for stall in &evidence.stalls {
-        let (culprit, is_single) = (culprit(stall), stall.runs <= 1);
+        let (culprit, is_single) = (culprit(stall, &evidence.runtime), !stall.is_flood);
         let is_same = |group: &&mut Group<'_>| {
             (group.cause, group.is_single, &group.culprit) == (stall.cause, is_single, &culprit)
         };
@@ -45,10 +50,10 @@ fn groups(evidence: &LoopEvidence) -> Vec<Group<'_>> {
 }
 
 /// Returns who is to blame: kind and place.
-fn culprit(stall: &SeenStall) -> String {
+fn culprit(stall: &SeenStall, runtime: &Description) -> String {
     match stall.kind {
-        None => "code outside any callback".to_owned(),
-        Some(kind) => format!("{} {}", kind.display_name(), stall.label),
+        None => runtime.noun(Term::Between).one,
+        Some(kind) => format!("{} {}", kind_word(runtime, kind), stall.label),
     }
 }
 
@@ -182,13 +187,10 @@ fn single(evidence: &LoopEvidence, is_wanted: fn(Class) -> bool) -> Vec<Group<'_
 pub(crate) fn blocked(evidence: &LoopEvidence) -> Vec<Finding> {
     let groups = single(evidence, |class| matches!(class, Class::Computing | Class::Unknown));
     told(groups, |group| {
-        let headline = format!("loop {} is blocked by {}{}", evidence.name, group.culprit, group.lasting());
+        let headline = format!("{} is blocked by {}{}", evidence.named(), group.culprit, group.lasting());
         let on_processor = evidence.cpu.map(|cpu| share(cpu.run_ns, evidence.active_ns));
         let computes = on_processor.map(|part| {
-            format!(
-                "the loop's thread was on a processor for {} of its busy time: it computes",
-                percent(part)
-            )
+            format!("its thread was on a processor for {} of its busy time: it computes", percent(part))
         });
         group
             .finding(evidence, Certainty::Certain, headline)
@@ -210,15 +212,15 @@ pub(crate) fn waiting(evidence: &LoopEvidence) -> Vec<Finding> {
         let seen = group.stalls.iter().filter_map(|stall| stall.asleep_in.clone());
         let call = calls.chain(seen).next();
         let headline = format!(
-            "loop {} waits in a blocking call inside {}{}",
-            evidence.name,
+            "{} waits in a blocking call inside {}{}",
+            evidence.named(),
             group.culprit,
             group.lasting()
         );
         let asleep = evidence.cpu.map(|cpu| {
             let off_ns = evidence.active_ns.saturating_sub(cpu.run_ns.saturating_add(cpu.runqueue_ns));
             format!(
-                "the loop's thread was asleep for {} of its busy time",
+                "its thread was asleep for {} of its busy time",
                 percent(share(off_ns, evidence.active_ns))
             )
         });
@@ -229,57 +231,61 @@ pub(crate) fn waiting(evidence: &LoopEvidence) -> Vec<Finding> {
             .because_of(evidence.lag_words())
             .remedy(format!(
                 "replace the call by one that does not block, or move it to {}",
-                elsewhere(&evidence.runtime)
+                elsewhere_to_wait(&evidence.runtime)
             ))
     })
 }
 
-fn flood(evidence: &LoopEvidence, causes: &[Cause], what: &str, remedy: &str) -> Vec<Finding> {
+fn flood(evidence: &LoopEvidence, causes: &[Cause], trouble: Trouble, otherwise: &str) -> Vec<Finding> {
     let mut groups = groups(evidence);
     groups.retain(|group| !group.is_single && causes.contains(&group.cause));
+    let runtime = &evidence.runtime;
     told(groups, |group| {
-        let longest = group.longest();
+        let what = group.cause.words(runtime);
         let headline =
-            format!("loop {} is starved by {what} from {}{}", evidence.name, group.culprit, group.lasting());
-        let runs = format!(
-            "the longest was {} of {} each",
-            count(longest.runs, "run"),
-            show_ns(longest.ns / longest.runs.max(1))
-        );
+            format!("{} is starved by {what} from {}{}", evidence.named(), group.culprit, group.lasting());
         group
             .finding(evidence, Certainty::Certain, headline)
-            .because(runs)
+            .because(runs_words(group.longest()))
             .because_of(evidence.lag_words())
-            .remedy(remedy)
+            .remedy(runtime.remedy_for(trouble).unwrap_or(otherwise))
     })
+}
+
+/// Says how many runs a stall had, and how long one took: not the stall by their number, because there may be more in it than
+/// they.
+fn runs_words(stall: &SeenStall) -> String {
+    let (length, part) = (show_ns(stall.ns), percent(share(stall.runs_ns, stall.ns)));
+    match stall.runs {
+        None => format!("the longest, of {length}, was an unknown number of runs, {part} of it"),
+        Some(runs) => {
+            let mean = show_ns(stall.runs_ns / runs.max(1));
+            format!("the longest, of {length}, was {} of {mean} each, {part} of it", count(runs, "run"))
+        }
+    }
 }
 
 /// The microtask queue refills itself.
 pub(crate) fn microtask_flood(evidence: &LoopEvidence) -> Vec<Finding> {
-    let remedy = "no I/O is served until this queue is empty: queue the next step as an immediate, so that the loop \
-                  polls in between, and give the chain an end";
-    flood(evidence, &[Cause::Microtask], "microtasks", remedy)
+    flood(evidence, &[Cause::Microtask], Trouble::MicrotaskFlood, QUEUE_REMEDY)
 }
 
-/// The nextTick queue refills itself.
+/// The queue that is drained before the microtasks refills itself.
 pub(crate) fn nexttick_flood(evidence: &LoopEvidence) -> Vec<Finding> {
-    let remedy = "no I/O and no promise is served until this queue is empty: queue the next step as an immediate, so \
-                  that the loop polls in between";
-    flood(evidence, &[Cause::NextTick], "nextTick jobs", remedy)
+    flood(evidence, &[Cause::NextTick], Trouble::NextTickFlood, QUEUE_REMEDY)
 }
 
 /// One turn has too many immediates.
 pub(crate) fn immediate_flood(evidence: &LoopEvidence) -> Vec<Finding> {
-    let remedy = "all immediates of a turn run before the next poll: queue fewer at once, and the next portion from \
-                  the last of them";
-    flood(evidence, &[Cause::Immediate], "a batch of immediates", remedy)
+    let otherwise = "all of a turn run before the next event is noticed: queue fewer at once";
+    flood(evidence, &[Cause::Immediate], Trouble::ImmediateFlood, otherwise)
 }
 
 /// Many short callbacks share the stretch.
 pub(crate) fn many_callbacks(evidence: &LoopEvidence) -> Vec<Finding> {
-    let remedy = "each is short, their number is the trouble: handle fewer in a turn (portions, back-pressure, timers \
-                  spread over time), or spread the work over more loops";
-    flood(evidence, &[Cause::Io, Cause::Timer, Cause::Callback], "many short callbacks", remedy)
+    let otherwise =
+        "each is short, their number is the trouble: handle fewer at once (portions, back-pressure)";
+    flood(evidence, &[Cause::Io, Cause::Timer, Cause::Callback], Trouble::ManyCallbacks, otherwise)
 }
 
 /// The page counted stalls, and none was seen.
@@ -291,9 +297,10 @@ pub(crate) fn stalls_unseen(evidence: &LoopEvidence) -> Vec<Finding> {
     let suspect = evidence.sites.iter().filter(|site| site.longest_ns > evidence.warning_ns);
     let suspect = suspect.max_by_key(|site| site.longest_ns);
     let headline =
-        format!("loop {} had {} that ended before they were seen", evidence.name, count(unseen, "stall"));
+        format!("{} had {} that ended before they were seen", evidence.named(), count(unseen, "stall"));
+    let noun = evidence.runtime.callback().one;
     let suspected = suspect.map(|site| {
-        format!("the longest callback of the last minute: {}, {}", site.label, show_ns(site.longest_ns))
+        format!("the longest {noun} of the last minute: {}, {}", site.label, show_ns(site.longest_ns))
     });
     let urgency = if evidence.blocked[1] > 0 { Urgency::Critical } else { Urgency::Warning };
     let finding = Finding::new(&evidence.name, urgency, Certainty::Likely, headline)
@@ -317,7 +324,7 @@ pub(crate) fn timers_late(evidence: &LoopEvidence) -> Vec<Finding> {
     };
     let because =
         evidence.delayers.first().map_or(String::new(), |delayer| format!(" because of {}", delayer.label));
-    let headline = format!("timers of loop {} start late{because}", evidence.name);
+    let headline = format!("timers of {} start late{because}", evidence.named());
     let certainty = if evidence.delayers.is_empty() { Certainty::Possible } else { Certainty::Likely };
     let ran = evidence.delayers.iter().take(2).map(|delayer| {
         format!(

@@ -4,7 +4,9 @@
 use crate::diagnose::evidence::LoopEvidence;
 use crate::diagnose::finding::{Certainty, Finding, Urgency};
 use crate::duration::show_ns;
-use crate::words::{count, elsewhere, percent, rate};
+use crate::words::{count, count_of, elsewhere, percent, rate};
+use loopscope_probe::Kind;
+use loopscope_probe::description::{Fact, Term};
 
 /// Utilization from which on queueing makes everything slow, and from which on it never catches up.
 const BUSY: f64 = 0.9;
@@ -27,18 +29,21 @@ pub(crate) fn overload(evidence: &LoopEvidence) -> Vec<Finding> {
     }
     let urgency = if busy >= OVERLOADED { Urgency::Critical } else { Urgency::Warning };
     let headline =
-        format!("loop {} is busy for {} of the time: it is near its limit", evidence.name, percent(busy));
-    let turn = evidence.active_ns.checked_div(evidence.iterations).map(|ns| {
+        format!("{} is busy for {} of the time: it is near its limit", evidence.named(), percent(busy));
+    let is_known = evidence.knows(Fact::Iterations) && evidence.knows(Fact::Callbacks);
+    let turn = evidence.active_ns.checked_div(evidence.iterations).filter(|_| is_known).map(|ns| {
         let callbacks = evidence.callbacks / evidence.iterations.max(1);
-        format!("a turn takes {} for {}, without a stall", show_ns(ns), count(callbacks, "callback"))
+        let callbacks = count_of(callbacks, &evidence.runtime.callback());
+        format!("a turn takes {} for {callbacks}, without a stall", show_ns(ns))
     });
+    let lanes = evidence.runtime.noun(Term::Lane).many;
     let finding = Finding::new(&evidence.name, urgency, Certainty::Likely, headline)
         .because_of(turn)
         .because_of(evidence.lag_words())
         .because_of(evidence.heaviest(3))
         .remedy(format!(
             "waiting grows steeply from here on: make the heaviest site cheaper, move it to {}, or spread the load \
-             over more loops",
+             over more {lanes}",
             elsewhere(&evidence.runtime)
         ));
     vec![finding]
@@ -51,7 +56,7 @@ pub(crate) fn many_events(evidence: &LoopEvidence) -> Vec<Finding> {
     if mean < EVENTS_MANY || polls < 10 {
         return Vec::new();
     }
-    let headline = format!("loop {} finds {} waiting at each poll", evidence.name, count(mean, "event"));
+    let headline = format!("{} finds {} waiting at each poll", evidence.named(), count(mean, "event"));
     let finding = Finding::new(&evidence.name, lag_urgency(evidence), Certainty::Likely, headline)
         .because(format!(
             "{} in {}",
@@ -60,7 +65,10 @@ pub(crate) fn many_events(evidence: &LoopEvidence) -> Vec<Finding> {
         ))
         .because_of(evidence.lag_words())
         .because_of(evidence.heaviest(2))
-        .remedy("the last event of a turn waits for all others: spread the sources over more loops, or read less often");
+        .remedy(format!(
+            "the last event of a turn waits for all others: spread the sources over more {}, or read less often",
+            evidence.runtime.noun(Term::Lane).many
+        ));
     vec![finding]
 }
 
@@ -73,10 +81,13 @@ pub(crate) fn accept_storm(evidence: &LoopEvidence) -> Vec<Finding> {
         return Vec::new();
     }
     let accepted = rate(evidence.accepted, evidence.watched_ns);
-    let headline = format!("loop {} accepts {accepted} connections", evidence.name);
+    let headline = format!("{} accepts {accepted} connections", evidence.named());
     let part = percent(evidence.accepted as f64 / evidence.callbacks.max(1) as f64);
     let finding = Finding::new(&evidence.name, lag_urgency(evidence), Certainty::Likely, headline)
-        .because(format!("{part} of all {} accept a connection", count(evidence.callbacks, "callback")))
+        .because(format!(
+            "{part} of all {} accept a connection",
+            count_of(evidence.callbacks, &evidence.runtime.callback())
+        ))
         .because_of(evidence.lag_words())
         .remedy("let clients keep their connections (keep-alive, a pool of them), look for one that retries without \
                  pause, or bound the accepts of a turn");
@@ -93,16 +104,21 @@ fn lag_urgency(evidence: &LoopEvidence) -> Urgency {
 /// Callbacks or pool jobs panicked.
 pub(crate) fn panics(evidence: &LoopEvidence) -> Vec<Finding> {
     let callbacks: u64 = evidence.errors.iter().fold(0, |sum, (_, count)| sum.saturating_add(*count));
+    let callbacks = if evidence.knows(Fact::Errors) { callbacks } else { 0 };
     let kinds = evidence.pool.iter().flat_map(|pool| &pool.kinds);
     let jobs = kinds.fold(0, |sum: u64, kind| sum.saturating_add(kind.failed));
+    let jobs = if evidence.knows(Fact::PoolJobs) { jobs } else { 0 };
+    let callback_words = |number| count_of(number, &evidence.runtime.callback());
     let who = match (callbacks, jobs) {
         (0, 0) => return Vec::new(),
-        (callbacks, 0) => count(callbacks, "callback"),
+        (callbacks, 0) => callback_words(callbacks),
         (0, jobs) => count(jobs, "pool job"),
-        (callbacks, jobs) => format!("{} and {}", count(callbacks, "callback"), count(jobs, "pool job")),
+        (callbacks, jobs) => format!("{} and {}", callback_words(callbacks), count(jobs, "pool job")),
     };
-    let headline = format!("{who} of loop {} panicked", evidence.name);
-    let kinds = evidence.errors.iter().map(|(kind, number)| format!("{} of kind {}", number, kind.name()));
+    let headline = format!("{who} of {} panicked", evidence.named());
+    let kind_words =
+        |(kind, number): &(Kind, u64)| format!("{number} of kind {}", evidence.runtime.kind_label(*kind));
+    let kinds = evidence.errors.iter().filter(|_| callbacks > 0).map(kind_words);
     let finding = Finding::new(&evidence.name, Urgency::Warning, Certainty::Certain, headline)
         .because_of(kinds)
         .remedy("the panic's message and backtrace are on the program's standard error");
@@ -114,7 +130,7 @@ pub(crate) fn expected_blocks(evidence: &LoopEvidence) -> Vec<Finding> {
     if evidence.expected.is_empty() {
         return Vec::new();
     }
-    let headline = format!("loop {} was blocked as announced", evidence.name);
+    let headline = format!("{} was blocked as announced", evidence.named());
     let seen = evidence
         .expected
         .iter()
@@ -130,13 +146,17 @@ pub(crate) fn sites_overflow(evidence: &LoopEvidence) -> Vec<Finding> {
     if evidence.sites_overflow == 0 {
         return Vec::new();
     }
-    let headline = format!("loop {} has more callback sites than its page has room for", evidence.name);
+    let callback = evidence.runtime.callback();
+    let headline = format!("{} has more {} sites than its page has room for", evidence.named(), callback.one);
     let finding = Finding::new(&evidence.name, Urgency::Notice, Certainty::Certain, headline)
         .because(format!(
             "{} found the table of {} full, and are told as `other`",
             count(evidence.sites_overflow, "registration"),
             loopscope_probe::site::SITES
         ))
-        .remedy("give callbacks constant names: a name with a number or an id in it makes a site each time");
+        .remedy(format!(
+            "give {} constant names: a name with a number or an id in it makes a site each time",
+            callback.many
+        ));
     vec![finding]
 }

@@ -6,7 +6,7 @@ use crate::duration::show_ns;
 use crate::incident::Incident;
 use crate::words;
 use loopscope_probe::counts::CountValues;
-use loopscope_probe::description::Description;
+use loopscope_probe::description::{Description, Fact, Term};
 use loopscope_probe::histogram::HistogramValues;
 use loopscope_probe::{HandleType, Kind, WorkKind};
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use std::sync::Arc;
 pub struct LoopEvidence {
     /// Name of the loop.
     pub name: String,
-    /// `mio`, `node`, `tokio`.
+    /// What its runtime says of itself.
     pub runtime: Arc<Description>,
     /// How long it was watched, in nanoseconds.
     pub watched_ns: u64,
@@ -72,8 +72,12 @@ pub(crate) struct SeenStall {
     pub kind: Option<Kind>,
     /// Name and place of the site to blame; `?` where not known.
     pub label: String,
-    /// How many runs share it; 1 for a single long one.
-    pub runs: u64,
+    /// Many runs share it; else one took most of it.
+    pub is_flood: bool,
+    /// How many runs share it; `None` where nobody knows.
+    pub runs: Option<u64>,
+    /// How long they took together, about, in nanoseconds.
+    pub runs_ns: u64,
     /// How often it was looked at while it lasted, and how often the thread was asleep then.
     pub looks: u64,
     pub looks_asleep: u64,
@@ -162,6 +166,16 @@ impl Trend {
 }
 
 impl LoopEvidence {
+    /// Returns what it is called: `loop web`, in the words of its runtime.
+    pub(crate) fn named(&self) -> String {
+        format!("{} {}", self.runtime.noun(Term::Lane).one, self.name)
+    }
+
+    /// Tells whether its runtime fills these numbers.
+    pub fn knows(&self, fact: Fact) -> bool {
+        self.runtime.knows(fact)
+    }
+
     /// Returns the share of the time that the loop was busy, 0 to 1.
     pub fn utilization(&self) -> f64 {
         words::share(self.active_ns, self.watched_ns)
@@ -173,8 +187,11 @@ impl LoopEvidence {
     }
 
     /// Returns how long jobs of the pool waited for a thread, at p95 of the kind that waited the longest, in
-    /// nanoseconds; `None` where no job started.
+    /// nanoseconds; `None` where no job started, or nobody knows.
     pub fn pool_wait_ns_p95(&self) -> Option<u64> {
+        if !self.knows(Fact::PoolWait) {
+            return None;
+        }
         self.pool.as_ref()?.kinds.iter().filter_map(|kind| kind.wait.quantile_ns(0.95)).max()
     }
 
@@ -185,6 +202,9 @@ impl LoopEvidence {
 
     /// Tells how lag was: `lag p50 1.0 ms, p99 284 ms`.
     pub(crate) fn lag_words(&self) -> Option<String> {
+        if !self.knows(Fact::Lag) {
+            return None;
+        }
         let (p50, p99) = (self.lag.quantile_ns(0.5)?, self.lag.quantile_ns(0.99)?);
         let text = |ns| if ns < 1_000 { "0".to_owned() } else { show_ns(ns) };
         Some(format!("an event had to wait {} at the median, {} at p99", text(p50), text(p99)))
@@ -193,7 +213,8 @@ impl LoopEvidence {
     /// Tells where the time went: the heaviest sites, a line each.
     pub(crate) fn heaviest(&self, most: usize) -> Vec<String> {
         let part = |site: &SiteTotal| words::share(site.run_ns, self.active_ns);
-        let told = self.sites.iter().filter(|site| part(site) >= 0.05).take(most);
+        let is_told = |site: &&SiteTotal| part(site) >= 0.05 && self.knows(Fact::Callbacks);
+        let told = self.sites.iter().filter(is_told).take(most);
         told.map(|site| {
             let mean = show_ns(site.run_ns / site.calls.max(1));
             let rate = words::rate(site.calls, self.watched_ns);

@@ -3,6 +3,7 @@
 use crate::diagnose::evidence::LoopEvidence;
 use crate::diagnose::finding::{Certainty, Finding, Urgency};
 use crate::words::count;
+use loopscope_probe::description::Fact;
 
 /// Growth by less than this many within the time watched may be anything.
 const HANDLES_LEAST: u64 = 10;
@@ -19,7 +20,7 @@ pub(crate) fn handles_growing(evidence: &LoopEvidence) -> Vec<Finding> {
     if grown.is_empty() {
         return Vec::new();
     }
-    let headline = format!("handles of loop {} grow: a leak, or load that rises", evidence.name);
+    let headline = format!("handles of {} grow: a leak, or load that rises", evidence.named());
     let finding = Finding::new(&evidence.name, Urgency::Notice, Certainty::Possible, headline)
         .because_of(grown)
         .remedy("watch again for longer (`--for 5m`); if it goes on, look for handles that nobody closes");
@@ -31,11 +32,13 @@ pub(crate) fn timers_growing(evidence: &LoopEvidence) -> Vec<Finding> {
     if !evidence.timers.grows(TIMERS_LEAST) {
         return Vec::new();
     }
-    let headline = format!("timers of loop {} pile up", evidence.name);
+    let headline = format!("timers of {} pile up", evidence.named());
     let fired = evidence.timer_lateness.count();
+    let fired =
+        evidence.knows(Fact::QueueDelay).then(|| format!("{} fired meanwhile", count(fired, "timer")));
     let finding = Finding::new(&evidence.name, Urgency::Notice, Certainty::Possible, headline)
         .because(format!("pending: {}, and never fell", evidence.timers.words(evidence.watched_ns)))
-        .because(format!("{} fired meanwhile", count(fired, "timer")))
+        .because_of(fired)
         .remedy("look for timers that are armed for each event and not cancelled when it is over");
     vec![finding]
 }

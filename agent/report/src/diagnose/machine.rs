@@ -24,7 +24,7 @@ pub(crate) fn starved_of_cpu(evidence: &LoopEvidence) -> Vec<Finding> {
     if waited.is_none() && incidents.is_empty() {
         return Vec::new();
     }
-    let headline = format!("loop {} is starved of processor time: the machine is short of it", evidence.name);
+    let headline = format!("{} is starved of processor time: the machine is short of it", evidence.named());
     let waited = waited.map(|(runqueue_ns, part)| {
         format!(
             "its thread was ready to run and had no processor for {} of {}: {} of what it wanted",
@@ -68,7 +68,7 @@ pub(crate) fn stood_still(evidence: &LoopEvidence) -> Vec<Finding> {
         Class::Debugger => "a debugger held the process",
         _ => "the process was stopped (SIGSTOP, or the cgroup freezer), or its virtual machine was",
     };
-    let headline = format!("loop {} stood still, and its code is not to blame: {why}", evidence.name);
+    let headline = format!("{} stood still, and its code is not to blame: {why}", evidence.named());
     let mut finding = Finding::new(&evidence.name, Urgency::Notice, Certainty::Certain, headline)
         .because(format!(
             "{}, the longest {}",
@@ -88,15 +88,11 @@ fn of_class(evidence: &LoopEvidence, is_wanted: impl Fn(Class) -> bool) -> Vec<S
 /// The agent does not look as often as it should.
 pub(crate) fn agent_late(evidence: &LoopEvidence) -> Vec<Finding> {
     let Some(late_ns) = evidence.agent_late_ns.filter(|ns| *ns >= AGENT_LATE_NS) else { return Vec::new() };
-    let headline = format!(
-        "the agent is late itself: it did not look at loop {} for {}",
-        evidence.name,
-        show_ns(late_ns)
-    );
+    let headline =
+        format!("the agent is late itself: it did not look at {} for {}", evidence.named(), show_ns(late_ns));
     let finding = Finding::new(&evidence.name, Urgency::Notice, Certainty::Certain, headline)
         .because(
-            "while a loop is busy it looks every 25 ms; counters on the page are exact all the same"
-                .to_owned(),
+            "while one is busy it looks every 25 ms; counters on the page are exact all the same".to_owned(),
         )
         .remedy(
             "see whether the machine is short of processor time; stacks and live gauges come late until then",

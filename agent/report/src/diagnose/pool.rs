@@ -4,12 +4,19 @@ use crate::diagnose::evidence::{LoopEvidence, PoolEvidence, PoolKind};
 use crate::diagnose::finding::{Certainty, Finding, Urgency};
 use crate::duration::show_ns;
 use crate::words::{count, percent, pool_size, rate, share};
+use loopscope_probe::description::Fact;
 
 /// A job that waits for less than this is served well enough, in nanoseconds.
 const WAIT_NS: u64 = 50_000_000;
 
 /// A wait from which on it is felt as a stall is, in nanoseconds.
 const WAIT_LONG_NS: u64 = 1_000_000_000;
+
+/// A pool that is full for this share of the time is too small, where nobody knows how long its jobs wait.
+const FULL_SHARE: f64 = 0.1;
+
+/// More threads than these are not advised.
+const THREADS_MAX: u64 = 1024;
 
 /// Jobs that take this many times as long as others are the ones that those wait for.
 const SLOWER: u64 = 10;
@@ -23,21 +30,25 @@ impl PoolKind {
         self.run.quantile_ns(0.95).unwrap_or(0)
     }
 
-    fn words(&self, over_ns: u64) -> String {
-        format!(
-            "{}: {}, wait p95 {}, run p95 {}",
-            self.kind.name(),
-            rate(self.submitted, over_ns),
-            show_ns(self.wait_p95_ns()),
-            show_ns(self.run_p95_ns())
-        )
+    /// Says what is known of it: `fs: 90/s, wait p95 1.0 ms, run p95 2.0 ms`.
+    fn words(&self, evidence: &LoopEvidence) -> Option<String> {
+        let known = |fact, text: String| evidence.knows(fact).then_some(text);
+        let parts = [
+            known(Fact::PoolJobs, rate(self.submitted, evidence.watched_ns)),
+            known(Fact::PoolWait, format!("wait p95 {}", show_ns(self.wait_p95_ns()))),
+            known(Fact::PoolRun, format!("run p95 {}", show_ns(self.run_p95_ns()))),
+        ];
+        let told: Vec<String> = parts.into_iter().flatten().collect();
+        (!told.is_empty()).then(|| format!("{}: {}", self.kind.name(), told.join(", ")))
     }
 }
 
 impl PoolEvidence {
-    /// Returns the worst wait: at p95 of a kind, or of the job at the head of the queue.
-    fn worst_wait_ns(&self) -> u64 {
-        self.kinds.iter().map(PoolKind::wait_p95_ns).max().unwrap_or(0).max(self.oldest_wait_ns.unwrap_or(0))
+    /// Returns the worst wait: at p95 of a kind, or of the job at the head of the queue; `None` where nobody knows either.
+    fn worst_wait_ns(&self, evidence: &LoopEvidence) -> Option<u64> {
+        let waits = || self.kinds.iter().map(PoolKind::wait_p95_ns).max().unwrap_or(0);
+        let p95_ns = evidence.knows(Fact::PoolWait).then(waits);
+        p95_ns.max(self.oldest_wait_ns)
     }
 
     /// Finds a kind that waits although its jobs are short, and a kind of long jobs that it waits for.
@@ -50,8 +61,14 @@ impl PoolEvidence {
         Some((victim, slow))
     }
 
-    /// Returns how many threads the jobs that came in would have kept busy: arrivals times mean run time.
-    fn threads_wanted(&self, over_ns: u64) -> u64 {
+    /// Returns how many threads the jobs that came in would have kept busy, more than there are: arrivals times mean run time.
+    /// `None` where too little is known for a number.
+    fn threads_wanted(&self, evidence: &LoopEvidence) -> Option<u64> {
+        let threads = self.threads?;
+        if !evidence.knows(Fact::PoolJobs) || !evidence.knows(Fact::PoolRun) {
+            return Some(threads.saturating_mul(2).min(THREADS_MAX));
+        }
+        let over_ns = evidence.watched_ns;
         let offered_ns: u128 = self
             .kinds
             .iter()
@@ -60,7 +77,8 @@ impl PoolEvidence {
                 u128::from(kind.submitted) * u128::from(mean_ns)
             })
             .sum();
-        u64::try_from(offered_ns.div_ceil(u128::from(over_ns.max(1)))).unwrap_or(u64::MAX)
+        let wanted = u64::try_from(offered_ns.div_ceil(u128::from(over_ns.max(1)))).unwrap_or(u64::MAX);
+        Some(wanted.max(threads.saturating_add(1)).min(THREADS_MAX))
     }
 
     /// `all 4 threads were busy with jobs waiting for 62 % of the time; 16 jobs wait now`.
@@ -92,25 +110,34 @@ fn urgency(wait_ns: u64) -> Urgency {
 /// More jobs come than the threads can take.
 pub(crate) fn saturated(evidence: &LoopEvidence) -> Vec<Finding> {
     let Some(pool) = &evidence.pool else { return Vec::new() };
-    let wait_ns = pool.worst_wait_ns();
-    if wait_ns < WAIT_NS || pool.saturated_ns < WAIT_NS || pool.behind().is_some() {
+    let wait_ns = pool.worst_wait_ns(evidence);
+    let is_full = match wait_ns {
+        Some(wait_ns) => wait_ns >= WAIT_NS && pool.saturated_ns >= WAIT_NS,
+        // Of jobs that wait for a moment only, nobody would know.
+        None => share(pool.saturated_ns, evidence.watched_ns) >= FULL_SHARE,
+    };
+    let knows_jobs = evidence.knows(Fact::PoolWait) && evidence.knows(Fact::PoolRun);
+    if !is_full || (knows_jobs && pool.behind().is_some()) {
         return Vec::new();
     }
     let threads = pool.threads.map_or("its threads".to_owned(), |threads| count(threads, "thread"));
-    let headline = format!(
-        "the pool of loop {} is saturated: jobs wait {} (p95) for one of {threads}",
-        evidence.name,
-        show_ns(wait_ns)
-    );
-    let wanted = pool.threads_wanted(evidence.watched_ns).max(pool.threads.unwrap_or(0) + 1);
-    let more = pool_size(&evidence.runtime, wanted.min(1024));
+    let how = match wait_ns {
+        Some(ns) if evidence.knows(Fact::PoolWait) => {
+            format!(": jobs wait {} (p95) for one of {threads}", show_ns(ns))
+        }
+        Some(ns) => format!(": a job has waited {} for one of {threads}", show_ns(ns)),
+        None => String::new(),
+    };
+    let headline = format!("the pool of {} is saturated{how}", evidence.named());
+    let more = pool_size(&evidence.runtime, pool.threads_wanted(evidence));
     let processors = match evidence.processors {
         0 => String::new(),
         processors => format!(" (there are {processors})"),
     };
-    let finding = Finding::new(&evidence.name, urgency(wait_ns), Certainty::Certain, headline)
+    let urgency = urgency(wait_ns.unwrap_or(0));
+    let finding = Finding::new(&evidence.name, urgency, Certainty::Certain, headline)
         .because(pool.saturation(evidence))
-        .because_of(pool.kinds.iter().map(|kind| kind.words(evidence.watched_ns)))
+        .because_of(pool.kinds.iter().filter_map(|kind| kind.words(evidence)))
         .because_of(pool.heaviest_job())
         .remedy(format!(
             "if the jobs wait (disk, network): {more}; if they compute, more threads than processors{processors} do \
@@ -125,15 +152,15 @@ pub(crate) fn behind_slow_jobs(evidence: &LoopEvidence) -> Vec<Finding> {
     let Some((victim, slow)) = pool.behind() else { return Vec::new() };
     let wait_ns = victim.wait_p95_ns();
     let headline = format!(
-        "{} jobs of loop {} wait {} (p95) behind slow {} jobs",
+        "{} jobs of {} wait {} (p95) behind slow {} jobs",
         victim.kind.name(),
-        evidence.name,
+        evidence.named(),
         show_ns(wait_ns),
         slow.kind.name()
     );
     let finding = Finding::new(&evidence.name, urgency(wait_ns), Certainty::Likely, headline)
-        .because(victim.words(evidence.watched_ns))
-        .because(slow.words(evidence.watched_ns))
+        .because_of(victim.words(evidence))
+        .because_of(slow.words(evidence))
         .because(pool.saturation(evidence))
         .because_of(pool.heaviest_job())
         .remedy(format!(

@@ -3,6 +3,7 @@
 use crate::diagnose::evidence::LoopEvidence;
 use crate::diagnose::finding::Finding;
 use crate::diagnose::{blocking, capacity, growth, machine, pool};
+use loopscope_probe::description::Fact;
 
 /// One rule.
 #[derive(Debug)]
@@ -11,47 +12,67 @@ pub struct Rule {
     pub name: &'static str,
     /// What it looks at, in a few words.
     pub looks_at: &'static str,
+    /// It says nothing of a loop whose runtime does not fill all of these.
+    needs: &'static [Fact],
     check: fn(&LoopEvidence) -> Vec<Finding>,
 }
 
 impl Rule {
     /// Applies the rule to one loop. Usually nothing, or one finding; a few where several sites do the same.
     pub fn apply(&self, evidence: &LoopEvidence) -> Vec<Finding> {
+        if !self.is_answered(evidence) {
+            return Vec::new();
+        }
         let mut findings = (self.check)(evidence);
         for finding in &mut findings {
             finding.rule = self.name;
         }
         findings
     }
+
+    /// Tells whether the loop's runtime fills what the rule looks at. Where it does not, silence means nothing.
+    pub fn is_answered(&self, evidence: &LoopEvidence) -> bool {
+        self.needs.iter().all(|fact| evidence.knows(*fact))
+    }
 }
 
 const fn rule(name: &'static str, looks_at: &'static str, check: fn(&LoopEvidence) -> Vec<Finding>) -> Rule {
-    Rule { name, looks_at, check }
+    Rule { name, looks_at, needs: &[], check }
+}
+
+impl Rule {
+    const fn needs(self, needs: &'static [Fact]) -> Rule {
+        Rule { needs, ..self }
+    }
 }
 
 /// All rules. Of equally urgent and sure findings, the earlier rule's comes first.
 pub static RULES: &[Rule] = &[
-    rule("blocked", "stalls of one callback that computes", blocking::blocked),
-    rule("waiting", "stalls of one callback in a blocking call", blocking::waiting),
-    rule("microtask_flood", "stalls of many microtasks", blocking::microtask_flood),
-    rule("nexttick_flood", "stalls of many nextTick jobs", blocking::nexttick_flood),
-    rule("immediate_flood", "stalls of many immediates", blocking::immediate_flood),
-    rule("many_callbacks", "stalls of many short callbacks", blocking::many_callbacks),
+    rule("blocked", "stalls by one long run that computes", blocking::blocked),
+    rule("waiting", "stalls by one long run in a blocking call", blocking::waiting),
+    rule("microtask_flood", "stalls by the queue `microtask`", blocking::microtask_flood),
+    rule("nexttick_flood", "stalls by the queue `nexttick`", blocking::nexttick_flood),
+    rule("immediate_flood", "stalls by many immediates", blocking::immediate_flood),
+    rule("many_callbacks", "stalls by many short runs", blocking::many_callbacks),
     rule("stalls_unseen", "stalls that were counted and not seen", blocking::stalls_unseen),
     rule("pool_saturated", "waiting for the thread pool", pool::saturated),
-    rule("pool_behind_slow_jobs", "short pool jobs behind long ones", pool::behind_slow_jobs),
-    rule("overload", "utilization without stalls", capacity::overload),
-    rule("timers_late", "timers that start late, and what ran meanwhile", blocking::timers_late),
+    rule("pool_behind_slow_jobs", "short pool jobs behind long ones", pool::behind_slow_jobs)
+        .needs(&[Fact::PoolWait, Fact::PoolRun]),
+    rule("overload", "utilization without stalls", capacity::overload).needs(&[Fact::Time]),
+    rule("timers_late", "timers that start late, and what ran meanwhile", blocking::timers_late)
+        .needs(&[Fact::QueueDelay, Fact::Callbacks]),
     rule("starved_of_cpu", "time without a processor", machine::starved_of_cpu),
-    rule("panics", "callbacks that panicked", capacity::panics),
-    rule("accept_storm", "connections accepted a second", capacity::accept_storm),
-    rule("many_events", "events that each poll finds", capacity::many_events),
-    rule("handles_growing", "handles that are opened and not closed", growth::handles_growing),
-    rule("timers_growing", "timers that are armed and do not fire", growth::timers_growing),
+    rule("panics", "runs and pool jobs that panicked", capacity::panics),
+    rule("accept_storm", "connections accepted a second", capacity::accept_storm).needs(&[Fact::Callbacks]),
+    rule("many_events", "events that each poll finds", capacity::many_events).needs(&[Fact::PollEvents]),
+    rule("handles_growing", "handles that are opened and not closed", growth::handles_growing)
+        .needs(&[Fact::Handles]),
+    rule("timers_growing", "timers that are armed and do not fire", growth::timers_growing)
+        .needs(&[Fact::Timers]),
     rule("stood_still", "suspends, SIGSTOP, debuggers", machine::stood_still),
     rule("agent_late", "the agent's own looks", machine::agent_late),
     rule("expected_blocks", "blocks that the program announced", capacity::expected_blocks),
-    rule("sites_overflow", "room for callback sites", capacity::sites_overflow),
+    rule("sites_overflow", "room for sites", capacity::sites_overflow),
 ];
 
 #[cfg(test)]

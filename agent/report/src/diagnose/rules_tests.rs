@@ -6,7 +6,7 @@ use crate::compute::verdict::Cause;
 use crate::diagnose::evidence::{CpuTime, Delayer, JobSite, PoolEvidence, PoolKind, SeenStall, Trend};
 use crate::diagnose::{Certainty, Urgency, diagnose};
 use crate::incident::{Class, Culprit, Frame, Incident, StackCount};
-use loopscope_probe::description::{Description, Trouble};
+use loopscope_probe::description::{self, Description, Fact, Term, Trouble};
 use loopscope_probe::histogram::{HistogramValues, slot};
 use loopscope_probe::{HandleType, Kind, WorkKind};
 use std::sync::Arc;
@@ -21,6 +21,7 @@ fn well() -> LoopEvidence {
         runtime: Arc::new(
             Description::new()
                 .remedy(Trouble::Computing, "the thread pool (`cx.work`)")
+                .remedy(Trouble::MicrotaskFlood, "queue the next step as an immediate")
                 .remedy(Trouble::PoolSize, "`pool_threads({threads})` or UV_THREADPOOL_SIZE={threads}"),
         ),
         watched_ns: 10 * S,
@@ -95,7 +96,9 @@ fn stall(cause: Cause, kind: Kind, runs: u64, ns: u64) -> SeenStall {
         cause,
         kind: Some(kind),
         label: "flush (src/x.rs:40)".to_owned(),
-        runs,
+        is_flood: runs > 1,
+        runs: Some(runs),
+        runs_ns: ns,
         looks: 8,
         looks_asleep: 1,
         asleep_in: Some("futex_wait".to_owned()),
@@ -237,13 +240,17 @@ fn flood_cases() -> Vec<Case> {
         (
             "microtask_flood",
             flood(Cause::Microtask, Kind::Microtask),
-            vec!["starved by microtasks from microtask flush", "3,000 runs of 100 µs", "immediate"],
+            vec![
+                "starved by microtasks from microtask flush",
+                "the longest, of 300 ms, was 3,000 runs of 100 µs each, 100 % of it",
+                "queue the next step as an immediate",
+            ],
             stalled(Cause::Callback, Kind::Microtask, 1),
         ),
         (
             "nexttick_flood",
             flood(Cause::NextTick, Kind::Tick),
-            vec!["nextTick jobs from nexttick flush"],
+            vec!["nextTick jobs from nexttick flush", "no event is noticed until this queue is empty"],
             flood(Cause::Microtask, Kind::Microtask),
         ),
         (
@@ -429,4 +436,133 @@ fn of_many_guilty_sites_the_worst_three_are_told() {
     assert_eq!(findings.len(), 3, "{findings:#?}");
     assert!(findings[0].headline.contains("job5") && findings[2].headline.contains("job3"));
     assert_eq!(findings[2].evidence.last().unwrap(), "3 sites more do the same");
+}
+
+/// All that a finding says.
+fn text_of(finding: &Finding) -> String {
+    format!("{}\n{}\n{}", finding.headline, finding.evidence.join("\n"), finding.remedy)
+}
+
+#[test]
+fn a_stall_is_not_shared_out_among_runs_that_are_a_part_of_it() {
+    let mut evidence = stalled(Cause::Io, Kind::IoRead, 2);
+    evidence.stalls.truncate(1);
+    (evidence.stalls[0].ns, evidence.stalls[0].runs_ns) = (8_800 * MS, 4 * MS);
+    let text = text_of(&diagnose(&[evidence])[0]);
+    assert!(text.contains("the longest, of 8.8 s, was 2 runs of 2.0 ms each, 0.0 % of it"), "{text}");
+    assert!(!text.contains("4.4 s"), "{text}");
+}
+
+#[test]
+fn a_flood_told_as_a_whole_is_a_flood_of_an_unknown_number() {
+    let mut evidence = stalled(Cause::Microtask, Kind::Microtask, 3_000);
+    for stall in &mut evidence.stalls {
+        stall.runs = None;
+    }
+    let findings = diagnose(&[evidence]);
+    assert_eq!((findings.len(), findings[0].rule), (1, "microtask_flood"), "{findings:#?}");
+    let text = text_of(&findings[0]);
+    assert!(text.contains("the longest, of 300 ms, was an unknown number of runs, 100 % of it"), "{text}");
+    // A drain of one job is one long run.
+    let findings = diagnose(&[stalled(Cause::Callback, Kind::Microtask, 1)]);
+    assert_eq!((findings.len(), findings[0].rule), (1, "blocked"), "{findings:#?}");
+}
+
+/// A runtime that polls tasks, and knows when it is busy and little else.
+fn tasks() -> Arc<Description> {
+    let runtime = Description::new()
+        .term(Term::Callback, "poll", "polls")
+        .term(Term::Lane, "worker", "workers")
+        .term(Term::Between, "a poll that is not told", "polls that are not told")
+        .kind(Kind::Task, "poll", "poll", "polls")
+        .culprit(description::Culprit::Callback, "many short polls")
+        .remedy(Trouble::Computing, "`spawn_blocking`")
+        .remedy(Trouble::ManyCallbacks, "yield")
+        .parks("parks", "parked");
+    Arc::new(runtime.fills(&[Fact::Time, Fact::PoolQueue]))
+}
+
+#[test]
+fn findings_are_in_the_words_of_the_runtime() {
+    let evidence = [
+        stalled(Cause::Callback, Kind::Task, 1),
+        stalled(Cause::Callback, Kind::Task, 3_000),
+        with(blocked(), |evidence| evidence.stalls.iter_mut().for_each(|stall| stall.kind = None)),
+        with(well(), |evidence| (evidence.blocked, evidence.sites[0].longest_ns) = ([3, 1], S)),
+        with(well(), |evidence| evidence.active_ns = 9_900 * MS),
+        with(well(), |evidence| evidence.sites_overflow = 88),
+        with(well(), |evidence| evidence.agent_late_ns = Some(2 * S)),
+    ];
+    let all: String = evidence
+        .map(|evidence| with(evidence, |evidence| evidence.runtime = tasks()))
+        .iter()
+        .flat_map(|evidence| diagnose(std::slice::from_ref(evidence)))
+        .map(|finding| text_of(&finding) + "\n")
+        .collect();
+    for part in [
+        "worker web is blocked by poll flush (src/x.rs:40)",
+        "move this work to `spawn_blocking`",
+        "worker web is starved by many short polls from poll flush",
+        "worker web is blocked by a poll that is not told",
+        "the longest poll of the last minute",
+        "over more workers",
+        "worker web has more poll sites",
+        "did not look at worker web",
+    ] {
+        assert!(all.contains(part), "`{part}` is not in\n{all}");
+    }
+    for word in ["callback", "loop", "lag", "an event had to wait", "a turn takes"] {
+        assert!(!all.contains(word), "`{word}` is in\n{all}");
+    }
+}
+
+#[test]
+fn a_rule_is_silent_where_the_runtime_cannot_know_what_it_looks_at() {
+    for (name, fires, _, _) in cases() {
+        let rule = RULES.iter().find(|rule| rule.name == name).unwrap();
+        let evidence = with(fires, |evidence| evidence.runtime = Arc::new(Description::new().fills(&[])));
+        if !rule.needs.is_empty() || name == "panics" {
+            assert_eq!(rule.apply(&evidence), [], "{name}");
+        }
+        assert_eq!(rule.is_answered(&evidence), rule.needs.is_empty(), "{name}");
+        for finding in diagnose(&[evidence]) {
+            let text = text_of(&finding);
+            let made_up = [
+                "wait p95",
+                "run p95",
+                "jobs wait 4",
+                "an event had to wait",
+                "a turn takes",
+                "fired meanwhile",
+            ];
+            assert!(!made_up.iter().any(|words| text.contains(words)), "{name}: {text}");
+        }
+    }
+}
+
+#[test]
+fn a_pool_is_full_where_only_its_depth_is_known() {
+    let full = |saturated_ns| {
+        let mut evidence = with_pool(|pool| {
+            (pool.saturated_ns, pool.queued, pool.oldest_wait_ns) = (saturated_ns, Some(16), None);
+            pool.kinds = Vec::new();
+        });
+        evidence.runtime = Arc::new(
+            Description::new()
+                .remedy(Trouble::PoolSize, "set its size to {threads}")
+                .fills(&[Fact::Time, Fact::PoolQueue]),
+        );
+        evidence
+    };
+    let findings = diagnose(&[full(6 * S)]);
+    assert_eq!((findings.len(), findings[0].rule), (1, "pool_saturated"), "{findings:#?}");
+    assert_eq!(findings[0].headline, "the pool of loop web is saturated");
+    let text = text_of(&findings[0]);
+    assert!(
+        text.contains("for 60 % of the time; 16 jobs wait now") && text.contains("its size to 8"),
+        "{text}"
+    );
+    assert_eq!(diagnose(&[full(500 * MS)]), [], "a moment of it is no trouble");
+    let unknown = with(full(6 * S), |evidence| evidence.pool.as_mut().unwrap().threads = None);
+    assert!(diagnose(&[unknown])[0].remedy.contains("set its size to more"));
 }

@@ -14,12 +14,12 @@ pub struct Group {
     pub label: String,
     /// For drained jobs, the site of the callback after which most of them ran; `None` for callbacks.
     pub parent: Option<String>,
-    /// How many ran, the running one included.
-    pub count: u64,
+    /// How many ran, the running one included; `None` where some were told as one without their number.
+    pub count: Option<u64>,
     /// Run time of all of them, in nanoseconds.
     pub total_ns: u64,
-    /// Run time of the longest, in nanoseconds.
-    pub longest_ns: u64,
+    /// Run time of the longest, in nanoseconds; `None` where none was told by itself.
+    pub longest_ns: Option<u64>,
 }
 
 /// A span that was open inside the callback.
@@ -56,6 +56,12 @@ pub struct Record {
     pub parent: Option<String>,
     /// True for the one that had not ended at the last look.
     pub is_running: bool,
+    /// For a drained job, what the runtime calls its queue; `None` for others, and in files of older agents.
+    pub queue: Option<String>,
+    /// It stands for many, a batch or a drain as a whole.
+    pub is_many: bool,
+    /// How many it stands for, where that is known; else `None`.
+    pub many: Option<u64>,
 }
 
 /// One busy stretch of the loop: from the return of one poll to the begin of the next.
@@ -68,20 +74,20 @@ pub struct Iteration {
     pub start_ns: i64,
     /// Length of the busy stretch in nanoseconds.
     pub busy_ns: u64,
-    /// Events that its poll returned.
-    pub events: u64,
+    /// Events that its poll returned; `None` where its runtime cannot know.
+    pub events: Option<u64>,
 }
 
-/// One job of the loop's pool that has ended.
+/// One job of the loop's pool.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Job {
     /// Start on its thread, relative to the incident's begin, in nanoseconds.
     pub start_ns: i64,
-    /// Run time in nanoseconds.
+    /// Run time in nanoseconds; of one that still runs, as of the last look.
     pub run_ns: u64,
-    /// From submission to start, in nanoseconds.
-    pub wait_ns: u64,
+    /// From submission to start, in nanoseconds; `None` where not known.
+    pub wait_ns: Option<u64>,
     /// Kind of work: `fs`, `dns` ...
     pub kind: String,
     /// Name and place of where it was submitted.
@@ -90,4 +96,6 @@ pub struct Job {
     pub worker: u32,
     /// False where the job panicked.
     pub is_ok: bool,
+    /// It had not ended at the last look.
+    pub is_running: bool,
 }

@@ -2,27 +2,43 @@
 
 use crate::duration::show_ns;
 use crate::words::count;
+use loopscope_probe::description::{Description, Fact};
 use loopscope_probe::pool::{PoolNow, PoolValues};
 use serde::{Deserialize, Serialize};
 
-/// A loop over a period. All are 0 where the period was not watched.
+/// A loop over a period. What its runtime cannot know is `None`; all are `None` or 0 where the period was not watched.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct LoopFigures {
     /// Length of the period in nanoseconds; 0 where it was not watched.
     pub period_ns: u64,
     /// Share of it that the loop was busy, 0 to 1.
-    pub utilization: f64,
+    pub utilization: Option<f64>,
     /// Iterations that began, a second.
-    pub iterations_per_second: f64,
+    pub iterations_per_second: Option<f64>,
     /// Callbacks and drained jobs that ended, a second.
-    pub callbacks_per_second: f64,
+    pub callbacks_per_second: Option<f64>,
     /// Lag that half of the random arrivals stayed below, in nanoseconds.
-    pub lag_ns_p50: u64,
+    pub lag_ns_p50: Option<u64>,
     /// Lag that 99 of 100 random arrivals stayed below, in nanoseconds.
-    pub lag_ns_p99: u64,
+    pub lag_ns_p99: Option<u64>,
     /// Busy stretches longer than the warning threshold that ended.
     pub stalls: u64,
+}
+
+impl LoopFigures {
+    /// Returns the figures without those that `runtime` cannot know.
+    pub fn known(self, runtime: &Description) -> LoopFigures {
+        let lag = runtime.knows(Fact::Lag);
+        LoopFigures {
+            utilization: self.utilization.filter(|_| runtime.knows(Fact::Time)),
+            iterations_per_second: self.iterations_per_second.filter(|_| runtime.knows(Fact::Iterations)),
+            callbacks_per_second: self.callbacks_per_second.filter(|_| runtime.knows(Fact::Callbacks)),
+            lag_ns_p50: self.lag_ns_p50.filter(|_| lag),
+            lag_ns_p99: self.lag_ns_p99.filter(|_| lag),
+            ..self
+        }
+    }
 }
 
 /// A loop's pool at a moment.

@@ -30,6 +30,7 @@ pub use extract::{Group, Iteration, Job, Record, Span};
 pub use figures::{LoopFigures, PoolState};
 pub use stack::{Frame, StackCount};
 
+use crate::words::RuntimeWords;
 use loopscope_probe::incident_id::{self, IncidentId};
 use loopscope_probe::loop_id::LoopId;
 use loopscope_probe::printable::{printable, printable_json};
@@ -62,6 +63,8 @@ pub struct Incident {
     pub worker: Option<u32>,
     /// What runs the loop, such as `mio`.
     pub runtime: String,
+    /// What that calls things.
+    pub words: RuntimeWords,
     /// When it began (not when it was found), nanoseconds since 1970.
     pub begin_unix_ns: u64,
     /// How long it lasted, or had lasted at the last look where it is not over, in nanoseconds.
@@ -80,6 +83,8 @@ pub struct Incident {
     pub kind: IncidentKind,
     /// The `cause` label of the metrics (`callback`, `microtask`, `timer` ...), or `pool`.
     pub cause: String,
+    /// Of a starvation, what its runtime calls many runs of that cause: `microtasks`; empty in files of older agents.
+    pub flood: String,
     /// What the time went to.
     pub class: Class,
     /// Phase of the loop when it was found; empty where not known.
@@ -114,7 +119,7 @@ pub struct Incident {
     pub records_lost: u64,
     /// Iterations of the loop in the same time, oldest first; bounded.
     pub iterations: Vec<Iteration>,
-    /// Jobs of the loop's pool that ended in the same time, oldest first; bounded.
+    /// Jobs of the loop's pool that ended in the same time, oldest first; bounded. Behind them those that run still.
     pub jobs: Vec<Job>,
     /// The loop's pool when it was found; `None` where the loop has none.
     pub pool: Option<PoolState>,
@@ -240,7 +245,9 @@ impl Incident {
             r#loop: self.r#loop.clone(),
             group: self.group.clone(),
             runtime: self.runtime.clone(),
+            words: self.words.clone(),
             cause: self.cause.clone(),
+            flood: self.flood.clone(),
             phase: self.phase.clone(),
             culprit: self.culprit.clone(),
             summary: self.summary.clone(),

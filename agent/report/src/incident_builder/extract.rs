@@ -8,11 +8,14 @@
 use crate::compute::groups::Groups;
 use crate::incident;
 use crate::incident_builder::site_labels::SiteLabels;
+use crate::words::known_phase;
 use loopscope_probe::clock::Scale;
+use loopscope_probe::description::{Description, Fact};
 use loopscope_probe::iterations::IterationRecord;
 use loopscope_probe::jobs::JobRecord;
+use loopscope_probe::pool::JobNow;
 use loopscope_probe::record::Record;
-use loopscope_probe::{NowValues, Page, Ticks};
+use loopscope_probe::{Kind, NowValues, Page, Phase, Ticks};
 use std::collections::VecDeque;
 
 /// How long before the begin the extract begins, in nanoseconds.
@@ -42,6 +45,8 @@ pub(crate) struct Extract {
     jobs: VecDeque<JobRecord>,
     /// What the time from the begin on consisted of.
     pub groups: Groups,
+    /// It is known how many callbacks of that time were overwritten before they were copied.
+    is_counted: bool,
 }
 
 impl Extract {
@@ -61,6 +66,7 @@ impl Extract {
             iterations: VecDeque::new(),
             jobs: VecDeque::new(),
             groups: Groups::default(),
+            is_counted: false,
         };
         extract.copy(page, until, false);
         extract
@@ -74,15 +80,23 @@ impl Extract {
     fn copy(&mut self, page: &Page, until: Option<Ticks>, has_copied: bool) {
         let is_in = |at: Ticks| until.is_none_or(|until| at < until);
         let mut fresh = page.records(self.next);
-        if let Some(newest) = fresh.last() {
+        if let (Some(oldest), Some(newest)) = (fresh.first(), fresh.last()) {
             // What the ring forgot between two looks.
-            let gap = fresh[0].number.saturating_sub(self.next);
+            let gap = oldest.number.saturating_sub(self.next);
             self.lost = self.lost.saturating_add(if has_copied { gap } else { 0 });
             self.next = newest.number.saturating_add(1);
+            if self.is_counted {
+                self.groups.pass_over(gap);
+            } else if !has_copied && (oldest.number == 0 || oldest.end < self.begin) {
+                // It has all since the begin, whatever the busy period had before that.
+                self.is_counted = true;
+                self.groups.pass_over(0);
+            }
         }
         fresh.retain(|record| record.end >= self.from && is_in(record.start));
-        let own = fresh.partition_point(|record| record.start < self.begin);
-        self.groups.add(&fresh[own..], self.scale);
+        // What began before a poll that was not told is the incident's from there on.
+        let own = fresh.partition_point(|record| record.start < self.begin && record.end <= self.begin);
+        self.groups.add(&fresh[own..], self.begin, self.scale);
         for (index, record) in fresh.into_iter().enumerate() {
             let part = match index < own {
                 true => &mut self.before,
@@ -124,23 +138,46 @@ impl Extract {
         incident.records = all.map(|record| self.record(record, labels)).collect();
         incident.records.extend(self.running(now, labels));
         incident.records_lost = self.lost;
+        let runtime = labels.runtime();
+        let (knows_events, knows_wait) = (runtime.knows(Fact::PollEvents), runtime.knows(Fact::PoolWait));
         let iteration = |iteration: &IterationRecord| incident::Iteration {
             number: iteration.number,
             start_ns: self.relative_ns(iteration.begin),
             busy_ns: self.ns(iteration.begin, iteration.end),
-            events: iteration.events,
+            events: knows_events.then_some(iteration.events),
         };
         incident.iterations = self.iterations.iter().map(iteration).collect();
         let job = |job: &JobRecord| incident::Job {
             start_ns: self.relative_ns(job.started),
             run_ns: self.ns(job.started, job.ended),
-            wait_ns: self.ns(job.submitted, job.started),
+            wait_ns: (knows_wait && job.submitted != Ticks::NONE)
+                .then(|| self.ns(job.submitted, job.started)),
             kind: job.kind.name().to_owned(),
             site: labels.label(job.site),
             worker: job.worker,
             is_ok: job.is_ok,
+            is_running: false,
         };
         incident.jobs = self.jobs.iter().map(job).collect();
+    }
+
+    /// Returns a job that still runs at `taken`.
+    pub(crate) fn running_job(
+        &self,
+        job: &JobNow,
+        taken: Ticks,
+        labels: &mut SiteLabels<'_>,
+    ) -> incident::Job {
+        incident::Job {
+            start_ns: self.relative_ns(job.since),
+            run_ns: self.ns(job.since, taken),
+            wait_ns: None,
+            kind: job.kind.name().to_owned(),
+            site: labels.label(job.site),
+            worker: job.worker,
+            is_ok: true,
+            is_running: true,
+        }
     }
 
     fn record(&self, record: &Record, labels: &mut SiteLabels<'_>) -> incident::Record {
@@ -149,11 +186,14 @@ impl Extract {
             start_ns: self.relative_ns(record.start),
             run_ns: self.ns(record.start, record.end),
             wait_ns: ready.map(|ready| self.ns(ready, record.start)),
-            kind: record.kind.name().to_owned(),
-            phase: record.phase.name().to_owned(),
+            kind: labels.kind(record.kind),
+            phase: phase(labels.runtime(), record.phase),
             site: labels.label(record.site),
             parent: labels.known_label(record.parent),
             is_running: false,
+            queue: queue(labels.runtime(), record.kind),
+            is_many: record.many.is_some(),
+            many: record.many.filter(|number| *number > 0),
         }
     }
 
@@ -162,10 +202,12 @@ impl Extract {
         Some(incident::Record {
             start_ns: self.relative_ns(running.since),
             run_ns: now.running_ns,
-            kind: running.kind?.name().to_owned(),
-            phase: running.phase.name().to_owned(),
+            kind: labels.kind(running.kind?),
+            phase: phase(labels.runtime(), running.phase),
             site: labels.label(running.site),
             is_running: true,
+            queue: queue(labels.runtime(), running.kind?),
+            is_many: running.is_many,
             ..incident::Record::default()
         })
     }
@@ -179,6 +221,15 @@ impl Extract {
     fn ns(&self, from: Ticks, to: Ticks) -> u64 {
         self.scale.duration_ns(to.since(from))
     }
+}
+
+/// Returns the label of a phase; nothing where the runtime does not tell of phases.
+fn phase(runtime: &Description, phase: Phase) -> String {
+    known_phase(runtime, phase).unwrap_or_default().to_owned()
+}
+
+fn queue(runtime: &Description, kind: Kind) -> Option<String> {
+    kind.queue().map(|queue| runtime.queue_label(queue).to_owned())
 }
 
 /// Appends to a bounded list. Returns whether the oldest had to go.
@@ -240,5 +291,33 @@ mod tests {
         assert!(incident.records[0].site.starts_with("t ("));
         let stalled = incident.iterations.last().unwrap();
         assert_eq!((stalled.start_ns, stalled.busy_ns), (0, 700 * MS));
+    }
+
+    #[test]
+    fn what_began_before_a_hidden_poll_is_the_incidents_from_there_on() {
+        let time = VirtualClock::starting_at(10_000 * MS);
+        let mut writer = Writer::builder("extract").clock(Clock::simulated(time.clone())).build();
+        let site = writer.named_site(std::panic::Location::caller(), Kind::Task, "t");
+        let run = |writer: &mut Writer, ms: u64| {
+            writer.begin(Kind::Task, site, Life::UNKNOWN);
+            time.advance_ns(ms * MS);
+            writer.end();
+        };
+        writer.resume();
+        run(&mut writer, 40);
+        // The poll is 60 ms after its begin.
+        let begin = Ticks(writer.last().0 + 60 * MS);
+        run(&mut writer, 300);
+        run(&mut writer, 5);
+        let clock = writer.clock().clone();
+        let extract = Extract::open(writer.page(), clock.scale(), begin, None);
+        let now = NowValues { stretch_callbacks: 900, busy_ns: 245 * MS, ..NowValues::IDLE };
+        let [sum] = extract.groups.sums(&now)[..] else { panic!("one group") };
+        assert_eq!((sum.count, sum.total_ns, sum.longest_ns), (2, 245 * MS, 240 * MS));
+        let mut incident = Incident::default();
+        extract.fill(&mut incident, &mut SiteLabels::of(writer.page()), &NowValues::IDLE);
+        let told: Vec<_> = incident.records.iter().map(|record| (record.start_ns, record.run_ns)).collect();
+        let ms = MS as i64;
+        assert_eq!(told, [(-100 * ms, 40 * MS), (-60 * ms, 300 * MS), (240 * ms, 5 * MS)]);
     }
 }

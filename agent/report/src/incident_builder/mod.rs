@@ -10,14 +10,18 @@ mod site_labels;
 
 use crate::compute::figures::of_stretch;
 use crate::compute::groups::{GroupSum, summary};
-use crate::compute::verdict::{Cause, Verdict};
+use crate::compute::verdict::Verdict;
 use crate::incident::{Group, Incident, IncidentKind, PoolState, Severity, Span};
 use crate::incident_builder::extract::Extract;
 use crate::incident_builder::site_labels::SiteLabels;
+use crate::words::RuntimeWords;
+use loopscope_probe::description::{Description, Fact};
 use loopscope_probe::incident_id::IncidentId;
 use loopscope_probe::loop_id::LoopId;
 use loopscope_probe::open::OpenSpan;
+use loopscope_probe::pool::JobNow;
 use loopscope_probe::{Clock, NowValues, Page, Ticks, Vitals};
+use std::sync::Arc;
 
 /// Groups told.
 const GROUPS_MAX: usize = 16;
@@ -53,8 +57,12 @@ pub struct IncidentBuilder {
     /// Begin of the busy period or of the saturation.
     begin: Ticks,
     extract: Extract,
-    /// What ran at the last observation.
+    /// What ran at the last observation, and what the pool ran.
     now: NowValues,
+    jobs_now: Vec<JobNow>,
+    /// When that was.
+    taken: Ticks,
+    runtime: Arc<Description>,
 }
 
 impl IncidentBuilder {
@@ -77,6 +85,7 @@ impl IncidentBuilder {
             worker: facts.worker.filter(|_| !facts.group.is_empty()),
             group: facts.group,
             runtime: facts.runtime,
+            words: RuntimeWords::of(&facts.description),
             begin_unix_ns: seen.unix_ns.saturating_sub(seen.clock.duration_ns(begin, seen.taken)),
             duration_ns: age_ns,
             threshold_ns: seen.warning_ns,
@@ -84,7 +93,15 @@ impl IncidentBuilder {
             ..Incident::default()
         };
         let extract = Extract::open(seen.page, seen.clock.scale(), begin, until);
-        IncidentBuilder { incident, begin, extract, now: NowValues::IDLE }
+        IncidentBuilder {
+            incident,
+            begin,
+            extract,
+            now: NowValues::IDLE,
+            jobs_now: Vec::new(),
+            taken: seen.taken,
+            runtime: facts.description,
+        }
     }
 
     /// Returns when it began.
@@ -96,12 +113,15 @@ impl IncidentBuilder {
     pub fn judge(&mut self, seen: &Observation<'_>, verdict: &Verdict, now: &NowValues) {
         let mut labels = SiteLabels::of(seen.page);
         let incident = &mut self.incident;
-        let is_one = verdict.cause == Cause::Callback && verdict.runs <= 1;
-        incident.kind = if is_one { IncidentKind::Stall } else { IncidentKind::Starvation };
+        incident.kind = if verdict.is_flood { IncidentKind::Starvation } else { IncidentKind::Stall };
         incident.cause = verdict.cause.name().to_owned();
+        incident.flood.clear();
+        if verdict.is_flood {
+            verdict.cause.words(&self.runtime).clone_into(&mut incident.flood);
+        }
         incident.culprit = labels.culprit(verdict.kind, verdict.site);
-        if let Some(running) = now.running {
-            incident.phase = running.phase.name().to_owned();
+        if let Some(running) = now.running.filter(|_| self.runtime.knows(Fact::Phases)) {
+            self.runtime.phase_label(running.phase).clone_into(&mut incident.phase);
         }
         self.tell_groups(&mut labels, now);
         let spans = seen.page.open_spans();
@@ -129,9 +149,10 @@ impl IncidentBuilder {
         self.incident.duration_ns = ns;
         self.incident.is_over = true;
         self.now = NowValues::IDLE;
+        self.jobs_now.clear();
         if self.incident.kind != IncidentKind::Pool {
             let callbacks = self.tell_groups(&mut SiteLabels::of(seen.page), &NowValues::IDLE);
-            self.incident.during = of_stretch(ns, callbacks);
+            self.incident.during = of_stretch(ns, callbacks).known(&self.runtime);
         }
         self.worsen(seen, ns.saturating_sub(self.incident.expected_ns));
     }
@@ -139,7 +160,11 @@ impl IncidentBuilder {
     /// Returns the incident as it is known now, with the extract. `page` names the sites.
     pub fn whole(&self, page: &Page) -> Incident {
         let mut incident = self.incident.clone();
-        self.extract.fill(&mut incident, &mut SiteLabels::of(page), &self.now);
+        let mut labels = SiteLabels::of(page);
+        self.extract.fill(&mut incident, &mut labels, &self.now);
+        incident
+            .jobs
+            .extend(self.jobs_now.iter().map(|job| self.extract.running_job(job, self.taken, &mut labels)));
         incident
     }
 
@@ -147,7 +172,7 @@ impl IncidentBuilder {
     fn tell_groups(&mut self, labels: &mut SiteLabels<'_>, now: &NowValues) -> u64 {
         let sums = self.extract.groups.sums(now);
         let incident = &mut self.incident;
-        incident.summary = summary(&sums, incident.duration_ns, |site| labels.label(site));
+        incident.summary = summary(&sums, incident.duration_ns, &self.runtime, |site| labels.label(site));
         incident.groups = sums.iter().take(GROUPS_MAX).map(|sum| group(sum, labels)).collect();
         sums.iter().fold(0, |all: u64, sum| all.saturating_add(sum.count))
     }
@@ -162,12 +187,12 @@ impl IncidentBuilder {
 
 fn group(sum: &GroupSum, labels: &mut SiteLabels<'_>) -> Group {
     Group {
-        kind: sum.kind.name().to_owned(),
+        kind: labels.kind(sum.kind),
         label: labels.label(sum.site),
         parent: labels.known_label(sum.parent),
-        count: sum.count,
+        count: sum.is_counted.then_some(sum.count),
         total_ns: sum.total_ns,
-        longest_ns: sum.longest_ns,
+        longest_ns: (sum.longest_ns > 0).then_some(sum.longest_ns),
     }
 }
 

@@ -15,6 +15,14 @@ struct JobSum {
     longest_ns: u64,
 }
 
+impl JobSum {
+    fn add(&mut self, ns: u64) {
+        self.count += 1;
+        self.total_ns = self.total_ns.saturating_add(ns);
+        self.longest_ns = self.longest_ns.max(ns);
+    }
+}
+
 impl IncidentBuilder {
     /// Opens the incident of a pool that has been saturated for `age_ns`. `process` is as for [`open`](Self::open).
     pub fn open_pool(seen: &Observation<'_>, id: IncidentId, age_ns: u64) -> IncidentBuilder {
@@ -44,16 +52,19 @@ impl IncidentBuilder {
         self.close(seen, ns);
     }
 
-    /// The jobs that ended meanwhile tell who fills the pool.
+    /// The jobs that ended meanwhile, and those that run still, tell who fills the pool.
     fn blame_jobs(&mut self, seen: &Observation<'_>) {
         self.extend(seen.page, None);
         let mut sums: HashMap<(WorkKind, SiteId), JobSum> = HashMap::new();
         for job in self.extract.own_jobs() {
             let ns = seen.clock.duration_ns(job.started, job.ended);
-            let sum = sums.entry((job.kind, job.site)).or_default();
-            sum.count += 1;
-            sum.total_ns = sum.total_ns.saturating_add(ns);
-            sum.longest_ns = sum.longest_ns.max(ns);
+            sums.entry((job.kind, job.site)).or_default().add(ns);
+        }
+        self.jobs_now = seen.page.jobs_now();
+        self.taken = seen.taken;
+        for job in &self.jobs_now {
+            let ns = seen.clock.duration_ns(job.since, seen.taken);
+            sums.entry((job.kind, job.site)).or_default().add(ns);
         }
         let mut sums: Vec<_> = sums.into_iter().collect();
         sums.sort_by_key(|((kind, site), sum)| (std::cmp::Reverse(sum.total_ns), *site, kind.index()));
@@ -74,10 +85,75 @@ impl IncidentBuilder {
             kind: kind.name().to_owned(),
             label: labels.label(site),
             parent: None,
-            count: sum.count,
+            count: Some(sum.count),
             total_ns: sum.total_ns,
-            longest_ns: sum.longest_ns,
+            longest_ns: Some(sum.longest_ns),
         };
         self.incident.groups = sums.into_iter().take(GROUPS_MAX).map(group).collect();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use loopscope_probe::process_id::ProcessId;
+    use loopscope_probe::{Clock, Kind, VirtualClock, Writer};
+    use std::panic::Location;
+
+    const MS: u64 = 1_000_000;
+
+    #[test]
+    fn a_pool_full_of_jobs_that_have_not_ended_names_them() {
+        let time = VirtualClock::starting_at(10_000 * MS);
+        let mut writer = Writer::builder("web").clock(Clock::simulated(time.clone())).build();
+        let [upload, short] =
+            ["upload", "stat"].map(|name| writer.named_site(Location::caller(), Kind::Job, name));
+        let mut pool = writer.take_pool().unwrap();
+        pool.threads(2);
+        let clock = pool.clock().clone();
+        for worker in 0..2 {
+            pool.submitted(WorkKind::User, clock.now());
+            pool.started(WorkKind::User, clock.now(), None);
+            pool.runs(worker, WorkKind::User, upload, clock.now());
+        }
+        pool.submitted(WorkKind::Fs, clock.now());
+        time.advance_ns(10_000 * MS);
+        let page = writer.page();
+        let (taken, vitals) = (clock.now(), page.vitals_at(&clock, clock.now()));
+        let seen = Observation {
+            label: "web",
+            ordinal: 0,
+            page,
+            clock: &clock,
+            vitals: &vitals,
+            taken,
+            unix_ns: 1_000_000 * MS,
+            warning_ns: 100 * MS,
+            critical_ns: 1_000 * MS,
+        };
+        let id = IncidentId::new(ProcessId::default(), 1);
+        let builder = IncidentBuilder::open_pool(&seen, id, 9_000 * MS);
+        let incident = builder.whole(page);
+        assert_eq!((incident.culprit.name.as_str(), incident.culprit.kind.as_str()), ("upload", "job"));
+        let [group] = &incident.groups[..] else { panic!("{:?}", incident.groups) };
+        assert_eq!((group.kind.as_str(), group.count, group.total_ns), ("user", Some(2), 20_000 * MS));
+        let told: Vec<_> = incident
+            .jobs
+            .iter()
+            .map(|job| (job.worker, job.start_ns, job.run_ns, job.wait_ns, job.is_running))
+            .collect();
+        let began = -1_000 * MS as i64;
+        assert_eq!(told, [(0, began, 10_000 * MS, None, true), (1, began, 10_000 * MS, None, true)]);
+        // One that ended meanwhile, and was short, is not to blame.
+        pool.rests(0);
+        pool.runs(0, WorkKind::Fs, short, clock.now());
+        time.advance_ns(MS);
+        let vitals = page.vitals_at(&clock, clock.now());
+        let later = Observation { vitals: &vitals, taken: clock.now(), ..seen };
+        let mut builder = builder;
+        builder.grow_pool(&later, 9_001 * MS);
+        assert_eq!(builder.incident.culprit.name, "upload");
+        builder.close_pool(&later, 9_001 * MS);
+        assert!(builder.whole(page).jobs.iter().all(|job| !job.is_running), "it is over");
     }
 }

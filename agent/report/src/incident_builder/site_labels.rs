@@ -1,19 +1,32 @@
-//! Sites of a page in words, each read once.
+//! Sites and kinds of a page in words, each read once.
 
 use crate::incident::Culprit;
+use loopscope_probe::description::Description;
 use loopscope_probe::site::Site;
 use loopscope_probe::{Kind, Page, SiteId};
 use std::collections::HashMap;
+use std::sync::Arc;
 
 /// The sites of one page.
 pub(crate) struct SiteLabels<'a> {
     page: &'a Page,
+    runtime: Arc<Description>,
     labels: HashMap<SiteId, String>,
 }
 
 impl<'a> SiteLabels<'a> {
     pub(crate) fn of(page: &'a Page) -> Self {
-        SiteLabels { page, labels: HashMap::new() }
+        SiteLabels { page, runtime: page.description(), labels: HashMap::new() }
+    }
+
+    /// Returns what the page's runtime says of itself.
+    pub(crate) fn runtime(&self) -> &Description {
+        &self.runtime
+    }
+
+    /// Returns the label of a kind.
+    pub(crate) fn kind(&self, kind: Kind) -> String {
+        self.runtime.kind_label(kind).to_owned()
     }
 
     pub(crate) fn site(&self, id: SiteId) -> Option<Site> {
@@ -32,7 +45,7 @@ impl<'a> SiteLabels<'a> {
 
     /// Returns who is to blame, where that is what runs or ran at `id`.
     pub(crate) fn culprit(&mut self, kind: Option<Kind>, id: SiteId) -> Culprit {
-        let kind_name = kind.map_or("main", Kind::name).to_owned();
+        let kind_name = kind.map_or("main".to_owned(), |kind| self.kind(kind));
         match self.site(id).filter(|_| kind.is_some()) {
             Some(site) => Culprit {
                 kind: kind_name,

@@ -29,6 +29,7 @@
 
 mod account;
 mod lag;
+mod numbers;
 mod observer;
 mod past;
 mod runtime;
@@ -40,8 +41,9 @@ pub use lag::LAG_BOUNDS_NS;
 pub use observer::Observer;
 pub use seen::Seen;
 pub use view::{
-    DamagedView, DrainView, LagView, LoopView, PhaseView, PlaceView, PoolView, ProcessView, QueueView,
-    RunningView, SiteView, SpanView, StallView, StateKind, StateView, VerdictView, View,
+    DamagedView, DrainView, JobView, LagView, LoopView, NumberView, PhaseView, PlaceView, PoolView,
+    ProcessView, QueueView, RunningView, SiteView, SpanView, StallView, StateKind, StateView, VerdictView,
+    View,
 };
 
 #[cfg(test)]

@@ -4,10 +4,13 @@ use crate::compute::sites::{self, SiteTotal};
 use crate::compute::utilization::utilization;
 use crate::live::account::Account;
 use crate::live::lag::{LagPast, lag_view};
+use crate::live::numbers::NumbersPast;
 use crate::live::seen::Seen;
 use crate::live::state::state_view;
 use crate::live::view::{DrainView, LoopView, PhaseView, PoolView, SiteView, StallView};
 use crate::model::window::Split;
+use crate::words::{RuntimeWords, kind_word};
+use loopscope_probe::description::{Description, Fact};
 use loopscope_probe::histogram::HistogramValues;
 use loopscope_probe::pool::PoolValues;
 use loopscope_probe::site::SITES;
@@ -31,6 +34,7 @@ pub(super) struct Past {
     lag: LagPast,
     drains: [HistogramValues; 2],
     pool: PoolPast,
+    numbers: NumbersPast,
     stalls: u64,
     phases: [Account; Phase::COUNT],
     sites: HashMap<(String, Kind), SitePast>,
@@ -74,7 +78,8 @@ pub(super) struct Turn {
     pub lag: HistogramValues,
     /// All sites that ran.
     pub sites: Vec<SiteView>,
-    pub drains: [HistogramValues; 2],
+    /// Lengths of the drains that ended, in the order of the view's.
+    pub drains: Vec<HistogramValues>,
     pub pool_wait: HistogramValues,
 }
 
@@ -100,12 +105,17 @@ impl Past {
         let (snapshot, facts) = (&seen.snapshot, &seen.snapshot.facts);
         let split = Split { active_ns: snapshot.active_ns, idle_ns: snapshot.idle_ns };
         let interval = Interval { ns: split.total_ns().saturating_sub(self.split.total_ns()) };
-        let sites = self.site_views(snapshot, interval);
+        let runtime = &facts.description;
+        let mut sites = self.site_views(snapshot, interval);
+        if !runtime.knows(Fact::Callbacks) {
+            sites.clear();
+        }
         let drains = [0, 1].map(|queue| snapshot.drain[queue].since(&self.drains[queue]));
         let lag = self.lag.turn(&snapshot.lag, snapshot.now.busy_ns, snapshot.now.parked_ns);
-        let pool = snapshot.pool.as_ref().map(|pool| self.pool.turn(pool, interval));
+        let pool = snapshot.pool.as_ref().map(|pool| self.pool.turn(pool, runtime, interval));
         let (pool, pool_wait) =
             pool.map_or((None, HistogramValues::default()), |(view, wait)| (Some(view), wait));
+        let ratio = utilization(self.split, split);
         let callbacks =
             |counts: &[u64; Phase::COUNT]| counts.iter().fold(0u64, |sum, n| sum.saturating_add(*n));
         let view = LoopView {
@@ -121,20 +131,27 @@ impl Past {
             created_unix_ns: facts.created_unix_ns,
             interval_ns: interval.ns,
             state: state_view(seen),
-            lag: lag_view(&lag),
-            utilization_ratio: utilization(self.split, split),
-            iterations_per_second: interval.per_second(snapshot.iterations, self.iterations),
-            callbacks_per_second: interval
-                .per_second(callbacks(&snapshot.phase_callbacks), callbacks(&self.phase_callbacks)),
+            words: RuntimeWords::of(runtime),
+            lag: runtime.knows(Fact::Lag).then(|| lag_view(&lag)),
+            utilization_ratio: runtime.knows(Fact::Time).then_some(ratio),
+            iterations_per_second: runtime
+                .knows(Fact::Iterations)
+                .then(|| interval.per_second(snapshot.iterations, self.iterations)),
+            callbacks_per_second: runtime.knows(Fact::Callbacks).then(|| {
+                interval.per_second(callbacks(&snapshot.phase_callbacks), callbacks(&self.phase_callbacks))
+            }),
+            phase_names: phase_names(runtime),
             phases: self.phase_views(snapshot, interval),
             sites: Vec::new(),
             sites_left_out: 0,
-            drains: [Queue::NextTick, Queue::Microtask]
-                .map(|queue| self.drain_view(queue, &drains[queue.index()], snapshot, interval))
-                .to_vec(),
+            drains: self.drain_views(&drains, snapshot, interval),
             pool,
+            pool_jobs: seen.pool_jobs.clone(),
+            numbers: self.numbers.turn(snapshot, |later, earlier| interval.per_second(later, earlier)),
             stalls: self.stall_view(seen),
         };
+        let queues = runtime.queues();
+        let drains = queues.iter().map(|(queue, _)| drains[queue.index()].clone()).collect();
         self.split = split;
         self.iterations = snapshot.iterations;
         self.phase_callbacks = snapshot.phase_callbacks;
@@ -148,7 +165,11 @@ impl Past {
         let now = &snapshot.now;
         let mut booked = phase_totals(snapshot);
         let mut views = Vec::new();
-        for (phase, label) in snapshot.facts.description.phases() {
+        let runtime = &snapshot.facts.description;
+        if !runtime.knows(Fact::Phases) {
+            return views;
+        }
+        for (phase, label) in runtime.phases() {
             let index = phase.index();
             let running_ns = match now.running {
                 // A stretch older than the interval has filled it, with one callback or with many.
@@ -162,6 +183,7 @@ impl Past {
                 interval.per_second(snapshot.phase_callbacks[index], self.phase_callbacks[index]);
             if told_ns > 0 || callbacks_per_second > 0.0 {
                 let share_ratio = interval.share(told_ns);
+                let callbacks_per_second = runtime.knows(Fact::Callbacks).then_some(callbacks_per_second);
                 views.push(PhaseView { phase: label.to_owned(), share_ratio, callbacks_per_second });
             }
         }
@@ -194,7 +216,7 @@ impl Past {
             }
             views.push(SiteView {
                 label,
-                kind: kind.display_name(),
+                kind: kind_word(&snapshot.facts.description, kind).to_owned(),
                 share_ratio: interval.share(told_ns),
                 calls_per_second,
                 longest_ns: longest_ns.max(running_ns),
@@ -208,21 +230,32 @@ impl Past {
         views
     }
 
-    fn drain_view(
+    /// Returns the queues that the runtime has and tells something of. `lengths` are those of the interval's drains.
+    fn drain_views(
         &self,
-        queue: Queue,
-        lengths: &HistogramValues,
+        lengths: &[HistogramValues; 2],
         snapshot: &Snapshot,
         interval: Interval,
-    ) -> DrainView {
-        let index = queue.index();
-        DrainView {
-            queue: queue.name(),
-            drains_per_second: interval.per_second(lengths.count(), 0),
-            jobs_per_second: interval.per_second(snapshot.drained_jobs[index], self.drained_jobs[index]),
-            p99_ns: lengths.quantile_ns(0.99).unwrap_or(0),
-            depth_max: snapshot.queue_depth_max[index],
+    ) -> Vec<DrainView> {
+        let runtime = &snapshot.facts.description;
+        let knows = [Fact::Drains, Fact::DrainedJobs, Fact::QueueDepth].map(|fact| runtime.knows(fact));
+        if knows == [false; 3] {
+            return Vec::new();
         }
+        let [knows_drains, knows_jobs, knows_depth] = knows;
+        let view = |(queue, label): (Queue, &str)| {
+            let index = queue.index();
+            let lengths = &lengths[index];
+            let jobs = interval.per_second(snapshot.drained_jobs[index], self.drained_jobs[index]);
+            DrainView {
+                queue: label.to_owned(),
+                drains_per_second: knows_drains.then(|| interval.per_second(lengths.count(), 0)),
+                jobs_per_second: knows_jobs.then_some(jobs),
+                p99_ns: knows_drains.then(|| lengths.quantile_ns(0.99).unwrap_or(0)),
+                depth_max: knows_depth.then_some(snapshot.queue_depth_max[index]),
+            }
+        };
+        runtime.queues().into_iter().map(view).collect()
     }
 
     fn stall_view(&self, seen: &Seen) -> StallView {
@@ -243,7 +276,12 @@ impl Past {
 
 impl PoolPast {
     /// Returns the view, and the waits of the interval.
-    fn turn(&mut self, pool: &PoolValues, interval: Interval) -> (PoolView, HistogramValues) {
+    fn turn(
+        &mut self,
+        pool: &PoolValues,
+        runtime: &Description,
+        interval: Interval,
+    ) -> (PoolView, HistogramValues) {
         let mut wait = HistogramValues::default();
         pool.wait.iter().for_each(|values| wait.merge(values));
         let new_waits = wait.since(&self.wait);
@@ -255,15 +293,22 @@ impl PoolPast {
             queued: pool.queued,
             oldest_wait_ns: pool.oldest_wait_ns,
             saturated_ns: pool.saturated_for_ns,
-            jobs_per_second: interval.per_second(jobs, self.jobs),
-            wait_p95_ns: new_waits.quantile_ns(0.95).unwrap_or(0),
+            jobs_per_second: runtime.knows(Fact::PoolJobs).then(|| interval.per_second(jobs, self.jobs)),
+            wait_p95_ns: runtime.knows(Fact::PoolWait).then(|| new_waits.quantile_ns(0.95).unwrap_or(0)),
             utilization_ratio: pool
                 .threads
+                .filter(|_| pool.running.is_some())
                 .map(|threads| interval.share(pool.busy_ns.saturating_sub(self.busy_ns) / threads.max(1))),
         };
         *self = PoolPast { jobs, busy_ns: pool.busy_ns, wait };
         (view, new_waits)
     }
+}
+
+/// Returns the phases that a runtime has; none where it does not tell of them.
+fn phase_names(runtime: &Description) -> Vec<String> {
+    let phases = if runtime.knows(Fact::Phases) { runtime.phases() } else { Vec::new() };
+    phases.into_iter().map(|(_, label)| label.to_owned()).collect()
 }
 
 /// Returns the site of what runs now.

@@ -3,7 +3,8 @@
 use crate::live::lag::lag_view;
 use crate::live::past::{Turn, heaviest};
 use crate::live::view::{
-    DrainView, LoopView, PhaseView, PoolView, SiteView, StallView, StateKind, StateView,
+    DrainView, JobView, LagView, LoopView, NumberView, PhaseView, PoolView, SiteView, StallView, StateKind,
+    StateView,
 };
 use loopscope_probe::histogram::HistogramValues;
 use std::cmp::Reverse;
@@ -38,8 +39,9 @@ impl RuntimePast {
         let (sites, sites_left_out) = heaviest(sums.sites());
         let (lag, pool) = (sums.lag(), sums.pool());
         let utilization_ratio = sums.share(|view| view.utilization_ratio);
-        let iterations_per_second = turns.iter().map(|turn| turn.view.iterations_per_second).sum();
-        let callbacks_per_second = turns.iter().map(|turn| turn.view.callbacks_per_second).sum();
+        let (numbers, pool_jobs) = (sums.numbers(), sums.pool_jobs());
+        let iterations_per_second = known_sum(turns.iter().map(|turn| turn.view.iterations_per_second));
+        let callbacks_per_second = known_sum(turns.iter().map(|turn| turn.view.callbacks_per_second));
         let views: Vec<LoopView> = turns.into_iter().map(Turn::into_view).collect();
         let stalls = self.stalls(&views);
         let worst = views.iter().min_by_key(|view| Reverse(badness(&view.state)));
@@ -57,6 +59,8 @@ impl RuntimePast {
             tid: 0,
             created_unix_ns: views.iter().map(|view| view.created_unix_ns).min().unwrap_or(0),
             interval_ns: views.iter().map(|view| view.interval_ns).max().unwrap_or(0),
+            words: first.map(|view| view.words.clone()).unwrap_or_default(),
+            phase_names: first.map(|view| view.phase_names.clone()).unwrap_or_default(),
             lag,
             utilization_ratio,
             iterations_per_second,
@@ -66,6 +70,8 @@ impl RuntimePast {
             sites_left_out,
             drains,
             pool,
+            pool_jobs,
+            numbers,
             stalls,
             workers: views,
         }
@@ -129,17 +135,44 @@ impl<'a> Sums<'a> {
         Sums { turns, all_ns: turns.iter().map(|turn| turn.view.interval_ns as f64).sum() }
     }
 
-    /// Returns the part that something is of the time of all workers, where it is that part of each one's.
-    fn share(&self, of: impl Fn(&LoopView) -> f64) -> f64 {
-        self.turns.iter().map(|turn| of(&turn.view) * self.weight(turn)).sum()
+    /// Returns the part that something is of the time of all workers, where it is that part of each one's; `None` where it is
+    /// not known of any.
+    fn share(&self, of: impl Fn(&LoopView) -> Option<f64>) -> Option<f64> {
+        known_sum(self.turns.iter().map(|turn| Some(of(&turn.view)? * self.weight(turn))))
     }
 
     fn weight(&self, turn: &Turn) -> f64 {
         if self.all_ns > 0.0 { turn.view.interval_ns as f64 / self.all_ns } else { 0.0 }
     }
 
-    fn lag(&self) -> crate::live::view::LagView {
-        lag_view(&merged(self.turns.iter().map(|turn| &turn.lag)))
+    fn lag(&self) -> Option<LagView> {
+        let told = || self.turns.iter().filter(|turn| turn.view.lag.is_some());
+        told().next()?;
+        Some(lag_view(&merged(told().map(|turn| &turn.lag))))
+    }
+
+    /// Adds up the numbers of one name and kind.
+    fn numbers(&self) -> Vec<NumberView> {
+        let mut sums: Vec<NumberView> = Vec::new();
+        for number in self.turns.iter().flat_map(|turn| &turn.view.numbers) {
+            let is_same = |sum: &&mut NumberView| sum.name == number.name && sum.kind == number.kind;
+            match sums.iter_mut().find(is_same) {
+                None => sums.push(number.clone()),
+                Some(sum) => {
+                    sum.value += number.value;
+                    sum.p99_ns = sum.p99_ns.max(number.p99_ns);
+                }
+            }
+        }
+        sums
+    }
+
+    /// Returns the jobs that run in the workers' pools, the oldest first.
+    fn pool_jobs(&self) -> Vec<JobView> {
+        let mut jobs: Vec<JobView> =
+            self.turns.iter().flat_map(|turn| turn.view.pool_jobs.iter().cloned()).collect();
+        jobs.sort_by_key(|job| Reverse(job.running_ns));
+        jobs
     }
 
     fn phases(&self) -> Vec<PhaseView> {
@@ -151,7 +184,8 @@ impl<'a> Sums<'a> {
                     sums.len() - 1
                 });
                 sums[at].share_ratio += phase.share_ratio * self.weight(turn);
-                sums[at].callbacks_per_second += phase.callbacks_per_second;
+                sums[at].callbacks_per_second =
+                    known_sum([sums[at].callbacks_per_second, phase.callbacks_per_second].into_iter());
             }
         }
         sums
@@ -161,9 +195,9 @@ impl<'a> Sums<'a> {
         let mut sums: BTreeMap<(&str, &str), SiteView> = BTreeMap::new();
         for turn in self.turns {
             for site in &turn.sites {
-                let sum = sums.entry((&site.label, site.kind)).or_insert_with(|| SiteView {
+                let sum = sums.entry((&site.label, &site.kind)).or_insert_with(|| SiteView {
                     label: site.label.clone(),
-                    kind: site.kind,
+                    kind: site.kind.clone(),
                     ..SiteView::default()
                 });
                 sum.share_ratio += site.share_ratio * self.weight(turn);
@@ -179,17 +213,18 @@ impl<'a> Sums<'a> {
         let mut sums: Vec<DrainView> = Vec::new();
         for drain in self.turns.iter().flat_map(|turn| &turn.view.drains) {
             match sums.iter_mut().find(|sum| sum.queue == drain.queue) {
-                None => sums.push(*drain),
+                None => sums.push(drain.clone()),
                 Some(sum) => {
-                    sum.drains_per_second += drain.drains_per_second;
-                    sum.jobs_per_second += drain.jobs_per_second;
+                    sum.drains_per_second =
+                        known_sum([sum.drains_per_second, drain.drains_per_second].into_iter());
+                    sum.jobs_per_second = known_sum([sum.jobs_per_second, drain.jobs_per_second].into_iter());
                     sum.depth_max = sum.depth_max.max(drain.depth_max);
                 }
             }
         }
         for (index, sum) in sums.iter_mut().enumerate() {
             let lengths = merged(self.turns.iter().filter_map(|turn| turn.drains.get(index)));
-            sum.p99_ns = lengths.quantile_ns(0.99).unwrap_or(0);
+            sum.p99_ns = sum.p99_ns.map(|_| lengths.quantile_ns(0.99).unwrap_or(0));
         }
         sums
     }
@@ -210,11 +245,18 @@ impl<'a> Sums<'a> {
             queued: known(|pool| pool.queued),
             oldest_wait_ns: pools().filter_map(|pool| pool.oldest_wait_ns).max(),
             saturated_ns: pools().map(|pool| pool.saturated_ns).max().unwrap_or(0),
-            jobs_per_second: pools().map(|pool| pool.jobs_per_second).sum(),
-            wait_p95_ns: merged(self.turns.iter().map(|turn| &turn.pool_wait)).quantile_ns(0.95).unwrap_or(0),
+            jobs_per_second: known_sum(pools().map(|pool| pool.jobs_per_second)),
+            wait_p95_ns: pools().any(|pool| pool.wait_p95_ns.is_some()).then(|| {
+                merged(self.turns.iter().map(|turn| &turn.pool_wait)).quantile_ns(0.95).unwrap_or(0)
+            }),
             utilization_ratio: threads.map(|threads| busy / threads.max(1) as f64),
         })
     }
+}
+
+/// Adds up what is known; `None` where nothing is.
+fn known_sum(all: impl Iterator<Item = Option<f64>>) -> Option<f64> {
+    all.flatten().fold(None, |sum: Option<f64>, more| Some(sum.unwrap_or(0.0) + more))
 }
 
 fn merged<'a>(all: impl Iterator<Item = &'a HistogramValues>) -> HistogramValues {

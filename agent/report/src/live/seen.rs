@@ -1,8 +1,9 @@
 //! One loop as it was at one moment: a copy of its page, and the verdict over what runs.
 
 use crate::compute::verdict::{Verdict, judge};
-use crate::live::view::SpanView;
+use crate::live::view::{JobView, SpanView};
 use loopscope_probe::loop_id::Called;
+use loopscope_probe::pool::JobNow;
 use loopscope_probe::{Clock, Page, Snapshot, Ticks};
 use std::collections::BTreeMap;
 
@@ -12,6 +13,7 @@ use std::collections::BTreeMap;
 pub struct Seen {
     pub(super) snapshot: Snapshot,
     pub(super) spans: Vec<SpanView>,
+    pub(super) pool_jobs: Vec<JobView>,
     pub(super) verdict: Option<Verdict>,
     pub(super) agent: Option<String>,
     pub(super) called: Option<Called>,
@@ -36,10 +38,19 @@ impl Seen {
         let spans =
             open.into_iter().map(|span| SpanView { name: page.sites().name(span.site), fields: span.fields });
         let spans = spans.collect();
+        let job = |job: JobNow| JobView {
+            worker: job.worker,
+            kind: job.kind.name(),
+            label: page.sites().label(job.site),
+            running_ns: clock.duration_ns(job.since, at),
+        };
+        let mut pool_jobs: Vec<JobView> = page.jobs_now().into_iter().map(job).collect();
+        pool_jobs.sort_by_key(|job| (std::cmp::Reverse(job.running_ns), job.worker));
         let agent = page.control().address().map(|address| address.local().to_string());
         Seen {
             snapshot,
             spans,
+            pool_jobs,
             verdict,
             agent,
             called: None,

@@ -1,14 +1,17 @@
 //! What a loop does at one moment, in fields and in words.
 
-use crate::compute::verdict::{Cause, Verdict};
+use crate::compute::verdict::Verdict;
 use crate::live::seen::Seen;
 use crate::live::view::{PlaceView, QueueView, RunningView, StateKind, StateView, VerdictView};
+use crate::words::{kind_word, queue_label};
+use loopscope_probe::description::{Description, Fact, Term};
 use loopscope_probe::now::Running;
-use loopscope_probe::{Kind, Queue, SiteId, Snapshot};
+use loopscope_probe::{Kind, SiteId, Snapshot};
 
 /// Returns the state.
 pub(super) fn state_view(seen: &Seen) -> StateView {
     let (snapshot, now) = (&seen.snapshot, &seen.snapshot.now);
+    let runtime = &snapshot.facts.description;
     let is_stalled = now.unexpected_ns() > snapshot.warning_ns;
     let kind = match now.busy_ns {
         _ if seen.has_ended => StateKind::Ended,
@@ -17,7 +20,6 @@ pub(super) fn state_view(seen: &Seen) -> StateView {
         _ if now.expected.is_some() => StateKind::ExpectedBlock,
         _ => StateKind::Running,
     };
-    let queue = now.running.and_then(|running| running.queue).map_or("", Queue::name);
     StateView {
         kind,
         is_critical: kind == StateKind::Stalled && now.unexpected_ns() > snapshot.critical_ns,
@@ -28,21 +30,29 @@ pub(super) fn state_view(seen: &Seen) -> StateView {
         running: now.running.map(|running| running_view(&running, snapshot)),
         spans: seen.spans.clone(),
         expected: now.expected.and_then(|id| Some(snapshot.site(id)?.label())),
-        drain: now.drain.map(|(drain_ns, jobs)| QueueView { queue, drain_ns, jobs }),
+        drain: now.drain.map(|drain| queue_view(drain, now.running, runtime)),
         verdict: seen.verdict.as_ref().map(|verdict| verdict_view(verdict, snapshot)),
     }
 }
 
+fn queue_view((drain_ns, jobs): (u64, u64), running: Option<Running>, runtime: &Description) -> QueueView {
+    let queue = queue_label(runtime, running.and_then(|running| running.queue)).to_owned();
+    let is_told = runtime.knows(Fact::DrainedJobs) && !running.is_some_and(|running| running.is_many);
+    QueueView { queue, drain_ns, jobs: is_told.then_some(jobs) }
+}
+
 fn running_view(running: &Running, snapshot: &Snapshot) -> RunningView {
     let place = running.kind.and_then(|_| place(snapshot, running.site));
-    let phase = snapshot.facts.description.phase_label(running.phase);
-    let words = match running.kind {
-        Some(kind) => kind_and_place(kind, place.as_ref()),
-        None => format!("phase {phase}"),
+    let runtime = &snapshot.facts.description;
+    let phase = runtime.knows(Fact::Phases).then(|| runtime.phase_label(running.phase));
+    let words = match (running.kind, phase) {
+        (Some(kind), _) => kind_and_place(runtime, kind, place.as_ref()),
+        (None, Some(phase)) => format!("phase {phase}"),
+        (None, None) => runtime.noun(Term::Between).one,
     };
     RunningView {
-        phase: phase.to_owned(),
-        kind: running.kind.map(Kind::display_name),
+        phase: phase.unwrap_or_default().to_owned(),
+        kind: running.kind.map(|kind| kind_word(runtime, kind).to_owned()),
         site: place,
         running_ns: snapshot.now.running_ns,
         words,
@@ -51,23 +61,28 @@ fn running_view(running: &Running, snapshot: &Snapshot) -> RunningView {
 
 fn verdict_view(verdict: &Verdict, snapshot: &Snapshot) -> VerdictView {
     let place = verdict.kind.and_then(|_| place(snapshot, verdict.site));
+    let runtime = &snapshot.facts.description;
     let one = match verdict.kind {
-        Some(kind) => kind_and_place(kind, place.as_ref()),
-        None => "code outside any callback".to_owned(),
+        Some(kind) => kind_and_place(runtime, kind, place.as_ref()),
+        None => runtime.noun(Term::Between).one,
     };
-    let is_many = verdict.cause != Cause::Callback || verdict.runs > 1;
+    let words = match (verdict.is_flood, verdict.runs) {
+        (false, _) => one,
+        (true, Some(runs)) => format!("{runs} x {one}"),
+        (true, None) => format!("many x {one}"),
+    };
     VerdictView {
         cause: verdict.cause.name(),
-        kind: verdict.kind.map(Kind::display_name),
+        kind: verdict.kind.map(|kind| kind_word(runtime, kind).to_owned()),
         site: place,
         runs: verdict.runs,
         longest_ns: verdict.longest_ns,
-        words: if is_many { format!("{} x {one}", verdict.runs) } else { one },
+        words,
     }
 }
 
-fn kind_and_place(kind: Kind, place: Option<&PlaceView>) -> String {
-    format!("{} {}", kind.display_name(), place.map_or("?", |place| &place.label))
+fn kind_and_place(runtime: &Description, kind: Kind, place: Option<&PlaceView>) -> String {
+    format!("{} {}", kind_word(runtime, kind), place.map_or("?", |place| &place.label))
 }
 
 fn place(snapshot: &Snapshot, id: SiteId) -> Option<PlaceView> {

@@ -3,6 +3,7 @@
 //! Every number tells its unit. Figures "of the interval" are those between the last two observations of that loop; at
 //! its first, they are those of its life so far.
 
+use crate::words::RuntimeWords;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -87,14 +88,18 @@ pub struct LoopView {
     pub interval_ns: u64,
     /// What it does at this moment.
     pub state: StateView,
-    /// Lag in the interval.
-    pub lag: LagView,
+    /// What its runtime calls things.
+    pub words: RuntimeWords,
+    /// Lag in the interval. This and the next three are null where the runtime cannot know.
+    pub lag: Option<LagView>,
     /// Time outside the poll as part of the interval, 0 to 1.
-    pub utilization_ratio: f64,
+    pub utilization_ratio: Option<f64>,
     /// Iterations begun.
-    pub iterations_per_second: f64,
+    pub iterations_per_second: Option<f64>,
     /// Callbacks that ended; jobs of the queues are not among them.
-    pub callbacks_per_second: f64,
+    pub callbacks_per_second: Option<f64>,
+    /// All phases that the runtime has, in the order of the loop.
+    pub phase_names: Vec<String>,
     /// Time by phase, in the order of the loop; only those that took any.
     pub phases: Vec<PhaseView>,
     /// Time by callback site, the heaviest of the interval first; at most ten.
@@ -105,8 +110,43 @@ pub struct LoopView {
     pub drains: Vec<DrainView>,
     /// Its thread pool; `None` where it has none.
     pub pool: Option<PoolView>,
+    /// Jobs that its pool runs now, the oldest first; of its first few dozen threads.
+    pub pool_jobs: Vec<JobView>,
+    /// Numbers that only its runtime has, under the names that it gives them.
+    pub numbers: Vec<NumberView>,
     /// Its stalls.
     pub stalls: StallView,
+}
+
+/// A job that a pool runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct JobView {
+    /// The thread, from 0.
+    pub worker: u32,
+    /// Kind of work.
+    pub kind: &'static str,
+    /// Name and place of where it was submitted.
+    pub label: String,
+    /// How long it has run, in nanoseconds.
+    pub running_ns: u64,
+}
+
+/// A number that only some runtimes have, such as the size of a heap.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct NumberView {
+    /// Its name: lower-case letters, digits and `_`.
+    pub name: String,
+    /// Which of several of that name; empty where there is one.
+    pub kind: String,
+    /// What it is in: `count`, `bytes` or `nanoseconds`; of a counter, that a second.
+    pub unit: &'static str,
+    /// The number, of a counter what it grew by a second in the interval, of a histogram how many durations there were a
+    /// second.
+    pub value: f64,
+    /// True for counters and histograms.
+    pub is_rate: bool,
+    /// Of a histogram, the quantile of the durations of the interval in nanoseconds; null of others, and where there were none.
+    pub p99_ns: Option<u64>,
 }
 
 /// What a loop does.
@@ -169,10 +209,10 @@ pub struct StateView {
 /// What runs.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct RunningView {
-    /// Phase of the loop.
+    /// Phase of the loop; empty where its runtime does not tell.
     pub phase: String,
     /// Kind of callback; `None` between two of them.
-    pub kind: Option<&'static str>,
+    pub kind: Option<String>,
     /// Where it was registered; `None` between callbacks, or where not known.
     pub site: Option<PlaceView>,
     /// How long it has run, in nanoseconds; between callbacks, since the last one ended.
@@ -204,14 +244,14 @@ pub struct SpanView {
 }
 
 /// A drain under way.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct QueueView {
-    /// `nexttick` or `microtask`; empty between two jobs.
-    pub queue: &'static str,
+    /// The queue, as in metrics; empty between two jobs.
+    pub queue: String,
     /// How long it lasts, in nanoseconds.
     pub drain_ns: u64,
-    /// Jobs that it has run.
-    pub jobs: u64,
+    /// Jobs that it has run; null where they are not told one by one.
+    pub jobs: Option<u64>,
 }
 
 /// What keeps a loop from polling.
@@ -220,12 +260,12 @@ pub struct VerdictView {
     /// `callback` where one run took most of the stretch, else what starves the loop: the `cause` of the metrics.
     pub cause: &'static str,
     /// Kind of what ran; `None` where nothing did.
-    pub kind: Option<&'static str>,
+    pub kind: Option<String>,
     /// Where that was registered.
     pub site: Option<PlaceView>,
-    /// How many runs of it, about.
-    pub runs: u64,
-    /// The longest of them, in nanoseconds.
+    /// How many runs of it, about; null for many whose number nobody knows.
+    pub runs: Option<u64>,
+    /// The longest that was told as one, in nanoseconds; a batch is told as one.
     pub longest_ns: u64,
     /// For people: `timer flush (src/x.rs:40)`, `412 x io_read src/x.rs:40`.
     pub words: String,
@@ -254,8 +294,8 @@ pub struct PhaseView {
     pub phase: String,
     /// Time in its callbacks and the jobs drained after them as part of the interval, 0 to 1.
     pub share_ratio: f64,
-    /// Callbacks that ended in it.
-    pub callbacks_per_second: f64,
+    /// Callbacks that ended in it; null where the runtime cannot know.
+    pub callbacks_per_second: Option<f64>,
 }
 
 /// One callback site.
@@ -264,7 +304,7 @@ pub struct SiteView {
     /// `name (file:line)`.
     pub label: String,
     /// Kind of callback or job.
-    pub kind: &'static str,
+    pub kind: String,
     /// Its run time as part of the interval, 0 to 1: spans inside included, drained jobs not.
     pub share_ratio: f64,
     /// Runs that ended.
@@ -275,19 +315,19 @@ pub struct SiteView {
     pub is_running: bool,
 }
 
-/// Draining one queue.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+/// Draining one queue. What the runtime cannot know is null.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct DrainView {
-    /// `nexttick` or `microtask`.
-    pub queue: &'static str,
+    /// The queue, as in metrics.
+    pub queue: String,
     /// Drains that ended.
-    pub drains_per_second: f64,
+    pub drains_per_second: Option<f64>,
     /// Jobs that they ran.
-    pub jobs_per_second: f64,
+    pub jobs_per_second: Option<f64>,
     /// Quantile of their length in the interval, in nanoseconds; one that still runs is not among them.
-    pub p99_ns: u64,
+    pub p99_ns: Option<u64>,
     /// Most jobs queued at once in the last 30 to 60 s.
-    pub depth_max: u64,
+    pub depth_max: Option<u64>,
 }
 
 /// The thread pool.
@@ -303,10 +343,11 @@ pub struct PoolView {
     pub oldest_wait_ns: Option<u64>,
     /// For how long all threads have been busy with jobs waiting, in nanoseconds; 0 where it is not so.
     pub saturated_ns: u64,
-    /// Jobs that ended.
-    pub jobs_per_second: f64,
-    /// Quantile of submit to start, of the jobs that started in the interval, in nanoseconds.
-    pub wait_p95_ns: u64,
+    /// Jobs that ended; null where the runtime cannot know.
+    pub jobs_per_second: Option<f64>,
+    /// Quantile of submit to start, of the jobs that started in the interval, in nanoseconds; 0 where none did, null where the
+    /// runtime cannot know.
+    pub wait_p95_ns: Option<u64>,
     /// Busy time of its threads as part of the interval, 0 to 1; null where it is not known how many there are.
     pub utilization_ratio: Option<f64>,
 }

@@ -2,6 +2,10 @@
 //!
 //! Dashboards, alerts and documents are checked against [`ALL`]; the encoder can write nothing that is not in it.
 //!
+//! A number that a loop's runtime cannot know is no 0: the loop has no series of it
+//! ([`Description::knows`](loopscope_probe::description::Description::knows)). Numbers under names that a runtime gives are not
+//! here: they are families that begin with `loopscope_runtime_`.
+//!
 //! Series of a loop end when the loop ends. Series of enum labels are there from the beginning at 0, because an
 //! alert on `increase()` does not see a counter that is born at 1; those of a kind of callback or job, all of them,
 //! from when the loop first has one of that kind, because no loop has all sixteen. Histograms appear when they are
@@ -336,7 +340,7 @@ pub static LABELS: &[(&str, &str, &str)] = &[
     ("backend", "1 a loop", "what it polls with"),
     ("thread", "1 a loop", "the thread it runs on"),
     ("state", "2", "`active`, `idle`; of a process, `alive`, `ended`"),
-    ("phase", "9", "the part of an iteration; `main` is code outside all of them"),
+    ("phase", "16", "the part of an iteration, as its runtime calls it"),
     ("kind", "16 (pools: 7, incidents: 3)", "the kind of callback, job or incident"),
     (
         "site",
@@ -346,7 +350,7 @@ pub static LABELS: &[(&str, &str, &str)] = &[
     ("result", "4", "`ok`, `failed`, `dropped`, `rate_limited`"),
     ("outcome", "3", "`ok`, `error`, `cancelled`"),
     ("stage", "4", "`operation`, `queued`, `executing`, `completed`"),
-    ("queue", "2", "`nexttick`, `microtask`"),
+    ("queue", "2", "the queue, as its runtime calls it"),
     ("cause", "6", "what kept the loop from polling"),
     ("severity", "2", "`warning`, `critical`"),
     ("type", "16", "the type of handle"),

@@ -9,9 +9,11 @@
 use crate::compute::lag_figures::LagFigures;
 use crate::metrics::catalog::{self as c, Family};
 use crate::metrics::compat_set::CompatSet;
+use crate::metrics::loop_families::knows;
 use crate::metrics::metrics_page::MetricsPage;
 use crate::metrics::view::LoopView;
 use loopscope_probe::HandleType;
+use loopscope_probe::description::Fact;
 
 type Figure = fn(&LagFigures) -> f64;
 
@@ -49,11 +51,11 @@ pub(crate) fn write(sheet: &mut MetricsPage, wanted: CompatSet, loops: &[LoopVie
             ],
         );
         sheet.family(&c::OTEL_UTILIZATION);
-        for view in loops {
+        for view in loops.iter().filter(|view| knows(view, Fact::Time)) {
             sheet.fraction(&[&view.label], view.utilization);
         }
         sheet.family(&c::OTEL_TIME);
-        for view in loops {
+        for view in loops.iter().filter(|view| knows(view, Fact::Time)) {
             sheet.seconds(&[&view.label, "active"], view.snapshot.active_ns);
             sheet.seconds(&[&view.label, "idle"], view.snapshot.idle_ns);
         }
@@ -67,6 +69,7 @@ fn write_figures<const N: usize>(
 ) {
     let figures: Vec<(&str, LagFigures)> = loops
         .iter()
+        .filter(|view| knows(view, Fact::Lag))
         .filter_map(|view| Some((view.label.as_str(), LagFigures::of(view.lag_minute.as_ref()?))))
         .collect();
     for (family, figure) in families {
@@ -81,7 +84,7 @@ fn write_active(sheet: &mut MetricsPage, loops: &[LoopView]) {
     let all_handles = |view: &LoopView| view.snapshot.handles.into_iter().fold(0, u64::saturating_add);
     for family in [&c::PROM_HANDLES, &c::PROM_RESOURCES] {
         sheet.family(family);
-        for view in loops {
+        for view in loops.iter().filter(|view| knows(view, Fact::Handles)) {
             for (kind, count) in
                 HandleType::ALL.iter().zip(view.snapshot.handles).filter(|(_, count)| *count > 0)
             {
@@ -90,15 +93,16 @@ fn write_active(sheet: &mut MetricsPage, loops: &[LoopView]) {
         }
     }
     sheet.family(&c::PROM_HANDLES_TOTAL);
-    for view in loops {
+    for view in loops.iter().filter(|view| knows(view, Fact::Handles)) {
         sheet.whole(&[&view.label], all_handles(view));
     }
     sheet.family(&c::PROM_REQUESTS_TOTAL);
-    for view in loops {
+    for view in loops.iter().filter(|view| knows(view, Fact::Requests)) {
         sheet.whole(&[&view.label], view.snapshot.requests_active);
     }
     sheet.family(&c::PROM_RESOURCES_TOTAL);
-    for view in loops {
+    let knows_both = |view: &&LoopView| knows(view, Fact::Handles) && knows(view, Fact::Requests);
+    for view in loops.iter().filter(knows_both) {
         sheet.whole(&[&view.label], all_handles(view).saturating_add(view.snapshot.requests_active));
     }
 }

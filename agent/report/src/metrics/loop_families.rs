@@ -1,10 +1,14 @@
 //! Writes the families of loops, callbacks, queues, stalls, pools and handles.
+//!
+//! A number that a loop's runtime cannot know is not 0: the loop has no series of it.
 
 use crate::compute::verdict::Cause;
 use crate::incident::IncidentKind;
 use crate::metrics::catalog::{self as c, Family};
 use crate::metrics::metrics_page::MetricsPage;
+use crate::metrics::runtime_families;
 use crate::metrics::view::LoopView;
+use loopscope_probe::description::{Description, Fact};
 use loopscope_probe::histogram::HistogramValues;
 use loopscope_probe::kind::Queue;
 use loopscope_probe::pool::PoolValues;
@@ -23,16 +27,27 @@ pub(crate) fn write(sheet: &mut MetricsPage, loops: &[LoopView]) {
     write_pools(sheet, loops);
     write_pool_jobs(sheet, loops);
     write_handles(sheet, loops);
+    runtime_families::write(sheet, loops);
+}
+
+/// Returns the loops whose runtime fills these numbers.
+fn told(loops: &[LoopView], fact: Fact) -> impl Iterator<Item = &LoopView> {
+    loops.iter().filter(move |view| knows(view, fact))
+}
+
+/// Tells whether a loop's runtime fills these numbers.
+pub(crate) fn knows(view: &LoopView, fact: Fact) -> bool {
+    view.snapshot.facts.description.knows(fact)
 }
 
 fn whole(
     sheet: &mut MetricsPage,
-    family: &'static Family,
+    (family, fact): (&'static Family, Fact),
     loops: &[LoopView],
     value: impl Fn(&Snapshot) -> u64,
 ) {
     sheet.family(family);
-    for view in loops {
+    for view in told(loops, fact) {
         sheet.of(view);
         sheet.whole(&[&view.label], value(&view.snapshot));
     }
@@ -47,12 +62,12 @@ fn used(sheet: &mut MetricsPage, labels: &[&str], values: &HistogramValues) {
 
 fn plain(
     sheet: &mut MetricsPage,
-    family: &'static Family,
+    (family, fact): (&'static Family, Fact),
     loops: &[LoopView],
     values: impl Fn(&Snapshot) -> &HistogramValues,
 ) {
     sheet.family(family);
-    for view in loops {
+    for view in told(loops, fact) {
         sheet.of(view);
         used(sheet, &[&view.label], values(&view.snapshot));
     }
@@ -60,14 +75,14 @@ fn plain(
 
 fn by_kind(
     sheet: &mut MetricsPage,
-    family: &'static Family,
+    (family, fact): (&'static Family, Fact),
     loops: &[LoopView],
     values: impl Fn(&Snapshot) -> &[HistogramValues; Kind::CALLBACKS],
 ) {
     sheet.family(family);
-    for view in loops {
+    for view in told(loops, fact) {
         sheet.of(view);
-        for (kind, values) in callback_kinds().zip(values(&view.snapshot)) {
+        for (kind, values) in callback_kinds(&view.snapshot).zip(values(&view.snapshot)) {
             used(sheet, &[&view.label, kind], values);
         }
     }
@@ -75,15 +90,16 @@ fn by_kind(
 
 /// Returns the kinds of callback that the loop has ever had, with their numbers. Once there, a kind stays, and all of
 /// its counters are there, also those that are 0: the first error of a kind is seen to be one more than before.
-fn kinds_in_use(snapshot: &Snapshot) -> impl Iterator<Item = (usize, &'static str)> {
-    callback_kinds().enumerate().filter(|(kind, _)| {
+fn kinds_in_use(snapshot: &Snapshot) -> impl Iterator<Item = (usize, &str)> {
+    callback_kinds(snapshot).enumerate().filter(|(kind, _)| {
         let counts = [snapshot.submitted[*kind], snapshot.errors[*kind], snapshot.cancelled[*kind]];
         counts != [0; 3] || !snapshot.run[*kind].is_empty()
     })
 }
 
-fn callback_kinds() -> impl Iterator<Item = &'static str> {
-    Kind::ALL[..Kind::CALLBACKS].iter().map(|kind| kind.name())
+fn callback_kinds(snapshot: &Snapshot) -> impl Iterator<Item = &str> {
+    let runtime = &snapshot.facts.description;
+    Kind::ALL[..Kind::CALLBACKS].iter().map(|kind| runtime.kind_label(*kind))
 }
 
 fn write_loops(sheet: &mut MetricsPage, loops: &[LoopView]) {
@@ -93,15 +109,15 @@ fn write_loops(sheet: &mut MetricsPage, loops: &[LoopView]) {
         let facts = &view.snapshot.facts;
         sheet.whole(&[&view.label, &facts.runtime, &facts.backend, &facts.thread], 1);
     }
-    whole(sheet, &c::ITERATIONS, loops, |snapshot| snapshot.iterations);
+    whole(sheet, (&c::ITERATIONS, Fact::Iterations), loops, |snapshot| snapshot.iterations);
     sheet.family(&c::LOOP_TIME);
-    for view in loops {
+    for view in told(loops, Fact::Time) {
         sheet.of(view);
         sheet.seconds(&[&view.label, "active"], view.snapshot.active_ns);
         sheet.seconds(&[&view.label, "idle"], view.snapshot.idle_ns);
     }
     sheet.family(&c::UTILIZATION);
-    for view in loops {
+    for view in told(loops, Fact::Time) {
         sheet.of(view);
         sheet.fraction(&[&view.label], view.utilization);
     }
@@ -112,15 +128,17 @@ fn write_loops(sheet: &mut MetricsPage, loops: &[LoopView]) {
         sheet.seconds(&[&view.label], view.snapshot.now.unexpected_ns());
     }
     sheet.family(&c::LAG_SECONDS);
-    for view in loops {
+    for view in told(loops, Fact::Lag) {
         sheet.of(view);
         sheet.durations(&[&view.label], &view.snapshot.lag);
     }
-    plain(sheet, &c::TIMER_LATENESS, loops, |snapshot| &snapshot.wait[Kind::Timer.index()]);
-    plain(sheet, &c::ITERATION_DURATION, loops, |snapshot| &snapshot.iteration);
-    plain(sheet, &c::POLL_WAIT, loops, |snapshot| &snapshot.poll_wait);
+    plain(sheet, (&c::TIMER_LATENESS, Fact::QueueDelay), loops, |snapshot| {
+        &snapshot.wait[Kind::Timer.index()]
+    });
+    plain(sheet, (&c::ITERATION_DURATION, Fact::Iterations), loops, |snapshot| &snapshot.iteration);
+    plain(sheet, (&c::POLL_WAIT, Fact::PollWait), loops, |snapshot| &snapshot.poll_wait);
     sheet.family(&c::POLL_EVENTS);
-    for view in loops {
+    for view in told(loops, Fact::PollEvents) {
         sheet.of(view);
         sheet.counts(&[&view.label], &view.snapshot.poll_events);
     }
@@ -128,14 +146,14 @@ fn write_loops(sheet: &mut MetricsPage, loops: &[LoopView]) {
 
 fn write_phases(sheet: &mut MetricsPage, loops: &[LoopView]) {
     sheet.family(&c::PHASE_DURATION);
-    for view in loops {
+    for view in told(loops, Fact::Phases) {
         sheet.of(view);
         for (phase, label) in view.snapshot.facts.description.phases() {
             used(sheet, &[&view.label, label], &view.snapshot.phase[phase.index()]);
         }
     }
     sheet.family(&c::PHASE_CALLBACKS);
-    for view in loops {
+    for view in told(loops, Fact::Phases).filter(|view| knows(view, Fact::Callbacks)) {
         sheet.of(view);
         for (phase, label) in view.snapshot.facts.description.phases() {
             sheet.whole(&[&view.label, label], view.snapshot.phase_callbacks[phase.index()]);
@@ -144,10 +162,10 @@ fn write_phases(sheet: &mut MetricsPage, loops: &[LoopView]) {
 }
 
 fn write_callbacks(sheet: &mut MetricsPage, loops: &[LoopView]) {
-    by_kind(sheet, &c::CALLBACK_DURATION, loops, |snapshot| &snapshot.run);
-    by_kind(sheet, &c::CALLBACK_QUEUE_DELAY, loops, |snapshot| &snapshot.wait);
+    by_kind(sheet, (&c::CALLBACK_DURATION, Fact::Callbacks), loops, |snapshot| &snapshot.run);
+    by_kind(sheet, (&c::CALLBACK_QUEUE_DELAY, Fact::QueueDelay), loops, |snapshot| &snapshot.wait);
     sheet.family(&c::CALLBACK_ERRORS);
-    for view in loops {
+    for view in told(loops, Fact::Errors) {
         sheet.of(view);
         for (index, kind) in kinds_in_use(&view.snapshot) {
             sheet.whole(&[&view.label, kind], view.snapshot.errors[index]);
@@ -158,10 +176,12 @@ fn write_callbacks(sheet: &mut MetricsPage, loops: &[LoopView]) {
 fn write_sites(sheet: &mut MetricsPage, loops: &[LoopView]) {
     for family in [&c::SITE_SECONDS, &c::SITE_CALLS, &c::SITE_MAX] {
         sheet.family(family);
-        for view in loops {
+        for view in told(loops, Fact::Callbacks) {
             sheet.of(view);
+            let runtime = &view.snapshot.facts.description;
             for site in &view.sites {
-                let labels = [view.label.as_str(), &site.label, site.kind.unwrap_or(Kind::Other).name()];
+                let kind = runtime.kind_label(site.kind.unwrap_or(Kind::Other));
+                let labels = [view.label.as_str(), &site.label, kind];
                 if std::ptr::eq(family, &c::SITE_SECONDS) {
                     sheet.seconds(&labels, site.run_ns);
                 } else if std::ptr::eq(family, &c::SITE_CALLS) {
@@ -176,14 +196,14 @@ fn write_sites(sheet: &mut MetricsPage, loops: &[LoopView]) {
 
 fn write_work(sheet: &mut MetricsPage, loops: &[LoopView]) {
     sheet.family(&c::WORK_SUBMITTED);
-    for view in loops {
+    for view in told(loops, Fact::Work) {
         sheet.of(view);
         for (index, kind) in kinds_in_use(&view.snapshot) {
             sheet.whole(&[&view.label, kind], view.snapshot.submitted[index]);
         }
     }
     sheet.family(&c::WORK_COMPLETED);
-    for view in loops {
+    for view in told(loops, Fact::Work) {
         sheet.of(view);
         for (index, kind) in kinds_in_use(&view.snapshot) {
             sheet.whole(&[&view.label, kind, "ok"], view.succeeded[index]);
@@ -198,10 +218,15 @@ fn write_work(sheet: &mut MetricsPage, loops: &[LoopView]) {
     for view in loops {
         sheet.of(view);
         let snapshot = &view.snapshot;
-        used(sheet, &[&view.label, "operation"], &snapshot.operation);
-        used(sheet, &[&view.label, "queued"], &sum_of(&snapshot.wait));
-        used(sheet, &[&view.label, "executing"], &sum_of(&snapshot.run));
-        used(sheet, &[&view.label, "completed"], &snapshot.completed);
+        let mut stage = |fact, stage, values: &HistogramValues| {
+            if knows(view, fact) {
+                used(sheet, &[&view.label, stage], values);
+            }
+        };
+        stage(Fact::Operation, "operation", &snapshot.operation);
+        stage(Fact::QueueDelay, "queued", &sum_of(&snapshot.wait));
+        stage(Fact::Callbacks, "executing", &sum_of(&snapshot.run));
+        stage(Fact::Drains, "completed", &snapshot.completed);
     }
 }
 
@@ -214,46 +239,62 @@ fn sum_of(histograms: &[HistogramValues]) -> HistogramValues {
 }
 
 fn write_queues(sheet: &mut MetricsPage, loops: &[LoopView]) {
-    type Write = fn(&mut MetricsPage, &LoopView, &'static str, usize);
-    let families: [(&'static Family, Write); 4] = [
-        (&c::DRAIN_DURATION, |sheet, view, queue, index| {
+    type Write = fn(&mut MetricsPage, &LoopView, &str, usize);
+    let families: [(&'static Family, Fact, Write); 4] = [
+        (&c::DRAIN_DURATION, Fact::Drains, |sheet, view, queue, index| {
             used(sheet, &[&view.label, queue], &view.snapshot.drain[index]);
         }),
-        (&c::DRAIN_JOBS, |sheet, view, queue, index| {
+        (&c::DRAIN_JOBS, Fact::DrainedJobs, |sheet, view, queue, index| {
             if view.snapshot.drain_jobs[index].count() > 0 {
                 sheet.counts(&[&view.label, queue], &view.snapshot.drain_jobs[index]);
             }
         }),
-        (&c::DRAINED_JOBS, |sheet, view, queue, index| {
+        (&c::DRAINED_JOBS, Fact::DrainedJobs, |sheet, view, queue, index| {
             sheet.whole(&[&view.label, queue], view.snapshot.drained_jobs[index]);
         }),
-        (&c::QUEUE_DEPTH_MAX, |sheet, view, queue, index| {
+        (&c::QUEUE_DEPTH_MAX, Fact::QueueDepth, |sheet, view, queue, index| {
             sheet.whole(&[&view.label, queue], view.snapshot.queue_depth_max[index]);
         }),
     ];
-    for (family, write) in families {
+    for (family, fact, write) in families {
         sheet.family(family);
-        for view in loops {
+        for view in told(loops, fact) {
             sheet.of(view);
-            for queue in Queue::ALL {
-                write(sheet, view, queue.name(), queue.index());
+            for (queue, label) in view.snapshot.facts.description.queues() {
+                write(sheet, view, label, queue.index());
             }
         }
     }
+}
+
+/// Returns the causes that a loop can have: without floods of what its runtime has not, or does not tell of.
+fn causes(view: &LoopView) -> impl Iterator<Item = Cause> {
+    let runtime = &view.snapshot.facts.description;
+    let queues: Vec<Queue> = runtime.queues().into_iter().map(|(queue, _)| queue).collect();
+    let tells_drains = runtime.knows(Fact::Drains) || runtime.knows(Fact::DrainedJobs);
+    let tells_callbacks = runtime.knows(Fact::Callbacks);
+    let is_told = move |cause: &Cause| match cause {
+        Cause::Microtask => tells_drains && queues.contains(&Queue::Microtask),
+        Cause::NextTick => tells_drains && queues.contains(&Queue::NextTick),
+        Cause::Immediate | Cause::Timer | Cause::Io => tells_callbacks,
+        Cause::Callback => true,
+    };
+    let episodes = view.stalls.episodes;
+    Cause::ALL.into_iter().filter(move |cause| is_told(cause) || episodes[*cause as usize] > 0)
 }
 
 fn write_stalls(sheet: &mut MetricsPage, loops: &[LoopView]) {
     sheet.family(&c::STARVATION_ACTIVE);
     for view in loops {
         sheet.of(view);
-        for cause in Cause::ALL {
+        for cause in causes(view) {
             sheet.whole(&[&view.label, cause.name()], u64::from(view.stalls.active[cause as usize]));
         }
     }
     sheet.family(&c::STARVATION);
     for view in loops {
         sheet.of(view);
-        for cause in Cause::ALL {
+        for cause in causes(view) {
             sheet.whole(&[&view.label, cause.name()], view.stalls.episodes[cause as usize]);
         }
     }
@@ -318,31 +359,36 @@ fn pools(loops: &[LoopView]) -> impl Iterator<Item = (&LoopView, &PoolValues)> {
 }
 
 fn write_pools(sheet: &mut MetricsPage, loops: &[LoopView]) {
-    type Value = fn(&PoolValues) -> Option<u64>;
+    /// The value, where somebody knows it. What a pool counted stays when its loop has ended, and its state goes.
+    type Value = fn(&PoolValues, &Description) -> Option<u64>;
     let gauges: [(&'static Family, Value); 4] = [
-        (&c::POOL_THREADS, |pool| pool.threads),
-        (&c::POOL_THREADS_BUSY, |pool| pool.running),
-        (&c::POOL_QUEUE_DEPTH, |pool| pool.queued),
-        (&c::POOL_QUEUE_DEPTH_MAX, |pool| Some(pool.queued_max)),
+        (&c::POOL_THREADS, |pool, _| pool.threads),
+        (&c::POOL_THREADS_BUSY, |pool, _| pool.running),
+        (&c::POOL_QUEUE_DEPTH, |pool, runtime| pool.queued.filter(|_| runtime.knows(Fact::PoolQueue))),
+        (&c::POOL_QUEUE_DEPTH_MAX, |pool, runtime| runtime.knows(Fact::PoolQueue).then_some(pool.queued_max)),
     ];
     for (family, value) in gauges {
         sheet.family(family);
         for (view, pool) in pools(loops) {
-            if let Some(value) = value(pool) {
+            if let Some(value) = value(pool, &view.snapshot.facts.description) {
                 sheet.of(view);
                 sheet.whole(&[&view.label], value);
             }
         }
     }
     let times: [(&'static Family, Value); 3] = [
-        (&c::POOL_OLDEST_WAIT, |pool| pool.oldest_wait_ns),
-        (&c::POOL_BUSY, |pool| Some(pool.busy_ns)),
-        (&c::POOL_SATURATED, |pool| Some(pool.saturated_ns)),
+        (&c::POOL_OLDEST_WAIT, |pool, runtime| {
+            pool.oldest_wait_ns.filter(|_| runtime.knows(Fact::PoolQueue))
+        }),
+        (&c::POOL_BUSY, |pool, _| (pool.running.is_some() || pool.busy_ns > 0).then_some(pool.busy_ns)),
+        (&c::POOL_SATURATED, |pool, runtime| {
+            (runtime.knows(Fact::PoolQueue) || pool.saturated_ns > 0).then_some(pool.saturated_ns)
+        }),
     ];
     for (family, value) in times {
         sheet.family(family);
         for (view, pool) in pools(loops) {
-            if let Some(ns) = value(pool) {
+            if let Some(ns) = value(pool, &view.snapshot.facts.description) {
                 sheet.of(view);
                 sheet.seconds(&[&view.label], ns);
             }
@@ -352,14 +398,14 @@ fn write_pools(sheet: &mut MetricsPage, loops: &[LoopView]) {
 
 fn write_pool_jobs(sheet: &mut MetricsPage, loops: &[LoopView]) {
     sheet.family(&c::POOL_SUBMITTED);
-    for (view, pool) in pools(loops) {
+    for (view, pool) in pools(loops).filter(|(view, _)| knows(view, Fact::PoolJobs)) {
         sheet.of(view);
         for (kind, count) in WorkKind::ALL.iter().zip(pool.submitted).filter(|(_, count)| *count > 0) {
             sheet.whole(&[&view.label, kind.name()], count);
         }
     }
     sheet.family(&c::POOL_COMPLETED);
-    for (view, pool) in pools(loops) {
+    for (view, pool) in pools(loops).filter(|(view, _)| knows(view, Fact::PoolJobs)) {
         sheet.of(view);
         for kind in WorkKind::ALL.iter().filter(|kind| pool.submitted[kind.index()] > 0) {
             let outcomes = [("ok", &pool.completed), ("error", &pool.failed), ("cancelled", &pool.cancelled)];
@@ -369,25 +415,25 @@ fn write_pool_jobs(sheet: &mut MetricsPage, loops: &[LoopView]) {
         }
     }
     sheet.family(&c::POOL_WAIT);
-    for (view, pool) in pools(loops) {
+    for (view, pool) in pools(loops).filter(|(view, _)| knows(view, Fact::PoolWait)) {
         sheet.of(view);
         for (kind, values) in WorkKind::ALL.iter().zip(&pool.wait) {
             used(sheet, &[&view.label, kind.name()], values);
         }
     }
     sheet.family(&c::POOL_RUN);
-    for (view, pool) in pools(loops) {
+    for (view, pool) in pools(loops).filter(|(view, _)| knows(view, Fact::PoolRun)) {
         sheet.of(view);
         for (kind, values) in WorkKind::ALL.iter().zip(&pool.run) {
             used(sheet, &[&view.label, kind.name()], values);
         }
     }
-    plain(sheet, &c::POOL_COMPLETION_DELAY, loops, |snapshot| &snapshot.work_delivery);
+    plain(sheet, (&c::POOL_COMPLETION_DELAY, Fact::PoolJobs), loops, |snapshot| &snapshot.work_delivery);
 }
 
 fn write_handles(sheet: &mut MetricsPage, loops: &[LoopView]) {
     sheet.family(&c::HANDLES_ACTIVE);
-    for view in loops {
+    for view in told(loops, Fact::Handles) {
         sheet.of(view);
         for (handle, count) in HandleType::ALL.iter().zip(view.snapshot.handles) {
             if !view.handle_types[handle.index()] {
@@ -396,8 +442,8 @@ fn write_handles(sheet: &mut MetricsPage, loops: &[LoopView]) {
             sheet.whole(&[&view.label, handle.name()], count);
         }
     }
-    whole(sheet, &c::HANDLES_REFERENCED, loops, |snapshot| snapshot.handles_referenced);
-    whole(sheet, &c::REQUESTS_ACTIVE, loops, |snapshot| snapshot.requests_active);
-    whole(sheet, &c::TIMERS_PENDING, loops, |snapshot| snapshot.timers_pending);
-    whole(sheet, &c::WAKES_COALESCED, loops, |snapshot| snapshot.wakes_coalesced);
+    whole(sheet, (&c::HANDLES_REFERENCED, Fact::Referenced), loops, |snapshot| snapshot.handles_referenced);
+    whole(sheet, (&c::REQUESTS_ACTIVE, Fact::Requests), loops, |snapshot| snapshot.requests_active);
+    whole(sheet, (&c::TIMERS_PENDING, Fact::Timers), loops, |snapshot| snapshot.timers_pending);
+    whole(sheet, (&c::WAKES_COALESCED, Fact::Wakes), loops, |snapshot| snapshot.wakes_coalesced);
 }

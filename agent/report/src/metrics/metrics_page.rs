@@ -3,7 +3,7 @@
 //! Past the ceiling, series are counted and left out, so a page is never larger than its reader can bear.
 
 use crate::metrics::buckets::Buckets;
-use crate::metrics::catalog::{Family, Type};
+use crate::metrics::catalog::{FAST, Family, Type};
 use crate::metrics::encoder::{Encoder, Header};
 use crate::metrics::format::Format;
 use crate::metrics::host::{HostFamily, HostValue};
@@ -23,6 +23,13 @@ pub(crate) const LABELS_MAX: usize = 4;
 
 /// So many more tell whose a loop is.
 pub(crate) const OWNER_LABELS: [&str; 3] = ["pid", "name", "runtime"];
+
+/// A number of a loop's runtime.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum RuntimeValue<'a> {
+    Number(Number),
+    Durations(&'a HistogramValues),
+}
 
 /// The page.
 #[derive(Debug)]
@@ -125,6 +132,46 @@ impl MetricsPage {
     /// Writes a histogram of counts.
     pub(crate) fn counts(&mut self, labels: &[&str], values: &CountValues) {
         self.series_of(labels, |encoder, labels| encoder.histogram(labels, &Buckets::Counts(values), &[]));
+    }
+
+    /// Begins a family of a loop's runtime, which the catalogue does not know. The caller makes sure that its name is no other
+    /// family's, and that no two of its series have the same labels.
+    pub(crate) fn begin_runtime(&mut self, header: Header<'_>) {
+        self.family = None;
+        self.owner = None;
+        self.has_header = true;
+        self.encoder.family(&header);
+    }
+
+    /// Writes a series of the family that [`MetricsPage::begin_runtime`] began, with the labels of its owner.
+    pub(crate) fn runtime_series(&mut self, view: &LoopView, kind: &str, value: &RuntimeValue<'_>) {
+        self.series += 1;
+        let owner = view.owner.as_ref();
+        let of_owner = owner
+            .into_iter()
+            .flat_map(|owner| OWNER_LABELS.into_iter().zip([&*owner.pid, &*owner.name, &*owner.runtime]));
+        let own = [("loop", view.label.as_str()), ("kind", kind)];
+        // A label without a value is the same as none.
+        let pairs: Vec<(&str, &str)> =
+            of_owner.chain(own).filter(|(name, value)| *name != "kind" || !value.is_empty()).collect();
+        match value {
+            RuntimeValue::Number(number) => self.encoder.number(&pairs, *number),
+            RuntimeValue::Durations(values) => {
+                self.encoder.histogram(&pairs, &Buckets::Durations(values, FAST), &[]);
+            }
+        }
+    }
+
+    /// Tells whether one more series has room; else counts it as left out.
+    pub(crate) fn has_room(&mut self, written: usize) -> bool {
+        let has_room = self.series + written < self.series_max;
+        self.left_out += u64::from(!has_room);
+        has_room
+    }
+
+    /// Counts series that were left out for another reason than the ceiling.
+    pub(crate) fn leave_out(&mut self, series: u64) {
+        self.left_out += series;
     }
 
     /// Writes a family of the host program. Its series are not counted: how many there are is the host's affair.

@@ -21,6 +21,7 @@ pub mod merged;
 pub(crate) mod metrics_page;
 #[doc(hidden)]
 pub mod page;
+pub(crate) mod runtime_families;
 #[doc(hidden)]
 pub mod self_metrics;
 #[doc(hidden)]

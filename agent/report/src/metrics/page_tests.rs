@@ -7,10 +7,12 @@ use crate::metrics::catalog::{ALL, Type};
 use crate::metrics::merged::add_view;
 use crate::metrics::view::{ProcessView, Scrapes, WorkerView};
 use loopscope_probe::Kind;
+use loopscope_probe::description::{Description, Fact};
 use loopscope_probe::histogram::HistogramValues;
 use loopscope_probe::kind::Queue;
 use loopscope_probe::{Clock, HandleType, Life, NowValues, Phase, Ticks, VirtualClock, WorkKind, Writer};
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 /// A loop that did a little of everything.
 pub(crate) fn full_view(label: &str) -> LoopView {
@@ -219,5 +221,79 @@ fn a_thousand_histograms_do_not_take_long_in_any_format() {
             println!("1,000 {name} histogram series as {}: {:.2} ms", format.name(), best_ns as f64 / 1e6);
             assert!(best_ns < 200_000_000, "{best_ns} ns");
         }
+    }
+}
+
+#[test]
+fn what_a_runtime_cannot_know_is_not_on_the_page() {
+    let page = |facts: &[Fact], compat: bool| {
+        let mut view = full_view("web");
+        view.snapshot.facts.description = Arc::new(Description::new().fills(facts));
+        let pool = view.snapshot.pool.as_mut().unwrap();
+        (pool.threads, pool.running, pool.queued, pool.oldest_wait_ns) = (Some(4), None, None, None);
+        (pool.busy_ns, pool.saturated_ns) = (0, 0);
+        view.stalls.episodes = [0; Cause::COUNT];
+        let mut agent = full_agent();
+        if compat {
+            agent.compat = crate::metrics::compat_set::CompatSet { prom_client: true, otel: true };
+        }
+        String::from_utf8(render(Format::Text, &[view], &agent, "").body).unwrap()
+    };
+    let families = |page: &str| -> HashSet<String> {
+        let types = page.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
+        types.map(str::to_owned).collect()
+    };
+    let none = page(&[], true);
+    // Stalls are what pages are for; the rest of a loop's is left out, as are the causes that it cannot tell.
+    let left: Vec<&str> = ALL
+        .iter()
+        .map(|family| family.name)
+        .filter(|name| {
+            families(&none).contains(*name) && !name.contains("_agent_") && !name.contains("build_info")
+        })
+        .filter(|name| name.starts_with("loopscope_"))
+        .collect();
+    assert_eq!(
+        left,
+        [
+            "loopscope_loop_info",
+            "loopscope_loop_stall_seconds",
+            "loopscope_starvation_active",
+            "loopscope_starvation_total",
+            "loopscope_starvation_duration_seconds",
+            "loopscope_blocked_total",
+            "loopscope_stall_threshold_seconds",
+            "loopscope_blocked_duration_seconds",
+            "loopscope_incidents_total",
+            "loopscope_incident_reports_suppressed_total",
+            "loopscope_captures_total",
+            "loopscope_pool_threads",
+        ]
+    );
+    assert!(!none.contains("nodejs_"), "families under other names neither");
+    let causes = none.lines().filter(|line| line.starts_with("loopscope_starvation_total{"));
+    assert_eq!(causes.collect::<Vec<_>>(), ["loopscope_starvation_total{loop=\"web\",cause=\"callback\"} 0"]);
+    // Each fact brings something back.
+    for fact in Fact::ALL {
+        let some = page(&[Fact::Callbacks, *fact], true).lines().count();
+        let brings = some > page(&[Fact::Callbacks], true).lines().count();
+        assert!(brings || *fact == Fact::Callbacks, "{}", fact.name());
+    }
+}
+
+#[test]
+fn labels_are_those_of_the_runtime() {
+    let mut view = full_view("web");
+    let runtime = Description::new()
+        .phase(Phase::TIMERS, "tasks")
+        .kind(Kind::Timer, "poll", "poll", "polls")
+        .queue(Queue::Microtask, "local", "local task", "local tasks");
+    view.snapshot.facts.description = Arc::new(runtime);
+    let page = String::from_utf8(render(Format::Text, &[view], &full_agent(), "").body).unwrap();
+    for part in ["phase=\"tasks\"", "kind=\"poll\"", "queue=\"local\""] {
+        assert!(page.contains(part), "{part}");
+    }
+    for part in ["phase=\"timers\"", "kind=\"timer\"", "queue=\"nexttick\"", "cause=\"nexttick\""] {
+        assert!(!page.contains(part), "{part}");
     }
 }

@@ -3,6 +3,8 @@
 use crate::profiles::frame::Frame;
 use crate::profiles::kind::Of;
 use crate::profiles::profile::Profile;
+use crate::words::{kind_word, known_phase};
+use loopscope_probe::description::Description;
 use loopscope_probe::now::Running;
 use loopscope_probe::paths::PathStat;
 use loopscope_probe::site::Site;
@@ -65,9 +67,9 @@ fn stack(snapshot: &Snapshot, node: usize) -> Vec<Frame> {
     let (mut frames, mut at) = (Vec::new(), node);
     while at != 0 {
         let path = &snapshot.paths[at];
-        frames.push(match node_phase(at) {
-            Some(phase) => Frame::plain(snapshot.facts.description.phase_label(phase)),
-            None => site_frame(snapshot.sites.get(path.site.index())),
+        frames.extend(match node_phase(at) {
+            Some(phase) => known_phase(&snapshot.facts.description, phase).map(Frame::plain),
+            None => Some(site_frame(snapshot.sites.get(path.site.index()), &snapshot.facts.description)),
         });
         // A parent's number is below its child's, so this ends.
         at = usize::from(path.parent);
@@ -96,13 +98,13 @@ fn node_phase(node: usize) -> Option<Phase> {
 }
 
 /// Returns the frame of a callback, job or span: spans by name, what the user named by that name, all else by kind and
-/// place.
-pub fn site_frame(site: Option<&Site>) -> Frame {
+/// place in the words of `runtime`.
+pub fn site_frame(site: Option<&Site>, runtime: &Description) -> Frame {
     let Some(site) = site else { return Frame::plain("?") };
     let text = match site.kind {
         Kind::Span => site.name.clone(),
-        kind if site.name.is_empty() => format!("{} {}", kind.display_name(), site.label()),
-        Kind::Tick | Kind::Microtask => format!("{} {}", site.kind.display_name(), site.label()),
+        kind if site.name.is_empty() => format!("{} {}", kind_word(runtime, kind), site.label()),
+        kind @ (Kind::Tick | Kind::Microtask) => format!("{} {}", kind_word(runtime, kind), site.label()),
         _ => site.label(),
     };
     Frame { column: site.column, ..Frame::placed(&text, &site.file, site.line) }
@@ -132,12 +134,9 @@ fn running_stack(snapshot: &Snapshot, running: Running) -> Vec<Frame> {
     if let Some((node, _)) = known {
         return stack(snapshot, node);
     }
-    let site = site_frame(snapshot.sites.get(running.site.index()));
-    vec![
-        loop_frame(&snapshot.facts.name),
-        Frame::plain(snapshot.facts.description.phase_label(running.phase)),
-        site,
-    ]
+    let site = site_frame(snapshot.sites.get(running.site.index()), &snapshot.facts.description);
+    let phase = known_phase(&snapshot.facts.description, running.phase).map(Frame::plain);
+    [loop_frame(&snapshot.facts.name)].into_iter().chain(phase).chain([site]).collect()
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use crate::profiles::callbacks::loop_frame;
 use crate::profiles::frame::{Code, Frame, Module};
 use crate::profiles::kind::Of;
 use crate::profiles::profile::Profile;
+use crate::words::RuntimeWords;
 use std::sync::Arc;
 
 impl Profile {
@@ -45,7 +46,12 @@ fn share(ns: u64, part: u64, whole: u64) -> u64 {
 
 /// Loop, phase, callback and spans of an incident.
 fn layout(incident: &Incident) -> Vec<Frame> {
-    let phase = if incident.phase.is_empty() { "main" } else { &incident.phase };
+    // A runtime that has words of its own and tells of no phase has none.
+    let phase = match incident.phase.as_str() {
+        "" if incident.words == RuntimeWords::default() => Some("main"),
+        "" => None,
+        phase => Some(phase),
+    };
     let culprit = &incident.culprit;
     let label = if culprit.name.is_empty() && !culprit.kind.is_empty() {
         format!("{} {}", culprit.kind, culprit.label)
@@ -54,7 +60,8 @@ fn layout(incident: &Incident) -> Vec<Frame> {
     };
     let spans = incident.spans.iter().map(|span| Frame::placed(&span.name, &span.file, span.line));
     let site = Frame { column: culprit.column, ..Frame::placed(&label, &culprit.file, culprit.line) };
-    [loop_frame(&incident.r#loop), Frame::plain(phase), site].into_iter().chain(spans).collect()
+    let phase = phase.map(Frame::plain);
+    [loop_frame(&incident.r#loop)].into_iter().chain(phase).chain([site]).chain(spans).collect()
 }
 
 fn frames(incident: &Incident, stack: &StackCount) -> Vec<Frame> {
@@ -83,7 +90,8 @@ fn add_groups(profile: &mut Profile, incident: &Incident) {
         left_ns -= ns;
         let own = Frame::plain(&format!("{} {}", group.kind, group.label));
         let sites = group.parent.iter().map(|parent| Frame::plain(parent)).chain([own]);
-        profile.add(layout[..2].iter().cloned().chain(sites), ns, group.count);
+        let above = layout.len() - 1 - incident.spans.len();
+        profile.add(layout[..above].iter().cloned().chain(sites), ns, group.count.unwrap_or(1));
     }
     if left_ns > 0 {
         profile.add(layout, left_ns, 1);
@@ -155,9 +163,9 @@ mod tests {
             kind: "microtask".to_owned(),
             label: "a.rs:9".to_owned(),
             parent: Some("flush".to_owned()),
-            count: 7,
+            count: Some(7),
             total_ns: 9_000_000,
-            longest_ns: 2_000_000,
+            longest_ns: Some(2_000_000),
         };
         flood.groups = vec![group];
         let pool = Incident { kind: IncidentKind::Pool, ..incident(5_000_000) };

@@ -5,6 +5,8 @@
 
 use crate::incident::Incident;
 use crate::profiles::callbacks::{loop_frame, site_frame};
+use crate::words::{RuntimeWords, known_phase};
+use loopscope_probe::description::{Description, Fact};
 use loopscope_probe::iterations::IterationRecord;
 use loopscope_probe::jobs::JobRecord;
 use loopscope_probe::record::Record;
@@ -35,6 +37,8 @@ pub(crate) struct Track {
     pub jobs: Vec<PoolJob>,
     /// Callbacks that were overwritten before they were read, or that there was no room for.
     pub lost: u64,
+    /// What its runtime calls things.
+    pub words: RuntimeWords,
 }
 
 /// One iteration: from the return of one poll to the begin of the next.
@@ -43,7 +47,8 @@ pub(crate) struct Turn {
     pub number: u64,
     pub start_ns: u64,
     pub end_ns: u64,
-    pub events: u64,
+    /// `None` where its runtime cannot know.
+    pub events: Option<u64>,
 }
 
 /// One callback or drained job.
@@ -59,13 +64,18 @@ pub(crate) struct Entry {
     pub site: Arc<str>,
     /// For a drained job, the site of the callback after which it ran.
     pub parent: Option<Arc<str>>,
+    /// For a drained job, what its drain is called: `drain microtask`.
+    pub drain: Option<Arc<str>>,
     pub is_running: bool,
+    /// How many it stands for, where it stands for a known number.
+    pub many: Option<u64>,
 }
 
 /// One job of the pool.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct PoolJob {
-    pub submitted_ns: u64,
+    /// `None` where not known.
+    pub submitted_ns: Option<u64>,
     pub start_ns: u64,
     pub end_ns: u64,
     pub kind: Arc<str>,
@@ -119,7 +129,9 @@ impl Timeline {
             phase: record.phase.as_str().into(),
             site: record.site.as_str().into(),
             parent: record.parent.as_deref().map(Arc::from),
+            drain: record.queue.as_deref().map(drain),
             is_running: record.is_running,
+            many: record.many,
         });
         let turns = incident.iterations.iter().map(|iteration| Turn {
             number: iteration.number,
@@ -128,7 +140,7 @@ impl Timeline {
             events: iteration.events,
         });
         let jobs = incident.jobs.iter().map(|job| PoolJob {
-            submitted_ns: at(job.start_ns).saturating_sub(job.wait_ns),
+            submitted_ns: job.wait_ns.map(|wait_ns| at(job.start_ns).saturating_sub(wait_ns)),
             start_ns: at(job.start_ns),
             end_ns: at(job.start_ns).saturating_add(job.run_ns),
             kind: job.kind.as_str().into(),
@@ -142,6 +154,7 @@ impl Timeline {
             entries: entries.collect(),
             jobs: jobs.collect(),
             lost: incident.records_lost,
+            words: incident.words.clone(),
         };
         Timeline {
             process: incident.process.clone(),
@@ -207,20 +220,23 @@ impl Follower {
         self.look(page);
         let sites = page.sites().read();
         let unknown: Arc<str> = "?".into();
-        let texts: Vec<Arc<str>> = sites.iter().map(|site| site_frame(Some(site)).text).collect();
+        let runtime = page.description();
+        let texts: Vec<Arc<str>> = sites.iter().map(|site| site_frame(Some(site), &runtime).text).collect();
         let text = |site: SiteId| texts.get(site.index()).unwrap_or(&unknown).clone();
         let (clock, origin) = (self.clock.clone(), self.origin);
         let at = |ticks: Ticks| clock.duration_ns(origin, ticks);
-        let mut entries: Vec<Entry> = self.records.iter().map(|record| self.entry(record, text)).collect();
-        entries.extend(self.running(page, now, text));
+        let mut entries: Vec<Entry> =
+            self.records.iter().map(|record| self.entry(record, &runtime, text)).collect();
+        entries.extend(self.running(page, now, &runtime, text));
+        let knows_wait = runtime.knows(Fact::PoolWait);
         let turn = |turn: &IterationRecord| Turn {
             number: turn.number,
             start_ns: at(turn.begin),
             end_ns: at(turn.end),
-            events: turn.events,
+            events: runtime.knows(Fact::PollEvents).then_some(turn.events),
         };
         let job = |job: &JobRecord| PoolJob {
-            submitted_ns: at(job.submitted),
+            submitted_ns: (knows_wait && job.submitted != Ticks::NONE).then(|| at(job.submitted)),
             start_ns: at(job.started),
             end_ns: at(job.ended),
             kind: job.kind.name().into(),
@@ -234,10 +250,11 @@ impl Follower {
             jobs: self.jobs.iter().map(job).collect(),
             entries,
             lost: self.lost,
+            words: RuntimeWords::of(&runtime),
         })
     }
 
-    fn entry(&self, record: &Record, text: impl Fn(SiteId) -> Arc<str>) -> Entry {
+    fn entry(&self, record: &Record, runtime: &Description, text: impl Fn(SiteId) -> Arc<str>) -> Entry {
         let at = |ticks: Ticks| self.clock.duration_ns(self.origin, ticks);
         let ready = Some(record.ready).filter(|ready| *ready != Ticks::NONE);
         Entry {
@@ -245,16 +262,24 @@ impl Follower {
             end_ns: at(record.end),
             wait_ns: ready.map(|ready| self.clock.duration_ns(ready, record.start)),
             ready_ns: ready.map(at),
-            kind: record.kind.name().into(),
-            phase: record.phase.name().into(),
+            kind: runtime.kind_label(record.kind).into(),
+            phase: known_phase(runtime, record.phase).unwrap_or_default().into(),
             site: text(record.site),
             parent: (record.parent != SiteId::NONE).then(|| text(record.parent)),
+            drain: record.kind.queue().map(|queue| drain(runtime.queue_label(queue))),
             is_running: false,
+            many: record.many.filter(|number| *number > 0),
         }
     }
 
     /// Returns the callback that has not ended yet.
-    fn running(&self, page: &Page, now: Ticks, text: impl Fn(SiteId) -> Arc<str>) -> Option<Entry> {
+    fn running(
+        &self,
+        page: &Page,
+        now: Ticks,
+        runtime: &Description,
+        text: impl Fn(SiteId) -> Arc<str>,
+    ) -> Option<Entry> {
         let running = page.now_values(now, &self.clock).running?;
         let kind = running.kind?;
         let at = |ticks: Ticks| self.clock.duration_ns(self.origin, ticks);
@@ -269,13 +294,19 @@ impl Follower {
             end_ns: at(now).max(start_ns),
             wait_ns: None,
             ready_ns: None,
-            kind: kind.name().into(),
-            phase: running.phase.name().into(),
+            kind: runtime.kind_label(kind).into(),
+            phase: known_phase(runtime, running.phase).unwrap_or_default().into(),
             site: text(running.site),
             parent: parent.map(text),
+            drain: running.queue.map(|queue| drain(runtime.queue_label(queue))),
             is_running: true,
+            many: None,
         })
     }
+}
+
+fn drain(queue: &str) -> Arc<str> {
+    format!("drain {queue}").into()
 }
 
 #[cfg(test)]

@@ -60,7 +60,9 @@ fn write(timeline: &Timeline) -> Vec<u8> {
     events.name("process_name", 0, json!({ "name": process }));
     let lost = timeline.lost();
     if lost > 0 {
-        let labels = format!("{lost} callbacks are missing: they were overwritten before they were read");
+        let words = timeline.tracks.iter().find(|track| track.lost > 0).map(|track| &track.words);
+        let noun = words.map_or("", |words| &words.callbacks);
+        let labels = format!("{lost} {noun} are missing: they were overwritten before they were read");
         events.name("process_labels", 0, json!({ "labels": labels }));
     }
     for (index, track) in timeline.tracks.iter().enumerate() {
@@ -148,19 +150,21 @@ impl<'a> Events<'a> {
     }
 
     fn track(&mut self, track: &'a Track, tid: u32) {
-        self.name("thread_name", tid, json!({ "name": format!("loop {}", track.name) }));
+        self.name("thread_name", tid, json!({ "name": format!("{} {}", track.words.lane, track.name) }));
         self.name("thread_sort_index", tid, json!({ "sort_index": tid }));
         let entries = without_overlaps(&track.entries);
         let turns = whole_turns(&track.turns, &entries);
         for turn in &turns {
-            let mut args = json!({ "events": turn.events });
+            let mut args = turn.events.map_or(json!({}), |events| json!({ "events": events }));
             if turn.number != u64::MAX {
                 args["number"] = json!(turn.number);
             }
-            self.slice(tid, "iteration", "iteration", (turn.start_ns, turn.end_ns), args);
+            self.slice(tid, "iteration", &track.words.iteration, (turn.start_ns, turn.end_ns), args);
         }
         for phase in entries.chunk_by(|a, b| a.phase == b.phase && turn_of(&turns, a) == turn_of(&turns, b)) {
-            self.slice(tid, "phase", &phase[0].phase, span(phase), Value::Null);
+            if !phase[0].phase.is_empty() {
+                self.slice(tid, "phase", &phase[0].phase, span(phase), Value::Null);
+            }
             for drain in phase.chunk_by(|a, b| a.parent.is_some() && a.parent == b.parent && a.kind == b.kind)
             {
                 self.drain_or_callback(tid, drain);
@@ -171,8 +175,9 @@ impl<'a> Events<'a> {
 
     fn drain_or_callback(&mut self, tid: u32, entries: &[&'a Entry]) {
         if let Some(parent) = &entries[0].parent {
-            let name = if &*entries[0].kind == "tick" { "drain nexttick" } else { "drain microtask" };
-            let args = json!({ "after": &**parent, "jobs": entries.len() });
+            let name = entries[0].drain.as_deref().unwrap_or("drain");
+            let jobs = entries.iter().fold(0, |sum: u64, entry| sum.saturating_add(entry.many.unwrap_or(1)));
+            let args = json!({ "after": &**parent, "jobs": jobs });
             self.slice(tid, "drain", name, span(entries), args);
         }
         for entry in entries {
@@ -180,6 +185,9 @@ impl<'a> Events<'a> {
             let mut args = json!({ "kind": &*entry.kind });
             if let Some(wait_ns) = entry.wait_ns {
                 args["wait_us"] = json!(us(wait_ns));
+            }
+            if let Some(number) = entry.many {
+                args["runs"] = json!(number);
             }
             if entry.is_running {
                 args["still running"] = json!(true);
@@ -199,7 +207,7 @@ impl<'a> Events<'a> {
             let worker_tid = tid + 1 + job.worker.min(TRACKS_PER_LOOP - 2);
             let worker_free_ns = match workers.entry(job.worker) {
                 Vacant(place) => {
-                    let name = format!("loop {} pool thread {}", track.name, job.worker);
+                    let name = format!("{} {} pool thread {}", track.words.lane, track.name, job.worker);
                     self.name("thread_name", worker_tid, json!({ "name": name }));
                     self.name("thread_sort_index", worker_tid, json!({ "sort_index": worker_tid }));
                     place.insert(0)
@@ -208,14 +216,16 @@ impl<'a> Events<'a> {
             };
             let start_ns = job.start_ns.max(*worker_free_ns);
             *worker_free_ns = job.end_ns.max(start_ns);
-            let args = json!({
-                "kind": &*job.kind, "wait_us": us(job.start_ns.saturating_sub(job.submitted_ns)), "ok": job.is_ok,
-            });
+            let mut args = json!({ "kind": &*job.kind, "ok": job.is_ok });
+            if let Some(submitted_ns) = job.submitted_ns {
+                args["wait_us"] = json!(us(job.start_ns.saturating_sub(submitted_ns)));
+            }
             // The callback may have a name where the job's place has none.
             let completion = completions.get(&job.end_ns);
             let name = completion.map_or(&*job.site, |completion| &*completion.site);
             self.slice(worker_tid, "pool", name, (start_ns, *worker_free_ns), args);
-            let begins = enclosing(entries, job.submitted_ns).then_some((tid, job.submitted_ns));
+            let begins =
+                job.submitted_ns.filter(|at_ns| enclosing(entries, *at_ns)).map(|at_ns| (tid, at_ns));
             let ends = completion.map(|completion| (tid, completion.start_ns));
             self.arrow(begins, (worker_tid, start_ns), ends, job);
         }
@@ -292,7 +302,7 @@ fn whole_turns(turns: &[Turn], entries: &[&Entry]) -> Vec<Turn> {
     let end_ns = whole.last().map_or(0, |turn| turn.end_ns);
     let behind = &entries[entries.partition_point(|entry| entry.start_ns < end_ns)..];
     if let ([first, ..], [.., last]) = (behind, behind) {
-        whole.push(Turn { number: u64::MAX, start_ns: first.start_ns, end_ns: last.end_ns, events: 0 });
+        whole.push(Turn { number: u64::MAX, start_ns: first.start_ns, end_ns: last.end_ns, events: None });
     }
     whole
 }

@@ -1,0 +1,105 @@
+//! Writes the numbers that only some runtimes have, under the names that they give: `loopscope_runtime_heap_used_bytes`.
+//!
+//! The names come from pages, which may be another user's, or damaged. A page has room for a few dozen, of lower-case letters,
+//! digits and `_`. Here they are made into names that can be no other family's, and no sample of one: of several that would
+//! collide, the first stays, and the others are counted as left out.
+
+use crate::metrics::encoder::{Header, Kind};
+use crate::metrics::metrics_page::{MetricsPage, RuntimeValue};
+use crate::metrics::value::Number;
+use crate::metrics::view::LoopView;
+use crate::model::label::OTHER;
+use loopscope_probe::gauges::{GaugeUnit, GaugeValue, NamedHistogram};
+use std::collections::{BTreeMap, HashSet};
+
+/// What all their names begin with; no family of the catalogue does.
+pub(crate) const PREFIX: &str = "loopscope_runtime_";
+
+/// What formats add to names: a name that ends so could be another family's sample.
+const RESERVED: [&str; 7] = ["_total", "_bucket", "_sum", "_count", "_created", "_info", "_gsum"];
+
+/// One family, with what the loops have of it.
+struct RuntimeFamily<'a> {
+    kind: Kind,
+    unit: Option<&'static str>,
+    series: Vec<(&'a LoopView, &'a str, RuntimeValue<'a>)>,
+    /// Labels that are taken: the loop by its place, and the kind.
+    taken: HashSet<(usize, &'a str)>,
+}
+
+/// Writes all of them, in the order of their names. Loops that share a label have none, because numbers of one loop are not
+/// those of another.
+pub(crate) fn write(sheet: &mut MetricsPage, loops: &[LoopView]) {
+    let mut families: BTreeMap<String, RuntimeFamily<'_>> = BTreeMap::new();
+    let mut refused = 0;
+    for (at, view) in loops.iter().enumerate().filter(|(_, view)| view.label != OTHER) {
+        let gauges = view.snapshot.gauges.iter().map(of_gauge);
+        let histograms = view.snapshot.gauge_histograms.iter().map(of_histogram);
+        for (base, kind, unit, label, value) in gauges.chain(histograms) {
+            let new = || RuntimeFamily { kind, unit, series: Vec::new(), taken: HashSet::new() };
+            let is_reserved = RESERVED.iter().any(|suffix| base.ends_with(suffix));
+            let family = families.entry(base).or_insert_with(new);
+            // Another type under the same name would make the page unreadable, and so would the same labels twice.
+            let fits = !is_reserved && (family.kind, family.unit) == (kind, unit);
+            if fits && family.taken.insert((at, label)) {
+                family.series.push((view, label, value));
+            } else {
+                refused += 1;
+            }
+        }
+    }
+    sheet.leave_out(refused);
+    for (base, family) in &families {
+        write_family(sheet, base, family);
+    }
+}
+
+fn write_family(sheet: &mut MetricsPage, base: &str, family: &RuntimeFamily<'_>) {
+    let mut room = Vec::with_capacity(family.series.len());
+    for series in &family.series {
+        if sheet.has_room(room.len()) {
+            room.push(series);
+        }
+    }
+    if room.is_empty() {
+        return;
+    }
+    let total = if family.kind == Kind::Counter { "_total" } else { "" };
+    let name = format!("{base}{total}");
+    let help = "A number that the loop's runtime gives, under the name that it gives it.";
+    sheet.begin_runtime(Header { name: &name, help, kind: family.kind, unit: family.unit });
+    for (view, label, value) in room {
+        sheet.runtime_series(view, label, value);
+    }
+}
+
+/// Name without `_total`, type, unit, value of the label `kind`, and value.
+type Entry<'a> = (String, Kind, Option<&'static str>, &'a str, RuntimeValue<'a>);
+
+fn of_gauge(gauge: &GaugeValue) -> Entry<'_> {
+    let (unit, number) = match gauge.unit {
+        GaugeUnit::Count => (None, Number::Whole(gauge.value)),
+        GaugeUnit::Bytes => (Some("bytes"), Number::Whole(gauge.value)),
+        GaugeUnit::Nanoseconds => (Some("seconds"), Number::Seconds(gauge.value)),
+    };
+    let kind = if gauge.is_counter { Kind::Counter } else { Kind::Gauge };
+    (base(&gauge.name, unit), kind, unit, &gauge.kind, RuntimeValue::Number(number))
+}
+
+fn of_histogram(histogram: &NamedHistogram) -> Entry<'_> {
+    let unit = Some("seconds");
+    let value = RuntimeValue::Durations(&histogram.values);
+    (base(&histogram.name, unit), Kind::Histogram, unit, &histogram.kind, value)
+}
+
+fn base(name: &str, unit: Option<&str>) -> String {
+    match unit {
+        // A runtime may have put the unit into the name itself.
+        Some(unit) if !name.ends_with(&format!("_{unit}")) => format!("{PREFIX}{name}_{unit}"),
+        _ => format!("{PREFIX}{name}"),
+    }
+}
+
+#[cfg(test)]
+#[path = "runtime_families_tests.rs"]
+mod tests;
