@@ -59,8 +59,7 @@ fn a_runtime_has_one_of_each_series_and_a_few_for_each_worker() {
     assert_eq!(page.matches("loopscope_loop_info{loop=\"pool\"").count(), 1);
     assert_eq!(page.matches("loopscope_worker_stall_seconds{loop=\"pool\",worker=").count(), 3);
     assert!(!page.contains("pool/0"), "no worker has series of a loop");
-    let view: serde_json::Value =
-        serde_json::from_str(&get(&agent, "/debug/loopscope/live").body).unwrap();
+    let view: serde_json::Value = serde_json::from_str(&get(&agent, "/debug/loopscope/live").body).unwrap();
     let rows = view["processes"][0]["loops"].as_array().unwrap();
     let pool = rows.iter().find(|row| row["name"] == "pool").unwrap();
     assert_eq!((rows.len(), pool["workers"].as_array().unwrap().len()), (1, 3));
