@@ -43,8 +43,7 @@ impl AgentState {
                 };
                 let found = self.loops.iter().find(is_meant);
                 let Some(watched) = found else {
-                    let mut labels: Vec<&str> =
-                        self.loops.iter().flat_map(|watched| names(watched)).collect();
+                    let mut labels: Vec<&str> = self.loops.iter().flat_map(names).collect();
                     labels.dedup();
                     return Err((404, format!("no loop {name:?} here; there are: {}\n", labels.join(", "))));
                 };

@@ -31,6 +31,7 @@ pub(super) fn board() -> Board {
         .row("Microtasks, ticks and starvation", starvation())
         .row("Incidents", incidents())
         .row("Work and handles", work())
+        .row("Workers, where the loop is a runtime of several", workers())
 }
 
 /// Percentiles of a histogram, as lines.
@@ -417,6 +418,58 @@ fn work() -> Vec<Panel> {
         .from(0.0),
         Panel::new(Shape::Lines, "Timers armed", "A line that only rises is timers that nobody clears.")
             .ask(sum(&loops(&c::TIMERS_PENDING), ALL), "timers")
+            .from(0.0),
+    ]
+}
+
+fn workers() -> Vec<Panel> {
+    let each = Group::By(&["worker"]);
+    vec![
+        Panel::new(
+            Shape::Lines,
+            "Stalled now, by worker",
+            "How long each worker has not polled. The figures above are the sum or the worst of them.",
+        )
+        .ask(max(&loops(&c::WORKER_STALL), each), "{{worker}}")
+        .unit("s")
+        .from(0.0)
+        .runbook("LoopStalled"),
+        Panel::new(
+            Shape::Lines,
+            "Stalls a minute, by worker",
+            "Busy stretches longer than the warning threshold.",
+        )
+        .ask(
+            per_minute(&loops(&c::WORKER_BLOCKED).with("severity", "=", "warning"), each, WINDOW),
+            "{{worker}}",
+        )
+        .from(0.0),
+        Panel::new(
+            Shape::Lines,
+            "Critical stalls a minute, by worker",
+            "Busy stretches longer than the critical threshold.",
+        )
+        .ask(
+            per_minute(&loops(&c::WORKER_BLOCKED).with("severity", "=", "critical"), each, WINDOW),
+            "{{worker}}",
+        )
+        .from(0.0),
+        Panel::new(
+            Shape::Lines,
+            "Busy, by worker",
+            "Share of its time of the last ten seconds that it was busy.",
+        )
+        .ask(max(&loops(&c::WORKER_UTILIZATION), each), "{{worker}}")
+        .unit("percentunit")
+        .from(0.0),
+        Panel::new(Shape::Lines, "Time by worker and state", "Seconds a second that each was busy and idle.")
+            .ask(
+                rate(&loops(&c::WORKER_TIME), Group::By(&["worker", "state"]), WINDOW),
+                "{{worker}} {{state}}",
+            )
+            .from(0.0),
+        Panel::new(Shape::Lines, "Threads", "How many workers there are, by thread.")
+            .ask(sum(&loops(&c::WORKER_INFO), Group::By(&["worker", "thread"])), "{{worker}} {{thread}}")
             .from(0.0),
     ]
 }

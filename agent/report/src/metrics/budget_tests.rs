@@ -39,16 +39,7 @@ fn busy_view(site_count: usize, jobs: &[WorkKind]) -> LoopView {
         }
         writer.drained();
     }
-    let mut pool = writer.take_pool().unwrap();
-    pool.threads(if jobs.is_empty() { 0 } else { 4 });
-    for kind in jobs {
-        let submitted = pool.clock().now();
-        pool.submitted(*kind, submitted);
-        let started = pool.started(*kind, submitted, None);
-        let finished = pool.clock().now();
-        pool.finished(*kind, started, finished, true);
-        writer.delivered(finished);
-    }
+    run_jobs(&mut writer, jobs);
     writer.handles(HandleType::TcpStream, 900);
     writer.phase(Phase::POLL);
     writer.park();
@@ -72,6 +63,19 @@ fn busy_view(site_count: usize, jobs: &[WorkKind]) -> LoopView {
         sites,
         handle_types,
         lag_minute: None,
+    }
+}
+
+fn run_jobs(writer: &mut Writer, jobs: &[WorkKind]) {
+    let mut pool = writer.take_pool().unwrap();
+    pool.threads(if jobs.is_empty() { 0 } else { 4 });
+    for kind in jobs {
+        let submitted = pool.clock().now();
+        pool.submitted(*kind, submitted);
+        let started = pool.started(*kind, submitted, None);
+        let finished = pool.clock().now();
+        pool.finished(*kind, started, finished, true);
+        writer.delivered(finished);
     }
 }
 
