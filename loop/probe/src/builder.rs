@@ -11,9 +11,12 @@ use crate::observer::Observer;
 use crate::page::{MAGIC, OBSERVED, Page, VERSION};
 use crate::poll_gate::PollGate;
 use crate::pool_writer::PoolWriter;
+use crate::registry::{self, NewPage};
 use crate::site::store_text;
 use crate::spans::Track;
 use crate::switch;
+use crate::thread::LoopThread;
+use crate::threadless_page::ThreadlessPage;
 use crate::word::{LoopOwned, Pen};
 use crate::writer::Writer;
 use std::path::{Path, PathBuf};
@@ -129,6 +132,45 @@ impl Builder {
     /// Never fails: where there can be no file, the page is private memory, and
     /// [`LocalPage::private_because`](crate::registry::LocalPage::private_because) says why.
     pub fn build(self) -> Writer {
+        let (memory, clock, pen) = self.begin();
+        let is_simulated = clock.source() == ClockSource::Virtual;
+        write_thread(memory.page(), &pen);
+        let track = Track::new(memory.clone(), clock.clone(), pen);
+        let gate = Arc::new(CaptureGate::new(crate::barrier::of_loop() == Barrier::Fence));
+        // Whoever finds the page finds its first words there.
+        let writer = Writer::new(track, PollGate::new(gate.clone()));
+        if !is_simulated && !switch::is_off() {
+            crate::thread_end::close_with_thread(&memory, &gate);
+            let thread = LoopThread::current();
+            let new = NewPage { memory, clock, gate, observer: self.observer, thread };
+            registry::add(new, |label| complete(writer.parts(), label));
+        } else {
+            complete(writer.parts(), &loop_id::label(&self.name, std::iter::empty()));
+        }
+        writer
+    }
+
+    /// Makes a page that no thread runs, such as of a runtime as a whole: all that it tells, an [observer](Builder::observer)
+    /// tells, and whoever holds the result. It stays when the calling thread ends.
+    pub fn build_threadless(self) -> ThreadlessPage {
+        let this = self.observed();
+        let (memory, clock, pen) = this.begin();
+        let page = ThreadlessPage::new(memory.clone(), clock.clone(), &pen);
+        if clock.source() != ClockSource::Virtual && !switch::is_off() {
+            // Nothing is ever asked of a thread that is not there.
+            let gate = Arc::new(CaptureGate::new(false));
+            gate.close(|| false);
+            let thread = LoopThread::default();
+            let new = NewPage { memory, clock, gate, observer: this.observer, thread };
+            registry::add(new, |label| complete((page.page(), &pen), label));
+        } else {
+            complete((page.page(), &pen), &loop_id::label(&this.name, std::iter::empty()));
+        }
+        page
+    }
+
+    /// Makes the page's memory, and writes who the loop is.
+    fn begin(&self) -> (Arc<Memory>, Clock, Pen<LoopOwned>) {
         let clock = self.clock.clone().unwrap_or_else(Clock::real);
         let is_simulated = clock.source() == ClockSource::Virtual;
         let memory = match switch::is_off() {
@@ -138,18 +180,7 @@ impl Builder {
         };
         let pen = Pen::mint();
         self.write_header(memory.page(), &pen, &clock);
-        let track = Track::new(memory.clone(), clock.clone(), pen);
-        let gate = Arc::new(CaptureGate::new(crate::barrier::of_loop() == Barrier::Fence));
-        // Whoever finds the page finds its first words there.
-        let writer = Writer::new(track, PollGate::new(gate.clone()));
-        if !is_simulated && !switch::is_off() {
-            crate::thread_end::close_with_thread(&memory, &gate);
-            let new = crate::registry::NewPage { memory, clock, gate, observer: self.observer };
-            crate::registry::add(new, |label| complete(&writer, label));
-        } else {
-            complete(&writer, &loop_id::label(&self.name, std::iter::empty()));
-        }
-        writer
+        (memory, clock, pen)
     }
 
     fn write_header(&self, page: &Page, pen: &Pen<LoopOwned>, clock: &Clock) {
@@ -181,8 +212,7 @@ impl Builder {
 }
 
 /// Writes the loop's label, and that the page is complete.
-fn complete(writer: &Writer, label: &str) {
-    let (page, pen) = writer.parts();
+fn complete((page, pen): (&Page, &Pen<LoopOwned>), label: &str) {
     store_text(pen, &page.header.label, label, false);
     page.header.magic.publish(pen, MAGIC);
 }
@@ -195,12 +225,19 @@ fn write_process(page: &Page, pen: &Pen<LoopOwned>) {
     let boot = crate::process_id::this_boot();
     header.boot[0].set(pen, boot as u64);
     header.boot[1].set(pen, (boot >> 64) as u64);
+}
+
+#[cfg(target_os = "linux")]
+fn write_thread(page: &Page, pen: &Pen<LoopOwned>) {
     // SAFETY: gettid only returns the calling thread's id.
-    header.tid.set(pen, unsafe { libc::gettid() } as u64);
+    page.header.tid.set(pen, unsafe { libc::gettid() } as u64);
 }
 
 #[cfg(not(target_os = "linux"))]
 fn write_process(_page: &Page, _pen: &Pen<LoopOwned>) {}
+
+#[cfg(not(target_os = "linux"))]
+fn write_thread(_page: &Page, _pen: &Pen<LoopOwned>) {}
 
 /// Returns the file name of the program, as `ls` shows it.
 fn process_name() -> String {
