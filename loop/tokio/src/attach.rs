@@ -9,18 +9,20 @@ use tokio::runtime::Handle;
 /// when these are busy is told by an agent of this process, which looks every 5 ms while they are and every 25 ms while they are
 /// not: without an agent nothing is.
 ///
-/// A worker that was blocked before it was first visited has no page. One runtime is watched once, under the first name;
+/// A worker that was blocked before it was first visited has no page. One runtime is watched once, under the first name, until
+/// the last of its watches is dropped;
 /// one that was built by [`build`](crate::build) tells more already, and stays as it is.
 pub fn attach(handle: &Handle, name: &str) -> Watch {
     if is_off() {
         return Watch::nothing();
     }
     let runtime = WatchedRuntime::of(handle, name, false);
-    if !runtime.is_hooked {
-        visit_workers(&runtime);
-    }
     let mut watch = Watch::nothing();
-    watch.attached = (!runtime.is_hooked).then_some(runtime);
+    if !runtime.is_hooked {
+        runtime.hold();
+        visit_workers(&runtime);
+        watch.attached = Some(runtime);
+    }
     watch
 }
 
@@ -47,7 +49,7 @@ impl Watch {
 impl Drop for Watch {
     fn drop(&mut self) {
         if let Some(runtime) = &self.attached {
-            runtime.end();
+            runtime.let_go();
         }
     }
 }

@@ -10,7 +10,7 @@ use loopscope_probe::{Clock, ThreadlessPage, Writer, switch};
 use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
 use tokio::runtime::{Handle, Id, RuntimeFlavor};
@@ -43,6 +43,8 @@ pub(crate) struct WatchedRuntime {
     pub(crate) pool: Mutex<Option<Pool>>,
     workers: Mutex<Vec<Weak<Worker>>>,
     is_ended: AtomicBool,
+    /// Who attached to it, and has not let go.
+    watches: AtomicUsize,
     /// Nobody runs it: [`block_on`](crate::block_on) has returned.
     is_at_rest: AtomicBool,
     /// When it was last asked whether it is there, in ticks, and by which task.
@@ -99,6 +101,7 @@ impl WatchedRuntime {
                 pool: Mutex::new(pool),
                 workers: Mutex::default(),
                 is_ended: AtomicBool::new(false),
+                watches: AtomicUsize::new(0),
                 is_at_rest: AtomicBool::new(false),
                 asked_at: AtomicU64::new(0),
                 asked: Mutex::default(),
@@ -204,8 +207,20 @@ impl WatchedRuntime {
         self.is_ended.load(Ordering::Relaxed)
     }
 
+    /// Somebody attached to it.
+    pub(crate) fn hold(&self) {
+        self.watches.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// And lets go: with the last one the watch ends.
+    pub(crate) fn let_go(&self) {
+        if self.watches.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.end();
+        }
+    }
+
     /// Ends the watch.
-    pub(crate) fn end(&self) {
+    fn end(&self) {
         self.is_ended.store(true, Ordering::Relaxed);
         if let Some(runtimes) = locked(&RUNTIMES).as_mut()
             && runtimes.get(&self.handle.id()).is_some_and(|known| std::ptr::eq(&**known, self))

@@ -65,6 +65,31 @@ fn the_route_of_a_handler_that_blocks_is_told_in_both_tiers() {
 }
 
 #[test]
+fn a_block_in_a_task_that_a_library_spawned_is_told_with_its_line() {
+    let _turn = turn();
+    let agent = agent(40);
+    let running = Running::start(Tier::Attach, Flavor::Multi, "library");
+    running.wait_for_workers("library", 2);
+    let (block, act) = Block::new();
+    let act = Arc::new(Mutex::new(Some(act)));
+    let app = Router::new().route("/", get(|| async move { act.lock().unwrap().take().unwrap()() }));
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let address = listener.local_addr().unwrap();
+    running.handle.spawn(async move {
+        let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+        axum::serve(listener, app).await.unwrap();
+    });
+    let asked = std::thread::spawn(move || ask(address, "GET", "/"));
+    block.wait_until_begun();
+    until("the stall, with its line", || {
+        agent.incidents().iter().any(|one| format!("{:?}", one.stacks).contains("block_here"))
+    });
+    block.release();
+    assert!(asked.join().unwrap().starts_with("HTTP/1.1 200"));
+}
+
+#[test]
 fn requests_without_a_pattern_are_named_by_their_path_where_that_is_wanted() {
     use tower_layer::Layer;
     use tower_service::Service;
