@@ -56,7 +56,7 @@ struct Lane {
 }
 
 impl Lane {
-    fn make(runtime: &Arc<WatchedRuntime>, tier: Tier) -> Option<Box<Lane>> {
+    fn make(runtime: &Arc<WatchedRuntime>, tier: Tier) -> Option<Lane> {
         let worker = runtime.enlist(tier)?;
         let name = &runtime.name;
         let builder = match tier {
@@ -68,16 +68,8 @@ impl Lane {
         let mut writer = builder.build();
         writer.phase(if tier == Tier::Observed { tasks() } else { Phase::POLL });
         let (turn_ticks, checked) = (writer.clock().scale().ticks(TURN_NS), writer.last());
-        let mut lane = Box::new(Lane {
-            spans: None,
-            writer,
-            worker,
-            identity: 0,
-            depth: 0,
-            is_busy: false,
-            checked,
-            turn_ticks,
-        });
+        let mut lane =
+            Lane { spans: None, writer, worker, identity: 0, depth: 0, is_busy: false, checked, turn_ticks };
         lane.install();
         lane.identity = spans::loop_identity();
         Some(lane)
@@ -165,8 +157,8 @@ impl Drop for Lane {
 
 /// The lanes of a thread: the one of the runtime that it runs now, and those of others.
 struct Lanes {
-    current: Option<Box<Lane>>,
-    others: Vec<Box<Lane>>,
+    current: Option<Lane>,
+    others: Vec<Lane>,
     /// [`runtime::added`] when no runtime of this thread was found watched.
     looked_at: u64,
 }
@@ -249,7 +241,7 @@ pub(crate) fn hook(
     runtime: impl FnOnce() -> Option<Arc<WatchedRuntime>>,
 ) {
     with_lanes(|lanes| {
-        let is_current = |lane: &Box<Lane>| {
+        let is_current = |lane: &Lane| {
             lane.worker.tier == Tier::Hooked && !lane.worker.is_left() && is_own(&lane.worker.runtime)
         };
         if !lanes.current.as_ref().is_some_and(is_current)

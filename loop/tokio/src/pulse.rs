@@ -216,14 +216,22 @@ fn has_timers(runtime: &WatchedRuntime) -> bool {
 pub(crate) fn visit_workers(runtime: &Arc<WatchedRuntime>) {
     /// For how long one stays where it is, in nanoseconds, so that another worker takes the next one.
     const STAY_NS: u64 = 200_000;
+    /// How often it comes again, where a worker was not met, or not told from another.
+    const ROUNDS: u32 = 8;
     for _ in 0..2 * runtime.worker_count() {
         let task = runtime.clone();
         runtime.handle.spawn(async move {
-            lane::visit(&task);
             let clock = Clock::real();
-            let begun = clock.now();
-            while !task.has_all_workers() && clock.ns_between(begun, clock.now()) < STAY_NS {
-                std::hint::spin_loop();
+            for _ in 0..ROUNDS {
+                lane::visit(&task);
+                let begun = clock.now();
+                while !task.has_all_workers() && clock.ns_between(begun, clock.now()) < STAY_NS {
+                    std::hint::spin_loop();
+                }
+                if task.has_all_workers() || task.is_ended() {
+                    return;
+                }
+                tokio::task::yield_now().await;
             }
         });
     }

@@ -87,7 +87,7 @@ impl WatchedRuntime {
 
     fn make(handle: &Handle, name: &str, is_hooked: bool) -> Arc<WatchedRuntime> {
         let is_multi = handle.runtime_flavor() != RuntimeFlavor::CurrentThread;
-        let made = Arc::new_cyclic(|runtime: &Weak<WatchedRuntime>| {
+        Arc::new_cyclic(|runtime: &Weak<WatchedRuntime>| {
             let pulse = Pulse::new(runtime.clone());
             let builder = Writer::builder(name).runtime("tokio").describe(description::whole());
             let mut page = builder.thread("").observer(Arc::new(pulse)).build_threadless();
@@ -106,8 +106,7 @@ impl WatchedRuntime {
                 asked_at: AtomicU64::new(0),
                 asked: Mutex::default(),
             }
-        });
-        made
+        })
     }
 
     /// Tells whether several workers share the runtime's timers and I/O.
@@ -157,8 +156,9 @@ impl WatchedRuntime {
         }
         self.take_over(&live, index);
         let is_free = |number: &u32| live.iter().all(|worker| worker.number != *number);
-        let first = index.unwrap_or(self.worker_count()) as u32;
-        let number = Some(first).filter(is_free).or_else(|| (self.worker_count() as u32..).find(is_free))?;
+        let own = index.map(|index| index as u32).filter(is_free);
+        let first = if index.is_some() { self.worker_count() as u32 } else { 0 };
+        let number = own.or_else(|| (first..).find(is_free))?;
         let worker = Arc::new(Worker::new(self.clone(), tier, index, number));
         workers.push(Arc::downgrade(&worker));
         Some(worker)

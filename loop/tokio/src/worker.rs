@@ -134,11 +134,10 @@ impl Worker {
         let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
         // While this thread is in one busy period, its worker parked: another thread does that work now. Seen twice, because
         // the counter may be seen before the thread's own word is.
-        if counters.parks != base_parks && base_parks.is_multiple_of(2) {
-            if std::mem::replace(&mut watched.contradicted, period) == period {
-                self.leave();
-                return Sighting::nothing().retired();
-            }
+        let is_contradicted = counters.parks != base_parks && base_parks.is_multiple_of(2);
+        if is_contradicted && std::mem::replace(&mut watched.contradicted, period) == period {
+            self.leave();
+            return Sighting::nothing().retired();
         }
         if counters.busy_ns == base_busy_ns {
             self.suspect(&watched);

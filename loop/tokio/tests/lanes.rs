@@ -57,7 +57,10 @@ fn a_worker_that_hands_its_work_over_is_retired_and_is_no_endless_stall() {
         });
         let before = stalls(&agent, &name);
         until("the end of what was told meanwhile", || agent.incidents().iter().all(|one| one.is_over));
-        assert_eq!(workers(&name).len(), 2, "{:?}", labels(&name));
+        until("the end of the page of the thread that handed over", || {
+            running.poke();
+            workers(&name).len() == 2
+        });
         block.release();
         // What is called a stall from now on is one.
         let (block, act) = Block::new();

@@ -43,7 +43,9 @@ fn each_poll_is_told_once_and_one_inside_another_is_a_part_of_it() {
             running.handle.spawn(loopscope_tokio::named("later", pending::<()>()));
             calls(&name, &format!("probed.rs:{line}")) >= 1_001 && calls(&name, "inner") >= 2
         });
-        assert_eq!(calls(&name, &format!("probed.rs:{line}")), 1_002, "{name}: polls, each once");
+        // Where Tokio tells of each poll, one is told by where its task was spawned, and the wrapped one inside it.
+        let each = if cfg!(tokio_unstable) && tier == Tier::Build { 2 } else { 1 };
+        assert_eq!(calls(&name, &format!("probed.rs:{line}")), each * 1_002, "{name}: polls, each once");
         let polls: u64 =
             snapshots(&name).iter().map(|snapshot| snapshot.run[Kind::Task.index()].count()).sum();
         assert!(polls >= 1_002);

@@ -162,10 +162,7 @@ fn make_name(method: &Method, text: &str) -> &'static str {
         return OTHER;
     }
     let of_method = names.entry(method.clone()).or_default();
-    let name = of_method
-        .entry(text.into())
-        .or_insert_with(|| Box::leak(format!("{method} {text}").into_boxed_str()));
-    name
+    of_method.entry(text.into()).or_insert_with(|| Box::leak(format!("{method} {text}").into_boxed_str()))
 }
 
 #[cfg(test)]
