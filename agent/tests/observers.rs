@@ -117,3 +117,14 @@ fn an_observer_that_panics_is_not_asked_again_and_costs_nobody_anything() {
     assert_eq!(value(&get(&agent, "/metrics").body, "loopscope_agent_panics_total"), Some(0.0));
     writer.suspend();
 }
+
+#[test]
+fn the_stall_of_a_loop_that_ends_in_the_middle_of_it_ends_with_it() {
+    let _turn = turn();
+    let mut writer = Writer::builder("ends stalled").build();
+    let agent = builder().thresholds(Duration::from_millis(20), Duration::from_secs(9)).start().unwrap();
+    writer.resume();
+    until("the stall", || agent.incidents().iter().any(|one| one.r#loop == "ends stalled"));
+    drop(writer);
+    until("its end", || agent.incidents().iter().all(|one| one.is_over));
+}

@@ -16,6 +16,7 @@ use crate::watch::incident_tracker::IncidentTracker;
 use crate::watch::log_report::{LogReport, blame};
 use crate::watch::pool::PoolWatch;
 use crate::watch::sched_delay::SchedDelay;
+use crate::watch::stall_accounting::Gap;
 use crate::watch::thread_state::ProcThreadObserver;
 use crate::workers::Workers;
 use loopscope_probe::agent_address::AgentAddress;
@@ -62,6 +63,16 @@ pub(crate) struct Seen {
     pub pace: Pace,
     pub reports: Vec<LogReport>,
     pub notes: Vec<String>,
+}
+
+/// When a look is taken.
+struct Moment {
+    /// On the monotonic clock.
+    now: Ticks,
+    /// On the wall clock, since 1970.
+    unix_ns: u64,
+    /// Whether the agent itself could look.
+    gap: Gap,
 }
 
 /// One loop under watch.
@@ -135,44 +146,13 @@ impl AgentState {
     /// Takes one look at every loop; `now` is a moment on the monotonic clock.
     pub(crate) fn look(&mut self, now: Ticks) -> Seen {
         let mut seen = Seen { pace: Pace::Sleep, reports: Vec::new(), notes: Vec::new() };
-        self.follow_registry(&mut seen.notes);
-        let wall_ns = unix_ns();
-        let mut delay_ns = None;
-        let gap = self.wake.look(now.0, boot_ns());
+        let moment = Moment { now, unix_ns: unix_ns(), gap: self.wake.look(now.0, boot_ns()) };
+        self.follow_registry(&moment, &mut seen.notes);
         self.take_names();
+        let mut delay_ns = None;
         for watched in &mut self.loops {
             let again_ns = watched.ask_observer(&mut seen.notes);
-            let (page, clock) = (watched.page.page(), watched.page.clock());
-            let taken = clock.now();
-            let vitals = page.vitals_at(clock, taken);
-            let turns = watched.watch.look(page, clock, &vitals);
-            let look_at_pool =
-                |pool: &PoolNow| watched.pool.look(pool, clock.scale().ns(taken.0), watched.thresholds);
-            let pool_turns = vitals.pool.as_ref().map(look_at_pool).unwrap_or_default();
-            let at = At {
-                seen: Observation {
-                    label: &watched.watch.called.label,
-                    ordinal: watched.page.number(),
-                    page,
-                    clock,
-                    vitals: &vitals,
-                    taken,
-                    unix_ns: wall_ns,
-                    warning_ns: watched.thresholds.warning_ns,
-                    critical_ns: watched.thresholds.critical_ns,
-                },
-                tid: watched.page.thread().tid,
-                now_ns: now.0,
-                steal_ratio: self.wake.steal_ratio(now.0, !turns.is_empty()),
-            };
-            watched.tracker.look(&at, gap, turns, pool_turns, &mut self.queue);
-            for (cause, exemplar) in watched.tracker.take_ended() {
-                watched.watch.stalls.note(&cause, exemplar);
-            }
-            if let Some(lag) = &mut watched.lag {
-                lag.note(now.0, || page.snapshot(clock).lag);
-            }
-            let regular_ns = wanted_delay_ns(&vitals, watched.thresholds, watched.watch.stalls.next_ns());
+            let regular_ns = watched.look(&moment, &mut self.wake, &mut self.queue);
             let wanted_ns = [regular_ns, watched.tracker.wanted_ns(now.0), again_ns, delay_ns];
             delay_ns = wanted_ns.into_iter().flatten().min();
         }
@@ -199,7 +179,7 @@ impl AgentState {
             && self.loops.iter().all(|watched| watched.page.page().is_parked())
     }
 
-    fn follow_registry(&mut self, notes: &mut Vec<String>) {
+    fn follow_registry(&mut self, moment: &Moment, notes: &mut Vec<String>) {
         let changes = registry::changes();
         if self.changes == Some(changes) && self.loops.iter().all(|watched| watched.control.is_some()) {
             return;
@@ -213,6 +193,8 @@ impl AgentState {
             std::mem::take(&mut self.loops).into_iter().partition(is_there);
         self.loops = there;
         for watched in &mut gone {
+            // What ran in it has ended with it, and its page says so.
+            watched.look(moment, &mut self.wake, &mut self.queue);
             watched.tracker.farewell(&watched.watch.called.label, &mut self.queue);
         }
         for watched in gone.iter_mut().filter(|watched| watched.watch.series() != Series::Own) {
@@ -294,6 +276,46 @@ impl AgentState {
 
     pub(crate) fn last_tick(&self) -> Ticks {
         self.last_tick
+    }
+}
+
+impl Watched {
+    /// Looks at the page. Returns within how many nanoseconds it is to be looked at again.
+    fn look(&mut self, moment: &Moment, wake: &mut SchedDelay, queue: &mut IncidentQueue) -> Option<u64> {
+        let (page, clock) = (self.page.page(), self.page.clock());
+        let taken = clock.now();
+        let vitals = page.vitals_at(clock, taken);
+        let turns = self.watch.look(page, clock, &vitals);
+        let look_at_pool = |pool: &PoolNow| self.pool.look(pool, clock.scale().ns(taken.0), self.thresholds);
+        let pool_turns = match page.is_closed() || self.page.is_retired() {
+            true => self.pool.end(self.thresholds),
+            false => vitals.pool.as_ref().map(look_at_pool).unwrap_or_default(),
+        };
+        let now_ns = moment.now.0;
+        let at = At {
+            seen: Observation {
+                label: &self.watch.called.label,
+                ordinal: self.page.number(),
+                page,
+                clock,
+                vitals: &vitals,
+                taken,
+                unix_ns: moment.unix_ns,
+                warning_ns: self.thresholds.warning_ns,
+                critical_ns: self.thresholds.critical_ns,
+            },
+            tid: self.page.thread().tid,
+            now_ns,
+            steal_ratio: wake.steal_ratio(now_ns, !turns.is_empty()),
+        };
+        self.tracker.look(&at, moment.gap, turns, pool_turns, queue);
+        for (cause, exemplar) in self.tracker.take_ended() {
+            self.watch.stalls.note(&cause, exemplar);
+        }
+        if let Some(lag) = &mut self.lag {
+            lag.note(now_ns, || page.snapshot(clock).lag);
+        }
+        wanted_delay_ns(&vitals, self.thresholds, self.watch.stalls.next_ns())
     }
 }
 

@@ -38,6 +38,16 @@ impl PoolWatch {
             }
             _ => None,
         };
+        self.judge(thresholds)
+    }
+
+    /// The pool has ended.
+    pub(crate) fn end(&mut self, thresholds: Thresholds) -> Vec<PoolTurn> {
+        self.saturated = None;
+        self.judge(thresholds)
+    }
+
+    fn judge(&mut self, thresholds: Thresholds) -> Vec<PoolTurn> {
         let (since, age_ns) =
             self.saturated.map_or((0, 0), |(since, last)| (since, last.saturating_sub(since)));
         let step = self.episode.look(since, age_ns, thresholds.warning_ns);
@@ -81,5 +91,21 @@ mod tests {
         assert!(look(1_425, 0).is_empty());
         assert_eq!(look(1_475, 0), [PoolTurn::Ended { age_ns: 400 * MS }]);
         assert!(look(1_500, 0).is_empty());
+    }
+
+    #[test]
+    fn a_pool_that_ends_is_saturated_no_more() {
+        let mut watch = PoolWatch::default();
+        let pool = PoolNow {
+            threads: None,
+            running: None,
+            queued: None,
+            oldest_wait_ns: Some(110 * MS),
+            saturated_since: Ticks(1),
+            saturated_for_ns: 110 * MS,
+        };
+        assert_eq!(watch.look(&pool, 1_110 * MS, THRESHOLDS), [PoolTurn::Began { age_ns: 110 * MS }]);
+        assert_eq!(watch.end(THRESHOLDS), [PoolTurn::Ended { age_ns: 110 * MS }]);
+        assert!(watch.end(THRESHOLDS).is_empty());
     }
 }

@@ -11,9 +11,12 @@ use crate::observer::Observer;
 use crate::page::{MAGIC, OBSERVED, Page, VERSION};
 use crate::poll_gate::PollGate;
 use crate::pool_writer::PoolWriter;
+use crate::registry::{self, NewPage};
 use crate::site::store_text;
 use crate::spans::Track;
 use crate::switch;
+use crate::thread::LoopThread;
+use crate::threadless_page::ThreadlessPage;
 use crate::word::{LoopOwned, Pen};
 use crate::writer::Writer;
 use std::path::{Path, PathBuf};
@@ -131,6 +134,46 @@ impl Builder {
     /// Never fails: where there can be no file, the page is private memory, and
     /// [`LocalPage::private_because`](crate::registry::LocalPage::private_because) says why.
     pub fn build(self) -> Writer {
+        let (memory, clock, pen) = self.begin();
+        let is_simulated = clock.source() == ClockSource::Virtual && self.directory.is_none();
+        write_thread(memory.page(), &pen);
+        let track = Track::new(memory.clone(), clock.clone(), pen);
+        let gate = Arc::new(CaptureGate::new(crate::barrier::of_loop() == Barrier::Fence));
+        // Whoever finds the page finds its first words there.
+        let writer = Writer::new(track, PollGate::new(gate.clone()));
+        if !is_simulated && !switch::is_off() {
+            crate::thread_end::close_with_thread(&memory, &gate);
+            let thread = LoopThread::current();
+            let new = NewPage { memory, clock, gate, observer: self.observer, thread };
+            registry::add(new, |called| complete(writer.parts(), called));
+        } else {
+            complete(writer.parts(), &loop_id::called(&self.name, self.runtime_name(), std::iter::empty()));
+        }
+        writer
+    }
+
+    /// Makes a page that no thread runs, such as of a runtime as a whole: all that it tells, an [observer](Builder::observer)
+    /// tells, and whoever holds the result. It stays when the calling thread ends.
+    pub fn build_threadless(self) -> ThreadlessPage {
+        let this = self.observed();
+        let (memory, clock, pen) = this.begin();
+        let page = ThreadlessPage::new(memory.clone(), clock.clone(), &pen);
+        if clock.source() != ClockSource::Virtual && !switch::is_off() {
+            // Nothing is ever asked of a thread that is not there.
+            let gate = Arc::new(CaptureGate::new(false));
+            gate.close(|| false);
+            let thread = LoopThread::default();
+            let new = NewPage { memory, clock, gate, observer: this.observer, thread };
+            registry::add(new, |called| complete((page.page(), &pen), called));
+        } else {
+            let called = loop_id::called(&this.name, this.runtime_name(), std::iter::empty());
+            complete((page.page(), &pen), &called);
+        }
+        page
+    }
+
+    /// Makes the page's memory, and writes who the loop is.
+    fn begin(&self) -> (Arc<Memory>, Clock, Pen<LoopOwned>) {
         let clock = self.clock.clone().unwrap_or_else(Clock::real);
         let is_simulated = clock.source() == ClockSource::Virtual && self.directory.is_none();
         let memory = match switch::is_off() {
@@ -140,18 +183,7 @@ impl Builder {
         };
         let pen = Pen::mint();
         self.write_header(memory.page(), &pen, &clock);
-        let track = Track::new(memory.clone(), clock.clone(), pen);
-        let gate = Arc::new(CaptureGate::new(crate::barrier::of_loop() == Barrier::Fence));
-        // Whoever finds the page finds its first words there.
-        let writer = Writer::new(track, PollGate::new(gate.clone()));
-        if !is_simulated && !switch::is_off() {
-            crate::thread_end::close_with_thread(&memory, &gate);
-            let new = crate::registry::NewPage { memory, clock, gate, observer: self.observer };
-            crate::registry::add(new, |called| complete(&writer, called));
-        } else {
-            complete(&writer, &loop_id::called(&self.name, self.runtime_name(), std::iter::empty()));
-        }
-        writer
+        (memory, clock, pen)
     }
 
     /// Returns the name of the runtime that the loop is a worker of; empty where it is none.
@@ -189,8 +221,7 @@ impl Builder {
 }
 
 /// Writes what the loop and its runtime are called, and that the page is complete.
-fn complete(writer: &Writer, called: &Called) {
-    let (page, pen) = writer.parts();
+fn complete((page, pen): (&Page, &Pen<LoopOwned>), called: &Called) {
     store_text(pen, &page.header.label, &called.label, false);
     store_text(pen, &page.header.group, &called.runtime, false);
     page.header.magic.publish(pen, MAGIC);
@@ -204,12 +235,19 @@ fn write_process(page: &Page, pen: &Pen<LoopOwned>) {
     let boot = crate::process_id::this_boot();
     header.boot[0].set(pen, boot as u64);
     header.boot[1].set(pen, (boot >> 64) as u64);
+}
+
+#[cfg(target_os = "linux")]
+fn write_thread(page: &Page, pen: &Pen<LoopOwned>) {
     // SAFETY: gettid only returns the calling thread's id.
-    header.tid.set(pen, unsafe { libc::gettid() } as u64);
+    page.header.tid.set(pen, unsafe { libc::gettid() } as u64);
 }
 
 #[cfg(not(target_os = "linux"))]
 fn write_process(_page: &Page, _pen: &Pen<LoopOwned>) {}
+
+#[cfg(not(target_os = "linux"))]
+fn write_thread(_page: &Page, _pen: &Pen<LoopOwned>) {}
 
 /// Returns the file name of the program, as `ls` shows it.
 fn process_name() -> String {

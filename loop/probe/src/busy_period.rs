@@ -42,6 +42,16 @@ impl Writer {
         self.park_at(self.track.clock.now());
     }
 
+    /// [`Writer::settle`] for a page that is [observed](crate::Builder::observed): also begins what is counted by the minute anew,
+    /// which parking does otherwise. Now and then, between two callbacks.
+    pub fn settle_observed(&mut self) {
+        self.settle();
+        let now = self.last();
+        if now >= self.due.epoch_end {
+            self.next_epoch(now);
+        }
+    }
+
     /// Returns the end of the only callback of this busy stretch, `None` where there were none or several: a loop that has
     /// done nothing since but its own few steps may take it for the moment in which it polls, and not read the clock.
     #[inline]

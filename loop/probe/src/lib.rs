@@ -157,6 +157,8 @@ pub mod thread;
 #[cfg(not(loom))]
 mod thread_end;
 #[cfg(not(loom))]
+mod threadless_page;
+#[cfg(not(loom))]
 pub mod vitals;
 #[cfg(not(loom))]
 pub mod writer;
@@ -178,6 +180,8 @@ pub use pool_writer::{ObservedPool, PoolWriter};
 pub use site::SiteId;
 #[cfg(not(loom))]
 pub use snapshot::{NowValues, Snapshot};
+#[cfg(not(loom))]
+pub use threadless_page::ThreadlessPage;
 #[cfg(not(loom))]
 pub use vitals::Vitals;
 #[cfg(not(loom))]

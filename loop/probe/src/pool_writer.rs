@@ -136,6 +136,14 @@ impl PoolWriter {
         self.words().wait[kind.index()].record(&self.pen, ns);
     }
 
+    /// A job that was seen to run for so long and end; `is_ok` is false where it panicked.
+    pub fn ran(&mut self, kind: WorkKind, ns: u64, is_ok: bool) {
+        let (words, pen) = (self.words(), &self.pen);
+        let outcome = if is_ok { &words.completed } else { &words.failed };
+        outcome[kind.index()].add(pen, 1);
+        words.run[kind.index()].record(pen, ns);
+    }
+
     /// Records a job that has ended. After [`PoolWriter::finished`].
     pub fn record(&mut self, job: &JobRecord) {
         self.memory.page().jobs.ring().push(&self.pen, job.encode());

@@ -40,6 +40,7 @@ pub(crate) struct NewPage {
     pub(crate) clock: Clock,
     pub(crate) gate: Arc<CaptureGate>,
     pub(crate) observer: Option<Arc<dyn Observer>>,
+    pub(crate) thread: LoopThread,
 }
 
 impl LocalPage {
@@ -306,12 +307,12 @@ pub(crate) fn ring() {
     }
 }
 
-/// Adds a page whose loop runs on the calling thread. `complete` takes what the loop is called, and makes a page of it that
-/// others may read: all else is written before.
+/// Adds a page. `complete` takes what the loop is called, and makes a page of it that others may read: all else is written
+/// before.
 pub(crate) fn add(new: NewPage, complete: impl FnOnce(&Called)) {
-    let NewPage { memory, clock, gate, observer } = new;
+    let NewPage { memory, clock, gate, observer, thread } = new;
     let number = memory.number().unwrap_or_else(|| next_number(0));
-    let (has_agent, thread) = (Arc::default(), LoopThread::current());
+    let has_agent = Arc::default();
     let (name, runtime) = (memory.page().loop_name(), memory.page().facts().group);
     // No agent has the page yet.
     memory.page().control().set_incidents(&Pen::mint(), INCIDENTS.load(Ordering::Relaxed), 0);

@@ -270,3 +270,31 @@ fn a_retired_page_says_so_and_who_it_was() {
     assert!(page.page().facts().is_retired);
     drop(writer);
 }
+
+#[test]
+fn a_page_without_a_thread_outlives_the_thread_that_made_it_and_may_move() {
+    let made = std::thread::spawn(|| {
+        Writer::builder("whole runtime").private().observer(Arc::new(Silent)).build_threadless()
+    });
+    let mut whole = made.join().unwrap();
+    let find = || registry::pages().into_iter().find(|page| page.page().loop_name() == "whole runtime");
+    let page = find().unwrap();
+    assert_eq!((page.thread().tid, page.page().facts().tid), (0, 0));
+    assert!(page.gate().want().is_err(), "no stack is wanted of nobody");
+    whole.waited(30 * MS);
+    let mut pool = whole.take_pool().unwrap();
+    pool.observe(ObservedPool::default(), whole.created());
+    pool.ran(WorkKind::User, 2 * MS, true);
+    assert!(whole.take_pool().is_none());
+    let snapshot = page.page().snapshot(page.clock());
+    assert_eq!((snapshot.lag.count(), snapshot.lag.sum_ns), (1, 30 * MS));
+    assert!(snapshot.now.running.is_none() && page.page().is_parked());
+    let pool = snapshot.pool.unwrap();
+    assert_eq!(pool.run.iter().map(|run| run.sum_ns).sum::<u64>(), 2 * MS);
+    let control = page.take_control().unwrap();
+    control.set_observed(Observed { busy_since: whole.created(), ..Observed::default() });
+    let now = page.page().vitals_at(page.clock(), page.clock().now()).now;
+    assert!(now.busy_ns > 0 && now.running.is_some_and(|running| running.kind.is_none()), "{now:?}");
+    drop((control, whole));
+    assert!(find().is_none());
+}

@@ -1,0 +1,116 @@
+//! When a worker was busy and when it waited, from the two counters that Tokio has of it: arithmetic on values.
+//!
+//! `worker_park_unpark_count` is even while the worker is unparked. `worker_total_busy_duration` is added to when it parks, and
+//! when it polls its driver in between, which it does every 61 polls.
+
+use loopscope_probe::Ticks;
+use loopscope_probe::clock::Scale;
+use loopscope_probe::observer::Observed;
+
+/// What the runtime's metrics tell of one worker.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counters {
+    /// How often it parked and unparked.
+    pub parks: u64,
+    /// How long it was busy, in nanoseconds.
+    pub busy_ns: u64,
+}
+
+/// Follows one worker that does not tell anything itself, look by look.
+#[derive(Debug)]
+pub(crate) struct Activity {
+    scale: Scale,
+    origin: Ticks,
+    /// The busy time before the first look.
+    base_ns: u64,
+    last: Counters,
+    seen: Observed,
+}
+
+impl Activity {
+    /// Begins at `origin`, a moment on a clock of this scale.
+    pub(crate) fn new(scale: Scale, origin: Ticks, counters: Counters) -> Activity {
+        let seen = Observed { parked_since: origin, ..Observed::default() };
+        Activity { scale, origin, base_ns: counters.busy_ns, last: counters, seen }
+    }
+
+    /// Takes one look. A busy period begins at the look that first finds the worker awake, or moved while it is awake: not
+    /// before, so that nothing is called a stall that is none. `is_driven` is false where nobody runs the runtime.
+    pub(crate) fn look(&mut self, at: Ticks, counters: Counters, is_driven: bool) -> Observed {
+        let has_moved = counters != self.last;
+        let is_awake = is_driven && counters.parks.is_multiple_of(2);
+        let was_awake = self.seen.busy_since != Ticks::NONE;
+        self.last = counters;
+        if is_awake == was_awake && !has_moved {
+            return self.seen;
+        }
+        let elapsed = at.since(self.origin);
+        let active = self.scale.ticks(counters.busy_ns.saturating_sub(self.base_ns)).min(elapsed);
+        // Neither goes back, also where a counter is late.
+        self.seen.active_ticks = self.seen.active_ticks.max(active);
+        self.seen.idle_ticks = self.seen.idle_ticks.max(elapsed.saturating_sub(self.seen.active_ticks));
+        self.seen.parked_since = at;
+        self.seen.busy_since = if is_awake { at } else { Ticks::NONE };
+        self.seen
+    }
+
+    /// Tells whether the last look found the worker awake.
+    pub(crate) fn is_awake(&self) -> bool {
+        self.seen.busy_since != Ticks::NONE
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: u64 = 1_000_000;
+
+    fn activity() -> impl FnMut(u64, u64, u64) -> Observed {
+        let mut activity = Activity::new(Scale::NANOSECONDS, Ticks(1_000 * MS), Counters::default());
+        move |at_ms, parks, busy_ms| {
+            activity.look(Ticks((1_000 + at_ms) * MS), Counters { parks, busy_ns: busy_ms * MS }, true)
+        }
+    }
+
+    fn ms(ticks: Ticks) -> u64 {
+        (ticks.0 / MS).saturating_sub(1_000)
+    }
+
+    #[test]
+    fn a_worker_that_is_awake_and_does_not_move_is_busy_since_it_was_first_seen_so() {
+        let mut look = activity();
+        assert_eq!(look(5, 1, 1).busy_since, Ticks::NONE);
+        assert_eq!(ms(look(10, 2, 1).busy_since), 10);
+        assert_eq!(ms(look(15, 2, 1).busy_since), 10);
+        let parked = look(120, 3, 111);
+        assert_eq!((parked.busy_since, ms(parked.parked_since)), (Ticks::NONE, 120));
+        assert_eq!(parked.active_ticks, 111 * MS);
+        assert_eq!(parked.idle_ticks, 9 * MS);
+    }
+
+    #[test]
+    fn one_that_turns_or_parks_between_two_looks_begins_anew() {
+        let mut look = activity();
+        look(10, 2, 1);
+        assert_eq!(ms(look(15, 2, 4).busy_since), 15, "it polled its driver");
+        assert_eq!(ms(look(20, 4, 5).busy_since), 20, "it parked and unparked");
+        assert_eq!(ms(look(25, 4, 5).busy_since), 20);
+    }
+
+    #[test]
+    fn times_never_go_back() {
+        let mut look = activity();
+        let (first, then) = (look(10, 1, 9), look(20, 3, 2));
+        assert!(then.active_ticks >= first.active_ticks && then.idle_ticks >= first.idle_ticks);
+    }
+
+    #[test]
+    fn a_runtime_that_nobody_runs_is_not_busy() {
+        let mut activity = Activity::new(Scale::NANOSECONDS, Ticks(MS), Counters::default());
+        let counters = Counters { parks: 2, busy_ns: 1 };
+        assert!(activity.look(Ticks(2 * MS), counters, true).busy_since != Ticks::NONE);
+        assert_eq!(activity.look(Ticks(3 * MS), counters, false).busy_since, Ticks::NONE);
+        assert!(!activity.is_awake());
+    }
+}

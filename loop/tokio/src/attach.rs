@@ -1,0 +1,55 @@
+//! `attach`: nothing is installed, and the runtime may have run for long.
+
+use crate::pulse::visit_workers;
+use crate::runtime::{WatchedRuntime, is_off};
+use std::sync::Arc;
+use tokio::runtime::Handle;
+
+/// Watches a runtime that runs, under `name`, until the result is dropped. Its pages are made by short tasks that visit its workers;
+/// when these are busy is told by an agent of this process, which looks every 5 ms while they are and every 25 ms while they are
+/// not: without an agent nothing is.
+///
+/// A worker that was blocked before it was first visited has no page. One runtime is watched once, under the first name, until
+/// the last of its watches is dropped;
+/// one that was built by [`build`](crate::build) tells more already, and stays as it is.
+pub fn attach(handle: &Handle, name: &str) -> Watch {
+    if is_off() {
+        return Watch::nothing();
+    }
+    let runtime = WatchedRuntime::of(handle, name, false);
+    let mut watch = Watch::nothing();
+    if !runtime.is_hooked {
+        runtime.hold();
+        visit_workers(&runtime);
+        watch.attached = Some(runtime);
+    }
+    watch
+}
+
+/// A watch that was begun; dropping it ends it.
+#[derive(Debug)]
+#[must_use = "dropping it ends the watch"]
+pub struct Watch {
+    attached: Option<Arc<WatchedRuntime>>,
+    /// Of `start`: the agent that it started.
+    #[cfg(all(feature = "agent", target_os = "linux"))]
+    pub(crate) agent: Option<loopscope_agent::Agent>,
+}
+
+impl Watch {
+    pub(crate) fn nothing() -> Watch {
+        Watch {
+            attached: None,
+            #[cfg(all(feature = "agent", target_os = "linux"))]
+            agent: None,
+        }
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        if let Some(runtime) = &self.attached {
+            runtime.let_go();
+        }
+    }
+}

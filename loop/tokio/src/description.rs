@@ -1,0 +1,123 @@
+//! What Tokio's pages say of the runtime: its words, its own frames, what it can know, and what helps.
+
+use loopscope_probe::description::{Culprit, Description, Fact, FramePart, Owner, Term, Trouble};
+use loopscope_probe::{Kind, Phase};
+use std::sync::OnceLock;
+
+/// The phase of a worker that runs tasks; while it waits it is in [`Phase::POLL`].
+pub(crate) fn tasks() -> Phase {
+    Phase::from_index(8).unwrap_or(Phase::MAIN)
+}
+
+/// Of what tells a worker's page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tier {
+    /// Hooks on the worker: when it parks and unparks.
+    Hooked,
+    /// An observer, by the runtime's counters.
+    Observed,
+    /// A thread that is no worker and polls a wrapped future: told poll by poll.
+    Root,
+}
+
+/// Returns the description of a worker's page.
+pub(crate) fn worker(tier: Tier) -> &'static Description {
+    static HOOKED: OnceLock<Description> = OnceLock::new();
+    static OBSERVED: OnceLock<Description> = OnceLock::new();
+    match tier {
+        Tier::Observed => OBSERVED.get_or_init(|| words().fills(&[Fact::Time, Fact::Callbacks])),
+        Tier::Hooked | Tier::Root => HOOKED.get_or_init(|| {
+            let known = [Fact::Time, Fact::Lag, Fact::Iterations, Fact::PollWait, Fact::Callbacks];
+            words().fills(&known)
+        }),
+    }
+}
+
+/// Returns the description of the page of a runtime as a whole.
+pub(crate) fn whole() -> &'static Description {
+    static WHOLE: OnceLock<Description> = OnceLock::new();
+    WHOLE.get_or_init(|| {
+        let known = [Fact::Lag, Fact::PoolQueue, Fact::PoolJobs, Fact::PoolWait, Fact::PoolRun];
+        let between = "timers and I/O of all workers, which wait for a blocked one";
+        words().fills(&known).term(Term::Between, between, between).term(Term::Lane, "runtime", "runtimes")
+    })
+}
+
+fn words() -> Description {
+    let described = Description::new()
+        .phase(Phase::MAIN, "main")
+        .phase(tasks(), "tasks")
+        .phase(Phase::POLL, "park")
+        .kind(Kind::Task, "poll", "poll", "polls")
+        .term(Term::Callback, "poll", "polls")
+        .term(Term::Iteration, "park", "parks")
+        .term(Term::Lane, "worker", "workers")
+        .term(Term::PoolJob, "blocking job", "blocking jobs")
+        .term(Term::Between, "a task that is not wrapped", "tasks that are not wrapped")
+        .culprit(Culprit::Callback, "many short polls")
+        .parks("parks", "parked");
+    frames(remedies(described))
+}
+
+fn remedies(description: Description) -> Description {
+    description
+        .remedy(Trouble::Computing, "`spawn_blocking`, or a thread of its own")
+        .remedy(Trouble::Waiting, "`spawn_blocking`, or the async version of the call")
+        .remedy(
+            Trouble::ManyCallbacks,
+            "each poll is short, their number is the trouble: let a task that wakes itself yield (`yield_now`) or wait, and \
+             bound how many run at once",
+        )
+        .remedy(Trouble::PoolSize, "`max_blocking_threads({threads})`, or fewer jobs at once (a semaphore)")
+}
+
+/// Inlined functions have bare names, so files are looked at, too.
+fn frames(description: Description) -> Description {
+    let ours = ["/loopscope-tokio-", "/loopscope-probe-", "loop/tokio/src/", "loop/probe/src/"];
+    let runtime = ["tokio::runtime::", "tokio::task::", "<tokio::", "tokio::"];
+    let dependencies = [
+        "/axum-",
+        "/hyper-",
+        "/hyper-util-",
+        "/tower-",
+        "/tower-http-",
+        "/tonic-",
+        "/futures-",
+        "/futures-util-",
+        "/futures-core-",
+        "/tracing-",
+        "/h2-",
+        "/mio-",
+        "/http-body",
+        "/pin-project",
+        "/rustc/",
+    ];
+    let files = |description: Description, owner, texts: &[&str]| {
+        texts.iter().fold(description, |all, text| all.frames(owner, FramePart::File, text))
+    };
+    let description = files(description, Owner::Loopscope, &ours);
+    let description = description.frames(Owner::Loopscope, FramePart::Function, "loopscope_tokio::").frames(
+        Owner::Loopscope,
+        FramePart::Function,
+        "loopscope_probe::",
+    );
+    let description =
+        runtime.iter().fold(description, |all, text| all.frames(Owner::Runtime, FramePart::Function, text));
+    let description = files(description, Owner::Runtime, &["/tokio-1."]);
+    files(description, Owner::Dependency, &dependencies)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use loopscope_probe::description::DESCRIPTION_BYTES;
+
+    #[test]
+    fn a_page_has_room_for_each() {
+        for description in [worker(Tier::Hooked), worker(Tier::Observed), whole()] {
+            let text = description.to_string();
+            assert!(text.len() <= DESCRIPTION_BYTES / 2, "{} bytes", text.len());
+            assert_eq!(text.parse(), Ok(description.clone()));
+        }
+    }
+}

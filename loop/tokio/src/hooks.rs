@@ -1,0 +1,111 @@
+//! Hooks of a runtime that is being built: when its workers park and unpark, to the microsecond.
+
+use crate::lane::{self, Hook};
+use crate::runtime::{WatchedRuntime, is_off};
+use crate::unstable;
+use std::io;
+use std::sync::{Arc, OnceLock, Weak};
+use tokio::runtime::{Builder, Handle, Runtime};
+
+/// Builds the runtime of `builder`, watched under `name`. Sets its hooks `on_thread_park`, `on_thread_unpark` and `on_thread_stop`,
+/// in place of any that were set before: who has some of their own calls [`hooks`] instead. With `--cfg tokio_unstable` also
+/// those around each poll.
+///
+/// ```
+/// let mut builder = tokio::runtime::Builder::new_multi_thread();
+/// let runtime = loopscope_tokio::build(builder.enable_all(), "web")?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+///
+/// # Errors
+/// As `Builder::build`.
+pub fn build(builder: &mut Builder, name: &str) -> io::Result<Runtime> {
+    if is_off() {
+        return builder.build();
+    }
+    let hooks = hooks(name);
+    hooks.install(builder);
+    let runtime = builder.build()?;
+    hooks.adopt(runtime.handle());
+    Ok(runtime)
+}
+
+/// Returns what the hooks of a runtime are to call that has hooks of its own, or is built otherwise (`build_local`). For one
+/// runtime; cheap to clone.
+///
+/// ```
+/// let hooks = loopscope_tokio::hooks("web");
+/// let mut builder = tokio::runtime::Builder::new_current_thread();
+/// let (park, unpark, stop) = (hooks.clone(), hooks.clone(), hooks);
+/// builder.on_thread_park(move || park.park()).on_thread_unpark(move || unpark.unpark()).on_thread_stop(move || stop.stop());
+/// ```
+pub fn hooks(name: &str) -> Hooks {
+    Hooks { state: Arc::new(State { name: name.to_owned(), runtime: OnceLock::new() }) }
+}
+
+/// What a runtime's hooks call. See [`hooks`].
+#[derive(Clone, Debug)]
+pub struct Hooks {
+    state: Arc<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    name: String,
+    /// Weak: the runtime owns its hooks.
+    runtime: OnceLock<Weak<WatchedRuntime>>,
+}
+
+impl Hooks {
+    /// For `on_thread_park`: the worker is about to wait.
+    #[inline]
+    pub fn park(&self) {
+        self.call(Hook::Park);
+    }
+
+    /// For `on_thread_unpark`: the worker goes on.
+    #[inline]
+    pub fn unpark(&self) {
+        self.call(Hook::Unpark);
+    }
+
+    /// For `on_thread_stop`: the thread ends.
+    pub fn stop(&self) {
+        lane::end_thread();
+    }
+
+    pub(crate) fn install(&self, builder: &mut Builder) {
+        let (park, unpark, stop) = (self.clone(), self.clone(), self.clone());
+        builder
+            .on_thread_park(move || park.park())
+            .on_thread_unpark(move || unpark.unpark())
+            .on_thread_stop(move || stop.stop());
+        unstable::install(builder);
+    }
+
+    /// Says which runtime it is, before its first poll.
+    pub(crate) fn adopt(&self, handle: &Handle) {
+        let runtime = WatchedRuntime::of(handle, &self.state.name, true);
+        // A worker's first hook may have been earlier.
+        let _ = self.state.runtime.set(Arc::downgrade(&runtime));
+    }
+
+    #[inline(always)]
+    fn call(&self, hook: Hook) {
+        let own = |runtime: &Arc<WatchedRuntime>| {
+            self.state.runtime.get().is_some_and(|known| std::ptr::eq(known.as_ptr(), &**runtime))
+        };
+        lane::hook(hook, own, || self.find());
+    }
+
+    #[cold]
+    fn find(&self) -> Option<Arc<WatchedRuntime>> {
+        if is_off() {
+            return None;
+        }
+        if self.state.runtime.get().is_none() {
+            self.adopt(&Handle::try_current().ok()?);
+        }
+        self.state.runtime.get()?.upgrade().filter(|runtime| !runtime.is_ended())
+    }
+}

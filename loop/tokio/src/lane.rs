@@ -1,0 +1,352 @@
+//! What a thread has: the page of the worker that it is, written by it alone.
+//!
+//! A page is made by the first hook, visit or wrapped poll on the thread (half a millisecond, once), and ends with it. No code of
+//! the program runs while the thread's variable is borrowed.
+
+use crate::description::{self, Tier, tasks};
+use crate::runtime::{self, WatchedRuntime};
+use crate::worker::Worker;
+use loopscope_probe::site::Site;
+use loopscope_probe::{Kind, Life, Phase, Ticks, Writer, spans};
+use std::cell::RefCell;
+use std::panic::Location;
+use std::sync::Arc;
+
+/// A busy period is asked for hidden polls once it is this old, in nanoseconds, where a wrapped poll begins.
+const TURN_NS: u64 = 2_000_000;
+
+/// Runtimes that one thread runs by turns; the page of the one that is longest ago goes.
+const LANES_MAX: usize = 4;
+
+/// What is shown of a poll: where its future was wrapped, or a name.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Label {
+    pub(crate) at: &'static Location<'static>,
+    pub(crate) name: Option<&'static str>,
+}
+
+impl Label {
+    /// Stands for it: of a name its own address, so that equal names at several places are those of the first.
+    fn address(&self) -> usize {
+        let location = std::ptr::from_ref(self.at) as usize;
+        self.name.filter(|name| !name.is_empty()).map_or(location, |name| name.as_ptr() as usize)
+    }
+
+    fn site(&self, kind: Kind) -> Site {
+        let name = self.name.unwrap_or(if kind == Kind::Span { "poll" } else { "" });
+        let (file, line, column) = (self.at.file().to_owned(), self.at.line(), self.at.column());
+        Site { kind, name: name.to_owned(), file, line, column }
+    }
+}
+
+/// One page of the calling thread.
+struct Lane {
+    /// Dropped first: it belongs to the writer.
+    spans: Option<spans::Installed>,
+    writer: Writer,
+    worker: Arc<Worker>,
+    /// Number that no other lane of the process has.
+    identity: u64,
+    /// Wrapped polls inside each other.
+    depth: u32,
+    is_busy: bool,
+    /// Up to when hidden polls were looked for.
+    checked: Ticks,
+    turn_ticks: u64,
+}
+
+impl Lane {
+    fn make(runtime: &Arc<WatchedRuntime>, tier: Tier) -> Option<Lane> {
+        let worker = runtime.enlist(tier)?;
+        let name = &runtime.name;
+        let builder = match tier {
+            Tier::Root => Writer::builder(&format!("{name}/root")),
+            _ => Writer::builder(&format!("{name}/{}", worker.number)).worker(name, worker.number),
+        };
+        let builder = builder.runtime("tokio").describe(description::worker(tier)).observer(worker.clone());
+        let builder = if tier == Tier::Observed { builder.observed() } else { builder };
+        let mut writer = builder.build();
+        writer.phase(if tier == Tier::Observed { tasks() } else { Phase::POLL });
+        let (turn_ticks, checked) = (writer.clock().scale().ticks(TURN_NS), writer.last());
+        let mut lane =
+            Lane { spans: None, writer, worker, identity: 0, depth: 0, is_busy: false, checked, turn_ticks };
+        lane.install();
+        lane.identity = spans::loop_identity();
+        Some(lane)
+    }
+
+    fn install(&mut self) {
+        self.spans = Some(self.writer.install_spans());
+    }
+
+    fn is_of(&self, runtime: &Arc<WatchedRuntime>) -> bool {
+        Arc::ptr_eq(&self.worker.runtime, runtime) && !self.worker.is_left()
+    }
+
+    fn park(&mut self) {
+        if std::mem::take(&mut self.is_busy) {
+            self.writer.phase(Phase::POLL);
+            self.writer.iteration();
+            self.writer.park();
+            self.worker.end_period();
+        }
+    }
+
+    fn unpark(&mut self) {
+        if self.worker.tier == Tier::Hooked && self.worker.index().is_none() {
+            self.worker.runtime.identify(&self.worker);
+        }
+        // A second time without a park between them is a hook that ran without one.
+        if !self.is_busy {
+            self.unpark_at(self.writer.clock().now());
+        }
+    }
+
+    fn unpark_at(&mut self, now: Ticks) {
+        self.is_busy = true;
+        self.checked = now;
+        self.writer.unpark_untold(now);
+        self.writer.phase(tasks());
+        self.worker.begin_period();
+    }
+
+    /// A wrapped poll begins that is in no other.
+    #[inline(always)]
+    fn begin(&mut self, label: &Label) {
+        let site = self.writer.addressed_site(label.address(), Kind::Task, || label.site(Kind::Task));
+        let now = self.writer.clock().now();
+        if self.worker.tier != Tier::Observed && !self.is_busy {
+            self.unpark_at(now);
+        } else if now.since(self.checked) > self.turn_ticks {
+            self.look_for_turn(now);
+        }
+        self.writer.begin_at(now, Kind::Task, site, Life::UNKNOWN);
+    }
+
+    #[inline(always)]
+    fn end(&mut self) {
+        self.writer.end();
+        if self.worker.tier == Tier::Root {
+            self.park();
+        }
+    }
+
+    /// Whether the worker polled its driver since its busy period began: then that was over, and another began.
+    #[cold]
+    fn look_for_turn(&mut self, now: Ticks) {
+        self.checked = now;
+        match self.worker.tier {
+            Tier::Observed => self.writer.settle_observed(),
+            _ if self.worker.has_turned() => {
+                self.writer.settle();
+                self.writer.iteration();
+                self.writer.park_at(now);
+                self.worker.end_period();
+                self.unpark_at(now);
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Drop for Lane {
+    fn drop(&mut self) {
+        self.worker.leave();
+    }
+}
+
+/// The lanes of a thread: the one of the runtime that it runs now, and those of others.
+struct Lanes {
+    current: Option<Lane>,
+    others: Vec<Lane>,
+    /// [`runtime::added`] when no runtime of this thread was found watched.
+    looked_at: u64,
+}
+
+thread_local! {
+    static LANES: RefCell<Lanes> = const { RefCell::new(Lanes { current: None, others: Vec::new(), looked_at: 0 }) };
+}
+
+/// Calls `act` with the thread's lanes; not at the end of the thread, and not within itself.
+#[inline(always)]
+fn with_lanes<R>(act: impl FnOnce(&mut Lanes) -> R) -> Option<R> {
+    LANES.try_with(|lanes| lanes.try_borrow_mut().ok().map(|mut lanes| act(&mut lanes))).ok()?
+}
+
+impl Lanes {
+    /// Makes the lane of this runtime the current one, and makes it where there is none.
+    #[cold]
+    fn switch_to(&mut self, runtime: &Arc<WatchedRuntime>, tier: Tier) {
+        if let Some(mut lane) = self.current.take() {
+            lane.spans = None;
+            if lane.depth == 0 {
+                lane.park();
+            }
+            self.others.push(lane);
+        }
+        // Those whose work another thread does by now end here.
+        self.others
+            .retain(|lane| !lane.worker.is_left() && !lane.worker.runtime.is_ended() || lane.depth > 0);
+        if self.others.len() >= LANES_MAX {
+            self.others.remove(0);
+        }
+        let known = self.others.iter().position(|lane| lane.is_of(runtime));
+        self.current = match known {
+            Some(known) => {
+                let mut lane = self.others.remove(known);
+                lane.install();
+                Some(lane)
+            }
+            None => Lane::make(runtime, tier),
+        };
+    }
+
+    /// Finds out whether the thread is in a watched runtime, for a wrapped poll.
+    #[cold]
+    fn find(&mut self) {
+        let added = runtime::added();
+        if added == self.looked_at {
+            return;
+        }
+        match runtime::current() {
+            None => self.looked_at = added,
+            Some(runtime) => {
+                let is_worker = crate::worker_index::current().is_some();
+                let tier = match (is_worker, runtime.is_hooked) {
+                    (true, true) => Tier::Hooked,
+                    (true, false) => Tier::Observed,
+                    (false, _) => Tier::Root,
+                };
+                self.switch_to(&runtime, tier);
+                if self.current.is_none() {
+                    self.looked_at = added;
+                }
+            }
+        }
+    }
+}
+
+/// What a hook does on the thread of `runtime`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Hook {
+    Park,
+    Unpark,
+}
+
+/// A hook runs on the calling thread. `is_own` tells whether the thread's current lane is of the hook's runtime, which
+/// `runtime` finds where it is not.
+pub(crate) fn hook(
+    hook: Hook,
+    is_own: impl FnOnce(&Arc<WatchedRuntime>) -> bool,
+    runtime: impl FnOnce() -> Option<Arc<WatchedRuntime>>,
+) {
+    with_lanes(|lanes| {
+        let is_current = |lane: &Lane| {
+            lane.worker.tier == Tier::Hooked && !lane.worker.is_left() && is_own(&lane.worker.runtime)
+        };
+        if !lanes.current.as_ref().is_some_and(is_current)
+            && let Some(runtime) = runtime()
+        {
+            lanes.switch_to(&runtime, Tier::Hooked);
+        }
+        match (&mut lanes.current, hook) {
+            (Some(lane), Hook::Park) => lane.park(),
+            (Some(lane), Hook::Unpark) => lane.unpark(),
+            (None, _) => {}
+        }
+    });
+}
+
+/// A task of ours runs on the calling thread: makes the page of a worker that has none.
+pub(crate) fn visit(runtime: &Arc<WatchedRuntime>) {
+    with_lanes(|lanes| {
+        if !lanes.current.as_ref().is_some_and(|lane| lane.is_of(runtime)) && !runtime.is_ended() {
+            lanes.switch_to(runtime, Tier::Observed);
+        }
+    });
+}
+
+/// The thread has returned from running this runtime: until it does so again it is not busy.
+pub(crate) fn rest(runtime: &Arc<WatchedRuntime>) {
+    with_lanes(|lanes| {
+        let all = lanes.current.iter_mut().chain(&mut lanes.others);
+        all.filter(|lane| lane.is_of(runtime)).for_each(|lane| lane.park());
+    });
+}
+
+/// The thread is no worker any more: its pages end.
+pub(crate) fn end_thread() {
+    let ended = with_lanes(|lanes| (lanes.current.take(), std::mem::take(&mut lanes.others)));
+    let (current, others) = ended.unwrap_or_default();
+    for lane in current.into_iter().chain(others) {
+        let runtime = lane.worker.runtime.clone();
+        drop(lane);
+        runtime.worker_ended();
+    }
+}
+
+/// A wrapped poll that was begun.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Frame {
+    /// On a thread that is not watched.
+    None,
+    /// On the lane with this identity.
+    Poll(u64),
+    /// Inside another.
+    Span(u64, Option<spans::Entered>),
+}
+
+/// A wrapped poll begins on the calling thread.
+#[inline(always)]
+pub(crate) fn enter(label: &Label) -> Frame {
+    let begun = with_lanes(|lanes| {
+        if lanes.current.is_none() {
+            lanes.find();
+        }
+        let Some(lane) = &mut lanes.current else { return (0, false) };
+        lane.depth += 1;
+        if lane.depth == 1 {
+            lane.begin(label);
+        }
+        (lane.identity, lane.depth > 1)
+    });
+    match begun {
+        Some((0, _)) | None => Frame::None,
+        Some((identity, false)) => Frame::Poll(identity),
+        Some((identity, true)) => {
+            let site = spans::addressed_site(label.address(), || label.site(Kind::Span));
+            Frame::Span(identity, site.and_then(|site| spans::enter(site, "")))
+        }
+    }
+}
+
+/// It ends.
+#[inline(always)]
+pub(crate) fn leave(frame: Frame) {
+    let identity = match frame {
+        Frame::None => return,
+        Frame::Poll(identity) => identity,
+        Frame::Span(identity, entered) => {
+            entered.into_iter().for_each(spans::leave);
+            identity
+        }
+    };
+    let gone = with_lanes(|lanes| {
+        let lane = match &mut lanes.current {
+            Some(lane) if lane.identity == identity => lane,
+            _ => lanes.others.iter_mut().find(|lane| lane.identity == identity)?,
+        };
+        lane.depth -= 1;
+        if lane.depth > 0 {
+            return None;
+        }
+        lane.end();
+        // `block_in_place` gave the worker to another thread: this one is none any more.
+        let is_current = lanes.current.as_ref().is_some_and(|lane| lane.identity == identity);
+        if is_current && lanes.current.as_ref().is_some_and(|lane| lane.worker.is_left()) {
+            return lanes.current.take();
+        }
+        None
+    });
+    drop(gone);
+}

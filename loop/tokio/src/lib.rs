@@ -1,0 +1,66 @@
+//! Which task blocks a Tokio runtime, and at which line: told while it does, on stable Rust.
+//!
+//! ```no_run
+//! # #[cfg(feature = "agent")]
+//! #[tokio::main]
+//! async fn main() -> Result<(), loopscope_tokio::StartError> {
+//!     let _watch = loopscope_tokio::start("web")?;
+//!     // The program as it was.
+//!     Ok(())
+//! }
+//! # #[cfg(not(feature = "agent"))]
+//! # fn main() {}
+//! ```
+//!
+//! Each worker thread has a page, which an agent of the process reads, and so does the runtime as a whole, for its lag and its
+//! blocking pool. Three tiers tell more and more, each useful alone:
+//!
+//! | | what it needs | what it tells |
+//! |---|---|---|
+//! | [`attach`], [`start`] | a `Handle` of a runtime that runs | stalls with their line, lag, the pool |
+//! | [`build`], [`hooks`] | the `Builder` | the same to the microsecond, nothing while all is parked; park times |
+//! | [`probed`], [`named`], [`spawn`], [`RouteLayer`](route::RouteLayer) | the future | run times by task or route |
+//!
+//! # How a stall is told from a task that yields
+//! A worker that is busy does not park, so its hooks say nothing; but it polls its driver every 61 polls, and Tokio then adds to
+//! the worker's busy time. *Unparked, and that time does not grow*: it is stuck in one poll, or in a few. The agent asks at each of
+//! its looks (`worker.rs`).
+//!
+//! # What runs where
+//! Pages are made and written on the workers: by a hook, or by a task of ours that visits each. Nothing is allocated, locked or
+//! logged there afterwards. There is no thread of ours; what has to be asked is asked on the agent's.
+//!
+//! With `LOOPSCOPE=off`, and on other systems than Linux, all of it does nothing.
+
+#![forbid(unsafe_code)]
+
+mod activity;
+mod attach;
+mod description;
+mod hooks;
+mod lane;
+mod pool;
+mod probed;
+mod pulse;
+mod root;
+mod runtime;
+mod worker;
+mod worker_index;
+
+#[cfg(feature = "tower")]
+pub mod route;
+#[cfg(feature = "agent")]
+mod start;
+#[cfg(tokio_unstable)]
+mod unstable;
+#[cfg(not(tokio_unstable))]
+#[path = "unstable_absent.rs"]
+mod unstable;
+
+pub use attach::{Watch, attach};
+pub use hooks::{Hooks, build, hooks};
+pub use pool::spawn_blocking;
+pub use probed::{Probed, named, probed, spawn};
+pub use root::block_on;
+#[cfg(feature = "agent")]
+pub use start::{StartError, start};

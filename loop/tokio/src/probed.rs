@@ -1,0 +1,72 @@
+//! Futures whose polls are timed, each under the place where it was wrapped, or a name.
+
+use crate::lane::{self, Frame, Label};
+use std::future::Future;
+use std::panic::Location;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use tokio::task::JoinHandle;
+
+pin_project_lite::pin_project! {
+    /// A future whose polls are timed. Made by [`probed`] and [`named`].
+    #[derive(Debug)]
+    #[must_use = "futures do nothing unless polled"]
+    pub struct Probed<F> {
+        label: Label,
+        #[pin]
+        future: F,
+    }
+}
+
+impl<F> Probed<F> {
+    pub(crate) fn new(label: Label, future: F) -> Probed<F> {
+        Probed { label, future }
+    }
+}
+
+impl<F: Future> Future for Probed<F> {
+    type Output = F::Output;
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let this = self.project();
+        let _end = End(lane::enter(this.label));
+        this.future.poll(cx)
+    }
+}
+
+/// Ends the poll, also where it panics.
+pub(crate) struct End(pub(crate) Frame);
+
+impl Drop for End {
+    #[inline(always)]
+    fn drop(&mut self) {
+        lane::leave(self.0);
+    }
+}
+
+/// Times each poll of a future, under the place of this call. One inside another is shown as a part of it. On a thread of a runtime
+/// that is not watched it costs a few nanoseconds.
+#[track_caller]
+pub fn probed<F: Future>(future: F) -> Probed<F> {
+    Probed::new(Label { at: Location::caller(), name: None }, future)
+}
+
+/// [`probed`] under a name, which is shown instead of the place.
+#[track_caller]
+pub fn named<F: Future>(name: &'static str, future: F) -> Probed<F> {
+    Probed::new(Label { at: Location::caller(), name: Some(name) }, future)
+}
+
+/// `tokio::spawn` of a future whose polls are timed, under the place of this call.
+///
+/// # Panics
+/// Outside a runtime, as `tokio::spawn`.
+#[track_caller]
+pub fn spawn<F>(future: F) -> JoinHandle<F::Output>
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    tokio::spawn(probed(future))
+}

@@ -1,0 +1,271 @@
+//! The runtimes of this process that are watched, and what is known of each.
+
+use crate::activity::Counters;
+use crate::description::{self, Tier};
+use crate::pool::Pool;
+use crate::pulse::Pulse;
+use crate::worker::Worker;
+use crate::worker_index;
+use loopscope_probe::{Clock, ThreadlessPage, Writer, switch};
+use std::collections::HashMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Context, Poll, Waker};
+use tokio::runtime::{Handle, Id, RuntimeFlavor};
+use tokio::task::JoinHandle;
+
+/// How often it is asked whether a runtime that seems stuck is there at all, in nanoseconds.
+const ALIVE_EVERY_NS: u64 = 250_000_000;
+
+/// Pages of threads that are no workers and poll wrapped futures: a page takes half a megabyte, and there may be hundreds of them.
+const ROOTS_MAX: usize = 8;
+
+/// For how long a thread looks by the counters which worker it is, in nanoseconds: see [`worker_index::search`].
+const SEARCH_NS: u64 = 100_000;
+
+/// Tells whether nothing is watched: by `LOOPSCOPE=off`, or because the system is none that pages can be read on.
+pub(crate) fn is_off() -> bool {
+    !cfg!(target_os = "linux") || switch::is_off()
+}
+
+/// One watched runtime.
+#[derive(Debug)]
+pub(crate) struct WatchedRuntime {
+    pub(crate) name: String,
+    pub(crate) handle: Handle,
+    /// Whether its workers tell when they park, by hooks.
+    pub(crate) is_hooked: bool,
+    is_multi: bool,
+    /// Its own page; `None` once it has ended.
+    page: Mutex<Option<ThreadlessPage>>,
+    pub(crate) pool: Mutex<Option<Pool>>,
+    workers: Mutex<Vec<Weak<Worker>>>,
+    is_ended: AtomicBool,
+    /// Who attached to it, and has not let go.
+    watches: AtomicUsize,
+    /// Nobody runs it: [`block_on`](crate::block_on) has returned.
+    is_at_rest: AtomicBool,
+    /// When it was last asked whether it is there, in ticks, and by which task.
+    asked_at: AtomicU64,
+    asked: Mutex<Option<JoinHandle<()>>>,
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+static RUNTIMES: Mutex<Option<HashMap<Id, Arc<WatchedRuntime>>>> = Mutex::new(None);
+/// Grows with each runtime that is watched: whoever found none watched looks again then.
+static ADDED: AtomicU64 = AtomicU64::new(0);
+
+/// Returns a number that changes with each runtime that is watched; 0 while there was none.
+pub(crate) fn added() -> u64 {
+    ADDED.load(Ordering::Acquire)
+}
+
+/// Returns the runtime whose context the calling thread is in, where it is watched.
+pub(crate) fn current() -> Option<Arc<WatchedRuntime>> {
+    let handle = Handle::try_current().ok()?;
+    locked(&RUNTIMES).as_ref()?.get(&handle.id()).cloned()
+}
+
+impl WatchedRuntime {
+    /// Returns the watch on a runtime, and makes it where there is none. The first to come gives the name.
+    pub(crate) fn of(handle: &Handle, name: &str, is_hooked: bool) -> Arc<WatchedRuntime> {
+        let mut runtimes = locked(&RUNTIMES);
+        let known = runtimes.get_or_insert_default();
+        if let Some(runtime) = known.get(&handle.id()).filter(|runtime| !runtime.is_ended()) {
+            return runtime.clone();
+        }
+        let runtime = WatchedRuntime::make(handle, name, is_hooked);
+        known.insert(handle.id(), runtime.clone());
+        ADDED.fetch_add(1, Ordering::Release);
+        runtime
+    }
+
+    fn make(handle: &Handle, name: &str, is_hooked: bool) -> Arc<WatchedRuntime> {
+        let is_multi = handle.runtime_flavor() != RuntimeFlavor::CurrentThread;
+        Arc::new_cyclic(|runtime: &Weak<WatchedRuntime>| {
+            let pulse = Pulse::new(runtime.clone());
+            let builder = Writer::builder(name).runtime("tokio").describe(description::whole());
+            let mut page = builder.thread("").observer(Arc::new(pulse)).build_threadless();
+            let pool = page.take_pool().map(Pool::new);
+            WatchedRuntime {
+                name: name.to_owned(),
+                handle: handle.clone(),
+                is_hooked,
+                is_multi,
+                page: Mutex::new(Some(page)),
+                pool: Mutex::new(pool),
+                workers: Mutex::default(),
+                is_ended: AtomicBool::new(false),
+                watches: AtomicUsize::new(0),
+                is_at_rest: AtomicBool::new(false),
+                asked_at: AtomicU64::new(0),
+                asked: Mutex::default(),
+            }
+        })
+    }
+
+    /// Tells whether several workers share the runtime's timers and I/O.
+    pub(crate) fn is_multi(&self) -> bool {
+        self.is_multi
+    }
+
+    pub(crate) fn worker_count(&self) -> usize {
+        self.handle.metrics().num_workers()
+    }
+
+    /// Reads the counters of one worker.
+    pub(crate) fn counters(&self, index: usize) -> Counters {
+        let metrics = self.handle.metrics();
+        let busy = metrics.worker_total_busy_duration(index);
+        Counters { parks: metrics.worker_park_unpark_count(index), busy_ns: busy.as_nanos() as u64 }
+    }
+
+    /// Calls `act` with the runtime's own page, while it has one.
+    pub(crate) fn with_page<R>(&self, act: impl FnOnce(&mut ThreadlessPage) -> R) -> Option<R> {
+        locked(&self.page).as_mut().map(act)
+    }
+
+    /// Returns the workers that have pages and still work.
+    fn live(workers: &mut Vec<Weak<Worker>>) -> Vec<Arc<Worker>> {
+        let live: Vec<Arc<Worker>> = workers.iter().filter_map(Weak::upgrade).collect();
+        let live: Vec<Arc<Worker>> = live.into_iter().filter(|worker| !worker.is_left()).collect();
+        *workers = live.iter().map(Arc::downgrade).collect();
+        live
+    }
+
+    /// Tells whether each worker has a page.
+    pub(crate) fn has_all_workers(&self) -> bool {
+        let live = Self::live(&mut locked(&self.workers));
+        live.iter().filter(|worker| worker.index().is_some()).count() >= self.worker_count()
+    }
+
+    /// Adds the calling thread, as a worker or, with [`Tier::Root`], as another thread. `None` where it is to have no page: which
+    /// worker it is cannot be told yet, or there are enough of its kind.
+    pub(crate) fn enlist(self: &Arc<Self>, tier: Tier) -> Option<Arc<Worker>> {
+        let index = if tier == Tier::Root { None } else { self.find_index() };
+        let mut workers = locked(&self.workers);
+        let live = Self::live(&mut workers);
+        let roots = live.iter().filter(|worker| worker.tier == Tier::Root).count();
+        if tier == Tier::Observed && index.is_none() || tier == Tier::Root && roots >= ROOTS_MAX {
+            return None;
+        }
+        self.take_over(&live, index);
+        let is_free = |number: &u32| live.iter().all(|worker| worker.number != *number);
+        let own = index.map(|index| index as u32).filter(is_free);
+        let first = if index.is_some() { self.worker_count() as u32 } else { 0 };
+        let number = own.or_else(|| (first..).find(is_free))?;
+        let worker = Arc::new(Worker::new(self.clone(), tier, index, number));
+        workers.push(Arc::downgrade(&worker));
+        Some(worker)
+    }
+
+    /// Looks again for which worker the calling thread is, where that is not known.
+    pub(crate) fn identify(&self, worker: &Worker) {
+        if let Some(index) = self.find_index() {
+            let live = Self::live(&mut locked(&self.workers));
+            self.take_over(&live, Some(index));
+            worker.set_index(index);
+        }
+    }
+
+    /// Whoever did this worker's work does it no more: `block_in_place` handed it to this thread.
+    fn take_over(&self, live: &[Arc<Worker>], index: Option<usize>) {
+        live.iter()
+            .filter(|worker| index.is_some() && worker.index() == index)
+            .for_each(|worker| worker.leave());
+    }
+
+    fn find_index(&self) -> Option<usize> {
+        worker_index::current().or_else(|| {
+            let taken: Vec<usize> =
+                Self::live(&mut locked(&self.workers)).iter().filter_map(|worker| worker.index()).collect();
+            let clock = Clock::real();
+            let end = clock.now().0.saturating_add(clock.scale().ticks(SEARCH_NS));
+            let may_go_on = || clock.now().0 < end;
+            let counters = |index| self.counters(index);
+            worker_index::search(self.worker_count(), counters, |index| taken.contains(&index), may_go_on)
+        })
+    }
+
+    /// Tells whether somebody runs it, as far as is known.
+    pub(crate) fn is_driven(&self) -> bool {
+        !self.is_at_rest.load(Ordering::Relaxed)
+    }
+
+    /// Says whether somebody runs it.
+    pub(crate) fn set_at_rest(&self, is_at_rest: bool) {
+        self.is_at_rest.store(is_at_rest, Ordering::Relaxed);
+    }
+
+    /// Tells whether it was dropped, or is to be watched no more.
+    pub(crate) fn is_ended(&self) -> bool {
+        self.is_ended.load(Ordering::Relaxed)
+    }
+
+    /// Somebody attached to it.
+    pub(crate) fn hold(&self) {
+        self.watches.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// And lets go: with the last one the watch ends.
+    pub(crate) fn let_go(&self) {
+        if self.watches.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.end();
+        }
+    }
+
+    /// Ends the watch.
+    fn end(&self) {
+        self.is_ended.store(true, Ordering::Relaxed);
+        if let Some(runtimes) = locked(&RUNTIMES).as_mut()
+            && runtimes.get(&self.handle.id()).is_some_and(|known| std::ptr::eq(&**known, self))
+        {
+            runtimes.remove(&self.handle.id());
+        }
+        // After it the page: its pool's words are part of it.
+        let pool = locked(&self.pool).take();
+        let page = locked(&self.page).take();
+        drop((pool, page));
+    }
+
+    /// Ends the watch where the runtime was dropped. Asks it by a task, which is refused then; now and then, and never by two at
+    /// once: nobody may run them for long.
+    pub(crate) fn check_alive(&self, clock: &Clock) {
+        let (now, asked) = (clock.now(), self.asked_at.load(Ordering::Relaxed));
+        if now.0.saturating_sub(asked) >= clock.scale().ticks(ALIVE_EVERY_NS) {
+            self.asked_at.store(now.0, Ordering::Relaxed);
+            self.check_alive_now();
+        }
+    }
+
+    fn check_alive_now(&self) {
+        let mut asked = locked(&self.asked);
+        let task = asked.get_or_insert_with(|| self.handle.spawn(async {}));
+        let answer = match Pin::new(task).poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Pending => return,
+            Poll::Ready(answer) => answer,
+        };
+        *asked = None;
+        drop(asked);
+        if answer.is_err_and(|refused| refused.is_cancelled()) {
+            self.end();
+        }
+    }
+
+    /// Tells whether no worker has a page.
+    pub(crate) fn has_no_workers(&self) -> bool {
+        Self::live(&mut locked(&self.workers)).is_empty()
+    }
+
+    /// A thread has ceased to be a worker: with the last one the runtime may have ended.
+    pub(crate) fn worker_ended(&self) {
+        if self.has_no_workers() {
+            self.check_alive_now();
+        }
+    }
+}

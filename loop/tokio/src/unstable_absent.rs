@@ -1,0 +1,11 @@
+//! Without `--cfg tokio_unstable`: nothing more is known.
+
+use loopscope_probe::ObservedPool;
+use tokio::runtime::{Builder, Handle};
+
+pub(crate) fn install(_builder: &mut Builder) {}
+
+/// Returns what the runtime's metrics tell of its blocking pool: nothing.
+pub(crate) fn pool(_handle: &Handle) -> Option<ObservedPool> {
+    None
+}

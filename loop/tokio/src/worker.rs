@@ -1,0 +1,183 @@
+//! One worker thread of a watched runtime, as the agent asks about it.
+//!
+//! A worker polls its driver every 61 polls without a hook, a thread ceases to be a worker without one (`block_in_place` hands its
+//! work to another thread; `block_on` returns; a runtime is dropped), and one that was only attached to tells nothing at all. The
+//! runtime's counters tell all of that to whoever looks.
+
+use crate::activity::Activity;
+use crate::description::Tier;
+use crate::runtime::WatchedRuntime;
+use loopscope_probe::observer::{Observer, Sighting};
+use loopscope_probe::{Clock, Ticks};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+/// The agent looks this often at a worker that was attached to and is busy, in nanoseconds: a busy period begins so much late.
+const LOOK_NS: u64 = 5_000_000;
+/// And this often while it waits. It rings for nobody when it wakes.
+const IDLE_LOOK_NS: u64 = 25_000_000;
+/// A worker with hooks rings when it wakes; while it is busy its hidden polls are looked for this often.
+const TURN_LOOK_NS: u64 = 10_000_000;
+/// A worker that was awake this long ago may be so again soon.
+const RECENT_NS: u64 = 100_000_000;
+/// One that has not moved for so long may be of a runtime that is gone.
+const SUSPECT_NS: u64 = 20_000_000;
+
+/// Shared by the thread, whose page it is about, and the agent.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    pub(crate) runtime: Arc<WatchedRuntime>,
+    pub(crate) tier: Tier,
+    /// Its number in the runtime's metrics, once that is known.
+    index: OnceLock<usize>,
+    /// Its number in labels, which no other live worker of the runtime has.
+    pub(crate) number: u32,
+    /// The thread does this work no more. Set by whoever finds out; not taken back.
+    is_left: AtomicBool,
+    /// Odd while the thread is busy, and another number for each period: the thread publishes (release) what follows with it.
+    period: AtomicU64,
+    /// The counters when the period began.
+    base_busy_ns: AtomicU64,
+    base_parks: AtomicU64,
+    watched: Mutex<Watched>,
+}
+
+/// What only the agent's looks change.
+#[derive(Debug)]
+struct Watched {
+    activity: Activity,
+    clock: Clock,
+    /// When it was last seen awake or moving.
+    active_at: Ticks,
+    /// The period in which the counters contradicted the thread.
+    contradicted: u64,
+}
+
+impl Worker {
+    pub(crate) fn new(runtime: Arc<WatchedRuntime>, tier: Tier, index: Option<usize>, number: u32) -> Worker {
+        let clock = Clock::real();
+        let counters = index.map(|index| runtime.counters(index)).unwrap_or_default();
+        let now = clock.now();
+        let activity = Activity::new(clock.scale(), now, counters);
+        let watched = Mutex::new(Watched { activity, clock, active_at: now, contradicted: 0 });
+        Worker {
+            runtime,
+            tier,
+            index: index.map(OnceLock::from).unwrap_or_default(),
+            number,
+            is_left: AtomicBool::new(false),
+            period: AtomicU64::new(0),
+            base_busy_ns: AtomicU64::new(0),
+            base_parks: AtomicU64::new(0),
+            watched,
+        }
+    }
+
+    pub(crate) fn index(&self) -> Option<usize> {
+        self.index.get().copied()
+    }
+
+    /// Says which worker it is.
+    pub(crate) fn set_index(&self, index: usize) {
+        // Only the thread itself says so.
+        let _ = self.index.set(index);
+    }
+
+    /// Tells whether the thread does this work no more.
+    pub(crate) fn is_left(&self) -> bool {
+        self.is_left.load(Ordering::Relaxed)
+    }
+
+    /// Says so.
+    pub(crate) fn leave(&self) {
+        self.is_left.store(true, Ordering::Relaxed);
+    }
+
+    /// The thread's side: a busy period begins.
+    pub(crate) fn begin_period(&self) {
+        if let Some(index) = self.index() {
+            let counters = self.runtime.counters(index);
+            self.base_busy_ns.store(counters.busy_ns, Ordering::Relaxed);
+            self.base_parks.store(counters.parks, Ordering::Relaxed);
+        }
+        // The thread alone changes it.
+        self.period.store(self.period.load(Ordering::Relaxed) | 1, Ordering::Release);
+    }
+
+    /// The thread's side: it waits.
+    pub(crate) fn end_period(&self) {
+        let period = self.period.load(Ordering::Relaxed);
+        self.period.store((period | 1).wrapping_add(1), Ordering::Release);
+    }
+
+    /// The thread's side: whether the worker has polled its driver since the period began.
+    pub(crate) fn has_turned(&self) -> bool {
+        self.index().is_some_and(|index| {
+            self.runtime.counters(index).busy_ns != self.base_busy_ns.load(Ordering::Relaxed)
+        })
+    }
+
+    /// A worker that tells when it parks: looks for polls that it did not tell, and for its end.
+    fn look_at_hooked(&self, index: usize) -> Sighting {
+        let period = self.period.load(Ordering::Acquire);
+        if period & 1 == 0 {
+            return Sighting::nothing();
+        }
+        let base_busy_ns = self.base_busy_ns.load(Ordering::Relaxed);
+        let base_parks = self.base_parks.load(Ordering::Relaxed);
+        let counters = self.runtime.counters(index);
+        fence(Ordering::Acquire);
+        let sighting = Sighting::nothing().again_within(TURN_LOOK_NS);
+        if self.period.load(Ordering::Relaxed) != period {
+            return sighting;
+        }
+        let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        // While this thread is in one busy period, its worker parked: another thread does that work now. Seen twice, because
+        // the counter may be seen before the thread's own word is.
+        let is_contradicted = counters.parks != base_parks && base_parks.is_multiple_of(2);
+        if is_contradicted && std::mem::replace(&mut watched.contradicted, period) == period {
+            self.leave();
+            return Sighting::nothing().retired();
+        }
+        if counters.busy_ns == base_busy_ns {
+            self.suspect(&watched);
+        }
+        sighting.turn(counters.busy_ns.saturating_sub(base_busy_ns))
+    }
+
+    /// A worker that tells nothing: its counters tell when it was busy.
+    fn look_at_silent(&self, index: usize, at: Ticks) -> Sighting {
+        let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = watched.activity.look(at, self.runtime.counters(index), self.runtime.is_driven());
+        if before.parked_since == at || before.busy_since == at {
+            watched.active_at = at;
+        }
+        let quiet_ns = watched.clock.ns_between(watched.active_at, at);
+        if watched.activity.is_awake() && quiet_ns > SUSPECT_NS {
+            self.suspect(&watched);
+        }
+        let again_ns =
+            if watched.activity.is_awake() || quiet_ns < RECENT_NS { LOOK_NS } else { IDLE_LOOK_NS };
+        Sighting::nothing().observed(before).again_within(again_ns)
+    }
+
+    /// It seems stuck: whether its runtime is there at all is asked now and then.
+    fn suspect(&self, watched: &Watched) {
+        self.runtime.check_alive(&watched.clock);
+    }
+}
+
+impl Observer for Worker {
+    fn look(&self, at: Ticks) -> Sighting {
+        if self.is_left() || self.runtime.is_ended() {
+            return Sighting::nothing().retired();
+        }
+        match (self.tier, self.index()) {
+            (Tier::Hooked, Some(index)) => self.look_at_hooked(index),
+            (Tier::Observed, Some(index)) => self.look_at_silent(index, at),
+            // Which worker it is, is not known: each look is taken for a hidden poll, so that a task that yields is no stall.
+            (Tier::Hooked, None) => Sighting::nothing().turn(at.0).again_within(TURN_LOOK_NS),
+            (Tier::Observed | Tier::Root, _) => Sighting::nothing(),
+        }
+    }
+}

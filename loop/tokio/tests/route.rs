@@ -1,0 +1,123 @@
+//! A handler that blocks is told by its route, and with the spans that are open in it.
+
+mod support;
+
+use axum::Router;
+use axum::routing::{get, post};
+use loopscope_tokio::route::RouteLayer;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::{Arc, Mutex};
+use support::{Block, Flavor, Running, Tier, agent, turn, until, workers};
+
+fn ask(address: std::net::SocketAddr, method: &str, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    write!(stream, "{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[test]
+fn the_route_of_a_handler_that_blocks_is_told_in_both_tiers() {
+    let _turn = turn();
+    let agent = agent(40);
+    for tier in [Tier::Attach, Tier::Build] {
+        let name = format!("routes {tier:?}");
+        let running = Running::start(tier, Flavor::Multi, &name);
+        running.wait_for_workers(&name, 2);
+        let (block, act) = Block::new();
+        let act = Arc::new(Mutex::new(Some(act)));
+        let app = Router::new()
+            .route("/users/{id}", get(|| async { "a user" }))
+            .route("/block/{id}", post(|| async move { act.lock().unwrap().take().unwrap()() }))
+            .route_layer(RouteLayer::new());
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let address = listener.local_addr().unwrap();
+        running.handle.spawn(async move {
+            let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+            axum::serve(listener, app).await.unwrap();
+        });
+        for id in 0..3 {
+            assert!(ask(address, "GET", &format!("/users/{id}")).ends_with("a user"));
+        }
+        let asked = std::thread::spawn(move || ask(address, "POST", "/block/7"));
+        block.wait_until_begun();
+        let told = || {
+            let all = agent.incidents().into_iter();
+            all.filter(|one| one.r#loop.starts_with(&name)).find(|one| {
+                // Where Tokio tells of each poll, the route is a part of that of the connection's task.
+                let inner = one.spans.last().map_or(&one.culprit.name, |span| &span.name);
+                inner == "POST /block/{id}"
+            })
+        };
+        until("the incident with its route", || told().is_some());
+        assert!(!told().unwrap().is_over);
+        block.release();
+        assert!(asked.join().unwrap().starts_with("HTTP/1.1 200"));
+        until("its end", || agent.incidents().iter().all(|one| one.is_over));
+        let sites: Vec<String> = workers(&name)
+            .iter()
+            .flat_map(|page| page.page().sites().read())
+            .map(|site| site.name)
+            .filter(|name| name.contains('/'))
+            .collect();
+        assert!(sites.contains(&"GET /users/{id}".to_owned()), "{sites:?}");
+        assert!(sites.iter().all(|name| !name.contains("users/0")), "{sites:?}");
+    }
+}
+
+#[test]
+fn a_block_in_a_task_that_a_library_spawned_is_told_with_its_line() {
+    let _turn = turn();
+    let agent = agent(40);
+    let running = Running::start(Tier::Attach, Flavor::Multi, "library");
+    running.wait_for_workers("library", 2);
+    let (block, act) = Block::new();
+    let act = Arc::new(Mutex::new(Some(act)));
+    let app = Router::new().route("/", get(|| async move { act.lock().unwrap().take().unwrap()() }));
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let address = listener.local_addr().unwrap();
+    running.handle.spawn(async move {
+        let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+        axum::serve(listener, app).await.unwrap();
+    });
+    let asked = std::thread::spawn(move || ask(address, "GET", "/"));
+    block.wait_until_begun();
+    until("the stall, with its line", || {
+        agent.incidents().iter().any(|one| format!("{:?}", one.stacks).contains("block_here"))
+    });
+    block.release();
+    assert!(asked.join().unwrap().starts_with("HTTP/1.1 200"));
+}
+
+#[test]
+fn requests_without_a_pattern_are_named_by_their_path_where_that_is_wanted() {
+    use tower_layer::Layer;
+    use tower_service::Service;
+    /// Answers nothing.
+    #[derive(Clone)]
+    struct Nothing;
+    impl Service<http::Request<()>> for Nothing {
+        type Response = ();
+        type Error = ();
+        type Future = std::future::Ready<Result<(), ()>>;
+        fn poll_ready(&mut self, _: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), ()>> {
+            std::task::Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, _: http::Request<()>) -> Self::Future {
+            std::future::ready(Ok(()))
+        }
+    }
+    let _turn = turn();
+    let runtime = loopscope_tokio::build(&mut support::builder(Flavor::Current), "paths").unwrap();
+    runtime.block_on(async {
+        let mut service = RouteLayer::by_path().layer(Nothing);
+        let request = http::Request::builder().uri("/greeter.Greeter/Hello").body(()).unwrap();
+        service.call(request).await.unwrap();
+    });
+    let page = &workers("paths")[0];
+    assert!(page.page().sites().read().iter().any(|site| site.name == "GET /greeter.Greeter/Hello"));
+}

@@ -1,0 +1,87 @@
+//! A task that blocks is told while it does, and one that yields is not: with both schedulers, in both tiers.
+
+mod support;
+
+use loopscope_probe::Clock;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use support::{Block, Flavor, KINDS, Running, agent, stalls, turn, until};
+
+#[test]
+fn a_block_is_told_while_it_lasts_with_its_line_and_then_is_over() {
+    let _turn = turn();
+    let agent = agent(40);
+    for (tier, flavor) in KINDS {
+        let name = format!("{tier:?} {flavor:?}");
+        let running = Running::start(tier, flavor, &name);
+        running.wait_for_workers(&name, if flavor == Flavor::Multi { 2 } else { 1 });
+        for round in 1..=3 {
+            let before = stalls(&agent, &name);
+            let (block, act) = Block::new();
+            running.handle.spawn(async move { act() });
+            block.wait_until_begun();
+            until(&format!("the block of {name}"), || stalls(&agent, &name) > before);
+            let prefix = format!("{name}/");
+            let newest =
+                || agent.incidents().into_iter().find(|one| one.r#loop.starts_with(&prefix) && !one.is_over);
+            until("the stack", || newest().is_some_and(|one| !one.stacks.is_empty()));
+            let incident = newest().unwrap();
+            assert!(!incident.is_over, "{name}: told while it lasts");
+            let told = format!("{incident:?}");
+            assert!(told.contains("block_here"), "{name}, round {round}: {told}");
+            block.release();
+            until("its end", || agent.incidents().iter().all(|one| one.is_over));
+            assert_eq!(stalls(&agent, &name), before + 1, "{name}: one block is one incident");
+        }
+    }
+}
+
+#[test]
+fn busy_tasks_that_yield_are_no_stall_and_a_block_beside_them_is() {
+    /// In nanoseconds.
+    const BUSY_NS: u64 = 1_500_000_000;
+    let _turn = turn();
+    // Others use this machine: a thread that has no processor for so long is a stall.
+    let agent = agent(250);
+    for (tier, flavor) in KINDS {
+        let name = format!("yields {tier:?} {flavor:?}");
+        let running = Running::start(tier, flavor, &name);
+        running.wait_for_workers(&name, if flavor == Flavor::Multi { 2 } else { 1 });
+        let is_over = Arc::new(AtomicBool::new(false));
+        for _ in 0..3 {
+            let is_over = is_over.clone();
+            running.handle.spawn(async move {
+                let clock = Clock::real();
+                while !is_over.load(Ordering::Relaxed) {
+                    spin(&clock, 50_000);
+                    tokio::task::yield_now().await;
+                }
+            });
+        }
+        let clock = Clock::real();
+        let begun = clock.now();
+        until("a busy while", || clock.ns_between(begun, clock.now()) > BUSY_NS);
+        let of_it: Vec<_> = agent
+            .incidents()
+            .into_iter()
+            .filter(|one| one.r#loop.starts_with(&format!("{name}/")))
+            // A thread that was ready and had no processor cannot yield.
+            .filter(|one| one.runqueue_ns < one.duration_ns / 4)
+            .collect();
+        assert!(of_it.is_empty(), "{name}: {of_it:?}");
+        let (block, act) = Block::new();
+        running.handle.spawn(async move { act() });
+        block.wait_until_begun();
+        until("the block beside them", || stalls(&agent, &name) > 0);
+        block.release();
+        is_over.store(true, Ordering::Relaxed);
+        until("its end", || agent.incidents().iter().all(|one| one.is_over));
+    }
+}
+
+fn spin(clock: &Clock, ns: u64) {
+    let begun = clock.now();
+    while clock.ns_between(begun, clock.now()) < ns {
+        std::hint::spin_loop();
+    }
+}
