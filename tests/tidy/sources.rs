@@ -79,7 +79,6 @@ const TIME_FILES: &[(&str, &str)] = &[
     ("loop/probe/src/clock.rs", "the clock, and its calibration"),
     ("loop/probe/src/registry.rs", "how long a forked child waits for a lock"),
     ("loop/probe/src/poll_gate.rs", "how long a signal that is on its way is waited for"),
-    ("loop/tokio/src/pulse.rs", "a timer of the runtime is what it waits for"),
     ("loop/tokio/tests/", "real workers, timers and agents are what they look at"),
     ("tests/blocks.rs", "a process that is stopped for a while is what it looks at"),
     ("tests/src/bin/blocks.rs", "blocking a loop for a while is its purpose"),

@@ -1,6 +1,6 @@
 //! `attach`: nothing is installed, and the runtime may have run for long.
 
-use crate::pulse::visit_workers;
+use crate::pulse::{self, visit_workers};
 use crate::runtime::{WatchedRuntime, is_off};
 use std::sync::Arc;
 use tokio::runtime::Handle;
@@ -16,7 +16,7 @@ pub fn attach(handle: &Handle, name: &str) -> Watch {
     if is_off() {
         return Watch::nothing();
     }
-    let runtime = WatchedRuntime::of(handle, name, false);
+    let runtime = pulse::watch(handle, name, false);
     let mut watch = Watch::nothing();
     if !runtime.is_hooked {
         runtime.hold();

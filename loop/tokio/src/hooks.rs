@@ -1,6 +1,7 @@
 //! Hooks of a runtime that is being built: when its workers park and unpark, to the microsecond.
 
 use crate::lane::{self, Hook};
+use crate::pulse;
 use crate::runtime::{WatchedRuntime, is_off};
 use crate::unstable;
 use std::io;
@@ -85,7 +86,7 @@ impl Hooks {
 
     /// Says which runtime it is, before its first poll.
     pub(crate) fn adopt(&self, handle: &Handle) {
-        let runtime = WatchedRuntime::of(handle, &self.state.name, true);
+        let runtime = pulse::watch(handle, &self.state.name, true);
         // A worker's first hook may have been earlier.
         let _ = self.state.runtime.set(Arc::downgrade(&runtime));
     }

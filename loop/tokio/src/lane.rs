@@ -4,7 +4,7 @@
 //! the program runs while the thread's variable is borrowed.
 
 use crate::description::{self, Tier, tasks};
-use crate::runtime::{self, WatchedRuntime};
+use crate::runtime::{self, Member, WatchedRuntime};
 use crate::worker::Worker;
 use loopscope_probe::site::Site;
 use loopscope_probe::{Kind, Life, Phase, Ticks, Writer, spans};
@@ -57,7 +57,7 @@ struct Lane {
 
 impl Lane {
     fn make(runtime: &Arc<WatchedRuntime>, tier: Tier) -> Option<Lane> {
-        let worker = runtime.enlist(tier)?;
+        let worker = Worker::enlist(runtime, tier)?;
         let name = &runtime.name;
         let builder = match tier {
             Tier::Root => Writer::builder(&format!("{name}/root")),
@@ -94,7 +94,7 @@ impl Lane {
 
     fn unpark(&mut self) {
         if self.worker.tier == Tier::Hooked && self.worker.index().is_none() {
-            self.worker.runtime.identify(&self.worker);
+            self.worker.identify();
         }
         // A second time without a park between them is a hook that ran without one.
         if !self.is_busy {

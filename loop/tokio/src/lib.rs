@@ -44,6 +44,7 @@ mod probed;
 mod pulse;
 mod root;
 mod runtime;
+mod spawn_blocking;
 mod worker;
 mod worker_index;
 
@@ -59,8 +60,8 @@ mod unstable;
 
 pub use attach::{Watch, attach};
 pub use hooks::{Hooks, build, hooks};
-pub use pool::spawn_blocking;
 pub use probed::{Probed, named, probed, spawn};
 pub use root::block_on;
+pub use spawn_blocking::spawn_blocking;
 #[cfg(feature = "agent")]
 pub use start::{StartError, start};

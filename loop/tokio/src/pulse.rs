@@ -7,12 +7,14 @@
 use crate::activity::Counters;
 use crate::lane;
 use crate::runtime::WatchedRuntime;
+use crate::unstable;
 use loopscope_probe::observer::{Observed, Observer, Sighting};
 use loopscope_probe::{Clock, Ticks};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
+use tokio::runtime::Handle;
 
 /// A timer is due this long after it was set.
 const BEAT: Duration = Duration::from_millis(10);
@@ -53,8 +55,13 @@ struct Looks {
     seen: Observed,
 }
 
+/// Returns the watch on a runtime, as [`WatchedRuntime::of`], with a pulse.
+pub(crate) fn watch(handle: &Handle, name: &str, is_hooked: bool) -> Arc<WatchedRuntime> {
+    WatchedRuntime::of(handle, name, is_hooked, |runtime| Arc::new(Pulse::new(runtime)))
+}
+
 impl Pulse {
-    pub(crate) fn new(runtime: Weak<WatchedRuntime>) -> Pulse {
+    fn new(runtime: Weak<WatchedRuntime>) -> Pulse {
         let clock = Clock::real();
         let now = clock.now();
         let looks = Looks {
@@ -88,7 +95,7 @@ impl Observer for Pulse {
             looks.send_canary(&runtime, at);
         }
         let canary_waits = runtime.with_pool(|pool| {
-            pool.publish(at, &runtime.handle);
+            pool.publish(at, unstable::pool(&runtime.handle).unwrap_or_default());
             pool.canary_since != Ticks::NONE
         });
         let is_whole = runtime.is_hooked || runtime.has_all_workers();

@@ -3,9 +3,8 @@
 use crate::activity::Counters;
 use crate::description::{self, Tier};
 use crate::pool::Pool;
-use crate::pulse::Pulse;
-use crate::worker::Worker;
 use crate::worker_index;
+use loopscope_probe::observer::Observer;
 use loopscope_probe::{Clock, ThreadlessPage, Writer, switch};
 use std::collections::HashMap;
 use std::future::Future;
@@ -30,6 +29,20 @@ pub(crate) fn is_off() -> bool {
     !cfg!(target_os = "linux") || switch::is_off()
 }
 
+/// A thread of a runtime that has a page, as its runtime knows it.
+pub(crate) trait Member: Send + Sync + std::fmt::Debug {
+    /// How it tells what it does.
+    fn tier(&self) -> Tier;
+    /// Its number in the runtime's metrics, once that is known.
+    fn index(&self) -> Option<usize>;
+    /// Its number in labels, which no other live one of the runtime has.
+    fn number(&self) -> u32;
+    /// Tells whether the thread does this work no more.
+    fn is_left(&self) -> bool;
+    /// Says so.
+    fn leave(&self);
+}
+
 /// One watched runtime.
 #[derive(Debug)]
 pub(crate) struct WatchedRuntime {
@@ -40,8 +53,8 @@ pub(crate) struct WatchedRuntime {
     is_multi: bool,
     /// Its own page; `None` once it has ended.
     page: Mutex<Option<ThreadlessPage>>,
-    pub(crate) pool: Mutex<Option<Pool>>,
-    workers: Mutex<Vec<Weak<Worker>>>,
+    pool: Mutex<Option<Pool>>,
+    workers: Mutex<Vec<Weak<dyn Member>>>,
     is_ended: AtomicBool,
     /// Who attached to it, and has not let go.
     watches: AtomicUsize,
@@ -72,25 +85,36 @@ pub(crate) fn current() -> Option<Arc<WatchedRuntime>> {
 }
 
 impl WatchedRuntime {
-    /// Returns the watch on a runtime, and makes it where there is none. The first to come gives the name.
-    pub(crate) fn of(handle: &Handle, name: &str, is_hooked: bool) -> Arc<WatchedRuntime> {
+    /// Returns the watch on a runtime, and makes it where there is none. The first to come gives the name. `observer` is what the
+    /// agent asks about the runtime's own page.
+    pub(crate) fn of(
+        handle: &Handle,
+        name: &str,
+        is_hooked: bool,
+        observer: impl FnOnce(Weak<WatchedRuntime>) -> Arc<dyn Observer>,
+    ) -> Arc<WatchedRuntime> {
         let mut runtimes = locked(&RUNTIMES);
         let known = runtimes.get_or_insert_default();
         if let Some(runtime) = known.get(&handle.id()).filter(|runtime| !runtime.is_ended()) {
             return runtime.clone();
         }
-        let runtime = WatchedRuntime::make(handle, name, is_hooked);
+        let runtime = WatchedRuntime::make(handle, name, is_hooked, observer);
         known.insert(handle.id(), runtime.clone());
         ADDED.fetch_add(1, Ordering::Release);
         runtime
     }
 
-    fn make(handle: &Handle, name: &str, is_hooked: bool) -> Arc<WatchedRuntime> {
+    fn make(
+        handle: &Handle,
+        name: &str,
+        is_hooked: bool,
+        observer: impl FnOnce(Weak<WatchedRuntime>) -> Arc<dyn Observer>,
+    ) -> Arc<WatchedRuntime> {
         let is_multi = handle.runtime_flavor() != RuntimeFlavor::CurrentThread;
         Arc::new_cyclic(|runtime: &Weak<WatchedRuntime>| {
-            let pulse = Pulse::new(runtime.clone());
-            let builder = Writer::builder(name).runtime("tokio").describe(description::whole());
-            let mut page = builder.thread("").observer(Arc::new(pulse)).build_threadless();
+            let builder =
+                Writer::builder(&format!("{name}/runtime")).runtime("tokio").describe(description::whole());
+            let mut page = builder.thread("").observer(observer(runtime.clone())).build_threadless();
             let pool = page.take_pool().map(Pool::new);
             WatchedRuntime {
                 name: name.to_owned(),
@@ -131,9 +155,9 @@ impl WatchedRuntime {
     }
 
     /// Returns the workers that have pages and still work.
-    fn live(workers: &mut Vec<Weak<Worker>>) -> Vec<Arc<Worker>> {
-        let live: Vec<Arc<Worker>> = workers.iter().filter_map(Weak::upgrade).collect();
-        let live: Vec<Arc<Worker>> = live.into_iter().filter(|worker| !worker.is_left()).collect();
+    fn live(workers: &mut Vec<Weak<dyn Member>>) -> Vec<Arc<dyn Member>> {
+        let live: Vec<Arc<dyn Member>> = workers.iter().filter_map(Weak::upgrade).collect();
+        let live: Vec<Arc<dyn Member>> = live.into_iter().filter(|worker| !worker.is_left()).collect();
         *workers = live.iter().map(Arc::downgrade).collect();
         live
     }
@@ -144,37 +168,41 @@ impl WatchedRuntime {
         live.iter().filter(|worker| worker.index().is_some()).count() >= self.worker_count()
     }
 
-    /// Adds the calling thread, as a worker or, with [`Tier::Root`], as another thread. `None` where it is to have no page: which
-    /// worker it is cannot be told yet, or there are enough of its kind.
-    pub(crate) fn enlist(self: &Arc<Self>, tier: Tier) -> Option<Arc<Worker>> {
+    /// Adds the calling thread, as a worker or, with [`Tier::Root`], as another thread; `make` takes its number in the metrics and
+    /// in labels. `None` where it is to have no page: which worker it is cannot be told yet, or there are enough of its kind.
+    pub(crate) fn enlist<M: Member + 'static>(
+        &self,
+        tier: Tier,
+        make: impl FnOnce(Option<usize>, u32) -> Arc<M>,
+    ) -> Option<Arc<M>> {
         let index = if tier == Tier::Root { None } else { self.find_index() };
         let mut workers = locked(&self.workers);
         let live = Self::live(&mut workers);
-        let roots = live.iter().filter(|worker| worker.tier == Tier::Root).count();
+        let roots = live.iter().filter(|worker| worker.tier() == Tier::Root).count();
         if tier == Tier::Observed && index.is_none() || tier == Tier::Root && roots >= ROOTS_MAX {
             return None;
         }
         self.take_over(&live, index);
-        let is_free = |number: &u32| live.iter().all(|worker| worker.number != *number);
+        let is_free = |number: &u32| live.iter().all(|worker| worker.number() != *number);
         let own = index.map(|index| index as u32).filter(is_free);
         let first = if index.is_some() { self.worker_count() as u32 } else { 0 };
         let number = own.or_else(|| (first..).find(is_free))?;
-        let worker = Arc::new(Worker::new(self.clone(), tier, index, number));
-        workers.push(Arc::downgrade(&worker));
+        let worker = make(index, number);
+        let member: Arc<dyn Member> = worker.clone();
+        workers.push(Arc::downgrade(&member));
         Some(worker)
     }
 
     /// Looks again for which worker the calling thread is, where that is not known.
-    pub(crate) fn identify(&self, worker: &Worker) {
-        if let Some(index) = self.find_index() {
-            let live = Self::live(&mut locked(&self.workers));
-            self.take_over(&live, Some(index));
-            worker.set_index(index);
-        }
+    pub(crate) fn identify(&self) -> Option<usize> {
+        let index = self.find_index()?;
+        let live = Self::live(&mut locked(&self.workers));
+        self.take_over(&live, Some(index));
+        Some(index)
     }
 
     /// Whoever did this worker's work does it no more: `block_in_place` handed it to this thread.
-    fn take_over(&self, live: &[Arc<Worker>], index: Option<usize>) {
+    fn take_over(&self, live: &[Arc<dyn Member>], index: Option<usize>) {
         live.iter()
             .filter(|worker| index.is_some() && worker.index() == index)
             .for_each(|worker| worker.leave());
@@ -190,6 +218,11 @@ impl WatchedRuntime {
             let counters = |index| self.counters(index);
             worker_index::search(self.worker_count(), counters, |index| taken.contains(&index), may_go_on)
         })
+    }
+
+    /// Calls `act` with what is known of the pool, while the runtime is watched.
+    pub(crate) fn with_pool<R>(&self, act: impl FnOnce(&mut Pool) -> R) -> Option<R> {
+        locked(&self.pool).as_mut().map(act)
     }
 
     /// Tells whether somebody runs it, as far as is known.

@@ -6,7 +6,7 @@
 
 use crate::activity::Activity;
 use crate::description::Tier;
-use crate::runtime::WatchedRuntime;
+use crate::runtime::{Member, WatchedRuntime};
 use loopscope_probe::observer::{Observer, Sighting};
 use loopscope_probe::{Clock, Ticks};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
@@ -54,7 +54,7 @@ struct Watched {
 }
 
 impl Worker {
-    pub(crate) fn new(runtime: Arc<WatchedRuntime>, tier: Tier, index: Option<usize>, number: u32) -> Worker {
+    fn new(runtime: Arc<WatchedRuntime>, tier: Tier, index: Option<usize>, number: u32) -> Worker {
         let clock = Clock::real();
         let counters = index.map(|index| runtime.counters(index)).unwrap_or_default();
         let now = clock.now();
@@ -73,24 +73,17 @@ impl Worker {
         }
     }
 
-    pub(crate) fn index(&self) -> Option<usize> {
-        self.index.get().copied()
+    /// Adds the calling thread to its runtime, as [`WatchedRuntime::enlist`].
+    pub(crate) fn enlist(runtime: &Arc<WatchedRuntime>, tier: Tier) -> Option<Arc<Worker>> {
+        runtime.enlist(tier, |index, number| Arc::new(Worker::new(runtime.clone(), tier, index, number)))
     }
 
-    /// Says which worker it is.
-    pub(crate) fn set_index(&self, index: usize) {
-        // Only the thread itself says so.
-        let _ = self.index.set(index);
-    }
-
-    /// Tells whether the thread does this work no more.
-    pub(crate) fn is_left(&self) -> bool {
-        self.is_left.load(Ordering::Relaxed)
-    }
-
-    /// Says so.
-    pub(crate) fn leave(&self) {
-        self.is_left.store(true, Ordering::Relaxed);
+    /// The thread's side: looks again for which worker it is, where that is not known.
+    pub(crate) fn identify(&self) {
+        if let Some(index) = self.runtime.identify() {
+            // Only the thread itself says so.
+            let _ = self.index.set(index);
+        }
     }
 
     /// The thread's side: a busy period begins.
@@ -164,6 +157,28 @@ impl Worker {
     /// It seems stuck: whether its runtime is there at all is asked now and then.
     fn suspect(&self, watched: &Watched) {
         self.runtime.check_alive(&watched.clock);
+    }
+}
+
+impl Member for Worker {
+    fn tier(&self) -> Tier {
+        self.tier
+    }
+
+    fn index(&self) -> Option<usize> {
+        self.index.get().copied()
+    }
+
+    fn number(&self) -> u32 {
+        self.number
+    }
+
+    fn is_left(&self) -> bool {
+        self.is_left.load(Ordering::Relaxed)
+    }
+
+    fn leave(&self) {
+        self.is_left.store(true, Ordering::Relaxed);
     }
 }
 

@@ -28,7 +28,7 @@ fn each_worker_has_one_page_and_the_runtime_its_own_until_it_ends() {
         let count = if flavor == Flavor::Multi { 2 } else { 1 };
         running.wait_for_workers(&name, count);
         let mut expected: Vec<String> = (0..count).map(|number| format!("{name}/{number}")).collect();
-        expected.insert(0, name.clone());
+        expected.push(format!("{name}/runtime"));
         assert_eq!(labels(&name), expected);
         let page = &workers(&name)[0];
         let facts = page.page().facts();
@@ -84,7 +84,7 @@ fn a_current_thread_runtime_between_two_runs_is_not_busy_and_ends_with_itself() 
                     tokio::time::sleep(Duration::from_millis(1)).await;
                 }
             });
-            assert_eq!(labels(&name), [name.clone(), format!("{name}/0")]);
+            assert_eq!(labels(&name), [format!("{name}/0"), format!("{name}/runtime")]);
             until("it seems parked", || workers(&name)[0].page().is_parked());
             let page = &workers(&name)[0];
             let begun = page.clock().now();
@@ -144,7 +144,7 @@ fn threads_that_end_and_runtimes_of_one_name_keep_their_pages_apart() {
         told.recv_timeout(DEADLINE).unwrap();
     }
     until("four pages", || labels("twin").len() == 4);
-    assert_eq!(labels("twin"), ["twin", "twin#2", "twin/0", "twin/0#2"]);
+    assert_eq!(labels("twin"), ["twin/0", "twin/0#2", "twin/runtime", "twin/runtime#2"]);
 }
 
 #[test]

@@ -21,9 +21,7 @@ fn a_block_is_told_while_it_lasts_with_its_line_and_then_is_over() {
             running.handle.spawn(async move { act() });
             block.wait_until_begun();
             until(&format!("the block of {name}"), || stalls(&agent, &name) > before);
-            let prefix = format!("{name}/");
-            let newest =
-                || agent.incidents().into_iter().find(|one| one.r#loop.starts_with(&prefix) && !one.is_over);
+            let newest = || agent.incidents().into_iter().find(|one| one.group == name && !one.is_over);
             until("the stack", || newest().is_some_and(|one| !one.stacks.is_empty()));
             let incident = newest().unwrap();
             assert!(!incident.is_over, "{name}: told while it lasts");
@@ -64,7 +62,7 @@ fn busy_tasks_that_yield_are_no_stall_and_a_block_beside_them_is() {
         let of_it: Vec<_> = agent
             .incidents()
             .into_iter()
-            .filter(|one| one.r#loop.starts_with(&format!("{name}/")))
+            .filter(|one| one.group == name)
             // A thread that was ready and had no processor cannot yield.
             .filter(|one| one.runqueue_ns < one.duration_ns / 4)
             .collect();

@@ -154,8 +154,7 @@ pub fn workers(name: &str) -> Vec<LocalPage> {
 
 /// Returns how many incidents there are of a runtime's workers.
 pub fn stalls(agent: &Agent, name: &str) -> usize {
-    let prefix = format!("{name}/");
-    agent.incidents().iter().filter(|one| one.r#loop.starts_with(&prefix)).count()
+    agent.incidents().iter().filter(|one| one.group == name).count()
 }
 
 /// A task that blocks its thread until it is let go.
