@@ -127,6 +127,22 @@ fn what_is_not_told_between_two_callbacks_is_charged_to_neither() {
 }
 
 #[test]
+fn a_runtime_announces_a_block_under_a_site_of_its_own() {
+    let (mut writer, time) = writer("announced");
+    let (kind, name, file) = (Kind::Other, "main script".to_owned(), String::new());
+    let site = writer.foreign_site(Site { kind, name, file, line: 0, column: 0 });
+    writer.resume();
+    let expected = writer.expect_block(site);
+    time.advance_ns(300 * MS);
+    let now = writer.page().snapshot(writer.clock()).now;
+    assert_eq!((now.expected, now.expected_ns, now.unexpected_ns()), (Some(site), 300 * MS, 0));
+    drop(expected);
+    time.advance_ns(20 * MS);
+    let now = writer.page().snapshot(writer.clock()).now;
+    assert_eq!((now.expected, now.unexpected_ns()), (None, 20 * MS));
+}
+
+#[test]
 fn an_address_stands_for_a_site_and_equal_values_are_one() {
     let (mut writer, _time) = writer("addressed");
     let site =
