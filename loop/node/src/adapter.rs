@@ -188,6 +188,10 @@ impl Watcher for Adapter {
         self.entries.counts()
     }
 
+    fn busy_since(&self) -> Ticks {
+        self.entries.busy_since()
+    }
+
     fn set_paused(&mut self, is_paused: bool) {
         match (is_paused, &mut self.handles) {
             (true, Some(handles)) => {
@@ -208,6 +212,7 @@ impl Watcher for Adapter {
 
     fn end(mut self: Box<Self>) -> Option<LetGo> {
         self.unhook();
+        self.isolate.forget_stacks();
         let recording = self.entries.take_recording();
         if let (Some(path), Some(recording)) = (&self.record_to, recording)
             && let Err(error) = std::fs::write(path, recording.to_string())

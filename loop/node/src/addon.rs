@@ -4,7 +4,7 @@ use crate::adapter::{Adapter, Parts};
 use crate::description::{Knowledge, description};
 use crate::pool::PoolObserver;
 use crate::sys::{Caller, Isolate, Missing, Named, TraceSink};
-use crate::{log, settings};
+use crate::{frames, log, settings};
 use loopscope_agent::Agent;
 use loopscope_probe::{Writer, switch};
 use std::path::PathBuf;
@@ -23,6 +23,9 @@ pub(crate) const FUNCTIONS: &[Named] = &[
 
 /// Where to write down what a loop was told: a directory, for a file of each loop's name.
 const RECORD: &str = "LOOPSCOPE_NODE_RECORD";
+
+/// What pages call this runtime.
+const RUNTIME: &str = "node";
 
 /// The process's agent, from the first loop that was watched to the end of the main thread's.
 static AGENT: Mutex<Option<Agent>> = Mutex::new(None);
@@ -66,7 +69,7 @@ fn watch(caller: &Caller, arguments: &[String]) -> Result<(), Missing> {
     };
     let observer = Arc::new(PoolObserver::default());
     let mut builder = Writer::builder(name)
-        .runtime("node")
+        .runtime(RUNTIME)
         .backend("epoll")
         .describe(&description(known))
         .process(process)
@@ -82,6 +85,9 @@ fn watch(caller: &Caller, arguments: &[String]) -> Result<(), Missing> {
     let record_to = std::env::var_os(RECORD)
         .map(|directory| PathBuf::from(directory).join(format!("{name}-{}.events", caller.tid())));
     let parts = Parts { uv_loop, isolate, writer, trace, heap_limit, record_to };
+    if let Err(why) = caller.tell_stacks(&isolate) {
+        log::off("JavaScript on stacks", &why.to_string());
+    }
     caller.keep(Box::new(Adapter::start(parts)));
     if is_main {
         start_agent();
@@ -102,6 +108,7 @@ fn start_agent() {
     }
     log::install();
     let (builder, unknown) = settings::apply(Agent::builder(), |name| std::env::var(name).ok());
+    let builder = builder.frame_source(RUNTIME, frames::source()).address_source(RUNTIME, frames::source());
     unknown.iter().for_each(|text| log::line(text));
     match builder.start() {
         Ok(started) => *agent = Some(started),

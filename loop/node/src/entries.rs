@@ -193,6 +193,11 @@ impl<R: Runtime> Entries<R> {
         &mut self.writer
     }
 
+    /// Returns when the busy period that runs began; none while the loop waits.
+    pub fn busy_since(&self) -> Ticks {
+        self.writer.page().busy_since()
+    }
+
     /// Returns how many entries had no name, and how many resources are kept in mind and were not.
     pub fn counts(&self) -> (u64, (u64, u64)) {
         (self.unnamed, self.resources.counts())

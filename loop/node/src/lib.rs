@@ -16,6 +16,7 @@
 //! - `sys`: all that is unsafe, and its guards. It knows nobody above it.
 //! - `entries`: from events to what the page is told. Free of C, so tests play recorded events.
 //! - `names`: what an entry is for.
+//! - `frames`, `code_map`: JavaScript on stacks.
 //! - `gc`, `heap`, `pool`: what only Node has.
 //! - `adapter`: one loop with all of them. `addon`: what JavaScript calls. `exports`: what Node
 //!   looks for.
@@ -24,9 +25,11 @@
 
 mod adapter;
 mod addon;
+pub mod code_map;
 pub mod description;
 pub mod entries;
 mod exports;
+mod frames;
 pub mod gc;
 pub mod heap;
 mod log;

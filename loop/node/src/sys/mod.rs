@@ -14,13 +14,19 @@
 //! | `v8` | hooks of V8: entries, collections, heap | what Node's own JavaScript says of the same heap |
 //! | `trace_name` | names of Node's trace events | |
 //! | `trace_sink` | the virtual table of Node's trace controller | its entries are the exported functions |
+//! | `stack_trace` | JavaScript's stack, by interrupt | the symbols are there |
+//! | `sampler` | V8's stack, in a signal handler | the same; a stack that is large enough |
+//! | `code_events` | V8's code, new and moved | the same |
 //! | `pool_memory` | static variables of libuv's pool | their sizes, and rings that close |
 
+mod code_events;
 mod current;
 mod event;
 mod module;
 mod napi;
 mod pool_memory;
+mod sampler;
+mod stack_trace;
 mod symbols;
 mod trace_name;
 mod trace_sink;
@@ -32,6 +38,7 @@ pub(crate) use event::{LetGo, Watcher};
 pub(crate) use module::{Caller, Named, register};
 pub use pool_memory::PoolAddresses;
 pub(crate) use pool_memory::PoolMemory;
+pub(crate) use stack_trace::{all_code, loop_of};
 pub use symbols::Missing;
 pub use trace_name::TraceName;
 pub(crate) use trace_sink::TraceSink;

@@ -4,7 +4,7 @@ use super::event::Watcher;
 use super::napi::{Environment, Info, Value};
 use super::uv::UvLoop;
 use super::v8::Isolate;
-use super::{Missing, current};
+use super::{Missing, current, sampler, stack_trace};
 use libc::c_void;
 use std::ffi::CStr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -45,6 +45,15 @@ impl Caller {
     /// Tells whether this thread has an watcher.
     pub(crate) fn is_watched(&self) -> bool {
         current::is_set()
+    }
+
+    /// Lets the agent ask for JavaScript's stack on this thread.
+    ///
+    /// # Errors
+    /// V8 has another interface; says what of it is missing.
+    pub(crate) fn tell_stacks(&self, isolate: &Isolate) -> Result<(), Missing> {
+        stack_trace::add(self.tid(), isolate.raw, self.environment)?;
+        sampler::add(self.tid(), isolate.raw)
     }
 
     /// Makes it this thread's watcher, which ends with the environment.

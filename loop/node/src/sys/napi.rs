@@ -34,6 +34,8 @@ functions! {
             fn(*mut c_void, Value, *mut c_char, usize, *mut usize) -> c_int;
         call = c"napi_get_cb_info":
             fn(*mut c_void, Info, *mut usize, *mut Value, *mut Value, *mut *mut c_void) -> c_int;
+        open_scope = c"napi_open_handle_scope": fn(*mut c_void, *mut *mut c_void) -> c_int;
+        close_scope = c"napi_close_handle_scope": fn(*mut c_void, *mut c_void) -> c_int;
         add_cleanup = c"napi_add_async_cleanup_hook":
             fn(*mut c_void, Cleanup, *mut c_void, *mut *mut c_void) -> c_int;
         remove_cleanup = c"napi_remove_async_cleanup_hook": fn(*mut c_void) -> c_int;
@@ -129,6 +131,19 @@ impl Environment {
         // SAFETY: the function lives as long as the process; it gets no data.
         unsafe { (self.napi.add_cleanup)(self.raw, cleanup, null_mut(), &raw mut hook) };
         hook
+    }
+
+    /// Calls `f` within a scope for the values that it makes.
+    pub(super) fn with_scope<R>(&self, f: impl FnOnce() -> R) -> R {
+        let mut scope = null_mut();
+        // SAFETY: Node writes one pointer.
+        unsafe { (self.napi.open_scope)(self.raw, &raw mut scope) };
+        let result = f();
+        if !scope.is_null() {
+            // SAFETY: it is the scope that was opened last on this thread.
+            unsafe { (self.napi.close_scope)(self.raw, scope) };
+        }
+        result
     }
 }
 
