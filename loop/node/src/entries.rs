@@ -220,6 +220,9 @@ impl<R: Runtime> Entries<R> {
                 if self.parked.is_some() {
                     self.poll_has_returned(self.writer.clock().now());
                 }
+                if !self.is_in_entry {
+                    self.forget_scopes();
+                }
                 self.phase = Phase::CHECK;
             }
             Event::CheckEnds => self.phase = Phase::CLOSE,
@@ -253,6 +256,7 @@ impl<R: Runtime> Entries<R> {
         if self.is_in_entry || self.frame != Frame::None {
             self.abandon();
         }
+        self.forget_scopes();
         self.writer.drained();
         self.expected = None;
         if let Some(before) = self.events
@@ -286,6 +290,12 @@ impl<R: Runtime> Entries<R> {
         }
         self.frame = Frame::None;
         self.is_in_entry = false;
+        self.forget_scopes();
+    }
+
+    /// libuv is between two callbacks, so no scope is open: the end of one is not told where a trace of the program's own ends
+    /// inside of it.
+    fn forget_scopes(&mut self) {
         self.scopes.clear();
         self.deeper = 0;
     }

@@ -3,7 +3,7 @@
 //!
 //! | what ran | the sample | the interrupt | what is told |
 //! |---|---|---|---|
-//! | JavaScript | functions | functions and lines, within a ms | the interrupt's, where its innermost function is the sample's |
+//! | JavaScript | functions, without inlined ones | all, with lines, within a ms | the interrupt's, where all of the sample is in it |
 //! | native code | functions | comes when it has ended | the sample's, with lines of outer functions that are in both |
 //! | a wait in the kernel | none: read from outside | comes when it has ended | the interrupt's, of the same busy period |
 //! | V8's collector | none | comes when it has ended | the same |
@@ -20,6 +20,9 @@ use std::time::Duration;
 const LINES_WITHIN: Duration = Duration::from_millis(60);
 /// How long the first answer is waited for; what comes so late joins the incident.
 const FIRST_WITHIN: Duration = Duration::from_secs(60);
+
+/// An answer within so many nanoseconds came from JavaScript that ran, and not from what came after a native call.
+const AT_ONCE_NS: u64 = 10_000_000;
 
 /// V8's own function in which an interpreted function runs.
 const INTERPRETER: &str = "InterpreterEntryTrampoline";
@@ -42,12 +45,21 @@ fn is_same(one: &JsFrame, other: &JsFrame) -> bool {
     one.function == other.function && one.script == other.script
 }
 
-/// Joins what was sampled with what was told in the same busy period, leaf first.
-fn join(mut sampled: Vec<JsFrame>, told: Vec<JsFrame>) -> Vec<JsFrame> {
+/// Tells whether all functions of `sampled` are in `told`, in their order: V8's walk does not see those that are inlined.
+fn is_part(sampled: &[JsFrame], told: &[JsFrame]) -> bool {
+    let mut told = told.iter();
+    let mut functions = sampled.iter().filter(|frame| !frame.script.is_empty());
+    functions.all(|frame| told.any(|known| is_same(known, frame)))
+}
+
+/// Joins what was sampled with what was told in the same busy period, leaf first. `is_at_once` is true where it was told
+/// so soon after that JavaScript ran: what was told later may be what came after a native call.
+fn join(mut sampled: Vec<JsFrame>, told: Vec<JsFrame>, is_at_once: bool) -> Vec<JsFrame> {
     let mut functions = sampled.iter().filter(|frame| !frame.script.is_empty());
     match (functions.next(), told.first()) {
         (None, _) => told,
         (Some(innermost), Some(first)) if is_same(innermost, first) => told,
+        _ if is_at_once && is_part(&sampled, &told) => told,
         _ => {
             // From the root on, both are at the same place as long as they are in the same function.
             for (frame, known) in sampled.iter_mut().rev().zip(told.iter().rev()) {
@@ -84,7 +96,9 @@ impl FrameSource for JavaScript {
         let answer = asked.ask(within);
         let told = answer.filter(|answer| answer.busy_since == moment.busy_since);
         let sampled = sampled(&lock(&asked.code), words);
-        let frames = join(sampled, told.map(|answer| answer.frames).unwrap_or_default());
+        let told = told.unwrap_or_default();
+        let is_at_once = told.at_ns.saturating_sub(moment.at_ns) < AT_ONCE_NS;
+        let frames = join(sampled, told.frames, is_at_once);
         frames.into_iter().map(frame).collect()
     }
 }
@@ -145,21 +159,28 @@ mod tests {
     #[test]
     fn lines_are_the_interrupts_where_both_saw_the_same_function() {
         let told = vec![js("spin", 7), js("handle", 40)];
-        assert_eq!(join(vec![js("spin", 2), js("handle", 30)], told.clone()), told);
+        assert_eq!(join(vec![js("spin", 2), js("handle", 30)], told.clone(), false), told);
     }
 
     #[test]
     fn a_native_block_is_the_samples_with_lines_of_what_is_on_both_stacks() {
         let sampled = vec![js("parse", 3), js("handle", 30), js("listener", 60)];
         let told = vec![js("after", 9), js("handle", 44), js("listener", 66)];
-        let joined = join(sampled, told);
+        let joined = join(sampled, told, false);
         assert_eq!(joined, [js("parse", 3), js("handle", 44), js("listener", 66)]);
     }
 
     #[test]
+    fn inlined_functions_are_known_where_the_answer_came_at_once() {
+        let (sampled, told) = (vec![js("ticks", 90)], vec![js("again", 8), js("ticks", 95)]);
+        assert_eq!(join(sampled.clone(), told.clone(), true), told);
+        assert_eq!(join(sampled, told, false), [js("ticks", 95)], "it may have run after a native call");
+    }
+
+    #[test]
     fn without_a_sample_the_answer_of_the_same_period_is_what_there_is() {
-        assert_eq!(join(Vec::new(), vec![js("exec", 15)]), [js("exec", 15)]);
-        assert_eq!(join(vec![js("parse", 3)], Vec::new()), [js("parse", 3)]);
+        assert_eq!(join(Vec::new(), vec![js("exec", 15)], false), [js("exec", 15)]);
+        assert_eq!(join(vec![js("parse", 3)], Vec::new(), false), [js("parse", 3)]);
     }
 
     #[test]

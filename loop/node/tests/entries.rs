@@ -124,6 +124,15 @@ fn scopes_deeper_than_are_kept_apart_are_still_closed_in_order() {
 }
 
 #[test]
+fn a_scope_whose_end_was_lost_ends_with_the_phase() {
+    let events = "200 checked\n200 trace X RunTimers 0 0\n200 enter\n= 0\n300 left\n400 poll\n= 1\n= 0\n\
+                  500 enter\n= 0\n= 0\n600 left\n600 trace X RunTimers 0 0\n600 check\n600 enter\n= 0\n700 left\n";
+    let played = replay(&format!("{START}{events}"));
+    let told = records(&played);
+    assert_eq!(told[2..], ["poll other Node itself 100", "check other Node itself 100"]);
+}
+
+#[test]
 fn what_runs_before_the_first_poll_is_expected_and_no_stall() {
     let played = replay("= 0\n900000000 left\n900000100 enter\n900000200 left\n900000300 poll\n= 0\n= 0\n");
     let snapshot = snapshot(&played);

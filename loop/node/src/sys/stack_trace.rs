@@ -45,6 +45,8 @@ fn calls() -> Result<&'static StackCalls, Missing> {
 pub(crate) struct Answer {
     pub(crate) frames: Vec<JsFrame>,
     pub(crate) busy_since: Ticks,
+    /// When: `CLOCK_MONOTONIC`, nanoseconds.
+    pub(crate) at_ns: u64,
 }
 
 /// One loop, for threads that ask about it.
@@ -132,6 +134,7 @@ impl AskedLoop {
     /// On the loop's thread, in an interrupt.
     fn look(&self) -> Answer {
         let busy_since = current::with(|watcher| watcher.busy_since()).unwrap_or(Ticks::NONE);
+        let at_ns = monotonic_ns();
         let environment = Environment::new(self.environment as *mut c_void);
         let frames = match (environment, calls()) {
             (Ok(environment), Ok(calls)) => {
@@ -139,7 +142,7 @@ impl AskedLoop {
             }
             _ => Vec::new(),
         };
-        Answer { frames, busy_since }
+        Answer { frames, busy_since, at_ns }
     }
 }
 
@@ -164,6 +167,13 @@ fn stack(environment: &Environment, calls: &StackCalls, isolate: *mut c_void) ->
         JsFrame { function, script, line: location as u32 + 1, column: (location >> 32) as u32 + 1 }
     };
     (0..count.max(0) as u32).map(one).collect()
+}
+
+fn monotonic_ns() -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: it only writes the structure.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
 
 unsafe extern "C" fn on_interrupt(isolate: *mut c_void, data: *mut c_void) {
