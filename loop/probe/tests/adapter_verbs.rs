@@ -127,6 +127,26 @@ fn what_is_not_told_between_two_callbacks_is_charged_to_neither() {
 }
 
 #[test]
+fn a_phase_that_begins_at_a_moment_ends_the_one_before_then() {
+    let (mut writer, time) = writer("phase at");
+    writer.resume();
+    writer.phase(Phase::POLL);
+    writer.begin(Kind::IoRead, SiteId::NONE, Life::UNKNOWN);
+    time.advance_ns(2 * MS);
+    writer.end();
+    time.advance_ns(MS);
+    writer.phase_at(writer.clock().now(), Phase::CHECK);
+    writer.begin(Kind::Immediate, SiteId::NONE, Life::UNKNOWN);
+    time.advance_ns(4 * MS);
+    writer.end();
+    writer.phase_at(Ticks(0), Phase::POLL);
+    assert_eq!(writer.last(), writer.clock().now(), "no phase begins before the one before it ended");
+    let phases = writer.page().snapshot(writer.clock()).phase;
+    assert_eq!(phases[Phase::POLL.index()].sum_ns, 3 * MS);
+    assert_eq!(phases[Phase::CHECK.index()].sum_ns, 4 * MS);
+}
+
+#[test]
 fn a_runtime_announces_a_block_under_a_site_of_its_own() {
     let (mut writer, time) = writer("announced");
     let (kind, name, file) = (Kind::Other, "main script".to_owned(), String::new());
