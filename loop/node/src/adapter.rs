@@ -157,11 +157,12 @@ impl Adapter {
 
 impl Watcher for Adapter {
     #[inline]
-    fn tell(&mut self, event: Event) {
+    fn tell(&mut self, event: Event) -> bool {
         self.entries.tell(event);
         if event == Event::CheckBegins {
             self.once_a_turn();
         }
+        self.entries.is_in_entry()
     }
 
     fn gc_begins(&mut self, kind: u32) {

@@ -29,12 +29,11 @@ fn snapshot(played: &Played) -> Snapshot {
 }
 
 /// The first poll: the main script has ended at 100, and nothing was waited for.
-const START: &str = "= 0\n100 left\n100 poll\n= 0\n= 0\n";
+const START: &str = "= 0\n= 0\n100 left\n100 poll\n= 0\n";
 
 #[test]
 fn the_poll_returned_as_long_ago_as_libuv_waited_and_not_when_its_first_entry_began() {
-    let played =
-        replay(&format!("{START}5000 enter\n= 3000\n= 0\n6000 left\n7000 check\n7000 poll\n= 2\n= 3000\n"));
+    let played = replay(&format!("{START}5000 enter\n= 3000\n= 0\n6000 left\n7000 check\n7000 poll\n= 2\n"));
     let snapshot = snapshot(&played);
     assert_eq!((snapshot.poll_wait.count(), snapshot.poll_wait.sum_ns), (1, 3000));
     assert_eq!((snapshot.poll_events.count(), snapshot.poll_events.sum), (1, 2));
@@ -44,13 +43,13 @@ fn the_poll_returned_as_long_ago_as_libuv_waited_and_not_when_its_first_entry_be
 
 #[test]
 fn a_poll_that_libuv_says_lasted_longer_than_the_clock_saw_ends_now() {
-    let played = replay(&format!("{START}5000 check\n= 9000\n5100 poll\n= 0\n= 9000\n"));
-    assert_eq!(snapshot(&played).poll_wait.sum_ns, 4900);
+    let played = replay(&format!("{START}5000000 check\n= 9000000\n5000100 poll\n= 0\n"));
+    assert_eq!(snapshot(&played).poll_wait.sum_ns, 4_999_900);
 }
 
 #[test]
 fn a_loop_that_turns_inside_an_entry_tells_its_polls_and_no_endless_callback() {
-    let events = "200 enter\n= 0\n= 0\n300 poll\n= 1\n= 0\n900 enter\n= 500\n= 0\n1000 left\n1100 left\n1200 check\n1200 poll\n= 1\n= 500\n";
+    let events = "200 enter\n= 0\n= 0\n300 poll\n= 1\n900 enter\n= 500\n= 0\n1000 left\n1100 left\n1200 check\n1200 poll\n= 1\n";
     let played = replay(&format!("{START}{events}"));
     assert_eq!(snapshot(&played).iterations, 3);
     let last = records(&played).last().cloned().unwrap();
@@ -78,6 +77,20 @@ fn a_further_entry_of_the_same_resource_is_its_callback_and_another_is_the_queue
         told[1..],
         ["poll io_read TCP socket 100", "poll io_read TCP socket 100", "poll tick nextTick queue 100"]
     );
+}
+
+#[test]
+fn nodes_own_entry_after_timers_and_immediates_is_no_queue_of_ticks() {
+    let events = "200 check\n= 0\n200 trace X CheckImmediate 0 0\n200 enter\n300 left\n310 enter\n320 left\n\
+                  320 ends CheckImmediate\n330 checked\n400 trace X RunTimers 0 0\n400 enter\n500 left\n510 enter\n\
+                  520 left\n530 enter\n630 left\n630 ends RunTimers\n";
+    let played = replay(&format!("{START}{events}"));
+    let told = records(&played);
+    assert_eq!(
+        told[1..],
+        ["check immediate immediates 100", "timers timer timers 100", "timers tick nextTick queue 110"]
+    );
+    assert_eq!(snapshot(&played).drain[Queue::NextTick.index()].count(), 1);
 }
 
 #[test]
@@ -125,7 +138,7 @@ fn scopes_deeper_than_are_kept_apart_are_still_closed_in_order() {
 
 #[test]
 fn a_scope_whose_end_was_lost_ends_with_the_phase() {
-    let events = "200 checked\n200 trace X RunTimers 0 0\n200 enter\n= 0\n300 left\n400 poll\n= 1\n= 0\n\
+    let events = "200 checked\n200 trace X RunTimers 0 0\n200 enter\n= 0\n300 left\n400 poll\n= 1\n\
                   500 enter\n= 0\n= 0\n600 left\n600 trace X RunTimers 0 0\n600 check\n600 enter\n= 0\n700 left\n";
     let played = replay(&format!("{START}{events}"));
     let told = records(&played);
@@ -134,7 +147,7 @@ fn a_scope_whose_end_was_lost_ends_with_the_phase() {
 
 #[test]
 fn what_runs_before_the_first_poll_is_expected_and_no_stall() {
-    let played = replay("= 0\n900000000 left\n900000100 enter\n900000200 left\n900000300 poll\n= 0\n= 0\n");
+    let played = replay("= 0\n= 0\n900000000 left\n900000100 enter\n900000200 left\n900000300 poll\n= 0\n");
     let snapshot = snapshot(&played);
     assert_eq!(snapshot.blocked, [0, 0]);
     assert!(records(&played).iter().all(|record| record.starts_with("main other main script")));

@@ -12,6 +12,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::null;
 
 thread_local! {
+    /// JavaScript is entered, and this thread's watcher knows.
+    static IS_ENTERED: Cell<bool> = const { Cell::new(false) };
     static CURRENT: Cell<*const Shared> = const { Cell::new(null()) };
     static OWNER: Owner = const { Owner(RefCell::new(None)) };
     /// Handles of an watcher that has ended, while its loop may still turn.
@@ -70,7 +72,16 @@ pub(super) fn with<R>(f: impl FnOnce(&mut dyn Watcher) -> R) -> Option<R> {
 /// Tells this thread's watcher of an event.
 #[inline]
 pub(super) fn tell(event: Event) {
-    with(|watcher| watcher.tell(event));
+    let is_entered = with(|watcher| watcher.tell(event)).unwrap_or(false);
+    IS_ENTERED.set(is_entered);
+}
+
+/// [`tell`] of the begin of an entry. Most are within another, and go no further than this.
+#[inline]
+pub(super) fn tell_entry() {
+    if !IS_ENTERED.get() {
+        tell(Event::EntryBegins);
+    }
 }
 
 /// Takes this thread's watcher away: nothing is told from now on.

@@ -56,8 +56,8 @@ pub(crate) type LetGo = Box<dyn FnOnce()>;
 
 /// Who is told of a loop, on its thread.
 pub(crate) trait Watcher: fmt::Debug {
-    /// Something happened.
-    fn tell(&mut self, event: Event);
+    /// Something happened. Returns whether JavaScript is entered: then entries within need not be told.
+    fn tell(&mut self, event: Event) -> bool;
     /// A collection of garbage begins, of the kind that `v8::GCType` has a bit for.
     fn gc_begins(&mut self, kind: u32);
     /// A collection of garbage has ended.

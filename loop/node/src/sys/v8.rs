@@ -177,7 +177,7 @@ impl Isolate {
 }
 
 unsafe extern "C" fn on_entry(_isolate: *mut c_void) {
-    current::tell(Event::EntryBegins);
+    current::tell_entry();
 }
 
 unsafe extern "C" fn on_entry_completed(_isolate: *mut c_void) {

@@ -20,6 +20,12 @@
 //!
 //! **Batches**: all timers that are due are one entry, and so are all immediates. V8's drains between them cut them into parts.
 
+mod scopes;
+mod sites;
+
+use scopes::{Scope, Scopes};
+use sites::Sites;
+
 use crate::names::{Class, NameId, Named, Names, Resources};
 use crate::recording::Recording;
 pub use crate::sys::{Event, TraceEvent, TraceName};
@@ -27,8 +33,8 @@ use loopscope_probe::site::Site;
 use loopscope_probe::writer::Inside;
 use loopscope_probe::{Clock, ExpectedBlock, Kind, Life, Phase, Queue, SiteId, Ticks, Writer};
 
-/// Scopes within each other that are kept apart; deeper ones are counted only.
-const SCOPES: usize = 64;
+/// A wait in which the two clocks part by less than 1 us, in nanoseconds: they differ by less than 0.1 percent.
+const SHORT_NS: u64 = 1_000_000;
 
 /// What is asked while events are told.
 pub trait Runtime {
@@ -48,28 +54,12 @@ enum Frame {
     Tick,
 }
 
-/// A scope in which Node calls callbacks.
-#[derive(Clone, Copy, Debug)]
-struct Scope {
-    name: NameId,
-    /// The resource that is called; 0 for none.
-    id: u64,
-    entries: u32,
-}
-
 /// What an entry within a scope is.
 enum Part {
     Callback,
     /// Node's own use of an object.
     Node,
     Ticks,
-}
-
-/// The poll in which the loop is, until it is known that it has returned.
-#[derive(Clone, Copy, Debug)]
-struct Parked {
-    at: Ticks,
-    idle_ns: u64,
 }
 
 /// A drain of microtasks that runs, and what it interrupted.
@@ -97,52 +87,21 @@ pub struct Entries<R> {
     phase: Phase,
     /// Where the page says that it is.
     told: Phase,
-    parked: Option<Parked>,
+    /// Since when the loop is in its poll, until it is known that it has returned.
+    parked: Option<Ticks>,
     events: Option<u64>,
+    /// Time that all polls have waited, as of the last return.
+    idle_ns: u64,
     is_in_entry: bool,
     frame: Frame,
     drain: Drain,
-    scopes: Vec<Scope>,
-    /// Scopes that found no room.
-    deeper: u32,
+    scopes: Scopes,
     /// The kind of the entry that runs.
     kind: Kind,
     has_polled: bool,
     unnamed: u64,
     expected: Option<ExpectedBlock>,
     recording: Option<Recording>,
-}
-
-#[derive(Debug)]
-struct Sites {
-    main: SiteId,
-    ticks: SiteId,
-    microtasks: SiteId,
-    timers: SiteId,
-    immediates: SiteId,
-    closing: SiteId,
-    /// Node makes or changes an object, for nobody's callback.
-    node: SiteId,
-    unnamed: SiteId,
-}
-
-impl Sites {
-    fn new(writer: &mut Writer) -> Sites {
-        let mut site = |kind, name: &str| {
-            let (file, line, column) = (String::new(), 0, 0);
-            writer.foreign_site(Site { kind, name: name.to_owned(), file, line, column })
-        };
-        Sites {
-            main: site(Kind::Other, "main script"),
-            ticks: site(Kind::Tick, "nextTick queue"),
-            microtasks: site(Kind::Microtask, "microtask queue"),
-            timers: site(Kind::Timer, "timers"),
-            immediates: site(Kind::Immediate, "immediates"),
-            closing: site(Kind::Close, "closing"),
-            node: site(Kind::Other, "Node itself"),
-            unnamed: site(Kind::Other, "unnamed"),
-        }
-    }
 }
 
 impl<R: Runtime> Entries<R> {
@@ -153,8 +112,10 @@ impl<R: Runtime> Entries<R> {
         let sites = Sites::new(&mut writer);
         let mut recording = recording;
         let events = runtime.events();
+        let idle_ns = runtime.idle_ns();
         if let Some(recording) = &mut recording {
             recording.answer(events);
+            recording.answer(Some(idle_ns));
         }
         writer.resume();
         let expected = writer.expect_block(sites.main);
@@ -170,11 +131,11 @@ impl<R: Runtime> Entries<R> {
             told: Phase::MAIN,
             parked: None,
             events,
+            idle_ns,
             is_in_entry: true,
             frame: Frame::Callback,
             drain: Drain::None,
-            scopes: Vec::with_capacity(SCOPES),
-            deeper: 0,
+            scopes: Scopes::new(),
             kind: Kind::Other,
             has_polled: false,
             unnamed: 0,
@@ -208,6 +169,12 @@ impl<R: Runtime> Entries<R> {
         self.recording.take()
     }
 
+    /// Tells whether JavaScript is entered, and the page was told.
+    #[inline]
+    pub fn is_in_entry(&self) -> bool {
+        self.is_in_entry
+    }
+
     /// Takes an event. A few dozen nanoseconds; no allocation but for names and resources that are new.
     #[inline]
     pub fn tell(&mut self, event: Event) {
@@ -217,11 +184,9 @@ impl<R: Runtime> Entries<R> {
         match event {
             Event::PollBegins => self.poll_begins(),
             Event::CheckBegins => {
-                if self.parked.is_some() {
-                    self.poll_has_returned(self.writer.clock().now());
-                }
+                self.poll_has_returned(None);
                 if !self.is_in_entry {
-                    self.forget_scopes();
+                    self.scopes.forget();
                 }
                 self.phase = Phase::CHECK;
             }
@@ -256,7 +221,7 @@ impl<R: Runtime> Entries<R> {
         if self.is_in_entry || self.frame != Frame::None {
             self.abandon();
         }
-        self.forget_scopes();
+        self.scopes.forget();
         self.writer.drained();
         self.expected = None;
         if let Some(before) = self.events
@@ -272,11 +237,10 @@ impl<R: Runtime> Entries<R> {
         self.told = Phase::POLL;
         self.writer.phase(Phase::POLL);
         self.writer.iteration();
-        let idle_ns = self.ask(|runtime| Some(runtime.idle_ns())).unwrap_or(0);
         self.writer.settle();
         let at = self.writer.clock().now();
         self.writer.park_at(at);
-        self.parked = Some(Parked { at, idle_ns });
+        self.parked = Some(at);
     }
 
     /// The loop turns inside an entry, as some addons have it do: what ran is over for the page.
@@ -290,27 +254,25 @@ impl<R: Runtime> Entries<R> {
         }
         self.frame = Frame::None;
         self.is_in_entry = false;
-        self.forget_scopes();
-    }
-
-    /// libuv is between two callbacks, so no scope is open: the end of one is not told where a trace of the program's own ends
-    /// inside of it.
-    fn forget_scopes(&mut self) {
-        self.scopes.clear();
-        self.deeper = 0;
+        self.scopes.forget();
     }
 
     /// Says that the poll has returned, as long ago as its time of waiting tells.
     #[inline]
-    fn poll_has_returned(&mut self, now: Ticks) {
-        if let Some(parked) = self.parked.take() {
-            let waited =
-                self.ask(|runtime| Some(runtime.idle_ns())).unwrap_or(0).wrapping_sub(parked.idle_ns);
-            let waited = self.writer.clock().scale().ticks(waited);
-            // libuv's clock is another one: not in the future.
-            let returned = Ticks(parked.at.0.saturating_add(waited)).min(now);
-            self.writer.unpark_untold(returned);
-        }
+    fn poll_has_returned(&mut self, now: Option<Ticks>) {
+        let Some(parked) = self.parked.take() else { return };
+        // It grows in polls only, so at the begin of this one it was what it was at the return of the one before.
+        let idle_ns = self.ask(|runtime| Some(runtime.idle_ns())).unwrap_or(0);
+        let waited_ns = idle_ns.wrapping_sub(std::mem::replace(&mut self.idle_ns, idle_ns));
+        let clock = self.writer.clock();
+        let returned = Ticks(parked.0.saturating_add(clock.scale().ticks(waited_ns)));
+        // libuv's clock is another one: not in the future, where the two can be told apart.
+        let limit = match now {
+            None if waited_ns < SHORT_NS => returned,
+            None => clock.now(),
+            Some(now) => now,
+        };
+        self.writer.unpark_untold(returned.min(limit));
     }
 
     /// Asks the runtime, and records its answer.
@@ -330,8 +292,8 @@ impl<R: Runtime> Entries<R> {
         }
         self.is_in_entry = true;
         let now = self.writer.clock().now();
-        self.poll_has_returned(now);
-        self.enter_phase();
+        self.poll_has_returned(Some(now));
+        self.enter_phase(now);
         let Some(scope) = self.scopes.last_mut() else {
             // What the entry before it left behind was drained meanwhile.
             self.writer.drained();
@@ -358,11 +320,12 @@ impl<R: Runtime> Entries<R> {
     }
 
     /// Tells which part of a scope an entry is. The callback comes first, and the queue of ticks last, when Node has left the
-    /// resource. Timers have one between: Node converts the number that their function returns.
+    /// resource. Between the two Node shortens a list where JavaScript ran for several resources, as it does for timers and
+    /// immediates: the same on all versions. A callback that does so itself (`runInAsyncScope`) has that told as ticks.
     fn part(&mut self, scope: Scope, class: Class) -> Part {
         match (scope.entries, class) {
             (1, _) => Part::Callback,
-            (2, Class::Timers) => Part::Node,
+            (2, Class::Timers | Class::Immediates) => Part::Node,
             _ if scope.id == 0 => Part::Ticks,
             _ if self.ask(|runtime| runtime.async_id()) == Some(scope.id) => Part::Callback,
             _ => Part::Ticks,
@@ -441,7 +404,7 @@ impl<R: Runtime> Entries<R> {
 
     /// Tells the phase that the loop is in, where the page has another.
     #[inline]
-    fn enter_phase(&mut self) {
+    fn enter_phase(&mut self, now: Ticks) {
         let scope = self.scopes.last().and_then(|scope| self.names.get(scope.name));
         let phase = match (scope, self.phase) {
             (Some(Named { class: Class::Timers, .. }), _) => Phase::TIMERS,
@@ -452,8 +415,7 @@ impl<R: Runtime> Entries<R> {
         if phase != self.told {
             self.told = phase;
             // What lies before is libuv's and Node's own.
-            self.writer.end();
-            self.writer.phase(phase);
+            self.writer.phase_at(now, phase);
         }
     }
 
@@ -488,17 +450,11 @@ impl<R: Runtime> Entries<R> {
         if self.scopes.is_empty() && !self.is_in_entry {
             self.writer.drained();
         }
-        match self.scopes.len() < SCOPES {
-            true => self.scopes.push(Scope { name, id, entries: 0 }),
-            false => self.deeper += 1,
-        }
+        self.scopes.begin(name, id);
     }
 
     fn scope_ends(&mut self) {
-        match self.deeper {
-            0 => drop(self.scopes.pop()),
-            _ => self.deeper -= 1,
-        }
+        self.scopes.end();
         if self.scopes.is_empty() && !self.is_in_entry {
             self.writer.drained();
         }
@@ -508,9 +464,7 @@ impl<R: Runtime> Entries<R> {
         if !matches!(self.drain, Drain::None) {
             return;
         }
-        if self.parked.is_some() {
-            self.poll_has_returned(self.writer.clock().now());
-        }
+        self.poll_has_returned(None);
         self.drain = match self.frame {
             Frame::Callback => Drain::Inside(self.writer.drain_inside_begin(Queue::Microtask, 0)),
             Frame::Tick => {
@@ -519,9 +473,9 @@ impl<R: Runtime> Entries<R> {
                 Drain::InTicks
             }
             Frame::None => {
-                self.enter_phase();
-                // What lies between the callback and here is Node's.
-                self.writer.end();
+                // A stamp: what lies between the callback and here is Node's.
+                let now = self.writer.end();
+                self.enter_phase(now);
                 self.writer.drain_begin(Queue::Microtask, 0);
                 Drain::After
             }
@@ -574,6 +528,7 @@ impl<R: Runtime> Entries<R> {
     pub fn resume(&mut self) {
         self.writer.resume();
         (self.parked, self.is_in_entry, self.has_polled) = (None, true, false);
+        self.idle_ns = self.runtime.idle_ns();
         (self.phase, self.told) = (Phase::MAIN, Phase::MAIN);
         let now = self.writer.last();
         self.callback_begins(now, Kind::Other, self.sites.main);
