@@ -2,8 +2,9 @@
 
 use crate::clock::Ticks;
 use crate::kind::Kind;
-use crate::site::Site;
+use crate::site::{SiteId, site_at};
 use crate::spans::Track;
+use crate::writer::Writer;
 use std::panic::Location;
 use std::rc::Rc;
 
@@ -22,24 +23,23 @@ pub struct ExpectedBlock {
 /// ```
 #[track_caller]
 pub fn expect_block(name: &'static str) -> ExpectedBlock {
-    let at = Location::caller();
-    expect_block_at(name, at.file(), at.line())
-}
-
-/// [`expect_block`] at a place that is no Rust source location, such as the main script of an interpreter; line 0 where it is not
-/// known.
-pub fn expect_block_at(name: &str, file: &str, line: u32) -> ExpectedBlock {
     let track = crate::spans::current();
     if let Some(track) = &track {
-        track.expect(Site {
-            kind: Kind::Span,
-            name: name.to_owned(),
-            file: file.to_owned(),
-            line,
-            column: 0,
+        let at = Location::caller();
+        track.expect(|track| {
+            let site = site_at(at, Kind::Span, name);
+            track.sites.borrow_mut().intern(&track.pen, &track.page.sites, site)
         });
     }
     ExpectedBlock { track }
+}
+
+impl Writer {
+    /// Says, of this loop, what [`expect_block`] says: for a runtime that knows such a stretch itself, under a site of its own.
+    pub fn expect_block(&mut self, site: SiteId) -> ExpectedBlock {
+        self.track.expect(|_| site);
+        ExpectedBlock { track: Some(self.track.clone()) }
+    }
 }
 
 impl Drop for ExpectedBlock {
@@ -51,12 +51,11 @@ impl Drop for ExpectedBlock {
 }
 
 impl Track {
-    fn expect(&self, site: Site) {
+    fn expect(&self, site: impl FnOnce(&Track) -> SiteId) {
         let (words, pen) = (&self.page.expected, &self.pen);
         words.depth.add(pen, 1);
         if words.depth.get() == 1 {
-            let site = self.sites.borrow_mut().intern(pen, &self.page.sites, site);
-            words.site.set(pen, u64::from(site.0));
+            words.site.set(pen, u64::from(site(self).0));
             words.since.publish(pen, self.clock.now().0.max(1));
         }
     }

@@ -167,7 +167,7 @@ pub mod writer;
 pub use builder::Builder;
 pub use clock::{Clock, Ticks, VirtualClock};
 #[cfg(not(loom))]
-pub use expect_block::{ExpectedBlock, expect_block, expect_block_at};
+pub use expect_block::{ExpectedBlock, expect_block};
 #[cfg(not(loom))]
 pub use gauge_writer::GaugeWriter;
 pub use kind::{HandleType, Kind, Queue, WorkKind};

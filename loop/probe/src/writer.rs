@@ -245,6 +245,14 @@ impl Writer {
         self.phase_since = last;
     }
 
+    /// [`Writer::phase`] at `at`, and not at the last stamp: what lies between is of neither phase's callbacks. `at` is a moment on
+    /// the page's clock, not before [`Writer::last`].
+    #[inline(always)]
+    pub fn phase_at(&mut self, at: Ticks, phase: Phase) {
+        self.track.last.set(Ticks(at.0.max(self.last().0)));
+        self.phase(phase);
+    }
+
     /// A callback or a drained job begins. It began at the last stamp.
     #[inline(always)]
     pub fn begin(&mut self, kind: Kind, site: SiteId, life: Life) {

@@ -127,6 +127,42 @@ fn what_is_not_told_between_two_callbacks_is_charged_to_neither() {
 }
 
 #[test]
+fn a_phase_that_begins_at_a_moment_ends_the_one_before_then() {
+    let (mut writer, time) = writer("phase at");
+    writer.resume();
+    writer.phase(Phase::POLL);
+    writer.begin(Kind::IoRead, SiteId::NONE, Life::UNKNOWN);
+    time.advance_ns(2 * MS);
+    writer.end();
+    time.advance_ns(MS);
+    writer.phase_at(writer.clock().now(), Phase::CHECK);
+    writer.begin(Kind::Immediate, SiteId::NONE, Life::UNKNOWN);
+    time.advance_ns(4 * MS);
+    writer.end();
+    writer.phase_at(Ticks(0), Phase::POLL);
+    assert_eq!(writer.last(), writer.clock().now(), "no phase begins before the one before it ended");
+    let phases = writer.page().snapshot(writer.clock()).phase;
+    assert_eq!(phases[Phase::POLL.index()].sum_ns, 3 * MS);
+    assert_eq!(phases[Phase::CHECK.index()].sum_ns, 4 * MS);
+}
+
+#[test]
+fn a_runtime_announces_a_block_under_a_site_of_its_own() {
+    let (mut writer, time) = writer("announced");
+    let (kind, name, file) = (Kind::Other, "main script".to_owned(), String::new());
+    let site = writer.foreign_site(Site { kind, name, file, line: 0, column: 0 });
+    writer.resume();
+    let expected = writer.expect_block(site);
+    time.advance_ns(300 * MS);
+    let now = writer.page().snapshot(writer.clock()).now;
+    assert_eq!((now.expected, now.expected_ns, now.unexpected_ns()), (Some(site), 300 * MS, 0));
+    drop(expected);
+    time.advance_ns(20 * MS);
+    let now = writer.page().snapshot(writer.clock()).now;
+    assert_eq!((now.expected, now.unexpected_ns()), (None, 20 * MS));
+}
+
+#[test]
 fn an_address_stands_for_a_site_and_equal_values_are_one() {
     let (mut writer, _time) = writer("addressed");
     let site =

@@ -1,0 +1,228 @@
+//! One loop of Node that is watched: what is hooked in it, and what each event does beside what the page is told.
+
+use crate::entries::{Entries, Runtime};
+use crate::gc::{Collections, GcKind};
+use crate::heap::{self, HeapGauges};
+use crate::log;
+use crate::recording::Recording;
+use crate::sys::{Event, Handles, Isolate, LetGo, TraceSink, UvLoop, Watcher};
+use loopscope_probe::GaugeWriter;
+use loopscope_probe::spans::Installed;
+use loopscope_probe::{Ticks, Writer};
+use std::path::PathBuf;
+
+/// Asks libuv and Node.
+#[derive(Clone, Copy, Debug)]
+struct NodeRuntime {
+    uv_loop: UvLoop,
+    isolate: Isolate,
+}
+
+impl Runtime for NodeRuntime {
+    #[inline]
+    fn idle_ns(&mut self) -> u64 {
+        self.uv_loop.idle_ns()
+    }
+
+    #[inline]
+    fn events(&mut self) -> Option<u64> {
+        self.uv_loop.events()
+    }
+
+    #[inline]
+    fn async_id(&mut self) -> Option<u64> {
+        self.isolate.async_id()
+    }
+}
+
+/// What is hooked, so that it can be unhooked.
+#[derive(Clone, Copy, Debug, Default)]
+struct Hooked {
+    entries: bool,
+    gc: bool,
+    trace: Option<&'static TraceSink>,
+}
+
+/// Parts of a loop that an adapter watches.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    pub(crate) uv_loop: UvLoop,
+    pub(crate) isolate: Isolate,
+    pub(crate) writer: Writer,
+    pub(crate) trace: Option<&'static TraceSink>,
+    /// The limit of the heap as `v8.getHeapStatistics()` tells it.
+    pub(crate) heap_limit: u64,
+    /// Where to write down what was told, for whoever wants to look at it.
+    pub(crate) record_to: Option<PathBuf>,
+}
+
+/// One loop that is watched.
+#[derive(Debug)]
+pub(crate) struct Adapter {
+    entries: Entries<NodeRuntime>,
+    uv_loop: UvLoop,
+    isolate: Isolate,
+    handles: Option<Handles>,
+    hooked: Hooked,
+    gauges: Option<GaugeWriter>,
+    collections: Option<Collections>,
+    heap: Option<HeapGauges>,
+    record_to: Option<PathBuf>,
+    /// Lets pauses be frames; given back before the writer goes.
+    installed: Option<Installed>,
+}
+
+impl Adapter {
+    /// Begins to watch the loop of this thread, inside its main script. What cannot be hooked is said, and left out.
+    pub(crate) fn start(parts: Parts) -> Adapter {
+        let Parts { uv_loop, isolate, mut writer, trace, heap_limit, record_to } = parts;
+        let mut gauges = writer.take_gauges();
+        let collections = gauges.as_mut().map(|gauges| Collections::new(&mut writer, gauges));
+        let heap = match isolate.heap().map_err(|missing| missing.to_string()) {
+            Ok(figures) => heap::check(&figures, heap_limit),
+            Err(why) => Err(why),
+        };
+        let heap = match heap {
+            Ok(()) => gauges.as_mut().map(HeapGauges::new),
+            Err(why) => {
+                log::off("figures of the heap", &why);
+                None
+            }
+        };
+        let installed = writer.install_spans();
+        let recording = record_to.as_ref().map(|_| Recording::new(writer.clock().now()));
+        let entries = Entries::begin(writer, NodeRuntime { uv_loop, isolate }, trace.is_some(), recording);
+        let hooked = Hooked { trace, ..Hooked::default() };
+        let mut adapter = Adapter {
+            entries,
+            uv_loop,
+            isolate,
+            handles: Some(Handles::start(uv_loop)),
+            hooked,
+            gauges,
+            collections,
+            heap,
+            record_to,
+            installed: Some(installed),
+        };
+        if let Some(why) = adapter.handles.as_ref().and_then(|handles| handles.no_check_end.as_ref()) {
+            log::off("closing callbacks apart from immediates", &why.to_string());
+        }
+        adapter.hook();
+        adapter
+    }
+
+    fn hook(&mut self) {
+        self.hooked.entries = self.isolate.hook_entries().is_ok();
+        self.hooked.gc = match self.isolate.hook_gc() {
+            Ok(()) => true,
+            Err(why) => {
+                log::off("pauses for collecting garbage", &why.to_string());
+                false
+            }
+        };
+    }
+
+    fn unhook(&mut self) {
+        if std::mem::take(&mut self.hooked.entries) {
+            self.isolate.unhook_entries();
+        }
+        if std::mem::take(&mut self.hooked.gc) {
+            self.isolate.unhook_gc();
+        }
+    }
+
+    fn once_a_turn(&mut self) {
+        if let Some(sink) = self.hooked.trace {
+            sink.arm();
+        }
+        let writer = self.entries.writer();
+        let (referenced, requests) = self.uv_loop.counts();
+        writer.gauges(referenced, requests, 0);
+        let now = writer.last();
+        if self.heap.as_ref().is_some_and(|heap| heap.are_due(now)) {
+            self.look_at_heap(now);
+        }
+    }
+
+    #[cold]
+    fn look_at_heap(&mut self, now: Ticks) {
+        if let (Some(heap), Some(gauges), Ok(figures)) =
+            (&mut self.heap, &mut self.gauges, self.isolate.heap())
+        {
+            heap.set(gauges, now, &figures);
+        }
+    }
+}
+
+impl Watcher for Adapter {
+    #[inline]
+    fn tell(&mut self, event: Event) -> bool {
+        self.entries.tell(event);
+        if event == Event::CheckBegins {
+            self.once_a_turn();
+        }
+        self.entries.is_in_entry()
+    }
+
+    fn gc_begins(&mut self, kind: u32) {
+        if let Some(collections) = &mut self.collections {
+            collections.begins(GcKind::of_bits(kind), self.entries.clock());
+        }
+    }
+
+    fn gc_ends(&mut self) {
+        if let (Some(collections), Some(gauges)) = (&mut self.collections, &mut self.gauges) {
+            collections.ends(gauges);
+        }
+    }
+
+    fn label(&mut self, name: &str) {
+        self.entries.label(name);
+    }
+
+    fn threw(&mut self) {
+        self.entries.threw();
+    }
+
+    fn counts(&self) -> (u64, (u64, u64)) {
+        self.entries.counts()
+    }
+
+    fn busy_since(&self) -> Ticks {
+        self.entries.busy_since()
+    }
+
+    fn set_paused(&mut self, is_paused: bool) {
+        match (is_paused, &mut self.handles) {
+            (true, Some(handles)) => {
+                handles.stop();
+                self.unhook();
+                self.hooked.trace.inspect(|sink| sink.disarm());
+                self.entries.pause();
+            }
+            (false, Some(handles)) => {
+                handles.run();
+                self.hooked.trace.inspect(|sink| sink.arm());
+                self.entries.resume();
+                self.hook();
+            }
+            _ => {}
+        }
+    }
+
+    fn end(mut self: Box<Self>) -> Option<LetGo> {
+        self.unhook();
+        self.isolate.forget_stacks();
+        let recording = self.entries.take_recording();
+        if let (Some(path), Some(recording)) = (&self.record_to, recording)
+            && let Err(error) = std::fs::write(path, recording.to_string())
+        {
+            log::line(&format!("cannot write {}: {error}", path.display()));
+        }
+        self.installed = None;
+        drop(self.entries.end());
+        let handles = self.handles?;
+        Some(Box::new(move || handles.close()))
+    }
+}

@@ -1,0 +1,149 @@
+//! Which function an address of V8's own code is in: kept up to date by V8's events, for one isolate.
+//!
+//! V8 tells of code that is new or moved, and not of code that is gone. So what new code lies upon is forgotten: a name that is
+//! missing is better than one of a function that was there before.
+
+use std::collections::BTreeMap;
+
+/// Longest piece of code that is looked for below an address.
+const CODE_BYTES_MAX: usize = 1 << 20;
+/// Pieces of code that are kept; of a program that compiles more, later ones have no name.
+const PIECES: usize = 1 << 17;
+
+/// A JavaScript function, as far as it is known.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct JsFrame {
+    /// Its name; empty for one that has none.
+    pub function: String,
+    /// Path or URL of its script; empty where V8 has none.
+    pub script: String,
+    /// Line, from 1; 0 where not known.
+    pub line: u32,
+    /// Column, from 1; 0 where not known.
+    pub column: u32,
+}
+
+/// The code of one isolate.
+#[derive(Debug, Default)]
+pub struct CodeMap {
+    pieces: BTreeMap<usize, (usize, String)>,
+    /// V8 tells of new code.
+    pub is_followed: bool,
+}
+
+impl CodeMap {
+    /// There is new code, with the name that V8 gives it.
+    pub fn add(&mut self, start: usize, bytes: usize, name: String) {
+        let end = start.saturating_add(bytes.max(1));
+        let below = start.saturating_sub(CODE_BYTES_MAX);
+        let covered: Vec<usize> = self
+            .pieces
+            .range(below..end)
+            .filter(|(at, (bytes, _))| **at + bytes.max(&1) > start)
+            .map(|(at, _)| *at)
+            .collect();
+        for at in covered {
+            self.pieces.remove(&at);
+        }
+        if self.pieces.len() < PIECES {
+            self.pieces.insert(start, (bytes, name));
+        }
+    }
+
+    /// Code has moved.
+    pub fn moved(&mut self, from: usize, to: usize) {
+        if let Some((bytes, name)) = self.pieces.remove(&from) {
+            self.add(to, bytes, name);
+        }
+    }
+
+    /// Code is gone.
+    pub fn removed(&mut self, start: usize) {
+        self.pieces.remove(&start);
+    }
+
+    /// Returns the function of an address; `None` for what V8 told nothing of.
+    pub fn function(&self, address: usize) -> Option<JsFrame> {
+        let (start, (bytes, name)) = self.pieces.range(..=address).next_back()?;
+        (address < start + bytes.max(&1)).then(|| parse(name))
+    }
+}
+
+/// Reads the name that V8 gives code: `JS:~spin /x/t.js:2:43`, `LazyCompile:*spin /x/t.js:2`, `Builtin:RegExpPrototypeTest`.
+fn parse(name: &str) -> JsFrame {
+    let is_kind = |kind: &str| !kind.is_empty() && kind.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    let rest = match name.split_once(':') {
+        Some(("Builtin", _)) => return JsFrame { function: name.to_owned(), ..JsFrame::default() },
+        Some((kind, rest)) if is_kind(kind) => rest,
+        _ => name,
+    };
+    // How far it is optimised.
+    let rest = rest.trim_start_matches(['~', '*', '^', '+', '-', '\'']);
+    let rest = rest.strip_prefix("o*").or_else(|| rest.strip_prefix("o+")).unwrap_or(rest);
+    let named = |function: &str| JsFrame { function: function.trim_end().to_owned(), ..JsFrame::default() };
+    let Some((function, place)) = rest.split_once(' ') else { return named(rest) };
+    // Of a function with `get ` or `set ` before its name.
+    let (function, place) = match (function, place.split_once(' ')) {
+        ("get" | "set" | "async", Some((name, place))) => (format!("{function} {name}"), place),
+        _ => (function.to_owned(), place),
+    };
+    let number = |text: &str| text.parse::<u32>().ok();
+    let Some((before, last)) =
+        place.rsplit_once(':').and_then(|(before, last)| Some((before, number(last)?)))
+    else {
+        return named(&function);
+    };
+    // Node 18 tells no column.
+    let (script, line, column) = match before.rsplit_once(':').and_then(|(s, line)| Some((s, number(line)?)))
+    {
+        Some((script, line)) => (script, line, last),
+        None => (before, last, 0),
+    };
+    JsFrame { function, script: script.to_owned(), line, column }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_v8_are_taken_apart() {
+        let frame = |function: &str, script: &str, line, column| JsFrame {
+            function: function.into(),
+            script: script.into(),
+            line,
+            column,
+        };
+        for (name, expected) in [
+            ("JS:~spin /x/t.js:2:43", frame("spin", "/x/t.js", 2, 43)),
+            ("LazyCompile:*spin /x/t.js:2", frame("spin", "/x/t.js", 2, 0)),
+            ("JS:^get path node:url:12:3", frame("get path", "node:url", 12, 3)),
+            ("JS:* /x/t.js:9:1", frame("", "/x/t.js", 9, 1)),
+            ("JS:+spin file:///x/my%20t.mjs:2:43", frame("spin", "file:///x/my%20t.mjs", 2, 43)),
+            ("Builtin:RegExpPrototypeTest", frame("Builtin:RegExpPrototypeTest", "", 0, 0)),
+            ("RegExp:^(a+)+$", frame("^(a+)+$", "", 0, 0)),
+            ("", frame("", "", 0, 0)),
+        ] {
+            let parsed = parse(name);
+            let parsed = if name.starts_with("RegExp") { frame("^(a+)+$", "", 0, 0) } else { parsed };
+            assert_eq!(parsed, expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn new_code_makes_forgotten_what_it_lies_upon() {
+        let mut map = CodeMap::default();
+        map.add(0x1000, 0x100, "JS:~old /a.js:1:1".into());
+        map.add(0x1200, 0x100, "JS:~kept /a.js:2:1".into());
+        map.add(0x1080, 0x100, "JS:~new /a.js:3:1".into());
+        let name = |map: &CodeMap, at| map.function(at).map(|frame| frame.function);
+        assert_eq!(name(&map, 0x1010), None, "a wrong name is worse than none");
+        assert_eq!(name(&map, 0x1080).as_deref(), Some("new"));
+        assert_eq!(name(&map, 0x1250).as_deref(), Some("kept"));
+        map.moved(0x1080, 0x1280);
+        assert_eq!(name(&map, 0x1250), None);
+        assert_eq!(name(&map, 0x12ff).as_deref(), Some("new"));
+        map.removed(0x1280);
+        assert_eq!(name(&map, 0x12ff), None);
+    }
+}

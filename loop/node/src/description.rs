@@ -1,0 +1,126 @@
+//! What Node's loop says of itself on its page: its words, whose code is whose, what it can know, and what helps.
+
+use loopscope_probe::description::{Culprit, Description, Fact, FramePart, Owner, Term, Trouble};
+use loopscope_probe::kind::Queue;
+use loopscope_probe::{Kind, Phase};
+
+/// What of Node could be hooked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Knowledge {
+    /// Entries into JavaScript.
+    pub entries: bool,
+    /// Node's trace events: names, timers, drains.
+    pub traces: bool,
+    /// How many events each poll returned.
+    pub events: bool,
+    /// The pool is this page's.
+    pub pool: bool,
+}
+
+/// Returns the description of a Node of which so much is known.
+pub fn description(known: Knowledge) -> Description {
+    let phases = [Phase::MAIN, Phase::TIMERS, Phase::PENDING, Phase::POLL, Phase::CHECK, Phase::CLOSE];
+    let named = phases.iter().fold(Description::new(), |all, phase| all.phase(*phase, phase.name()));
+    frames(remedies(kinds(named))).fills(&facts(known))
+}
+
+fn facts(known: Knowledge) -> Vec<Fact> {
+    let mut facts = vec![
+        Fact::Time,
+        Fact::Lag,
+        Fact::Iterations,
+        Fact::PollWait,
+        Fact::Referenced,
+        Fact::Requests,
+        Fact::Errors,
+    ];
+    if known.entries {
+        facts.extend([Fact::Phases, Fact::Callbacks]);
+    }
+    if known.entries && known.traces {
+        facts.extend([Fact::Drains, Fact::DrainedJobs]);
+    }
+    if known.events {
+        facts.push(Fact::PollEvents);
+    }
+    if known.pool {
+        facts.push(Fact::PoolQueue);
+    }
+    facts
+}
+
+fn kinds(description: Description) -> Description {
+    description
+        .kind(Kind::Timer, "timer", "timer", "timers")
+        .kind(Kind::Immediate, "immediate", "immediate", "immediates")
+        .kind(Kind::Tick, "tick", "nextTick job", "nextTick jobs")
+        .kind(Kind::WorkDone, "work_done", "pool result", "pool results")
+        .queue(Queue::NextTick, "nexttick", "nextTick job", "nextTick jobs")
+        .queue(Queue::Microtask, "microtask", "microtask", "microtasks")
+        .term(Term::Callback, "entry", "entries")
+        .term(Term::Between, "code of Node's outside JavaScript", "code of Node's outside JavaScript")
+        .culprit(Culprit::Callback, "many short entries")
+        .culprit(Culprit::NextTick, "nextTick jobs")
+        .culprit(Culprit::Immediate, "a batch of immediates")
+        .culprit(Culprit::Timer, "a batch of timers")
+}
+
+fn frames(description: Description) -> Description {
+    let runtime = |all: Description, part, text: &str| all.frames(Owner::Runtime, part, text);
+    let mut all = description.frames(Owner::Loopscope, FramePart::Module, "loopscope.node");
+    all = all.frames(Owner::Loopscope, FramePart::Module, "libloopscope_node.so");
+    all = runtime(all, FramePart::File, "node:");
+    for prefix in ["node::", "v8::", "uv_", "uv__", "Builtins_", "Builtin:", "napi_", "OPENSSL_", "ossl_"] {
+        all = runtime(all, FramePart::Function, prefix);
+    }
+    all = all.frames(Owner::Dependency, FramePart::File, "/node_modules/");
+    // What of Node's own program no other rule knows: parsers, compression, OpenSSL.
+    runtime(all, FramePart::Module, "node")
+}
+
+fn remedies(description: Description) -> Description {
+    description
+        .remedy(
+            Trouble::Computing,
+            "a worker (`node:worker_threads`), or split it into parts with setImmediate between them",
+        )
+        .remedy(Trouble::Waiting, "the asynchronous form of the call (without `Sync`), or a worker")
+        .remedy(
+            Trouble::MicrotaskFlood,
+            "no I/O is served until this queue is empty: await something that the loop has to do in between, such as \
+             `setImmediate` of node:timers/promises, and give the chain an end",
+        )
+        .remedy(
+            Trouble::NextTickFlood,
+            "no I/O and no promise is served until this queue is empty: use setImmediate in place of process.nextTick, so \
+             that the loop polls in between",
+        )
+        .remedy(
+            Trouble::ImmediateFlood,
+            "all immediates of a turn run before the next poll: queue fewer at once, and the next portion from the last of \
+             them",
+        )
+        .remedy(
+            Trouble::ManyCallbacks,
+            "each is short, their number is the trouble: handle fewer in a turn (portions, back-pressure, timers spread \
+             over time), or spread the work over more processes (node:cluster)",
+        )
+        .remedy(Trouble::PoolSize, "UV_THREADPOOL_SIZE={threads} in the environment, before Node starts")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use loopscope_probe::description::DESCRIPTION_BYTES;
+
+    #[test]
+    fn a_page_has_room_for_it_and_it_says_what_is_known() {
+        let all = Knowledge { entries: true, traces: true, events: true, pool: true };
+        let text = description(all).to_string();
+        assert!(text.len() <= DESCRIPTION_BYTES / 2, "{} bytes", text.len());
+        assert_eq!(text.parse(), Ok(description(all)));
+        assert!(description(all).knows(Fact::PollEvents) && !description(all).knows(Fact::PoolWait));
+        let little = description(Knowledge::default());
+        assert!(little.knows(Fact::Lag) && !little.knows(Fact::Callbacks) && !little.knows(Fact::PollEvents));
+    }
+}

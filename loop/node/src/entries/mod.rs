@@ -1,0 +1,545 @@
+//! From what libuv, V8 and Node's trace tell to what the page is told: the state of one loop between its polls.
+//!
+//! Nothing here is called by C, or calls it: events come in, the verbs of the page's writer go out, and what has to be asked is
+//! asked of a [`Runtime`]. So it is tested against sequences of events that real Node has told.
+//!
+//! ```text
+//!   PollBegins          the loop is about to wait                    iteration, park
+//!     (the poll returns untold: with the first entry, or CheckBegins)    unpark, as long ago as libuv's clock of waiting says
+//!   Trace b TCPWRAP_CALLBACK     the scope of a MakeCallback
+//!     EntryBegins .. EntryEnds   its callback                        begin .. end
+//!     Trace B/E RunMicrotasks    V8's drain                          drain_begin, begin_many .. end_many(count), drain_end
+//!     EntryBegins .. EntryEnds   a second one: the nextTick queue    drain_begin .. drain_end
+//!   Trace e TCPWRAP_CALLBACK                                         drained
+//!   CheckBegins, CheckEnds       what runs now is of the next phase
+//! ```
+//!
+//! **Phases** are told when the first entry of one begins: Node has no work of its own between them. Timers are told by their
+//! scope, because libuv has no mark between them and the closing callbacks before. Pending operations come after timers, or
+//! are known by being requests, which never close; those that libuv runs right after a poll count as that poll's.
+//!
+//! **Batches**: all timers that are due are one entry, and so are all immediates. V8's drains between them cut them into parts.
+
+mod scopes;
+mod sites;
+
+use scopes::{Scope, Scopes};
+use sites::Sites;
+
+use crate::names::{Class, NameId, Named, Names, Resources};
+use crate::recording::Recording;
+pub use crate::sys::{Event, TraceEvent, TraceName};
+use loopscope_probe::site::Site;
+use loopscope_probe::writer::Inside;
+use loopscope_probe::{Clock, ExpectedBlock, Kind, Life, Phase, Queue, SiteId, Ticks, Writer};
+
+/// A wait in which the two clocks part by less than 1 us, in nanoseconds: they differ by less than 0.1 percent.
+const SHORT_NS: u64 = 1_000_000;
+
+/// What is asked while events are told.
+pub trait Runtime {
+    /// For how long all polls have waited, in nanoseconds.
+    fn idle_ns(&mut self) -> u64;
+    /// How many events all polls have returned; `None` where it is not counted.
+    fn events(&mut self) -> Option<u64>;
+    /// The resource that JavaScript is entered for.
+    fn async_id(&mut self) -> Option<u64>;
+}
+
+/// What runs, as the page was told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Frame {
+    None,
+    Callback,
+    Tick,
+}
+
+/// What an entry within a scope is.
+enum Part {
+    Callback,
+    /// Node's own use of an object.
+    Node,
+    Ticks,
+}
+
+/// A drain of microtasks that runs, and what it interrupted.
+#[derive(Debug)]
+enum Drain {
+    None,
+    /// After a callback.
+    After,
+    /// Inside a callback, which goes on.
+    Inside(Inside),
+    /// Between two ticks.
+    InTicks,
+}
+
+/// The state of one loop, and the writer of its page.
+#[derive(Debug)]
+pub struct Entries<R> {
+    writer: Writer,
+    runtime: R,
+    has_traces: bool,
+    names: Names,
+    resources: Resources,
+    sites: Sites,
+    /// Where libuv is.
+    phase: Phase,
+    /// Where the page says that it is.
+    told: Phase,
+    /// Since when the loop is in its poll, until it is known that it has returned.
+    parked: Option<Ticks>,
+    events: Option<u64>,
+    /// Time that all polls have waited, as of the last return.
+    idle_ns: u64,
+    is_in_entry: bool,
+    frame: Frame,
+    drain: Drain,
+    scopes: Scopes,
+    /// The kind of the entry that runs.
+    kind: Kind,
+    has_polled: bool,
+    unnamed: u64,
+    expected: Option<ExpectedBlock>,
+    recording: Option<Recording>,
+}
+
+impl<R: Runtime> Entries<R> {
+    /// Begins within the main script: an entry runs, and nobody is to be warned of it before the first poll.
+    ///
+    /// `has_traces` is false where Node's trace events do not come.
+    pub fn begin(mut writer: Writer, mut runtime: R, has_traces: bool, recording: Option<Recording>) -> Self {
+        let sites = Sites::new(&mut writer);
+        let mut recording = recording;
+        let events = runtime.events();
+        let idle_ns = runtime.idle_ns();
+        if let Some(recording) = &mut recording {
+            recording.answer(events);
+            recording.answer(Some(idle_ns));
+        }
+        writer.resume();
+        let expected = writer.expect_block(sites.main);
+        writer.begin(Kind::Other, sites.main, Life::UNKNOWN);
+        Entries {
+            writer,
+            runtime,
+            has_traces,
+            names: Names::new(),
+            resources: Resources::default(),
+            sites,
+            phase: Phase::MAIN,
+            told: Phase::MAIN,
+            parked: None,
+            events,
+            idle_ns,
+            is_in_entry: true,
+            frame: Frame::Callback,
+            drain: Drain::None,
+            scopes: Scopes::new(),
+            kind: Kind::Other,
+            has_polled: false,
+            unnamed: 0,
+            expected: Some(expected),
+            recording,
+        }
+    }
+
+    /// Returns the page's clock.
+    pub fn clock(&self) -> &Clock {
+        self.writer.clock()
+    }
+
+    /// Returns the page's writer.
+    pub fn writer(&mut self) -> &mut Writer {
+        &mut self.writer
+    }
+
+    /// Returns when the busy period that runs began; none while the loop waits.
+    pub fn busy_since(&self) -> Ticks {
+        self.writer.page().busy_since()
+    }
+
+    /// Returns how many entries had no name, and how many resources are kept in mind and were not.
+    pub fn counts(&self) -> (u64, (u64, u64)) {
+        (self.unnamed, self.resources.counts())
+    }
+
+    /// Returns what was recorded, and records no more.
+    pub fn take_recording(&mut self) -> Option<Recording> {
+        self.recording.take()
+    }
+
+    /// Tells whether JavaScript is entered, and the page was told.
+    #[inline]
+    pub fn is_in_entry(&self) -> bool {
+        self.is_in_entry
+    }
+
+    /// Takes an event. A few dozen nanoseconds; no allocation but for names and resources that are new.
+    #[inline]
+    pub fn tell(&mut self, event: Event) {
+        if self.recording.is_some() && self.is_news(event) {
+            self.record(event);
+        }
+        match event {
+            Event::PollBegins => self.poll_begins(),
+            Event::CheckBegins => {
+                self.poll_has_returned(None);
+                if !self.is_in_entry {
+                    self.scopes.forget();
+                }
+                self.phase = Phase::CHECK;
+            }
+            Event::CheckEnds => self.phase = Phase::CLOSE,
+            Event::EntryBegins => self.entry_begins(),
+            Event::EntryEnds => self.entry_ends(),
+            Event::Trace(event) => self.trace(event),
+            Event::TraceEnds(name) => self.trace_ends(name),
+        }
+    }
+
+    #[cold]
+    fn record(&mut self, event: Event) {
+        if let Some(recording) = &mut self.recording {
+            recording.event(self.writer.clock(), event);
+        }
+    }
+
+    /// Tells whether an event is more than an entry within another, or a trace that means nothing here.
+    fn is_news(&mut self, event: Event) -> bool {
+        match event {
+            Event::EntryBegins => !self.is_in_entry,
+            Event::Trace(TraceEvent { name, .. }) | Event::TraceEnds(name) => {
+                let named = self.names.resolve(&mut self.writer, name);
+                named.is_some_and(|(_, named)| named.class != Class::Ignored)
+            }
+            _ => true,
+        }
+    }
+
+    fn poll_begins(&mut self) {
+        if self.is_in_entry || self.frame != Frame::None {
+            self.abandon();
+        }
+        self.scopes.forget();
+        self.writer.drained();
+        self.expected = None;
+        if let Some(before) = self.events
+            && let Some(now) = self.ask(|runtime| runtime.events())
+        {
+            self.events = Some(now);
+            if self.has_polled {
+                self.writer.poll_events(now.saturating_sub(before) as usize);
+            }
+        }
+        self.has_polled = true;
+        self.phase = Phase::POLL;
+        self.told = Phase::POLL;
+        self.writer.phase(Phase::POLL);
+        self.writer.iteration();
+        self.writer.settle();
+        let at = self.writer.clock().now();
+        self.writer.park_at(at);
+        self.parked = Some(at);
+    }
+
+    /// The loop turns inside an entry, as some addons have it do: what ran is over for the page.
+    #[cold]
+    fn abandon(&mut self) {
+        self.writer.end();
+        if !matches!(std::mem::replace(&mut self.drain, Drain::None), Drain::None) {
+            self.writer.drain_end(Queue::Microtask, 0);
+        } else if self.frame == Frame::Tick {
+            self.writer.drain_end(Queue::NextTick, 0);
+        }
+        self.frame = Frame::None;
+        self.is_in_entry = false;
+        self.scopes.forget();
+    }
+
+    /// Says that the poll has returned, as long ago as its time of waiting tells.
+    #[inline]
+    fn poll_has_returned(&mut self, now: Option<Ticks>) {
+        let Some(parked) = self.parked.take() else { return };
+        // It grows in polls only, so at the begin of this one it was what it was at the return of the one before.
+        let idle_ns = self.ask(|runtime| Some(runtime.idle_ns())).unwrap_or(0);
+        let waited_ns = idle_ns.wrapping_sub(std::mem::replace(&mut self.idle_ns, idle_ns));
+        let clock = self.writer.clock();
+        let returned = Ticks(parked.0.saturating_add(clock.scale().ticks(waited_ns)));
+        // libuv's clock is another one: not in the future, where the two can be told apart.
+        let limit = match now {
+            None if waited_ns < SHORT_NS => returned,
+            None => clock.now(),
+            Some(now) => now,
+        };
+        self.writer.unpark_untold(returned.min(limit));
+    }
+
+    /// Asks the runtime, and records its answer.
+    #[inline]
+    fn ask(&mut self, question: impl FnOnce(&mut R) -> Option<u64>) -> Option<u64> {
+        let answer = question(&mut self.runtime);
+        if let Some(recording) = &mut self.recording {
+            recording.answer(answer);
+        }
+        answer
+    }
+
+    fn entry_begins(&mut self) {
+        // What C++ enters in the middle of V8's own drain is a part of that.
+        if self.is_in_entry || !matches!(self.drain, Drain::None) {
+            return;
+        }
+        self.is_in_entry = true;
+        let now = self.writer.clock().now();
+        self.poll_has_returned(Some(now));
+        self.enter_phase(now);
+        let Some(scope) = self.scopes.last_mut() else {
+            // What the entry before it left behind was drained meanwhile.
+            self.writer.drained();
+            let (kind, site) = self.without_scope();
+            return self.callback_begins(now, kind, site);
+        };
+        scope.entries += 1;
+        let scope = *scope;
+        let Some(Named { class, kind, site, .. }) = self.names.get(scope.name) else {
+            return self.callback_begins(now, Kind::Other, self.sites.unnamed);
+        };
+        match self.part(scope, class) {
+            Part::Callback => {
+                let kind = if self.told == Phase::CLOSE { Kind::Close } else { kind };
+                match class {
+                    Class::Timers | Class::Immediates => self.batch_begins(kind, site),
+                    _ => self.callback_begins(now, kind, site),
+                }
+            }
+            // The page is told of nothing: what lies between a callback and its drains is Node's.
+            Part::Node => {}
+            Part::Ticks => self.ticks_begin(),
+        }
+    }
+
+    /// Tells which part of a scope an entry is. The callback comes first, and the queue of ticks last, when Node has left the
+    /// resource. Between the two Node shortens a list where JavaScript ran for several resources, as it does for timers and
+    /// immediates: the same on all versions. A callback that does so itself (`runInAsyncScope`) has that told as ticks.
+    fn part(&mut self, scope: Scope, class: Class) -> Part {
+        match (scope.entries, class) {
+            (1, _) => Part::Callback,
+            (2, Class::Timers | Class::Immediates) => Part::Node,
+            _ if scope.id == 0 => Part::Ticks,
+            _ if self.ask(|runtime| runtime.async_id()) == Some(scope.id) => Part::Callback,
+            _ => Part::Ticks,
+        }
+    }
+
+    /// Returns what an entry outside any scope is for: what its resource says. Without Node's traces its phase is all that is
+    /// known.
+    fn without_scope(&mut self) -> (Kind, SiteId) {
+        if self.told == Phase::MAIN {
+            return (Kind::Other, self.sites.main);
+        }
+        if self.has_traces {
+            let id = self.ask(|runtime| runtime.async_id());
+            if id == Some(0) {
+                return (Kind::Other, self.sites.node);
+            }
+            let name = id.and_then(|id| self.resources.provider(id));
+            if let Some(named) = name.and_then(|name| self.names.get(name)) {
+                return (named.kind, named.site);
+            }
+        }
+        match self.told {
+            Phase::TIMERS => (Kind::Timer, self.sites.timers),
+            Phase::CHECK => (Kind::Immediate, self.sites.immediates),
+            Phase::CLOSE if !self.has_traces => (Kind::Close, self.sites.closing),
+            _ => {
+                self.unnamed += 1;
+                (Kind::Other, self.sites.unnamed)
+            }
+        }
+    }
+
+    /// A callback begins now. What lies between it and the one before is reading from sockets, and is not its time.
+    fn callback_begins(&mut self, now: Ticks, kind: Kind, site: SiteId) {
+        (self.frame, self.kind) = (Frame::Callback, kind);
+        self.writer.begin_at(now, kind, site, Life::UNKNOWN);
+    }
+
+    /// All timers that are due, or all immediates, are one entry.
+    fn batch_begins(&mut self, kind: Kind, site: SiteId) {
+        (self.frame, self.kind) = (Frame::Callback, kind);
+        self.writer.begin_many(kind, site);
+    }
+
+    /// A second entry in a scope: Node runs the nextTick queue, and does not say how many jobs it has.
+    fn ticks_begin(&mut self) {
+        self.writer.drain_begin(Queue::NextTick, 0);
+        self.writer.begin_many(Kind::Tick, self.sites.ticks);
+        self.frame = Frame::Tick;
+    }
+
+    fn ticks_end(&mut self) {
+        self.writer.end_many(0);
+        self.writer.drain_end(Queue::NextTick, 0);
+    }
+
+    fn entry_ends(&mut self) {
+        if !std::mem::take(&mut self.is_in_entry) {
+            return;
+        }
+        if !matches!(self.drain, Drain::None) {
+            // V8 was told to end in the middle of it.
+            return self.abandon();
+        }
+        match std::mem::replace(&mut self.frame, Frame::None) {
+            Frame::Callback => {
+                self.writer.end();
+            }
+            Frame::Tick => self.ticks_end(),
+            Frame::None => {
+                self.writer.end();
+            }
+        }
+    }
+
+    /// Tells the phase that the loop is in, where the page has another.
+    #[inline]
+    fn enter_phase(&mut self, now: Ticks) {
+        let scope = self.scopes.last().and_then(|scope| self.names.get(scope.name));
+        let phase = match (scope, self.phase) {
+            (Some(Named { class: Class::Timers, .. }), _) => Phase::TIMERS,
+            // Requests end here; what closes are handles.
+            (Some(Named { kind: Kind::IoWrite | Kind::Connect, .. }), Phase::CLOSE) => Phase::PENDING,
+            (_, phase) => phase,
+        };
+        if phase != self.told {
+            self.told = phase;
+            // What lies before is libuv's and Node's own.
+            self.writer.phase_at(now, phase);
+        }
+    }
+
+    fn trace(&mut self, TraceEvent { phase, name, id, value }: TraceEvent) {
+        let Some((name, named)) = self.names.resolve(&mut self.writer, name) else { return };
+        match (named.class, phase) {
+            (Class::Ignored, _) => {}
+            (Class::Resource, b'b') => self.resources.born(id, name),
+            (Class::Resource, b'e') => self.resources.died(id),
+            (Class::Resource, _) => {}
+            (Class::Microtasks, b'B') => self.microtasks_begin(),
+            (Class::Microtasks, b'E') => self.microtasks_end(value & u64::from(u32::MAX)),
+            (Class::Microtasks, _) => {}
+            (Class::Callback, b'b') => self.scope_begins(name, id),
+            (_, b'b' | b'B' | b'X') => self.scope_begins(name, 0),
+            (_, b'e' | b'E') => self.scope_ends(),
+            _ => {}
+        }
+    }
+
+    fn trace_ends(&mut self, name: TraceName) {
+        let Some((_, named)) = self.names.resolve(&mut self.writer, name) else { return };
+        if matches!(named.class, Class::Callback | Class::Timers | Class::Immediates) {
+            self.scope_ends();
+        }
+        if named.class == Class::Timers && self.phase == Phase::CLOSE {
+            self.phase = Phase::PENDING;
+        }
+    }
+
+    fn scope_begins(&mut self, name: NameId, id: u64) {
+        if self.scopes.is_empty() && !self.is_in_entry {
+            self.writer.drained();
+        }
+        self.scopes.begin(name, id);
+    }
+
+    fn scope_ends(&mut self) {
+        self.scopes.end();
+        if self.scopes.is_empty() && !self.is_in_entry {
+            self.writer.drained();
+        }
+    }
+
+    fn microtasks_begin(&mut self) {
+        if !matches!(self.drain, Drain::None) {
+            return;
+        }
+        self.poll_has_returned(None);
+        self.drain = match self.frame {
+            Frame::Callback => Drain::Inside(self.writer.drain_inside_begin(Queue::Microtask, 0)),
+            Frame::Tick => {
+                self.ticks_end();
+                self.writer.drain_begin(Queue::Microtask, 0);
+                Drain::InTicks
+            }
+            Frame::None => {
+                // A stamp: what lies between the callback and here is Node's.
+                let now = self.writer.end();
+                self.enter_phase(now);
+                self.writer.drain_begin(Queue::Microtask, 0);
+                Drain::After
+            }
+        };
+        self.writer.begin_many(Kind::Microtask, self.sites.microtasks);
+    }
+
+    fn microtasks_end(&mut self, count: u64) {
+        let drain = std::mem::replace(&mut self.drain, Drain::None);
+        if matches!(drain, Drain::None) {
+            return;
+        }
+        self.writer.end_many(count);
+        match drain {
+            Drain::Inside(inside) => self.writer.drain_inside_end(Queue::Microtask, count, inside),
+            Drain::InTicks => {
+                self.writer.drain_end(Queue::Microtask, count);
+                self.ticks_begin();
+            }
+            Drain::After | Drain::None => self.writer.drain_end(Queue::Microtask, count),
+        }
+    }
+
+    /// Gives the entry that runs another site, from now on: the program has named it.
+    pub fn label(&mut self, name: &str) {
+        if self.frame != Frame::Callback || !matches!(self.drain, Drain::None) {
+            return;
+        }
+        let kind = self.kind;
+        let (name, file, line, column) = (name.to_owned(), String::new(), 0, 0);
+        let site = self.writer.foreign_site(Site { kind, name, file, line, column });
+        self.writer.end();
+        self.writer.drained();
+        self.writer.begin(kind, site, Life::UNKNOWN);
+    }
+
+    /// An exception was caught by nobody.
+    pub fn threw(&mut self) {
+        self.writer.panicked();
+    }
+
+    /// Nothing is told for a while. Called within an entry.
+    pub fn pause(&mut self) {
+        self.abandon();
+        self.writer.drained();
+        self.writer.suspend();
+    }
+
+    /// Events come again. Called within an entry, which counts from here.
+    pub fn resume(&mut self) {
+        self.writer.resume();
+        (self.parked, self.is_in_entry, self.has_polled) = (None, true, false);
+        self.idle_ns = self.runtime.idle_ns();
+        (self.phase, self.told) = (Phase::MAIN, Phase::MAIN);
+        let now = self.writer.last();
+        self.callback_begins(now, Kind::Other, self.sites.main);
+    }
+
+    /// Ends the loop's life on the page. Returns its writer.
+    pub fn end(mut self) -> Writer {
+        self.abandon();
+        self.writer.drained();
+        self.expected = None;
+        self.writer.suspend();
+        self.writer
+    }
+}

@@ -1,0 +1,192 @@
+//! The JavaScript part of a stack, for incidents and flamegraphs: what V8 sampled at the instant of the native stack, with the
+//! lines that an interrupt told where both saw the same functions.
+//!
+//! | what ran | the sample | the interrupt | what is told |
+//! |---|---|---|---|
+//! | JavaScript | functions, without inlined ones | all, with lines, within a ms | the interrupt's, where all of the sample is in it |
+//! | native code | functions | comes when it has ended | the sample's, with lines of outer functions that are in both |
+//! | a wait in the kernel | none: read from outside | comes when it has ended | the interrupt's, of the same busy period |
+//! | V8's collector | none | comes when it has ended | the same |
+//!
+//! Before the first stall there is no map of V8's code: the interrupt makes it, and a sample is named then.
+
+use crate::code_map::{CodeMap, JsFrame};
+use crate::sys;
+use loopscope_agent::{AddressSource, AddressStack, Frame, FrameSource, Moment};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// How long lines are waited for where the functions are known.
+const LINES_WITHIN: Duration = Duration::from_millis(60);
+/// How long the first answer is waited for; what comes so late joins the incident.
+const FIRST_WITHIN: Duration = Duration::from_secs(60);
+
+/// An answer within so many nanoseconds came from JavaScript that ran, and not from what came after a native call.
+const AT_ONCE_NS: u64 = 10_000_000;
+
+/// V8's own function in which an interpreted function runs.
+const INTERPRETER: &str = "InterpreterEntryTrampoline";
+
+/// Tells the agent of JavaScript.
+#[derive(Debug, Default)]
+pub(crate) struct JavaScript;
+
+fn lock(code: &Mutex<CodeMap>) -> MutexGuard<'_, CodeMap> {
+    code.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Names the words of the sampler: V8's state, and then an address for each frame.
+fn sampled(code: &CodeMap, words: Option<&[u64]>) -> Vec<JsFrame> {
+    let addresses = words.and_then(|words| words.get(1..)).unwrap_or_default();
+    addresses.iter().filter_map(|address| code.function(*address as usize)).collect()
+}
+
+fn is_same(one: &JsFrame, other: &JsFrame) -> bool {
+    one.function == other.function && one.script == other.script
+}
+
+/// Tells whether all functions of `sampled` are in `told`, in their order: V8's walk does not see those that are inlined.
+fn is_part(sampled: &[JsFrame], told: &[JsFrame]) -> bool {
+    let mut told = told.iter();
+    let mut functions = sampled.iter().filter(|frame| !frame.script.is_empty());
+    functions.all(|frame| told.any(|known| is_same(known, frame)))
+}
+
+/// Joins what was sampled with what was told in the same busy period, leaf first. `is_at_once` is true where it was told
+/// so soon after that JavaScript ran: what was told later may be what came after a native call.
+fn join(mut sampled: Vec<JsFrame>, told: Vec<JsFrame>, is_at_once: bool) -> Vec<JsFrame> {
+    let mut functions = sampled.iter().filter(|frame| !frame.script.is_empty());
+    match (functions.next(), told.first()) {
+        (None, _) => told,
+        (Some(innermost), Some(first)) if is_same(innermost, first) => told,
+        _ if is_at_once && is_part(&sampled, &told) => told,
+        _ => {
+            // From the root on, both are at the same place as long as they are in the same function.
+            for (frame, known) in sampled.iter_mut().rev().zip(told.iter().rev()) {
+                if !is_same(frame, known) {
+                    break;
+                }
+                (frame.line, frame.column) = (known.line, known.column);
+            }
+            sampled
+        }
+    }
+}
+
+fn frame(JsFrame { function, script, line, column }: JsFrame) -> Frame {
+    let file = Some(script.strip_prefix("file://").unwrap_or(&script).to_owned());
+    let known = |number: u32| Some(number).filter(|number| *number > 0);
+    Frame {
+        function: if function.is_empty() { "(anonymous)".to_owned() } else { function },
+        file: file.filter(|file| !file.is_empty()),
+        line: known(line),
+        column: known(column),
+        runtime: Some("node".to_owned()),
+        ..Frame::default()
+    }
+}
+
+impl FrameSource for JavaScript {
+    fn frames_of(&self, moment: &Moment) -> Vec<Frame> {
+        let Some(asked) = sys::loop_of(moment.tid) else { return Vec::new() };
+        let words = moment.foreign.as_deref();
+        let has_sample = words.is_some_and(|words| words.len() > 1);
+        let is_mapped = lock(&asked.code).is_followed;
+        let within = if has_sample && is_mapped { LINES_WITHIN } else { FIRST_WITHIN };
+        let answer = asked.ask(within);
+        let told = answer.filter(|answer| answer.busy_since == moment.busy_since);
+        let sampled = sampled(&lock(&asked.code), words);
+        let told = told.unwrap_or_default();
+        let is_at_once = told.at_ns.saturating_sub(moment.at_ns) < AT_ONCE_NS;
+        let frames = join(sampled, told.frames, is_at_once);
+        frames.into_iter().map(frame).collect()
+    }
+}
+
+impl AddressSource for JavaScript {
+    fn names_of(&self, stacks: &[AddressStack<'_>]) -> Vec<Vec<Option<Frame>>> {
+        let code = sys::all_code();
+        stacks.iter().map(|stack| names_of(stack, &code)).collect()
+    }
+}
+
+/// Names the calls of one stack. Functions that are interpreted are those that V8 sampled, in their order: known only where
+/// both count the same calls.
+fn names_of(stack: &AddressStack<'_>, code: &[Arc<Mutex<CodeMap>>]) -> Vec<Option<Frame>> {
+    // Held for one address at a time: a loop that compiles takes this lock, too.
+    let find = |address: u64| code.iter().find_map(|code| lock(code).function(address as usize));
+    let words = stack.foreign.and_then(|words| words.get(1..)).unwrap_or_default();
+    let functions: Vec<JsFrame> =
+        words.iter().filter_map(|address| find(*address)).filter(|frame| !frame.script.is_empty()).collect();
+    let mut names: Vec<Option<JsFrame>> = Vec::with_capacity(stack.calls.len());
+    let mut interpreted = Vec::new();
+    let mut javascript = 0;
+    for (index, call) in stack.calls.iter().enumerate() {
+        // Of a return address, the code is that of the call before it.
+        let address = if index == 0 { call.address } else { call.address.saturating_sub(1) };
+        let found = if call.function.is_none() { find(address) } else { None };
+        let is_interpreter = call.function.is_some_and(|function| function.contains(INTERPRETER))
+            || found.as_ref().is_some_and(|frame| frame.function.contains(INTERPRETER));
+        if is_interpreter {
+            interpreted.push((index, javascript));
+            javascript += 1;
+        } else if found.as_ref().is_some_and(|frame| !frame.script.is_empty()) {
+            javascript += 1;
+        }
+        names.push(found);
+    }
+    if javascript == functions.len() {
+        for (index, number) in interpreted {
+            names[index] = functions.get(number).cloned();
+        }
+    }
+    names.into_iter().map(|name| name.map(frame)).collect()
+}
+
+/// Returns the source, for the agent.
+pub(crate) fn source() -> Arc<JavaScript> {
+    Arc::new(JavaScript)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn js(function: &str, line: u32) -> JsFrame {
+        JsFrame { function: function.into(), script: "/app.js".into(), line, column: 1 }
+    }
+
+    #[test]
+    fn lines_are_the_interrupts_where_both_saw_the_same_function() {
+        let told = vec![js("spin", 7), js("handle", 40)];
+        assert_eq!(join(vec![js("spin", 2), js("handle", 30)], told.clone(), false), told);
+    }
+
+    #[test]
+    fn a_native_block_is_the_samples_with_lines_of_what_is_on_both_stacks() {
+        let sampled = vec![js("parse", 3), js("handle", 30), js("listener", 60)];
+        let told = vec![js("after", 9), js("handle", 44), js("listener", 66)];
+        let joined = join(sampled, told, false);
+        assert_eq!(joined, [js("parse", 3), js("handle", 44), js("listener", 66)]);
+    }
+
+    #[test]
+    fn inlined_functions_are_known_where_the_answer_came_at_once() {
+        let (sampled, told) = (vec![js("ticks", 90)], vec![js("again", 8), js("ticks", 95)]);
+        assert_eq!(join(sampled.clone(), told.clone(), true), told);
+        assert_eq!(join(sampled, told, false), [js("ticks", 95)], "it may have run after a native call");
+    }
+
+    #[test]
+    fn without_a_sample_the_answer_of_the_same_period_is_what_there_is() {
+        assert_eq!(join(Vec::new(), vec![js("exec", 15)], false), [js("exec", 15)]);
+        assert_eq!(join(vec![js("parse", 3)], Vec::new(), false), [js("parse", 3)]);
+    }
+
+    #[test]
+    fn files_are_paths_and_unknown_numbers_are_none() {
+        let told = frame(JsFrame { script: "file:///x/a.mjs".into(), line: 3, ..JsFrame::default() });
+        assert_eq!((told.function.as_str(), told.file.as_deref()), ("(anonymous)", Some("/x/a.mjs")));
+        assert_eq!((told.line, told.column), (Some(3), None));
+    }
+}

@@ -1,0 +1,40 @@
+//! The addon for real Node.js: watches the event loops of a process from inside, and has loopscope's agent in it.
+//!
+//! One file, loaded by Node 18 to 26 as it is. It links nothing of Node: functions of libuv, V8 and Node are found by name at run
+//! time, every assumption about them is checked, and one that does not hold turns off what needs it, with a line that says
+//! why. No code of the process is patched; nothing runs per promise, per await or per tick.
+//!
+//! ```text
+//!   libuv (3 handles)    V8 (hooks)    Node's trace events        the agent's thread
+//!        \                  |                /                      |
+//!         `----------->  sys  <-------------'                    pool (observed)
+//!                         |  Event
+//!                      adapter ---> entries ---> loopscope-probe's Writer ---> the page
+//!                         |---> gc, heap
+//! ```
+//!
+//! - `sys`: all that is unsafe, and its guards. It knows nobody above it.
+//! - `entries`: from events to what the page is told. Free of C, so tests play recorded events.
+//! - `names`: what an entry is for.
+//! - `frames`, `code_map`: JavaScript on stacks.
+//! - `gc`, `heap`, `pool`: what only Node has.
+//! - `adapter`: one loop with all of them. `addon`: what JavaScript calls. `exports`: what Node
+//!   looks for.
+//!
+//! On a loop's thread nothing waits, locks or logs; memory is allocated for names that are new and for resources that live.
+
+mod adapter;
+mod addon;
+pub mod code_map;
+pub mod description;
+pub mod entries;
+mod exports;
+mod frames;
+pub mod gc;
+pub mod heap;
+mod log;
+pub mod names;
+pub mod pool;
+pub mod recording;
+pub mod settings;
+mod sys;

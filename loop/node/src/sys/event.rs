@@ -1,0 +1,77 @@
+//! What Node, V8 and libuv tell of a loop, as values; and who is told.
+
+use super::trace_name::TraceName;
+use loopscope_probe::Ticks;
+use std::fmt;
+
+/// What happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// libuv is about to poll.
+    PollBegins,
+    /// The poll is over, and its callbacks, and those of immediates begin.
+    CheckBegins,
+    /// Immediates are over.
+    CheckEnds,
+    /// C++ enters JavaScript.
+    EntryBegins,
+    /// JavaScript has returned to C++.
+    EntryEnds,
+    /// Node tells an event of its traces.
+    Trace(TraceEvent),
+    /// The event of a trace that spans a time has ended.
+    TraceEnds(TraceName),
+}
+
+/// An event of Node's traces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TraceEvent {
+    /// `b`, `e`, `B`, `E` or `X`, as the trace format has them.
+    pub phase: u8,
+    /// Its name.
+    pub name: TraceName,
+    /// The id of what it is about.
+    pub id: u64,
+    /// Its only argument; 0 where it has none or several.
+    pub value: u64,
+}
+
+/// What V8 says of a heap, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HeapFigures {
+    /// Objects.
+    pub used: u64,
+    /// What V8 took from the system for them.
+    pub total: u64,
+    /// Where V8 gives up.
+    pub limit: u64,
+    /// Structures of V8's own.
+    pub malloced: u64,
+    /// Memory that objects hold outside: buffers.
+    pub external: u64,
+}
+
+/// Has libuv let go of our handles.
+pub(crate) type LetGo = Box<dyn FnOnce()>;
+
+/// Who is told of a loop, on its thread.
+pub(crate) trait Watcher: fmt::Debug {
+    /// Something happened. Returns whether JavaScript is entered: then entries within need not be told.
+    fn tell(&mut self, event: Event) -> bool;
+    /// A collection of garbage begins, of the kind that `v8::GCType` has a bit for.
+    fn gc_begins(&mut self, kind: u32);
+    /// A collection of garbage has ended.
+    fn gc_ends(&mut self);
+    /// The program names what runs.
+    fn label(&mut self, name: &str);
+    /// An exception was caught by nobody.
+    fn threw(&mut self);
+    /// Returns how many entries had no name, and how many resources are kept in mind and were not.
+    fn counts(&self) -> (u64, (u64, u64));
+    /// Takes everything off the loop's thread, or puts it back: what loopscope costs can be measured in one process so.
+    fn set_paused(&mut self, is_paused: bool);
+    /// Returns when the busy period that runs began.
+    fn busy_since(&self) -> Ticks;
+    /// Ends the watching. Returns what has libuv let go of our handles: called while the loop can still turn.
+    fn end(self: Box<Self>) -> Option<LetGo>;
+}

@@ -1,0 +1,46 @@
+//! The only unsafe code of this crate: what Node, V8 and libuv call us with, and what we call of them.
+//!
+//! Every assumption is a guard that is checked before it is relied on. One that does not hold is a [`Missing`], which turns off
+//! the one feature that needs it.
+//!
+//! | file | what of whom | its guards |
+//! |---|---|---|
+//! | `symbols` | functions by name | the symbol is there |
+//! | `napi` | Node's C interface for addons | part of Node's stable interface |
+//! | `module` | functions that JavaScript calls | |
+//! | `event` | what is told, and who is told | |
+//! | `current` | who is told on this thread | |
+//! | `uv` | libuv's handles and loop | sizes, fields that are known by other ways, rings that close |
+//! | `v8` | hooks of V8: entries, collections, heap | what Node's own JavaScript says of the same heap |
+//! | `trace_name` | names of Node's trace events | |
+//! | `trace_sink` | the virtual table of Node's trace controller | its entries are the exported functions |
+//! | `stack_trace` | JavaScript's stack, by interrupt | the symbols are there |
+//! | `sampler` | V8's stack, in a signal handler | the same; a stack that is large enough |
+//! | `code_events` | V8's code, new and moved | the same |
+//! | `pool_memory` | static variables of libuv's pool | their sizes, and rings that close |
+
+mod code_events;
+mod current;
+mod event;
+mod module;
+mod napi;
+mod pool_memory;
+mod sampler;
+mod stack_trace;
+mod symbols;
+mod trace_name;
+mod trace_sink;
+mod uv;
+mod v8;
+
+pub use event::{Event, HeapFigures, TraceEvent};
+pub(crate) use event::{LetGo, Watcher};
+pub(crate) use module::{Caller, Named, register};
+pub use pool_memory::PoolAddresses;
+pub(crate) use pool_memory::PoolMemory;
+pub(crate) use stack_trace::{all_code, loop_of};
+pub use symbols::Missing;
+pub use trace_name::TraceName;
+pub(crate) use trace_sink::TraceSink;
+pub(crate) use uv::{Handles, UvLoop};
+pub(crate) use v8::Isolate;

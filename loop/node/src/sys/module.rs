@@ -1,0 +1,125 @@
+//! Functions that JavaScript can call: registered with Node, and called through one that stands for all of them.
+
+use super::event::Watcher;
+use super::napi::{Environment, Info, Value};
+use super::uv::UvLoop;
+use super::v8::Isolate;
+use super::{Missing, current, sampler, stack_trace};
+use libc::c_void;
+use std::ffi::CStr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr::null_mut;
+use std::sync::OnceLock;
+
+/// A function of ours: gets its arguments as texts, and returns a text.
+pub(crate) type Function = fn(&Caller, &[String]) -> String;
+/// One with its name.
+pub(crate) type Named = (&'static CStr, Function);
+
+/// Our functions, from the first registration on.
+static FUNCTIONS: OnceLock<&'static [Named]> = OnceLock::new();
+
+/// The thread and environment that called us.
+#[derive(Debug)]
+pub(crate) struct Caller {
+    environment: Environment,
+}
+
+impl Caller {
+    /// Returns the loop of this thread.
+    ///
+    /// # Errors
+    /// It is none that is known here.
+    pub(crate) fn uv_loop(&self) -> Result<UvLoop, Missing> {
+        UvLoop::new(self.environment.uv_loop()?)
+    }
+
+    /// Returns the isolate of this thread.
+    ///
+    /// # Errors
+    /// V8 does not tell it.
+    pub(crate) fn isolate(&self) -> Result<Isolate, Missing> {
+        Isolate::current()
+    }
+
+    /// Tells whether this thread has an watcher.
+    pub(crate) fn is_watched(&self) -> bool {
+        current::is_set()
+    }
+
+    /// Lets the agent ask for JavaScript's stack on this thread.
+    ///
+    /// # Errors
+    /// V8 has another interface; says what of it is missing.
+    pub(crate) fn tell_stacks(&self, isolate: &Isolate) -> Result<(), Missing> {
+        stack_trace::add(self.tid(), isolate.raw, self.environment)?;
+        sampler::add(self.tid(), isolate.raw)
+    }
+
+    /// Makes it this thread's watcher, which ends with the environment.
+    pub(crate) fn keep(&self, watcher: Box<dyn Watcher>) {
+        let hook = self.environment.at_end(current::on_environment_end);
+        current::set(watcher, hook);
+    }
+
+    /// Calls `f` with this thread's watcher, where there is one.
+    pub(crate) fn with_watcher<R>(&self, f: impl FnOnce(&mut dyn Watcher) -> R) -> Option<R> {
+        current::with(f)
+    }
+
+    /// Ends this thread's watcher, while its loop goes on.
+    pub(crate) fn end(&self) {
+        current::end();
+        current::let_go();
+    }
+
+    /// Ends this thread's watcher, after which its loop does not turn any more.
+    pub(crate) fn end_at_exit(&self) {
+        current::end();
+    }
+
+    /// Returns the id of this thread.
+    pub(crate) fn tid(&self) -> u32 {
+        // SAFETY: gettid only returns the calling thread's id.
+        unsafe { libc::gettid() as u32 }
+    }
+}
+
+unsafe extern "C" fn on_call(environment: *mut c_void, info: Info) -> Value {
+    let answer = catch_unwind(AssertUnwindSafe(|| {
+        let environment = Environment::new(environment).ok()?;
+        let (arguments, number) = environment.call(info);
+        let function = FUNCTIONS.get()?.get(number)?.1;
+        let text = function(&Caller { environment }, &arguments);
+        Some(environment.new_text(&text))
+    }));
+    answer.ok().flatten().unwrap_or(null_mut())
+}
+
+/// Keeps this file loaded: threads and hooks of ours run its code, also after Node has let go of it.
+fn stay() {
+    // SAFETY: an all-zero `Dl_info` is one without names.
+    let mut found: libc::Dl_info = unsafe { std::mem::zeroed() };
+    let own = on_call as *const c_void;
+    // SAFETY: dladdr only reads the address and writes the structure.
+    let code = unsafe { libc::dladdr(own, &raw mut found) };
+    if code != 0 && !found.dli_fname.is_null() {
+        let flags = libc::RTLD_NOW | libc::RTLD_NODELETE | libc::RTLD_NOLOAD;
+        // SAFETY: the name is the loader's own, of a file that is loaded.
+        unsafe { libc::dlopen(found.dli_fname, flags) };
+    }
+}
+
+/// Gives an environment our functions.
+///
+/// # Safety
+/// Node gave both, for the time of this call.
+pub(crate) unsafe fn register(environment: *mut c_void, exports: Value, functions: &'static [Named]) {
+    let _ = catch_unwind(AssertUnwindSafe(|| {
+        let Ok(environment) = Environment::new(environment) else { return };
+        stay();
+        for (number, (name, _)) in FUNCTIONS.get_or_init(|| functions).iter().enumerate() {
+            environment.add_function(exports, name, on_call, number);
+        }
+    }));
+}

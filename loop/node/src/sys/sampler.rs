@@ -1,0 +1,95 @@
+//! V8's own walk of its stack, in the handler of a capture: at the instant of the native stack, also inside native code.
+
+use super::symbols::{self, Missing, functions};
+use libc::c_void;
+use loopscope_stacks::SamplerRegisters;
+use std::mem::MaybeUninit;
+use std::ptr::null_mut;
+use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering};
+
+type Walk = unsafe extern "C" fn(*mut c_void, *const [u64; 5], *mut u64, usize, *mut [usize; 8]);
+
+functions! {
+    /// V8's walk: reads the stack from the registers of the interrupted thread, without lock or allocation.
+    WalkCalls {
+        walk = c"_ZN2v87Isolate14GetStackSampleERKNS_13RegisterStateEPPvmPNS_10SampleInfoE":
+            fn(*mut c_void, *const [u64; 5], *mut u64, usize, *mut [usize; 8]);
+    }
+}
+
+/// Threads that are known in the handler. Loops beyond have native stacks only.
+const THREADS: usize = 256;
+/// Stack that V8's walk may need, in bytes.
+const STACK_BYTES: usize = 32 << 10;
+/// Where V8 puts the number of frames and its state into `v8::SampleInfo`.
+const INFO_FRAMES: usize = 0;
+const INFO_STATE: usize = 4;
+
+/// Whose isolate runs on which thread. A thread's own entry is written by it alone, and read by its handler.
+static ISOLATES: [(AtomicU32, AtomicPtr<c_void>); THREADS] =
+    [const { (AtomicU32::new(0), AtomicPtr::new(null_mut())) }; THREADS];
+/// V8's walk; 0 until it was found.
+static WALK: AtomicUsize = AtomicUsize::new(0);
+
+/// Lets captures of this thread walk V8's stack.
+///
+/// # Errors
+/// V8 has another interface.
+pub(super) fn add(tid: u32, isolate: *mut c_void) -> Result<(), Missing> {
+    let calls = WalkCalls::find()?;
+    if WALK.swap(calls.walk as usize, Ordering::AcqRel) == 0 {
+        // SAFETY: the function is async-signal-safe: it reads static tables, calls the kernel, and V8's walk, which V8 made for
+        // handlers of signals. It writes within the room that it is given. On a thread whose alternate stack is smaller
+        // than the walk needs it does nothing.
+        unsafe { loopscope_stacks::set_sampler(Some(sample)) };
+    }
+    for (thread, known) in &ISOLATES {
+        if thread.compare_exchange(0, tid, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
+            known.store(isolate, Ordering::Release);
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// The isolate of this thread ends.
+pub(super) fn remove(tid: u32) {
+    for (thread, isolate) in &ISOLATES {
+        if thread.load(Ordering::Acquire) == tid {
+            isolate.store(null_mut(), Ordering::Release);
+            thread.store(0, Ordering::Release);
+        }
+    }
+}
+
+/// Tells whether the thread stands on an alternate stack for signals that is too small.
+fn is_stack_small() -> bool {
+    let mut stack = MaybeUninit::<libc::stack_t>::zeroed();
+    // SAFETY: it only writes the structure.
+    let code = unsafe { libc::sigaltstack(std::ptr::null(), stack.as_mut_ptr()) };
+    // SAFETY: all zeros are a value of it.
+    let stack = unsafe { stack.assume_init() };
+    code != 0 || stack.ss_flags & libc::SS_ONSTACK != 0 && stack.ss_size < STACK_BYTES
+}
+
+unsafe extern "C" fn sample(registers: *const SamplerRegisters, words: *mut u64, room: usize) -> usize {
+    // SAFETY: gettid only returns the calling thread's id.
+    let tid = unsafe { libc::gettid() } as u32;
+    let known = ISOLATES.iter().find(|(thread, _)| thread.load(Ordering::Relaxed) == tid);
+    let isolate = known.map_or(null_mut(), |(_, isolate)| isolate.load(Ordering::Acquire));
+    let walk = WALK.load(Ordering::Acquire);
+    if isolate.is_null() || walk == 0 || room < 2 || is_stack_small() {
+        return 0;
+    }
+    // SAFETY: only `add` stores here, and what it stores is such a function.
+    let walk = unsafe { std::mem::transmute::<usize, Walk>(walk) };
+    // SAFETY: the caller gives registers for the time of this call.
+    let SamplerRegisters { ip, sp, fp, lr } = unsafe { *registers };
+    let (state, mut info) = ([ip, sp, fp, lr, 0], [0usize; 8]);
+    let frames = words.wrapping_add(1);
+    // SAFETY: the isolate is this thread's and alive; V8 writes at most so many words, and a structure smaller than ours.
+    unsafe { walk(isolate, &raw const state, frames, room - 1, &raw mut info) };
+    // SAFETY: there is room for a word.
+    unsafe { words.write(info[INFO_STATE] as u64 & u64::from(u32::MAX)) };
+    1 + info[INFO_FRAMES].min(room - 1)
+}

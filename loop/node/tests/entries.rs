@@ -1,0 +1,154 @@
+//! What the state machine makes of sequences that a recording does not have: in virtual time.
+
+mod replay;
+
+use loopscope_probe::kind::Queue;
+use loopscope_probe::snapshot::Snapshot;
+use replay::{Played, replay, replay_with};
+
+/// Phase, kind and site of every record.
+fn records(played: &Played) -> Vec<String> {
+    let snapshot = snapshot(played);
+    let name = |id| snapshot.site(id).map(|site| site.name.clone()).unwrap_or_default();
+    let told = played.writer.page().records(0);
+    told.iter()
+        .map(|record| {
+            format!(
+                "{} {} {} {}",
+                record.phase.name(),
+                record.kind.name(),
+                name(record.site),
+                record.end.since(record.start)
+            )
+        })
+        .collect()
+}
+
+fn snapshot(played: &Played) -> Snapshot {
+    played.writer.page().snapshot(played.writer.clock())
+}
+
+/// The first poll: the main script has ended at 100, and nothing was waited for.
+const START: &str = "= 0\n= 0\n100 left\n100 poll\n= 0\n";
+
+#[test]
+fn the_poll_returned_as_long_ago_as_libuv_waited_and_not_when_its_first_entry_began() {
+    let played = replay(&format!("{START}5000 enter\n= 3000\n= 0\n6000 left\n7000 check\n7000 poll\n= 2\n"));
+    let snapshot = snapshot(&played);
+    assert_eq!((snapshot.poll_wait.count(), snapshot.poll_wait.sum_ns), (1, 3000));
+    assert_eq!((snapshot.poll_events.count(), snapshot.poll_events.sum), (1, 2));
+    // Idle from the begin of the writer's life in virtual time to its first busy period, then the poll.
+    assert_eq!(snapshot.idle_ns, 3000);
+}
+
+#[test]
+fn a_poll_that_libuv_says_lasted_longer_than_the_clock_saw_ends_now() {
+    let played = replay(&format!("{START}5000000 check\n= 9000000\n5000100 poll\n= 0\n"));
+    assert_eq!(snapshot(&played).poll_wait.sum_ns, 4_999_900);
+}
+
+#[test]
+fn a_loop_that_turns_inside_an_entry_tells_its_polls_and_no_endless_callback() {
+    let events = "200 enter\n= 0\n= 0\n300 poll\n= 1\n900 enter\n= 500\n= 0\n1000 left\n1100 left\n1200 check\n1200 poll\n= 1\n";
+    let played = replay(&format!("{START}{events}"));
+    assert_eq!(snapshot(&played).iterations, 3);
+    let last = records(&played).last().cloned().unwrap();
+    assert_eq!(last, "poll other Node itself 100");
+}
+
+#[test]
+fn what_c_plus_plus_enters_inside_a_drain_is_a_part_of_it() {
+    let events = "200 trace b TCPWRAP_CALLBACK 7 0\n200 enter\n= 0\n300 left\n300 trace B RunMicrotasks 0 0\n400 enter\n500 left\n\
+                  700 trace E RunMicrotasks 0 3\n800 trace e TCPWRAP_CALLBACK 7 0\n800 check\n";
+    let played = replay(&format!("{START}{events}"));
+    assert_eq!(records(&played)[1..], ["poll io_read TCP socket 100", "poll microtask microtask queue 400"]);
+    let snapshot = snapshot(&played);
+    assert_eq!(snapshot.drained_jobs[Queue::Microtask.index()], 3);
+    assert_eq!(snapshot.completed.count(), 1 + 1, "the main script and the callback");
+}
+
+#[test]
+fn a_further_entry_of_the_same_resource_is_its_callback_and_another_is_the_queue_of_ticks() {
+    let events = "200 trace b TCPWRAP_CALLBACK 7 0\n200 enter\n= 0\n300 left\n300 enter\n= 7\n400 left\n400 enter\n= 0\n500 left\n\
+                  500 trace e TCPWRAP_CALLBACK 7 0\n";
+    let played = replay(&format!("{START}{events}"));
+    let told = records(&played);
+    assert_eq!(
+        told[1..],
+        ["poll io_read TCP socket 100", "poll io_read TCP socket 100", "poll tick nextTick queue 100"]
+    );
+}
+
+#[test]
+fn nodes_own_entry_after_timers_and_immediates_is_no_queue_of_ticks() {
+    let events = "200 check\n= 0\n200 trace X CheckImmediate 0 0\n200 enter\n300 left\n310 enter\n320 left\n\
+                  320 ends CheckImmediate\n330 checked\n400 trace X RunTimers 0 0\n400 enter\n500 left\n510 enter\n\
+                  520 left\n530 enter\n630 left\n630 ends RunTimers\n";
+    let played = replay(&format!("{START}{events}"));
+    let told = records(&played);
+    assert_eq!(
+        told[1..],
+        ["check immediate immediates 100", "timers timer timers 100", "timers tick nextTick queue 110"]
+    );
+    assert_eq!(snapshot(&played).drain[Queue::NextTick.index()].count(), 1);
+}
+
+#[test]
+fn a_drain_that_v8_was_told_to_abandon_does_not_run_for_ever() {
+    let events = "200 enter\n= 0\n= 0\n300 trace B RunMicrotasks 0 0\n900 left\n1000 enter\n= 0\n1100 left\n";
+    let played = replay(&format!("{START}{events}"));
+    assert_eq!(records(&played).last().unwrap(), "poll other Node itself 100");
+    assert_eq!(snapshot(&played).drain[Queue::Microtask.index()].sum_ns, 600);
+}
+
+#[test]
+fn a_request_after_the_immediates_is_pending_and_a_handle_is_closing() {
+    let events = "200 check\n= 0\n200 checked\n200 trace b WRITEWRAP_CALLBACK 7 0\n200 enter\n300 left\n\
+                  300 trace e WRITEWRAP_CALLBACK 7 0\n300 trace b TCPWRAP_CALLBACK 8 0\n300 enter\n400 left\n\
+                  400 trace e TCPWRAP_CALLBACK 8 0\n";
+    let played = replay(&format!("{START}{events}"));
+    assert_eq!(records(&played)[1..], ["pending io_write write 100", "close close TCP socket 100"]);
+}
+
+#[test]
+fn a_resource_that_was_made_before_we_came_is_unnamed_and_counted() {
+    let played = replay(&format!("{START}200 enter\n= 0\n= 4711\n300 left\n"));
+    assert_eq!((records(&played)[1].as_str(), played.unnamed), ("poll other unnamed 100", 1));
+}
+
+#[test]
+fn without_traces_phases_name_what_runs() {
+    let events =
+        "200 enter\n= 0\n250 left\n300 check\n300 enter\n400 left\n400 checked\n400 enter\n500 left\n";
+    let played = replay_with(&format!("{START}{events}"), false);
+    let told = records(&played);
+    assert_eq!(
+        told[1..],
+        ["poll other unnamed 50", "check immediate immediates 100", "close close closing 100"]
+    );
+}
+
+#[test]
+fn scopes_deeper_than_are_kept_apart_are_still_closed_in_order() {
+    let deep: String = (0..100).map(|id| format!("200 trace b TCPWRAP_CALLBACK {id} 0\n")).collect();
+    let ends: String = (0..100).map(|id| format!("200 trace e TCPWRAP_CALLBACK {id} 0\n")).collect();
+    let events = format!("{START}{deep}{ends}200 enter\n= 0\n= 0\n300 left\n");
+    assert_eq!(records(&replay(&events)).last().unwrap(), "poll other Node itself 100");
+}
+
+#[test]
+fn a_scope_whose_end_was_lost_ends_with_the_phase() {
+    let events = "200 checked\n200 trace X RunTimers 0 0\n200 enter\n= 0\n300 left\n400 poll\n= 1\n\
+                  500 enter\n= 0\n= 0\n600 left\n600 trace X RunTimers 0 0\n600 check\n600 enter\n= 0\n700 left\n";
+    let played = replay(&format!("{START}{events}"));
+    let told = records(&played);
+    assert_eq!(told[2..], ["poll other Node itself 100", "check other Node itself 100"]);
+}
+
+#[test]
+fn what_runs_before_the_first_poll_is_expected_and_no_stall() {
+    let played = replay("= 0\n= 0\n900000000 left\n900000100 enter\n900000200 left\n900000300 poll\n= 0\n");
+    let snapshot = snapshot(&played);
+    assert_eq!(snapshot.blocked, [0, 0]);
+    assert!(records(&played).iter().all(|record| record.starts_with("main other main script")));
+}

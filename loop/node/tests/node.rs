@@ -1,0 +1,148 @@
+//! On real Node.js, all five versions: planted faults are found and named, and no program ends in another way than without us.
+
+mod nodes;
+
+use nodes::{Ended, addon, index, run, versions};
+use serde_json::Value;
+use std::process::Command;
+
+/// Each fault, what is told as what keeps the loop busy, and the function of the program that is guilty, or either of two.
+const FAULTS: [(&str, &str, &str); 12] = [
+    ("spin", "fault spin", "spin"),
+    ("json", "fault json", "parseBig"),
+    ("pbkdf2", "fault pbkdf2", "hash"),
+    ("regex", "fault regex", "backtrack"),
+    ("microtasks", "microtask queue", "recur"),
+    ("ticks", "nextTick queue", "again"),
+    ("immediates", "immediates", "small"),
+    ("sort", "fault sort", "sortHuge|bySize"),
+    ("gc", "fault gc", "thrash"),
+    ("timers", "timers", "slow"),
+    ("exec", "fault exec", "execute"),
+    ("fifo", "fault fifo", "readFifo"),
+];
+
+/// How many of the guilty functions may be missed on a machine that others use, too: V8 has no frames while it collects, and a
+/// flood may be captured between two of its jobs.
+const MISSED_MAX: usize = 2;
+
+fn guilty(incident: &Value) -> Vec<String> {
+    let stacks = incident["stacks"].as_array().cloned().unwrap_or_default();
+    let name = |stack: &Value| {
+        let frame = &stack["frames"][stack["guilty"].as_u64()? as usize];
+        Some(frame["function"].as_str()?.to_owned())
+    };
+    stacks.iter().filter_map(name).collect()
+}
+
+/// Checks the incidents of some faults; returns those whose guilty function was in no stack.
+fn check(version: &str, faults: &[(&str, &str, &str)], ended: &Ended) -> Vec<String> {
+    assert_eq!(ended.code, Some(0), "Node {version}: {}", ended.complained);
+    assert!(!ended.complained.contains("off, because"), "Node {version}: {}", ended.complained);
+    assert_eq!(ended.pages, Vec::<String>::new(), "Node {version}");
+    let label = |incident: &Value| incident["culprit"]["label"].as_str().unwrap_or_default().to_owned();
+    let labels: Vec<String> = ended.incidents.iter().map(label).collect();
+    assert!(!labels.iter().any(|label| label == "main script"), "Node {version}: {labels:?}");
+    let mut missed = Vec::new();
+    for (fault, culprit, function) in faults {
+        let of_it: Vec<&Value> =
+            ended.incidents.iter().filter(|incident| label(incident) == *culprit).collect();
+        assert!(!of_it.is_empty(), "Node {version}: no incident of {fault}: {labels:?}");
+        let names: Vec<String> = of_it.iter().flat_map(|incident| guilty(incident)).collect();
+        if !names.iter().any(|name| function.split('|').any(|function| function == name)) {
+            missed.push(format!("{fault}: {names:?}"));
+        }
+    }
+    missed
+}
+
+#[test]
+fn planted_faults_are_incidents_and_name_the_guilty_function() {
+    for (version, node) in versions() {
+        let mut missed = Vec::new();
+        // Of ten incidents a minute stacks are captured.
+        for faults in FAULTS.chunks(6) {
+            let names: Vec<&str> = faults.iter().map(|(name, ..)| *name).collect();
+            let ended = run(&node, &[], "faults.cjs", &names);
+            missed.extend(check(version, faults, &ended));
+            let counts: Value = serde_json::from_str(ended.said.trim()).unwrap();
+            assert_eq!(counts["unnamed"], 0, "Node {version}");
+        }
+        println!("Node {version}: missed {missed:?}");
+        assert!(missed.len() <= MISSED_MAX, "Node {version}: {missed:?}");
+    }
+}
+
+#[test]
+fn a_full_pool_is_an_incident() {
+    for (version, node) in versions() {
+        let ended = run(&node, &[], "faults.cjs", &["pool"]);
+        assert_eq!(ended.code, Some(0), "Node {version}: {}", ended.complained);
+        let pools: Vec<&Value> =
+            ended.incidents.iter().filter(|incident| incident["kind"] == "pool").collect();
+        assert_eq!(pools.len(), 1, "Node {version}: {:?}", ended.incidents);
+    }
+}
+
+#[test]
+fn programs_end_as_they_do_without_us_and_leave_no_page() {
+    let cases = [
+        ("workers", Some(0), "gone\n"),
+        ("exit", Some(7), "exit hook\n"),
+        ("throw", Some(1), ""),
+        ("twice", Some(0), "twice\n"),
+        ("stop", Some(0), "stopped and started\n"),
+    ];
+    for (version, node) in versions() {
+        for (how, code, said) in cases {
+            let ended = run(&node, &[], "lives.cjs", &[how]);
+            let what = format!("Node {version}, {how}: {}", ended.complained);
+            assert_eq!((ended.code, ended.said.as_str()), (code, said), "{what}");
+            assert_eq!(ended.pages, Vec::<String>::new(), "{what}");
+        }
+        let frozen = run(&node, &["--frozen-intrinsics"], "lives.cjs", &["exit"]);
+        assert_eq!(frozen.code, Some(7), "Node {version}: {}", frozen.complained);
+    }
+}
+
+#[test]
+fn names_come_again_after_a_trace_of_the_programs_own() {
+    for (version, node) in versions() {
+        let ended = run(&node, &[], "lives.cjs", &["trace"]);
+        assert_eq!(ended.code, Some(0), "Node {version}: {}", ended.complained);
+        let labels: Vec<&str> =
+            ended.incidents.iter().filter_map(|incident| incident["culprit"]["label"].as_str()).collect();
+        assert!(labels.contains(&"HTTP request"), "Node {version}: {labels:?}");
+    }
+}
+
+#[test]
+fn other_runtimes_and_old_versions_are_refused_before_anything_is_loaded() {
+    let Some((_, node)) = versions().pop() else { return };
+    let pretend = |name: &str, value: &str| {
+        let program = format!(
+            "Object.defineProperty(process, 'versions', {{ value: {{ ...process.versions, {name}: '{value}' }} }}); \
+             console.log(JSON.stringify(require({:?}).start()))",
+            index().display().to_string()
+        );
+        let output =
+            Command::new(&node).args(["-e", &program]).env("LOOPSCOPE_NODE_ADDON", addon()).output().unwrap();
+        assert_eq!(output.stdout, b"\"\"\n");
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    assert!(pretend("bun", "1.2.3").starts_with("loopscope: off, because this is Bun 1.2.3"));
+    assert!(pretend("deno", "2.0.0").contains("this is Deno"));
+    assert!(pretend("node", "16.20.0").contains("needs 18 or later"));
+}
+
+#[test]
+fn a_process_that_may_load_no_addons_goes_on_without_us() {
+    for (version, node) in versions() {
+        if version < "24" {
+            continue;
+        }
+        let ended = run(&node, &["--permission", "--allow-fs-read=*"], "lives.cjs", &["exit"]);
+        assert_eq!(ended.code, Some(7), "Node {version}: {}", ended.complained);
+        assert!(ended.complained.contains("may load no addons"), "Node {version}: {}", ended.complained);
+    }
+}

@@ -1,0 +1,100 @@
+//! Runs programs on the versions of Node that are installed, with the addon that was built for this test.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// What a program said and left behind.
+pub struct Ended {
+    pub code: Option<i32>,
+    pub said: String,
+    pub complained: String,
+    /// Its incidents, in their order.
+    pub incidents: Vec<serde_json::Value>,
+    /// Pages that are still there.
+    pub pages: Vec<String>,
+}
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).to_owned()
+}
+
+pub fn index() -> PathBuf {
+    folder().join("npm/index.cjs")
+}
+
+/// The addon: cargo builds it beside the tests of its package.
+pub fn addon() -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    test.ancestors().nth(2).unwrap().join("libloopscope_node.so")
+}
+
+/// The versions that are here, by name. What is not here is said.
+pub fn versions() -> Vec<(&'static str, PathBuf)> {
+    let all = ["18", "20", "22", "24", "26"];
+    let file = |version: &str| folder().join(format!("tests/versions/node_modules/node-{version}/bin/node"));
+    let found: Vec<_> =
+        all.into_iter().map(|version| (version, file(version))).filter(|(_, file)| file.exists()).collect();
+    if found.len() < all.len() {
+        let part = if found.is_empty() { "skipped" } else { "skipped in part" };
+        println!("{part}: Node.js 18 to 26: run `npm install --no-package-lock` in loop/node/tests/versions");
+    }
+    found
+}
+
+/// Runs a program of `tests/programs` under the addon, and returns when it has ended.
+pub fn run(node: &Path, flags: &[&str], program: &str, arguments: &[&str]) -> Ended {
+    let scratch = Scratch::new();
+    let (pages, incidents) = (scratch.0.join("pages"), scratch.0.join("incidents"));
+    let program = folder().join("tests/programs").join(program);
+    let Output { status, stdout, stderr } = Command::new(node)
+        .args(flags)
+        .arg("--require")
+        .arg(folder().join("npm/register.cjs"))
+        .arg(program)
+        .args(arguments)
+        .env("LOOPSCOPE_NODE_ADDON", addon())
+        .env("LOOPSCOPE_INDEX", index())
+        .env("LOOPSCOPE_RUNTIME_DIR", &pages)
+        .env("LOOPSCOPE_INCIDENTS_DIR", &incidents)
+        .env("LOOPSCOPE_LISTEN", "off")
+        .env_remove("LOOPSCOPE")
+        .current_dir(&scratch.0)
+        .output()
+        .unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let names = |folder: &Path| -> Vec<PathBuf> {
+        std::fs::read_dir(folder).map_or(Vec::new(), |all| all.map(|one| one.unwrap().path()).collect())
+    };
+    let mut told: Vec<serde_json::Value> = names(&incidents)
+        .iter()
+        .filter(|file| file.extension().is_some_and(|extension| extension == "json"))
+        .map(|file| serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap())
+        .collect();
+    told.sort_by_key(|incident| incident["begin_unix_ns"].as_u64().or(incident["started_unix_ns"].as_u64()));
+    let is_page = |file: &&PathBuf| file.extension().is_some_and(|extension| extension == "page");
+    let pages = names(&pages).iter().filter(is_page).map(|file| file.display().to_string()).collect();
+    let (said, complained) = (text(&stdout), text(&stderr));
+    Ended { code: status.code(), said, complained, incidents: told, pages }
+}
+
+/// A folder in memory, for pages.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new() -> Scratch {
+        use std::os::unix::fs::DirBuilderExt;
+        use std::sync::atomic::{AtomicU32, Ordering};
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let path = PathBuf::from(format!("/dev/shm/loopscope-node-{}-{number}", std::process::id()));
+        std::fs::DirBuilder::new().mode(0o700).create(&path).unwrap();
+        std::fs::DirBuilder::new().mode(0o700).create(path.join("pages")).unwrap();
+        Scratch(path)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}

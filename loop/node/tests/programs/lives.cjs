@@ -1,0 +1,43 @@
+// Ends in one way or another: node lives.cjs HOW
+'use strict';
+const { Worker, isMainThread } = require('worker_threads');
+const how = process.argv[2];
+
+if (!isMainThread) {
+  if (process.env.HANG) for (;;);
+  setInterval(() => {}, 5);
+} else if (how === 'workers') {
+  const start = (env) => new Worker(__filename, { env: { ...process.env, ...env } });
+  const all = [start({}), start({}), start({ HANG: '1' })];
+  const coming = (left) => {
+    if (left === 0) return setTimeout(() => Promise.all(all.map((worker) => worker.terminate())).then(() => console.log('gone')), 300);
+    new Worker('setTimeout(() => {}, 5)', { eval: true }).on('exit', () => coming(left - 1));
+  };
+  coming(10);
+} else if (how === 'exit') {
+  process.on('exit', () => console.log('exit hook'));
+  setTimeout(() => process.exit(7), 20);
+} else if (how === 'throw') {
+  setTimeout(() => { throw new Error('on purpose'); }, 20);
+} else if (how === 'twice') {
+  delete require.cache[process.env.LOOPSCOPE_INDEX];
+  require(process.env.LOOPSCOPE_INDEX).start();
+  setTimeout(() => console.log('twice'), 20);
+} else if (how === 'stop') {
+  const loopscope = require(process.env.LOOPSCOPE_INDEX);
+  setTimeout(() => { loopscope.stop(); setTimeout(() => { loopscope.start(); setTimeout(() => console.log('stopped and started'), 20); }, 20); }, 20);
+} else if (how === 'trace') {
+  const tracing = require('trace_events').createTracing({ categories: ['node.async_hooks', 'v8'] });
+  tracing.enable();
+  setTimeout(() => {
+    tracing.disable();
+    setTimeout(() => {
+      const http = require('http');
+      const server = http.createServer((request, response) => { const end = Date.now() + 250; while (Date.now() < end); response.end(); });
+      server.listen(0, '127.0.0.1', () => http.get({ port: server.address().port, agent: false }, (response) => {
+        response.resume();
+        response.on('end', () => server.close());
+      }));
+    }, 20);
+  }, 20);
+}
