@@ -42,7 +42,9 @@ function names() {
   const worker = require('worker_threads');
   isMain = worker.isMainThread;
   const script = process.argv[1] ? path.basename(process.argv[1]) : 'node';
-  const thread = isMain ? 'main' : worker.threadName || `worker-${worker.threadId}`;
+  // Node's own default is the same for all.
+  const given = worker.threadName === 'WorkerThread' ? '' : worker.threadName;
+  const thread = isMain ? 'main' : given || `worker-${worker.threadId}`;
   return { loop: isMain ? script : thread, script, thread };
 }
 

@@ -23,7 +23,7 @@ pub(crate) const FUNCTIONS: &[Named] = &[
     (c"pause", pause),
 ];
 
-/// Where to write down what a loop was told: a directory, for a file of each loop's name.
+/// Where to write down what a loop was told: a directory, for a file of each thread's number.
 const RECORD: &str = "LOOPSCOPE_NODE_RECORD";
 
 /// What pages call this runtime.
@@ -99,7 +99,7 @@ fn watch(caller: &Caller, arguments: &[String]) -> Result<(), Missing> {
     }
     let heap_limit = heap_limit.parse().unwrap_or(0);
     let record_to = std::env::var_os(RECORD)
-        .map(|directory| PathBuf::from(directory).join(format!("{name}-{}.events", caller.tid())));
+        .map(|directory| PathBuf::from(directory).join(format!("{}.events", caller.tid())));
     let parts = Parts { uv_loop, isolate, writer, trace, heap_limit, record_to };
     if let Err(why) = caller.tell_stacks(&isolate) {
         log::off("JavaScript on stacks", &why.to_string());
