@@ -42,24 +42,33 @@ function names() {
   const worker = require('worker_threads');
   isMain = worker.isMainThread;
   const script = process.argv[1] ? path.basename(process.argv[1]) : 'node';
-  const thread = isMain ? 'main' : worker.threadName || `worker-${worker.threadId}`;
+  // Node's own default is the same for all.
+  const given = worker.threadName === 'WorkerThread' ? '' : worker.threadName;
+  const thread = isMain ? 'main' : given || `worker-${worker.threadId}`;
   return { loop: isMain ? script : thread, script, thread };
 }
 
-// Begins to watch the loop of this thread; the agent comes with the main thread's. Returns where it answers, '' for nowhere.
+// Begins to watch the loop of this thread; the agent comes with the main thread's.
 function start() {
-  if (addon || isOff()) return '';
+  if (addon || isOff()) return;
   const why = refusal();
-  if (why) return off(why), '';
+  if (why) {
+    off(why);
+    return;
+  }
   const loaded = load();
-  if (!loaded) return '';
+  if (!loaded) return;
   const { loop, script, thread } = names();
   const limit = require('v8').getHeapStatistics().heap_size_limit;
-  const url = loaded.start(loop, script, thread, String(limit), String(isMain));
+  loaded.start(loop, script, thread, String(limit), String(isMain));
   addon = loaded;
   process.on('exit', () => addon && addon.exit(String(isMain)));
   process.on('uncaughtExceptionMonitor', () => addon && addon.threw());
-  return url;
+}
+
+// Where the agent answers: '' until it does, some 20 ms after the start.
+function url() {
+  return addon ? addon.url() : '';
 }
 
 // Ends the watching; the program goes on.
@@ -83,4 +92,4 @@ function pause(isPaused) {
   if (addon) addon.pause(String(isPaused));
 }
 
-module.exports = { start, stop, label, counts, pause };
+module.exports = { start, stop, url, label, counts, pause };

@@ -213,6 +213,7 @@ impl Watcher for Adapter {
 
     fn end(mut self: Box<Self>) -> Option<LetGo> {
         self.unhook();
+        self.hooked.trace.inspect(|sink| sink.release());
         self.isolate.forget_stacks();
         let recording = self.entries.take_recording();
         if let (Some(path), Some(recording)) = (&self.record_to, recording)

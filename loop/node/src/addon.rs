@@ -8,41 +8,57 @@ use crate::{frames, log, settings};
 use loopscope_agent::Agent;
 use loopscope_probe::{Writer, switch};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
 
 /// The functions, by name.
 pub(crate) const FUNCTIONS: &[Named] = &[
     (c"start", start),
     (c"stop", stop),
     (c"exit", exit),
+    (c"url", url),
     (c"label", label),
     (c"threw", threw),
     (c"counts", counts),
     (c"pause", pause),
 ];
 
-/// Where to write down what a loop was told: a directory, for a file of each loop's name.
+/// Where to write down what a loop was told: a directory, for a file of each thread's number.
 const RECORD: &str = "LOOPSCOPE_NODE_RECORD";
 
 /// What pages call this runtime.
 const RUNTIME: &str = "node";
 
 /// The process's agent, from the first loop that was watched to the end of the main thread's.
-static AGENT: Mutex<Option<Agent>> = Mutex::new(None);
+static AGENT: Mutex<AgentState> = Mutex::new(AgentState::None);
 
-/// `start(name, process, thread, heapLimit, isMain)`: begins to watch the loop of this thread, and starts the agent in the main
-/// thread's. Returns where the agent answers.
-fn start(caller: &Caller, arguments: &[String]) -> String {
-    if switch::is_off() || caller.is_watched() {
-        return String::new();
-    }
-    match watch(caller, arguments) {
-        Ok(()) => agent_url(),
-        Err(missing) => {
-            log::off("watching this loop", &missing.to_string());
-            String::new()
+enum AgentState {
+    None,
+    Starting(JoinHandle<Option<Agent>>),
+    Running(Agent),
+}
+
+impl AgentState {
+    /// Waits for one that starts.
+    fn started(self) -> Option<Agent> {
+        match self {
+            AgentState::None => None,
+            AgentState::Starting(starting) => starting.join().ok().flatten(),
+            AgentState::Running(agent) => Some(agent),
         }
     }
+}
+
+/// `start(name, process, thread, heapLimit, isMain)`: begins to watch the loop of this thread, and starts the agent in the main
+/// thread's.
+fn start(caller: &Caller, arguments: &[String]) -> String {
+    if !switch::is_off()
+        && !caller.is_watched()
+        && let Err(missing) = watch(caller, arguments)
+    {
+        log::off("watching this loop", &missing.to_string());
+    }
+    String::new()
 }
 
 fn watch(caller: &Caller, arguments: &[String]) -> Result<(), Missing> {
@@ -83,7 +99,7 @@ fn watch(caller: &Caller, arguments: &[String]) -> Result<(), Missing> {
     }
     let heap_limit = heap_limit.parse().unwrap_or(0);
     let record_to = std::env::var_os(RECORD)
-        .map(|directory| PathBuf::from(directory).join(format!("{name}-{}.events", caller.tid())));
+        .map(|directory| PathBuf::from(directory).join(format!("{}.events", caller.tid())));
     let parts = Parts { uv_loop, isolate, writer, trace, heap_limit, record_to };
     if let Err(why) = caller.tell_stacks(&isolate) {
         log::off("JavaScript on stacks", &why.to_string());
@@ -101,37 +117,61 @@ fn say_what_else_is_missing(isolate: &Isolate) {
     }
 }
 
+/// Starts the agent on a thread of its own: its start waits for the kernel, some 20 ms, which the main thread need not do.
 fn start_agent() {
-    let mut agent = AGENT.lock().unwrap_or_else(PoisonError::into_inner);
-    if agent.is_some() {
+    let mut agent = lock_agent();
+    if !matches!(*agent, AgentState::None) {
         return;
     }
     log::install();
-    let (builder, unknown) = settings::apply(Agent::builder(), |name| std::env::var(name).ok());
-    let builder = builder.frame_source(RUNTIME, frames::source()).address_source(RUNTIME, frames::source());
-    unknown.iter().for_each(|text| log::line(text));
-    match builder.start() {
-        Ok(started) => *agent = Some(started),
+    let thread = std::thread::Builder::new().name("loopscope-start".to_owned());
+    match thread.spawn(new_agent) {
+        Ok(starting) => *agent = AgentState::Starting(starting),
         Err(error) => log::off("the agent", &error.to_string()),
     }
 }
 
-fn agent_url() -> String {
-    let agent = AGENT.lock().unwrap_or_else(PoisonError::into_inner);
-    agent.as_ref().and_then(Agent::url).unwrap_or_default().to_owned()
+fn new_agent() -> Option<Agent> {
+    loopscope_stacks::block_signal();
+    let (builder, unknown) = settings::apply(Agent::builder(), |name| std::env::var(name).ok());
+    let builder = builder.frame_source(RUNTIME, frames::source()).address_source(RUNTIME, frames::source());
+    unknown.iter().for_each(|text| log::line(text));
+    builder.start().map_err(|error| log::off("the agent", &error.to_string())).ok()
 }
 
-fn stop_agent() {
-    let agent = AGENT.lock().unwrap_or_else(PoisonError::into_inner).take();
-    // Ends its threads.
-    drop(agent);
+fn lock_agent() -> MutexGuard<'static, AgentState> {
+    AGENT.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// `url()`: where the agent answers; empty until it does, and where it does not.
+fn url(_caller: &Caller, _arguments: &[String]) -> String {
+    let mut agent = lock_agent();
+    if matches!(&*agent, AgentState::Starting(starting) if starting.is_finished()) {
+        *agent = match std::mem::replace(&mut *agent, AgentState::None).started() {
+            Some(started) => AgentState::Running(started),
+            None => AgentState::None,
+        };
+    }
+    match &*agent {
+        AgentState::Running(agent) => agent.url().unwrap_or_default().to_owned(),
+        _ => String::new(),
+    }
+}
+
+fn stop_agent(is_exit: bool) {
+    match std::mem::replace(&mut *lock_agent(), AgentState::None) {
+        // It ends with the process.
+        AgentState::Starting(starting) if is_exit && !starting.is_finished() => {}
+        // Dropping it ends its threads.
+        state => drop(state.started()),
+    }
 }
 
 /// `stop(isMain)`: ends the watching of this loop, which goes on.
 fn stop(caller: &Caller, arguments: &[String]) -> String {
     caller.end();
     if arguments.first().is_some_and(|is_main| is_main == "true") {
-        stop_agent();
+        stop_agent(false);
     }
     String::new()
 }
@@ -140,7 +180,7 @@ fn stop(caller: &Caller, arguments: &[String]) -> String {
 fn exit(caller: &Caller, arguments: &[String]) -> String {
     caller.end_at_exit();
     if arguments.first().is_some_and(|is_main| is_main == "true") {
-        stop_agent();
+        stop_agent(true);
     }
     String::new()
 }

@@ -11,7 +11,7 @@
 //! Before the first stall there is no map of V8's code: the interrupt makes it, and a sample is named then.
 
 use crate::code_map::{CodeMap, JsFrame};
-use crate::sys;
+use crate::sys::{self, AskedLoop};
 use loopscope_agent::{AddressSource, AddressStack, Frame, FrameSource, Moment};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -23,6 +23,10 @@ const FIRST_WITHIN: Duration = Duration::from_secs(60);
 
 /// An answer within so many nanoseconds came from JavaScript that ran, and not from what came after a native call.
 const AT_ONCE_NS: u64 = 10_000_000;
+
+/// How long the map of one loop's code is waited for, and of how many loops.
+const MAP_WITHIN: Duration = Duration::from_millis(50);
+const WAITED_FOR: usize = 4;
 
 /// V8's own function in which an interpreted function runs.
 const INTERPRETER: &str = "InterpreterEntryTrampoline";
@@ -105,8 +109,19 @@ impl FrameSource for JavaScript {
 
 impl AddressSource for JavaScript {
     fn names_of(&self, stacks: &[AddressStack<'_>]) -> Vec<Vec<Option<Frame>>> {
-        let code = sys::all_code();
+        let loops = sys::all_loops();
+        make_maps(&loops);
+        let code: Vec<Arc<Mutex<CodeMap>>> = loops.iter().map(|one| one.code.clone()).collect();
         stacks.iter().map(|stack| names_of(stack, &code)).collect()
+    }
+}
+
+/// Has maps made of the code of loops that have none: before the first stall, for a flamegraph. Of a few loops they are waited
+/// for, for a moment; a loop that waits for events makes its own when it runs.
+fn make_maps(loops: &[Arc<AskedLoop>]) {
+    let without = loops.iter().filter(|one| !lock(&one.code).is_followed);
+    for (number, one) in without.enumerate() {
+        one.ask(if number < WAITED_FOR { MAP_WITHIN } else { Duration::ZERO });
     }
 }
 

@@ -122,7 +122,7 @@ fn other_runtimes_and_old_versions_are_refused_before_anything_is_loaded() {
     let pretend = |name: &str, value: &str| {
         let program = format!(
             "Object.defineProperty(process, 'versions', {{ value: {{ ...process.versions, {name}: '{value}' }} }}); \
-             console.log(JSON.stringify(require({:?}).start()))",
+             const loopscope = require({:?}); loopscope.start(); console.log(JSON.stringify(loopscope.url()))",
             index().display().to_string()
         );
         let output =

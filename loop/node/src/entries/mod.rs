@@ -265,7 +265,9 @@ impl<R: Runtime> Entries<R> {
         let idle_ns = self.ask(|runtime| Some(runtime.idle_ns())).unwrap_or(0);
         let waited_ns = idle_ns.wrapping_sub(std::mem::replace(&mut self.idle_ns, idle_ns));
         let clock = self.writer.clock();
-        let returned = Ticks(parked.0.saturating_add(clock.scale().ticks(waited_ns)));
+        // A conversion is a division of 128 bits, and most polls of a busy loop do not wait.
+        let waited = if waited_ns == 0 { 0 } else { clock.scale().ticks(waited_ns) };
+        let returned = Ticks(parked.0.saturating_add(waited));
         // libuv's clock is another one: not in the future, where the two can be told apart.
         let limit = match now {
             None if waited_ns < SHORT_NS => returned,

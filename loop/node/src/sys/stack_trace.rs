@@ -105,9 +105,9 @@ pub(crate) fn loop_of(tid: u32) -> Option<Arc<AskedLoop>> {
     lock(&LOOPS).iter().find(|known| known.tid == tid).cloned()
 }
 
-/// Returns the code of all loops.
-pub(crate) fn all_code() -> Vec<Arc<Mutex<CodeMap>>> {
-    lock(&LOOPS).iter().map(|known| known.code.clone()).collect()
+/// Returns all loops.
+pub(crate) fn all_loops() -> Vec<Arc<AskedLoop>> {
+    lock(&LOOPS).clone()
 }
 
 impl AskedLoop {

@@ -67,6 +67,9 @@ pub(crate) struct TraceSink {
     end: EndEvent,
 }
 
+/// Loops that listen. Changed by each on its own thread; a loop that arms the sink meanwhile does so again at its next turn.
+static USERS: AtomicUsize = AtomicUsize::new(0);
+
 static SINK: OnceLock<Result<TraceSink, Missing>> = OnceLock::new();
 
 impl TraceSink {
@@ -76,6 +79,7 @@ impl TraceSink {
     /// Node's controller is not what it is taken for; nothing was changed.
     pub(crate) fn install() -> Result<&'static TraceSink, Missing> {
         let sink = SINK.get_or_init(install).as_ref().map_err(Clone::clone)?;
+        USERS.fetch_add(1, Ordering::Relaxed);
         sink.arm();
         Ok(sink)
     }
@@ -88,6 +92,13 @@ impl TraceSink {
             if byte.load(Ordering::Relaxed) & OURS == 0 {
                 byte.fetch_or(OURS, Ordering::Relaxed);
             }
+        }
+    }
+
+    /// One of those that installed it listens no more; with the last, Node has nobody to tell.
+    pub(crate) fn release(&self) {
+        if USERS.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.disarm();
         }
     }
 

@@ -24,8 +24,7 @@ pub fn index() -> PathBuf {
 
 /// The addon: cargo builds it beside the tests of its package.
 pub fn addon() -> PathBuf {
-    let test = std::env::current_exe().unwrap();
-    test.ancestors().nth(2).unwrap().join("libloopscope_node.so")
+    std::env::current_exe().unwrap().with_file_name("libloopscope_node.so")
 }
 
 /// The versions that are here, by name. What is not here is said.
