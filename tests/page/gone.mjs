@@ -37,7 +37,7 @@ test("the page says when the process is gone", async (stage) => {
   assert((await page.locator("#loop-rows tr").count()) === 1, "what was known stays");
   await shot(page, "gone-dark");
   // A refused connection is a word in the browser's console that no page can keep out of it.
-  const faults = page.faults.filter((fault) => !/ERR_(CONNECTION|EMPTY)/.test(fault));
+  const faults = page.faults.filter((fault) => !/ERR_(CONNECTION|EMPTY|SOCKET_NOT_CONNECTED)/.test(fault));
   equal(faults.join("\n"), "", "the console");
   await page.context().close();
   return `told after ${Math.round(took)} ms`;

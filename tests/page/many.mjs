@@ -9,7 +9,7 @@ test("fifty loops are listed, sorted, filtered, and chosen by keys", async (stag
   const page = await stage.view(watched);
   await headline(page, /^All 50 loops answer$/);
   equal(await page.locator("#loop-rows tr").count(), LOOPS, "rows");
-  const names = () => page.locator("#loop-rows tr:not([hidden]) button").allTextContents();
+  const names = () => page.locator("#loop-rows tr:not([hidden]) button.name").allTextContents();
   equal((await names()).slice(0, 3).join(), "loop-2,loop-3,loop-4", "by name, numbers as numbers");
   await page.click("[data-sort=busy]");
   equal(await page.getAttribute("th:has([data-sort=busy])", "aria-sort"), "descending", "what is read out");

@@ -100,7 +100,7 @@ export class LoopList {
     say(row.button, row.entry.runtime ? `worker ${loop.worker}` : loop.name);
     row.fold.hidden = loop.workers.length === 0;
     const isOpen = this.unfolded.has(loop.id);
-    say(row.fold, `${isOpen ? "▾" : "▸"} ${loop.workers.length}`);
+    say(row.fold, row.fold.hidden ? "" : `${isOpen ? "▾" : "▸"} ${loop.workers.length}`);
     mark(row.fold, "aria-label", count(loop.workers.length, "worker"));
     mark(row.fold, "title", count(loop.workers.length, "worker"));
     mark(row.fold, "aria-expanded", String(isOpen));

@@ -89,7 +89,9 @@ fn a_stall_grows_from_view_to_view_and_is_told_once() {
     assert_eq!((&*first.phases[0].phase, first.phases[0].share_ratio), ("timers", 0.4));
     assert_eq!((first.stalls.warning_count, first.stalls.warning_count_new), (1, 1));
     let lag = first.lag.as_ref().unwrap();
-    assert_eq!(lag.row.iter().sum::<u64>(), 300 + 200, "300 did not wait, 200 wait still");
+    // One a millisecond, at a random moment of it: the last may be to come.
+    let arrived = lag.row.iter().sum::<u64>();
+    assert!((499..=501).contains(&arrived), "300 did not wait, 200 wait still: {arrived}");
     stage.idle(1_000);
     let second = stage.look();
     assert!(second.state.is_critical && second.state.busy_ns == 1_200 * MS);
@@ -253,7 +255,8 @@ fn a_runtime_is_one_row_with_its_workers_inside() {
     assert!((utilization - 200.0 / 600.0).abs() < 1e-6, "{utilization}");
     assert_eq!((web.sites.len(), web.sites[0].longest_ns), (1, 150 * MS));
     assert!((web.sites[0].share_ratio - 200.0 / 600.0).abs() < 1e-6, "{}", web.sites[0].share_ratio);
-    assert_eq!(lag.row.iter().sum::<u64>(), 600, "each worker has those who wait for it");
+    let arrived = lag.row.iter().sum::<u64>();
+    assert!(arrived.abs_diff(600) <= 3, "each worker has those who wait for it: {arrived}");
     assert!((150 * MS..165 * MS).contains(&lag.max_ns), "{}", lag.max_ns);
     assert_eq!((web.stalls.warning_count, web.stalls.warning_count_new), (1, 1));
     let ids: std::collections::HashSet<_> = web.workers.iter().chain(&rows).map(|view| &view.id).collect();

@@ -233,6 +233,7 @@ fn what_a_runtime_cannot_know_is_not_on_the_page() {
         (pool.threads, pool.running, pool.queued, pool.oldest_wait_ns) = (Some(4), None, None, None);
         (pool.busy_ns, pool.saturated_ns) = (0, 0);
         view.stalls.episodes = [0; Cause::COUNT];
+        view.workers.clear();
         let mut agent = full_agent();
         if compat {
             agent.compat = crate::metrics::compat_set::CompatSet { prom_client: true, otel: true };

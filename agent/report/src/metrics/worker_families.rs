@@ -3,24 +3,27 @@
 use crate::metrics::catalog::{self as c, Family};
 use crate::metrics::metrics_page::MetricsPage;
 use crate::metrics::view::{LoopView, WorkerView};
+use loopscope_probe::description::Fact;
 use loopscope_probe::tallies::Severity;
 
 /// Writes all of them, in the order of the catalogue.
 pub(crate) fn write(sheet: &mut MetricsPage, loops: &[LoopView]) {
-    each(sheet, &c::WORKER_INFO, loops, |sheet, labels, worker| {
+    each(sheet, &c::WORKER_INFO, loops.iter(), |sheet, labels, worker| {
         sheet.whole(&[labels[0], labels[1], &worker.thread], 1);
     });
-    each(sheet, &c::WORKER_TIME, loops, |sheet, labels, worker| {
+    // What the runtime cannot know has no series.
+    let timed = |view: &&LoopView| view.snapshot.facts.description.knows(Fact::Time);
+    each(sheet, &c::WORKER_TIME, loops.iter().filter(timed), |sheet, labels, worker| {
         sheet.seconds(&[labels[0], labels[1], "active"], worker.active_ns);
         sheet.seconds(&[labels[0], labels[1], "idle"], worker.idle_ns);
     });
-    each(sheet, &c::WORKER_UTILIZATION, loops, |sheet, labels, worker| {
+    each(sheet, &c::WORKER_UTILIZATION, loops.iter().filter(timed), |sheet, labels, worker| {
         sheet.fraction(&labels, worker.utilization);
     });
-    each(sheet, &c::WORKER_STALL, loops, |sheet, labels, worker| {
+    each(sheet, &c::WORKER_STALL, loops.iter(), |sheet, labels, worker| {
         sheet.seconds(&labels, worker.stall_ns);
     });
-    each(sheet, &c::WORKER_BLOCKED, loops, |sheet, labels, worker| {
+    each(sheet, &c::WORKER_BLOCKED, loops.iter(), |sheet, labels, worker| {
         for severity in Severity::ALL {
             sheet.whole(&[labels[0], labels[1], severity.name()], worker.blocked[severity as usize]);
         }
@@ -28,10 +31,10 @@ pub(crate) fn write(sheet: &mut MetricsPage, loops: &[LoopView]) {
 }
 
 /// Writes one family; `write` gets the labels that all of them have, the runtime's and the worker's.
-fn each(
+fn each<'a>(
     sheet: &mut MetricsPage,
     family: &'static Family,
-    loops: &[LoopView],
+    loops: impl Iterator<Item = &'a LoopView>,
     write: impl Fn(&mut MetricsPage, [&str; 2], &WorkerView),
 ) {
     sheet.family(family);
