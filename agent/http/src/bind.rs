@@ -6,6 +6,7 @@ use crate::error::ServerError;
 use crate::secure::WebConfig;
 use crate::token::Token;
 use loopscope_probe::agent_address::{AgentAddress, SocketPath};
+use loopscope_probe::control::ADDRESS_BYTES_MAX;
 use loopscope_probe::directory::own_user;
 use loopscope_probe::socket_file::SocketFile;
 use std::fs::{DirBuilder, Permissions};
@@ -32,7 +33,7 @@ pub enum Listen {
     Exactly(SocketAddr),
     /// A socket file that only its owner can open (mode 0600): for `curl --unix-socket` and the `loopscope` command.
     /// A file that a dead process left there is replaced. It is removed when the agent stops. Other processes find an
-    /// agent's by its whole path.
+    /// agent's by its whole path, which may have 115 bytes.
     Unix(PathBuf),
     /// Nowhere: the agent only watches and warns.
     Nowhere,
@@ -94,6 +95,25 @@ impl BoundServer {
         let name = address.page_text();
         let auth = Auth { place, address: name, is_beside_pages, host_names, token, web_config };
         Ok(Some(BoundServer { listener, address, auth: Arc::new(auth) }))
+    }
+
+    /// Checks that other processes can be told of it by a page.
+    ///
+    /// # Errors
+    /// It is a socket file, and a page cannot hold its path.
+    pub fn check_for_page(&self) -> Result<(), ServerError> {
+        // What else there is, is shorter: the longest is `https://` with an IPv6 address, its scope and a port.
+        let BoundSocket::Unix(file, _) = &self.listener else { return Ok(()) };
+        let path = file.path();
+        let (length, told) = (path.as_os_str().len(), self.address.page_text().len());
+        if told <= ADDRESS_BYTES_MAX {
+            return Ok(());
+        }
+        let most = ADDRESS_BYTES_MAX - (told - length);
+        let why = format!(
+            "its whole path is {length} bytes long, and other processes can be told of {most}: choose a shorter one"
+        );
+        Err(ServerError::Socket(path.to_owned(), why))
     }
 
     /// Returns where it is reached.
@@ -238,9 +258,6 @@ fn make_room(path: &Path) -> Result<(), ServerError> {
     }
 }
 
-// A page has room for the path of every socket file (unix(7)), and for its scheme.
-const _: () = assert!("unix:".len() + 107 <= loopscope_probe::control::ADDRESS_BYTES_MAX);
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -345,15 +362,19 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_path_of_a_socket_can_be_told_and_one_that_is_no_text_is_refused() {
+    fn a_path_that_no_page_can_hold_is_refused() {
         let folder = std::env::temp_dir().join(format!("loopscope-entrance-long-{}", std::process::id()));
         fs::create_dir(&folder).unwrap();
-        // As many bytes as unix(7) has room for, one of them a zero.
-        let room = 107 - folder.as_os_str().len() - 1;
-        for (name, part) in
-            [(OsString::from("a".repeat(room)), None), (OsString::from_vec(vec![b's', 0xff]), Some("UTF-8"))]
-        {
-            let checked = open(&folder.join(name));
+        let room = 115 - folder.as_os_str().len() - 1;
+        for (name, part) in [
+            (OsString::from("a".repeat(room)), None),
+            (
+                OsString::from("a".repeat(room + 1)),
+                Some("116 bytes long, and other processes can be told of 115"),
+            ),
+            (OsString::from_vec(vec![b's', 0xff]), Some("UTF-8")),
+        ] {
+            let checked = open(&folder.join(name)).and_then(|entrance| entrance.check_for_page());
             let message = checked.err().map(|error| error.to_string());
             assert_eq!(message.is_none(), part.is_none(), "{message:?}");
             assert!(message.unwrap_or_default().contains(part.unwrap_or_default()));

@@ -47,6 +47,7 @@ impl OpenServer {
     /// The address cannot be had, or the credentials cannot be used.
     pub(crate) fn open(settings: ServerSettings, log: &LogSender) -> Result<OpenServer, AgentError> {
         let entrance = BoundServer::open(&settings.listen, &settings.credentials)?;
+        entrance.as_ref().map_or(Ok(()), BoundServer::check_for_page)?;
         let open =
             |_: &BoundServer| AgentSocket::open().map_err(|because| warn_of_socket_file(log, &because)).ok();
         let socket = entrance.as_ref().and_then(open);
