@@ -73,9 +73,9 @@ impl ControlWords {
         Ticks(self.retired.get())
     }
 
-    /// Returns what an observer saw.
-    pub(crate) fn observed(&self) -> Observed {
-        self.observed.read().0
+    /// Returns what an observer saw, and how many stalls it saw end, by severity.
+    pub(crate) fn observed(&self) -> (Observed, [u64; 2]) {
+        self.observed.read()
     }
 
     pub(crate) fn set_turned(&self, pen: &Pen<AgentOwned>, at: Ticks) {
@@ -91,14 +91,9 @@ impl ControlWords {
         &self.observed.busy
     }
 
-    /// Returns how many stalls an observer saw end, by severity.
-    pub(crate) fn observed_blocked(&self) -> [u64; 2] {
-        self.observed.read().1
-    }
-
     /// Tells what an observer saw. A stall that has ended is counted; `ns` makes nanoseconds of ticks.
     pub(crate) fn set_observed(&self, pen: &Pen<AgentOwned>, seen: Observed, ns: impl Fn(u64) -> u64) {
-        let before = self.observed();
+        let (before, _) = self.observed();
         if before == seen {
             return;
         }

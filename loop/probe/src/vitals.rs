@@ -56,14 +56,17 @@ impl Page {
     fn vitals_within(&self, since: Ticks, clock: &Clock, taken: Ticks) -> Vitals {
         let (words, tallies) = (&self.now, &self.tallies);
         let ns = |ticks: u64| clock.scale().duration_ns(ticks);
-        let mut told = match self.is_observed() {
+        let (mut told, seen) = match self.is_observed() {
             true => self.control.observed(),
-            false => Observed {
-                busy_since: Ticks(words.busy_since.get()),
-                parked_since: Ticks(words.parked_since.get()),
-                active_ticks: tallies.active_ticks.get(),
-                idle_ticks: tallies.idle_ticks.get(),
-            },
+            false => {
+                let told = Observed {
+                    busy_since: Ticks(words.busy_since.get()),
+                    parked_since: Ticks(words.parked_since.get()),
+                    active_ticks: tallies.active_ticks.get(),
+                    idle_ticks: tallies.idle_ticks.get(),
+                };
+                (told, [0; 2])
+            }
         };
         let retired = self.control.retired();
         if retired != Ticks::NONE && told.busy_since != Ticks::NONE {
@@ -75,7 +78,6 @@ impl Page {
         let now = self.stretch_values(since, turned, taken, clock, told.parked_since);
         // What is busy since a hidden poll was active before it, too.
         let before_turn = turned.since(since);
-        let seen = self.control.observed_blocked();
         Vitals {
             now,
             busy_since: turned,
