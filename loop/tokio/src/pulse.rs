@@ -153,11 +153,11 @@ impl Looks {
         if self.is_within(CANARY_EVERY_NS, self.canary_at, at) {
             return;
         }
-        let now = self.clock.now();
         let is_sent = runtime.with_pool(|pool| {
             let is_free = pool.canary_since == Ticks::NONE;
             if is_free {
-                pool.canary_since = now;
+                // The pool is said to be full from this look on, and no job of it has waited for longer.
+                pool.canary_since = at;
             }
             is_free
         });
