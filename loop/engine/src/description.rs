@@ -1,18 +1,14 @@
 //! What this loop says of itself on its page: its words, its own frames, and what helps against what keeps it busy.
 
-use loopscope_probe::description::{Culprit, Description, FramePart, Owner, Term, Trouble};
+use loopscope_probe::description::{Description, FramePart, Owner, Trouble};
 use loopscope_probe::kind::Queue;
-use loopscope_probe::{Kind, Phase};
 
-/// Returns the description. All numbers of the page are filled, so it does not say which.
+/// Returns the description. Its phases, and what it calls most things, are those of a page that says nothing; and it fills all
+/// numbers, so it does not say which.
 pub(crate) fn description() -> Description {
-    let named = Phase::STANDARD.iter().fold(Description::new(), |all, phase| all.phase(*phase, phase.name()));
-    remedies(named)
-        .kind(Kind::Tick, "tick", "nextTick job", "nextTick jobs")
+    remedies(Description::new())
         .queue(Queue::NextTick, "nexttick", "nextTick job", "nextTick jobs")
         .queue(Queue::Microtask, "microtask", "microtask", "microtasks")
-        .culprit(Culprit::NextTick, "nextTick jobs")
-        .term(Term::Between, "code outside any callback", "code outside any callback")
         .frames(Owner::Runtime, FramePart::Function, "loopscope_loop::")
         .frames(Owner::Runtime, FramePart::File, "loop/engine/src/")
         .frames(Owner::Runtime, FramePart::File, "/loopscope-loop-")
