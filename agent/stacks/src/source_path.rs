@@ -134,7 +134,7 @@ mod tests {
     fn bare_names_get_the_path_of_their_file() {
         let mut folders = CrateFolders::default();
         folders.learn("app::serve", "src/main.rs");
-        folders.learn("<loopscope_loop::core::Loop<()>>::run", "/work/loop/engine/src/core.rs");
+        folders.learn("<loopscope_loop::core::Loop<()>>::run", "/build/loop/engine/src/core.rs");
         folders.learn("tool::main", "src/bin/tool.rs");
         folders.learn("suite::a_test", "tests/suite.rs");
         folders.learn("<app::Row as other::Wire>::encode", "other/src/lib.rs");
@@ -159,7 +159,7 @@ mod tests {
             ),
             ("{async_fn#0}", "src/wire/mod.rs", "app::wire::{async_fn#0}"),
             ("{closure#1}", "src/main.rs", "app::{closure#1}"),
-            ("dispatch", "/work/loop/engine/src/phases/poll.rs", "loopscope_loop::phases::poll::dispatch"),
+            ("dispatch", "/build/loop/engine/src/phases/poll.rs", "loopscope_loop::phases::poll::dispatch"),
             ("{closure#0}", "src/bin/tool.rs", "tool::{closure#0}"),
             ("helper", "tests/suite.rs", "suite::helper"),
             ("helper", "tests/support.rs", "suite::support::helper"),

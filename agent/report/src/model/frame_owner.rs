@@ -287,7 +287,7 @@ pub(crate) mod tests {
             ("<turner::core::Loop<()>>::run", Runtime),
             ("<F as turner::Call>::call", Runtime),
             ("<alloc::boxed::Box<F> as turner::Call>::call", Runtime),
-            ("turn #/work/loop/turner/src/core.rs", Runtime),
+            ("turn #/build/loop/turner/src/core.rs", Runtime),
             ("anything @libturner.so.3", Runtime),
             ("turner::extra::f", Dependency),
             ("serde_json::from_str #/x/registry/src/y/serde_json-1.0.0/src/de.rs", Dependency),
