@@ -28,10 +28,7 @@ fn blindness(pace: Pace) -> Vec<Alert> {
             name: "AgentStale",
             why: "The agent looks at least every five seconds, also when every loop is idle. Looks are counted: the \
                   clocks of two machines differ, counters do not.",
-            expr: format!(
-                "{} == 0",
-                increase(&Series::of(&c::AGENT_TICKS), Group::Without(&[]), &pace.window(Span::minutes(2)))
-            ),
+            expr: unchanged(&[&c::AGENT_TICKS, &c::PROCESS_START], &pace.window(Span::minutes(2))),
             hold: Some(Span::minutes(1)),
             severity: Severity::Critical,
             summary: "The agent of {{ owner }} has not looked at its loops for more than two minutes",
@@ -60,6 +57,16 @@ fn blindness(pace: Pace) -> Vec<Alert> {
                           the message: please report it.",
         },
     ]
+}
+
+/// Returns an expression for processes whose series all have the values that they had a while ago. Of one that was started
+/// again meanwhile the start differs, and of one that has just begun there is nothing to compare with.
+fn unchanged(families: &[&'static c::Family], while_ago: &str) -> String {
+    let one = |family: &&'static c::Family| {
+        let series = Series::of(family).select();
+        format!("{series} == {series} offset {while_ago}")
+    };
+    families.iter().map(one).collect::<Vec<_>>().join("\nand\n")
 }
 
 fn increase_above_zero(family: &'static c::Family, pace: Pace, span: Span) -> String {

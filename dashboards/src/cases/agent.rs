@@ -20,6 +20,7 @@ fn stale() -> Case {
     // No clock is in it: those of the two machines may differ by an hour.
     Case::new("an agent that stops to look after two minutes", "15s")
         .series(&c::AGENT_TICKS, &[], "0+3x8 24x20")
+        .series(&c::PROCESS_START, &[], "1000x28")
         .silent("2m", "AgentStale")
         .silent("4m", "AgentStale")
         .fires("6m", "AgentStale", &[], "0")

@@ -7,8 +7,8 @@ const MAIN: (&str, &str) = ("loop", "main");
 const CRITICAL: (&str, &str) = ("severity", "critical");
 
 /// Alerts on what is seen over minutes, hours or days.
-const OVER_TIME: [&str; 5] =
-    ["LagHigh", "LagBudgetBurnFast", "LagBudgetBurnMedium", "UtilizationFull", "LoopBlocked"];
+const OVER_TIME: [&str; 6] =
+    ["LagHigh", "LagBudgetBurnFast", "LagBudgetBurnMedium", "UtilizationFull", "LoopBlocked", "AgentStale"];
 
 pub(super) fn cases() -> Vec<Case> {
     vec![one(), thirty(), crash_loop(), deployment()]
@@ -60,6 +60,8 @@ fn crash_loop() -> Case {
     let starts: Vec<String> =
         (0..times).map(|life| format!("{0} {0} {0} {0} {0} stale _x6", 1_000_000 + 60 * life)).collect();
     let case = case
+        // Each life is seen with the same counts.
+        .series(&c::AGENT_TICKS, &[], &lives("1 1 1 1 1", "_x6", times))
         .series(&c::PROCESS_START, &[], &starts.join(" "))
         .series(&c::BUILD_INFO, &[("version", "1"), ("target", "x")], &lives("1 1 1 1 1", "_x6", times))
         .silent("2m", "ProcessRestarts")
