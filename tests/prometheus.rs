@@ -179,7 +179,11 @@ fn of_processes_that_are_short_lived_idle_stopped_and_restarted_only_the_last_is
     assert_eq!(told["labels"]["job"], "restarted", "{told:#?}");
     // It is over when the last start is out of the window; by then everything else has had its time, too.
     webhook.wait_for("ProcessRestarts", "resolved");
-    assert_eq!(webhook.names(), BTreeSet::from(["ProcessRestarts".to_owned()]), "{:#?}", webhook.all());
+    // These two are held for minutes, here for two seconds: a start that takes 300 ms of a life, and the timers of a process
+    // that was stopped, are late indeed. The stories for promtool have them in their true time.
+    let held: BTreeSet<String> = ["LagHigh", "TimersLate"].map(str::to_owned).into();
+    let told_too: BTreeSet<String> = webhook.names().difference(&held).cloned().collect();
+    assert_eq!(told_too, BTreeSet::from(["ProcessRestarts".to_owned()]), "{:#?}", webhook.all());
     println!("{lives} short lives: {}", told["annotations"]["summary"]);
     drop((idle, stopped, host));
 }
