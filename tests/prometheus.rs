@@ -179,11 +179,13 @@ fn of_processes_that_are_short_lived_idle_stopped_and_restarted_only_the_last_is
     assert_eq!(told["labels"]["job"], "restarted", "{told:#?}");
     // It is over when the last start is out of the window; by then everything else has had its time, too.
     webhook.wait_for("ProcessRestarts", "resolved");
-    // These two are held for minutes, here for two seconds: a start that takes 300 ms of a life, and the timers of a process
-    // that was stopped, are late indeed. The stories for promtool have them in their true time.
+    // On the page of the host a life is a process of its own. Two alerts that are held for minutes are held for two seconds
+    // here, and a start that takes 300 ms of a life, and the timers of a process that was stopped, are late indeed; the
+    // windows of the restarted target's burn alerts are no longer than that of its restarts. The stories for promtool have
+    // all of them in their true time.
+    let of_host = webhook.names("host");
     let held: BTreeSet<String> = ["LagHigh", "TimersLate"].map(str::to_owned).into();
-    let told_too: BTreeSet<String> = webhook.names().difference(&held).cloned().collect();
-    assert_eq!(told_too, BTreeSet::from(["ProcessRestarts".to_owned()]), "{:#?}", webhook.all());
+    assert!(of_host.is_subset(&held), "{of_host:?}: {:#?}", webhook.all());
     println!("{lives} short lives: {}", told["annotations"]["summary"]);
     drop((idle, stopped, host));
 }
