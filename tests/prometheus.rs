@@ -4,6 +4,8 @@
 //! of their own on loopback, live for half a minute, and are ended by their process ids. Windows of rules are shortened
 //! ([`Pace::Hurried`]); expressions and thresholds are those that are committed.
 
+#[path = "prometheus/company.rs"]
+mod company;
 #[path = "prometheus/http.rs"]
 mod http;
 #[path = "prometheus/servers.rs"]
@@ -13,13 +15,16 @@ mod trouble;
 #[path = "prometheus/webhook.rs"]
 mod webhook;
 
+use company::{Address, Pages, Watched};
+use loopscope_agent::Listen;
 use loopscope_dashboards::grafana::boards;
 use loopscope_dashboards::pace::Pace;
 use loopscope_dashboards::recorded;
+use loopscope_host::Host;
 use servers::{Alertmanager, Demo, Prometheus, Scratch, Storage, Target, until};
 use std::collections::BTreeSet;
 use std::io::Write;
-use std::net::TcpStream;
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use webhook::Webhook;
 
 /// A page of prom-client 15.1.3, as a process of Node 20 served it.
@@ -123,6 +128,66 @@ fn alerts_reach_a_webhook_and_are_resolved() {
         webhook.wait_for(name, "resolved");
     }
     trouble.stop();
+}
+
+/// All of them are on one page of the whole host, as a `loopscope serve` makes it, where every process has series of its own;
+/// the one that crashes all the time also has a target of its own.
+#[test]
+fn of_processes_that_are_short_lived_idle_stopped_and_restarted_only_the_last_is_told() {
+    let scratch = Scratch::new("company");
+    let webhook = Webhook::start();
+    let Some(alertmanager) = Alertmanager::start(&scratch, webhook.address()) else { return };
+    let pages = Pages::new();
+    let any = Listen::Exactly(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
+    let host = Host::builder().listen(any).directory(pages.path()).start().unwrap();
+    let host_address = host.address().unwrap().to_string();
+    let restarted = Address::new();
+    let targets = [
+        Target { job: "host", address: &host_address },
+        Target { job: "restarted", address: restarted.own() },
+    ];
+    let Some(prometheus) =
+        Prometheus::start(&scratch, Storage::Classic, &targets, Some(alertmanager.address()))
+    else {
+        return;
+    };
+    let (idle, stopped) = (Watched::start(pages.path()), Watched::start(pages.path()));
+    let is_seen = || prometheus.value("count(loopscope_loop_info{loop=\"web\",job=\"host\"})") >= Some(2.0);
+    until(|| is_seen().then_some(()).ok_or_else(|| "both processes are scraped".to_owned()));
+
+    stopped.signal("-STOP");
+    let crashes = |prometheus: &Prometheus| {
+        let starts = prometheus.value("loopscope:process_restarts:changes15m{job=\"restarted\"}");
+        starts.unwrap_or(0.0)
+    };
+    // Each of these lives until it has been scraped once; all are slow to start.
+    let mut lives = 0;
+    until(|| {
+        lives += 1;
+        let mut short = Watched::start(pages.path());
+        restarted.lead_to(Some(&short));
+        short.block(300);
+        let own = format!("loopscope_loop_info{{job=\"host\",pid=\"{}\"}}", short.pid());
+        until(|| prometheus.has_value(&own).then_some(()).ok_or_else(|| format!("{own} is there")));
+        drop(short);
+        restarted.lead_to(None);
+        let seen = crashes(&prometheus);
+        if seen >= 4.0 { Ok(()) } else { Err(format!("{seen} of {lives} restarts are seen")) }
+    });
+    stopped.signal("-CONT");
+    let told = webhook.wait_for("ProcessRestarts", "firing");
+    assert_eq!(told["labels"]["job"], "restarted", "{told:#?}");
+    // It is over when the last start is out of the window; by then everything else has had its time, too.
+    webhook.wait_for("ProcessRestarts", "resolved");
+    // On the page of the host a life is a process of its own. Two alerts that are held for minutes are held for two seconds
+    // here, and a start that takes 300 ms of a life, and the timers of a process that was stopped, are late indeed; the
+    // windows of the restarted target's burn alerts are no longer than that of its restarts. The stories for promtool have
+    // all of them in their true time.
+    let of_host = webhook.names("host");
+    let held: BTreeSet<String> = ["LagHigh", "TimersLate"].map(str::to_owned).into();
+    assert!(of_host.is_subset(&held), "{of_host:?}: {:#?}", webhook.all());
+    println!("{lives} short lives: {}", told["annotations"]["summary"]);
+    drop((idle, stopped, host));
 }
 
 /// What a scraper that has given up does: asks, and is gone before the answer.

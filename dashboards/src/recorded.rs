@@ -22,6 +22,11 @@ pub const POOL_UTILIZATION: &str = "loopscope:pool_utilization:ratio_rate5m";
 /// Share of time in which all threads of a pool were busy and jobs waited.
 pub const POOL_SATURATION: &str = "loopscope:pool_saturated:ratio_rate5m";
 
+/// Restarts of a process that agents saw within 15 minutes.
+pub const RESTARTS: &str = "loopscope:process_restarts:changes15m";
+/// From so many restarts within 15 minutes on, a process is in a crash loop.
+pub const RESTARTS_MAX: u32 = 4;
+
 /// What "late" means in the objective for lag, in seconds: a boundary of the histograms, so the share is exact.
 pub const LAG_BOUND: &str = "0.125";
 /// The share of moments that may be late: the objective is 99.9 %.
@@ -37,6 +42,10 @@ pub const BURN_WINDOWS: [Span; 7] = [
     Span::days(1),
     Span::days(3),
 ];
+
+/// The windows over which it is recorded for how much of them a loop was there.
+const OBSERVED_WINDOWS: [Span; 5] =
+    [Span::minutes(5), Span::hours(1), Span::hours(6), Span::days(1), Span::days(3)];
 
 /// One recording rule.
 #[derive(Debug)]
@@ -63,11 +72,20 @@ pub fn lag_slow(window: Span) -> String {
     format!("loopscope:loop_lag_slow:ratio_rate{}", window.text())
 }
 
+/// Returns the name of the series with the share of `window` in which the loop was there and was seen: 1 for one that
+/// is older than the window, less for one that has ended or just begun, more for a runtime of several workers.
+pub fn observed(window: Span) -> String {
+    format!("loopscope:loop_observed:ratio_rate{}", window.text())
+}
+
 /// Returns all recording rules.
 pub fn groups(pace: Pace) -> Vec<RecordingGroup> {
     let is_long = |window: &Span| *window == Span::days(1) || *window == Span::days(3);
-    let (long, short): (Vec<Span>, Vec<Span>) = BURN_WINDOWS.into_iter().partition(is_long);
-    let burn = |windows: Vec<Span>| windows.into_iter().map(|window| slow_share(pace, window)).collect();
+    let burn = |is_wanted: &dyn Fn(&Span) -> bool| {
+        let late = BURN_WINDOWS.into_iter().filter(is_wanted).map(|window| slow_share(pace, window));
+        let seen = OBSERVED_WINDOWS.into_iter().filter(is_wanted).map(|window| observed_share(pace, window));
+        late.chain(seen).collect()
+    };
     vec![
         RecordingGroup {
             name: "loopscope-recorded",
@@ -77,14 +95,14 @@ pub fn groups(pace: Pace) -> Vec<RecordingGroup> {
         RecordingGroup {
             name: "loopscope-budget",
             interval: pace.interval(Span::minutes(1)),
-            rules: burn(short),
+            rules: burn(&|window| !is_long(window)),
         },
         // Days of samples are read for each of these, and alerts on them are held for hours: less often is enough. But
         // it must stay well below five minutes, or Prometheus takes the series for gone between two evaluations.
         RecordingGroup {
             name: "loopscope-budget-long",
             interval: pace.interval(Span::minutes(2)),
-            rules: burn(long),
+            rules: burn(&is_long),
         },
     ]
 }
@@ -107,8 +125,21 @@ fn figures(pace: Pace) -> Vec<Recording> {
         (POOL_WAIT_P95, quantile("0.95", &wait, Group::Without(&["kind"]), &window)),
         (POOL_UTILIZATION, format!("{busy}\n/\n{}", Series::of(&c::POOL_THREADS).select())),
         (POOL_SATURATION, rate(&Series::of(&c::POOL_SATURATED), all, &window)),
+        (RESTARTS, restarts(&pace.window(Span::minutes(15)))),
     ];
     of_all.into_iter().map(|(name, expr)| Recording { name: name.to_owned(), expr }).collect()
+}
+
+/// Every exporter tells when its process started; those that count are loopscope's, also while they are down.
+fn restarts(window: &str) -> String {
+    let (start, build) = (Series::of(&c::PROCESS_START).select(), Series::of(&c::BUILD_INFO).select());
+    format!("changes({start}[{window}])\nand ignoring (version, target)\nlast_over_time({build}[{window}])")
+}
+
+fn observed_share(pace: Pace, window: Span) -> Recording {
+    let time = Series::of(&c::LOOP_TIME);
+    let expr = rate(&time, Group::Without(&["state"]), &pace.window(window));
+    Recording { name: observed(window), expr }
 }
 
 fn slow_share(pace: Pace, window: Span) -> Recording {

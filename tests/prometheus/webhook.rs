@@ -4,6 +4,7 @@ use super::http::read_request;
 use super::servers::PATIENCE;
 use serde_json::Value;
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::net::TcpListener;
 use std::sync::mpsc::{Receiver, channel};
@@ -36,6 +37,18 @@ impl Webhook {
 
     pub fn address(&self) -> &str {
         &self.address
+    }
+
+    /// Returns all that came so far.
+    pub fn all(&self) -> Vec<Value> {
+        self.seen.borrow_mut().extend(self.coming.try_iter());
+        self.seen.borrow().clone()
+    }
+
+    /// Returns the names of all that came so far of a job's targets.
+    pub fn names(&self, job: &str) -> BTreeSet<String> {
+        let name = |alert: &Value| alert["labels"]["alertname"].as_str().unwrap_or_default().to_owned();
+        self.all().iter().filter(|alert| alert["labels"]["job"] == job).map(name).collect()
     }
 
     /// Waits for an alert in a state, `firing` or `resolved`, also among those that came before.

@@ -3,6 +3,7 @@
 use super::{Alert, Severity};
 use crate::pace::{Pace, Span};
 use crate::promql::{Group, Series, increase, rate};
+use crate::recorded::{RESTARTS, RESTARTS_MAX};
 use loopscope_report::metrics::catalog as c;
 
 pub(super) fn alerts(pace: Pace) -> Vec<Alert> {
@@ -25,13 +26,25 @@ fn blindness(pace: Pace) -> Vec<Alert> {
         },
         Alert {
             name: "AgentStale",
-            why: "The agent looks at least every five seconds, also when every loop is idle.",
-            expr: format!("time() - {} > 30", Series::of(&c::AGENT_LAST_TICK).select()),
+            why: "The agent looks at least every five seconds, also when every loop is idle. Looks are counted: the \
+                  clocks of two machines differ, counters do not.",
+            expr: unchanged(&[&c::AGENT_TICKS, &c::PROCESS_START], &pace.window(Span::minutes(2))),
             hold: Some(Span::minutes(1)),
             severity: Severity::Critical,
-            summary: "The agent of {{ owner }} has not looked at its loops for {{ $value | humanizeDuration }}",
-            description: "Its page is served, but stalls are not noticed. The clocks of this host and of Prometheus \
-                          may also differ by that much.",
+            summary: "The agent of {{ owner }} has not looked at its loops for more than two minutes",
+            description: "Its page is served, but stalls are not noticed. The threads of the agent have no processor, \
+                          or it has met a fault: its thread is called loopscope-agent.",
+        },
+        Alert {
+            name: "ProcessRestarts",
+            why: "A deployment restarts a process once or twice. What other alerts say of a process that hardly lives \
+                  follows from this, so they are silent about it.",
+            expr: format!("{RESTARTS} >= {RESTARTS_MAX}"),
+            hold: None,
+            severity: Severity::Warning,
+            summary: "{{ owner }} was started again {{ $value | humanize }} times within 15 minutes",
+            description: "It seems to be in a crash loop: read what it and its supervisor logged. The last incidents of \
+                          a process that has ended are listed by `loopscope incidents` on its host.",
         },
         Alert {
             name: "AgentPanicked",
@@ -44,6 +57,16 @@ fn blindness(pace: Pace) -> Vec<Alert> {
                           the message: please report it.",
         },
     ]
+}
+
+/// Returns an expression for processes whose series all have the values that they had a while ago. Of one that was started
+/// again meanwhile the start differs, and of one that has just begun there is nothing to compare with.
+fn unchanged(families: &[&'static c::Family], while_ago: &str) -> String {
+    let one = |family: &&'static c::Family| {
+        let series = Series::of(family).select();
+        format!("{series} == {series} offset {while_ago}")
+    };
+    families.iter().map(one).collect::<Vec<_>>().join("\nand\n")
 }
 
 fn increase_above_zero(family: &'static c::Family, pace: Pace, span: Span) -> String {

@@ -3,10 +3,17 @@
 //! Each looks at two windows: the long one says that the loss matters, the short one that it still goes on, so the
 //! alert ends soon after the trouble does. Factors and windows are those of Google's "The Site Reliability Workbook",
 //! chapter 5, for an objective over 30 days.
+//!
+//! A share of few moments says nothing about a month: a program that lived for four seconds and was slow to start has lost
+//! a quarter of them. So the loop must be there now, and must have been there for a tenth of the long window; and one that
+//! is started again and again has an alert of its own.
 
+use super::loops::unless_restarting;
 use super::{Alert, Severity};
 use crate::pace::Span;
-use crate::recorded::{LAG_BUDGET, lag_slow};
+use crate::promql::Series;
+use crate::recorded::{LAG_BUDGET, lag_slow, observed};
+use loopscope_report::metrics::catalog as c;
 
 pub(super) fn alerts() -> Vec<Alert> {
     vec![
@@ -17,8 +24,9 @@ pub(super) fn alerts() -> Vec<Alert> {
             hold: Some(Span::minutes(2)),
             severity: Severity::Critical,
             summary: "Loop {{ $labels.loop }} of {{ owner }} uses up its lag budget 14.4 times too fast",
-            description: "{{ $value | humanizePercentage }} of the moments of the last hour would have waited longer \
-                          than 125 ms; 0.1% may. `loopscope doctor` says why.",
+            description: "{{ $value | humanizePercentage }} of the moments of the last hour would have waited longer than 125 ms; 0.1% \
+                          may. Counted are moments at which the loop was there, which it was for at least a tenth of \
+                          that time. `loopscope doctor` says why.",
         },
         Alert {
             name: "LagBudgetBurnMedium",
@@ -27,8 +35,9 @@ pub(super) fn alerts() -> Vec<Alert> {
             hold: Some(Span::minutes(15)),
             severity: Severity::Critical,
             summary: "Loop {{ $labels.loop }} of {{ owner }} uses up its lag budget 6 times too fast",
-            description: "{{ $value | humanizePercentage }} of the moments of the last six hours would have waited \
-                          longer than 125 ms; 0.1% may. `loopscope doctor` says why.",
+            description: "{{ $value | humanizePercentage }} of the moments of the last six hours would have waited longer than 125 ms; 0.1% \
+                          may. Counted are moments at which the loop was there, which it was for at least a tenth of \
+                          that time. `loopscope doctor` says why.",
         },
         Alert {
             name: "LagBudgetBurnSlow",
@@ -37,8 +46,9 @@ pub(super) fn alerts() -> Vec<Alert> {
             hold: Some(Span::hours(1)),
             severity: Severity::Warning,
             summary: "Loop {{ $labels.loop }} of {{ owner }} uses up its lag budget 3 times too fast",
-            description: "{{ $value | humanizePercentage }} of the moments of the last day would have waited longer \
-                          than 125 ms; 0.1% may. `loopscope flame` shows where the time goes.",
+            description: "{{ $value | humanizePercentage }} of the moments of the last day would have waited longer than 125 ms; 0.1% \
+                          may. Counted are moments at which the loop was there, which it was for at least a tenth of \
+                          that time. `loopscope flame` shows where the time goes.",
         },
         Alert {
             name: "LagBudgetBurnSteady",
@@ -47,16 +57,19 @@ pub(super) fn alerts() -> Vec<Alert> {
             hold: Some(Span::hours(3)),
             severity: Severity::Info,
             summary: "Loop {{ $labels.loop }} of {{ owner }} will have used up its lag budget within the month",
-            description: "{{ $value | humanizePercentage }} of the moments of the last three days would have waited \
-                          longer than 125 ms; 0.1% may. `loopscope flame` shows where the time goes.",
+            description: "{{ $value | humanizePercentage }} of the moments of the last three days would have waited longer than 125 ms; 0.1% \
+                          may. Counted are moments at which the loop was there, which it was for at least a tenth of \
+                          that time. `loopscope flame` shows where the time goes.",
         },
     ]
 }
 
 fn burns(factor: f64, long: Span, short: Span) -> String {
-    format!(
+    let (exists, seen) = (Series::of(&c::STALL).select(), observed(long));
+    let burns = format!(
         "{} > {factor} * {LAG_BUDGET}\nand\n{} > {factor} * {LAG_BUDGET}",
         lag_slow(long),
         lag_slow(short)
-    )
+    );
+    unless_restarting(&format!("{burns}\nand\n{seen} > 0.1\nand\n{exists}"))
 }

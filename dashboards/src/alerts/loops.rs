@@ -2,8 +2,8 @@
 
 use super::{Alert, Severity};
 use crate::pace::{Pace, Span};
-use crate::promql::{Group, Series, increase, max_over_time};
-use crate::recorded::{LAG_P99, TIMERS_P99, UTILIZATION};
+use crate::promql::{Group, Series, increase, max, max_over_time};
+use crate::recorded::{LAG_P99, RESTARTS, RESTARTS_MAX, TIMERS_P99, UTILIZATION, observed};
 use loopscope_report::metrics::catalog as c;
 
 pub(super) fn alerts(pace: Pace) -> Vec<Alert> {
@@ -13,9 +13,26 @@ pub(super) fn alerts(pace: Pace) -> Vec<Alert> {
     alerts
 }
 
+/// Returns the expression without the loops of processes that are started again and again: what is wrong with those is
+/// told once, by an alert of its own.
+pub(super) fn unless_restarting(expr: &str) -> String {
+    format!("({expr})\nunless ignoring (loop, pid, name, cause)\n{RESTARTS} >= {RESTARTS_MAX}")
+}
+
+/// Returns the expression for loops that were there for most of the last five minutes: rates of five minutes also have
+/// values for a loop that lived for some seconds of them.
+fn lasting(expr: &str) -> String {
+    unless_restarting(&format!("{expr}\nand\n{} > 0.5", observed(Span::minutes(5))))
+}
+
 fn stalls(pace: Pace) -> Vec<Alert> {
     let (minute, five) = (pace.window(Span::minutes(1)), pace.window(Span::minutes(5)));
     let critical = Series::of(&c::BLOCKED).with("severity", "=", "critical");
+    let blocks = increase(&critical, Group::Without(&["severity"]), &five);
+    let threshold = max(
+        &Series::of(&c::STALL_THRESHOLD).with("severity", "=", "critical"),
+        Group::Without(&["severity"]),
+    );
     // A single long callback has alerts of its own.
     let by_others = |family| Series::of(family).with("cause", "!=", "callback");
     let active = by_others(&c::STARVATION_ACTIVE).select();
@@ -34,19 +51,21 @@ fn stalls(pace: Pace) -> Vec<Alert> {
         },
         Alert {
             name: "LoopBlocked",
-            why: "Counted when a stretch crosses one second, so a stall that a lost scrape missed still fires.",
-            expr: format!("{} > 0", increase(&critical, Group::Without(&["severity"]), &five)),
+            why: "Counted when a stretch crosses the critical threshold, so a stall that a lost scrape missed still \
+                  fires. The value is the threshold, which the program may have set.",
+            expr: unless_restarting(&format!("{threshold}\nand\n{blocks} > 0")),
             hold: None,
             severity: Severity::Warning,
-            summary: "Loop {{ $labels.loop }} of {{ owner }} was blocked for more than a second",
+            summary: "Loop {{ $labels.loop }} of {{ owner }} was blocked for longer than {{ $value | humanizeDuration }}, its critical threshold",
             description: "Every user of the process waited for it. `loopscope incidents` lists what it was, with \
-                          stacks; `loopscope flame --of stalls` draws them together.",
+                          stacks; `loopscope flame --of stalls` draws them together. A process that was stopped (by a \
+                          debugger, a snapshot, Ctrl-Z) counts too: the incident says so.",
         },
         Alert {
             name: "LoopStarved",
             why: "Work that keeps queueing itself. The gauge sees it while it lasts, the counter what lay between \
                   two scrapes.",
-            expr: format!("{active} == 1\nor\n{counted} > 0"),
+            expr: unless_restarting(&format!("{active} == 1\nor\n{counted} > 0")),
             hold: None,
             severity: Severity::Warning,
             summary: "Loop {{ $labels.loop }} of {{ owner }} is kept from polling by {{ $labels.cause }} work",
@@ -62,7 +81,7 @@ fn lateness() -> Vec<Alert> {
             name: "LagHigh",
             why: "The first boundary of the histogram above 100 ms, where asyncio begins to warn; toobusy-js refuses \
                   requests at 70 ms.",
-            expr: format!("{LAG_P99} > 0.125"),
+            expr: lasting(&format!("{LAG_P99} > 0.125")),
             hold: Some(Span::minutes(5)),
             severity: Severity::Warning,
             summary: "One event in a hundred waits {{ $value | humanizeDuration }} for loop {{ $labels.loop }} of {{ owner }}",
@@ -72,7 +91,7 @@ fn lateness() -> Vec<Alert> {
         Alert {
             name: "UtilizationHigh",
             why: "What an event waits grows as 1 / (1 - utilization): at 90 % it is ten times its run time.",
-            expr: format!("{UTILIZATION} > 0.9"),
+            expr: lasting(&format!("{UTILIZATION} > 0.9")),
             hold: Some(Span::minutes(10)),
             severity: Severity::Warning,
             summary: "Loop {{ $labels.loop }} of {{ owner }} is busy {{ $value | humanizePercentage }} of the time",
@@ -82,7 +101,7 @@ fn lateness() -> Vec<Alert> {
         Alert {
             name: "UtilizationFull",
             why: "No headroom at all: the queues in front of the loop grow without bound.",
-            expr: format!("{UTILIZATION} > 0.98"),
+            expr: lasting(&format!("{UTILIZATION} > 0.98")),
             hold: Some(Span::minutes(5)),
             severity: Severity::Critical,
             summary: "Loop {{ $labels.loop }} of {{ owner }} is full: busy {{ $value | humanizePercentage }} of the time",
@@ -92,7 +111,7 @@ fn lateness() -> Vec<Alert> {
         Alert {
             name: "TimersLate",
             why: "Time-outs, retries and heartbeats of the process are as late as this.",
-            expr: format!("{TIMERS_P99} > 0.25"),
+            expr: lasting(&format!("{TIMERS_P99} > 0.25")),
             hold: Some(Span::minutes(10)),
             severity: Severity::Warning,
             summary: "Timers of loop {{ $labels.loop }} of {{ owner }} are {{ $value | humanizeDuration }} late",

@@ -7,16 +7,17 @@ const WEB: (&str, &str) = ("loop", "web");
 const CALM: (&str, &str) = ("loop", "calm");
 
 pub(super) fn cases() -> Vec<Case> {
-    vec![fast(), over(), medium(), slow(), steady()]
+    vec![fast(), over(), medium(), slow(), steady(), idle_week()]
 }
 
 /// A loop with so many arrivals in time a minute, and one without late ones.
 fn loops(case: Case, in_time: &str, all: &str) -> Case {
-    case.histogram(&c::LAG_SECONDS, &[WEB], [("0.125", in_time), ("0.25", all), ("+Inf", all)]).histogram(
-        &c::LAG_SECONDS,
-        &[CALM],
-        [("0.125", all), ("0.25", all), ("+Inf", all)],
-    )
+    // "0+60000x120": an arrival is a millisecond.
+    let time = all.replace("000x", "x");
+    case.histogram(&c::LAG_SECONDS, &[WEB], [("0.125", in_time), ("0.25", all), ("+Inf", all)])
+        .there(&[WEB], &time)
+        .histogram(&c::LAG_SECONDS, &[CALM], [("0.125", all), ("0.25", all), ("+Inf", all)])
+        .there(&[CALM], &time)
 }
 
 fn fast() -> Case {
@@ -51,4 +52,13 @@ fn steady() -> Case {
         .silent("2h", "LagBudgetBurnSteady")
         .fires("73h", "LagBudgetBurnSteady", &[WEB], "0.2%")
         .silent("73h", "LagBudgetBurnSlow")
+}
+
+fn idle_week() -> Case {
+    let all = "0+300000x2016";
+    loops(Case::new("a week in which nothing happens", "5m"), all, all)
+        .silent("1h", "LagBudgetBurnFast")
+        .silent("3d", "LagBudgetBurnSteady")
+        .silent("7d", "LagBudgetBurnSteady")
+        .silent("7d", "LagBudgetBurnSlow")
 }

@@ -37,8 +37,10 @@ fn block() -> Case {
     Case::new("of two processes with a loop of one name, one is blocked once", "15s")
         .series(&c::BLOCKED, &of(SHOP, &[MAIN, critical]), "0 0 0 1x60")
         .series(&c::BLOCKED, &of(OTHER, &[MAIN, critical]), "3x63")
+        .series(&c::STALL_THRESHOLD, &of(SHOP, &[MAIN, critical]), "1x63")
+        .series(&c::STALL_THRESHOLD, &of(OTHER, &[MAIN, critical]), "1x63")
         .silent("30s", "LoopBlocked")
-        .fires("1m", "LoopBlocked", &of(SHOP, &[MAIN]), "1")
+        .fires("1m", "LoopBlocked", &of(SHOP, &[MAIN]), "1s")
 }
 
 fn lag() -> Case {
@@ -54,17 +56,15 @@ fn lag() -> Case {
             &of(OTHER, &[MAIN]),
             [("0.125", "0+60000x30"), ("0.25", "0+60000x30"), ("+Inf", "0+60000x30")],
         )
+        .there(&of(SHOP, &[MAIN]), "0+60x30")
+        .there(&of(OTHER, &[MAIN]), "0+60x30")
         .silent("4m", "LagHigh")
         .fires("12m", "LagHigh", &of(SHOP, &[MAIN]), "166.7ms")
         .fires("12m", "LagBudgetBurnFast", &of(SHOP, &[MAIN]), "1.5%")
 }
 
 fn time(case: Case, process: [Label; 2], active: &str, idle: &str) -> Case {
-    case.series(&c::LOOP_TIME, &of(process, &[MAIN, ("state", "active")]), active).series(
-        &c::LOOP_TIME,
-        &of(process, &[MAIN, ("state", "idle")]),
-        idle,
-    )
+    case.busy(&of(process, &[MAIN]), active, idle)
 }
 
 fn utilization() -> Case {

@@ -36,8 +36,12 @@ fn block() -> Case {
         .series(&c::BLOCKED, &[WEB, critical], "0 0 0 1x60")
         .series(&c::BLOCKED, &[WEB, ("severity", "warning")], "0 5 10 15x60")
         .series(&c::BLOCKED, &[CALM, critical], "3x63")
+        // The text has the threshold that is in force.
+        .series(&c::STALL_THRESHOLD, &[WEB, critical], "0.25x63")
+        .series(&c::STALL_THRESHOLD, &[WEB, ("severity", "warning")], "0.1x63")
+        .series(&c::STALL_THRESHOLD, &[CALM, critical], "1x63")
         .silent("30s", "LoopBlocked")
-        .fires("1m", "LoopBlocked", &[WEB], "1")
+        .fires("1m", "LoopBlocked", &[WEB], "250ms")
         .silent("7m", "LoopBlocked")
 }
 
@@ -45,6 +49,7 @@ fn block() -> Case {
 fn born_late() -> Case {
     Case::new("a counter that is born at 1 is not seen to grow", "15s")
         .series(&c::BLOCKED, &[WEB, ("severity", "critical")], "_x10 1x20")
+        .series(&c::STALL_THRESHOLD, &[WEB, ("severity", "critical")], "_x10 1x20")
         .silent("4m", "LoopBlocked")
 }
 
@@ -79,16 +84,14 @@ fn lag() -> Case {
             &[CALM],
             [("0.125", "0+59700x30"), ("0.25", "0+60000x30"), ("+Inf", "0+60000x30")],
         )
+        .there(&[WEB], "0+60x30")
+        .there(&[CALM], "0+60x30")
         .silent("4m", "LagHigh")
         .fires("12m", "LagHigh", &[WEB], "187.5ms")
 }
 
-fn time(case: Case, name: (&str, &str), active: &str, idle: &str) -> Case {
-    case.series(&c::LOOP_TIME, &[name, ("state", "active")], active).series(
-        &c::LOOP_TIME,
-        &[name, ("state", "idle")],
-        idle,
-    )
+fn time(case: Case, name: (&'static str, &'static str), active: &str, idle: &str) -> Case {
+    case.busy(&[name], active, idle)
 }
 
 fn high_utilization() -> Case {
@@ -120,6 +123,8 @@ fn late_timers() -> Case {
             &[CALM],
             [("0.25", "0+1000x40"), ("0.5", "0+1000x40"), ("+Inf", "0+1000x40")],
         )
+        .there(&[WEB], "0+60x40")
+        .there(&[CALM], "0+60x40")
         .silent("9m", "TimersLate")
         .fires("15m", "TimersLate", &[WEB], "475ms")
 }

@@ -8,11 +8,13 @@ mod budget;
 mod host;
 mod loops;
 mod pools;
+mod short_lived;
 
 use crate::alerts::{Alert, groups};
 use crate::pace::Pace;
 use crate::promql::has_label;
 use crate::yaml::{quoted, runbook_url};
+use loopscope_report::metrics::catalog as c;
 use loopscope_report::metrics::catalog::Family;
 
 /// One story: series over time, and what must hold at some moments of it.
@@ -89,6 +91,22 @@ impl Case {
         case
     }
 
+    /// Adds what says that a loop is there: its time, of which `seconds` (promtool's notation) pass, all of them idle, and
+    /// a gauge that it has as long as it lives.
+    #[must_use]
+    fn there(self, labels: &[(&'static str, &'static str)], seconds: &str) -> Case {
+        self.busy(labels, "0x9999", seconds)
+    }
+
+    /// The same of a loop that is also active.
+    #[must_use]
+    fn busy(self, labels: &[(&'static str, &'static str)], active: &str, idle: &str) -> Case {
+        let state = |name| labels.iter().copied().chain([("state", name)]).collect::<Vec<_>>();
+        self.series(&c::LOOP_TIME, &state("active"), active)
+            .series(&c::LOOP_TIME, &state("idle"), idle)
+            .series(&c::STALL, labels, &with_zeros(idle))
+    }
+
     /// Adds any other series.
     #[must_use]
     fn raw(mut self, series: &str, values: &str) -> Case {
@@ -119,9 +137,25 @@ impl Case {
     }
 }
 
+/// Returns a story in promtool's notation with every value 0: a gauge that is there exactly when the series is.
+fn with_zeros(values: &str) -> String {
+    let one = |part: &str| match part {
+        "stale" | "_" => part.to_owned(),
+        gap if gap.starts_with('_') => gap.to_owned(),
+        part => match part.rsplit_once('x') {
+            Some((_, count)) => format!("0x{count}"),
+            None => "0".to_owned(),
+        },
+    };
+    values.split(' ').map(one).collect::<Vec<_>>().join(" ")
+}
+
 /// Returns the cases of minutes and hours.
 pub fn short() -> Vec<Case> {
-    [loops::cases(), pools::cases(), agent::cases(), host::cases()].into_iter().flatten().collect()
+    [loops::cases(), pools::cases(), agent::cases(), host::cases(), short_lived::cases()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 /// Returns the cases of hours and days; they are evaluated less often, or promtool would need minutes.
@@ -237,6 +271,11 @@ mod tests {
             assert!(of_it.iter().any(|check| !check.fires.is_empty()), "{} never fires", alert.name);
             assert!(of_it.iter().any(|check| check.fires.is_empty()), "{} is never silent", alert.name);
         }
+    }
+
+    #[test]
+    fn a_gauge_is_there_as_long_as_its_loop() {
+        assert_eq!(with_zeros("0 5 0+60x12 _x3 1 stale"), "0 0 0x12 _x3 0 stale");
     }
 
     #[test]

@@ -30,12 +30,12 @@ fn trust() -> Vec<Panel> {
     vec![
         Panel::new(
             Shape::Figure,
-            "Last look",
-            "Age of the last look at the loops, of the agent that is worst off. At most five seconds when all is well.",
+            "Looks a minute",
+            "How often the agent that is worst off looked at its loops of its own accord: at least twelve times a minute \
+             when all is well.",
         )
-        .ask(format!("max(time() - {})", targets(&c::AGENT_LAST_TICK).select()), "ago")
-        .unit("s")
-        .steps(t::LOOK_AGE)
+        .ask(format!("min({})", per_minute(&targets(&c::AGENT_TICKS), EACH, WINDOW)), "looks")
+        .steps(t::LOOKS)
         .size(6, 8)
         .runbook("AgentStale"),
         Panel::new(
@@ -176,17 +176,22 @@ fn process() -> Vec<Panel> {
         Panel::new(Shape::Lines, "Uptime", "A line that falls to 0 is a restart.")
             .ask(format!("time() - {}", targets(&c::PROCESS_START).select()), PROCESS_NAME)
             .unit("s")
-            .from(0.0),
+            .from(0.0)
+            .runbook("ProcessRestarts"),
         Panel::new(
             Shape::Table {
                 labels: &["instance", "name", "pid", "version", "target", "job"],
-                columns: &[Column { name: "Agents", unit: "none", steps: None }],
+                columns: &[
+                    Column { name: "Agents", unit: "none", steps: None },
+                    Column { name: "Last look", unit: "dateTimeFromNow", steps: None },
+                ],
                 link: None,
             },
             "Versions",
             "What is built into each process.",
         )
         .column(targets(&c::BUILD_INFO).select(), "Agents")
+        .column(format!("1000 * {}", targets(&c::AGENT_LAST_TICK).select()), "Last look")
         .size(8, 8),
     ]
 }

@@ -182,10 +182,10 @@ fn budget() -> Vec<Panel> {
         .runbook("LagBudgetBurnSlow"),
         Panel::new(
             Shape::Lines,
-            "Burn rate by job",
-            "The mean of the job's loops over the last hour, in multiples of what the budget allows.",
+            "Burn rate by job, worst loop",
+            "Of the job's loop that uses up its budget fastest over the last hour, in multiples of what is allowed.",
         )
-        .ask(format!("avg by (job) ({})", burn(Span::hours(1))), "{{job}}")
+        .ask(format!("max by (job) ({})", burn(Span::hours(1))), "{{job}}")
         .lines(t::BURN)
         .from(0.0)
         .size(10, 9)

@@ -24,8 +24,8 @@ pub const SATURATION: Steps = &[(0.0, "green"), (0.1, "yellow"), (0.5, "red")];
 pub const OLDEST_WAIT: Steps = &[(0.0, "green"), (1.0, "yellow"), (10.0, "red")];
 /// Processor time of the agent, in processors.
 pub const AGENT_CPU: Steps = &[(0.0, "green"), (0.02, "yellow"), (0.05, "orange")];
-/// Age of the agent's last look, in seconds.
-pub const LOOK_AGE: Steps = &[(0.0, "green"), (10.0, "yellow"), (30.0, "red")];
+/// Looks of an agent a minute.
+pub const LOOKS: Steps = &[(0.0, "red"), (3.0, "yellow"), (10.0, "green")];
 /// A count that should be 0.
 pub const NONE_EXPECTED: Steps = &[(0.0, "green"), (1.0, "orange")];
 /// A value that is neither good nor bad.
