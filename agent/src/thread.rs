@@ -18,6 +18,7 @@ use crate::state::{self, AgentState, Pace};
 use crate::watch::log::LogSender;
 use crate::workers::Workers;
 use loopscope_probe::agent_address::AgentAddress;
+use loopscope_probe::file_limit::without_signals;
 use loopscope_probe::proc::own_sched_path;
 use loopscope_probe::{Clock, Ticks};
 use std::io;
@@ -81,9 +82,9 @@ impl AgentThread {
         let (handle, requests) = Handle::new(bell.clone());
         let status = handle.status.clone();
         let (ready, is_ready) = sync_channel(1);
-        let thread = Builder::new()
-            .name("loopscope-agent".to_owned())
-            .spawn(move || run(start, requests, bell, status, &ready))
+        let thread = Builder::new().name("loopscope-agent".to_owned());
+        // Those that it starts inherit it.
+        let thread = without_signals(|| thread.spawn(move || run(start, requests, bell, status, &ready)))
             .map_err(|error| AgentError::System("a thread", error))?;
         let ended = || AgentError::System("a thread", io::Error::other("it ended at once"));
         is_ready.recv().unwrap_or_else(|_| Err(ended()))?;

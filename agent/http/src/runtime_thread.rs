@@ -1,6 +1,7 @@
 //! A thread with asynchronous tasks of its own, which stops when its handle is dropped.
 
 use crate::error::ServerError;
+use loopscope_probe::file_limit::without_signals;
 use std::io;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::JoinHandle;
@@ -26,9 +27,9 @@ impl RuntimeThread {
     {
         let (stop, stopped) = oneshot::channel();
         let (ready, is_ready) = sync_channel(1);
-        let thread = std::thread::Builder::new()
-            .name(name.to_owned())
-            .spawn(move || run(begin, &ready, stopped))
+        let thread = std::thread::Builder::new().name(name.to_owned());
+        // Those that it starts inherit it.
+        let thread = without_signals(|| thread.spawn(move || run(begin, &ready, stopped)))
             .map_err(|error| ServerError::System("a thread", error))?;
         let background = RuntimeThread { stop: Some(stop), thread: Some(thread) };
         let ended = || ServerError::System("a thread", io::Error::other("it ended at once"));

@@ -2,6 +2,7 @@
 
 use crate::watch::memory_file::memory_file;
 use crate::watch::process_group::kill_group;
+use loopscope_probe::file_limit::with_signals;
 use loopscope_report::incident::Incident;
 use loopscope_report::metrics::view::Outcomes;
 use std::fmt;
@@ -34,7 +35,7 @@ pub enum Action {
         /// Its arguments.
         args: Vec<String>,
     },
-    /// Calls a function, on a thread that does only this.
+    /// Calls a function, on a thread that does only this and has all signals blocked, which threads that it starts inherit.
     Call(Arc<dyn Fn(&Incident) + Send + Sync>),
 }
 
@@ -126,7 +127,8 @@ fn run_command(program: &str, args: &[String], json: &[u8], limit: Duration) -> 
     let mut command = Command::new(program);
     // A group of its own, so that what it started can be killed with it.
     command.args(args).stdin(input).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
-    let mut child = command.spawn().map_err(|error| format!("it cannot be started: {error}"))?;
+    let mut child =
+        with_signals(|| command.spawn()).map_err(|error| format!("it cannot be started: {error}"))?;
     let outcome = match wait(&mut child, limit) {
         Ok(Some(status)) if status.success() => Ok(()),
         Ok(Some(status)) => Err(format!("it failed: {status}")),

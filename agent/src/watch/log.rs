@@ -4,6 +4,7 @@
 //! answering then, so it never calls the subscriber itself. Reports past the few that fit are dropped and counted.
 
 use crate::watch::log_report::{Level, LogReport};
+use loopscope_probe::file_limit::without_signals;
 use loopscope_probe::printable::printable;
 use std::borrow::Cow;
 use std::io;
@@ -59,14 +60,16 @@ impl Log {
         let own = Some(own).filter(|dispatch| !dispatch.is::<NoSubscriber>());
         let (lines, waiting) = sync_channel(WAITING_MAX);
         let (finish, finished) = sync_channel(1);
-        thread::Builder::new().name("loopscope-log".to_owned()).spawn(move || {
+        let thread = thread::Builder::new().name("loopscope-log".to_owned());
+        let write = move || {
             match own {
                 Some(dispatch) => tracing::dispatcher::with_default(&dispatch, || write_all(waiting)),
                 None => write_all(waiting),
             }
             // Nobody may be waiting any more.
             let _ = finish.send(());
-        })?;
+        };
+        without_signals(|| thread.spawn(write))?;
         Ok(Log { sender: Some(LogSender { lines, dropped: Arc::default() }), finished: Mutex::new(finished) })
     }
 

@@ -9,6 +9,7 @@ use crate::cx::Cx;
 use crate::error::CallbackPanicked;
 use loopscope_probe::{Kind, Life};
 use std::any::Any;
+use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 impl<S: 'static> Cx<'_, S> {
@@ -73,7 +74,11 @@ impl<S: 'static> Core<S> {
             PanicPolicy::Continue => {
                 if self.panicked_sites.insert(site.at) {
                     let (kind, at) = (kind.name(), site.at);
-                    eprintln!("loopscope: the {kind} callback registered at {at} panicked; the loop goes on");
+                    let line = format!(
+                        "loopscope: the {kind} callback registered at {at} panicked; the loop goes on\n"
+                    );
+                    // Where nothing can be written, nobody reads it: `eprintln` would panic, and the loop would not go on.
+                    let _ = std::io::stderr().write_all(line.as_bytes());
                 }
             }
             PanicPolicy::Stop => {

@@ -1,7 +1,9 @@
 //! Panicking callbacks: the user chooses what they do to the loop, and every kind of callback is covered.
 
 use loopscope_loop::{CallbackPanicked, Cx, Hook, Loop, Mode, PanicPolicy};
+use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::Command;
 use std::time::Duration;
 
 type Log = Vec<&'static str>;
@@ -146,4 +148,24 @@ fn a_panic_of_the_main_script_always_reaches_its_caller() {
         assert_eq!(outcome.unwrap_err().downcast_ref(), Some(&"boom"), "{policy:?}");
         assert!(!event_loop.run(Mode::Default).unwrap());
     }
+}
+
+/// Says that a process of this test is to run the loop.
+const IS_CASE: &str = "LOOPSCOPE_TEST_PANIC_LINE";
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_loop_goes_on_where_its_line_about_a_panic_cannot_be_written() {
+    if std::env::var_os(IS_CASE).is_some() {
+        let mut event_loop = prepared(PanicPolicy::Continue, |cx| cx.microtask(boom));
+        while event_loop.run(Mode::Default).unwrap() {}
+        assert_eq!(*event_loop.state(), ["later"]);
+        return;
+    }
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    let this = "a_loop_goes_on_where_its_line_about_a_panic_cannot_be_written";
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    let output =
+        command.args(["--exact", this, "--nocapture"]).env(IS_CASE, "yes").stderr(full).output().unwrap();
+    assert!(output.status.success(), "{}: {}", output.status, String::from_utf8_lossy(&output.stdout));
 }

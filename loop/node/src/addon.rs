@@ -6,6 +6,7 @@ use crate::pool::PoolObserver;
 use crate::sys::{Caller, Isolate, Missing, Named, TraceSink};
 use crate::{frames, log, settings};
 use loopscope_agent::Agent;
+use loopscope_probe::file_limit::without_signals;
 use loopscope_probe::{Writer, switch};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -125,7 +126,7 @@ fn start_agent() {
     }
     log::install();
     let thread = std::thread::Builder::new().name("loopscope-start".to_owned());
-    match thread.spawn(new_agent) {
+    match without_signals(|| thread.spawn(new_agent)) {
         Ok(starting) => *agent = AgentState::Starting(starting),
         Err(error) => log::off("the agent", &error.to_string()),
     }

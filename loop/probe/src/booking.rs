@@ -11,7 +11,7 @@
 use crate::clock::Scale;
 use crate::histogram::Histogram;
 use crate::kind::{Kind, Queue};
-use crate::page::Page;
+use crate::page::{Page, RECORDS};
 use crate::paths::{Epoch, PathIndex};
 use crate::record::{MANY, SPANS, frame_kind, frame_phase};
 use crate::ring::EntryWords;
@@ -48,12 +48,12 @@ struct Streak {
 }
 
 impl Book<'_> {
-    /// Books the entries numbered `from..to`, which must still be in the ring.
+    /// Books the entries numbered `from..to`, of which the ring has the last: the page may be damaged, and its count any number.
     // A function of its own: inlined it takes a tenth more instructions, and whether it is would depend on what else is
     // compiled with it.
     #[inline(never)]
     pub(crate) fn entries(&self, from: u64, to: u64) {
-        let mut next = from;
+        let mut next = from.max(to.saturating_sub(RECORDS as u64));
         while next < to {
             let entry = self.page.recorder().own_entry(next);
             let frame = entry[0];
@@ -140,7 +140,8 @@ impl Book<'_> {
         streak.calls += 1;
         streak.longest = streak.longest.max(run);
         // With spans inside, own times were charged span by span.
-        streak.own_ticks += if entry_frame & SPANS == 0 { run } else { 0 };
+        let own_ticks = if entry_frame & SPANS == 0 { run } else { 0 };
+        streak.own_ticks = streak.own_ticks.wrapping_add(own_ticks);
     }
 
     #[inline(always)]

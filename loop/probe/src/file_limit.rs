@@ -26,10 +26,26 @@ const INTERRUPTIONS_MAX: u32 = 1_000;
 /// Calls `call`, which makes or grows files, with signals blocked on this thread. What it does answers EFBIG where the limit
 /// on the size of files is reached, and no signal comes of it. Keeps `errno` as `call` left it.
 ///
+/// A thread that it starts has them blocked for its life. All threads of an agent are started so: one that takes a signal which
+/// the host waits for (`sigwait`, a signalfd) and has blocked on its own threads later would end the process.
+///
 /// Four system calls besides its own.
 pub fn without_signals<R>(call: impl FnOnce() -> R) -> R {
     let _blocked = Blocked::new();
     call()
+}
+
+/// Calls `call`, which starts a child process, with no signal blocked on this thread: the child inherits that.
+pub fn with_signals<R>(call: impl FnOnce() -> R) -> R {
+    let mut mask = set_of(&[]);
+    // SAFETY: both point to sets that are initialized.
+    let failed = unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &set_of(&[]), &mut mask) } != 0;
+    let called = call();
+    if !failed {
+        // SAFETY: `mask` is the set that the same call has filled; the old one is not asked for.
+        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &mask, std::ptr::null_mut()) };
+    }
+    called
 }
 
 /// Reserves the first `bytes` of a file, which is made that long, so that no store to a mapping of them can fail.
@@ -176,6 +192,13 @@ mod tests {
         }
         assert!(OF_INSTRUCTIONS.iter().all(|signal| !within.contains(signal)), "{within:?}");
         assert_eq!(mask(), before);
+    }
+
+    #[test]
+    fn a_thread_that_is_started_without_signals_has_them_blocked_for_its_life() {
+        let (one, all) = (libc::SIGUSR1, without_signals(|| std::thread::spawn(mask)).join().unwrap());
+        assert!(all.contains(&one) && all.contains(&libc::SIGXFSZ), "{all:?}");
+        assert_eq!(without_signals(|| (with_signals(mask), mask().contains(&one))), (Vec::new(), true));
     }
 
     #[test]

@@ -87,7 +87,7 @@ impl OpenWords {
             if let Some(entry) = self.entries.get(depth as usize) {
                 entry.write(pen, site, fields);
             }
-            self.depth.set(pen, depth + 1);
+            self.depth.set(pen, depth.wrapping_add(1));
         });
     }
 

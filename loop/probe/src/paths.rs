@@ -178,6 +178,8 @@ pub(crate) struct PathIndex {
     /// The frame whose node was looked for last, and the node: one callback site after the other is often the same.
     latest_frame: Cell<u64>,
     latest_path: Cell<PathId>,
+    /// Nodes in use. Not asked of the page, which may be damaged: a search ends because the table never fills.
+    length: Cell<u64>,
 }
 
 impl PathIndex {
@@ -192,6 +194,7 @@ impl PathIndex {
             latest: latest.try_into().expect("the slice was made with that length"),
             latest_frame: Cell::new(0),
             latest_path: Cell::new(PathId::ROOT),
+            length: Cell::new(FIRST_FREE),
         }
     }
 
@@ -272,12 +275,13 @@ impl PathIndex {
 
     #[cold]
     fn insert(&self, pen: &Pen<LoopOwned>, table: &PathTable, key: u64, at: usize) -> PathId {
-        let length = table.length.get();
+        let length = self.length.get();
         if length >= PATHS as u64 {
             table.overflow.add(pen, 1);
             return PathId::OTHER;
         }
         table.nodes[length as usize].meta.set(pen, key);
+        self.length.set(length + 1);
         table.length.publish(pen, length + 1);
         self.slots[at].set(key | length << 32);
         PathId(length as u16)

@@ -35,7 +35,8 @@ impl Stalls {
         let vitals = page.page().vitals_at(clock, clock.now());
         if vitals.stalls_ended != self.ended_count {
             let books = page.page().snapshot(clock).blocked_duration;
-            let (count, ns) = (books.count() - self.ended_count, books.sum_ns.wrapping_sub(self.ended_ns));
+            let (count, ns) =
+                (books.count().saturating_sub(self.ended_count), books.sum_ns.wrapping_sub(self.ended_ns));
             (self.ended_count, self.ended_ns) = (books.count(), books.sum_ns);
             let what = self.present.take().unwrap_or_else(|| "?".to_owned());
             self.ended(count, ns, what);
@@ -48,7 +49,7 @@ impl Stalls {
 
     /// Books `count` stalls that ended, of `ns` nanoseconds together.
     pub fn ended(&mut self, count: u64, ns: u64, what: String) {
-        self.count += count;
+        self.count = self.count.saturating_add(count);
         let Some(mean_ns) = ns.checked_div(count) else { return };
         if self.worst.as_ref().is_none_or(|worst| worst.ns < mean_ns) {
             self.worst = Some(Stall { ns: mean_ns, what });

@@ -8,6 +8,7 @@ pub mod symbols;
 
 use crate::log;
 use crate::sys::PoolMemory;
+use loopscope_probe::file_limit::without_signals;
 use loopscope_probe::observer::{Observer, Sighting};
 use loopscope_probe::{ObservedPool, PoolWriter, Ticks};
 use std::path::Path;
@@ -29,15 +30,15 @@ impl PoolObserver {
         *self.writer.lock().unwrap_or_else(PoisonError::into_inner) = Some(writer);
         let observer = self.clone();
         let thread = std::thread::Builder::new().name("loopscope-pool".to_owned());
-        let started = thread.spawn(move || {
+        let find = move || {
             loopscope_stacks::block_signal();
             let found = symbols::locate(Path::new("/proc/self/exe")).map_err(|error| error.to_string());
             match found.and_then(|found| PoolMemory::new(found).map_err(|missing| missing.to_string())) {
                 Ok(memory) => drop(observer.memory.set(memory)),
                 Err(why) => log::off("the depth of the thread pool", &why),
             }
-        });
-        if let Err(error) = started {
+        };
+        if let Err(error) = without_signals(|| thread.spawn(find)) {
             log::off("the depth of the thread pool", &error.to_string());
         }
     }

@@ -35,12 +35,12 @@ pub struct Depth {
     pub threads: u32,
     /// Those without a job.
     pub idle: u32,
-    /// Jobs that wait.
+    /// Jobs that wait; 4,096 stands for that many and more.
     pub queued: u64,
 }
 
-/// Jobs that are counted; a longer queue is taken for a broken one.
-const QUEUE_MAX: u64 = 10_000_000;
+/// Jobs that are counted. Who submits one waits for the lock meanwhile, and a link that is not in the cache takes 0.1 us.
+const COUNTED_MAX: u64 = 4_096;
 
 /// libuv's pool in this process.
 #[derive(Debug)]
@@ -71,12 +71,13 @@ impl PoolMemory {
         }
         let idle = word_at(self.addresses.idle);
         let marker = self.addresses.slow_marker;
-        let lengths = [(self.addresses.queue, marker), (self.addresses.slow_queue, 0)]
-            .map(|(head, skip)| ring_length(head, skip));
+        let queued = ring_length(self.addresses.queue, marker, COUNTED_MAX);
+        let queued = queued.and_then(|queued| {
+            Some(queued + ring_length(self.addresses.slow_queue, 0, COUNTED_MAX - queued)?)
+        });
         // SAFETY: it was locked above, by this thread.
         unsafe { (self.mutex.unlock)(mutex) };
-        let [queued, slow] = lengths;
-        Some(Depth { threads, idle: idle.min(threads), queued: queued? + slow? })
+        Some(Depth { threads, idle: idle.min(threads), queued: queued? })
     }
 }
 
@@ -86,15 +87,15 @@ fn word_at(address: usize) -> u32 {
     unsafe { (address as *const u32).read_volatile() }
 }
 
-/// Returns how many links a ring has besides its head and `skip`; `None` where it does not close.
-fn ring_length(head: usize, skip: usize) -> Option<u64> {
+/// Returns how many links a ring has besides its head and `skip`, and counts no more than `most`; `None` where it is broken.
+fn ring_length(head: usize, skip: usize, most: u64) -> Option<u64> {
     if head == 0 {
         return Some(0);
     }
     let (mut at, mut before, mut length) = (next(head), head, 0);
-    while at != head {
+    while at != head && length < most {
         // Both directions must agree, or it is no ring of libuv's.
-        if at == 0 || previous(at) != before || length > QUEUE_MAX {
+        if at == 0 || previous(at) != before {
             return None;
         }
         length += u64::from(at != skip);
@@ -114,4 +115,48 @@ fn previous(link: usize) -> usize {
     let field = link.wrapping_add(size_of::<usize>()) as *const usize;
     // SAFETY: as in `next`; a link is two pointers.
     unsafe { field.read() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Link = [usize; 2];
+
+    /// Links all to a ring, as libuv's: next and previous.
+    fn ring(links: &mut [Link]) {
+        let addresses: Vec<usize> = links.iter().map(|link| link.as_ptr().expose_provenance()).collect();
+        let count = links.len();
+        for (index, link) in links.iter_mut().enumerate() {
+            *link = [addresses[(index + 1) % count], addresses[(index + count - 1) % count]];
+        }
+    }
+
+    #[test]
+    fn a_ring_is_counted_without_its_head_and_the_marker() {
+        let mut links = vec![[0; 2]; 10];
+        ring(&mut links);
+        let [head, marker] = [0, 3].map(|index: usize| links[index].as_ptr().expose_provenance());
+        assert_eq!(ring_length(head, 0, COUNTED_MAX), Some(9));
+        assert_eq!(ring_length(head, marker, COUNTED_MAX), Some(8));
+        assert_eq!(ring_length(0, 0, COUNTED_MAX), Some(0), "a version without it");
+    }
+
+    #[test]
+    fn of_a_long_ring_no_more_than_the_first_links_are_looked_at() {
+        let mut links = vec![[0; 2]; 100_000];
+        ring(&mut links);
+        let head = links[0].as_ptr().expose_provenance();
+        // Whoever goes on to here finds a broken ring.
+        links[COUNTED_MAX as usize + 2] = [0; 2];
+        assert_eq!(ring_length(head, 0, COUNTED_MAX), Some(COUNTED_MAX));
+    }
+
+    #[test]
+    fn a_ring_whose_directions_do_not_agree_is_none() {
+        let mut links = vec![[0; 2]; 10];
+        ring(&mut links);
+        links[5][1] = links[7].as_ptr().expose_provenance();
+        assert_eq!(ring_length(links[0].as_ptr().expose_provenance(), 0, COUNTED_MAX), None);
+    }
 }
