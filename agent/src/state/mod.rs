@@ -217,7 +217,7 @@ impl AgentState {
     fn adopt(&mut self, page: LocalPage, notes: &mut Vec<String>) {
         let name = page.page().loop_name();
         let taken = self.loops.iter().map(|watched| watched.watch.series_label());
-        let watch = LoopWatch::new(page.called().clone(), page.page().facts().worker, taken, None);
+        let mut watch = LoopWatch::new(page.called().clone(), page.page().facts().worker, taken, None);
         self.sums.enter((), &watch);
         if let Some(reason) = page.private_because()
             && !std::mem::replace(&mut self.said_private, true)
@@ -227,7 +227,8 @@ impl AgentState {
         let thresholds = self.thresholds.of(page.called(), &name);
         let control = self_control(&page, thresholds, &self.addresses);
         let sight = Box::new(ProcThreadObserver::of(page.clone()));
-        let tracker = IncidentTracker::new(sight, self.reports_per_minute);
+        let mut tracker = IncidentTracker::new(sight, self.reports_per_minute);
+        watch.note_run_delay(tracker.run_delay_ns());
         self.loops.push(Watched {
             page,
             watch,

@@ -127,6 +127,12 @@ impl IncidentTracker {
         }
     }
 
+    /// Returns for how long the loop's thread was ready to run and had no processor, in nanoseconds since it began; `None` where
+    /// that is not told.
+    pub(crate) fn run_delay_ns(&mut self) -> Option<u64> {
+        self.sight.reading(0).map(|reading| reading.runqueue_ns)
+    }
+
     /// Returns what was counted so far.
     pub(crate) fn counts(&self) -> IncidentCounts {
         IncidentCounts { suppressed: self.budget.refused_total(), ..self.counts.clone() }

@@ -120,6 +120,8 @@ catalog! {
         "Age of the busy stretch that runs now without what was announced in it (expect_block), 0 while the loop polls; of a runtime, that of the worst worker.");
     LAG_SECONDS = durations("loopscope_loop_lag_seconds", LAG, &["loop"],
         "How long an event that becomes ready at a random moment waits until the loop polls; grows by 1000 a second. Of a runtime: until one worker polls, each worker alike, so by 1000 a second and worker, and an event that another worker takes waits less.");
+    THREAD_RUN_DELAY = counter("loopscope_thread_run_delay_seconds_total", Seconds, &["loop"],
+        "Time the loop's thread was ready to run and had no processor, as the kernel counts it (schedstat), since the loop was first seen; of a runtime, that of all its workers' threads.");
     TIMER_LATENESS = durations("loopscope_timer_lateness_seconds", LAG, &["loop"],
         "From a timer's due time to the start of its callback.");
     ITERATION_DURATION = durations("loopscope_loop_iteration_duration_seconds", FAST, &["loop"],
@@ -212,6 +214,8 @@ catalog! {
         "Active share of one worker's time over the last 10 seconds.");
     WORKER_STALL = gauge("loopscope_worker_stall_seconds", Seconds, &["loop", "worker"],
         "Age of the worker's busy stretch that runs now without what was announced in it (expect_block), 0 while it polls.");
+    WORKER_RUN_DELAY = counter("loopscope_worker_run_delay_seconds_total", Seconds, &["loop", "worker"],
+        "Time the worker's thread was ready to run and had no processor, as the kernel counts it (schedstat), since the worker was first seen.");
     WORKER_BLOCKED = counter("loopscope_worker_blocked_total", Count, &["loop", "worker", "severity"],
         "Busy stretches of one worker longer than the warning and the critical threshold, counted when they cross it.");
 

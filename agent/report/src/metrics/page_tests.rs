@@ -59,7 +59,7 @@ pub(crate) fn full_view(label: &str) -> LoopView {
         label: label.to_owned(),
         is_part: false,
         worker: None,
-        workers: vec![WorkerView::default()],
+        workers: vec![WorkerView { run_delay_ns: Some(250_000_000), ..WorkerView::default() }],
         snapshot,
         succeeded: [1; 16],
         utilization: 0.25,
@@ -68,6 +68,7 @@ pub(crate) fn full_view(label: &str) -> LoopView {
         sites,
         handle_types,
         lag_minute,
+        run_delay_ns: Some(1_500_000_000),
     }
 }
 
@@ -234,6 +235,7 @@ fn what_a_runtime_cannot_know_is_not_on_the_page() {
         (pool.busy_ns, pool.saturated_ns) = (0, 0);
         view.stalls.episodes = [0; Cause::COUNT];
         view.workers.clear();
+        view.run_delay_ns = None;
         let mut agent = full_agent();
         if compat {
             agent.compat = crate::metrics::compat_set::CompatSet { prom_client: true, otel: true };

@@ -179,6 +179,25 @@ fn a_runtime_goes_on_counting_when_its_last_worker_is_replaced() {
 }
 
 #[test]
+fn the_run_delay_of_a_runtime_is_that_of_all_its_threads_and_stays_when_one_ends() {
+    let mut world = World::new();
+    (0..2).for_each(|number| world.begin(&format!("web/{number}"), "web", Some(number)));
+    for (at, readings_ms) in [(0, [500, 700]), (1, [9_000, 9_100])] {
+        readings_ms.into_iter().for_each(|ms| world.loops[at].watch.note_run_delay(Some(ms * MS)));
+    }
+    let both = "loopscope_thread_run_delay_seconds_total{loop=\"web\"} 0.3\n";
+    let second = "loopscope_worker_run_delay_seconds_total{loop=\"web\",worker=\"1\"} 0.1\n";
+    let page = world.page();
+    assert!(page.contains(both) && page.contains(second), "{page}");
+    world.end(0);
+    let page = world.page();
+    assert!(page.contains(both) && page.contains(second), "{page}");
+    world.end(0);
+    world.begin("main", "", None);
+    assert!(!world.page().contains("run_delay"), "where the kernel does not tell, there is none");
+}
+
+#[test]
 fn sixty_four_workers_with_thirty_sites_are_bounded_and_no_site_is_lost() {
     let mut world = World::new();
     for number in 0..64 {

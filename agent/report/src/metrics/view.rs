@@ -43,6 +43,8 @@ pub struct LoopView {
     pub sites: Vec<SiteTotal>,
     /// The lag of the last minute, where somebody wants it.
     pub lag_minute: Option<HistogramValues>,
+    /// How long its threads were ready to run and had no processor; `None` where the kernel does not tell.
+    pub run_delay_ns: Option<u64>,
 }
 
 /// One worker of a runtime: the little that tells which of them is at fault.
@@ -55,6 +57,8 @@ pub struct WorkerView {
     pub stall_ns: u64,
     pub active_ns: u64,
     pub idle_ns: u64,
+    /// As [`LoopView::run_delay_ns`].
+    pub run_delay_ns: Option<u64>,
     /// Its stalls by severity.
     pub blocked: [u64; 2],
 }
