@@ -208,6 +208,7 @@ impl LoopPage {
     /// # Errors
     /// As [`LoopPage::read`].
     pub fn snapshot(&self) -> io::Result<Snapshot> {
-        Ok(self.read()?.snapshot(&self.clock))
+        let at = self.clock.now();
+        Ok(self.read()?.snapshot_at(&self.clock, at))
     }
 }

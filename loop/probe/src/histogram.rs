@@ -229,6 +229,14 @@ impl HistogramValues {
         HistogramValues { buckets: buckets.collect(), sum_ns: self.sum_ns.saturating_sub(earlier.sum_ns) }
     }
 
+    /// Raises each count, and the sum, to that of `other` where it is less.
+    pub fn raise_to(&mut self, other: &HistogramValues) {
+        for (bucket, least) in self.buckets.iter_mut().zip(&other.buckets) {
+            *bucket = (*bucket).max(*least);
+        }
+        self.sum_ns = self.sum_ns.max(other.sum_ns);
+    }
+
     /// Adds the counts of `other`. No bucket exceeds [`COUNT_MAX`](crate::limits::COUNT_MAX) afterwards either, so that all
     /// of them together are less than 2^64.
     pub fn merge(&mut self, other: &HistogramValues) {

@@ -88,6 +88,8 @@ pub mod iterations;
 #[cfg(not(loom))]
 pub mod jobs;
 #[cfg(not(loom))]
+mod lag_reader;
+#[cfg(not(loom))]
 mod ledger;
 #[cfg(all(not(loom), target_os = "linux"))]
 mod leftover;

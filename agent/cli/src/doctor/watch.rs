@@ -91,8 +91,9 @@ pub fn watch(process: &Process, length: Duration) -> Result<Seen, Failure> {
 
 impl<'a> Patient<'a> {
     fn admit(page: &'a LoopPage, pid: u32) -> Option<Patient<'a>> {
+        let at = page.clock().now();
         let copy = page.read().ok()?;
-        let examination = Examination::begin(&copy, page.clock(), page.clock().now());
+        let examination = Examination::begin(&copy, page.clock(), at);
         let before = Sched::of_thread(pid, page.facts.tid);
         Some(Patient { page, examination, before, pid })
     }

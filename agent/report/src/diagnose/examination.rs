@@ -6,6 +6,7 @@
 use crate::compute::sites;
 use crate::compute::sites::SiteTotal;
 use crate::compute::verdict::judge;
+use crate::compute::waiting::add_waiting;
 use crate::diagnose::evidence::{
     CpuTime, Delayer, JobSite, LoopEvidence, PoolEvidence, PoolKind, SeenStall, Trend,
 };
@@ -235,6 +236,9 @@ impl Examination {
         let (timer, accept) = (Kind::Timer.index(), Kind::Accept.index());
         let errors = Kind::ALL[..Kind::CALLBACKS].iter().enumerate();
         let errors = errors.map(|(at, kind)| (*kind, delta(last.errors[at], first.errors[at])));
+        let mut lag = last.lag.since(&first.lag);
+        // Whoever waits still, has waited.
+        add_waiting(&mut lag, last.now.busy_ns);
         let blocked_duration = last.blocked_duration.since(&first.blocked_duration);
         let handles = HandleType::ALL.iter().zip(&self.handles).map(|(kind, series)| (*kind, trend(series)));
         let mut delayers: Vec<(String, Delayer)> = self.delayers.into_iter().collect();
@@ -246,7 +250,7 @@ impl Examination {
             watched_ns: clock.duration_ns(first.taken, last.taken),
             active_ns: delta(last.active_ns, first.active_ns),
             callbacks: run.saturating_add(drained),
-            lag: last.lag.since(&first.lag),
+            lag,
             warning_ns: last.warning_ns,
             critical_ns: last.critical_ns,
             iterations: delta(last.iterations, first.iterations),
