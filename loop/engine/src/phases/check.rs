@@ -57,7 +57,7 @@ impl<S: 'static> Cx<'_, S> {
     #[inline(never)]
     fn run_queued_immediates(&mut self) {
         let mut left = self.core.immediates.queue.len();
-        self.core.enter_phase(Phase::CHECK);
+        self.core.continue_phase(Phase::CHECK);
         while left > 0 && self.goes_on() {
             left -= 1;
             let immediates = &mut self.core.immediates;
