@@ -21,8 +21,8 @@ pub struct Rendered {
     pub body: Vec<u8>,
     /// Series past the ceiling.
     pub left_out: u64,
-    /// Families of the host whose names were taken.
-    pub names_taken: u64,
+    /// The names of families of the host program that were taken.
+    pub names_taken: Vec<String>,
 }
 
 /// Writes the page: our families in the order of the catalogue, with those under names of others before the agent's,
@@ -59,7 +59,7 @@ pub fn render_host(format: Format, loops: &[LoopView], host: &HostView, agent: &
     host_families::write(&mut sheet, host);
     agent_families::write(&mut sheet, loops, agent);
     let left_out = sheet.left_out();
-    Rendered { body: sheet.finish(), left_out, names_taken: 0 }
+    Rendered { body: sheet.finish(), left_out, names_taken: Vec::new() }
 }
 
 #[cfg(test)]
