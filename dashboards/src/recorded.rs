@@ -120,12 +120,14 @@ fn slow_share(pace: Pace, window: Span) -> Recording {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use loopscope_report::metrics::catalog::{LAG, Type};
+    use loopscope_report::metrics::catalog::{FEW, LAG, Type};
 
     #[test]
     fn the_objective_s_bound_is_a_bound_of_the_histogram() {
         let bound: f64 = LAG_BOUND.parse().unwrap();
         assert!(matches!(c::LAG_SECONDS.kind, Type::Durations(LAG)));
-        assert!(LAG.iter().any(|exponent| 2f64.powi(*exponent) == bound));
+        for bounds in [LAG, FEW] {
+            assert!(bounds.iter().any(|eighths| 2f64.powf(f64::from(*eighths) / 8.0) == bound));
+        }
     }
 }

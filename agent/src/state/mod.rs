@@ -113,6 +113,8 @@ impl AgentState {
         addresses: (Option<AgentAddress>, Option<AgentAddress>),
         workers: Workers,
     ) -> Self {
+        let (compat, classic) = (settings.compat, settings.classic);
+        let written = AgentView { compat, classic, ..AgentView::default() };
         AgentState {
             thresholds: settings.thresholds.clone(),
             reports_per_minute: settings.reports_per_minute,
@@ -125,7 +127,7 @@ impl AgentState {
             last_tick: Ticks::NONE,
             said_private: false,
             sums: Sums::default(),
-            accounts: SelfMetrics::new(&[], AgentView { compat: settings.compat, ..AgentView::default() }),
+            accounts: SelfMetrics::new(&[], written),
         }
     }
 

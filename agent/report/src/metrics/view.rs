@@ -3,6 +3,7 @@
 use crate::compute::sites::SiteTotal;
 use crate::compute::stall::StallCounts;
 use crate::incident::IncidentCounts;
+use crate::metrics::classic_buckets::ClassicBuckets;
 use crate::metrics::compat_set::CompatSet;
 use crate::metrics::format::Format;
 use loopscope_probe::histogram::HistogramValues;
@@ -121,6 +122,7 @@ pub struct AgentView {
     pub requests: Vec<(&'static str, u16, u64)>,
     pub process: Option<ProcessView>,
     pub compat: CompatSet,
+    pub classic: ClassicBuckets,
 }
 
 /// The processes of a host.
