@@ -9,6 +9,7 @@ use loopscope_probe::clock::{ClockSource, Scale};
 use loopscope_probe::directory::{Owner, PageFile};
 use loopscope_probe::loop_id::{Called, LoopId};
 use loopscope_probe::printable::printable;
+use loopscope_probe::proc::Stat;
 use loopscope_probe::process_id::ProcessId;
 use loopscope_probe::snapshot::Facts;
 use loopscope_probe::{Clock, Page, Snapshot, Ticks, directory, loop_id};
@@ -191,6 +192,11 @@ impl LoopPage {
     /// The page was damaged since it was opened.
     pub fn read(&self) -> io::Result<Box<Page>> {
         directory::read_page_from(&self.file)
+    }
+
+    /// Tells whether its thread is stopped, by a signal or a debugger.
+    pub fn is_stopped(&self) -> bool {
+        Stat::is_stopped(self.facts.pid, self.facts.tid)
     }
 
     /// Returns the page's clock.
