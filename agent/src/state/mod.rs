@@ -310,6 +310,7 @@ impl Watched {
             tid: self.page.thread().tid,
             now_ns,
             steal_ratio: wake.steal_ratio(now_ns, !turns.is_empty()),
+            throttled_ns: wake.throttled_ns(now_ns, !turns.is_empty()),
         };
         self.tracker.look(&at, moment.gap, turns, pool_turns, queue);
         for (cause, exemplar) in self.tracker.take_ended() {

@@ -436,8 +436,7 @@ impl IncidentTracker {
     fn pool_turn(&mut self, at: &At<'_>, turn: PoolTurn, queue: &mut IncidentQueue) {
         match (turn, self.pool.take()) {
             (PoolTurn::Began { age_ns }, _) => {
-                let mut open =
-                    OpenPoolIncident::open(at, queue, age_ns, counters(&at.seen));
+                let mut open = OpenPoolIncident::open(at, queue, age_ns, counters(&at.seen));
                 self.add_before(at, age_ns, 0, &mut open.case.builder.incident);
                 self.counts.incidents[IncidentKind::Pool as usize] += 1;
                 open.case.announced = self.admission(at);
@@ -472,6 +471,7 @@ impl IncidentTracker {
         let found = self.sight.look();
         case.found(&found);
         case.class(&self.evidence(at, &found));
+        case.throttled(at.throttled_ns);
     }
 
     fn evidence(&self, at: &At<'_>, found: &Found) -> Evidence {

@@ -8,7 +8,7 @@ use crate::compute::sites::SiteTotal;
 use crate::compute::verdict::judge;
 use crate::compute::waiting::add_waiting;
 use crate::diagnose::evidence::{
-    CpuTime, Delayer, JobSite, LoopEvidence, PoolEvidence, PoolKind, SeenStall, Trend,
+    CpuTime, Delayer, JobSite, LoopEvidence, PoolEvidence, PoolKind, Quota, SeenStall, Trend,
 };
 use crate::incident::Incident;
 use loopscope_probe::counts::CountValues;
@@ -52,6 +52,8 @@ pub struct Surroundings {
     /// Time that the loop's thread was on a processor while it was watched, and time that it was ready to run and had
     /// none, in nanoseconds; `None` where the kernel does not tell.
     pub thread_ns: Option<(u64, u64)>,
+    /// What the CPU quota of the process's cgroup did while it was watched; `None` where there is none.
+    pub quota: Option<Quota>,
     /// Processors that the watched process may use; 0 where not known.
     pub processors: u64,
     /// The loop's incidents that overlap the time it was watched, newest first.
@@ -269,6 +271,7 @@ impl Examination {
             sites_overflow: last.sites_overflow,
             expected: self.expected.into_iter().collect(),
             cpu: surroundings.thread_ns.map(|(run_ns, runqueue_ns)| CpuTime { run_ns, runqueue_ns }),
+            quota: surroundings.quota,
             processors: surroundings.processors,
             agent_late_ns: self.agent_late_ns,
             incidents: surroundings.incidents,
