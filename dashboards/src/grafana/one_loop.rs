@@ -134,6 +134,7 @@ fn lag() -> Vec<Panel> {
         .unit("percentunit")
         .lines(t::LATE_SHARE)
         .from(0.0)
+        .size(6, 8)
         .runbook("LagBudgetBurnFast"),
         two_percentiles(
             Panel::new(
@@ -146,6 +147,7 @@ fn lag() -> Vec<Panel> {
         .unit("s")
         .lines(t::LAG)
         .logarithmic()
+        .size(6, 8)
         .runbook("TimersLate"),
         Panel::new(
             Shape::Lines,
@@ -158,7 +160,18 @@ fn lag() -> Vec<Panel> {
         .unit("s")
         .lines(t::STALL)
         .from(0.0)
+        .size(6, 8)
         .runbook("LoopStalled"),
+        Panel::new(
+            Shape::Lines,
+            "Ready and not run",
+            "Share of time in which the loop's thread was ready to run and had no processor. Lag does not see it where the loop \
+             was about to leave its poll.",
+        )
+        .ask(rate(&loops(&c::THREAD_RUN_DELAY), ALL, WINDOW), "no processor")
+        .unit("percentunit")
+        .from(0.0)
+        .size(6, 8),
     ]
 }
 
@@ -460,6 +473,7 @@ fn workers() -> Vec<Panel> {
             "Share of its time of the last ten seconds that it was busy.",
         )
         .ask(max(&loops(&c::WORKER_UTILIZATION), each), "{{worker}}")
+        .ask(rate(&loops(&c::WORKER_RUN_DELAY), each, WINDOW), "{{worker}} ready and not run")
         .unit("percentunit")
         .from(0.0),
         Panel::new(Shape::Lines, "Time by worker and state", "Seconds a second that each was busy and idle.")
