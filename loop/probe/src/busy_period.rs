@@ -64,10 +64,22 @@ impl Writer {
     /// [`Writer::park`] for a loop that has itself just read the page's clock, and settled before.
     #[inline]
     pub fn park_at(&mut self, now: Ticks) {
-        if now >= self.due.any {
-            // While the page still says "busy": whoever reads "parked" adds what is not booked as events of the poll.
-            self.stretch_was_due(now);
+        match now >= self.due.any {
+            true => self.park_when_due(now),
+            false => self.end_stretch(now),
         }
+    }
+
+    /// Something is due. Apart, and with the rest in it: a call in the middle would cost every poll.
+    #[cold]
+    fn park_when_due(&mut self, now: Ticks) {
+        // While the page still says "busy": whoever reads "parked" adds what is not booked as events of the poll.
+        self.stretch_was_due(now);
+        self.end_stretch(now);
+    }
+
+    #[inline(always)]
+    fn end_stretch(&mut self, now: Ticks) {
         let Track { page, pen, last, .. } = &*self.track;
         let stretch = now.since(self.stretch_since);
         page.now.parked_since.set(pen, now.0);
