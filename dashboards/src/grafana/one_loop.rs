@@ -109,7 +109,7 @@ fn glance() -> Vec<Panel> {
 fn lag() -> Vec<Panel> {
     let lag = "What an event that becomes ready at a random moment waits until the loop polls. Computed from the exact \
                lengths of busy stretches, a thousand moments a second: stalls count in full, idle time counts as none.";
-    vec![
+    let mut panels = vec![
         percentiles(Panel::new(Shape::Lines, "Lag", lag), &c::LAG_SECONDS)
             .unit("s")
             .lines(t::LAG)
@@ -124,6 +124,14 @@ fn lag() -> Vec<Panel> {
         .ask(buckets(&loops(&c::LAG_SECONDS), WINDOW), "{{le}}")
         .unit("s")
         .size(12, 9),
+    ];
+    panels.extend(beside_lag());
+    panels
+}
+
+/// What lag does to a service, and what it does not see.
+fn beside_lag() -> Vec<Panel> {
+    vec![
         Panel::new(
             Shape::Lines,
             "Late moments over time",
