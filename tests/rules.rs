@@ -31,6 +31,11 @@ fn every_alert_fires_when_it_should_and_only_then() {
 }
 
 #[test]
+fn nothing_is_recorded_that_is_not_a_number() {
+    promtool(&["test", "rules", "dashboards/rules_test.yml"]);
+}
+
+#[test]
 fn the_budget_s_alerts_hold_over_days() {
     promtool(&["test", "rules", "dashboards/budget_test.yml"]);
 }

@@ -13,6 +13,7 @@ use crate::watch::log::Log;
 use loopscope_probe::control::{CRITICAL_NS, WARNING_NS};
 use loopscope_probe::switch;
 use loopscope_report::incident::Incident;
+use loopscope_report::metrics::ClassicBuckets;
 use loopscope_report::metrics::compat_set::CompatSet;
 use loopscope_report::model::thresholds::{ThresholdTable, Thresholds};
 use std::path::PathBuf;
@@ -162,6 +163,7 @@ impl Agent {
                 address_sources: AddressSources::default(),
                 captures: Captures::On,
                 compat: CompatSet::default(),
+                classic: ClassicBuckets::default(),
             },
         }
     }

@@ -4,6 +4,7 @@ use crate::address_source::AddressSources;
 use crate::capture::Captures;
 use crate::watch::action::Action;
 use crate::watch::frames::FrameSources;
+use loopscope_report::metrics::ClassicBuckets;
 use loopscope_report::metrics::compat_set::CompatSet;
 use loopscope_report::model::thresholds::ThresholdTable;
 use std::fmt;
@@ -20,6 +21,7 @@ pub(crate) struct Settings {
     pub address_sources: AddressSources,
     pub captures: Captures,
     pub compat: CompatSet,
+    pub classic: ClassicBuckets,
 }
 
 impl fmt::Debug for Settings {

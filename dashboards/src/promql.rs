@@ -3,6 +3,9 @@
 //! A histogram is stored by Prometheus either as classic buckets or as one native series; with native histograms on,
 //! the `_bucket`, `_sum` and `_count` series do not exist. Every expression over one is therefore `classic or native`:
 //! of the two sides, the one that the server does not have is empty.
+//!
+//! A quantile of nothing, and a share of nothing, is not a number for Prometheus. Such a value is no value here: it would be drawn
+//! as a gap in one place, and make a mean or a maximum over several loops NaN in another.
 
 use loopscope_report::metrics::catalog::{Family, Type};
 
@@ -136,18 +139,23 @@ pub fn increase(series: &Series, group: Group<'_>, window: &str) -> String {
     aggregate("sum", group, None, &format!("increase({}[{window}])", series.select()))
 }
 
-/// The `q`-quantile (0 to 1) of a histogram's values within `window`.
+/// The share (0 to 1) that `part` is of `all`; no value where that is 0.
+pub fn ratio(part: &str, all: &str) -> String {
+    format!("{part}\n/\n({all} > 0)")
+}
+
+/// The `q`-quantile (0 to 1) of a histogram's values within `window`; no value where there were none.
 pub fn quantile(q: &str, series: &Series, group: Group<'_>, window: &str) -> String {
     series.assert_histogram();
     series.assert_group(group);
     let classic =
         aggregate("sum", group, Some("le"), &format!("rate({}[{window}])", series.suffixed("_bucket", None)));
     let native = aggregate("sum", group, None, &format!("rate({}[{window}])", series.select()));
-    format!("histogram_quantile({q}, {classic})\nor\nhistogram_quantile({q}, {native})")
+    format!("histogram_quantile({q}, {classic}) >= 0\nor\nhistogram_quantile({q}, {native}) >= 0")
 }
 
 /// The share (0 to 1) of a histogram's values within `window` that are greater than `bound`, which must be one of its
-/// classic bounds.
+/// classic bounds. No value where there were none.
 pub fn share_above(bound: &str, series: &Series, group: Group<'_>, window: &str) -> String {
     series.assert_histogram();
     series.assert_group(group);
@@ -162,7 +170,8 @@ pub fn share_above(bound: &str, series: &Series, group: Group<'_>, window: &str)
     };
     let all = aggregate("sum", group, None, &all);
     let native = aggregate("sum", group, None, &format!("rate({}[{window}])", series.select()));
-    format!("1 - {below} / {all}\nor\n1 - histogram_fraction(0, {bound}, {native})")
+    // What is not a number is not greater than anything.
+    format!("1 - {below} / ({all} > 0)\nor\n1 - histogram_fraction(0, {bound}, {native}) > -1")
 }
 
 /// Values a second that a histogram took in.

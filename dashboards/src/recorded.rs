@@ -4,7 +4,7 @@
 //! that the user gave to a target, so alerts can be routed by namespace or team.
 
 use crate::pace::{Pace, Span};
-use crate::promql::{Group, Series, quantile, rate, share_above};
+use crate::promql::{Group, Series, quantile, rate, ratio, share_above};
 use loopscope_report::metrics::catalog as c;
 
 /// Active share of a loop's time.
@@ -118,12 +118,12 @@ fn figures(pace: Pace) -> Vec<Recording> {
     let wait = Series::of(&c::POOL_WAIT);
     let busy = rate(&Series::of(&c::POOL_BUSY), all, &window);
     let of_all = [
-        (UTILIZATION, format!("{active}\n/\n{total}")),
+        (UTILIZATION, ratio(&active, &total)),
         (LAG_P50, quantile("0.5", &lag, all, &window)),
         (LAG_P99, quantile("0.99", &lag, all, &window)),
         (TIMERS_P99, quantile("0.99", &Series::of(&c::TIMER_LATENESS), all, &window)),
         (POOL_WAIT_P95, quantile("0.95", &wait, Group::Without(&["kind"]), &window)),
-        (POOL_UTILIZATION, format!("{busy}\n/\n{}", Series::of(&c::POOL_THREADS).select())),
+        (POOL_UTILIZATION, ratio(&busy, &Series::of(&c::POOL_THREADS).select())),
         (POOL_SATURATION, rate(&Series::of(&c::POOL_SATURATED), all, &window)),
         (RESTARTS, restarts(&pace.window(Span::minutes(15)))),
     ];
@@ -151,12 +151,14 @@ fn slow_share(pace: Pace, window: Span) -> Recording {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use loopscope_report::metrics::catalog::{LAG, Type};
+    use loopscope_report::metrics::catalog::{FEW, LAG, Type};
 
     #[test]
     fn the_objective_s_bound_is_a_bound_of_the_histogram() {
         let bound: f64 = LAG_BOUND.parse().unwrap();
         assert!(matches!(c::LAG_SECONDS.kind, Type::Durations(LAG)));
-        assert!(LAG.iter().any(|exponent| 2f64.powi(*exponent) == bound));
+        for bounds in [LAG, FEW] {
+            assert!(bounds.iter().any(|eighths| 2f64.powf(f64::from(*eighths) / 8.0) == bound));
+        }
     }
 }

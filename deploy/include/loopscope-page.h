@@ -276,6 +276,7 @@ static inline void lsp_park(struct lsp_loop *loop) {
     if (!loop->busy_since) return;
     uint64_t now = lsp_clock(CLOCK_MONOTONIC), length = now - loop->busy_since;
     lsp_add(&page->now.iterations, 1);
+    lsp_lag(loop, now, 1);
     lsp_set(&page->now.parked_since, now);
     lsp_publish(&page->now.busy_since, 0);
     lsp_fence();
@@ -284,7 +285,6 @@ static inline void lsp_park(struct lsp_loop *loop) {
     lsp_push(&page->iterations.count, page->iterations.entries, 1024,
         (uint64_t[4]){loop->busy_since, now, loop->events, lsp_get(&page->now.stretch_first)});
     lsp_stall(loop, now);
-    lsp_lag(loop, now, 1);
     loop->last = loop->poll_since = now;
     loop->busy_since = 0;
 }
@@ -293,6 +293,7 @@ static inline void lsp_park(struct lsp_loop *loop) {
 static inline void lsp_unpark(struct lsp_loop *loop, unsigned events) {
     struct lsp_page *page = loop->page;
     uint64_t now = lsp_clock(CLOCK_MONOTONIC);
+    lsp_lag(loop, now, 0);
     lsp_set(&page->now.stretch_first, lsp_get(&page->record_count));
     lsp_between(loop, now);
     lsp_publish(&page->now.busy_since, now);
@@ -300,7 +301,6 @@ static inline void lsp_unpark(struct lsp_loop *loop, unsigned events) {
     lsp_add(&page->tallies.idle_ticks, now - loop->poll_since);
     lsp_count(loop, &page->tallies.poll_wait, now - loop->poll_since);
     lsp_count_number(&page->tallies.poll_events, events);
-    lsp_lag(loop, now, 0);
     loop->last = loop->busy_since = loop->phase_since = now;
     loop->phase_first = lsp_get(&page->record_count);
     loop->events = events;

@@ -51,6 +51,8 @@ enum State {
     /// Busy for longer than the threshold, as the program announced.
     Expected,
     Stalled,
+    /// By a signal or a debugger.
+    Stopped,
     Ended,
 }
 
@@ -77,6 +79,7 @@ fn row(process: &Process, entry: &LoopPage, page: &Page) -> Row {
     let now = snapshot.now;
     let state = match (process.is_alive, now.busy_ns) {
         (false, _) => State::Ended,
+        _ if entry.is_stopped() => State::Stopped,
         (true, 0) => State::Idle,
         _ if now.unexpected_ns() > snapshot.warning_ns => State::Stalled,
         _ if now.expected.is_some() => State::Expected,
@@ -127,6 +130,13 @@ impl Row {
             State::Stalled => {
                 (format!("{STALLED} {}", show_ns(now.busy_ns)), format!("in {what}{}{inside}", self.drain))
             }
+            State::Stopped if now.busy_ns == 0 => {
+                ("stopped".to_owned(), "while it waits for events".to_owned())
+            }
+            State::Stopped => (
+                "stopped".to_owned(),
+                format!("in {what}{}{inside}, busy for {}", self.drain, show_ns(now.busy_ns)),
+            ),
             State::Ended if now.busy_ns == 0 => ("ended".to_owned(), "was idle".to_owned()),
             State::Ended => {
                 let busy = show_ns(now.busy_ns);
@@ -251,7 +261,8 @@ fn line_of_runtime(process: &Process, runtime: &str, workers: &[&Told<'_>]) -> L
     let rows = || workers.iter().filter_map(|told| told.row.as_ref().ok());
     let badness = |told: &&&Told<'_>| {
         told.row.as_ref().map_or((0, 0), |row| match row.state {
-            State::Stalled => (5, row.now.busy_ns),
+            State::Stalled => (6, row.now.busy_ns),
+            State::Stopped => (5, row.now.busy_ns),
             State::Expected => (4, row.now.busy_ns),
             State::Running => (3, row.now.busy_ns),
             State::Idle => (2, 0),
@@ -352,6 +363,8 @@ mod tests {
             (State::Idle, 0, "idle", ""),
             (State::Running, 9, "running", "timer src/x.rs:40 for 3.0 ms"),
             (State::Stalled, 1_200_000_000, "STALLED 1.2 s", "in timer src/x.rs:40"),
+            (State::Stopped, 0, "stopped", "while it waits for events"),
+            (State::Stopped, 1_200_000_000, "stopped", "in timer src/x.rs:40, busy for 1.2 s"),
             (State::Ended, 0, "ended", "was idle"),
             (State::Ended, 2_000_000_000, "ended", "was in timer src/x.rs:40, busy for at least 2.0 s"),
         ] {

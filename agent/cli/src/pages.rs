@@ -9,6 +9,7 @@ use loopscope_probe::clock::{ClockSource, Scale};
 use loopscope_probe::directory::{Owner, PageFile};
 use loopscope_probe::loop_id::{Called, LoopId};
 use loopscope_probe::printable::printable;
+use loopscope_probe::proc::Stat;
 use loopscope_probe::process_id::ProcessId;
 use loopscope_probe::snapshot::Facts;
 use loopscope_probe::{Clock, Page, Snapshot, Ticks, directory, loop_id};
@@ -193,6 +194,11 @@ impl LoopPage {
         directory::read_page_from(&self.file)
     }
 
+    /// Tells whether its thread is stopped, by a signal or a debugger.
+    pub fn is_stopped(&self) -> bool {
+        Stat::is_stopped(self.facts.pid, self.facts.tid)
+    }
+
     /// Returns the page's clock.
     pub fn clock(&self) -> &Clock {
         &self.clock
@@ -208,6 +214,7 @@ impl LoopPage {
     /// # Errors
     /// As [`LoopPage::read`].
     pub fn snapshot(&self) -> io::Result<Snapshot> {
-        Ok(self.read()?.snapshot(&self.clock))
+        let at = self.clock.now();
+        Ok(self.read()?.snapshot_at(&self.clock, at))
     }
 }

@@ -61,9 +61,11 @@ pub fn read(entry: &LoopPage) -> io::Result<Box<Page>> {
 
 fn seen_of(process: &Process) -> Vec<Seen> {
     let seen = process.loops.iter().filter_map(|entry| {
+        // Before the page is read: what is not on it by then has not happened yet.
+        let at = entry.clock().now();
         let page = read(entry).ok()?;
         let seen = match process.is_alive {
-            true => Seen::of(&page, entry.clock(), entry.clock().now()),
+            true => Seen::of(&page, entry.clock(), at).stopped(entry.is_stopped()),
             false => Seen::of(&page, entry.clock(), entry.last_moment(&page)).ended(),
         };
         Some(seen.called(&entry.called).numbered(entry.ordinal))

@@ -9,6 +9,7 @@ use loopscope_http::bind::{BoundServer, Credentials, Listen};
 use loopscope_http::runtime_thread::RuntimeThread;
 use loopscope_http::{ServerError, process};
 use loopscope_probe::directory::runtime_directory;
+use loopscope_report::metrics::ClassicBuckets;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -37,6 +38,7 @@ pub struct HostBuilder {
     access: AccessFiles,
     directories: Vec<PathBuf>,
     keep: Duration,
+    classic: ClassicBuckets,
 }
 
 impl HostBuilder {
@@ -96,6 +98,12 @@ impl HostBuilder {
         self
     }
 
+    /// Says which classic bounds histograms of durations have, as `AgentBuilder::classic_buckets` does.
+    pub fn classic_buckets(mut self, wanted: ClassicBuckets) -> Self {
+        self.classic = wanted;
+        self
+    }
+
     /// Starts the server's thread. Returns when it has looked at the pages once, and answers.
     ///
     /// # Errors
@@ -115,7 +123,8 @@ impl HostBuilder {
         let keep_ns = u64::try_from(self.keep.as_nanos()).unwrap_or(u64::MAX);
         let files_max = process::read().map_or(1_024, |process| process.max_fds);
         let loops_max = files_max.saturating_sub(OTHER_FILES).clamp(64, LOOPS_MAX);
-        let state = HostState::new(LoopRegistry::new(directories, keep_ns, loops_max as usize));
+        let mut state = HostState::new(LoopRegistry::new(directories, keep_ns, loops_max as usize));
+        state.accounts.agent.classic = self.classic;
         let log = Log::start().map_err(|error| ServerError::System("a log thread", error))?;
         let start = Start { state, entrance, access, log };
         let background = RuntimeThread::start("loopscope-host", move || begin(start))?;
@@ -141,6 +150,7 @@ impl Host {
             access: AccessFiles::default(),
             directories: Vec::new(),
             keep: KEEP,
+            classic: ClassicBuckets::default(),
         }
     }
 

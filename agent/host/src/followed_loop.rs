@@ -4,6 +4,7 @@ use crate::page_ownership;
 use loopscope_probe::agent_address::AgentAddress;
 use loopscope_probe::directory::{Owner, PageFile};
 use loopscope_probe::loop_id::{Called, called};
+use loopscope_probe::proc::Sched;
 use loopscope_probe::process_id::ProcessId;
 use loopscope_probe::snapshot::Facts;
 use loopscope_probe::{Clock, Page, Ticks, directory};
@@ -95,11 +96,20 @@ impl FollowedLoop {
         let called = called(&self.facts.label, &self.facts.group, others.clone().map(|other| &other.called));
         let taken = others.map(LoopWatch::series_label);
         self.watch = LoopWatch::new(called, self.facts.worker, taken, Some(owner_of(&self.facts)));
+        self.note_run_delay();
     }
 
     /// Returns what its page does not tell of the loop.
     pub(crate) fn name(&self) -> LoopName<'_> {
         LoopName { ordinal: self.number, label: &self.watch.called.label }
+    }
+
+    /// Asks the kernel for how long its thread had no processor. A page that no thread runs has the number 0.
+    fn note_run_delay(&mut self) {
+        if self.end.is_none() && self.facts.tid != 0 {
+            let sched = Sched::of_thread(self.facts.pid, self.facts.tid);
+            self.watch.note_run_delay(sched.map(|sched| sched.runqueue_ns));
+        }
     }
 
     /// Tells whether somebody still writes the page.
@@ -156,12 +166,13 @@ impl FollowedLoop {
     /// # Errors
     /// The page can no longer be read, or says now that it is of another process.
     pub(crate) fn read(&self, page: &mut Page) -> io::Result<(Ticks, &Clock)> {
+        let at = self.moment();
         directory::read_page_into(&self.file, page)?;
         page_ownership::check_name(self.owner, &page.facts())?;
-        Ok((self.moment(), &self.clock))
+        Ok((at, &self.clock))
     }
 
-    /// Returns the moment that a page read just now is of.
+    /// Returns the moment that a page is of which is read next.
     fn moment(&self) -> Ticks {
         self.end.map_or_else(|| self.clock.now(), |end| end.at)
     }
@@ -172,8 +183,11 @@ impl FollowedLoop {
     /// # Errors
     /// The page can no longer be read.
     pub(crate) fn view(&mut self, page: &mut Page, sites_room: &mut usize) -> io::Result<(LoopView, usize)> {
+        // Before the page is read: what is not on it by then has not happened yet.
+        let at = self.moment();
         directory::read_counters_into(&self.file, page)?;
-        let (mut view, left_out) = self.watch.view(page.snapshot_at(&self.clock, self.moment()), sites_room);
+        self.note_run_delay();
+        let (mut view, left_out) = self.watch.view(page.snapshot_at(&self.clock, at), sites_room);
         if self.end.is_some() {
             view.put_to_rest();
         }

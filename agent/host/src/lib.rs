@@ -40,3 +40,4 @@ mod targets;
 mod thread;
 
 pub use builder::{Host, HostBuilder, KEEP, LISTEN};
+pub use loopscope_report::metrics::ClassicBuckets;

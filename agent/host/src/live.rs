@@ -2,6 +2,7 @@
 
 use crate::service::HostService;
 use loopscope_http::live::Source;
+use loopscope_probe::proc::Stat;
 use loopscope_report::live::{Seen, View};
 
 impl Source for HostService {
@@ -12,7 +13,10 @@ impl Source for HostService {
             let one = Seen::of(reading.page, reading.clock, reading.at)
                 .called(&entry.watch.called)
                 .numbered(entry.number);
-            seen.push(if entry.end.is_some() { one.ended() } else { one });
+            seen.push(match entry.end {
+                Some(_) => one.ended(),
+                None => one.stopped(Stat::is_stopped(entry.facts.pid, entry.facts.tid)),
+            });
         });
         seen
     }

@@ -50,6 +50,7 @@ export class Detail {
         `STALLED for ${duration(state.busy_ns + more)}`,
         `${worker}${state.running?.phase ? ` in phase ${state.running.phase}` : ""}: ${state.verdict?.words ?? what}${inside(state)}`,
       ],
+      stopped: ["", `stopped by a signal or a debugger ${state.busy_ns > 0 ? `in ${what}, busy for ${duration(state.busy_ns)}` : "while it waits for events"}`],
       ended: ["", state.busy_ns > 0 ? `ended while it ran ${what}, busy for at least ${duration(state.busy_ns)}` : "ended; it was idle"],
     }[state.kind];
     fill(byId("now"), parts, () => make("span"), (span, text) => say(span, text));

@@ -180,6 +180,8 @@ function words(loop) {
       return `${lead(loop)}STALLED ${duration(state.busy_ns)}`;
     case "expected_block":
       return `announced ${duration(state.expected_ns)}`;
+    case "stopped":
+      return `${lead(loop)}stopped`;
     case "ended":
       return state.busy_ns > 0 ? `ended in ${state.running?.words ?? "?"}` : "ended";
     default:

@@ -132,6 +132,16 @@ export function blame(incident) {
 function ofCalm(view, all) {
   const alive = all.filter(({ process }) => process.is_alive);
   const announcedBlock = alive.find(({ loop }) => loop.state.kind === "expected_block");
+  const stopped = alive.find(({ loop }) => loop.state.kind === "stopped");
+  if (stopped) {
+    return {
+      mood: "waiting",
+      headline: `${title(view, stopped)} is stopped`,
+      explanation: "by a signal (SIGSTOP) or a debugger; its code is not to blame, and what comes for it waits",
+      spoken: `${stopped.loop.name} is stopped`,
+      subject: stopped.loop.id,
+    };
+  }
   const dead = view.processes.filter((process) => !process.is_alive);
   const parts = [];
   if (announcedBlock) {

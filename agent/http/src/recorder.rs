@@ -13,7 +13,6 @@
 //! before it sees them), units change names with the format (so units are not passed on), and histograms without bounds
 //! become summaries (so all get bounds).
 
-use loopscope_report::metrics::catalog;
 use loopscope_report::metrics::page::OWN_PREFIX;
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Label, Metadata, Recorder, SharedString, Unit};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
@@ -38,7 +37,7 @@ fn build() -> Option<PrometheusRecorder> {
     let powers = |exponents: &mut dyn Iterator<Item = i32>| -> Vec<f64> {
         exponents.map(|exponent| 2f64.powi(exponent)).collect()
     };
-    let seconds = powers(&mut catalog::FAST.iter().copied().chain([5, 7]));
+    let seconds = powers(&mut [-20, -18, -16].into_iter().chain(-14..=3).chain([5, 7]));
     let bytes = powers(&mut (6..=30).step_by(2));
     let builder = PrometheusBuilder::new().set_buckets(&seconds).ok()?;
     let builder = builder.set_buckets_for_metric(Matcher::Suffix("_bytes".to_owned()), &bytes).ok()?;

@@ -1,6 +1,8 @@
 //! The reference of metrics, `docs/metrics.md`, is what the catalogue says. `UPDATE_EXPECT=1` rewrites it.
 
-use loopscope_report::metrics::catalog::{ALL, Family, GROUPS, HOST, LABELS, OTEL, PROM_CLIENT, Type, Unit};
+use loopscope_report::metrics::catalog::{
+    ALL, FAST, FEW, Family, GROUPS, HOST, LABELS, LAG, OTEL, OWN, PROM_CLIENT, Type, Unit, WAIT,
+};
 use std::fmt::Write;
 use std::path::Path;
 
@@ -14,8 +16,8 @@ The page comes as Prometheus text 0.0.4, as OpenMetrics 1.0 (with exemplars: the
 native histograms (schema 3: eight buckets an octave; counts: schema 0) and classic ones in the same message, as the
 scraper's `Accept` asks. Names, labels and values are the same in all three. No scrape resets anything.
 
-Histograms of durations have classic bounds at powers of two of a second, and those are exact sums of the native
-buckets. Series of a loop end with it; those of a kind of callback or job begin when the loop first has one, all at
+Histograms of durations have classic bounds at boundaries of the native buckets, `2^(n/8)` seconds, and those are exact sums of
+them ([which bounds](#bounds)). Series of a loop end with it; those of a kind of callback or job begin when the loop first has one, all at
 once; histograms begin with their first observation, save those that alerts read.
 
 A runtime of several workers has the series of one loop: `loop` is its name. Counters and histograms are sums over its workers,
@@ -24,6 +26,25 @@ workers' time, thresholds are the lowest. A site that several workers run is one
 when it ends, moves to another thread or is replaced; series of a runtime end with its last worker, and go on from where they
 were when one comes again. The families of workers tell which one is at fault: nothing in them is to be added to those of
 loops, which have it already.
+
+## Lag, and what it does not see
+
+`loopscope_loop_lag_seconds` is how long an event that becomes ready at a random moment waits until the loop polls. One such event
+is taken to come in every millisecond since the loop was made, at a random moment within it: one that comes while the loop polls
+waits 0, and one that comes while it is busy waits until it polls again. So the count grows by 1,000 a second, also while a poll
+lasts; in a busy period it stands still, and at the end of that all who waited are counted. A runtime that polls between two tasks
+without telling (its agent sees it) has let nobody wait until it did so last.
+
+Lag is made of when the loop polls, by its own thread's clock. So it does not see what happens inside of a poll:
+
+- **An event whose thread has no processor.** The poll was over and the thread ready to run, and the kernel let others run: a nice
+  value beside busy neighbours, a CPU quota, more threads than processors. The loop is \"in its poll\" all that time, and its lag is
+  0. `loopscope_thread_run_delay_seconds_total` counts that time, also the part that falls into busy periods, where it makes lag
+  longer. It is the kernel's own account (`schedstat`), of the whole thread.
+- **An event whose process is stopped in its poll**, by SIGSTOP or a debugger: it waits for as long as that lasts. `ls`,
+  `top` and `serve` show such a process as stopped. A frozen cgroup does the same, and the kernel does not tell. One that is stopped in a busy period has lag and a stall.
+- The way of an event before the poll could return it: in a queue of the kernel, on the network.
+- With a hypervisor that gives its processors to others (steal), neither the loop nor the kernel of its machine knows.
 
 A number that a loop's runtime cannot know is not 0: the loop has no series of it. Which numbers a runtime fills, and what it
 calls its phases, kinds and queues, it says on its page. Causes of starvation that it cannot tell are left out, too.
@@ -43,14 +64,36 @@ fn unit(family: &Family) -> &'static str {
 }
 
 fn bounds(family: &Family) -> String {
-    let list = |exponents: &mut dyn Iterator<Item = i32>| {
-        exponents.map(|exponent| format!("2^{exponent}")).collect::<Vec<_>>().join(" ")
-    };
     match family.kind {
-        Type::Durations(exponents) => format!("<br>bounds: {} s", list(&mut exponents.iter().copied())),
-        Type::Counts => format!("<br>bounds: {}", list(&mut (0..=16))),
+        Type::Durations(bounds) if bounds == FAST => "<br>bounds: fast".to_owned(),
+        Type::Durations(bounds) if bounds == LAG => "<br>bounds: lag".to_owned(),
+        Type::Durations(bounds) if bounds == WAIT => "<br>bounds: wait".to_owned(),
+        Type::Durations(_) => "<br>bounds: own".to_owned(),
+        Type::Counts => "<br>bounds: counts".to_owned(),
         Type::Counter | Type::Gauge => String::new(),
     }
+}
+
+/// The bounds of each set, in seconds.
+fn bounds_of_sets(out: &mut String) {
+    out.push_str(
+        "\n## Bounds\n\nClassic bounds lie closer together from 62 ms to 1 s, where people set alerts. With \
+         `Agent::builder().classic_buckets(ClassicBuckets::Few)`, or\n`loopscope serve --few-buckets`, all histograms of \
+         durations have those of the last row, and a page a third to a half fewer samples. Native\nhistograms have eight buckets an \
+         octave with either.\n\n| set | bounds |\n|---|---|\n",
+    );
+    let second = |eighths: &i32| {
+        let seconds = 2f64.powf(f64::from(*eighths) / 8.0);
+        let shown =
+            if seconds < 1e-3 { format!("{:.3} ms", seconds * 1e3) } else { format!("{seconds:.4} s") };
+        let (number, unit) = shown.split_once(' ').unwrap();
+        format!("{} {unit}", number.trim_end_matches('0').trim_end_matches('.'))
+    };
+    for (name, bounds) in [("fast", FAST), ("lag", LAG), ("wait", WAIT), ("own", OWN), ("few", FEW)] {
+        let list = bounds.iter().map(second).collect::<Vec<_>>().join(", ");
+        writeln!(out, "| {name} | {list} |").unwrap();
+    }
+    out.push_str("| counts | 1, 2, 4, 8 and so on up to 65,536 |\n");
 }
 
 fn table(out: &mut String, families: &[&Family]) {
@@ -82,7 +125,7 @@ fn reference() -> String {
         "\n## The host\n\nOn the page of `loopscope serve`, every series of a loop or a pool has three labels before its own: \
          `pid` and `name` of the\nprocess, and the loop's `runtime`. What agents alone know is not on it: \
          incidents, captures, exemplars, and the metrics of the\nprogram itself. The families of the agent and of the \
-         process are those of `loopscope serve` there. It has at most 50,000 series.\n",
+         process are those of `loopscope serve` there. It has at most 50,000 samples.\n",
     );
     table(&mut out, HOST);
     out.push_str(
@@ -93,12 +136,14 @@ fn reference() -> String {
          32 such numbers and 8 such histograms; loops that share the label `_other` have\nnone. Of names that would collide, the \
          first stays: the others are left out and counted.\n",
     );
+    bounds_of_sets(&mut out);
     out.push_str("\n## Labels\n\n| label | values | what |\n|---|---|---|\n");
     for (name, bound, about) in LABELS {
         writeln!(out, "| `{name}` | {bound} | {about} |").unwrap();
     }
     out.push_str(
-        "\nA page has at most 10,000 series of the agent's own; what is past that is left out and counted in\n\
+        "\nA page has at most 20,000 samples of the agent's own, as Prometheus counts them: lines of the text, of which a histogram \
+         has one\nfor each bound, and two. What is past that is left out and counted in \
          `loopscope_agent_series_overflow_total`.\n",
     );
     out

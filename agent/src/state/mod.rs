@@ -113,6 +113,8 @@ impl AgentState {
         addresses: (Option<AgentAddress>, Option<AgentAddress>),
         workers: Workers,
     ) -> Self {
+        let (compat, classic) = (settings.compat, settings.classic);
+        let written = AgentView { compat, classic, ..AgentView::default() };
         AgentState {
             thresholds: settings.thresholds.clone(),
             reports_per_minute: settings.reports_per_minute,
@@ -125,7 +127,7 @@ impl AgentState {
             last_tick: Ticks::NONE,
             said_private: false,
             sums: Sums::default(),
-            accounts: SelfMetrics::new(&[], AgentView { compat: settings.compat, ..AgentView::default() }),
+            accounts: SelfMetrics::new(&[], written),
         }
     }
 
@@ -217,7 +219,7 @@ impl AgentState {
     fn adopt(&mut self, page: LocalPage, notes: &mut Vec<String>) {
         let name = page.page().loop_name();
         let taken = self.loops.iter().map(|watched| watched.watch.series_label());
-        let watch = LoopWatch::new(page.called().clone(), page.page().facts().worker, taken, None);
+        let mut watch = LoopWatch::new(page.called().clone(), page.page().facts().worker, taken, None);
         self.sums.enter((), &watch);
         if let Some(reason) = page.private_because()
             && !std::mem::replace(&mut self.said_private, true)
@@ -227,7 +229,8 @@ impl AgentState {
         let thresholds = self.thresholds.of(page.called(), &name);
         let control = self_control(&page, thresholds, &self.addresses);
         let sight = Box::new(ProcThreadObserver::of(page.clone()));
-        let tracker = IncidentTracker::new(sight, self.reports_per_minute);
+        let mut tracker = IncidentTracker::new(sight, self.reports_per_minute);
+        watch.note_run_delay(tracker.run_delay_ns());
         self.loops.push(Watched {
             page,
             watch,
@@ -307,6 +310,7 @@ impl Watched {
             tid: self.page.thread().tid,
             now_ns,
             steal_ratio: wake.steal_ratio(now_ns, !turns.is_empty()),
+            throttled_ns: wake.throttled_ns(now_ns, !turns.is_empty()),
         };
         self.tracker.look(&at, moment.gap, turns, pool_turns, queue);
         for (cause, exemplar) in self.tracker.take_ended() {

@@ -6,6 +6,7 @@ use loopscope_report::metrics::view::LoopView;
 /// Returns the view of a loop, and how many more of its sites than ever before got no series.
 pub(super) fn view_of(watched: &mut Watched, sites_room: &mut usize) -> (LoopView, usize) {
     let snapshot = watched.page.page().snapshot(watched.page.clock());
+    watched.watch.note_run_delay(watched.tracker.run_delay_ns());
     let (mut view, left_out) = watched.watch.view(snapshot, sites_room);
     view.cases = Some(watched.tracker.counts());
     view.lag_minute = watched.lag.as_ref().map(|lag| lag.since_beginning(&view.snapshot.lag));

@@ -11,14 +11,14 @@ use crate::watch::pool::PoolTurn;
 use crate::watch::stall_accounting::{Gap, StallAccounting};
 use crate::watch::thread_state::{Found, ThreadObserver};
 use loopscope_probe::barrier::Barrier;
-use loopscope_probe::{NowValues, Page, Ticks, Vitals};
+use loopscope_probe::{NowValues, Page, Ticks};
 use loopscope_report::compute::budget::Budget;
 use loopscope_report::compute::class::Evidence;
 use loopscope_report::compute::figures::between;
 use loopscope_report::compute::stall::{End, StallEvent};
 use loopscope_report::compute::verdict::Verdict;
 use loopscope_report::incident::{Incident, IncidentCounts, IncidentKind, Severity};
-use loopscope_report::incident_builder::IncidentBuilder;
+use loopscope_report::incident_builder::{IncidentBuilder, Observation};
 use loopscope_report::model::exemplar::Exemplar;
 use loopscope_report::model::history::{Counters, History};
 use loopscope_stacks::CaptureError;
@@ -127,6 +127,12 @@ impl IncidentTracker {
         }
     }
 
+    /// Returns for how long the loop's thread was ready to run and had no processor, in nanoseconds since it began; `None` where
+    /// that is not told.
+    pub(crate) fn run_delay_ns(&mut self) -> Option<u64> {
+        self.sight.reading(0).map(|reading| reading.runqueue_ns)
+    }
+
     /// Returns what was counted so far.
     pub(crate) fn counts(&self) -> IncidentCounts {
         IncidentCounts { suppressed: self.budget.refused_total(), ..self.counts.clone() }
@@ -150,7 +156,7 @@ impl IncidentTracker {
         let reading = self.sight.reading(at.now_ns);
         self.meter.look(at.seen.vitals.busy_since, reading, gap);
         if self.history.is_due(at.seen.vitals.active_ns.saturating_add(at.seen.vitals.idle_ns)) {
-            self.history.push(counters(at.seen.page, at.seen.vitals));
+            self.history.push(counters(&at.seen));
         }
         self.collect(at, queue);
         for turn in turns {
@@ -430,8 +436,7 @@ impl IncidentTracker {
     fn pool_turn(&mut self, at: &At<'_>, turn: PoolTurn, queue: &mut IncidentQueue) {
         match (turn, self.pool.take()) {
             (PoolTurn::Began { age_ns }, _) => {
-                let mut open =
-                    OpenPoolIncident::open(at, queue, age_ns, counters(at.seen.page, at.seen.vitals));
+                let mut open = OpenPoolIncident::open(at, queue, age_ns, counters(&at.seen));
                 self.add_before(at, age_ns, 0, &mut open.case.builder.incident);
                 self.counts.incidents[IncidentKind::Pool as usize] += 1;
                 open.case.announced = self.admission(at);
@@ -445,7 +450,7 @@ impl IncidentTracker {
                 self.pool = Some(open);
             }
             (PoolTurn::Ended { age_ns }, Some(mut open)) => {
-                open.close(at, age_ns, &counters(at.seen.page, at.seen.vitals));
+                open.close(at, age_ns, &counters(&at.seen));
                 open.case.publish(at.seen.page, queue, true);
                 open.case.speak(at.now_ns, queue);
             }
@@ -466,6 +471,7 @@ impl IncidentTracker {
         let found = self.sight.look();
         case.found(&found);
         case.class(&self.evidence(at, &found));
+        case.throttled(at.throttled_ns);
     }
 
     fn evidence(&self, at: &At<'_>, found: &Found) -> Evidence {
@@ -487,7 +493,7 @@ impl IncidentTracker {
 
     /// Adds the figures of the ten seconds before an incident that is `age_ns` old.
     fn add_before(&self, at: &At<'_>, age_ns: u64, callbacks: u64, incident: &mut Incident) {
-        let mut present = counters(at.seen.page, at.seen.vitals);
+        let mut present = counters(&at.seen);
         present.active_ns = present.active_ns.saturating_sub(age_ns);
         present.callbacks = present.callbacks.saturating_sub(callbacks);
         if let Some(beginning) = self.history.beginning(present.total_ns()) {
@@ -496,14 +502,15 @@ impl IncidentTracker {
     }
 }
 
-fn counters(page: &Page, vitals: &Vitals) -> Counters {
+fn counters(seen: &Observation<'_>) -> Counters {
+    let (page, vitals) = (seen.page, seen.vitals);
     Counters {
         active_ns: vitals.active_ns,
         idle_ns: vitals.idle_ns,
         iterations: page.iterations_recorded(),
         callbacks: vitals.records,
         stalls: vitals.stalls_ended,
-        lag: page.lag(),
+        lag: page.lag_at(seen.clock, seen.taken),
     }
 }
 

@@ -96,6 +96,7 @@ pub(super) struct Bench {
     sight: FakeSight,
     queue: IncidentQueue,
     gap: Gap,
+    throttled_ns: (u64, u64),
 }
 
 impl Bench {
@@ -109,7 +110,8 @@ impl Bench {
         let tracker = IncidentTracker::new(Box::new(sight.clone()), reports_per_minute);
         let (stalls, pool) = (StallWatch::default(), PoolWatch::default());
         let (queue, gap) = (IncidentQueue::default(), Gap::default());
-        let mut bench = Bench { time, writer, stalls, pool, tracker, sight, queue, gap };
+        let throttled_ns = (0, 0);
+        let mut bench = Bench { time, writer, stalls, pool, tracker, sight, queue, gap, throttled_ns };
         bench.look();
         bench
     }
@@ -140,6 +142,7 @@ impl Bench {
             tid: 0,
             now_ns,
             steal_ratio: 0.0,
+            throttled_ns: self.throttled_ns,
         };
         self.tracker.look(&at, self.gap, turns, pool_turns, &mut self.queue);
         self.tracker.send(now_ns, Barrier::Asymmetric);
@@ -231,9 +234,11 @@ fn a_stall_is_one_record_from_its_detection_to_its_end() {
 
 #[test]
 fn a_waiting_thread_and_a_starved_one_are_told_apart() {
-    for (runqueue_ms, class, words) in [
-        (0, Class::Waiting, ", waiting in read(fd 3 -> pipe:[81]) ["),
-        (90, Class::StarvedOfCpu, ", starved of CPU: ready but not run for 90 ms ["),
+    for (runqueue_ms, throttled_ms, class, words) in [
+        (0, 0, Class::Waiting, ", waiting in read(fd 3 -> pipe:[81]) ["),
+        (0, 80, Class::Waiting, ", waiting in read(fd 3 -> pipe:[81]) ["),
+        (90, 0, Class::StarvedOfCpu, ", starved of CPU: ready but not run for 90 ms ["),
+        (90, 80, Class::StarvedOfCpu, ", held back by the CPU quota of its cgroup for 80 ms ["),
     ] {
         let mut bench = Bench::new(10);
         let site = bench.site(Kind::Timer, "t");
@@ -246,6 +251,7 @@ fn a_waiting_thread_and_a_starved_one_are_told_apart() {
             told.found.is_asleep = Some(true);
             told.found.waiting_in = Some("read(fd 3 -> pipe:[81])".to_owned());
         });
+        bench.throttled_ns = (5_000 * MS, (5_000 + throttled_ms) * MS);
         bench.look();
         assert_eq!(bench.incident().class, class);
         let line = bench.lines().remove(0);

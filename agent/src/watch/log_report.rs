@@ -149,6 +149,10 @@ fn how(incident: &Incident) -> String {
             Some(waiting_in) => format!(", waiting in {waiting_in}{}", in_frame("called by")),
             None => format!(", waiting{}", in_frame("in")),
         },
+        Class::StarvedOfCpu if incident.is_throttled() => {
+            let held = show_ns(incident.throttled_ns);
+            format!(", held back by the CPU quota of its cgroup for {held}{}", in_frame("in"))
+        }
         Class::StarvedOfCpu => {
             let ready = show_ns(incident.runqueue_ns);
             format!(", starved of CPU: ready but not run for {ready}{}", in_frame("in"))

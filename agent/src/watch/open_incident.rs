@@ -25,6 +25,9 @@ pub(crate) struct At<'a> {
     pub now_ns: u64,
     /// Share of the machine's busy time that the hypervisor gave to others.
     pub steal_ratio: f64,
+    /// For how long the CPU quota of the process's cgroup had held it back, in nanoseconds: at the reading before the loop was found
+    /// in trouble, and now.
+    pub throttled_ns: (u64, u64),
 }
 
 /// Whether the begin was said.
@@ -57,6 +60,8 @@ pub(crate) struct OpenIncident {
     pub over_ns: Option<u64>,
     /// What it was classed by.
     evidence: Evidence,
+    /// For how long a quota had held the process back before it.
+    throttled_before_ns: Option<u64>,
 }
 
 impl OpenIncident {
@@ -77,6 +82,7 @@ impl OpenIncident {
             names_due: 0,
             over_ns: None,
             evidence: Evidence::default(),
+            throttled_before_ns: None,
         }
     }
 
@@ -87,6 +93,13 @@ impl OpenIncident {
             self.builder.incident.waiting_in =
                 self.builder.incident.waiting_in.take().or(found.waiting_in.clone());
         }
+    }
+
+    /// Takes over for how long a quota held the process back: no longer than the thread was ready and did not run.
+    pub(crate) fn throttled(&mut self, (before_ns, now_ns): (u64, u64)) {
+        let before_ns = *self.throttled_before_ns.get_or_insert(before_ns);
+        let incident = &mut self.builder.incident;
+        incident.throttled_ns = now_ns.saturating_sub(before_ns).min(incident.runqueue_ns);
     }
 
     /// Takes over what the thread used, and classes the incident.

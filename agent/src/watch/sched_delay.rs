@@ -1,6 +1,7 @@
 //! How the agent's own thread spent the time between two looks: late, starved, or gone with the whole machine.
 
 use crate::watch::stall_accounting::Gap;
+use loopscope_probe::cgroup::CpuQuota;
 use loopscope_probe::proc::Sched;
 use std::fs::{self, File};
 
@@ -16,6 +17,7 @@ pub(crate) struct SchedDelay {
     /// When the next look was planned; `None` where the agent slept until it was rung.
     planned_ns: Option<u64>,
     steal: Steal,
+    throttled: Throttled,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -53,6 +55,17 @@ impl SchedDelay {
         self.planned_ns = planned_ns;
     }
 
+    /// Returns for how long the CPU quota of the process's cgroup has held it back, in nanoseconds: at the reading before the last,
+    /// and at the last. Read as often as [`SchedDelay::steal_ratio`] reads.
+    pub(crate) fn throttled_ns(&mut self, now_ns: u64, is_wanted: bool) -> (u64, u64) {
+        let age_ns = now_ns.saturating_sub(self.throttled.read_ns);
+        if age_ns >= STEAL_EVERY_NS || is_wanted && age_ns >= STEAL_EVERY_NS / 50 {
+            let throttled_ns = CpuQuota::own().map_or(0, |quota| quota.throttled_ns);
+            self.throttled.take(now_ns, is_wanted, throttled_ns);
+        }
+        (self.throttled.before_ns, self.throttled.now_ns)
+    }
+
     /// Returns the share of the machine's busy time that the hypervisor gave to others lately, 0 to 1. Reads the
     /// kernel's accounts at most once a second, or at once where `is_wanted`.
     pub(crate) fn steal_ratio(&mut self, now_ns: u64, is_wanted: bool) -> f64 {
@@ -62,6 +75,22 @@ impl SchedDelay {
             self.steal.take(now_ns, accounts);
         }
         self.steal.ratio
+    }
+}
+
+/// For how long a CPU quota held this process back, as it was read.
+#[derive(Clone, Copy, Debug, Default)]
+struct Throttled {
+    read_ns: u64,
+    before_ns: u64,
+    now_ns: u64,
+}
+
+impl Throttled {
+    /// Takes a reading: one that is not of trouble is what the next trouble is compared with.
+    fn take(&mut self, now_ns: u64, is_wanted: bool, throttled_ns: u64) {
+        self.before_ns = if is_wanted { self.now_ns } else { throttled_ns };
+        (self.read_ns, self.now_ns) = (now_ns, throttled_ns);
     }
 }
 
@@ -117,6 +146,17 @@ mod tests {
         assert_eq!(wake.look(9_000, 9_000).late_ns, 0, "asleep until rung");
         let woken = wake.look(10_000, 3_600_000_010_000);
         assert_eq!(woken.suspended_ns, 3_600_000_000_000);
+    }
+
+    #[test]
+    fn a_quota_is_compared_with_the_last_reading_before_the_trouble() {
+        let mut throttled = Throttled::default();
+        // Calm, calm, found in trouble, trouble again.
+        let told = [(false, 50), (false, 60), (true, 150), (true, 240)].map(|(is_wanted, ns)| {
+            throttled.take(1, is_wanted, ns);
+            (throttled.before_ns, throttled.now_ns)
+        });
+        assert_eq!(told, [(50, 50), (60, 60), (60, 150), (150, 240)]);
     }
 
     #[test]

@@ -2,13 +2,14 @@
 
 use super::{Alert, Severity};
 use crate::pace::{Pace, Span};
-use crate::promql::{Group, Series, increase, max, max_over_time};
+use crate::promql::{Group, Series, increase, max, max_over_time, rate};
 use crate::recorded::{LAG_P99, RESTARTS, RESTARTS_MAX, TIMERS_P99, UTILIZATION, observed};
 use loopscope_report::metrics::catalog as c;
 
 pub(super) fn alerts(pace: Pace) -> Vec<Alert> {
     let mut alerts = stalls(pace);
     alerts.extend(lateness());
+    alerts.push(no_processor(pace));
     alerts.push(handle_leak(pace));
     alerts
 }
@@ -119,6 +120,23 @@ fn lateness() -> Vec<Alert> {
                           many are due at once. `loopscope doctor` tells which.",
         },
     ]
+}
+
+/// What lag does not see: an event that waits for a thread which is ready to run.
+fn no_processor(pace: Pace) -> Alert {
+    let waited = rate(&Series::of(&c::THREAD_RUN_DELAY), Group::Without(&[]), &pace.window(Span::minutes(5)));
+    Alert {
+        name: "LoopShortOfProcessor",
+        why: "Lag is made of when the loop polls, so it does not show this. A tenth of the time is what a loop has that \
+              shares a processor with others now and then; more than a fifth, people notice.",
+        expr: lasting(&format!("{waited} > 0.2")),
+        hold: Some(Span::minutes(5)),
+        severity: Severity::Warning,
+        summary: "Loop {{ $labels.loop }} of {{ owner }} was ready to run and had no processor for {{ $value | humanizePercentage }} of the time",
+        description: "Its events waited although its callbacks may be short. Others use the processors, or the CPU quota \
+                      of its cgroup is used up: `loopscope doctor` says which. Of a runtime it is the sum of its \
+                      workers.",
+    }
 }
 
 fn handle_leak(pace: Pace) -> Alert {

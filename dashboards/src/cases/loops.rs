@@ -16,6 +16,7 @@ pub(super) fn cases() -> Vec<Case> {
         high_utilization(),
         full_utilization(),
         late_timers(),
+        no_processor(),
         leak(),
         tide(),
     ]
@@ -127,6 +128,17 @@ fn late_timers() -> Case {
         .there(&[CALM], "0+60x40")
         .silent("9m", "TimersLate")
         .fires("15m", "TimersLate", &[WEB], "475ms")
+}
+
+fn no_processor() -> Case {
+    let case =
+        Case::new("a thread that waits for a processor for a third of the time, and one for a tenth", "1m");
+    case.series(&c::THREAD_RUN_DELAY, &[WEB], "0+20x40")
+        .series(&c::THREAD_RUN_DELAY, &[CALM], "0+6x40")
+        .there(&[WEB], "0+60x40")
+        .there(&[CALM], "0+60x40")
+        .silent("5m", "LoopShortOfProcessor")
+        .fires("15m", "LoopShortOfProcessor", &[WEB], "33.33%")
 }
 
 fn leak() -> Case {

@@ -205,3 +205,19 @@ fn runbooks_name_panels_that_exist() {
         }
     }
 }
+
+#[test]
+fn no_query_has_a_value_that_is_not_a_number() {
+    for board in boards("runbooks") {
+        for query in board.panels().flat_map(|panel| panel.queries()) {
+            let expr = &query.expr;
+            for line in expr.lines().filter(|line| line.starts_with("histogram_quantile(")) {
+                assert!(line.contains(") >= 0"), "{}: a quantile of nothing: {expr}", board.uid);
+            }
+            for divisor in expr.split("\n/\n").skip(1) {
+                let is_guarded = divisor.starts_with('(') && divisor.contains(" > 0)");
+                assert!(is_guarded, "{}: divides by what may be 0: {expr}", board.uid);
+            }
+        }
+    }
+}

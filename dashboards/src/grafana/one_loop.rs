@@ -109,7 +109,7 @@ fn glance() -> Vec<Panel> {
 fn lag() -> Vec<Panel> {
     let lag = "What an event that becomes ready at a random moment waits until the loop polls. Computed from the exact \
                lengths of busy stretches, a thousand moments a second: stalls count in full, idle time counts as none.";
-    vec![
+    let mut panels = vec![
         percentiles(Panel::new(Shape::Lines, "Lag", lag), &c::LAG_SECONDS)
             .unit("s")
             .lines(t::LAG)
@@ -124,6 +124,14 @@ fn lag() -> Vec<Panel> {
         .ask(buckets(&loops(&c::LAG_SECONDS), WINDOW), "{{le}}")
         .unit("s")
         .size(12, 9),
+    ];
+    panels.extend(beside_lag());
+    panels
+}
+
+/// What lag does to a service, and what it does not see.
+fn beside_lag() -> Vec<Panel> {
+    vec![
         Panel::new(
             Shape::Lines,
             "Late moments over time",
@@ -134,6 +142,7 @@ fn lag() -> Vec<Panel> {
         .unit("percentunit")
         .lines(t::LATE_SHARE)
         .from(0.0)
+        .size(6, 8)
         .runbook("LagBudgetBurnFast"),
         two_percentiles(
             Panel::new(
@@ -146,6 +155,7 @@ fn lag() -> Vec<Panel> {
         .unit("s")
         .lines(t::LAG)
         .logarithmic()
+        .size(6, 8)
         .runbook("TimersLate"),
         Panel::new(
             Shape::Lines,
@@ -158,7 +168,19 @@ fn lag() -> Vec<Panel> {
         .unit("s")
         .lines(t::STALL)
         .from(0.0)
+        .size(6, 8)
         .runbook("LoopStalled"),
+        Panel::new(
+            Shape::Lines,
+            "Ready and not run",
+            "Share of time in which the loop's thread was ready to run and had no processor. Lag does not see it where the loop \
+             was about to leave its poll.",
+        )
+        .ask(rate(&loops(&c::THREAD_RUN_DELAY), ALL, WINDOW), "no processor")
+        .unit("percentunit")
+        .from(0.0)
+        .runbook("LoopShortOfProcessor")
+        .size(6, 8),
     ]
 }
 
@@ -460,6 +482,7 @@ fn workers() -> Vec<Panel> {
             "Share of its time of the last ten seconds that it was busy.",
         )
         .ask(max(&loops(&c::WORKER_UTILIZATION), each), "{{worker}}")
+        .ask(rate(&loops(&c::WORKER_RUN_DELAY), each, WINDOW), "{{worker}} ready and not run")
         .unit("percentunit")
         .from(0.0),
         Panel::new(Shape::Lines, "Time by worker and state", "Seconds a second that each was busy and idle.")

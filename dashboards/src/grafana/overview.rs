@@ -7,7 +7,7 @@ use super::selection::{
 };
 use super::shape::{Column, Shape};
 use super::thresholds as t;
-use crate::promql::{Group, max, per_minute, quantile, rate, share_above, sum};
+use crate::promql::{Group, max, per_minute, quantile, rate, ratio, share_above, sum};
 use crate::recorded::LAG_BOUND;
 use loopscope_report::metrics::catalog as c;
 
@@ -65,12 +65,14 @@ fn now() -> Vec<Panel> {
     ]
 }
 
+/// Each loop's busy share of time.
+fn busy_share() -> String {
+    let active = rate(&loops(&c::LOOP_TIME).with("state", "=", "active"), EACH, WINDOW);
+    ratio(&active, &rate(&loops(&c::LOOP_TIME), EACH, WINDOW))
+}
+
 fn room_now() -> Vec<Panel> {
-    let utilization = format!(
-        "max({}\n/\n{})",
-        rate(&loops(&c::LOOP_TIME).with("state", "=", "active"), EACH, WINDOW),
-        rate(&loops(&c::LOOP_TIME), EACH, WINDOW)
-    );
+    let utilization = format!("max({})", busy_share());
     vec![
         Panel::new(
             Shape::Figure,
@@ -140,14 +142,7 @@ fn states() -> Vec<Panel> {
             "Busy share of time",
             "1 is a loop that never rests: more arrives than it can do. Above 0.9 there is no room for a burst.",
         )
-        .ask(
-            format!(
-                "{}\n/\n{}",
-                rate(&loops(&c::LOOP_TIME).with("state", "=", "active"), EACH, WINDOW),
-                rate(&loops(&c::LOOP_TIME), EACH, WINDOW)
-            ),
-            LOOP_NAME,
-        )
+        .ask(busy_share(), LOOP_NAME)
         .unit("percentunit")
         .lines(t::UTILIZATION)
         .between(0.0, 1.0)

@@ -5,7 +5,7 @@ use super::panel::Panel;
 use super::selection::{POOL, POOL_NAME, WINDOW, pools, processes};
 use super::shape::Shape;
 use super::thresholds as t;
-use crate::promql::{Group, buckets, max, quantile, rate, sum, total_rate};
+use crate::promql::{Group, buckets, max, quantile, rate, ratio, sum, total_rate};
 use loopscope_report::metrics::catalog as c;
 
 const EACH: Group<'static> = Group::By(POOL);
@@ -84,7 +84,7 @@ fn load() -> Vec<Panel> {
             "Exact, from the time that threads were busy, not from samples.",
         )
         .ask(
-            format!("{}\n/\n{}", rate(&pools(&c::POOL_BUSY), EACH, WINDOW), sum(&pools(&c::POOL_THREADS), EACH)),
+            ratio(&rate(&pools(&c::POOL_BUSY), EACH, WINDOW), &sum(&pools(&c::POOL_THREADS), EACH)),
             POOL_NAME,
         )
         .unit("percentunit")

@@ -241,6 +241,13 @@ impl<S: 'static> Core<S> {
         }
     }
 
+    /// [`Core::enter_phase`], or goes on in it: for parts of an iteration that are one phase, which is observed once then.
+    pub(crate) fn continue_phase(&mut self, phase: Phase) {
+        if self.phase != phase {
+            self.enter_phase(phase);
+        }
+    }
+
     /// Tells whether anything keeps the loop running: an active referenced handle, a request, a deferred or posted
     /// callback, or a handle that is still closing.
     pub(crate) fn is_alive(&self) -> bool {

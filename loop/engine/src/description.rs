@@ -12,8 +12,11 @@ pub(crate) fn description() -> Description {
         .frames(Owner::Runtime, FramePart::Function, "loopscope_loop::")
         .frames(Owner::Runtime, FramePart::File, "loop/engine/src/")
         .frames(Owner::Runtime, FramePart::File, "/loopscope-loop-")
+        .frames(Owner::Runtime, FramePart::File, "loopscope-loop/src/")
         .frames(Owner::Runtime, FramePart::Function, "mio::")
+        .frames(Owner::Runtime, FramePart::File, "/mio-")
         .frames(Owner::Runtime, FramePart::Function, "polling::")
+        .frames(Owner::Runtime, FramePart::File, "/polling-")
 }
 
 fn remedies(description: Description) -> Description {

@@ -59,6 +59,19 @@ fn callbacks_are_counted_by_kind_and_by_phase() {
 }
 
 #[test]
+fn a_phase_of_an_iteration_is_observed_once() {
+    let values = profile(|cx| {
+        let hook = cx.on(Hook::Check, |_| take(ms(2)));
+        cx.immediate(move |cx| {
+            take(ms(3));
+            cx.close(hook);
+        });
+    });
+    let check = &values.phase[Phase::CHECK.index()];
+    assert_eq!((check.count(), check.sum_ns), (1, 5 * MS), "hooks, and then immediates");
+}
+
+#[test]
 fn a_late_timer_has_waited_from_its_due_time() {
     let values = profile(|cx| {
         cx.after(ms(10), |_| {});
@@ -143,6 +156,7 @@ fn what_is_cancelled_is_counted() {
         let immediate = cx.immediate(|_| {});
         assert!(cx.close(timer) && cx.close(immediate));
     });
+    assert_eq!(values.work_delivery.count(), 1, "of the job that ran");
     let cancelled = |kind: Kind| values.cancelled[kind.index()];
     assert_eq!([Kind::WorkDone, Kind::Timer, Kind::Immediate].map(cancelled), [1, 1, 1]);
     assert_eq!(values.pool.unwrap().cancelled[WorkKind::User.index()], 1);

@@ -64,6 +64,22 @@ impl Writer {
     /// [`Writer::park`] for a loop that has itself just read the page's clock, and settled before.
     #[inline]
     pub fn park_at(&mut self, now: Ticks) {
+        match now >= self.due.any {
+            true => self.park_when_due(now),
+            false => self.end_stretch(now),
+        }
+    }
+
+    /// Something is due. Apart, and with the rest in it: a call in the middle would cost every poll.
+    #[cold]
+    fn park_when_due(&mut self, now: Ticks) {
+        // While the page still says "busy": whoever reads "parked" adds what is not booked as events of the poll.
+        self.stretch_was_due(now);
+        self.end_stretch(now);
+    }
+
+    #[inline(always)]
+    fn end_stretch(&mut self, now: Ticks) {
         let Track { page, pen, last, .. } = &*self.track;
         let stretch = now.since(self.stretch_since);
         page.now.parked_since.set(pen, now.0);
@@ -75,8 +91,8 @@ impl Writer {
         page.iterations.ring().push(pen, entry);
         last.set(now);
         self.poll_since = now;
-        if stretch > self.due.stall_ticks || now >= self.due.any {
-            self.stretch_was_due(now);
+        if stretch > self.due.stall_ticks {
+            self.may_have_stalled(now);
         }
         // Last, so that a signal that is on its way has had the most time.
         if !self.gate.is_idle() {
@@ -175,17 +191,23 @@ impl Writer {
         self.set_due();
     }
 
-    /// A busy stretch has ended that may have been a stall, or in which an event arrived.
+    /// A busy stretch has ended that may have been a stall.
     #[cold]
-    fn stretch_was_due(&mut self, now: Ticks) {
+    fn may_have_stalled(&mut self, now: Ticks) {
         self.set_due();
         if now.since(self.stretch_since) > self.due.stall_ticks {
             self.book_stall(now);
         }
-        // Whoever polled meanwhile, without telling, took what had arrived.
+    }
+
+    /// A busy stretch ends in which an event may have arrived.
+    #[cold]
+    fn stretch_was_due(&mut self, now: Ticks) {
+        self.set_due();
+        // Whoever polled meanwhile without telling took what had arrived, again and again; that it did so last at `turned` is all
+        // that is known, and readers have counted those events as taken at once while the stretch lasted.
         let turned = self.track.page.control.since_turn(self.stretch_since).min(now);
         if turned > self.stretch_since && turned >= self.due.arrival {
-            self.book_arrivals(turned, true);
             self.book_arrivals(turned, false);
         }
         if now >= self.due.arrival {

@@ -181,6 +181,15 @@ impl Clock {
         }
     }
 
+    /// Returns the clock of a page of this process, whose writer found that it can be relied on; `None` for a virtual one.
+    pub(crate) fn of_own_page(source: ClockSource, scale: Scale) -> Option<Clock> {
+        match source {
+            ClockSource::Counter => Some(Clock { reading: Reading::Counter, scale }),
+            ClockSource::Monotonic => Some(Clock::monotonic()),
+            ClockSource::Virtual => None,
+        }
+    }
+
     /// Returns the present moment.
     #[inline(always)]
     pub fn now(&self) -> Ticks {

@@ -111,6 +111,12 @@ pub fn slot(ns: u64) -> usize {
     usize::from(guess) + usize::from(ns > BOUNDS[usize::from(guess)])
 }
 
+/// Returns the slot that ends at `2^(eighths/8)` seconds; beyond the grid's ends, the first or the last bounded one.
+#[inline]
+pub fn slot_of(eighths: i32) -> usize {
+    (eighths.clamp(EXPONENT_FIRST * 8, EXPONENT_LAST * 8) - NATIVE_OFFSET) as usize
+}
+
 /// A histogram of durations in shared memory. 250 buckets and the sum: 2008 bytes.
 #[repr(C)]
 #[derive(Debug)]
@@ -203,11 +209,10 @@ impl HistogramValues {
         self.buckets.iter().fold(0, |any, count| any | count) == 0
     }
 
-    /// Returns how many durations were at most `2^exponent` seconds: exact, because that is a boundary.
-    /// Exponents outside [`EXPONENT_FIRST`]`..=`[`EXPONENT_LAST`] are clamped to it.
-    pub fn count_within_power(&self, exponent: i32) -> u64 {
-        let octaves = exponent.clamp(EXPONENT_FIRST, EXPONENT_LAST) - EXPONENT_FIRST;
-        sum(&self.buckets[..=octaves as usize * 8])
+    /// Returns how many durations were at most `2^(eighths/8)` seconds: exact, because that is a boundary. What is beyond the
+    /// grid's ends is clamped to them.
+    pub fn count_within(&self, eighths: i32) -> u64 {
+        sum(&self.buckets[..=slot_of(eighths)])
     }
 
     /// Returns the upper bound, in nanoseconds, of the bucket that holds the `q`-quantile (0 to 1), or `None` where
@@ -227,6 +232,14 @@ impl HistogramValues {
     pub fn since(&self, earlier: &HistogramValues) -> HistogramValues {
         let buckets = self.buckets.iter().zip(&earlier.buckets).map(|(now, then)| now.saturating_sub(*then));
         HistogramValues { buckets: buckets.collect(), sum_ns: self.sum_ns.saturating_sub(earlier.sum_ns) }
+    }
+
+    /// Raises each count, and the sum, to that of `other` where it is less.
+    pub fn raise_to(&mut self, other: &HistogramValues) {
+        for (bucket, least) in self.buckets.iter_mut().zip(&other.buckets) {
+            *bucket = (*bucket).max(*least);
+        }
+        self.sum_ns = self.sum_ns.max(other.sum_ns);
     }
 
     /// Adds the counts of `other`. No bucket exceeds [`COUNT_MAX`](crate::limits::COUNT_MAX) afterwards either, so that all

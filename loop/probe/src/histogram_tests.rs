@@ -71,10 +71,9 @@ fn classic_power_of_two_bounds_are_exact_sums() {
     }
     let values = histogram.read();
     assert_eq!(values.count(), 6);
-    assert_eq!(values.count_within_power(-4), 2);
-    assert_eq!(values.count_within_power(-3), 4);
-    assert_eq!(values.count_within_power(0), 5);
-    assert_eq!(values.count_within_power(7), 5);
+    for (eighths, count) in [(-32, 2), (-24, 4), (0, 5), (7 * 8, 5)] {
+        assert_eq!(values.count_within(eighths), count, "{eighths}");
+    }
     assert_eq!(values.sum_ns, 201_250_000_001);
 }
 

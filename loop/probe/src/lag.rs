@@ -12,7 +12,7 @@
 
 use crate::histogram::{SLOT_OVERFLOW, UPPER_NS};
 
-const MS_NS: u64 = 1_000_000;
+pub(crate) const MS_NS: u64 = 1_000_000;
 
 /// Arrivals nearest to the end of a stretch are booked one by one, at their random moments; those before, whose
 /// buckets are wider than a millisecond, as if they came in the middle of theirs.

@@ -32,6 +32,9 @@ pub mod word;
 #[cfg_attr(loom, allow(dead_code, reason = "only the registry asks for it, which is not in a model"))]
 pub mod barrier;
 pub mod bell;
+#[cfg(all(not(loom), target_os = "linux"))]
+#[doc(hidden)]
+pub mod cgroup;
 pub mod clock;
 mod counter;
 pub mod counts;
@@ -87,6 +90,8 @@ pub mod incident_id;
 pub mod iterations;
 #[cfg(not(loom))]
 pub mod jobs;
+#[cfg(not(loom))]
+mod lag_reader;
 #[cfg(not(loom))]
 mod ledger;
 #[cfg(all(not(loom), target_os = "linux"))]

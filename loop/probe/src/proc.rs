@@ -47,6 +47,12 @@ impl Stat {
         Stat::parse(&fs::read(format!("/proc/{pid}/task/{tid}/stat")).ok()?)
     }
 
+    /// Tells whether a thread is stopped by a signal or a debugger; 0 for the thread asks about the whole process.
+    pub fn is_stopped(pid: u32, tid: u32) -> bool {
+        let stat = if tid == 0 { Stat::of_process(pid) } else { Stat::of_thread(pid, tid) };
+        stat.is_some_and(|stat| matches!(stat.state, 'T' | 't'))
+    }
+
     /// Reads the file's text.
     fn parse(stat: &[u8]) -> Option<Stat> {
         // The second field is the name in parentheses and may hold anything, so count from the last one.
@@ -276,6 +282,29 @@ mod tests {
 
     #[test]
     #[cfg(not(miri))]
+    fn a_stopped_process_is_told_from_one_that_sleeps() {
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let pid = child.id();
+        assert!(!Stat::is_stopped(pid, pid));
+        let signal = |signal: &str| {
+            let kill = std::process::Command::new("kill").args([signal, &pid.to_string()]).status();
+            assert!(kill.unwrap().success());
+        };
+        signal("-STOP");
+        while !Stat::is_stopped(pid, pid) {
+            std::thread::yield_now();
+        }
+        assert!(Stat::is_stopped(pid, 0));
+        signal("-CONT");
+        while Stat::is_stopped(pid, pid) {
+            std::thread::yield_now();
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    #[test]
+    #[cfg(not(miri))]
     fn this_process_and_thread_are_told() {
         let pid = std::process::id();
         let (stat, status) = (Stat::of_process(pid).unwrap(), Status::of_process(pid).unwrap());
@@ -293,6 +322,7 @@ mod tests {
             assert!(Sched::of_thread(pid, tid).unwrap().run_ns >= before.run_ns);
         }
         assert_eq!(Stat::of_process(u32::MAX), None);
+        assert!(!Stat::is_stopped(pid, tid) && !Stat::is_stopped(pid, 0) && !Stat::is_stopped(u32::MAX, 0));
         assert!(Status::of_process(u32::MAX).is_err());
     }
 }

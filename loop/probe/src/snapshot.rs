@@ -271,7 +271,7 @@ impl Page {
             requests_active: gauge(tallies.requests_active.get()),
             timers_pending: gauge(tallies.timers_pending.get()),
             wakes_coalesced: count(tallies.wakes_coalesced.get()),
-            lag: tallies.lag.read(),
+            lag: self.lag_at(clock, taken),
             iteration: tallies.iteration.read(),
             poll_wait: tallies.poll_wait.read(),
             blocked_duration: tallies.blocked_duration.read(),

@@ -5,6 +5,7 @@
 //! ends, those that are still open. A writer that another variable holds may be dropped, and even used, after that: on the
 //! same thread, and closing a page twice is closing it once.
 
+use crate::clock::Clock;
 use crate::gate::CaptureGate;
 use crate::memory::Memory;
 use crate::poll_gate::PollGate;
@@ -59,6 +60,9 @@ pub(crate) fn close(memory: &Arc<Memory>) {
     // A second pen, on the thread of the first: stores of both are in the order of the program.
     let (page, pen) = (memory.page(), Pen::mint());
     let was_busy = page.now.busy_since.get() != 0;
+    if let Some(clock) = page.clock().and_then(|(source, scale)| Clock::of_own_page(source, scale)) {
+        page.book_last_poll(&pen, &clock);
+    }
     page.now.busy_since.publish(&pen, 0);
     page.header.is_closed.publish(&pen, 1);
     crate::registry::remove(memory, was_busy);

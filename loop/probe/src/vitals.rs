@@ -98,11 +98,6 @@ impl Page {
         waits.buckets.iter().skip(first).fold(0, |sum, count| sum.saturating_add(*count))
     }
 
-    /// Copies the histogram of lag.
-    pub fn lag(&self) -> crate::histogram::HistogramValues {
-        self.tallies.lag.read()
-    }
-
     /// Returns when the busy period that runs began, on the page's clock; [`Ticks::NONE`] while the loop polls. Whoever sees a
     /// period sees what was stored before it.
     pub fn busy_since(&self) -> Ticks {

@@ -461,6 +461,7 @@ impl Drop for Writer {
     fn drop(&mut self) {
         let (page, pen) = self.parts();
         let was_busy = page.now.busy_since.get() != 0;
+        page.book_last_poll(pen, self.clock());
         page.now.busy_since.publish(pen, 0);
         page.header.is_closed.publish(pen, 1);
         self.gate.close();

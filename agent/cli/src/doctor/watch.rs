@@ -8,9 +8,10 @@ use crate::pages::{LoopPage, Process};
 use crate::{agent, duration};
 use indicatif::{ProgressBar, ProgressStyle};
 use loopscope_probe::Clock;
+use loopscope_probe::cgroup::CpuQuota;
 use loopscope_probe::loop_id::LoopId;
 use loopscope_probe::proc::{Sched, Status};
-use loopscope_report::diagnose::{Examination, Look, LoopEvidence, Surroundings};
+use loopscope_report::diagnose::{Examination, Look, LoopEvidence, Quota, Surroundings};
 use loopscope_report::incident::Incident;
 use std::time::{Duration, SystemTime};
 
@@ -43,6 +44,8 @@ struct Patient<'a> {
     examination: Examination,
     /// The thread's times at the begin.
     before: Option<Sched>,
+    /// What the CPU quota of its cgroup had done at the begin.
+    quota: Option<CpuQuota>,
     pid: u32,
 }
 
@@ -91,10 +94,11 @@ pub fn watch(process: &Process, length: Duration) -> Result<Seen, Failure> {
 
 impl<'a> Patient<'a> {
     fn admit(page: &'a LoopPage, pid: u32) -> Option<Patient<'a>> {
+        let at = page.clock().now();
         let copy = page.read().ok()?;
-        let examination = Examination::begin(&copy, page.clock(), page.clock().now());
+        let examination = Examination::begin(&copy, page.clock(), at);
         let before = Sched::of_thread(pid, page.facts.tid);
-        Some(Patient { page, examination, before, pid })
+        Some(Patient { page, examination, before, quota: CpuQuota::of_process(pid), pid })
     }
 
     fn step(&self) -> Duration {
@@ -131,6 +135,10 @@ impl<'a> Patient<'a> {
         let surroundings = Surroundings {
             label: Some(self.page.called.label.clone()),
             thread_ns,
+            quota: self.quota.zip(CpuQuota::of_process(self.pid)).map(|(before, after)| {
+                let CpuQuota { periods, throttled_periods, throttled_ns } = after.since(before);
+                Quota { periods, throttled_periods, throttled_ns }
+            }),
             processors: Status::of_process(self.pid).map_or(0, |status| status.processors()),
             incidents: incidents.iter().filter(is_own).cloned().collect(),
         };

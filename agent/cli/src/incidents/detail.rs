@@ -121,8 +121,11 @@ fn class(incident: &Incident) -> String {
     let what = match incident.class {
         Class::Computing => "computing",
         Class::Waiting => "waiting: asleep in the kernel",
+        Class::StarvedOfCpu if incident.is_throttled() => {
+            "starved of cpu: held back by the CPU quota of its cgroup (cpu.stat); the code is not to blame"
+        }
         Class::StarvedOfCpu => {
-            "starved of cpu: ready to run, and no processor was free; the code is not to blame"
+            "starved of cpu: ready to run, and it got no processor; the code is not to blame"
         }
         Class::Stopped => "stopped: by SIGSTOP, the freezer or the hypervisor; the code is not to blame",
         Class::Suspended => "suspended: the machine was asleep; the code is not to blame",

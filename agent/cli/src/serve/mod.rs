@@ -6,7 +6,7 @@ use crate::http::access;
 use crate::interrupt::Interrupt;
 use crate::output::print;
 use loopscope_agent::Listen;
-use loopscope_host::{Host, LISTEN};
+use loopscope_host::{ClassicBuckets, Host, LISTEN};
 use std::time::Duration;
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::LevelFilter;
@@ -31,6 +31,9 @@ pub fn run(options: &ServeArguments) -> Result<(), Failure> {
     }
     if let Some(keep) = options.keep {
         builder = builder.keep(keep);
+    }
+    if options.few_buckets {
+        builder = builder.classic_buckets(ClassicBuckets::Few);
     }
     for name in &options.host_names {
         builder = builder.host_name(name);

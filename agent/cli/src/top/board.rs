@@ -253,6 +253,7 @@ fn trouble(entry: &LoopView) -> (u8, u64) {
     match state.kind {
         StateKind::Stalled if state.is_critical => (4, state.busy_ns),
         StateKind::Stalled => (3, state.busy_ns),
+        StateKind::Stopped => (2, state.busy_ns),
         _ if entry.stalls.warning_count_new > 0 => (2, 0),
         StateKind::Ended => (0, 0),
         _ => (1, 0),

@@ -159,6 +159,7 @@ pub fn state(entry: &LoopView) -> String {
         StateKind::Running => "running".to_owned(),
         StateKind::ExpectedBlock => format!("expected {}", show_ns(state.expected_ns)),
         StateKind::Stalled => format!("STALLED {}", show_ns(state.busy_ns)),
+        StateKind::Stopped => "stopped".to_owned(),
         StateKind::Ended if state.busy_ns > 0 => "ended, busy".to_owned(),
         StateKind::Ended => "ended".to_owned(),
     }

@@ -27,7 +27,7 @@ const SHADES: [&str; 5] = [" ", "░", "▒", "▓", "█"];
 pub fn style_of(entry: &LoopView, theme: Theme) -> Style {
     match entry.state.kind {
         StateKind::Stalled => theme.alarm(),
-        StateKind::ExpectedBlock => theme.warning(),
+        StateKind::ExpectedBlock | StateKind::Stopped => theme.warning(),
         StateKind::Running => theme.good(),
         StateKind::Idle => Style::new(),
         StateKind::Ended => theme.faint(),

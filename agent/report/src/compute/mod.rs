@@ -12,3 +12,4 @@ pub mod sites;
 pub mod stall;
 pub mod utilization;
 pub mod verdict;
+pub(crate) mod waiting;

@@ -54,6 +54,8 @@ pub struct LoopEvidence {
     pub(crate) expected: Vec<(String, u64)>,
     /// The loop thread's time, where the kernel tells it.
     pub(crate) cpu: Option<CpuTime>,
+    /// What the CPU quota of its process's cgroup did meanwhile; `None` where there is none, or the kernel does not tell.
+    pub(crate) quota: Option<Quota>,
     /// Processors that the process may use; 0 where not known.
     pub(crate) processors: u64,
     /// For how long, at most, the agent did not look although the loop was busy; `None` where there is no agent.
@@ -130,6 +132,17 @@ pub(crate) struct PoolKind {
     pub failed: u64,
     pub wait: HistogramValues,
     pub run: HistogramValues,
+}
+
+/// What a CPU quota did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Quota {
+    /// Periods that the quota is for.
+    pub periods: u64,
+    /// Those of them in which it was used up.
+    pub throttled_periods: u64,
+    /// Time in which the process was held back for that, in nanoseconds, in sum over the processors.
+    pub throttled_ns: u64,
 }
 
 /// How a thread's time went.

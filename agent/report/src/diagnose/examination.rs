@@ -6,8 +6,9 @@
 use crate::compute::sites;
 use crate::compute::sites::SiteTotal;
 use crate::compute::verdict::judge;
+use crate::compute::waiting::add_waiting;
 use crate::diagnose::evidence::{
-    CpuTime, Delayer, JobSite, LoopEvidence, PoolEvidence, PoolKind, SeenStall, Trend,
+    CpuTime, Delayer, JobSite, LoopEvidence, PoolEvidence, PoolKind, Quota, SeenStall, Trend,
 };
 use crate::incident::Incident;
 use loopscope_probe::counts::CountValues;
@@ -51,6 +52,8 @@ pub struct Surroundings {
     /// Time that the loop's thread was on a processor while it was watched, and time that it was ready to run and had
     /// none, in nanoseconds; `None` where the kernel does not tell.
     pub thread_ns: Option<(u64, u64)>,
+    /// What the CPU quota of the process's cgroup did while it was watched; `None` where there is none.
+    pub quota: Option<Quota>,
     /// Processors that the watched process may use; 0 where not known.
     pub processors: u64,
     /// The loop's incidents that overlap the time it was watched, newest first.
@@ -235,6 +238,9 @@ impl Examination {
         let (timer, accept) = (Kind::Timer.index(), Kind::Accept.index());
         let errors = Kind::ALL[..Kind::CALLBACKS].iter().enumerate();
         let errors = errors.map(|(at, kind)| (*kind, delta(last.errors[at], first.errors[at])));
+        let mut lag = last.lag.since(&first.lag);
+        // Whoever waits still, has waited.
+        add_waiting(&mut lag, last.now.busy_ns);
         let blocked_duration = last.blocked_duration.since(&first.blocked_duration);
         let handles = HandleType::ALL.iter().zip(&self.handles).map(|(kind, series)| (*kind, trend(series)));
         let mut delayers: Vec<(String, Delayer)> = self.delayers.into_iter().collect();
@@ -246,7 +252,7 @@ impl Examination {
             watched_ns: clock.duration_ns(first.taken, last.taken),
             active_ns: delta(last.active_ns, first.active_ns),
             callbacks: run.saturating_add(drained),
-            lag: last.lag.since(&first.lag),
+            lag,
             warning_ns: last.warning_ns,
             critical_ns: last.critical_ns,
             iterations: delta(last.iterations, first.iterations),
@@ -265,6 +271,7 @@ impl Examination {
             sites_overflow: last.sites_overflow,
             expected: self.expected.into_iter().collect(),
             cpu: surroundings.thread_ns.map(|(run_ns, runqueue_ns)| CpuTime { run_ns, runqueue_ns }),
+            quota: surroundings.quota,
             processors: surroundings.processors,
             agent_late_ns: self.agent_late_ns,
             incidents: surroundings.incidents,

@@ -90,6 +90,27 @@ fn a_stall_that_is_not_over_is_told_as_such() {
 }
 
 #[test]
+fn events_of_a_stall_that_runs_still_have_waited() {
+    let mut bench = Bench::new();
+    bench.time.advance_ns(100 * MS);
+    bench.writer.unpark(1);
+    bench.time.advance_ns(900 * MS);
+    bench.look();
+    let evidence = bench.finish();
+    assert!((1_000..=1_001).contains(&evidence.lag.count()), "{}", evidence.lag.count());
+    assert_eq!(evidence.lag_words().unwrap(), "an event had to wait 420 ms at the median, 917 ms at p99");
+}
+
+#[test]
+fn a_loop_that_never_ran_has_waited_for_nothing() {
+    let bench = Bench::new();
+    bench.time.advance_ns(5_000 * MS);
+    let evidence = bench.finish();
+    assert_eq!(evidence.lag.count(), 5_001);
+    assert_eq!(evidence.lag_words().unwrap(), "an event had to wait 0 at the median, 0 at p99");
+}
+
+#[test]
 fn a_stall_between_two_looks_is_found_in_the_ring_of_iterations() {
     let mut bench = Bench::new();
     let site = bench.writer.named_site(Location::caller(), Kind::IoRead, "read");

@@ -1,6 +1,6 @@
 //! Rules about what is around the program: processors, suspends, and the agent itself.
 
-use crate::diagnose::evidence::LoopEvidence;
+use crate::diagnose::evidence::{LoopEvidence, Quota};
 use crate::diagnose::finding::{Certainty, Finding, Urgency};
 use crate::duration::show_ns;
 use crate::incident::{Class, Incident};
@@ -13,7 +13,7 @@ const AGENT_LATE_NS: u64 = 500_000_000;
 const STARVED_OF_WATCHED: f64 = 0.05;
 const STARVED_OF_WANTED: f64 = 0.2;
 
-/// The loop's thread has to wait for a processor.
+/// The loop's thread has to wait for a processor. Who has it is not known, save where it is nobody: a CPU quota.
 pub(crate) fn starved_of_cpu(evidence: &LoopEvidence) -> Vec<Finding> {
     let incidents = of_class(evidence, |class| class == Class::StarvedOfCpu);
     let waited = evidence.cpu.and_then(|cpu| {
@@ -24,13 +24,33 @@ pub(crate) fn starved_of_cpu(evidence: &LoopEvidence) -> Vec<Finding> {
     if waited.is_none() && incidents.is_empty() {
         return Vec::new();
     }
-    let headline = format!("{} is starved of processor time: the machine is short of it", evidence.named());
+    let quota = quota_to_blame(evidence);
+    let (headline, remedy) = match quota {
+        Some(_) => (
+            format!("{} is held back by the CPU quota of its cgroup", evidence.named()),
+            "raise the quota (`cpu.max`, or `cpu.cfs_quota_us`; in Kubernetes the CPU limit), or let fewer threads compute at \
+             once; durations told above include this waiting",
+        ),
+        None => (
+            format!("{} had to wait for a processor", evidence.named()),
+            "look at what else runs here (`top`), at its nice value, and at steal time; durations told above include this \
+             waiting, and lag does not where the loop was about to leave its poll",
+        ),
+    };
     let waited = waited.map(|(runqueue_ns, part)| {
         format!(
             "its thread was ready to run and had no processor for {} of {}: {} of what it wanted",
             show_ns(runqueue_ns),
             show_ns(evidence.watched_ns),
             percent(part)
+        )
+    });
+    let used_up = quota.map(|quota| {
+        format!(
+            "the quota was used up in {} of {}, which held the process back for {}",
+            quota.throttled_periods,
+            count(quota.periods, "period"),
+            show_ns(quota.throttled_ns)
         )
     });
     let processors = (evidence.processors > 0)
@@ -44,15 +64,26 @@ pub(crate) fn starved_of_cpu(evidence: &LoopEvidence) -> Vec<Finding> {
         .then(|| format!("{} for want of a processor", count(incidents.len() as u64, "incident")));
     let mut finding = Finding::new(&evidence.name, Urgency::Warning, Certainty::Certain, headline)
         .because_of(waited)
+        .because_of(used_up)
         .because_of(blamed)
         .because_of(processors)
         .because_of(stalls)
-        .remedy(
-            "look at what else runs here (`top`), at the container's CPU quota (`cpu.stat`: nr_throttled) and at \
-             steal time; durations told above include this waiting",
-        );
+        .remedy(remedy);
     finding.incidents = incidents;
     vec![finding]
+}
+
+/// Returns the CPU quota where it explains why the thread had no processor: it held the process back for half of that time or more,
+/// or most of the incidents say so.
+fn quota_to_blame(evidence: &LoopEvidence) -> Option<Quota> {
+    let starved = || evidence.incidents.iter().filter(|incident| incident.class == Class::StarvedOfCpu);
+    let told = starved().filter(|incident| incident.is_throttled()).count();
+    let is_told = told > 0 && told * 2 >= starved().count();
+    let is_seen = |quota: &Quota| {
+        let waited_ns = evidence.cpu.map_or(u64::MAX, |cpu| cpu.runqueue_ns);
+        quota.throttled_periods > 0 && quota.throttled_ns.saturating_mul(2) >= waited_ns
+    };
+    evidence.quota.filter(|quota| quota.throttled_periods > 0 && (is_told || is_seen(quota)))
 }
 
 /// The process or the machine stood still.

@@ -25,7 +25,7 @@ mod pool;
 mod rules;
 
 pub use blackbox::{LoopName, last_moment, reconstruct, under_way};
-pub use evidence::LoopEvidence;
+pub use evidence::{LoopEvidence, Quota};
 pub use examination::{Examination, Look, Surroundings};
 pub use finding::{Certainty, Finding, Urgency};
 pub use rules::{RULES, Rule};

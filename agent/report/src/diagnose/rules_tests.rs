@@ -3,7 +3,7 @@
 use super::*;
 use crate::compute::sites::SiteTotal;
 use crate::compute::verdict::Cause;
-use crate::diagnose::evidence::{CpuTime, Delayer, JobSite, PoolEvidence, PoolKind, SeenStall, Trend};
+use crate::diagnose::evidence::{CpuTime, Delayer, JobSite, PoolEvidence, PoolKind, Quota, SeenStall, Trend};
 use crate::diagnose::{Certainty, Urgency, diagnose};
 use crate::incident::{Class, Culprit, Frame, Incident, StackCount};
 use loopscope_probe::description::{self, Description, Fact, Term, Trouble};
@@ -200,7 +200,12 @@ fn load_cases() -> Vec<Case> {
         (
             "starved_of_cpu",
             with(well(), |evidence| evidence.cpu = Some(CpuTime { run_ns: 2 * S, runqueue_ns: 2 * S })),
-            vec!["no processor for 2.0 s of 10 s: 50 %", "2 processors", "nr_throttled"],
+            vec![
+                "had to wait for a processor",
+                "no processor for 2.0 s of 10 s: 50 %",
+                "2 processors",
+                "nice value",
+            ],
             with(well(), |evidence| evidence.cpu = Some(CpuTime { run_ns: 100 * MS, runqueue_ns: 90 * MS })),
         ),
         (
@@ -411,6 +416,29 @@ fn a_sleeping_thread_is_likely_waiting_without_anybody_having_seen_the_call() {
     let findings = diagnose(&[asleep]);
     assert_eq!((findings[0].rule, findings[0].certainty), ("waiting", Certainty::Likely));
     assert!(findings[0].evidence.iter().any(|line| line.contains("asleep for 78 %")), "{findings:#?}");
+}
+
+#[test]
+fn a_quota_is_named_where_it_is_to_blame_and_only_there() {
+    let starved = CpuTime { run_ns: 2 * S, runqueue_ns: 2 * S };
+    let quota =
+        |throttled_periods, throttled_ns| Some(Quota { periods: 100, throttled_periods, throttled_ns });
+    let told = |cpu: CpuTime, quota: Option<Quota>| {
+        let seen = with(well(), |evidence| (evidence.cpu, evidence.quota) = (Some(cpu), quota));
+        let findings = diagnose(&[seen]);
+        findings.into_iter().next().map(|finding| format!("{} {:?}", finding.headline, finding.evidence))
+    };
+    let held = told(starved, quota(80, 3 * S)).unwrap();
+    assert!(held.contains("held back by the CPU quota of its cgroup"), "{held}");
+    assert!(held.contains("used up in 80 of 100 periods, which held the process back for 3.0 s"), "{held}");
+    for other in [None, quota(0, 0), quota(1, 5 * MS)] {
+        let said = told(starved, other).unwrap();
+        assert!(said.contains("had to wait for a processor") && !said.contains("quota"), "{said}");
+    }
+    // Nothing is said of a thread that ran when it wanted to, whatever the quota did to others; nor of one that hardly waited.
+    for (run_ns, runqueue_ns) in [(2 * S, 10 * MS), (10 * MS, 400 * MS), (5 * S, S)] {
+        assert_eq!(told(CpuTime { run_ns, runqueue_ns }, quota(80, 3 * S)), None, "{run_ns} {runqueue_ns}");
+    }
 }
 
 #[test]

@@ -103,6 +103,9 @@ pub struct Incident {
     pub cpu_ns: u64,
     /// Time within the incident that the loop's thread was ready to run and had no processor, in nanoseconds.
     pub runqueue_ns: u64,
+    /// Time within the incident that the CPU quota of the process's cgroup held it back, in nanoseconds, about; 0 where there is
+    /// none, or nobody looked.
+    pub throttled_ns: u64,
     /// For how much of the incident `cpu_ns` and `runqueue_ns` were watched, in nanoseconds: at most the duration.
     pub watched_ns: u64,
     /// What else is worth knowing, a sentence each: the agent was late itself, a stack was guessed.
@@ -218,6 +221,13 @@ impl Incident {
         for (incident, name) in list.iter_mut().zip(incident_id::names(&identities)) {
             incident.id = name;
         }
+    }
+
+    /// Tells whether its thread was kept from a processor by the CPU quota of its cgroup, for most of that time.
+    pub fn is_throttled(&self) -> bool {
+        self.class == Class::StarvedOfCpu
+            && self.throttled_ns > 0
+            && self.throttled_ns.saturating_mul(2) >= self.runqueue_ns
     }
 
     /// Tells whether it lasted longer than its threshold, expected blocks aside: what did not is nothing to report.

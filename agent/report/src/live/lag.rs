@@ -1,11 +1,9 @@
 //! Lag of an interval: those whose wait ended in it, and those who wait at its end.
 
 use crate::compute::lag_figures::LagFigures;
+use crate::compute::waiting::add_waiting;
 use crate::live::view::LagView;
-use loopscope_probe::histogram::{HistogramValues, SLOTS, UPPER_NS, slot};
-
-/// Virtual arrivals come once in a millisecond.
-const ARRIVAL_NS: u64 = 1_000_000;
+use loopscope_probe::histogram::{HistogramValues, SLOTS, UPPER_NS};
 
 /// Slots of the page's grid that make a cell: half an octave.
 const SLOTS_PER_CELL: usize = 4;
@@ -36,20 +34,16 @@ const _: () = assert!(LAG_BOUNDS_NS[0] == 244_140 && LAG_BOUNDS_NS[CELLS - 2] ==
 /// A loop's lag at its last observation.
 #[derive(Clone, Debug, Default)]
 pub(super) struct LagPast {
-    booked: HistogramValues,
-    /// Arrivals that found the loop in its poll, as far as they were told: the page books them when the poll ends.
-    idle_told: u64,
+    /// What the page had counted, at its most.
+    counted: HistogramValues,
 }
 
 impl LagPast {
-    /// Returns the waits of the interval that ends now. `booked` is what the page has booked so far; the loop has been
-    /// busy for `busy_ns` or polling for `parked_ns`, one of which is 0.
-    pub(super) fn turn(&mut self, booked: &HistogramValues, busy_ns: u64, parked_ns: u64) -> HistogramValues {
-        let mut values = booked.since(&self.booked);
-        let idle = booked.buckets[0].saturating_add(parked_ns / ARRIVAL_NS);
-        values.buckets[0] = idle.saturating_sub(self.idle_told);
-        self.idle_told = self.idle_told.max(idle);
-        self.booked.clone_from(booked);
+    /// Returns the waits of the interval that ends now. `counted` is what the page has counted so far; the loop has been busy for
+    /// `busy_ns`, 0 where it polls.
+    pub(super) fn turn(&mut self, counted: &HistogramValues, busy_ns: u64) -> HistogramValues {
+        let mut values = counted.since(&self.counted);
+        self.counted.raise_to(counted);
         add_waiting(&mut values, busy_ns);
         values
     }
@@ -67,19 +61,6 @@ pub(super) fn lag_view(values: &HistogramValues) -> LagView {
     }
 }
 
-/// Adds those who arrived in the stretch that runs, with their waits until now.
-fn add_waiting(values: &mut HistogramValues, busy_ns: u64) {
-    let count = busy_ns / ARRIVAL_NS;
-    // Waits are spread evenly from 0 to the age of the stretch: those up to a bound are the bound's share of them.
-    let mut below = 0;
-    for (bucket, bound) in values.buckets.iter_mut().zip(UPPER_NS).take(slot(busy_ns) + 1) {
-        let upto = (bound / ARRIVAL_NS).min(count);
-        *bucket = bucket.saturating_add(upto - below);
-        below = upto;
-    }
-    values.sum_ns = values.sum_ns.saturating_add(count.saturating_mul(busy_ns / 2));
-}
-
 fn row(values: &HistogramValues) -> Vec<u64> {
     let mut row = vec![0u64; CELLS];
     for (slot, count) in values.buckets.iter().enumerate().take(SLOTS) {
@@ -92,6 +73,8 @@ fn row(values: &HistogramValues) -> Vec<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    use loopscope_probe::histogram::slot;
 
     const MS: u64 = 1_000_000;
 
@@ -110,7 +93,7 @@ mod tests {
     }
 
     fn turn(booked: HistogramValues, busy_ns: u64) -> LagView {
-        lag_view(&LagPast::default().turn(&booked, busy_ns, 0))
+        lag_view(&LagPast::default().turn(&booked, busy_ns))
     }
 
     #[test]
@@ -128,12 +111,12 @@ mod tests {
     }
 
     #[test]
-    fn a_long_poll_is_told_as_it_passes() {
-        let (mut past, mut booked) = (LagPast::default(), HistogramValues::default());
-        let told = [(0, 5_000), (0, 5_500), (6_000, 0), (6_000, 500)].map(|(count, parked_ms)| {
-            booked.buckets[0] = count;
-            lag_view(&past.turn(&booked, 0, parked_ms * MS)).row[0]
+    fn what_a_torn_reading_lacks_is_not_told_twice() {
+        let (mut past, mut counted) = (LagPast::default(), HistogramValues::default());
+        let told = [5_000, 5_500, 5_499, 6_000].map(|count| {
+            counted.buckets[0] = count;
+            lag_view(&past.turn(&counted, 0)).row[0]
         });
-        assert_eq!(told, [5_000, 500, 500, 500]);
+        assert_eq!(told, [5_000, 500, 0, 500]);
     }
 }

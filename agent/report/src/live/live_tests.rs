@@ -73,6 +73,22 @@ fn an_idle_loop_has_no_lag_and_costs_nothing() {
 }
 
 #[test]
+fn a_stopped_process_is_told_as_such_wherever_it_was_stopped() {
+    let mut stage = Stage::new("web");
+    stage.idle(300);
+    let kind = |stage: &mut Stage| {
+        let seen = stage.seen().stopped(true);
+        let state = stage.observer.observe([seen], 1).processes.remove(0).loops.remove(0).state;
+        (state.kind.name(), state.is_critical, state.busy_ns / MS, state.parked_ns / MS)
+    };
+    assert_eq!(kind(&mut stage), ("stopped", false, 0, 300));
+    stage.begin(Kind::Timer, "flush");
+    stage.idle(2_000);
+    assert_eq!(kind(&mut stage), ("stopped", false, 2_000, 0));
+    assert_eq!(stage.look().state.kind, StateKind::Stalled, "it goes on");
+}
+
+#[test]
 fn a_stall_grows_from_view_to_view_and_is_told_once() {
     let mut stage = Stage::new("web");
     stage.idle(100);

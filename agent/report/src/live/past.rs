@@ -111,7 +111,7 @@ impl Past {
             sites.clear();
         }
         let drains = [0, 1].map(|queue| snapshot.drain[queue].since(&self.drains[queue]));
-        let lag = self.lag.turn(&snapshot.lag, snapshot.now.busy_ns, snapshot.now.parked_ns);
+        let lag = self.lag.turn(&snapshot.lag, snapshot.now.busy_ns);
         let pool = snapshot.pool.as_ref().map(|pool| self.pool.turn(pool, runtime, interval));
         let (pool, pool_wait) =
             pool.map_or((None, HistogramValues::default()), |(view, wait)| (Some(view), wait));

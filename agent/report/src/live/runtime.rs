@@ -113,8 +113,9 @@ fn add_stalls(sum: &mut StallView, more: &StallView) {
 /// How bad a state is, the worse the larger.
 fn badness(state: &StateView) -> (u8, u64) {
     let rank = match state.kind {
-        StateKind::Stalled if state.is_critical => 5,
-        StateKind::Stalled => 4,
+        StateKind::Stalled if state.is_critical => 6,
+        StateKind::Stalled => 5,
+        StateKind::Stopped => 4,
         StateKind::ExpectedBlock => 3,
         StateKind::Running => 2,
         StateKind::Idle => 1,

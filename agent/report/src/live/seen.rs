@@ -19,6 +19,7 @@ pub struct Seen {
     pub(super) called: Option<Called>,
     pub(super) ordinal: Option<u32>,
     pub(super) has_ended: bool,
+    pub(super) is_stopped: bool,
     pub(super) causes: BTreeMap<&'static str, u64>,
 }
 
@@ -56,6 +57,7 @@ impl Seen {
             called: None,
             ordinal: None,
             has_ended: false,
+            is_stopped: false,
             causes: BTreeMap::new(),
         }
     }
@@ -63,6 +65,11 @@ impl Seen {
     /// Says that the loop's process has ended: the page is what it left.
     pub fn ended(self) -> Seen {
         Seen { has_ended: true, agent: None, ..self }
+    }
+
+    /// Says that the kernel has stopped the loop's thread.
+    pub fn stopped(self, is_stopped: bool) -> Seen {
+        Seen { is_stopped, ..self }
     }
 
     /// Says what the loop and its runtime are called in metrics; without it, loops of equal names are numbered in the order they

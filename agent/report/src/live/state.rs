@@ -15,6 +15,7 @@ pub(super) fn state_view(seen: &Seen) -> StateView {
     let is_stalled = now.unexpected_ns() > snapshot.warning_ns;
     let kind = match now.busy_ns {
         _ if seen.has_ended => StateKind::Ended,
+        _ if seen.is_stopped => StateKind::Stopped,
         0 => StateKind::Idle,
         _ if is_stalled => StateKind::Stalled,
         _ if now.expected.is_some() => StateKind::ExpectedBlock,

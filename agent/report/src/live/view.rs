@@ -162,6 +162,9 @@ pub enum StateKind {
     ExpectedBlock,
     /// It is busy for longer than its threshold.
     Stalled,
+    /// Its process or its thread is stopped, by a signal or a debugger: nobody's code runs. The rest of the state is what it was
+    /// doing.
+    Stopped,
     /// Its process has ended; the rest of the state is what it did last.
     Ended,
 }
@@ -174,6 +177,7 @@ impl StateKind {
             StateKind::Running => "running",
             StateKind::ExpectedBlock => "expected_block",
             StateKind::Stalled => "stalled",
+            StateKind::Stopped => "stopped",
             StateKind::Ended => "ended",
         }
     }

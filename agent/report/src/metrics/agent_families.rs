@@ -43,7 +43,7 @@ pub(crate) fn write(sheet: &mut MetricsPage, loops: &[LoopView], agent: &AgentVi
     }
     sheet.family(&c::AGENT_SERIES);
     let process_series = if agent.process.is_some() { 7 } else { 0 };
-    sheet.whole(&[], sheet.series() as u64 + 1 + process_series);
+    sheet.whole(&[], sheet.samples() as u64 + 1 + process_series);
     if let Some(process) = &agent.process {
         write_process(sheet, process);
     }

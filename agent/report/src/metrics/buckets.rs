@@ -3,12 +3,12 @@
 use crate::metrics::value::Number;
 use crate::model::exemplar::Exemplar;
 use loopscope_probe::counts::{COUNT_EXPONENT_LAST, CountValues};
-use loopscope_probe::histogram::{EXPONENT_FIRST, EXPONENT_LAST, HistogramValues, NATIVE_OFFSET};
+use loopscope_probe::histogram::{EXPONENT_FIRST, HistogramValues, NATIVE_OFFSET, UPPER_NS, slot_of};
 
 /// Buckets that are already counted.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Buckets<'a> {
-    /// Durations on the probe's grid, with classic bounds at these powers of two (seconds).
+    /// Durations on the probe's grid, with classic bounds at these of its boundaries: `2^(n/8)` seconds.
     Durations(&'a HistogramValues, &'static [i32]),
     /// Counts, with classic bounds 2^0 to 2^16.
     Counts(&'a CountValues),
@@ -30,6 +30,8 @@ pub(crate) struct Classic {
 pub(crate) enum Bound {
     /// `2^exponent`.
     Power(i32),
+    /// The end of this slot of the probe's grid: a power of two, or a whole number of nanoseconds, which durations are.
+    Slot(usize),
     Value(f64),
     Infinite,
 }
@@ -38,11 +40,18 @@ impl Bound {
     pub(crate) fn value(self) -> f64 {
         match self {
             // A power of two is its exponent's bits; a page has tens of thousands of bounds.
-            Bound::Power(exponent) => f64::from_bits(((1023 + i64::from(exponent)) as u64) << 52),
+            Bound::Power(exponent) => power(exponent),
+            Bound::Slot(slot) if slot % 8 == 0 => power(EXPONENT_FIRST + (slot / 8) as i32),
+            Bound::Slot(slot) => UPPER_NS[slot] as f64 / 1e9,
             Bound::Value(value) => value,
             Bound::Infinite => f64::INFINITY,
         }
     }
+}
+
+/// Returns `2^exponent`.
+fn power(exponent: i32) -> f64 {
+    f64::from_bits(((1023 + i64::from(exponent)) as u64) << 52)
 }
 
 /// A native histogram: Prometheus' exponential buckets of one schema.
@@ -67,12 +76,11 @@ impl Buckets<'_> {
         let count = match self {
             Buckets::Durations(values, bounds) => {
                 let mut slot = 0;
-                for exponent in *bounds {
-                    let clamped = exponent.clamp(&EXPONENT_FIRST, &EXPONENT_LAST);
-                    let end = (clamped - EXPONENT_FIRST) as usize * 8 + 1;
-                    below = values.buckets[slot..end].iter().fold(below, add);
-                    slot = end;
-                    each(Bound::Power(*exponent), below);
+                for eighths in *bounds {
+                    let last = slot_of(*eighths);
+                    below = values.buckets[slot..=last].iter().fold(below, add);
+                    slot = last + 1;
+                    each(Bound::Slot(last), below);
                 }
                 values.buckets[slot..].iter().fold(below, add)
             }
@@ -92,6 +100,17 @@ impl Buckets<'_> {
         };
         each(Bound::Infinite, count);
         count
+    }
+
+    /// Returns how many samples it is, as Prometheus counts classic histograms: its bounds, its sum and its count.
+    pub(crate) fn samples(&self) -> usize {
+        let bounds = match self {
+            Buckets::Durations(_, bounds) => bounds.len(),
+            Buckets::Counts(_) => COUNT_EXPONENT_LAST + 1,
+            Buckets::Classic(values) => values.bounds.len(),
+        };
+        // The infinite one is never in the lists.
+        bounds + 3
     }
 
     /// Returns the sum of all observations.
@@ -129,7 +148,7 @@ pub(crate) fn newest_within(exemplars: &[Exemplar], above: f64, bound: Bound) ->
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metrics::catalog::{FAST, LAG, WAIT};
+    use crate::metrics::catalog::{FAST, FEW, LAG, OWN, WAIT};
     use loopscope_probe::histogram::{SLOTS, UPPER_NS, slot};
     use proptest::prelude::*;
 
@@ -150,6 +169,9 @@ mod tests {
     fn powers_of_two_are_exact() {
         for exponent in -24..=16 {
             assert_eq!(Bound::Power(exponent).value(), 2f64.powi(exponent));
+        }
+        for exponent in -24..=7 {
+            assert_eq!(Bound::Slot(slot_of(exponent * 8)).value(), 2f64.powi(exponent));
         }
     }
 
@@ -172,7 +194,7 @@ mod tests {
             for ns in &observed {
                 values.buckets[slot(*ns)] += 1;
             }
-            for bounds in [FAST, LAG, WAIT] {
+            for bounds in [FAST, LAG, WAIT, OWN, FEW] {
                 let buckets = Buckets::Durations(&values, bounds);
                 let count = buckets.walk(|bound, below| {
                     let within = observed.iter().filter(|ns| Number::Seconds(**ns).value() <= bound.value());
@@ -181,6 +203,31 @@ mod tests {
                 let native = buckets.native().unwrap();
                 prop_assert_eq!(native.counts.iter().sum::<u64>() + native.zero_count, count);
             }
+        }
+    }
+
+    #[test]
+    fn bounds_are_fine_enough_for_an_alert_between_62_ms_and_1_s() {
+        // 99 of 100 waits are none, and the others lie around 300 ms: what Prometheus computes of it.
+        let quantile = |bounds: &'static [i32]| {
+            let mut values = HistogramValues::default();
+            (values.buckets[0], values.buckets[slot(301_000_000)]) = (980, 20);
+            let (mut last, mut found) = ((0.0, 0), f64::NAN);
+            Buckets::Durations(&values, bounds).walk(|bound, below| {
+                if found.is_nan() && below as f64 >= 990.0 {
+                    let (lower, before) = last;
+                    found = lower + (bound.value() - lower) * (990 - before) as f64 / (below - before) as f64;
+                }
+                last = (bound.value(), below);
+            });
+            found
+        };
+        let (lag, fast) = (quantile(LAG), quantile(FAST));
+        assert!((0.297..=0.354).contains(&lag), "{lag}");
+        assert!((0.25..=0.354).contains(&fast), "{fast}");
+        for bounds in [FAST, LAG] {
+            let step = bounds.windows(2).filter(|pair| (-32..0).contains(&pair[0]));
+            assert!(step.clone().all(|pair| pair[1] - pair[0] <= 4), "at most half an octave: {bounds:?}");
         }
     }
 

@@ -63,6 +63,7 @@ fn busy_view(site_count: usize, jobs: &[WorkKind]) -> LoopView {
         sites,
         handle_types,
         lag_minute: None,
+        run_delay_ns: Some(0),
     }
 }
 

@@ -18,7 +18,7 @@ pub enum Type {
     Counter,
     /// Goes up and down.
     Gauge,
-    /// Durations in seconds, with these classic bounds.
+    /// Durations in seconds, with these classic bounds: eighths of octaves, `2^(n/8)` s.
     Durations(&'static [i32]),
     /// Plain counts, with bounds 2^0 to 2^16.
     Counts,
@@ -66,13 +66,22 @@ pub struct Family {
     pub help: &'static str,
 }
 
-/// Exponents of 2 (seconds) for run times and queue delays: 1 us to 8 s.
+/// Bounds of run times and queue delays: 1 us to 8 s. Like all of these, `n` is for `2^(n/8)` seconds, a boundary of the page's
+/// grid, so that the counts are exact. There are two to an octave from 62 ms to 1 s, where people set alerts.
 pub const FAST: &[i32] =
-    &[-20, -18, -16, -14, -13, -12, -11, -10, -9, -8, -7, -6, -5, -4, -3, -2, -1, 0, 1, 2, 3];
-/// Exponents of 2 (seconds) for lag and lateness: 0.2 ms to 32 s.
-pub const LAG: &[i32] = &[-12, -10, -9, -8, -7, -6, -5, -4, -3, -2, -1, 0, 1, 2, 3, 5];
-/// Exponents of 2 (seconds) for the poll's wait: 8 us to 32 s.
-pub const WAIT: &[i32] = &[-17, -14, -12, -10, -8, -7, -6, -5, -4, -3, -2, -1, 0, 1, 3, 5];
+    &[-160, -136, -112, -96, -80, -64, -56, -48, -40, -32, -28, -24, -20, -16, -12, -8, -4, 0, 8, 24];
+/// Bounds of lag and lateness: 1 ms to 32 s, four to an octave from 62 ms to 1 s.
+pub const LAG: &[i32] = &[
+    -80, -64, -48, -40, -32, -30, -28, -26, -24, -22, -20, -18, -16, -14, -12, -10, -8, -6, -4, -2, 0, 8, 16,
+    24, 40,
+];
+/// Bounds of the poll's wait, which nobody is woken for: 61 us to 32 s.
+pub const WAIT: &[i32] = &[-112, -80, -64, -48, -32, -24, -16, -8, 0, 24, 40];
+/// Bounds of what the agent measures of itself: 1 ms to 32 s.
+pub const OWN: &[i32] = &[-80, -64, -48, -32, -24, -16, -8, 0, 16, 40];
+/// Bounds of all of them where [few](crate::metrics::classic_buckets::ClassicBuckets::Few) are wanted. One of them is that of the
+/// objective for lag, 125 ms.
+pub const FEW: &[i32] = &[-80, -56, -32, -24, -16, -8, 0, 16, 40];
 
 type Labels = &'static [&'static str];
 
@@ -120,6 +129,8 @@ catalog! {
         "Age of the busy stretch that runs now without what was announced in it (expect_block), 0 while the loop polls; of a runtime, that of the worst worker.");
     LAG_SECONDS = durations("loopscope_loop_lag_seconds", LAG, &["loop"],
         "How long an event that becomes ready at a random moment waits until the loop polls; grows by 1000 a second. Of a runtime: until one worker polls, each worker alike, so by 1000 a second and worker, and an event that another worker takes waits less.");
+    THREAD_RUN_DELAY = counter("loopscope_thread_run_delay_seconds_total", Seconds, &["loop"],
+        "Time the loop's thread was ready to run and had no processor, as the kernel counts it (schedstat), since the loop was first seen; of a runtime, that of all its workers' threads.");
     TIMER_LATENESS = durations("loopscope_timer_lateness_seconds", LAG, &["loop"],
         "From a timer's due time to the start of its callback.");
     ITERATION_DURATION = durations("loopscope_loop_iteration_duration_seconds", FAST, &["loop"],
@@ -212,6 +223,8 @@ catalog! {
         "Active share of one worker's time over the last 10 seconds.");
     WORKER_STALL = gauge("loopscope_worker_stall_seconds", Seconds, &["loop", "worker"],
         "Age of the worker's busy stretch that runs now without what was announced in it (expect_block), 0 while it polls.");
+    WORKER_RUN_DELAY = counter("loopscope_worker_run_delay_seconds_total", Seconds, &["loop", "worker"],
+        "Time the worker's thread was ready to run and had no processor, as the kernel counts it (schedstat), since the worker was first seen.");
     WORKER_BLOCKED = counter("loopscope_worker_blocked_total", Count, &["loop", "worker", "severity"],
         "Busy stretches of one worker longer than the warning and the critical threshold, counted when they cross it.");
 
@@ -221,9 +234,9 @@ catalog! {
         "Registrations that found the table of sites or of paths full and were booked under a shared name.");
     AGENT_TICKS = counter("loopscope_agent_ticks_total", Count, &[], "Looks at the loops, those for somebody who asks left out.");
     AGENT_PANICS = counter("loopscope_agent_panics_total", Count, &[], "Looks and answers given up after a panic.");
-    AGENT_TICK_LATENESS = durations("loopscope_agent_tick_lateness_seconds", LAG, &[],
+    AGENT_TICK_LATENESS = durations("loopscope_agent_tick_lateness_seconds", OWN, &[],
         "How late the agent's own looks begin: is it starved itself?");
-    AGENT_DETECTION_DELAY = durations("loopscope_agent_detection_delay_seconds", LAG, &[],
+    AGENT_DETECTION_DELAY = durations("loopscope_agent_detection_delay_seconds", OWN, &[],
         "How far beyond the warning threshold stalls were when the agent found them.");
     AGENT_LAST_TICK = gauge("loopscope_agent_last_tick_timestamp_seconds", Seconds, &[],
         "When the agent last looked at the loops of its own accord, since 1970; a request does not count.");
@@ -235,15 +248,15 @@ catalog! {
         "Actions on incidents: ok, failed (its command failed, or took too long), or dropped because too many waited.");
     THRESHOLD_CHANGES = counter("loopscope_agent_threshold_changes_total", Count, &[],
         "Changes of stall thresholds while the program runs; the program's log has who made them.");
-    SCRAPE_DURATION = durations("loopscope_agent_scrape_duration_seconds", LAG, &["format"],
+    SCRAPE_DURATION = durations("loopscope_agent_scrape_duration_seconds", OWN, &["format"],
         "Time to write one page of metrics.");
     SCRAPE_SIZE = gauge("loopscope_agent_scrape_size_bytes", Bytes, &["format"],
         "Size of the last page of metrics.");
     SERIES_OVERFLOW = counter("loopscope_agent_series_overflow_total", Count, &["limit"],
-        "Loops, sites, workers and series that got none of their own because a limit was reached, and metrics of the program whose names were taken.");
+        "Loops, sites, workers and series that got none of their own because a limit was reached, and metrics of the program whose names were taken, each counted once.");
     HTTP_REQUESTS = counter("loopscope_agent_http_requests_total", Count, &["path", "code"],
         "Requests answered by the agent.");
-    AGENT_SERIES = gauge("loopscope_agent_series", Count, &[], "Series of this page that are loopscope's own.");
+    AGENT_SERIES = gauge("loopscope_agent_series", Count, &[], "Samples of this page that are loopscope's own, as Prometheus counts and stores them with classic histograms: one for each bound of a histogram, its sum and its count.");
 
     PROCESS_CPU = counter("process_cpu_seconds_total", Seconds, &[], "Total user and system CPU time spent in seconds.");
     PROCESS_RESIDENT = gauge("process_resident_memory_bytes", Bytes, &[], "Resident memory size in bytes.");

@@ -41,17 +41,19 @@ pub(crate) enum HostValue {
 pub(crate) struct HostFamilies {
     /// In the order of their names.
     pub families: Vec<HostFamily>,
-    /// Families left out because their name, or that of one of their samples, was taken.
-    pub left_out: u64,
+    /// The names of families left out because theirs, or that of one of their samples, was taken.
+    pub left_out: Vec<String>,
 }
 
 impl HostFamilies {
     /// Reads the exporter's text. `is_taken` tells the names of families that the page has already.
     pub(crate) fn read(text: &str, is_taken: impl Fn(&str) -> bool) -> HostFamilies {
         let mut families: BTreeMap<String, HostFamily> = BTreeMap::new();
-        let (mut help, mut current, mut left_out) = (None, None::<HostFamily>, 0);
+        let (mut help, mut current, mut left_out) = (None, None::<HostFamily>, Vec::new());
         let mut end = |ended: Option<HostFamily>| match ended {
-            Some(family) if is_taken(&family.name) || families.contains_key(&family.name) => left_out += 1,
+            Some(family) if is_taken(&family.name) || families.contains_key(&family.name) => {
+                left_out.push(family.name);
+            }
             Some(family) if !family.series.is_empty() => {
                 families.insert(family.name.clone(), family);
             }
@@ -77,7 +79,7 @@ impl HostFamilies {
             }
         }
         end(current.take());
-        left_out += leave_out_samples_of_histograms(&mut families);
+        left_out.extend(leave_out_samples_of_histograms(&mut families));
         HostFamilies { families: families.into_values().collect(), left_out }
     }
 }
@@ -92,17 +94,15 @@ fn kind_of(text: &str) -> Option<Kind> {
     }
 }
 
-/// A family called like a part of a histogram would be the same series twice. Returns how many were.
-fn leave_out_samples_of_histograms(families: &mut BTreeMap<String, HostFamily>) -> u64 {
+/// A family called like a part of a histogram would be the same series twice. Returns which were.
+fn leave_out_samples_of_histograms(families: &mut BTreeMap<String, HostFamily>) -> Vec<String> {
     let histograms = families.values().filter(|family| family.kind == Kind::Histogram);
     let parts: BTreeSet<String> = histograms
         .flat_map(|family| {
             ["bucket", "count", "sum", "created"].map(|part| format!("{}_{part}", family.name))
         })
         .collect();
-    let before = families.len();
-    families.retain(|name, _| !parts.contains(name));
-    (before - families.len()) as u64
+    families.extract_if(.., |name, _| parts.contains(name)).map(|(name, _)| name).collect()
 }
 
 impl HostFamily {

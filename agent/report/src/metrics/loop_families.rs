@@ -132,6 +132,13 @@ fn write_loops(sheet: &mut MetricsPage, loops: &[LoopView]) {
         sheet.of(view);
         sheet.durations(&[&view.label], &view.snapshot.lag);
     }
+    sheet.family(&c::THREAD_RUN_DELAY);
+    for view in loops {
+        if let Some(ns) = view.run_delay_ns {
+            sheet.of(view);
+            sheet.seconds(&[&view.label], ns);
+        }
+    }
     plain(sheet, (&c::TIMER_LATENESS, Fact::QueueDelay), loops, |snapshot| {
         &snapshot.wait[Kind::Timer.index()]
     });

@@ -10,6 +10,7 @@ use crate::compute::utilization::utilization;
 use crate::metrics::view::{LoopOwner, LoopView};
 use crate::model::label::{OTHER, has_room};
 use crate::model::monotonic::Monotonic;
+use crate::model::run_delay::RunDelay;
 use crate::model::window::{Split, Window};
 use loopscope_probe::loop_id::Called;
 use loopscope_probe::{Clock, HandleType, Page, Snapshot, Vitals};
@@ -36,6 +37,7 @@ pub struct LoopWatch {
     owner: Option<Arc<LoopOwner>>,
     window: Window,
     floor: Monotonic,
+    run_delay: RunDelay,
     chosen: Chosen,
     handle_types: [bool; HandleType::COUNT],
     /// The most sites that got no series.
@@ -64,6 +66,7 @@ impl LoopWatch {
             owner,
             window: Window::default(),
             floor: Monotonic::default(),
+            run_delay: RunDelay::default(),
             chosen: Chosen::default(),
             handle_types: Default::default(),
             others: 0,
@@ -89,6 +92,14 @@ impl LoopWatch {
     pub fn look(&mut self, page: &Page, clock: &Clock, vitals: &Vitals) -> Vec<StallEvent> {
         self.window.push(Split { active_ns: vitals.active_ns, idle_ns: vitals.idle_ns });
         self.stalls.look(page, clock, vitals)
+    }
+
+    /// Notes for how long the loop's thread was ready to run and had no processor, in nanoseconds since that thread began, as the
+    /// kernel counts: once when the loop is first followed, and before each view.
+    pub fn note_run_delay(&mut self, kernel_ns: Option<u64>) {
+        if let Some(kernel_ns) = kernel_ns {
+            self.run_delay.note(kernel_ns);
+        }
     }
 
     /// Makes a view of the page's snapshot; the caller adds what only it knows. `sites_room` is how many more sites of the
@@ -121,6 +132,7 @@ impl LoopWatch {
             cases: None,
             handle_types: self.handle_types,
             lag_minute: None,
+            run_delay_ns: self.run_delay.total_ns(),
             succeeded,
             sites,
             snapshot,

@@ -2,7 +2,7 @@
 
 use crate::compute::stall::StallCounts;
 use crate::metrics::view::LoopView;
-use crate::model::merge::absorb;
+use crate::model::merge::{absorb, add_known};
 use loopscope_probe::{Kind, NowValues};
 
 /// Adds `view` to `sum`, all but their sites.
@@ -25,6 +25,7 @@ pub(crate) fn add_view(sum: &mut LoopView, view: &LoopView) {
         (into @ None, lag) => into.clone_from(lag),
         (Some(_), None) => {}
     }
+    add_known(&mut sum.run_delay_ns, view.run_delay_ns);
     add_stalls(&mut sum.stalls, &view.stalls);
 }
 

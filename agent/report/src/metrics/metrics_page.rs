@@ -1,9 +1,10 @@
-//! A page being written, whatever its format: families of the catalogue, each once, and the ceiling on series.
+//! A page being written, whatever its format: families of the catalogue, each once, and the ceiling on samples.
 //!
 //! Past the ceiling, series are counted and left out, so a page is never larger than its reader can bear.
 
 use crate::metrics::buckets::Buckets;
 use crate::metrics::catalog::{FAST, Family, Type};
+use crate::metrics::classic_buckets::ClassicBuckets;
 use crate::metrics::encoder::{Encoder, Header};
 use crate::metrics::format::Format;
 use crate::metrics::host::{HostFamily, HostValue};
@@ -15,8 +16,8 @@ use loopscope_probe::histogram::HistogramValues;
 use std::collections::HashSet;
 use std::sync::Arc;
 
-/// More series than this are not written on one page.
-pub(crate) const SERIES_MAX: usize = 10_000;
+/// More samples than this are not written on one page, counted as Prometheus does.
+pub(crate) const SAMPLES_MAX: usize = 20_000;
 
 /// No family has more labels.
 pub(crate) const LABELS_MAX: usize = 4;
@@ -39,14 +40,16 @@ pub(crate) struct MetricsPage {
     owner: Option<Arc<LoopOwner>>,
     has_header: bool,
     names: HashSet<&'static str>,
-    series: usize,
-    series_max: usize,
+    classic: ClassicBuckets,
+    samples: usize,
+    samples_max: usize,
     left_out: u64,
 }
 
 impl MetricsPage {
-    /// Begins a page of at most `series_max` series.
-    pub(crate) fn new(format: Format, series_max: usize) -> Self {
+    /// Begins a page of at most so many samples: lines of text. They are as many in every format, because what a scraper makes of
+    /// protobuf is its affair.
+    pub(crate) fn new(format: Format, samples_max: usize) -> Self {
         let encoder = format.encoder();
         let names = HashSet::new();
         MetricsPage {
@@ -55,8 +58,9 @@ impl MetricsPage {
             owner: None,
             has_header: false,
             names,
-            series: 0,
-            series_max,
+            classic: ClassicBuckets::Full,
+            samples: 0,
+            samples_max,
             left_out: 0,
         }
     }
@@ -71,14 +75,19 @@ impl MetricsPage {
         self.encoder.reserve(bytes);
     }
 
-    /// Allows for `more` series.
-    pub(crate) fn allow(&mut self, more: usize) {
-        self.series_max += more;
+    /// Says how many classic bounds histograms of durations get.
+    pub(crate) fn bounded_by(&mut self, classic: ClassicBuckets) {
+        self.classic = classic;
     }
 
-    /// Returns how many series were written.
-    pub(crate) fn series(&self) -> usize {
-        self.series
+    /// Allows for `more` samples.
+    pub(crate) fn allow(&mut self, more: usize) {
+        self.samples_max += more;
+    }
+
+    /// Returns how many samples were written.
+    pub(crate) fn samples(&self) -> usize {
+        self.samples
     }
 
     /// Returns how many series were left out because of the ceiling.
@@ -131,7 +140,8 @@ impl MetricsPage {
 
     /// Writes a histogram of counts.
     pub(crate) fn counts(&mut self, labels: &[&str], values: &CountValues) {
-        self.series_of(labels, |encoder, labels| encoder.histogram(labels, &Buckets::Counts(values), &[]));
+        let buckets = Buckets::Counts(values);
+        self.series_of(labels, buckets.samples(), |encoder, labels| encoder.histogram(labels, &buckets, &[]));
     }
 
     /// Begins a family of a loop's runtime, which the catalogue does not know. The caller makes sure that its name is no other
@@ -145,7 +155,7 @@ impl MetricsPage {
 
     /// Writes a series of the family that [`MetricsPage::begin_runtime`] began, with the labels of its owner.
     pub(crate) fn runtime_series(&mut self, view: &LoopView, kind: &str, value: &RuntimeValue<'_>) {
-        self.series += 1;
+        self.samples += self.samples_of(value);
         let owner = view.owner.as_ref();
         let of_owner = owner
             .into_iter()
@@ -157,14 +167,22 @@ impl MetricsPage {
         match value {
             RuntimeValue::Number(number) => self.encoder.number(&pairs, *number),
             RuntimeValue::Durations(values) => {
-                self.encoder.histogram(&pairs, &Buckets::Durations(values, FAST), &[]);
+                self.encoder.histogram(&pairs, &Buckets::Durations(values, self.classic.of(FAST)), &[]);
             }
         }
     }
 
-    /// Tells whether one more series has room; else counts it as left out.
-    pub(crate) fn has_room(&mut self, written: usize) -> bool {
-        let has_room = self.series + written < self.series_max;
+    /// Returns how many samples a number of a runtime is.
+    pub(crate) fn samples_of(&self, value: &RuntimeValue<'_>) -> usize {
+        match value {
+            RuntimeValue::Number(_) => 1,
+            RuntimeValue::Durations(values) => Buckets::Durations(values, self.classic.of(FAST)).samples(),
+        }
+    }
+
+    /// Tells whether a series of so many samples has room besides `others`; else counts it as left out.
+    pub(crate) fn has_room(&mut self, samples: usize, others: usize) -> bool {
+        let has_room = self.samples + others + samples <= self.samples_max;
         self.left_out += u64::from(!has_room);
         has_room
     }
@@ -192,23 +210,29 @@ impl MetricsPage {
 
     fn histogram(&mut self, labels: &[&str], values: &HistogramValues, exemplars: &[Exemplar]) {
         let Some(Type::Durations(bounds)) = self.family.map(|family| family.kind) else { return };
-        let buckets = Buckets::Durations(values, bounds);
-        self.series_of(labels, |encoder, labels| encoder.histogram(labels, &buckets, exemplars));
+        let buckets = Buckets::Durations(values, self.classic.of(bounds));
+        self.series_of(labels, buckets.samples(), |encoder, labels| {
+            encoder.histogram(labels, &buckets, exemplars);
+        });
     }
 
     fn number(&mut self, labels: &[&str], number: Number) {
-        self.series_of(labels, |encoder, labels| encoder.number(labels, number));
+        self.series_of(labels, 1, |encoder, labels| encoder.number(labels, number));
     }
 
-    /// Writes one series, where the ceiling lets it.
-    fn series_of(&mut self, values: &[&str], write: impl FnOnce(&mut dyn Encoder, &[(&str, &str)])) {
+    /// Writes one series of so many samples, where the ceiling lets it.
+    fn series_of(
+        &mut self,
+        values: &[&str],
+        samples: usize,
+        write: impl FnOnce(&mut dyn Encoder, &[(&str, &str)]),
+    ) {
         let Some(family) = self.family else { return };
         debug_assert_eq!(values.len(), family.labels.len(), "{}", family.name);
-        if self.series >= self.series_max {
-            self.left_out += 1;
+        if !self.has_room(samples, 0) {
             return;
         }
-        self.series += 1;
+        self.samples += samples;
         if !std::mem::replace(&mut self.has_header, true) {
             self.names.insert(family.name);
             self.encoder.family(&Header::of(family));

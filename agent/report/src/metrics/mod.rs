@@ -10,6 +10,8 @@ pub mod catalog;
 pub mod view;
 
 pub(crate) mod agent_families;
+#[doc(hidden)]
+pub mod classic_buckets;
 pub(crate) mod compat;
 #[doc(hidden)]
 pub mod compat_set;
@@ -39,6 +41,7 @@ pub(crate) mod protobuf;
 pub(crate) mod text;
 pub(crate) mod value;
 
+pub use classic_buckets::ClassicBuckets;
 pub use compat_set::Compat;
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use crate::metrics::buckets::Bound;
 use crate::metrics::value::Number;
 use loopscope_probe::counts::COUNT_EXPONENT_LAST;
-use loopscope_probe::histogram::EXPONENT_FIRST;
+use loopscope_probe::histogram::{EXPONENT_FIRST, SLOT_OVERFLOW};
 use std::borrow::Cow;
 use std::fmt::Write;
 use std::sync::LazyLock;
@@ -13,6 +13,10 @@ static POWERS: LazyLock<Vec<String>> = LazyLock::new(|| {
     (EXPONENT_FIRST..=COUNT_EXPONENT_LAST as i32).map(|exponent| bound_text(2f64.powi(exponent))).collect()
 });
 
+/// The text of the end of each bounded slot of the probe's grid.
+static SLOTS: LazyLock<Vec<String>> =
+    LazyLock::new(|| (0..SLOT_OVERFLOW).map(|slot| bound_text(Bound::Slot(slot).value())).collect());
+
 /// Returns the text of a bound in Prometheus text, where 2 is `2`.
 pub(crate) fn bound(bound: Bound) -> Cow<'static, str> {
     match bound {
@@ -20,6 +24,7 @@ pub(crate) fn bound(bound: Bound) -> Cow<'static, str> {
             let index = usize::try_from(exponent - EXPONENT_FIRST).unwrap_or(usize::MAX);
             Cow::Borrowed(POWERS.get(index).map_or("+Inf", String::as_str))
         }
+        Bound::Slot(slot) => Cow::Borrowed(SLOTS.get(slot).map_or("+Inf", String::as_str)),
         Bound::Value(value) => Cow::Owned(bound_text(value)),
         Bound::Infinite => Cow::Borrowed("+Inf"),
     }

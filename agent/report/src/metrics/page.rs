@@ -2,7 +2,7 @@
 
 use crate::metrics::format::Format;
 use crate::metrics::host::HostFamilies;
-use crate::metrics::metrics_page::{MetricsPage, SERIES_MAX};
+use crate::metrics::metrics_page::{MetricsPage, SAMPLES_MAX};
 use crate::metrics::view::{AgentView, HostView, LoopView};
 use crate::metrics::{agent_families, compat, host_families, loop_families, worker_families};
 
@@ -10,7 +10,10 @@ use crate::metrics::{agent_families, compat, host_families, loop_families, worke
 pub const OWN_PREFIX: &str = "loopscope_";
 
 /// Of these, so many are for the agent itself, whatever the loops have: it must be able to say that it left some out.
-const SERIES_OF_AGENT: usize = 500;
+const SAMPLES_OF_AGENT: usize = 500;
+
+/// And so many for what it says of each loop.
+const SAMPLES_OF_AGENT_PER_LOOP: usize = 2;
 
 /// A page is at least about this large, in bytes.
 const PAGE_MIN: u64 = 32 << 10;
@@ -21,22 +24,24 @@ pub struct Rendered {
     pub body: Vec<u8>,
     /// Series past the ceiling.
     pub left_out: u64,
-    /// Families of the host whose names were taken.
-    pub names_taken: u64,
+    /// The names of families of the host program that were taken.
+    pub names_taken: Vec<String>,
 }
 
 /// Writes the page: our families in the order of the catalogue, with those under names of others before the agent's,
 /// then those of the host program, whose text `host` is,
 /// in the order of their names.
 pub fn render(format: Format, loops: &[LoopView], agent: &AgentView, host: &str) -> Rendered {
-    let mut sheet = MetricsPage::new(format, SERIES_MAX - SERIES_OF_AGENT);
+    let of_agent = SAMPLES_OF_AGENT + SAMPLES_OF_AGENT_PER_LOOP * loops.len();
+    let mut sheet = MetricsPage::new(format, SAMPLES_MAX.saturating_sub(of_agent));
+    sheet.bounded_by(agent.classic);
     // About the size of the last one.
     let last = agent.scrapes[format as usize].bytes.max(PAGE_MIN);
     sheet.reserve(usize::try_from(last).unwrap_or(0) / 8 * 9);
     loop_families::write(&mut sheet, loops);
     worker_families::write(&mut sheet, loops);
     compat::write(&mut sheet, agent.compat, loops);
-    sheet.allow(SERIES_OF_AGENT);
+    sheet.allow(of_agent);
     agent_families::write(&mut sheet, loops, agent);
     let left_out = sheet.left_out();
     let host = HostFamilies::read(host, |name| name.starts_with(OWN_PREFIX) || sheet.has(name));
@@ -44,22 +49,24 @@ pub fn render(format: Format, loops: &[LoopView], agent: &AgentView, host: &str)
     Rendered { body: sheet.finish(), left_out, names_taken: host.left_out }
 }
 
-/// Most series of the page of a whole host: 500 busy loops.
-const SERIES_MAX_OF_HOST: usize = 50_000;
+/// Most samples of the page of a whole host, counted as Prometheus does: 500 loops that do little, or 150 busy ones.
+const SAMPLES_MAX_OF_HOST: usize = 50_000;
 
 /// Writes the page of a whole host: the loops of all its processes, with the labels of their owners, and then what there
 /// is to say of the one that serves it.
 pub fn render_host(format: Format, loops: &[LoopView], host: &HostView, agent: &AgentView) -> Rendered {
-    let mut sheet = MetricsPage::new(format, SERIES_MAX_OF_HOST - SERIES_OF_AGENT);
+    let of_agent = SAMPLES_OF_AGENT + SAMPLES_OF_AGENT_PER_LOOP * loops.len();
+    let mut sheet = MetricsPage::new(format, SAMPLES_MAX_OF_HOST.saturating_sub(of_agent));
+    sheet.bounded_by(agent.classic);
     let last = agent.scrapes[format as usize].bytes.max(PAGE_MIN);
     sheet.reserve(usize::try_from(last).unwrap_or(0) / 8 * 9);
     loop_families::write(&mut sheet, loops);
     worker_families::write(&mut sheet, loops);
-    sheet.allow(SERIES_OF_AGENT);
+    sheet.allow(of_agent);
     host_families::write(&mut sheet, host);
     agent_families::write(&mut sheet, loops, agent);
     let left_out = sheet.left_out();
-    Rendered { body: sheet.finish(), left_out, names_taken: 0 }
+    Rendered { body: sheet.finish(), left_out, names_taken: Vec::new() }
 }
 
 #[cfg(test)]

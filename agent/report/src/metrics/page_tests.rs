@@ -4,6 +4,7 @@ use super::*;
 use crate::compute::stall::StallCounts;
 use crate::compute::verdict::Cause;
 use crate::metrics::catalog::{ALL, Type};
+use crate::metrics::classic_buckets::ClassicBuckets;
 use crate::metrics::merged::add_view;
 use crate::metrics::view::{ProcessView, Scrapes, WorkerView};
 use loopscope_probe::Kind;
@@ -59,7 +60,7 @@ pub(crate) fn full_view(label: &str) -> LoopView {
         label: label.to_owned(),
         is_part: false,
         worker: None,
-        workers: vec![WorkerView::default()],
+        workers: vec![WorkerView { run_delay_ns: Some(250_000_000), ..WorkerView::default() }],
         snapshot,
         succeeded: [1; 16],
         utilization: 0.25,
@@ -68,6 +69,7 @@ pub(crate) fn full_view(label: &str) -> LoopView {
         sites,
         handle_types,
         lag_minute,
+        run_delay_ns: Some(1_500_000_000),
     }
 }
 
@@ -179,19 +181,52 @@ fn every_series_is_there_once_and_buckets_rise() {
     assert!(page.contains("{loop=\"b\\\\\\\"\\n\"}"), "loop labels are escaped");
 }
 
+/// Samples of a page of text, as Prometheus counts them.
+fn samples(page: &str) -> usize {
+    page.lines().filter(|line| !line.starts_with('#')).count()
+}
+
+fn told_series(page: &str) -> usize {
+    page.lines().find_map(|line| line.strip_prefix("loopscope_agent_series ")).unwrap().parse().unwrap()
+}
+
 #[test]
-fn the_page_tells_its_number_of_series() {
+fn the_page_tells_its_number_of_series_as_prometheus_counts_them() {
     let page = full_page();
-    let mut series = HashSet::new();
-    for line in page.lines().filter(|line| !line.starts_with('#')) {
-        let name = line.rsplit_once(' ').unwrap().0;
-        let base = name.split_once("le=\"").map_or(name, |(stem, _)| stem).replace("_bucket{", "{");
-        let base = base.replace("_sum{", "{").replace("_count{", "{").replace(",}", "}");
-        let base = base.trim_end_matches(['{', '}', ',']).trim_end_matches("_sum").trim_end_matches("_count");
-        series.insert(base.to_owned());
+    assert_eq!(told_series(&page), samples(&page));
+    for format in [Format::OpenMetrics, Format::Protobuf] {
+        let loops = [full_view("main"), full_view("b\\\"\n")];
+        let other = render(format, &loops, &full_agent(), "");
+        assert_eq!(other.left_out, 0);
     }
-    let told = page.lines().find_map(|line| line.strip_prefix("loopscope_agent_series ")).unwrap();
-    assert_eq!(told.parse::<usize>().unwrap(), series.len());
+}
+
+#[test]
+fn no_page_has_more_samples_than_its_bound_and_each_says_how_many_were_left_out() {
+    let of = |count: usize| (0..count).map(|number| full_view(&format!("loop {number}"))).collect::<Vec<_>>();
+    let text = |rendered: Rendered| (String::from_utf8(rendered.body).unwrap(), rendered.left_out);
+    let (host, left_out) = text(render_host(Format::Text, &of(500), &HostView::default(), &full_agent()));
+    assert!(samples(&host) <= SAMPLES_MAX_OF_HOST && left_out > 0, "{} {left_out}", samples(&host));
+    assert_eq!(told_series(&host), samples(&host));
+    let (agent, left_out) = text(render(Format::Text, &of(130), &full_agent(), ""));
+    assert!(samples(&agent) <= SAMPLES_MAX && left_out > 0, "{} {left_out}", samples(&agent));
+    assert_eq!(told_series(&agent), samples(&agent));
+}
+
+#[test]
+fn few_buckets_are_fewer_samples_and_keep_the_objective_s_bound() {
+    let page = |classic| {
+        let agent = AgentView { classic, ..full_agent() };
+        String::from_utf8(render(Format::Text, &[full_view("main")], &agent, "").body).unwrap()
+    };
+    let (full, few) = (page(ClassicBuckets::Full), page(ClassicBuckets::Few));
+    println!("{} samples, {} with few buckets", samples(&full), samples(&few));
+    assert!(samples(&few) * 4 <= samples(&full) * 3, "{} of {}", samples(&few), samples(&full));
+    let slow = "loopscope_loop_lag_seconds_bucket{loop=\"main\",le=\"0.125\"} ";
+    let count =
+        |page: &str| page.lines().find_map(|line| line.strip_prefix(slow).map(str::to_owned)).unwrap();
+    assert_eq!(count(&full), count(&few));
+    assert_eq!(told_series(&few), samples(&few));
 }
 
 #[test]
@@ -208,7 +243,7 @@ fn a_thousand_histograms_do_not_take_long_in_any_format() {
             let best_ns = (0..5)
                 .map(|_| {
                     let begun = clock.now();
-                    let mut sheet = MetricsPage::new(format, 10_000);
+                    let mut sheet = MetricsPage::new(format, 100_000);
                     sheet.family(&crate::metrics::catalog::CALLBACK_DURATION);
                     for number in 0..1_000 {
                         sheet.durations(&[&number.to_string(), "timer"], &values);
@@ -234,6 +269,7 @@ fn what_a_runtime_cannot_know_is_not_on_the_page() {
         (pool.busy_ns, pool.saturated_ns) = (0, 0);
         view.stalls.episodes = [0; Cause::COUNT];
         view.workers.clear();
+        view.run_delay_ns = None;
         let mut agent = full_agent();
         if compat {
             agent.compat = crate::metrics::compat_set::CompatSet { prom_client: true, otel: true };

@@ -293,7 +293,7 @@ fn prometheus_reads_from_openmetrics_what_the_text_says() {
         now - 600,
         now + 600
     ));
-    assert_eq!(found[0]["seriesLabels"]["le"], "0.5", "{found}");
+    assert_eq!(found[0]["seriesLabels"]["le"], "0.35355339", "{found}");
     assert_eq!(found[0]["exemplars"][0]["labels"]["incident_id"], "4711-3", "{found}");
     assert_eq!(found.as_array().unwrap().len(), 1);
 }

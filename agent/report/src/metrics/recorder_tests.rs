@@ -36,7 +36,7 @@ fn names_are_what_the_program_wrote_without_units_and_never_ours() {
     ];
     assert_eq!(names, expected);
     // One that became ours when its points were replaced, one that the page has, one of two types.
-    assert_eq!(read.left_out, 3);
+    assert_eq!(read.left_out.len(), 3);
     assert_eq!(find(&read.families, "same_name").kind, Kind::Counter);
     assert_eq!(find(&read.families, "files_total").help, "Files of C:\\new\n\"all\".");
     assert_eq!(find(&read.families, "wait_seconds").help, "Waiting.");

@@ -55,10 +55,12 @@ pub(crate) fn write(sheet: &mut MetricsPage, loops: &[LoopView]) {
 }
 
 fn write_family(sheet: &mut MetricsPage, base: &str, family: &RuntimeFamily<'_>) {
-    let mut room = Vec::with_capacity(family.series.len());
+    let (mut room, mut others) = (Vec::with_capacity(family.series.len()), 0);
     for series in &family.series {
-        if sheet.has_room(room.len()) {
+        let samples = sheet.samples_of(&series.2);
+        if sheet.has_room(samples, others) {
             room.push(series);
+            others += samples;
         }
     }
     if room.is_empty() {

@@ -14,6 +14,7 @@ use crate::metrics::loop_watch::{LoopWatch, Series};
 use crate::metrics::merged::add_view;
 use crate::metrics::view::{LoopView, Overflow, WorkerView};
 use crate::model::label::OTHER;
+use crate::model::merge::add_known;
 use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
 
@@ -236,6 +237,7 @@ impl WorkerView {
             stall_ns: snapshot.now.unexpected_ns(),
             active_ns: snapshot.active_ns,
             idle_ns: snapshot.idle_ns,
+            run_delay_ns: view.run_delay_ns,
             blocked: snapshot.blocked,
         }
     }
@@ -243,6 +245,7 @@ impl WorkerView {
     fn add_counts(&mut self, other: &WorkerView) {
         self.active_ns = self.active_ns.saturating_add(other.active_ns);
         self.idle_ns = self.idle_ns.saturating_add(other.idle_ns);
+        add_known(&mut self.run_delay_ns, other.run_delay_ns);
         for (into, from) in self.blocked.iter_mut().zip(other.blocked) {
             *into = into.saturating_add(from);
         }

@@ -6,10 +6,10 @@ use crate::metrics::catalog;
 use crate::metrics::format::Format;
 use crate::metrics::metrics_page::MetricsPage;
 use crate::model::exemplar::Exemplars;
-use loopscope_probe::histogram::{HistogramValues, slot};
+use loopscope_probe::histogram::{HistogramValues, slot, slot_of};
 
 fn page(format: Format, write: impl FnOnce(&mut MetricsPage)) -> String {
-    let mut sheet = MetricsPage::new(format, 10);
+    let mut sheet = MetricsPage::new(format, 1_000);
     write(&mut sheet);
     String::from_utf8(sheet.finish()).unwrap()
 }
@@ -48,9 +48,9 @@ fn a_histogram_s_bounds_are_exact_sums() {
     }
     assert!(sample(&format!("{name}_sum{{loop=\"main\",kind=\"timer\"}} 1001.000000011")), "{page}");
     assert!(sample(&format!("{name}_count{{loop=\"main\",kind=\"timer\"}} 4")));
-    for exponent in catalog::FAST {
-        let le = bound(Bound::Power(*exponent));
-        let line = format!("le=\"{le}\"}} {}", values.count_within_power(*exponent));
+    for eighths in catalog::FAST {
+        let le = bound(Bound::Slot(slot_of(*eighths)));
+        let line = format!("le=\"{le}\"}} {}", values.count_within(*eighths));
         assert!(page.contains(&line), "{line}");
     }
 }
@@ -111,7 +111,8 @@ fn exemplars_are_in_openmetrics_only_and_keep_their_time() {
     let open = page(Format::OpenMetrics, write);
     let name = "loopscope_blocked_duration_seconds_bucket";
     for line in [
-        "{loop=\"main\",le=\"0.25\"} 1 # {incident_id=\"4711-1\"} 0.2030004 1700000000.250000001",
+        "{loop=\"main\",le=\"0.25\"} 1",
+        "{loop=\"main\",le=\"0.210224103\"} 1 # {incident_id=\"4711-1\"} 0.2030004 1700000000.250000001",
         "{loop=\"main\",le=\"0.5\"} 1",
         "{loop=\"main\",le=\"1.0\"} 2 # {incident_id=\"4711-2\"} 1 1700000000.250000002",
         "{loop=\"main\",le=\"2.0\"} 2",

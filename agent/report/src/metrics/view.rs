@@ -3,6 +3,7 @@
 use crate::compute::sites::SiteTotal;
 use crate::compute::stall::StallCounts;
 use crate::incident::IncidentCounts;
+use crate::metrics::classic_buckets::ClassicBuckets;
 use crate::metrics::compat_set::CompatSet;
 use crate::metrics::format::Format;
 use loopscope_probe::histogram::HistogramValues;
@@ -43,6 +44,8 @@ pub struct LoopView {
     pub sites: Vec<SiteTotal>,
     /// The lag of the last minute, where somebody wants it.
     pub lag_minute: Option<HistogramValues>,
+    /// How long its threads were ready to run and had no processor; `None` where the kernel does not tell.
+    pub run_delay_ns: Option<u64>,
 }
 
 /// One worker of a runtime: the little that tells which of them is at fault.
@@ -55,6 +58,8 @@ pub struct WorkerView {
     pub stall_ns: u64,
     pub active_ns: u64,
     pub idle_ns: u64,
+    /// As [`LoopView::run_delay_ns`].
+    pub run_delay_ns: Option<u64>,
     /// Its stalls by severity.
     pub blocked: [u64; 2],
 }
@@ -117,6 +122,7 @@ pub struct AgentView {
     pub requests: Vec<(&'static str, u16, u64)>,
     pub process: Option<ProcessView>,
     pub compat: CompatSet,
+    pub classic: ClassicBuckets,
 }
 
 /// The processes of a host.

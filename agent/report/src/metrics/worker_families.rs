@@ -23,6 +23,11 @@ pub(crate) fn write(sheet: &mut MetricsPage, loops: &[LoopView]) {
     each(sheet, &c::WORKER_STALL, loops.iter(), |sheet, labels, worker| {
         sheet.seconds(&labels, worker.stall_ns);
     });
+    each(sheet, &c::WORKER_RUN_DELAY, loops.iter(), |sheet, labels, worker| {
+        if let Some(ns) = worker.run_delay_ns {
+            sheet.seconds(&labels, ns);
+        }
+    });
     each(sheet, &c::WORKER_BLOCKED, loops.iter(), |sheet, labels, worker| {
         for severity in Severity::ALL {
             sheet.whole(&[labels[0], labels[1], severity.name()], worker.blocked[severity as usize]);

@@ -60,7 +60,9 @@ impl FrameOwner {
         match () {
             // Names and files of the tables below are those of native code.
             () if frame.is_told => FrameOwner::Program,
-            () if is_path_of(frame.function, OWN_CRATES) => FrameOwner::Loopscope,
+            () if is_path_of(frame.function, OWN_CRATES) || is_in(frame.file, OWN_FOLDERS) => {
+                FrameOwner::Loopscope
+            }
             () if is_system(frame) => FrameOwner::System,
             () if is_in(frame.file, DEPENDENCY_FOLDERS) => FrameOwner::Dependency,
             () => FrameOwner::Program,
@@ -82,6 +84,20 @@ const OWN_CRATES: &[&str] = &[
     "loopscope_report::",
     "loopscope_http::",
     "loopscope_host::",
+];
+
+/// Folders of the sources of those that run on a loop's thread: in this project, in a registry, and among vendored crates. The
+/// compiler puts most of their functions into their callers, and lines alone do not tell whose a function's bare name is.
+const OWN_FOLDERS: &[&str] = &[
+    "loop/probe/src/",
+    "/loopscope-probe-",
+    "loopscope-probe/src/",
+    "agent/spans/src/",
+    "/loopscope-spans-",
+    "loopscope-spans/src/",
+    "agent/stacks/src/",
+    "/loopscope-stacks-",
+    "loopscope-stacks/src/",
 ];
 
 /// Crates that come with every Rust program.
@@ -294,6 +310,12 @@ pub(crate) mod tests {
             ("hidden #/x/git/checkouts/y/z/src/de.rs", Dependency),
             ("loopscope_probe::writer::Writer::begin", Loopscope),
             ("loopscope_turner::hook", Loopscope),
+            // Inlined, with a bare name or one that the file's folder gave it.
+            ("end #loop/probe/src/writer.rs", Loopscope),
+            ("writer::end #/build/loop/probe/src/writer.rs", Loopscope),
+            ("read #/x/registry/src/y/loopscope-probe-0.1.0/src/counter.rs", Loopscope),
+            ("on_enter #/app/vendor/loopscope-spans/src/layer.rs", Loopscope),
+            ("end #/app/loop/src/writer.rs", Program),
             ("std::thread::sleep", System),
             ("{closure#0} #/rustc/5/library/std/src/io/mod.rs", System),
             ("<alloc::vec::Vec<T> as core::iter::FromIterator<T>>::from_iter", System),

@@ -97,7 +97,7 @@ fn merge_counts(sum: &mut CountValues, other: &CountValues) {
 }
 
 /// Adds what is known.
-fn add_known(sum: &mut Option<u64>, more: Option<u64>) {
+pub(crate) fn add_known(sum: &mut Option<u64>, more: Option<u64>) {
     if let Some(more) = more {
         add(sum.get_or_insert_default(), more);
     }

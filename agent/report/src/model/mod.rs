@@ -8,6 +8,7 @@ pub mod lag_window;
 pub(crate) mod merge;
 pub mod monotonic;
 pub mod plumbing;
+pub mod run_delay;
 pub mod tally;
 pub mod threshold_change;
 pub mod thresholds;

@@ -3,6 +3,7 @@
 //! A page's words only grow, but some counters are sums of a word and of what still runs, and the loop may move the
 //! one into the other between two loads. The next reading is right again; until then the old value stands.
 
+use loopscope_probe::histogram::HistogramValues;
 use loopscope_probe::{Kind, Snapshot};
 
 /// The values of one loop that were published last.
@@ -14,6 +15,7 @@ pub struct Monotonic {
     succeeded: [u64; Kind::CALLBACKS],
     pool_busy_ns: u64,
     pool_saturated_ns: u64,
+    lag: HistogramValues,
 }
 
 impl Monotonic {
@@ -25,6 +27,8 @@ impl Monotonic {
         for (floor, value) in self.blocked.iter_mut().zip(&mut snapshot.blocked) {
             lift(floor, value);
         }
+        snapshot.lag.raise_to(&self.lag);
+        self.lag.clone_from(&snapshot.lag);
         if let Some(pool) = &mut snapshot.pool {
             lift(&mut self.pool_busy_ns, &mut pool.busy_ns);
             lift(&mut self.pool_saturated_ns, &mut pool.saturated_ns);

@@ -76,15 +76,12 @@ impl<S: 'static> Cx<'_, S> {
 
     fn run_due_idle(&mut self) {
         let now_ns = self.core.clock.now_ns();
-        let mut has_entered = false;
         while self.goes_on()
             && self.core.idle.is_due(now_ns)
             && let Some(deadline) = self.core.idle.heap.pop()
         {
             if self.core.is_idle_until(deadline, now_ns) {
-                if !std::mem::replace(&mut has_entered, true) {
-                    self.core.enter_phase(Phase::TIMERS);
-                }
+                self.core.continue_phase(Phase::TIMERS);
                 self.tell_idle(deadline.key);
             }
         }

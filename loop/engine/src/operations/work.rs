@@ -103,7 +103,9 @@ impl<S: 'static> Cx<'_, S> {
         let Some(entry) = self.core.remove(finished.key) else { return };
         let What::Work(done) = entry.what else { return };
         self.core.requests -= 1;
-        if let Some(probe) = &mut self.core.probe {
+        // One that was cancelled, or that no thread could take, never ended on one.
+        let has_run = !matches!(finished.outcome, Err(WorkError::Cancelled | WorkError::NoThread));
+        if has_run && let Some(probe) = &mut self.core.probe {
             probe.delivered(finished.finished);
         }
         let life = Life { submitted: finished.submitted, ready: finished.finished };

@@ -10,6 +10,7 @@ use crate::callback::Once;
 use crate::core::Core;
 use crate::cx::Cx;
 use crate::key::Key;
+use crate::queues::hooks::Hook;
 use crate::queues::immediates::Waiting;
 use loopscope_probe::{HandleType, Kind, Life, Phase, Ticks};
 use std::panic::Location;
@@ -47,17 +48,24 @@ impl<S: 'static> Cx<'_, S> {
         key
     }
 
+    /// Runs the check phase: hooks, and then immediates. It is entered once, by whichever come first.
     #[inline]
-    pub(crate) fn run_immediates(&mut self) {
+    pub(crate) fn run_check(&mut self) {
+        let has_hooks = self.run_hooks(Hook::Check);
         if !self.core.immediates.queue.is_empty() {
-            self.run_queued_immediates();
+            match has_hooks {
+                true => self.run_queued_immediates::<true>(),
+                false => self.run_queued_immediates::<false>(),
+            }
         }
     }
 
     #[inline(never)]
-    fn run_queued_immediates(&mut self) {
+    fn run_queued_immediates<const HAS_ENTERED: bool>(&mut self) {
         let mut left = self.core.immediates.queue.len();
-        self.core.enter_phase(Phase::CHECK);
+        if !HAS_ENTERED {
+            self.core.enter_phase(Phase::CHECK);
+        }
         while left > 0 && self.goes_on() {
             left -= 1;
             let immediates = &mut self.core.immediates;

@@ -31,11 +31,14 @@ impl<S: 'static> Cx<'_, S> {
         key
     }
 
+    /// Runs the hooks of one kind. Returns whether there were any, and so its phase was entered.
     #[inline]
-    pub(crate) fn run_hooks(&mut self, hook: Hook) {
-        if !self.core.hooks.lists[hook as usize].is_empty() {
+    pub(crate) fn run_hooks(&mut self, hook: Hook) -> bool {
+        let has_hooks = !self.core.hooks.lists[hook as usize].is_empty();
+        if has_hooks {
             self.run_all_hooks(hook);
         }
+        has_hooks
     }
 
     #[inline(never)]

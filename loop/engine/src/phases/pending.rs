@@ -24,7 +24,7 @@ impl<S: 'static> Cx<'_, S> {
     #[inline(never)]
     fn run_deferred(&mut self) {
         let mut left = self.core.pending.len();
-        self.core.enter_phase(Phase::PENDING);
+        self.core.continue_phase(Phase::PENDING);
         while left > 0
             && self.goes_on()
             && let Some(deferred) = self.core.pending.pop_front()

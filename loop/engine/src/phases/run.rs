@@ -78,8 +78,7 @@ impl<S: 'static> Cx<'_, S> {
         };
         self.run_poll(may_wait)?;
         self.run_pending_after_poll();
-        self.run_hooks(Hook::Check);
-        self.run_immediates();
+        self.run_check();
         self.run_closing();
         self.core.refresh_clock();
         self.run_timers();
