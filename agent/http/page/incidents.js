@@ -135,7 +135,7 @@ function headline(incident) {
 const CLASSES = {
   computing: "computing: its own code used the processor",
   waiting: "waiting: asleep in the kernel",
-  starved_of_cpu: "starved of CPU: ready, and no processor was free",
+  starved_of_cpu: "starved of CPU: ready, and given no processor",
   stopped: "stopped: the process was frozen",
   suspended: "suspended: the machine slept",
   debugger: "held by a debugger",

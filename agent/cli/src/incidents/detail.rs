@@ -122,7 +122,7 @@ fn class(incident: &Incident) -> String {
         Class::Computing => "computing",
         Class::Waiting => "waiting: asleep in the kernel",
         Class::StarvedOfCpu => {
-            "starved of cpu: ready to run, and no processor was free; the code is not to blame"
+            "starved of cpu: ready to run, and given no processor; the code is not to blame"
         }
         Class::Stopped => "stopped: by SIGSTOP, the freezer or the hypervisor; the code is not to blame",
         Class::Suspended => "suspended: the machine was asleep; the code is not to blame",
