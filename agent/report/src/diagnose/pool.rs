@@ -1,6 +1,6 @@
 //! Rules about the thread pool: saturation, and short jobs that wait behind long ones.
 
-use crate::diagnose::evidence::{LoopEvidence, PoolEvidence, PoolKind};
+use crate::diagnose::evidence::{LoopEvidence, PoolEvidence, PoolKind, StuckJob};
 use crate::diagnose::finding::{Certainty, Finding, Urgency};
 use crate::duration::show_ns;
 use crate::words::{count, percent, pool_size, rate, share};
@@ -17,6 +17,9 @@ const FULL_SHARE: f64 = 0.1;
 
 /// More threads than these are not advised.
 const THREADS_MAX: u64 = 1024;
+
+/// At most so many jobs that do not end are told one by one.
+const STUCK_TOLD: usize = 4;
 
 /// Jobs that take this many times as long as others are the ones that those wait for.
 const SLOWER: u64 = 10;
@@ -96,6 +99,11 @@ impl PoolEvidence {
         format!("all of {threads} busy with jobs waiting for {part} of the time{waiting}")
     }
 
+    /// Whether all threads are in jobs that do not end.
+    fn is_stuck(&self) -> bool {
+        self.threads.is_some_and(|threads| self.stuck.len() as u64 >= threads)
+    }
+
     fn heaviest_job(&self) -> Option<String> {
         let job = self.jobs.first()?;
         let mean = show_ns(job.run_ns / job.count.max(1));
@@ -105,6 +113,43 @@ impl PoolEvidence {
 
 fn urgency(wait_ns: u64) -> Urgency {
     if wait_ns >= WAIT_LONG_NS { Urgency::Critical } else { Urgency::Warning }
+}
+
+/// Jobs do not end: their threads are lost to the pool.
+pub(crate) fn stuck(evidence: &LoopEvidence) -> Vec<Finding> {
+    let Some(pool) = &evidence.pool else { return Vec::new() };
+    let Some(longest) = pool.stuck.first() else { return Vec::new() };
+    let urgency = if pool.is_stuck() { Urgency::Critical } else { Urgency::Warning };
+    // One that computes may still come to its end.
+    let is_asleep = pool.stuck.iter().all(|job| job.asleep_in.is_some());
+    let certainty = if is_asleep { Certainty::Certain } else { Certainty::Likely };
+    let number = pool.stuck.len() as u64;
+    let of = pool.threads.map_or(String::new(), |threads| format!(" of {threads}"));
+    let threads = if number == 1 { "thread is" } else { "threads are" };
+    let headline = format!(
+        "{number}{of} pool {threads} stuck in a job of {}, for {} and still",
+        evidence.named(),
+        show_ns(longest.ns)
+    );
+    let finding = Finding::new(&evidence.name, urgency, certainty, headline)
+        .because_of(pool.stuck.iter().take(STUCK_TOLD).map(stuck_words))
+        .because_of((pool.stuck.len() > STUCK_TOLD).then(|| {
+            format!("{} more do the same", count((pool.stuck.len() - STUCK_TOLD) as u64, "thread"))
+        }))
+        .because(pool.saturation(evidence))
+        .remedy("give the call a time limit, or make it one that can be cancelled: more threads would be lost the same way");
+    vec![finding]
+}
+
+/// `fs job from read (src/x.rs:7) for 92 s, since 14:03:10 UTC, asleep in read(fd 5 -> pipe:[81])`.
+fn stuck_words(job: &StuckJob) -> String {
+    let call = match &job.asleep_in {
+        Some(call) => format!(", asleep in {call}"),
+        None => ", not seen asleep".to_owned(),
+    };
+    let seconds = job.since_unix_ns / 1_000_000_000 % 86_400;
+    let clock = format!("{:02}:{:02}:{:02}", seconds / 3_600, seconds / 60 % 60, seconds % 60);
+    format!("{} job from {} for {}, since {clock} UTC{call}", job.kind.name(), job.label, show_ns(job.ns))
 }
 
 /// More jobs come than the threads can take.
@@ -117,7 +162,7 @@ pub(crate) fn saturated(evidence: &LoopEvidence) -> Vec<Finding> {
         None => share(pool.saturated_ns, evidence.watched_ns) >= FULL_SHARE,
     };
     let knows_jobs = evidence.knows(Fact::PoolWait) && evidence.knows(Fact::PoolRun);
-    if !is_full || (knows_jobs && pool.behind().is_some()) {
+    if !is_full || pool.is_stuck() || (knows_jobs && pool.behind().is_some()) {
         return Vec::new();
     }
     let threads = pool.threads.map_or("its threads".to_owned(), |threads| count(threads, "thread"));
@@ -149,7 +194,7 @@ pub(crate) fn saturated(evidence: &LoopEvidence) -> Vec<Finding> {
 /// Short jobs wait for long ones.
 pub(crate) fn behind_slow_jobs(evidence: &LoopEvidence) -> Vec<Finding> {
     let Some(pool) = &evidence.pool else { return Vec::new() };
-    let Some((victim, slow)) = pool.behind() else { return Vec::new() };
+    let Some((victim, slow)) = pool.behind().filter(|_| !pool.is_stuck()) else { return Vec::new() };
     let wait_ns = victim.wait_p95_ns();
     let headline = format!(
         "{} jobs of {} wait {} (p95) behind slow {} jobs",
