@@ -395,6 +395,7 @@ impl IncidentTracker {
         case.builder.extend(at.seen.page, Some(end.end));
         case.builder.close(&at.seen, end.ns);
         case.closed(at.now_ns);
+        case.traced(&self.sight.look());
         let vitals = at.seen.vitals;
         let end_ns = at.now_ns.saturating_sub(at.seen.clock.duration_ns(end.end, at.seen.taken));
         let used = self.meter.used_at_end(StallEnd {
@@ -420,6 +421,7 @@ impl IncidentTracker {
         case.builder.incident.was_missed = true;
         case.builder.judge(&at.seen, verdict, &NowValues::IDLE);
         case.builder.incident.spans.clear();
+        case.traced(&self.sight.look());
         case.class(&Evidence {
             age_ns: end.ns,
             standstill_ns: self.meter.gap_standstill_ns.min(end.ns),

@@ -128,3 +128,14 @@ fn a_full_pool_tells_what_its_longest_job_waits_in() {
     let line = bench.lines().remove(0);
     assert!(line.contains("; the longest job waits in read(fd 5 -> pipe:[81]) ["), "{line}");
 }
+
+#[test]
+fn a_debugger_that_came_during_a_stall_and_let_go_when_it_ended_is_told_as_one() {
+    let mut bench = stalled(FoundState::OnProcessor, |told| told.cpu_ns += 102 * MS);
+    assert_eq!(bench.incident().class, Class::Computing);
+    bench.pass(9_000);
+    bench.gap = Gap { length_ns: 9_000 * MS, late_ns: 8_900 * MS, ..Gap::default() };
+    bench.tell(|told| told.found.tracer = Some("gdb, pid 812".to_owned()));
+    bench.finish();
+    assert_eq!(bench.incident().class, Class::Debugger);
+}

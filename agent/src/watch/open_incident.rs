@@ -86,12 +86,7 @@ impl OpenIncident {
     /// Takes over how the thread was found.
     pub(crate) fn found(&mut self, found: &Found) {
         self.evidence.was_asleep |= found.state == Some(FoundState::Asleep);
-        if let Some(tracer) = &found.tracer {
-            let note = format!("a debugger or tracer was attached to the thread: {tracer}");
-            if !self.builder.incident.notes.contains(&note) {
-                self.builder.incident.notes.push(note);
-            }
-        }
+        self.traced(found);
         if found.state == Some(FoundState::Asleep) {
             // The first one: a later look may fall on the moment at which the stall ends, and find the wait after it.
             self.builder.incident.waiting_in =
@@ -99,9 +94,24 @@ impl OpenIncident {
         }
     }
 
+    /// Takes over who traces the thread: what a debugger held is not looked at before it lets go.
+    pub(crate) fn traced(&mut self, found: &Found) {
+        self.evidence.is_traced |= found.tracer.is_some();
+        if let Some(tracer) = &found.tracer {
+            let note = format!("a debugger or tracer was attached to the thread: {tracer}");
+            if !self.builder.incident.notes.contains(&note) {
+                self.builder.incident.notes.push(note);
+            }
+        }
+    }
+
     /// Takes over what the thread used, and classes the incident.
     pub(crate) fn class(&mut self, evidence: &Evidence) {
-        let evidence = Evidence { was_asleep: evidence.was_asleep || self.evidence.was_asleep, ..*evidence };
+        let evidence = Evidence {
+            was_asleep: evidence.was_asleep || self.evidence.was_asleep,
+            is_traced: evidence.is_traced || self.evidence.is_traced,
+            ..*evidence
+        };
         let incident = &mut self.builder.incident;
         (incident.watched_ns, incident.cpu_ns) = (evidence.watched_ns, evidence.cpu_ns);
         incident.runqueue_ns = evidence.runqueue_ns;

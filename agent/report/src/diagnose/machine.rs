@@ -90,7 +90,7 @@ pub(crate) fn stood_still(evidence: &LoopEvidence) -> Vec<Finding> {
     let why = match told.map_or(Class::Stopped, |incident| incident.class) {
         Class::Suspended => "the machine was suspended",
         Class::Debugger => "a debugger held the process",
-        _ => "the process was stopped (SIGSTOP, or the cgroup freezer), or its virtual machine was",
+        _ => "the process was stopped (SIGSTOP, the cgroup freezer, a debugger), or its virtual machine was",
     };
     let headline = format!("{} stood still, and its code is not to blame: {why}", evidence.named());
     let mut finding = Finding::new(&evidence.name, Urgency::Notice, Certainty::Certain, headline)

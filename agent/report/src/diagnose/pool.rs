@@ -3,6 +3,7 @@
 use crate::diagnose::evidence::{LoopEvidence, PoolEvidence, PoolKind, StuckJob};
 use crate::diagnose::finding::{Certainty, Finding, Urgency};
 use crate::duration::show_ns;
+use crate::incident::{Incident, IncidentKind};
 use crate::words::{count, percent, pool_size, rate, share};
 use loopscope_probe::description::Fact;
 
@@ -18,7 +19,7 @@ const FULL_SHARE: f64 = 0.1;
 /// More threads than these are not advised.
 const THREADS_MAX: u64 = 1024;
 
-/// At most so many jobs that do not end are told one by one.
+/// At most so many places of jobs that do not end are told.
 const STUCK_TOLD: usize = 4;
 
 /// Jobs that take this many times as long as others are the ones that those wait for.
@@ -131,25 +132,40 @@ pub(crate) fn stuck(evidence: &LoopEvidence) -> Vec<Finding> {
         evidence.named(),
         show_ns(longest.ns)
     );
-    let finding = Finding::new(&evidence.name, urgency, certainty, headline)
-        .because_of(pool.stuck.iter().take(STUCK_TOLD).map(stuck_words))
-        .because_of((pool.stuck.len() > STUCK_TOLD).then(|| {
-            format!("{} more do the same", count((pool.stuck.len() - STUCK_TOLD) as u64, "thread"))
-        }))
+    let is_of_pool = |incident: &&Incident| incident.kind == IncidentKind::Pool;
+    let incidents = || evidence.incidents.iter().filter(is_of_pool);
+    let call = incidents().find_map(|incident| incident.waiting_in.as_ref());
+    let mut finding = Finding::new(&evidence.name, urgency, certainty, headline)
+        .because_of(stuck_words(&pool.stuck))
+        .because_of(call.map(|call| format!("its agent found the longest of them asleep in {call}")))
         .because(pool.saturation(evidence))
         .remedy("give the call a time limit, or make it one that can be cancelled: more threads would be lost the same way");
+    finding.incidents = incidents().map(|incident| incident.id.to_string()).collect();
     vec![finding]
 }
 
-/// `fs job from read (src/x.rs:7) for 92 s, since 14:03:10 UTC, asleep in read(fd 5 -> pipe:[81])`.
-fn stuck_words(job: &StuckJob) -> String {
-    let call = match &job.asleep_in {
-        Some(call) => format!(", asleep in {call}"),
-        None => ", not seen asleep".to_owned(),
+/// Tells jobs of one place and call in a line each, the longest: `4 fs jobs from read (src/x.rs:7) for 92 s, since 14:03:10
+/// UTC, asleep in pipe_read`.
+fn stuck_words(jobs: &[StuckJob]) -> Vec<String> {
+    let what = |job: &StuckJob| (job.kind, job.label.clone(), job.asleep_in.clone());
+    let mut groups: Vec<(&StuckJob, u64)> = Vec::new();
+    for job in jobs {
+        match groups.iter_mut().find(|(first, _)| what(first) == what(job)) {
+            Some((_, number)) => *number += 1,
+            None => groups.push((job, 1)),
+        }
+    }
+    let words = |(job, number): &(&StuckJob, u64)| {
+        let call = job
+            .asleep_in
+            .as_ref()
+            .map_or(", not seen asleep".to_owned(), |call| format!(", asleep in {call}"));
+        let seconds = job.since_unix_ns / 1_000_000_000 % 86_400;
+        let clock = format!("{:02}:{:02}:{:02}", seconds / 3_600, seconds / 60 % 60, seconds % 60);
+        let jobs = count(*number, &format!("{} job", job.kind.name()));
+        format!("{jobs} from {} for {}, since {clock} UTC{call}", job.label, show_ns(job.ns))
     };
-    let seconds = job.since_unix_ns / 1_000_000_000 % 86_400;
-    let clock = format!("{:02}:{:02}:{:02}", seconds / 3_600, seconds / 60 % 60, seconds % 60);
-    format!("{} job from {} for {}, since {clock} UTC{call}", job.kind.name(), job.label, show_ns(job.ns))
+    groups.iter().take(STUCK_TOLD).map(words).collect()
 }
 
 /// More jobs come than the threads can take.

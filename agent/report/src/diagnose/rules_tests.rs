@@ -325,7 +325,7 @@ fn pool_cases() -> Vec<Case> {
             }),
             vec![
                 "4 of 4 pool threads are stuck in a job of loop web, for 92 s",
-                "fs job from read (src/x.rs:7) for 92 s, since 14:03:10 UTC, asleep in pipe_read",
+                "4 fs jobs from read (src/x.rs:7) for 92 s, since 14:03:10 UTC, asleep in pipe_read",
                 "16 jobs",
                 "time limit",
             ],
