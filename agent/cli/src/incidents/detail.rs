@@ -129,7 +129,7 @@ fn class(incident: &Incident) -> String {
         }
         Class::Suspended => "suspended: the machine was asleep; the code is not to blame",
         Class::Debugger => "debugger: the process was held; the code is not to blame",
-        Class::Unknown => return "unknown".to_owned(),
+        Class::Unknown => "unknown",
     };
     if incident.watched_ns == 0 {
         return what.to_owned();

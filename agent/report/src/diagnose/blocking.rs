@@ -196,7 +196,8 @@ pub(crate) fn blocked(evidence: &LoopEvidence) -> Vec<Finding> {
 pub(crate) fn waiting(evidence: &LoopEvidence) -> Vec<Finding> {
     let is_wanted = |group: &Group<'_>, class| group.is_single && class == Class::Waiting;
     told(judged(evidence, is_wanted), |(group, class)| {
-        let calls = group.incidents.iter().filter_map(|incident| incident.waiting_in.clone());
+        let waited = group.incidents.iter().filter(|incident| incident.class == Class::Waiting);
+        let calls = waited.filter_map(|incident| incident.waiting_in.clone());
         let seen = group.stalls.iter().filter_map(|stall| stall.asleep_in.clone());
         let call = calls.chain(seen).next();
         let headline = format!(

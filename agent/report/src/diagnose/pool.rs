@@ -120,7 +120,13 @@ fn urgency(wait_ns: u64) -> Urgency {
 pub(crate) fn stuck(evidence: &LoopEvidence) -> Vec<Finding> {
     let Some(pool) = &evidence.pool else { return Vec::new() };
     let Some(longest) = pool.stuck.first() else { return Vec::new() };
-    let urgency = if pool.is_stuck() { Urgency::Critical } else { Urgency::Warning };
+    // A pool may have a thread that is meant to wait for ever, as long as others have room.
+    let has_waiting = pool.queued.is_some_and(|queued| queued > 0) || pool.saturated_ns >= WAIT_NS;
+    let urgency = match (pool.is_stuck(), has_waiting) {
+        (true, true) => Urgency::Critical,
+        (false, false) => Urgency::Notice,
+        _ => Urgency::Warning,
+    };
     // One that computes may still come to its end.
     let is_asleep = pool.stuck.iter().all(|job| job.asleep_in.is_some());
     let certainty = if is_asleep { Certainty::Certain } else { Certainty::Likely };

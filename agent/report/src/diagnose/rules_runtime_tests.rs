@@ -100,3 +100,16 @@ fn a_pool_is_full_where_only_its_depth_is_known() {
     let unknown = with(full(6 * S), |evidence| evidence.pool.as_mut().unwrap().threads = None);
     assert!(diagnose(&[unknown])[0].remedy.contains("set its size to more"));
 }
+
+#[test]
+fn a_pool_thread_that_waits_for_ever_while_others_have_room_is_a_notice() {
+    let urgency = |stuck: usize, queued| {
+        let evidence = with_pool(|pool| (pool.stuck, pool.queued) = (vec![stuck_job(); stuck], Some(queued)));
+        diagnose(&[evidence]).first().map(|finding| (finding.rule, finding.urgency))
+    };
+    assert_eq!(urgency(1, 0), Some(("pool_stuck", Urgency::Notice)));
+    assert_eq!(urgency(1, 3), Some(("pool_stuck", Urgency::Warning)));
+    assert_eq!(urgency(4, 0), Some(("pool_stuck", Urgency::Warning)));
+    assert_eq!(urgency(4, 3), Some(("pool_stuck", Urgency::Critical)));
+    assert_eq!(urgency(0, 0), None);
+}
