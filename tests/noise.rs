@@ -10,7 +10,7 @@ use loopscope_agent::Listen;
 use loopscope_host::Host;
 use loopscope_probe::directory::{self, open_page_file, page_files};
 use loopscope_probe::{Clock, Kind, Life, Page, Phase, Queue, WorkKind, Writer, registry, spans};
-use loopscope_report::diagnose::{self, Examination, Look, Surroundings};
+use loopscope_report::diagnose::{self, Examination, Look, Surroundings, ThreadLook};
 use loopscope_report::incident::Incident;
 use loopscope_report::live::{Observer, Seen};
 use loopscope_report::profiles::{self, Follower, Format, Of, Profile, Timeline};
@@ -147,7 +147,7 @@ fn the_doctor_stands_noise() {
         println!("{which}");
         let at = clock.now();
         let mut examination = examined.take().unwrap_or_else(|| Examination::begin(page, clock, at));
-        let look = || Look { page, clock, at, asleep_in: None, agent_age_ns: Some(u64::MAX) };
+        let look = || Look { page, clock, at, thread: ThreadLook::default(), agent_age_ns: Some(u64::MAX) };
         examination.look(&look());
         let last = page.snapshot_at(clock, at);
         examination.read_gauges(&last);

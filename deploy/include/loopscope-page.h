@@ -70,6 +70,7 @@ struct lsp_description { _Alignas(128) lsp_word text[1024]; };
 struct lsp_now {
     _Alignas(128) lsp_word running;
     lsp_word busy_since, parked_since, stretch_first, drain_since, drain_first, iterations;
+    lsp_word drained_after;
 };
 struct lsp_open_span { lsp_word site, fields[12]; };
 struct lsp_open {

@@ -25,7 +25,7 @@ use crate::{doctor, incidents, ls, view};
 use loopscope_probe::directory::page_files;
 use loopscope_probe::registry::LocalPage;
 use loopscope_probe::{Clock, directory};
-use loopscope_report::diagnose::{Examination, Look, Surroundings, diagnose};
+use loopscope_report::diagnose::{Examination, Look, Surroundings, ThreadLook, diagnose};
 use loopscope_report::live::{Observer, View};
 use loopscope_report::metrics::format::Format;
 use loopscope_report::metrics::loop_watch::LoopWatch;
@@ -148,7 +148,13 @@ impl Audience {
         let at = clock.now();
         let examination = self.examinations.entry(number);
         let examination = examination.or_insert_with(|| Examination::begin(page.page(), clock, at));
-        examination.look(&Look { page: page.page(), clock, at, asleep_in: None, agent_age_ns: None });
+        examination.look(&Look {
+            page: page.page(),
+            clock,
+            at,
+            thread: ThreadLook::default(),
+            agent_age_ns: None,
+        });
         examination.read_gauges(&page.page().snapshot_at(clock, at));
         let taken: Vec<String> = self.watches.values().map(|watch| watch.series_label().to_owned()).collect();
         let (worker, sums) = (page.page().facts().worker, &mut self.sums);

@@ -188,6 +188,11 @@ impl LoopCapturer {
         self.steadiness.is_unsteady
     }
 
+    /// Whether the thread sleeps in the kernel, by one system call; `None` where nobody tells.
+    pub(crate) fn is_asleep(&mut self) -> Option<bool> {
+        self.attached().ok()?.is_running().ok().map(|is_running| !is_running)
+    }
+
     /// Takes the stack that was read, or that the handler has copied since.
     pub(crate) fn take(&mut self) -> Option<Sample> {
         if self.read.is_some() {

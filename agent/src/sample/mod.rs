@@ -3,7 +3,7 @@
 //! ```text
 //!   session's thread, 49 to 997 times a second        the loop's thread
 //!   parked? -> skip                                   handler: copies its registers, its stack and
-//!   CPU clock moved? (cpu)  stood still? (waits)        the page's words that tell what runs
+//!   CPU clock moved? (cpu)  asleep? (waits)             the page's words that tell what runs
 //!   past the threshold? (stalls) --- signal --->
 //!   unwind, count by stack  <------ copy -------
 //!   at the end: names, with lines and inlined calls
@@ -14,9 +14,11 @@
 //! not run. The measured cost is below 1 % of a busy loop at 99 Hz.
 
 mod names;
+mod pace;
 mod session;
 mod store;
 mod tally;
 mod watched;
+mod weight;
 
 pub(crate) use session::{Plan, start};

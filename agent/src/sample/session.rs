@@ -3,6 +3,7 @@
 use crate::address_source::{AddressSources, BATCH};
 use crate::capture::{Captures, OFF, captures, make_barrier};
 use crate::sample::names::Names;
+use crate::sample::pace::Pace;
 use crate::sample::store::Store;
 use crate::sample::tally::Tally;
 use crate::sample::watched::{Shared, Watched};
@@ -73,7 +74,7 @@ fn run(plan: &Plan, addresses: AddressSources, stopped: &Receiver<()>) -> Result
     };
     let (mut loops, mut changes) = (Vec::new(), None);
     let end_ns = clock.now().0.saturating_add(plan.length.as_nanos() as u64);
-    let mut pace = Pace { next_ns: clock.now().0, period_ns, random: begin_ns | 1 };
+    let mut pace = Pace::new(clock.now().0, period_ns);
     loop {
         let Ticks(now_ns) = clock.now();
         shared.now_ns = now_ns;
@@ -82,11 +83,13 @@ fn run(plan: &Plan, addresses: AddressSources, stopped: &Receiver<()>) -> Result
             watched.look(&mut shared);
         }
         send_prepared(&mut loops, &mut shared, &clock);
+        // The last look falls on the end, so that the time before it is booked.
+        if now_ns >= end_ns {
+            break;
+        }
         let next_ns = pace.next(clock.now().0);
-        let wake_ns = next_ns.min(end_ns);
-        let wait = Duration::from_nanos(wake_ns.saturating_sub(clock.now().0));
-        let is_over = next_ns >= end_ns;
-        if stopped.recv_timeout(wait) != Err(RecvTimeoutError::Timeout) || is_over {
+        let wait = Duration::from_nanos(next_ns.min(end_ns).saturating_sub(clock.now().0));
+        if stopped.recv_timeout(wait) != Err(RecvTimeoutError::Timeout) {
             break;
         }
     }
@@ -167,28 +170,6 @@ fn name(shared: Shared, loops: &[Watched]) -> Result<Profile, FlameError> {
     profile.notes = tally.notes(of, !profile.is_empty());
     profile.notes.extend(names.advice());
     Ok(profile)
-}
-
-/// When the next look is due.
-struct Pace {
-    next_ns: u64,
-    period_ns: u64,
-    random: u64,
-}
-
-impl Pace {
-    /// Returns the moment of the next look: a period after the last, give or take a tenth, so that a loop that itself
-    /// does something every so often is not always met at the same place. Looks that were missed are not made up for.
-    fn next(&mut self, now_ns: u64) -> u64 {
-        // Xorshift: no secret depends on it.
-        self.random ^= self.random << 13;
-        self.random ^= self.random >> 7;
-        self.random ^= self.random << 17;
-        let fifth_ns = (self.period_ns / 5).max(1);
-        let jitter_ns = self.random % fifth_ns;
-        self.next_ns = self.next_ns.saturating_add(self.period_ns).max(now_ns);
-        (self.next_ns + jitter_ns).saturating_sub(fifth_ns / 2).max(now_ns)
-    }
 }
 
 #[cfg(test)]

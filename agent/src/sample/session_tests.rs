@@ -157,15 +157,3 @@ fn a_dropped_session_ends_at_once() {
     drop(session);
     assert!(result.recv_timeout(DEADLINE).unwrap().unwrap().is_empty());
 }
-
-#[test]
-fn looks_are_a_period_apart_give_or_take_a_tenth() {
-    let mut pace = Pace { next_ns: 1_000_000, period_ns: 10_000, random: 7 };
-    let moments: Vec<u64> = (0..200).map(|_| pace.next(0)).collect();
-    for (index, moment) in moments.iter().enumerate() {
-        let due = 1_000_000 + (index as u64 + 1) * 10_000;
-        assert!(moment.abs_diff(due) <= 1_000, "{moment} for {due}");
-    }
-    assert!(moments.windows(2).any(|pair| pair[1] - pair[0] != 10_000));
-    assert!(pace.next(9_000_000) >= 9_000_000);
-}

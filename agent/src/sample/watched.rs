@@ -4,17 +4,18 @@ use crate::address_source::AddressSources;
 use crate::capture::{LoopCapturer, NoCapture, Prepared};
 use crate::sample::store::{Found, Store};
 use crate::sample::tally::Tally;
+use crate::sample::weight::{HANDLER_NS, LookState, Place, Weights};
 use loopscope_probe::barrier::Barrier;
+use loopscope_probe::proc::{Sched, open_sched};
 use loopscope_probe::registry::LocalPage;
 use loopscope_probe::tags::Tags;
-use loopscope_probe::{NowValues, SiteId, Ticks};
+use loopscope_probe::{NowValues, Ticks};
 use loopscope_report::profiles::Of;
-use loopscope_stacks::thread::{ThreadState, cpu_ns};
+use loopscope_stacks::thread::{Activity, ThreadState, cpu_ns};
 use loopscope_stacks::{CaptureError, Sample, Unwinder};
+use std::fs::File;
 use std::sync::Arc;
-
-/// A thread that ran for less than this since its last sample is in the same place: it only ran our handler.
-const HANDLER_NS: u64 = 100_000;
+use std::sync::atomic::Ordering;
 
 /// What all loops of a session share.
 pub(crate) struct Shared {
@@ -38,14 +39,9 @@ pub(crate) struct Watched {
     has_names: bool,
     /// `None` once its thread has ended.
     capturer: Option<LoopCapturer>,
-    /// The thread's CPU clock at the last look.
-    looked_cpu_ns: u64,
-    /// When that was.
-    looked_ns: u64,
-    /// The thread's CPU clock at the first look.
-    began_cpu_ns: u64,
-    /// The thread's CPU clock at the last sample.
-    sampled_cpu_ns: u64,
+    /// The thread's time without a processor; `None` where the kernel does not tell.
+    schedstat: Option<File>,
+    weights: Weights,
     /// A sample that is prepared and not asked for.
     prepared: Option<Due>,
     /// A sample that was asked for and has not arrived.
@@ -77,23 +73,29 @@ struct Due {
 /// The last sample of a thread that waits.
 struct Last {
     stack: u32,
-    records: u64,
+    /// The page's words at its instant: what ran, and in which spans.
+    tags: Vec<u64>,
     wait: Arc<str>,
 }
 
 impl Watched {
     pub(crate) fn new(page: LocalPage, index: usize, shared: &Shared) -> Watched {
         let capturer = Some(LoopCapturer::of(page.clone()));
-        let now_cpu_ns = cpu_ns(page.thread().tid).unwrap_or(0);
+        let tid = page.thread().tid;
+        let schedstat = open_sched(tid).ok();
+        let first = LookState {
+            now_ns: shared.now_ns,
+            cpu_ns: cpu_ns(tid).unwrap_or(0),
+            runqueue_ns: runqueue_ns(schedstat.as_ref()),
+            ..LookState::default()
+        };
         Watched {
             has_names: shared.addresses.has(&page.page().facts().runtime),
             page,
             index,
             capturer,
-            looked_cpu_ns: now_cpu_ns,
-            looked_ns: shared.now_ns,
-            began_cpu_ns: now_cpu_ns,
-            sampled_cpu_ns: now_cpu_ns,
+            schedstat,
+            weights: Weights::new(first),
             prepared: None,
             late: None,
             carried: Carried::default(),
@@ -112,24 +114,21 @@ impl Watched {
             self.capturer = None;
             return;
         };
-        let ran_ns = cpu_ns.saturating_sub(std::mem::replace(&mut self.looked_cpu_ns, cpu_ns));
-        let passed_ns = shared.now_ns.saturating_sub(std::mem::replace(&mut self.looked_ns, shared.now_ns));
         let clock = self.page.clock();
         let now = self.page.page().now_values(clock.now(), clock);
+        let found = LookState {
+            now_ns: shared.now_ns,
+            cpu_ns,
+            runqueue_ns: runqueue_ns(self.schedstat.as_ref()),
+            busy_ns: now.busy_ns,
+            is_stalled: now.busy_ns > 0 && self.is_stall(&now),
+            is_asleep: shared.of != Of::Cpu && now.busy_ns > 0 && self.is_asleep(),
+        };
+        let weight = self.weights.look(shared.of, found);
         if now.busy_ns == 0 {
             self.last = None;
-            return;
         }
-        // Of the time since the last look, what belongs to this busy stretch.
-        let within_ns = passed_ns.min(now.busy_ns);
-        let is_asleep = ran_ns.saturating_mul(4) < within_ns;
-        let due_ns = match shared.of {
-            Of::Cpu | Of::Callbacks => cpu_ns.saturating_sub(self.sampled_cpu_ns),
-            Of::Waits if is_asleep => within_ns - ran_ns,
-            Of::Waits => 0,
-            Of::Stalls if self.is_stall(&now) => within_ns,
-            Of::Stalls => 0,
-        };
+        let (due_ns, ran_ns) = (weight.ns, weight.ran_ns);
         if due_ns == 0 {
             return;
         }
@@ -139,7 +138,11 @@ impl Watched {
             late.ns += if shared.of == Of::Cpu { 0 } else { due_ns };
             return;
         }
-        let wait = (shared.of != Of::Cpu && is_asleep).then(|| self.waits_in());
+        let wait = match weight.place {
+            Place::Running => None,
+            Place::Ready => Some("[waiting for a processor]".into()),
+            Place::Asleep => Some(self.waits_in()),
+        };
         if !self.repeat(shared, ran_ns, due_ns, wait.as_ref()) {
             self.sample(shared, due_ns, wait);
         }
@@ -149,23 +152,33 @@ impl Watched {
         now.unexpected_ns() > self.page.page().control().warning_ns()
     }
 
-    /// Says what the thread waits in, as the innermost frame of its stack does.
+    /// Whether the thread sleeps in the kernel.
+    fn is_asleep(&mut self) -> bool {
+        let told = self.capturer.as_mut().and_then(LoopCapturer::is_asleep);
+        told.unwrap_or_else(|| {
+            let state = ThreadState::look(self.page.thread().tid);
+            state.is_ok_and(|state| matches!(state.letter, 'S' | 'D'))
+        })
+    }
+
+    /// Says what the thread sleeps in, as the innermost frame of its stack does.
     fn waits_in(&self) -> Arc<str> {
-        match ThreadState::look(self.page.thread().tid).map(|state| state.words()) {
-            // Ready to run, and its CPU clock stands still.
-            Ok(words) if words == "running" => "[waiting for a processor]".into(),
-            Ok(words) => format!("[{words}]").into(),
+        match ThreadState::look(self.page.thread().tid) {
+            // It has just been woken.
+            Ok(state) if state.activity == Activity::Running => "[a call that has just ended]".into(),
+            Ok(state) => format!("[{}]", state.words()).into(),
             Err(_) => "[unknown]".into(),
         }
     }
 
     /// Books the last stack again where the thread has not left it: a signal would only disturb its wait.
     fn repeat(&mut self, shared: &mut Shared, ran_ns: u64, due_ns: u64, wait: Option<&Arc<str>>) -> bool {
-        let records = self.page.page().recorder().count();
-        let same = self
-            .last
-            .as_ref()
-            .filter(|last| Some(&last.wait) == wait && last.records == records && ran_ns < HANDLER_NS);
+        let words = self.page.page().tag_words();
+        let runs_same = |last: &&Last| {
+            let now = words.iter().map(|word| word.load(Ordering::Relaxed));
+            Some(&last.wait) == wait && ran_ns < HANDLER_NS && now.eq(last.tags.iter().copied())
+        };
+        let same = self.last.as_ref().filter(runs_same);
         if let Some(last) = same {
             shared.store.again(last.stack, shared.now_ns.saturating_sub(shared.begin_ns), due_ns);
         }
@@ -181,7 +194,7 @@ impl Watched {
         // Of a busy period that ended before a stack could be taken.
         shared.tally.unseen_ns = shared.tally.unseen_ns.saturating_add(carried.ns - carried_ns);
         let ns = due_ns.saturating_add(carried_ns);
-        let due = Due { ns, busy_since, cpu_ns: self.looked_cpu_ns, is_fresh: true, wait };
+        let due = Due { ns, busy_since, cpu_ns: self.weights.cpu_ns(), is_fresh: true, wait };
         let Some(capturer) = &mut self.capturer else { return };
         match capturer.prepare() {
             // Where it sleeps is not where the processor's time went.
@@ -253,8 +266,7 @@ impl Watched {
         self.take_late(shared);
         shared.tally.lost += u64::from(self.late.take().is_some());
         shared.tally.unseen_ns = shared.tally.unseen_ns.saturating_add(self.carried.ns);
-        let ran_ns = self.looked_cpu_ns.saturating_sub(self.began_cpu_ns);
-        let unseen_ns = self.looked_cpu_ns.saturating_sub(self.sampled_cpu_ns);
+        let (ran_ns, unseen_ns) = self.weights.unsampled_cpu_ns();
         // The last samples always leave a rest.
         if shared.of == Of::Cpu && unseen_ns > ran_ns / 10 {
             shared.tally.unseen_ns = shared.tally.unseen_ns.saturating_add(unseen_ns);
@@ -270,13 +282,12 @@ impl Watched {
         let stack = shared.unwinder.unwind(sample);
         shared.tally.cut += u64::from(stack.is_cut);
         shared.tally.guessed += u64::from(stack.is_guessed);
-        let parent = if tags.running.queue.is_some() { self.parent() } else { SiteId::NONE };
         let found = Found {
             loop_index: self.index,
             phase: tags.running.phase,
             kind: tags.running.kind,
             site: tags.running.site,
-            parent,
+            parent: tags.drained_after,
             spans: tags.spans,
             addresses: stack.addresses,
             foreign: sample.foreign.as_ref().filter(|_| self.has_names).cloned().unwrap_or_default(),
@@ -285,18 +296,14 @@ impl Watched {
         let at_ns = sample.at_ns.saturating_sub(shared.begin_ns);
         let (stack, is_kept) = shared.store.add(found, at_ns, due_ns);
         shared.tally.unkept += u64::from(!is_kept);
-        self.sampled_cpu_ns = cpu_ns;
-        let records = page.recorder().count();
-        self.last = wait.map(|wait| Last { stack, records, wait });
+        self.weights.booked(cpu_ns);
+        self.last = wait.map(|wait| Last { stack, tags: sample.tags.clone(), wait });
     }
+}
 
-    /// Returns the callback after which jobs are drained now: that of the last record, or the one after which the job
-    /// of that record was drained.
-    fn parent(&self) -> SiteId {
-        let page = self.page.page();
-        let last = page.records(page.recorder().count().saturating_sub(1)).pop();
-        last.map_or(SiteId::NONE, |last| if last.parent == SiteId::NONE { last.site } else { last.parent })
-    }
+/// Returns the time in which a thread was ready and had no processor, since it began; 0 where the kernel does not tell.
+fn runqueue_ns(schedstat: Option<&File>) -> u64 {
+    schedstat.and_then(Sched::read).map_or(0, |sched| sched.runqueue_ns)
 }
 
 impl Shared {

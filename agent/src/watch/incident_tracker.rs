@@ -8,12 +8,12 @@ use crate::watch::namer::{Named, Work};
 use crate::watch::open_incident::{Announced, At, OpenIncident};
 use crate::watch::open_pool_incident::OpenPoolIncident;
 use crate::watch::pool::PoolTurn;
-use crate::watch::stall_accounting::{Gap, StallAccounting};
+use crate::watch::stall_accounting::{Gap, StallAccounting, StallEnd};
 use crate::watch::thread_state::{Found, ThreadObserver};
 use loopscope_probe::barrier::Barrier;
 use loopscope_probe::{NowValues, Page, Ticks};
 use loopscope_report::compute::budget::Budget;
-use loopscope_report::compute::class::Evidence;
+use loopscope_report::compute::class::{Evidence, FoundState, Used};
 use loopscope_report::compute::figures::between;
 use loopscope_report::compute::stall::{End, StallEvent};
 use loopscope_report::compute::verdict::Verdict;
@@ -401,13 +401,21 @@ impl IncidentTracker {
         case.builder.extend(at.seen.page, Some(end.end));
         case.builder.close(&at.seen, end.ns);
         case.closed(at.now_ns);
-        // The thread's times are those of the last look within: what came after the end is not the stall's.
+        case.traced(&self.sight.look());
+        let vitals = at.seen.vitals;
+        let end_ns = at.now_ns.saturating_sub(at.seen.clock.duration_ns(end.end, at.seen.taken));
+        let used = self.meter.used_at_end(StallEnd {
+            begin_ns: end_ns.saturating_sub(end.ns),
+            end_ns,
+            has_rested: vitals.now.busy_ns == 0 && vitals.parked_since <= end.end,
+            was_ready: case.was_ready(),
+        });
         let last = Evidence {
             standstill_ns: self.meter.gap_standstill_ns,
             suspended_ns: self.meter.gap_suspended_ns,
             ..Evidence::default()
         };
-        case.class_at_end(&last);
+        case.class_at_end(used, &last);
         case.publish(at.seen.page, queue, true);
         self.put_aside(case, at, queue);
     }
@@ -419,6 +427,7 @@ impl IncidentTracker {
         case.builder.incident.was_missed = true;
         case.builder.judge(&at.seen, verdict, &NowValues::IDLE);
         case.builder.incident.spans.clear();
+        case.traced(&self.sight.look());
         case.class(&Evidence {
             age_ns: end.ns,
             standstill_ns: self.meter.gap_standstill_ns.min(end.ns),
@@ -439,12 +448,14 @@ impl IncidentTracker {
                 let mut open = OpenPoolIncident::open(at, queue, age_ns, counters(&at.seen));
                 self.add_before(at, age_ns, 0, &mut open.case.builder.incident);
                 self.counts.incidents[IncidentKind::Pool as usize] += 1;
+                open.waits_in(self.longest_job_waits_in(at));
                 open.case.announced = self.admission(at);
                 open.case.publish(at.seen.page, queue, true);
                 self.pool = Some(open);
             }
             (PoolTurn::Lasts { times, age_ns }, Some(mut open)) => {
                 open.update(at, age_ns);
+                open.waits_in(self.longest_job_waits_in(at));
                 open.case.say_lasts(times, queue);
                 open.case.publish(at.seen.page, queue, true);
                 self.pool = Some(open);
@@ -456,6 +467,12 @@ impl IncidentTracker {
             }
             (_, None) => {}
         }
+    }
+
+    /// Returns what the job that has run the longest is asleep in: it may never end.
+    fn longest_job_waits_in(&mut self, at: &At<'_>) -> Option<String> {
+        let longest = at.seen.page.jobs_now().into_iter().min_by_key(|job| job.since)?;
+        self.sight.asleep_in(longest.tid?)
     }
 
     fn admission(&mut self, at: &At<'_>) -> Announced {
@@ -476,18 +493,21 @@ impl IncidentTracker {
 
     fn evidence(&self, at: &At<'_>, found: &Found) -> Evidence {
         let age_ns = at.seen.vitals.now.busy_ns;
-        let (watched_ns, cpu_ns, runqueue_ns) = self.meter.used(at.now_ns.saturating_sub(age_ns));
+        let Used { watched_ns, cpu_ns, runqueue_ns } = self.meter.used(at.now_ns.saturating_sub(age_ns));
         Evidence {
             age_ns,
+            threshold_ns: at.seen.warning_ns,
             watched_ns,
             cpu_ns,
             runqueue_ns,
             suspended_ns: self.meter.suspended_ns.min(age_ns),
             standstill_ns: self.meter.standstill_ns.min(age_ns),
             is_stopped: found.is_stopped,
-            is_traced: found.is_traced,
+            is_traced: found.tracer.is_some(),
             steal_ratio: at.steal_ratio,
-            is_asleep: found.is_asleep,
+            found: found.state,
+            was_asleep: found.state == Some(FoundState::Asleep),
+            is_over: false,
         }
     }
 

@@ -6,7 +6,7 @@ use crate::watch::thread_state::Shot;
 use loopscope_probe::jobs::JobRecord;
 use loopscope_probe::kind::Queue;
 use loopscope_probe::{Clock, Kind, Life, SiteId, VirtualClock, WorkKind, Writer};
-use loopscope_report::compute::class::Reading;
+use loopscope_report::compute::class::{FoundState, Reading};
 use loopscope_report::compute::stall::StallWatch;
 use loopscope_report::incident::Class;
 use loopscope_report::incident_builder::Observation;
@@ -18,6 +18,8 @@ use std::sync::{Arc, Mutex};
 mod black_box;
 #[path = "incident_tracker_capture_tests.rs"]
 mod captures;
+#[path = "incident_tracker_cause_tests.rs"]
+mod causes;
 
 const MS: u64 = 1_000_000;
 
@@ -62,6 +64,10 @@ impl ThreadObserver for FakeSight {
 
     fn look(&mut self) -> Found {
         self.0.lock().unwrap().found.clone()
+    }
+
+    fn asleep_in(&mut self, tid: u32) -> Option<String> {
+        (tid == 4_711).then(|| "read(fd 5 -> pipe:[81])".to_owned())
     }
 
     fn prepare(&mut self) -> Result<Prepared, NoCapture> {
@@ -248,7 +254,7 @@ fn a_waiting_thread_and_a_starved_one_are_told_apart() {
         bench.pass(110);
         bench.tell(|told| {
             told.runqueue_ns += runqueue_ms * MS;
-            told.found.is_asleep = Some(true);
+            told.found.state = Some(FoundState::Asleep);
             told.found.waiting_in = Some("read(fd 3 -> pipe:[81])".to_owned());
         });
         bench.throttled_ns = (5_000 * MS, (5_000 + throttled_ms) * MS);
@@ -281,7 +287,8 @@ fn a_stopped_process_and_a_suspended_machine_are_nobody_s_fault() {
         bench.pass(5_000);
         bench.gap = gap;
         bench.tell(|told| {
-            told.found = Found { is_traced, is_asleep: Some(true), ..Found::default() };
+            let tracer = is_traced.then(|| "gdb, pid 812".to_owned());
+            told.found = Found { tracer, state: Some(FoundState::Asleep), ..Found::default() };
         });
         bench.look();
         assert_eq!(bench.incident().class, class);

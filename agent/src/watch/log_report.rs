@@ -39,11 +39,12 @@ pub(crate) struct LogReport {
 
 impl LogReport {
     /// Puts a moment of an incident into words.
-    /// `age_ns` is how long it had lasted, or did last.
-    pub(crate) fn new(moment: Moment, incident: &Incident, age_ns: u64) -> LogReport {
+    /// `age_ns` is how long it had lasted, or did last, at the moment that the line is of, and `severity` is how bad it was then:
+    /// it may have become worse since.
+    pub(crate) fn new(moment: Moment, incident: &Incident, (age_ns, severity): (u64, Severity)) -> LogReport {
         let age = show_ns(age_ns);
         let is_code = incident.class.may_be_code();
-        let level = match (moment, incident.severity) {
+        let level = match (moment, severity) {
             (Moment::End, _) => Level::Info,
             _ if !is_code => Level::Info,
             (_, Severity::Critical) => Level::Error,
@@ -154,8 +155,13 @@ fn how(incident: &Incident) -> String {
             format!(", held back by the CPU quota of its cgroup for {held}{}", in_frame("in"))
         }
         Class::StarvedOfCpu => {
-            let ready = show_ns(incident.runqueue_ns);
-            format!(", starved of CPU: ready but not run for {ready}{}", in_frame("in"))
+            let rest_ns = incident.watched_ns.saturating_sub(incident.cpu_ns);
+            let ready = match incident.runqueue_ns {
+                // The wait for a processor that is under way is in no account.
+                ns if ns < rest_ns / 2 => "ready and not run".to_owned(),
+                ns => format!("ready but not run for {}", show_ns(ns)),
+            };
+            format!(", starved of CPU: {ready}{}", in_frame("in"))
         }
         _ => in_frame("in").replacen(' ', ", ", 1),
     }
@@ -183,7 +189,8 @@ fn standstill_line(moment: Moment, incident: &Incident, age: &str) -> String {
 
 fn pool_line(moment: Moment, incident: &Incident, age: &str) -> String {
     let subject = subject(incident);
-    let summary = &incident.summary;
+    let call = incident.waiting_in.as_ref().map(|call| format!("; the longest job waits in {call}"));
+    let summary = format!("{}{}", incident.summary, call.unwrap_or_default());
     match moment {
         Moment::Begin | Moment::Missed => format!("pool of {subject} saturated for {age}: {summary}"),
         Moment::Lasts(times) => {
@@ -236,7 +243,7 @@ mod tests {
     }
 
     fn message(moment: Moment, incident: &Incident) -> String {
-        let message = LogReport::new(moment, incident, incident.duration_ns).message;
+        let message = LogReport::new(moment, incident, (incident.duration_ns, incident.severity)).message;
         assert!(!message.contains('\n'));
         message
     }
@@ -287,7 +294,7 @@ mod tests {
     #[test]
     fn nobodys_code_is_blamed_for_a_standstill() {
         let stopped = Incident { class: Class::Stopped, severity: Severity::Critical, ..incident() };
-        let report = LogReport::new(Moment::Begin, &stopped, stopped.duration_ns);
+        let report = LogReport::new(Moment::Begin, &stopped, (stopped.duration_ns, stopped.severity));
         assert_eq!(
             report.message,
             "loop main stood still for 103 ms: the process was stopped or frozen, or its virtual machine was [4711-3]"
@@ -360,12 +367,12 @@ mod tests {
             severity: Severity::Critical,
             ..incident()
         };
-        let report = LogReport::new(Moment::Lasts(4), &pool, pool.duration_ns);
+        let report = LogReport::new(Moment::Lasts(4), &pool, (pool.duration_ns, pool.severity));
         assert_eq!(report.level, Level::Error);
         assert_eq!(
             report.message,
             "pool of loop main still saturated for 103 ms, 4 times the threshold: 4 threads busy, 9 jobs waiting, the oldest for 7.0 ms [4711-3]"
         );
-        assert_eq!(LogReport::new(Moment::End, &pool, pool.duration_ns).level, Level::Info);
+        assert_eq!(LogReport::new(Moment::End, &pool, (pool.duration_ns, pool.severity)).level, Level::Info);
     }
 }

@@ -8,8 +8,9 @@ use crate::watch::thread_state::Found;
 use loopscope_probe::Page;
 use loopscope_probe::incident_id::IncidentId;
 use loopscope_probe::process_id::ProcessId;
-use loopscope_report::compute::class::{Evidence, classify};
+use loopscope_report::compute::class::{Evidence, FoundState, Used, classify};
 use loopscope_report::duration::show_ns;
+use loopscope_report::incident::Severity;
 use loopscope_report::incident_builder::{IncidentBuilder, Observation};
 
 /// Names that have not come this long after the end, in nanoseconds, will not come: debug information of some hundred
@@ -49,8 +50,9 @@ pub(crate) struct OpenIncident {
     pub number: u64,
     pub builder: IncidentBuilder,
     pub announced: Announced,
-    /// Age at which it was found, in nanoseconds.
-    found_ns: u64,
+    /// Its age in nanoseconds when it was last classed, and how bad it was then: what a line about its begin tells, so that all
+    /// of its figures are of one moment, also where it waited for the names of a stack.
+    classed: (u64, Severity),
     has_said_end: bool,
     /// Actions have had it complete, with its end and all names.
     has_acted_on_end: bool,
@@ -72,11 +74,12 @@ impl OpenIncident {
         build: impl FnOnce(IncidentId) -> IncidentBuilder,
     ) -> OpenIncident {
         let number = queue.next_number();
+        let builder = build(IncidentId::new(ProcessId::this_process(), number));
         OpenIncident {
             number,
-            builder: build(IncidentId::new(ProcessId::this_process(), number)),
+            classed: (age_ns, builder.incident.severity),
+            builder,
             announced: Announced::Refused,
-            found_ns: age_ns,
             has_said_end: false,
             has_acted_on_end: false,
             names_due: 0,
@@ -88,7 +91,9 @@ impl OpenIncident {
 
     /// Takes over how the thread was found.
     pub(crate) fn found(&mut self, found: &Found) {
-        if found.is_asleep == Some(true) {
+        self.evidence.was_asleep |= found.state == Some(FoundState::Asleep);
+        self.traced(found);
+        if found.state == Some(FoundState::Asleep) {
             // The first one: a later look may fall on the moment at which the stall ends, and find the wait after it.
             self.builder.incident.waiting_in =
                 self.builder.incident.waiting_in.take().or(found.waiting_in.clone());
@@ -102,13 +107,30 @@ impl OpenIncident {
         incident.throttled_ns = now_ns.saturating_sub(before_ns).min(incident.runqueue_ns);
     }
 
+    /// Takes over who traces the thread: what a debugger held is not looked at before it lets go.
+    pub(crate) fn traced(&mut self, found: &Found) {
+        self.evidence.is_traced |= found.tracer.is_some();
+        if let Some(tracer) = &found.tracer {
+            let note = format!("a debugger or tracer was attached to the thread: {tracer}");
+            if !self.builder.incident.notes.contains(&note) {
+                self.builder.incident.notes.push(note);
+            }
+        }
+    }
+
     /// Takes over what the thread used, and classes the incident.
     pub(crate) fn class(&mut self, evidence: &Evidence) {
+        let evidence = Evidence {
+            was_asleep: evidence.was_asleep || self.evidence.was_asleep,
+            is_traced: evidence.is_traced || self.evidence.is_traced,
+            ..*evidence
+        };
         let incident = &mut self.builder.incident;
         (incident.watched_ns, incident.cpu_ns) = (evidence.watched_ns, evidence.cpu_ns);
         incident.runqueue_ns = evidence.runqueue_ns;
-        incident.class = classify(evidence);
-        self.evidence = *evidence;
+        incident.class = classify(&evidence);
+        self.classed = (evidence.age_ns, incident.severity);
+        self.evidence = evidence;
         for (ns, words) in [
             (evidence.standstill_ns, "the process stood still for"),
             (evidence.suspended_ns, "the machine was suspended for"),
@@ -120,11 +142,25 @@ impl OpenIncident {
         }
     }
 
-    /// Classes it once more when it is over, after a last gap that nobody watched for so long.
-    pub(crate) fn class_at_end(&mut self, last: &Evidence) {
+    /// Tells whether its thread was ready to run and did not get on when it was last looked at.
+    pub(crate) fn was_ready(&self) -> bool {
+        self.evidence.found == Some(FoundState::Ready)
+    }
+
+    /// Classes it once more when it is over, by what its thread had `used` then, after a last gap that nobody watched for so
+    /// long: the last word counts.
+    pub(crate) fn class_at_end(&mut self, used: Option<Used>, last: &Evidence) {
         let age_ns = self.builder.incident.duration_ns;
+        let is_over = used.is_some();
+        let Evidence { watched_ns, cpu_ns, runqueue_ns, .. } = self.evidence;
+        let Used { watched_ns, cpu_ns, runqueue_ns } =
+            used.unwrap_or(Used { watched_ns, cpu_ns, runqueue_ns });
         let evidence = Evidence {
             age_ns,
+            watched_ns,
+            cpu_ns,
+            runqueue_ns,
+            is_over,
             standstill_ns: (self.evidence.standstill_ns + last.standstill_ns).min(age_ns),
             suspended_ns: (self.evidence.suspended_ns + last.suspended_ns).min(age_ns),
             is_stopped: false,
@@ -164,7 +200,7 @@ impl OpenIncident {
             && (self.names_due == 0 || now_ns >= until_ns)
         {
             let moment = if self.builder.incident.was_missed { Moment::Missed } else { Moment::Begin };
-            self.say(moment, self.found_ns, queue);
+            self.say(moment, self.classed, queue);
             if !self.builder.incident.is_over {
                 self.act(queue);
             }
@@ -174,7 +210,7 @@ impl OpenIncident {
         }
         if self.announced == Announced::Said && self.builder.incident.is_over && !self.has_said_end {
             self.has_said_end = true;
-            self.say(Moment::End, self.builder.incident.duration_ns, queue);
+            self.say(Moment::End, self.as_of_now(), queue);
         }
         // The line does not wait for names; who acts on the record wants it complete.
         let is_complete = self.names_due == 0 || self.are_names_given_up(now_ns);
@@ -202,16 +238,17 @@ impl OpenIncident {
     /// Says that it still lasts, where its begin was said.
     pub(crate) fn say_lasts(&self, times: u64, queue: &mut IncidentQueue) {
         if self.announced == Announced::Said {
-            queue.said.push(LogReport::new(
-                Moment::Lasts(times),
-                &self.builder.incident,
-                self.builder.incident.duration_ns,
-            ));
+            self.say(Moment::Lasts(times), self.as_of_now(), queue);
         }
     }
 
-    fn say(&self, moment: Moment, age_ns: u64, queue: &mut IncidentQueue) {
-        queue.said.push(LogReport::new(moment, &self.builder.incident, age_ns));
+    /// Returns its age and severity.
+    fn as_of_now(&self) -> (u64, Severity) {
+        (self.builder.incident.duration_ns, self.builder.incident.severity)
+    }
+
+    fn say(&self, moment: Moment, as_of: (u64, Severity), queue: &mut IncidentQueue) {
+        queue.said.push(LogReport::new(moment, &self.builder.incident, as_of));
     }
 
     fn act(&self, queue: &mut IncidentQueue) {

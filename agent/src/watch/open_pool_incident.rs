@@ -30,6 +30,11 @@ impl OpenPoolIncident {
         self.case.builder.grow_pool(&at.seen, age_ns);
     }
 
+    /// Takes over what the longest job is asleep in.
+    pub(crate) fn waits_in(&mut self, call: Option<String>) {
+        self.case.builder.incident.waiting_in = call;
+    }
+
     /// Closes the incident.
     pub(crate) fn close(&mut self, at: &At<'_>, age_ns: u64, counters: &Counters) {
         self.case.builder.close_pool(&at.seen, age_ns);

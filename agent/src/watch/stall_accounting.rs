@@ -1,7 +1,9 @@
 //! What the loop's thread used, and for how long nobody could run, within the busy stretch under way.
 
 use loopscope_probe::Ticks;
-use loopscope_report::compute::class::{Interval, Reading, standstill_ns, used_since};
+use loopscope_report::compute::class::{
+    EndReading, Interval, Reading, Used, standstill_ns, used_at_end, used_since,
+};
 
 /// The interval between the last look of the agent and this one, as the agent's own thread spent it. In nanoseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -15,6 +17,26 @@ pub(crate) struct Gap {
     pub suspended_ns: u64,
 }
 
+/// The readings of a stretch that is over.
+#[derive(Clone, Copy, Debug)]
+struct ClosedStretch {
+    before: Option<Reading>,
+    within: Option<Reading>,
+    last: Reading,
+    after: Reading,
+}
+
+/// The end of a stall, for a last word on what it used.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StallEnd {
+    /// Begin and end on the agent's clock, in nanoseconds.
+    pub begin_ns: u64,
+    pub end_ns: u64,
+    /// See [`EndReading`].
+    pub has_rested: bool,
+    pub was_ready: bool,
+}
+
 /// Follows the thread of one loop.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct StallAccounting {
@@ -22,6 +44,8 @@ pub(crate) struct StallAccounting {
     before: Option<Reading>,
     within: Option<Reading>,
     last: Option<Reading>,
+    /// The stretch before: its readings, and the first one after it.
+    closed: Option<ClosedStretch>,
     /// For which the process stood still, and the machine was suspended, within the stretch.
     pub standstill_ns: u64,
     pub suspended_ns: u64,
@@ -44,6 +68,9 @@ impl StallAccounting {
         let interval = Interval { length_ns, late_ns, agent_runqueue_ns: runqueue_ns, loop_ran_ns };
         (self.gap_standstill_ns, self.gap_suspended_ns) = (standstill_ns(&interval), suspended_ns);
         if busy_since != self.stretch {
+            let (before, within) = (self.before, self.within);
+            self.closed =
+                self.last.zip(reading).map(|(last, after)| ClosedStretch { before, within, last, after });
             self.stretch = busy_since;
             (self.before, self.within) = (self.last, reading);
             (self.standstill_ns, self.suspended_ns) = (0, 0);
@@ -53,10 +80,19 @@ impl StallAccounting {
         self.last = reading.or(self.last);
     }
 
-    /// Returns what the stretch that began at `begin_ns` on the agent's clock has used: watched, processor and ready
-    /// time, in nanoseconds.
-    pub(crate) fn used(&self, begin_ns: u64) -> (u64, u64, u64) {
-        self.last.map_or((0, 0, 0), |last| used_since(begin_ns, self.before, self.within, last))
+    /// Returns what the stretch that began at `begin_ns` on the agent's clock has used.
+    pub(crate) fn used(&self, begin_ns: u64) -> Used {
+        self.last.map_or(Used::default(), |last| used_since(begin_ns, self.before, self.within, last))
+    }
+
+    /// Returns what the stretch that was found to be over at this look had used at its end; `None` where the kernel does not
+    /// tell any more.
+    pub(crate) fn used_at_end(&self, end: StallEnd) -> Option<Used> {
+        let ClosedStretch { before, within, last, after } = self.closed?;
+        let until = used_since(end.begin_ns, before, within, last);
+        let StallEnd { end_ns, has_rested, was_ready, .. } = end;
+        let reading = EndReading { within: last, after, end_ns, has_rested, was_ready };
+        (until.watched_ns > 0).then(|| used_at_end(until, &reading))
     }
 }
 
@@ -76,11 +112,16 @@ mod tests {
         // The stretch began at 1,010.
         meter.look(Ticks(7), reading(1_060, 550), gap(60, 0));
         meter.look(Ticks(7), reading(1_110, 600), gap(50, 0));
-        assert_eq!(meter.used(1_010 * MS), (100 * MS, 100 * MS, 0));
+        let used =
+            |watched: u64, cpu: u64| Used { watched_ns: watched * MS, cpu_ns: cpu * MS, runqueue_ns: 0 };
+        assert_eq!(meter.used(1_010 * MS), used(100, 100));
         assert_eq!(meter.standstill_ns, 0);
         meter.look(Ticks(7), reading(4_110, 601), gap(3_000, 2_900));
         assert_eq!((meter.standstill_ns, meter.gap_standstill_ns), (2_900 * MS, 2_900 * MS));
         meter.look(Ticks(9), reading(4_200, 603), gap(90, 0));
-        assert_eq!((meter.standstill_ns, meter.used(4_190 * MS)), (0, (10 * MS, 2 * MS, 0)));
+        assert_eq!((meter.standstill_ns, meter.used(4_190 * MS)), (0, used(10, 2)));
+        let (end, rest) =
+            (StallEnd { begin_ns: 1_010 * MS, end_ns: 4_150 * MS, has_rested: true, was_ready: false }, 40);
+        assert_eq!(meter.used_at_end(end), Some(used(4_190 - 1_010 - rest, 103)));
     }
 }

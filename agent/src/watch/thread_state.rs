@@ -8,22 +8,22 @@ use loopscope_probe::barrier::Barrier;
 use loopscope_probe::proc::{Sched, Status, open_sched};
 use loopscope_probe::registry::LocalPage;
 use loopscope_probe::tags::{TAG_WORDS, Tags};
-use loopscope_report::compute::class::Reading;
+use loopscope_report::compute::class::{FoundState, Reading};
 use loopscope_stacks::Sample;
-use loopscope_stacks::thread::{Activity, ThreadState};
-use std::fs::File;
+use loopscope_stacks::thread::{Activity, ThreadState, cpu_ns};
+use std::fs::{self, File};
 
 /// How a thread was found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Found {
-    /// Asleep in the kernel (true) or running (false); `None` where the kernel does not tell.
-    pub is_asleep: Option<bool>,
+    /// Asleep, running or ready to; `None` where it is neither, or the kernel does not tell.
+    pub state: Option<FoundState>,
     /// Stopped by a signal, a freezer or a debugger.
     pub is_stopped: bool,
     /// What it is asleep in: `read(fd 3 -> pipe:[81])`.
     pub waiting_in: Option<String>,
-    /// The process has a debugger.
-    pub is_traced: bool,
+    /// Who traces it, such as a debugger: `gdb, pid 812`.
+    pub tracer: Option<String>,
 }
 
 /// A stack that has arrived.
@@ -41,6 +41,8 @@ pub(crate) trait ThreadObserver: Send {
     fn reading(&mut self, now_ns: u64) -> Option<Reading>;
     /// Looks what the thread is doing.
     fn look(&mut self) -> Found;
+    /// Returns what another thread of the process is asleep in; `None` where it is not, or nobody knows.
+    fn asleep_in(&mut self, tid: u32) -> Option<String>;
     /// The first step of a capture, see [`capture`](crate::capture).
     ///
     /// # Errors
@@ -76,17 +78,32 @@ impl ThreadObserver for ProcThreadObserver {
     }
 
     fn look(&mut self) -> Found {
-        let state = ThreadState::look(self.capturer.page().thread().tid).ok();
-        let status = Status::own();
+        let tid = self.capturer.page().thread().tid;
+        // The look takes some 100 us, in which a thread that has a processor gets on.
+        let before_ns = cpu_ns(tid);
+        let seen = ThreadState::look(tid).ok();
+        let runs_on = before_ns.zip(cpu_ns(tid)).is_some_and(|(before_ns, after_ns)| after_ns > before_ns);
+        let state = seen.as_ref().and_then(|seen| match seen.letter {
+            'R' if runs_on => Some(FoundState::OnProcessor),
+            'R' => Some(FoundState::Ready),
+            'S' | 'D' => Some(FoundState::Asleep),
+            _ => None,
+        });
         Found {
-            is_asleep: state.as_ref().map(|state| state.letter != 'R'),
-            is_stopped: state.as_ref().is_some_and(|state| matches!(state.letter, 'T' | 't')),
+            state,
+            is_stopped: seen.as_ref().is_some_and(|seen| matches!(seen.letter, 'T' | 't')),
             // Between the kernel's two answers the thread may have been woken.
-            waiting_in: state
-                .filter(|state| matches!(state.letter, 'S' | 'D') && state.activity != Activity::Running)
-                .map(|state| state.words()),
-            is_traced: status.is_ok_and(|status| status.tracer().is_some()),
+            waiting_in: seen
+                .filter(|seen| state == Some(FoundState::Asleep) && seen.activity != Activity::Running)
+                .map(|seen| seen.words()),
+            tracer: tracer_of(tid),
         }
+    }
+
+    fn asleep_in(&mut self, tid: u32) -> Option<String> {
+        let state = ThreadState::look(tid).ok()?;
+        let is_asleep = matches!(state.letter, 'S' | 'D') && state.activity != Activity::Running;
+        is_asleep.then(|| state.words())
     }
 
     fn prepare(&mut self) -> Result<Prepared, NoCapture> {
@@ -104,6 +121,13 @@ impl ThreadObserver for ProcThreadObserver {
         let busy_since = tags_of(&sample, self.capturer.page()).map(|tags| tags.busy_since);
         Some(Shot { busy_since, sample: Some(Box::new(sample)) })
     }
+}
+
+/// Returns who traces a thread of this process: a debugger may have attached to that one alone.
+fn tracer_of(tid: u32) -> Option<String> {
+    let pid = Status::of_own_thread(tid).ok()?.tracer()?;
+    let name = fs::read_to_string(format!("/proc/{pid}/comm"));
+    Some(name.map_or(format!("pid {pid}"), |name| format!("{}, pid {pid}", name.trim_end())))
 }
 
 /// Decodes the tags of a sample of this page's loop; `None` where it was in its poll.
@@ -131,7 +155,7 @@ mod tests {
         while sight.reading(2).unwrap().cpu_ns < before.cpu_ns + 2_000_000 {
             sum = sum.wrapping_mul(31).wrapping_add(7);
         }
-        assert_eq!(sight.look().is_asleep, Some(false), "{sum}");
+        assert!(matches!(sight.look().state, Some(FoundState::OnProcessor | FoundState::Ready)), "{sum}");
         loopscope_stacks::prepare();
         // A machine with other work may take the processor away between the two steps.
         let mut sent = Err(NoCapture::NotNow);

@@ -19,6 +19,9 @@ pub struct ThreadState {
     pub activity: Activity,
     /// The kernel's function that it waits in, where the kernel tells.
     pub wait_channel: Option<String>,
+    /// Why the kernel does not tell its system call: a program that may not be debugged, for one, cannot read its own. `None`
+    /// where it does.
+    pub call_untold: Option<String>,
 }
 
 /// What a thread is doing.
@@ -61,7 +64,10 @@ impl ThreadState {
     pub fn look(tid: u32) -> io::Result<ThreadState> {
         let letter = stat(tid)?.letter;
         // A kernel without these files still tells the letter.
-        let call = read(tid, "syscall").unwrap_or_default();
+        let (call, call_untold) = match read(tid, "syscall") {
+            Ok(call) => (call, None),
+            Err(error) => (String::new(), Some(error.to_string())),
+        };
         let wait_channel = read(tid, "wchan").ok().filter(|channel| !channel.is_empty() && channel != "0");
         let activity = match letter {
             'T' => Activity::Stopped,
@@ -69,15 +75,22 @@ impl ThreadState {
             'Z' | 'X' | 'x' => Activity::Ended,
             _ => activity(call.trim(), letter),
         };
-        Ok(ThreadState { letter, activity, wait_channel })
+        Ok(ThreadState { letter, activity, wait_channel, call_untold })
     }
 
-    /// Returns it in words: `running`, `read(fd 3 -> pipe:[81])`, `page fault in folio_wait_bit_common`. Names of files are in
-    /// them as they are, and may hold what a terminal acts on.
+    /// Returns it in words: `running`, `read(fd 3 -> pipe:[81])`, `page fault in folio_wait_bit_common`; or what is known where
+    /// the system call is not told, and why it is not: `hrtimer_nanosleep of the kernel (its system call is not told:
+    /// Permission denied (os error 13))`. Names of files are in them as they are, and may hold what a terminal acts on.
     pub fn words(&self) -> String {
         let waiting = |what: &str| match &self.wait_channel {
             Some(channel) => format!("{what} in {channel}"),
             None => what.to_owned(),
+        };
+        let untold = || {
+            let channel = self.wait_channel.as_ref();
+            let place = channel.map_or("the kernel".to_owned(), |channel| format!("{channel} of the kernel"));
+            let why = self.call_untold.as_ref();
+            place + &why.map_or(String::new(), |why| format!(" (its system call is not told: {why})"))
         };
         match &self.activity {
             Activity::Running => "running".to_owned(),
@@ -86,8 +99,8 @@ impl ThreadState {
             Activity::Stopped => "stopped by a signal".to_owned(),
             Activity::Traced => "stopped by a debugger".to_owned(),
             Activity::Ended => "ended".to_owned(),
-            Activity::Waiting if self.letter == 'D' => waiting("uninterruptible wait"),
-            Activity::Waiting => waiting("waiting"),
+            Activity::Waiting if self.letter == 'D' => format!("an uninterruptible wait in {}", untold()),
+            Activity::Waiting => untold(),
         }
     }
 }
@@ -286,6 +299,21 @@ mod tests {
             panic!("a call");
         };
         assert_eq!((call.name.as_str(), call.arguments), ("syscall 9999", [1, 2, 3, 4, 5, 6]));
+    }
+
+    #[test]
+    fn a_call_that_is_not_told_is_said_to_be_and_why() {
+        let waiting = |letter, wait_channel: Option<&str>, why: Option<&str>| {
+            let call_untold = why.map(str::to_owned);
+            let wait_channel = wait_channel.map(str::to_owned);
+            ThreadState { letter, activity: Activity::Waiting, wait_channel, call_untold }.words()
+        };
+        assert_eq!(
+            waiting('S', Some("hrtimer_nanosleep"), Some("Permission denied (os error 13)")),
+            "hrtimer_nanosleep of the kernel (its system call is not told: Permission denied (os error 13))"
+        );
+        assert_eq!(waiting('S', None, None), "the kernel");
+        assert_eq!(waiting('D', Some("x"), None), "an uninterruptible wait in x of the kernel");
     }
 
     #[test]

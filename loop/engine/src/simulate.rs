@@ -15,7 +15,7 @@ use crate::key::Key;
 use crate::lanes::Lanes;
 use crate::poller::{Poller, Ready};
 use crate::pool::{Finished, Job, Outcome, Pool};
-use crate::threads::{self, Taken};
+use crate::threads::{self, Taken, Worker};
 use loopscope_probe::jobs::JobRecord;
 use loopscope_probe::{PoolWriter, Ticks, VirtualClock};
 use std::cell::{Cell, RefCell};
@@ -165,7 +165,9 @@ impl World {
             return;
         };
         let (oldest, worker) = (workers.lanes.oldest(), workers.free_worker());
-        let taken = Taken { kind: job.kind, site: job.site, worker, submitted, oldest };
+        // Virtual workers have no threads.
+        let worker_of = Worker { number: worker, tid: 0 };
+        let taken = Taken { kind: job.kind, site: job.site, worker: worker_of, submitted, oldest };
         let started = workers.probe.as_mut().map_or(Ticks::NONE, |probe| threads::begin(probe, &taken));
         // The job is the program's: nothing may be borrowed while it runs.
         drop(workers);

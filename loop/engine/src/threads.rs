@@ -14,6 +14,7 @@ use crate::key::{Key, Slots};
 use crate::lanes::{Lanes, is_slow};
 use crate::pool::{self, Finished, Job, Outcome, Pool, Run};
 use loopscope_probe::jobs::JobRecord;
+use loopscope_probe::thread::current_tid;
 use loopscope_probe::{Clock, PoolWriter, SiteId, Ticks, WorkKind};
 use std::collections::VecDeque;
 use std::fmt;
@@ -277,7 +278,8 @@ impl Shared {
 
     /// What each thread does: takes a job, runs it, hands its result back. The mutex is taken once a job: to hand over
     /// the last one's result and take the next.
-    fn work(&self, worker: u32) {
+    fn work(&self, number: u32) {
+        let worker = Worker { number, tid: current_tid() };
         let mut state = self.lock();
         let mut handed: Option<Handed> = None;
         while !state.is_ending {
@@ -297,7 +299,7 @@ impl Shared {
                 (now(&started.clock), started, outcome)
             });
             state = self.lock();
-            handed = ended.map(|(ended, job, outcome)| state.hand_over(job, ended, outcome, worker));
+            handed = ended.map(|(ended, job, outcome)| state.hand_over(job, ended, outcome, worker.number));
         }
         drop(state);
         handed.into_iter().for_each(tell);
@@ -346,7 +348,7 @@ impl State {
     }
 
     /// Takes the next job, and books that.
-    fn take(&mut self, worker: u32) -> Option<(Started, Run)> {
+    fn take(&mut self, worker: Worker) -> Option<(Started, Run)> {
         let (Job { client, key, kind, site, run }, submitted) = self.lanes.take()?;
         let oldest = self.left(client, kind, submitted);
         let job = Taken { kind, site, worker, submitted, oldest };
@@ -375,15 +377,22 @@ fn now(clock: &Option<Clock>) -> Ticks {
 pub(crate) struct Taken {
     pub(crate) kind: WorkKind,
     pub(crate) site: SiteId,
-    pub(crate) worker: u32,
+    pub(crate) worker: Worker,
     pub(crate) submitted: Ticks,
     pub(crate) oldest: Option<Ticks>,
+}
+
+/// One thread of the pool: its number there, and the kernel's.
+#[derive(Clone, Copy)]
+pub(crate) struct Worker {
+    pub(crate) number: u32,
+    pub(crate) tid: u32,
 }
 
 /// Books a job that begins to run. Returns when.
 pub(crate) fn begin(probe: &mut PoolWriter, job: &Taken) -> Ticks {
     let started = probe.started(job.kind, job.submitted, job.oldest);
-    probe.runs(job.worker, job.kind, job.site, started);
+    probe.runs_on(job.worker.number, job.worker.tid, job.kind, job.site, started);
     started
 }
 

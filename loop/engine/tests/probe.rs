@@ -1,7 +1,7 @@
 //! What the probe's page says after a run, to the nanosecond where time is virtual.
 
 use loopscope_loop::{Cx, Hook, Loop, Mode, PanicPolicy, simulate};
-use loopscope_probe::{HandleType, Kind, Phase, Snapshot, WorkKind};
+use loopscope_probe::{HandleType, Kind, Phase, Snapshot, WorkKind, registry};
 use std::time::Duration;
 
 const MS: u64 = 1_000_000;
@@ -259,6 +259,23 @@ fn every_pool_job_is_recorded_with_its_worker_and_its_times() {
     assert_eq!(told, [zlib(0), zlib(1), (WorkKind::User, 1, false), zlib(0)]);
     assert!(jobs.iter().all(|job| job.submitted <= job.started && job.started <= job.ended));
     assert_eq!(page.sites().read_one(jobs[0].site).unwrap().kind, Kind::WorkDone);
+}
+
+#[test]
+fn a_pool_job_that_runs_tells_its_thread() {
+    let mut event_loop = Loop::builder(Vec::new()).name("job threads").pool_threads(1).build().unwrap();
+    event_loop.main(|cx| {
+        let look = || {
+            let own = std::fs::read_link("/proc/thread-self").unwrap();
+            let own: u32 = own.file_name().unwrap().to_str().unwrap().parse().unwrap();
+            let page = registry::pages().into_iter().find(|page| page.page().loop_name() == "job threads");
+            page.unwrap().page().jobs_now().into_iter().map(|job| (job.tid, own)).collect()
+        };
+        cx.work(look, |cx, told: Result<Vec<_>, _>| *cx.state = told.unwrap());
+    });
+    event_loop.run(Mode::Default).unwrap();
+    let told = event_loop.into_state();
+    assert!(matches!(told[..], [(Some(tid), own)] if tid == own), "{told:?}");
 }
 
 #[test]

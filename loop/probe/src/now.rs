@@ -45,6 +45,9 @@ pub struct NowWords {
     pub(crate) drain_first: Word<LoopOwned>,
     /// Iterations begun.
     pub(crate) iterations: Word<LoopOwned>,
+    /// The site of the callback after which queues are drained: stored before the first job of the drain begins, and
+    /// meaningful while `running` tells a queue. [`SiteId::NONE`] where no callback ended before.
+    pub(crate) drained_after: Word<LoopOwned>,
 }
 
 #[cfg(all(test, not(loom)))]
@@ -57,7 +60,8 @@ crate::page_layout::layout!(
     stretch_first,
     drain_since,
     drain_first,
-    iterations
+    iterations,
+    drained_after
 );
 
 /// What the loop is doing at one instant.

@@ -23,6 +23,8 @@ fn known(word: u64) -> Option<u64> {
 pub struct JobNow {
     /// The worker that runs it.
     pub worker: u32,
+    /// The kernel's number of that worker's thread; `None` where its pool does not tell.
+    pub tid: Option<u32>,
     /// What it does.
     pub kind: WorkKind,
     /// Where it was submitted.
@@ -48,7 +50,8 @@ pub struct PoolWords {
     /// Busy time of all threads until `busy_as_of`, in ticks; since then `running` threads are busy.
     pub(crate) busy_ticks: Word<PoolOwned>,
     pub(crate) busy_as_of: Word<PoolOwned>,
-    /// What runs now: by worker, site and kind (kind + 1 in bits 0 to 15, site in 16 to 31), and since when in ticks.
+    /// What runs now: by worker, site and kind (kind + 1 in bits 0 to 15, site in 16 to 31, the thread's number in 32 to 63, 0
+    /// where not told), and since when in ticks.
     pub(crate) jobs_now: [[Word<PoolOwned>; 2]; JOBS_NOW],
     pub(crate) submitted: [Word<PoolOwned>; WorkKind::COUNT],
     pub(crate) completed: [Word<PoolOwned>; WorkKind::COUNT],
@@ -190,7 +193,8 @@ impl PoolWords {
             // Else another job has begun meanwhile, and the start may be its.
             let told = Some(told).filter(|told| what.get() == *told)?;
             let kind = WorkKind::from_index((told as usize & 0xffff).checked_sub(1)?)?;
-            Some(JobNow { worker: worker as u32, kind, site: SiteId((told >> 16) as u16), since })
+            let tid = Some((told >> 32) as u32).filter(|tid| *tid != 0);
+            Some(JobNow { worker: worker as u32, tid, kind, site: SiteId((told >> 16) as u16), since })
         };
         self.jobs_now.iter().enumerate().filter_map(read).collect()
     }

@@ -98,12 +98,18 @@ impl PoolWriter {
 
     /// A worker runs a job since `since`, that was submitted at `site`. Until it runs another, or [`PoolWriter::rests`].
     pub fn runs(&mut self, worker: u32, kind: WorkKind, site: SiteId, since: Ticks) {
+        self.runs_on(worker, 0, kind, site, since);
+    }
+
+    /// [`PoolWriter::runs`] on the thread with the kernel's number `tid` ([`current_tid`](crate::thread::current_tid)), so that
+    /// others can say what a job that does not end is waiting in; 0 where that is not known.
+    pub fn runs_on(&mut self, worker: u32, tid: u32, kind: WorkKind, site: SiteId, since: Ticks) {
         if let Some([what, begun]) = self.words().jobs_now.get(worker as usize) {
             // Whoever reads the new start sees that the job before is over: `PoolWords::jobs_now` is the other side.
             what.set(&self.pen, 0);
             fence(Ordering::Release);
             begun.set(&self.pen, since.0);
-            what.publish(&self.pen, (kind as u64 + 1) | u64::from(site.0) << 16);
+            what.publish(&self.pen, (kind as u64 + 1) | u64::from(site.0) << 16 | u64::from(tid) << 32);
         }
     }
 

@@ -160,6 +160,14 @@ impl Status {
         Ok(Status { text: fs::read("/proc/self/status")? })
     }
 
+    /// Reads what is said of a thread of this process.
+    ///
+    /// # Errors
+    /// There is no such thread, or `/proc` is not there.
+    pub fn of_own_thread(tid: u32) -> io::Result<Status> {
+        Ok(Status { text: fs::read(format!("/proc/self/task/{tid}/status"))? })
+    }
+
     /// Returns the process that traces it, such as a debugger.
     pub fn tracer(&self) -> Option<u32> {
         number(self.words_of("TracerPid:")?.next()?).filter(|pid| *pid != 0)

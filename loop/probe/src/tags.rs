@@ -13,13 +13,15 @@ use std::sync::atomic::AtomicU64;
 const SPANS: usize = 8;
 
 /// How many words tell what runs.
-pub const TAG_WORDS: usize = 6 + SPANS;
+pub const TAG_WORDS: usize = 7 + SPANS;
 
 /// What ran when the tags were copied.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tags {
     /// The phase and callback.
     pub running: Running,
+    /// For a drain, also between two of its jobs: the site of the callback after which it is; else [`SiteId::NONE`].
+    pub drained_after: SiteId,
     /// Start of the busy stretch, or when the loop last polled in it.
     pub busy_since: Ticks,
     /// The spans open inside the callback, outermost first; at most 8.
@@ -44,7 +46,8 @@ impl Page {
             3 => open.depth.cell(),
             4 => open.begun.cell(),
             5 => open.ended.cell(),
-            index => open.site_word(index - 6).cell(),
+            6 => now.drained_after.cell(),
+            index => open.site_word(index - 7).cell(),
         })
     }
 }
@@ -52,14 +55,16 @@ impl Page {
 impl Tags {
     /// Decodes copied words of this page; `None` where the loop was in its poll, or no loop wrote them.
     pub fn decode(page: &Page, words: &[u64; TAG_WORDS]) -> Option<Tags> {
-        let [running, busy_since, frame, depth, begun, ended, sites @ ..] = *words;
+        let [running, busy_since, frame, depth, begun, ended, drained_after, sites @ ..] = *words;
         let busy_since = Some(Ticks(busy_since)).filter(|since| *since != Ticks::NONE)?;
         let shift = (page.header.clock_shift.get() as u32).min(6);
         // The handler may have come between two stores of the stack's.
         let is_whole = frame == running && begun == ended;
         let depth = if is_whole { (depth as usize).min(SPANS) } else { 0 };
+        let running = unpack(running, busy_since, shift)?;
         Some(Tags {
-            running: unpack(running, busy_since, shift)?,
+            drained_after: running.queue.map_or(SiteId::NONE, |_| SiteId(drained_after as u16)),
+            running,
             busy_since: page.control.since_turn(busy_since),
             spans: sites[..depth].iter().map(|site| SiteId(*site as u16)).collect(),
         })

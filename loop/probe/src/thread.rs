@@ -18,14 +18,22 @@ pub struct LoopThread {
     pub alternate_stack_bytes: Option<usize>,
 }
 
+/// Returns the kernel's number of the calling thread, by a system call; 0 where not known.
+pub fn current_tid() -> u32 {
+    #[cfg(all(target_os = "linux", not(miri)))]
+    // SAFETY: gettid only returns the calling thread's id.
+    let tid = unsafe { libc::gettid() } as u32;
+    #[cfg(not(all(target_os = "linux", not(miri))))]
+    let tid = 0;
+    tid
+}
+
 impl LoopThread {
     /// Returns the calling thread.
     #[cfg(all(target_os = "linux", not(miri)))]
     pub(crate) fn current() -> LoopThread {
-        // SAFETY: gettid only returns the calling thread's id.
-        let tid = unsafe { libc::gettid() } as u32;
         LoopThread {
-            tid,
+            tid: current_tid(),
             stack: stack_of_this_thread().unwrap_or_default(),
             // SAFETY: pthread_self has no requirements.
             handle: unsafe { libc::pthread_self() } as usize,

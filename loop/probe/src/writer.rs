@@ -407,6 +407,8 @@ impl Writer {
             let [frame, _, _, end] = page.recorder().own_entry(page.record_count.get().wrapping_sub(1));
             (self.drained_site, self.drained_since) = (frame_site(frame), Ticks(end));
         }
+        let (page, pen) = self.parts();
+        page.now.drained_after.set(pen, u64::from(self.drained_site.0));
         self.after |= DRAINED;
     }
 

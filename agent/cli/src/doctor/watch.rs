@@ -10,6 +10,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use loopscope_probe::Clock;
 use loopscope_probe::cgroup::CpuQuota;
 use loopscope_probe::loop_id::LoopId;
+use loopscope_probe::pool::JobNow;
 use loopscope_probe::proc::{Sched, Status};
 use loopscope_report::diagnose::{Examination, Look, LoopEvidence, Quota, Surroundings};
 use loopscope_report::incident::Incident;
@@ -22,6 +23,9 @@ const LOOK_SHORTEST: Duration = Duration::from_millis(5);
 
 /// Gauges are read about so many times in all.
 const GAUGES_READ: u32 = 32;
+
+/// A job of the pool that runs for less is not asked what it waits in, in nanoseconds.
+const OLD_JOB_NS: u64 = 1_000_000_000;
 
 /// At most so many incidents are asked for in full.
 const INCIDENTS_FULL: usize = 12;
@@ -109,12 +113,17 @@ impl<'a> Patient<'a> {
     fn look(&mut self, are_gauges_due: bool) {
         let clock = self.page.clock();
         // Asked before the copy: the loop may have gone to its poll meanwhile, where it sleeps without guilt.
-        let asleep_in = thread::asleep_in(self.pid, self.page.facts.tid);
+        let (pid, tid) = (self.pid, self.page.facts.tid);
+        let times_ns = Sched::of_thread(pid, tid).map(|sched| (sched.run_ns, sched.runqueue_ns));
+        let mut thread = thread::look(pid, tid, times_ns);
         let at = clock.now();
         let Ok(copy) = self.page.read() else { return };
         let tick_unix_ns = copy.control().tick_unix_ns();
         let agent_age_ns = (tick_unix_ns > 0).then(|| unix_ns().saturating_sub(tick_unix_ns));
-        self.examination.look(&Look { page: &copy, clock, at, asleep_in, agent_age_ns });
+        let is_old = |job: &JobNow| clock.duration_ns(job.since, at) >= OLD_JOB_NS;
+        let tids = copy.jobs_now().into_iter().filter(is_old).filter_map(|job| job.tid);
+        thread.pool_asleep_in = tids.filter_map(|tid| Some((tid, thread::asleep_in(pid, tid)?))).collect();
+        self.examination.look(&Look { page: &copy, clock, at, thread, agent_age_ns });
         if are_gauges_due {
             self.examination.read_gauges(&copy.snapshot_at(clock, at));
         }

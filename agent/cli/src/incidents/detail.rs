@@ -127,10 +127,12 @@ fn class(incident: &Incident) -> String {
         Class::StarvedOfCpu => {
             "starved of cpu: ready to run, and it got no processor; the code is not to blame"
         }
-        Class::Stopped => "stopped: by SIGSTOP, the freezer or the hypervisor; the code is not to blame",
+        Class::Stopped => {
+            "stopped: by SIGSTOP, the freezer, the hypervisor or a debugger that has left; the code is not to blame"
+        }
         Class::Suspended => "suspended: the machine was asleep; the code is not to blame",
         Class::Debugger => "debugger: the process was held; the code is not to blame",
-        Class::Unknown => return "unknown".to_owned(),
+        Class::Unknown => "unknown",
     };
     if incident.watched_ns == 0 {
         return what.to_owned();

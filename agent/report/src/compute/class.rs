@@ -8,11 +8,13 @@ use crate::incident::Class;
 pub struct Evidence {
     /// Age of the stall.
     pub age_ns: u64,
+    /// The threshold that it crossed; 0 where not known.
+    pub threshold_ns: u64,
     /// For how much of it the thread's times were watched.
     pub watched_ns: u64,
     /// Processor time of the loop's thread within that.
     pub cpu_ns: u64,
-    /// Time within that in which the thread was ready and had no processor.
+    /// Time within that in which the thread was ready and had no processor, as far as that had ended.
     pub runqueue_ns: u64,
     /// The machine was suspended for so long of the stall.
     pub suspended_ns: u64,
@@ -20,22 +22,44 @@ pub struct Evidence {
     pub standstill_ns: u64,
     /// The kernel says that the loop's thread is stopped now.
     pub is_stopped: bool,
-    /// A debugger is attached to the process.
+    /// A debugger is attached to the thread.
     pub is_traced: bool,
     /// Of the time in which processors had work, the share that the hypervisor gave to others, 0 to 1.
     pub steal_ratio: f64,
-    /// The thread was found asleep (true) or running (false); `None` where nobody looked.
-    pub is_asleep: Option<bool>,
+    /// How the thread was found at the last look while the stall lasted; `None` where nobody could.
+    pub found: Option<FoundState>,
+    /// It was found asleep at that look or an earlier one.
+    pub was_asleep: bool,
+    /// The stall is over, and the times are those of its end: no wait for a processor is left that is in no account yet.
+    pub is_over: bool,
+}
+
+/// How a thread was found at a look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FoundState {
+    /// Asleep in the kernel.
+    Asleep,
+    /// On a processor.
+    OnProcessor,
+    /// Ready to run; it did not get on with its work meanwhile.
+    Ready,
 }
 
 /// Judges the evidence. The first rule that applies decides:
 ///
 /// 1. For half of the stall or more the machine was suspended, or the process stood still: nobody's code.
-/// 2. The hypervisor took half of the machine's time or more, and the thread wanted to run: starved. Who sleeps is kept from
+/// 2. The thread's own processor time passes the threshold, and it slept for no longer: it computed for too long, whatever
+///    it was starved of beside that. What the hypervisor may have taken of that time does not count.
+/// 3. The hypervisor took half of the machine's time or more, and the thread wanted to run: starved. Who sleeps is kept from
 ///    nothing, and where little else runs either, a little steal is a large share.
-/// 3. The thread computed for half of the watched time or more.
-/// 4. Else the largest of computing, ready without a processor, and the rest. That is waiting; but where the hypervisor took
-///    a tenth or more and the thread was found running, the rest was stolen: kernels do not book that to the thread.
+/// 4. The thread computed for half of the watched time or more.
+/// 5. Else the largest of computing, ready without a processor, and the rest. Of the rest:
+///    - where a debugger is attached and the thread was not found asleep, the debugger held it;
+///    - where the hypervisor took a tenth or more and the thread was found ready to run, it was stolen: kernels do not book
+///      that to the thread;
+///    - while the stall lasts, a thread that was only found ready to run is not waiting: a wait for a processor is in no
+///      account before it has ended. It is starved where it has no processor now; where it has one, nobody knows;
+///    - it waited.
 pub fn classify(evidence: &Evidence) -> Class {
     let half = |ns: u64, of_ns: u64| ns > 0 && ns >= of_ns / 2;
     let stopped = if evidence.is_traced { Class::Debugger } else { Class::Stopped };
@@ -45,30 +69,49 @@ pub fn classify(evidence: &Evidence) -> Class {
     if evidence.is_stopped || half(evidence.standstill_ns, evidence.age_ns) {
         return stopped;
     }
+    let is_asleep = evidence.found.map(|found| found == FoundState::Asleep);
     if evidence.watched_ns == 0 {
-        return match evidence.is_asleep {
-            Some(true) => Class::Waiting,
-            Some(false) => Class::Computing,
+        return match evidence.found {
+            Some(FoundState::Asleep) => Class::Waiting,
+            Some(FoundState::OnProcessor) => Class::Computing,
+            Some(FoundState::Ready) => Class::StarvedOfCpu,
             None => Class::Unknown,
         };
     }
     let wanted_ns = evidence.cpu_ns.saturating_add(evidence.runqueue_ns);
-    let wants_to_run =
-        evidence.is_asleep.map_or(half(wanted_ns, evidence.watched_ns), |is_asleep| !is_asleep);
+    let rest_ns = evidence.watched_ns.saturating_sub(wanted_ns);
+    let own_cpu_ns = (evidence.cpu_ns as f64 * (1.0 - evidence.steal_ratio.clamp(0.0, 1.0))) as u64;
+    let asleep_ns = if evidence.was_asleep || evidence.is_over { rest_ns } else { 0 };
+    if evidence.threshold_ns > 0 && own_cpu_ns > evidence.threshold_ns && own_cpu_ns >= asleep_ns {
+        return Class::Computing;
+    }
+    let wants_to_run = is_asleep.map_or(half(wanted_ns, evidence.watched_ns), |is_asleep| !is_asleep);
     if evidence.steal_ratio >= 0.5 && wants_to_run {
         return Class::StarvedOfCpu;
     }
-    let rest_ns = evidence.watched_ns.saturating_sub(wanted_ns);
     if half(evidence.cpu_ns, evidence.watched_ns) {
         Class::Computing
     } else if evidence.runqueue_ns >= rest_ns.max(evidence.cpu_ns) {
         Class::StarvedOfCpu
     } else if evidence.cpu_ns >= rest_ns {
         Class::Computing
-    } else if evidence.steal_ratio >= 0.1 && evidence.is_asleep == Some(false) {
-        Class::StarvedOfCpu
     } else {
-        Class::Waiting
+        class_of_rest(evidence)
+    }
+}
+
+/// Judges time that is in neither account.
+fn class_of_rest(evidence: &Evidence) -> Class {
+    let was_only_ready =
+        !evidence.was_asleep && evidence.found.is_some_and(|found| found != FoundState::Asleep);
+    match evidence.found {
+        _ if evidence.is_traced && was_only_ready => Class::Debugger,
+        Some(FoundState::OnProcessor | FoundState::Ready) if evidence.steal_ratio >= 0.1 => {
+            Class::StarvedOfCpu
+        }
+        Some(FoundState::Ready) if was_only_ready && !evidence.is_over => Class::StarvedOfCpu,
+        Some(FoundState::OnProcessor) if was_only_ready && !evidence.is_over => Class::Unknown,
+        _ => Class::Waiting,
     }
 }
 
@@ -105,98 +148,74 @@ pub struct Reading {
     pub runqueue_ns: u64,
 }
 
-/// Returns what a stall that began at `begin_ns` has used until `last`: watched, processor and ready time. `before` is
+/// Returns what a stall that began at `begin_ns` has used until `last`. `before` is
 /// the last reading before it began, `within` the first after; the one nearer to the begin counts.
-pub fn used_since(
-    begin_ns: u64,
-    before: Option<Reading>,
-    within: Option<Reading>,
-    last: Reading,
-) -> (u64, u64, u64) {
+pub fn used_since(begin_ns: u64, before: Option<Reading>, within: Option<Reading>, last: Reading) -> Used {
     let nearest = [before, within].into_iter().flatten().filter(|reading| reading.at_ns < last.at_ns);
-    let Some(from) = nearest.min_by_key(|reading| reading.at_ns.abs_diff(begin_ns)) else { return (0, 0, 0) };
+    let Some(from) = nearest.min_by_key(|reading| reading.at_ns.abs_diff(begin_ns)) else {
+        return Used::default();
+    };
     let watched_ns = last.at_ns - from.at_ns.max(begin_ns);
     let cpu_ns = last.cpu_ns.saturating_sub(from.cpu_ns).min(watched_ns);
     let runqueue_ns = last.runqueue_ns.saturating_sub(from.runqueue_ns).min(watched_ns - cpu_ns);
-    (watched_ns, cpu_ns, runqueue_ns)
+    Used { watched_ns, cpu_ns, runqueue_ns }
+}
+
+/// What a thread used within a stall: times in nanoseconds, of which the last two together are at most the first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Used {
+    /// For how much of the stall the thread's times were watched.
+    pub watched_ns: u64,
+    /// On a processor within that.
+    pub cpu_ns: u64,
+    /// Ready and without a processor within that.
+    pub runqueue_ns: u64,
+}
+
+/// The first reading after a stall's end, and what may be in it that is not the stall's.
+#[derive(Clone, Copy, Debug)]
+pub struct EndReading {
+    /// The last reading within the stall.
+    pub within: Reading,
+    /// The first one after it.
+    pub after: Reading,
+    /// When the stall ended, on the agent's clock.
+    pub end_ns: u64,
+    /// The loop has been in its poll since then: nothing else ran.
+    pub has_rested: bool,
+    /// The thread was ready to run at the last look within: what was unaccounted for then may be a wait for a processor.
+    pub was_ready: bool,
+}
+
+/// Returns what a stall had used at its end, from what it had used at the last reading within.
+pub fn used_at_end(until: Used, reading: &EndReading) -> Used {
+    let EndReading { within, after, end_ns, has_rested, was_ready } = *reading;
+    let tail_ns = end_ns.clamp(within.at_ns, after.at_ns.max(within.at_ns)) - within.at_ns;
+    let (cpu_ns, runqueue_ns) =
+        (after.cpu_ns.saturating_sub(within.cpu_ns), after.runqueue_ns.saturating_sub(within.runqueue_ns));
+    let later_ns = if has_rested { 0 } else { after.at_ns.saturating_sub(end_ns) };
+    // As before, where something else ran since and may have used it.
+    let share = |ns: u64| u128::from(tail_ns) * u128::from(ns) / u128::from(until.watched_ns.max(1));
+    let usual = |ns: u64, most_ns: u64, ran_ns: u64| {
+        let least_ns = ran_ns.saturating_sub(later_ns).min(most_ns);
+        u64::try_from(share(ns)).unwrap_or(u64::MAX).clamp(least_ns, most_ns)
+    };
+    let tail_cpu_ns = usual(until.cpu_ns, cpu_ns.min(tail_ns), cpu_ns);
+    let rest_ns = until.watched_ns.saturating_sub(until.cpu_ns.saturating_add(until.runqueue_ns));
+    let room_ns = (tail_ns - tail_cpu_ns).saturating_add(if was_ready { rest_ns } else { 0 });
+    let most_ns = runqueue_ns.min(room_ns);
+    let tail_runqueue_ns = match was_ready {
+        // It had to end before the thread could go on.
+        true => most_ns,
+        false => usual(until.runqueue_ns, most_ns, runqueue_ns),
+    };
+    Used {
+        watched_ns: until.watched_ns.saturating_add(tail_ns),
+        cpu_ns: until.cpu_ns.saturating_add(tail_cpu_ns),
+        runqueue_ns: until.runqueue_ns.saturating_add(tail_runqueue_ns),
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const MS: u64 = 1_000_000;
-
-    #[test]
-    fn the_table_of_classes() {
-        let base = Evidence { age_ns: 100 * MS, watched_ns: 80 * MS, ..Evidence::default() };
-        let traced = Evidence { is_traced: true, ..base };
-        for (evidence, class) in [
-            (Evidence { cpu_ns: 79 * MS, ..base }, Class::Computing),
-            (Evidence { cpu_ns: 40 * MS, runqueue_ns: 40 * MS, ..base }, Class::Computing),
-            (Evidence { cpu_ns: 30 * MS, runqueue_ns: 50 * MS, ..base }, Class::StarvedOfCpu),
-            (Evidence { cpu_ns: 30 * MS, runqueue_ns: 25 * MS, ..base }, Class::Computing),
-            (Evidence { cpu_ns: MS, ..base }, Class::Waiting),
-            (Evidence { cpu_ns: MS, is_traced: true, ..base }, Class::Waiting),
-            (Evidence { cpu_ns: 79 * MS, steal_ratio: 0.6, ..base }, Class::StarvedOfCpu),
-            (Evidence { cpu_ns: MS, steal_ratio: 0.6, ..base }, Class::Waiting),
-            (Evidence { cpu_ns: MS, steal_ratio: 0.6, is_asleep: Some(true), ..base }, Class::Waiting),
-            (
-                Evidence { cpu_ns: 14 * MS, steal_ratio: 0.3, is_asleep: Some(false), ..base },
-                Class::StarvedOfCpu,
-            ),
-            (Evidence { cpu_ns: 14 * MS, steal_ratio: 0.3, is_asleep: Some(true), ..base }, Class::Waiting),
-            (Evidence { cpu_ns: 14 * MS, is_asleep: Some(false), ..base }, Class::Waiting),
-            (Evidence { cpu_ns: 79 * MS, suspended_ns: 50 * MS, ..base }, Class::Suspended),
-            (Evidence { standstill_ns: 50 * MS, ..base }, Class::Stopped),
-            (Evidence { standstill_ns: 49 * MS, ..base }, Class::Waiting),
-            (Evidence { standstill_ns: 90 * MS, ..traced }, Class::Debugger),
-            (Evidence { is_stopped: true, ..base }, Class::Stopped),
-            (Evidence { is_stopped: true, ..traced }, Class::Debugger),
-            (Evidence { watched_ns: 0, ..base }, Class::Unknown),
-            (Evidence { watched_ns: 0, is_asleep: Some(true), ..base }, Class::Waiting),
-            (Evidence { watched_ns: 0, is_asleep: Some(false), ..base }, Class::Computing),
-        ] {
-            assert_eq!(classify(&evidence), class, "{evidence:?}");
-        }
-    }
-
-    #[test]
-    fn the_table_of_standstills() {
-        let stopped = Interval { length_ns: 5_000 * MS, late_ns: 4_900 * MS, ..Interval::default() };
-        for (interval, still_ms) in [
-            (stopped, 4_900),
-            // The timer's usual lateness.
-            (Interval { length_ns: 149 * MS, late_ns: 49 * MS, ..stopped }, 0),
-            // The agent waited for a processor.
-            (Interval { agent_runqueue_ns: 4_900 * MS, ..stopped }, 0),
-            // The loop ran meanwhile: the agent alone was held up.
-            (Interval { loop_ran_ns: 4_950 * MS, ..stopped }, 0),
-            (Interval { loop_ran_ns: 100 * MS, ..stopped }, 4_900),
-            (Interval { agent_runqueue_ns: 1_000 * MS, ..stopped }, 3_900),
-        ] {
-            assert_eq!(standstill_ns(&interval), still_ms * MS, "{interval:?}");
-        }
-    }
-
-    #[test]
-    fn the_reading_nearest_to_the_begin_counts() {
-        let at = |ms: u64, cpu_ms: u64, ready_ms: u64| Reading {
-            at_ns: ms * MS,
-            cpu_ns: cpu_ms * MS,
-            runqueue_ns: ready_ms * MS,
-        };
-        let last = at(200, 150, 20);
-        for (before, within, expected) in [
-            // Watched from its begin; what the thread did in the 5 ms before cannot exceed the stall.
-            (Some(at(95, 48, 0)), Some(at(160, 112, 8)), (100, 100, 0)),
-            (Some(at(95, 58, 19)), None, (100, 92, 1)),
-            (Some(at(20, 30, 0)), Some(at(110, 90, 5)), (90, 60, 15)),
-            (None, Some(last), (0, 0, 0)),
-            (None, None, (0, 0, 0)),
-        ] {
-            let (watched, cpu, ready) = used_since(100 * MS, before, within, last);
-            assert_eq!((watched / MS, cpu / MS, ready / MS), expected);
-        }
-    }
-}
+#[path = "class_tests.rs"]
+mod tests;

@@ -1,8 +1,11 @@
 //! Rules about what keeps a loop from polling: one long callback, a blocking call, a flood of short ones.
 
+use crate::compute::class::Used;
 use crate::compute::verdict::Cause;
 use crate::diagnose::evidence::{LoopEvidence, SeenStall};
 use crate::diagnose::finding::{Certainty, Finding, Urgency};
+use crate::diagnose::group_class::{GroupClass, GroupEvidence, is_code, judge, used_words};
+use crate::diagnose::machine::is_starved;
 use crate::duration::show_ns;
 use crate::incident::{Class, Frame, Incident};
 use crate::words::{count, elsewhere, elsewhere_to_wait, kind_word, percent, rate, share};
@@ -62,10 +65,6 @@ impl Group<'_> {
         self.stalls.iter().fold(0, |sum, stall| sum.saturating_add(stall.ns))
     }
 
-    fn looks_asleep(&self) -> u64 {
-        self.stalls.iter().map(|stall| stall.looks_asleep).sum()
-    }
-
     fn longest(&self) -> &SeenStall {
         self.stalls.iter().max_by_key(|stall| stall.ns).expect("a group has the stall that made it")
     }
@@ -83,33 +82,16 @@ impl Group<'_> {
         }
     }
 
-    /// Returns what the time went to. By the agent's incidents; else by whether the thread was asleep when it was
-    /// looked at; else by the thread's time, where this group is most of what the loop did.
-    fn class(&self, evidence: &LoopEvidence) -> (Class, Certainty) {
-        let told = |class: Class| -> u64 {
-            let of_class = self.incidents.iter().filter(|incident| incident.class == class);
-            of_class.fold(0, |sum, incident| sum.saturating_add(incident.duration_ns))
-        };
-        let known = self.incidents.iter().map(|incident| incident.class);
-        let known = known.filter(|class| *class != Class::Unknown).max_by_key(|class| told(*class));
-        if let Some(class) = known {
-            return (class, Certainty::Certain);
-        }
-        let looks: u64 = self.stalls.iter().map(|stall| stall.looks).sum();
-        // A thread that computes is asleep now and then, for a lock or a page.
-        if self.looks_asleep() * 2 > looks {
-            return (Class::Waiting, Certainty::Certain);
-        }
+    /// Returns what the time went to; `None` where the evidence contradicts itself.
+    fn class(&self, evidence: &LoopEvidence) -> Option<GroupClass> {
         let is_most = self.total_ns() > evidence.active_ns / 2;
-        let Some(cpu) = evidence.cpu.filter(|_| is_most) else {
-            return (Class::Computing, Certainty::Certain);
-        };
-        let asleep_ns = evidence.active_ns.saturating_sub(cpu.run_ns.saturating_add(cpu.runqueue_ns));
-        match cpu.runqueue_ns > evidence.active_ns / 2 {
-            true => (Class::StarvedOfCpu, Certainty::Likely),
-            false if looks == 0 && asleep_ns > evidence.active_ns / 2 => (Class::Waiting, Certainty::Likely),
-            false => (Class::Computing, Certainty::Certain),
-        }
+        let whole = evidence.cpu.filter(|_| is_most).map(|cpu| Used {
+            watched_ns: evidence.active_ns,
+            cpu_ns: cpu.run_ns,
+            runqueue_ns: cpu.runqueue_ns,
+        });
+        let (stalls, incidents, warning_ns) = (&self.stalls, &self.incidents, evidence.warning_ns);
+        judge(&GroupEvidence { stalls, incidents, warning_ns, whole })
     }
 
     /// `5 stalls in 10 s, the longest 302 ms, 1.5 s together (threshold 100 ms)`.
@@ -169,7 +151,10 @@ impl Group<'_> {
 }
 
 /// Tells the first few groups; the last of them says how many more there are.
-fn told(groups: Vec<Group<'_>>, tell: impl Fn(&Group<'_>) -> Finding) -> Vec<Finding> {
+fn told(
+    groups: Vec<(Group<'_>, GroupClass)>,
+    tell: impl Fn(&(Group<'_>, GroupClass)) -> Finding,
+) -> Vec<Finding> {
     let mut findings: Vec<Finding> = groups.iter().take(SITES_TOLD).map(&tell).collect();
     if let (Some(last), Some(more @ 1..)) = (findings.last_mut(), groups.len().checked_sub(SITES_TOLD)) {
         last.evidence.push(format!("{} more do the same", count(more as u64, "site")));
@@ -177,24 +162,27 @@ fn told(groups: Vec<Group<'_>>, tell: impl Fn(&Group<'_>) -> Finding) -> Vec<Fin
     findings
 }
 
-fn single(evidence: &LoopEvidence, is_wanted: fn(Class) -> bool) -> Vec<Group<'_>> {
-    let mut groups = groups(evidence);
-    groups.retain(|group| group.is_single && is_wanted(group.class(evidence).0));
-    groups
+/// Returns the groups of stalls that are wanted, each with what its time went to.
+fn judged(
+    evidence: &LoopEvidence,
+    is_wanted: impl Fn(&Group<'_>, Class) -> bool,
+) -> Vec<(Group<'_>, GroupClass)> {
+    let judged = groups(evidence).into_iter().filter_map(|group| {
+        let class = group.class(evidence)?;
+        Some((group, class))
+    });
+    judged.filter(|(group, class)| is_wanted(group, class.class)).collect()
 }
 
 /// One callback computes for too long.
 pub(crate) fn blocked(evidence: &LoopEvidence) -> Vec<Finding> {
-    let groups = single(evidence, |class| matches!(class, Class::Computing | Class::Unknown));
-    told(groups, |group| {
+    let is_wanted =
+        |group: &Group<'_>, class| group.is_single && matches!(class, Class::Computing | Class::Unknown);
+    told(judged(evidence, is_wanted), |(group, class)| {
         let headline = format!("{} is blocked by {}{}", evidence.named(), group.culprit, group.lasting());
-        let on_processor = evidence.cpu.map(|cpu| share(cpu.run_ns, evidence.active_ns));
-        let computes = on_processor.map(|part| {
-            format!("its thread was on a processor for {} of its busy time: it computes", percent(part))
-        });
         group
-            .finding(evidence, Certainty::Certain, headline)
-            .because_of(computes.filter(|_| on_processor >= Some(0.5)))
+            .finding(evidence, class.certainty, headline)
+            .because_of(class.used.map(|used| used_words(used, class.class)))
             .because_of(evidence.lag_words())
             .remedy(format!(
                 "move this work to {}, or split it into parts shorter than {}",
@@ -206,9 +194,10 @@ pub(crate) fn blocked(evidence: &LoopEvidence) -> Vec<Finding> {
 
 /// One callback sleeps in the kernel.
 pub(crate) fn waiting(evidence: &LoopEvidence) -> Vec<Finding> {
-    told(single(evidence, |class| class == Class::Waiting), |group| {
-        let certainty = group.class(evidence).1;
-        let calls = group.incidents.iter().filter_map(|incident| incident.waiting_in.clone());
+    let is_wanted = |group: &Group<'_>, class| group.is_single && class == Class::Waiting;
+    told(judged(evidence, is_wanted), |(group, class)| {
+        let waited = group.incidents.iter().filter(|incident| incident.class == Class::Waiting);
+        let calls = waited.filter_map(|incident| incident.waiting_in.clone());
         let seen = group.stalls.iter().filter_map(|stall| stall.asleep_in.clone());
         let call = calls.chain(seen).next();
         let headline = format!(
@@ -217,7 +206,7 @@ pub(crate) fn waiting(evidence: &LoopEvidence) -> Vec<Finding> {
             group.culprit,
             group.lasting()
         );
-        let asleep = evidence.cpu.map(|cpu| {
+        let of_loop = evidence.cpu.filter(|_| class.used.is_none()).map(|cpu| {
             let off_ns = evidence.active_ns.saturating_sub(cpu.run_ns.saturating_add(cpu.runqueue_ns));
             format!(
                 "its thread was asleep for {} of its busy time",
@@ -225,9 +214,9 @@ pub(crate) fn waiting(evidence: &LoopEvidence) -> Vec<Finding> {
             )
         });
         group
-            .finding(evidence, certainty, headline)
+            .finding(evidence, class.certainty, headline)
             .because_of(call.map(|call| format!("asleep in {call}")))
-            .because_of(asleep)
+            .because_of(class.used.map(|used| used_words(used, class.class)).or(of_loop))
             .because_of(evidence.lag_words())
             .remedy(format!(
                 "replace the call by one that does not block, or move it to {}",
@@ -237,15 +226,16 @@ pub(crate) fn waiting(evidence: &LoopEvidence) -> Vec<Finding> {
 }
 
 fn flood(evidence: &LoopEvidence, causes: &[Cause], trouble: Trouble, otherwise: &str) -> Vec<Finding> {
-    let mut groups = groups(evidence);
-    groups.retain(|group| !group.is_single && causes.contains(&group.cause));
+    // Runs that had no processor, or stood still, are not too many.
+    let is_wanted =
+        |group: &Group<'_>, class| !group.is_single && causes.contains(&group.cause) && is_code(class);
     let runtime = &evidence.runtime;
-    told(groups, |group| {
+    told(judged(evidence, is_wanted), |(group, class)| {
         let what = group.cause.words(runtime);
         let headline =
             format!("{} is starved by {what} from {}{}", evidence.named(), group.culprit, group.lasting());
         group
-            .finding(evidence, Certainty::Certain, headline)
+            .finding(evidence, class.certainty, headline)
             .because(runs_words(group.longest()))
             .because_of(evidence.lag_words())
             .remedy(runtime.remedy_for(trouble).unwrap_or(otherwise))
@@ -290,7 +280,9 @@ pub(crate) fn many_callbacks(evidence: &LoopEvidence) -> Vec<Finding> {
 
 /// The page counted stalls, and none was seen.
 pub(crate) fn stalls_unseen(evidence: &LoopEvidence) -> Vec<Finding> {
-    let unseen = evidence.blocked[0].saturating_sub(evidence.stalls.len() as u64);
+    // What the agent knows to be nobody's code has a rule of its own.
+    let innocent = evidence.incidents.iter().filter(|incident| !is_code(incident.class)).count();
+    let unseen = evidence.blocked[0].saturating_sub(evidence.stalls.len().max(innocent) as u64);
     if unseen == 0 {
         return Vec::new();
     }
@@ -322,11 +314,12 @@ pub(crate) fn timers_late(evidence: &LoopEvidence) -> Vec<Finding> {
     let Some(p95_ns) = late.quantile_ns(0.95).filter(|ns| *ns > crate::diagnose::examination::LATE_NS) else {
         return Vec::new();
     };
-    let because =
-        evidence.delayers.first().map_or(String::new(), |delayer| format!(" because of {}", delayer.label));
+    // What had no processor meanwhile only happened to be there.
+    let delayers = if is_starved(evidence) { &[][..] } else { &evidence.delayers };
+    let because = delayers.first().map_or(String::new(), |delayer| format!(" because of {}", delayer.label));
     let headline = format!("timers of {} start late{because}", evidence.named());
-    let certainty = if evidence.delayers.is_empty() { Certainty::Possible } else { Certainty::Likely };
-    let ran = evidence.delayers.iter().take(2).map(|delayer| {
+    let certainty = if delayers.is_empty() { Certainty::Possible } else { Certainty::Likely };
+    let ran = delayers.iter().take(2).map(|delayer| {
         format!(
             "{} waited for {}, {} in sum",
             count(delayer.timers, "late timer"),

@@ -3,6 +3,7 @@
 
 use crate::diagnose::evidence::LoopEvidence;
 use crate::diagnose::finding::{Certainty, Finding, Urgency};
+use crate::diagnose::machine::is_starved;
 use crate::duration::show_ns;
 use crate::words::{count, count_of, elsewhere, percent, rate};
 use loopscope_probe::Kind;
@@ -24,7 +25,8 @@ const LAG_HURTS_NS: u64 = 50_000_000;
 /// The loop has no time left, and no single callback is to blame.
 pub(crate) fn overload(evidence: &LoopEvidence) -> Vec<Finding> {
     let busy = evidence.utilization();
-    if busy < BUSY || evidence.stalls() > 0 {
+    // A thread that has no processor is busy with waiting for one.
+    if busy < BUSY || evidence.stalls() > 0 || is_starved(evidence) {
         return Vec::new();
     }
     let urgency = if busy >= OVERLOADED { Urgency::Critical } else { Urgency::Warning };

@@ -1,5 +1,6 @@
 //! What was seen of one loop while it was examined: plain values, which the rules are functions of.
 
+use crate::compute::class::Used;
 use crate::compute::sites::SiteTotal;
 use crate::compute::verdict::Cause;
 use crate::duration::show_ns;
@@ -8,7 +9,7 @@ use crate::words;
 use loopscope_probe::counts::CountValues;
 use loopscope_probe::description::{Description, Fact, Term};
 use loopscope_probe::histogram::HistogramValues;
-use loopscope_probe::{HandleType, Kind, WorkKind};
+use loopscope_probe::{HandleType, Kind, Ticks, WorkKind};
 use std::sync::Arc;
 
 /// What was seen of one loop.
@@ -83,6 +84,10 @@ pub(crate) struct SeenStall {
     /// How often it was looked at while it lasted, and how often the thread was asleep then.
     pub looks: u64,
     pub looks_asleep: u64,
+    /// How often the thread was stopped then: by a signal or a debugger.
+    pub looks_stopped: u64,
+    /// What the thread used within it, as far as the kernel told.
+    pub used: Used,
     /// What the thread was seen asleep in.
     pub asleep_in: Option<String>,
     /// The innermost span that was open, with its fields.
@@ -112,6 +117,23 @@ pub(crate) struct PoolEvidence {
     pub kinds: Vec<PoolKind>,
     /// Jobs that ended, by the place that submitted them, the heaviest first.
     pub jobs: Vec<JobSite>,
+    /// Jobs that ran all the time that the loop was watched, and longer than the critical threshold: the longest first.
+    pub stuck: Vec<StuckJob>,
+}
+
+/// A job of the pool that does not end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct StuckJob {
+    /// Where it was submitted.
+    pub label: String,
+    pub kind: WorkKind,
+    /// For how long it has run.
+    pub ns: u64,
+    /// Since when, on the page's clock, and in nanoseconds since 1970.
+    pub since: Ticks,
+    pub since_unix_ns: u64,
+    /// What its thread is asleep in; `None` where it is not, or nobody knows.
+    pub asleep_in: Option<String>,
 }
 
 /// Jobs from one place.

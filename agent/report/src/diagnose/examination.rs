@@ -3,17 +3,18 @@
 //! The first and the last copy give exact totals of the time between. The looks between them see stalls while they
 //! last, which tells what ran in them; a stall cannot hide from looks that are closer together than the threshold.
 
+use crate::compute::class::{Reading, Used, used_since};
 use crate::compute::sites;
 use crate::compute::sites::SiteTotal;
 use crate::compute::verdict::judge;
 use crate::compute::waiting::add_waiting;
 use crate::diagnose::evidence::{
-    CpuTime, Delayer, JobSite, LoopEvidence, PoolEvidence, PoolKind, Quota, SeenStall, Trend,
+    CpuTime, Delayer, JobSite, LoopEvidence, PoolEvidence, PoolKind, Quota, SeenStall, StuckJob, Trend,
 };
 use crate::incident::Incident;
 use loopscope_probe::counts::CountValues;
 use loopscope_probe::iterations::IterationRecord;
-use loopscope_probe::pool::PoolValues;
+use loopscope_probe::pool::{JobNow, PoolValues};
 use loopscope_probe::record::Record;
 use loopscope_probe::{Clock, HandleType, Kind, NowValues, Page, SiteId, Snapshot, Ticks, Vitals, WorkKind};
 use std::collections::{BTreeMap, HashMap};
@@ -37,11 +38,23 @@ pub struct Look<'a> {
     pub clock: &'a Clock,
     /// When the copy was made, on that clock.
     pub at: Ticks,
-    /// What the loop's thread is asleep in: a system call, or a function of the kernel. `None` where it runs or is
-    /// ready to.
-    pub asleep_in: Option<String>,
+    /// How the loop's thread was found, right before the copy was made.
+    pub thread: ThreadLook,
     /// For how long the agent has not looked at the loop, in nanoseconds; `None` where there is no agent.
     pub agent_age_ns: Option<u64>,
+}
+
+/// How a loop's thread was found at a look; all is unknown where the kernel does not tell.
+#[derive(Clone, Debug, Default)]
+pub struct ThreadLook {
+    /// What it is asleep in: a system call, or a function of the kernel. `None` where it runs or is ready to.
+    pub asleep_in: Option<String>,
+    /// It is stopped, by a signal or a debugger.
+    pub is_stopped: bool,
+    /// Time that it was on a processor since it began, and time that it was ready to run and had none, in nanoseconds.
+    pub times_ns: Option<(u64, u64)>,
+    /// What threads of its pool are asleep in, by their numbers.
+    pub pool_asleep_in: Vec<(u32, String)>,
 }
 
 /// What the caller knows besides the pages.
@@ -75,6 +88,31 @@ pub struct Examination {
     handles: [Vec<u64>; HandleType::COUNT],
     timers: Vec<u64>,
     agent_late_ns: Option<u64>,
+    times: StretchTimes,
+    /// The pool's running jobs at the last look, with the begin of each; their age is that of the end.
+    running_jobs: Vec<StuckJob>,
+}
+
+/// The thread's times around the busy stretch under way.
+#[derive(Debug, Default)]
+struct StretchTimes {
+    stretch: Ticks,
+    before: Option<Reading>,
+    within: Option<Reading>,
+    last: Option<Reading>,
+}
+
+impl StretchTimes {
+    fn look(&mut self, busy_since: Ticks, reading: Option<Reading>) {
+        if busy_since != self.stretch {
+            (self.stretch, self.before, self.within) = (busy_since, self.last, reading);
+        }
+        self.last = reading;
+    }
+
+    fn used(&self, begin_ns: u64) -> Used {
+        self.last.map_or(Used::default(), |last| used_since(begin_ns, self.before, self.within, last))
+    }
 }
 
 /// A stall, with what the end of its stretch has to be compared with.
@@ -99,6 +137,8 @@ impl Examination {
             handles: Default::default(),
             timers: Vec::new(),
             agent_late_ns: None,
+            times: StretchTimes::default(),
+            running_jobs: Vec::new(),
         };
         begun.read_gauges(&begun.first.clone());
         begun
@@ -114,6 +154,10 @@ impl Examination {
         let vitals = look.page.vitals_at(look.clock, look.at);
         let records = look.page.records(self.records_seen);
         self.see_iterations(look, &records);
+        let at_ns = look.clock.scale().ns(look.at.0);
+        let reading =
+            look.thread.times_ns.map(|(cpu_ns, runqueue_ns)| Reading { at_ns, cpu_ns, runqueue_ns });
+        self.times.look(vitals.busy_since, reading);
         let warning_ns = look.page.control().warning_ns();
         if vitals.now.unexpected_ns() > warning_ns && self.stalls.len() < KEPT_MAX {
             self.see_stall(look, &vitals);
@@ -126,6 +170,7 @@ impl Examination {
         }
         self.see_late_timers(look, &records);
         self.see_jobs(look);
+        self.see_running_jobs(look);
         // The agent sleeps while all loops are idle; what it owes is to look at a busy one.
         let age_ns = look.agent_age_ns.map(|age_ns| age_ns.min(vitals.now.busy_ns));
         self.agent_late_ns = self.agent_late_ns.max(age_ns);
@@ -146,7 +191,9 @@ impl Examination {
         let first = vitals.records.saturating_sub(now.stretch_callbacks);
         let verdict = judge(vitals.busy_since, now.busy_ns, now, &page.records(first), look.clock.scale());
         let before = self.stalls.remove(&vitals.busy_since).map(|seen| seen.stall);
-        let (looks, looks_asleep) = before.as_ref().map_or((0, 0), |stall| (stall.looks, stall.looks_asleep));
+        let looks = |count: fn(&SeenStall) -> u64| before.as_ref().map_or(0, count);
+        let is_asleep = look.thread.asleep_in.is_some();
+        let begin_ns = look.clock.scale().ns(look.at.0).saturating_sub(now.busy_ns);
         let asleep_before = before.as_ref().and_then(|stall| stall.asleep_in.clone());
         let inside = page.open_spans().pop().map(|span| span_words(page, span.site, &span.fields));
         let stall = SeenStall {
@@ -158,9 +205,11 @@ impl Examination {
             is_flood: verdict.is_flood,
             runs: verdict.runs,
             runs_ns: verdict.total_ns,
-            looks: looks + 1,
-            looks_asleep: looks_asleep + u64::from(look.asleep_in.is_some()),
-            asleep_in: look.asleep_in.clone().or(asleep_before),
+            looks: looks(|stall| stall.looks) + 1,
+            looks_asleep: looks(|stall| stall.looks_asleep) + u64::from(is_asleep),
+            looks_stopped: looks(|stall| stall.looks_stopped) + u64::from(look.thread.is_stopped),
+            used: self.times.used(begin_ns),
+            asleep_in: look.thread.asleep_in.clone().or(asleep_before),
             inside: inside.or(before.and_then(|stall| stall.inside)),
         };
         self.stalls.insert(vitals.busy_since, Seen { stall, expected_ns: now.expected_ns });
@@ -227,8 +276,35 @@ impl Examination {
         }
     }
 
+    fn see_running_jobs(&mut self, look: &Look<'_>) {
+        let (page, clock) = (look.page, look.clock);
+        let created_unix_ns = page.facts().created_unix_ns;
+        let running = |job: JobNow| {
+            let mut calls = look.thread.pool_asleep_in.iter();
+            StuckJob {
+                label: page.sites().label(job.site),
+                kind: job.kind,
+                ns: 0,
+                since_unix_ns: created_unix_ns.saturating_add(clock.duration_ns(page.created(), job.since)),
+                asleep_in: calls.find(|(tid, _)| Some(*tid) == job.tid).map(|(_, call)| call.clone()),
+                since: job.since,
+            }
+        };
+        self.running_jobs = page.jobs_now().into_iter().map(running).collect();
+    }
+
+    /// Returns the running jobs that began before the first copy and are older than the critical threshold.
+    fn stuck_jobs(&self, last: &Snapshot, clock: &Clock) -> Vec<StuckJob> {
+        let aged = |job: &StuckJob| StuckJob { ns: clock.duration_ns(job.since, last.taken), ..job.clone() };
+        let mut all: Vec<StuckJob> = self.running_jobs.iter().map(aged).collect();
+        all.retain(|job| job.since < self.first.taken && job.ns > last.critical_ns);
+        all.sort_by_key(|job| std::cmp::Reverse(job.ns));
+        all
+    }
+
     /// Ends with the last copy.
     pub fn end(self, last: &Snapshot, clock: &Clock, surroundings: Surroundings) -> LoopEvidence {
+        let stuck = self.stuck_jobs(last, clock);
         let first = &self.first;
         let delta = |last: u64, first: u64| last.saturating_sub(first);
         let run = pairs(&last.run, &first.run).map(|(last, first)| last.since(first).count());
@@ -265,7 +341,7 @@ impl Examination {
             poll_events: counts_since(&last.poll_events, &first.poll_events),
             accepted: last.run[accept].since(&first.run[accept]).count(),
             errors: errors.filter(|(_, count)| *count > 0).collect(),
-            pool: last.pool.as_ref().map(|pool| pool_evidence(pool, first.pool.as_ref(), self.jobs)),
+            pool: last.pool.as_ref().map(|pool| pool_evidence(pool, first.pool.as_ref(), self.jobs, stuck)),
             handles: handles.filter(|(_, trend)| trend.last > 0).collect(),
             timers: trend(&self.timers),
             sites_overflow: last.sites_overflow,
@@ -304,6 +380,8 @@ fn ended_stall(
         runs_ns: verdict.total_ns,
         looks: 0,
         looks_asleep: 0,
+        looks_stopped: 0,
+        used: Used::default(),
         asleep_in: None,
         inside: None,
     }
@@ -368,6 +446,7 @@ fn pool_evidence(
     last: &PoolValues,
     first: Option<&PoolValues>,
     jobs: HashMap<(SiteId, usize), JobSite>,
+    stuck: Vec<StuckJob>,
 ) -> PoolEvidence {
     let none = PoolValues::default();
     let first = first.unwrap_or(&none);
@@ -391,6 +470,7 @@ fn pool_evidence(
         oldest_wait_ns: last.oldest_wait_ns,
         kinds: WorkKind::ALL.iter().map(|kind| of_kind(*kind)).filter(is_used).collect(),
         jobs,
+        stuck,
     }
 }
 

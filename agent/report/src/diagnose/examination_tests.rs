@@ -26,9 +26,13 @@ impl Bench {
     }
 
     fn look(&mut self) {
+        self.look_at(ThreadLook::default());
+    }
+
+    fn look_at(&mut self, thread: ThreadLook) {
         let clock = self.writer.clock().clone();
         let (page, at) = (self.writer.page(), clock.now());
-        self.examination.look(&Look { page, clock: &clock, at, asleep_in: None, agent_age_ns: Some(7 * MS) });
+        self.examination.look(&Look { page, clock: &clock, at, thread, agent_age_ns: Some(7 * MS) });
     }
 
     fn run(&mut self, kind: Kind, site: SiteId, ready_ago_ns: Option<u64>, ms: u64) {
@@ -176,4 +180,54 @@ fn growth_is_told_from_movement() {
     ] {
         assert_eq!(trend(series).grows(10), grows, "{series:?}");
     }
+}
+
+#[test]
+fn a_stall_has_the_times_of_its_own_thread() {
+    let mut bench = Bench::new();
+    let site = bench.writer.named_site(Location::caller(), Kind::Timer, "flush");
+    let looked = |cpu_ms: u64, ready_ms: u64, is_stopped| ThreadLook {
+        times_ns: Some((cpu_ms * MS, ready_ms * MS)),
+        is_stopped,
+        ..ThreadLook::default()
+    };
+    bench.look_at(looked(5_000, 100, false));
+    bench.writer.unpark(1);
+    bench.writer.begin(Kind::Timer, site, Life::UNKNOWN);
+    for (cpu_ms, ready_ms, is_stopped) in
+        [(5_010, 100, false), (5_020, 130, false), (5_030, 160, true), (5_040, 190, false)]
+    {
+        bench.time.advance_ns(50 * MS);
+        bench.look_at(looked(cpu_ms, ready_ms, is_stopped));
+    }
+    let stall = bench.finish().stalls.remove(0);
+    assert_eq!(stall.used, Used { watched_ns: 200 * MS, cpu_ns: 40 * MS, runqueue_ns: 90 * MS });
+    assert_eq!((stall.looks, stall.looks_asleep, stall.looks_stopped), (2, 0, 1));
+}
+
+#[test]
+fn a_pool_job_that_does_not_end_is_told_with_its_begin_and_its_call() {
+    let time = VirtualClock::starting_at(MS);
+    let mut writer = Writer::builder("web").clock(Clock::simulated(time.clone())).build();
+    let [old, new] = ["read", "stat"].map(|name| writer.named_site(Location::caller(), Kind::Job, name));
+    let mut pool = writer.take_pool().unwrap();
+    pool.threads(2);
+    writer.resume();
+    writer.park();
+    let clock = writer.clock().clone();
+    pool.runs_on(0, 4_711, WorkKind::Fs, old, clock.now());
+    time.advance_ns(20_000 * MS);
+    let mut bench =
+        Bench { examination: Examination::begin(writer.page(), &clock, clock.now()), time, writer };
+    bench.time.advance_ns(MS);
+    pool.runs_on(1, 4_712, WorkKind::Fs, new, clock.now());
+    bench.time.advance_ns(10_000 * MS);
+    let pool_asleep_in = vec![(4_712, "futex".to_owned()), (4_711, "pipe_read".to_owned())];
+    bench.look_at(ThreadLook { pool_asleep_in, ..ThreadLook::default() });
+    let created_unix_ns = bench.writer.page().facts().created_unix_ns;
+    let stuck = bench.finish().pool.unwrap().stuck;
+    let [job] = &stuck[..] else { panic!("{stuck:?}") };
+    assert!(job.label.starts_with("read ("), "{job:?}");
+    assert_eq!((job.ns, job.since_unix_ns), (30_001 * MS, created_unix_ns));
+    assert_eq!(job.asleep_in.as_deref(), Some("pipe_read"));
 }

@@ -1,6 +1,6 @@
 //! Rules about what is around the program: processors, suspends, and the agent itself.
 
-use crate::diagnose::evidence::{LoopEvidence, Quota};
+use crate::diagnose::evidence::{LoopEvidence, Quota, SeenStall};
 use crate::diagnose::finding::{Certainty, Finding, Urgency};
 use crate::duration::show_ns;
 use crate::incident::{Class, Incident};
@@ -13,15 +13,32 @@ const AGENT_LATE_NS: u64 = 500_000_000;
 const STARVED_OF_WATCHED: f64 = 0.05;
 const STARVED_OF_WANTED: f64 = 0.2;
 
+/// Returns for how long the thread had to wait for a processor, and which share of the time that it wanted one; `None`
+/// where that is little.
+fn waited_for_cpu(evidence: &LoopEvidence) -> Option<(u64, f64)> {
+    let cpu = evidence.cpu?;
+    let part = share(cpu.runqueue_ns, cpu.run_ns.saturating_add(cpu.runqueue_ns));
+    let of_watched = share(cpu.runqueue_ns, evidence.watched_ns);
+    (part >= STARVED_OF_WANTED && of_watched >= STARVED_OF_WATCHED).then_some((cpu.runqueue_ns, part))
+}
+
+/// Tells whether the lack of processors explains what else is wrong.
+pub(crate) fn is_starved(evidence: &LoopEvidence) -> bool {
+    waited_for_cpu(evidence).is_some_and(|(_, part)| part >= 0.5)
+}
+
+/// Stalls that were seen, and went to this.
+fn seen_as(evidence: &LoopEvidence, class: Class) -> u64 {
+    evidence.stalls.iter().filter(|stall| stall.class(evidence.warning_ns) == class).count() as u64
+}
+
 /// The loop's thread has to wait for a processor. Who has it is not known, save where it is nobody: a CPU quota.
 pub(crate) fn starved_of_cpu(evidence: &LoopEvidence) -> Vec<Finding> {
     let incidents = of_class(evidence, |class| class == Class::StarvedOfCpu);
-    let waited = evidence.cpu.and_then(|cpu| {
-        let part = share(cpu.runqueue_ns, cpu.run_ns.saturating_add(cpu.runqueue_ns));
-        let of_watched = share(cpu.runqueue_ns, evidence.watched_ns);
-        (part >= STARVED_OF_WANTED && of_watched >= STARVED_OF_WATCHED).then_some((cpu.runqueue_ns, part))
-    });
-    if waited.is_none() && incidents.is_empty() {
+    let waited = waited_for_cpu(evidence);
+    // The same stall may be both.
+    let agreeing = seen_as(evidence, Class::StarvedOfCpu).max(incidents.len() as u64);
+    if waited.is_none() && agreeing == 0 {
         return Vec::new();
     }
     let quota = quota_to_blame(evidence);
@@ -36,6 +53,11 @@ pub(crate) fn starved_of_cpu(evidence: &LoopEvidence) -> Vec<Finding> {
             "look at what else runs here (`top`), at its nice value, and at steal time; durations told above include this \
              waiting, and lag does not where the loop was about to leave its poll",
         ),
+    };
+    let certainty = match (waited, agreeing) {
+        (Some(_), _) => Certainty::Certain,
+        (None, 1) => Certainty::Possible,
+        _ => Certainty::Likely,
     };
     let waited = waited.map(|(runqueue_ns, part)| {
         format!(
@@ -62,7 +84,7 @@ pub(crate) fn starved_of_cpu(evidence: &LoopEvidence) -> Vec<Finding> {
     });
     let blamed = (!incidents.is_empty())
         .then(|| format!("{} for want of a processor", count(incidents.len() as u64, "incident")));
-    let mut finding = Finding::new(&evidence.name, Urgency::Warning, Certainty::Certain, headline)
+    let mut finding = Finding::new(&evidence.name, Urgency::Warning, certainty, headline)
         .because_of(waited)
         .because_of(used_up)
         .because_of(blamed)
@@ -90,22 +112,20 @@ fn quota_to_blame(evidence: &LoopEvidence) -> Option<Quota> {
 pub(crate) fn stood_still(evidence: &LoopEvidence) -> Vec<Finding> {
     let incidents = of_class(evidence, |class| !class.may_be_code());
     let is_such = |incident: &&Incident| !incident.class.may_be_code();
-    let Some(longest) = evidence.incidents.iter().filter(is_such).max_by_key(|incident| incident.duration_ns)
-    else {
-        return Vec::new();
-    };
-    let why = match longest.class {
+    let told = evidence.incidents.iter().filter(is_such).max_by_key(|incident| incident.duration_ns);
+    // Without an agent: the kernel said so.
+    let is_stopped = |stall: &&SeenStall| stall.class(evidence.warning_ns) == Class::Stopped;
+    let seen = evidence.stalls.iter().filter(is_stopped).map(|stall| stall.ns).max();
+    let Some(longest_ns) = told.map(|incident| incident.duration_ns).max(seen) else { return Vec::new() };
+    let count_of = incidents.len().max(evidence.stalls.iter().filter(is_stopped).count()) as u64;
+    let why = match told.map_or(Class::Stopped, |incident| incident.class) {
         Class::Suspended => "the machine was suspended",
         Class::Debugger => "a debugger held the process",
-        _ => "the process was stopped (SIGSTOP, or the cgroup freezer), or its virtual machine was",
+        _ => "the process was stopped (SIGSTOP, the cgroup freezer, a debugger), or its virtual machine was",
     };
     let headline = format!("{} stood still, and its code is not to blame: {why}", evidence.named());
     let mut finding = Finding::new(&evidence.name, Urgency::Notice, Certainty::Certain, headline)
-        .because(format!(
-            "{}, the longest {}",
-            count(incidents.len() as u64, "time"),
-            show_ns(longest.duration_ns)
-        ))
+        .because(format!("{}, the longest {}", count(count_of, "time"), show_ns(longest_ns)))
         .remedy("nothing in the program");
     finding.incidents = incidents;
     vec![finding]

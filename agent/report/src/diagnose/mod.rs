@@ -19,6 +19,7 @@ mod capacity;
 mod evidence;
 mod examination;
 mod finding;
+mod group_class;
 mod growth;
 mod machine;
 mod pool;
@@ -26,7 +27,7 @@ mod rules;
 
 pub use blackbox::{LoopName, last_moment, reconstruct, under_way};
 pub use evidence::{LoopEvidence, Quota};
-pub use examination::{Examination, Look, Surroundings};
+pub use examination::{Examination, Look, Surroundings, ThreadLook};
 pub use finding::{Certainty, Finding, Urgency};
 pub use rules::{RULES, Rule};
 

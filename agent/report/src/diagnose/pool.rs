@@ -1,8 +1,9 @@
 //! Rules about the thread pool: saturation, and short jobs that wait behind long ones.
 
-use crate::diagnose::evidence::{LoopEvidence, PoolEvidence, PoolKind};
+use crate::diagnose::evidence::{LoopEvidence, PoolEvidence, PoolKind, StuckJob};
 use crate::diagnose::finding::{Certainty, Finding, Urgency};
 use crate::duration::show_ns;
+use crate::incident::{Incident, IncidentKind};
 use crate::words::{count, percent, pool_size, rate, share};
 use loopscope_probe::description::Fact;
 
@@ -17,6 +18,9 @@ const FULL_SHARE: f64 = 0.1;
 
 /// More threads than these are not advised.
 const THREADS_MAX: u64 = 1024;
+
+/// At most so many places of jobs that do not end are told.
+const STUCK_TOLD: usize = 4;
 
 /// Jobs that take this many times as long as others are the ones that those wait for.
 const SLOWER: u64 = 10;
@@ -96,6 +100,11 @@ impl PoolEvidence {
         format!("all of {threads} busy with jobs waiting for {part} of the time{waiting}")
     }
 
+    /// Whether all threads are in jobs that do not end.
+    fn is_stuck(&self) -> bool {
+        self.threads.is_some_and(|threads| self.stuck.len() as u64 >= threads)
+    }
+
     fn heaviest_job(&self) -> Option<String> {
         let job = self.jobs.first()?;
         let mean = show_ns(job.run_ns / job.count.max(1));
@@ -105,6 +114,64 @@ impl PoolEvidence {
 
 fn urgency(wait_ns: u64) -> Urgency {
     if wait_ns >= WAIT_LONG_NS { Urgency::Critical } else { Urgency::Warning }
+}
+
+/// Jobs do not end: their threads are lost to the pool.
+pub(crate) fn stuck(evidence: &LoopEvidence) -> Vec<Finding> {
+    let Some(pool) = &evidence.pool else { return Vec::new() };
+    let Some(longest) = pool.stuck.first() else { return Vec::new() };
+    // A pool may have a thread that is meant to wait for ever, as long as others have room.
+    let has_waiting = pool.queued.is_some_and(|queued| queued > 0) || pool.saturated_ns >= WAIT_NS;
+    let urgency = match (pool.is_stuck(), has_waiting) {
+        (true, true) => Urgency::Critical,
+        (false, false) => Urgency::Notice,
+        _ => Urgency::Warning,
+    };
+    // One that computes may still come to its end.
+    let is_asleep = pool.stuck.iter().all(|job| job.asleep_in.is_some());
+    let certainty = if is_asleep { Certainty::Certain } else { Certainty::Likely };
+    let number = pool.stuck.len() as u64;
+    let of = pool.threads.map_or(String::new(), |threads| format!(" of {threads}"));
+    let threads = if number == 1 { "thread is" } else { "threads are" };
+    let headline = format!(
+        "{number}{of} pool {threads} stuck in a job of {}, for {} and still",
+        evidence.named(),
+        show_ns(longest.ns)
+    );
+    let is_of_pool = |incident: &&Incident| incident.kind == IncidentKind::Pool;
+    let incidents = || evidence.incidents.iter().filter(is_of_pool);
+    let call = incidents().find_map(|incident| incident.waiting_in.as_ref());
+    let mut finding = Finding::new(&evidence.name, urgency, certainty, headline)
+        .because_of(stuck_words(&pool.stuck))
+        .because_of(call.map(|call| format!("its agent found the longest of them asleep in {call}")))
+        .because(pool.saturation(evidence))
+        .remedy("give the call a time limit, or make it one that can be cancelled: more threads would be lost the same way");
+    finding.incidents = incidents().map(|incident| incident.id.to_string()).collect();
+    vec![finding]
+}
+
+/// Tells jobs of one place and call in a line each, the longest: `4 fs jobs from read (src/x.rs:7) for 92 s, since 14:03:10
+/// UTC, asleep in pipe_read`.
+fn stuck_words(jobs: &[StuckJob]) -> Vec<String> {
+    let what = |job: &StuckJob| (job.kind, job.label.clone(), job.asleep_in.clone());
+    let mut groups: Vec<(&StuckJob, u64)> = Vec::new();
+    for job in jobs {
+        match groups.iter_mut().find(|(first, _)| what(first) == what(job)) {
+            Some((_, number)) => *number += 1,
+            None => groups.push((job, 1)),
+        }
+    }
+    let words = |(job, number): &(&StuckJob, u64)| {
+        let call = job
+            .asleep_in
+            .as_ref()
+            .map_or(", not seen asleep".to_owned(), |call| format!(", asleep in {call}"));
+        let seconds = job.since_unix_ns / 1_000_000_000 % 86_400;
+        let clock = format!("{:02}:{:02}:{:02}", seconds / 3_600, seconds / 60 % 60, seconds % 60);
+        let jobs = count(*number, &format!("{} job", job.kind.name()));
+        format!("{jobs} from {} for {}, since {clock} UTC{call}", job.label, show_ns(job.ns))
+    };
+    groups.iter().take(STUCK_TOLD).map(words).collect()
 }
 
 /// More jobs come than the threads can take.
@@ -117,7 +184,7 @@ pub(crate) fn saturated(evidence: &LoopEvidence) -> Vec<Finding> {
         None => share(pool.saturated_ns, evidence.watched_ns) >= FULL_SHARE,
     };
     let knows_jobs = evidence.knows(Fact::PoolWait) && evidence.knows(Fact::PoolRun);
-    if !is_full || (knows_jobs && pool.behind().is_some()) {
+    if !is_full || pool.is_stuck() || (knows_jobs && pool.behind().is_some()) {
         return Vec::new();
     }
     let threads = pool.threads.map_or("its threads".to_owned(), |threads| count(threads, "thread"));
@@ -149,7 +216,7 @@ pub(crate) fn saturated(evidence: &LoopEvidence) -> Vec<Finding> {
 /// Short jobs wait for long ones.
 pub(crate) fn behind_slow_jobs(evidence: &LoopEvidence) -> Vec<Finding> {
     let Some(pool) = &evidence.pool else { return Vec::new() };
-    let Some((victim, slow)) = pool.behind() else { return Vec::new() };
+    let Some((victim, slow)) = pool.behind().filter(|_| !pool.is_stuck()) else { return Vec::new() };
     let wait_ns = victim.wait_p95_ns();
     let headline = format!(
         "{} jobs of {} wait {} (p95) behind slow {} jobs",

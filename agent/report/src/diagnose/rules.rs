@@ -55,6 +55,7 @@ pub static RULES: &[Rule] = &[
     rule("immediate_flood", "stalls by many immediates", blocking::immediate_flood),
     rule("many_callbacks", "stalls by many short runs", blocking::many_callbacks),
     rule("stalls_unseen", "stalls that were counted and not seen", blocking::stalls_unseen),
+    rule("pool_stuck", "pool jobs that do not end", pool::stuck),
     rule("pool_saturated", "waiting for the thread pool", pool::saturated),
     rule("pool_behind_slow_jobs", "short pool jobs behind long ones", pool::behind_slow_jobs)
         .needs(&[Fact::PoolWait, Fact::PoolRun]),

@@ -1,14 +1,17 @@
 //! Every rule, made to fire and kept silent, from plain values.
 
 use super::*;
+use crate::compute::class::Used;
 use crate::compute::sites::SiteTotal;
 use crate::compute::verdict::Cause;
-use crate::diagnose::evidence::{CpuTime, Delayer, JobSite, PoolEvidence, PoolKind, Quota, SeenStall, Trend};
+use crate::diagnose::evidence::{
+    CpuTime, Delayer, JobSite, PoolEvidence, PoolKind, Quota, SeenStall, StuckJob, Trend,
+};
 use crate::diagnose::{Certainty, Urgency, diagnose};
 use crate::incident::{Class, Culprit, Frame, Incident, StackCount};
 use loopscope_probe::description::{self, Description, Fact, Term, Trouble};
 use loopscope_probe::histogram::{HistogramValues, slot};
-use loopscope_probe::{HandleType, Kind, WorkKind};
+use loopscope_probe::{HandleType, Kind, Ticks, WorkKind};
 use std::sync::Arc;
 
 const MS: u64 = 1_000_000;
@@ -76,6 +79,19 @@ fn pool() -> PoolEvidence {
             count: 1_000,
             run_ns: 2 * S,
         }],
+        stuck: Vec::new(),
+    }
+}
+
+/// A job that has read from a pipe since three past two.
+fn stuck_job() -> StuckJob {
+    StuckJob {
+        label: "read (src/x.rs:7)".to_owned(),
+        kind: WorkKind::Fs,
+        ns: 92 * S,
+        since: Ticks(1),
+        since_unix_ns: (86_400 * 20_000 + 14 * 3_600 + 3 * 60 + 10) * S,
+        asleep_in: Some("pipe_read".to_owned()),
     }
 }
 
@@ -101,9 +117,15 @@ fn stall(cause: Cause, kind: Kind, runs: u64, ns: u64) -> SeenStall {
         runs_ns: ns,
         looks: 8,
         looks_asleep: 1,
+        looks_stopped: 0,
+        used: used(ns, ns / 10 * 9, 0),
         asleep_in: Some("futex_wait".to_owned()),
         inside: None,
     }
+}
+
+fn used(watched_ns: u64, cpu_ns: u64, runqueue_ns: u64) -> Used {
+    Used { watched_ns, cpu_ns, runqueue_ns }
 }
 
 fn stalled(cause: Cause, kind: Kind, runs: u64) -> LoopEvidence {
@@ -171,8 +193,10 @@ fn block_cases() -> Vec<Case> {
         (
             "waiting",
             with(blocked(), |evidence| {
-                evidence.stalls[0].looks_asleep = 8;
-                evidence.stalls[0].asleep_in = Some("read(fd 3 -> pipe:[81])".into());
+                for stall in &mut evidence.stalls {
+                    (stall.looks_asleep, stall.used.cpu_ns) = (8, MS);
+                    stall.asleep_in = Some("read(fd 3 -> pipe:[81])".into());
+                }
             }),
             vec!["waits in a blocking call inside timer flush", "asleep in read(fd 3 -> pipe:[81])"],
             asleep(),
@@ -299,6 +323,20 @@ fn pool_cases() -> Vec<Case> {
             behind(),
         ),
         (
+            "pool_stuck",
+            with_pool(|pool| {
+                (pool.saturated_ns, pool.queued, pool.oldest_wait_ns) = (10 * S, Some(16), Some(92 * S));
+                pool.stuck = vec![stuck_job(); 4];
+            }),
+            vec![
+                "4 of 4 pool threads are stuck in a job of loop web, for 92 s",
+                "4 fs jobs from read (src/x.rs:7) for 92 s, since 14:03:10 UTC, asleep in pipe_read",
+                "16 jobs",
+                "time limit",
+            ],
+            behind(),
+        ),
+        (
             "pool_behind_slow_jobs",
             behind(),
             vec!["fs jobs of loop web wait", "behind slow user jobs", "threads of their own"],
@@ -409,7 +447,7 @@ fn a_sleeping_thread_is_likely_waiting_without_anybody_having_seen_the_call() {
     let asleep = with(blocked(), |evidence| {
         evidence.active_ns = 700 * MS;
         for stall in &mut evidence.stalls {
-            (stall.looks, stall.looks_asleep) = (0, 0);
+            (stall.looks, stall.looks_asleep, stall.used) = (0, 0, Used::default());
         }
         evidence.cpu = Some(CpuTime { run_ns: 150 * MS, runqueue_ns: MS });
     });
@@ -443,7 +481,10 @@ fn a_quota_is_named_where_it_is_to_blame_and_only_there() {
 
 #[test]
 fn a_stall_that_is_the_machines_fault_is_told_as_that_and_with_its_site() {
-    let starved = with(blocked(), |evidence| evidence.incidents = vec![incident(Class::StarvedOfCpu)]);
+    let starved = with(blocked(), |evidence| {
+        evidence.incidents = vec![incident(Class::StarvedOfCpu)];
+        evidence.stalls.iter_mut().for_each(|stall| stall.used = used(stall.ns, 10 * MS, stall.ns - 20 * MS));
+    });
     let findings = diagnose(&[starved]);
     assert_eq!((findings.len(), findings[0].rule), (1, "starved_of_cpu"), "{findings:#?}");
     let lines = findings[0].evidence.join("\n");
@@ -496,101 +537,7 @@ fn a_flood_told_as_a_whole_is_a_flood_of_an_unknown_number() {
     assert_eq!((findings.len(), findings[0].rule), (1, "blocked"), "{findings:#?}");
 }
 
-/// A runtime that polls tasks, and knows when it is busy and little else.
-fn tasks() -> Arc<Description> {
-    let runtime = Description::new()
-        .term(Term::Callback, "poll", "polls")
-        .term(Term::Lane, "worker", "workers")
-        .term(Term::Between, "a poll that is not told", "polls that are not told")
-        .kind(Kind::Task, "poll", "poll", "polls")
-        .culprit(description::Culprit::Callback, "many short polls")
-        .remedy(Trouble::Computing, "`spawn_blocking`")
-        .remedy(Trouble::ManyCallbacks, "yield")
-        .parks("parks", "parked");
-    Arc::new(runtime.fills(&[Fact::Time, Fact::PoolQueue]))
-}
-
-#[test]
-fn findings_are_in_the_words_of_the_runtime() {
-    let evidence = [
-        stalled(Cause::Callback, Kind::Task, 1),
-        stalled(Cause::Callback, Kind::Task, 3_000),
-        with(blocked(), |evidence| evidence.stalls.iter_mut().for_each(|stall| stall.kind = None)),
-        with(well(), |evidence| (evidence.blocked, evidence.sites[0].longest_ns) = ([3, 1], S)),
-        with(well(), |evidence| evidence.active_ns = 9_900 * MS),
-        with(well(), |evidence| evidence.sites_overflow = 88),
-        with(well(), |evidence| evidence.agent_late_ns = Some(2 * S)),
-    ];
-    let all: String = evidence
-        .map(|evidence| with(evidence, |evidence| evidence.runtime = tasks()))
-        .iter()
-        .flat_map(|evidence| diagnose(std::slice::from_ref(evidence)))
-        .map(|finding| text_of(&finding) + "\n")
-        .collect();
-    for part in [
-        "worker web is blocked by poll flush (src/x.rs:40)",
-        "move this work to `spawn_blocking`",
-        "worker web is starved by many short polls from poll flush",
-        "worker web is blocked by a poll that is not told",
-        "the longest poll of the last minute",
-        "over more workers",
-        "worker web has more poll sites",
-        "did not look at worker web",
-    ] {
-        assert!(all.contains(part), "`{part}` is not in\n{all}");
-    }
-    for word in ["callback", "loop", "lag", "an event had to wait", "a turn takes"] {
-        assert!(!all.contains(word), "`{word}` is in\n{all}");
-    }
-}
-
-#[test]
-fn a_rule_is_silent_where_the_runtime_cannot_know_what_it_looks_at() {
-    for (name, fires, _, _) in cases() {
-        let rule = RULES.iter().find(|rule| rule.name == name).unwrap();
-        let evidence = with(fires, |evidence| evidence.runtime = Arc::new(Description::new().fills(&[])));
-        if !rule.needs.is_empty() || name == "panics" {
-            assert_eq!(rule.apply(&evidence), [], "{name}");
-        }
-        assert_eq!(rule.is_answered(&evidence), rule.needs.is_empty(), "{name}");
-        for finding in diagnose(&[evidence]) {
-            let text = text_of(&finding);
-            let made_up = [
-                "wait p95",
-                "run p95",
-                "jobs wait 4",
-                "an event had to wait",
-                "a turn takes",
-                "fired meanwhile",
-            ];
-            assert!(!made_up.iter().any(|words| text.contains(words)), "{name}: {text}");
-        }
-    }
-}
-
-#[test]
-fn a_pool_is_full_where_only_its_depth_is_known() {
-    let full = |saturated_ns| {
-        let mut evidence = with_pool(|pool| {
-            (pool.saturated_ns, pool.queued, pool.oldest_wait_ns) = (saturated_ns, Some(16), None);
-            pool.kinds = Vec::new();
-        });
-        evidence.runtime = Arc::new(
-            Description::new()
-                .remedy(Trouble::PoolSize, "set its size to {threads}")
-                .fills(&[Fact::Time, Fact::PoolQueue]),
-        );
-        evidence
-    };
-    let findings = diagnose(&[full(6 * S)]);
-    assert_eq!((findings.len(), findings[0].rule), (1, "pool_saturated"), "{findings:#?}");
-    assert_eq!(findings[0].headline, "the pool of loop web is saturated");
-    let text = text_of(&findings[0]);
-    assert!(
-        text.contains("for 60 % of the time; 16 jobs wait now") && text.contains("its size to 8"),
-        "{text}"
-    );
-    assert_eq!(diagnose(&[full(500 * MS)]), [], "a moment of it is no trouble");
-    let unknown = with(full(6 * S), |evidence| evidence.pool.as_mut().unwrap().threads = None);
-    assert!(diagnose(&[unknown])[0].remedy.contains("set its size to more"));
-}
+#[path = "rules_runtime_tests.rs"]
+mod runtimes;
+#[path = "true_causes_tests.rs"]
+mod true_causes;

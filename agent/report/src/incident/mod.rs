@@ -97,7 +97,8 @@ pub struct Incident {
     pub groups: Vec<Group>,
     /// Spans open inside the callback when it was found, outermost first.
     pub spans: Vec<Span>,
-    /// What the loop's thread was asleep in when it was found: `read(fd 3 -> pipe:[81])`. `None` where it was running.
+    /// What the loop's thread was asleep in when it was found: `read(fd 3 -> pipe:[81])`. `None` where it was running. Of a
+    /// saturated pool, what the job that has run the longest is asleep in.
     pub waiting_in: Option<String>,
     /// Processor time of the loop's thread within the incident, in nanoseconds, as far as it was watched.
     pub cpu_ns: u64,

@@ -1,0 +1,220 @@
+//! What a stall's time went to, from plain figures.
+
+use super::FoundState::{Asleep, OnProcessor, Ready};
+use super::*;
+use proptest::prelude::*;
+
+const MS: u64 = 1_000_000;
+
+#[test]
+fn the_table_of_classes() {
+    let base = Evidence { age_ns: 100 * MS, watched_ns: 80 * MS, ..Evidence::default() };
+    let traced = Evidence { is_traced: true, ..base };
+    for (evidence, class) in [
+        (Evidence { cpu_ns: 79 * MS, ..base }, Class::Computing),
+        (Evidence { cpu_ns: 40 * MS, runqueue_ns: 40 * MS, ..base }, Class::Computing),
+        (Evidence { cpu_ns: 30 * MS, runqueue_ns: 50 * MS, ..base }, Class::StarvedOfCpu),
+        (Evidence { cpu_ns: 30 * MS, runqueue_ns: 25 * MS, ..base }, Class::Computing),
+        (Evidence { cpu_ns: MS, ..base }, Class::Waiting),
+        (Evidence { cpu_ns: MS, is_traced: true, ..base }, Class::Waiting),
+        (Evidence { cpu_ns: 79 * MS, steal_ratio: 0.6, ..base }, Class::StarvedOfCpu),
+        (Evidence { cpu_ns: MS, steal_ratio: 0.6, ..base }, Class::Waiting),
+        (Evidence { cpu_ns: MS, steal_ratio: 0.6, found: Some(Asleep), ..base }, Class::Waiting),
+        (
+            Evidence { cpu_ns: 14 * MS, steal_ratio: 0.3, found: Some(OnProcessor), ..base },
+            Class::StarvedOfCpu,
+        ),
+        (Evidence { cpu_ns: 14 * MS, steal_ratio: 0.3, found: Some(Asleep), ..base }, Class::Waiting),
+        (Evidence { cpu_ns: 14 * MS, found: Some(OnProcessor), ..base }, Class::Unknown),
+        (Evidence { cpu_ns: 79 * MS, suspended_ns: 50 * MS, ..base }, Class::Suspended),
+        (Evidence { standstill_ns: 50 * MS, ..base }, Class::Stopped),
+        (Evidence { standstill_ns: 49 * MS, ..base }, Class::Waiting),
+        (Evidence { standstill_ns: 90 * MS, ..traced }, Class::Debugger),
+        (Evidence { is_stopped: true, ..base }, Class::Stopped),
+        (Evidence { is_stopped: true, ..traced }, Class::Debugger),
+        (Evidence { watched_ns: 0, ..base }, Class::Unknown),
+        (Evidence { watched_ns: 0, found: Some(Asleep), ..base }, Class::Waiting),
+        (Evidence { watched_ns: 0, found: Some(OnProcessor), ..base }, Class::Computing),
+    ] {
+        assert_eq!(classify(&evidence), class, "{evidence:?}");
+    }
+}
+
+#[test]
+fn the_table_of_standstills() {
+    let stopped = Interval { length_ns: 5_000 * MS, late_ns: 4_900 * MS, ..Interval::default() };
+    for (interval, still_ms) in [
+        (stopped, 4_900),
+        // The timer's usual lateness.
+        (Interval { length_ns: 149 * MS, late_ns: 49 * MS, ..stopped }, 0),
+        // The agent waited for a processor.
+        (Interval { agent_runqueue_ns: 4_900 * MS, ..stopped }, 0),
+        // The loop ran meanwhile: the agent alone was held up.
+        (Interval { loop_ran_ns: 4_950 * MS, ..stopped }, 0),
+        (Interval { loop_ran_ns: 100 * MS, ..stopped }, 4_900),
+        (Interval { agent_runqueue_ns: 1_000 * MS, ..stopped }, 3_900),
+    ] {
+        assert_eq!(standstill_ns(&interval), still_ms * MS, "{interval:?}");
+    }
+}
+
+#[test]
+fn the_reading_nearest_to_the_begin_counts() {
+    let at = |ms: u64, cpu_ms: u64, ready_ms: u64| Reading {
+        at_ns: ms * MS,
+        cpu_ns: cpu_ms * MS,
+        runqueue_ns: ready_ms * MS,
+    };
+    let last = at(200, 150, 20);
+    for (before, within, expected) in [
+        // Watched from its begin; what the thread did in the 5 ms before cannot exceed the stall.
+        (Some(at(95, 48, 0)), Some(at(160, 112, 8)), (100, 100, 0)),
+        (Some(at(95, 58, 19)), None, (100, 92, 1)),
+        (Some(at(20, 30, 0)), Some(at(110, 90, 5)), (90, 60, 15)),
+        (None, Some(last), (0, 0, 0)),
+        (None, None, (0, 0, 0)),
+    ] {
+        let used = used_since(100 * MS, before, within, last);
+        let told = (used.watched_ns / MS, used.cpu_ns / MS, used.runqueue_ns / MS);
+        assert_eq!(told, expected);
+    }
+}
+
+/// A stall at a threshold of 100 ms: its age, processor time, ready time and how it was found, all in ms.
+fn stall(age: u64, cpu: u64, ready: u64, found: FoundState) -> Evidence {
+    Evidence {
+        age_ns: age * MS,
+        threshold_ns: 100 * MS,
+        watched_ns: age * MS,
+        cpu_ns: cpu * MS,
+        runqueue_ns: ready * MS,
+        found: Some(found),
+        was_asleep: found == Asleep,
+        ..Evidence::default()
+    }
+}
+
+#[test]
+fn a_thread_that_is_ready_to_run_is_not_waiting() {
+    for (evidence, class) in [
+        // A quota of 10 ms in 100: the wait under way is in no account, the ended ones are.
+        (stall(102, 10, 0, Ready), Class::StarvedOfCpu),
+        (stall(206, 20, 90, Ready), Class::StarvedOfCpu),
+        (stall(102, 0, 0, Ready), Class::StarvedOfCpu),
+        // It may have slept or not.
+        (stall(102, 7, 0, OnProcessor), Class::Unknown),
+        (stall(102, 7, 90, OnProcessor), Class::StarvedOfCpu),
+        (stall(102, 70, 0, Ready), Class::Computing),
+        (stall(102, 1, 1, Asleep), Class::Waiting),
+        // It was seen to sleep, and runs on.
+        (Evidence { was_asleep: true, ..stall(206, 3, 0, OnProcessor) }, Class::Waiting),
+        (Evidence { was_asleep: true, ..stall(206, 3, 0, Ready) }, Class::Waiting),
+        // At its end the accounts are whole.
+        (Evidence { is_over: true, ..stall(102, 7, 0, Ready) }, Class::Waiting),
+        (Evidence { is_over: true, ..stall(102, 7, 90, Ready) }, Class::StarvedOfCpu),
+        (Evidence { is_over: true, steal_ratio: 0.3, ..stall(102, 7, 0, Ready) }, Class::StarvedOfCpu),
+    ] {
+        assert_eq!(classify(&evidence), class, "{evidence:?}");
+    }
+}
+
+#[test]
+fn own_processor_time_beyond_the_threshold_is_computing_whatever_it_was_starved_of() {
+    for (evidence, class) in [
+        (stall(1_200, 110, 1_080, Ready), Class::Computing),
+        (stall(1_200, 110, 900, OnProcessor), Class::Computing),
+        (stall(1_200, 90, 1_100, Ready), Class::StarvedOfCpu),
+        // It slept for longer than it computed.
+        (stall(1_200, 110, 10, Asleep), Class::Waiting),
+        // Of the time on a virtual processor, the hypervisor took most.
+        (Evidence { steal_ratio: 0.6, ..stall(200, 190, 0, OnProcessor) }, Class::StarvedOfCpu),
+        (Evidence { steal_ratio: 0.6, ..stall(500, 490, 0, OnProcessor) }, Class::Computing),
+    ] {
+        assert_eq!(classify(&evidence), class, "{evidence:?}");
+    }
+}
+
+#[test]
+fn a_debugger_that_holds_the_thread_now_and_then_is_told_as_one() {
+    let traced = |evidence| Evidence { is_traced: true, ..evidence };
+    for (evidence, class) in [
+        (traced(stall(150, 20, 5, OnProcessor)), Class::Debugger),
+        (traced(stall(150, 20, 5, Ready)), Class::Debugger),
+        (Evidence { is_over: true, ..traced(stall(150, 20, 5, Ready)) }, Class::Debugger),
+        (traced(stall(150, 1, 1, Asleep)), Class::Waiting),
+        (traced(stall(150, 120, 1, OnProcessor)), Class::Computing),
+        (traced(Evidence { found: None, is_stopped: true, ..stall(150, 20, 5, Ready) }), Class::Debugger),
+    ] {
+        assert_eq!(classify(&evidence), class, "{evidence:?}");
+    }
+}
+
+fn used(watched_ms: u64, cpu_ms: u64, ready_ms: u64) -> Used {
+    Used { watched_ns: watched_ms * MS, cpu_ns: cpu_ms * MS, runqueue_ns: ready_ms * MS }
+}
+
+#[test]
+fn at_the_end_of_a_stall_its_times_are_read_once_more() {
+    let reading = |at_ms: u64, cpu_ms: u64, ready_ms: u64| Reading {
+        at_ns: at_ms * MS,
+        cpu_ns: cpu_ms * MS,
+        runqueue_ns: ready_ms * MS,
+    };
+    let within = reading(1_102, 500, 40);
+    let end = EndReading { within, after: within, end_ns: 1_110 * MS, has_rested: true, was_ready: false };
+    for (until, end, expected) in [
+        // Starved: ten of 102 ms on a processor; the wait that went on at the look has ended.
+        (
+            used(102, 10, 0),
+            EndReading { after: reading(1_115, 503, 137), was_ready: true, ..end },
+            used(110, 13, 97),
+        ),
+        // Asleep until the end; a little work after it was woken.
+        (used(102, 1, 0), EndReading { after: reading(1_115, 502, 40), ..end }, used(110, 3, 0)),
+        // Other callbacks ran for 90 ms since: the tail was as what was before.
+        (
+            used(102, 102, 0),
+            EndReading { after: reading(1_200, 598, 40), has_rested: false, ..end },
+            used(110, 110, 0),
+        ),
+        (
+            used(102, 0, 0),
+            EndReading { after: reading(1_200, 590, 40), has_rested: false, ..end },
+            used(110, 0, 0),
+        ),
+        // Read right at the end: nothing is added.
+        (used(102, 50, 10), EndReading { end_ns: 1_102 * MS, ..end }, used(102, 50, 10)),
+    ] {
+        assert_eq!(used_at_end(until, &end), expected, "{end:?}");
+    }
+}
+
+proptest! {
+    /// Parts never add up to more than the whole.
+    #[test]
+    fn times_are_at_most_what_was_watched(
+        begin in 0..2_000_u64, steps in prop::collection::vec((0..300_u64, 0..400_u64, 0..400_u64), 4),
+        end in 0..2_000_u64, has_rested: bool, was_ready: bool,
+    ) {
+        let mut now = Reading { at_ns: 0, cpu_ns: 0, runqueue_ns: 0 };
+        let readings: Vec<Reading> = steps
+            .iter()
+            .map(|(at, cpu, ready)| {
+                now = Reading {
+                    at_ns: now.at_ns + at,
+                    cpu_ns: now.cpu_ns + cpu,
+                    runqueue_ns: now.runqueue_ns + ready,
+                };
+                now
+            })
+            .collect();
+        let until = used_since(begin.min(readings[2].at_ns), Some(readings[0]), Some(readings[1]), readings[2]);
+        let end_ns = end.clamp(readings[2].at_ns, readings[3].at_ns);
+        let last =
+            EndReading { within: readings[2], after: readings[3], end_ns, has_rested, was_ready };
+        for used in [until, used_at_end(until, &last)] {
+            prop_assert!(used.cpu_ns + used.runqueue_ns <= used.watched_ns, "{used:?}");
+        }
+        prop_assert!(used_at_end(until, &last).watched_ns <= until.watched_ns + end_ns - readings[2].at_ns);
+    }
+}

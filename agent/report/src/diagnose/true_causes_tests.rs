@@ -1,0 +1,203 @@
+//! True causes: what is said of each, and what must not be said.
+
+use super::*;
+
+/// Stalls of one callback that computes, and of an innocent batch, of a thread that this happened to.
+fn stalls(change: impl Fn(&mut SeenStall)) -> Vec<SeenStall> {
+    let long = |ns: u64| stall(Cause::Callback, Kind::Timer, 1, ns);
+    let batch =
+        SeenStall { label: "read (src/y.rs:9)".into(), ..stall(Cause::Io, Kind::IoRead, 40, 160 * MS) };
+    let mut all = vec![long(150 * MS), long(320 * MS), long(610 * MS), batch];
+    all.iter_mut().for_each(change);
+    all
+}
+
+fn suffers(
+    change: impl Fn(&mut SeenStall),
+    incidents: &[(Class, usize)],
+    cpu: Option<CpuTime>,
+) -> LoopEvidence {
+    let of = |(class, number): &(Class, usize)| vec![incident(*class); *number];
+    LoopEvidence {
+        stalls: stalls(change),
+        blocked: [4, 0],
+        incidents: incidents.iter().flat_map(of).collect(),
+        active_ns: 1_300 * MS,
+        cpu,
+        ..well()
+    }
+}
+
+const CODE: &[&str] = &[
+    "blocked",
+    "waiting",
+    "microtask_flood",
+    "nexttick_flood",
+    "immediate_flood",
+    "many_callbacks",
+    "stalls_unseen",
+    "overload",
+];
+
+const NOT_CODE: &[&str] = &["starved_of_cpu", "stood_still"];
+
+/// A cause, its evidence, the rules that must speak, the surest of them, and those that must not.
+struct TrueCause {
+    name: &'static str,
+    evidence: LoopEvidence,
+    found: &'static [(&'static str, Certainty)],
+    forbidden: Vec<&'static str>,
+}
+
+fn true_causes() -> Vec<TrueCause> {
+    let renice = |stall: &mut SeenStall| {
+        (stall.used, stall.looks_asleep) = (used(stall.ns, 15 * MS, stall.ns - 15 * MS), 0);
+    };
+    // The wait that is under way is in no account, and is most of it.
+    let quota = |stall: &mut SeenStall| {
+        (stall.used, stall.looks_asleep) = (used(stall.ns, stall.ns / 10, 0), 0);
+    };
+    let steal = |stall: &mut SeenStall| {
+        (stall.used, stall.looks_asleep) = (used(stall.ns, stall.ns / 3, 0), 0);
+    };
+    let stopped = |stall: &mut SeenStall| {
+        (stall.used, stall.looks_asleep, stall.looks_stopped) = (used(stall.ns, 0, 0), 0, 8);
+    };
+    let asleep = |stall: &mut SeenStall| (stall.used, stall.looks_asleep) = (used(stall.ns, MS, 0), 8);
+    let computes = |_: &mut SeenStall| {};
+    let cpu = |run_ms: u64, ready_ms: u64| Some(CpuTime { run_ns: run_ms * MS, runqueue_ns: ready_ms * MS });
+    let but = |kept: &[&'static str]| -> Vec<&'static str> {
+        CODE.iter().chain(NOT_CODE).copied().filter(|rule| !kept.contains(rule)).collect()
+    };
+    let one_long = |looks: u64| {
+        with(well(), |evidence| {
+            let long = stall(Cause::Callback, Kind::Timer, 1, 3 * S);
+            evidence.stalls = vec![SeenStall { looks, looks_asleep: 0, is_over: false, ..long }];
+            (evidence.active_ns, evidence.blocked) = (4 * S, [0, 0]);
+        })
+    };
+    let full = |stuck: usize| {
+        with_pool(|pool| {
+            (pool.saturated_ns, pool.queued, pool.oldest_wait_ns) = (10 * S, Some(16), Some(92 * S));
+            pool.stuck = vec![stuck_job(); stuck];
+        })
+    };
+    vec![
+        TrueCause {
+            name: "starved by renice",
+            evidence: suffers(renice, &[(Class::StarvedOfCpu, 3), (Class::Waiting, 1)], cpu(60, 1_240)),
+            found: &[("starved_of_cpu", Certainty::Certain)],
+            forbidden: but(&["starved_of_cpu"]),
+        },
+        TrueCause {
+            name: "starved by renice, without an agent",
+            evidence: suffers(renice, &[], cpu(60, 1_240)),
+            found: &[("starved_of_cpu", Certainty::Certain)],
+            forbidden: but(&["starved_of_cpu"]),
+        },
+        TrueCause {
+            name: "starved by a quota",
+            evidence: suffers(quota, &[(Class::StarvedOfCpu, 2)], None),
+            found: &[("starved_of_cpu", Certainty::Likely)],
+            forbidden: but(&["starved_of_cpu"]),
+        },
+        TrueCause {
+            name: "starved by a quota, and an incident that took the wait for a sleep",
+            evidence: suffers(quota, &[(Class::Waiting, 4)], None),
+            found: &[("starved_of_cpu", Certainty::Likely)],
+            forbidden: but(&["starved_of_cpu"]),
+        },
+        TrueCause {
+            name: "starved by steal",
+            evidence: suffers(steal, &[(Class::StarvedOfCpu, 3)], None),
+            found: &[("starved_of_cpu", Certainty::Likely)],
+            forbidden: but(&["starved_of_cpu"]),
+        },
+        TrueCause {
+            name: "stopped",
+            evidence: suffers(stopped, &[(Class::Stopped, 1)], cpu(0, 0)),
+            found: &[("stood_still", Certainty::Certain)],
+            forbidden: but(&["stood_still"]),
+        },
+        TrueCause {
+            name: "stopped, without an agent",
+            evidence: suffers(stopped, &[], cpu(0, 0)),
+            found: &[("stood_still", Certainty::Certain)],
+            forbidden: but(&["stood_still"]),
+        },
+        TrueCause {
+            name: "many short",
+            evidence: stalled(Cause::Io, Kind::IoRead, 3_000),
+            found: &[("many_callbacks", Certainty::Certain)],
+            forbidden: but(&["many_callbacks"]),
+        },
+        TrueCause {
+            name: "one long",
+            evidence: one_long(100),
+            found: &[("blocked", Certainty::Certain)],
+            forbidden: but(&["blocked"]),
+        },
+        TrueCause {
+            name: "one long, seen once",
+            evidence: one_long(1),
+            found: &[("blocked", Certainty::Likely)],
+            forbidden: but(&["blocked"]),
+        },
+        TrueCause {
+            name: "it computes, and one incident of many says that it waited",
+            evidence: suffers(computes, &[(Class::Computing, 3), (Class::Waiting, 1)], cpu(1_200, 10)),
+            found: &[("blocked", Certainty::Certain)],
+            forbidden: but(&["blocked", "many_callbacks"]),
+        },
+        TrueCause {
+            name: "it waits",
+            evidence: suffers(asleep, &[(Class::Waiting, 3)], cpu(10, 0)),
+            found: &[("waiting", Certainty::Certain)],
+            forbidden: but(&["waiting", "many_callbacks"]),
+        },
+        TrueCause {
+            name: "it was never asleep, and an incident says that it waited",
+            evidence: with(blocked(), |evidence| evidence.incidents = vec![incident(Class::Waiting)]),
+            found: &[("blocked", Certainty::Possible)],
+            forbidden: but(&["blocked"]),
+        },
+        TrueCause {
+            name: "pool full",
+            evidence: full(0),
+            found: &[("pool_saturated", Certainty::Certain)],
+            forbidden: [but(&[]), vec!["pool_stuck"]].concat(),
+        },
+        TrueCause {
+            name: "pool stuck in a call that never returns",
+            evidence: full(4),
+            found: &[("pool_stuck", Certainty::Certain)],
+            forbidden: [but(&[]), vec!["pool_saturated", "pool_behind_slow_jobs"]].concat(),
+        },
+    ]
+}
+
+#[test]
+fn a_true_cause_is_found_and_nobody_else_is_accused() {
+    for TrueCause { name, evidence, found, forbidden } in true_causes() {
+        let findings = diagnose(&[evidence]);
+        for (rule, certainty) in found {
+            let sure =
+                findings.iter().filter(|finding| finding.rule == *rule).map(|finding| finding.certainty);
+            assert_eq!(sure.min(), Some(*certainty), "{name}: {rule} of {findings:#?}");
+        }
+        for finding in &findings {
+            assert!(!forbidden.contains(&finding.rule), "{name}: {finding:#?}");
+        }
+    }
+}
+
+#[test]
+fn a_finding_says_how_the_thread_spent_these_very_stalls() {
+    let other = with(blocked(), |evidence| {
+        evidence.active_ns = 9 * S;
+        evidence.cpu = Some(CpuTime { run_ns: 8_900 * MS, runqueue_ns: 0 });
+        evidence.stalls.iter_mut().for_each(|stall| (stall.used.cpu_ns, stall.looks_asleep) = (MS, 8));
+    });
+    let text = text_of(&diagnose(&[other])[0]);
+    assert!(text.contains("its thread was asleep for 100 % of these stalls"), "{text}");
+}
