@@ -81,6 +81,37 @@ fn names_that_would_break_the_page_are_left_out_and_counted() {
 }
 
 #[test]
+fn two_runtimes_that_disagree_about_a_type_are_both_told_whichever_comes_first() {
+    let loops = |first: bool| {
+        let mut one = with("a", vec![gauge("work", "", false, GaugeUnit::Count, 7)], vec![]);
+        let other = with("b", vec![gauge("work", "", true, GaugeUnit::Count, 9)], vec![]);
+        let third = with("c", vec![gauge("gc_pause", "", false, GaugeUnit::Nanoseconds, 1)], vec![pause("")]);
+        one.snapshot.facts.runtime = "My-JS 2".to_owned();
+        if first { [one, other, third] } else { [third, other, one] }
+    };
+    let mut told = [true, false].map(|first| {
+        let (mut lines, left_out) = lines(&loops(first));
+        lines.retain(|line| line.starts_with("# TYPE") || line.contains("work"));
+        lines.sort();
+        (lines, left_out)
+    });
+    assert_eq!(told[0], told[1]);
+    let (lines, _) = &mut told[0];
+    for line in [
+        "# TYPE loopscope_runtime_work_total counter",
+        "loopscope_runtime_work_total{loop=\"b\"} 9",
+        "# TYPE loopscope_runtime_my_js_2_work gauge",
+        "loopscope_runtime_my_js_2_work{loop=\"a\"} 7",
+        "# TYPE loopscope_runtime_gc_pause_seconds histogram",
+    ] {
+        assert!(lines.iter().any(|known| known == line), "`{line}` is not in\n{}", lines.join("\n"));
+    }
+    let names: Vec<&str> =
+        lines.iter().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect();
+    assert!(names.iter().enumerate().all(|(at, name)| !names[..at].contains(name)), "{names:?}");
+}
+
+#[test]
 fn loops_without_a_label_of_their_own_have_none() {
     let heap = gauge("heap", "", false, GaugeUnit::Count, 1);
     assert!(lines(&[with(OTHER, vec![heap], vec![pause("")])]).0.is_empty());
