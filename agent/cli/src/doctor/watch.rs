@@ -129,7 +129,7 @@ impl<'a> Patient<'a> {
             false => incident.loop_id.agrees_with(self.page.id()),
         };
         let surroundings = Surroundings {
-            label: Some(self.page.called.label.clone()),
+            label: Some(self.page.called.words(self.page.facts.worker)),
             thread_ns,
             processors: Status::of_process(self.pid).map_or(0, |status| status.processors()),
             incidents: incidents.iter().filter(is_own).cloned().collect(),
