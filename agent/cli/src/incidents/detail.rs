@@ -45,7 +45,11 @@ fn headline(paint: Paint, found: &Found) -> String {
     let (lane, parked) = (&incident.words.lane, &incident.words.parked);
     let did = match (incident.duration_ns, incident.kind.name()) {
         (0, _) => "was idle at the end".to_owned(),
-        (ns, "pool") => format!("was saturated for {}", show_ns(ns)),
+        (ns, "pool") if incident.is_over => format!("was saturated for {}", show_ns(ns)),
+        (ns, "pool") if matches!(found.origin, Origin::Agent(_) | Origin::Page) => {
+            format!("has been saturated for {} and still is", show_ns(ns))
+        }
+        (ns, "pool") => format!("had been saturated for {} when it ended", show_ns(ns)),
         (ns, _) if incident.is_over => format!("had not {parked} for {}", show_ns(ns)),
         (ns, _) if matches!(found.origin, Origin::PageOfTheDead | Origin::Kept) => {
             format!("had not {parked} for {} when it ended", show_ns(ns))
