@@ -171,6 +171,28 @@ fn is_same_stall(of_page: &Incident, kept: &Incident) -> bool {
         && of_page.begin_unix_ns.abs_diff(kept.begin_unix_ns) < CLOCKS_APART_NS
 }
 
+/// Returns the incident of a page with what only its agent knew. It is called as the agent called it.
+fn joined(of_page: &Incident, kept: Incident) -> Incident {
+    // Of a page alone there are no stacks.
+    let note =
+        |note: &String| note.replace(": there are no stacks, and it", ", with what its agent had kept: it");
+    Incident {
+        id: kept.id,
+        class: kept.class,
+        waiting_in: kept.waiting_in,
+        cpu_ns: kept.cpu_ns,
+        runqueue_ns: kept.runqueue_ns,
+        watched_ns: kept.watched_ns,
+        stacks: kept.stacks,
+        stacks_in: kept.stacks_in,
+        captures_failed: kept.captures_failed,
+        captures_suppressed: kept.captures_suppressed,
+        before: kept.before,
+        notes: kept.notes.into_iter().chain(of_page.notes.iter().map(note)).collect(),
+        ..of_page.clone()
+    }
+}
+
 impl Found {
     /// Returns the same with an incident that may be shown: it may be an agent's or a file's, and hold anything.
     pub fn printable(&self) -> Found {
@@ -226,8 +248,7 @@ impl Catch {
                 found.origin == Origin::PageOfTheDead && is_same_stall(&found.incident, &incident)
             };
             if let Some(last) = self.found.iter_mut().find(is_last) {
-                let duration_ns = last.incident.duration_ns.max(incident.duration_ns);
-                *last = Found { incident: Incident { duration_ns, ..incident }, origin: Origin::Kept };
+                last.incident = joined(&last.incident, incident);
                 continue;
             }
             // What is under way in a living process is told by its agent or its page.
@@ -401,7 +422,7 @@ mod tests {
             .iter()
             .map(|found| (found.incident.number(), found.incident.duration_ns, found.origin == Origin::Kept))
             .collect();
-        assert_eq!(told, [(3, 900, true), (2, 300, true), (1, 300, true)]);
+        assert_eq!(told, [(3, 900, false), (2, 300, true), (1, 300, true)]);
     }
 
     #[test]
