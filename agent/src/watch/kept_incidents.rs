@@ -100,10 +100,10 @@ impl KeptIncidents {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use loopscope_probe::clock::unix_ns;
     use loopscope_report::incident::Record;
     use std::fs;
     use std::os::unix::fs::{DirBuilderExt, PermissionsExt, symlink};
-    use std::time::{SystemTime, UNIX_EPOCH};
 
     /// A private directory in memory that goes away with the test.
     struct Runtime(PathBuf);
@@ -132,7 +132,7 @@ mod tests {
     }
 
     fn incident(pid: u32, number: u64, age_ms: u64) -> Arc<Incident> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64;
+        let now = unix_ns();
         Arc::new(Incident {
             id: format!("{pid}-{number}").parse().unwrap(),
             pid,
