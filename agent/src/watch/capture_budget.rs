@@ -47,7 +47,8 @@ impl CaptureBudget {
         self.used_ns = self.used_ns.saturating_sub(now_ns.saturating_sub(self.as_of_ns));
         self.as_of_ns = now_ns;
         let has_room = self.used_ns + cost_ns <= AT_ONCE * cost_ns;
-        if !has_room && !(is_new && self.has_room_for_new(now_ns)) {
+        let is_granted = has_room || (is_new && self.has_room_for_new(now_ns));
+        if !is_granted {
             return false;
         }
         self.used_ns = (self.used_ns + cost_ns).min(AT_ONCE * cost_ns);
