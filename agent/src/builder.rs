@@ -9,6 +9,7 @@ use crate::state::AgentState;
 use crate::thread::{AgentThread, Start};
 use crate::watch::action::Action;
 use crate::watch::frames::{FrameSource, FrameSources};
+use crate::watch::kept_incidents::with_environment;
 use crate::watch::log::Log;
 use loopscope_probe::control::{CRITICAL_NS, WARNING_NS};
 use loopscope_probe::switch;
@@ -47,8 +48,8 @@ impl AgentBuilder {
         self
     }
 
-    /// Sets how many incidents of one loop are logged and captured within a minute: 10 otherwise. Further ones are
-    /// recorded and counted all the same, and one line tells how many there were.
+    /// Sets how many incidents of one loop are logged within a minute: 10 otherwise. Further ones are recorded, captured and
+    /// counted all the same, and one line tells how many there were.
     pub fn reports_per_minute(mut self, most: u32) -> Self {
         self.settings.reports_per_minute = most;
         self
@@ -59,6 +60,14 @@ impl AgentBuilder {
     /// disk that is full or gone is told in the log, and incidents are kept in memory as always.
     pub fn incidents_dir(mut self, path: impl Into<PathBuf>) -> Self {
         self.settings.incidents_dir = Some(path.into());
+        self
+    }
+
+    /// Says whether the last incidents are kept beside the pages, in the private runtime directory, so that `loopscope incidents`
+    /// tells them after the program was killed or has started anew: they are otherwise. At most 64 of a process and 200 of a
+    /// user, 8 MiB, for a day. The environment's `LOOPSCOPE_KEEP_INCIDENTS=off` wins.
+    pub fn keep_incidents(mut self, are_kept: bool) -> Self {
+        self.settings.keeps_incidents = are_kept;
         self
     }
 
@@ -112,7 +121,8 @@ impl AgentBuilder {
         let server = OpenServer::open(self.server, &sender)?;
         let (captures, unknown) = self.settings.captures.with_environment();
         set_captures(captures);
-        unknown.into_iter().for_each(|line| sender.warn(line));
+        let (keeps_incidents, unknown_keep) = with_environment(self.settings.keeps_incidents);
+        unknown.into_iter().chain(unknown_keep).for_each(|line| sender.warn(line));
         if let Some(value) = switch::unknown_value() {
             sender.warn(format!(
                 "LOOPSCOPE={value} means nothing, so loopscope is on; LOOPSCOPE=off turns it off"
@@ -120,7 +130,8 @@ impl AgentBuilder {
         }
         let (address, socket) = (server.address_on_page(), server.socket_on_page());
         let addresses = self.settings.address_sources.clone();
-        let start = Start { settings: self.settings, address, socket, log: sender.clone() };
+        let settings = Settings { keeps_incidents, ..self.settings };
+        let start = Start { settings, address, socket, log: sender.clone() };
         let watch = AgentThread::start(start)?;
         let server = server.start(watch.handle.clone(), addresses, sender)?;
         Ok(Agent { threads: Some(Threads { server, watch, log }), claim })
@@ -158,6 +169,7 @@ impl Agent {
                 }),
                 reports_per_minute: REPORTS_PER_MINUTE,
                 incidents_dir: None,
+                keeps_incidents: true,
                 actions: Vec::new(),
                 frame_sources: FrameSources::new(),
                 address_sources: AddressSources::default(),

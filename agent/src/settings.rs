@@ -16,6 +16,8 @@ pub(crate) struct Settings {
     pub thresholds: ThresholdTable,
     pub reports_per_minute: u32,
     pub incidents_dir: Option<PathBuf>,
+    /// The last incidents outlive the process, beside its pages.
+    pub keeps_incidents: bool,
     pub actions: Vec<Action>,
     pub frame_sources: FrameSources,
     pub address_sources: AddressSources,
@@ -31,6 +33,7 @@ impl fmt::Debug for Settings {
             .field("thresholds", &self.thresholds)
             .field("reports_per_minute", &self.reports_per_minute)
             .field("incidents_dir", &self.incidents_dir)
+            .field("keeps_incidents", &self.keeps_incidents)
             .field("actions", &self.actions)
             .field("frame_sources", &sources)
             .field("address_sources", &self.address_sources)

@@ -6,6 +6,7 @@ use crate::settings::Settings;
 use crate::watch::action::Actor;
 use crate::watch::disk::{Disk, DiskBounds};
 use crate::watch::incident_queue::IncidentQueue;
+use crate::watch::kept_incidents::KeptIncidents;
 use crate::watch::namer::{Named, Namer};
 use loopscope_report::metrics::view::Outcomes;
 use loopscope_stacks::Readiness;
@@ -15,6 +16,7 @@ use loopscope_stacks::Readiness;
 pub(crate) struct Workers {
     namer: Option<Namer>,
     disk: Option<Disk>,
+    kept: Option<KeptIncidents>,
     actor: Option<Actor>,
     /// What to tell the program's log.
     notes: Vec<String>,
@@ -31,6 +33,7 @@ impl Workers {
             workers.disk =
                 workers.started("incidents on disk", Disk::start(path.clone(), DiskBounds::default()));
         }
+        workers.kept = settings.keeps_incidents.then(KeptIncidents::new);
         if !settings.actions.is_empty() {
             workers.actor = workers.started("actions on incidents", Actor::start(settings.actions.clone()));
         }
@@ -63,6 +66,9 @@ impl Workers {
             }
         }
         for incident in queue.kept.drain(..) {
+            if let Some(kept) = &mut self.kept {
+                kept.keep(&incident);
+            }
             if let Some(disk) = &self.disk {
                 disk.keep(incident);
             }
@@ -83,6 +89,7 @@ impl Workers {
     pub(crate) fn notes(&mut self) -> Vec<String> {
         let mut notes = std::mem::take(&mut self.notes);
         notes.extend(self.disk.as_ref().map(Disk::notes).unwrap_or_default());
+        notes.extend(self.kept.as_mut().map(KeptIncidents::notes).unwrap_or_default());
         notes.extend(self.actor.as_ref().map(Actor::notes).unwrap_or_default());
         notes
     }

@@ -7,7 +7,7 @@
 use super::stage::Stage;
 use loopscope_probe::GaugeWriter;
 use loopscope_probe::description::{Culprit, Description, Fact, FramePart, Owner, Term, Trouble};
-use loopscope_probe::gauges::{GaugeType, GaugeUnit};
+use loopscope_probe::gauges::{GaugeHistogramId, GaugeId, GaugeType, GaugeUnit};
 use loopscope_probe::jobs::JobRecord;
 use loopscope_probe::kind::{HandleType, Queue};
 use loopscope_probe::site::Site;
@@ -33,6 +33,7 @@ pub fn description() -> Description {
         .remedy(Trouble::MicrotaskFlood, "yield with `setImmediate` between parts")
         .remedy(Trouble::NextTickFlood, "use `setImmediate` instead of ticks")
         .remedy(Trouble::ImmediateFlood, "do fewer in a turn")
+        .remedy(Trouble::Collecting, "reuse buffers, or give the heap more room (--heap)")
         .remedy(Trouble::PoolSize, "raise POOL_THREADS to {threads}")
         .frames(Owner::Runtime, FramePart::Module, "libscripts.so")
         .frames(Owner::Dependency, FramePart::File, "/modules/")
@@ -78,7 +79,16 @@ struct Loop {
     hashed: SiteId,
     pool: PoolWriter,
     gauges: GaugeWriter,
+    collections: Option<Collections>,
     jobs: u64,
+}
+
+/// Where collections of garbage are told.
+#[derive(Clone, Copy)]
+struct Collections {
+    runs: GaugeId,
+    time: GaugeId,
+    pauses: GaugeHistogramId,
 }
 
 impl Loop {
@@ -95,6 +105,7 @@ impl Loop {
             hashed: site(&mut writer, Kind::WorkDone, "onhash", 53),
             pool: writer.take_pool().expect("nobody took it before"),
             gauges: writer.take_gauges().expect("nobody took them before"),
+            collections: None,
             writer,
             jobs: 0,
         }
@@ -188,8 +199,23 @@ fn garbage(own: &mut Loop) {
     assert_eq!(gauges.add("Heap size", "", GaugeType::Gauge, GaugeUnit::Bytes), None);
     gauges.set(used, 48 << 20);
     gauges.set(runs, 17);
-    gauges.set(time, 34_000_000);
-    (0..17).for_each(|_| gauges.record(pauses, 2_000_000));
+    gauges.set(time, 3_400_000);
+    (0..17).for_each(|_| gauges.record(pauses, 200_000));
+    own.collections = Some(Collections { runs, time, pauses });
+}
+
+/// The loop is held up by collections of garbage, none of them long enough for a stall.
+fn collect(stage: &mut Stage<'_>, own: &mut Loop) {
+    let Some(Collections { runs, time, pauses }) = own.collections else { return };
+    for collected in 1..=12 {
+        own.callback(stage, Kind::IoRead, own.read, 40);
+        own.gauges.set(runs, 17 + collected);
+        own.gauges.set(time, 3_400_000 + collected * 30_000_000);
+        own.gauges.record(pauses, 30_000_000);
+        own.writer.drained();
+        own.poll(stage, 10);
+    }
+    stage.show("garbage is collected for more than half of the time");
 }
 
 /// Plays what such a runtime does in some seconds.
@@ -217,6 +243,8 @@ pub fn play(stage: &mut Stage<'_>) {
     drains(stage, &mut own);
     blocks(stage, &mut own);
     pool(stage, &mut own);
+    own.poll(stage, 3);
+    collect(stage, &mut own);
     own.callback(stage, Kind::IoRead, own.read, 1);
     own.writer.drained();
     own.writer.suspend();

@@ -232,7 +232,7 @@ impl Audience {
         let mut evidence = Vec::new();
         for (number, examination) in std::mem::take(&mut self.examinations) {
             let page = pages[number];
-            let label = Some(page.label().to_owned());
+            let label = Some(page.called().words(page.page().facts().worker));
             let surroundings = Surroundings { label, processors: 4, ..Surroundings::default() };
             evidence.push(examination.end(&page.page().snapshot(clock), clock, surroundings));
         }

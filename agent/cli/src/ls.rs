@@ -14,7 +14,7 @@ use loopscope_probe::now::Running;
 use loopscope_probe::{NowValues, Page};
 use loopscope_report::duration::show_ns;
 use loopscope_report::live::Observer;
-use loopscope_report::words::kind_word;
+use loopscope_report::words::kind_and_place;
 
 /// Prints the list.
 ///
@@ -106,7 +106,7 @@ pub fn describe(running: &Running, page: &Page) -> String {
         };
     };
     let label = page.sites().label(running.site);
-    format!("{} {label}", kind_word(&runtime, kind))
+    kind_and_place(&runtime, kind, &label, running.is_many)
 }
 
 impl Row {

@@ -14,6 +14,7 @@ use loopscope_probe::process_id::ProcessId;
 use loopscope_probe::snapshot::Facts;
 use loopscope_probe::{Clock, Page, Snapshot, Ticks, directory, loop_id};
 use loopscope_report::diagnose::{LoopName, last_moment};
+use loopscope_report::incident::Incident;
 use std::fs::File;
 use std::io;
 use std::path::PathBuf;
@@ -140,6 +141,12 @@ impl Process {
     /// Returns where its agent listens, as its pages tell; `None` where nowhere.
     pub fn address(&self) -> Option<AgentAddress> {
         self.loops.iter().find_map(|page| page.read().ok()?.control().address())
+    }
+
+    /// Tells whether an incident is of this process.
+    pub fn is_of(&self, incident: &Incident) -> bool {
+        let of_page = |page: &LoopPage| page.id().process().agrees_with(incident.process_id());
+        self.loops.iter().any(of_page)
     }
 
     /// Tells whether it runs still.

@@ -183,7 +183,11 @@ function links(url) {
 
 function stack(incident) {
   const [first] = incident.stacks;
-  if (!first) return incident.captures_failed.map((text) => make("p", { class: "dim" }, `No stack: ${text}`));
+  if (!first) {
+    const failed = incident.captures_failed.map((text) => `No stack: ${text}`);
+    const last = incident.stacks_in ? [`The last stacks of the same culprit are in incident ${incident.pid}-${incident.stacks_in}.`] : [];
+    return [...failed, ...last].map((text) => make("p", { class: "dim" }, text));
+  }
   const place = (frame) => (frame.file ? `  ${[frame.file, frame.line ?? "?", ...(frame.column ? [frame.column] : [])].join(":")}` : frame.module ? `  ${frame.module}` : "");
   const item = (frame, index) =>
     make("li", { "data-guilty": index === first.guilty }, frame.function, make("span", { class: "dim" }, place(frame)));

@@ -41,7 +41,8 @@ export class LoopList {
   update(view, history, picked) {
     const all = loopsOf(view);
     this.filter.hidden = all.length < FILTER_FROM;
-    say(byId("loops-title"), all.length === 1 ? `1 ${all[0].loop.words.lane}` : `${all.length} ${lanes(view)}`);
+    const number = all.reduce((sum, { loop }) => sum + (loop.workers.length || 1), 0);
+    say(byId("loops-title"), number === 1 ? `1 ${all[0].loop.words.lane}` : `${number} ${lanes(view)}`);
     const there = new Set();
     let hasChanged = false;
     const isShown = ({ runtime, loop }) => !runtime || this.unfolded.has(runtime.id) || loop.id === picked;

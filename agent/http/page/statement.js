@@ -126,7 +126,8 @@ export function blame(incident) {
   const { kind, label } = incident.culprit;
   if (incident.kind === "pool") return `pool filled by ${label && label !== "?" ? label : "its jobs"}`;
   if (kind === "main" || kind === "") return `by ${incident.words.between}`;
-  return `${incident.kind === "starvation" ? "starved" : "blocked"} by ${kind} ${label}`;
+  const place = label && label !== "?" ? label : "at an unknown place";
+  return `${incident.kind === "starvation" ? "starved" : "blocked"} by ${kind} ${place}`;
 }
 
 function ofCalm(view, all) {

@@ -82,6 +82,38 @@ pub fn kind_word(runtime: &Description, kind: Kind) -> &str {
     kind.queue().map_or_else(|| runtime.kind_label(kind), |queue| runtime.queue_label(queue))
 }
 
+/// Returns what people call so many runs of a kind, of which no place is known: `promise job`, `promise jobs`.
+pub fn kind_many(runtime: &Description, kind: Kind, number: u64) -> String {
+    runtime.kind_noun(kind, number)
+}
+
+/// Returns what runs, for displays: its kind and place, `timer flush (src/x.rs:40)`, or where no place is known (`?`), what
+/// people call it; `is_many` where it stands for many.
+pub fn kind_and_place(runtime: &Description, kind: Kind, place: &str, is_many: bool) -> String {
+    match place {
+        "" | "?" => kind_many(runtime, kind, if is_many { u64::MAX } else { 1 }),
+        place => format!("{} {place}", kind_word(runtime, kind)),
+    }
+}
+
+/// Leaves out the directories of the place in a text about a site: `flush (src/app/x.rs:40)` is `flush (x.rs:40)`. What is a
+/// name stays: `GET /items (src/x.rs:1)` is `GET /items (x.rs:1)`.
+pub fn without_directories(text: &str) -> String {
+    let ends_with_line = |word: &str| {
+        let line = word.trim_end_matches(')').rsplit_once(':').map(|(_, line)| line);
+        line.is_some_and(|line| !line.is_empty() && line.bytes().all(|byte| byte.is_ascii_digit()))
+    };
+    let is_place = |word: &str| ends_with_line(word) || (word.starts_with('(') && word.ends_with(')'));
+    let short = |word: &str| {
+        if !is_place(word) {
+            return word.to_owned();
+        }
+        let (lead, path) = word.split_at(usize::from(word.starts_with('(')));
+        format!("{lead}{}", path.rsplit('/').next().unwrap_or(path))
+    };
+    text.split(' ').map(short).collect::<Vec<_>>().join(" ")
+}
+
 /// Returns the label value of the queue that is drained; empty between two jobs.
 pub(crate) fn queue_label(runtime: &Description, queue: Option<Queue>) -> &str {
     queue.map_or("", |queue| runtime.queue_label(queue))
@@ -119,7 +151,8 @@ pub(crate) fn rate(number: u64, over_ns: u64) -> String {
     }
 }
 
-fn thousands(number: u64) -> String {
+/// Writes a count: `12,345`.
+pub(crate) fn thousands(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (at, digit) in digits.chars().enumerate() {
@@ -143,13 +176,39 @@ pub(crate) fn elsewhere_to_wait(runtime: &Description) -> &str {
 
 /// Returns how a runtime's pool gets another number of threads; `None` where nobody knows how many it has.
 pub(crate) fn pool_size(runtime: &Description, threads: Option<u64>) -> String {
-    let text = runtime.remedy_for(Trouble::PoolSize).unwrap_or("{threads} threads");
-    text.replace("{threads}", &threads.map_or("more".to_owned(), |threads| threads.to_string()))
+    let text = runtime.remedy_for(Trouble::PoolSize).unwrap_or("give it {threads} threads");
+    match threads {
+        Some(threads) => text.replace("{threads}", &threads.to_string()),
+        None => text.replace("{threads} threads", "more threads").replace("{threads}", "a higher number"),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn directories_are_left_out_of_places_and_not_of_names() {
+        for (text, shown) in [
+            ("timer flush (src/app/x.rs:40)", "timer flush (x.rs:40)"),
+            ("microtask agent/cli/src/demo/routes.rs:34", "microtask routes.rs:34"),
+            ("412 x io_read src/x.rs:40", "412 x io_read x.rs:40"),
+            ("poll GET /items (src/routes.rs:12)", "poll GET /items (routes.rs:12)"),
+            ("poll GET /items", "poll GET /items"),
+            ("script main (app/server.js)", "script main (server.js)"),
+            ("", ""),
+        ] {
+            assert_eq!(without_directories(text), shown);
+        }
+    }
+
+    #[test]
+    fn a_pool_whose_size_nobody_knows_gets_no_number() {
+        let runtime = Description::new().remedy(Trouble::PoolSize, "raise THREADS to {threads}");
+        assert_eq!(pool_size(&runtime, None), "raise THREADS to a higher number");
+        assert_eq!(pool_size(&Description::new(), None), "give it more threads");
+        assert_eq!(pool_size(&Description::new(), Some(8)), "give it 8 threads");
+    }
 
     #[test]
     fn figures_are_short() {

@@ -49,7 +49,9 @@ impl AgentState {
                 };
                 let before = watched.thresholds;
                 let thresholds = wish.apply(before).map_err(wrong)?;
-                self.thresholds.set_one(name, thresholds);
+                let workers: Vec<String> =
+                    self.loops.iter().flat_map(|other| workers_of(name, other)).collect();
+                self.thresholds.set_runtime(name, &workers, thresholds);
                 (format!("loop {name}"), before, thresholds)
             }
         };
@@ -62,6 +64,13 @@ impl AgentState {
         self.accounts.agent.threshold_changes += 1;
         Ok(format!("stall thresholds of {of} changed from {} to {}", words(before), words(after)))
     }
+}
+
+/// Returns what the loop is called, where it is a worker of this runtime: what was set for it alone goes.
+fn workers_of(runtime: &str, watched: &super::Watched) -> Vec<String> {
+    let called = &watched.watch.called;
+    let names = [&called.label, &watched.name].into_iter().filter(|name| *name != runtime).cloned();
+    if called.runtime == runtime { names.collect() } else { Vec::new() }
 }
 
 /// Returns what thresholds are set by: a runtime comes before each of its workers.

@@ -4,9 +4,11 @@
 //! a reader finds an old version or the new one, whatever happens in between. An incident is there from its detection
 //! on. The oldest files are removed when there are too many or too large ones.
 
+use loopscope_probe::clock::unix_ns;
+use loopscope_probe::directory::make_private;
 use loopscope_probe::file_limit::without_signals;
 use loopscope_report::incident::Incident;
-use loopscope_report::incident::file_name::{file_name, is_incident_name};
+use loopscope_report::incident::file_name::{begin_and_pid, file_name, is_incident_name};
 use loopscope_report::metrics::view::Outcomes;
 use std::collections::VecDeque;
 use std::fs::{self, File};
@@ -22,13 +24,24 @@ const WAITING_MAX: usize = 256;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct DiskBounds {
     pub files: usize,
+    /// Of one process, by its pid.
+    pub files_of_process: usize,
     pub bytes: u64,
+    /// Since the begin of an incident, in nanoseconds; `None` for no bound.
+    pub age_ns: Option<u64>,
+    /// It is in memory, and its user's alone; else any directory will do.
+    pub is_private: bool,
 }
 
 impl Default for DiskBounds {
     fn default() -> Self {
-        DiskBounds { files: 500, bytes: 64 << 20 }
+        DiskBounds { files: 500, files_of_process: 500, bytes: 64 << 20, age_ns: None, is_private: false }
     }
+}
+
+/// Removes what is beyond the bounds of a directory now.
+pub(crate) fn prune(path: &Path, bounds: DiskBounds) {
+    Folder { path: path.to_owned(), bounds }.make_room("");
 }
 
 #[derive(Debug, Default)]
@@ -138,10 +151,7 @@ fn serve(shared: &(Mutex<Shared>, Condvar), folder: &Folder) {
             Err(error) => {
                 held.outcomes.failed += 1;
                 if !std::mem::replace(&mut is_failing, true) {
-                    held.notes.push(format!(
-                        "incidents cannot be written to {}: {error}; they are kept in memory only until that works again",
-                        folder.path.display()
-                    ));
+                    held.notes.push(folder.failure(&error));
                 }
             }
         }
@@ -156,12 +166,35 @@ struct Folder {
 }
 
 impl Folder {
+    /// Says that incidents cannot be written.
+    fn failure(&self, error: &io::Error) -> String {
+        let path = self.path.display();
+        match self.bounds.is_private {
+            true => format!("incidents are not kept beyond the process: {path} {error}"),
+            false => format!(
+                "incidents cannot be written to {path}: {error}; they are kept in memory only until that works again"
+            ),
+        }
+    }
+
+    /// Makes the directory where it is not there, and checks that it will do.
+    fn make(&self) -> io::Result<()> {
+        match self.bounds.is_private {
+            false => fs::create_dir_all(&self.path),
+            true => {
+                let parent = self.path.parent().unwrap_or(Path::new("."));
+                let made = make_private(parent).and_then(|()| make_private(&self.path));
+                made.map_err(io::Error::other)
+            }
+        }
+    }
+
     fn write(&self, incident: &Incident) -> io::Result<()> {
         let name = file_name(incident);
         let path = self.path.join(&name);
         let is_new = !path.exists();
         if is_new {
-            fs::create_dir_all(&self.path)?;
+            self.make()?;
         }
         let temporary = self.path.join(format!(".{name}.{}.tmp", std::process::id()));
         let written =
@@ -178,6 +211,7 @@ impl Folder {
 
     /// Removes the oldest incidents beyond the bounds; never the one called `newest`.
     fn make_room(&self, newest: &str) {
+        let oldest_ms = self.bounds.age_ns.map_or(0, |age_ns| unix_ns().saturating_sub(age_ns) / 1_000_000);
         let mut files: Vec<(String, u64)> = self
             .names()
             .filter(|name| is_incident_name(name) && name != newest)
@@ -189,13 +223,19 @@ impl Folder {
         files.sort();
         let own_bytes = fs::metadata(self.path.join(newest)).map_or(0, |meta| meta.len());
         let mut bytes = own_bytes + files.iter().map(|(_, bytes)| bytes).sum::<u64>();
-        let mut count = files.len() + 1;
+        let mut count = files.len() + usize::from(!newest.is_empty());
+        let own_pid = begin_and_pid(newest).map(|(_, pid)| pid);
+        let is_own = |name: &str| begin_and_pid(name).is_some_and(|(_, pid)| Some(pid) == own_pid);
+        let mut own_count = 1 + files.iter().filter(|(name, _)| is_own(name)).count();
         for (name, file_bytes) in files {
-            if count <= self.bounds.files && bytes <= self.bounds.bytes {
-                break;
+            let is_too_old = begin_and_pid(&name).is_some_and(|(begin_ms, _)| begin_ms < oldest_ms);
+            let is_one_too_many = is_own(&name) && own_count > self.bounds.files_of_process;
+            if !is_too_old && !is_one_too_many && count <= self.bounds.files && bytes <= self.bounds.bytes {
+                continue;
             }
             // Another process may have removed it.
-            let _ = fs::remove_file(self.path.join(name));
+            let _ = fs::remove_file(self.path.join(&name));
+            own_count -= usize::from(is_own(&name));
             (count, bytes) = (count - 1, bytes - file_bytes);
         }
     }
@@ -224,7 +264,8 @@ impl Folder {
 fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
     use std::os::unix::fs::OpenOptionsExt;
     let mut options = File::options();
-    let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    options.write(true).create(true).truncate(true).mode(0o600).custom_flags(libc::O_NOFOLLOW);
+    let mut file = options.open(path)?;
     // A limit on the size of files may be lower by now than it was when the program started.
     without_signals(|| file.write_all(bytes))?;
     file.sync_all()

@@ -53,7 +53,9 @@ fn the_newest_stay_within_the_bounds_and_foreign_files_are_left_alone() {
     for foreign in [&scratch.0.join("notes.json"), &scratch.0.join("x.tmp"), &dead] {
         fs::write(foreign, "{").unwrap();
     }
-    let disk = Disk::start(scratch.0.clone(), DiskBounds { files: 3, bytes: 1 << 20 }).unwrap();
+    let disk =
+        Disk::start(scratch.0.clone(), DiskBounds { files: 3, bytes: 1 << 20, ..DiskBounds::default() })
+            .unwrap();
     for number in 1..=9 {
         disk.keep(incident(number, 1));
         disk.keep(incident(number, 5));
@@ -73,7 +75,9 @@ fn the_newest_stay_within_the_bounds_and_foreign_files_are_left_alone() {
 #[test]
 fn bytes_are_bounded_too() {
     let scratch = Scratch::new("bytes");
-    let disk = Disk::start(scratch.0.clone(), DiskBounds { files: 100, bytes: 100_000 }).unwrap();
+    let disk =
+        Disk::start(scratch.0.clone(), DiskBounds { files: 100, bytes: 100_000, ..DiskBounds::default() })
+            .unwrap();
     for number in 1..=20 {
         disk.keep(incident(number, 200));
     }

@@ -1,8 +1,8 @@
 //! The incidents of one loop: opened when a stall or a saturated pool is found, looked at while they last, closed.
 
 use crate::capture::{NoCapture, Prepared};
+use crate::watch::capture_budget::CaptureBudget;
 use crate::watch::incident_queue::IncidentQueue;
-
 use crate::watch::log_report::LogReport;
 use crate::watch::namer::{Named, Work};
 use crate::watch::open_incident::{Announced, At, OpenIncident};
@@ -60,6 +60,7 @@ pub(crate) struct IncidentTracker {
     meter: StallAccounting,
     history: History,
     budget: Budget,
+    captures: CaptureBudget,
     stall: Option<OpenIncident>,
     pool: Option<OpenPoolIncident>,
     /// Over, but not done: their stacks have no names yet.
@@ -118,6 +119,7 @@ impl IncidentTracker {
             meter: StallAccounting::default(),
             history: History::default(),
             budget: Budget::new(reports_per_minute),
+            captures: CaptureBudget::default(),
             stall: None,
             pool: None,
             closing: VecDeque::new(),
@@ -204,6 +206,9 @@ impl IncidentTracker {
         let mut all = self.stall.iter_mut().chain(&mut self.closing);
         let Some(case) = all.find(|case| case.number == named.number) else { return false };
         case.named(named);
+        if !case.builder.incident.stacks.is_empty() {
+            self.captures.captured(&case.builder.incident);
+        }
         case.publish(page, queue, named.is_final);
         true
     }
@@ -231,15 +236,17 @@ impl IncidentTracker {
         }
     }
 
-    /// Asks for the thread's stack, where the incident is one of those that are reported.
+    /// Asks for the thread's stack, where there is budget for one.
     fn capture(&mut self, at: &At<'_>, case: &mut OpenIncident) {
-        if case.announced == Announced::Refused {
-            case.builder.incident.captures_suppressed += 1;
-            self.counts.captures[RATE_LIMITED] += 1;
+        let incident = &mut case.builder.incident;
+        incident.stacks_in = self.captures.last_of(incident).filter(|number| *number != case.number);
+        // A thread that stands still with its process has nothing to tell.
+        if !incident.class.may_be_code() {
             return;
         }
-        // A thread that stands still with its process has nothing to tell.
-        if !case.builder.incident.class.may_be_code() {
+        if !self.captures.ask(incident, at.now_ns) {
+            incident.captures_suppressed += 1;
+            self.counts.captures[RATE_LIMITED] += 1;
             return;
         }
         match self.asked {
@@ -436,6 +443,7 @@ impl IncidentTracker {
         });
         self.counts.incidents[case.builder.incident.kind as usize] += 1;
         case.announced = self.admission(at);
+        case.builder.incident.stacks_in = self.captures.last_of(&case.builder.incident);
         case.builder.close(&at.seen, end.ns);
         case.closed(at.now_ns);
         case.publish(at.seen.page, queue, true);

@@ -164,7 +164,7 @@ fn a_stack_that_is_not_delivered_is_told_and_holds_nothing_up() {
 }
 
 #[test]
-fn stacks_are_asked_for_again_at_the_doublings_and_share_the_budget() {
+fn stacks_are_asked_for_again_at_the_doublings_and_have_a_budget_of_their_own() {
     let mut bench = Bench::new(1);
     let site = bench.site(Kind::Timer, "t");
     for _ in 0..2 {
@@ -176,12 +176,41 @@ fn stacks_are_asked_for_again_at_the_doublings_and_share_the_budget() {
         }
         bench.finish();
     }
-    assert_eq!(bench.sight.0.lock().unwrap().asked, 4);
-    assert_eq!(bench.tracker.counts().captures, [0, 4, 4]);
-    assert_eq!(bench.incident().captures_suppressed, 4);
+    // Not that of log lines, of which there is one.
+    assert_eq!(bench.sight.0.lock().unwrap().asked, 7);
+    assert_eq!(bench.tracker.counts().captures, [0, 7, 1]);
+    assert_eq!(bench.incident().captures_suppressed, 1);
     let first = bench.queue.store.newest_first().last().unwrap().captures_failed.clone();
     assert_eq!(first.len(), 1, "equal reasons are told once");
     assert!(first[0].ends_with(": no stacks here"), "{first:?}");
+}
+
+#[test]
+fn a_stall_that_is_not_logged_has_its_stack_and_one_without_points_to_it() {
+    let mut bench = Bench::new(0);
+    bench.tell(|told| told.refusal = None);
+    let site = bench.site(Kind::Timer, "t");
+    let stall = |bench: &mut Bench| {
+        bench.writer.unpark(1);
+        bench.look();
+        bench.begin(Kind::Timer, site);
+        bench.pass(101);
+        bench.look();
+    };
+    stall(&mut bench);
+    let shot = Shot { busy_since: Some(bench.writer.last()), sample: None };
+    bench.tell(|told| told.shot = Some(shot));
+    bench.look();
+    assert!(bench.hear(&named("a", "sum_amounts", 101, true)));
+    bench.finish();
+    assert_eq!(bench.lines(), [""; 0]);
+    assert_eq!((bench.incident().stacks.len(), bench.incident().stacks_elsewhere()), (1, None));
+    bench.tell(|told| told.refusal = Some("no stacks here".to_owned()));
+    stall(&mut bench);
+    bench.finish();
+    let second = bench.incident();
+    let elsewhere = second.stacks_elsewhere().unwrap().to_string();
+    assert_eq!((second.stacks.len(), elsewhere), (0, format!("{}-1", second.pid)));
 }
 
 /// A stall of a thread that runs, and is found to have slept after each of so many first steps.

@@ -95,6 +95,7 @@ pub(crate) fn blame(incident: &Incident) -> String {
 pub(crate) fn culprit_text(incident: &Incident) -> String {
     let Culprit { kind, label, name, .. } = &incident.culprit;
     match (kind.as_str(), label.as_str()) {
+        ("", _) if incident.kind == IncidentKind::Pool => format!("jobs of the pool of {}", incident.r#loop),
         ("main" | "", _) => incident.words.between.clone(),
         (kind, "?" | "") => format!("{kind} at an unknown place"),
         (kind, label) if name.is_empty() => format!("{kind} at {label}"),
@@ -188,7 +189,11 @@ fn standstill_line(moment: Moment, incident: &Incident, age: &str) -> String {
 }
 
 fn pool_line(moment: Moment, incident: &Incident, age: &str) -> String {
-    let subject = subject(incident);
+    let subject = match incident.group.as_str() {
+        "" => subject(incident),
+        // The runtime's, whichever of its workers tells of it.
+        group => group.to_owned(),
+    };
     let call = incident.waiting_in.as_ref().map(|call| format!("; the longest job waits in {call}"));
     let summary = format!("{}{}", incident.summary, call.unwrap_or_default());
     match moment {

@@ -13,6 +13,7 @@ pub(crate) mod thread_state;
 pub(crate) mod frames;
 pub(crate) mod namer;
 
+mod capture_budget;
 pub(crate) mod incident_tracker;
 mod open_incident;
 mod open_pool_incident;
@@ -22,6 +23,7 @@ pub(crate) mod disk;
 pub(crate) mod incident_queue;
 mod incident_stacks;
 pub(crate) mod incident_store;
+pub(crate) mod kept_incidents;
 pub(crate) mod log;
 pub(crate) mod log_report;
 mod memory_file;

@@ -74,7 +74,7 @@ pub fn groups(pace: Pace) -> Vec<AlertGroup> {
     vec![
         AlertGroup { name: "loopscope-loops", alerts: loops::alerts(pace) },
         AlertGroup { name: "loopscope-lag-budget", alerts: budget::alerts() },
-        AlertGroup { name: "loopscope-pools", alerts: pools::alerts() },
+        AlertGroup { name: "loopscope-pools", alerts: pools::alerts(pace) },
         AlertGroup { name: "loopscope-agent", alerts: agent::alerts(pace) },
     ]
 }

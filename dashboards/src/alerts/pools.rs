@@ -1,21 +1,22 @@
 //! Alerts on thread pools: full with work waiting, slow to start, and stuck.
 
 use super::{Alert, Severity};
-use crate::pace::Span;
-use crate::promql::Series;
+use crate::pace::{Pace, Span};
+use crate::promql::{Group, Series, max_over_time};
 use crate::recorded::{POOL_SATURATION, POOL_WAIT_P95};
 use loopscope_report::metrics::catalog as c;
 
-pub(super) fn alerts() -> Vec<Alert> {
+pub(super) fn alerts(pace: Pace) -> Vec<Alert> {
     vec![
         Alert {
             name: "PoolSaturated",
-            why: "Busy threads are no fault, nor are jobs that wait a moment: both together are.",
-            expr: format!("{POOL_SATURATION} > 0.5\nand\n{POOL_WAIT_P95} > 0.1"),
+            why: "Busy threads are no fault, nor are jobs that wait a moment: both together are. Of a pool whose waits \
+                  nobody knows, the length of its queue or the age of the first job in it says how long jobs wait.",
+            expr: saturated(pace),
             hold: Some(Span::minutes(5)),
             severity: Severity::Warning,
             summary: "Pool {{ $labels.pool }} of {{ owner }} was full with jobs waiting for {{ $value | humanizePercentage }} of the time",
-            description: "Files, name lookups, compression and the like of this process wait for a thread. Give the \
+            description: "Jobs of this process, such as files, name lookups and compression, wait for a thread. Give the \
                           pool more threads where its jobs wait for I/O; do less in them where they compute. \
                           `loopscope doctor` on the host says how, in the words of the runtime.",
         },
@@ -41,4 +42,17 @@ pub(super) fn alerts() -> Vec<Alert> {
                           dead network file system and a name server that does not answer are the usual reasons.",
         },
     ]
+}
+
+/// Full for most of the time, with jobs that wait long, as far as it is known: a wait where waits are told; else as many jobs
+/// as threads in the queue, or one that is old.
+fn saturated(pace: Pace) -> String {
+    let window = pace.window(Span::minutes(5));
+    let most = |family| max_over_time(&Series::of(family), Group::Without(&[]), &window);
+    let (depth, oldest) = (most(&c::POOL_QUEUE_DEPTH), most(&c::POOL_OLDEST_WAIT));
+    let threads = Series::of(&c::POOL_THREADS).select();
+    format!(
+        "{POOL_SATURATION} > 0.5\nand (\n  {POOL_WAIT_P95} > 0.1\n  or ({depth} >= {threads} unless {POOL_WAIT_P95})\n  \
+         or ({oldest} > 0.1 unless {POOL_WAIT_P95})\n)"
+    )
 }

@@ -9,7 +9,7 @@ const FS: (&str, &str) = ("kind", "fs");
 const DNS: (&str, &str) = ("kind", "dns");
 
 pub(super) fn cases() -> Vec<Case> {
-    vec![full(), busy_only(), slow(), stuck()]
+    vec![full(), deep(), old(), busy_only(), slow(), stuck()]
 }
 
 fn waits(case: Case, pool: (&'static str, &'static str), kind: (&'static str, &'static str)) -> Case {
@@ -28,6 +28,29 @@ fn full() -> Case {
         .silent("4m", "PoolSaturated")
         .fires("12m", "PoolSaturated", &[WEB], "80%")
         .silent("12m", "PoolWaitHigh")
+}
+
+/// Of these two nobody knows how long jobs wait.
+fn deep() -> Case {
+    Case::new("pools without known waits, both full, one of them with a long queue", "15s")
+        .series(&c::POOL_SATURATED, &[WEB], "0+12x60")
+        .series(&c::POOL_THREADS, &[WEB], "4x60")
+        .series(&c::POOL_QUEUE_DEPTH, &[WEB], "0 30x59")
+        .series(&c::POOL_SATURATED, &[CALM], "0+12x60")
+        .series(&c::POOL_THREADS, &[CALM], "4x60")
+        .series(&c::POOL_QUEUE_DEPTH, &[CALM], "1x60")
+        .silent("4m", "PoolSaturated")
+        .fires("12m", "PoolSaturated", &[WEB], "80%")
+}
+
+fn old() -> Case {
+    Case::new("pools without known waits, both full, of which only the age of the first job is known", "15s")
+        .series(&c::POOL_SATURATED, &[WEB], "0+12x60")
+        .series(&c::POOL_OLDEST_WAIT, &[WEB], "0 0.3x59")
+        .series(&c::POOL_SATURATED, &[CALM], "0+12x60")
+        .series(&c::POOL_OLDEST_WAIT, &[CALM], "0.01x60")
+        .silent("4m", "PoolSaturated")
+        .fires("12m", "PoolSaturated", &[WEB], "80%")
 }
 
 fn busy_only() -> Case {

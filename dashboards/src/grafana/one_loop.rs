@@ -381,8 +381,8 @@ fn incidents() -> Vec<Panel> {
         Panel::new(
             Shape::Lines,
             "Stacks taken a minute",
-            "Of the loop's thread within incidents: ok, failed, or left out because the minute's budget was used up \
-             (rate_limited).",
+            "Of the loop's thread within incidents: ok, failed, or left out (rate_limited) because only the first stack \
+             of a culprit and two a second are taken.",
         )
         .ask(per_minute(&loops(&c::CAPTURES), Group::By(&["result"]), WINDOW), "{{result}}")
         .from(0.0),

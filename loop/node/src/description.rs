@@ -82,7 +82,7 @@ fn remedies(description: Description) -> Description {
     description
         .remedy(
             Trouble::Computing,
-            "a worker (`node:worker_threads`), or split it into parts with setImmediate between them",
+            "a worker (`node:worker_threads`)",
         )
         .remedy(Trouble::Waiting, "the asynchronous form of the call (without `Sync`), or a worker")
         .remedy(
@@ -104,6 +104,11 @@ fn remedies(description: Description) -> Description {
             Trouble::ManyCallbacks,
             "each is short, their number is the trouble: handle fewer in a turn (portions, back-pressure, timers spread \
              over time), or spread the work over more processes (node:cluster)",
+        )
+        .remedy(
+            Trouble::Collecting,
+            "allocate less where it is hot (reuse buffers, stream in place of whole documents), or give the heap more room \
+             (--max-old-space-size, --max-semi-space-size)",
         )
         .remedy(Trouble::PoolSize, "UV_THREADPOOL_SIZE={threads} in the environment, before Node starts")
 }

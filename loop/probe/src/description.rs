@@ -259,6 +259,17 @@ impl Description {
         own.map_or(default_culprit(culprit), |(_, words)| words)
     }
 
+    /// Tells whether the runtime names this culprit. One that names none, and no kinds, is a loop that can have all.
+    pub fn names_culprit(&self, culprit: Culprit) -> bool {
+        let names_none = self.culprits.is_empty() && self.kinds.is_empty();
+        names_none || self.culprits.iter().any(|(known, _)| *known == culprit)
+    }
+
+    /// Returns the kinds that the runtime names.
+    pub fn named_kinds(&self) -> impl Iterator<Item = Kind> {
+        self.kinds.iter().map(|named| named.kind)
+    }
+
     /// Returns what helps against a trouble; `None` where the runtime says nothing.
     pub fn remedy_for(&self, trouble: Trouble) -> Option<&str> {
         self.remedies.iter().find(|(known, _)| *known == trouble).map(|(_, text)| text.as_str())

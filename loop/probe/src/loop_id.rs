@@ -102,6 +102,16 @@ pub struct Called {
     pub runtime: String,
 }
 
+impl Called {
+    /// Returns what it is called for people: `web/3` for worker 3 of runtime `web`, else its label.
+    pub fn words(&self, worker: Option<u32>) -> String {
+        match worker.filter(|_| !self.runtime.is_empty()) {
+            Some(worker) => format!("{}/{worker}", self.runtime),
+            None => self.label.clone(),
+        }
+    }
+}
+
 /// Returns what a new loop called `name`, a worker of the runtime called `runtime` where that is not empty, and its runtime are
 /// called beside the `others` of its process.
 pub fn called<'a>(name: &str, runtime: &str, others: impl Iterator<Item = &'a Called> + Clone) -> Called {

@@ -75,6 +75,8 @@ named! {
         ManyCallbacks = "many_callbacks",
         /// A pool with too few threads: `{threads}` is the number wanted.
         PoolSize = "pool_size",
+        /// Garbage that is collected for much of the time.
+        Collecting = "collecting",
     }
 }
 

@@ -142,7 +142,7 @@ impl<'a> Patient<'a> {
             false => incident.loop_id.agrees_with(self.page.id()),
         };
         let surroundings = Surroundings {
-            label: Some(self.page.called.label.clone()),
+            label: Some(self.page.called.words(self.page.facts.worker)),
             thread_ns,
             quota: self.quota.zip(CpuQuota::of_process(self.pid)).map(|(before, after)| {
                 let CpuQuota { periods, throttled_periods, throttled_ns } = after.since(before);

@@ -2,7 +2,7 @@
 
 use super::plan::{FLAMEGRAPH, Plan};
 use super::widest;
-use super::widest::Site;
+use super::widest::{Site, StackShape};
 use crate::endpoint::Endpoint;
 use crate::error::Failure;
 use crate::interrupt::Interrupt;
@@ -10,10 +10,12 @@ use crate::output::tell;
 use crate::pages::{LoopPage, Process};
 use crate::{duration, http};
 use indicatif::{ProgressBar, ProgressStyle};
+use loopscope_http::live::LIVE;
 use loopscope_probe::clock::unix_ns;
 use loopscope_probe::{Clock, Snapshot};
 use loopscope_report::duration::show_ns;
 use loopscope_report::profiles::{FlameError, Follower, Format, Of, Profile, Timeline};
+use std::collections::HashMap;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
@@ -80,7 +82,9 @@ fn callbacks_of(process: &Process, plan: &Plan) -> Result<Capture, Failure> {
     }
     let title = format!("{}: exact time, as told, within {}", process.label(), show_ns(lasted_ns));
     let file = draw(&profile, plan, &title)?;
-    let sites = Some(widest::sites(&profile.folded()));
+    let shapes =
+        after.iter().map(|copy| (copy.facts.name.clone(), StackShape::of(&copy.facts.description))).collect();
+    let sites = Some(widest::sites(&profile.folded(), &shapes));
     Ok(Capture { ended, lasted_ns, sites, notes: Vec::new(), file })
 }
 
@@ -219,7 +223,7 @@ pub fn of_agent(endpoint: &Endpoint, plan: &Plan) -> Result<Capture, Failure> {
     refuse(endpoint, plan, &answer, lasted_ns)?;
     let is_folded = plan.format == Format::Folded || plan.before.is_some();
     let folded = is_folded.then(|| String::from_utf8_lossy(&answer.body).into_owned());
-    let sites = folded.as_deref().map(widest::sites);
+    let sites = folded.as_deref().map(|folded| widest::sites(folded, &shapes(endpoint)));
     let file = match (&plan.before, folded) {
         (Some(_), Some(folded)) => {
             let because =
@@ -231,6 +235,13 @@ pub fn of_agent(endpoint: &Endpoint, plan: &Plan) -> Result<Capture, Failure> {
         _ => answer.body,
     };
     Ok(Capture { ended, lasted_ns, sites, notes: Vec::new(), file })
+}
+
+/// Asks the agent what the frames of its loops' stacks are. Where it does not say, they are those of plain loops.
+fn shapes(endpoint: &Endpoint) -> HashMap<String, StackShape> {
+    let answer = http::get(endpoint, LIVE, Duration::ZERO).ok().filter(|answer| answer.status == 200);
+    let view = answer.and_then(|answer| serde_json::from_slice(&answer.body).ok());
+    view.map_or_else(HashMap::new, |view| widest::shapes_of_view(&view))
 }
 
 /// Tells what an answer that is no flamegraph means.

@@ -1,12 +1,16 @@
 //! The callback sites that took most time, from folded stacks: what the eye would find in the picture.
 
-use loopscope_probe::Queue;
+use loopscope_probe::description::{Description, Fact, Term};
+use serde_json::Value;
 use std::collections::HashMap;
 
 /// Time of one callback site, with everything below it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Site {
     pub loop_name: String,
+    /// What its runtime calls a loop.
+    pub lane: String,
+    /// Empty where the runtime tells of no phases.
     pub phase: String,
     pub frame: String,
     pub ns: u64,
@@ -17,39 +21,98 @@ pub struct Site {
 impl Site {
     /// Returns the site as the summary names it.
     pub fn label(&self) -> String {
-        let job = if self.job.is_empty() { "" } else { ", most of it in " };
-        format!("{}{job}{}  ({} phase of loop {})", self.frame, self.job, self.phase, self.loop_name)
+        let Site { loop_name, lane, phase, frame, job, .. } = self;
+        let most = if job.is_empty() { "" } else { ", most of it in " };
+        let phase = if phase.is_empty() { String::new() } else { format!("{phase} phase of ") };
+        format!("{frame}{most}{job}  ({phase}{lane} {loop_name})")
     }
 }
 
-/// Adds up folded stacks (`loop;phase;site;more microseconds`) by site, widest first. Lines that are not stacks, and
-/// stacks that reach no site, are passed over.
-pub fn sites(folded: &str) -> Vec<Site> {
+/// What the frames of a loop's stacks are, by what its runtime says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StackShape {
+    lane: String,
+    /// The second frame is a phase; else a site.
+    has_phases: bool,
+    /// What frames of drained jobs begin with.
+    queues: Vec<String>,
+}
+
+impl StackShape {
+    /// Returns the shape of the stacks of a loop whose page says this.
+    pub fn of(runtime: &Description) -> StackShape {
+        let has_queues = runtime.knows(Fact::Drains) || runtime.knows(Fact::DrainedJobs);
+        let queues = runtime.queues().into_iter().filter(|_| has_queues);
+        StackShape {
+            lane: runtime.noun(Term::Lane).one,
+            has_phases: runtime.knows(Fact::Phases),
+            queues: queues.map(|(_, label)| label.to_owned()).collect(),
+        }
+    }
+
+    /// Returns the shape of the stacks of a loop that an agent shows so on its live view; `None` for what is no such view.
+    fn of_view(view: &Value) -> Option<(String, StackShape)> {
+        let queues = view["drains"].as_array()?.iter();
+        let queues = queues.filter_map(|drain| drain["queue"].as_str()).map(str::to_owned);
+        let shape = StackShape {
+            lane: view["words"]["lane"].as_str()?.to_owned(),
+            has_phases: !view["phase_names"].as_array()?.is_empty(),
+            queues: queues.collect(),
+        };
+        Some((view["given_name"].as_str()?.to_owned(), shape))
+    }
+
+    fn is_job(&self, frame: &str) -> bool {
+        self.queues.iter().any(|queue| frame.strip_prefix(queue).is_some_and(|rest| rest.starts_with(' ')))
+    }
+}
+
+/// Reads the shapes from an agent's live view (JSON), by the names of the loops; workers of a runtime are loops of their own.
+pub fn shapes_of_view(view: &Value) -> HashMap<String, StackShape> {
+    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
+    let processes = list(&view["processes"]).into_iter();
+    let loops = processes.flat_map(|process| list(&process["loops"]));
+    let all = loops.flat_map(|entry| {
+        let workers = list(&entry["workers"]);
+        std::iter::once(entry).chain(workers)
+    });
+    all.filter_map(|entry| StackShape::of_view(&entry)).collect()
+}
+
+/// Adds up folded stacks (`loop;phase;site;more microseconds`) by site, widest first; `shapes` has what the frames of each loop
+/// are, by its name, and a loop that is not there is one that says nothing of itself. Lines that are not stacks, and stacks
+/// that reach no site, are passed over.
+pub fn sites(folded: &str, shapes: &HashMap<String, StackShape>) -> Vec<Site> {
+    let plain = StackShape::of(&Description::new());
     let mut sums: HashMap<[&str; 3], (u64, HashMap<&str, u64>)> = HashMap::new();
     for line in folded.lines() {
         let Some((stack, us)) = line.rsplit_once(' ') else { continue };
         let (frames, Ok(us)) = (stack.split(';').collect::<Vec<_>>(), us.parse::<u64>()) else { continue };
-        let [name, phase, site, below @ ..] = frames.as_slice() else { continue };
+        let shape = shapes.get(frames[0]).unwrap_or(&plain);
+        let (name, phase, site, below) = match (frames.as_slice(), shape.has_phases) {
+            ([name, phase, site, below @ ..], true) => (name, *phase, site, below),
+            ([name, site, below @ ..], false) => (name, "", site, below),
+            _ => continue,
+        };
         let (sum, jobs) = sums.entry([name, phase, site]).or_default();
         *sum = sum.saturating_add(us);
-        if let Some(job) = below.first().filter(|frame| is_job(frame)) {
+        if let Some(job) = below.first().filter(|frame| shape.is_job(frame)) {
             let sum: &mut u64 = jobs.entry(job).or_default();
             *sum = sum.saturating_add(us);
         }
     }
-    let mut sites: Vec<Site> = sums.iter().map(|(frames, (us, jobs))| site(frames, *us, jobs)).collect();
+    let lane = |name: &str| shapes.get(name).unwrap_or(&plain).lane.clone();
+    let mut sites: Vec<Site> =
+        sums.iter().map(|(frames, (us, jobs))| site(frames, lane(frames[0]), *us, jobs)).collect();
     sites.sort_by(|a, b| b.ns.cmp(&a.ns).then_with(|| a.label().cmp(&b.label())));
     sites
 }
 
-fn is_job(frame: &str) -> bool {
-    Queue::ALL.iter().any(|queue| frame.strip_prefix(queue.name()).is_some_and(|rest| rest.starts_with(' ')))
-}
-
-fn site([name, phase, frame]: &[&str; 3], us: u64, jobs: &HashMap<&str, u64>) -> Site {
+fn site([name, phase, frame]: &[&str; 3], lane: String, us: u64, jobs: &HashMap<&str, u64>) -> Site {
     let job = jobs.iter().find(|(_, part_us)| part_us.saturating_mul(2) > us);
     Site {
         loop_name: (*name).to_owned(),
+        lane,
         phase: (*phase).to_owned(),
         frame: (*frame).to_owned(),
         ns: us.saturating_mul(1_000),
@@ -60,6 +123,12 @@ fn site([name, phase, frame]: &[&str; 3], us: u64, jobs: &HashMap<&str, u64>) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+    use loopscope_probe::Queue;
+    use serde_json::json;
+
+    fn plain(folded: &str) -> Vec<Site> {
+        sites(folded, &HashMap::new())
+    }
 
     #[test]
     fn sites_are_summed_over_their_children_and_sorted() {
@@ -69,7 +138,7 @@ mod tests {
                       web;poll 3\n\
                       not a stack\n\
                       load;timers;timer tick (a.rs:1) 7\n";
-        let found = sites(folded);
+        let found = plain(folded);
         let shown: Vec<(u64, &str, &str)> =
             found.iter().map(|site| (site.ns, site.loop_name.as_str(), site.frame.as_str())).collect();
         assert_eq!(
@@ -89,8 +158,46 @@ mod tests {
                       web;timers;start (a.rs:1);microtask a.rs:9;span 90\n\
                       web;poll;serve (b.rs:2);microtask a.rs:9 1\n\
                       web;poll;serve (b.rs:2);a_span 5\n";
-        let jobs: Vec<String> = sites(folded).into_iter().map(|site| site.job).collect();
+        let jobs: Vec<String> = plain(folded).into_iter().map(|site| site.job).collect();
         assert_eq!(jobs, ["microtask a.rs:9", ""]);
-        assert!(sites(folded)[0].label().starts_with("start (a.rs:1), most of it in microtask a.rs:9  ("));
+        assert!(plain(folded)[0].label().starts_with("start (a.rs:1), most of it in microtask a.rs:9  ("));
+    }
+
+    #[test]
+    fn a_runtime_has_its_own_queues_and_phases_or_none() {
+        let scripts = Description::new().queue(Queue::Microtask, "promise", "promise job", "promise jobs");
+        let tasks = Description::new().term(Term::Lane, "worker", "workers").fills(&[Fact::Callbacks]);
+        let shapes = [("main", &scripts), ("rt-0", &tasks)];
+        let shapes = shapes.map(|(name, runtime)| (name.to_owned(), StackShape::of(runtime))).into();
+        let folded = "main;poll;onrequest (a.js:1);promise ? 90\n\
+                      main;poll;onrequest (a.js:1) 10\n\
+                      rt-0;GET /items (a.rs:1) 7\n\
+                      rt-0;GET /items (a.rs:1);microtask span 70\n";
+        let told: Vec<String> = sites(folded, &shapes).iter().map(Site::label).collect();
+        assert_eq!(
+            told,
+            [
+                "onrequest (a.js:1), most of it in promise ?  (poll phase of loop main)",
+                "GET /items (a.rs:1)  (worker rt-0)"
+            ]
+        );
+    }
+
+    #[test]
+    fn an_agent_s_live_view_tells_the_same() {
+        let entry = |name: &str, lane: &str, phases: &[&str], queues: &[&str]| {
+            let drains: Vec<Value> = queues.iter().map(|queue| json!({ "queue": queue })).collect();
+            json!({ "given_name": name, "words": { "lane": lane }, "phase_names": phases, "drains": drains })
+        };
+        let mut runtime = entry("rt", "worker", &[], &[]);
+        runtime["workers"] = json!([entry("rt-0", "worker", &[], &[])]);
+        let scripts = entry("main", "loop", &["poll"], &["tick", "promise"]);
+        let shapes = shapes_of_view(&json!({ "processes": [{ "loops": [scripts, runtime] }] }));
+        let mut names: Vec<&str> = shapes.keys().map(String::as_str).collect();
+        names.sort_unstable();
+        assert_eq!(names, ["main", "rt", "rt-0"]);
+        assert!(shapes["main"].has_phases && shapes["main"].is_job("promise ?"));
+        assert!(!shapes["rt-0"].has_phases && !shapes["rt-0"].is_job("microtask x"));
+        assert!(shapes_of_view(&json!({ "older": 1 })).is_empty());
     }
 }

@@ -8,6 +8,7 @@ use loopscope_report::duration::show_ns;
 use loopscope_report::incident::{
     Class, Frame, Incident, IncidentKind, LoopFigures, Record, Severity, StackCount,
 };
+use loopscope_report::words::without_directories;
 
 /// At most so many frames of a stack are shown in text; JSON has all.
 const FRAMES_SHOWN: usize = 24;
@@ -44,15 +45,22 @@ fn headline(paint: Paint, found: &Found) -> String {
     let (lane, parked) = (&incident.words.lane, &incident.words.parked);
     let did = match (incident.duration_ns, incident.kind.name()) {
         (0, _) => "was idle at the end".to_owned(),
-        (ns, "pool") => format!("had all threads of its pool busy for {}", show_ns(ns)),
+        (ns, "pool") if incident.is_over => format!("was saturated for {}", show_ns(ns)),
+        (ns, "pool") if matches!(found.origin, Origin::Agent(_) | Origin::Page) => {
+            format!("has been saturated for {} and still is", show_ns(ns))
+        }
+        (ns, "pool") => format!("had been saturated for {} when it ended", show_ns(ns)),
         (ns, _) if incident.is_over => format!("had not {parked} for {}", show_ns(ns)),
-        (ns, _) if found.origin == Origin::PageOfTheDead => {
+        (ns, _) if matches!(found.origin, Origin::PageOfTheDead | Origin::Kept) => {
             format!("had not {parked} for {} when it ended", show_ns(ns))
         }
         (ns, _) => format!("has not {parked} for {} and still does not", show_ns(ns)),
     };
     let who = format!("{} (pid {})", incident.process, incident.pid);
-    let text = format!("{}: {lane} {} of {who} {did}", incident.id, incident.loop_words());
+    let text = match incident.kind {
+        IncidentKind::Pool => format!("{}: pool of {} of {who} {did}", incident.id, pool_owner(incident)),
+        _ => format!("{}: {lane} {} of {who} {did}", incident.id, incident.loop_words()),
+    };
     let lead = if incident.duration_ns == 0 { String::new() } else { format!("{severity} ") };
     let columns = if incident.duration_ns == 0 { 0 } else { incident.severity.name().len() + 1 };
     let mut written = paint.paragraph(&lead, columns, &text, |line| paint.bold(line));
@@ -62,10 +70,23 @@ fn headline(paint: Paint, found: &Found) -> String {
     written
 }
 
+/// Returns whose a pool is: the runtime's, whichever of its workers tells of it.
+fn pool_owner(incident: &Incident) -> String {
+    match incident.group.as_str() {
+        "" => format!("{} {}", incident.words.lane, incident.r#loop),
+        group => group.to_owned(),
+    }
+}
+
 /// Says who is to blame, and with what.
 fn blame(incident: &Incident) -> String {
     let culprit = &incident.culprit;
     let who = match culprit.label.as_str() {
+        // Nobody knows whose jobs fill it.
+        "" | "?" if incident.kind == IncidentKind::Pool => return incident.summary.clone(),
+        // Of these no place is known: the summary tells the kind.
+        "" | "?" if incident.kind == IncidentKind::Starvation => return incident.summary.clone(),
+        "?" if culprit.kind != "main" => format!("{} at an unknown place", culprit.kind),
         "" | "?" => incident.words.between.clone(),
         label => format!("{} {label}", culprit.kind),
     };
@@ -176,10 +197,18 @@ fn stacks(paint: Paint, incident: &Incident) -> String {
     }
     let suppressed = match incident.captures_suppressed {
         0 => None,
-        count => Some(format!("{count} more were due and not taken: the budget of the minute was used up")),
+        1 => Some("1 stack was due and not taken: at most two a second are".to_owned()),
+        count => Some(format!("{count} stacks were due and not taken: at most two a second are")),
     };
-    for line in
-        incident.captures_failed.iter().map(|because| format!("no stack: {because}")).chain(suppressed)
+    let elsewhere = incident.stacks_elsewhere();
+    let elsewhere =
+        elsewhere.map(|id| format!("the last stacks of the same culprit: loopscope incidents {id}"));
+    for line in incident
+        .captures_failed
+        .iter()
+        .map(|because| format!("no stack: {because}"))
+        .chain(suppressed)
+        .chain(elsewhere)
     {
         text += &paint.paragraph("  ", 2, &line, str::to_owned);
     }
@@ -218,13 +247,6 @@ fn cut_front(text: &str, room: usize) -> String {
     } else {
         ['…'].into_iter().chain(text.chars().skip(excess + 1)).collect()
     }
-}
-
-/// Leaves out the directories of a site's file: `flush (x.rs:40)`.
-fn without_directories(label: &str) -> String {
-    let Some(slash) = label.rfind('/') else { return label.to_owned() };
-    let path = label[..slash].rfind(['(', ' ']).map_or(0, |at| at + 1);
-    format!("{}{}", &label[..path], &label[slash + 1..])
 }
 
 /// Appends a site's name and place to a line of a table, shorter where the terminal is narrow.
@@ -353,7 +375,7 @@ fn jobs(paint: Paint, incident: &Incident) -> String {
         let at = relative(job.start_ns);
         let ran = format!("{}{}", show_ns(job.run_ns), if job.is_running { "+" } else { "" });
         let waited = known(job.wait_ns, show_ns);
-        let outcome = if job.is_ok { "" } else { " (panicked)" };
+        let outcome = if job.is_ok { "" } else { " (failed)" };
         text += &format!(
             "  {at:>10} {ran:>9} {waited:>9}  {:>6}  {} {}{outcome}\n",
             job.worker, job.kind, job.site

@@ -99,7 +99,7 @@ fn everything_that_matters_is_told() {
         "pool      2 of 4 threads busy, 0 jobs waiting",
         "2 x at 101 ms, 202 ms\n",
         "  > app::sum_amounts  src/app.rs:61:9\n",
-        "4 more were due and not taken",
+        "4 stacks were due and not taken",
         "... 28 before\n",
         "-23 ms     10 µs         -  poll     2 x io_read src/net.rs:-11\n",
         "before       10 s    25%",

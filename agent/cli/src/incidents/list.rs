@@ -119,6 +119,10 @@ pub fn what(incident: &Incident) -> String {
     };
     match (summary.as_str(), place.as_str()) {
         ("", place) => format!("{} {place}", culprit.kind),
+        // Many of no known place are told by their kind; of one, that is said here.
+        (summary, "?") if incident.kind == IncidentKind::Stall && culprit.kind != "main" => {
+            format!("{}: {summary}", culprit.kind)
+        }
         (summary, "" | "?") => summary.to_owned(),
         // A summary of many names them itself.
         (summary, _) if !culprit.label.is_empty() && summary.contains(&culprit.label) => summary.to_owned(),

@@ -2,6 +2,7 @@
 
 pub mod detail;
 mod files;
+mod kept;
 pub mod list;
 mod moment;
 pub mod source;
@@ -23,7 +24,7 @@ pub fn run(options: &IncidentsArguments) -> Result<(), Failure> {
     let (target, id) = options.meant();
     let mut catch = match &options.dir {
         Some(directory) => source::of_directory(directory, target)?,
-        None => source::of_processes(target)?,
+        None => source::of_processes_and_kept(target)?,
     };
     if let Some(name) = &options.loop_name {
         catch.keep_of(name);

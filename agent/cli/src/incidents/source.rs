@@ -1,14 +1,17 @@
 //! Where incidents come from: agents, directories of files, and the pages of processes that have no agent (any more).
 
+use super::kept;
 use crate::endpoint::Endpoint;
 use crate::error::Failure;
 use crate::pages::{LoopPage, Process};
 use crate::target::Reached;
 use crate::{agent, target};
+use loopscope_probe::clock;
+use loopscope_probe::directory::runtime_directory;
 use loopscope_probe::incident_id::IncidentId;
 use loopscope_probe::printable::printable;
 use loopscope_report::diagnose::{reconstruct, under_way};
-use loopscope_report::incident::Incident;
+use loopscope_report::incident::{Incident, IncidentKind};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -22,6 +25,8 @@ pub enum Origin {
     Agent(Endpoint),
     /// In a file, in full.
     File(PathBuf),
+    /// In a file that it left beside its pages, in full but for the begin of its records.
+    Kept,
     /// On the page of a process that has ended.
     PageOfTheDead,
     /// On the page of a process that lives and has no agent to ask.
@@ -34,6 +39,7 @@ impl Origin {
         match self {
             Origin::Agent(_) => "agent",
             Origin::File(_) => "file",
+            Origin::Kept => "kept",
             Origin::PageOfTheDead | Origin::Page => "page",
         }
     }
@@ -66,6 +72,32 @@ pub fn of_processes(target: Option<&str>) -> Result<Catch, Failure> {
     match target::reach(target)? {
         Reached::Url(url) => catch.ask(&Endpoint::given(&url))?,
         Reached::Processes(processes) => catch = of_found(&processes)?,
+    }
+    catch.sort();
+    Ok(catch)
+}
+
+/// As [`of_processes`], with what processes have kept beside their pages: also those that are gone.
+///
+/// # Errors
+/// As there, where nothing was kept either.
+pub fn of_processes_and_kept(target: Option<&str>) -> Result<Catch, Failure> {
+    let mut kept = kept::incidents(&runtime_directory(), clock::unix_ns());
+    kept.retain(|incident| is_of(incident, target));
+    let mut catch = Catch::default();
+    match target::reach(target) {
+        Ok(Reached::Url(url)) => catch.ask(&Endpoint::given(&url))?,
+        Ok(Reached::Processes(processes)) => {
+            catch = match of_found(&processes) {
+                // Of one that does not answer, what it has kept is known all the same.
+                Err(failure) if !kept.is_empty() => Catch { notes: vec![failure.to_string()], ..catch },
+                caught => caught?,
+            };
+            catch.add_kept(kept, &processes);
+        }
+        // A process that is gone, and its pages with it.
+        Err(Failure::NotFound(_)) if !kept.is_empty() => catch.add_kept(kept, &[]),
+        Err(failure) => return Err(failure),
     }
     catch.sort();
     Ok(catch)
@@ -128,6 +160,39 @@ fn is_of(incident: &Incident, target: Option<&str>) -> bool {
     })
 }
 
+/// Tells whether both are of the one stall or full pool that a loop was in when its process ended. The moment since 1970 is
+/// known from two clocks.
+fn is_same_stall(of_page: &Incident, kept: &Incident) -> bool {
+    const CLOCKS_APART_NS: u64 = 1_000_000_000;
+    let is_pool = |incident: &Incident| incident.kind == IncidentKind::Pool;
+    !kept.is_over
+        && of_page.loop_id.agrees_with(kept.loop_id)
+        && is_pool(of_page) == is_pool(kept)
+        && of_page.begin_unix_ns.abs_diff(kept.begin_unix_ns) < CLOCKS_APART_NS
+}
+
+/// Returns the incident of a page with what only its agent knew. It is called as the agent called it.
+fn joined(of_page: &Incident, kept: Incident) -> Incident {
+    // Of a page alone there are no stacks.
+    let note =
+        |note: &String| note.replace(": there are no stacks, and it", ", with what its agent had kept: it");
+    Incident {
+        id: kept.id,
+        class: kept.class,
+        waiting_in: kept.waiting_in,
+        cpu_ns: kept.cpu_ns,
+        runqueue_ns: kept.runqueue_ns,
+        watched_ns: kept.watched_ns,
+        stacks: kept.stacks,
+        stacks_in: kept.stacks_in,
+        captures_failed: kept.captures_failed,
+        captures_suppressed: kept.captures_suppressed,
+        before: kept.before,
+        notes: kept.notes.into_iter().chain(of_page.notes.iter().map(note)).collect(),
+        ..of_page.clone()
+    }
+}
+
 impl Found {
     /// Returns the same with an incident that may be shown: it may be an agent's or a file's, and hold anything.
     pub fn printable(&self) -> Found {
@@ -166,6 +231,29 @@ impl Catch {
                     self.notes.push(format!("{} {note}", process.label()));
                 }
                 Ok(())
+            }
+        }
+    }
+
+    /// Adds what processes have kept of their incidents: what is not known from their agents and pages.
+    fn add_kept(&mut self, kept: Vec<Incident>, processes: &[Process]) {
+        for incident in kept {
+            let alive = processes.iter().find(|process| process.is_alive && process.is_of(&incident));
+            let is_known = |found: &&mut Found| found.incident.identity().agrees_with(incident.identity());
+            if self.found.iter_mut().find(is_known).is_some() {
+                continue;
+            }
+            // The file has the stacks, the page the last moment.
+            let is_last = |found: &&mut Found| {
+                found.origin == Origin::PageOfTheDead && is_same_stall(&found.incident, &incident)
+            };
+            if let Some(last) = self.found.iter_mut().find(is_last) {
+                last.incident = joined(&last.incident, incident);
+                continue;
+            }
+            // What is under way in a living process is told by its agent or its page.
+            if alive.is_none() || incident.is_over {
+                self.found.push(Found { incident, origin: Origin::Kept });
             }
         }
     }
@@ -309,6 +397,32 @@ mod tests {
             (vec!["47-2".to_owned()], vec!["47-2".to_owned()], vec!["47-3".to_owned()])
         );
         assert!(kept("").is_empty() && kept("web/2").is_empty());
+    }
+
+    #[test]
+    fn what_a_killed_process_kept_is_told_once_with_its_last_moment() {
+        let process = ProcessId::new(47, 50, 7, 9);
+        let of = |number: u64, begin_unix_ns, duration_ns, is_over| Incident {
+            id: IncidentId::new(process, number).short(),
+            loop_id: LoopId::new(process, 0),
+            pid: 47,
+            begin_unix_ns,
+            duration_ns,
+            is_over,
+            ..Incident::default()
+        };
+        let page = Found { incident: of(13, 5_000_000_000, 900, false), origin: Origin::PageOfTheDead };
+        let mut catch = Catch { found: vec![page], ..Catch::default() };
+        let kept = vec![of(1, 1_000, 300, true), of(2, 2_000, 300, true), of(3, 5_000_000_500, 700, false)];
+        catch.add_kept(kept.clone(), &[]);
+        catch.add_kept(kept, &[]);
+        catch.sort();
+        let told: Vec<_> = catch
+            .found
+            .iter()
+            .map(|found| (found.incident.number(), found.incident.duration_ns, found.origin == Origin::Kept))
+            .collect();
+        assert_eq!(told, [(3, 900, false), (2, 300, true), (1, 300, true)]);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use crate::top::board::Row;
 use loopscope_report::duration::show_ns;
 use loopscope_report::live::{LagView, LoopView, StateKind};
+use loopscope_report::words::{RuntimeWords, without_directories};
 
 /// A column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,8 +57,11 @@ const WANTED: [Column; 13] = [
     Column::Iterations,
 ];
 
+/// Letters of a runtime's word that a heading has room for.
+const WORD_MAX: usize = 7;
+
 impl Column {
-    /// Returns its heading.
+    /// Returns its heading where nothing is known of the rows.
     pub fn title(self) -> &'static str {
         match self {
             Column::Pid => "PID",
@@ -67,8 +71,8 @@ impl Column {
             Column::Busy => "BUSY",
             Column::Lag99 => "LAG P99",
             Column::LagMax => "LAG MAX",
-            Column::Iterations => "ITER/S",
-            Column::Callbacks => "CALLS/S",
+            Column::Iterations => "TURNS/S",
+            Column::Callbacks => "RUNS/S",
             Column::Stalls => "STALLS",
             Column::Blocked => "BLOCKED",
             Column::Pool => "POOL",
@@ -76,10 +80,33 @@ impl Column {
         }
     }
 
+    /// Returns its heading above these rows: rates are of what their runtimes call so, where all agree.
+    pub fn heading(self, rows: &[Row<'_>]) -> String {
+        let agreed = |of: fn(&RuntimeWords) -> &String| {
+            let mut words = rows.iter().map(|(_, entry)| of(&entry.words));
+            let first = words.next()?;
+            words.all(|word| word == first).then_some(first)
+        };
+        let word = match self {
+            Column::Iterations => agreed(|words| &words.iterations),
+            Column::Callbacks => agreed(|words| &words.callbacks),
+            _ => None,
+        };
+        match word.map(String::as_str) {
+            None => self.title().to_owned(),
+            Some("iterations") => "ITER/S".to_owned(),
+            Some("callbacks") => "CALLS/S".to_owned(),
+            // A phrase is no heading.
+            Some(word) if word.chars().count() > WORD_MAX => self.title().to_owned(),
+            Some(word) => format!("{}/S", word.to_uppercase()),
+        }
+    }
+
     /// Returns how wide it is, at least.
     pub fn width(self) -> u16 {
         match self {
-            Column::Pid | Column::Iterations | Column::Callbacks | Column::Lag99 | Column::LagMax => 7,
+            Column::Pid | Column::Lag99 | Column::LagMax => 7,
+            Column::Iterations | Column::Callbacks => WORD_MAX as u16 + 2,
             Column::Process | Column::Loop => 10,
             Column::State => 15,
             Column::Busy | Column::Stalls => 6,
@@ -181,18 +208,11 @@ fn words_of_state(entry: &LoopView) -> String {
     let running = state.running.as_ref().map(|running| running.words.as_str());
     match state.kind {
         StateKind::Idle => String::new(),
-        StateKind::ExpectedBlock => short(state.expected.as_deref().or(running).unwrap_or_default()),
-        _ => short(verdict.or(running).unwrap_or_default()),
+        StateKind::ExpectedBlock => {
+            without_directories(state.expected.as_deref().or(running).unwrap_or_default())
+        }
+        _ => without_directories(verdict.or(running).unwrap_or_default()),
     }
-}
-
-/// Leaves the folders away: `flush (src/app/x.rs:40)` is `flush (x.rs:40)`.
-pub fn short(words: &str) -> String {
-    let last = |word: &str| {
-        let (lead, path) = word.split_at(word.find(|c| c != '(').unwrap_or(0));
-        format!("{lead}{}", path.rsplit('/').next().unwrap_or(path))
-    };
-    words.split(' ').map(last).collect::<Vec<_>>().join(" ")
 }
 
 /// Writes a rate in at most six letters.
@@ -226,19 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn folders_are_left_away() {
-        for (words, shown) in [
-            ("timer flush (src/app/x.rs:40)", "timer flush (x.rs:40)"),
-            ("microtask agent/cli/src/demo/routes.rs:34", "microtask routes.rs:34"),
-            ("412 x io_read src/x.rs:40", "412 x io_read x.rs:40"),
-            ("", ""),
-        ] {
-            assert_eq!(short(words), shown);
-        }
-    }
-
-    #[test]
-    fn rates_are_short() {
+    fn rates_are_without_directories() {
         for (rate_per_second, text) in
             [(0.0, "0"), (0.51, "0.5"), (12.4, "12"), (54_321.0, "54321"), (123_456.0, "123k"), (2e7, "20M")]
         {

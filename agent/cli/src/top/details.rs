@@ -1,12 +1,12 @@
 //! Everything about one loop, as lines.
 
 use crate::top::board::Row;
-use crate::top::column::{now, rate, short, state};
+use crate::top::column::{now, rate, state};
 use crate::top::theme::Theme;
 use loopscope_report::duration::show_ns;
 use loopscope_report::incident::PoolState;
 use loopscope_report::live::{JobView, LagView, LoopView, StateKind, View};
-use loopscope_report::words::capitalized;
+use loopscope_report::words::{capitalized, without_directories};
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
@@ -40,7 +40,7 @@ pub fn lines(view: &View, row: Row<'_>, width: u16, theme: Theme) -> Vec<Line<'s
     let mut lines = Vec::new();
     let agent = process.agent.as_deref().unwrap_or("no agent that listens");
     lines.push(fact(
-        &capitalized(&entry.words.lane),
+        &if entry.workers.is_empty() { capitalized(&entry.words.lane) } else { "Runtime".to_owned() },
         format!(
             "{} of {} {} ({}, {}; {}; {agent})",
             entry.name,
@@ -149,7 +149,7 @@ pub fn sites(entry: &LoopView, width: u16, theme: Theme) -> Vec<Line<'static>> {
             rate(site.calls_per_second),
             show_ns(site.longest_ns),
             site.kind,
-            short(&site.label)
+            without_directories(&site.label)
         );
         let style = if site.is_running { style_of(entry, theme) } else { Style::new() };
         lines.push(Line::styled(text, style));
@@ -202,7 +202,8 @@ fn pool(entry: &LoopView, theme: Theme) -> Option<Line<'static>> {
 /// Writes what the pool runs, the oldest first.
 fn pool_jobs(entry: &LoopView, theme: Theme) -> Vec<Line<'static>> {
     let line = |job: &JobView| {
-        let text = format!("{} {} for {}", job.kind, short(&job.label), show_ns(job.running_ns));
+        let text =
+            format!("{} {} for {}", job.kind, without_directories(&job.label), show_ns(job.running_ns));
         fact("", text, theme)
     };
     let mut lines: Vec<Line<'static>> = entry.pool_jobs.iter().take(POOL_JOBS_SHOWN).map(line).collect();

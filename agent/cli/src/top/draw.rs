@@ -11,6 +11,7 @@ use loopscope_probe::loop_id::LoopId;
 use loopscope_report::duration::show_ns;
 use loopscope_report::incident::Severity;
 use loopscope_report::live::{LagView, LoopView};
+use loopscope_report::words::without_directories;
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::Style;
@@ -151,7 +152,7 @@ fn draw_table(
             columns.iter().map(|column| Cell::new(column.cell(*row)).style(style(*column, *row, theme)));
         TableRow::new(cells)
     });
-    let head = TableRow::new(columns.iter().map(|column| column.title())).style(theme.heading());
+    let head = TableRow::new(columns.iter().map(|column| column.heading(rows))).style(theme.heading());
     let table = Table::new(table_rows, columns.iter().map(width).collect::<Vec<_>>())
         .header(head)
         .column_spacing(1)
@@ -235,7 +236,7 @@ fn incident_line(found: &Found, unix_ns: u64, theme: Theme) -> Line<'static> {
         "  {:<10} {when:>9}  {:<10} {lasted:>9}  {}",
         incident.id,
         incident.loop_words(),
-        column::short(&list::what(incident))
+        without_directories(&list::what(incident))
     );
     let style = match (is_now, incident.severity) {
         (true, _) => theme.alarm(),

@@ -42,7 +42,9 @@ fn drawn(board: &mut Board, width: u16, height: u16) -> Vec<String> {
 fn a_wide_screen_has_all_columns_and_both_panes() {
     let lines = drawn(&mut board(), 140, 40);
     assert_eq!(lines[0], "loopscope top  2 processes, 3 loops  1 STALLED  by trouble  every 500ms");
-    let columns = column::ALL.map(Column::title);
+    let board = self::board();
+    let rows = board.rows();
+    let columns = column::ALL.map(|column| column.heading(&rows));
     assert_eq!(lines[1].split_whitespace().collect::<Vec<_>>().join(" "), columns.join(" "));
     for part in
         ["4712", "mail", "web", "STALLED 340 ms", "50.0%", "300 ms", "4/4 +12", "timer parse_invoices"]

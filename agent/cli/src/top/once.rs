@@ -48,7 +48,7 @@ pub fn table(board: &Board) -> String {
             false => unreadable,
         };
     }
-    let head: Vec<String> = column::ALL.iter().map(|column| column.title().to_owned()).collect();
+    let head: Vec<String> = column::ALL.iter().map(|column| column.heading(&rows)).collect();
     let cells = rows.iter().map(|row| column::ALL.iter().map(|column| column.cell(*row)).collect());
     let lines: Vec<Vec<String>> = std::iter::once(head).chain(cells).collect();
     let widths: Vec<usize> = (0..column::ALL.len())

@@ -33,6 +33,39 @@ fn a_process_killed_in_a_block_leaves_the_incident_in_its_directory() {
 }
 
 #[test]
+fn incidents_outlive_a_process_that_was_killed() {
+    let scratch = Scratch::new("kept-default");
+    let demo = Running::demo(&scratch, &["--trouble", "block"]);
+    let pid = demo.pid();
+    let list = |arguments: &[&str]| {
+        let done = scratch.run(&[&["incidents", "--json"][..], arguments].concat());
+        serde_json::from_str::<Value>(&done.stdout).unwrap_or_default()
+    };
+    let is_over =
+        |incident: &&Value| incident["culprit"]["name"] == "parse_invoices" && incident["is_over"] == true;
+    let id_in = |told: &Value| {
+        let found = told["incidents"].as_array()?.iter().find(is_over)?;
+        Some(found["id"].as_str()?.to_owned())
+    };
+    let id = until(|| id_in(&list(&[&pid])));
+    let kept = scratch.runtime().join("incidents");
+    let is_written = |name: String| name.ends_with(&format!("-{id}.json"));
+    until(|| {
+        let mut names = std::fs::read_dir(&kept).ok()?.flatten();
+        names.any(|entry| is_written(entry.file_name().into_string().unwrap())).then_some(())
+    });
+    demo.signal("KILL");
+    assert_eq!(demo.end().0, None, "killed");
+    for arguments in [&[][..], &[pid.as_str()]] {
+        let told = list(arguments);
+        let found = told["incidents"].as_array().unwrap().iter().filter(|incident| incident["id"] == *id);
+        assert_eq!(found.count(), 1, "{told:#}");
+    }
+    let told = list(&[&id]);
+    assert_eq!((&told["culprit"]["name"], &told["source"]), (&"parse_invoices".into(), &"kept".into()));
+}
+
+#[test]
 fn an_incident_is_drawn_from_the_agent_and_from_its_file() {
     let scratch = Scratch::new("kept-drawn");
     let mut demo = Running::demo(&scratch, &["--trouble", "block", "--incidents-dir", "kept"]);

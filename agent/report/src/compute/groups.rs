@@ -1,6 +1,7 @@
 //! Many small or one big: what a busy stretch consisted of, by kind and site.
 
 use crate::duration::show_ns;
+use crate::words::{kind_many, kind_word, thousands};
 use loopscope_probe::clock::Scale;
 use loopscope_probe::description::{Description, Term};
 use loopscope_probe::record::Record;
@@ -85,9 +86,14 @@ impl Groups {
         }
     }
 
-    /// Returns the groups as of `now`, whose running callback is added: the longest in sum first. Callbacks that the
-    /// recorder forgot before anybody saw them are shared out in proportion.
-    pub fn sums(&self, now: &NowValues) -> Vec<GroupSum> {
+    /// Returns how many records are known to have been passed over.
+    pub fn unseen(&self) -> u64 {
+        self.passed_over.unwrap_or(0)
+    }
+
+    /// Returns the groups of a stretch of `stretch_ns` as of `now`, whose running callback is added: the longest in sum first.
+    /// Callbacks that the recorder forgot before anybody saw them are shared out in proportion, also after the end.
+    pub fn sums(&self, now: &NowValues, stretch_ns: u64) -> Vec<GroupSum> {
         let mut all = self.clone();
         if let Some(running) = now.running
             && let Some(kind) = running.kind
@@ -103,13 +109,18 @@ impl Groups {
             }
         }
         let seen = self.counted.max(1);
-        let forgotten = now.stretch_callbacks.saturating_sub(self.counted);
-        let forgotten = self.passed_over.map_or(forgotten, |passed_over| passed_over.min(forgotten));
+        let uncounted = now.stretch_callbacks.saturating_sub(self.counted);
+        // The page tells the number of a stretch only while that lasts.
+        let forgotten = match self.passed_over {
+            Some(passed_over) if now.stretch_callbacks == 0 => passed_over,
+            Some(passed_over) => passed_over.min(uncounted),
+            None => uncounted,
+        };
         let mut sums: Vec<GroupSum> = all.sums.into_values().map(|(sum, _)| sum).collect();
         if forgotten > 0 {
             let seen_ns = sums.iter().fold(0, |all: u64, sum| all.saturating_add(sum.total_ns));
             // All of them together took no longer than the stretch: the forgotten ones may have been shorter.
-            let forgotten_ns = part(seen_ns, forgotten, seen).min(now.busy_ns.saturating_sub(seen_ns));
+            let forgotten_ns = part(seen_ns, forgotten, seen).min(stretch_ns.saturating_sub(seen_ns));
             for sum in &mut sums {
                 sum.count = sum.count.saturating_add(part(sum.count, forgotten, seen));
                 sum.total_ns = sum.total_ns.saturating_add(part(sum.total_ns, forgotten_ns, seen_ns));
@@ -128,8 +139,8 @@ fn part(value: u64, count: u64, whole: u64) -> u64 {
 }
 
 /// Says what a stretch of `stretch_ns` consisted of: `1 callback of 203 ms`, or `412 callbacks of 500 µs: 388 x io_read
-/// at src/x.rs:40`; of many that were told as one, `an unknown number of callbacks in 2.0 s: microtask at src/x.rs:40`. In the
-/// words of `runtime`; `label` names a site.
+/// at src/x.rs:40`; of many that were told as one, `an unknown number of callbacks in 2.0 s: microtask at src/x.rs:40`. What has
+/// no known place is called by its kind: `150 ticks`. In the words of `runtime`; `label` names a site.
 pub fn summary(
     sums: &[GroupSum],
     stretch_ns: u64,
@@ -154,24 +165,32 @@ pub fn summary(
     }
     let total_ns = sums.iter().fold(0, |all: u64, sum| all.saturating_add(sum.total_ns));
     let heaviest = &sums[0];
-    let place = label(heaviest.site);
-    let at = if place.contains(" (") { " " } else { " at " };
-    let kind = runtime.kind_label(heaviest.kind);
-    let times = if heaviest.is_counted { format!("{} x ", heaviest.count) } else { String::new() };
-    let what = format!("{times}{kind}{at}{place}");
-    match sums.iter().all(|sum| sum.is_counted) {
-        true => {
-            let (noun, mean) = (callback.of(count), show_ns(total_ns / count.max(1)));
-            format!("{count} {noun} of {mean}: {what}")
-        }
-        false => format!("an unknown number of {} in {}: {what}", callback.many, show_ns(total_ns)),
+    let what = heaviest_words(heaviest, runtime, &label(heaviest.site));
+    let (number, noun) = (thousands(count), callback.of(count));
+    match (sums.iter().all(|sum| sum.is_counted), heaviest.is_counted) {
+        (true, _) => format!("{number} {noun} of {}: {what}", show_ns(total_ns / count.max(1))),
+        (false, true) => format!("at least {number} {noun} in {}: {what}", show_ns(total_ns)),
+        (false, false) => format!("an unknown number of {} in {}: {what}", callback.many, show_ns(total_ns)),
     }
+}
+
+/// Says what took most of a stretch: `388 x io_read at src/x.rs:40`.
+fn heaviest_words(sum: &GroupSum, runtime: &Description, place: &str) -> String {
+    let times =
+        |by: &str| if sum.is_counted { format!("{}{by}", thousands(sum.count)) } else { String::new() };
+    if place == "?" {
+        let number = if sum.is_counted { sum.count } else { u64::MAX };
+        return format!("{}{}", times(" "), kind_many(runtime, sum.kind, number));
+    }
+    let at = if place.contains(" (") { " " } else { " at " };
+    format!("{}{}{at}{place}", times(" x "), kind_word(runtime, sum.kind))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use loopscope_probe::Phase;
+    use loopscope_probe::Queue;
     use loopscope_probe::now::Running;
 
     const MS: u64 = 1_000_000;
@@ -218,17 +237,17 @@ mod tests {
 
     #[test]
     fn one_big_callback_is_told_from_many_small_ones() {
-        let sums = groups(&[]).sums(&running(Kind::Timer, 4, 203 * MS, 0));
+        let sums = groups(&[]).sums(&running(Kind::Timer, 4, 203 * MS, 0), 0);
         assert_eq!(words(&sums, 203), "1 callback of 203 ms");
         let before = vec![record(Kind::IoRead, 2, 0, MS); 37];
-        let sums = groups(&before).sums(&running(Kind::Timer, 4, 170 * MS, 37));
+        let sums = groups(&before).sums(&running(Kind::Timer, 4, 170 * MS, 37), 0);
         assert_eq!(words(&sums, 210), "1 callback of 170 ms and 37 shorter ones");
         let mut many = vec![record(Kind::IoRead, 40, 0, MS / 2); 387];
         many.extend(vec![record(Kind::Timer, 9, 0, MS / 2); 24]);
-        let sums = groups(&many).sums(&running(Kind::IoRead, 40, MS / 2, 411));
+        let sums = groups(&many).sums(&running(Kind::IoRead, 40, MS / 2, 411), 0);
         assert_eq!(words(&sums, 206), "412 callbacks of 500 µs: 388 x io_read at src/x.rs:40");
         assert_eq!((sums[1].count, sums[1].total_ns), (24, 12 * MS));
-        assert_eq!(words(&groups(&[]).sums(&NowValues::IDLE), 300), "no callback for 300 ms");
+        assert_eq!(words(&groups(&[]).sums(&NowValues::IDLE, 0), 300), "no callback for 300 ms");
     }
 
     #[test]
@@ -238,7 +257,7 @@ mod tests {
         // The forgotten ones cannot have taken longer than there was time.
         for (busy_ms, total_ms) in [(400, [300, 100]), (500, [300, 100]), (200, [150, 50]), (0, [30, 10])] {
             let now = NowValues { stretch_callbacks: 40_000, busy_ns: busy_ms * MS, ..NowValues::IDLE };
-            let sums = groups(&seen).sums(&now);
+            let sums = groups(&seen).sums(&now, now.busy_ns);
             assert_eq!((sums[0].kind, sums[0].count, sums[1].count), (Kind::Tick, 30_000, 10_000));
             assert_eq!([sums[0].total_ns, sums[1].total_ns], total_ms.map(|ms| ms * MS));
         }
@@ -249,15 +268,18 @@ mod tests {
         let mut seen = vec![record(Kind::Microtask, 3, 1, MS)];
         seen.extend(vec![record(Kind::Microtask, 3, 8, MS); 5]);
         seen.push(record(Kind::Microtask, 3, 2, MS));
-        assert_eq!(groups(&seen).sums(&running(Kind::Microtask, 3, MS, 7))[0].parent, SiteId(8));
+        assert_eq!(groups(&seen).sums(&running(Kind::Microtask, 3, MS, 7), 0)[0].parent, SiteId(8));
     }
 
     #[test]
     fn a_drain_told_as_a_whole_is_as_many_as_it_says_and_none_of_them_long() {
         let drain = |number| Record { many: Some(number), ..record(Kind::Microtask, 3, 1, 190 * MS) };
-        let words = |records: &[Record]| words(&groups(records).sums(&NowValues::IDLE), 200);
+        let words = |records: &[Record]| words(&groups(records).sums(&NowValues::IDLE, 0), 200);
         let timer = record(Kind::Timer, 4, 0, 10 * MS);
-        assert_eq!(words(&[drain(1_000), timer]), "1001 callbacks of 200 µs: 1000 x microtask at src/x.rs:3");
+        assert_eq!(
+            words(&[drain(1_000), timer]),
+            "1,001 callbacks of 200 µs: 1,000 x microtask at src/x.rs:3"
+        );
         assert_eq!(
             words(&[drain(0), timer]),
             "an unknown number of callbacks in 200 ms: microtask at src/x.rs:3"
@@ -265,10 +287,33 @@ mod tests {
         assert_eq!(words(&[drain(1), timer]), "1 callback of 190 ms and a shorter one", "a drain of one job");
         let mut now = running(Kind::Immediate, 7, 190 * MS, 0);
         now.running = now.running.map(|running| Running { is_many: true, ..running });
-        let sums = groups(&[]).sums(&now);
+        let sums = groups(&[]).sums(&now, now.busy_ns);
         assert_eq!((sums[0].is_counted, sums[0].longest_ns), (false, 0));
         let text = words_of(&sums, 200, &Description::new());
         assert_eq!(text, "an unknown number of callbacks in 190 ms: immediate at src/x.rs:7");
+    }
+
+    #[test]
+    fn what_has_no_place_is_called_by_its_kind() {
+        let runtime = Description::new().queue(Queue::NextTick, "tick", "tick", "ticks");
+        let words = |records: &[Record]| {
+            summary(&groups(records).sums(&NowValues::IDLE, 0), 200 * MS, &runtime, |_| "?".to_owned())
+        };
+        let ticks = vec![record(Kind::Tick, 0, 0, MS); 150];
+        assert_eq!(words(&ticks), "150 callbacks of 1.0 ms: 150 ticks");
+        let batch = Record { many: Some(0), ..record(Kind::Timer, 4, 0, 0) };
+        assert_eq!(words(&[ticks, vec![batch]].concat()), "at least 150 callbacks in 150 ms: 150 ticks");
+        let drain = Record { many: Some(0), ..record(Kind::Tick, 0, 0, 190 * MS) };
+        assert_eq!(words(&[drain]), "an unknown number of callbacks in 190 ms: ticks");
+    }
+
+    #[test]
+    fn what_was_forgotten_is_counted_after_the_end_too() {
+        let mut seen = groups(&vec![record(Kind::Microtask, 3, 0, 500); 16_254]);
+        seen.pass_over(470_959);
+        let sums = seen.sums(&NowValues::IDLE, 300 * MS);
+        assert_eq!((sums[0].count, sums[0].total_ns), (487_213, 243_606_500));
+        assert_eq!(words(&sums, 300), "487,213 callbacks of 500 ns: 487,213 x microtask at src/x.rs:3");
     }
 
     #[test]
@@ -279,9 +324,9 @@ mod tests {
             .kind(Kind::Task, "task poll", "poll", "polls");
         let words = |sums: &[GroupSum], ms| words_of(sums, ms, &runtime);
         assert_eq!(words(&[], 300), "no poll told for 300 ms");
-        let one = groups(&[]).sums(&running(Kind::Task, 4, 203 * MS, 0));
+        let one = groups(&[]).sums(&running(Kind::Task, 4, 203 * MS, 0), 0);
         assert_eq!(words(&one, 203), "1 poll of 203 ms");
-        let many = groups(&vec![record(Kind::Task, 4, 0, MS); 200]).sums(&NowValues::IDLE);
+        let many = groups(&vec![record(Kind::Task, 4, 0, MS); 200]).sums(&NowValues::IDLE, 0);
         assert_eq!(words(&many, 203), "200 polls of 1.0 ms: 200 x task poll at src/x.rs:4");
     }
 
@@ -289,10 +334,10 @@ mod tests {
     fn what_was_before_a_hidden_poll_was_not_forgotten() {
         let mut seen = groups(&[record(Kind::Task, 4, 0, MS)]);
         let now = NowValues { stretch_callbacks: 900, busy_ns: 50 * MS, ..NowValues::IDLE };
-        assert_eq!(seen.sums(&now)[0].count, 900);
+        assert_eq!(seen.sums(&now, now.busy_ns)[0].count, 900);
         seen.pass_over(0);
-        assert_eq!(seen.sums(&now)[0].count, 1);
+        assert_eq!(seen.sums(&now, now.busy_ns)[0].count, 1);
         seen.pass_over(9);
-        assert_eq!(seen.sums(&now)[0].count, 10);
+        assert_eq!(seen.sums(&now, now.busy_ns)[0].count, 10);
     }
 }

@@ -37,18 +37,28 @@ impl Cause {
 
     /// Returns what a runtime calls many runs of this cause.
     pub(crate) fn words(self, runtime: &Description) -> &str {
-        runtime.culprit_words(match self {
+        runtime.culprit_words(self.culprit())
+    }
+
+    /// Tells whether a runtime says that it has what this is a flood of.
+    pub(crate) fn is_of(self, runtime: &Description) -> bool {
+        runtime.names_culprit(self.culprit())
+            || runtime.named_kinds().any(|kind| Cause::of_kind(kind) == self)
+    }
+
+    fn culprit(self) -> Culprit {
+        match self {
             Cause::Microtask => Culprit::Microtask,
             Cause::NextTick => Culprit::NextTick,
             Cause::Immediate => Culprit::Immediate,
             Cause::Timer => Culprit::Timer,
             Cause::Io => Culprit::Io,
             Cause::Callback => Culprit::Callback,
-        })
+        }
     }
 
     /// Returns what many runs of this kind starve a loop by.
-    fn of_kind(kind: Kind) -> Cause {
+    pub(crate) fn of_kind(kind: Kind) -> Cause {
         match kind {
             Kind::Microtask => Cause::Microtask,
             Kind::Tick => Cause::NextTick,

@@ -8,7 +8,7 @@ use crate::diagnose::group_class::{GroupClass, GroupEvidence, is_code, judge, us
 use crate::diagnose::machine::is_starved;
 use crate::duration::show_ns;
 use crate::incident::{Class, Frame, Incident};
-use crate::words::{count, elsewhere, elsewhere_to_wait, kind_word, percent, rate, share};
+use crate::words::{count, elsewhere, elsewhere_to_wait, kind_and_place, percent, rate, share};
 use loopscope_probe::description::{Description, Term, Trouble};
 
 /// What helps against a queue that refills itself, where the runtime has no remedy of its own.
@@ -56,7 +56,7 @@ fn groups(evidence: &LoopEvidence) -> Vec<Group<'_>> {
 fn culprit(stall: &SeenStall, runtime: &Description) -> String {
     match stall.kind {
         None => runtime.noun(Term::Between).one,
-        Some(kind) => format!("{} {}", kind_word(runtime, kind), stall.label),
+        Some(kind) => kind_and_place(runtime, kind, &stall.label, stall.is_flood),
     }
 }
 
@@ -232,8 +232,12 @@ fn flood(evidence: &LoopEvidence, causes: &[Cause], trouble: Trouble, otherwise:
     let runtime = &evidence.runtime;
     told(judged(evidence, is_wanted), |(group, class)| {
         let what = group.cause.words(runtime);
-        let headline =
-            format!("{} is starved by {what} from {}{}", evidence.named(), group.culprit, group.lasting());
+        // Of what has no place, the kind is all that is known.
+        let from = match group.longest().label.as_str() {
+            "?" => String::new(),
+            _ => format!(" from {}", group.culprit),
+        };
+        let headline = format!("{} is starved by {what}{from}{}", evidence.named(), group.lasting());
         group
             .finding(evidence, class.certainty, headline)
             .because(runs_words(group.longest()))
@@ -242,15 +246,18 @@ fn flood(evidence: &LoopEvidence, causes: &[Cause], trouble: Trouble, otherwise:
     })
 }
 
-/// Says how many runs a stall had, and how long one took: not the stall by their number, because there may be more in it than
-/// they.
+/// Says how many runs a stall had, and how long they took: not the stall by their number, because there may be more in it than
+/// they, and no length of each, because nobody measured that.
 fn runs_words(stall: &SeenStall) -> String {
     let (length, part) = (show_ns(stall.ns), percent(share(stall.runs_ns, stall.ns)));
     match stall.runs {
         None => format!("the longest, of {length}, was an unknown number of runs, {part} of it"),
         Some(runs) => {
-            let mean = show_ns(stall.runs_ns / runs.max(1));
-            format!("the longest, of {length}, was {} of {mean} each, {part} of it", count(runs, "run"))
+            let (together, mean) = (show_ns(stall.runs_ns), show_ns(stall.runs_ns / runs.max(1)));
+            let runs = count(runs, "run");
+            format!(
+                "the longest, of {length}, was {runs}, {together} together ({part} of it, {mean} on average)"
+            )
         }
     }
 }

@@ -1,13 +1,15 @@
 //! Rules about load: a loop that is busy all the time, too many events in a turn, connections that pour in, and what
 //! the program announced or got wrong.
 
+use crate::compute::sites::SiteTotal;
 use crate::diagnose::evidence::LoopEvidence;
 use crate::diagnose::finding::{Certainty, Finding, Urgency};
 use crate::diagnose::machine::is_starved;
 use crate::duration::show_ns;
-use crate::words::{count, count_of, elsewhere, percent, rate};
+use crate::words::{count, count_of, elsewhere, percent, rate, share};
 use loopscope_probe::Kind;
 use loopscope_probe::description::{Fact, Term};
+use loopscope_probe::histogram::HistogramValues;
 
 /// Utilization from which on queueing makes everything slow, and from which on it never catches up.
 const BUSY: f64 = 0.9;
@@ -22,16 +24,63 @@ const ACCEPTS_MANY: u64 = 500;
 /// Lag at p99 from which on many events a turn hurt somebody, in nanoseconds.
 const LAG_HURTS_NS: u64 = 50_000_000;
 
-/// The loop has no time left, and no single callback is to blame.
+/// The loop has no time left, and no single callback is to blame. Of a runtime's worker it is no trouble: the others take what
+/// it does not get to.
 pub(crate) fn overload(evidence: &LoopEvidence) -> Vec<Finding> {
-    let busy = evidence.utilization();
+    match evidence.group.is_empty() {
+        true => overload_of(evidence, &format!("{} is", evidence.named())),
+        false => Vec::new(),
+    }
+}
+
+/// The workers of a runtime have no time left, all of them together.
+pub(super) fn overload_of_workers(workers: &[&LoopEvidence]) -> Vec<Finding> {
+    let Some(first) = workers.iter().find(|worker| worker.knows(Fact::Time)) else { return Vec::new() };
+    let sum = |of: fn(&LoopEvidence) -> u64| {
+        workers.iter().fold(0, |sum: u64, worker| sum.saturating_add(of(worker)))
+    };
+    let mut sites: Vec<SiteTotal> = Vec::new();
+    for site in workers.iter().flat_map(|worker| &worker.sites) {
+        match sites.iter_mut().find(|known| (&known.label, known.kind) == (&site.label, site.kind)) {
+            None => sites.push(site.clone()),
+            Some(known) => {
+                known.calls = known.calls.saturating_add(site.calls);
+                known.run_ns = known.run_ns.saturating_add(site.run_ns);
+            }
+        }
+    }
+    sites.sort_by_key(|site| std::cmp::Reverse(site.run_ns));
+    let mut lag = HistogramValues::default();
+    workers.iter().for_each(|worker| lag.merge(&worker.lag));
+    let all = LoopEvidence {
+        name: first.group.clone(),
+        watched_ns: sum(|worker| worker.watched_ns),
+        active_ns: sum(|worker| worker.active_ns),
+        callbacks: sum(|worker| worker.callbacks),
+        iterations: sum(|worker| worker.iterations),
+        stalls: workers.iter().flat_map(|worker| worker.stalls.clone()).collect(),
+        expected: workers.iter().flat_map(|worker| worker.expected.clone()).collect(),
+        sites,
+        lag,
+        ..(*first).clone()
+    };
+    let who = match workers.len() {
+        1 => format!("{} is", first.named()),
+        number => format!("the {number} {} of {} are", first.runtime.noun(Term::Lane).many, first.group),
+    };
+    overload_of(&all, &who)
+}
+
+fn overload_of(evidence: &LoopEvidence, who_is: &str) -> Vec<Finding> {
+    // What was announced is not load: it is told by itself.
+    let announced_ns = evidence.expected.iter().fold(0, |sum: u64, (_, ns)| sum.saturating_add(*ns));
+    let busy = share(evidence.active_ns.saturating_sub(announced_ns), evidence.watched_ns);
     // A thread that has no processor is busy with waiting for one.
     if busy < BUSY || evidence.stalls() > 0 || is_starved(evidence) {
         return Vec::new();
     }
     let urgency = if busy >= OVERLOADED { Urgency::Critical } else { Urgency::Warning };
-    let headline =
-        format!("{} is busy for {} of the time: it is near its limit", evidence.named(), percent(busy));
+    let headline = format!("{who_is} busy for {} of the time, near the limit", percent(busy));
     let is_known = evidence.knows(Fact::Iterations) && evidence.knows(Fact::Callbacks);
     let turn = evidence.active_ns.checked_div(evidence.iterations).filter(|_| is_known).map(|ns| {
         let callbacks = evidence.callbacks / evidence.iterations.max(1);
@@ -117,13 +166,13 @@ pub(crate) fn panics(evidence: &LoopEvidence) -> Vec<Finding> {
         (0, jobs) => count(jobs, "pool job"),
         (callbacks, jobs) => format!("{} and {}", callback_words(callbacks), count(jobs, "pool job")),
     };
-    let headline = format!("{who} of {} panicked", evidence.named());
+    let headline = format!("{who} of {} failed", evidence.named());
     let kind_words =
         |(kind, number): &(Kind, u64)| format!("{number} of kind {}", evidence.runtime.kind_label(*kind));
     let kinds = evidence.errors.iter().filter(|_| callbacks > 0).map(kind_words);
     let finding = Finding::new(&evidence.name, Urgency::Warning, Certainty::Certain, headline)
         .because_of(kinds)
-        .remedy("the panic's message and backtrace are on the program's standard error");
+        .remedy("the message of the panic or exception is on the program's standard error");
     vec![finding]
 }
 

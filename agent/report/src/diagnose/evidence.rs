@@ -31,6 +31,10 @@ pub struct LoopEvidence {
     pub warning_ns: u64,
     /// See `warning_ns`.
     pub critical_ns: u64,
+    /// Name of the runtime that it is a worker of; empty for a loop by itself.
+    pub(crate) group: String,
+    /// Numbers of the runtime: what collecting garbage took.
+    pub(crate) collections: Vec<Collections>,
     pub(crate) iterations: u64,
     /// Stalls that the page counted, by severity.
     pub(crate) blocked: [u64; 2],
@@ -104,6 +108,18 @@ pub(crate) struct Delayer {
     pub ns: u64,
 }
 
+/// Collections of garbage of one kind while they were watched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Collections {
+    /// What the runtime calls the kind; empty where it tells them apart by nothing.
+    pub kind: String,
+    pub count: u64,
+    /// Time in all of them, in nanoseconds.
+    pub total_ns: u64,
+    /// Longest pause, about, in nanoseconds: at most a bucket above the truth.
+    pub longest_ns: u64,
+}
+
 /// A pool while it was watched.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct PoolEvidence {
@@ -115,10 +131,12 @@ pub(crate) struct PoolEvidence {
     pub oldest_wait_ns: Option<u64>,
     /// Kinds that were submitted, started or finished.
     pub kinds: Vec<PoolKind>,
-    /// Jobs that ended, by the place that submitted them, the heaviest first.
+    /// Jobs that ended or run still, by the place that submitted them, the heaviest first.
     pub jobs: Vec<JobSite>,
     /// Jobs that ran all the time that the loop was watched, and longer than the critical threshold: the longest first.
     pub stuck: Vec<StuckJob>,
+    /// Jobs that ended and were overwritten before they were seen.
+    pub jobs_unseen: u64,
 }
 
 /// A job of the pool that does not end.
@@ -142,7 +160,9 @@ pub(crate) struct JobSite {
     pub label: String,
     pub kind: WorkKind,
     pub count: u64,
-    /// Run time of all of them.
+    /// Of `count`, those that had not ended.
+    pub running: u64,
+    /// Run time of all of them, of those that run still until now.
     pub run_ns: u64,
 }
 
@@ -201,6 +221,11 @@ impl Trend {
 }
 
 impl LoopEvidence {
+    /// Returns whose its pool is: the runtime's, whichever of its workers tells of it.
+    pub(crate) fn pool_owner(&self) -> String {
+        if self.group.is_empty() { self.named() } else { self.group.clone() }
+    }
+
     /// Returns what it is called: `loop web`, in the words of its runtime.
     pub(crate) fn named(&self) -> String {
         format!("{} {}", self.runtime.noun(Term::Lane).one, self.name)

@@ -8,6 +8,7 @@ use crate::compute::sites;
 use crate::compute::sites::SiteTotal;
 use crate::compute::verdict::judge;
 use crate::compute::waiting::add_waiting;
+use crate::diagnose::collections::collections;
 use crate::diagnose::evidence::{
     CpuTime, Delayer, JobSite, LoopEvidence, PoolEvidence, PoolKind, Quota, SeenStall, StuckJob, Trend,
 };
@@ -60,7 +61,7 @@ pub struct ThreadLook {
 /// What the caller knows besides the pages.
 #[derive(Clone, Debug, Default)]
 pub struct Surroundings {
-    /// What the loop is called, made unique within its process; `None` for its name alone.
+    /// What the loop is called for people, unique within its process; `None` for its name alone.
     pub label: Option<String>,
     /// Time that the loop's thread was on a processor while it was watched, and time that it was ready to run and had
     /// none, in nanoseconds; `None` where the kernel does not tell.
@@ -84,6 +85,9 @@ pub struct Examination {
     stalls: BTreeMap<Ticks, Seen>,
     delayers: HashMap<String, Delayer>,
     jobs: HashMap<(SiteId, usize), JobSite>,
+    jobs_unseen: u64,
+    /// Jobs that ran at the last look, the labels of their places, and when that was.
+    jobs_now: (Vec<(JobNow, String)>, Ticks),
     expected: BTreeMap<String, u64>,
     handles: [Vec<u64>; HandleType::COUNT],
     timers: Vec<u64>,
@@ -133,6 +137,8 @@ impl Examination {
             stalls: BTreeMap::new(),
             delayers: HashMap::new(),
             jobs: HashMap::new(),
+            jobs_unseen: 0,
+            jobs_now: (Vec::new(), at),
             expected: BTreeMap::new(),
             handles: Default::default(),
             timers: Vec::new(),
@@ -266,13 +272,30 @@ impl Examination {
 
     fn see_jobs(&mut self, look: &Look<'_>) {
         let jobs = look.page.jobs(self.jobs_seen);
-        self.jobs_seen = look.page.jobs_recorded();
+        let oldest = jobs.first().map_or(self.jobs_seen, |job| job.number);
+        self.jobs_unseen += oldest.saturating_sub(self.jobs_seen);
+        self.jobs_seen = jobs.last().map_or(self.jobs_seen, |job| job.number + 1);
         for job in jobs {
-            let new =
-                || JobSite { label: look.page.sites().label(job.site), kind: job.kind, count: 0, run_ns: 0 };
+            let new = || job_site(look.page.sites().label(job.site), job.kind);
             let site = self.jobs.entry((job.site, job.kind.index())).or_insert_with(new);
             site.count += 1;
             site.run_ns = site.run_ns.saturating_add(look.clock.duration_ns(job.started, job.ended));
+        }
+        let labelled = |job: JobNow| {
+            let label = look.page.sites().label(job.site);
+            (job, label)
+        };
+        self.jobs_now = (look.page.jobs_now().into_iter().map(labelled).collect(), look.at);
+    }
+
+    /// Adds the jobs that run still: one that never ends is what fills a pool.
+    fn add_running_jobs(&mut self, clock: &Clock) {
+        let (jobs, at) = std::mem::take(&mut self.jobs_now);
+        for (job, label) in jobs {
+            let site = self.jobs.entry((job.site, job.kind.index()));
+            let site = site.or_insert_with(|| job_site(label, job.kind));
+            (site.count, site.running) = (site.count + 1, site.running + 1);
+            site.run_ns = site.run_ns.saturating_add(clock.duration_ns(job.since, at));
         }
     }
 
@@ -303,8 +326,9 @@ impl Examination {
     }
 
     /// Ends with the last copy.
-    pub fn end(self, last: &Snapshot, clock: &Clock, surroundings: Surroundings) -> LoopEvidence {
+    pub fn end(mut self, last: &Snapshot, clock: &Clock, surroundings: Surroundings) -> LoopEvidence {
         let stuck = self.stuck_jobs(last, clock);
+        self.add_running_jobs(clock);
         let first = &self.first;
         let delta = |last: u64, first: u64| last.saturating_sub(first);
         let run = pairs(&last.run, &first.run).map(|(last, first)| last.since(first).count());
@@ -331,6 +355,8 @@ impl Examination {
             lag,
             warning_ns: last.warning_ns,
             critical_ns: last.critical_ns,
+            group: last.facts.group.clone(),
+            collections: collections(last, first),
             iterations: delta(last.iterations, first.iterations),
             blocked: [0, 1].map(|severity| delta(last.blocked[severity], first.blocked[severity])),
             blocked_ns: blocked_duration.sum_ns,
@@ -341,7 +367,10 @@ impl Examination {
             poll_events: counts_since(&last.poll_events, &first.poll_events),
             accepted: last.run[accept].since(&first.run[accept]).count(),
             errors: errors.filter(|(_, count)| *count > 0).collect(),
-            pool: last.pool.as_ref().map(|pool| pool_evidence(pool, first.pool.as_ref(), self.jobs, stuck)),
+            pool: last
+                .pool
+                .as_ref()
+                .map(|pool| pool_evidence(pool, first.pool.as_ref(), (self.jobs, self.jobs_unseen), stuck)),
             handles: handles.filter(|(_, trend)| trend.last > 0).collect(),
             timers: trend(&self.timers),
             sites_overflow: last.sites_overflow,
@@ -445,7 +474,7 @@ fn site_deltas(last: &Snapshot, first: &Snapshot) -> Vec<SiteTotal> {
 fn pool_evidence(
     last: &PoolValues,
     first: Option<&PoolValues>,
-    jobs: HashMap<(SiteId, usize), JobSite>,
+    (jobs, jobs_unseen): (HashMap<(SiteId, usize), JobSite>, u64),
     stuck: Vec<StuckJob>,
 ) -> PoolEvidence {
     let none = PoolValues::default();
@@ -471,7 +500,12 @@ fn pool_evidence(
         kinds: WorkKind::ALL.iter().map(|kind| of_kind(*kind)).filter(is_used).collect(),
         jobs,
         stuck,
+        jobs_unseen,
     }
+}
+
+fn job_site(label: String, kind: WorkKind) -> JobSite {
+    JobSite { label, kind, count: 0, running: 0, run_ns: 0 }
 }
 
 #[cfg(test)]

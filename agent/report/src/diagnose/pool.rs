@@ -6,6 +6,7 @@ use crate::duration::show_ns;
 use crate::incident::{Incident, IncidentKind};
 use crate::words::{count, percent, pool_size, rate, share};
 use loopscope_probe::description::Fact;
+use loopscope_probe::histogram::HistogramValues;
 
 /// A job that waits for less than this is served well enough, in nanoseconds.
 const WAIT_NS: u64 = 50_000_000;
@@ -36,23 +37,46 @@ impl PoolKind {
 
     /// Says what is known of it: `fs: 90/s, wait p95 1.0 ms, run p95 2.0 ms`.
     fn words(&self, evidence: &LoopEvidence) -> Option<String> {
-        let known = |fact, text: String| evidence.knows(fact).then_some(text);
+        let known = |fact, text: Option<String>| text.filter(|_| evidence.knows(fact));
+        let p95 = |name, values: &HistogramValues, none: &str| match values.quantile_ns(0.95) {
+            Some(ns) => format!("{name} p95 {}", show_ns(ns)),
+            None => none.to_owned(),
+        };
         let parts = [
-            known(Fact::PoolJobs, rate(self.submitted, evidence.watched_ns)),
-            known(Fact::PoolWait, format!("wait p95 {}", show_ns(self.wait_p95_ns()))),
-            known(Fact::PoolRun, format!("run p95 {}", show_ns(self.run_p95_ns()))),
+            known(Fact::PoolJobs, Some(rate(self.submitted, evidence.watched_ns))),
+            known(Fact::PoolWait, Some(p95("wait", &self.wait, "none began"))),
+            known(Fact::PoolRun, Some(p95("run", &self.run, "none ended"))),
         ];
         let told: Vec<String> = parts.into_iter().flatten().collect();
         (!told.is_empty()).then(|| format!("{}: {}", self.kind.name(), told.join(", ")))
     }
 }
 
+/// How long jobs wait, and of which jobs that is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wait {
+    /// Of those that began, at p95 of the kind that waited the longest.
+    P95(u64),
+    /// Of the one at the head of the queue, which waits still.
+    Oldest(u64),
+}
+
+impl Wait {
+    fn ns(self) -> u64 {
+        match self {
+            Wait::P95(ns) | Wait::Oldest(ns) => ns,
+        }
+    }
+}
+
 impl PoolEvidence {
-    /// Returns the worst wait: at p95 of a kind, or of the job at the head of the queue; `None` where nobody knows either.
-    fn worst_wait_ns(&self, evidence: &LoopEvidence) -> Option<u64> {
+    /// Returns the worst wait; `None` where nobody knows any.
+    fn worst_wait(&self, evidence: &LoopEvidence) -> Option<Wait> {
         let waits = || self.kinds.iter().map(PoolKind::wait_p95_ns).max().unwrap_or(0);
-        let p95_ns = evidence.knows(Fact::PoolWait).then(waits);
-        p95_ns.max(self.oldest_wait_ns)
+        let p95 = evidence.knows(Fact::PoolWait).then(|| Wait::P95(waits()));
+        let oldest = self.oldest_wait_ns.map(Wait::Oldest);
+        // Of equals the one that is of all jobs.
+        oldest.into_iter().chain(p95).max_by_key(|wait| wait.ns())
     }
 
     /// Finds a kind that waits although its jobs are short, and a kind of long jobs that it waits for.
@@ -77,7 +101,12 @@ impl PoolEvidence {
             .kinds
             .iter()
             .map(|kind| {
-                let mean_ns = kind.run.sum_ns.checked_div(kind.run.count()).unwrap_or(0);
+                // Jobs that run still have taken as long at least.
+                let running = || self.jobs.iter().filter(|job| job.kind == kind.kind && job.running > 0);
+                let (number, ns) = running()
+                    .fold((0, 0u64), |(number, ns), job| (number + job.count, ns.saturating_add(job.run_ns)));
+                let (ended, ended_ns) = (kind.run.count(), kind.run.sum_ns);
+                let mean_ns = ended_ns.checked_div(ended).unwrap_or(0).max(ns / number.max(1));
                 u128::from(kind.submitted) * u128::from(mean_ns)
             })
             .sum();
@@ -108,7 +137,19 @@ impl PoolEvidence {
     fn heaviest_job(&self) -> Option<String> {
         let job = self.jobs.first()?;
         let mean = show_ns(job.run_ns / job.count.max(1));
-        Some(format!("most of its time: {} from {} ({mean} each)", count(job.count, "job"), job.label))
+        let running = match job.running {
+            0 => String::new(),
+            running if running == job.count => ", still running".to_owned(),
+            running => format!(", {running} of them still running"),
+        };
+        let seen = match self.jobs_unseen {
+            0 => String::new(),
+            unseen => format!("; {} ended unseen", count(unseen, "more job")),
+        };
+        let (jobs, kind) = (count(job.count, "job"), job.kind.name());
+        let what =
+            if job.label == "?" { format!("of kind {kind}") } else { format!("from {kind} {}", job.label) };
+        Some(format!("most of its time: {jobs} {what} ({mean} each{running}{seen})"))
     }
 }
 
@@ -177,9 +218,9 @@ fn stuck_words(jobs: &[StuckJob]) -> Vec<String> {
 /// More jobs come than the threads can take.
 pub(crate) fn saturated(evidence: &LoopEvidence) -> Vec<Finding> {
     let Some(pool) = &evidence.pool else { return Vec::new() };
-    let wait_ns = pool.worst_wait_ns(evidence);
-    let is_full = match wait_ns {
-        Some(wait_ns) => wait_ns >= WAIT_NS && pool.saturated_ns >= WAIT_NS,
+    let wait = pool.worst_wait(evidence);
+    let is_full = match wait {
+        Some(wait) => wait.ns() >= WAIT_NS && pool.saturated_ns >= WAIT_NS,
         // Of jobs that wait for a moment only, nobody would know.
         None => share(pool.saturated_ns, evidence.watched_ns) >= FULL_SHARE,
     };
@@ -188,20 +229,20 @@ pub(crate) fn saturated(evidence: &LoopEvidence) -> Vec<Finding> {
         return Vec::new();
     }
     let threads = pool.threads.map_or("its threads".to_owned(), |threads| count(threads, "thread"));
-    let how = match wait_ns {
-        Some(ns) if evidence.knows(Fact::PoolWait) => {
-            format!(": jobs wait {} (p95) for one of {threads}", show_ns(ns))
+    let how = match wait {
+        Some(Wait::P95(ns)) => format!(": jobs wait {} (p95) for one of {threads}", show_ns(ns)),
+        Some(Wait::Oldest(ns)) => {
+            format!(": the oldest job in its queue has waited {} for one of {threads}", show_ns(ns))
         }
-        Some(ns) => format!(": a job has waited {} for one of {threads}", show_ns(ns)),
         None => String::new(),
     };
-    let headline = format!("the pool of {} is saturated{how}", evidence.named());
+    let headline = format!("the pool of {} is saturated{how}", evidence.pool_owner());
     let more = pool_size(&evidence.runtime, pool.threads_wanted(evidence));
     let processors = match evidence.processors {
         0 => String::new(),
         processors => format!(" (there are {processors})"),
     };
-    let urgency = urgency(wait_ns.unwrap_or(0));
+    let urgency = urgency(wait.map_or(0, Wait::ns));
     let finding = Finding::new(&evidence.name, urgency, Certainty::Certain, headline)
         .because(pool.saturation(evidence))
         .because_of(pool.kinds.iter().filter_map(|kind| kind.words(evidence)))
@@ -221,7 +262,7 @@ pub(crate) fn behind_slow_jobs(evidence: &LoopEvidence) -> Vec<Finding> {
     let headline = format!(
         "{} jobs of {} wait {} (p95) behind slow {} jobs",
         victim.kind.name(),
-        evidence.named(),
+        evidence.pool_owner(),
         show_ns(wait_ns),
         slow.kind.name()
     );
@@ -236,4 +277,56 @@ pub(crate) fn behind_slow_jobs(evidence: &LoopEvidence) -> Vec<Finding> {
             pool.threads.map(|threads| format!(" ({threads})")).unwrap_or_default()
         ));
     vec![finding]
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::diagnose::{Examination, Finding, Look, Surroundings, ThreadLook, diagnose};
+    use loopscope_probe::{Clock, Kind, PoolWriter, SiteId, VirtualClock, WorkKind, Writer};
+    use std::panic::Location;
+
+    const MS: u64 = 1_000_000;
+
+    /// What is found of five seconds in which two threads run what `fill` gives them.
+    fn found(fill: impl FnOnce(&mut PoolWriter, SiteId)) -> Vec<Finding> {
+        let time = VirtualClock::starting_at(10_000 * MS);
+        let mut writer = Writer::builder("web").clock(Clock::simulated(time.clone())).build();
+        let upload = writer.named_site(Location::caller(), Kind::Job, "upload");
+        let (mut pool, clock) = (writer.take_pool().unwrap(), writer.clock().clone());
+        pool.threads(2);
+        let mut examination = Examination::begin(writer.page(), &clock, clock.now());
+        fill(&mut pool, upload);
+        time.advance_ns(5_000 * MS);
+        let (page, at) = (writer.page(), clock.now());
+        examination.look(&Look {
+            page,
+            clock: &clock,
+            at,
+            thread: ThreadLook::default(),
+            agent_age_ns: None,
+        });
+        diagnose(&[examination.end(&page.snapshot_at(&clock, at), &clock, Surroundings::default())])
+    }
+
+    #[test]
+    fn jobs_that_never_end_are_named_and_the_age_of_the_oldest_is_no_quantile() {
+        let stuck = |pool: &mut PoolWriter, upload| {
+            let now = pool.clock().now();
+            for worker in 0..2 {
+                pool.submitted(WorkKind::User, now);
+                pool.started(WorkKind::User, now, None);
+                pool.runs(worker, WorkKind::User, upload, now);
+            }
+            pool.submitted(WorkKind::Fs, now);
+        };
+        let [finding] = &found(stuck)[..] else { panic!("one finding") };
+        assert_eq!(
+            finding.headline,
+            "the pool of loop web is saturated: the oldest job in its queue has waited 5.0 s for one of 2 threads"
+        );
+        let text = finding.evidence.join("\n");
+        assert!(text.contains("most of its time: 2 jobs from user upload ("), "{text}");
+        assert!(text.contains("(5.0 s each, still running)"), "{text}");
+        assert!(!text.contains("p95 0 ns") && !finding.headline.contains("p95"), "{text}");
+    }
 }

@@ -2,7 +2,7 @@
 
 use crate::diagnose::evidence::LoopEvidence;
 use crate::diagnose::finding::Finding;
-use crate::diagnose::{blocking, capacity, growth, machine, pool};
+use crate::diagnose::{blocking, capacity, collections, growth, machine, pool};
 use loopscope_probe::description::Fact;
 
 /// One rule.
@@ -59,11 +59,12 @@ pub static RULES: &[Rule] = &[
     rule("pool_saturated", "waiting for the thread pool", pool::saturated),
     rule("pool_behind_slow_jobs", "short pool jobs behind long ones", pool::behind_slow_jobs)
         .needs(&[Fact::PoolWait, Fact::PoolRun]),
+    rule("collecting", "time that the runtime collects garbage", collections::collecting),
     rule("overload", "utilization without stalls", capacity::overload).needs(&[Fact::Time]),
     rule("timers_late", "timers that start late, and what ran meanwhile", blocking::timers_late)
         .needs(&[Fact::QueueDelay, Fact::Callbacks]),
     rule("starved_of_cpu", "time without a processor", machine::starved_of_cpu),
-    rule("panics", "runs and pool jobs that panicked", capacity::panics),
+    rule("panics", "runs and pool jobs that failed", capacity::panics),
     rule("accept_storm", "connections accepted a second", capacity::accept_storm).needs(&[Fact::Callbacks]),
     rule("many_events", "events that each poll finds", capacity::many_events).needs(&[Fact::PollEvents]),
     rule("handles_growing", "handles that are opened and not closed", growth::handles_growing)

@@ -98,7 +98,7 @@ fn a_pool_is_full_where_only_its_depth_is_known() {
     );
     assert_eq!(diagnose(&[full(500 * MS)]), [], "a moment of it is no trouble");
     let unknown = with(full(6 * S), |evidence| evidence.pool.as_mut().unwrap().threads = None);
-    assert!(diagnose(&[unknown])[0].remedy.contains("set its size to more"));
+    assert!(diagnose(&[unknown])[0].remedy.contains("set its size to a higher number"));
 }
 
 #[test]

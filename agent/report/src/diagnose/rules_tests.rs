@@ -5,7 +5,7 @@ use crate::compute::class::Used;
 use crate::compute::sites::SiteTotal;
 use crate::compute::verdict::Cause;
 use crate::diagnose::evidence::{
-    CpuTime, Delayer, JobSite, PoolEvidence, PoolKind, Quota, SeenStall, StuckJob, Trend,
+    Collections, CpuTime, Delayer, JobSite, PoolEvidence, PoolKind, Quota, SeenStall, StuckJob, Trend,
 };
 use crate::diagnose::{Certainty, Urgency, diagnose};
 use crate::incident::{Class, Culprit, Frame, Incident, StackCount};
@@ -77,8 +77,10 @@ fn pool() -> PoolEvidence {
             label: "read (src/x.rs:7)".into(),
             kind: WorkKind::Fs,
             count: 1_000,
+            running: 0,
             run_ns: 2 * S,
         }],
+        jobs_unseen: 0,
         stuck: Vec::new(),
     }
 }
@@ -245,7 +247,7 @@ fn load_cases() -> Vec<Case> {
         (
             "panics",
             with(well(), |evidence| evidence.errors = vec![(Kind::IoRead, 12)]),
-            vec!["12 callbacks of loop web panicked", "io_read"],
+            vec!["12 callbacks of loop web failed", "io_read"],
             well(),
         ),
         (
@@ -271,7 +273,7 @@ fn flood_cases() -> Vec<Case> {
             flood(Cause::Microtask, Kind::Microtask),
             vec![
                 "starved by microtasks from microtask flush",
-                "the longest, of 300 ms, was 3,000 runs of 100 µs each, 100 % of it",
+                "the longest, of 300 ms, was 3,000 runs, 300 ms together (100 % of it, 100 µs on average)",
                 "queue the next step as an immediate",
             ],
             stalled(Cause::Callback, Kind::Microtask, 1),
@@ -347,6 +349,10 @@ fn pool_cases() -> Vec<Case> {
     ]
 }
 
+fn collections(count: u64) -> Vec<Collections> {
+    vec![Collections { kind: "minor".into(), count, total_ns: count * 100 * MS, longest_ns: 150 * MS }]
+}
+
 fn quiet_cases() -> Vec<Case> {
     let grown =
         |first, last| Trend { first, last, early_max: (first + last) / 2, late_min: (first + last) / 2 };
@@ -366,6 +372,12 @@ fn quiet_cases() -> Vec<Case> {
             with(well(), |evidence| evidence.timers = grown(40, 900)),
             vec!["pile up", "40 -> 900"],
             with(well(), |evidence| evidence.timers = grown(40, 80)),
+        ),
+        (
+            "collecting",
+            with(well(), |evidence| evidence.collections = collections(40)),
+            vec!["collects garbage for 40 % of the time", "minor: 40 collections, 4.0 s together"],
+            with(well(), |evidence| evidence.collections = collections(4)),
         ),
         (
             "stood_still",
@@ -518,7 +530,10 @@ fn a_stall_is_not_shared_out_among_runs_that_are_a_part_of_it() {
     evidence.stalls.truncate(1);
     (evidence.stalls[0].ns, evidence.stalls[0].runs_ns) = (8_800 * MS, 4 * MS);
     let text = text_of(&diagnose(&[evidence])[0]);
-    assert!(text.contains("the longest, of 8.8 s, was 2 runs of 2.0 ms each, 0.0 % of it"), "{text}");
+    assert!(
+        text.contains("the longest, of 8.8 s, was 2 runs, 4.0 ms together (0.0 % of it, 2.0 ms on average)"),
+        "{text}"
+    );
     assert!(!text.contains("4.4 s"), "{text}");
 }
 

@@ -62,6 +62,8 @@ pub struct Record {
     pub is_many: bool,
     /// How many it stands for, where that is known; else `None`.
     pub many: Option<u64>,
+    /// It is where a job of the pool gave its result to the loop.
+    pub is_pool_result: bool,
 }
 
 /// One busy stretch of the loop: from the return of one poll to the begin of the next.

@@ -4,6 +4,22 @@
 //! processes may share a directory. What is not named so belongs to somebody else, and is neither read nor removed.
 
 use crate::incident::Incident;
+use std::path::{Path, PathBuf};
+
+/// How long an incident is kept beside the pages, in nanoseconds: a day.
+pub const KEPT_FOR_NS: u64 = 24 * 3_600 * 1_000_000_000;
+
+/// Returns where incidents are kept beside the pages of a runtime directory.
+pub fn kept_directory(runtime_directory: &Path) -> PathBuf {
+    runtime_directory.join("incidents")
+}
+
+/// Returns the begin in milliseconds since 1970 and the pid that a file's name tells; `None` for what is not named so.
+pub fn begin_and_pid(name: &str) -> Option<(u64, &str)> {
+    let mut parts = name.split('-');
+    let (begin, pid) = (parts.next()?.parse().ok()?, parts.next()?);
+    is_incident_name(name).then_some((begin, pid))
+}
 
 /// Returns the name of an incident's file.
 pub fn file_name(incident: &Incident) -> String {
@@ -32,6 +48,8 @@ mod tests {
         };
         assert_eq!(file_name(&incident), "1700000000123-4711-3.json");
         assert!(is_incident_name(&file_name(&incident)));
+        assert_eq!(begin_and_pid("1700000000123-4711-3.json"), Some((1_700_000_000_123, "4711")));
+        assert_eq!(begin_and_pid("1-2-3.json"), None);
         for foreign in [
             "notes.json",
             "1700000000123-4711-3.json.tmp",

@@ -115,8 +115,10 @@ pub struct Incident {
     pub stacks: Vec<StackCount>,
     /// Why a capture brought nothing, a sentence each; equal ones once.
     pub captures_failed: Vec<String>,
-    /// Captures that were due and not taken, because the loop's budget for the minute was used up.
+    /// Captures that were due and not taken, because the loop's budget was used up.
     pub captures_suppressed: u64,
+    /// Number of the last incident of the same culprit that has stacks, where this one has none.
+    pub stacks_in: Option<u64>,
     /// The recorder from one second before the begin to the end, oldest first; bounded, see `records_lost`.
     pub records: Vec<Record>,
     /// Callbacks within that time that are not in `records`.
@@ -247,6 +249,28 @@ impl Incident {
             jobs: empty.jobs,
             ..self.without_extract()
         }
+    }
+
+    /// Returns the incident with the last `most` records, iterations and jobs of it; what is left out of the records is counted.
+    pub fn abridged(&self, most: usize) -> Incident {
+        fn last<T: Clone>(all: &[T], most: usize) -> Vec<T> {
+            all[all.len().saturating_sub(most)..].to_vec()
+        }
+        let left_out = self.records.len().saturating_sub(most) as u64;
+        Incident {
+            stacks: self.stacks.clone(),
+            records: last(&self.records, most),
+            records_lost: self.records_lost.saturating_add(left_out),
+            iterations: last(&self.iterations, most),
+            jobs: last(&self.jobs, most),
+            ..self.without_extract()
+        }
+    }
+
+    /// Returns where stacks of the same culprit are: the incident's own id, or that of the last one that has some.
+    pub fn stacks_elsewhere(&self) -> Option<IncidentId> {
+        let number = self.stacks_in.filter(|_| self.stacks.is_empty())?;
+        Some(IncidentId::new(self.id.process(), number))
     }
 
     fn without_extract(&self) -> Incident {

@@ -7,6 +7,7 @@
 
 use crate::compute::groups::Groups;
 use crate::incident;
+use crate::incident_builder::job_sums::JobSums;
 use crate::incident_builder::site_labels::SiteLabels;
 use crate::words::known_phase;
 use loopscope_probe::clock::Scale;
@@ -47,11 +48,22 @@ pub(crate) struct Extract {
     pub groups: Groups,
     /// It is known how many callbacks of that time were overwritten before they were copied.
     is_counted: bool,
+    /// Numbers of the first record of that time and of the one behind the last, where they are known.
+    numbers: Option<(u64, u64)>,
+    /// Jobs of the pool that ended in that time.
+    pub jobs_of_it: JobSums,
 }
 
 impl Extract {
-    /// Begins the extract of an incident that began at `begin`, and copies what there is.
-    pub(crate) fn open(page: &Page, scale: Scale, begin: Ticks, until: Option<Ticks>) -> Extract {
+    /// Begins the extract of an incident that began at `begin`, and copies what there is. `first` is the number of its first
+    /// record, where the page tells it.
+    pub(crate) fn open(
+        page: &Page,
+        scale: Scale,
+        begin: Ticks,
+        until: Option<Ticks>,
+        first: Option<u64>,
+    ) -> Extract {
         let mut extract = Extract {
             begin,
             from: Ticks(begin.0.saturating_sub(scale.ticks(BEFORE_NS))),
@@ -67,6 +79,8 @@ impl Extract {
             jobs: VecDeque::new(),
             groups: Groups::default(),
             is_counted: false,
+            numbers: ended_numbers(page, begin).or(first.map(|first| (first, u64::MAX))),
+            jobs_of_it: JobSums::default(),
         };
         extract.copy(page, until, false);
         extract
@@ -91,6 +105,9 @@ impl Extract {
                 // It has all since the begin, whatever the busy period had before that.
                 self.is_counted = true;
                 self.groups.pass_over(0);
+            } else if let Some((first, behind)) = self.numbers.filter(|_| !has_copied) {
+                self.is_counted = true;
+                self.groups.pass_over(oldest.number.min(behind).saturating_sub(first));
             }
         }
         fresh.retain(|record| record.end >= self.from && is_in(record.start));
@@ -115,16 +132,17 @@ impl Extract {
             }
         }
         for job in page.jobs(self.next_job) {
+            if has_copied {
+                self.jobs_of_it.unseen += job.number.saturating_sub(self.next_job);
+            }
             self.next_job = job.number.saturating_add(1);
+            if job.ended >= self.begin && is_in(job.started) {
+                self.jobs_of_it.add(job.kind, job.site, self.ns(job.started, job.ended));
+            }
             if job.ended >= self.from && is_in(job.started) {
                 keep_newest(&mut self.jobs, job, RING_MAX);
             }
         }
-    }
-
-    /// Returns the jobs of the pool that ended within the incident.
-    pub(crate) fn own_jobs(&self) -> impl Iterator<Item = &JobRecord> {
-        self.jobs.iter().filter(|job| job.ended >= self.begin)
     }
 
     /// Writes the extract to an incident. `now` adds what still runs.
@@ -194,6 +212,7 @@ impl Extract {
             queue: queue(labels.runtime(), record.kind),
             is_many: record.many.is_some(),
             many: record.many.filter(|number| *number > 0),
+            is_pool_result: record.kind == Kind::WorkDone,
         }
     }
 
@@ -208,6 +227,7 @@ impl Extract {
             is_running: true,
             queue: queue(labels.runtime(), running.kind?),
             is_many: running.is_many,
+            is_pool_result: running.kind == Some(Kind::WorkDone),
             ..incident::Record::default()
         })
     }
@@ -221,6 +241,15 @@ impl Extract {
     fn ns(&self, from: Ticks, to: Ticks) -> u64 {
         self.scale.duration_ns(to.since(from))
     }
+}
+
+/// Returns the numbers of the first record of a busy period that is over, and of the one behind its last; `None` where the page
+/// does not tell of it (any more).
+fn ended_numbers(page: &Page, begin: Ticks) -> Option<(u64, u64)> {
+    let iterations = page.iterations(0);
+    let at = iterations.iter().position(|iteration| iteration.begin == begin)?;
+    let behind = iterations.get(at + 1).map_or(u64::MAX, |next| next.first_record);
+    Some((iterations[at].first_record, behind))
 }
 
 /// Returns the label of a phase; nothing where the runtime does not tell of phases.
@@ -271,7 +300,7 @@ mod tests {
         writer.unpark(1);
         let (begin, clock) = (writer.last(), writer.clock().clone());
         run(&mut writer, 1_000);
-        let mut extract = Extract::open(writer.page(), clock.scale(), begin, None);
+        let mut extract = Extract::open(writer.page(), clock.scale(), begin, None, None);
         // More than the ring holds, so that the look comes too late for some.
         run(&mut writer, 6_000);
         extract.extend(writer.page(), None);
@@ -294,6 +323,40 @@ mod tests {
     }
 
     #[test]
+    fn a_flood_that_is_over_is_counted_whole() {
+        let time = VirtualClock::starting_at(10_000 * MS);
+        let mut writer = Writer::builder("extract").clock(Clock::simulated(time.clone())).build();
+        let site = writer.named_site(std::panic::Location::caller(), Kind::Microtask, "m");
+        let run = |writer: &mut Writer, count: u64| {
+            for _ in 0..count {
+                writer.begin(Kind::Microtask, site, Life::UNKNOWN);
+                time.advance_ns(MS / 100);
+                writer.end();
+            }
+        };
+        writer.resume();
+        run(&mut writer, 9);
+        writer.park();
+        writer.unpark(1);
+        let (begin, clock, first) = (writer.last(), writer.clock().clone(), writer.page().recorder().count());
+        run(&mut writer, 5_000);
+        let mut extract = Extract::open(writer.page(), clock.scale(), begin, None, Some(first));
+        run(&mut writer, 6_000);
+        extract.extend(writer.page(), None);
+        writer.park();
+        let end = writer.last();
+        writer.unpark(1);
+        run(&mut writer, 700);
+        extract.extend(writer.page(), Some(end));
+        // One that was found only afterwards, of which the ring has a part.
+        let missed = Extract::open(writer.page(), clock.scale(), begin, Some(end), None);
+        for extract in [extract, missed] {
+            let [sum] = extract.groups.sums(&NowValues::IDLE, 110 * MS)[..] else { panic!("one group") };
+            assert_eq!((sum.count, sum.total_ns), (11_000, 110 * MS));
+        }
+    }
+
+    #[test]
     fn what_began_before_a_hidden_poll_is_the_incidents_from_there_on() {
         let time = VirtualClock::starting_at(10_000 * MS);
         let mut writer = Writer::builder("extract").clock(Clock::simulated(time.clone())).build();
@@ -310,9 +373,9 @@ mod tests {
         run(&mut writer, 300);
         run(&mut writer, 5);
         let clock = writer.clock().clone();
-        let extract = Extract::open(writer.page(), clock.scale(), begin, None);
+        let extract = Extract::open(writer.page(), clock.scale(), begin, None, None);
         let now = NowValues { stretch_callbacks: 900, busy_ns: 245 * MS, ..NowValues::IDLE };
-        let [sum] = extract.groups.sums(&now)[..] else { panic!("one group") };
+        let [sum] = extract.groups.sums(&now, now.busy_ns)[..] else { panic!("one group") };
         assert_eq!((sum.count, sum.total_ns, sum.longest_ns), (2, 245 * MS, 240 * MS));
         let mut incident = Incident::default();
         extract.fill(&mut incident, &mut SiteLabels::of(writer.page()), &NowValues::IDLE);

@@ -5,6 +5,7 @@
 //! copy of the page.
 
 mod extract;
+mod job_sums;
 mod pool;
 mod site_labels;
 
@@ -14,7 +15,7 @@ use crate::compute::verdict::Verdict;
 use crate::incident::{Group, Incident, IncidentKind, PoolState, Severity, Span};
 use crate::incident_builder::extract::Extract;
 use crate::incident_builder::site_labels::SiteLabels;
-use crate::words::RuntimeWords;
+use crate::words::{RuntimeWords, thousands};
 use loopscope_probe::description::{Description, Fact};
 use loopscope_probe::incident_id::IncidentId;
 use loopscope_probe::loop_id::LoopId;
@@ -92,7 +93,10 @@ impl IncidentBuilder {
             pool: seen.vitals.pool.as_ref().map(PoolState::from),
             ..Incident::default()
         };
-        let extract = Extract::open(seen.page, seen.clock.scale(), begin, until);
+        // The busy period that runs has its callbacks counted.
+        let first = (begin == seen.vitals.busy_since)
+            .then(|| seen.vitals.records.saturating_sub(seen.vitals.now.stretch_callbacks));
+        let extract = Extract::open(seen.page, seen.clock.scale(), begin, until, first);
         IncidentBuilder {
             incident,
             begin,
@@ -170,11 +174,16 @@ impl IncidentBuilder {
 
     /// Tells what the busy period consisted of, in words and in groups. Returns how many callbacks that were.
     fn tell_groups(&mut self, labels: &mut SiteLabels<'_>, now: &NowValues) -> u64 {
-        let sums = self.extract.groups.sums(now);
         let incident = &mut self.incident;
+        let sums = self.extract.groups.sums(now, incident.duration_ns);
         incident.summary = summary(&sums, incident.duration_ns, &self.runtime, |site| labels.label(site));
+        let unseen = self.extract.groups.unseen();
+        if sums.is_empty() && unseen > 0 {
+            let noun = self.runtime.callback().of(unseen).to_owned();
+            incident.summary = format!("{} {noun}, of which none was seen", thousands(unseen));
+        }
         incident.groups = sums.iter().take(GROUPS_MAX).map(|sum| group(sum, labels)).collect();
-        sums.iter().fold(0, |all: u64, sum| all.saturating_add(sum.count))
+        sums.iter().fold(0, |all: u64, sum| all.saturating_add(sum.count)).max(unseen)
     }
 
     /// Raises the severity where the age asks for it.

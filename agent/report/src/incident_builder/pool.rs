@@ -1,27 +1,11 @@
 //! The incident of a saturated pool: who fills it.
 
 use crate::incident::{Culprit, Group, IncidentKind, PoolState};
+use crate::incident_builder::job_sums::JobSum;
 use crate::incident_builder::site_labels::SiteLabels;
 use crate::incident_builder::{GROUPS_MAX, IncidentBuilder, Observation};
 use loopscope_probe::incident_id::IncidentId;
 use loopscope_probe::{SiteId, Ticks, WorkKind};
-use std::collections::HashMap;
-
-/// What ran of one kind and site: how often, for how long in sum, and the longest; in nanoseconds.
-#[derive(Clone, Copy, Default)]
-struct JobSum {
-    count: u64,
-    total_ns: u64,
-    longest_ns: u64,
-}
-
-impl JobSum {
-    fn add(&mut self, ns: u64) {
-        self.count += 1;
-        self.total_ns = self.total_ns.saturating_add(ns);
-        self.longest_ns = self.longest_ns.max(ns);
-    }
-}
 
 impl IncidentBuilder {
     /// Opens the incident of a pool that has been saturated for `age_ns`. `process` is as for [`open`](Self::open).
@@ -55,19 +39,13 @@ impl IncidentBuilder {
     /// The jobs that ended meanwhile, and those that run still, tell who fills the pool.
     fn blame_jobs(&mut self, seen: &Observation<'_>) {
         self.extend(seen.page, None);
-        let mut sums: HashMap<(WorkKind, SiteId), JobSum> = HashMap::new();
-        for job in self.extract.own_jobs() {
-            let ns = seen.clock.duration_ns(job.started, job.ended);
-            sums.entry((job.kind, job.site)).or_default().add(ns);
-        }
+        let mut sums = self.extract.jobs_of_it.clone();
         self.jobs_now = seen.page.jobs_now();
         self.taken = seen.taken;
         for job in &self.jobs_now {
-            let ns = seen.clock.duration_ns(job.since, seen.taken);
-            sums.entry((job.kind, job.site)).or_default().add(ns);
+            sums.add(job.kind, job.site, seen.clock.duration_ns(job.since, seen.taken));
         }
-        let mut sums: Vec<_> = sums.into_iter().collect();
-        sums.sort_by_key(|((kind, site), sum)| (std::cmp::Reverse(sum.total_ns), *site, kind.index()));
+        let sums = sums.heaviest_first();
         let mut labels = SiteLabels::of(seen.page);
         if let Some(((_, id), _)) = sums.first()
             && let Some(site) = labels.site(*id)

@@ -1,6 +1,7 @@
 //! Sites and kinds of a page in words, each read once.
 
 use crate::incident::Culprit;
+use crate::words::kind_word;
 use loopscope_probe::description::Description;
 use loopscope_probe::site::Site;
 use loopscope_probe::{Kind, Page, SiteId};
@@ -24,9 +25,9 @@ impl<'a> SiteLabels<'a> {
         &self.runtime
     }
 
-    /// Returns the label of a kind.
+    /// Returns what a kind is called, the same as on displays: a drained job by its queue.
     pub(crate) fn kind(&self, kind: Kind) -> String {
-        self.runtime.kind_label(kind).to_owned()
+        kind_word(&self.runtime, kind).to_owned()
     }
 
     pub(crate) fn site(&self, id: SiteId) -> Option<Site> {

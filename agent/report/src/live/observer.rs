@@ -9,7 +9,11 @@ use loopscope_probe::loop_id::{self, Called, LoopId};
 use loopscope_probe::process_id::ProcessId;
 use std::collections::HashMap;
 
-/// Makes views. It forgets the loops that an observation does not have.
+/// Observations without a loop after which it is forgotten. A page may be hard to read once, and the next figures are not those
+/// of the loop's whole life then.
+const MISSED_MAX: u32 = 3;
+
+/// Makes views. It forgets the loops that some observations in a row do not have.
 #[derive(Clone, Debug, Default)]
 pub struct Observer {
     loops: HashMap<Identity, Past>,
@@ -61,7 +65,14 @@ impl Observer {
                     parts.add(&mut processes[at], at, id, called, turn);
                 }
             }
+            past.missed = 0;
             loops.insert(identity, past);
+        }
+        for (identity, mut past) in self.loops.drain() {
+            past.missed += 1;
+            if past.missed <= MISSED_MAX {
+                loops.insert(identity, past);
+            }
         }
         self.loops = loops;
         let mut runtimes = HashMap::with_capacity(self.runtimes.len());

@@ -38,6 +38,8 @@ pub(super) struct Past {
     stalls: u64,
     phases: [Account; Phase::COUNT],
     sites: HashMap<(String, Kind), SitePast>,
+    /// Observations in a row that did not have it.
+    pub missed: u32,
 }
 
 #[derive(Clone, Debug, Default)]

@@ -13,11 +13,22 @@ use std::collections::{BTreeMap, HashMap};
 /// What is remembered of a runtime from one observation to the next.
 #[derive(Clone, Debug, Default)]
 pub(super) struct RuntimePast {
-    /// The stalls of each worker that was there, by the id of its loop.
-    there: HashMap<String, StallView>,
-    /// Those of the workers that have left.
+    /// The stalls of each worker that was ever there, by the id of its loop: as it was last seen.
+    seen: HashMap<String, SeenStalls>,
+    /// Those of workers that have been gone for long.
     left: StallView,
 }
+
+/// The stalls of one worker.
+#[derive(Clone, Debug)]
+struct SeenStalls {
+    stalls: StallView,
+    /// Observations since it was seen.
+    missed: u32,
+}
+
+/// After so many observations without it, a worker has left: a page that is only hard to read once is there again before.
+const GONE_AFTER: u32 = 100;
 
 /// The workers of one runtime, seen at one moment.
 #[derive(Clone, Debug)]
@@ -79,15 +90,24 @@ impl RuntimePast {
 
     /// Adds up the stalls, those of workers that have left, too: a runtime's count does not fall.
     fn stalls(&mut self, views: &[LoopView]) -> StallView {
-        let there: HashMap<String, StallView> =
-            views.iter().map(|view| (view.id.clone(), view.stalls.clone())).collect();
-        for (_, gone) in std::mem::replace(&mut self.there, there)
-            .into_iter()
-            .filter(|(id, _)| views.iter().all(|view| view.id != *id))
-        {
-            add_stalls(&mut self.left, &gone);
+        for seen in self.seen.values_mut() {
+            seen.missed += 1;
         }
+        for view in views {
+            let stalls = view.stalls.clone();
+            self.seen.insert(view.id.clone(), SeenStalls { stalls, missed: 0 });
+        }
+        let left = &mut self.left;
+        self.seen.retain(|_, seen| {
+            let has_left = seen.missed > GONE_AFTER;
+            if has_left {
+                add_stalls(left, &seen.stalls);
+            }
+            !has_left
+        });
         let mut sum = self.left.clone();
+        let missed = self.seen.values().filter(|seen| seen.missed > 0);
+        missed.for_each(|seen| add_stalls(&mut sum, &seen.stalls));
         sum.warning_count_new = 0;
         views.iter().for_each(|view| add_stalls(&mut sum, &view.stalls));
         let least = |of: fn(&StallView) -> u64| views.iter().map(|view| of(&view.stalls)).min().unwrap_or(0);
@@ -264,4 +284,31 @@ fn merged<'a>(all: impl Iterator<Item = &'a HistogramValues>) -> HistogramValues
     let mut sum = HistogramValues::default();
     all.for_each(|values| sum.merge(values));
     sum
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn worker(id: &str, warning_count: u64) -> LoopView {
+        let stalls = StallView { warning_count, warning_ns: 100, ..StallView::default() };
+        LoopView { id: id.to_owned(), stalls, ..LoopView::default() }
+    }
+
+    #[test]
+    fn a_worker_whose_page_cannot_be_read_once_is_counted_once() {
+        let mut past = RuntimePast::default();
+        let (one, other) = (worker("1", 5), worker("2", 2));
+        let mut counted = |views: &[&LoopView]| {
+            let views: Vec<LoopView> = views.iter().map(|view| (*view).clone()).collect();
+            past.stalls(&views).warning_count
+        };
+        assert_eq!(counted(&[&one, &other]), 7);
+        assert_eq!(counted(&[&one]), 7, "its count stays");
+        assert_eq!(counted(&[&one, &worker("2", 3)]), 8, "and is not added to itself");
+        for _ in 0..2 * GONE_AFTER {
+            assert_eq!(counted(&[&one]), 8, "one that has left stays counted, too");
+        }
+        assert_eq!(past.seen.len(), 1);
+    }
 }

@@ -3,10 +3,10 @@
 use crate::compute::verdict::Verdict;
 use crate::live::seen::Seen;
 use crate::live::view::{PlaceView, QueueView, RunningView, StateKind, StateView, VerdictView};
-use crate::words::{kind_word, queue_label};
+use crate::words::{kind_and_place, kind_many, kind_word, queue_label};
 use loopscope_probe::description::{Description, Fact, Term};
 use loopscope_probe::now::Running;
-use loopscope_probe::{Kind, SiteId, Snapshot};
+use loopscope_probe::{SiteId, Snapshot};
 
 /// Returns the state.
 pub(super) fn state_view(seen: &Seen) -> StateView {
@@ -47,7 +47,7 @@ fn running_view(running: &Running, snapshot: &Snapshot) -> RunningView {
     let runtime = &snapshot.facts.description;
     let phase = runtime.knows(Fact::Phases).then(|| runtime.phase_label(running.phase));
     let words = match (running.kind, phase) {
-        (Some(kind), _) => kind_and_place(runtime, kind, place.as_ref()),
+        (Some(kind), _) => kind_and_place(runtime, kind, label(place.as_ref()), running.is_many),
         (None, Some(phase)) => format!("phase {phase}"),
         (None, None) => runtime.noun(Term::Between).one,
     };
@@ -63,14 +63,17 @@ fn running_view(running: &Running, snapshot: &Snapshot) -> RunningView {
 fn verdict_view(verdict: &Verdict, snapshot: &Snapshot) -> VerdictView {
     let place = verdict.kind.and_then(|_| place(snapshot, verdict.site));
     let runtime = &snapshot.facts.description;
-    let one = match verdict.kind {
-        Some(kind) => kind_and_place(runtime, kind, place.as_ref()),
-        None => runtime.noun(Term::Between).one,
-    };
-    let words = match (verdict.is_flood, verdict.runs) {
-        (false, _) => one,
-        (true, Some(runs)) => format!("{runs} x {one}"),
-        (true, None) => format!("many x {one}"),
+    let words = match (verdict.kind, verdict.is_flood, verdict.runs) {
+        (None, ..) => runtime.noun(Term::Between).one,
+        (Some(kind), false, _) => kind_and_place(runtime, kind, label(place.as_ref()), false),
+        (Some(kind), true, Some(runs)) if place.is_none() => {
+            format!("{runs} {}", kind_many(runtime, kind, runs))
+        }
+        (Some(kind), true, None) if place.is_none() => format!("many {}", kind_many(runtime, kind, u64::MAX)),
+        (Some(kind), true, runs) => {
+            let times = runs.map_or("many".to_owned(), |runs| runs.to_string());
+            format!("{times} x {}", kind_and_place(runtime, kind, label(place.as_ref()), true))
+        }
     };
     VerdictView {
         cause: verdict.cause.name(),
@@ -82,8 +85,8 @@ fn verdict_view(verdict: &Verdict, snapshot: &Snapshot) -> VerdictView {
     }
 }
 
-fn kind_and_place(runtime: &Description, kind: Kind, place: Option<&PlaceView>) -> String {
-    format!("{} {}", kind_word(runtime, kind), place.map_or("?", |place| &place.label))
+fn label(place: Option<&PlaceView>) -> &str {
+    place.map_or("?", |place| &place.label)
 }
 
 fn place(snapshot: &Snapshot, id: SiteId) -> Option<PlaceView> {

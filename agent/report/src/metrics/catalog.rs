@@ -185,7 +185,7 @@ catalog! {
     REPORTS_SUPPRESSED = counter("loopscope_incident_reports_suppressed_total", Count, &["loop"],
         "Incidents that were recorded but not logged, because the budget of reports of that minute was used up.");
     CAPTURES = counter("loopscope_captures_total", Count, &["loop", "result"],
-        "Stacks of the loop's thread asked for within incidents: ok, failed, or rate_limited by the same budget.");
+        "Stacks of the loop's thread asked for within incidents: ok, failed, or rate_limited by the budget of stacks (the first of a culprit, then two a second).");
 
     POOL_THREADS = gauge("loopscope_pool_threads", Count, &["pool"], "Worker threads of the pool.");
     POOL_THREADS_BUSY = gauge("loopscope_pool_threads_busy", Count, &["pool"], "Worker threads that run a job now.");

@@ -280,10 +280,18 @@ fn causes(view: &LoopView) -> impl Iterator<Item = Cause> {
     let queues: Vec<Queue> = runtime.queues().into_iter().map(|(queue, _)| queue).collect();
     let tells_drains = runtime.knows(Fact::Drains) || runtime.knows(Fact::DrainedJobs);
     let tells_callbacks = runtime.knows(Fact::Callbacks);
+    let runs = &view.snapshot.run;
+    // Kinds without a name of their own count once there was one.
+    let has_run = move |cause: Cause| {
+        let of_it = Kind::ALL[..Kind::CALLBACKS].iter().filter(|kind| Cause::of_kind(**kind) == cause);
+        of_it.into_iter().any(|kind| !runs[kind.index()].is_empty())
+    };
     let is_told = move |cause: &Cause| match cause {
         Cause::Microtask => tells_drains && queues.contains(&Queue::Microtask),
         Cause::NextTick => tells_drains && queues.contains(&Queue::NextTick),
-        Cause::Immediate | Cause::Timer | Cause::Io => tells_callbacks,
+        Cause::Immediate | Cause::Timer | Cause::Io => {
+            tells_callbacks && (cause.is_of(runtime) || has_run(*cause))
+        }
         Cause::Callback => true,
     };
     let episodes = view.stalls.episodes;

@@ -1,8 +1,9 @@
 //! Writes the numbers that only some runtimes have, under the names that they give: `loopscope_runtime_heap_used_bytes`.
 //!
 //! The names come from pages, which may be another user's, or damaged. A page has room for a few dozen, of lower-case letters,
-//! digits and `_`. Here they are made into names that can be no other family's, and no sample of one: of several that would
-//! collide, the first stays, and the others are counted as left out.
+//! digits and `_`. Here they are made into names that can be no other family's, and no sample of one. Where two runtimes have
+//! numbers of different types under one name, those of one type keep it, whichever comes first, and the others have their
+//! runtime's name before it. What would still collide is counted as left out.
 
 use crate::metrics::encoder::{Header, Kind};
 use crate::metrics::metrics_page::{MetricsPage, RuntimeValue};
@@ -32,10 +33,11 @@ struct RuntimeFamily<'a> {
 pub(crate) fn write(sheet: &mut MetricsPage, loops: &[LoopView]) {
     let mut families: BTreeMap<String, RuntimeFamily<'_>> = BTreeMap::new();
     let mut refused = 0;
-    for (at, view) in loops.iter().enumerate().filter(|(_, view)| view.label != OTHER) {
-        let gauges = view.snapshot.gauges.iter().map(of_gauge);
-        let histograms = view.snapshot.gauge_histograms.iter().map(of_histogram);
-        for (base, kind, unit, label, value) in gauges.chain(histograms) {
+    let types = types(loops);
+    for (at, view) in told(loops) {
+        for (base, kind, unit, label, value) in entries(view) {
+            let has_name = types.get(&base) == Some(&type_rank(kind, unit));
+            let base = if has_name { base } else { base_of_runtime(&base, &view.snapshot.facts.runtime) };
             let new = || RuntimeFamily { kind, unit, series: Vec::new(), taken: HashSet::new() };
             let is_reserved = RESERVED.iter().any(|suffix| base.ends_with(suffix));
             let family = families.entry(base).or_insert_with(new);
@@ -73,6 +75,43 @@ fn write_family(sheet: &mut MetricsPage, base: &str, family: &RuntimeFamily<'_>)
     for (view, label, value) in room {
         sheet.runtime_series(view, label, value);
     }
+}
+
+/// Returns the loops with a label of their own, and their places.
+fn told(loops: &[LoopView]) -> impl Iterator<Item = (usize, &LoopView)> {
+    loops.iter().enumerate().filter(|(_, view)| view.label != OTHER)
+}
+
+fn entries(view: &LoopView) -> impl Iterator<Item = Entry<'_>> {
+    let gauges = view.snapshot.gauges.iter().map(of_gauge);
+    gauges.chain(view.snapshot.gauge_histograms.iter().map(of_histogram))
+}
+
+/// Returns the type that keeps each name: it does not depend on the order of the loops, which changes as they come and go.
+fn types(loops: &[LoopView]) -> BTreeMap<String, (u8, Option<&'static str>)> {
+    let mut types = BTreeMap::new();
+    for (base, kind, unit, ..) in told(loops).flat_map(|(_, view)| entries(view)) {
+        let rank = type_rank(kind, unit);
+        types.entry(base).and_modify(|kept| *kept = rank.min(*kept)).or_insert(rank);
+    }
+    types
+}
+
+fn type_rank(kind: Kind, unit: Option<&'static str>) -> (u8, Option<&'static str>) {
+    let rank = match kind {
+        Kind::Counter => 0,
+        Kind::Histogram => 1,
+        Kind::Gauge => 2,
+        Kind::Info => 3,
+    };
+    (rank, unit)
+}
+
+/// Returns the name with that of the runtime before it.
+fn base_of_runtime(base: &str, runtime: &str) -> String {
+    let plain = |letter: char| if letter.is_ascii_alphanumeric() { letter.to_ascii_lowercase() } else { '_' };
+    let runtime: String = runtime.chars().map(plain).collect();
+    format!("{PREFIX}{runtime}_{}", base.strip_prefix(PREFIX).unwrap_or(base))
 }
 
 /// Name without `_total`, type, unit, value of the label `kind`, and value.

@@ -74,10 +74,48 @@ fn names_that_would_break_the_page_are_left_out_and_counted() {
     ];
     let (lines, left_out) = lines(&[with("a", hostile, vec![pause("")]), full_view("b")]);
     let names: Vec<&str> = lines.iter().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
-    assert_eq!(names, ["loopscope_runtime_gc_pause_seconds gauge", "loopscope_runtime_heap gauge"]);
-    assert_eq!(lines.iter().filter(|line| line.starts_with("loopscope_runtime_heap{")).count(), 1);
-    assert_eq!(left_out, 5);
+    // Those of another type than the one that keeps a name are told beside the runtime's.
+    let expected = [
+        "loopscope_runtime_gc_pause_seconds histogram",
+        "loopscope_runtime_heap_total counter",
+        "loopscope_runtime_mio_gc_pause_seconds gauge",
+        "loopscope_runtime_mio_heap gauge",
+    ];
+    assert_eq!(names, expected);
+    assert_eq!(lines.iter().filter(|line| line.starts_with("loopscope_runtime_mio_heap{")).count(), 1);
+    assert_eq!(left_out, 3);
     assert!(ALL.iter().all(|family| !family.name.starts_with(PREFIX)), "the prefix is theirs alone");
+}
+
+#[test]
+fn two_runtimes_that_disagree_about_a_type_are_both_told_whichever_comes_first() {
+    let loops = |first: bool| {
+        let mut one = with("a", vec![gauge("work", "", false, GaugeUnit::Count, 7)], vec![]);
+        let other = with("b", vec![gauge("work", "", true, GaugeUnit::Count, 9)], vec![]);
+        let third = with("c", vec![gauge("gc_pause", "", false, GaugeUnit::Nanoseconds, 1)], vec![pause("")]);
+        one.snapshot.facts.runtime = "My-JS 2".to_owned();
+        if first { [one, other, third] } else { [third, other, one] }
+    };
+    let mut told = [true, false].map(|first| {
+        let (mut lines, left_out) = lines(&loops(first));
+        lines.retain(|line| line.starts_with("# TYPE") || line.contains("work"));
+        lines.sort();
+        (lines, left_out)
+    });
+    assert_eq!(told[0], told[1]);
+    let (lines, _) = &mut told[0];
+    for line in [
+        "# TYPE loopscope_runtime_work_total counter",
+        "loopscope_runtime_work_total{loop=\"b\"} 9",
+        "# TYPE loopscope_runtime_my_js_2_work gauge",
+        "loopscope_runtime_my_js_2_work{loop=\"a\"} 7",
+        "# TYPE loopscope_runtime_gc_pause_seconds histogram",
+    ] {
+        assert!(lines.iter().any(|known| known == line), "`{line}` is not in\n{}", lines.join("\n"));
+    }
+    let names: Vec<&str> =
+        lines.iter().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect();
+    assert!(names.iter().enumerate().all(|(at, name)| !names[..at].contains(name)), "{names:?}");
 }
 
 #[test]

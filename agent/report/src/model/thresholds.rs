@@ -41,6 +41,12 @@ impl ThresholdTable {
         own.copied().unwrap_or(self.all)
     }
 
+    /// Sets the thresholds of all workers of a runtime; none of `workers`, by label or name, has its own then.
+    pub fn set_runtime(&mut self, runtime: &str, workers: &[String], thresholds: Thresholds) {
+        self.own.retain(|name, _| !workers.contains(name));
+        self.set_one(runtime, thresholds);
+    }
+
     /// Sets the thresholds of one loop, by its label or name, or of all workers of a runtime.
     pub fn set_one(&mut self, loop_name: &str, thresholds: Thresholds) {
         self.own.insert(loop_name.to_owned(), thresholds);
@@ -85,6 +91,9 @@ mod tests {
         table.set_one("web/1", pair(60));
         assert_eq!(of(&table, "web/1", "web/1", "web"), pair(60));
         assert_eq!(table.pairs().count(), 5);
+        table.set_runtime("web", &["web/1".to_owned(), "web/2".to_owned()], pair(70));
+        assert_eq!(of(&table, "web/1", "web/1", "web"), pair(70), "what came last counts");
+        assert_eq!(of(&table, "worker#2", "worker", ""), pair(30), "of no other");
         table.set_all(pair(50));
         assert_eq!(of(&table, "worker#2", "worker", ""), pair(50));
         assert_eq!(of(&table, "web/1", "web/1", "web"), pair(50));

@@ -81,13 +81,18 @@ fn code(frame: &incident::Frame) -> Frame {
     Frame { code: Some(code), column, ..Frame::placed(&frame.function, file, line) }
 }
 
-/// Without stacks, what ran is known by kind and site at least.
+/// Without stacks, what ran is known by kind and site at least, and of the one to blame its spans.
 fn add_groups(profile: &mut Profile, incident: &Incident) {
     let layout = layout(incident);
     let mut left_ns = incident.duration_ns;
     for group in &incident.groups {
         let ns = group.total_ns.min(left_ns);
         left_ns -= ns;
+        let culprit = &incident.culprit;
+        if group.parent.is_none() && (&group.kind, &group.label) == (&culprit.kind, &culprit.label) {
+            profile.add(layout.clone(), ns, group.count.unwrap_or(1));
+            continue;
+        }
         let own = Frame::plain(&format!("{} {}", group.kind, group.label));
         let sites = group.parent.iter().map(|parent| Frame::plain(parent)).chain([own]);
         let above = layout.len() - 1 - incident.spans.len();
@@ -154,6 +159,26 @@ mod tests {
         one.waiting_in = Some("read(fd 3 -> pipe:[81])".to_owned());
         let folded = Profile::of_incidents(&[one]).folded();
         assert_eq!(folded, "web;timers;flush (a.rs:1);load;read;[read(fd 3 -> pipe:[81])] 1000\n");
+    }
+
+    #[test]
+    fn without_a_stack_the_callback_and_its_spans_are_drawn() {
+        let mut one = incident(300_000_000);
+        let group = |kind: &str, label: &str, total_ns| Group {
+            kind: kind.to_owned(),
+            label: label.to_owned(),
+            count: Some(1),
+            total_ns,
+            ..Group::default()
+        };
+        one.groups =
+            vec![group("timer", "flush (a.rs:1)", 290_000_000), group("io_read", "b.rs:2", 10_000_000)];
+        let span = |name: &str| incident::Span { name: name.to_owned(), ..incident::Span::default() };
+        one.spans = vec![span("query"), span("parse")];
+        assert_eq!(
+            Profile::of_incidents(&[one]).folded(),
+            "web;timers;flush (a.rs:1);query;parse 290000\nweb;timers;io_read b.rs:2 10000\n"
+        );
     }
 
     #[test]

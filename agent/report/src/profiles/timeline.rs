@@ -5,12 +5,12 @@
 
 use crate::incident::Incident;
 use crate::profiles::callbacks::{loop_frame, site_frame};
-use crate::words::{RuntimeWords, known_phase};
+use crate::words::{RuntimeWords, kind_word, known_phase};
 use loopscope_probe::description::{Description, Fact};
 use loopscope_probe::iterations::IterationRecord;
 use loopscope_probe::jobs::JobRecord;
 use loopscope_probe::record::Record;
-use loopscope_probe::{Clock, Page, SiteId, Ticks};
+use loopscope_probe::{Clock, Kind, Page, SiteId, Ticks};
 use std::sync::Arc;
 
 /// Callbacks kept per loop: some 60 MB of JSON. What comes after them is counted as lost.
@@ -69,6 +69,8 @@ pub(crate) struct Entry {
     pub is_running: bool,
     /// How many it stands for, where it stands for a known number.
     pub many: Option<u64>,
+    /// It is where a job of the pool gave its result to the loop, whatever its runtime calls that.
+    pub is_pool_result: bool,
 }
 
 /// One job of the pool.
@@ -132,6 +134,7 @@ impl Timeline {
             drain: record.queue.as_deref().map(drain),
             is_running: record.is_running,
             many: record.many,
+            is_pool_result: record.is_pool_result,
         });
         let turns = incident.iterations.iter().map(|iteration| Turn {
             number: iteration.number,
@@ -262,13 +265,14 @@ impl Follower {
             end_ns: at(record.end),
             wait_ns: ready.map(|ready| self.clock.duration_ns(ready, record.start)),
             ready_ns: ready.map(at),
-            kind: runtime.kind_label(record.kind).into(),
+            kind: kind_word(runtime, record.kind).into(),
             phase: known_phase(runtime, record.phase).unwrap_or_default().into(),
             site: text(record.site),
             parent: (record.parent != SiteId::NONE).then(|| text(record.parent)),
             drain: record.kind.queue().map(|queue| drain(runtime.queue_label(queue))),
             is_running: false,
             many: record.many.filter(|number| *number > 0),
+            is_pool_result: record.kind == Kind::WorkDone,
         }
     }
 
@@ -294,13 +298,14 @@ impl Follower {
             end_ns: at(now).max(start_ns),
             wait_ns: None,
             ready_ns: None,
-            kind: runtime.kind_label(kind).into(),
+            kind: kind_word(runtime, kind).into(),
             phase: known_phase(runtime, running.phase).unwrap_or_default().into(),
             site: text(running.site),
             parent: parent.map(text),
             drain: running.queue.map(|queue| drain(runtime.queue_label(queue))),
             is_running: true,
             many: None,
+            is_pool_result: kind == Kind::WorkDone,
         })
     }
 }

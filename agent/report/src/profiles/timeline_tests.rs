@@ -17,9 +17,13 @@ struct Bench {
 
 impl Bench {
     fn new() -> Bench {
+        Bench::of(&Description::new())
+    }
+
+    fn of(runtime: &Description) -> Bench {
         let time = VirtualClock::starting_at(1_000 * MS);
         let clock = Clock::simulated(time.clone());
-        let mut writer = Writer::builder("main").clock(clock.clone()).build();
+        let mut writer = Writer::builder("main").clock(clock.clone()).describe(runtime).build();
         writer.resume();
         writer.park();
         let follower = Follower::new(writer.page(), &clock, clock.now());
@@ -126,7 +130,9 @@ fn iterations_phases_callbacks_and_drains_are_nested() {
 
 #[test]
 fn pool_jobs_have_tracks_of_their_own_and_arrows_to_their_callbacks() {
-    let mut bench = Bench::new();
+    // Whatever the runtime calls what a job gives back to the loop.
+    let runtime = Description::new().kind(Kind::WorkDone, "worker_job", "worker job", "worker jobs");
+    let mut bench = Bench::of(&runtime);
     let mut pool = bench.writer.take_pool().unwrap();
     bench.writer.unpark(1);
     bench.writer.phase(Phase::POLL);

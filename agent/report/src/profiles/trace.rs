@@ -200,7 +200,7 @@ impl<'a> Events<'a> {
     fn pool(&mut self, track: &'a Track, tid: u32, entries: &[&'a Entry]) {
         let mut workers: HashMap<u32, u64> = HashMap::new();
         // A completion is ready at the moment at which its job ended; both are the same stamp.
-        let done = entries.iter().filter(|entry| &*entry.kind == "work_done");
+        let done = entries.iter().filter(|entry| entry.is_pool_result);
         let completions: HashMap<u64, &Entry> =
             done.filter_map(|entry| Some((entry.ready_ns?, *entry))).collect();
         for job in &track.jobs {
