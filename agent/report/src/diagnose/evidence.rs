@@ -16,6 +16,12 @@ use std::sync::Arc;
 pub struct LoopEvidence {
     /// Name of the loop.
     pub name: String,
+    /// The runtime that it is a worker of, by name; empty where it stands for itself.
+    pub(crate) group: String,
+    /// It is a worker, and not what tells of its runtime as a whole.
+    pub(crate) is_worker: bool,
+    /// The process: runtimes of several may have one name.
+    pub(crate) pid: u32,
     /// What its runtime says of itself.
     pub runtime: Arc<Description>,
     /// How long it was watched, in nanoseconds.

@@ -242,6 +242,9 @@ impl Examination {
         let delayers = delayers.into_iter().map(|(label, delayer)| Delayer { label, ..delayer });
         LoopEvidence {
             name: surroundings.label.unwrap_or_else(|| last.facts.name.clone()),
+            group: last.facts.group.clone(),
+            is_worker: last.facts.worker.is_some(),
+            pid: last.facts.pid,
             runtime: last.facts.description.clone(),
             watched_ns: clock.duration_ns(first.taken, last.taken),
             active_ns: delta(last.active_ns, first.active_ns),

@@ -23,6 +23,7 @@ mod growth;
 mod machine;
 mod pool;
 mod rules;
+mod tasks;
 
 pub use blackbox::{LoopName, last_moment, reconstruct, under_way};
 pub use evidence::LoopEvidence;
@@ -34,6 +35,7 @@ pub use rules::{RULES, Rule};
 pub fn diagnose(loops: &[LoopEvidence]) -> Vec<Finding> {
     let of_loop = |evidence| RULES.iter().flat_map(move |rule: &Rule| rule.apply(evidence));
     let mut findings: Vec<Finding> = loops.iter().flat_map(of_loop).collect();
+    findings.extend(tasks::one_worker(loops));
     // Stable: within a rank, loops and rules keep their order.
     findings.sort_by_key(|finding| (finding.urgency, finding.certainty));
     findings
