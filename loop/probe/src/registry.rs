@@ -277,6 +277,12 @@ pub(crate) fn ring_where_asleep() {
     }
 }
 
+/// Has the agent look at all loops again, and not go to sleep before it has.
+pub(crate) fn note_change() {
+    CHANGES.fetch_add(1, Ordering::Release);
+    ring_where_asleep();
+}
+
 /// Returns the bell that loops of this process ring, and the barrier that an agent uses with it. The first call may take
 /// 20 ms: see [`barrier`](crate::barrier).
 pub fn bell() -> (&'static Bell, Barrier) {
