@@ -465,12 +465,16 @@ impl IncidentTracker {
     fn examine(&mut self, at: &At<'_>, case: &mut OpenIncident) {
         let found = self.sight.look();
         case.found(&found);
-        case.class(&self.evidence(at, &found));
+        let ready_ns = self.meter.ready_ns(found.is_asleep);
+        case.class(&self.evidence(at, &found, ready_ns));
     }
 
-    fn evidence(&self, at: &At<'_>, found: &Found) -> Evidence {
+    /// `ready_ns`: for how long the thread waits for a processor right now.
+    fn evidence(&self, at: &At<'_>, found: &Found, ready_ns: u64) -> Evidence {
         let age_ns = at.seen.vitals.now.busy_ns;
-        let (watched_ns, cpu_ns, runqueue_ns) = self.meter.used(at.now_ns.saturating_sub(age_ns));
+        let (watched_ns, cpu_ns, counted_ns) = self.meter.used(at.now_ns.saturating_sub(age_ns));
+        let rest_ns = watched_ns.saturating_sub(cpu_ns.saturating_add(counted_ns));
+        let runqueue_ns = counted_ns + ready_ns.min(rest_ns);
         Evidence {
             age_ns,
             watched_ns,

@@ -22,6 +22,10 @@ pub(crate) struct StallAccounting {
     before: Option<Reading>,
     within: Option<Reading>,
     last: Option<Reading>,
+    /// The first reading with the times of the last one: the kernel adds time without a processor only when it is over.
+    moved: Option<Reading>,
+    /// When the thread was last seen asleep within the stretch, on the agent's clock.
+    asleep_at_ns: u64,
     /// For which the process stood still, and the machine was suspended, within the stretch.
     pub standstill_ns: u64,
     pub suspended_ns: u64,
@@ -46,11 +50,27 @@ impl StallAccounting {
         if busy_since != self.stretch {
             self.stretch = busy_since;
             (self.before, self.within) = (self.last, reading);
-            (self.standstill_ns, self.suspended_ns) = (0, 0);
+            (self.standstill_ns, self.suspended_ns, self.asleep_at_ns) = (0, 0, 0);
         }
         self.standstill_ns += self.gap_standstill_ns;
         self.suspended_ns += self.gap_suspended_ns;
+        let times = |reading: Reading| (reading.cpu_ns, reading.runqueue_ns);
+        if let Some(now) = reading
+            && self.moved.map(times) != Some(times(now))
+        {
+            self.moved = reading;
+        }
         self.last = reading.or(self.last);
+    }
+
+    /// Returns for how long the thread, which was found in this state now, has been ready without a processor until now, in
+    /// nanoseconds, where the kernel has not counted that yet: it has neither run nor slept since.
+    pub(crate) fn ready_ns(&mut self, is_asleep: Option<bool>) -> u64 {
+        let (Some(last), Some(moved)) = (self.last, self.moved) else { return 0 };
+        if is_asleep != Some(false) {
+            self.asleep_at_ns = last.at_ns;
+        }
+        last.at_ns.saturating_sub(moved.at_ns.max(self.asleep_at_ns))
     }
 
     /// Returns what the stretch that began at `begin_ns` on the agent's clock has used: watched, processor and ready
@@ -65,6 +85,25 @@ mod tests {
     use super::*;
 
     const MS: u64 = 1_000_000;
+
+    #[test]
+    fn a_thread_that_waits_for_a_processor_right_now_is_ready_though_the_kernel_counts_it_later() {
+        let reading =
+            |at: u64, ready: u64| Some(Reading { at_ns: at * MS, cpu_ns: 5, runqueue_ns: ready * MS });
+        let mut meter = StallAccounting::default();
+        for at in [1_000, 1_100, 1_250] {
+            meter.look(Ticks(7), reading(at, 3), Gap::default());
+        }
+        assert_eq!(meter.ready_ns(Some(false)), 250 * MS);
+        meter.look(Ticks(7), reading(1_300, 303), Gap::default());
+        assert_eq!(meter.ready_ns(Some(false)), 0, "the kernel has counted it");
+        // One that was asleep was not ready before it woke up.
+        meter.look(Ticks(7), reading(1_400, 303), Gap::default());
+        assert_eq!(meter.ready_ns(Some(true)), 0);
+        meter.look(Ticks(7), reading(1_450, 303), Gap::default());
+        assert_eq!(meter.ready_ns(Some(false)), 50 * MS);
+        assert_eq!(meter.ready_ns(None), 0, "nobody knows");
+    }
 
     #[test]
     fn a_stretch_is_charged_with_its_own_time_only() {
