@@ -37,13 +37,16 @@
 mod activity;
 mod attach;
 mod description;
+mod epoll_wait;
 mod hooks;
 mod lane;
 mod pool;
 mod probed;
 mod pulse;
+mod queues;
 mod root;
 mod runtime;
+mod silence;
 mod spawn_blocking;
 mod worker;
 mod worker_index;
