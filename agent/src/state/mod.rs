@@ -343,6 +343,12 @@ fn self_control(
     Some(control)
 }
 
+/// Tells whether jobs may wait for the pool: by their number, else by the age of the first; where neither is known, they may.
+fn has_waiting_jobs(pool: &PoolNow) -> bool {
+    let by_age = || pool.oldest_wait_ns.is_none_or(|ns| ns > 0);
+    pool.queued.map_or_else(by_age, |queued| queued > 0)
+}
+
 /// Returns how long the loop can be left alone; `None` where it has been idle for a while and nothing waits for its
 /// pool.
 fn wanted_delay_ns(vitals: &Vitals, thresholds: Thresholds, next_ns: Option<u64>) -> Option<u64> {
@@ -354,7 +360,7 @@ fn wanted_delay_ns(vitals: &Vitals, thresholds: Thresholds, next_ns: Option<u64>
         warning_ns: thresholds.warning_ns,
         critical_ns: thresholds.critical_ns,
         next_ns,
-        has_waiting_jobs: vitals.pool.is_some_and(|pool| pool.queued.is_none_or(|queued| queued > 0)),
+        has_waiting_jobs: vitals.pool.is_some_and(|pool| has_waiting_jobs(&pool)),
         saturated_ns: vitals.pool.map_or(0, |pool| pool.saturated_for_ns),
     };
     next_look_ns(&outlook, IDLE_AFTER_NS)
