@@ -15,6 +15,10 @@ const ARMED_MAX: usize = 16;
 /// A descriptor that was armed so lately has an event that its poller has not taken yet, in nanoseconds: it is looked at instead.
 const AGAIN_NS: u64 = 5_000_000;
 
+/// Numbers of requests and events, as wide as the calls take them.
+const ONE: libc::c_long = 1;
+const NONE: libc::c_long = 0;
+
 const POLL: u16 = 5;
 const HAS_EVENTFD: u32 = 1;
 
@@ -166,7 +170,7 @@ impl NextEvents {
         });
         let mut list = [&raw mut *request];
         // SAFETY: `list` has one request; the kernel copies it in the call, and keeps its address as a name only.
-        let taken = unsafe { libc::syscall(libc::SYS_io_submit, context, 1, list.as_mut_ptr()) };
+        let taken = unsafe { libc::syscall(libc::SYS_io_submit, context, ONE, list.as_mut_ptr()) };
         (taken == 1).then_some(request)
     }
 
@@ -176,7 +180,14 @@ impl NextEvents {
         let none = libc::timespec { tv_sec: 0, tv_nsec: 0 };
         // SAFETY: `done` has room for as many as are asked for, and `none` is a valid time; both live through the call.
         let count = unsafe {
-            libc::syscall(libc::SYS_io_getevents, context, 0, ARMED_MAX, done.as_mut_ptr(), &raw const none)
+            libc::syscall(
+                libc::SYS_io_getevents,
+                context,
+                NONE,
+                ARMED_MAX,
+                done.as_mut_ptr(),
+                &raw const none,
+            )
         };
         done[..usize::try_from(count).unwrap_or(0).min(ARMED_MAX)].to_vec()
     }
