@@ -40,8 +40,8 @@ fn listener() -> (std::net::TcpListener, SocketAddr) {
 fn wait_for_line(agent: &Agent, name: &str) {
     until(&format!("the stall of {name}, with its line"), || {
         let incidents = agent.incidents();
-        let now = incidents.iter().filter(|one| one.group == name && !one.is_over);
-        now.filter(|one| format!("{:?}", one.stacks).contains("block_here")).count() > 0
+        let mut now = incidents.iter().filter(|one| one.group == name && !one.is_over);
+        now.any(|one| format!("{:?}", one.stacks).contains("block_here"))
     });
 }
 
