@@ -9,8 +9,8 @@ use tokio::runtime::Handle;
 /// when these are busy is told by an agent of this process, which looks every 5 ms while they are and sleeps while all are parked:
 /// without an agent nothing is.
 ///
-/// A worker that is blocked before it was first visited has no page: that it is blocked is told of the runtime, without a stack. One runtime is watched once, under the first name, until
-/// the last of its watches is dropped;
+/// A worker that is blocked before it was first visited has no page: that it is blocked is told of the runtime, without a stack.
+/// One runtime is watched once, under the first name, until the last of its watches is dropped;
 /// one that was built by [`build`](crate::build) tells more already, and stays as it is.
 pub fn attach(handle: &Handle, name: &str) -> Watch {
     if is_off() {
