@@ -72,8 +72,10 @@ pub(crate) enum Arming {
     New,
     /// Its next event rings, since an earlier call.
     Waits,
-    /// It does not ring: look again soon, in nanoseconds.
+    /// Its poller has not taken the last event yet: look again so soon, in nanoseconds.
     Look(u64),
+    /// It cannot ring.
+    Refused,
 }
 
 /// The requests of one agent, for its thread.
@@ -130,7 +132,7 @@ impl NextEvents {
                 });
                 Arming::New
             }
-            None => Arming::Look(crate::state::UNARMED_LOOK_NS),
+            None => Arming::Refused,
         }
     }
 
@@ -275,6 +277,6 @@ mod tests {
         assert!(events.armed.is_empty());
         events.begin();
         assert_eq!(events.arm(epoll.as_raw_fd(), 1), Arming::New, "the number may be another's");
-        assert_eq!(events.arm(-1, 1), Arming::Look(crate::state::UNARMED_LOOK_NS));
+        assert_eq!(events.arm(-1, 1), Arming::Refused);
     }
 }

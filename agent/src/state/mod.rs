@@ -10,7 +10,6 @@ use crate::capture::make_barrier;
 use crate::eventfd::EventFd;
 use crate::next_event::NextEvents;
 use crate::settings::Settings;
-pub(crate) use crate::state::observers::UNARMED_LOOK_NS;
 use crate::state::observers::{Observing, Wishes};
 use crate::state::views::view_of;
 use crate::watch::At;

@@ -6,7 +6,7 @@ use loopscope_probe::observer::{Asleep, Sighting};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// How often to look at a loop that waits for something that the agent cannot wait for, in nanoseconds.
-pub(crate) const UNARMED_LOOK_NS: u64 = 25_000_000;
+const UNARMED_LOOK_NS: u64 = 25_000_000;
 
 /// What the observers of all loops wish, in one look.
 #[derive(Debug, Default)]
@@ -41,6 +41,7 @@ impl Wishes {
                 // Whether it still waits is asked once more, now that nothing can be missed.
                 Arming::New => 1,
                 Arming::Look(ns) => ns.min(within_ns),
+                Arming::Refused => UNARMED_LOOK_NS.min(within_ns),
             };
             self.again_ns = Some(self.again_ns.map_or(look_ns, |ns| ns.min(look_ns)));
         }

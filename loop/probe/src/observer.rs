@@ -35,16 +35,10 @@ pub struct Sighting {
 pub struct Asleep {
     /// The descriptor that the loop's poll waits for (an epoll instance): the next event on it wakes the agent, too, also where the
     /// loop has taken it by then. The agent asks the observer once more after it has made sure of that; so what is said here must be
-    /// true at each call. `None` where something of the runtime's own rings ([`ring_agent`](crate::observer::ring_agent)).
+    /// true at each call. `None` where something of the runtime's own rings (`registry::note_change`).
     pub descriptor: Option<i32>,
     /// In how many nanoseconds the agent should look, if nothing rings.
     pub within_ns: u64,
-}
-
-/// Has the agent of this process ask all observers again, also where it sleeps because all loops wait: for a runtime whose loop goes
-/// on, and whose thread does not tell its page so. For any thread; not for each callback.
-pub fn ring_agent() {
-    crate::registry::note_change();
 }
 
 impl Sighting {

@@ -277,8 +277,9 @@ pub(crate) fn ring_where_asleep() {
     }
 }
 
-/// Has the agent look at all loops again, and not go to sleep before it has.
-pub(crate) fn note_change() {
+/// Has the agent of this process ask all [observers](crate::observer) again, also where it sleeps because all loops wait: for a
+/// runtime whose loop goes on, and whose thread does not tell its page so. For any thread; not for each callback.
+pub fn note_change() {
     CHANGES.fetch_add(1, Ordering::Release);
     ring_where_asleep();
 }

@@ -1,6 +1,5 @@
 //! What Tokio's pages say of the runtime: its words, its own frames, what it can know, and what helps.
 
-use crate::unstable;
 use loopscope_probe::description::{Culprit, Description, Fact, FramePart, Owner, Term, Trouble};
 use loopscope_probe::{Kind, Phase};
 use std::sync::OnceLock;
@@ -29,7 +28,9 @@ pub(crate) fn worker(tier: Tier) -> &'static Description {
         Tier::Observed => OBSERVED.get_or_init(|| words().fills(&[Fact::Time, Fact::Callbacks])),
         Tier::Hooked | Tier::Root => HOOKED.get_or_init(|| {
             let known = [Fact::Time, Fact::Lag, Fact::Iterations, Fact::PollWait, Fact::Callbacks];
-            words().fills(&[&known, unstable::FACTS].concat())
+            // How long a task waited to run Tokio tells with its unstable interface only.
+            let waits: &[Fact] = if cfg!(tokio_unstable) { &[Fact::QueueDelay] } else { &[] };
+            words().fills(&[&known, waits].concat())
         }),
     }
 }

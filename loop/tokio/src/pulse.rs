@@ -7,7 +7,7 @@
 
 use crate::activity::Counters;
 use crate::lane;
-use crate::runtime::WatchedRuntime;
+use crate::runtime::{Member, WatchedRuntime};
 use crate::silence::Quiet;
 use crate::unstable;
 use loopscope_probe::observer::{Asleep, Observed, Observer, Sighting};
@@ -119,7 +119,7 @@ impl Observer for Pulse {
             pool.publish(at, unstable::pool(&runtime.handle).unwrap_or_default());
             pool.canary_since != Ticks::NONE
         });
-        runtime.publish_queues();
+        runtime.publish_queues(unstable::numbers(&runtime.handle));
         if is_recent && !runtime.is_hooked && !runtime.has_all_workers() {
             visit_workers(&runtime);
         }
@@ -271,8 +271,10 @@ impl Looks {
 /// Makes the calling worker's page where it has none, and notes what can be seen from it.
 fn bear_witness(runtime: &Arc<WatchedRuntime>, clock: &Clock) {
     lane::visit(runtime);
-    if let Some(worker) = lane::worker_of(runtime) {
-        runtime.bear_witness(&worker, clock.now());
+    if let Some(worker) = lane::worker_of(runtime)
+        && let (Some(index), Some(thread)) = (worker.index(), worker.thread)
+    {
+        runtime.bear_witness(index, thread, clock.now());
     }
 }
 

@@ -6,9 +6,9 @@ use crate::epoll_wait::EpollWait;
 use crate::pool::Pool;
 use crate::queues::Queues;
 use crate::silence::{Quiet, Witness};
-use crate::worker::Worker;
 use crate::worker_index;
 use loopscope_probe::clock::Scale;
+use loopscope_probe::gauges::GaugeType;
 use loopscope_probe::observer::Observer;
 use loopscope_probe::{Clock, ThreadlessPage, Ticks, Writer, switch};
 use std::collections::HashMap;
@@ -142,7 +142,7 @@ impl WatchedRuntime {
                 Writer::builder(&format!("{name}/runtime")).runtime("tokio").describe(description::whole());
             let mut page = builder.thread("").observer(observer(runtime.clone())).build_threadless();
             let pool = page.take_pool().map(Pool::new);
-            let queues = page.take_gauges().map(|gauges| Queues::new(gauges, handle));
+            let queues = page.take_gauges().map(Queues::new);
             WatchedRuntime {
                 name: name.to_owned(),
                 handle: handle.clone(),
@@ -184,11 +184,9 @@ impl WatchedRuntime {
         [self.tasks[0].load(Ordering::Relaxed), ended]
     }
 
-    /// A task of ours that runs on `worker` notes what it sees: see [`crate::silence`].
-    pub(crate) fn bear_witness(&self, worker: &Worker, at: Ticks) {
-        if let (Some(index), Some(thread)) = (worker.index(), worker.thread) {
-            *locked(&self.witness) = Some(Witness { index, thread, at, counters: self.all_counters() });
-        }
+    /// A task of ours that runs on the worker `index`, on this thread, notes what it sees: see [`crate::silence`].
+    pub(crate) fn bear_witness(&self, index: usize, thread: u32, at: Ticks) {
+        *locked(&self.witness) = Some(Witness { index, thread, at, counters: self.all_counters() });
     }
 
     /// Judges what is known of a runtime that does nothing, by its counters of now.
@@ -287,10 +285,10 @@ impl WatchedRuntime {
         locked(&self.pool).as_mut().map(act)
     }
 
-    /// Writes the numbers of its tasks and queues to its page.
-    pub(crate) fn publish_queues(&self) {
+    /// Writes the numbers of its tasks and queues to its page, and `more`: see [`Queues::publish`].
+    pub(crate) fn publish_queues(&self, more: Vec<(&'static str, GaugeType, u64)>) {
         if let Some(queues) = locked(&self.queues).as_mut() {
-            queues.publish(&self.handle);
+            queues.publish(&self.handle, more);
         }
     }
 

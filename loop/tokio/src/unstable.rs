@@ -2,9 +2,7 @@
 //! blocking pool. Its interface may change with any release, so all that touches it is in this file.
 
 use crate::lane::{self, Frame, Known, Label};
-use crate::queues::Number;
 use loopscope_probe::ObservedPool;
-use loopscope_probe::description::Fact;
 use loopscope_probe::gauges::GaugeType;
 use std::cell::Cell;
 use std::time::Duration;
@@ -36,9 +34,6 @@ pub(crate) fn install(builder: &mut Builder) {
         .on_after_task_poll(|_| lane::leave(RUNNING.replace(Frame::None)));
 }
 
-/// What pages of workers know more.
-pub(crate) const FACTS: &[Fact] = &[Fact::QueueDelay];
-
 /// Returns what the runtime's metrics tell of its blocking pool.
 pub(crate) fn pool(handle: &Handle) -> Option<ObservedPool> {
     let metrics = handle.metrics();
@@ -48,8 +43,9 @@ pub(crate) fn pool(handle: &Handle) -> Option<ObservedPool> {
     Some(ObservedPool { threads: Some(threads), running: Some(running), queued: Some(queued), oldest: None })
 }
 
-/// Returns what the runtime's metrics tell of its workers' queues, and of tasks that had to yield.
-pub(crate) fn numbers(handle: &Handle) -> Vec<Number> {
+/// Returns what the runtime's metrics tell of its workers' queues, and of tasks that had to yield: numbers under their names, always in
+/// the same order.
+pub(crate) fn numbers(handle: &Handle) -> Vec<(&'static str, GaugeType, u64)> {
     let metrics = handle.metrics();
     let depths = || (0..metrics.num_workers()).map(|worker| metrics.worker_local_queue_depth(worker) as u64);
     vec![
