@@ -29,7 +29,11 @@ fn a_block_is_told_while_it_lasts_with_its_line_and_then_is_over() {
             assert!(told.contains("block_here"), "{name}, round {round}: {told}");
             block.release();
             until("its end", || agent.incidents().iter().all(|one| one.is_over));
-            assert_eq!(stalls(&agent, &name), before + 1, "{name}: one block is one incident");
+            // Others use this machine: a thread that had no processor for so long is an incident, too, and not of this block.
+            let incidents = agent.incidents();
+            let of_blocks = incidents.iter().filter(|one| one.group == name);
+            let of_blocks = of_blocks.filter(|one| format!("{:?}", one.stacks).contains("block_here"));
+            assert_eq!(of_blocks.count(), round, "{name}: one block is one incident");
         }
     }
 }
