@@ -34,6 +34,29 @@ impl EventFd {
         Ok(EventFd(descriptor))
     }
 
+    /// Returns its number, for requests to the kernel to ring it.
+    pub(crate) fn descriptor(self) -> RawFd {
+        self.0
+    }
+
+    /// Returns the eventfd of a bell.
+    #[cfg(test)]
+    pub(crate) fn of(bell: &RequestBell) -> EventFd {
+        EventFd(bell.0.as_raw_fd())
+    }
+
+    /// Waits until it is rung, at most so long, and takes that back.
+    #[cfg(test)]
+    pub(crate) fn is_rung(self, at_most: Duration) -> bool {
+        let mut polled = libc::pollfd { fd: self.0, events: libc::POLLIN, revents: 0 };
+        // SAFETY: `polled` is one entry, which lives through the call.
+        let ready = unsafe { libc::poll(&raw mut polled, 1, at_most.as_millis() as libc::c_int) };
+        if ready > 0 {
+            self.drain();
+        }
+        ready > 0
+    }
+
     /// Takes back what was rung.
     pub(crate) fn drain(self) {
         let mut count = 0u64;
@@ -55,6 +78,12 @@ impl RequestBell {
         let descriptor = new_eventfd()?;
         // SAFETY: the descriptor is new, and nothing else owns it.
         Ok(RequestBell(unsafe { OwnedFd::from_raw_fd(descriptor) }))
+    }
+
+    /// Returns its number.
+    #[cfg(test)]
+    pub(crate) fn descriptor(&self) -> RawFd {
+        self.0.as_raw_fd()
     }
 
     /// Wakes the agent's thread.

@@ -29,6 +29,7 @@ mod capture;
 mod error;
 mod eventfd;
 mod handle;
+mod next_event;
 #[cfg(feature = "http")]
 mod server_error;
 #[cfg(not(feature = "http"))]

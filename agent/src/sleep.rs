@@ -40,10 +40,17 @@ impl Sleeper {
         Ok(Sleeper { loops: EventFd::of_process()?, requests, clock: Clock::monotonic(), bell, barrier })
     }
 
-    /// Waits until `due`, a moment on the monotonic clock, and lets `agent` answer whenever somebody asks.
+    /// Returns what loops ring, for whom else is to.
+    pub(crate) fn loops(&self) -> EventFd {
+        self.loops
+    }
+
+    /// Waits until `due`, a moment on the monotonic clock, or until a loop that is asleep by its observer's word goes on; others do
+    /// not ring. Lets `agent` answer whenever somebody asks.
     pub(crate) fn wait_until(&self, due: Ticks, agent: &mut impl Waiting) {
         while let Some(left) = left(due, self.clock.now()) {
-            if eventfd::wait(self.loops, &self.requests, left).by_request && !agent.answer() {
+            let rung = eventfd::wait(self.loops, &self.requests, left);
+            if rung.by_request && !agent.answer() || rung.by_loop {
                 return;
             }
         }

@@ -125,7 +125,7 @@ fn run(
     };
     let workers = Workers::start(&start.settings);
     let mut agent = AgentLoop {
-        state: AgentState::new(&start.settings, (start.address, start.socket), workers),
+        state: AgentState::new(&start.settings, (start.address, start.socket), workers, sleeper.loops()),
         log: start.log,
         clock: Clock::monotonic(),
         requests,
@@ -160,8 +160,9 @@ impl AgentLoop {
                     sleeper.wait_until(due, self);
                     self.state.accounts.note_lateness(self.clock.now().since(due));
                 }
-                Pace::Sleep => {
-                    let due = Ticks(now.0.saturating_add(HEARTBEAT.as_nanos() as u64));
+                Pace::Sleep(at_most) => {
+                    let longest = at_most.map_or(HEARTBEAT, |at_most| at_most.min(HEARTBEAT));
+                    let due = Ticks(now.0.saturating_add(longest.as_nanos() as u64));
                     sleeper.sleep_until(due, self);
                 }
             }

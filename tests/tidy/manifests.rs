@@ -20,6 +20,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("loopscope-probe", &[]),
     ("loopscope-loop", &["loopscope-probe"]),
     ("loopscope-tokio", &["loopscope-probe", "loopscope-agent"]),
+    ("loopscope-tokio-libraries", LIBRARIES),
     ("loopscope-node", &["loopscope-probe", "loopscope-agent", "loopscope-stacks"]),
     ("loopscope-report", &["loopscope-probe"]),
     ("loopscope-spans", &["loopscope-probe"]),

@@ -15,6 +15,7 @@ const UNSAFE_FILES: &[(&str, &str)] = &[
     ("agent/src/capture/target.rs", "promising that a page's words stay where they are"),
     ("agent/tests/mixed_stacks.rs", "code that is made at run time, and a sampler"),
     ("agent/src/eventfd.rs", "the descriptors that wake the agent's thread, and waiting for them"),
+    ("agent/src/next_event.rs", "requests to the kernel to ring at another poller's next event"),
     ("agent/src/watch/memory_file.rs", "a file in memory for a command"),
     ("agent/src/watch/process_group.rs", "killing a command with what it started"),
     ("agent/http/src/peer_user.rs", "the descriptor for asking whose a connection is"),

@@ -30,7 +30,7 @@ const READ: [&str; 8] = [
 ];
 
 /// Files, or folders, that may have words of these, and why.
-const EXCEPTIONS: [(&str, &[&str], &str); 6] = [
+const EXCEPTIONS: [(&str, &[&str], &str); 7] = [
     ("agent/http/page/uPlot.min.js", &[], "a library, as it came"),
     ("agent/cli/src/node/", &[], "runs and attaches to programs of that runtime by its name"),
     (
@@ -39,6 +39,7 @@ const EXCEPTIONS: [(&str, &[&str], &str); 6] = [
         "a value of its option, by the queue of the loop that it runs",
     ),
     ("dashboards/src/grafana/node.rs", &["node.js"], "shows the metrics of that runtime's own exporter"),
+    ("dashboards/src/grafana/tokio.rs", &["tokio"], "the dashboard of that runtime"),
     ("agent/report/src/compute/guilty.rs", &["tokio"], "paths of functions that are nobody's fault"),
     ("agent/report/src/model/plumbing.rs", &["tokio", "uv_"], "paths of functions below a program's own"),
 ];

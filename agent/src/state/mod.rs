@@ -7,8 +7,10 @@ mod thresholds;
 mod views;
 
 use crate::capture::make_barrier;
+use crate::eventfd::EventFd;
+use crate::next_event::NextEvents;
 use crate::settings::Settings;
-use crate::state::observers::Observing;
+use crate::state::observers::{Observing, Wishes};
 use crate::state::views::view_of;
 use crate::watch::At;
 use crate::watch::incident_queue::IncidentQueue;
@@ -43,8 +45,8 @@ const IDLE_AFTER_NS: u64 = 100_000_000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pace {
     Again(Duration),
-    /// When a loop rings.
-    Sleep,
+    /// When a loop rings, and after so long at the latest where that is said.
+    Sleep(Option<Duration>),
 }
 
 /// A loop that is stalled beyond the critical threshold.
@@ -100,6 +102,7 @@ pub(crate) struct AgentState {
     /// Where other processes reach the agent: at its public address, and at its socket file.
     addresses: (Option<AgentAddress>, Option<AgentAddress>),
     loops: Vec<Watched>,
+    next_events: NextEvents,
     changes: Option<u64>,
     last_tick: Ticks,
     said_private: bool,
@@ -112,6 +115,7 @@ impl AgentState {
         settings: &Settings,
         addresses: (Option<AgentAddress>, Option<AgentAddress>),
         workers: Workers,
+        bell: EventFd,
     ) -> Self {
         let (compat, classic) = (settings.compat, settings.classic);
         let written = AgentView { compat, classic, ..AgentView::default() };
@@ -123,6 +127,7 @@ impl AgentState {
             workers,
             addresses,
             loops: Vec::new(),
+            next_events: NextEvents::new(bell),
             changes: None,
             last_tick: Ticks::NONE,
             said_private: false,
@@ -147,21 +152,27 @@ impl AgentState {
 
     /// Takes one look at every loop; `now` is a moment on the monotonic clock.
     pub(crate) fn look(&mut self, now: Ticks) -> Seen {
-        let mut seen = Seen { pace: Pace::Sleep, reports: Vec::new(), notes: Vec::new() };
+        let mut seen = Seen { pace: Pace::Sleep(None), reports: Vec::new(), notes: Vec::new() };
         let moment = Moment { now, unix_ns: unix_ns(), gap: self.wake.look(now.0, boot_ns()) };
         self.follow_registry(&moment, &mut seen.notes);
         self.take_names();
         let mut delay_ns = None;
+        let mut wishes = Wishes::default();
         for watched in &mut self.loops {
-            let again_ns = watched.ask_observer(&mut seen.notes);
+            watched.ask_observer(&mut seen.notes, &mut wishes);
             let regular_ns = watched.look(&moment, &mut self.wake, &mut self.queue);
-            let wanted_ns = [regular_ns, watched.tracker.wanted_ns(now.0), again_ns, delay_ns];
+            let wanted_ns = [regular_ns, watched.tracker.wanted_ns(now.0), delay_ns];
             delay_ns = wanted_ns.into_iter().flatten().min();
         }
+        let (again_ns, asleep_ns) = wishes.arm(&mut self.next_events, now.0);
+        let is_awake = delay_ns.is_some() || again_ns.is_some();
+        let wanted_ns = [delay_ns, again_ns, asleep_ns.filter(|_| is_awake)];
+        let delay_ns = wanted_ns.into_iter().flatten().min();
         self.let_go_of_the_retired();
         self.send_prepared(now.0);
         self.wake.plan(delay_ns.map(|ns| now.0 + ns));
-        seen.pace = delay_ns.map_or(Pace::Sleep, |ns| Pace::Again(Duration::from_nanos(ns)));
+        let asleep = Pace::Sleep(asleep_ns.map(Duration::from_nanos));
+        seen.pace = delay_ns.map_or(asleep, |ns| Pace::Again(Duration::from_nanos(ns)));
         self.hand_out(&mut seen);
         seen
     }
@@ -335,6 +346,12 @@ fn self_control(
     Some(control)
 }
 
+/// Tells whether jobs may wait for the pool: by their number, else by the age of the first; where neither is known, they may.
+fn has_waiting_jobs(pool: &PoolNow) -> bool {
+    let by_age = || pool.oldest_wait_ns.is_none_or(|ns| ns > 0);
+    pool.queued.map_or_else(by_age, |queued| queued > 0)
+}
+
 /// Returns how long the loop can be left alone; `None` where it has been idle for a while and nothing waits for its
 /// pool.
 fn wanted_delay_ns(vitals: &Vitals, thresholds: Thresholds, next_ns: Option<u64>) -> Option<u64> {
@@ -346,7 +363,7 @@ fn wanted_delay_ns(vitals: &Vitals, thresholds: Thresholds, next_ns: Option<u64>
         warning_ns: thresholds.warning_ns,
         critical_ns: thresholds.critical_ns,
         next_ns,
-        has_waiting_jobs: vitals.pool.is_some_and(|pool| pool.queued.is_none_or(|queued| queued > 0)),
+        has_waiting_jobs: vitals.pool.is_some_and(|pool| has_waiting_jobs(&pool)),
         saturated_ns: vitals.pool.map_or(0, |pool| pool.saturated_for_ns),
     };
     next_look_ns(&outlook, IDLE_AFTER_NS)

@@ -1,8 +1,54 @@
 //! Asks the observers of loops whose threads do not tell everything, and writes what they saw to the pages.
 
+use crate::next_event::{Arming, NextEvents};
 use crate::state::{AgentState, Watched};
-use loopscope_probe::observer::Sighting;
+use loopscope_probe::observer::{Asleep, Sighting};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// How often to look at a loop that waits for something that the agent cannot wait for, in nanoseconds.
+const UNARMED_LOOK_NS: u64 = 25_000_000;
+
+/// What the observers of all loops wish, in one look.
+#[derive(Debug, Default)]
+pub(super) struct Wishes {
+    /// To be asked again so soon, in nanoseconds.
+    again_ns: Option<u64>,
+    /// To be asked so soon where nothing rings before.
+    asleep_ns: Option<u64>,
+    sleepers: Vec<(i32, u64)>,
+}
+
+impl Wishes {
+    fn add(&mut self, sighting: &Sighting) {
+        let sooner =
+            |known: &mut Option<u64>, ns: u64| *known = Some(known.map_or(ns, |known| known.min(ns)));
+        if sighting.again_ns > 0 {
+            sooner(&mut self.again_ns, sighting.again_ns);
+        }
+        if let Some(Asleep { descriptor, within_ns }) = sighting.asleep {
+            sooner(&mut self.asleep_ns, within_ns);
+            self.sleepers.extend(descriptor.map(|descriptor| (descriptor, within_ns)));
+        }
+    }
+
+    /// Has what wakes the sleeping loops ring. Returns within how many nanoseconds to look again, if there is such a time, and
+    /// within how many where all loops wait and nothing rings.
+    pub(super) fn arm(mut self, events: &mut NextEvents, now_ns: u64) -> (Option<u64>, Option<u64>) {
+        events.begin();
+        for (descriptor, within_ns) in self.sleepers {
+            let look_ns = match events.arm(descriptor, now_ns) {
+                Arming::Waits => continue,
+                // Whether it still waits is asked once more, now that nothing can be missed.
+                Arming::New => 1,
+                Arming::Look(ns) => ns.min(within_ns),
+                Arming::Refused => UNARMED_LOOK_NS.min(within_ns),
+            };
+            self.again_ns = Some(self.again_ns.map_or(look_ns, |ns| ns.min(look_ns)));
+        }
+        events.end();
+        (self.again_ns, self.asleep_ns)
+    }
+}
 
 /// What is remembered of one loop's observer.
 #[derive(Debug, Default)]
@@ -14,9 +60,9 @@ pub(super) struct Observing {
 }
 
 impl Watched {
-    /// Asks the loop's observer, where it has one. Returns within how many nanoseconds it is to be asked again.
-    pub(super) fn ask_observer(&mut self, notes: &mut Vec<String>) -> Option<u64> {
-        let observer = self.page.observer().filter(|_| !self.observing.is_given_up)?;
+    /// Asks the loop's observer, where it has one, and adds when it is to be asked again to the `wishes`.
+    pub(super) fn ask_observer(&mut self, notes: &mut Vec<String>, wishes: &mut Wishes) {
+        let Some(observer) = self.page.observer().filter(|_| !self.observing.is_given_up) else { return };
         let taken = self.page.clock().now();
         let Ok(sighting) = catch_unwind(AssertUnwindSafe(|| observer.look(taken))) else {
             self.observing.is_given_up = true;
@@ -24,10 +70,11 @@ impl Watched {
                 "the observer of loop {} panicked and is not asked again: what the loop's thread does not tell is not known",
                 self.name
             ));
-            return None;
+            return;
         };
-        let control = self.control.as_ref()?;
-        let Sighting { turn, is_retired, observed, again_ns, .. } = sighting;
+        let Some(control) = &self.control else { return };
+        wishes.add(&sighting);
+        let Sighting { turn, is_retired, observed, .. } = sighting;
         if std::mem::replace(&mut self.observing.turn, turn) != turn && turn != 0 {
             control.set_turned(taken);
         }
@@ -37,7 +84,6 @@ impl Watched {
         if is_retired {
             control.retire(taken);
         }
-        Some(again_ns).filter(|ns| *ns > 0)
     }
 }
 

@@ -16,6 +16,7 @@ mod node;
 mod one_loop;
 mod overview;
 mod pools;
+mod tokio;
 
 pub use board::Board;
 pub use panel::Panel;
@@ -30,6 +31,7 @@ pub fn boards(runbooks: &str) -> Vec<Board> {
         pools::board(),
         agent_health::board(),
         node::board(),
+        tokio::board(),
     ]
     .into_iter()
     .map(|board| board.runbooks(runbooks))

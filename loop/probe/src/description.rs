@@ -146,20 +146,23 @@ impl Description {
         self
     }
 
-    /// The runtime has a word of its own for this term.
+    /// The runtime has a word of its own for this term. Said again, the last word holds.
     pub fn term(mut self, term: Term, one: &str, many: &str) -> Self {
+        self.terms.retain(|(known, _)| *known != term);
         self.terms.push((term, Noun::new(one, many)));
         self
     }
 
-    /// What keeps the loop busy is called so, where it is many: "a batch of immediates".
+    /// What keeps the loop busy is called so, where it is many: "a batch of immediates". The last word holds.
     pub fn culprit(mut self, culprit: Culprit, many: &str) -> Self {
+        self.culprits.retain(|(known, _)| *known != culprit);
         self.culprits.push((culprit, clean(many)));
         self
     }
 
-    /// This helps against a trouble; see [`Trouble`] for what kind of text each wants.
+    /// This helps against a trouble; see [`Trouble`] for what kind of text each wants. The last text holds.
     pub fn remedy(mut self, trouble: Trouble, text: &str) -> Self {
+        self.remedies.retain(|(known, _)| *known != trouble);
         self.remedies.push((trouble, clean(text)));
         self
     }

@@ -57,6 +57,18 @@ fn lines_of_a_later_table_and_damaged_ones_are_passed_over() {
 }
 
 #[test]
+fn who_says_a_word_again_means_the_last_one() {
+    let twice = Description::new()
+        .term(Term::Between, "a task", "tasks")
+        .remedy(Trouble::Computing, "a thread")
+        .term(Term::Between, "a worker", "workers")
+        .remedy(Trouble::Computing, "a pool");
+    assert_eq!(twice.noun(Term::Between).one, "a worker");
+    assert_eq!(twice.remedy_for(Trouble::Computing), Some("a pool"));
+    assert_eq!(twice.to_string().parse(), Ok(twice));
+}
+
+#[test]
 fn no_text_can_make_up_a_line_or_move_a_terminal() {
     let description = Description::new().remedy(Trouble::Computing, "a\nphase\t3\tb\u{1b}[2J");
     assert_eq!(description.remedy_for(Trouble::Computing), Some("a phase 3 b\u{fffd}[2J"));

@@ -277,6 +277,13 @@ pub(crate) fn ring_where_asleep() {
     }
 }
 
+/// Has the agent of this process ask all [observers](crate::observer) again, also where it sleeps because all loops wait: for a
+/// runtime whose loop goes on, and whose thread does not tell its page so. For any thread; not for each callback.
+pub fn note_change() {
+    CHANGES.fetch_add(1, Ordering::Release);
+    ring_where_asleep();
+}
+
 /// Returns the bell that loops of this process ring, and the barrier that an agent uses with it. The first call may take
 /// 20 ms: see [`barrier`](crate::barrier).
 pub fn bell() -> (&'static Bell, Barrier) {

@@ -73,6 +73,12 @@ named! {
         ImmediateFlood = "immediate_flood",
         /// Many short callbacks in a turn.
         ManyCallbacks = "many_callbacks",
+        /// A task that wakes itself without end.
+        SelfWaking = "self_waking",
+        /// A callback that waits for a lock.
+        LockHeld = "lock_held",
+        /// A worker that has all the work while the others have none.
+        OneWorker = "one_worker",
         /// A pool with too few threads: `{threads}` is the number wanted.
         PoolSize = "pool_size",
         /// Garbage that is collected for much of the time.

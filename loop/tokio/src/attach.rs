@@ -1,16 +1,16 @@
 //! `attach`: nothing is installed, and the runtime may have run for long.
 
-use crate::pulse::{self, visit_workers};
+use crate::pulse::{self, visit_here, visit_workers};
 use crate::runtime::{WatchedRuntime, is_off};
 use std::sync::Arc;
 use tokio::runtime::Handle;
 
 /// Watches a runtime that runs, under `name`, until the result is dropped. Its pages are made by short tasks that visit its workers;
-/// when these are busy is told by an agent of this process, which looks every 5 ms while they are and every 25 ms while they are
-/// not: without an agent nothing is.
+/// when these are busy is told by an agent of this process, which looks every 5 ms while they are and sleeps while all are parked:
+/// without an agent nothing is.
 ///
-/// A worker that was blocked before it was first visited has no page. One runtime is watched once, under the first name, until
-/// the last of its watches is dropped;
+/// A worker that is blocked before it was first visited has no page: that it is blocked is told of the runtime, without a stack.
+/// One runtime is watched once, under the first name, until the last of its watches is dropped;
 /// one that was built by [`build`](crate::build) tells more already, and stays as it is.
 pub fn attach(handle: &Handle, name: &str) -> Watch {
     if is_off() {
@@ -20,6 +20,7 @@ pub fn attach(handle: &Handle, name: &str) -> Watch {
     let mut watch = Watch::nothing();
     if !runtime.is_hooked {
         runtime.hold();
+        visit_here(&runtime);
         visit_workers(&runtime);
         watch.attached = Some(runtime);
     }

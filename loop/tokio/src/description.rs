@@ -28,7 +28,9 @@ pub(crate) fn worker(tier: Tier) -> &'static Description {
         Tier::Observed => OBSERVED.get_or_init(|| words().fills(&[Fact::Time, Fact::Callbacks])),
         Tier::Hooked | Tier::Root => HOOKED.get_or_init(|| {
             let known = [Fact::Time, Fact::Lag, Fact::Iterations, Fact::PollWait, Fact::Callbacks];
-            words().fills(&known)
+            // How long a task waited to run Tokio tells with its unstable interface only.
+            let waits: &[Fact] = if cfg!(tokio_unstable) { &[Fact::QueueDelay] } else { &[] };
+            words().fills(&[&known, waits].concat())
         }),
     }
 }
@@ -38,7 +40,7 @@ pub(crate) fn whole() -> &'static Description {
     static WHOLE: OnceLock<Description> = OnceLock::new();
     WHOLE.get_or_init(|| {
         let known = [Fact::Lag, Fact::PoolQueue, Fact::PoolJobs, Fact::PoolWait, Fact::PoolRun];
-        let between = "timers and I/O of all workers, which wait for a blocked one";
+        let between = "a worker that does not come back, for which timers and I/O of the others may wait";
         words().fills(&known).term(Term::Between, between, between).term(Term::Lane, "runtime", "runtimes")
     })
 }
@@ -67,6 +69,20 @@ fn remedies(description: Description) -> Description {
             Trouble::ManyCallbacks,
             "each poll is short, their number is the trouble: let a task that wakes itself yield (`yield_now`) or wait, and \
              bound how many run at once",
+        )
+        .remedy(
+            Trouble::SelfWaking,
+            "let it wait for what it looks for (a channel, `Notify`, `interval`) in place of `yield_now` or `wake_by_ref` in a loop",
+        )
+        .remedy(
+            Trouble::LockHeld,
+            "drop the guard before each `.await` (clippy: await_holding_lock), or use `tokio::sync::Mutex`; another thread holds \
+             the lock meanwhile: make what it does under it short",
+        )
+        .remedy(
+            Trouble::OneWorker,
+            "one task cannot use two workers: `spawn` its parts (also inside `select!` and `join!`); a `LocalSet` and `block_on` stay \
+             on one thread",
         )
         .remedy(Trouble::PoolSize, "`max_blocking_threads({threads})`, or fewer jobs at once (a semaphore)")
 }

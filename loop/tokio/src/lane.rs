@@ -7,10 +7,11 @@ use crate::description::{self, Tier, tasks};
 use crate::runtime::{self, Member, WatchedRuntime};
 use crate::worker::Worker;
 use loopscope_probe::site::Site;
-use loopscope_probe::{Kind, Life, Phase, Ticks, Writer, spans};
+use loopscope_probe::{Kind, Life, Phase, SiteId, Ticks, Writer, spans};
 use std::cell::RefCell;
 use std::panic::Location;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A busy period is asked for hidden polls once it is this old, in nanoseconds, where a wrapped poll begins.
 const TURN_NS: u64 = 2_000_000;
@@ -39,12 +40,27 @@ impl Label {
     }
 }
 
+/// A label's site on the page where it was last needed: whoever is polled there again has it without a search.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Known {
+    /// The lane's identity; 0 is none.
+    lane: u64,
+    site: SiteId,
+}
+
+impl Known {
+    /// Nothing yet.
+    pub(crate) const NOTHING: Known = Known { lane: 0, site: SiteId::NONE };
+}
+
 /// One page of the calling thread.
 struct Lane {
     /// Dropped first: it belongs to the writer.
     spans: Option<spans::Installed>,
     writer: Writer,
     worker: Arc<Worker>,
+    /// The worker's.
+    tier: Tier,
     /// Number that no other lane of the process has.
     identity: u64,
     /// Wrapped polls inside each other.
@@ -68,8 +84,17 @@ impl Lane {
         let mut writer = builder.build();
         writer.phase(if tier == Tier::Observed { tasks() } else { Phase::POLL });
         let (turn_ticks, checked) = (writer.clock().scale().ticks(TURN_NS), writer.last());
-        let mut lane =
-            Lane { spans: None, writer, worker, identity: 0, depth: 0, is_busy: false, checked, turn_ticks };
+        let mut lane = Lane {
+            spans: None,
+            writer,
+            worker,
+            tier,
+            identity: 0,
+            depth: 0,
+            is_busy: false,
+            checked,
+            turn_ticks,
+        };
         lane.install();
         lane.identity = spans::loop_identity();
         Some(lane)
@@ -93,7 +118,7 @@ impl Lane {
     }
 
     fn unpark(&mut self) {
-        if self.worker.tier == Tier::Hooked && self.worker.index().is_none() {
+        if self.tier == Tier::Hooked && self.worker.index().is_none() {
             self.worker.identify();
         }
         // A second time without a park between them is a hook that ran without one.
@@ -110,23 +135,30 @@ impl Lane {
         self.worker.begin_period();
     }
 
-    /// A wrapped poll begins that is in no other.
+    /// A wrapped poll begins that is in no other; its task has waited so long to run, where that is known.
     #[inline(always)]
-    fn begin(&mut self, label: &Label) {
-        let site = self.writer.addressed_site(label.address(), Kind::Task, || label.site(Kind::Task));
+    fn begin(&mut self, label: &Label, known: &mut Known, waited: Option<Duration>) {
+        if known.lane != self.identity {
+            let site = self.writer.addressed_site(label.address(), Kind::Task, || label.site(Kind::Task));
+            *known = Known { lane: self.identity, site };
+        }
         let now = self.writer.clock().now();
-        if self.worker.tier != Tier::Observed && !self.is_busy {
+        if self.tier != Tier::Observed && !self.is_busy {
             self.unpark_at(now);
         } else if now.since(self.checked) > self.turn_ticks {
             self.look_for_turn(now);
         }
-        self.writer.begin_at(now, Kind::Task, site, Life::UNKNOWN);
+        let life = waited.map_or(Life::UNKNOWN, |waited| {
+            let ticks = self.writer.clock().scale().ticks(waited.as_nanos() as u64);
+            Life::ready_at(Ticks(now.0.saturating_sub(ticks)))
+        });
+        self.writer.begin_at(now, Kind::Task, known.site, life);
     }
 
     #[inline(always)]
     fn end(&mut self) {
         self.writer.end();
-        if self.worker.tier == Tier::Root {
+        if self.tier == Tier::Root {
             self.park();
         }
     }
@@ -135,7 +167,7 @@ impl Lane {
     #[cold]
     fn look_for_turn(&mut self, now: Ticks) {
         self.checked = now;
-        match self.worker.tier {
+        match self.tier {
             Tier::Observed => self.writer.settle_observed(),
             _ if self.worker.has_turned() => {
                 self.writer.settle();
@@ -241,9 +273,8 @@ pub(crate) fn hook(
     runtime: impl FnOnce() -> Option<Arc<WatchedRuntime>>,
 ) {
     with_lanes(|lanes| {
-        let is_current = |lane: &Lane| {
-            lane.worker.tier == Tier::Hooked && !lane.worker.is_left() && is_own(&lane.worker.runtime)
-        };
+        let is_current =
+            |lane: &Lane| lane.tier == Tier::Hooked && !lane.worker.is_left() && is_own(&lane.worker.runtime);
         if !lanes.current.as_ref().is_some_and(is_current)
             && let Some(runtime) = runtime()
         {
@@ -264,6 +295,11 @@ pub(crate) fn visit(runtime: &Arc<WatchedRuntime>) {
             lanes.switch_to(runtime, Tier::Observed);
         }
     });
+}
+
+/// Returns the worker of this runtime that the calling thread is, where it has its page.
+pub(crate) fn worker_of(runtime: &Arc<WatchedRuntime>) -> Option<Arc<Worker>> {
+    with_lanes(|lanes| Some(lanes.current.as_ref().filter(|lane| lane.is_of(runtime))?.worker.clone()))?
 }
 
 /// The thread has returned from running this runtime: until it does so again it is not busy.
@@ -298,7 +334,13 @@ pub(crate) enum Frame {
 
 /// A wrapped poll begins on the calling thread.
 #[inline(always)]
-pub(crate) fn enter(label: &Label) -> Frame {
+pub(crate) fn enter(label: &Label, known: &mut Known) -> Frame {
+    enter_after(label, known, None)
+}
+
+/// [`enter`], of a task that has waited so long to run.
+#[inline(always)]
+pub(crate) fn enter_after(label: &Label, known: &mut Known, waited: Option<Duration>) -> Frame {
     let begun = with_lanes(|lanes| {
         if lanes.current.is_none() {
             lanes.find();
@@ -306,7 +348,7 @@ pub(crate) fn enter(label: &Label) -> Frame {
         let Some(lane) = &mut lanes.current else { return (0, false) };
         lane.depth += 1;
         if lane.depth == 1 {
-            lane.begin(label);
+            lane.begin(label, known, waited);
         }
         (lane.identity, lane.depth > 1)
     });

@@ -18,7 +18,7 @@
 //! | | what it needs | what it tells |
 //! |---|---|---|
 //! | [`attach`], [`start`] | a `Handle` of a runtime that runs | stalls with their line, lag, the pool |
-//! | [`build`], [`hooks`] | the `Builder` | the same to the microsecond, nothing while all is parked; park times |
+//! | [`build`], [`hooks`] | the `Builder` | the same to the microsecond; park times |
 //! | [`probed`], [`named`], [`spawn`], [`RouteLayer`](route::RouteLayer) | the future | run times by task or route |
 //!
 //! # How a stall is told from a task that yields
@@ -37,13 +37,16 @@
 mod activity;
 mod attach;
 mod description;
+mod epoll_wait;
 mod hooks;
 mod lane;
 mod pool;
 mod probed;
 mod pulse;
+mod queues;
 mod root;
 mod runtime;
+mod silence;
 mod spawn_blocking;
 mod worker;
 mod worker_index;

@@ -1,6 +1,6 @@
 //! Futures whose polls are timed, each under the place where it was wrapped, or a name.
 
-use crate::lane::{self, Frame, Label};
+use crate::lane::{self, Frame, Known, Label};
 use std::future::Future;
 use std::panic::Location;
 use std::pin::Pin;
@@ -13,6 +13,7 @@ pin_project_lite::pin_project! {
     #[must_use = "futures do nothing unless polled"]
     pub struct Probed<F> {
         label: Label,
+        known: Known,
         #[pin]
         future: F,
     }
@@ -20,7 +21,7 @@ pin_project_lite::pin_project! {
 
 impl<F> Probed<F> {
     pub(crate) fn new(label: Label, future: F) -> Probed<F> {
-        Probed { label, future }
+        Probed { label, known: Known::NOTHING, future }
     }
 }
 
@@ -30,7 +31,7 @@ impl<F: Future> Future for Probed<F> {
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.project();
-        let _end = End(lane::enter(this.label));
+        let _end = End(lane::enter(this.label, this.known));
         this.future.poll(cx)
     }
 }

@@ -2,13 +2,15 @@
 //! should run shows how long the blocking pool's jobs do.
 //!
 //! Both are sent while the runtime does something, and never while a worker seems stuck: a task that is spawned from outside wakes
-//! a worker, which would hide what is to be told. While all is parked nothing is sent.
+//! a worker, which would hide what is to be told. While all is parked nothing is sent, and where that can be (`silence.rs`), nobody
+//! looks either.
 
 use crate::activity::Counters;
 use crate::lane;
-use crate::runtime::WatchedRuntime;
+use crate::runtime::{Member, WatchedRuntime};
+use crate::silence::Quiet;
 use crate::unstable;
-use loopscope_probe::observer::{Observed, Observer, Sighting};
+use loopscope_probe::observer::{Asleep, Observed, Observer, Sighting};
 use loopscope_probe::{Clock, Ticks};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -24,13 +26,22 @@ const TIMER_NS: u64 = 1_000_000;
 const BEAT_EVERY_NS: u64 = 30_000_000;
 /// A timer that is this late is what the runtime is busy with, in nanoseconds.
 const LATE_NS: u64 = 3_000_000;
+/// A worker that was not met yet is stuck when it has not moved for so long, in nanoseconds: the visits had time to meet it.
+const UNMET_NS: u64 = 20_000_000;
 /// A job is sent to the blocking pool this often, in nanoseconds.
 const CANARY_EVERY_NS: u64 = 250_000_000;
 /// How often to look while something is on its way, or was done lately, in nanoseconds.
 const LOOK_NS: u64 = 10_000_000;
-/// So often where workers that do not ring have no pages yet, in nanoseconds.
+/// So often where it is not known what wakes workers that do not ring, in nanoseconds.
 const IDLE_LOOK_NS: u64 = 25_000_000;
+/// So often where a worker is about to wake, or none runs because nobody runs the runtime, in nanoseconds.
+const DUE_LOOK_NS: u64 = 5_000_000;
+const RESTING_LOOK_NS: u64 = 1_000_000_000;
 const RECENT_NS: u64 = 50_000_000;
+/// A runtime that is quiet, and of which something is not known that a task of ours can find out, is sent one after so long, in
+/// nanoseconds, then after four times as long, and so on.
+const FIRST_SETTLE_NS: u64 = 50_000_000;
+const LAST_SETTLE_NS: u64 = 10_000_000_000;
 
 /// Asked by the agent about the runtime's own page.
 #[derive(Debug)]
@@ -46,8 +57,14 @@ pub(crate) struct Pulse {
 struct Looks {
     clock: Clock,
     counters: Vec<Counters>,
-    /// When a worker last moved.
+    /// Since when each worker has not moved.
+    still_since: Vec<Ticks>,
+    /// When a worker last moved, and not for a task of ours.
     active_at: Ticks,
+    own_tasks: [u64; 2],
+    /// When a task was last sent to a quiet runtime to find something out, and how long to wait before the next.
+    settled_at: Ticks,
+    settle_ns: u64,
     beat_at: Ticks,
     canary_at: Ticks,
     /// Whether the runtime has timers; `None` before that was tried.
@@ -67,7 +84,11 @@ impl Pulse {
         let looks = Looks {
             clock,
             counters: Vec::new(),
+            still_since: Vec::new(),
             active_at: now,
+            own_tasks: [0; 2],
+            settled_at: now,
+            settle_ns: FIRST_SETTLE_NS,
             beat_at: Ticks(0),
             canary_at: Ticks(0),
             has_timers: None,
@@ -98,18 +119,18 @@ impl Observer for Pulse {
             pool.publish(at, unstable::pool(&runtime.handle).unwrap_or_default());
             pool.canary_since != Ticks::NONE
         });
-        let is_whole = runtime.is_hooked || runtime.has_all_workers();
-        if is_recent && !is_whole {
+        runtime.publish_queues(unstable::numbers(&runtime.handle));
+        if is_recent && !runtime.is_hooked && !runtime.has_all_workers() {
             visit_workers(&runtime);
         }
         let due = self.due.load(Ordering::Acquire);
         let seen = looks.judge(&runtime, due, at);
         let is_pending = due != 0 || canary_waits == Some(true) || is_recent;
         let sighting = Sighting::nothing().observed(seen);
-        match (is_pending, is_whole) {
+        match (is_pending, runtime.is_hooked) {
             (true, _) => sighting.again_within(LOOK_NS),
-            (false, false) => sighting.again_within(IDLE_LOOK_NS),
             (false, true) => sighting,
+            (false, false) => looks.rest(&runtime, &self.due, at, sighting),
         }
     }
 }
@@ -121,32 +142,82 @@ impl Looks {
 
     /// Notes whether a worker has moved since the last look.
     fn note(&mut self, runtime: &WatchedRuntime, at: Ticks) {
-        let counters: Vec<Counters> =
-            (0..runtime.worker_count()).map(|index| runtime.counters(index)).collect();
-        if counters != self.counters {
-            (self.counters, self.active_at) = (counters, at);
+        let tasks = runtime.own_tasks();
+        let is_own = tasks[0] != tasks[1] || tasks != self.own_tasks;
+        self.own_tasks = tasks;
+        let counters = runtime.all_counters();
+        self.still_since.resize(counters.len(), at);
+        let moved = |index: &usize| self.counters.get(*index) != counters.get(*index);
+        let moved: Vec<usize> = (0..counters.len()).filter(moved).collect();
+        moved.iter().for_each(|index| self.still_since[*index] = at);
+        if !moved.is_empty() {
+            self.counters = counters;
+            if !is_own {
+                (self.active_at, self.settled_at, self.settle_ns) = (at, at, FIRST_SETTLE_NS);
+            }
         }
     }
 
-    fn set_beat(&mut self, runtime: &Arc<WatchedRuntime>, due: &Arc<AtomicU64>, at: Ticks) {
-        let is_free = due.load(Ordering::Acquire) == 0 && !self.is_within(BEAT_EVERY_NS, self.beat_at, at);
-        if !is_free || !*self.has_timers.get_or_insert_with(|| has_timers(runtime)) {
-            return;
+    /// Nothing is on its way in a runtime whose workers do not ring: says when to look again, and what wakes the agent before.
+    fn rest(
+        &mut self,
+        runtime: &Arc<WatchedRuntime>,
+        due: &Arc<AtomicU64>,
+        at: Ticks,
+        sighting: Sighting,
+    ) -> Sighting {
+        // Nobody has run it yet: a task of ours waits there, and its page rings when it is made.
+        let is_new = runtime.has_no_workers() && self.counters.iter().all(|counters| counters.parks == 0);
+        if is_new || !runtime.is_driven() {
+            return sighting.asleep(Asleep { descriptor: None, within_ns: RESTING_LOOK_NS });
+        }
+        let quiet = runtime.quiet(self.clock.scale(), at, &self.counters);
+        let is_whole = runtime.has_all_workers();
+        // Not while one may be stuck.
+        let is_parked = self.counters.iter().all(|counters| !counters.parks.is_multiple_of(2));
+        let is_known = is_whole && matches!(quiet, Quiet::Known(_));
+        if is_parked && !is_known && !self.is_within(self.settle_ns, self.settled_at, at) {
+            (self.settled_at, self.settle_ns) = (at, (self.settle_ns * 4).min(LAST_SETTLE_NS));
+            if !is_whole {
+                visit_workers(runtime);
+            } else if !self.set_beat(runtime, due, at) {
+                send_witness(runtime);
+            }
+            return sighting.again_within(LOOK_NS);
+        }
+        match quiet {
+            Quiet::Known(asleep) => {
+                let settle_ns = if is_whole { asleep.within_ns } else { self.settle_ns };
+                sighting.asleep(Asleep { within_ns: asleep.within_ns.min(settle_ns), ..asleep })
+            }
+            Quiet::Due => sighting.again_within(DUE_LOOK_NS),
+            Quiet::Unknown => sighting.again_within(IDLE_LOOK_NS),
+        }
+    }
+
+    /// Sets a timer, unless one was set shortly before. Returns false where the runtime has none.
+    fn set_beat(&mut self, runtime: &Arc<WatchedRuntime>, due: &Arc<AtomicU64>, at: Ticks) -> bool {
+        if !*self.has_timers.get_or_insert_with(|| has_timers(runtime)) {
+            return false;
+        }
+        if due.load(Ordering::Acquire) != 0 || self.is_within(BEAT_EVERY_NS, self.beat_at, at) {
+            return true;
         }
         self.beat_at = at;
         let clock = self.clock.clone();
         let due_at = clock.now().0 + clock.scale().ticks(BEAT.as_nanos() as u64);
         due.store(due_at, Ordering::Release);
-        let (task, of) = (runtime.clone(), EndBeat(due.clone()));
+        let (task, of) = (runtime.begin_task(), EndBeat(due.clone()));
         runtime.handle.spawn(async move {
-            let _end = of;
+            let (_end, runtime) = (of, task.runtime());
             tokio::time::sleep(BEAT).await;
             let late_ns = clock.ns_between(Ticks(due_at), clock.now());
-            task.with_page(|page| page.waited(late_ns.saturating_sub(TIMER_NS)));
-            if !task.is_hooked {
-                lane::visit(&task);
+            runtime.with_page(|page| page.waited(late_ns.saturating_sub(TIMER_NS)));
+            if !runtime.is_hooked {
+                bear_witness(runtime, &clock);
             }
         });
+        true
     }
 
     fn send_canary(&mut self, runtime: &Arc<WatchedRuntime>, at: Ticks) {
@@ -168,17 +239,49 @@ impl Looks {
         }
     }
 
+    /// Returns since when a worker is stuck that was never met, and so has no page that could tell.
+    fn unmet_since(&self, runtime: &WatchedRuntime, at: Ticks) -> Option<Ticks> {
+        let met = runtime.met();
+        let is_stuck = |index: &usize| {
+            let parks = self.counters.get(*index).map_or(0, |counters| counters.parks);
+            // 0 is also what a thread has that does not run yet.
+            let is_awake = parks > 0 && parks.is_multiple_of(2);
+            is_awake && !met.contains(index) && !self.is_within(UNMET_NS, self.still_since[*index], at)
+        };
+        let stuck = (0..self.still_since.len()).filter(is_stuck);
+        stuck.map(|index| self.still_since[index]).min_by_key(|since| since.0)
+    }
+
     /// Says when the runtime was busy: while a timer of several workers is overdue, which means that a blocked one holds the
-    /// driver. Of a runtime with one worker, the worker's own page tells all of it.
+    /// driver, or while a worker without a page is stuck. Of a runtime with one worker, the worker's own page tells all of it.
     fn judge(&mut self, runtime: &WatchedRuntime, due: u64, at: Ticks) -> Observed {
         let late = self.clock.scale().ticks(LATE_NS);
-        let is_late = runtime.is_multi() && runtime.worker_count() > 1 && due != 0 && at.0 > due + late;
-        if is_late != (self.seen.busy_since != Ticks::NONE) || is_late && self.seen.busy_since.0 != due {
+        let is_shared = runtime.is_multi() && runtime.worker_count() > 1;
+        let overdue = Some(Ticks(due)).filter(|_| due != 0 && at.0 > due + late);
+        let unmet = || self.unmet_since(runtime, at).filter(|_| !runtime.is_hooked);
+        let busy_since = overdue.or_else(unmet).filter(|_| is_shared).unwrap_or(Ticks::NONE);
+        if busy_since != self.seen.busy_since {
             self.seen.parked_since = at;
-            self.seen.busy_since = if is_late { Ticks(due) } else { Ticks::NONE };
+            self.seen.busy_since = busy_since;
         }
         self.seen
     }
+}
+
+/// Makes the calling worker's page where it has none, and notes what can be seen from it.
+fn bear_witness(runtime: &Arc<WatchedRuntime>, clock: &Clock) {
+    lane::visit(runtime);
+    if let Some(worker) = lane::worker_of(runtime)
+        && let (Some(index), Some(thread)) = (worker.index(), worker.thread)
+    {
+        runtime.bear_witness(index, thread, clock.now());
+    }
+}
+
+/// Sends a task that notes what can be seen, to a runtime without timers.
+fn send_witness(runtime: &Arc<WatchedRuntime>) {
+    let task = runtime.begin_task();
+    runtime.handle.spawn(async move { bear_witness(task.runtime(), &Clock::real()) });
 }
 
 /// The job that was sent to the pool: it runs, or is dropped by a runtime that ends.
@@ -219,6 +322,14 @@ fn has_timers(runtime: &WatchedRuntime) -> bool {
         .is_ok()
 }
 
+/// Makes the page of the calling thread, where it is a worker of this runtime: nothing can block it before.
+pub(crate) fn visit_here(runtime: &Arc<WatchedRuntime>) {
+    let is_of_it = crate::runtime::current().is_some_and(|current| Arc::ptr_eq(&current, runtime));
+    if is_of_it && crate::worker_index::current().is_some() {
+        lane::visit(runtime);
+    }
+}
+
 /// Sends tasks that make the pages of workers which have none.
 pub(crate) fn visit_workers(runtime: &Arc<WatchedRuntime>) {
     /// For how long one stays where it is, in nanoseconds, so that another worker takes the next one.
@@ -226,11 +337,11 @@ pub(crate) fn visit_workers(runtime: &Arc<WatchedRuntime>) {
     /// How often it comes again, where a worker was not met, or not told from another.
     const ROUNDS: u32 = 8;
     for _ in 0..2 * runtime.worker_count() {
-        let task = runtime.clone();
+        let own = runtime.begin_task();
         runtime.handle.spawn(async move {
-            let clock = Clock::real();
+            let (clock, task) = (Clock::real(), own.runtime());
             for _ in 0..ROUNDS {
-                lane::visit(&task);
+                lane::visit(task);
                 let begun = clock.now();
                 while !task.has_all_workers() && clock.ns_between(begun, clock.now()) < STAY_NS {
                     std::hint::spin_loop();

@@ -2,6 +2,7 @@
 
 use crate::lane;
 use crate::runtime::{self, WatchedRuntime};
+use loopscope_probe::registry;
 use std::future::Future;
 use std::sync::Arc;
 use tokio::runtime::Runtime;
@@ -19,6 +20,8 @@ pub fn block_on<F: Future>(runtime: &Runtime, future: F) -> F::Output {
     };
     let _rest = watched.filter(|watched| !watched.is_multi()).map(|watched| {
         watched.set_at_rest(false);
+        // Nobody looked at it meanwhile.
+        registry::note_change();
         Rest(watched)
     });
     runtime.block_on(future)

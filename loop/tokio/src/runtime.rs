@@ -2,10 +2,15 @@
 
 use crate::activity::Counters;
 use crate::description::{self, Tier};
+use crate::epoll_wait::EpollWait;
 use crate::pool::Pool;
+use crate::queues::Queues;
+use crate::silence::{Quiet, Witness};
 use crate::worker_index;
+use loopscope_probe::clock::Scale;
+use loopscope_probe::gauges::GaugeType;
 use loopscope_probe::observer::Observer;
-use loopscope_probe::{Clock, ThreadlessPage, Writer, switch};
+use loopscope_probe::{Clock, ThreadlessPage, Ticks, Writer, switch};
 use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
@@ -54,6 +59,7 @@ pub(crate) struct WatchedRuntime {
     /// Its own page; `None` once it has ended.
     page: Mutex<Option<ThreadlessPage>>,
     pool: Mutex<Option<Pool>>,
+    queues: Mutex<Option<Queues>>,
     workers: Mutex<Vec<Weak<dyn Member>>>,
     is_ended: AtomicBool,
     /// Who attached to it, and has not let go.
@@ -63,6 +69,26 @@ pub(crate) struct WatchedRuntime {
     /// When it was last asked whether it is there, in ticks, and by which task.
     asked_at: AtomicU64,
     asked: Mutex<Option<JoinHandle<()>>>,
+    /// Tasks of ours that were sent to it, and those of them that have ended.
+    tasks: [AtomicU64; 2],
+    /// The last task of ours that ran where all else was parked.
+    witness: Mutex<Option<Witness>>,
+}
+
+/// A task of ours, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct OwnTask(Arc<WatchedRuntime>);
+
+impl OwnTask {
+    pub(crate) fn runtime(&self) -> &Arc<WatchedRuntime> {
+        &self.0
+    }
+}
+
+impl Drop for OwnTask {
+    fn drop(&mut self) {
+        self.0.tasks[1].fetch_add(1, Ordering::Release);
+    }
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -116,6 +142,7 @@ impl WatchedRuntime {
                 Writer::builder(&format!("{name}/runtime")).runtime("tokio").describe(description::whole());
             let mut page = builder.thread("").observer(observer(runtime.clone())).build_threadless();
             let pool = page.take_pool().map(Pool::new);
+            let queues = page.take_gauges().map(Queues::new);
             WatchedRuntime {
                 name: name.to_owned(),
                 handle: handle.clone(),
@@ -123,12 +150,15 @@ impl WatchedRuntime {
                 is_multi,
                 page: Mutex::new(Some(page)),
                 pool: Mutex::new(pool),
+                queues: Mutex::new(queues),
                 workers: Mutex::default(),
                 is_ended: AtomicBool::new(false),
                 watches: AtomicUsize::new(0),
                 is_at_rest: AtomicBool::new(false),
                 asked_at: AtomicU64::new(0),
                 asked: Mutex::default(),
+                tasks: Default::default(),
+                witness: Mutex::default(),
             }
         })
     }
@@ -140,6 +170,36 @@ impl WatchedRuntime {
 
     pub(crate) fn worker_count(&self) -> usize {
         self.handle.metrics().num_workers()
+    }
+
+    /// Begins a task of ours: what the runtime does for it is not what it does by itself.
+    pub(crate) fn begin_task(self: &Arc<Self>) -> OwnTask {
+        self.tasks[0].fetch_add(1, Ordering::Relaxed);
+        OwnTask(self.clone())
+    }
+
+    /// Returns how many tasks of ours were begun, and how many of them have ended.
+    pub(crate) fn own_tasks(&self) -> [u64; 2] {
+        let ended = self.tasks[1].load(Ordering::Acquire);
+        [self.tasks[0].load(Ordering::Relaxed), ended]
+    }
+
+    /// A task of ours that runs on the worker `index`, on this thread, notes what it sees: see [`crate::silence`].
+    pub(crate) fn bear_witness(&self, index: usize, thread: u32, at: Ticks) {
+        *locked(&self.witness) = Some(Witness { index, thread, at, counters: self.all_counters() });
+    }
+
+    /// Judges what is known of a runtime that does nothing, by its counters of now.
+    pub(crate) fn quiet(&self, scale: Scale, at: Ticks, counters: &[Counters]) -> Quiet {
+        let witness = locked(&self.witness).clone();
+        let judge =
+            |witness: Witness| witness.judge(scale, at, counters, EpollWait::of_thread(witness.thread));
+        witness.map_or(Quiet::Unknown, judge)
+    }
+
+    /// Reads the counters of all workers.
+    pub(crate) fn all_counters(&self) -> Vec<Counters> {
+        (0..self.worker_count()).map(|index| self.counters(index)).collect()
     }
 
     /// Reads the counters of one worker.
@@ -225,6 +285,18 @@ impl WatchedRuntime {
         locked(&self.pool).as_mut().map(act)
     }
 
+    /// Writes the numbers of its tasks and queues to its page, and `more`: see [`Queues::publish`].
+    pub(crate) fn publish_queues(&self, more: Vec<(&'static str, GaugeType, u64)>) {
+        if let Some(queues) = locked(&self.queues).as_mut() {
+            queues.publish(&self.handle, more);
+        }
+    }
+
+    /// Returns the workers that have pages, by their number in the metrics.
+    pub(crate) fn met(&self) -> Vec<usize> {
+        Self::live(&mut locked(&self.workers)).iter().filter_map(|worker| worker.index()).collect()
+    }
+
     /// Tells whether somebody runs it, as far as is known.
     pub(crate) fn is_driven(&self) -> bool {
         !self.is_at_rest.load(Ordering::Relaxed)
@@ -260,15 +332,15 @@ impl WatchedRuntime {
         {
             runtimes.remove(&self.handle.id());
         }
-        // After it the page: its pool's words are part of it.
-        let pool = locked(&self.pool).take();
+        // After them the page: their words are part of it.
+        let (pool, queues) = (locked(&self.pool).take(), locked(&self.queues).take());
         let page = locked(&self.page).take();
-        drop((pool, page));
+        drop((pool, queues, page));
     }
 
     /// Ends the watch where the runtime was dropped. Asks it by a task, which is refused then; now and then, and never by two at
     /// once: nobody may run them for long.
-    pub(crate) fn check_alive(&self, clock: &Clock) {
+    pub(crate) fn check_alive(self: &Arc<Self>, clock: &Clock) {
         let (now, asked) = (clock.now(), self.asked_at.load(Ordering::Relaxed));
         if now.0.saturating_sub(asked) >= clock.scale().ticks(ALIVE_EVERY_NS) {
             self.asked_at.store(now.0, Ordering::Relaxed);
@@ -276,9 +348,12 @@ impl WatchedRuntime {
         }
     }
 
-    fn check_alive_now(&self) {
+    fn check_alive_now(self: &Arc<Self>) {
         let mut asked = locked(&self.asked);
-        let task = asked.get_or_insert_with(|| self.handle.spawn(async {}));
+        let task = asked.get_or_insert_with(|| {
+            let task = self.begin_task();
+            self.handle.spawn(async move { drop(task) })
+        });
         let answer = match Pin::new(task).poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Pending => return,
             Poll::Ready(answer) => answer,
@@ -296,7 +371,7 @@ impl WatchedRuntime {
     }
 
     /// A thread has ceased to be a worker: with the last one the runtime may have ended.
-    pub(crate) fn worker_ended(&self) {
+    pub(crate) fn worker_ended(self: &Arc<Self>) {
         if self.has_no_workers() {
             self.check_alive_now();
         }

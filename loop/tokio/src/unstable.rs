@@ -1,21 +1,35 @@
-//! What Tokio tells with `--cfg tokio_unstable` only: polls of all tasks, and the blocking pool. Its interface may change with any
-//! release, so all that touches it is in this file.
+//! What Tokio tells with `--cfg tokio_unstable` only: polls of all tasks and how long each waited to run, the workers' queues, and the
+//! blocking pool. Its interface may change with any release, so all that touches it is in this file.
 
-use crate::lane::{self, Frame, Label};
+use crate::lane::{self, Frame, Known, Label};
 use loopscope_probe::ObservedPool;
+use loopscope_probe::gauges::GaugeType;
 use std::cell::Cell;
-use tokio::runtime::{Builder, Handle};
+use std::time::Duration;
+use tokio::runtime::{Builder, Handle, TaskMeta};
 
 thread_local! {
     static RUNNING: Cell<Frame> = const { Cell::new(Frame::None) };
 }
 
+/// Stands in for Tokio's own method, which goes before it: that is there from 1.53 on, with its feature `schedule-latency`.
+trait ScheduleLatency {
+    /// Returns how long the task waited to run; `None` where nobody asked the builder to measure it
+    /// (`track_task_schedule_latency`).
+    fn schedule_latency(&self) -> Option<Duration> {
+        None
+    }
+}
+
+impl ScheduleLatency for TaskMeta<'_> {}
+
 /// Times each poll of a task, by where it was spawned.
 pub(crate) fn install(builder: &mut Builder) {
     builder
         .on_before_task_poll(|task| {
-            let frame = lane::enter(&Label { at: task.spawned_at(), name: None });
-            RUNNING.set(frame);
+            let label = Label { at: task.spawned_at(), name: None };
+            // Tokio has no room for what was known of the task.
+            RUNNING.set(lane::enter_after(&label, &mut { Known::NOTHING }, task.schedule_latency()));
         })
         .on_after_task_poll(|_| lane::leave(RUNNING.replace(Frame::None)));
 }
@@ -27,4 +41,16 @@ pub(crate) fn pool(handle: &Handle) -> Option<ObservedPool> {
     let running = threads.saturating_sub(metrics.num_idle_blocking_threads() as u64);
     let queued = metrics.blocking_queue_depth() as u64;
     Some(ObservedPool { threads: Some(threads), running: Some(running), queued: Some(queued), oldest: None })
+}
+
+/// Returns what the runtime's metrics tell of its workers' queues, and of tasks that had to yield: numbers under their names, always in
+/// the same order.
+pub(crate) fn numbers(handle: &Handle) -> Vec<(&'static str, GaugeType, u64)> {
+    let metrics = handle.metrics();
+    let depths = || (0..metrics.num_workers()).map(|worker| metrics.worker_local_queue_depth(worker) as u64);
+    vec![
+        ("local_queue_depth", GaugeType::Gauge, depths().sum()),
+        ("local_queue_depth_longest", GaugeType::Gauge, depths().max().unwrap_or(0)),
+        ("budget_forced_yields", GaugeType::Counter, metrics.budget_forced_yield_count()),
+    ]
 }

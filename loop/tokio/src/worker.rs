@@ -6,6 +6,7 @@
 
 use crate::activity::Activity;
 use crate::description::Tier;
+use crate::epoll_wait::own_thread;
 use crate::runtime::{Member, WatchedRuntime};
 use loopscope_probe::observer::{Observer, Sighting};
 use loopscope_probe::{Clock, Ticks};
@@ -14,11 +15,9 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// The agent looks this often at a worker that was attached to and is busy, in nanoseconds: a busy period begins so much late.
 const LOOK_NS: u64 = 5_000_000;
-/// And this often while it waits. It rings for nobody when it wakes.
-const IDLE_LOOK_NS: u64 = 25_000_000;
 /// A worker with hooks rings when it wakes; while it is busy its hidden polls are looked for this often.
 const TURN_LOOK_NS: u64 = 10_000_000;
-/// A worker that was awake this long ago may be so again soon.
+/// A worker that was awake this long ago may be so again soon. Later its runtime's page tells when to look (`pulse.rs`).
 const RECENT_NS: u64 = 100_000_000;
 /// One that has not moved for so long may be of a runtime that is gone.
 const SUSPECT_NS: u64 = 20_000_000;
@@ -32,6 +31,8 @@ pub(crate) struct Worker {
     index: OnceLock<usize>,
     /// Its number in labels, which no other live worker of the runtime has.
     pub(crate) number: u32,
+    /// Its thread, as the kernel counts them.
+    pub(crate) thread: Option<u32>,
     /// The thread does this work no more. Set by whoever finds out; not taken back.
     is_left: AtomicBool,
     /// Odd while the thread is busy, and another number for each period: the thread publishes (release) what follows with it.
@@ -54,6 +55,7 @@ struct Watched {
 }
 
 impl Worker {
+    /// On its thread.
     fn new(runtime: Arc<WatchedRuntime>, tier: Tier, index: Option<usize>, number: u32) -> Worker {
         let clock = Clock::real();
         let counters = index.map(|index| runtime.counters(index)).unwrap_or_default();
@@ -65,6 +67,7 @@ impl Worker {
             tier,
             index: index.map(OnceLock::from).unwrap_or_default(),
             number,
+            thread: own_thread(),
             is_left: AtomicBool::new(false),
             period: AtomicU64::new(0),
             base_busy_ns: AtomicU64::new(0),
@@ -149,9 +152,8 @@ impl Worker {
         if watched.activity.is_awake() && quiet_ns > SUSPECT_NS {
             self.suspect(&watched);
         }
-        let again_ns =
-            if watched.activity.is_awake() || quiet_ns < RECENT_NS { LOOK_NS } else { IDLE_LOOK_NS };
-        Sighting::nothing().observed(before).again_within(again_ns)
+        let is_recent = watched.activity.is_awake() || quiet_ns < RECENT_NS;
+        Sighting::nothing().observed(before).again_within(if is_recent { LOOK_NS } else { 0 })
     }
 
     /// It seems stuck: whether its runtime is there at all is asked now and then.

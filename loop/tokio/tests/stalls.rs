@@ -29,15 +29,56 @@ fn a_block_is_told_while_it_lasts_with_its_line_and_then_is_over() {
             assert!(told.contains("block_here"), "{name}, round {round}: {told}");
             block.release();
             until("its end", || agent.incidents().iter().all(|one| one.is_over));
-            assert_eq!(stalls(&agent, &name), before + 1, "{name}: one block is one incident");
+            // Others use this machine: a thread that had no processor for so long is an incident, too, and not of this block.
+            let incidents = agent.incidents();
+            let of_blocks = incidents.iter().filter(|one| one.group == name);
+            let of_blocks = of_blocks.filter(|one| format!("{:?}", one.stacks).contains("block_here"));
+            assert_eq!(of_blocks.count(), round, "{name}: one block is one incident");
         }
+    }
+}
+
+/// Returns a number of the environment: the long runs are made by hand.
+fn of_environment(name: &str, otherwise: u64) -> u64 {
+    std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(otherwise)
+}
+
+#[test]
+fn blocks_of_a_tenth_of_a_second_are_told_before_they_end() {
+    const BLOCK_NS: u64 = 100_000_000;
+    let _turn = turn();
+    let agent = agent(50);
+    let rounds = of_environment("LOOPSCOPE_TEST_BLOCKS", 4);
+    for (tier, flavor) in KINDS {
+        let name = format!("tenths {tier:?} {flavor:?}");
+        let running = Running::start(tier, flavor, &name);
+        running.wait_for_workers(&name, if flavor == Flavor::Multi { 2 } else { 1 });
+        let mut missed = 0;
+        for _ in 0..rounds {
+            let (begin, begun) = std::sync::mpsc::channel();
+            let task = running.handle.spawn(async move {
+                begin.send(()).unwrap();
+                spin(&Clock::real(), BLOCK_NS);
+            });
+            begun.recv_timeout(support::DEADLINE).unwrap();
+            let mut was_told = false;
+            until("the end of the block", || {
+                // All before it are over.
+                was_told |= agent.incidents().iter().any(|one| one.group == name && !one.is_over);
+                task.is_finished()
+            });
+            missed += u64::from(!was_told);
+            until("the end of what is told", || agent.incidents().iter().all(|one| one.is_over));
+        }
+        println!("{name}: {missed} of {rounds} missed");
+        // On a machine with more work than processors the agent is late itself.
+        assert!(missed <= rounds / 2, "{name}: {missed} of {rounds} missed");
     }
 }
 
 #[test]
 fn busy_tasks_that_yield_are_no_stall_and_a_block_beside_them_is() {
-    /// In nanoseconds.
-    const BUSY_NS: u64 = 1_500_000_000;
+    let busy_ns = of_environment("LOOPSCOPE_TEST_BUSY_MS", 1_500) * 1_000_000;
     let _turn = turn();
     // Others use this machine: a thread that has no processor for so long is a stall.
     let agent = agent(250);
@@ -58,7 +99,7 @@ fn busy_tasks_that_yield_are_no_stall_and_a_block_beside_them_is() {
         }
         let clock = Clock::real();
         let begun = clock.now();
-        until("a busy while", || clock.ns_between(begun, clock.now()) > BUSY_NS);
+        until("a busy while", || clock.ns_between(begun, clock.now()) > busy_ns);
         let of_it: Vec<_> = agent
             .incidents()
             .into_iter()
@@ -66,6 +107,7 @@ fn busy_tasks_that_yield_are_no_stall_and_a_block_beside_them_is() {
             // A thread that was ready and had no processor cannot yield.
             .filter(|one| one.runqueue_ns < one.duration_ns / 4)
             .collect();
+        println!("{name}: {} told", of_it.len());
         assert!(of_it.is_empty(), "{name}: {of_it:?}");
         let (block, act) = Block::new();
         running.handle.spawn(async move { act() });

@@ -17,6 +17,12 @@ use std::sync::Arc;
 pub struct LoopEvidence {
     /// Name of the loop.
     pub name: String,
+    /// The runtime that it is a worker of, by name; empty where it stands for itself.
+    pub(crate) group: String,
+    /// It is a worker, and not what tells of its runtime as a whole.
+    pub(crate) is_worker: bool,
+    /// The process: runtimes of several may have one name.
+    pub(crate) pid: u32,
     /// What its runtime says of itself.
     pub runtime: Arc<Description>,
     /// How long it was watched, in nanoseconds.
@@ -31,8 +37,6 @@ pub struct LoopEvidence {
     pub warning_ns: u64,
     /// See `warning_ns`.
     pub critical_ns: u64,
-    /// Name of the runtime that it is a worker of; empty for a loop by itself.
-    pub(crate) group: String,
     /// Numbers of the runtime: what collecting garbage took.
     pub(crate) collections: Vec<Collections>,
     pub(crate) iterations: u64,

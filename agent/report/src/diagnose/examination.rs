@@ -348,6 +348,9 @@ impl Examination {
         let delayers = delayers.into_iter().map(|(label, delayer)| Delayer { label, ..delayer });
         LoopEvidence {
             name: surroundings.label.unwrap_or_else(|| last.facts.name.clone()),
+            group: last.facts.group.clone(),
+            is_worker: last.facts.worker.is_some(),
+            pid: last.facts.pid,
             runtime: last.facts.description.clone(),
             watched_ns: clock.duration_ns(first.taken, last.taken),
             active_ns: delta(last.active_ns, first.active_ns),
@@ -355,7 +358,6 @@ impl Examination {
             lag,
             warning_ns: last.warning_ns,
             critical_ns: last.critical_ns,
-            group: last.facts.group.clone(),
             collections: collections(last, first),
             iterations: delta(last.iterations, first.iterations),
             blocked: [0, 1].map(|severity| delta(last.blocked[severity], first.blocked[severity])),

@@ -25,6 +25,7 @@ mod growth;
 mod machine;
 mod pool;
 mod rules;
+mod tasks;
 
 pub use blackbox::{LoopName, last_moment, reconstruct, under_way};
 pub use evidence::{LoopEvidence, Quota};
@@ -37,6 +38,7 @@ pub fn diagnose(loops: &[LoopEvidence]) -> Vec<Finding> {
     let of_loop = |evidence| RULES.iter().flat_map(move |rule: &Rule| rule.apply(evidence));
     let mut findings: Vec<Finding> = loops.iter().flat_map(of_loop).collect();
     findings.extend(of_runtimes(loops));
+    findings.extend(tasks::one_worker(loops));
     // Stable: within a rank, loops and rules keep their order.
     findings.sort_by_key(|finding| (finding.urgency, finding.certainty));
     findings

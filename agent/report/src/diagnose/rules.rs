@@ -2,7 +2,7 @@
 
 use crate::diagnose::evidence::LoopEvidence;
 use crate::diagnose::finding::Finding;
-use crate::diagnose::{blocking, capacity, collections, growth, machine, pool};
+use crate::diagnose::{blocking, capacity, collections, growth, machine, pool, tasks};
 use loopscope_probe::description::Fact;
 
 /// One rule.
@@ -54,6 +54,8 @@ pub static RULES: &[Rule] = &[
     rule("nexttick_flood", "stalls by the queue `nexttick`", blocking::nexttick_flood),
     rule("immediate_flood", "stalls by many immediates", blocking::immediate_flood),
     rule("many_callbacks", "stalls by many short runs", blocking::many_callbacks),
+    rule("lock_held", "stalls in which the thread waits for a lock", tasks::lock_held),
+    rule("self_waking", "one place that runs again and again", tasks::self_waking).needs(&[Fact::Callbacks]),
     rule("stalls_unseen", "stalls that were counted and not seen", blocking::stalls_unseen),
     rule("pool_stuck", "pool jobs that do not end", pool::stuck),
     rule("pool_saturated", "waiting for the thread pool", pool::saturated),

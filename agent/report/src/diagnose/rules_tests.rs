@@ -172,7 +172,7 @@ fn with_pool(change: impl FnOnce(&mut PoolEvidence)) -> LoopEvidence {
 type Case = (&'static str, LoopEvidence, Vec<&'static str>, LoopEvidence);
 
 fn cases() -> Vec<Case> {
-    [block_cases(), flood_cases(), load_cases(), pool_cases(), quiet_cases()].concat()
+    [block_cases(), flood_cases(), task_cases(), load_cases(), pool_cases(), quiet_cases()].concat()
 }
 
 fn block_cases() -> Vec<Case> {
@@ -214,6 +214,10 @@ fn block_cases() -> Vec<Case> {
         ),
     ]
 }
+
+#[path = "tasks_tests.rs"]
+mod tasks_tests;
+use tasks_tests::task_cases;
 
 fn load_cases() -> Vec<Case> {
     vec![

@@ -9,7 +9,7 @@ mod pattern;
 #[path = "pattern_absent.rs"]
 mod pattern;
 
-use crate::lane::{self, Label};
+use crate::lane::{self, Known, Label};
 use crate::probed::{End, Probed};
 use http::{Method, Request};
 use pattern::Pattern;
@@ -98,7 +98,7 @@ where
         };
         let label = Label { at: self.layer.at, name: Some(name) };
         // A handler may block before there is a future.
-        let _end = End(lane::enter(&label));
+        let _end = End(lane::enter(&label, &mut { Known::NOTHING }));
         Probed::new(label, self.inner.call(request))
     }
 }
