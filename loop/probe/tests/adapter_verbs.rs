@@ -3,6 +3,7 @@
 use loopscope_probe::kind::Queue;
 use loopscope_probe::observer::{Observed, Observer, Sighting};
 use loopscope_probe::site::Site;
+use loopscope_probe::tags::Tags;
 use loopscope_probe::{
     Clock, Kind, Life, ObservedPool, Phase, SiteId, Ticks, VirtualClock, WorkKind, Writer, registry,
 };
@@ -34,6 +35,38 @@ fn a_drain_told_as_a_whole_counts_its_jobs() {
     let [record] = writer.page().records(0)[..] else { panic!("one record") };
     assert_eq!((record.many, record.ready), (Some(1_648_453), Ticks::NONE));
     assert_eq!(record.end.since(record.start), 7 * MS);
+}
+
+#[test]
+fn tags_of_a_drained_job_tell_after_which_callback_it_is_drained() {
+    let (mut writer, _time) = writer("drained after");
+    let mut site = |name| writer.named_site(std::panic::Location::caller(), Kind::IoRead, name);
+    let (innocent, guilty, job) = (site("innocent"), site("guilty"), site("job"));
+    let copy = |writer: &Writer| {
+        let words = writer.page().tag_words().map(|word| word.load(std::sync::atomic::Ordering::Relaxed));
+        Tags::decode(writer.page(), &words).unwrap()
+    };
+    writer.resume();
+    let mut drained = Vec::new();
+    for site in [guilty, innocent] {
+        writer.begin(Kind::IoRead, site, Life::UNKNOWN);
+        assert_eq!(copy(&writer).drained_after, SiteId::NONE, "a callback is drained after nothing");
+        writer.end();
+        writer.drain_begin(Queue::Microtask, 1);
+        // More than the recorder holds, so that nobody finds the callback there afterwards.
+        for _ in 0..5_000 {
+            writer.begin(Kind::Microtask, job, Life::UNKNOWN);
+            writer.end();
+        }
+        writer.begin(Kind::Microtask, job, Life::UNKNOWN);
+        drained.push((copy(&writer).running.site, copy(&writer).drained_after));
+        writer.end();
+        drained.push((copy(&writer).running.site, copy(&writer).drained_after));
+        writer.drain_end(Queue::Microtask, 5_001);
+        writer.drained();
+    }
+    let expected = [(job, guilty), (SiteId::NONE, guilty), (job, innocent), (SiteId::NONE, innocent)];
+    assert_eq!(drained, expected, "between two jobs, too");
 }
 
 #[test]

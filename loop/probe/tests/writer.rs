@@ -509,40 +509,6 @@ fn tags_tell_what_ran_when_they_were_copied() {
 }
 
 #[test]
-fn tags_of_a_drained_job_tell_after_which_callback_it_is_drained() {
-    let mut play = Play::running();
-    let (innocent, guilty, job) = (play.site("innocent"), play.site("guilty"), play.site("job"));
-    let copy = |play: &Play| {
-        let words =
-            play.writer.page().tag_words().map(|word| word.load(std::sync::atomic::Ordering::Relaxed));
-        Tags::decode(play.writer.page(), &words).unwrap()
-    };
-    let mut drained = Vec::new();
-    for site in [guilty, innocent] {
-        play.writer.begin(Kind::IoRead, site, Life::UNKNOWN);
-        assert_eq!(copy(&play).drained_after, SiteId::NONE, "a callback is drained after nothing");
-        play.writer.end();
-        play.writer.drain_begin(Queue::Microtask, 1);
-        // More than the recorder holds, so that nobody finds the callback there afterwards.
-        for _ in 0..5_000 {
-            play.writer.begin(Kind::Microtask, job, Life::UNKNOWN);
-            play.writer.end();
-        }
-        play.writer.begin(Kind::Microtask, job, Life::UNKNOWN);
-        drained.push((copy(&play).running.site, copy(&play).drained_after));
-        play.writer.end();
-        drained.push((copy(&play).running.site, copy(&play).drained_after));
-        play.writer.drain_end(Queue::Microtask, 5_001);
-        play.writer.drained();
-    }
-    assert_eq!(
-        drained,
-        [(job, guilty), (SiteId::NONE, guilty), (job, innocent), (SiteId::NONE, innocent)],
-        "between two jobs, too"
-    );
-}
-
-#[test]
 fn an_expected_block_does_not_count_as_a_stall() {
     let mut play = Play::running();
     let _installed = play.writer.install_spans();

@@ -42,6 +42,7 @@ const CODE: &[&str] = &[
 const NOT_CODE: &[&str] = &["starved_of_cpu", "stood_still"];
 
 /// A cause, its evidence, the rules that must speak, the surest of them, and those that must not.
+#[derive(Clone)]
 struct TrueCause {
     name: &'static str,
     evidence: LoopEvidence,
@@ -49,39 +50,56 @@ struct TrueCause {
     forbidden: Vec<&'static str>,
 }
 
-fn true_causes() -> Vec<TrueCause> {
-    let renice = |stall: &mut SeenStall| {
-        (stall.used, stall.looks_asleep) = (used(stall.ns, 15 * MS, stall.ns - 15 * MS), 0);
-    };
-    // The wait that is under way is in no account, and is most of it.
-    let quota = |stall: &mut SeenStall| {
-        (stall.used, stall.looks_asleep) = (used(stall.ns, stall.ns / 10, 0), 0);
-    };
-    let steal = |stall: &mut SeenStall| {
-        (stall.used, stall.looks_asleep) = (used(stall.ns, stall.ns / 3, 0), 0);
-    };
-    let stopped = |stall: &mut SeenStall| {
-        (stall.used, stall.looks_asleep, stall.looks_stopped) = (used(stall.ns, 0, 0), 0, 8);
-    };
-    let asleep = |stall: &mut SeenStall| (stall.used, stall.looks_asleep) = (used(stall.ns, MS, 0), 8);
-    let computes = |_: &mut SeenStall| {};
-    let cpu = |run_ms: u64, ready_ms: u64| Some(CpuTime { run_ns: run_ms * MS, runqueue_ns: ready_ms * MS });
-    let but = |kept: &[&'static str]| -> Vec<&'static str> {
-        CODE.iter().chain(NOT_CODE).copied().filter(|rule| !kept.contains(rule)).collect()
-    };
-    let one_long = |looks: u64| {
-        with(well(), |evidence| {
-            let long = stall(Cause::Callback, Kind::Timer, 1, 3 * S);
-            evidence.stalls = vec![SeenStall { looks, looks_asleep: 0, is_over: false, ..long }];
-            (evidence.active_ns, evidence.blocked) = (4 * S, [0, 0]);
-        })
-    };
-    let full = |stuck: usize| {
-        with_pool(|pool| {
-            (pool.saturated_ns, pool.queued, pool.oldest_wait_ns) = (10 * S, Some(16), Some(92 * S));
-            pool.stuck = vec![stuck_job(); stuck];
-        })
-    };
+/// All of its time but 15 ms ready to run.
+fn renice(stall: &mut SeenStall) {
+    (stall.used, stall.looks_asleep) = (used(stall.ns, 15 * MS, stall.ns - 15 * MS), 0);
+}
+
+/// The wait that is under way is in no account, and is most of it.
+fn quota(stall: &mut SeenStall) {
+    (stall.used, stall.looks_asleep) = (used(stall.ns, stall.ns / 10, 0), 0);
+}
+
+fn steal(stall: &mut SeenStall) {
+    (stall.used, stall.looks_asleep) = (used(stall.ns, stall.ns / 3, 0), 0);
+}
+
+fn stopped(stall: &mut SeenStall) {
+    (stall.used, stall.looks_asleep, stall.looks_stopped) = (used(stall.ns, 0, 0), 0, 8);
+}
+
+fn asleep(stall: &mut SeenStall) {
+    (stall.used, stall.looks_asleep) = (used(stall.ns, MS, 0), 8);
+}
+
+fn computes(_: &mut SeenStall) {}
+
+fn cpu(run_ms: u64, ready_ms: u64) -> Option<CpuTime> {
+    Some(CpuTime { run_ns: run_ms * MS, runqueue_ns: ready_ms * MS })
+}
+
+/// All rules about the code and about what is around it, but these.
+fn but(kept: &[&'static str]) -> Vec<&'static str> {
+    CODE.iter().chain(NOT_CODE).copied().filter(|rule| !kept.contains(rule)).collect()
+}
+
+fn one_long(looks: u64) -> LoopEvidence {
+    with(well(), |evidence| {
+        let long = stall(Cause::Callback, Kind::Timer, 1, 3 * S);
+        evidence.stalls = vec![SeenStall { looks, looks_asleep: 0, is_over: false, ..long }];
+        (evidence.active_ns, evidence.blocked) = (4 * S, [0, 0]);
+    })
+}
+
+fn full(stuck: usize) -> LoopEvidence {
+    with_pool(|pool| {
+        (pool.saturated_ns, pool.queued, pool.oldest_wait_ns) = (10 * S, Some(16), Some(92 * S));
+        pool.stuck = vec![stuck_job(); stuck];
+    })
+}
+
+/// Kept from running by others.
+fn starved() -> Vec<TrueCause> {
     vec![
         TrueCause {
             name: "starved by renice",
@@ -113,6 +131,12 @@ fn true_causes() -> Vec<TrueCause> {
             found: &[("starved_of_cpu", Certainty::Likely)],
             forbidden: but(&["starved_of_cpu"]),
         },
+    ]
+}
+
+/// Held as a whole.
+fn stood_still() -> Vec<TrueCause> {
+    vec![
         TrueCause {
             name: "stopped",
             evidence: suffers(stopped, &[(Class::Stopped, 1)], cpu(0, 0)),
@@ -125,6 +149,12 @@ fn true_causes() -> Vec<TrueCause> {
             found: &[("stood_still", Certainty::Certain)],
             forbidden: but(&["stood_still"]),
         },
+    ]
+}
+
+/// The program's own code.
+fn code() -> Vec<TrueCause> {
+    vec![
         TrueCause {
             name: "many short",
             evidence: stalled(Cause::Io, Kind::IoRead, 3_000),
@@ -161,6 +191,12 @@ fn true_causes() -> Vec<TrueCause> {
             found: &[("blocked", Certainty::Possible)],
             forbidden: but(&["blocked"]),
         },
+    ]
+}
+
+/// Its pool.
+fn pools() -> Vec<TrueCause> {
+    vec![
         TrueCause {
             name: "pool full",
             evidence: full(0),
@@ -178,7 +214,8 @@ fn true_causes() -> Vec<TrueCause> {
 
 #[test]
 fn a_true_cause_is_found_and_nobody_else_is_accused() {
-    for TrueCause { name, evidence, found, forbidden } in true_causes() {
+    for TrueCause { name, evidence, found, forbidden } in [starved(), stood_still(), code(), pools()].concat()
+    {
         let findings = diagnose(&[evidence]);
         for (rule, certainty) in found {
             let sure =
