@@ -67,14 +67,7 @@ pub(crate) fn starved_of_cpu(evidence: &LoopEvidence) -> Vec<Finding> {
             percent(part)
         )
     });
-    let used_up = quota.map(|quota| {
-        format!(
-            "the quota was used up in {} of {}, which held the process back for {}",
-            quota.throttled_periods,
-            count(quota.periods, "period"),
-            show_ns(quota.throttled_ns)
-        )
-    });
+    let used_up = quota.map(used_up);
     let processors = (evidence.processors > 0)
         .then(|| format!("the process may use {}", count(evidence.processors, "processor")));
     let stalls = (evidence.stalls() > 0).then(|| {
@@ -93,6 +86,15 @@ pub(crate) fn starved_of_cpu(evidence: &LoopEvidence) -> Vec<Finding> {
         .remedy(remedy);
     finding.incidents = incidents;
     vec![finding]
+}
+
+fn used_up(quota: Quota) -> String {
+    format!(
+        "the quota was used up in {} of {}, which held the process back for {}",
+        quota.throttled_periods,
+        count(quota.periods, "period"),
+        show_ns(quota.throttled_ns)
+    )
 }
 
 /// Returns the CPU quota where it explains why the thread had no processor: it held the process back for half of that time or more,
