@@ -7,6 +7,7 @@ mod flame;
 mod healthy;
 mod incidents;
 mod ls;
+mod run;
 mod serve;
 mod threshold;
 mod top;
@@ -18,6 +19,7 @@ pub use flame::FlameArguments;
 pub use healthy::HealthyArguments;
 pub use incidents::IncidentsArguments;
 pub use ls::LsArguments;
+pub use run::RunArguments;
 pub use serve::ServeArguments;
 pub use threshold::ThresholdArguments;
 pub use top::TopArguments;
@@ -76,6 +78,8 @@ pub enum Command {
     Threshold(ThresholdArguments),
     /// Tell by the exit code whether an agent answers, for health checks
     Healthy(HealthyArguments),
+    /// Start a Node program with loopscope in it: `loopscope run -- node app.js`
+    Run(RunArguments),
     /// Run a real HTTP service on our loop, under load and with trouble on request
     Demo(DemoArguments),
 }

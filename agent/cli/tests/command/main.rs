@@ -10,6 +10,8 @@ mod help;
 mod incidents;
 mod kept;
 mod ls;
+mod node_run;
+mod nodes;
 mod noise;
 mod page_version;
 mod printable;

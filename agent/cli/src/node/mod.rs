@@ -1,0 +1,7 @@
+//! Programs of Node.js: starting one with the addon in it.
+
+mod addon;
+mod options;
+mod permission;
+mod preload;
+pub mod run;
