@@ -41,8 +41,8 @@ function packageName() {
 }
 
 // Returns the addon's file, or throws what to say.
-function find() {
-  const given = process.env.LOOPSCOPE_NODE_ADDON;
+function find(own) {
+  const given = own || process.env.LOOPSCOPE_NODE_ADDON;
   if (given) return given;
   const name = packageName();
   try {
@@ -66,13 +66,13 @@ function explain(error, file) {
   return `the addon cannot be loaded: ${first}${hint}`;
 }
 
-// Returns the addon's functions; or { why } where there are none.
-function load() {
+// Returns the addon's functions; or { why } where there are none. `own` is the file, where that is known.
+function load(own) {
   const why = refusal();
   if (why) return { why };
   let file;
   try {
-    file = find();
+    file = find(own);
   } catch (error) {
     return { why: error.message };
   }

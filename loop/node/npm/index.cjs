@@ -42,12 +42,15 @@ function lines(options) {
 
 // Begins to watch the loop of this thread; the agent comes with the main thread's.
 function start(options = {}) {
-  if (process[KEY] || isOff()) return;
-  const { addon, why } = require('./addon.cjs').load();
-  if (!addon) {
-    off(why);
-    return;
-  }
+  const why = attach(options);
+  if (why) off(why);
+}
+
+// As `start`; returns why nothing is watched, where that is news.
+function attach(options) {
+  if (process[KEY] || isOff()) return '';
+  const { addon, why } = require('./addon.cjs').load(options.addon);
+  if (!addon) return why;
   const { loop, script, thread } = names(options.name);
   const limit = require('v8').getHeapStatistics().heap_size_limit;
   const isMain = String(worker.isMainThread);
@@ -58,6 +61,7 @@ function start(options = {}) {
   Object.defineProperty(process, KEY, { value: state, configurable: true });
   process.on('exit', onExit);
   process.on('uncaughtExceptionMonitor', onThrow);
+  return '';
 }
 
 // Where the agent answers: '' until it does, some 20 ms after the start.
@@ -134,4 +138,4 @@ function pause(isPaused) {
   if (process[KEY]) process[KEY].addon.pause(String(isPaused));
 }
 
-module.exports = { start, stop, url, label, expectBlock, snapshot, onStall, counts, pause };
+module.exports = { start, attach, stop, url, label, expectBlock, snapshot, onStall, counts, pause };

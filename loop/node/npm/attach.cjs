@@ -1,0 +1,30 @@
+'use strict';
+// What `loopscope attach` has done in a program that runs: the inspector evaluates one expression each.
+
+const path = require('path');
+
+// Returns '' where the loop is watched, or why it is not.
+function attach(options) {
+  const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== null));
+  return require('./index.cjs').attach({ ...given, isAttached: true });
+}
+
+// Ends the watching, and forgets these files.
+function detach() {
+  require('./index.cjs').stop();
+  for (const file of Object.keys(require.cache)) {
+    if (path.dirname(file) === __dirname) delete require.cache[file];
+  }
+}
+
+// Closes the inspector when whoever evaluates this has gone: within its own session it cannot be closed. A timer must never throw.
+function closeInspector() {
+  const inspector = require('inspector');
+  setTimeout(() => {
+    try {
+      inspector.close();
+    } catch {}
+  }, 20).unref();
+}
+
+module.exports = { attach, detach, closeInspector };
