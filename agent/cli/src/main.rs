@@ -54,6 +54,8 @@ fn run(command: args::Command) -> Result<ExitCode, error::Failure> {
         args::Command::Threshold(options) => threshold::run(&options).map(success),
         args::Command::Healthy(options) => healthy::run(&options).map(success),
         args::Command::Run(options) => node::run::run(&options),
+        args::Command::Attach(options) => node::attach::run(&options).map(success),
+        args::Command::Demo(options) if options.node => node::demo::run(&options),
         args::Command::Demo(options) => demo::run(&options).map(success),
     }
 }

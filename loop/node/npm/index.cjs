@@ -21,8 +21,20 @@ function off(why) {
   if (worker.isMainThread) process._rawDebug(`loopscope: off, because ${why}`);
 }
 
+// The main script's file name. PM2 has a main script of its own, which runs the program's.
+function scriptName() {
+  const name = process.argv[1] ? path.basename(process.argv[1]) : 'node';
+  if (!name.startsWith('ProcessContainer')) return name;
+  try {
+    const { pm_exec_path: own } = process.env.pm2_env ? JSON.parse(process.env.pm2_env) : process.env;
+    return own ? path.basename(own) : name;
+  } catch {
+    return name;
+  }
+}
+
 function names(given) {
-  const script = process.argv[1] ? path.basename(process.argv[1]) : 'node';
+  const script = scriptName();
   // Node's own default is the same for all.
   const name = worker.threadName === 'WorkerThread' ? '' : worker.threadName;
   const thread = worker.isMainThread ? 'main' : name || `worker-${worker.threadId}`;

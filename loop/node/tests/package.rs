@@ -65,7 +65,8 @@ impl Project {
         let mut url = String::new();
         BufReader::new(registry.stdout.take().unwrap()).read_line(&mut url).unwrap();
         let project = Project { folder, registry, url: url.trim().to_owned() };
-        fs::write(project.app().join("package.json"), "{ \"name\": \"app\", \"version\": \"1.0.0\" }").unwrap();
+        fs::write(project.app().join("package.json"), "{ \"name\": \"app\", \"version\": \"1.0.0\" }")
+            .unwrap();
         fs::write(project.app().join("app.mjs"), PROGRAM).unwrap();
         Some(project)
     }
@@ -157,7 +158,12 @@ fn an_addon_for_a_newer_system_than_promised_is_not_packed() {
     let pack = Path::new(env!("CARGO_MANIFEST_DIR")).join("npm/pack");
     let file = format!("{PLATFORM}={}", addon().display());
     if Command::new("npm").arg("--version").output().is_ok() {
-        let ended = Command::new(pack).arg(&folder).arg(file).env("npm_config_cache", folder.join("cache")).output().unwrap();
+        let ended = Command::new(pack)
+            .arg(&folder)
+            .arg(file)
+            .env("npm_config_cache", folder.join("cache"))
+            .output()
+            .unwrap();
         assert_eq!(ended.status.success(), !is_new, "{}", text(&ended.stderr));
     }
     let _ = fs::remove_dir_all(folder);

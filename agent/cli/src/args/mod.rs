@@ -1,6 +1,7 @@
 //! The command line: what each subcommand shows, with examples, so that `--help` teaches.
 
 mod access;
+mod attach;
 mod demo;
 mod doctor;
 mod flame;
@@ -13,6 +14,7 @@ mod threshold;
 mod top;
 
 pub use access::AccessArguments;
+pub use attach::AttachArguments;
 pub use demo::{DemoArguments, Trouble};
 pub use doctor::DoctorArguments;
 pub use flame::FlameArguments;
@@ -80,6 +82,8 @@ pub enum Command {
     Healthy(HealthyArguments),
     /// Start a Node program with loopscope in it: `loopscope run -- node app.js`
     Run(RunArguments),
+    /// Load loopscope into a Node program that runs, also into one that hangs
+    Attach(AttachArguments),
     /// Run a real HTTP service on our loop, under load and with trouble on request
     Demo(DemoArguments),
 }

@@ -47,7 +47,7 @@ pub struct RunArguments {
     pub command: Vec<OsString>,
 }
 
-fn parse_listen(text: &str) -> Result<String, String> {
+pub(super) fn parse_listen(text: &str) -> Result<String, String> {
     match text.strip_prefix("unix:") {
         Some(path) if path.starts_with('/') => Ok(text.to_owned()),
         Some(path) => Err(format!("write a socket file with its whole path, as unix:/{path}")),
@@ -59,7 +59,7 @@ fn parse_listen(text: &str) -> Result<String, String> {
 /// As short as the agent takes it.
 const WARNING_MIN: Duration = Duration::from_millis(2);
 
-fn parse_warning(text: &str) -> Result<Duration, String> {
+pub(super) fn parse_warning(text: &str) -> Result<Duration, String> {
     let warning = duration::parse(text)?;
     match warning >= WARNING_MIN {
         true => Ok(warning),

@@ -12,10 +12,11 @@ use std::path::{Path, PathBuf};
 pub const SCRIPT: &str = "register.cjs";
 
 /// The scripts, with what they say of themselves.
-const SCRIPTS: [(&str, &str); 4] = [
+const SCRIPTS: [(&str, &str); 5] = [
     (SCRIPT, include_str!("../../../../loop/node/npm/register.cjs")),
     ("index.cjs", include_str!("../../../../loop/node/npm/index.cjs")),
     ("addon.cjs", include_str!("../../../../loop/node/npm/addon.cjs")),
+    ("attach.cjs", include_str!("../../../../loop/node/npm/attach.cjs")),
     ("package.json", include_str!("../../../../loop/node/npm/package.json")),
 ];
 
@@ -29,39 +30,42 @@ pub fn are_in(folder: &Path) -> bool {
 /// # Errors
 /// There is no such directory, and none can be made; the message says what to do.
 pub fn written() -> Result<PathBuf, Failure> {
+    placed("preload", &SCRIPTS)
+}
+
+/// Writes files into a folder of the runtime directory that is named after this name and what is in them: a program that runs
+/// keeps those that it was started with.
+///
+/// # Errors
+/// As [`written`].
+pub fn placed(name: &str, files: &[(&str, &str)]) -> Result<PathBuf, Failure> {
     let directory = runtime_directory();
     let refused = |because: String| {
+        let directory = directory.display();
         Failure::system(
             "write the scripts that load the addon",
             format!(
-                "{} {because}; name a private directory in memory by {DIRECTORY_VARIABLE}, or use the npm package",
-                directory.display()
+                "{directory} {because}; name a private directory in memory by {DIRECTORY_VARIABLE}, or use the npm package"
             ),
         )
     };
     make_private(&directory).map_err(refused)?;
-    let folder = directory.join(format!("preload-{:016x}", hash()));
-    if are_in(&folder) {
-        return Ok(folder);
+    let mut hasher = DefaultHasher::new();
+    files.hash(&mut hasher);
+    let folder = directory.join(format!("{name}-{:016x}", hasher.finish()));
+    if !files.iter().all(|(name, _)| folder.join(name).is_file()) {
+        write(&folder, files).map_err(|error| refused(error.to_string()))?;
     }
-    write(&folder).map_err(|error| refused(error.to_string()))?;
     Ok(folder)
 }
 
-/// Other scripts get another folder: a program that runs keeps those that it was started with.
-fn hash() -> u64 {
-    let mut hasher = DefaultHasher::new();
-    SCRIPTS.hash(&mut hasher);
-    hasher.finish()
-}
-
 /// Writes each file as a whole or not at all: several commands may do this at the same time.
-fn write(folder: &Path) -> io::Result<()> {
+fn write(folder: &Path, files: &[(&str, &str)]) -> io::Result<()> {
     match fs::create_dir(folder) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
         _ => {}
     }
-    for (name, text) in SCRIPTS {
+    for (name, text) in files {
         let temporary = folder.join(format!(".{name}.{}", std::process::id()));
         let placed = fs::write(&temporary, text).and_then(|()| fs::rename(&temporary, folder.join(name)));
         if placed.is_err() {

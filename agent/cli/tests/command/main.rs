@@ -10,6 +10,7 @@ mod help;
 mod incidents;
 mod kept;
 mod ls;
+mod node_attach;
 mod node_run;
 mod nodes;
 mod noise;

@@ -205,3 +205,20 @@ fn no_directory_for_the_scripts_is_said_with_a_way_out() {
     assert_eq!(ended.status.code(), Some(1), "{said}");
     assert!(said.contains("LOOPSCOPE_RUNTIME_DIR") && said.contains("npm"), "{said}");
 }
+
+#[test]
+fn the_demo_runs_on_node() {
+    let scratch = Scratch::new("demo-node");
+    for (version, node) in versions() {
+        let arguments = ["demo", "--node", "--trouble", "block", "--metrics-listen", "127.0.0.1:0"];
+        let path = format!("{}:{}", node.parent().unwrap().display(), std::env::var("PATH").unwrap());
+        let mut command = with_addon(&scratch, &arguments);
+        command.env("PATH", path).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut demo = Running::of(&mut command);
+        assert!(demo.line_with("loopscope demo on Node").contains(&format!("Node {version}.")));
+        demo.error_with("watching demo.cjs");
+        demo.error_with("WARN loop demo.cjs");
+        demo.signal("INT");
+        assert_eq!(demo.end().0, Some(0), "Node {version}");
+    }
+}
