@@ -1,5 +1,6 @@
 //! The package as people get it: packed, installed from a registry into a fresh folder, and imported on every version of Node.
 
+#[expect(dead_code, reason = "programs of `tests/programs` are for other tests")]
 mod nodes;
 
 use nodes::{addon, versions};

@@ -20,7 +20,7 @@ Examples:
   loopscope run --listen 127.0.0.1:9464 --warning 50ms -- node --import tsx app.ts
 
 Exit codes:
-  N    the command's own
+  0    the command's own code, as any other is
   1    the addon was not found
   2    the command line cannot be used
   126  the command cannot be started
