@@ -19,7 +19,7 @@ import { label, onStall, snapshot, expectBlock, url } from 'loopscope';
 const busy = (ms) => { const end = Date.now() + ms; while (Date.now() < end); };
 const isWatched = snapshot() !== null;
 console.log(isWatched ? 'watched' : 'not watched', expectBlock('planned', () => (busy(300), 'planned')), url());
-function finish(stall) { console.log(stall.loop, stall.culprit, stall.durationMs >= 300); clearTimeout(last); }
+function finish(stall) { console.log(stall.loop, stall.culprit, stall.durationMs >= 250); clearTimeout(last); }
 const last = setTimeout(() => console.log('no stall'), isWatched ? 20000 : 100);
 onStall(finish);
 setTimeout(() => { label('checkout'); busy(300); }, 50);
