@@ -59,7 +59,7 @@ pub use address_source::{AddressCall, AddressSource, AddressStack};
 pub use builder::{Agent, AgentBuilder};
 pub use capture::Captures;
 pub use error::AgentError;
-pub use loopscope_report::incident::{Frame, FrameOwner};
+pub use loopscope_report::incident::{Frame, FrameOwner, Incident};
 pub use loopscope_report::metrics::{ClassicBuckets, Compat};
 pub use server_error::ServerError;
 

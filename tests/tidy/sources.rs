@@ -47,6 +47,7 @@ const UNSAFE_FILES: &[(&str, &str)] = &[
     ("loop/node/src/exports.rs", "what Node looks for in an addon"),
     ("loop/node/src/sys/code_events.rs", "V8's events of code"),
     ("loop/node/src/sys/current.rs", "the adapter of this thread, by a pointer without destructor"),
+    ("loop/node/src/sys/js_callback.rs", "Node's interface for functions that any thread has called"),
     ("loop/node/src/sys/module.rs", "functions that Node calls"),
     ("loop/node/src/sys/napi.rs", "Node's interface for addons"),
     ("loop/node/src/sys/pool_memory.rs", "static variables of libuv's pool"),

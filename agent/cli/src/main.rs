@@ -15,6 +15,7 @@ mod http;
 mod incidents;
 mod interrupt;
 mod ls;
+mod node;
 mod output;
 mod pages;
 mod paint;
@@ -52,6 +53,9 @@ fn run(command: args::Command) -> Result<ExitCode, error::Failure> {
         args::Command::Serve(options) => serve::run(&options).map(success),
         args::Command::Threshold(options) => threshold::run(&options).map(success),
         args::Command::Healthy(options) => healthy::run(&options).map(success),
+        args::Command::Run(options) => node::run::run(&options),
+        args::Command::Attach(options) => node::attach::run(&options).map(success),
+        args::Command::Demo(options) if options.node => node::demo::run(&options),
         args::Command::Demo(options) => demo::run(&options).map(success),
     }
 }

@@ -2,94 +2,152 @@
 // loopscope for Node.js: loads the addon where it can be loaded, and does nothing where it cannot. The program never fails by it.
 
 const path = require('path');
+const worker = require('worker_threads');
 
-const MAJOR_MIN = 18;
-const off = (why) => process._rawDebug(`loopscope: off, because ${why}`);
+// Where the addon of this thread is, for every copy of this file: one is preloaded, another one may be the program's.
+const KEY = Symbol.for('loopscope');
 
-// Looked at before the addon is loaded: other runtimes have some of Node's functions, and end the process at others.
-function refusal() {
-  const { versions, platform, arch } = process;
-  if (versions.bun) return `this is Bun ${versions.bun}, and loopscope watches Node.js only`;
-  if (versions.deno) return `this is Deno ${versions.deno}, and loopscope watches Node.js only`;
-  const major = Number.parseInt(versions.node, 10);
-  if (!(major >= MAJOR_MIN)) return `this is Node.js ${versions.node}, and loopscope needs ${MAJOR_MIN} or later`;
-  if (platform !== 'linux' || arch !== 'x64') return `there is no addon for ${platform} on ${arch}`;
-  return '';
+// What `start` takes, and what the same is in the environment.
+const OPTIONS = {
+  listen: 'LOOPSCOPE_LISTEN',
+  warningMs: 'LOOPSCOPE_WARNING_MS',
+  incidentsDir: 'LOOPSCOPE_INCIDENTS_DIR',
+};
+
+const isOff = () => ['off', '0', 'false'].includes((process.env.LOOPSCOPE || '').toLowerCase());
+
+// Says why nothing is watched: once, and not again in every worker.
+function off(why) {
+  if (worker.isMainThread) process._rawDebug(`loopscope: off, because ${why}`);
 }
 
-function load() {
-  const file = process.env.LOOPSCOPE_NODE_ADDON || path.join(__dirname, 'prebuilds', 'linux-x64-glibc', 'loopscope.node');
-  const module = { exports: {} };
+// The main script's file name. PM2 has a main script of its own, which runs the program's.
+function scriptName() {
+  const name = process.argv[1] ? path.basename(process.argv[1]) : 'node';
+  if (!name.startsWith('ProcessContainer')) return name;
   try {
-    process.dlopen(module, file);
-    return module.exports;
-  } catch (error) {
-    off(error.code === 'ERR_DLOPEN_DISABLED' || error.code === 'ERR_ACCESS_DENIED'
-      ? 'this process may load no addons (--allow-addons permits it)'
-      : `the addon cannot be loaded: ${error.message}`);
-    return null;
+    const { pm_exec_path: own } = process.env.pm2_env ? JSON.parse(process.env.pm2_env) : process.env;
+    return own ? path.basename(own) : name;
+  } catch {
+    return name;
   }
 }
 
-function isOff() {
-  return ['off', '0', 'false'].includes((process.env.LOOPSCOPE || '').toLowerCase());
+function names(given) {
+  const script = scriptName();
+  // Node's own default is the same for all.
+  const name = worker.threadName === 'WorkerThread' ? '' : worker.threadName;
+  const thread = worker.isMainThread ? 'main' : name || `worker-${worker.threadId}`;
+  return { loop: given || (worker.isMainThread ? script : thread), script, thread };
 }
 
-let addon = null;
-let isMain = true;
-
-function names() {
-  const worker = require('worker_threads');
-  isMain = worker.isMainThread;
-  const script = process.argv[1] ? path.basename(process.argv[1]) : 'node';
-  // Node's own default is the same for all.
-  const given = worker.threadName === 'WorkerThread' ? '' : worker.threadName;
-  const thread = isMain ? 'main' : given || `worker-${worker.threadId}`;
-  return { loop: isMain ? script : thread, script, thread };
+// Options as the addon reads them: a line each, as in an environment.
+function lines(options) {
+  const texts = [];
+  for (const [option, name] of Object.entries(OPTIONS)) {
+    if (options[option] !== undefined) texts.push(`${name}=${options[option]}`);
+  }
+  if (process.env.LOOPSCOPE_ANNOUNCE) texts.push('announce=true');
+  if (options.isAttached) texts.push('attached=true');
+  return texts.join('\n');
 }
 
 // Begins to watch the loop of this thread; the agent comes with the main thread's.
-function start() {
-  if (addon || isOff()) return;
-  const why = refusal();
-  if (why) {
-    off(why);
-    return;
-  }
-  const loaded = load();
-  if (!loaded) return;
-  const { loop, script, thread } = names();
+function start(options = {}) {
+  const why = attach(options);
+  if (why) off(why);
+}
+
+// As `start`; returns why nothing is watched, where that is news.
+function attach(options) {
+  if (process[KEY] || isOff()) return '';
+  const { addon, why } = require('./addon.cjs').load(options.addon);
+  if (!addon) return why;
+  const { loop, script, thread } = names(options.name);
   const limit = require('v8').getHeapStatistics().heap_size_limit;
-  loaded.start(loop, script, thread, String(limit), String(isMain));
-  addon = loaded;
-  process.on('exit', () => addon && addon.exit(String(isMain)));
-  process.on('uncaughtExceptionMonitor', () => addon && addon.threw());
+  const isMain = String(worker.isMainThread);
+  addon.start(loop, script, thread, String(limit), isMain, lines(options));
+  const onExit = () => addon.exit(isMain);
+  const onThrow = () => addon.threw();
+  const state = { addon, isMain, onExit, onThrow, listeners: new Set(), isListening: false };
+  Object.defineProperty(process, KEY, { value: state, configurable: true });
+  process.on('exit', onExit);
+  process.on('uncaughtExceptionMonitor', onThrow);
+  return '';
 }
 
 // Where the agent answers: '' until it does, some 20 ms after the start.
 function url() {
-  return addon ? addon.url() : '';
+  return process[KEY] ? process[KEY].addon.url() : '';
 }
 
-// Ends the watching; the program goes on.
+// Ends the watching, and leaves nothing behind but the addon's file in memory; the program goes on.
 function stop() {
-  if (addon) addon.stop(String(isMain));
-  addon = null;
+  const state = process[KEY];
+  if (!state) return;
+  delete process[KEY];
+  process.off('exit', state.onExit);
+  process.off('uncaughtExceptionMonitor', state.onThrow);
+  if (state.isListening) state.addon.unlisten();
+  state.addon.stop(state.isMain);
 }
 
 // Names what runs, from now to the end of this callback: in metrics, flamegraphs and incidents.
 function label(name) {
-  if (addon) addon.label(String(name));
+  if (process[KEY]) process[KEY].addon.label(String(name));
+}
+
+// Calls `work`, which may block the loop for this reason: its time is no stall. Returns what it returns.
+function expectBlock(reason, work) {
+  const state = process[KEY];
+  if (!state) return work();
+  state.addon.expect(String(reason));
+  try {
+    return work();
+  } finally {
+    if (process[KEY] === state) state.addon.expected();
+  }
+}
+
+// What this thread's loop did since its start; null where nothing is watched.
+function snapshot() {
+  const text = process[KEY] ? process[KEY].addon.snapshot() : '';
+  return text ? JSON.parse(text) : null;
+}
+
+// Tells all listeners what was not told yet. Called by the addon, within a turn of the loop.
+function tell(state) {
+  for (let text = state.addon.stall(); text; text = state.addon.stall()) {
+    const stall = JSON.parse(text);
+    for (const listener of [...state.listeners]) listener(stall);
+  }
+}
+
+// Calls `listener` after each stall of any loop of this process. Returns a function that ends that.
+function onStall(listener) {
+  if (typeof listener !== 'function') throw new TypeError('onStall needs a function');
+  const state = process[KEY];
+  if (!state) return () => {};
+  // The same function may be given twice.
+  const own = (stall) => listener(stall);
+  state.listeners.add(own);
+  if (!state.isListening) state.isListening = state.addon.listen(() => tell(state)) === 'true';
+  return () => {
+    state.listeners.delete(own);
+    if (state.listeners.size > 0 || !state.isListening) return;
+    state.isListening = false;
+    state.addon.unlisten();
+  };
 }
 
 // How much had no name, for whoever wants to know; null where nothing is watched.
 function counts() {
-  return addon ? JSON.parse(addon.counts()) : null;
+  return process[KEY] ? JSON.parse(process[KEY].addon.counts()) : null;
 }
 
 // Takes everything off this loop's thread, or puts it back: to measure what it costs in one process.
 function pause(isPaused) {
-  if (addon) addon.pause(String(isPaused));
+  if (process[KEY]) process[KEY].addon.pause(String(isPaused));
 }
 
-module.exports = { start, stop, url, label, counts, pause };
+module.exports = { start, attach, stop, url, label, expectBlock, snapshot, onStall, counts, pause };

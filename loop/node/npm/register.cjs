@@ -1,3 +1,23 @@
 'use strict';
-// node --require loopscope/register app.js: watches every loop of the process, without a change to the program.
-require('./index.cjs').start();
+// node --require loopscope/register app.js, or --import: watches every loop of the process, without a change to the program.
+
+const fs = require('fs');
+const path = require('path');
+
+// Package managers, which are programs of Node's themselves: they start the program, and are not what is to be watched.
+const MANAGERS = /\/(node_modules|nodejs)\/(npm|pnpm|yarn|corepack)\/|\/corepack\/.*\/(yarn|pnpm|npm)\/|\/\.yarn\/releases\//;
+const NAMES = /^(npm|npx|pnpm|pnpx|yarn|yarnpkg|corepack)(-cli)?(\.c?js)?$/;
+
+function isPackageManager() {
+  const script = process.argv[1];
+  if (!script) return false;
+  try {
+    // What is on the PATH is a link to it.
+    const file = fs.realpathSync(script);
+    return MANAGERS.test(file) || (NAMES.test(path.basename(script)) && script !== file);
+  } catch {
+    return false;
+  }
+}
+
+if (!isPackageManager()) require('./index.cjs').start();

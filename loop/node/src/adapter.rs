@@ -6,9 +6,9 @@ use crate::heap::{self, HeapGauges};
 use crate::log;
 use crate::recording::Recording;
 use crate::sys::{Event, Handles, Isolate, LetGo, TraceSink, UvLoop, Watcher};
-use loopscope_probe::GaugeWriter;
+use loopscope_probe::site::Site;
 use loopscope_probe::spans::Installed;
-use loopscope_probe::{Ticks, Writer};
+use loopscope_probe::{ExpectedBlock, GaugeWriter, Kind, Snapshot, Ticks, Writer};
 use std::path::PathBuf;
 
 /// Asks libuv and Node.
@@ -54,6 +54,8 @@ pub(crate) struct Parts {
     pub(crate) heap_limit: u64,
     /// Where to write down what was told, for whoever wants to look at it.
     pub(crate) record_to: Option<PathBuf>,
+    /// The loop has turned before, and what runs is not its main script.
+    pub(crate) is_attached: bool,
 }
 
 /// One loop that is watched.
@@ -70,12 +72,14 @@ pub(crate) struct Adapter {
     record_to: Option<PathBuf>,
     /// Lets pauses be frames; given back before the writer goes.
     installed: Option<Installed>,
+    /// Blocks that the program has announced, the innermost last.
+    expected: Vec<ExpectedBlock>,
 }
 
 impl Adapter {
     /// Begins to watch the loop of this thread, inside its main script. What cannot be hooked is said, and left out.
     pub(crate) fn start(parts: Parts) -> Adapter {
-        let Parts { uv_loop, isolate, mut writer, trace, heap_limit, record_to } = parts;
+        let Parts { uv_loop, isolate, mut writer, trace, heap_limit, record_to, is_attached } = parts;
         let mut gauges = writer.take_gauges();
         let collections = gauges.as_mut().map(|gauges| Collections::new(&mut writer, gauges));
         let heap = match isolate.heap().map_err(|missing| missing.to_string()) {
@@ -91,7 +95,11 @@ impl Adapter {
         };
         let installed = writer.install_spans();
         let recording = record_to.as_ref().map(|_| Recording::new(writer.clock().now()));
-        let entries = Entries::begin(writer, NodeRuntime { uv_loop, isolate }, trace.is_some(), recording);
+        let runtime = NodeRuntime { uv_loop, isolate };
+        let mut entries = Entries::begin(writer, runtime, trace.is_some(), recording);
+        if is_attached {
+            entries.attached();
+        }
         let hooked = Hooked { trace, ..Hooked::default() };
         let mut adapter = Adapter {
             entries,
@@ -104,6 +112,7 @@ impl Adapter {
             heap,
             record_to,
             installed: Some(installed),
+            expected: Vec::new(),
         };
         if let Some(why) = adapter.handles.as_ref().and_then(|handles| handles.no_check_end.as_ref()) {
             log::off("closing callbacks apart from immediates", &why.to_string());
@@ -189,6 +198,23 @@ impl Watcher for Adapter {
         self.entries.counts()
     }
 
+    fn snapshot(&mut self) -> Box<Snapshot> {
+        let writer = &*self.entries.writer();
+        Box::new(writer.page().snapshot(writer.clock()))
+    }
+
+    fn expect(&mut self, reason: &str) {
+        let (name, file, line, column) = (reason.to_owned(), String::new(), 0, 0);
+        let writer = self.entries.writer();
+        let site = writer.foreign_site(Site { kind: Kind::Span, name, file, line, column });
+        let expected = writer.expect_block(site);
+        self.expected.push(expected);
+    }
+
+    fn expected(&mut self) {
+        self.expected.pop();
+    }
+
     fn busy_since(&self) -> Ticks {
         self.entries.busy_since()
     }
@@ -221,6 +247,7 @@ impl Watcher for Adapter {
         {
             log::line(&format!("cannot write {}: {error}", path.display()));
         }
+        self.expected.clear();
         self.installed = None;
         drop(self.entries.end());
         let handles = self.handles?;

@@ -3,8 +3,9 @@
 use crate::adapter::{Adapter, Parts};
 use crate::description::{Knowledge, description};
 use crate::pool::PoolObserver;
-use crate::sys::{Caller, Isolate, Missing, Named, TraceSink};
-use crate::{frames, log, settings};
+use crate::settings::Options;
+use crate::sys::{self, Caller, Isolate, Missing, Named, TraceSink, next_text};
+use crate::{figures, frames, log, settings, stalls};
 use loopscope_agent::Agent;
 use loopscope_probe::file_limit::without_signals;
 use loopscope_probe::{Writer, switch};
@@ -22,6 +23,11 @@ pub(crate) const FUNCTIONS: &[Named] = &[
     (c"threw", threw),
     (c"counts", counts),
     (c"pause", pause),
+    (c"snapshot", snapshot),
+    (c"expect", expect),
+    (c"expected", expected),
+    (c"stall", stall),
+    (c"unlisten", unlisten),
 ];
 
 /// Where to write down what a loop was told: a directory, for a file of each thread's number.
@@ -50,8 +56,8 @@ impl AgentState {
     }
 }
 
-/// `start(name, process, thread, heapLimit, isMain)`: begins to watch the loop of this thread, and starts the agent in the main
-/// thread's.
+/// `start(name, process, thread, heapLimit, isMain, options)`: begins to watch the loop of this thread, and starts the agent in
+/// the main thread's.
 fn start(caller: &Caller, arguments: &[String]) -> String {
     if !switch::is_off()
         && !caller.is_watched()
@@ -63,7 +69,7 @@ fn start(caller: &Caller, arguments: &[String]) -> String {
 }
 
 fn watch(caller: &Caller, arguments: &[String]) -> Result<(), Missing> {
-    let [name, process, thread, heap_limit, is_main, ..] = arguments else {
+    let [name, process, thread, heap_limit, is_main, options, ..] = arguments else {
         return Err(Missing("`start` was called without its arguments".to_owned()));
     };
     let (uv_loop, isolate) = (caller.uv_loop()?, caller.isolate()?);
@@ -101,13 +107,15 @@ fn watch(caller: &Caller, arguments: &[String]) -> Result<(), Missing> {
     let heap_limit = heap_limit.parse().unwrap_or(0);
     let record_to = std::env::var_os(RECORD)
         .map(|directory| PathBuf::from(directory).join(format!("{}.events", caller.tid())));
-    let parts = Parts { uv_loop, isolate, writer, trace, heap_limit, record_to };
+    let options = Options::read(options, process);
+    let is_attached = options.is_attached;
+    let parts = Parts { uv_loop, isolate, writer, trace, heap_limit, record_to, is_attached };
     if let Err(why) = caller.tell_stacks(&isolate) {
         log::off("JavaScript on stacks", &why.to_string());
     }
     caller.keep(Box::new(Adapter::start(parts)));
     if is_main {
-        start_agent();
+        start_agent(options);
     }
     Ok(())
 }
@@ -119,25 +127,30 @@ fn say_what_else_is_missing(isolate: &Isolate) {
 }
 
 /// Starts the agent on a thread of its own: its start waits for the kernel, some 20 ms, which the main thread need not do.
-fn start_agent() {
+fn start_agent(options: Options) {
     let mut agent = lock_agent();
     if !matches!(*agent, AgentState::None) {
         return;
     }
     log::install();
     let thread = std::thread::Builder::new().name("loopscope-start".to_owned());
-    match without_signals(|| thread.spawn(new_agent)) {
+    match without_signals(|| thread.spawn(move || new_agent(&options))) {
         Ok(starting) => *agent = AgentState::Starting(starting),
         Err(error) => log::off("the agent", &error.to_string()),
     }
 }
 
-fn new_agent() -> Option<Agent> {
+fn new_agent(options: &Options) -> Option<Agent> {
     loopscope_stacks::block_signal();
-    let (builder, unknown) = settings::apply(Agent::builder(), |name| std::env::var(name).ok());
+    let variable = |name: &str| options.variable(name).or_else(|| std::env::var(name).ok());
+    let (builder, unknown) = settings::apply(Agent::builder().on_incident(stalls::action()), variable);
     let builder = builder.frame_source(RUNTIME, frames::source()).address_source(RUNTIME, frames::source());
     unknown.iter().for_each(|text| log::line(text));
-    builder.start().map_err(|error| log::off("the agent", &error.to_string())).ok()
+    let agent = builder.start().map_err(|error| log::off("the agent", &error.to_string())).ok()?;
+    if options.is_announced {
+        log::line(&settings::announcement(&options.process, std::process::id(), agent.url()));
+    }
+    Some(agent)
 }
 
 fn lock_agent() -> MutexGuard<'static, AgentState> {
@@ -214,4 +227,34 @@ fn counts(caller: &Caller, _arguments: &[String]) -> String {
         format!("{{\"unnamed\":{unnamed},\"resources\":{living},\"resources_left_out\":{left_out}}}")
     });
     text.unwrap_or_else(|| "null".to_owned())
+}
+
+/// `snapshot()`: what this loop did since its start, in JSON.
+fn snapshot(caller: &Caller, _arguments: &[String]) -> String {
+    let taken = caller.with_watcher(|watcher| watcher.snapshot());
+    taken.map(|snapshot| figures::json(&snapshot)).unwrap_or_default()
+}
+
+/// `expect(reason)`: what runs from here to `expected()` may block.
+fn expect(caller: &Caller, arguments: &[String]) -> String {
+    let reason = arguments.first().map_or("", String::as_str);
+    caller.with_watcher(|watcher| watcher.expect(reason));
+    String::new()
+}
+
+/// `expected()`: what was announced last is over.
+fn expected(caller: &Caller, _arguments: &[String]) -> String {
+    caller.with_watcher(|watcher| watcher.expected());
+    String::new()
+}
+
+/// `stall()`: the next stall that this thread was not told, in JSON; empty where it was told all. See `listen` in `sys`.
+fn stall(caller: &Caller, _arguments: &[String]) -> String {
+    next_text(caller.tid()).unwrap_or_default()
+}
+
+/// `unlisten()`: this thread wants to be told no more stalls.
+fn unlisten(caller: &Caller, _arguments: &[String]) -> String {
+    sys::unlisten(caller.tid());
+    String::new()
 }

@@ -18,6 +18,7 @@
 //! - `names`: what an entry is for.
 //! - `frames`, `code_map`: JavaScript on stacks.
 //! - `gc`, `heap`, `pool`: what only Node has.
+//! - `figures`, `stalls`: what JavaScript is told of its loop.
 //! - `adapter`: one loop with all of them. `addon`: what JavaScript calls. `exports`: what Node
 //!   looks for.
 //!
@@ -29,6 +30,7 @@ pub mod code_map;
 pub mod description;
 pub mod entries;
 mod exports;
+mod figures;
 mod frames;
 pub mod gc;
 pub mod heap;
@@ -37,4 +39,5 @@ pub mod names;
 pub mod pool;
 pub mod recording;
 pub mod settings;
+mod stalls;
 mod sys;

@@ -11,6 +11,46 @@ pub const INCIDENTS_DIRECTORY: &str = "LOOPSCOPE_INCIDENTS_DIR";
 /// From when on a loop that does not poll is told, in milliseconds: 100 otherwise.
 pub const WARNING_MS: &str = "LOOPSCOPE_WARNING_MS";
 
+/// What the program's own `start` says, and what is known of the process: a line each, `NAME=value`.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    lines: String,
+    /// What the process is called.
+    pub process: String,
+    /// The loop has turned before: loopscope came later.
+    pub is_attached: bool,
+    /// Say where the agent answers.
+    pub is_announced: bool,
+}
+
+impl Options {
+    /// Reads what JavaScript gave.
+    pub fn read(lines: &str, process: &str) -> Options {
+        let has = |line: &str| lines.lines().any(|own| own == line);
+        Options {
+            is_attached: has("attached=true"),
+            is_announced: has("announce=true"),
+            process: process.to_owned(),
+            lines: lines.to_owned(),
+        }
+    }
+
+    /// Returns what it says of a variable, which then counts more than the environment.
+    pub fn variable(&self, name: &str) -> Option<String> {
+        let value = |line: &str| line.strip_prefix(name)?.strip_prefix('=').map(str::to_owned);
+        self.lines.lines().find_map(value)
+    }
+}
+
+/// Returns the line that says where to look at a process.
+pub fn announcement(process: &str, pid: u32, url: Option<&str>) -> String {
+    let commands = format!("loopscope top {pid}, loopscope incidents {pid}");
+    match url.filter(|url| !url.is_empty()) {
+        Some(url) => format!("watching {process}, pid {pid}: {url}/ in a browser, or {commands}"),
+        None => format!("watching {process}, pid {pid}: {commands}"),
+    }
+}
+
 /// How much longer than the warning a critical stall is.
 const CRITICAL_FACTOR: u32 = 10;
 
@@ -66,6 +106,14 @@ mod tests {
         ] {
             assert_eq!(listen(text), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn what_the_program_says_counts() {
+        let options = Options::read("LOOPSCOPE_LISTEN=off\nattached=true", "app.js");
+        assert_eq!(options.variable(LISTEN).as_deref(), Some("off"));
+        assert_eq!(options.variable("LOOPSCOPE_LIST"), None);
+        assert!(options.is_attached && !options.is_announced);
     }
 
     #[test]

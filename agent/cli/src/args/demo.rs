@@ -20,6 +20,7 @@ and `loopscope flame` have something to find:
 
 Examples:
   loopscope demo --trouble block
+  loopscope demo --node --trouble mixed
   loopscope demo --trouble mixed --for 30s --listen 127.0.0.1:8080
 
 Exit codes:
@@ -49,6 +50,9 @@ pub struct DemoArguments {
     /// Write every incident to this directory, too, as `loopscope incidents --dir` reads it
     #[arg(long, value_name = "DIRECTORY")]
     pub incidents_dir: Option<PathBuf>,
+    /// Run the service on the Node that is installed, with the addon in it, instead of on our loop
+    #[arg(long)]
+    pub node: bool,
     /// Print no line per second
     #[arg(long)]
     pub quiet: bool,

@@ -1,23 +1,27 @@
 //! The command line: what each subcommand shows, with examples, so that `--help` teaches.
 
 mod access;
+mod attach;
 mod demo;
 mod doctor;
 mod flame;
 mod healthy;
 mod incidents;
 mod ls;
+mod run;
 mod serve;
 mod threshold;
 mod top;
 
 pub use access::AccessArguments;
+pub use attach::AttachArguments;
 pub use demo::{DemoArguments, Trouble};
 pub use doctor::DoctorArguments;
 pub use flame::FlameArguments;
 pub use healthy::HealthyArguments;
 pub use incidents::IncidentsArguments;
 pub use ls::LsArguments;
+pub use run::RunArguments;
 pub use serve::ServeArguments;
 pub use threshold::ThresholdArguments;
 pub use top::TopArguments;
@@ -76,6 +80,10 @@ pub enum Command {
     Threshold(ThresholdArguments),
     /// Tell by the exit code whether an agent answers, for health checks
     Healthy(HealthyArguments),
+    /// Start a Node program with loopscope in it: `loopscope run -- node app.js`
+    Run(RunArguments),
+    /// Load loopscope into a Node program that runs, also into one that hangs
+    Attach(AttachArguments),
     /// Run a real HTTP service on our loop, under load and with trouble on request
     Demo(DemoArguments),
 }

@@ -5,7 +5,19 @@ use crate::scratch::Scratch;
 #[test]
 fn every_subcommand_has_examples_and_exit_codes_in_its_help() {
     let scratch = Scratch::new("help");
-    for subcommand in ["ls", "top", "doctor", "incidents", "flame", "serve", "threshold", "healthy", "demo"] {
+    for subcommand in [
+        "ls",
+        "top",
+        "doctor",
+        "incidents",
+        "flame",
+        "serve",
+        "threshold",
+        "healthy",
+        "run",
+        "attach",
+        "demo",
+    ] {
         let done = scratch.run(&[subcommand, "--help"]);
         assert_eq!(done.code, Some(0));
         let examples = done.stdout.matches(&format!("\n  loopscope {subcommand}")).count();
@@ -22,6 +34,8 @@ fn every_subcommand_has_examples_and_exit_codes_in_its_help() {
         "serve ",
         "threshold ",
         "healthy ",
+        "run ",
+        "attach ",
         "demo ",
         "Exit codes:",
         "loopscope demo --trouble block",

@@ -144,6 +144,12 @@ impl<R: Runtime> Entries<R> {
         }
     }
 
+    /// Says that the loop has turned before, and that what runs is not its main script: nobody announced it.
+    pub fn attached(&mut self) {
+        self.expected = None;
+        self.label("running at attach");
+    }
+
     /// Returns the page's clock.
     pub fn clock(&self) -> &Clock {
         self.writer.clock()

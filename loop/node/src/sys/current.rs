@@ -4,7 +4,7 @@
 //! have no loop. What owns the watcher is another variable, whose destructor clears the pointer first.
 
 use super::event::{Event, LetGo, Watcher};
-use super::napi;
+use super::{js_callback, napi};
 use crate::log;
 use libc::c_void;
 use std::cell::{Cell, RefCell};
@@ -117,6 +117,8 @@ pub(super) unsafe extern "C" fn on_environment_end(hook: *mut c_void, _data: *mu
 /// Ends this thread's watcher. Its handles stay in the loop, which may not turn any more, until [`let_go`] or the end of the
 /// environment.
 pub(super) fn end() {
+    // SAFETY: gettid only returns the calling thread's id.
+    js_callback::unlisten(unsafe { libc::gettid() } as u32);
     let ended = catch_unwind(AssertUnwindSafe(|| take().and_then(Watcher::end)));
     if let Some(let_go) = ended.ok().flatten() {
         LEFT.set(Some(let_go));

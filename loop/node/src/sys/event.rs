@@ -1,7 +1,7 @@
 //! What Node, V8 and libuv tell of a loop, as values; and who is told.
 
 use super::trace_name::TraceName;
-use loopscope_probe::Ticks;
+use loopscope_probe::{Snapshot, Ticks};
 use std::fmt;
 
 /// What happened.
@@ -70,6 +70,12 @@ pub(crate) trait Watcher: fmt::Debug {
     fn counts(&self) -> (u64, (u64, u64));
     /// Takes everything off the loop's thread, or puts it back: what loopscope costs can be measured in one process so.
     fn set_paused(&mut self, is_paused: bool);
+    /// Copies the figures of this loop's page.
+    fn snapshot(&mut self) -> Box<Snapshot>;
+    /// What runs from here may block for this reason.
+    fn expect(&mut self, reason: &str);
+    /// What was announced last is over.
+    fn expected(&mut self);
     /// Returns when the busy period that runs began.
     fn busy_since(&self) -> Ticks;
     /// Ends the watching. Returns what has libuv let go of our handles: called while the loop can still turn.

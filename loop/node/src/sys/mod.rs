@@ -8,6 +8,7 @@
 //! | `symbols` | functions by name | the symbol is there |
 //! | `napi` | Node's C interface for addons | part of Node's stable interface |
 //! | `module` | functions that JavaScript calls | |
+//! | `js_callback` | a function of JavaScript's that any thread of ours has called | part of Node's stable interface |
 //! | `event` | what is told, and who is told | |
 //! | `current` | who is told on this thread | |
 //! | `uv` | libuv's handles and loop | sizes, fields that are known by other ways, rings that close |
@@ -22,6 +23,7 @@
 mod code_events;
 mod current;
 mod event;
+mod js_callback;
 mod module;
 mod napi;
 mod pool_memory;
@@ -35,6 +37,7 @@ mod v8;
 
 pub use event::{Event, HeapFigures, TraceEvent};
 pub(crate) use event::{LetGo, Watcher};
+pub(crate) use js_callback::{next_text, tell_all, unlisten};
 pub(crate) use module::{Caller, Named, register};
 pub use pool_memory::PoolAddresses;
 pub(crate) use pool_memory::PoolMemory;

@@ -4,7 +4,7 @@ use super::event::Watcher;
 use super::napi::{Environment, Info, Value};
 use super::uv::UvLoop;
 use super::v8::Isolate;
-use super::{Missing, current, sampler, stack_trace};
+use super::{Missing, current, js_callback, sampler, stack_trace};
 use libc::c_void;
 use std::ffi::CStr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -121,5 +121,6 @@ pub(crate) unsafe fn register(environment: *mut c_void, exports: Value, function
         for (number, (name, _)) in FUNCTIONS.get_or_init(|| functions).iter().enumerate() {
             environment.add_function(exports, name, on_call, number);
         }
+        js_callback::add(&environment, exports);
     }));
 }

@@ -34,6 +34,12 @@ functions! {
             fn(*mut c_void, Value, *mut c_char, usize, *mut usize) -> c_int;
         call = c"napi_get_cb_info":
             fn(*mut c_void, Info, *mut usize, *mut Value, *mut Value, *mut *mut c_void) -> c_int;
+        create_threadsafe = c"napi_create_threadsafe_function":
+            fn(*mut c_void, Value, Value, Value, usize, usize, *mut c_void, *mut c_void, *mut c_void, *mut c_void,
+                *mut *mut c_void) -> c_int;
+        call_threadsafe = c"napi_call_threadsafe_function": fn(*mut c_void, *mut c_void, c_int) -> c_int;
+        release_threadsafe = c"napi_release_threadsafe_function": fn(*mut c_void, c_int) -> c_int;
+        unref_threadsafe = c"napi_unref_threadsafe_function": fn(*mut c_void, *mut c_void) -> c_int;
         open_scope = c"napi_open_handle_scope": fn(*mut c_void, *mut *mut c_void) -> c_int;
         close_scope = c"napi_close_handle_scope": fn(*mut c_void, *mut c_void) -> c_int;
         add_cleanup = c"napi_add_async_cleanup_hook":
@@ -55,7 +61,7 @@ pub(super) fn napi() -> Result<&'static Napi, Missing> {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Environment {
     pub(super) raw: *mut c_void,
-    napi: &'static Napi,
+    pub(super) napi: &'static Napi,
 }
 
 impl Environment {

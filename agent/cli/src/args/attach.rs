@@ -1,0 +1,44 @@
+//! Arguments and help of `loopscope attach`.
+
+use clap::Args;
+use std::path::PathBuf;
+use std::time::Duration;
+
+const ATTACH_HELP: &str = "\
+Loads the addon into a program of Node that runs, also into one that is stuck in an endless loop: what runs is printed first. \
+Node opens its inspector for SIGUSR1, on loopback; it is closed again at once. The program prints three lines about its \
+debugger on standard error. Worker threads are not watched.
+Refused is a process of another user or container, one that handles SIGUSR1 itself or was started with --disable-sigusr1, and \
+one whose inspector is open already. Where its memory cannot be read, a handler of its own is not seen, and is called.
+--detach removes hooks, page and agent, also of a program that was started by `loopscope run`.
+
+Examples:
+  loopscope attach 4711
+  loopscope attach 4711 --detach
+
+Exit codes:
+  0  done, or watched already
+  1  refused: the message says why
+  2  the command line cannot be used
+  3  there is no such process, it ended meanwhile, or there is nothing to detach";
+
+/// Arguments of `attach`.
+#[derive(Debug, Args)]
+#[command(after_help = ATTACH_HELP)]
+pub struct AttachArguments {
+    /// The process
+    #[arg(value_name = "PID", value_parser = clap::value_parser!(u32).range(1..))]
+    pub pid: u32,
+    /// Remove everything again
+    #[arg(long, conflicts_with_all = ["listen", "warning", "incidents_dir"])]
+    pub detach: bool,
+    /// Address of its agent: 127.0.0.1:9464, unix:/path or off [default: next free port from 127.0.0.1:9464]
+    #[arg(long, value_name = "ADDR", value_parser = super::run::parse_listen)]
+    pub listen: Option<String>,
+    /// From which time without a poll on a loop is stalled [default: 100ms]
+    #[arg(long, value_name = "DURATION", value_parser = super::run::parse_warning)]
+    pub warning: Option<Duration>,
+    /// Write every incident to this directory, too, as `loopscope incidents --dir` reads it
+    #[arg(long, value_name = "DIRECTORY")]
+    pub incidents_dir: Option<PathBuf>,
+}

@@ -1,0 +1,179 @@
+//! Node's inspector: opened by a signal, spoken to in JSON over a WebSocket on loopback.
+
+use super::sockets;
+use super::target::Target;
+use crate::error::Failure;
+use serde_json::{Value, json};
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, TcpStream};
+use std::time::{Duration, Instant};
+use tungstenite::{Message, WebSocket};
+
+/// How long Node may take to open its inspector; it takes some 30 ms.
+const OPEN_PATIENCE: Duration = Duration::from_secs(5);
+/// How long it may take to answer: where native code runs, it answers after that.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(10);
+const LOOK: Duration = Duration::from_millis(2);
+/// A list of what can be inspected is shorter.
+const LIST_BYTES_MAX: u64 = 64 << 10;
+
+/// What runs now: the frames below that of the question itself, outermost last.
+const STACK: &str = "(() => {
+    const { stackTraceLimit, prepareStackTrace } = Error;
+    try {
+        Error.stackTraceLimit = 32;
+        Error.prepareStackTrace = undefined;
+        return new Error().stack;
+    } finally {
+        Error.stackTraceLimit = stackTraceLimit;
+        Error.prepareStackTrace = prepareStackTrace;
+    }
+})()";
+
+/// A session with the inspector of one process.
+#[derive(Debug)]
+pub struct Inspector<'a> {
+    target: &'a Target,
+    socket: WebSocket<TcpStream>,
+    port: u16,
+    asked: u64,
+}
+
+impl<'a> Inspector<'a> {
+    /// Has the process open its inspector, and connects to it.
+    ///
+    /// # Errors
+    /// It ends, or opens none.
+    pub fn open(target: &'a Target) -> Result<Inspector<'a>, Failure> {
+        let before = sockets::listening(target.pid());
+        target.signal()?;
+        let begin = Instant::now();
+        while begin.elapsed() < OPEN_PATIENCE && target.is_alive() {
+            for port in sockets::listening(target.pid()).difference(&before).copied() {
+                if let Some(address) = address(port) {
+                    let socket = connect(port, &address).map_err(|error| target.failed(error))?;
+                    return Ok(Inspector { target, socket, port, asked: 0 });
+                }
+            }
+            std::thread::sleep(LOOK);
+        }
+        Err(target.failed(
+            "it got SIGUSR1 and opened no inspector: it handles that signal itself, its inspector is open already, or \
+             it is stopped",
+        ))
+    }
+
+    /// Returns the port on which it listens.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Returns the innermost function that runs, with file and line; `None` while the loop waits.
+    ///
+    /// # Errors
+    /// As [`Inspector::evaluate`].
+    pub fn what_runs(&mut self) -> Result<Option<String>, Failure> {
+        let stack = self.evaluate(STACK)?;
+        Ok(innermost(stack.as_str().unwrap_or_default()))
+    }
+
+    /// Evaluates an expression, and returns its value.
+    ///
+    /// # Errors
+    /// The process ends or does not answer, or the expression throws.
+    pub fn evaluate(&mut self, expression: &str) -> Result<Value, Failure> {
+        let id = self.ask(expression);
+        let begin = Instant::now();
+        while begin.elapsed() < ANSWER_PATIENCE {
+            let text = match self.socket.read() {
+                Ok(Message::Text(text)) => text,
+                Ok(_) => continue,
+                Err(tungstenite::Error::Io(error)) if is_late(&error) => break,
+                Err(error) => return Err(self.target.failed(format!("its inspector: {error}"))),
+            };
+            let mut answer: Value = serde_json::from_str(&text).unwrap_or_default();
+            if answer["id"] != id {
+                continue;
+            }
+            let thrown = &answer["result"]["exceptionDetails"];
+            let why = thrown["exception"]["description"].as_str().or(thrown["text"].as_str());
+            return match why.or(answer["error"]["message"].as_str()) {
+                Some(why) => Err(self.target.failed(why.lines().next().unwrap_or(why))),
+                None => Ok(answer["result"]["result"]["value"].take()),
+            };
+        }
+        Err(self.target.failed(format!(
+            "its main thread has not answered for {} s: it is in native code, or stopped; what was asked is done when \
+             it comes back",
+            ANSWER_PATIENCE.as_secs()
+        )))
+    }
+
+    /// Has an expression evaluated, without waiting for its value. Returns the number of the answer.
+    pub fn ask(&mut self, expression: &str) -> u64 {
+        self.asked += 1;
+        let parameters = json!({ "expression": expression, "returnByValue": true, "includeCommandLineAPI": true, "silent": true });
+        let question = json!({ "id": self.asked, "method": "Runtime.evaluate", "params": parameters });
+        // Where it cannot be sent, no answer comes, and reading says why.
+        let _ = self.socket.send(Message::text(question.to_string()));
+        self.asked
+    }
+}
+
+impl Drop for Inspector<'_> {
+    fn drop(&mut self) {
+        let _ = self.socket.close(None);
+        let _ = self.socket.flush();
+    }
+}
+
+fn is_late(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
+}
+
+/// Asks what listens on a port for the address of its WebSocket; `None` where it is no inspector, or not yet.
+fn address(port: u16) -> Option<String> {
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(1))).ok()?;
+    write!(stream, "GET /json/list HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n").ok()?;
+    let mut answer = Vec::new();
+    let mut part = [0; 4096];
+    // Node may keep the connection open: the answer is whole when it can be read.
+    while answer.len() as u64 <= LIST_BYTES_MAX {
+        let read = stream.read(&mut part).ok().filter(|read| *read > 0)?;
+        answer.extend_from_slice(&part[..read]);
+        let body = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n").map(|at| &answer[at + 4..]);
+        if let Some(list) = body.and_then(|body| serde_json::from_slice::<Value>(body).ok()) {
+            return list[0]["webSocketDebuggerUrl"].as_str().map(str::to_owned);
+        }
+    }
+    None
+}
+
+fn connect(port: u16, address: &str) -> Result<WebSocket<TcpStream>, String> {
+    let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).map_err(|error| error.to_string())?;
+    stream.set_read_timeout(Some(ANSWER_PATIENCE)).map_err(|error| error.to_string())?;
+    let connected = tungstenite::client(address, stream);
+    connected.map(|(socket, _)| socket).map_err(|error| format!("its inspector: {error}"))
+}
+
+/// Returns the innermost frame of a stack that is not the question's own: the program's, else Node's.
+fn innermost(stack: &str) -> Option<String> {
+    let frames = stack.lines().filter_map(|line| line.trim().strip_prefix("at "));
+    let frames: Vec<&str> = frames.filter(|frame| !frame.contains("<anonymous>:")).collect();
+    let is_own = |frame: &&&str| !frame.contains("node:");
+    frames.iter().find(is_own).or(frames.first()).map(|frame| (*frame).to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_innermost_frame_of_the_program_is_named() {
+        let stack = "Error\n    at <anonymous>:1:9\n    at <anonymous>:3:1\n    at next (node:internal/x:1:2)\n    \
+                     at spin (/srv/app.js:2:20)\n    at Object.<anonymous> (/srv/app.js:9:1)";
+        assert_eq!(innermost(stack).as_deref(), Some("spin (/srv/app.js:2:20)"));
+        assert_eq!(innermost("Error\n    at <anonymous>:1:9"), None);
+    }
+}

@@ -1,0 +1,2 @@
+/** Preloaded by `node --import loopscope/register app.js`: watches every loop of the process. */
+export {};
