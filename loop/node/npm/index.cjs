@@ -48,6 +48,28 @@ function names() {
   return { loop: isMain ? script : thread, script, thread };
 }
 
+function versions() {
+  return ['node', 'v8', 'uv'].map((name) => `${name} ${process.versions[name]}`).join(',');
+}
+
+// The program's own context: an AsyncLocalStorage, and under which key its store has a name.
+let context = null;
+
+function nameOfContext() {
+  const store = context?.storage.getStore();
+  const name = store instanceof Map ? store.get(context.key) : typeof store === 'string' ? store : store?.[context.key];
+  return typeof name === 'string' ? name : '';
+}
+
+// What the addon asks while the loop is blocked. Whatever goes wrong here is no matter of the program's.
+function answer(question) {
+  try {
+    return question === 'ticks' ? require('./ticks.cjs').onlyTick() : nameOfContext();
+  } catch {
+    return null;
+  }
+}
+
 // Begins to watch the loop of this thread; the agent comes with the main thread's.
 function start() {
   if (addon || isOff()) return;
@@ -60,8 +82,10 @@ function start() {
   if (!loaded) return;
   const { loop, script, thread } = names();
   const limit = require('v8').getHeapStatistics().heap_size_limit;
-  loaded.start(loop, script, thread, String(limit), String(isMain));
+  loaded.start(loop, script, thread, String(limit), String(isMain), answer, versions());
   addon = loaded;
+  // After a main script that is none of CommonJS's there is more to come of the start. Asked when the script has run.
+  if (isMain) queueMicrotask(() => process.mainModule || (addon && addon.module()));
   process.on('exit', () => addon && addon.exit(String(isMain)));
   process.on('uncaughtExceptionMonitor', () => addon && addon.threw());
 }
@@ -77,12 +101,18 @@ function stop() {
   addon = null;
 }
 
-// Names what runs, from now to the end of this callback: in metrics, flamegraphs and incidents.
+// Names the callback or drain that runs: in metrics, flamegraphs and incidents.
 function label(name) {
-  if (addon) addon.label(String(name));
+  // A batch of timers or immediates is one to V8, but for the microtasks between its members.
+  if (addon && addon.label(String(name)) === 'batch') queueMicrotask(() => {});
 }
 
-// How much had no name, for whoever wants to know; null where nothing is watched.
+// Has what blocks the loop named by the program's own AsyncLocalStorage: its store is the name, or has it under `key`.
+function nameBy(storage, key = 'label') {
+  context = storage ? { storage, key } : null;
+}
+
+// What was counted so far, without what runs now; null where nothing is watched.
 function counts() {
   return addon ? JSON.parse(addon.counts()) : null;
 }
@@ -92,4 +122,4 @@ function pause(isPaused) {
   if (addon) addon.pause(String(isPaused));
 }
 
-module.exports = { start, stop, url, label, counts, pause };
+module.exports = { start, stop, url, label, nameBy, counts, pause };

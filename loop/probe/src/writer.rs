@@ -249,8 +249,12 @@ impl Writer {
     /// the page's clock, not before [`Writer::last`].
     #[inline(always)]
     pub fn phase_at(&mut self, at: Ticks, phase: Phase) {
-        self.track.last.set(Ticks(at.0.max(self.last().0)));
         self.phase(phase);
+        let at = Ticks(at.0.max(self.last().0));
+        let Track { page, pen, last, .. } = &*self.track;
+        last.set(at);
+        self.phase_since = at;
+        page.now.running.set(pen, self.between(at));
     }
 
     /// A callback or a drained job begins. It began at the last stamp.

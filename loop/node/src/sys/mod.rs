@@ -34,7 +34,7 @@ mod uv;
 mod v8;
 
 pub use event::{Event, HeapFigures, TraceEvent};
-pub(crate) use event::{LetGo, Watcher};
+pub(crate) use event::{LetGo, Running, Watcher};
 pub(crate) use module::{Caller, Named, register};
 pub use pool_memory::PoolAddresses;
 pub(crate) use pool_memory::PoolMemory;

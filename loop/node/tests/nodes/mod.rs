@@ -12,6 +12,10 @@ pub struct Ended {
     pub incidents: Vec<serde_json::Value>,
     /// Pages that are still there.
     pub pages: Vec<String>,
+    /// What else is there beside them: socket files.
+    pub sockets: Vec<String>,
+    /// Events of the trace that its flags asked for.
+    pub trace: Vec<serde_json::Value>,
 }
 
 fn folder() -> PathBuf {
@@ -71,9 +75,20 @@ pub fn run(node: &Path, flags: &[&str], program: &str, arguments: &[&str]) -> En
         .collect();
     told.sort_by_key(|incident| incident["begin_unix_ns"].as_u64().or(incident["started_unix_ns"].as_u64()));
     let is_page = |file: &&PathBuf| file.extension().is_some_and(|extension| extension == "page");
-    let pages = names(&pages).iter().filter(is_page).map(|file| file.display().to_string()).collect();
+    let left = names(&pages);
+    let pages = left.iter().filter(is_page).map(|file| file.display().to_string()).collect();
+    let is_socket = |file: &&PathBuf| file.extension().is_some_and(|extension| extension == "sock");
+    let sockets = left.iter().filter(is_socket).map(|file| file.display().to_string()).collect();
     let (said, complained) = (text(&stdout), text(&stderr));
-    Ended { code: status.code(), said, complained, incidents: told, pages }
+    let trace = trace(&scratch.0.join("node_trace.1.log"));
+    Ended { code: status.code(), said, complained, incidents: told, pages, sockets, trace }
+}
+
+/// Reads the events of a trace; none where there is no file.
+fn trace(file: &Path) -> Vec<serde_json::Value> {
+    let Ok(text) = std::fs::read(file) else { return Vec::new() };
+    let trace: serde_json::Value = serde_json::from_slice(&text).unwrap();
+    trace["traceEvents"].as_array().cloned().unwrap_or_default()
 }
 
 /// A folder in memory, for pages.
