@@ -245,8 +245,8 @@ impl Writer {
         self.phase_since = last;
     }
 
-    /// [`Writer::phase`] at `at`, and not at the last stamp: what lies between is of neither phase's callbacks. `at` is a moment on
-    /// the page's clock, not before [`Writer::last`].
+    /// [`Writer::phase`] at `at`, and not at the last stamp: what lies between is of neither phase. `at` is a moment on the page's
+    /// clock, not before [`Writer::last`].
     #[inline(always)]
     pub fn phase_at(&mut self, at: Ticks, phase: Phase) {
         self.phase(phase);

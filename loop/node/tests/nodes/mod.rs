@@ -46,6 +46,17 @@ pub fn versions() -> Vec<(&'static str, PathBuf)> {
 
 /// Runs a program of `tests/programs` under the addon, and returns when it has ended.
 pub fn run(node: &Path, flags: &[&str], program: &str, arguments: &[&str]) -> Ended {
+    run_with(node, flags, program, arguments, &[])
+}
+
+/// [`run`], with more in its environment.
+pub fn run_with(
+    node: &Path,
+    flags: &[&str],
+    program: &str,
+    arguments: &[&str],
+    environment: &[(&str, &str)],
+) -> Ended {
     let scratch = Scratch::new();
     let (pages, incidents) = (scratch.0.join("pages"), scratch.0.join("incidents"));
     let program = folder().join("tests/programs").join(program);
@@ -61,6 +72,7 @@ pub fn run(node: &Path, flags: &[&str], program: &str, arguments: &[&str]) -> En
         .env("LOOPSCOPE_INCIDENTS_DIR", &incidents)
         .env("LOOPSCOPE_LISTEN", "off")
         .env_remove("LOOPSCOPE")
+        .envs(environment.iter().copied())
         .current_dir(&scratch.0)
         .output()
         .unwrap();
