@@ -4,7 +4,7 @@ use super::{Original, SourceMap, base64};
 use crate::code_map::JsFrame;
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 /// Places that are kept; when there are more, all are forgotten.
@@ -36,13 +36,13 @@ impl Places {
 pub struct SourceMaps<'a> {
     places: &'a Places,
     /// Where V8 says that the maps of scripts are.
-    urls: HashMap<String, String>,
+    urls: HashMap<String, Arc<str>>,
     maps: HashMap<String, Option<SourceMap>>,
 }
 
 impl<'a> SourceMaps<'a> {
     /// Maps with what V8 said of scripts; of others the file is read.
-    pub fn new(places: &'a Places, urls: HashMap<String, String>) -> SourceMaps<'a> {
+    pub fn new(places: &'a Places, urls: HashMap<String, Arc<str>>) -> SourceMaps<'a> {
         SourceMaps { places, urls, maps: HashMap::new() }
     }
 
@@ -86,7 +86,7 @@ impl<'a> SourceMaps<'a> {
         let folder = Path::new(path).parent()?.to_str()?;
         let url = match self.urls.get(script) {
             Some(url) => url.clone(),
-            None => last_mark(&self.file(Path::new(path))?)?,
+            None => last_mark(&self.file(Path::new(path))?)?.into(),
         };
         if let Some(data) = url.strip_prefix("data:") {
             let (kind, text) = data.split_once(',')?;
@@ -176,7 +176,7 @@ mod tests {
         assert_eq!(told(&maps.apply(frame(&script, 2, 1))), format!("{script}:2:1"));
 
         let inline = "data:application/json;charset=utf-8;base64,eyJ2ZXJzaW9uIjozLCJzb3VyY2VzIjpbImIudHMiXSwibWFwcGluZ3MiOiJBQUFBIn0=";
-        let urls = HashMap::from([("file:///x/b.mjs".to_owned(), inline.to_owned())]);
+        let urls = HashMap::from([("file:///x/b.mjs".to_owned(), inline.into())]);
         let mut maps = SourceMaps::new(&places, urls);
         assert_eq!(told(&maps.apply(frame("file:///x/b.mjs", 1, 3))), "/x/b.ts:1:1");
         assert_eq!(told(&maps.apply(frame("node:fs", 1, 3))), "node:fs:1:3");

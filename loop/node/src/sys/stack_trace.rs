@@ -62,9 +62,10 @@ const FRAMES: c_int = 64;
 const DETAILED: c_int = 0x7f;
 /// An interrupt that comes so soon after it was asked for, in nanoseconds, is in the code that ran then.
 const AT_ONCE_NS: u64 = 10_000_000;
-/// Scripts whose source maps are kept in mind, and the longest address of one: many are in the address itself.
+/// Scripts whose source maps are kept in mind, the longest address of one, and of all: many are in the address itself.
 const MAPPINGS: usize = 4096;
-const MAPPING_BYTES: usize = 16 << 20;
+const MAPPING_BYTES: usize = 8 << 20;
+const MAPPINGS_BYTES: usize = 16 << 20;
 
 fn calls() -> Result<&'static StackCalls, Missing> {
     static CALLS: OnceLock<Result<StackCalls, Missing>> = OnceLock::new();
@@ -89,7 +90,7 @@ pub(crate) struct AskedLoop {
     /// The code of the isolate.
     pub(crate) code: Arc<Mutex<CodeMap>>,
     /// Where scripts say that their source maps are, by script: of those that were on a stack.
-    pub(crate) mappings: Mutex<HashMap<String, String>>,
+    pub(crate) mappings: Mutex<HashMap<String, Arc<str>>>,
     helper: Option<Reference>,
     answer: Mutex<Pending>,
     came: Condvar,
@@ -165,6 +166,7 @@ impl AskedLoop {
         let calls = calls().ok()?;
         let mut pending = lock(&self.answer);
         pending.answer = None;
+        pending.is_stalled |= is_stalled;
         if !pending.is_asked {
             let loops = lock(&LOOPS);
             if !loops.iter().any(|known| Arc::ptr_eq(known, self)) {
@@ -239,7 +241,9 @@ impl AskedLoop {
         let Ok(calls) = MappingCalls::find() else { return };
         // SAFETY: the frame is a handle of a scope that is open.
         let url = unsafe { (calls.url)(frame) };
-        mappings.insert(script.to_owned(), environment.long_text(url, MAPPING_BYTES));
+        let kept: usize = mappings.values().map(|url| url.len()).sum();
+        let limit = MAPPING_BYTES.min(MAPPINGS_BYTES.saturating_sub(kept));
+        mappings.insert(script.to_owned(), environment.long_text(url, limit).into());
     }
 
     /// Returns the function that waits in the queue of ticks, where the stack has none of the program's, and only one waits.
