@@ -14,7 +14,7 @@
 
 use crate::code_map::{CodeMap, JsFrame};
 use crate::source_map::{Places, SourceMaps};
-use crate::sys::{self, AskedLoop};
+use crate::sys::{self, AT_ONCE_NS, AskedLoop};
 use loopscope_agent::{AddressSource, AddressStack, Frame, FrameSource, Moment};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -24,9 +24,6 @@ use std::time::{Duration, SystemTime};
 const LINES_WITHIN: Duration = Duration::from_millis(60);
 /// How long the first answer is waited for; what comes so late joins the incident.
 const FIRST_WITHIN: Duration = Duration::from_secs(60);
-
-/// An answer within so many nanoseconds came from JavaScript that ran, and not from what came after a native call.
-const AT_ONCE_NS: u64 = 10_000_000;
 
 /// How long the map of one loop's code is waited for, and of how many loops.
 const MAP_WITHIN: Duration = Duration::from_millis(50);
@@ -114,11 +111,13 @@ impl FrameSource for JavaScript {
         let has_sample = words.is_some_and(|words| words.len() > 1);
         let is_mapped = lock(&asked.code).is_followed;
         let within = if has_sample && is_mapped { LINES_WITHIN } else { FIRST_WITHIN };
-        let answer = asked.ask(within, true);
+        let answer = asked.ask(within, Some(moment.at_ns));
         let told = answer.filter(|answer| answer.busy_since == moment.busy_since);
-        let sampled = sampled(&lock(&asked.code), words);
         let told = told.unwrap_or_default();
         let is_at_once = told.at_ns.saturating_sub(moment.at_ns) < AT_ONCE_NS;
+        // Such an answer does not wait for the map, which is then made while this is read.
+        let is_named = is_mapped || !is_at_once || told.frames.is_empty();
+        let sampled = if is_named { sampled(&lock(&asked.code), words) } else { Vec::new() };
         let mut maps = self.maps(&[asked]);
         let frames = join(sampled, told.frames, is_at_once);
         frames.into_iter().map(|one| frame(maps.apply(one))).collect()
@@ -142,7 +141,7 @@ impl AddressSource for JavaScript {
 fn make_maps(loops: &[Arc<AskedLoop>]) {
     let without = loops.iter().filter(|one| !lock(&one.code).is_followed);
     for (number, one) in without.enumerate() {
-        one.ask(if number < WAITED_FOR { MAP_WITHIN } else { Duration::ZERO }, false);
+        one.ask(if number < WAITED_FOR { MAP_WITHIN } else { Duration::ZERO }, None);
     }
 }
 

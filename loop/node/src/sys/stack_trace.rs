@@ -60,8 +60,8 @@ type Origin = [usize; 32];
 const FRAMES: c_int = 64;
 /// `kDetailed` of V8's options.
 const DETAILED: c_int = 0x7f;
-/// An interrupt that comes so soon after it was asked for, in nanoseconds, is in the code that ran then.
-const AT_ONCE_NS: u64 = 10_000_000;
+/// An interrupt that comes so soon after a capture, in nanoseconds, is in the code that ran then.
+pub(crate) const AT_ONCE_NS: u64 = 10_000_000;
 /// Scripts whose source maps are kept in mind, the longest address of one, and of all: many are in the address itself.
 const MAPPINGS: usize = 4096;
 const MAPPING_BYTES: usize = 8 << 20;
@@ -99,9 +99,8 @@ pub(crate) struct AskedLoop {
 #[derive(Debug, Default)]
 struct Pending {
     is_asked: bool,
-    asked_ns: u64,
-    /// Because of a stall: more than the stack is asked for.
-    is_stalled: bool,
+    /// When the stall was captured that is the reason: then more than the stack is asked for.
+    stalled_ns: Option<u64>,
     answer: Option<Answer>,
 }
 
@@ -161,18 +160,18 @@ impl AskedLoop {
         Environment::new(self.environment as *mut c_void)
     }
 
-    /// Asks for the stack, because of a stall or not, and waits for so long at most.
-    pub(crate) fn ask(self: &Arc<Self>, within: Duration, is_stalled: bool) -> Option<Answer> {
+    /// Asks for the stack, because of a stall that was captured at `stalled_ns` or of none, and waits for so long at most.
+    pub(crate) fn ask(self: &Arc<Self>, within: Duration, stalled_ns: Option<u64>) -> Option<Answer> {
         let calls = calls().ok()?;
         let mut pending = lock(&self.answer);
         pending.answer = None;
-        pending.is_stalled |= is_stalled;
+        pending.stalled_ns = stalled_ns.or(pending.stalled_ns);
         if !pending.is_asked {
             let loops = lock(&LOOPS);
             if !loops.iter().any(|known| Arc::ptr_eq(known, self)) {
                 return None;
             }
-            *pending = Pending { is_asked: true, asked_ns: monotonic_ns(), is_stalled, answer: None };
+            *pending = Pending { is_asked: true, stalled_ns, answer: None };
             let data = Arc::into_raw(self.clone()) as *mut c_void;
             // SAFETY: the isolate is alive while its loop is in the list, which is locked; V8 takes such requests on any thread.
             unsafe { (calls.interrupt)(self.isolate as *mut c_void, on_interrupt, data) };
@@ -182,13 +181,19 @@ impl AskedLoop {
         pending.answer.take()
     }
 
-    /// On the loop's thread, in an interrupt.
-    fn look(&self) -> Answer {
+    /// Gives the answer to whoever waits.
+    fn give(&self, answer: Answer) {
+        *lock(&self.answer) = Pending { answer: Some(answer), ..Pending::default() };
+        self.came.notify_all();
+    }
+
+    /// On the loop's thread, in an interrupt. Tells also whether the answer says all that is wanted, because JavaScript ran when
+    /// the stall was captured: else what was sampled then is to be named, by a map that has to be made first.
+    fn look(&self) -> (Answer, bool) {
         let at_ns = monotonic_ns();
-        let (is_stalled, asked_ns) = {
-            let pending = lock(&self.answer);
-            (pending.is_stalled, pending.asked_ns)
-        };
+        let stalled_ns = lock(&self.answer).stalled_ns;
+        let is_stalled = stalled_ns.is_some();
+        let is_at_once = stalled_ns.is_some_and(|stalled| at_ns.saturating_sub(stalled) < AT_ONCE_NS);
         let told = current::with(|watcher| (watcher.busy_since(), watcher.running()));
         let (busy_since, running) = told.unwrap_or((Ticks::NONE, Running::Other));
         let frames = match (self.environment(), calls()) {
@@ -197,14 +202,14 @@ impl AskedLoop {
                 if is_stalled && running == Running::Ticks {
                     frames.splice(0..0, self.next_tick(&environment, &frames));
                 }
-                if is_stalled && (running == Running::Callback || at_ns - asked_ns < AT_ONCE_NS) {
+                if is_stalled && (running == Running::Callback || is_at_once) {
                     self.name_by_context(&environment);
                 }
                 frames
             }),
             _ => Vec::new(),
         };
-        Answer { frames, busy_since, at_ns }
+        (Answer { frames, busy_since, at_ns }, is_at_once)
     }
 
     fn stack(&self, environment: &Environment, calls: &StackCalls) -> Vec<JsFrame> {
@@ -296,13 +301,19 @@ fn monotonic_ns() -> u64 {
 unsafe extern "C" fn on_interrupt(isolate: *mut c_void, data: *mut c_void) {
     // SAFETY: `ask` made it of an `Arc`, for one call of this function.
     let asked = unsafe { Arc::from_raw(data.cast::<AskedLoop>()) };
-    let answer = catch_unwind(AssertUnwindSafe(|| {
-        let answer = asked.look();
+    let left = catch_unwind(AssertUnwindSafe(|| {
+        let (answer, is_all) = asked.look();
+        // Making the map takes some ms: nobody needs to wait for it who has all.
+        let left = if is_all {
+            asked.give(answer);
+            None
+        } else {
+            Some(answer)
+        };
         code_events::follow(isolate);
-        answer
+        left
     }));
-    let mut pending = lock(&asked.answer);
-    *pending = Pending { answer: Some(answer.unwrap_or_default()), ..Pending::default() };
-    drop(pending);
-    asked.came.notify_all();
+    if let Some(answer) = left.unwrap_or_else(|_| Some(Answer::default())) {
+        asked.give(answer);
+    }
 }
