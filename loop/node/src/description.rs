@@ -84,7 +84,8 @@ fn remedies(description: Description) -> Description {
     description
         .remedy(
             Trouble::Computing,
-            "a worker (`node:worker_threads`), or split it into parts with setImmediate between them",
+            "the asynchronous form of a call that ends in `Sync`, a worker (`node:worker_threads`), or split it into parts with \
+             setImmediate between them",
         )
         .remedy(Trouble::Waiting, "the asynchronous form of the call (without `Sync`), or a worker")
         .remedy(

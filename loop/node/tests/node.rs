@@ -1,6 +1,10 @@
 //! On real Node.js, all five versions: planted faults are found and named, and no program ends in another way than without us.
 
+#[path = "node/frameworks.rs"]
+mod frameworks;
 mod nodes;
+#[path = "node/parity.rs"]
+mod parity;
 
 use nodes::{Ended, addon, index, run, run_with, versions};
 use serde_json::Value;

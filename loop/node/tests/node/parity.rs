@@ -1,8 +1,6 @@
 //! What is counted is what Node counts itself: its trace spans, libuv's metrics, its utilization, its samples of each iteration.
 
-mod nodes;
-
-use nodes::{run, versions};
+use crate::nodes::{run, versions};
 use serde_json::Value;
 
 /// Spans and sums of times may differ by so much, or by [`APART_NS`] for each.

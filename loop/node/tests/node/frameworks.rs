@@ -1,8 +1,6 @@
 //! Express and Fastify under load: every answer is what it is without us, nothing is left behind, and nothing is said.
 
-mod nodes;
-
-use nodes::{run_with, versions};
+use crate::nodes::{run_with, versions};
 use std::path::Path;
 
 #[test]
