@@ -28,10 +28,28 @@ pub fn run(options: &LsArguments) -> Result<(), Failure> {
 "
         ))
     });
-    match options.json {
-        true => view::print(&view::observe(&mut Observer::new(), &processes)),
-        false if processes.is_empty() => print(&nothing()),
-        false => print(&table(Paint::stdout(), &processes, options.workers)),
+    if options.json {
+        return view::print(&view::observe(&mut Observer::new(), &processes));
+    }
+    let (ended, shown): (Vec<Process>, Vec<Process>) =
+        processes.into_iter().partition(|process| !options.ended && has_ended_idle(process));
+    let shown = if shown.is_empty() { nothing() } else { table(Paint::stdout(), &shown, options.workers) };
+    print(&(shown + &left_out(ended.len())))
+}
+
+/// Tells whether a process was killed while all its loops waited for events: as one is that was told to end.
+fn has_ended_idle(process: &Process) -> bool {
+    let is_idle =
+        |entry: &LoopPage| read(entry).is_ok_and(|page| row(process, entry, &page).now.busy_ns == 0);
+    !process.is_alive && process.damaged.is_empty() && process.loops.iter().all(is_idle)
+}
+
+/// Says how many processes are not shown.
+fn left_out(count: usize) -> String {
+    match count {
+        0 => String::new(),
+        1 => "1 more ended while it was idle: loopscope ls --ended\n".to_owned(),
+        _ => format!("{count} more ended while they were idle: loopscope ls --ended\n"),
     }
 }
 
@@ -370,6 +388,13 @@ mod tests {
         ] {
             assert_eq!(row_of(state, busy_ns).text(), (short.to_owned(), detail.to_owned()));
         }
+    }
+
+    #[test]
+    fn what_is_not_shown_is_counted() {
+        assert_eq!(left_out(0), "");
+        assert_eq!(left_out(1), "1 more ended while it was idle: loopscope ls --ended\n");
+        assert_eq!(left_out(3), "3 more ended while they were idle: loopscope ls --ended\n");
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod thresholds;
 mod agent_health;
 mod fleet;
 mod node;
+mod node_loops;
 mod one_loop;
 mod overview;
 mod pools;
@@ -30,6 +31,7 @@ pub fn boards(runbooks: &str) -> Vec<Board> {
         fleet::board(),
         pools::board(),
         agent_health::board(),
+        node_loops::board(),
         node::board(),
         tokio::board(),
     ]

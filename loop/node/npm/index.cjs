@@ -52,6 +52,28 @@ function lines(options) {
   return texts.join('\n');
 }
 
+function versions() {
+  return ['node', 'v8', 'uv'].map((name) => `${name} ${process.versions[name]}`).join(',');
+}
+
+// The program's own context: an AsyncLocalStorage, and under which key its store has a name.
+let context = null;
+
+function nameOfContext() {
+  const store = context?.storage.getStore();
+  const name = store instanceof Map ? store.get(context.key) : typeof store === 'string' ? store : store?.[context.key];
+  return typeof name === 'string' ? name : '';
+}
+
+// What the addon asks while the loop is blocked. Whatever goes wrong here is no matter of the program's.
+function answer(question) {
+  try {
+    return question === 'ticks' ? require('./ticks.cjs').onlyTick() : nameOfContext();
+  } catch {
+    return null;
+  }
+}
+
 // Begins to watch the loop of this thread; the agent comes with the main thread's.
 function start(options = {}) {
   const why = attach(options);
@@ -66,7 +88,11 @@ function attach(options) {
   const { loop, script, thread } = names(options.name);
   const limit = require('v8').getHeapStatistics().heap_size_limit;
   const isMain = String(worker.isMainThread);
-  addon.start(loop, script, thread, String(limit), isMain, lines(options));
+  addon.start(loop, script, thread, String(limit), isMain, answer, versions(), lines(options));
+  // After a main script that is none of CommonJS's there is more to come of the start. Asked when the script has run.
+  if (worker.isMainThread && !options.isAttached) {
+    queueMicrotask(() => process.mainModule || (process[KEY] && process[KEY].addon.module()));
+  }
   const onExit = () => addon.exit(isMain);
   const onThrow = () => addon.threw();
   const state = { addon, isMain, onExit, onThrow, listeners: new Set(), isListening: false };
@@ -92,9 +118,11 @@ function stop() {
   state.addon.stop(state.isMain);
 }
 
-// Names what runs, from now to the end of this callback: in metrics, flamegraphs and incidents.
+// Names the callback or drain that runs: in metrics, flamegraphs and incidents.
 function label(name) {
-  if (process[KEY]) process[KEY].addon.label(String(name));
+  const state = process[KEY];
+  // A batch of timers or immediates is one to V8, but for the microtasks between its members.
+  if (state && state.addon.label(String(name)) === 'batch') queueMicrotask(() => {});
 }
 
 // Calls `work`, which may block the loop for this reason: its time is no stall. Returns what it returns.
@@ -140,7 +168,12 @@ function onStall(listener) {
   };
 }
 
-// How much had no name, for whoever wants to know; null where nothing is watched.
+// Has what blocks the loop named by the program's own AsyncLocalStorage: its store is the name, or has it under `key`.
+function nameBy(storage, key = 'label') {
+  context = storage ? { storage, key } : null;
+}
+
+// What was counted so far, without what runs now; null where nothing is watched.
 function counts() {
   return process[KEY] ? JSON.parse(process[KEY].addon.counts()) : null;
 }
@@ -150,4 +183,4 @@ function pause(isPaused) {
   if (process[KEY]) process[KEY].addon.pause(String(isPaused));
 }
 
-module.exports = { start, attach, stop, url, label, expectBlock, snapshot, onStall, counts, pause };
+module.exports = { start, attach, stop, url, label, nameBy, expectBlock, snapshot, onStall, counts, pause };

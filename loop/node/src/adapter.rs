@@ -1,11 +1,13 @@
 //! One loop of Node that is watched: what is hooked in it, and what each event does beside what the page is told.
 
+use crate::counts;
 use crate::entries::{Entries, Runtime};
 use crate::gc::{Collections, GcKind};
 use crate::heap::{self, HeapGauges};
 use crate::log;
 use crate::recording::Recording;
-use crate::sys::{Event, Handles, Isolate, LetGo, TraceSink, UvLoop, Watcher};
+use crate::sys::{Event, Handles, Isolate, LetGo, Running, TraceSink, UvLoop, Watcher};
+use loopscope_probe::gauges::{GaugeType, GaugeUnit};
 use loopscope_probe::site::Site;
 use loopscope_probe::spans::Installed;
 use loopscope_probe::{ExpectedBlock, GaugeWriter, Kind, Snapshot, Ticks, Writer};
@@ -52,6 +54,8 @@ pub(crate) struct Parts {
     pub(crate) trace: Option<&'static TraceSink>,
     /// The limit of the heap as `v8.getHeapStatistics()` tells it.
     pub(crate) heap_limit: u64,
+    /// Names and versions of what it is made of: `node 24.1.0`.
+    pub(crate) versions: Vec<String>,
     /// Where to write down what was told, for whoever wants to look at it.
     pub(crate) record_to: Option<PathBuf>,
     /// The loop has turned before, and what runs is not its main script.
@@ -79,8 +83,12 @@ pub(crate) struct Adapter {
 impl Adapter {
     /// Begins to watch the loop of this thread, inside its main script. What cannot be hooked is said, and left out.
     pub(crate) fn start(parts: Parts) -> Adapter {
-        let Parts { uv_loop, isolate, mut writer, trace, heap_limit, record_to, is_attached } = parts;
+        let Parts { uv_loop, isolate, mut writer, trace, heap_limit, versions, record_to, is_attached } =
+            parts;
         let mut gauges = writer.take_gauges();
+        if let Some(gauges) = &mut gauges {
+            tell_versions(gauges, &versions);
+        }
         let collections = gauges.as_mut().map(|gauges| Collections::new(&mut writer, gauges));
         let heap = match isolate.heap().map_err(|missing| missing.to_string()) {
             Ok(figures) => heap::check(&figures, heap_limit),
@@ -164,6 +172,14 @@ impl Adapter {
     }
 }
 
+fn tell_versions(gauges: &mut GaugeWriter, versions: &[String]) {
+    for version in versions {
+        if let Some(gauge) = gauges.add("version", version, GaugeType::Gauge, GaugeUnit::Count) {
+            gauges.set(gauge, 1);
+        }
+    }
+}
+
 impl Watcher for Adapter {
     #[inline]
     fn tell(&mut self, event: Event) -> bool {
@@ -186,16 +202,28 @@ impl Watcher for Adapter {
         }
     }
 
-    fn label(&mut self, name: &str) {
-        self.entries.label(name);
+    fn label(&mut self, name: &str) -> bool {
+        self.entries.label(name)
+    }
+
+    fn main_is_module(&mut self) {
+        self.entries.main_is_module();
+    }
+
+    fn running(&self) -> Running {
+        match (self.entries.is_in_ticks(), self.entries.is_in_callback()) {
+            (true, _) => Running::Ticks,
+            (_, true) => Running::Callback,
+            _ => Running::Other,
+        }
     }
 
     fn threw(&mut self) {
         self.entries.threw();
     }
 
-    fn counts(&self) -> (u64, (u64, u64)) {
-        self.entries.counts()
+    fn counts(&mut self) -> String {
+        counts::counts(&mut self.entries)
     }
 
     fn snapshot(&mut self) -> Box<Snapshot> {

@@ -8,7 +8,7 @@ use crate::sys::{self, Caller, Isolate, Missing, Named, TraceSink, next_text};
 use crate::{figures, frames, log, settings, stalls};
 use loopscope_agent::Agent;
 use loopscope_probe::file_limit::without_signals;
-use loopscope_probe::{Writer, switch};
+use loopscope_probe::{Writer, barrier, switch};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -20,6 +20,7 @@ pub(crate) const FUNCTIONS: &[Named] = &[
     (c"exit", exit),
     (c"url", url),
     (c"label", label),
+    (c"module", module),
     (c"threw", threw),
     (c"counts", counts),
     (c"pause", pause),
@@ -33,11 +34,23 @@ pub(crate) const FUNCTIONS: &[Named] = &[
 /// Where to write down what a loop was told: a directory, for a file of each thread's number.
 const RECORD: &str = "LOOPSCOPE_NODE_RECORD";
 
+/// Which argument of `start` is the function that answers questions.
+const HELPER: usize = 5;
+
 /// What pages call this runtime.
 const RUNTIME: &str = "node";
 
 /// The process's agent, from the first loop that was watched to the end of the main thread's.
 static AGENT: Mutex<AgentState> = Mutex::new(AgentState::None);
+
+/// How far the agent's start has come. Locked while one begins, which makes a socket file that it has to remove again.
+static BEGINNING: Mutex<Beginning> = Mutex::new(Beginning { is_over: false, has_begun: false });
+
+struct Beginning {
+    /// The process ends: no agent is to begin any more.
+    is_over: bool,
+    has_begun: bool,
+}
 
 enum AgentState {
     None,
@@ -56,8 +69,8 @@ impl AgentState {
     }
 }
 
-/// `start(name, process, thread, heapLimit, isMain, options)`: begins to watch the loop of this thread, and starts the agent in
-/// the main thread's.
+/// `start(name, process, thread, heapLimit, isMain, helper, versions, options)`: begins to watch the loop of this thread, and
+/// starts the agent in the main thread's.
 fn start(caller: &Caller, arguments: &[String]) -> String {
     if !switch::is_off()
         && !caller.is_watched()
@@ -69,7 +82,7 @@ fn start(caller: &Caller, arguments: &[String]) -> String {
 }
 
 fn watch(caller: &Caller, arguments: &[String]) -> Result<(), Missing> {
-    let [name, process, thread, heap_limit, is_main, options, ..] = arguments else {
+    let [name, process, thread, heap_limit, is_main, _helper, versions, options, ..] = arguments else {
         return Err(Missing("`start` was called without its arguments".to_owned()));
     };
     let (uv_loop, isolate) = (caller.uv_loop()?, caller.isolate()?);
@@ -109,8 +122,11 @@ fn watch(caller: &Caller, arguments: &[String]) -> Result<(), Missing> {
         .map(|directory| PathBuf::from(directory).join(format!("{}.events", caller.tid())));
     let options = Options::read(options, process);
     let is_attached = options.is_attached;
-    let parts = Parts { uv_loop, isolate, writer, trace, heap_limit, record_to, is_attached };
-    if let Err(why) = caller.tell_stacks(&isolate) {
+    // One for each process is enough.
+    let versions = versions.split(',').filter(|version| is_main && !version.is_empty());
+    let versions = versions.map(str::to_owned).collect();
+    let parts = Parts { uv_loop, isolate, writer, trace, heap_limit, versions, record_to, is_attached };
+    if let Err(why) = caller.tell_stacks(&isolate, HELPER) {
         log::off("JavaScript on stacks", &why.to_string());
     }
     caller.keep(Box::new(Adapter::start(parts)));
@@ -142,9 +158,17 @@ fn start_agent(options: Options) {
 
 fn new_agent(options: &Options) -> Option<Agent> {
     loopscope_stacks::block_signal();
+    // The slow part of the start, which makes no file: the kernel waits for every thread of the process.
+    barrier::of_agent();
+    let mut beginning = BEGINNING.lock().unwrap_or_else(PoisonError::into_inner);
+    if beginning.is_over {
+        return None;
+    }
+    beginning.has_begun = true;
     let variable = |name: &str| options.variable(name).or_else(|| std::env::var(name).ok());
     let (builder, unknown) = settings::apply(Agent::builder().on_incident(stalls::action()), variable);
-    let builder = builder.frame_source(RUNTIME, frames::source()).address_source(RUNTIME, frames::source());
+    let javascript = frames::source();
+    let builder = builder.frame_source(RUNTIME, javascript.clone()).address_source(RUNTIME, javascript);
     unknown.iter().for_each(|text| log::line(text));
     let agent = builder.start().map_err(|error| log::off("the agent", &error.to_string())).ok()?;
     if options.is_announced {
@@ -173,9 +197,15 @@ fn url(_caller: &Caller, _arguments: &[String]) -> String {
 }
 
 fn stop_agent(is_exit: bool) {
+    // One that begins now is waited for: some ms.
+    let has_begun = {
+        let mut beginning = BEGINNING.lock().unwrap_or_else(PoisonError::into_inner);
+        beginning.is_over = is_exit;
+        beginning.has_begun
+    };
     match std::mem::replace(&mut *lock_agent(), AgentState::None) {
-        // It ends with the process.
-        AgentState::Starting(starting) if is_exit && !starting.is_finished() => {}
+        // It waits for the kernel, and makes nothing after that.
+        AgentState::Starting(starting) if is_exit && !has_begun => drop(starting),
         // Dropping it ends its threads.
         state => drop(state.started()),
     }
@@ -199,11 +229,16 @@ fn exit(caller: &Caller, arguments: &[String]) -> String {
     String::new()
 }
 
-/// `label(name)`: names what runs, in metrics and incidents.
+/// `label(name)`: names what runs, in metrics and incidents. Returns `batch` where that is one.
 fn label(caller: &Caller, arguments: &[String]) -> String {
-    if let Some(name) = arguments.first().filter(|name| !name.is_empty()) {
-        caller.with_watcher(|watcher| watcher.label(name));
-    }
+    let name = arguments.first().filter(|name| !name.is_empty());
+    let is_batch = name.and_then(|name| caller.with_watcher(|watcher| watcher.label(name)));
+    if is_batch.unwrap_or(false) { "batch".to_owned() } else { String::new() }
+}
+
+/// `module()`: the main script is a module.
+fn module(caller: &Caller, _arguments: &[String]) -> String {
+    caller.with_watcher(|watcher| watcher.main_is_module());
     String::new()
 }
 
@@ -220,13 +255,9 @@ fn pause(caller: &Caller, arguments: &[String]) -> String {
     String::new()
 }
 
-/// `counts()`: for tests and reports, how much has no name, in JSON.
+/// `counts()`: what was counted so far, in JSON; `null` where nothing is watched.
 fn counts(caller: &Caller, _arguments: &[String]) -> String {
-    let counted = caller.with_watcher(|watcher| watcher.counts());
-    let text = counted.map(|(unnamed, (living, left_out))| {
-        format!("{{\"unnamed\":{unnamed},\"resources\":{living},\"resources_left_out\":{left_out}}}")
-    });
-    text.unwrap_or_else(|| "null".to_owned())
+    caller.with_watcher(|watcher| watcher.counts()).unwrap_or_else(|| "null".to_owned())
 }
 
 /// `snapshot()`: what this loop did since its start, in JSON.

@@ -5,8 +5,6 @@
 
 use std::collections::BTreeMap;
 
-/// Longest piece of code that is looked for below an address.
-const CODE_BYTES_MAX: usize = 1 << 20;
 /// Pieces of code that are kept; of a program that compiles more, later ones have no name.
 const PIECES: usize = 1 << 17;
 
@@ -35,13 +33,11 @@ impl CodeMap {
     /// There is new code, with the name that V8 gives it.
     pub fn add(&mut self, start: usize, bytes: usize, name: String) {
         let end = start.saturating_add(bytes.max(1));
-        let below = start.saturating_sub(CODE_BYTES_MAX);
-        let covered: Vec<usize> = self
-            .pieces
-            .range(below..end)
-            .filter(|(at, (bytes, _))| **at + bytes.max(&1) > start)
-            .map(|(at, _)| *at)
-            .collect();
+        // No two pieces lie upon each other, so of those that begin before this one only the last can reach into it.
+        let before = self.pieces.range(..start).next_back();
+        let reaching = before.filter(|(at, (bytes, _))| **at + bytes.max(&1) > start);
+        let mut covered: Vec<usize> = reaching.map(|(at, _)| *at).into_iter().collect();
+        covered.extend(self.pieces.range(start..end).map(|(at, _)| *at));
         for at in covered {
             self.pieces.remove(&at);
         }

@@ -69,6 +69,8 @@ fn frames(description: Description) -> Description {
     let runtime = |all: Description, part, text: &str| all.frames(Owner::Runtime, part, text);
     let mut all = description.frames(Owner::Loopscope, FramePart::Module, "loopscope.node");
     all = all.frames(Owner::Loopscope, FramePart::Module, "libloopscope_node.so");
+    // Under whatever name the file was installed.
+    all = all.frames(Owner::Loopscope, FramePart::Function, "loopscope_");
     all = runtime(all, FramePart::File, "node:");
     for prefix in ["node::", "v8::", "uv_", "uv__", "Builtins_", "Builtin:", "napi_", "OPENSSL_", "ossl_"] {
         all = runtime(all, FramePart::Function, prefix);
@@ -82,7 +84,7 @@ fn remedies(description: Description) -> Description {
     description
         .remedy(
             Trouble::Computing,
-            "a worker (`node:worker_threads`)",
+            "the asynchronous form of a call that ends in `Sync`, or a worker (`node:worker_threads`)",
         )
         .remedy(Trouble::Waiting, "the asynchronous form of the call (without `Sync`), or a worker")
         .remedy(

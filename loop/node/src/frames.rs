@@ -8,21 +8,22 @@
 //! | a wait in the kernel | none: read from outside | comes when it has ended | the interrupt's, of the same busy period |
 //! | V8's collector | none | comes when it has ended | the same |
 //!
+//! Lines of scripts that have source maps are those of what a person wrote.
+//!
 //! Before the first stall there is no map of V8's code: the interrupt makes it, and a sample is named then.
 
 use crate::code_map::{CodeMap, JsFrame};
-use crate::sys::{self, AskedLoop};
+use crate::source_map::{Places, SourceMaps};
+use crate::sys::{self, AT_ONCE_NS, AskedLoop};
 use loopscope_agent::{AddressSource, AddressStack, Frame, FrameSource, Moment};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// How long lines are waited for where the functions are known.
 const LINES_WITHIN: Duration = Duration::from_millis(60);
 /// How long the first answer is waited for; what comes so late joins the incident.
 const FIRST_WITHIN: Duration = Duration::from_secs(60);
-
-/// An answer within so many nanoseconds came from JavaScript that ran, and not from what came after a native call.
-const AT_ONCE_NS: u64 = 10_000_000;
 
 /// How long the map of one loop's code is waited for, and of how many loops.
 const MAP_WITHIN: Duration = Duration::from_millis(50);
@@ -32,11 +33,24 @@ const WAITED_FOR: usize = 4;
 const INTERPRETER: &str = "InterpreterEntryTrampoline";
 
 /// Tells the agent of JavaScript.
-#[derive(Debug, Default)]
-pub(crate) struct JavaScript;
+#[derive(Debug)]
+pub(crate) struct JavaScript {
+    places: Places,
+}
 
-fn lock(code: &Mutex<CodeMap>) -> MutexGuard<'_, CodeMap> {
-    code.lock().unwrap_or_else(PoisonError::into_inner)
+impl JavaScript {
+    /// Begins to map places to what was written, with what V8 said of the scripts of these loops.
+    fn maps(&self, loops: &[Arc<AskedLoop>]) -> SourceMaps<'_> {
+        let urls = loops.iter().fold(HashMap::new(), |mut urls, one| {
+            urls.extend(lock(&one.mappings).iter().map(|(script, url)| (script.clone(), url.clone())));
+            urls
+        });
+        SourceMaps::new(&self.places, urls)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Names the words of the sampler: V8's state, and then an address for each frame.
@@ -97,13 +111,16 @@ impl FrameSource for JavaScript {
         let has_sample = words.is_some_and(|words| words.len() > 1);
         let is_mapped = lock(&asked.code).is_followed;
         let within = if has_sample && is_mapped { LINES_WITHIN } else { FIRST_WITHIN };
-        let answer = asked.ask(within);
+        let answer = asked.ask(within, Some(moment.at_ns));
         let told = answer.filter(|answer| answer.busy_since == moment.busy_since);
-        let sampled = sampled(&lock(&asked.code), words);
         let told = told.unwrap_or_default();
         let is_at_once = told.at_ns.saturating_sub(moment.at_ns) < AT_ONCE_NS;
+        // Such an answer does not wait for the map, which is then made while this is read.
+        let is_named = is_mapped || !is_at_once || told.frames.is_empty();
+        let sampled = if is_named { sampled(&lock(&asked.code), words) } else { Vec::new() };
+        let mut maps = self.maps(&[asked]);
         let frames = join(sampled, told.frames, is_at_once);
-        frames.into_iter().map(frame).collect()
+        frames.into_iter().map(|one| frame(maps.apply(one))).collect()
     }
 }
 
@@ -112,7 +129,10 @@ impl AddressSource for JavaScript {
         let loops = sys::all_loops();
         make_maps(&loops);
         let code: Vec<Arc<Mutex<CodeMap>>> = loops.iter().map(|one| one.code.clone()).collect();
-        stacks.iter().map(|stack| names_of(stack, &code)).collect()
+        let mut maps = self.maps(&loops);
+        let mut mapped = |name: Option<JsFrame>| name.map(|name| frame(maps.apply(name)));
+        let names = stacks.iter().map(|stack| names_of(stack, &code));
+        names.map(|names| names.into_iter().map(&mut mapped).collect()).collect()
     }
 }
 
@@ -121,13 +141,13 @@ impl AddressSource for JavaScript {
 fn make_maps(loops: &[Arc<AskedLoop>]) {
     let without = loops.iter().filter(|one| !lock(&one.code).is_followed);
     for (number, one) in without.enumerate() {
-        one.ask(if number < WAITED_FOR { MAP_WITHIN } else { Duration::ZERO });
+        one.ask(if number < WAITED_FOR { MAP_WITHIN } else { Duration::ZERO }, None);
     }
 }
 
 /// Names the calls of one stack. Functions that are interpreted are those that V8 sampled, in their order: known only where
 /// both count the same calls.
-fn names_of(stack: &AddressStack<'_>, code: &[Arc<Mutex<CodeMap>>]) -> Vec<Option<Frame>> {
+fn names_of(stack: &AddressStack<'_>, code: &[Arc<Mutex<CodeMap>>]) -> Vec<Option<JsFrame>> {
     // Held for one address at a time: a loop that compiles takes this lock, too.
     let find = |address: u64| code.iter().find_map(|code| lock(code).function(address as usize));
     let words = stack.foreign.and_then(|words| words.get(1..)).unwrap_or_default();
@@ -155,12 +175,12 @@ fn names_of(stack: &AddressStack<'_>, code: &[Arc<Mutex<CodeMap>>]) -> Vec<Optio
             names[index] = functions.get(number).cloned();
         }
     }
-    names.into_iter().map(|name| name.map(frame)).collect()
+    names
 }
 
-/// Returns the source, for the agent.
+/// Returns the source, for the agent. Scripts and source maps that are younger than this call are not taken for what was loaded.
 pub(crate) fn source() -> Arc<JavaScript> {
-    Arc::new(JavaScript)
+    Arc::new(JavaScript { places: Places::new(SystemTime::now()) })
 }
 
 #[cfg(test)]

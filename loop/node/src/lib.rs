@@ -16,7 +16,8 @@
 //! - `sys`: all that is unsafe, and its guards. It knows nobody above it.
 //! - `entries`: from events to what the page is told. Free of C, so tests play recorded events.
 //! - `names`: what an entry is for.
-//! - `frames`, `code_map`: JavaScript on stacks.
+//! - `frames`, `code_map`, `source_map`: JavaScript on stacks.
+//! - `counts`: what was counted so far, for programs and tests.
 //! - `gc`, `heap`, `pool`: what only Node has.
 //! - `figures`, `stalls`: what JavaScript is told of its loop.
 //! - `adapter`: one loop with all of them. `addon`: what JavaScript calls. `exports`: what Node
@@ -27,6 +28,7 @@
 mod adapter;
 mod addon;
 pub mod code_map;
+mod counts;
 pub mod description;
 pub mod entries;
 mod exports;
@@ -39,5 +41,6 @@ pub mod names;
 pub mod pool;
 pub mod recording;
 pub mod settings;
+pub mod source_map;
 mod stalls;
 mod sys;

@@ -152,3 +152,53 @@ fn what_runs_before_the_first_poll_is_expected_and_no_stall() {
     assert_eq!(snapshot.blocked, [0, 0]);
     assert!(records(&played).iter().all(|record| record.starts_with("main other main script")));
 }
+
+#[test]
+fn a_name_of_the_programs_is_that_of_the_whole_callback_and_of_the_whole_drain() {
+    let events = "200 trace b TCPWRAP_CALLBACK 7 0\n200 enter\n= 0\n250 label checkout\n300 left\n\
+                  300 trace B RunMicrotasks 0 0\n400 label search\n700 trace E RunMicrotasks 0 3\n\
+                  800 trace e TCPWRAP_CALLBACK 7 0\n800 check\n";
+    let played = replay(&format!("{START}{events}"));
+    assert_eq!(records(&played)[1..], ["poll io_read checkout 100", "poll microtask search 400"]);
+    let snapshot = snapshot(&played);
+    assert_eq!(snapshot.drained_jobs[Queue::Microtask.index()], 3);
+    assert_eq!(snapshot.completed.count(), 1 + 1, "the main script and the callback");
+}
+
+#[test]
+fn a_name_in_a_batch_is_that_of_one_member() {
+    let events = "200 check\n= 0\n200 trace X CheckImmediate 0 0\n200 enter\n300 label first\n400 trace B RunMicrotasks 0 0\n\
+                  450 trace E RunMicrotasks 0 1\n600 left\n600 ends CheckImmediate\n610 checked\n";
+    let played = replay(&format!("{START}{events}"));
+    assert_eq!(
+        records(&played)[1..],
+        [
+            "check immediate immediates 100",
+            "check immediate first 100",
+            "check microtask microtask queue 50",
+            "check immediate immediates 150"
+        ]
+    );
+}
+
+/// Evaluation that begins in the drain after a file was read, and goes on for most of a second.
+const LATE: &str = "= 0\n= 0\n10 module\n100 left\n100 poll\n= 0\n200 enter\n= 0\n= 0\n300 left\n\
+                    300 trace B RunMicrotasks 0 0\n900000300 trace E RunMicrotasks 0 3\n900000400 check\n900000400 poll\n= 1\n";
+
+#[test]
+fn a_module_that_is_evaluated_after_the_first_poll_is_expected() {
+    let played = replay(LATE);
+    assert_eq!(snapshot(&played).blocked, [0, 0]);
+    assert!(records(&played).contains(&"poll microtask main script 900000000".to_owned()));
+    // The same without a module is a flood of promises.
+    let script = LATE.replace("10 module\n", "");
+    assert_eq!(snapshot(&replay(&script)).blocked, [1, 0]);
+}
+
+#[test]
+fn the_first_timer_ends_the_start_of_a_module() {
+    let events = "900000500 check\n= 0\n900000500 trace X RunTimers 0 0\n900000500 enter\n1900000500 left\n\
+                  1900000500 ends RunTimers\n1900000600 poll\n= 1\n";
+    let played = replay(&format!("{LATE}{events}"));
+    assert_ne!(snapshot(&played).blocked, [0, 0]);
+}

@@ -1,8 +1,12 @@
 //! On real Node.js, all five versions: planted faults are found and named, and no program ends in another way than without us.
 
+#[path = "node/frameworks.rs"]
+mod frameworks;
 mod nodes;
+#[path = "node/parity.rs"]
+mod parity;
 
-use nodes::{Ended, addon, index, run, versions};
+use nodes::{Ended, addon, index, run, run_with, versions};
 use serde_json::Value;
 use std::process::Command;
 
@@ -89,6 +93,12 @@ fn programs_end_as_they_do_without_us_and_leave_no_page() {
     let cases = [
         ("workers", Some(0), "gone\n"),
         ("exit", Some(7), "exit hook\n"),
+        ("exit-in-hook", Some(5), "hook\n"),
+        ("caught", Some(0), "on purpose\ngoes on\n"),
+        ("rejected", Some(3), "nobody cares\n"),
+        ("terminated", Some(0), "terminated\n"),
+        ("short", Some(0), "short\n"),
+        ("frozen-process", Some(0), "frozen\n"),
         ("throw", Some(1), ""),
         ("twice", Some(0), "twice\n"),
         ("stop", Some(0), "stopped and started\n"),
@@ -98,10 +108,77 @@ fn programs_end_as_they_do_without_us_and_leave_no_page() {
             let ended = run(&node, &[], "lives.cjs", &[how]);
             let what = format!("Node {version}, {how}: {}", ended.complained);
             assert_eq!((ended.code, ended.said.as_str()), (code, said), "{what}");
-            assert_eq!(ended.pages, Vec::<String>::new(), "{what}");
+            assert_eq!((ended.pages, ended.sockets), (Vec::new(), Vec::new()), "{what}");
         }
+        let profiled =
+            run(&node, &["--cpu-prof", "--cpu-prof-name=own.cpuprofile"], "lives.cjs", &["profiled"]);
+        assert_eq!(
+            (profiled.code, &*profiled.said),
+            (Some(0), "profiled\n"),
+            "Node {version}: {}",
+            profiled.complained
+        );
         let frozen = run(&node, &["--frozen-intrinsics"], "lives.cjs", &["exit"]);
         assert_eq!(frozen.code, Some(7), "Node {version}: {}", frozen.complained);
+    }
+}
+
+#[test]
+fn processes_that_end_at_once_leave_no_socket_file() {
+    for (version, node) in versions() {
+        for _ in 0..5 {
+            let ended = run_with(&node, &[], "lives.cjs", &["short"], &[("LOOPSCOPE_LISTEN", "127.0.0.1:0")]);
+            assert_eq!(ended.code, Some(0), "Node {version}: {}", ended.complained);
+            assert_eq!((ended.pages, ended.sockets), (Vec::new(), Vec::new()), "Node {version}");
+        }
+    }
+}
+
+/// A module is evaluated after polls: in Node 18 and 20 always, in later ones where it waits at its top level.
+#[test]
+fn a_main_module_that_is_evaluated_late_is_no_stall() {
+    for (version, node) in versions() {
+        for how in ["at once", "after await"] {
+            let ended = run(&node, &[], "module.mjs", &[how]);
+            let what = format!("Node {version}, {how}: {}", ended.complained);
+            assert_eq!((ended.code, &*ended.said), (Some(0), "evaluated\n"), "{what}");
+            let labels: Vec<&str> =
+                ended.incidents.iter().filter_map(|incident| incident["culprit"]["label"].as_str()).collect();
+            assert_eq!(labels, ["timers"], "what blocks later is one: {what}");
+        }
+    }
+}
+
+#[test]
+fn a_programs_own_context_names_what_blocks() {
+    for (version, node) in versions() {
+        let ended = run(&node, &[], "context.cjs", &[]);
+        assert_eq!(ended.code, Some(0), "Node {version}: {}", ended.complained);
+        let labels: Vec<&str> =
+            ended.incidents.iter().filter_map(|incident| incident["culprit"]["label"].as_str()).collect();
+        assert_eq!(labels, ["checkout", "search"], "Node {version}: {}", ended.complained);
+    }
+}
+
+#[test]
+fn lines_of_compiled_scripts_are_those_of_what_was_written() {
+    for (version, node) in versions() {
+        let ended = run(&node, &[], "compiled/app.js", &[]);
+        assert_eq!(ended.code, Some(0), "Node {version}: {}", ended.complained);
+        let stacks = ended
+            .incidents
+            .iter()
+            .flat_map(|incident| incident["stacks"].as_array().cloned().unwrap_or_default());
+        let frames = stacks.flat_map(|stack| stack["frames"].as_array().cloned().unwrap_or_default());
+        let written: Vec<(String, u64)> = frames
+            .filter(|frame| frame["function"] == "blockTheLoop")
+            .filter_map(|frame| Some((frame["file"].as_str()?.to_owned(), frame["line"].as_u64()?)))
+            .collect();
+        assert!(!written.is_empty(), "Node {version}: {:?}", ended.incidents);
+        for (file, line) in written {
+            assert!(file.ends_with("programs/compiled/src/app.ts"), "Node {version}: {file}");
+            assert!((11..=15).contains(&line), "Node {version}: line {line}");
+        }
     }
 }
 

@@ -245,12 +245,16 @@ impl Writer {
         self.phase_since = last;
     }
 
-    /// [`Writer::phase`] at `at`, and not at the last stamp: what lies between is of neither phase's callbacks. `at` is a moment on
-    /// the page's clock, not before [`Writer::last`].
+    /// [`Writer::phase`] at `at`, and not at the last stamp: what lies between is of neither phase. `at` is a moment on the page's
+    /// clock, not before [`Writer::last`].
     #[inline(always)]
     pub fn phase_at(&mut self, at: Ticks, phase: Phase) {
-        self.track.last.set(Ticks(at.0.max(self.last().0)));
         self.phase(phase);
+        let at = Ticks(at.0.max(self.last().0));
+        let Track { page, pen, last, .. } = &*self.track;
+        last.set(at);
+        self.phase_since = at;
+        page.now.running.set(pen, self.between(at));
     }
 
     /// A callback or a drained job begins. It began at the last stamp.

@@ -160,7 +160,7 @@ fn what_is_not_told_between_two_callbacks_is_charged_to_neither() {
 }
 
 #[test]
-fn a_phase_that_begins_at_a_moment_ends_the_one_before_then() {
+fn what_lies_before_a_phase_that_begins_at_a_moment_is_of_no_phase() {
     let (mut writer, time) = writer("phase at");
     writer.resume();
     writer.phase(Phase::POLL);
@@ -175,7 +175,7 @@ fn a_phase_that_begins_at_a_moment_ends_the_one_before_then() {
     writer.phase_at(Ticks(0), Phase::POLL);
     assert_eq!(writer.last(), writer.clock().now(), "no phase begins before the one before it ended");
     let phases = writer.page().snapshot(writer.clock()).phase;
-    assert_eq!(phases[Phase::POLL.index()].sum_ns, 3 * MS);
+    assert_eq!(phases[Phase::POLL.index()].sum_ns, 2 * MS, "it ended with its last callback");
     assert_eq!(phases[Phase::CHECK.index()].sum_ns, 4 * MS);
 }
 

@@ -20,18 +20,21 @@
 //!
 //! **Batches**: all timers that are due are one entry, and so are all immediates. V8's drains between them cut them into parts.
 
+mod drains;
+mod labels;
 mod scopes;
 mod sites;
+mod start;
 
+use drains::Drain;
 use scopes::{Scope, Scopes};
 use sites::Sites;
+use start::Start;
 
 use crate::names::{Class, NameId, Named, Names, Resources};
 use crate::recording::Recording;
 pub use crate::sys::{Event, TraceEvent, TraceName};
-use loopscope_probe::site::Site;
-use loopscope_probe::writer::Inside;
-use loopscope_probe::{Clock, ExpectedBlock, Kind, Life, Phase, Queue, SiteId, Ticks, Writer};
+use loopscope_probe::{Clock, Kind, Life, Phase, Queue, SiteId, Ticks, Writer};
 
 /// A wait in which the two clocks part by less than 1 us, in nanoseconds: they differ by less than 0.1 percent.
 const SHORT_NS: u64 = 1_000_000;
@@ -62,18 +65,6 @@ enum Part {
     Ticks,
 }
 
-/// A drain of microtasks that runs, and what it interrupted.
-#[derive(Debug)]
-enum Drain {
-    None,
-    /// After a callback.
-    After,
-    /// Inside a callback, which goes on.
-    Inside(Inside),
-    /// Between two ticks.
-    InTicks,
-}
-
 /// The state of one loop, and the writer of its page.
 #[derive(Debug)]
 pub struct Entries<R> {
@@ -100,7 +91,11 @@ pub struct Entries<R> {
     kind: Kind,
     has_polled: bool,
     unnamed: u64,
-    expected: Option<ExpectedBlock>,
+    start: Start,
+    /// The site of the batch that runs; none where what runs is no batch.
+    batch: SiteId,
+    /// The program has named what runs.
+    is_labelled: bool,
     recording: Option<Recording>,
 }
 
@@ -118,7 +113,7 @@ impl<R: Runtime> Entries<R> {
             recording.answer(Some(idle_ns));
         }
         writer.resume();
-        let expected = writer.expect_block(sites.main);
+        let start = Start::begin(&mut writer, sites.main);
         writer.begin(Kind::Other, sites.main, Life::UNKNOWN);
         Entries {
             writer,
@@ -139,14 +134,16 @@ impl<R: Runtime> Entries<R> {
             kind: Kind::Other,
             has_polled: false,
             unnamed: 0,
-            expected: Some(expected),
+            start,
+            batch: SiteId::NONE,
+            is_labelled: false,
             recording,
         }
     }
 
     /// Says that the loop has turned before, and that what runs is not its main script: nobody announced it.
     pub fn attached(&mut self) {
-        self.expected = None;
+        self.start.is_over();
         self.label("running at attach");
     }
 
@@ -229,7 +226,7 @@ impl<R: Runtime> Entries<R> {
         }
         self.scopes.forget();
         self.writer.drained();
-        self.expected = None;
+        self.start.polls(self.writer.last());
         if let Some(before) = self.events
             && let Some(now) = self.ask(|runtime| runtime.events())
         {
@@ -281,6 +278,7 @@ impl<R: Runtime> Entries<R> {
             Some(now) => now,
         };
         self.writer.unpark_untold(returned.min(limit));
+        self.start.poll_has_returned(&mut self.writer);
     }
 
     /// Asks the runtime, and records its answer.
@@ -369,26 +367,17 @@ impl<R: Runtime> Entries<R> {
 
     /// A callback begins now. What lies between it and the one before is reading from sockets, and is not its time.
     fn callback_begins(&mut self, now: Ticks, kind: Kind, site: SiteId) {
-        (self.frame, self.kind) = (Frame::Callback, kind);
+        (self.frame, self.kind, self.batch) = (Frame::Callback, kind, SiteId::NONE);
+        self.start.entry(kind);
         self.writer.begin_at(now, kind, site, Life::UNKNOWN);
     }
 
     /// All timers that are due, or all immediates, are one entry.
     fn batch_begins(&mut self, kind: Kind, site: SiteId) {
-        (self.frame, self.kind) = (Frame::Callback, kind);
+        (self.frame, self.kind, self.batch) = (Frame::Callback, kind, site);
+        self.is_labelled = false;
+        self.start.entry(kind);
         self.writer.begin_many(kind, site);
-    }
-
-    /// A second entry in a scope: Node runs the nextTick queue, and does not say how many jobs it has.
-    fn ticks_begin(&mut self) {
-        self.writer.drain_begin(Queue::NextTick, 0);
-        self.writer.begin_many(Kind::Tick, self.sites.ticks);
-        self.frame = Frame::Tick;
-    }
-
-    fn ticks_end(&mut self) {
-        self.writer.end_many(0);
-        self.writer.drain_end(Queue::NextTick, 0);
     }
 
     fn entry_ends(&mut self) {
@@ -468,56 +457,19 @@ impl<R: Runtime> Entries<R> {
         }
     }
 
-    fn microtasks_begin(&mut self) {
-        if !matches!(self.drain, Drain::None) {
-            return;
-        }
-        self.poll_has_returned(None);
-        self.drain = match self.frame {
-            Frame::Callback => Drain::Inside(self.writer.drain_inside_begin(Queue::Microtask, 0)),
-            Frame::Tick => {
-                self.ticks_end();
-                self.writer.drain_begin(Queue::Microtask, 0);
-                Drain::InTicks
-            }
-            Frame::None => {
-                // A stamp: what lies between the callback and here is Node's.
-                let now = self.writer.end();
-                self.enter_phase(now);
-                self.writer.drain_begin(Queue::Microtask, 0);
-                Drain::After
-            }
-        };
-        self.writer.begin_many(Kind::Microtask, self.sites.microtasks);
+    /// The main script is a module: what comes after the first poll may belong to the start, too.
+    pub fn main_is_module(&mut self) {
+        self.start.is_of_module();
     }
 
-    fn microtasks_end(&mut self, count: u64) {
-        let drain = std::mem::replace(&mut self.drain, Drain::None);
-        if matches!(drain, Drain::None) {
-            return;
-        }
-        self.writer.end_many(count);
-        match drain {
-            Drain::Inside(inside) => self.writer.drain_inside_end(Queue::Microtask, count, inside),
-            Drain::InTicks => {
-                self.writer.drain_end(Queue::Microtask, count);
-                self.ticks_begin();
-            }
-            Drain::After | Drain::None => self.writer.drain_end(Queue::Microtask, count),
-        }
+    /// Tells whether a queue of ticks is drained now, outside of V8's own drains.
+    pub fn is_in_ticks(&self) -> bool {
+        self.frame == Frame::Tick && matches!(self.drain, Drain::None)
     }
 
-    /// Gives the entry that runs another site, from now on: the program has named it.
-    pub fn label(&mut self, name: &str) {
-        if self.frame != Frame::Callback || !matches!(self.drain, Drain::None) {
-            return;
-        }
-        let kind = self.kind;
-        let (name, file, line, column) = (name.to_owned(), String::new(), 0, 0);
-        let site = self.writer.foreign_site(Site { kind, name, file, line, column });
-        self.writer.end();
-        self.writer.drained();
-        self.writer.begin(kind, site, Life::UNKNOWN);
+    /// Tells whether a callback runs, and no queue is drained inside of it.
+    pub fn is_in_callback(&self) -> bool {
+        self.frame == Frame::Callback && matches!(self.drain, Drain::None)
     }
 
     /// An exception was caught by nobody.
@@ -546,7 +498,7 @@ impl<R: Runtime> Entries<R> {
     pub fn end(mut self) -> Writer {
         self.abandon();
         self.writer.drained();
-        self.expected = None;
+        self.start.is_over();
         self.writer.suspend();
         self.writer
     }

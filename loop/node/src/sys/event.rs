@@ -51,6 +51,17 @@ pub struct HeapFigures {
     pub external: u64,
 }
 
+/// What runs, for whoever interrupts it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Running {
+    /// A callback, and no drain inside of it.
+    Callback,
+    /// The queue of ticks.
+    Ticks,
+    /// Anything else.
+    Other,
+}
+
 /// Has libuv let go of our handles.
 pub(crate) type LetGo = Box<dyn FnOnce()>;
 
@@ -62,12 +73,16 @@ pub(crate) trait Watcher: fmt::Debug {
     fn gc_begins(&mut self, kind: u32);
     /// A collection of garbage has ended.
     fn gc_ends(&mut self);
-    /// The program names what runs.
-    fn label(&mut self, name: &str);
+    /// The program names what runs. Returns whether that is a batch, of which only JavaScript can tell the next member.
+    fn label(&mut self, name: &str) -> bool;
+    /// The main script is a module, which may be evaluated after the first poll.
+    fn main_is_module(&mut self);
+    /// Returns what runs.
+    fn running(&self) -> Running;
     /// An exception was caught by nobody.
     fn threw(&mut self);
-    /// Returns how many entries had no name, and how many resources are kept in mind and were not.
-    fn counts(&self) -> (u64, (u64, u64));
+    /// Returns what was counted so far, in JSON.
+    fn counts(&mut self) -> String;
     /// Takes everything off the loop's thread, or puts it back: what loopscope costs can be measured in one process so.
     fn set_paused(&mut self, is_paused: bool);
     /// Copies the figures of this loop's page.

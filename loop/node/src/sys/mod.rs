@@ -36,12 +36,12 @@ mod uv;
 mod v8;
 
 pub use event::{Event, HeapFigures, TraceEvent};
-pub(crate) use event::{LetGo, Watcher};
+pub(crate) use event::{LetGo, Running, Watcher};
 pub(crate) use js_callback::{next_text, tell_all, unlisten};
 pub(crate) use module::{Caller, Named, register};
 pub use pool_memory::PoolAddresses;
 pub(crate) use pool_memory::PoolMemory;
-pub(crate) use stack_trace::{AskedLoop, all_loops, loop_of};
+pub(crate) use stack_trace::{AT_ONCE_NS, AskedLoop, all_loops, loop_of};
 pub use symbols::Missing;
 pub use trace_name::TraceName;
 pub(crate) use trace_sink::TraceSink;

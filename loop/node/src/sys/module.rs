@@ -1,7 +1,7 @@
 //! Functions that JavaScript can call: registered with Node, and called through one that stands for all of them.
 
 use super::event::Watcher;
-use super::napi::{Environment, Info, Value};
+use super::napi::{ARGUMENTS, Arguments, Environment, Info, Value};
 use super::uv::UvLoop;
 use super::v8::Isolate;
 use super::{Missing, current, js_callback, sampler, stack_trace};
@@ -23,6 +23,7 @@ static FUNCTIONS: OnceLock<&'static [Named]> = OnceLock::new();
 #[derive(Debug)]
 pub(crate) struct Caller {
     environment: Environment,
+    values: [Value; ARGUMENTS],
 }
 
 impl Caller {
@@ -47,12 +48,14 @@ impl Caller {
         current::is_set()
     }
 
-    /// Lets the agent ask for JavaScript's stack on this thread.
+    /// Lets the agent ask for JavaScript's stack on this thread. The argument with this index is a function that answers what
+    /// only JavaScript knows, see [`stack_trace`].
     ///
     /// # Errors
     /// V8 has another interface; says what of it is missing.
-    pub(crate) fn tell_stacks(&self, isolate: &Isolate) -> Result<(), Missing> {
-        stack_trace::add(self.tid(), isolate.raw, self.environment)?;
+    pub(crate) fn tell_stacks(&self, isolate: &Isolate, helper: usize) -> Result<(), Missing> {
+        let helper = self.values.get(helper).and_then(|value| self.environment.keep_function(*value));
+        stack_trace::add(self.tid(), isolate.raw, self.environment, helper)?;
         sampler::add(self.tid(), isolate.raw)
     }
 
@@ -88,9 +91,9 @@ impl Caller {
 unsafe extern "C" fn on_call(environment: *mut c_void, info: Info) -> Value {
     let answer = catch_unwind(AssertUnwindSafe(|| {
         let environment = Environment::new(environment).ok()?;
-        let (arguments, number) = environment.call(info);
-        let function = FUNCTIONS.get()?.get(number)?.1;
-        let text = function(&Caller { environment }, &arguments);
+        let Arguments { texts, values, data } = environment.call(info)?;
+        let function = FUNCTIONS.get()?.get(data)?.1;
+        let text = function(&Caller { environment, values }, &texts);
         Some(environment.new_text(&text))
     }));
     answer.ok().flatten().unwrap_or(null_mut())

@@ -16,11 +16,22 @@ pub(super) type Callback = unsafe extern "C" fn(*mut c_void, Info) -> Value;
 pub(super) type Cleanup = unsafe extern "C" fn(*mut c_void, *mut c_void);
 
 /// How many arguments a function of ours may get.
-pub(super) const ARGUMENTS: usize = 6;
+pub(super) const ARGUMENTS: usize = 8;
 /// Longest text that is taken from JavaScript, in bytes; what is longer is cut off.
 const TEXT_BYTES: usize = 4096;
 /// `napi_ok`.
 const OK: c_int = 0;
+/// `napi_function` of `napi_valuetype`.
+const FUNCTION: c_int = 7;
+
+/// What a function of ours was called with.
+#[derive(Debug)]
+pub(super) struct Arguments {
+    pub(super) texts: [String; ARGUMENTS],
+    pub(super) values: [Value; ARGUMENTS],
+    /// What the function was made with.
+    pub(super) data: usize,
+}
 
 functions! {
     /// Functions of Node's interface, all of its version 8 or earlier.
@@ -45,6 +56,13 @@ functions! {
         add_cleanup = c"napi_add_async_cleanup_hook":
             fn(*mut c_void, Cleanup, *mut c_void, *mut *mut c_void) -> c_int;
         remove_cleanup = c"napi_remove_async_cleanup_hook": fn(*mut c_void) -> c_int;
+        kind_of = c"napi_typeof": fn(*mut c_void, Value, *mut c_int) -> c_int;
+        refer = c"napi_create_reference": fn(*mut c_void, Value, u32, *mut *mut c_void) -> c_int;
+        referred = c"napi_get_reference_value": fn(*mut c_void, *mut c_void, *mut Value) -> c_int;
+        undefined = c"napi_get_undefined": fn(*mut c_void, *mut Value) -> c_int;
+        call_function =
+            c"napi_call_function": fn(*mut c_void, Value, Value, usize, *const Value, *mut Value) -> c_int;
+        clear_exception = c"napi_get_and_clear_last_exception": fn(*mut c_void, *mut Value) -> c_int;
     }
 }
 
@@ -104,6 +122,25 @@ impl Environment {
         String::from_utf8_lossy(&bytes[..known]).into_owned()
     }
 
+    /// [`Environment::text`] of a text that may be longer, of up to `limit` bytes; empty for one that is not.
+    pub(super) fn long_text(&self, value: Value, limit: usize) -> String {
+        let mut length = 0usize;
+        if value.is_null() {
+            return String::new();
+        }
+        // SAFETY: without room Node writes the length only.
+        let code = unsafe { (self.napi.text_of)(self.raw, value, null_mut(), 0, &raw mut length) };
+        if code != OK || length > limit {
+            return String::new();
+        }
+        let mut bytes = vec![0u8; length + 1];
+        let room = bytes.as_mut_ptr().cast();
+        // SAFETY: Node writes at most so many bytes, with a zero at their end.
+        unsafe { (self.napi.text_of)(self.raw, value, room, bytes.len(), &raw mut length) };
+        bytes.truncate(length);
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
     /// Gives `object` a function of this name, which is called with `data`.
     pub(super) fn add_function(&self, object: Value, name: &CStr, callback: Callback, data: usize) {
         let mut function = null_mut();
@@ -118,17 +155,58 @@ impl Environment {
         }
     }
 
-    /// Returns the texts that a function of ours was called with, and its `data`.
-    pub(super) fn call(&self, info: Info) -> ([String; ARGUMENTS], usize) {
+    /// Returns what a function of ours was called with.
+    pub(super) fn call(&self, info: Info) -> Option<Arguments> {
         let (mut number, mut values, mut data) = (ARGUMENTS, [null_mut(); ARGUMENTS], null_mut());
         // SAFETY: Node writes at most `ARGUMENTS` values, those that are not there as `undefined`, and the data.
         let code = unsafe {
             (self.napi.call)(self.raw, info, &raw mut number, values.as_mut_ptr(), null_mut(), &raw mut data)
         };
-        match code {
-            OK => (values.map(|value| self.text(value)), data as usize),
-            _ => (Default::default(), usize::MAX),
+        let texts = values.map(|value| self.text(value));
+        (code == OK).then_some(Arguments { texts, values, data: data as usize })
+    }
+
+    /// Keeps a function for later calls; `None` for anything else.
+    pub(super) fn keep_function(&self, value: Value) -> Option<Reference> {
+        let mut reference = null_mut();
+        if !self.is_function(value) {
+            return None;
         }
+        // SAFETY: the value is of this environment, in the scope of this call; Node writes one pointer.
+        let code = unsafe { (self.napi.refer)(self.raw, value, 1, &raw mut reference) };
+        (code == OK).then_some(Reference(reference as usize))
+    }
+
+    /// Tells whether a value is a function.
+    pub(super) fn is_function(&self, value: Value) -> bool {
+        let mut kind = 0;
+        // SAFETY: the value is of this environment and in scope, or null, which Node refuses; Node writes one number.
+        let code = unsafe { (self.napi.kind_of)(self.raw, value, &raw mut kind) };
+        code == OK && kind == FUNCTION
+    }
+
+    /// Calls a kept function with one text. Within a scope for values. Null where it threw, or may not run.
+    pub(super) fn call_kept(&self, Reference(reference): Reference, text: &str) -> Value {
+        let (mut function, mut this, mut result) = (null_mut(), null_mut(), null_mut());
+        let argument = self.new_text(text);
+        // SAFETY: the reference was made in this environment, and is not deleted while its loop is asked.
+        unsafe { (self.napi.referred)(self.raw, reference as *mut c_void, &raw mut function) };
+        // SAFETY: Node writes one value.
+        unsafe { (self.napi.undefined)(self.raw, &raw mut this) };
+        if function.is_null() || argument.is_null() || this.is_null() {
+            return null_mut();
+        }
+        // SAFETY: all are values of this environment, in a scope of the caller's; there is one argument.
+        let code = unsafe {
+            (self.napi.call_function)(self.raw, this, function, 1, &raw const argument, &raw mut result)
+        };
+        if code == OK {
+            return result;
+        }
+        let mut thrown = null_mut();
+        // SAFETY: Node writes one value. What was thrown in our call is not for whoever runs here.
+        unsafe { (self.napi.clear_exception)(self.raw, &raw mut thrown) };
+        null_mut()
     }
 
     /// Has Node call `cleanup` when this environment ends, and wait until the hook is removed.
@@ -152,6 +230,10 @@ impl Environment {
         result
     }
 }
+
+/// A function of JavaScript's that is kept for later calls.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Reference(usize);
 
 /// Tells Node that what was to be done at the end of an environment is done.
 pub(super) fn cleaned_up(hook: *mut c_void) {

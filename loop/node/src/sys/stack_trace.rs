@@ -1,14 +1,20 @@
 //! JavaScript's own stack, line by line: asked of V8 by an interrupt, which its code looks for in loops and calls.
 //!
 //! While native code runs, the interrupt waits: the answer says in which busy period it was given, and who asked decides.
+//!
+//! What only JavaScript knows is asked of a function of our own, within the interrupt of a stall, as Node's own inspector does:
+//! - `ticks`: which function waits in the queue of process.nextTick. V8 inlines a short one into Node's own, where no stack has it.
+//! - `context`: the name that the program's `AsyncLocalStorage` has for what runs.
 
 use super::code_events;
 use super::current;
-use super::napi::Environment;
+use super::event::Running;
+use super::napi::{Environment, Reference, Value};
 use super::symbols::{self, Missing, functions};
 use crate::code_map::{CodeMap, JsFrame};
 use libc::{c_int, c_void};
 use loopscope_probe::Ticks;
+use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -30,10 +36,36 @@ functions! {
     }
 }
 
+functions! {
+    /// Where a function is. The origin is a structure that is returned in room of the caller's.
+    FunctionCalls {
+        name = c"_ZNK2v88Function7GetNameEv": fn(*mut c_void) -> Value;
+        line = c"_ZNK2v88Function19GetScriptLineNumberEv": fn(*mut c_void) -> c_int;
+        column = c"_ZNK2v88Function21GetScriptColumnNumberEv": fn(*mut c_void) -> c_int;
+        origin = c"_ZNK2v88Function15GetScriptOriginEv": fn(*mut Origin, *mut c_void) -> *mut Origin;
+    }
+}
+
+functions! {
+    /// Where a script says that its source map is.
+    MappingCalls {
+        url = c"_ZNK2v810StackFrame25GetScriptSourceMappingURLEv": fn(*mut c_void) -> Value;
+    }
+}
+
+/// `v8::ScriptOrigin`, with room to grow: the isolate in V8 10 and 11, and then the name of the script.
+type Origin = [usize; 32];
+
 /// Frames that are asked for.
 const FRAMES: c_int = 64;
 /// `kDetailed` of V8's options.
 const DETAILED: c_int = 0x7f;
+/// An interrupt that comes so soon after a capture, in nanoseconds, is in the code that ran then.
+pub(crate) const AT_ONCE_NS: u64 = 10_000_000;
+/// Scripts whose source maps are kept in mind, the longest address of one, and of all: many are in the address itself.
+const MAPPINGS: usize = 4096;
+const MAPPING_BYTES: usize = 8 << 20;
+const MAPPINGS_BYTES: usize = 16 << 20;
 
 fn calls() -> Result<&'static StackCalls, Missing> {
     static CALLS: OnceLock<Result<StackCalls, Missing>> = OnceLock::new();
@@ -57,6 +89,9 @@ pub(crate) struct AskedLoop {
     environment: usize,
     /// The code of the isolate.
     pub(crate) code: Arc<Mutex<CodeMap>>,
+    /// Where scripts say that their source maps are, by script: of those that were on a stack.
+    pub(crate) mappings: Mutex<HashMap<String, Arc<str>>>,
+    helper: Option<Reference>,
     answer: Mutex<Pending>,
     came: Condvar,
 }
@@ -64,6 +99,8 @@ pub(crate) struct AskedLoop {
 #[derive(Debug, Default)]
 struct Pending {
     is_asked: bool,
+    /// When the stall was captured that is the reason: then more than the stack is asked for.
+    stalled_ns: Option<u64>,
     answer: Option<Answer>,
 }
 
@@ -79,7 +116,12 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 ///
 /// # Errors
 /// V8 has another interface.
-pub(super) fn add(tid: u32, isolate: *mut c_void, environment: Environment) -> Result<(), Missing> {
+pub(super) fn add(
+    tid: u32,
+    isolate: *mut c_void,
+    environment: Environment,
+    helper: Option<Reference>,
+) -> Result<(), Missing> {
     calls()?;
     let code = Arc::new(Mutex::new(CodeMap::default()));
     code_events::set_code(code.clone());
@@ -88,6 +130,8 @@ pub(super) fn add(tid: u32, isolate: *mut c_void, environment: Environment) -> R
         isolate: isolate as usize,
         environment: environment.raw as usize,
         code,
+        mappings: Mutex::default(),
+        helper,
         answer: Mutex::default(),
         came: Condvar::new(),
     }));
@@ -96,6 +140,7 @@ pub(super) fn add(tid: u32, isolate: *mut c_void, environment: Environment) -> R
 
 /// The loop of this thread ends.
 pub(super) fn remove(tid: u32, isolate: *mut c_void) {
+    // The helper stays until the environment ends: an interrupt that was asked for may still come.
     lock(&LOOPS).retain(|known| known.tid != tid);
     code_events::unfollow(isolate);
 }
@@ -111,17 +156,22 @@ pub(crate) fn all_loops() -> Vec<Arc<AskedLoop>> {
 }
 
 impl AskedLoop {
-    /// Asks for the stack, and waits for so long at most.
-    pub(crate) fn ask(self: &Arc<Self>, within: Duration) -> Option<Answer> {
+    fn environment(&self) -> Result<Environment, Missing> {
+        Environment::new(self.environment as *mut c_void)
+    }
+
+    /// Asks for the stack, because of a stall that was captured at `stalled_ns` or of none, and waits for so long at most.
+    pub(crate) fn ask(self: &Arc<Self>, within: Duration, stalled_ns: Option<u64>) -> Option<Answer> {
         let calls = calls().ok()?;
         let mut pending = lock(&self.answer);
         pending.answer = None;
+        pending.stalled_ns = stalled_ns.or(pending.stalled_ns);
         if !pending.is_asked {
             let loops = lock(&LOOPS);
             if !loops.iter().any(|known| Arc::ptr_eq(known, self)) {
                 return None;
             }
-            pending.is_asked = true;
+            *pending = Pending { is_asked: true, stalled_ns, answer: None };
             let data = Arc::into_raw(self.clone()) as *mut c_void;
             // SAFETY: the isolate is alive while its loop is in the list, which is locked; V8 takes such requests on any thread.
             unsafe { (calls.interrupt)(self.isolate as *mut c_void, on_interrupt, data) };
@@ -131,42 +181,114 @@ impl AskedLoop {
         pending.answer.take()
     }
 
-    /// On the loop's thread, in an interrupt.
-    fn look(&self) -> Answer {
-        let busy_since = current::with(|watcher| watcher.busy_since()).unwrap_or(Ticks::NONE);
+    /// Gives the answer to whoever waits.
+    fn give(&self, answer: Answer) {
+        *lock(&self.answer) = Pending { answer: Some(answer), ..Pending::default() };
+        self.came.notify_all();
+    }
+
+    /// On the loop's thread, in an interrupt. Tells also whether the answer says all that is wanted, because JavaScript ran when
+    /// the stall was captured: else what was sampled then is to be named, by a map that has to be made first.
+    fn look(&self) -> (Answer, bool) {
         let at_ns = monotonic_ns();
-        let environment = Environment::new(self.environment as *mut c_void);
-        let frames = match (environment, calls()) {
-            (Ok(environment), Ok(calls)) => {
-                environment.with_scope(|| stack(&environment, calls, self.isolate as *mut c_void))
-            }
+        let stalled_ns = lock(&self.answer).stalled_ns;
+        let is_stalled = stalled_ns.is_some();
+        let is_at_once = stalled_ns.is_some_and(|stalled| at_ns.saturating_sub(stalled) < AT_ONCE_NS);
+        let told = current::with(|watcher| (watcher.busy_since(), watcher.running()));
+        let (busy_since, running) = told.unwrap_or((Ticks::NONE, Running::Other));
+        let frames = match (self.environment(), calls()) {
+            (Ok(environment), Ok(calls)) => environment.with_scope(|| {
+                let mut frames = self.stack(&environment, calls);
+                if is_stalled && running == Running::Ticks {
+                    frames.splice(0..0, self.next_tick(&environment, &frames));
+                }
+                if is_stalled && (running == Running::Callback || is_at_once) {
+                    self.name_by_context(&environment);
+                }
+                frames
+            }),
             _ => Vec::new(),
         };
-        Answer { frames, busy_since, at_ns }
+        (Answer { frames, busy_since, at_ns }, is_at_once)
+    }
+
+    fn stack(&self, environment: &Environment, calls: &StackCalls) -> Vec<JsFrame> {
+        let isolate = self.isolate as *mut c_void;
+        // SAFETY: on the isolate's thread, within a scope for handles.
+        let trace = unsafe { (calls.trace)(isolate, FRAMES, DETAILED) };
+        if trace.is_null() {
+            return Vec::new();
+        }
+        // SAFETY: the trace is a handle of this scope.
+        let count = unsafe { (calls.count)(trace) };
+        let one = |number: u32| {
+            // SAFETY: there are so many frames in the trace.
+            let frame = unsafe { (calls.frame)(trace, isolate, number) };
+            // SAFETY: the frame is a handle of this scope.
+            let location = unsafe { (calls.location)(frame) };
+            // SAFETY: as above; a handle of V8 is what Node's interface calls a value.
+            let script = environment.text(unsafe { (calls.script)(frame) });
+            // SAFETY: as above.
+            let function = environment.text(unsafe { (calls.function)(frame) });
+            self.note_mapping(environment, &script, frame);
+            // Both count from 0; the line is the lower half.
+            JsFrame { function, script, line: location as u32 + 1, column: (location >> 32) as u32 + 1 }
+        };
+        (0..count.max(0) as u32).map(one).collect()
+    }
+
+    /// Keeps in mind where the script of a frame says that its source map is, the first time.
+    fn note_mapping(&self, environment: &Environment, script: &str, frame: *mut c_void) {
+        let mut mappings = lock(&self.mappings);
+        if is_nodes(script) || mappings.len() >= MAPPINGS || mappings.contains_key(script) {
+            return;
+        }
+        let Ok(calls) = MappingCalls::find() else { return };
+        // SAFETY: the frame is a handle of a scope that is open.
+        let url = unsafe { (calls.url)(frame) };
+        let kept: usize = mappings.values().map(|url| url.len()).sum();
+        let limit = MAPPING_BYTES.min(MAPPINGS_BYTES.saturating_sub(kept));
+        mappings.insert(script.to_owned(), environment.long_text(url, limit).into());
+    }
+
+    /// Returns the function that waits in the queue of ticks, where the stack has none of the program's, and only one waits.
+    fn next_tick(&self, environment: &Environment, frames: &[JsFrame]) -> Option<JsFrame> {
+        let (Some(helper), Ok(calls)) = (self.helper, FunctionCalls::find()) else { return None };
+        if frames.is_empty() || !frames.iter().all(|frame| is_nodes(&frame.script)) {
+            return None;
+        }
+        let function = environment.call_kept(helper, "ticks");
+        if !environment.is_function(function) {
+            return None;
+        }
+        // SAFETY: a handle of a function, in a scope that is open.
+        let name = environment.text(unsafe { (calls.name)(function) });
+        // SAFETY: as above.
+        let line = unsafe { (calls.line)(function) };
+        // SAFETY: as above.
+        let column = unsafe { (calls.column)(function) };
+        let mut origin: Origin = [0; 32];
+        // SAFETY: as above; V8 writes a structure that is smaller than this room in every version.
+        unsafe { (calls.origin)(&raw mut origin, function) };
+        let at = usize::from(origin[0] == self.isolate);
+        let script = environment.text(origin[at] as Value);
+        // A function that was bound is in no script.
+        let is_known = !script.is_empty() && !is_nodes(&script) && line >= 0 && column >= 0;
+        is_known.then(|| JsFrame { function: name, script, line: line as u32 + 1, column: column as u32 + 1 })
+    }
+
+    /// Names what runs as the program's own context does.
+    fn name_by_context(&self, environment: &Environment) {
+        let name = self.helper.map(|helper| environment.text(environment.call_kept(helper, "context")));
+        if let Some(name) = name.filter(|name| !name.is_empty()) {
+            current::with(|watcher| watcher.label(&name));
+        }
     }
 }
 
-fn stack(environment: &Environment, calls: &StackCalls, isolate: *mut c_void) -> Vec<JsFrame> {
-    // SAFETY: on the isolate's thread, within a scope for handles.
-    let trace = unsafe { (calls.trace)(isolate, FRAMES, DETAILED) };
-    if trace.is_null() {
-        return Vec::new();
-    }
-    // SAFETY: the trace is a handle of this scope.
-    let count = unsafe { (calls.count)(trace) };
-    let one = |number: u32| {
-        // SAFETY: there are so many frames in the trace.
-        let frame = unsafe { (calls.frame)(trace, isolate, number) };
-        // SAFETY: the frame is a handle of this scope.
-        let location = unsafe { (calls.location)(frame) };
-        // SAFETY: as above; a handle of V8 is what Node's interface calls a value.
-        let script = environment.text(unsafe { (calls.script)(frame) });
-        // SAFETY: as above.
-        let function = environment.text(unsafe { (calls.function)(frame) });
-        // Both count from 0; the line is the lower half.
-        JsFrame { function, script, line: location as u32 + 1, column: (location >> 32) as u32 + 1 }
-    };
-    (0..count.max(0) as u32).map(one).collect()
+/// Tells whether a script is Node's own, or none.
+fn is_nodes(script: &str) -> bool {
+    script.is_empty() || script.starts_with("node:")
 }
 
 fn monotonic_ns() -> u64 {
@@ -179,12 +301,19 @@ fn monotonic_ns() -> u64 {
 unsafe extern "C" fn on_interrupt(isolate: *mut c_void, data: *mut c_void) {
     // SAFETY: `ask` made it of an `Arc`, for one call of this function.
     let asked = unsafe { Arc::from_raw(data.cast::<AskedLoop>()) };
-    let answer = catch_unwind(AssertUnwindSafe(|| {
+    let left = catch_unwind(AssertUnwindSafe(|| {
+        let (answer, is_all) = asked.look();
+        // Making the map takes some ms: nobody needs to wait for it who has all.
+        let left = if is_all {
+            asked.give(answer);
+            None
+        } else {
+            Some(answer)
+        };
         code_events::follow(isolate);
-        asked.look()
+        left
     }));
-    let mut pending = lock(&asked.answer);
-    *pending = Pending { is_asked: false, answer: Some(answer.unwrap_or_default()) };
-    drop(pending);
-    asked.came.notify_all();
+    if let Some(answer) = left.unwrap_or_else(|_| Some(Answer::default())) {
+        asked.give(answer);
+    }
 }

@@ -12,6 +12,10 @@ pub struct Ended {
     pub incidents: Vec<serde_json::Value>,
     /// Pages that are still there.
     pub pages: Vec<String>,
+    /// What else is there beside them: socket files.
+    pub sockets: Vec<String>,
+    /// Events of the trace that its flags asked for.
+    pub trace: Vec<serde_json::Value>,
 }
 
 fn folder() -> PathBuf {
@@ -42,6 +46,17 @@ pub fn versions() -> Vec<(&'static str, PathBuf)> {
 
 /// Runs a program of `tests/programs` under the addon, and returns when it has ended.
 pub fn run(node: &Path, flags: &[&str], program: &str, arguments: &[&str]) -> Ended {
+    run_with(node, flags, program, arguments, &[])
+}
+
+/// [`run`], with more in its environment.
+pub fn run_with(
+    node: &Path,
+    flags: &[&str],
+    program: &str,
+    arguments: &[&str],
+    environment: &[(&str, &str)],
+) -> Ended {
     let scratch = Scratch::new();
     let (pages, incidents) = (scratch.0.join("pages"), scratch.0.join("incidents"));
     let program = folder().join("tests/programs").join(program);
@@ -57,6 +72,7 @@ pub fn run(node: &Path, flags: &[&str], program: &str, arguments: &[&str]) -> En
         .env("LOOPSCOPE_INCIDENTS_DIR", &incidents)
         .env("LOOPSCOPE_LISTEN", "off")
         .env_remove("LOOPSCOPE")
+        .envs(environment.iter().copied())
         .current_dir(&scratch.0)
         .output()
         .unwrap();
@@ -71,9 +87,20 @@ pub fn run(node: &Path, flags: &[&str], program: &str, arguments: &[&str]) -> En
         .collect();
     told.sort_by_key(|incident| incident["begin_unix_ns"].as_u64().or(incident["started_unix_ns"].as_u64()));
     let is_page = |file: &&PathBuf| file.extension().is_some_and(|extension| extension == "page");
-    let pages = names(&pages).iter().filter(is_page).map(|file| file.display().to_string()).collect();
+    let left = names(&pages);
+    let pages = left.iter().filter(is_page).map(|file| file.display().to_string()).collect();
+    let is_socket = |file: &&PathBuf| file.extension().is_some_and(|extension| extension == "sock");
+    let sockets = left.iter().filter(is_socket).map(|file| file.display().to_string()).collect();
     let (said, complained) = (text(&stdout), text(&stderr));
-    Ended { code: status.code(), said, complained, incidents: told, pages }
+    let trace = trace(&scratch.0.join("node_trace.1.log"));
+    Ended { code: status.code(), said, complained, incidents: told, pages, sockets, trace }
+}
+
+/// Reads the events of a trace; none where there is no file.
+fn trace(file: &Path) -> Vec<serde_json::Value> {
+    let Ok(text) = std::fs::read(file) else { return Vec::new() };
+    let trace: serde_json::Value = serde_json::from_slice(&text).unwrap();
+    trace["traceEvents"].as_array().cloned().unwrap_or_default()
 }
 
 /// A folder in memory, for pages.

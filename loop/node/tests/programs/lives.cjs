@@ -17,6 +17,29 @@ if (!isMainThread) {
 } else if (how === 'exit') {
   process.on('exit', () => console.log('exit hook'));
   setTimeout(() => process.exit(7), 20);
+} else if (how === 'exit-in-hook') {
+  process.on('exit', () => { console.log('hook'); process.exit(5); });
+  setTimeout(() => process.exit(7), 20);
+} else if (how === 'caught') {
+  process.on('uncaughtException', (error) => console.log(error.message));
+  setTimeout(() => { throw new Error('on purpose'); }, 20);
+  setTimeout(() => console.log('goes on'), 60);
+} else if (how === 'rejected') {
+  process.on('unhandledRejection', (error) => { console.log(error.message); process.exit(3); });
+  setTimeout(() => Promise.reject(new Error('nobody cares')), 20);
+} else if (how === 'terminated') {
+  // Each is ended at another moment of its stall, some while they are captured.
+  const end = (worker, ms) => new Promise((resolve) => { worker.on('exit', resolve); worker.on('online', () => setTimeout(() => worker.terminate(), ms)); });
+  const all = Array.from({ length: 8 }, (_, at) => end(new Worker(__filename, { env: { ...process.env, HANG: '1' } }), 100 + 15 * at));
+  Promise.all(all).then(() => console.log('terminated'));
+} else if (how === 'profiled') {
+  const until = Date.now() + 300;
+  setTimeout(() => { while (Date.now() < until); console.log('profiled'); }, 20);
+} else if (how === 'short') {
+  console.log('short');
+} else if (how === 'frozen-process') {
+  Object.freeze(process);
+  setTimeout(() => console.log('frozen'), 20);
 } else if (how === 'throw') {
   setTimeout(() => { throw new Error('on purpose'); }, 20);
 } else if (how === 'twice') {

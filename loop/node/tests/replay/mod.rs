@@ -74,7 +74,7 @@ fn event_of(text: &str, texts: &mut Texts) -> Event {
     }
 }
 
-/// Plays it, and ends the loop.
+/// Plays it, and ends the loop. Beside what a recording has, `label NAME` and `module` are calls of the program's.
 pub fn replay(events: &str) -> Played {
     replay_with(events, true)
 }
@@ -98,7 +98,11 @@ pub fn replay_with(events: &str, has_traces: bool) -> Played {
             .borrow_mut()
             .extend(lines[at + 1..at + 1 + after].iter().map(|line| line[2..].parse().ok()));
         time.advance_to_ns(BEGIN_NS + ns.parse::<u64>().unwrap());
-        entries.tell(event_of(event, &mut texts));
+        match event.split_once(' ') {
+            Some(("label", name)) => drop(entries.label(name)),
+            _ if event == "module" => entries.main_is_module(),
+            _ => entries.tell(event_of(event, &mut texts)),
+        }
         assert!(answers.0.borrow().is_empty(), "more was asked when it was recorded: line {}", at + 1);
         at += 1 + after;
     }

@@ -1,0 +1,75 @@
+//! Drains of Node's two queues: microtasks, which V8 begins, ends and counts, and nextTick, of which the time is known.
+
+use super::{Entries, Frame, Runtime};
+use loopscope_probe::writer::Inside;
+use loopscope_probe::{Kind, Queue};
+
+/// A drain of microtasks that runs, and what it interrupted.
+#[derive(Debug)]
+pub(super) enum Drain {
+    None,
+    /// After a callback.
+    After,
+    /// Inside a callback, which goes on.
+    Inside(Inside),
+    /// Between two ticks.
+    InTicks,
+}
+
+impl<R: Runtime> Entries<R> {
+    /// A second entry in a scope: Node runs the nextTick queue, and does not say how many jobs it has.
+    pub(super) fn ticks_begin(&mut self) {
+        self.writer.drain_begin(Queue::NextTick, 0);
+        self.writer.begin_many(Kind::Tick, self.sites.ticks);
+        self.frame = Frame::Tick;
+    }
+
+    pub(super) fn ticks_end(&mut self) {
+        self.writer.end_many(0);
+        self.writer.drain_end(Queue::NextTick, 0);
+    }
+
+    pub(super) fn microtasks_begin(&mut self) {
+        if !matches!(self.drain, Drain::None) {
+            return;
+        }
+        self.poll_has_returned(None);
+        self.drain = match self.frame {
+            Frame::Callback => Drain::Inside(self.writer.drain_inside_begin(Queue::Microtask, 0)),
+            Frame::Tick => {
+                self.ticks_end();
+                self.writer.drain_begin(Queue::Microtask, 0);
+                Drain::InTicks
+            }
+            Frame::None => {
+                // A stamp: what lies between the callback and here is Node's.
+                let now = self.writer.end();
+                self.enter_phase(now);
+                self.writer.drain_begin(Queue::Microtask, 0);
+                Drain::After
+            }
+        };
+        // A main script that is a module is evaluated in one of these.
+        let site = if self.start.is_under_way() { self.sites.main } else { self.sites.microtasks };
+        self.writer.begin_many(Kind::Microtask, site);
+    }
+
+    pub(super) fn microtasks_end(&mut self, count: u64) {
+        let drain = std::mem::replace(&mut self.drain, Drain::None);
+        if matches!(drain, Drain::None) {
+            return;
+        }
+        self.writer.end_many(count);
+        match drain {
+            Drain::Inside(inside) => {
+                self.writer.drain_inside_end(Queue::Microtask, count, inside);
+                self.next_of_batch();
+            }
+            Drain::InTicks => {
+                self.writer.drain_end(Queue::Microtask, count);
+                self.ticks_begin();
+            }
+            Drain::After | Drain::None => self.writer.drain_end(Queue::Microtask, count),
+        }
+    }
+}
