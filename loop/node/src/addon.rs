@@ -4,7 +4,7 @@ use crate::adapter::{Adapter, Parts};
 use crate::description::{Knowledge, description};
 use crate::pool::PoolObserver;
 use crate::sys::{Caller, Isolate, Missing, Named, TraceSink};
-use crate::{frames, log, settings};
+use crate::{frames, log};
 use loopscope_agent::Agent;
 use loopscope_probe::{Writer, switch};
 use std::path::PathBuf;
@@ -133,9 +133,8 @@ fn start_agent() {
 
 fn new_agent() -> Option<Agent> {
     loopscope_stacks::block_signal();
-    let (builder, unknown) = settings::apply(Agent::builder(), |name| std::env::var(name).ok());
-    let builder = builder.frame_source(RUNTIME, frames::source()).address_source(RUNTIME, frames::source());
-    unknown.iter().for_each(|text| log::line(text));
+    let builder =
+        Agent::builder().frame_source(RUNTIME, frames::source()).address_source(RUNTIME, frames::source());
     builder.start().map_err(|error| log::off("the agent", &error.to_string())).ok()
 }
 

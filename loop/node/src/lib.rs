@@ -36,5 +36,4 @@ mod log;
 pub mod names;
 pub mod pool;
 pub mod recording;
-pub mod settings;
 mod sys;
