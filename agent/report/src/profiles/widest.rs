@@ -1,14 +1,19 @@
-//! The callback sites that took most time, from folded stacks: what the eye would find in the picture.
+//! The callback sites that took most time, from folded stacks: what the eye would find in the picture. Also as one line of plain
+//! characters, in which an agent sends them beside a file of any format.
 
 use loopscope_probe::Queue;
 use std::collections::HashMap;
 
 /// Time of one callback site, with everything below it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Site {
+    /// The loop's label.
     pub loop_name: String,
+    /// The phase, as its runtime calls it.
     pub phase: String,
+    /// The site, as flamegraphs have it.
     pub frame: String,
+    /// Nanoseconds.
     pub ns: u64,
     /// The drained job below it that took most of its time; empty where none did.
     pub job: String,
@@ -20,6 +25,47 @@ impl Site {
         let job = if self.job.is_empty() { "" } else { ", most of it in " };
         format!("{}{job}{}  ({} phase of loop {})", self.frame, self.job, self.phase, self.loop_name)
     }
+}
+
+/// Fields of a site in a line of figures.
+const FIELDS: usize = 5;
+
+/// Writes sites as one line of plain characters, the first `most` of them; what is not plain is percent-encoded. [`read`] reads it.
+pub fn line(sites: &[Site], most: usize) -> String {
+    let field = |text: &str| -> String {
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:()/ ".contains(&byte);
+        let encode =
+            |byte| if is_plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
+        text.bytes().map(encode).collect()
+    };
+    let rest = sites.iter().skip(most).fold(0u64, |sum, site| sum.saturating_add(site.ns));
+    let rest = (rest > 0).then(|| Site { ns: rest, ..Site::default() });
+    let text = |site: &Site| {
+        let texts = [&site.loop_name, &site.phase, &site.frame, &site.job].map(|text| field(text));
+        format!("{},{}", site.ns, texts.join(","))
+    };
+    sites.iter().take(most).chain(&rest).map(text).collect::<Vec<_>>().join(";")
+}
+
+/// Reads what [`line`] wrote; `None` where it is something else. Those beyond the first are one site without a name, the last.
+pub fn read(line: &str) -> Option<Vec<Site>> {
+    let decode = |text: &str| -> Option<String> {
+        let mut parts = text.split('%');
+        let mut bytes = parts.next()?.as_bytes().to_vec();
+        for part in parts {
+            bytes.push(u8::from_str_radix(part.get(..2)?, 16).ok()?);
+            bytes.extend_from_slice(part.get(2..)?.as_bytes());
+        }
+        String::from_utf8(bytes).ok()
+    };
+    let site = |text: &str| {
+        let fields: Vec<&str> = text.split(',').collect();
+        let [ns, loop_name, phase, frame, job] = <[&str; FIELDS]>::try_from(fields).ok()?;
+        let (loop_name, phase, frame, job) =
+            (decode(loop_name)?, decode(phase)?, decode(frame)?, decode(job)?);
+        Some(Site { loop_name, phase, frame, job, ns: ns.parse().ok()? })
+    };
+    line.split(';').map(site).collect()
 }
 
 /// Adds up folded stacks (`loop;phase;site;more microseconds`) by site, widest first. Lines that are not stacks, and
@@ -80,6 +126,17 @@ mod tests {
                 (5_000, "web", "timer tick (a.rs:1)")
             ]
         );
+    }
+
+    #[test]
+    fn a_line_of_sites_is_plain_and_read_back() {
+        let found = sites("web;poll;read, µs (a.rs:1) 5\nweb;timers;tick;microtask x;y 9\nload;poll;z 3\n");
+        let line = line(&found, 2);
+        assert!(line.bytes().all(|byte| (0x20..0x7f).contains(&byte)), "{line}");
+        let back = read(&line).unwrap();
+        assert_eq!(back[..2], found[..2]);
+        assert_eq!((back[2].ns, &*back[2].frame), (3_000, ""), "the rest is one");
+        assert_eq!((read("x"), read("1,a,b,%zz,d")), (None, None));
     }
 
     #[test]
