@@ -2,7 +2,7 @@
 
 use crate::service::HostService;
 use loopscope_http::live::Source;
-use loopscope_report::live::{Seen, View};
+use loopscope_report::live::{PastView, Seen, View};
 
 impl Source for HostService {
     fn seen(&self) -> Vec<Seen> {
@@ -15,6 +15,10 @@ impl Source for HostService {
             seen.push(if entry.end.is_some() { one.ended() } else { one });
         });
         seen
+    }
+
+    fn recent(&self) -> Vec<PastView> {
+        self.shared.state().recent.views()
     }
 
     fn complete(&self, view: &mut View) {
