@@ -3,20 +3,22 @@
 use crate::AgentError;
 use crate::address_source::{AddressSource, AddressSources};
 use crate::capture::{Captures, set_captures};
+use crate::environment::Environment;
 use crate::server::{OpenServer, Server, ServerSettings};
 use crate::settings::Settings;
 use crate::state::AgentState;
 use crate::thread::{AgentThread, Start};
 use crate::watch::action::Action;
 use crate::watch::frames::{FrameSource, FrameSources};
-use crate::watch::kept_incidents::with_environment;
 use crate::watch::log::Log;
+use loopscope_probe::agent_address::AgentAddress;
 use loopscope_probe::control::{CRITICAL_NS, WARNING_NS};
 use loopscope_probe::switch;
 use loopscope_report::incident::Incident;
 use loopscope_report::metrics::ClassicBuckets;
 use loopscope_report::metrics::compat_set::CompatSet;
 use loopscope_report::model::thresholds::{ThresholdTable, Thresholds};
+use loopscope_report::settings::Setting;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -32,6 +34,8 @@ pub struct AgentBuilder {
     pub(crate) server: ServerSettings,
     /// What is asked of the thread that watches.
     pub(crate) settings: Settings,
+    /// What the environment does not change.
+    fixed: Vec<Setting>,
 }
 
 impl AgentBuilder {
@@ -78,10 +82,18 @@ impl AgentBuilder {
         self
     }
 
-    /// Says whether the stacks of loops' threads are captured: [`Captures::On`] otherwise. The environment's
-    /// `LOOPSCOPE_CAPTURES=off` wins.
+    /// Says whether the stacks of loops' threads are captured: [`Captures::On`] otherwise. The environment can turn them off
+    /// (`LOOPSCOPE_CAPTURES=off`), and not on.
     pub fn captures(mut self, captures: Captures) -> Self {
         self.settings.captures = captures;
+        self
+    }
+
+    /// Declares settings that the environment must not change: for those, what this builder was told (or its default) holds, and
+    /// a variable that is set all the same is told in the log. [`Setting::Switch`] and [`Setting::RuntimeDir`] are read before any
+    /// agent starts, and cannot be fixed.
+    pub fn fixed(mut self, settings: &[Setting]) -> Self {
+        self.fixed.extend_from_slice(settings);
         self
     }
 
@@ -99,15 +111,16 @@ impl AgentBuilder {
         self
     }
 
-    /// Starts the agent's threads. Returns when it watches and answers.
+    /// Starts the agent's threads. Returns when it watches and answers. The variables of the environment ([`Setting`]) are applied
+    /// before; what is in force then is one line in the log.
     ///
     /// With `LOOPSCOPE=off` in the environment there is no thread and no listener, and the agent that is returned has no
     /// address: see [`loopscope_probe::switch`].
     ///
     /// # Errors
-    /// The address cannot be had, the thresholds make no sense, this process has an agent already, or the system
-    /// refuses a thread; the message says what to do.
-    pub fn start(self) -> Result<Agent, AgentError> {
+    /// The address cannot be had, the thresholds make no sense, a variable of the environment cannot be used, this process has an
+    /// agent already, or the system refuses a thread; the message says what to do.
+    pub fn start(mut self) -> Result<Agent, AgentError> {
         if let Some(wrong) = self.settings.thresholds.pairs().find(|pair| !pair.are_sensible()) {
             let Thresholds { warning_ns, critical_ns } = wrong;
             return Err(AgentError::Thresholds { warning_ns, critical_ns });
@@ -116,24 +129,28 @@ impl AgentBuilder {
         if switch::is_off() {
             return Ok(Agent { threads: None, claim });
         }
-        let log = Log::start().map_err(|error| AgentError::System("a log thread", error))?;
+        let mut environment = Environment::of_process(std::mem::take(&mut self.fixed));
+        environment.apply(&mut self.settings);
+        self.server.apply(&mut environment)?;
+        let (applied, warnings) = environment.finish();
+        let log = Log::start(self.settings.prints_first_stall)
+            .map_err(|error| AgentError::System("a log thread", error))?;
         let sender = log.sender();
         let server = OpenServer::open(self.server, &sender)?;
-        let (captures, unknown) = self.settings.captures.with_environment();
-        set_captures(captures);
-        let (keeps_incidents, unknown_keep) = with_environment(self.settings.keeps_incidents);
-        unknown.into_iter().chain(unknown_keep).for_each(|line| sender.warn(line));
+        set_captures(self.settings.captures);
+        warnings.into_iter().for_each(|line| sender.warn(line));
         if let Some(value) = switch::unknown_value() {
             sender.warn(format!(
                 "LOOPSCOPE={value} means nothing, so loopscope is on; LOOPSCOPE=off turns it off"
             ));
         }
         let (address, socket) = (server.address_on_page(), server.socket_on_page());
+        let in_force = in_force(&self.settings, address.as_ref(), &applied);
         let addresses = self.settings.address_sources.clone();
-        let settings = Settings { keeps_incidents, ..self.settings };
-        let start = Start { settings, address, socket, log: sender.clone() };
+        let start = Start { settings: self.settings, address, socket, log: sender.clone() };
         let watch = AgentThread::start(start)?;
-        let server = server.start(watch.handle.clone(), addresses, sender)?;
+        let server = server.start(watch.handle.clone(), addresses, sender.clone())?;
+        sender.start_line(in_force, !applied.is_empty());
         Ok(Agent { threads: Some(Threads { server, watch, log }), claim })
     }
 }
@@ -174,9 +191,11 @@ impl Agent {
                 frame_sources: FrameSources::new(),
                 address_sources: AddressSources::default(),
                 captures: Captures::On,
+                prints_first_stall: true,
                 compat: CompatSet::default(),
                 classic: ClassicBuckets::default(),
             },
+            fixed: Vec::new(),
         }
     }
 
@@ -243,6 +262,24 @@ impl Drop for Claim {
             *CLAIMED_BY.lock().unwrap_or_else(PoisonError::into_inner) = 0;
         }
     }
+}
+
+/// Returns the line that says what an agent that starts has been told, by code and by the environment.
+fn in_force(settings: &Settings, address: Option<&AgentAddress>, applied: &[&str]) -> String {
+    let mut line = format!(
+        "loopscope watches the loops of this process (pid {}): {}; stalls from {}; stacks {}",
+        std::process::id(),
+        address.map_or_else(|| "answers nowhere".to_owned(), |address| format!("answers at {address}")),
+        settings.thresholds,
+        if settings.captures == Captures::Off { "off" } else { "on" },
+    );
+    if let Some(directory) = &settings.incidents_dir {
+        line += &format!("; incidents in {}", directory.display());
+    }
+    if !applied.is_empty() {
+        line += &format!("; from the environment: {}", applied.join(", "));
+    }
+    line
 }
 
 fn thresholds(warning: Duration, critical: Duration) -> Thresholds {

@@ -20,6 +20,15 @@ pub enum AgentError {
         /// The critical threshold asked for, in nanoseconds.
         critical_ns: u64,
     },
+    /// A variable of the environment has a value that means nothing, and the agent would answer elsewhere, or to others, without it.
+    Setting {
+        /// The variable's name.
+        variable: &'static str,
+        /// Its value.
+        value: String,
+        /// What it may be.
+        expected: String,
+    },
     /// The system refused a thread, an eventfd or an epoll instance.
     System(&'static str, io::Error),
 }
@@ -38,6 +47,9 @@ impl fmt::Display for AgentError {
                 show_exactly(*critical_ns),
                 show_exactly(THRESHOLD_NS_MIN)
             ),
+            AgentError::Setting { variable, value, expected } => {
+                write!(f, "{variable}={value} cannot be used; it may be: {expected}")
+            }
             AgentError::System(what, error) => write!(f, "cannot make {what} for the agent: {error}"),
         }
     }

@@ -13,6 +13,9 @@
 //! # Ok::<(), loopscope_agent::AgentError>(())
 //! ```
 //!
+//! The environment of the program changes what its code chose (`LOOPSCOPE_LISTEN`, `LOOPSCOPE_THRESHOLDS`, ...): see [`Setting`]
+//! and [`AgentBuilder::fixed`].
+//!
 //! It knows no kind of loop: whatever writes a page through `loopscope-probe` is watched. It shares no lock with a
 //! loop and so answers also while one is blocked, which is when the answers matter. While all loops are idle it
 //! sleeps, and the first that wakes rings for it. A panic in it is counted and skipped.
@@ -26,6 +29,7 @@
 
 mod address_source;
 mod capture;
+mod environment;
 mod error;
 mod eventfd;
 mod handle;
@@ -61,6 +65,7 @@ pub use capture::Captures;
 pub use error::AgentError;
 pub use loopscope_report::incident::{Frame, FrameOwner, Incident};
 pub use loopscope_report::metrics::{ClassicBuckets, Compat};
+pub use loopscope_report::settings::Setting;
 pub use server_error::ServerError;
 
 #[cfg(feature = "http")]

@@ -2,6 +2,7 @@
 
 use crate::AgentError;
 use crate::address_source::AddressSources;
+use crate::environment::Environment;
 use crate::thread::AgentHandle;
 use crate::watch::log::LogSender;
 use loopscope_probe::agent_address::AgentAddress;
@@ -9,6 +10,14 @@ use loopscope_probe::agent_address::AgentAddress;
 /// There is nothing to set.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ServerSettings {}
+
+impl ServerSettings {
+    /// # Errors
+    /// None; it is as in the module that has a server.
+    pub(crate) fn apply(&mut self, _: &mut Environment) -> Result<(), AgentError> {
+        Ok(())
+    }
+}
 
 /// Listens nowhere.
 pub(crate) struct OpenServer;

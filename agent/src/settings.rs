@@ -22,6 +22,8 @@ pub(crate) struct Settings {
     pub frame_sources: FrameSources,
     pub address_sources: AddressSources,
     pub captures: Captures,
+    /// Whether the first stall is printed on standard error where nobody logs.
+    pub prints_first_stall: bool,
     pub compat: CompatSet,
     pub classic: ClassicBuckets,
 }
@@ -38,6 +40,7 @@ impl fmt::Debug for Settings {
             .field("frame_sources", &sources)
             .field("address_sources", &self.address_sources)
             .field("captures", &self.captures)
+            .field("prints_first_stall", &self.prints_first_stall)
             .finish()
     }
 }

@@ -153,6 +153,23 @@ fn the_host_s_own_metrics_are_on_the_page() {
 }
 
 #[test]
+fn the_page_names_its_program_and_process() {
+    let _turn = turn();
+    let agent = builder().start().unwrap();
+    let program = std::env::current_exe().unwrap();
+    let (name, pid) = (program.file_name().unwrap().to_str().unwrap(), std::process::id());
+    // Also where no loop tells it.
+    for hand in [None, Some(HandLoop::start("main"))] {
+        let series = format!("loopscope_process_info{{name=\"{name}\",pid=\"{pid}\"}}");
+        assert_eq!(value(&metrics(&agent), &series), Some(1.0), "{}", metrics(&agent));
+        assert!(get(&agent, "/").body.starts_with(&format!("loopscope agent of {name} (pid {pid})\n")));
+        let title = format!("<title>{name} · pid {pid} · loopscope</title>");
+        assert!(get(&agent, "/live").body.contains(&title), "the live page");
+        drop(hand);
+    }
+}
+
+#[test]
 fn loops_of_one_name_are_told_apart_and_names_are_escaped() {
     let _turn = turn();
     let agent = builder().start().unwrap();

@@ -10,6 +10,16 @@ use tracing_subscriber::fmt::format::debug_fn;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
+/// The programs of the guide for adopting the probe, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/adopting.md")]
+struct Adopting;
+
+/// The programs of the README, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
+
 /// Starts the agent, and says where it is. It finds every loop of the process by itself; dropping it stops it.
 ///
 /// # Panics

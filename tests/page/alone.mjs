@@ -61,7 +61,20 @@ test("it shows a block within 2 s, and how it grows", async (stage) => {
   equal(await page.getAttribute("#feed", "data-state"), "live", "while the loop is blocked");
   await shot(page, "blocked-dark");
   await headline(page, /^web was stalled for 6\.\d s$/);
-  await headline(page, /^web answers$/);
+  // It answers, and is not well: a tenth of the minute was lost.
+  await headline(page, /^web answers now; it was blocked for \d+(\.\d)? % of the last minute$/);
+  equal(await page.getAttribute("#statement", "data-mood"), "uneasy", "the mood");
+  await shot(page, "uneasy-dark");
+  // Who opens the page now sees what came before.
+  const late = await stage.view(stage.watched[0]);
+  const past = await late.evaluate(async () => {
+    const response = await fetch("debug/loopscope/live", { headers: { "X-Loopscope": "1" } });
+    return (await response.json()).past.filter(({ loops }) => loops.some(({ lag }) => lag.max_ns > 1e9)).length;
+  });
+  assert(past > 0, "the block is among the samples of before");
+  await headline(late, /^web (answers now; it was blocked|was stalled) for/);
+  await shot(late, "opened-late-dark");
+  await late.context().close();
   equal(page.faults.join("\n"), "", "the console");
   await page.context().close();
   return `found after ${Math.round(took)} ms`;
@@ -71,7 +84,7 @@ test("an incident opens with its stack, its flamegraph and its timeline", async 
   const page = await stage.view(stage.watched[0]);
   await page.waitForSelector("#incident-rows li");
   const button = page.locator("#incident-rows button").first();
-  assert((await button.textContent()).includes("web blocked by timer parse_invoices"), await button.textContent());
+  assert((await button.textContent()).includes("web timer parse_invoices (watched.rs:"), await button.textContent());
   await button.click();
   await page.waitForSelector("dialog[open] ol.stack [data-guilty]");
   const guilty = await page.textContent("dialog [data-guilty]");

@@ -24,7 +24,7 @@ test("a process that is stopped is silent, and its page comes back with it", asy
 test("the page says when the process is gone", async (stage) => {
   const [watched] = stage.watched;
   const page = await stage.view(watched);
-  await headline(page, /^web answers$/);
+  await headline(page, /^web answers( now; .*)?$/);
   const begin = performance.now();
   await watched.kill();
   const said = await headline(page, /^watched \(pid \d+\) is gone$/);
@@ -59,7 +59,7 @@ test("where the agent has a token, the page asks for it", async (stage) => {
   await enter("something-else-of-length");
   await page.waitForFunction(() => document.getElementById("explanation").textContent.startsWith("these are not the credentials"));
   await enter("sixteen-letters-and-some");
-  await headline(page, /^web answers$/);
+  await headline(page, /^web answers( now; .*)?$/);
   equal(await page.isVisible("#token"), false, "the form, when it is done");
   await watched.tell("block web 400");
   await page.click("#incident-rows button");
@@ -107,10 +107,13 @@ test("processes of a host are told apart, and what an ended one did last", async
     await route.fulfill({ response, json: view });
   });
   await page.goto(watched.url);
-  await headline(page, /^web \(watched \d+\) answers$/);
+  await headline(page, /^web \(watched \d+\) answers( now; .*)?$/);
   equal(await page.textContent("#process"), "2 processes", "whose page it is");
   equal(await page.textContent("#explanation"), "1 process ended", "what else there is to say");
   const row = page.locator("#loop-rows tr[data-kind=ended]");
+  equal(await row.isVisible(), false, "what has ended is left out");
+  equal(await page.textContent("#ended"), "1 loop ended", "and counted");
+  await page.click("#ended");
   assert((await row.textContent()).includes("importer 4194301"), await row.textContent());
   await row.click();
   equal(await page.textContent("#now"), "ended while it ran timer flush (src/x.rs:40), busy for at least 2.0 s", "what it did last");

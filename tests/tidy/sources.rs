@@ -80,7 +80,11 @@ const TIME_FILES: &[(&str, &str)] = &[
     ("agent/src/capture/mod.rs", "how long a thread is seen to run on"),
     ("agent/src/watch/action.rs", "how long a command may take"),
     ("agent/src/sample/session.rs", "waiting for threads to answer"),
-    ("agent/http/src/server.rs", "time-outs of connections"),
+    ("agent/http/src/progress.rs", "time-outs of connections"),
+    (
+        "agent/http/src/server_tests.rs",
+        "the virtual time of the runtime, which passes when nothing else is to be done",
+    ),
     ("agent/stacks/src/capturer.rs", "waiting for a thread to answer"),
     ("agent/stacks/src/selftest.rs", "how long ago a test that could not be made was tried"),
     ("agent/stacks/tests/blocked.rs", "a thread that sleeps is what it looks at"),

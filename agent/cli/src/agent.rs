@@ -147,7 +147,8 @@ mod tests {
 
     #[test]
     fn a_refusal_is_told_in_the_agents_words() {
-        let answer = |status, body: &str| http::Answer { status, body: body.as_bytes().to_vec() };
+        let answer =
+            |status, body: &str| http::Answer { status, body: body.as_bytes().to_vec(), figures: None };
         let told = |status, body| {
             read_thresholds(&Endpoint::given("u"), &answer(status, body)).unwrap_err().to_string()
         };

@@ -17,6 +17,8 @@ pub enum Failure {
     Usage(String),
     /// The loop did nothing while it was watched.
     NothingCaptured(String),
+    /// Something takes more time than before, and was not to.
+    Grown(String),
     /// A URL did not answer, or not with what was asked for.
     Remote { url: String, because: String },
     /// A file cannot be written.
@@ -50,9 +52,10 @@ impl Failure {
         }
     }
 
-    /// Returns the exit code: 1 failed, 2 usage, 3 target not found or nothing captured.
+    /// Returns the exit code: 1 failed, 2 usage, 3 target not found or nothing captured, 4 something is wrong with the target.
     pub fn exit_code(&self) -> u8 {
         match self {
+            Failure::Grown(_) => 4,
             Failure::NotFound(_) | Failure::NothingCaptured(_) => 3,
             Failure::Ambiguous(_) | Failure::Usage(_) => 2,
             Failure::Remote { .. }
@@ -71,7 +74,8 @@ impl fmt::Display for Failure {
             Failure::NotFound(text)
             | Failure::Ambiguous(text)
             | Failure::Usage(text)
-            | Failure::NothingCaptured(text) => f.write_str(text),
+            | Failure::NothingCaptured(text)
+            | Failure::Grown(text) => f.write_str(text),
             Failure::Remote { url, because } => write!(f, "{url}: {because}"),
             Failure::Output { path, error } => {
                 write!(f, "cannot write {}: {error}; choose another file with -o", path.display())

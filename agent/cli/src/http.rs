@@ -25,6 +25,8 @@ const BODY_BYTES_MAX: u64 = 64 << 20;
 pub struct Answer {
     pub status: u16,
     pub body: Vec<u8>,
+    /// The widest callback sites of a flamegraph, where the agent tells them.
+    pub figures: Option<String>,
 }
 
 static ACCESS: OnceLock<AccessArguments> = OnceLock::new();
@@ -138,8 +140,10 @@ fn read(endpoint: &Endpoint, asked: Result<Response<Body>, ureq::Error>) -> Resu
                        the process";
         return Err(failure(because.to_owned()));
     }
+    let figures = response.headers().get("x-loopscope-figures").and_then(|text| text.to_str().ok());
+    let figures = figures.map(str::to_owned);
     let body = response.body_mut().with_config().limit(BODY_BYTES_MAX).read_to_vec().map_err(refused)?;
-    Ok(Answer { status, body })
+    Ok(Answer { status, body, figures })
 }
 
 fn explain(error: &ureq::Error) -> String {

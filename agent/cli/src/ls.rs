@@ -2,6 +2,7 @@
 
 use crate::args::LsArguments;
 use crate::error::Failure;
+use crate::incidents::moment;
 use crate::output::{print, tell};
 use crate::pages::{LoopPage, Process};
 use crate::paint::Paint;
@@ -31,26 +32,36 @@ pub fn run(options: &LsArguments) -> Result<(), Failure> {
     if options.json {
         return view::print(&view::observe(&mut Observer::new(), &processes));
     }
-    let (ended, shown): (Vec<Process>, Vec<Process>) =
-        processes.into_iter().partition(|process| !options.ended && has_ended_idle(process));
-    let shown = if shown.is_empty() { nothing() } else { table(Paint::stdout(), &shown, options.workers) };
-    print(&(shown + &left_out(ended.len())))
-}
-
-/// Tells whether a process was killed while all its loops waited for events: as one is that was told to end.
-fn has_ended_idle(process: &Process) -> bool {
-    let is_idle =
-        |entry: &LoopPage| read(entry).is_ok_and(|page| row(process, entry, &page).now.busy_ns == 0);
-    !process.is_alive && process.damaged.is_empty() && process.loops.iter().all(is_idle)
-}
-
-/// Says how many processes are not shown.
-fn left_out(count: usize) -> String {
-    match count {
-        0 => String::new(),
-        1 => "1 more ended while it was idle: loopscope ls --ended\n".to_owned(),
-        _ => format!("{count} more ended while they were idle: loopscope ls --ended\n"),
+    if processes.is_empty() {
+        return print(&nothing());
     }
+    let (left_out, shown): (Vec<Process>, Vec<Process>) =
+        processes.into_iter().partition(|process| !options.all && ended_idle(process));
+    let mut text = match shown.as_slice() {
+        [] => "No instrumented process runs.\n".to_owned(),
+        shown => table(Paint::stdout(), shown, options.workers),
+    };
+    match left_out.len() {
+        0 => {}
+        1 => text += "1 process ended while it was idle; --all lists it.\n",
+        count => text += &format!("{count} processes ended while they were idle; --all lists them.\n"),
+    }
+    print(&text)
+}
+
+/// Tells whether a process has ended while none of its loops did anything: nothing is to be learned from it.
+fn ended_idle(process: &Process) -> bool {
+    let was_idle = |entry: &LoopPage| {
+        let page = entry.read();
+        page.is_ok_and(|page| page.now_values(entry.last_moment(&page), entry.clock()).busy_ns == 0)
+    };
+    !process.is_alive && process.damaged.is_empty() && process.loops.iter().all(was_idle)
+}
+
+/// Returns the moment at which an ended loop is last known to have lived, in nanoseconds since 1970.
+fn last_unix_ns(entry: &LoopPage, page: &Page) -> u64 {
+    let lived_ns = entry.clock().ns_between(page.created(), entry.last_moment(page));
+    entry.facts.created_unix_ns.saturating_add(lived_ns)
 }
 
 fn nothing() -> String {
@@ -89,6 +100,8 @@ struct Row {
     /// Busy time since the loop began, and all time, in nanoseconds; `None` where its runtime cannot know.
     times: Option<(u64, u64)>,
     agent: Option<AgentAddress>,
+    /// When the loop is last known to have lived, of an ended one: nanoseconds since 1970.
+    last_unix_ns: Option<u64>,
 }
 
 fn row(process: &Process, entry: &LoopPage, page: &Page) -> Row {
@@ -111,7 +124,8 @@ fn row(process: &Process, entry: &LoopPage, page: &Page) -> Row {
     let expected = now.expected.and_then(|site| page.sites().read_one(site)).map(|site| site.label());
     let runtime = &snapshot.facts.description;
     let times = runtime.knows(Fact::Time).then_some((snapshot.active_ns, all_ns));
-    Row { state, now, what, drain: drain(&now, runtime), inside, expected, times, agent }
+    let last_unix_ns = (state == State::Ended).then(|| last_unix_ns(entry, page));
+    Row { state, now, what, drain: drain(&now, runtime), inside, expected, times, agent, last_unix_ns }
 }
 
 /// Says what runs: `timer parse (src/x.rs:40)`, or the phase where the loop is between two callbacks.
@@ -155,13 +169,22 @@ impl Row {
                 "stopped".to_owned(),
                 format!("in {what}{}{inside}, busy for {}", self.drain, show_ns(now.busy_ns)),
             ),
-            State::Ended if now.busy_ns == 0 => ("ended".to_owned(), "was idle".to_owned()),
+            State::Ended if now.busy_ns == 0 => {
+                ("ended".to_owned(), format!("was idle{}", self.last_words()))
+            }
             State::Ended => {
                 let busy = show_ns(now.busy_ns);
-                let text = format!("was in {what}{}{inside}, busy for at least {busy}", self.drain);
+                let drain = &self.drain;
+                let last = self.last_words();
+                let text = format!("was in {what}{drain}{inside}, busy for at least {busy}{last}");
                 ("ended".to_owned(), text)
             }
         }
+    }
+
+    /// Returns `; last seen 2026-11-29 04:12:01 UTC` of an ended loop.
+    fn last_words(&self) -> String {
+        self.last_unix_ns.map_or_else(String::new, |ns| format!("; last seen {}", moment::utc_second(ns)))
     }
 
     fn inside_words(&self) -> String {
@@ -372,6 +395,7 @@ mod tests {
             expected: None,
             times: Some((1, 2)),
             agent: None,
+            last_unix_ns: None,
         }
     }
 
@@ -388,13 +412,6 @@ mod tests {
         ] {
             assert_eq!(row_of(state, busy_ns).text(), (short.to_owned(), detail.to_owned()));
         }
-    }
-
-    #[test]
-    fn what_is_not_shown_is_counted() {
-        assert_eq!(left_out(0), "");
-        assert_eq!(left_out(1), "1 more ended while it was idle: loopscope ls --ended\n");
-        assert_eq!(left_out(3), "3 more ended while they were idle: loopscope ls --ended\n");
     }
 
     #[test]

@@ -10,9 +10,12 @@ use crate::access::Access;
 use crate::state::Asked;
 use http_body_util::{BodyExt, Empty};
 use hyper::body::{Body, Bytes};
-use hyper::header::{AUTHORIZATION, CONTENT_DISPOSITION, CONTENT_TYPE, HOST, HeaderValue, RETRY_AFTER};
+use hyper::header::{
+    AUTHORIZATION, CONTENT_DISPOSITION, CONTENT_TYPE, HOST, HeaderName, HeaderValue, RETRY_AFTER,
+};
 use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
+use loopscope_http::answer::FIGURES_HEADER;
 use loopscope_http::auth::INTENT_HEADER;
 use loopscope_probe::agent_address::AgentAddress;
 use std::fmt::Display;
@@ -35,6 +38,9 @@ const CONNECT: Duration = Duration::from_secs(1);
 /// Most bytes of an answer that is handed on: the longest profile, and some.
 const BYTES_MAX: usize = 64 << 20;
 
+/// Most bytes of the figures beside it.
+const FIGURES_MAX: usize = 8 << 10;
+
 /// What an agent answered.
 #[derive(Debug)]
 pub(crate) struct Forwarded {
@@ -42,6 +48,8 @@ pub(crate) struct Forwarded {
     pub content_type: String,
     /// The name of the file that it is to be saved as.
     pub file: Option<String>,
+    /// The widest sites of a flamegraph.
+    pub figures: Option<String>,
     /// When it wants to be asked again.
     pub retry_after_s: Option<u64>,
     pub body: Vec<u8>,
@@ -212,10 +220,14 @@ async fn read(response: Response<hyper::body::Incoming>, wanted: Wanted) -> Resu
     let text = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
     let content_type = text(CONTENT_TYPE).unwrap_or_default().to_owned();
     let file = text(CONTENT_DISPOSITION).and_then(file_of);
+    // What a header may have, and no more of it than a line.
+    let figures = text(HeaderName::from_static(FIGURES_HEADER))
+        .filter(|text| text.len() < FIGURES_MAX)
+        .map(str::to_owned);
     let retry_after_s = text(RETRY_AFTER).and_then(|text| text.parse().ok());
     let status = response.status().as_u16();
     let body = collect(response.into_body(), wanted).await?;
-    Ok(Forwarded { status, content_type, file, retry_after_s, body })
+    Ok(Forwarded { status, content_type, file, figures, retry_after_s, body })
 }
 
 /// Reads a body as far as it is wanted, and no further.

@@ -3,7 +3,7 @@
 use crate::service::HostService;
 use loopscope_http::live::Source;
 use loopscope_probe::proc::Stat;
-use loopscope_report::live::{Seen, View};
+use loopscope_report::live::{PastView, Seen, View};
 
 impl Source for HostService {
     fn seen(&self) -> Vec<Seen> {
@@ -19,6 +19,10 @@ impl Source for HostService {
             });
         });
         seen
+    }
+
+    fn recent(&self) -> Vec<PastView> {
+        self.shared.state().recent.views()
     }
 
     fn complete(&self, view: &mut View) {

@@ -26,6 +26,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
+/// What the live page is called until it has a view.
+const TITLE: &str = "this host";
+
 const ENDPOINTS: &str = "\
 /live                                  the live page of all loops, for browsers; they get it at / too
 /metrics                               Prometheus metrics of all loops of this host, with the labels pid, name, loop, runtime
@@ -118,9 +121,9 @@ impl HostService {
 
     fn answer_at_once(&self, path: &str, request: &Parts) -> Answer {
         match path {
-            "/" if page::wants_html(&request.headers) => page::page().negotiated(),
+            "/" if page::wants_html(&request.headers) => page::page(TITLE).negotiated(),
             "/" => Answer::text(200, self.overview()).negotiated(),
-            PAGE => page::page(),
+            PAGE => page::page(TITLE),
             FILES => page::file(request.uri.path()),
             METRICS => {
                 let format = negotiate::format(&request.headers);
@@ -218,7 +221,9 @@ impl HostService {
                     // What it says of whom it refuses is about this server, and not about who asked this one.
                     body.splice(..0, format!("the agent of {pid} {name} refuses this server: ").into_bytes());
                 }
-                Answer::forwarded(answer.status, &answer.content_type, answer.file, body).retried_after(later)
+                Answer::forwarded(answer.status, &answer.content_type, answer.file, body)
+                    .with_figures(answer.figures)
+                    .retried_after(later)
             }
             Err(NoAnswer::Full) => {
                 self.note(Outcomes { dropped: 1, ..Outcomes::default() });

@@ -11,6 +11,7 @@ use loopscope_probe::process_id::ProcessId;
 use loopscope_probe::{Page, Ticks, directory};
 use loopscope_report::diagnose::{reconstruct, under_way};
 use loopscope_report::incident::Incident;
+use loopscope_report::live::{LOOPS_MAX, Recent, Seen};
 use loopscope_report::metrics::format::Format;
 use loopscope_report::metrics::page::{Rendered, render_host};
 use loopscope_report::metrics::self_metrics::SelfMetrics;
@@ -34,6 +35,8 @@ pub(crate) struct HostState {
     pub registry: LoopRegistry,
     pub forwards: Outcomes,
     pub accounts: SelfMetrics,
+    /// For who opens the live page.
+    pub recent: Recent,
     followed: Option<Ticks>,
     last_tick: Ticks,
     /// What pages of the dead tell, by their path: it does not change any more.
@@ -65,6 +68,7 @@ impl HostState {
             registry,
             forwards: Outcomes::default(),
             accounts: SelfMetrics::new(&PATHS, AgentView::default()),
+            recent: Recent::default(),
             followed: None,
             last_tick: Ticks::NONE,
             told: HashMap::new(),
@@ -76,9 +80,29 @@ impl HostState {
     /// are still followed.
     pub(crate) fn tick(&mut self, now: Ticks) -> (Duration, Vec<String>) {
         let seen = self.look(now);
+        if self.recent.is_due(now.0) {
+            self.record_recent(now);
+        }
         self.accounts.note_tick(unix_ns());
         self.last_tick = now;
         seen
+    }
+
+    /// Takes a sample of the living loops, the first ones, for who opens the live page later.
+    fn record_recent(&mut self, now: Ticks) {
+        let mut seen = Vec::new();
+        let mut room = LOOPS_MAX;
+        self.registry.read_wanted(
+            |entry| entry.end.is_none(),
+            |entry, reading| {
+                let Some(left) = room.checked_sub(1) else { return };
+                room = left;
+                let Ok(reading) = reading else { return };
+                let one = Seen::of(reading.page, reading.clock, reading.at);
+                seen.push(one.called(&entry.watch.called).numbered(entry.number));
+            },
+        );
+        self.recent.record(seen, now.0, unix_ns());
     }
 
     /// Takes one look; `now` is a moment on the monotonic clock. Returns how long the loops can be left alone, and what

@@ -1,13 +1,13 @@
 // Numbers for people: three digits, and the unit that fits.
 
-const short = (value) => (value < 9.95 ? value.toFixed(1) : value.toFixed(0));
+const digits = (value) => (value < 9.95 ? value.toFixed(1) : value.toFixed(0));
 
 /** `0`, `240 µs`, `1.4 ms`, `412 ms`, `1.2 s`, `2 m 05 s`. */
 export function duration(ns) {
   if (ns <= 0) return "0";
-  if (ns < 999_500) return ns < 1_000 ? `${ns} ns` : `${short(ns / 1e3)} µs`;
-  if (ns < 999_500_000) return `${short(ns / 1e6)} ms`;
-  if (ns < 99_500_000_000) return `${short(ns / 1e9)} s`;
+  if (ns < 999_500) return ns < 1_000 ? `${ns} ns` : `${digits(ns / 1e3)} µs`;
+  if (ns < 999_500_000) return `${digits(ns / 1e6)} ms`;
+  if (ns < 99_500_000_000) return `${digits(ns / 1e9)} s`;
   const seconds = Math.round(ns / 1e9);
   if (seconds < 7200) return `${Math.floor(seconds / 60)} m ${String(seconds % 60).padStart(2, "0")} s`;
   const minutes = Math.round(ns / 60e9);
@@ -26,7 +26,7 @@ export function rate(value) {
   if (value === 0) return "0";
   if (value < 9.95) return value.toFixed(1);
   if (value < 9_950) return value.toFixed(0);
-  return value < 995_000 ? `${short(value / 1e3)} k` : `${short(value / 1e6)} M`;
+  return value < 995_000 ? `${digits(value / 1e3)} k` : `${digits(value / 1e6)} M`;
 }
 
 /** `0 B`, `4.1 KiB`, `312 MiB`. */
@@ -34,7 +34,7 @@ export function bytes(value) {
   const units = ["B", "KiB", "MiB", "GiB", "TiB"];
   const step = Math.min(Math.floor(Math.log2(Math.max(value, 1)) / 10), units.length - 1);
   const scaled = value / 1024 ** step;
-  return `${step === 0 ? scaled.toFixed(0) : short(scaled)} ${units[step]}`;
+  return `${step === 0 ? scaled.toFixed(0) : digits(scaled)} ${units[step]}`;
 }
 
 /** `03:12:07`, as the clock on the wall shows it here. */
@@ -56,6 +56,11 @@ export function poolWords(threads, busy, queued) {
   else if (hasThreads) parts.push(count(threads, "thread"));
   if (queued !== null && queued !== undefined) parts.push(`${queued.toLocaleString("en")} waiting`);
   return parts.join(", ");
+}
+
+/** Leaves the folders away: `flush (src/app/x.rs:40)` is `flush (x.rs:40)`. For rows, where the end would be cut off. */
+export function short(words) {
+  return words.replace(/[^\s(]*\//g, "");
 }
 
 /** `1 loop`, `5 loops`. */

@@ -1,6 +1,9 @@
 // What the charts show: the last two minutes of every loop.
 
 const SPAN_MS = 120_000;
+/** What "of late" is, for how long a loop was blocked, and how much of it must be known. */
+const BLOCKED_MS = 60_000;
+const BLOCKED_KNOWN_MS = 5000;
 /** How long single sites and queues are told. */
 const DETAIL_MS = 60_000;
 // Some more than two a second for two minutes.
@@ -11,9 +14,10 @@ export class History {
     this.loops = new Map();
   }
 
-  /** Takes the samples of a view, and forgets loops that are not in it. */
+  /** Takes the samples of a view, and forgets loops that are not in it. The first view of a server has what came before. */
   add(view) {
     const at = view.unix_ns / 1e6;
+    for (const past of view.past ?? []) this.#remember(past, at);
     const there = new Set();
     for (const process of view.processes) {
       for (const loop of process.loops.flatMap((loop) => [loop, ...loop.workers])) {
@@ -36,7 +40,7 @@ export class History {
     const samples = this.of(id);
     const newest = samples.at(-1)?.at ?? 0;
     const from = newest - span;
-    const total = samples.reduce((sum, sample) => sum + (sample.at > from ? sample.at - sample.since : 0), 0) || 1;
+    const total = samples.reduce((sum, sample) => sum + (sample.at > from && !sample.isCoarse ? sample.at - sample.since : 0), 0) || 1;
     const sites = new Map();
     for (const sample of samples) {
       const weight = sample.at > from ? (sample.at - sample.since) / total : 0;
@@ -58,7 +62,7 @@ export class History {
   drainsOf(id, span) {
     const samples = this.of(id);
     const from = (samples.at(-1)?.at ?? 0) - span;
-    const recent = samples.filter((sample) => sample.at > from);
+    const recent = samples.filter((sample) => sample.at > from && !sample.isCoarse);
     const total = recent.reduce((sum, sample) => sum + sample.at - sample.since, 0) || 1;
     const queues = new Map();
     for (const sample of recent) {
@@ -77,6 +81,27 @@ export class History {
     return [...queues.values()];
   }
 
+  /** Returns what part of the last minute, or of as much of it as is known, a loop was blocked; 0 where nothing is known. */
+  blockedRatio(id) {
+    const samples = this.of(id);
+    const newest = samples.at(-1);
+    const first = samples.find((sample) => sample.at >= (newest?.at ?? 0) - BLOCKED_MS);
+    const length = newest && first ? newest.at - first.at : 0;
+    return length > BLOCKED_KNOWN_MS ? Math.min((newest.blocked - first.blocked) / 1e6 / length, 1) : 0;
+  }
+
+  /** Takes a sample of before the first view, where nothing better is there. */
+  #remember(past, now) {
+    const at = past.unix_ns / 1e6;
+    if (at > now) return;
+    for (const loop of past.loops) {
+      const first = this.of(loop.id)[0];
+      if (first && !first.isCoarse) continue;
+      const isNewer = (sample) => sample.at >= at;
+      if (!this.of(loop.id).some(isNewer)) this.#push({ ...loop, sites: [], drains: [], stalls: loop, isCoarse: true }, at);
+    }
+  }
+
   #push(loop, at) {
     let samples = this.loops.get(loop.id);
     if (!samples) this.loops.set(loop.id, (samples = []));
@@ -87,6 +112,8 @@ export class History {
       p50: loop.lag?.p50_ns ?? null,
       p99: loop.lag?.p99_ns ?? null,
       max: loop.lag?.max_ns ?? null,
+      blocked: loop.stalls.blocked_ns,
+      isCoarse: loop.isCoarse ?? false,
       sites: loop.sites,
       drains: loop.drains,
       phases: Object.fromEntries(loop.phases.map((phase) => [phase.phase, phase.share_ratio])),

@@ -2,7 +2,7 @@
 
 import { ask, guardLink, readJson, showPicture } from "./ask.js";
 import { byId, fill, make, mark, say, showSite } from "./element.js";
-import { clock, count, duration, known, percent, poolWords, rate } from "./format.js";
+import { clock, count, duration, known, percent, poolWords, rate, short } from "./format.js";
 import { blame, called } from "./statement.js";
 import { drawTimeline } from "./timeline.js";
 
@@ -32,6 +32,7 @@ export class Incidents {
 
   /** Looks whether a view gives reason to ask for lists. */
   update(view) {
+    this.isHost = view.processes.length > 1;
     const isNews = ({ loops }) =>
       loops.some(({ stalls, state, pool }) => stalls.warning_count_new > 0 || state.kind === "stalled" || pool?.saturated_ns > 0);
     view.processes.filter(({ base }) => base !== null).forEach((process) => {
@@ -83,8 +84,9 @@ export class Incidents {
       const [when, long, what] = item.firstElementChild.children;
       say(when, clock(incident.begin_unix_ns));
       say(long, `${duration(incident.duration_ns)}${incident.is_over ? "" : " …"}`);
-      say(what, `${called(incident)} ${blame(incident)}`);
-      mark(what, "title", incident.summary);
+      // That a stall is a block is not worth the room of a line number.
+      say(what, `${called(incident)}${this.isHost ? ` ${incident.pid}` : ""} ${short(blame(incident)).replace(/^blocked by /, "")}`);
+      mark(what, "title", `${called(incident)} ${blame(incident)}: ${incident.summary}`);
       mark(item, "data-open", !incident.is_over);
     });
   }

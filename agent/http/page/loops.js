@@ -1,7 +1,7 @@
 // The list of loops: sortable, filterable, one row each; a stalled loop is on top whatever the order.
 
 import { byId, make, mark, say } from "./element.js";
-import { count, duration, known } from "./format.js";
+import { count, duration, known, short } from "./format.js";
 import { colour, translucent } from "./theme.js";
 import { entriesOf, lanes, loopsOf, ofWorker } from "./statement.js";
 
@@ -17,6 +17,7 @@ const ORDERS = {
   lag: (a, b) => (b.loop.lag?.p99_ns ?? -1) - (a.loop.lag?.p99_ns ?? -1),
   busy: (a, b) => (b.loop.utilization_ratio ?? -1) - (a.loop.utilization_ratio ?? -1),
   stalls: (a, b) => b.loop.stalls.warning_count - a.loop.stalls.warning_count,
+  trouble: (a, b) => b.blocked - a.blocked || b.process.is_alive - a.process.is_alive || ORDERS.busy(a, b),
 };
 
 export class LoopList {
@@ -27,10 +28,18 @@ export class LoopList {
     this.unfolded = new Set();
     this.order = "name";
     this.isReversed = false;
+    this.isOrderChosen = false;
+    this.showsEnded = false;
     this.ordered = 0;
     this.body = byId("loop-rows");
     this.filter = byId("filter");
     this.filter.addEventListener("input", () => this.#reorder(true));
+    this.ended = byId("ended");
+    this.ended.addEventListener("click", () => {
+      this.showsEnded = !this.showsEnded;
+      mark(this.ended, "aria-pressed", String(this.showsEnded));
+      this.#reorder(true);
+    });
     this.body.addEventListener("keydown", (event) => this.#key(event));
     for (const button of document.querySelectorAll("[data-sort]")) {
       button.addEventListener("click", () => this.#sortBy(button));
@@ -41,8 +50,18 @@ export class LoopList {
   update(view, history, picked) {
     const all = loopsOf(view);
     this.filter.hidden = all.length < FILTER_FROM;
-    const number = all.reduce((sum, { loop }) => sum + (loop.workers.length || 1), 0);
-    say(byId("loops-title"), number === 1 ? `1 ${all[0].loop.words.lane}` : `${number} ${lanes(view)}`);
+    const isHost = view.processes.length > 1;
+    mark(this.body, "data-host", isHost);
+    // Of a host, what is wrong is wanted first; of one process, a loop is where it was.
+    if (!this.isOrderChosen) this.order = isHost ? "trouble" : "name";
+    const ended = all.filter(({ process }) => !process.is_alive).length;
+    this.hidesEnded = ended > 0 && ended < all.length;
+    const counted = all.filter(({ process }) => !this.hidesEnded || process.is_alive);
+    const number = counted.reduce((sum, { loop }) => sum + (loop.workers.length || 1), 0);
+    say(byId("loops-title"), number === 1 ? `1 ${counted[0].loop.words.lane}` : `${number} ${lanes(view)}`);
+    if (isHost && !this.isOrderChosen) document.querySelectorAll("#loops th").forEach((th) => mark(th, "aria-sort", null));
+    this.ended.hidden = !this.hidesEnded;
+    say(this.ended, `${count(ended, "loop")} ended`);
     const there = new Set();
     let hasChanged = false;
     const isShown = ({ runtime, loop }) => !runtime || this.unfolded.has(runtime.id) || loop.id === picked;
@@ -56,7 +75,7 @@ export class LoopList {
       const isStalled = entry.loop.state.kind === "stalled";
       hasChanged ||= isStalled !== row.isStalled;
       row.isStalled = isStalled;
-      row.entry = entry;
+      row.entry = { ...entry, blocked: Math.round(history.blockedRatio(entry.loop.id) * 50) };
       this.#show(row, view, history, picked);
     }
     for (const [id, row] of this.rows) {
@@ -105,7 +124,8 @@ export class LoopList {
     mark(row.fold, "aria-label", count(loop.workers.length, "worker"));
     mark(row.fold, "title", count(loop.workers.length, "worker"));
     mark(row.fold, "aria-expanded", String(isOpen));
-    say(row.pid, view.processes.length > 1 ? ` ${process.name} ${process.pid}` : "");
+    say(row.pid, view.processes.length > 1 ? `${process.name} ${process.pid}` : "");
+    mark(row.pid, "title", view.processes.length > 1 ? `${process.name} ${process.pid}` : null);
     say(row.now, words(loop));
     mark(row.now, "title", state.running?.words);
     say(row.lagText, known(loop.lag, ({ p99_ns }) => duration(p99_ns)));
@@ -126,6 +146,7 @@ export class LoopList {
     const order = button.dataset.sort;
     this.isReversed = this.order === order && !this.isReversed;
     this.order = order;
+    this.isOrderChosen = true;
     for (const th of document.querySelectorAll("#loops th")) {
       const isOwn = th.contains(button);
       const rises = (order === "name") !== this.isReversed;
@@ -151,7 +172,8 @@ export class LoopList {
     const sorted = [...this.rows.values()].sort(compare);
     sorted.forEach((row, index) => {
       const { process, loop } = row.entry;
-      row.tr.hidden = text !== "" && !`${loop.name} ${process.name} ${process.pid}`.toLowerCase().includes(text);
+      const isLeftOut = this.hidesEnded && !this.showsEnded && !process.is_alive;
+      row.tr.hidden = isLeftOut || (text !== "" && !`${loop.name} ${process.name} ${process.pid}`.toLowerCase().includes(text));
       // Moving a row takes the focus from it, so only those move that must.
       if (this.body.children[index] !== row.tr) this.body.insertBefore(row.tr, this.body.children[index] ?? null);
     });
@@ -184,9 +206,9 @@ function words(loop) {
     case "stopped":
       return `${lead(loop)}stopped`;
     case "ended":
-      return state.busy_ns > 0 ? `ended in ${state.running?.words ?? "?"}` : "ended";
+      return state.busy_ns > 0 ? `ended in ${short(state.running?.words ?? "?")}` : "ended";
     default:
-      return state.running?.kind ? state.running.words : "running";
+      return state.running?.kind ? short(state.running.words) : "running";
   }
 }
 

@@ -72,7 +72,7 @@ function show() {
     capture.update(entry.process, entry.loop);
   }
   const said = tell();
-  const isTrouble = said.mood !== "calm";
+  const isTrouble = said.mood !== "calm" && said.mood !== "uneasy";
   mark(byId("icon"), "href", isTrouble ? "page/icon-trouble.svg" : "page/icon.svg");
   document.title = `${isTrouble ? `${said.headline} · ` : ""}${whose(view)} · loopscope`;
   if (!isGrowing) requestAnimationFrame(grow);
@@ -84,7 +84,7 @@ function whose({ processes }) {
 }
 
 function tell() {
-  const said = statement.state(view, performance.now() - came, incidents.newest);
+  const said = statement.state(view, performance.now() - came, incidents.newest, past);
   statement.show(said, incidents.newest, (incident) => incidents.open(incident));
   return said;
 }

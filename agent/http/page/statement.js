@@ -2,10 +2,13 @@
 // stall began, that all is well again, that the process is gone.
 
 import { byId, fill, make, mark, say } from "./element.js";
-import { clock, count, duration } from "./format.js";
+import { clock, count, duration, percent, short } from "./format.js";
 
 // So long after it ended, a stall is what the page is about; a short one would be gone before it was read.
 const FRESH_MS = 6000;
+
+// A loop that was blocked for less of the last minute is well.
+const LATE_RATIO = 0.02;
 
 let announced = "";
 
@@ -43,8 +46,8 @@ export function title(view, { process, loop }) {
   return view.processes.length > 1 ? `${loop.name} (${process.name} ${process.pid})` : loop.name;
 }
 
-/** Says what is so; `elapsed` milliseconds after the view came. `incident` is the newest there is. */
-export function state(view, elapsed, incident) {
+/** Says what is so; `elapsed` milliseconds after the view came. `incident` is the newest there is, `past` what came before. */
+export function state(view, elapsed, incident, past) {
   const all = loopsOf(view);
   const longest = (a, b) => b.loop.state.busy_ns - a.loop.state.busy_ns;
   const stalled = all.filter(({ loop }) => loop.state.kind === "stalled").sort(longest);
@@ -54,8 +57,25 @@ export function state(view, elapsed, incident) {
   if (all.length > 0 && all.every(({ process }) => !process.is_alive)) return ofTheDead(view, all);
   if (full.length > 0) return ofFullPool(view, full, elapsed);
   const end = incident ? (incident.begin_unix_ns + incident.duration_ns) / 1e6 : 0;
-  if (incident?.is_over && now - end < FRESH_MS) return ofFresh(incident, now - end);
-  return ofCalm(view, all);
+  if (incident?.is_over && now - end < FRESH_MS) return ofFresh(view, incident, now - end);
+  return ofLate(view, all, past) ?? ofCalm(view, all);
+}
+
+/** A loop answers now, and was blocked for much of the last minute: that is not well. */
+function ofLate(view, all, past) {
+  const alive = all.filter(({ process }) => process.is_alive);
+  const worst = alive
+    .map((entry) => ({ entry, ratio: past?.blockedRatio(entry.loop.id) ?? 0 }))
+    .sort((a, b) => b.ratio - a.ratio)[0];
+  if (!worst || worst.ratio < LATE_RATIO) return null;
+  const { headline, explanation, spoken } = ofCalm(view, all);
+  const who = alive.length === 1 ? "it" : title(view, worst.entry);
+  return {
+    mood: "uneasy",
+    headline: `${headline} now; ${who} was blocked for ${percent(worst.ratio)} of the last minute`,
+    explanation,
+    spoken,
+  };
 }
 
 function ofStalls(view, stalled, elapsed) {
@@ -110,8 +130,9 @@ function ofFullPool(view, full, elapsed) {
   };
 }
 
-function ofFresh(incident, ago) {
-  const what = incident.kind === "pool" ? `the pool of ${called(incident)} was full` : `${called(incident)} was stalled`;
+function ofFresh(view, incident, ago) {
+  const name = view.processes.length > 1 ? `${called(incident)} (${incident.process} ${incident.pid})` : called(incident);
+  const what = incident.kind === "pool" ? `the pool of ${name} was full` : `${name} was stalled`;
   return {
     mood: "trouble",
     headline: `${what} for ${duration(incident.duration_ns)}`,
@@ -202,7 +223,7 @@ export function show({ mood, headline, explanation, spoken, isOfLast }, last, op
   say(byId("headline"), /^(all|the|no) /.test(headline) ? capital : headline);
   say(byId("explanation"), explanation);
   fill(byId("last"), last ? [last] : [], () => make("span"), (span, incident) => {
-    const text = isOfLast ? "" : `last incident: ${clock(incident.begin_unix_ns)}, ${called(incident)} ${duration(incident.duration_ns)} ${blame(incident)}`;
+    const text = isOfLast ? "" : `last incident: ${clock(incident.begin_unix_ns)}, ${called(incident)} ${duration(incident.duration_ns)} ${short(blame(incident))}`;
     const key = `${incident.id} ${text}`;
     if (span.dataset.key === key) return;
     span.dataset.key = key;

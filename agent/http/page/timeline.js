@@ -55,7 +55,9 @@ export function drawTimeline(canvas, incident) {
   moments.forEach((ns, index) => {
     const text = ns === 0 ? "begin" : `${ns > 0 ? "+" : "−"}${duration(Math.abs(ns))}`;
     const at = x(ns) - (index === moments.length - 1 ? context.measureText(text).width : 0);
-    if (index !== 0 || x(0) - x(first) > 70) context.fillText(text, at, height - 7);
+    // The one in the middle needs as much room as three.
+    const fits = index === 0 ? x(0) - x(first) > 70 : index !== 2 || x(last) - x(0) > 190;
+    if (fits) context.fillText(text, at, height - 7);
   });
   const readout = canvas.previousElementSibling?.querySelector("span");
   canvas.addEventListener("pointermove", (event) => {

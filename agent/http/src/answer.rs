@@ -14,6 +14,9 @@ use std::io::{self, Write};
 const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
 const SVG: &str = "image/svg+xml";
+/// The header that has the figures of a flamegraph.
+pub const FIGURES_HEADER: &str = "x-loopscope-figures";
+
 const UNKNOWN: &str = "application/octet-stream";
 
 /// The drawing carries its own script and style and needs nothing from anywhere. That script may be anybody's where an
@@ -39,6 +42,8 @@ pub struct Answer {
     policy: Option<&'static str>,
     /// What a browser or `curl -OJ` should call it; `None` for what is only read.
     file: Option<String>,
+    /// The widest callback sites of a flamegraph, as [`loopscope_report::profiles::widest::line`] writes them.
+    figures: Option<String>,
     /// How a client may prove who it is, where it has to.
     challenge: Option<&'static str>,
     /// After how many seconds to ask again; 1 where nobody knows.
@@ -60,6 +65,7 @@ impl Answer {
             is_gzip: false,
             policy: None,
             file: None,
+            figures: None,
             challenge: None,
             retry_after_s: None,
         }
@@ -83,6 +89,11 @@ impl Answer {
     pub fn file(format: profiles::Format, name: &str, body: Vec<u8>) -> Answer {
         let policy = (format == profiles::Format::Svg).then_some(SVG_POLICY);
         Answer { policy, file: Some(name.to_owned()), ..Answer::new(200, format.content_type(), body) }
+    }
+
+    /// Says which callback sites are widest in a file whose format does not tell it at a glance.
+    pub fn with_figures(self, figures: Option<String>) -> Answer {
+        Answer { figures, ..self }
     }
 
     /// Answers with a file of the live page.
@@ -141,6 +152,9 @@ impl Answer {
         }
         if let Some(file) = self.file.and_then(|name| disposition(is_svg, &name)) {
             headers.insert(header::CONTENT_DISPOSITION, file);
+        }
+        if let Some(figures) = self.figures.and_then(|text| HeaderValue::from_str(&text).ok()) {
+            headers.insert(FIGURES_HEADER, figures);
         }
         if let Some(ways) = self.challenge {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(ways));

@@ -14,9 +14,10 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::{fs, io};
+use std::{fmt, fs, io};
 
 /// The socket file's name until it is moved to where it belongs.
 const SOCKET_NAME: &str = "s";
@@ -45,6 +46,35 @@ impl Default for Listen {
         Listen::NextFree(SocketAddr::from((Ipv4Addr::LOCALHOST, 9464)))
     }
 }
+
+/// Reads what people write: `127.0.0.1:9464`, `localhost:9464`, `:9464` or `9464` (on 127.0.0.1), `unix:/path`, `off`.
+impl FromStr for Listen {
+    type Err = NoListen;
+
+    fn from_str(text: &str) -> Result<Listen, NoListen> {
+        if text.eq_ignore_ascii_case("off") {
+            return Ok(Listen::Nowhere);
+        }
+        if let Some(path) = text.strip_prefix("unix:") {
+            return if path.starts_with('/') { Ok(Listen::Unix(path.into())) } else { Err(NoListen) };
+        }
+        let port = text.strip_prefix("localhost:").or(text.strip_prefix(':')).unwrap_or(text);
+        let on_loopback = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        port.parse().map(on_loopback).or_else(|_| text.parse()).map(Listen::Exactly).map_err(|_| NoListen)
+    }
+}
+
+/// A text is no place to listen at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoListen;
+
+impl fmt::Display for NoListen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("write it as 127.0.0.1:9464, 9464, unix:/path or off")
+    }
+}
+
+impl std::error::Error for NoListen {}
 
 /// What clients must show, and what they may call the server, as the program configured it.
 #[derive(Clone, Debug, Default)]
@@ -293,6 +323,25 @@ mod tests {
         fs::remove_file(&path).unwrap();
         let message = open(Path::new("/nowhere/at/all")).unwrap_err().to_string();
         assert!(message.contains("/nowhere/at/all"), "{message}");
+    }
+
+    #[test]
+    fn addresses_are_what_they_look_like() {
+        let at = |text: &str| Some(Listen::Exactly(text.parse().unwrap()));
+        for (text, expected) in [
+            ("127.0.0.1:7000", at("127.0.0.1:7000")),
+            ("[::1]:0", at("[::1]:0")),
+            ("7000", at("127.0.0.1:7000")),
+            (":0", at("127.0.0.1:0")),
+            ("localhost:9", at("127.0.0.1:9")),
+            ("unix:/run/app.sock", Some(Listen::Unix("/run/app.sock".into()))),
+            ("off", Some(Listen::Nowhere)),
+            ("unix:app.sock", None),
+            ("of", None),
+            ("", None),
+        ] {
+            assert_eq!(text.parse::<Listen>().ok(), expected, "{text}");
+        }
     }
 
     #[test]

@@ -43,6 +43,7 @@ pub mod paths;
 mod peer_user;
 #[doc(hidden)]
 pub mod process;
+mod progress;
 #[doc(hidden)]
 pub mod query;
 #[doc(hidden)]

@@ -14,7 +14,7 @@ use crate::answer::Answer;
 use crate::query::pairs;
 use loopscope_probe::clock::unix_ns;
 use loopscope_probe::{Clock, Ticks};
-use loopscope_report::live::{Observer, Seen, View};
+use loopscope_report::live::{Observer, PastView, Seen, View};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Semaphore;
@@ -39,6 +39,10 @@ const VIEWERS_MAX: usize = 8;
 pub trait Source: Send + Sync {
     /// Copies the pages.
     fn seen(&self) -> Vec<Seen>;
+    /// Returns the samples of the last two minutes, for who has no view yet.
+    fn recent(&self) -> Vec<PastView> {
+        Vec::new()
+    }
     /// Says where the processes' incidents and captures are answered.
     fn complete(&self, view: &mut View);
 }
@@ -85,7 +89,8 @@ impl Live {
             sleep(Duration::from_nanos(INTERVAL_NS.saturating_sub(age_ns))).await;
             self.make(number, source);
         }
-        Answer::json(self.shared().body.clone())
+        let body = self.shared().body.clone();
+        Answer::json(if after.is_none() { with_past(body, &source.recent()) } else { body })
     }
 
     fn shared(&self) -> MutexGuard<'_, Shared> {
@@ -119,6 +124,16 @@ impl Live {
     }
 }
 
+/// Adds to a view what came before, in a field of its own.
+fn with_past(mut body: Vec<u8>, past: &[PastView]) -> Vec<u8> {
+    if body.pop() == Some(b'}') && !past.is_empty() {
+        body.extend_from_slice(b",\"past\":");
+        body.extend(serde_json::to_vec(past).unwrap_or_else(|_| b"[]".to_vec()));
+    }
+    body.push(b'}');
+    body
+}
+
 /// Reads which view the viewer has.
 fn after(query: &str) -> Result<Option<u64>, String> {
     let mut after = None;
@@ -146,6 +161,35 @@ mod tests {
         }
 
         fn complete(&self, _view: &mut View) {}
+    }
+
+    struct Remembering;
+
+    impl Source for Remembering {
+        fn seen(&self) -> Vec<Seen> {
+            Vec::new()
+        }
+
+        fn recent(&self) -> Vec<PastView> {
+            vec![PastView { unix_ns: 7, loops: Vec::new() }]
+        }
+
+        fn complete(&self, _view: &mut View) {}
+    }
+
+    #[test]
+    fn who_has_no_view_yet_is_told_what_came_before() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async {
+            let live = Live::default();
+            let past = |answer: &Answer| {
+                let view: serde_json::Value = serde_json::from_slice(answer.body()).unwrap();
+                view["past"][0]["unix_ns"].as_u64()
+            };
+            assert_eq!(past(&live.answer("", &Remembering).await), Some(7));
+            assert_eq!(past(&live.answer("after=2", &Remembering).await), None, "the others have it");
+            assert_eq!(past(&live.answer("", &Nobody).await), None);
+        });
     }
 
     fn number(answer: &Answer) -> u64 {

@@ -15,6 +15,9 @@ const STYLE: &str = "text/css; charset=utf-8";
 const DRAWING: &str = "image/svg+xml";
 const HTML: &str = "text/html; charset=utf-8";
 
+/// The title in the file.
+const TITLE: &str = "<title>loopscope</title>";
+
 macro_rules! files {
     // An array of (name, media type, bytes) of files in the folder `page`.
     ($($name:literal $media:ident,)*) => {
@@ -51,9 +54,15 @@ pub fn wants_html(headers: &HeaderMap) -> bool {
     html > 0 && html >= weight_of(headers, "text/plain")
 }
 
-/// Returns the page.
-pub fn page() -> Answer {
-    Answer::page(HTML, include_bytes!("../page/page.html"))
+/// Returns the page, of this process or server.
+pub fn page(title: &str) -> Answer {
+    let escaped = title.replace('&', "&amp;").replace('<', "&lt;");
+    let html = include_str!("../page/page.html").replacen(
+        TITLE,
+        &format!("<title>{escaped} · loopscope</title>"),
+        1,
+    );
+    Answer::page(HTML, html.as_bytes())
 }
 
 /// Tells whether a path is below the folder of the page's files.
@@ -80,7 +89,8 @@ mod tests {
 
     #[test]
     fn the_page_is_small_and_every_file_it_names_is_there() {
-        let html = String::from_utf8(page().body().to_vec()).unwrap();
+        let html = String::from_utf8(page("a<b> · pid 7").body().to_vec()).unwrap();
+        assert!(html.contains("<title>a&lt;b> · pid 7 · loopscope</title>"), "{html}");
         let names = html.split('"').filter_map(|part| part.strip_prefix("page/"));
         let missing: Vec<_> = names.filter(|name| file(&format!("/page/{name}")).status != 200).collect();
         assert!(missing.is_empty(), "{missing:?}");

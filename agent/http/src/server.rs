@@ -1,13 +1,14 @@
 //! Accepts connections and serves HTTP/1.1 on them, with limits on everything.
 //!
 //! All connections are tasks on the server's thread, so none of them can hold another up. A connection ends when its
-//! client is slow or silent (5 s for a request's head, from the answer before it on), not reading (30 s), or asks for too
-//! much (8 KiB of head).
+//! client is slow (5 s for a request's head, from its first byte on), not reading (30 s), idle for longer than usual scrape
+//! intervals (150 s; 5 s where half of the places are taken), or asks for too much (8 KiB of head).
 
 use crate::auth::Auth;
 use crate::client::Client;
 use crate::client::Peer;
 use crate::listener::{Listener, Stream};
+use crate::progress::{Followed, Limits, Progress, Step};
 use crate::service::Service;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
@@ -18,18 +19,20 @@ use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::convert::Infallible;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Semaphore;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::timeout;
 
 /// Connections open at once. A scraper or two, a probe and a person need five; a fleet of them at once finds room, too.
 const CONNECTIONS_MAX: usize = 128;
 
-/// Time for a request's head to arrive; hyper counts it from the end of the answer before, so it is also how long a
-/// connection may be idle.
+/// Time for a request's head to arrive, from its first byte on; the first one's, from the connection on.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a connection may be idle between two requests: scrapers ask every 15 to 60 s, some every two minutes, and keep theirs.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(150);
 
 /// Time for a client to take an answer.
 const QUIET_TIMEOUT: Duration = Duration::from_secs(30);
@@ -61,24 +64,25 @@ pub async fn serve(doorway: Listener, auth: Arc<Auth>, answers: Arc<dyn Service>
             continue;
         };
         let (answers, auth) = (answers.clone(), auth.clone());
+        let room = room.clone();
         tokio::spawn(async move {
-            welcome(stream, &auth, answers).await;
+            welcome(stream, &auth, answers, room).await;
             drop(place);
         });
     }
 }
 
 /// Makes a connection secure where that is wanted, and serves it.
-async fn welcome(stream: Stream, auth: &Auth, answers: Arc<dyn Service>) {
+async fn welcome(stream: Stream, auth: &Auth, answers: Arc<dyn Service>, room: Arc<Semaphore>) {
     let client = Arc::new(Client::new(stream.connection()));
     let Some(config) = &auth.web_config else {
-        let greeting = Greeting { client, peer: Peer::default(), headers: Vec::new() };
+        let greeting = Greeting { client, peer: Peer::default(), headers: Vec::new(), room };
         return converse(stream, Arc::new(greeting), answers).await;
     };
     if let Some(note) = config.refresh() {
         answers.warn(note);
     }
-    let greeting = |peer| Arc::new(Greeting { client, peer, headers: config.headers() });
+    let greeting = |peer| Arc::new(Greeting { client, peer, headers: config.headers(), room });
     match config.acceptor() {
         None => converse(stream, greeting(Peer::default()), answers).await,
         Some(acceptor) => {
@@ -95,6 +99,8 @@ struct Greeting {
     client: Arc<Client>,
     peer: Peer,
     headers: Vec<(HeaderName, HeaderValue)>,
+    /// Free places for connections.
+    room: Arc<Semaphore>,
 }
 
 /// Serves one connection until it ends or is silent for too long.
@@ -102,17 +108,17 @@ async fn converse<S>(stream: S, greeting: Arc<Greeting>, answers: Arc<dyn Servic
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let deadline = Deadline::after(QUIET_TIMEOUT);
-    let service_deadline = deadline.clone();
+    let progress = Progress::new(greeting.clone());
+    let (of_service, too_late) = (progress.clone(), progress.clone());
     let service = service_fn(move |request: Request<Incoming>| {
-        let (answers, greeting, deadline) = (answers.clone(), greeting.clone(), service_deadline.clone());
+        let (answers, greeting, progress) = (answers.clone(), greeting.clone(), of_service.clone());
         async move {
-            deadline.move_to(ANSWER_TIMEOUT);
+            progress.enter(Step::Answering);
             let (mut parts, _body) = request.into_parts();
             parts.extensions.insert(greeting.peer);
             parts.extensions.insert(greeting.client.clone());
             let mut response = answers.answer(&parts).await.into_response();
-            deadline.move_to(QUIET_TIMEOUT);
+            progress.enter(Step::Sending);
             for (name, value) in &greeting.headers {
                 response.headers_mut().insert(name, value.clone());
             }
@@ -121,35 +127,31 @@ where
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
+        // Ours is the shorter one.
+        .header_read_timeout(IDLE_TIMEOUT * 2)
         .max_buf_size(HEAD_BYTES)
         .max_headers(64)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(Followed { stream, progress }), service);
     let mut connection = pin!(connection);
-    loop {
-        let until = deadline.get();
-        let is_over = timeout_at(until, connection.as_mut()).await.is_ok();
-        // A request that came meanwhile has moved the deadline.
-        if is_over || deadline.get() <= until {
-            return;
+    tokio::select! {
+        _ = connection.as_mut() => {}
+        () = too_late.too_late() => {}
+    }
+}
+
+impl Limits for Greeting {
+    fn limit(&self, step: Step) -> Duration {
+        match step {
+            Step::Head => HEAD_TIMEOUT,
+            Step::Answering => ANSWER_TIMEOUT,
+            Step::Sending => QUIET_TIMEOUT,
+            // Idle connections take no more than half of the places from others for long.
+            Step::Idle if self.room.available_permits() < CONNECTIONS_MAX / 2 => HEAD_TIMEOUT,
+            Step::Idle => IDLE_TIMEOUT,
         }
     }
 }
 
-/// When a connection ends, whatever it is doing. Its task and its requests share it.
-#[derive(Clone)]
-struct Deadline(Arc<Mutex<Instant>>);
-
-impl Deadline {
-    fn after(length: Duration) -> Deadline {
-        Deadline(Arc::new(Mutex::new(Instant::now() + length)))
-    }
-
-    fn move_to(&self, from_now: Duration) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now() + from_now;
-    }
-
-    fn get(&self) -> Instant {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
+#[cfg(test)]
+#[path = "server_tests.rs"]
+mod tests;

@@ -35,4 +35,5 @@ pub mod metrics;
 pub mod profiles;
 mod protobuf;
 #[doc(hidden)]
+pub mod settings;
 pub mod words;

@@ -9,11 +9,12 @@ use loopscope_http::health::Health;
 use loopscope_http::paths::PATHS;
 use loopscope_http::process;
 use loopscope_probe::incident_id::IncidentId;
+use loopscope_probe::printable::printable;
 use loopscope_probe::proc::{Sched, own_sched_path};
 use loopscope_probe::{Clock, Ticks};
 use loopscope_report::duration::show_ns;
 use loopscope_report::incident::Incident;
-use loopscope_report::live::Seen;
+use loopscope_report::live::{PastView, Seen};
 use loopscope_report::metrics::format::Format;
 use loopscope_report::metrics::page::render;
 use loopscope_report::metrics::self_metrics::SelfMetrics;
@@ -77,11 +78,23 @@ impl AgentClient {
     pub(crate) fn metrics(&self, format: Format) -> Result<Vec<u8>, NoAnswer> {
         let begun = self.clock.now();
         let (loops, agent) = self.agent.ask_after_look(|state| (state.views(), state.agent_view()))?;
-        let agent = self.completed(agent);
+        let name = process_name(loops.first().map(|view| &*view.snapshot.facts.process));
+        let agent = AgentView { identity: Some((name, std::process::id())), ..self.completed(agent) };
         let host = self.recorder.as_ref().map(PrometheusHandle::render).unwrap_or_default();
         let page = render(format, &loops, &agent, &host);
         self.accounts().note_scrape(format, self.clock.now().since(begun), &page);
         Ok(page.body)
+    }
+
+    /// Returns the samples of the last two minutes; none where the agent's thread does not answer.
+    pub(crate) fn recent(&self) -> Vec<PastView> {
+        self.agent.ask(|agent| agent.state.recent()).unwrap_or_default()
+    }
+
+    /// Returns what the process is called, as its loops' pages say, or else by its program's file.
+    pub(crate) fn process_name(&self) -> String {
+        let seen = self.seen().unwrap_or_default();
+        process_name(seen.first().map(|seen| seen.process_name()))
     }
 
     /// Adds what this thread knows.
@@ -196,4 +209,14 @@ impl AgentClient {
     fn accounts(&self) -> MutexGuard<'_, SelfMetrics> {
         self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Returns what a process is called: as a page of it says, else by its program's file.
+fn process_name(told: Option<&str>) -> String {
+    let program = || {
+        let program = std::env::args_os().next().unwrap_or_default();
+        let name = PathBuf::from(program).file_name().unwrap_or_default().to_string_lossy().into_owned();
+        printable(&name).into_owned()
+    };
+    told.filter(|name| !name.is_empty()).map_or_else(program, str::to_owned)
 }

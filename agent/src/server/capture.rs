@@ -7,19 +7,27 @@ use crate::address_source::AddressSources;
 use crate::sample;
 use crate::sample::Plan;
 use loopscope_http::answer::Answer;
-use loopscope_http::capture_limit::{CaptureLimit, CapturePermit, Holder};
+use loopscope_http::capture_limit::{CaptureLimit, CapturePermit, Full, Holder};
 use loopscope_http::capture_request::CaptureRequest;
 use loopscope_probe::clock::unix_ns;
 use loopscope_probe::registry::LocalPage;
 use loopscope_probe::{Snapshot, registry};
 use loopscope_report::duration::show_ns;
+use loopscope_report::profiles::widest::{self, StackShape};
 use loopscope_report::profiles::{FlameError, Follower, Format, Of, Profile, Timeline};
+use std::collections::HashMap;
 use std::io;
 use std::time::Duration;
 use tokio::sync::oneshot;
 
 /// How often pages are read for a timeline: at 400,000 callbacks a second, a page is overwritten in this time.
 const FOLLOW: Duration = Duration::from_millis(10);
+
+/// How many callback sites are told beside a file.
+const SITES_TOLD: usize = 12;
+
+/// A file, and its widest callback sites where it has such.
+type Written = (Vec<u8>, Option<String>);
 
 /// Captures, few at once.
 #[derive(Clone, Debug, Default)]
@@ -46,7 +54,7 @@ impl Captures {
     pub(crate) async fn run(&self, wish: CaptureRequest, who: String) -> Answer {
         let slot = match self.take(&wish, who) {
             Ok(slot) => slot,
-            Err(refusal) => return refusal,
+            Err(refusal) => return *refusal,
         };
         if let Some(message) = unknown_loop(&wish) {
             return Answer::text(404, message);
@@ -57,7 +65,7 @@ impl Captures {
             _ => self.sampled(&wish, &slot).await,
         };
         match written {
-            Ok(body) => Answer::file(wish.format, &file_name(&wish), body),
+            Ok((body, figures)) => Answer::file(wish.format, &file_name(&wish), body).with_figures(figures),
             Err(FlameError::Empty) => Answer::text(404, nothing(&wish)),
             Err(error @ FlameError::NoStacks(_)) => Answer::text(404, format!("{error}\n")),
             Err(error @ FlameError::Unavailable(_)) => Answer::text(501, format!("{error}\n")),
@@ -70,7 +78,7 @@ impl Captures {
     pub(crate) async fn pull(&self, wish: CaptureRequest, who: String) -> Answer {
         let slot = match self.take(&wish, who) {
             Ok(slot) => slot,
-            Err(refusal) => return refusal,
+            Err(refusal) => return *refusal,
         };
         if let Some(message) = unknown_loop(&wish) {
             return Answer::text(404, message);
@@ -83,27 +91,30 @@ impl Captures {
     }
 
     /// Takes a slot, or says who has them.
-    fn take(&self, wish: &CaptureRequest, who: String) -> Result<CapturePermit, Answer> {
+    fn take(&self, wish: &CaptureRequest, who: String) -> Result<CapturePermit, Box<Answer>> {
         let what = if wish.format == Format::Trace { "timeline" } else { wish.of.name() };
         let length_ns = wish.seconds.saturating_mul(1_000_000_000);
         let taken = self.limit.take(Holder { name: wish.name.clone(), what, who, length_ns });
-        taken.map_err(|full| Answer::text(503, full.message).retried_after(Some(full.free_in_s)))
+        let refusal = |full: Full| Answer::text(503, full.message).retried_after(Some(full.free_in_s));
+        taken.map_err(|full| Box::new(refusal(full)))
     }
 
-    async fn sampled(&self, wish: &CaptureRequest, slot: &CapturePermit) -> Result<Vec<u8>, FlameError> {
+    async fn sampled(&self, wish: &CaptureRequest, slot: &CapturePermit) -> Result<Written, FlameError> {
         let asked = wish.clone();
-        let write =
-            move |profile: Profile| profile.write_sampled(asked.format, &title(&asked, profile.lasted_ns));
+        let write = move |profile: Profile| {
+            let file = profile.write_sampled(asked.format, &title(&asked, profile.lasted_ns))?;
+            Ok((file, figures(&profile)))
+        };
         self.sample(wish, slot, write).await
     }
 
     /// Samples, and writes the profile on the session's thread.
-    async fn sample(
+    async fn sample<T: Send + 'static>(
         &self,
         wish: &CaptureRequest,
         slot: &CapturePermit,
-        write: impl FnOnce(Profile) -> Result<Vec<u8>, FlameError> + Send + 'static,
-    ) -> Result<Vec<u8>, FlameError> {
+        write: impl FnOnce(Profile) -> Result<T, FlameError> + Send + 'static,
+    ) -> Result<T, FlameError> {
         let length = Duration::from_secs(wish.seconds);
         let plan = Plan { of: wish.of, length, hz: wish.hz, loop_name: wish.loop_name.clone() };
         let (send, mut written) = oneshot::channel();
@@ -119,7 +130,22 @@ impl Captures {
     }
 }
 
-async fn callbacks(wish: &CaptureRequest, slot: &CapturePermit) -> Result<Vec<u8>, FlameError> {
+/// Returns the widest callback sites of a profile.
+fn figures(profile: &Profile) -> Option<String> {
+    let sites = widest::sites(&profile.folded(), &shapes());
+    (!sites.is_empty()).then(|| widest::line(&sites, SITES_TOLD))
+}
+
+/// Returns what the frames of this process's loops are.
+fn shapes() -> HashMap<String, StackShape> {
+    let shape = |entry: &LocalPage| {
+        let facts = entry.page().facts();
+        (facts.name.clone(), StackShape::of(&facts.description))
+    };
+    registry::pages().iter().map(shape).collect()
+}
+
+async fn callbacks(wish: &CaptureRequest, slot: &CapturePermit) -> Result<Written, FlameError> {
     let copies = || snapshots(wish.loop_name.as_deref());
     let (begin_unix_ns, earlier) = (unix_ns(), copies());
     slot.wait(Duration::from_secs(wish.seconds)).await;
@@ -129,12 +155,13 @@ async fn callbacks(wish: &CaptureRequest, slot: &CapturePermit) -> Result<Vec<u8
         let mut profile = Profile::between(&earlier, &later);
         profile.begin_unix_ns = begin_unix_ns;
         profile.lasted_ns = lasted_ns;
-        profile.write(wish.format, &title(&wish, lasted_ns))
+        let file = profile.write(wish.format, &title(&wish, lasted_ns))?;
+        Ok((file, figures(&profile)))
     })
     .await?
 }
 
-async fn timeline(wish: &CaptureRequest, slot: &CapturePermit) -> Result<Vec<u8>, FlameError> {
+async fn timeline(wish: &CaptureRequest, slot: &CapturePermit) -> Result<Written, FlameError> {
     let begin_unix_ns = unix_ns();
     let is_wanted = |page: &LocalPage| wish.loop_name.as_ref().is_none_or(|name| page.is_called(name));
     let mut followed: Vec<(LocalPage, Follower)> = registry::pages()
@@ -161,7 +188,7 @@ async fn timeline(wish: &CaptureRequest, slot: &CapturePermit) -> Result<Vec<u8>
     for (page, follower) in followed {
         timeline.push(follower.finish(page.page(), page.clock().now()));
     }
-    elsewhere(move || timeline.trace()).await?
+    elsewhere(move || Ok((timeline.trace()?, None))).await?
 }
 
 /// Does work that takes long on a thread of its own.

@@ -15,7 +15,7 @@ use loopscope_http::page::{self, FILES, PAGE};
 use loopscope_http::paths::{FLAMEGRAPH, HEALTHY, METRICS, PATHS, PPROF, READY, THRESHOLDS};
 use loopscope_http::service::{Answering, Service};
 use loopscope_http::thresholds::parse_change;
-use loopscope_report::live::{Seen, View};
+use loopscope_report::live::{PastView, Seen, View};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -89,11 +89,12 @@ impl Router {
     fn answer_at_once(&self, path: &str, request: &Parts, agent: &AgentClient) -> Answer {
         match path {
             "/" if !page::wants_html(&request.headers) => {
-                Answer::text(200, format!("loopscope agent of process {}\n\n{ENDPOINTS}", std::process::id()))
+                let (name, pid) = (agent.process_name(), std::process::id());
+                Answer::text(200, format!("loopscope agent of {name} (pid {pid})\n\n{ENDPOINTS}"))
                     .negotiated()
             }
-            "/" => page::page().negotiated(),
-            PAGE => page::page(),
+            "/" => page::page(&title(agent)).negotiated(),
+            PAGE => page::page(&title(agent)),
             FILES => page::file(request.uri.path()),
             METRICS => metrics(&request.headers, agent),
             HEALTHY => agent.health().answer("watching"),
@@ -175,11 +176,21 @@ impl Source for OwnLoops<'_> {
         seen.unwrap_or_default()
     }
 
+    fn recent(&self) -> Vec<PastView> {
+        let OwnLoops(agent) = self;
+        agent.recent()
+    }
+
     fn complete(&self, view: &mut View) {
         for process in &mut view.processes {
             process.base = Some("debug/loopscope".to_owned());
         }
     }
+}
+
+/// Returns what the live page is called until it has a view, and where it has no loop: whose it is.
+fn title(agent: &AgentClient) -> String {
+    format!("{} · pid {}", agent.process_name(), std::process::id())
 }
 
 /// What a path gives away; one that we do not know gives away nothing.

@@ -1,10 +1,11 @@
 //! The loops of this process as they are seen now, for the live page.
 
 use crate::state::AgentState;
+use loopscope_probe::Ticks;
 use loopscope_probe::loop_id::Called;
 use loopscope_probe::registry::LocalPage;
 use loopscope_report::compute::verdict::Cause;
-use loopscope_report::live::Seen;
+use loopscope_report::live::{LOOPS_MAX, PastView, Seen};
 
 /// A loop, and what is known of it here alone.
 pub(crate) struct LoopNow {
@@ -26,6 +27,19 @@ impl LoopNow {
 }
 
 impl AgentState {
+    /// Takes a sample of the loops for who opens the live page later, where it is time and there is such a page.
+    pub(super) fn record_recent(&mut self, now: Ticks, unix_ns: u64) {
+        if self.addresses.0.is_some() && self.recent.is_due(now.0) {
+            let seen: Vec<Seen> = self.loops_now().iter().take(LOOPS_MAX).map(LoopNow::seen).collect();
+            self.recent.record(seen, now.0, unix_ns);
+        }
+    }
+
+    /// Returns the samples of the last two minutes.
+    pub(crate) fn recent(&self) -> Vec<PastView> {
+        self.recent.views()
+    }
+
     /// Returns the loops, to be copied by whoever shows them.
     pub(crate) fn loops_now(&self) -> Vec<LoopNow> {
         let of = |watched: &super::Watched| LoopNow {

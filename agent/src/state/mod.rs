@@ -29,6 +29,7 @@ use loopscope_probe::registry::{Controller, LocalPage};
 use loopscope_probe::{Ticks, Vitals, registry};
 use loopscope_report::compute::deadline::{Outlook, next_look_ns};
 use loopscope_report::incident_builder::Observation;
+use loopscope_report::live::Recent;
 use loopscope_report::metrics::loop_watch::{LoopWatch, Series};
 use loopscope_report::metrics::self_metrics::SelfMetrics;
 use loopscope_report::metrics::sums::{Merging, Sums};
@@ -107,6 +108,8 @@ pub(crate) struct AgentState {
     last_tick: Ticks,
     said_private: bool,
     sums: Sums<()>,
+    /// For who opens the live page.
+    recent: Recent,
     pub accounts: SelfMetrics,
 }
 
@@ -132,6 +135,7 @@ impl AgentState {
             last_tick: Ticks::NONE,
             said_private: false,
             sums: Sums::default(),
+            recent: Recent::default(),
             accounts: SelfMetrics::new(&[], written),
         }
     }
@@ -145,6 +149,7 @@ impl AgentState {
             control.set_incidents(self.queue.numbers());
             control.set_tick(wall_ns);
         }
+        self.record_recent(now, wall_ns);
         self.accounts.note_tick(wall_ns);
         self.last_tick = now;
         seen

@@ -7,10 +7,8 @@
 
 use crate::watch::disk::{Disk, DiskBounds, prune};
 use loopscope_probe::directory::{make_private, runtime_directory};
-use loopscope_probe::switch::{self, Position};
 use loopscope_report::incident::Incident;
 use loopscope_report::incident::file_name::KEPT_FOR_NS;
-use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -23,27 +21,8 @@ const BOUNDS: DiskBounds = DiskBounds {
     is_private: true,
 };
 
-/// The variable that turns keeping off, whatever the program says.
-const VARIABLE: &str = "LOOPSCOPE_KEEP_INCIDENTS";
-
 /// Records, iterations and jobs of an incident that are kept, the last ones of each.
 const EXTRACT_MAX: usize = 100;
-
-/// Returns whether incidents are kept: not where the environment says `LOOPSCOPE_KEEP_INCIDENTS=off` (or `0`, or `false`), else
-/// what the program set; and a line for the log where the variable means nothing.
-pub(crate) fn with_environment(is_kept: bool) -> (bool, Option<String>) {
-    with(is_kept, &std::env::var_os(VARIABLE).unwrap_or_default())
-}
-
-fn with(is_kept: bool, value: &OsStr) -> (bool, Option<String>) {
-    match switch::read(value) {
-        Position::Off => (false, None),
-        Position::On => (is_kept, None),
-        Position::Unknown(value) => {
-            (is_kept, Some(format!("{VARIABLE}={value} means nothing; {VARIABLE}=off keeps no incidents")))
-        }
-    }
-}
 
 /// The agent's end: its thread starts with the first incident.
 #[derive(Debug)]
@@ -189,15 +168,5 @@ mod tests {
             assert!(notes[0].starts_with("incidents are not kept beyond the process: "), "{notes:?}");
             assert_eq!(runtime.names(), [""; 0]);
         }
-    }
-
-    #[test]
-    fn the_environment_turns_keeping_off_and_never_on() {
-        for off in ["off", "0", "false"] {
-            assert_eq!(with(true, off.as_ref()), (false, None));
-        }
-        assert_eq!(with(false, "on".as_ref()), (false, None));
-        assert_eq!(with(true, "".as_ref()), (true, None));
-        assert!(with(true, "no".as_ref()).1.is_some() || !with(true, "no".as_ref()).0);
     }
 }

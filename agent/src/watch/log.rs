@@ -7,9 +7,9 @@ use crate::watch::log_report::{Level, LogReport};
 use loopscope_probe::file_limit::without_signals;
 use loopscope_probe::printable::printable;
 use std::borrow::Cow;
-use std::io;
-use std::sync::atomic::AtomicU64;
+use std::io::{self, Write as _};
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -31,6 +31,10 @@ const SHUTDOWN: Duration = Duration::from_secs(1);
 enum Line {
     LogReport(LogReport),
     Warning(String),
+    /// What is in force.
+    Start(String),
+    /// The same, where the environment asked for something: its answer.
+    Answer(String),
 }
 
 /// The log's thread. Dropping it ends the thread, once all [`LogSender`]s are gone and what they sent is written, or after a
@@ -51,11 +55,11 @@ pub(crate) struct LogSender {
 
 impl Log {
     /// Starts the thread. It logs to the subscriber that is the calling thread's own, or else to the global one of
-    /// each moment.
+    /// each moment. `prints_first_stall`: to standard error, where there is neither a subscriber nor a logger.
     ///
     /// # Errors
     /// The system refuses a thread.
-    pub(crate) fn start() -> io::Result<Log> {
+    pub(crate) fn start(prints_first_stall: bool) -> io::Result<Log> {
         let own = tracing::dispatcher::get_default(Dispatch::clone);
         let own = Some(own).filter(|dispatch| !dispatch.is::<NoSubscriber>());
         let (lines, waiting) = sync_channel(WAITING_MAX);
@@ -63,8 +67,8 @@ impl Log {
         let thread = thread::Builder::new().name("loopscope-log".to_owned());
         let write = move || {
             match own {
-                Some(dispatch) => tracing::dispatcher::with_default(&dispatch, || write_all(waiting)),
-                None => write_all(waiting),
+                Some(dispatch) => tracing::dispatcher::with_default(&dispatch, || write_all(waiting, None)),
+                None => write_all(waiting, prints_first_stall.then_some(Unheard)),
             }
             // Nobody may be waiting any more.
             let _ = finish.send(());
@@ -90,6 +94,12 @@ impl LogSender {
         self.send(Line::Warning(message));
     }
 
+    /// Hands over what is in force; never blocks. Its target is `loopscope::start`, so that it can be left out by itself, and
+    /// `loopscope` where the environment asked for something (`is_answer`): who set a variable is to see what became of it.
+    pub(crate) fn start_line(&self, message: String, is_answer: bool) {
+        self.send(if is_answer { Line::Answer(message) } else { Line::Start(message) });
+    }
+
     /// Returns how many lines of all senders were dropped because the log was stuck.
     pub(crate) fn dropped(&self) -> u64 {
         self.dropped.load(Relaxed)
@@ -111,13 +121,48 @@ impl Drop for Log {
     }
 }
 
-fn write_all(waiting: Receiver<Line>) {
+fn write_all(waiting: Receiver<Line>, unheard: Option<Unheard>) {
     for line in waiting {
         match line {
-            Line::LogReport(report) => write(&report),
+            Line::LogReport(report) => {
+                write(&report);
+                if let Some(unheard) = &unheard {
+                    unheard.tell(&report);
+                }
+            }
+            Line::Start(message) => tracing::info!(target: "loopscope::start", "{}", shown(&message)),
+            Line::Answer(message) => tracing::info!(target: "loopscope", "{}", shown(&message)),
             Line::Warning(message) => tracing::warn!(target: "loopscope", "{}", shown(&message)),
         }
     }
+}
+
+/// Tells the first stall of a program that would see none, because nobody takes what is logged: on standard error, once in a process.
+#[derive(Debug, Default)]
+struct Unheard;
+
+/// Whether that was told. Relaxed: it guards nothing but itself.
+static HAS_TOLD: AtomicBool = AtomicBool::new(false);
+
+/// How to see more, or nothing.
+const HOW_TO_LISTEN: &str = "only this first one is printed: install a tracing subscriber or a logger to see all, or set LOOPSCOPE_STDERR=off for none";
+
+impl Unheard {
+    fn tell(&self, report: &LogReport) {
+        if report.level == Level::Info || is_heard() || HAS_TOLD.swap(true, Relaxed) {
+            return;
+        }
+        let text = format!("loopscope: {} ({HOW_TO_LISTEN})\n", shown(&report.message));
+        // Where standard error is closed, nobody reads it.
+        let _ = io::stderr().write_all(text.as_bytes());
+    }
+}
+
+/// Tells whether anybody takes what is logged: a subscriber of this moment, or a logger, to which `tracing` hands everything
+/// until a subscriber was set.
+fn is_heard() -> bool {
+    let has_subscriber = tracing::dispatcher::get_default(|dispatch| !dispatch.is::<NoSubscriber>());
+    has_subscriber || log::max_level() != log::LevelFilter::Off
 }
 
 /// Returns a text as one line of a log may have it: names are those of the program, and may hold anything.

@@ -58,11 +58,12 @@ pub struct AlertGroup {
     pub alerts: Vec<Alert>,
 }
 
-/// In a text: whose loop, pool or agent it is. The process, where series of `loopscope serve` name it, and the target;
-/// on an agent's own page the target is the process.
+/// In a text: whose loop, pool or agent it is: the process, and the target. Series of `loopscope serve` name the process themselves;
+/// for those of an agent its page does, in one series of its own.
 const OWNER: &str = "{{ owner }}";
-const OWNER_TEMPLATE: &str =
-    "{{ with $labels.pid }}{{ $labels.name }} (pid {{ . }}) on {{ end }}{{ $labels.instance }}";
+const OWNER_TEMPLATE: &str = "{{ if $labels.pid }}{{ $labels.name }} (pid {{ $labels.pid }}) on {{ else }}{{ range query (printf \"\
+     loopscope_process_info{job=%q,instance=%q}\" $labels.job $labels.instance) }}{{ .Labels.name }} (pid {{ .Labels.pid }}) on \
+     {{ end }}{{ end }}{{ $labels.instance }}";
 
 /// Returns a text of an alert as the template that Prometheus fills in.
 pub fn template(text: &str) -> String {

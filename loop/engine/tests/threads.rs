@@ -55,6 +55,24 @@ fn a_queued_post_keeps_the_loop_alive_until_it_has_run() {
 }
 
 #[test]
+fn a_batch_of_posts_is_bounded_and_keeps_the_order() {
+    let mut event_loop = real_loop(Vec::<(u64, usize)>::new());
+    let post = event_loop.post_handle();
+    for number in 0..2_500 {
+        post.post(move |cx| {
+            let iteration = cx.iteration();
+            cx.state.push((iteration, number));
+        })
+        .unwrap();
+    }
+    assert!(!event_loop.run(Mode::Default).unwrap());
+    let ran = event_loop.into_state();
+    assert!(ran.iter().map(|(_, number)| *number).eq(0..2_500), "in the order of posting, none is lost");
+    let batches: Vec<usize> = ran.chunk_by(|one, next| one.0 == next.0).map(<[_]>::len).collect();
+    assert_eq!(batches, [1_000, 1_000, 500], "the loop polls in between");
+}
+
+#[test]
 fn a_local_future_is_woken_from_another_thread() {
     let mut event_loop = real_loop(Log::new());
     give_up(&mut event_loop);

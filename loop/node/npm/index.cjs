@@ -7,12 +7,8 @@ const worker = require('worker_threads');
 // Where the addon of this thread is, for every copy of this file: one is preloaded, another one may be the program's.
 const KEY = Symbol.for('loopscope');
 
-// What `start` takes, and what the same is in the environment.
-const OPTIONS = {
-  listen: 'LOOPSCOPE_LISTEN',
-  warningMs: 'LOOPSCOPE_WARNING_MS',
-  incidentsDir: 'LOOPSCOPE_INCIDENTS_DIR',
-};
+// What `start` takes, and what the addon calls it.
+const OPTIONS = { listen: 'listen', warningMs: 'warning_ms', incidentsDir: 'incidents_dir' };
 
 const isOff = () => ['off', '0', 'false'].includes((process.env.LOOPSCOPE || '').toLowerCase());
 
@@ -41,7 +37,7 @@ function names(given) {
   return { loop: given || (worker.isMainThread ? script : thread), script, thread };
 }
 
-// Options as the addon reads them: a line each, as in an environment.
+// Options as the addon reads them: a line each.
 function lines(options) {
   const texts = [];
   for (const [option, name] of Object.entries(OPTIONS)) {

@@ -1,4 +1,4 @@
-/** What `start` takes. Each can be given in the environment instead, where the program's own counts. */
+/** What `start` takes. The environment (docs/settings.md) wins over it. */
 export interface Options {
   /** What the loop is called; the main script's file name otherwise. */
   name?: string;

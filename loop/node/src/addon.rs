@@ -165,8 +165,9 @@ fn new_agent(options: &Options) -> Option<Agent> {
         return None;
     }
     beginning.has_begun = true;
-    let variable = |name: &str| options.variable(name).or_else(|| std::env::var(name).ok());
-    let (builder, unknown) = settings::apply(Agent::builder().on_incident(stalls::action()), variable);
+    // What `start` was given; the agent reads the environment itself, which wins.
+    let given = |name: &str| options.option(name);
+    let (builder, unknown) = settings::apply(Agent::builder().on_incident(stalls::action()), given);
     let javascript = frames::source();
     let builder = builder.frame_source(RUNTIME, javascript.clone()).address_source(RUNTIME, javascript);
     unknown.iter().for_each(|text| log::line(text));

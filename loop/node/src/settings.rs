@@ -1,17 +1,17 @@
-//! What the environment of a program asks of the agent in it: a program that is watched without a change has no other place.
+//! What a program's own `start` asks of the agent. The agent reads the environment itself, which wins.
 
 use loopscope_agent::{AgentBuilder, Listen};
 use std::net::SocketAddr;
 use std::time::Duration;
 
 /// `127.0.0.1:9464`, `unix:/path` or `off`; the first free port from 9464 on otherwise.
-pub const LISTEN: &str = "LOOPSCOPE_LISTEN";
+pub const LISTEN: &str = "listen";
 /// Where incidents are written; nowhere otherwise.
-pub const INCIDENTS_DIRECTORY: &str = "LOOPSCOPE_INCIDENTS_DIR";
+pub const INCIDENTS_DIRECTORY: &str = "incidents_dir";
 /// From when on a loop that does not poll is told, in milliseconds: 100 otherwise.
-pub const WARNING_MS: &str = "LOOPSCOPE_WARNING_MS";
+pub const WARNING_MS: &str = "warning_ms";
 
-/// What the program's own `start` says, and what is known of the process: a line each, `NAME=value`.
+/// What the program's own `start` says, and what is known of the process: a line each, `name=value`.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     lines: String,
@@ -35,8 +35,8 @@ impl Options {
         }
     }
 
-    /// Returns what it says of a variable, which then counts more than the environment.
-    pub fn variable(&self, name: &str) -> Option<String> {
+    /// Returns what it says of an option.
+    pub fn option(&self, name: &str) -> Option<String> {
         let value = |line: &str| line.strip_prefix(name)?.strip_prefix('=').map(str::to_owned);
         self.lines.lines().find_map(value)
     }
@@ -54,19 +54,19 @@ pub fn announcement(process: &str, pid: u32, url: Option<&str>) -> String {
 /// How much longer than the warning a critical stall is.
 const CRITICAL_FACTOR: u32 = 10;
 
-/// Applies what the environment says. Returns the lines about what of it means nothing.
+/// Applies what the program says. Returns the lines about what of it means nothing.
 pub fn apply(
     mut builder: AgentBuilder,
-    variable: impl Fn(&str) -> Option<String>,
+    option: impl Fn(&str) -> Option<String>,
 ) -> (AgentBuilder, Vec<String>) {
     let mut unknown = Vec::new();
-    if let Some(text) = variable(LISTEN) {
+    if let Some(text) = option(LISTEN) {
         match listen(&text) {
             Some(listen) => builder = builder.listen(listen),
             None => unknown.push(format!("{LISTEN}={text} is no address, unix:/path or off")),
         }
     }
-    if let Some(text) = variable(WARNING_MS) {
+    if let Some(text) = option(WARNING_MS) {
         match text.parse().ok().filter(|ms| *ms >= 2) {
             Some(ms) => {
                 let warning = Duration::from_millis(ms);
@@ -75,7 +75,7 @@ pub fn apply(
             None => unknown.push(format!("{WARNING_MS}={text} is no number of milliseconds from 2 on")),
         }
     }
-    if let Some(directory) = variable(INCIDENTS_DIRECTORY).filter(|directory| !directory.is_empty()) {
+    if let Some(directory) = option(INCIDENTS_DIRECTORY).filter(|directory| !directory.is_empty()) {
         builder = builder.incidents_dir(directory);
     }
     (builder, unknown)
@@ -110,20 +110,20 @@ mod tests {
 
     #[test]
     fn what_the_program_says_counts() {
-        let options = Options::read("LOOPSCOPE_LISTEN=off\nattached=true", "app.js");
-        assert_eq!(options.variable(LISTEN).as_deref(), Some("off"));
-        assert_eq!(options.variable("LOOPSCOPE_LIST"), None);
+        let options = Options::read("listen=off\nattached=true", "app.js");
+        assert_eq!(options.option(LISTEN).as_deref(), Some("off"));
+        assert_eq!(options.option("list"), None);
         assert!(options.is_attached && !options.is_announced);
     }
 
     #[test]
     fn what_means_nothing_is_said() {
-        let variable = |name: &str| match name {
+        let option = |name: &str| match name {
             LISTEN => Some("nowhere".to_owned()),
             WARNING_MS => Some("1".to_owned()),
             _ => None,
         };
-        let (_, unknown) = apply(loopscope_agent::Agent::builder(), variable);
+        let (_, unknown) = apply(loopscope_agent::Agent::builder(), option);
         assert_eq!(unknown.len(), 2, "{unknown:?}");
     }
 }

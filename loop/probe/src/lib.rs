@@ -14,6 +14,10 @@
 //!
 //! This crate knows no loop and no agent. It depends on std, and on libc for the mapping.
 //!
+//! # Where to begin
+//! [`Probe`] is for a loop that a program has already: two verbs around its poll, and a guard for each callback. [`Writer`] is for
+//! runtimes, which know more: phases, queues, a pool.
+//!
 //! # Who may call what
 //! - [`Writer`] is made on the loop's thread and stays there (it is not `Send`): a second writer does not compile.
 //! - [`PoolWriter`] lives inside the thread pool's mutex, which makes its changing holders one writer at a time.
@@ -126,6 +130,8 @@ pub mod pool;
 mod pool_writer;
 #[cfg(all(not(loom), target_os = "linux"))]
 mod private_directory;
+#[cfg(not(loom))]
+mod probe;
 #[cfg(all(not(loom), target_os = "linux"))]
 #[doc(hidden)]
 pub mod proc;
@@ -181,6 +187,8 @@ pub use page::Page;
 pub use phase::Phase;
 #[cfg(not(loom))]
 pub use pool_writer::{ObservedPool, PoolWriter};
+#[cfg(not(loom))]
+pub use probe::{CallbackGuard, NamedSite, Probe};
 #[cfg(not(loom))]
 pub use site::SiteId;
 #[cfg(not(loom))]

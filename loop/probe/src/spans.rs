@@ -76,7 +76,7 @@ impl Track {
         }
     }
 
-    fn enter(&self, site: SiteId, fields: &str) -> Option<Entered> {
+    pub(crate) fn enter(&self, site: SiteId, fields: &str) -> Option<Entered> {
         let parent = self.current()?;
         self.charge(parent, self.clock.now());
         let depth = self.depth.get();
@@ -90,7 +90,7 @@ impl Track {
         Some(Entered { parent, depth, start: self.last.get() })
     }
 
-    fn leave(&self, entered: Entered) {
+    pub(crate) fn leave(&self, entered: Entered) {
         // A span may outlive its callback: then its frame is over, and its time was charged at the end of that.
         if self.last.get() != entered.start || self.frame.get() == 0 {
             return;

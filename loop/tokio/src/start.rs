@@ -15,8 +15,8 @@ use tokio::runtime::Handle;
 /// }
 /// ```
 ///
-/// The agent has its defaults: who wants others starts it with `loopscope_agent::Agent::builder()` and calls [`attach`]. Until the
-/// result is dropped. With `LOOPSCOPE=off`, and on other systems than Linux, it does nothing.
+/// The agent has its defaults, and what the environment asks of it (`LOOPSCOPE_LISTEN`, `LOOPSCOPE_THRESHOLDS`, ...): who wants
+/// others starts it with `loopscope_agent::Agent::builder()` and calls [`attach`]. Until the result is dropped. With `LOOPSCOPE=off`, and on other systems than Linux, it does nothing.
 ///
 /// # Errors
 /// The call is outside a runtime, or the agent does not start; the message says why.

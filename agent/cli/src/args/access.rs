@@ -1,6 +1,7 @@
 //! What every subcommand may need to be let in by an agent.
 
 use clap::Args;
+use loopscope_report::settings::Setting;
 use std::path::PathBuf;
 
 /// Credentials for agents that want them.
@@ -17,10 +18,12 @@ pub struct AccessArguments {
 impl AccessArguments {
     /// Fills from the environment what was not given.
     pub fn or_environment(self) -> AccessArguments {
-        let file = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let file = |setting: Setting| {
+            std::env::var_os(setting.variable()).filter(|value| !value.is_empty()).map(PathBuf::from)
+        };
         AccessArguments {
-            token_file: self.token_file.or_else(|| file("LOOPSCOPE_TOKEN_FILE")),
-            ca_file: self.ca_file.or_else(|| file("LOOPSCOPE_CA_FILE")),
+            token_file: self.token_file.or_else(|| file(Setting::TokenFile)),
+            ca_file: self.ca_file.or_else(|| file(Setting::CaFile)),
         }
     }
 }

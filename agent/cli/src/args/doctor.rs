@@ -1,7 +1,8 @@
 //! Arguments and help of `loopscope doctor`.
 
 use crate::duration;
-use clap::Args;
+use clap::{Args, ValueEnum};
+use loopscope_report::diagnose::Urgency;
 use std::time::Duration;
 
 const DOCTOR_HELP: &str = "\
@@ -13,6 +14,7 @@ bring the guilty functions. Ctrl-C ends the watch early, and what was seen until
 Examples:
   loopscope doctor                      the only instrumented process, for 10 s
   loopscope doctor 4711 --for 1m
+  loopscope doctor --for 30s --fail-on critical         for CI, beside a load test
   loopscope doctor web --json | jq -r '.findings[] | \"\\(.urgency) \\(.headline)\"'
 
 Exit codes:
@@ -20,7 +22,7 @@ Exit codes:
   1  failed: the message on stderr names the thing and the remedy
   2  the command line cannot be used, or TARGET fits several processes (they are listed)
   3  no such target
-  4  something is wrong: at least one finding is critical or a warning";
+  4  something is wrong: at least one finding is critical or a warning (--fail-on critical: is critical)";
 
 /// Arguments of `doctor`.
 #[derive(Debug, Args)]
@@ -31,7 +33,43 @@ pub struct DoctorArguments {
     /// How long to watch: 500ms, 10s, 2m
     #[arg(long = "for", value_name = "DURATION", default_value = "10s", value_parser = duration::parse)]
     pub duration: Duration,
+    /// How bad a finding must be for exit code 4
+    #[arg(long, value_enum, value_name = "URGENCY", default_value_t = FailOn::Warning)]
+    pub fail_on: FailOn,
     /// Print JSON instead of text
     #[arg(long)]
     pub json: bool,
+}
+
+/// From which urgency on a finding is a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum FailOn {
+    /// Findings that will be noticed, and worse
+    Warning,
+    /// Only findings that users notice now
+    Critical,
+}
+
+impl FailOn {
+    /// Tells whether a finding of this urgency is a failure.
+    pub fn is_met(self, urgency: Urgency) -> bool {
+        match self {
+            FailOn::Warning => urgency <= Urgency::Warning,
+            FailOn::Critical => urgency <= Urgency::Critical,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_notice_is_never_a_failure_and_a_warning_only_where_that_is_wanted() {
+        let met = |fail_on: FailOn| {
+            [Urgency::Critical, Urgency::Warning, Urgency::Notice].map(|of| fail_on.is_met(of))
+        };
+        assert_eq!(met(FailOn::Warning), [true, true, false]);
+        assert_eq!(met(FailOn::Critical), [true, false, false]);
+    }
 }

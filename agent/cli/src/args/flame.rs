@@ -21,7 +21,7 @@ Examples:
   loopscope flame --for 10s                      the only instrumented process, to loopscope-PID.svg
   loopscope flame 4711 --of cpu --hz 499 -o cpu.svg
   loopscope flame 4711 --for 2s --format folded -o - | sort -nk2 | tail
-  loopscope flame web -o before.folded; loopscope flame web --diff before.folded -o diff.svg
+  loopscope flame web -o before.folded; loopscope flame web --diff before.folded -o diff.svg --fail-above 10%
   loopscope flame http://127.0.0.1:9464 --for 5s -o web.trace.json      open it at ui.perfetto.dev
   loopscope flame 4711 --incident 4711-3 -o stall.svg
 
@@ -29,7 +29,8 @@ Exit codes:
   0  written
   1  the file cannot be written, the URL did not answer, or the process has no agent that can do this
   2  the command line cannot be used, or TARGET fits several processes (they are listed)
-  3  no such target, loop or incident, or nothing happened while it was watched (no file is written)";
+  3  no such target, loop or incident, or nothing happened while it was watched (no file is written)
+  4  --fail-above: a callback site has grown by more (the file is written)";
 
 /// Arguments of `flame`.
 #[derive(Debug, Args)]
@@ -55,18 +56,30 @@ pub struct FlameArguments {
     /// Only the loop of this name, such as `worker`, or `worker#2` for the second of two
     #[arg(long = "loop", value_name = "NAME")]
     pub loop_name: Option<String>,
-    /// Draw what changed since this folded file: red takes more time than before, blue less
+    /// Show and draw what changed since this folded file: red takes more time than before, blue less
     #[arg(long, value_name = "BEFORE")]
     pub diff: Option<PathBuf>,
     /// With --diff: compare shares and not times, as if both captures had the same total
     #[arg(long, requires = "diff")]
     pub normalize: bool,
+    /// With --diff: exit with 4 if a callback site takes this much more of all time than before: 10%
+    #[arg(long, value_name = "PERCENT", requires = "diff", value_parser = parse_percent)]
+    pub fail_above: Option<f64>,
     /// Draw a past incident instead of watching; `PID-NUMBER`, as the agent names it
     #[arg(long, value_name = "ID", conflicts_with_all = ["of", "hz", "diff", "loop_name", "duration"])]
     pub incident: Option<String>,
     /// Print the result's summary as JSON on stdout
     #[arg(long)]
     pub json: bool,
+}
+
+/// Reads `10%` or `10` as a ratio.
+fn parse_percent(text: &str) -> Result<f64, String> {
+    let number = text.strip_suffix('%').unwrap_or(text).trim().parse::<f64>();
+    let percent = number.ok().filter(|percent| (0.0..=100.0).contains(percent));
+    percent
+        .map(|percent| percent / 100.0)
+        .ok_or_else(|| format!("`{text}` is no percentage: write it as 10%"))
 }
 
 /// What a flamegraph is of.

@@ -1,8 +1,10 @@
 //! Arguments and help of `loopscope incidents`.
 
+use crate::duration;
 use clap::Args;
 use loopscope_probe::incident_id::IncidentId;
 use std::path::PathBuf;
+use std::time::Duration;
 
 const INCIDENTS_HELP: &str = "\
 Lists what went wrong, newest first: stalls, starvation, saturated pools. With an ID, one of them in full: who is to \
@@ -17,7 +19,8 @@ Examples:
   loopscope incidents web last               the newest of process or loop `web`, in full
   loopscope incidents 4711 --loop api        those of all workers of runtime `api`
   loopscope incidents 4711-3 --flame stall.svg --trace stall.json
-  loopscope incidents --dir /var/lib/app/incidents --json | jq -r '.incidents[].summary'
+  loopscope incidents --dir /var/lib/app/incidents --json | jq -r '.incidents[].headline'
+  loopscope incidents --since 10m --class computing --json | jq '.summary[0]'      the site that took most
 
 Exit codes:
   0  listed, also when there are none
@@ -36,7 +39,16 @@ pub struct IncidentsArguments {
     /// Only those of this loop, or of all workers of this runtime: its name as `ls` shows it
     #[arg(long = "loop", value_name = "NAME")]
     pub loop_name: Option<String>,
-    /// Print JSON instead of text
+    /// Only those that were not over so long ago: 10m, 2h
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
+    pub since: Option<Duration>,
+    /// Only those of this class, as the list shows it
+    #[arg(long, value_name = "CLASS", value_parser = ["computing", "waiting", "starved", "stopped", "suspended", "debugger", "unknown", "pool"])]
+    pub class: Option<String>,
+    /// List also what processes did last that ended without an incident, instead of their number
+    #[arg(long)]
+    pub all: bool,
+    /// Print JSON instead of text: the incidents, and a summary by loop and site
     #[arg(long)]
     pub json: bool,
     /// List at most so many, the newest
@@ -79,6 +91,9 @@ mod tests {
                 id: id.map(str::to_owned),
                 loop_name: None,
                 json: false,
+                since: None,
+                class: None,
+                all: false,
                 last: 20,
                 flame: None,
                 trace: None,

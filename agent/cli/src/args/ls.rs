@@ -7,8 +7,7 @@ Shows, for each loop: pid and name of the process, loop and runtime, how much of
 started, the address of its agent, and what it does at this moment: idle, running a callback, or STALLED, with the \
 place in the code. A runtime of several workers is one line, with the state of its worst worker; --workers shows each.
 It reads shared memory and disturbs nobody; a blocked loop answers like any other. Processes that were killed are \
-listed as `ended`, with what they were doing last; those that were idle then, as most that were told to end are, only \
-with --ended.
+listed as `ended`, with what they were doing last and when; those that were idle then are counted, and listed with --all.
 Processes of this user are found by their pages, in $LOOPSCOPE_RUNTIME_DIR, else $XDG_RUNTIME_DIR/loopscope, else \
 /dev/shm/loopscope-UID. A directory that belongs to another user is not used.
 
@@ -28,10 +27,10 @@ pub struct LsArguments {
     /// Show also each worker of runtimes that have several
     #[arg(long)]
     pub workers: bool,
-    /// Show also processes that were killed while all their loops were idle
+    /// List also processes that ended while they were idle
     #[arg(long)]
-    pub ended: bool,
-    /// Print JSON instead of a table
+    pub all: bool,
+    /// Print JSON instead of a table, of all processes
     #[arg(long)]
     pub json: bool,
 }

@@ -27,6 +27,7 @@ pub use threshold::ThresholdArguments;
 pub use top::TopArguments;
 
 use clap::{Parser, Subcommand};
+use loopscope_report::settings;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -34,11 +35,12 @@ Exit codes:
   1  failed: the message on stderr names the thing and the remedy
   2  the command line cannot be used
   3  the target was not found, or there was nothing to capture
-  4  doctor: something is wrong
+  4  doctor, flame --fail-above: something is wrong";
 
-In the environment of a program with loopscope in it:
-  LOOPSCOPE=off                  turns all of it off: no page, no agent, no signal; the program runs as before
-  LOOPSCOPE_RUNTIME_DIR=DIR      its page goes there: a private directory of its user, in memory";
+/// What follows the list of commands.
+fn after_help() -> String {
+    format!("{EXIT_CODES}\n\n{}", settings::help())
+}
 
 /// The whole command line.
 #[derive(Debug, Parser)]
@@ -49,7 +51,7 @@ In the environment of a program with loopscope in it:
     long_about = "See what an event loop is doing now, what blocks it, and which line is guilty.\n\n\
         Programs with loopscope's probe in their event loop are found by themselves: no port, no restart, no flag.\n\
         To see it at work, run `loopscope demo --trouble block` in one terminal and `loopscope ls` in another.",
-    after_help = EXIT_CODES,
+    after_help = after_help(),
     subcommand_required = true,
     arg_required_else_help = true,
     max_term_width = 110

@@ -19,14 +19,16 @@ use crate::error::Failure;
 use crate::interrupt::Interrupt;
 use clap::ValueEnum;
 use load::Outcome;
-use loopscope_agent::{Agent, Listen};
+use loopscope_agent::{Agent, Listen, Setting};
 use loopscope_probe::agent_address::AgentAddress;
+use loopscope_probe::pool::PoolValues;
+use loopscope_probe::registry::LocalPage;
 use loopscope_probe::{Clock, registry, switch};
 use loopscope_report::duration::show_ns;
 use loopscope_spans::SpanLayer;
 use screen::Screen;
 use stalls::{LOOK, Stalls};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 use summary::Summary;
 use threads::LoopThread;
@@ -36,14 +38,18 @@ use tracing_subscriber::fmt::format::debug_fn;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-const AGENT_PORT: u16 = 9464;
-
 /// Stall thresholds of the demo. Its blocks last 300 ms, so "critical" comes earlier than the agent's default of a
 /// second: `/-/ready` is to be seen failing.
 const WARNING: Duration = Duration::from_millis(100);
 const CRITICAL: Duration = Duration::from_millis(250);
 
 const SECOND_NS: u64 = 1_000_000_000;
+
+/// Lines come this long after whole seconds: in the middle of what goes wrong every two seconds, and of the calm between.
+const LINE_OFFSET_NS: u64 = 150_000_000;
+
+/// A pool that was full for less is not told of.
+const POOL_FULL_NS: u64 = 100_000_000;
 
 /// What there is to say instead of figures.
 const OFF: &str =
@@ -64,11 +70,16 @@ pub fn run(options: &DemoArguments) -> Result<(), Failure> {
         rate => Some(threads::start_load(service.address, rate)?),
     };
     screen.print(&introduction(options, service.address, agent.url().and_then(|url| url.parse().ok())));
-    let end = watch(options, &mut interrupt, &screen, &service);
+    let mut end = watch(options, &mut interrupt, &screen, &service);
     // The load goes first: it should not see the service close.
     let outcome = load.map(LoopThread::finish).transpose()?.unwrap_or_default();
     let served = service.served();
     service.finish()?;
+    // A stall that ran when the end was asked for is over now.
+    if let Some(page) = &end.page {
+        end.stalls.look(page);
+        end.pool = page.page().snapshot(page.clock()).pool;
+    }
     screen.end_live();
     screen.print(&conclusion(&end, served, &outcome));
     agent.stop();
@@ -94,19 +105,26 @@ fn log_to(screen: &Screen) {
 }
 
 fn start_agent(options: &DemoArguments) -> Result<Agent, Failure> {
-    let default = SocketAddr::from((Ipv4Addr::LOCALHOST, AGENT_PORT));
-    let listen = options.metrics_listen.map_or(Listen::NextFree(default), Listen::Exactly);
-    let mut agent = Agent::builder().listen(listen).thresholds(WARNING, CRITICAL).install_recorder(true);
+    let mut agent = Agent::builder().thresholds(WARNING, CRITICAL).install_recorder(true);
+    // What the command line says, the environment does not change.
+    if let Some(address) = options.metrics_listen {
+        agent = agent.listen(Listen::Exactly(address)).fixed(&[Setting::Listen]);
+    }
     if let Some(path) = &options.incidents_dir {
-        agent = agent.incidents_dir(path);
+        agent = agent.incidents_dir(path).fixed(&[Setting::IncidentsDir]);
     }
     agent.start().map_err(|error| Failure::system("start the agent", error))
 }
 
 /// What is known at the end.
+#[derive(Default)]
 struct End {
     lasted_ns: u64,
     stalls: Stalls,
+    /// The service's; `None` where nothing is told.
+    page: Option<LocalPage>,
+    /// Its pool at the end.
+    pool: Option<PoolValues>,
 }
 
 /// Shows a line per second until the time is over, Ctrl-C, or the service's end.
@@ -121,7 +139,7 @@ fn watch(
     let page = registry::pages().into_iter().find(|page| page.page().loop_name() == service::LOOP_NAME);
     let mut stalls = Stalls::default();
     let mut summary = page.as_ref().map(|page| Summary::new(page, service.served()));
-    let mut next_line_ns = SECOND_NS;
+    let mut next_line_ns = SECOND_NS + LINE_OFFSET_NS;
     loop {
         let asked = interrupt.wait(LOOK);
         let lasted_ns = clock.ns_between(start, clock.now());
@@ -129,7 +147,8 @@ fn watch(
         if let (Some(page), Some(summary)) = (&page, &mut summary) {
             stalls.look(page);
             if lasted_ns >= next_line_ns {
-                next_line_ns = lasted_ns - lasted_ns % SECOND_NS + SECOND_NS;
+                let whole_ns = lasted_ns.saturating_sub(LINE_OFFSET_NS) / SECOND_NS * SECOND_NS;
+                next_line_ns = whole_ns + SECOND_NS + LINE_OFFSET_NS;
                 let line = summary.line(page, service.served());
                 if !options.quiet {
                     screen.live(&line);
@@ -137,7 +156,7 @@ fn watch(
             }
         }
         if asked || is_over || service.has_ended() {
-            return End { lasted_ns, stalls };
+            return End { lasted_ns, stalls, page, pool: None };
         }
     }
 }
@@ -186,6 +205,7 @@ fn conclusion(end: &End, served: u64, load: &Outcome) -> String {
     if switch::is_off() {
         return format!("{text}{OFF}\n");
     }
+    text += &pool_words(end.pool.as_ref());
     text += &match &end.stalls.worst {
         None => format!("No stall longer than {}.\n", duration::show(WARNING)),
         Some(worst) => {
@@ -199,6 +219,22 @@ fn conclusion(end: &End, served: u64, load: &Outcome) -> String {
     text
 }
 
+/// Says that jobs had to wait for the pool, where they had.
+fn pool_words(pool: Option<&PoolValues>) -> String {
+    let Some(pool) = pool.filter(|pool| pool.saturated_ns > POOL_FULL_NS) else { return String::new() };
+    let longest = pool.wait.iter().filter_map(|wait| wait.quantile_ns(1.0)).max().unwrap_or(0);
+    let waits = match pool.queued.unwrap_or(0) {
+        0 => String::new(),
+        1 => ", and 1 job waited at the end".to_owned(),
+        queued => format!(", and {queued} jobs waited at the end"),
+    };
+    let full = show_ns(pool.saturated_ns);
+    format!(
+        "All threads of the pool were busy with jobs waiting for {full}; a job waited up to {}{waits}.\n",
+        show_ns(longest)
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -210,10 +246,18 @@ mod tests {
         for ms in [290, 301, 280] {
             stalls.ended(1, ms * 1_000_000, "timer parse_invoices (x.rs:1)".to_owned());
         }
-        let text = conclusion(&End { lasted_ns: 6_000_000_000, stalls }, 100, &load);
+        let text = conclusion(&End { lasted_ns: 6_000_000_000, stalls, ..End::default() }, 100, &load);
         assert!(text.contains("Served 100 requests in 6.0 s"), "{text}");
         assert!(text.contains("3 stalls, the worst 301 ms in timer parse_invoices (x.rs:1)"), "{text}");
-        let quiet = conclusion(&End { lasted_ns: 1, stalls: Stalls::default() }, 0, &load);
+        let mut pool = PoolValues { saturated_ns: 4_500_000_000, queued: Some(20), ..PoolValues::default() };
+        let full = conclusion(&End { pool: Some(pool.clone()), ..End::default() }, 0, &load);
+        assert!(
+            full.contains("jobs waiting for 4.5 s") && full.contains("and 20 jobs waited at the end"),
+            "{full}"
+        );
+        pool.saturated_ns = 0;
+        assert!(!conclusion(&End { pool: Some(pool), ..End::default() }, 0, &load).contains("pool"));
+        let quiet = conclusion(&End { lasted_ns: 1, ..End::default() }, 0, &load);
         assert!(quiet.contains("No stall longer than 100ms"), "{quiet}");
     }
 }

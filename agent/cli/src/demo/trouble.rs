@@ -6,8 +6,8 @@ use loopscope_loop::Cx;
 use loopscope_probe::Clock;
 use std::time::Duration;
 
-/// How often it goes wrong: not in step with the line per second, or each line would find it in the same state.
-const PERIOD: Duration = Duration::from_millis(1900);
+/// How often it goes wrong, as the help says.
+const PERIOD: Duration = Duration::from_secs(2);
 
 /// How long one trouble lasts, about.
 const LENGTH: Duration = Duration::from_millis(300);

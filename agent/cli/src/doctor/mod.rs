@@ -36,5 +36,6 @@ pub fn run(options: &DoctorArguments) -> Result<ExitCode, Failure> {
         true => print_json(&report::as_json(&process, &seen, &findings))?,
         false => print(&report::text(Paint::stdout(), &process, &seen, &findings, unix_ns()))?,
     }
-    Ok(if report::is_wrong(&findings) { ExitCode::from(EXIT_WRONG) } else { ExitCode::SUCCESS })
+    let fails = findings.iter().any(|finding| options.fail_on.is_met(finding.urgency));
+    Ok(if fails { ExitCode::from(EXIT_WRONG) } else { ExitCode::SUCCESS })
 }

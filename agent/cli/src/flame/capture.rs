@@ -1,8 +1,6 @@
 //! One capture: watching a process for a while, or asking its agent to.
 
 use super::plan::{FLAMEGRAPH, Plan};
-use super::widest;
-use super::widest::{Site, StackShape};
 use crate::endpoint::Endpoint;
 use crate::error::Failure;
 use crate::interrupt::Interrupt;
@@ -14,6 +12,8 @@ use loopscope_http::live::LIVE;
 use loopscope_probe::clock::unix_ns;
 use loopscope_probe::{Clock, Snapshot};
 use loopscope_report::duration::show_ns;
+use loopscope_report::profiles::SiteChange;
+use loopscope_report::profiles::widest::{self, Site, StackShape};
 use loopscope_report::profiles::{FlameError, Follower, Format, Of, Profile, Timeline};
 use std::collections::HashMap;
 use std::sync::mpsc::{RecvTimeoutError, channel};
@@ -37,8 +37,10 @@ pub enum Ended {
 pub struct Capture {
     pub ended: Ended,
     pub lasted_ns: u64,
-    /// Widest first; `None` where the drawing came without numbers.
+    /// Widest first; `None` for a timeline, and where an older agent tells none.
     pub sites: Option<Vec<Site>>,
+    /// With --diff: what has changed, the greatest change first.
+    pub changes: Vec<SiteChange>,
     /// What is missing, a sentence each.
     pub notes: Vec<String>,
     pub file: Vec<u8>,
@@ -85,7 +87,8 @@ fn callbacks_of(process: &Process, plan: &Plan) -> Result<Capture, Failure> {
     let shapes =
         after.iter().map(|copy| (copy.facts.name.clone(), StackShape::of(&copy.facts.description))).collect();
     let sites = Some(widest::sites(&profile.folded(), &shapes));
-    Ok(Capture { ended, lasted_ns, sites, notes: Vec::new(), file })
+    let changes = changes(&profile, plan);
+    Ok(Capture { ended, lasted_ns, sites, changes, notes: Vec::new(), file })
 }
 
 /// Writes a profile as the plan wants it.
@@ -95,6 +98,12 @@ fn draw(profile: &Profile, plan: &Plan, title: &str) -> Result<Vec<u8>, Failure>
         None => profile.write(plan.format, title),
     };
     written.map_err(|error| Failure::system("draw the flamegraph", error))
+}
+
+/// Returns what has changed since the profile that the plan compares with.
+fn changes(profile: &Profile, plan: &Plan) -> Vec<SiteChange> {
+    let since = |(before, totals): &(Profile, _)| profile.changes_since(before, *totals);
+    plan.before.as_ref().map(since).unwrap_or_default()
 }
 
 fn timeline_of(process: &Process, plan: &Plan) -> Result<Capture, Failure> {
@@ -129,7 +138,7 @@ fn timeline_of(process: &Process, plan: &Plan) -> Result<Capture, Failure> {
         }
         error => Failure::system("write the timeline", error),
     })?;
-    Ok(Capture { ended, lasted_ns, sites: None, notes, file })
+    Ok(Capture { ended, lasted_ns, sites: None, changes: Vec::new(), notes, file })
 }
 
 /// Waits, looking at each step, until the time is over, Ctrl-C, or the process's end. Returns why, and how long it was.
@@ -223,18 +232,21 @@ pub fn of_agent(endpoint: &Endpoint, plan: &Plan) -> Result<Capture, Failure> {
     refuse(endpoint, plan, &answer, lasted_ns)?;
     let is_folded = plan.format == Format::Folded || plan.before.is_some();
     let folded = is_folded.then(|| String::from_utf8_lossy(&answer.body).into_owned());
-    let sites = folded.as_deref().map(|folded| widest::sites(folded, &shapes(endpoint)));
+    let told = answer.figures.as_deref().and_then(widest::read);
+    let sites = folded.as_deref().map(|folded| widest::sites(folded, &shapes(endpoint))).or(told);
+    let mut changed = Vec::new();
     let file = match (&plan.before, folded) {
         (Some(_), Some(folded)) => {
             let because =
                 |error: FlameError| Failure::Remote { url: endpoint.to_string(), because: error.to_string() };
             let mut profile = Profile::parse_folded(&folded).map_err(because)?;
             profile.of = plan.of;
+            changed = changes(&profile, plan);
             draw(&profile, plan, &format!("{} of {endpoint}", plan.of.name()))?
         }
         _ => answer.body,
     };
-    Ok(Capture { ended, lasted_ns, sites, notes: Vec::new(), file })
+    Ok(Capture { ended, lasted_ns, sites, changes: changed, notes: Vec::new(), file })
 }
 
 /// Asks the agent what the frames of its loops' stacks are. Where it does not say, they are those of plain loops.
@@ -287,8 +299,17 @@ mod tests {
     #[test]
     fn an_answer_without_a_flamegraph_is_told_by_what_it_means() {
         let length = Duration::from_secs(1);
-        let plan = Plan { of: Of::Cpu, format: Format::Svg, length, hz: None, loop_name: None, before: None };
-        let answer = |status, body: &str| http::Answer { status, body: body.as_bytes().to_vec() };
+        let plan = Plan {
+            of: Of::Cpu,
+            format: Format::Svg,
+            length,
+            hz: None,
+            loop_name: None,
+            before: None,
+            fail_above: None,
+        };
+        let answer =
+            |status, body: &str| http::Answer { status, body: body.as_bytes().to_vec(), figures: None };
         assert!(refuse(&Endpoint::given("u"), &plan, &answer(200, "<svg"), 1).is_ok());
         let failure = |answer| refuse(&Endpoint::given("u"), &plan, &answer, 1).unwrap_err();
         let nothing = answer(404, "nothing ran in these 10 seconds, so there is nothing to draw\n");

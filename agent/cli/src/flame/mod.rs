@@ -2,7 +2,6 @@
 
 mod capture;
 mod plan;
-mod widest;
 
 use crate::args::FlameArguments;
 use crate::endpoint::Endpoint;
@@ -14,14 +13,15 @@ use capture::{Capture, Ended};
 use loopscope_probe::incident_id::IncidentIdError;
 use loopscope_report::duration::show_ns;
 use loopscope_report::profiles;
-use loopscope_report::profiles::{FlameError, Format, Of};
+use loopscope_report::profiles::widest::Site;
+use loopscope_report::profiles::{FlameError, Format, Of, SiteChange};
 use plan::Plan;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
-use widest::Site;
 
-/// How many sites the summary names.
+/// How many sites the summary names, and how many that have changed.
 const SITES_SHOWN: usize = 5;
+const CHANGES_SHOWN: usize = 10;
 
 /// Captures, writes the file, and says what is in it.
 ///
@@ -46,12 +46,19 @@ pub fn run(options: &FlameArguments) -> Result<(), Failure> {
     destination.write(&capture.file)?;
     let summary = Summary { capture: &capture, path: &path, plan: &plan };
     match (options.json, path == Path::new("-")) {
-        (true, _) => print_json(&summary.json()),
-        (false, true) => {
-            tell(&summary.text());
-            Ok(())
-        }
-        (false, false) => print(&summary.text()),
+        (true, _) => print_json(&summary.json())?,
+        (false, true) => tell(&summary.text()),
+        (false, false) => print(&summary.text())?,
+    }
+    let grown = |change: &&SiteChange| plan.fail_above.is_some_and(|most| change.change_ratio > most);
+    match capture.changes.iter().find(grown) {
+        None => Ok(()),
+        Some(change) => Err(Failure::Grown(format!(
+            "{} takes {:+.1}% of all time, more than --fail-above {}%",
+            change.site,
+            change.change_ratio * 100.0,
+            plan.fail_above.unwrap_or_default() * 100.0
+        ))),
     }
 }
 
@@ -136,6 +143,7 @@ impl Summary<'_> {
         if let Some(sites) = &capture.sites {
             text += &widest_text(sites, self.plan.of, capture.lasted_ns);
         }
+        text += &changes_text(&capture.changes);
         for note in &capture.notes {
             text += &format!("{note}.\n");
         }
@@ -161,9 +169,38 @@ impl Summary<'_> {
             "seconds": capture.lasted_ns as f64 / 1e9,
             "ended": ended,
             "notes": capture.notes,
+            "changes": capture.changes.iter().map(change_json).collect::<Vec<_>>(),
             "sites": capture.sites.as_ref().map(|sites| sites.iter().map(site).collect::<Vec<_>>()),
         })
     }
+}
+
+fn change_json(change: &SiteChange) -> Value {
+    json!({
+        "site": change.site,
+        "before_seconds": change.before_ns as f64 / 1e9,
+        "after_seconds": change.after_ns as f64 / 1e9,
+        "change_ratio": change.change_ratio,
+    })
+}
+
+/// Says what has changed by more than the noise, the greatest change first.
+fn changes_text(changes: &[SiteChange]) -> String {
+    if changes.is_empty() {
+        return String::new();
+    }
+    let told: Vec<&SiteChange> =
+        changes.iter().filter(|change| change.change_ratio.abs() >= 0.005).take(CHANGES_SHOWN).collect();
+    if told.is_empty() {
+        return "Changes: none of 0.5% of all time or more.\n".to_owned();
+    }
+    let mut text = "Changes, as part of all time:\n".to_owned();
+    for change in told {
+        let (before, after) = (show_ns(change.before_ns), show_ns(change.after_ns));
+        let percent = change.change_ratio * 100.0;
+        text += &format!("{percent:+6.1}%  {before:>7} -> {after:>7}  {}\n", change.site);
+    }
+    text
 }
 
 fn widest_text(sites: &[Site], of: Of, lasted_ns: u64) -> String {
@@ -171,7 +208,8 @@ fn widest_text(sites: &[Site], of: Of, lasted_ns: u64) -> String {
     let of_time = busy_ns as f64 * 100.0 / lasted_ns.max(1) as f64;
     let (busy, lasted, words) = (show_ns(busy_ns), show_ns(lasted_ns), of.words());
     let mut text = format!("{busy} {words} within {lasted} ({of_time:.0}% of one core). The widest:\n");
-    for site in &sites[..sites.len().min(SITES_SHOWN)] {
+    // What an agent told beyond the first has no name.
+    for site in sites.iter().filter(|site| !site.frame.is_empty()).take(SITES_SHOWN) {
         let percent = site.ns as f64 * 100.0 / busy_ns.max(1) as f64;
         text += &format!("{percent:6.1}%  {:>7}  {}\n", show_ns(site.ns), site.label());
     }

@@ -26,6 +26,8 @@ pub struct Plan {
     pub loop_name: Option<String>,
     /// The profile to compare with, and how.
     pub before: Option<(Profile, Totals)>,
+    /// The greatest growth of one callback site that is no failure, as part of all time.
+    pub fail_above: Option<f64>,
 }
 
 impl Plan {
@@ -36,7 +38,8 @@ impl Plan {
     pub fn new(options: &FlameArguments) -> Result<Plan, Failure> {
         let usage = |message: &str| Err(Failure::Usage(message.to_owned()));
         let of = Of::from(options.of);
-        let format = options.format.map_or_else(|| format_of(options.output.as_deref()), Format::from);
+        let format =
+            options.format.map(Format::from).map_or_else(|| format_of(options.output.as_deref()), Ok)?;
         if options.duration < Duration::from_millis(1) {
             return usage(
                 "a capture of zero length shows nothing: give --for a duration such as 500ms or 10s",
@@ -59,7 +62,7 @@ impl Plan {
         let totals = if options.normalize { Totals::Equal } else { Totals::AsMeasured };
         let before = options.diff.as_deref().map(before).transpose()?.map(|before| (before, totals));
         let (length, hz, loop_name) = (options.duration, options.hz, options.loop_name.clone());
-        Ok(Plan { of, format, length, hz, loop_name, before })
+        Ok(Plan { of, format, length, hz, loop_name, before, fail_above: options.fail_above })
     }
 
     /// Returns the path and query to ask an agent for.
@@ -110,8 +113,21 @@ fn plain(text: &str) -> String {
     text.replace(|c: char| !c.is_ascii_alphanumeric() && c != '.', "-")
 }
 
-fn format_of(path: Option<&Path>) -> Format {
-    path.and_then(Path::to_str).and_then(Format::of_file).unwrap_or_default()
+/// Returns the format by the ending of a file: a picture where it has none.
+///
+/// # Errors
+/// The ending promises something that is not written.
+fn format_of(path: Option<&Path>) -> Result<Format, Failure> {
+    let Some(path) = path else { return Ok(Format::default()) };
+    match path.to_str().and_then(Format::of_file) {
+        Some(format) => Ok(format),
+        None if path.extension().is_none() || path.starts_with("/dev") => Ok(Format::default()),
+        None => Err(Failure::Usage(format!(
+            "-o {}: there is no format of this ending; use .svg, .folded, .pb.gz, .speedscope.json, .firefox.json or \
+             .trace.json, or give --format",
+            path.display()
+        ))),
+    }
 }
 
 fn before(path: &Path) -> Result<Profile, Failure> {
@@ -143,7 +159,7 @@ mod tests {
     use super::*;
 
     fn plan(of: Of, length: Duration) -> Plan {
-        Plan { of, format: Format::Svg, length, hz: None, loop_name: None, before: None }
+        Plan { of, format: Format::Svg, length, hz: None, loop_name: None, before: None, fail_above: None }
     }
 
     #[test]
@@ -156,9 +172,14 @@ mod tests {
             (Some("x.txt"), Format::Folded),
             (Some("x.pb.gz"), Format::Pprof),
             (Some("x.trace.json"), Format::Trace),
-            (Some("x.json"), Format::Svg),
+            (Some("out"), Format::Svg),
+            (Some("/dev/fd/3"), Format::Svg),
         ] {
-            assert_eq!(format_of(path.map(Path::new)), format);
+            assert_eq!(format_of(path.map(Path::new)).ok(), Some(format), "{path:?}");
+        }
+        for path in ["x.png", "x.json", "a.b/x.html"] {
+            let message = format_of(Some(Path::new(path))).unwrap_err().to_string();
+            assert!(message.contains(path) && message.contains(".svg"), "{message}");
         }
     }
 

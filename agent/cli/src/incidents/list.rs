@@ -1,11 +1,14 @@
 //! Incidents as a list, a line each.
 
-use super::source::{Catch, Found, Origin};
+use super::moment::brief;
+use super::source::{Catch, Found, Origin, class_word};
 use crate::paint::Paint;
 use loopscope_probe::printable::shell_word;
 use loopscope_report::duration::show_ns;
 use loopscope_report::incident::{Incident, IncidentKind, Severity};
 use loopscope_report::words::capitalized;
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// Writes the newest `most` incidents.
@@ -17,7 +20,12 @@ pub fn text(paint: Paint, catch: &Catch, most: usize, now_unix_ns: u64) -> Strin
         let (shown, all) = (shown.len(), catch.found.len());
         text += &format!("The newest {shown} of {all}; --last {all} lists all.\n");
     }
-    for found in &catch.quiet {
+    let ended: BTreeSet<u32> = catch.quiet.iter().map(|found| found.incident.pid).collect();
+    if catch.hides_quiet && !ended.is_empty() {
+        let processes = if ended.len() == 1 { "process" } else { "processes" };
+        text += &format!("{} {processes} ended without an incident; --all lists them.\n", ended.len());
+    }
+    for found in catch.quiet.iter().filter(|_| !catch.hides_quiet) {
         text += &paint.paragraph("", 0, &quiet(&found.incident), |line| paint.faint(line));
     }
     for note in &catch.notes {
@@ -61,19 +69,16 @@ fn quiet(incident: &Incident) -> String {
 }
 
 fn table(paint: Paint, shown: &[Found], now_unix_ns: u64) -> String {
-    let mut rows = vec![["ID", "WHEN", "LOOP", "LASTED", "CLASS"].map(str::to_owned)];
+    let mut rows = vec![["ID", "WHEN (UTC)", "LOOP", "LASTED", "CLASS"].map(str::to_owned)];
     for Found { incident, origin } in shown {
         let when = match (incident.is_over, origin) {
             (false, Origin::Agent(_) | Origin::Page) => "now".to_owned(),
-            _ => ago(now_unix_ns.saturating_sub(incident.begin_unix_ns)),
+            _ => {
+                let begin = brief(incident.begin_unix_ns, now_unix_ns);
+                format!("{begin}, {}", ago(now_unix_ns.saturating_sub(incident.begin_unix_ns)))
+            }
         };
-        // The first word is enough here: `starved_of_cpu`.
-        // A full pool is no time of the loop's thread, which a class would be of.
-        let class = match incident.kind {
-            IncidentKind::Pool => "pool",
-            _ => incident.class.name().split('_').next().unwrap_or_default(),
-        };
-        let class = class.to_owned();
+        let class = class_word(incident).to_owned();
         rows.push([incident.id.to_string(), when, incident.loop_words(), lasted(incident, origin), class]);
     }
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
@@ -89,13 +94,49 @@ fn table(paint: Paint, shown: &[Found], now_unix_ns: u64) -> String {
             text += &format!("{line}WHAT\n");
             continue;
         };
-        let what = cut(&what(&found.incident), paint.columns.saturating_sub(used).max(20));
+        let what = cut(&what(&found.incident), paint.columns.saturating_sub(used).max(8));
         text += &match found.incident.severity {
             Severity::Critical => format!("{}{what}\n", paint.red(&line)),
             Severity::Warning => format!("{line}{what}\n"),
         };
     }
     text
+}
+
+/// Returns a sentence that names process, loop and site: `web (demo 4711), 302 ms: timer flush (x.rs:40): 1 callback of 302 ms`.
+pub fn headline(incident: &Incident) -> String {
+    let Incident { process, pid, duration_ns, .. } = incident;
+    format!("{} ({process} {pid}), {}: {}", incident.loop_words(), show_ns(*duration_ns), what(incident))
+}
+
+/// Sums up incidents by loop and site, the one that took most time first.
+pub fn summary(all: &[Found]) -> Value {
+    type Key<'a> = (u32, String, &'a str, &'a str, &'static str);
+    // Their number, sum, longest, and the newest.
+    type Sum<'a> = (u64, u64, u64, &'a Incident);
+    let mut groups: BTreeMap<Key<'_>, Sum<'_>> = BTreeMap::new();
+    for Found { incident, .. } in all {
+        let culprit = &incident.culprit;
+        let key =
+            (incident.pid, incident.loop_words(), &*culprit.kind, &*culprit.label, class_word(incident));
+        let group = groups.entry(key).or_insert((0, 0, 0, incident));
+        group.0 += 1;
+        group.1 = group.1.saturating_add(incident.duration_ns);
+        group.2 = group.2.max(incident.duration_ns);
+    }
+    let mut groups: Vec<_> = groups.into_iter().collect();
+    groups.sort_by_key(|(_, (_, total_ns, ..))| std::cmp::Reverse(*total_ns));
+    let row = |((pid, name, kind, site, class), (count, total_ns, longest_ns, newest)): (
+        Key<'_>,
+        Sum<'_>,
+    )| {
+        json!({
+            "process": newest.process, "pid": pid, "loop": name, "kind": kind, "site": site, "class": class,
+            "count": count, "total_ns": total_ns, "longest_ns": longest_ns,
+            "last_id": newest.id.to_string(), "last_unix_ns": newest.begin_unix_ns,
+        })
+    };
+    groups.into_iter().map(row).collect()
 }
 
 /// Tells how long it lasted, and marks what is not over.
@@ -193,17 +234,44 @@ mod tests {
             ],
             quiet: vec![],
             notes: vec![],
+            hides_quiet: false,
         };
         let written = text(Paint::plain(80), &catch, 3, 130_000_000_000);
         let lines: Vec<&str> = written.lines().collect();
         assert!(lines.iter().all(|line| line.chars().count() <= 80), "{written}");
         assert!(lines[0].starts_with("ID") && lines[1].starts_with("4711-12  now"), "{written}");
-        assert!(lines[1].contains("302 ms, open") && lines[2].contains("30 s ago"), "{written}");
+        assert!(lines[1].contains("302 ms, open") && lines[2].contains("00:01:40, 30 s ago"), "{written}");
         assert!(lines[3].contains("302 ms+, killed") && lines[3].contains("starved  "), "{written}");
-        assert!(lines[1].contains("timer parse_") && lines[1].ends_with('…'), "{written}");
+        assert!(lines[1].contains("timer pa") && lines[1].ends_with('…'), "{written}");
         assert_eq!(lines[4], "The newest 3 of 4; --last 4 lists all.");
         let wide = text(Paint::plain(140), &catch, 3, 130_000_000_000);
         assert!(wide.contains("timer parse_invoices (trouble.rs:42): 1 callback of 302 ms\n"), "{wide}");
+    }
+
+    #[test]
+    fn a_summary_names_loop_and_site_and_a_headline_all_of_it() {
+        let all: Vec<Found> =
+            (1..4).map(|number| found(number, true, Severity::Warning, Origin::Page)).collect();
+        let summary = summary(&all);
+        let site = "parse_invoices (agent/cli/src/demo/trouble.rs:42)";
+        assert_eq!((&summary[0]["loop"], &summary[0]["site"]), (&json!("web"), &json!(site)), "{summary}");
+        assert_eq!((&summary[0]["count"], &summary[0]["total_ns"]), (&json!(3), &json!(906_000_000)));
+        let line = headline(&all[0].incident);
+        assert!(
+            line.starts_with("web (") && line.contains("302 ms: timer parse_invoices (trouble.rs:42)"),
+            "{line}"
+        );
+    }
+
+    #[test]
+    fn what_ended_without_an_incident_is_a_count_unless_it_is_wanted() {
+        let quiet = vec![found(1, true, Severity::Warning, Origin::PageOfTheDead)];
+        let mut catch = Catch { quiet, hides_quiet: true, ..Catch::default() };
+        catch.quiet[0].incident.pid = 7;
+        let counted = text(Paint::plain(80), &catch, 20, 0);
+        assert_eq!(counted, "No incidents.\n1 process ended without an incident; --all lists them.\n");
+        catch.hides_quiet = false;
+        assert!(text(Paint::plain(80), &catch, 20, 0).contains("when the process ended"));
     }
 
     #[test]

@@ -4,7 +4,7 @@ pub mod detail;
 mod files;
 mod kept;
 pub mod list;
-mod moment;
+pub mod moment;
 pub mod source;
 
 use crate::args::IncidentsArguments;
@@ -13,7 +13,7 @@ use crate::error::Failure;
 use crate::output::{print, print_json};
 use crate::paint::Paint;
 use serde_json::{Value, json};
-use source::{Catch, Found};
+use source::{Catch, Filter, Found};
 use std::path::{Path, PathBuf};
 
 /// Lists incidents, or tells one.
@@ -26,10 +26,13 @@ pub fn run(options: &IncidentsArguments) -> Result<(), Failure> {
         Some(directory) => source::of_directory(directory, target)?,
         None => source::of_processes_and_kept(target)?,
     };
-    if let Some(name) = &options.loop_name {
-        catch.keep_of(name);
-    }
     let (paint, now_unix_ns, most) = (Paint::stdout(), unix_ns(), options.last as usize);
+    catch.keep(&Filter {
+        loop_name: options.loop_name.as_deref(),
+        class: options.class.as_deref(),
+        since_unix_ns: options.since.map(|since| now_unix_ns.saturating_sub(since.as_nanos() as u64)),
+    });
+    catch.hides_quiet = !options.all && target.is_none();
     let (told, shown) = match id {
         Some(id) => {
             let found = catch.pick(id)?;
@@ -81,6 +84,7 @@ enum Told {
 fn as_json(found: &Found) -> Value {
     let mut value = serde_json::to_value(&found.incident).unwrap_or_default();
     value["source"] = json!(found.origin.name());
+    value["headline"] = json!(list::headline(&found.incident));
     value
 }
 
@@ -88,6 +92,7 @@ fn list_json(catch: &Catch, most: usize) -> Value {
     json!({
         "incidents": catch.found.iter().take(most).map(as_json).collect::<Vec<_>>(),
         "found": catch.found.len(),
+        "summary": list::summary(&catch.found),
         "quiet_ends": catch.quiet.iter().map(as_json).collect::<Vec<_>>(),
         "notes": catch.notes,
     })

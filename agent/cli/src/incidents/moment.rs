@@ -10,6 +10,21 @@ pub fn utc(unix_ns: u64) -> String {
     format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}.{:03} UTC", ms % 1_000)
 }
 
+/// Writes nanoseconds since 1970 as `2026-11-22 06:30:12 UTC`.
+pub fn utc_second(unix_ns: u64) -> String {
+    let text = utc(unix_ns);
+    text.split_once('.').map_or(text.clone(), |(second, _)| format!("{second} UTC"))
+}
+
+/// Writes nanoseconds since 1970 for a column that says the zone: `06:30:12`, of another day than `now` `11-22 06:30`.
+pub fn brief(unix_ns: u64, now_unix_ns: u64) -> String {
+    let text = utc(unix_ns);
+    match unix_ns / DAY_NS == now_unix_ns / DAY_NS {
+        true => text[11..19].to_owned(),
+        false => text[5..16].to_owned(),
+    }
+}
+
 /// Returns year, month and day of a number of days since 1970.
 ///
 /// # Source
@@ -29,6 +44,13 @@ fn civil(days: u64) -> (u64, u64, u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_column_has_the_day_where_it_is_another_one() {
+        let ns = 1_795_329_012_000_000_000;
+        assert_eq!(utc_second(ns), "2026-11-22 06:30:12 UTC");
+        assert_eq!((brief(ns, ns).as_str(), brief(ns, ns + DAY_NS).as_str()), ("06:30:12", "11-22 06:30"));
+    }
 
     #[test]
     fn moments_are_those_of_the_calendar() {

@@ -61,6 +61,37 @@ pub struct Catch {
     pub quiet: Vec<Found>,
     /// What could not be read or asked, a sentence each.
     pub notes: Vec<String>,
+    /// A list says of `quiet` only how many they are.
+    pub hides_quiet: bool,
+}
+
+/// Which incidents are wanted.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Filter<'a> {
+    /// Those of this loop or runtime.
+    pub loop_name: Option<&'a str>,
+    /// Those of this class, or `pool`.
+    pub class: Option<&'a str>,
+    /// Those that were not over before, in nanoseconds since 1970.
+    pub since_unix_ns: Option<u64>,
+}
+
+/// Returns the word that lists and `--class` have: the first of its class, or that of its kind where a class says nothing.
+pub fn class_word(incident: &Incident) -> &'static str {
+    match incident.kind {
+        // A full pool is no time of the loop's thread, which a class would be of.
+        IncidentKind::Pool => "pool",
+        _ => incident.class.name().split('_').next().unwrap_or_default(),
+    }
+}
+
+impl Filter<'_> {
+    fn keeps(&self, incident: &Incident) -> bool {
+        let end = incident.begin_unix_ns.saturating_add(incident.duration_ns);
+        self.loop_name.is_none_or(|name| incident.is_of(name))
+            && self.class.is_none_or(|class| class_word(incident) == class)
+            && self.since_unix_ns.is_none_or(|since| end >= since)
+    }
 }
 
 /// Asks the processes that fit `target`, all of them where it is not given.
@@ -277,17 +308,17 @@ impl Catch {
         }
     }
 
-    /// Leaves out what is not of the loop or runtime that is called so.
-    pub fn keep_of(&mut self, name: &str) {
-        self.found.retain(|found| found.incident.is_of(name));
-        self.quiet.retain(|found| found.incident.is_of(name));
+    /// Leaves out what is not wanted.
+    pub fn keep(&mut self, filter: &Filter<'_>) {
+        self.found.retain(|found| filter.keeps(&found.incident));
+        self.quiet.retain(|found| filter.keeps(&found.incident));
     }
 
     /// Returns the same with incidents that may be shown.
     pub fn printable(&self) -> Catch {
         let shown = |found: &Vec<Found>| found.iter().map(Found::printable).collect();
         let notes = self.notes.iter().map(|note| printable(note).into_owned()).collect();
-        Catch { found: shown(&self.found), quiet: shown(&self.quiet), notes }
+        Catch { found: shown(&self.found), quiet: shown(&self.quiet), notes, hides_quiet: self.hides_quiet }
     }
 
     /// Sorts, and gives each the shortest id that means no other one.
@@ -339,6 +370,7 @@ mod tests {
     use super::*;
     use loopscope_probe::loop_id::LoopId;
     use loopscope_probe::process_id::ProcessId;
+    use loopscope_report::incident::Class;
 
     fn catch() -> Catch {
         let found = |id: &str, begin_unix_ns| Found {
@@ -349,6 +381,7 @@ mod tests {
             found: vec![found("47-1", 5), found("47-3", 9), found("47-2", 9)],
             quiet: vec![found("47-7", 9)],
             notes: Vec::new(),
+            hides_quiet: false,
         };
         catch.sort();
         catch
@@ -388,7 +421,7 @@ mod tests {
                 [("47-1", "a", "web", Some(0)), ("47-2", "b", "web", Some(1)), ("47-3", "main", "", None)];
             let found = all.map(|(id, label, group, worker)| of(id, label, group, worker)).to_vec();
             let mut catch = Catch { found, ..Catch::default() };
-            catch.keep_of(name);
+            catch.keep(&Filter { loop_name: Some(name), ..Filter::default() });
             catch.found.iter().map(|found| found.incident.id.to_string()).collect::<Vec<_>>()
         };
         assert_eq!(kept("web"), ["47-1", "47-2"]);
@@ -423,6 +456,34 @@ mod tests {
             .map(|found| (found.incident.number(), found.incident.duration_ns, found.origin == Origin::Kept))
             .collect();
         assert_eq!(told, [(3, 900, false), (2, 300, true), (1, 300, true)]);
+    }
+
+    #[test]
+    fn filters_keep_what_is_of_the_class_and_not_older() {
+        let of = |id: &str, class, begin_s: u64| Found {
+            incident: Incident {
+                id: id.parse().unwrap(),
+                class,
+                begin_unix_ns: begin_s * 1_000_000_000,
+                duration_ns: 1_000_000_000,
+                ..Incident::default()
+            },
+            origin: Origin::Page,
+        };
+        let kept = |filter: Filter<'_>| {
+            let found = vec![
+                of("47-1", Class::Computing, 10),
+                of("47-2", Class::StarvedOfCpu, 20),
+                of("47-3", Class::Computing, 30),
+            ];
+            let mut catch = Catch { found, ..Catch::default() };
+            catch.keep(&filter);
+            catch.found.iter().map(|found| found.incident.number()).collect::<Vec<_>>()
+        };
+        assert_eq!(kept(Filter { class: Some("starved"), ..Filter::default() }), [2]);
+        // One that had begun before, and was not over.
+        assert_eq!(kept(Filter { since_unix_ns: Some(20_500_000_000), ..Filter::default() }), [2, 3]);
+        assert_eq!(kept(Filter::default()), [1, 2, 3]);
     }
 
     #[test]

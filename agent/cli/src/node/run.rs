@@ -62,7 +62,7 @@ fn set_environment(command: &mut Command, arguments: &RunArguments, found: &Prel
         command.env("LOOPSCOPE_LISTEN", listen);
     }
     if let Some(warning) = arguments.warning {
-        command.env("LOOPSCOPE_WARNING_MS", warning.as_millis().to_string());
+        command.env("LOOPSCOPE_THRESHOLDS", format!("{}ms", warning.as_millis()));
     }
     if let Some(directory) = &arguments.incidents_dir {
         // The program may change its directory before it writes one.

@@ -47,9 +47,9 @@ const WANTED: [Column; 13] = [
     Column::Busy,
     Column::Lag99,
     Column::Now,
-    Column::Pid,
-    Column::Stalls,
     Column::Process,
+    Column::Stalls,
+    Column::Pid,
     Column::Pool,
     Column::LagMax,
     Column::Blocked,
@@ -112,7 +112,8 @@ impl Column {
             Column::Busy | Column::Stalls => 6,
             Column::Blocked => 9,
             Column::Pool => 9,
-            Column::Now => 24,
+            // With the other six that matter most, 80 columns.
+            Column::Now => 20,
         }
     }
 
@@ -234,8 +235,8 @@ mod tests {
     fn the_most_important_columns_are_there_where_there_is_little_room() {
         let titles = |columns: Vec<Column>| columns.into_iter().map(Column::title).collect::<Vec<_>>();
         let (there, hidden) = fitting(80);
-        assert_eq!(titles(there), ["PID", "LOOP", "STATE", "BUSY", "LAG P99", "NOW"]);
-        assert_eq!(hidden.len(), 7);
+        assert_eq!(titles(there), ["PROCESS", "LOOP", "STATE", "BUSY", "LAG P99", "STALLS", "NOW"]);
+        assert_eq!(hidden.len(), 6);
         assert_eq!(titles(fitting(40).0), ["LOOP", "STATE", "BUSY", "STALLS"]);
         assert_eq!(titles(fitting(140).1), [""; 0]);
         assert_eq!(fitting(5).0, []);

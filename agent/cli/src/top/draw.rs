@@ -123,7 +123,7 @@ fn draw_loops(frame: &mut Frame<'_>, body: Rect, board: &Board, theme: Theme) ->
     ]);
     let [table, sites_area, incidents] = areas.areas(body);
     draw_table(frame, table, board, &rows, &columns, theme);
-    let of = format!("Sites of {} ({} {})", chosen.1.name, chosen.0.pid, chosen.0.name);
+    let of = format!("Sites of {} ({} {}), last 10 s", chosen.1.name, chosen.0.pid, chosen.0.name);
     draw_pane(frame, sites_area, of, sites, theme);
     draw_pane(frame, incidents, "Incidents".to_owned(), incident_lines(board, theme), theme);
     names

@@ -53,7 +53,7 @@ fn a_wide_screen_has_all_columns_and_both_panes() {
     }
     let all = lines.join("\n");
     for part in [
-        "Sites of web (4712 mail)",
+        "Sites of web (4712 mail), last 10 s",
         "timer parse_invoices (trouble.rs:40)",
         "Incidents",
         "4712-3",
@@ -67,12 +67,12 @@ fn a_wide_screen_has_all_columns_and_both_panes() {
 #[test]
 fn the_usual_screen_says_which_columns_it_leaves_out() {
     let lines = drawn(&mut board(), 80, 24);
-    for part in ["4712", "web", "STALLED 340 ms", "timer parse_invoices"] {
+    for part in ["mail", "web", "STALLED 340 ms", "50.0%", "timer parse_invoices"] {
         assert!(lines[2].contains(part), "`{part}` is not in {}", lines[2]);
     }
     let all = lines.join("\n");
     assert!(all.contains("Sites of web (4712 mail)") && all.contains("Incidents"), "{all}");
-    assert!(lines[23].starts_with("? help  no room for: PROCESS, LAG MAX,"), "{}", lines[23]);
+    assert!(lines[23].starts_with("? help  no room for: PID, LAG MAX,"), "{}", lines[23]);
 }
 
 #[test]

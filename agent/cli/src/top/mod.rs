@@ -13,6 +13,7 @@ mod happened;
 mod help;
 pub mod once;
 mod screen;
+mod site_window;
 mod source;
 pub mod theme;
 
@@ -26,6 +27,7 @@ use happened::Happened;
 use loopscope_probe::Clock;
 use ratatui::crossterm::event::{self, Event};
 use screen::Screen;
+use site_window::SiteWindow;
 use source::Source;
 use std::io::IsTerminal;
 use std::time::Duration;
@@ -53,12 +55,15 @@ pub fn run(options: &TopArguments) -> Result<(), Failure> {
     let mut screen = Screen::open()?;
     let theme = Theme::of_environment();
     let clock = Clock::monotonic();
+    let mut sites = SiteWindow::default();
     let mut looked = None;
     loop {
         let since_ns = looked.map_or(u64::MAX, |looked| clock.ns_between(looked, clock.now()));
         if u128::from(since_ns) >= options.every.as_nanos() {
             looked = Some(clock.now());
-            board.show(source.look()?);
+            let mut view = source.look()?;
+            sites.replace(&mut view);
+            board.show(view);
         }
         if let Some(incidents) = happened.newest() {
             board.tell(incidents);

@@ -80,6 +80,16 @@ fn the_header_has_every_word_where_the_specification_has_it() {
 }
 
 #[test]
+fn the_guides_program_in_c_compiles() {
+    let scratch = Scratch::new("c-guide");
+    let guide = fs::read_to_string(format!("{ROOT}/docs/adopting.md")).unwrap();
+    let (_, code) = guide.split_once("```c\n").unwrap();
+    let file = scratch.work().join("guide.c");
+    fs::write(&file, code.split_once("```").unwrap().0).unwrap();
+    compile(&scratch, &file);
+}
+
+#[test]
 fn the_header_finds_the_slots_of_the_probe() {
     let scratch = Scratch::new("c-slots");
     let file = scratch.work().join("slots.c");

@@ -152,6 +152,22 @@ fn it_ends_by_time_and_by_interrupt_with_a_summary() {
     // How long it was, and whether there were more, is also the machine's doing.
     let stalls = by_time.lines().last().unwrap();
     assert!(stalls.contains(" the worst ") && stalls.contains(" in timer parse_invoices ("), "{by_time}");
+    // A stall in which the end is asked for is told like any other.
+    let mut demo = Running::demo(&scratch, &["--rate", "0", "--quiet", "--trouble", "block"]);
+    demo.error_with("blocked for");
+    demo.signal("INT");
+    let (_, in_a_stall, stderr) = demo.end();
+    let last = in_a_stall.lines().last().unwrap();
+    assert!(
+        last.contains("1 stall, the worst ") && last.contains("in timer parse_invoices ("),
+        "{in_a_stall}{stderr}"
+    );
+    let demo = Running::demo(&scratch, &["--rate", "0", "--quiet", "--trouble", "pool", "--for", "4s"]);
+    let (_, with_pool, stderr) = demo.end();
+    assert!(
+        with_pool.contains("All threads of the pool were busy with jobs waiting for "),
+        "{with_pool}{stderr}"
+    );
     let demo = Running::demo(&scratch, &["--rate", "0", "--quiet"]);
     demo.signal("INT");
     let (code, by_interrupt, stderr) = demo.end();

@@ -54,6 +54,12 @@ fn a_picture_is_written_and_an_old_one_replaced() {
         let svg = scratch.read("out.svg");
         assert!(svg.contains("<svg") && svg.contains("serve_connection"), "{target:?}");
         assert_eq!(scratch.written(), ["out.svg"]);
+        // Also where an agent drew it, and sent no stacks.
+        assert!(
+            done.stdout.contains("The widest:") && done.stdout.contains("serve_connection"),
+            "{}",
+            done.stdout
+        );
     }
     let json = scratch.run(&["flame", "--for", "1s", "--json"]);
     let summary: serde_json::Value = serde_json::from_str(&json.stdout).unwrap();

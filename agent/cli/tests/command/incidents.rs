@@ -128,6 +128,25 @@ fn a_directory_of_files_is_read_and_what_is_no_incident_is_said() {
         assert!(done.stderr.contains(part), "{}", done.stderr);
     }
     assert_eq!(value(&scratch.run(&["incidents", "--dir", kept, "--json", "--last", "1"]))["found"], 2);
+    let all = value(&scratch.run(&["incidents", "--dir", kept, "--json"]));
+    let group = &all["summary"][0];
+    assert_eq!(
+        (&group["loop"], &group["site"], &group["count"]),
+        (&json!("web"), &json!("flush (src/x.rs:40)"), &json!(2))
+    );
+    let headline = all["incidents"][0]["headline"].as_str().unwrap();
+    assert_eq!(headline, "web (demo 4711), 302 ms: timer flush (x.rs:40): 1 callback of 302 ms");
+    for (filter, found) in [
+        (&["--class", "computing"][..], 2),
+        (&["--class", "waiting"], 0),
+        (&["--loop", "web"], 2),
+        (&["--loop", "load"], 0),
+        // Those of 1970 are older.
+        (&["--since", "1h"], 0),
+    ] {
+        let done = scratch.run(&[&["incidents", "--dir", kept, "--json"], filter].concat());
+        assert_eq!(value(&done)["found"], found, "{filter:?}");
+    }
     assert!(scratch.run(&["incidents", "--dir", kept, "nobody"]).stdout.starts_with("No incidents."));
 }
 

@@ -138,8 +138,10 @@ fn a_killed_process_is_listed_as_ended() {
     demo.signal("KILL");
     demo.end();
     let table = scratch.run(&["ls"]).stdout;
+    assert_eq!(table, "No instrumented process runs.\n1 process ended while it was idle; --all lists it.\n");
+    let table = scratch.run(&["ls", "--all"]).stdout;
     let line = table.lines().find(|line| line.starts_with(&pid)).unwrap();
-    assert!(line.contains("ended"), "{line}");
+    assert!(line.contains("ended") && line.contains("last seen 20") && line.contains(" UTC"), "{line}");
     let done = scratch.run(&["flame", &pid]);
     assert_eq!(done.code, Some(3));
     assert!(done.stderr.contains("has ended"), "{}", done.stderr);

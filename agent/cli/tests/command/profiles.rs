@@ -79,7 +79,22 @@ fn a_difference_is_drawn_against_an_earlier_capture() {
     let done = scratch.run(&arguments);
     assert_eq!(done.code, Some(0), "{}", done.stderr);
     let svg = scratch.read("diff.svg");
-    assert!(svg.contains("more time than before") && svg.contains("compared as if equal"));
+    assert!(svg.contains("10% of all time more") && svg.contains("compared as if equal"));
+    assert!(done.stdout.contains("Changes"), "what changed is said, too: {}", done.stdout);
+    // As a check: what is new takes nearly all of the time.
+    fs::write(scratch.work().join("idle.folded"), "web;poll;nothing (x.rs:1) 1000\n").unwrap();
+    let arguments =
+        ["flame", &pid, "--for", "3s", "--diff", "idle.folded", "--fail-above", "10%", "-o", "worse.svg"];
+    let worse = scratch.run(&arguments);
+    assert_eq!(worse.code, Some(4), "{}{}", worse.stdout, worse.stderr);
+    assert!(
+        worse.stderr.contains("parse_invoices") && worse.stderr.contains("--fail-above 10%"),
+        "{}",
+        worse.stderr
+    );
+    let line = worse.stdout.lines().find(|line| line.contains("timers;parse_invoices (")).unwrap();
+    assert!(line.contains('+') && line.contains(" -> "), "{line}");
+    assert!(scratch.read("worse.svg").contains("parse_invoices ("), "the picture is there all the same");
     fs::write(scratch.work().join("bad.folded"), "a;b 5\na;b -1\n").unwrap();
     let bad = scratch.run(&["flame", &pid, "--diff", "bad.folded"]);
     assert_eq!(bad.code, Some(2));

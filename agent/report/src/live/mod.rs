@@ -32,6 +32,7 @@ mod lag;
 mod numbers;
 mod observer;
 mod past;
+mod recent;
 mod runtime;
 mod seen;
 mod state;
@@ -39,6 +40,7 @@ mod view;
 
 pub use lag::LAG_BOUNDS_NS;
 pub use observer::Observer;
+pub use recent::{LOOPS_MAX, PastLoop, PastView, Recent};
 pub use seen::Seen;
 pub use view::{
     DamagedView, DrainView, JobView, LagView, LoopView, NumberView, PhaseView, PlaceView, PoolView,

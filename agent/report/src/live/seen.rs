@@ -62,6 +62,11 @@ impl Seen {
         }
     }
 
+    /// Returns what the loop's process is called.
+    pub fn process_name(&self) -> &str {
+        &self.snapshot.facts.process
+    }
+
     /// Says that the loop's process has ended: the page is what it left.
     pub fn ended(self) -> Seen {
         Seen { has_ended: true, agent: None, ..self }

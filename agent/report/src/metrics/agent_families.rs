@@ -11,6 +11,10 @@ pub(crate) fn write(sheet: &mut MetricsPage, loops: &[LoopView], agent: &AgentVi
     sheet.family(&c::BUILD_INFO);
     let target = format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS);
     sheet.whole(&[env!("CARGO_PKG_VERSION"), &target], 1);
+    if let Some((name, pid)) = &agent.identity {
+        sheet.family(&c::PROCESS_INFO);
+        sheet.whole(&[name, &pid.to_string()], 1);
+    }
     write_ticks(sheet, loops, agent);
     for (family, outcomes) in
         [(&c::INCIDENT_WRITES, &agent.incident_writes), (&c::INCIDENT_ACTIONS, &agent.incident_actions)]

@@ -229,6 +229,8 @@ catalog! {
         "Busy stretches of one worker longer than the warning and the critical threshold, counted when they cross it.");
 
     BUILD_INFO = gauge("loopscope_build_info", Info, &["version", "target"], "The build of the agent.");
+    PROCESS_INFO = gauge("loopscope_process_info", Info, &["name", "pid"],
+        "The process whose loops are on this page: the name of its program and its pid.");
     AGENT_CPU = counter("loopscope_agent_cpu_seconds_total", Seconds, &[], "Processor time of the threads that watch and answer.");
     AGENT_DROPPED = counter("loopscope_agent_dropped_events_total", Count, &["loop", "reason"],
         "Registrations that found the table of sites or of paths full and were booked under a shared name.");
@@ -340,8 +342,8 @@ pub static GROUPS: &[(&str, &Family)] = &[
 
 /// Every label: its name, how many values it can have, and which.
 pub static LABELS: &[(&str, &str, &str)] = &[
-    ("pid", "1 a process", "of `loopscope serve` alone: the process that the loop runs in"),
-    ("name", "1 a process", "of `loopscope serve` alone: the file name of its program"),
+    ("pid", "1 a process", "the process; of loops, on the page of `loopscope serve` alone"),
+    ("name", "1 a process", "the name of its program; of loops, on the page of `loopscope serve` alone"),
     (
         "loop",
         "65 a process",

@@ -80,6 +80,7 @@ pub(crate) fn full_agent() -> AgentView {
         requests: vec![("/metrics", 200, 3)],
         scrapes: [scrapes.clone(), scrapes.clone(), scrapes],
         process: Some(ProcessView::default()),
+        identity: Some(("server.js".to_owned(), 4711)),
         ..AgentView::default()
     }
 }
@@ -286,7 +287,10 @@ fn what_a_runtime_cannot_know_is_not_on_the_page() {
         .iter()
         .map(|family| family.name)
         .filter(|name| {
-            families(&none).contains(*name) && !name.contains("_agent_") && !name.contains("build_info")
+            families(&none).contains(*name)
+                && !name.contains("_agent_")
+                && !name.contains("build_info")
+                && !name.contains("process_info")
         })
         .filter(|name| name.starts_with("loopscope_"))
         .collect();

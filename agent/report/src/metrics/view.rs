@@ -106,6 +106,8 @@ pub struct Outcomes {
 /// The agent itself.
 #[derive(Clone, Debug, Default)]
 pub struct AgentView {
+    /// The name of the process that the page is of, and its pid; `None` on the page of a host.
+    pub identity: Option<(String, u32)>,
     pub cpu_ns: u64,
     pub ticks: u64,
     pub panics: u64,

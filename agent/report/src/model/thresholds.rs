@@ -1,7 +1,9 @@
 //! Stall thresholds: one pair for all loops, and pairs of their own for some.
 
+use crate::duration::show_exactly;
 use loopscope_probe::loop_id::Called;
 use std::collections::BTreeMap;
+use std::fmt;
 
 /// The shortest threshold, in nanoseconds. A loop that keeps turning is looked at once a threshold, so this bounds the looks to
 /// 500 a second, which take 1.2 % of a core (`benches/RESULTS.md`, "Agent"); each halving would double that, and below it
@@ -61,6 +63,21 @@ impl ThresholdTable {
     /// Returns every pair that was set.
     pub fn pairs(&self) -> impl Iterator<Item = Thresholds> + '_ {
         std::iter::once(self.all).chain(self.own.values().copied())
+    }
+}
+
+/// `100ms, critical from 1s (web 20ms/200ms)`.
+impl fmt::Display for ThresholdTable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Thresholds { warning_ns, critical_ns } = self.all;
+        write!(f, "{}, critical from {}", show_exactly(warning_ns), show_exactly(critical_ns))?;
+        let own = |(name, own): (&String, &Thresholds)| {
+            format!("{name} {}/{}", show_exactly(own.warning_ns), show_exactly(own.critical_ns))
+        };
+        match &*self.own.iter().map(own).collect::<Vec<_>>() {
+            [] => Ok(()),
+            own => write!(f, " ({})", own.join(", ")),
+        }
     }
 }
 

@@ -142,11 +142,13 @@ fn a_difference_tells_what_its_colours_mean() {
     let after = Profile::parse_folded("a;poll;x 300\na;poll;y 100\n").unwrap();
     let draw = |totals| String::from_utf8(after.diff_svg(&before, totals, "t").unwrap()).unwrap();
     let as_measured = draw(Totals::AsMeasured);
-    assert!(as_measured.contains("x (300 µs, 75.00%; +50.00%)"), "{as_measured}");
-    assert!(
-        as_measured.contains("y (100 µs, 25.00%; 0.00%)") && as_measured.contains("more time than before")
-    );
-    assert!(draw(Totals::Equal).contains("y (100 µs, 25.00%; -25.00%)"));
+    // Of the larger total, 400 µs, 200 are new.
+    assert!(as_measured.contains("x +50.0% (300 µs, 75.00%)"), "{as_measured}");
+    assert!(as_measured.contains("y (100 µs, 25.00%)") && as_measured.contains("10% of all time more"));
+    // The frames above have changed as well, by all that is below them.
+    assert!(as_measured.contains("poll +50.0% (400 µs, 100.00%)"), "{as_measured}");
+    assert!(!as_measured.contains(crate::profiles::colour_mark::is_mark), "private characters are left");
+    assert!(draw(Totals::Equal).contains("y -25.0% (100 µs, 25.00%)"));
     let empty = Profile::new(Of::Callbacks);
     assert!(matches!(after.diff_svg(&empty, Totals::Equal, "t"), Err(FlameError::Empty)));
     assert!(matches!(empty.diff_svg(&before, Totals::Equal, "t"), Err(FlameError::Empty)));

@@ -4,12 +4,14 @@ use crate::duration::show_ns;
 use crate::profiles::FlameError;
 use crate::profiles::colour;
 use crate::profiles::colour_mark::is_mark;
+use crate::profiles::difference::{self, Difference, LESS, MORE, SAME, Totals};
 use crate::profiles::legend::{self, Entry};
 use crate::profiles::profile::Profile;
 use inferno::flamegraph::color::{BackgroundColor, Color, StrokeColor};
 use inferno::flamegraph::{Options, TextTruncateDirection, from_lines};
 use loopscope_probe::Phase;
 use loopscope_probe::printable::{Printable, printable};
+use std::collections::HashSet;
 use std::io;
 
 /// Nearly white, so that black text on it and on the frames can be read.
@@ -17,21 +19,6 @@ const BACKGROUND: BackgroundColor = BackgroundColor::Flat(Color { r: 252, g: 252
 
 /// What a drawing can do, for its subtitle.
 const HOW_TO: &str = "click a frame to zoom, Ctrl-F to search";
-
-/// Colours of a difference, as the library makes them for the greatest change, and for none.
-const MORE: (u8, u8, u8) = (255, 100, 100);
-const LESS: (u8, u8, u8) = (100, 100, 255);
-const SAME: (u8, u8, u8) = (250, 250, 250);
-
-/// How two profiles of a difference are compared.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Totals {
-    /// By their times as they are: right for captures of the same length under the same load.
-    #[default]
-    AsMeasured,
-    /// As if both had the same total: shows how shares have moved.
-    Equal,
-}
 
 impl Profile {
     /// Draws the profile as an SVG that zooms and searches by itself, coloured by phase.
@@ -51,8 +38,8 @@ impl Profile {
         draw(options, &lines, &self.legend(&lines))
     }
 
-    /// Draws how this profile differs from an earlier one: widths are of this one, red frames take more time than
-    /// before, blue ones less. What is no longer there has no width.
+    /// Draws how this profile differs from an earlier one: widths are of this one; frames whose whole time grew are red, those
+    /// whose time shrank are blue, with the change as part of all time. What is no longer there has no width.
     ///
     /// # Errors
     /// One of them is empty ([`FlameError::Empty`]), or the drawing library failed.
@@ -60,32 +47,30 @@ impl Profile {
         if self.is_empty() || before.is_empty() {
             return Err(FlameError::Empty);
         }
-        let folded = |profile: &Profile| -> String {
-            profile.lines(true).into_iter().map(|(stack, us)| format!("{stack} {us}\n")).collect()
+        let difference = Difference::between(before, self, totals);
+        let (old, new) = (before.lines(false), self.lines(false));
+        let there: HashSet<&str> = new.iter().map(|(stack, _)| stack.as_str()).collect();
+        let gone = old.iter().filter(|(stack, _)| !there.contains(stack.as_str()));
+        let gone_us = gone.fold(0u64, |sum, (_, us)| sum.saturating_add(*us));
+        let drawn: Vec<(String, u64)> =
+            new.iter().map(|(stack, us)| (difference.drawn(stack), *us)).collect();
+        let mut palette = difference::palette(drawn.iter().map(|(stack, _)| stack.as_str()));
+        let gone = match gone_us {
+            0 => String::new(),
+            us => format!(", {} of before gone", show_ns(us.saturating_mul(1_000))),
         };
-        let normalize = totals == Totals::Equal;
-        let compared = inferno::differential::Options { normalize, ..Default::default() };
-        let mut both = Vec::new();
-        let (old, new) = (folded(before), folded(self));
-        inferno::differential::from_readers(compared, old.as_bytes(), new.as_bytes(), &mut both)
-            .map_err(FlameError::Draw)?;
-        let both = String::from_utf8(both).map_err(|error| FlameError::Draw(io::Error::other(error)))?;
         let totals = match totals {
             Totals::AsMeasured => "",
             Totals::Equal => ", compared as if equal",
         };
-        let (lines, gone_us) = without_the_gone(&both);
-        let gone = if gone_us > 0 {
-            format!(", {} of before gone", show_ns(gone_us.saturating_mul(1_000)))
-        } else {
-            String::new()
-        };
         let (was, is) = (show_ns(before.total_ns()), show_ns(self.total_ns()));
         let mut options = options(title, &format!("before {was}, after {is}{gone}{totals}"), &self.notes);
         options.stroke_color = StrokeColor::Color(Color { r: 190, g: 190, b: 190 });
+        options.palette_map = Some(&mut palette);
+        let lines: Vec<String> = drawn.iter().map(|(stack, us)| format!("{stack} {us}")).collect();
         let legend = [
-            Entry { colour: MORE, text: "more time than before".to_owned() },
-            Entry { colour: LESS, text: "less time than before".to_owned() },
+            Entry { colour: MORE, text: "10% of all time more".to_owned() },
+            Entry { colour: LESS, text: "10% less".to_owned() },
             Entry { colour: SAME, text: "no change".to_owned() },
         ];
         draw(options, &lines, &legend)
@@ -104,17 +89,6 @@ impl Profile {
         }
         entries
     }
-}
-
-/// Splits what two profiles have into the lines that are to be drawn, and the time of those that are no longer there.
-/// They have no width, and colours are relative to the greatest change: one that nobody sees would pale all the others.
-fn without_the_gone(both: &str) -> (Vec<String>, u64) {
-    let (gone, here): (Vec<&str>, Vec<&str>) = both.lines().partition(|line| line.ends_with(" 0"));
-    let before_us = |line: &&str| line.rsplit(' ').nth(1).and_then(|number| number.parse::<u64>().ok());
-    (
-        here.into_iter().map(str::to_owned).collect(),
-        gone.iter().filter_map(before_us).fold(0, u64::saturating_add),
-    )
 }
 
 fn options<'a>(title: &str, subtitle: &str, notes: &[String]) -> Options<'a> {
@@ -142,15 +116,4 @@ fn draw(mut options: Options<'_>, lines: &[String], entries: &[Entry]) -> Result
     let drawing = String::from_utf8(drawing).map_err(|error| FlameError::Draw(io::Error::other(error)))?;
     let drawing = legend::add(&drawing, entries)?;
     Ok(drawing.replace(is_mark, "").into_bytes())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn stacks_that_are_gone_are_counted_and_not_drawn() {
-        let both = "a;b 10 20\na;c 30 0\na;d 0 5\na;e with 0 7 0\n";
-        assert_eq!(without_the_gone(both), (vec!["a;b 10 20".to_owned(), "a;d 0 5".to_owned()], 37));
-    }
 }

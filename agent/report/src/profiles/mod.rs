@@ -10,6 +10,7 @@
 mod callbacks;
 mod colour;
 mod colour_mark;
+mod difference;
 mod draw;
 mod error;
 mod firefox;
@@ -23,8 +24,9 @@ mod profile;
 mod speedscope;
 mod timeline;
 mod trace;
+pub mod widest;
 
-pub use draw::Totals;
+pub use difference::{SiteChange, Totals};
 pub use error::FlameError;
 pub use frame::{Code, Frame, Module};
 pub use kind::{Format, Of};

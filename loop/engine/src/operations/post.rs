@@ -1,11 +1,13 @@
 //! Posting: how other threads hand closures to the loop.
 //!
 //! A closure that is posted runs in the next poll phase, in the order of posting, after the completions of pool jobs;
-//! all that were posted until then run in one batch. One posted by a completion still runs in the same poll, one posted
+//! what was posted until then runs in one batch, at most 1,000 of them: a producer that is faster than the loop does not
+//! keep it from its sockets and timers; the rest runs in the next polls, which do not wait. One posted by a completion still runs in the same poll, one posted
 //! by a posted closure in the next. A posted closure keeps the loop alive until it has run.
 //!
 //! # Source
-//! `uv__async_io` in `src/unix/async.c` of libuv 1.46, where Node's own wake handle comes before the program's.
+//! `uv__async_io` in `src/unix/async.c` of libuv 1.46, where Node's own wake handle comes before the program's. The bound is that
+//! of Node's thread-safe functions (`kMaxIterationCount` in `src/node_api.cc`).
 
 use crate::cx::Cx;
 use crate::error::LoopGone;
@@ -14,6 +16,9 @@ use loopscope_probe::{Kind, Life};
 use std::fmt;
 use std::panic::Location;
 use std::sync::Arc;
+
+/// Most posted closures that run in one poll phase.
+const BATCH_MAX: usize = 1_000;
 
 /// Hands closures to a loop from any thread. Clone it freely.
 pub struct Post<S: 'static = ()> {
@@ -66,12 +71,13 @@ impl<S: 'static> Cx<'_, S> {
     fn run_batch(&mut self) {
         if self.core.bell.has_posted() {
             let core = &mut *self.core;
+            let before = core.posted.len();
             core.mailbox.take(&mut core.posted);
             if let Some(probe) = &mut core.probe {
-                probe.coalesced(core.posted.len().saturating_sub(1) as u64);
+                probe.coalesced((core.posted.len() - before).saturating_sub(1) as u64);
             }
         }
-        let mut left = self.core.posted.len();
+        let mut left = self.core.posted.len().min(BATCH_MAX);
         while left > 0
             && self.goes_on()
             && let Some(Posted { at, stamp, run }) = self.core.posted.pop_front()

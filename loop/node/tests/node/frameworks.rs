@@ -14,7 +14,7 @@ fn servers_of_frameworks_answer_as_they_do_without_us() {
         for framework in ["express", "fastify"] {
             let arguments = [framework, "1"];
             // A stall on a busy machine is told, and no matter here.
-            let patient = ("LOOPSCOPE_WARNING_MS", "60000");
+            let patient = ("LOOPSCOPE_THRESHOLDS", "60s/600s");
             let ended = run_with(&node, &[], "frameworks.cjs", &arguments, &[patient]);
             let bare = run_with(&node, &[], "frameworks.cjs", &arguments, &[("LOOPSCOPE", "off")]);
             let what = format!("{framework} on Node {version}: {}", ended.complained);

@@ -1,18 +1,22 @@
-//! The callback sites that took most time, from folded stacks: what the eye would find in the picture.
+//! The callback sites that took most time, from folded stacks: what the eye would find in the picture. Also as one line of plain
+//! characters, in which an agent sends them beside a file of any format.
 
 use loopscope_probe::description::{Description, Fact, Term};
 use serde_json::Value;
 use std::collections::HashMap;
 
 /// Time of one callback site, with everything below it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Site {
+    /// The loop's label.
     pub loop_name: String,
     /// What its runtime calls a loop.
     pub lane: String,
-    /// Empty where the runtime tells of no phases.
+    /// The phase, as its runtime calls it; empty where the runtime tells of none.
     pub phase: String,
+    /// The site, as flamegraphs have it.
     pub frame: String,
+    /// Nanoseconds.
     pub ns: u64,
     /// The drained job below it that took most of its time; empty where none did.
     pub job: String,
@@ -26,6 +30,47 @@ impl Site {
         let phase = if phase.is_empty() { String::new() } else { format!("{phase} phase of ") };
         format!("{frame}{most}{job}  ({phase}{lane} {loop_name})")
     }
+}
+
+/// Fields of a site in a line of figures.
+const FIELDS: usize = 6;
+
+/// Writes sites as one line of plain characters, the first `most` of them; what is not plain is percent-encoded. [`read`] reads it.
+pub fn line(sites: &[Site], most: usize) -> String {
+    let field = |text: &str| -> String {
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:()/ ".contains(&byte);
+        let encode =
+            |byte| if is_plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
+        text.bytes().map(encode).collect()
+    };
+    let rest = sites.iter().skip(most).fold(0u64, |sum, site| sum.saturating_add(site.ns));
+    let rest = (rest > 0).then(|| Site { ns: rest, ..Site::default() });
+    let text = |site: &Site| {
+        let texts =
+            [&site.loop_name, &site.lane, &site.phase, &site.frame, &site.job].map(|text| field(text));
+        format!("{},{}", site.ns, texts.join(","))
+    };
+    sites.iter().take(most).chain(&rest).map(text).collect::<Vec<_>>().join(";")
+}
+
+/// Reads what [`line`] wrote; `None` where it is something else. Those beyond the first are one site without a name, the last.
+pub fn read(line: &str) -> Option<Vec<Site>> {
+    let decode = |text: &str| -> Option<String> {
+        let mut parts = text.split('%');
+        let mut bytes = parts.next()?.as_bytes().to_vec();
+        for part in parts {
+            bytes.push(u8::from_str_radix(part.get(..2)?, 16).ok()?);
+            bytes.extend_from_slice(part.get(2..)?.as_bytes());
+        }
+        String::from_utf8(bytes).ok()
+    };
+    let site = |text: &str| {
+        let fields: Vec<&str> = text.split(',').collect();
+        let [ns, loop_name, lane, phase, frame, job] = <[&str; FIELDS]>::try_from(fields).ok()?;
+        let (loop_name, lane, phase) = (decode(loop_name)?, decode(lane)?, decode(phase)?);
+        Some(Site { loop_name, lane, phase, frame: decode(frame)?, job: decode(job)?, ns: ns.parse().ok()? })
+    };
+    line.split(';').map(site).collect()
 }
 
 /// What the frames of a loop's stacks are, by what its runtime says of itself.
@@ -149,6 +194,17 @@ mod tests {
                 (5_000, "web", "timer tick (a.rs:1)")
             ]
         );
+    }
+
+    #[test]
+    fn a_line_of_sites_is_plain_and_read_back() {
+        let found = sites("web;poll;read, µs (a.rs:1) 5\nweb;timers;tick;microtask x;y 9\nload;poll;z 3\n");
+        let line = line(&found, 2);
+        assert!(line.bytes().all(|byte| (0x20..0x7f).contains(&byte)), "{line}");
+        let back = read(&line).unwrap();
+        assert_eq!(back[..2], found[..2]);
+        assert_eq!((back[2].ns, &*back[2].frame), (3_000, ""), "the rest is one");
+        assert_eq!((read("x"), read("1,a,b,%zz,d")), (None, None));
     }
 
     #[test]

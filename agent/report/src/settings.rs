@@ -1,0 +1,258 @@
+//! The environment variables that loopscope reads: one table, from which `docs/settings.md` and `--help` are made.
+//!
+//! They are the operator's: a program is started with them, and needs no rebuild. The environment wins over what the program's
+//! code chose, and loses to what the code declared fixed (`AgentBuilder::fixed`). Reading and applying is the agent's and the
+//! command's part; this module only names them.
+
+use std::fmt::Write;
+
+/// One variable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Setting {
+    /// `LOOPSCOPE`: turns everything off.
+    Switch,
+    /// `LOOPSCOPE_LISTEN`: where the agent answers.
+    Listen,
+    /// `LOOPSCOPE_THRESHOLDS`: from which length on a busy period is a stall.
+    Thresholds,
+    /// `LOOPSCOPE_INCIDENTS_DIR`: where incidents are written.
+    IncidentsDir,
+    /// `LOOPSCOPE_KEEP_INCIDENTS`: whether the last incidents outlive the process.
+    KeepIncidents,
+    /// `LOOPSCOPE_CAPTURES`: whether stacks are captured.
+    Captures,
+    /// `LOOPSCOPE_TOKEN_FILE`: the token of an agent, and of the command that asks it.
+    TokenFile,
+    /// `LOOPSCOPE_WEB_CONFIG`: TLS and users.
+    WebConfig,
+    /// `LOOPSCOPE_STDERR`: whether the first stall is printed where nobody logs.
+    Stderr,
+    /// `LOOPSCOPE_RUNTIME_DIR`: where pages are.
+    RuntimeDir,
+    /// `LOOPSCOPE_CA_FILE`: the authority that the command trusts.
+    CaFile,
+}
+
+/// Who reads a variable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reader {
+    /// A program with an agent or a probe in it.
+    Program,
+    /// The command `loopscope`.
+    Command,
+    /// Both.
+    Both,
+}
+
+/// What the table says of a variable.
+#[derive(Clone, Copy, Debug)]
+pub struct Description {
+    /// Its name.
+    pub variable: &'static str,
+    /// A value, as it is written in help.
+    pub example: &'static str,
+    /// What it may be.
+    pub values: &'static str,
+    /// What holds where it is not set, or empty.
+    pub default: &'static str,
+    /// What it does, as a phrase that begins with a verb.
+    pub about: &'static str,
+    /// Who reads it.
+    pub reader: Reader,
+}
+
+const TABLE: [(Setting, Description); 11] = [
+    (
+        Setting::Switch,
+        Description {
+            variable: "LOOPSCOPE",
+            example: "off",
+            values: "`off`, `0` or `false`",
+            default: "on",
+            about: "turns all of it off: no page, no agent, no thread, no signal; the program runs as before",
+            reader: Reader::Program,
+        },
+    ),
+    (
+        Setting::Listen,
+        Description {
+            variable: "LOOPSCOPE_LISTEN",
+            example: "127.0.0.1:9464",
+            values: "`ADDRESS:PORT`, `PORT` (on 127.0.0.1), port 0 for any; `unix:/PATH`; `off`",
+            default: "the first free port of 127.0.0.1 from 9464 on",
+            about: "sets where the agent answers; an address that cannot be had is an error",
+            reader: Reader::Program,
+        },
+    ),
+    (
+        Setting::Thresholds,
+        Description {
+            variable: "LOOPSCOPE_THRESHOLDS",
+            example: "50ms/1s,web=20ms",
+            values: "`WARNING` or `WARNING/CRITICAL`, and `LOOP=WARNING/CRITICAL`, separated by commas; critical is ten times the warning where it is not given",
+            default: "`100ms/1s`",
+            about: "sets from which length on a busy period is a stall, of all loops or of one",
+            reader: Reader::Program,
+        },
+    ),
+    (
+        Setting::IncidentsDir,
+        Description {
+            variable: "LOOPSCOPE_INCIDENTS_DIR",
+            example: "/var/lib/app/incidents",
+            values: "a directory",
+            default: "what the program chose",
+            about: "writes every incident to a directory, too, one JSON file each",
+            reader: Reader::Program,
+        },
+    ),
+    (
+        Setting::KeepIncidents,
+        Description {
+            variable: "LOOPSCOPE_KEEP_INCIDENTS",
+            example: "off",
+            values: "`off`, `0` or `false`; `on` does not turn on what the program turned off",
+            default: "on",
+            about: "keeps no incidents in the runtime directory, where `loopscope incidents` finds those of a process that has ended",
+            reader: Reader::Program,
+        },
+    ),
+    (
+        Setting::Captures,
+        Description {
+            variable: "LOOPSCOPE_CAPTURES",
+            example: "off",
+            values: "`off`, `0` or `false`; `on` does not turn on what the program turned off",
+            default: "on",
+            about: "captures no stacks, and sends no signal",
+            reader: Reader::Program,
+        },
+    ),
+    (
+        Setting::TokenFile,
+        Description {
+            variable: "LOOPSCOPE_TOKEN_FILE",
+            example: "/run/secrets/loopscope",
+            values: "a file that only its owner can read",
+            default: "no token",
+            about: "requires this bearer token for incidents, captures and thresholds; the command shows it",
+            reader: Reader::Both,
+        },
+    ),
+    (
+        Setting::WebConfig,
+        Description {
+            variable: "LOOPSCOPE_WEB_CONFIG",
+            example: "/etc/app/web.yml",
+            values: "a file in the format of Prometheus's `--web.config.file`",
+            default: "no TLS, no users",
+            about: "sets TLS, users and headers of the agent's server (feature `web-config`)",
+            reader: Reader::Program,
+        },
+    ),
+    (
+        Setting::Stderr,
+        Description {
+            variable: "LOOPSCOPE_STDERR",
+            example: "off",
+            values: "`off`, `0` or `false`",
+            default: "on",
+            about: "prints nothing about the first stall of a program that has no `tracing` subscriber and no logger",
+            reader: Reader::Program,
+        },
+    ),
+    (
+        Setting::RuntimeDir,
+        Description {
+            variable: "LOOPSCOPE_RUNTIME_DIR",
+            example: "/run/user/1000/loopscope",
+            values: "a private directory of its user, in memory",
+            default: "`$XDG_RUNTIME_DIR/loopscope`, else `/dev/shm/loopscope-UID`",
+            about: "sets where pages and the agent's socket file are; the same for programs and the command",
+            reader: Reader::Both,
+        },
+    ),
+    (
+        Setting::CaFile,
+        Description {
+            variable: "LOOPSCOPE_CA_FILE",
+            example: "/etc/app/ca.pem",
+            values: "a file of certificates (PEM)",
+            default: "the system's authorities are not used; an https agent is refused",
+            about: "trusts this authority for agents that use TLS",
+            reader: Reader::Command,
+        },
+    ),
+];
+
+impl Setting {
+    /// Every variable, in the order of the table.
+    pub fn all() -> impl Iterator<Item = Setting> {
+        TABLE.into_iter().map(|(setting, _)| setting)
+    }
+
+    /// Returns what the table says of it.
+    pub fn description(self) -> Description {
+        let found = TABLE.into_iter().find(|(setting, _)| *setting == self);
+        found.map(|(_, description)| description).expect("every setting is in the table: a test looks")
+    }
+
+    /// Returns the variable's name.
+    pub fn variable(self) -> &'static str {
+        self.description().variable
+    }
+}
+
+/// Returns the lines of `--help`: the variables that programs with loopscope in them read.
+pub fn help() -> String {
+    let mut out = String::from("In the environment of a program with loopscope in it (docs/settings.md):");
+    for (_, row) in TABLE.iter().filter(|(_, row)| row.reader != Reader::Command) {
+        // Writing to a string cannot fail.
+        let _ = write!(out, "\n  {}={}\n      {}", row.variable, row.example, row.about.replace('`', ""));
+    }
+    out
+}
+
+/// Returns the table of `docs/settings.md`.
+pub fn markdown() -> String {
+    let mut out =
+        String::from("| variable | values | otherwise | what it does | read by |\n|---|---|---|---|---|\n");
+    for (_, row) in &TABLE {
+        let reader = match row.reader {
+            Reader::Program => "programs",
+            Reader::Command => "the command",
+            Reader::Both => "both",
+        };
+        let Description { variable, values, default, about, .. } = row;
+        // Writing to a string cannot fail.
+        let _ = writeln!(out, "| `{variable}` | {values} | {default} | {about} | {reader} |");
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_setting_is_described_once() {
+        for setting in [Setting::Switch, Setting::Listen, Setting::Stderr, Setting::CaFile] {
+            assert_eq!(Setting::all().filter(|other| *other == setting).count(), 1, "{setting:?}");
+        }
+        let mut names: Vec<&str> = Setting::all().map(Setting::variable).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), TABLE.len());
+    }
+
+    #[test]
+    fn help_names_what_programs_read() {
+        let help = help();
+        assert!(
+            help.contains("LOOPSCOPE_LISTEN=127.0.0.1:9464") && !help.contains("LOOPSCOPE_CA_FILE"),
+            "{help}"
+        );
+        assert!(help.lines().all(|line| line.len() <= 110), "{help}");
+    }
+}

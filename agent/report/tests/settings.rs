@@ -1,0 +1,94 @@
+//! The page of settings, `docs/settings.md`, is what the table in code says. `UPDATE_EXPECT=1` rewrites it.
+
+use loopscope_report::settings::{Setting, markdown};
+use std::path::Path;
+
+const HEAD: &str = "\
+# Settings by environment
+
+What an operator can change without a rebuild, by variables in the environment of the program. The table is made from
+`agent/report/src/settings.rs` by a test; do not edit it.
+
+";
+
+const TAIL: &str = "
+**Who wins.** The environment wins over what the program's code chose, and over defaults. It loses to what the code declared fixed:
+
+```rust,ignore
+use loopscope_agent::{Agent, Setting};
+let agent = Agent::builder().listen(ours).fixed(&[Setting::Listen, Setting::TokenFile]).start()?;
+```
+
+Every agent reads them: `Agent::builder()`, the one-line starts of the adapters, and the addon for scripts. Options of the command
+line (`loopscope demo --metrics-listen`) are fixed in this sense.
+
+**What is in force** is the agent's first line in the program's log, with the names of the variables that were used:
+
+```text
+INFO loopscope watches the loops of this process (pid 4711): answers at http://127.0.0.1:9464; stalls from 50ms, critical from 1s; stacks on; from the environment: LOOPSCOPE_THRESHOLDS
+```
+
+Where no variable was used its target is `loopscope::start`, else `loopscope`. A script's runtime, which has no log of the
+program's, prints it only in the second case.
+
+**A value that means nothing** is told in the log and not used; for `LOOPSCOPE_LISTEN`, `LOOPSCOPE_TOKEN_FILE` and
+`LOOPSCOPE_WEB_CONFIG` the agent does not start, and says why: going on would answer elsewhere, or to more people, than was asked
+for. Empty is as not set. An address that was asked for and is taken is such an error; only the default port gives way to the next
+free one.
+
+**Where nobody logs.** The agent's lines go to `tracing`, and to a logger of the `log` crate where there is no subscriber. In a
+program that has neither, the first stall is one line on standard error, and no further one.
+";
+
+fn page() -> String {
+    format!("{HEAD}{}{TAIL}", markdown())
+}
+
+#[test]
+fn the_page_of_settings_is_what_the_table_says() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/settings.md");
+    if std::env::var_os("UPDATE_EXPECT").is_some() {
+        std::fs::write(&path, page()).unwrap();
+    }
+    let found = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        found == page(),
+        "docs/settings.md is not what the table says: run this test with UPDATE_EXPECT=1"
+    );
+}
+
+/// Returns the variables that the sources of programs and of the command read, with the files.
+fn read_by_sources(folder: &Path, found: &mut Vec<(String, String)>) {
+    for entry in std::fs::read_dir(folder).unwrap().flatten() {
+        let (path, name) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
+        if path.is_dir() && !["tests", "target", "node_modules"].contains(&&*name) {
+            read_by_sources(&path, found);
+        } else if name.ends_with(".rs") && !name.ends_with("_tests.rs") {
+            let text = std::fs::read_to_string(&path).unwrap();
+            let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+            let literals = code.split('"').skip(1).step_by(2).filter(|text| {
+                let rest = text.strip_prefix("LOOPSCOPE");
+                rest.is_some_and(|rest| {
+                    rest.chars().all(|letter| letter.is_ascii_uppercase() || letter == '_')
+                })
+            });
+            found.extend(literals.map(|text| (text.to_owned(), path.display().to_string())));
+        }
+    }
+}
+
+#[test]
+fn no_source_reads_a_variable_that_is_not_in_the_table() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let mut found = Vec::new();
+    for folder in ["agent", "loop"] {
+        read_by_sources(&root.join(folder), &mut found);
+    }
+    // For who develops the adapter; on the page of that.
+    let own = ["LOOPSCOPE_NODE_RECORD", "LOOPSCOPE_NODE_ADDON"];
+    let is_known =
+        |name: &str| own.contains(&name) || Setting::all().any(|setting| setting.variable() == name);
+    let unknown: Vec<_> = found.iter().filter(|(name, _)| !is_known(name)).collect();
+    assert!(unknown.is_empty(), "not in agent/report/src/settings.rs: {unknown:?}");
+    assert!(found.len() >= Setting::all().count(), "they are found at all: {found:?}");
+}

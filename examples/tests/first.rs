@@ -1,0 +1,34 @@
+//! The README's program is the one that is compiled and run here, and it shows its stall.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+
+const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+
+#[test]
+fn the_program_of_the_readme_shows_its_stall() {
+    let mut program = Command::new(env!("CARGO_BIN_EXE_first"));
+    // What was killed in between leaves its page to others.
+    let directory = format!("/dev/shm/loopscope-first-{}", std::process::id());
+    program.env("LOOPSCOPE_RUNTIME_DIR", &directory).env("LOOPSCOPE_LISTEN", "127.0.0.1:0");
+    let mut child = program.stdout(Stdio::piped()).spawn().unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let mut seen = Vec::new();
+    let found =
+        lines.inspect(|line| seen.push(line.clone())).any(|line| line.contains("loop main blocked for"));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let _ = std::fs::remove_dir_all(directory);
+    assert!(found, "{seen:#?}");
+    let stall = seen.last().unwrap();
+    assert!(stall.contains("first.rs:17") && stall.contains("WARN"), "{stall}");
+    assert!(seen[0].contains("answers at http://127.0.0.1:"), "{seen:#?}");
+}
+
+#[test]
+fn the_readme_has_that_program() {
+    let (readme, program) = (format!("{ROOT}/README.md"), format!("{ROOT}/examples/first.rs"));
+    let [readme, program] = [readme, program].map(|path| std::fs::read_to_string(path).unwrap());
+    let (_, code) = program.split_once("\n\n").unwrap();
+    assert!(readme.contains(&format!("```rust,no_run\n{code}```")), "copy examples/first.rs to the README");
+}

@@ -1,0 +1,128 @@
+//! The probe for a loop that one has already: what its two verbs and its guards leave on the page, on a virtual clock.
+#![cfg(not(loom))]
+
+use loopscope_probe::{Clock, Kind, NamedSite, Probe, Snapshot, VirtualClock, Writer, site};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+const MS_NS: u64 = 1_000_000;
+
+/// A loop of a program's own, whose busy period has just begun.
+struct OwnLoop {
+    time: VirtualClock,
+    probe: Probe,
+}
+
+fn own_loop() -> OwnLoop {
+    let time = VirtualClock::starting_at(1_000 * MS_NS);
+    let writer = Writer::builder("own").clock(Clock::simulated(time.clone())).build();
+    OwnLoop { time, probe: Probe::from(writer) }
+}
+
+impl OwnLoop {
+    fn snapshot(&self) -> Snapshot {
+        self.probe.snapshot()
+    }
+
+    /// A callback that lasts for a millisecond, and may go wrong.
+    fn callback(&self, site: &'static NamedSite, text: &str) -> Result<u32, std::num::ParseIntError> {
+        let _callback = self.probe.callback(site);
+        self.time.advance_ns(MS_NS);
+        assert!(text != "panic");
+        text.parse()
+    }
+
+    fn poll(&self, ms: u64) {
+        self.probe.park();
+        self.time.advance_ns(ms * MS_NS);
+        self.probe.unpark();
+    }
+}
+
+#[test]
+fn a_guard_ends_its_callback_by_return_by_question_mark_and_by_panic() {
+    let own = own_loop();
+    let runs = |own: &OwnLoop| own.snapshot().run[Kind::Timer.index()].count();
+    assert!(own.callback(site!("parse", Timer), "1").is_ok());
+    assert!(own.callback(site!("parse", Timer), "x").is_err());
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| {}));
+    let panicked = catch_unwind(AssertUnwindSafe(|| own.callback(site!("parse", Timer), "panic")));
+    std::panic::set_hook(hook);
+    assert!(panicked.is_err());
+    own.poll(1);
+    let page = own.snapshot();
+    assert_eq!((runs(&own), page.run[Kind::Timer.index()].sum_ns), (3, 3 * MS_NS));
+    assert_eq!(page.errors[Kind::Timer.index()], 1, "a panic is an error, and `?` is none");
+}
+
+#[test]
+fn a_callback_inside_another_is_a_part_of_it() {
+    let own = own_loop();
+    {
+        let _outer = own.probe.callback(site!("outer"));
+        own.time.advance_ns(MS_NS);
+        {
+            let _inner = own.probe.callback(site!("inner"));
+            own.time.advance_ns(2 * MS_NS);
+        }
+        own.time.advance_ns(4 * MS_NS);
+    }
+    own.poll(1);
+    let page = own.snapshot();
+    assert_eq!(page.run[Kind::Other.index()].count(), 1);
+    let time_of = |name: &str| {
+        let site = page.sites.iter().position(|site| site.name == name).unwrap();
+        page.paths.iter().filter(|path| path.site.index() == site).map(|path| path.self_ns).sum::<u64>()
+    };
+    assert_eq!((time_of("outer"), time_of("inner")), (5 * MS_NS, 2 * MS_NS));
+}
+
+#[test]
+fn two_verbs_give_stalls_and_lag() {
+    let own = own_loop();
+    own.poll(10);
+    own.time.advance_ns(150 * MS_NS);
+    own.poll(10);
+    own.probe.events(3);
+    let page = own.snapshot();
+    assert_eq!(page.blocked, [1, 0], "150 ms is a stall");
+    assert!(
+        page.lag.count() >= 160 && page.lag.quantile_ns(0.99).unwrap() > 100 * MS_NS,
+        "{:?}",
+        page.lag.count()
+    );
+    assert_eq!((page.active_ns / MS_NS, page.idle_ns / MS_NS), (150, 20));
+}
+
+#[test]
+fn said_twice_is_said_once() {
+    let own = own_loop();
+    own.time.advance_ns(MS_NS);
+    for _ in 0..2 {
+        own.probe.park();
+        own.time.advance_ns(MS_NS);
+    }
+    for _ in 0..2 {
+        own.probe.unpark();
+        own.time.advance_ns(MS_NS);
+    }
+    own.probe.park();
+    let page = own.snapshot();
+    assert_eq!((page.active_ns, page.idle_ns), (3 * MS_NS, 2 * MS_NS));
+}
+
+#[test]
+fn a_guard_that_outlives_its_callback_ends_no_other() {
+    let own = own_loop();
+    let late = own.probe.callback(site!("late"));
+    own.time.advance_ns(MS_NS);
+    own.poll(1);
+    let now = own.probe.callback(site!("now", Timer));
+    drop(late);
+    own.time.advance_ns(5 * MS_NS);
+    drop(now);
+    own.poll(1);
+    let page = own.snapshot();
+    assert_eq!(page.run[Kind::Timer.index()].sum_ns, 5 * MS_NS);
+    assert_eq!(page.run[Kind::Other.index()].sum_ns, MS_NS);
+}
