@@ -19,7 +19,7 @@ pub struct Original {
     pub source: String,
     /// Line, from 1.
     pub line: u32,
-    /// Column, from 1.
+    /// Column, from 1; 0 where not known.
     pub column: u32,
 }
 
@@ -55,10 +55,17 @@ impl SourceMap {
         Some(SourceMap { sources, lines })
     }
 
-    /// Returns where a place of the script was written; line and column count from 1.
+    /// Returns where a place of the script was written; line and column count from 1. With column 0, which is not known, where
+    /// all of the line is of one line.
     pub fn original(&self, line: u32, column: u32) -> Option<Original> {
         let segments = self.lines.get(line.checked_sub(1)? as usize)?;
-        let column = column.checked_sub(1)?;
+        let Some(column) = column.checked_sub(1) else {
+            let mut written = segments.iter().map(|segment| segment.original);
+            let (source, line, _) = written.next()??;
+            let is_one = written.all(|other| other.is_some_and(|other| (other.0, other.1) == (source, line)));
+            let source = self.sources.get(source as usize).filter(|source| is_one && !source.is_empty())?;
+            return Some(Original { source: source.clone(), line: line + 1, column: 0 });
+        };
         let after = segments.partition_point(|segment| segment.column <= column);
         let (source, line, column) = segments.get(after.checked_sub(1)?)?.original?;
         let source = self.sources.get(source as usize).filter(|source| !source.is_empty())?;
@@ -144,7 +151,8 @@ mod tests {
         assert_eq!(at(3, 1), None, "before the first segment");
         assert_eq!(at(3, 7).unwrap(), "webpack://app/./b.ts:1:1");
         assert_eq!(at(4, 1), None);
-        assert_eq!((at(0, 1), at(1, 0)), (None, None));
+        assert_eq!((at(0, 1), at(1, 0)), (None, None), "the line is of several");
+        assert_eq!(at(3, 0).unwrap(), "webpack://app/./b.ts:1:0");
     }
 
     #[test]

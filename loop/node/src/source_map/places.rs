@@ -49,7 +49,7 @@ impl<'a> SourceMaps<'a> {
     /// Gives a frame the place that a person wrote, where that is known.
     pub fn apply(&mut self, mut frame: JsFrame) -> JsFrame {
         let path = path_of(&frame.script);
-        if !path.starts_with('/') || frame.line == 0 || frame.column == 0 {
+        if !path.starts_with('/') || frame.line == 0 {
             return frame;
         }
         let key = (frame.script.clone(), frame.line, frame.column);

@@ -63,7 +63,7 @@ function end() {
   const since = (name) => now[name] - begun.loopscope[name];
   console.log(JSON.stringify({
     // All that the process did up to here, for those who count from its start.
-    ended_us: Number(ended / 1000n), all: now,
+    ended_us: Number(ended / 1000n), all: now, waited_for_cpu_ns: Number(fs.readFileSync('/proc/self/schedstat', 'utf8').split(' ')[1]),
     sums, counted, samples, turns: TURNS,
     microtasks: microtasks - begun.microtasks,
     elu: { idle_ns: elu.idle * 1e6, active_ns: elu.active * 1e6, utilization: elu.utilization },
