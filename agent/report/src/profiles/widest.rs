@@ -198,7 +198,7 @@ mod tests {
 
     #[test]
     fn a_line_of_sites_is_plain_and_read_back() {
-        let found = sites("web;poll;read, µs (a.rs:1) 5\nweb;timers;tick;microtask x;y 9\nload;poll;z 3\n");
+        let found = plain("web;poll;read, µs (a.rs:1) 5\nweb;timers;tick;microtask x;y 9\nload;poll;z 3\n");
         let line = line(&found, 2);
         assert!(line.bytes().all(|byte| (0x20..0x7f).contains(&byte)), "{line}");
         let back = read(&line).unwrap();
