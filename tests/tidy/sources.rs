@@ -95,6 +95,7 @@ const TIME_FILES: &[(&str, &str)] = &[
     ("examples/", "they block and load a loop on purpose"),
     ("loop/engine/src/clock.rs", "the loop's real clock"),
     ("loop/engine/src/poller.rs", "what is left of a wait that a signal cut short"),
+    ("loop/node/src/frames.rs", "when the process had begun, for source maps"),
     ("loop/probe/src/clock.rs", "the clock, and its calibration"),
     ("loop/probe/src/registry.rs", "how long a forked child waits for a lock"),
     ("loop/probe/src/poll_gate.rs", "how long a signal that is on its way is waited for"),

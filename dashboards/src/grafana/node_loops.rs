@@ -115,7 +115,7 @@ fn drains() -> Vec<Panel> {
         Panel::new(
             Shape::Stack,
             "Time in the two queues",
-            "Seconds a second in process.nextTick's queue and in that of promises. While one is drained no event is served.",
+            "Seconds a second in the queue of ticks and in that of promises. While one is drained no event is served.",
         )
         .ask(total_rate(&loops(&c::DRAIN_DURATION), queue, WINDOW), "{{queue}}")
         .unit("percentunit")
@@ -146,8 +146,8 @@ fn pool() -> Vec<Panel> {
         Panel::new(
             Shape::Lines,
             "Pool full, with jobs waiting",
-            "Share of time in which files, name lookups and cryptography waited for a thread. Above a tenth, UV_THREADPOOL_SIZE \
-             is too small or the jobs are too long.",
+            "Share of time in which files, name lookups and cryptography waited for a thread. Above a tenth, the \
+             pool is too small or its jobs are too long.",
         )
         .ask(rate(&pools(&c::POOL_SATURATED), Group::By(POOL), WINDOW), POOL_NAME)
         .unit("percentunit")

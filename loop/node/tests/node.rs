@@ -144,7 +144,8 @@ fn a_main_module_that_is_evaluated_late_is_no_stall() {
             assert_eq!((ended.code, &*ended.said), (Some(0), "evaluated\n"), "{what}");
             let labels: Vec<&str> =
                 ended.incidents.iter().filter_map(|incident| incident["culprit"]["label"].as_str()).collect();
-            assert_eq!(labels, ["timers"], "what blocks later is one: {what}");
+            let is_timers = !labels.is_empty() && labels.iter().all(|label| *label == "timers");
+            assert!(is_timers, "what blocks later is a stall, and nothing else: {labels:?}: {what}");
         }
     }
 }

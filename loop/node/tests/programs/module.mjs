@@ -6,4 +6,6 @@ if (process.argv[2] === 'after await') await fs.promises.readFile('/dev/null');
 spin(350);
 console.log('evaluated');
 setTimeout(() => spin(350), 50);
-setTimeout(() => {}, 700);
+// Again, where the agent took so long to start.
+setTimeout(() => spin(350), 900);
+setTimeout(() => {}, 1500);
