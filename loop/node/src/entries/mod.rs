@@ -420,7 +420,7 @@ impl<R: Runtime> Entries<R> {
         let Some((name, named)) = self.names.resolve(&mut self.writer, name) else { return };
         match (named.class, phase) {
             (Class::Ignored, _) => {}
-            (Class::Resource, b'b') => self.resources.born(id, name),
+            (Class::Resource, b'b') => self.resources.born(id, name, named.is_scoped),
             (Class::Resource, b'e') => self.resources.died(id),
             (Class::Resource, _) => {}
             (Class::Microtasks, b'B') => self.microtasks_begin(),

@@ -6,7 +6,7 @@
 mod providers;
 mod resources;
 
-pub use providers::{Class, Provider, provider};
+pub use providers::{Class, Provider, is_scoped, provider};
 pub use resources::Resources;
 
 pub use crate::sys::TraceName;
@@ -36,6 +36,8 @@ pub struct Named {
     pub kind: loopscope_probe::Kind,
     /// Its site on the page; none for what is no entry.
     pub site: SiteId,
+    /// Node calls such a resource within a scope of its name.
+    pub is_scoped: bool,
 }
 
 impl Names {
@@ -89,7 +91,7 @@ fn named(writer: &mut Writer, name: TraceName) -> Named {
             column: 0,
         }),
     };
-    Named { address: name.address(), class, kind, site }
+    Named { address: name.address(), class, kind, site, is_scoped: is_scoped(name.text()) }
 }
 
 #[cfg(test)]

@@ -52,6 +52,11 @@ pub fn provider(name: &str) -> Provider {
     }
 }
 
+/// Tells whether Node calls a resource of this provider within a scope of its name, always: streams, of which there are many.
+pub fn is_scoped(name: &str) -> bool {
+    matches!(name, "TCPWRAP" | "PIPEWRAP" | "TLSWRAP" | "TTYWRAP")
+}
+
 /// Providers are written in capital letters and digits; other events are not.
 fn is_resource(name: &str) -> bool {
     name.len() > 3 && name.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit())

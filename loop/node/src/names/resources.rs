@@ -1,7 +1,8 @@
 //! Resources that live, by Node's number for them: what an entry without a name of its own is for.
 //!
-//! Node does not tell the end of all: a parser of HTTP gets a new number for each request, and only its last one ends. So of
-//! those that are kept in mind the oldest give way.
+//! Node does not tell the end of all: a socket that an `http.Agent` uses again gets a new number for each request, and only the
+//! last one ends. Of those that are kept in mind some give way: first those that are called within a scope of their name, as
+//! sockets are, and of each sort the oldest.
 
 use super::NameId;
 
@@ -10,8 +11,16 @@ const RESOURCES: usize = 1 << 16;
 /// Places that a resource can be in. Numbers are counted up, so that newer ones come to all of them in turn.
 const WAYS: usize = 4;
 const SETS: usize = RESOURCES / WAYS;
-/// A place holds the number, and the name in its lowest bits; 0 where it is empty.
+/// A place holds the number, the name in its lowest bits, and in its highest whether only the number tells what is called: so
+/// the least of several is the one that gives way. 0 where it is empty.
 const NAME_BITS: u32 = 8;
+const NEEDED: u64 = 1 << 63;
+
+/// Returns the number that a place holds.
+#[inline]
+fn id_of(place: u64) -> u64 {
+    (place & !NEEDED) >> NAME_BITS
+}
 
 /// Living resources, each with the name of its provider.
 #[derive(Debug)]
@@ -29,24 +38,22 @@ impl Default for Resources {
 }
 
 impl Resources {
-    /// A resource was made.
+    /// A resource was made. `is_scoped` where Node calls it within a scope of its name.
     #[inline]
-    pub fn born(&mut self, id: u64, NameId(name): NameId) {
+    pub fn born(&mut self, id: u64, NameId(name): NameId, is_scoped: bool) {
         let set = &mut self.sets[id as usize % SETS];
-        // An empty place, or that of the oldest.
         let Some(place) = set.iter_mut().min() else { return };
         match *place {
             0 => self.living += 1,
             _ => self.left_out += 1,
         }
-        *place = id << NAME_BITS | u64::from(name);
+        *place = id << NAME_BITS | u64::from(name) | if is_scoped { 0 } else { NEEDED };
     }
 
     /// A resource is gone.
     #[inline]
     pub fn died(&mut self, id: u64) {
-        if let Some(place) = self.sets[id as usize % SETS].iter_mut().find(|place| **place >> NAME_BITS == id)
-        {
+        if let Some(place) = self.sets[id as usize % SETS].iter_mut().find(|place| id_of(**place) == id) {
             self.living -= u64::from(*place != 0);
             *place = 0;
         }
@@ -56,7 +63,7 @@ impl Resources {
     #[inline]
     pub fn provider(&self, id: u64) -> Option<NameId> {
         let set = &self.sets[id as usize % SETS];
-        let place = set.iter().find(|place| **place != 0 && **place >> NAME_BITS == id)?;
+        let place = set.iter().find(|place| **place != 0 && id_of(**place) == id)?;
         Some(NameId(*place as u8))
     }
 
@@ -74,7 +81,7 @@ mod tests {
     fn the_living_are_known_and_the_oldest_give_way() {
         let mut resources = Resources::default();
         for id in 1..=RESOURCES as u64 + 10 {
-            resources.born(id, NameId(id as u8));
+            resources.born(id, NameId(id as u8), false);
         }
         assert_eq!(resources.counts(), (RESOURCES as u64, 10));
         assert_eq!(resources.provider(10), None, "ten gave way");
@@ -84,7 +91,19 @@ mod tests {
         resources.died(300);
         assert_eq!((resources.provider(300), resources.provider(0)), (None, None));
         assert_eq!(resources.counts(), (RESOURCES as u64 - 1, 10));
-        resources.born(1 << 40, NameId(1));
+        resources.born(1 << 40, NameId(1), false);
         assert_eq!(resources.provider(1 << 40), Some(NameId(1)));
+    }
+
+    #[test]
+    fn sockets_that_are_used_again_and_again_drive_out_nothing_else() {
+        let mut resources = Resources::default();
+        resources.born(7, NameId(1), false);
+        for id in 8..4 * RESOURCES as u64 {
+            resources.born(id, NameId(2), true);
+        }
+        assert_eq!(resources.provider(7), Some(NameId(1)));
+        resources.died(7);
+        assert_eq!(resources.provider(7), None);
     }
 }

@@ -22,6 +22,7 @@ fn servers_of_frameworks_answer_as_they_do_without_us() {
             assert_eq!(ended.said, bare.said, "{what}");
             assert!(ended.said.ends_with("\"failed\":0}\n"), "{what}{}", ended.said);
             assert!(!ended.complained.contains("loopscope:"), "{what}");
+            assert!(ended.complained.contains(" 0 of "), "entries without a name: {what}");
             assert_eq!((ended.pages, ended.sockets), (Vec::new(), Vec::new()), "{what}");
         }
     }

@@ -91,5 +91,7 @@ function ask(port, agent, [method, url]) {
   agent.destroy();
   server.close();
   console.log(JSON.stringify({ answers: Object.fromEntries(Object.entries(answers).sort()), failed }));
-  console.error(`${count} answers`);
+  const { unnamed, kinds } = loopscope.counts() ?? { unnamed: 0, kinds: {} };
+  const entries = Object.values(kinds).reduce((sum, { count }) => sum + count, 0);
+  console.error(`${count} answers, ${unnamed} of ${entries} entries unnamed`);
 })();
