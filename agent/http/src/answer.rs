@@ -42,7 +42,7 @@ pub struct Answer {
     policy: Option<&'static str>,
     /// What a browser or `curl -OJ` should call it; `None` for what is only read.
     file: Option<String>,
-    /// The widest callback sites of a flamegraph, as [`loopscope_report::profiles::widest::line`] writes them.
+    /// The widest callback sites of a flamegraph, as [`loopscope_report::profiles::widest::line()`] writes them.
     figures: Option<String>,
     /// How a client may prove who it is, where it has to.
     challenge: Option<&'static str>,

@@ -53,7 +53,7 @@ pub fn line(sites: &[Site], most: usize) -> String {
     sites.iter().take(most).chain(&rest).map(text).collect::<Vec<_>>().join(";")
 }
 
-/// Reads what [`line`] wrote; `None` where it is something else. Those beyond the first are one site without a name, the last.
+/// Reads what [`line()`] wrote; `None` where it is something else. Those beyond the first are one site without a name, the last.
 pub fn read(line: &str) -> Option<Vec<Site>> {
     let decode = |text: &str| -> Option<String> {
         let mut parts = text.split('%');
