@@ -116,7 +116,10 @@ fn stall_line(moment: Moment, incident: &Incident, age: &str) -> String {
         Moment::Missed => format!("{subject} was {what}, found only afterwards"),
         Moment::End => {
             let (blame, parks) = (blame(incident), &incident.words.parks);
-            format!("{subject} {parks} again after {age}; it was {blame}: {}{how}", incident.summary)
+            // That of a flood has the summary in it.
+            let summary = Some(&incident.summary).filter(|summary| !blame.contains(summary.as_str()));
+            let summary = summary.map_or(String::new(), |summary| format!(": {summary}"));
+            format!("{subject} {parks} again after {age}; it was {blame}{summary}{how}")
         }
     }
 }
@@ -294,6 +297,12 @@ mod tests {
             message(Moment::Begin, &starved),
             "loop main starved for 103 ms by microtasks (412 callbacks of 0.5 ms: 388 x microtask at src/x.rs:40), most of the time in microtask at src/x.rs:25, after read (src/y.rs:4) [4711-3]"
         );
+        let end = message(Moment::End, &starved);
+        assert!(
+            end.starts_with("loop main polls again after 103 ms; it was starved by microtasks (412"),
+            "{end}"
+        );
+        assert_eq!(end.matches("388 x microtask").count(), 1, "once is enough: {end}");
     }
 
     #[test]
