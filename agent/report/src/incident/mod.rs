@@ -192,9 +192,11 @@ impl Incident {
         IncidentId::new(self.process_id(), self.id.number())
     }
 
-    /// Returns what the loop is called for people: `web/3` for worker 3 of runtime `web`, else its label.
+    /// Returns what the loop is called for people: `web/3` for worker 3 of runtime `web`, else its label. A full pool is the
+    /// runtime's, whichever worker tells of it: `web`.
     pub fn loop_words(&self) -> String {
         match self.worker.filter(|_| !self.group.is_empty()) {
+            Some(_) if self.kind == IncidentKind::Pool => self.group.clone(),
             Some(worker) => format!("{}/{worker}", self.group),
             None => self.r#loop.clone(),
         }
