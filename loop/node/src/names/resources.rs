@@ -1,8 +1,9 @@
 //! Resources that live, by Node's number for them: what an entry without a name of its own is for.
 //!
 //! Node does not tell the end of all: a socket that an `http.Agent` uses again gets a new number for each request, and only the
-//! last one ends. Of those that are kept in mind some give way: first those that are called within a scope of their name, as
-//! sockets are, and of each sort the oldest.
+//! last one ends; and a file that was closed ends when its garbage is collected. Of those that are kept in mind some give way:
+//! first those that are called within a scope of their name, as sockets are, then those that nothing was ever run for, and of
+//! each sort the oldest.
 
 use super::NameId;
 
@@ -11,15 +12,16 @@ const RESOURCES: usize = 1 << 16;
 /// Places that a resource can be in. Numbers are counted up, so that newer ones come to all of them in turn.
 const WAYS: usize = 4;
 const SETS: usize = RESOURCES / WAYS;
-/// A place holds the number, the name in its lowest bits, and in its highest whether only the number tells what is called: so
-/// the least of several is the one that gives way. 0 where it is empty.
+/// A place holds the number, the name in its lowest bits, and in its highest whether only the number tells what is called, and
+/// whether it was asked for: so the least of several is the one that gives way. 0 where it is empty.
 const NAME_BITS: u32 = 8;
 const NEEDED: u64 = 1 << 63;
+const ASKED_FOR: u64 = 1 << 62;
 
 /// Returns the number that a place holds.
 #[inline]
 fn id_of(place: u64) -> u64 {
-    (place & !NEEDED) >> NAME_BITS
+    (place & !(NEEDED | ASKED_FOR)) >> NAME_BITS
 }
 
 /// Living resources, each with the name of its provider.
@@ -61,9 +63,13 @@ impl Resources {
 
     /// Returns the provider of a resource.
     #[inline]
-    pub fn provider(&self, id: u64) -> Option<NameId> {
-        let set = &self.sets[id as usize % SETS];
-        let place = set.iter().find(|place| **place != 0 && id_of(**place) == id)?;
+    pub fn provider(&mut self, id: u64) -> Option<NameId> {
+        let set = &mut self.sets[id as usize % SETS];
+        let place = set.iter_mut().find(|place| **place != 0 && id_of(**place) == id)?;
+        // It stays: what ran once for it is likely to run again.
+        if *place & (NEEDED | ASKED_FOR) == NEEDED {
+            *place |= ASKED_FOR;
+        }
         Some(NameId(*place as u8))
     }
 
@@ -96,13 +102,17 @@ mod tests {
     }
 
     #[test]
-    fn sockets_that_are_used_again_and_again_drive_out_nothing_else() {
+    fn sockets_and_what_nothing_runs_for_drive_out_nothing_else() {
         let mut resources = Resources::default();
         resources.born(7, NameId(1), false);
         for id in 8..4 * RESOURCES as u64 {
             resources.born(id, NameId(2), true);
         }
         assert_eq!(resources.provider(7), Some(NameId(1)));
+        for id in 8..4 * RESOURCES as u64 {
+            resources.born(id, NameId(3), false);
+        }
+        assert_eq!(resources.provider(7), Some(NameId(1)), "the others were never asked for");
         resources.died(7);
         assert_eq!(resources.provider(7), None);
     }
