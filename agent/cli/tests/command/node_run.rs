@@ -3,6 +3,8 @@
 use crate::child::Running;
 use crate::nodes::{addon, program, versions, with_addon};
 use crate::scratch::Scratch;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Output, Stdio};
 
@@ -204,6 +206,28 @@ fn no_directory_for_the_scripts_is_said_with_a_way_out() {
     let said = text(&ended.stderr);
     assert_eq!(ended.status.code(), Some(1), "{said}");
     assert!(said.contains("LOOPSCOPE_RUNTIME_DIR") && said.contains("npm"), "{said}");
+}
+
+/// A process that gives up its rights has NODE_OPTIONS of the one that it came from.
+#[test]
+fn a_node_of_another_user_starts_too() {
+    let scratch = Scratch::new("run-other-user");
+    let top = scratch.runtime().parent().unwrap().to_owned();
+    fs::set_permissions(top, Permissions::from_mode(0o711)).unwrap();
+    let start = "const { status, stdout, error } = require('child_process').spawnSync(process.execPath, \
+                 ['--eval', 'console.log(6 * 7)'], { uid: 65534, gid: 65534, encoding: 'utf8', cwd: '/' }); \
+                 console.log(error ? error.code : `${status} ${stdout.trim()}`);";
+    for (version, node) in versions() {
+        let ended = run(&scratch, &[name_of(&node), "--eval", start]);
+        let (told, said) = (text(&ended.stdout), text(&ended.stderr));
+        if ["EPERM", "EACCES"].contains(&told.trim()) {
+            println!(
+                "skipped: a Node of another user: this one may start none, or cannot let it read Node {version}"
+            );
+            return;
+        }
+        assert_eq!(told.trim(), "0 42", "Node {version}: {said}");
+    }
 }
 
 #[test]
