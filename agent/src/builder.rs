@@ -9,6 +9,7 @@ use crate::settings::Settings;
 use crate::state::AgentState;
 use crate::thread::{AgentThread, Start};
 use crate::watch::action::Action;
+use crate::watch::capture_budget::PER_SECOND;
 use crate::watch::frames::{FrameSource, FrameSources};
 use crate::watch::log::Log;
 use loopscope_probe::agent_address::AgentAddress;
@@ -56,6 +57,13 @@ impl AgentBuilder {
     /// counted all the same, and one line tells how many there were.
     pub fn reports_per_minute(mut self, most: u32) -> Self {
         self.settings.reports_per_minute = most;
+        self
+    }
+
+    /// Sets how many stacks of one loop are captured within a second, on average: 2 otherwise, of which those of two seconds may
+    /// come at once. The first of a culprit is captured in any case; an incident without one names the last that has one.
+    pub fn captures_per_second(mut self, most: u32) -> Self {
+        self.settings.captures_per_second = most;
         self
     }
 
@@ -185,6 +193,7 @@ impl Agent {
                     critical_ns: CRITICAL_NS,
                 }),
                 reports_per_minute: REPORTS_PER_MINUTE,
+                captures_per_second: PER_SECOND,
                 incidents_dir: None,
                 keeps_incidents: true,
                 actions: Vec::new(),

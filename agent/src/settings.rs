@@ -15,6 +15,7 @@ use std::path::PathBuf;
 pub(crate) struct Settings {
     pub thresholds: ThresholdTable,
     pub reports_per_minute: u32,
+    pub captures_per_second: u32,
     pub incidents_dir: Option<PathBuf>,
     /// The last incidents outlive the process, beside its pages.
     pub keeps_incidents: bool,
@@ -34,6 +35,7 @@ impl fmt::Debug for Settings {
         f.debug_struct("Settings")
             .field("thresholds", &self.thresholds)
             .field("reports_per_minute", &self.reports_per_minute)
+            .field("captures_per_second", &self.captures_per_second)
             .field("incidents_dir", &self.incidents_dir)
             .field("keeps_incidents", &self.keeps_incidents)
             .field("actions", &self.actions)

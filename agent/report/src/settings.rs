@@ -114,7 +114,7 @@ const TABLE: [(Setting, Description); 11] = [
             example: "off",
             values: "`off`, `0` or `false`; `on` does not turn on what the program turned off",
             default: "on",
-            about: "keeps no incidents in the runtime directory, where `loopscope incidents` finds those of a process that has ended",
+            about: "keeps no incidents beside the page, where `loopscope incidents` finds them when the process has ended",
             reader: Reader::Program,
         },
     ),

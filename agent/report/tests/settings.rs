@@ -84,8 +84,8 @@ fn no_source_reads_a_variable_that_is_not_in_the_table() {
     for folder in ["agent", "loop"] {
         read_by_sources(&root.join(folder), &mut found);
     }
-    // For who develops the adapter; on the page of that.
-    let own = ["LOOPSCOPE_NODE_RECORD", "LOOPSCOPE_NODE_ADDON"];
+    // For who develops the adapter, on the page of that; and what the command tells the adapter of a program that it starts.
+    let own = ["LOOPSCOPE_NODE_RECORD", "LOOPSCOPE_NODE_ADDON", "LOOPSCOPE_ANNOUNCE"];
     let is_known =
         |name: &str| own.contains(&name) || Setting::all().any(|setting| setting.variable() == name);
     let unknown: Vec<_> = found.iter().filter(|(name, _)| !is_known(name)).collect();

@@ -97,6 +97,7 @@ struct Watched {
 pub(crate) struct AgentState {
     thresholds: ThresholdTable,
     reports_per_minute: u32,
+    captures_per_second: u32,
     wake: SchedDelay,
     queue: IncidentQueue,
     workers: Workers,
@@ -125,6 +126,7 @@ impl AgentState {
         AgentState {
             thresholds: settings.thresholds.clone(),
             reports_per_minute: settings.reports_per_minute,
+            captures_per_second: settings.captures_per_second,
             wake: SchedDelay::of_this_thread(),
             queue: IncidentQueue::default(),
             workers,
@@ -246,6 +248,7 @@ impl AgentState {
         let control = self_control(&page, thresholds, &self.addresses);
         let sight = Box::new(ProcThreadObserver::of(page.clone()));
         let mut tracker = IncidentTracker::new(sight, self.reports_per_minute);
+        tracker.captures_per_second(self.captures_per_second);
         watch.note_run_delay(tracker.run_delay_ns());
         self.loops.push(Watched {
             page,

@@ -4,11 +4,11 @@
 use loopscope_report::incident::Incident;
 use std::collections::VecDeque;
 
-/// Captures of one loop a second, on average; a capture takes some 100 µs of the loop's thread.
-const PER_SECOND: u64 = 2;
+/// Captures of one loop a second, on average, where the program does not say; a capture takes some 100 µs of the loop's thread.
+pub(crate) const PER_SECOND: u32 = 2;
 
-/// Captures at once, after a while without any: those at the doublings of a long stall.
-const AT_ONCE: u64 = 4;
+/// Seconds whose captures may come at once, after a while without any: those at the doublings of a long stall.
+const SECONDS_AT_ONCE: u64 = 2;
 
 /// First captures of culprits within a second: a program may give each callback a name of its own.
 const NEW_PER_SECOND: u32 = 8;
@@ -19,8 +19,9 @@ const CULPRITS_MAX: usize = 256;
 const SECOND_NS: u64 = 1_000_000_000;
 
 /// The budget of one loop.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct CaptureBudget {
+    per_second: u64,
     /// What was used up, in nanoseconds until it is there again.
     used_ns: u64,
     as_of_ns: u64,
@@ -40,18 +41,25 @@ struct KnownCulprit {
 }
 
 impl CaptureBudget {
+    /// A budget of so many captures a second; of none, only the first of a culprit is granted.
+    pub(crate) fn new(per_second: u32) -> CaptureBudget {
+        let per_second = u64::from(per_second);
+        CaptureBudget { per_second, used_ns: 0, as_of_ns: 0, new: (0, 0), known: VecDeque::new() }
+    }
+
     /// Asks for one capture of an incident's culprit at `now_ns`.
     pub(crate) fn ask(&mut self, incident: &Incident, now_ns: u64) -> bool {
         let is_new = self.known_mut(incident).is_none();
-        let cost_ns = SECOND_NS / PER_SECOND;
+        let cost_ns = SECOND_NS.checked_div(self.per_second).unwrap_or(u64::MAX / 2);
+        let most_ns = SECONDS_AT_ONCE * SECOND_NS;
         self.used_ns = self.used_ns.saturating_sub(now_ns.saturating_sub(self.as_of_ns));
         self.as_of_ns = now_ns;
-        let has_room = self.used_ns + cost_ns <= AT_ONCE * cost_ns;
+        let has_room = self.used_ns + cost_ns <= most_ns;
         let is_granted = has_room || (is_new && self.has_room_for_new(now_ns));
         if !is_granted {
             return false;
         }
-        self.used_ns = (self.used_ns + cost_ns).min(AT_ONCE * cost_ns);
+        self.used_ns = (self.used_ns + cost_ns).min(most_ns);
         if is_new {
             self.know(incident, 0);
         }
@@ -106,7 +114,7 @@ mod tests {
 
     #[test]
     fn a_culprit_gets_two_stacks_a_second_and_a_new_one_its_first_always() {
-        let mut budget = CaptureBudget::default();
+        let mut budget = CaptureBudget::new(PER_SECOND);
         let granted = (0..600).filter(|at| budget.ask(&of("a", 1), 1_000 * MS + at * 100 * MS)).count();
         assert_eq!(granted, 4 + 2 * 60 - 1, "a minute of stalls, ten a second");
         let now_ns = 1_000 * MS + 600 * 100 * MS;
@@ -119,7 +127,7 @@ mod tests {
 
     #[test]
     fn the_last_incident_with_a_stack_of_a_culprit_is_known() {
-        let mut budget = CaptureBudget::default();
+        let mut budget = CaptureBudget::new(PER_SECOND);
         assert_eq!(budget.last_of(&of("a", 1)), None);
         assert!(budget.ask(&of("a", 1), 0));
         assert_eq!(budget.last_of(&of("a", 2)), None, "asked for, and not there");

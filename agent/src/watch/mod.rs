@@ -13,7 +13,7 @@ pub(crate) mod thread_state;
 pub(crate) mod frames;
 pub(crate) mod namer;
 
-mod capture_budget;
+pub(crate) mod capture_budget;
 pub(crate) mod incident_tracker;
 mod open_incident;
 mod open_pool_incident;

@@ -184,6 +184,7 @@ fn process() -> Vec<Panel> {
                 columns: &[
                     Column { name: "Agents", unit: "none", steps: None },
                     Column { name: "Last look", unit: "dateTimeFromNow", steps: None },
+                    Column { name: "Programs", unit: "none", steps: None },
                 ],
                 link: None,
             },
@@ -192,6 +193,7 @@ fn process() -> Vec<Panel> {
         )
         .column(targets(&c::BUILD_INFO).select(), "Agents")
         .column(format!("1000 * {}", targets(&c::AGENT_LAST_TICK).select()), "Last look")
+        .column(targets(&c::PROCESS_INFO).select(), "Programs")
         .size(8, 8),
     ]
 }

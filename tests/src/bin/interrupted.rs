@@ -32,7 +32,7 @@ fn main() {
     let agent = Agent::builder()
         .listen(Listen::Exactly(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))))
         .thresholds(THRESHOLD, Duration::from_secs(30))
-        .reports_per_minute(u32::MAX);
+        .captures_per_second(u32::MAX);
     let agent = agent.start().expect("the first agent of this process");
     let address = agent.address().expect("it listens");
     let seen = match case.as_str() {

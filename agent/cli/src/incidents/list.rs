@@ -232,9 +232,7 @@ mod tests {
                 found(10, false, Severity::Warning, Origin::PageOfTheDead),
                 found(9, true, Severity::Warning, url()),
             ],
-            quiet: vec![],
-            notes: vec![],
-            hides_quiet: false,
+            ..Catch::default()
         };
         let written = text(Paint::plain(80), &catch, 3, 130_000_000_000);
         let lines: Vec<&str> = written.lines().collect();

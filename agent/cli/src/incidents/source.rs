@@ -63,6 +63,9 @@ pub struct Catch {
     pub notes: Vec<String>,
     /// A list says of `quiet` only how many they are.
     pub hides_quiet: bool,
+    /// What pages call incidents that are told as their agents kept them, and what those call them: a server of the host, which
+    /// has the page only, tells the former.
+    pub(super) other_ids: Vec<(IncidentId, IncidentId)>,
 }
 
 /// Which incidents are wanted.
@@ -279,6 +282,7 @@ impl Catch {
                 found.origin == Origin::PageOfTheDead && is_same_stall(&found.incident, &incident)
             };
             if let Some(last) = self.found.iter_mut().find(is_last) {
+                self.other_ids.push((last.incident.identity(), incident.identity()));
                 last.incident = joined(&last.incident, incident);
                 continue;
             }
@@ -318,7 +322,8 @@ impl Catch {
     pub fn printable(&self) -> Catch {
         let shown = |found: &Vec<Found>| found.iter().map(Found::printable).collect();
         let notes = self.notes.iter().map(|note| printable(note).into_owned()).collect();
-        Catch { found: shown(&self.found), quiet: shown(&self.quiet), notes, hides_quiet: self.hides_quiet }
+        let (hides_quiet, other_ids) = (self.hides_quiet, self.other_ids.clone());
+        Catch { found: shown(&self.found), quiet: shown(&self.quiet), notes, hides_quiet, other_ids }
     }
 
     /// Sorts, and gives each the shortest id that means no other one.
@@ -336,7 +341,7 @@ impl Catch {
     pub fn pick(&self, id: &str) -> Result<Found, Failure> {
         let (whole, number) = (id.parse::<IncidentId>(), id.parse::<u64>());
         let is_meant = |found: &&Found| match (&whole, &number) {
-            (Ok(id), _) => found.incident.identity().agrees_with(*id),
+            (Ok(id), _) => found.incident.identity().agrees_with(self.kept_as(*id)),
             (_, Ok(number)) => found.incident.number() == *number,
             _ => false,
         };
@@ -345,6 +350,12 @@ impl Catch {
             newest.or_else(|| self.found.iter().find(is_meant)).or_else(|| self.quiet.iter().find(is_meant));
         let Some(found) = known else { return Err(Failure::NotFound(self.missing(id))) };
         found.in_full()
+    }
+
+    /// Returns what an incident is called here that a page calls `id`.
+    fn kept_as(&self, id: IncidentId) -> IncidentId {
+        let kept = self.other_ids.iter().find(|(of_page, _)| of_page.agrees_with(id));
+        kept.map_or(id, |(_, kept)| *kept)
     }
 
     /// Returns the newest `most` with their long parts.
@@ -380,8 +391,7 @@ mod tests {
         let mut catch = Catch {
             found: vec![found("47-1", 5), found("47-3", 9), found("47-2", 9)],
             quiet: vec![found("47-7", 9)],
-            notes: Vec::new(),
-            hides_quiet: false,
+            ..Catch::default()
         };
         catch.sort();
         catch
@@ -456,6 +466,8 @@ mod tests {
             .map(|found| (found.incident.number(), found.incident.duration_ns, found.origin == Origin::Kept))
             .collect();
         assert_eq!(told, [(3, 900, false), (2, 300, true), (1, 300, true)]);
+        // Who read the page, as a server of the host does, calls it by that number.
+        assert_eq!(catch.pick("47-13").unwrap().incident.number(), 3);
     }
 
     #[test]

@@ -151,7 +151,8 @@ fn it_ends_by_time_and_by_interrupt_with_a_summary() {
     assert!(by_time.contains(" req/s | p99 lag "), "{by_time}");
     // How long it was, and whether there were more, is also the machine's doing.
     let stalls = by_time.lines().last().unwrap();
-    assert!(stalls.contains(" the worst ") && stalls.contains(" in timer parse_invoices ("), "{by_time}");
+    // On a busy machine another callback may have had the worst.
+    assert!(stalls.contains(" the worst ") && stalls.contains("(agent/cli/src/demo/"), "{by_time}");
     // A stall in which the end is asked for is told like any other.
     let mut demo = Running::demo(&scratch, &["--rate", "0", "--quiet", "--trouble", "block"]);
     demo.error_with("blocked for");
