@@ -1,22 +1,13 @@
 //! An idle agent sleeps, and a loop's first work wakes it.
 
+#[path = "support/agent_sleeps.rs"]
+mod agent_sleeps;
 mod support;
 
+use agent_sleeps::agent_switches;
 use loopscope_probe::Kind;
 use std::time::{Duration, Instant};
 use support::{HandLoop, builder, get, turn, until, value};
-
-/// Returns how often the agent's thread went to sleep by itself.
-fn agent_switches() -> u64 {
-    for task in std::fs::read_dir("/proc/self/task").unwrap().flatten() {
-        let status = std::fs::read_to_string(task.path().join("status")).unwrap_or_default();
-        if status.lines().next() == Some("Name:\tloopscope-agent") {
-            let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
-            return line.unwrap().trim().parse().unwrap();
-        }
-    }
-    panic!("the agent's thread is not there");
-}
 
 #[test]
 fn an_idle_agent_wakes_less_than_once_a_second() {

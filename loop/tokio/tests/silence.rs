@@ -1,7 +1,10 @@
 //! While all is parked nothing of ours runs, neither on the workers nor in the agent; and what comes after that is not missed.
 
+#[path = "../../../agent/tests/support/agent_sleeps.rs"]
+mod agent_sleeps;
 mod support;
 
+use agent_sleeps::agent_switches;
 use loopscope_agent::Agent;
 use loopscope_probe::Clock;
 use std::io::Write;
@@ -15,18 +18,6 @@ use tokio::runtime::Handle;
 const PERIOD: Duration = Duration::from_secs(2);
 /// Wake-ups of the agent in that time: one a second, and one for each end of it.
 const WAKES_MAX: u64 = 4;
-
-/// Returns how often the agent's thread went to sleep by itself.
-fn agent_switches() -> u64 {
-    for task in std::fs::read_dir("/proc/self/task").unwrap().flatten() {
-        let status = std::fs::read_to_string(task.path().join("status")).unwrap_or_default();
-        if status.lines().next() == Some("Name:\tloopscope-agent") {
-            let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
-            return line.unwrap().trim().parse().unwrap();
-        }
-    }
-    panic!("the agent's thread is not there");
-}
 
 /// Returns how often the workers of a runtime parked and unparked.
 fn parks(handle: &Handle) -> u64 {

@@ -1,15 +1,15 @@
 //! Versions of Node.js to run programs on, and the addon, which cargo builds with the workspace.
 
+#[path = "../../../../loop/node/tests/nodes/versions.rs"]
+mod installed;
+
 use crate::scratch::Scratch;
+pub use installed::addon;
+use installed::versions_in;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
-
-/// The addon: beside the tests, where the tests of its own package have it built.
-pub fn addon() -> PathBuf {
-    std::env::current_exe().unwrap().with_file_name("libloopscope_node.so")
-}
 
 /// The versions that are here, with their names. Says what is not here; none without the addon.
 pub fn versions() -> Vec<(&'static str, PathBuf)> {
@@ -17,17 +17,7 @@ pub fn versions() -> Vec<(&'static str, PathBuf)> {
         println!("skipped: Node.js: {} is not built: test the whole workspace", addon().display());
         return Vec::new();
     }
-    let all = ["18", "20", "22", "24", "26"];
-    let file = |version: &str| {
-        Path::new(ROOT).join(format!("loop/node/tests/versions/node_modules/node-{version}/bin/node"))
-    };
-    let found: Vec<_> =
-        all.into_iter().map(|version| (version, file(version))).filter(|(_, file)| file.exists()).collect();
-    if found.len() < all.len() {
-        let part = if found.is_empty() { "skipped" } else { "skipped in part" };
-        println!("{part}: Node.js 18 to 26: run `npm install --no-package-lock` in loop/node/tests/versions");
-    }
-    found
+    versions_in(&Path::new(ROOT).join("loop/node/tests/versions"))
 }
 
 /// Returns `loopscope` with these arguments, where it finds the addon.

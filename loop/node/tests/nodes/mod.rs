@@ -1,7 +1,11 @@
 //! Runs programs on the versions of Node that are installed, with the addon that was built for this test.
 
+mod versions;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+pub use versions::addon;
+use versions::versions_in;
 
 /// What a program said and left behind.
 pub struct Ended {
@@ -26,22 +30,9 @@ pub fn index() -> PathBuf {
     folder().join("npm/index.cjs")
 }
 
-/// The addon: cargo builds it beside the tests of its package.
-pub fn addon() -> PathBuf {
-    std::env::current_exe().unwrap().with_file_name("libloopscope_node.so")
-}
-
 /// The versions that are here, by name. What is not here is said.
 pub fn versions() -> Vec<(&'static str, PathBuf)> {
-    let all = ["18", "20", "22", "24", "26"];
-    let file = |version: &str| folder().join(format!("tests/versions/node_modules/node-{version}/bin/node"));
-    let found: Vec<_> =
-        all.into_iter().map(|version| (version, file(version))).filter(|(_, file)| file.exists()).collect();
-    if found.len() < all.len() {
-        let part = if found.is_empty() { "skipped" } else { "skipped in part" };
-        println!("{part}: Node.js 18 to 26: run `npm install --no-package-lock` in loop/node/tests/versions");
-    }
-    found
+    versions_in(&folder().join("tests/versions"))
 }
 
 /// Runs a program of `tests/programs` under the addon, and returns when it has ended.
