@@ -63,14 +63,10 @@ fn lag() -> Case {
         .fires("12m", "LagBudgetBurnFast", &of(SHOP, &[MAIN]), "1.5%")
 }
 
-fn time(case: Case, process: [Label; 2], active: &str, idle: &str) -> Case {
-    case.busy(&of(process, &[MAIN]), active, idle)
-}
-
 fn utilization() -> Case {
     let case = Case::new("of two processes with a loop of one name, one is full and one rests", "1m");
-    let case = time(case, SHOP, "0+60x20", "0+0x20");
-    time(case, OTHER, "0+6x20", "0+54x20").silent("4m", "UtilizationFull").fires(
+    let case = case.busy(&of(SHOP, &[MAIN]), "0+60x20", "0+0x20");
+    case.busy(&of(OTHER, &[MAIN]), "0+6x20", "0+54x20").silent("4m", "UtilizationFull").fires(
         "15m",
         "UtilizationFull",
         &of(SHOP, &[MAIN]),

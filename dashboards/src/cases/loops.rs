@@ -91,14 +91,10 @@ fn lag() -> Case {
         .fires("12m", "LagHigh", &[WEB], "187.5ms")
 }
 
-fn time(case: Case, name: (&'static str, &'static str), active: &str, idle: &str) -> Case {
-    case.busy(&[name], active, idle)
-}
-
 fn high_utilization() -> Case {
     let case = Case::new("a loop that is busy 95 % of the time, and one at 85 %", "1m");
-    let case = time(case, WEB, "0+57x40", "0+3x40");
-    time(case, CALM, "0+51x40", "0+9x40")
+    case.busy(&[WEB], "0+57x40", "0+3x40")
+        .busy(&[CALM], "0+51x40", "0+9x40")
         .silent("9m", "UtilizationHigh")
         .fires("15m", "UtilizationHigh", &[WEB], "95%")
         .silent("15m", "UtilizationFull")
@@ -106,7 +102,7 @@ fn high_utilization() -> Case {
 
 fn full_utilization() -> Case {
     let case = Case::new("a loop without any headroom, which recovers", "1m");
-    time(case, WEB, "0+60x20 1206+6x20", "0+0x20 54+54x20")
+    case.busy(&[WEB], "0+60x20 1206+6x20", "0+0x20 54+54x20")
         .silent("5m", "UtilizationFull")
         .fires("10m", "UtilizationFull", &[WEB], "100%")
         .silent("30m", "UtilizationFull")
