@@ -247,8 +247,7 @@ impl AgentState {
         let thresholds = self.thresholds.of(page.called(), &name);
         let control = self_control(&page, thresholds, &self.addresses);
         let sight = Box::new(ProcThreadObserver::of(page.clone()));
-        let mut tracker = IncidentTracker::new(sight, self.reports_per_minute);
-        tracker.captures_per_second(self.captures_per_second);
+        let mut tracker = IncidentTracker::new(sight, self.reports_per_minute, self.captures_per_second);
         watch.note_run_delay(tracker.run_delay_ns());
         self.loops.push(Watched {
             page,

@@ -1,7 +1,7 @@
 //! The incidents of one loop: opened when a stall or a saturated pool is found, looked at while they last, closed.
 
 use crate::capture::{NoCapture, Prepared};
-use crate::watch::capture_budget::{CaptureBudget, PER_SECOND};
+use crate::watch::capture_budget::CaptureBudget;
 use crate::watch::incident_queue::IncidentQueue;
 use crate::watch::log_report::LogReport;
 use crate::watch::namer::{Named, Work};
@@ -113,18 +113,18 @@ impl Asked {
 }
 
 impl IncidentTracker {
-    /// Sets how many stacks are captured a second, on average.
-    pub(crate) fn captures_per_second(&mut self, most: u32) {
-        self.captures = CaptureBudget::new(most);
-    }
-
-    pub(crate) fn new(sight: Box<dyn ThreadObserver>, reports_per_minute: u32) -> Self {
+    /// Logs and captures so many incidents of the loop.
+    pub(crate) fn new(
+        sight: Box<dyn ThreadObserver>,
+        reports_per_minute: u32,
+        captures_per_second: u32,
+    ) -> Self {
         IncidentTracker {
             sight,
             meter: StallAccounting::default(),
             history: History::default(),
             budget: Budget::new(reports_per_minute),
-            captures: CaptureBudget::new(PER_SECOND),
+            captures: CaptureBudget::new(captures_per_second),
             stall: None,
             pool: None,
             closing: VecDeque::new(),

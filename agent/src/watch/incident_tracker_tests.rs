@@ -1,6 +1,7 @@
 //! Incidents of a hand-driven loop in virtual time, with a thread that is told how it was found.
 
 use super::*;
+use crate::watch::capture_budget::PER_SECOND;
 use crate::watch::pool::PoolWatch;
 use crate::watch::thread_state::Shot;
 use loopscope_probe::jobs::JobRecord;
@@ -113,7 +114,7 @@ impl Bench {
         writer.park();
         let sight = FakeSight::default();
         sight.0.lock().unwrap().refusal = Some("no stacks here".to_owned());
-        let tracker = IncidentTracker::new(Box::new(sight.clone()), reports_per_minute);
+        let tracker = IncidentTracker::new(Box::new(sight.clone()), reports_per_minute, PER_SECOND);
         let (stalls, pool) = (StallWatch::default(), PoolWatch::default());
         let (queue, gap) = (IncidentQueue::default(), Gap::default());
         let throttled_ns = (0, 0);
