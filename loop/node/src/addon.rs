@@ -157,7 +157,6 @@ fn start_agent(options: Options) {
 }
 
 fn new_agent(options: &Options) -> Option<Agent> {
-    loopscope_stacks::block_signal();
     // The slow part of the start, which makes no file: the kernel waits for every thread of the process.
     barrier::of_agent();
     let mut beginning = BEGINNING.lock().unwrap_or_else(PoisonError::into_inner);

@@ -31,7 +31,6 @@ impl PoolObserver {
         let observer = self.clone();
         let thread = std::thread::Builder::new().name("loopscope-pool".to_owned());
         let find = move || {
-            loopscope_stacks::block_signal();
             let found = symbols::locate(Path::new("/proc/self/exe")).map_err(|error| error.to_string());
             match found.and_then(|found| PoolMemory::new(found).map_err(|missing| missing.to_string())) {
                 Ok(memory) => drop(observer.memory.set(memory)),
