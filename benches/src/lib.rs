@@ -6,3 +6,4 @@ pub mod descriptors;
 pub mod echo;
 pub mod flipflop;
 pub mod processors;
+pub mod requests;

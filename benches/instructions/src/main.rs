@@ -5,7 +5,7 @@
 //! with others there is nothing to compare, and the check says so and ends with 77.
 
 use loopscope_loop::{Cx, Key, Loop, Mode, StreamEvent};
-use loopscope_probe::{Kind, Life, Phase, Writer, spans};
+use loopscope_probe::{Kind, Life, Phase, Probe, Writer, site, spans};
 use std::future::poll_fn;
 use std::io;
 use std::process::{Command, ExitCode};
@@ -23,6 +23,8 @@ const CASES: &[(&str, Work)] = &[
     ("probe: one poll, park and unpark", probe_poll),
     ("probe: an iteration of one callback", probe_iteration),
     ("probe: a callback with two spans", probe_spans),
+    ("probe handle: a callback's guard", handle_callback),
+    ("probe handle: one poll, park and unpark", handle_poll),
     ("immediate, probe off", |ops| run(false, ops, immediates)),
     ("immediate, probe on", |ops| run(true, ops, immediates)),
     ("nextTick, probe off", |ops| run(false, ops, |cx, _| tick(cx))),
@@ -183,6 +185,23 @@ fn probe_poll(ops: u64) {
         writer.unpark(1);
     }
     writer.suspend();
+}
+
+/// A callback of a loop that one had already.
+fn handle_callback(ops: u64) {
+    let probe = Probe::from(Writer::builder("counted").private().build());
+    for _ in 0..ops {
+        drop(probe.callback(site!("counted", Timer)));
+    }
+}
+
+/// Polls of such a loop, between which nothing runs.
+fn handle_poll(ops: u64) {
+    let probe = Probe::from(Writer::builder("counted").private().build());
+    for _ in 0..ops {
+        probe.park();
+        probe.unpark();
+    }
 }
 
 /// What a loop says in an iteration whose poll returned one event.

@@ -1,7 +1,8 @@
-//! What the probe adds to a callback: a boxed `FnMut` called bare, and between the probe's verbs.
+//! What the probe adds to a callback: a boxed `FnMut` called bare, between the verbs of the writer, and under a guard of the handle
+//! (`Probe`), which also adds to a poll.
 
 use loopscope_benches::flipflop::{Contender, interleave, table};
-use loopscope_probe::{Clock, Kind, Life, Phase, Queue, Writer};
+use loopscope_probe::{Clock, Kind, Life, Phase, Probe, Queue, Writer, site};
 use std::hint::black_box;
 use std::panic::Location;
 
@@ -15,14 +16,13 @@ fn main() {
 
 fn run(rounds: usize, spins: u64) -> String {
     let clock = Clock::real();
-    let (mut bare, mut again, mut timed, mut full, mut many, mut tick) =
-        (body(spins), body(spins), body(spins), body(spins), body(spins), body(spins));
+    let [mut bare, mut again, mut timed, mut full, mut many, mut tick] = [spins; 6].map(body);
     let (mut writer, mut writer_many, mut writer_tick) = (writer("one"), writer("many"), writer("tick"));
     let site = writer.site(Location::caller(), Kind::Timer);
     let sites: Vec<_> =
         (0..64).map(|n| writer_many.named_site(Location::caller(), Kind::Timer, &n.to_string())).collect();
     let tick_site = writer_tick.site(Location::caller(), Kind::Tick);
-    let mut contenders = [
+    let mut contenders = vec![
         Contender::new("bare", |ops| (0..ops).for_each(|_| bare())),
         Contender::new("bare (A/A)", |ops| (0..ops).for_each(|_| again())),
         Contender::new("one clock read (floor)", |ops| {
@@ -60,12 +60,54 @@ fn run(rounds: usize, spins: u64) -> String {
             writer_tick.drained();
         }),
     ];
+    contenders.extend(handle(spins));
     interleave(&mut contenders, rounds, 20_000);
     table(&contenders)
 }
 
+/// What the handle for loops that exist adds, to a callback and to a poll.
+fn handle(spins: u64) -> [Contender<'static>; 4] {
+    let [mut guarded, mut part, mut polled, mut both] = [spins; 4].map(body);
+    let [probe, outer, parked, turned] =
+        ["guarded", "part", "polled", "both"].map(|name| Probe::from(fresh(name)));
+    [
+        Contender::new("handle: a callback's guard", move |ops| {
+            (0..ops).for_each(|_| {
+                let _callback = probe.callback(site!("guarded", Timer));
+                guarded();
+            });
+        }),
+        Contender::new("handle: a guard inside a callback", move |ops| {
+            let _outer = outer.callback(site!("outer", Timer));
+            (0..ops).for_each(|_| {
+                let _callback = outer.callback(site!("part", Timer));
+                part();
+            });
+        }),
+        Contender::new("handle: park and unpark", move |ops| {
+            (0..ops).for_each(|_| {
+                parked.park();
+                parked.unpark();
+                polled();
+            });
+        }),
+        Contender::new("handle: park, unpark and a callback's guard", move |ops| {
+            (0..ops).for_each(|_| {
+                turned.park();
+                turned.unpark();
+                let _callback = turned.callback(site!("both", Timer));
+                both();
+            });
+        }),
+    ]
+}
+
+fn fresh(name: &str) -> Writer {
+    Writer::builder(name).private().build()
+}
+
 fn writer(name: &str) -> Writer {
-    let mut writer = Writer::builder(name).private().build();
+    let mut writer = fresh(name);
     writer.resume();
     writer.phase(Phase::TIMERS);
     writer

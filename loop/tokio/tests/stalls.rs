@@ -5,6 +5,7 @@ mod support;
 use loopscope_probe::Clock;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 use support::{Block, Flavor, KINDS, Running, agent, stalls, turn, until};
 
 #[test]
@@ -99,7 +100,8 @@ fn busy_tasks_that_yield_are_no_stall_and_a_block_beside_them_is() {
         }
         let clock = Clock::real();
         let begun = clock.now();
-        until("a busy while", || clock.ns_between(begun, clock.now()) > busy_ns);
+        let deadline = support::DEADLINE + Duration::from_nanos(busy_ns);
+        support::until_within(deadline, "a busy while", || clock.ns_between(begun, clock.now()) > busy_ns);
         let of_it: Vec<_> = agent
             .incidents()
             .into_iter()

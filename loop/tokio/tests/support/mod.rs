@@ -32,10 +32,15 @@ pub fn agent(warning_ms: u64) -> Agent {
 }
 
 /// Waits until `is_so`, and fails after a minute.
-pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+pub fn until(what: &str, is_so: impl FnMut() -> bool) {
+    until_within(DEADLINE, what, is_so);
+}
+
+/// [`until`], for what may take so long.
+pub fn until_within(deadline: Duration, what: &str, mut is_so: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !is_so() {
-        assert!(begun.elapsed() < DEADLINE, "waited in vain for {what}");
+        assert!(begun.elapsed() < deadline, "waited in vain for {what}");
         std::thread::sleep(Duration::from_millis(1));
     }
 }
