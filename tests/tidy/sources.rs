@@ -24,7 +24,6 @@ const UNSAFE_FILES: &[(&str, &str)] = &[
     ("agent/stacks/src/memory.rs", "reading this process's memory by system call"),
     ("agent/stacks/src/modules.rs", "the loader's list, and the tables in its mappings"),
     ("agent/stacks/src/registers.rs", "the interrupted thread's registers"),
-    ("agent/stacks/src/restart.rs", "a socket's options"),
     ("agent/stacks/src/sampler.rs", "calling the program's sampler"),
     ("agent/stacks/src/signal.rs", "installing the handler, and queueing the signal"),
     ("agent/stacks/src/sleeping.rs", "the target's tag words, and the clock"),

@@ -91,6 +91,8 @@ struct Row {
     now: NowValues,
     /// `timer parse (src/x.rs:40)`; empty where nothing ran.
     what: String,
+    /// What the page is of, where its name does not say so.
+    about: String,
     /// The drain that runs, in words.
     drain: String,
     /// The innermost span that is open inside: its name and fields.
@@ -125,7 +127,8 @@ fn row(process: &Process, entry: &LoopPage, page: &Page) -> Row {
     let runtime = &snapshot.facts.description;
     let times = runtime.knows(Fact::Time).then_some((snapshot.active_ns, all_ns));
     let last_unix_ns = (state == State::Ended).then(|| last_unix_ns(entry, page));
-    Row { state, now, what, drain: drain(&now, runtime), inside, expected, times, agent, last_unix_ns }
+    let about = runtime.noun(Term::About).one;
+    Row { state, now, what, about, drain: drain(&now, runtime), inside, expected, times, agent, last_unix_ns }
 }
 
 /// Says what runs: `timer parse (src/x.rs:40)`, or the phase where the loop is between two callbacks.
@@ -150,7 +153,7 @@ impl Row {
         };
         let (now, inside) = (&self.now, self.inside_words());
         match self.state {
-            State::Idle => ("idle".to_owned(), String::new()),
+            State::Idle => ("idle".to_owned(), self.about.clone()),
             State::Running => {
                 ("running".to_owned(), format!("{what} for {}{inside}", show_ns(now.running_ns)))
             }
@@ -390,6 +393,7 @@ mod tests {
             state,
             now,
             what,
+            about: String::new(),
             drain: String::new(),
             inside: None,
             expected: None,

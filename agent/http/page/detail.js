@@ -21,7 +21,7 @@ export class Detail {
     const { loop } = entry;
     say(byId("detail-title"), title(view, entry));
     const workers = loop.workers.length > 0 ? count(loop.workers.length, "worker") : null;
-    const thread = workers ?? (loop.thread ? `thread ${loop.thread}` : `thread ${loop.tid}`);
+    const thread = workers ?? (loop.words.about || `thread ${loop.thread || loop.tid}`);
     say(byId("detail-facts"), `${loop.runtime} · ${loop.backend} · ${thread} · stalls beyond ${duration(loop.stalls.warning_ns)}`);
     this.#now(0);
     this.#figures(loop, history.of(loop.id));

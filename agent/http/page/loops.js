@@ -118,6 +118,8 @@ export class LoopList {
     mark(row.button, "aria-pressed", String(loop.id === picked));
     mark(row.tr, "data-worker", Boolean(row.entry.runtime));
     say(row.button, row.entry.runtime ? `worker ${loop.worker}` : loop.name);
+    // A name alone may not say what the row is of.
+    mark(row.button, "title", loop.words.about || null);
     row.fold.hidden = loop.workers.length === 0;
     const isOpen = this.unfolded.has(loop.id);
     say(row.fold, row.fold.hidden ? "" : `${isOpen ? "▾" : "▸"} ${loop.workers.length}`);

@@ -26,6 +26,8 @@ pub struct RuntimeWords {
     pub jobs: String,
     /// What runs where nothing that is told runs: `code outside any callback`.
     pub between: String,
+    /// What the page is of, where its name does not say so: `the workers' timers and I/O`; else empty.
+    pub about: String,
     /// What one does that waits for events: `polls`.
     pub parks: String,
     /// What one has done then: `polled`.
@@ -53,6 +55,7 @@ impl RuntimeWords {
             job,
             jobs,
             between: pair(Term::Between).0,
+            about: pair(Term::About).0,
             parks: runtime.parks_word().to_owned(),
             parked: runtime.parked_word().to_owned(),
         }

@@ -116,8 +116,11 @@ fn stall_line(moment: Moment, incident: &Incident, age: &str) -> String {
         Moment::Missed => format!("{subject} was {what}, found only afterwards"),
         Moment::End => {
             let (blame, parks) = (blame(incident), &incident.words.parks);
-            // That of a flood has the summary in it.
-            let summary = Some(&incident.summary).filter(|summary| !blame.contains(summary.as_str()));
+            // That of a flood has the summary in it; one of what has no name says no more.
+            let says_more = |summary: &&String| {
+                !blame.contains(summary.as_str()) && !summary.starts_with(&incident.words.between)
+            };
+            let summary = Some(&incident.summary).filter(says_more);
             let summary = summary.map_or(String::new(), |summary| format!(": {summary}"));
             format!("{subject} {parks} again after {age}; it was {blame}{summary}{how}")
         }
@@ -371,6 +374,13 @@ mod tests {
         ] {
             assert!(text.contains(part), "`{part}` is not in\n{text}");
         }
+        let summary = "a poll that is not told for 103 ms".to_owned();
+        let culprit = Culprit { kind: "main".into(), ..Culprit::default() };
+        let told = Incident { words, summary, culprit, stacks: Vec::new(), ..incident() };
+        assert_eq!(
+            message(Moment::End, &told),
+            "worker main parks again after 103 ms; it was blocked by a poll that is not told, computing [4711-3]"
+        );
     }
 
     #[test]

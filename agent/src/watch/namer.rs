@@ -10,7 +10,7 @@
 use crate::address_source::{AddressCall, AddressSources, AddressStack};
 use crate::watch::frames::{Answer, FrameSources, Moment, NoFrames, Sources, WITHIN};
 use loopscope_probe::Ticks;
-use loopscope_probe::description::Description;
+use loopscope_probe::description::{Description, Trouble};
 use loopscope_report::compute::guilty::guilty;
 use loopscope_report::incident::{Frame, FrameOwner};
 use loopscope_stacks::{Detail, NativeFrame, RawStack, Sample, Symbolizer, Unwinder};
@@ -150,6 +150,8 @@ struct NativeStack {
     fingerprint: u64,
     frames: Vec<Frame>,
     note: Vec<String>,
+    /// It reaches from the leaf to the thread's start.
+    is_whole: bool,
     description: Arc<Description>,
 }
 
@@ -168,6 +170,18 @@ impl NativeStack {
             is_final: false,
             replaces: None,
         }
+    }
+
+    /// Says that the thread may have left the loop, where its runtime has a remedy against that: none of its functions is on the
+    /// stack, which is whole and has names and lines.
+    fn outside(&self) -> Option<String> {
+        let remedy = self.description.remedy_for(Trouble::Outside).filter(|_| self.is_whole)?;
+        let is_of_runtime =
+            |frame: &Frame| frame.clone().owned(self.description.frame_rules()).owner == FrameOwner::Runtime;
+        let is_outside = !self.frames.iter().any(is_of_runtime);
+        is_outside.then(|| {
+            format!("no function of the runtime is on the stack, so the thread may have left it: {remedy}")
+        })
     }
 
     fn fingerprint_with(&self, front: &[Frame]) -> String {
@@ -230,6 +244,7 @@ impl IncidentQueue {
             fingerprint: fingerprint ^ hash_of(&foreign.iter().flatten().collect::<Vec<_>>()),
             frames: with_foreign(&quick, &foreign),
             note,
+            is_whole: !(work.sample.is_off_stack || work.sample.is_cut || stack.is_cut),
             description: work.description,
         };
         let told = |native: &NativeStack, is_final| {
@@ -249,6 +264,7 @@ impl IncidentQueue {
             }
             self.known.insert(fingerprint, full);
         }
+        native.note.extend(native.outside());
         told(&native, true);
         if matches!(missing, Some(NoFrames::NotYet(_))) {
             self.late = Some(native);

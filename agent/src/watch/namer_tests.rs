@@ -51,6 +51,28 @@ fn a_stack_is_named_twice_the_first_time_and_once_after() {
     assert!(named[1].frames.iter().any(is_here));
 }
 
+#[test]
+fn a_stack_without_a_function_of_the_runtime_says_that_the_thread_may_have_left_it() {
+    loopscope_stacks::prepare();
+    let sample = known_by_name();
+    let namer = Namer::start(FrameSources::new(), AddressSources::default()).unwrap();
+    for (runs_in, remedy, is_told) in
+        [("test::", true, false), ("another::", true, true), ("another::", false, false)]
+    {
+        let mut work = work(1, &sample);
+        let description = Description::new().frames(Owner::Runtime, FramePart::Function, runs_in);
+        work.description = Arc::new(match remedy {
+            true => description.remedy(Trouble::Outside, "say when it returns"),
+            false => description,
+        });
+        assert!(namer.name(work));
+        let last =
+            std::iter::repeat_with(|| namer.named.recv_timeout(LONG).unwrap()).find(|one| one.is_final);
+        let note = last.unwrap().note.unwrap_or_default();
+        assert_eq!(note.ends_with("may have left it: say when it returns"), is_told, "{runs_in}: {note}");
+    }
+}
+
 /// Answers when it is allowed to, with what the sampler found.
 struct Allowed(Mutex<Receiver<()>>);
 

@@ -63,7 +63,6 @@ mod source_path;
 mod symbol;
 
 mod proc;
-mod restart;
 mod syscall;
 pub mod thread;
 

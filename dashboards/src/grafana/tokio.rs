@@ -17,7 +17,7 @@ const ALL: Group<'static> = Group::By(&[]);
 const EACH: Group<'static> = Group::By(super::selection::LOOP);
 const EACH_POOL: Group<'static> = Group::By(POOL);
 
-const HOW: &str = "A runtime has a row `NAME` here, which is the sum of its **workers**, and a row `NAME/runtime` for what belongs to \
+const HOW: &str = "A runtime has a row `NAME` here, which is the sum of its **workers**, and a row `NAME/shared` for what belongs to \
     no worker: its timers and I/O (lag), and its blocking pool. A worker is **blocked** while it is in polls that do not \
     return: everything that waits for it waits as long, and if it holds the driver, so do the timers and I/O of all. Routes \
     and tasks have names where they are wrapped (`RouteLayer`, `probed`, `named`).";
@@ -40,17 +40,17 @@ pub(super) fn board() -> Board {
 }
 
 fn runtimes() -> Series {
-    processes(&c::LOOP_INFO).with("runtime", "=", NAME).with("loop", "!~", ".+/runtime")
+    processes(&c::LOOP_INFO).with("runtime", "=", NAME).with("loop", "!~", ".+/shared(#[0-9]+)?")
 }
 
 /// Of the chosen runtimes' own pages.
 fn whole(family: &'static Family) -> Series {
-    processes(family).with("loop", "=~", "($loop)/runtime")
+    processes(family).with("loop", "=~", "($loop)/shared(#[0-9]+)?")
 }
 
 /// Of the pools of the chosen runtimes, which are called as those pages.
 fn pools(family: &'static Family) -> Series {
-    processes(family).with("pool", "=~", "($loop)/runtime")
+    processes(family).with("pool", "=~", "($loop)/shared(#[0-9]+)?")
 }
 
 fn now() -> Vec<Panel> {

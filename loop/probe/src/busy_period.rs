@@ -52,6 +52,17 @@ impl Writer {
         }
     }
 
+    /// The loop polled at this moment of the busy period that runs, and did not tell: what is before it is no part of a stall, also
+    /// where no agent saw that. Before the period ends.
+    pub fn polled_at(&mut self, at: Ticks) {
+        self.polled_untold = at;
+    }
+
+    /// Returns since when the loop has not polled, as its thread or an agent knows.
+    fn since_turn(&self) -> Ticks {
+        self.track.page.control.since_turn(self.stretch_since).max(self.polled_untold)
+    }
+
     /// Returns the end of the only callback of this busy stretch, `None` where there were none or several: a loop that has
     /// done nothing since but its own few steps may take it for the moment in which it polls, and not read the clock.
     #[inline]
@@ -206,7 +217,7 @@ impl Writer {
         self.set_due();
         // Whoever polled meanwhile without telling took what had arrived, again and again; that it did so last at `turned` is all
         // that is known, and readers have counted those events as taken at once while the stretch lasted.
-        let turned = self.track.page.control.since_turn(self.stretch_since).min(now);
+        let turned = self.since_turn().min(now);
         if turned > self.stretch_since && turned >= self.due.arrival {
             self.book_arrivals(turned, false);
         }
@@ -233,8 +244,8 @@ impl Writer {
     }
 
     fn book_stall(&mut self, now: Ticks) {
+        let since = self.since_turn();
         let (page, pen) = self.parts();
-        let since = page.control.since_turn(self.stretch_since);
         let expected = page.expected.ticks(since, now);
         let stretch_ns = self.scale.ns(now.since(since).saturating_sub(expected));
         if stretch_ns <= page.control.warning_ns() {
@@ -300,6 +311,23 @@ mod tests {
             time.advance_ns(5 * MS_NS);
             writer.suspend();
             assert_eq!(writer.page().snapshot(writer.clock()).blocked, [stalls, 0], "{warning_ms} ms");
+        }
+    }
+
+    #[test]
+    fn what_is_before_a_poll_that_the_thread_tells_later_is_no_stall() {
+        let time = VirtualClock::starting_at(MS_NS);
+        let mut writer = Writer::builder("told later").clock(Clock::simulated(time.clone())).build();
+        for (polled_after_ms, stalls) in [(None, 1), (Some(145), 1), (Some(20), 2)] {
+            let begun = writer.clock().now();
+            writer.resume();
+            time.advance_ns(150 * MS_NS);
+            if let Some(ms) = polled_after_ms {
+                writer.polled_at(Ticks(begun.0 + writer.clock().scale().ticks(ms * MS_NS)));
+            }
+            writer.suspend();
+            let page = writer.page().snapshot(writer.clock());
+            assert_eq!(page.blocked, [stalls, 0], "polled after {polled_after_ms:?} ms of 150");
         }
     }
 

@@ -306,6 +306,7 @@ fn default_noun(term: Term) -> Noun {
         Term::Lane => Noun::new("loop", "loops"),
         Term::PoolJob => Noun::new("job", "jobs"),
         Term::Between => Noun::new("code outside any callback", "code outside any callback"),
+        Term::About => Noun::new("", ""),
     }
 }
 

@@ -37,6 +37,8 @@ named! {
         PoolJob = "pool_job",
         /// Code that runs between callbacks, and belongs to none that the page is told of.
         Between = "between",
+        /// What a page is of, in a few words, where its name and its thread do not say so.
+        About = "about",
     }
 }
 
@@ -83,6 +85,9 @@ named! {
         PoolSize = "pool_size",
         /// Garbage that is collected for much of the time.
         Collecting = "collecting",
+        /// Code of the loop's thread that no function of the runtime has called: the thread has left the loop, of which nobody is
+        /// told. Of runtimes whose threads may do so.
+        Outside = "outside",
     }
 }
 

@@ -106,6 +106,8 @@ pub struct Writer {
     queue: Option<Queue>,
     queue_since: Ticks,
     pub(crate) stretch_since: Ticks,
+    /// When the loop last polled without telling, as far as its own thread knows.
+    pub(crate) polled_untold: Ticks,
     /// Events of the poll before the stretch.
     pub(crate) stretch_events: u64,
     pub(crate) poll_since: Ticks,
@@ -151,6 +153,7 @@ impl Writer {
             queue: None,
             queue_since: Ticks::NONE,
             stretch_since: origin,
+            polled_untold: Ticks::NONE,
             stretch_events: 0,
             poll_since: origin,
             origin,

@@ -1,5 +1,8 @@
 //! When a worker was busy and when it waited, from the two counters that Tokio has of it: arithmetic on values.
 //!
+//! Between two looks nobody knows: a worker that moved meanwhile may have been stuck all the time, or may have moved again and again.
+//! So of what is over a stall is only what was seen to last.
+//!
 //! `worker_park_unpark_count` is even while the worker is unparked. `worker_total_busy_duration` is added to when it parks, and
 //! when it polls its driver in between, which it does every 61 polls.
 
@@ -25,13 +28,17 @@ pub(crate) struct Activity {
     base_ns: u64,
     last: Counters,
     seen: Observed,
+    /// When the last look was.
+    looked_at: Ticks,
+    ended_unseen: bool,
 }
 
 impl Activity {
     /// Begins at `origin`, a moment on a clock of this scale.
     pub(crate) fn new(scale: Scale, origin: Ticks, counters: Counters) -> Activity {
         let seen = Observed { parked_since: origin, ..Observed::default() };
-        Activity { scale, origin, base_ns: counters.busy_ns, last: counters, seen }
+        let base_ns = counters.busy_ns;
+        Activity { scale, origin, base_ns, last: counters, seen, looked_at: origin, ended_unseen: false }
     }
 
     /// Takes one look. A busy period begins at the look that first finds the worker awake, or moved while it is awake: not
@@ -40,10 +47,13 @@ impl Activity {
         let has_moved = counters != self.last;
         let is_awake = is_driven && counters.parks.is_multiple_of(2);
         let was_awake = self.seen.busy_since != Ticks::NONE;
+        let looked_at = std::mem::replace(&mut self.looked_at, at);
         self.last = counters;
         if is_awake == was_awake && !has_moved {
+            self.ended_unseen = false;
             return self.seen;
         }
+        self.ended_unseen = is_unseen(self.scale, self.seen.busy_since, looked_at, at);
         let elapsed = at.since(self.origin);
         let active = self.scale.ticks(counters.busy_ns.saturating_sub(self.base_ns)).min(elapsed);
         // Neither goes back, also where a counter is late.
@@ -54,10 +64,23 @@ impl Activity {
         self.seen
     }
 
+    /// Tells whether the last look ended a busy period of which more was not looked at than was: it may have been none.
+    pub(crate) fn ended_unseen(&self) -> bool {
+        self.ended_unseen
+    }
+
     /// Tells whether the last look found the worker awake.
     pub(crate) fn is_awake(&self) -> bool {
         self.seen.busy_since != Ticks::NONE
     }
+}
+
+/// Tells whether a busy period that is over at `at` was looked at for less time than it was not, because the agent had no processor.
+pub(crate) fn is_unseen(scale: Scale, busy_since: Ticks, looked_at: Ticks, at: Ticks) -> bool {
+    /// So late are looks that are not late, in nanoseconds: some four of them.
+    const LATE_NS: u64 = 20_000_000;
+    let (seen_ns, unseen_ns) = (scale.ns(looked_at.since(busy_since)), scale.ns(at.since(looked_at)));
+    busy_since != Ticks::NONE && unseen_ns > LATE_NS && unseen_ns > seen_ns
 }
 
 #[cfg(test)]
@@ -96,6 +119,25 @@ mod tests {
         assert_eq!(ms(look(15, 2, 4).busy_since), 15, "it polled its driver");
         assert_eq!(ms(look(20, 4, 5).busy_since), 20, "it parked and unparked");
         assert_eq!(ms(look(25, 4, 5).busy_since), 20);
+    }
+
+    #[test]
+    fn what_nobody_looked_at_for_long_may_have_been_no_busy_period() {
+        for (looks, is_unseen) in [
+            // It moved at each, and then nobody looked for 150 ms.
+            (&[(10, 2, 1), (15, 2, 4), (165, 2, 150)][..], true),
+            (&[(10, 2, 1), (15, 2, 4), (165, 3, 150)], true),
+            // It was seen to be stuck for longer than it was not looked at.
+            (&[(10, 2, 1), (120, 2, 1), (160, 3, 150)], false),
+            (&[(10, 2, 1), (15, 2, 1), (20, 3, 10)], false),
+        ] {
+            let mut activity = Activity::new(Scale::NANOSECONDS, Ticks(0), Counters::default());
+            for (at_ms, parks, busy_ms) in looks {
+                let counters = Counters { parks: *parks, busy_ns: busy_ms * MS };
+                activity.look(Ticks(at_ms * MS), counters, true);
+            }
+            assert_eq!(activity.ended_unseen(), is_unseen, "{looks:?}");
+        }
     }
 
     #[test]

@@ -9,7 +9,9 @@ use tokio::runtime::Handle;
 /// when these are busy is told by an agent of this process, which looks every 5 ms while they are and sleeps while all are parked:
 /// without an agent nothing is.
 ///
-/// A worker that is blocked before it was first visited has no page: that it is blocked is told of the runtime, without a stack.
+/// Called on a thread that runs no task, such as in `main` or in the future of `block_on`, it returns once each worker of a
+/// `multi_thread` runtime has its page, and after 10 ms at the latest. A worker that is blocked before it was first visited has
+/// none: that it is blocked is told of the runtime, without a stack.
 /// One runtime is watched once, under the first name, until the last of its watches is dropped;
 /// one that was built by [`build`](crate::build) tells more already, and stays as it is.
 pub fn attach(handle: &Handle, name: &str) -> Watch {
@@ -22,6 +24,7 @@ pub fn attach(handle: &Handle, name: &str) -> Watch {
         runtime.hold();
         visit_here(&runtime);
         visit_workers(&runtime);
+        runtime.wait_for_pages();
         watch.attached = Some(runtime);
     }
     watch

@@ -20,28 +20,48 @@ pub(crate) enum Tier {
     Root,
 }
 
-/// Returns the description of a worker's page.
-pub(crate) fn worker(tier: Tier) -> &'static Description {
-    static HOOKED: OnceLock<Description> = OnceLock::new();
-    static OBSERVED: OnceLock<Description> = OnceLock::new();
+/// Returns the description of a worker's page; `may_leave` is whether its thread may do something else, which nobody is told.
+pub(crate) fn worker(tier: Tier, may_leave: bool) -> &'static Description {
+    static HOOKED: [OnceLock<Description>; 2] = [const { OnceLock::new() }; 2];
+    static OBSERVED: [OnceLock<Description>; 2] = [const { OnceLock::new() }; 2];
+    static ROOT: OnceLock<Description> = OnceLock::new();
+    let of = |described: Description| if may_leave { leaving(described) } else { described };
     match tier {
-        Tier::Observed => OBSERVED.get_or_init(|| words().fills(&[Fact::Time, Fact::Callbacks])),
-        Tier::Hooked | Tier::Root => HOOKED.get_or_init(|| {
-            let known = [Fact::Time, Fact::Lag, Fact::Iterations, Fact::PollWait, Fact::Callbacks];
-            // How long a task waited to run Tokio tells with its unstable interface only.
-            let waits: &[Fact] = if cfg!(tokio_unstable) { &[Fact::QueueDelay] } else { &[] };
-            words().fills(&[&known, waits].concat())
+        Tier::Observed => {
+            OBSERVED[usize::from(may_leave)].get_or_init(|| of(words()).fills(&[Fact::Time, Fact::Callbacks]))
+        }
+        Tier::Hooked => HOOKED[usize::from(may_leave)].get_or_init(|| of(told())),
+        Tier::Root => ROOT.get_or_init(|| {
+            let about = "wrapped futures that run on no worker, such as that of block_on";
+            told().term(Term::Lane, "thread", "threads").term(Term::About, about, about)
         }),
     }
 }
 
-/// Returns the description of the page of a runtime as a whole.
-pub(crate) fn whole() -> &'static Description {
-    static WHOLE: OnceLock<Description> = OnceLock::new();
-    WHOLE.get_or_init(|| {
+/// Of the one worker of a runtime whose `block_on` may have returned, which Tokio tells nobody.
+fn leaving(described: Description) -> Description {
+    let between = "an unnamed task, or code outside block_on";
+    let remedy = "if block_on has returned, call `loopscope_tokio::block_on`, which says when it returns";
+    described.term(Term::Between, between, between).remedy(Trouble::Outside, remedy)
+}
+
+/// Of a page whose thread tells each of its busy periods.
+fn told() -> Description {
+    let known = [Fact::Time, Fact::Lag, Fact::Iterations, Fact::PollWait, Fact::Callbacks];
+    // How long a task waited to run Tokio tells with its unstable interface only.
+    let waits: &[Fact] = if cfg!(tokio_unstable) { &[Fact::QueueDelay] } else { &[] };
+    words().fills(&[&known, waits].concat())
+}
+
+/// Returns the description of the page of what a runtime's workers share.
+pub(crate) fn shared() -> &'static Description {
+    static SHARED: OnceLock<Description> = OnceLock::new();
+    SHARED.get_or_init(|| {
         let known = [Fact::Lag, Fact::PoolQueue, Fact::PoolJobs, Fact::PoolWait, Fact::PoolRun];
-        let between = "a worker that does not come back, for which timers and I/O of the others may wait";
-        words().fills(&known).term(Term::Between, between, between).term(Term::Lane, "runtime", "runtimes")
+        let between = "a blocked worker, which timers and I/O of all may wait for";
+        let about = "timers, I/O and blocking pool, shared by the workers";
+        let described = words().fills(&known).term(Term::Between, between, between);
+        described.term(Term::Lane, "runtime", "runtimes").term(Term::About, about, about)
     })
 }
 
@@ -55,7 +75,7 @@ fn words() -> Description {
         .term(Term::Iteration, "park", "parks")
         .term(Term::Lane, "worker", "workers")
         .term(Term::PoolJob, "blocking job", "blocking jobs")
-        .term(Term::Between, "a task that is not wrapped", "tasks that are not wrapped")
+        .term(Term::Between, "an unnamed task", "unnamed tasks")
         .culprit(Culprit::Callback, "many short polls")
         .parks("parks", "parked");
     frames(remedies(described))
@@ -130,7 +150,9 @@ mod tests {
 
     #[test]
     fn a_page_has_room_for_each() {
-        for description in [worker(Tier::Hooked), worker(Tier::Observed), whole()] {
+        let workers = [Tier::Hooked, Tier::Observed, Tier::Root];
+        let workers = workers.map(|tier| [true, false].map(|may_leave| worker(tier, may_leave)));
+        for description in workers.into_iter().flatten().chain([shared()]) {
             let text = description.to_string();
             assert!(text.len() <= DESCRIPTION_BYTES / 2, "{} bytes", text.len());
             assert_eq!(text.parse(), Ok(description.clone()));

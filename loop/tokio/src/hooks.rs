@@ -10,7 +10,7 @@ use tokio::runtime::{Builder, Handle, Runtime};
 
 /// Builds the runtime of `builder`, watched under `name`. Sets its hooks `on_thread_park`, `on_thread_unpark` and `on_thread_stop`,
 /// in place of any that were set before: who has some of their own calls [`hooks`] instead. With `--cfg tokio_unstable` also
-/// those around each poll.
+/// those around each poll. Outside a task it returns once each worker has its page, and after 10 ms at the latest.
 ///
 /// ```
 /// let mut builder = tokio::runtime::Builder::new_multi_thread();
@@ -27,7 +27,7 @@ pub fn build(builder: &mut Builder, name: &str) -> io::Result<Runtime> {
     let hooks = hooks(name);
     hooks.install(builder);
     let runtime = builder.build()?;
-    hooks.adopt(runtime.handle());
+    hooks.adopt(runtime.handle()).wait_for_pages();
     Ok(runtime)
 }
 
@@ -85,10 +85,11 @@ impl Hooks {
     }
 
     /// Says which runtime it is, before its first poll.
-    pub(crate) fn adopt(&self, handle: &Handle) {
+    pub(crate) fn adopt(&self, handle: &Handle) -> Arc<WatchedRuntime> {
         let runtime = pulse::watch(handle, &self.state.name, true);
         // A worker's first hook may have been earlier.
         let _ = self.state.runtime.set(Arc::downgrade(&runtime));
+        runtime
     }
 
     #[inline(always)]

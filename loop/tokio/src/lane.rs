@@ -66,6 +66,8 @@ struct Lane {
     /// Wrapped polls inside each other.
     depth: u32,
     is_busy: bool,
+    /// When the busy period that runs began.
+    busy_from: Ticks,
     /// Up to when hidden polls were looked for.
     checked: Ticks,
     turn_ticks: u64,
@@ -76,10 +78,13 @@ impl Lane {
         let worker = Worker::enlist(runtime, tier)?;
         let name = &runtime.name;
         let builder = match tier {
-            Tier::Root => Writer::builder(&format!("{name}/root")),
+            Tier::Root => Writer::builder(&format!("{name}/block_on")),
             _ => Writer::builder(&format!("{name}/{}", worker.number)).worker(name, worker.number),
         };
-        let builder = builder.runtime("tokio").describe(description::worker(tier)).observer(worker.clone());
+        let builder = builder
+            .runtime("tokio")
+            .describe(description::worker(tier, runtime.may_be_left()))
+            .observer(worker.clone());
         let builder = if tier == Tier::Observed { builder.observed() } else { builder };
         let mut writer = builder.build();
         writer.phase(if tier == Tier::Observed { tasks() } else { Phase::POLL });
@@ -92,11 +97,15 @@ impl Lane {
             identity: 0,
             depth: 0,
             is_busy: false,
+            busy_from: checked,
             checked,
             turn_ticks,
         };
         lane.install();
         lane.identity = spans::loop_identity();
+        if tier != Tier::Root {
+            lane.worker.runtime.has_page();
+        }
         Some(lane)
     }
 
@@ -112,9 +121,24 @@ impl Lane {
         if std::mem::take(&mut self.is_busy) {
             self.writer.phase(Phase::POLL);
             self.writer.iteration();
-            self.writer.park();
+            self.writer.settle();
+            let now = self.writer.clock().now();
+            if now.since(self.busy_from) > self.turn_ticks {
+                self.has_turned(now);
+            }
+            self.writer.park_at(now);
             self.worker.end_period();
         }
+    }
+
+    /// Returns whether the worker polled its driver since its busy period began, and tells the page when it last did: also where no
+    /// agent looked meanwhile, or one that had no processor, those polls are no stall together.
+    #[cold]
+    fn has_turned(&mut self, now: Ticks) -> bool {
+        let Some(after_ns) = self.worker.turned_after_ns() else { return false };
+        let turned = self.busy_from.0.saturating_add(self.writer.clock().scale().ticks(after_ns));
+        self.writer.polled_at(Ticks(turned).min(now));
+        true
     }
 
     fn unpark(&mut self) {
@@ -129,7 +153,7 @@ impl Lane {
 
     fn unpark_at(&mut self, now: Ticks) {
         self.is_busy = true;
-        self.checked = now;
+        (self.busy_from, self.checked) = (now, now);
         self.writer.unpark_untold(now);
         self.writer.phase(tasks());
         self.worker.begin_period();
@@ -167,16 +191,14 @@ impl Lane {
     #[cold]
     fn look_for_turn(&mut self, now: Ticks) {
         self.checked = now;
-        match self.tier {
-            Tier::Observed => self.writer.settle_observed(),
-            _ if self.worker.has_turned() => {
-                self.writer.settle();
-                self.writer.iteration();
-                self.writer.park_at(now);
-                self.worker.end_period();
-                self.unpark_at(now);
-            }
-            _ => {}
+        if self.tier == Tier::Observed {
+            self.writer.settle_observed();
+        } else if self.has_turned(now) {
+            self.writer.settle();
+            self.writer.iteration();
+            self.writer.park_at(now);
+            self.worker.end_period();
+            self.unpark_at(now);
         }
     }
 }
@@ -300,6 +322,21 @@ pub(crate) fn visit(runtime: &Arc<WatchedRuntime>) {
 /// Returns the worker of this runtime that the calling thread is, where it has its page.
 pub(crate) fn worker_of(runtime: &Arc<WatchedRuntime>) -> Option<Arc<Worker>> {
     with_lanes(|lanes| Some(lanes.current.as_ref().filter(|lane| lane.is_of(runtime))?.worker.clone()))?
+}
+
+/// The thread begins to run this runtime, of one worker: what blocks its first poll has a page, too.
+pub(crate) fn run(runtime: &Arc<WatchedRuntime>) {
+    let tier = if runtime.is_hooked { Tier::Hooked } else { Tier::Observed };
+    with_lanes(|lanes| {
+        if !lanes.current.as_ref().is_some_and(|lane| lane.is_of(runtime)) && !runtime.is_ended() {
+            lanes.switch_to(runtime, tier);
+        }
+        if let Some(lane) =
+            lanes.current.as_mut().filter(|lane| lane.is_of(runtime) && lane.tier == Tier::Hooked)
+        {
+            lane.unpark();
+        }
+    });
 }
 
 /// The thread has returned from running this runtime: until it does so again it is not busy.

@@ -12,8 +12,8 @@
 //! # fn main() {}
 //! ```
 //!
-//! Each worker thread has a page, which an agent of the process reads, and so does the runtime as a whole, for its lag and its
-//! blocking pool. Three tiers tell more and more, each useful alone:
+//! Each worker thread has a page (`web/0`), which an agent of the process reads, and so has what the workers share (`web/shared`): timers
+//! and I/O, whose lag it tells, and the blocking pool. Three tiers tell more and more, each useful alone:
 //!
 //! | | what it needs | what it tells |
 //! |---|---|---|
@@ -48,6 +48,7 @@ mod root;
 mod runtime;
 mod silence;
 mod spawn_blocking;
+mod timers;
 mod worker;
 mod worker_index;
 
@@ -64,7 +65,7 @@ mod unstable;
 pub use attach::{Watch, attach};
 pub use hooks::{Hooks, build, hooks};
 pub use probed::{Probed, named, probed, spawn};
-pub use root::block_on;
+pub use root::{Running, block_on, running};
 pub use spawn_blocking::spawn_blocking;
 #[cfg(feature = "agent")]
 pub use start::{StartError, start};

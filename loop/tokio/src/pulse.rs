@@ -1,18 +1,18 @@
-//! The runtime as a whole, as the agent asks about it: a timer that should come shows how long timers and I/O wait, and a job that
+//! What the workers of a runtime share, as the agent asks about it: a timer that should come shows how long timers and I/O wait, and a job that
 //! should run shows how long the blocking pool's jobs do.
 //!
 //! Both are sent while the runtime does something, and never while a worker seems stuck: a task that is spawned from outside wakes
 //! a worker, which would hide what is to be told. While all is parked nothing is sent, and where that can be (`silence.rs`), nobody
 //! looks either.
 
-use crate::activity::Counters;
+use crate::activity::{Counters, is_unseen};
 use crate::lane;
 use crate::runtime::{Member, WatchedRuntime};
 use crate::silence::Quiet;
+use crate::timers::has_timers;
 use crate::unstable;
 use loopscope_probe::observer::{Asleep, Observed, Observer, Sighting};
 use loopscope_probe::{Clock, Ticks};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
@@ -26,8 +26,8 @@ const TIMER_NS: u64 = 1_000_000;
 const BEAT_EVERY_NS: u64 = 30_000_000;
 /// A timer that is this late is what the runtime is busy with, in nanoseconds.
 const LATE_NS: u64 = 3_000_000;
-/// A worker that was not met yet is stuck when it has not moved for so long, in nanoseconds: the visits had time to meet it.
-const UNMET_NS: u64 = 20_000_000;
+/// A worker is stuck when it has not moved for so long, in nanoseconds: visits had time to meet one that was not met yet.
+const STUCK_NS: u64 = 20_000_000;
 /// A job is sent to the blocking pool this often, in nanoseconds.
 const CANARY_EVERY_NS: u64 = 250_000_000;
 /// How often to look while something is on its way, or was done lately, in nanoseconds.
@@ -42,8 +42,11 @@ const RECENT_NS: u64 = 50_000_000;
 /// nanoseconds, then after four times as long, and so on.
 const FIRST_SETTLE_NS: u64 = 50_000_000;
 const LAST_SETTLE_NS: u64 = 10_000_000_000;
+/// Workers of a busy runtime that have no page are visited after so long, in nanoseconds, then after twice as long, and so on.
+const FIRST_VISIT_NS: u64 = 10_000_000;
+const LAST_VISIT_NS: u64 = 320_000_000;
 
-/// Asked by the agent about the runtime's own page.
+/// Asked by the agent about the page of what the workers share.
 #[derive(Debug)]
 pub(crate) struct Pulse {
     runtime: Weak<WatchedRuntime>,
@@ -65,11 +68,16 @@ struct Looks {
     /// When a task was last sent to a quiet runtime to find something out, and how long to wait before the next.
     settled_at: Ticks,
     settle_ns: u64,
+    /// When workers were last visited, and how long to wait before the next visit.
+    visited_at: Ticks,
+    visit_ns: u64,
     beat_at: Ticks,
     canary_at: Ticks,
     /// Whether the runtime has timers; `None` before that was tried.
     has_timers: Option<bool>,
     seen: Observed,
+    /// When the last look was.
+    looked_at: Ticks,
 }
 
 /// Returns the watch on a runtime, as [`WatchedRuntime::of`], with a pulse.
@@ -89,10 +97,13 @@ impl Pulse {
             own_tasks: [0; 2],
             settled_at: now,
             settle_ns: FIRST_SETTLE_NS,
+            visited_at: now,
+            visit_ns: FIRST_VISIT_NS,
             beat_at: Ticks(0),
             canary_at: Ticks(0),
             has_timers: None,
             seen: Observed { parked_since: now, ..Observed::default() },
+            looked_at: now,
         };
         Pulse { runtime, due: Arc::default(), looks: Mutex::new(looks) }
     }
@@ -120,13 +131,17 @@ impl Observer for Pulse {
             pool.canary_since != Ticks::NONE
         });
         runtime.publish_queues(unstable::numbers(&runtime.handle));
-        if is_recent && !runtime.is_hooked && !runtime.has_all_workers() {
-            visit_workers(&runtime);
+        if is_recent && !runtime.is_hooked {
+            looks.visit(&runtime, at);
         }
         let due = self.due.load(Ordering::Acquire);
+        let (before, looked_at) = (looks.seen, std::mem::replace(&mut looks.looked_at, at));
         let seen = looks.judge(&runtime, due, at);
         let is_pending = due != 0 || canary_waits == Some(true) || is_recent;
+        let has_ended = seen.busy_since != before.busy_since;
+        let is_unseen = has_ended && is_unseen(looks.clock.scale(), before.busy_since, looked_at, at);
         let sighting = Sighting::nothing().observed(seen);
+        let sighting = if is_unseen { sighting.turn(at.0) } else { sighting };
         match (is_pending, runtime.is_hooked) {
             (true, _) => sighting.again_within(LOOK_NS),
             (false, true) => sighting,
@@ -155,6 +170,17 @@ impl Looks {
             if !is_own {
                 (self.active_at, self.settled_at, self.settle_ns) = (at, at, FIRST_SETTLE_NS);
             }
+        }
+    }
+
+    /// Has the workers visited that have no page; the more rarely, the longer one is not met: it is blocked, and visits cost the others
+    /// a few milliseconds.
+    fn visit(&mut self, runtime: &Arc<WatchedRuntime>, at: Ticks) {
+        if runtime.has_all_workers() {
+            self.visit_ns = FIRST_VISIT_NS;
+        } else if !self.is_within(self.visit_ns, self.visited_at, at) {
+            (self.visited_at, self.visit_ns) = (at, (self.visit_ns * 2).min(LAST_VISIT_NS));
+            visit_workers(runtime);
         }
     }
 
@@ -197,7 +223,7 @@ impl Looks {
 
     /// Sets a timer, unless one was set shortly before. Returns false where the runtime has none.
     fn set_beat(&mut self, runtime: &Arc<WatchedRuntime>, due: &Arc<AtomicU64>, at: Ticks) -> bool {
-        if !*self.has_timers.get_or_insert_with(|| has_timers(runtime)) {
+        if !*self.has_timers.get_or_insert_with(|| has_timers(&runtime.handle)) {
             return false;
         }
         if due.load(Ordering::Acquire) != 0 || self.is_within(BEAT_EVERY_NS, self.beat_at, at) {
@@ -239,27 +265,33 @@ impl Looks {
         }
     }
 
-    /// Returns since when a worker is stuck that was never met, and so has no page that could tell.
-    fn unmet_since(&self, runtime: &WatchedRuntime, at: Ticks) -> Option<Ticks> {
-        let met = runtime.met();
+    /// Returns since when a worker is stuck, of those that are `looked_for`.
+    fn stuck_since(&self, at: Ticks, looked_for: impl Fn(usize) -> bool) -> Option<Ticks> {
         let is_stuck = |index: &usize| {
             let parks = self.counters.get(*index).map_or(0, |counters| counters.parks);
             // 0 is also what a thread has that does not run yet.
             let is_awake = parks > 0 && parks.is_multiple_of(2);
-            is_awake && !met.contains(index) && !self.is_within(UNMET_NS, self.still_since[*index], at)
+            is_awake && looked_for(*index) && !self.is_within(STUCK_NS, self.still_since[*index], at)
         };
         let stuck = (0..self.still_since.len()).filter(is_stuck);
-        stuck.map(|index| self.still_since[index]).min_by_key(|since| since.0)
+        stuck.map(|index| self.still_since[index]).min()
     }
 
-    /// Says when the runtime was busy: while a timer of several workers is overdue, which means that a blocked one holds the
-    /// driver, or while a worker without a page is stuck. Of a runtime with one worker, the worker's own page tells all of it.
+    /// Says when the runtime was busy: while a worker is stuck and a timer is overdue, which means that nobody polls the driver, or
+    /// while one is stuck that has no page. A timer that is late where all workers come back had to wait for other tasks: that is
+    /// lag, and nobody is blocked. Of a runtime with one worker, the worker's own page tells all of it.
     fn judge(&mut self, runtime: &WatchedRuntime, due: u64, at: Ticks) -> Observed {
         let late = self.clock.scale().ticks(LATE_NS);
         let is_shared = runtime.is_multi() && runtime.worker_count() > 1;
-        let overdue = Some(Ticks(due)).filter(|_| due != 0 && at.0 > due + late);
-        let unmet = || self.unmet_since(runtime, at).filter(|_| !runtime.is_hooked);
-        let busy_since = overdue.or_else(unmet).filter(|_| is_shared).unwrap_or(Ticks::NONE);
+        let overdue = || {
+            let due = Some(Ticks(due)).filter(|_| due != 0 && at.0 > due + late)?;
+            Some(self.stuck_since(at, |_| true)?.max(due))
+        };
+        let unmet = || {
+            let met = if runtime.is_hooked { return None } else { runtime.met() };
+            self.stuck_since(at, |index| !met.contains(&index))
+        };
+        let busy_since = if is_shared { overdue().or_else(unmet) } else { None }.unwrap_or(Ticks::NONE);
         if busy_since != self.seen.busy_since {
             self.seen.parked_since = at;
             self.seen.busy_since = busy_since;
@@ -311,21 +343,11 @@ impl Drop for EndBeat {
     }
 }
 
-/// Tells whether the runtime has timers. The only way to find out is a panic where it has none: there is no lag then, and where a
-/// panic would end the process it is not tried.
-fn has_timers(runtime: &WatchedRuntime) -> bool {
-    !cfg!(panic = "abort")
-        && catch_unwind(AssertUnwindSafe(|| {
-            let _context = runtime.handle.enter();
-            drop(tokio::time::sleep(Duration::ZERO));
-        }))
-        .is_ok()
-}
-
 /// Makes the page of the calling thread, where it is a worker of this runtime: nothing can block it before.
 pub(crate) fn visit_here(runtime: &Arc<WatchedRuntime>) {
     let is_of_it = crate::runtime::current().is_some_and(|current| Arc::ptr_eq(&current, runtime));
     if is_of_it && crate::worker_index::current().is_some() {
+        runtime.set_inside();
         lane::visit(runtime);
     }
 }

@@ -15,8 +15,9 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 use tokio::runtime::{Handle, Id, RuntimeFlavor};
 use tokio::task::JoinHandle;
 
@@ -61,11 +62,18 @@ pub(crate) struct WatchedRuntime {
     pool: Mutex<Option<Pool>>,
     queues: Mutex<Option<Queues>>,
     workers: Mutex<Vec<Weak<dyn Member>>>,
+    /// How many pages were made for workers, ever; and who waits for one.
+    made: Mutex<usize>,
+    has_made: Condvar,
     is_ended: AtomicBool,
     /// Who attached to it, and has not let go.
     watches: AtomicUsize,
-    /// Nobody runs it: [`block_on`](crate::block_on) has returned.
-    is_at_rest: AtomicBool,
+    /// Who runs it and says so: see [`running`](crate::running).
+    runs: AtomicUsize,
+    /// The counters of its worker when the last of them returned: nobody runs it while they stay.
+    rested: Mutex<Option<Counters>>,
+    /// Somebody attached to it on its own thread, while it ran.
+    is_inside: AtomicBool,
     /// When it was last asked whether it is there, in ticks, and by which task.
     asked_at: AtomicU64,
     asked: Mutex<Option<JoinHandle<()>>>,
@@ -106,7 +114,11 @@ pub(crate) fn added() -> u64 {
 
 /// Returns the runtime whose context the calling thread is in, where it is watched.
 pub(crate) fn current() -> Option<Arc<WatchedRuntime>> {
-    let handle = Handle::try_current().ok()?;
+    known(&Handle::try_current().ok()?)
+}
+
+/// Returns the watch on this runtime.
+pub(crate) fn known(handle: &Handle) -> Option<Arc<WatchedRuntime>> {
     locked(&RUNTIMES).as_ref()?.get(&handle.id()).cloned()
 }
 
@@ -139,7 +151,7 @@ impl WatchedRuntime {
         let is_multi = handle.runtime_flavor() != RuntimeFlavor::CurrentThread;
         Arc::new_cyclic(|runtime: &Weak<WatchedRuntime>| {
             let builder =
-                Writer::builder(&format!("{name}/runtime")).runtime("tokio").describe(description::whole());
+                Writer::builder(&format!("{name}/shared")).runtime("tokio").describe(description::shared());
             let mut page = builder.thread("").observer(observer(runtime.clone())).build_threadless();
             let pool = page.take_pool().map(Pool::new);
             let queues = page.take_gauges().map(Queues::new);
@@ -152,9 +164,13 @@ impl WatchedRuntime {
                 pool: Mutex::new(pool),
                 queues: Mutex::new(queues),
                 workers: Mutex::default(),
+                made: Mutex::default(),
+                has_made: Condvar::new(),
                 is_ended: AtomicBool::new(false),
                 watches: AtomicUsize::new(0),
-                is_at_rest: AtomicBool::new(false),
+                runs: AtomicUsize::new(0),
+                rested: Mutex::default(),
+                is_inside: AtomicBool::new(false),
                 asked_at: AtomicU64::new(0),
                 asked: Mutex::default(),
                 tasks: Default::default(),
@@ -228,6 +244,24 @@ impl WatchedRuntime {
         live.iter().filter(|worker| worker.index().is_some()).count() >= self.worker_count()
     }
 
+    /// A worker has its page.
+    pub(crate) fn has_page(&self) {
+        *locked(&self.made) += 1;
+        self.has_made.notify_all();
+    }
+
+    /// Waits until each worker has a page, so that the first thing that blocks one has a stack; at most for a moment, as a worker
+    /// may be busy. Not on a thread that runs tasks, which others may wait for, and not where nobody runs the runtime yet.
+    pub(crate) fn wait_for_pages(&self) {
+        /// Workers that start need one or two milliseconds.
+        const AT_MOST: Duration = Duration::from_millis(10);
+        if !self.is_multi || worker_index::current().is_some() || tokio::task::try_id().is_some() {
+            return;
+        }
+        let count = self.worker_count();
+        let _ = self.has_made.wait_timeout_while(locked(&self.made), AT_MOST, |made| *made < count);
+    }
+
     /// Adds the calling thread, as a worker or, with [`Tier::Root`], as another thread; `make` takes its number in the metrics and
     /// in labels. `None` where it is to have no page: which worker it is cannot be told yet, or there are enough of its kind.
     pub(crate) fn enlist<M: Member + 'static>(
@@ -269,6 +303,9 @@ impl WatchedRuntime {
     }
 
     fn find_index(&self) -> Option<usize> {
+        if !self.is_multi {
+            return Some(0);
+        }
         worker_index::current().or_else(|| {
             let taken: Vec<usize> =
                 Self::live(&mut locked(&self.workers)).iter().filter_map(|worker| worker.index()).collect();
@@ -297,14 +334,32 @@ impl WatchedRuntime {
         Self::live(&mut locked(&self.workers)).iter().filter_map(|worker| worker.index()).collect()
     }
 
-    /// Tells whether somebody runs it, as far as is known.
+    /// Tells whether somebody runs it, as far as is known: also somebody who does not say so, once it has moved.
     pub(crate) fn is_driven(&self) -> bool {
-        !self.is_at_rest.load(Ordering::Relaxed)
+        let is_still = |rested: Counters| self.counters(0) == rested;
+        self.runs.load(Ordering::Relaxed) > 0 || !locked(&self.rested).is_some_and(is_still)
     }
 
-    /// Says whether somebody runs it.
-    pub(crate) fn set_at_rest(&self, is_at_rest: bool) {
-        self.is_at_rest.store(is_at_rest, Ordering::Relaxed);
+    /// Somebody runs it from now on. Returns whether nobody else does.
+    pub(crate) fn begin_run(&self) -> bool {
+        self.runs.fetch_add(1, Ordering::Relaxed) == 0
+    }
+
+    /// And no more.
+    pub(crate) fn end_run(&self) {
+        if self.runs.fetch_sub(1, Ordering::Relaxed) == 1 {
+            *locked(&self.rested) = Some(self.counters(0));
+        }
+    }
+
+    /// Says that it is attached to from inside: the watch ends with the run, as in `#[tokio::main]`.
+    pub(crate) fn set_inside(&self) {
+        self.is_inside.store(true, Ordering::Relaxed);
+    }
+
+    /// Tells whether the thread of its worker may do something else while it is watched, and nobody is told.
+    pub(crate) fn may_be_left(&self) -> bool {
+        !self.is_multi && !self.is_inside.load(Ordering::Relaxed)
     }
 
     /// Tells whether it was dropped, or is to be watched no more.

@@ -106,11 +106,11 @@ impl Worker {
         self.period.store((period | 1).wrapping_add(1), Ordering::Release);
     }
 
-    /// The thread's side: whether the worker has polled its driver since the period began.
-    pub(crate) fn has_turned(&self) -> bool {
-        self.index().is_some_and(|index| {
-            self.runtime.counters(index).busy_ns != self.base_busy_ns.load(Ordering::Relaxed)
-        })
+    /// The thread's side: for how long the worker had been busy in this period when it last polled its driver, in nanoseconds; `None`
+    /// where it has not.
+    pub(crate) fn turned_after_ns(&self) -> Option<u64> {
+        let busy_ns = self.runtime.counters(self.index()?).busy_ns;
+        Some(busy_ns.saturating_sub(self.base_busy_ns.load(Ordering::Relaxed))).filter(|ns| *ns > 0)
     }
 
     /// A worker that tells when it parks: looks for polls that it did not tell, and for its end.
@@ -153,7 +153,8 @@ impl Worker {
             self.suspect(&watched);
         }
         let is_recent = watched.activity.is_awake() || quiet_ns < RECENT_NS;
-        Sighting::nothing().observed(before).again_within(if is_recent { LOOK_NS } else { 0 })
+        let sighting = Sighting::nothing().observed(before).again_within(if is_recent { LOOK_NS } else { 0 });
+        if watched.activity.ended_unseen() { sighting.turn(at.0) } else { sighting }
     }
 
     /// It seems stuck: whether its runtime is there at all is asked now and then.

@@ -207,11 +207,11 @@ fn a_worker_that_is_blocked_before_anybody_met_it_is_told_of_the_runtime() {
     let watch = loopscope_tokio::attach(runtime.handle(), "unmet");
     until("the incident of the runtime", || {
         let incidents = agent.incidents();
-        incidents.iter().any(|one| one.r#loop == "unmet/runtime" && !one.is_over)
+        incidents.iter().any(|one| one.r#loop == "unmet/shared" && !one.is_over)
     });
-    let told = agent.incidents().into_iter().find(|one| one.r#loop == "unmet/runtime").unwrap();
+    let told = agent.incidents().into_iter().find(|one| one.r#loop == "unmet/shared").unwrap();
     assert!(told.stacks.is_empty(), "{told:?}");
-    assert!(format!("{told:?}").contains("a worker that does not come back"), "{told:?}");
+    assert!(format!("{told:?}").contains("a blocked worker"), "{told:?}");
     block.release();
     until("its end", || {
         runtime.spawn(async {});

@@ -2,11 +2,11 @@
 
 mod support;
 
-use loopscope_probe::Clock;
+use loopscope_probe::{Clock, registry};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use support::{Block, Flavor, KINDS, Running, agent, stalls, turn, until};
+use support::{Block, Flavor, KINDS, Running, Tier, agent, stalls, turn, until};
 
 #[test]
 fn a_block_is_told_while_it_lasts_with_its_line_and_then_is_over() {
@@ -118,6 +118,43 @@ fn busy_tasks_that_yield_are_no_stall_and_a_block_beside_them_is() {
         block.release();
         is_over.store(true, Ordering::Relaxed);
         until("its end", || agent.incidents().iter().all(|one| one.is_over));
+    }
+}
+
+#[test]
+fn timers_that_wait_behind_many_tasks_are_lag_and_nobody_is_blocked() {
+    const WARNING_NS: u64 = 250_000_000;
+    let _turn = turn();
+    let agent = agent(WARNING_NS / 1_000_000);
+    for tier in [Tier::Attach, Tier::Build] {
+        let name = format!("crowd {tier:?}");
+        let running = Running::start(tier, Flavor::Multi, &name);
+        running.wait_for_workers(&name, 2);
+        let is_over = Arc::new(AtomicBool::new(false));
+        // Each waits for half a second until it is polled again; a worker polls its driver every 30 ms.
+        for _ in 0..2_000 {
+            let is_over = is_over.clone();
+            running.handle.spawn(async move {
+                let clock = Clock::real();
+                while !is_over.load(Ordering::Relaxed) {
+                    spin(&clock, 500_000);
+                    tokio::task::yield_now().await;
+                }
+            });
+        }
+        let label = format!("{name}/shared");
+        let page = registry::pages().into_iter().find(|page| page.label() == label).unwrap();
+        until("timers that came late", || {
+            let lag = page.page().snapshot(page.clock()).lag;
+            lag.sum_ns > 3 * WARNING_NS
+        });
+        let incidents = agent.incidents();
+        is_over.store(true, Ordering::Relaxed);
+        let told: Vec<_> =
+            incidents.iter().filter(|one| one.r#loop == label && one.cause != "pool").collect();
+        // Others use this machine: a worker that has no processor for so long is blocked, and says so itself.
+        let has_worker = incidents.iter().any(|one| one.group == name);
+        assert!(told.is_empty() || has_worker, "{told:?}");
     }
 }
 

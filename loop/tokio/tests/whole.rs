@@ -29,9 +29,9 @@ fn a_full_blocking_pool_is_told_while_it_is_full_and_its_age_with_it() {
             agent
                 .incidents()
                 .iter()
-                .any(|one| one.r#loop == format!("{name}/runtime") && one.cause == "pool" && !one.is_over)
+                .any(|one| one.r#loop == format!("{name}/shared") && one.cause == "pool" && !one.is_over)
         });
-        let told = agent.incidents().into_iter().find(|one| one.r#loop == format!("{name}/runtime")).unwrap();
+        let told = agent.incidents().into_iter().find(|one| one.r#loop == format!("{name}/shared")).unwrap();
         assert!(told.pool.as_ref().is_some_and(|pool| pool.oldest_wait_ns >= Some(60_000_000)), "{told:?}");
         blocks.into_iter().for_each(Block::release);
         until("its end", || agent.incidents().iter().all(|one| one.is_over));
@@ -55,7 +55,7 @@ fn jobs_that_go_through_us_are_told_exactly() {
     told.recv_timeout(support::DEADLINE).unwrap();
     let pool = || {
         let pages = loopscope_probe::registry::pages();
-        let page = pages.iter().find(|page| page.label() == "jobs/runtime").unwrap();
+        let page = pages.iter().find(|page| page.label() == "jobs/shared").unwrap();
         page.page().snapshot(page.clock()).pool
     };
     let user = loopscope_probe::WorkKind::User.index();
@@ -89,9 +89,8 @@ fn a_blocked_worker_that_stops_the_timers_of_all_is_told_as_both() {
                 std::thread::sleep(std::time::Duration::from_millis(1));
             }
             let all = agent.incidents();
-            let is_told =
-                all.iter().any(|one| one.r#loop == format!("{name}/runtime") && one.cause != "pool")
-                    && all.iter().any(|one| one.group == name);
+            let is_told = all.iter().any(|one| one.r#loop == format!("{name}/shared") && one.cause != "pool")
+                && all.iter().any(|one| one.group == name);
             block.release();
             is_told
         });

@@ -90,7 +90,8 @@ fn blame(incident: &Incident) -> String {
         "" | "?" => incident.words.between.clone(),
         label => format!("{} {label}", culprit.kind),
     };
-    if incident.summary.contains(&culprit.label) && !culprit.label.is_empty() {
+    let is_named = incident.summary.contains(&culprit.label) && !culprit.label.is_empty();
+    if is_named || incident.summary.starts_with(&who) {
         return incident.summary.clone();
     }
     format!("{who}: {}", incident.summary)

@@ -208,7 +208,7 @@ fn words_of_state(entry: &LoopView) -> String {
     let verdict = state.verdict.as_ref().map(|verdict| verdict.words.as_str());
     let running = state.running.as_ref().map(|running| running.words.as_str());
     match state.kind {
-        StateKind::Idle => String::new(),
+        StateKind::Idle => entry.words.about.clone(),
         StateKind::ExpectedBlock => {
             without_directories(state.expected.as_deref().or(running).unwrap_or_default())
         }

@@ -129,9 +129,10 @@ fn numbers(entry: &LoopView, theme: Theme) -> Vec<Line<'static>> {
     lines
 }
 
-/// Says which thread the loop has, or how many workers the runtime.
+/// Says which thread the loop has, or how many workers the runtime; what it is of, where it has none.
 fn threads(entry: &LoopView) -> String {
     match entry.workers.len() {
+        0 if !entry.words.about.is_empty() => entry.words.about.clone(),
         0 => format!("thread {} {}", entry.tid, entry.thread),
         1 => "1 worker".to_owned(),
         count => format!("{count} workers"),

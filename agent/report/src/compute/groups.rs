@@ -150,10 +150,12 @@ pub fn summary(
     let callback = runtime.callback();
     let count = sums.iter().fold(0, |all: u64, sum| all.saturating_add(sum.count));
     let Some(longest) = sums.iter().max_by_key(|sum| sum.longest_ns) else {
-        // Who has a word for what runs between callbacks is not told of all of them.
-        let is_told = runtime.noun(Term::Between) == Description::new().noun(Term::Between);
-        let told = if is_told { "" } else { " told" };
-        return format!("no {}{told} for {}", callback.one, show_ns(stretch_ns));
+        // Who has a word for what runs between callbacks is not told of all of them: so none is not what is known.
+        let (between, lasted) = (runtime.noun(Term::Between), show_ns(stretch_ns));
+        return match between == Description::new().noun(Term::Between) {
+            true => format!("no {} for {lasted}", callback.one),
+            false => format!("{} for {lasted}", between.one),
+        };
     };
     if longest.longest_ns > stretch_ns / 2 {
         let one = format!("1 {} of {}", callback.one, show_ns(longest.longest_ns));
@@ -323,7 +325,7 @@ mod tests {
             .term(Term::Between, "a poll that no hook tells of", "")
             .kind(Kind::Task, "task poll", "poll", "polls");
         let words = |sums: &[GroupSum], ms| words_of(sums, ms, &runtime);
-        assert_eq!(words(&[], 300), "no poll told for 300 ms");
+        assert_eq!(words(&[], 300), "a poll that no hook tells of for 300 ms");
         let one = groups(&[]).sums(&running(Kind::Task, 4, 203 * MS, 0), 0);
         assert_eq!(words(&one, 203), "1 poll of 203 ms");
         let many = groups(&vec![record(Kind::Task, 4, 0, MS); 200]).sums(&NowValues::IDLE, 0);
