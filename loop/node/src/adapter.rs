@@ -41,6 +41,7 @@ impl Runtime for NodeRuntime {
 #[derive(Clone, Copy, Debug, Default)]
 struct Hooked {
     entries: bool,
+    checkpoints: bool,
     gc: bool,
     trace: Option<&'static TraceSink>,
 }
@@ -131,6 +132,16 @@ impl Adapter {
 
     fn hook(&mut self) {
         self.hooked.entries = self.isolate.hook_entries().is_ok();
+        self.hooked.checkpoints = match self.isolate.hook_checkpoints() {
+            Ok(()) => {
+                self.entries.tells_checkpoints();
+                true
+            }
+            Err(why) => {
+                log::off("timers and immediates apart from each other", &why.to_string());
+                false
+            }
+        };
         self.hooked.gc = match self.isolate.hook_gc() {
             Ok(()) => true,
             Err(why) => {
@@ -143,6 +154,9 @@ impl Adapter {
     fn unhook(&mut self) {
         if std::mem::take(&mut self.hooked.entries) {
             self.isolate.unhook_entries();
+        }
+        if std::mem::take(&mut self.hooked.checkpoints) {
+            self.isolate.unhook_checkpoints();
         }
         if std::mem::take(&mut self.hooked.gc) {
             self.isolate.unhook_gc();
@@ -216,6 +230,10 @@ impl Watcher for Adapter {
             (_, true) => Running::Callback,
             _ => Running::Other,
         }
+    }
+
+    fn part_what_blocks(&mut self) {
+        self.entries.part_what_blocks();
     }
 
     fn threw(&mut self) {

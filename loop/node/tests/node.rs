@@ -1,5 +1,7 @@
 //! On real Node.js, all five versions: planted faults are found and named, and no program ends in another way than without us.
 
+#[path = "node/batches.rs"]
+mod batches;
 #[path = "node/frameworks.rs"]
 mod frameworks;
 mod nodes;

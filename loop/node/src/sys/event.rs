@@ -17,6 +17,8 @@ pub enum Event {
     EntryBegins,
     /// JavaScript has returned to C++.
     EntryEnds,
+    /// V8 has run all microtasks, also where there were none.
+    Checkpoint,
     /// Node tells an event of its traces.
     Trace(TraceEvent),
     /// The event of a trace that spans a time has ended.
@@ -79,6 +81,8 @@ pub(crate) trait Watcher: fmt::Debug {
     fn main_is_module(&mut self);
     /// Returns what runs.
     fn running(&self) -> Running;
+    /// What runs is found to block the loop: it is told by itself, where it is a part of something.
+    fn part_what_blocks(&mut self);
     /// An exception was caught by nobody.
     fn threw(&mut self);
     /// Returns what was counted so far, in JSON.
