@@ -93,6 +93,8 @@ pub struct Entries<R> {
     kind: Kind,
     has_polled: bool,
     unnamed: u64,
+    /// Jobs that were made for the pool.
+    pool_jobs: u64,
     start: Start,
     /// The batch that runs; none where what runs is no batch.
     batch: Option<Batch>,
@@ -140,6 +142,7 @@ impl<R: Runtime> Entries<R> {
             kind: Kind::Other,
             has_polled: false,
             unnamed: 0,
+            pool_jobs: 0,
             start,
             batch: None,
             has_checkpoints: false,
@@ -173,6 +176,11 @@ impl<R: Runtime> Entries<R> {
     /// Returns how many entries had no name, and how many resources are kept in mind and were not.
     pub fn counts(&self) -> (u64, (u64, u64)) {
         (self.unnamed, self.resources.counts())
+    }
+
+    /// Returns how many jobs were made for the pool, about: some resources of its kind are none.
+    pub fn pool_jobs(&self) -> u64 {
+        self.pool_jobs
     }
 
     /// Returns what was recorded, and records no more.
@@ -425,7 +433,10 @@ impl<R: Runtime> Entries<R> {
         let Some((name, named)) = self.names.resolve(&mut self.writer, name) else { return };
         match (named.class, phase) {
             (Class::Ignored, _) => {}
-            (Class::Resource, b'b') => self.resources.born(id, name, named.is_scoped),
+            (Class::Resource, b'b') => {
+                self.pool_jobs += u64::from(named.kind == Kind::WorkDone);
+                self.resources.born(id, name, named.is_scoped);
+            }
             (Class::Resource, b'e') => self.resources.died(id),
             (Class::Resource, _) => {}
             (Class::Microtasks, b'B') => self.microtasks_begin(),
