@@ -5,6 +5,7 @@
 //!
 //! | file | what of whom | its guards |
 //! |---|---|---|
+//! | `allocator` | memory of this addon | |
 //! | `symbols` | functions by name | the symbol is there |
 //! | `napi` | Node's C interface for addons | part of Node's stable interface |
 //! | `module` | functions that JavaScript calls | |
@@ -22,6 +23,7 @@
 //! | `pool_memory` | static variables of libuv's pool | their sizes, and rings that close |
 //! | `probe_job` | a job of ours in that pool | its size |
 
+mod allocator;
 mod code_events;
 mod current;
 mod event;
