@@ -118,15 +118,7 @@ fn watch(caller: &Caller, arguments: &[String]) -> Result<(), Missing> {
         builder = builder.observer(observer.clone());
     }
     let mut writer = builder.build();
-    let mut pool_waits = None;
-    if is_main && let Some(pool) = writer.take_pool() {
-        if is_probed {
-            observer.begin_with_probes(pool);
-            pool_waits = PoolWaits::begin(observer, writer.clock().scale());
-        } else {
-            observer.begin(pool);
-        }
-    }
+    let pool_waits = if is_main { begin_pool(&mut writer, observer, is_probed) } else { None };
     let heap_limit = heap_limit.parse().unwrap_or(0);
     let record_to = std::env::var_os(RECORD)
         .map(|directory| PathBuf::from(directory).join(format!("{}.events", caller.tid())));
@@ -145,6 +137,17 @@ fn watch(caller: &Caller, arguments: &[String]) -> Result<(), Missing> {
         start_agent(options);
     }
     Ok(())
+}
+
+/// Begins to look at the pool, which the page of this loop has. Returns what sends jobs of ours, where these are to tell of it.
+fn begin_pool(writer: &mut Writer, observer: Arc<PoolObserver>, is_probed: bool) -> Option<PoolWaits> {
+    let pool = writer.take_pool()?;
+    if !is_probed {
+        observer.begin(pool);
+        return None;
+    }
+    observer.begin_with_probes(pool);
+    PoolWaits::begin(observer, writer.clock().scale())
 }
 
 fn say_what_else_is_missing(isolate: &Isolate) {

@@ -41,7 +41,7 @@ fn u64_at(bytes: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap_or_default())
 }
 
-/// Tells whether a program's file may have symbols of the pool: whether it is at fixed addresses, and not stripped. Reads a few KiB.
+/// Tells whether a program's file may have symbols of the pool: it is at fixed addresses, and not stripped. Reads a few KiB.
 pub fn are_possible(program: &Path) -> bool {
     File::open(program).and_then(|file| Symbols::of(&file)).is_ok()
 }
