@@ -58,6 +58,8 @@ mod server;
 mod builder;
 #[cfg(feature = "http")]
 mod served;
+#[cfg(feature = "recorder")]
+mod served_recorder;
 
 pub use address_source::{AddressCall, AddressSource, AddressStack};
 pub use builder::{Agent, AgentBuilder};

@@ -38,15 +38,6 @@ impl AgentBuilder {
         self
     }
 
-    /// Says whether to install a recorder for the `metrics` facade, so that the program's own metrics are on the same
-    /// page: false otherwise, because a process has only one, and it is the program's to choose. A program that has
-    /// installed one of its own keeps it, which is said in its log. The recorder stays when the agent ends. Recording waits
-    /// for the agent only where a metric is met for the first time, while the page is written.
-    pub fn install_recorder(mut self, is_wanted: bool) -> Self {
-        self.server.has_recorder = is_wanted;
-        self
-    }
-
     /// Says whether the page has the customary `process_*` metrics: true otherwise. Set it to false where another
     /// exporter in the program has them.
     pub fn process_metrics(mut self, is_wanted: bool) -> Self {

@@ -47,6 +47,11 @@ mod progress;
 #[doc(hidden)]
 pub mod query;
 #[doc(hidden)]
+#[cfg(feature = "recorder")]
+pub mod recorder;
+#[doc(hidden)]
+#[cfg(not(feature = "recorder"))]
+#[path = "recorder_absent.rs"]
 pub mod recorder;
 #[doc(hidden)]
 pub mod runtime_thread;

@@ -19,10 +19,13 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, 
 use std::collections::{HashMap, HashSet};
 use std::sync::{OnceLock, PoisonError, RwLock};
 
-static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
+/// The program's metrics, as text.
+pub type Handle = PrometheusHandle;
+
+static HANDLE: OnceLock<Handle> = OnceLock::new();
 
 /// Installs the recorder for the whole program, once. Returns `None` where the host has installed one of its own.
-pub fn install() -> Option<PrometheusHandle> {
+pub fn install() -> Option<Handle> {
     if let Some(handle) = HANDLE.get() {
         return Some(handle.clone());
     }

@@ -2,6 +2,7 @@
 
 use crate::address_source::{AddressCall, AddressSources, AddressStack};
 use crate::sample::store::{Found, Stacked};
+use crate::watch::namer::detail_of;
 use loopscope_probe::SiteId;
 use loopscope_probe::description::{Description, FrameRule};
 use loopscope_probe::registry::LocalPage;
@@ -75,7 +76,9 @@ impl<'a> Names<'a> {
 
     fn native(&mut self, found: &Found) -> Calls {
         let raw = RawStack { addresses: found.addresses.clone(), ..RawStack::default() };
-        self.symbolizer.name_each(&raw, self.unwinder.modules())
+        let description = &self.loops[found.loop_index].description;
+        let wanted = |module: &loopscope_stacks::Module| detail_of(description.frame_rules(), module);
+        self.symbolizer.name_each_as(&raw, self.unwinder.modules(), wanted)
     }
 
     /// Returns the frames that runtimes have for calls of their own; empty for a stack that has none.

@@ -7,7 +7,7 @@ use crate::thread::AgentHandle;
 use crate::watch::log::LogSender;
 use loopscope_http::health::Health;
 use loopscope_http::paths::PATHS;
-use loopscope_http::process;
+use loopscope_http::{process, recorder};
 use loopscope_probe::incident_id::IncidentId;
 use loopscope_probe::printable::printable;
 use loopscope_probe::proc::{Sched, own_sched_path};
@@ -20,7 +20,6 @@ use loopscope_report::metrics::page::render;
 use loopscope_report::metrics::self_metrics::SelfMetrics;
 use loopscope_report::metrics::view::AgentView;
 use loopscope_report::model::threshold_change::{ThresholdChange, ThresholdList};
-use metrics_exporter_prometheus::PrometheusHandle;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::atomic::Ordering::Relaxed;
@@ -36,7 +35,7 @@ pub(crate) struct AgentClient {
     accounts: Mutex<SelfMetrics>,
     /// Where the processor time of this thread can be read.
     cpu: Option<PathBuf>,
-    recorder: Option<PrometheusHandle>,
+    recorder: Option<recorder::Handle>,
     has_process_metrics: bool,
 }
 
@@ -80,7 +79,7 @@ impl AgentClient {
         let (loops, agent) = self.agent.ask_after_look(|state| (state.views(), state.agent_view()))?;
         let name = process_name(loops.first().map(|view| &*view.snapshot.facts.process));
         let agent = AgentView { identity: Some((name, std::process::id())), ..self.completed(agent) };
-        let host = self.recorder.as_ref().map(PrometheusHandle::render).unwrap_or_default();
+        let host = self.recorder.as_ref().map(recorder::Handle::render).unwrap_or_default();
         let page = render(format, &loops, &agent, &host);
         self.accounts().note_scrape(format, self.clock.now().since(begun), &page);
         Ok(page.body)

@@ -135,7 +135,7 @@ fn warn_of_socket_file(log: &LogSender, because: &str) {
 }
 
 /// Installs the recorder that the program asked for; says so where it has another one.
-fn install_recorder(log: &LogSender) -> Option<metrics_exporter_prometheus::PrometheusHandle> {
+fn install_recorder(log: &LogSender) -> Option<recorder::Handle> {
     let handle = recorder::install();
     if handle.is_none() {
         log.warn(

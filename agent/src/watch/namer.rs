@@ -1,8 +1,9 @@
 //! Unwinds and names captured stacks, on a thread of its own: the agent's never waits for debug information.
 //!
 //! Names from the symbol tables come at once; those with file, line and inlined calls when the debug information is
-//! loaded, which takes up to 100 ms the first time. It takes tens of MiB, so it is dropped when nothing was captured for
-//! a while; what was named stays known by its fingerprint.
+//! loaded, which takes up to 100 ms the first time. Both are read from one copy of each file, which takes up to tens of MiB, so it
+//! is dropped when nothing was captured for a while; what was named stays known by its fingerprint. Lines of a runtime's own
+//! modules, of which nobody needs any, are not loaded.
 //!
 //! Frames of another runtime are waited for a moment only; where they come later, the stack is named once more, in place of
 //! the one without them.
@@ -10,10 +11,11 @@
 use crate::address_source::{AddressCall, AddressSources, AddressStack};
 use crate::watch::frames::{Answer, FrameSources, Moment, NoFrames, Sources, WITHIN};
 use loopscope_probe::Ticks;
-use loopscope_probe::description::{Description, Trouble};
+use loopscope_probe::description::{Description, FrameRule, Trouble};
 use loopscope_report::compute::guilty::guilty;
 use loopscope_report::incident::{Frame, FrameOwner};
-use loopscope_stacks::{Detail, NativeFrame, RawStack, Sample, Symbolizer, Unwinder};
+use loopscope_report::model::frame_owner::FrameText;
+use loopscope_stacks::{Detail, Module, NativeFrame, RawStack, Sample, Symbolizer, Unwinder};
 use std::collections::HashMap;
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
@@ -25,11 +27,12 @@ use std::time::Duration;
 /// Stacks that may wait to be named.
 const WAITING_MAX: usize = 16;
 
-/// Stacks whose names are remembered.
-const KNOWN_MAX: usize = 256;
+/// Bytes of stacks whose names are remembered, about: some 100 stacks.
+const KNOWN_BYTES: usize = 1 << 20;
 
-/// The debug information is dropped after so long without a capture.
-const KEPT: Duration = Duration::from_secs(60);
+/// Symbols and debug information are dropped after so long without a capture: the captures of one stall come sooner one after the
+/// other, and reading them again takes some 10 ms of this thread.
+const KEPT: Duration = Duration::from_secs(10);
 
 /// A stack to be named.
 #[derive(Debug)]
@@ -135,12 +138,37 @@ struct IncidentQueue {
     sources: Sources,
     addresses: AddressSources,
     unwinder: Unwinder,
-    symbols: Symbolizer,
-    lines: Option<Symbolizer>,
-    /// The native frames of each call, by the fingerprint of the stack.
-    known: HashMap<u64, Vec<Vec<Frame>>>,
+    symbols: Option<Symbolizer>,
+    known: KnownStacks,
     /// The stack whose frames of another runtime have not come.
     late: Option<NativeStack>,
+}
+
+/// The native frames of each call, by the fingerprint of the stack.
+#[derive(Default)]
+struct KnownStacks {
+    stacks: HashMap<u64, Vec<Vec<Frame>>>,
+    bytes: usize,
+}
+
+impl KnownStacks {
+    fn get(&self, fingerprint: u64) -> Option<Vec<Vec<Frame>>> {
+        self.stacks.get(&fingerprint).cloned()
+    }
+
+    /// Keeps one. Where there is no more room, all others are forgotten.
+    fn keep(&mut self, fingerprint: u64, calls: Vec<Vec<Frame>>) {
+        let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+        let frame = |frame: &Frame| {
+            size_of::<Frame>() + frame.function.len() + text(&frame.file) + text(&frame.module)
+        };
+        let bytes: usize = calls.iter().flatten().map(frame).sum();
+        if self.bytes + bytes > KNOWN_BYTES {
+            *self = KnownStacks::default();
+        }
+        self.bytes += bytes;
+        self.stacks.insert(fingerprint, calls);
+    }
 }
 
 /// A native stack with its names, to which frames of another runtime are added.
@@ -195,9 +223,8 @@ impl IncidentQueue {
             sources,
             addresses,
             unwinder: Unwinder::new(),
-            symbols: Symbolizer::new(Detail::Symbols),
-            lines: None,
-            known: HashMap::new(),
+            symbols: None,
+            known: KnownStacks::default(),
             late: None,
         }
     }
@@ -213,11 +240,11 @@ impl IncidentQueue {
                         let note =
                             Some("naming the stack failed: the debug information is damaged".to_owned());
                         let _ = say.send(Named { number, age_ns, note, is_final: true, ..Named::default() });
-                        self.lines = None;
+                        self.symbols = None;
                     }
                 }
                 Ok(Task::Late(answer)) => self.join_late(answer, say),
-                Err(RecvTimeoutError::Timeout) => self.lines = None,
+                Err(RecvTimeoutError::Timeout) => self.symbols = None,
                 Err(RecvTimeoutError::Disconnected) => return,
             }
         }
@@ -232,8 +259,11 @@ impl IncidentQueue {
         let stack = self.unwinder.unwind(&work.sample);
         let fingerprint = stack.fingerprint(self.unwinder.modules());
         let modules = self.unwinder.modules();
-        let known = self.known.get(&fingerprint).cloned();
-        let quick = known.clone().unwrap_or_else(|| plain(&self.symbols.name_each(&stack, modules)));
+        let known = self.known.get(fingerprint);
+        let quick = known.clone().unwrap_or_else(|| {
+            let symbols = self.symbols.get_or_insert_with(|| Symbolizer::new(Detail::Lines));
+            plain(&symbols.name_each_as(&stack, modules, |_| Detail::Symbols))
+        });
         let foreign = self.foreign_names(&work, &stack, &quick);
         let mut note = notes(&stack, &work.sample);
         note.extend(foreign.as_ref().err().cloned());
@@ -256,13 +286,11 @@ impl IncidentQueue {
         };
         if known.is_none() {
             told(&native, false);
-            let lines = self.lines.get_or_insert_with(|| Symbolizer::new(Detail::Lines));
-            let full = plain(&lines.name_each(&stack, self.unwinder.modules()));
+            let symbols = self.symbols.get_or_insert_with(|| Symbolizer::new(Detail::Lines));
+            let wanted = |module: &Module| detail_of(native.description.frame_rules(), module);
+            let full = plain(&symbols.name_each_as(&stack, self.unwinder.modules(), wanted));
             native.frames = with_foreign(&full, &foreign);
-            if self.known.len() >= KNOWN_MAX {
-                self.known.clear();
-            }
-            self.known.insert(fingerprint, full);
+            self.known.keep(fingerprint, full);
         }
         native.note.extend(native.outside());
         told(&native, true);
@@ -297,6 +325,16 @@ impl IncidentQueue {
         let Some(native) = self.late.take().filter(|_| !front.is_empty()) else { return };
         let replaces = Some(native.fingerprint_with(&[]));
         let _ = say.send(Named { is_final: true, replaces, ..native.with_front(&front) });
+    }
+}
+
+/// Returns how much is wanted of a module: lines of none that is a runtime's own, ours, or the system's, whose debug information
+/// may be installed and is large.
+pub(crate) fn detail_of(rules: &[FrameRule], module: &Module) -> Detail {
+    let text = FrameText { module: Some(&module.name), ..FrameText::default() };
+    match FrameOwner::of(&text, rules) {
+        FrameOwner::Runtime | FrameOwner::Loopscope | FrameOwner::System => Detail::Symbols,
+        _ => Detail::Lines,
     }
 }
 

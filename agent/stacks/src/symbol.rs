@@ -18,7 +18,7 @@ use std::sync::Arc;
 const NAMES: usize = 1 << 16;
 
 /// How much is looked up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Detail {
     /// Functions from symbol tables: some ms for a module's first name, then some us. No lines, and inlined calls are
     /// part of the function they were inlined into.
@@ -64,10 +64,10 @@ pub struct Nameless {
 pub struct Symbolizer {
     detail: Detail,
     engine: blazesym::symbolize::Symbolizer,
-    /// By module and address in its file.
-    names: HashMap<(u64, u64), Arc<[NativeFrame]>>,
-    /// By the modules' numbers.
-    files: HashMap<u64, File>,
+    /// By module and address in its file, and by how much was looked up.
+    names: HashMap<(u64, u64, Detail), Arc<[NativeFrame]>>,
+    /// By the modules' numbers, likewise.
+    files: HashMap<(u64, Detail), File>,
     nameless: BTreeMap<Arc<str>, String>,
     folders: CrateFolders,
 }
@@ -111,11 +111,23 @@ impl Symbolizer {
 
     /// Returns the same for each address of the stack: the function, and before it what was inlined into it.
     pub fn name_each(&mut self, stack: &RawStack, modules: &[Module]) -> Vec<Arc<[NativeFrame]>> {
+        let detail = self.detail;
+        self.name_each_as(stack, modules, |_| detail)
+    }
+
+    /// [`Symbolizer::name_each`] with as much of each module as is wanted, and no more than the symbolizer was made for. A file
+    /// is read once for both: lines that nobody needs take the most memory of all.
+    pub fn name_each_as(
+        &mut self,
+        stack: &RawStack,
+        modules: &[Module],
+        wanted: impl Fn(&Module) -> Detail,
+    ) -> Vec<Arc<[NativeFrame]>> {
         // A return address is behind the call, and may already belong to the next line or function.
         let place = |(index, address): (usize, &u64)| address.wrapping_sub(u64::from(index > 0));
         // The root first: functions there tell which crate the sources of those that they call are of.
         let each = stack.addresses.iter().enumerate().rev();
-        let mut calls: Vec<_> = each.map(|each| self.name_address(place(each), modules)).collect();
+        let mut calls: Vec<_> = each.map(|each| self.name_address(place(each), modules, &wanted)).collect();
         calls.reverse();
         calls
     }
@@ -129,16 +141,22 @@ impl Symbolizer {
         self.nameless.iter().map(nameless).collect()
     }
 
-    fn name_address(&mut self, address: u64, modules: &[Module]) -> Arc<[NativeFrame]> {
+    fn name_address(
+        &mut self,
+        address: u64,
+        modules: &[Module],
+        wanted: impl Fn(&Module) -> Detail,
+    ) -> Arc<[NativeFrame]> {
         let Some(module) = find(modules, address) else {
             let unknown = format!("unknown+{address:#x}");
             return Arc::new([frame(unknown, None, None, address)]);
         };
-        let key = (module.number, address.wrapping_sub(module.base));
+        let detail = if self.detail == Detail::Lines { wanted(module) } else { self.detail };
+        let key = (module.number, address.wrapping_sub(module.base), detail);
         if let Some(known) = self.names.get(&key) {
             return known.clone();
         }
-        let named: Arc<[NativeFrame]> = self.look_up(module, address).into();
+        let named: Arc<[NativeFrame]> = self.look_up(module, address, detail).into();
         if self.names.len() >= NAMES {
             self.names.clear();
         }
@@ -146,14 +164,14 @@ impl Symbolizer {
         named
     }
 
-    fn look_up(&mut self, module: &Module, address: u64) -> Vec<NativeFrame> {
+    fn look_up(&mut self, module: &Module, address: u64, detail: Detail) -> Vec<NativeFrame> {
         let offset = address.wrapping_sub(module.base);
-        let file = match self.files.get(&module.number) {
+        let file = match self.files.get(&(module.number, detail)) {
             Some(file) => file.clone(),
-            None => self.open(module),
+            None => self.open(module, detail),
         };
         let symbol = match &file {
-            File::Named(path) => self.find(module, path, offset, self.detail == Detail::Lines),
+            File::Named(path) => self.find(module, path, offset, detail == Detail::Lines),
             File::Vdso => self.find_in_vdso(address),
             File::Useless => None,
         };
@@ -164,7 +182,7 @@ impl Symbolizer {
         // Debug information of lines only (`debug = "line-tables-only"`) has functions' bare names, without
         // their modules; the symbol table has the full ones, but knows no inlined calls.
         let full = match &file {
-            File::Named(path) if self.detail == Detail::Lines => self.find(module, path, offset, false),
+            File::Named(path) if detail == Detail::Lines => self.find(module, path, offset, false),
             _ => None,
         };
         let is_known = full.is_some();
@@ -193,19 +211,19 @@ impl Symbolizer {
     }
 
     /// Finds out, once for a module, what its file is good for.
-    fn open(&mut self, module: &Module) -> File {
+    fn open(&mut self, module: &Module, detail: Detail) -> File {
         let (file, advice) = match &module.path {
-            Some(path) => self.examine(path, module),
+            Some(path) => self.examine(path, module, detail),
             None => (File::Vdso, None),
         };
-        self.files.insert(module.number, file.clone());
+        self.files.insert((module.number, detail), file.clone());
         if let Some(advice) = advice {
             self.nameless.insert(module.name.clone(), advice);
         }
         file
     }
 
-    fn examine(&self, path: &Path, module: &Module) -> (File, Option<String>) {
+    fn examine(&self, path: &Path, module: &Module, detail: Detail) -> (File, Option<String>) {
         let shown = path.display();
         match helper::read_elf_build_id(path) {
             Err(error) => {
@@ -236,7 +254,7 @@ impl Symbolizer {
         if let Some(apart) = apart.filter(|apart| has_symbols(apart, false)) {
             return (File::Named(apart.into()), None);
         }
-        if self.detail == Detail::Lines && has_symbols(path, true) {
+        if detail == Detail::Lines && has_symbols(path, true) {
             return (File::Named(path.into()), None);
         }
         let advice = format!(

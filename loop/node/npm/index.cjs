@@ -70,6 +70,21 @@ function answer(question) {
   }
 }
 
+// Where Node counts the hooks of async_hooks that are active; undefined where it does not tell.
+function hookCounters() {
+  const had = Object.getOwnPropertyDescriptor(process, 'noDeprecation');
+  try {
+    // Node would warn the program of what is asked here.
+    process.noDeprecation = true;
+    return process.binding('async_wrap').async_hook_fields;
+  } catch {
+    return undefined;
+  } finally {
+    if (had) Object.defineProperty(process, 'noDeprecation', had);
+    else delete process.noDeprecation;
+  }
+}
+
 // Begins to watch the loop of this thread; the agent comes with the main thread's.
 function start(options = {}) {
   const why = attach(options);
@@ -89,6 +104,8 @@ function attach(options) {
   if (worker.isMainThread && !options.isAttached) {
     queueMicrotask(() => process.mainModule || (process[KEY] && process[KEY].addon.module()));
   }
+  const counters = hookCounters();
+  if (counters) addon.hooks(counters);
   const onExit = () => addon.exit(isMain);
   const onThrow = () => addon.threw();
   const state = { addon, isMain, onExit, onThrow, listeners: new Set(), isListening: false };

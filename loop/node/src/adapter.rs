@@ -5,9 +5,10 @@ use crate::entries::{Entries, Runtime};
 use crate::gc::{Collections, GcKind};
 use crate::heap::{self, HeapGauges};
 use crate::log;
+use crate::pool::waits::PoolWaits;
 use crate::recording::Recording;
-use crate::sys::{Event, Handles, Isolate, LetGo, Running, TraceSink, UvLoop, Watcher};
-use loopscope_probe::gauges::{GaugeType, GaugeUnit};
+use crate::sys::{Event, Handles, HookCounts, Isolate, LetGo, Running, TraceSink, UvLoop, Watcher};
+use loopscope_probe::gauges::{GaugeId, GaugeType, GaugeUnit};
 use loopscope_probe::site::Site;
 use loopscope_probe::spans::Installed;
 use loopscope_probe::{ExpectedBlock, GaugeWriter, Kind, Snapshot, Ticks, Writer};
@@ -41,6 +42,7 @@ impl Runtime for NodeRuntime {
 #[derive(Clone, Copy, Debug, Default)]
 struct Hooked {
     entries: bool,
+    checkpoints: bool,
     gc: bool,
     trace: Option<&'static TraceSink>,
 }
@@ -60,6 +62,8 @@ pub(crate) struct Parts {
     pub(crate) record_to: Option<PathBuf>,
     /// The loop has turned before, and what runs is not its main script.
     pub(crate) is_attached: bool,
+    /// Where jobs of ours tell of the pool.
+    pub(crate) pool_waits: Option<PoolWaits>,
 }
 
 /// One loop that is watched.
@@ -73,6 +77,9 @@ pub(crate) struct Adapter {
     gauges: Option<GaugeWriter>,
     collections: Option<Collections>,
     heap: Option<HeapGauges>,
+    /// Active hooks of `async_hooks`, and where they are told.
+    hooks: Option<(HookCounts, GaugeId)>,
+    pool_waits: Option<PoolWaits>,
     record_to: Option<PathBuf>,
     /// Lets pauses be frames; given back before the writer goes.
     installed: Option<Installed>,
@@ -83,8 +90,8 @@ pub(crate) struct Adapter {
 impl Adapter {
     /// Begins to watch the loop of this thread, inside its main script. What cannot be hooked is said, and left out.
     pub(crate) fn start(parts: Parts) -> Adapter {
-        let Parts { uv_loop, isolate, mut writer, trace, heap_limit, versions, record_to, is_attached } =
-            parts;
+        let Parts { uv_loop, isolate, mut writer, trace, heap_limit, versions, .. } = parts;
+        let Parts { record_to, is_attached, pool_waits, .. } = parts;
         let mut gauges = writer.take_gauges();
         if let Some(gauges) = &mut gauges {
             tell_versions(gauges, &versions);
@@ -118,6 +125,8 @@ impl Adapter {
             gauges,
             collections,
             heap,
+            hooks: None,
+            pool_waits,
             record_to,
             installed: Some(installed),
             expected: Vec::new(),
@@ -131,6 +140,16 @@ impl Adapter {
 
     fn hook(&mut self) {
         self.hooked.entries = self.isolate.hook_entries().is_ok();
+        self.hooked.checkpoints = match self.isolate.hook_checkpoints() {
+            Ok(()) => {
+                self.entries.tells_checkpoints();
+                true
+            }
+            Err(why) => {
+                log::off("timers and immediates apart from each other", &why.to_string());
+                false
+            }
+        };
         self.hooked.gc = match self.isolate.hook_gc() {
             Ok(()) => true,
             Err(why) => {
@@ -144,6 +163,9 @@ impl Adapter {
         if std::mem::take(&mut self.hooked.entries) {
             self.isolate.unhook_entries();
         }
+        if std::mem::take(&mut self.hooked.checkpoints) {
+            self.isolate.unhook_checkpoints();
+        }
         if std::mem::take(&mut self.hooked.gc) {
             self.isolate.unhook_gc();
         }
@@ -153,10 +175,14 @@ impl Adapter {
         if let Some(sink) = self.hooked.trace {
             sink.arm();
         }
+        let pool_jobs = self.entries.pool_jobs();
         let writer = self.entries.writer();
         let (referenced, requests) = self.uv_loop.counts();
         writer.gauges(referenced, requests, 0);
         let now = writer.last();
+        if let Some(waits) = &mut self.pool_waits {
+            waits.look(now, pool_jobs, requests, &self.uv_loop);
+        }
         if self.heap.as_ref().is_some_and(|heap| heap.are_due(now)) {
             self.look_at_heap(now);
         }
@@ -168,6 +194,9 @@ impl Adapter {
             (&mut self.heap, &mut self.gauges, self.isolate.heap())
         {
             heap.set(gauges, now, &figures);
+        }
+        if let (Some((counts, gauge)), Some(gauges)) = (&self.hooks, &mut self.gauges) {
+            gauges.set(*gauge, counts.active());
         }
     }
 }
@@ -216,6 +245,17 @@ impl Watcher for Adapter {
             (_, true) => Running::Callback,
             _ => Running::Other,
         }
+    }
+
+    fn part_what_blocks(&mut self) {
+        self.entries.part_what_blocks();
+    }
+
+    fn set_hook_counts(&mut self, counts: HookCounts) {
+        let gauges = self.gauges.as_mut();
+        let gauge =
+            gauges.and_then(|gauges| gauges.add("operation_hooks", "", GaugeType::Gauge, GaugeUnit::Count));
+        self.hooks = gauge.map(|gauge| (counts, gauge));
     }
 
     fn threw(&mut self) {

@@ -2,14 +2,15 @@
 
 use crate::adapter::{Adapter, Parts};
 use crate::description::{Knowledge, description};
-use crate::pool::PoolObserver;
+use crate::pool::waits::PoolWaits;
+use crate::pool::{PROGRAM, PoolObserver, symbols};
 use crate::settings::Options;
 use crate::sys::{self, Caller, Isolate, Missing, Named, TraceSink, next_text};
 use crate::{figures, frames, log, settings, stalls};
 use loopscope_agent::Agent;
 use loopscope_probe::file_limit::without_signals;
 use loopscope_probe::{Writer, barrier, switch};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
@@ -21,6 +22,7 @@ pub(crate) const FUNCTIONS: &[Named] = &[
     (c"url", url),
     (c"label", label),
     (c"module", module),
+    (c"hooks", hooks),
     (c"threw", threw),
     (c"counts", counts),
     (c"pause", pause),
@@ -97,11 +99,13 @@ fn watch(caller: &Caller, arguments: &[String]) -> Result<(), Missing> {
     // Without its entries nothing is known of a loop but when it polls, which tells of stalls that were not.
     isolate.can_hook_entries()?;
     say_what_else_is_missing(&isolate);
+    let is_probed = is_main && !symbols::are_possible(Path::new(PROGRAM));
     let known = Knowledge {
         entries: true,
         traces: trace.is_some(),
         events: uv_loop.events().is_some(),
         pool: is_main,
+        pool_waits: is_probed,
     };
     let observer = Arc::new(PoolObserver::default());
     let mut builder = Writer::builder(name)
@@ -114,9 +118,7 @@ fn watch(caller: &Caller, arguments: &[String]) -> Result<(), Missing> {
         builder = builder.observer(observer.clone());
     }
     let mut writer = builder.build();
-    if is_main && let Some(pool) = writer.take_pool() {
-        observer.begin(pool);
-    }
+    let pool_waits = if is_main { begin_pool(&mut writer, observer, is_probed) } else { None };
     let heap_limit = heap_limit.parse().unwrap_or(0);
     let record_to = std::env::var_os(RECORD)
         .map(|directory| PathBuf::from(directory).join(format!("{}.events", caller.tid())));
@@ -125,7 +127,8 @@ fn watch(caller: &Caller, arguments: &[String]) -> Result<(), Missing> {
     // One for each process is enough.
     let versions = versions.split(',').filter(|version| is_main && !version.is_empty());
     let versions = versions.map(str::to_owned).collect();
-    let parts = Parts { uv_loop, isolate, writer, trace, heap_limit, versions, record_to, is_attached };
+    let parts =
+        Parts { uv_loop, isolate, writer, trace, heap_limit, versions, record_to, is_attached, pool_waits };
     if let Err(why) = caller.tell_stacks(&isolate, HELPER) {
         log::off("JavaScript on stacks", &why.to_string());
     }
@@ -134,6 +137,17 @@ fn watch(caller: &Caller, arguments: &[String]) -> Result<(), Missing> {
         start_agent(options);
     }
     Ok(())
+}
+
+/// Begins to look at the pool, which the page of this loop has. Returns what sends jobs of ours, where these are to tell of it.
+fn begin_pool(writer: &mut Writer, observer: Arc<PoolObserver>, is_probed: bool) -> Option<PoolWaits> {
+    let pool = writer.take_pool()?;
+    if !is_probed {
+        observer.begin(pool);
+        return None;
+    }
+    observer.begin_with_probes(pool);
+    PoolWaits::begin(observer, writer.clock().scale())
 }
 
 fn say_what_else_is_missing(isolate: &Isolate) {
@@ -239,6 +253,14 @@ fn label(caller: &Caller, arguments: &[String]) -> String {
 /// `module()`: the main script is a module.
 fn module(caller: &Caller, _arguments: &[String]) -> String {
     caller.with_watcher(|watcher| watcher.main_is_module());
+    String::new()
+}
+
+/// `hooks(counters)`: where Node counts the hooks of `async_hooks`.
+fn hooks(caller: &Caller, _arguments: &[String]) -> String {
+    if let Some(counts) = caller.hook_counts() {
+        caller.with_watcher(|watcher| watcher.set_hook_counts(counts));
+    }
     String::new()
 }
 

@@ -5,8 +5,10 @@
 
 use std::collections::BTreeMap;
 
-/// Pieces of code that are kept; of a program that compiles more, later ones have no name.
-const PIECES: usize = 1 << 17;
+/// Pieces of code that are kept, and bytes of their names. Of a program that compiles more the older half is forgotten: V8 has
+/// thrown most of it away, and does not say so.
+const PIECES: usize = 1 << 16;
+const TEXT_BYTES: usize = 4 << 20;
 
 /// A JavaScript function, as far as it is known.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -21,47 +23,75 @@ pub struct JsFrame {
     pub column: u32,
 }
 
+/// A piece of code.
+#[derive(Debug)]
+struct Piece {
+    bytes: u32,
+    /// They are counted as they come.
+    number: u32,
+    name: Box<str>,
+}
+
 /// The code of one isolate.
 #[derive(Debug, Default)]
 pub struct CodeMap {
-    pieces: BTreeMap<usize, (usize, String)>,
+    pieces: BTreeMap<usize, Piece>,
+    /// Bytes of all names.
+    text_bytes: usize,
+    count: u32,
     /// V8 tells of new code.
     pub is_followed: bool,
 }
 
 impl CodeMap {
     /// There is new code, with the name that V8 gives it.
-    pub fn add(&mut self, start: usize, bytes: usize, name: String) {
-        let end = start.saturating_add(bytes.max(1));
+    pub fn add(&mut self, start: usize, bytes: usize, name: &str) {
+        let bytes = u32::try_from(bytes.max(1)).unwrap_or(u32::MAX);
+        let end = start.saturating_add(bytes as usize);
         // No two pieces lie upon each other, so of those that begin before this one only the last can reach into it.
         let before = self.pieces.range(..start).next_back();
-        let reaching = before.filter(|(at, (bytes, _))| **at + bytes.max(&1) > start);
+        let reaching = before.filter(|(at, piece)| **at + piece.bytes as usize > start);
         let mut covered: Vec<usize> = reaching.map(|(at, _)| *at).into_iter().collect();
         covered.extend(self.pieces.range(start..end).map(|(at, _)| *at));
-        for at in covered {
-            self.pieces.remove(&at);
+        covered.into_iter().for_each(|at| self.removed(at));
+        self.count = self.count.wrapping_add(1);
+        self.text_bytes += name.len();
+        self.pieces.insert(start, Piece { bytes, number: self.count, name: name.into() });
+        if self.pieces.len() > PIECES || self.text_bytes > TEXT_BYTES {
+            self.forget_older_half();
         }
-        if self.pieces.len() < PIECES {
-            self.pieces.insert(start, (bytes, name));
-        }
+    }
+
+    #[cold]
+    fn forget_older_half(&mut self) {
+        let age = |piece: &Piece| self.count.wrapping_sub(piece.number);
+        let mut ages: Vec<u32> = self.pieces.values().map(age).collect();
+        let middle = ages.len() / 2;
+        let (_, &mut middle, _) = ages.select_nth_unstable(middle);
+        let count = self.count;
+        self.pieces.retain(|_, piece| count.wrapping_sub(piece.number) < middle);
+        self.text_bytes = self.pieces.values().map(|piece| piece.name.len()).sum();
     }
 
     /// Code has moved.
     pub fn moved(&mut self, from: usize, to: usize) {
-        if let Some((bytes, name)) = self.pieces.remove(&from) {
-            self.add(to, bytes, name);
+        if let Some(piece) = self.pieces.remove(&from) {
+            self.text_bytes -= piece.name.len();
+            self.add(to, piece.bytes as usize, &piece.name);
         }
     }
 
     /// Code is gone.
     pub fn removed(&mut self, start: usize) {
-        self.pieces.remove(&start);
+        if let Some(piece) = self.pieces.remove(&start) {
+            self.text_bytes -= piece.name.len();
+        }
     }
 
     /// Returns the function of an address; `None` for what V8 told nothing of.
     pub fn function(&self, address: usize) -> Option<JsFrame> {
-        let (start, (bytes, name)) = self.pieces.range(..=address).next_back()?;
-        (address < start + bytes.max(&1)).then(|| parse(name))
+        let (start, piece) = self.pieces.range(..=address).next_back()?;
+        (address < start + piece.bytes as usize).then(|| parse(&piece.name))
     }
 }
 
@@ -129,9 +159,9 @@ mod tests {
     #[test]
     fn new_code_makes_forgotten_what_it_lies_upon() {
         let mut map = CodeMap::default();
-        map.add(0x1000, 0x100, "JS:~old /a.js:1:1".into());
-        map.add(0x1200, 0x100, "JS:~kept /a.js:2:1".into());
-        map.add(0x1080, 0x100, "JS:~new /a.js:3:1".into());
+        map.add(0x1000, 0x100, "JS:~old /a.js:1:1");
+        map.add(0x1200, 0x100, "JS:~kept /a.js:2:1");
+        map.add(0x1080, 0x100, "JS:~new /a.js:3:1");
         let name = |map: &CodeMap, at| map.function(at).map(|frame| frame.function);
         assert_eq!(name(&map, 0x1010), None, "a wrong name is worse than none");
         assert_eq!(name(&map, 0x1080).as_deref(), Some("new"));
@@ -141,5 +171,18 @@ mod tests {
         assert_eq!(name(&map, 0x12ff).as_deref(), Some("new"));
         map.removed(0x1280);
         assert_eq!(name(&map, 0x12ff), None);
+    }
+
+    #[test]
+    fn of_more_code_than_there_is_room_for_the_newest_is_known() {
+        let mut map = CodeMap::default();
+        let name = format!("JS:~f /{}.js:1:1", "x".repeat(100));
+        for piece in 0..PIECES * 3 {
+            map.add(piece * 64, 64, &name);
+            assert!(map.pieces.len() <= PIECES && map.text_bytes <= TEXT_BYTES);
+        }
+        assert!(map.function(0).is_none() && map.function(PIECES * 3 * 64 - 1).is_some());
+        assert!(map.pieces.len() > PIECES / 4);
+        assert_eq!(map.text_bytes, map.pieces.values().map(|piece| piece.name.len()).sum::<usize>());
     }
 }

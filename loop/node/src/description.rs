@@ -1,6 +1,6 @@
 //! What Node's loop says of itself on its page: its words, whose code is whose, what it can know, and what helps.
 
-use loopscope_probe::description::{Culprit, Description, Fact, FramePart, Owner, Term, Trouble};
+use loopscope_probe::description::{Culprit, Description, Fact, FramePart, Owner, Sign, Term, Trouble};
 use loopscope_probe::kind::Queue;
 use loopscope_probe::{Kind, Phase};
 
@@ -15,6 +15,8 @@ pub struct Knowledge {
     pub events: bool,
     /// The pool is this page's.
     pub pool: bool,
+    /// Jobs of ours tell how long that pool's jobs wait.
+    pub pool_waits: bool,
 }
 
 /// Returns the description of a Node of which so much is known.
@@ -45,6 +47,9 @@ fn facts(known: Knowledge) -> Vec<Fact> {
     }
     if known.pool {
         facts.push(Fact::PoolQueue);
+    }
+    if known.pool_waits {
+        facts.push(Fact::PoolWait);
     }
     facts
 }
@@ -77,7 +82,10 @@ fn frames(description: Description) -> Description {
     }
     all = all.frames(Owner::Dependency, FramePart::File, "/node_modules/");
     // What of Node's own program no other rule knows: parsers, compression, OpenSSL.
-    runtime(all, FramePart::Module, "node")
+    all = runtime(all, FramePart::Module, "node");
+    // `readFileSync`, `execSync`, `pbkdf2Sync`; below them whoever serves HTTP and HTTPS, of versions 1 and 2.
+    all = all.sign(Sign::Blocking, "Sync");
+    all.sign(Sign::Serving, "node:_http_server").sign(Sign::Serving, "node:internal/http2/compat")
 }
 
 fn remedies(description: Description) -> Description {
@@ -112,6 +120,16 @@ fn remedies(description: Description) -> Description {
             "allocate less where it is hot (reuse buffers, stream in place of whole documents), or give the heap more room \
              (--max-old-space-size, --max-semi-space-size)",
         )
+        .remedy(
+            Trouble::OperationHooks,
+            "async_hooks are active, by createHook or by AsyncLocalStorage before Node 24: every promise costs more. Leave out \
+             what enables them, or use Node 24, whose AsyncLocalStorage does without",
+        )
+        .remedy(
+            Trouble::BlockingCall,
+            "{other} in place of {call}, with a callback or a promise: the loop serves others meanwhile. Where there is no such \
+             form, call it in a worker (node:worker_threads)",
+        )
         .remedy(Trouble::PoolSize, "UV_THREADPOOL_SIZE={threads} in the environment, before Node starts")
 }
 
@@ -122,11 +140,16 @@ mod tests {
 
     #[test]
     fn a_page_has_room_for_it_and_it_says_what_is_known() {
-        let all = Knowledge { entries: true, traces: true, events: true, pool: true };
+        let all = Knowledge { entries: true, traces: true, events: true, pool: true, pool_waits: false };
         let text = description(all).to_string();
         assert!(text.len() <= DESCRIPTION_BYTES / 2, "{} bytes", text.len());
         assert_eq!(text.parse(), Ok(description(all)));
         assert!(description(all).knows(Fact::PollEvents) && !description(all).knows(Fact::PoolWait));
+        let all = description(all);
+        assert_eq!(
+            (all.blocking_call("pbkdf2Sync"), all.blocking_call("readSyncAll")),
+            (Some("pbkdf2"), None)
+        );
         let little = description(Knowledge::default());
         assert!(little.knows(Fact::Lag) && !little.knows(Fact::Callbacks) && !little.knows(Fact::PollEvents));
     }

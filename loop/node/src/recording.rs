@@ -71,6 +71,7 @@ fn text_of(event: Event) -> String {
         Event::CheckEnds => text.write_str("checked"),
         Event::EntryBegins => text.write_str("enter"),
         Event::EntryEnds => text.write_str("left"),
+        Event::Checkpoint => text.write_str("checkpoint"),
         Event::Trace(event) => {
             let phase = char::from(event.phase);
             write!(text, "trace {phase} {} {} {}", event.name.text(), event.id, event.value)

@@ -1,10 +1,9 @@
 //! What a program's own `start` asks of the agent. The agent reads the environment itself, which wins.
 
 use loopscope_agent::{AgentBuilder, Listen};
-use std::net::SocketAddr;
 use std::time::Duration;
 
-/// `127.0.0.1:9464`, `unix:/path` or `off`; the first free port from 9464 on otherwise.
+/// Where the agent answers, as `LOOPSCOPE_LISTEN` has it; the first free port from 9464 on otherwise.
 pub const LISTEN: &str = "listen";
 /// Where incidents are written; nowhere otherwise.
 pub const INCIDENTS_DIRECTORY: &str = "incidents_dir";
@@ -61,9 +60,9 @@ pub fn apply(
 ) -> (AgentBuilder, Vec<String>) {
     let mut unknown = Vec::new();
     if let Some(text) = option(LISTEN) {
-        match listen(&text) {
-            Some(listen) => builder = builder.listen(listen),
-            None => unknown.push(format!("{LISTEN}={text} is no address, unix:/path or off")),
+        match text.parse::<Listen>() {
+            Ok(listen) => builder = builder.listen(listen),
+            Err(error) => unknown.push(format!("{LISTEN}={text} is no address: {error}")),
         }
     }
     if let Some(text) = option(WARNING_MS) {
@@ -81,31 +80,28 @@ pub fn apply(
     (builder, unknown)
 }
 
-fn listen(text: &str) -> Option<Listen> {
-    match (text, text.strip_prefix("unix:")) {
-        ("off", _) => Some(Listen::Nowhere),
-        (_, Some(path)) if path.starts_with('/') => Some(Listen::Unix(path.into())),
-        _ => text.parse::<SocketAddr>().ok().map(Listen::Exactly),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// What is said of an address.
+    fn said_of(address: &str) -> Vec<String> {
+        let option = |name: &str| (name == LISTEN).then(|| address.to_owned());
+        apply(loopscope_agent::Agent::builder(), option).1
+    }
+
     #[test]
-    fn addresses_are_what_they_look_like() {
-        let address: SocketAddr = "127.0.0.1:7000".parse().unwrap();
-        for (text, expected) in [
-            ("127.0.0.1:7000", Some(Listen::Exactly(address))),
-            ("unix:/run/app.sock", Some(Listen::Unix("/run/app.sock".into()))),
-            ("off", Some(Listen::Nowhere)),
-            ("unix:app.sock", None),
-            ("7000", None),
-            ("", None),
-        ] {
-            assert_eq!(listen(text), expected, "{text}");
+    fn an_address_is_what_it_is_in_the_environment() {
+        for address in
+            ["127.0.0.1:7000", "7000", ":7000", "localhost:7000", "unix:/run/app.sock", "off", "OFF"]
+        {
+            assert_eq!(said_of(address), Vec::<String>::new(), "{address}");
         }
+        let said = said_of("unix:app.sock");
+        assert_eq!(
+            said,
+            ["listen=unix:app.sock is no address: write it as 127.0.0.1:9464, 9464, unix:/path or off"]
+        );
     }
 
     #[test]

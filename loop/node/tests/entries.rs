@@ -28,6 +28,21 @@ fn snapshot(played: &Played) -> Snapshot {
     played.writer.page().snapshot(played.writer.clock())
 }
 
+/// Kind, time and number of every record after the main script's; no number where it is one callback.
+fn told(played: &Played) -> Vec<String> {
+    let one = |record: &loopscope_probe::record::Record| {
+        let many = record.many.map_or(String::new(), |many| format!(" x{many}"));
+        format!("{} {}{many}", record.kind.name(), record.end.since(record.start))
+    };
+    played.writer.page().records(0)[1..].iter().map(one).collect()
+}
+
+/// The timers of a turn: entered at 300, with what happens until they are left.
+fn timers(events: &str) -> String {
+    let begin = "200 check\n= 0\n200 checked\n300 trace X RunTimers 0 0\n300 enter\n";
+    format!("{START}{begin}{events}9000000 ends RunTimers\n9000000 checkpoint\n")
+}
+
 /// The first poll: the main script has ended at 100, and nothing was waited for.
 const START: &str = "= 0\n= 0\n100 left\n100 poll\n= 0\n";
 
@@ -201,4 +216,82 @@ fn the_first_timer_ends_the_start_of_a_module() {
                   1900000500 ends RunTimers\n1900000600 poll\n= 1\n";
     let played = replay(&format!("{LATE}{events}"));
     assert_ne!(snapshot(&played).blocked, [0, 0]);
+}
+
+#[test]
+fn a_timer_that_is_alone_is_one_callback_and_no_batch() {
+    assert_eq!(told(&replay(&timers("8000300 left\n"))), ["timer 8000000"]);
+    // Where V8 does not tell of its checkpoints nobody knows.
+    let untold = timers("8000300 left\n").replace("9000000 checkpoint\n", "");
+    assert_eq!(told(&replay(&untold)), ["timer 8000000 x0"]);
+}
+
+#[test]
+fn timers_of_a_batch_are_counted_and_a_long_one_is_told_by_itself() {
+    let events = "400 checkpoint\n500 checkpoint\n600 checkpoint\n5000600 checkpoint\n5000700 checkpoint\n5000800 left\n";
+    let expected = ["timer 100", "timer 200 x2", "timer 5000000", "timer 200 x2"];
+    assert_eq!(told(&replay(&timers(events))), expected);
+    // The last of them, too.
+    let events = "400 checkpoint\n500 checkpoint\n5000600 left\n";
+    assert_eq!(told(&replay(&timers(events))), ["timer 100", "timer 100 x1", "timer 5000100"]);
+}
+
+#[test]
+fn a_timer_that_blocks_behind_others_is_told_by_itself_while_it_does() {
+    let begin = "400 checkpoint\n500 checkpoint\n600 checkpoint\n";
+    let now = |events: &str| {
+        let all = timers(&format!("{begin}{events}"));
+        let (before, _) = all.split_once("9000000 ends").unwrap();
+        let played = replay(before);
+        told(&played)
+    };
+    // It has not ended: what the page has of it is told when the loop ends.
+    assert_eq!(now("7000600 blocks\n")[..], ["timer 100", "timer 200 x2", "timer 7000000"]);
+    assert_eq!(now("700 blocks\n").len(), 2, "what does not block is no matter");
+}
+
+#[test]
+fn promises_part_the_members_of_a_batch_and_are_a_drain() {
+    let drain = |at: u32| format!("{at} trace B RunMicrotasks 0 0\n{} trace E RunMicrotasks 0 1\n", at + 50);
+    let events = format!(
+        "{}450 checkpoint\n500 checkpoint\n600 checkpoint\n{}750 checkpoint\n800 left\n",
+        drain(400),
+        drain(700)
+    );
+    let played = replay(&timers(&events));
+    let expected =
+        ["timer 100", "microtask 50 x1", "timer 50", "timer 200 x2", "microtask 50 x1", "timer 50"];
+    assert_eq!(told(&played), expected);
+    assert_eq!(snapshot(&played).drain[Queue::Microtask.index()].count(), 2);
+}
+
+#[test]
+fn a_named_member_of_a_batch_has_its_name_from_its_begin() {
+    let played =
+        replay(&timers("400 checkpoint\n500 checkpoint\n550 label second\n600 checkpoint\n700 left\n"));
+    let expected = ["timers 100", "timers 100", "second 100", "timers 100"];
+    let names: Vec<String> =
+        records(&played)[1..].iter().map(|text| text.replace("timers timer ", "")).collect();
+    assert_eq!(names, expected);
+}
+
+#[test]
+fn rounds_of_ticks_are_counted_one_for_one() {
+    let scope = |events: &str| {
+        let begin =
+            "200 trace b TCPWRAP_CALLBACK 7 0\n200 enter\n= 0\n300 left\n310 checkpoint\n400 enter\n= 0\n";
+        let played =
+            replay(&format!("{START}{begin}{events}3000 trace e TCPWRAP_CALLBACK 7 0\n3000 check\n"));
+        let drains = snapshot(&played).drain[Queue::NextTick.index()].clone();
+        (drains.count(), drains.sum_ns)
+    };
+    // As ever, it begins where the callback has ended: at 300.
+    assert_eq!(scope("500 checkpoint\n510 left\n"), (1, 200), "what comes after the last tick is Node's");
+    let promises = "500 trace B RunMicrotasks 0 0\n700 trace E RunMicrotasks 0 3\n700 checkpoint\n";
+    assert_eq!(scope(&format!("{promises}710 left\n")), (1, 200));
+    assert_eq!(
+        scope(&format!("{promises}900 checkpoint\n910 left\n")),
+        (2, 300),
+        "promises have queued a tick"
+    );
 }

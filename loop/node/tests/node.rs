@@ -1,10 +1,16 @@
 //! On real Node.js, all five versions: planted faults are found and named, and no program ends in another way than without us.
 
+#[path = "node/batches.rs"]
+mod batches;
 #[path = "node/frameworks.rs"]
 mod frameworks;
 mod nodes;
 #[path = "node/parity.rs"]
 mod parity;
+#[path = "node/pool.rs"]
+mod pool;
+#[path = "node/workers.rs"]
+mod workers;
 
 use nodes::{Ended, addon, index, run, run_with, versions};
 use serde_json::Value;
@@ -74,17 +80,6 @@ fn planted_faults_are_incidents_and_name_the_guilty_function() {
         }
         println!("Node {version}: missed {missed:?}");
         assert!(missed.len() <= MISSED_MAX, "Node {version}: {missed:?}");
-    }
-}
-
-#[test]
-fn a_full_pool_is_an_incident() {
-    for (version, node) in versions() {
-        let ended = run(&node, &[], "faults.cjs", &["pool"]);
-        assert_eq!(ended.code, Some(0), "Node {version}: {}", ended.complained);
-        let pools: Vec<&Value> =
-            ended.incidents.iter().filter(|incident| incident["kind"] == "pool").collect();
-        assert_eq!(pools.len(), 1, "Node {version}: {:?}", ended.incidents);
     }
 }
 

@@ -12,6 +12,7 @@
 //!   cause   microtask   microtasks             what many runs of a cause are called
 //!   remedy  computing   move it to ...         what helps; `{threads}` is where a number belongs
 //!   frames  runtime   file   /tokio-1.         whose a function is, by a part of its name, file or module
+//!   sign    blocking   Sync                    what a function of the runtime's own on a stack tells, by a part of its name or file
 //!   fills   lag   iterations   ...             which numbers of the page mean something; without the line: all
 //!   parks   parks   parked                     what waiting for events is called: it polls, it has not polled
 //! ```
@@ -20,7 +21,7 @@ use crate::kind::{Kind, Queue};
 use crate::phase::Phase;
 use crate::printable::is_hidden;
 use crate::site::store_text;
-pub use crate::terms::{Culprit, Fact, FramePart, Owner, Term, Trouble};
+pub use crate::terms::{Culprit, Fact, FramePart, Owner, Sign, Term, Trouble};
 use crate::word::{LoopOwned, Pen, Word};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -118,6 +119,7 @@ pub struct Description {
     culprits: Vec<(Culprit, String)>,
     remedies: Vec<(Trouble, String)>,
     frames: Vec<FrameRule>,
+    signs: Vec<(Sign, String)>,
     fills: Option<Vec<Fact>>,
     parks: Option<(String, String)>,
 }
@@ -170,6 +172,12 @@ impl Description {
     /// Functions whose name, file or module has this text are the owner's. The first rule that fits decides.
     pub fn frames(mut self, owner: Owner, part: FramePart, text: &str) -> Self {
         self.frames.push(FrameRule { owner, part, text: clean(text) });
+        self
+    }
+
+    /// A function of the runtime's own that is on a stack tells this, where its name or file has this text.
+    pub fn sign(mut self, sign: Sign, text: &str) -> Self {
+        self.signs.push((sign, clean(text)));
         self
     }
 
@@ -283,6 +291,19 @@ impl Description {
         &self.frames
     }
 
+    /// Returns the name of a blocking call of the runtime's without what it is known by: `readFileSync` is `readFile`. `None` of
+    /// any other function.
+    pub fn blocking_call<'a>(&self, function: &'a str) -> Option<&'a str> {
+        let endings = self.signs.iter().filter(|(sign, _)| *sign == Sign::Blocking);
+        let mut others = endings.filter_map(|(_, ending)| function.strip_suffix(ending.as_str()));
+        others.find(|other| !other.is_empty())
+    }
+
+    /// Tells whether a request is served where a function of the runtime's own in this file is on the stack.
+    pub fn serves_in(&self, file: &str) -> bool {
+        self.signs.iter().any(|(sign, text)| *sign == Sign::Serving && file.contains(text.as_str()))
+    }
+
     /// Tells whether the runtime fills these numbers.
     pub fn knows(&self, fact: Fact) -> bool {
         self.fills.as_ref().is_none_or(|filled| filled.contains(&fact))
@@ -350,6 +371,9 @@ impl fmt::Display for Description {
         for FrameRule { owner, part, text } in &self.frames {
             writeln!(f, "frames\t{}\t{}\t{text}", owner.name(), part.name())?;
         }
+        for (sign, text) in &self.signs {
+            writeln!(f, "sign\t{}\t{text}", sign.name())?;
+        }
         if let Some((present, participle)) = &self.parks {
             writeln!(f, "parks\t{present}\t{participle}")?;
         }
@@ -398,6 +422,9 @@ impl Description {
             ["frames", owner, part, text] if !text.is_empty() => {
                 let (owner, part) = (Owner::from_name(owner)?, FramePart::from_name(part)?);
                 self.frames.push(FrameRule { owner, part, text: clean(text) });
+            }
+            ["sign", sign, text] if !text.is_empty() => {
+                self.signs.push((Sign::from_name(sign)?, clean(text)));
             }
             ["parks", present, participle] => self.parks = Some((clean(present), clean(participle))),
             ["fills", facts @ ..] => {

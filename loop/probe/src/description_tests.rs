@@ -14,6 +14,7 @@ fn tokio_like() -> Description {
         .culprit(Culprit::Callback, "many short polls")
         .remedy(Trouble::PoolSize, "`max_blocking_threads({threads})`")
         .frames(Owner::Runtime, FramePart::File, "/tokio-1.")
+        .sign(Sign::Blocking, "blocking_")
         .fills(&[Fact::Time, Fact::Lag])
         .parks("parks", "parked")
 }

@@ -88,6 +88,21 @@ named! {
         /// Code of the loop's thread that no function of the runtime has called: the thread has left the loop, of which nobody is
         /// told. Of runtimes whose threads may do so.
         Outside = "outside",
+        /// A blocking call of the runtime's while a request is served: `{call}` is its name, and `{other}` that without what
+        /// [`Sign::Blocking`] says.
+        BlockingCall = "blocking_call",
+        /// Hooks that are called for each asynchronous operation.
+        OperationHooks = "operation_hooks",
+    }
+}
+
+named! {
+    /// What a function of the runtime's own tells that is on a stack.
+    Sign {
+        /// It returns only when it is done, and another one does not block: the function's name ends with the text.
+        Blocking = "blocking",
+        /// A request is served: the source file's path contains the text.
+        Serving = "serving",
     }
 }
 

@@ -299,6 +299,12 @@ impl Writer {
         self.end()
     }
 
+    /// [`Writer::end_many`] of what ended at `at`, as [`Writer::end_at`].
+    pub fn end_many_at(&mut self, jobs: u64, at: Ticks) -> Ticks {
+        self.ready = Ticks(jobs);
+        self.end_at(at)
+    }
+
     /// Tells whether a callback or job is running: begun and not ended.
     #[inline(always)]
     pub fn is_running(&self) -> bool {
@@ -340,8 +346,15 @@ impl Writer {
     /// Without a matching [`Writer::begin`] it only takes a stamp.
     #[inline(always)]
     pub fn end(&mut self) -> Ticks {
-        let Track { page, pen, frame: running, last, path, clock, .. } = &*self.track;
-        let now = clock.now();
+        let now = self.track.clock.now();
+        self.end_at(now)
+    }
+
+    /// [`Writer::end`] of what ended at `now`, which may be a moment ago: where it is known only later that it was the end. Not
+    /// before what ended began.
+    #[inline(always)]
+    pub fn end_at(&mut self, now: Ticks) -> Ticks {
+        let Track { page, pen, frame: running, last, path, .. } = &*self.track;
         let mut frame = running.get();
         if frame != 0 {
             running.set(0);
@@ -436,6 +449,16 @@ impl Writer {
         self.queue = None;
         self.place = place(self.phase, None);
         self.frame_base = frame_base(self.phase, SiteId::NONE);
+    }
+
+    /// The drain that began last was none: neither it nor what runs in it is told.
+    pub fn drain_forget(&mut self) {
+        self.track.frame.set(0);
+        self.queue = None;
+        self.place = place(self.phase, None);
+        self.frame_base = frame_base(self.phase, SiteId::NONE);
+        let (page, pen) = self.parts();
+        page.now.running.set(pen, self.between(self.last()));
     }
 
     /// Both queues are empty: the last callback is completed. After every callback, also where nothing was drained.

@@ -373,3 +373,25 @@ fn a_page_without_a_thread_outlives_the_thread_that_made_it_and_may_move() {
     drop((control, whole));
     assert!(find().is_none());
 }
+
+#[test]
+fn what_is_known_late_to_have_ended_ended_then_and_a_drain_that_was_none_is_not_told() {
+    let (mut writer, time) = writer("late");
+    writer.resume();
+    writer.begin_many(Kind::Timer, SiteId::NONE);
+    let begun = writer.last();
+    time.advance_ns(9 * MS);
+    writer.end_many_at(3, Ticks(begun.0 + 2 * MS));
+    writer.begin(Kind::Timer, SiteId::NONE, Life::UNKNOWN);
+    writer.end();
+    writer.drain_begin(Queue::NextTick, 0);
+    writer.begin_many(Kind::Tick, SiteId::NONE);
+    time.advance_ns(MS);
+    writer.drain_forget();
+    assert!(!writer.is_running());
+    writer.suspend();
+    let times: Vec<(u64, Option<u64>)> =
+        writer.page().records(0).iter().map(|record| (record.end.since(record.start), record.many)).collect();
+    assert_eq!(times, [(2 * MS, Some(3)), (7 * MS, None)]);
+    assert_eq!(writer.page().snapshot(writer.clock()).drain[Queue::NextTick.index()].count(), 0);
+}

@@ -278,10 +278,19 @@ fn groups(paint: Paint, incident: &Incident) -> String {
         let (total, longest) = (show_ns(group.total_ns), known(group.longest_ns, show_ns));
         let count = known(group.count, |count| count.to_string());
         let after = group.parent.as_ref().map_or(String::new(), |parent| format!(", after {parent}"));
-        let line = format!("  {count:>8} {total:>9} {longest:>9}  {} ", group.kind);
-        text += &format!("{}\n", with_site(paint, &line, &format!("{}{after}", group.label)));
+        let line = format!("  {count:>8} {total:>9} {longest:>9}  ");
+        let what = kind_at(&group.kind, &group.label);
+        text += &format!("{}\n", with_site(paint, &line, &format!("{what}{after}")));
     }
     text
+}
+
+/// Names what ran: its kind and place, or its kind alone where no place is known.
+fn kind_at(kind: &str, place: &str) -> String {
+    match place {
+        "" | "?" => kind.to_owned(),
+        place => format!("{kind} {place}"),
+    }
 }
 
 /// Writes what is known, and `-` for what is not.
@@ -350,9 +359,8 @@ fn records(paint: Paint, incident: &Incident) -> String {
             Some(0 | 1) => String::new(),
             Some(count) => format!("{count} x "),
         };
-        let line =
-            format!("  {at:>10} {ran:>9} {waited:>9}  {}{times}{} ", phase(&record.phase), record.kind);
-        let line = with_site(paint, &line, &record.site);
+        let line = format!("  {at:>10} {ran:>9} {waited:>9}  {}{times}", phase(&record.phase));
+        let line = with_site(paint, &line, &kind_at(&record.kind, &record.site));
         text += &if run.is_running { paint.bold(&line) } else { line };
         text.push('\n');
     }
@@ -378,8 +386,9 @@ fn jobs(paint: Paint, incident: &Incident) -> String {
         let waited = known(job.wait_ns, show_ns);
         let outcome = if job.is_ok { "" } else { " (failed)" };
         text += &format!(
-            "  {at:>10} {ran:>9} {waited:>9}  {:>6}  {} {}{outcome}\n",
-            job.worker, job.kind, job.site
+            "  {at:>10} {ran:>9} {waited:>9}  {:>6}  {}{outcome}\n",
+            job.worker,
+            kind_at(&job.kind, &job.site)
         );
     }
     text

@@ -159,6 +159,7 @@ pub fn what(incident: &Incident) -> String {
         (false, false) => format!("{} ({}:{})", culprit.name, file_name(&culprit.file), culprit.line),
     };
     match (summary.as_str(), place.as_str()) {
+        ("", "" | "?") => culprit.kind.clone(),
         ("", place) => format!("{} {place}", culprit.kind),
         // Many of no known place are told by their kind; of one, that is said here.
         (summary, "?") if incident.kind == IncidentKind::Stall && culprit.kind != "main" => {

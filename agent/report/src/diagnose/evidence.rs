@@ -39,6 +39,8 @@ pub struct LoopEvidence {
     pub critical_ns: u64,
     /// Numbers of the runtime: what collecting garbage took.
     pub(crate) collections: Vec<Collections>,
+    /// Hooks that its runtime calls for each asynchronous operation; 0 where nobody knows.
+    pub(crate) hooks: u64,
     pub(crate) iterations: u64,
     /// Stalls that the page counted, by severity.
     pub(crate) blocked: [u64; 2],

@@ -12,6 +12,7 @@ use crate::diagnose::collections::collections;
 use crate::diagnose::evidence::{
     CpuTime, Delayer, JobSite, LoopEvidence, PoolEvidence, PoolKind, Quota, SeenStall, StuckJob, Trend,
 };
+use crate::diagnose::hooks::hooks;
 use crate::incident::Incident;
 use loopscope_probe::counts::CountValues;
 use loopscope_probe::iterations::IterationRecord;
@@ -359,6 +360,7 @@ impl Examination {
             warning_ns: last.warning_ns,
             critical_ns: last.critical_ns,
             collections: collections(last, first),
+            hooks: hooks(last),
             iterations: delta(last.iterations, first.iterations),
             blocked: [0, 1].map(|severity| delta(last.blocked[severity], first.blocked[severity])),
             blocked_ns: blocked_duration.sum_ns,

@@ -15,6 +15,7 @@
 
 mod blackbox;
 mod blocking;
+mod blocking_calls;
 mod capacity;
 mod collections;
 mod evidence;
@@ -22,6 +23,7 @@ mod examination;
 mod finding;
 mod group_class;
 mod growth;
+mod hooks;
 mod machine;
 mod pool;
 mod rules;

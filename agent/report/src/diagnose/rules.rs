@@ -2,7 +2,7 @@
 
 use crate::diagnose::evidence::LoopEvidence;
 use crate::diagnose::finding::Finding;
-use crate::diagnose::{blocking, capacity, collections, growth, machine, pool, tasks};
+use crate::diagnose::{blocking, blocking_calls, capacity, collections, growth, hooks, machine, pool, tasks};
 use loopscope_probe::description::Fact;
 
 /// One rule.
@@ -50,6 +50,7 @@ impl Rule {
 pub static RULES: &[Rule] = &[
     rule("blocked", "stalls by one long run that computes", blocking::blocked),
     rule("waiting", "stalls by one long run in a blocking call", blocking::waiting),
+    rule("blocking_calls", "blocking calls while requests are served", blocking_calls::blocking_calls),
     rule("microtask_flood", "stalls by the queue `microtask`", blocking::microtask_flood),
     rule("nexttick_flood", "stalls by the queue `nexttick`", blocking::nexttick_flood),
     rule("immediate_flood", "stalls by many immediates", blocking::immediate_flood),
@@ -62,6 +63,7 @@ pub static RULES: &[Rule] = &[
     rule("pool_behind_slow_jobs", "short pool jobs behind long ones", pool::behind_slow_jobs)
         .needs(&[Fact::PoolWait, Fact::PoolRun]),
     rule("collecting", "time that the runtime collects garbage", collections::collecting),
+    rule("operation_hooks", "hooks that are called for each operation", hooks::operation_hooks),
     rule("overload", "utilization without stalls", capacity::overload).needs(&[Fact::Time]),
     rule("timers_late", "timers that start late, and what ran meanwhile", blocking::timers_late)
         .needs(&[Fact::QueueDelay, Fact::Callbacks]),

@@ -172,7 +172,8 @@ fn with_pool(change: impl FnOnce(&mut PoolEvidence)) -> LoopEvidence {
 type Case = (&'static str, LoopEvidence, Vec<&'static str>, LoopEvidence);
 
 fn cases() -> Vec<Case> {
-    [block_cases(), flood_cases(), task_cases(), load_cases(), pool_cases(), quiet_cases()].concat()
+    let blocks = [block_cases(), blocking_call_cases()].concat();
+    [blocks, flood_cases(), task_cases(), load_cases(), pool_cases(), quiet_cases()].concat()
 }
 
 fn block_cases() -> Vec<Case> {
@@ -215,8 +216,11 @@ fn block_cases() -> Vec<Case> {
     ]
 }
 
+#[path = "blocking_calls_tests.rs"]
+mod blocking_calls_tests;
 #[path = "tasks_tests.rs"]
 mod tasks_tests;
+use blocking_calls_tests::blocking_call_cases;
 use tasks_tests::task_cases;
 
 fn load_cases() -> Vec<Case> {

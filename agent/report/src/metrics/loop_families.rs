@@ -380,7 +380,10 @@ fn write_pools(sheet: &mut MetricsPage, loops: &[LoopView]) {
         (&c::POOL_THREADS, |pool, _| pool.threads),
         (&c::POOL_THREADS_BUSY, |pool, _| pool.running),
         (&c::POOL_QUEUE_DEPTH, |pool, runtime| pool.queued.filter(|_| runtime.knows(Fact::PoolQueue))),
-        (&c::POOL_QUEUE_DEPTH_MAX, |pool, runtime| runtime.knows(Fact::PoolQueue).then_some(pool.queued_max)),
+        (&c::POOL_QUEUE_DEPTH_MAX, |pool, runtime| {
+            let is_known = runtime.knows(Fact::PoolQueue) && pool.queued.is_some();
+            is_known.then_some(pool.queued_max)
+        }),
     ];
     for (family, value) in gauges {
         sheet.family(family);

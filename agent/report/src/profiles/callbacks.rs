@@ -98,11 +98,12 @@ fn node_phase(node: usize) -> Option<Phase> {
 }
 
 /// Returns the frame of a callback, job or span: spans by name, what the user named by that name, all else by kind and
-/// place in the words of `runtime`.
+/// place in the words of `runtime`. What has no known place is called by its kind alone.
 pub fn site_frame(site: Option<&Site>, runtime: &Description) -> Frame {
     let Some(site) = site else { return Frame::plain("?") };
     let text = match site.kind {
         Kind::Span => site.name.clone(),
+        kind if site.name.is_empty() && site.file.is_empty() => kind_word(runtime, kind).to_owned(),
         kind if site.name.is_empty() => format!("{} {}", kind_word(runtime, kind), site.label()),
         kind @ (Kind::Tick | Kind::Microtask) => format!("{} {}", kind_word(runtime, kind), site.label()),
         _ => site.label(),

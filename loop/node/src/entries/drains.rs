@@ -1,4 +1,8 @@
 //! Drains of Node's two queues: microtasks, which V8 begins, ends and counts, and nextTick, of which the time is known.
+//!
+//! Node runs its queue of ticks in rounds: all ticks, then a checkpoint of V8's microtasks, and again where these have queued
+//! further ticks. A round is a drain. Its checkpoint tells the end of one; that a further one begins is known only by its end,
+//! so what comes after a checkpoint is taken for one, and forgotten where the entry ends without.
 
 use super::{Entries, Frame, Runtime};
 use loopscope_probe::writer::Inside;
@@ -12,6 +16,8 @@ pub(super) enum Drain {
     After,
     /// Inside a callback, which goes on.
     Inside(Inside),
+    /// Between two members of a batch.
+    InBatch,
     /// Between two ticks.
     InTicks,
 }
@@ -22,11 +28,30 @@ impl<R: Runtime> Entries<R> {
         self.writer.drain_begin(Queue::NextTick, 0);
         self.writer.begin_many(Kind::Tick, self.sites.ticks);
         self.frame = Frame::Tick;
+        self.is_round_sure = true;
     }
 
-    pub(super) fn ticks_end(&mut self) {
-        self.writer.end_many(0);
-        self.writer.drain_end(Queue::NextTick, 0);
+    fn ticks_end(&mut self) {
+        // A drain of microtasks has ended the round, and its checkpoint is not there yet.
+        if self.writer.is_running() {
+            self.writer.end_many(0);
+            self.writer.drain_end(Queue::NextTick, 0);
+        }
+    }
+
+    /// A round of ticks ends with this checkpoint, and another may begin.
+    pub(super) fn ticks_may_end(&mut self) {
+        self.ticks_end();
+        self.ticks_begin();
+        self.is_round_sure = false;
+    }
+
+    /// The entry that runs ticks is over.
+    pub(super) fn ticks_are_over(&mut self) {
+        match self.is_round_sure {
+            true => self.ticks_end(),
+            false => self.writer.drain_forget(),
+        }
     }
 
     pub(super) fn microtasks_begin(&mut self) {
@@ -35,7 +60,14 @@ impl<R: Runtime> Entries<R> {
         }
         self.poll_has_returned(None);
         self.drain = match self.frame {
-            Frame::Callback => Drain::Inside(self.writer.drain_inside_begin(Queue::Microtask, 0)),
+            Frame::Callback => match self.batch {
+                Some(batch) => {
+                    self.batch_part_ends(batch);
+                    self.writer.drain_begin(Queue::Microtask, 0);
+                    Drain::InBatch
+                }
+                None => Drain::Inside(self.writer.drain_inside_begin(Queue::Microtask, 0)),
+            },
             Frame::Tick => {
                 self.ticks_end();
                 self.writer.drain_begin(Queue::Microtask, 0);
@@ -61,13 +93,17 @@ impl<R: Runtime> Entries<R> {
         }
         self.writer.end_many(count);
         match drain {
-            Drain::Inside(inside) => {
-                self.writer.drain_inside_end(Queue::Microtask, count, inside);
+            Drain::Inside(inside) => self.writer.drain_inside_end(Queue::Microtask, count, inside),
+            Drain::InBatch => {
+                self.writer.drain_end(Queue::Microtask, count);
+                self.writer.drained();
                 self.next_of_batch();
             }
             Drain::InTicks => {
                 self.writer.drain_end(Queue::Microtask, count);
-                self.ticks_begin();
+                if !self.has_checkpoints {
+                    self.ticks_begin();
+                }
             }
             Drain::After | Drain::None => self.writer.drain_end(Queue::Microtask, count),
         }

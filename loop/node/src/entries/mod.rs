@@ -18,14 +18,16 @@
 //! scope, because libuv has no mark between them and the closing callbacks before. Pending operations come after timers, or
 //! are known by being requests, which never close; those that libuv runs right after a poll count as that poll's.
 //!
-//! **Batches**: all timers that are due are one entry, and so are all immediates. V8's drains between them cut them into parts.
+//! **Batches**: all timers that are due are one entry, and so are all immediates. V8's checkpoints part them: see `batches`.
 
+mod batches;
 mod drains;
 mod labels;
 mod scopes;
 mod sites;
 mod start;
 
+use batches::Batch;
 use drains::Drain;
 use scopes::{Scope, Scopes};
 use sites::Sites;
@@ -91,11 +93,17 @@ pub struct Entries<R> {
     kind: Kind,
     has_polled: bool,
     unnamed: u64,
+    /// Jobs that were made for the pool.
+    pool_jobs: u64,
     start: Start,
-    /// The site of the batch that runs; none where what runs is no batch.
-    batch: SiteId,
-    /// The program has named what runs.
-    is_labelled: bool,
+    /// The batch that runs; none where what runs is no batch.
+    batch: Option<Batch>,
+    /// V8 tells of its checkpoints.
+    has_checkpoints: bool,
+    /// The members of the batch were parted, and the checkpoint that did so is not told yet.
+    is_parted: bool,
+    /// What runs as a round of ticks is one: it is known that a tick ran in it.
+    is_round_sure: bool,
     recording: Option<Recording>,
 }
 
@@ -134,9 +142,12 @@ impl<R: Runtime> Entries<R> {
             kind: Kind::Other,
             has_polled: false,
             unnamed: 0,
+            pool_jobs: 0,
             start,
-            batch: SiteId::NONE,
-            is_labelled: false,
+            batch: None,
+            has_checkpoints: false,
+            is_parted: false,
+            is_round_sure: false,
             recording,
         }
     }
@@ -165,6 +176,11 @@ impl<R: Runtime> Entries<R> {
     /// Returns how many entries had no name, and how many resources are kept in mind and were not.
     pub fn counts(&self) -> (u64, (u64, u64)) {
         (self.unnamed, self.resources.counts())
+    }
+
+    /// Returns how many jobs were made for the pool, about: some resources of its kind are none.
+    pub fn pool_jobs(&self) -> u64 {
+        self.pool_jobs
     }
 
     /// Returns what was recorded, and records no more.
@@ -196,6 +212,7 @@ impl<R: Runtime> Entries<R> {
             Event::CheckEnds => self.phase = Phase::CLOSE,
             Event::EntryBegins => self.entry_begins(),
             Event::EntryEnds => self.entry_ends(),
+            Event::Checkpoint => self.checkpoint(),
             Event::Trace(event) => self.trace(event),
             Event::TraceEnds(name) => self.trace_ends(name),
         }
@@ -212,6 +229,7 @@ impl<R: Runtime> Entries<R> {
     fn is_news(&mut self, event: Event) -> bool {
         match event {
             Event::EntryBegins => !self.is_in_entry,
+            Event::Checkpoint => self.is_in_entry,
             Event::Trace(TraceEvent { name, .. }) | Event::TraceEnds(name) => {
                 let named = self.names.resolve(&mut self.writer, name);
                 named.is_some_and(|(_, named)| named.class != Class::Ignored)
@@ -367,17 +385,9 @@ impl<R: Runtime> Entries<R> {
 
     /// A callback begins now. What lies between it and the one before is reading from sockets, and is not its time.
     fn callback_begins(&mut self, now: Ticks, kind: Kind, site: SiteId) {
-        (self.frame, self.kind, self.batch) = (Frame::Callback, kind, SiteId::NONE);
+        (self.frame, self.kind, self.batch) = (Frame::Callback, kind, None);
         self.start.entry(kind);
         self.writer.begin_at(now, kind, site, Life::UNKNOWN);
-    }
-
-    /// All timers that are due, or all immediates, are one entry.
-    fn batch_begins(&mut self, kind: Kind, site: SiteId) {
-        (self.frame, self.kind, self.batch) = (Frame::Callback, kind, site);
-        self.is_labelled = false;
-        self.start.entry(kind);
-        self.writer.begin_many(kind, site);
     }
 
     fn entry_ends(&mut self) {
@@ -389,10 +399,13 @@ impl<R: Runtime> Entries<R> {
             return self.abandon();
         }
         match std::mem::replace(&mut self.frame, Frame::None) {
-            Frame::Callback => {
-                self.writer.end();
-            }
-            Frame::Tick => self.ticks_end(),
+            Frame::Callback => match self.batch.take() {
+                Some(batch) => self.batch_part_ends(batch),
+                None => {
+                    self.writer.end();
+                }
+            },
+            Frame::Tick => self.ticks_are_over(),
             Frame::None => {
                 self.writer.end();
             }
@@ -420,7 +433,10 @@ impl<R: Runtime> Entries<R> {
         let Some((name, named)) = self.names.resolve(&mut self.writer, name) else { return };
         match (named.class, phase) {
             (Class::Ignored, _) => {}
-            (Class::Resource, b'b') => self.resources.born(id, name, named.is_scoped),
+            (Class::Resource, b'b') => {
+                self.pool_jobs += u64::from(named.kind == Kind::WorkDone);
+                self.resources.born(id, name, named.is_scoped);
+            }
             (Class::Resource, b'e') => self.resources.died(id),
             (Class::Resource, _) => {}
             (Class::Microtasks, b'B') => self.microtasks_begin(),

@@ -12,6 +12,7 @@ use std::path::Path;
 /// The source file that the variables are of.
 const SOURCE: &[u8] = b"threadpool.c";
 const SYMBOL_BYTES: usize = 24;
+const SECTION_BYTES: usize = 64;
 /// Symbols that are read at once.
 const PIECE: usize = 4096;
 /// Bytes of names that are read at once.
@@ -40,35 +41,56 @@ fn u64_at(bytes: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap_or_default())
 }
 
+/// Tells whether a program's file may have symbols of the pool: it is at fixed addresses, and not stripped. Reads a few KiB.
+pub fn are_possible(program: &Path) -> bool {
+    File::open(program).and_then(|file| Symbols::of(&file)).is_ok()
+}
+
+/// The symbol table of a file.
+struct Symbols {
+    /// The headers of the table's section, and of that with its names.
+    table: [u8; SECTION_BYTES],
+    names: [u8; SECTION_BYTES],
+}
+
+impl Symbols {
+    fn of(file: &File) -> io::Result<Symbols> {
+        let mut head = [0u8; 64];
+        file.read_exact_at(&mut head, 0)?;
+        if !head.starts_with(b"\x7fELF\x02\x01") {
+            return Err(wrong("the program's file is no 64-bit program"));
+        }
+        if u16_at(&head, 16) != FIXED {
+            return Err(wrong("the program is not at fixed addresses"));
+        }
+        let mut sections = vec![0u8; usize::from(u16_at(&head, 60)) * SECTION_BYTES];
+        file.read_exact_at(&mut sections, u64_at(&head, 40))?;
+        let sections: Vec<[u8; SECTION_BYTES]> =
+            sections.chunks_exact(SECTION_BYTES).filter_map(|section| section.try_into().ok()).collect();
+        let table = sections.iter().find(|section| u32_at(&section[..], 4) == SECTION_SYMBOLS);
+        let Some(table) = table else { return Err(wrong("the program is stripped: it has no symbols")) };
+        let names = sections.get(u32_at(table, 40) as usize).ok_or_else(|| wrong("symbols without names"))?;
+        Ok(Symbols { table: *table, names: *names })
+    }
+}
+
 /// Finds the variables in a program's file.
 ///
 /// # Errors
 /// The file cannot be read, is no 64-bit program at fixed addresses, or has no symbols of the pool.
 pub fn locate(program: &Path) -> io::Result<PoolAddresses> {
     let file = File::open(program)?;
-    let mut head = [0u8; 64];
-    file.read_exact_at(&mut head, 0)?;
-    if !head.starts_with(b"\x7fELF\x02\x01") {
-        return Err(wrong("the program's file is no 64-bit program"));
-    }
-    if u16_at(&head, 16) != FIXED {
-        return Err(wrong("the program is not at fixed addresses"));
-    }
-    let mut sections = vec![0u8; usize::from(u16_at(&head, 60)) * 64];
-    file.read_exact_at(&mut sections, u64_at(&head, 40))?;
-    let sections: Vec<&[u8]> = sections.chunks_exact(64).collect();
-    let table = sections.iter().find(|section| u32_at(section, 4) == SECTION_SYMBOLS);
-    let Some(table) = table else { return Err(wrong("the program is stripped: it has no symbols")) };
-    let names = sections.get(u32_at(table, 40) as usize).ok_or_else(|| wrong("symbols without names"))?;
-    let mut names = NameWindow { file: &file, offset: u64_at(names, 24), begin: u64::MAX, bytes: Vec::new() };
+    let Symbols { table, names } = Symbols::of(&file)?;
+    let mut names =
+        NameWindow { file: &file, offset: u64_at(&names, 24), begin: u64::MAX, bytes: Vec::new() };
     // Local symbols come first; the section says how many there are.
-    let (locals, all) = (u64::from(u32_at(table, 44)), u64_at(table, 32) / SYMBOL_BYTES as u64);
+    let (locals, all) = (u64::from(u32_at(&table, 44)), u64_at(&table, 32) / SYMBOL_BYTES as u64);
     let mut search = Search::default();
     let (mut at, end) = (0, locals.min(all));
     while at < end && !search.is_over {
         let number = (end - at).min(PIECE as u64);
         let mut symbols = vec![0u8; number as usize * SYMBOL_BYTES];
-        file.read_exact_at(&mut symbols, u64_at(table, 24) + at * SYMBOL_BYTES as u64)?;
+        file.read_exact_at(&mut symbols, u64_at(&table, 24) + at * SYMBOL_BYTES as u64)?;
         for symbol in symbols.chunks_exact(SYMBOL_BYTES) {
             search.look(symbol, &mut names)?;
         }
@@ -151,5 +173,6 @@ mod tests {
         let error = locate(Path::new("/proc/self/status")).unwrap_err().to_string();
         assert!(error.contains("no 64-bit program"), "{error}");
         assert!(locate(Path::new("/proc/self/nothing")).is_err());
+        assert!(!are_possible(Path::new("/proc/self/status")));
     }
 }

@@ -4,6 +4,7 @@
 use super::symbols::{self, Missing, functions};
 use crate::code_map::CodeMap;
 use libc::{c_char, c_int, c_void};
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -90,7 +91,7 @@ unsafe extern "C" fn on_event(event: *const CodeEvent) {
         match event.what {
             ADDED => {
                 let name = name_of(event);
-                with_code(|code| code.add(start, event.bytes, name));
+                with_code(|code| code.add(start, event.bytes, &name));
             }
             MOVED => with_code(|code| code.moved(start, event.name as usize)),
             REMOVED => with_code(|code| code.removed(start)),
@@ -100,12 +101,12 @@ unsafe extern "C" fn on_event(event: *const CodeEvent) {
     drop(told);
 }
 
-fn name_of(event: &CodeEvent) -> String {
+fn name_of(event: &CodeEvent) -> Cow<'_, str> {
     if event.name.is_null() {
-        return String::new();
+        return "".into();
     }
     let bytes = event.name_bytes.min(NAME_BYTES);
     // SAFETY: V8 gives so many bytes of a name with an event of new code.
     let name = unsafe { std::slice::from_raw_parts(event.name.cast::<u8>(), bytes) };
-    String::from_utf8_lossy(name).into_owned()
+    String::from_utf8_lossy(name)
 }

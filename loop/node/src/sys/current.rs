@@ -84,6 +84,14 @@ pub(super) fn tell_entry() {
     }
 }
 
+/// [`tell`] of a checkpoint: of those outside of entries nothing is to be told.
+#[inline]
+pub(super) fn tell_checkpoint() {
+    if IS_ENTERED.get() {
+        tell(Event::Checkpoint);
+    }
+}
+
 /// Takes this thread's watcher away: nothing is told from now on.
 pub(super) fn take() -> Option<Box<dyn Watcher>> {
     CURRENT.set(null());

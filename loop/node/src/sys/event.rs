@@ -1,5 +1,6 @@
 //! What Node, V8 and libuv tell of a loop, as values; and who is told.
 
+use super::hook_counts::HookCounts;
 use super::trace_name::TraceName;
 use loopscope_probe::{Snapshot, Ticks};
 use std::fmt;
@@ -17,6 +18,8 @@ pub enum Event {
     EntryBegins,
     /// JavaScript has returned to C++.
     EntryEnds,
+    /// V8 has run all microtasks, also where there were none.
+    Checkpoint,
     /// Node tells an event of its traces.
     Trace(TraceEvent),
     /// The event of a trace that spans a time has ended.
@@ -79,6 +82,10 @@ pub(crate) trait Watcher: fmt::Debug {
     fn main_is_module(&mut self);
     /// Returns what runs.
     fn running(&self) -> Running;
+    /// What runs is found to block the loop: it is told by itself, where it is a part of something.
+    fn part_what_blocks(&mut self);
+    /// Where to read how many hooks of `async_hooks` are active.
+    fn set_hook_counts(&mut self, counts: HookCounts);
     /// An exception was caught by nobody.
     fn threw(&mut self);
     /// Returns what was counted so far, in JSON.

@@ -5,9 +5,11 @@
 //!
 //! | file | what of whom | its guards |
 //! |---|---|---|
+//! | `allocator` | memory of this addon | |
 //! | `symbols` | functions by name | the symbol is there |
 //! | `napi` | Node's C interface for addons | part of Node's stable interface |
 //! | `module` | functions that JavaScript calls | |
+//! | `hook_counts` | counters of `async_hooks` | an array of such numbers |
 //! | `js_callback` | a function of JavaScript's that any thread of ours has called | part of Node's stable interface |
 //! | `event` | what is told, and who is told | |
 //! | `current` | who is told on this thread | |
@@ -19,14 +21,18 @@
 //! | `sampler` | V8's stack, in a signal handler | the same; a stack that is large enough |
 //! | `code_events` | V8's code, new and moved | the same |
 //! | `pool_memory` | static variables of libuv's pool | their sizes, and rings that close |
+//! | `probe_job` | a job of ours in that pool | its size |
 
+mod allocator;
 mod code_events;
 mod current;
 mod event;
+mod hook_counts;
 mod js_callback;
 mod module;
 mod napi;
 mod pool_memory;
+mod probe_job;
 mod sampler;
 mod stack_trace;
 mod symbols;
@@ -37,10 +43,12 @@ mod v8;
 
 pub use event::{Event, HeapFigures, TraceEvent};
 pub(crate) use event::{LetGo, Running, Watcher};
+pub(crate) use hook_counts::HookCounts;
 pub(crate) use js_callback::{next_text, tell_all, unlisten};
 pub(crate) use module::{Caller, Named, register};
 pub use pool_memory::PoolAddresses;
 pub(crate) use pool_memory::PoolMemory;
+pub(crate) use probe_job::ProbeJob;
 pub(crate) use stack_trace::{AT_ONCE_NS, AskedLoop, all_loops, loop_of};
 pub use symbols::Missing;
 pub use trace_name::TraceName;

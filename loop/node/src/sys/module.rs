@@ -1,6 +1,7 @@
 //! Functions that JavaScript can call: registered with Node, and called through one that stands for all of them.
 
 use super::event::Watcher;
+use super::hook_counts::HookCounts;
 use super::napi::{ARGUMENTS, Arguments, Environment, Info, Value};
 use super::uv::UvLoop;
 use super::v8::Isolate;
@@ -57,6 +58,11 @@ impl Caller {
         let helper = self.values.get(helper).and_then(|value| self.environment.keep_function(*value));
         stack_trace::add(self.tid(), isolate.raw, self.environment, helper)?;
         sampler::add(self.tid(), isolate.raw)
+    }
+
+    /// Returns the counters of hooks that the first argument is; `None` for anything else.
+    pub(crate) fn hook_counts(&self) -> Option<HookCounts> {
+        HookCounts::new(&self.environment, self.values[0])
     }
 
     /// Makes it this thread's watcher, which ends with the environment.

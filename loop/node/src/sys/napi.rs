@@ -24,6 +24,9 @@ const OK: c_int = 0;
 /// `napi_function` of `napi_valuetype`.
 const FUNCTION: c_int = 7;
 
+/// `napi_uint32_array` of `napi_typedarray_type`.
+const UINT32_ARRAY: c_int = 6;
+
 /// What a function of ours was called with.
 #[derive(Debug)]
 pub(super) struct Arguments {
@@ -59,6 +62,8 @@ functions! {
         kind_of = c"napi_typeof": fn(*mut c_void, Value, *mut c_int) -> c_int;
         refer = c"napi_create_reference": fn(*mut c_void, Value, u32, *mut *mut c_void) -> c_int;
         referred = c"napi_get_reference_value": fn(*mut c_void, *mut c_void, *mut Value) -> c_int;
+        typed_array = c"napi_get_typedarray_info":
+            fn(*mut c_void, Value, *mut c_int, *mut usize, *mut *mut c_void, *mut Value, *mut usize) -> c_int;
         undefined = c"napi_get_undefined": fn(*mut c_void, *mut Value) -> c_int;
         call_function =
             c"napi_call_function": fn(*mut c_void, Value, Value, usize, *const Value, *mut Value) -> c_int;
@@ -168,13 +173,29 @@ impl Environment {
 
     /// Keeps a function for later calls; `None` for anything else.
     pub(super) fn keep_function(&self, value: Value) -> Option<Reference> {
+        if self.is_function(value) { self.keep_object(value) } else { None }
+    }
+
+    /// Keeps an object for as long as the environment lives.
+    pub(super) fn keep_object(&self, value: Value) -> Option<Reference> {
         let mut reference = null_mut();
-        if !self.is_function(value) {
-            return None;
-        }
         // SAFETY: the value is of this environment, in the scope of this call; Node writes one pointer.
         let code = unsafe { (self.napi.refer)(self.raw, value, 1, &raw mut reference) };
         (code == OK).then_some(Reference(reference as usize))
+    }
+
+    /// Returns where an array has its counters, of which there are as many as that at least: unsigned numbers of four bytes.
+    pub(super) fn counters(&self, value: Value, least: usize) -> Option<*const u32> {
+        let (mut kind, mut length, mut data) = (0, 0usize, null_mut());
+        let (mut buffer, mut offset) = (null_mut(), 0usize);
+        let (kind_at, length_at, data_at) = (&raw mut kind, &raw mut length, &raw mut data);
+        let (buffer_at, offset_at) = (&raw mut buffer, &raw mut offset);
+        let read = self.napi.typed_array;
+        // SAFETY: the value is of this environment, in the scope of this call; Node refuses what is no such array, and writes one
+        // value into each place.
+        let code = unsafe { read(self.raw, value, kind_at, length_at, data_at, buffer_at, offset_at) };
+        let is_counters = code == OK && kind == UINT32_ARRAY && length >= least && !data.is_null();
+        is_counters.then_some(data.cast::<u32>().cast_const())
     }
 
     /// Tells whether a value is a function.

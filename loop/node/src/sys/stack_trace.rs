@@ -194,7 +194,12 @@ impl AskedLoop {
         let stalled_ns = lock(&self.answer).stalled_ns;
         let is_stalled = stalled_ns.is_some();
         let is_at_once = stalled_ns.is_some_and(|stalled| at_ns.saturating_sub(stalled) < AT_ONCE_NS);
-        let told = current::with(|watcher| (watcher.busy_since(), watcher.running()));
+        let told = current::with(|watcher| {
+            if is_stalled {
+                watcher.part_what_blocks();
+            }
+            (watcher.busy_since(), watcher.running())
+        });
         let (busy_since, running) = told.unwrap_or((Ticks::NONE, Running::Other));
         let frames = match (self.environment(), calls()) {
             (Ok(environment), Ok(calls)) => environment.with_scope(|| {

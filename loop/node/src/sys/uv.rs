@@ -109,6 +109,11 @@ impl UvLoop {
         Ok(UvLoop { raw, uv, metrics: UvMetrics::find().ok() })
     }
 
+    /// Returns the loop as libuv has it.
+    pub(super) fn raw(&self) -> *mut c_void {
+        self.raw
+    }
+
     /// Returns libuv's version.
     pub(crate) fn version(&self) -> String {
         // SAFETY: it returns a constant text.

@@ -8,6 +8,7 @@ use libc::{c_int, c_void};
 use std::sync::OnceLock;
 
 type EntryCallback = unsafe extern "C" fn(*mut c_void);
+type CheckpointCallback = unsafe extern "C" fn(*mut c_void, *mut c_void);
 type GcCallback = unsafe extern "C" fn(*mut c_void, c_int, c_int, *mut c_void);
 
 functions! {
@@ -26,6 +27,16 @@ functions! {
             fn(*mut c_void, EntryCallback);
         remove_after = c"_ZN2v87Isolate27RemoveCallCompletedCallbackEPFvPS0_E":
             fn(*mut c_void, EntryCallback);
+    }
+}
+
+functions! {
+    /// Hooks after V8 has run its microtasks.
+    CheckpointHooks {
+        add = c"_ZN2v87Isolate30AddMicrotasksCompletedCallbackEPFvPS0_PvES2_":
+            fn(*mut c_void, CheckpointCallback, *mut c_void);
+        remove = c"_ZN2v87Isolate33RemoveMicrotasksCompletedCallbackEPFvPS0_PvES2_":
+            fn(*mut c_void, CheckpointCallback, *mut c_void);
     }
 }
 
@@ -129,6 +140,24 @@ impl Isolate {
         unsafe { (hooks.remove_after)(self.raw, on_entry_completed) };
     }
 
+    /// Hooks V8's checkpoints, each of which runs all microtasks, or finds none.
+    ///
+    /// # Errors
+    /// V8 has another interface; nothing is hooked.
+    pub(crate) fn hook_checkpoints(&self) -> Result<(), Missing> {
+        let hooks = CheckpointHooks::find()?;
+        // SAFETY: the isolate is this thread's; the callback lives as long as the process, and gets no data.
+        unsafe { (hooks.add)(self.raw, on_checkpoint, std::ptr::null_mut()) };
+        Ok(())
+    }
+
+    /// Takes the hook of [`Isolate::hook_checkpoints`] away.
+    pub(crate) fn unhook_checkpoints(&self) {
+        let Ok(hooks) = CheckpointHooks::find() else { return };
+        // SAFETY: the isolate is this thread's, and alive until its environment's end is over.
+        unsafe { (hooks.remove)(self.raw, on_checkpoint, std::ptr::null_mut()) };
+    }
+
     /// Hooks collections of garbage.
     ///
     /// # Errors
@@ -182,6 +211,10 @@ unsafe extern "C" fn on_entry(_isolate: *mut c_void) {
 
 unsafe extern "C" fn on_entry_completed(_isolate: *mut c_void) {
     current::tell(Event::EntryEnds);
+}
+
+unsafe extern "C" fn on_checkpoint(_isolate: *mut c_void, _data: *mut c_void) {
+    current::tell_checkpoint();
 }
 
 unsafe extern "C" fn on_gc(_isolate: *mut c_void, kind: c_int, _flags: c_int, _data: *mut c_void) {

@@ -19,6 +19,12 @@ function immediates() { for (let i = 0; i < 1500; i++) setImmediate(function sma
 function sortHuge() { const all = Array.from({ length: 900000 }, () => Math.random()); all.sort(function bySize(a, b) { return a - b; }); }
 function thrash() { const goes = until(MS); const kept = []; while (goes()) { kept.push(new Array(1000).fill({ a: 1 })); if (kept.length > 20000) kept.length = 0; } }
 function timers() { for (let i = 0; i < 40; i++) setTimeout(function slow() { const goes = until(12); while (goes()) {} }, 5); }
+function timer() { setTimeout(function lone() { const end = Date.now() + MS; while (Date.now() < end); }, 5); }
+function behind() {
+  for (let i = 0; i < 3; i++) setTimeout(function quick() {}, 5);
+  setTimeout(function last() { const end = Date.now() + MS; while (Date.now() < end); }, 5);
+  setTimeout(function quick() {}, 5);
+}
 function execute() { child.execSync('sleep 0.45'); }
 function readFifo() {
   const file = `${process.env.LOOPSCOPE_RUNTIME_DIR}/fifo-${process.pid}`;
@@ -30,7 +36,7 @@ function fillPool() { for (let i = 0; i < 24; i++) crypto.pbkdf2('p', 's', 15000
 
 const faults = {
   spin: () => spin(MS), json: parseBig, pbkdf2: hash, regex: backtrack, microtasks: recur, ticks, immediates,
-  sort: sortHuge, gc: thrash, timers, exec: execute, fifo: readFifo, pool: fillPool,
+  sort: sortHuge, gc: thrash, timers, timer, behind, exec: execute, fifo: readFifo, pool: fillPool,
 };
 
 const wanted = process.argv.slice(2);

@@ -1,4 +1,4 @@
-// A server of a framework under load of its own process: node frameworks.cjs express|fastify SECONDS
+// A server of a framework under load of its own process: node frameworks.cjs express|fastify SECONDS [STALL-EVERY-MS]
 // Prints what it answered: for each route the distinct answers, and that none failed.
 'use strict';
 const crypto = require('crypto');
@@ -10,7 +10,7 @@ const { AsyncLocalStorage } = require('async_hooks');
 const load = createRequire(path.join(__dirname, '../frameworks/package.json'));
 const loopscope = require(process.env.LOOPSCOPE_INDEX);
 
-const [, , framework, seconds] = process.argv;
+const [, , framework, seconds, stallEveryMs] = process.argv;
 const storage = new AsyncLocalStorage();
 const items = Array.from({ length: 200 }, (_, id) => ({ id, name: `item ${id}`, tags: ['a', 'b'] }));
 const wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
@@ -21,6 +21,7 @@ async function fromFile() {
   const text = await fs.promises.readFile(__filename, 'utf8');
   return { bytes: text.length, label: storage.getStore() };
 }
+function blockFor(ms) { const end = Date.now() + ms; while (Date.now() < end); return { blocked: ms }; }
 function digest(text) {
   return new Promise((resolve, reject) => crypto.pbkdf2(text, 'salt', 200, 32, 'sha256', (error, key) => (error ? reject(error) : resolve({ key: key.toString('hex') }))));
 }
@@ -34,6 +35,7 @@ function express() {
   app.get('/file', (request, response, next) => fromFile().then((told) => response.json(told), next));
   app.get('/digest/:text', (request, response, next) => digest(request.params.text).then((told) => response.json(told), next));
   app.post('/echo', (request, response) => { loopscope.label('echo'); response.json(request.body); });
+  app.get('/stall', (request, response) => response.json(blockFor(150)));
   app.get('/fails', () => { throw new Error('on purpose'); });
   app.use((error, request, response, next) => response.status(500).json({ error: error.message }));
   return new Promise((resolve) => { const server = app.listen(0, '127.0.0.1', () => resolve(server)); });
@@ -46,6 +48,7 @@ async function fastify() {
   app.get('/file', fromFile);
   app.get('/digest/:text', (request) => digest(request.params.text));
   app.post('/echo', async (request) => { loopscope.label('echo'); return request.body; });
+  app.get('/stall', async () => blockFor(150));
   app.get('/fails', async () => { throw new Error('on purpose'); });
   app.setErrorHandler((error, request, reply) => reply.status(500).send({ error: error.message }));
   await app.listen({ port: 0, host: '127.0.0.1' });
@@ -85,9 +88,11 @@ function ask(port, agent, [method, url]) {
     const { rss, heapUsed } = process.memoryUsage();
     console.error(`${Math.round((until - Date.now()) / 1000)} s left, ${count} answers, ${failed} failed, RSS ${(rss / 1e6).toFixed(1)} MB, heap ${(heapUsed / 1e6).toFixed(1)} MB, ${JSON.stringify(loopscope.counts())?.slice(0, 80)}`);
   }, 15000);
+  const stalls = stallEveryMs && setInterval(() => ask(port, agent, ['GET', '/stall']), Number(stallEveryMs));
   const client = async (first) => { for (let i = first; Date.now() < until; i++) await ask(port, agent, routes[i % routes.length]); };
   await Promise.all(Array.from({ length: 16 }, (_, first) => client(first)));
   clearInterval(memory);
+  clearInterval(stalls);
   agent.destroy();
   server.close();
   console.log(JSON.stringify({ answers: Object.fromEntries(Object.entries(answers).sort()), failed }));

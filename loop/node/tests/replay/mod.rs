@@ -63,6 +63,7 @@ fn event_of(text: &str, texts: &mut Texts) -> Event {
         ["checked"] => Event::CheckEnds,
         ["enter"] => Event::EntryBegins,
         ["left"] => Event::EntryEnds,
+        ["checkpoint"] => Event::Checkpoint,
         ["trace", phase, name, id, value] => Event::Trace(TraceEvent {
             phase: phase.as_bytes()[0],
             name: texts.name(name),
@@ -74,7 +75,8 @@ fn event_of(text: &str, texts: &mut Texts) -> Event {
     }
 }
 
-/// Plays it, and ends the loop. Beside what a recording has, `label NAME` and `module` are calls of the program's.
+/// Plays it, and ends the loop. Beside what a recording has, `label NAME` and `module` are calls of the program's, and
+/// `blocks` is an interrupt of what blocks.
 pub fn replay(events: &str) -> Played {
     replay_with(events, true)
 }
@@ -89,6 +91,9 @@ pub fn replay_with(events: &str, has_traces: bool) -> Played {
     answers.0.borrow_mut().extend(lines[..first].iter().map(|line| line[2..].parse().ok()));
     let writer = Writer::builder("replay").clock(Clock::simulated(time.clone())).build();
     let mut entries = Entries::begin(writer, answers.clone(), has_traces, None);
+    if lines.iter().any(|line| line.ends_with(" checkpoint")) {
+        entries.tells_checkpoints();
+    }
     let mut at = first;
     while at < lines.len() {
         let (ns, event) = lines[at].split_once(' ').unwrap();
@@ -101,6 +106,7 @@ pub fn replay_with(events: &str, has_traces: bool) -> Played {
         match event.split_once(' ') {
             Some(("label", name)) => drop(entries.label(name)),
             _ if event == "module" => entries.main_is_module(),
+            _ if event == "blocks" => entries.part_what_blocks(),
             _ => entries.tell(event_of(event, &mut texts)),
         }
         assert!(answers.0.borrow().is_empty(), "more was asked when it was recorded: line {}", at + 1);
