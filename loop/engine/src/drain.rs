@@ -6,10 +6,10 @@
 //! # Source
 //! `processTicksAndRejections` in `lib/internal/process/task_queues.js` of Node v20.
 
+use crate::callback::Origin;
 use crate::cx::Cx;
 use crate::queues::microtasks::Microtask;
 use loopscope_probe::{Kind, Life, Queue};
-use std::panic::Location;
 
 /// How many drained jobs lie between two looks at the queue's depth.
 const DEPTH_STRIDE: u64 = 1024;
@@ -19,7 +19,7 @@ impl<S: 'static> Cx<'_, S> {
     #[track_caller]
     #[inline]
     pub fn next_tick(&mut self, run: impl FnOnce(&mut Cx<'_, S>) + 'static) {
-        let site = self.core.site(Location::caller(), Kind::Tick);
+        let site = self.core.site(Origin::of(&run), Kind::Tick);
         self.core.queues.ticks.push_back((site, Box::new(run)));
     }
 
@@ -27,7 +27,7 @@ impl<S: 'static> Cx<'_, S> {
     #[track_caller]
     #[inline]
     pub fn microtask(&mut self, run: impl FnOnce(&mut Cx<'_, S>) + 'static) {
-        let site = self.core.site(Location::caller(), Kind::Microtask);
+        let site = self.core.site(Origin::of(&run), Kind::Microtask);
         self.core.queues.collect_woken();
         self.core.queues.microtasks.push_back(Microtask::Run(site, Box::new(run)));
     }

@@ -1,6 +1,6 @@
 //! The loop as its owner sees it: build it, give it a main script, run it.
 
-use crate::callback::{Halt, Site};
+use crate::callback::{Halt, Origin, Site};
 use crate::core::Core;
 use crate::cx::Cx;
 use crate::operations::post::Post;
@@ -10,7 +10,7 @@ use crate::simulate;
 use loopscope_probe::{Kind, Life, Page, Phase};
 use std::fmt;
 use std::io;
-use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::Duration;
 
 /// An event loop with a state of the user's own. It stays on the thread that built it.
@@ -72,10 +72,10 @@ impl<S: 'static> Loop<S> {
     /// [`PanicPolicy::Propagate`](crate::PanicPolicy::Propagate).
     #[track_caller]
     pub fn main<R>(&mut self, f: impl FnOnce(&mut Cx<'_, S>) -> R) -> R {
-        let at = Location::caller();
+        let origin = Origin::of(&f);
         let result = self.session(|cx| {
             cx.core.enter_phase(Phase::MAIN);
-            let site = cx.core.site(at, Kind::Other);
+            let site = cx.core.site(origin, Kind::Other);
             let result = cx.enter_main(site, f);
             cx.drain();
             result

@@ -3,13 +3,13 @@
 //! Each poll is one microtask. What a future asks for while it is polled is done when that poll returns, inside the same
 //! microtask; what is asked elsewhere is done by a microtask of its own.
 
+use crate::callback::Origin;
 use crate::cx::Cx;
 use crate::key::Key;
 use crate::queues::errands::Errand;
 use crate::queues::tasks::{Begun, Task, TaskSlot, begin};
 use loopscope_probe::{HandleType, Kind, Life};
 use std::future::Future;
-use std::panic::Location;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Context;
@@ -19,14 +19,14 @@ impl<S: 'static> Cx<'_, S> {
     #[track_caller]
     pub fn spawn_local<T: 'static>(&mut self, future: impl Future<Output = T> + 'static) -> Task<T> {
         let mailbox = Arc::downgrade(&self.core.mailbox);
-        let (task, begun) = begin(self.core.queues.loop_id, mailbox, Location::caller(), future);
+        let (task, begun) = begin(self.core.queues.loop_id, mailbox, Origin::of(&future), future);
         self.start_task(begun);
         task
     }
 
     pub(crate) fn start_task(&mut self, begun: Begun<S>) {
         let Begun { future, signal, waker, shared } = begun;
-        let site = self.core.site(signal.at, Kind::Microtask);
+        let site = self.core.site(signal.origin, Kind::Microtask);
         let waiting = Some((future, waker.clone()));
         let slot = TaskSlot { waiting, signal: signal.clone(), shared, site };
         let key = self.core.queues.tasks.insert(slot);

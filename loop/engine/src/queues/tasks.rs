@@ -4,14 +4,13 @@
 //! the loop moves to its microtask queue in order; a wake from another thread travels through the post queue. Between
 //! two wakes a future costs nothing, and it does not keep the loop alive: what it waits for does.
 
-use crate::callback::{Site, State};
+use crate::callback::{Origin, Site, State};
 use crate::key::Key;
 use crate::queues::mailbox::Mailbox;
 use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::future::Future;
-use std::panic::Location;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -202,7 +201,7 @@ pub(crate) struct Signal<S: State> {
     /// queued: acquire and release make what the waker wrote visible to that poll.
     is_posted: AtomicBool,
     mailbox: Weak<Mailbox<S>>,
-    pub(crate) at: &'static Location<'static>,
+    pub(crate) origin: Origin,
 }
 
 impl<S: State> Wake for Signal<S> {
@@ -218,7 +217,7 @@ impl<S: State> Wake for Signal<S> {
         {
             let signal = self.clone();
             // Where the loop is gone there is nothing to wake.
-            let _ = mailbox.post(self.at, Box::new(move |_| signal.arrived()));
+            let _ = mailbox.post(self.origin, Box::new(move |_| signal.arrived()));
         }
     }
 }
@@ -252,12 +251,12 @@ pub(crate) struct Begun<S: State> {
 pub(crate) fn begin<S: State, T: 'static>(
     loop_id: u64,
     mailbox: Weak<Mailbox<S>>,
-    at: &'static Location<'static>,
+    origin: Origin,
     future: impl Future<Output = T> + 'static,
 ) -> (Task<T>, Begun<S>) {
     let [is_queued, is_posted] = [false, false].map(AtomicBool::new);
     let (thread, key) = (this_thread(), OnceLock::new());
-    let signal = Arc::new(Signal { thread, loop_id, key, is_queued, is_posted, mailbox, at });
+    let signal = Arc::new(Signal { thread, loop_id, key, is_queued, is_posted, mailbox, origin });
     let waker = Waker::from(signal.clone());
     let (is_cancelled, is_done, waiter) = (Cell::new(false), Cell::new(false), Cell::new(None));
     let shared = Rc::new(Shared { is_cancelled, is_done, waiter, value: Cell::new(None) });

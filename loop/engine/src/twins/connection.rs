@@ -121,7 +121,7 @@ impl<S: 'static> Cx<'_, S> {
         let inbox = Rc::<Inbox>::default();
         let filled = Filled(inbox.clone());
         self.pause(key);
-        self.on_stream_at(at, key, Box::new(move |cx, key, event| filled.0.on_event(cx, key, event)));
+        self.on_stream_at(at.into(), key, Box::new(move |cx, key, event| filled.0.on_event(cx, key, event)));
         Some(Connection { here: self.local(), key, inbox, at, is_owned: true })
     }
 
@@ -258,7 +258,8 @@ impl<S: 'static> Local<S> {
         let at = Location::caller();
         Promise::begin(self, at, Undo::Close, move |cx, promised| {
             let own = promised.clone();
-            let begun = cx.connect_at(at, address, Box::new(move |cx, made| own.connected(cx, at, made)));
+            let begun =
+                cx.connect_at(at.into(), address, Box::new(move |cx, made| own.connected(cx, at, made)));
             begun.map_err(|error| promised.resolve(Err(error))).ok()
         })
     }
@@ -272,7 +273,8 @@ impl<S: 'static> Local<S> {
         let (at, path) = (Location::caller(), path.into());
         Promise::begin(self, at, Undo::Close, move |cx, promised| {
             let own = promised.clone();
-            let begun = cx.connect_unix_at(at, &path, Box::new(move |cx, made| own.connected(cx, at, made)));
+            let begun =
+                cx.connect_unix_at(at.into(), &path, Box::new(move |cx, made| own.connected(cx, at, made)));
             begun.map_err(|error| promised.resolve(Err(error))).ok()
         })
     }

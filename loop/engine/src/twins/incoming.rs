@@ -82,7 +82,7 @@ impl<S: 'static> Cx<'_, S> {
             cx.pause(own.get());
             filled.0.gate.arrived();
         };
-        let key = self.listen_at(at, acceptor, Box::new(accepted))?;
+        let key = self.listen_at(at.into(), acceptor, Box::new(accepted))?;
         slot.set(key);
         self.pause(key);
         Ok(Incoming { here: self.local(), key, arrivals, at })
