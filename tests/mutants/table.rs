@@ -47,12 +47,12 @@ pub const MUTANTS: &[Mutant] = &[
     ("promises before ticks", &[
         ("drain.rs",
             "        loop {\n            if !self.core.queues.ticks",
-            "        loop {\n            self.core.queues.collect_woken();\n            if !self.core.queues.microtasks.is_empty() {\n                self.drain_queue(Queue::Microtask, Self::run_microtask);\n            }\n            if !self.core.queues.ticks"),
+            "        loop {\n            if self.core.queues.has_microtasks() {\n                self.drain_queue(Queue::Microtask, Self::run_microtask);\n            }\n            if !self.core.queues.ticks"),
     ]),
     ("ticks looked at between two microtasks", &[
         ("drain.rs",
-            "Self::run_microtask);\n            }\n            let queues",
-            "{\n                    let mut has_run = false;\n                    move |cx: &mut Self| !std::mem::replace(&mut has_run, true) && cx.run_microtask()\n                });\n            }\n            let queues"),
+            "Self::run_microtask);\n            }\n            if self.core.queues.is_empty()",
+            "{\n                    let mut has_run = false;\n                    move |cx: &mut Self| !std::mem::replace(&mut has_run, true) && cx.run_microtask()\n                });\n            }\n            if self.core.queues.is_empty()"),
     ]),
     ("one queue for ticks and microtasks", &[
         ("drain.rs",
@@ -60,9 +60,9 @@ pub const MUTANTS: &[Mutant] = &[
             "self.core.queues.microtasks.push_back(Microtask::Run(site, Box::new(run)));"),
     ]),
     ("microtasks last in, first out", &[
-        ("drain.rs",
-            "queues.microtasks.pop_front()",
-            "queues.microtasks.pop_back()"),
+        ("queues/microtasks.rs",
+            "self.microtasks.pop_front()",
+            "self.microtasks.pop_back()"),
     ]),
     ("a callback that blocked lengthens the sleep", &[
         ("phases/poll.rs",

@@ -28,8 +28,7 @@ impl<S: 'static> Cx<'_, S> {
     #[inline]
     pub fn microtask(&mut self, run: impl FnOnce(&mut Cx<'_, S>) + 'static) {
         let site = self.core.site(Origin::of(&run), Kind::Microtask);
-        self.core.queues.collect_woken();
-        self.core.queues.microtasks.push_back(Microtask::Run(site, Box::new(run)));
+        self.core.queues.push_microtask(site, Box::new(run));
     }
 
     /// Empties both queues. After every callback.
@@ -53,13 +52,10 @@ impl<S: 'static> Cx<'_, S> {
                     true
                 });
             }
-            self.core.queues.collect_woken();
-            if !self.core.queues.microtasks.is_empty() {
+            if self.core.queues.has_microtasks() {
                 self.drain_queue(Queue::Microtask, Self::run_microtask);
             }
-            let queues = &mut self.core.queues;
-            queues.collect_woken();
-            if (queues.ticks.is_empty() && queues.microtasks.is_empty()) || !self.goes_on() {
+            if self.core.queues.is_empty() || !self.goes_on() {
                 break;
             }
         }
@@ -86,8 +82,7 @@ impl<S: 'static> Cx<'_, S> {
     }
 
     fn run_microtask(&mut self) -> bool {
-        self.core.queues.collect_woken();
-        match self.core.queues.microtasks.pop_front() {
+        match self.core.queues.pop_microtask() {
             Some(Microtask::Run(site, run)) => {
                 self.enter(Kind::Microtask, site, Life::UNKNOWN, run);
                 true

@@ -11,7 +11,6 @@ use crate::queues::tasks::{Begun, Task, TaskSlot, begin};
 use loopscope_probe::{HandleType, Kind, Life};
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::Context;
 
 impl<S: 'static> Cx<'_, S> {
@@ -19,7 +18,7 @@ impl<S: 'static> Cx<'_, S> {
     #[track_caller]
     pub fn spawn_local<T: 'static>(&mut self, future: impl Future<Output = T> + 'static) -> Task<T> {
         let mailbox = Arc::downgrade(&self.core.mailbox);
-        let (task, begun) = begin(self.core.queues.loop_id, mailbox, Origin::of(&future), future);
+        let (task, begun) = begin(self.core.queues.woken.clone(), mailbox, Origin::of(&future), future);
         self.start_task(begun);
         task
     }
@@ -30,7 +29,7 @@ impl<S: 'static> Cx<'_, S> {
         let waiting = Some((future, waker.clone()));
         let slot = TaskSlot { waiting, signal: signal.clone(), shared, site };
         let key = self.core.queues.tasks.insert(slot);
-        signal.key.get_or_init(|| key);
+        signal.set_key(key);
         if let Some(probe) = &mut self.core.probe {
             probe.handles(HandleType::Task, 1);
         }
@@ -39,7 +38,7 @@ impl<S: 'static> Cx<'_, S> {
 
     pub(crate) fn poll_task(&mut self, key: Key) {
         let Some(slot) = self.core.queues.tasks.get_mut(key) else { return self.run_noted_errands() };
-        slot.signal.is_queued.store(false, Ordering::Relaxed);
+        slot.signal.poll_begins();
         let (Some((mut future, waker)), site) = (slot.waiting.take(), slot.site) else { return };
         let is_cancelled = slot.shared.is_cancelled.get();
         self.core.queues.errands.poll_begins();
@@ -50,10 +49,15 @@ impl<S: 'static> Cx<'_, S> {
             cx.run_errands();
             left
         });
-        self.core.queues.errands.poll_ended();
         match (outcome.flatten(), self.core.queues.tasks.get_mut(key)) {
-            (Some(waiting), Some(slot)) => slot.waiting = Some(waiting),
-            _ => self.end_task(key),
+            (Some(waiting), Some(slot)) => {
+                slot.waiting = Some(waiting);
+                self.core.queues.errands.poll_returned();
+            }
+            _ => {
+                self.core.queues.errands.poll_ended();
+                self.end_task(key);
+            }
         }
     }
 

@@ -4,6 +4,7 @@
 
 pub(crate) mod timer_lists;
 pub(crate) mod timers;
+pub(crate) mod woken;
 
 pub(crate) mod deferred;
 pub(crate) mod hooks;
