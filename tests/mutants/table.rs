@@ -114,8 +114,8 @@ pub const MUTANTS: &[Mutant] = &[
     ]),
     ("timers in the pure order of their deadlines", &[
         ("queues/timer_lists.rs",
-            "match self.by_duration.entry(duration_ms) {",
-            "self.by_duration.remove(&duration_ms);\n        match self.by_duration.entry(duration_ms) {"),
+            "match self.by_duration.get(duration_ms) {",
+            "self.by_duration.remove(duration_ms);\n        match self.by_duration.get(duration_ms) {"),
     ]),
     ("a timer that became due in the pass runs in it", &[
         ("phases/timers.rs",
@@ -134,8 +134,8 @@ pub const MUTANTS: &[Mutant] = &[
     ]),
     ("equal deadlines last in, first out", &[
         ("queues/timer_lists.rs",
-            "        let tail = std::mem::replace(&mut list.tail, node.0);\n        match tail {\n            NIL => list.head = node.0,\n            tail => self.nodes[tail as usize].next = node.0,\n        }",
-            "        let head = std::mem::replace(&mut list.head, node.0);\n        match head {\n            NIL => list.tail = node.0,\n            head => self.nodes[head as usize].prev = node.0,\n        }"),
+            "        let tail = std::mem::replace(&mut list.tail, node.0);\n        if tail == NIL {\n            (list.head, list.forward) = (node.0, node.0);\n        } else if list.forward != tail {\n            let before = std::mem::replace(&mut list.forward, tail);\n            self.nodes[before as usize].next = tail;\n        }",
+            "        let head = std::mem::replace(&mut list.head, node.0);\n        if head == NIL {\n            (list.tail, list.forward) = (node.0, node.0);\n        } else {\n            self.nodes[head as usize].prev = node.0;\n        }"),
         ("queues/timer_lists.rs",
             "= (slot, tail, NIL);",
             "= (slot, NIL, head);"),

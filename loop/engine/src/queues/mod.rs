@@ -10,6 +10,7 @@ pub(crate) mod deferred;
 pub(crate) mod hooks;
 pub(crate) mod immediates;
 
+pub(crate) mod durations;
 pub(crate) mod errands;
 pub(crate) mod microtasks;
 pub(crate) mod tasks;
