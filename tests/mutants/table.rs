@@ -47,12 +47,12 @@ pub const MUTANTS: &[Mutant] = &[
     ("promises before ticks", &[
         ("drain.rs",
             "        loop {\n            if !self.core.queues.ticks",
-            "        loop {\n            self.core.queues.collect_woken();\n            if !self.core.queues.microtasks.is_empty() {\n                self.drain_queue(Queue::Microtask, Self::run_microtask);\n            }\n            if !self.core.queues.ticks"),
+            "        loop {\n            if self.core.queues.has_microtasks() {\n                self.drain_queue(Queue::Microtask, Self::run_microtask);\n            }\n            if !self.core.queues.ticks"),
     ]),
     ("ticks looked at between two microtasks", &[
         ("drain.rs",
-            "Self::run_microtask);\n            }\n            let queues",
-            "{\n                    let mut has_run = false;\n                    move |cx: &mut Self| !std::mem::replace(&mut has_run, true) && cx.run_microtask()\n                });\n            }\n            let queues"),
+            "Self::run_microtask);\n            }\n            if self.core.queues.is_empty()",
+            "{\n                    let mut has_run = false;\n                    move |cx: &mut Self| !std::mem::replace(&mut has_run, true) && cx.run_microtask()\n                });\n            }\n            if self.core.queues.is_empty()"),
     ]),
     ("one queue for ticks and microtasks", &[
         ("drain.rs",
@@ -60,9 +60,9 @@ pub const MUTANTS: &[Mutant] = &[
             "self.core.queues.microtasks.push_back(Microtask::Run(site, Box::new(run)));"),
     ]),
     ("microtasks last in, first out", &[
-        ("drain.rs",
-            "queues.microtasks.pop_front()",
-            "queues.microtasks.pop_back()"),
+        ("queues/microtasks.rs",
+            "self.microtasks.pop_front()",
+            "self.microtasks.pop_back()"),
     ]),
     ("a callback that blocked lengthens the sleep", &[
         ("phases/poll.rs",
@@ -114,8 +114,8 @@ pub const MUTANTS: &[Mutant] = &[
     ]),
     ("timers in the pure order of their deadlines", &[
         ("queues/timer_lists.rs",
-            "match self.by_duration.entry(duration_ms) {",
-            "self.by_duration.remove(&duration_ms);\n        match self.by_duration.entry(duration_ms) {"),
+            "match self.by_duration.get(duration_ms) {",
+            "self.by_duration.remove(duration_ms);\n        match self.by_duration.get(duration_ms) {"),
     ]),
     ("a timer that became due in the pass runs in it", &[
         ("phases/timers.rs",
@@ -134,8 +134,8 @@ pub const MUTANTS: &[Mutant] = &[
     ]),
     ("equal deadlines last in, first out", &[
         ("queues/timer_lists.rs",
-            "        let tail = std::mem::replace(&mut list.tail, node.0);\n        match tail {\n            NIL => list.head = node.0,\n            tail => self.nodes[tail as usize].next = node.0,\n        }",
-            "        let head = std::mem::replace(&mut list.head, node.0);\n        match head {\n            NIL => list.tail = node.0,\n            head => self.nodes[head as usize].prev = node.0,\n        }"),
+            "        let tail = std::mem::replace(&mut list.tail, node.0);\n        if tail == NIL {\n            (list.head, list.forward) = (node.0, node.0);\n        } else if list.forward != tail {\n            let before = std::mem::replace(&mut list.forward, tail);\n            self.nodes[before as usize].next = tail;\n        }",
+            "        let head = std::mem::replace(&mut list.head, node.0);\n        if head == NIL {\n            (list.tail, list.forward) = (node.0, node.0);\n        } else {\n            self.nodes[head as usize].prev = node.0;\n        }"),
         ("queues/timer_lists.rs",
             "= (slot, tail, NIL);",
             "= (slot, NIL, head);"),

@@ -4,11 +4,15 @@
 //! that file. Without either the table is printed. The counts are of one compiler and one target, which the file names;
 //! with others there is nothing to compare, and the check says so and ends with 77.
 
-use loopscope_loop::{Cx, Key, Loop, Mode, StreamEvent};
+use futures_io::{AsyncRead, AsyncWrite};
+use loopscope_loop::{Connection, Cx, Key, Loop, Mode, StreamEvent};
 use loopscope_probe::{Kind, Life, Phase, Probe, Writer, site, spans};
+use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
+use std::pin::Pin;
 use std::process::{Command, ExitCode};
+use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -42,6 +46,8 @@ const CASES: &[(&str, Work)] = &[
     ("message, one a poll, probe on", |ops| run(true, ops, |cx, _| bounce(cx, 1))),
     ("message, ten a poll, probe off", |ops| run(false, ops, |cx, _| bounce(cx, 10))),
     ("message, ten a poll, probe on", |ops| run(true, ops, |cx, _| bounce(cx, 10))),
+    ("message between futures, probe off", |ops| run(false, ops, |cx, ops| converse(cx, ops, by_promises))),
+    ("message by futures-io, probe off", |ops| run(false, ops, |cx, ops| converse(cx, ops, by_traits))),
 ];
 
 /// Operations of the shorter run; the longer one does twice as many, and the difference leaves out what begins and ends.
@@ -317,6 +323,49 @@ fn send_back(cx: &mut Cx<'_, Left>, stream: Key) {
         }
         cx.write(stream, bytes).expect("nothing is queued");
     });
+}
+
+/// A message on one connection, which both ends send back, each in a future.
+fn converse<F: Future<Output = ()> + 'static>(
+    cx: &mut Cx<'_, Left>,
+    ops: u64,
+    send_back: fn(Connection<Left>, Rc<Cell<u64>>) -> F,
+) {
+    let incoming = cx.incoming(([127, 0, 0, 1], 0).into()).expect("a free port");
+    let address = cx.local_addr(incoming.key()).expect("a listener has an address");
+    let left = Rc::new(Cell::new(ops));
+    let own = left.clone();
+    cx.spawn_async(move |_| async move {
+        let connection = incoming.accept().await.expect("accept works");
+        drop(incoming);
+        send_back(connection, own).await;
+    });
+    cx.spawn_async(move |here| async move {
+        let connection = here.connect(address).await.expect("the listener is there");
+        connection.write([b'x'; 64]).await.expect("nothing is queued");
+        send_back(connection, left).await;
+    });
+}
+
+async fn by_promises(connection: Connection<Left>, left: Rc<Cell<u64>>) {
+    let mut buffer = [0; 64];
+    while let Ok(count @ 1..) = connection.read(&mut buffer).await
+        && left.replace(left.get().saturating_sub(1)) > 1
+    {
+        connection.write(&buffer[..count]).await.expect("nothing is queued");
+    }
+}
+
+async fn by_traits(mut connection: Connection<Left>, left: Rc<Cell<u64>>) {
+    let mut buffer = [0; 64];
+    while let Ok(count @ 1..) =
+        poll_fn(|cx| AsyncRead::poll_read(Pin::new(&mut connection), cx, &mut buffer)).await
+        && left.replace(left.get().saturating_sub(1)) > 1
+    {
+        let written = poll_fn(|cx| Pin::new(&mut connection).poll_write(cx, &buffer[..count])).await;
+        written.expect("nothing is queued");
+        poll_fn(|cx| Pin::new(&mut connection).poll_flush(cx)).await.expect("nothing is queued");
+    }
 }
 
 fn is_over(cx: &mut Cx<'_, Left>) -> bool {

@@ -23,6 +23,46 @@ pub(crate) type Once<S> = Box<dyn FnOnce(&mut <S as State>::Cx<'_>)>;
 /// A callback that runs again and again. It is taken out of its slot while it runs, so that it may close itself.
 pub(crate) type Many<S> = Box<dyn FnMut(&mut <S as State>::Cx<'_>)>;
 
+/// Where a callback is registered, and what it is: what its site is found and named by.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Origin {
+    pub(crate) at: &'static Location<'static>,
+    /// The name of the callback's type, which holds that of its function; empty where it is not known.
+    pub(crate) type_name: &'static str,
+}
+
+impl Origin {
+    /// Where this function's caller was called, with this callback.
+    #[track_caller]
+    #[inline(always)]
+    pub(crate) fn of<F>(callback: &F) -> Origin {
+        Origin::with(Location::caller(), callback)
+    }
+
+    /// This place, with this callback.
+    #[inline(always)]
+    pub(crate) fn with<F>(at: &'static Location<'static>, _callback: &F) -> Origin {
+        Origin { at, type_name: std::any::type_name::<F>() }
+    }
+
+    /// Returns what tells this from other places and callbacks: two addresses of static data.
+    #[inline(always)]
+    pub(crate) fn address(self) -> (usize, usize) {
+        let function = match self.type_name {
+            "" => 0,
+            known => known.as_ptr() as usize,
+        };
+        (std::ptr::from_ref(self.at) as usize, function)
+    }
+}
+
+impl From<&'static Location<'static>> for Origin {
+    /// A place without a callback of the program's, such as that of an awaited promise.
+    fn from(at: &'static Location<'static>) -> Origin {
+        Origin { at, type_name: "" }
+    }
+}
+
 /// Where a callback was registered, and the number that the probe knows it by.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Site {

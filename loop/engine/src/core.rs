@@ -1,7 +1,7 @@
 //! What a loop owns, apart from the user's state: the queues of all phases, the slots, the clock, the probe.
 
 use crate::bell::Bell;
-use crate::callback::{Halt, Many, Once, PanicPolicy, Site};
+use crate::callback::{Halt, Many, Once, Origin, PanicPolicy, Site};
 use crate::clock::LoopClock;
 use crate::handles::adopt::Adopted;
 use crate::handles::child::ChildProcess;
@@ -137,12 +137,13 @@ impl<S: 'static> What<S> {
 impl<S: 'static> Core<S> {
     /// Finds the site of a registration.
     #[inline]
-    pub(crate) fn site(&mut self, at: &'static Location<'static>, kind: Kind) -> Site {
+    pub(crate) fn site(&mut self, origin: impl Into<Origin>, kind: Kind) -> Site {
+        let origin = origin.into();
         let id = match &mut self.probe {
-            Some(probe) => self.sites.find(probe, at, kind),
+            Some(probe) => self.sites.find(probe, origin, kind),
             None => SiteId::NONE,
         };
-        Site { at, id }
+        Site { at: origin.at, id }
     }
 
     /// Stores something new, referenced, and counts it.

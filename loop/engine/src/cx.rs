@@ -3,16 +3,16 @@
 //! Registration is spread over the files of the phases and operations: timers, immediates, streams and so on each add
 //! their methods.
 
-use crate::callback::{Once, State};
+use crate::callback::{Once, Origin, State};
 use crate::core::Core;
 use loopscope_probe::{Kind, Phase};
-use std::panic::Location;
 use std::time::Duration;
 
 /// The loop as a callback sees it, with the user's state beside it.
 ///
-/// Every method that registers something remembers its caller's place in the source: that names the callback in
-/// metrics and flamegraphs. Every method that takes a [`Key`](crate::Key) does nothing and returns `false` or `None` where the key
+/// Every method that registers something remembers the callback's function and its caller's place in the source: they
+/// name the callback in metrics and flamegraphs, as `expire (src/main.rs:30)`. A closure goes by the function that it
+/// stands in, a pointer or a box by the place alone; [`Cx::name`] gives another name. Every method that takes a [`Key`](crate::Key) does nothing and returns `false` or `None` where the key
 /// is stale.
 pub struct Cx<'a, S: 'static = ()> {
     /// The state that the loop was built with.
@@ -50,11 +50,11 @@ impl<S: 'static> Cx<'_, S> {
     /// `process.once('beforeExit')`. It does not run after [`Cx::stop`].
     #[track_caller]
     pub fn before_exit(&mut self, run: impl FnOnce(&mut Cx<'_, S>) + 'static) {
-        self.before_exit_at(Location::caller(), Box::new(run));
+        self.before_exit_at(Origin::of(&run), Box::new(run));
     }
 
-    fn before_exit_at(&mut self, at: &'static Location<'static>, run: Once<S>) {
-        let site = self.core.site(at, Kind::Other);
+    fn before_exit_at(&mut self, origin: Origin, run: Once<S>) {
+        let site = self.core.site(origin, Kind::Other);
         self.core.before_exit.push_back((site, run));
     }
 }

@@ -6,10 +6,10 @@
 //! # Source
 //! `processTicksAndRejections` in `lib/internal/process/task_queues.js` of Node v20.
 
+use crate::callback::Origin;
 use crate::cx::Cx;
 use crate::queues::microtasks::Microtask;
 use loopscope_probe::{Kind, Life, Queue};
-use std::panic::Location;
 
 /// How many drained jobs lie between two looks at the queue's depth.
 const DEPTH_STRIDE: u64 = 1024;
@@ -19,7 +19,7 @@ impl<S: 'static> Cx<'_, S> {
     #[track_caller]
     #[inline]
     pub fn next_tick(&mut self, run: impl FnOnce(&mut Cx<'_, S>) + 'static) {
-        let site = self.core.site(Location::caller(), Kind::Tick);
+        let site = self.core.site(Origin::of(&run), Kind::Tick);
         self.core.queues.ticks.push_back((site, Box::new(run)));
     }
 
@@ -27,9 +27,8 @@ impl<S: 'static> Cx<'_, S> {
     #[track_caller]
     #[inline]
     pub fn microtask(&mut self, run: impl FnOnce(&mut Cx<'_, S>) + 'static) {
-        let site = self.core.site(Location::caller(), Kind::Microtask);
-        self.core.queues.collect_woken();
-        self.core.queues.microtasks.push_back(Microtask::Run(site, Box::new(run)));
+        let site = self.core.site(Origin::of(&run), Kind::Microtask);
+        self.core.queues.push_microtask(site, Box::new(run));
     }
 
     /// Empties both queues. After every callback.
@@ -53,13 +52,10 @@ impl<S: 'static> Cx<'_, S> {
                     true
                 });
             }
-            self.core.queues.collect_woken();
-            if !self.core.queues.microtasks.is_empty() {
+            if self.core.queues.has_microtasks() {
                 self.drain_queue(Queue::Microtask, Self::run_microtask);
             }
-            let queues = &mut self.core.queues;
-            queues.collect_woken();
-            if (queues.ticks.is_empty() && queues.microtasks.is_empty()) || !self.goes_on() {
+            if self.core.queues.is_empty() || !self.goes_on() {
                 break;
             }
         }
@@ -86,8 +82,7 @@ impl<S: 'static> Cx<'_, S> {
     }
 
     fn run_microtask(&mut self) -> bool {
-        self.core.queues.collect_woken();
-        match self.core.queues.microtasks.pop_front() {
+        match self.core.queues.pop_microtask() {
             Some(Microtask::Run(site, run)) => {
                 self.enter(Kind::Microtask, site, Life::UNKNOWN, run);
                 true

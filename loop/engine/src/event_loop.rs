@@ -1,16 +1,17 @@
 //! The loop as its owner sees it: build it, give it a main script, run it.
 
-use crate::callback::{Halt, Site};
+use crate::callback::{Halt, Origin, Site};
 use crate::core::Core;
 use crate::cx::Cx;
 use crate::operations::post::Post;
 use crate::phases::run::Mode;
-use crate::queues::tasks;
+use crate::queues::woken::Woken;
 use crate::simulate;
 use loopscope_probe::{Kind, Life, Page, Phase};
 use std::fmt;
 use std::io;
-use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// An event loop with a state of the user's own. It stays on the thread that built it.
@@ -46,18 +47,18 @@ impl<S: 'static> Drop for Teardown<S> {
     }
 }
 
-/// Ends the noting of wakes on this thread.
-struct Wakes(u64);
+/// Ends the noting of wakes.
+struct Wakes(Arc<Woken>);
 
 impl Drop for Wakes {
     fn drop(&mut self) {
-        tasks::forget_loop(self.0);
+        self.0.close();
     }
 }
 
 impl<S: 'static> Loop<S> {
     pub(crate) fn assemble(state: S, core: Core<S>) -> Self {
-        let wakes = Wakes(core.queues.loop_id);
+        let wakes = Wakes(core.queues.woken.clone());
         Loop { state, core: Teardown(Box::new(core)), _wakes: wakes }
     }
 
@@ -72,10 +73,10 @@ impl<S: 'static> Loop<S> {
     /// [`PanicPolicy::Propagate`](crate::PanicPolicy::Propagate).
     #[track_caller]
     pub fn main<R>(&mut self, f: impl FnOnce(&mut Cx<'_, S>) -> R) -> R {
-        let at = Location::caller();
+        let origin = Origin::of(&f);
         let result = self.session(|cx| {
             cx.core.enter_phase(Phase::MAIN);
-            let site = cx.core.site(at, Kind::Other);
+            let site = cx.core.site(origin, Kind::Other);
             let result = cx.enter_main(site, f);
             cx.drain();
             result
@@ -169,7 +170,7 @@ impl<S: 'static> Loop<S> {
     /// themselves and then [run](Loop::run) it in [`Mode::NoWait`]. Zero, too, where nothing keeps the loop alive.
     pub fn backend_timeout(&self) -> Option<Duration> {
         let core = &self.core.0;
-        match core.bell.has_any() || tasks::has_woken_of(core.queues.loop_id) {
+        match core.bell.has_any() || core.queues.woken.len() > 0 {
             true => Some(Duration::ZERO),
             false => core.backend_timeout(core.clock.peek_ns()),
         }

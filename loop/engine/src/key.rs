@@ -57,6 +57,18 @@ impl Key {
         is_timer.then_some((self.slot & !TIMER, self.generation))
     }
 
+    /// Returns the whole key as one word; never 0, but for [`Key::NOBODY`].
+    #[inline]
+    pub(crate) fn packed(self) -> u64 {
+        u64::from(self.slot) << 32 | u64::from(self.generation)
+    }
+
+    /// Takes back [`Key::packed`].
+    #[inline]
+    pub(crate) fn of_packed(word: u64) -> Key {
+        Key { slot: (word >> 32) as u32, generation: word as u32 }
+    }
+
     /// Packs the key into a number that the operating system carries along with a source.
     pub(crate) fn token(self) -> usize {
         self.slot as usize | (self.generation as usize) << TOKEN_SLOT_BITS

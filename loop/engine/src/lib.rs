@@ -1,8 +1,8 @@
 //! Node's event loop in Rust, on mio, with a probe in it that says what it is doing.
 //!
 //! Callbacks run in the exact order of Node.js v20: phases, timer lists, immediates, close callbacks, and after every
-//! callback the nextTick queue and then the microtask queue. Each entry into user code is stamped and named by the
-//! place where it was registered, for about 15 ns; the page that this fills is read by an agent, which this crate does
+//! callback the nextTick queue and then the microtask queue. Each entry into user code is stamped and named by its
+//! function and the place where it was registered, for about 15 ns; the page that this fills is read by an agent, which this crate does
 //! not know.
 //!
 //! ```text
@@ -80,6 +80,7 @@ mod callback;
 mod clock;
 mod description;
 mod error;
+mod function_name;
 mod key;
 mod sites;
 

@@ -3,15 +3,14 @@
 //! Each poll is one microtask. What a future asks for while it is polled is done when that poll returns, inside the same
 //! microtask; what is asked elsewhere is done by a microtask of its own.
 
+use crate::callback::Origin;
 use crate::cx::Cx;
 use crate::key::Key;
 use crate::queues::errands::Errand;
 use crate::queues::tasks::{Begun, Task, TaskSlot, begin};
 use loopscope_probe::{HandleType, Kind, Life};
 use std::future::Future;
-use std::panic::Location;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::Context;
 
 impl<S: 'static> Cx<'_, S> {
@@ -19,18 +18,18 @@ impl<S: 'static> Cx<'_, S> {
     #[track_caller]
     pub fn spawn_local<T: 'static>(&mut self, future: impl Future<Output = T> + 'static) -> Task<T> {
         let mailbox = Arc::downgrade(&self.core.mailbox);
-        let (task, begun) = begin(self.core.queues.loop_id, mailbox, Location::caller(), future);
+        let (task, begun) = begin(self.core.queues.woken.clone(), mailbox, Origin::of(&future), future);
         self.start_task(begun);
         task
     }
 
     pub(crate) fn start_task(&mut self, begun: Begun<S>) {
         let Begun { future, signal, waker, shared } = begun;
-        let site = self.core.site(signal.at, Kind::Microtask);
+        let site = self.core.site(signal.origin, Kind::Microtask);
         let waiting = Some((future, waker.clone()));
         let slot = TaskSlot { waiting, signal: signal.clone(), shared, site };
         let key = self.core.queues.tasks.insert(slot);
-        signal.key.get_or_init(|| key);
+        signal.set_key(key);
         if let Some(probe) = &mut self.core.probe {
             probe.handles(HandleType::Task, 1);
         }
@@ -39,7 +38,7 @@ impl<S: 'static> Cx<'_, S> {
 
     pub(crate) fn poll_task(&mut self, key: Key) {
         let Some(slot) = self.core.queues.tasks.get_mut(key) else { return self.run_noted_errands() };
-        slot.signal.is_queued.store(false, Ordering::Relaxed);
+        slot.signal.poll_begins();
         let (Some((mut future, waker)), site) = (slot.waiting.take(), slot.site) else { return };
         let is_cancelled = slot.shared.is_cancelled.get();
         self.core.queues.errands.poll_begins();
@@ -50,10 +49,15 @@ impl<S: 'static> Cx<'_, S> {
             cx.run_errands();
             left
         });
-        self.core.queues.errands.poll_ended();
         match (outcome.flatten(), self.core.queues.tasks.get_mut(key)) {
-            (Some(waiting), Some(slot)) => slot.waiting = Some(waiting),
-            _ => self.end_task(key),
+            (Some(waiting), Some(slot)) => {
+                slot.waiting = Some(waiting);
+                self.core.queues.errands.poll_returned();
+            }
+            _ => {
+                self.core.queues.errands.poll_ended();
+                self.end_task(key);
+            }
         }
     }
 

@@ -221,6 +221,68 @@ fn sites_are_named_by_their_place_or_by_the_program() {
     assert!(site(&|site| site.name == "refresh the cache" && site.kind == Kind::Timer).is_some());
 }
 
+fn expire(_: &mut Cx<'_>) {}
+
+fn evict(_: &mut Cx<'_>) {}
+
+/// Registers at one place whatever it is given.
+fn after_a_while(cx: &mut Cx<'_>, run: impl FnOnce(&mut Cx<'_>) + 'static) {
+    cx.after(ms(1), run);
+}
+
+struct Cache;
+
+impl Cache {
+    fn warm(&self, cx: &mut Cx<'_>) {
+        cx.immediate(|_| {});
+    }
+}
+
+#[test]
+fn callbacks_are_named_by_their_function() {
+    async fn serve() {}
+    let (first, last) = (line!() + 2, line!() + 10);
+    let values = profile(|cx| {
+        cx.after(ms(1), expire);
+        cx.after(ms(1), |_| {});
+        cx.after(ms(1), expire as fn(&mut Cx<'_>));
+        cx.immediate(Box::new(expire) as Box<dyn FnOnce(&mut Cx<'_>)>);
+        cx.work(|| (), |_, _| {});
+        cx.spawn_local(serve());
+        cx.spawn_async(|here| async move { here.sleep(ms(1)).await });
+        Cache.warm(cx);
+    });
+    let of = |line: u32| values.sites.iter().filter(move |site| site.line == line && site.line <= last);
+    let names = |line| of(line).map(|site| site.name.as_str()).collect::<Vec<_>>();
+    let this = "callbacks_are_named_by_their_function";
+    let told: Vec<_> = (first..first + 7).map(names).collect();
+    let unnamed = [""];
+    assert_eq!(told[0], ["expire"]);
+    assert_eq!(told[1], [this]);
+    assert_eq!([&told[2], &told[3]], [&unnamed, &unnamed], "pointers and boxes do not tell theirs");
+    assert_eq!([&told[4], &told[5]], [&[this], &["serve"]]);
+    assert_eq!(told[6], [this, ""], "the timer behind a promise is the loop's own");
+    assert_eq!(of(first).next().unwrap().label(), format!("expire (loop/engine/tests/probe.rs:{first})"));
+    assert!(values.sites.iter().any(|site| site.name == "Cache::warm"), "{:?}", values.sites);
+}
+
+#[test]
+fn two_functions_at_one_place_are_two_sites_and_two_closures_of_one_function_are_two() {
+    let values = profile(|cx| {
+        after_a_while(cx, expire);
+        after_a_while(cx, evict);
+        after_a_while(cx, evict);
+        cx.after(ms(1), |_| {});
+        cx.after(ms(1), |_| {});
+    });
+    let timers = || values.sites.iter().filter(|site| site.kind == Kind::Timer);
+    let named = |name: &str| timers().filter(|site| site.name == name).count();
+    assert_eq!(["expire", "evict"].map(named), [1, 1]);
+    let this = "two_functions_at_one_place_are_two_sites_and_two_closures_of_one_function_are_two";
+    // A page has room for 64 bytes of a name.
+    assert_eq!(named(&this[..64]), 2);
+}
+
 #[test]
 fn a_panic_is_counted_under_its_kind() {
     let mut event_loop = Loop::builder(()).virtual_time().build().unwrap();

@@ -189,6 +189,34 @@ pub(crate) fn load_text<Owner>(words: &[Word<Owner>]) -> String {
     }
 }
 
+/// What a site is found by, without a look at a string: addresses of static data, and its kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct SiteAddress {
+    place: usize,
+    /// 0 where the function is not known.
+    function: usize,
+    kind: Kind,
+}
+
+impl SiteAddress {
+    #[inline]
+    pub(crate) fn of(place: usize, kind: Kind) -> SiteAddress {
+        SiteAddress { place, function: 0, kind }
+    }
+
+    #[inline]
+    pub(crate) fn of_function(at: &'static Location<'static>, function: &'static str, kind: Kind) -> Self {
+        let function = if function.is_empty() { 0 } else { function.as_ptr() as usize };
+        SiteAddress { place: std::ptr::from_ref(at) as usize, function, kind }
+    }
+
+    /// Locations are static data, eight bytes aligned and a few words long; the names of functions are not aligned.
+    #[inline]
+    fn recent_index(self) -> usize {
+        (self.place / 8 ^ self.function) % RECENT
+    }
+}
+
 /// How many recently found sites are remembered by address alone.
 const RECENT: usize = 256;
 
@@ -196,8 +224,8 @@ const RECENT: usize = 256;
 #[derive(Debug)]
 pub(crate) struct SiteIndex {
     /// Direct-mapped by the location's address: registrations repeat, and this answers without the hash map.
-    recent: Box<[(usize, Kind, SiteId); RECENT]>,
-    by_location: HashMap<(usize, Kind), SiteId, std::hash::BuildHasherDefault<AddressHasher>>,
+    recent: Box<[(SiteAddress, SiteId); RECENT]>,
+    by_location: HashMap<SiteAddress, SiteId, std::hash::BuildHasherDefault<AddressHasher>>,
     by_value: HashMap<Site, SiteId>,
 }
 
@@ -208,7 +236,7 @@ impl SiteIndex {
         let other = Site { name: "(other)".to_owned(), ..unknown_site() };
         table.write(pen, SiteId::OTHER, &other);
         table.length.publish(pen, 1);
-        let recent = Box::new([(0, Kind::Other, SiteId::NONE); RECENT]);
+        let recent = Box::new([(SiteAddress::of(0, Kind::Other), SiteId::NONE); RECENT]);
         SiteIndex { recent, by_location: HashMap::default(), by_value: HashMap::new() }
     }
 
@@ -222,7 +250,7 @@ impl SiteIndex {
         kind: Kind,
     ) -> SiteId {
         let address = std::ptr::from_ref(at) as usize;
-        self.addressed(pen, table, (address, kind), || site_at(at, kind, ""))
+        self.addressed(pen, table, SiteAddress::of(address, kind), || site_at(at, kind, ""))
     }
 
     /// Finds the site that stands for an address, or makes it.
@@ -231,34 +259,33 @@ impl SiteIndex {
         &mut self,
         pen: &Pen<LoopOwned>,
         table: &SiteTable,
-        (address, kind): (usize, Kind),
+        address: SiteAddress,
         make: impl FnOnce() -> Site,
     ) -> SiteId {
-        // Locations are static data, eight bytes aligned and a few words long.
-        let (known, known_kind, id) = self.recent[address / 8 % RECENT];
-        if known == address && known_kind == kind {
+        let (known, id) = self.recent[address.recent_index()];
+        if known == address {
             return id;
         }
-        self.search(pen, table, (address, kind), make)
+        self.search(pen, table, address, make)
     }
 
     fn search(
         &mut self,
         pen: &Pen<LoopOwned>,
         table: &SiteTable,
-        (address, kind): (usize, Kind),
+        address: SiteAddress,
         make: impl FnOnce() -> Site,
     ) -> SiteId {
-        let id = match self.by_location.get(&(address, kind)) {
+        let id = match self.by_location.get(&address) {
             Some(id) => *id,
             None => {
                 // The same place may have several `Location`s (one per codegen unit), so the value decides.
                 let id = self.intern(pen, table, make());
-                self.by_location.insert((address, kind), id);
+                self.by_location.insert(address, id);
                 id
             }
         };
-        self.recent[address / 8 % RECENT] = (address, kind, id);
+        self.recent[address.recent_index()] = (address, id);
         id
     }
 

@@ -25,6 +25,25 @@ fn one_place_has_one_number_per_kind() {
     assert!(site.file.ends_with("site_tests.rs"));
 }
 
+#[test]
+fn functions_at_one_place_are_told_apart_by_address_and_put_together_by_name() {
+    let (table, pen) = (table(), Pen::mint());
+    let mut index = SiteIndex::new(&pen, &table);
+    let here = Location::caller();
+    let mut find = |function: &'static str, name: &str| {
+        let address = SiteAddress::of_function(here, function, Kind::Timer);
+        index.addressed(&pen, &table, address, || site_at(here, Kind::Timer, name))
+    };
+    let expire = find("app::expire", "expire");
+    assert_eq!(find("app::expire", "is not asked again"), expire);
+    let evict = find("app::evict", "evict");
+    assert_ne!(evict, expire);
+    assert_eq!(find("a copy of app::evict", "evict"), evict);
+    let unnamed = find("", "");
+    assert!(![expire, evict].contains(&unnamed));
+    assert_eq!(table.read_one(expire).unwrap().name, "expire");
+}
+
 // Not under Miri, which checks all twelve thousand words of the table again at each of five hundred calls.
 #[cfg(not(miri))]
 #[test]

@@ -6,7 +6,7 @@
 use crate::clock::{Clock, Ticks};
 use crate::memory::{Memory, PageRef};
 use crate::paths::{PathId, PathIndex};
-use crate::site::{Site, SiteId, SiteIndex};
+use crate::site::{Site, SiteAddress, SiteId, SiteIndex};
 use crate::word::{LoopOwned, Pen};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -187,7 +187,12 @@ pub fn site(name: &str, file: &str, line: u32) -> Option<SiteId> {
 pub fn addressed_site(address: usize, make: impl FnOnce() -> Site) -> Option<SiteId> {
     with_current(|track| {
         let mut sites = track.sites.try_borrow_mut().ok()?;
-        Some(sites.addressed(&track.pen, &track.page.sites, (address, crate::kind::Kind::Span), make))
+        Some(sites.addressed(
+            &track.pen,
+            &track.page.sites,
+            SiteAddress::of(address, crate::kind::Kind::Span),
+            make,
+        ))
     })
 }
 

@@ -360,7 +360,7 @@ pub static LABELS: &[(&str, &str, &str)] = &[
     (
         "site",
         "50 a loop or runtime, 200 a process",
-        "where the callback was registered; the rest is `_other`",
+        "the callback's function and where it was registered; the rest is `_other`",
     ),
     ("result", "4", "`ok`, `failed`, `dropped`, `rate_limited`"),
     ("outcome", "3", "`ok`, `error`, `cancelled`"),

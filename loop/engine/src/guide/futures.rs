@@ -71,6 +71,12 @@
 //!   [`Connection::into_key`](crate::Connection::into_key).
 //! - Wakers work from any thread; channels, `async` locks and `select` of other crates do, too.
 //!
+//! # Protocols of other libraries
+//! With the feature `futures-io` a connection is an `AsyncRead` and an `AsyncWrite`, and an [`Incoming`](crate::Incoming) a
+//! `Stream`: what is written against these traits runs on this loop, such as TLS by `futures-rustls`, or hyper behind a
+//! page of code. `examples/https.rs` has both. A write takes its bytes at once there, and `flush` waits until the kernel has
+//! them; a read that was asked for keeps the loop alive until something comes, also where its future was dropped.
+//!
 //! # What it costs
 //! An operation is its callback, two small allocations and one more poll. A future by itself keeps no loop alive: what
 //! it waits for does.

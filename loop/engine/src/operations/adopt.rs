@@ -5,6 +5,7 @@
 //! something, so read until it would block, or ask for another turn with [`Cx::again`], which lets the others have
 //! theirs in between.
 
+use crate::callback::Origin;
 use crate::core::What;
 use crate::cx::Cx;
 use crate::handles::adopt::{Adopted, AnySource, OnReady, Readiness};
@@ -14,7 +15,6 @@ use loopscope_probe::{Kind, Life};
 use mio::Interest;
 use mio::event::Source;
 use std::io;
-use std::panic::Location;
 
 impl<S: 'static> Cx<'_, S> {
     /// Watches a source and runs the callback when it is ready. It keeps the loop alive until it is closed or
@@ -50,18 +50,18 @@ impl<S: 'static> Cx<'_, S> {
         interest: Interest,
         run: impl FnMut(&mut Cx<'_, S>, Key, Readiness) + 'static,
     ) -> io::Result<Key> {
-        self.adopt_at(Location::caller(), Box::new(source), interest, Box::new(run))
+        self.adopt_at(Origin::of(&run), Box::new(source), interest, Box::new(run))
     }
 
     fn adopt_at(
         &mut self,
-        at: &'static Location<'static>,
+        origin: Origin,
         source: Box<dyn AnySource>,
         interest: Interest,
         run: OnReady<S>,
     ) -> io::Result<Key> {
         self.core.registry()?;
-        let site = self.core.site(at, Kind::IoRead);
+        let site = self.core.site(origin, Kind::IoRead);
         let adopted = Adopted::<S> { source, edges: Edges::default(), run: Some(run) };
         let key = self.core.insert(site, What::Adopted(Box::new(adopted)));
         self.core.referenced += 1;

@@ -7,6 +7,7 @@
 //! # Source
 //! `uv_spawn` and `uv__wait_children` in `src/unix/process.c` of libuv 1.46.
 
+use crate::callback::Origin;
 use crate::core::{Core, What};
 use crate::cx::Cx;
 use crate::handles::child::{Child, ChildProcess, OnExit, adopt_orphan, reap_orphans};
@@ -52,22 +53,17 @@ impl<S: 'static> Cx<'_, S> {
         command: &mut Command,
         run: impl FnOnce(&mut Cx<'_, S>, io::Result<ExitStatus>) + 'static,
     ) -> io::Result<Child> {
-        self.spawn_child(Location::caller(), command, Box::new(run))
+        self.spawn_child(Origin::of(&run), command, Box::new(run))
     }
 
-    fn spawn_child(
-        &mut self,
-        at: &'static Location<'static>,
-        command: &mut Command,
-        run: OnExit<S>,
-    ) -> io::Result<Child> {
+    fn spawn_child(&mut self, origin: Origin, command: &mut Command, run: OnExit<S>) -> io::Result<Child> {
         self.core.registry()?;
         // First the signal, so that the end of the shortest child is not missed.
         self.core.watch_signal(SIGCHLD)?;
         reap_orphans();
         let mut process = command.spawn()?;
         let pid = process.id();
-        let streams = match self.open_stdio(at, &mut process) {
+        let streams = match self.open_stdio(origin.at, &mut process) {
             Ok(streams) => streams,
             Err(error) => {
                 let _ = process.kill();
@@ -75,7 +71,7 @@ impl<S: 'static> Cx<'_, S> {
                 return Err(error);
             }
         };
-        let site = self.core.site(at, Kind::Child);
+        let site = self.core.site(origin, Kind::Child);
         let child = ChildProcess::<S> { process: Some(process), run: Some(run) };
         let key = self.core.insert(site, What::Child(Box::new(child)));
         self.core.referenced += 1;

@@ -4,7 +4,7 @@
 //! `uv__stream_connect` in `src/unix/stream.c` of libuv 1.46. On Linux a refused connection to a local port is seen in
 //! the poll phase, as there.
 
-use crate::callback::{Once, Site};
+use crate::callback::{Once, Origin, Site};
 use crate::core::{Core, What};
 use crate::cx::Cx;
 use crate::handles::stream::{OnConnect, Stream};
@@ -17,7 +17,6 @@ use mio::Interest;
 use mio::net::{TcpStream, UnixStream};
 use std::io;
 use std::net::SocketAddr;
-use std::panic::Location;
 use std::path::Path;
 
 impl<S: 'static> Cx<'_, S> {
@@ -33,7 +32,7 @@ impl<S: 'static> Cx<'_, S> {
         address: SocketAddr,
         run: impl FnOnce(&mut Cx<'_, S>, io::Result<Key>) + 'static,
     ) -> io::Result<Key> {
-        self.connect_at(Location::caller(), address, Box::new(run))
+        self.connect_at(Origin::of(&run), address, Box::new(run))
     }
 
     /// Like [`Cx::connect`] for a Unix-domain socket. Every failure arrives as the callback: that of a missing file in
@@ -47,17 +46,17 @@ impl<S: 'static> Cx<'_, S> {
         path: impl AsRef<Path>,
         run: impl FnOnce(&mut Cx<'_, S>, io::Result<Key>) + 'static,
     ) -> io::Result<Key> {
-        self.connect_unix_at(Location::caller(), path.as_ref(), Box::new(run))
+        self.connect_unix_at(Origin::of(&run), path.as_ref(), Box::new(run))
     }
 
     pub(crate) fn connect_unix_at(
         &mut self,
-        at: &'static Location<'static>,
+        origin: Origin,
         path: &Path,
         run: OnConnect<S>,
     ) -> io::Result<Key> {
         self.core.registry()?;
-        let site = self.core.site(at, Kind::Connect);
+        let site = self.core.site(origin, Kind::Connect);
         match UnixStream::connect(path) {
             Ok(socket) => self.begin_connect(site, Transport::Unix(socket), run),
             Err(error) => Ok(self.core.defer_failure(site, run, error)),
@@ -66,12 +65,12 @@ impl<S: 'static> Cx<'_, S> {
 
     pub(crate) fn connect_at(
         &mut self,
-        at: &'static Location<'static>,
+        origin: Origin,
         address: SocketAddr,
         run: OnConnect<S>,
     ) -> io::Result<Key> {
         self.core.registry()?;
-        let site = self.core.site(at, Kind::Connect);
+        let site = self.core.site(origin, Kind::Connect);
         match TcpStream::connect(address) {
             Ok(socket) => self.begin_connect(site, Transport::Tcp(socket), run),
             Err(error) if is_of_one_connection(&error) => Ok(self.core.defer_failure(site, run, error)),

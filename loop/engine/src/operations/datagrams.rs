@@ -6,6 +6,7 @@
 //! # Source
 //! `src/unix/udp.c` of libuv 1.46. A message that was cut is found by `MSG_TRUNC`, as there.
 
+use crate::callback::Origin;
 use crate::core::{Core, What};
 use crate::cx::Cx;
 use crate::handles::datagram::{Datagram, DatagramEvent, DatagramSocket, OnDatagram};
@@ -16,7 +17,6 @@ use loopscope_probe::{Kind, Life};
 use mio::Interest;
 use std::io;
 use std::net::SocketAddr;
-use std::panic::Location;
 use std::path::Path;
 
 /// Datagrams that a turn receives or sends at most.
@@ -38,7 +38,7 @@ impl<S: 'static> Cx<'_, S> {
     ) -> io::Result<Key> {
         self.core.registry()?;
         let socket = Socket::Udp(mio::net::UdpSocket::bind(address)?);
-        self.open_datagram(Location::caller(), socket, Box::new(run))
+        self.open_datagram(Origin::of(&run), socket, Box::new(run))
     }
 
     /// Receives on a UDP socket that the program made, with options of its own.
@@ -54,7 +54,7 @@ impl<S: 'static> Cx<'_, S> {
         self.core.registry()?;
         socket.set_nonblocking(true)?;
         let socket = Socket::Udp(mio::net::UdpSocket::from_std(socket));
-        self.open_datagram(Location::caller(), socket, Box::new(run))
+        self.open_datagram(Origin::of(&run), socket, Box::new(run))
     }
 
     /// Makes a Unix-domain datagram socket and receives on it; without a path it can be answered only over a
@@ -70,16 +70,11 @@ impl<S: 'static> Cx<'_, S> {
     ) -> io::Result<Key> {
         self.core.registry()?;
         let socket = Socket::unix(path)?;
-        self.open_datagram(Location::caller(), socket, Box::new(run))
+        self.open_datagram(Origin::of(&run), socket, Box::new(run))
     }
 
-    fn open_datagram(
-        &mut self,
-        at: &'static Location<'static>,
-        socket: Socket,
-        run: OnDatagram<S>,
-    ) -> io::Result<Key> {
-        let site = self.core.site(at, Kind::IoRead);
+    fn open_datagram(&mut self, origin: Origin, socket: Socket, run: OnDatagram<S>) -> io::Result<Key> {
+        let site = self.core.site(origin, Kind::IoRead);
         let datagram = DatagramSocket::<S> {
             mailing: Mailing::new(socket),
             edges: Edges::of_connected(),

@@ -3,7 +3,7 @@
 //! The kernel has no readiness for files, and a call may wait for a disk; so, as in Node, a pool thread waits for it.
 //! Jobs of one file may run side by side: chain them in their callbacks where the order matters.
 
-use crate::callback::Site;
+use crate::callback::{Origin, Site};
 use crate::cx::Cx;
 use crate::error::WorkError;
 use crate::key::Key;
@@ -80,7 +80,8 @@ impl<S: 'static> Fs<'_, '_, S> {
         call: impl FnOnce() -> io::Result<T> + Send + 'static,
         done: impl FnOnce(&mut Cx<'_, S>, io::Result<T>) + 'static,
     ) -> Key {
-        let site = self.cx.core.site(self.at.unwrap_or(at), Kind::WorkDone);
+        let origin = Origin::with(self.at.unwrap_or(at), &done);
+        let site = self.cx.core.site(origin, Kind::WorkDone);
         self.cx.submit_call(site, WorkKind::Fs, call, done)
     }
 

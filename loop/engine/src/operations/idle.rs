@@ -5,13 +5,13 @@
 //! from an earlier moment stays in the queue; when it comes, the stream is asked, and where it moved since, its
 //! deadline is computed anew. No timer is touched, no clock is read and no system call is made in between.
 
+use crate::callback::Origin;
 use crate::clock::MS_NS;
 use crate::core::{Core, What};
 use crate::cx::Cx;
 use crate::handles::idle::{Deadline, Idle, NEVER};
 use crate::key::Key;
 use loopscope_probe::{Kind, Life, Phase};
-use std::panic::Location;
 use std::time::Duration;
 
 impl<S: 'static> Cx<'_, S> {
@@ -28,12 +28,12 @@ impl<S: 'static> Cx<'_, S> {
         after: Duration,
         run: impl FnMut(&mut Cx<'_, S>, Key) + 'static,
     ) -> bool {
-        let at = Location::caller();
+        let origin = Origin::of(&run);
         if self.stream(key).is_none() {
             return false;
         }
         self.clear_idle(key);
-        let site = self.core.site(at, Kind::Timer);
+        let site = self.core.site(origin, Kind::Timer);
         // One that is over at once, and put off by its own callback, would keep the loop in its timers phase.
         let after_ns = u64::try_from(after.as_nanos()).unwrap_or(NEVER).max(MS_NS);
         let now_ns = self.core.clock.now_ns();

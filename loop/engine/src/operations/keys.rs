@@ -69,7 +69,7 @@ impl<S: 'static> Cx<'_, S> {
         slotted.or_else(|| core.timers.is_ref(key)).or_else(|| core.immediates.is_ref(key))
     }
 
-    /// Gives this a name in metrics and flamegraphs, besides its place in the source.
+    /// Gives this a name in metrics and flamegraphs, beside its place in the source: instead of its function's.
     pub fn name(&mut self, key: Key, name: &'static str) -> bool {
         let core = &mut *self.core;
         if key.timer().is_some() {

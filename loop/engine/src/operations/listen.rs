@@ -1,6 +1,6 @@
 //! Listening sockets: connections come in, each as a stream with a key of its own.
 
-use crate::callback::Site;
+use crate::callback::{Origin, Site};
 use crate::core::{Core, What};
 use crate::cx::Cx;
 use crate::error::AcceptStarved;
@@ -13,7 +13,6 @@ use loopscope_probe::{Kind, Life};
 use mio::Interest;
 use std::io;
 use std::net::SocketAddr;
-use std::panic::Location;
 use std::path::Path;
 
 /// Connections that one turn accepts at most.
@@ -51,7 +50,7 @@ impl<S: 'static> Cx<'_, S> {
         run: impl FnMut(&mut Cx<'_, S>, io::Result<Key>) + 'static,
     ) -> io::Result<Key> {
         self.core.registry()?;
-        self.listen_at(Location::caller(), Acceptor::tcp(address, options)?, Box::new(run))
+        self.listen_at(Origin::of(&run), Acceptor::tcp(address, options)?, Box::new(run))
     }
 
     /// Like [`Cx::listen`] for Unix-domain connections. Makes the file, and removes it when the listener is closed, unless
@@ -67,7 +66,7 @@ impl<S: 'static> Cx<'_, S> {
         run: impl FnMut(&mut Cx<'_, S>, io::Result<Key>) + 'static,
     ) -> io::Result<Key> {
         self.core.registry()?;
-        self.listen_at(Location::caller(), Acceptor::unix(path.as_ref())?, Box::new(run))
+        self.listen_at(Origin::of(&run), Acceptor::unix(path.as_ref())?, Box::new(run))
     }
 
     /// Like [`Cx::listen`] on a socket that listens already, such as one that was inherited.
@@ -83,16 +82,16 @@ impl<S: 'static> Cx<'_, S> {
         self.core.registry()?;
         listener.set_nonblocking(true)?;
         let acceptor = Acceptor::Tcp(mio::net::TcpListener::from_std(listener));
-        self.listen_at(Location::caller(), acceptor, Box::new(run))
+        self.listen_at(Origin::of(&run), acceptor, Box::new(run))
     }
 
     pub(crate) fn listen_at(
         &mut self,
-        at: &'static Location<'static>,
+        origin: Origin,
         acceptor: Acceptor,
         run: OnAccept<S>,
     ) -> io::Result<Key> {
-        let site = self.core.site(at, Kind::Accept);
+        let site = self.core.site(origin, Kind::Accept);
         let (is_paused, is_starved) = (false, false);
         let listener =
             Listener::<S> { acceptor, edges: Edges::default(), run: Some(run), is_paused, is_starved };

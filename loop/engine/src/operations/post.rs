@@ -9,12 +9,12 @@
 //! `uv__async_io` in `src/unix/async.c` of libuv 1.46, where Node's own wake handle comes before the program's. The bound is that
 //! of Node's thread-safe functions (`kMaxIterationCount` in `src/node_api.cc`).
 
+use crate::callback::Origin;
 use crate::cx::Cx;
 use crate::error::LoopGone;
 use crate::queues::mailbox::{Mailbox, Posted};
 use loopscope_probe::{Kind, Life};
 use std::fmt;
-use std::panic::Location;
 use std::sync::Arc;
 
 /// Most posted closures that run in one poll phase.
@@ -37,7 +37,7 @@ impl<S: 'static> Post<S> {
     /// [`LoopGone`]: the loop was dropped; the closure is dropped too.
     #[track_caller]
     pub fn post(&self, run: impl FnOnce(&mut Cx<'_, S>) + Send + 'static) -> Result<(), LoopGone> {
-        self.mailbox.post(Location::caller(), Box::new(run))
+        self.mailbox.post(Origin::of(&run), Box::new(run))
     }
 }
 
@@ -80,10 +80,10 @@ impl<S: 'static> Cx<'_, S> {
         let mut left = self.core.posted.len().min(BATCH_MAX);
         while left > 0
             && self.goes_on()
-            && let Some(Posted { at, stamp, run }) = self.core.posted.pop_front()
+            && let Some(Posted { origin, stamp, run }) = self.core.posted.pop_front()
         {
             left -= 1;
-            let site = self.core.site(at, Kind::Async);
+            let site = self.core.site(origin, Kind::Async);
             self.enter(Kind::Async, site, Life::ready_at(stamp), run);
             self.drain();
         }

@@ -6,14 +6,13 @@
 //! # Source
 //! `uv_getaddrinfo` of libuv 1.46; `net.connect` of Node v20, which tries the addresses one after the other.
 
-use crate::callback::Site;
+use crate::callback::{Origin, Site};
 use crate::cx::Cx;
 use crate::key::Key;
 use loopscope_probe::{Kind, WorkKind};
 use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
-use std::panic::Location;
 
 /// A callback for the outcome.
 type OnConnect<S> = Box<dyn FnOnce(&mut Cx<'_, S>, io::Result<Key>)>;
@@ -31,7 +30,7 @@ impl<S: 'static> Cx<'_, S> {
         port: u16,
         done: impl FnOnce(&mut Cx<'_, S>, io::Result<Vec<SocketAddr>>) + 'static,
     ) -> Key {
-        let site = self.core.site(Location::caller(), Kind::WorkDone);
+        let site = self.core.site(Origin::of(&done), Kind::WorkDone);
         self.resolve_at(site, host, port, done)
     }
 
@@ -64,15 +63,15 @@ impl<S: 'static> Cx<'_, S> {
         run: impl FnOnce(&mut Cx<'_, S>, io::Result<Key>) + 'static,
     ) -> io::Result<()> {
         self.core.registry()?;
-        let at = Location::caller();
+        let origin = Origin::of(&run);
         if let Ok(address) = host.parse::<IpAddr>() {
             let address = VecDeque::from([(address, port).into()]);
-            self.connect_first(at, address, None, Box::new(run));
+            self.connect_first(origin, address, None, Box::new(run));
             return Ok(());
         }
-        let site = self.core.site(at, Kind::WorkDone);
+        let site = self.core.site(origin, Kind::WorkDone);
         self.resolve_at(site, host, port, move |cx, found| match found {
-            Ok(addresses) => cx.connect_first(at, addresses.into(), None, Box::new(run)),
+            Ok(addresses) => cx.connect_first(origin, addresses.into(), None, Box::new(run)),
             Err(error) => run(cx, Err(error)),
         });
         Ok(())
@@ -81,14 +80,14 @@ impl<S: 'static> Cx<'_, S> {
     /// Tries the addresses one after the other.
     fn connect_first(
         &mut self,
-        at: &'static Location<'static>,
+        origin: Origin,
         mut addresses: VecDeque<SocketAddr>,
         failure: Option<io::Error>,
         run: OnConnect<S>,
     ) {
         let Some(address) = addresses.pop_front() else {
             let failure = failure.unwrap_or_else(|| io::ErrorKind::NotFound.into());
-            let site = self.core.site(at, Kind::Connect);
+            let site = self.core.site(origin, Kind::Connect);
             self.core.defer_failure(site, run, failure);
             return;
         };
@@ -98,14 +97,14 @@ impl<S: 'static> Cx<'_, S> {
         let connected = move |cx: &mut Cx<'_, S>, outcome: io::Result<Key>| {
             let Some((addresses, run)) = own.take() else { return };
             match outcome {
-                Err(error) if !addresses.is_empty() => cx.connect_first(at, addresses, Some(error), run),
+                Err(error) if !addresses.is_empty() => cx.connect_first(origin, addresses, Some(error), run),
                 outcome => run(cx, outcome),
             }
         };
-        if let Err(error) = self.connect_at(at, address, Box::new(connected))
+        if let Err(error) = self.connect_at(origin, address, Box::new(connected))
             && let Some((addresses, run)) = slot.take()
         {
-            self.connect_first(at, addresses, Some(error), run);
+            self.connect_first(origin, addresses, Some(error), run);
         }
     }
 }

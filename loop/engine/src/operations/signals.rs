@@ -10,7 +10,7 @@
 //! # Source
 //! `src/unix/signal.c` of libuv 1.46: one handler, a pipe to each loop, signals last in a poll.
 
-use crate::callback::Many;
+use crate::callback::{Many, Origin};
 use crate::core::{Core, What};
 use crate::cx::Cx;
 use crate::handles::signal::{Claim, SIGNALS, SignalListener};
@@ -20,7 +20,6 @@ use mio::Interest;
 use signal_hook::consts::SIGCHLD;
 use signal_hook_mio::v1_0::Signals;
 use std::io;
-use std::panic::Location;
 
 impl<S: 'static> Cx<'_, S> {
     /// Runs a callback whenever the process gets this signal, by its number; [`signals`](crate::signals) has the names.
@@ -32,14 +31,14 @@ impl<S: 'static> Cx<'_, S> {
     /// refuses descriptors. In virtual time there are no signals.
     #[track_caller]
     pub fn on_signal(&mut self, signal: i32, run: impl FnMut(&mut Cx<'_, S>) + 'static) -> io::Result<Key> {
-        self.on_signal_at(Location::caller(), signal, Box::new(run))
+        self.on_signal_at(Origin::of(&run), signal, Box::new(run))
     }
 
-    fn on_signal_at(&mut self, at: &'static Location<'static>, signal: i32, run: Many<S>) -> io::Result<Key> {
+    fn on_signal_at(&mut self, origin: Origin, signal: i32, run: Many<S>) -> io::Result<Key> {
         self.core.registry()?;
         let claim = Claim::new(signal)?;
         self.core.watch_signal(signal)?;
-        let site = self.core.site(at, Kind::Signal);
+        let site = self.core.site(origin, Kind::Signal);
         let listener = SignalListener::<S> { run: Some(run), claim };
         let key = self.core.insert(site, What::Signal(Box::new(listener)));
         self.core.referenced += 1;

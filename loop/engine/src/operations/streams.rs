@@ -4,13 +4,13 @@
 //! libuv; paused, ended or without a callback it does not. Writing is in [`write`](super::write), the time-out of one
 //! on which nothing moves in [`idle`](super::idle).
 
+use crate::callback::Origin;
 use crate::core::{Core, What};
 use crate::cx::Cx;
 use crate::handles::stream::{OnStream, Stream, StreamEvent};
 use crate::key::Key;
 use loopscope_probe::Kind;
 use std::net::SocketAddr;
-use std::panic::Location;
 
 impl<S: 'static> Cx<'_, S> {
     /// Sets a stream's callback and starts to read. Replaces an earlier callback.
@@ -20,19 +20,14 @@ impl<S: 'static> Cx<'_, S> {
         key: Key,
         run: impl FnMut(&mut Cx<'_, S>, Key, StreamEvent<'_>) + 'static,
     ) -> bool {
-        self.on_stream_at(Location::caller(), key, Box::new(run))
+        self.on_stream_at(Origin::of(&run), key, Box::new(run))
     }
 
-    pub(crate) fn on_stream_at(
-        &mut self,
-        at: &'static Location<'static>,
-        key: Key,
-        run: OnStream<S>,
-    ) -> bool {
+    pub(crate) fn on_stream_at(&mut self, origin: Origin, key: Key, run: OnStream<S>) -> bool {
         if self.stream(key).is_none() {
             return false;
         }
-        let site = self.core.site(at, Kind::IoRead);
+        let site = self.core.site(origin, Kind::IoRead);
         let Some(entry) = self.core.slots.get_mut(key) else { return false };
         entry.site = site;
         if let What::Stream(stream) = &mut entry.what {

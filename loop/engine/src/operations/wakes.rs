@@ -9,13 +9,12 @@
 //! `uv_async_send` and `uv__async_io` in `src/unix/async.c` of libuv 1.46.
 
 use crate::bell::News;
-use crate::callback::Many;
+use crate::callback::{Many, Origin};
 use crate::core::What;
 use crate::cx::Cx;
 use crate::handles::wake::{Flag, Wake, WakeHandle};
 use crate::key::Key;
 use loopscope_probe::{Kind, Life};
-use std::panic::Location;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -41,12 +40,12 @@ impl<S: 'static> Cx<'_, S> {
     /// ```
     #[track_caller]
     pub fn wake_handle(&mut self, run: impl FnMut(&mut Cx<'_, S>) + 'static) -> (Key, Wake) {
-        self.wake_handle_at(Location::caller(), Box::new(run))
+        self.wake_handle_at(Origin::of(&run), Box::new(run))
     }
 
-    fn wake_handle_at(&mut self, at: &'static Location<'static>, run: Many<S>) -> (Key, Wake) {
+    fn wake_handle_at(&mut self, origin: Origin, run: Many<S>) -> (Key, Wake) {
         let core = &mut *self.core;
-        let site = core.site(at, Kind::Async);
+        let site = core.site(origin, Kind::Async);
         let (is_pending, merged) = (AtomicBool::new(false), AtomicU64::new(0));
         let flag = Arc::new(Flag { is_pending, merged, bell: core.bell.clone() });
         let handle = WakeHandle::<S> { flag: flag.clone(), run: Some(run) };

@@ -8,14 +8,13 @@
 //! `src/threadpool.c` of libuv 1.46.
 
 use crate::bell::News;
-use crate::callback::Site;
+use crate::callback::{Origin, Site};
 use crate::core::What;
 use crate::cx::Cx;
 use crate::error::WorkError;
 use crate::key::Key;
 use crate::pool::{Finished, Job, WorkDone};
 use loopscope_probe::{Kind, Life, WorkKind};
-use std::panic::Location;
 
 impl<S: 'static> Cx<'_, S> {
     /// Runs `job` on a pool thread and then `done` on the loop, with its result. A job keeps the loop alive until its
@@ -26,7 +25,7 @@ impl<S: 'static> Cx<'_, S> {
         job: impl FnOnce() -> T + Send + 'static,
         done: impl FnOnce(&mut Cx<'_, S>, Result<T, WorkError>) + 'static,
     ) -> Key {
-        let site = self.core.site(Location::caller(), Kind::WorkDone);
+        let site = self.core.site(Origin::of(&done), Kind::WorkDone);
         self.submit(site, WorkKind::User, job, done)
     }
 
@@ -38,7 +37,7 @@ impl<S: 'static> Cx<'_, S> {
         job: impl FnOnce() -> T + Send + 'static,
         done: impl FnOnce(&mut Cx<'_, S>, Result<T, WorkError>) + 'static,
     ) -> Key {
-        let site = self.core.site(Location::caller(), Kind::WorkDone);
+        let site = self.core.site(Origin::of(&done), Kind::WorkDone);
         self.submit(site, kind, job, done)
     }
 

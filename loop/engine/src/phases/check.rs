@@ -6,14 +6,13 @@
 //! # Source
 //! `processImmediate` in `lib/internal/timers.js` of Node v20.
 
-use crate::callback::Once;
+use crate::callback::{Once, Origin};
 use crate::core::Core;
 use crate::cx::Cx;
 use crate::key::Key;
 use crate::queues::hooks::Hook;
 use crate::queues::immediates::Waiting;
 use loopscope_probe::{HandleType, Kind, Life, Phase, Ticks};
-use std::panic::Location;
 
 impl<S: 'static> Core<S> {
     /// Tells the probe how many immediates there are and were queued: once an iteration, instead of twice for each.
@@ -33,12 +32,12 @@ impl<S: 'static> Cx<'_, S> {
     #[track_caller]
     #[inline]
     pub fn immediate(&mut self, run: impl FnOnce(&mut Cx<'_, S>) + 'static) -> Key {
-        self.immediate_at(Location::caller(), Box::new(run))
+        self.immediate_at(Origin::of(&run), Box::new(run))
     }
 
     #[inline(always)]
-    fn immediate_at(&mut self, at: &'static Location<'static>, run: Once<S>) -> Key {
-        let site = self.core.site(at, Kind::Immediate);
+    fn immediate_at(&mut self, origin: Origin, run: Once<S>) -> Key {
+        let site = self.core.site(origin, Kind::Immediate);
         let immediates = &mut self.core.immediates;
         let key = Key::of_immediate(immediates.front + immediates.queue.len() as u64);
         immediates.queue.push_back(Waiting { run: Some(run), site, ready: Ticks::NONE, is_ref: true });

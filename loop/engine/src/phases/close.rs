@@ -6,7 +6,7 @@
 //! # Source
 //! `uv_close` and `uv__run_closing_handles` in `src/unix/core.c` of libuv 1.46: a singly linked stack.
 
-use crate::callback::{Once, Site};
+use crate::callback::{Once, Origin, Site};
 use crate::core::{Entry, What};
 use crate::cx::Cx;
 use crate::key::Key;
@@ -22,14 +22,14 @@ impl<S: 'static> Cx<'_, S> {
     /// a stale key, and for a pool job, which can only be [cancelled](Cx::cancel).
     #[track_caller]
     pub fn close(&mut self, key: Key) -> bool {
-        self.close_at(Location::caller(), key, None)
+        self.close_at(Location::caller().into(), key, None)
     }
 
     /// Like [`Cx::close`]; the callback runs in the close phase. Returns `false` without keeping it where there is
     /// nothing to close.
     #[track_caller]
     pub fn close_with(&mut self, key: Key, run: impl FnOnce(&mut Cx<'_, S>) + 'static) -> bool {
-        self.close_at(Location::caller(), key, Some(Box::new(run)))
+        self.close_at(Origin::of(&run), key, Some(Box::new(run)))
     }
 
     /// Closes a TCP stream with a reset: what is queued is dropped, and the other side gets `ConnectionReset`. Node's
@@ -41,19 +41,19 @@ impl<S: 'static> Cx<'_, S> {
         self.tcp_socket(key).is_ok() && self.close(key)
     }
 
-    fn close_at(&mut self, at: &'static Location<'static>, key: Key, run: Option<Once<S>>) -> bool {
+    fn close_at(&mut self, origin: Origin, key: Key, run: Option<Once<S>>) -> bool {
         if self.core.immediates.clear(key).is_some() {
             if let Some(probe) = &mut self.core.probe {
                 probe.cancelled(Kind::Immediate);
             }
-            self.close_cleared(at, run);
+            self.close_cleared(origin, run);
             return true;
         }
         if self.core.timers.clear(key) {
             if let Some(probe) = &mut self.core.probe {
                 probe.cancelled(Kind::Timer);
             }
-            self.close_cleared(at, run);
+            self.close_cleared(origin, run);
             return true;
         }
         let Some(Entry { what, .. }) = self.core.slots.get(key) else { return false };
@@ -62,7 +62,7 @@ impl<S: 'static> Cx<'_, S> {
         }
         let Some(Entry { site, is_ref, mut what }) = self.core.remove(key) else { return false };
         self.core.forget(&what, is_ref);
-        let close_site = self.core.site(at, Kind::Close);
+        let close_site = self.core.site(origin, Kind::Close);
         self.push_closing(Kind::Close, close_site, run);
         self.core.deregister(&mut what);
         if let What::Stream(mut stream) = what
@@ -76,9 +76,9 @@ impl<S: 'static> Cx<'_, S> {
     }
 
     /// What was cleared at once goes through the close phase only for its callback.
-    fn close_cleared(&mut self, at: &'static Location<'static>, run: Option<Once<S>>) {
+    fn close_cleared(&mut self, origin: Origin, run: Option<Once<S>>) {
         if run.is_some() {
-            let site = self.core.site(at, Kind::Close);
+            let site = self.core.site(origin, Kind::Close);
             self.push_closing(Kind::Close, site, run);
         }
     }

@@ -7,23 +7,22 @@
 //! `src/unix/loop-watcher.c` of libuv 1.46: start inserts at the head, a pass moves the list aside and puts each back
 //! at the end before its call.
 
-use crate::callback::Many;
+use crate::callback::{Many, Origin};
 use crate::core::What;
 use crate::cx::Cx;
 use crate::key::Key;
 use crate::queues::hooks::Hook;
 use loopscope_probe::Life;
-use std::panic::Location;
 
 impl<S: 'static> Cx<'_, S> {
     /// Runs a callback in every iteration until it is closed.
     #[track_caller]
     pub fn on(&mut self, hook: Hook, run: impl FnMut(&mut Cx<'_, S>) + 'static) -> Key {
-        self.on_at(Location::caller(), hook, Box::new(run))
+        self.on_at(Origin::of(&run), hook, Box::new(run))
     }
 
-    fn on_at(&mut self, at: &'static Location<'static>, hook: Hook, run: Many<S>) -> Key {
-        let site = self.core.site(at, hook.kind());
+    fn on_at(&mut self, origin: Origin, hook: Hook, run: Many<S>) -> Key {
+        let site = self.core.site(origin, hook.kind());
         let key = self.core.insert(site, What::Hook(hook, Some(run)));
         self.core.hooks.lists[hook as usize].push_front(key);
         self.core.hooks.open[hook as usize] += 1;

@@ -8,6 +8,7 @@
 //! # Source
 //! `setupTimers`, `processTimers`, `listOnTimeout` in `lib/internal/timers.js` and `Environment::RunTimers` of Node v20.
 
+use crate::callback::Origin;
 use crate::core::Core;
 use crate::cx::Cx;
 use crate::key::Key;
@@ -80,49 +81,43 @@ impl<S: 'static> Cx<'_, S> {
         delay: Duration,
         run: impl FnOnce(&mut Cx<'_, S>) + 'static,
     ) -> Key {
-        self.start(at, whole_ms(delay), Repeat::Once, Box::new(Once(run)))
+        self.start(Origin::with(at, &run), whole_ms(delay), Repeat::Once, Box::new(Once(run)))
     }
 
     /// Like [`Cx::after`], with Node's reading of the delay in milliseconds: the fraction is cut off, and what is not
     /// a number, below 1 or above 2^31 - 1 becomes 1.
     #[track_caller]
     pub fn after_ms(&mut self, delay_ms: f64, run: impl FnOnce(&mut Cx<'_, S>) + 'static) -> Key {
-        self.start(Location::caller(), node_ms(delay_ms), Repeat::Once, Box::new(Once(run)))
+        self.start(Origin::of(&run), node_ms(delay_ms), Repeat::Once, Box::new(Once(run)))
     }
 
     /// Like [`Cx::after`], and after it fired [`Cx::refresh`] arms it again. Its slot is kept until it is closed.
     #[track_caller]
     pub fn rearmable(&mut self, delay: Duration, run: impl FnMut(&mut Cx<'_, S>) + 'static) -> Key {
-        self.start(Location::caller(), whole_ms(delay), Repeat::Rearmable, Box::new(Many(run)))
+        self.start(Origin::of(&run), whole_ms(delay), Repeat::Rearmable, Box::new(Many(run)))
     }
 
     /// Like [`Cx::rearmable`], with Node's reading of the delay in milliseconds (see [`Cx::after_ms`]).
     #[track_caller]
     pub fn rearmable_ms(&mut self, delay_ms: f64, run: impl FnMut(&mut Cx<'_, S>) + 'static) -> Key {
-        self.start(Location::caller(), node_ms(delay_ms), Repeat::Rearmable, Box::new(Many(run)))
+        self.start(Origin::of(&run), node_ms(delay_ms), Repeat::Rearmable, Box::new(Many(run)))
     }
 
     /// Runs a callback every `period` until it is closed; never catches up on what it missed. Node's `setInterval`.
     #[track_caller]
     pub fn every(&mut self, period: Duration, run: impl FnMut(&mut Cx<'_, S>) + 'static) -> Key {
-        self.start(Location::caller(), whole_ms(period), Repeat::Every, Box::new(Many(run)))
+        self.start(Origin::of(&run), whole_ms(period), Repeat::Every, Box::new(Many(run)))
     }
 
     /// Like [`Cx::every`], with Node's reading of the period in milliseconds (see [`Cx::after_ms`]).
     #[track_caller]
     pub fn every_ms(&mut self, period_ms: f64, run: impl FnMut(&mut Cx<'_, S>) + 'static) -> Key {
-        self.start(Location::caller(), node_ms(period_ms), Repeat::Every, Box::new(Many(run)))
+        self.start(Origin::of(&run), node_ms(period_ms), Repeat::Every, Box::new(Many(run)))
     }
 
-    fn start(
-        &mut self,
-        at: &'static Location<'static>,
-        delay_ms: u64,
-        repeat: Repeat,
-        run: Box<dyn Callback<S>>,
-    ) -> Key {
+    fn start(&mut self, origin: Origin, delay_ms: u64, repeat: Repeat, run: Box<dyn Callback<S>>) -> Key {
         let core = &mut *self.core;
-        let place = core.sites.place(core.probe.as_mut(), at, Kind::Timer);
+        let place = core.sites.place(core.probe.as_mut(), origin, Kind::Timer);
         let timer = Timer { run: Some(run), place, repeat, is_ref: true, is_spent: false };
         core.timers.start(delay_ms, timer, core.clock.refresh())
     }

@@ -6,16 +6,17 @@
 
 use crate::callback::{Once, State};
 use crate::key::Key;
-use crate::queues::tasks;
+use crate::queues::woken::Woken;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::panic::Location;
 use std::rc::Rc;
+use std::sync::Arc;
 
 /// The errands of one loop.
 pub(crate) struct Errands<S: State> {
     pub(crate) queue: RefCell<VecDeque<Errand<S>>>,
-    pub(crate) loop_id: u64,
+    woken: Arc<Woken>,
     /// `false` once the loop is gone: what is asked then is dropped.
     is_open: Cell<bool>,
     /// A future is being polled, and the queue will be looked at when that ends.
@@ -30,13 +31,14 @@ pub(crate) struct Errand<S: State> {
 }
 
 impl<S: State> Errands<S> {
-    pub(crate) fn new(loop_id: u64) -> Rc<Self> {
+    pub(crate) fn new(woken: Arc<Woken>) -> Rc<Self> {
         let [is_open, is_polling, is_noted] = [true, false, false].map(Cell::new);
-        Rc::new(Errands { queue: RefCell::default(), loop_id, is_open, is_polling, is_noted })
+        Rc::new(Errands { queue: RefCell::default(), woken, is_open, is_polling, is_noted })
     }
 
-    pub(crate) fn loop_id(&self) -> u64 {
-        self.loop_id
+    /// Returns where the loop's futures note that they were woken.
+    pub(crate) fn woken(&self) -> Arc<Woken> {
+        self.woken.clone()
     }
 
     pub(crate) fn push(&self, at: &'static Location<'static>, run: Once<S>) {
@@ -52,7 +54,7 @@ impl<S: State> Errands<S> {
     /// Has a microtask look at the queue.
     fn note(&self) {
         if !self.is_noted.replace(true) {
-            tasks::note_woken(self.loop_id, Key::NOBODY);
+            self.woken.push(Key::NOBODY);
         }
     }
 
@@ -62,7 +64,13 @@ impl<S: State> Errands<S> {
         self.is_polling.set(true);
     }
 
-    /// A poll has ended; where it panicked, errands may be left.
+    /// A poll has returned, and what it asked for was done.
+    #[inline]
+    pub(crate) fn poll_returned(&self) {
+        self.is_polling.set(false);
+    }
+
+    /// A poll has ended; where it panicked, or its future was dropped, errands may be left.
     #[inline]
     pub(crate) fn poll_ended(&self) {
         self.is_polling.set(false);

@@ -3,16 +3,15 @@
 //! Whoever puts one in counts it in the loop's [`Bell`], under the queue's mutex, and wakes the loop once that is released.
 
 use crate::bell::{Bell, News};
-use crate::callback::State;
+use crate::callback::{Origin, State};
 use crate::error::LoopGone;
 use loopscope_probe::{Clock, Ticks};
 use std::collections::VecDeque;
-use std::panic::Location;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// A closure on its way to the loop.
 pub(crate) struct Posted<S: State> {
-    pub(crate) at: &'static Location<'static>,
+    pub(crate) origin: Origin,
     pub(crate) stamp: Ticks,
     pub(crate) run: Errand<S>,
 }
@@ -32,9 +31,9 @@ impl<S: State> Mailbox<S> {
         Arc::new(Mailbox { queue: Mutex::new(Some(VecDeque::new())), bell, clock })
     }
 
-    pub(crate) fn post(&self, at: &'static Location<'static>, run: Errand<S>) -> Result<(), LoopGone> {
+    pub(crate) fn post(&self, origin: Origin, run: Errand<S>) -> Result<(), LoopGone> {
         let stamp = self.clock.as_ref().map_or(Ticks::NONE, Clock::now);
-        let posted = Posted { at, stamp, run };
+        let posted = Posted { origin, stamp, run };
         let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(open) = queue.as_mut() else {
             // The closure is dropped without the mutex: its destructor may post again.

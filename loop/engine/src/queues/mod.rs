@@ -4,11 +4,13 @@
 
 pub(crate) mod timer_lists;
 pub(crate) mod timers;
+pub(crate) mod woken;
 
 pub(crate) mod deferred;
 pub(crate) mod hooks;
 pub(crate) mod immediates;
 
+pub(crate) mod durations;
 pub(crate) mod errands;
 pub(crate) mod microtasks;
 pub(crate) mod tasks;

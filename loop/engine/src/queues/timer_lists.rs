@@ -6,15 +6,16 @@
 //! is corrected when the list is looked at, not when its first timer is cleared.
 //!
 //! A program may have a million timers, and what they cost then is memory that is not in the cache. So a timer is one
-//! node with all there is to it, 48 bytes in the loop's case, and the heap compares without looking at the lists.
+//! node with all there is to it, 48 bytes in the loop's case, and the heap compares without looking at the lists. The
+//! last node of a list links back to the one before it, which learns of it only when that is needed: a timer that is
+//! started and cleared again touches its own node and its list, and no neighbour.
 //!
 //! # Source
 //! `lib/internal/timers.js` of Node v20: `insert`, `listOnTimeout`, `PriorityQueue`.
 use crate::key::Key;
+use crate::queues::durations::Durations;
 use slab::Slab;
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
-use std::hash::{BuildHasherDefault, Hasher};
+use std::num::NonZeroU64;
 
 const NIL: u32 = u32::MAX;
 
@@ -29,7 +30,7 @@ pub(crate) struct NodeId(u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ListRef {
     slot: u32,
-    birth: u64,
+    birth: NonZeroU64,
 }
 
 #[derive(Debug)]
@@ -39,17 +40,21 @@ struct Node<T> {
     start_or_duration_ms: u64,
     list: u32,
     prev: u32,
+    /// Holds before [`List::forward`]; of that one and the last, anything.
     next: u32,
     generation: u32,
 }
 
+/// 32 bytes, so that none lies on two lines of the cache.
 #[derive(Debug)]
 struct List {
     duration_ms: u64,
-    birth: u64,
+    birth: NonZeroU64,
     head: u32,
     tail: u32,
-    heap_at: usize,
+    /// The last node that can be reached forward from the head: the tail, or the one before it.
+    forward: u32,
+    heap_at: u32,
 }
 
 /// When a list expires. Ordered as the heap is: by expiry, and then by when that was set.
@@ -74,17 +79,17 @@ pub(crate) struct Armed {
 pub(crate) struct TimerLists<T> {
     nodes: Slab<Node<T>>,
     lists: Slab<List>,
-    by_duration: HashMap<u64, u32, BuildHasherDefault<DurationHasher>>,
+    by_duration: Durations,
     heap: Vec<Expiry>,
-    id_next: u64,
+    id_next: NonZeroU64,
     generation: u32,
     linked: usize,
 }
 
 impl<T> TimerLists<T> {
     pub(crate) fn new() -> Self {
-        let (nodes, lists, by_duration, heap) = (Slab::new(), Slab::new(), HashMap::default(), Vec::new());
-        TimerLists { nodes, lists, by_duration, heap, id_next: 0, generation: 0, linked: 0 }
+        let (nodes, lists, by_duration, heap) = (Slab::new(), Slab::new(), Durations::new(), Vec::new());
+        TimerLists { nodes, lists, by_duration, heap, id_next: NonZeroU64::MIN, generation: 0, linked: 0 }
     }
 
     /// Makes a node, in no list yet.
@@ -132,7 +137,7 @@ impl<T> TimerLists<T> {
     pub(crate) fn remove_with_list(&mut self, node: NodeId) -> T {
         let linked = self.unlink(node);
         let duration_ms = self.nodes[node.0 as usize].start_or_duration_ms;
-        if let Some(slot) = linked.or_else(|| self.by_duration.get(&duration_ms).copied())
+        if let Some(slot) = linked.or_else(|| self.by_duration.get(duration_ms))
             && self.lists[slot as usize].head == NIL
         {
             self.remove_list(slot);
@@ -185,14 +190,25 @@ impl<T> TimerLists<T> {
     /// Joins the neighbours of a node that is in a list.
     #[inline]
     fn take_out(&mut self, node: NodeId) {
-        let Node { list, prev, next, .. } = self.nodes[node.0 as usize];
-        match prev {
-            NIL => self.lists[list as usize].head = next,
-            prev => self.nodes[prev as usize].next = next,
+        let Node { list: slot, prev, .. } = self.nodes[node.0 as usize];
+        let list = &mut self.lists[slot as usize];
+        if list.tail == node.0 {
+            // The one before it is not looked at: nobody goes on from the last.
+            (list.tail, list.forward) = (prev, prev);
+            if prev == NIL {
+                list.head = NIL;
+            }
+            return;
         }
-        match next {
-            NIL => self.lists[list as usize].tail = prev,
-            next => self.nodes[next as usize].prev = prev,
+        if list.forward != list.tail {
+            let before = std::mem::replace(&mut list.forward, list.tail);
+            self.nodes[before as usize].next = list.tail;
+        }
+        let next = self.nodes[node.0 as usize].next;
+        self.nodes[next as usize].prev = prev;
+        match prev {
+            NIL => self.lists[slot as usize].head = next,
+            prev => self.nodes[prev as usize].next = next,
         }
     }
 
@@ -201,9 +217,11 @@ impl<T> TimerLists<T> {
     fn put_last(&mut self, node: NodeId, slot: u32, start_ms: u64) {
         let list = &mut self.lists[slot as usize];
         let tail = std::mem::replace(&mut list.tail, node.0);
-        match tail {
-            NIL => list.head = node.0,
-            tail => self.nodes[tail as usize].next = node.0,
+        if tail == NIL {
+            (list.head, list.forward) = (node.0, node.0);
+        } else if list.forward != tail {
+            let before = std::mem::replace(&mut list.forward, tail);
+            self.nodes[before as usize].next = tail;
         }
         let linked = &mut self.nodes[node.0 as usize];
         (linked.list, linked.prev, linked.next) = (slot, tail, NIL);
@@ -230,8 +248,8 @@ impl<T> TimerLists<T> {
     /// Moves a list to a later expiry, behind all lists that have it already.
     pub(crate) fn postpone(&mut self, list: ListRef, expiry_ms: u64) {
         if let Some(List { heap_at, .. }) = self.list(list) {
-            let at = *heap_at;
-            self.heap[at] = Expiry { at_ms: expiry_ms, id: self.take_id(), list: list.slot };
+            let at = *heap_at as usize;
+            self.heap[at] = Expiry { at_ms: expiry_ms, id: self.take_id().get(), list: list.slot };
             self.sift_down(at);
         }
     }
@@ -251,40 +269,47 @@ impl<T> TimerLists<T> {
     /// Finds the list of a duration, or makes it; then also returns when it expires.
     #[inline]
     fn list_of(&mut self, duration_ms: u64, start_ms: u64) -> (u32, Option<u64>) {
-        match self.by_duration.entry(duration_ms) {
-            Entry::Occupied(known) => (*known.get(), None),
-            Entry::Vacant(vacant) => {
-                self.id_next += 1;
-                let (id, heap_at, at_ms) =
-                    (self.id_next, self.heap.len(), start_ms.saturating_add(duration_ms));
-                let list = List { duration_ms, birth: id, head: NIL, tail: NIL, heap_at };
-                let slot = *vacant.insert(index(self.lists.insert(list)));
-                self.heap.push(Expiry { at_ms, id, list: slot });
-                self.sift_up(heap_at);
-                (slot, Some(at_ms))
+        match self.by_duration.get(duration_ms) {
+            Some(known) => (known, None),
+            None => {
+                let at_ms = start_ms.saturating_add(duration_ms);
+                (self.make_list(duration_ms, at_ms), Some(at_ms))
             }
         }
     }
 
-    fn take_id(&mut self) -> u64 {
-        self.id_next += 1;
+    /// Makes the list of a duration that has none.
+    fn make_list(&mut self, duration_ms: u64, at_ms: u64) -> u32 {
+        let (id, heap_at) = (self.take_id(), self.heap.len());
+        let [head, tail, forward] = [NIL; 3];
+        let list = List { duration_ms, birth: id, head, tail, forward, heap_at: index(heap_at) };
+        let slot = index(self.lists.insert(list));
+        self.by_duration.insert(duration_ms, slot);
+        self.heap.push(Expiry { at_ms, id: id.get(), list: slot });
+        self.sift_up(heap_at);
+        slot
+    }
+
+    fn take_id(&mut self) -> NonZeroU64 {
+        self.id_next = self.id_next.checked_add(1).expect("time ends before 2^64 lists were made");
         self.id_next
     }
 
     fn remove_list(&mut self, slot: u32) {
         let list = self.lists.remove(slot as usize);
-        self.by_duration.remove(&list.duration_ms);
+        self.by_duration.remove(list.duration_ms);
         let last = self.heap.pop().expect("the heap holds at least the list that is removed");
         if last.list != slot {
-            self.place(list.heap_at, last);
-            self.sift_up(list.heap_at);
-            self.sift_down(self.lists[last.list as usize].heap_at);
+            let heap_at = list.heap_at as usize;
+            self.place(heap_at, last);
+            self.sift_up(heap_at);
+            self.sift_down(self.lists[last.list as usize].heap_at as usize);
         }
     }
 
     fn place(&mut self, at: usize, expiry: Expiry) {
         self.heap[at] = expiry;
-        self.lists[expiry.list as usize].heap_at = at;
+        self.lists[expiry.list as usize].heap_at = index(at);
     }
 
     fn sift_up(&mut self, mut at: usize) {
@@ -324,27 +349,6 @@ fn index(slot: usize) -> u32 {
         .ok()
         .filter(|slot| *slot <= Key::TIMERS_MAX)
         .expect("memory ends before a thousand million timers")
-}
-
-/// Hashes one `u64` by a multiplication: durations come from the program, not from its clients.
-#[derive(Debug, Default)]
-struct DurationHasher(u64);
-
-impl Hasher for DurationHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.write_u64(u64::from(*byte));
-        }
-    }
-
-    fn write_u64(&mut self, value: u64) {
-        let mixed = (self.0 ^ value).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        self.0 = mixed ^ mixed >> 32;
-    }
 }
 
 #[cfg(test)]

@@ -71,7 +71,7 @@ enum Act {
 }
 
 fn act() -> impl Strategy<Value = Act> {
-    let timer = 0..12_usize;
+    let timer = 0..30_usize;
     prop_oneof![
         4 => (timer.clone(), 0..50_u64).prop_map(|(timer, at_ms)| Act::Link { timer, at_ms }),
         1 => timer.clone().prop_map(|timer| Act::Unlink { timer }),
@@ -80,9 +80,9 @@ fn act() -> impl Strategy<Value = Act> {
     ]
 }
 
-/// Five durations for twelve timers.
+/// Five durations for thirty timers, one of them so long that no pass reaches it.
 fn duration_ms(timer: usize) -> u64 {
-    [1, 2, 5, 10, 33][timer % 5]
+    [1, 2, 10, 33, 200_000][timer % 5]
 }
 
 fn pass(lists: &mut TimerLists<usize>, first: ListRef, nodes: &[NodeId], model: &mut Model, now_ms: u64) {
@@ -112,7 +112,7 @@ proptest! {
     #[test]
     fn lists_and_heap_agree_with_the_plain_model(acts in prop::collection::vec(act(), 1..200)) {
         let (mut lists, mut model) = (TimerLists::new(), Model::default());
-        let mut nodes: Vec<_> = (0..12).map(|timer| lists.add(duration_ms(timer), timer)).collect();
+        let mut nodes: Vec<_> = (0..30).map(|timer| lists.add(duration_ms(timer), timer)).collect();
         for act in acts {
             match act {
                 Act::Link { timer, at_ms } => {

@@ -1,5 +1,6 @@
 //! The loop's operations that give one result, as promises.
 
+use crate::callback::Origin;
 use crate::cx::Cx;
 use crate::error::WorkError;
 use crate::twins::local::Local;
@@ -96,9 +97,9 @@ impl<S: 'static> Local<S> {
         &self,
         job: impl FnOnce() -> T + Send + 'static,
     ) -> Promise<Result<T, WorkError>, S> {
-        let at = Location::caller();
-        Promise::begin(self, at, Undo::Cancel, move |cx, promised| {
-            let site = cx.core.site(at, Kind::WorkDone);
+        let origin = Origin::of(&job);
+        Promise::begin(self, origin.at, Undo::Cancel, move |cx, promised| {
+            let site = cx.core.site(origin, Kind::WorkDone);
             Some(cx.submit(site, WorkKind::User, job, move |_, outcome| promised.resolve(outcome)))
         })
     }

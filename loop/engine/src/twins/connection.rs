@@ -8,6 +8,7 @@ use crate::key::Key;
 use crate::twins::gate::{Gate, Waiting};
 use crate::twins::local::Local;
 use crate::twins::promise::{Promise, Promised, Undo};
+use crate::twins::unsettled::Unsettled;
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::future::poll_fn;
@@ -23,18 +24,23 @@ use std::task::{Context, Poll};
 ///
 /// The key is the stream's own: what callbacks can do with it, such as [`Cx::on_idle`] or [`Cx::set_nodelay`], they can
 /// do here, too. While a read waits it keeps the loop alive, as a stream with a callback does.
+///
+/// With the feature `futures-io` it is an `AsyncRead` and an `AsyncWrite` of the crate `futures-io`, by which other
+/// libraries' protocols run on it.
 pub struct Connection<S: 'static = ()> {
     here: Local<S>,
     key: Key,
-    inbox: Rc<Inbox>,
-    at: &'static Location<'static>,
+    pub(super) inbox: Rc<Inbox>,
+    pub(super) at: &'static Location<'static>,
+    #[cfg_attr(not(feature = "futures-io"), expect(dead_code, reason = "only `AsyncWrite` has any"))]
+    pub(super) unsettled: Unsettled<S>,
     is_owned: bool,
 }
 
 /// What a connection shares with the callback of its stream.
 #[derive(Default)]
-struct Inbox {
-    gate: Rc<Gate>,
+pub(super) struct Inbox {
+    pub(super) gate: Rc<Gate>,
     /// What has arrived and was not read yet: at most one piece, because the gate shuts behind it.
     bytes: RefCell<Vec<u8>>,
     /// How much of `bytes` was read.
@@ -121,8 +127,8 @@ impl<S: 'static> Cx<'_, S> {
         let inbox = Rc::<Inbox>::default();
         let filled = Filled(inbox.clone());
         self.pause(key);
-        self.on_stream_at(at, key, Box::new(move |cx, key, event| filled.0.on_event(cx, key, event)));
-        Some(Connection { here: self.local(), key, inbox, at, is_owned: true })
+        self.on_stream_at(at.into(), key, Box::new(move |cx, key, event| filled.0.on_event(cx, key, event)));
+        Some(Connection { here: self.local(), key, inbox, at, unsettled: Unsettled::new(), is_owned: true })
     }
 
     /// Opens the gate of a stream: reads on, or says why not.
@@ -169,7 +175,7 @@ impl<S: 'static> Connection<S> {
         poll_fn(|context| self.poll_read(context, buffer)).await
     }
 
-    fn poll_read(&self, context: &Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+    pub(super) fn poll_read(&self, context: &Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         let inbox = &self.inbox;
         let count = inbox.take(buffer);
         if count > 0 || buffer.is_empty() {
@@ -199,8 +205,16 @@ impl<S: 'static> Connection<S> {
     /// The promise's: as [`Cx::write`], and what breaks the connection before all was taken.
     #[track_caller]
     pub fn write(&self, bytes: impl Into<Vec<u8>>) -> Promise<io::Result<()>, S> {
-        let (key, inbox, bytes) = (self.key, self.inbox.clone(), bytes.into());
-        Promise::begin(&self.here, Location::caller(), Undo::Nothing, move |cx, promised| {
+        self.write_at(Location::caller(), bytes.into())
+    }
+
+    pub(super) fn write_at(
+        &self,
+        at: &'static Location<'static>,
+        bytes: Vec<u8>,
+    ) -> Promise<io::Result<()>, S> {
+        let (key, inbox) = (self.key, self.inbox.clone());
+        Promise::begin(&self.here, at, Undo::Nothing, move |cx, promised| {
             match cx.write(key, &bytes) {
                 Ok(Wrote::All) => promised.resolve(Ok(())),
                 Ok(_) => inbox.writers.borrow_mut().push(promised),
@@ -217,8 +231,12 @@ impl<S: 'static> Connection<S> {
     /// The promise's: `NotConnected` where the key was closed, and what breaks the connection meanwhile.
     #[track_caller]
     pub fn shutdown(&self) -> Promise<io::Result<()>, S> {
+        self.shutdown_at(Location::caller())
+    }
+
+    pub(super) fn shutdown_at(&self, at: &'static Location<'static>) -> Promise<io::Result<()>, S> {
         let (key, inbox) = (self.key, self.inbox.clone());
-        Promise::begin(&self.here, Location::caller(), Undo::Nothing, move |cx, promised| {
+        Promise::begin(&self.here, at, Undo::Nothing, move |cx, promised| {
             // Also where it was asked for before: what was queued then may still be on its way.
             cx.shutdown(key);
             match cx.queued_bytes(key) {
@@ -258,7 +276,8 @@ impl<S: 'static> Local<S> {
         let at = Location::caller();
         Promise::begin(self, at, Undo::Close, move |cx, promised| {
             let own = promised.clone();
-            let begun = cx.connect_at(at, address, Box::new(move |cx, made| own.connected(cx, at, made)));
+            let begun =
+                cx.connect_at(at.into(), address, Box::new(move |cx, made| own.connected(cx, at, made)));
             begun.map_err(|error| promised.resolve(Err(error))).ok()
         })
     }
@@ -272,7 +291,8 @@ impl<S: 'static> Local<S> {
         let (at, path) = (Location::caller(), path.into());
         Promise::begin(self, at, Undo::Close, move |cx, promised| {
             let own = promised.clone();
-            let begun = cx.connect_unix_at(at, &path, Box::new(move |cx, made| own.connected(cx, at, made)));
+            let begun =
+                cx.connect_unix_at(at.into(), &path, Box::new(move |cx, made| own.connected(cx, at, made)));
             begun.map_err(|error| promised.resolve(Err(error))).ok()
         })
     }

@@ -18,6 +18,8 @@ pub(crate) struct Gate {
     is_open: Cell<bool>,
     /// Futures that have not got what they wait for.
     waiting: Cell<usize>,
+    /// Somebody waits who asks by polling, and cannot be seen to give up: the gate is open until something comes.
+    pub(crate) is_polled: Cell<bool>,
     wakers: RefCell<Vec<Waker>>,
     /// The key was closed, or given to somebody else: nothing will come.
     pub(crate) is_gone: Cell<bool>,
@@ -44,6 +46,7 @@ impl Gate {
     /// Something came: shuts the gate and wakes everybody.
     pub(crate) fn arrived(&self) {
         self.is_open.set(false);
+        self.is_polled.set(false);
         // Outside the borrow: a waker runs foreign code.
         let wakers = self.wakers.take();
         wakers.into_iter().for_each(Waker::wake);
@@ -80,7 +83,7 @@ impl<S: 'static> Drop for Waiting<'_, S> {
     fn drop(&mut self) {
         let gate = self.gate;
         gate.waiting.set(gate.waiting.get() - 1);
-        if gate.waiting.get() == 0 && gate.is_open.replace(false) {
+        if gate.waiting.get() == 0 && !gate.is_polled.get() && gate.is_open.replace(false) {
             let (gate, key) = (gate.clone(), self.key);
             self.here.errand(self.at, move |cx| {
                 if !gate.is_open() && !gate.is_gone.get() {

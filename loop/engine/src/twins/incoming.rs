@@ -18,18 +18,18 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 /// A listener whose connections are awaited. It is closed when this is dropped. While nobody awaits a connection they
-/// wait in the kernel's queue.
+/// wait in the kernel's queue. With the feature `futures-io` it is a `Stream` of the crate `futures-core`.
 pub struct Incoming<S: 'static = ()> {
     here: Local<S>,
     key: Key,
-    arrivals: Rc<Arrivals<S>>,
+    pub(super) arrivals: Rc<Arrivals<S>>,
     at: &'static Location<'static>,
 }
 
 /// What it shares with the listener's callback.
-struct Arrivals<S: 'static> {
-    gate: Rc<Gate>,
-    queue: RefCell<VecDeque<io::Result<Connection<S>>>>,
+pub(super) struct Arrivals<S: 'static> {
+    pub(super) gate: Rc<Gate>,
+    pub(super) queue: RefCell<VecDeque<io::Result<Connection<S>>>>,
 }
 
 /// The arrivals as the callback holds them: when the callback goes, nobody comes any more.
@@ -82,7 +82,7 @@ impl<S: 'static> Cx<'_, S> {
             cx.pause(own.get());
             filled.0.gate.arrived();
         };
-        let key = self.listen_at(at, acceptor, Box::new(accepted))?;
+        let key = self.listen_at(at.into(), acceptor, Box::new(accepted))?;
         slot.set(key);
         self.pause(key);
         Ok(Incoming { here: self.local(), key, arrivals, at })
@@ -105,7 +105,7 @@ impl<S: 'static> Incoming<S> {
         poll_fn(|context| self.poll_accept(context)).await
     }
 
-    fn poll_accept(&self, context: &Context<'_>) -> Poll<io::Result<Connection<S>>> {
+    pub(super) fn poll_accept(&self, context: &Context<'_>) -> Poll<io::Result<Connection<S>>> {
         let gate = &self.arrivals.gate;
         if let Some(connection) = self.arrivals.queue.borrow_mut().pop_front() {
             return Poll::Ready(connection);

@@ -1,5 +1,6 @@
 //! The loop as a future sees it.
 
+use crate::callback::Origin;
 use crate::cx::Cx;
 use crate::queues::errands::Errands;
 use crate::queues::mailbox::Mailbox;
@@ -63,9 +64,9 @@ impl<S: 'static> Local<S> {
     /// Starts a future beside this one, as [`Cx::spawn_local`] does.
     #[track_caller]
     pub fn spawn_local<T: 'static>(&self, future: impl Future<Output = T> + 'static) -> Task<T> {
-        let at = Location::caller();
-        let (task, begun) = begin(self.errands.loop_id(), self.mailbox.clone(), at, future);
-        self.errand(at, move |cx| cx.start_task(begun));
+        let origin = Origin::of(&future);
+        let (task, begun) = begin(self.errands.woken(), self.mailbox.clone(), origin, future);
+        self.errand(origin.at, move |cx| cx.start_task(begun));
         task
     }
 }
@@ -78,6 +79,6 @@ impl<S: 'static> Clone for Local<S> {
 
 impl<S: 'static> fmt::Debug for Local<S> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.debug_struct("Local").field("loop_id", &self.errands.loop_id()).finish_non_exhaustive()
+        out.debug_struct("Local").finish_non_exhaustive()
     }
 }

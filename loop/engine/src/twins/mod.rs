@@ -24,6 +24,10 @@ mod promise;
 mod connection;
 mod gate;
 mod incoming;
+mod unsettled;
+
+#[cfg(feature = "futures-io")]
+mod futures_io;
 
 mod files;
 
