@@ -291,7 +291,7 @@ fn rounds_of_ticks_are_counted_one_for_one() {
     assert_eq!(scope(&format!("{promises}710 left\n")), (1, 200));
     assert_eq!(
         scope(&format!("{promises}900 checkpoint\n910 left\n")),
-        (2, 300),
+        (2, 400),
         "promises have queued a tick"
     );
 }

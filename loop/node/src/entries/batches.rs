@@ -77,11 +77,7 @@ impl<R: Runtime> Entries<R> {
         }
         match (self.frame, self.batch) {
             (Frame::Tick, _) => self.ticks_may_end(),
-            (Frame::Callback, Some(batch)) => {
-                if !std::mem::take(&mut self.is_parted) {
-                    self.member_ends(batch);
-                }
-            }
+            (Frame::Callback, Some(batch)) if !std::mem::take(&mut self.is_parted) => self.member_ends(batch),
             _ => {}
         }
     }
