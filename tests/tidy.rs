@@ -9,6 +9,8 @@ mod circles;
 mod documents;
 #[path = "tidy/manifests.rs"]
 mod manifests;
+#[path = "tidy/promises.rs"]
+mod promises;
 #[path = "tidy/scanner.rs"]
 mod scanner;
 #[path = "tidy/sources.rs"]
@@ -73,6 +75,21 @@ fn nothing_is_put_off_in_a_comment() {
 #[test]
 fn no_string_has_a_runtime_s_word() {
     assert_clean(words::of_runtimes(&files(&[".rs", ".js", ".html", ".md"])));
+}
+
+#[test]
+fn what_programs_rely_on_can_grow() {
+    assert_clean(promises::growth(&files(&[".rs"])));
+}
+
+#[test]
+fn every_error_of_a_library_hands_on_its_source() {
+    assert_clean(promises::errors(&files(&[".rs"])));
+}
+
+#[test]
+fn libraries_print_nothing() {
+    assert_clean(promises::prints(&files(&[".rs"])));
 }
 
 #[test]
