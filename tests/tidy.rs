@@ -128,6 +128,12 @@ fn every_dependency_says_why_it_is_there() {
 }
 
 #[test]
+fn a_published_crate_brings_what_registries_and_readers_want() {
+    let stability = files(&["docs/stability.md"]).pop().expect("the page is there");
+    assert_clean(manifests::published(&stability));
+}
+
+#[test]
 fn a_host_program_compiles_few_crates_for_us() {
     assert_clean(weight::crates());
 }
