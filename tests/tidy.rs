@@ -9,6 +9,8 @@ mod circles;
 mod documents;
 #[path = "tidy/manifests.rs"]
 mod manifests;
+#[path = "tidy/promises.rs"]
+mod promises;
 #[path = "tidy/scanner.rs"]
 mod scanner;
 #[path = "tidy/sources.rs"]
@@ -76,6 +78,21 @@ fn no_string_has_a_runtime_s_word() {
 }
 
 #[test]
+fn what_programs_rely_on_can_grow() {
+    assert_clean(promises::growth(&files(&[".rs"])));
+}
+
+#[test]
+fn every_error_of_a_library_hands_on_its_source() {
+    assert_clean(promises::errors(&files(&[".rs"])));
+}
+
+#[test]
+fn libraries_print_nothing() {
+    assert_clean(promises::prints(&files(&[".rs"])));
+}
+
+#[test]
 fn no_test_is_ignored() {
     assert_clean(sources::ignored_tests(&files(&[".rs"])));
 }
@@ -108,6 +125,12 @@ fn no_modules_of_a_folder_name_each_other_in_a_circle() {
 #[test]
 fn every_dependency_says_why_it_is_there() {
     assert_clean(manifests::reasons(&files(&["Cargo.toml"])));
+}
+
+#[test]
+fn a_published_crate_brings_what_registries_and_readers_want() {
+    let stability = files(&["docs/stability.md"]).pop().expect("the page is there");
+    assert_clean(manifests::published(&stability));
 }
 
 #[test]

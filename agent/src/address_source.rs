@@ -33,6 +33,7 @@ pub struct AddressStack<'a> {
 
 /// One call on a native stack.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct AddressCall<'a> {
     /// Where the thread was, exactly for the leaf; of the others the return address, just behind the call.
     pub address: u64,

@@ -8,6 +8,7 @@ use std::io;
 
 /// Why an agent did not start.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum AgentError {
     /// The server did not start: its address, its socket file or its credentials cannot be had.
     Server(ServerError),

@@ -4,6 +4,7 @@ use std::fmt;
 
 /// Why a server did not start: never, without the feature `http`.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum ServerError {}
 
 impl fmt::Display for ServerError {

@@ -1,4 +1,5 @@
-//! The rules about manifests: which crate may name which, and that every dependency says why it is there.
+//! The rules about manifests: which crate may name which, that every dependency says why it is there, and what a published
+//! crate has.
 
 use crate::circles;
 use crate::tracked::{Fault, Tracked, root};
@@ -190,6 +191,43 @@ pub fn pure_report(packages: &[Package]) -> Vec<Fault> {
     named.filter(|(_, name)| is_impure(name)).map(fault).collect()
 }
 
+/// A published crate brings what registries and readers want, and names the oldest Rust that `docs/stability.md` promises.
+pub fn published(stability: &Tracked) -> Vec<Fault> {
+    let is_published = |package: &serde_json::Value| package["publish"].is_null();
+    metadata().into_iter().filter(is_published).flat_map(|package| unready(&package, stability)).collect()
+}
+
+fn unready(package: &serde_json::Value, stability: &Tracked) -> Vec<Fault> {
+    let (name, manifest) = (text(&package["name"]), from_root(&package["manifest_path"]));
+    let rust = package["rust_version"].as_str().unwrap_or_default();
+    let folder = root().join(manifest.trim_end_matches("Cargo.toml"));
+    let mut missing: Vec<String> = ["README.md", "LICENSE-MIT", "LICENSE-APACHE"]
+        .into_iter()
+        .filter(|file| !folder.join(file).is_file())
+        .map(|file| format!("the file {file}"))
+        .collect();
+    let empty = |field: &&str| match &package[*field] {
+        serde_json::Value::String(text) => text.is_empty(),
+        serde_json::Value::Array(values) => values.is_empty(),
+        _ => true,
+    };
+    let fields = ["description", "license", "readme", "rust_version", "keywords", "categories"];
+    missing.extend(fields.into_iter().filter(empty).map(|field| format!("`{field}`")));
+    let is_told =
+        |line: &str| line.starts_with(&format!("| `{name}` |")) && line.ends_with(&format!(" {rust} |"));
+    if !stability.text.lines().any(is_told) {
+        missing.push(format!("its line with Rust {rust} in {}", stability.path));
+    }
+    let said = std::fs::read_to_string(folder.join("README.md")).unwrap_or_default();
+    if !said.contains(&format!("Oldest Rust: {rust}.")) {
+        missing.push(format!("Rust {rust} in its README"));
+    }
+    missing
+        .into_iter()
+        .map(|what| Fault::new(&manifest, 1, format!("`{name}` is published without {what}")))
+        .collect()
+}
+
 /// Every dependency on somebody else's crate has a comment above it, or above its group, that says why.
 pub fn reasons(manifests: &[Tracked]) -> Vec<Fault> {
     manifests.iter().flat_map(reasons_of).collect()
@@ -266,6 +304,23 @@ mod tests {
             ]),
             []
         );
+    }
+
+    #[test]
+    fn a_crate_that_is_not_ready_to_be_published_is_found() {
+        let manifest = root().join("loop/probe/Cargo.toml");
+        let mut package = serde_json::json!({
+            "name": "loopscope-probe", "manifest_path": manifest, "description": "x", "license": "MIT", "readme": "README.md",
+            "rust_version": "1.89", "keywords": ["x"], "categories": ["asynchronous"],
+        });
+        let stability = sample("docs/stability.md", "| `loopscope-probe` | a loop | promised | 1.89 |\n");
+        assert_eq!(unready(&package, &stability), []);
+        package["keywords"] = serde_json::json!([]);
+        package["rust_version"] = "1.88".into();
+        let remedies: Vec<String> =
+            unready(&package, &stability).into_iter().map(|fault| fault.remedy).collect();
+        assert_eq!(remedies.len(), 3, "{remedies:?}");
+        assert!(remedies[0].ends_with("without `keywords`"), "{remedies:?}");
     }
 
     #[test]

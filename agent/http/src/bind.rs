@@ -27,6 +27,7 @@ const PORTS_TRIED: u16 = 64;
 
 /// Where the agent answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Listen {
     /// The first free port of the 64 from this address on: several programs on a host do not collide.
     NextFree(SocketAddr),

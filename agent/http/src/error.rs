@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 /// Why a server did not start, and what to do about it.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum ServerError {
     /// The exact address that was asked for is in use: choose another one, port 0, or
     /// [`Listen::NextFree`](crate::Listen::NextFree).

@@ -36,6 +36,7 @@ pub enum Setting {
 
 /// Who reads a variable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Reader {
     /// A program with an agent or a probe in it.
     Program,
@@ -47,6 +48,7 @@ pub enum Reader {
 
 /// What the table says of a variable.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct Description {
     /// Its name.
     pub variable: &'static str,

@@ -27,6 +27,7 @@ const ASKED_EVERY: Duration = Duration::from_millis(20);
 /// What to do about an incident. Done twice for each that is logged: when it is found, and when it is over
 /// ([`Incident::is_over`]); never on a loop's thread.
 #[derive(Clone)]
+#[non_exhaustive]
 pub enum Action {
     /// Runs a program, which gets the incident as one line of JSON on its standard input. It is killed after 10 s.
     Command {

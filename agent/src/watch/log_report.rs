@@ -48,12 +48,12 @@ impl LogReport {
             (Moment::End, _) => Level::Info,
             _ if !is_code => Level::Info,
             (_, Severity::Critical) => Level::Error,
-            (_, Severity::Warning) => Level::Warn,
+            _ => Level::Warn,
         };
         let words = match incident.kind {
             _ if !is_code => standstill_line(moment, incident, &age),
             IncidentKind::Pool => pool_line(moment, incident, &age),
-            IncidentKind::Stall | IncidentKind::Starvation => stall_line(moment, incident, &age),
+            _ => stall_line(moment, incident, &age),
         };
         LogReport {
             level,

@@ -1,10 +1,11 @@
 //! Choosing how a loop is built.
 
 use crate::bell::Bell;
-use crate::callback::PanicPolicy;
+use crate::callback::{PanicHook, PanicPolicy};
 use crate::clock::LoopClock;
 use crate::core::Core;
 use crate::description::description;
+use crate::error::CallbackPanicked;
 use crate::event_loop::Loop;
 use crate::handles::idle::IdleQueue;
 use crate::handles::signal::SignalHub;
@@ -21,7 +22,7 @@ use crate::simulate::{SimulatedPoller, SimulatedPool, World};
 use crate::sites::SiteCache;
 use crate::threads::{SharedPool, Threads};
 use loopscope_probe::{Clock, Phase, PoolWriter, Writer};
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -37,6 +38,7 @@ pub struct Builder<S> {
     is_virtual: bool,
     seed: Option<u64>,
     policy: PanicPolicy,
+    panic_hook: Option<PanicHook>,
 }
 
 /// What differs between real and virtual time.
@@ -60,6 +62,7 @@ impl<S: 'static> Builder<S> {
             is_virtual: false,
             seed: None,
             policy,
+            panic_hook: None,
         }
     }
 
@@ -110,6 +113,28 @@ impl<S: 'static> Builder<S> {
         self
     }
 
+    /// Calls this with each callback that panicked, whatever the policy, before the loop goes on or stops: for the program's own
+    /// log. The loop itself prints nothing; std's panic hook has said where the panic was, this says which callback it ended. Called
+    /// on the loop's thread.
+    ///
+    /// ```
+    /// use loopscope_loop::{Loop, Mode};
+    /// use std::sync::mpsc;
+    ///
+    /// let (tell, told) = mpsc::channel();
+    /// let builder = Loop::builder(()).panic_hook(move |panicked| drop(tell.send(panicked.to_string())));
+    /// let mut event_loop = builder.build()?;
+    /// event_loop.main(|cx| cx.immediate(|_| panic!("no such user")));
+    /// event_loop.run(Mode::Default)?;
+    /// let told = told.recv().unwrap();
+    /// assert!(told.starts_with("the immediate callback registered at ") && told.ends_with(" panicked: no such user"));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn panic_hook(mut self, hook: impl Fn(&CallbackPanicked) + Send + Sync + 'static) -> Self {
+        self.panic_hook = Some(PanicHook::new(hook));
+        self
+    }
+
     /// Builds the loop; the calling thread becomes its thread.
     ///
     /// # Errors
@@ -152,7 +177,7 @@ impl<S: 'static> Builder<S> {
             is_stopping: false,
             policy: self.policy,
             halt: None,
-            panicked_sites: HashSet::new(),
+            panic_hook: self.panic_hook,
             probe,
         };
         Ok(Loop::assemble(self.state, core))

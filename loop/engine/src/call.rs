@@ -9,7 +9,6 @@ use crate::cx::Cx;
 use crate::error::CallbackPanicked;
 use loopscope_probe::{Kind, Life};
 use std::any::Any;
-use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 impl<S: 'static> Cx<'_, S> {
@@ -70,21 +69,14 @@ impl<S: 'static> Core<S> {
             probe.panicked();
         }
         self.leave();
+        let (kind, site) = (kind.name(), site.at.to_string());
+        let panicked = CallbackPanicked { kind, site, message: message_of(&*payload) };
+        if let Some(hook) = &self.panic_hook {
+            hook.call(&panicked);
+        }
         match self.policy {
-            PanicPolicy::Continue => {
-                if self.panicked_sites.insert(site.at) {
-                    let (kind, at) = (kind.name(), site.at);
-                    let line = format!(
-                        "loopscope: the {kind} callback registered at {at} panicked; the loop goes on\n"
-                    );
-                    // Where nothing can be written, nobody reads it: `eprintln` would panic, and the loop would not go on.
-                    let _ = std::io::stderr().write_all(line.as_bytes());
-                }
-            }
-            PanicPolicy::Stop => {
-                let (kind, site) = (kind.name(), site.at.to_string());
-                self.halt = Some(Halt::Stop(CallbackPanicked { kind, site, message: message_of(&*payload) }));
-            }
+            PanicPolicy::Continue => {}
+            PanicPolicy::Stop => self.halt = Some(Halt::Stop(panicked)),
             PanicPolicy::Propagate => self.halt = Some(Halt::Propagate(payload)),
         }
     }

@@ -8,7 +8,9 @@
 use crate::error::CallbackPanicked;
 use loopscope_probe::SiteId;
 use std::any::Any;
-use std::panic::Location;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
+use std::sync::Arc;
 
 /// The user's state, by whose type the callbacks of its loop know what they are called with. Every type without
 /// borrows is one.
@@ -72,14 +74,36 @@ pub(crate) struct Site {
 
 /// What the loop does when a callback panics.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum PanicPolicy {
-    /// Count it, say so once per site on stderr, and go on with the next callback.
+    /// Count it, and go on with the next callback.
     #[default]
     Continue,
     /// Stop: [`run`](crate::Loop::run) returns an error that names the site. What was not run yet stays queued.
     Stop,
     /// Stop, and let the panic go on through [`run`](crate::Loop::run).
     Propagate,
+}
+
+/// What the program does about each callback that panicked, besides what the policy says.
+#[derive(Clone)]
+pub(crate) struct PanicHook(Arc<dyn Fn(&CallbackPanicked) + Send + Sync>);
+
+impl PanicHook {
+    pub(crate) fn new(hook: impl Fn(&CallbackPanicked) + Send + Sync + 'static) -> PanicHook {
+        PanicHook(Arc::new(hook))
+    }
+
+    /// Calls it. A panic in it is the program's own fault, and no reason for the loop to end.
+    pub(crate) fn call(&self, panicked: &CallbackPanicked) {
+        let _ = catch_unwind(AssertUnwindSafe(|| (self.0)(panicked)));
+    }
+}
+
+impl fmt::Debug for PanicHook {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("PanicHook")
+    }
 }
 
 /// Why the loop stops in the middle of a phase.

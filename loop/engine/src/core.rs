@@ -1,7 +1,7 @@
 //! What a loop owns, apart from the user's state: the queues of all phases, the slots, the clock, the probe.
 
 use crate::bell::Bell;
-use crate::callback::{Halt, Many, Once, Origin, PanicPolicy, Site};
+use crate::callback::{Halt, Many, Once, Origin, PanicHook, PanicPolicy, Site};
 use crate::clock::LoopClock;
 use crate::handles::adopt::Adopted;
 use crate::handles::child::ChildProcess;
@@ -25,7 +25,7 @@ use crate::queues::timers::Timers;
 use crate::simulate::World;
 use crate::sites::SiteCache;
 use loopscope_probe::{HandleType, Kind, Phase, SiteId, Ticks, Writer};
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::io;
 use std::panic::Location;
 use std::rc::Rc;
@@ -69,7 +69,7 @@ pub(crate) struct Core<S: 'static> {
     pub(crate) is_stopping: bool,
     pub(crate) policy: PanicPolicy,
     pub(crate) halt: Option<Halt>,
-    pub(crate) panicked_sites: HashSet<&'static Location<'static>>,
+    pub(crate) panic_hook: Option<PanicHook>,
 }
 
 /// What is behind a key.

@@ -113,6 +113,7 @@ impl VirtualClock {
 /// Where ticks come from. The numbers are written to the page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
+#[non_exhaustive]
 pub enum ClockSource {
     /// The processor's own counter: TSC on x86-64, the generic timer on aarch64. The same for every process.
     Counter = 1,

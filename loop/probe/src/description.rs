@@ -41,6 +41,7 @@ crate::page_layout::layout!(DescriptionWords, "description", text);
 
 /// One and many of something, as people say them.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Noun {
     /// `callback`.
     pub one: String,
@@ -61,6 +62,7 @@ impl Noun {
 
 /// A kind of callback or job, as a runtime calls it.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct KindName {
     /// Which kind.
     pub kind: Kind,
@@ -72,6 +74,7 @@ pub struct KindName {
 
 /// A queue, as a runtime calls it.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct QueueName {
     /// Which queue.
     pub queue: Queue,
@@ -83,6 +86,7 @@ pub struct QueueName {
 
 /// Tells whose a function is.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct FrameRule {
     /// Whose.
     pub owner: Owner,

@@ -23,6 +23,7 @@
 //! No wait in here is unbounded: the agent may be preempted between "sent" and the system call that queues the signal.
 
 use crate::sync::{AtomicU32, Ordering, fence};
+use std::fmt;
 use std::sync::Arc;
 
 const STATE: u32 = 0b11;
@@ -191,6 +192,18 @@ pub enum GateError {
     /// The loop does not make the fences yet that it needs where the kernel has no `membarrier`.
     NotFenced,
 }
+
+impl fmt::Display for GateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            GateError::Busy => "another capture of this loop is under way",
+            GateError::Closed => "the loop has ended",
+            GateError::NotFenced => "the loop does not make the fences yet that captures need here",
+        })
+    }
+}
+
+impl std::error::Error for GateError {}
 
 /// A capture that is wanted and not sent. Withdrawn when dropped.
 #[derive(Debug)]

@@ -24,6 +24,7 @@ const KIND_WORDS: usize = 3;
 /// What a number of the table is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u64)]
+#[non_exhaustive]
 pub enum GaugeType {
     /// Goes up and down.
     Gauge = 1,
@@ -34,6 +35,7 @@ pub enum GaugeType {
 /// What a number of the table measures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u64)]
+#[non_exhaustive]
 pub enum GaugeUnit {
     /// A number of things.
     Count = 0,

@@ -29,6 +29,7 @@ labelled! {
     /// The kind of a callback, of a queued job, or of another named place in the program.
     ///
     /// The first sixteen ([`Kind::CALLBACKS`]) are entries from the loop into user code and have histograms of their own.
+    #[non_exhaustive]
     Kind {
         /// A one-shot timer or interval fired.
         Timer = "timer",
@@ -104,6 +105,7 @@ labelled! {
 
 labelled! {
     /// What a handle is, for the handle gauges.
+    #[non_exhaustive]
     HandleType {
         /// One-shot timer.
         Timeout = "timeout",
@@ -142,6 +144,7 @@ labelled! {
 
 labelled! {
     /// What a pool job does, for the pool's histograms.
+    #[non_exhaustive]
     WorkKind {
         /// File-system call.
         Fs = "fs",

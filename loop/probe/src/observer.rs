@@ -31,7 +31,7 @@ pub struct Sighting {
 }
 
 /// How a loop that waits is known to go on, where its thread never rings.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Asleep {
     /// The descriptor that the loop's poll waits for (an epoll instance): the next event on it wakes the agent, too, also where the
     /// loop has taken it by then. The agent asks the observer once more after it has made sure of that; so what is said here must be

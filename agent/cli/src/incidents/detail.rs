@@ -40,7 +40,7 @@ fn headline(paint: Paint, found: &Found) -> String {
     let incident = &found.incident;
     let severity = match incident.severity {
         Severity::Critical => paint.red("CRITICAL"),
-        Severity::Warning => paint.yellow("WARNING"),
+        _ => paint.yellow("WARNING"),
     };
     let (lane, parked) = (&incident.words.lane, &incident.words.parked);
     let did = match (incident.duration_ns, incident.kind.name()) {
@@ -154,7 +154,7 @@ fn class(incident: &Incident) -> String {
         }
         Class::Suspended => "suspended: the machine was asleep; the code is not to blame",
         Class::Debugger => "debugger: the process was held; the code is not to blame",
-        Class::Unknown => "unknown",
+        _ => "unknown",
     };
     if incident.watched_ns == 0 {
         return what.to_owned();

@@ -97,7 +97,7 @@ fn table(paint: Paint, shown: &[Found], now_unix_ns: u64) -> String {
         let what = cut(&what(&found.incident), paint.columns.saturating_sub(used).max(8));
         text += &match found.incident.severity {
             Severity::Critical => format!("{}{what}\n", paint.red(&line)),
-            Severity::Warning => format!("{line}{what}\n"),
+            _ => format!("{line}{what}\n"),
         };
     }
     text

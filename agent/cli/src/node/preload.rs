@@ -14,12 +14,12 @@ pub const SCRIPT: &str = "register.cjs";
 
 /// The scripts, with what they say of themselves.
 const SCRIPTS: [(&str, &str); 6] = [
-    (SCRIPT, include_str!("../../../../loop/node/npm/register.cjs")),
-    ("index.cjs", include_str!("../../../../loop/node/npm/index.cjs")),
-    ("addon.cjs", include_str!("../../../../loop/node/npm/addon.cjs")),
-    ("attach.cjs", include_str!("../../../../loop/node/npm/attach.cjs")),
-    ("ticks.cjs", include_str!("../../../../loop/node/npm/ticks.cjs")),
-    ("package.json", include_str!("../../../../loop/node/npm/package.json")),
+    (SCRIPT, include_str!("npm/register.cjs")),
+    ("index.cjs", include_str!("npm/index.cjs")),
+    ("addon.cjs", include_str!("npm/addon.cjs")),
+    ("attach.cjs", include_str!("npm/attach.cjs")),
+    ("ticks.cjs", include_str!("npm/ticks.cjs")),
+    ("package.json", include_str!("npm/package.json")),
 ];
 
 /// Tells whether they are in a folder.

@@ -241,7 +241,7 @@ fn incident_line(found: &Found, unix_ns: u64, theme: Theme) -> Line<'static> {
     let style = match (is_now, incident.severity) {
         (true, _) => theme.alarm(),
         (false, Severity::Critical) => theme.warning(),
-        (false, Severity::Warning) => Style::new(),
+        (false, _) => Style::new(),
     };
     Line::styled(text, style)
 }

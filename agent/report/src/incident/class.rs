@@ -6,6 +6,7 @@ use std::fmt;
 /// How bad an incident is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Severity {
     /// Longer than the warning threshold.
     #[default]
@@ -17,6 +18,7 @@ pub enum Severity {
 /// What happened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum IncidentKind {
     /// One callback, or code outside any, took most of a busy stretch that was too long.
     #[default]
@@ -30,6 +32,7 @@ pub enum IncidentKind {
 /// What the time of an incident went to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Class {
     /// The loop's thread used the processor for half of the time or more: code to make faster or to move away.
     Computing,

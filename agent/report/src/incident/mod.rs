@@ -327,6 +327,7 @@ fn make_printable(value: &mut Value) {
 
 /// Why a text is no incident.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum IncidentError {
     /// Not JSON, cut off, or a field of another type.
     Malformed(serde_json::Error),

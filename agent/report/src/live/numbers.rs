@@ -62,8 +62,9 @@ impl NumbersPast {
 
 fn unit(unit: GaugeUnit) -> &'static str {
     match unit {
-        GaugeUnit::Count => "count",
         GaugeUnit::Bytes => "bytes",
         GaugeUnit::Nanoseconds => "nanoseconds",
+        // A count, and a unit that is not known here.
+        _ => "count",
     }
 }

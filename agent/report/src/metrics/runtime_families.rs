@@ -119,9 +119,10 @@ type Entry<'a> = (String, Kind, Option<&'static str>, &'a str, RuntimeValue<'a>)
 
 fn of_gauge(gauge: &GaugeValue) -> Entry<'_> {
     let (unit, number) = match gauge.unit {
-        GaugeUnit::Count => (None, Number::Whole(gauge.value)),
         GaugeUnit::Bytes => (Some("bytes"), Number::Whole(gauge.value)),
         GaugeUnit::Nanoseconds => (Some("seconds"), Number::Seconds(gauge.value)),
+        // A count, and a unit that is not known here.
+        _ => (None, Number::Whole(gauge.value)),
     };
     let kind = if gauge.is_counter { Kind::Counter } else { Kind::Gauge };
     (base(&gauge.name, unit), kind, unit, &gauge.kind, RuntimeValue::Number(number))

@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 /// Whose a function is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum FrameOwner {
     /// The program's own, or not known.
     #[default]
@@ -261,15 +262,11 @@ fn is_generic(path: &str) -> bool {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use loopscope_probe::description::Description;
 
     /// Rules as a runtime in Rust has them.
     pub(crate) fn rules() -> Vec<FrameRule> {
-        let rule = |(owner, part, text): &(Owner, FramePart, &str)| FrameRule {
-            owner: *owner,
-            part: *part,
-            text: (*text).to_owned(),
-        };
-        [
+        let rules = [
             (Owner::Dependency, FramePart::Function, "turner::extra::"),
             (Owner::Runtime, FramePart::Function, "turner::"),
             (Owner::Runtime, FramePart::File, "loop/turner/src/"),
@@ -277,10 +274,11 @@ pub(crate) mod tests {
             (Owner::Loopscope, FramePart::Function, "loopscope_turner::"),
             (Owner::Runtime, FramePart::File, "turner:"),
             (Owner::Runtime, FramePart::Function, ""),
-        ]
-        .iter()
-        .map(rule)
-        .collect()
+        ];
+        let add = |runtime: Description, (owner, part, text): (Owner, FramePart, &str)| {
+            runtime.frames(owner, part, text)
+        };
+        rules.into_iter().fold(Description::new(), add).frame_rules().to_vec()
     }
 
     /// A function as `name @module #file`, both of them optional.

@@ -44,4 +44,11 @@ impl fmt::Display for FlameError {
     }
 }
 
-impl std::error::Error for FlameError {}
+impl std::error::Error for FlameError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            FlameError::Draw(error) => Some(error),
+            _ => None,
+        }
+    }
+}

@@ -48,6 +48,7 @@
 //! the loop. It does not run after `stop`.
 //!
 //! # Panics
-//! By default a panic in a callback is counted and said once for each site, and the loop goes on; the registration stays.
+//! By default a panic in a callback is counted, and the loop goes on; the registration stays. The loop prints nothing: std's
+//! panic hook says where the panic was, and [`Builder::panic_hook`](crate::Builder::panic_hook) gets the callback, for your log.
 //! [`PanicPolicy::Stop`](crate::PanicPolicy::Stop) makes `run` return an error that names the site, and
 //! [`PanicPolicy::Propagate`](crate::PanicPolicy::Propagate) lets the panic through, which is what tests want.

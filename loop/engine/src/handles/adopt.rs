@@ -8,6 +8,7 @@ use std::any::Any;
 
 /// What an adopted source is ready for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Readiness {
     /// There is something to read, or an end or error that reading tells.
     pub is_readable: bool,

@@ -14,6 +14,7 @@ static ORPHANS: Mutex<Vec<process::Child>> = Mutex::new(Vec::new());
 
 /// A child process that was started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Child {
     /// Its key: until its callback has run, or it is closed.
     pub key: Key,

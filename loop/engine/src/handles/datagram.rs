@@ -21,6 +21,7 @@ pub enum DatagramEvent<'a> {
 
 /// A datagram that arrived.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Datagram<'a> {
     /// Its bytes; none for an empty datagram.
     pub bytes: &'a [u8],

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 /// The other side of a datagram.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Peer {
     /// An internet address.
     Internet(SocketAddr),

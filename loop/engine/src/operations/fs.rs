@@ -18,6 +18,7 @@ use std::sync::Arc;
 
 /// One entry of a folder.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct FolderEntry {
     /// Its name, without the folder's path.
     pub name: OsString,

@@ -16,6 +16,7 @@ use std::io;
 
 /// How long to run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Mode {
     /// Until nothing keeps the loop alive, also not after the before-exit callbacks; or until it is stopped.
     Default,

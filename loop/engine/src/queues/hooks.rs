@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 
 /// When a hook runs in each iteration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Hook {
     /// Before the prepare hooks. While there is one, the poll does not wait.
     Idle,
