@@ -124,6 +124,16 @@ fn programs_end_as_they_do_without_us_and_leave_no_page() {
 }
 
 #[test]
+fn signals_while_a_loop_waits_are_no_stall() {
+    for (version, node) in versions() {
+        let ended = run(&node, &[], "lives.cjs", &["signals"]);
+        let what = format!("Node {version}: {}", ended.complained);
+        assert_eq!((ended.code, &*ended.said), (Some(0), "signals\n"), "{what}");
+        assert_eq!(ended.incidents, Vec::<Value>::new(), "{what}");
+    }
+}
+
+#[test]
 fn processes_that_end_at_once_leave_no_socket_file() {
     for (version, node) in versions() {
         for _ in 0..5 {
