@@ -230,6 +230,31 @@ fn other_runtimes_and_old_versions_are_refused_before_anything_is_loaded() {
 }
 
 #[test]
+fn the_package_for_this_c_library_is_named() {
+    let Some((_, node)) = versions().pop() else { return };
+    for (mapped, library) in [
+        ("/usr/lib/x86_64-linux-gnu/libc.so.6", "glibc"),
+        ("/lib/ld-musl-aarch64.so.1", "musl"),
+        ("/usr/lib/x86_64-linux-musl/libc.so", "musl"),
+    ] {
+        let program = format!(
+            "const fs = require('fs'); const read = fs.readFileSync; \
+             fs.readFileSync = (file, ...rest) => file === '/proc/self/maps' ? '7f0-7f1 r-xp 0 {mapped}\\n' : read(file, ...rest); \
+             require({:?}).start();",
+            index().display().to_string()
+        );
+        let output =
+            Command::new(&node).args(["-e", &program]).env_remove("LOOPSCOPE_NODE_ADDON").output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            said.contains(&format!("-{library} is not installed: npm install loopscope-")),
+            "{mapped}: {said}"
+        );
+        assert_eq!(said.lines().count(), 1, "{said}");
+    }
+}
+
+#[test]
 fn a_process_that_may_load_no_addons_goes_on_without_us() {
     for (version, node) in versions() {
         if version < "24" {
