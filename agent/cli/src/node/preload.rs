@@ -13,12 +13,13 @@ use std::path::{Path, PathBuf};
 pub const SCRIPT: &str = "register.cjs";
 
 /// The scripts, with what they say of themselves.
-const SCRIPTS: [(&str, &str); 6] = [
+const SCRIPTS: [(&str, &str); 7] = [
     (SCRIPT, include_str!("../../../../loop/node/npm/register.cjs")),
     ("index.cjs", include_str!("../../../../loop/node/npm/index.cjs")),
     ("addon.cjs", include_str!("../../../../loop/node/npm/addon.cjs")),
     ("attach.cjs", include_str!("../../../../loop/node/npm/attach.cjs")),
     ("ticks.cjs", include_str!("../../../../loop/node/npm/ticks.cjs")),
+    ("workers.cjs", include_str!("../../../../loop/node/npm/workers.cjs")),
     ("package.json", include_str!("../../../../loop/node/npm/package.json")),
 ];
 
