@@ -7,8 +7,8 @@ const { version } = require('./package.json');
 
 const MAJOR_MIN = 18;
 const ARCHITECTURES = ['x64', 'arm64'];
-// How the kernel names musl's loader among the files that a process has mapped.
-const MUSL_LOADER = /\/ld-musl-/;
+// How the kernel names musl's loader among the files that a process has mapped: Debian's is a link to the library.
+const MUSL_LOADER = /\/ld-musl-|-linux-musl\w*\/libc\.so$/m;
 
 // Looked at before the addon is loaded: other runtimes have some of Node's functions, and end the process at others.
 function refusal() {
@@ -27,32 +27,33 @@ function refusal() {
   return '';
 }
 
-function isMusl() {
+// The C libraries that this process may have: one, but where it may not read what it has mapped.
+function libraries() {
   try {
-    return MUSL_LOADER.test(fs.readFileSync('/proc/self/maps', 'latin1'));
+    return [MUSL_LOADER.test(fs.readFileSync('/proc/self/maps', 'latin1')) ? 'musl' : 'glibc'];
   } catch {
-    return false;
+    return ['glibc', 'musl'];
   }
 }
 
-// The package with the addon for this system.
-function packageName() {
-  return `loopscope-${process.platform}-${process.arch}-${isMusl() ? 'musl' : 'glibc'}`;
-}
+// The packages with the addon for this system, of which one is installed.
+const packageNames = () => libraries().map((library) => `loopscope-${process.platform}-${process.arch}-${library}`);
 
 // Returns the addon's file, or throws what to say.
 function find(own) {
   const given = own || process.env.LOOPSCOPE_NODE_ADDON;
   if (given) return given;
-  const name = packageName();
-  try {
-    return require.resolve(`${name}/loopscope.node`);
-  } catch {
-    throw new Error(
-      `the package ${name} is not installed: npm install ${name}@${version} (--omit=optional leaves it out, and so does a ` +
-      'lockfile that was made on another system), or name a file in LOOPSCOPE_NODE_ADDON',
-    );
+  const names = packageNames();
+  for (const name of names) {
+    try {
+      return require.resolve(`${name}/loopscope.node`);
+    } catch { /* The next one. */ }
   }
+  const [name] = names;
+  throw new Error(
+    `the package ${names.join(' or ')} is not installed: npm install ${name}@${version} (--omit=optional leaves it out, and so ` +
+    'does a lockfile that was made on another system), or name a file in LOOPSCOPE_NODE_ADDON',
+  );
 }
 
 function explain(error, file) {
@@ -62,7 +63,7 @@ function explain(error, file) {
       : 'this process may load no addons: start it with --allow-addons';
   }
   const [first] = error.message.split('\n');
-  const hint = fs.existsSync(file) ? `; the one for this system is in the package ${packageName()}` : '';
+  const hint = fs.existsSync(file) ? `; the one for this system is in the package ${packageNames().join(' or ')}` : '';
   return `the addon cannot be loaded: ${first}${hint}`;
 }
 

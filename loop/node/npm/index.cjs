@@ -93,7 +93,8 @@ function start(options = {}) {
 
 // As `start`; returns why nothing is watched, where that is news.
 function attach(options) {
-  if (process[KEY] || isOff()) return '';
+  if (process[KEY]) return '';
+  if (isOff()) return options.isAttached ? `LOOPSCOPE=${process.env.LOOPSCOPE} is in its environment` : '';
   const { addon, why } = require('./addon.cjs').load(options.addon);
   if (!addon) return why;
   const { loop, script, thread } = names(options.name);

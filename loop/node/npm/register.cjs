@@ -20,4 +20,15 @@ function isPackageManager() {
   }
 }
 
-if (!isPackageManager()) require('./index.cjs').start();
+// A process that is restricted may be permitted to read this file and none beside it. It goes on without being watched.
+function say(error) {
+  const needed = `--allow-fs-read=${__dirname}/* --allow-addons`;
+  const why = error.code === 'ERR_ACCESS_DENIED' ? `this process may not load it: add ${needed}` : error.message.split('\n')[0];
+  if (require('worker_threads').isMainThread) process._rawDebug(`loopscope: off, because ${why}`);
+}
+
+try {
+  if (!isPackageManager()) require('./index.cjs').start();
+} catch (error) {
+  say(error);
+}

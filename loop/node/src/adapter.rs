@@ -36,6 +36,15 @@ impl Runtime for NodeRuntime {
     fn async_id(&mut self) -> Option<u64> {
         self.isolate.async_id()
     }
+
+    #[inline]
+    fn time_ms(&mut self) -> u64 {
+        self.uv_loop.time_ms()
+    }
+
+    fn time_age_ns(&mut self) -> Option<u64> {
+        Some(self.uv_loop.time_age_ns())
+    }
 }
 
 /// What is hooked, so that it can be unhooked.

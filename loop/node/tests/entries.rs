@@ -62,6 +62,25 @@ fn a_poll_that_libuv_says_lasted_longer_than_the_clock_saw_ends_now() {
     assert_eq!(snapshot(&played).poll_wait.sum_ns, 4_999_900);
 }
 
+/// A signal, of which libuv counts the wait after it, and not the one before.
+#[test]
+fn a_wait_that_a_signal_cuts_in_two_is_a_wait_as_a_whole() {
+    for (event, entry) in [("enter\n= 1000\n= 0\n800100000 left", 1), ("check\n= 1000", 0)] {
+        let events =
+            format!("{START}800000000 time 800 50000\n800000000 {event}\n800200000 poll\n= {entry}\n");
+        let snapshot = snapshot(&replay(&events));
+        assert_eq!(snapshot.poll_wait.sum_ns, 800_000_000 - 100 - 50_000, "{event}");
+        assert_eq!(snapshot.blocked, [0, 0], "{event}");
+    }
+    // What runs before the first entry, in C++, is no wait: libuv read its time before that.
+    let events = format!(
+        "{START}800000000 time 1 799000000\n800000000 enter\n= 1000000\n= 0\n800100000 left\n800200000 check\n800300000 poll\n= 1\n"
+    );
+    let snapshot = snapshot(&replay(&events));
+    assert_eq!(snapshot.poll_wait.sum_ns, 1_000_000);
+    assert_ne!(snapshot.blocked, [0, 0]);
+}
+
 #[test]
 fn a_loop_that_turns_inside_an_entry_tells_its_polls_and_no_endless_callback() {
     let events = "200 enter\n= 0\n= 0\n300 poll\n= 1\n900 enter\n= 500\n= 0\n1000 left\n1100 left\n1200 check\n1200 poll\n= 1\n";

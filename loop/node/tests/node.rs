@@ -119,6 +119,16 @@ fn programs_end_as_they_do_without_us_and_leave_no_page() {
 }
 
 #[test]
+fn signals_while_a_loop_waits_are_no_stall() {
+    for (version, node) in versions() {
+        let ended = run(&node, &[], "lives.cjs", &["signals"]);
+        let what = format!("Node {version}: {}", ended.complained);
+        assert_eq!((ended.code, &*ended.said), (Some(0), "signals\n"), "{what}");
+        assert_eq!(ended.incidents, Vec::<Value>::new(), "{what}");
+    }
+}
+
+#[test]
 fn processes_that_end_at_once_leave_no_socket_file() {
     for (version, node) in versions() {
         for _ in 0..5 {
@@ -212,6 +222,31 @@ fn other_runtimes_and_old_versions_are_refused_before_anything_is_loaded() {
     assert!(pretend("bun", "1.2.3").starts_with("loopscope: off, because this is Bun 1.2.3"));
     assert!(pretend("deno", "2.0.0").contains("this is Deno"));
     assert!(pretend("node", "16.20.0").contains("needs 18 or later"));
+}
+
+#[test]
+fn the_package_for_this_c_library_is_named() {
+    let Some((_, node)) = versions().pop() else { return };
+    for (mapped, library) in [
+        ("/usr/lib/x86_64-linux-gnu/libc.so.6", "glibc"),
+        ("/lib/ld-musl-aarch64.so.1", "musl"),
+        ("/usr/lib/x86_64-linux-musl/libc.so", "musl"),
+    ] {
+        let program = format!(
+            "const fs = require('fs'); const read = fs.readFileSync; \
+             fs.readFileSync = (file, ...rest) => file === '/proc/self/maps' ? '7f0-7f1 r-xp 0 {mapped}\\n' : read(file, ...rest); \
+             require({:?}).start();",
+            index().display().to_string()
+        );
+        let output =
+            Command::new(&node).args(["-e", &program]).env_remove("LOOPSCOPE_NODE_ADDON").output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            said.contains(&format!("-{library} is not installed: npm install loopscope-")),
+            "{mapped}: {said}"
+        );
+        assert_eq!(said.lines().count(), 1, "{said}");
+    }
 }
 
 #[test]

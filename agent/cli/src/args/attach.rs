@@ -7,9 +7,9 @@ use std::time::Duration;
 const ATTACH_HELP: &str = "\
 Loads the addon into a program of Node that runs, also into one that is stuck in an endless loop: what runs is printed first. \
 Node opens its inspector for SIGUSR1, on loopback; it is closed again at once. The program prints three lines about its \
-debugger on standard error. Worker threads are not watched.
-Refused is a process of another user or container, one that handles SIGUSR1 itself or was started with --disable-sigusr1, and \
-one whose inspector is open already. Where its memory cannot be read, a handler of its own is not seen, and is called.
+debugger on standard error. Its worker threads are watched, too, those that start later as well.
+Refused is a process of another user or container, one that is stopped, one that handles SIGUSR1 itself or was started with \
+--disable-sigusr1 or --permission, and one whose inspector is open already. Where its memory cannot be read, a handler of its own is not seen, and is called.
 --detach removes hooks, page and agent, also of a program that was started by `loopscope run`.
 
 Examples:

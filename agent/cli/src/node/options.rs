@@ -1,5 +1,6 @@
 //! The variable NODE_OPTIONS: words parted by spaces, in double quotes where a space is in them.
 
+use serde_json::json;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
@@ -7,9 +8,25 @@ use std::path::Path;
 /// The variable's name.
 pub const VARIABLE: &str = "NODE_OPTIONS";
 
+/// What of a URL stands for itself, beside letters and digits; all else is escaped, and so needs no quotes.
+const PLAIN: &[u8] = b"-_.~/";
+
+/// How a script is preloaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Preloading {
+    /// As Node does it at once: a program that may not read the script ends.
+    Plain,
+    /// By a module within the option, which says what is missing where the script may not be read. It makes Node begin with its
+    /// loader of modules, and only versions that can restrict a program are sure to have the option.
+    Permitted,
+}
+
 /// Returns what is set already, if anything, with an option behind it that preloads `script`; unchanged where it is in there.
-pub fn with_preload(set: Option<&OsStr>, script: &Path) -> OsString {
-    let own = word(script);
+pub fn with_preload(set: Option<&OsStr>, script: &Path, preloading: Preloading) -> OsString {
+    let own = match preloading {
+        Preloading::Plain => word(script),
+        Preloading::Permitted => module(script).into_bytes(),
+    };
     let mut options = set.map(OsStr::as_bytes).unwrap_or_default().to_owned();
     let is_there = options.windows(own.len()).any(|part| part == own);
     if !is_there {
@@ -34,6 +51,25 @@ fn word(script: &Path) -> Vec<u8> {
     [b'"'].into_iter().chain(escaped).chain([b'"']).collect()
 }
 
+/// Returns an option that imports a module whose text is within it: that is read by no permission.
+fn module(script: &Path) -> String {
+    let folder = script.parent().unwrap_or(script).display();
+    let missing = json!(format!("add --allow-fs-read={folder}/* --allow-addons"));
+    let text = format!(
+        "import module from 'module';\
+         const require = module.createRequire('/');\
+         try {{ require({script}) }} catch (error) {{\
+         const why = error.code === 'ERR_ACCESS_DENIED' ? 'this process may not load it: ' + {missing} : error.message;\
+         if (require('worker_threads').isMainThread) process._rawDebug('loopscope: off, because ' + why) }}",
+        script = json!(script.display().to_string())
+    );
+    let escaped = text.bytes().map(|byte| match byte {
+        byte if byte.is_ascii_alphanumeric() || PLAIN.contains(&byte) => char::from(byte).to_string(),
+        byte => format!("%{byte:02X}"),
+    });
+    format!("--import=data:text/javascript,{}", escaped.collect::<String>())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -48,7 +84,21 @@ mod tests {
             (Some("-r x"), "/a b/r.cjs", "-r x \"--require=/a b/r.cjs\""),
             (None, "/a\"b\\c/r.cjs", "\"--require=/a\\\"b\\\\c/r.cjs\""),
         ] {
-            assert_eq!(with_preload(set.map(OsStr::new), Path::new(path)), expected, "{set:?} {path}");
+            let set = set.map(OsStr::new);
+            let options = with_preload(set, Path::new(path), Preloading::Plain);
+            assert_eq!(options, expected, "{set:?} {path}");
         }
+    }
+
+    #[test]
+    fn a_module_within_the_option_is_one_word_without_quotes() {
+        let options = with_preload(None, Path::new("/a \"b/r.cjs"), Preloading::Permitted);
+        let options = options.to_str().unwrap();
+        let text = options.strip_prefix("--import=data:text/javascript,import%20module%20from").unwrap();
+        assert!(text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"%-_.~/".contains(&byte)), "{text}");
+        assert_eq!(
+            with_preload(Some(OsStr::new(options)), Path::new("/a \"b/r.cjs"), Preloading::Permitted),
+            options
+        );
     }
 }

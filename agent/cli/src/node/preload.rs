@@ -13,12 +13,13 @@ use std::path::{Path, PathBuf};
 pub const SCRIPT: &str = "register.cjs";
 
 /// The scripts, with what they say of themselves.
-const SCRIPTS: [(&str, &str); 6] = [
+const SCRIPTS: [(&str, &str); 7] = [
     (SCRIPT, include_str!("npm/register.cjs")),
     ("index.cjs", include_str!("npm/index.cjs")),
     ("addon.cjs", include_str!("npm/addon.cjs")),
     ("attach.cjs", include_str!("npm/attach.cjs")),
     ("ticks.cjs", include_str!("npm/ticks.cjs")),
+    ("workers.cjs", include_str!("npm/workers.cjs")),
     ("package.json", include_str!("npm/package.json")),
 ];
 

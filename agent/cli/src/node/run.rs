@@ -3,7 +3,8 @@
 use crate::args::RunArguments;
 use crate::error::Failure;
 use crate::node::addon::{ADDON_VARIABLE, Preload};
-use crate::node::{options, permission, preload};
+use crate::node::options::{self, Preloading};
+use crate::node::{permission, preload};
 use crate::output::tell;
 use loopscope_probe::switch;
 use std::ffi::OsStr;
@@ -51,7 +52,13 @@ pub fn run(arguments: &RunArguments) -> Result<ExitCode, Failure> {
 
 fn set_environment(command: &mut Command, arguments: &RunArguments, found: &Preload, set: Option<&OsStr>) {
     let script = found.scripts.join(preload::SCRIPT);
-    command.env(options::VARIABLE, options::with_preload(set, &script));
+    let (program, rest) = (command.get_program().to_owned(), &arguments.command[1..]);
+    let current = std::env::current_dir().ok();
+    let preloading = match permission::may_be_restricted(&program, rest, set, current.as_deref()) {
+        true => Preloading::Permitted,
+        false => Preloading::Plain,
+    };
+    command.env(options::VARIABLE, options::with_preload(set, &script, preloading));
     if let Some(addon) = &found.addon {
         command.env(ADDON_VARIABLE, addon);
     }

@@ -1,5 +1,7 @@
 //! The command as its users meet it: the built program, its output, its exit codes.
 
+mod attach_refused;
+mod attach_workers;
 mod c_adapter;
 mod child;
 mod demo;
@@ -17,6 +19,7 @@ mod noise;
 mod page_version;
 mod printable;
 mod profiles;
+mod run_permission;
 mod scratch;
 mod serve;
 mod threshold;

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// Starts a program on a port for its inspector that nobody else has.
-fn start(scratch: &Scratch, node: &Path, arguments: &[&str]) -> Running {
+pub fn start(scratch: &Scratch, node: &Path, arguments: &[&str]) -> Running {
     let mut command = Command::new(node);
     command.arg("--inspect-port=0").args(arguments).current_dir(scratch.work());
     command
@@ -18,14 +18,14 @@ fn start(scratch: &Scratch, node: &Path, arguments: &[&str]) -> Running {
     Running::of(command.stdout(Stdio::piped()).stderr(Stdio::piped()))
 }
 
-fn attach(scratch: &Scratch, arguments: &[&str]) -> Done {
+pub fn attach(scratch: &Scratch, arguments: &[&str]) -> Done {
     let output = with_addon(scratch, &[&["attach"], arguments].concat()).output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     Done { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
 }
 
-/// Counts what the process listens on with its inspector: the only sockets of these programs.
-fn listens(pid: &str) -> bool {
+/// Tells whether the inspector of the process listens: nothing else of these programs does.
+pub fn listens(pid: &str) -> bool {
     let sockets = |link: std::io::Result<std::path::PathBuf>| {
         Some(link.ok()?.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned())
     };
@@ -38,7 +38,8 @@ fn listens(pid: &str) -> bool {
     })
 }
 
-const WAITS: &str =
+/// A program that waits, and ends with code 9 when it is told to.
+pub const WAITS: &str =
     "process.on('SIGTERM', () => process.exit(9)); console.log('waits'); setInterval(() => {}, 20);";
 
 #[test]

@@ -23,12 +23,14 @@
 mod batches;
 mod drains;
 mod labels;
+mod runtime;
 mod scopes;
 mod sites;
 mod start;
 
 use batches::Batch;
 use drains::Drain;
+pub use runtime::Runtime;
 use scopes::{Scope, Scopes};
 use sites::Sites;
 use start::Start;
@@ -41,15 +43,9 @@ use loopscope_probe::{Clock, Kind, Life, Phase, Queue, SiteId, Ticks, Writer};
 /// A wait in which the two clocks part by less than 1 us, in nanoseconds: they differ by less than 0.1 percent.
 const SHORT_NS: u64 = 1_000_000;
 
-/// What is asked while events are told.
-pub trait Runtime {
-    /// For how long all polls have waited, in nanoseconds.
-    fn idle_ns(&mut self) -> u64;
-    /// How many events all polls have returned; `None` where it is not counted.
-    fn events(&mut self) -> Option<u64>;
-    /// The resource that JavaScript is entered for.
-    fn async_id(&mut self) -> Option<u64>;
-}
+const NS_PER_MS: u64 = 1_000_000;
+/// By how much libuv's time may part from its time of waiting, in milliseconds: each is rounded.
+const CUT_MS: u64 = 2;
 
 /// What runs, as the page was told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,6 +81,8 @@ pub struct Entries<R> {
     events: Option<u64>,
     /// Time that all polls have waited, as of the last return.
     idle_ns: u64,
+    /// libuv's own time as the loop's poll began.
+    time_ms: u64,
     is_in_entry: bool,
     frame: Frame,
     drain: Drain,
@@ -135,6 +133,7 @@ impl<R: Runtime> Entries<R> {
             parked: None,
             events,
             idle_ns,
+            time_ms: 0,
             is_in_entry: true,
             frame: Frame::Callback,
             drain: Drain::None,
@@ -254,6 +253,7 @@ impl<R: Runtime> Entries<R> {
             }
         }
         self.has_polled = true;
+        self.time_ms = self.runtime.time_ms();
         self.phase = Phase::POLL;
         self.told = Phase::POLL;
         self.writer.phase(Phase::POLL);
@@ -285,18 +285,30 @@ impl<R: Runtime> Entries<R> {
         // It grows in polls only, so at the begin of this one it was what it was at the return of the one before.
         let idle_ns = self.ask(|runtime| Some(runtime.idle_ns())).unwrap_or(0);
         let waited_ns = idle_ns.wrapping_sub(std::mem::replace(&mut self.idle_ns, idle_ns));
+        let passed_ms = self.runtime.time_ms().wrapping_sub(self.time_ms);
+        let is_cut = passed_ms > waited_ns / NS_PER_MS + CUT_MS;
         let clock = self.writer.clock();
         // A conversion is a division of 128 bits, and most polls of a busy loop do not wait.
         let waited = if waited_ns == 0 { 0 } else { clock.scale().ticks(waited_ns) };
         let returned = Ticks(parked.0.saturating_add(waited));
         // libuv's clock is another one: not in the future, where the two can be told apart.
         let limit = match now {
-            None if waited_ns < SHORT_NS => returned,
+            None if waited_ns < SHORT_NS && !is_cut => returned,
             None => clock.now(),
             Some(now) => now,
         };
+        let returned = if is_cut { self.after_cut_wait(returned) } else { returned };
         self.writer.unpark_untold(returned.min(limit));
         self.start.poll_has_returned(&mut self.writer);
+    }
+
+    /// Returns when a poll returned whose time of waiting may not be all: a signal cuts a wait in two, and libuv counts the second
+    /// part alone. It reads its time after both. Too early by 1 ms at most.
+    #[cold]
+    fn after_cut_wait(&mut self, returned: Ticks) -> Ticks {
+        let Some(age_ns) = self.runtime.time_age_ns() else { return returned };
+        let clock = self.writer.clock();
+        returned.max(Ticks(clock.now().0.saturating_sub(clock.scale().ticks(age_ns))))
     }
 
     /// Asks the runtime, and records its answer.

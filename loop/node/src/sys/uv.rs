@@ -31,6 +31,7 @@ functions! {
         unref = c"uv_unref": fn(*mut c_void);
         close = c"uv_close": fn(*mut c_void, HandleCallback);
         now = c"uv_now": fn(*mut c_void) -> u64;
+        hrtime = c"uv_hrtime": fn() -> u64;
         backend_fd = c"uv_backend_fd": fn(*mut c_void) -> c_int;
         configure = c"uv_loop_configure": fn(*mut c_void, c_int, c_int) -> c_int;
         idle_time = c"uv_metrics_idle_time": fn(*mut c_void) -> u64;
@@ -127,6 +128,20 @@ impl UvLoop {
     pub(crate) fn idle_ns(&self) -> u64 {
         // SAFETY: the loop lives as long as its thread runs it, where this is called.
         unsafe { (self.uv.idle_time)(self.raw) }
+    }
+
+    /// Returns the loop's own time, in milliseconds, as it was read last.
+    #[inline]
+    pub(crate) fn time_ms(&self) -> u64 {
+        // SAFETY: the loop is this thread's.
+        unsafe { (self.uv.now)(self.raw) }
+    }
+
+    /// Returns how old that is, in nanoseconds; the fraction of a millisecond that it does not have is counted, too.
+    pub(crate) fn time_age_ns(&self) -> u64 {
+        // SAFETY: it only reads a clock, the one that the loop's time is of.
+        let now_ns = unsafe { (self.uv.hrtime)() };
+        now_ns.saturating_sub(self.time_ms().saturating_mul(1_000_000))
     }
 
     /// Returns how many events all polls have returned; `None` where libuv does not count them.

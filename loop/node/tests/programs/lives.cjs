@@ -35,6 +35,11 @@ if (!isMainThread) {
 } else if (how === 'profiled') {
   const until = Date.now() + 300;
   setTimeout(() => { while (Date.now() < until); console.log('profiled'); }, 20);
+} else if (how === 'signals') {
+  // Nothing but signals ends its waits; what sends them ends, and that is one, too.
+  process.on('SIGUSR2', () => {});
+  const sends = `sleep 0.3; kill -USR2 ${process.pid}; sleep 0.3; kill -WINCH ${process.pid}; sleep 0.3`;
+  require('child_process').spawn('sh', ['-c', sends]).on('exit', () => console.log('signals'));
 } else if (how === 'short') {
   console.log('short');
 } else if (how === 'frozen-process') {

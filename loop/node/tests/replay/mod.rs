@@ -3,7 +3,7 @@
 use loopscope_node::entries::{Entries, Event, Runtime, TraceEvent};
 use loopscope_node::names::TraceName;
 use loopscope_probe::{Clock, VirtualClock, Writer};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::ffi::{CStr, CString};
 use std::rc::Rc;
@@ -19,7 +19,7 @@ pub struct Played {
 
 /// Answers as was recorded.
 #[derive(Clone, Debug, Default)]
-pub struct Answers(Rc<RefCell<VecDeque<Option<u64>>>>);
+pub struct Answers(Rc<RefCell<VecDeque<Option<u64>>>>, Rc<Cell<(u64, u64)>>);
 
 impl Answers {
     fn next(&self) -> Option<u64> {
@@ -38,6 +38,14 @@ impl Runtime for Answers {
 
     fn async_id(&mut self) -> Option<u64> {
         self.next()
+    }
+
+    fn time_ms(&mut self) -> u64 {
+        self.1.get().0
+    }
+
+    fn time_age_ns(&mut self) -> Option<u64> {
+        Some(self.1.get().1)
     }
 }
 
@@ -76,7 +84,8 @@ fn event_of(text: &str, texts: &mut Texts) -> Event {
 }
 
 /// Plays it, and ends the loop. Beside what a recording has, `label NAME` and `module` are calls of the program's, and
-/// `blocks` is an interrupt of what blocks.
+/// `blocks` is an interrupt of what blocks. `time MS AGE` is libuv's own time from here on, and how old that is at the next
+/// event, in nanoseconds.
 pub fn replay(events: &str) -> Played {
     replay_with(events, true)
 }
@@ -105,6 +114,10 @@ pub fn replay_with(events: &str, has_traces: bool) -> Played {
         time.advance_to_ns(BEGIN_NS + ns.parse::<u64>().unwrap());
         match event.split_once(' ') {
             Some(("label", name)) => drop(entries.label(name)),
+            Some(("time", words)) => {
+                let (ms, age_ns) = words.split_once(' ').unwrap();
+                answers.1.set((ms.parse().unwrap(), age_ns.parse().unwrap()));
+            }
             _ if event == "module" => entries.main_is_module(),
             _ if event == "blocks" => entries.part_what_blocks(),
             _ => entries.tell(event_of(event, &mut texts)),

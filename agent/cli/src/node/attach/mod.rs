@@ -5,10 +5,12 @@
 //! ```
 //!
 //! V8 answers between two instructions of JavaScript, so an endless loop is no hindrance: its line is what is read first. The
-//! inspector is closed from inside, within the session that asks for it: a loop that hangs would come to no timer.
+//! inspector is closed from inside, within the session that asks for it: a loop that hangs would come to no timer. Worker threads
+//! are asked by the scripts, from inside.
 
 mod elf;
 mod inspector;
+mod lock;
 mod signal_handler;
 mod sockets;
 mod target;
@@ -20,17 +22,15 @@ use crate::output::print;
 use crate::pages;
 use crate::pages::Process;
 use inspector::Inspector;
-use loopscope_probe::directory::{make_private, runtime_directory};
+use lock::Lock;
 use serde_json::json;
-use std::fs::{File, OpenOptions, TryLockError};
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use target::Target;
 
 /// What has the program's scripts do: in them, because Node keeps `require` for the time of one evaluation only.
 const SCRIPT: &str = "attach.cjs";
 
-/// How long the page of a program that was attached to may take: its agent starts on a thread of its own.
+/// How long the pages of a program that was attached to may take: its agent starts on a thread of its own, and so do workers.
 const PAGE_PATIENCE: Duration = Duration::from_secs(2);
 /// How long the inspector may take to close; it takes some 10 ms, and longer where native code runs.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
@@ -62,22 +62,31 @@ pub fn run(arguments: &AttachArguments) -> Result<(), Failure> {
     target.check(&preload)?;
     let mut inspector = Inspector::open(&target)?;
     let done = match arguments.detach {
-        false => attach(arguments, &mut inspector, &preload),
-        true => inspector.evaluate(&call(&preload, "detach", &json!({}))).map(drop),
+        false => attach(arguments, &mut inspector, &preload, &target),
+        true => inspector.evaluate(&call(&preload, "detach", &json!({}))).map(|answer| workers_in(&answer)),
     };
     let closed = close(inspector, &preload, &target);
-    done?;
+    let workers = done?;
     let lasted = begin.elapsed().as_millis();
     print(&match arguments.detach {
         true => format!(
-            "Detached in {lasted} ms: nothing of loopscope runs there; the addon's file stays in its memory.\n{closed}"
+            "Detached in {lasted} ms: nothing of loopscope runs there; the addon's file stays in its memory.\n{}{closed}",
+            left_workers(pid, workers)?
         ),
-        false => format!("{}\nAttached in {lasted} ms. {closed}", look(pid)?),
+        false => {
+            let look = look(&target, workers, arguments.listen.as_deref() != Some("off"))?;
+            format!("{look}\nAttached in {lasted} ms. {closed}")
+        }
     })
 }
 
-/// Says what runs, where something does, and loads the addon.
-fn attach(arguments: &AttachArguments, inspector: &mut Inspector, preload: &Preload) -> Result<(), Failure> {
+/// Says what runs, where something does, and loads the addon. Returns how many worker threads are asked to do so, too.
+fn attach(
+    arguments: &AttachArguments,
+    inspector: &mut Inspector,
+    preload: &Preload,
+    target: &Target,
+) -> Result<usize, Failure> {
     if let Some(frame) = inspector.what_runs()? {
         print(&format!("Running now: {frame}\n"))?;
     }
@@ -87,12 +96,17 @@ fn attach(arguments: &AttachArguments, inspector: &mut Inspector, preload: &Prel
         "warningMs": arguments.warning.map(|warning| warning.as_millis() as u64),
         "incidentsDir": arguments.incidents_dir.as_ref().map(|path| std::path::absolute(path).unwrap_or(path.clone())),
     });
-    let why = inspector.evaluate(&call(preload, "attach", &options))?;
-    match why.as_str() {
-        Some("") => Ok(()),
-        Some(why) => Err(Failure::system("attach", why)),
-        None => Err(Failure::system("attach", format!("the program answers {why}"))),
+    let answer = inspector.evaluate(&call(preload, "attach", &options))?;
+    match answer["why"].as_str() {
+        Some("") => Ok(workers_in(&answer)),
+        Some(why) => Err(target.refused(why)),
+        None => Err(target.refused(format!("it answers {answer}"))),
     }
+}
+
+/// Returns how many worker threads were asked, as the scripts tell it.
+fn workers_in(answer: &serde_json::Value) -> usize {
+    answer["workers"].as_u64().and_then(|workers| usize::try_from(workers).ok()).unwrap_or(0)
 }
 
 /// Returns the expression that calls a function of the script.
@@ -126,20 +140,55 @@ fn page_of(pid: u32) -> Result<Option<Process>, Failure> {
     Ok(pages::processes()?.into_iter().find(is_it))
 }
 
-/// Waits for the address on the page.
-fn look(pid: u32) -> Result<String, Failure> {
-    let begin = Instant::now();
+/// Waits for the address on the page, where there will be one, and for the pages of the workers that were asked.
+fn look(target: &Target, workers: usize, listens: bool) -> Result<String, Failure> {
+    let (pid, begin) = (target.pid(), Instant::now());
     loop {
         let found = page_of(pid)?;
-        let has_address = found.as_ref().is_some_and(|process| process.address().is_some());
-        if let Some(process) = found.filter(|_| has_address || begin.elapsed() > PAGE_PATIENCE) {
-            return Ok(where_to_look(&process));
+        let is_whole =
+            |process: &Process| (!listens || process.address().is_some()) && process.loops.len() > workers;
+        let is_late = begin.elapsed() > PAGE_PATIENCE;
+        match found.filter(|process| is_late || is_whole(process)) {
+            Some(process) => return Ok(where_to_look(&process) + &about_workers(&process, workers)),
+            None if !target.is_alive() => return Err(target.failed("it ended")),
+            None if is_late => {
+                return Ok(format!("Process {pid} is watched, and has no page: its agent alone answers."));
+            }
+            None => std::thread::sleep(LOOK),
         }
+    }
+}
+
+/// Says how many of the workers that were asked are watched; empty where there are none.
+fn about_workers(process: &Process, asked: usize) -> String {
+    let watched = process.loops.len().saturating_sub(1).min(asked);
+    match asked {
+        0 => String::new(),
+        _ if watched == asked => format!("\nIts {} watched, too.", worker_threads(asked)),
+        _ => format!(
+            "\n{watched} of its {asked} worker threads are watched: the others are when they come back to JavaScript."
+        ),
+    }
+}
+
+fn worker_threads(count: usize) -> String {
+    if count == 1 { "worker thread is".to_owned() } else { format!("{count} worker threads are") }
+}
+
+/// Waits until the workers that were asked are not watched any more. Says how many still are; empty where none is.
+fn left_workers(pid: u32, asked: usize) -> Result<String, Failure> {
+    let begin = Instant::now();
+    while let Some(process) = page_of(pid)?.filter(|_| asked > 0) {
         if begin.elapsed() > PAGE_PATIENCE {
-            return Ok(format!("Process {pid} is watched, and has no page: its agent alone answers."));
+            let left = process.loops.len();
+            return Ok(format!(
+                "{left} of its worker threads {} watched still, until JavaScript runs there again.\n",
+                if left == 1 { "is" } else { "are" }
+            ));
         }
         std::thread::sleep(LOOK);
     }
+    Ok(String::new())
 }
 
 fn where_to_look(process: &Process) -> String {
@@ -148,36 +197,5 @@ fn where_to_look(process: &Process) -> String {
     match process.address() {
         Some(address) => format!("{name}, pid {pid}: {}/ in a browser, or {commands}", address.local()),
         None => format!("{name}, pid {pid}: {commands}"),
-    }
-}
-
-/// Only one command at a time attaches to a process.
-struct Lock {
-    path: PathBuf,
-    _file: File,
-}
-
-impl Lock {
-    fn take(pid: u32) -> Result<Lock, Failure> {
-        let wanted = format!("attach to process {pid}");
-        let directory = runtime_directory();
-        make_private(&directory)
-            .map_err(|why| Failure::system(&wanted, format!("{} {why}", directory.display())))?;
-        let path = directory.join(format!("attach-{pid}.lock"));
-        let file = OpenOptions::new().create(true).append(true).open(&path);
-        let file = file.map_err(|error| Failure::system(&wanted, error))?;
-        match file.try_lock() {
-            Ok(()) => Ok(Lock { path, _file: file }),
-            Err(TryLockError::WouldBlock) => {
-                Err(Failure::system(&wanted, "another command is attaching to it or detaching from it now"))
-            }
-            Err(TryLockError::Error(error)) => Err(Failure::system(&wanted, error)),
-        }
-    }
-}
-
-impl Drop for Lock {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.path);
     }
 }

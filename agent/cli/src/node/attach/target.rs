@@ -6,8 +6,10 @@
 use crate::error::Failure;
 use crate::node::addon::Preload;
 use crate::node::attach::{elf, signal_handler, sockets};
+use crate::node::permission;
 use loopscope_probe::directory::{Owner, own_user, process_start};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use std::ffi::OsString;
 use std::fs;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -82,6 +84,7 @@ impl Target {
     /// The first reason why not.
     pub fn check(&self, preload: &Preload) -> Result<(), Failure> {
         let pid = self.pid();
+        self.check_state()?;
         if let Some(namespace) = self.foreign_namespace() {
             let inside =
                 self.field("NSpid:").and_then(|pids| pids.split_whitespace().last().map(str::to_owned));
@@ -91,8 +94,9 @@ impl Target {
             )));
         }
         let Some(program) = self.node() else {
-            return Err(self.refused(format!("it is no Node.js: {}", self.executable().display())));
+            return Err(self.refused(format!("it is no Node.js: {}", self.program())));
         };
+        self.check_permission(preload)?;
         let words = self.words();
         if self.mask("SigCgt:") & SIGUSR1_BIT == 0 {
             return Err(self.refused(
@@ -116,6 +120,28 @@ impl Target {
                 "port {port}, where its inspector would listen, is in use by another process"
             ))),
             sockets::Taken::No => self.check_scripts(preload),
+        }
+    }
+
+    /// What is stopped handles no signal, and opens its inspector when it goes on and nobody waits for that.
+    fn check_state(&self) -> Result<(), Failure> {
+        let pid = self.pid();
+        match self.field("State:").and_then(|state| state.chars().next()) {
+            Some('T' | 't') => Err(self.refused(format!(
+                "it is stopped, by a signal or a debugger: let it go on first, as by `kill -CONT {pid}`"
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    /// Node opens no inspector where it may not, and says nothing.
+    fn check_permission(&self, preload: &Preload) -> Result<(), Failure> {
+        let arguments: Vec<OsString> =
+            self.read_words("cmdline").into_iter().skip(1).map(OsString::from).collect();
+        let set = self.node_options().map(OsString::from);
+        match permission::not_attachable(&arguments, set.as_deref(), &preload.scripts) {
+            Some(why) => Err(self.refused(why)),
+            None => Ok(()),
         }
     }
 
@@ -153,19 +179,31 @@ impl Target {
         fs::read_link(format!("/proc/{}/exe", self.pid())).unwrap_or_default()
     }
 
+    /// Returns the path of its program, or its name where that is not known.
+    fn program(&self) -> String {
+        match fs::read_link(format!("/proc/{}/exe", self.pid())) {
+            Ok(path) => path.display().to_string(),
+            Err(_) => self.field("Name:").unwrap_or_default(),
+        }
+    }
+
     /// Returns its command line, and what its environment adds to that.
     fn words(&self) -> Vec<String> {
-        let read = |name: &str| fs::read(format!("/proc/{}/{name}", self.pid())).unwrap_or_default();
-        let split = |bytes: Vec<u8>| -> Vec<String> {
-            bytes.split(|byte| *byte == 0).map(|word| String::from_utf8_lossy(word).into_owned()).collect()
-        };
-        let set = split(read("environ")).into_iter().find_map(|line| {
-            let options = line.strip_prefix("NODE_OPTIONS=")?;
-            Some(options.split(' ').map(str::to_owned).collect::<Vec<String>>())
-        });
-        let mut words = set.unwrap_or_default();
-        words.extend(split(read("cmdline")));
+        let set = self.node_options().unwrap_or_default();
+        let mut words: Vec<String> = set.split(' ').map(str::to_owned).collect();
+        words.extend(self.read_words("cmdline"));
         words
+    }
+
+    fn node_options(&self) -> Option<String> {
+        let environment = self.read_words("environ");
+        environment.iter().find_map(|line| line.strip_prefix("NODE_OPTIONS=")).map(str::to_owned)
+    }
+
+    /// Reads a file of /proc that has a zero behind each word.
+    fn read_words(&self, name: &str) -> Vec<String> {
+        let bytes = fs::read(format!("/proc/{}/{name}", self.pid())).unwrap_or_default();
+        bytes.split(|byte| *byte == 0).map(|word| String::from_utf8_lossy(word).into_owned()).collect()
     }
 
     fn field(&self, name: &str) -> Option<String> {

@@ -1,0 +1,1 @@
+../../../../../loop/node/npm/workers.cjs
