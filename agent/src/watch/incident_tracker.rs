@@ -21,6 +21,7 @@ use loopscope_report::incident::{Incident, IncidentCounts, IncidentKind, Severit
 use loopscope_report::incident_builder::{IncidentBuilder, Observation};
 use loopscope_report::model::exemplar::Exemplar;
 use loopscope_report::model::history::{Counters, History};
+use loopscope_report::model::waits::Waits;
 use loopscope_stacks::CaptureError;
 use std::collections::VecDeque;
 
@@ -543,7 +544,7 @@ fn counters(seen: &Observation<'_>) -> Counters {
         iterations: page.iterations_recorded(),
         callbacks: vitals.records,
         stalls: vitals.stalls_ended,
-        lag: page.lag_at(seen.clock, seen.taken),
+        waits: Waits::at(page, seen.clock, seen.taken),
     }
 }
 

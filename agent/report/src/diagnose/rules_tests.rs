@@ -9,6 +9,7 @@ use crate::diagnose::evidence::{
 };
 use crate::diagnose::{Certainty, Urgency, diagnose};
 use crate::incident::{Class, Culprit, Frame, Incident, StackCount};
+use crate::model::waits::Waits;
 use loopscope_probe::description::{self, Description, Fact, Term, Trouble};
 use loopscope_probe::histogram::{HistogramValues, slot};
 use loopscope_probe::{HandleType, Kind, Ticks, WorkKind};
@@ -31,7 +32,7 @@ fn well() -> LoopEvidence {
         active_ns: 3 * S,
         callbacks: 30_000,
         iterations: 10_000,
-        lag: durations(10_000, MS),
+        lag: Waits { lag: durations(10_000, MS), ..Waits::default() },
         warning_ns: 100 * MS,
         critical_ns: S,
         sites: vec![site("timer flush (src/x.rs:40)", 1_000, 2 * S, 5 * MS)],
