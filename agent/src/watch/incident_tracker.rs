@@ -499,7 +499,11 @@ impl IncidentTracker {
 
     /// Looks what the thread is doing, and classes the stall.
     fn examine(&mut self, at: &At<'_>, case: &mut OpenIncident) {
-        let found = self.sight.look();
+        let mut found = self.sight.look();
+        // The stall may have ended meanwhile: what the thread does then, such as to sleep in its poll, is not the stall's.
+        if at.seen.page.busy_since() != at.seen.vitals.busy_since {
+            (found.state, found.waiting_in) = (None, None);
+        }
         case.found(&found);
         case.class(&self.evidence(at, &found));
         case.throttled(at.throttled_ns);
