@@ -324,11 +324,13 @@ fn loops_past_the_bound_share_one_label_and_lose_nothing() {
     assert_eq!(page.matches("loopscope_loop_info{").count(), 65, "64 labels and the shared one");
     // Two iterations of each: one at its start, one now.
     assert_eq!(value(&page, other), Some(6.0));
-    assert_eq!(value(&page, "loopscope_agent_series_overflow_total{limit=\"loops\"}"), Some(3.0));
+    let left_out = "loopscope_agent_series_overflow{limit=\"loops\"}";
+    assert_eq!(value(&page, left_out), Some(3.0));
     assert!(!page.contains("process_open_fds"));
     drop(loops);
     let page = metrics(&agent);
     assert_eq!(value(&page, other), Some(6.0), "what ended loops counted stays");
+    assert_eq!(value(&page, left_out), Some(0.0), "nothing is left out any more");
     assert_eq!(page.matches("loopscope_loop_info{").count(), 1, "series of labelled loops end with them");
 }
 

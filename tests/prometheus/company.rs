@@ -1,4 +1,4 @@
-//! Processes to be watched, each of them for some seconds: some that are killed, stopped, or started again and again.
+//! Processes to be watched, each of them for some seconds: some that are killed, stopped, starved, or started again and again.
 
 use std::fs::DirBuilder;
 use std::io::{BufRead, BufReader, Write};
@@ -47,7 +47,32 @@ impl Watched {
 
     /// Lets a timer of its loop compute for so long.
     pub fn block(&mut self, milliseconds: u64) {
-        writeln!(self.commands, "block web {milliseconds}").unwrap();
+        self.obey(&format!("block web {milliseconds}"));
+    }
+
+    /// Keeps its loop's thread, and no other, from the processor: it wants to run each millisecond, for next to nothing, on a
+    /// processor whose other thread computes and is preferred, by so much that a wait takes some ten milliseconds: one that
+    /// falls into a callback is no stall. `None`, with a word about it, where the commands for that are not installed.
+    pub fn starve(&mut self) -> Option<Spinner> {
+        let (thread, processor) = (self.loop_thread()?, last_processor()?);
+        let spinner = Spinner::start(&processor)?;
+        told(Command::new("taskset").args(["-p", "-c", &processor, &thread]))?;
+        told(Command::new("renice").args(["-n", "5", "-p", &thread]))?;
+        self.obey("tick web 1");
+        Some(spinner)
+    }
+
+    /// Returns the thread of its loop.
+    fn loop_thread(&self) -> Option<String> {
+        let threads = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).ok()?;
+        let is_it = |thread: &std::fs::DirEntry| {
+            std::fs::read_to_string(thread.path().join("comm")).is_ok_and(|name| name.trim_end() == "loop-1")
+        };
+        Some(threads.flatten().find(is_it)?.file_name().to_string_lossy().into_owned())
+    }
+
+    fn obey(&mut self, command: &str) {
+        writeln!(self.commands, "{command}").unwrap();
         let mut line = String::new();
         self.answers.read_line(&mut line).unwrap();
         assert_eq!(line, "ok\n");
@@ -65,6 +90,45 @@ impl Drop for Watched {
         // It may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// A program that computes on one processor until this is dropped.
+pub struct Spinner(Child);
+
+impl Spinner {
+    fn start(processor: &str) -> Option<Spinner> {
+        let mut command = Command::new("taskset");
+        command.args(["-c", processor, "sh", "-c", "while :; do :; done"]);
+        let child = command.stdin(Stdio::null()).spawn();
+        child.inspect_err(|error| println!("skipped: a starved process: taskset: {error}")).ok().map(Spinner)
+    }
+}
+
+impl Drop for Spinner {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Returns the number of the last processor that this process may use.
+fn last_processor() -> Option<String> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"))?;
+    list.trim().rsplit([',', '-']).next().map(str::to_owned)
+}
+
+/// Runs a command that has nothing to say; `None`, with a word about it, where that does not work.
+fn told(command: &mut Command) -> Option<()> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    match command.stdout(Stdio::null()).status() {
+        Ok(status) if status.success() => Some(()),
+        failure => {
+            println!("skipped: a starved process: {name}: {failure:?}");
+            None
+        }
     }
 }
 

@@ -45,10 +45,10 @@ impl Webhook {
         self.seen.borrow().clone()
     }
 
-    /// Returns the names of all that came so far of a job's targets.
-    pub fn names(&self, job: &str) -> BTreeSet<String> {
+    /// Returns the names of all that came so far whose labels are wanted.
+    pub fn names(&self, is_wanted: impl Fn(&Value) -> bool) -> BTreeSet<String> {
         let name = |alert: &Value| alert["labels"]["alertname"].as_str().unwrap_or_default().to_owned();
-        self.all().iter().filter(|alert| alert["labels"]["job"] == job).map(name).collect()
+        self.all().iter().filter(|alert| is_wanted(&alert["labels"])).map(name).collect()
     }
 
     /// Waits for an alert in a state, `firing` or `resolved`, also among those that came before.

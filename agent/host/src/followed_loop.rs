@@ -178,7 +178,7 @@ impl FollowedLoop {
     }
 
     /// Copies everything about the loop. `page` is overwritten; `sites_room` is how many more sites of the process may
-    /// have a series. Returns as the second value how many more sites than ever before got none.
+    /// have a series. Returns as the second value how many have none.
     ///
     /// # Errors
     /// The page can no longer be read.

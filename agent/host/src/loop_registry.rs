@@ -205,7 +205,7 @@ impl LoopRegistry {
         self.sums.finish(merging)
     }
 
-    /// Returns how many loops, sites and workers got no series of their own.
+    /// Returns how many loops, sites and workers have no series of their own, after [`views`](Self::views).
     pub(crate) fn left_out(&self) -> Overflow {
         self.sums.left_out()
     }

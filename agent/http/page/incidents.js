@@ -149,7 +149,7 @@ function facts(incident) {
   const cpu = incident.watched_ns > 0 ? `${duration(incident.cpu_ns)} of ${duration(incident.watched_ns)} watched` : "not known";
   const rows = [
     ["began", `${clock(incident.begin_unix_ns)}, ${incident.severity}`],
-    ["what the time went to", CLASSES[incident.class] ?? incident.class],
+    ["what the time went to", (CLASSES[incident.class] ?? incident.class) + unaccounted(incident)],
     ["made of", incident.summary],
     ["phase", incident.phase],
     ["processor time", cpu],
@@ -161,6 +161,12 @@ function facts(incident) {
   ];
   const told = rows.filter(([, text]) => text);
   return [make("dl", { class: "facts" }, ...told.map(([name, text]) => make("div", {}, make("dt", {}, name), make("dd", {}, text))))];
+}
+
+/** Says how much of an incident that nobody understood the kernel booked nowhere. */
+function unaccounted({ class: name, watched_ns, cpu_ns, runqueue_ns }) {
+  const open = watched_ns - cpu_ns - runqueue_ns;
+  return name === "unknown" && open > 0 ? `: ${duration(open)} of ${duration(watched_ns)} not accounted for` : "";
 }
 
 /** What is known of a loop over a period. */

@@ -143,8 +143,8 @@ fn reference() -> String {
     }
     out.push_str(
         "\nA page has at most 20,000 samples of the agent's own, as Prometheus counts them: lines of the text, of which a histogram \
-         has one\nfor each bound, and two. What is past that is left out and counted in \
-         `loopscope_agent_series_overflow_total`.\n",
+         has one\nfor each bound, and two. What is past that is left out and told in \
+         `loopscope_agent_series_overflow`.\n",
     );
     out
 }

@@ -100,10 +100,12 @@ impl Captures {
     }
 
     async fn sampled(&self, wish: &CaptureRequest, slot: &CapturePermit) -> Result<Written, FlameError> {
-        let asked = wish.clone();
+        let (asked, mut shapes) = (wish.clone(), shapes());
         let write = move |profile: Profile| {
             let file = profile.write_sampled(asked.format, &title(&asked, profile.lasted_ns))?;
-            Ok((file, figures(&profile)))
+            // Of loops that have ended meanwhile, and of those that have begun.
+            shapes.extend(self::shapes());
+            Ok((file, figures(&profile, &shapes)))
         };
         self.sample(wish, slot, write).await
     }
@@ -130,14 +132,17 @@ impl Captures {
     }
 }
 
+/// What the frames of loops are, by their names.
+type Shapes = HashMap<String, StackShape>;
+
 /// Returns the widest callback sites of a profile.
-fn figures(profile: &Profile) -> Option<String> {
-    let sites = widest::sites(&profile.folded(), &shapes());
+fn figures(profile: &Profile, shapes: &Shapes) -> Option<String> {
+    let sites = widest::sites(&profile.folded(), shapes);
     (!sites.is_empty()).then(|| widest::line(&sites, SITES_TOLD))
 }
 
-/// Returns what the frames of this process's loops are.
-fn shapes() -> HashMap<String, StackShape> {
+/// Returns those of the loops that this process has now.
+fn shapes() -> Shapes {
     let shape = |entry: &LocalPage| {
         let facts = entry.page().facts();
         (facts.name.clone(), StackShape::of(&facts.description))
@@ -156,7 +161,9 @@ async fn callbacks(wish: &CaptureRequest, slot: &CapturePermit) -> Result<Writte
         profile.begin_unix_ns = begin_unix_ns;
         profile.lasted_ns = lasted_ns;
         let file = profile.write(wish.format, &title(&wish, lasted_ns))?;
-        Ok((file, figures(&profile)))
+        let shapes =
+            later.iter().map(|copy| (copy.facts.name.clone(), StackShape::of(&copy.facts.description)));
+        Ok((file, figures(&profile, &shapes.collect())))
     })
     .await?
 }

@@ -36,6 +36,7 @@ use loopscope_report::metrics::sums::{Merging, Sums};
 use loopscope_report::metrics::view::{AgentView, LoopView};
 use loopscope_report::model::lag_window::LagWindow;
 use loopscope_report::model::thresholds::{ThresholdTable, Thresholds};
+use loopscope_report::model::waits::Waits;
 use loopscope_report::words::RuntimeWords;
 use std::time::Duration;
 
@@ -335,7 +336,7 @@ impl Watched {
             self.watch.stalls.note(&cause, exemplar);
         }
         if let Some(lag) = &mut self.lag {
-            lag.note(now_ns, || page.snapshot(clock).lag);
+            lag.note(now_ns, || Waits::of(&page.snapshot(clock)));
         }
         wanted_delay_ns(&vitals, self.thresholds, self.watch.stalls.next_ns())
     }

@@ -21,6 +21,7 @@ use loopscope_report::incident::{Incident, IncidentCounts, IncidentKind, Severit
 use loopscope_report::incident_builder::{IncidentBuilder, Observation};
 use loopscope_report::model::exemplar::Exemplar;
 use loopscope_report::model::history::{Counters, History};
+use loopscope_report::model::waits::Waits;
 use loopscope_stacks::CaptureError;
 use std::collections::VecDeque;
 
@@ -498,7 +499,11 @@ impl IncidentTracker {
 
     /// Looks what the thread is doing, and classes the stall.
     fn examine(&mut self, at: &At<'_>, case: &mut OpenIncident) {
-        let found = self.sight.look();
+        let mut found = self.sight.look();
+        // The stall may have ended meanwhile: what the thread does then, such as to sleep in its poll, is not the stall's.
+        if at.seen.page.busy_since() != at.seen.vitals.busy_since {
+            (found.state, found.waiting_in) = (None, None);
+        }
         case.found(&found);
         case.class(&self.evidence(at, &found));
         case.throttled(at.throttled_ns);
@@ -543,7 +548,7 @@ fn counters(seen: &Observation<'_>) -> Counters {
         iterations: page.iterations_recorded(),
         callbacks: vitals.records,
         stalls: vitals.stalls_ended,
-        lag: page.lag_at(seen.clock, seen.taken),
+        waits: Waits::at(page, seen.clock, seen.taken),
     }
 }
 

@@ -40,12 +40,55 @@ fn a_thread_whose_wait_for_a_processor_has_not_ended_is_starved_and_told_with_it
 
 #[test]
 fn what_a_thread_did_is_judged_again_at_the_end_of_the_stall() {
-    // It ran when it was looked at, and whether it had slept was not known. It had.
+    // It ran when it was looked at, and whether it had slept was not known. It had: the second look found it asleep.
     let mut bench = stalled(FoundState::OnProcessor, |told| told.cpu_ns += 7 * MS);
     assert_eq!(bench.incident().class, Class::Unknown);
+    bench.pass(110);
+    bench.tell(|told| told.found.state = Some(FoundState::Asleep));
+    bench.look();
     bench.finish();
     let closed = bench.incident();
     assert_eq!((closed.class, closed.cpu_ns, closed.runqueue_ns), (Class::Waiting, 7 * MS, 0));
+}
+
+#[test]
+fn a_flood_with_time_in_no_account_is_not_told_to_wait() {
+    // A hypervisor took the processor away: 174 of 300 ms are booked nowhere, and no look found the thread asleep.
+    let mut bench = stalled(FoundState::OnProcessor, |told| told.cpu_ns += 50 * MS);
+    bench.pass(198);
+    bench.tell(|told| (told.cpu_ns, told.runqueue_ns) = (told.cpu_ns + 40 * MS, told.runqueue_ns + 36 * MS));
+    bench.finish();
+    let closed = bench.incident();
+    assert_eq!(
+        (closed.class, closed.duration_ns, closed.unaccounted_ns()),
+        (Class::Unknown, 300 * MS, 174 * MS)
+    );
+    let line = bench.lines().pop().unwrap();
+    assert!(line.contains(", on a processor for 90 ms, 174 ms not accounted for ["), "{line}");
+}
+
+#[test]
+fn a_thread_that_sleeps_in_its_poll_after_the_stall_was_not_asleep_in_it() {
+    let mut bench = Bench::new(10);
+    let site = bench.site(Kind::Microtask, "again");
+    bench.writer.unpark(1);
+    bench.look();
+    bench.begin(Kind::Microtask, site);
+    bench.pass(102);
+    bench.tell(|told| {
+        told.cpu_ns += 40 * MS;
+        told.found.state = Some(FoundState::Asleep);
+        told.found.waiting_in = Some("epoll_wait(fd 3)".to_owned());
+    });
+    // The stall ends between the two things that a look reads.
+    let (taken, vitals) = bench.vitals();
+    bench.writer.end();
+    bench.writer.park();
+    bench.look_as_of(taken, vitals);
+    bench.look();
+    let closed = bench.incident();
+    assert!(closed.is_over);
+    assert_eq!((closed.class, closed.waiting_in), (Class::Unknown, None));
 }
 
 #[test]

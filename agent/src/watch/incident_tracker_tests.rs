@@ -6,7 +6,7 @@ use crate::watch::pool::PoolWatch;
 use crate::watch::thread_state::Shot;
 use loopscope_probe::jobs::JobRecord;
 use loopscope_probe::kind::Queue;
-use loopscope_probe::{Clock, Kind, Life, SiteId, VirtualClock, WorkKind, Writer};
+use loopscope_probe::{Clock, Kind, Life, SiteId, VirtualClock, Vitals, WorkKind, Writer};
 use loopscope_report::compute::class::{FoundState, Reading};
 use loopscope_report::compute::stall::StallWatch;
 use loopscope_report::incident::Class;
@@ -125,10 +125,20 @@ impl Bench {
 
     /// One look of the agent at a threshold of 100 ms, or the page's own.
     fn look(&mut self) {
+        let (taken, vitals) = self.vitals();
+        self.look_as_of(taken, vitals);
+    }
+
+    fn vitals(&self) -> (Ticks, Vitals) {
+        let clock = self.writer.clock();
+        let taken = clock.now();
+        (taken, self.writer.page().vitals_at(clock, taken))
+    }
+
+    /// One look that read the page's vitals at `taken`; the page may have changed since.
+    fn look_as_of(&mut self, taken: Ticks, vitals: Vitals) {
         let (clock, now_ns) = (self.writer.clock().clone(), self.time.now_ns());
         let page = self.writer.page();
-        let taken = clock.now();
-        let vitals = page.vitals_at(&clock, taken);
         let thresholds =
             Thresholds { warning_ns: page.control().warning_ns(), critical_ns: page.control().critical_ns() };
         let turns = self.stalls.look(page, &clock, &vitals);

@@ -170,6 +170,10 @@ fn how(incident: &Incident) -> String {
             };
             format!(", starved of CPU: {ready}{}", in_frame("in"))
         }
+        Class::Unknown if incident.watched_ns > 0 => {
+            let (ran, open) = (show_ns(incident.cpu_ns), show_ns(incident.unaccounted_ns()));
+            format!(", on a processor for {ran}, {open} not accounted for{}", in_frame("in"))
+        }
         _ => in_frame("in").replacen(' ', ", ", 1),
     }
 }
@@ -280,6 +284,16 @@ mod tests {
             message(Moment::End, &nameless),
             "loop main polls again after 103 ms; it was blocked by timer parse_invoices (src/x.rs:25): 1 callback of 103 ms, computing [4711-3]"
         );
+    }
+
+    #[test]
+    fn what_nobody_knows_of_a_stall_is_told_as_that() {
+        let ms = 1_000_000;
+        let (watched_ns, cpu_ns, runqueue_ns) = (300 * ms, 90 * ms, 36 * ms);
+        let unknown = Incident { class: Class::Unknown, watched_ns, cpu_ns, runqueue_ns, ..incident() };
+        let line = message(Moment::Begin, &unknown);
+        let told = ", on a processor for 90 ms, 174 ms not accounted for in sum_amounts (src/x.rs:61) [";
+        assert!(line.contains(told) && !line.contains("waiting"), "{line}");
     }
 
     #[test]

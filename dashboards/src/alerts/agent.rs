@@ -97,11 +97,12 @@ fn losses(pace: Pace) -> Vec<Alert> {
         },
         Alert {
             name: "SeriesOverflow",
-            why: "Something has no series of its own, and will be missed when it is looked for.",
-            expr: increase_above_zero(&c::SERIES_OVERFLOW, pace, Span::hours(1)),
-            hold: None,
+            why: "Something has no series of its own, and will be missed when it is looked for: told for as long as that is \
+                  so.",
+            expr: format!("{} > 0", Series::of(&c::SERIES_OVERFLOW).select()),
+            hold: Some(Span::minutes(5)),
             severity: Severity::Info,
-            summary: "{{ owner }} has more {{ $labels.limit }} than it exports",
+            summary: "{{ owner }} has {{ $value | humanize }} {{ $labels.limit }} more than it exports",
             description: "What is past the limit is booked under `_other` or left out. Fewer loops per process, or \
                           fewer distinct names of callbacks, bring it back.",
         },

@@ -4,7 +4,7 @@ use super::Case;
 use loopscope_report::metrics::catalog as c;
 
 pub(super) fn cases() -> Vec<Case> {
-    vec![down(), stale(), panicked(), dropping(), expensive(), overflow()]
+    vec![down(), stale(), panicked(), dropping(), expensive(), overflow(), overflow_of_minutes()]
 }
 
 fn down() -> Case {
@@ -53,10 +53,18 @@ fn expensive() -> Case {
 
 fn overflow() -> Case {
     let limit = ("limit", "sites");
-    Case::new("more callback sites than series for them", "1m")
-        .series(&c::SERIES_OVERFLOW, &[limit], "0 0 0 30x100")
-        .series(&c::SERIES_OVERFLOW, &[("limit", "loops")], "0x103")
+    Case::new("more callback sites than series for them, for hours", "1m")
+        .series(&c::SERIES_OVERFLOW, &[limit], "0 0 0 30x200 0x20")
+        .series(&c::SERIES_OVERFLOW, &[("limit", "loops")], "0x223")
         .silent("2m", "SeriesOverflow")
         .fires("30m", "SeriesOverflow", &[limit], "30")
-        .silent("90m", "SeriesOverflow")
+        .fires("3h", "SeriesOverflow", &[limit], "30")
+        .silent("3h30m", "SeriesOverflow")
+}
+
+fn overflow_of_minutes() -> Case {
+    Case::new("a deployment that starts its new workers before the old ones have gone", "1m")
+        .series(&c::SERIES_OVERFLOW, &[("limit", "workers")], "0x10 64x2 0x60")
+        .silent("12m", "SeriesOverflow")
+        .silent("30m", "SeriesOverflow")
 }

@@ -129,12 +129,21 @@ fn late_timers() -> Case {
 fn no_processor() -> Case {
     let case =
         Case::new("a thread that waits for a processor for a third of the time, and one for a tenth", "1m");
-    case.series(&c::THREAD_RUN_DELAY, &[WEB], "0+20x40")
+    // Its polls are not late, so nothing says that its code blocks.
+    let all = "0+60000x40";
+    let case = case
+        .series(&c::THREAD_RUN_DELAY, &[WEB], "0+20x40")
         .series(&c::THREAD_RUN_DELAY, &[CALM], "0+6x40")
+        .histogram(&c::LAG_SECONDS, &[WEB], [("0.125", all), ("0.25", all), ("+Inf", all)])
+        .series(&c::BLOCKED, &[WEB, ("severity", "critical")], "0x40")
+        .series(&c::STALL_THRESHOLD, &[WEB, ("severity", "critical")], "1x40")
         .there(&[WEB], "0+60x40")
         .there(&[CALM], "0+60x40")
         .silent("5m", "LoopShortOfProcessor")
-        .fires("15m", "LoopShortOfProcessor", &[WEB], "33.33%")
+        .fires("15m", "LoopShortOfProcessor", &[WEB], "33.33%");
+    ["LoopBlocked", "LoopStalled", "LagHigh", "LagBudgetBurnFast", "UtilizationHigh"]
+        .into_iter()
+        .fold(case, |case, alert| case.silent("15m", alert))
 }
 
 fn leak() -> Case {

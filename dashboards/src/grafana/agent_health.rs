@@ -104,7 +104,7 @@ fn cost() -> Vec<Panel> {
             .ask(max(&targets(&c::SCRAPE_SIZE), format), format!("{PROCESS_NAME} {{{{format}}}}"))
             .unit("bytes")
             .from(0.0),
-        Panel::new(Shape::Lines, "Series", "That a process exports. At 10,000 the rest is left out, and counted.")
+        Panel::new(Shape::Lines, "Series", "That a process exports. At 20,000 the rest is left out, and counted.")
             .ask(sum(&targets(&c::AGENT_SERIES), EACH), PROCESS_NAME)
             .from(0.0)
             .runbook("SeriesOverflow"),
@@ -131,10 +131,10 @@ fn losses() -> Vec<Panel> {
         Panel::new(
             Shape::Lines,
             "Past a limit",
-            "Loops, sites and series a minute that got none of their own.",
+            "Loops, sites, workers and series that have none of their own.",
         )
         .ask(
-            per_minute(&targets(&c::SERIES_OVERFLOW), limit, WINDOW),
+            sum(&targets(&c::SERIES_OVERFLOW), limit),
             format!("{PROCESS_NAME} {{{{limit}}}}"),
         )
         .from(0.0)

@@ -48,7 +48,7 @@ export interface Stall {
 /** Calls `listener` after each stall of any loop of this process. Returns a function that ends that. */
 export function onStall(listener: (stall: Stall) => void): () => void;
 
-/** Durations since the start; null where nothing was counted. Within 9 % of the truth, never below. */
+/** Durations since the start; null where nothing was counted. Within 9 % of the truth, and no lag above the longest iteration. */
 export interface Durations {
   count: number;
   p50Ms: number | null;

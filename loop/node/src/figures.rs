@@ -14,8 +14,9 @@ pub(crate) fn json(snapshot: &Snapshot) -> String {
         "activeMs": ms(snapshot.active_ns),
         "idleMs": ms(snapshot.idle_ns),
         "utilization": if total_ns == 0 { 0.0 } else { snapshot.active_ns as f64 / total_ns as f64 },
-        "lag": histogram(&snapshot.lag),
-        "iteration": histogram(&snapshot.iteration),
+        // Nobody waits for longer than the longest iteration lasted.
+        "lag": histogram(&snapshot.lag, snapshot.iteration.longest_ns()),
+        "iteration": histogram(&snapshot.iteration, None),
         "stalls": { "warning": warning, "critical": critical, "thresholdMs": ms(snapshot.warning_ns) },
         "busyMs": ms(snapshot.now.busy_ns),
         "handles": snapshot.handles_referenced,
@@ -28,8 +29,8 @@ fn ms(ns: u64) -> f64 {
     ns as f64 / 1e6
 }
 
-fn histogram(values: &HistogramValues) -> Value {
-    let quantile = |share| values.quantile_ns(share).map(ms);
+fn histogram(values: &HistogramValues, longest_ns: Option<u64>) -> Value {
+    let quantile = |share| values.quantile_at_most_ns(share, longest_ns).map(ms);
     json!({
         "count": values.count(),
         "p50Ms": quantile(0.5),

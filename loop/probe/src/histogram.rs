@@ -215,9 +215,16 @@ impl HistogramValues {
         sum(&self.buckets[..=slot_of(eighths)])
     }
 
-    /// Returns the upper bound, in nanoseconds, of the bucket that holds the `q`-quantile (0 to 1), or `None` where
-    /// nothing was counted. Within one bucket (9 %) of the truth, never below it.
+    /// Returns a bound of the `q`-quantile (0 to 1), in nanoseconds, or `None` where nothing was counted: the upper bound of the
+    /// bucket that holds it, or less where the sum has no room for so much. Within one bucket (9 %) of the truth, and exact
+    /// where a single duration was counted.
     pub fn quantile_ns(&self, q: f64) -> Option<u64> {
+        self.quantile_at_most_ns(q, None)
+    }
+
+    /// Returns the same where it is known that no duration was longer than `longest_ns`: a quantile that is told beside that is not
+    /// above it. A bound that contradicts the counts, because the two were not read at once, is not followed out of the bucket.
+    pub fn quantile_at_most_ns(&self, q: f64, longest_ns: Option<u64>) -> Option<u64> {
         let count = self.count();
         let rank = ((count as f64 * q).ceil() as u64).clamp(1, count.max(1));
         let mut seen = 0;
@@ -225,7 +232,26 @@ impl HistogramValues {
             seen = bucket.saturating_add(seen);
             seen >= rank
         });
-        found.filter(|_| count > 0).map(|slot| UPPER_NS[slot])
+        let slot = found.filter(|_| count > 0)?;
+        let most_ns = UPPER_NS[slot].min(self.room_ns(slot, seen - rank + 1));
+        Some(most_ns.min(longest_ns.unwrap_or(u64::MAX)).max(least_ns(slot)))
+    }
+
+    /// Returns a bound of the longest duration that was counted, likewise.
+    pub fn longest_ns(&self) -> Option<u64> {
+        self.quantile_ns(1.0)
+    }
+
+    /// Returns what the sum leaves for each of the `upper` longest durations of a bucket, in nanoseconds, when all others are as
+    /// short as their buckets allow.
+    fn room_ns(&self, slot: usize, upper: u64) -> u64 {
+        let least = |(at, count): (usize, &u64)| {
+            let others = if at == slot { count.saturating_sub(upper) } else { *count };
+            u128::from(others) * u128::from(least_ns(at))
+        };
+        let others_ns: u128 = self.buckets.iter().enumerate().map(least).sum();
+        let room_ns = u128::from(self.sum_ns).saturating_sub(others_ns) / u128::from(upper);
+        u64::try_from(room_ns).unwrap_or(u64::MAX)
     }
 
     /// Returns what was counted since `earlier`, a copy of the same histogram.
@@ -250,6 +276,11 @@ impl HistogramValues {
         }
         self.sum_ns = self.sum_ns.saturating_add(other.sum_ns);
     }
+}
+
+/// Returns the shortest duration of a slot, in nanoseconds.
+fn least_ns(slot: usize) -> u64 {
+    slot.checked_sub(1).map_or(0, |below| UPPER_NS[below] + 1)
 }
 
 /// Adds counts, saturating: anybody may have made the values.

@@ -92,7 +92,7 @@ fn a_sum_goes_on_where_a_thousand_wait_for_months() {
 }
 
 #[test]
-fn a_quantile_is_the_upper_bound_of_its_bucket() {
+fn a_quantile_is_the_upper_bound_of_its_bucket_or_what_the_sum_leaves() {
     let (histogram, pen) = (Histogram::<LoopOwned>::default(), Pen::mint());
     assert_eq!(histogram.read().quantile_ns(0.99), None);
     histogram.record_many(&pen, slot(1_000), 99, 99_000);
@@ -100,6 +100,39 @@ fn a_quantile_is_the_upper_bound_of_its_bucket() {
     let values = histogram.read();
     assert_eq!(values.quantile_ns(0.99), Some(UPPER_NS[slot(1_000)]));
     assert_eq!(values.quantile_ns(1.0), Some(1_000_000_000));
+    // One of 801 ms, in a bucket that ends at 841.
+    let (one, pen) = (Histogram::<LoopOwned>::default(), Pen::mint());
+    one.record(&pen, 801_000_000);
+    assert_eq!(one.read().quantile_ns(0.5), Some(801_000_000));
+    for _ in 0..9 {
+        one.record(&pen, 801_000_000);
+    }
+    assert_eq!(one.read().longest_ns(), Some(UPPER_NS[slot(801_000_000)]), "of ten, one may be as long");
+    assert_eq!(one.read().quantile_at_most_ns(1.0, Some(801_000_000)), Some(801_000_000));
     let later = values.since(&values);
     assert_eq!((later.count(), later.sum_ns), (0, 0));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 2 } else { 256 }))]
+
+    /// Of whatever was counted: a quantile is in the bucket of the true one and not below it, does not fall as the share grows, and
+    /// does not exceed the longest where that is known.
+    #[test]
+    fn no_quantile_is_told_that_exceeds_the_longest(
+        mut all in prop::collection::vec(0..300_000_000_000_u64, 1..60), share in 0.0..1.0_f64,
+    ) {
+        let (histogram, pen) = (Histogram::<LoopOwned>::default(), Pen::mint());
+        all.iter().for_each(|ns| histogram.record(&pen, *ns));
+        all.sort_unstable();
+        let (values, longest) = (histogram.read(), all.last().copied());
+        prop_assert!(values.longest_ns() >= longest);
+        let shares = [share / 2.0, share, 1.0];
+        let told = shares.map(|q| values.quantile_at_most_ns(q, longest).unwrap());
+        prop_assert!(told.is_sorted() && told[2] <= all[all.len() - 1], "{told:?} of {all:?}");
+        for (q, ns) in shares.into_iter().zip(told) {
+            let truth = all[((all.len() as f64 * q).ceil() as usize).clamp(1, all.len()) - 1];
+            prop_assert!(ns >= truth && slot(ns) == slot(truth), "{ns} for {truth}");
+        }
+    }
 }

@@ -34,6 +34,12 @@ impl Page {
         lag
     }
 
+    /// Copies the lengths of the busy stretches that are over, and of those that were stalls: after [`Page::lag_at`], so that those
+    /// are in it in which somebody waited.
+    pub fn stretches_ended(&self) -> (HistogramValues, HistogramValues) {
+        (self.tallies.iteration.read(), self.tallies.blocked_duration.read())
+    }
+
     /// Books the events of the poll in which the loop ends, which readers have added until now. Before the page says that it is
     /// closed, on the thread of its writer.
     pub(crate) fn book_last_poll(&self, pen: &Pen<LoopOwned>, clock: &Clock) {

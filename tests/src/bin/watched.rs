@@ -4,6 +4,7 @@
 //!
 //! - `block LOOP MS`: a timer called `parse_invoices` computes for so long;
 //! - `flood LOOP MS`: microtasks queue themselves again for so long;
+//! - `tick LOOP MS`: from now on a timer does next to nothing every so many milliseconds;
 //! - `fill LOOP JOBS MS`: so many jobs of so long each for its pool of four threads.
 //!
 //! Loops have the names `loop-1` and up; the first is called `web`.
@@ -81,6 +82,10 @@ fn obey(line: &str, posts: &[Post<()>]) -> Option<()> {
             cx.name(timer, "parse_invoices");
         }),
         "flood" => post.post(move |cx| retry(cx, Instant::now() + length)),
+        "tick" => post.post(move |cx| {
+            let timer = cx.every(length, |_| {});
+            cx.name(timer, "tick");
+        }),
         "fill" => post.post(move |cx| {
             for _ in 0..first {
                 let job = cx.work(move || std::thread::sleep(length), |_, _| {});

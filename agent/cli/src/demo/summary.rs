@@ -5,6 +5,7 @@ use loopscope_probe::registry::LocalPage;
 use loopscope_probe::{Page, Snapshot};
 use loopscope_report::duration::show_ns;
 use loopscope_report::incident::PoolState;
+use loopscope_report::model::waits::Waits;
 
 /// Makes the lines of one loop.
 #[derive(Debug)]
@@ -39,7 +40,7 @@ impl Summary {
         let elapsed_ns = page.clock().ns_between(self.earlier.taken, later.taken).max(1);
         let second = Second {
             requests: (served - self.earlier_served) as f64 * 1e9 / elapsed_ns as f64,
-            lag_ns: later.lag.since(&self.earlier.lag).quantile_ns(0.99),
+            lag_ns: Waits::of(&later).since(&Waits::of(&self.earlier)).quantile_ns(0.99),
             utilization: later.active_ns.saturating_sub(self.earlier.active_ns) as f64 / elapsed_ns as f64,
             now: now(&later, page.page()),
             drained: later.drained_jobs.iter().sum::<u64>() - self.earlier.drained_jobs.iter().sum::<u64>(),

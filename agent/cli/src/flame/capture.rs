@@ -8,14 +8,12 @@ use crate::output::tell;
 use crate::pages::{LoopPage, Process};
 use crate::{duration, http};
 use indicatif::{ProgressBar, ProgressStyle};
-use loopscope_http::live::LIVE;
 use loopscope_probe::clock::unix_ns;
 use loopscope_probe::{Clock, Snapshot};
 use loopscope_report::duration::show_ns;
 use loopscope_report::profiles::SiteChange;
 use loopscope_report::profiles::widest::{self, Site, StackShape};
 use loopscope_report::profiles::{FlameError, Follower, Format, Of, Profile, Timeline};
-use std::collections::HashMap;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
@@ -37,7 +35,7 @@ pub enum Ended {
 pub struct Capture {
     pub ended: Ended,
     pub lasted_ns: u64,
-    /// Widest first; `None` for a timeline, and where an older agent tells none.
+    /// Widest first, of an agent the first twelve and the rest as one; `None` for a timeline, and where an older agent tells none.
     pub sites: Option<Vec<Site>>,
     /// With --diff: what has changed, the greatest change first.
     pub changes: Vec<SiteChange>,
@@ -230,10 +228,9 @@ pub fn of_agent(endpoint: &Endpoint, plan: &Plan) -> Result<Capture, Failure> {
     };
     bar.finish_and_clear();
     refuse(endpoint, plan, &answer, lasted_ns)?;
-    let is_folded = plan.format == Format::Folded || plan.before.is_some();
-    let folded = is_folded.then(|| String::from_utf8_lossy(&answer.body).into_owned());
-    let told = answer.figures.as_deref().and_then(widest::read);
-    let sites = folded.as_deref().map(|folded| widest::sites(folded, &shapes(endpoint))).or(told);
+    // What comes with the stacks is of the same moment: the agent is not asked again.
+    let sites = answer.figures.as_deref().and_then(widest::read);
+    let folded = plan.before.is_some().then(|| String::from_utf8_lossy(&answer.body).into_owned());
     let mut changed = Vec::new();
     let file = match (&plan.before, folded) {
         (Some(_), Some(folded)) => {
@@ -247,13 +244,6 @@ pub fn of_agent(endpoint: &Endpoint, plan: &Plan) -> Result<Capture, Failure> {
         _ => answer.body,
     };
     Ok(Capture { ended, lasted_ns, sites, changes: changed, notes: Vec::new(), file })
-}
-
-/// Asks the agent what the frames of its loops' stacks are. Where it does not say, they are those of plain loops.
-fn shapes(endpoint: &Endpoint) -> HashMap<String, StackShape> {
-    let answer = http::get(endpoint, LIVE, Duration::ZERO).ok().filter(|answer| answer.status == 200);
-    let view = answer.and_then(|answer| serde_json::from_slice(&answer.body).ok());
-    view.map_or_else(HashMap::new, |view| widest::shapes_of_view(&view))
 }
 
 /// Tells what an answer that is no flamegraph means.
@@ -295,19 +285,49 @@ fn bar(duration: Duration, message: &str) -> ProgressBar {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
+    fn plan(format: Format) -> Plan {
+        let length = Duration::from_secs(1);
+        Plan { of: Of::Cpu, format, length, hz: None, loop_name: None, before: None, fail_above: None }
+    }
+
+    /// Answers each request like this, and counts them. Returns the URL.
+    fn agent(answer: String) -> (String, Arc<AtomicU32>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let requests = Arc::new(AtomicU32::new(0));
+        let counted = Arc::clone(&requests);
+        std::thread::spawn(move || {
+            for mut stream in listener.incoming().map_while(Result::ok) {
+                counted.fetch_add(1, Relaxed);
+                let _ = stream.read(&mut [0; 4096]).unwrap();
+                stream.write_all(answer.as_bytes()).unwrap();
+            }
+        });
+        (url, requests)
+    }
+
+    #[test]
+    fn the_figures_of_folded_stacks_are_those_that_came_with_them() {
+        let body = "rt-0;GET /items (a.rs:1) 7\nrt-0;GET /items (a.rs:1);tick x 90\n";
+        let (url, requests) = agent(format!(
+            "HTTP/1.1 200 OK\r\nX-Loopscope-Figures: 97000,rt-0,worker,,GET /items (a.rs:1),tick x\r\n\
+             Connection: close\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        ));
+        let capture = of_agent(&Endpoint::given(&url), &plan(Format::Folded)).unwrap();
+        let labels: Vec<String> = capture.sites.unwrap().iter().map(Site::label).collect();
+        assert_eq!(labels, ["GET /items (a.rs:1), most of it in tick x  (worker rt-0)"]);
+        assert_eq!((capture.file, requests.load(Relaxed)), (body.as_bytes().to_vec(), 1));
+    }
 
     #[test]
     fn an_answer_without_a_flamegraph_is_told_by_what_it_means() {
-        let length = Duration::from_secs(1);
-        let plan = Plan {
-            of: Of::Cpu,
-            format: Format::Svg,
-            length,
-            hz: None,
-            loop_name: None,
-            before: None,
-            fail_above: None,
-        };
+        let plan = plan(Format::Svg);
         let answer =
             |status, body: &str| http::Answer { status, body: body.as_bytes().to_vec(), figures: None };
         assert!(refuse(&Endpoint::given("u"), &plan, &answer(200, "<svg"), 1).is_ok());

@@ -159,8 +159,12 @@ fn class(incident: &Incident) -> String {
     if incident.watched_ns == 0 {
         return what.to_owned();
     }
+    let open = match incident.class {
+        Class::Unknown => format!(", {} not accounted for", show_ns(incident.unaccounted_ns())),
+        _ => String::new(),
+    };
     format!(
-        "{what} (of {} watched: {} on a processor, {} ready without one)",
+        "{what} (of {} watched: {} on a processor, {} ready without one{open})",
         show_ns(incident.watched_ns),
         show_ns(incident.cpu_ns),
         show_ns(incident.runqueue_ns)

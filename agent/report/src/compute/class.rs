@@ -48,8 +48,8 @@ pub enum FoundState {
 /// Judges the evidence. The first rule that applies decides:
 ///
 /// 1. For half of the stall or more the machine was suspended, or the process stood still: nobody's code.
-/// 2. The thread's own processor time passes the threshold, and it slept for no longer: it computed for too long, whatever
-///    it was starved of beside that. What the hypervisor may have taken of that time does not count.
+/// 2. The thread's own processor time passes the threshold, and it is not known to have slept for longer: it computed for too
+///    long, whatever it was starved of beside that. What the hypervisor may have taken of that time does not count.
 /// 3. The hypervisor took half of the machine's time or more, and the thread wanted to run: starved. Who sleeps is kept from
 ///    nothing, and where little else runs either, a little steal is a large share.
 /// 4. The thread computed for half of the watched time or more.
@@ -57,9 +57,10 @@ pub enum FoundState {
 ///    - where a debugger is attached and the thread was not found asleep, the debugger held it;
 ///    - where the hypervisor took a tenth or more and the thread was found ready to run, it was stolen: kernels do not book
 ///      that to the thread;
-///    - while the stall lasts, a thread that was only found ready to run is not waiting: a wait for a processor is in no
-///      account before it has ended. It is starved where it has no processor now; where it has one, nobody knows;
-///    - it waited.
+///    - where it was found asleep, it waited;
+///    - while the stall lasts, a thread that has no processor now is starved: a wait for one is in no account before it has
+///      ended;
+///    - nobody knows. Who was never found asleep is not waiting: what is in no account may as well have been stolen.
 pub fn classify(evidence: &Evidence) -> Class {
     let half = |ns: u64, of_ns: u64| ns > 0 && ns >= of_ns / 2;
     let stopped = if evidence.is_traced { Class::Debugger } else { Class::Stopped };
@@ -81,7 +82,7 @@ pub fn classify(evidence: &Evidence) -> Class {
     let wanted_ns = evidence.cpu_ns.saturating_add(evidence.runqueue_ns);
     let rest_ns = evidence.watched_ns.saturating_sub(wanted_ns);
     let own_cpu_ns = (evidence.cpu_ns as f64 * (1.0 - evidence.steal_ratio.clamp(0.0, 1.0))) as u64;
-    let asleep_ns = if evidence.was_asleep || evidence.is_over { rest_ns } else { 0 };
+    let asleep_ns = if was_asleep(evidence) { rest_ns } else { 0 };
     if evidence.threshold_ns > 0 && own_cpu_ns > evidence.threshold_ns && own_cpu_ns >= asleep_ns {
         return Class::Computing;
     }
@@ -102,17 +103,19 @@ pub fn classify(evidence: &Evidence) -> Class {
 
 /// Judges time that is in neither account.
 fn class_of_rest(evidence: &Evidence) -> Class {
-    let was_only_ready =
-        !evidence.was_asleep && evidence.found.is_some_and(|found| found != FoundState::Asleep);
     match evidence.found {
-        _ if evidence.is_traced && was_only_ready => Class::Debugger,
+        Some(_) if evidence.is_traced && !was_asleep(evidence) => Class::Debugger,
         Some(FoundState::OnProcessor | FoundState::Ready) if evidence.steal_ratio >= 0.1 => {
             Class::StarvedOfCpu
         }
-        Some(FoundState::Ready) if was_only_ready && !evidence.is_over => Class::StarvedOfCpu,
-        Some(FoundState::OnProcessor) if was_only_ready && !evidence.is_over => Class::Unknown,
-        _ => Class::Waiting,
+        _ if was_asleep(evidence) => Class::Waiting,
+        Some(FoundState::Ready) if !evidence.is_over => Class::StarvedOfCpu,
+        _ => Class::Unknown,
     }
+}
+
+fn was_asleep(evidence: &Evidence) -> bool {
+    evidence.was_asleep || evidence.found == Some(FoundState::Asleep)
 }
 
 /// Lateness below this, in nanoseconds, is that of any timer on a busy machine.

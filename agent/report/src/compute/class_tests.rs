@@ -15,10 +15,13 @@ fn the_table_of_classes() {
         (Evidence { cpu_ns: 40 * MS, runqueue_ns: 40 * MS, ..base }, Class::Computing),
         (Evidence { cpu_ns: 30 * MS, runqueue_ns: 50 * MS, ..base }, Class::StarvedOfCpu),
         (Evidence { cpu_ns: 30 * MS, runqueue_ns: 25 * MS, ..base }, Class::Computing),
-        (Evidence { cpu_ns: MS, ..base }, Class::Waiting),
-        (Evidence { cpu_ns: MS, is_traced: true, ..base }, Class::Waiting),
+        (Evidence { cpu_ns: MS, found: Some(Asleep), ..base }, Class::Waiting),
+        (Evidence { cpu_ns: MS, was_asleep: true, ..base }, Class::Waiting),
+        (Evidence { cpu_ns: MS, found: Some(Asleep), is_traced: true, ..base }, Class::Waiting),
+        // Nobody saw it asleep.
+        (Evidence { cpu_ns: MS, ..base }, Class::Unknown),
         (Evidence { cpu_ns: 79 * MS, steal_ratio: 0.6, ..base }, Class::StarvedOfCpu),
-        (Evidence { cpu_ns: MS, steal_ratio: 0.6, ..base }, Class::Waiting),
+        (Evidence { cpu_ns: MS, steal_ratio: 0.6, ..base }, Class::Unknown),
         (Evidence { cpu_ns: MS, steal_ratio: 0.6, found: Some(Asleep), ..base }, Class::Waiting),
         (
             Evidence { cpu_ns: 14 * MS, steal_ratio: 0.3, found: Some(OnProcessor), ..base },
@@ -28,7 +31,8 @@ fn the_table_of_classes() {
         (Evidence { cpu_ns: 14 * MS, found: Some(OnProcessor), ..base }, Class::Unknown),
         (Evidence { cpu_ns: 79 * MS, suspended_ns: 50 * MS, ..base }, Class::Suspended),
         (Evidence { standstill_ns: 50 * MS, ..base }, Class::Stopped),
-        (Evidence { standstill_ns: 49 * MS, ..base }, Class::Waiting),
+        (Evidence { standstill_ns: 49 * MS, found: Some(Asleep), ..base }, Class::Waiting),
+        (Evidence { standstill_ns: 49 * MS, ..base }, Class::Unknown),
         (Evidence { standstill_ns: 90 * MS, ..traced }, Class::Debugger),
         (Evidence { is_stopped: true, ..base }, Class::Stopped),
         (Evidence { is_stopped: true, ..traced }, Class::Debugger),
@@ -109,8 +113,11 @@ fn a_thread_that_is_ready_to_run_is_not_waiting() {
         // It was seen to sleep, and runs on.
         (Evidence { was_asleep: true, ..stall(206, 3, 0, OnProcessor) }, Class::Waiting),
         (Evidence { was_asleep: true, ..stall(206, 3, 0, Ready) }, Class::Waiting),
-        // At its end the accounts are whole.
-        (Evidence { is_over: true, ..stall(102, 7, 0, Ready) }, Class::Waiting),
+        // At its end the accounts are whole, and what is in none of them may have been stolen.
+        (Evidence { is_over: true, ..stall(102, 7, 0, Ready) }, Class::Unknown),
+        (Evidence { is_over: true, ..stall(300, 90, 36, OnProcessor) }, Class::Unknown),
+        (Evidence { is_over: true, ..stall(300, 120, 6, OnProcessor) }, Class::Computing),
+        (Evidence { is_over: true, ..stall(102, 7, 0, Asleep) }, Class::Waiting),
         (Evidence { is_over: true, ..stall(102, 7, 90, Ready) }, Class::StarvedOfCpu),
         (Evidence { is_over: true, steal_ratio: 0.3, ..stall(102, 7, 0, Ready) }, Class::StarvedOfCpu),
     ] {
@@ -146,6 +153,48 @@ fn a_debugger_that_holds_the_thread_now_and_then_is_told_as_one() {
         (traced(Evidence { found: None, is_stopped: true, ..stall(150, 20, 5, Ready) }), Class::Debugger),
     ] {
         assert_eq!(classify(&evidence), class, "{evidence:?}");
+    }
+}
+
+/// What was seen of a thread: how it was found at the last look, and whether a look found it asleep.
+const SEEN: [(Option<FoundState>, bool); 7] = [
+    (None, false),
+    (Some(OnProcessor), false),
+    (Some(Ready), false),
+    (Some(Asleep), true),
+    (None, true),
+    (Some(OnProcessor), true),
+    (Some(Ready), true),
+];
+
+/// Where most of the time went: a processor, waiting for one, or neither. All of 90 ms, below the threshold.
+const ACCOUNTS: [(u64, u64, u64); 3] = [(70, 10, 10), (10, 70, 10), (10, 10, 70)];
+
+#[test]
+fn what_was_seen_and_what_was_counted_allow_these_verdicts_and_forbid_all_others() {
+    use Class::{Computing, StarvedOfCpu, Unknown, Waiting};
+    // While it lasts and when it is over: by what was seen, in the order of the accounts.
+    for ((found, was_asleep), lasting, over) in [
+        (SEEN[0], [Computing, StarvedOfCpu, Unknown], [Computing, StarvedOfCpu, Unknown]),
+        (SEEN[1], [Computing, StarvedOfCpu, Unknown], [Computing, StarvedOfCpu, Unknown]),
+        // Its wait for a processor is not over.
+        (SEEN[2], [Computing, StarvedOfCpu, StarvedOfCpu], [Computing, StarvedOfCpu, Unknown]),
+        (SEEN[3], [Computing, StarvedOfCpu, Waiting], [Computing, StarvedOfCpu, Waiting]),
+        (SEEN[4], [Computing, StarvedOfCpu, Waiting], [Computing, StarvedOfCpu, Waiting]),
+        (SEEN[5], [Computing, StarvedOfCpu, Waiting], [Computing, StarvedOfCpu, Waiting]),
+        (SEEN[6], [Computing, StarvedOfCpu, Waiting], [Computing, StarvedOfCpu, Waiting]),
+    ] {
+        for (is_over, expected) in [(false, lasting), (true, over)] {
+            for ((cpu, ready, rest), class) in ACCOUNTS.into_iter().zip(expected) {
+                let evidence = Evidence {
+                    found,
+                    was_asleep,
+                    is_over,
+                    ..stall(cpu + ready + rest, cpu, ready, OnProcessor)
+                };
+                assert_eq!(classify(&evidence), class, "{evidence:?}");
+            }
+        }
     }
 }
 
@@ -190,6 +239,23 @@ fn at_the_end_of_a_stall_its_times_are_read_once_more() {
 }
 
 proptest! {
+    /// Whatever the accounts say: who was never found asleep is not told to wait, and who used the processor beyond the threshold
+    /// and was not found asleep either is told to compute.
+    #[test]
+    fn nobody_waits_who_was_not_seen_asleep(
+        seen in prop::sample::select(&SEEN[..]), cpu in 0..900_u64, ready in 0..900_u64, rest in 0..900_u64,
+        is_over: bool, is_traced: bool,
+    ) {
+        let (found, was_asleep) = seen;
+        let evidence = Evidence {
+            found, was_asleep, is_over, is_traced, ..stall(cpu + ready + rest, cpu, ready, OnProcessor)
+        };
+        let class = classify(&evidence);
+        prop_assert!(class != Class::Waiting || was_asleep, "{evidence:?}");
+        prop_assert!(class == Class::Computing || was_asleep || cpu <= 100, "{evidence:?}: {class:?}");
+        prop_assert!(class != Class::Computing || cpu > 100 || cpu >= rest, "{evidence:?}");
+    }
+
     /// Parts never add up to more than the whole.
     #[test]
     fn times_are_at_most_what_was_watched(

@@ -2,7 +2,6 @@
 
 use crate::incident::LoopFigures;
 use crate::model::history::Counters;
-use loopscope_probe::histogram::{HistogramValues, UPPER_NS};
 
 /// Returns the figures of the period between two copies; all 0 where it is empty.
 pub fn between(earlier: &Counters, later: &Counters) -> LoopFigures {
@@ -11,7 +10,8 @@ pub fn between(earlier: &Counters, later: &Counters) -> LoopFigures {
         return LoopFigures::default();
     }
     let per_second = |count: u64| Some(count as f64 * 1e9 / period_ns as f64);
-    let lag = |share| Some(quantile_ns(&earlier.lag, &later.lag, share));
+    let waits = later.waits.since(&earlier.waits);
+    let lag = |share| Some(waits.quantile_ns(share).unwrap_or(0));
     LoopFigures {
         period_ns,
         utilization: Some(
@@ -41,44 +41,29 @@ pub fn of_stretch(stretch_ns: u64, callbacks: u64) -> LoopFigures {
     }
 }
 
-/// Returns what `share` of the values booked between two copies did not exceed: the upper end of the bucket, 0 where
-/// none was booked.
-fn quantile_ns(earlier: &HistogramValues, later: &HistogramValues, share: f64) -> u64 {
-    let counts =
-        || later.buckets.iter().zip(&earlier.buckets).map(|(later, earlier)| later.saturating_sub(*earlier));
-    let rank = (counts().fold(0, u64::saturating_add) as f64 * share).ceil() as u64;
-    if rank == 0 {
-        return 0;
-    }
-    let mut below = 0;
-    let slot = counts().position(|count| {
-        below = u64::saturating_add(below, count);
-        below >= rank
-    });
-    // All shorter than the first boundary are zeros as far as people are concerned.
-    slot.filter(|slot| *slot > 0).map_or(0, |slot| UPPER_NS[slot])
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use loopscope_probe::histogram::slot;
+    use loopscope_probe::histogram::{UPPER_NS, slot};
 
     const MS: u64 = 1_000_000;
 
     #[test]
     fn figures_are_those_of_the_period_alone() {
         let mut earlier = Counters { active_ns: 900 * MS, idle_ns: 100 * MS, ..Counters::default() };
-        earlier.lag.buckets[slot(500 * MS)] = 1_000;
+        earlier.waits.lag.buckets[slot(500 * MS)] = 1_000;
         let mut later = Counters { active_ns: 1_400 * MS, idle_ns: 1_600 * MS, ..earlier.clone() };
         (later.iterations, later.callbacks, later.stalls) = (40, 100, 3);
-        later.lag.buckets[slot(0)] += 980;
-        later.lag.buckets[slot(200 * MS)] += 20;
+        later.waits.lag.buckets[slot(0)] += 980;
+        later.waits.lag.buckets[slot(200 * MS)] += 20;
+        later.waits.lag.sum_ns += 20 * 200 * MS;
         let figures = between(&earlier, &later);
         assert_eq!((figures.period_ns, figures.utilization), (2_000 * MS, Some(0.25)));
         assert_eq!((figures.iterations_per_second, figures.callbacks_per_second), (Some(20.0), Some(50.0)));
         assert_eq!((figures.lag_ns_p50, figures.stalls), (Some(0), 3));
-        assert_eq!(figures.lag_ns_p99, Some(UPPER_NS[slot(200 * MS)]));
+        // The bucket ends at 210 ms; the sum leaves less.
+        let p99_ns = figures.lag_ns_p99.unwrap();
+        assert!((200 * MS..206 * MS).contains(&p99_ns) && p99_ns < UPPER_NS[slot(200 * MS)], "{p99_ns}");
         assert_eq!(between(&later, &later), LoopFigures::default());
     }
 

@@ -1,6 +1,7 @@
 //! A histogram of durations in the few numbers that other exporters tell of theirs.
 
-use loopscope_probe::histogram::{HistogramValues, UPPER_NS};
+use crate::model::waits::Waits;
+use loopscope_probe::histogram::UPPER_NS;
 
 /// All in nanoseconds. The mean is exact; the others are within one bucket (9 %) of the truth.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -16,28 +17,19 @@ pub(crate) struct LagFigures {
 
 impl LagFigures {
     /// Returns the figures; all 0 where nothing was counted.
-    pub(crate) fn of(values: &HistogramValues) -> LagFigures {
+    pub(crate) fn of(waits: &Waits) -> LagFigures {
+        let values = &waits.lag;
         let used = || values.buckets.iter().enumerate().filter(|(_, count)| **count > 0);
-        let (Some((first, _)), Some((last, _))) = (used().next(), used().next_back()) else {
-            return LagFigures::default();
-        };
+        let Some((first, _)) = used().next() else { return LagFigures::default() };
         let count = values.count() as f64;
         let mean = values.sum_ns as f64 / count;
         let square_sum: f64 = used()
             .map(|(slot, count)| ((lower_ns(slot) + upper_ns(slot)) / 2.0 - mean).powi(2) * *count as f64)
             .sum();
-        let quantile = |q: f64| {
-            let rank = (count * q).ceil().max(1.0);
-            let mut below = 0.0;
-            let slot = values.buckets.iter().position(|count| {
-                below += *count as f64;
-                below >= rank
-            });
-            slot.map_or(0.0, upper_ns)
-        };
+        let quantile = |q| waits.quantile_ns(q).unwrap_or(0) as f64;
         LagFigures {
             min: lower_ns(first),
-            max: upper_ns(last),
+            max: quantile(1.0),
             mean,
             stddev: (square_sum / count).sqrt(),
             p50: quantile(0.5),
@@ -51,7 +43,7 @@ fn lower_ns(slot: usize) -> f64 {
     slot.checked_sub(1).map_or(0.0, |below| UPPER_NS[below] as f64)
 }
 
-/// The first slot is that of the arrivals that did not wait at all; the last has no bound, so its lower one is told.
+/// The first slot is that of the arrivals that did not wait at all; the last has no bound, so its lower one is taken.
 fn upper_ns(slot: usize) -> f64 {
     match slot {
         0 => 0.0,
@@ -63,20 +55,20 @@ fn upper_ns(slot: usize) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use loopscope_probe::histogram::slot;
+    use loopscope_probe::histogram::{HistogramValues, slot};
 
-    fn observed(all: &[(u64, u64)]) -> HistogramValues {
+    fn observed(all: &[(u64, u64)]) -> Waits {
         let mut values = HistogramValues::default();
         for (ns, count) in all {
             values.buckets[slot(*ns)] += count;
             values.sum_ns += ns * count;
         }
-        values
+        Waits { lag: values, ..Waits::default() }
     }
 
     #[test]
     fn nothing_and_an_idle_loop_have_no_lag() {
-        assert_eq!(LagFigures::of(&HistogramValues::default()), LagFigures::default());
+        assert_eq!(LagFigures::of(&Waits::default()), LagFigures::default());
         assert_eq!(LagFigures::of(&observed(&[(0, 1_000)])), LagFigures::default());
     }
 
@@ -94,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_bound_is_told_by_its_lower_one() {
-        assert_eq!(LagFigures::of(&observed(&[(200_000_000_000, 1)])).max, 128e9);
+    fn what_has_no_bound_is_told_by_its_sum() {
+        assert_eq!(LagFigures::of(&observed(&[(200_000_000_000, 1)])).max, 200e9);
     }
 }

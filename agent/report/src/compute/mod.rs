@@ -12,4 +12,3 @@ pub mod sites;
 pub mod stall;
 pub mod utilization;
 pub mod verdict;
-pub(crate) mod waiting;

@@ -84,14 +84,18 @@ impl Group<'_> {
 
     /// Returns what the time went to; `None` where the evidence contradicts itself.
     fn class(&self, evidence: &LoopEvidence) -> Option<GroupClass> {
+        let (stalls, incidents, warning_ns) = (&self.stalls, &self.incidents, evidence.warning_ns);
+        judge(&GroupEvidence { stalls, incidents, warning_ns, whole: self.whole(evidence) })
+    }
+
+    /// Returns what the thread used in all of the loop's busy time; `None` where most of that is not these stalls.
+    fn whole(&self, evidence: &LoopEvidence) -> Option<Used> {
         let is_most = self.total_ns() > evidence.active_ns / 2;
-        let whole = evidence.cpu.filter(|_| is_most).map(|cpu| Used {
+        evidence.cpu.filter(|_| is_most).map(|cpu| Used {
             watched_ns: evidence.active_ns,
             cpu_ns: cpu.run_ns,
             runqueue_ns: cpu.runqueue_ns,
-        });
-        let (stalls, incidents, warning_ns) = (&self.stalls, &self.incidents, evidence.warning_ns);
-        judge(&GroupEvidence { stalls, incidents, warning_ns, whole })
+        })
     }
 
     /// `5 stalls in 10 s, the longest 302 ms, 1.5 s together (threshold 100 ms)`.
@@ -180,9 +184,11 @@ pub(crate) fn blocked(evidence: &LoopEvidence) -> Vec<Finding> {
         |group: &Group<'_>, class| group.is_single && matches!(class, Class::Computing | Class::Unknown);
     told(judged(evidence, is_wanted), |(group, class)| {
         let headline = format!("{} is blocked by {}{}", evidence.named(), group.culprit, group.lasting());
+        let of_loop = group.whole(evidence).filter(|_| class.used.is_none() && class.class == Class::Unknown);
+        let of_loop = of_loop.map(|used| used_words(used, class.class, "its busy time"));
         group
             .finding(evidence, class.certainty, headline)
-            .because_of(class.used.map(|used| used_words(used, class.class)))
+            .because_of(class.used.map(|used| used_words(used, class.class, "these stalls")).or(of_loop))
             .because_of(evidence.lag_words())
             .remedy(format!(
                 "move this work to {}, or split it into parts shorter than {}",
@@ -216,7 +222,7 @@ pub(crate) fn waiting(evidence: &LoopEvidence) -> Vec<Finding> {
         group
             .finding(evidence, class.certainty, headline)
             .because_of(call.map(|call| format!("asleep in {call}")))
-            .because_of(class.used.map(|used| used_words(used, class.class)).or(of_loop))
+            .because_of(class.used.map(|used| used_words(used, class.class, "these stalls")).or(of_loop))
             .because_of(evidence.lag_words())
             .remedy(format!(
                 "replace the call by one that does not block, or move it to {}",

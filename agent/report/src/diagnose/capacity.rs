@@ -6,10 +6,10 @@ use crate::diagnose::evidence::LoopEvidence;
 use crate::diagnose::finding::{Certainty, Finding, Urgency};
 use crate::diagnose::machine::is_starved;
 use crate::duration::show_ns;
+use crate::model::waits::Waits;
 use crate::words::{count, count_of, elsewhere, percent, rate, share};
 use loopscope_probe::Kind;
 use loopscope_probe::description::{Fact, Term};
-use loopscope_probe::histogram::HistogramValues;
 
 /// Utilization from which on queueing makes everything slow, and from which on it never catches up.
 const BUSY: f64 = 0.9;
@@ -50,7 +50,7 @@ pub(super) fn overload_of_workers(workers: &[&LoopEvidence]) -> Vec<Finding> {
         }
     }
     sites.sort_by_key(|site| std::cmp::Reverse(site.run_ns));
-    let mut lag = HistogramValues::default();
+    let mut lag = Waits::default();
     workers.iter().for_each(|worker| lag.merge(&worker.lag));
     let all = LoopEvidence {
         name: first.group.clone(),

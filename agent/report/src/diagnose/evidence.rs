@@ -5,6 +5,7 @@ use crate::compute::sites::SiteTotal;
 use crate::compute::verdict::Cause;
 use crate::duration::show_ns;
 use crate::incident::Incident;
+use crate::model::waits::Waits;
 use crate::words;
 use loopscope_probe::counts::CountValues;
 use loopscope_probe::description::{Description, Fact, Term};
@@ -32,7 +33,7 @@ pub struct LoopEvidence {
     /// Callbacks and drained jobs that ended while it was watched.
     pub callbacks: u64,
     /// Lag while it was watched.
-    pub lag: HistogramValues,
+    pub lag: Waits,
     /// Stall thresholds, in nanoseconds.
     pub warning_ns: u64,
     /// See `warning_ns`.

@@ -7,13 +7,13 @@ use crate::compute::class::{Reading, Used, used_since};
 use crate::compute::sites;
 use crate::compute::sites::SiteTotal;
 use crate::compute::verdict::judge;
-use crate::compute::waiting::add_waiting;
 use crate::diagnose::collections::collections;
 use crate::diagnose::evidence::{
     CpuTime, Delayer, JobSite, LoopEvidence, PoolEvidence, PoolKind, Quota, SeenStall, StuckJob, Trend,
 };
 use crate::diagnose::hooks::hooks;
 use crate::incident::Incident;
+use crate::model::waits::Waits;
 use loopscope_probe::counts::CountValues;
 use loopscope_probe::iterations::IterationRecord;
 use loopscope_probe::pool::{JobNow, PoolValues};
@@ -326,6 +326,17 @@ impl Examination {
         all
     }
 
+    /// Returns the longest stall, or the threshold where there was none; `None` where some were not seen, or something else may
+    /// have been longer.
+    fn seen_longest_ns(&self, last: &Snapshot) -> Option<u64> {
+        let counted = last.blocked[0].saturating_sub(self.first.blocked[0]);
+        let is_all = self.expected.is_empty()
+            && self.stalls.len() as u64 >= counted
+            && self.first.warning_ns == last.warning_ns;
+        let longest_ns = self.stalls.values().map(|seen| seen.stall.ns).max().unwrap_or(0);
+        is_all.then_some(longest_ns.max(last.warning_ns))
+    }
+
     /// Ends with the last copy.
     pub fn end(mut self, last: &Snapshot, clock: &Clock, surroundings: Surroundings) -> LoopEvidence {
         let stuck = self.stuck_jobs(last, clock);
@@ -339,9 +350,9 @@ impl Examination {
         let (timer, accept) = (Kind::Timer.index(), Kind::Accept.index());
         let errors = Kind::ALL[..Kind::CALLBACKS].iter().enumerate();
         let errors = errors.map(|(at, kind)| (*kind, delta(last.errors[at], first.errors[at])));
-        let mut lag = last.lag.since(&first.lag);
         // Whoever waits still, has waited.
-        add_waiting(&mut lag, last.now.busy_ns);
+        let lag = Waits::of(last).since(&Waits::of(first)).running(last.now.busy_ns);
+        let lag = Waits { seen_longest_ns: self.seen_longest_ns(last), ..lag };
         let blocked_duration = last.blocked_duration.since(&first.blocked_duration);
         let handles = HandleType::ALL.iter().zip(&self.handles).map(|(kind, series)| (*kind, trend(series)));
         let mut delayers: Vec<(String, Delayer)> = self.delayers.into_iter().collect();

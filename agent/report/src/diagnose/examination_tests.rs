@@ -101,8 +101,8 @@ fn events_of_a_stall_that_runs_still_have_waited() {
     bench.time.advance_ns(900 * MS);
     bench.look();
     let evidence = bench.finish();
-    assert!((1_000..=1_001).contains(&evidence.lag.count()), "{}", evidence.lag.count());
-    assert_eq!(evidence.lag_words().unwrap(), "an event had to wait 420 ms at the median, 917 ms at p99");
+    assert!((1_000..=1_001).contains(&evidence.lag.lag.count()), "{}", evidence.lag.lag.count());
+    assert_eq!(evidence.lag_words().unwrap(), "an event had to wait 420 ms at the median, 900 ms at p99");
 }
 
 #[test]
@@ -110,7 +110,7 @@ fn a_loop_that_never_ran_has_waited_for_nothing() {
     let bench = Bench::new();
     bench.time.advance_ns(5_000 * MS);
     let evidence = bench.finish();
-    assert_eq!(evidence.lag.count(), 5_001);
+    assert_eq!(evidence.lag.lag.count(), 5_001);
     assert_eq!(evidence.lag_words().unwrap(), "an event had to wait 0 at the median, 0 at p99");
 }
 

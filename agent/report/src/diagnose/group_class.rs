@@ -17,6 +17,9 @@ const SUPPORT_LEAST: f64 = 0.2;
 const SUPPORT_STRONG: f64 = 0.5;
 const AGREEMENT_CLEAR: f64 = 0.8;
 
+/// From this share on it is said that nobody knows what part of the time went to.
+const OPEN_TOLD: f64 = 0.1;
+
 /// The judgement over a group of stalls.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct GroupClass {
@@ -113,13 +116,20 @@ pub(crate) fn judge(group: &GroupEvidence<'_>) -> Option<GroupClass> {
     Some(GroupClass { class, certainty, used: own })
 }
 
-/// Says how the thread spent these stalls: `it was on a processor for 93 % of them`.
-pub(crate) fn used_words(used: Used, class: Class) -> String {
-    let (what, part) = match class {
+/// Says how the thread spent `what`: `its thread was on a processor for 93 % of these stalls`.
+pub(crate) fn used_words(used: Used, class: Class, what: &str) -> String {
+    let (how, part) = match class {
         Class::Waiting => ("asleep", support(used, class)),
         _ => ("on a processor", support(used, Class::Computing)),
     };
-    format!("its thread was {what} for {} of these stalls", percent(part))
+    let open = support(used, Class::Waiting);
+    let open = match class {
+        Class::Unknown if open >= OPEN_TOLD => {
+            format!("; {} of it is in no account, and nobody saw what it did then", percent(open))
+        }
+        _ => String::new(),
+    };
+    format!("its thread was {how} for {} of {what}{open}", percent(part))
 }
 
 /// Tells whether the program's own code is to blame for such a stall.
@@ -152,12 +162,13 @@ fn support(used: Used, class: Class) -> f64 {
     }
 }
 
+/// Judges by the accounts alone: nobody saw the thread, so what is in none of them may be a sleep, or stolen.
 fn class_of_whole(used: Used) -> Class {
-    let of = [Class::StarvedOfCpu, Class::Waiting, Class::Computing];
+    let of = [Class::StarvedOfCpu, Class::Unknown, Class::Computing];
     let most = |class: &Class| match class {
         Class::StarvedOfCpu => used.runqueue_ns,
-        Class::Waiting => used.watched_ns.saturating_sub(used.cpu_ns.saturating_add(used.runqueue_ns)),
-        _ => used.cpu_ns,
+        Class::Computing => used.cpu_ns,
+        _ => used.watched_ns.saturating_sub(used.cpu_ns.saturating_add(used.runqueue_ns)),
     };
     of.into_iter().max_by_key(most).unwrap_or(Class::Unknown)
 }

@@ -39,6 +39,7 @@ impl PoolKind {
     fn words(&self, evidence: &LoopEvidence) -> Option<String> {
         let known = |fact, text: Option<String>| text.filter(|_| evidence.knows(fact));
         let p95 = |name, values: &HistogramValues, none: &str| match values.quantile_ns(0.95) {
+            Some(..1_000) => format!("{name} p95 0"),
             Some(ns) => format!("{name} p95 {}", show_ns(ns)),
             None => none.to_owned(),
         };

@@ -9,6 +9,7 @@ use crate::diagnose::evidence::{
 };
 use crate::diagnose::{Certainty, Urgency, diagnose};
 use crate::incident::{Class, Culprit, Frame, Incident, StackCount};
+use crate::model::waits::Waits;
 use loopscope_probe::description::{self, Description, Fact, Term, Trouble};
 use loopscope_probe::histogram::{HistogramValues, slot};
 use loopscope_probe::{HandleType, Kind, Ticks, WorkKind};
@@ -31,7 +32,7 @@ fn well() -> LoopEvidence {
         active_ns: 3 * S,
         callbacks: 30_000,
         iterations: 10_000,
-        lag: durations(10_000, MS),
+        lag: Waits { lag: durations(10_000, MS), ..Waits::default() },
         warning_ns: 100 * MS,
         critical_ns: S,
         sites: vec![site("timer flush (src/x.rs:40)", 1_000, 2 * S, 5 * MS)],
@@ -463,17 +464,18 @@ fn the_most_urgent_and_surest_come_first() {
 }
 
 #[test]
-fn a_sleeping_thread_is_likely_waiting_without_anybody_having_seen_the_call() {
-    let asleep = with(blocked(), |evidence| {
+fn a_thread_that_nobody_saw_asleep_is_not_told_to_wait() {
+    let unseen = with(blocked(), |evidence| {
         evidence.active_ns = 700 * MS;
         for stall in &mut evidence.stalls {
             (stall.looks, stall.looks_asleep, stall.used) = (0, 0, Used::default());
         }
         evidence.cpu = Some(CpuTime { run_ns: 150 * MS, runqueue_ns: MS });
     });
-    let findings = diagnose(&[asleep]);
-    assert_eq!((findings[0].rule, findings[0].certainty), ("waiting", Certainty::Likely));
-    assert!(findings[0].evidence.iter().any(|line| line.contains("asleep for 78 %")), "{findings:#?}");
+    let findings = diagnose(&[unseen]);
+    assert_eq!((findings[0].rule, findings[0].certainty), ("blocked", Certainty::Likely));
+    let told = "on a processor for 21 % of its busy time; 78 % of it is in no account";
+    assert!(findings[0].evidence.iter().any(|line| line.contains(told)), "{findings:#?}");
 }
 
 #[test]

@@ -8,6 +8,7 @@ use crate::live::numbers::NumbersPast;
 use crate::live::seen::Seen;
 use crate::live::state::state_view;
 use crate::live::view::{DrainView, LoopView, PhaseView, PoolView, SiteView, StallView};
+use crate::model::waits::Waits;
 use crate::model::window::Split;
 use crate::words::{RuntimeWords, kind_word};
 use loopscope_probe::description::{Description, Fact};
@@ -77,7 +78,7 @@ impl Interval {
 #[derive(Clone, Debug)]
 pub(super) struct Turn {
     pub view: LoopView,
-    pub lag: HistogramValues,
+    pub lag: Waits,
     /// All sites that ran.
     pub sites: Vec<SiteView>,
     /// Lengths of the drains that ended, in the order of the view's.
@@ -113,7 +114,7 @@ impl Past {
             sites.clear();
         }
         let drains = [0, 1].map(|queue| snapshot.drain[queue].since(&self.drains[queue]));
-        let lag = self.lag.turn(&snapshot.lag, snapshot.now.busy_ns);
+        let lag = self.lag.turn(&Waits::of(snapshot), snapshot.now.busy_ns);
         let pool = snapshot.pool.as_ref().map(|pool| self.pool.turn(pool, runtime, interval));
         let (pool, pool_wait) =
             pool.map_or((None, HistogramValues::default()), |(view, wait)| (Some(view), wait));

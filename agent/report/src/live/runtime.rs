@@ -6,6 +6,7 @@ use crate::live::view::{
     DrainView, JobView, LagView, LoopView, NumberView, PhaseView, PoolView, SiteView, StallView, StateKind,
     StateView,
 };
+use crate::model::waits::Waits;
 use loopscope_probe::histogram::HistogramValues;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
@@ -169,7 +170,9 @@ impl<'a> Sums<'a> {
     fn lag(&self) -> Option<LagView> {
         let told = || self.turns.iter().filter(|turn| turn.view.lag.is_some());
         told().next()?;
-        Some(lag_view(&merged(told().map(|turn| &turn.lag))))
+        let mut sum = Waits::default();
+        told().for_each(|turn| sum.merge(&turn.lag));
+        Some(lag_view(&sum))
     }
 
     /// Adds up the numbers of one name and kind.

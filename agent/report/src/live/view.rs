@@ -279,7 +279,8 @@ pub struct VerdictView {
 /// interval, and those who wait still: these count again when their wait is over.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct LagView {
-    /// Quantiles in nanoseconds, within 9 % and never below the truth; 0 where nobody waited.
+    /// Quantiles in nanoseconds, within 9 % of the truth, and no longer than the longest busy period where that is known; 0
+    /// where nobody waited.
     pub p50_ns: u64,
     /// See `p50_ns`.
     pub p90_ns: u64,

@@ -254,8 +254,8 @@ catalog! {
         "Time to write one page of metrics.");
     SCRAPE_SIZE = gauge("loopscope_agent_scrape_size_bytes", Bytes, &["format"],
         "Size of the last page of metrics.");
-    SERIES_OVERFLOW = counter("loopscope_agent_series_overflow_total", Count, &["limit"],
-        "Loops, sites, workers and series that got none of their own because a limit was reached, and metrics of the program whose names were taken, each counted once.");
+    SERIES_OVERFLOW = gauge("loopscope_agent_series_overflow", Count, &["limit"],
+        "Loops, sites, workers and series that have none of their own because a limit is reached, and metrics of the program whose names are taken.");
     HTTP_REQUESTS = counter("loopscope_agent_http_requests_total", Count, &["path", "code"],
         "Requests answered by the agent.");
     AGENT_SERIES = gauge("loopscope_agent_series", Count, &[], "Samples of this page that are loopscope's own, as Prometheus counts and stores them with classic histograms: one for each bound of a histogram, its sum and its count.");

@@ -40,8 +40,6 @@ pub struct LoopWatch {
     run_delay: RunDelay,
     chosen: Chosen,
     handle_types: [bool; HandleType::COUNT],
-    /// The most sites that got no series.
-    others: usize,
 }
 
 impl LoopWatch {
@@ -69,7 +67,6 @@ impl LoopWatch {
             run_delay: RunDelay::default(),
             chosen: Chosen::default(),
             handle_types: Default::default(),
-            others: 0,
         }
     }
 
@@ -103,8 +100,8 @@ impl LoopWatch {
     }
 
     /// Makes a view of the page's snapshot; the caller adds what only it knows. `sites_room` is how many more sites of the
-    /// process may have a series. Returns as the second value how many more sites than ever before got none: of a part of a
-    /// sum that is found where it is added up.
+    /// process may have a series. Returns as the second value how many of its sites have none: of a part of a sum that is found
+    /// where it is added up.
     pub fn view(&mut self, mut snapshot: Snapshot, sites_room: &mut usize) -> (LoopView, usize) {
         let succeeded = self.floor.lift(&mut snapshot);
         let present = Split { active_ns: snapshot.active_ns, idle_ns: snapshot.idle_ns };
@@ -116,8 +113,6 @@ impl LoopWatch {
         for (was_seen, count) in self.handle_types.iter_mut().zip(snapshot.handles) {
             *was_seen |= count > 0;
         }
-        let more = others.saturating_sub(self.others);
-        self.others += more;
         let view = LoopView {
             owner: self.owner.clone(),
             label: self.series_label().to_owned(),
@@ -137,6 +132,6 @@ impl LoopWatch {
             sites,
             snapshot,
         };
-        (view, more)
+        (view, others)
     }
 }

@@ -7,6 +7,7 @@ use crate::metrics::catalog::{ALL, Type};
 use crate::metrics::classic_buckets::ClassicBuckets;
 use crate::metrics::merged::add_view;
 use crate::metrics::view::{ProcessView, Scrapes, WorkerView};
+use crate::model::waits::Waits;
 use loopscope_probe::Kind;
 use loopscope_probe::description::{Description, Fact};
 use loopscope_probe::histogram::HistogramValues;
@@ -54,7 +55,7 @@ pub(crate) fn full_view(label: &str) -> LoopView {
     stalls.active[Cause::Timer as usize] = true;
     stalls.episodes[0] = 1;
     stalls.durations[0] = Some(HistogramValues::default());
-    let lag_minute = Some(snapshot.lag.clone());
+    let lag_minute = Some(Waits::of(&snapshot));
     LoopView {
         owner: None,
         label: label.to_owned(),

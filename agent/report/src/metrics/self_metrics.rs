@@ -4,12 +4,7 @@ use crate::metrics::format::Format;
 use crate::metrics::page::Rendered;
 use crate::metrics::view::AgentView;
 use crate::model::tally::tally;
-use std::collections::hash_map::DefaultHasher;
-use std::collections::{BTreeMap, HashSet};
-use std::hash::{Hash, Hasher};
-
-/// At most so many names of the host program are told apart: one that makes up names does not take more memory for it.
-const NAMES_MAX: usize = 10_000;
+use std::collections::BTreeMap;
 
 /// The counts; the same for the agent of a process and for the server of a host.
 #[derive(Debug)]
@@ -17,15 +12,13 @@ pub struct SelfMetrics {
     /// All that is not counted by path.
     pub agent: AgentView,
     requests: BTreeMap<(&'static str, u16), u64>,
-    /// Names of the host program that were taken, by their hashes.
-    names_taken: HashSet<u64>,
 }
 
 impl SelfMetrics {
     /// Counts answers by these paths. Each is there from the begin on, so that its first answer is an increase.
     pub fn new(paths: &[&'static str], agent: AgentView) -> SelfMetrics {
         let usual = |path: &&'static str| ((*path, if *path == "other" { 404 } else { 200 }), 0);
-        SelfMetrics { agent, requests: paths.iter().map(usual).collect(), names_taken: HashSet::new() }
+        SelfMetrics { agent, requests: paths.iter().map(usual).collect() }
     }
 
     /// Returns a copy of everything, to be completed and shown.
@@ -50,14 +43,8 @@ impl SelfMetrics {
         let scrapes = &mut self.agent.scrapes[format as usize];
         tally(&mut scrapes.duration, ns);
         scrapes.bytes = page.body.len() as u64;
-        // What was left out before is left out again at each page: only more than ever before is an increase.
         let overflow = &mut self.agent.overflow;
-        overflow.series = overflow.series.max(page.left_out);
-        for name in &page.names_taken {
-            if self.names_taken.len() < NAMES_MAX && self.names_taken.insert(hash_of(name)) {
-                overflow.names += 1;
-            }
-        }
+        (overflow.series, overflow.names) = (page.left_out, page.names_taken.len() as u64);
     }
 
     pub fn count_request(&mut self, path: &'static str, code: u16) {
@@ -71,18 +58,12 @@ impl SelfMetrics {
     }
 }
 
-fn hash_of(name: &str) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    name.hash(&mut hasher);
-    hasher.finish()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn what_is_left_out_of_every_page_is_counted_once() {
+    fn what_is_left_out_is_told_for_as_long_as_it_is() {
         let mut accounts = SelfMetrics::new(&[], AgentView::default());
         let mut scrape = |left_out, names: &[&str]| {
             let names_taken = names.iter().map(|name| (*name).to_owned()).collect();
@@ -92,8 +73,7 @@ mod tests {
         };
         assert_eq!(scrape(0, &["a", "b"]), (0, 2));
         assert_eq!(scrape(7, &["b", "a"]), (7, 2));
-        assert_eq!(scrape(7, &["b", "c"]), (7, 3));
-        assert_eq!(scrape(5, &[]), (7, 3));
-        assert_eq!(scrape(9, &[]), (9, 3));
+        assert_eq!(scrape(5, &["c"]), (5, 1));
+        assert_eq!(scrape(0, &[]), (0, 0));
     }
 }

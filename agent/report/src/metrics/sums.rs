@@ -28,7 +28,8 @@ const KEPT_MAX: usize = 16;
 #[derive(Debug)]
 pub struct Sums<P> {
     processes: HashMap<P, Process>,
-    left_out: Overflow,
+    /// Sites that had no series at the last page.
+    sites_left_out: usize,
 }
 
 #[derive(Debug)]
@@ -53,10 +54,10 @@ struct Sum {
     ended: Option<LoopView>,
     sites: SiteSums,
     chosen: Chosen,
-    /// The most sites that got no series.
-    others: usize,
     /// Workers with series of their own, and what those of that number had counted that have ended.
     workers: BTreeMap<u32, WorkerView>,
+    /// Workers that live and have none, by number.
+    unlisted: BTreeMap<u32, u64>,
 }
 
 impl Default for Process {
@@ -72,7 +73,7 @@ impl Default for Process {
 
 impl<P> Default for Sums<P> {
     fn default() -> Self {
-        Sums { processes: HashMap::new(), left_out: Overflow::default() }
+        Sums { processes: HashMap::new(), sites_left_out: 0 }
     }
 }
 
@@ -91,18 +92,16 @@ impl<P: Copy + Eq + Hash> Sums<P> {
         let process = self.processes.entry(process).or_default();
         let sum = process.sums.entry(label.to_owned()).or_default();
         sum.members += 1;
-        let Series::Runtime(number) = series else {
-            self.left_out.loops += 1;
-            return;
-        };
+        let Series::Runtime(number) = series else { return };
         if sum.workers.contains_key(&number) {
             return;
         }
         if process.workers_room == 0 {
-            self.left_out.workers += 1;
+            *sum.unlisted.entry(number).or_default() += 1;
             return;
         }
         process.workers_room -= 1;
+        sum.unlisted.remove(&number);
         sum.workers.insert(number, WorkerView { number, ..WorkerView::default() });
     }
 
@@ -114,8 +113,13 @@ impl<P: Copy + Eq + Hash> Sums<P> {
         };
         let Some(sum) = process.sums.get_mut(label) else { return };
         sum.members = sum.members.saturating_sub(1);
+        if let Series::Runtime(number) = watch.series()
+            && let Some(count) = sum.unlisted.remove(&number).filter(|count| *count > 1)
+        {
+            sum.unlisted.insert(number, count - 1);
+        }
         if let Some(view) = view {
-            self.left_out.sites += sum.keep(view, &mut process.sites_room) as u64;
+            sum.keep(view, &mut process.sites_room);
         }
         if sum.members == 0 && label != OTHER {
             process.deserted += 1;
@@ -124,9 +128,12 @@ impl<P: Copy + Eq + Hash> Sums<P> {
         }
     }
 
-    /// Returns how many loops, sites and workers got no series of their own until now.
+    /// Returns how many loops and workers have no series of their own now, and how many sites had none at the last page.
     pub fn left_out(&self) -> Overflow {
-        self.left_out
+        let sums = || self.processes.values().flat_map(|process| &process.sums);
+        let loops = sums().filter(|(label, _)| *label == OTHER).map(|(_, sum)| sum.members as u64).sum();
+        let workers = sums().flat_map(|(_, sum)| sum.unlisted.values()).sum();
+        Overflow { loops, workers, sites: self.sites_left_out as u64, ..Overflow::default() }
     }
 
     /// Forgets the processes that are not among these.
@@ -138,7 +145,7 @@ impl<P: Copy + Eq + Hash> Sums<P> {
     /// a label.
     pub fn finish(&mut self, merging: Merging<P>) -> Vec<LoopView> {
         let Merging { mut loops, mut parts, left_out } = merging;
-        self.left_out.sites += left_out as u64;
+        self.sites_left_out = left_out;
         let others = self.processes.iter().filter(|(_, process)| process.sums.contains_key(OTHER));
         let others: Vec<P> = others.map(|(process, _)| *process).collect();
         for process in others {
@@ -158,9 +165,9 @@ impl<P: Copy + Eq + Hash> Sums<P> {
         for part in parts {
             let process = self.processes.entry(part.process).or_default();
             let sum = process.sums.entry(part.label().to_owned()).or_default();
-            let (view, more) = sum.complete(part, &mut process.sites_room);
+            let (view, others) = sum.complete(part, &mut process.sites_room);
             loops.push(view);
-            self.left_out.sites += more as u64;
+            self.sites_left_out += others;
         }
         loops
     }
@@ -182,16 +189,14 @@ impl Process {
 }
 
 impl Sum {
-    /// Keeps what a loop had counted when it ended. Returns how many more sites than ever before got no series.
-    fn keep(&mut self, view: LoopView, sites_room: &mut usize) -> usize {
+    /// Keeps what a loop had counted when it ended.
+    fn keep(&mut self, view: LoopView, sites_room: &mut usize) {
         let mut view = view.without_tables();
         view.put_to_rest();
         let mut sites = std::mem::take(&mut view.sites);
         sites.iter_mut().for_each(|site| site.longest_ns = 0);
         // Those that get no series now never do: as one sum, they take no room however many workers come and go.
-        let (sites, others) = self.chosen.choose(sites, sites_room);
-        self.sites.add(sites);
-        let more = self.note_others(others);
+        self.sites.add(self.chosen.choose(sites, sites_room).0);
         if let Some(known) = view.worker.and_then(|number| self.workers.get_mut(&number)) {
             known.add_counts(&WorkerView::of(&view, known.number));
         }
@@ -199,17 +204,9 @@ impl Sum {
             Some(sum) => add_view(sum, &view),
             None => self.ended = Some(view),
         }
-        more
     }
 
-    /// Returns how many more these are than the most before.
-    fn note_others(&mut self, others: usize) -> usize {
-        let more = others.saturating_sub(self.others);
-        self.others += more;
-        more
-    }
-
-    /// Makes the view of the sum. Returns as the second value how many more sites than ever before got no series.
+    /// Makes the view of the sum. Returns as the second value how many sites of its members have no series.
     fn complete(&mut self, parts: Parts<impl Copy>, sites_room: &mut usize) -> (LoopView, usize) {
         let Parts { mut view, mut sites, workers, count, .. } = parts;
         if let Some(ended) = self.ended.as_ref().filter(|_| count > 0) {
@@ -217,13 +214,12 @@ impl Sum {
         }
         sites.add(self.sites.clone().into_totals());
         let (sites, others) = self.chosen.choose(sites.into_totals(), sites_room);
-        let more = self.note_others(others);
         let known = workers.into_values().filter_map(|mut worker| {
             worker.add_counts(self.workers.get(&worker.number)?);
             Some(worker)
         });
         let workers = known.collect();
-        (LoopView { sites, workers, is_part: false, worker: None, ..view }, more)
+        (LoopView { sites, workers, is_part: false, worker: None, ..view }, others)
     }
 }
 

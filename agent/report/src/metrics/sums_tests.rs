@@ -233,10 +233,15 @@ fn two_hundred_loops_are_bounded_and_what_is_left_out_is_counted() {
     assert_eq!(own, SITES_PER_PROCESS);
     let left_out = [200 - LOOPS_MAX, LOOPS_MAX * 4 + 4 - SITES_PER_PROCESS, 0].map(|count| count as u64);
     assert_eq!(world.left_out(), left_out);
+    world.views();
+    assert_eq!(world.left_out(), left_out, "they are no more at the next page");
     let page = world.page();
     let samples = page.lines().filter(|line| !line.starts_with('#')).count();
     println!("200 loops: {samples} samples");
     assert!(samples <= 20_000, "{samples}");
+    (0..200).for_each(|_| world.end(0));
+    world.views();
+    assert_eq!(world.left_out(), [0; 3], "what has ended is not missed");
 }
 
 #[test]
@@ -250,6 +255,12 @@ fn workers_past_the_bound_are_in_the_sum_alone_and_counted() {
     let views = world.views();
     assert_eq!((views[0].workers.len(), world.left_out()), (WORKERS_PER_PROCESS, [0, 0, 3]));
     assert_eq!(calls(&views[0].sites), u64::from(count));
+    // One without a series of its own, one that has one, and the last two.
+    let left_out = [WORKERS_PER_PROCESS, 0, WORKERS_PER_PROCESS - 1, WORKERS_PER_PROCESS - 1].map(|at| {
+        world.end(at);
+        world.left_out()[2]
+    });
+    assert_eq!(left_out, [2, 2, 1, 0]);
 }
 
 #[test]

@@ -6,6 +6,7 @@ use crate::incident::IncidentCounts;
 use crate::metrics::classic_buckets::ClassicBuckets;
 use crate::metrics::compat_set::CompatSet;
 use crate::metrics::format::Format;
+use crate::model::waits::Waits;
 use loopscope_probe::histogram::HistogramValues;
 use loopscope_probe::{HandleType, Kind, Snapshot};
 use std::sync::Arc;
@@ -43,7 +44,7 @@ pub struct LoopView {
     pub cases: Option<IncidentCounts>,
     pub sites: Vec<SiteTotal>,
     /// The lag of the last minute, where somebody wants it.
-    pub lag_minute: Option<HistogramValues>,
+    pub lag_minute: Option<Waits>,
     /// How long its threads were ready to run and had no processor; `None` where the kernel does not tell.
     pub run_delay_ns: Option<u64>,
 }
@@ -64,7 +65,7 @@ pub struct WorkerView {
     pub blocked: [u64; 2],
 }
 
-/// What could not get a series of its own.
+/// What has no series of its own now; of series and names as of the last page.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Overflow {
     pub loops: u64,

@@ -1,6 +1,6 @@
 //! A loop's counters over the last ten seconds, one copy a second: what an incident tells of the time before it.
 
-use loopscope_probe::histogram::HistogramValues;
+use crate::model::waits::Waits;
 use std::collections::VecDeque;
 
 /// The period before an incident that is told, in nanoseconds.
@@ -19,7 +19,7 @@ pub struct Counters {
     pub callbacks: u64,
     /// Stalls that ended.
     pub stalls: u64,
-    pub lag: HistogramValues,
+    pub waits: Waits,
 }
 
 impl Counters {

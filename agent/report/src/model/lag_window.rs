@@ -1,6 +1,6 @@
 //! The lag of about the last minute, for those who want gauges: copies of the histogram, ten seconds apart.
 
-use loopscope_probe::histogram::HistogramValues;
+use crate::model::waits::Waits;
 use std::collections::VecDeque;
 
 /// The period that is told over, in nanoseconds.
@@ -9,15 +9,15 @@ const SPAN_NS: u64 = 60_000_000_000;
 /// Copies closer together than this, in nanoseconds, are not made.
 const SPACING_NS: u64 = 10_000_000_000;
 
-/// At most 8 copies of 2 KiB.
+/// At most 8 copies of 6 KiB.
 #[derive(Clone, Debug, Default)]
 pub struct LagWindow {
-    samples: VecDeque<(u64, HistogramValues)>,
+    samples: VecDeque<(u64, Waits)>,
 }
 
 impl LagWindow {
-    /// Makes a copy of the histogram where the last one is old enough. `now_ns` is a moment on the monotonic clock.
-    pub fn note(&mut self, now_ns: u64, read: impl FnOnce() -> HistogramValues) {
+    /// Makes a copy where the last one is old enough. `now_ns` is a moment on the monotonic clock.
+    pub fn note(&mut self, now_ns: u64, read: impl FnOnce() -> Waits) {
         if self.samples.back().is_some_and(|(at_ns, _)| now_ns < at_ns.saturating_add(SPACING_NS)) {
             return;
         }
@@ -29,7 +29,7 @@ impl LagWindow {
     }
 
     /// Returns what was counted in the last 60 to 70 seconds, or since the first copy.
-    pub fn since_beginning(&self, present: &HistogramValues) -> HistogramValues {
+    pub fn since_beginning(&self, present: &Waits) -> Waits {
         self.samples.front().map_or_else(|| present.clone(), |(_, beginning)| present.since(beginning))
     }
 }
@@ -41,14 +41,14 @@ mod tests {
     #[test]
     fn the_window_is_a_minute_and_some() {
         let mut window = LagWindow::default();
-        let mut values = HistogramValues::default();
+        let mut values = Waits::default();
         for second in 0..300u64 {
-            values.buckets[9] += 1;
+            values.lag.buckets[9] += 1;
             window.note(second * 1_000_000_000, || values.clone());
             assert!(window.samples.len() <= 8, "{}", window.samples.len());
         }
-        let counted = window.since_beginning(&values).count();
+        let counted = window.since_beginning(&values).lag.count();
         assert!((60..=70).contains(&counted), "{counted}");
-        assert_eq!(LagWindow::default().since_beginning(&values).count(), 300);
+        assert_eq!(LagWindow::default().since_beginning(&values).lag.count(), 300);
     }
 }

@@ -12,4 +12,5 @@ pub mod run_delay;
 pub mod tally;
 pub mod threshold_change;
 pub mod thresholds;
+pub mod waits;
 pub mod window;

@@ -2,7 +2,6 @@
 //! characters, in which an agent sends them beside a file of any format.
 
 use loopscope_probe::description::{Description, Fact, Term};
-use serde_json::Value;
 use std::collections::HashMap;
 
 /// Time of one callback site, with everything below it.
@@ -95,35 +94,11 @@ impl StackShape {
         }
     }
 
-    /// Returns the shape of the stacks of a loop that an agent shows so on its live view; `None` for what is no such view.
-    fn of_view(view: &Value) -> Option<(String, StackShape)> {
-        let queues = view["drains"].as_array()?.iter();
-        let queues = queues.filter_map(|drain| drain["queue"].as_str()).map(str::to_owned);
-        let shape = StackShape {
-            lane: view["words"]["lane"].as_str()?.to_owned(),
-            has_phases: !view["phase_names"].as_array()?.is_empty(),
-            queues: queues.collect(),
-        };
-        Some((view["given_name"].as_str()?.to_owned(), shape))
-    }
-
     fn is_job(&self, frame: &str) -> bool {
         // One of no known place is called by its queue alone.
         let is_of = |rest: &str| rest.is_empty() || rest.starts_with(' ');
         self.queues.iter().any(|queue| frame.strip_prefix(queue.as_str()).is_some_and(is_of))
     }
-}
-
-/// Reads the shapes from an agent's live view (JSON), by the names of the loops; workers of a runtime are loops of their own.
-pub fn shapes_of_view(view: &Value) -> HashMap<String, StackShape> {
-    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
-    let processes = list(&view["processes"]).into_iter();
-    let loops = processes.flat_map(|process| list(&process["loops"]));
-    let all = loops.flat_map(|entry| {
-        let workers = list(&entry["workers"]);
-        std::iter::once(entry).chain(workers)
-    });
-    all.filter_map(|entry| StackShape::of_view(&entry)).collect()
 }
 
 /// Adds up folded stacks (`loop;phase;site;more microseconds`) by site, widest first; `shapes` has what the frames of each loop
@@ -171,7 +146,6 @@ fn site([name, phase, frame]: &[&str; 3], lane: String, us: u64, jobs: &HashMap<
 mod tests {
     use super::*;
     use loopscope_probe::Queue;
-    use serde_json::json;
 
     fn plain(folded: &str) -> Vec<Site> {
         sites(folded, &HashMap::new())
@@ -239,23 +213,5 @@ mod tests {
                 "GET /items (a.rs:1)  (worker rt-0)"
             ]
         );
-    }
-
-    #[test]
-    fn an_agent_s_live_view_tells_the_same() {
-        let entry = |name: &str, lane: &str, phases: &[&str], queues: &[&str]| {
-            let drains: Vec<Value> = queues.iter().map(|queue| json!({ "queue": queue })).collect();
-            json!({ "given_name": name, "words": { "lane": lane }, "phase_names": phases, "drains": drains })
-        };
-        let mut runtime = entry("rt", "worker", &[], &[]);
-        runtime["workers"] = json!([entry("rt-0", "worker", &[], &[])]);
-        let scripts = entry("main", "loop", &["poll"], &["tick", "promise"]);
-        let shapes = shapes_of_view(&json!({ "processes": [{ "loops": [scripts, runtime] }] }));
-        let mut names: Vec<&str> = shapes.keys().map(String::as_str).collect();
-        names.sort_unstable();
-        assert_eq!(names, ["main", "rt", "rt-0"]);
-        assert!(shapes["main"].has_phases && shapes["main"].is_job("promise"));
-        assert!(!shapes["rt-0"].has_phases && !shapes["rt-0"].is_job("microtask x"));
-        assert!(shapes_of_view(&json!({ "older": 1 })).is_empty());
     }
 }
