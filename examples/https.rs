@@ -10,9 +10,9 @@ use std::error::Error;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let _agent = loopscope_examples::watched();
-    let identity = service::self_signed("localhost")?;
+    let (config, _certificate) = service::self_signed("localhost")?;
     let mut server = Loop::builder(()).name("https").build()?;
-    let address = server.main(|cx| service::open(cx, ([127, 0, 0, 1], 0).into(), identity.config))?;
+    let address = server.main(|cx| service::open(cx, ([127, 0, 0, 1], 0).into(), config))?;
     println!("curl --insecure https://localhost:{}/", address.port());
     println!("Ctrl-C ends it.");
     server.run(Mode::Default)?;

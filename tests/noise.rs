@@ -8,8 +8,9 @@ mod http;
 
 use loopscope_agent::Listen;
 use loopscope_host::Host;
-use loopscope_probe::directory::{self, open_page_file, page_files};
-use loopscope_probe::{Clock, Kind, Life, Page, Phase, Queue, WorkKind, Writer, registry, spans};
+use loopscope_probe::raw::directory::{self, open_page_file, page_files};
+use loopscope_probe::raw::registry;
+use loopscope_probe::{Clock, Kind, Life, Page, Phase, Queue, WorkKind, Writer, spans};
 use loopscope_report::diagnose::{self, Examination, Look, Surroundings, ThreadLook};
 use loopscope_report::incident::Incident;
 use loopscope_report::live::{Observer, Seen};

@@ -5,7 +5,7 @@ mod support;
 
 use loopscope_agent::{Agent, AgentError, Listen, ServerError};
 use loopscope_host::{Host, HostBuilder};
-use loopscope_probe::directory::{Owner, agent_socket, runtime_directory};
+use loopscope_probe::raw::directory::{Owner, agent_socket, runtime_directory};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
 use std::fs::{self, Permissions};
 use std::io::{Read, Write};

@@ -5,9 +5,9 @@ mod support;
 
 use loopscope_agent::{Agent, Listen};
 use loopscope_host::Host;
-use loopscope_probe::agent_address::AgentAddress;
-use loopscope_probe::directory::{Owner, agent_socket, runtime_directory};
-use loopscope_probe::registry;
+use loopscope_probe::raw::agent_address::AgentAddress;
+use loopscope_probe::raw::directory::{Owner, agent_socket, runtime_directory};
+use loopscope_probe::raw::registry;
 use std::fs::{self, Permissions};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, UdpSocket};

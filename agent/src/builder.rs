@@ -12,9 +12,9 @@ use crate::watch::action::Action;
 use crate::watch::capture_budget::PER_SECOND;
 use crate::watch::frames::{FrameSource, FrameSources};
 use crate::watch::log::Log;
-use loopscope_probe::agent_address::AgentAddress;
-use loopscope_probe::control::{CRITICAL_NS, WARNING_NS};
-use loopscope_probe::switch;
+use loopscope_probe::raw::agent_address::AgentAddress;
+use loopscope_probe::raw::control::{CRITICAL_NS, WARNING_NS};
+use loopscope_probe::raw::switch;
 use loopscope_report::incident::Incident;
 use loopscope_report::metrics::ClassicBuckets;
 use loopscope_report::metrics::compat_set::CompatSet;
@@ -123,7 +123,7 @@ impl AgentBuilder {
     /// before; what is in force then is one line in the log.
     ///
     /// With `LOOPSCOPE=off` in the environment there is no thread and no listener, and the agent that is returned has no
-    /// address: see [`loopscope_probe::switch`].
+    /// address: see [`loopscope_probe::raw::switch`].
     ///
     /// # Errors
     /// The address cannot be had, the thresholds make no sense, a variable of the environment cannot be used, this process has an

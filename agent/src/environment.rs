@@ -7,7 +7,7 @@
 use crate::AgentError;
 use crate::capture::Captures;
 use crate::settings::Settings;
-use loopscope_probe::switch::{self, Position};
+use loopscope_probe::raw::switch::{self, Position};
 use loopscope_report::duration;
 use loopscope_report::model::thresholds::{ThresholdTable, Thresholds};
 use loopscope_report::settings::Setting;

@@ -5,7 +5,7 @@ use crate::address_source::AddressSources;
 use crate::environment::Environment;
 use crate::thread::AgentHandle;
 use crate::watch::log::LogSender;
-use loopscope_probe::agent_address::AgentAddress;
+use loopscope_probe::raw::agent_address::AgentAddress;
 
 /// There is nothing to set.
 #[derive(Clone, Debug, Default)]

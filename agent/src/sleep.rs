@@ -1,9 +1,9 @@
 //! How the agent's thread waits: for a time, or, while every loop is idle, until the first of them is not.
 
 use crate::eventfd::{self, EventFd, RequestBell};
-use loopscope_probe::barrier::Barrier;
-use loopscope_probe::bell::Bell;
-use loopscope_probe::registry;
+use loopscope_probe::raw::barrier::Barrier;
+use loopscope_probe::raw::bell::Bell;
+use loopscope_probe::raw::registry;
 use loopscope_probe::{Clock, Ticks};
 use std::io;
 use std::sync::Arc;

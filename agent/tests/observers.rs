@@ -3,7 +3,8 @@
 mod support;
 
 use loopscope_probe::observer::{Observed, Observer, Sighting};
-use loopscope_probe::{Ticks, Writer, registry};
+use loopscope_probe::raw::registry;
+use loopscope_probe::{Ticks, Writer};
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::time::Duration;

@@ -4,7 +4,7 @@
 
 mod support;
 
-use loopscope_probe::printable::is_hidden;
+use loopscope_probe::raw::printable::is_hidden;
 use loopscope_probe::{Kind, Life, Phase, Writer, spans};
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};

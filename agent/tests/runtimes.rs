@@ -4,7 +4,8 @@ mod support;
 
 use loopscope_agent::Agent;
 use loopscope_probe::observer::{Observer, Sighting};
-use loopscope_probe::{Kind, Life, Ticks, Writer, registry};
+use loopscope_probe::raw::registry;
+use loopscope_probe::{Kind, Life, Ticks, Writer};
 use std::panic::Location;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

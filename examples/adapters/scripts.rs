@@ -6,12 +6,12 @@
 
 use super::stage::Stage;
 use loopscope_probe::GaugeWriter;
+use loopscope_probe::JobRecord;
+use loopscope_probe::Site;
 use loopscope_probe::description::{Culprit, Description, Fact, FramePart, Owner, Term, Trouble};
 use loopscope_probe::gauges::{GaugeHistogramId, GaugeId, GaugeType, GaugeUnit};
-use loopscope_probe::jobs::JobRecord;
-use loopscope_probe::kind::{HandleType, Queue};
-use loopscope_probe::site::Site;
 use loopscope_probe::spans;
+use loopscope_probe::{HandleType, Queue};
 use loopscope_probe::{Kind, Life, Phase, PoolWriter, SiteId, Ticks, WorkKind, Writer, expect_block};
 
 /// What this runtime calls things, and what it can fill.

@@ -1,7 +1,7 @@
 //! Virtual time, and the agent's part in it: what an agent asks observers, and writes to pages for them.
 
 use loopscope_probe::observer::{Observer, Sighting};
-use loopscope_probe::registry::{self, Controller, LocalPage};
+use loopscope_probe::raw::registry::{self, Controller, LocalPage};
 use loopscope_probe::{Builder, Clock, Ticks, VirtualClock, Writer};
 use std::path::Path;
 use std::sync::{Arc, Mutex};

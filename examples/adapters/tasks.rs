@@ -5,9 +5,9 @@
 //! telling its page now and then; worker 2 tells nothing, and an observer sees it; worker 3 becomes another thread's.
 
 use super::stage::{Stage, Told};
+use loopscope_probe::Site;
 use loopscope_probe::description::{Culprit, Description, Fact, FramePart, Owner, Term, Trouble};
 use loopscope_probe::observer::{Observed, Sighting};
-use loopscope_probe::site::Site;
 use loopscope_probe::{Kind, Life, ObservedPool, Phase, PoolWriter, SiteId, Ticks, Writer};
 use std::sync::Arc;
 

@@ -16,19 +16,11 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-/// What the server shows, and what a client has to trust.
-pub struct Identity {
-    /// The certificate and its key.
-    pub config: ServerConfig,
-    /// The certificate alone.
-    pub certificate: CertificateDer<'static>,
-}
-
-/// Makes a certificate for a host that nobody but its own clients trusts.
+/// Makes a certificate for a host: what the server shows, and the certificate that its clients have to trust.
 ///
 /// # Errors
 /// The host is not a name, or the machine has no randomness.
-pub fn self_signed(host: &str) -> Result<Identity, Box<dyn Error>> {
+pub fn self_signed(host: &str) -> Result<(ServerConfig, CertificateDer<'static>), Box<dyn Error>> {
     let made = rcgen::generate_simple_self_signed([host.to_owned()])?;
     let certificate = made.cert.der().clone();
     let key = PrivateKeyDer::try_from(made.signing_key.serialize_der())?;
@@ -36,7 +28,7 @@ pub fn self_signed(host: &str) -> Result<Identity, Box<dyn Error>> {
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()
         .with_single_cert(vec![certificate.clone()], key)?;
-    Ok(Identity { config, certificate })
+    Ok((config, certificate))
 }
 
 /// Returns the cryptography that both sides use.

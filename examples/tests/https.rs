@@ -25,8 +25,7 @@ struct Open {
 type Client = BufReader<StreamOwned<ClientConnection, TcpStream>>;
 
 fn open() -> Open {
-    let identity = service::self_signed("localhost").unwrap();
-    let (certificate, config) = (identity.certificate, identity.config);
+    let (config, certificate) = service::self_signed("localhost").unwrap();
     let (tell, told) = mpsc::channel();
     let thread = std::thread::spawn(move || {
         let mut server = Loop::builder(()).name("https").build().unwrap();

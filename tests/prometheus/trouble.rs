@@ -2,7 +2,8 @@
 
 use loopscope_agent::{Agent, Listen};
 use loopscope_loop::{Cx, Loop, Mode, Post};
-use loopscope_probe::{Snapshot, registry};
+use loopscope_probe::Snapshot;
+use loopscope_probe::raw::registry;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::mpsc::channel;
 use std::sync::{Mutex, MutexGuard, PoisonError};

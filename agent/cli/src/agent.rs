@@ -3,7 +3,7 @@
 use crate::endpoint::Endpoint;
 use crate::error::Failure;
 use crate::http;
-use loopscope_probe::incident_id::IncidentId;
+use loopscope_probe::raw::incident_id::IncidentId;
 use loopscope_report::incident::Incident;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;

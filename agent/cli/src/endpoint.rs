@@ -1,7 +1,7 @@
 //! Where an agent is asked: at a URL that somebody wrote, or, for a process of this machine, by its socket file.
 
-use loopscope_probe::agent_address::{AgentAddress, SocketPath};
-use loopscope_probe::directory::{Owner, agent_socket, runtime_directory};
+use loopscope_probe::raw::agent_address::{AgentAddress, SocketPath};
+use loopscope_probe::raw::directory::{Owner, agent_socket, runtime_directory};
 use std::fmt;
 use std::os::unix::net::UnixStream;
 

@@ -4,7 +4,7 @@ use crate::args::AccessArguments;
 use crate::endpoint::Endpoint;
 use crate::error::Failure;
 use crate::socket_file::SocketFile;
-use loopscope_probe::agent_address::AgentAddress;
+use loopscope_probe::raw::agent_address::AgentAddress;
 use std::path::Path;
 use std::sync::OnceLock;
 use std::time::Duration;

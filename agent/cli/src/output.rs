@@ -2,7 +2,7 @@
 
 use crate::error::Failure;
 use crate::paint::emphasis;
-use loopscope_probe::printable::{is_hidden, printable, printable_json};
+use loopscope_probe::raw::printable::{is_hidden, printable, printable_json};
 use std::borrow::Cow;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};

@@ -4,15 +4,16 @@
 
 use crate::endpoint::Endpoint;
 use crate::error::Failure;
-use loopscope_probe::agent_address::AgentAddress;
-use loopscope_probe::clock::{ClockSource, Scale};
-use loopscope_probe::directory::{Owner, PageFile};
-use loopscope_probe::loop_id::{Called, LoopId};
-use loopscope_probe::printable::printable;
-use loopscope_probe::proc::Stat;
-use loopscope_probe::process_id::ProcessId;
-use loopscope_probe::snapshot::Facts;
-use loopscope_probe::{Clock, Page, Snapshot, Ticks, directory, loop_id};
+use loopscope_probe::raw::agent_address::AgentAddress;
+use loopscope_probe::raw::clock::{ClockSource, Scale};
+use loopscope_probe::raw::directory::{Owner, PageFile};
+use loopscope_probe::raw::loop_id::{Called, LoopId};
+use loopscope_probe::raw::printable::printable;
+use loopscope_probe::raw::proc::Stat;
+use loopscope_probe::raw::process_id::ProcessId;
+use loopscope_probe::raw::snapshot::Facts;
+use loopscope_probe::raw::{directory, loop_id};
+use loopscope_probe::{Clock, Page, Snapshot, Ticks};
 use loopscope_report::diagnose::{LoopName, last_moment};
 use loopscope_report::incident::Incident;
 use std::fs::File;

@@ -4,7 +4,7 @@ use crate::endpoint::is_url;
 use crate::error::Failure;
 use crate::pages;
 use crate::pages::Process;
-use loopscope_probe::directory::runtime_directory;
+use loopscope_probe::raw::directory::runtime_directory;
 
 /// Where to capture.
 #[derive(Debug)]

@@ -4,8 +4,8 @@ use crate::error::Failure;
 use crate::output::print_line;
 use crate::pages::{LoopPage, Process};
 use loopscope_probe::Page;
-use loopscope_probe::clock::unix_ns;
-use loopscope_probe::directory::runtime_directory;
+use loopscope_probe::raw::clock::unix_ns;
+use loopscope_probe::raw::directory::runtime_directory;
 use loopscope_report::live::{DamagedView, Observer, ProcessView, Seen, View};
 use std::io;
 

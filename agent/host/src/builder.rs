@@ -8,7 +8,7 @@ use crate::thread::{Start, begin};
 use loopscope_http::bind::{BoundServer, Credentials, Listen};
 use loopscope_http::runtime_thread::RuntimeThread;
 use loopscope_http::{ServerError, process};
-use loopscope_probe::directory::runtime_directory;
+use loopscope_probe::raw::directory::runtime_directory;
 use loopscope_report::metrics::ClassicBuckets;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};

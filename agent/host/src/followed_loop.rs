@@ -1,13 +1,14 @@
 //! One loop of the host: its page file, open, and what is remembered from look to look.
 
 use crate::page_ownership;
-use loopscope_probe::agent_address::AgentAddress;
-use loopscope_probe::directory::{Owner, PageFile};
-use loopscope_probe::loop_id::{Called, called};
-use loopscope_probe::proc::Sched;
-use loopscope_probe::process_id::ProcessId;
-use loopscope_probe::snapshot::Facts;
-use loopscope_probe::{Clock, Page, Ticks, directory};
+use loopscope_probe::raw::agent_address::AgentAddress;
+use loopscope_probe::raw::directory;
+use loopscope_probe::raw::directory::{Owner, PageFile};
+use loopscope_probe::raw::loop_id::{Called, called};
+use loopscope_probe::raw::proc::Sched;
+use loopscope_probe::raw::process_id::ProcessId;
+use loopscope_probe::raw::snapshot::Facts;
+use loopscope_probe::{Clock, Page, Ticks};
 use loopscope_report::diagnose::{LoopName, last_moment};
 use loopscope_report::metrics::loop_watch::LoopWatch;
 use loopscope_report::metrics::view::{LoopOwner, LoopView};

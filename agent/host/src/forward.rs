@@ -17,7 +17,7 @@ use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
 use loopscope_http::answer::FIGURES_HEADER;
 use loopscope_http::auth::INTENT_HEADER;
-use loopscope_probe::agent_address::AgentAddress;
+use loopscope_probe::raw::agent_address::AgentAddress;
 use std::fmt::Display;
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
@@ -264,7 +264,7 @@ fn file_of(disposition: &str) -> Option<String> {
 mod tests {
     use super::*;
     use http_body_util::Full;
-    use loopscope_probe::process_id::ProcessId;
+    use loopscope_probe::raw::process_id::ProcessId;
     use std::path::PathBuf;
 
     #[test]

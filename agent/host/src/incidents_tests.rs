@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::access::Access;
-use loopscope_probe::agent_address::AgentAddress;
+use loopscope_probe::raw::agent_address::AgentAddress;
 use loopscope_report::incident::{Group, Record};
 use std::io::{Read, Write};
 use std::net::TcpListener;

@@ -2,7 +2,7 @@
 
 use crate::service::HostService;
 use loopscope_http::live::Source;
-use loopscope_probe::proc::Stat;
+use loopscope_probe::raw::proc::Stat;
 use loopscope_report::live::{PastView, Seen, View};
 
 impl Source for HostService {

@@ -1,6 +1,6 @@
 //! Hands warnings to the program's log, on a thread of its own: standard error may be a pipe that nobody reads.
 
-use loopscope_probe::printable::printable;
+use loopscope_probe::raw::printable::printable;
 use std::borrow::Cow;
 use std::io;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};

@@ -3,9 +3,10 @@
 use crate::followed_loop::{FollowedLoop, NotALoop};
 use crate::pattern;
 use crate::skipped_page::{Refusal, Refusals};
-use loopscope_probe::directory::{Owner, PageFile};
-use loopscope_probe::process_id::ProcessId;
-use loopscope_probe::{Page, directory};
+use loopscope_probe::Page;
+use loopscope_probe::raw::directory;
+use loopscope_probe::raw::directory::{Owner, PageFile};
+use loopscope_probe::raw::process_id::ProcessId;
 use loopscope_report::metrics::loop_watch::Series;
 use loopscope_report::metrics::sums::{Merging, Sums};
 use loopscope_report::metrics::view::{LoopView, Overflow};

@@ -1,7 +1,7 @@
 //! Pages that come, end, and take each other's names, with loops of this very process.
 
 use super::*;
-use loopscope_probe::limits::COUNT_MAX;
+use loopscope_probe::raw::limits::COUNT_MAX;
 use loopscope_probe::{Clock, Writer};
 use loopscope_report::model::label::OTHER;
 use std::fs::{self, DirBuilder};

@@ -8,10 +8,10 @@
 //! Users are compared as this process sees them, those of files and those of processes alike, so it makes no difference in
 //! which user namespace anybody is.
 
-use loopscope_probe::directory;
-use loopscope_probe::directory::{Owner, PageFile};
-use loopscope_probe::proc::{Status, Users};
-use loopscope_probe::snapshot::Facts;
+use loopscope_probe::raw::directory;
+use loopscope_probe::raw::directory::{Owner, PageFile};
+use loopscope_probe::raw::proc::{Status, Users};
+use loopscope_probe::raw::snapshot::Facts;
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;

@@ -19,7 +19,7 @@ use loopscope_http::paths::{FLAMEGRAPH, HEALTHY, METRICS, PPROF, READY, THRESHOL
 use loopscope_http::query::{decoded, pairs};
 use loopscope_http::service::{Answering, Service};
 use loopscope_http::{capture_request, incidents, negotiate, page};
-use loopscope_probe::incident_id::IncidentId;
+use loopscope_probe::raw::incident_id::IncidentId;
 use loopscope_report::incident::Incident;
 use loopscope_report::metrics::view::Outcomes;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -352,7 +352,7 @@ fn chosen(living: &[Asked], query: &str) -> Result<Asked, (u16, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use loopscope_probe::process_id::ProcessId;
+    use loopscope_probe::raw::process_id::ProcessId;
 
     fn asked(pid: u32, name: &str) -> Asked {
         Asked {

@@ -4,7 +4,7 @@ use crate::log::Log;
 use crate::state::HostState;
 use loopscope_http::health::Health;
 use loopscope_http::process;
-use loopscope_probe::proc::Sched;
+use loopscope_probe::raw::proc::Sched;
 use loopscope_probe::{Clock, Ticks};
 use loopscope_report::metrics::format::Format;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -1,6 +1,6 @@
 //! Pages that are passed over: why, how many, and each said once.
 
-use loopscope_probe::page::PageFault;
+use loopscope_probe::raw::page::PageFault;
 use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};

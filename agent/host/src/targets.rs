@@ -8,7 +8,7 @@
 //! "Writing HTTP service discovery", Prometheus documentation, 2.42.
 
 use crate::state::Asked;
-use loopscope_probe::agent_address::AgentAddress;
+use loopscope_probe::raw::agent_address::AgentAddress;
 use serde_json::{Value, json};
 use std::net::{IpAddr, SocketAddr};
 
@@ -57,7 +57,7 @@ fn called(listens: SocketAddr, asked_as: Option<&str>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use loopscope_probe::process_id::ProcessId;
+    use loopscope_probe::raw::process_id::ProcessId;
 
     fn asked(pid: u32, address: Option<&str>) -> Asked {
         let loops = vec![("web".to_owned(), "mio".to_owned()), ("load".to_owned(), "mio".to_owned())];

@@ -10,7 +10,7 @@ use loopscope_http::bind::BoundServer;
 use loopscope_http::listener::Listener;
 use loopscope_http::live::Live;
 use loopscope_http::{ServerError, server};
-use loopscope_probe::proc::own_sched_path;
+use loopscope_probe::raw::proc::own_sched_path;
 use loopscope_probe::{Clock, Ticks};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

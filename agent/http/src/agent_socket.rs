@@ -4,8 +4,8 @@
 //! page finds its agent without believing an address, and the system tells each end who the other one is. Where there can
 //! be no such directory there is no page for others either, and no file.
 
-use loopscope_probe::directory::{self, Owner, agent_socket, agent_socket_owner};
-use loopscope_probe::socket_file::SocketFile;
+use loopscope_probe::raw::directory::{self, Owner, agent_socket, agent_socket_owner};
+use loopscope_probe::raw::socket_file::SocketFile;
 use std::fs::{self, Permissions};
 use std::io;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};

@@ -6,7 +6,7 @@ use http_body_util::Full;
 use hyper::Response;
 use hyper::body::Bytes;
 use hyper::header::{self, HeaderValue};
-use loopscope_probe::printable::{is_hidden, printable_json};
+use loopscope_probe::raw::printable::{is_hidden, printable_json};
 use loopscope_report::metrics::format::Format;
 use loopscope_report::profiles;
 use std::io::{self, Write};

@@ -11,7 +11,7 @@ use crate::token::Token;
 use hyper::header::{AUTHORIZATION, FORWARDED, HOST, HeaderValue, ORIGIN, REFERER, USER_AGENT, VIA};
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, Version};
-use loopscope_probe::directory::own_user;
+use loopscope_probe::raw::directory::own_user;
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! Who is at the other end of a connection: which user of this machine, found when the connection comes in.
 
 use crate::peer_user::{OVERFLOW_USER, is_machines_own_namespace};
-use loopscope_probe::directory::own_user;
+use loopscope_probe::raw::directory::own_user;
 use std::fs;
 use std::net::SocketAddr;
 

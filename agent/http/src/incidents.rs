@@ -2,7 +2,7 @@
 
 use crate::answer::Answer;
 use crate::query::{decoded, is_of_drawing, pairs};
-use loopscope_probe::incident_id::IncidentId;
+use loopscope_probe::raw::incident_id::IncidentId;
 use loopscope_report::incident::Incident;
 use loopscope_report::profiles;
 use loopscope_report::profiles::{FlameError, Format};

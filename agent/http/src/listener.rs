@@ -4,7 +4,7 @@ use crate::agent_socket::AgentSocket;
 use crate::bind::BoundSocket;
 use crate::client::Connection;
 use crate::peer_user;
-use loopscope_probe::socket_file::SocketFile;
+use loopscope_probe::raw::socket_file::SocketFile;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::pin::Pin;

@@ -12,7 +12,7 @@
 
 use crate::answer::Answer;
 use crate::query::pairs;
-use loopscope_probe::clock::unix_ns;
+use loopscope_probe::raw::clock::unix_ns;
 use loopscope_probe::{Clock, Ticks};
 use loopscope_report::live::{Observer, PastView, Seen, View};
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -129,7 +129,7 @@ mod tests {
         let hidden = class(hidden);
         for c in '\0'..=char::MAX {
             let is_hidden = hidden.iter().any(|range| range.contains(&u32::from(c)));
-            assert_eq!(is_hidden, loopscope_probe::printable::is_hidden(c), "{c:?}");
+            assert_eq!(is_hidden, loopscope_probe::raw::printable::is_hidden(c), "{c:?}");
         }
     }
 

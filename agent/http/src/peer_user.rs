@@ -142,7 +142,7 @@ fn owner(answer: &[u8], ends: &[u8; ENDS]) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use loopscope_probe::directory::own_user;
+    use loopscope_probe::raw::directory::own_user;
     use std::net::{TcpListener, TcpStream};
     use std::os::unix::process::CommandExt;
     use std::process::Command;

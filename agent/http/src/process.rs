@@ -1,8 +1,8 @@
 //! What the kernel says about this process: `/proc`, read when a page of metrics is asked for.
 
-use loopscope_probe::boottime::boot_ns;
-use loopscope_probe::clock::unix_ns;
-use loopscope_probe::proc::{CLOCK_TICK_NS, Stat};
+use loopscope_probe::raw::boottime::boot_ns;
+use loopscope_probe::raw::clock::unix_ns;
+use loopscope_probe::raw::proc::{CLOCK_TICK_NS, Stat};
 use loopscope_report::metrics::view::ProcessView;
 use std::fs;
 use std::sync::OnceLock;

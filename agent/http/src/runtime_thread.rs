@@ -1,7 +1,7 @@
 //! A thread with asynchronous tasks of its own, which stops when its handle is dropped.
 
 use crate::error::ServerError;
-use loopscope_probe::file_limit::without_signals;
+use loopscope_probe::raw::file_limit::without_signals;
 use std::io;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::JoinHandle;

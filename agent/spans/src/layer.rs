@@ -157,7 +157,7 @@ mod tests {
             tracing::info_span!("bare").in_scope(|| {
                 let page = writer.page();
                 let open = page.open_spans();
-                let told = |span: &loopscope_probe::open::OpenSpan| {
+                let told = |span: &loopscope_probe::raw::open::OpenSpan| {
                     (page.sites().read_one(span.site).unwrap().name, span.fields.clone())
                 };
                 let expected = ["method=GET id=7 user=Some(\"ann\")", ""].map(str::to_owned);

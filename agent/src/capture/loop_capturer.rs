@@ -4,9 +4,9 @@ use crate::capture::setting::OFF;
 use crate::capture::target::target;
 use crate::capture::{Captures, captures};
 use loopscope_probe::Ticks;
-use loopscope_probe::barrier::{Barrier, of_agent};
-use loopscope_probe::gate::{GateError, Sent, Wanted};
-use loopscope_probe::registry::LocalPage;
+use loopscope_probe::raw::barrier::{Barrier, of_agent};
+use loopscope_probe::raw::gate::{GateError, Sent, Wanted};
+use loopscope_probe::raw::registry::LocalPage;
 use loopscope_stacks::thread::is_blocking;
 use loopscope_stacks::{CaptureError, Capturer, Readiness, Sample, SleepingError, ThreadProgress, readiness};
 

@@ -21,7 +21,7 @@ pub(crate) use loop_capturer::{LoopCapturer, NoCapture, Prepared};
 pub use setting::Captures;
 pub(crate) use setting::{OFF, captures, set_captures};
 
-use loopscope_probe::barrier::{self, Barrier};
+use loopscope_probe::raw::barrier::{self, Barrier};
 use std::time::Duration;
 
 /// A thread that has run for so long without a break is likely to go on.

@@ -3,10 +3,10 @@
 use crate::address_source::{AddressCall, AddressSources, AddressStack};
 use crate::sample::store::{Found, Stacked};
 use crate::watch::namer::detail_of;
+use loopscope_probe::Site;
 use loopscope_probe::SiteId;
 use loopscope_probe::description::{Description, FrameRule};
-use loopscope_probe::registry::LocalPage;
-use loopscope_probe::site::Site;
+use loopscope_probe::raw::registry::LocalPage;
 use loopscope_report::model::frame_owner::{FrameOwner, FrameText};
 use loopscope_report::model::plumbing::depth as plumbing_depth;
 use loopscope_report::profiles::{Code, Frame, Module, Profile, loop_frame, site_frame};

@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::address_source::tests::Jit;
-use loopscope_probe::{Kind, Phase, Writer, registry};
+use loopscope_probe::raw::registry;
+use loopscope_probe::{Kind, Phase, Writer};
 use loopscope_report::profiles::Of;
 
 fn stacked(loop_index: usize, addresses: Vec<u64>, foreign: Vec<u64>) -> Stacked {

@@ -24,7 +24,7 @@ use loopscope_http::listener::Listener;
 use loopscope_http::live::Live;
 use loopscope_http::runtime_thread::RuntimeThread;
 use loopscope_http::{ServerError, recorder, server};
-use loopscope_probe::agent_address::{AgentAddress, SocketPath};
+use loopscope_probe::raw::agent_address::{AgentAddress, SocketPath};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;

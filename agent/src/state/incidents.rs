@@ -1,7 +1,7 @@
 //! The incidents that the agent has: handed out to the threads that write, name and act, and for who asks.
 
 use crate::state::{AgentState, Seen};
-use loopscope_probe::incident_id::IncidentId;
+use loopscope_probe::raw::incident_id::IncidentId;
 use loopscope_report::incident::Incident;
 use std::sync::Arc;
 

@@ -2,8 +2,8 @@
 
 use crate::state::AgentState;
 use loopscope_probe::Ticks;
-use loopscope_probe::loop_id::Called;
-use loopscope_probe::registry::LocalPage;
+use loopscope_probe::raw::loop_id::Called;
+use loopscope_probe::raw::registry::LocalPage;
 use loopscope_report::compute::verdict::Cause;
 use loopscope_report::live::{LOOPS_MAX, PastView, Seen};
 

@@ -2,7 +2,7 @@
 
 use crate::watch::memory_file::memory_file;
 use crate::watch::process_group::kill_group;
-use loopscope_probe::file_limit::with_signals;
+use loopscope_probe::raw::file_limit::with_signals;
 use loopscope_report::incident::Incident;
 use loopscope_report::metrics::view::Outcomes;
 use std::fmt;

@@ -4,9 +4,9 @@
 //! a reader finds an old version or the new one, whatever happens in between. An incident is there from its detection
 //! on. The oldest files are removed when there are too many or too large ones.
 
-use loopscope_probe::clock::unix_ns;
-use loopscope_probe::directory::make_private;
-use loopscope_probe::file_limit::without_signals;
+use loopscope_probe::raw::clock::unix_ns;
+use loopscope_probe::raw::directory::make_private;
+use loopscope_probe::raw::file_limit::without_signals;
 use loopscope_report::incident::Incident;
 use loopscope_report::incident::file_name::{begin_and_pid, file_name, is_incident_name};
 use loopscope_report::metrics::view::Outcomes;

@@ -1,6 +1,6 @@
 //! The incidents that the agent keeps in memory: bounded in number and bytes, the newest stay.
 
-use loopscope_probe::incident_id::IncidentId;
+use loopscope_probe::raw::incident_id::IncidentId;
 use loopscope_report::incident::Incident;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -93,7 +93,7 @@ fn weight(incident: &Incident) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use loopscope_probe::process_id::ProcessId;
+    use loopscope_probe::raw::process_id::ProcessId;
     use loopscope_report::incident::Record;
 
     fn incident(number: u64, records: usize) -> Arc<Incident> {

@@ -10,7 +10,7 @@ use crate::watch::open_pool_incident::OpenPoolIncident;
 use crate::watch::pool::PoolTurn;
 use crate::watch::stall_accounting::{Gap, StallAccounting, StallEnd};
 use crate::watch::thread_state::{Found, ThreadObserver};
-use loopscope_probe::barrier::Barrier;
+use loopscope_probe::raw::barrier::Barrier;
 use loopscope_probe::{NowValues, Page, Ticks};
 use loopscope_report::compute::budget::Budget;
 use loopscope_report::compute::class::{Evidence, FoundState, Used};

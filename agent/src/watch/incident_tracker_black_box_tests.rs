@@ -1,7 +1,7 @@
 //! The agent and the black box tell the same of one page: all but what only the agent knows.
 
 use super::{Bench, MS, job};
-use loopscope_probe::kind::Queue;
+use loopscope_probe::Queue;
 use loopscope_probe::{Kind, WorkKind};
 use loopscope_report::diagnose::{LoopName, reconstruct, under_way};
 use loopscope_report::incident::{Class, Incident, IncidentKind, LoopFigures};

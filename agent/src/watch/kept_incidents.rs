@@ -6,7 +6,7 @@
 //! kept and the last records.
 
 use crate::watch::disk::{Disk, DiskBounds, prune};
-use loopscope_probe::directory::{make_private, runtime_directory};
+use loopscope_probe::raw::directory::{make_private, runtime_directory};
 use loopscope_report::incident::Incident;
 use loopscope_report::incident::file_name::KEPT_FOR_NS;
 use std::path::{Path, PathBuf};
@@ -79,7 +79,7 @@ impl KeptIncidents {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use loopscope_probe::clock::unix_ns;
+    use loopscope_probe::raw::clock::unix_ns;
     use loopscope_report::incident::Record;
     use std::fs;
     use std::os::unix::fs::{DirBuilderExt, PermissionsExt, symlink};

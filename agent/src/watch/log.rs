@@ -4,8 +4,8 @@
 //! answering then, so it never calls the subscriber itself. Reports past the few that fit are dropped and counted.
 
 use crate::watch::log_report::{Level, LogReport};
-use loopscope_probe::file_limit::without_signals;
-use loopscope_probe::printable::printable;
+use loopscope_probe::raw::file_limit::without_signals;
+use loopscope_probe::raw::printable::printable;
 use std::borrow::Cow;
 use std::io::{self, Write as _};
 use std::sync::atomic::Ordering::Relaxed;

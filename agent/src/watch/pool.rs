@@ -1,6 +1,6 @@
 //! Watches one pool for saturation that lasts: all threads busy and jobs waiting.
 
-use loopscope_probe::pool::PoolNow;
+use loopscope_probe::raw::pool::PoolNow;
 use loopscope_report::compute::episode::Episode;
 use loopscope_report::model::thresholds::Thresholds;
 

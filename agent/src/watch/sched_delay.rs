@@ -1,8 +1,8 @@
 //! How the agent's own thread spent the time between two looks: late, starved, or gone with the whole machine.
 
 use crate::watch::stall_accounting::Gap;
-use loopscope_probe::cgroup::CpuQuota;
-use loopscope_probe::proc::Sched;
+use loopscope_probe::raw::cgroup::CpuQuota;
+use loopscope_probe::raw::proc::Sched;
 use std::fs::{self, File};
 
 /// How often the hypervisor's share is read while a loop is busy, in nanoseconds: the kernel writes a line for every

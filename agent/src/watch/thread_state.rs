@@ -4,10 +4,10 @@
 
 use crate::capture::{LoopCapturer, NoCapture, Prepared};
 use loopscope_probe::Ticks;
-use loopscope_probe::barrier::Barrier;
-use loopscope_probe::proc::{Sched, Status, open_sched};
-use loopscope_probe::registry::LocalPage;
-use loopscope_probe::tags::{TAG_WORDS, Tags};
+use loopscope_probe::raw::barrier::Barrier;
+use loopscope_probe::raw::proc::{Sched, Status, open_sched};
+use loopscope_probe::raw::registry::LocalPage;
+use loopscope_probe::raw::tags::{TAG_WORDS, Tags};
 use loopscope_report::compute::class::{FoundState, Reading};
 use loopscope_stacks::Sample;
 use loopscope_stacks::thread::{Activity, ThreadState, cpu_ns};
@@ -140,7 +140,8 @@ fn tags_of(sample: &Sample, page: &LocalPage) -> Option<Tags> {
 mod tests {
     use super::*;
     use crate::capture::make_barrier;
-    use loopscope_probe::{Writer, registry};
+    use loopscope_probe::Writer;
+    use loopscope_probe::raw::registry;
 
     #[test]
     fn a_thread_that_computes_is_seen_to_and_captured() {

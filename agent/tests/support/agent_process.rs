@@ -5,7 +5,7 @@
 
 use super::{DEADLINE, until};
 use loopscope_agent::{Agent, Listen};
-use loopscope_probe::directory::{DIRECTORY_VARIABLE, Owner, agent_socket, runtime_directory};
+use loopscope_probe::raw::directory::{DIRECTORY_VARIABLE, Owner, agent_socket, runtime_directory};
 use std::fs::{self, DirBuilder};
 use std::io::{BufRead, BufReader, Read};
 use std::net::{IpAddr, SocketAddr};

@@ -5,7 +5,7 @@
 pub mod agent_process;
 
 use loopscope_agent::{Agent, AgentBuilder, Listen};
-use loopscope_probe::kind::Queue;
+use loopscope_probe::Queue;
 use loopscope_probe::{Kind, Life, Phase, Writer};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};

@@ -8,7 +8,7 @@ use loopscope_agent::Listen;
 use loopscope_benches::cputime::{thread_cpu_ns, thread_named};
 use loopscope_benches::flipflop::Spread;
 use loopscope_host::Host;
-use loopscope_probe::directory::{Owner, page_files, process_start};
+use loopscope_probe::raw::directory::{Owner, page_files, process_start};
 use loopscope_probe::{Kind, Life, Phase, Queue, WorkKind, Writer};
 use std::fs::{self, DirBuilder, File};
 use std::io::{Read, Write};

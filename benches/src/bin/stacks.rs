@@ -7,7 +7,7 @@ use loopscope_agent::{Agent, Listen};
 use loopscope_benches::cputime::{this_thread, thread_cpu_ns};
 use loopscope_benches::flipflop::Spread;
 use loopscope_loop::{Cx, Loop, Mode};
-use loopscope_probe::barrier;
+use loopscope_probe::raw::barrier;
 use loopscope_stacks::{Capturer, Detail, Readiness, Sample, Symbolizer, Target, Unwinder, prepare};
 use std::hint::black_box;
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! What a loop's start costs its thread: the first `Writer::builder().build()` of a fresh process, and how exact its clock is.
 
+use loopscope_probe::Clock;
 use loopscope_probe::Writer;
-use loopscope_probe::clock::Clock;
 use std::process::Command;
 use std::time::{Duration, Instant};
 

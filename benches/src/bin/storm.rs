@@ -8,7 +8,7 @@ use loopscope_agent::{Agent, Listen};
 use loopscope_benches::cputime::thread_named;
 use loopscope_benches::flipflop::Spread;
 use loopscope_loop::{Cx, Loop, Mode};
-use loopscope_probe::registry::{self, LocalPage};
+use loopscope_probe::raw::registry::{self, LocalPage};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};

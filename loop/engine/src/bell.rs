@@ -5,13 +5,13 @@
 //! the loop:       say asleep, is anything counted? then do not wait
 //! ```
 //! Both sides write first and read the other's word second, with a fence between, so at least one of them sees the
-//! other. It is the probe's own [`loopscope_probe::bell`], whose model checks every interleaving of the two sides.
+//! other. It is the probe's own [`loopscope_probe::raw::bell`], whose model checks every interleaving of the two sides.
 //!
 //! This bell is shared by the loop, its pool's threads and every [`Post`](crate::Post): the waker inside lives until
 //! the last of them is gone, because closing it with a wake under way would lose that wake.
 
-use loopscope_probe::barrier::Barrier;
-use loopscope_probe::bell;
+use loopscope_probe::raw::barrier::Barrier;
+use loopscope_probe::raw::bell;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 /// The counters and the waker of one loop.

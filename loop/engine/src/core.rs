@@ -27,7 +27,6 @@ use crate::sites::SiteCache;
 use loopscope_probe::{HandleType, Kind, Phase, SiteId, Ticks, Writer};
 use std::collections::VecDeque;
 use std::io;
-use std::panic::Location;
 use std::rc::Rc;
 use std::sync::Arc;
 

@@ -1,7 +1,7 @@
 //! What this loop says of itself on its page: its words, its own frames, and what helps against what keeps it busy.
 
+use loopscope_probe::Queue;
 use loopscope_probe::description::{Description, FramePart, Owner, Trouble};
-use loopscope_probe::kind::Queue;
 
 /// Returns the description. Its phases, and what it calls most things, are those of a page that says nothing; and it fills all
 /// numbers, so it does not say which.

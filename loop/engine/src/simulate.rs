@@ -16,7 +16,7 @@ use crate::lanes::Lanes;
 use crate::poller::{Poller, Ready};
 use crate::pool::{Finished, Job, Outcome, Pool};
 use crate::threads::{self, Taken, Worker};
-use loopscope_probe::jobs::JobRecord;
+use loopscope_probe::JobRecord;
 use loopscope_probe::{PoolWriter, Ticks, VirtualClock};
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;

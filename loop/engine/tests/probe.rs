@@ -1,7 +1,8 @@
 //! What the probe's page says after a run, to the nanosecond where time is virtual.
 
 use loopscope_loop::{Cx, Hook, Loop, Mode, PanicPolicy, simulate};
-use loopscope_probe::{HandleType, Kind, Phase, Snapshot, WorkKind, registry};
+use loopscope_probe::raw::registry;
+use loopscope_probe::{HandleType, Kind, Phase, Snapshot, WorkKind};
 use std::time::Duration;
 
 const MS: u64 = 1_000_000;
@@ -213,8 +214,7 @@ fn sites_are_named_by_their_place_or_by_the_program() {
         let named = cx.after(ms(1), |_| take(ms(3)));
         assert!(cx.name(named, "refresh the cache"));
     });
-    let site =
-        |wanted: &dyn Fn(&&loopscope_probe::site::Site) -> bool| values.sites.iter().find(wanted).cloned();
+    let site = |wanted: &dyn Fn(&&loopscope_probe::Site) -> bool| values.sites.iter().find(wanted).cloned();
     let immediate = site(&|site| site.kind == Kind::Immediate).unwrap();
     assert_eq!(immediate.line, line);
     assert!(immediate.file.ends_with("probe.rs"), "{}", immediate.file);

@@ -1,7 +1,7 @@
 //! What one loop's page says at this moment, in JSON: for a program that wants to compare it with what it counted itself.
 
 use crate::entries::{Entries, Runtime};
-use loopscope_probe::histogram::HistogramValues;
+use loopscope_probe::raw::histogram::HistogramValues;
 use loopscope_probe::{Kind, Phase, Queue};
 use std::fmt::Write;
 

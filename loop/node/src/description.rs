@@ -1,7 +1,7 @@
 //! What Node's loop says of itself on its page: its words, whose code is whose, what it can know, and what helps.
 
+use loopscope_probe::Queue;
 use loopscope_probe::description::{Culprit, Description, Fact, FramePart, Owner, Sign, Term, Trouble};
-use loopscope_probe::kind::Queue;
 use loopscope_probe::{Kind, Phase};
 
 /// What of Node could be hooked.

@@ -1,7 +1,7 @@
 //! Figures of one loop for JavaScript: `snapshot()`.
 
 use loopscope_probe::Snapshot;
-use loopscope_probe::histogram::HistogramValues;
+use loopscope_probe::raw::histogram::HistogramValues;
 use serde_json::{Value, json};
 
 /// Returns what a page says of its loop since its start. Times are milliseconds.

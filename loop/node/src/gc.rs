@@ -1,8 +1,8 @@
 //! Pauses for collecting garbage: a histogram by kind, and a frame below the callback in which each fell.
 
 use loopscope_probe::GaugeWriter;
+use loopscope_probe::Site;
 use loopscope_probe::gauges::GaugeHistogramId;
-use loopscope_probe::site::Site;
 use loopscope_probe::spans::{self, Entered};
 use loopscope_probe::{Clock, Kind, SiteId, Ticks, Writer};
 

@@ -4,7 +4,7 @@
 
 mod replay;
 
-use loopscope_probe::kind::Queue;
+use loopscope_probe::Queue;
 use replay::replay;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};

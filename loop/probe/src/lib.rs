@@ -28,51 +28,49 @@
 //! One clock read per callback (8 to 10 ns on a virtual machine) and some twenty stores to lines that stay in the
 //! cache; the figures are in `benches/RESULTS.md`.
 
-pub mod kind;
-pub mod phase;
+mod kind;
+mod phase;
 mod sync;
-pub mod word;
+mod word;
 
 #[cfg_attr(loom, allow(dead_code, reason = "only the registry asks for it, which is not in a model"))]
-pub mod barrier;
-pub mod bell;
+mod barrier;
+mod bell;
 #[cfg(all(not(loom), target_os = "linux"))]
-#[doc(hidden)]
-pub mod cgroup;
-pub mod clock;
+mod cgroup;
+mod clock;
 mod counter;
-pub mod counts;
+mod counts;
 #[cfg_attr(loom, allow(dead_code, reason = "the writer asks for it, which is not in a model"))]
-pub mod gate;
-pub mod histogram;
-pub mod lag;
-pub mod limits;
+mod gate;
+mod histogram;
+mod lag;
+mod limits;
 #[cfg_attr(loom, allow(dead_code, reason = "the page asks for it, which is not in a model"))]
-pub mod observed;
+mod observed;
 #[cfg_attr(loom, allow(dead_code, reason = "the page asks for it, which is not in a model"))]
-pub mod open;
-pub mod printable;
-pub mod ring;
+mod open;
+mod printable;
+mod ring;
 #[cfg_attr(loom, allow(dead_code, reason = "the page and the writer ask for it, which are not in a model"))]
-pub mod site;
+mod site;
 
 #[cfg(not(loom))]
-pub mod agent_address;
+mod agent_address;
 #[cfg(not(loom))]
-pub mod booking;
+mod booking;
 #[cfg(all(not(loom), target_os = "linux"))]
-#[doc(hidden)]
-pub mod boottime;
+mod boottime;
 #[cfg(not(loom))]
 mod builder;
 #[cfg(not(loom))]
 mod busy_period;
 #[cfg(not(loom))]
-pub mod control;
+mod control;
 #[cfg(not(loom))]
 pub mod description;
 #[cfg(all(not(loom), target_os = "linux"))]
-pub mod directory;
+mod directory;
 #[cfg(not(loom))]
 mod due;
 #[cfg(not(loom))]
@@ -80,8 +78,7 @@ mod expect_block;
 #[cfg(not(loom))]
 mod expected;
 #[cfg(all(not(loom), target_os = "linux"))]
-#[doc(hidden)]
-pub mod file_limit;
+mod file_limit;
 #[cfg(all(not(loom), target_os = "linux"))]
 mod forks;
 #[cfg(not(loom))]
@@ -89,11 +86,11 @@ mod gauge_writer;
 #[cfg(not(loom))]
 pub mod gauges;
 #[cfg(not(loom))]
-pub mod incident_id;
+mod incident_id;
 #[cfg(not(loom))]
-pub mod iterations;
+mod iterations;
 #[cfg(not(loom))]
-pub mod jobs;
+mod jobs;
 #[cfg(not(loom))]
 mod lag_reader;
 #[cfg(not(loom))]
@@ -101,17 +98,17 @@ mod ledger;
 #[cfg(all(not(loom), target_os = "linux"))]
 mod leftover;
 #[cfg(not(loom))]
-pub mod loop_id;
+mod loop_id;
 #[cfg(all(not(loom), target_os = "linux"))]
 mod mapping;
 #[cfg(not(loom))]
 mod memory;
 #[cfg(not(loom))]
-pub mod now;
+mod now;
 #[cfg(not(loom))]
 pub mod observer;
 #[cfg(not(loom))]
-pub mod page;
+mod page;
 #[cfg(all(not(loom), target_os = "linux"))]
 mod page_file;
 #[cfg(all(test, not(loom)))]
@@ -121,11 +118,11 @@ mod page_number;
 #[cfg(all(not(loom), target_os = "linux"))]
 mod page_reader;
 #[cfg(not(loom))]
-pub mod paths;
+mod paths;
 #[cfg(not(loom))]
 mod poll_gate;
 #[cfg(not(loom))]
-pub mod pool;
+mod pool;
 #[cfg(not(loom))]
 mod pool_writer;
 #[cfg(all(not(loom), target_os = "linux"))]
@@ -133,46 +130,46 @@ mod private_directory;
 #[cfg(not(loom))]
 mod probe;
 #[cfg(all(not(loom), target_os = "linux"))]
-#[doc(hidden)]
-pub mod proc;
+mod proc;
 #[cfg(not(loom))]
 mod process_bell;
 #[cfg(not(loom))]
-pub mod process_id;
+mod process_id;
+#[doc(hidden)]
+pub mod raw;
 #[cfg(not(loom))]
-pub mod record;
+mod record;
 #[cfg(not(loom))]
-pub mod registry;
+mod registry;
 #[cfg(all(not(loom), target_os = "linux"))]
 mod runtime_directory;
 #[cfg(all(test, not(loom), not(miri), target_os = "linux"))]
 #[path = "scratch_tests.rs"]
 mod scratch;
 #[cfg(not(loom))]
-pub mod snapshot;
+mod snapshot;
 #[cfg(all(not(loom), unix))]
-#[doc(hidden)]
-pub mod socket_file;
+mod socket_file;
 #[cfg(not(loom))]
 pub mod spans;
 #[cfg(not(loom))]
-pub mod switch;
+mod switch;
 #[cfg(not(loom))]
-pub mod tags;
+mod tags;
 #[cfg(not(loom))]
-pub mod tallies;
+mod tallies;
 #[cfg(not(loom))]
 mod terms;
 #[cfg(not(loom))]
-pub mod thread;
+mod thread;
 #[cfg(not(loom))]
 mod thread_end;
 #[cfg(not(loom))]
 mod threadless_page;
 #[cfg(not(loom))]
-pub mod vitals;
+mod vitals;
 #[cfg(not(loom))]
-pub mod writer;
+mod writer;
 
 #[cfg(not(loom))]
 pub use builder::Builder;
@@ -181,6 +178,8 @@ pub use clock::{Clock, Ticks, VirtualClock};
 pub use expect_block::{ExpectedBlock, expect_block};
 #[cfg(not(loom))]
 pub use gauge_writer::GaugeWriter;
+#[cfg(not(loom))]
+pub use jobs::JobRecord;
 pub use kind::{HandleType, Kind, Queue, WorkKind};
 #[cfg(not(loom))]
 pub use page::Page;
@@ -190,7 +189,7 @@ pub use pool_writer::{ObservedPool, PoolWriter};
 #[cfg(not(loom))]
 pub use probe::{CallbackGuard, NamedSite, Probe};
 #[cfg(not(loom))]
-pub use site::SiteId;
+pub use site::{Site, SiteId};
 #[cfg(not(loom))]
 pub use snapshot::{NowValues, Snapshot};
 #[cfg(not(loom))]
@@ -198,4 +197,4 @@ pub use threadless_page::ThreadlessPage;
 #[cfg(not(loom))]
 pub use vitals::Vitals;
 #[cfg(not(loom))]
-pub use writer::{Life, Writer};
+pub use writer::{Inside, Life, Writer};

@@ -285,7 +285,7 @@ pub fn note_change() {
 }
 
 /// Returns the bell that loops of this process ring, and the barrier that an agent uses with it. The first call may take
-/// 20 ms: see [`barrier`](crate::barrier).
+/// 20 ms: see `barrier`.
 pub fn bell() -> (&'static Bell, Barrier) {
     (&BELL, crate::barrier::of_agent())
 }

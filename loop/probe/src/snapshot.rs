@@ -100,7 +100,7 @@ impl NowValues {
 /// A copy of a page's counters, histograms and tables.
 ///
 /// The writer goes on while it is taken, so two numbers may differ by the callbacks that ran in between; each number
-/// by itself is one that was written, up to the bounds of [`limits`](crate::limits).
+/// by itself is one that was written, up to the bounds of `limits`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the fields are those of the metric catalogue, which documents them")]
 pub struct Snapshot {

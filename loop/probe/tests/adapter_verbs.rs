@@ -1,11 +1,12 @@
 //! The verbs for runtimes that do not tell everything, or tell it otherwise: in virtual time.
 
-use loopscope_probe::kind::Queue;
+use loopscope_probe::Queue;
+use loopscope_probe::Site;
 use loopscope_probe::observer::{Observed, Observer, Sighting};
-use loopscope_probe::site::Site;
-use loopscope_probe::tags::Tags;
+use loopscope_probe::raw::registry;
+use loopscope_probe::raw::tags::Tags;
 use loopscope_probe::{
-    Clock, Kind, Life, ObservedPool, Phase, SiteId, Ticks, VirtualClock, WorkKind, Writer, registry,
+    Clock, Kind, Life, ObservedPool, Phase, SiteId, Ticks, VirtualClock, WorkKind, Writer,
 };
 use std::sync::Arc;
 

@@ -2,8 +2,9 @@
 //! tells is wrong then; the program that has it is as well as before.
 #![cfg(all(target_os = "linux", not(loom), not(miri)))]
 
-use loopscope_probe::kind::Queue;
-use loopscope_probe::{Kind, Life, Page, Phase, SiteId, WorkKind, Writer, registry, spans};
+use loopscope_probe::Queue;
+use loopscope_probe::raw::registry;
+use loopscope_probe::{Kind, Life, Page, Phase, SiteId, WorkKind, Writer, spans};
 use std::fs::{self, File};
 use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::panic::Location;

@@ -2,7 +2,8 @@
 //! the same, that it is said why others do not see it, and that nothing is left behind. The limit is a process's own.
 #![cfg(all(target_os = "linux", not(loom), not(miri)))]
 
-use loopscope_probe::{Kind, Life, SiteId, Writer, registry};
+use loopscope_probe::raw::registry;
+use loopscope_probe::{Kind, Life, SiteId, Writer};
 use std::fs;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};

@@ -1,7 +1,8 @@
 //! What an agent finds on the page of a loop that has just been made: it is rung at that very moment.
 #![cfg(not(any(loom, miri)))]
 
-use loopscope_probe::{Writer, registry};
+use loopscope_probe::Writer;
+use loopscope_probe::raw::registry;
 use std::sync::Mutex;
 
 #[test]

@@ -1,7 +1,8 @@
 //! A forked child shares its parent's memory maps: here it is shown that it does not write its parent's page.
 #![cfg(all(target_os = "linux", not(loom)))]
 
-use loopscope_probe::{Kind, Life, SiteId, Snapshot, Writer, directory, registry};
+use loopscope_probe::raw::{directory, registry};
+use loopscope_probe::{Kind, Life, SiteId, Snapshot, Writer};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -4,7 +4,7 @@
 //! The loop is played on a virtual clock, as a list of busy stretches and polls. The page never sees the random events,
 //! and the events never see the page: both describe the same history, and their quantiles must lie within one bucket.
 
-use loopscope_probe::histogram::slot;
+use loopscope_probe::raw::histogram::slot;
 use loopscope_probe::{Clock, Phase, VirtualClock, Writer};
 
 const MS_NS: u64 = 1_000_000;
@@ -44,7 +44,7 @@ fn history(mut next: impl FnMut(u64) -> (u64, u64)) -> Stretches {
 }
 
 /// Lets a loop live through the history on a virtual clock, and returns its page's lag histogram.
-fn lag_on_page(stretches: &Stretches) -> loopscope_probe::histogram::HistogramValues {
+fn lag_on_page(stretches: &Stretches) -> loopscope_probe::raw::histogram::HistogramValues {
     let time = VirtualClock::starting_at(MS_NS);
     let mut writer = Writer::builder("truth").clock(Clock::simulated(time.clone())).build();
     writer.resume();

@@ -9,15 +9,15 @@
 use loom::sync::Arc;
 use loom::sync::atomic::{AtomicBool, Ordering, fence};
 use loom::thread;
-use loopscope_probe::barrier::{Barrier, all_threads};
-use loopscope_probe::bell::Bell;
-use loopscope_probe::clock::Ticks;
-use loopscope_probe::gate::CaptureGate;
-use loopscope_probe::observed::{Observed, ObservedWords};
-use loopscope_probe::open::OpenWords;
-use loopscope_probe::ring::{ENTRY_WORDS, EntryWords, Ring};
-use loopscope_probe::site::SiteId;
-use loopscope_probe::word::{AgentOwned, LoopOwned, Pen, Word};
+use loopscope_probe::SiteId;
+use loopscope_probe::Ticks;
+use loopscope_probe::raw::barrier::{Barrier, all_threads};
+use loopscope_probe::raw::bell::Bell;
+use loopscope_probe::raw::gate::CaptureGate;
+use loopscope_probe::raw::observed::{Observed, ObservedWords};
+use loopscope_probe::raw::open::OpenWords;
+use loopscope_probe::raw::ring::{ENTRY_WORDS, EntryWords, Ring};
+use loopscope_probe::raw::word::{AgentOwned, LoopOwned, Pen, Word};
 
 /// The entry that carries `number` in every word, each word different.
 fn entry(number: u64) -> EntryWords {

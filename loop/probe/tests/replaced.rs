@@ -2,7 +2,8 @@
 //! program end, for those who follow them, and that those of other processes and the new program's own do not.
 #![cfg(all(target_os = "linux", not(loom), not(miri)))]
 
-use loopscope_probe::{Writer, directory};
+use loopscope_probe::Writer;
+use loopscope_probe::raw::directory;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};

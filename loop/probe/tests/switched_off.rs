@@ -2,7 +2,8 @@
 //! read once, so that this is a process of its own.
 #![cfg(all(target_os = "linux", not(loom), not(miri)))]
 
-use loopscope_probe::{Kind, Life, SiteId, Writer, directory, registry, spans, switch};
+use loopscope_probe::raw::{directory, registry, switch};
+use loopscope_probe::{Kind, Life, SiteId, Writer, spans};
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;

@@ -119,7 +119,7 @@ fn a_loop_can_go_on_in_a_destructor_of_its_thread() {
 #[cfg(target_os = "linux")]
 #[test]
 fn a_leaked_writers_page_goes_with_its_thread() {
-    use loopscope_probe::{directory, registry};
+    use loopscope_probe::raw::{directory, registry};
     let scratch = std::path::PathBuf::from(format!("/dev/shm/loopscope-thread-end-{}", std::process::id()));
     let names = || registry::pages().iter().map(|page| page.page().loop_name()).collect::<Vec<_>>();
     let file = std::thread::scope(|threads| {

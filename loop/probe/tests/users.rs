@@ -2,8 +2,9 @@
 //! directory alone, and what becomes of the pages of a program that drops its privileges.
 #![cfg(all(target_os = "linux", not(loom), not(miri)))]
 
-use loopscope_probe::directory::{self, DIRECTORY_VARIABLE, own_user};
-use loopscope_probe::{Writer, registry};
+use loopscope_probe::Writer;
+use loopscope_probe::raw::directory::{self, DIRECTORY_VARIABLE, own_user};
+use loopscope_probe::raw::registry;
 use std::fs;
 use std::os::unix::fs::{DirBuilderExt, chown};
 use std::os::unix::process::CommandExt;

@@ -1,9 +1,9 @@
 //! The verbs and the numbers they leave on the page, exact, on a virtual clock.
 #![cfg(not(loom))]
 
-use loopscope_probe::histogram::{HistogramValues, SLOTS, slot};
+use loopscope_probe::raw::histogram::{HistogramValues, SLOTS, slot};
+use loopscope_probe::raw::tags::Tags;
 use loopscope_probe::spans;
-use loopscope_probe::tags::Tags;
 use loopscope_probe::{
     Clock, Kind, Life, Phase, Queue, SiteId, Snapshot, Ticks, VirtualClock, WorkKind, Writer, expect_block,
 };
@@ -298,7 +298,7 @@ fn the_recorder_holds_the_last_callbacks() {
 fn path(page: &Snapshot, phase: Phase, names: &[&str]) -> (u64, u64, u64) {
     let mut node = phase.index() + 1;
     for name in names {
-        let is_child = |(number, stat): &(usize, &loopscope_probe::paths::PathStat)| {
+        let is_child = |(number, stat): &(usize, &loopscope_probe::raw::paths::PathStat)| {
             *number > 0 && usize::from(stat.parent) == node && page.sites[stat.site.index()].name == *name
         };
         node = page.paths.iter().enumerate().find(is_child).unwrap_or_else(|| panic!("no path {names:?}")).0;
@@ -480,7 +480,7 @@ fn open_spans_are_told_with_their_fields_until_their_callback_ends() {
     for _ in 0..40 {
         enter("deep");
     }
-    assert_eq!(names(&play).len(), loopscope_probe::open::OPEN_SPANS);
+    assert_eq!(names(&play).len(), loopscope_probe::raw::open::OPEN_SPANS);
 }
 
 #[test]

@@ -7,8 +7,8 @@
 //! when it polls its driver in between, which it does every 61 polls.
 
 use loopscope_probe::Ticks;
-use loopscope_probe::clock::Scale;
 use loopscope_probe::observer::Observed;
+use loopscope_probe::raw::clock::Scale;
 
 /// What the runtime's metrics tell of one worker.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

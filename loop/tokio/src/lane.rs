@@ -6,7 +6,7 @@
 use crate::description::{self, Tier, tasks};
 use crate::runtime::{self, Member, WatchedRuntime};
 use crate::worker::Worker;
-use loopscope_probe::site::Site;
+use loopscope_probe::Site;
 use loopscope_probe::{Kind, Life, Phase, SiteId, Ticks, Writer, spans};
 use std::cell::RefCell;
 use std::panic::Location;

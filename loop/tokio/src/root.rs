@@ -2,7 +2,7 @@
 
 use crate::lane;
 use crate::runtime::{self, WatchedRuntime};
-use loopscope_probe::registry;
+use loopscope_probe::raw::registry;
 use std::future::Future;
 use std::sync::Arc;
 use tokio::runtime::{Handle, Runtime};

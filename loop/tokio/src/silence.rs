@@ -9,8 +9,8 @@
 use crate::activity::Counters;
 use crate::epoll_wait::EpollWait;
 use loopscope_probe::Ticks;
-use loopscope_probe::clock::Scale;
 use loopscope_probe::observer::Asleep;
+use loopscope_probe::raw::clock::Scale;
 
 /// Nobody looks more rarely than this, in nanoseconds.
 const LONGEST_NS: u64 = 1_000_000_000;

@@ -2,7 +2,7 @@
 
 mod support;
 
-use loopscope_probe::registry;
+use loopscope_probe::raw::registry;
 use std::future::{pending, poll_fn};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

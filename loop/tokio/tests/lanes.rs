@@ -3,7 +3,7 @@
 mod support;
 
 use loopscope_agent::{Agent, Incident};
-use loopscope_probe::registry::{self, LocalPage};
+use loopscope_probe::raw::registry::{self, LocalPage};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;

@@ -15,7 +15,7 @@ fn snapshots(name: &str) -> Vec<Snapshot> {
 /// Returns how often a site was called on all workers, by a part of its label.
 fn calls(name: &str, label: &str) -> u64 {
     let of_page = |snapshot: &Snapshot| {
-        let is_it = |path: &&loopscope_probe::paths::PathStat| {
+        let is_it = |path: &&loopscope_probe::raw::paths::PathStat| {
             snapshot.site(path.site).is_some_and(|site| site.label().contains(label))
         };
         snapshot.paths.iter().filter(is_it).map(|path| path.calls).sum::<u64>()

@@ -2,7 +2,8 @@
 
 mod support;
 
-use loopscope_probe::{Clock, registry};
+use loopscope_probe::Clock;
+use loopscope_probe::raw::registry;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;

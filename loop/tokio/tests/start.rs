@@ -2,7 +2,7 @@
 
 mod support;
 
-use loopscope_probe::registry;
+use loopscope_probe::raw::registry;
 use std::process::Command;
 use support::{Block, until};
 

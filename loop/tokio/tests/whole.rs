@@ -54,7 +54,7 @@ fn jobs_that_go_through_us_are_told_exactly() {
     });
     told.recv_timeout(support::DEADLINE).unwrap();
     let pool = || {
-        let pages = loopscope_probe::registry::pages();
+        let pages = loopscope_probe::raw::registry::pages();
         let page = pages.iter().find(|page| page.label() == "jobs/shared").unwrap();
         page.page().snapshot(page.clock()).pool
     };

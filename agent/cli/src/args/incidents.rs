@@ -2,7 +2,7 @@
 
 use crate::duration;
 use clap::Args;
-use loopscope_probe::incident_id::IncidentId;
+use loopscope_probe::raw::incident_id::IncidentId;
 use std::path::PathBuf;
 use std::time::Duration;
 

@@ -4,7 +4,7 @@
 //! own books when the stall has ended.
 
 use crate::ls::describe;
-use loopscope_probe::registry::LocalPage;
+use loopscope_probe::raw::registry::LocalPage;
 use std::time::Duration;
 
 /// How often to look: a fraction of the shortest stall.

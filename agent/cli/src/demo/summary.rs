@@ -1,7 +1,7 @@
 //! The demo's line per second: what the loop did in the last second, and what it does now.
 
 use crate::ls::describe;
-use loopscope_probe::registry::LocalPage;
+use loopscope_probe::raw::registry::LocalPage;
 use loopscope_probe::{Page, Snapshot};
 use loopscope_report::duration::show_ns;
 use loopscope_report::incident::PoolState;

@@ -171,7 +171,7 @@ fn why_not<R>(thread: JoinHandle<io::Result<R>>) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use loopscope_probe::registry;
+    use loopscope_probe::raw::registry;
     use std::net::TcpListener;
 
     fn is_there(name: &str) -> bool {

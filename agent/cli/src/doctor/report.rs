@@ -4,7 +4,7 @@ use super::watch::Seen;
 use crate::pages::Process;
 use crate::paint::Paint;
 use loopscope_probe::description::Fact;
-use loopscope_probe::printable::printable;
+use loopscope_probe::raw::printable::printable;
 use loopscope_report::diagnose::{Finding, LoopEvidence, RULES, Urgency};
 use loopscope_report::duration::show_ns;
 use loopscope_report::incident::Incident;

@@ -1,6 +1,6 @@
 //! How a thread of another process spends its time, from `/proc`: no privilege, and nothing happens to the thread.
 
-use loopscope_probe::proc::Stat;
+use loopscope_probe::raw::proc::Stat;
 use loopscope_report::diagnose::ThreadLook;
 use std::fs;
 

@@ -8,7 +8,7 @@ use crate::output::tell;
 use crate::pages::{LoopPage, Process};
 use crate::{duration, http};
 use indicatif::{ProgressBar, ProgressStyle};
-use loopscope_probe::clock::unix_ns;
+use loopscope_probe::raw::clock::unix_ns;
 use loopscope_probe::{Clock, Snapshot};
 use loopscope_report::duration::show_ns;
 use loopscope_report::profiles::SiteChange;

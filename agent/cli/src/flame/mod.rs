@@ -10,7 +10,7 @@ use crate::output::{Destination, print, print_json, tell};
 use crate::target::Target;
 use crate::{agent, duration};
 use capture::{Capture, Ended};
-use loopscope_probe::incident_id::IncidentIdError;
+use loopscope_probe::raw::incident_id::IncidentIdError;
 use loopscope_report::duration::show_ns;
 use loopscope_report::profiles;
 use loopscope_report::profiles::widest::Site;

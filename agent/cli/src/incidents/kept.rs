@@ -1,6 +1,6 @@
 //! Incidents that outlived their processes: the files beside the pages, read as carefully as those.
 
-use loopscope_probe::directory::{open_page_file, own_user};
+use loopscope_probe::raw::directory::{open_page_file, own_user};
 use loopscope_report::incident::Incident;
 use loopscope_report::incident::file_name::{KEPT_FOR_NS, begin_and_pid, kept_directory};
 use std::fs;

@@ -3,7 +3,7 @@
 use super::moment::brief;
 use super::source::{Catch, Found, Origin, class_word};
 use crate::paint::Paint;
-use loopscope_probe::printable::shell_word;
+use loopscope_probe::raw::printable::shell_word;
 use loopscope_report::duration::show_ns;
 use loopscope_report::incident::{Incident, IncidentKind, Severity};
 use loopscope_report::words::capitalized;

@@ -6,10 +6,10 @@ use crate::error::Failure;
 use crate::pages::{LoopPage, Process};
 use crate::target::Reached;
 use crate::{agent, target};
-use loopscope_probe::clock;
-use loopscope_probe::directory::runtime_directory;
-use loopscope_probe::incident_id::IncidentId;
-use loopscope_probe::printable::printable;
+use loopscope_probe::raw::clock;
+use loopscope_probe::raw::directory::runtime_directory;
+use loopscope_probe::raw::incident_id::IncidentId;
+use loopscope_probe::raw::printable::printable;
 use loopscope_report::diagnose::{reconstruct, under_way};
 use loopscope_report::incident::{Incident, IncidentKind};
 use std::fs;
@@ -379,8 +379,8 @@ impl Catch {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use loopscope_probe::loop_id::LoopId;
-    use loopscope_probe::process_id::ProcessId;
+    use loopscope_probe::raw::loop_id::LoopId;
+    use loopscope_probe::raw::process_id::ProcessId;
     use loopscope_report::incident::Class;
 
     fn catch() -> Catch {

@@ -1,7 +1,7 @@
 //! The scripts that load the addon into a program: those of the npm package, written to memory where only the addon is there.
 
 use crate::error::Failure;
-use loopscope_probe::directory::{DIRECTORY_VARIABLE, make_private, runtime_directory};
+use loopscope_probe::raw::directory::{DIRECTORY_VARIABLE, make_private, runtime_directory};
 use std::collections::hash_map::DefaultHasher;
 use std::fs::{self, Permissions};
 use std::hash::{Hash, Hasher};

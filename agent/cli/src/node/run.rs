@@ -6,7 +6,7 @@ use crate::node::addon::{ADDON_VARIABLE, Preload};
 use crate::node::options::{self, Preloading};
 use crate::node::{permission, preload};
 use crate::output::tell;
-use loopscope_probe::switch;
+use loopscope_probe::raw::switch;
 use std::ffi::OsStr;
 use std::io::ErrorKind;
 use std::os::unix::process::CommandExt;

@@ -1,7 +1,7 @@
 //! What is on the board: the view of now, which loops of it, in which order, and which one is chosen.
 
 use crate::incidents::source::Found;
-use loopscope_probe::printable::printable;
+use loopscope_probe::raw::printable::printable;
 use loopscope_report::live::{LoopView, ProcessView, StateKind, View};
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use std::cmp::{Ordering, Reverse};

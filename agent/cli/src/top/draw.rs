@@ -7,7 +7,7 @@ use crate::top::column::Column;
 use crate::top::details::style_of;
 use crate::top::theme::Theme;
 use crate::top::{column, details, help};
-use loopscope_probe::loop_id::LoopId;
+use loopscope_probe::raw::loop_id::LoopId;
 use loopscope_report::duration::show_ns;
 use loopscope_report::incident::Severity;
 use loopscope_report::live::{LagView, LoopView};

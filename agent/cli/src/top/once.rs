@@ -11,7 +11,7 @@ use crate::top::column;
 use crate::top::column::Column;
 use crate::top::source::Source;
 use crate::view;
-use loopscope_probe::clock::unix_ns;
+use loopscope_probe::raw::clock::unix_ns;
 
 /// Incidents below the table.
 const INCIDENTS_MAX: usize = 10;

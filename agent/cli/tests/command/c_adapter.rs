@@ -4,7 +4,7 @@
 
 use crate::child::{Running, until};
 use crate::scratch::Scratch;
-use loopscope_probe::histogram::slot;
+use loopscope_probe::raw::histogram::slot;
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -6,7 +6,7 @@
 mod made_up;
 
 use crate::scratch::Scratch;
-use loopscope_probe::directory::{Owner, page_files};
+use loopscope_probe::raw::directory::{Owner, page_files};
 use loopscope_probe::{Clock, Kind, Life, Phase, Writer};
 use made_up::{Noise, Random};
 use std::fs;

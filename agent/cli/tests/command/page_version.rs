@@ -2,7 +2,7 @@
 
 use crate::child::{Running, until};
 use crate::scratch::Scratch;
-use loopscope_probe::page::VERSION;
+use loopscope_probe::raw::page::VERSION;
 use std::fs;
 use std::os::unix::fs::FileExt;
 

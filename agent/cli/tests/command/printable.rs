@@ -5,8 +5,8 @@
 
 use crate::child::{Running, until};
 use crate::scratch::{Done, Scratch};
-use loopscope_probe::directory::{Owner, agent_socket};
-use loopscope_probe::printable::is_hidden;
+use loopscope_probe::raw::directory::{Owner, agent_socket};
+use loopscope_probe::raw::printable::is_hidden;
 use loopscope_probe::{Clock, Kind, Life, Phase, Writer, spans};
 use serde_json::{Value, json};
 use std::fs;

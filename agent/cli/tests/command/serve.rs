@@ -221,7 +221,7 @@ fn what_cannot_be_read_is_said_once_counted_and_taken_again_when_it_can() {
     assert!(Command::new("mkfifo").arg(named(702)).status().unwrap().success());
     until(|| (skipped("damaged") == 3.0).then_some(()));
     assert_eq!(skipped("version"), 1.0, "once");
-    web.write_all_at(&loopscope_probe::page::VERSION.to_ne_bytes(), 8).unwrap();
+    web.write_all_at(&loopscope_probe::raw::page::VERSION.to_ne_bytes(), 8).unwrap();
     until(|| is_told().then_some(()));
     drop(demo);
     serve.signal("TERM");

@@ -2,7 +2,7 @@
 
 use crate::client::Peer;
 use crate::secure::file::{Clients, Tls};
-use loopscope_probe::clock::unix_ns;
+use loopscope_probe::raw::clock::unix_ns;
 use std::fmt;
 use std::io;
 use std::path::Path;

@@ -44,7 +44,7 @@ pub fn of_stretch(stretch_ns: u64, callbacks: u64) -> LoopFigures {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use loopscope_probe::histogram::{UPPER_NS, slot};
+    use loopscope_probe::raw::histogram::{UPPER_NS, slot};
 
     const MS: u64 = 1_000_000;
 

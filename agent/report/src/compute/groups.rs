@@ -2,9 +2,9 @@
 
 use crate::duration::show_ns;
 use crate::words::{kind_many, kind_word, thousands};
-use loopscope_probe::clock::Scale;
 use loopscope_probe::description::{Description, Term};
-use loopscope_probe::record::Record;
+use loopscope_probe::raw::clock::Scale;
+use loopscope_probe::raw::record::Record;
 use loopscope_probe::{Kind, NowValues, SiteId, Ticks};
 use std::collections::HashMap;
 
@@ -193,7 +193,7 @@ mod tests {
     use super::*;
     use loopscope_probe::Phase;
     use loopscope_probe::Queue;
-    use loopscope_probe::now::Running;
+    use loopscope_probe::raw::now::Running;
 
     const MS: u64 = 1_000_000;
 

@@ -110,7 +110,7 @@ mod tests {
             ],
             &["std::sys::sync::condvar::futex::Condvar::wait_optional_timeout", "<std::sync::Condvar>::wait"],
             &["__pthread_cond_wait", "pthread_cond_wait"],
-            &["loopscope_probe::writer::Writer::end"],
+            &["loopscope_probe::Writer::end"],
         ] {
             let functions: Vec<&str> = top.iter().chain(BOTTOM).copied().collect();
             assert_eq!(name(&functions), None, "{top:?}");

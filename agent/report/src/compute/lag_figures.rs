@@ -1,7 +1,7 @@
 //! A histogram of durations in the few numbers that other exporters tell of theirs.
 
 use crate::model::waits::Waits;
-use loopscope_probe::histogram::UPPER_NS;
+use loopscope_probe::raw::histogram::UPPER_NS;
 
 /// All in nanoseconds. The mean is exact; the others are within one bucket (9 %) of the truth.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -55,7 +55,7 @@ fn upper_ns(slot: usize) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use loopscope_probe::histogram::{HistogramValues, slot};
+    use loopscope_probe::raw::histogram::{HistogramValues, slot};
 
     fn observed(all: &[(u64, u64)]) -> Waits {
         let mut values = HistogramValues::default();

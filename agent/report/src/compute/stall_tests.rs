@@ -1,7 +1,7 @@
 //! Stalls of a hand-driven loop in virtual time.
 
 use super::*;
-use loopscope_probe::kind::Queue;
+use loopscope_probe::Queue;
 use loopscope_probe::{Kind, Life, SiteId, VirtualClock, Writer};
 use std::panic::Location;
 

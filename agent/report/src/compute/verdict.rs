@@ -5,10 +5,10 @@
 //! microtask or tick queue that refills itself, a batch of immediates or timers, or I/O that does not end. A run that stands
 //! for many, a batch or a drain told as a whole, is never one long callback: it starves the loop by its kind.
 
-use loopscope_probe::clock::Scale;
 use loopscope_probe::description::{Culprit, Description};
-use loopscope_probe::now::Running;
-use loopscope_probe::record::Record;
+use loopscope_probe::raw::clock::Scale;
+use loopscope_probe::raw::now::Running;
+use loopscope_probe::raw::record::Record;
 use loopscope_probe::{Kind, NowValues, SiteId, Ticks};
 
 /// Why a loop does not poll. The label values of `cause`.
@@ -199,7 +199,7 @@ fn verdict_on(cause: Cause, runs: &[Run]) -> Verdict {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use loopscope_probe::{Phase, kind::Queue};
+    use loopscope_probe::{Phase, Queue};
 
     const MS: u64 = 1_000_000;
 

@@ -7,14 +7,14 @@
 use crate::compute::verdict::judge;
 use crate::incident::Incident;
 use crate::incident_builder::{IncidentBuilder, Observation};
-use loopscope_probe::incident_id::{IncidentId, number_of_stall};
-use loopscope_probe::process_id::ProcessId;
+use loopscope_probe::raw::incident_id::{IncidentId, number_of_stall};
+use loopscope_probe::raw::process_id::ProcessId;
 use loopscope_probe::{Clock, Page, Ticks};
 
 /// What a page does not tell of its loop: its number among those of its process, and what it is called.
 #[derive(Clone, Copy, Debug)]
 pub struct LoopName<'a> {
-    /// See [`LoopId`](loopscope_probe::loop_id::LoopId).
+    /// See [`LoopId`](loopscope_probe::raw::loop_id::LoopId).
     pub ordinal: u32,
     /// Its name, made unique within the process.
     pub label: &'a str,

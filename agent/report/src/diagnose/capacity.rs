@@ -203,7 +203,7 @@ pub(crate) fn sites_overflow(evidence: &LoopEvidence) -> Vec<Finding> {
         .because(format!(
             "{} found the table of {} full, and are told as `other`",
             count(evidence.sites_overflow, "registration"),
-            loopscope_probe::site::SITES
+            loopscope_probe::raw::site::SITES
         ))
         .remedy(format!(
             "give {} constant names: a name with a number or an id in it makes a site each time",

@@ -7,9 +7,9 @@ use crate::duration::show_ns;
 use crate::incident::Incident;
 use crate::model::waits::Waits;
 use crate::words;
-use loopscope_probe::counts::CountValues;
 use loopscope_probe::description::{Description, Fact, Term};
-use loopscope_probe::histogram::HistogramValues;
+use loopscope_probe::raw::counts::CountValues;
+use loopscope_probe::raw::histogram::HistogramValues;
 use loopscope_probe::{HandleType, Kind, Ticks, WorkKind};
 use std::sync::Arc;
 

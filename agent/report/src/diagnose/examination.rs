@@ -14,10 +14,10 @@ use crate::diagnose::evidence::{
 use crate::diagnose::hooks::hooks;
 use crate::incident::Incident;
 use crate::model::waits::Waits;
-use loopscope_probe::counts::CountValues;
-use loopscope_probe::iterations::IterationRecord;
-use loopscope_probe::pool::{JobNow, PoolValues};
-use loopscope_probe::record::Record;
+use loopscope_probe::raw::counts::CountValues;
+use loopscope_probe::raw::iterations::IterationRecord;
+use loopscope_probe::raw::pool::{JobNow, PoolValues};
+use loopscope_probe::raw::record::Record;
 use loopscope_probe::{Clock, HandleType, Kind, NowValues, Page, SiteId, Snapshot, Ticks, Vitals, WorkKind};
 use std::collections::{BTreeMap, HashMap};
 

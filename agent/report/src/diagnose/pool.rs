@@ -6,7 +6,7 @@ use crate::duration::show_ns;
 use crate::incident::{Incident, IncidentKind};
 use crate::words::{count, percent, pool_size, rate, share};
 use loopscope_probe::description::Fact;
-use loopscope_probe::histogram::HistogramValues;
+use loopscope_probe::raw::histogram::HistogramValues;
 
 /// A job that waits for less than this is served well enough, in nanoseconds.
 const WAIT_NS: u64 = 50_000_000;

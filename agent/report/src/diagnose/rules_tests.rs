@@ -11,7 +11,7 @@ use crate::diagnose::{Certainty, Urgency, diagnose};
 use crate::incident::{Class, Culprit, Frame, Incident, StackCount};
 use crate::model::waits::Waits;
 use loopscope_probe::description::{self, Description, Fact, Term, Trouble};
-use loopscope_probe::histogram::{HistogramValues, slot};
+use loopscope_probe::raw::histogram::{HistogramValues, slot};
 use loopscope_probe::{HandleType, Kind, Ticks, WorkKind};
 use std::sync::Arc;
 

@@ -3,7 +3,7 @@
 use crate::duration::show_ns;
 use crate::words::count;
 use loopscope_probe::description::{Description, Fact};
-use loopscope_probe::pool::{PoolNow, PoolValues};
+use loopscope_probe::raw::pool::{PoolNow, PoolValues};
 use serde::{Deserialize, Serialize};
 
 /// A loop over a period. What its runtime cannot know is `None`; all are `None` or 0 where the period was not watched.

@@ -31,10 +31,10 @@ pub use figures::{LoopFigures, PoolState};
 pub use stack::{Frame, StackCount};
 
 use crate::words::RuntimeWords;
-use loopscope_probe::incident_id::{self, IncidentId};
-use loopscope_probe::loop_id::LoopId;
-use loopscope_probe::printable::{printable, printable_json};
-use loopscope_probe::process_id::ProcessId;
+use loopscope_probe::raw::incident_id::{self, IncidentId};
+use loopscope_probe::raw::loop_id::LoopId;
+use loopscope_probe::raw::printable::{printable, printable_json};
+use loopscope_probe::raw::process_id::ProcessId;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::borrow::Cow;

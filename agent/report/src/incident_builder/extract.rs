@@ -10,12 +10,12 @@ use crate::incident;
 use crate::incident_builder::job_sums::JobSums;
 use crate::incident_builder::site_labels::SiteLabels;
 use crate::words::known_phase;
-use loopscope_probe::clock::Scale;
+use loopscope_probe::JobRecord;
 use loopscope_probe::description::{Description, Fact};
-use loopscope_probe::iterations::IterationRecord;
-use loopscope_probe::jobs::JobRecord;
-use loopscope_probe::pool::JobNow;
-use loopscope_probe::record::Record;
+use loopscope_probe::raw::clock::Scale;
+use loopscope_probe::raw::iterations::IterationRecord;
+use loopscope_probe::raw::pool::JobNow;
+use loopscope_probe::raw::record::Record;
 use loopscope_probe::{Kind, NowValues, Page, Phase, Ticks};
 use std::collections::VecDeque;
 

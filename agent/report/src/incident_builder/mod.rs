@@ -17,10 +17,10 @@ use crate::incident_builder::extract::Extract;
 use crate::incident_builder::site_labels::SiteLabels;
 use crate::words::{RuntimeWords, thousands};
 use loopscope_probe::description::{Description, Fact};
-use loopscope_probe::incident_id::IncidentId;
-use loopscope_probe::loop_id::LoopId;
-use loopscope_probe::open::OpenSpan;
-use loopscope_probe::pool::JobNow;
+use loopscope_probe::raw::incident_id::IncidentId;
+use loopscope_probe::raw::loop_id::LoopId;
+use loopscope_probe::raw::open::OpenSpan;
+use loopscope_probe::raw::pool::JobNow;
 use loopscope_probe::{Clock, NowValues, Page, Ticks, Vitals};
 use std::sync::Arc;
 

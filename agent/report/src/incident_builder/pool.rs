@@ -4,7 +4,7 @@ use crate::incident::{Culprit, Group, IncidentKind, PoolState};
 use crate::incident_builder::job_sums::JobSum;
 use crate::incident_builder::site_labels::SiteLabels;
 use crate::incident_builder::{GROUPS_MAX, IncidentBuilder, Observation};
-use loopscope_probe::incident_id::IncidentId;
+use loopscope_probe::raw::incident_id::IncidentId;
 use loopscope_probe::{SiteId, Ticks, WorkKind};
 
 impl IncidentBuilder {
@@ -74,7 +74,7 @@ impl IncidentBuilder {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use loopscope_probe::process_id::ProcessId;
+    use loopscope_probe::raw::process_id::ProcessId;
     use loopscope_probe::{Clock, Kind, VirtualClock, Writer};
     use std::panic::Location;
 

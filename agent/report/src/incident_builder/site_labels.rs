@@ -2,8 +2,8 @@
 
 use crate::incident::Culprit;
 use crate::words::kind_word;
+use loopscope_probe::Site;
 use loopscope_probe::description::Description;
-use loopscope_probe::site::Site;
 use loopscope_probe::{Kind, Page, SiteId};
 use std::collections::HashMap;
 use std::sync::Arc;

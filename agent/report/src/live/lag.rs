@@ -3,7 +3,7 @@
 use crate::compute::lag_figures::LagFigures;
 use crate::live::view::LagView;
 use crate::model::waits::Waits;
-use loopscope_probe::histogram::{HistogramValues, SLOTS, UPPER_NS};
+use loopscope_probe::raw::histogram::{HistogramValues, SLOTS, UPPER_NS};
 
 /// Slots of the page's grid that make a cell: half an octave.
 const SLOTS_PER_CELL: usize = 4;
@@ -73,7 +73,7 @@ fn row(values: &HistogramValues) -> Vec<u64> {
 mod tests {
     use super::*;
 
-    use loopscope_probe::histogram::slot;
+    use loopscope_probe::raw::histogram::slot;
 
     const MS: u64 = 1_000_000;
 

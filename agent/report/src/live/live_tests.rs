@@ -1,7 +1,7 @@
 //! Views of loops on a virtual clock: what is told while it lasts, and afterwards.
 
 use super::{LoopView, Observer, Seen, StateKind, View};
-use loopscope_probe::loop_id::Called;
+use loopscope_probe::raw::loop_id::Called;
 use loopscope_probe::{Builder, Clock, Kind, Life, Phase, Queue, VirtualClock, WorkKind, Writer, spans};
 use std::panic::Location;
 

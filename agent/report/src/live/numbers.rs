@@ -3,7 +3,7 @@
 use crate::live::view::NumberView;
 use loopscope_probe::Snapshot;
 use loopscope_probe::gauges::GaugeUnit;
-use loopscope_probe::histogram::HistogramValues;
+use loopscope_probe::raw::histogram::HistogramValues;
 use std::collections::HashMap;
 
 /// The counters and histograms of a loop at its last observation, by name and kind. A page has room for a few dozen.

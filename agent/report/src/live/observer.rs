@@ -5,8 +5,8 @@ use crate::live::past::{Past, Turn};
 use crate::live::runtime::{RuntimePast, Workers};
 use crate::live::seen::Seen;
 use crate::live::view::{LoopView, ProcessView, View};
-use loopscope_probe::loop_id::{self, Called, LoopId};
-use loopscope_probe::process_id::ProcessId;
+use loopscope_probe::raw::loop_id::{self, Called, LoopId};
+use loopscope_probe::raw::process_id::ProcessId;
 use std::collections::HashMap;
 
 /// Observations without a loop after which it is forgotten. A page may be hard to read once, and the next figures are not those

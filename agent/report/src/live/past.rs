@@ -12,9 +12,9 @@ use crate::model::waits::Waits;
 use crate::model::window::Split;
 use crate::words::{RuntimeWords, kind_word};
 use loopscope_probe::description::{Description, Fact};
-use loopscope_probe::histogram::HistogramValues;
-use loopscope_probe::pool::PoolValues;
-use loopscope_probe::site::SITES;
+use loopscope_probe::raw::histogram::HistogramValues;
+use loopscope_probe::raw::pool::PoolValues;
+use loopscope_probe::raw::site::SITES;
 use loopscope_probe::{Kind, Phase, Queue, Snapshot};
 use std::collections::HashMap;
 
@@ -336,8 +336,8 @@ fn phase_totals(snapshot: &Snapshot) -> [u64; Phase::COUNT] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use loopscope_probe::paths::PathStat;
-    use loopscope_probe::site::Site;
+    use loopscope_probe::Site;
+    use loopscope_probe::raw::paths::PathStat;
     use loopscope_probe::{Clock, SiteId, Ticks, VirtualClock, Writer};
 
     /// A page's copy whose sites all have names that no other copy has.

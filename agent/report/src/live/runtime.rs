@@ -7,7 +7,7 @@ use crate::live::view::{
     StateView,
 };
 use crate::model::waits::Waits;
-use loopscope_probe::histogram::HistogramValues;
+use loopscope_probe::raw::histogram::HistogramValues;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 

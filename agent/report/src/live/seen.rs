@@ -2,8 +2,8 @@
 
 use crate::compute::verdict::{Verdict, judge};
 use crate::live::view::{JobView, SpanView};
-use loopscope_probe::loop_id::Called;
-use loopscope_probe::pool::JobNow;
+use loopscope_probe::raw::loop_id::Called;
+use loopscope_probe::raw::pool::JobNow;
 use loopscope_probe::{Clock, Page, Snapshot, Ticks};
 use std::collections::BTreeMap;
 
@@ -94,7 +94,7 @@ impl Seen {
     }
 
     /// Returns who wrote the page.
-    pub fn facts(&self) -> &loopscope_probe::snapshot::Facts {
+    pub fn facts(&self) -> &loopscope_probe::raw::snapshot::Facts {
         &self.snapshot.facts
     }
 }

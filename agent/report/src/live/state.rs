@@ -5,7 +5,7 @@ use crate::live::seen::Seen;
 use crate::live::view::{PlaceView, QueueView, RunningView, StateKind, StateView, VerdictView};
 use crate::words::{kind_and_place, kind_many, kind_word, queue_label};
 use loopscope_probe::description::{Description, Fact, Term};
-use loopscope_probe::now::Running;
+use loopscope_probe::raw::now::Running;
 use loopscope_probe::{SiteId, Snapshot};
 
 /// Returns the state.

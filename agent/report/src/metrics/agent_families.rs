@@ -4,7 +4,7 @@ use crate::metrics::catalog as c;
 use crate::metrics::format::Format;
 use crate::metrics::metrics_page::MetricsPage;
 use crate::metrics::view::{AgentView, LoopView, ProcessView};
-use loopscope_probe::histogram::HistogramValues;
+use loopscope_probe::raw::histogram::HistogramValues;
 
 /// Writes all of them, in the order of the catalogue.
 pub(crate) fn write(sheet: &mut MetricsPage, loops: &[LoopView], agent: &AgentView) {

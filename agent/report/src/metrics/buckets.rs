@@ -2,8 +2,8 @@
 
 use crate::metrics::value::Number;
 use crate::model::exemplar::Exemplar;
-use loopscope_probe::counts::{COUNT_EXPONENT_LAST, CountValues};
-use loopscope_probe::histogram::{EXPONENT_FIRST, HistogramValues, NATIVE_OFFSET, UPPER_NS, slot_of};
+use loopscope_probe::raw::counts::{COUNT_EXPONENT_LAST, CountValues};
+use loopscope_probe::raw::histogram::{EXPONENT_FIRST, HistogramValues, NATIVE_OFFSET, UPPER_NS, slot_of};
 
 /// Buckets that are already counted.
 #[derive(Clone, Copy, Debug)]
@@ -149,7 +149,7 @@ pub(crate) fn newest_within(exemplars: &[Exemplar], above: f64, bound: Bound) ->
 mod tests {
     use super::*;
     use crate::metrics::catalog::{FAST, FEW, LAG, OWN, WAIT};
-    use loopscope_probe::histogram::{SLOTS, UPPER_NS, slot};
+    use loopscope_probe::raw::histogram::{SLOTS, UPPER_NS, slot};
     use proptest::prelude::*;
 
     #[test]

@@ -53,7 +53,7 @@ fn labels_are_few_described_and_not_reserved() {
 
 #[test]
 fn bounds_rise_and_lie_on_the_probe_s_grid() {
-    use loopscope_probe::histogram::{EXPONENT_FIRST, EXPONENT_LAST};
+    use loopscope_probe::raw::histogram::{EXPONENT_FIRST, EXPONENT_LAST};
     for bounds in [FAST, LAG, WAIT, OWN, FEW] {
         assert!(bounds.windows(2).all(|pair| pair[0] < pair[1]));
         assert!(bounds[0] >= EXPONENT_FIRST * 8 && bounds[bounds.len() - 1] <= EXPONENT_LAST * 8);

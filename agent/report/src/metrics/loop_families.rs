@@ -8,11 +8,11 @@ use crate::metrics::catalog::{self as c, Family};
 use crate::metrics::metrics_page::MetricsPage;
 use crate::metrics::runtime_families;
 use crate::metrics::view::LoopView;
+use loopscope_probe::Queue;
 use loopscope_probe::description::{Description, Fact};
-use loopscope_probe::histogram::HistogramValues;
-use loopscope_probe::kind::Queue;
-use loopscope_probe::pool::PoolValues;
-use loopscope_probe::tallies::Severity;
+use loopscope_probe::raw::histogram::HistogramValues;
+use loopscope_probe::raw::pool::PoolValues;
+use loopscope_probe::raw::tallies::Severity;
 use loopscope_probe::{HandleType, Kind, Snapshot, WorkKind};
 
 /// Writes all of them, in the order of the catalogue.

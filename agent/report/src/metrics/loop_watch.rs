@@ -12,7 +12,7 @@ use crate::model::label::{OTHER, has_room};
 use crate::model::monotonic::Monotonic;
 use crate::model::run_delay::RunDelay;
 use crate::model::window::{Split, Window};
-use loopscope_probe::loop_id::Called;
+use loopscope_probe::raw::loop_id::Called;
 use loopscope_probe::{Clock, HandleType, Page, Snapshot, Vitals};
 use std::sync::Arc;
 

@@ -11,8 +11,8 @@ use crate::metrics::host::{HostFamily, HostValue};
 use crate::metrics::value::Number;
 use crate::metrics::view::{LoopOwner, LoopView};
 use crate::model::exemplar::{Exemplar, Exemplars};
-use loopscope_probe::counts::CountValues;
-use loopscope_probe::histogram::HistogramValues;
+use loopscope_probe::raw::counts::CountValues;
+use loopscope_probe::raw::histogram::HistogramValues;
 use std::collections::HashSet;
 use std::sync::Arc;
 

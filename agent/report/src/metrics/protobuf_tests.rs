@@ -5,8 +5,8 @@ use crate::metrics::catalog;
 use crate::metrics::format::Format;
 use crate::metrics::metrics_page::MetricsPage;
 use crate::model::exemplar::Exemplars;
-use loopscope_probe::counts::CountValues;
-use loopscope_probe::histogram::{HistogramValues, UPPER_NS, slot};
+use loopscope_probe::raw::counts::CountValues;
+use loopscope_probe::raw::histogram::{HistogramValues, UPPER_NS, slot};
 use proptest::prelude::*;
 
 /// A field of a message, as the wire has it.

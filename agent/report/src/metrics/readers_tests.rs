@@ -7,7 +7,7 @@ use super::page::tests::{full_agent, full_view};
 use super::page::{Rendered, render};
 use super::recorder_tests::RENDERED;
 use crate::model::exemplar::Exemplar;
-use loopscope_probe::clock::unix_ns;
+use loopscope_probe::raw::clock::unix_ns;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};

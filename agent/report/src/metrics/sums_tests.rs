@@ -6,7 +6,7 @@ use crate::metrics::format::Format;
 use crate::metrics::page::render;
 use crate::metrics::view::AgentView;
 use crate::model::label::LOOPS_MAX;
-use loopscope_probe::loop_id::{Called, called};
+use loopscope_probe::raw::loop_id::{Called, called};
 use loopscope_probe::{Clock, Kind, Life, VirtualClock, Writer};
 use proptest::prelude::*;
 use std::panic::Location;

@@ -6,7 +6,7 @@ use crate::metrics::catalog;
 use crate::metrics::format::Format;
 use crate::metrics::metrics_page::MetricsPage;
 use crate::model::exemplar::Exemplars;
-use loopscope_probe::histogram::{HistogramValues, slot, slot_of};
+use loopscope_probe::raw::histogram::{HistogramValues, slot, slot_of};
 
 fn page(format: Format, write: impl FnOnce(&mut MetricsPage)) -> String {
     let mut sheet = MetricsPage::new(format, 1_000);

@@ -7,7 +7,7 @@ use crate::metrics::classic_buckets::ClassicBuckets;
 use crate::metrics::compat_set::CompatSet;
 use crate::metrics::format::Format;
 use crate::model::waits::Waits;
-use loopscope_probe::histogram::HistogramValues;
+use loopscope_probe::raw::histogram::HistogramValues;
 use loopscope_probe::{HandleType, Kind, Snapshot};
 use std::sync::Arc;
 

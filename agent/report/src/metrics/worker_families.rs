@@ -4,7 +4,7 @@ use crate::metrics::catalog::{self as c, Family};
 use crate::metrics::metrics_page::MetricsPage;
 use crate::metrics::view::{LoopView, WorkerView};
 use loopscope_probe::description::Fact;
-use loopscope_probe::tallies::Severity;
+use loopscope_probe::raw::tallies::Severity;
 
 /// Writes all of them, in the order of the catalogue.
 pub(crate) fn write(sheet: &mut MetricsPage, loops: &[LoopView]) {

@@ -1,6 +1,6 @@
 //! Exemplars: which incident is behind an observation of a histogram.
 
-use loopscope_probe::histogram::slot;
+use loopscope_probe::raw::histogram::slot;
 
 /// One observation that has an incident.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -306,7 +306,7 @@ pub(crate) mod tests {
             ("turner::extra::f", Dependency),
             ("serde_json::from_str #/x/registry/src/y/serde_json-1.0.0/src/de.rs", Dependency),
             ("hidden #/x/git/checkouts/y/z/src/de.rs", Dependency),
-            ("loopscope_probe::writer::Writer::begin", Loopscope),
+            ("loopscope_probe::Writer::begin", Loopscope),
             ("loopscope_turner::hook", Loopscope),
             // Inlined, with a bare name or one that the file's folder gave it.
             ("end #loop/probe/src/writer.rs", Loopscope),

@@ -1,10 +1,10 @@
 //! Adding one loop's snapshot to another's: the loops past the bound of labels are reported as one.
 
 use loopscope_probe::NowValues;
-use loopscope_probe::counts::CountValues;
-use loopscope_probe::limits::COUNT_MAX;
-use loopscope_probe::pool::PoolValues;
-use loopscope_probe::snapshot::Snapshot;
+use loopscope_probe::Snapshot;
+use loopscope_probe::raw::counts::CountValues;
+use loopscope_probe::raw::limits::COUNT_MAX;
+use loopscope_probe::raw::pool::PoolValues;
 
 /// Adds the counters, histograms and gauges of `other` to `sum`. What runs now, maxima and ages are those of the worse
 /// of the two. Sites and paths stay `sum`'s: sites of loops without a label have no series.
@@ -52,7 +52,7 @@ fn add_gauges(sum: &mut Snapshot, other: &Snapshot) {
     add(&mut sum.paths_overflow, other.paths_overflow);
 }
 
-type Values = loopscope_probe::histogram::HistogramValues;
+type Values = loopscope_probe::raw::histogram::HistogramValues;
 
 fn histogram_pairs<'a>(sum: &'a mut Snapshot, other: &'a Snapshot) -> Vec<(&'a mut Values, &'a Values)> {
     let mut pairs = vec![

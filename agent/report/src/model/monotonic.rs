@@ -3,7 +3,7 @@
 //! A page's words only grow, but some counters are sums of a word and of what still runs, and the loop may move the
 //! one into the other between two loads. The next reading is right again; until then the old value stands.
 
-use loopscope_probe::histogram::HistogramValues;
+use loopscope_probe::raw::histogram::HistogramValues;
 use loopscope_probe::{Kind, Snapshot};
 
 /// The values of one loop that were published last.

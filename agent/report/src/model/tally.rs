@@ -1,6 +1,6 @@
 //! Counting into a copy of a histogram: what the agent measures itself.
 
-use loopscope_probe::histogram::{HistogramValues, slot};
+use loopscope_probe::raw::histogram::{HistogramValues, slot};
 
 /// Counts a duration in nanoseconds.
 pub fn tally(values: &mut HistogramValues, ns: u64) {

@@ -1,7 +1,7 @@
 //! Stall thresholds: one pair for all loops, and pairs of their own for some.
 
 use crate::duration::show_exactly;
-use loopscope_probe::loop_id::Called;
+use loopscope_probe::raw::loop_id::Called;
 use std::collections::BTreeMap;
 use std::fmt;
 

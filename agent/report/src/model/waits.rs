@@ -4,7 +4,7 @@
 //! stretch beside it, the lengths of the stretches are carried along: of one that is alone in its bucket, the sum tells its
 //! exact length.
 
-use loopscope_probe::histogram::{HistogramValues, UPPER_NS, slot};
+use loopscope_probe::raw::histogram::{HistogramValues, UPPER_NS, slot};
 use loopscope_probe::{Clock, Page, Snapshot, Ticks};
 
 /// Virtual arrivals come once in a millisecond.

@@ -4,11 +4,11 @@ use crate::profiles::frame::Frame;
 use crate::profiles::kind::Of;
 use crate::profiles::profile::Profile;
 use crate::words::{kind_word, known_phase};
+use loopscope_probe::Site;
 use loopscope_probe::description::Description;
-use loopscope_probe::now::Running;
-use loopscope_probe::paths::PathStat;
-use loopscope_probe::site::Site;
-use loopscope_probe::snapshot::Facts;
+use loopscope_probe::raw::now::Running;
+use loopscope_probe::raw::paths::PathStat;
+use loopscope_probe::raw::snapshot::Facts;
 use loopscope_probe::{Kind, Phase, Snapshot};
 use std::collections::HashMap;
 

@@ -3,7 +3,7 @@
 use super::*;
 use crate::profiles::FlameError;
 use crate::profiles::Totals;
-use loopscope_probe::kind::Queue;
+use loopscope_probe::Queue;
 use loopscope_probe::{Clock, Life, SiteId, VirtualClock, Writer, spans};
 use std::panic::Location;
 
@@ -71,8 +71,8 @@ fn stacks_go_from_the_loop_to_the_span() {
     assert!(lines[2].contains(";microtask src/a.rs:9 2000") && lines[3].contains(";query 4000"), "{folded}");
 }
 
-fn place(kind: Kind, file: &str, line: u32) -> loopscope_probe::site::Site {
-    loopscope_probe::site::Site { kind, name: String::new(), file: file.into(), line, column: 1 }
+fn place(kind: Kind, file: &str, line: u32) -> loopscope_probe::Site {
+    loopscope_probe::Site { kind, name: String::new(), file: file.into(), line, column: 1 }
 }
 
 #[test]

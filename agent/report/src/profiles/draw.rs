@@ -10,7 +10,7 @@ use crate::profiles::profile::Profile;
 use inferno::flamegraph::color::{BackgroundColor, Color, StrokeColor};
 use inferno::flamegraph::{Options, TextTruncateDirection, from_lines};
 use loopscope_probe::Phase;
-use loopscope_probe::printable::{Printable, printable};
+use loopscope_probe::raw::printable::{Printable, printable};
 use std::collections::HashSet;
 use std::io;
 

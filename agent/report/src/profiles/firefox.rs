@@ -10,7 +10,7 @@ use crate::profiles::FlameError;
 use crate::profiles::frame::{Frame, Module};
 use crate::profiles::profile::{Moment, Profile, Stack};
 use loopscope_probe::Phase;
-use loopscope_probe::printable::printable_json;
+use loopscope_probe::raw::printable::printable_json;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;

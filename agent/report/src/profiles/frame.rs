@@ -1,7 +1,7 @@
 //! One frame of a stack: its text, and where it is in the source and in the program, as far as that is known.
 
 use crate::profiles::colour_mark::is_mark;
-use loopscope_probe::printable::{is_hidden, printable};
+use loopscope_probe::raw::printable::{is_hidden, printable};
 use std::collections::HashMap;
 use std::sync::Arc;
 

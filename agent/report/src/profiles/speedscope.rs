@@ -5,7 +5,7 @@
 
 use crate::profiles::FlameError;
 use crate::profiles::profile::{Profile, Stack};
-use loopscope_probe::printable::printable_json;
+use loopscope_probe::raw::printable::printable_json;
 use serde_json::{Value, json};
 
 impl Profile {

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::profiles::FlameError;
-use loopscope_probe::kind::Queue;
+use loopscope_probe::Queue;
 use loopscope_probe::{Kind, Life, Phase, VirtualClock, WorkKind, Writer};
 use serde_json::Value;
 use std::panic::Location;

@@ -9,7 +9,7 @@
 
 use crate::profiles::error::FlameError;
 use crate::profiles::timeline::{Entry, PoolJob, Timeline, Track, Turn};
-use loopscope_probe::printable::printable_json;
+use loopscope_probe::raw::printable::printable_json;
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::cmp::Reverse;

@@ -5,7 +5,7 @@ use crate::handles::transport::Transport;
 use crate::key::Key;
 use crate::queues::sockets::Edges;
 use loopscope_probe::HandleType;
-use loopscope_probe::socket_file::SocketFile;
+use loopscope_probe::raw::socket_file::SocketFile;
 use mio::event::Source;
 use mio::net::{TcpListener, UnixListener};
 use socket2::{Domain, Protocol, Socket, Type};

@@ -2,7 +2,7 @@
 
 use crate::handles::peer::Peer;
 use loopscope_probe::HandleType;
-use loopscope_probe::socket_file::SocketFile;
+use loopscope_probe::raw::socket_file::SocketFile;
 use mio::event::Source;
 use mio::net::{UdpSocket, UnixDatagram};
 use rustix::net::{RecvFlags, SocketAddrAny, SocketAddrUnix, recvfrom};

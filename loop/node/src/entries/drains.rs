@@ -5,7 +5,7 @@
 //! so what comes after a checkpoint is taken for one, and forgotten where the entry ends without.
 
 use super::{Entries, Frame, Runtime};
-use loopscope_probe::writer::Inside;
+use loopscope_probe::Inside;
 use loopscope_probe::{Kind, Queue};
 
 /// A drain of microtasks that runs, and what it interrupted.

@@ -2,7 +2,7 @@
 
 use super::drains::Drain;
 use super::{Entries, Frame, Runtime};
-use loopscope_probe::site::Site;
+use loopscope_probe::Site;
 use loopscope_probe::{Kind, Life, SiteId};
 
 impl<R: Runtime> Entries<R> {

@@ -1,6 +1,6 @@
 //! Sites of what has no name of its own.
 
-use loopscope_probe::site::Site;
+use loopscope_probe::Site;
 use loopscope_probe::{Kind, SiteId, Writer};
 
 #[derive(Debug)]

@@ -10,7 +10,7 @@ pub use providers::{Class, Provider, is_scoped, provider};
 pub use resources::Resources;
 
 pub use crate::sys::TraceName;
-use loopscope_probe::site::Site;
+use loopscope_probe::Site;
 use loopscope_probe::{SiteId, Writer};
 
 /// Names that are told apart; of about a hundred that Node has. A power of two.

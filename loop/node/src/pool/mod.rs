@@ -12,8 +12,8 @@ pub(crate) mod waits;
 
 use crate::log;
 use crate::sys::PoolMemory;
-use loopscope_probe::file_limit::without_signals;
 use loopscope_probe::observer::{Observer, Sighting};
+use loopscope_probe::raw::file_limit::without_signals;
 use loopscope_probe::{ObservedPool, PoolWriter, Ticks, WorkKind};
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};

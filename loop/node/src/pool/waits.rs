@@ -8,7 +8,7 @@ use super::PoolObserver;
 use crate::log;
 use crate::sys::{ProbeJob, UvLoop};
 use loopscope_probe::Ticks;
-use loopscope_probe::clock::Scale;
+use loopscope_probe::raw::clock::Scale;
 use std::sync::Arc;
 
 /// The next job is sent no sooner after the one before, in nanoseconds.

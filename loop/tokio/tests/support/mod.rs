@@ -3,7 +3,7 @@
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
 use loopscope_agent::{Agent, Listen};
-use loopscope_probe::registry::{self, LocalPage};
+use loopscope_probe::raw::registry::{self, LocalPage};
 use loopscope_tokio::Watch;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::mpsc::{Receiver, Sender, channel};

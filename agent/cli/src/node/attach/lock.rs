@@ -1,7 +1,7 @@
 //! Only one command at a time attaches to a process, or detaches from it.
 
 use crate::error::Failure;
-use loopscope_probe::directory::{make_private, runtime_directory};
+use loopscope_probe::raw::directory::{make_private, runtime_directory};
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::MetadataExt;

@@ -7,7 +7,7 @@ use crate::error::Failure;
 use crate::node::addon::Preload;
 use crate::node::attach::{elf, signal_handler, sockets};
 use crate::node::permission;
-use loopscope_probe::directory::{Owner, own_user, process_start};
+use loopscope_probe::raw::directory::{Owner, own_user, process_start};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::ffi::OsString;
 use std::fs;
