@@ -1,20 +1,21 @@
-//! Two adapters for runtimes that are not ours, in virtual time: prints what the live page would show of each, moment by moment.
+//! Two adapters for runtimes that are not ours, in virtual time: prints what the live page would show of each, moment
+//! by moment.
 //!
-//! For who writes an adapter: `adapters/tasks.rs` is one for a runtime of several workers that poll tasks, some of which tell
-//! little themselves; `adapters/scripts.rs` is one for an event loop that tells batches and drains as a whole, and after the fact.
-//! Both say in a description what their runtime calls things, and what it cannot know. The tests of the command look at the same
-//! pages with `ls`, `top`, `incidents`, `doctor` and as metrics.
+//! For who writes an adapter: `adapters/tasks.rs` is one for a runtime of several workers that poll tasks, some of
+//! which tell little themselves; `adapters/scripts.rs` is one for an event loop that tells batches and drains as a
+//! whole, and after the fact. Both say in a description what their runtime calls things, and what it cannot know. The
+//! tests of the command look at the same pages with `ls`, `top`, `incidents`, `doctor` and as metrics.
 
 #[path = "adapters/scripts.rs"]
 mod scripts;
-#[path = "adapters/stage.rs"]
-mod stage;
 #[path = "adapters/tasks.rs"]
 mod tasks;
+#[path = "adapters/virtual_agent.rs"]
+mod virtual_agent;
 
-use loopscope_report::live::{Observer, Seen};
-use stage::Stage;
+use loopscope_report::live::{LoopSample, Observer};
 use std::os::unix::fs::DirBuilderExt;
+use virtual_agent::Stage;
 
 fn main() {
     // Pages lie in memory, and nobody else may see them.
@@ -25,7 +26,7 @@ fn main() {
         play(&mut Stage::new(directory.as_ref(), &mut |moment| {
             let Some(title) = moment.title else { return };
             let seen = moment.pages.iter().filter(|page| !page.page().is_over());
-            let seen = seen.map(|page| Seen::of(page.page(), page.clock(), page.clock().now()));
+            let seen = seen.map(|page| LoopSample::of(page.page(), page.clock(), page.clock().now()));
             println!("{title}:");
             for entry in observer.observe(seen, 0).processes.iter().flat_map(|process| &process.loops) {
                 let what = entry.state.running.as_ref().map_or("", |running| &running.words);

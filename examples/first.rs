@@ -5,7 +5,7 @@ use std::time::Duration;
 use tracing_subscriber::{filter::LevelFilter, fmt, prelude::*};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    // The agent's lines go to your log (`tracing`, or `log` where nobody subscribes), your spans into flamegraphs.
+    // The agent logs to `tracing` (or to `log` without a subscriber); your spans appear in flamegraphs.
     let lines = fmt::layer().with_filter(LevelFilter::INFO);
     tracing_subscriber::registry().with(lines).with(loopscope_spans::SpanLayer::new()).init();
     // Watches every loop of this process; http://127.0.0.1:9464/, or the next free port.

@@ -3,7 +3,7 @@
 #[path = "../examples/chat/room.rs"]
 mod room;
 
-use loopscope_loop::{Loop, Mode, Post};
+use loopscope_loop::{Loop, Mode, RemoteHandle};
 use room::{Limits, Room};
 use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// A room on a thread of its own; it closes when this is dropped.
 struct Open {
     address: SocketAddr,
-    post: Post<Room>,
+    post: RemoteHandle<Room>,
     thread: Option<JoinHandle<()>>,
 }
 

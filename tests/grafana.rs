@@ -98,8 +98,8 @@ fn loops_of_one_name_are_not_added_up() {
     let each = [(LOOPS[0].0, "1"), (LOOPS[1].0, "0.25"), (LOOPS[2].0, "0.5")];
     let states = |active, idle| [("state=\"active\"", active), ("state=\"idle\"", idle)];
     stories.push_str(&shows("loopscope-overview", "Busiest loop", &[], &[("", "1")]));
-    stories.push_str(&shows("loopscope-overview", "Busy share of time", &[], &each));
-    stories.push_str(&shows("loopscope-overview", "Busy share of time", &of_one, &each[1..2]));
+    stories.push_str(&shows("loopscope-overview", "Utilization", &[], &each));
+    stories.push_str(&shows("loopscope-overview", "Utilization", &of_one, &each[1..2]));
     stories.push_str(&shows("loopscope-loop", "Busy and idle", &of_one, &states("0.25", "0.75")));
     stories.push_str(&shows("loopscope-loop", "Busy and idle", &of_agent, &states("0.5", "0.5")));
     promtool(["test", "rules"], &stories);

@@ -62,13 +62,13 @@ fn an_agent_that_refuses_the_server_does_not_shorten_its_list() {
     let listed = &json(INCIDENTS)[0];
     assert_eq!((&listed["loop"], &listed["culprit"]["name"]), (&"asked".into(), &"held".into()));
     let note = listed["notes"][0].as_str().unwrap();
-    assert!(note.contains("without what the agent knows") && note.contains("wants a token"), "{note}");
+    assert!(note.contains("without its agent") && note.contains("requires a token"), "{note}");
     let id = listed["id"].as_str().unwrap();
     assert_eq!(json(&format!("{INCIDENTS}/{id}"))["culprit"]["name"], "held", "what is listed can be had");
     assert_eq!(ask(&format!("{INCIDENTS}/{}-7", std::process::id())).status().as_u16(), 502);
     let said = || {
         let lines = kept.0.lock().unwrap();
-        lines.iter().filter(|line| line.contains("only what its page tells")).cloned().collect::<Vec<_>>()
+        lines.iter().filter(|line| line.contains("read from its page only")).cloned().collect::<Vec<_>>()
     };
     until("the line in the log", || !said().is_empty());
     drop(host);

@@ -3,7 +3,7 @@
 #[path = "../examples/http/service.rs"]
 mod service;
 
-use loopscope_loop::{Loop, Mode, Post};
+use loopscope_loop::{Loop, Mode, RemoteHandle};
 use service::Connections;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
@@ -17,7 +17,7 @@ const QUICK: &[u8] = b"GET / HTTP/1.1\r\n\r\n";
 /// A service on a thread of its own; it ends when this is dropped.
 struct Open {
     address: SocketAddr,
-    post: Post<Connections>,
+    post: RemoteHandle<Connections>,
     thread: Option<JoinHandle<()>>,
 }
 

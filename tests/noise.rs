@@ -10,10 +10,10 @@ use loopscope_agent::Listen;
 use loopscope_host::Host;
 use loopscope_probe::raw::directory::{self, open_page_file, page_files};
 use loopscope_probe::raw::registry;
-use loopscope_probe::{Clock, Kind, Life, Page, Phase, Queue, WorkKind, Writer, spans};
+use loopscope_probe::{Clock, Kind, Page, Phase, Queue, TaskTimes, WorkKind, Writer, spans};
 use loopscope_report::diagnose::{self, Examination, Look, Surroundings, ThreadLook};
 use loopscope_report::incident::Incident;
-use loopscope_report::live::{Observer, Seen};
+use loopscope_report::live::{LoopSample, Observer};
 use loopscope_report::profiles::{self, Follower, Format, Of, Profile, Timeline};
 use loopscope_tests::noise::{self, Noise, Random};
 use std::fs;
@@ -65,10 +65,10 @@ fn busy_loop(scratch: &Scratch, name: &str) -> (Writer, PathBuf) {
     for round in 0..40 {
         writer.unpark(1);
         writer.phase(Phase::TIMERS);
-        writer.begin(Kind::Timer, site, Life::UNKNOWN);
+        writer.begin(Kind::Timer, site, TaskTimes::UNKNOWN);
         writer.end();
         writer.drain_begin(Queue::Microtask, 1);
-        writer.begin(Kind::Microtask, job, Life::UNKNOWN);
+        writer.begin(Kind::Microtask, job, TaskTimes::UNKNOWN);
         writer.end();
         writer.drained();
         let submitted = pool.clock().now();
@@ -81,7 +81,7 @@ fn busy_loop(scratch: &Scratch, name: &str) -> (Writer, PathBuf) {
     let _spans = writer.install_spans();
     writer.unpark(1);
     writer.phase(Phase::TIMERS);
-    writer.begin(Kind::Timer, site, Life::UNKNOWN);
+    writer.begin(Kind::Timer, site, TaskTimes::UNKNOWN);
     spans::enter(spans::site("query", "db.rs", 3).unwrap(), "id=7").unwrap();
     let own = registry::pages().into_iter().find(|page| page.page().loop_name() == name).unwrap();
     (writer, own.path().unwrap().to_owned())
@@ -114,10 +114,10 @@ fn the_readers_of_the_probe_and_the_live_view_stand_noise() {
         let now = clock.now();
         let (snapshot, vitals) = (page.snapshot_at(clock, now), page.vitals_at(clock, now));
         assert!(snapshot.paths.iter().enumerate().all(|(at, path)| usize::from(path.parent) <= at));
-        let view = observer.observe([Seen::of(page, clock, now)], vitals.active_ns);
+        let view = observer.observe([LoopSample::of(page, clock, now)], vitals.active_ns);
         serde_json::to_vec(&view).unwrap();
-        let ended = Seen::of(page, clock, diagnose::last_moment(page, clock, now)).ended();
-        observer.observe([ended, Seen::of(page, clock, now)], vitals.idle_ns);
+        let ended = LoopSample::of(page, clock, diagnose::last_moment(page, clock, now)).ended();
+        observer.observe([ended, LoopSample::of(page, clock, now)], vitals.idle_ns);
     });
 }
 
@@ -206,7 +206,7 @@ fn the_page_of_the_host_shows_the_loops_beside_noise() {
     for round in 2..14 {
         let page = http::get(&address, "/metrics").expect("the page of metrics");
         assert!(page.contains("loop=\"honest\""), "{page}");
-        assert!(page.contains("\nloopscope_agent_panics_total 0\n"), "a look or an answer panicked");
+        assert!(page.contains("\nloopscope_agent_panics_total 0\n"), "a tick or request handler panicked");
         for path in ["/debug/loopscope/incidents", "/debug/loopscope/live", "/sd", "/"] {
             assert!(http::get(&address, path).is_some(), "{path}");
         }
@@ -238,7 +238,7 @@ fn noise_is_added_up_where_there_are_more_loops_than_labels() {
     for _ in 0..2 {
         let page = http::get(&address, "/metrics").expect("the page of metrics");
         assert!(page.contains("loop=\"first\"") && page.contains("loop=\"_other\""), "{page}");
-        assert!(page.contains("\nloopscope_agent_panics_total 0\n"), "a look or an answer panicked");
+        assert!(page.contains("\nloopscope_agent_panics_total 0\n"), "a tick or request handler panicked");
     }
 }
 

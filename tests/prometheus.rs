@@ -2,12 +2,12 @@
 //!
 //! Both come from Debian's packages; where they are not installed, the tests say so and are skipped. They listen on ports
 //! of their own on loopback, live for half a minute, and are ended by their process ids. Windows of rules are shortened
-//! ([`Pace::Hurried`]); expressions and thresholds are those that are committed.
+//! ([`Durations::Hurried`]); expressions and thresholds are those that are committed.
 
-#[path = "prometheus/company.rs"]
-mod company;
 #[path = "prometheus/http.rs"]
 mod http;
+#[path = "prometheus/processes.rs"]
+mod processes;
 #[path = "prometheus/servers.rs"]
 mod servers;
 #[path = "prometheus/trouble.rs"]
@@ -15,12 +15,12 @@ mod trouble;
 #[path = "prometheus/webhook.rs"]
 mod webhook;
 
-use company::{Address, Pages, Watched};
 use loopscope_agent::Listen;
+use loopscope_dashboards::durations::Durations;
 use loopscope_dashboards::grafana::boards;
-use loopscope_dashboards::pace::Pace;
 use loopscope_dashboards::recorded;
 use loopscope_host::Host;
+use processes::{Address, Pages, Watched};
 use servers::{Alertmanager, Demo, Prometheus, Scratch, Storage, Target, until};
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -56,7 +56,7 @@ fn questions() -> BTreeSet<(String, String)> {
     }
     // The demo has no runtime of several workers.
     all.retain(|(_, query)| !query.contains("loopscope_worker_"));
-    for group in recorded::groups(Pace::Production) {
+    for group in recorded::groups(Durations::Production) {
         all.extend(group.rules.into_iter().map(|rule| ("recorded".to_owned(), rule.name)));
     }
     all

@@ -476,5 +476,5 @@ fn whoever_took_a_dead_agents_port_is_shown_no_token() {
     let heard = heard.recv_timeout(DEADLINE).expect("the host asks at the address of the page");
     assert!(heard.starts_with("GET ") && !heard.to_lowercase().contains("authorization"), "{heard}");
     let file = agent_socket(&runtime_directory(), Owner::this_process());
-    assert!(told.contains("over https only") && told.contains(&file.display().to_string()), "{told}");
+    assert!(told.contains("only over TLS") && told.contains(&file.display().to_string()), "{told}");
 }

@@ -1,7 +1,7 @@
 //! The workers of the examples: loops on one port, each on the agent's page, which post to each other and end together.
 
-#[path = "../examples/workers/crew.rs"]
-mod crew;
+#[path = "../examples/workers/worker_group.rs"]
+mod worker_group;
 
 use loopscope_agent::{Agent, Listen};
 use std::collections::BTreeSet;
@@ -40,8 +40,8 @@ fn metrics(agent: SocketAddr) -> String {
 fn workers_share_a_port_and_a_pool_show_on_one_page_and_end_on_one_signal() {
     let anywhere = (Ipv4Addr::LOCALHOST, 0).into();
     let agent = Agent::builder().listen(Listen::Exactly(anywhere)).start().unwrap();
-    let crew = crew::start(WORKERS, anywhere).unwrap();
-    let mut clients: Vec<_> = (0..CLIENTS).map(|_| connect(crew.address)).collect();
+    let workers = worker_group::start(WORKERS, anywhere).unwrap();
+    let mut clients: Vec<_> = (0..CLIENTS).map(|_| connect(workers.address)).collect();
     let mut busy = BTreeSet::new();
     for client in &mut clients {
         let answer = ask(client, "primes 1000");
@@ -56,7 +56,7 @@ fn workers_share_a_port_and_a_pool_show_on_one_page_and_end_on_one_signal() {
     let numbers: Vec<usize> = numbers.split(", ").map(|number| number.parse().unwrap()).collect();
     assert_eq!((numbers.len(), numbers.iter().sum::<usize>()), (WORKERS, CLIENTS + 1));
     // What is asked for before the end of the asking is answered after it, in order.
-    let mut last = connect(crew.address);
+    let mut last = connect(workers.address);
     last.get_mut().write_all(b"primes 300000\nprimes 10\n").unwrap();
     last.get_mut().shutdown(Shutdown::Write).unwrap();
     let mut answers = String::new();
@@ -73,7 +73,7 @@ fn workers_share_a_port_and_a_pool_show_on_one_page_and_end_on_one_signal() {
     // As Ctrl-C does.
     let own = std::process::id().to_string();
     assert!(std::process::Command::new("kill").args(["-INT", &own]).status().unwrap().success());
-    crew.join().unwrap();
+    workers.join().unwrap();
     for client in &mut clients {
         assert_eq!(client.read(&mut [0]).unwrap(), 0, "closed in order, and not reset");
     }

@@ -13,10 +13,11 @@ use std::sync::Arc;
 pub trait AddressSource: Send + Sync {
     /// Returns, for each of the stacks, the frame that stands for each of its calls: `None` where the native name is as good.
     ///
-    /// Asked for stacks with at least one address that is in no module, or with words of the sampler: at most 256 at once, on a
-    /// thread of the agent's that waits for the answer, so it must not wait for a loop. Of an incident some ms after
-    /// the stack was taken, of a flamegraph at its end: code that was moved or thrown away meanwhile has to be remembered.
-    /// Where it panics, or answers with other numbers of stacks or calls, the native names stay.
+    /// Asked for stacks with at least one address that is in no module, or with words of the sampler: at most 256 at
+    /// once, on a thread of the agent's that waits for the answer, so it must not wait for a loop. Of an incident
+    /// some ms after the stack was taken, of a flamegraph at its end: code that was moved or thrown away meanwhile
+    /// has to be remembered. Where it panics, or answers with other numbers of stacks or calls, the native names
+    /// stay.
     fn names_of(&self, stacks: &[AddressStack<'_>]) -> Vec<Vec<Option<Frame>>>;
 }
 
@@ -77,11 +78,11 @@ impl AddressSources {
             let part: Vec<AddressStack<'_>> = batch.iter().map(|index| stacks[*index].clone()).collect();
             // The host's code: its faults are not the agent's.
             let answer = catch_unwind(AssertUnwindSafe(|| source.names_of(&part)))
-                .map_err(|_| format!("the source of names of runtime {runtime} panicked"))?;
+                .map_err(|_| format!("the address source of runtime {runtime} panicked"))?;
             let fits = answer.len() == part.len()
                 && answer.iter().zip(&part).all(|(frames, stack)| frames.len() == stack.calls.len());
             if !fits {
-                return Err(format!("the source of names of runtime {runtime} did not answer for each call"));
+                return Err(format!("the address source of runtime {runtime} returned too few answers"));
             }
             for (index, frames) in batch.iter().zip(answer) {
                 names[*index] =
@@ -114,7 +115,8 @@ pub(crate) mod tests {
     use super::*;
     use std::sync::Mutex;
 
-    /// Names what is in no module after its address and the sampler's words, and keeps how many stacks it was asked for at once.
+    /// Names what is in no module after its address and the sampler's words, and keeps how many stacks it was asked
+    /// for at once.
     #[derive(Default)]
     pub(crate) struct Jit {
         pub batches: Mutex<Vec<usize>>,

@@ -8,9 +8,9 @@ use crate::server::{OpenServer, Server, ServerSettings};
 use crate::settings::Settings;
 use crate::state::AgentState;
 use crate::thread::{AgentThread, Start};
-use crate::watch::action::Action;
 use crate::watch::capture_budget::PER_SECOND;
-use crate::watch::frames::{FrameSource, FrameSources};
+use crate::watch::frame_source::{FrameSource, FrameSources};
+use crate::watch::incident_action::Action;
 use crate::watch::log::Log;
 use loopscope_probe::raw::agent_address::AgentAddress;
 use loopscope_probe::raw::control::{CRITICAL_NS, WARNING_NS};
@@ -40,7 +40,7 @@ pub struct AgentBuilder {
 }
 
 impl AgentBuilder {
-    /// Sets how long a busy stretch is a stall, and how long a critical one: 100 ms and 1 s otherwise. From 2 ms up.
+    /// Sets how long a busy period is a stall, and how long a critical one: 100 ms and 1 s otherwise. From 2 ms up.
     pub fn thresholds(mut self, warning: Duration, critical: Duration) -> Self {
         self.settings.thresholds.all = thresholds(warning, critical);
         self
@@ -60,8 +60,9 @@ impl AgentBuilder {
         self
     }
 
-    /// Sets how many stacks of one loop are captured within a second, on average: 2 otherwise, of which those of two seconds may
-    /// come at once. The first of a culprit is captured in any case; an incident without one names the last that has one.
+    /// Sets how many stacks of one loop are captured within a second, on average: 2 otherwise, of which those of two
+    /// seconds may come at once. The first of a culprit is captured in any case; an incident without one names the
+    /// last that has one.
     pub fn captures_per_second(mut self, most: u32) -> Self {
         self.settings.captures_per_second = most;
         self
@@ -75,9 +76,9 @@ impl AgentBuilder {
         self
     }
 
-    /// Says whether the last incidents are kept beside the pages, in the private runtime directory, so that `loopscope incidents`
-    /// tells them after the program was killed or has started anew: they are otherwise. At most 64 of a process and 200 of a
-    /// user, 8 MiB, for a day. The environment's `LOOPSCOPE_KEEP_INCIDENTS=off` wins.
+    /// Says whether the last incidents are kept beside the pages, in the private runtime directory, so that
+    /// `loopscope incidents` tells them after the program was killed or has started anew: they are otherwise. At most
+    /// 64 of a process and 200 of a user, 8 MiB, for a day. The environment's `LOOPSCOPE_KEEP_INCIDENTS=off` wins.
     pub fn keep_incidents(mut self, are_kept: bool) -> Self {
         self.settings.keeps_incidents = are_kept;
         self
@@ -97,16 +98,17 @@ impl AgentBuilder {
         self
     }
 
-    /// Declares settings that the environment must not change: for those, what this builder was told (or its default) holds, and
-    /// a variable that is set all the same is told in the log. [`Setting::Switch`] and [`Setting::RuntimeDir`] are read before any
-    /// agent starts, and cannot be fixed.
+    /// Declares settings that the environment must not change: for those, what this builder was told (or its default)
+    /// holds, and a variable that is set all the same is told in the log. [`Setting::Switch`] and
+    /// [`Setting::RuntimeDir`] are read before any agent starts, and cannot be fixed.
     pub fn fixed(mut self, settings: &[Setting]) -> Self {
         self.fixed.extend_from_slice(settings);
         self
     }
 
-    /// Lets the loops of a runtime, by the name that their pages give it, supply frames that native stacks cannot tell: of the
-    /// moment of each stack, which a sampler (`loopscope_stacks::set_sampler`) can read at that very instant.
+    /// Lets the loops of a runtime, by the name that their pages give it, supply frames that native stacks cannot
+    /// tell: of the moment of each stack, which a sampler (`loopscope_stacks::set_sampler`) can read at that very
+    /// instant.
     pub fn frame_source(mut self, runtime: &str, source: Arc<dyn FrameSource>) -> Self {
         self.settings.frame_sources.insert(runtime.to_owned(), source);
         self
@@ -119,15 +121,15 @@ impl AgentBuilder {
         self
     }
 
-    /// Starts the agent's threads. Returns when it watches and answers. The variables of the environment ([`Setting`]) are applied
-    /// before; what is in force then is one line in the log.
+    /// Starts the agent's threads. Returns when it watches and answers. The variables of the environment
+    /// ([`Setting`]) are applied before; what is in force then is one line in the log.
     ///
     /// With `LOOPSCOPE=off` in the environment there is no thread and no listener, and the agent that is returned has no
     /// address: see [`loopscope_probe::raw::switch`].
     ///
     /// # Errors
-    /// The address cannot be had, the thresholds make no sense, a variable of the environment cannot be used, this process has an
-    /// agent already, or the system refuses a thread; the message says what to do.
+    /// The address cannot be had, the thresholds make no sense, a variable of the environment cannot be used, this
+    /// process has an agent already, or the system refuses a thread; the message says what to do.
     pub fn start(mut self) -> Result<Agent, AgentError> {
         if let Some(wrong) = self.settings.thresholds.pairs().find(|pair| !pair.are_sensible()) {
             let Thresholds { warning_ns, critical_ns } = wrong;
@@ -149,7 +151,7 @@ impl AgentBuilder {
         warnings.into_iter().for_each(|line| sender.warn(line));
         if let Some(value) = switch::unknown_value() {
             sender.warn(format!(
-                "LOOPSCOPE={value} means nothing, so loopscope is on; LOOPSCOPE=off turns it off"
+                "LOOPSCOPE={value} is not a valid value and is ignored; LOOPSCOPE=off turns loopscope off"
             ));
         }
         let (address, socket) = (server.address_on_page(), server.socket_on_page());
@@ -276,9 +278,9 @@ impl Drop for Claim {
 /// Returns the line that says what an agent that starts has been told, by code and by the environment.
 fn in_force(settings: &Settings, address: Option<&AgentAddress>, applied: &[&str]) -> String {
     let mut line = format!(
-        "loopscope watches the loops of this process (pid {}): {}; stalls from {}; stacks {}",
+        "loopscope is watching the loops of this process (pid {}): {}; stall threshold {}; stacks {}",
         std::process::id(),
-        address.map_or_else(|| "answers nowhere".to_owned(), |address| format!("answers at {address}")),
+        address.map_or_else(|| "not listening".to_owned(), |address| format!("listening on {address}")),
         settings.thresholds,
         if settings.captures == Captures::Off { "off" } else { "on" },
     );

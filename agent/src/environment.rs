@@ -1,8 +1,8 @@
 //! What the operator asks of the agent by environment variables, applied when it starts.
 //!
-//! The variables are those of the table in `loopscope_report::settings`. They win over what the program's code chose, and are
-//! ignored for what the code declared [fixed](crate::AgentBuilder::fixed). A value that means nothing is an error where going on
-//! would answer somewhere else, or to more people, than was asked for; else it is a warning.
+//! The variables are those of the table in `loopscope_report::settings`. They win over what the program's code chose,
+//! and are ignored for what the code declared [fixed](crate::AgentBuilder::fixed). A value that means nothing is an
+//! error where going on would answer somewhere else, or to more people, than was asked for; else it is a warning.
 
 use crate::AgentError;
 use crate::capture::Captures;
@@ -42,7 +42,7 @@ impl Environment {
         let variable = setting.variable();
         let value = (self.read)(variable).filter(|value| !value.is_empty())?;
         if self.fixed.contains(&setting) {
-            self.warnings.push(format!("{variable} is ignored: this program does not let it be changed"));
+            self.warnings.push(format!("{variable} is ignored: the program has fixed this setting"));
             return None;
         }
         self.applied.push(variable);
@@ -58,7 +58,7 @@ impl Environment {
     fn refuse(&mut self, setting: Setting, value: &str, why: &str) {
         let variable = setting.variable();
         self.applied.retain(|name| *name != variable);
-        self.warnings.push(format!("{variable}={value} is not used: {why}"));
+        self.warnings.push(format!("{variable}={value} is ignored: {why}"));
     }
 
     /// Applies what is asked of the thread that watches.
@@ -83,7 +83,7 @@ impl Environment {
     fn is_on(&mut self, setting: Setting) -> bool {
         let Some(value) = self.value(setting) else { return true };
         if let Position::Unknown(value) = switch::read(&value) {
-            self.refuse(setting, &value, "only off, 0 and false turn it off");
+            self.refuse(setting, &value, "expected off, 0 or false");
             return true;
         }
         switch::read(&value) == Position::On
@@ -125,7 +125,7 @@ fn pair(text: &str) -> Result<Thresholds, String> {
     let pair = Thresholds { warning_ns: warning, critical_ns: critical };
     match pair.are_sensible() {
         true => Ok(pair),
-        false => Err("the warning must be at least 2 ms and not above the critical one".to_owned()),
+        false => Err("warning must be at least 2 ms and not above critical".to_owned()),
     }
 }
 

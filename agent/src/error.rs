@@ -14,14 +14,15 @@ pub enum AgentError {
     Server(ServerError),
     /// This process has an agent already, and one watches all loops of a process: stop it first, or use it.
     AlreadyRunning,
-    /// The thresholds make no sense: the warning must be at least 2 ms and not above the critical one.
+    /// The thresholds make no sense: warning must be at least 2 ms and not above critical.
     Thresholds {
         /// The warning threshold asked for, in nanoseconds.
         warning_ns: u64,
         /// The critical threshold asked for, in nanoseconds.
         critical_ns: u64,
     },
-    /// A variable of the environment has a value that means nothing, and the agent would answer elsewhere, or to others, without it.
+    /// A variable of the environment has a value that means nothing, and the agent would answer elsewhere, or to
+    /// others, without it.
     Setting {
         /// The variable's name.
         variable: &'static str,
@@ -38,20 +39,20 @@ impl fmt::Display for AgentError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             AgentError::Server(error) => error.fmt(f),
-            AgentError::AlreadyRunning => {
-                f.write_str("this process already has an agent, which watches all its loops; stop it first")
-            }
+            AgentError::AlreadyRunning => f.write_str(
+                "this process already has an agent, which watches all its loops; stop that one first",
+            ),
             AgentError::Thresholds { warning_ns, critical_ns } => write!(
                 f,
-                "stall thresholds of {} (warning) and {} (critical): the warning must be at least {} and not above the critical one",
+                "stall thresholds of {} (warning) and {} (critical): warning must be at least {} and not above critical",
                 show_exactly(*warning_ns),
                 show_exactly(*critical_ns),
                 show_exactly(THRESHOLD_NS_MIN)
             ),
             AgentError::Setting { variable, value, expected } => {
-                write!(f, "{variable}={value} cannot be used; it may be: {expected}")
+                write!(f, "{variable}={value} is not valid; expected: {expected}")
             }
-            AgentError::System(what, error) => write!(f, "cannot make {what} for the agent: {error}"),
+            AgentError::System(what, error) => write!(f, "cannot create {what} for the agent: {error}"),
         }
     }
 }

@@ -4,8 +4,8 @@
 //!   loopscope-http: ask(closure) --> queue, bell --> loopscope-agent: runs it on its state --> values --> encodes, draws, sends
 //! ```
 //!
-//! A request copies values and no more: nothing is encoded, compressed, drawn or sent on the agent's thread, and it never waits
-//! for a lock that another thread holds while it does so.
+//! A request copies values and no more: nothing is encoded, compressed, drawn or sent on the agent's thread, and it
+//! never waits for a lock that another thread holds while it does so.
 
 use crate::eventfd::RequestBell;
 use std::fmt;
@@ -27,7 +27,10 @@ pub(crate) struct NoAnswer;
 
 impl fmt::Display for NoAnswer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the agent's thread did not answer within 2 s: it has no processor, or it panicked (see loopscope_agent_panics_total and the program's log)")
+        f.write_str(
+            "the agent's thread did not answer within 2 s: it is not scheduled, or it panicked (see \
+                     loopscope_agent_panics_total and the program's log)",
+        )
     }
 }
 

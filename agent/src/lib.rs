@@ -13,8 +13,8 @@
 //! # Ok::<(), loopscope_agent::AgentError>(())
 //! ```
 //!
-//! The environment of the program changes what its code chose (`LOOPSCOPE_LISTEN`, `LOOPSCOPE_THRESHOLDS`, ...): see [`Setting`]
-//! and [`AgentBuilder::fixed`].
+//! The environment of the program changes what its code chose (`LOOPSCOPE_LISTEN`, `LOOPSCOPE_THRESHOLDS`, ...): see
+//! [`Setting`] and [`AgentBuilder::fixed`].
 //!
 //! It knows no kind of loop: whatever writes a page through `loopscope-probe` is watched. It shares no lock with a
 //! loop and so answers also while one is blocked, which is when the answers matter. While all loops are idle it
@@ -57,7 +57,7 @@ mod server;
 
 mod builder;
 #[cfg(feature = "http")]
-mod served;
+mod http_api;
 #[cfg(feature = "recorder")]
 mod served_recorder;
 
@@ -72,5 +72,5 @@ pub use server_error::ServerError;
 
 #[cfg(feature = "http")]
 pub use loopscope_http::Listen;
-pub use watch::action::Action;
-pub use watch::frames::{FrameSource, Moment};
+pub use watch::frame_source::{FrameSource, Moment};
+pub use watch::incident_action::Action;

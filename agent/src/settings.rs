@@ -2,8 +2,8 @@
 
 use crate::address_source::AddressSources;
 use crate::capture::Captures;
-use crate::watch::action::Action;
-use crate::watch::frames::FrameSources;
+use crate::watch::frame_source::FrameSources;
+use crate::watch::incident_action::Action;
 use loopscope_report::metrics::ClassicBuckets;
 use loopscope_report::metrics::compat_set::CompatSet;
 use loopscope_report::model::thresholds::ThresholdTable;

@@ -211,7 +211,7 @@ impl AgentLoop {
     /// Counts a panic of this thread, and logs the first.
     pub(crate) fn count_panic(&mut self) {
         if self.state.accounts.count_panic() == 1 {
-            let message = "the agent panicked and goes on; further panics are only counted (loopscope_agent_panics_total)";
+            let message = "the agent recovered from a panic; further panics are only counted (loopscope_agent_panics_total)";
             self.log.warn(message.to_owned());
         }
     }

@@ -3,19 +3,19 @@
 
 use crate::capture::{Captures, captures};
 use crate::settings::Settings;
-use crate::watch::action::Actor;
-use crate::watch::disk::{Disk, DiskBounds};
+use crate::watch::incident_action::Actor;
 use crate::watch::incident_queue::IncidentQueue;
+use crate::watch::incident_writer::{DiskBounds, IncidentWriter};
 use crate::watch::kept_incidents::KeptIncidents;
-use crate::watch::namer::{Named, Namer};
+use crate::watch::stack_symbolizer::{Named, StackSymbolizer};
 use loopscope_report::metrics::view::Outcomes;
 use loopscope_stacks::Readiness;
 
 /// The threads that there are.
 #[derive(Debug, Default)]
 pub(crate) struct Workers {
-    namer: Option<Namer>,
-    disk: Option<Disk>,
+    namer: Option<StackSymbolizer>,
+    disk: Option<IncidentWriter>,
     kept: Option<KeptIncidents>,
     actor: Option<Actor>,
     /// What to tell the program's log.
@@ -30,8 +30,8 @@ impl Workers {
             workers.start_namer(settings);
         }
         if let Some(path) = &settings.incidents_dir {
-            workers.disk =
-                workers.started("incidents on disk", Disk::start(path.clone(), DiskBounds::default()));
+            workers.disk = workers
+                .started("incidents on disk", IncidentWriter::start(path.clone(), DiskBounds::default()));
         }
         workers.kept = settings.keeps_incidents.then(KeptIncidents::new);
         if !settings.actions.is_empty() {
@@ -44,7 +44,8 @@ impl Workers {
         match loopscope_stacks::prepare() {
             ready @ (Readiness::Ready { .. } | Readiness::Untested(_)) => {
                 self.notes.extend(shortcoming(&ready));
-                let namer = Namer::start(settings.frame_sources.clone(), settings.address_sources.clone());
+                let namer =
+                    StackSymbolizer::start(settings.frame_sources.clone(), settings.address_sources.clone());
                 self.namer = self.started("stacks", namer);
             }
             unavailable => self.notes.extend(shortcoming(&unavailable)),
@@ -53,7 +54,7 @@ impl Workers {
     }
 
     fn started<T>(&mut self, what: &str, outcome: std::io::Result<T>) -> Option<T> {
-        outcome.map_err(|error| self.notes.push(format!("no thread for {what}: {error}"))).ok()
+        outcome.map_err(|error| self.notes.push(format!("cannot start the thread for {what}: {error}"))).ok()
     }
 
     /// Takes what lies in the queue for these threads.
@@ -61,7 +62,7 @@ impl Workers {
         for work in queue.work.drain(..) {
             let (number, age_ns) = (work.number, work.age_ns);
             if !self.namer.as_ref().is_some_and(|namer| namer.name(work)) {
-                let note = Some("a stack was not named: too many wait".to_owned());
+                let note = Some("a stack was not symbolized: too many are queued".to_owned());
                 queue.unnamed.push(Named { number, age_ns, note, is_final: true, ..Named::default() });
             }
         }
@@ -82,13 +83,13 @@ impl Workers {
 
     /// Returns the stacks that have been named since.
     pub(crate) fn named(&self) -> Vec<Named> {
-        self.namer.as_ref().map(Namer::named).unwrap_or_default()
+        self.namer.as_ref().map(StackSymbolizer::named).unwrap_or_default()
     }
 
     /// Takes what there is to tell.
     pub(crate) fn notes(&mut self) -> Vec<String> {
         let mut notes = std::mem::take(&mut self.notes);
-        notes.extend(self.disk.as_ref().map(Disk::notes).unwrap_or_default());
+        notes.extend(self.disk.as_ref().map(IncidentWriter::notes).unwrap_or_default());
         notes.extend(self.kept.as_mut().map(KeptIncidents::notes).unwrap_or_default());
         notes.extend(self.actor.as_ref().map(Actor::notes).unwrap_or_default());
         notes
@@ -96,7 +97,7 @@ impl Workers {
 
     /// Returns what writing incidents came to.
     pub(crate) fn writes(&self) -> Outcomes {
-        self.disk.as_ref().map(Disk::outcomes).unwrap_or_default()
+        self.disk.as_ref().map(IncidentWriter::outcomes).unwrap_or_default()
     }
 
     /// Returns what acting on them came to.

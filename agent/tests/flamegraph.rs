@@ -87,7 +87,7 @@ fn a_third_capture_at_once_is_refused() {
     assert_eq!([0, 1, 2].map(|number: usize| answers[number].status), [200, 200, 503]);
     let refused = &answers[2];
     assert!(refused.head.contains("retry-after: 1"), "{}", refused.head);
-    for part in ["2 captures are under way: callbacks for ", "uid ", "begun ", "over in ", "Try again in 1 s"]
+    for part in ["2 captures in progress: callbacks for ", "uid ", "started ", "done in ", "Try again in 1 s"]
     {
         assert!(refused.body.contains(part), "{}", refused.body);
     }
@@ -181,7 +181,7 @@ fn a_waiting_callback_is_sampled_with_what_it_waits_in() {
     hand.park();
     let idle = ask("stalls");
     assert_eq!(idle.status, 404);
-    assert!(idle.body.contains("no loop was stalled"), "{}", idle.body);
+    assert!(idle.body.contains("no loop stalled"), "{}", idle.body);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Incidents in memory, as the program itself reads them: also without the feature `http`.
 
 use loopscope_agent::Agent;
-use loopscope_probe::{Kind, Life, Writer};
+use loopscope_probe::{Kind, TaskTimes, Writer};
 use std::panic::Location;
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ fn a_program_reads_the_incidents_of_its_own_loops() {
     let mut writer = Writer::builder("main").build();
     let site = writer.named_site(Location::caller(), Kind::Timer, "flush");
     writer.resume();
-    writer.begin(Kind::Timer, site, Life::UNKNOWN);
+    writer.begin(Kind::Timer, site, TaskTimes::UNKNOWN);
     let deadline = Instant::now() + Duration::from_secs(60);
     let under_way = loop {
         if let Some(incident) = agent.incidents().first() {

@@ -7,7 +7,7 @@ mod support;
 
 use loopscope_agent::{AddressSource, AddressStack, Frame, FrameOwner, FrameSource, Moment};
 use loopscope_probe::description::{Description, FramePart, Owner};
-use loopscope_probe::{Kind, Life, Writer};
+use loopscope_probe::{Kind, TaskTimes, Writer};
 use loopscope_stacks::{SamplerRegisters, set_sampler};
 use std::ops::Range;
 use std::panic::Location;
@@ -115,7 +115,7 @@ fn both_stacks_are_of_one_instant_and_a_runtime_s_code_has_names() {
         let mut writer = Writer::builder("mixed").runtime("script").describe(&rules).build();
         let site = writer.named_site(Location::caller(), Kind::Timer, "flush");
         writer.resume();
-        writer.begin(Kind::Timer, site, Life::UNKNOWN);
+        writer.begin(Kind::Timer, site, TaskTimes::UNKNOWN);
         begin.send(()).unwrap();
         (jit.function)(compute);
         writer.end();

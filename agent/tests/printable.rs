@@ -5,7 +5,7 @@
 mod support;
 
 use loopscope_probe::raw::printable::is_hidden;
-use loopscope_probe::{Kind, Life, Phase, Writer, spans};
+use loopscope_probe::{Kind, Phase, TaskTimes, Writer, spans};
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
 use std::panic::Location;
@@ -71,7 +71,7 @@ fn waiting_loop(mut pipe: File) -> (std::thread::JoinHandle<()>, Sender<()>) {
         let site = writer.named_site(Location::caller(), Kind::Timer, NAME);
         let _spans = writer.install_spans();
         writer.phase(Phase::TIMERS);
-        writer.begin(Kind::Timer, site, Life::UNKNOWN);
+        writer.begin(Kind::Timer, site, TaskTimes::UNKNOWN);
         let span = spans::enter(spans::site(NAME, "db.rs", 3).unwrap(), FIELD).unwrap();
         say.send(()).unwrap();
         pipe.read_exact(&mut [0]).unwrap();

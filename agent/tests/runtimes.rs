@@ -5,7 +5,7 @@ mod support;
 use loopscope_agent::Agent;
 use loopscope_probe::observer::{Observer, Sighting};
 use loopscope_probe::raw::registry;
-use loopscope_probe::{Kind, Life, Ticks, Writer};
+use loopscope_probe::{Kind, TaskTimes, Ticks, Writer};
 use std::panic::Location;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -32,7 +32,7 @@ fn worker(runtime: &str, number: u32, observer: Option<Arc<Leaving>>) -> Writer 
     let mut writer = builder.build();
     let site = writer.named_site(Location::caller(), Kind::Task, "route");
     writer.resume();
-    writer.begin(Kind::Task, site, Life::UNKNOWN);
+    writer.begin(Kind::Task, site, TaskTimes::UNKNOWN);
     writer.end();
     writer.park();
     writer

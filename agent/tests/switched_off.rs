@@ -2,7 +2,7 @@
 //! that this is a process of its own.
 
 use loopscope_agent::{Agent, AgentError};
-use loopscope_probe::{Kind, Life, SiteId, Writer};
+use loopscope_probe::{Kind, SiteId, TaskTimes, Writer};
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -36,7 +36,7 @@ fn start_nothing(directory: &Path) {
     assert!(matches!(builder().start(), Err(AgentError::AlreadyRunning)));
     let mut writer = Writer::builder("off").build();
     writer.resume();
-    writer.begin(Kind::Timer, SiteId::NONE, Life::UNKNOWN);
+    writer.begin(Kind::Timer, SiteId::NONE, TaskTimes::UNKNOWN);
     writer.end();
     writer.suspend();
     assert_eq!(handlers_and_threads(), before);

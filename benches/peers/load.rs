@@ -3,7 +3,7 @@
 //! Each connection has one request under way during its server's slice, and none otherwise: a slice ends when the last
 //! answer of its server has come.
 
-use loopscope_loop::{Cx, Key, Loop, Mode, Post, StreamEvent};
+use loopscope_loop::{Cx, Key, Loop, Mode, RemoteHandle, StreamEvent};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -37,7 +37,7 @@ impl Servers {
 
 /// A client with its connections made.
 pub struct Load {
-    post: Post<Servers>,
+    post: RemoteHandle<Servers>,
     thread: Option<JoinHandle<()>>,
     from_client: Receiver<u64>,
 }

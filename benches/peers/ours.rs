@@ -1,7 +1,7 @@
 //! The loop itself, doing what its peers do.
 
 use crate::rounds::{Random, answer};
-use loopscope_loop::{Cx, Key, Loop, Mode, Wake};
+use loopscope_loop::{AsyncHandle, Cx, Key, Loop, Mode};
 use std::cell::{OnceCell, RefCell};
 use std::future::poll_fn;
 use std::rc::Rc;
@@ -225,7 +225,7 @@ fn futures(has_probe: bool) {
 /// Two loops on two threads that wake each other in turn.
 fn wake(has_probe: bool) {
     let mut here = event_loop(has_probe);
-    let there = Rc::new(OnceCell::<Wake>::new());
+    let there = Rc::new(OnceCell::<AsyncHandle>::new());
     let to_there = there.clone();
     let on_wake = move |cx: &mut Cx<'_, Count>| match is_last(cx) {
         true => cx.stop(),

@@ -1,6 +1,6 @@
 //! A TCP echo server and the client that keeps its connections busy: 64 bytes, one request under way on each.
 
-use loopscope_loop::{Cx, Key, Loop, Mode, Post, StreamEvent};
+use loopscope_loop::{Cx, Key, Loop, Mode, RemoteHandle, StreamEvent};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -50,7 +50,7 @@ fn accept(cx: &mut Cx<'_, Server>, stream: Key) {
 /// A client of several servers: one loop without a probe, on a thread of its own.
 #[derive(Debug)]
 pub struct Client {
-    post: Post<Connections>,
+    post: RemoteHandle<Connections>,
     thread: Option<JoinHandle<()>>,
     /// The server that is kept busy.
     active: Arc<AtomicUsize>,

@@ -4,7 +4,7 @@
 //! writes. A metric is named by its constant in the agent's catalogue, and a label is checked against it, so a metric
 //! that is renamed or loses a label is found when this crate is built or its files are made.
 
-pub mod pace;
+pub mod durations;
 pub mod promql;
 
 pub mod recorded;

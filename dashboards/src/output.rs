@@ -1,6 +1,6 @@
 //! The files that are generated, and what is told about those on disk.
 
-use crate::pace::Pace;
+use crate::durations::Durations;
 use crate::{alerts, cases, grafana, recorded, yaml};
 use std::io;
 use std::path::Path;
@@ -19,7 +19,7 @@ pub struct Output {
 
 /// Returns all files. `runbooks` is the address or path that links to runbooks begin with.
 pub fn files(runbooks: &str) -> Vec<Output> {
-    let pace = Pace::Production;
+    let pace = Durations::Production;
     let file = |path: &str, text: String| Output { path: path.to_owned(), text };
     let mut files = vec![
         file("rules.yml", yaml::recording(&recorded::groups(pace))),

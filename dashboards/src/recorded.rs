@@ -3,7 +3,7 @@
 //! Names follow Prometheus' custom, `level:metric:operations`. No rule aggregates over targets, and none drops a label
 //! that the user gave to a target, so alerts can be routed by namespace or team.
 
-use crate::pace::{Pace, Span};
+use crate::durations::{Durations, Span};
 use crate::promql::{Group, Series, quantile, rate, ratio, share_above};
 use loopscope_report::metrics::catalog as c;
 
@@ -79,7 +79,7 @@ pub fn observed(window: Span) -> String {
 }
 
 /// Returns all recording rules.
-pub fn groups(pace: Pace) -> Vec<RecordingGroup> {
+pub fn groups(pace: Durations) -> Vec<RecordingGroup> {
     let is_long = |window: &Span| *window == Span::days(1) || *window == Span::days(3);
     let burn = |is_wanted: &dyn Fn(&Span) -> bool| {
         let late = BURN_WINDOWS.into_iter().filter(is_wanted).map(|window| slow_share(pace, window));
@@ -107,7 +107,7 @@ pub fn groups(pace: Pace) -> Vec<RecordingGroup> {
     ]
 }
 
-fn figures(pace: Pace) -> Vec<Recording> {
+fn figures(pace: Durations) -> Vec<Recording> {
     let window = pace.window(Span::minutes(5));
     let all = Group::Without(&[]);
     let lag = Series::of(&c::LAG_SECONDS);
@@ -136,13 +136,13 @@ fn restarts(window: &str) -> String {
     format!("changes({start}[{window}])\nand ignoring (version, target)\nlast_over_time({build}[{window}])")
 }
 
-fn observed_share(pace: Pace, window: Span) -> Recording {
+fn observed_share(pace: Durations, window: Span) -> Recording {
     let time = Series::of(&c::LOOP_TIME);
     let expr = rate(&time, Group::Without(&["state"]), &pace.window(window));
     Recording { name: observed(window), expr }
 }
 
-fn slow_share(pace: Pace, window: Span) -> Recording {
+fn slow_share(pace: Durations, window: Span) -> Recording {
     let lag = Series::of(&c::LAG_SECONDS);
     let expr = share_above(LAG_BOUND, &lag, Group::Without(&[]), &pace.window(window));
     Recording { name: lag_slow(window), expr }

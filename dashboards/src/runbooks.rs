@@ -3,7 +3,7 @@
 #[cfg(test)]
 mod tests {
     use crate::alerts::groups;
-    use crate::pace::Pace;
+    use crate::durations::Durations;
     use std::collections::BTreeSet;
     use std::path::Path;
 
@@ -12,7 +12,7 @@ mod tests {
     #[test]
     fn every_alert_has_a_runbook_and_every_runbook_an_alert() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("runbooks");
-        let alerts = groups(Pace::Production).into_iter().flat_map(|group| group.alerts);
+        let alerts = groups(Durations::Production).into_iter().flat_map(|group| group.alerts);
         let wanted: BTreeSet<String> = alerts.map(|alert| format!("{}.md", alert.name)).collect();
         let listed = std::fs::read_dir(folder).unwrap();
         let found: BTreeSet<String> =
@@ -22,7 +22,7 @@ mod tests {
 
     #[test]
     fn every_runbook_says_how_bad_what_how_and_what_then() {
-        for alert in groups(Pace::Production).into_iter().flat_map(|group| group.alerts) {
+        for alert in groups(Durations::Production).into_iter().flat_map(|group| group.alerts) {
             let path =
                 Path::new(env!("CARGO_MANIFEST_DIR")).join("runbooks").join(format!("{}.md", alert.name));
             let text = std::fs::read_to_string(&path).unwrap();

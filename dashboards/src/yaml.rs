@@ -4,7 +4,7 @@
 //! one in YAML's.
 
 use crate::alerts::{Alert, AlertGroup, template};
-use crate::pace::Pace;
+use crate::durations::Durations;
 use crate::recorded::RecordingGroup;
 
 const HEADER: &str =
@@ -26,13 +26,13 @@ pub fn recording(groups: &[RecordingGroup]) -> String {
 }
 
 /// Returns the file of alerts; `runbooks` is the address, or the path, that runbooks are at.
-pub fn alerts(groups: &[AlertGroup], pace: Pace, runbooks: &str) -> String {
+pub fn alerts(groups: &[AlertGroup], pace: Durations, runbooks: &str) -> String {
     let mut out = String::from(HEADER);
     out.push_str("# Load rules.yml too: most alerts read what it records.\ngroups:\n");
     for group in groups {
         let interval = match pace {
-            Pace::Production => String::new(),
-            Pace::Hurried => "    interval: 1s\n".to_owned(),
+            Durations::Production => String::new(),
+            Durations::Hurried => "    interval: 1s\n".to_owned(),
         };
         out.push_str(&format!("  - name: {}\n{interval}    rules:\n", group.name));
         for (index, alert) in group.alerts.iter().enumerate() {
@@ -45,7 +45,7 @@ pub fn alerts(groups: &[AlertGroup], pace: Pace, runbooks: &str) -> String {
     out
 }
 
-fn push_alert(out: &mut String, alert: &Alert, pace: Pace, runbooks: &str) {
+fn push_alert(out: &mut String, alert: &Alert, pace: Durations, runbooks: &str) {
     push_comment(out, alert.why);
     out.push_str(&format!("      - alert: {}\n", alert.name));
     push_expression(out, &alert.expr);

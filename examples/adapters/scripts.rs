@@ -1,10 +1,10 @@
 //! An adapter for an event loop that runs scripts, as Node.js is one.
 //!
-//! The runtime tells some things as a whole and after they happened: a batch of timers or of immediates by its number, a queue
-//! that was drained by its jobs, the events of a poll while they are dispatched. It has numbers of its own (a heap, collections
-//! of garbage), a pool that tells everything, and places that are no Rust source.
+//! The runtime tells some things as a whole and after they happened: a batch of timers or of immediates by its
+//! number, a queue that was drained by its jobs, the events of a poll while they are dispatched. It has numbers of
+//! its own (a heap, collections of garbage), a pool that tells everything, and places that are no Rust source.
 
-use super::stage::Stage;
+use super::virtual_agent::Stage;
 use loopscope_probe::GaugeWriter;
 use loopscope_probe::JobRecord;
 use loopscope_probe::Site;
@@ -12,7 +12,7 @@ use loopscope_probe::description::{Culprit, Description, Fact, FramePart, Owner,
 use loopscope_probe::gauges::{GaugeHistogramId, GaugeId, GaugeType, GaugeUnit};
 use loopscope_probe::spans;
 use loopscope_probe::{HandleType, Queue};
-use loopscope_probe::{Kind, Life, Phase, PoolWriter, SiteId, Ticks, WorkKind, Writer, expect_block};
+use loopscope_probe::{Kind, Phase, PoolWriter, SiteId, TaskTimes, Ticks, WorkKind, Writer, expect_block};
 
 /// What this runtime calls things, and what it can fill.
 pub fn description() -> Description {
@@ -112,7 +112,7 @@ impl Loop {
     }
 
     fn callback(&mut self, stage: &mut Stage<'_>, kind: Kind, site: SiteId, ms: u64) {
-        self.writer.begin(kind, site, Life::UNKNOWN);
+        self.writer.begin(kind, site, TaskTimes::UNKNOWN);
         stage.pass(ms);
         self.writer.end();
     }
@@ -283,7 +283,7 @@ fn drains(stage: &mut Stage<'_>, own: &mut Loop) {
 fn blocks(stage: &mut Stage<'_>, own: &mut Loop) {
     let _installed = own.writer.install_spans();
     own.writer.phase(Phase::POLL);
-    own.writer.begin(Kind::IoRead, own.read, Life::UNKNOWN);
+    own.writer.begin(Kind::IoRead, own.read, TaskTimes::UNKNOWN);
     let query = spans::site("JSON.parse", "app/orders.js", 7).expect("a loop runs on this thread");
     let entered = spans::enter(query, "bytes=1048576").expect("a callback runs");
     stage.pass(260);
@@ -293,7 +293,7 @@ fn blocks(stage: &mut Stage<'_>, own: &mut Loop) {
     own.writer.end();
     own.writer.drained();
     own.poll(stage, 3);
-    own.writer.begin(Kind::Other, own.script, Life::UNKNOWN);
+    own.writer.begin(Kind::Other, own.script, TaskTimes::UNKNOWN);
     let expected = expect_block("migration");
     stage.pass(400);
     stage.show("a block that was announced");

@@ -1,14 +1,15 @@
 //! An adapter for a runtime of several workers that poll tasks, as Tokio is one.
 //!
-//! What such a runtime knows: when a worker parks, when it polls a task, where that was spawned. What it does not: events of a
-//! park, queues and their depth, handles, and of its pool of blocking threads the age of the oldest job. Worker 1 parks without
-//! telling its page now and then; worker 2 tells nothing, and an observer sees it; worker 3 becomes another thread's.
+//! What such a runtime knows: when a worker parks, when it polls a task, where that was spawned. What it does not:
+//! events of a park, queues and their depth, handles, and of its pool of blocking threads the age of the oldest job.
+//! Worker 1 parks without telling its page now and then; worker 2 tells nothing, and an observer sees it; worker 3
+//! becomes another thread's.
 
-use super::stage::{Stage, Told};
+use super::virtual_agent::{Stage, Told};
 use loopscope_probe::Site;
 use loopscope_probe::description::{Culprit, Description, Fact, FramePart, Owner, Term, Trouble};
 use loopscope_probe::observer::{Observed, Sighting};
-use loopscope_probe::{Kind, Life, ObservedPool, Phase, PoolWriter, SiteId, Ticks, Writer};
+use loopscope_probe::{Kind, ObservedPool, Phase, PoolWriter, SiteId, TaskTimes, Ticks, Writer};
 use std::sync::Arc;
 
 /// What this runtime calls things, and what it can fill.
@@ -74,7 +75,7 @@ impl Worker {
         let ready = self.writer.last();
         stage.pass(1);
         self.writer.phase(tasks());
-        self.writer.begin_at(stage.now(), Kind::Task, task, Life::ready_at(ready));
+        self.writer.begin_at(stage.now(), Kind::Task, task, TaskTimes::ready_at(ready));
         stage.pass(ms);
         self.writer.end();
         self.writer.drained();
@@ -182,7 +183,7 @@ impl Runtime {
     fn compute(&mut self, stage: &mut Stage<'_>, ms: u64, title: &str) {
         let Worker { writer, export, .. } = &mut self.first;
         writer.phase(tasks());
-        writer.begin(Kind::Task, *export, Life::UNKNOWN);
+        writer.begin(Kind::Task, *export, TaskTimes::UNKNOWN);
         stage.pass(ms);
         stage.show(title);
     }

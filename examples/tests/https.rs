@@ -7,7 +7,7 @@ mod service;
 
 use futures_rustls::rustls::pki_types::CertificateDer;
 use futures_rustls::rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
-use loopscope_loop::{Loop, Mode, Post};
+use loopscope_loop::{Loop, Mode, RemoteHandle};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::{Arc, mpsc};
@@ -18,7 +18,7 @@ use std::time::Duration;
 struct Open {
     address: SocketAddr,
     certificate: CertificateDer<'static>,
-    post: Post,
+    post: RemoteHandle,
     thread: Option<JoinHandle<()>>,
 }
 

@@ -1,7 +1,7 @@
 //! What must hold of one process, whichever command is asked, by whichever name.
 
 use super::command::program;
-use super::world::{Cell, Mode, Transport, World};
+use super::fixture::{Cell, Mode, Transport, World};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 

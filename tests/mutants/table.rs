@@ -199,9 +199,9 @@ pub const MUTANTS: &[Mutant] = &[
             ""),
     ]),
     ("a post made in a post joins the batch", &[
-        ("operations/post.rs",
-            "            self.enter(Kind::Async, site, Life::ready_at(stamp), run);\n            self.drain();\n",
-            "            self.enter(Kind::Async, site, Life::ready_at(stamp), run);\n            self.drain();\n            let core = &mut *self.core;\n            core.mailbox.take(&mut core.posted);\n            left = core.posted.len();\n"),
+        ("operations/remote_handle.rs",
+            "            self.enter(Kind::Async, site, TaskTimes::ready_at(stamp), run);\n            self.drain();\n",
+            "            self.enter(Kind::Async, site, TaskTimes::ready_at(stamp), run);\n            self.drain();\n            let core = &mut *self.core;\n            core.mailbox.take(&mut core.posted);\n            left = core.posted.len();\n"),
     ]),
     ("posts before pool completions", &[
         ("phases/poll.rs",
@@ -212,7 +212,7 @@ pub const MUTANTS: &[Mutant] = &[
         ("phases/poll.rs",
             "        self.run_finished();\n        self.run_wakes();",
             "        self.core.mailbox.take(&mut self.core.posted);\n        self.run_finished();\n        self.run_wakes();"),
-        ("operations/post.rs",
+        ("operations/remote_handle.rs",
             "        if self.core.bell.has_posted() {\n            let core",
             "        if self.core.phase != loopscope_probe::Phase::POLL {\n            let core"),
     ]),
@@ -253,13 +253,13 @@ pub const MUTANTS: &[Mutant] = &[
     ]),
     ("no drain after before-exit callbacks", &[
         ("phases/run.rs",
-            "            self.enter(Kind::Other, site, Life::UNKNOWN, run);\n        }\n        self.drain();",
-            "            self.enter(Kind::Other, site, Life::UNKNOWN, run);\n        }"),
+            "            self.enter(Kind::Other, site, TaskTimes::UNKNOWN, run);\n        }\n        self.drain();",
+            "            self.enter(Kind::Other, site, TaskTimes::UNKNOWN, run);\n        }"),
     ]),
     ("microtasks only after all posts", &[
-        ("operations/post.rs",
-            "            self.enter(Kind::Async, site, Life::ready_at(stamp), run);\n            self.drain();\n        }\n",
-            "            self.enter(Kind::Async, site, Life::ready_at(stamp), run);\n        }\n        self.drain();\n"),
+        ("operations/remote_handle.rs",
+            "            self.enter(Kind::Async, site, TaskTimes::ready_at(stamp), run);\n            self.drain();\n        }\n",
+            "            self.enter(Kind::Async, site, TaskTimes::ready_at(stamp), run);\n        }\n        self.drain();\n"),
     ]),
     ("hooks first started first", &[
         ("phases/hooks.rs",
@@ -328,7 +328,7 @@ pub const MUTANTS: &[Mutant] = &[
             "            let _ = now;\n"),
     ]),
     ("a stream is full one byte late", &[
-        ("handles/outgoing.rs",
+        ("handles/write_queue.rs",
             "count if count < self.high_water",
             "count if count <= self.high_water"),
     ]),

@@ -1,6 +1,6 @@
 // One process with one loop: the page loads, shows a block as it grows, and opens its incident.
 
-import { assert, equal, headline, shot, test } from "./stage.mjs";
+import { assert, equal, headline, shot, test } from "./fixture.mjs";
 
 const SIZE_MAX = 300_000;
 const FOUND_MS_MAX = 2000;
@@ -123,7 +123,7 @@ test("a capture opens in a tab of its own", async (stage) => {
     return document.getElementById("capture-said").textContent;
   };
   const [tab, said] = await Promise.all([page.context().waitForEvent("page"), page.evaluate(click)]);
-  equal(said, "watching, 2 s to go; it opens in the other tab", "the page counts");
+  equal(said, "watching, 2 s to go; opened in the other tab", "the page counts");
   await tab.waitForSelector("svg");
   const { searchParams, pathname } = new URL(tab.url());
   equal(`${pathname} ${searchParams}`, "/debug/loopscope/flamegraph of=callbacks&seconds=2&format=svg", "what it asks for");

@@ -3,7 +3,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { assert, equal, headline, shot, test } from "./stage.mjs";
+import { assert, equal, headline, shot, test } from "./fixture.mjs";
 
 test("a process that is stopped is silent, and its page comes back with it", async (stage) => {
   const [, watched] = stage.watched;
@@ -11,7 +11,7 @@ test("a process that is stopped is silent, and its page comes back with it", asy
   await headline(page, /answer/);
   watched.signal("SIGSTOP");
   try {
-    await headline(page, /^watched \(pid \d+\) is silent$/);
+    await headline(page, /^watched \(pid \d+\) does not respond$/);
     equal(await page.getAttribute("#feed", "data-state"), "gone", "the feed");
   } finally {
     watched.signal("SIGCONT");
@@ -31,7 +31,7 @@ test("the page says when the process is gone", async (stage) => {
   const took = performance.now() - begin;
   assert(took < 3000, `told after ${took} ms`);
   const what = await page.textContent("#explanation");
-  assert(/^last answer .*\d; nobody listens/.test(what) && what.includes(`loopscope incidents ${watched.pid}`), what);
+  assert(/^last answer .*\d; connection refused/.test(what) && what.includes(`loopscope incidents ${watched.pid}`), what);
   equal(await page.textContent("#announcer"), "The process is gone", "what is spoken");
   assert((await page.title()).startsWith(said), await page.title());
   assert((await page.locator("#loop-rows tr").count()) === 1, "what was known stays");
@@ -51,13 +51,13 @@ test("where the agent has a token, the page asks for it", async (stage) => {
   const context = await stage.browser.newContext({ acceptDownloads: true });
   const page = await context.newPage();
   await page.goto(watched.url);
-  await headline(page, /^The agent wants its token$/);
+  await headline(page, /^Token required$/);
   const enter = async (token) => {
     await page.fill("[name=token]", token);
     await page.click("#token button");
   };
   await enter("something-else-of-length");
-  await page.waitForFunction(() => document.getElementById("explanation").textContent.startsWith("these are not the credentials"));
+  await page.waitForFunction(() => document.getElementById("explanation").textContent.startsWith("invalid credentials"));
   await enter("sixteen-letters-and-some");
   await headline(page, /^web answers( now; .*)?$/);
   equal(await page.isVisible("#token"), false, "the form, when it is done");
@@ -116,7 +116,7 @@ test("processes of a host are told apart, and what an ended one did last", async
   await page.click("#ended");
   assert((await row.textContent()).includes("importer 4194301"), await row.textContent());
   await row.click();
-  equal(await page.textContent("#now"), "ended while it ran timer flush (src/x.rs:40), busy for at least 2.0 s", "what it did last");
+  equal(await page.textContent("#now"), "ended while running timer flush (src/x.rs:40), busy for at least 2.0 s", "what it did last");
   equal(await page.isVisible("#capture"), false, "a capture of the dead");
   equal(faults.join("\n"), "", "the console");
   await page.unrouteAll({ behavior: "ignoreErrors" });

@@ -1,6 +1,6 @@
 // Fifty loops: all of them listed, each to be chosen, by keys too, and the browser keeps its pace.
 
-import { assert, equal, headline, shot, test } from "./stage.mjs";
+import { assert, equal, headline, shot, test } from "./fixture.mjs";
 
 const LOOPS = 50;
 

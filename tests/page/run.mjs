@@ -1,6 +1,6 @@
 // The live page in a real Chromium: `node run.mjs WATCHED`, where WATCHED is the program of tests/src/bin/watched.rs.
 
-import { Stage, runAll } from "./stage.mjs";
+import { Stage, runAll } from "./fixture.mjs";
 import "./alone.mjs";
 import "./many.mjs";
 import "./gone.mjs";

@@ -1,8 +1,8 @@
 //! The real servers: each starts on a free port, says in its log which one, and ends with its value.
 
 use super::http::{encoded, get};
+use loopscope_dashboards::durations::Durations;
 use loopscope_dashboards::output::RUNBOOKS;
-use loopscope_dashboards::pace::Pace;
 use loopscope_dashboards::{alerts, recorded, yaml};
 use serde_json::Value;
 use std::io::{BufRead, BufReader, ErrorKind, Read};
@@ -145,7 +145,7 @@ impl Prometheus {
         targets: &[Target<'_>],
         alertmanager: Option<&str>,
     ) -> Option<Prometheus> {
-        let pace = Pace::Hurried;
+        let pace = Durations::Hurried;
         scratch.write("rules.yml", &yaml::recording(&recorded::groups(pace)));
         scratch.write("alerts.yml", &yaml::alerts(&alerts::groups(pace), pace, RUNBOOKS));
         let mut configuration = String::from(

@@ -1,7 +1,7 @@
 //! A loop in this process that gets into trouble when it is told to, with an agent that watches it.
 
 use loopscope_agent::{Agent, Listen};
-use loopscope_loop::{Cx, Loop, Mode, Post};
+use loopscope_loop::{Cx, Loop, Mode, RemoteHandle};
 use loopscope_probe::Snapshot;
 use loopscope_probe::raw::registry;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -24,7 +24,7 @@ pub struct Troubled {
     _turn: MutexGuard<'static, ()>,
     agent: Agent,
     address: String,
-    post: Post<()>,
+    post: RemoteHandle<()>,
     thread: JoinHandle<()>,
 }
 
@@ -63,7 +63,7 @@ impl Troubled {
         own.page().snapshot(own.clock())
     }
 
-    /// Microtasks queue themselves for a while, a second from the loop's next turn on: not in one stretch with a block.
+    /// Microtasks queue themselves for a while, a second from the loop's next turn on: not in one busy period with a block.
     pub fn flood(&self) {
         let begin = |cx: &mut Cx<'_, ()>| again(cx, Instant::now());
         let arm = move |cx: &mut Cx<'_, ()>| {

@@ -1,7 +1,8 @@
 //! The rules about what programs may rely on: `docs/stability.md` states them for users.
 //!
-//! What may grow is `#[non_exhaustive]`, so that a new variant or field breaks no program; every error is a `std::error::Error`
-//! that names its source; and a library prints nothing: standard output and standard error are the program's.
+//! What may grow is `#[non_exhaustive]`, so that a new variant or field breaks no program; every error is a
+//! `std::error::Error` that names its source; and a library prints nothing: standard output and standard error are
+//! the program's.
 
 use crate::circles::attributes::{attributes, is_for_tests};
 use crate::tracked::{Fault, Tracked};
@@ -54,7 +55,7 @@ const WRITTEN_OUT: &[(&str, &str)] = &[
     ("Iteration", "Iteration::default()"),
     ("Job", "Job::default()"),
     ("Keepalive", "Keepalive::after(silence)"),
-    ("Life", "Life::UNKNOWN"),
+    ("TaskTimes", "TaskTimes::UNKNOWN"),
     ("LoopFigures", "LoopFigures::default()"),
     ("Observed", "Observed::default()"),
     ("ObservedPool", "ObservedPool::default()"),
@@ -90,7 +91,7 @@ const PRINTS: &[(&str, &str)] =
 
 /// Types that are errors without being named so.
 const ERRORS: &[&str] =
-    &["AcceptStarved", "CallbackPanicked", "LoopGone", "NoListen", "PageFault", "WaitsForever"];
+    &["OutOfDescriptors", "CallbackPanicked", "LoopClosed", "NoListen", "PageFault", "WaitsForever"];
 
 /// What may grow says so.
 pub fn growth(files: &[Tracked]) -> Vec<Fault> {
@@ -290,7 +291,7 @@ mod tests {
     #[test]
     fn what_can_be_matched_or_written_out_must_say_that_it_may_grow() {
         let text = "//! X.\npub enum Closed { A }\n#[non_exhaustive]\npub enum Open { A }\npub(crate) enum Own { A }\n\
-            pub struct Read { pub a: u8 }\npub struct Private { pub a: u8, b: u8 }\npub struct Life { pub a: u8 }\n\
+            pub struct Read { pub a: u8 }\npub struct Private { pub a: u8, b: u8 }\npub struct TaskTimes { pub a: u8 }\n\
             pub enum Wrote { All }\npub struct Unit;\n#[cfg(test)]\nmod tests { pub enum Closed { A } }\n";
         assert_eq!(lines(&growth(&[sample("loop/engine/src/x.rs", text)])), [2, 6]);
         assert_eq!(

@@ -7,7 +7,7 @@ const FILE_LINES: usize = 600;
 const FUNCTION_LINES: usize = 60;
 
 /// Names that say nothing about what is in the file.
-const EMPTY_NAMES: &[&str] = &["common", "helper", "helpers", "misc", "type", "types", "util", "utils"];
+const EMPTY_NAMES: &[&str] = &["common", "helper", "helpers", "misc", "util", "utils"];
 
 /// The files that may hold `unsafe`. An entry that ends with a slash is a folder.
 const UNSAFE_FILES: &[(&str, &str)] = &[
@@ -16,8 +16,10 @@ const UNSAFE_FILES: &[(&str, &str)] = &[
     ("agent/tests/mixed_stacks.rs", "code that is made at run time, and a sampler"),
     ("agent/src/eventfd.rs", "the descriptors that wake the agent's thread, and waiting for them"),
     ("agent/src/next_event.rs", "requests to the kernel to ring at another poller's next event"),
-    ("agent/src/watch/memory_file.rs", "a file in memory for a command"),
-    ("agent/src/watch/process_group.rs", "killing a command with what it started"),
+    (
+        "agent/src/watch/command_process.rs",
+        "a file in memory for a command, and killing it with what it started",
+    ),
     ("agent/http/src/peer_user.rs", "the descriptor for asking whose a connection is"),
     ("tests/users.rs", "becoming another user on one thread"),
     ("agent/stacks/src/handler.rs", "the signal handler"),
@@ -62,7 +64,7 @@ const UNSAFE_FILES: &[(&str, &str)] = &[
     ("loop/node/src/sys/v8.rs", "V8's hooks and figures"),
     ("loop/probe/src/barrier.rs", "the membarrier call"),
     ("loop/probe/src/builder.rs", "the id of the loop's thread"),
-    ("loop/probe/src/counter.rs", "reading the processor's counter"),
+    ("loop/probe/src/cycle_counter.rs", "reading the processor's counter"),
     ("loop/probe/src/private_directory.rs", "user id and kind of file system"),
     ("loop/probe/src/file_limit.rs", "blocking signals around calls that grow files"),
     ("loop/probe/src/mapping.rs", "mapping the page's file, and the fork handler"),
@@ -80,7 +82,7 @@ const UNSAFE_FILES: &[(&str, &str)] = &[
 const TIME_FILES: &[(&str, &str)] = &[
     ("agent/cli/src/", "a command's progress and durations are real time"),
     ("agent/src/capture/mod.rs", "how long a thread is seen to run on"),
-    ("agent/src/watch/action.rs", "how long a command may take"),
+    ("agent/src/watch/incident_action.rs", "how long a command may take"),
     ("agent/src/sample/session.rs", "waiting for threads to answer"),
     ("agent/http/src/progress.rs", "time-outs of connections"),
     (
@@ -107,7 +109,7 @@ const TIME_FILES: &[(&str, &str)] = &[
     ("tests/src/bin/interrupted.rs", "blocking a loop for a while is its purpose"),
     ("tests/src/bin/stalls.rs", "blocking a loop for a while is its purpose"),
     ("tests/src/bin/watched.rs", "blocking a loop for a while is its purpose"),
-    ("loop/probe/src/leftover.rs", "the age of a dead process's page, against the file's own date"),
+    ("loop/probe/src/stale_pages.rs", "the age of a dead process's page, against the file's own date"),
     ("tests/src/bin/hostile.rs", "sampling at a rate, for some time"),
     ("tests/prometheus/", "real servers scrape, evaluate and deliver in real time"),
 ];

@@ -1,24 +1,24 @@
 //! What the commands, the live page's JSON and `/metrics` say of the two adapters of `examples/adapters`, in virtual time.
 //!
-//! The adapters' pages are files, as all pages are. At each moment that they show, the files are copied into a directory of
-//! their own under one pid, with the words that differ from run to run (pid, start, thread, wall clock) written over, and
-//! locked as a living writer's are. From there on it is the code of the commands that reads and tells them; only the clock by
-//! which it does is the adapters'. No real clock would do: ages would be other ones in each run, and a virtual clock cannot be
-//! read by another process.
+//! The adapters' pages are files, as all pages are. At each moment that they show, the files are copied into a
+//! directory of their own under one pid, with the words that differ from run to run (pid, start, thread, wall clock)
+//! written over, and locked as a living writer's are. From there on it is the code of the commands that reads and
+//! tells them; only the clock by which it does is the adapters'. No real clock would do: ages would be other ones in
+//! each run, and a virtual clock cannot be read by another process.
 //!
 //! What is told is compared with the files in `agent/cli/tests/adapters`, line by line. `UPDATE_EXPECT=1` rewrites them:
 //! `UPDATE_EXPECT=1 cargo test -p loopscope adapters_tests`.
 
 #[path = "../../../examples/adapters/scripts.rs"]
 mod scripts;
-#[path = "../../../examples/adapters/stage.rs"]
-mod stage;
 #[path = "../../../examples/adapters/tasks.rs"]
 mod tasks;
+#[path = "../../../examples/adapters/virtual_agent.rs"]
+mod virtual_agent;
 
 use crate::pages::{Process, processes_in};
 use crate::paint::Paint;
-use crate::top::board::Board;
+use crate::top::loop_table::LoopTable;
 use crate::top::theme::Theme;
 use crate::top::{details, once};
 use crate::{doctor, incidents, ls, view};
@@ -30,16 +30,16 @@ use loopscope_report::diagnose::{Examination, Look, Surroundings, ThreadLook, di
 use loopscope_report::live::{Observer, View};
 use loopscope_report::metrics::format::Format;
 use loopscope_report::metrics::loop_watch::LoopWatch;
-use loopscope_report::metrics::page::render;
+use loopscope_report::metrics::render::render;
 use loopscope_report::metrics::sums::{Merging, Sums};
 use loopscope_report::metrics::view::AgentView;
 use serde_json::Value;
-use stage::{Moment, Stage};
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use virtual_agent::{Moment, Stage};
 
 /// Who the adapters' process is said to be: pid, start, and when its pages were made.
 const PID: u64 = 4711;
@@ -175,7 +175,7 @@ impl Audience {
         let mut view = view::observe(&mut self.observer, processes);
         (view.unix_ns, view.interval_ns, view.directory) = (now_unix_ns, 0, None);
         self.tell_view(title, &view);
-        let mut board = Board::new("");
+        let mut board = LoopTable::new("");
         board.show(view);
         let mut text = once::table(&board);
         for row in board.rows() {

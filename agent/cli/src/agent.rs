@@ -16,7 +16,7 @@ pub fn incidents(endpoint: &Endpoint) -> Result<Vec<Incident>, Failure> {
     let body = ask(endpoint, "/debug/loopscope/incidents")?;
     let refused = |because: String| Failure::Remote { url: endpoint.to_string(), because };
     let all: Vec<Incident> = serde_json::from_slice(&body)
-        .map_err(|error| refused(format!("its list of incidents is not as expected: {error}")))?;
+        .map_err(|error| refused(format!("cannot parse its list of incidents: {error}")))?;
     Ok(all.into_iter().filter(Incident::is_identified).collect())
 }
 
@@ -110,9 +110,9 @@ fn read_thresholds(endpoint: &Endpoint, answer: &http::Answer) -> Result<Thresho
     let because = match answer.status {
         200 => match serde_json::from_slice(&answer.body) {
             Ok(thresholds) => return Ok(thresholds),
-            Err(error) => format!("its thresholds are not as expected: {error}"),
+            Err(error) => format!("cannot parse its thresholds: {error}"),
         },
-        404 => "has no thresholds page: its agent is older than this command, or it is no loopscope agent"
+        404 => "has no thresholds endpoint: its agent is older than this command, or not a loopscope agent"
             .to_owned(),
         _ => format!("refused: {}", answer.first_line()),
     };
@@ -124,7 +124,7 @@ fn ask(endpoint: &Endpoint, path: &str) -> Result<Vec<u8>, Failure> {
     let because = match answer.status {
         200 => return Ok(answer.body),
         404 if path.ends_with("/incidents") => {
-            "has no incidents page: its agent is older than this command, or it is no loopscope agent"
+            "has no incidents endpoint: its agent is older than this command, or not a loopscope agent"
                 .to_owned()
         }
         404 => return Err(Failure::NotFound(format!("{endpoint}: {}", answer.first_line()))),

@@ -52,7 +52,8 @@ impl Failure {
         }
     }
 
-    /// Returns the exit code: 1 failed, 2 usage, 3 target not found or nothing captured, 4 something is wrong with the target.
+    /// Returns the exit code: 1 failed, 2 usage, 3 target not found or nothing captured, 4 something is wrong with
+    /// the target.
     pub fn exit_code(&self) -> u8 {
         match self {
             Failure::Grown(_) => 4,
@@ -83,7 +84,8 @@ impl fmt::Display for Failure {
             Failure::Input { path, error } => write!(f, "cannot read {}: {error}", path.display()),
             Failure::Directory { path, error } => write!(
                 f,
-                "cannot read the runtime directory {}: {error}; run as the user who runs the watched program, or name another directory of yours by LOOPSCOPE_RUNTIME_DIR",
+                "cannot read the runtime directory {}: {error}; run as the user of the watched program, or set \
+                 LOOPSCOPE_RUNTIME_DIR to a directory that you own",
                 path.display()
             ),
             Failure::Listen { address, error } if error.kind() == io::ErrorKind::AddrInUse => write!(

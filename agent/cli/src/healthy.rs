@@ -14,7 +14,9 @@ use std::time::Duration;
 pub fn run(options: &HealthyArguments) -> Result<(), Failure> {
     let url = options.url.trim_end_matches('/');
     if !is_url(url) {
-        return Err(Failure::Usage(format!("{url} is no URL of an agent: write http://127.0.0.1:9464")));
+        return Err(Failure::Usage(format!(
+            "{url} is not the URL of an agent: write it as http://127.0.0.1:9464"
+        )));
     }
     let answer = http::get(&Endpoint::given(url), "/-/healthy", Duration::ZERO)?;
     let line = answer.first_line();

@@ -118,7 +118,7 @@ fn certificates(file: &Path) -> Result<RootCerts, Failure> {
     });
     let found: Vec<_> = found.collect();
     if found.is_empty() {
-        return Err(Failure::Usage(format!("--ca-file {}: there is no certificate in it", file.display())));
+        return Err(Failure::Usage(format!("--ca-file {}: no certificate in it", file.display())));
     }
     Ok(RootCerts::from(found))
 }
@@ -136,8 +136,8 @@ fn read(endpoint: &Endpoint, asked: Result<Response<Body>, ureq::Error>) -> Resu
     let mut response = asked.map_err(refused)?;
     let status = response.status().as_u16();
     if status == 401 && !endpoint.may_see_token() && access().token_file.is_some() {
-        let because = "wants a token, and a page alone names this address: to show it the token, give its URL in place of \
-                       the process";
+        let because = "token required, but this address comes from the process's page, which is not trusted with \
+                       it: give the agent's URL as TARGET";
         return Err(failure(because.to_owned()));
     }
     let figures = response.headers().get("x-loopscope-figures").and_then(|text| text.to_str().ok());
@@ -149,13 +149,13 @@ fn read(endpoint: &Endpoint, asked: Result<Response<Body>, ureq::Error>) -> Resu
 fn explain(error: &ureq::Error) -> String {
     match error {
         ureq::Error::Io(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => {
-            "nobody listens there; `loopscope ls` shows the agents of this machine".to_owned()
+            "connection refused; `loopscope ls` lists the agents of this machine".to_owned()
         }
         ureq::Error::Io(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            "there is no such socket file; `loopscope ls` shows the agents of this machine".to_owned()
+            "no such socket file; `loopscope ls` lists the agents of this machine".to_owned()
         }
         ureq::Error::Rustls(error) => {
-            format!("{error}; --ca-file names the authority that signed the agent's certificate")
+            format!("{error}; set --ca-file to the CA that signed the agent's certificate")
         }
         ureq::Error::Timeout(_) => "did not answer in time".to_owned(),
         ureq::Error::BadUri(_) | ureq::Error::HostNotFound => {

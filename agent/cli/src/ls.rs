@@ -2,7 +2,7 @@
 
 use crate::args::LsArguments;
 use crate::error::Failure;
-use crate::incidents::moment;
+use crate::incidents::utc_time;
 use crate::output::{print, tell};
 use crate::pages::{LoopPage, Process};
 use crate::paint::Paint;
@@ -38,13 +38,13 @@ pub fn run(options: &LsArguments) -> Result<(), Failure> {
     let (left_out, shown): (Vec<Process>, Vec<Process>) =
         processes.into_iter().partition(|process| !options.all && ended_idle(process));
     let mut text = match shown.as_slice() {
-        [] => "No instrumented process runs.\n".to_owned(),
+        [] => "No instrumented process is running.\n".to_owned(),
         shown => table(Paint::stdout(), shown, options.workers),
     };
     match left_out.len() {
         0 => {}
-        1 => text += "1 process ended while it was idle; --all lists it.\n",
-        count => text += &format!("{count} processes ended while they were idle; --all lists them.\n"),
+        1 => text += "1 process exited while idle; use --all to list it.\n",
+        count => text += &format!("{count} processes exited while idle; use --all to list them.\n"),
     }
     print(&text)
 }
@@ -66,8 +66,8 @@ fn last_unix_ns(entry: &LoopPage, page: &Page) -> u64 {
 
 fn nothing() -> String {
     format!(
-        "No instrumented process: there are no pages in {}.\n\
-         Start one, such as `loopscope demo` in another terminal. Processes of other users are not listed.\n",
+        "No instrumented process: no pages in {}.\nStart one, for example `loopscope demo` in another \
+         terminal. Processes of other users are not listed.\n",
         runtime_directory().display()
     )
 }
@@ -179,7 +179,7 @@ impl Row {
                 let busy = show_ns(now.busy_ns);
                 let drain = &self.drain;
                 let last = self.last_words();
-                let text = format!("was in {what}{drain}{inside}, busy for at least {busy}{last}");
+                let text = format!("was running {what}{drain}{inside}, busy for at least {busy}{last}");
                 ("ended".to_owned(), text)
             }
         }
@@ -187,7 +187,7 @@ impl Row {
 
     /// Returns `; last seen 2026-11-29 04:12:01 UTC` of an ended loop.
     fn last_words(&self) -> String {
-        self.last_unix_ns.map_or_else(String::new, |ns| format!("; last seen {}", moment::utc_second(ns)))
+        self.last_unix_ns.map_or_else(String::new, |ns| format!("; last seen {}", utc_time::utc_second(ns)))
     }
 
     fn inside_words(&self) -> String {

@@ -140,14 +140,14 @@ impl Destination {
 /// The system has no room for a handler.
 pub fn survive_file_limit() -> Result<(), Failure> {
     let handled = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default());
-    handled.map(drop).map_err(|error| Failure::system("handle the limit on the size of files", error))
+    handled.map(drop).map_err(|error| Failure::system("handle SIGXFSZ", error))
 }
 
 /// Names the limit, where that is what refused a write.
 fn explain(error: io::Error) -> io::Error {
     match error.kind() {
         io::ErrorKind::FileTooLarge => {
-            io::Error::new(error.kind(), "it would be larger than the limit on the size of files (ulimit -f)")
+            io::Error::new(error.kind(), "it would exceed the file size limit (ulimit -f)")
         }
         _ => error,
     }

@@ -109,10 +109,12 @@ fn open(
     };
     let page = directory::read_page_from(&file).map_err(|error| error.to_string())?;
     let clock = page.clock().and_then(|(source, scale)| clock_of(source, scale));
-    let clock = clock.ok_or("has a clock that cannot be read on this machine")?;
+    let clock = clock.ok_or("uses a clock that cannot be read on this machine")?;
     let facts = page.facts();
     if facts.pid_namespace != directory::pid_namespace() {
-        return Err("was written in another pid namespace (a container); look from inside it".to_owned());
+        return Err(
+            "was written in another pid namespace (a container); run this command inside it".to_owned()
+        );
     }
     // A thread that has ceased to run the loop has ended it, and another one may have its label.
     let has_ended = page.is_over() || facts.is_retired;

@@ -1,6 +1,6 @@
 //! Emphasis for terminals, and lines that fit them.
 //!
-//! Nothing is painted where stdout is no terminal, where `NO_COLOR` is set, or where the terminal is a dumb one.
+//! Nothing is painted where stdout is not a terminal, where `NO_COLOR` is set, or where the terminal is a dumb one.
 
 use std::io::IsTerminal;
 

@@ -1,4 +1,5 @@
-//! What a TARGET on the command line means: a pid, a name, or a URL (also `unix:/path`); nothing where only one process is there.
+//! What a TARGET on the command line means: a pid, a name, or a URL (also `unix:/path`); nothing where only one
+//! process is there.
 
 use crate::endpoint::is_url;
 use crate::error::Failure;
@@ -59,7 +60,8 @@ pub fn local(text: Option<&str>) -> Result<Process, Failure> {
     let found = pages::processes()?.into_iter().find(is_there);
     found.ok_or_else(|| {
         Failure::NotFound(format!(
-            "{url}: no process of this machine and user has its agent there; run this command on that machine, with a pid"
+            "{url}: no process of this user on this machine has its agent at that address; run this command on the \
+             agent's machine, with a pid"
         ))
     })
 }
@@ -90,7 +92,7 @@ pub fn reach(text: Option<&str>) -> Result<Reached, Failure> {
 fn read(text: Option<&str>) -> Result<Written<'_>, Failure> {
     let Some(text) = text else { return Ok(Written::Anything) };
     if let Some(path) = text.strip_prefix("unix:").filter(|path| !path.starts_with('/')) {
-        let message = format!("{text}: write a socket file with its whole path, as unix:/{path}");
+        let message = format!("{text}: give the full path of a socket file: unix:/{path}");
         return Err(Failure::Usage(message));
     }
     if is_url(text) {
@@ -136,7 +138,7 @@ impl Written<'_> {
 fn not_found(written: &Written<'_>, has_ended: bool, all: &[String]) -> String {
     let what = match written {
         Written::Pid(pid) if has_ended => {
-            format!("process {pid} has ended (`loopscope incidents {pid}` tells what it was doing)")
+            format!("process {pid} has exited (`loopscope incidents {pid}` shows what it was doing)")
         }
         Written::Pid(pid) => format!("no instrumented process with pid {pid}"),
         Written::Name(name) => format!("no instrumented process or loop named `{name}`"),
@@ -144,7 +146,7 @@ fn not_found(written: &Written<'_>, has_ended: bool, all: &[String]) -> String {
     };
     match all {
         [] => format!(
-            "{what}: no page is in {}, the directory of this user; start one, or try `loopscope demo`",
+            "{what}: no pages in {}, this user's directory; start a program, or try `loopscope demo`",
             runtime_directory().display()
         ),
         all => format!("{what}; there are:\n  {}", all.join("\n  ")),
@@ -155,9 +157,9 @@ fn not_readable(written: &Written<'_>, unreadable: &[String]) -> String {
     let what = match written {
         Written::Pid(pid) => format!("process {pid} cannot be watched"),
         Written::Name(name) => {
-            format!("no process or loop named `{name}` among those whose pages can be read")
+            format!("no process or loop named `{name}` with a readable page")
         }
-        _ => "no process whose pages can be read".to_owned(),
+        _ => "no process with a readable page".to_owned(),
     };
     format!("{what}\n  {}", unreadable.join("\n  "))
 }
@@ -166,9 +168,9 @@ fn ambiguous(written: &Written<'_>, found: &[Process]) -> String {
     let labels: Vec<String> = found.iter().map(Process::label).collect();
     let what = match written {
         Written::Name(name) => format!("`{name}` is the name of {} processes", found.len()),
-        _ => format!("{} instrumented processes run here", found.len()),
+        _ => format!("{} instrumented processes are running", found.len()),
     };
-    format!("{what}: say which one by its pid\n  {}", labels.join("\n  "))
+    format!("{what}: choose one by pid\n  {}", labels.join("\n  "))
 }
 
 #[cfg(test)]

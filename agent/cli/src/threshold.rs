@@ -1,4 +1,4 @@
-//! `loopscope threshold`: from which age on a busy stretch is a stall, shown and changed while the program runs.
+//! `loopscope threshold`: from which age on a busy period is a stall, shown and changed while the program runs.
 
 use crate::agent::{self, Change, Thresholds};
 use crate::args::ThresholdArguments;
@@ -26,7 +26,7 @@ pub fn run(options: &ThresholdArguments) -> Result<(), Failure> {
         Target::Process(process) => process.agent().ok_or_else(|| {
             Failure::system(
                 &format!("ask {} for its thresholds", process.label()),
-                "it has no agent with an address; start one in it (`Agent::builder().start()`)",
+                "it has no agent that listens; start one in it (`Agent::builder().start()`)",
             )
         })?,
     };
@@ -62,7 +62,7 @@ fn check(options: &ThresholdArguments) -> Result<(), Failure> {
     }
     match (options.warning, options.critical) {
         (Some(warning), Some(critical)) if warning > critical => Err(Failure::Usage(format!(
-            "--warning {} is above --critical {}: a stall is a warning first",
+            "--warning {} must not be above --critical {}",
             show(warning),
             show(critical)
         ))),
@@ -72,7 +72,7 @@ fn check(options: &ThresholdArguments) -> Result<(), Failure> {
 
 fn no_such_loop(name: &str, thresholds: &Thresholds) -> String {
     let names: Vec<&str> = thresholds.loops.iter().map(|entry| entry.r#loop.as_str()).collect();
-    format!("there is no loop `{name}`; there are:\n  {}", names.join("\n  "))
+    format!("no loop `{name}`; there are:\n  {}", names.join("\n  "))
 }
 
 fn table(thresholds: &Thresholds, was_changed: bool) -> String {
@@ -85,7 +85,7 @@ fn table(thresholds: &Thresholds, was_changed: bool) -> String {
         text += &format!("{:width$}  {warning:>8}  {critical:>8}\n", entry.r#loop);
     }
     if thresholds.loops.is_empty() {
-        text += "The process has no loop at this moment.\n";
+        text += "The process has no loops now.\n";
     }
     text
 }
@@ -113,7 +113,7 @@ mod tests {
         for (warning, critical, part) in [
             (Some(1), None, "--warning 1ms: the lowest threshold is 2ms"),
             (None, Some(0), "--critical 0s"),
-            (Some(60), Some(50), "--warning 60ms is above --critical 50ms"),
+            (Some(60), Some(50), "--warning 60ms must not be above --critical 50ms"),
         ] {
             let failure = check(&options(warning, critical)).unwrap_err();
             assert!(failure.to_string().contains(part), "{failure}");

@@ -6,7 +6,7 @@ use crate::pages::{LoopPage, Process};
 use loopscope_probe::Page;
 use loopscope_probe::raw::clock::unix_ns;
 use loopscope_probe::raw::directory::runtime_directory;
-use loopscope_report::live::{DamagedView, Observer, ProcessView, Seen, View};
+use loopscope_report::live::{DamagedView, LoopSample, Observer, ProcessView, View};
 use std::io;
 
 /// Looks at all loops of these processes, once. In the first view of an observer, figures are of the loops' lives so far.
@@ -59,14 +59,14 @@ pub fn read(entry: &LoopPage) -> io::Result<Box<Page>> {
     Ok(page)
 }
 
-fn seen_of(process: &Process) -> Vec<Seen> {
+fn seen_of(process: &Process) -> Vec<LoopSample> {
     let seen = process.loops.iter().filter_map(|entry| {
         // Before the page is read: what is not on it by then has not happened yet.
         let at = entry.clock().now();
         let page = read(entry).ok()?;
         let seen = match process.is_alive {
-            true => Seen::of(&page, entry.clock(), at).stopped(entry.is_stopped()),
-            false => Seen::of(&page, entry.clock(), entry.last_moment(&page)).ended(),
+            true => LoopSample::of(&page, entry.clock(), at).stopped(entry.is_stopped()),
+            false => LoopSample::of(&page, entry.clock(), entry.last_moment(&page)).ended(),
         };
         Some(seen.called(&entry.called).numbered(entry.ordinal))
     });

@@ -48,9 +48,9 @@ impl Access {
         match self.token.is_some() && is_server_open {
             false => Ok(Access { is_server_open, ..self }),
             true => Err(format!(
-                "with --token-file, whatever runs as this user, tunnels and proxies among it, would see at {} what agents \
-                 tell for the token only: let this server ask for one, too (--guard-token-file, which may be the same \
-                 file), or listen at unix:PATH",
+                "--token-file would let any process of this user, including tunnels and proxies, read at {} what \
+                 agents protect with that token: also set --guard-token-file (it may be the same file), or listen \
+                 on unix:PATH",
                 auth.address
             )),
         }
@@ -65,10 +65,9 @@ impl Access {
     /// of ours.
     pub(crate) fn missing(is_proved: bool) -> &'static str {
         match is_proved {
-            true => "wants a token, and this server was given none: start it with --token-file",
+            true => "agent requires a token: start serve with --token-file",
             false => {
-                "wants a token, which is shown over https only, with --ca-file: whoever took the port of an agent that \
-                 ended must not get it"
+                "agent requires a token, which serve sends only over TLS, to agents verified by --ca-file"
             }
         }
     }

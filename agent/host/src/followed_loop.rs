@@ -68,7 +68,7 @@ impl FollowedLoop {
             return Err(NotALoop::Gone);
         }
         if facts.pid_namespace != namespace {
-            let because = "was written in another pid namespace (a container); serve it from inside";
+            let because = "was written in another pid namespace (a container); run serve inside it";
             return Err(NotALoop::Foreign(because.to_owned()));
         }
         page_ownership::check_name(from.owner, &facts).map_err(NotALoop::Error)?;
@@ -77,7 +77,7 @@ impl FollowedLoop {
         }
         let clock = page.clock().and_then(|(source, scale)| Clock::for_page(source, scale));
         let no_clock =
-            || io::Error::new(io::ErrorKind::InvalidData, "has a clock that cannot be read on this machine");
+            || io::Error::new(io::ErrorKind::InvalidData, "uses a clock that cannot be read on this machine");
         Ok(FollowedLoop {
             path: from.path.clone(),
             owner: from.owner,

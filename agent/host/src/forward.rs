@@ -1,10 +1,10 @@
 //! Asks the agents of processes on behalf of whoever asked the host: captures, and incidents with their stacks.
 //!
-//! HTTP on this machine: by the socket file that agents have beside their pages, where this server may open it and the
-//! system says that the page's owner listens there; else at the address that stands on the page, plain or with TLS. A page
-//! is input: only addresses of this machine are asked. Answers are bounded in size and time, and how many are under way in number. What is handed on is
-//! taken whole; of what is read here (lists), the beginning is enough, and an agent that does not end cannot fill our
-//! memory with it.
+//! HTTP on this machine: by the socket file that agents have beside their pages, where this server may open it and
+//! the system says that the page's owner listens there; else at the address that stands on the page, plain or with
+//! TLS. A page is input: only addresses of this machine are asked. Answers are bounded in size and time, and how many
+//! are under way in number. What is handed on is taken whole; of what is read here (lists), the beginning is enough,
+//! and an agent that does not end cannot fill our memory with it.
 
 use crate::access::Access;
 use crate::state::Asked;
@@ -65,7 +65,7 @@ pub(crate) struct Forwards {
 
 /// A question to the agent of one process.
 #[derive(Clone, Debug)]
-pub(crate) struct Question<'a> {
+pub(crate) struct ForwardRequest<'a> {
     pub process: &'a Asked,
     /// GET, or POST for what changes something.
     pub method: Method,
@@ -85,7 +85,7 @@ pub(crate) enum Wanted {
 
 /// Why there is no answer.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum NoAnswer {
+pub(crate) enum ForwardError {
     /// Too many questions are under way.
     Full,
     /// The agent did not answer; a sentence without an end.
@@ -100,21 +100,21 @@ impl Forwards {
     /// Asks, and waits for at most `patience`.
     pub(crate) async fn ask(
         &self,
-        question: &Question<'_>,
+        question: &ForwardRequest<'_>,
         patience: Duration,
-    ) -> Result<Forwarded, NoAnswer> {
-        let _permit = self.under_way.try_acquire().map_err(|_| NoAnswer::Full)?;
+    ) -> Result<Forwarded, ForwardError> {
+        let _permit = self.under_way.try_acquire().map_err(|_| ForwardError::Full)?;
         let late = || Err("the agent did not answer in time".to_owned());
-        timeout(patience, self.reach(question)).await.unwrap_or_else(|_| late()).map_err(NoAnswer::Failed)
+        timeout(patience, self.reach(question)).await.unwrap_or_else(|_| late()).map_err(ForwardError::Failed)
     }
 
     /// Asks by the socket file where there is one, which asks its own user for nothing, unless this server does not, either;
     /// else at the page's address.
-    async fn reach(&self, question: &Question<'_>) -> Result<Forwarded, String> {
+    async fn reach(&self, question: &ForwardRequest<'_>) -> Result<Forwarded, String> {
         let file = question.process.socket.display();
         let why = match self.access.is_server_open {
             true => format!(
-                "unix:{file} is asked only by a server that wants something of its clients itself (--guard-token-file)"
+                "unix:{file} is used only by a server that authenticates its own clients (--guard-token-file)"
             ),
             false => match owned(&question.process.socket, question.process.user).await {
                 Ok(stream) => {
@@ -132,7 +132,11 @@ impl Forwards {
 }
 
 /// Asks at the address that stands on the page.
-async fn ask(address: &AgentAddress, question: &Question<'_>, access: &Access) -> Result<Forwarded, String> {
+async fn ask(
+    address: &AgentAddress,
+    question: &ForwardRequest<'_>,
+    access: &Access,
+) -> Result<Forwarded, String> {
     let mut was_shown = false;
     let answer = match address.local() {
         AgentAddress::Tcp(at) => {
@@ -142,8 +146,7 @@ async fn ask(address: &AgentAddress, question: &Question<'_>, access: &Access) -
         AgentAddress::Tls(at) => {
             let at = own(at)?;
             let trust = access.trust.as_ref();
-            let trust =
-                trust.ok_or("has TLS, and this server was not told by whom: start it with --ca-file")?;
+            let trust = trust.ok_or("agent uses TLS: start serve with --ca-file")?;
             let stream = connected(TcpStream::connect(at)).await?;
             let stream = connected(trust.connect(stream, at.ip())).await?;
             let shown = access.shown_to_proved();
@@ -167,11 +170,11 @@ async fn owned(path: &Path, user: Option<u32>) -> Result<UnixStream, String> {
     let listener = stream.peer_cred().ok().map(|peer| peer.uid());
     match listener.is_some() && listener == user {
         true => Ok(stream),
-        false => Err("is another user's: a process can only speak for its own".to_owned()),
+        false => Err("belongs to another user than its process".to_owned()),
     }
 }
 
-impl Question<'_> {
+impl ForwardRequest<'_> {
     fn request(&self, host: &str, shown: Option<HeaderValue>) -> Result<Request<Empty<Bytes>>, String> {
         let mut request = Request::builder().method(&self.method).uri(self.target).header(HOST, host);
         if self.method == Method::POST {
@@ -189,21 +192,22 @@ fn own(at: SocketAddr) -> Result<SocketAddr, &'static str> {
     // Only an address of one's own can be bound.
     match at.ip().is_loopback() || UdpSocket::bind((at.ip(), 0)).is_ok() {
         true => Ok(at),
-        false => Err("is at no address of this machine, and others are not asked"),
+        false => Err("is not an address of this machine; other machines are not contacted"),
     }
 }
 
 /// Waits for a connection or a handshake.
 async fn connected<S>(connecting: impl Future<Output = io::Result<S>>) -> Result<S, String> {
-    let connected = timeout(CONNECT, connecting).await.map_err(|_| "takes no connection".to_owned())?;
-    connected.map_err(|error| format!("cannot be reached: {error}"))
+    let connected =
+        timeout(CONNECT, connecting).await.map_err(|_| "does not accept connections".to_owned())?;
+    connected.map_err(|error| format!("cannot connect: {error}"))
 }
 
 async fn converse<S>(stream: S, request: Request<Empty<Bytes>>, wanted: Wanted) -> Result<Forwarded, String>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let refused = |error: hyper::Error| format!("broke off: {error}");
+    let refused = |error: hyper::Error| format!("connection failed: {error}");
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(refused)?;
     // Ends with the sender.
@@ -238,10 +242,10 @@ where
 {
     let mut bytes = Vec::new();
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| format!("broke off: {error}"))?;
+        let frame = frame.map_err(|error| format!("connection failed: {error}"))?;
         bytes.extend_from_slice(frame.data_ref().map_or(&[], |data| data));
         match wanted {
-            Wanted::Whole if bytes.len() > BYTES_MAX => return Err("answered more than it should".to_owned()),
+            Wanted::Whole if bytes.len() > BYTES_MAX => return Err("answer too large".to_owned()),
             Wanted::Beginning(most) if bytes.len() >= most => {
                 bytes.truncate(most);
                 break;
@@ -272,7 +276,7 @@ mod tests {
         let here = "127.0.0.1:9464".parse().unwrap();
         assert_eq!(own(here), Ok(here));
         // A network for documentation, which no machine has.
-        assert!(own("192.0.2.1:80".parse().unwrap()).unwrap_err().contains("no address of this machine"));
+        assert!(own("192.0.2.1:80".parse().unwrap()).unwrap_err().contains("not an address of this machine"));
     }
 
     #[test]
@@ -294,7 +298,7 @@ mod tests {
         };
         assert_eq!(read(5, Wanted::Whole), Ok(5));
         assert_eq!(read(BYTES_MAX, Wanted::Whole), Ok(BYTES_MAX));
-        assert!(read(BYTES_MAX + 1, Wanted::Whole).unwrap_err().contains("more than it should"));
+        assert!(read(BYTES_MAX + 1, Wanted::Whole).unwrap_err().contains("too large"));
         assert_eq!(read(5, Wanted::Beginning(9)), Ok(5));
         assert_eq!(read(5_000, Wanted::Beginning(9)), Ok(9));
         assert_eq!(read(0, Wanted::Beginning(9)), Ok(0));
@@ -314,12 +318,12 @@ mod tests {
             loops: Vec::new(),
         };
         let question =
-            Question { process: &process, method: Method::GET, target: "/", wanted: Wanted::Whole };
+            ForwardRequest { process: &process, method: Method::GET, target: "/", wanted: Wanted::Whole };
         let ask = || runtime.block_on(forwards.ask(&question, CONNECT)).unwrap_err();
         let permits = forwards.under_way.try_acquire_many(AT_ONCE as u32).unwrap();
-        assert_eq!(ask(), NoAnswer::Full);
+        assert_eq!(ask(), ForwardError::Full);
         drop(permits);
-        assert!(matches!(ask(), NoAnswer::Failed(_)));
+        assert!(matches!(ask(), ForwardError::Failed(_)));
         assert_eq!(forwards.under_way.available_permits(), AT_ONCE);
     }
 }

@@ -4,7 +4,7 @@
 //! of its list is read is bounded in bytes, incidents and parts of each; and where there are more than are listed, each
 //! process has its share.
 
-use crate::forward::{Forwarded, Forwards, NoAnswer, Question, Wanted};
+use crate::forward::{ForwardError, ForwardRequest, Forwarded, Forwards, Wanted};
 use crate::state::{Asked, Untold};
 use hyper::Method;
 use loopscope_http::incidents::INCIDENTS;
@@ -91,11 +91,11 @@ pub(crate) async fn gather(forwards: &Forwards, asked: Vec<Asked>, of_pages: Vec
 }
 
 impl Gathered {
-    fn note_untold(&mut self, process: Asked, why: NoAnswer) {
+    fn note_untold(&mut self, process: Asked, why: ForwardError) {
         let Asked { pid, name, .. } = process;
         let because = match why {
-            NoAnswer::Full => None,
-            NoAnswer::Failed(because) => Some(because),
+            ForwardError::Full => None,
+            ForwardError::Failed(because) => Some(because),
         };
         *(if because.is_some() { &mut self.failed } else { &mut self.dropped }) += 1;
         self.untold.push(Untold { pid, name, because });
@@ -140,12 +140,13 @@ fn sort(incidents: &mut [Incident], now_unix_ns: u64) {
     });
 }
 
-async fn list_of(forwards: &Forwards, process: &Asked) -> Result<Vec<Incident>, NoAnswer> {
+async fn list_of(forwards: &Forwards, process: &Asked) -> Result<Vec<Incident>, ForwardError> {
     let wanted = Wanted::Beginning(LIST_BYTES_MAX);
-    let question = Question { process, method: Method::GET, target: INCIDENTS, wanted };
+    let question = ForwardRequest { process, method: Method::GET, target: INCIDENTS, wanted };
     let answer = forwards.ask(&question, PATIENCE).await?;
     let list = Some(&answer.body).filter(|_| answer.status == 200);
-    list.and_then(|body| read_list(body, process.process)).ok_or_else(|| NoAnswer::Failed(no_list(&answer)))
+    list.and_then(|body| read_list(body, process.process))
+        .ok_or_else(|| ForwardError::Failed(no_list(&answer)))
 }
 
 /// Says why an answer is no list of incidents.

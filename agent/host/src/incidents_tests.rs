@@ -30,7 +30,7 @@ fn a_list_is_read_as_it_is() {
     let told = [incident(7, 2, NOW), incident(7, 1, NOW - 1)];
     assert_eq!(read_list(&json(&told), SEVEN).unwrap(), told);
     assert_eq!(read_list(b" [ ] ", SEVEN), Some(vec![]));
-    for foreign in ["", "{}", "null", "there is no such page"] {
+    for foreign in ["", "{}", "null", "not found"] {
         assert_eq!(read_list(foreign.as_bytes(), SEVEN), None, "{foreign}");
     }
 }

@@ -35,8 +35,8 @@ mod live;
 mod log;
 mod paths;
 mod service;
-mod shared;
 mod targets;
+mod task_context;
 mod thread;
 
 pub use builder::{Host, HostBuilder, KEEP, LISTEN};

@@ -3,14 +3,14 @@
 use crate::service::HostService;
 use loopscope_http::live::Source;
 use loopscope_probe::raw::proc::Stat;
-use loopscope_report::live::{PastView, Seen, View};
+use loopscope_report::live::{LoopSample, PastView, View};
 
 impl Source for HostService {
-    fn seen(&self) -> Vec<Seen> {
+    fn seen(&self) -> Vec<LoopSample> {
         let mut seen = Vec::new();
         self.shared.state().registry.read_each(|entry, reading| {
             let Ok(reading) = reading else { return };
-            let one = Seen::of(reading.page, reading.clock, reading.at)
+            let one = LoopSample::of(reading.page, reading.clock, reading.at)
                 .called(&entry.watch.called)
                 .numbered(entry.number);
             seen.push(match entry.end {

@@ -2,7 +2,7 @@
 
 use crate::followed_loop::{FollowedLoop, NotALoop};
 use crate::pattern;
-use crate::skipped_page::{Refusal, Refusals};
+use crate::skipped_page::{SkipReason, SkippedPages};
 use loopscope_probe::Page;
 use loopscope_probe::raw::directory;
 use loopscope_probe::raw::directory::{Owner, PageFile};
@@ -24,7 +24,7 @@ pub(crate) struct LoopRegistry {
     namespace: u64,
     /// In the order of pid, start and number.
     entries: Vec<FollowedLoop>,
-    refusals: Refusals,
+    refusals: SkippedPages,
     sums: Sums<ProcessId>,
     /// Page files of processes that had ended before they were followed.
     left: Vec<PageFile>,
@@ -41,7 +41,7 @@ impl LoopRegistry {
             loops_max,
             namespace: directory::pid_namespace(),
             entries: Vec::new(),
-            refusals: Refusals::default(),
+            refusals: SkippedPages::default(),
             sums: Sums::default(),
             left: Vec::new(),
             page: directory::blank_page(),
@@ -101,7 +101,7 @@ impl LoopRegistry {
                 Ok(found) => files.extend(found),
                 Err(error) => {
                     let because = format!("cannot be listed: {error}");
-                    notes.extend(self.refusals.note(path, Refusal::Unreadable, &because));
+                    notes.extend(self.refusals.note(path, SkipReason::Unreadable, &because));
                 }
             }
         }
@@ -117,7 +117,7 @@ impl LoopRegistry {
                 && !entry.has_writer()
                 && let Err(error) = entry.end(page, now_ns)
             {
-                notes.extend(refusals.note(&entry.path, Refusal::of(&error), &error.to_string()));
+                notes.extend(refusals.note(&entry.path, SkipReason::of(&error), &error.to_string()));
                 sums.leave(entry.process(), &entry.watch, None);
                 return false;
             }
@@ -132,21 +132,21 @@ impl LoopRegistry {
     fn adopt(&mut self, file: &PageFile, notes: &mut Vec<String>) {
         if self.entries.len() >= self.loops_max {
             let because = format!(
-                "is one more than the {} loops that are followed: raise the limit of open files (ulimit -n)",
+                "is over the limit of {} loops: raise the limit of open files (ulimit -n)",
                 self.loops_max
             );
-            notes.extend(self.refusals.note(&file.path, Refusal::TooMany, &because));
+            notes.extend(self.refusals.note(&file.path, SkipReason::TooMany, &because));
             return;
         }
         let mut entry = match FollowedLoop::open(file, self.namespace, &mut self.page) {
             Ok(entry) => entry,
             Err(NotALoop::Gone) => return,
             Err(NotALoop::Foreign(because)) => {
-                notes.extend(self.refusals.note(&file.path, Refusal::Foreign, &because));
+                notes.extend(self.refusals.note(&file.path, SkipReason::Foreign, &because));
                 return;
             }
             Err(NotALoop::Error(error)) => {
-                notes.extend(self.refusals.note(&file.path, Refusal::of(&error), &error.to_string()));
+                notes.extend(self.refusals.note(&file.path, SkipReason::of(&error), &error.to_string()));
                 return;
             }
         };
@@ -182,7 +182,7 @@ impl LoopRegistry {
             match entry.look(page, now_ns) {
                 Ok(is_busy) => is_any_busy |= is_busy,
                 Err(error) => {
-                    notes.extend(refusals.note(&entry.path, Refusal::of(&error), &error.to_string()));
+                    notes.extend(refusals.note(&entry.path, SkipReason::of(&error), &error.to_string()));
                     sums.leave(entry.process(), &entry.watch, None);
                     return false;
                 }
@@ -192,8 +192,8 @@ impl LoopRegistry {
         (is_any_busy, notes)
     }
 
-    /// Copies everything about every loop; the workers of a runtime as one, and those of one process without a label of their own
-    /// as one.
+    /// Copies everything about every loop; the workers of a runtime as one, and those of one process without a label
+    /// of their own as one.
     pub(crate) fn views(&mut self) -> Vec<LoopView> {
         let mut merging = Merging::default();
         for entry in &mut self.entries {

@@ -168,7 +168,7 @@ fn a_page_of_another_user_does_not_speak_for_a_process() {
     assert_eq!(labels(&mut registry), ["own"]);
     let mut by_link = LoopRegistry::new(vec![link], KEEP_NS, 100);
     let notes = by_link.follow(1);
-    assert!(notes.iter().any(|note| note.contains("lies in a folder of user 65534")), "{notes:?}");
+    assert!(notes.iter().any(|note| note.contains("is in a directory of user 65534")), "{notes:?}");
     assert_eq!(labels(&mut by_link), [""; 0]);
     drop((given_away, own));
 }

@@ -30,7 +30,7 @@ pub(crate) fn check_name(owner: Owner, facts: &Facts) -> io::Result<()> {
         true => Ok(()),
         false => {
             let because = format!(
-                "is named after process {} (started at {}) and says that {} (started at {}) wrote it",
+                "is named after process {} (started at {}), but says that {} (started at {}) wrote it",
                 owner.pid, owner.start, writer.pid, writer.start
             );
             Err(io::Error::new(io::ErrorKind::InvalidData, because))
@@ -47,13 +47,13 @@ pub(crate) fn objection(from: &PageFile, file: &File) -> io::Result<Option<Strin
     // A link to a page, or to a folder of pages, belongs to whoever made it.
     let folder = fs::symlink_metadata(from.path.parent().unwrap_or(Path::new(".")))?.uid();
     if ![user, ROOT, directory::own_user()].contains(&folder) {
-        return Ok(Some(format!("belongs to user {user} and lies in a folder of user {folder}")));
+        return Ok(Some(format!("belongs to user {user}, but is in a directory of user {folder}")));
     }
     let is_alive = from.owner.is_alive() || directory::has_writer(file);
     let process = if is_alive { users_of(from.owner.pid)? } else { None };
     let objection = process.filter(|users| !may_speak(user, *users)).map(|users| {
         let Users { effective, .. } = users;
-        format!("belongs to user {user}, and process {} runs as user {effective}", from.owner.pid)
+        format!("belongs to user {user}, but process {} runs as user {effective}", from.owner.pid)
     });
     Ok(objection)
 }
@@ -67,7 +67,7 @@ fn users_of(pid: u32) -> io::Result<Option<Users>> {
     // Not the owner of the folder in /proc: that of a process that may not be traced belongs to root.
     match Status::of_process(pid) {
         Ok(status) => {
-            let because = "is of a process that nobody tells the user of";
+            let because = "is of a process whose user is unknown";
             status.users().map(Some).ok_or_else(|| io::Error::other(because))
         }
         Err(_) if !Path::new(&format!("/proc/{pid}")).exists() => Ok(None),

@@ -1,11 +1,11 @@
 //! Which path of the host answers what.
 
-use crate::forward::{Forwards, NoAnswer, Question, Wanted};
+use crate::forward::{ForwardError, ForwardRequest, Forwards, Wanted};
 use crate::incidents::gather;
 use crate::paths::{PATHS, PROCESS, TARGETS};
-use crate::shared::Shared;
 use crate::state::{Asked, Untold};
 use crate::targets::targets;
+use crate::task_context::TaskContext;
 use hyper::Method;
 use hyper::header::HOST;
 use hyper::http::request::Parts;
@@ -30,15 +30,15 @@ use std::time::Duration;
 const TITLE: &str = "this host";
 
 const ENDPOINTS: &str = "\
-/live                                  the live page of all loops, for browsers; they get it at / too
+/live                                  live page of all loops (browsers also get it at /)
 /metrics                               Prometheus metrics of all loops of this host, with the labels pid, name, loop, runtime
 /sd                                    the agents of this host, for Prometheus's http_sd_configs
-/-/healthy                             this server lives; 503 when it has not looked at the pages for 30 s
-/-/ready                               it has looked at them
-/debug/loopscope/live                  what the live page shows (JSON)
-/debug/loopscope/incidents             what happened lately on this host, newest first (JSON); each in full below it: /ID
-/debug/loopscope/flamegraph?pid=PID    a capture by that process's agent, with the parameters of its own page; POST, too
-/debug/pprof/profile?pid=PID           the same for pprof
+/-/healthy                             200 if this server works; 503 if it has not read the pages for 30 s
+/-/ready                               200 once it has read the pages
+/debug/loopscope/live                  data of the live page (JSON)
+/debug/loopscope/incidents             recent incidents of this host, newest first (JSON); one in full: /ID
+/debug/loopscope/flamegraph?pid=PID    a capture by that process's agent, with the agent's own parameters; also POST
+/debug/pprof/profile?pid=PID           the same, for pprof
 /process/PID/debug/...                 the pages of that process's agent
 ";
 
@@ -50,7 +50,7 @@ pub(crate) struct HostService {
     pub auth: Arc<Auth>,
     pub forwards: Forwards,
     pub live: Live,
-    pub shared: Arc<Shared>,
+    pub shared: Arc<TaskContext>,
 }
 
 impl Service for HostService {
@@ -140,7 +140,7 @@ impl HostService {
                 let (alive, _) = self.shared.state().registry.processes();
                 Answer::text(200, format!("ready: {alive} processes\n"))
             }
-            _ => Answer::text(404, format!("there is no such page; there are:\n\n{ENDPOINTS}")),
+            _ => Answer::text(404, format!("not found; these paths exist:\n\n{ENDPOINTS}")),
         }
     }
 
@@ -148,7 +148,7 @@ impl HostService {
         let living = self.shared.state().living();
         let mut text = format!("loopscope of this host\n\n{ENDPOINTS}\n{}\n", list(&living));
         if living.is_empty() {
-            text.push_str("Start an instrumented program, such as `loopscope demo`.\n");
+            text.push_str("Start an instrumented program, for example `loopscope demo`.\n");
         }
         text
     }
@@ -171,7 +171,7 @@ impl HostService {
     /// Answers what is below a process's folder: by its agent, or, of incidents, by its pages.
     async fn process(&self, request: &Parts) -> Answer {
         let Some((pid, path)) = of_process(request.uri.path()) else {
-            return Answer::text(404, "there is no such page\n");
+            return Answer::text(404, "not found\n");
         };
         let query = request.uri.query().unwrap_or("");
         // An incident may be of a process that had this pid before.
@@ -186,17 +186,18 @@ impl HostService {
                     // To the agent it is this server that asks.
                     let who = self.auth.requester(request);
                     self.shared
-                        .warn(format!("{pid} {}: thresholds?{query} was passed on for {who}", process.name));
+                        .warn(format!("{pid} {}: thresholds?{query} forwarded for {who}", process.name));
                 }
                 self.hand_over(&process, &request.method, &format!("{path}?{query}")).await
             }
-            None if request.method == Method::POST => {
-                Answer::text(404, format!("process {pid} has no agent that could change anything\n"))
-            }
+            None if request.method == Method::POST => Answer::text(
+                404,
+                format!("process {pid} has no agent that listens: nothing can be changed\n"),
+            ),
             None if path == INCIDENTS => self.incidents(Some(pid)).await,
             None => match id_of(path) {
                 Some(id) => self.incident_of_page(id, query),
-                None => Answer::text(404, format!("process {pid} has no agent that could answer this\n")),
+                None => Answer::text(404, format!("process {pid} has no agent that listens\n")),
             },
         }
     }
@@ -205,13 +206,14 @@ impl HostService {
         let Asked { pid, name, .. } = process;
         if process.address.is_none() {
             let message = format!(
-                "{pid} {name} has no agent that listens, and only an agent can capture; `loopscope flame {pid}` draws callbacks without one\n"
+                "{pid} {name} has no agent that listens, which captures need; `loopscope flame {pid}` draws \
+                 callbacks without one\n"
             );
             return Answer::text(404, message);
         }
         // HEAD is answered as GET is, and sent without what it would have been.
         let method = if *method == Method::POST { Method::POST } else { Method::GET };
-        let question = Question { process, method, target, wanted: Wanted::Whole };
+        let question = ForwardRequest { process, method, target, wanted: Wanted::Whole };
         match self.forwards.ask(&question, patience(target)).await {
             Ok(answer) => {
                 self.note(Outcomes { ok: 1, ..Outcomes::default() });
@@ -225,11 +227,11 @@ impl HostService {
                     .with_figures(answer.figures)
                     .retried_after(later)
             }
-            Err(NoAnswer::Full) => {
+            Err(ForwardError::Full) => {
                 self.note(Outcomes { dropped: 1, ..Outcomes::default() });
-                Answer::text(429, "too many captures are under way already; try again later\n")
+                Answer::text(429, "too many captures in progress; try again later\n")
             }
-            Err(NoAnswer::Failed(because)) => {
+            Err(ForwardError::Failed(because)) => {
                 self.note(Outcomes { failed: 1, ..Outcomes::default() });
                 Answer::text(502, format!("{pid} {name}: {because}\n"))
             }
@@ -306,7 +308,10 @@ impl HostService {
     fn guarded(&self, answer: impl FnOnce() -> Answer) -> Answer {
         catch_unwind(AssertUnwindSafe(answer)).unwrap_or_else(|_| {
             self.shared.count_panic();
-            Answer::text(500, "the server failed to answer; see loopscope_agent_panics_total and its log\n")
+            Answer::text(
+                500,
+                "internal error: a request handler panicked; see its log and loopscope_agent_panics_total\n",
+            )
         })
     }
 }
@@ -327,7 +332,7 @@ fn list(living: &[Asked]) -> String {
         format!("{} {} ({}; {agent})\n", process.pid, process.name, loops.join(", "))
     };
     match living {
-        [] => "There is no instrumented process.\n".to_owned(),
+        [] => "No instrumented process.\n".to_owned(),
         living => living.iter().map(line).collect(),
     }
 }
@@ -344,8 +349,8 @@ fn chosen(living: &[Asked], query: &str) -> Result<Asked, (u16, String)> {
     let found: Vec<&Asked> = living.iter().filter(fits).collect();
     match found.as_slice() {
         [process] => Ok((*process).clone()),
-        [] => Err((404, format!("no living process fits; there are:\n{}", list(living)))),
-        _ => Err((400, format!("several processes fit; say which one by pid=:\n{}", list(living)))),
+        [] => Err((404, format!("no running process matches; there are:\n{}", list(living)))),
+        _ => Err((400, format!("several processes match; choose one with pid=:\n{}", list(living)))),
     }
 }
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 /// Why a page is passed over. The label values of `reason`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
-pub(crate) enum Refusal {
+pub(crate) enum SkipReason {
     /// Another version of the layout.
     Version,
     /// Not a page, cut off, or with words that make no sense.
@@ -21,9 +21,14 @@ pub(crate) enum Refusal {
     TooMany,
 }
 
-impl Refusal {
-    pub(crate) const ALL: [Refusal; 5] =
-        [Refusal::Version, Refusal::Damaged, Refusal::Unreadable, Refusal::Foreign, Refusal::TooMany];
+impl SkipReason {
+    pub(crate) const ALL: [SkipReason; 5] = [
+        SkipReason::Version,
+        SkipReason::Damaged,
+        SkipReason::Unreadable,
+        SkipReason::Foreign,
+        SkipReason::TooMany,
+    ];
 
     /// Returns the label value.
     pub(crate) fn name(self) -> &'static str {
@@ -31,43 +36,43 @@ impl Refusal {
     }
 
     /// Returns what an error of reading a page stands for.
-    pub(crate) fn of(error: &io::Error) -> Refusal {
+    pub(crate) fn of(error: &io::Error) -> SkipReason {
         match error.get_ref().and_then(|inner| inner.downcast_ref::<PageFault>()) {
-            Some(PageFault::Version(_)) => Refusal::Version,
-            Some(_) => Refusal::Damaged,
-            None if error.kind() == io::ErrorKind::InvalidData => Refusal::Damaged,
-            None => Refusal::Unreadable,
+            Some(PageFault::Version(_)) => SkipReason::Version,
+            Some(_) => SkipReason::Damaged,
+            None if error.kind() == io::ErrorKind::InvalidData => SkipReason::Damaged,
+            None => SkipReason::Unreadable,
         }
     }
 }
 
 /// What was refused so far.
 #[derive(Debug, Default)]
-pub(crate) struct Refusals {
-    counts: [u64; Refusal::ALL.len()],
+pub(crate) struct SkippedPages {
+    counts: [u64; SkipReason::ALL.len()],
     known: HashMap<PathBuf, Known>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Known {
-    refusal: Refusal,
+    refusal: SkipReason,
     is_said: bool,
 }
 
-impl Refusals {
+impl SkippedPages {
     /// Notes a refusal. Returns the line to say where it is new; of what looks damaged only the second time, because a
     /// page that is just being made looks so, too.
-    pub(crate) fn note(&mut self, path: &Path, refusal: Refusal, because: &str) -> Option<String> {
+    pub(crate) fn note(&mut self, path: &Path, refusal: SkipReason, because: &str) -> Option<String> {
         let known = self.known.get(path).filter(|known| known.refusal == refusal);
         let is_second = known.is_some_and(|known| !known.is_said);
         if known.is_some_and(|known| known.is_said) {
             return None;
         }
-        let is_said = is_second || refusal != Refusal::Damaged;
+        let is_said = is_second || refusal != SkipReason::Damaged;
         self.known.insert(path.to_owned(), Known { refusal, is_said });
         is_said.then(|| {
             self.counts[refusal as usize] += 1;
-            format!("{} {because}; it is passed over", path.display())
+            format!("{} {because}; skipped", path.display())
         })
     }
 
@@ -78,7 +83,7 @@ impl Refusals {
 
     /// Returns how many were refused, by reason.
     pub(crate) fn counts(&self) -> Vec<(&'static str, u64)> {
-        Refusal::ALL.into_iter().map(|refusal| (refusal.name(), self.counts[refusal as usize])).collect()
+        SkipReason::ALL.into_iter().map(|refusal| (refusal.name(), self.counts[refusal as usize])).collect()
     }
 }
 
@@ -88,23 +93,23 @@ mod tests {
 
     #[test]
     fn each_is_said_and_counted_once_and_what_may_be_in_the_making_only_when_it_stays() {
-        let (mut refusals, path) = (Refusals::default(), Path::new("/run/7-1-0.page"));
-        assert_eq!(refusals.note(path, Refusal::Damaged, "is cut"), None);
-        let said = refusals.note(path, Refusal::Damaged, "is cut").unwrap();
-        assert_eq!(said, "/run/7-1-0.page is cut; it is passed over");
-        assert_eq!(refusals.note(path, Refusal::Damaged, "is cut"), None);
-        assert!(refusals.note(path, Refusal::Version, "has version 3").is_some());
+        let (mut refusals, path) = (SkippedPages::default(), Path::new("/run/7-1-0.page"));
+        assert_eq!(refusals.note(path, SkipReason::Damaged, "is cut"), None);
+        let said = refusals.note(path, SkipReason::Damaged, "is cut").unwrap();
+        assert_eq!(said, "/run/7-1-0.page is cut; skipped");
+        assert_eq!(refusals.note(path, SkipReason::Damaged, "is cut"), None);
+        assert!(refusals.note(path, SkipReason::Version, "has version 3").is_some());
         refusals.retain(|_| false);
-        assert!(refusals.note(path, Refusal::Version, "has version 3").is_some(), "it came back");
+        assert!(refusals.note(path, SkipReason::Version, "has version 3").is_some(), "it came back");
         let counted = [("version", 2), ("damaged", 1), ("unreadable", 0), ("foreign", 0), ("too_many", 0)];
         assert_eq!(refusals.counts(), counted);
     }
 
     #[test]
     fn an_error_tells_its_reason() {
-        let fault = |fault| Refusal::of(&io::Error::new(io::ErrorKind::InvalidData, fault));
-        assert_eq!(fault(PageFault::Version(3)), Refusal::Version);
-        assert_eq!(fault(PageFault::Length(3)), Refusal::Damaged);
-        assert_eq!(Refusal::of(&io::Error::from(io::ErrorKind::PermissionDenied)), Refusal::Unreadable);
+        let fault = |fault| SkipReason::of(&io::Error::new(io::ErrorKind::InvalidData, fault));
+        assert_eq!(fault(PageFault::Version(3)), SkipReason::Version);
+        assert_eq!(fault(PageFault::Length(3)), SkipReason::Damaged);
+        assert_eq!(SkipReason::of(&io::Error::from(io::ErrorKind::PermissionDenied)), SkipReason::Unreadable);
     }
 }

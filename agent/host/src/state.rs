@@ -12,9 +12,9 @@ use loopscope_probe::raw::process_id::ProcessId;
 use loopscope_probe::{Page, Ticks};
 use loopscope_report::diagnose::{reconstruct, under_way};
 use loopscope_report::incident::Incident;
-use loopscope_report::live::{LOOPS_MAX, Recent, Seen};
+use loopscope_report::live::{LOOPS_MAX, LoopSample, Recent};
 use loopscope_report::metrics::format::Format;
-use loopscope_report::metrics::page::{Rendered, render_host};
+use loopscope_report::metrics::render::{Rendered, render_host};
 use loopscope_report::metrics::self_metrics::SelfMetrics;
 use loopscope_report::metrics::view::{AgentView, HostView, Outcomes, Overflow};
 use std::collections::{HashMap, HashSet};
@@ -99,7 +99,7 @@ impl HostState {
                 let Some(left) = room.checked_sub(1) else { return };
                 room = left;
                 let Ok(reading) = reading else { return };
-                let one = Seen::of(reading.page, reading.clock, reading.at);
+                let one = LoopSample::of(reading.page, reading.clock, reading.at);
                 seen.push(one.called(&entry.watch.called).numbered(entry.number));
             },
         );
@@ -204,9 +204,9 @@ impl HostState {
         let is_wanted = |entry: &FollowedLoop| entry.end.is_none() && of(entry).is_some();
         self.registry.read_wanted(is_wanted, |entry, reading| {
             let (Some(untold), Ok(reading)) = (of(entry), reading) else { return };
-            let because = untold.because.as_deref().unwrap_or("this server asks too many agents already");
+            let because = untold.because.as_deref().unwrap_or("too many requests to agents in progress");
             let incident = under_way(reading.page, reading.clock, reading.at, &entry.name());
-            let note = format!("read from the page, now, without what the agent knows: {because}");
+            let note = format!("read live from the page, without its agent: {because}");
             found.extend(reported(Incident { notes: vec![note], ..incident }));
         });
         let living = self.registry.entries().iter().filter(|entry| entry.end.is_none());
@@ -217,9 +217,7 @@ impl HostState {
             if let (Some(process), Some(because)) = (living.get(pid), because)
                 && self.said_untold.insert(*process)
             {
-                notes.push(format!(
-                    "of {pid} {name} only what its page tells is listed among the incidents: {because}"
-                ));
+                notes.push(format!("incidents of {pid} {name} are read from its page only: {because}"));
             }
         }
         (found, notes)

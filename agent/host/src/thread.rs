@@ -4,8 +4,8 @@ use crate::access::Access;
 use crate::forward::Forwards;
 use crate::log::Log;
 use crate::service::HostService;
-use crate::shared::Shared;
 use crate::state::HostState;
+use crate::task_context::TaskContext;
 use loopscope_http::bind::BoundServer;
 use loopscope_http::listener::Listener;
 use loopscope_http::live::Live;
@@ -29,7 +29,7 @@ pub(crate) fn begin(start: Start) -> Result<impl FnOnce(), ServerError> {
     let doorway =
         Listener::new(listener).map_err(|error| ServerError::System("a listening socket", error))?;
     let clock = Clock::monotonic();
-    let shared = Arc::new(Shared {
+    let shared = Arc::new(TaskContext {
         started: clock.now(),
         clock,
         state: Mutex::new(state),
@@ -45,7 +45,7 @@ pub(crate) fn begin(start: Start) -> Result<impl FnOnce(), ServerError> {
     Ok(|| ())
 }
 
-async fn watch(shared: Arc<Shared>, mut pace: Duration) {
+async fn watch(shared: Arc<TaskContext>, mut pace: Duration) {
     loop {
         let planned = Ticks(shared.clock.now().0 + pace.as_nanos() as u64);
         tokio::time::sleep(pace).await;

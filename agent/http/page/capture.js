@@ -1,6 +1,6 @@
 // Starting a capture: the answer opens in a tab of its own when it is made, and the page counts the time until then.
 
-import { hasToken, save } from "./ask.js";
+import { hasToken, save } from "./request.js";
 import { byId, fill, make, mark, say } from "./element.js";
 
 /** Starts the form. */
@@ -13,7 +13,7 @@ export function start() {
     const query = new URLSearchParams(new FormData(form));
     setTimeout(() => (loop.disabled = false));
     const opens = format.value === "svg" && !hasToken();
-    const where = opens ? "it opens in the other tab" : "it is saved as a file";
+    const where = opens ? "opened in the other tab" : "saved as a file";
     if (hasToken()) {
       event.preventDefault();
       save(`${form.getAttribute("action")}?${query}`).catch((error) => {
@@ -32,7 +32,7 @@ function countDown(seconds, where) {
   const said = byId("capture-said");
   let left = seconds;
   const tell = () => {
-    say(said, left > 0 ? `watching, ${left} s to go; ${where}` : "");
+    say(said, left > 0 ? `recording, ${left} s left; ${where}` : "");
     if (left-- <= 0) clearInterval(timer);
   };
   tell();

@@ -3,7 +3,7 @@
 import { byId, fill, make, mark, say, showSite } from "./element.js";
 import { Charts } from "./charts.js";
 import { bytes, count, duration, known, percent, poolWords, rate } from "./format.js";
-import { inside, ofWorker, title } from "./statement.js";
+import { inside, ofWorker, title } from "./headline.js";
 
 // Sites and queues are told over this time: of half a second, nobody could read them.
 const RECENT_MS = 10_000;
@@ -43,15 +43,15 @@ export class Detail {
     const more = elapsed * 1e6;
     const what = state.running ? `${state.running.words}${inside(state)}` : "";
     const parts = {
-      idle: ["", "idle: waits for something to do"],
+      idle: ["", "idle: waiting for events"],
       running: ["", `runs${worker} ${what}`],
-      expected_block: ["", `runs an announced block, ${state.expected}, for ${duration(state.expected_ns)}: ${what}`],
+      expected_block: ["", `in an announced block, ${state.expected}, for ${duration(state.expected_ns)}: ${what}`],
       stalled: [
         `STALLED for ${duration(state.busy_ns + more)}`,
         `${worker}${state.running?.phase ? ` in phase ${state.running.phase}` : ""}: ${state.verdict?.words ?? what}${inside(state)}`,
       ],
-      stopped: ["", `stopped by a signal or a debugger ${state.busy_ns > 0 ? `in ${what}, busy for ${duration(state.busy_ns)}` : "while it waits for events"}`],
-      ended: ["", state.busy_ns > 0 ? `ended while it ran ${what}, busy for at least ${duration(state.busy_ns)}` : "ended; it was idle"],
+      stopped: ["", `stopped by a signal or debugger ${state.busy_ns > 0 ? `in ${what}, busy for ${duration(state.busy_ns)}` : "while it waits for events"}`],
+      ended: ["", state.busy_ns > 0 ? `ended while running ${what}, busy for at least ${duration(state.busy_ns)}` : "ended; it was idle"],
     }[state.kind];
     fill(byId("now"), parts, () => make("span"), (span, text) => say(span, text));
     mark(byId("now").firstElementChild, "class", state.kind === "stalled" ? "stalled" : null);
@@ -139,15 +139,15 @@ function showPool({ pool, pool_jobs: jobs, words }) {
   say(threads.children[2], poolWords(pool.threads, pool.busy, pool.queued));
   const parts = [
     pool.wait_p95_ns === null ? "" : `wait p95 ${duration(pool.wait_p95_ns)}`,
-    pool.oldest_wait_ns === null ? "" : `first in line ${duration(pool.oldest_wait_ns)}`,
+    pool.oldest_wait_ns === null ? "" : `oldest job ${duration(pool.oldest_wait_ns)}`,
     pool.jobs_per_second === null ? "" : `${rate(pool.jobs_per_second)} ${words.jobs}/s`,
   ];
   say(wait, parts.filter(Boolean).join(" · "));
   mark(saturated, "class", "saturated");
-  const full = pool.saturated_ns > 0 ? `all threads busy with jobs waiting for ${duration(pool.saturated_ns)}` : "";
+  const full = pool.saturated_ns > 0 ? `saturated for ${duration(pool.saturated_ns)}` : "";
   // Who has held a thread for long is worth a name.
   const [oldest] = jobs.filter(({ running_ns }) => running_ns > LONG_JOB_NS);
-  const held = oldest ? `${words.job} ${oldest.kind} ${oldest.label} runs for ${duration(oldest.running_ns)}` : "";
+  const held = oldest ? `${words.job} ${oldest.kind} ${oldest.label} running for ${duration(oldest.running_ns)}` : "";
   say(saturated, [full, held].filter(Boolean).join(" · "));
 }
 

@@ -1,7 +1,7 @@
 // The data: one request waits for the next view, and is followed by the one for the view after it. The agent sets the
 // pace. When it stops answering, the page says so, and asks again every second.
 
-import { ask, readJson } from "./ask.js";
+import { ask, readJson } from "./request.js";
 
 const LIVE = "debug/loopscope/live";
 const PATIENCE_MS = 4000;

@@ -1,9 +1,9 @@
 // What happened: the list of incidents, and one of them in full, with its stack, its flamegraph and its timeline.
 
-import { ask, guardLink, readJson, showPicture } from "./ask.js";
+import { ask, guardLink, readJson, showPicture } from "./request.js";
 import { byId, fill, make, mark, say, showSite } from "./element.js";
 import { clock, count, duration, known, percent, poolWords, rate, short } from "./format.js";
-import { blame, called } from "./statement.js";
+import { blame, called } from "./headline.js";
 import { drawTimeline } from "./timeline.js";
 
 // Asked for as soon as a stall shows, and otherwise now and then.
@@ -115,7 +115,7 @@ export class Incidents {
       if (guilty) list.scrollTop = guilty.offsetTop - list.offsetTop - list.clientHeight / 3;
       body.querySelectorAll("canvas.timeline").forEach((canvas) => drawTimeline(canvas, full));
     } catch (error) {
-      body.append(make("p", { class: "dim" }, `The rest cannot be had: ${error.message}`));
+      body.append(make("p", { class: "dim" }, `The rest cannot be loaded: ${error.message}`));
     }
   }
 }
@@ -135,28 +135,28 @@ function headline(incident) {
 }
 
 const CLASSES = {
-  computing: "computing: its own code used the processor",
+  computing: "computing: on CPU",
   waiting: "waiting: asleep in the kernel",
-  starved_of_cpu: "starved of CPU: ready to run, and it got no processor",
+  starved_of_cpu: "starved of CPU: runnable, but not scheduled",
   stopped: "stopped: the process was frozen",
-  suspended: "suspended: the machine slept",
-  debugger: "held by a debugger",
-  unknown: "not known",
+  suspended: "suspended: the machine was asleep",
+  debugger: "stopped by a debugger",
+  unknown: "unknown",
 };
 
 function facts(incident) {
   const { before, pool } = incident;
-  const cpu = incident.watched_ns > 0 ? `${duration(incident.cpu_ns)} of ${duration(incident.watched_ns)} watched` : "not known";
+  const cpu = incident.watched_ns > 0 ? `${duration(incident.cpu_ns)} of ${duration(incident.watched_ns)} watched` : "unknown";
   const rows = [
     ["began", `${clock(incident.begin_unix_ns)}, ${incident.severity}`],
-    ["what the time went to", (CLASSES[incident.class] ?? incident.class) + unaccounted(incident)],
-    ["made of", incident.summary],
+    ["class", (CLASSES[incident.class] ?? incident.class) + unaccounted(incident)],
+    ["consists of", incident.summary],
     ["phase", incident.phase],
-    ["processor time", cpu],
+    ["CPU time", cpu],
     ["asleep in", incident.waiting_in],
     ["inside", incident.spans.map((span) => [span.name, span.fields].filter(Boolean).join(" ")).join(" › ")],
-    ["ten seconds before", before.period_ns > 0 ? figures(before, incident.words) : ""],
-    ["pool then", pool ? poolWords(pool.threads, pool.running, pool.queued) : ""],
+    ["10 s before", before.period_ns > 0 ? figures(before, incident.words) : ""],
+    ["pool", pool ? poolWords(pool.threads, pool.running, pool.queued) : ""],
     ["id", `${incident.id} · ${incident.process}`],
   ];
   const told = rows.filter(([, text]) => text);
@@ -193,7 +193,7 @@ function stack(incident) {
   const [first] = incident.stacks;
   if (!first) {
     const failed = incident.captures_failed.map((text) => `No stack: ${text}`);
-    const last = incident.stacks_in ? [`The last stacks of the same culprit are in incident ${incident.pid}-${incident.stacks_in}.`] : [];
+    const last = incident.stacks_in ? [`Stacks of the same culprit are in incident ${incident.pid}-${incident.stacks_in}.`] : [];
     return [...failed, ...last].map((text) => make("p", { class: "dim" }, text));
   }
   const place = (frame) => (frame.file ? `  ${[frame.file, frame.line ?? "?", ...(frame.column ? [frame.column] : [])].join(":")}` : frame.module ? `  ${frame.module}` : "");
@@ -210,7 +210,7 @@ function timeline(incident) {
   if (incident.records.length === 0 && incident.iterations.length === 0) return [];
   const { words, records, iterations } = incident;
   const told = [ofWords(records.length, words.callback, words.callbacks), ofWords(iterations.length, words.iteration, words.iterations)];
-  const label = `Timeline from a second before the begin to the end: ${told.join(" in ")}`;
+  const label = `Timeline from one second before the start to the end: ${told.join(" in ")}`;
   const readout = make("span", { class: "dim" });
   return [make("h3", {}, "Timeline ", readout), make("canvas", { class: "timeline", role: "img", "aria-label": label })];
 }
@@ -224,7 +224,7 @@ function picture(url) {
   const image = make("img", { alt: "Flamegraph of the incident" });
   const link = guardLink(make("a", { class: "picture", href: `${url}?format=svg`, target: "_blank", rel: "noopener" }, image), () => {});
   const box = make("div", {}, make("h3", {}, "Flamegraph; opens with search and zoom"), link);
-  image.addEventListener("error", () => box.replaceChildren(make("p", { class: "dim" }, "There is no flamegraph of it.")));
+  image.addEventListener("error", () => box.replaceChildren(make("p", { class: "dim" }, "No flamegraph.")));
   showPicture(image, `${url}?format=svg`);
   return box;
 }
@@ -240,7 +240,7 @@ function groups(incident) {
   const row = (group) =>
     make("tr", {}, site(group), number(known(group.count, (runs) => count(runs, "run"))), number(duration(group.total_ns)), number(known(group.longest_ns, duration)));
   const head = make("tr", {}, ...["site", "runs", "in all", "longest"].map((text, index) => make("th", { scope: "col", class: index ? "number" : null }, text)));
-  return [make("h3", {}, "What the stretch consisted of"), make("table", {}, make("thead", {}, head), make("tbody", {}, ...incident.groups.map(row)))];
+  return [make("h3", {}, "What the busy period consisted of"), make("table", {}, make("thead", {}, head), make("tbody", {}, ...incident.groups.map(row)))];
 }
 
 function notes(incident) {

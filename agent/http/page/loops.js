@@ -3,7 +3,7 @@
 import { byId, make, mark, say } from "./element.js";
 import { count, duration, known, short } from "./format.js";
 import { colour, translucent } from "./theme.js";
-import { entriesOf, lanes, loopsOf, ofWorker } from "./statement.js";
+import { entriesOf, lanes, loopsOf, ofWorker } from "./headline.js";
 
 // Rows do not jump about more often than this, and never under the pointer.
 const REORDER_MS = 2000;

@@ -1,6 +1,6 @@
 // The live page: takes views as they come, and shows them.
 
-import { setToken } from "./ask.js";
+import { setToken } from "./request.js";
 import * as capture from "./capture.js";
 import { Detail } from "./detail.js";
 import { byId, mark, say } from "./element.js";
@@ -8,7 +8,7 @@ import { follow } from "./feed.js";
 import { History } from "./history.js";
 import { Incidents } from "./incidents.js";
 import { LoopList } from "./loops.js";
-import * as statement from "./statement.js";
+import * as statement from "./headline.js";
 import * as theme from "./theme.js";
 
 // Ages grow on the page for so long after a view; then it is too old to be told on.
@@ -48,7 +48,7 @@ function choose() {
 
 function seen(next) {
   const key = next.processes.length === 1 ? `${next.processes[0].pid}/${next.processes[0].pid_start}` : "host";
-  if (identity !== "" && key !== identity) say(byId("announcer"), "Another process answers now");
+  if (identity !== "" && key !== identity) say(byId("announcer"), "Another process answers at this address");
   identity = key;
   view = next;
   came = performance.now();

@@ -1,4 +1,4 @@
-// An incident's timeline: busy stretches, callbacks by phase, and the pool's jobs, from a second before it to its end.
+// An incident's timeline: busy periods, callbacks by phase, and the pool's jobs, from a second before it to its end.
 
 import { duration, known } from "./format.js";
 import { colour, phaseColour, translucent } from "./theme.js";
@@ -6,7 +6,7 @@ import { colour, phaseColour, translucent } from "./theme.js";
 const LANE = 22;
 const LEFT = 64;
 
-const waited = ({ wait_ns }) => (wait_ns === null ? "" : `, after ${duration(wait_ns)} of waiting`);
+const waited = ({ wait_ns }) => (wait_ns === null ? "" : `, after waiting ${duration(wait_ns)}`);
 
 /** Draws it, and tells in the heading what is under the pointer. */
 export function drawTimeline(canvas, incident) {

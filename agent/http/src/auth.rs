@@ -101,21 +101,19 @@ impl Auth {
         match self.prove(request).await {
             Proof::Given => None,
             Proof::Later(answer) => Some(answer),
-            Proof::Wrong => Some(self.unauthorized("these are not the credentials of this server\n")),
+            Proof::Wrong => Some(self.unauthorized("invalid credentials\n")),
             // Only they can open the file, and they could read the token's file as well.
             Proof::None if self.is_beside_pages && is_own_user(request) => None,
-            Proof::None if self.has_users() => {
-                Some(self.unauthorized("this server wants a user and a password\n"))
-            }
+            Proof::None if self.has_users() => Some(self.unauthorized("user and password required\n")),
             Proof::None if purpose.gives != Sensitivity::Insight => None,
             Proof::None if self.token.is_some() => {
-                Some(self.unauthorized("this is told with the token only: Authorization: Bearer TOKEN\n"))
+                Some(self.unauthorized("token required: Authorization: Bearer TOKEN\n"))
             }
             Proof::None if self.place == BindScope::Elsewhere => Some(Answer::text(
                 403,
                 format!(
-                    "this server listens on {}, where others reach it, and has no token: set one (see token_file), or \
-                     let it listen on loopback, where its own user and root may ask\n",
+                    "forbidden: this server listens on {}, which is not loopback, and has no token; set one \
+                     (token_file), or listen on loopback, where its own user and root are allowed\n",
                     self.address
                 ),
             )),
@@ -142,7 +140,7 @@ impl Auth {
             }
             None => "",
         };
-        let passed_on = if is_passed_on(&request.headers) { ", passed on by a proxy" } else { "" };
+        let passed_on = if is_passed_on(&request.headers) { ", through a proxy" } else { "" };
         let client = client.map_or_else(|| Client::default().to_string(), Client::to_string);
         format!("{client}{proof}{passed_on}")
     }
@@ -184,11 +182,11 @@ impl Auth {
     fn refuse_form(&self, request: &Parts, purpose: Purpose) -> Option<Answer> {
         let is_change = request.method == Method::POST && purpose.may_change;
         if request.method != Method::GET && request.method != Method::HEAD && !is_change {
-            let message = format!("{} is not answered here: only GET and HEAD\n", request.method);
+            let message = format!("{} not allowed: only GET and HEAD\n", request.method);
             return Some(Answer::text(405, message));
         }
         if is_change && !request.headers.contains_key(INTENT_HEADER) {
-            return Some(Answer::text(403, "a change must be sent with the header X-Loopscope: 1\n"));
+            return Some(Answer::text(403, "changes require the header X-Loopscope: 1\n"));
         }
         let host = request.headers.get(HOST).map(|host| host.to_str().unwrap_or("?"));
         // An absolute request line has precedence over the header.
@@ -200,9 +198,7 @@ impl Auth {
         }
         match host {
             Some(host) if !self.may_be_called(host) => Some(Answer::text(403, self.wrong_host_words(host))),
-            None if request.version > Version::HTTP_10 => {
-                Some(Answer::text(400, "the Host header is missing\n"))
-            }
+            None if request.version > Version::HTTP_10 => Some(Answer::text(400, "missing Host header\n")),
             _ => None,
         }
     }
@@ -228,7 +224,7 @@ impl Auth {
     fn wrong_host_words(&self, host: &str) -> String {
         let also: String = self.host_names.iter().map(|name| format!(", {name}")).collect();
         format!(
-            "the Host header {host:?} is not accepted here: use {}, another IP address, localhost{also}, or allow the name \
+            "Host header {host:?} not accepted: use {}, another IP address, localhost{also}, or allow the name \
              (AgentBuilder::host_name, loopscope serve --host-name)\n",
             self.address
         )
@@ -258,11 +254,11 @@ fn is_passed_on(headers: &HeaderMap) -> bool {
 /// Where the browser does not say from where the request comes, its `Origin` or `Referer` must be ours; a page can withhold
 /// both, so a browser that sends neither is refused, too. Other clients send none of these, and follow no page.
 fn site_objection(headers: &HeaderMap, host: &str) -> Option<&'static str> {
-    const OF_OTHERS: &str = "a page of another site asked for a capture, which costs this process time: open the address \
-                             by typing or pasting it, from the live page, or with `loopscope flame`\n";
-    const OF_NOBODY: &str = "this browser does not say which page asked for a capture, and one of another site may have, \
-                             which costs this process time: capture from the live page, over https, or with \
+    const OF_OTHERS: &str = "captures requested by a page of another site are refused, because they cost this \
+                             process CPU time: type or paste the address, or capture from the live page or with \
                              `loopscope flame`\n";
+    const OF_NOBODY: &str = "capture refused: the browser did not say which page requested it, and it may be one of \
+                             another site; capture from the live page, over https, or with `loopscope flame`\n";
     if headers.contains_key(SITE_HEADER) {
         let mut sites = headers.get_all(SITE_HEADER).iter();
         return sites.any(|site| site == "cross-site" || site == "same-site").then_some(OF_OTHERS);
@@ -289,13 +285,13 @@ fn site_objection(headers: &HeaderMap, host: &str) -> Option<&'static str> {
 fn others_words(request: &Parts) -> String {
     let own = user_words(own_user());
     let you = match client_of(request).and_then(Client::user) {
-        _ if is_passed_on(&request.headers) => "this request was passed on by a proxy".to_owned(),
+        _ if is_passed_on(&request.headers) => "this request came through a proxy".to_owned(),
         Some(user) => format!("you are {}", user_words(user)),
-        None => "the system does not tell who you are".to_owned(),
+        None => "your user is unknown".to_owned(),
     };
     format!(
-        "only {own}, who runs this process, and root may ask for this, and {you}: ask as one of them, or with a token \
-         (see token_file)\n"
+        "only {own}, who runs this process, and root may request this, but {you}: request it as one of them, or \
+         with a token (token_file)\n"
     )
 }
 
@@ -426,7 +422,7 @@ mod tests {
             (None, false, "uid 4000000 in process 7"),
             (Some("Bearer x"), false, "uid 4000000 in process 7, with the token"),
             (Some("Basic eA=="), false, "uid 4000000 in process 7, with a password"),
-            (Some("Bearer x"), true, "uid 4000000 in process 7, with the token, passed on by a proxy"),
+            (Some("Bearer x"), true, "uid 4000000 in process 7, with the token, through a proxy"),
         ] {
             assert_eq!(asked(offered, via), told);
         }

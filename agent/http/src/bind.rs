@@ -141,9 +141,7 @@ impl BoundServer {
             return Ok(());
         }
         let most = ADDRESS_BYTES_MAX - (told - length);
-        let why = format!(
-            "its whole path is {length} bytes long, and other processes can be told of {most}: choose a shorter one"
-        );
+        let why = format!("the path has {length} bytes, the maximum is {most}: choose a shorter one");
         Err(ServerError::Socket(path.to_owned(), why))
     }
 
@@ -177,7 +175,7 @@ impl BoundSocket {
     fn agent_address(&self, is_secure: bool) -> Result<AgentAddress, ServerError> {
         match self {
             BoundSocket::Unix(file, _) => {
-                let why = "other processes can be told of paths in UTF-8 only: choose another one";
+                let why = "the path must be UTF-8";
                 let refused = |_| ServerError::Socket(file.path().to_owned(), why.to_owned());
                 SocketPath::new(file.path()).map(AgentAddress::SocketFile).map_err(refused)
             }
@@ -194,7 +192,7 @@ fn host_name(name: &str) -> Result<String, ServerError> {
     {
         false => Ok(plain),
         true => Err(ServerError::Credentials(format!(
-            "{name:?} is no host name: give the name alone, without a port; IP addresses are accepted anyway"
+            "{name:?} is not a host name: give the name without a port; IP addresses are always accepted"
         ))),
     }
 }
@@ -279,7 +277,7 @@ fn make_room(path: &Path) -> Result<(), ServerError> {
     let in_the_way = |why: &str| ServerError::Socket(path.to_owned(), why.to_owned());
     let Ok(found) = fs::symlink_metadata(path) else { return Ok(()) };
     if !found.file_type().is_socket() {
-        return Err(in_the_way("there is something else at that path: choose another one, or remove it"));
+        return Err(in_the_way("another file exists at that path: choose another path, or remove it"));
     }
     match UnixStream::connect(path) {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
@@ -418,10 +416,7 @@ mod tests {
         let room = 115 - folder.as_os_str().len() - 1;
         for (name, part) in [
             (OsString::from("a".repeat(room)), None),
-            (
-                OsString::from("a".repeat(room + 1)),
-                Some("116 bytes long, and other processes can be told of 115"),
-            ),
+            (OsString::from("a".repeat(room + 1)), Some("116 bytes, the maximum is 115")),
             (OsString::from_vec(vec![b's', 0xff]), Some("UTF-8")),
         ] {
             let checked = open(&folder.join(name)).and_then(|entrance| entrance.check_for_page());

@@ -97,12 +97,12 @@ fn full(taken: &[Taken], now: Ticks) -> Full {
         let Holder { name, what, who, .. } = &taken.holder;
         let name = name.as_ref().map_or(String::new(), |name| format!(", called {name}"));
         let (since, left) = (show_ns(now.since(taken.begun)), show_ns(left_ns(taken)));
-        format!("{what} for {who}, begun {since} ago, over in {left}{name}")
+        format!("{what} for {who}, started {since} ago, done in {left}{name}")
     };
     let told: Vec<String> = taken.iter().map(tell).collect();
     let free_in_s = taken.iter().map(left_ns).min().unwrap_or(0).div_ceil(1_000_000_000).max(1);
     let message =
-        format!("{AT_ONCE} captures are under way: {}. Try again in {free_in_s} s\n", told.join("; "));
+        format!("{AT_ONCE} captures in progress: {}. Try again in {free_in_s} s\n", told.join("; "));
     Full { message, free_in_s }
 }
 

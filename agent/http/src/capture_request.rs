@@ -51,18 +51,19 @@ impl CaptureRequest {
                 name if is_of_drawing(name) => {}
                 name => {
                     return Err(format!(
-                        "parameter {name:?}: there are only of, seconds, hz, loop, format and name\n"
+                        "unknown parameter {name:?}: valid are of, seconds, hz, loop, format and name\n"
                     ));
                 }
             }
         }
         match (wish.format, hz) {
             (Format::Trace, _) if wish.of.is_sampled() => Err(format!(
-                "parameter format: a trace is a timeline of callbacks, and has none of {}; leave out of=\n",
+                "parameter format: a trace is a timeline of callbacks, not of {}; omit of=\n",
                 wish.of.name()
             )),
             (_, Some(_)) if !wish.of.is_sampled() => {
-                Err("parameter hz: callbacks are timed exactly and not sampled; leave it out, or ask for of=cpu\n".to_owned())
+                Err("parameter hz: callbacks are timed exactly, not sampled; omit it, or use of=cpu\n"
+                    .to_owned())
             }
             (_, hz) => Ok(CaptureRequest { hz: hz.unwrap_or(HZ_DEFAULT) as u32, ..wish }),
         }
@@ -109,7 +110,7 @@ impl Default for CaptureRequest {
 pub fn parse_end(query: &str) -> Result<String, String> {
     match pairs(query).collect::<Vec<_>>()[..] {
         [("name", value)] => capture_name(value),
-        _ => Err("a capture is ended by POST with its name only: ?name=NAME\n".to_owned()),
+        _ => Err("to end a capture, POST only its name: ?name=NAME\n".to_owned()),
     }
 }
 
@@ -128,7 +129,7 @@ fn number(name: &str, value: &str, range: RangeInclusive<u64>) -> Result<u64, St
 }
 
 fn unknown(name: &str, value: &str, names: &[&str]) -> String {
-    format!("parameter {name}: {value:?} is none of {}\n", names.join(", "))
+    format!("parameter {name}: {value:?} is not one of {}\n", names.join(", "))
 }
 
 #[cfg(test)]

@@ -63,7 +63,7 @@ impl std::fmt::Display for Client {
                 write!(f, "{} in process {pid}", user_words(user))
             }
             (Some(user), _) => f.write_str(&user_words(user)),
-            (None, Connection::Tcp { peer, .. }) => write!(f, "somebody at {peer}"),
+            (None, Connection::Tcp { peer, .. }) => write!(f, "an unknown user at {peer}"),
             (None, _) => f.write_str("an unknown user"),
         }
     }
@@ -112,7 +112,7 @@ mod tests {
         let told = Client::new(Connection::Unix { user: 4_000_000, pid: Some(7) }).to_string();
         assert_eq!(told, "uid 4000000 in process 7");
         let by_address = |user| Client::new(Connection::Tcp { peer: "192.0.2.1:5".parse().unwrap(), user });
-        assert_eq!(by_address(None).to_string(), "somebody at 192.0.2.1:5");
+        assert_eq!(by_address(None).to_string(), "an unknown user at 192.0.2.1:5");
         assert_eq!(by_address(Some(4_000_000)).to_string(), "uid 4000000");
         assert_eq!(Client::default().to_string(), "an unknown user");
     }

@@ -35,7 +35,7 @@ impl fmt::Display for ServerError {
             ServerError::AddressInUse(address) => {
                 write!(
                     f,
-                    "address {address} is in use; listen on port 0 for any free one, or let the agent take the next free port"
+                    "address {address} is in use; use port 0 for any free port, or let the agent take the next free one"
                 )
             }
             ServerError::NoFreePort { first, tried } => {
@@ -47,7 +47,7 @@ impl fmt::Display for ServerError {
             ServerError::Listen(address, error) => write!(f, "cannot listen on {address}: {error}"),
             ServerError::Socket(path, why) => write!(f, "cannot listen on unix:{}: {why}", path.display()),
             ServerError::Credentials(why) => f.write_str(why),
-            ServerError::System(what, error) => write!(f, "cannot make {what}: {error}"),
+            ServerError::System(what, error) => write!(f, "cannot create {what}: {error}"),
         }
     }
 }

@@ -21,10 +21,10 @@ impl Health {
     /// Says so; `does` is what it does with the loops.
     pub fn answer(self, does: &str) -> Answer {
         let (age, tick) = (show_ns(self.age_ns), show_ns(self.tick_age_ns));
-        let seen = format!("{does} {} loops for {age}, last look {tick} ago", self.loops);
+        let seen = format!("{does} {} loops for {age}, last tick {tick} ago", self.loops);
         match self.tick_age_ns < STALE_NS {
             true => Answer::text(200, format!("healthy: {seen}\n")),
-            false => Answer::text(503, format!("not healthy: {seen}; stalls are not noticed\n")),
+            false => Answer::text(503, format!("not healthy: {seen}; stalls are not detected\n")),
         }
     }
 }

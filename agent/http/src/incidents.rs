@@ -35,15 +35,16 @@ pub fn one(id: &str, query: &str, find: impl FnOnce(IncidentId) -> Option<Arc<In
             (name, _) if is_of_drawing(name) => {}
             _ => {
                 let formats = Format::ALL.map(Format::name).join(", ");
-                let message =
-                    format!("parameter {name}={value}: there is only format, and it is json, {formats}\n");
+                let message = format!(
+                    "parameter {name}={value}: the only parameter is format, one of json, {formats}\n"
+                );
                 return Answer::text(400, message);
             }
         }
     }
     let id = decoded(id);
     let Some(incident) = id.parse().ok().and_then(find) else {
-        let message = format!("there is no incident {id:?} in memory; {INCIDENTS} has those there are\n");
+        let message = format!("no incident {id:?} in memory; {INCIDENTS} lists all\n");
         return Answer::text(404, message);
     };
     match format {
@@ -58,7 +59,7 @@ fn drawn(incident: &Incident, format: Format) -> Answer {
             Answer::file(format, &format!("incident-{}.{}", incident.id.short(), format.ending()), body)
         }
         Err(FlameError::Empty) => {
-            Answer::text(404, format!("incident {} has nothing to draw as {}\n", incident.id, format.name()))
+            Answer::text(404, format!("incident {} cannot be drawn as {}\n", incident.id, format.name()))
         }
         Err(error) => Answer::text(500, format!("{error}\n")),
     }

@@ -14,7 +14,7 @@ use crate::answer::Answer;
 use crate::query::pairs;
 use loopscope_probe::raw::clock::unix_ns;
 use loopscope_probe::{Clock, Ticks};
-use loopscope_report::live::{Observer, PastView, Seen, View};
+use loopscope_report::live::{LoopSample, Observer, PastView, View};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Semaphore;
@@ -38,7 +38,7 @@ const VIEWERS_MAX: usize = 8;
 /// What makes views: copies the pages of the loops, and completes what the observer made of them.
 pub trait Source: Send + Sync {
     /// Copies the pages.
-    fn seen(&self) -> Vec<Seen>;
+    fn seen(&self) -> Vec<LoopSample>;
     /// Returns the samples of the last two minutes, for who has no view yet.
     fn recent(&self) -> Vec<PastView> {
         Vec::new()
@@ -78,7 +78,7 @@ impl Live {
             Err(message) => return Answer::text(400, message),
         };
         let Ok(_viewer) = self.viewers.try_acquire() else {
-            return Answer::text(429, format!("{VIEWERS_MAX} viewers are here already; try again later\n"));
+            return Answer::text(429, format!("too many viewers (at most {VIEWERS_MAX}); try again later\n"));
         };
         let (number, age_ns) = self.last();
         if number == 0 || age_ns > PAUSE_NS {
@@ -141,7 +141,9 @@ fn after(query: &str) -> Result<Option<u64>, String> {
         match (name, value.parse()) {
             ("after", Ok(number)) => after = Some(number),
             _ => {
-                return Err(format!("parameter {name}={value}: there is only after, the number of a view\n"));
+                return Err(format!(
+                    "parameter {name}={value}: the only parameter is after, the number of a view\n"
+                ));
             }
         }
     }
@@ -156,7 +158,7 @@ mod tests {
     struct Nobody;
 
     impl Source for Nobody {
-        fn seen(&self) -> Vec<Seen> {
+        fn seen(&self) -> Vec<LoopSample> {
             Vec::new()
         }
 
@@ -166,7 +168,7 @@ mod tests {
     struct Remembering;
 
     impl Source for Remembering {
-        fn seen(&self) -> Vec<Seen> {
+        fn seen(&self) -> Vec<LoopSample> {
             Vec::new()
         }
 

@@ -32,9 +32,9 @@ const ALL: &[(&str, &str, &[u8])] = files! {
     "uPlot.min.js" SCRIPT,
     "main.js" SCRIPT,
     "feed.js" SCRIPT,
-    "ask.js" SCRIPT,
+    "request.js" SCRIPT,
     "history.js" SCRIPT,
-    "statement.js" SCRIPT,
+    "headline.js" SCRIPT,
     "loops.js" SCRIPT,
     "detail.js" SCRIPT,
     "charts.js" SCRIPT,
@@ -75,7 +75,7 @@ pub fn file(path: &str) -> Answer {
     let name = path.strip_prefix("/page/");
     match ALL.iter().find(|(known, ..)| Some(*known) == name) {
         Some((_, media, bytes)) => Answer::page(media, bytes),
-        None => Answer::text(404, "the live page has no such file\n"),
+        None => Answer::text(404, "no such file\n"),
     }
 }
 
@@ -123,7 +123,7 @@ mod tests {
 
     #[test]
     fn the_page_hides_what_everybody_hides() {
-        let (_, _, script) = ALL.iter().find(|(name, ..)| *name == "ask.js").unwrap();
+        let (_, _, script) = ALL.iter().find(|(name, ..)| *name == "request.js").unwrap();
         let script = std::str::from_utf8(script).unwrap();
         let (hidden, _) = script.split_once("  /[").unwrap().1.split_once("]/gu").unwrap();
         let hidden = class(hidden);

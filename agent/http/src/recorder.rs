@@ -13,7 +13,7 @@
 //! before it sees them), units change names with the format (so units are not passed on), and histograms without bounds
 //! become summaries (so all get bounds).
 
-use loopscope_report::metrics::page::OWN_PREFIX;
+use loopscope_report::metrics::render::OWN_PREFIX;
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Label, Metadata, Recorder, SharedString, Unit};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 use std::collections::{HashMap, HashSet};
@@ -31,7 +31,7 @@ pub fn install() -> Option<Handle> {
     }
     let inner = build()?;
     let handle = inner.handle();
-    metrics::set_global_recorder(HostRecorder::new(inner)).ok()?;
+    metrics::set_global_recorder(ProgramRecorder::new(inner)).ok()?;
     Some(HANDLE.get_or_init(|| handle).clone())
 }
 
@@ -53,7 +53,7 @@ fn doubled(text: &str) -> String {
 }
 
 /// The recorder: what the facade calls. `Inner` is the exporter's.
-struct HostRecorder<Inner> {
+struct ProgramRecorder<Inner> {
     inner: Inner,
     known: RwLock<Known>,
 }
@@ -67,9 +67,9 @@ struct Known {
     described: HashSet<KeyName>,
 }
 
-impl<Inner> HostRecorder<Inner> {
+impl<Inner> ProgramRecorder<Inner> {
     fn new(inner: Inner) -> Self {
-        HostRecorder { inner, known: RwLock::default() }
+        ProgramRecorder { inner, known: RwLock::default() }
     }
 
     /// Returns the handle that is known, or the one that `register` makes; the key is as the exporter must see it. `own` is
@@ -113,7 +113,7 @@ impl<Inner> HostRecorder<Inner> {
     }
 }
 
-impl<Inner: Recorder> Recorder for HostRecorder<Inner> {
+impl<Inner: Recorder> Recorder for ProgramRecorder<Inner> {
     fn describe_counter(&self, name: KeyName, _unit: Option<Unit>, text: SharedString) {
         self.once(name, |name| self.inner.describe_counter(name, None, doubled(&text).into()));
     }

@@ -26,7 +26,7 @@ fn misuse() {
 fn rendered() -> String {
     let inner = build().unwrap();
     let handle = inner.handle();
-    metrics::with_local_recorder(&HostRecorder::new(inner), misuse);
+    metrics::with_local_recorder(&ProgramRecorder::new(inner), misuse);
     handle.render()
 }
 
@@ -79,7 +79,7 @@ impl Recorder for Writing<'_> {
 #[test]
 fn a_page_that_is_being_written_holds_no_thread_that_records_what_is_known() {
     let asked = std::sync::Mutex::new(Vec::new());
-    let recorder = HostRecorder::new(Writing(&asked));
+    let recorder = ProgramRecorder::new(Writing(&asked));
     let record = || {
         metrics::describe_histogram!("wait_seconds", "Waits.");
         metrics::histogram!("wait_seconds", "of" => "a\\b").record(0.3);
@@ -107,7 +107,7 @@ fn a_page_that_is_being_written_holds_no_thread_that_records_what_is_known() {
 fn samples_of_many_threads_are_all_counted() {
     let inner = build().unwrap();
     let handle = inner.handle();
-    let recorder = HostRecorder::new(inner);
+    let recorder = ProgramRecorder::new(inner);
     std::thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {

@@ -19,7 +19,7 @@ pub fn parse_change(query: &str) -> Result<ThresholdChange, String> {
             "warning" => change.warning_ns = Some(parse_ns(name, value)?),
             "critical" => change.critical_ns = Some(parse_ns(name, value)?),
             name => {
-                return Err(format!("parameter {name:?}: there are only loop, warning and critical\n"));
+                return Err(format!("unknown parameter {name:?}: valid are loop, warning and critical\n"));
             }
         }
     }
@@ -30,7 +30,7 @@ fn parse_ns(name: &str, value: &str) -> Result<u64, String> {
     let value = decoded(value);
     match duration::parse(&value) {
         Ok(ns @ 1..=LONGEST_NS) => Ok(ns),
-        Ok(0) => Err(format!("parameter {name}: {value:?} is no threshold\n")),
+        Ok(0) => Err(format!("parameter {name}: {value:?} is not a threshold\n")),
         Ok(_) => Err(format!("parameter {name}: {value:?} is longer than a year\n")),
         Err(error) => Err(format!("parameter {name}: {value:?} {error}\n")),
     }

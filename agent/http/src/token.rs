@@ -51,7 +51,7 @@ impl Token {
     /// Returns what a client sends as `Authorization`.
     pub fn header(&self) -> HeaderValue {
         let text = [b"Bearer ", &*self.present().secret].concat();
-        let mut header = HeaderValue::from_bytes(&text).expect("a token is of visible characters");
+        let mut header = HeaderValue::from_bytes(&text).expect("a token has visible characters only");
         header.set_sensitive(true);
         header
     }
@@ -78,20 +78,20 @@ fn read(path: &Path) -> Result<Reading, String> {
     let is_allowed = if found.uid() == 0 { 0o740 } else { 0o700 };
     if found.mode() & 0o777 & !is_allowed != 0 {
         return Err(format!(
-            "the token file {shown} can be read by others than its owner (mode {:o}): chmod 600 {shown}",
+            "the token file {shown} is readable by others than its owner (mode {:o}): chmod 600 {shown}",
             found.mode() & 0o777
         ));
     }
     let mut text = String::new();
     if found.len() > BYTES_MAX || (&mut file).take(BYTES_MAX).read_to_string(&mut text).is_err() {
-        return Err(format!("the token file {shown} holds no token: it should be one line of text"));
+        return Err(format!("the token file {shown} is empty: it must have one line"));
     }
     let secret = text.trim();
     let is_token = secret.bytes().all(|byte| byte.is_ascii_graphic());
     if !is_token || secret.len() < CHARACTERS_MIN {
         return Err(format!(
-            "the token file {shown} must hold one line of at least {CHARACTERS_MIN} letters, digits or signs; \
-             `openssl rand -hex 32` makes one"
+            "the token file {shown} must have one line of at least {CHARACTERS_MIN} letters, digits or signs; \
+             create a token with `openssl rand -hex 32`"
         ));
     }
     Ok(Reading { secret: secret.as_bytes().to_vec(), stamp: FileVersion::of(&found) })
@@ -160,7 +160,7 @@ mod tests {
             ("short", 0o600, "at least 16"),
             ("0123456789 abcdef", 0o600, "one line"),
             ("", 0o600, "openssl rand"),
-            (&"x".repeat(5_000), 0o600, "holds no token"),
+            (&"x".repeat(5_000), 0o600, "is empty"),
         ] {
             file.write(text, mode);
             let message = Token::read(&file.0).unwrap_err();

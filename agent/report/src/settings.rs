@@ -1,8 +1,8 @@
 //! The environment variables that loopscope reads: one table, from which `docs/settings.md` and `--help` are made.
 //!
-//! They are the operator's: a program is started with them, and needs no rebuild. The environment wins over what the program's
-//! code chose, and loses to what the code declared fixed (`AgentBuilder::fixed`). Reading and applying is the agent's and the
-//! command's part; this module only names them.
+//! They are the operator's: a program is started with them, and needs no rebuild. The environment wins over what the
+//! program's code chose, and loses to what the code declared fixed (`AgentBuilder::fixed`). Reading and applying is
+//! the agent's and the command's part; this module only names them.
 
 use std::fmt::Write;
 
@@ -72,7 +72,7 @@ const TABLE: [(Setting, Description); 11] = [
             example: "off",
             values: "`off`, `0` or `false`",
             default: "on",
-            about: "turns all of it off: no page, no agent, no thread, no signal; the program runs as before",
+            about: "turns loopscope off: no page, no agent, no thread, no signal",
             reader: Reader::Program,
         },
     ),
@@ -82,8 +82,8 @@ const TABLE: [(Setting, Description); 11] = [
             variable: "LOOPSCOPE_LISTEN",
             example: "127.0.0.1:9464",
             values: "`ADDRESS:PORT`, `PORT` (on 127.0.0.1), port 0 for any; `unix:/PATH`; `off`",
-            default: "the first free port of 127.0.0.1 from 9464 on",
-            about: "sets where the agent answers; an address that cannot be had is an error",
+            default: "the first free port from 127.0.0.1:9464",
+            about: "address the agent listens on; it is an error if that is not available",
             reader: Reader::Program,
         },
     ),
@@ -92,9 +92,10 @@ const TABLE: [(Setting, Description); 11] = [
         Description {
             variable: "LOOPSCOPE_THRESHOLDS",
             example: "50ms/1s,web=20ms",
-            values: "`WARNING` or `WARNING/CRITICAL`, and `LOOP=WARNING/CRITICAL`, separated by commas; critical is ten times the warning where it is not given",
+            values: "`WARNING` or `WARNING/CRITICAL`, and `LOOP=WARNING/CRITICAL`, separated by commas; critical \
+                     defaults to ten times warning",
             default: "`100ms/1s`",
-            about: "sets from which length on a busy period is a stall, of all loops or of one",
+            about: "sets stall thresholds, for all loops or for one",
             reader: Reader::Program,
         },
     ),
@@ -104,8 +105,8 @@ const TABLE: [(Setting, Description); 11] = [
             variable: "LOOPSCOPE_INCIDENTS_DIR",
             example: "/var/lib/app/incidents",
             values: "a directory",
-            default: "what the program chose",
-            about: "writes every incident to a directory, too, one JSON file each",
+            default: "as the program set",
+            about: "also writes every incident to a directory, one JSON file each",
             reader: Reader::Program,
         },
     ),
@@ -114,9 +115,10 @@ const TABLE: [(Setting, Description); 11] = [
         Description {
             variable: "LOOPSCOPE_KEEP_INCIDENTS",
             example: "off",
-            values: "`off`, `0` or `false`; `on` does not turn on what the program turned off",
+            values: "`off`, `0` or `false`; `on` does not override the program",
             default: "on",
-            about: "keeps no incidents beside the page, where `loopscope incidents` finds them when the process has ended",
+            about: "turns off keeping incidents beside the page, where `loopscope incidents` finds them after the \
+                    process exited",
             reader: Reader::Program,
         },
     ),
@@ -125,9 +127,9 @@ const TABLE: [(Setting, Description); 11] = [
         Description {
             variable: "LOOPSCOPE_CAPTURES",
             example: "off",
-            values: "`off`, `0` or `false`; `on` does not turn on what the program turned off",
+            values: "`off`, `0` or `false`; `on` does not override the program",
             default: "on",
-            about: "captures no stacks, and sends no signal",
+            about: "turns off stack captures and their signals",
             reader: Reader::Program,
         },
     ),
@@ -138,7 +140,7 @@ const TABLE: [(Setting, Description); 11] = [
             example: "/run/secrets/loopscope",
             values: "a file that only its owner can read",
             default: "no token",
-            about: "requires this bearer token for incidents, captures and thresholds; the command shows it",
+            about: "bearer token required for incidents, captures and thresholds; the command sends it",
             reader: Reader::Both,
         },
     ),
@@ -160,7 +162,7 @@ const TABLE: [(Setting, Description); 11] = [
             example: "off",
             values: "`off`, `0` or `false`",
             default: "on",
-            about: "prints nothing about the first stall of a program that has no `tracing` subscriber and no logger",
+            about: "turns off the line on stderr about the first stall of a program without `tracing` subscriber or logger",
             reader: Reader::Program,
         },
     ),
@@ -169,9 +171,9 @@ const TABLE: [(Setting, Description); 11] = [
         Description {
             variable: "LOOPSCOPE_RUNTIME_DIR",
             example: "/run/user/1000/loopscope",
-            values: "a private directory of its user, in memory",
+            values: "a directory in memory, private to its user",
             default: "`$XDG_RUNTIME_DIR/loopscope`, else `/dev/shm/loopscope-UID`",
-            about: "sets where pages and the agent's socket file are; the same for programs and the command",
+            about: "directory of pages and of the agent's socket file; must be the same for programs and the command",
             reader: Reader::Both,
         },
     ),
@@ -180,9 +182,9 @@ const TABLE: [(Setting, Description); 11] = [
         Description {
             variable: "LOOPSCOPE_CA_FILE",
             example: "/etc/app/ca.pem",
-            values: "a file of certificates (PEM)",
-            default: "the system's authorities are not used; an https agent is refused",
-            about: "trusts this authority for agents that use TLS",
+            values: "a certificate file (PEM)",
+            default: "none: agents with TLS are refused (system CAs are not used)",
+            about: "CA to trust for agents with TLS",
             reader: Reader::Command,
         },
     ),
@@ -208,7 +210,7 @@ impl Setting {
 
 /// Returns the lines of `--help`: the variables that programs with loopscope in them read.
 pub fn help() -> String {
-    let mut out = String::from("In the environment of a program with loopscope in it (docs/settings.md):");
+    let mut out = String::from("Environment of an instrumented program (docs/settings.md):");
     for (_, row) in TABLE.iter().filter(|(_, row)| row.reader != Reader::Command) {
         // Writing to a string cannot fail.
         let _ = write!(out, "\n  {}={}\n      {}", row.variable, row.example, row.about.replace('`', ""));
@@ -219,7 +221,7 @@ pub fn help() -> String {
 /// Returns the table of `docs/settings.md`.
 pub fn markdown() -> String {
     let mut out =
-        String::from("| variable | values | otherwise | what it does | read by |\n|---|---|---|---|---|\n");
+        String::from("| variable | values | default | what it does | read by |\n|---|---|---|---|---|\n");
     for (_, row) in &TABLE {
         let reader = match row.reader {
             Reader::Program => "programs",

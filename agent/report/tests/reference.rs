@@ -9,12 +9,13 @@ use std::path::Path;
 const HEAD: &str = "\
 # Metrics
 
-What the agent's `/metrics` tells, family by family. This page is made from the table in
+The metrics of the agent's `/metrics`. This page is generated from the table in
 `agent/report/src/metrics/catalog.rs` by `agent/report/tests/reference.rs`; do not edit it.
 
-The page comes as Prometheus text 0.0.4, as OpenMetrics 1.0 (with exemplars: the incident's id), or as protobuf with
-native histograms (schema 3: eight buckets an octave; counts: schema 0) and classic ones in the same message, as the
-scraper's `Accept` asks. Names, labels and values are the same in all three. No scrape resets anything.
+The formats are Prometheus text 0.0.4, OpenMetrics 1.0 (with exemplars: the incident's id), and protobuf with \
+native histograms (schema 3: eight buckets an octave; counts: schema 0) and classic ones in the same message; the \
+scraper's `Accept` header selects one. Names, labels and values are the same in all three. Scrapes never reset \
+anything.
 
 Histograms of durations have classic bounds at boundaries of the native buckets, `2^(n/8)` seconds, and those are exact sums of
 them ([which bounds](#bounds)). Series of a loop end with it; those of a kind of callback or job begin when the loop first has one, all at
@@ -24,30 +25,32 @@ A runtime of several workers has the series of one loop: `loop` is its name. Cou
 and so are counts of what there is now; ages and maxima are those of the worst worker, utilization is the share of all
 workers' time, thresholds are the lowest. A site that several workers run is one. What a worker has counted stays in the sum
 when it ends, moves to another thread or is replaced; series of a runtime end with its last worker, and go on from where they
-were when one comes again. The families of workers tell which one is at fault: nothing in them is to be added to those of
-loops, which have it already.
+were when one comes again. The worker families show which worker is at fault; do not add them to the loop families, \
+which include them already.
 
 ## Lag, and what it does not see
 
-`loopscope_loop_lag_seconds` is how long an event that becomes ready at a random moment waits until the loop polls. One such event
-is taken to come in every millisecond since the loop was made, at a random moment within it: one that comes while the loop polls
-waits 0, and one that comes while it is busy waits until it polls again. So the count grows by 1,000 a second, also while a poll
-lasts; in a busy period it stands still, and at the end of that all who waited are counted. A runtime that polls between two tasks
-without telling (its agent sees it) has let nobody wait until it did so last.
+`loopscope_loop_lag_seconds` is the delay from an event becoming ready, at a random time, to the loop's next poll. \
+One event is assumed at a random time in every millisecond since the loop was created: it waits 0 if the loop is \
+polling, and until the next poll if the loop is busy. So the count increases by 1,000 per second, also during a \
+poll; during a busy period it does not change, and at the end all events that waited are counted. If a runtime \
+polls between two tasks without reporting it, its agent notices, and events wait only until that poll.
 
-Lag is made of when the loop polls, by its own thread's clock. So it does not see what happens inside of a poll:
+Lag is computed from when the loop polls, by its own thread's clock. So it does not include what happens inside a poll:
 
 - **An event whose thread has no processor.** The poll was over and the thread ready to run, and the kernel let others run: a nice
   value beside busy neighbours, a CPU quota, more threads than processors. The loop is \"in its poll\" all that time, and its lag is
   0. `loopscope_thread_run_delay_seconds_total` counts that time, also the part that falls into busy periods, where it makes lag
   longer. It is the kernel's own account (`schedstat`), of the whole thread.
-- **An event whose process is stopped in its poll**, by SIGSTOP or a debugger: it waits for as long as that lasts. `ls`,
-  `top` and `serve` show such a process as stopped. A frozen cgroup does the same, and the kernel does not tell. One that is stopped in a busy period has lag and a stall.
-- The way of an event before the poll could return it: in a queue of the kernel, on the network.
-- With a hypervisor that gives its processors to others (steal), neither the loop nor the kernel of its machine knows.
+- **The process is stopped in its poll**, by SIGSTOP or a debugger. `ls`,
+  `top` and `serve` show such a process as stopped. A frozen cgroup does the same, but the kernel does not report \
+it. A process that is stopped in a busy period has lag and a stall.
+- Delays before the poll can return the event: in a kernel queue, or on the network.
+- Steal time: if the hypervisor runs other machines, neither the loop nor its kernel knows.
 
-A number that a loop's runtime cannot know is not 0: the loop has no series of it. Which numbers a runtime fills, and what it
-calls its phases, kinds and queues, it says on its page. Causes of starvation that it cannot tell are left out, too.
+A value that a loop's runtime does not know is not 0: the loop has no such series. The page says which values a \
+runtime provides, and how it names its phases, kinds and queues. Causes of starvation that it cannot distinguish \
+are omitted, too.
 ";
 
 fn kind(family: &Family) -> String {

@@ -4,15 +4,15 @@ use loopscope_report::settings::{Setting, markdown};
 use std::path::Path;
 
 const HEAD: &str = "\
-# Settings by environment
+# Environment variables
 
-What an operator can change without a rebuild, by variables in the environment of the program. The table is made from
-`agent/report/src/settings.rs` by a test; do not edit it.
+Settings that an operator can change without a rebuild. The table is generated from `agent/report/src/settings.rs` \
+by a test; do not edit it.
 
 ";
 
 const TAIL: &str = "
-**Who wins.** The environment wins over what the program's code chose, and over defaults. It loses to what the code declared fixed:
+**Precedence.** The environment overrides the program's code and defaults, but not settings that the code declares fixed:
 
 ```rust,ignore
 use loopscope_agent::{Agent, Setting};
@@ -22,22 +22,23 @@ let agent = Agent::builder().listen(ours).fixed(&[Setting::Listen, Setting::Toke
 Every agent reads them: `Agent::builder()`, the one-line starts of the adapters, and the addon for scripts. Options of the command
 line (`loopscope demo --metrics-listen`) are fixed in this sense.
 
-**What is in force** is the agent's first line in the program's log, with the names of the variables that were used:
+**The settings in force** are in the agent's first log line, with the names of the variables that were used:
 
 ```text
-INFO loopscope watches the loops of this process (pid 4711): answers at http://127.0.0.1:9464; stalls from 50ms, critical from 1s; stacks on; from the environment: LOOPSCOPE_THRESHOLDS
+INFO loopscope is watching the loops of this process (pid 4711): listening on http://127.0.0.1:9464; stall \
+threshold 50ms, critical 1s; stacks on; from the environment: LOOPSCOPE_THRESHOLDS
 ```
 
 Where no variable was used its target is `loopscope::start`, else `loopscope`. A script's runtime, which has no log of the
 program's, prints it only in the second case.
 
-**A value that means nothing** is told in the log and not used; for `LOOPSCOPE_LISTEN`, `LOOPSCOPE_TOKEN_FILE` and
-`LOOPSCOPE_WEB_CONFIG` the agent does not start, and says why: going on would answer elsewhere, or to more people, than was asked
-for. Empty is as not set. An address that was asked for and is taken is such an error; only the default port gives way to the next
-free one.
+**Invalid values** are logged and ignored; for `LOOPSCOPE_LISTEN`, `LOOPSCOPE_TOKEN_FILE` and
+`LOOPSCOPE_WEB_CONFIG` the agent does not start, and reports the error: otherwise it might listen on another \
+address, or be open to more clients, than intended. An empty value is as good as unset. It is also an error if an \
+explicitly set address is in use; only the default port falls back to the next free one.
 
-**Where nobody logs.** The agent's lines go to `tracing`, and to a logger of the `log` crate where there is no subscriber. In a
-program that has neither, the first stall is one line on standard error, and no further one.
+**Without a log.** The agent logs to `tracing`, or to the `log` crate if there is no subscriber. In a program with \
+neither, only the first stall is printed, as one line on stderr.
 ";
 
 fn page() -> String {

@@ -4,7 +4,7 @@ use std::fmt::{Debug, Write};
 use tracing::field::{Field, Visit};
 
 /// No more than a page keeps; cut by it at a character.
-const ENOUGH_BYTES: usize = loopscope_probe::raw::open::FIELD_BYTES;
+const ENOUGH_BYTES: usize = loopscope_probe::raw::open_spans::FIELD_BYTES;
 
 /// Fields of one span, in the order in which they were recorded.
 #[derive(Debug, Default)]

@@ -139,7 +139,7 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
-    use loopscope_probe::{Clock, Kind, Life, VirtualClock, Writer};
+    use loopscope_probe::{Clock, Kind, TaskTimes, VirtualClock, Writer};
     use tracing_subscriber::layer::SubscriberExt;
 
     #[test]
@@ -149,7 +149,7 @@ mod tests {
         tracing::subscriber::with_default(subscriber, || {
             let _spans = writer.install_spans();
             writer.resume();
-            writer.begin(Kind::Timer, SiteId::NONE, Life::UNKNOWN);
+            writer.begin(Kind::Timer, SiteId::NONE, TaskTimes::UNKNOWN);
             let request =
                 tracing::info_span!("request", method = "GET", id = 7, user = tracing::field::Empty);
             request.record("user", tracing::field::debug(Some("ann")));
@@ -157,7 +157,7 @@ mod tests {
             tracing::info_span!("bare").in_scope(|| {
                 let page = writer.page();
                 let open = page.open_spans();
-                let told = |span: &loopscope_probe::raw::open::OpenSpan| {
+                let told = |span: &loopscope_probe::raw::open_spans::OpenSpan| {
                     (page.sites().read_one(span.site).unwrap().name, span.fields.clone())
                 };
                 let expected = ["method=GET id=7 user=Some(\"ann\")", ""].map(str::to_owned);
@@ -189,7 +189,7 @@ mod tests {
         tracing::subscriber::with_default(subscriber, || {
             let _spans = writer.install_spans();
             writer.resume();
-            writer.begin(Kind::Timer, SiteId::NONE, Life::UNKNOWN);
+            writer.begin(Kind::Timer, SiteId::NONE, TaskTimes::UNKNOWN);
             let request = tracing::info_span!("request", method = "GET", user = tracing::field::Empty);
             request.record("user", tracing::field::debug(Enters(request.clone())));
             let _request = request.entered();
@@ -208,7 +208,7 @@ mod tests {
             let _spans = writer.install_spans();
             writer.resume();
             for _ in 0..2 {
-                writer.begin(Kind::Timer, site, Life::UNKNOWN);
+                writer.begin(Kind::Timer, site, TaskTimes::UNKNOWN);
                 time.advance_ns(5);
                 let query = tracing::info_span!("query").entered();
                 time.advance_ns(7);

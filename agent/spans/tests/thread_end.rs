@@ -1,8 +1,8 @@
 //! A span that is held in a thread-local variable is left when its thread ends, and may be entered there: here it is shown
 //! that the layer survives it, whichever variable goes first. A panic there aborts, so each case is a process of its own.
 
-use loopscope_probe::spans::Installed;
-use loopscope_probe::{Kind, Life, SiteId, Writer};
+use loopscope_probe::spans::SpanGuard;
+use loopscope_probe::{Kind, SiteId, TaskTimes, Writer};
 use loopscope_spans::SpanLayer;
 use std::cell::RefCell;
 use std::process::Command;
@@ -55,7 +55,7 @@ struct Kept {
     entered: Option<EnteredSpan>,
     /// Entered and left when the thread ends.
     later: Span,
-    loop_of_thread: Option<(Installed, Writer)>,
+    loop_of_thread: Option<(SpanGuard, Writer)>,
 }
 
 impl Drop for Kept {
@@ -71,11 +71,11 @@ thread_local! {
     static KEPT: RefCell<Option<Kept>> = const { RefCell::new(None) };
 }
 
-fn running_loop() -> (Installed, Writer) {
+fn running_loop() -> (SpanGuard, Writer) {
     let mut writer = Writer::builder("kept").private().build();
     let installed = writer.install_spans();
     writer.resume();
-    writer.begin(Kind::Timer, SiteId::NONE, Life::UNKNOWN);
+    writer.begin(Kind::Timer, SiteId::NONE, TaskTimes::UNKNOWN);
     (installed, writer)
 }
 

@@ -5,7 +5,7 @@ use crate::capture::target::target;
 use crate::capture::{Captures, captures};
 use loopscope_probe::Ticks;
 use loopscope_probe::raw::barrier::{Barrier, of_agent};
-use loopscope_probe::raw::gate::{GateError, Sent, Wanted};
+use loopscope_probe::raw::capture_gate::{GateError, Sent, Wanted};
 use loopscope_probe::raw::registry::LocalPage;
 use loopscope_stacks::thread::is_blocking;
 use loopscope_stacks::{CaptureError, Capturer, Readiness, Sample, SleepingError, ThreadProgress, readiness};
@@ -78,7 +78,7 @@ impl LoopCapturer {
             return Err(NoCapture::Failed(CaptureError::Unavailable(OFF.to_owned())));
         }
         if self.page.thread().tid == 0 {
-            let why = "the loop's thread is not known".to_owned();
+            let why = "the loop's thread is unknown".to_owned();
             return Err(NoCapture::Failed(CaptureError::Unavailable(why)));
         }
         match &mut self.capturer {
@@ -137,9 +137,10 @@ impl LoopCapturer {
         }
     }
 
-    /// The second step, after the barrier, which ordered `barrier`: sends the signal where the loop is in the same busy period and its thread runs.
-    /// `needs_proof` wants to see that it has run on since the first step, or an earlier one, and not slept meanwhile: a thread
-    /// that was woken in a call, and has no processor yet, seems to run. Nothing is sent otherwise.
+    /// The second step, after the barrier, which ordered `barrier`: sends the signal where the loop is in the same
+    /// busy period and its thread runs. `needs_proof` wants to see that it has run on since the first step, or an
+    /// earlier one, and not slept meanwhile: a thread that was woken in a call, and has no processor yet, seems to
+    /// run. Nothing is sent otherwise.
     ///
     /// # Errors
     /// See [`NoCapture`].

@@ -1,8 +1,8 @@
 //! Capturing the stack of a loop's thread without changing what the loop's system calls answer.
 //!
 //! A thread that sleeps is read; it is not woken. One that runs gets a signal, but never in its poll: the page's
-//! [`gate`](loopscope_probe::gate) sees to that. So a capture has two steps, with one barrier between them for all loops
-//! that are due:
+//! [`gate`](loopscope_probe::capture_gate) sees to that. So a capture has two steps, with one barrier between them
+//! for all loops that are due:
 //!
 //! ```text
 //!   prepare   asleep in a call? read its stack: done      running? say at the gate what is wanted

@@ -1,7 +1,7 @@
 //! A loop's thread as a target of captures: with the page's words that tell what runs, and the gate that waits for the
 //! handler.
 
-use loopscope_probe::raw::gate::CaptureGate;
+use loopscope_probe::raw::capture_gate::CaptureGate;
 use loopscope_probe::raw::registry::LocalPage;
 use loopscope_stacks::{DoneWord, TagSource, Target};
 use std::sync::Arc;

@@ -14,11 +14,11 @@
 //! not run. The measured cost is below 1 % of a busy loop at 99 Hz.
 
 mod names;
-mod pace;
+mod sample_times;
+mod sampled_loop;
 mod session;
 mod store;
 mod tally;
-mod watched;
 mod weight;
 
 pub(crate) use session::{Plan, start};

@@ -2,7 +2,7 @@
 
 use crate::address_source::{AddressCall, AddressSources, AddressStack};
 use crate::sample::store::{Found, Stacked};
-use crate::watch::namer::detail_of;
+use crate::watch::stack_symbolizer::detail_of;
 use loopscope_probe::Site;
 use loopscope_probe::SiteId;
 use loopscope_probe::description::{Description, FrameRule};

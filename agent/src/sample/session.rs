@@ -3,10 +3,10 @@
 use crate::address_source::{AddressSources, BATCH};
 use crate::capture::{Captures, OFF, captures, make_barrier};
 use crate::sample::names::Names;
-use crate::sample::pace::Pace;
+use crate::sample::sample_times::SampleTimes;
+use crate::sample::sampled_loop::{SampledLoop, Shared};
 use crate::sample::store::Store;
 use crate::sample::tally::Tally;
-use crate::sample::watched::{Shared, Watched};
 use loopscope_probe::raw::clock::unix_ns;
 use loopscope_probe::raw::{barrier, registry};
 use loopscope_probe::{Clock, Ticks};
@@ -75,7 +75,7 @@ fn run(plan: &Plan, addresses: AddressSources, stopped: &Receiver<()>) -> Result
     };
     let (mut loops, mut changes) = (Vec::new(), None);
     let end_ns = clock.now().0.saturating_add(plan.length.as_nanos() as u64);
-    let mut pace = Pace::new(clock.now().0, period_ns);
+    let mut pace = SampleTimes::new(clock.now().0, period_ns);
     loop {
         let Ticks(now_ns) = clock.now();
         shared.now_ns = now_ns;
@@ -106,12 +106,12 @@ fn run(plan: &Plan, addresses: AddressSources, stopped: &Receiver<()>) -> Result
 }
 
 /// Asks for the samples that were prepared, with one barrier for all of them, and books those that arrive soon.
-fn send_prepared(loops: &mut [Watched], shared: &mut Shared, clock: &Clock) {
+fn send_prepared(loops: &mut [SampledLoop], shared: &mut Shared, clock: &Clock) {
     /// A stack may arrive late, when the machine is busy; longer than this nobody waits for one.
     const WITHIN_MAX_NS: u64 = 5_000_000;
     /// A running thread answers within some us; one that has no processor must first be given one.
     const SPINS: u32 = 200;
-    let prepared: Vec<bool> = loops.iter().filter_map(Watched::is_prepared).collect();
+    let prepared: Vec<bool> = loops.iter().filter_map(SampledLoop::is_prepared).collect();
     if prepared.is_empty() {
         return;
     }
@@ -124,7 +124,7 @@ fn send_prepared(loops: &mut [Watched], shared: &mut Shared, clock: &Clock) {
         for watched in &mut *loops {
             watched.take_late(shared);
         }
-        if !loops.iter().any(Watched::is_awaited) || clock.now().0 >= until_ns {
+        if !loops.iter().any(SampledLoop::is_awaited) || clock.now().0 >= until_ns {
             return;
         }
         match turn < SPINS {
@@ -135,7 +135,7 @@ fn send_prepared(loops: &mut [Watched], shared: &mut Shared, clock: &Clock) {
 }
 
 /// Takes in loops that came. Those that went stay, for their names.
-fn follow(plan: &Plan, loops: &mut Vec<Watched>, changes: &mut Option<u64>, shared: &mut Shared) {
+fn follow(plan: &Plan, loops: &mut Vec<SampledLoop>, changes: &mut Option<u64>, shared: &mut Shared) {
     let now = registry::changes();
     if changes.replace(now) == Some(now) {
         return;
@@ -144,13 +144,13 @@ fn follow(plan: &Plan, loops: &mut Vec<Watched>, changes: &mut Option<u64>, shar
         let is_known = loops.iter().any(|watched| watched.page.number() == page.number());
         let is_wanted = plan.loop_name.as_ref().is_none_or(|name| page.is_called(name));
         if !is_known && is_wanted {
-            loops.push(Watched::new(page, loops.len(), shared));
+            loops.push(SampledLoop::new(page, loops.len(), shared));
         }
     }
 }
 
 /// Gives everything its name.
-fn name(shared: Shared, loops: &[Watched]) -> Result<Profile, FlameError> {
+fn name(shared: Shared, loops: &[SampledLoop]) -> Result<Profile, FlameError> {
     let Shared { of, store, tally, unwinder, addresses, .. } = shared;
     let (stacks, moments) = store.into_parts();
     if let (true, Some(why)) = (stacks.is_empty(), tally.failure.clone()) {

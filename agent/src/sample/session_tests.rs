@@ -1,7 +1,7 @@
 //! Sessions over a real loop thread of a test's own.
 
 use super::*;
-use loopscope_probe::{Kind, Life, Phase, Writer};
+use loopscope_probe::{Kind, Phase, TaskTimes, Writer};
 use loopscope_report::profiles::Format;
 use std::io::{Read, Write};
 use std::panic::Location;
@@ -26,7 +26,7 @@ impl Blocked {
             writer.resume();
             let site = writer.named_site(Location::caller(), Kind::Timer, "guilty");
             writer.phase(Phase::TIMERS);
-            writer.begin(Kind::Timer, site, Life::UNKNOWN);
+            writer.begin(Kind::Timer, site, TaskTimes::UNKNOWN);
             say.send(()).unwrap();
             work(&mut until);
             writer.end();
@@ -143,9 +143,9 @@ fn what_ran_and_could_not_be_sampled_safely_is_not_told_as_nothing() {
     let profile = run(&plan, AddressSources::default(), &stopped).unwrap();
     assert!(profile.is_empty());
     let told = profile.write_sampled(Format::Svg, "t").unwrap_err().to_string();
-    assert!(told.starts_with("nothing to draw, because no stack was taken: "), "{told}");
-    assert!(told.contains(" on a processor have no stack, because a signal might"), "{told}");
-    assert!(told.contains("other captures were under way"), "{told}");
+    assert!(told.starts_with("nothing to draw, no stack was captured: "), "{told}");
+    assert!(told.contains(" on CPU have no stack, because a signal might"), "{told}");
+    assert!(told.contains("other captures were in progress"), "{told}");
 }
 
 #[test]

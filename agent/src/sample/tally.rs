@@ -32,15 +32,15 @@ impl Tally {
     pub(crate) fn notes(&self, of: Of, has_stacks: bool) -> Vec<String> {
         let counted = [
             (self.lost, "lost"),
-            (self.cut, "cut off at the root"),
-            (self.guessed, "guessed in part"),
-            (self.unkept, "beyond the room for different stacks"),
+            (self.cut, "truncated at the root"),
+            (self.guessed, "partly guessed"),
+            (self.unkept, "over the limit of distinct stacks"),
         ];
         let happened = counted.into_iter().filter(|(count, _)| *count > 0);
         let mut notes: Vec<String> =
             happened.map(|(count, what)| format!("{} {what}", samples(count))).collect();
         if self.failed > 0 {
-            let because = self.failure.as_deref().unwrap_or("no reason known");
+            let because = self.failure.as_deref().unwrap_or("unknown reason");
             notes.push(format!("{} failed: {because}", samples(self.failed)));
         }
         notes.extend(self.unseen(of, has_stacks));
@@ -52,10 +52,10 @@ impl Tally {
         /// Beside stacks, less is a rest of a few callbacks; nanoseconds.
         const WORTH_SAYING_NS: u64 = 50_000_000;
         let reasons = [
-            (self.unproven, "the threads, while busy, fall asleep too often"),
+            (self.unproven, "the threads sleep too often while busy"),
             (
                 self.kept_out,
-                "other captures were under way, or loops make no fences yet, as they must without membarrier",
+                "other captures were in progress, or loops did not make fences yet, which is required without membarrier",
             ),
         ];
         let reasons: Vec<&str> =
@@ -63,7 +63,7 @@ impl Tally {
         let is_worth_saying = self.unseen_ns > if has_stacks { WORTH_SAYING_NS } else { 0 };
         (is_worth_saying && !reasons.is_empty()).then(|| {
             format!(
-                "{} {} have no stack, because a signal might have ended a call of the program early: {}",
+                "{} {} have no stack, because a signal might have interrupted a system call of the program: {}",
                 show_ns(self.unseen_ns),
                 of.words(),
                 reasons.join("; ")
@@ -94,12 +94,12 @@ mod tests {
     fn time_without_a_stack_is_told_with_the_reason() {
         let tally = Tally { unproven: 3, unseen_ns: 40_000_000, ..Tally::default() };
         assert!(tally.notes(Of::Cpu, true).is_empty(), "a rest");
-        let told = "40 ms on a processor have no stack, because a signal might have ended a call of the program early: \
-                    the threads, while busy, fall asleep too often";
+        let told = "40 ms on CPU have no stack, because a signal might have interrupted a system call of the \
+                    program: the threads sleep too often while busy";
         assert_eq!(tally.notes(Of::Cpu, false), [told]);
         let both = Tally { kept_out: 1, ..tally.clone() }.notes(Of::Stalls, false).remove(0);
         assert!(
-            both.starts_with("40 ms in stalls have") && both.contains("too often; other captures"),
+            both.starts_with("40 ms in stalls have") && both.contains("while busy; other captures"),
             "{both}"
         );
         let idle = Tally { unproven: 0, ..tally };

@@ -1,9 +1,9 @@
 //! What a sample that is taken now stands for: arithmetic on what the looks at one loop found.
 //!
-//! Looks fall at random moments ([`Pace`](crate::sample::pace::Pace)), so the time since the look before, booked on what the
-//! loop is in at this one, comes out right in the sum: the first and the last part of a wait that no look sees are made up
-//! for by those that a look books and that were something else. So nothing is cut off where a busy period began or a wait
-//! ended since.
+//! Looks fall at random moments ([`SampleTimes`](crate::sample::sample_times::SampleTimes)), so the time since the
+//! look before, booked on what the loop is in at this one, comes out right in the sum: the first and the last part of
+//! a wait that no look sees are made up for by those that a look books and that were something else. So nothing is
+//! cut off where a busy period began or a wait ended since.
 
 use loopscope_report::profiles::Of;
 
@@ -44,7 +44,7 @@ pub(crate) struct Weight {
     /// So much time, in nanoseconds; 0 where no sample is due.
     pub ns: u64,
     pub place: Place,
-    /// For how long the thread was on a processor since the look before, in nanoseconds.
+    /// For how long the thread was on CPU since the look before, in nanoseconds.
     pub ran_ns: u64,
 }
 

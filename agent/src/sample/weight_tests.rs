@@ -1,7 +1,7 @@
 //! Sampling of loops whose times are known, in virtual time.
 
 use super::*;
-use crate::sample::pace::Pace;
+use crate::sample::sample_times::SampleTimes;
 
 const MS: u64 = 1_000_000;
 const S: u64 = 1_000 * MS;
@@ -12,7 +12,7 @@ type Play = fn(u64) -> (LookState, &'static str);
 /// Samples a loop for so long, and returns the time booked on this name.
 fn sampled(of: Of, hz: u64, length_ns: u64, play: Play, name: &str) -> f64 {
     let begin_ns = 77 * S;
-    let mut pace = Pace::new(begin_ns, S / hz);
+    let mut pace = SampleTimes::new(begin_ns, S / hz);
     let mut weights = Weights::new(play(0).0);
     let (mut booked_ns, mut now_ns) = (0, begin_ns);
     while now_ns < begin_ns + length_ns {
@@ -95,7 +95,7 @@ fn a_timer_that_keeps_step_with_the_sampler_is_told_as_what_it_is() {
 
 #[test]
 fn time_without_a_processor_is_a_wait_once_it_has_ended() {
-    // 10 ms on a processor and 90 ms without, for ever; the account of the latter grows when it ends.
+    // 10 ms on CPU and 90 ms without, for ever; the account of the latter grows when it ends.
     fn throttled(now_ns: u64) -> (LookState, &'static str) {
         let (round, at_ns) = (now_ns / (100 * MS), now_ns % (100 * MS));
         let found = LookState {

@@ -14,9 +14,9 @@ use loopscope_probe::raw::proc::{Sched, own_sched_path};
 use loopscope_probe::{Clock, Ticks};
 use loopscope_report::duration::show_ns;
 use loopscope_report::incident::Incident;
-use loopscope_report::live::{PastView, Seen};
+use loopscope_report::live::{LoopSample, PastView};
 use loopscope_report::metrics::format::Format;
-use loopscope_report::metrics::page::render;
+use loopscope_report::metrics::render::render;
 use loopscope_report::metrics::self_metrics::SelfMetrics;
 use loopscope_report::metrics::view::AgentView;
 use loopscope_report::model::threshold_change::{ThresholdChange, ThresholdList};
@@ -143,7 +143,7 @@ impl AgentClient {
     ///
     /// # Errors
     /// The agent's thread does not answer.
-    pub(crate) fn seen(&self) -> Result<Vec<Seen>, NoAnswer> {
+    pub(crate) fn seen(&self) -> Result<Vec<LoopSample>, NoAnswer> {
         let loops = self.agent.ask_after_look(|state| state.loops_now())?;
         Ok(loops.iter().map(|now| now.seen()).collect())
     }
@@ -198,7 +198,7 @@ impl AgentClient {
     pub(crate) fn count_panic(&self) {
         if self.accounts().count_panic() == 1 {
             let message =
-                "an answer panicked; further panics are only counted (loopscope_agent_panics_total)";
+                "a request handler panicked; further panics are only counted (loopscope_agent_panics_total)";
             self.log.warn(message.to_owned());
         }
     }

@@ -47,7 +47,7 @@ impl Captures {
     pub(crate) fn end(&self, name: &str) -> Answer {
         match self.limit.end(name) {
             true => Answer::text(200, "ended\n"),
-            false => Answer::text(404, format!("there is no capture called {name:?} under way\n")),
+            false => Answer::text(404, format!("no capture named {name:?} in progress\n")),
         }
     }
 
@@ -208,7 +208,7 @@ async fn elsewhere<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static)
 }
 
 fn panicked() -> FlameError {
-    FlameError::Draw(io::Error::other("the thread that drew it panicked; see the program's log"))
+    FlameError::Draw(io::Error::other("the thread that renders it panicked; see the program's log"))
 }
 
 /// Says which loops there are, where the one that was asked for is none of them.
@@ -220,7 +220,7 @@ fn unknown_loop(wish: &CaptureRequest) -> Option<String> {
     labels.dedup();
     let list = if labels.is_empty() { "none".to_owned() } else { labels.join(", ") };
     (!pages.iter().any(|page| page.is_called(name)))
-        .then(|| format!("parameter loop: there is no loop {name:?} here; there are: {list}\n"))
+        .then(|| format!("parameter loop: no loop {name:?}; there are: {list}\n"))
 }
 
 /// Copies the pages of all loops, or of those that are called so.
@@ -233,10 +233,10 @@ fn snapshots(name: Option<&str>) -> Vec<Snapshot> {
 fn nothing(wish: &CaptureRequest) -> String {
     let what = match wish.of {
         Of::Callbacks | Of::Cpu => "nothing ran",
-        Of::Stalls => "no loop was stalled beyond its warning threshold",
+        Of::Stalls => "no loop stalled",
         Of::Waits => "no busy loop waited",
     };
-    format!("{what} in these {} seconds, so there is nothing to draw\n", wish.seconds)
+    format!("nothing to draw: {what} within {} seconds\n", wish.seconds)
 }
 
 fn process_name() -> String {

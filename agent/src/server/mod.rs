@@ -131,7 +131,7 @@ async fn keep_recorder(client: Arc<AgentClient>) {
 }
 
 fn warn_of_socket_file(log: &LogSender, because: &str) {
-    log.warn(format!("commands reach this agent by its address only: no socket file {because}"));
+    log.warn(format!("commands can reach this agent only by its address: no socket file {because}"));
 }
 
 /// Installs the recorder that the program asked for; says so where it has another one.
@@ -139,7 +139,7 @@ fn install_recorder(log: &LogSender) -> Option<recorder::Handle> {
     let handle = recorder::install();
     if handle.is_none() {
         log.warn(
-            "the program has a metrics recorder of its own, so its metrics are not on the agent's page"
+            "the program has installed its own metrics recorder, so its metrics are not on the agent's /metrics"
                 .to_owned(),
         );
     }

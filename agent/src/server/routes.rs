@@ -15,21 +15,21 @@ use loopscope_http::page::{self, FILES, PAGE};
 use loopscope_http::paths::{FLAMEGRAPH, HEALTHY, METRICS, PATHS, PPROF, READY, THRESHOLDS};
 use loopscope_http::service::{Answering, Service};
 use loopscope_http::thresholds::parse_change;
-use loopscope_report::live::{PastView, Seen, View};
+use loopscope_report::live::{LoopSample, PastView, View};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 const ENDPOINTS: &str = "\
-/live                                                the live page, for browsers; they get it at / too
+/live                                                live page (browsers also get it at /)
 /metrics                                             Prometheus metrics of all loops of this process
-/-/healthy                                           the agent lives; 503 when it has not looked at the loops for 30 s
+/-/healthy                                           200 if the agent works; 503 if it has not checked the loops for 30 s
 /-/ready                                             503 while a loop is stalled beyond the critical threshold
 /debug/loopscope/flamegraph?of=callbacks&seconds=10  time by loop, phase, callback site and span; of=callbacks|cpu|stalls|waits,
                                                      format=svg|folded|pprof|speedscope|firefox|trace, hz=49..997, loop=NAME;
                                                      name=NAME, and POST ?name=NAME with header X-Loopscope: 1 ends it early
-/debug/pprof/profile?seconds=30                      processor time of the loops for `go tool pprof`, Pyroscope and Parca
-/debug/loopscope/incidents                           what happened lately, newest first (JSON); each in full below it: /ID
-/debug/loopscope/live                                what the live page shows (JSON): rates of the last half second
+/debug/pprof/profile?seconds=30                      CPU profile of the loops for `go tool pprof`, Pyroscope and Parca
+/debug/loopscope/incidents                           recent incidents, newest first (JSON); one in full: /ID
+/debug/loopscope/live                                data of the live page (JSON): rates of the last half second
 /debug/loopscope/thresholds                          stall thresholds; POST ?loop=NAME&warning=50ms&critical=1s with header X-Loopscope: 1
 ";
 
@@ -99,7 +99,7 @@ impl Router {
             METRICS => metrics(&request.headers, agent),
             HEALTHY => agent.health().answer("watching"),
             READY => ready(agent),
-            _ => Answer::text(404, format!("there is no such page; there are:\n\n{ENDPOINTS}")),
+            _ => Answer::text(404, format!("not found; these paths exist:\n\n{ENDPOINTS}")),
         }
     }
 
@@ -149,7 +149,7 @@ impl Router {
             return Answer::text(status, message);
         }
         if request.method != Method::POST && !wish.is_empty() {
-            return Answer::text(405, "thresholds are changed by POST, with the header X-Loopscope: 1\n");
+            return Answer::text(405, "to change thresholds, send POST with the header X-Loopscope: 1\n");
         }
         let mut list = match agent.thresholds() {
             Ok(list) => list,
@@ -166,7 +166,7 @@ impl Router {
 struct OwnLoops<'a>(&'a AgentClient);
 
 impl Source for OwnLoops<'_> {
-    fn seen(&self) -> Vec<Seen> {
+    fn seen(&self) -> Vec<LoopSample> {
         let OwnLoops(agent) = self;
         let seen = catch_unwind(AssertUnwindSafe(|| agent.seen()));
         let seen = seen.unwrap_or_else(|_| {
@@ -230,7 +230,7 @@ fn guarded(agent: &AgentClient, answer: impl FnOnce() -> Answer) -> Answer {
         agent.count_panic();
         Answer::text(
             500,
-            "the agent failed to answer; see loopscope_agent_panics_total and the program's log\n",
+            "internal error: a request handler panicked; see the program's log and loopscope_agent_panics_total\n",
         )
     })
 }

@@ -5,7 +5,7 @@ use loopscope_probe::Ticks;
 use loopscope_probe::raw::loop_id::Called;
 use loopscope_probe::raw::registry::LocalPage;
 use loopscope_report::compute::verdict::Cause;
-use loopscope_report::live::{LOOPS_MAX, PastView, Seen};
+use loopscope_report::live::{LOOPS_MAX, LoopSample, PastView};
 
 /// A loop, and what is known of it here alone.
 pub(crate) struct LoopNow {
@@ -16,10 +16,10 @@ pub(crate) struct LoopNow {
 
 impl LoopNow {
     /// Copies its page.
-    pub(crate) fn seen(&self) -> Seen {
+    pub(crate) fn seen(&self) -> LoopSample {
         let clock = self.page.clock();
         let causes = Cause::ALL.into_iter().map(|cause| (cause.name(), self.episodes[cause as usize]));
-        Seen::of(self.page.page(), clock, clock.now())
+        LoopSample::of(self.page.page(), clock, clock.now())
             .called(&self.called)
             .numbered(self.page.number())
             .with_causes(causes)
@@ -30,7 +30,7 @@ impl AgentState {
     /// Takes a sample of the loops for who opens the live page later, where it is time and there is such a page.
     pub(super) fn record_recent(&mut self, now: Ticks, unix_ns: u64) {
         if self.addresses.0.is_some() && self.recent.is_due(now.0) {
-            let seen: Vec<Seen> = self.loops_now().iter().take(LOOPS_MAX).map(LoopNow::seen).collect();
+            let seen: Vec<LoopSample> = self.loops_now().iter().take(LOOPS_MAX).map(LoopNow::seen).collect();
             self.recent.record(seen, now.0, unix_ns);
         }
     }

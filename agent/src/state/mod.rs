@@ -10,7 +10,7 @@ use crate::capture::make_barrier;
 use crate::eventfd::EventFd;
 use crate::next_event::NextEvents;
 use crate::settings::Settings;
-use crate::state::observers::{Observing, Wishes};
+use crate::state::observers::{ObserverRequests, Observing};
 use crate::state::views::view_of;
 use crate::watch::At;
 use crate::watch::incident_queue::IncidentQueue;
@@ -166,7 +166,7 @@ impl AgentState {
         self.follow_registry(&moment, &mut seen.notes);
         self.take_names();
         let mut delay_ns = None;
-        let mut wishes = Wishes::default();
+        let mut wishes = ObserverRequests::default();
         for watched in &mut self.loops {
             watched.ask_observer(&mut seen.notes, &mut wishes);
             let regular_ns = watched.look(&moment, &mut self.wake, &mut self.queue);
@@ -244,7 +244,7 @@ impl AgentState {
         if let Some(reason) = page.private_because()
             && !std::mem::replace(&mut self.said_private, true)
         {
-            notes.push(format!("loop {name} is visible to this process only: {reason}"));
+            notes.push(format!("loop {name} is visible only to this process: {reason}"));
         }
         let thresholds = self.thresholds.of(page.called(), &name);
         let control = self_control(&page, thresholds, &self.addresses);

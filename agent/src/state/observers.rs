@@ -10,7 +10,7 @@ const UNARMED_LOOK_NS: u64 = 25_000_000;
 
 /// What the observers of all loops wish, in one look.
 #[derive(Debug, Default)]
-pub(super) struct Wishes {
+pub(super) struct ObserverRequests {
     /// To be asked again so soon, in nanoseconds.
     again_ns: Option<u64>,
     /// To be asked so soon where nothing rings before.
@@ -18,7 +18,7 @@ pub(super) struct Wishes {
     sleepers: Vec<(i32, u64)>,
 }
 
-impl Wishes {
+impl ObserverRequests {
     fn add(&mut self, sighting: &Sighting) {
         let sooner =
             |known: &mut Option<u64>, ns: u64| *known = Some(known.map_or(ns, |known| known.min(ns)));
@@ -31,8 +31,8 @@ impl Wishes {
         }
     }
 
-    /// Has what wakes the sleeping loops ring. Returns within how many nanoseconds to look again, if there is such a time, and
-    /// within how many where all loops wait and nothing rings.
+    /// Has what wakes the sleeping loops ring. Returns within how many nanoseconds to look again, if there is such a
+    /// time, and within how many where all loops wait and nothing rings.
     pub(super) fn arm(mut self, events: &mut NextEvents, now_ns: u64) -> (Option<u64>, Option<u64>) {
         events.begin();
         for (descriptor, within_ns) in self.sleepers {
@@ -61,13 +61,13 @@ pub(super) struct Observing {
 
 impl Watched {
     /// Asks the loop's observer, where it has one, and adds when it is to be asked again to the `wishes`.
-    pub(super) fn ask_observer(&mut self, notes: &mut Vec<String>, wishes: &mut Wishes) {
+    pub(super) fn ask_observer(&mut self, notes: &mut Vec<String>, wishes: &mut ObserverRequests) {
         let Some(observer) = self.page.observer().filter(|_| !self.observing.is_given_up) else { return };
         let taken = self.page.clock().now();
         let Ok(sighting) = catch_unwind(AssertUnwindSafe(|| observer.look(taken))) else {
             self.observing.is_given_up = true;
             notes.push(format!(
-                "the observer of loop {} panicked and is not asked again: what the loop's thread does not tell is not known",
+                "the observer of loop {} panicked and is disabled: what only it can observe is unknown from now on",
                 self.name
             ));
             return;

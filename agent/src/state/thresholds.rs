@@ -26,7 +26,7 @@ impl AgentState {
     /// wish: its status code and words.
     pub(crate) fn set_thresholds(&mut self, wish: &ThresholdChange) -> Result<String, (u16, String)> {
         if wish.is_empty() {
-            return Err((400, "nothing to change: give warning=, critical= or both\n".to_owned()));
+            return Err((400, "nothing to change: set warning=, critical= or both\n".to_owned()));
         }
         let wrong = |message| (400, message);
         let (of, before, after) = match &wish.loop_name {
@@ -45,7 +45,7 @@ impl AgentState {
                 let Some(watched) = found else {
                     let mut labels: Vec<&str> = self.loops.iter().flat_map(names).collect();
                     labels.dedup();
-                    return Err((404, format!("no loop {name:?} here; there are: {}\n", labels.join(", "))));
+                    return Err((404, format!("no loop {name:?}; there are: {}\n", labels.join(", "))));
                 };
                 let before = watched.thresholds;
                 let thresholds = wish.apply(before).map_err(wrong)?;

@@ -3,7 +3,7 @@
 use crate::watch::incident_stacks;
 use crate::watch::incident_store::IncidentStore;
 use crate::watch::log_report::LogReport;
-use crate::watch::namer::{Named, Work};
+use crate::watch::stack_symbolizer::{Named, Work};
 use loopscope_probe::raw::incident_id::IncidentId;
 use loopscope_probe::raw::process_id::ProcessId;
 use loopscope_report::incident::Incident;

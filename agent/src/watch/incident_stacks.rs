@@ -1,6 +1,6 @@
 //! The stacks of one incident: those of equal calls are counted, and better names take the place of quick ones.
 
-use crate::watch::namer::Named;
+use crate::watch::stack_symbolizer::Named;
 use loopscope_report::incident::{Incident, StackCount};
 
 /// Different stacks kept of one incident, and ages of each.

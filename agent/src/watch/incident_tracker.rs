@@ -1,13 +1,13 @@
 //! The incidents of one loop: opened when a stall or a saturated pool is found, looked at while they last, closed.
 
 use crate::capture::{NoCapture, Prepared};
+use crate::watch::active_incident::ActivePoolIncident;
+use crate::watch::active_incident::{ActiveIncident, Announced, At};
 use crate::watch::capture_budget::CaptureBudget;
 use crate::watch::incident_queue::IncidentQueue;
 use crate::watch::log_report::LogReport;
-use crate::watch::namer::{Named, Work};
-use crate::watch::open_incident::{Announced, At, OpenIncident};
-use crate::watch::open_pool_incident::OpenPoolIncident;
 use crate::watch::pool::PoolTurn;
+use crate::watch::stack_symbolizer::{Named, Work};
 use crate::watch::stall_accounting::{Gap, StallAccounting, StallEnd};
 use crate::watch::thread_state::{Found, ThreadObserver};
 use loopscope_probe::raw::barrier::Barrier;
@@ -51,9 +51,9 @@ const FAILED: usize = 1;
 const RATE_LIMITED: usize = 2;
 
 /// Why there is no stack.
-const ENDED: &str = "the stall had ended before the capture";
-const UNSTEADY: &str = "the thread changes between running and sleeping too often to be captured";
-const TAKEN: &str = "another capture of the loop was under way all the time";
+const ENDED: &str = "the stall ended before the capture";
+const UNSTEADY: &str = "the thread switches between running and sleeping too often to be captured";
+const TAKEN: &str = "another capture of the loop was in progress all the time";
 
 /// Follows one loop.
 pub(crate) struct IncidentTracker {
@@ -62,10 +62,10 @@ pub(crate) struct IncidentTracker {
     history: History,
     budget: Budget,
     captures: CaptureBudget,
-    stall: Option<OpenIncident>,
-    pool: Option<OpenPoolIncident>,
+    stall: Option<ActiveIncident>,
+    pool: Option<ActivePoolIncident>,
     /// Over, but not done: their stacks have no names yet.
-    closing: VecDeque<OpenIncident>,
+    closing: VecDeque<ActiveIncident>,
     asked: Option<Asked>,
     /// Incidents that ended since somebody asked, each with its cause.
     ended: Vec<(String, Exemplar)>,
@@ -135,8 +135,8 @@ impl IncidentTracker {
         }
     }
 
-    /// Returns for how long the loop's thread was ready to run and had no processor, in nanoseconds since it began; `None` where
-    /// that is not told.
+    /// Returns for how long the loop's thread was ready to run and had no processor, in nanoseconds since it began;
+    /// `None` where that is not told.
     pub(crate) fn run_delay_ns(&mut self) -> Option<u64> {
         self.sight.reading(0).map(|reading| reading.runqueue_ns)
     }
@@ -243,7 +243,7 @@ impl IncidentTracker {
     }
 
     /// Asks for the thread's stack, where there is budget for one.
-    fn capture(&mut self, at: &At<'_>, case: &mut OpenIncident) {
+    fn capture(&mut self, at: &At<'_>, case: &mut ActiveIncident) {
         let incident = &mut case.builder.incident;
         incident.stacks_in = self.captures.last_of(incident).filter(|number| *number != case.number);
         // A thread that stands still with its process has nothing to tell.
@@ -273,7 +273,7 @@ impl IncidentTracker {
     }
 
     /// The first step of the capture that is wanted. `case` is the incident that it is for, where it is in nobody's hands.
-    fn prepare(&mut self, now_ns: u64, case: Option<&mut OpenIncident>) {
+    fn prepare(&mut self, now_ns: u64, case: Option<&mut ActiveIncident>) {
         let outcome = self.sight.prepare();
         let Some(asked) = &mut self.asked else { return };
         asked.tries += 1;
@@ -311,7 +311,7 @@ impl IncidentTracker {
     }
 
     /// The capture that was wanted is given up.
-    fn capture_failed(&mut self, case: Option<&mut OpenIncident>, why: String) {
+    fn capture_failed(&mut self, case: Option<&mut ActiveIncident>, why: String) {
         let Some(asked) = self.asked.take() else { return };
         self.counts.captures[FAILED] += 1;
         let all = self.stall.iter_mut().chain(&mut self.closing);
@@ -362,7 +362,7 @@ impl IncidentTracker {
     }
 
     /// Remembers an incident that is over, until it is done with.
-    fn put_aside(&mut self, mut case: OpenIncident, at: &At<'_>, queue: &mut IncidentQueue) {
+    fn put_aside(&mut self, mut case: ActiveIncident, at: &At<'_>, queue: &mut IncidentQueue) {
         let incident = &case.builder.incident;
         let (incident_id, value_ns) = (incident.id.to_string(), incident.duration_ns);
         self.ended
@@ -378,7 +378,7 @@ impl IncidentTracker {
 
     fn open_stall(&mut self, at: &At<'_>, verdict: &Verdict, queue: &mut IncidentQueue) {
         let now = at.seen.vitals.now;
-        let mut case = OpenIncident::open(queue, now.busy_ns, |process| {
+        let mut case = ActiveIncident::open(queue, now.busy_ns, |process| {
             IncidentBuilder::open(&at.seen, process, at.seen.vitals.busy_since, now.busy_ns, None)
         });
         case.builder.judge(&at.seen, verdict, &now);
@@ -434,7 +434,7 @@ impl IncidentTracker {
     }
 
     fn missed(&mut self, at: &At<'_>, end: End, verdict: &Verdict, queue: &mut IncidentQueue) {
-        let mut case = OpenIncident::open(queue, end.ns, |process| {
+        let mut case = ActiveIncident::open(queue, end.ns, |process| {
             IncidentBuilder::open(&at.seen, process, end.begin, end.ns, Some(end.end))
         });
         case.builder.incident.was_missed = true;
@@ -459,7 +459,7 @@ impl IncidentTracker {
     fn pool_turn(&mut self, at: &At<'_>, turn: PoolTurn, queue: &mut IncidentQueue) {
         match (turn, self.pool.take()) {
             (PoolTurn::Began { age_ns }, _) => {
-                let mut open = OpenPoolIncident::open(at, queue, age_ns, counters(&at.seen));
+                let mut open = ActivePoolIncident::open(at, queue, age_ns, counters(&at.seen));
                 self.add_before(at, age_ns, 0, &mut open.case.builder.incident);
                 self.counts.incidents[IncidentKind::Pool as usize] += 1;
                 open.waits_in(self.longest_job_waits_in(at));
@@ -498,7 +498,7 @@ impl IncidentTracker {
     }
 
     /// Looks what the thread is doing, and classes the stall.
-    fn examine(&mut self, at: &At<'_>, case: &mut OpenIncident) {
+    fn examine(&mut self, at: &At<'_>, case: &mut ActiveIncident) {
         let mut found = self.sight.look();
         // The stall may have ended meanwhile: what the thread does then, such as to sleep in its poll, is not the stall's.
         if at.seen.page.busy_since() != at.seen.vitals.busy_since {

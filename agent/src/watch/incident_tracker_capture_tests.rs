@@ -143,7 +143,7 @@ fn a_sample_of_another_stretch_is_not_the_stall_s() {
         bench.look();
         assert_eq!(bench.incident().captures_failed, [""; 0]);
         bench.finish();
-        assert_eq!(bench.incident().captures_failed, ["the stall had ended before the capture"]);
+        assert_eq!(bench.incident().captures_failed, ["the stall ended before the capture"]);
         assert_eq!(bench.tracker.counts().captures, [0, 1, 0]);
     }
 }

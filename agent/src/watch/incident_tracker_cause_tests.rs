@@ -26,7 +26,7 @@ fn a_thread_whose_wait_for_a_processor_has_not_ended_is_starved_and_told_with_it
     let open = bench.incident();
     assert_eq!((open.class, open.cpu_ns, open.runqueue_ns), (Class::StarvedOfCpu, 10 * MS, 0));
     let line = bench.lines().remove(0);
-    assert!(line.contains(", starved of CPU: ready and not run ["), "{line}");
+    assert!(line.contains(", starved of CPU: runnable but not scheduled ["), "{line}");
     // It went on for 3 ms more, and the wait was booked.
     bench.pass(3);
     bench.tell(|told| (told.cpu_ns, told.runqueue_ns) = (told.cpu_ns + 3 * MS, told.runqueue_ns + 92 * MS));
@@ -35,7 +35,7 @@ fn a_thread_whose_wait_for_a_processor_has_not_ended_is_starved_and_told_with_it
     assert_eq!((closed.class, closed.duration_ns), (Class::StarvedOfCpu, 105 * MS));
     assert_eq!((closed.watched_ns, closed.cpu_ns, closed.runqueue_ns), (105 * MS, 13 * MS, 92 * MS));
     let line = bench.lines().remove(0);
-    assert!(line.contains(", starved of CPU: ready but not run for 92 ms ["), "{line}");
+    assert!(line.contains(", starved of CPU: runnable but not scheduled for 92 ms ["), "{line}");
 }
 
 #[test]
@@ -64,7 +64,7 @@ fn a_flood_with_time_in_no_account_is_not_told_to_wait() {
         (Class::Unknown, 300 * MS, 174 * MS)
     );
     let line = bench.lines().pop().unwrap();
-    assert!(line.contains(", on a processor for 90 ms, 174 ms not accounted for ["), "{line}");
+    assert!(line.contains(", on CPU for 90 ms, 174 ms not accounted for ["), "{line}");
 }
 
 #[test]
@@ -124,7 +124,10 @@ fn a_line_that_waited_for_names_tells_one_moment_and_is_as_loud_as_that() {
     let said = std::mem::take(&mut bench.queue.said);
     let told: Vec<(Level, &str)> =
         said.iter().map(|report| (report.level, report.message.as_str())).collect();
-    assert!(told[0].1.contains("blocked for 1.6 s") && told[0].1.contains("not run for 1.6 s"), "{told:?}");
+    assert!(
+        told[0].1.contains("blocked for 1.6 s") && told[0].1.contains("not scheduled for 1.6 s"),
+        "{told:?}"
+    );
     assert_eq!((told[0].0, told.last().unwrap().0), (Level::Error, Level::Info), "{told:?}");
 }
 
@@ -169,7 +172,7 @@ fn a_full_pool_tells_what_its_longest_job_waits_in() {
     let incident = bench.incident();
     assert_eq!(incident.waiting_in.as_deref(), Some("read(fd 5 -> pipe:[81])"));
     let line = bench.lines().remove(0);
-    assert!(line.contains("; the longest job waits in read(fd 5 -> pipe:[81]) ["), "{line}");
+    assert!(line.contains("; the longest job is waiting in read(fd 5 -> pipe:[81]) ["), "{line}");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use crate::watch::pool::PoolWatch;
 use crate::watch::thread_state::Shot;
 use loopscope_probe::JobRecord;
 use loopscope_probe::Queue;
-use loopscope_probe::{Clock, Kind, Life, SiteId, VirtualClock, Vitals, WorkKind, Writer};
+use loopscope_probe::{Clock, Kind, SiteId, TaskTimes, VirtualClock, Vitals, WorkKind, Writer};
 use loopscope_report::compute::class::{FoundState, Reading};
 use loopscope_report::compute::stall::StallWatch;
 use loopscope_report::incident::Class;
@@ -175,7 +175,7 @@ impl Bench {
     }
 
     fn begin(&mut self, kind: Kind, site: SiteId) {
-        self.writer.begin(kind, site, Life::UNKNOWN);
+        self.writer.begin(kind, site, TaskTimes::UNKNOWN);
     }
 
     fn pass(&mut self, ms: u64) {
@@ -254,8 +254,8 @@ fn a_waiting_thread_and_a_starved_one_are_told_apart() {
     for (runqueue_ms, throttled_ms, class, words) in [
         (0, 0, Class::Waiting, ", waiting in read(fd 3 -> pipe:[81]) ["),
         (0, 80, Class::Waiting, ", waiting in read(fd 3 -> pipe:[81]) ["),
-        (90, 0, Class::StarvedOfCpu, ", starved of CPU: ready but not run for 90 ms ["),
-        (90, 80, Class::StarvedOfCpu, ", held back by the CPU quota of its cgroup for 80 ms ["),
+        (90, 0, Class::StarvedOfCpu, ", starved of CPU: runnable but not scheduled for 90 ms ["),
+        (90, 80, Class::StarvedOfCpu, ", throttled by the CPU quota of its cgroup for 80 ms ["),
     ] {
         let mut bench = Bench::new(10);
         let site = bench.site(Kind::Timer, "t");
@@ -326,7 +326,7 @@ fn a_stop_that_hides_a_stall_s_end_is_seen_at_its_end() {
     bench.finish();
     let closed = bench.incident();
     assert_eq!((closed.class, closed.is_over), (Class::Stopped, true));
-    assert_eq!(closed.notes, ["the process stood still for 8.9 s"]);
+    assert_eq!(closed.notes, ["the process was stopped for 8.9 s"]);
 }
 
 #[test]

@@ -1,11 +1,11 @@
 //! The last incidents beside the pages: they outlive their process, so that a command tells them after it was killed or has
 //! started anew.
 //!
-//! The directory `incidents` in the runtime directory is in memory, and its user's alone. All processes of a user share it:
-//! so many files of one process, so many in all, so many bytes, and none for longer than a day. Of each incident its stacks are
-//! kept and the last records.
+//! The directory `incidents` in the runtime directory is in memory, and its user's alone. All processes of a user
+//! share it: so many files of one process, so many in all, so many bytes, and none for longer than a day. Of each
+//! incident its stacks are kept and the last records.
 
-use crate::watch::disk::{Disk, DiskBounds, prune};
+use crate::watch::incident_writer::{DiskBounds, IncidentWriter, prune};
 use loopscope_probe::raw::directory::{make_private, runtime_directory};
 use loopscope_report::incident::Incident;
 use loopscope_report::incident::file_name::KEPT_FOR_NS;
@@ -28,7 +28,7 @@ const EXTRACT_MAX: usize = 100;
 #[derive(Debug)]
 pub(crate) struct KeptIncidents {
     directory: PathBuf,
-    disk: Option<Disk>,
+    disk: Option<IncidentWriter>,
     /// There is no thread for it.
     is_refused: bool,
     notes: Vec<String>,
@@ -55,11 +55,11 @@ impl KeptIncidents {
             return;
         }
         if self.disk.is_none() {
-            match Disk::start(self.directory.clone(), BOUNDS) {
+            match IncidentWriter::start(self.directory.clone(), BOUNDS) {
                 Ok(disk) => self.disk = Some(disk),
                 Err(error) => {
                     self.is_refused = true;
-                    self.notes.push(format!("no thread that keeps incidents: {error}"));
+                    self.notes.push(format!("cannot start the thread that keeps incidents: {error}"));
                 }
             }
         }
@@ -71,7 +71,7 @@ impl KeptIncidents {
     /// Takes what there is to say.
     pub(crate) fn notes(&mut self) -> Vec<String> {
         let mut notes = std::mem::take(&mut self.notes);
-        notes.extend(self.disk.as_ref().map(Disk::notes).unwrap_or_default());
+        notes.extend(self.disk.as_ref().map(IncidentWriter::notes).unwrap_or_default());
         notes
     }
 }
@@ -165,7 +165,7 @@ mod tests {
                     notes => break notes,
                 }
             };
-            assert!(notes[0].starts_with("incidents are not kept beyond the process: "), "{notes:?}");
+            assert!(notes[0].starts_with("incidents are not kept after the process exits: "), "{notes:?}");
             assert_eq!(runtime.names(), [""; 0]);
         }
     }

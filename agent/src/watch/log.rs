@@ -137,7 +137,8 @@ fn write_all(waiting: Receiver<Line>, unheard: Option<Unheard>) {
     }
 }
 
-/// Tells the first stall of a program that would see none, because nobody takes what is logged: on standard error, once in a process.
+/// Tells the first stall of a program that would see none, because nobody takes what is logged: on standard error,
+/// once in a process.
 #[derive(Debug, Default)]
 struct Unheard;
 
@@ -145,7 +146,8 @@ struct Unheard;
 static HAS_TOLD: AtomicBool = AtomicBool::new(false);
 
 /// How to see more, or nothing.
-const HOW_TO_LISTEN: &str = "only this first one is printed: install a tracing subscriber or a logger to see all, or set LOOPSCOPE_STDERR=off for none";
+const HOW_TO_LISTEN: &str = "only the first stall is printed: install a tracing subscriber or a logger to see all, \
+or set LOOPSCOPE_STDERR=off to see none";
 
 impl Unheard {
     fn tell(&self, report: &LogReport) {

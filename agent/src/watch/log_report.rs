@@ -38,9 +38,8 @@ pub(crate) struct LogReport {
 }
 
 impl LogReport {
-    /// Puts a moment of an incident into words.
-    /// `age_ns` is how long it had lasted, or did last, at the moment that the line is of, and `severity` is how bad it was then:
-    /// it may have become worse since.
+    /// Puts a moment of an incident into words. `age_ns` is how long it had lasted, or did last, at the moment that
+    /// the line is of, and `severity` is how bad it was then: it may have become worse since.
     pub(crate) fn new(moment: Moment, incident: &Incident, (age_ns, severity): (u64, Severity)) -> LogReport {
         let age = show_ns(age_ns);
         let is_code = incident.class.may_be_code();
@@ -77,7 +76,7 @@ impl LogReport {
             age_ns: 0,
             incident: String::new(),
             message: format!(
-                "{count} more {stalls} of loop {label} in the last minute, not reported; see loopscope incidents"
+                "{count} more {stalls} of loop {label} in the last minute not logged; see loopscope incidents"
             ),
         }
     }
@@ -113,7 +112,7 @@ fn stall_line(moment: Moment, incident: &Incident, age: &str) -> String {
     match moment {
         Moment::Begin => format!("{subject} {what}{how}"),
         Moment::Lasts(times) => format!("{subject} still {what}, {times} times the threshold{how}"),
-        Moment::Missed => format!("{subject} was {what}, found only afterwards"),
+        Moment::Missed => format!("{subject} was {what}, detected afterwards"),
         Moment::End => {
             let (blame, parks) = (blame(incident), &incident.words.parks);
             // That of a flood has the summary in it; one of what has no name says no more.
@@ -159,20 +158,20 @@ fn how(incident: &Incident) -> String {
         },
         Class::StarvedOfCpu if incident.is_throttled() => {
             let held = show_ns(incident.throttled_ns);
-            format!(", held back by the CPU quota of its cgroup for {held}{}", in_frame("in"))
+            format!(", throttled by the CPU quota of its cgroup for {held}{}", in_frame("in"))
         }
         Class::StarvedOfCpu => {
             let rest_ns = incident.watched_ns.saturating_sub(incident.cpu_ns);
             let ready = match incident.runqueue_ns {
                 // The wait for a processor that is under way is in no account.
-                ns if ns < rest_ns / 2 => "ready and not run".to_owned(),
-                ns => format!("ready but not run for {}", show_ns(ns)),
+                ns if ns < rest_ns / 2 => "runnable but not scheduled".to_owned(),
+                ns => format!("runnable but not scheduled for {}", show_ns(ns)),
             };
             format!(", starved of CPU: {ready}{}", in_frame("in"))
         }
         Class::Unknown if incident.watched_ns > 0 => {
             let (ran, open) = (show_ns(incident.cpu_ns), show_ns(incident.unaccounted_ns()));
-            format!(", on a processor for {ran}, {open} not accounted for{}", in_frame("in"))
+            format!(", on CPU for {ran}, {open} not accounted for{}", in_frame("in"))
         }
         _ => in_frame("in").replacen(' ', ", ", 1),
     }
@@ -189,12 +188,12 @@ fn standstill_line(moment: Moment, incident: &Incident, age: &str) -> String {
     let subject = subject(incident);
     let why = match incident.class {
         Class::Suspended => "the machine was suspended",
-        Class::Debugger => "a debugger held the process",
-        _ => "the process was stopped or frozen, or its virtual machine was",
+        Class::Debugger => "a debugger stopped the process",
+        _ => "the process or its virtual machine was stopped",
     };
     match moment {
-        Moment::End => format!("{subject} goes on after {age}: {why}"),
-        _ => format!("{subject} stood still for {age}: {why}"),
+        Moment::End => format!("{subject} recovered after {age}: {why}"),
+        _ => format!("{subject} was stopped for {age}: {why}"),
     }
 }
 
@@ -204,7 +203,7 @@ fn pool_line(moment: Moment, incident: &Incident, age: &str) -> String {
         // The runtime's, whichever of its workers tells of it.
         group => group.to_owned(),
     };
-    let call = incident.waiting_in.as_ref().map(|call| format!("; the longest job waits in {call}"));
+    let call = incident.waiting_in.as_ref().map(|call| format!("; the longest job is waiting in {call}"));
     let summary = format!("{}{}", incident.summary, call.unwrap_or_default());
     match moment {
         Moment::Begin | Moment::Missed => format!("pool of {subject} saturated for {age}: {summary}"),
@@ -292,7 +291,7 @@ mod tests {
         let (watched_ns, cpu_ns, runqueue_ns) = (300 * ms, 90 * ms, 36 * ms);
         let unknown = Incident { class: Class::Unknown, watched_ns, cpu_ns, runqueue_ns, ..incident() };
         let line = message(Moment::Begin, &unknown);
-        let told = ", on a processor for 90 ms, 174 ms not accounted for in sum_amounts (src/x.rs:61) [";
+        let told = ", on CPU for 90 ms, 174 ms not accounted for in sum_amounts (src/x.rs:61) [";
         assert!(line.contains(told) && !line.contains("waiting"), "{line}");
     }
 
@@ -328,7 +327,7 @@ mod tests {
         let report = LogReport::new(Moment::Begin, &stopped, (stopped.duration_ns, stopped.severity));
         assert_eq!(
             report.message,
-            "loop main stood still for 103 ms: the process was stopped or frozen, or its virtual machine was [4711-3]"
+            "loop main stood still for 103 ms: the process or its virtual machine was stopped [4711-3]"
         );
         assert_eq!(report.level, Level::Info);
         let suspended = Incident { class: Class::Suspended, ..incident() };

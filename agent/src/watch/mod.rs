@@ -10,24 +10,22 @@ pub(crate) mod pool;
 pub(crate) mod stall_accounting;
 pub(crate) mod thread_state;
 
-pub(crate) mod frames;
-pub(crate) mod namer;
+pub(crate) mod frame_source;
+pub(crate) mod stack_symbolizer;
 
+mod active_incident;
 pub(crate) mod capture_budget;
 pub(crate) mod incident_tracker;
-mod open_incident;
-mod open_pool_incident;
 
-pub(crate) mod action;
-pub(crate) mod disk;
+mod command_process;
+pub(crate) mod incident_action;
 pub(crate) mod incident_queue;
 mod incident_stacks;
 pub(crate) mod incident_store;
+pub(crate) mod incident_writer;
 pub(crate) mod kept_incidents;
 pub(crate) mod log;
 pub(crate) mod log_report;
-mod memory_file;
-mod process_group;
 pub(crate) mod sched_delay;
 
-pub(crate) use open_incident::At;
+pub(crate) use active_incident::At;

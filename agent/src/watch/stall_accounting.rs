@@ -1,4 +1,4 @@
-//! What the loop's thread used, and for how long nobody could run, within the busy stretch under way.
+//! What the loop's thread used, and for how long nobody could run, within the busy period under way.
 
 use loopscope_probe::Ticks;
 use loopscope_report::compute::class::{
@@ -17,7 +17,7 @@ pub(crate) struct Gap {
     pub suspended_ns: u64,
 }
 
-/// The readings of a stretch that is over.
+/// The readings of a busy period that is over.
 #[derive(Clone, Copy, Debug)]
 struct ClosedStretch {
     before: Option<Reading>,
@@ -44,9 +44,9 @@ pub(crate) struct StallAccounting {
     before: Option<Reading>,
     within: Option<Reading>,
     last: Option<Reading>,
-    /// The stretch before: its readings, and the first one after it.
+    /// The busy period before: its readings, and the first one after it.
     closed: Option<ClosedStretch>,
-    /// For which the process stood still, and the machine was suspended, within the stretch.
+    /// For which the process stood still, and the machine was suspended, within the busy period.
     pub standstill_ns: u64,
     pub suspended_ns: u64,
     /// The same within the last gap alone.
@@ -80,13 +80,13 @@ impl StallAccounting {
         self.last = reading.or(self.last);
     }
 
-    /// Returns what the stretch that began at `begin_ns` on the agent's clock has used.
+    /// Returns what the busy period that began at `begin_ns` on the agent's clock has used.
     pub(crate) fn used(&self, begin_ns: u64) -> Used {
         self.last.map_or(Used::default(), |last| used_since(begin_ns, self.before, self.within, last))
     }
 
-    /// Returns what the stretch that was found to be over at this look had used at its end; `None` where the kernel does not
-    /// tell any more.
+    /// Returns what the busy period that was found to be over at this look had used at its end; `None` where the
+    /// kernel does not tell any more.
     pub(crate) fn used_at_end(&self, end: StallEnd) -> Option<Used> {
         let ClosedStretch { before, within, last, after } = self.closed?;
         let until = used_since(end.begin_ns, before, within, last);
@@ -109,7 +109,7 @@ mod tests {
         let gap =
             |length: u64, late: u64| Gap { length_ns: length * MS, late_ns: late * MS, ..Gap::default() };
         meter.look(Ticks(0), reading(1_000, 500), gap(100, 0));
-        // The stretch began at 1,010.
+        // The busy period began at 1,010.
         meter.look(Ticks(7), reading(1_060, 550), gap(60, 0));
         meter.look(Ticks(7), reading(1_110, 600), gap(50, 0));
         let used =

@@ -29,7 +29,7 @@ pub(crate) struct Found {
 /// A stack that has arrived.
 #[derive(Debug)]
 pub(crate) struct Shot {
-    /// Begin of the busy stretch that ran at its instant; `None` where the loop was in its poll.
+    /// Begin of the busy period that ran at its instant; `None` where the loop was in its poll.
     pub busy_since: Option<Ticks>,
     /// `None` only in tests of the logic.
     pub sample: Option<Box<Sample>>,

@@ -34,7 +34,7 @@ impl Capturer {
         let words = target.tags.as_ref().map(|tags| tags.words()).unwrap_or_default();
         let done = target.tags.as_ref().and_then(|tags| tags.done_word());
         if words.len() > TAG_WORDS {
-            let error = format!("{} tag words, of which at most {TAG_WORDS} are copied", words.len());
+            let error = format!("{} tag words, the maximum is {TAG_WORDS}", words.len());
             return Err(CaptureError::System(io::Error::new(io::ErrorKind::InvalidInput, error)));
         }
         if is_gone(target.tid) {
@@ -60,7 +60,7 @@ impl Capturer {
     pub fn ask(&mut self) -> Result<(), CaptureError> {
         if !signal::is_same_process() {
             return Err(CaptureError::Unavailable(
-                "it was attached before a fork, and the thread is the parent's".to_owned(),
+                "it was created before a fork, and its thread is the parent's".to_owned(),
             ));
         }
         let needed_bytes = alternate_stack_bytes_needed();
@@ -74,14 +74,16 @@ impl Capturer {
             let is_gone = is_gone(self.target.tid);
             return Err(if is_gone { CaptureError::ThreadGone } else { CaptureError::InFlight });
         }
-        // Where nothing was sent, nothing will arrive; save that a SIGURG or SIGWINCH of somebody else has just filled the slot.
+        // Where nothing was sent, nothing will arrive; save that a SIGURG or SIGWINCH of somebody else has just
+        // filled the slot.
         signal::send(self.target.tid, self.slot).inspect_err(|_| _ = self.slot.recall())
     }
 
     /// Returns what the thread has used since it began, where it runs or waits for a processor; `None` while it sleeps. Three
     /// system calls, some 20 us; the state is read last.
     ///
-    /// A thread that was woken and has no processor yet seems to run, and is still in its call: see [`ThreadProgress::has_run_on`].
+    /// A thread that was woken and has no processor yet seems to run, and is still in its call: see
+    /// [`ThreadProgress::has_run_on`].
     ///
     /// # Errors
     /// `ThreadGone`; `NotReadable`, where the kernel does not tell.
@@ -97,9 +99,10 @@ impl Capturer {
         self.sleeping.is_running()
     }
 
-    /// Gives up a signal that will never be handled: it was sent some time ago, and the kernel has it pending no more, as when
-    /// the program took it by `sigwait`. Returns whether that was so; false where none is on its way. Right after
-    /// [`ask`](Self::ask), a handler that has just begun may be taken for lost: its sample is then dropped.
+    /// Gives up a signal that will never be handled: it was sent some time ago, and the kernel has it pending no
+    /// more, as when the program took it by `sigwait`. Returns whether that was so; false where none is on its way.
+    /// Right after [`ask`](Self::ask), a handler that has just begun may be taken for lost: its sample is then
+    /// dropped.
     pub fn recall_lost(&mut self) -> bool {
         self.slot.is_in_flight()
             && crate::thread::is_pending(self.target.tid, signal::number()) == Some(false)

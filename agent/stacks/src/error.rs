@@ -43,45 +43,44 @@ impl fmt::Display for CaptureError {
         match self {
             CaptureError::Unavailable(why) => write!(f, "stacks cannot be captured in this process: {why}"),
             CaptureError::Untested(why) => {
-                write!(f, "whether stacks can be captured is not known yet, and tested again: {why}")
+                write!(f, "it is not known yet whether stacks can be captured; testing again: {why}")
             }
             CaptureError::QueueFull => write!(
                 f,
-                "as many signals of this user are queued as it may have: raise RLIMIT_SIGPENDING (ulimit -i); it is tried \
-                 again"
+                "this user's limit of queued signals is reached: raise RLIMIT_SIGPENDING (ulimit -i); trying again"
             ),
             CaptureError::SmallAlternateStack { bytes, needed_bytes } => write!(
                 f,
-                "the thread's alternate signal stack has {bytes} bytes, and a signal on this processor needs {needed_bytes}: \
-                 give sigaltstack at least getauxval(AT_MINSIGSTKSZ) and some KiB"
+                "the thread's alternate signal stack has {bytes} bytes, but a signal on this CPU needs \
+                 {needed_bytes}: give sigaltstack at least getauxval(AT_MINSIGSTKSZ) plus a few KiB"
             ),
             CaptureError::NoSlot => {
-                write!(f, "all 64 slots for captures are taken: drop a Capturer that is needed no more")
+                write!(f, "all 64 capture slots are in use: drop Capturers that are no longer needed")
             }
-            CaptureError::ThreadGone => write!(f, "the thread has ended: there is nothing left to capture"),
+            CaptureError::ThreadGone => write!(f, "the thread has ended"),
             CaptureError::InFlight => {
                 write!(
                     f,
-                    "the thread has not taken the signal of the last capture yet: it blocks the signal, or waits in the \
-                     kernel uninterruptibly; take the sample when it arrives"
+                    "the signal of the last capture is still pending: the thread blocks it, or is in \
+                     uninterruptible sleep; take the sample when it arrives"
                 )
             }
             CaptureError::SignalBlocked => write!(
                 f,
-                "the thread blocks the signal of captures (see SigBlk in /proc/self/task/TID/status): unblock it"
+                "the thread blocks the capture signal (SigBlk in /proc/self/task/TID/status): unblock it"
             ),
             CaptureError::NotDelivered => {
                 write!(
                     f,
-                    "the thread did not take the signal in time: it blocks the signal (see SigBlk in \
-                     /proc/self/task/TID/status), waits in the kernel uninterruptibly, or is stopped"
+                    "the thread did not handle the signal in time: it blocks it (SigBlk in \
+                     /proc/self/task/TID/status), is in uninterruptible sleep, or is stopped"
                 )
             }
             CaptureError::HandlerReplaced => {
                 write!(
                     f,
-                    "the program has replaced the handler of the signal that captures use: let it install its handler before \
-                     the first capture, which then use another signal"
+                    "the program has replaced the handler of the capture signal: install the program's handler \
+                     before the first capture, and captures use another signal"
                 )
             }
             CaptureError::Unreadable(error) => write!(f, "{error}"),
@@ -119,10 +118,10 @@ impl fmt::Display for SleepingError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             SleepingError::NotAsleep => {
-                write!(f, "the thread runs: only the stack of a sleeping one is read")
+                write!(f, "the thread is running: only sleeping threads are read")
             }
             SleepingError::Woke => write!(f, "the thread woke while its stack was read"),
-            SleepingError::ThreadGone => write!(f, "the thread has ended: there is nothing left to read"),
+            SleepingError::ThreadGone => write!(f, "the thread has ended"),
             SleepingError::Forked => {
                 write!(f, "the stack cannot be read after a fork: the thread is the parent's")
             }

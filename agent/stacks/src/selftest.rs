@@ -108,8 +108,9 @@ pub fn prepare() -> Readiness {
     settled.unwrap_or_else(test)
 }
 
-/// Returns what [`prepare`] found, without waiting. Where the test could not be made then, it is made again beside the
-/// program, at most every 5 s, and where it found a shortcoming twice more; where `prepare` was never called, it is made here.
+/// Returns what [`prepare`] found, without waiting. Where the test could not be made then, it is made again beside
+/// the program, at most every 5 s, and where it found a shortcoming twice more; where `prepare` was never called, it
+/// is made here.
 pub fn readiness() -> Readiness {
     let mut known = known();
     let Some(readiness) = known.readiness.clone() else {
@@ -150,7 +151,7 @@ fn test() -> Readiness {
     };
     let mut known = known();
     known.end_test(Some(found), Instant::now());
-    known.readiness.clone().unwrap_or_else(|| Readiness::Untested("no test has ended".to_owned()))
+    known.readiness.clone().unwrap_or_else(|| Readiness::Untested("no self-test has finished".to_owned()))
 }
 
 fn tested(signal: i32) -> Readiness {
@@ -161,8 +162,12 @@ fn tested(signal: i32) -> Readiness {
     });
     let outcome = match scratch.map(|scratch| scratch.join()) {
         Ok(Ok(outcome)) => outcome,
-        Ok(Err(_)) => return Readiness::Unavailable("the test of the signal handler panicked".to_owned()),
-        Err(error) => return Readiness::Untested(format!("no thread for the test of the handler: {error}")),
+        Ok(Err(_)) => {
+            return Readiness::Unavailable("the self-test of the signal handler panicked".to_owned());
+        }
+        Err(error) => {
+            return Readiness::Untested(format!("cannot start the thread for the self-test: {error}"));
+        }
     };
     match outcome {
         Ok(shortcoming) => Readiness::Ready { signal, shortcoming },
@@ -171,11 +176,11 @@ fn tested(signal: i32) -> Readiness {
             if matches!(error.raw_os_error(), Some(libc::EPERM | libc::EACCES | libc::ENOSYS)) =>
         {
             Readiness::Unavailable(format!(
-                "rt_tgsigqueueinfo failed ({error}): does a filter on system calls (seccomp) forbid it?"
+                "rt_tgsigqueueinfo failed ({error}): it may be blocked by seccomp"
             ))
         }
         Err(error @ CaptureError::HandlerReplaced) => Readiness::Unavailable(error.to_string()),
-        Err(error) => Readiness::Untested(format!("the test of signal {signal} failed: {error}")),
+        Err(error) => Readiness::Untested(format!("the self-test of signal {signal} failed: {error}")),
     }
 }
 
@@ -208,7 +213,7 @@ fn known_function(depth: u32) -> Result<Option<String>, CaptureError> {
     // Deeper calls may have been turned into a loop by the compiler; one is always there.
     Ok((found == 0).then(|| {
         format!(
-            "the stack of the start-up test was unwound to {} frames that do not have its function",
+            "the self-test unwound {} frames, without the function it was called from",
             stack.addresses.len()
         )
     }))

@@ -32,7 +32,7 @@ pub(crate) fn install() -> Result<i32, String> {
         candidates.clone().find(is_free).unwrap_or(*candidates.end())
     };
     let (previous, flags) =
-        action(signal).map_err(|error| format!("signal {signal} cannot be looked at: {error}"))?;
+        action(signal).map_err(|error| format!("cannot query signal {signal}: {error}"))?;
     PREVIOUS.store(previous, Ordering::Relaxed);
     PREVIOUS_FLAGS.store(flags, Ordering::Relaxed);
     PROCESS.store(own_pid(), Ordering::Relaxed);
@@ -42,7 +42,7 @@ pub(crate) fn install() -> Result<i32, String> {
     wanted.sa_flags = libc::SA_SIGINFO | libc::SA_RESTART | libc::SA_ONSTACK;
     // SAFETY: the action is initialized, and its handler keeps the rules that its module lists.
     if unsafe { libc::sigaction(signal, &wanted, ptr::null_mut()) } != 0 {
-        return Err(format!("no handler for signal {signal}: {}", io::Error::last_os_error()));
+        return Err(format!("cannot install a handler for signal {signal}: {}", io::Error::last_os_error()));
     }
     SIGNAL.store(signal, Ordering::Release);
     Ok(signal)

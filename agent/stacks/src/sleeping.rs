@@ -20,8 +20,8 @@
 //! every instruction. Where they do not suffice, `frame_search.rs` searches, and says that it guessed.
 //!
 //! # What it costs
-//! The thread: nothing. The reader: four reads of `/proc` and one copy, 10 us on a virtual machine. It waits for the kernel's lock on the
-//! address space, as every page fault does.
+//! The thread: nothing. The reader: four reads of `/proc` and one copy, 10 us on a virtual machine. It waits for the
+//! kernel's lock on the address space, as every page fault does.
 //!
 //! # Source
 //! `task_current_syscall` in the kernel's `lib/syscall.c`, `sched_info_arrive` in `kernel/sched/stats.h`; Linux 6.12.
@@ -87,7 +87,7 @@ impl SleepingThread {
         let syscall = files.syscall.as_ref().map_err(|error| {
             SleepingError::NotReadable(io::Error::new(
                 error.kind(),
-                format!("/proc/self/task/TID/syscall, where the kernel tells where a thread sleeps: {error}"),
+                format!("cannot read /proc/self/task/TID/syscall: {error}"),
             ))
         })?;
         let read = || -> io::Result<_> { Ok((files.switches()?, Line::read(syscall)?)) };

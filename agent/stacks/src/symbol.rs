@@ -31,9 +31,9 @@ pub enum Detail {
 /// A call on a stack, by name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NativeFrame {
-    /// The function with its path, demangled and without its hash; `libfoo.so.1+0x1234` where the module has no symbol for it.
-    /// Of an inlined Rust function whose debug information has lines only, the path is that of the module of its file:
-    /// `tokio::runtime::blocking::pool::{closure#0}`.
+    /// The function with its path, demangled and without its hash; `libfoo.so.1+0x1234` where the module has no
+    /// symbol for it. Of an inlined Rust function whose debug information has lines only, the path is that of the
+    /// module of its file: `tokio::runtime::blocking::pool::{closure#0}`.
     pub function: String,
     /// The source file, as the compiler was given it.
     pub file: Option<String>,
@@ -115,8 +115,8 @@ impl Symbolizer {
         self.name_each_as(stack, modules, |_| detail)
     }
 
-    /// [`Symbolizer::name_each`] with as much of each module as is wanted, and no more than the symbolizer was made for. A file
-    /// is read once for both: lines that nobody needs take the most memory of all.
+    /// [`Symbolizer::name_each`] with as much of each module as is wanted, and no more than the symbolizer was made
+    /// for. A file is read once for both: lines that nobody needs take the most memory of all.
     pub fn name_each_as(
         &mut self,
         stack: &RawStack,
@@ -193,7 +193,8 @@ impl Symbolizer {
         frames
     }
 
-    /// Gives the calls at one address, leaf first, their paths. `is_outer_known` tells whether that of the outermost is whole.
+    /// Gives the calls at one address, leaf first, their paths. `is_outer_known` tells whether that of the outermost
+    /// is whole.
     fn qualify(&mut self, frames: &mut [NativeFrame], is_outer_known: bool) {
         let bare = match frames.split_last_mut() {
             Some((outer, inlined)) if is_outer_known => {
@@ -229,12 +230,14 @@ impl Symbolizer {
             Err(error) => {
                 return (
                     File::Useless,
-                    Some(format!("{shown} cannot be read ({error}): keep it where it was")),
+                    Some(format!(
+                        "cannot read {shown} ({error}): keep the file in place while the program runs"
+                    )),
                 );
             }
             Ok(Some(id)) if module.build_id.as_deref().is_some_and(|known| known != hexadecimal(&id)) => {
                 let advice = format!(
-                    "{shown} was replaced since it was loaded, so its symbols are of another build: restart the program"
+                    "{shown} was replaced since it was loaded, so its symbols do not match: restart the program"
                 );
                 return (File::Useless, Some(advice));
             }

@@ -78,9 +78,10 @@ impl ThreadState {
         Ok(ThreadState { letter, activity, wait_channel, call_untold })
     }
 
-    /// Returns it in words: `running`, `read(fd 3 -> pipe:[81])`, `page fault in folio_wait_bit_common`; or what is known where
-    /// the system call is not told, and why it is not: `hrtimer_nanosleep of the kernel (its system call is not told:
-    /// Permission denied (os error 13))`. Names of files are in them as they are, and may hold what a terminal acts on.
+    /// Returns it in words: `running`, `read(fd 3 -> pipe:[81])`, `page fault in folio_wait_bit_common`; or what is
+    /// known where the system call is not told, and why it is not:
+    /// `hrtimer_nanosleep of the kernel (its system call is not told: Permission denied (os error 13))`. Names of
+    /// files are in them as they are, and may hold what a terminal acts on.
     pub fn words(&self) -> String {
         let waiting = |what: &str| match &self.wait_channel {
             Some(channel) => format!("{what} in {channel}"),
@@ -90,7 +91,7 @@ impl ThreadState {
             let channel = self.wait_channel.as_ref();
             let place = channel.map_or("the kernel".to_owned(), |channel| format!("{channel} of the kernel"));
             let why = self.call_untold.as_ref();
-            place + &why.map_or(String::new(), |why| format!(" (its system call is not told: {why})"))
+            place + &why.map_or(String::new(), |why| format!(" (system call unknown: {why})"))
         };
         match &self.activity {
             Activity::Running => "running".to_owned(),

@@ -6,7 +6,7 @@ pub mod agent_process;
 
 use loopscope_agent::{Agent, AgentBuilder, Listen};
 use loopscope_probe::Queue;
-use loopscope_probe::{Kind, Life, Phase, Writer};
+use loopscope_probe::{Kind, Phase, TaskTimes, Writer};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::panic::Location;
@@ -111,13 +111,13 @@ fn perform(writer: &mut Writer, step: Step) -> bool {
         Step::Begin(kind, name) => {
             let site = writer.named_site(Location::caller(), kind, name);
             writer.phase(Phase::TIMERS);
-            writer.begin(kind, site, Life::ready_at(writer.last()));
+            writer.begin(kind, site, TaskTimes::ready_at(writer.last()));
         }
         Step::Flood(jobs) => {
             let site = writer.named_site(Location::caller(), Kind::Microtask, "again");
             writer.drain_begin(Queue::Microtask, 1);
             for _ in 0..jobs {
-                writer.begin(Kind::Microtask, site, Life::UNKNOWN);
+                writer.begin(Kind::Microtask, site, TaskTimes::UNKNOWN);
                 spin(writer, 100_000);
                 writer.end();
             }
@@ -126,7 +126,7 @@ fn perform(writer: &mut Writer, step: Step) -> bool {
             let site = writer.named_site(Location::caller(), Kind::IoRead, "request");
             writer.phase(Phase::POLL);
             let _spans = writer.install_spans();
-            writer.begin(Kind::IoRead, site, Life::UNKNOWN);
+            writer.begin(Kind::IoRead, site, TaskTimes::UNKNOWN);
             spin(writer, milliseconds * 200_000);
             tracing::info_span!("query").in_scope(|| spin(writer, milliseconds * 800_000));
             writer.end();

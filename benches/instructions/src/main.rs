@@ -1,12 +1,12 @@
 //! Instructions per operation of the loop and the probe, counted by valgrind: exact where times are not.
 //!
-//! `--check` compares with `known.tsv` beside this crate's manifest and fails where an operation takes over 5 % more; `--write` writes
-//! that file. Without either the table is printed. The counts are of one compiler and one target, which the file names;
-//! with others there is nothing to compare, and the check says so and ends with 77.
+//! `--check` compares with `known.tsv` beside this crate's manifest and fails where an operation takes over 5 % more;
+//! `--write` writes that file. Without either the table is printed. The counts are of one compiler and one target,
+//! which the file names; with others there is nothing to compare, and the check says so and ends with 77.
 
 use futures_io::{AsyncRead, AsyncWrite};
 use loopscope_loop::{Connection, Cx, Key, Loop, Mode, StreamEvent};
-use loopscope_probe::{Kind, Life, Phase, Probe, Writer, site, spans};
+use loopscope_probe::{Kind, Phase, Probe, TaskTimes, Writer, site, spans};
 use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
@@ -156,7 +156,7 @@ fn probe_callback(ops: u64) {
     let site = writer.site(std::panic::Location::caller(), Kind::Timer);
     writer.resume();
     for _ in 0..ops {
-        writer.begin(Kind::Timer, site, Life::UNKNOWN);
+        writer.begin(Kind::Timer, site, TaskTimes::UNKNOWN);
         writer.end();
         writer.drained();
     }
@@ -173,7 +173,7 @@ fn probe_spans(ops: u64) {
     let enter = |site: Option<_>| site.and_then(|site| spans::enter(site, std::hint::black_box("")));
     writer.resume();
     for _ in 0..ops {
-        writer.begin(Kind::Timer, site, Life::UNKNOWN);
+        writer.begin(Kind::Timer, site, TaskTimes::UNKNOWN);
         let entered = [enter(outer), enter(inner)];
         entered.into_iter().rev().flatten().for_each(spans::leave);
         writer.end();
@@ -222,7 +222,7 @@ fn probe_iteration(ops: u64) {
         writer.park();
         writer.unpark(1);
         let ready = writer.last();
-        writer.begin(Kind::IoRead, site, Life::ready_at(ready));
+        writer.begin(Kind::IoRead, site, TaskTimes::ready_at(ready));
         writer.end();
         writer.drained();
     }

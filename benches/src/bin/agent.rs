@@ -1,11 +1,11 @@
-//! What the agent costs: CPU beside a busy loop, beside one that is always stalled, and when idle; wake-ups when idle, resident
-//! memory, time to render a page with 1,000 histogram series. `agent SECONDS THRESHOLD_MS`: each state for so long, at
-//! this threshold (10 and 40 where nothing is given).
+//! What the agent costs: CPU beside a busy loop, beside one that is always stalled, and when idle; wake-ups when
+//! idle, resident memory, time to render a page with 1,000 histogram series. `agent SECONDS THRESHOLD_MS`: each state
+//! for so long, at this threshold (10 and 40 where nothing is given).
 
 use loopscope_agent::{Agent, Listen};
 use loopscope_benches::cputime::{this_thread, thread_cpu_ns, thread_named};
 use loopscope_benches::flipflop::Spread;
-use loopscope_probe::{Kind, Life, Phase, Queue, Writer};
+use loopscope_probe::{Kind, Phase, Queue, TaskTimes, Writer};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::panic::Location;
@@ -34,7 +34,7 @@ fn main() {
     let state = format!("busy loop, threshold {threshold} ms");
     row(&state, tid, length, |length| busy(&mut writer, length));
     let stalled = thresholds.0 * 3 / 2;
-    row("each busy stretch a stall", tid, length, |length| stretches(&mut writer, stalled, length));
+    row("each busy period a stall", tid, length, |length| stretches(&mut writer, stalled, length));
     floor(length, &mut writer);
     // The agent falls asleep 100 ms after the last work.
     std::thread::sleep(Duration::from_millis(500));
@@ -98,7 +98,7 @@ fn stretches(writer: &mut Writer, work: Duration, length: Duration) {
     while Instant::now() < end {
         writer.phase(Phase::TIMERS);
         let work_ends = Instant::now() + work;
-        writer.begin(Kind::Timer, site, Life::UNKNOWN);
+        writer.begin(Kind::Timer, site, TaskTimes::UNKNOWN);
         while Instant::now() < work_ends {
             std::hint::spin_loop();
         }
@@ -172,13 +172,13 @@ fn use_everything(writer: &mut Writer) {
         writer.phase(phase);
         for kind in &Kind::ALL[..Kind::CALLBACKS] {
             let site = writer.site(Location::caller(), *kind);
-            let life = Life { submitted: writer.last(), ready: writer.last() };
+            let life = TaskTimes { submitted: writer.last(), ready: writer.last() };
             writer.begin(*kind, site, life);
             writer.end();
             for queue in Queue::ALL {
                 let site = writer.site(Location::caller(), Kind::Tick);
                 writer.drain_begin(*queue, 1);
-                writer.begin(Kind::Tick, site, Life::UNKNOWN);
+                writer.begin(Kind::Tick, site, TaskTimes::UNKNOWN);
                 writer.end();
                 writer.drain_end(*queue, 1);
             }

@@ -5,7 +5,7 @@
 
 use loopscope_agent::{Action, Agent, Listen};
 use loopscope_benches::flipflop::Spread;
-use loopscope_probe::{Kind, Life, Writer};
+use loopscope_probe::{Kind, TaskTimes, Writer};
 use std::panic::Location;
 use std::sync::Arc;
 use std::sync::mpsc::channel;
@@ -43,7 +43,7 @@ fn detection(stalls: usize) {
     for stall in 0..stalls {
         std::thread::sleep(Duration::from_millis(15));
         writer.unpark(1);
-        writer.begin(Kind::Timer, site, Life::UNKNOWN);
+        writer.begin(Kind::Timer, site, TaskTimes::UNKNOWN);
         match stall % 2 {
             0 => spin(THRESHOLD * 2),
             _ => std::thread::sleep(THRESHOLD * 2),
@@ -95,7 +95,7 @@ fn slice(writer: &mut Writer) -> f64 {
             writer.park();
             writer.unpark(1);
         }
-        writer.begin(Kind::Timer, site, Life::UNKNOWN);
+        writer.begin(Kind::Timer, site, TaskTimes::UNKNOWN);
         std::hint::black_box(op);
         writer.end();
     }

@@ -9,7 +9,7 @@ use loopscope_benches::cputime::{thread_cpu_ns, thread_named};
 use loopscope_benches::flipflop::Spread;
 use loopscope_host::Host;
 use loopscope_probe::raw::directory::{Owner, page_files, process_start};
-use loopscope_probe::{Kind, Life, Phase, Queue, WorkKind, Writer};
+use loopscope_probe::{Kind, Phase, Queue, TaskTimes, WorkKind, Writer};
 use std::fs::{self, DirBuilder, File};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -75,7 +75,7 @@ fn busy_pages(directory: &Path) -> (Vec<u8>, Vec<u8>) {
         let site = writer.named_site(Location::caller(), kind, name);
         writer.phase([Phase::TIMERS, Phase::POLL, Phase::CHECK, Phase::CLOSE][number % 4]);
         let now = writer.last();
-        writer.begin(kind, site, Life { submitted: now, ready: now });
+        writer.begin(kind, site, TaskTimes { submitted: now, ready: now });
         let until = Instant::now() + Duration::from_micros(1 << (number % 9));
         while Instant::now() < until {
             std::hint::spin_loop();
@@ -103,7 +103,7 @@ fn busy_pages(directory: &Path) -> (Vec<u8>, Vec<u8>) {
     let polling = fs::read(&path).expect("the writer has made it");
     writer.resume();
     let site = writer.named_site(Location::caller(), Kind::Timer, "parse");
-    writer.begin(Kind::Timer, site, Life::UNKNOWN);
+    writer.begin(Kind::Timer, site, TaskTimes::UNKNOWN);
     (polling, fs::read(path).expect("the writer has made it"))
 }
 

@@ -2,7 +2,7 @@
 //! drawing of an incident and the live page are answered without a pause. `lateness SECONDS`: each state for so long (10).
 
 use loopscope_agent::{Agent, Listen};
-use loopscope_probe::{Kind, Life, Phase, Writer};
+use loopscope_probe::{Kind, Phase, TaskTimes, Writer};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::panic::Location;
@@ -56,7 +56,7 @@ fn turn(number: usize, is_over: &AtomicBool) {
     writer.resume();
     for site in sites.iter().cycle() {
         writer.phase(Phase::TIMERS);
-        writer.begin(Kind::Timer, *site, Life::UNKNOWN);
+        writer.begin(Kind::Timer, *site, TaskTimes::UNKNOWN);
         let is_stall = begin.elapsed().as_secs() / 2 > stalls;
         stalls += u64::from(is_stall);
         std::thread::sleep(Duration::from_millis(if is_stall { 30 } else { 1 }));

@@ -1,8 +1,8 @@
-//! What the probe adds to a callback: a boxed `FnMut` called bare, between the verbs of the writer, and under a guard of the handle
-//! (`Probe`), which also adds to a poll.
+//! What the probe adds to a callback: a boxed `FnMut` called bare, between the verbs of the writer, and under a guard
+//! of the handle (`Probe`), which also adds to a poll.
 
 use loopscope_benches::flipflop::{Contender, interleave, table};
-use loopscope_probe::{Clock, Kind, Life, Phase, Probe, Queue, Writer, site};
+use loopscope_probe::{Clock, Kind, Phase, Probe, Queue, TaskTimes, Writer, site};
 use std::hint::black_box;
 use std::panic::Location;
 
@@ -33,7 +33,7 @@ fn run(rounds: usize, spins: u64) -> String {
         }),
         Contender::new("full probe, one site", |ops| {
             (0..ops).for_each(|_| {
-                let life = Life::ready_at(writer.last());
+                let life = TaskTimes::ready_at(writer.last());
                 writer.begin(Kind::Timer, site, life);
                 full();
                 writer.end();
@@ -42,7 +42,7 @@ fn run(rounds: usize, spins: u64) -> String {
         }),
         Contender::new("full probe, 64 sites", |ops| {
             (0..ops).for_each(|op| {
-                let life = Life::ready_at(writer_many.last());
+                let life = TaskTimes::ready_at(writer_many.last());
                 writer_many.begin(Kind::Timer, sites[op as usize % 64], life);
                 many();
                 writer_many.end();
@@ -52,7 +52,7 @@ fn run(rounds: usize, spins: u64) -> String {
         Contender::new("drained job (nextTick)", |ops| {
             writer_tick.drain_begin(Queue::NextTick, 1);
             (0..ops).for_each(|_| {
-                writer_tick.begin(Kind::Tick, tick_site, Life::UNKNOWN);
+                writer_tick.begin(Kind::Tick, tick_site, TaskTimes::UNKNOWN);
                 tick();
                 writer_tick.end();
             });

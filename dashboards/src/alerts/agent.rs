@@ -1,60 +1,60 @@
 //! Alerts on loopscope itself: a profiler that sees nothing must not look like a loop without trouble.
 
 use super::{Alert, Severity};
-use crate::pace::{Pace, Span};
+use crate::durations::{Durations, Span};
 use crate::promql::{Group, Series, increase, rate};
 use crate::recorded::{RESTARTS, RESTARTS_MAX};
 use loopscope_report::metrics::catalog as c;
 
-pub(super) fn alerts(pace: Pace) -> Vec<Alert> {
+pub(super) fn alerts(pace: Durations) -> Vec<Alert> {
     let mut alerts = blindness(pace);
     alerts.extend(losses(pace));
     alerts
 }
 
-fn blindness(pace: Pace) -> Vec<Alert> {
+fn blindness(pace: Durations) -> Vec<Alert> {
     vec![
         Alert {
             name: "TargetDown",
-            why: "All other alerts are silent about a process that cannot be scraped. Set the expression to your jobs' names.",
+            why: "All other alerts are silent for a process that cannot be scraped. Adapt the expression to your job names.",
             expr: "up{job=~\".*loopscope.*\"} == 0".to_owned(),
             hold: Some(Span::minutes(5)),
             severity: Severity::Critical,
             summary: "{{ owner }} cannot be scraped",
-            description: "The process has ended, or its agent does not answer. A blocked loop is not the reason: the \
-                          agent has a thread of its own.",
+            description: "The process has exited, or its agent does not answer. A blocked loop is not the cause: \
+                          the agent has its own thread.",
         },
         Alert {
             name: "AgentStale",
-            why: "The agent looks at least every five seconds, also when every loop is idle. Looks are counted: the \
-                  clocks of two machines differ, counters do not.",
+            why: "The agent ticks at least every five seconds, even if every loop is idle. This counts ticks, \
+                  because clocks of two machines may differ.",
             expr: unchanged(&[&c::AGENT_TICKS, &c::PROCESS_START], &pace.window(Span::minutes(2))),
             hold: Some(Span::minutes(1)),
             severity: Severity::Critical,
-            summary: "The agent of {{ owner }} has not looked at its loops for more than two minutes",
-            description: "Its page is served, but stalls are not noticed. The threads of the agent have no processor, \
-                          or it has met a fault: its thread is called loopscope-agent.",
+            summary: "The agent of {{ owner }} has not checked its loops for more than two minutes",
+            description: "Its metrics are served, but stalls are not detected. The thread loopscope-agent is not \
+                          scheduled, or it has failed.",
         },
         Alert {
             name: "ProcessRestarts",
-            why: "A deployment restarts a process once or twice. What other alerts say of a process that hardly lives \
-                  follows from this, so they are silent about it.",
+            why: "A deployment restarts a process once or twice. Other alerts on a process that keeps restarting \
+                  are consequences of this, so they are silenced.",
             expr: format!("{RESTARTS} >= {RESTARTS_MAX}"),
             hold: None,
             severity: Severity::Warning,
-            summary: "{{ owner }} was started again {{ $value | humanize }} times within 15 minutes",
-            description: "It seems to be in a crash loop: read what it and its supervisor logged. The last incidents of \
-                          a process that has ended are listed by `loopscope incidents` on its host.",
+            summary: "{{ owner }} restarted {{ $value | humanize }} times within 15 minutes",
+            description: "It seems to be in a crash loop: check its log and its supervisor's. `loopscope incidents` \
+                          on the host lists the last incidents of a process that has exited.",
         },
         Alert {
             name: "AgentPanicked",
-            why: "Each is a fault of loopscope, caught before it could harm the process.",
+            why: "Each is a bug in loopscope, caught before it could harm the process.",
             expr: increase_above_zero(&c::AGENT_PANICS, pace, Span::hours(1)),
             hold: None,
             severity: Severity::Warning,
-            summary: "The agent of {{ owner }} gave up {{ $value | humanize }} looks after a panic",
-            description: "The process is unharmed, the figures of those looks are missing. The program's log has \
-                          the message: please report it.",
+            summary: "The agent of {{ owner }} panicked in {{ $value | humanize }} ticks",
+            description: "The process is unharmed, but the data of those ticks is missing. Please report the \
+                          message in the program's log.",
         },
     ]
 }
@@ -69,31 +69,31 @@ fn unchanged(families: &[&'static c::Family], while_ago: &str) -> String {
     families.iter().map(one).collect::<Vec<_>>().join("\nand\n")
 }
 
-fn increase_above_zero(family: &'static c::Family, pace: Pace, span: Span) -> String {
+fn increase_above_zero(family: &'static c::Family, pace: Durations, span: Span) -> String {
     format!("{} > 0", increase(&Series::of(family), Group::Without(&[]), &pace.window(span)))
 }
 
-fn losses(pace: Pace) -> Vec<Alert> {
+fn losses(pace: Durations) -> Vec<Alert> {
     let cpu = rate(&Series::of(&c::AGENT_CPU), Group::Without(&[]), &pace.window(Span::minutes(5)));
     vec![
         Alert {
             name: "AgentDropping",
-            why: "Counts stay exact, but what did not fit is booked under a shared name.",
+            why: "Counts stay exact, but what did not fit is counted under a shared name.",
             expr: increase_above_zero(&c::AGENT_DROPPED, pace, Span::minutes(5)),
             hold: Some(Span::minutes(5)),
             severity: Severity::Warning,
-            summary: "Loop {{ $labels.loop }} of {{ owner }} has more callback sites than its page has room for",
-            description: "New callbacks are shown as \"other\" in tables and flamegraphs ({{ $labels.reason }}). Names \
-                          made at run time (one per request or user) are the usual reason.",
+            summary: "Loop {{ $labels.loop }} of {{ owner }} has more callback sites than fit on its page",
+            description: "New callbacks are shown as \"other\" in tables and flamegraphs ({{ $labels.reason }}). \
+                          The usual cause is names made at run time (one per request or user).",
         },
         Alert {
             name: "AgentExpensive",
-            why: "The promise is a fraction of this.",
+            why: "The target is a fraction of this.",
             expr: format!("{cpu} > 0.05"),
             hold: Some(Span::minutes(15)),
             severity: Severity::Info,
             summary: "The agent of {{ owner }} uses {{ $value | humanizePercentage }} of a processor",
-            description: "Frequent scrapes, many loops or very low stall thresholds are the usual reasons.",
+            description: "The usual causes are frequent scrapes, many loops or very low stall thresholds.",
         },
         Alert {
             name: "SeriesOverflow",
@@ -103,8 +103,8 @@ fn losses(pace: Pace) -> Vec<Alert> {
             hold: Some(Span::minutes(5)),
             severity: Severity::Info,
             summary: "{{ owner }} has {{ $value | humanize }} {{ $labels.limit }} more than it exports",
-            description: "What is past the limit is booked under `_other` or left out. Fewer loops per process, or \
-                          fewer distinct names of callbacks, bring it back.",
+            description: "What exceeds the limit is counted under `_other` or omitted. Use fewer loops per process, \
+                          or fewer distinct callback names.",
         },
     ]
 }

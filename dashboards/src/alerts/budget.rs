@@ -10,7 +10,7 @@
 
 use super::loops::unless_restarting;
 use super::{Alert, Severity};
-use crate::pace::Span;
+use crate::durations::Span;
 use crate::promql::Series;
 use crate::recorded::{LAG_BUDGET, lag_slow, observed};
 use loopscope_report::metrics::catalog as c;
@@ -23,10 +23,10 @@ pub(super) fn alerts() -> Vec<Alert> {
             expr: burns(14.4, Span::hours(1), Span::minutes(5)),
             hold: Some(Span::minutes(2)),
             severity: Severity::Critical,
-            summary: "Loop {{ $labels.loop }} of {{ owner }} uses up its lag budget 14.4 times too fast",
-            description: "{{ $value | humanizePercentage }} of the moments of the last hour would have waited longer than 125 ms; 0.1% \
-                          may. Counted are moments at which the loop was there, which it was for at least a tenth of \
-                          that time. `loopscope doctor` says why.",
+            summary: "Loop {{ $labels.loop }} of {{ owner }} burns its lag budget at 14.4 times the allowed rate",
+            description: "{{ $value | humanizePercentage }} of events in the last hour would have waited longer \
+                          than 125 ms; the objective allows 0.1%. Only time in which the loop existed counts, at \
+                          least a tenth of that period. `loopscope doctor` shows why.",
         },
         Alert {
             name: "LagBudgetBurnMedium",
@@ -34,10 +34,10 @@ pub(super) fn alerts() -> Vec<Alert> {
             expr: burns(6.0, Span::hours(6), Span::minutes(30)),
             hold: Some(Span::minutes(15)),
             severity: Severity::Critical,
-            summary: "Loop {{ $labels.loop }} of {{ owner }} uses up its lag budget 6 times too fast",
-            description: "{{ $value | humanizePercentage }} of the moments of the last six hours would have waited longer than 125 ms; 0.1% \
-                          may. Counted are moments at which the loop was there, which it was for at least a tenth of \
-                          that time. `loopscope doctor` says why.",
+            summary: "Loop {{ $labels.loop }} of {{ owner }} burns its lag budget at 6 times the allowed rate",
+            description: "{{ $value | humanizePercentage }} of events in the last six hours would have waited \
+                          longer than 125 ms; the objective allows 0.1%. Only time in which the loop existed \
+                          counts, at least a tenth of that period. `loopscope doctor` shows why.",
         },
         Alert {
             name: "LagBudgetBurnSlow",
@@ -45,21 +45,21 @@ pub(super) fn alerts() -> Vec<Alert> {
             expr: burns(3.0, Span::days(1), Span::hours(2)),
             hold: Some(Span::hours(1)),
             severity: Severity::Warning,
-            summary: "Loop {{ $labels.loop }} of {{ owner }} uses up its lag budget 3 times too fast",
-            description: "{{ $value | humanizePercentage }} of the moments of the last day would have waited longer than 125 ms; 0.1% \
-                          may. Counted are moments at which the loop was there, which it was for at least a tenth of \
-                          that time. `loopscope flame` shows where the time goes.",
+            summary: "Loop {{ $labels.loop }} of {{ owner }} burns its lag budget at 3 times the allowed rate",
+            description: "{{ $value | humanizePercentage }} of events in the last day would have waited longer than \
+                          125 ms; the objective allows 0.1%. Only time in which the loop existed counts, at least a \
+                          tenth of that period. `loopscope flame` shows where the time goes.",
         },
         Alert {
             name: "LagBudgetBurnSteady",
-            why: "At the allowed rate nothing is left at the end of the month: a ticket, no page.",
+            why: "At the allowed rate nothing is left at the end of the month: a ticket, not a page.",
             expr: burns(1.0, Span::days(3), Span::hours(6)),
             hold: Some(Span::hours(3)),
             severity: Severity::Info,
             summary: "Loop {{ $labels.loop }} of {{ owner }} will have used up its lag budget within the month",
-            description: "{{ $value | humanizePercentage }} of the moments of the last three days would have waited longer than 125 ms; 0.1% \
-                          may. Counted are moments at which the loop was there, which it was for at least a tenth of \
-                          that time. `loopscope flame` shows where the time goes.",
+            description: "{{ $value | humanizePercentage }} of events in the last three days would have waited \
+                          longer than 125 ms; the objective allows 0.1%. Only time in which the loop existed \
+                          counts, at least a tenth of that period. `loopscope flame` shows where the time goes.",
         },
     ]
 }

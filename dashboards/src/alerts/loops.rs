@@ -1,12 +1,12 @@
 //! Alerts on loops: stalled, blocked, starved, late, full, and leaking handles.
 
 use super::{Alert, Severity};
-use crate::pace::{Pace, Span};
+use crate::durations::{Durations, Span};
 use crate::promql::{Group, Series, increase, max, max_over_time, rate};
 use crate::recorded::{LAG_P99, RESTARTS, RESTARTS_MAX, TIMERS_P99, UTILIZATION, observed};
 use loopscope_report::metrics::catalog as c;
 
-pub(super) fn alerts(pace: Pace) -> Vec<Alert> {
+pub(super) fn alerts(pace: Durations) -> Vec<Alert> {
     let mut alerts = stalls(pace);
     alerts.extend(lateness());
     alerts.push(no_processor(pace));
@@ -26,7 +26,7 @@ fn lasting(expr: &str) -> String {
     unless_restarting(&format!("{expr}\nand\n{} > 0.5", observed(Span::minutes(5))))
 }
 
-fn stalls(pace: Pace) -> Vec<Alert> {
+fn stalls(pace: Durations) -> Vec<Alert> {
     let (minute, five) = (pace.window(Span::minutes(1)), pace.window(Span::minutes(5)));
     let critical = Series::of(&c::BLOCKED).with("severity", "=", "critical");
     let blocks = increase(&critical, Group::Without(&["severity"]), &five);
@@ -41,37 +41,37 @@ fn stalls(pace: Pace) -> Vec<Alert> {
     vec![
         Alert {
             name: "LoopStalled",
-            why: "The age of the running busy stretch: fires while the loop is still blocked, not after it recovered. \
-                  Two seconds is where Vert.x begins to warn, and where people notice.",
+            why: "The duration of the current busy period: fires while the loop is still blocked, not after it \
+                  recovered. Vert.x warns from two seconds, where people notice.",
             expr: format!("{} > 2", max_over_time(&Series::of(&c::STALL), Group::Without(&[]), &minute)),
             hold: None,
             severity: Severity::Critical,
             summary: "Loop {{ $labels.loop }} of {{ owner }} did not poll for {{ $value | humanizeDuration }}",
-            description: "No event of this loop was served meanwhile. `loopscope ls` on the host names the callback \
-                          that runs and the line it was registered at; `loopscope incidents` has its stacks.",
+            description: "No event of this loop was served in that time. `loopscope ls` on the host shows the \
+                          running callback and where it was registered; `loopscope incidents` has its stacks.",
         },
         Alert {
             name: "LoopBlocked",
-            why: "Counted when a stretch crosses the critical threshold, so a stall that a lost scrape missed still \
+            why: "Counted when a busy period exceeds the critical threshold, so a stall between two scrapes still \
                   fires. The value is the threshold, which the program may have set.",
             expr: unless_restarting(&format!("{threshold}\nand\n{blocks} > 0")),
             hold: None,
             severity: Severity::Warning,
             summary: "Loop {{ $labels.loop }} of {{ owner }} was blocked for longer than {{ $value | humanizeDuration }}, its critical threshold",
-            description: "Every user of the process waited for it. `loopscope incidents` lists what it was, with \
-                          stacks; `loopscope flame --of stalls` draws them together. A process that was stopped (by a \
-                          debugger, a snapshot, Ctrl-Z) counts too: the incident says so.",
+            description: "Every user of the process waited for it. `loopscope incidents` shows the cause, with \
+                          stacks; `loopscope flame --of stalls` draws all of them. A stopped process (debugger, VM \
+                          snapshot, Ctrl-Z) counts too: the incident says so.",
         },
         Alert {
             name: "LoopStarved",
-            why: "Work that keeps queueing itself. The gauge sees it while it lasts, the counter what lay between \
-                  two scrapes.",
+            why: "Work that keeps queueing itself. The gauge shows it while it lasts, the counter catches what fell \
+                  between two scrapes.",
             expr: unless_restarting(&format!("{active} == 1\nor\n{counted} > 0")),
             hold: None,
             severity: Severity::Warning,
             summary: "Loop {{ $labels.loop }} of {{ owner }} is kept from polling by {{ $labels.cause }} work",
-            description: "Jobs that keep queueing themselves let no I/O through. Yield with an immediate between \
-                          portions; `loopscope incidents` names the site that queues them.",
+            description: "Jobs that keep queueing themselves starve I/O. Yield with an immediate between batches; \
+                          `loopscope incidents` names the site that queues them.",
         },
     ]
 }
@@ -86,18 +86,18 @@ fn lateness() -> Vec<Alert> {
             hold: Some(Span::minutes(5)),
             severity: Severity::Warning,
             summary: "One event in a hundred waits {{ $value | humanizeDuration }} for loop {{ $labels.loop }} of {{ owner }}",
-            description: "This is time before any handler of yours begins. `loopscope doctor` says whether it is a \
-                          few long callbacks or many short ones.",
+            description: "This is the delay before any of your handlers starts. `loopscope doctor` shows whether \
+                          the cause is a few long callbacks or many short ones.",
         },
         Alert {
             name: "UtilizationHigh",
-            why: "What an event waits grows as 1 / (1 - utilization): at 90 % it is ten times its run time.",
+            why: "Waiting time grows as 1 / (1 - utilization): at 90 % it is ten times the run time.",
             expr: lasting(&format!("{UTILIZATION} > 0.9")),
             hold: Some(Span::minutes(10)),
             severity: Severity::Warning,
             summary: "Loop {{ $labels.loop }} of {{ owner }} is busy {{ $value | humanizePercentage }} of the time",
-            description: "There is hardly room for a burst. `loopscope flame` shows where the time goes: make that \
-                          cheaper, move it to the pool, or run more processes.",
+            description: "There is little headroom for bursts. `loopscope flame` shows where the time goes: make \
+                          that cheaper, move it to the pool, or run more processes.",
         },
         Alert {
             name: "UtilizationFull",
@@ -105,52 +105,55 @@ fn lateness() -> Vec<Alert> {
             expr: lasting(&format!("{UTILIZATION} > 0.98")),
             hold: Some(Span::minutes(5)),
             severity: Severity::Critical,
-            summary: "Loop {{ $labels.loop }} of {{ owner }} is full: busy {{ $value | humanizePercentage }} of the time",
-            description: "More arrives than the loop can do. Shed load or add processes first; then `loopscope flame` \
-                          shows what to make cheaper.",
+            summary: "Loop {{ $labels.loop }} of {{ owner }} is saturated: busy {{ $value | humanizePercentage }} \
+                      of the time",
+            description: "More work arrives than the loop can handle. First shed load or add processes; then \
+                          `loopscope flame` shows what to make cheaper.",
         },
         Alert {
             name: "TimersLate",
-            why: "Time-outs, retries and heartbeats of the process are as late as this.",
+            why: "Timeouts, retries and heartbeats of the process are that late.",
             expr: lasting(&format!("{TIMERS_P99} > 0.25")),
             hold: Some(Span::minutes(10)),
             severity: Severity::Warning,
             summary: "Timers of loop {{ $labels.loop }} of {{ owner }} are {{ $value | humanizeDuration }} late",
             description: "One timer in a hundred is at least this late: the loop was busy when it was due, or too \
-                          many are due at once. `loopscope doctor` tells which.",
+                          many are due at once. `loopscope doctor` shows which.",
         },
     ]
 }
 
 /// What lag does not see: an event that waits for a thread which is ready to run.
-fn no_processor(pace: Pace) -> Alert {
+fn no_processor(pace: Durations) -> Alert {
     let waited = rate(&Series::of(&c::THREAD_RUN_DELAY), Group::Without(&[]), &pace.window(Span::minutes(5)));
     Alert {
         name: "LoopShortOfProcessor",
-        why: "Lag is made of when the loop polls, so it does not show this. A tenth of the time is what a loop has that \
-              shares a processor with others now and then; more than a fifth, people notice.",
+        why: "Lag depends only on when the loop polls, so it does not show this. A tenth of the time is usual on a \
+              shared CPU; more than a fifth is noticeable.",
         expr: lasting(&format!("{waited} > 0.2")),
         hold: Some(Span::minutes(5)),
         severity: Severity::Warning,
-        summary: "Loop {{ $labels.loop }} of {{ owner }} was ready to run and had no processor for {{ $value | humanizePercentage }} of the time",
-        description: "Its events waited although its callbacks may be short. Others use the processors, or the CPU quota \
-                      of its cgroup is used up: `loopscope doctor` says which. Of a runtime it is the sum of its \
+        summary: "Loop {{ $labels.loop }} of {{ owner }} was runnable but not scheduled for {{ $value | \
+                  humanizePercentage }} of the time",
+        description: "Its events waited although its callbacks may be short. Other threads use the CPUs, or its \
+                      cgroup is throttled: `loopscope doctor` shows which. For a runtime, this is the sum over its \
                       workers.",
     }
 }
 
-fn handle_leak(pace: Pace) -> Alert {
+fn handle_leak(pace: Durations) -> Alert {
     let open = Series::of(&c::HANDLES_ACTIVE).select();
     let (hour, day) = (pace.window(Span::hours(1)), pace.window(Span::hours(6)));
     Alert {
         name: "HandleLeak",
-        why: "Grows by more than a hundred an hour, and has doubled within six: a level that rises with the day's \
-              traffic does one of these, a leak both.",
+        why: "Grows by more than a hundred per hour, and has doubled within six hours: daily traffic does one of \
+              these, a leak both.",
         expr: format!("deriv({open}[{hour}]) * 3600 > 100\nand\n{open} > 2 * min_over_time({open}[{day}])"),
         hold: Some(Span::minutes(30)),
         severity: Severity::Info,
-        summary: "Loop {{ $labels.loop }} of {{ owner }} opens {{ $value | humanize }} more {{ $labels.type }} handles an hour than it closes",
-        description: "Handles that are never closed use memory and file descriptors until the process has none left. \
-                      Look for a path that forgets to close: errors, time-outs, cancelled requests.",
+        summary: "Loop {{ $labels.loop }} of {{ owner }} leaks {{ $value | humanize }} {{ $labels.type }} handles \
+                  per hour (opened and not closed)",
+        description: "Handles that are never closed use up memory and file descriptors. Look for code paths that do \
+                      not close: errors, timeouts, cancelled requests.",
     }
 }

@@ -5,7 +5,7 @@ mod budget;
 mod loops;
 mod pools;
 
-use crate::pace::{Pace, Span};
+use crate::durations::{Durations, Span};
 
 /// How much it matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,8 +58,8 @@ pub struct AlertGroup {
     pub alerts: Vec<Alert>,
 }
 
-/// In a text: whose loop, pool or agent it is: the process, and the target. Series of `loopscope serve` name the process themselves;
-/// for those of an agent its page does, in one series of its own.
+/// In a text: whose loop, pool or agent it is: the process, and the target. Series of `loopscope serve` name the
+/// process themselves; for those of an agent its page does, in one series of its own.
 const OWNER: &str = "{{ owner }}";
 const OWNER_TEMPLATE: &str = "{{ if $labels.pid }}{{ $labels.name }} (pid {{ $labels.pid }}) on {{ else }}{{ range query (printf \"\
      loopscope_process_info{job=%q,instance=%q}\" $labels.job $labels.instance) }}{{ .Labels.name }} (pid {{ .Labels.pid }}) on \
@@ -71,7 +71,7 @@ pub fn template(text: &str) -> String {
 }
 
 /// Returns all alerts.
-pub fn groups(pace: Pace) -> Vec<AlertGroup> {
+pub fn groups(pace: Durations) -> Vec<AlertGroup> {
     vec![
         AlertGroup { name: "loopscope-loops", alerts: loops::alerts(pace) },
         AlertGroup { name: "loopscope-lag-budget", alerts: budget::alerts() },
@@ -87,7 +87,7 @@ mod tests {
     /// Nobody can do anything about "loop main of host:9463" where ten processes have such a loop.
     #[test]
     fn every_summary_names_the_process() {
-        for alert in groups(Pace::Production).into_iter().flat_map(|group| group.alerts) {
+        for alert in groups(Durations::Production).into_iter().flat_map(|group| group.alerts) {
             assert!(alert.summary.contains(OWNER), "{}: {}", alert.name, alert.summary);
             let is_named_otherwise =
                 [alert.summary, alert.description].iter().any(|text| text.contains("$labels.instance"));
@@ -98,9 +98,10 @@ mod tests {
     /// All of them aggregate, if at all, `without` some labels: those of the process stay.
     #[test]
     fn no_alert_and_no_rule_drops_the_process() {
-        let alerts = groups(Pace::Production).into_iter().flat_map(|group| group.alerts);
+        let alerts = groups(Durations::Production).into_iter().flat_map(|group| group.alerts);
         let alerts = alerts.map(|alert| (alert.name.to_owned(), alert.expr));
-        let recorded = crate::recorded::groups(Pace::Production).into_iter().flat_map(|group| group.rules);
+        let recorded =
+            crate::recorded::groups(Durations::Production).into_iter().flat_map(|group| group.rules);
         for (name, expr) in alerts.chain(recorded.map(|rule| (rule.name, rule.expr))) {
             assert!(!expr.contains(" by (") && !expr.contains(" on ("), "{name}: {expr}");
         }

@@ -1,52 +1,53 @@
 //! Alerts on thread pools: full with work waiting, slow to start, and stuck.
 
 use super::{Alert, Severity};
-use crate::pace::{Pace, Span};
+use crate::durations::{Durations, Span};
 use crate::promql::{Group, Series, max_over_time};
 use crate::recorded::{POOL_SATURATION, POOL_WAIT_P95};
 use loopscope_report::metrics::catalog as c;
 
-pub(super) fn alerts(pace: Pace) -> Vec<Alert> {
+pub(super) fn alerts(pace: Durations) -> Vec<Alert> {
     vec![
         Alert {
             name: "PoolSaturated",
-            why: "Busy threads are no fault, nor are jobs that wait a moment: both together are. Of a pool whose waits \
-                  nobody knows, the length of its queue or the age of the first job in it says how long jobs wait.",
+            why: "Busy threads alone are fine, and so are jobs that wait briefly: both together are a problem. If \
+                  waiting times are unknown, the queue's depth or the age of its oldest job stands for them.",
             expr: saturated(pace),
             hold: Some(Span::minutes(5)),
             severity: Severity::Warning,
-            summary: "Pool {{ $labels.pool }} of {{ owner }} was full with jobs waiting for {{ $value | humanizePercentage }} of the time",
-            description: "Jobs of this process, such as files, name lookups and compression, wait for a thread. Give the \
-                          pool more threads where its jobs wait for I/O; do less in them where they compute. \
-                          `loopscope doctor` on the host says how, in the words of the runtime.",
+            summary: "Pool {{ $labels.pool }} of {{ owner }} was saturated {{ $value | humanizePercentage }} of the time",
+            description: "Pool jobs of this process, such as file access, name lookups and compression, wait for a \
+                          thread. If jobs wait for I/O, add threads; if they compute, reduce the work. `loopscope \
+                          doctor` on the host shows how for this runtime.",
         },
         Alert {
             name: "PoolWaitHigh",
-            why: "A quarter of a second before a job even begins, whatever the reason.",
+            why: "A quarter of a second before a job even starts, whatever the cause.",
             expr: format!("{POOL_WAIT_P95} > 0.25"),
             hold: Some(Span::minutes(5)),
             severity: Severity::Warning,
             summary: "Jobs of pool {{ $labels.pool }} of {{ owner }} wait {{ $value | humanizeDuration }} for a thread",
-            description: "One job in twenty waits at least this long before it begins. The dashboard of pools shows \
-                          which kind of job holds the threads.",
+            description: "One job in twenty waits at least this long before it starts. The dashboard of pools shows \
+                          which kind of job occupies the threads.",
         },
         Alert {
             name: "PoolStuck",
-            why: "A pool whose threads all hang starts no job, so its wait times show nothing; the age of the first \
-                  job in its queue does.",
+            why: "If all threads of a pool hang, no job starts, so its waiting times show nothing; the age of the \
+                  oldest job in its queue does.",
             expr: format!("{} > 10", Series::of(&c::POOL_OLDEST_WAIT).select()),
             hold: Some(Span::minutes(1)),
             severity: Severity::Critical,
-            summary: "Pool {{ $labels.pool }} of {{ owner }} has let a job wait for {{ $value | humanizeDuration }}",
-            description: "All its threads are held by jobs that do not end, or far more is queued than it can do. A \
-                          dead network file system and a name server that does not answer are the usual reasons.",
+            summary: "The oldest job in pool {{ $labels.pool }} of {{ owner }} has waited for {{ $value | \
+                      humanizeDuration }}",
+            description: "All its threads run jobs that do not finish, or far more is queued than it can handle. \
+                          Usual causes are an unreachable network file system or name server.",
         },
     ]
 }
 
 /// Full for most of the time, with jobs that wait long, as far as it is known: a wait where waits are told; else as many jobs
 /// as threads in the queue, or one that is old.
-fn saturated(pace: Pace) -> String {
+fn saturated(pace: Durations) -> String {
     let window = pace.window(Span::minutes(5));
     let most = |family| max_over_time(&Series::of(family), Group::Without(&[]), &window);
     let (depth, oldest) = (most(&c::POOL_QUEUE_DEPTH), most(&c::POOL_OLDEST_WAIT));

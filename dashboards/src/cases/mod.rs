@@ -11,7 +11,7 @@ mod pools;
 mod short_lived;
 
 use crate::alerts::{Alert, groups};
-use crate::pace::Pace;
+use crate::durations::Durations;
 use crate::promql::has_label;
 use crate::yaml::{quoted, runbook_url};
 use loopscope_report::metrics::catalog as c;
@@ -168,7 +168,8 @@ pub fn long() -> Vec<Case> {
 /// # Panics
 /// A case names an alert that does not exist.
 pub fn file(cases: &[Case], interval: &str, runbooks: &str) -> String {
-    let alerts: Vec<Alert> = groups(Pace::Production).into_iter().flat_map(|group| group.alerts).collect();
+    let alerts: Vec<Alert> =
+        groups(Durations::Production).into_iter().flat_map(|group| group.alerts).collect();
     let mut out = String::from(
         "# Written by `cargo run -p loopscope-dashboards -- --write`: change the program, not this file.\n\
          rule_files: [rules.yml, alerts.yml]\n",
@@ -266,7 +267,7 @@ mod tests {
     fn every_alert_is_shown_firing_and_silent() {
         let (short, long) = (short(), long());
         let checks: Vec<&Check> = short.iter().chain(&long).flat_map(|case| &case.checks).collect();
-        for alert in groups(Pace::Production).into_iter().flat_map(|group| group.alerts) {
+        for alert in groups(Durations::Production).into_iter().flat_map(|group| group.alerts) {
             let of_it: Vec<_> = checks.iter().filter(|check| check.alert == alert.name).collect();
             assert!(of_it.iter().any(|check| !check.fires.is_empty()), "{} never fires", alert.name);
             assert!(of_it.iter().any(|check| check.fires.is_empty()), "{} is never silent", alert.name);

@@ -15,14 +15,14 @@ pub(super) fn board() -> Board {
     let board = Board::new(
         "loopscope-agent",
         "Loopscope / Agent health",
-        "The agents inside the processes: can their figures be trusted, and what do they cost?",
+        "The agents in the processes: can their data be trusted, and what do they cost?",
     )
     .choose("job", "Job", &build, true)
     .choose("instance", "Instance", &build.clone().with("job", "=~", "$job"), true);
     with_marks_of_targets(board)
-        .row("Can the figures be trusted?", trust())
+        .row("Can the data be trusted?", trust())
         .row("What does it cost?", cost())
-        .row("What was left out?", losses())
+        .row("What was dropped?", losses())
         .row("The process", process())
 }
 
@@ -30,9 +30,8 @@ fn trust() -> Vec<Panel> {
     vec![
         Panel::new(
             Shape::Figure,
-            "Looks a minute",
-            "How often the agent that is worst off looked at its loops of its own accord: at least twelve times a minute \
-             when all is well.",
+            "Ticks per minute",
+            "Ticks of the slowest agent, not counting those for requests; healthy: at least 12 per minute.",
         )
         .ask(format!("min({})", per_minute(&targets(&c::AGENT_TICKS), EACH, WINDOW)), "looks")
         .steps(t::LOOKS)
@@ -40,8 +39,8 @@ fn trust() -> Vec<Panel> {
         .runbook("AgentStale"),
         Panel::new(
             Shape::Lines,
-            "Lateness of looks",
-            "One look in a hundred begins later than this: the agent itself is short of processor time.",
+            "Tick lateness",
+            "99th percentile of how late ticks start. High: the agent itself is short of CPU time.",
         )
         .ask(quantile("0.99", &targets(&c::AGENT_TICK_LATENESS), EACH, WINDOW), PROCESS_NAME)
         .unit("s")
@@ -50,8 +49,8 @@ fn trust() -> Vec<Panel> {
         .size(6, 8),
         Panel::new(
             Shape::Lines,
-            "Delay of detection",
-            "How far beyond the warning threshold stalls were when the agent found them: of one in a hundred, farther.",
+            "Detection delay",
+            "99th percentile of the age of stalls beyond the warning threshold when the agent detected them.",
         )
         .ask(quantile("0.99", &targets(&c::AGENT_DETECTION_DELAY), EACH, WINDOW), PROCESS_NAME)
         .unit("s")
@@ -61,11 +60,13 @@ fn trust() -> Vec<Panel> {
         Panel::new(
             Shape::Lines,
             "Panics and lost warnings",
-            "Looks a minute that were given up after a panic, and warnings that the log did not take. Both should \
-             be 0.",
+            "Ticks per minute that panicked, and warnings that the log did not accept. Both should be 0.",
         )
         .ask(per_minute(&targets(&c::AGENT_PANICS), EACH, WINDOW), format!("{PROCESS_NAME} panics"))
-        .ask(per_minute(&targets(&c::AGENT_REPORTS_DROPPED), EACH, WINDOW), format!("{PROCESS_NAME} lost warnings"))
+        .ask(
+            per_minute(&targets(&c::AGENT_REPORTS_DROPPED), EACH, WINDOW),
+            format!("{PROCESS_NAME} lost warnings"),
+        )
         .from(0.0)
         .size(6, 8)
         .runbook("AgentPanicked"),
@@ -75,7 +76,7 @@ fn trust() -> Vec<Panel> {
 fn cost() -> Vec<Panel> {
     let format = Group::By(&["job", "instance", "pid", "name", "format"]);
     vec![
-        Panel::new(Shape::Lines, "Processor time", "Of the agent's thread, in processors.")
+        Panel::new(Shape::Lines, "Processor time", "CPU time of the agent's threads, in CPUs.")
             .ask(rate(&targets(&c::AGENT_CPU), EACH, WINDOW), PROCESS_NAME)
             .unit("percentunit")
             .lines(t::AGENT_CPU)
@@ -84,7 +85,7 @@ fn cost() -> Vec<Panel> {
         Panel::new(
             Shape::Lines,
             "Looks",
-            "A second. None while every loop is idle, save one in five seconds; more the lower the stall thresholds are.",
+            "Per second. While every loop is idle, one every five seconds; the lower the stall thresholds, the more.",
         )
         .ask(rate(&targets(&c::AGENT_TICKS), EACH, WINDOW), PROCESS_NAME)
         .unit("ops")
@@ -93,7 +94,7 @@ fn cost() -> Vec<Panel> {
             .ask(rate(&targets(&c::HTTP_REQUESTS), Group::By(&["path", "code"]), WINDOW), "{{path}} {{code}}")
             .unit("reqps")
             .from(0.0),
-        Panel::new(Shape::Lines, "Time to write a page", "One page of metrics in a hundred takes longer.")
+        Panel::new(Shape::Lines, "Time to write a page", "99th percentile of the time to render /metrics.")
             .ask(
                 quantile("0.99", &targets(&c::SCRAPE_DURATION), format, WINDOW),
                 format!("{PROCESS_NAME} {{{{format}}}}"),
@@ -117,9 +118,9 @@ fn losses() -> Vec<Panel> {
     vec![
         Panel::new(
             Shape::Lines,
-            "Booked under a shared name",
-            "Registrations a minute that found a loop's table of sites or paths full. Times stay exact; they are shown as \
-             \"other\".",
+            "Counted under a shared name",
+            "Registrations per minute that found a loop's table of sites or call paths full. Times stay exact; they \
+             are shown as \"other\".",
         )
         .ask(
             per_minute(&targets(&c::AGENT_DROPPED), reason, WINDOW),
@@ -142,9 +143,9 @@ fn losses() -> Vec<Panel> {
         .runbook("SeriesOverflow"),
         Panel::new(
             Shape::Lines,
-            "Incidents written and acted on, thresholds changed, a minute",
-            "Files written to the incidents directory, and actions run: ok, failed, or dropped because the disk or the \
-             action was too slow; and changes of stall thresholds, which the program's log has with who made them.",
+            "Incidents written, actions run and thresholds changed, per minute",
+            "Files written to the incidents directory and actions run: ok, failed, or dropped because the disk or \
+             the action was too slow; and changes of stall thresholds (the program's log says who made them).",
         )
         .ask(per_minute(&targets(&c::INCIDENT_WRITES), Group::By(&["result"]), WINDOW), "written: {{result}}")
         .ask(per_minute(&targets(&c::INCIDENT_ACTIONS), Group::By(&["result"]), WINDOW), "actions: {{result}}")
@@ -156,16 +157,16 @@ fn losses() -> Vec<Panel> {
 
 fn process() -> Vec<Panel> {
     vec![
-        Panel::new(Shape::Lines, "Processor time of the process", "In processors, all threads together.")
+        Panel::new(Shape::Lines, "Processor time of the process", "In CPUs, all threads together.")
             .ask(rate(&targets(&c::PROCESS_CPU), EACH, WINDOW), PROCESS_NAME)
             .unit("percentunit")
             .from(0.0),
-        Panel::new(Shape::Lines, "Memory", "Resident: what is really in memory; virtual: what is reserved.")
+        Panel::new(Shape::Lines, "Memory", "Resident: in physical memory; virtual: reserved.")
             .ask(sum(&targets(&c::PROCESS_RESIDENT), EACH), format!("{PROCESS_NAME} resident"))
             .ask(sum(&targets(&c::PROCESS_VIRTUAL), EACH), format!("{PROCESS_NAME} virtual"))
             .unit("bytes")
             .from(0.0),
-        Panel::new(Shape::Lines, "File descriptors", "Open ones, and how many the process may open.")
+        Panel::new(Shape::Lines, "File descriptors", "Open descriptors, and the limit.")
             .ask(sum(&targets(&c::PROCESS_OPEN_FDS), EACH), format!("{PROCESS_NAME} open"))
             .ask(sum(&targets(&c::PROCESS_MAX_FDS), EACH), format!("{PROCESS_NAME} limit"))
             .from(0.0)
@@ -183,16 +184,16 @@ fn process() -> Vec<Panel> {
                 labels: &["instance", "name", "pid", "version", "target", "job"],
                 columns: &[
                     Column { name: "Agents", unit: "none", steps: None },
-                    Column { name: "Last look", unit: "dateTimeFromNow", steps: None },
+                    Column { name: "Last tick", unit: "dateTimeFromNow", steps: None },
                     Column { name: "Programs", unit: "none", steps: None },
                 ],
                 link: None,
             },
             "Versions",
-            "What is built into each process.",
+            "Versions built into each process.",
         )
         .column(targets(&c::BUILD_INFO).select(), "Agents")
-        .column(format!("1000 * {}", targets(&c::AGENT_LAST_TICK).select()), "Last look")
+        .column(format!("1000 * {}", targets(&c::AGENT_LAST_TICK).select()), "Last tick")
         .column(targets(&c::PROCESS_INFO).select(), "Programs")
         .size(8, 8),
     ]

@@ -174,7 +174,7 @@ impl Board {
         });
         let runbooks = json!({
             "name": "runbooks", "label": "Runbooks at", "type": "textbox", "query": self.runbooks,
-            "description": "The address that links to runbooks begin with.",
+            "description": "Base URL of links to runbooks.",
             "current": { "selected": true, "text": self.runbooks, "value": self.runbooks },
             "options": [{ "selected": true, "text": self.runbooks, "value": self.runbooks }],
             "hide": 0, "skipUrlSync": false,
@@ -252,7 +252,7 @@ fn marked(board: Board, blocked: Series, firing: &str) -> Board {
             "red",
             &format!("increase({blocked}[$__interval]) > 0"),
             "Loop {{loop}} was blocked",
-            "`loopscope incidents` tells more: {{instance}} {{name}} {{pid}}",
+            "See `loopscope incidents`: {{instance}} {{name}} {{pid}}",
         )
         .mark("Alerts", "orange", firing, "{{alertname}}", "{{instance}} {{loop}}{{pool}} {{name}} {{pid}}")
 }

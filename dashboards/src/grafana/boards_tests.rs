@@ -3,7 +3,7 @@
 use super::shape::Shape;
 use super::*;
 use crate::alerts::groups;
-use crate::pace::Pace;
+use crate::durations::Durations;
 use loopscope_report::metrics::catalog as c;
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -67,8 +67,11 @@ fn every_row_is_filled() {
 
 #[test]
 fn links_to_runbooks_lead_to_alerts_that_exist() {
-    let names: BTreeSet<&str> =
-        groups(Pace::Production).iter().flat_map(|group| &group.alerts).map(|alert| alert.name).collect();
+    let names: BTreeSet<&str> = groups(Durations::Production)
+        .iter()
+        .flat_map(|group| &group.alerts)
+        .map(|alert| alert.name)
+        .collect();
     let mut linked = BTreeSet::new();
     for (board, _) in all() {
         let text = board.text();

@@ -7,7 +7,7 @@ use super::panel::Panel;
 use super::selection::{LOOP, LOOP_NAME, POOL, TO_LOOP, TO_POOL, WINDOW, processes, recorded};
 use super::shape::{Column, Shape};
 use super::thresholds as t;
-use crate::pace::Span;
+use crate::durations::Span;
 use crate::promql::{Group, buckets, per_minute, sum};
 use crate::recorded::{
     LAG_BUDGET, LAG_P50, LAG_P99, POOL_SATURATION, POOL_UTILIZATION, POOL_WAIT_P95, UTILIZATION, lag_slow,
@@ -18,8 +18,8 @@ pub(super) fn board() -> Board {
     let board = Board::new(
         "loopscope-fleet",
         "Loopscope / Fleet",
-        "All event loops of all processes: how many are well, which are not, and who uses up its lag budget. Needs the \
-         recording rules of dashboards/rules.yml.",
+        "All event loops of all processes: how many are healthy, which are not, and which burn their lag budget. \
+         Needs the recording rules of dashboards/rules.yml.",
     )
     .since("now-6h")
     .choose_process(&c::LOOP_INFO, true);
@@ -40,10 +40,10 @@ fn counts() -> Vec<Panel> {
         Panel::new(Shape::Figure, "Processes", "Processes that have a loop.")
             .ask(format!("count(count by (job, instance, pid) ({}))", processes(&c::LOOP_INFO).select()), "processes")
             .decimals(0),
-        Panel::new(Shape::Figure, "Loops", "Event loops that are watched.")
+        Panel::new(Shape::Figure, "Loops", "Watched event loops.")
             .ask(format!("count({})", processes(&c::LOOP_INFO).select()), "loops")
             .decimals(0),
-        Panel::new(Shape::Figure, "Targets down", "Processes, or whole hosts, that Prometheus could not scrape just now.")
+        Panel::new(Shape::Figure, "Targets down", "Processes, or hosts, that Prometheus cannot scrape.")
             .ask(or_none("count(up{job=~\"$job\",instance=~\"$instance\"} == 0)"), "down")
             .steps(t::NONE_EXPECTED)
             .decimals(0)
@@ -55,8 +55,8 @@ fn counts() -> Vec<Panel> {
             .runbook("LoopStalled"),
         Panel::new(
             Shape::Figure,
-            "Off the objective",
-            "Loops for which, in the last five minutes, more than 0.1 % of moments waited longer than 125 ms.",
+            "Objective missed",
+            "Loops on which more than 0.1 % of events of the last five minutes would have waited longer than 125 ms.",
         )
         .ask(or_none(&format!("count({} > {LAG_BUDGET})", recorded(&lag_slow(Span::minutes(5))))), "loops")
         .steps(t::NONE_EXPECTED)
@@ -76,28 +76,27 @@ fn together() -> Vec<Panel> {
         Panel::new(
             Shape::Heatmap,
             "Lag of all loops",
-            "How many moments waited how long, over all loops, darker for more. Stalls anywhere in the fleet are spots \
-             high up.",
+            "Distribution of lag over all loops; darker is more. Stalls anywhere in the fleet are spots near the top.",
         )
         .ask(buckets(&processes(&c::LAG_SECONDS), WINDOW), "{{le}}")
         .unit("s"),
         Panel::new(
             Shape::Spread,
-            "Busy share, all loops",
-            "How many loops are how busy, darker for more: one band is a fleet with even load, two are neighbours of \
-             which one does the work.",
+            "Utilization, all loops",
+            "Distribution of utilization; darker is more loops. One band: load is even. Two bands: some loops do \
+             most of the work.",
         )
         .ask(recorded(UTILIZATION), LOOP_NAME)
         .unit("percentunit"),
         Panel::new(
             Shape::Lines,
-            "Lag: the best, the middle, the worst",
-            "Every loop has a 99th percentile; this is the middle one of all loops, the one that 5 % of loops exceed, \
-             and the worst. The worst far above the others: a single process is in trouble.",
+            "Lag: median, 95th percentile and worst loop",
+            "The 99th percentile of each loop's lag: the median of all loops, the one that 5 % of loops exceed, and \
+             the worst. If the worst is far above the others, a single process has a problem.",
         )
-        .ask(format!("quantile(0.5, {lag})"), "the middle loop")
-        .ask(format!("quantile(0.95, {lag})"), "one loop in twenty is worse")
-        .ask(format!("max({lag})"), "the worst loop")
+        .ask(format!("quantile(0.5, {lag})"), "median loop")
+        .ask(format!("quantile(0.95, {lag})"), "95th percentile loop")
+        .ask(format!("max({lag})"), "worst loop")
         .unit("s")
         .lines(t::LAG)
         .logarithmic()
@@ -116,17 +115,17 @@ fn worst() -> Vec<Panel> {
             Shape::Table {
                 labels: &["loop", "name", "pid", "instance", "job"],
                 columns: &[
-                    Column { name: "Lag, one in a hundred", unit: "s", steps: Some(t::LAG) },
-                    Column { name: "Lag, half", unit: "s", steps: None },
+                    Column { name: "Lag p99", unit: "s", steps: Some(t::LAG) },
+                    Column { name: "Lag p50", unit: "s", steps: None },
                     Column { name: "Busy", unit: "percentunit", steps: Some(t::UTILIZATION) },
                 ],
                 link: Some(TO_LOOP),
             },
             "Ten loops with the highest lag",
-            "A click on a loop opens it in depth.",
+            "Click a loop for its dashboard.",
         )
-        .column(format!("topk(10, {})", recorded(LAG_P99)), "Lag, one in a hundred")
-        .column(of_worst(LAG_P50, LAG_P99), "Lag, half")
+        .column(format!("topk(10, {})", recorded(LAG_P99)), "Lag p99")
+        .column(of_worst(LAG_P50, LAG_P99), "Lag p50")
         .column(of_worst(UTILIZATION, LAG_P99), "Busy")
         .size(12, 9),
         Panel::new(
@@ -134,15 +133,15 @@ fn worst() -> Vec<Panel> {
                 labels: &["loop", "name", "pid", "instance", "job"],
                 columns: &[
                     Column { name: "Busy", unit: "percentunit", steps: Some(t::UTILIZATION) },
-                    Column { name: "Lag, one in a hundred", unit: "s", steps: Some(t::LAG) },
+                    Column { name: "Lag p99", unit: "s", steps: Some(t::LAG) },
                 ],
                 link: Some(TO_LOOP),
             },
             "Ten busiest loops",
-            "Busy with low lag is a loop with short callbacks and much to do: it needs company before it is full.",
+            "Busy with low lag: short callbacks and much work. Add processes before it is saturated.",
         )
         .column(format!("topk(10, {})", recorded(UTILIZATION)), "Busy")
-        .column(of_worst(LAG_P99, UTILIZATION), "Lag, one in a hundred")
+        .column(of_worst(LAG_P99, UTILIZATION), "Lag p99")
         .size(12, 9),
     ]
 }
@@ -168,9 +167,9 @@ fn budget() -> Vec<Panel> {
                 ],
                 link: Some(TO_LOOP),
             },
-            "Burn rate: ten loops that use up their lag budget fastest",
-            "How many times faster than allowed. 1: nothing is left after 30 days. 14.4 over an hour and five minutes \
-             wakes somebody, 6 over six hours too, 3 over a day is a warning.",
+            "Burn rate: ten loops that burn their lag budget fastest",
+            "Multiples of the allowed rate. 1: nothing is left after 30 days. 14.4 over an hour and five minutes \
+             pages, 6 over six hours too, 3 over a day is a warning.",
         )
         .column(of_worst(Span::hours(1)), "Last hour")
         .column(of_worst(Span::minutes(5)), "5 minutes")
@@ -183,7 +182,7 @@ fn budget() -> Vec<Panel> {
         Panel::new(
             Shape::Lines,
             "Burn rate by job, worst loop",
-            "Of the job's loop that uses up its budget fastest over the last hour, in multiples of what is allowed.",
+            "Of the job's loop with the highest burn rate over the last hour, in multiples of the allowed rate.",
         )
         .ask(format!("max by (job) ({})", burn(Span::hours(1))), "{{job}}")
         .lines(t::BURN)
@@ -200,8 +199,8 @@ fn rest() -> Vec<Panel> {
     vec![
         Panel::new(
             Shape::Lines,
-            "Blocks a minute by job",
-            "Busy stretches longer than the critical threshold.",
+            "Critical stalls per minute by job",
+            "Busy periods longer than the critical threshold.",
         )
         .ask(
             per_minute(
@@ -214,7 +213,7 @@ fn rest() -> Vec<Panel> {
         .from(0.0)
         .size(7, 8)
         .runbook("LoopBlocked"),
-        Panel::new(Shape::Lines, "Loops that are starved now", "By what keeps them from polling.")
+        Panel::new(Shape::Lines, "Loops starved now", "By cause.")
             .ask(sum(&processes(&c::STARVATION_ACTIVE), Group::By(&["cause"])), "{{cause}}")
             .from(0.0)
             .size(7, 8)
@@ -223,17 +222,17 @@ fn rest() -> Vec<Panel> {
             Shape::Table {
                 labels: &["pool", "name", "pid", "instance", "job"],
                 columns: &[
-                    Column { name: "Wait, one in twenty", unit: "s", steps: Some(t::POOL_WAIT) },
-                    Column { name: "Full, jobs waiting", unit: "percentunit", steps: Some(t::SATURATION) },
+                    Column { name: "Wait p95", unit: "s", steps: Some(t::POOL_WAIT) },
+                    Column { name: "Saturated", unit: "percentunit", steps: Some(t::SATURATION) },
                     Column { name: "Threads busy", unit: "percentunit", steps: None },
                 ],
                 link: Some(TO_POOL),
             },
             "Ten pools with the longest waits",
-            "What jobs wait for a thread before they begin. A click on a pool opens it.",
+            "How long jobs wait for a thread. Click a pool for its dashboard.",
         )
-        .column(format!("topk(10, {})", recorded(POOL_WAIT_P95)), "Wait, one in twenty")
-        .column(pools(POOL_SATURATION), "Full, jobs waiting")
+        .column(format!("topk(10, {})", recorded(POOL_WAIT_P95)), "Wait p95")
+        .column(pools(POOL_SATURATION), "Saturated")
         .column(pools(POOL_UTILIZATION), "Threads busy")
         .size(10, 8)
         .runbook("PoolSaturated"),

@@ -10,20 +10,20 @@ use super::thresholds as t;
 const CHOSEN: &str = "{job=~\"$job\",instance=~\"$instance\"}";
 
 /// What a reader of these figures must know.
-const CAVEAT: &str = "These figures have `prom-client`'s names and, where that library makes them, its meaning: lag is \
-    sampled by a timer of its own, so an **idle** process shows about 10 ms; its histogram begins anew with each scrape, so \
-    two Prometheus servers take from each other; the first figure of lag is a single measurement made during the scrape. \
-    Loopscope's own lag, on the other dashboards, has none of these limits.";
+const CAVEAT: &str = "These metrics have `prom-client`'s names and, where that library makes them, its meaning: lag \
+is sampled by the library's own timer, so an **idle** process shows about 10 ms; its histogram is reset by each \
+scrape, so two Prometheus servers take data from each other; the lag gauge is a single measurement made during the \
+scrape. Loopscope's own lag, on the other dashboards, has none of these limits.";
 
 pub(super) fn board() -> Board {
     Board::new(
         "loopscope-node",
         "Loopscope / Node compatibility",
-        "Event loop, memory and garbage collection of Node.js processes, by the names of prom-client.",
+        "Event loop, memory and garbage collection of Node.js processes, with prom-client's metric names.",
     )
     .choose_from("job", "Job", "nodejs_version_info", true)
     .choose_from("instance", "Instance", "nodejs_version_info{job=~\"$job\"}", true)
-    .row("Read this first", vec![Panel::new(Shape::Words(CAVEAT), "What these figures are", "")])
+    .row("Read this first", vec![Panel::new(Shape::Words(CAVEAT), "About these metrics", "")])
     .row("Event loop", event_loop())
     .row("Memory and garbage collection", memory())
     .row("Process", process())
@@ -34,11 +34,11 @@ fn chosen(name: &str) -> String {
 }
 
 fn event_loop() -> Vec<Panel> {
-    let lag = [("p50", "half"), ("p90", "one in ten"), ("p99", "one in a hundred"), ("max", "longest")];
+    let lag = [("p50", "half"), ("p90", "p90"), ("p99", "p99"), ("max", "longest")];
     let percentiles = Panel::new(
         Shape::Lines,
         "Event loop lag since the last scrape",
-        "How late a timer of the library fires. 10 ms is its own interval, and no lag.",
+        "How late the library's timer fires. 10 ms is the timer's interval, not lag.",
     );
     let percentiles = lag.into_iter().fold(percentiles, |panel, (part, name)| {
         panel.ask(chosen(&format!("nodejs_eventloop_lag_{part}_seconds")), format!("{{{{instance}}}} {name}"))
@@ -48,7 +48,7 @@ fn event_loop() -> Vec<Panel> {
         Panel::new(
             Shape::Lines,
             "Mean and deviation of lag",
-            "A deviation far above the mean is a loop that is blocked now and then.",
+            "A deviation far above the mean: the loop is blocked now and then.",
         )
         .ask(chosen("nodejs_eventloop_lag_mean_seconds"), "{{instance}} mean")
         .ask(chosen("nodejs_eventloop_lag_stddev_seconds"), "{{instance}} deviation")
@@ -56,7 +56,7 @@ fn event_loop() -> Vec<Panel> {
         .unit("s")
         .from(0.0)
         .size(12, 8),
-        Panel::new(Shape::Lines, "Lag at the scrape", "One measurement, made while the page was written.")
+        Panel::new(Shape::Lines, "Lag at the scrape", "A single measurement during the scrape.")
             .ask(chosen("nodejs_eventloop_lag_seconds"), "{{instance}}")
             .unit("s")
             .lines(t::LAG)
@@ -74,7 +74,7 @@ fn event_loop() -> Vec<Panel> {
         Panel::new(
             Shape::Lines,
             "Handles and requests",
-            "Sockets, timers and the like, and operations under way.",
+            "Sockets, timers and other handles, and operations in progress.",
         )
         .ask(chosen("nodejs_active_handles_total"), "{{instance}} handles")
         .ask(chosen("nodejs_active_requests_total"), "{{instance}} requests")
@@ -93,7 +93,7 @@ fn memory() -> Vec<Panel> {
         Panel::new(
             Shape::Stack,
             "Heap by space",
-            "New objects are in `new`, long-lived ones in `old`; large objects have a space of their own.",
+            "New objects are in `new`, long-lived ones in `old`; large objects have their own space.",
         )
         .ask(format!("sum by (space) ({})", chosen("nodejs_heap_space_size_used_bytes")), "{{space}}")
         .unit("bytes")
@@ -101,7 +101,7 @@ fn memory() -> Vec<Panel> {
         Panel::new(
             Shape::Stack,
             "Time in garbage collection",
-            "Seconds a second, by kind. The loop stands still in all but the incremental ones.",
+            "Seconds per second, by kind. All but the incremental ones stop the loop.",
         )
         .ask(
             format!("sum by (kind) (rate(nodejs_gc_duration_seconds_sum{CHOSEN}[$__rate_interval]))"),
@@ -129,7 +129,7 @@ fn process() -> Vec<Panel> {
                 link: None,
             },
             "Versions of Node.js",
-            "Which process runs which.",
+            "By process.",
         )
         .column(chosen("nodejs_version_info"), "Processes")
         .size(8, 8),

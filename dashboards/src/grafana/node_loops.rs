@@ -20,16 +20,17 @@ pub(super) fn board() -> Board {
     let board = Board::new(
         "loopscope-node-loops",
         "Loopscope / Node loops",
-        "Event loops of Node processes with the addon: turns, callbacks, floods, the thread pool, garbage and memory.",
+        "Event loops of Node processes with the addon: iterations, callbacks, floods, thread pool, garbage \
+         collection and memory.",
     )
     .choose_process(&c::LOOP_INFO, true)
     .choose("loop", "Loop", &processes(&c::LOOP_INFO).with("runtime", "=", "node"), true);
     with_marks(board)
         .row("Loops", now())
-        .row("What a turn is made of", turn())
+        .row("Iterations", turn())
         .row("Ticks and promises", drains())
         .row("Thread pool", pool())
-        .row("Garbage and memory", memory())
+        .row("Garbage collection and memory", memory())
 }
 
 fn runtime(name: &str) -> String {
@@ -55,7 +56,7 @@ fn now() -> Vec<Panel> {
             link: Some(TO_LOOP),
         },
         "Main threads and workers",
-        "Each loop: its busy share in ten seconds, how long it has not polled, what keeps it alive, and its heap.",
+        "For each loop: utilization over ten seconds, time without a poll, handles that keep it alive, and heap.",
     );
     vec![
         table
@@ -67,7 +68,7 @@ fn now() -> Vec<Panel> {
         Panel::new(
             Shape::Lines,
             "Busy",
-            "Share of time in which the loop ran code: what performance.eventLoopUtilization() says, for every loop.",
+            "Share of time the loop ran code, as in performance.eventLoopUtilization(), for every loop.",
         )
         .ask(max(&loops(&c::UTILIZATION), EACH), LOOP_NAME)
         .unit("percentunit")
@@ -83,7 +84,7 @@ fn turn() -> Vec<Panel> {
         Panel::new(
             Shape::Stack,
             "Time by phase",
-            "Seconds a second. Poll is what runs for sockets and files, check is setImmediate, close is closing handles.",
+            "Seconds per second. Poll: callbacks of sockets and files; check: setImmediate; close: closing handles.",
         )
         .ask(total_rate(&loops(&c::PHASE_DURATION), Group::By(&["phase"]), WINDOW), "{{phase}}")
         .unit("percentunit")
@@ -91,15 +92,15 @@ fn turn() -> Vec<Panel> {
         Panel::new(
             Shape::Lines,
             "Events of a poll",
-            "Half of the polls return at most so many, one in a hundred more than the other line. Many at once is a loop that is late.",
+            "Median and 99th percentile. Many events per poll: the loop polls late.",
         )
-        .ask(quantile("0.5", &loops(&c::POLL_EVENTS), EACH, WINDOW), format!("{LOOP_NAME} half"))
-        .ask(quantile("0.99", &loops(&c::POLL_EVENTS), EACH, WINDOW), format!("{LOOP_NAME} one in a hundred"))
+        .ask(quantile("0.5", &loops(&c::POLL_EVENTS), EACH, WINDOW), format!("{LOOP_NAME} p50"))
+        .ask(quantile("0.99", &loops(&c::POLL_EVENTS), EACH, WINDOW), format!("{LOOP_NAME} p99"))
         .from(0.0),
         Panel::new(
             Shape::Lines,
-            "Lag, one event in a hundred",
-            "One event in a hundred waits longer than this until the loop polls.",
+            "Lag p99",
+            "99th percentile of the delay until the loop polls.",
         )
         .ask(quantile("0.99", &loops(&c::LAG_SECONDS), EACH, WINDOW), LOOP_NAME)
         .unit("s")
@@ -115,7 +116,7 @@ fn drains() -> Vec<Panel> {
         Panel::new(
             Shape::Stack,
             "Time in the two queues",
-            "Seconds a second in the queue of ticks and in that of promises. While one is drained no event is served.",
+            "Seconds per second in the tick and promise queues. While one is drained, no event is served.",
         )
         .ask(total_rate(&loops(&c::DRAIN_DURATION), queue, WINDOW), "{{queue}}")
         .unit("percentunit")
@@ -123,20 +124,16 @@ fn drains() -> Vec<Panel> {
         Panel::new(
             Shape::Lines,
             "Longest drains",
-            "One drain in a hundred lasts longer. Long ones are floods: a chain that queues itself again.",
+            "99th percentile. Long ones are floods: a chain that keeps queueing itself.",
         )
         .ask(quantile("0.99", &loops(&c::DRAIN_DURATION), queue, WINDOW), "{{queue}}")
         .unit("s")
         .lines(t::LAG)
         .logarithmic(),
-        Panel::new(
-            Shape::Lines,
-            "Promise jobs",
-            "A second, exact. Of ticks only drains can be counted.",
-        )
-        .ask(rate(&loops(&c::DRAINED_JOBS).with("queue", "=", "microtask"), EACH, WINDOW), LOOP_NAME)
-        .unit("ops")
-        .from(0.0),
+        Panel::new(Shape::Lines, "Promise jobs", "Per second, exact. For ticks, only drains can be counted.")
+            .ask(rate(&loops(&c::DRAINED_JOBS).with("queue", "=", "microtask"), EACH, WINDOW), LOOP_NAME)
+            .unit("ops")
+            .from(0.0),
     ]
 }
 
@@ -145,20 +142,20 @@ fn pool() -> Vec<Panel> {
     vec![
         Panel::new(
             Shape::Lines,
-            "Pool full, with jobs waiting",
-            "Share of time in which files, name lookups and cryptography waited for a thread. Above a tenth, the \
-             pool is too small or its jobs are too long.",
+            "Pool saturated",
+            "Share of time that file access, name lookups and cryptography waited for a thread. Above 10 %, the \
+             pool is too small or its jobs too long.",
         )
         .ask(rate(&pools(&c::POOL_SATURATED), Group::By(POOL), WINDOW), POOL_NAME)
         .unit("percentunit")
         .lines(t::SATURATION)
         .between(0.0, 1.0)
         .runbook("PoolSaturated"),
-        Panel::new(Shape::Lines, "Jobs waiting", "As scraped, and the most that were ever seen to wait.")
+        Panel::new(Shape::Lines, "Jobs waiting", "At the scrape, and the maximum since the start.")
             .ask(max(&pools(&c::POOL_QUEUE_DEPTH), Group::By(POOL)), format!("{POOL_NAME} now"))
             .ask(max(&pools(&c::POOL_QUEUE_DEPTH_MAX), Group::By(POOL)), format!("{POOL_NAME} most ever"))
             .from(0.0),
-        Panel::new(Shape::Lines, "Pool threads busy", "As scraped, and all of them.")
+        Panel::new(Shape::Lines, "Pool threads busy", "At the scrape, and in total.")
             .ask(sum(&pools(&c::POOL_THREADS_BUSY), Group::By(POOL)), format!("{POOL_NAME} busy"))
             .ask(sum(&pools(&c::POOL_THREADS), Group::By(POOL)), format!("{POOL_NAME} all"))
             .from(0.0),
@@ -170,7 +167,7 @@ fn memory() -> Vec<Panel> {
         Panel::new(
             Shape::Lines,
             "Heap in use",
-            "Objects of JavaScript, and the limit at which the process gives up.",
+            "JavaScript objects, and the limit at which the process aborts.",
         )
         .ask(runtime("heap_used_bytes"), format!("{LOOP_NAME} used"))
         .ask(runtime("heap_limit_bytes"), format!("{LOOP_NAME} limit"))
@@ -178,8 +175,9 @@ fn memory() -> Vec<Panel> {
         .from(0.0),
         Panel::new(
             Shape::Stack,
-            "Pauses for garbage",
-            "Seconds a second in which the loop stood still, by kind. Above a tenth the heap is too small or too much is made.",
+            "Garbage collection pauses",
+            "Seconds per second that the loop was paused, by kind. Above 10 %, the heap is too small or allocation \
+             too high.",
         )
         .ask(share("gc_pause_seconds", "kind"), "{{kind}}")
         .unit("percentunit")
@@ -187,7 +185,7 @@ fn memory() -> Vec<Panel> {
         Panel::new(
             Shape::Lines,
             "Memory outside the heap",
-            "Buffers, and structures of the engine's own. A line that only rises is a leak that no heap snapshot shows.",
+            "Buffers, and structures of the engine. A line that only rises is a leak that no heap snapshot shows.",
         )
         .ask(runtime("heap_external_bytes"), format!("{LOOP_NAME} buffers"))
         .ask(runtime("heap_malloced_bytes"), format!("{LOOP_NAME} engine"))

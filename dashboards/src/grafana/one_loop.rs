@@ -24,7 +24,7 @@ pub(super) fn board() -> Board {
     .choose("loop", "Loop", &processes(&c::LOOP_INFO), false);
     with_marks(board)
         .row("At a glance", glance())
-        .row("Lag: what events wait", lag())
+        .row("Lag: how long events wait", lag())
         .row("Iterations: from poll to poll", iterations())
         .row("Where the time goes", time())
         .row("Callbacks by kind", callbacks())
@@ -36,12 +36,7 @@ pub(super) fn board() -> Board {
 
 /// Percentiles of a histogram, as lines.
 fn percentiles(panel: Panel, family: &'static Family) -> Panel {
-    let quantiles = [
-        ("0.5", "half"),
-        ("0.9", "one in ten"),
-        ("0.99", "one in a hundred"),
-        ("0.999", "one in a thousand"),
-    ];
+    let quantiles = [("0.5", "half"), ("0.9", "p90"), ("0.99", "p99"), ("0.999", "p99.9")];
     quantiles
         .into_iter()
         .fold(panel, |panel, (q, name)| panel.ask(quantile(q, &loops(family), ALL, WINDOW), name))
@@ -49,7 +44,7 @@ fn percentiles(panel: Panel, family: &'static Family) -> Panel {
 
 /// Median and 99th percentile, as lines.
 fn two_percentiles(panel: Panel, family: &'static Family) -> Panel {
-    let quantiles = [("0.5", "half"), ("0.99", "one in a hundred")];
+    let quantiles = [("0.5", "half"), ("0.99", "p99")];
     quantiles
         .into_iter()
         .fold(panel, |panel, (q, name)| panel.ask(quantile(q, &loops(family), ALL, WINDOW), name))
@@ -60,7 +55,7 @@ fn glance() -> Vec<Panel> {
         Panel::new(
             Shape::Figure,
             "Stalled now",
-            "How long the loop has not polled. 0 while it waits for events.",
+            "Time since the loop last polled. 0 while it waits for events.",
         )
         .ask(max(&loops(&c::STALL), ALL), "stalled")
         .unit("s")
@@ -68,8 +63,8 @@ fn glance() -> Vec<Panel> {
         .runbook("LoopStalled"),
         Panel::new(
             Shape::Figure,
-            "Lag, one event in a hundred",
-            "One event in a hundred waits longer than this until the loop polls.",
+            "Lag p99",
+            "99th percentile of the delay until the loop polls.",
         )
         .ask(quantile("0.99", &loops(&c::LAG_SECONDS), ALL, WINDOW), "p99")
         .unit("s")
@@ -77,14 +72,14 @@ fn glance() -> Vec<Panel> {
         .runbook("LagHigh"),
         Panel::new(
             Shape::Figure,
-            "Late moments",
-            "Share of the moments shown at which an event would have waited longer than 125 ms. 0.1 % may.",
+            "Late events",
+            "Share of events in the time shown that would have waited longer than 125 ms. The objective allows 0.1 %.",
         )
         .ask(share_above(LAG_BOUND, &loops(&c::LAG_SECONDS), ALL, RANGE), "late")
         .unit("percentunit")
         .steps(t::LATE_SHARE)
         .runbook("LagBudgetBurnFast"),
-        Panel::new(Shape::Figure, "Busy", "Share of the last ten seconds in which the loop ran code.")
+        Panel::new(Shape::Figure, "Busy", "Share of the last ten seconds that the loop ran code.")
             .ask(max(&loops(&c::UTILIZATION), ALL), "busy")
             .unit("percentunit")
             .steps(t::UTILIZATION)
@@ -93,22 +88,23 @@ fn glance() -> Vec<Panel> {
         Panel::new(
             Shape::Figure,
             "Blocks",
-            "Busy stretches longer than the critical threshold in the time shown.",
+            "Busy periods longer than the critical threshold, in the time shown.",
         )
         .ask(increase(&loops(&c::BLOCKED).with("severity", "=", "critical"), ALL, RANGE), "blocks")
         .steps(t::NONE_EXPECTED)
         .decimals(0)
         .runbook("LoopBlocked")
         .link("Incidents (the agent's own list)", "http://${instance}/debug/loopscope/incidents"),
-        Panel::new(Shape::Figure, "Iterations", "Turns of the loop a second, poll to poll.")
+        Panel::new(Shape::Figure, "Iterations", "Iterations per second, poll to poll.")
             .ask(rate(&loops(&c::ITERATIONS), ALL, WINDOW), "a second")
             .unit("ops"),
     ]
 }
 
 fn lag() -> Vec<Panel> {
-    let lag = "What an event that becomes ready at a random moment waits until the loop polls. Computed from the exact \
-               lengths of busy stretches, a thousand moments a second: stalls count in full, idle time counts as none.";
+    let lag = "Delay from an event becoming ready, at a random time, to the loop's next poll. Computed from the \
+               exact length of busy periods, for 1000 random times per second: stalls count in full, idle time \
+               counts as 0.";
     let mut panels = vec![
         percentiles(Panel::new(Shape::Lines, "Lag", lag), &c::LAG_SECONDS)
             .unit("s")
@@ -118,8 +114,8 @@ fn lag() -> Vec<Panel> {
             .runbook("LagHigh"),
         Panel::new(
             Shape::Heatmap,
-            "Lag, all moments",
-            "Darker for more. The band at the bottom is the normal state; a spot high above it is a stall.",
+            "Lag distribution",
+            "Darker is more. The band at the bottom is normal; a spot high above it is a stall.",
         )
         .ask(buckets(&loops(&c::LAG_SECONDS), WINDOW), "{{le}}")
         .unit("s")
@@ -134,9 +130,9 @@ fn beside_lag() -> Vec<Panel> {
     vec![
         Panel::new(
             Shape::Lines,
-            "Late moments over time",
-            "Share of moments at which an event would have waited longer than 125 ms. The lines are the budget and the \
-             rates at which the alerts on it fire.",
+            "Late events over time",
+            "Share of events that would have waited longer than 125 ms. The lines are the budget and the rates at \
+             which its alerts fire.",
         )
         .ask(share_above(LAG_BOUND, &loops(&c::LAG_SECONDS), ALL, WINDOW), "late")
         .unit("percentunit")
@@ -148,7 +144,7 @@ fn beside_lag() -> Vec<Panel> {
             Panel::new(
                 Shape::Lines,
                 "Timer lateness",
-                "From a timer's due time to the start of its callback. Higher than lag: too many timers at once.",
+                "Delay from a timer's due time to the start of its callback. If higher than lag: too many timers at once.",
             ),
             &c::TIMER_LATENESS,
         )
@@ -159,9 +155,8 @@ fn beside_lag() -> Vec<Panel> {
         .runbook("TimersLate"),
         Panel::new(
             Shape::Lines,
-            "Age of the running stretch",
-            "The age of the busy stretch that runs, and from which age on it is a stall. A rising line is a block that has not \
-             ended yet.",
+            "Current busy period",
+            "Duration of the current busy period, and the stall thresholds. A rising line is a stall in progress.",
         )
         .ask(max(&loops(&c::STALL), ALL), "stalled")
         .ask(max(&loops(&c::STALL_THRESHOLD), Group::By(&["severity"])), "threshold: {{severity}}")
@@ -172,9 +167,9 @@ fn beside_lag() -> Vec<Panel> {
         .runbook("LoopStalled"),
         Panel::new(
             Shape::Lines,
-            "Ready and not run",
-            "Share of time in which the loop's thread was ready to run and had no processor. Lag does not see it where the loop \
-             was about to leave its poll.",
+            "Runnable but not scheduled",
+            "Share of time the loop's thread was runnable but not scheduled. Lag does not include it if the loop \
+             was about to return from its poll.",
         )
         .ask(rate(&loops(&c::THREAD_RUN_DELAY), ALL, WINDOW), "no processor")
         .unit("percentunit")
@@ -190,7 +185,7 @@ fn iterations() -> Vec<Panel> {
             Panel::new(
                 Shape::Lines,
                 "Busy time of one iteration",
-                "From the return of one poll to the next. No event is noticed meanwhile.",
+                "From the return of one poll to the next. No event is served in between.",
             ),
             &c::ITERATION_DURATION,
         )
@@ -201,7 +196,7 @@ fn iterations() -> Vec<Panel> {
             Panel::new(
                 Shape::Lines,
                 "Wait in the poll",
-                "How long one poll slept in the kernel. Long waits are an idle loop, and good.",
+                "Time of one poll in the kernel. Long waits mean an idle loop.",
             ),
             &c::POLL_WAIT,
         )
@@ -211,7 +206,7 @@ fn iterations() -> Vec<Panel> {
             Panel::new(
                 Shape::Lines,
                 "Events of one poll",
-                "How many events were ready at once. Many: the loop comes to them late.",
+                "Events returned by one poll. Many: the loop polls late.",
             ),
             &c::POLL_EVENTS,
         )
@@ -225,7 +220,7 @@ fn time() -> Vec<Panel> {
         Panel::new(
             Shape::Stack,
             "Busy and idle",
-            "Seconds a second: together 1. The active part is the loop's utilization.",
+            "Seconds per second, 1 in total. The active part is the loop's utilization.",
         )
         .ask(rate(&loops(&c::LOOP_TIME), Group::By(&["state"]), WINDOW), "{{state}}")
         .unit("percentunit")
@@ -234,7 +229,7 @@ fn time() -> Vec<Panel> {
         Panel::new(
             Shape::Stack,
             "Time by phase",
-            "What part of the iteration the time goes into: timers, sockets (poll), immediates (check), and so on.",
+            "Time by phase of the iteration: timers, sockets (poll), immediates (check), and so on.",
         )
         .ask(total_rate(&loops(&c::PHASE_DURATION), Group::By(&["phase"]), WINDOW), "{{phase}}")
         .unit("percentunit")
@@ -242,7 +237,7 @@ fn time() -> Vec<Panel> {
         Panel::new(
             Shape::Stack,
             "Time by kind of callback",
-            "The same time by what kind of code ran.",
+            "The same time by kind of callback.",
         )
         .ask(total_rate(&loops(&c::CALLBACK_DURATION), Group::By(&["kind"]), WINDOW), "{{kind}}")
         .unit("percentunit")
@@ -252,17 +247,17 @@ fn time() -> Vec<Panel> {
                 labels: &["site", "kind"],
                 columns: &[
                     Column { name: "Share of time", unit: "percentunit", steps: Some(t::UTILIZATION) },
-                    Column { name: "Calls a second", unit: "ops", steps: None },
+                    Column { name: "Calls per second", unit: "ops", steps: None },
                     Column { name: "Longest run, last minute", unit: "s", steps: Some(t::STALL) },
                 ],
                 link: None,
             },
             "Heaviest callback sites",
-            "The lines at which callbacks were registered. Heavy with many calls: make it cheaper. Heavy with few: cut \
-             it into portions. `loopscope flame` shows what is below them.",
+            "Where callbacks were registered. Heavy with many calls: make it cheaper. Heavy with few: split it up. \
+             `loopscope flame` shows what they call.",
         )
         .column(format!("topk(20, {})", rate(&loops(&c::SITE_SECONDS), site, RANGE)), "Share of time")
-        .column(format!("topk(20, {})", rate(&loops(&c::SITE_CALLS), site, RANGE)), "Calls a second")
+        .column(format!("topk(20, {})", rate(&loops(&c::SITE_CALLS), site, RANGE)), "Calls per second")
         .column(format!("topk(20, {})", max(&loops(&c::SITE_MAX), site)), "Longest run, last minute"),
     ]
 }
@@ -273,7 +268,7 @@ fn callbacks() -> Vec<Panel> {
         Panel::new(
             Shape::Lines,
             "Longest run times by kind",
-            "One callback in a hundred of this kind runs longer, without the jobs drained after it.",
+            "99th percentile by kind, without the jobs drained after a callback.",
         )
         .ask(quantile("0.99", &loops(&c::CALLBACK_DURATION), kind, WINDOW), "{{kind}}")
         .unit("s")
@@ -282,7 +277,7 @@ fn callbacks() -> Vec<Panel> {
         Panel::new(
             Shape::Lines,
             "Wait by kind",
-            "From ready to start: one callback in a hundred of this kind waits longer for its turn.",
+            "99th percentile of the delay from ready to start, by kind.",
         )
         .ask(quantile("0.99", &loops(&c::CALLBACK_QUEUE_DELAY), kind, WINDOW), "{{kind}}")
         .unit("s")
@@ -294,15 +289,15 @@ fn callbacks() -> Vec<Panel> {
             .from(0.0),
         Panel::new(
             Shape::Lines,
-            "Life of a task",
-            "One task in twenty takes longer in this stage. operation: submitted to ready; queued: ready to start; \
-             executing: start to return; completed: return until the queues after it are empty.",
+            "Time of a task by stage",
+            "95th percentile by stage. operation: submitted to ready; queued: ready to start; executing: start to \
+             return; completed: return until the queues after it are empty.",
         )
         .ask(quantile("0.95", &loops(&c::TASK_STAGE), Group::By(&["stage"]), WINDOW), "{{stage}}")
         .unit("s")
         .from(0.0)
         .size(12, 8),
-        Panel::new(Shape::Lines, "Callbacks that panicked", "A minute. There should be none.")
+        Panel::new(Shape::Lines, "Callbacks that panicked", "Per minute. Should be 0.")
             .ask(per_minute(&loops(&c::CALLBACK_ERRORS), ALL, WINDOW), "panicked")
             .from(0.0)
             .size(12, 8),
@@ -315,40 +310,40 @@ fn starvation() -> Vec<Panel> {
         Panel::new(
             Shape::Lines,
             "Time of one drain",
-            "After every callback the queues of ticks and microtasks (promises) are run until they are empty. One \
-             drain in a hundred takes longer than this; the loop does nothing else meanwhile.",
+            "After every callback, the tick and microtask (promise) queues are run until they are empty. 99th \
+             percentile; the loop does nothing else in that time.",
         )
         .ask(quantile("0.99", &loops(&c::DRAIN_DURATION), queue, WINDOW), "{{queue}}")
         .unit("s")
         .lines(t::LAG)
         .logarithmic()
         .runbook("LoopStarved"),
-        Panel::new(Shape::Lines, "Jobs in one drain", "One drain in a hundred runs more. Thousands are a flood.")
+        Panel::new(Shape::Lines, "Jobs in one drain", "99th percentile. Thousands are a flood.")
             .ask(quantile("0.99", &loops(&c::DRAIN_JOBS), queue, WINDOW), "{{queue}}")
             .from(0.0),
-        Panel::new(Shape::Lines, "Jobs and drains a second", "How busy the two queues are.")
+        Panel::new(Shape::Lines, "Jobs and drains a second", "Per second, by queue.")
             .ask(rate(&loops(&c::DRAINED_JOBS), queue, WINDOW), "{{queue}} jobs")
             .ask(values_rate(&loops(&c::DRAIN_DURATION), queue, WINDOW), "{{queue}} drains")
             .unit("ops")
             .from(0.0),
-        Panel::new(Shape::Lines, "Deepest queue", "Most jobs that waited at once within the last minute.")
+        Panel::new(Shape::Lines, "Deepest queue", "Maximum depth within the last minute.")
             .ask(max(&loops(&c::QUEUE_DEPTH_MAX), queue), "{{queue}}")
             .from(0.0),
         Panel::new(
             Shape::States("starved"),
             "Starved by",
-            "Red while the loop is kept from polling for longer than the warning threshold, by cause.",
+            "Red while the loop has been kept from polling for longer than the warning threshold, by cause.",
         )
         .ask(max(&loops(&c::STARVATION_ACTIVE), Group::By(&["cause"])), "{{cause}}")
         .runbook("LoopStarved"),
-        Panel::new(Shape::Lines, "Time lost to starvation", "Seconds a second, by cause, booked when an episode ends.")
+        Panel::new(Shape::Lines, "Time lost to starvation", "Seconds per second, by cause, counted when an episode ends.")
             .ask(total_rate(&loops(&c::STARVATION_DURATION), Group::By(&["cause"]), WINDOW), "{{cause}}")
             .unit("percentunit")
             .from(0.0),
         Panel::new(
             Shape::Lines,
-            "Blocks and episodes a minute",
-            "Busy stretches longer than the warning and the critical threshold, and episodes of starvation by cause.",
+            "Stalls and starvation per minute",
+            "Stalls by severity, and starvation episodes by cause.",
         )
         .ask(per_minute(&loops(&c::BLOCKED), Group::By(&["severity"]), WINDOW), "{{severity}}")
         .ask(per_minute(&loops(&c::STARVATION), Group::By(&["cause"]), WINDOW) + " > 0", "by {{cause}}")
@@ -357,8 +352,8 @@ fn starvation() -> Vec<Panel> {
         .runbook("LoopBlocked"),
         Panel::new(
             Shape::Heatmap,
-            "Lengths of blocks",
-            "Busy stretches longer than the warning threshold, exact, counted when they end.",
+            "Duration of stalls",
+            "Exact duration of stalls, counted when they end.",
         )
         .ask(buckets(&loops(&c::BLOCKED_DURATION), WINDOW), "{{le}}")
         .unit("s")
@@ -370,8 +365,8 @@ fn incidents() -> Vec<Panel> {
     vec![
         Panel::new(
             Shape::Lines,
-            "Incidents a minute",
-            "Stalls, starvations and full pools of which the agent made a record. `loopscope incidents` lists them with \
+            "Incidents per minute",
+            "Stalls, starvation and saturated pools recorded by the agent. `loopscope incidents` lists them with \
              their stacks.",
         )
         .ask(per_minute(&loops(&c::INCIDENTS), Group::By(&["kind"]), WINDOW), "{{kind}}")
@@ -380,16 +375,15 @@ fn incidents() -> Vec<Panel> {
         .link("Incidents (the agent's own list)", "http://${instance}/debug/loopscope/incidents"),
         Panel::new(
             Shape::Lines,
-            "Stacks taken a minute",
-            "Of the loop's thread within incidents: ok, failed, or left out (rate_limited) because only the first stack \
-             of a culprit and two a second are taken.",
+            "Stack captures per minute",
+            "During incidents, by result: ok, failed, or rate_limited (the first stack of a culprit, then two per second).",
         )
         .ask(per_minute(&loops(&c::CAPTURES), Group::By(&["result"]), WINDOW), "{{result}}")
         .from(0.0),
         Panel::new(
             Shape::Lines,
-            "Incidents not logged, a minute",
-            "They were recorded, but the program's log was spared: the minute's budget of reports was used up.",
+            "Incidents not logged, per minute",
+            "Recorded but not logged, because the log budget of that minute was used up.",
         )
         .ask(per_minute(&loops(&c::REPORTS_SUPPRESSED), ALL, WINDOW), "not logged")
         .from(0.0),
@@ -400,24 +394,25 @@ fn work() -> Vec<Panel> {
     vec![
         Panel::new(
             Shape::Lines,
-            "Work begun",
-            "Timers armed, connections asked for, jobs handed to the pool, a second.",
+            "Operations started",
+            "Timers, connection attempts and pool jobs, per second.",
         )
         .ask(rate(&loops(&c::WORK_SUBMITTED), Group::By(&["kind"]), WINDOW) + " > 0", "{{kind}}")
         .unit("ops")
         .from(0.0),
         Panel::new(
             Shape::Lines,
-            "Work ended",
-            "Callbacks that returned (ok) or panicked (error), and work given up before its callback ran (cancelled).",
+            "Operations finished",
+            "Operations by outcome: callback returned (ok), callback panicked (error), or cancelled before it ran \
+             (cancelled).",
         )
         .ask(rate(&loops(&c::WORK_COMPLETED), Group::By(&["outcome"]), WINDOW), "{{outcome}}")
         .unit("ops")
         .from(0.0),
         Panel::new(
             Shape::Lines,
-            "Wakes saved",
-            "Wakes from other threads that found one already on its way, a second: each saved a system call.",
+            "Wakeups merged",
+            "Wakeups from other threads that were merged with a pending one, per second; each saved a system call.",
         )
         .ask(rate(&loops(&c::WAKES_COALESCED), ALL, WINDOW), "saved")
         .unit("ops")
@@ -433,12 +428,12 @@ fn work() -> Vec<Panel> {
         Panel::new(
             Shape::Lines,
             "What keeps the loop alive",
-            "Handles that are referenced, and requests under way. When both are 0 the loop ends.",
+            "Referenced handles, and requests in progress. When both are 0, the loop ends.",
         )
         .ask(sum(&loops(&c::HANDLES_REFERENCED), ALL), "referenced handles")
-        .ask(sum(&loops(&c::REQUESTS_ACTIVE), ALL), "requests under way")
+        .ask(sum(&loops(&c::REQUESTS_ACTIVE), ALL), "requests in progress")
         .from(0.0),
-        Panel::new(Shape::Lines, "Timers armed", "A line that only rises is timers that nobody clears.")
+        Panel::new(Shape::Lines, "Timers pending", "A line that only rises: timers that are never cleared.")
             .ask(sum(&loops(&c::TIMERS_PENDING), ALL), "timers")
             .from(0.0),
     ]
@@ -450,7 +445,7 @@ fn workers() -> Vec<Panel> {
         Panel::new(
             Shape::Lines,
             "Stalled now, by worker",
-            "How long each worker has not polled. The figures above are the sum or the worst of them.",
+            "Time since each worker last polled. The panels above show the sum or the worst of them.",
         )
         .ask(max(&loops(&c::WORKER_STALL), each), "{{worker}}")
         .unit("s")
@@ -458,8 +453,8 @@ fn workers() -> Vec<Panel> {
         .runbook("LoopStalled"),
         Panel::new(
             Shape::Lines,
-            "Stalls a minute, by worker",
-            "Busy stretches longer than the warning threshold.",
+            "Stalls per minute, by worker",
+            "Busy periods longer than the warning threshold.",
         )
         .ask(
             per_minute(&loops(&c::WORKER_BLOCKED).with("severity", "=", "warning"), each, WINDOW),
@@ -468,30 +463,27 @@ fn workers() -> Vec<Panel> {
         .from(0.0),
         Panel::new(
             Shape::Lines,
-            "Critical stalls a minute, by worker",
-            "Busy stretches longer than the critical threshold.",
+            "Critical stalls per minute, by worker",
+            "Busy periods longer than the critical threshold.",
         )
         .ask(
             per_minute(&loops(&c::WORKER_BLOCKED).with("severity", "=", "critical"), each, WINDOW),
             "{{worker}}",
         )
         .from(0.0),
+        Panel::new(Shape::Lines, "Busy, by worker", "Share of the last ten seconds that it was busy.")
+            .ask(max(&loops(&c::WORKER_UTILIZATION), each), "{{worker}}")
+            .ask(rate(&loops(&c::WORKER_RUN_DELAY), each, WINDOW), "{{worker}} runnable but not scheduled")
+            .unit("percentunit")
+            .from(0.0),
         Panel::new(
             Shape::Lines,
-            "Busy, by worker",
-            "Share of its time of the last ten seconds that it was busy.",
+            "Time by worker and state",
+            "Seconds per second that each was busy and idle.",
         )
-        .ask(max(&loops(&c::WORKER_UTILIZATION), each), "{{worker}}")
-        .ask(rate(&loops(&c::WORKER_RUN_DELAY), each, WINDOW), "{{worker}} ready and not run")
-        .unit("percentunit")
+        .ask(rate(&loops(&c::WORKER_TIME), Group::By(&["worker", "state"]), WINDOW), "{{worker}} {{state}}")
         .from(0.0),
-        Panel::new(Shape::Lines, "Time by worker and state", "Seconds a second that each was busy and idle.")
-            .ask(
-                rate(&loops(&c::WORKER_TIME), Group::By(&["worker", "state"]), WINDOW),
-                "{{worker}} {{state}}",
-            )
-            .from(0.0),
-        Panel::new(Shape::Lines, "Threads", "How many workers there are, by thread.")
+        Panel::new(Shape::Lines, "Threads", "Workers, by thread.")
             .ask(sum(&loops(&c::WORKER_INFO), Group::By(&["worker", "thread"])), "{{worker}} {{thread}}")
             .from(0.0),
     ]

@@ -29,14 +29,14 @@ pub(super) fn board() -> Board {
 
 fn now() -> Vec<Panel> {
     vec![
-        Panel::new(Shape::Figure, "Loops", "Event loops that are watched. Each has a thread of its own.")
+        Panel::new(Shape::Figure, "Loops", "Watched event loops; each has its own thread.")
             .ask(format!("count({})", loops(&c::LOOP_INFO).select()), "loops")
             .decimals(0),
         Panel::new(
             Shape::Figure,
             "Stalled now",
-            "How long the loop that is worst off has not polled. While it does not, none of its requests, answers and \
-             timers is served. From 2 s on LoopStalled fires.",
+            "Time since the worst loop last polled. Until it polls, none of its requests, responses or timers is \
+             served. LoopStalled fires from 2 s.",
         )
         .ask(max(&loops(&c::STALL), Group::By(&[])), "longest")
         .unit("s")
@@ -45,8 +45,8 @@ fn now() -> Vec<Panel> {
         Panel::new(
             Shape::Figure,
             "Lag, worst loop",
-            "One event in a hundred waits longer than this until its loop polls, before any handler of yours begins. \
-             The objective is 125 ms.",
+            "99th percentile of the delay until the loop polls, before any of your handlers starts. The objective \
+             is 125 ms.",
         )
         .ask(format!("max({})", quantile("0.99", &loops(&c::LAG_SECONDS), EACH, WINDOW)), "p99")
         .unit("s")
@@ -54,9 +54,9 @@ fn now() -> Vec<Panel> {
         .runbook("LagHigh"),
         Panel::new(
             Shape::Figure,
-            "Late moments, worst loop",
-            "Share of the moments in the time shown at which an event would have waited longer than 125 ms, of the loop \
-             that is worst off: idle loops do not make it better. The budget is 0.1 %.",
+            "Late events, worst loop",
+            "Share of events in the time shown that would have waited longer than 125 ms, on the worst loop. The \
+             budget is 0.1 %.",
         )
         .ask(format!("max({})", share_above(LAG_BOUND, &loops(&c::LAG_SECONDS), EACH, RANGE)), "late")
         .unit("percentunit")
@@ -77,8 +77,7 @@ fn room_now() -> Vec<Panel> {
         Panel::new(
             Shape::Figure,
             "Busiest loop",
-            "Share of time in which the busiest loop runs code. What events wait grows as 1 / (1 - this): ten times at \
-             90 %.",
+            "Utilization of the busiest loop. Waiting time grows as 1 / (1 - utilization): ten times the run time at 90 %.",
         )
         .ask(utilization, "busiest")
         .unit("percentunit")
@@ -88,8 +87,8 @@ fn room_now() -> Vec<Panel> {
         Panel::new(
             Shape::Figure,
             "Oldest waiting job",
-            "How long the first job in the queue of the fullest thread pool has waited. Files, name lookups, \
-             compression and cryptography run there.",
+            "Age of the oldest waiting job of any thread pool. File access, name lookups, compression and \
+             cryptography run there.",
         )
         .ask(max(&processes(&c::POOL_OLDEST_WAIT), Group::By(&[])), "oldest")
         .unit("s")
@@ -102,9 +101,9 @@ fn waits() -> Vec<Panel> {
     vec![
         Panel::new(
             Shape::Lines,
-            "Lag: one event in a hundred waits longer",
-            "99th percentile, by loop. Lag is the wait of an event that becomes ready at a random moment until its \
-             loop polls. It counts every stall in full, and an idle loop has none.",
+            "Lag p99",
+            "99th percentile, by loop. Lag is the delay from an event becoming ready, at a random time, to the \
+             loop's next poll. Every stall counts in full; an idle loop has no lag.",
         )
         .ask(quantile("0.99", &loops(&c::LAG_SECONDS), EACH, WINDOW), LOOP_NAME)
         .unit("s")
@@ -115,8 +114,8 @@ fn waits() -> Vec<Panel> {
         Panel::new(
             Shape::Heatmap,
             "Lag of all loops",
-            "How many moments waited how long, darker for more. A dark band at the bottom is a healthy loop; spots \
-             high above it are stalls.",
+            "Distribution of lag; darker is more. A dark band at the bottom is a healthy loop; spots high above it \
+             are stalls.",
         )
         .ask(crate::promql::buckets(&loops(&c::LAG_SECONDS), WINDOW), "{{le}}")
         .unit("s")
@@ -128,9 +127,9 @@ fn states() -> Vec<Panel> {
     vec![
         Panel::new(
             Shape::Lines,
-            "Age of the running stretch",
-            "The age of the busy stretch that runs, by loop: a rising line is a loop that is blocked at this moment. It \
-             falls to 0 when the loop polls.",
+            "Current busy period",
+            "Duration of the current busy period, by loop: a rising line is a blocked loop. It drops to 0 when the \
+             loop polls.",
         )
         .ask(max(&loops(&c::STALL), EACH), LOOP_NAME)
         .unit("s")
@@ -139,8 +138,8 @@ fn states() -> Vec<Panel> {
         .runbook("LoopStalled"),
         Panel::new(
             Shape::Lines,
-            "Busy share of time",
-            "1 is a loop that never rests: more arrives than it can do. Above 0.9 there is no room for a burst.",
+            "Utilization",
+            "At 1 the loop never idles: more work arrives than it can handle. Above 0.9 there is no headroom for bursts.",
         )
         .ask(busy_share(), LOOP_NAME)
         .unit("percentunit")
@@ -153,9 +152,8 @@ fn states() -> Vec<Panel> {
                 columns: &[Column { name: "Firing", unit: "short", steps: None }],
                 link: Some(("Runbook", "${runbooks}/${__data.fields.alertname}.md")),
             },
-            "Alerts that fire",
-            "A click on the name opens what it means, how to confirm it, and what to do. Empty when all is well, or \
-             when dashboards/alerts.yml is not loaded.",
+            "Firing alerts",
+            "Click a name for its runbook. Empty if nothing fires, or if dashboards/alerts.yml is not loaded.",
         )
         .column(firing_at_processes(), "Firing")
         .size(8, 8),
@@ -167,9 +165,9 @@ fn reasons() -> Vec<Panel> {
     vec![
         Panel::new(
             Shape::Lines,
-            "Blocks a minute",
-            "Busy stretches longer than the warning (100 ms) and the critical threshold (1 s), as the program set \
-             them. Each is an incident: `loopscope incidents` has its stacks.",
+            "Stalls per minute",
+            "Busy periods longer than the warning threshold (default 100 ms) and the critical threshold (default 1 \
+             s). Each is an incident: `loopscope incidents` has its stacks.",
         )
         .ask(per_minute(&loops(&c::BLOCKED), severity, WINDOW), format!("{LOOP_NAME} {{{{severity}}}}"))
         .from(0.0)
@@ -177,7 +175,7 @@ fn reasons() -> Vec<Panel> {
         Panel::new(
             Shape::States("starved"),
             "Starved by",
-            "Red while one of the loops is kept from polling, by cause: one long callback, or work that keeps queueing itself \
+            "Red while a loop is kept from polling, by cause: one long callback, work that keeps queueing itself \
              (microtasks, ticks, immediates), or too many timers or sockets at once.",
         )
         .ask(max(&loops(&c::STARVATION_ACTIVE), Group::By(&["cause"])), "{{cause}}")
@@ -185,8 +183,7 @@ fn reasons() -> Vec<Panel> {
         Panel::new(
             Shape::Lines,
             "Wait for a thread of the pool",
-            "One job in twenty waits longer than this before it begins. A pool that is full delays even the smallest \
-             file read.",
+            "95th percentile of the time a job waits before it starts. A saturated pool delays even the smallest file read.",
         )
         .ask(
             quantile("0.95", &processes(&c::POOL_WAIT), Group::By(POOL), WINDOW),
@@ -213,8 +210,8 @@ fn places() -> Vec<Panel> {
                 link: Some(TO_LOOP),
             },
             "Heaviest callback sites",
-            "Where loops spend their time, by the line at which the callback was registered. A high share is load; a \
-             long single run is a block.",
+            "Where loops spend their time, by the place where callbacks were registered. A high share is load; a \
+             long single run is a stall.",
         )
         .column(format!("topk(15, {})", rate(&loops(&c::SITE_SECONDS), site, RANGE)), "Share of time")
         .column(format!("topk(15, {})", max(&loops(&c::SITE_MAX), site)), "Longest run, last minute")
@@ -222,7 +219,7 @@ fn places() -> Vec<Panel> {
         Panel::new(
             Shape::Lines,
             "Open handles",
-            "Sockets, timers and the like that loops hold open. A line that only rises is a leak.",
+            "Open sockets, timers and other handles. A line that only rises is a leak.",
         )
         .ask(sum(&loops(&c::HANDLES_ACTIVE), handle) + " > 0", format!("{LOOP_NAME} {{{{type}}}}"))
         .from(0.0)

@@ -15,7 +15,7 @@ pub(super) fn board() -> Board {
     let board = Board::new(
         "loopscope-pools",
         "Loopscope / Pools",
-        "The thread pools behind the loops. Files, name lookups, compression and cryptography run there.",
+        "The thread pools of the loops, for file access, name lookups, compression and cryptography.",
     )
     .choose_process(&c::POOL_THREADS, true)
     .choose("pool", "Pool", &processes(&c::POOL_THREADS), true);
@@ -29,26 +29,26 @@ pub(super) fn board() -> Board {
 fn now() -> Vec<Panel> {
     let wait = |q| format!("max({})", quantile(q, &pools(&c::POOL_WAIT), EACH, WINDOW));
     vec![
-        Panel::new(Shape::Figure, "Threads busy", "Worker threads that run a job now, and how many there are.")
+        Panel::new(Shape::Figure, "Threads busy", "Worker threads running a job, and all of them.")
             .ask(sum(&pools(&c::POOL_THREADS_BUSY), Group::By(&[])), "busy")
             .ask(sum(&pools(&c::POOL_THREADS), Group::By(&[])), "all")
             .decimals(0)
             .size(6, 4),
-        Panel::new(Shape::Figure, "Jobs waiting", "Jobs that wait for a thread now.")
+        Panel::new(Shape::Figure, "Jobs waiting", "Jobs waiting for a thread.")
             .ask(sum(&pools(&c::POOL_QUEUE_DEPTH), Group::By(&[])), "waiting")
             .decimals(0)
             .size(6, 4),
         Panel::new(
             Shape::Figure,
             "Oldest waiting job",
-            "How long the first job of a queue has waited. It grows when all threads hang, when nothing else does.",
+            "Age of the oldest waiting job. It grows even if all threads hang.",
         )
         .ask(max(&pools(&c::POOL_OLDEST_WAIT), Group::By(&[])), "oldest")
         .unit("s")
         .steps(t::OLDEST_WAIT)
         .size(6, 4)
         .runbook("PoolStuck"),
-        Panel::new(Shape::Figure, "Wait for a thread", "One job in twenty waits longer, in the pool that is worst off.")
+        Panel::new(Shape::Figure, "Wait for a thread", "95th percentile, worst pool.")
             .ask(wait("0.95"), "p95")
             .unit("s")
             .steps(t::POOL_WAIT)
@@ -61,9 +61,8 @@ fn load() -> Vec<Panel> {
     vec![
         Panel::new(
             Shape::Lines,
-            "Full, with jobs waiting",
-            "Share of time in which all threads were busy and at least one job waited: what more threads could help \
-             against.",
+            "Saturated",
+            "Share of time that all threads were busy and at least one job was waiting; more threads may help.",
         )
         .ask(rate(&pools(&c::POOL_SATURATED), EACH, WINDOW), POOL_NAME)
         .unit("percentunit")
@@ -73,7 +72,7 @@ fn load() -> Vec<Panel> {
         Panel::new(
             Shape::Lines,
             "Threads",
-            "Busy threads as scraped, and all of them. Busy is no fault as long as nobody waits.",
+            "Busy threads at the scrape, and all of them. Busy threads are fine as long as no job waits.",
         )
         .ask(sum(&pools(&c::POOL_THREADS_BUSY), EACH), format!("{POOL_NAME} busy"))
         .ask(sum(&pools(&c::POOL_THREADS), EACH), format!("{POOL_NAME} all"))
@@ -81,7 +80,7 @@ fn load() -> Vec<Panel> {
         Panel::new(
             Shape::Lines,
             "Busy share of the threads",
-            "Exact, from the time that threads were busy, not from samples.",
+            "Exact, from the time that threads were busy; not sampled.",
         )
         .ask(
             ratio(&rate(&pools(&c::POOL_BUSY), EACH, WINDOW), &sum(&pools(&c::POOL_THREADS), EACH)),
@@ -89,17 +88,17 @@ fn load() -> Vec<Panel> {
         )
         .unit("percentunit")
         .between(0.0, 1.0),
-        Panel::new(Shape::Lines, "Queue", "Jobs that wait for a thread, as scraped, and the most that ever waited.")
+        Panel::new(Shape::Lines, "Queue", "Jobs waiting for a thread at the scrape, and the maximum since the start.")
             .ask(max(&pools(&c::POOL_QUEUE_DEPTH), EACH), format!("{POOL_NAME} now"))
             .ask(max(&pools(&c::POOL_QUEUE_DEPTH_MAX), EACH), format!("{POOL_NAME} most ever"))
             .from(0.0),
-        Panel::new(Shape::Lines, "Age of the oldest waiting job", "A line that rises without end is a pool whose threads all hang.")
+        Panel::new(Shape::Lines, "Age of the oldest waiting job", "A line that keeps rising: all threads of the pool hang.")
             .ask(max(&pools(&c::POOL_OLDEST_WAIT), EACH), POOL_NAME)
             .unit("s")
             .lines(t::OLDEST_WAIT)
             .from(0.0)
             .runbook("PoolStuck"),
-        Panel::new(Shape::Heatmap, "Wait of all jobs", "From submission to start, darker for more jobs.")
+        Panel::new(Shape::Heatmap, "Wait of all jobs", "From submission to start; darker is more jobs.")
             .ask(buckets(&pools(&c::POOL_WAIT), WINDOW), "{{le}}")
             .unit("s"),
     ]
@@ -110,8 +109,7 @@ fn jobs() -> Vec<Panel> {
         Panel::new(
             Shape::Lines,
             "Wait by kind",
-            "One job in twenty of this kind waits longer for a thread. All kinds share one queue, so short jobs suffer \
-             from long ones.",
+            "95th percentile by kind. All kinds share one queue, so short jobs wait behind long ones.",
         )
         .ask(quantile("0.95", &pools(&c::POOL_WAIT), KIND, WINDOW), "{{kind}}")
         .unit("s")
@@ -121,15 +119,15 @@ fn jobs() -> Vec<Panel> {
         Panel::new(
             Shape::Lines,
             "Run time by kind",
-            "One job in twenty of this kind runs longer. Waiting for I/O counts as running here.",
+            "95th percentile by kind. Waiting for I/O counts as running.",
         )
         .ask(quantile("0.95", &pools(&c::POOL_RUN), KIND, WINDOW), "{{kind}}")
         .unit("s")
         .from(0.0),
         Panel::new(
             Shape::Stack,
-            "Who holds the threads",
-            "Threads that each kind of job occupies, on average. The largest part is what to change.",
+            "Threads by kind of job",
+            "Threads occupied by each kind of job, on average. Start with the largest.",
         )
         .ask(total_rate(&pools(&c::POOL_RUN), KIND, WINDOW), "{{kind}}")
         .from(0.0)
@@ -139,26 +137,25 @@ fn jobs() -> Vec<Panel> {
 
 fn counts() -> Vec<Panel> {
     vec![
-        Panel::new(Shape::Lines, "Jobs submitted", "A second, by kind.")
+        Panel::new(Shape::Lines, "Jobs submitted", "Per second, by kind.")
             .ask(rate(&pools(&c::POOL_SUBMITTED), KIND, WINDOW) + " > 0", "{{kind}}")
             .unit("ops")
             .from(0.0),
         Panel::new(
             Shape::Lines,
             "Jobs completed",
-            "A second: returned (ok), panicked (error), or cancelled while they waited.",
+            "Per second: returned (ok), panicked (error), or cancelled while waiting.",
         )
         .ask(rate(&pools(&c::POOL_COMPLETED), Group::By(&["outcome"]), WINDOW), "{{outcome}}")
         .unit("ops")
         .from(0.0),
         Panel::new(
             Shape::Lines,
-            "Way back to the loop",
-            "From the end of a job on its thread to its callback on the loop: half, and one in a hundred, wait longer. \
-             Long while the loop is busy.",
+            "Completion delay",
+            "From the end of a job on its thread to its callback on the loop: p50 and p99. Long while the loop is busy.",
         )
-        .ask(quantile("0.5", &pools(&c::POOL_COMPLETION_DELAY), EACH, WINDOW), format!("{POOL_NAME} half"))
-        .ask(quantile("0.99", &pools(&c::POOL_COMPLETION_DELAY), EACH, WINDOW), format!("{POOL_NAME} one in a hundred"))
+        .ask(quantile("0.5", &pools(&c::POOL_COMPLETION_DELAY), EACH, WINDOW), format!("{POOL_NAME} p50"))
+        .ask(quantile("0.99", &pools(&c::POOL_COMPLETION_DELAY), EACH, WINDOW), format!("{POOL_NAME} p99"))
         .unit("s")
         .lines(t::LAG)
         .logarithmic(),

@@ -8,7 +8,7 @@ pub type Steps = &'static [(f64, &'static str)];
 
 /// Lag and lateness, in seconds.
 pub const LAG: Steps = &[(0.0, "green"), (0.0625, "yellow"), (0.125, "orange"), (0.25, "red")];
-/// The age of a busy stretch, in seconds: the warning threshold, the critical one, and that of `LoopStalled`.
+/// The age of a busy period, in seconds: the warning threshold, the critical one, and that of `LoopStalled`.
 pub const STALL: Steps = &[(0.0, "green"), (0.1, "yellow"), (1.0, "orange"), (2.0, "red")];
 /// Busy share of a loop.
 pub const UTILIZATION: Steps = &[(0.0, "green"), (0.7, "yellow"), (0.9, "orange"), (0.98, "red")];

@@ -17,10 +17,10 @@ const ALL: Group<'static> = Group::By(&[]);
 const EACH: Group<'static> = Group::By(super::selection::LOOP);
 const EACH_POOL: Group<'static> = Group::By(POOL);
 
-const HOW: &str = "A runtime has a row `NAME` here, which is the sum of its **workers**, and a row `NAME/shared` for what belongs to \
-    no worker: its timers and I/O (lag), and its blocking pool. A worker is **blocked** while it is in polls that do not \
-    return: everything that waits for it waits as long, and if it holds the driver, so do the timers and I/O of all. Routes \
-    and tasks have names where they are wrapped (`RouteLayer`, `probed`, `named`).";
+const HOW: &str = "A runtime has a row `NAME` here, which is the sum of its **workers**, and a row `NAME/shared` \
+    for what belongs to no worker: its timers and I/O (lag), and its blocking pool. A worker is **blocked** while \
+    it runs polls that do not return: everything queued on it waits, and if it holds the driver, so do the timers \
+    and I/O of all workers. Routes and tasks have names if they are wrapped (`RouteLayer`, `probed`, `named`).";
 
 pub(super) fn board() -> Board {
     let board = Board::new(
@@ -58,32 +58,45 @@ fn now() -> Vec<Panel> {
         Panel::new(
             Shape::Figure,
             "Blocked now",
-            "How long the worker that is worst off has not come back from its tasks. 0 while all are parked or poll.",
+            "Time since the worst worker last returned from its tasks. 0 while all are parked or polling.",
         )
         .ask(max(&loops(&c::STALL), ALL), "blocked")
         .unit("s")
         .steps(t::STALL)
         .size(6, 4)
         .runbook("LoopStalled"),
-        Panel::new(Shape::Figure, "Blocks", "Times a worker was blocked for longer than the critical threshold, in the time shown.")
-            .ask(increase(&loops(&c::BLOCKED).with("severity", "=", "critical"), ALL, RANGE), "blocks")
-            .steps(t::NONE_EXPECTED)
-            .decimals(0)
-            .size(6, 4)
-            .runbook("LoopBlocked"),
-        Panel::new(Shape::Figure, "Busy", "Share of the last ten seconds in which workers ran tasks, of the runtime that is busiest.")
-            .ask(max(&loops(&c::UTILIZATION), ALL), "busy")
-            .unit("percentunit")
-            .steps(t::UTILIZATION)
-            .between(0.0, 1.0)
-            .size(6, 4)
-            .runbook("UtilizationHigh"),
-        Panel::new(Shape::Figure, "Oldest blocking job", "How long the first job of `spawn_blocking` has waited for a thread of the pool.")
-            .ask(max(&pools(&c::POOL_OLDEST_WAIT), ALL), "oldest")
-            .unit("s")
-            .steps(t::OLDEST_WAIT)
-            .size(6, 4)
-            .runbook("PoolStuck"),
+        Panel::new(
+            Shape::Figure,
+            "Blocks",
+            "How often a worker was blocked for longer than the critical threshold, \
+            in the time shown.",
+        )
+        .ask(increase(&loops(&c::BLOCKED).with("severity", "=", "critical"), ALL, RANGE), "blocks")
+        .steps(t::NONE_EXPECTED)
+        .decimals(0)
+        .size(6, 4)
+        .runbook("LoopBlocked"),
+        Panel::new(
+            Shape::Figure,
+            "Busy",
+            "Share of the last ten seconds that workers ran tasks, in the busiest runtime.",
+        )
+        .ask(max(&loops(&c::UTILIZATION), ALL), "busy")
+        .unit("percentunit")
+        .steps(t::UTILIZATION)
+        .between(0.0, 1.0)
+        .size(6, 4)
+        .runbook("UtilizationHigh"),
+        Panel::new(
+            Shape::Figure,
+            "Oldest blocking job",
+            "Age of the oldest `spawn_blocking` job waiting for a thread.",
+        )
+        .ask(max(&pools(&c::POOL_OLDEST_WAIT), ALL), "oldest")
+        .unit("s")
+        .steps(t::OLDEST_WAIT)
+        .size(6, 4)
+        .runbook("PoolStuck"),
     ]
 }
 
@@ -91,7 +104,7 @@ fn workers() -> Vec<Panel> {
     let worker = Group::By(&["job", "instance", "pid", "name", "loop", "worker"]);
     let called = "{{instance}} {{loop}}/{{worker}} {{name}} {{pid}}";
     vec![
-        Panel::new(Shape::Lines, "Blocked, by worker", "How long each worker has been in polls that do not return, as scraped.")
+        Panel::new(Shape::Lines, "Blocked, by worker", "Time since each worker last returned from its tasks, at the scrape.")
             .ask(max(&loops(&c::WORKER_STALL), worker) + " > 0", called)
             .unit("s")
             .lines(t::STALL)
@@ -100,8 +113,8 @@ fn workers() -> Vec<Panel> {
             .runbook("LoopStalled"),
         Panel::new(
             Shape::Lines,
-            "Blocks a minute, by worker",
-            "Longer than the warning threshold. All on one worker: one task, or a `LocalSet`. On all alike: a route.",
+            "Stalls per minute, by worker",
+            "Longer than the warning threshold. All on one worker: one task, or a `LocalSet`. Spread over all: a route.",
         )
         .ask(per_minute(&loops(&c::WORKER_BLOCKED).with("severity", "=", "warning"), worker, WINDOW), called)
         .from(0.0)
@@ -110,7 +123,7 @@ fn workers() -> Vec<Panel> {
         Panel::new(
             Shape::Lines,
             "Busy, by worker",
-            "Share of the last ten seconds. One at 100 % beside others that are not: a task that wakes itself, or one too big for \
+            "Share of the last ten seconds. A single worker at 100 %: a task that wakes itself, or one too big for \
              one worker.",
         )
         .ask(max(&loops(&c::WORKER_UTILIZATION), worker), called)
@@ -118,9 +131,9 @@ fn workers() -> Vec<Panel> {
         .between(0.0, 1.0)
         .size(12, 8)
         .runbook("UtilizationHigh"),
-        Panel::new(Shape::Lines, "Length of blocks", "Of those longer than the warning threshold: half, and one in a hundred, are longer.")
-            .ask(quantile("0.5", &loops(&c::BLOCKED_DURATION), EACH, WINDOW), format!("{LOOP_NAME} half"))
-            .ask(quantile("0.99", &loops(&c::BLOCKED_DURATION), EACH, WINDOW), format!("{LOOP_NAME} one in a hundred"))
+        Panel::new(Shape::Lines, "Duration of stalls", "Of those longer than the warning threshold: p50 and p99.")
+            .ask(quantile("0.5", &loops(&c::BLOCKED_DURATION), EACH, WINDOW), format!("{LOOP_NAME} p50"))
+            .ask(quantile("0.99", &loops(&c::BLOCKED_DURATION), EACH, WINDOW), format!("{LOOP_NAME} p99"))
             .unit("s")
             .lines(t::STALL)
             .logarithmic()
@@ -143,8 +156,8 @@ fn tasks() -> Vec<Panel> {
                 link: None,
             },
             "Tasks and routes",
-            "Where tasks were wrapped or spawned, names, and routes: their longest single poll of the last minute, the share of a \
-             worker that they keep busy, and polls a second.",
+            "Tasks by name, route, or where they were wrapped or spawned: longest single poll of the last minute, \
+             share of a worker they use, and polls per second.",
         )
         .column(format!("topk(20, {})", max(&loops(&c::SITE_MAX), place)), "Longest poll")
         .column(format!("topk(20, {})", rate(&loops(&c::SITE_SECONDS), place, RANGE)), "Busy")
@@ -155,10 +168,11 @@ fn tasks() -> Vec<Panel> {
             .unit("s")
             .lines(t::STALL)
             .logarithmic(),
-        Panel::new(Shape::Stack, "Who keeps workers busy", "Workers that each task or route keeps busy, on average.")
+        Panel::new(Shape::Stack, "Busy workers by task", "Workers kept busy by each task or route, on average.")
             .ask(rate(&loops(&c::SITE_SECONDS), site, WINDOW), "{{site}}")
             .from(0.0),
-        Panel::new(Shape::Heatmap, "Length of polls", "Of wrapped tasks; all with `--cfg tokio_unstable`. Darker for more polls.")
+        Panel::new(Shape::Heatmap, "Duration of polls", "Of wrapped tasks; of all with `--cfg tokio_unstable`. Darker \
+            is more polls.")
             .ask(buckets(&loops(&c::CALLBACK_DURATION), WINDOW), "{{le}}")
             .unit("s"),
     ]
@@ -169,8 +183,8 @@ fn timers() -> Vec<Panel> {
         Panel::new(
             Shape::Lines,
             "Lag of timers",
-            "How late a timer of the runtime comes; one in a hundred is later. It is late when the worker that holds the driver is \
-             blocked, or all are busy.",
+            "99th percentile of how late the runtime's timers fire. They are late when the worker that holds the \
+             driver is blocked, or all are busy.",
         )
         .ask(quantile("0.99", &whole(&c::LAG_SECONDS), EACH, WINDOW), LOOP_NAME)
         .unit("s")
@@ -181,7 +195,7 @@ fn timers() -> Vec<Panel> {
         Panel::new(
             Shape::Lines,
             "Stalls of the driver",
-            "A minute: times at which no timer and no I/O of the whole runtime was seen for longer than the warning threshold.",
+            "Per minute: how often the whole runtime handled no timer and no I/O for longer than the warning threshold.",
         )
         .ask(per_minute(&whole(&c::BLOCKED).with("severity", "=", "warning"), EACH, WINDOW), LOOP_NAME)
         .from(0.0)
@@ -195,15 +209,14 @@ fn pool() -> Vec<Panel> {
         Panel::new(
             Shape::Lines,
             "Wait for the blocking pool",
-            "One job in twenty waits longer. Of jobs through `loopscope_tokio::spawn_blocking` (user), and of those that are sent to \
-             find out (other).",
+            "95th percentile: of jobs through `loopscope_tokio::spawn_blocking` (user), and of probe jobs (other).",
         )
         .ask(quantile("0.95", &pools(&c::POOL_WAIT), Group::By(&["kind"]), WINDOW), "{{kind}}")
         .unit("s")
         .lines(t::POOL_WAIT)
         .logarithmic()
         .runbook("PoolWaitHigh"),
-        Panel::new(Shape::Lines, "Age of the oldest blocking job", "Rises while all threads of the pool are taken.")
+        Panel::new(Shape::Lines, "Age of the oldest blocking job", "Rises while all threads of the pool are busy.")
             .ask(max(&pools(&c::POOL_OLDEST_WAIT), EACH_POOL), POOL_NAME)
             .unit("s")
             .lines(t::OLDEST_WAIT)
@@ -212,20 +225,21 @@ fn pool() -> Vec<Panel> {
         Panel::new(
             Shape::Lines,
             "Threads and queue",
-            "As scraped; only with `--cfg tokio_unstable`, without which the runtime does not tell.",
+            "At the scrape; only with `--cfg tokio_unstable`.",
         )
         .ask(max(&pools(&c::POOL_THREADS), EACH_POOL), format!("{POOL_NAME} threads"))
         .ask(max(&pools(&c::POOL_THREADS_BUSY), EACH_POOL), format!("{POOL_NAME} busy"))
         .ask(max(&pools(&c::POOL_QUEUE_DEPTH), EACH_POOL), format!("{POOL_NAME} waiting"))
         .from(0.0),
-        Panel::new(Shape::Stack, "Who holds the threads of the pool", "Threads that jobs through us occupy, on average.")
+        Panel::new(Shape::Stack, "Threads by kind of job", "Threads occupied by jobs through loopscope, \
+            on average.")
             .ask(total_rate(&pools(&c::POOL_RUN), Group::By(&["kind"]), WINDOW), "{{kind}}")
             .from(0.0)
             .runbook("PoolSaturated"),
-        Panel::new(Shape::Lines, "Jobs that failed", "A minute: that panicked, or were never run.")
+        Panel::new(Shape::Lines, "Jobs that failed", "Per minute: panicked, or never run.")
             .ask(per_minute(&pools(&c::POOL_COMPLETED).with("outcome", "!=", "ok"), Group::By(&["outcome"]), WINDOW), "{{outcome}}")
             .from(0.0),
-        Panel::new(Shape::Heatmap, "Wait of all blocking jobs", "From submission to start, darker for more jobs.")
+        Panel::new(Shape::Heatmap, "Wait of all blocking jobs", "From submission to start; darker is more jobs.")
             .ask(buckets(&pools(&c::POOL_WAIT), WINDOW), "{{le}}")
             .unit("s"),
     ]

@@ -1,20 +1,20 @@
 //! Choosing how a loop is built.
 
-use crate::bell::Bell;
 use crate::callback::{PanicHook, PanicPolicy};
 use crate::clock::LoopClock;
 use crate::core::Core;
 use crate::description::description;
 use crate::error::CallbackPanicked;
 use crate::event_loop::Loop;
-use crate::handles::idle::IdleQueue;
+use crate::handles::idle_timeout::IdleQueue;
 use crate::handles::signal::SignalHub;
 use crate::key::Slots;
+use crate::loop_waker::LoopWaker;
 use crate::poller::{Poller, SystemPoller};
 use crate::pool::{self, Pool};
 use crate::queues::hooks::Hooks;
 use crate::queues::immediates::Immediates;
-use crate::queues::mailbox::Mailbox;
+use crate::queues::inbox::PostInbox;
 use crate::queues::microtasks::Queues;
 use crate::queues::sockets::Sockets;
 use crate::queues::timers::Timers;
@@ -45,7 +45,7 @@ pub struct Builder<S> {
 struct Surroundings {
     clock: LoopClock,
     poller: Box<dyn Poller>,
-    bell: Arc<Bell>,
+    bell: Arc<LoopWaker>,
     world: Option<Rc<World>>,
 }
 
@@ -113,9 +113,9 @@ impl<S: 'static> Builder<S> {
         self
     }
 
-    /// Calls this with each callback that panicked, whatever the policy, before the loop goes on or stops: for the program's own
-    /// log. The loop itself prints nothing; std's panic hook has said where the panic was, this says which callback it ended. Called
-    /// on the loop's thread.
+    /// Calls this with each callback that panicked, whatever the policy, before the loop goes on or stops: for the
+    /// program's own log. The loop itself prints nothing; std's panic hook has said where the panic was, this says
+    /// which callback it ended. Called on the loop's thread.
     ///
     /// ```
     /// use loopscope_loop::{Loop, Mode};
@@ -166,7 +166,7 @@ impl<S: 'static> Builder<S> {
             wakes: Vec::new(),
             pool: make_pool(&shared, &bell, world.as_ref(), pool_probe),
             finished: VecDeque::new(),
-            mailbox: Mailbox::new(bell.clone(), stamps),
+            mailbox: PostInbox::new(bell.clone(), stamps),
             posted: VecDeque::new(),
             bell,
             world,
@@ -185,14 +185,15 @@ impl<S: 'static> Builder<S> {
 
     fn surroundings(&self, threads: usize) -> io::Result<Surroundings> {
         if self.is_virtual {
-            let bell = Arc::new(Bell::new(None));
+            let bell = Arc::new(LoopWaker::new(None));
             let world = World::new(threads, bell.clone(), self.seed);
             let clock = LoopClock::of(Clock::simulated(world.clock()));
             let poller = Box::new(SimulatedPoller(world.clone()));
             return Ok(Surroundings { clock, poller, bell, world: Some(world) });
         }
         let (poller, waker) = SystemPoller::new()?;
-        let (clock, poller, bell) = (LoopClock::real(), Box::new(poller), Arc::new(Bell::new(Some(waker))));
+        let (clock, poller, bell) =
+            (LoopClock::real(), Box::new(poller), Arc::new(LoopWaker::new(Some(waker))));
         Ok(Surroundings { clock, poller, bell, world: None })
     }
 
@@ -216,7 +217,7 @@ const BACKEND: &str = if cfg!(any(target_os = "linux", target_os = "android")) {
 
 fn make_pool(
     shared: &SharedPool,
-    bell: &Arc<Bell>,
+    bell: &Arc<LoopWaker>,
     world: Option<&Rc<World>>,
     probe: Option<PoolWriter>,
 ) -> Box<dyn Pool> {

@@ -7,7 +7,7 @@ use crate::callback::{Halt, PanicPolicy, Site};
 use crate::core::Core;
 use crate::cx::Cx;
 use crate::error::CallbackPanicked;
-use loopscope_probe::{Kind, Life};
+use loopscope_probe::{Kind, TaskTimes};
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -18,7 +18,7 @@ impl<S: 'static> Cx<'_, S> {
         &mut self,
         kind: Kind,
         site: Site,
-        life: Life,
+        life: TaskTimes,
         run: impl FnOnce(&mut Cx<'_, S>) -> R,
     ) -> Option<R> {
         if let Some(probe) = &mut self.core.probe {

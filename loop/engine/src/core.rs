@@ -1,24 +1,24 @@
 //! What a loop owns, apart from the user's state: the queues of all phases, the slots, the clock, the probe.
 
-use crate::bell::Bell;
 use crate::callback::{Halt, Many, Once, Origin, PanicHook, PanicPolicy, Site};
 use crate::clock::LoopClock;
 use crate::handles::adopt::Adopted;
+use crate::handles::async_handle::AsyncHandleState;
 use crate::handles::child::ChildProcess;
 use crate::handles::datagram::DatagramSocket;
-use crate::handles::idle::{Deadline, Idle, IdleQueue, NEVER};
+use crate::handles::idle_timeout::{Deadline, Idle, IdleQueue, NEVER};
 use crate::handles::listener::Listener;
 use crate::handles::signal::{SignalHub, SignalListener};
 use crate::handles::stream::Stream;
-use crate::handles::wake::WakeHandle;
 use crate::key::{Key, Slots};
+use crate::loop_waker::LoopWaker;
 use crate::poller::{Poller, Ready};
 use crate::pool::{Finished, Pool, WorkDone};
 use crate::queues::deferred::Closing;
 use crate::queues::deferred::Deferred;
 use crate::queues::hooks::{Hook, Hooks};
 use crate::queues::immediates::Immediates;
-use crate::queues::mailbox::{Mailbox, Posted};
+use crate::queues::inbox::{PostInbox, Posted};
 use crate::queues::microtasks::Queues;
 use crate::queues::sockets::Sockets;
 use crate::queues::timers::Timers;
@@ -54,9 +54,9 @@ pub(crate) struct Core<S: 'static> {
     pub(crate) wakes: Vec<Key>,
     pub(crate) pool: Box<dyn Pool>,
     pub(crate) finished: VecDeque<Finished>,
-    pub(crate) mailbox: Arc<Mailbox<S>>,
+    pub(crate) mailbox: Arc<PostInbox<S>>,
     pub(crate) posted: VecDeque<Posted<S>>,
-    pub(crate) bell: Arc<Bell>,
+    pub(crate) bell: Arc<LoopWaker>,
     /// Present in virtual time.
     pub(crate) world: Option<Rc<World>>,
     /// Active hooks and sockets that keep the loop alive. Timers and immediates are counted where they live.
@@ -89,7 +89,7 @@ pub(crate) enum What<S: 'static> {
     Adopted(Box<Adopted<S>>),
     Signal(Box<SignalListener<S>>),
     Child(Box<ChildProcess<S>>),
-    Wake(Box<WakeHandle<S>>),
+    Wake(Box<AsyncHandleState<S>>),
 }
 
 impl<S: 'static> What<S> {
@@ -100,7 +100,7 @@ impl<S: 'static> What<S> {
             What::Work(_) => None,
             What::Listener(listener) => Some(listener.acceptor.handle_type()),
             What::Stream(stream) => Some(stream.transport.handle_type()),
-            What::Datagram(datagram) => Some(datagram.mailing.handle_type()),
+            What::Datagram(datagram) => Some(datagram.datagrams.handle_type()),
             What::Adopted(_) => Some(HandleType::Adopted),
             What::Signal(_) => Some(HandleType::Signal),
             What::Child(_) => Some(HandleType::Child),
@@ -113,7 +113,7 @@ impl<S: 'static> What<S> {
         match self {
             What::Listener(listener) => Some(listener.acceptor.source()),
             What::Stream(stream) => stream.transport.source(),
-            What::Datagram(datagram) => Some(datagram.mailing.source()),
+            What::Datagram(datagram) => Some(datagram.datagrams.source()),
             What::Adopted(adopted) => Some(adopted.source()),
             What::Hook(..) | What::Work(_) | What::Signal(_) | What::Child(_) | What::Wake(_) => None,
         }

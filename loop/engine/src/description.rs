@@ -3,8 +3,8 @@
 use loopscope_probe::Queue;
 use loopscope_probe::description::{Description, FramePart, Owner, Trouble};
 
-/// Returns the description. Its phases, and what it calls most things, are those of a page that says nothing; and it fills all
-/// numbers, so it does not say which.
+/// Returns the description. Its phases, and what it calls most things, are those of a page that says nothing; and it
+/// fills all numbers, so it does not say which.
 pub(crate) fn description() -> Description {
     remedies(Description::new())
         .queue(Queue::NextTick, "nexttick", "nextTick job", "nextTick jobs")
@@ -25,8 +25,8 @@ fn remedies(description: Description) -> Description {
         .remedy(Trouble::Waiting, "the thread pool (`cx.work`)")
         .remedy(
             Trouble::MicrotaskFlood,
-            "no I/O is served until this queue is empty: queue the next step as an immediate, so that the loop polls in \
-             between, and give the chain an end",
+            "no I/O is served until this queue is empty: queue the next step as an immediate, so that the loop \
+             polls in between, and bound the chain",
         )
         .remedy(
             Trouble::NextTickFlood,
@@ -35,13 +35,13 @@ fn remedies(description: Description) -> Description {
         )
         .remedy(
             Trouble::ImmediateFlood,
-            "all immediates of a turn run before the next poll: queue fewer at once, and the next portion from the last of \
-             them",
+            "all immediates of an iteration run before the next poll: queue fewer at once, and the next batch from \
+             the last one",
         )
         .remedy(
             Trouble::ManyCallbacks,
-            "each is short, their number is the trouble: handle fewer in a turn (portions, back-pressure, timers spread \
-             over time), or spread the work over more loops",
+            "each is short, but there are too many: process fewer per iteration (batches, back-pressure, timers \
+             spread over time), or spread the work over more loops",
         )
         .remedy(Trouble::PoolSize, "`pool_threads({threads})` or UV_THREADPOOL_SIZE={threads}")
 }

@@ -9,7 +9,7 @@
 use crate::callback::Origin;
 use crate::cx::Cx;
 use crate::queues::microtasks::Microtask;
-use loopscope_probe::{Kind, Life, Queue};
+use loopscope_probe::{Kind, Queue, TaskTimes};
 
 /// How many drained jobs lie between two looks at the queue's depth.
 const DEPTH_STRIDE: u64 = 1024;
@@ -48,7 +48,7 @@ impl<S: 'static> Cx<'_, S> {
             if !self.core.queues.ticks.is_empty() {
                 self.drain_queue(Queue::NextTick, |cx| {
                     let Some((site, run)) = cx.core.queues.ticks.pop_front() else { return false };
-                    cx.enter(Kind::Tick, site, Life::UNKNOWN, run);
+                    cx.enter(Kind::Tick, site, TaskTimes::UNKNOWN, run);
                     true
                 });
             }
@@ -84,7 +84,7 @@ impl<S: 'static> Cx<'_, S> {
     fn run_microtask(&mut self) -> bool {
         match self.core.queues.pop_microtask() {
             Some(Microtask::Run(site, run)) => {
-                self.enter(Kind::Microtask, site, Life::UNKNOWN, run);
+                self.enter(Kind::Microtask, site, TaskTimes::UNKNOWN, run);
                 true
             }
             Some(Microtask::Poll(key)) => {

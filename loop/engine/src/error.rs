@@ -20,7 +20,7 @@ impl fmt::Display for WorkError {
         out.write_str(match self {
             WorkError::Cancelled => "the pool job was cancelled before it began",
             WorkError::Panicked => "the pool job panicked; the message of the panic says where",
-            WorkError::NoThread => "no pool thread could be started; raise the limit on threads (ulimit -u)",
+            WorkError::NoThread => "cannot start a pool thread; raise the limit on threads (ulimit -u)",
         })
     }
 }
@@ -38,54 +38,54 @@ impl From<WorkError> for io::Error {
 /// accepted again:
 ///
 /// ```
-/// use loopscope_loop::AcceptStarved;
+/// use loopscope_loop::OutOfDescriptors;
 ///
 /// fn is_starved(error: &std::io::Error) -> bool {
-///     error.get_ref().is_some_and(|inner| inner.is::<AcceptStarved>())
+///     error.get_ref().is_some_and(|inner| inner.is::<OutOfDescriptors>())
 /// }
 /// # let full = || std::io::Error::from_raw_os_error(24);
 /// # assert!(!is_starved(&full()));
 /// ```
 #[derive(Debug)]
 #[non_exhaustive]
-pub struct AcceptStarved {
+pub struct OutOfDescriptors {
     /// What the operating system said, such as `EMFILE`.
     pub error: io::Error,
 }
 
-impl fmt::Display for AcceptStarved {
+impl fmt::Display for OutOfDescriptors {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             out,
-            "connections wait, because none can be accepted: {}; close some, or raise the limit (ulimit -n)",
+            "cannot accept connections: {}; close some descriptors, or raise the limit (ulimit -n)",
             self.error
         )
     }
 }
 
-impl std::error::Error for AcceptStarved {
+impl std::error::Error for OutOfDescriptors {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         Some(&self.error)
     }
 }
 
-impl From<AcceptStarved> for io::Error {
-    fn from(starved: AcceptStarved) -> io::Error {
+impl From<OutOfDescriptors> for io::Error {
+    fn from(starved: OutOfDescriptors) -> io::Error {
         io::Error::other(starved)
     }
 }
 
 /// The loop that a closure was posted to no longer exists; the closure was dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LoopGone;
+pub struct LoopClosed;
 
-impl fmt::Display for LoopGone {
+impl fmt::Display for LoopClosed {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str("the loop that this was posted to no longer exists")
+        out.write_str("the loop is closed")
     }
 }
 
-impl std::error::Error for LoopGone {}
+impl std::error::Error for LoopClosed {}
 
 /// A callback panicked and the loop was told to stop then. [`run`](crate::Loop::run) returns it inside an
 /// [`std::io::Error`] of kind `Other`.

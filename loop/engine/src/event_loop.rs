@@ -3,11 +3,11 @@
 use crate::callback::{Halt, Origin, Site};
 use crate::core::Core;
 use crate::cx::Cx;
-use crate::operations::post::Post;
+use crate::operations::remote_handle::RemoteHandle;
 use crate::phases::run::Mode;
 use crate::queues::woken::Woken;
 use crate::simulate;
-use loopscope_probe::{Kind, Life, Page, Phase};
+use loopscope_probe::{Kind, Page, Phase, TaskTimes};
 use std::fmt;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -43,7 +43,7 @@ struct Teardown<S: 'static>(Box<Core<S>>);
 impl<S: 'static> Drop for Teardown<S> {
     fn drop(&mut self) {
         self.0.mailbox.close();
-        self.0.queues.errands.close();
+        self.0.queues.commands.close();
     }
 }
 
@@ -122,7 +122,7 @@ impl<S: 'static> Loop<S> {
         self.core.0.halt.take_if(|halt| matches!(halt, Halt::Propagate(_)))
     }
 
-    /// Runs something on the loop, as a busy stretch of its probe.
+    /// Runs something on the loop, as a busy period of its probe.
     fn session<R>(&mut self, f: impl FnOnce(&mut Cx<'_, S>) -> R) -> R {
         let core = &mut self.core.0;
         let _world = core.world.as_ref().map(simulate::World::install);
@@ -147,8 +147,8 @@ impl<S: 'static> Loop<S> {
     }
 
     /// Returns a handle for posting to this loop from other threads.
-    pub fn post_handle(&self) -> Post<S> {
-        Post::new(self.core.0.mailbox.clone())
+    pub fn post_handle(&self) -> RemoteHandle<S> {
+        RemoteHandle::new(self.core.0.mailbox.clone())
     }
 
     /// Returns the state.
@@ -191,7 +191,7 @@ impl<S: 'static> Cx<'_, S> {
     /// Runs the main script: a panic is booked and handed to the caller.
     fn enter_main<R>(&mut self, site: Site, f: impl FnOnce(&mut Cx<'_, S>) -> R) -> std::thread::Result<R> {
         let mut payload = None;
-        let result = self.enter(Kind::Other, site, Life::UNKNOWN, |cx| {
+        let result = self.enter(Kind::Other, site, TaskTimes::UNKNOWN, |cx| {
             catch_unwind(AssertUnwindSafe(|| f(cx))).map_err(|caught| payload = Some(caught)).ok()
         });
         match (result.flatten(), payload) {

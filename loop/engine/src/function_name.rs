@@ -170,7 +170,7 @@ mod tests {
             "(app::A, app::B)",
             "[app::A; 3]",
             "&app::expire",
-            "loopscope_loop::twins::calls::<impl loopscope_loop::twins::local::Local<S>>::sleep::{{closure}}",
+            "loopscope_loop::twins::calls::<impl loopscope_loop::twins::loop_handle::LoopHandle<S>>::sleep::{{closure}}",
             "<loopscope_loop::Loop as core::ops::drop::Drop>::drop::{{closure}}",
         ] {
             assert_eq!(function_name(type_name), None, "{type_name}");

@@ -2,8 +2,8 @@
 //!
 //! Callbacks run in the exact order of Node.js v20: phases, timer lists, immediates, close callbacks, and after every
 //! callback the nextTick queue and then the microtask queue. Each entry into user code is stamped and named by its
-//! function and the place where it was registered, for about 15 ns; the page that this fills is read by an agent, which this crate does
-//! not know.
+//! function and the place where it was registered, for about 15 ns; the page that this fills is read by an agent,
+//! which this crate does not know.
 //!
 //! ```text
 //!        +-> pending -> idle -> prepare -> poll -> check -> close -> timers -+
@@ -32,10 +32,10 @@
 //! - It should return soon: the loop does nothing else meanwhile.
 //!
 //! # Threads
-//! A loop lives on one thread. Other threads reach it through [`Post`]; blocking work goes to [`Cx::work`].
+//! A loop lives on one thread. Other threads reach it through [`RemoteHandle`]; blocking work goes to [`Cx::work`].
 //!
 //! # Futures
-//! What takes a callback can be awaited, too: [`Cx::spawn_async`] starts a future with a [`Local`], which has the loop's
+//! What takes a callback can be awaited, too: [`Cx::spawn_async`] starts a future with a [`LoopHandle`], which has the loop's
 //! operations as promises and connections. They are the same callbacks on the same keys.
 //!
 //! # Virtual time
@@ -56,8 +56,8 @@ pub mod guide;
 
 mod phases;
 
+mod futures;
 mod operations;
-mod twins;
 
 mod call;
 mod drain;
@@ -75,13 +75,13 @@ mod pool;
 pub mod simulate;
 mod threads;
 
-mod bell;
 mod callback;
 mod clock;
 mod description;
 mod error;
 mod function_name;
 mod key;
+mod loop_waker;
 mod sites;
 
 mod builder;
@@ -90,27 +90,27 @@ mod event_loop;
 pub use builder::Builder;
 pub use callback::PanicPolicy;
 pub use cx::Cx;
-pub use error::{AcceptStarved, CallbackPanicked, LoopGone, WaitsForever, WorkError};
+pub use error::{CallbackPanicked, LoopClosed, OutOfDescriptors, WaitsForever, WorkError};
 pub use event_loop::Loop;
+pub use futures::{Connection, Incoming, LoopFs, LoopHandle, Promise};
 pub use handles::adopt::Readiness;
+pub use handles::async_handle::AsyncHandle;
 pub use handles::child::Child;
 pub use handles::datagram::{Datagram, DatagramEvent};
 pub use handles::listener::Listening;
-pub use handles::outgoing::Wrote;
 pub use handles::peer::Peer;
 pub use handles::stream::StreamEvent;
-pub use handles::wake::Wake;
+pub use handles::write_queue::Wrote;
 pub use key::Key;
 pub use loopscope_probe::{Phase, WorkKind};
 /// The version of mio that [`Cx::adopt`] takes sources of.
 pub use mio;
 pub use operations::fs::{FolderEntry, Fs};
 pub use operations::options::Keepalive;
-pub use operations::post::Post;
+pub use operations::remote_handle::RemoteHandle;
 pub use phases::run::Mode;
 pub use queues::hooks::Hook;
 pub use queues::tasks::Task;
 /// The numbers of signals.
 pub use signal_hook::consts::signal as signals;
 pub use threads::SharedPool;
-pub use twins::{Connection, Incoming, Local, LocalFs, Promise};

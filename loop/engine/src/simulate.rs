@@ -9,10 +9,10 @@
 //! The order of what becomes ready at one moment is the one thing that a real system leaves open;
 //! [`Builder::seed`](crate::Builder::seed) tries others, each the same in every run.
 
-use crate::bell::{Bell, News};
 use crate::error::{WaitsForever, WorkError};
 use crate::key::Key;
 use crate::lanes::Lanes;
+use crate::loop_waker::{LoopWaker, News};
 use crate::poller::{Poller, Ready};
 use crate::pool::{Finished, Job, Outcome, Pool};
 use crate::threads::{self, Taken, Worker};
@@ -65,7 +65,7 @@ fn replace_current(world: Option<Rc<World>>) -> Option<Rc<World>> {
 pub(crate) struct World {
     clock: VirtualClock,
     workers: RefCell<Workers>,
-    bell: Arc<Bell>,
+    bell: Arc<LoopWaker>,
     /// Ends of pairs that became ready, in that order.
     ready: RefCell<Vec<Ready>>,
     /// What chooses another order; `None` keeps it.
@@ -97,7 +97,7 @@ struct Running {
 }
 
 impl World {
-    pub(crate) fn new(threads: usize, bell: Arc<Bell>, seed: Option<u64>) -> Rc<World> {
+    pub(crate) fn new(threads: usize, bell: Arc<LoopWaker>, seed: Option<u64>) -> Rc<World> {
         let (lanes, finished, events) = (Lanes::new(threads), VecDeque::new(), Vec::new());
         let (wanted, idle, has_started, probe) = (threads, threads, false, None);
         let workers = Workers { wanted, idle, has_started, lanes, events, finished, probe };

@@ -6,9 +6,9 @@
 use crate::callback::Origin;
 use crate::cx::Cx;
 use crate::key::Key;
-use crate::queues::errands::Errand;
+use crate::queues::commands::Command;
 use crate::queues::tasks::{Begun, Task, TaskSlot, begin};
-use loopscope_probe::{HandleType, Kind, Life};
+use loopscope_probe::{HandleType, Kind, TaskTimes};
 use std::future::Future;
 use std::sync::Arc;
 use std::task::Context;
@@ -37,25 +37,25 @@ impl<S: 'static> Cx<'_, S> {
     }
 
     pub(crate) fn poll_task(&mut self, key: Key) {
-        let Some(slot) = self.core.queues.tasks.get_mut(key) else { return self.run_noted_errands() };
+        let Some(slot) = self.core.queues.tasks.get_mut(key) else { return self.run_noted_commands() };
         slot.signal.poll_begins();
         let (Some((mut future, waker)), site) = (slot.waiting.take(), slot.site) else { return };
         let is_cancelled = slot.shared.is_cancelled.get();
-        self.core.queues.errands.poll_begins();
-        let outcome = self.enter(Kind::Microtask, site, Life::UNKNOWN, |cx| {
+        self.core.queues.commands.poll_begins();
+        let outcome = self.enter(Kind::Microtask, site, TaskTimes::UNKNOWN, |cx| {
             let is_pending =
                 !is_cancelled && future.as_mut().poll(&mut Context::from_waker(&waker)).is_pending();
             let left = is_pending.then_some((future, waker));
-            cx.run_errands();
+            cx.run_commands();
             left
         });
         match (outcome.flatten(), self.core.queues.tasks.get_mut(key)) {
             (Some(waiting), Some(slot)) => {
                 slot.waiting = Some(waiting);
-                self.core.queues.errands.poll_returned();
+                self.core.queues.commands.poll_returned();
             }
             _ => {
-                self.core.queues.errands.poll_ended();
+                self.core.queues.commands.poll_ended();
                 self.end_task(key);
             }
         }
@@ -75,21 +75,21 @@ impl<S: 'static> Cx<'_, S> {
 
     /// Does what the present poll asked for.
     #[inline]
-    pub(crate) fn run_errands(&mut self) {
-        while let Some(errand) = self.core.queues.errands.next() {
-            (errand.run)(self);
+    pub(crate) fn run_commands(&mut self) {
+        while let Some(command) = self.core.queues.commands.next() {
+            (command.run)(self);
         }
     }
 
     /// Does what was asked for outside polls; each as a callback of its own, because it may panic.
-    pub(crate) fn run_noted_errands(&mut self) {
-        self.core.queues.errands.is_noted.set(false);
+    pub(crate) fn run_noted_commands(&mut self) {
+        self.core.queues.commands.is_noted.set(false);
         while self.goes_on()
-            && let Some(Errand { at, run }) = self.core.queues.errands.next()
+            && let Some(Command { at, run }) = self.core.queues.commands.next()
         {
             let site = self.core.site(at, Kind::Microtask);
-            self.enter(Kind::Microtask, site, Life::UNKNOWN, run);
+            self.enter(Kind::Microtask, site, TaskTimes::UNKNOWN, run);
         }
-        self.core.queues.errands.poll_ended();
+        self.core.queues.commands.poll_ended();
     }
 }

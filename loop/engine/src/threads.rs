@@ -8,10 +8,10 @@
 //! takes. So in a flood of short jobs, those who are awake do them, and a loop pays one call for many; before, each job
 //! woke a thread of its own, and that took most of its time. Where there is work for all, all come, one after the other.
 
-use crate::bell::{Bell, News};
 use crate::error::WorkError;
 use crate::key::{Key, Slots};
 use crate::lanes::{Lanes, is_slow};
+use crate::loop_waker::{LoopWaker, News};
 use crate::pool::{self, Finished, Job, Outcome, Pool, Run};
 use loopscope_probe::JobRecord;
 use loopscope_probe::raw::thread::current_tid;
@@ -43,7 +43,7 @@ const STACK_BYTES: usize = 8 << 20;
 /// # std::io::Result::Ok(())
 /// ```
 #[derive(Clone, Debug)]
-pub struct SharedPool(Arc<Crew>);
+pub struct SharedPool(Arc<PoolThreads>);
 
 impl SharedPool {
     /// Makes a pool of so many threads, 1 to 1024. For `None` the environment variable `UV_THREADPOOL_SIZE` says, and
@@ -68,23 +68,23 @@ impl SharedPool {
             is_ending: false,
         };
         let shared = Shared { state: Mutex::new(state), has_job: Condvar::new() };
-        SharedPool(Arc::new(Crew { shared: Arc::new(shared), wanted }))
+        SharedPool(Arc::new(PoolThreads { shared: Arc::new(shared), wanted }))
     }
 }
 
 /// The threads, as those see them who use them: they end with the last user.
-struct Crew {
+struct PoolThreads {
     shared: Arc<Shared>,
     wanted: usize,
 }
 
-impl fmt::Debug for Crew {
+impl fmt::Debug for PoolThreads {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.debug_struct("Crew").field("threads", &self.wanted).finish_non_exhaustive()
+        out.debug_struct("PoolThreads").field("threads", &self.wanted).finish_non_exhaustive()
     }
 }
 
-impl Drop for Crew {
+impl Drop for PoolThreads {
     fn drop(&mut self) {
         self.shared.lock().is_ending = true;
         self.shared.has_job.notify_all();
@@ -93,7 +93,7 @@ impl Drop for Crew {
 
 /// A loop's access to its pool.
 pub(crate) struct Threads {
-    crew: Arc<Crew>,
+    workers: Arc<PoolThreads>,
     client: Key,
     /// What stamps its jobs, where its probe is on.
     clock: Option<Clock>,
@@ -122,7 +122,7 @@ struct State {
 struct Client {
     finished: VecDeque<Finished>,
     probe: Option<PoolWriter>,
-    bell: Arc<Bell>,
+    bell: Arc<LoopWaker>,
     /// When the jobs that wait were submitted, in each lane; only for the probe.
     waiting: [VecDeque<Ticks>; 2],
 }
@@ -159,7 +159,7 @@ impl State {
     }
 
     /// Hands a job's result to its loop; gives it back where the loop is gone.
-    fn finish(&mut self, client: Key, finished: Finished) -> Result<Arc<Bell>, Finished> {
+    fn finish(&mut self, client: Key, finished: Finished) -> Result<Arc<LoopWaker>, Finished> {
         let Some(client) = self.clients.get_mut(client) else { return Err(finished) };
         client.finished.push_back(finished);
         client.bell.count(News::Finished);
@@ -176,9 +176,9 @@ impl State {
 }
 
 impl Threads {
-    pub(crate) fn new(pool: &SharedPool, bell: Arc<Bell>, probe: Option<PoolWriter>) -> Self {
-        let (crew, clock) = (pool.0.clone(), probe.as_ref().map(|probe| probe.clock().clone()));
-        let mut state = crew.shared.lock();
+    pub(crate) fn new(pool: &SharedPool, bell: Arc<LoopWaker>, probe: Option<PoolWriter>) -> Self {
+        let (workers, clock) = (pool.0.clone(), probe.as_ref().map(|probe| probe.clock().clone()));
+        let mut state = workers.shared.lock();
         let client = state.clients.insert(Client {
             finished: VecDeque::new(),
             probe,
@@ -190,7 +190,7 @@ impl Threads {
             state.show_threads(client);
         }
         drop(state);
-        Threads { crew, client, clock }
+        Threads { workers, client, clock }
     }
 }
 
@@ -198,10 +198,10 @@ impl Pool for Threads {
     fn submit(&mut self, mut job: Job) {
         job.client = self.client;
         let stamp = now(&self.clock);
-        let shared = &self.crew.shared;
+        let shared = &self.workers.shared;
         let mut state = shared.lock();
         if state.threads.is_none() {
-            shared.start(&mut state, self.crew.wanted);
+            shared.start(&mut state, self.workers.wanted);
         }
         state.book(self.client, |probe| probe.submitted(job.kind, stamp));
         if state.threads == Some(0) {
@@ -225,7 +225,7 @@ impl Pool for Threads {
     }
 
     fn cancel(&mut self, key: Key) -> bool {
-        let mut state = self.crew.shared.lock();
+        let mut state = self.workers.shared.lock();
         let Some((job, submitted)) = state.lanes.cancel(self.client, key) else { return false };
         let oldest = state.left(self.client, job.kind, submitted);
         state.book(self.client, |probe| probe.cancelled(job.kind, oldest));
@@ -238,7 +238,7 @@ impl Pool for Threads {
     }
 
     fn take_finished(&mut self, into: &mut VecDeque<Finished>) {
-        let mut state = self.crew.shared.lock();
+        let mut state = self.workers.shared.lock();
         if let Some(client) = state.clients.get_mut(self.client) {
             client.bell.taken(News::Finished, client.finished.len());
             into.append(&mut client.finished);
@@ -248,7 +248,7 @@ impl Pool for Threads {
 
 impl Drop for Threads {
     fn drop(&mut self) {
-        let mut state = self.crew.shared.lock();
+        let mut state = self.workers.shared.lock();
         let own = self.client;
         state.client_keys.retain(|key| *key != own);
         let (queued, client) = (state.lanes.remove_client(own), state.clients.remove(own));
@@ -316,7 +316,7 @@ impl Shared {
 }
 
 /// The bell of the loop that a result was handed to; the result where that loop is gone.
-type Handed = Result<Arc<Bell>, Finished>;
+type Handed = Result<Arc<LoopWaker>, Finished>;
 
 /// Wakes the loop that a result was handed to. Without the mutex: the result of a loop that is gone is dropped here, and
 /// its destructor is the program's.

@@ -32,7 +32,7 @@ fn a_stale_key_does_nothing() {
             assert!(!cx.is_open(key) && !cx.has_ref(key));
             assert!(!cx.close(key) && !cx.cancel(key) && !cx.refresh(key));
             assert!(!cx.close_with(key, |_| panic!("there was nothing to close")));
-            assert!(!cx.unref(key) && !cx.reref(key) && !cx.name(key, "ghost"));
+            assert!(!cx.unref(key) && !cx.ref_(key) && !cx.name(key, "ghost"));
             assert!(!cx.pause(key) && !cx.resume(key) && !cx.shutdown(key) && cx.write(key, b"x").is_err());
             assert!(cx.local_addr(key).is_none() && cx.peer_addr(key).is_none());
         }
@@ -158,7 +158,7 @@ fn an_unreferenced_timer_that_is_referenced_again_runs() {
     let mut event_loop = virtual_loop(Log::new());
     event_loop.main(|cx| {
         let key = cx.after(ms(3), |cx| cx.state.push("ran"));
-        assert!(cx.unref(key) && cx.reref(key));
+        assert!(cx.unref(key) && cx.ref_(key));
     });
     assert!(!event_loop.run(Mode::Default).unwrap());
     assert_eq!(event_loop.into_state(), ["ran"]);

@@ -1,6 +1,6 @@
 //! Streams and listeners as futures: what is not awaited waits in the kernel, and a dropped future loses no byte.
 
-use loopscope_loop::{Connection, Cx, Incoming, Local, Loop, Mode, PanicPolicy, StreamEvent, Task};
+use loopscope_loop::{Connection, Cx, Incoming, Loop, LoopHandle, Mode, PanicPolicy, StreamEvent, Task};
 use std::future::{Future, poll_fn};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
@@ -33,7 +33,7 @@ fn real_loop() -> Loop {
 /// Listens, and gives the first connection to `serve`.
 fn serve<F: Future<Output = io::Result<()>> + 'static>(
     event_loop: &mut Loop,
-    serve: impl FnOnce(Local, Connection) -> F + 'static,
+    serve: impl FnOnce(LoopHandle, Connection) -> F + 'static,
 ) -> (SocketAddr, Task<()>) {
     let (address, incoming) = listen(event_loop);
     let task = event_loop.main(|cx| {

@@ -1,6 +1,6 @@
 //! A listener without descriptors: in a process of its own, because the limit is the process's.
 
-use loopscope_loop::{AcceptStarved, Cx, Key, Loop, Mode, PanicPolicy, StreamEvent};
+use loopscope_loop::{Cx, Key, Loop, Mode, OutOfDescriptors, PanicPolicy, StreamEvent};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
@@ -70,7 +70,8 @@ fn a_listener_without_descriptors_says_so_once_waits_and_serves_everybody_later(
     // Two were accepted; of the lack of a third it was told once, and the loop slept.
     let state = event_loop.state();
     assert_eq!((state.accepted.len(), state.errors.len()), (2, 1));
-    let starved = state.errors[0].get_ref().and_then(|inner| inner.downcast_ref::<AcceptStarved>()).unwrap();
+    let starved =
+        state.errors[0].get_ref().and_then(|inner| inner.downcast_ref::<OutOfDescriptors>()).unwrap();
     assert_eq!(starved.error.raw_os_error(), Some(rustix::io::Errno::MFILE.raw_os_error()));
     assert!(state.errors[0].to_string().contains("ulimit -n"));
     let polls = event_loop.main(|cx| cx.iteration());

@@ -2,7 +2,7 @@
 
 use futures_util::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, copy};
 use futures_util::stream::StreamExt;
-use loopscope_loop::{Connection, Cx, Local, Loop, Mode, PanicPolicy, Task};
+use loopscope_loop::{Connection, Cx, Loop, LoopHandle, Mode, PanicPolicy, Task};
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::io::{ErrorKind, IoSlice};
@@ -30,7 +30,7 @@ fn pair(cx: &mut Cx<'_>) -> [Connection; 2] {
 }
 
 /// Runs a future with two connected ends, in virtual time, to its end.
-fn with_pair<F: Future<Output = ()> + 'static>(run: impl FnOnce(Local, [Connection; 2]) -> F) {
+fn with_pair<F: Future<Output = ()> + 'static>(run: impl FnOnce(LoopHandle, [Connection; 2]) -> F) {
     let mut event_loop = Loop::builder(()).virtual_time().on_panic(PanicPolicy::Propagate).build().unwrap();
     let task: Task = event_loop.main(|cx| {
         let ends = pair(cx);

@@ -1,6 +1,6 @@
 //! Random programs on streams in memory, in random orders: every byte that was accepted arrives, once and in order.
 
-use loopscope_loop::{Connection, Cx, Key, Local, Loop, Mode, PanicPolicy, StreamEvent};
+use loopscope_loop::{Connection, Cx, Key, Loop, LoopHandle, Mode, PanicPolicy, StreamEvent};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
@@ -166,7 +166,7 @@ fn set_up(cx: &mut Cx<'_, Traffic>) {
 }
 
 /// Reads with buffers of many sizes, and gives some reads up.
-async fn read(here: Local<Traffic>, connection: Connection<Traffic>) {
+async fn read(here: LoopHandle<Traffic>, connection: Connection<Traffic>) {
     let mut buffer = vec![0; 5000];
     for round in 0_usize.. {
         let size = 1 + round * 977 % buffer.len();

@@ -12,7 +12,7 @@
 //! | 2a-8 | closing: off the lists at once, requests before the close callback | `callbacks.rs`, `tcp.rs` |
 //! | 2a-9 | pending: at the head, and eight rounds after the poll | `local_streams.rs`, here |
 //! | 2a-10 | poll: events of closed handles are dropped, signals come last | `tcp.rs`, `adopted.rs`, here |
-//! | 2a-11 | wakes: merged, in the order of creation, new ones wait | `wakes.rs` |
+//! | 2a-11 | wakes: merged, in the order of creation, new ones wait | `async_handles.rs` |
 //! | 2a-12 | pool: its size, its slow lane | `src/pool.rs`, `src/lanes_tests.rs`, `files.rs` |
 //! | 2a-13 | cancel: only what is queued, in the order of the cancelling | `threads.rs`, here |
 //! | 2b-10 | completions: one batch, a drain after each | here |

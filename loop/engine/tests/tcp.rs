@@ -283,7 +283,7 @@ fn an_unreferenced_listener_lets_the_loop_end() {
     let key = event_loop.main(|cx| cx.listen(anywhere(), |_, _| {}).unwrap());
     assert!(event_loop.main(|cx| cx.unref(key)));
     assert!(!event_loop.run(Mode::Default).unwrap());
-    assert!(event_loop.main(|cx| cx.reref(key) && cx.is_open(key)));
+    assert!(event_loop.main(|cx| cx.ref_(key) && cx.is_open(key)));
     assert!(event_loop.run(Mode::NoWait).unwrap());
 }
 

@@ -1,6 +1,6 @@
 //! Other threads: posts, wakes of local futures, and the pool.
 
-use loopscope_loop::{Hook, Loop, LoopGone, Mode, PanicPolicy, SharedPool, WorkError};
+use loopscope_loop::{Hook, Loop, LoopClosed, Mode, PanicPolicy, SharedPool, WorkError};
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::rc::Rc;
@@ -51,7 +51,7 @@ fn a_queued_post_keeps_the_loop_alive_until_it_has_run() {
     assert_eq!(event_loop.backend_timeout(), Some(Duration::ZERO));
     assert!(!event_loop.run(Mode::Default).unwrap());
     assert_eq!(event_loop.into_state(), ["posted"]);
-    assert_eq!(post.post(|_| {}), Err(LoopGone));
+    assert_eq!(post.post(|_| {}), Err(LoopClosed));
 }
 
 #[test]

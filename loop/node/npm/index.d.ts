@@ -1,51 +1,49 @@
-/** What `start` takes. The environment (docs/settings.md) wins over it. */
+/** Options of `start`. Environment variables (docs/settings.md) override them. */
 export interface Options {
-  /** What the loop is called; the main script's file name otherwise. */
+  /** Name of the loop. Default: the main script's file name. */
   name?: string;
-  /** Where the agent answers: `127.0.0.1:9464`, `unix:/path`, `off`. The first free port from 9464 on otherwise. */
+  /** Address the agent listens on: `127.0.0.1:9464`, `unix:/path` or `off`. Default: the first free port from 9464. */
   listen?: string;
-  /** From when on a loop that does not poll is a stall, in milliseconds: 100 otherwise, from 2 on. */
+  /** Stall threshold in milliseconds, at least 2. Default: 100. */
   warningMs?: number;
-  /** Where incidents are written, too. */
+  /** Directory to also write incidents to. */
   incidentsDir?: string;
 }
 
-/** Begins to watch the loop of this thread; the agent comes with the main thread's. Says on standard error why where it cannot. */
+/** Starts watching the loop of this thread; on the main thread, also starts the agent. Prints the reason to stderr if it cannot. */
 export function start(options?: Options): void;
-/** Ends the watching; the program goes on. */
+/** Stops watching; the program continues. */
 export function stop(): void;
-/** Where the agent answers: '' until it does, some 20 ms after the start, and where nothing is watched. */
+/** URL of the agent: '' until it listens, about 20 ms after the start, and if nothing is watched. */
 export function url(): string;
-/**
- * Names the callback or drain that runs: in metrics, flamegraphs and incidents. Of timers or immediates that are run together, it
- * names the one that calls it.
+/** Names the running callback or drain in metrics, flamegraphs and incidents. In a batch of timers or immediates, it names the one that calls it.
  */
 export function label(name: string): void;
-/** Calls `work`, which may block the loop for this reason: its time is no stall. Returns what it returns. */
+/** Calls `work` and returns its result; its time does not count as a stall. */
 export function expectBlock<T>(reason: string, work: () => T): T;
 
-/** A stall that is over. */
+/** A stall that has ended. */
 export interface Stall {
-  /** As `loopscope incidents ID` takes it. */
+  /** Incident id, for `loopscope incidents ID`. */
   id: string;
-  /** The loop that stood still. */
+  /** Name of the stalled loop. */
   loop: string;
   kind: string;
   severity: string;
   cause: string;
   phase: string;
-  /** What ran. */
+  /** The callback or queue that blocked the loop. */
   culprit: string;
   durationMs: number;
-  /** Milliseconds since 1970. */
+  /** Start time, milliseconds since 1970. */
   beganAt: number;
-  /** The program's innermost function on the captured stack; null where none was captured. */
+  /** The program's innermost function on the captured stack; null if no stack was captured. */
   function: string | null;
-  /** Where that is: `/srv/app.js:61:9`. */
+  /** Its source location: `/srv/app.js:61:9`. */
   place: string | null;
   summary: string;
 }
-/** Calls `listener` after each stall of any loop of this process. Returns a function that ends that. */
+/** Calls `listener` after each stall of any loop of this process. Returns a function that unsubscribes. */
 export function onStall(listener: (stall: Stall) => void): () => void;
 
 /** Durations since the start; null where nothing was counted. Within 9 % of the truth, and no lag above the longest iteration. */
@@ -55,37 +53,36 @@ export interface Durations {
   p99Ms: number | null;
   maxMs: number | null;
 }
-/** What a loop did since its start. */
+/** Statistics of a loop since its start. */
 export interface Snapshot {
   loop: string;
   iterations: number;
   activeMs: number;
   idleMs: number;
-  /** Of the time, how much the loop was not waiting: 0 to 1. */
+  /** Share of time the loop was active: 0 to 1. */
   utilization: number;
   lag: Durations;
   iteration: Durations;
   stalls: { warning: number; critical: number; thresholdMs: number };
-  /** For how long the loop has not polled, now. */
+  /** Time since the loop last polled. */
   busyMs: number;
   /** Handles and requests that keep the loop alive. */
   handles: number;
   requests: number;
 }
-/** What this thread's loop did since its start; null where nothing is watched. */
+/** Statistics of this thread's loop since its start; null if it is not watched. */
 export function snapshot(): Snapshot | null;
 
 /**
- * Has what blocks the loop named by the program's own AsyncLocalStorage: the store is the name, or has it under `key` ('label'
- * otherwise). It is looked at while the loop is blocked, and at no other time. Without an argument nothing is named so any more.
+ * Names what blocks the loop by the program's AsyncLocalStorage: its store is the name, or has it under `key` (default: 'label'). The store is read only while the loop is blocked. Call it without arguments to turn this off.
  */
 export function nameBy(storage?: { getStore(): unknown }, key?: string): void;
-/** A number of something, and their time in nanoseconds. */
+/** A count, and the total time in nanoseconds. */
 export interface Counted {
   count: number;
   ns: number;
 }
-/** What was counted so far, without what runs now; null where nothing is watched. Times are in nanoseconds. */
+/** Counts so far, without the running callback; null if nothing is watched. Times are in nanoseconds. */
 export function counts(): {
   unnamed: number;
   resources: number;
@@ -98,5 +95,5 @@ export function counts(): {
   phases: Record<string, Counted>;
   drains: Record<'nexttick' | 'microtask', Counted & { jobs: number }>;
 } | null;
-/** Takes everything off this loop's thread, or puts it back: to measure what it costs in one process. */
+/** Removes all hooks from this loop's thread, or restores them: to measure the overhead in one process. */
 export function pause(isPaused: boolean): void;

@@ -10,7 +10,7 @@ use crate::recording::Recording;
 use crate::sys::{Event, Handles, HookCounts, Isolate, LetGo, Running, TraceSink, UvLoop, Watcher};
 use loopscope_probe::Site;
 use loopscope_probe::gauges::{GaugeId, GaugeType, GaugeUnit};
-use loopscope_probe::spans::Installed;
+use loopscope_probe::spans::SpanGuard;
 use loopscope_probe::{ExpectedBlock, GaugeWriter, Kind, Snapshot, Ticks, Writer};
 use std::path::PathBuf;
 
@@ -91,7 +91,7 @@ pub(crate) struct Adapter {
     pool_waits: Option<PoolWaits>,
     record_to: Option<PathBuf>,
     /// Lets pauses be frames; given back before the writer goes.
-    installed: Option<Installed>,
+    installed: Option<SpanGuard>,
     /// Blocks that the program has announced, the innermost last.
     expected: Vec<ExpectedBlock>,
 }
@@ -113,7 +113,7 @@ impl Adapter {
         let heap = match heap {
             Ok(()) => gauges.as_mut().map(HeapGauges::new),
             Err(why) => {
-                log::off("figures of the heap", &why);
+                log::off("heap statistics", &why);
                 None
             }
         };
@@ -141,7 +141,7 @@ impl Adapter {
             expected: Vec::new(),
         };
         if let Some(why) = adapter.handles.as_ref().and_then(|handles| handles.no_check_end.as_ref()) {
-            log::off("closing callbacks apart from immediates", &why.to_string());
+            log::off("telling closing callbacks from immediates", &why.to_string());
         }
         adapter.hook();
         adapter
@@ -162,7 +162,7 @@ impl Adapter {
         self.hooked.gc = match self.isolate.hook_gc() {
             Ok(()) => true,
             Err(why) => {
-                log::off("pauses for collecting garbage", &why.to_string());
+                log::off("garbage collection pauses", &why.to_string());
                 false
             }
         };

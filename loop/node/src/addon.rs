@@ -6,7 +6,7 @@ use crate::pool::waits::PoolWaits;
 use crate::pool::{PROGRAM, PoolObserver, symbols};
 use crate::settings::Options;
 use crate::sys::{self, Caller, Isolate, Missing, Named, TraceSink, next_text};
-use crate::{figures, frames, log, settings, stalls};
+use crate::{frames, log, settings, snapshot, stalls};
 use loopscope_agent::Agent;
 use loopscope_probe::Writer;
 use loopscope_probe::raw::file_limit::without_signals;
@@ -93,7 +93,7 @@ fn watch(caller: &Caller, arguments: &[String]) -> Result<(), Missing> {
     let trace = match TraceSink::install() {
         Ok(sink) => Some(sink),
         Err(why) => {
-            log::off("names of entries, drains and timers apart from other entries", &why.to_string());
+            log::off("names of callbacks, drains and timers", &why.to_string());
             None
         }
     };
@@ -140,7 +140,8 @@ fn watch(caller: &Caller, arguments: &[String]) -> Result<(), Missing> {
     Ok(())
 }
 
-/// Begins to look at the pool, which the page of this loop has. Returns what sends jobs of ours, where these are to tell of it.
+/// Begins to look at the pool, which the page of this loop has. Returns what sends jobs of ours, where these are to
+/// tell of it.
 fn begin_pool(writer: &mut Writer, observer: Arc<PoolObserver>, is_probed: bool) -> Option<PoolWaits> {
     let pool = writer.take_pool()?;
     if !is_probed {
@@ -153,7 +154,7 @@ fn begin_pool(writer: &mut Writer, observer: Arc<PoolObserver>, is_probed: bool)
 
 fn say_what_else_is_missing(isolate: &Isolate) {
     if !isolate.has_async_ids() {
-        log::off("names of entries that Node does not trace", "this Node does not tell what it runs for");
+        log::off("names of callbacks that Node does not trace", "this version of Node does not report it");
     }
 }
 
@@ -286,7 +287,7 @@ fn counts(caller: &Caller, _arguments: &[String]) -> String {
 /// `snapshot()`: what this loop did since its start, in JSON.
 fn snapshot(caller: &Caller, _arguments: &[String]) -> String {
     let taken = caller.with_watcher(|watcher| watcher.snapshot());
-    taken.map(|snapshot| figures::json(&snapshot)).unwrap_or_default()
+    taken.map(|snapshot| snapshot::json(&snapshot)).unwrap_or_default()
 }
 
 /// `expect(reason)`: what runs from here to `expected()` may block.

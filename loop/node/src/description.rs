@@ -63,7 +63,7 @@ fn kinds(description: Description) -> Description {
         .queue(Queue::NextTick, "nexttick", "nextTick job", "nextTick jobs")
         .queue(Queue::Microtask, "microtask", "microtask", "microtasks")
         .term(Term::Callback, "entry", "entries")
-        .term(Term::Between, "code of Node's outside JavaScript", "code of Node's outside JavaScript")
+        .term(Term::Between, "native code of Node", "native code of Node")
         .culprit(Culprit::Callback, "many short entries")
         .culprit(Culprit::NextTick, "nextTick jobs")
         .culprit(Culprit::Immediate, "a batch of immediates")
@@ -97,28 +97,28 @@ fn remedies(description: Description) -> Description {
         .remedy(Trouble::Waiting, "the asynchronous form of the call (without `Sync`), or a worker")
         .remedy(
             Trouble::MicrotaskFlood,
-            "no I/O is served until this queue is empty: await something that the loop has to do in between, such as \
-             `setImmediate` of node:timers/promises, and give the chain an end",
+            "no I/O is served until this queue is empty: await something that returns to the loop, such as \
+             `setImmediate` of node:timers/promises, and bound the chain",
         )
         .remedy(
             Trouble::NextTickFlood,
-            "no I/O and no promise is served until this queue is empty: use setImmediate in place of process.nextTick, so \
-             that the loop polls in between",
+            "no I/O and no promise is served until this queue is empty: use setImmediate instead of \
+             process.nextTick, so that the loop polls in between",
         )
         .remedy(
             Trouble::ImmediateFlood,
-            "all immediates of a turn run before the next poll: queue fewer at once, and the next portion from the last of \
-             them",
+            "all immediates of an iteration run before the next poll: queue fewer at once, and the next batch from \
+             the last one",
         )
         .remedy(
             Trouble::ManyCallbacks,
-            "each is short, their number is the trouble: handle fewer in a turn (portions, back-pressure, timers spread \
-             over time), or spread the work over more processes (node:cluster)",
+            "each is short, but there are too many: process fewer per iteration (batches, back-pressure, timers \
+             spread over time), or spread the work over more processes (node:cluster)",
         )
         .remedy(
             Trouble::Collecting,
-            "allocate less where it is hot (reuse buffers, stream in place of whole documents), or give the heap more room \
-             (--max-old-space-size, --max-semi-space-size)",
+            "allocate less on hot paths (reuse buffers, stream instead of loading whole documents), or raise the \
+             heap limit (--max-old-space-size, --max-semi-space-size)",
         )
         .remedy(
             Trouble::OperationHooks,

@@ -85,7 +85,7 @@ impl Collections {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use loopscope_probe::{Life, VirtualClock};
+    use loopscope_probe::{TaskTimes, VirtualClock};
 
     #[test]
     fn pauses_are_told_by_kind_and_are_not_the_callbacks_own_time() {
@@ -95,7 +95,7 @@ mod tests {
         let mut collections = Collections::new(&mut writer, &mut gauges);
         let _installed = writer.install_spans();
         writer.resume();
-        writer.begin(Kind::IoRead, SiteId::NONE, Life::UNKNOWN);
+        writer.begin(Kind::IoRead, SiteId::NONE, TaskTimes::UNKNOWN);
         time.advance_ns(1_000_000);
         collections.begins(GcKind::of_bits(4), writer.clock());
         time.advance_ns(2_000_000);

@@ -11,11 +11,11 @@ use loopscope_probe::gauges::{GaugeId, GaugeType, GaugeUnit};
 /// V8's structure is another one: says why.
 pub fn check(heap: &HeapFigures, limit: u64) -> Result<(), String> {
     if heap.limit != limit {
-        return Err(format!("V8 tells a limit of {} bytes where its own API says {limit}", heap.limit));
+        return Err(format!("V8 reports a limit of {} bytes, its own API {limit}", heap.limit));
     }
     match heap.used <= heap.total && heap.used > 0 {
         true => Ok(()),
-        false => Err(format!("V8 tells {} used bytes of {}", heap.used, heap.total)),
+        false => Err(format!("V8 reports {} used bytes of {}", heap.used, heap.total)),
     }
 }
 

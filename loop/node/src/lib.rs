@@ -1,8 +1,8 @@
 //! The addon for real Node.js: watches the event loops of a process from inside, and has loopscope's agent in it.
 //!
-//! One file, loaded by Node 18 to 26 as it is. It links nothing of Node: functions of libuv, V8 and Node are found by name at run
-//! time, every assumption about them is checked, and one that does not hold turns off what needs it, with a line that says
-//! why. No code of the process is patched; nothing runs per promise, per await or per tick.
+//! One file, loaded by Node 18 to 26 as it is. It links nothing of Node: functions of libuv, V8 and Node are found by
+//! name at run time, every assumption about them is checked, and one that does not hold turns off what needs it, with
+//! a line that says why. No code of the process is patched; nothing runs per promise, per await or per tick.
 //!
 //! ```text
 //!   libuv (3 handles)    V8 (hooks)    Node's trace events        the agent's thread
@@ -32,7 +32,6 @@ mod counts;
 pub mod description;
 pub mod entries;
 mod exports;
-mod figures;
 mod frames;
 pub mod gc;
 pub mod heap;
@@ -41,6 +40,7 @@ pub mod names;
 pub mod pool;
 pub mod recording;
 pub mod settings;
+mod snapshot;
 pub mod source_map;
 mod stalls;
 mod sys;

@@ -71,7 +71,7 @@ pub fn apply(
                 let warning = Duration::from_millis(ms);
                 builder = builder.thresholds(warning, warning.saturating_mul(CRITICAL_FACTOR));
             }
-            None => unknown.push(format!("{WARNING_MS}={text} is no number of milliseconds from 2 on")),
+            None => unknown.push(format!("{WARNING_MS}={text} is not a number of milliseconds, at least 2")),
         }
     }
     if let Some(directory) = option(INCIDENTS_DIRECTORY).filter(|directory| !directory.is_empty()) {

@@ -136,8 +136,8 @@ impl FromStr for AgentAddress {
     }
 }
 
-const NO_PATH: &str = "a socket file is told by its whole path in UTF-8, as unix:/run/app.sock";
-const NO_SOCKET: &str = "write an IP address and a port, as http://127.0.0.1:9464, or unix:/run/app.sock";
+const NO_PATH: &str = "give the full path of the socket file in UTF-8, as unix:/run/app.sock";
+const NO_SOCKET: &str = "expected an IP address and port, as http://127.0.0.1:9464, or unix:/run/app.sock";
 
 /// Why a text is no address of an agent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -148,7 +148,7 @@ pub struct AddressError {
 
 impl fmt::Display for AddressError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?} is no address of an agent: {}", self.text, self.because)
+        write!(f, "{:?} is not the address of an agent: {}", self.text, self.because)
     }
 }
 

@@ -5,7 +5,7 @@
 //! same work costs a third in a tight loop of its own, because the processor overlaps what it cannot overlap across a
 //! clock read and a call of user code.
 //!
-//! So the tallies of a running busy stretch may be up to [`BATCH`] callbacks behind. Nothing is lost by it: the entries
+//! So the tallies of a running busy period may be up to [`BATCH`] callbacks behind. Nothing is lost by it: the entries
 //! are in the recorder meanwhile, also after a crash.
 
 use crate::clock::Scale;
@@ -15,7 +15,7 @@ use crate::page::{Page, RECORDS};
 use crate::paths::{Epoch, PathIndex};
 use crate::record::{MANY, SPANS, frame_kind, frame_phase};
 use crate::ring::EntryWords;
-use crate::word::{LoopOwned, Pen};
+use crate::shared_u64::{LoopOwned, WriteToken};
 
 /// Most entries that wait to be booked. A small part of the ring, and about a microsecond of work.
 pub const BATCH: u64 = 256;
@@ -24,7 +24,7 @@ pub const BATCH: u64 = 256;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Book<'a> {
     pub(crate) page: &'a Page,
-    pub(crate) pen: &'a Pen<LoopOwned>,
+    pub(crate) pen: &'a WriteToken<LoopOwned>,
     pub(crate) index: &'a PathIndex,
     pub(crate) scale: Scale,
     pub(crate) epoch: Epoch,
@@ -48,7 +48,8 @@ struct Streak {
 }
 
 impl Book<'_> {
-    /// Books the entries numbered `from..to`, of which the ring has the last: the page may be damaged, and its count any number.
+    /// Books the entries numbered `from..to`, of which the ring has the last: the page may be damaged, and its count
+    /// any number.
     // A function of its own: inlined it takes a tenth more instructions, and whether it is would depend on what else is
     // compiled with it.
     #[inline(never)]
@@ -68,7 +69,8 @@ impl Book<'_> {
         }
     }
 
-    /// Books one entry that stands for one run, without what adding up several takes: most iterations of a loop with little to do have one.
+    /// Books one entry that stands for one run, without what adding up several takes: most iterations of a loop with
+    /// little to do have one.
     #[inline(always)]
     pub(crate) fn only(&self, [frame, ready, start, end]: EntryWords) {
         let run = end.saturating_sub(start);

@@ -1,9 +1,9 @@
 //! Making a page: who the loop is, which clock stamps it, and whether other processes may see it.
 
 use crate::barrier::Barrier;
+use crate::capture_gate::CaptureGate;
 use crate::clock::{Clock, ClockSource, unix_ns};
 use crate::description::Description;
-use crate::gate::CaptureGate;
 use crate::gauge_writer::GaugeWriter;
 use crate::loop_id::{self, Called};
 use crate::memory::Memory;
@@ -12,12 +12,12 @@ use crate::page::{MAGIC, OBSERVED, Page, VERSION};
 use crate::poll_gate::PollGate;
 use crate::pool_writer::PoolWriter;
 use crate::registry::{self, NewPage};
+use crate::shared_u64::{LoopOwned, WriteToken};
 use crate::site::store_text;
-use crate::spans::Track;
+use crate::spans::SpanContext;
 use crate::switch;
 use crate::thread::LoopThread;
 use crate::threadless_page::ThreadlessPage;
-use crate::word::{LoopOwned, Pen};
 use crate::writer::Writer;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -58,13 +58,15 @@ impl Builder {
         }
     }
 
-    /// Says how the runtime calls things, what it can know, and what its own code looks like. Readers know nothing else of it.
+    /// Says how the runtime calls things, what it can know, and what its own code looks like. Readers know nothing
+    /// else of it.
     pub fn describe(mut self, description: &Description) -> Self {
         self.description = description.clone();
         self
     }
 
-    /// Names the process, instead of by its program's file: an interpreter's process is known by its script. At most 64 bytes.
+    /// Names the process, instead of by its program's file: an interpreter's process is known by its script. At most
+    /// 64 bytes.
     pub fn process(mut self, name: &str) -> Self {
         self.process = Some(name.to_owned());
         self
@@ -76,9 +78,9 @@ impl Builder {
         self
     }
 
-    /// The loop is this worker of a runtime with several, each of which has a page; numbers begin at 0. Readers show the runtime
-    /// as one, by this name: at most 64 bytes, and another one for each runtime of a process. Where a loop has that name already
-    /// it is numbered, as names of loops are.
+    /// The loop is this worker of a runtime with several, each of which has a page; numbers begin at 0. Readers show
+    /// the runtime as one, by this name: at most 64 bytes, and another one for each runtime of a process. Where a
+    /// loop has that name already it is numbered, as names of loops are.
     pub fn worker(mut self, runtime: &str, number: u32) -> Self {
         self.group = Some((runtime.to_owned(), number));
         self
@@ -109,8 +111,8 @@ impl Builder {
     }
 
     /// Stamps with this clock instead of [`Clock::real`]. A page with a virtual clock stays private to the process
-    /// and out of its registry, unless [`Builder::directory`] says where its file is to be: then whoever has the clock reads it
-    /// as it reads others. Other programs refuse it, since they cannot tell its ages.
+    /// and out of its registry, unless [`Builder::directory`] says where its file is to be: then whoever has the
+    /// clock reads it as it reads others. Other programs refuse it, since they cannot tell its ages.
     pub fn clock(mut self, clock: Clock) -> Self {
         self.clock = Some(clock);
         self
@@ -137,7 +139,7 @@ impl Builder {
         let (memory, clock, pen) = self.begin();
         let is_simulated = clock.source() == ClockSource::Virtual && self.directory.is_none();
         write_thread(memory.page(), &pen);
-        let track = Track::new(memory.clone(), clock.clone(), pen);
+        let track = SpanContext::new(memory.clone(), clock.clone(), pen);
         let gate = Arc::new(CaptureGate::new(crate::barrier::of_loop() == Barrier::Fence));
         // Whoever finds the page finds its first words there.
         let writer = Writer::new(track, PollGate::new(gate.clone()));
@@ -173,15 +175,17 @@ impl Builder {
     }
 
     /// Makes the page's memory, and writes who the loop is.
-    fn begin(&self) -> (Arc<Memory>, Clock, Pen<LoopOwned>) {
+    fn begin(&self) -> (Arc<Memory>, Clock, WriteToken<LoopOwned>) {
         let clock = self.clock.clone().unwrap_or_else(Clock::real);
         let is_simulated = clock.source() == ClockSource::Virtual && self.directory.is_none();
         let memory = match switch::is_off() {
             true => Memory::private("loopscope is turned off by LOOPSCOPE=off"),
-            false if is_simulated || self.is_private => Memory::private("it was asked to be private"),
+            false if is_simulated || self.is_private => {
+                Memory::private("the page was requested to be private")
+            }
             false => Memory::shared(self.directory.as_deref()),
         };
-        let pen = Pen::mint();
+        let pen = WriteToken::mint();
         self.write_header(memory.page(), &pen, &clock);
         (memory, clock, pen)
     }
@@ -191,7 +195,7 @@ impl Builder {
         self.group.as_ref().map_or("", |(runtime, _)| runtime)
     }
 
-    fn write_header(&self, page: &Page, pen: &Pen<LoopOwned>, clock: &Clock) {
+    fn write_header(&self, page: &Page, pen: &WriteToken<LoopOwned>, clock: &Clock) {
         let header = &page.header;
         let hz = clock.scale().ticks(1_000_000_000);
         header.version.set(pen, VERSION);
@@ -221,14 +225,14 @@ impl Builder {
 }
 
 /// Writes what the loop and its runtime are called, and that the page is complete.
-fn complete((page, pen): (&Page, &Pen<LoopOwned>), called: &Called) {
+fn complete((page, pen): (&Page, &WriteToken<LoopOwned>), called: &Called) {
     store_text(pen, &page.header.label, &called.label, false);
     store_text(pen, &page.header.group, &called.runtime, false);
     page.header.magic.publish(pen, MAGIC);
 }
 
 #[cfg(target_os = "linux")]
-fn write_process(page: &Page, pen: &Pen<LoopOwned>) {
+fn write_process(page: &Page, pen: &WriteToken<LoopOwned>) {
     let header = &page.header;
     header.pid_start.set(pen, crate::page_file::process_start(std::process::id()).unwrap_or(0));
     header.pid_namespace.set(pen, crate::page_file::pid_namespace());
@@ -238,16 +242,16 @@ fn write_process(page: &Page, pen: &Pen<LoopOwned>) {
 }
 
 #[cfg(target_os = "linux")]
-fn write_thread(page: &Page, pen: &Pen<LoopOwned>) {
+fn write_thread(page: &Page, pen: &WriteToken<LoopOwned>) {
     // SAFETY: gettid only returns the calling thread's id.
     page.header.tid.set(pen, unsafe { libc::gettid() } as u64);
 }
 
 #[cfg(not(target_os = "linux"))]
-fn write_process(_page: &Page, _pen: &Pen<LoopOwned>) {}
+fn write_process(_page: &Page, _pen: &WriteToken<LoopOwned>) {}
 
 #[cfg(not(target_os = "linux"))]
-fn write_thread(_page: &Page, _pen: &Pen<LoopOwned>) {}
+fn write_thread(_page: &Page, _pen: &WriteToken<LoopOwned>) {}
 
 /// Returns the file name of the program, as `ls` shows it.
 fn process_name() -> String {

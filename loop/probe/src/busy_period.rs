@@ -1,20 +1,20 @@
 //! The verbs that begin and end a busy period: around each poll, and where the loop begins and ceases to run.
 //!
 //! They run once an iteration, which with little to do is once for each event, so what is rarely needed is kept out of
-//! them: [`Due`](crate::due::Due) holds from when on something of it is.
+//! them: [`PollDeadlines`](crate::poll_deadlines::PollDeadlines) holds from when on something of it is.
 
 use crate::clock::Ticks;
 use crate::histogram::Histogram;
 use crate::lag::WaitBook;
 use crate::paths::{EPOCH_NS, Epoch};
 use crate::phase::Phase;
-use crate::spans::Track;
+use crate::shared_u64::{LoopOwned, WriteToken};
+use crate::spans::SpanContext;
 use crate::tallies::Severity;
-use crate::word::{LoopOwned, Pen};
 use crate::writer::Writer;
 
 impl Writer {
-    /// The loop begins to run: a busy stretch starts. The time since the last [`Writer::suspend`] counts as idle.
+    /// The loop begins to run: a busy period starts. The time since the last [`Writer::suspend`] counts as idle.
     pub fn resume(&mut self) {
         self.gate.after_poll();
         self.start_stretch(self.track.clock.now(), 0);
@@ -22,7 +22,7 @@ impl Writer {
         self.phase(Phase::MAIN);
     }
 
-    /// The loop returns to its caller: the busy stretch ends.
+    /// The loop returns to its caller: the busy period ends.
     pub fn suspend(&mut self) {
         self.phase(Phase::MAIN);
         self.park();
@@ -35,15 +35,15 @@ impl Writer {
         page.now.iterations.add(pen, 1);
     }
 
-    /// The loop is about to poll, whether or not it will block: the busy stretch ends.
+    /// The loop is about to poll, whether or not it will block: the busy period ends.
     #[inline]
     pub fn park(&mut self) {
         self.settle();
         self.park_at(self.track.clock.now());
     }
 
-    /// [`Writer::settle`] for a page that is [observed](crate::Builder::observed): also begins what is counted by the minute anew,
-    /// which parking does otherwise. Now and then, between two callbacks.
+    /// [`Writer::settle`] for a page that is [observed](crate::Builder::observed): also begins what is counted by the
+    /// minute anew, which parking does otherwise. Now and then, between two callbacks.
     pub fn settle_observed(&mut self) {
         self.settle();
         let now = self.last();
@@ -52,8 +52,8 @@ impl Writer {
         }
     }
 
-    /// The loop polled at this moment of the busy period that runs, and did not tell: what is before it is no part of a stall, also
-    /// where no agent saw that. Before the period ends.
+    /// The loop polled at this moment of the busy period that runs, and did not tell: what is before it is no part of
+    /// a stall, also where no agent saw that. Before the period ends.
     pub fn polled_at(&mut self, at: Ticks) {
         self.polled_untold = at;
     }
@@ -63,7 +63,7 @@ impl Writer {
         self.track.page.control.since_turn(self.stretch_since).max(self.polled_untold)
     }
 
-    /// Returns the end of the only callback of this busy stretch, `None` where there were none or several: a loop that has
+    /// Returns the end of the only callback of this busy period, `None` where there were none or several: a loop that has
     /// done nothing since but its own few steps may take it for the moment in which it polls, and not read the clock.
     #[inline]
     pub fn only_callback_end(&self) -> Option<Ticks> {
@@ -91,7 +91,7 @@ impl Writer {
 
     #[inline(always)]
     fn end_stretch(&mut self, now: Ticks) {
-        let Track { page, pen, last, .. } = &*self.track;
+        let SpanContext { page, pen, last, .. } = &*self.track;
         let stretch = now.since(self.stretch_since);
         page.now.parked_since.set(pen, now.0);
         self.change_stretch(0);
@@ -111,7 +111,7 @@ impl Writer {
         }
     }
 
-    /// The poll returned with `events` events: a busy stretch starts.
+    /// The poll returned with `events` events: a busy period starts.
     #[inline]
     pub fn unpark(&mut self, events: usize) {
         self.unpark_at(self.track.clock.now(), events);
@@ -151,7 +151,7 @@ impl Writer {
         if now >= self.due.any {
             self.poll_was_due(now);
         }
-        let Track { page, pen, last, .. } = &*self.track;
+        let SpanContext { page, pen, last, .. } = &*self.track;
         let idle = now.since(self.poll_since);
         page.now.stretch_first.set(pen, page.record_count.get());
         page.now.running.set(pen, self.between(now));
@@ -164,9 +164,9 @@ impl Writer {
         idle
     }
 
-    /// Tells readers that a stretch begins or ends. What was stored before is seen by those who see the change; what
-    /// is stored after, such as the time of the stretch that ended, is seen only by those who see the change: so
-    /// nobody counts a stretch twice (`Page::vitals_at` is the other side).
+    /// Tells readers that a busy period begins or ends. What was stored before is seen by those who see the change; what
+    /// is stored after, such as the time of the busy period that ended, is seen only by those who see the change: so
+    /// nobody counts a busy period twice (`Page::vitals_at` is the other side).
     #[inline(always)]
     fn change_stretch(&self, since: u64) {
         let (page, pen) = self.parts();
@@ -202,7 +202,7 @@ impl Writer {
         self.set_due();
     }
 
-    /// A busy stretch has ended that may have been a stall.
+    /// A busy period has ended that may have been a stall.
     #[cold]
     fn may_have_stalled(&mut self, now: Ticks) {
         self.set_due();
@@ -211,12 +211,13 @@ impl Writer {
         }
     }
 
-    /// A busy stretch ends in which an event may have arrived.
+    /// A busy period ends in which an event may have arrived.
     #[cold]
     fn stretch_was_due(&mut self, now: Ticks) {
         self.set_due();
-        // Whoever polled meanwhile without telling took what had arrived, again and again; that it did so last at `turned` is all
-        // that is known, and readers have counted those events as taken at once while the stretch lasted.
+        // Whoever polled meanwhile without telling took what had arrived, again and again; that it did so last at
+        // `turned` is all that is known, and readers have counted those events as taken at once while the busy period
+        // lasted.
         let turned = self.since_turn().min(now);
         if turned > self.stretch_since && turned >= self.due.arrival {
             self.book_arrivals(turned, false);
@@ -272,7 +273,7 @@ impl Writer {
 
 struct LagBook<'a> {
     lag: &'a Histogram<LoopOwned>,
-    pen: &'a Pen<LoopOwned>,
+    pen: &'a WriteToken<LoopOwned>,
 }
 
 impl WaitBook for LagBook<'_> {
@@ -286,8 +287,8 @@ mod tests {
     use super::*;
     use crate::clock::{Clock, VirtualClock};
     use crate::registry::{self, LocalPage};
-    use crate::word::AgentOwned;
-    use crate::{Kind, Life, SiteId};
+    use crate::shared_u64::AgentOwned;
+    use crate::{Kind, SiteId, TaskTimes};
 
     const MS_NS: u64 = 1_000_000;
 
@@ -303,7 +304,7 @@ mod tests {
     fn a_stall_is_judged_by_the_threshold_of_its_end() {
         let time = VirtualClock::starting_at(MS_NS);
         let mut writer = Writer::builder("judged").clock(Clock::simulated(time.clone())).build();
-        let pen = Pen::<AgentOwned>::mint();
+        let pen = WriteToken::<AgentOwned>::mint();
         for (warning_ms, stalls) in [(0, 0), (20, 0), (5, 1), (50, 1), (9, 2)] {
             writer.resume();
             time.advance_ns(5 * MS_NS);
@@ -338,7 +339,7 @@ mod tests {
         writer.resume();
         assert_eq!(writer.only_callback_end(), None, "nothing ran");
         for expected in [Some(Ticks(MS_NS + 7)), None] {
-            writer.begin(Kind::Timer, SiteId::NONE, Life::UNKNOWN);
+            writer.begin(Kind::Timer, SiteId::NONE, TaskTimes::UNKNOWN);
             time.advance_ns(7);
             writer.end();
             writer.drained();

@@ -4,7 +4,7 @@
 //! conversion to nanoseconds is one multiplication and a shift. One read costs about 10 ns with the counter on a
 //! virtual machine and 25 ns with the monotonic clock.
 
-use crate::counter;
+use crate::cycle_counter;
 use crate::limits::DURATION_NS_MAX;
 use std::sync::Arc;
 use std::sync::OnceLock;
@@ -175,7 +175,7 @@ impl Clock {
     pub fn for_page(source: ClockSource, scale: Scale) -> Option<Clock> {
         match source {
             ClockSource::Counter => {
-                counter::is_reliable().then_some(Clock { reading: Reading::Counter, scale })
+                cycle_counter::is_reliable().then_some(Clock { reading: Reading::Counter, scale })
             }
             ClockSource::Monotonic => Some(Clock::monotonic()),
             ClockSource::Virtual => None,
@@ -195,7 +195,7 @@ impl Clock {
     #[inline(always)]
     pub fn now(&self) -> Ticks {
         match &self.reading {
-            Reading::Counter => Ticks(counter::read()),
+            Reading::Counter => Ticks(cycle_counter::read()),
             Reading::Monotonic => Ticks(monotonic_ns()),
             Reading::Virtual(clock) => Ticks(clock.now_ns()),
         }
@@ -234,7 +234,7 @@ impl Clock {
 /// Returns `CLOCK_MONOTONIC` in nanoseconds where the system has it; elsewhere nanoseconds since the first call.
 #[cfg(unix)]
 fn monotonic_ns() -> u64 {
-    crate::counter::monotonic_ns()
+    crate::cycle_counter::monotonic_ns()
 }
 
 /// Returns nanoseconds since the first call.
@@ -250,17 +250,18 @@ pub fn unix_ns() -> u64 {
     u64::try_from(since_epoch.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// How long the counter is compared with the monotonic clock, on the thread of the process's first loop. A pair of readings is
-/// exact to a nanosecond, because the system's clock is computed from the same counter. The rate was then wrong by 3 parts in a
-/// million in the median and by 6 at most, in 120 processes on a virtual machine; a longer comparison costs every start.
+/// How long the counter is compared with the monotonic clock, on the thread of the process's first loop. A pair of
+/// readings is exact to a nanosecond, because the system's clock is computed from the same counter. The rate was then
+/// wrong by 3 parts in a million in the median and by 6 at most, in 120 processes on a virtual machine; a longer
+/// comparison costs every start.
 const CALIBRATION: Duration = Duration::from_micros(150);
 
 /// Finds the counter's rate, or `None` where it must not be used.
 fn calibrate() -> Option<Scale> {
-    if !counter::is_reliable() {
+    if !cycle_counter::is_reliable() {
         return None;
     }
-    if let Some(hz) = counter::known_hz() {
+    if let Some(hz) = cycle_counter::known_hz() {
         return Scale::from_ratio(hz, 1_000_000_000);
     }
     let (ticks_first, at_first) = paired_reading();
@@ -276,9 +277,9 @@ fn calibrate() -> Option<Scale> {
 /// reads does not spoil the pair.
 fn paired_reading() -> (u64, Instant) {
     let bracket = || {
-        let before = counter::read();
+        let before = cycle_counter::read();
         let at = Instant::now();
-        let after = counter::read();
+        let after = cycle_counter::read();
         (after.saturating_sub(before), before / 2 + after / 2, at)
     };
     let tightest = (0..16).map(|_| bracket()).min_by_key(|(width, ..)| *width);

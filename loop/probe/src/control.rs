@@ -4,8 +4,8 @@ use crate::agent_address::AgentAddress;
 use crate::clock::Ticks;
 use crate::limits::{UNIX_NS_MAX, count};
 use crate::observed::{Observed, ObservedWords};
+use crate::shared_u64::{AgentOwned, SharedU64, WriteToken};
 use crate::site::{load_text, store_text};
-use crate::word::{AgentOwned, Pen, Word};
 
 /// As many bytes as a socket file's path may have (unix(7)), and its scheme.
 const ADDRESS_WORDS: usize = 15;
@@ -22,24 +22,24 @@ pub const CRITICAL_NS: u64 = 1_000_000_000;
 #[repr(C, align(128))]
 #[derive(Debug, Default)]
 pub struct ControlWords {
-    /// A busy stretch longer than this many nanoseconds is a stall; 0 means [`WARNING_NS`].
-    warning_ns: Word<AgentOwned>,
+    /// A busy period longer than this many nanoseconds is a stall; 0 means [`WARNING_NS`].
+    warning_ns: SharedU64<AgentOwned>,
     /// A stall longer than this many nanoseconds is critical; 0 means [`CRITICAL_NS`].
-    critical_ns: Word<AgentOwned>,
+    critical_ns: SharedU64<AgentOwned>,
     /// Wall-clock time of the agent's last tick, nanoseconds since 1970; 0 before the first.
-    tick_unix_ns: Word<AgentOwned>,
+    tick_unix_ns: SharedU64<AgentOwned>,
     /// Where the agent's server is, as [`AgentAddress::page_text`] writes it; empty where it serves nothing.
-    address: [Word<AgentOwned>; ADDRESS_WORDS],
+    address: [SharedU64<AgentOwned>; ADDRESS_WORDS],
     /// Where its socket file beside the pages is, in the same way; empty where it has none.
-    socket: [Word<AgentOwned>; ADDRESS_WORDS],
+    socket: [SharedU64<AgentOwned>; ADDRESS_WORDS],
     /// The number of the last incident of the process; 0 before the first. It stays when the agent ends.
-    incidents: Word<AgentOwned>,
+    incidents: SharedU64<AgentOwned>,
     /// How many stalls of this loop had ended when `incidents` was stored: further ones are counted by nobody.
-    stalls_counted: Word<AgentOwned>,
+    stalls_counted: SharedU64<AgentOwned>,
     /// When the agent last saw that the loop had polled within its busy period, in ticks; 0 where it never did.
-    turned: Word<AgentOwned>,
+    turned: SharedU64<AgentOwned>,
     /// When the agent saw that the thread had ceased to run this loop, in ticks; 0 while it has not.
-    retired: Word<AgentOwned>,
+    retired: SharedU64<AgentOwned>,
     /// When it was busy and when it waited, of a loop whose thread does not tell.
     observed: ObservedWords,
 }
@@ -78,21 +78,21 @@ impl ControlWords {
         self.observed.read()
     }
 
-    pub(crate) fn set_turned(&self, pen: &Pen<AgentOwned>, at: Ticks) {
+    pub(crate) fn set_turned(&self, pen: &WriteToken<AgentOwned>, at: Ticks) {
         self.turned.set(pen, at.0);
     }
 
-    pub(crate) fn set_retired(&self, pen: &Pen<AgentOwned>, at: Ticks) {
+    pub(crate) fn set_retired(&self, pen: &WriteToken<AgentOwned>, at: Ticks) {
         self.retired.publish(pen, at.0);
     }
 
     /// Returns the word that tells since when an observer has seen the loop busy.
-    pub(crate) fn observed_busy_word(&self) -> &Word<AgentOwned> {
+    pub(crate) fn observed_busy_word(&self) -> &SharedU64<AgentOwned> {
         &self.observed.busy
     }
 
     /// Tells what an observer saw. A stall that has ended is counted; `ns` makes nanoseconds of ticks.
-    pub(crate) fn set_observed(&self, pen: &Pen<AgentOwned>, seen: Observed, ns: impl Fn(u64) -> u64) {
+    pub(crate) fn set_observed(&self, pen: &WriteToken<AgentOwned>, seen: Observed, ns: impl Fn(u64) -> u64) {
         let (before, _) = self.observed();
         if before == seen {
             return;
@@ -151,26 +151,26 @@ impl ControlWords {
 
     /// Stores the numbers in this order: were the process killed between the two, a number would be left out, and none
     /// given twice.
-    pub(crate) fn set_incidents(&self, pen: &Pen<AgentOwned>, incidents: u64, stalls_counted: u64) {
+    pub(crate) fn set_incidents(&self, pen: &WriteToken<AgentOwned>, incidents: u64, stalls_counted: u64) {
         self.incidents.set(pen, incidents);
         self.stalls_counted.set(pen, stalls_counted);
     }
 
-    pub(crate) fn set_thresholds(&self, pen: &Pen<AgentOwned>, warning_ns: u64, critical_ns: u64) {
+    pub(crate) fn set_thresholds(&self, pen: &WriteToken<AgentOwned>, warning_ns: u64, critical_ns: u64) {
         self.warning_ns.set(pen, warning_ns);
         self.critical_ns.set(pen, critical_ns);
     }
 
-    pub(crate) fn set_tick(&self, pen: &Pen<AgentOwned>, unix_ns: u64) {
+    pub(crate) fn set_tick(&self, pen: &WriteToken<AgentOwned>, unix_ns: u64) {
         self.tick_unix_ns.set(pen, unix_ns);
     }
 
-    pub(crate) fn set_address(&self, pen: &Pen<AgentOwned>, address: Option<&AgentAddress>) {
+    pub(crate) fn set_address(&self, pen: &WriteToken<AgentOwned>, address: Option<&AgentAddress>) {
         let text = address.map(AgentAddress::page_text).unwrap_or_default();
         store_text(pen, &self.address, &text, false);
     }
 
-    pub(crate) fn set_socket(&self, pen: &Pen<AgentOwned>, socket: Option<&AgentAddress>) {
+    pub(crate) fn set_socket(&self, pen: &WriteToken<AgentOwned>, socket: Option<&AgentAddress>) {
         let text = socket.map(AgentAddress::page_text).unwrap_or_default();
         store_text(pen, &self.socket, &text, false);
     }

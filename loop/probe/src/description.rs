@@ -1,5 +1,5 @@
-//! What a runtime says of itself, once: how it calls things, what its own code looks like, which numbers it can fill, and what
-//! helps against what keeps it busy. Readers know no runtime; they print what stands here.
+//! What a runtime says of itself, once: how it calls things, what its own code looks like, which numbers it can fill,
+//! and what helps against what keeps it busy. Readers know no runtime; they print what stands here.
 //!
 //! On the page it is text: lines of fields with a tab between them, the first of which tells what the line is about. A reader
 //! passes over lines that it does not know, and over names that are none, so that the table can grow.
@@ -17,12 +17,12 @@
 //!   parks   parks   parked                     what waiting for events is called: it polls, it has not polled
 //! ```
 
+pub use crate::description_names::{Culprit, Fact, FramePart, Owner, Sign, Term, Trouble};
 use crate::kind::{Kind, Queue};
 use crate::phase::Phase;
 use crate::printable::is_hidden;
+use crate::shared_u64::{LoopOwned, SharedU64, WriteToken};
 use crate::site::store_text;
-pub use crate::terms::{Culprit, Fact, FramePart, Owner, Sign, Term, Trouble};
-use crate::word::{LoopOwned, Pen, Word};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -33,7 +33,7 @@ pub const DESCRIPTION_BYTES: usize = 8192;
 #[repr(C, align(128))]
 #[derive(Debug)]
 pub struct DescriptionWords {
-    text: [Word<LoopOwned>; DESCRIPTION_BYTES / 8],
+    text: [SharedU64<LoopOwned>; DESCRIPTION_BYTES / 8],
 }
 
 #[cfg(all(test, not(loom)))]
@@ -295,8 +295,8 @@ impl Description {
         &self.frames
     }
 
-    /// Returns the name of a blocking call of the runtime's without what it is known by: `readFileSync` is `readFile`. `None` of
-    /// any other function.
+    /// Returns the name of a blocking call of the runtime's without what it is known by: `readFileSync` is
+    /// `readFile`. `None` of any other function.
     pub fn blocking_call<'a>(&self, function: &'a str) -> Option<&'a str> {
         let endings = self.signs.iter().filter(|(sign, _)| *sign == Sign::Blocking);
         let mut others = endings.filter_map(|(_, ending)| function.strip_suffix(ending.as_str()));
@@ -447,7 +447,7 @@ static KNOWN: Mutex<Vec<(Vec<u64>, Arc<Description>)>> = Mutex::new(Vec::new());
 
 impl DescriptionWords {
     /// Stores a description, of what is too long as many lines as there is room for.
-    pub(crate) fn store(&self, pen: &Pen<LoopOwned>, description: &Description) {
+    pub(crate) fn store(&self, pen: &WriteToken<LoopOwned>, description: &Description) {
         let text = description.to_string();
         let fits = match text.len() <= DESCRIPTION_BYTES {
             true => text.len(),
@@ -461,7 +461,7 @@ impl DescriptionWords {
 
     /// Reads it. The same words give the same value, which is kept: pages are read often, and there are few runtimes.
     pub(crate) fn read(&self) -> Arc<Description> {
-        let words: Vec<u64> = self.text.iter().map(Word::get).take_while(|word| *word != 0).collect();
+        let words: Vec<u64> = self.text.iter().map(SharedU64::get).take_while(|word| *word != 0).collect();
         let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, description)) = known.iter().find(|(seen, _)| *seen == words) {
             return description.clone();
@@ -480,7 +480,7 @@ impl DescriptionWords {
 
 impl Default for DescriptionWords {
     fn default() -> Self {
-        DescriptionWords { text: std::array::from_fn(|_| Word::default()) }
+        DescriptionWords { text: std::array::from_fn(|_| SharedU64::default()) }
     }
 }
 

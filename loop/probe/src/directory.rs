@@ -4,9 +4,8 @@
 //! page wait for the disk. The directory is private (mode 0700, owned by us), its files are too (0600).
 //!
 //! A file is named `PID-STARTTIME-NUMBER.page`. Pages of dead processes stay as black boxes, at most [`DEAD_PAGES`] of them,
-//! for [`DEAD_AGE`] from when they were first found dead (see `leftover.rs`).
+//! for [`DEAD_AGE`] from when they were first found dead (see `stale_pages.rs`).
 
-pub use crate::leftover::{DEAD_AGE, DEAD_PAGES, has_writer};
 pub use crate::page_file::{
     Owner, PageFile, agent_socket, agent_socket_owner, open_page_file, page_files, pid_namespace,
     process_start, user_of,
@@ -16,6 +15,7 @@ pub use crate::page_reader::{
 };
 pub use crate::private_directory::{make_private, own_user};
 pub use crate::runtime_directory::{DIRECTORY_VARIABLE, passed_over, runtime_directory};
+pub use crate::stale_pages::{DEAD_AGE, DEAD_PAGES, has_writer};
 
 // Not under Miri, which has neither file modes nor shared mappings.
 #[cfg(all(test, not(miri)))]

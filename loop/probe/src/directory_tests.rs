@@ -5,7 +5,7 @@ use crate::memory::Memory;
 use crate::page::{Page, PageFault};
 use crate::page_file::parse_name;
 use crate::scratch::{Scratch, living_child, me};
-use crate::{Clock, Kind, Life, VirtualClock, Writer};
+use crate::{Clock, Kind, TaskTimes, VirtualClock, Writer};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -70,7 +70,7 @@ fn what_is_no_directory_is_refused() {
 #[test]
 fn a_directory_that_is_not_in_memory_is_refused() {
     // Private and ours on every Linux, and of a file system that is not a tmpfs, whatever the test runs on.
-    assert_private(Path::new("/proc/self/fd"), "a tmpfs is needed");
+    assert_private(Path::new("/proc/self/fd"), "use a tmpfs");
 }
 
 #[test]
@@ -151,12 +151,12 @@ fn a_file_that_is_not_a_whole_page_of_this_version_is_refused_by_name() {
         scratch.file("changed", &bytes)
     };
     assert!(read_page(&scratch.file("whole", &whole)).is_ok());
-    assert!(error_of(&scratch.file("cut", &whole[..5000])).contains("is 5000 bytes long instead of"));
+    assert!(error_of(&scratch.file("cut", &whole[..5000])).contains("is truncated: 5000 bytes instead of"));
     assert!(error_of(&scratch.file("head", &whole[..8])).contains("is not a loopscope page"));
     assert!(error_of(&scratch.file("empty", b"")).contains("is not a loopscope page"));
     assert!(error_of(&scratch.file("noise", &[0xa5; 400_000])).contains("is not a loopscope page"));
     assert!(error_of(&changed(8, crate::page::VERSION + 1)).contains("has page version"));
-    assert!(error_of(&changed(16, 77)).contains("is 77 bytes long"));
+    assert!(error_of(&changed(16, 77)).contains("is truncated: 77 bytes"));
     let clock = std::mem::offset_of!(crate::page::HeaderWords, clock_source);
     assert!(error_of(&changed(clock, 99)).contains("damaged clock"));
     let link = scratch.0.join("link");
@@ -196,7 +196,7 @@ fn another_process_reads_from_the_file_what_the_writer_wrote() {
     writer.resume();
     let site = writer.named_site(std::panic::Location::caller(), Kind::Timer, "beat");
     for _ in 0..3 {
-        writer.begin(Kind::Timer, site, Life::UNKNOWN);
+        writer.begin(Kind::Timer, site, TaskTimes::UNKNOWN);
         writer.end();
         writer.drained();
     }
@@ -220,7 +220,7 @@ fn the_vitals_alone_are_those_of_the_whole_page() {
     let mut pool = writer.take_pool().unwrap();
     pool.threads(2);
     writer.resume();
-    writer.begin(Kind::Timer, crate::SiteId::NONE, Life::UNKNOWN);
+    writer.begin(Kind::Timer, crate::SiteId::NONE, TaskTimes::UNKNOWN);
     writer.end();
     writer.suspend();
     writer.resume();
@@ -261,7 +261,7 @@ fn the_counters_alone_are_those_of_the_whole_page() {
     for line in 0..600 {
         writer.resume();
         let site = writer.named_site(Location::caller(), Kind::Timer, &format!("site {line}"));
-        writer.begin(Kind::Timer, site, Life::UNKNOWN);
+        writer.begin(Kind::Timer, site, TaskTimes::UNKNOWN);
         writer.end();
         writer.suspend();
         if line == 9 {

@@ -3,7 +3,7 @@
 use crate::clock::Ticks;
 use crate::kind::Kind;
 use crate::site::{SiteId, site_at};
-use crate::spans::Track;
+use crate::spans::SpanContext;
 use crate::writer::Writer;
 use std::panic::Location;
 use std::rc::Rc;
@@ -12,7 +12,7 @@ use std::rc::Rc;
 #[derive(Debug)]
 #[must_use = "the block is expected until this is dropped"]
 pub struct ExpectedBlock {
-    track: Option<Rc<Track>>,
+    track: Option<Rc<SpanContext>>,
 }
 
 /// Says that the code from here until the result is dropped may block the loop: its time does not count towards the
@@ -35,7 +35,8 @@ pub fn expect_block(name: &'static str) -> ExpectedBlock {
 }
 
 impl Writer {
-    /// Says, of this loop, what [`expect_block`] says: for a runtime that knows such a stretch itself, under a site of its own.
+    /// Says, of this loop, what [`expect_block`] says: for a runtime that knows such a busy period itself, under a
+    /// site of its own.
     pub fn expect_block(&mut self, site: SiteId) -> ExpectedBlock {
         self.track.expect(|_| site);
         ExpectedBlock { track: Some(self.track.clone()) }
@@ -50,8 +51,8 @@ impl Drop for ExpectedBlock {
     }
 }
 
-impl Track {
-    fn expect(&self, site: impl FnOnce(&Track) -> SiteId) {
+impl SpanContext {
+    fn expect(&self, site: impl FnOnce(&SpanContext) -> SiteId) {
         let (words, pen) = (&self.page.expected, &self.pen);
         words.depth.add(pen, 1);
         if words.depth.get() == 1 {

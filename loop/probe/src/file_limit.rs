@@ -26,8 +26,9 @@ const INTERRUPTIONS_MAX: u32 = 1_000;
 /// Calls `call`, which makes or grows files, with signals blocked on this thread. What it does answers EFBIG where the limit
 /// on the size of files is reached, and no signal comes of it. Keeps `errno` as `call` left it.
 ///
-/// A thread that it starts has them blocked for its life. All threads of an agent are started so: one that takes a signal which
-/// the host waits for (`sigwait`, a signalfd) and has blocked on its own threads later would end the process.
+/// A thread that it starts has them blocked for its life. All threads of an agent are started so: one that takes a
+/// signal which the host waits for (`sigwait`, a signalfd) and has blocked on its own threads later would end the
+/// process.
 ///
 /// Four system calls besides its own.
 pub fn without_signals<R>(call: impl FnOnce() -> R) -> R {
@@ -78,7 +79,7 @@ fn in_pieces(bytes: u64, mut reserve: impl FnMut(u64, u64) -> i32) -> io::Result
 
 fn too_large(bytes: u64) -> io::Error {
     let kib = bytes.div_ceil(1024);
-    let text = format!("the limit on the size of files is below the {kib} KiB that are needed (ulimit -f)");
+    let text = format!("the file size limit (ulimit -f) is below the required {kib} KiB");
     io::Error::new(io::ErrorKind::FileTooLarge, text)
 }
 

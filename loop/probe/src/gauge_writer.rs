@@ -5,22 +5,22 @@ use crate::gauges::{
     GAUGE_HISTOGRAMS, GAUGES, GaugeHistogramId, GaugeId, GaugeTable, GaugeType, GaugeUnit, is_name,
 };
 use crate::memory::Memory;
+use crate::shared_u64::{GaugeOwned, WriteToken};
 use crate::site::store_text;
-use crate::word::{GaugeOwned, Pen};
 use std::sync::Arc;
 
 /// The one writer of a page's named numbers. On any thread.
 #[derive(Debug)]
 pub struct GaugeWriter {
     memory: Arc<Memory>,
-    pen: Pen<GaugeOwned>,
+    pen: WriteToken<GaugeOwned>,
     clock: Clock,
     gauges: usize,
 }
 
 impl GaugeWriter {
     pub(crate) fn new(memory: Arc<Memory>, clock: Clock) -> Self {
-        GaugeWriter { memory, pen: Pen::mint(), clock, gauges: 0 }
+        GaugeWriter { memory, pen: WriteToken::mint(), clock, gauges: 0 }
     }
 
     fn table(&self) -> &GaugeTable {
@@ -32,8 +32,8 @@ impl GaugeWriter {
         &self.clock
     }
 
-    /// Adds a number, 0 so far. `name` is without unit; `kind` is the value of the label `kind`, empty for none. `None` where the
-    /// table is full, or the name is none that metrics allow: then it is counted as left out.
+    /// Adds a number, 0 so far. `name` is without unit; `kind` is the value of the label `kind`, empty for none.
+    /// `None` where the table is full, or the name is none that metrics allow: then it is counted as left out.
     pub fn add(&mut self, name: &str, kind: &str, is: GaugeType, unit: GaugeUnit) -> Option<GaugeId> {
         if !is_name(name) || self.gauges == GAUGES {
             self.table().refused.add(&self.pen, 1);

@@ -1,13 +1,13 @@
 //! Numbers that only some runtimes have, under names that the runtime gives: heap sizes, collections of garbage by kind.
 //!
-//! A table of words and a few histograms, with the names beside them. Names are what metrics allow: lower-case letters, digits
-//! and `_`, beginning with a letter; an entry with another name reads as not there. Whoever holds the
+//! A table of words and a few histograms, with the names beside them. Names are what metrics allow: lower-case
+//! letters, digits and `_`, beginning with a letter; an entry with another name reads as not there. Whoever holds the
 //! [`GaugeWriter`](crate::GaugeWriter) writes, on any thread, one at a time.
 
 use crate::histogram::{Histogram, HistogramValues};
 use crate::limits::{count, gauge};
+use crate::shared_u64::{GaugeOwned, SharedU64};
 use crate::site::load_text;
-use crate::word::{GaugeOwned, Word};
 
 /// How many gauges and counters a page has room for.
 pub const GAUGES: usize = 32;
@@ -49,10 +49,10 @@ pub enum GaugeUnit {
 #[derive(Debug, Default)]
 pub(crate) struct GaugeWords {
     /// Type in bits 0 to 7, unit in 8 to 15; 0 where nothing is.
-    pub(crate) meta: Word<GaugeOwned>,
-    pub(crate) name: [Word<GaugeOwned>; NAME_WORDS],
-    pub(crate) kind: [Word<GaugeOwned>; KIND_WORDS],
-    pub(crate) value: Word<GaugeOwned>,
+    pub(crate) meta: SharedU64<GaugeOwned>,
+    pub(crate) name: [SharedU64<GaugeOwned>; NAME_WORDS],
+    pub(crate) kind: [SharedU64<GaugeOwned>; KIND_WORDS],
+    pub(crate) value: SharedU64<GaugeOwned>,
 }
 
 #[cfg(all(test, not(loom)))]
@@ -61,8 +61,8 @@ crate::page_layout::layout!(GaugeWords, "gauge", meta, name, kind, value);
 #[repr(C)]
 #[derive(Debug, Default)]
 pub(crate) struct HistogramWords {
-    pub(crate) name: [Word<GaugeOwned>; NAME_WORDS],
-    pub(crate) kind: [Word<GaugeOwned>; KIND_WORDS],
+    pub(crate) name: [SharedU64<GaugeOwned>; NAME_WORDS],
+    pub(crate) kind: [SharedU64<GaugeOwned>; KIND_WORDS],
     pub(crate) values: Histogram<GaugeOwned>,
 }
 
@@ -75,9 +75,9 @@ crate::page_layout::layout!(HistogramWords, "gauge_histogram", name, kind, value
 pub struct GaugeTable {
     pub(crate) gauges: [GaugeWords; GAUGES],
     /// Histograms in use; published after the names are written.
-    pub(crate) histograms_in_use: Word<GaugeOwned>,
+    pub(crate) histograms_in_use: SharedU64<GaugeOwned>,
     /// Numbers and histograms that found no room, or had no name that metrics allow.
-    pub(crate) refused: Word<GaugeOwned>,
+    pub(crate) refused: SharedU64<GaugeOwned>,
     pub(crate) histograms: [HistogramWords; GAUGE_HISTOGRAMS],
 }
 

@@ -14,7 +14,7 @@
 //! `ceil(log2(seconds) * 8)` rounds wrongly near boundaries, which is why there is a table.
 
 use crate::limits::count;
-use crate::word::{Pen, Word};
+use crate::shared_u64::{SharedU64, WriteToken};
 
 /// How many slots a histogram has.
 pub const SLOTS: usize = 250;
@@ -121,46 +121,46 @@ pub fn slot_of(eighths: i32) -> usize {
 #[repr(C)]
 #[derive(Debug)]
 pub struct Histogram<Owner> {
-    buckets: [Word<Owner>; SLOTS],
-    sum_ns: Word<Owner>,
+    buckets: [SharedU64<Owner>; SLOTS],
+    sum_ns: SharedU64<Owner>,
 }
 
 #[cfg(all(test, not(loom)))]
-crate::page_layout::layout!(Histogram<crate::word::LoopOwned>, "histogram", buckets, sum_ns);
+crate::page_layout::layout!(Histogram<crate::shared_u64::LoopOwned>, "histogram", buckets, sum_ns);
 
 impl<Owner> Default for Histogram<Owner> {
     fn default() -> Self {
-        Histogram { buckets: std::array::from_fn(|_| Word::default()), sum_ns: Word::default() }
+        Histogram { buckets: std::array::from_fn(|_| SharedU64::default()), sum_ns: SharedU64::default() }
     }
 }
 
 impl<Owner> Histogram<Owner> {
     /// Counts one duration of `ns` nanoseconds.
     #[inline(always)]
-    pub fn record(&self, pen: &Pen<Owner>, ns: u64) {
+    pub fn record(&self, pen: &WriteToken<Owner>, ns: u64) {
         self.buckets[slot(ns)].add(pen, 1);
         self.sum_ns.add(pen, ns);
     }
 
     /// Counts one duration without adding it to the sum, which [`Histogram::add_sum`] must do for it.
     #[inline(always)]
-    pub(crate) fn count_one(&self, pen: &Pen<Owner>, ns: u64) {
+    pub(crate) fn count_one(&self, pen: &WriteToken<Owner>, ns: u64) {
         self.buckets[slot(ns)].add(pen, 1);
     }
 
     /// Counts so many durations of 0.
     #[inline(always)]
-    pub(crate) fn count_shortest(&self, pen: &Pen<Owner>, count: u64) {
+    pub(crate) fn count_shortest(&self, pen: &WriteToken<Owner>, count: u64) {
         self.buckets[0].add(pen, count);
     }
 
     /// Adds to the sum for durations that [`Histogram::count_one`] counted.
-    pub(crate) fn add_sum(&self, pen: &Pen<Owner>, sum_ns: u64) {
+    pub(crate) fn add_sum(&self, pen: &WriteToken<Owner>, sum_ns: u64) {
         self.sum_ns.add(pen, sum_ns);
     }
 
     /// Counts `count` durations that all fall in `slot` and sum up to `sum_ns`; a slot past the end is the last.
-    pub fn record_many(&self, pen: &Pen<Owner>, slot: usize, count: u64, sum_ns: u64) {
+    pub fn record_many(&self, pen: &WriteToken<Owner>, slot: usize, count: u64, sum_ns: u64) {
         self.buckets[slot.min(SLOT_OVERFLOW)].add(pen, count);
         self.sum_ns.add(pen, sum_ns);
     }
@@ -215,15 +215,16 @@ impl HistogramValues {
         sum(&self.buckets[..=slot_of(eighths)])
     }
 
-    /// Returns a bound of the `q`-quantile (0 to 1), in nanoseconds, or `None` where nothing was counted: the upper bound of the
-    /// bucket that holds it, or less where the sum has no room for so much. Within one bucket (9 %) of the truth, and exact
-    /// where a single duration was counted.
+    /// Returns a bound of the `q`-quantile (0 to 1), in nanoseconds, or `None` where nothing was counted: the upper
+    /// bound of the bucket that holds it, or less where the sum has no room for so much. Within one bucket (9 %) of
+    /// the truth, and exact where a single duration was counted.
     pub fn quantile_ns(&self, q: f64) -> Option<u64> {
         self.quantile_at_most_ns(q, None)
     }
 
-    /// Returns the same where it is known that no duration was longer than `longest_ns`: a quantile that is told beside that is not
-    /// above it. A bound that contradicts the counts, because the two were not read at once, is not followed out of the bucket.
+    /// Returns the same where it is known that no duration was longer than `longest_ns`: a quantile that is told
+    /// beside that is not above it. A bound that contradicts the counts, because the two were not read at once, is
+    /// not followed out of the bucket.
     pub fn quantile_at_most_ns(&self, q: f64, longest_ns: Option<u64>) -> Option<u64> {
         let count = self.count();
         let rank = ((count as f64 * q).ceil() as u64).clamp(1, count.max(1));
@@ -242,8 +243,8 @@ impl HistogramValues {
         self.quantile_ns(1.0)
     }
 
-    /// Returns what the sum leaves for each of the `upper` longest durations of a bucket, in nanoseconds, when all others are as
-    /// short as their buckets allow.
+    /// Returns what the sum leaves for each of the `upper` longest durations of a bucket, in nanoseconds, when all
+    /// others are as short as their buckets allow.
     fn room_ns(&self, slot: usize, upper: u64) -> u64 {
         let least = |(at, count): (usize, &u64)| {
             let others = if at == slot { count.saturating_sub(upper) } else { *count };

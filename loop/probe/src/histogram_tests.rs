@@ -1,7 +1,7 @@
 //! Proof that the integer index is the definition of the native grid, boundary by boundary.
 
 use super::*;
-use crate::word::LoopOwned;
+use crate::shared_u64::LoopOwned;
 use num_bigint::BigUint;
 use proptest::prelude::*;
 
@@ -65,7 +65,7 @@ proptest! {
 
 #[test]
 fn classic_power_of_two_bounds_are_exact_sums() {
-    let (histogram, pen) = (Histogram::<LoopOwned>::default(), Pen::mint());
+    let (histogram, pen) = (Histogram::<LoopOwned>::default(), WriteToken::mint());
     for ns in [0, 62_500_000, 62_500_001, 125_000_000, 1_000_000_000, 200_000_000_000] {
         histogram.record(&pen, ns);
     }
@@ -79,7 +79,7 @@ fn classic_power_of_two_bounds_are_exact_sums() {
 
 #[test]
 fn a_sum_goes_on_where_a_thousand_wait_for_months() {
-    let (histogram, pen) = (Histogram::<LoopOwned>::default(), Pen::mint());
+    let (histogram, pen) = (Histogram::<LoopOwned>::default(), WriteToken::mint());
     for sum_ns in [1 << 62, u64::MAX - 5] {
         let before = histogram.read();
         histogram.record_many(&pen, slot(1_000), 1, sum_ns - before.sum_ns);
@@ -93,7 +93,7 @@ fn a_sum_goes_on_where_a_thousand_wait_for_months() {
 
 #[test]
 fn a_quantile_is_the_upper_bound_of_its_bucket_or_what_the_sum_leaves() {
-    let (histogram, pen) = (Histogram::<LoopOwned>::default(), Pen::mint());
+    let (histogram, pen) = (Histogram::<LoopOwned>::default(), WriteToken::mint());
     assert_eq!(histogram.read().quantile_ns(0.99), None);
     histogram.record_many(&pen, slot(1_000), 99, 99_000);
     histogram.record(&pen, 1_000_000_000);
@@ -101,7 +101,7 @@ fn a_quantile_is_the_upper_bound_of_its_bucket_or_what_the_sum_leaves() {
     assert_eq!(values.quantile_ns(0.99), Some(UPPER_NS[slot(1_000)]));
     assert_eq!(values.quantile_ns(1.0), Some(1_000_000_000));
     // One of 801 ms, in a bucket that ends at 841.
-    let (one, pen) = (Histogram::<LoopOwned>::default(), Pen::mint());
+    let (one, pen) = (Histogram::<LoopOwned>::default(), WriteToken::mint());
     one.record(&pen, 801_000_000);
     assert_eq!(one.read().quantile_ns(0.5), Some(801_000_000));
     for _ in 0..9 {
@@ -116,13 +116,13 @@ fn a_quantile_is_the_upper_bound_of_its_bucket_or_what_the_sum_leaves() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 2 } else { 256 }))]
 
-    /// Of whatever was counted: a quantile is in the bucket of the true one and not below it, does not fall as the share grows, and
-    /// does not exceed the longest where that is known.
+    /// Of whatever was counted: a quantile is in the bucket of the true one and not below it, does not fall as the
+    /// share grows, and does not exceed the longest where that is known.
     #[test]
     fn no_quantile_is_told_that_exceeds_the_longest(
         mut all in prop::collection::vec(0..300_000_000_000_u64, 1..60), share in 0.0..1.0_f64,
     ) {
-        let (histogram, pen) = (Histogram::<LoopOwned>::default(), Pen::mint());
+        let (histogram, pen) = (Histogram::<LoopOwned>::default(), WriteToken::mint());
         all.iter().for_each(|ns| histogram.record(&pen, *ns));
         all.sort_unstable();
         let (values, longest) = (histogram.read(), all.last().copied());

@@ -5,12 +5,13 @@
 //! ([`names`]): `1-3@123456`, `1-3@123456-4026531836`. Every text of an incident is read, short or long.
 //!
 //! # Who numbers
-//! An agent counts its incidents, from 1, and writes the count on every page of its process. Where a process has no agent, or
-//! has been killed, its pages tell one incident for each loop, the stall under way, and [`number_of_stall`] derives its number
-//! from what the page says, above the agent's count: it is the same for everybody who reads it, and stays so until that stall is
-//! over. An agent that starts later goes on above all numbers that the pages can have told until then
-//! ([`registry::incidents_told`](crate::registry::incidents_told)), also those of loops that have ended. So no two incidents of a
-//! process have one number, whoever told them. A stall under way when an agent starts has two: the pages', and the agent's.
+//! An agent counts its incidents, from 1, and writes the count on every page of its process. Where a process has no
+//! agent, or has been killed, its pages tell one incident for each loop, the stall under way, and [`number_of_stall`]
+//! derives its number from what the page says, above the agent's count: it is the same for everybody who reads it,
+//! and stays so until that stall is over. An agent that starts later goes on above all numbers that the pages can
+//! have told until then ([`registry::incidents_told`](crate::registry::incidents_told)), also those of loops that
+//! have ended. So no two incidents of a process have one number, whoever told them. A stall under way when an agent
+//! starts has two: the pages', and the agent's.
 
 use crate::process_id::{ProcessId, decimal};
 use std::fmt;
@@ -87,7 +88,7 @@ pub struct IncidentIdError(String);
 
 impl fmt::Display for IncidentIdError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?} names no incident: write PID-NUMBER, as 4711-3", self.0)
+        write!(f, "{:?} is not an incident id: write it as PID-NUMBER, such as 4711-3", self.0)
     }
 }
 
@@ -112,9 +113,9 @@ pub fn names(list: &[IncidentId]) -> Vec<IncidentId> {
     list.iter().map(name).collect()
 }
 
-/// Returns the number of the stall that a page without an agent tells of, where agents have counted `counted` incidents of the
-/// process: that of the loop with this ordinal, after `ended` others of it that no agent has counted. No other stall of any loop
-/// of the process has it, and it is little above `counted` where both are small.
+/// Returns the number of the stall that a page without an agent tells of, where agents have counted `counted`
+/// incidents of the process: that of the loop with this ordinal, after `ended` others of it that no agent has
+/// counted. No other stall of any loop of the process has it, and it is little above `counted` where both are small.
 ///
 /// It counts the pairs along diagonals: 1 is the first stall of loop 0, 2 its second, 3 the first of loop 1.
 pub fn number_of_stall(counted: u64, ordinal: u32, ended: u64) -> u64 {

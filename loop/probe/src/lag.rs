@@ -1,20 +1,20 @@
 //! Lag, booked exactly: how long an event that becomes ready at a random moment waits until the loop polls.
 //!
-//! One virtual event arrives in every millisecond, at a random moment within it. An arrival in a busy stretch waits
-//! until the stretch ends; an arrival in the poll waits 0. Nothing is sampled by a timer, an idle loop is not woken,
+//! One virtual event arrives in every millisecond, at a random moment within it. An arrival in a busy period waits
+//! until the busy period ends; an arrival in the poll waits 0. Nothing is sampled by a timer, an idle loop is not woken,
 //! and the count of events grows by exactly 1,000 a second, which is a check on the whole.
 //!
 //! The moment within the millisecond is random and not its boundary, because loops live by millisecond timers: busy
-//! stretches begin right after such boundaries, and arrivals fixed to them would never fall into a short stretch.
+//! stretches begin right after such boundaries, and arrivals fixed to them would never fall into a short busy period.
 //!
-//! Cost: one comparison at each `park` and `unpark` in which no arrival fell. A long stretch costs at most
+//! Cost: one comparison at each `park` and `unpark` in which no arrival fell. A long busy period costs at most
 //! `NEAR` steps and one closed form per bucket.
 
 use crate::histogram::{SLOT_OVERFLOW, UPPER_NS};
 
 pub(crate) const MS_NS: u64 = 1_000_000;
 
-/// Arrivals nearest to the end of a stretch are booked one by one, at their random moments; those before, whose
+/// Arrivals nearest to the end of a busy period are booked one by one, at their random moments; those before, whose
 /// buckets are wider than a millisecond, as if they came in the middle of theirs.
 const NEAR: u64 = 64;
 
@@ -47,7 +47,7 @@ impl Arrivals {
         self.next_ns
     }
 
-    /// Books the arrivals of a busy stretch that ends at `end_ns`: all that came since the last call of either method.
+    /// Books the arrivals of a busy period that ends at `end_ns`: all that came since the last call of either method.
     pub fn stretch_ends(&mut self, end_ns: u64, book: &mut impl WaitBook) {
         let last = end_ns / MS_NS;
         let far = last.saturating_sub(NEAR).saturating_sub(self.millisecond_ns / MS_NS);
@@ -187,7 +187,7 @@ mod tests {
                 arrivals.poll_ends(now_ns, &mut lag);
             }
             prop_assert!(lag.count().abs_diff(now_ns / MS_NS) <= 1);
-            // The sum of waits is the integral of the waiting time: half the square of each stretch.
+            // The sum of waits is the integral of the waiting time: half the square of each busy period.
             let integral_ns = (busy_ns / u128::from(MS_NS)) as f64;
             prop_assert!((lag.sum_ns as f64 - integral_ns).abs() <= integral_ns * 0.2 + 60.0 * 3e8);
         }

@@ -1,8 +1,9 @@
 //! Lag as readers see it: what is booked, and the events of a poll that is not over.
 //!
-//! A loop books the events of a poll when that ends, and it may poll for hours. So that the count grows all the time, whoever
-//! reads adds those that have come meanwhile: by the writer's own formula, one a millisecond since the page was made. They have
-//! waited 0, and that is what the writer will book for them; nothing that a reader has shown is taken back.
+//! A loop books the events of a poll when that ends, and it may poll for hours. So that the count grows all the time,
+//! whoever reads adds those that have come meanwhile: by the writer's own formula, one a millisecond since the page
+//! was made. They have waited 0, and that is what the writer will book for them; nothing that a reader has shown is
+//! taken back.
 //!
 //! ```text
 //!   created                 booked          parked or turned        now
@@ -15,16 +16,18 @@ use crate::clock::{Clock, Ticks};
 use crate::histogram::HistogramValues;
 use crate::lag::MS_NS;
 use crate::page::Page;
+use crate::shared_u64::{LoopOwned, WriteToken};
 use crate::sync::{Ordering, fence};
-use crate::word::{LoopOwned, Pen};
 
 impl Page {
-    /// Copies the histogram of lag as of `taken`, a moment on `clock`, which must be the page's own. It must have been read before
-    /// the page is (or was copied): of a poll that was over by then, nobody can tell that it was one.
+    /// Copies the histogram of lag as of `taken`, a moment on `clock`, which must be the page's own. It must have
+    /// been read before the page is (or was copied): of a poll that was over by then, nobody can tell that it was
+    /// one.
     pub fn lag_at(&self, clock: &Clock, taken: Ticks) -> HistogramValues {
         let Some((busy, poll)) = self.open_poll(taken) else { return self.tallies.lag.read() };
         let mut lag = self.tallies.lag.read();
-        // Pairs with the release fence after each change of `busy_since`: whoever read what was booked after a change sees it.
+        // Pairs with the release fence after each change of `busy_since`: whoever read what was booked after a change
+        // sees it.
         fence(Ordering::Acquire);
         if self.now.busy_since.get() != busy {
             // The poll is over and booked, and so may later periods be: what was read may be of both.
@@ -34,23 +37,24 @@ impl Page {
         lag
     }
 
-    /// Copies the lengths of the busy stretches that are over, and of those that were stalls: after [`Page::lag_at`], so that those
-    /// are in it in which somebody waited.
+    /// Copies the lengths of the busy periods that are over, and of those that were stalls: after [`Page::lag_at`],
+    /// so that those are in it in which somebody waited.
     pub fn stretches_ended(&self) -> (HistogramValues, HistogramValues) {
         (self.tallies.iteration.read(), self.tallies.blocked_duration.read())
     }
 
-    /// Books the events of the poll in which the loop ends, which readers have added until now. Before the page says that it is
-    /// closed, on the thread of its writer.
-    pub(crate) fn book_last_poll(&self, pen: &Pen<LoopOwned>, clock: &Clock) {
+    /// Books the events of the poll in which the loop ends, which readers have added until now. Before the page says
+    /// that it is closed, on the thread of its writer.
+    pub(crate) fn book_last_poll(&self, pen: &WriteToken<LoopOwned>, clock: &Clock) {
         if let Some((_, poll)) = self.open_poll(clock.now()) {
             let count = self.unbooked(clock, poll, self.tallies.lag.read().count());
             self.tallies.lag.count_shortest(pen, count);
         }
     }
 
-    /// Returns since when the loop is busy, 0 where it is not, and the poll whose events are not booked: where it is in its
-    /// poll, or has polled without telling within its busy period. `None` where there is none, or the page books by no formula.
+    /// Returns since when the loop is busy, 0 where it is not, and the poll whose events are not booked: where it is
+    /// in its poll, or has polled without telling within its busy period. `None` where there is none, or the page
+    /// books by no formula.
     fn open_poll(&self, taken: Ticks) -> Option<(u64, (Ticks, Ticks))> {
         let has_ended = self.header.is_closed.observe() != 0;
         if has_ended || self.is_observed() || self.created() == Ticks::NONE {
@@ -65,8 +69,8 @@ impl Page {
         (turned > Ticks(busy)).then_some((busy, (Ticks(busy), turned.min(taken))))
     }
 
-    /// Returns how many events have come until the end of a poll that are not among the `booked`: none where what came before its
-    /// begin is not booked yet.
+    /// Returns how many events have come until the end of a poll that are not among the `booked`: none where what
+    /// came before its begin is not booked yet.
     fn unbooked(&self, clock: &Clock, (begin, end): (Ticks, Ticks), booked: u64) -> u64 {
         let arrived = |at: Ticks| clock.scale().duration_ns(at.since(self.created())) / MS_NS;
         if booked < arrived(begin) { 0 } else { arrived(end).saturating_sub(booked) }

@@ -1,7 +1,7 @@
 //! Lag as readers see it: true while a poll lasts, and never less than it was.
 
 use super::*;
-use crate::word::AgentOwned;
+use crate::shared_u64::AgentOwned;
 use crate::{VirtualClock, Writer};
 use proptest::prelude::*;
 
@@ -65,7 +65,7 @@ fn nobody_waits_on_a_page_that_has_ended_or_whose_waits_are_told_one_by_one() {
 #[test]
 fn a_loop_that_only_polls_without_telling_is_not_one_long_wait() {
     let (time, mut writer, clock) = world();
-    let pen = Pen::<AgentOwned>::mint();
+    let pen = WriteToken::<AgentOwned>::mint();
     writer.resume();
     // Ten minutes, and a look each second that finds that it has polled.
     for _ in 0..600 {
@@ -86,7 +86,7 @@ fn a_loop_that_only_polls_without_telling_is_not_one_long_wait() {
 #[test]
 fn what_a_retired_thread_s_page_says_stays() {
     let (time, mut writer, clock) = world();
-    let pen = Pen::<AgentOwned>::mint();
+    let pen = WriteToken::<AgentOwned>::mint();
     writer.resume();
     writer.park();
     time.advance_ns(2 * SECOND_NS);
@@ -148,7 +148,7 @@ proptest! {
     fn no_bucket_and_no_count_ever_falls(steps in steps(), seed_ns in 0..5 * MS_NS) {
         let (time, mut writer, clock) = world();
         time.advance_ns(seed_ns);
-        let pen = Pen::<AgentOwned>::mint();
+        let pen = WriteToken::<AgentOwned>::mint();
         let (mut reader, mut taken, mut is_busy) = (Reader::default(), None, false);
         for step in steps {
             let late = std::mem::take(&mut taken);

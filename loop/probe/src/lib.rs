@@ -15,8 +15,8 @@
 //! This crate knows no loop and no agent. It depends on std, and on libc for the mapping.
 //!
 //! # Where to begin
-//! [`Probe`] is for a loop that a program has already: two verbs around its poll, and a guard for each callback. [`Writer`] is for
-//! runtimes, which know more: phases, queues, a pool.
+//! [`Probe`] is for a loop that a program has already: two verbs around its poll, and a guard for each callback.
+//! [`Writer`] is for runtimes, which know more: phases, queues, a pool.
 //!
 //! # Who may call what
 //! - [`Writer`] is made on the loop's thread and stays there (it is not `Send`): a second writer does not compile.
@@ -30,26 +30,26 @@
 
 mod kind;
 mod phase;
+mod shared_u64;
 mod sync;
-mod word;
 
 #[cfg_attr(loom, allow(dead_code, reason = "only the registry asks for it, which is not in a model"))]
 mod barrier;
 mod bell;
+#[cfg_attr(loom, allow(dead_code, reason = "the writer asks for it, which is not in a model"))]
+mod capture_gate;
 #[cfg(all(not(loom), target_os = "linux"))]
 mod cgroup;
 mod clock;
-mod counter;
-mod counts;
-#[cfg_attr(loom, allow(dead_code, reason = "the writer asks for it, which is not in a model"))]
-mod gate;
+mod count_histogram;
+mod cycle_counter;
 mod histogram;
 mod lag;
 mod limits;
 #[cfg_attr(loom, allow(dead_code, reason = "the page asks for it, which is not in a model"))]
 mod observed;
 #[cfg_attr(loom, allow(dead_code, reason = "the page asks for it, which is not in a model"))]
-mod open;
+mod open_spans;
 mod printable;
 mod ring;
 #[cfg_attr(loom, allow(dead_code, reason = "the page and the writer ask for it, which are not in a model"))]
@@ -69,10 +69,10 @@ mod busy_period;
 mod control;
 #[cfg(not(loom))]
 pub mod description;
+#[cfg(not(loom))]
+mod description_names;
 #[cfg(all(not(loom), target_os = "linux"))]
 mod directory;
-#[cfg(not(loom))]
-mod due;
 #[cfg(not(loom))]
 mod expect_block;
 #[cfg(not(loom))]
@@ -88,15 +88,7 @@ pub mod gauges;
 #[cfg(not(loom))]
 mod incident_id;
 #[cfg(not(loom))]
-mod iterations;
-#[cfg(not(loom))]
-mod jobs;
-#[cfg(not(loom))]
 mod lag_reader;
-#[cfg(not(loom))]
-mod ledger;
-#[cfg(all(not(loom), target_os = "linux"))]
-mod leftover;
 #[cfg(not(loom))]
 mod loop_id;
 #[cfg(all(not(loom), target_os = "linux"))]
@@ -119,6 +111,8 @@ mod page_number;
 mod page_reader;
 #[cfg(not(loom))]
 mod paths;
+#[cfg(not(loom))]
+mod poll_deadlines;
 #[cfg(not(loom))]
 mod poll_gate;
 #[cfg(not(loom))]
@@ -152,14 +146,14 @@ mod snapshot;
 mod socket_file;
 #[cfg(not(loom))]
 pub mod spans;
+#[cfg(all(not(loom), target_os = "linux"))]
+mod stale_pages;
 #[cfg(not(loom))]
 mod switch;
 #[cfg(not(loom))]
 mod tags;
 #[cfg(not(loom))]
 mod tallies;
-#[cfg(not(loom))]
-mod terms;
 #[cfg(not(loom))]
 mod thread;
 #[cfg(not(loom))]
@@ -168,6 +162,8 @@ mod thread_end;
 mod threadless_page;
 #[cfg(not(loom))]
 mod vitals;
+#[cfg(not(loom))]
+mod work_counters;
 #[cfg(not(loom))]
 mod writer;
 
@@ -178,8 +174,6 @@ pub use clock::{Clock, Ticks, VirtualClock};
 pub use expect_block::{ExpectedBlock, expect_block};
 #[cfg(not(loom))]
 pub use gauge_writer::GaugeWriter;
-#[cfg(not(loom))]
-pub use jobs::JobRecord;
 pub use kind::{HandleType, Kind, Queue, WorkKind};
 #[cfg(not(loom))]
 pub use page::Page;
@@ -189,6 +183,8 @@ pub use pool_writer::{ObservedPool, PoolWriter};
 #[cfg(not(loom))]
 pub use probe::{CallbackGuard, NamedSite, Probe};
 #[cfg(not(loom))]
+pub use record::JobRecord;
+#[cfg(not(loom))]
 pub use site::{Site, SiteId};
 #[cfg(not(loom))]
 pub use snapshot::{NowValues, Snapshot};
@@ -197,4 +193,4 @@ pub use threadless_page::ThreadlessPage;
 #[cfg(not(loom))]
 pub use vitals::Vitals;
 #[cfg(not(loom))]
-pub use writer::{Inside, Life, Writer};
+pub use writer::{Inside, TaskTimes, Writer};

@@ -64,7 +64,7 @@ pub struct LoopIdError(String);
 
 impl fmt::Display for LoopIdError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?} names no loop: write PROCESS.ORDINAL, as 4711-123456.0", self.0)
+        write!(f, "{:?} is not a loop id: write it as PROCESS.ORDINAL, such as 4711-123456.0", self.0)
     }
 }
 
@@ -112,8 +112,8 @@ impl Called {
     }
 }
 
-/// Returns what a new loop called `name`, a worker of the runtime called `runtime` where that is not empty, and its runtime are
-/// called beside the `others` of its process.
+/// Returns what a new loop called `name`, a worker of the runtime called `runtime` where that is not empty, and its
+/// runtime are called beside the `others` of its process.
 pub fn called<'a>(name: &str, runtime: &str, others: impl Iterator<Item = &'a Called> + Clone) -> Called {
     let taken =
         || others.clone().flat_map(|other| [&*other.label, &*other.runtime]).filter(|text| !text.is_empty());
@@ -129,8 +129,8 @@ pub fn called<'a>(name: &str, runtime: &str, others: impl Iterator<Item = &'a Ca
     Called { label, given_runtime: runtime.to_owned(), runtime: runtime_label }
 }
 
-/// Returns unique labels of all loops of a process and of their runtimes, given both as their pages have them, in the order of
-/// their ordinals: the same where they are unique already.
+/// Returns unique labels of all loops of a process and of their runtimes, given both as their pages have them, in the
+/// order of their ordinals: the same where they are unique already.
 pub fn labels<'a>(pages: impl IntoIterator<Item = (&'a str, &'a str)>) -> Vec<Called> {
     let mut all: Vec<Called> = Vec::new();
     for (label, runtime) in pages {

@@ -2,7 +2,7 @@
 //!
 //! One word holds phase, kind, site, and the start of the current callback, so a reader can never see the callback of
 //! one moment with the phase of another. The start is a truncated stamp: its lowest bits are dropped and its highest
-//! wrap; the reader completes it from the start of the busy stretch, which is a full stamp.
+//! wrap; the reader completes it from the start of the busy period, which is a full stamp.
 //!
 //! ```text
 //!   63                              23 22 21 20    16 15  12  11  10        0
@@ -14,8 +14,8 @@
 use crate::clock::Ticks;
 use crate::kind::{Kind, Queue};
 use crate::phase::Phase;
+use crate::shared_u64::{LoopOwned, SharedU64};
 use crate::site::SiteId;
-use crate::word::{LoopOwned, Word};
 
 /// Bits of a packed word that tell what runs; the rest is the truncated start.
 const WHAT_BITS: u32 = 23;
@@ -31,23 +31,23 @@ const SITE_MASK: u64 = MANY - 1;
 #[derive(Debug, Default)]
 pub struct NowWords {
     /// What runs, and the start of it: [`place`], [`what`] and [`stamp`] together.
-    pub(crate) running: Word<LoopOwned>,
-    /// Start of the busy stretch in ticks; 0 while the loop is in its poll. Published (release) by `unpark` and
-    /// `park`, so that a reader that sees a stretch also sees the words below as of its start.
-    pub(crate) busy_since: Word<LoopOwned>,
+    pub(crate) running: SharedU64<LoopOwned>,
+    /// Start of the busy period in ticks; 0 while the loop is in its poll. Published (release) by `unpark` and
+    /// `park`, so that a reader that sees a busy period also sees the words below as of its start.
+    pub(crate) busy_since: SharedU64<LoopOwned>,
     /// Start of the poll in ticks; meaningful while `busy_since` is 0.
-    pub(crate) parked_since: Word<LoopOwned>,
-    /// The recorder's count of callbacks when the stretch began: progress within the stretch is its count less this.
-    pub(crate) stretch_first: Word<LoopOwned>,
+    pub(crate) parked_since: SharedU64<LoopOwned>,
+    /// The recorder's count of callbacks when the busy period began: progress within the busy period is its count less this.
+    pub(crate) stretch_first: SharedU64<LoopOwned>,
     /// Start of the running drain in ticks; 0 outside a drain.
-    pub(crate) drain_since: Word<LoopOwned>,
+    pub(crate) drain_since: SharedU64<LoopOwned>,
     /// The recorder's count of callbacks when the running drain began.
-    pub(crate) drain_first: Word<LoopOwned>,
+    pub(crate) drain_first: SharedU64<LoopOwned>,
     /// Iterations begun.
-    pub(crate) iterations: Word<LoopOwned>,
+    pub(crate) iterations: SharedU64<LoopOwned>,
     /// The site of the callback after which queues are drained: stored before the first job of the drain begins, and
     /// meaningful while `running` tells a queue. [`SiteId::NONE`] where no callback ended before.
-    pub(crate) drained_after: Word<LoopOwned>,
+    pub(crate) drained_after: SharedU64<LoopOwned>,
 }
 
 #[cfg(all(test, not(loom)))]

@@ -1,14 +1,14 @@
 //! When a loop was busy and when it waited, as an observer saw it: for loops whose threads do not tell.
 //!
-//! Written by the agent that asks the observer. Changes are counted, at their begin in the last word and at their end in the first:
-//! a copy between two equal counts is of one moment, and never counts a busy period both as running and as over. Orderings as in
-//! [`open`](crate::open): begin relaxed, release fence, stores, end published; a reader observes the end, copies, issues an
-//! acquire fence and reads the begin.
+//! Written by the agent that asks the observer. Changes are counted, at their begin in the last word and at their end
+//! in the first: a copy between two equal counts is of one moment, and never counts a busy period both as running and
+//! as over. Orderings as in [`open`](crate::open_spans): begin relaxed, release fence, stores, end published; a
+//! reader observes the end, copies, issues an acquire fence and reads the begin.
 
 use crate::clock::Ticks;
 use crate::limits::count;
+use crate::shared_u64::{AgentOwned, SharedU64, WriteToken};
 use crate::sync::{Ordering, fence};
-use crate::word::{AgentOwned, Pen, Word};
 
 /// How often a reader tries to copy the words.
 const TRIES: usize = if cfg!(loom) { 1 } else { 8 };
@@ -31,19 +31,19 @@ pub struct Observed {
 #[derive(Debug, Default)]
 pub struct ObservedWords {
     /// Changes that have ended.
-    ended: Word<AgentOwned>,
+    ended: SharedU64<AgentOwned>,
     /// Since when the loop is busy, in ticks; 0 while it waits.
-    pub(crate) busy: Word<AgentOwned>,
+    pub(crate) busy: SharedU64<AgentOwned>,
     /// Since when it waits, in ticks.
-    parked: Word<AgentOwned>,
+    parked: SharedU64<AgentOwned>,
     /// How long it was busy until `busy`, in ticks.
-    active: Word<AgentOwned>,
+    active: SharedU64<AgentOwned>,
     /// How long it waited until `parked`, in ticks.
-    idle: Word<AgentOwned>,
+    idle: SharedU64<AgentOwned>,
     /// Busy periods of it that have ended and were stalls, by severity.
-    blocked: [Word<AgentOwned>; 2],
+    blocked: [SharedU64<AgentOwned>; 2],
     /// Changes that have begun: one more while they are written.
-    begun: Word<AgentOwned>,
+    begun: SharedU64<AgentOwned>,
 }
 
 #[cfg(all(test, not(loom)))]
@@ -77,7 +77,7 @@ impl ObservedWords {
     }
 
     /// Stores what was seen, and counts a stall of each severity that `is_stall` tells of.
-    pub fn store(&self, pen: &Pen<AgentOwned>, seen: Observed, is_stall: [bool; 2]) {
+    pub fn store(&self, pen: &WriteToken<AgentOwned>, seen: Observed, is_stall: [bool; 2]) {
         let number = self.begun.get().wrapping_add(1);
         self.begun.set(pen, number);
         fence(Ordering::Release);

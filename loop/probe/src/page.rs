@@ -9,16 +9,16 @@ use crate::control::ControlWords;
 use crate::description::{Description, DescriptionWords};
 use crate::expected::ExpectedWords;
 use crate::gauges::GaugeTable;
-use crate::iterations::{IterationRecord, IterationWords};
-use crate::jobs::{JobRecord, JobWords};
 use crate::now::NowWords;
-use crate::open::{OpenSpan, OpenWords};
+use crate::open_spans::{OpenSpan, OpenWords};
 use crate::paths::PathTable;
 use crate::pool::{JobNow, PoolWords};
+use crate::record::{IterationRecord, IterationWords};
+use crate::record::{JobRecord, JobWords};
 use crate::ring::{ENTRY_WORDS, Ring};
+use crate::shared_u64::{LoopOwned, SharedU64};
 use crate::site::{SiteTable, load_text};
 use crate::tallies::TallyWords;
-use crate::word::{LoopOwned, Word};
 use std::sync::Arc;
 
 /// `LOOPSCOP`, the first eight bytes of every page.
@@ -39,38 +39,38 @@ pub(crate) const LABEL_WORDS: usize = 10;
 #[derive(Debug, Default)]
 pub struct HeaderWords {
     /// [`MAGIC`]; stored last (release), so that a page that shows it is complete.
-    pub(crate) magic: Word<LoopOwned>,
-    pub(crate) version: Word<LoopOwned>,
-    pub(crate) bytes: Word<LoopOwned>,
-    pub(crate) pid: Word<LoopOwned>,
+    pub(crate) magic: SharedU64<LoopOwned>,
+    pub(crate) version: SharedU64<LoopOwned>,
+    pub(crate) bytes: SharedU64<LoopOwned>,
+    pub(crate) pid: SharedU64<LoopOwned>,
     /// Start time of the process in clock ticks since boot: with the pid, it names a process for good.
-    pub(crate) pid_start: Word<LoopOwned>,
+    pub(crate) pid_start: SharedU64<LoopOwned>,
     /// Inode of the pid namespace: a pid means nothing in another one.
-    pub(crate) pid_namespace: Word<LoopOwned>,
-    pub(crate) tid: Word<LoopOwned>,
-    pub(crate) created_unix_ns: Word<LoopOwned>,
-    pub(crate) created_ticks: Word<LoopOwned>,
-    pub(crate) clock_source: Word<LoopOwned>,
-    pub(crate) clock_multiplier: Word<LoopOwned>,
-    pub(crate) clock_shift: Word<LoopOwned>,
+    pub(crate) pid_namespace: SharedU64<LoopOwned>,
+    pub(crate) tid: SharedU64<LoopOwned>,
+    pub(crate) created_unix_ns: SharedU64<LoopOwned>,
+    pub(crate) created_ticks: SharedU64<LoopOwned>,
+    pub(crate) clock_source: SharedU64<LoopOwned>,
+    pub(crate) clock_multiplier: SharedU64<LoopOwned>,
+    pub(crate) clock_shift: SharedU64<LoopOwned>,
     /// 1 once the loop ended in an orderly way.
-    pub(crate) is_closed: Word<LoopOwned>,
-    pub(crate) name: [Word<LoopOwned>; 8],
-    pub(crate) runtime: [Word<LoopOwned>; 2],
-    pub(crate) backend: [Word<LoopOwned>; 2],
-    pub(crate) thread: [Word<LoopOwned>; 4],
-    pub(crate) process: [Word<LoopOwned>; 8],
+    pub(crate) is_closed: SharedU64<LoopOwned>,
+    pub(crate) name: [SharedU64<LoopOwned>; 8],
+    pub(crate) runtime: [SharedU64<LoopOwned>; 2],
+    pub(crate) backend: [SharedU64<LoopOwned>; 2],
+    pub(crate) thread: [SharedU64<LoopOwned>; 4],
+    pub(crate) process: [SharedU64<LoopOwned>; 8],
     /// The machine's boot in which the process runs, the lower half first; with pid, start and namespace it names the process
     /// for good. 0 where the kernel does not tell.
-    pub(crate) boot: [Word<LoopOwned>; 2],
+    pub(crate) boot: [SharedU64<LoopOwned>; 2],
     /// The loop's label: its name, made unique among the loops that lived in the process when it was made.
-    pub(crate) label: [Word<LoopOwned>; LABEL_WORDS],
+    pub(crate) label: [SharedU64<LoopOwned>; LABEL_WORDS],
     /// [`OBSERVED`], or 0.
-    pub(crate) flags: Word<LoopOwned>,
+    pub(crate) flags: SharedU64<LoopOwned>,
     /// 1 more than the number of the worker in its runtime; 0 for a loop by itself.
-    pub(crate) worker: Word<LoopOwned>,
+    pub(crate) worker: SharedU64<LoopOwned>,
     /// The name of the runtime that has several workers, each with a page; empty for a loop by itself.
-    pub(crate) group: [Word<LoopOwned>; 8],
+    pub(crate) group: [SharedU64<LoopOwned>; 8],
 }
 
 #[cfg(all(test, not(loom)))]
@@ -118,8 +118,8 @@ pub struct Page {
     pub(crate) tallies: TallyWords,
     pub(crate) pool: PoolWords,
     pub(crate) gauges: GaugeTable,
-    pub(crate) record_count: Word<LoopOwned>,
-    pub(crate) records: [[Word<LoopOwned>; ENTRY_WORDS]; RECORDS],
+    pub(crate) record_count: SharedU64<LoopOwned>,
+    pub(crate) records: [[SharedU64<LoopOwned>; ENTRY_WORDS]; RECORDS],
     pub(crate) iterations: IterationWords,
     pub(crate) jobs: JobWords,
     pub(crate) sites: SiteTable,
@@ -218,13 +218,14 @@ impl std::error::Error for PageFault {}
 impl std::fmt::Display for PageFault {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            PageFault::NotAPage => f.write_str("is not a loopscope page, or is not complete yet"),
+            PageFault::NotAPage => f.write_str("is not a loopscope page, or not complete yet"),
             PageFault::Version(found) => write!(
                 f,
-                "has page version {found} and this program reads version {VERSION}; use the loopscope of the same release as the watched program"
+                "has page version {found}, but this program reads version {VERSION}; use the loopscope release of \
+                 the watched program"
             ),
             PageFault::Length(found) => {
-                write!(f, "is {found} bytes long instead of {}: truncated", size_of::<Page>())
+                write!(f, "is truncated: {found} bytes instead of {}", size_of::<Page>())
             }
             PageFault::Clock => f.write_str("has a damaged clock"),
         }
@@ -320,7 +321,7 @@ impl Page {
     }
 
     /// Copies the spans that are open inside the running callback, outermost first; at most
-    /// [`OPEN_SPANS`](crate::open::OPEN_SPANS). Empty where no callback runs, or where the stack changed all the time
+    /// [`OPEN_SPANS`](crate::open_spans::OPEN_SPANS). Empty where no callback runs, or where the stack changed all the time
     /// while it was read.
     pub fn open_spans(&self) -> Vec<OpenSpan> {
         self.open.read(&self.now.running).unwrap_or_default()

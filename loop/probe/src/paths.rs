@@ -10,8 +10,8 @@
 use crate::limits::{DEPTH_MAX, count};
 use crate::phase::Phase;
 use crate::record::{frame_parent, frame_phase, frame_site};
+use crate::shared_u64::{LoopOwned, SharedU64, WriteToken};
 use crate::site::{SITES, SiteId};
-use crate::word::{LoopOwned, Pen, Word};
 use std::cell::Cell;
 
 /// How many nodes a page has room for.
@@ -45,12 +45,12 @@ const FIRST_FREE: u64 = PathId::OTHER.0 as u64 + 1;
 #[derive(Debug, Default)]
 pub struct PathWords {
     /// Parent in bits 0..16, site in 16..32.
-    meta: Word<LoopOwned>,
-    calls: Word<LoopOwned>,
+    meta: SharedU64<LoopOwned>,
+    calls: SharedU64<LoopOwned>,
     /// Own time in ticks.
-    ticks: Word<LoopOwned>,
+    ticks: SharedU64<LoopOwned>,
     /// Longest single run of the even and of the odd epoch, as [`Epoch`] packs it.
-    longest: [Word<LoopOwned>; 2],
+    longest: [SharedU64<LoopOwned>; 2],
 }
 
 #[cfg(all(test, not(loom)))]
@@ -61,9 +61,10 @@ pub const EPOCH_NS: u64 = 30_000_000_000;
 
 /// A stretch of time within which maxima are kept; a "recent" maximum is that of this epoch and the one before.
 ///
-/// A maximum and its epoch are one word, the epoch above. 20 bits of epochs of 30 s are 364 days: then their numbers begin anew,
-/// so that one epoch is told from another and never compared with it. (A place where nothing ran for exactly that long shows its
-/// old maximum for a minute.) 44 bits of ticks are 1.8 hours at 2.6 GHz, and longer runs count as that.
+/// A maximum and its epoch are one word, the epoch above. 20 bits of epochs of 30 s are 364 days: then their numbers
+/// begin anew, so that one epoch is told from another and never compared with it. (A place where nothing ran for
+/// exactly that long shows its old maximum for a minute.) 44 bits of ticks are 1.8 hours at 2.6 GHz, and longer runs
+/// count as that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Epoch(u64);
 
@@ -79,11 +80,11 @@ impl Epoch {
 
     /// Raises one of a pair of maxima to `value`, forgetting what older epochs left in it.
     #[inline(always)]
-    pub(crate) fn raise(self, pen: &Pen<LoopOwned>, pair: &[Word<LoopOwned>; 2], value: u64) {
+    pub(crate) fn raise(self, pen: &WriteToken<LoopOwned>, pair: &[SharedU64<LoopOwned>; 2], value: u64) {
         let word = &pair[(self.0 >> Epoch::TICKS_BITS & 1) as usize];
         let (kept, value) = (word.get(), self.0 | value.min(Epoch::TICKS_MAX));
-        // Replaces a smaller maximum of this epoch, and any of another: in one comparison, because the epochs of a word are all
-        // even or all odd, so that only this one's own are less than an epoch below `kept`, or equal.
+        // Replaces a smaller maximum of this epoch, and any of another: in one comparison, because the epochs of a
+        // word are all even or all odd, so that only this one's own are less than an epoch below `kept`, or equal.
         let above = value.wrapping_sub(kept);
         if above.wrapping_sub(1) < !Epoch::TICKS_MAX {
             word.set(pen, value);
@@ -91,11 +92,16 @@ impl Epoch {
     }
 
     /// Returns the maximum of this epoch and the one before; 0 where nothing was seen in them.
-    pub(crate) fn recent(self, pair: &[Word<LoopOwned>; 2]) -> u64 {
+    pub(crate) fn recent(self, pair: &[SharedU64<LoopOwned>; 2]) -> u64 {
         let number = self.0 >> Epoch::TICKS_BITS;
         let age = |word: &u64| number.wrapping_sub(word >> Epoch::TICKS_BITS) & Epoch::NUMBER_MAX;
         let is_recent = |word: &u64| age(word) <= 1;
-        pair.iter().map(Word::get).filter(is_recent).map(|word| word & Epoch::TICKS_MAX).max().unwrap_or(0)
+        pair.iter()
+            .map(SharedU64::get)
+            .filter(is_recent)
+            .map(|word| word & Epoch::TICKS_MAX)
+            .max()
+            .unwrap_or(0)
     }
 }
 
@@ -103,8 +109,8 @@ impl Epoch {
 #[repr(C)]
 #[derive(Debug)]
 pub struct PathTable {
-    length: Word<LoopOwned>,
-    overflow: Word<LoopOwned>,
+    length: SharedU64<LoopOwned>,
+    overflow: SharedU64<LoopOwned>,
     nodes: [PathWords; PATHS],
 }
 
@@ -184,7 +190,7 @@ pub(crate) struct PathIndex {
 
 impl PathIndex {
     /// Writes the fixed nodes.
-    pub(crate) fn new(pen: &Pen<LoopOwned>, table: &PathTable) -> Self {
+    pub(crate) fn new(pen: &WriteToken<LoopOwned>, table: &PathTable) -> Self {
         table.nodes[PathId::OTHER.index()].meta.set(pen, u64::from(SiteId::OTHER.0) << 16);
         table.length.publish(pen, FIRST_FREE);
         let slots = vec![Cell::new(0); TABLE_SLOTS].into_boxed_slice();
@@ -200,13 +206,13 @@ impl PathIndex {
 
     /// Finds the node of a frame: word 0 of a recorder entry, without its flag for spans.
     #[inline(always)]
-    pub(crate) fn path_of_frame(&self, pen: &Pen<LoopOwned>, table: &PathTable, frame: u64) -> PathId {
+    pub(crate) fn path_of_frame(&self, pen: &WriteToken<LoopOwned>, table: &PathTable, frame: u64) -> PathId {
         self.path(pen, table, frame_phase(frame), frame_parent(frame), frame_site(frame))
     }
 
     /// [`path_of_frame`](Self::path_of_frame) where it is often the same frame as the last time.
     #[inline(always)]
-    pub(crate) fn path_again(&self, pen: &Pen<LoopOwned>, table: &PathTable, frame: u64) -> PathId {
+    pub(crate) fn path_again(&self, pen: &WriteToken<LoopOwned>, table: &PathTable, frame: u64) -> PathId {
         if frame != self.latest_frame.get() {
             self.note_frame(pen, table, frame);
         }
@@ -214,7 +220,7 @@ impl PathIndex {
     }
 
     #[inline(never)]
-    fn note_frame(&self, pen: &Pen<LoopOwned>, table: &PathTable, frame: u64) {
+    fn note_frame(&self, pen: &WriteToken<LoopOwned>, table: &PathTable, frame: u64) {
         self.latest_path.set(self.path_of_frame(pen, table, frame));
         self.latest_frame.set(frame);
     }
@@ -223,7 +229,7 @@ impl PathIndex {
     #[inline(always)]
     pub(crate) fn path(
         &self,
-        pen: &Pen<LoopOwned>,
+        pen: &WriteToken<LoopOwned>,
         table: &PathTable,
         phase: Phase,
         parent: SiteId,
@@ -240,7 +246,7 @@ impl PathIndex {
     #[inline(always)]
     pub(crate) fn child(
         &self,
-        pen: &Pen<LoopOwned>,
+        pen: &WriteToken<LoopOwned>,
         table: &PathTable,
         parent: PathId,
         site: SiteId,
@@ -257,7 +263,7 @@ impl PathIndex {
     }
 
     /// One multiplication and usually one probe.
-    fn search(&self, pen: &Pen<LoopOwned>, table: &PathTable, parent: PathId, site: SiteId) -> PathId {
+    fn search(&self, pen: &WriteToken<LoopOwned>, table: &PathTable, parent: PathId, site: SiteId) -> PathId {
         let key = u64::from(parent.0) | u64::from(site.0) << 16;
         let mut at = (key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 51) as usize & (TABLE_SLOTS - 1);
         loop {
@@ -274,7 +280,7 @@ impl PathIndex {
     }
 
     #[cold]
-    fn insert(&self, pen: &Pen<LoopOwned>, table: &PathTable, key: u64, at: usize) -> PathId {
+    fn insert(&self, pen: &WriteToken<LoopOwned>, table: &PathTable, key: u64, at: usize) -> PathId {
         let length = self.length.get();
         if length >= PATHS as u64 {
             table.overflow.add(pen, 1);
@@ -293,7 +299,7 @@ impl PathTable {
     #[inline(always)]
     pub(crate) fn book(
         &self,
-        pen: &Pen<LoopOwned>,
+        pen: &WriteToken<LoopOwned>,
         path: PathId,
         calls: u64,
         own_ticks: u64,
@@ -307,12 +313,12 @@ impl PathTable {
     }
 
     /// Counts one entry of a span's node.
-    pub(crate) fn enter(&self, pen: &Pen<LoopOwned>, path: PathId) {
+    pub(crate) fn enter(&self, pen: &WriteToken<LoopOwned>, path: PathId) {
         self.nodes[path.index()].calls.add(pen, 1);
     }
 
     /// Adds own time to the node.
-    pub(crate) fn charge(&self, pen: &Pen<LoopOwned>, path: PathId, ticks: u64) {
+    pub(crate) fn charge(&self, pen: &WriteToken<LoopOwned>, path: PathId, ticks: u64) {
         self.nodes[path.index()].ticks.add(pen, ticks);
     }
 }
@@ -323,12 +329,12 @@ mod tests {
 
     fn table() -> Box<PathTable> {
         let nodes = std::array::from_fn(|_| PathWords::default());
-        Box::new(PathTable { length: Word::default(), overflow: Word::default(), nodes })
+        Box::new(PathTable { length: SharedU64::default(), overflow: SharedU64::default(), nodes })
     }
 
     #[test]
     fn a_path_is_found_again_and_its_time_is_its_own() {
-        let (table, pen) = (table(), Pen::mint());
+        let (table, pen) = (table(), WriteToken::mint());
         let index = PathIndex::new(&pen, &table);
         let callback = index.child(&pen, &table, PathId::of_phase(Phase::POLL), SiteId(3));
         let span = index.child(&pen, &table, callback, SiteId(4));
@@ -346,7 +352,7 @@ mod tests {
     #[cfg(not(miri))]
     #[test]
     fn a_tree_of_a_hostile_page_has_no_circle_and_no_long_chain() {
-        let (table, pen) = (table(), Pen::mint());
+        let (table, pen) = (table(), WriteToken::mint());
         table.length.publish(&pen, u64::MAX);
         for (number, node) in table.nodes.iter().enumerate() {
             let parent = if number % 7 == 3 { number + 1 } else { number.saturating_sub(1) };
@@ -370,7 +376,7 @@ mod tests {
     #[cfg(not(miri))]
     #[test]
     fn a_full_tree_shares_one_node_and_counts() {
-        let (table, pen) = (table(), Pen::mint());
+        let (table, pen) = (table(), WriteToken::mint());
         let index = PathIndex::new(&pen, &table);
         let all = || {
             Phase::STANDARD.into_iter().flat_map(|phase| (1..500u16).map(move |site| (phase, SiteId(site))))
@@ -387,7 +393,7 @@ mod tests {
 
     #[test]
     fn the_longest_run_is_forgotten_after_two_epochs() {
-        let (pair, pen) = (<[Word<LoopOwned>; 2]>::default(), Pen::mint());
+        let (pair, pen) = (<[SharedU64<LoopOwned>; 2]>::default(), WriteToken::mint());
         Epoch::number(7).raise(&pen, &pair, 500);
         Epoch::number(7).raise(&pen, &pair, 90);
         assert_eq!(Epoch::number(7).recent(&pair), 500);
@@ -402,7 +408,7 @@ mod tests {
 
     #[test]
     fn maxima_are_kept_when_the_numbers_of_epochs_begin_anew() {
-        let (pair, pen) = (<[Word<LoopOwned>; 2]>::default(), Pen::mint());
+        let (pair, pen) = (<[SharedU64<LoopOwned>; 2]>::default(), WriteToken::mint());
         for number in (1 << 20) - 3..(1 << 20) + 3 {
             Epoch::number(number).raise(&pen, &pair, number);
             Epoch::number(number).raise(&pen, &pair, 1);

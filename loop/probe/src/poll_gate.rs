@@ -1,8 +1,8 @@
-//! The loop's side of its gate: what a writer does before and after a poll, see [`gate`](crate::gate).
+//! The loop's side of its gate: what a writer does before and after a poll, see [`gate`](crate::capture_gate).
 
 use crate::barrier::Barrier;
 use crate::bell::Bell;
-use crate::gate::CaptureGate;
+use crate::capture_gate::CaptureGate;
 use crate::registry;
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -4,9 +4,9 @@ use crate::clock::{Scale, Ticks};
 use crate::histogram::{Histogram, HistogramValues};
 use crate::kind::WorkKind;
 use crate::limits::count;
+use crate::shared_u64::{PoolOwned, SharedU64};
 use crate::site::SiteId;
 use crate::sync::{Ordering, fence};
-use crate::word::{PoolOwned, Word};
 
 /// How many workers' running jobs a page tells.
 pub const JOBS_NOW: usize = 32;
@@ -38,25 +38,25 @@ pub struct JobNow {
 #[derive(Debug, Default)]
 pub struct PoolWords {
     /// Worker threads; 0 where this page has no pool. This word and the next two may be [`UNKNOWN`].
-    pub(crate) threads: Word<PoolOwned>,
-    pub(crate) running: Word<PoolOwned>,
-    pub(crate) queued: Word<PoolOwned>,
-    pub(crate) queued_max: Word<PoolOwned>,
+    pub(crate) threads: SharedU64<PoolOwned>,
+    pub(crate) running: SharedU64<PoolOwned>,
+    pub(crate) queued: SharedU64<PoolOwned>,
+    pub(crate) queued_max: SharedU64<PoolOwned>,
     /// When the job at the head of the queue was submitted, in ticks; 0 while the queue is empty; [`UNKNOWN`].
-    pub(crate) oldest: Word<PoolOwned>,
+    pub(crate) oldest: SharedU64<PoolOwned>,
     /// When all threads became busy with jobs still queued, in ticks; 0 while that is not so.
-    pub(crate) saturated_since: Word<PoolOwned>,
-    pub(crate) saturated_ticks: Word<PoolOwned>,
+    pub(crate) saturated_since: SharedU64<PoolOwned>,
+    pub(crate) saturated_ticks: SharedU64<PoolOwned>,
     /// Busy time of all threads until `busy_as_of`, in ticks; since then `running` threads are busy.
-    pub(crate) busy_ticks: Word<PoolOwned>,
-    pub(crate) busy_as_of: Word<PoolOwned>,
-    /// What runs now: by worker, site and kind (kind + 1 in bits 0 to 15, site in 16 to 31, the thread's number in 32 to 63, 0
-    /// where not told), and since when in ticks.
-    pub(crate) jobs_now: [[Word<PoolOwned>; 2]; JOBS_NOW],
-    pub(crate) submitted: [Word<PoolOwned>; WorkKind::COUNT],
-    pub(crate) completed: [Word<PoolOwned>; WorkKind::COUNT],
-    pub(crate) failed: [Word<PoolOwned>; WorkKind::COUNT],
-    pub(crate) cancelled: [Word<PoolOwned>; WorkKind::COUNT],
+    pub(crate) busy_ticks: SharedU64<PoolOwned>,
+    pub(crate) busy_as_of: SharedU64<PoolOwned>,
+    /// What runs now: by worker, site and kind (kind + 1 in bits 0 to 15, site in 16 to 31, the thread's number in 32
+    /// to 63, 0 where not told), and since when in ticks.
+    pub(crate) jobs_now: [[SharedU64<PoolOwned>; 2]; JOBS_NOW],
+    pub(crate) submitted: [SharedU64<PoolOwned>; WorkKind::COUNT],
+    pub(crate) completed: [SharedU64<PoolOwned>; WorkKind::COUNT],
+    pub(crate) failed: [SharedU64<PoolOwned>; WorkKind::COUNT],
+    pub(crate) cancelled: [SharedU64<PoolOwned>; WorkKind::COUNT],
     pub(crate) wait: [Histogram<PoolOwned>; WorkKind::COUNT],
     pub(crate) run: [Histogram<PoolOwned>; WorkKind::COUNT],
 }
@@ -94,7 +94,8 @@ pub struct PoolValues {
     pub queued: Option<u64>,
     /// Most jobs that ever waited at once, as far as was seen.
     pub queued_max: u64,
-    /// How long the job at the head of the queue has waited, in nanoseconds; 0 with an empty queue; `None` where nobody knows.
+    /// How long the job at the head of the queue has waited, in nanoseconds; 0 with an empty queue; `None` where
+    /// nobody knows.
     pub oldest_wait_ns: Option<u64>,
     /// How long all threads have been busy with jobs still queued, in nanoseconds; 0 while not so.
     pub saturated_for_ns: u64,
@@ -125,7 +126,8 @@ pub struct PoolNow {
     pub running: Option<u64>,
     /// Jobs that wait now; `None` where nobody knows.
     pub queued: Option<u64>,
-    /// How long the job at the head of the queue has waited, in nanoseconds; 0 with an empty queue; `None` where nobody knows.
+    /// How long the job at the head of the queue has waited, in nanoseconds; 0 with an empty queue; `None` where
+    /// nobody knows.
     pub oldest_wait_ns: Option<u64>,
     /// Since when all threads have been busy with jobs still queued; [`Ticks::NONE`] while not so.
     pub saturated_since: Ticks,
@@ -163,8 +165,9 @@ impl PoolWords {
         let (busy_as_of, oldest) = (self.busy_as_of.get(), self.oldest.get());
         let busy_now = running.unwrap_or(0).min(threads.unwrap_or(u64::MAX));
         let saturated_for = age(self.saturated_since.get());
-        let counters =
-            |words: &[Word<PoolOwned>; WorkKind::COUNT]| std::array::from_fn(|kind| count(words[kind].get()));
+        let counters = |words: &[SharedU64<PoolOwned>; WorkKind::COUNT]| {
+            std::array::from_fn(|kind| count(words[kind].get()))
+        };
         Some(PoolValues {
             threads,
             running,
@@ -187,7 +190,7 @@ impl PoolWords {
 
     /// Copies the jobs that run now, of the first [`JOBS_NOW`] workers.
     pub(crate) fn jobs_now(&self) -> Vec<JobNow> {
-        let read = |(worker, [what, since]): (usize, &[Word<PoolOwned>; 2])| {
+        let read = |(worker, [what, since]): (usize, &[SharedU64<PoolOwned>; 2])| {
             let (told, since) = (what.observe(), Ticks(since.get()));
             fence(Ordering::Acquire);
             // Else another job has begun meanwhile, and the start may be its.

@@ -5,14 +5,14 @@
 //! submitting and ending are taken outside the mutex, so that it is held for shorter.
 
 use crate::clock::{Clock, Ticks};
-use crate::jobs::JobRecord;
 use crate::kind::WorkKind;
 use crate::limits::{COUNT_MAX, count};
 use crate::memory::Memory;
 use crate::pool::{PoolWords, UNKNOWN};
+use crate::record::JobRecord;
+use crate::shared_u64::{PoolOwned, WriteToken};
 use crate::site::SiteId;
 use crate::sync::{Ordering, fence};
-use crate::word::{Pen, PoolOwned};
 use std::sync::Arc;
 
 /// What can be seen of a pool from outside; `None` is not known.
@@ -32,13 +32,13 @@ pub struct ObservedPool {
 #[derive(Debug)]
 pub struct PoolWriter {
     memory: Arc<Memory>,
-    pen: Pen<PoolOwned>,
+    pen: WriteToken<PoolOwned>,
     clock: Clock,
 }
 
 impl PoolWriter {
     pub(crate) fn new(memory: Arc<Memory>, clock: Clock) -> Self {
-        PoolWriter { memory, pen: Pen::mint(), clock }
+        PoolWriter { memory, pen: WriteToken::mint(), clock }
     }
 
     fn words(&self) -> &PoolWords {
@@ -101,8 +101,9 @@ impl PoolWriter {
         self.runs_on(worker, 0, kind, site, since);
     }
 
-    /// [`PoolWriter::runs`] on the thread with the kernel's number `tid` ([`current_tid`](crate::thread::current_tid)), so that
-    /// others can say what a job that does not end is waiting in; 0 where that is not known.
+    /// [`PoolWriter::runs`] on the thread with the kernel's number `tid`
+    /// ([`current_tid`](crate::thread::current_tid)), so that others can say what a job that does not end is waiting
+    /// in; 0 where that is not known.
     pub fn runs_on(&mut self, worker: u32, tid: u32, kind: WorkKind, site: SiteId, since: Ticks) {
         if let Some([what, begun]) = self.words().jobs_now.get(worker as usize) {
             // Whoever reads the new start sees that the job before is over: `PoolWords::jobs_now` is the other side.
@@ -120,8 +121,8 @@ impl PoolWriter {
         }
     }
 
-    /// What was seen of a pool that does not write its page. Full and with jobs waiting, it is saturated; where it is not known
-    /// how many run, waiting jobs mean that.
+    /// What was seen of a pool that does not write its page. Full and with jobs waiting, it is saturated; where it is
+    /// not known how many run, waiting jobs mean that.
     pub fn observe(&mut self, seen: ObservedPool, now: Ticks) {
         let (words, pen) = (self.words(), &self.pen);
         self.settle_busy(now);

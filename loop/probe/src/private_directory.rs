@@ -36,8 +36,7 @@ pub fn make_private(directory: &Path) -> Result<(), String> {
     match is_memory_file_system(directory) {
         Ok(true) => Ok(()),
         Ok(false) => {
-            Err("is on a disk file system, where write-back would stall the loop; a tmpfs is needed"
-                .to_owned())
+            Err("is on a disk file system, where write-back would stall the loop; use a tmpfs".to_owned())
         }
         Err(error) => Err(error),
     }

@@ -18,17 +18,17 @@
 //! }
 //! ```
 //!
-//! [`Probe::park`] and [`Probe::unpark`] alone give stalls, lag and utilization; callbacks give the names. `docs/adopting.md` has
-//! whole programs. Runtimes that know more (queues, phases, pools) use the [`Writer`] itself.
+//! [`Probe::park`] and [`Probe::unpark`] alone give stalls, lag and utilization; callbacks give the names.
+//! `docs/adopting.md` has whole programs. Runtimes that know more (queues, phases, pools) use the [`Writer`] itself.
 
 use crate::description::{Description, FramePart, Owner, Trouble};
+use crate::description_names::Fact;
 use crate::kind::Kind;
 use crate::phase::Phase;
 use crate::site::Site;
 use crate::snapshot::Snapshot;
-use crate::spans::{Entered, Installed};
-use crate::terms::Fact;
-use crate::writer::{Life, Writer};
+use crate::spans::{Entered, SpanGuard};
+use crate::writer::{TaskTimes, Writer};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
@@ -43,7 +43,7 @@ pub struct Probe {
 #[derive(Debug)]
 struct ProbeParts {
     /// Spans of the thread are sub-frames of the callbacks. Goes before the writer.
-    _spans: Installed,
+    _spans: SpanGuard,
     /// Borrowed inside the methods of this file only, never while code of the program runs.
     writer: RefCell<Writer>,
     is_parked: Cell<bool>,
@@ -73,8 +73,9 @@ impl NamedSite {
     }
 }
 
-/// Names the place that it stands at, for [`Probe::callback`]: `site!("on_request")`, or with the [kind](crate::Kind) of callback,
-/// `site!("on_request", IoRead)`. Is a `&'static NamedSite`: nothing is allocated, and looked up in a few nanoseconds.
+/// Names the place that it stands at, for [`Probe::callback`]: `site!("on_request")`, or with the [kind](crate::Kind)
+/// of callback, `site!("on_request", IoRead)`. Is a `&'static NamedSite`: nothing is allocated, and looked up in a
+/// few nanoseconds.
 #[macro_export]
 macro_rules! site {
     ($name:expr) => {
@@ -88,16 +89,16 @@ macro_rules! site {
 }
 
 impl Probe {
-    /// Makes the page of a loop with this name, at most 64 bytes. The calling thread becomes the loop's thread, which is busy from
-    /// now on. Never fails; with `LOOPSCOPE=off` nobody sees it.
+    /// Makes the page of a loop with this name, at most 64 bytes. The calling thread becomes the loop's thread, which
+    /// is busy from now on. Never fails; with `LOOPSCOPE=off` nobody sees it.
     ///
     /// [`Writer::builder`] says more of a loop, such as its runtime's name; a writer becomes a probe by `Probe::from`.
     pub fn new(name: &str) -> Probe {
         Probe::from(Writer::builder(name).runtime("custom").describe(&description()).build())
     }
 
-    /// The loop is about to wait for events: right before the poll, also where that returns at once. Ends a callback that was not
-    /// ended. A second call changes nothing.
+    /// The loop is about to wait for events: right before the poll, also where that returns at once. Ends a callback
+    /// that was not ended. A second call changes nothing.
     pub fn park(&self) {
         let ProbeParts { writer, is_parked, .. } = &*self.shared;
         if is_parked.replace(true) {
@@ -134,11 +135,11 @@ impl Probe {
         writer.page().snapshot(writer.clock())
     }
 
-    /// A callback begins, and ends when the result is dropped: by return, by `?`, by panic. Inside another one it is a part of
-    /// that. One clock read.
+    /// A callback begins, and ends when the result is dropped: by return, by `?`, by panic. Inside another one it is
+    /// a part of that. One clock read.
     ///
-    /// A callback runs without a pause. Across an `.await` other code runs on the thread, so a guard that is held there does not
-    /// compile in a future that may be sent:
+    /// A callback runs without a pause. Across an `.await` other code runs on the thread, so a guard that is held
+    /// there does not compile in a future that may be sent:
     ///
     /// ```compile_fail
     /// use loopscope_probe::{CallbackGuard, Probe, site};
@@ -171,7 +172,7 @@ impl Probe {
         let begun = if writer.is_running() {
             Begun::Part(writer.track.enter(id, ""))
         } else {
-            writer.begin(site.kind, id, Life::UNKNOWN);
+            writer.begin(site.kind, id, TaskTimes::UNKNOWN);
             callback.set(callback.get() + 1);
             Begun::Callback
         };

@@ -140,7 +140,7 @@ pub struct ProcessIdError(String);
 
 impl fmt::Display for ProcessIdError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?} names no process: write PID or PID-START-NAMESPACE-BOOT", self.0)
+        write!(f, "{:?} is not a process id: write it as PID or PID-START-NAMESPACE-BOOT", self.0)
     }
 }
 

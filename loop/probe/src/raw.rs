@@ -20,24 +20,22 @@ expose! {
     clock,
     #[cfg(not(loom))]
     control,
-    counts,
+    count_histogram,
     #[cfg(all(not(loom), target_os = "linux"))]
     directory,
     #[cfg(all(not(loom), target_os = "linux"))]
     file_limit,
-    gate,
+    capture_gate,
     histogram,
     #[cfg(not(loom))]
     incident_id,
-    #[cfg(not(loom))]
-    iterations,
     limits,
     #[cfg(not(loom))]
     loop_id,
     #[cfg(not(loom))]
     now,
     observed,
-    open,
+    open_spans,
     #[cfg(not(loom))]
     page,
     #[cfg(not(loom))]
@@ -67,5 +65,5 @@ expose! {
     tallies,
     #[cfg(not(loom))]
     thread,
-    word,
+    shared_u64,
 }

@@ -5,9 +5,9 @@
 use crate::agent_address::AgentAddress;
 use crate::barrier::Barrier;
 use crate::bell::Bell;
+use crate::capture_gate::CaptureGate;
 use crate::clock::{Clock, Scale, Ticks};
 use crate::control::ControlWords;
-use crate::gate::CaptureGate;
 use crate::incident_id::number_of_stall;
 use crate::limits::count;
 use crate::loop_id::{Called, called};
@@ -15,8 +15,8 @@ use crate::memory::Memory;
 use crate::observer::{Observed, Observer};
 use crate::page_number::next_number;
 use crate::process_bell::BELL;
+use crate::shared_u64::{AgentOwned, WriteToken};
 use crate::thread::LoopThread;
-use crate::word::{AgentOwned, Pen};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use std::time::Duration;
@@ -130,7 +130,7 @@ impl LocalPage {
         is_first.then(|| Controller {
             memory: self.memory.clone(),
             scale: self.clock.scale(),
-            pen: Pen::mint(),
+            pen: WriteToken::mint(),
             has_agent: self.has_agent.clone(),
         })
     }
@@ -141,7 +141,7 @@ impl LocalPage {
 pub struct Controller {
     memory: Arc<Memory>,
     scale: Scale,
-    pen: Pen<AgentOwned>,
+    pen: WriteToken<AgentOwned>,
     has_agent: Arc<AtomicBool>,
 }
 
@@ -175,8 +175,8 @@ impl Controller {
         self.words().set_tick(&self.pen, unix_ns);
     }
 
-    /// Says that the agent has counted so many incidents of the process, all that there were: those of this loop's stalls that
-    /// have ended, too.
+    /// Says that the agent has counted so many incidents of the process, all that there were: those of this loop's
+    /// stalls that have ended, too.
     pub fn set_incidents(&self, incidents: u64) {
         let page = self.memory.page();
         self.words().set_incidents(&self.pen, incidents, page.tallies.blocked[0].get());
@@ -205,15 +205,15 @@ impl Drop for Controller {
 }
 
 static PAGES: Mutex<Vec<LocalPage>> = Mutex::new(Vec::new());
-/// The process that had the list first, 0 before: any other is its forked child. Written once, by any thread; relaxed, because
-/// whoever reads another number than its own is in a child, where it was written before the fork.
+/// The process that had the list first, 0 before: any other is its forked child. Written once, by any thread;
+/// relaxed, because whoever reads another number than its own is in a child, where it was written before the fork.
 static OWNER: AtomicU32 = AtomicU32::new(0);
 /// Who holds the list does so for microseconds: where anybody will let go of it, so many tries at this distance are enough.
 const CHILD_TRIES: u32 = 100;
 const CHILD_WAIT: Duration = Duration::from_micros(200);
 static CHANGES: AtomicU64 = AtomicU64::new(0);
-/// The number of the last incident of this process, as far as that is known: see [`incidents_told`]. Only ever raised, by agents
-/// and by threads whose loops end; relaxed, because nothing else hangs on it.
+/// The number of the last incident of this process, as far as that is known: see [`incidents_told`]. Only ever
+/// raised, by agents and by threads whose loops end; relaxed, because nothing else hangs on it.
 static INCIDENTS: AtomicU64 = AtomicU64::new(0);
 static FENCED_BELL: Bell = Bell::of_sleeper();
 static RING: OnceLock<Box<dyn Fn() + Send + Sync>> = OnceLock::new();
@@ -247,8 +247,8 @@ pub fn changes() -> u64 {
     CHANGES.load(Ordering::Acquire)
 }
 
-/// Returns a number that every incident told of this process until now has or is above: by its agents, or by its pages while it
-/// had none. An agent goes on from it.
+/// Returns a number that every incident told of this process until now has or is above: by its agents, or by its
+/// pages while it had none. An agent goes on from it.
 pub fn incidents_told() -> u64 {
     pages().iter().for_each(|page| {
         let (vitals, control) = (page.page().vitals_at(&page.clock, page.clock.now()), page.page().control());
@@ -277,8 +277,9 @@ pub(crate) fn ring_where_asleep() {
     }
 }
 
-/// Has the agent of this process ask all [observers](crate::observer) again, also where it sleeps because all loops wait: for a
-/// runtime whose loop goes on, and whose thread does not tell its page so. For any thread; not for each callback.
+/// Has the agent of this process ask all [observers](crate::observer) again, also where it sleeps because all loops
+/// wait: for a runtime whose loop goes on, and whose thread does not tell its page so. For any thread; not for each
+/// callback.
 pub fn note_change() {
     CHANGES.fetch_add(1, Ordering::Release);
     ring_where_asleep();
@@ -322,7 +323,7 @@ pub(crate) fn add(new: NewPage, complete: impl FnOnce(&Called)) {
     let has_agent = Arc::default();
     let (name, runtime) = (memory.page().loop_name(), memory.page().facts().group);
     // No agent has the page yet.
-    memory.page().control().set_incidents(&Pen::mint(), INCIDENTS.load(Ordering::Relaxed), 0);
+    memory.page().control().set_incidents(&WriteToken::mint(), INCIDENTS.load(Ordering::Relaxed), 0);
     match locked() {
         Some(mut pages) => {
             let in_use = pages.iter().filter(|page| !page.is_retired()).map(|page| &*page.called);

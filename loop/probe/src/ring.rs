@@ -11,8 +11,8 @@
 //!   sees a count that condemns the slot.
 
 use crate::limits::count;
+use crate::shared_u64::{LoopOwned, SharedU64, WriteToken};
 use crate::sync::{Ordering, fence};
-use crate::word::{LoopOwned, Pen, Word};
 
 /// Words per entry.
 pub const ENTRY_WORDS: usize = 4;
@@ -23,8 +23,8 @@ pub type EntryWords = [u64; ENTRY_WORDS];
 /// A ring of [`EntryWords`] over borrowed cells.
 #[derive(Debug)]
 pub struct Ring<'a, Owner = LoopOwned> {
-    count: &'a Word<Owner>,
-    cells: &'a [[Word<Owner>; ENTRY_WORDS]],
+    count: &'a SharedU64<Owner>,
+    cells: &'a [[SharedU64<Owner>; ENTRY_WORDS]],
 }
 
 impl<'a, Owner> Ring<'a, Owner> {
@@ -33,7 +33,7 @@ impl<'a, Owner> Ring<'a, Owner> {
     /// # Panics
     /// Panics where the number of cells is not a power of two.
     #[inline(always)]
-    pub fn new(count: &'a Word<Owner>, cells: &'a [[Word<Owner>; ENTRY_WORDS]]) -> Self {
+    pub fn new(count: &'a SharedU64<Owner>, cells: &'a [[SharedU64<Owner>; ENTRY_WORDS]]) -> Self {
         assert!(cells.len().is_power_of_two(), "a ring's length is a power of two");
         Ring { count, cells }
     }
@@ -45,7 +45,7 @@ impl<'a, Owner> Ring<'a, Owner> {
 
     /// Appends an entry over the oldest. Four stores, one more for the count, no branch. Returns the new count.
     #[inline(always)]
-    pub fn push(&self, pen: &Pen<Owner>, entry: EntryWords) -> u64 {
+    pub fn push(&self, pen: &WriteToken<Owner>, entry: EntryWords) -> u64 {
         let count = self.count.get();
         let cell = &self.cells[count as usize & (self.cells.len() - 1)];
         // Pairs with the acquire fence in `read`. A compiler barrier on x86-64.
@@ -92,8 +92,8 @@ mod tests {
 
     #[test]
     fn the_ring_keeps_the_last_entries_in_order() {
-        let cells: [[Word<LoopOwned>; ENTRY_WORDS]; 4] = Default::default();
-        let (count, pen) = (Word::default(), Pen::mint());
+        let cells: [[SharedU64<LoopOwned>; ENTRY_WORDS]; 4] = Default::default();
+        let (count, pen) = (SharedU64::default(), WriteToken::mint());
         let ring = Ring::new(&count, &cells);
         assert_eq!(ring.read(0), []);
         for number in 0..10u64 {

@@ -7,13 +7,13 @@
 //! It is decided at the first page and kept: a program that drops its privileges afterwards does not spread its loops over
 //! two directories, of which each user sees one. It cannot remove the pages that it made before, and no descriptor or
 //! capability that it could keep would change that. They say that their loops have ended, so that no command shows them,
-//! and the next program of the former user with a loop in it removes them (`leftover.rs`).
+//! and the next program of the former user with a loop in it removes them (`stale_pages.rs`).
 
-use crate::leftover::{end_replaced, prune};
 use crate::mapping::Mapping;
 use crate::page_file::Owner;
 use crate::page_number::next_number;
 use crate::private_directory::{is_memory_file_system, make_private, own_user};
+use crate::stale_pages::{end_replaced, prune};
 use std::fs::{self, OpenOptions, symlink_metadata};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -45,7 +45,7 @@ pub(crate) fn create_own_page_file() -> Result<Mapping, String> {
     let choice = choice();
     create_page_file(&choice.path).map_err(|error| match own_user() == choice.user {
         true => error,
-        false => format!("{error}; it was chosen when the process ran as uid {}", choice.user),
+        false => format!("{error}; the directory was chosen when the process ran as uid {}", choice.user),
     })
 }
 
@@ -70,7 +70,7 @@ fn choose(named: Option<PathBuf>, session: Option<PathBuf>, user: u32) -> Choice
     let mut passed_over = Vec::new();
     let mut is_usable = |variable: &str, directory: &Path, found: Result<(), String>| {
         let Err(why) = found else { return true };
-        passed_over.push(format!("{variable} is not used: {} {why}", directory.display()));
+        passed_over.push(format!("{variable} is ignored: {} {why}", directory.display()));
         false
     };
     if let Some(directory) = named.filter(|named| is_usable(DIRECTORY_VARIABLE, named, may_use(named, user)))
@@ -105,7 +105,7 @@ fn may_use(directory: &Path, user: u32) -> Result<(), String> {
         Err(error) if error.kind() == ErrorKind::PermissionDenied => Err("cannot be reached".to_owned()),
         Err(_) => match symlink_metadata(parent.unwrap_or(Path::new("."))) {
             Ok(facts) if facts.uid() != user && facts.uid() != 0 => {
-                Err(format!("would be made in a directory that {}", not_of(user, facts.uid())))
+                Err(format!("would be created in a directory that {}", not_of(user, facts.uid())))
             }
             _ => Ok(()),
         },

@@ -7,7 +7,7 @@
 use crate::kind::Kind;
 use crate::limits::count;
 use crate::printable::is_hidden;
-use crate::word::{LoopOwned, Pen, Word};
+use crate::shared_u64::{LoopOwned, SharedU64, WriteToken};
 use std::collections::HashMap;
 use std::panic::Location;
 
@@ -38,9 +38,9 @@ impl SiteId {
 #[derive(Debug, Default)]
 pub struct SiteWords {
     /// Kind in bits 0..8, column in 8..24, line in 32..64.
-    meta: Word<LoopOwned>,
-    name: [Word<LoopOwned>; NAME_WORDS],
-    file: [Word<LoopOwned>; FILE_WORDS],
+    meta: SharedU64<LoopOwned>,
+    name: [SharedU64<LoopOwned>; NAME_WORDS],
+    file: [SharedU64<LoopOwned>; FILE_WORDS],
 }
 
 #[cfg(all(test, not(loom)))]
@@ -51,9 +51,9 @@ crate::page_layout::layout!(SiteWords, "site", meta, name, file);
 #[derive(Debug)]
 pub struct SiteTable {
     /// Entries in use; published (release) after the entry is written.
-    length: Word<LoopOwned>,
+    length: SharedU64<LoopOwned>,
     /// Registrations that found the table full.
-    overflow: Word<LoopOwned>,
+    overflow: SharedU64<LoopOwned>,
     entries: [SiteWords; SITES],
 }
 
@@ -88,7 +88,7 @@ impl Site {
 }
 
 impl SiteTable {
-    fn write(&self, pen: &Pen<LoopOwned>, id: SiteId, site: &Site) {
+    fn write(&self, pen: &WriteToken<LoopOwned>, id: SiteId, site: &Site) {
         let entry = &self.entries[id.index()];
         let column = u64::from(site.column.min(0xffff));
         entry.meta.set(pen, site.kind as u64 | column << 8 | u64::from(site.line) << 32);
@@ -159,7 +159,12 @@ fn unknown_site() -> Site {
 }
 
 /// Stores `text` in whole words, zero-padded; what does not fit is cut off at a character, at the end or the front.
-pub(crate) fn store_text<Owner>(pen: &Pen<Owner>, words: &[Word<Owner>], text: &str, keep_end: bool) {
+pub(crate) fn store_text<Owner>(
+    pen: &WriteToken<Owner>,
+    words: &[SharedU64<Owner>],
+    text: &str,
+    keep_end: bool,
+) {
     let room = words.len() * 8;
     let excess = text.len().saturating_sub(room);
     let kept = if keep_end {
@@ -179,7 +184,7 @@ pub(crate) fn store_text<Owner>(pen: &Pen<Owner>, words: &[Word<Owner>], text: &
 
 /// Reads what [`store_text`] stored; bytes that are not UTF-8 and characters that are not to be shown become replacement
 /// characters, so that a hostile page can send a terminal neither control codes nor text in another order.
-pub(crate) fn load_text<Owner>(words: &[Word<Owner>]) -> String {
+pub(crate) fn load_text<Owner>(words: &[SharedU64<Owner>]) -> String {
     let bytes: Vec<u8> =
         words.iter().flat_map(|word| word.get().to_ne_bytes()).take_while(|byte| *byte != 0).collect();
     let text = String::from_utf8_lossy(&bytes);
@@ -231,7 +236,7 @@ pub(crate) struct SiteIndex {
 
 impl SiteIndex {
     /// Writes the two fixed entries: number 0 is "unknown", the last is "other".
-    pub(crate) fn new(pen: &Pen<LoopOwned>, table: &SiteTable) -> Self {
+    pub(crate) fn new(pen: &WriteToken<LoopOwned>, table: &SiteTable) -> Self {
         table.write(pen, SiteId::NONE, &unknown_site());
         let other = Site { name: "(other)".to_owned(), ..unknown_site() };
         table.write(pen, SiteId::OTHER, &other);
@@ -244,7 +249,7 @@ impl SiteIndex {
     #[inline]
     pub(crate) fn at(
         &mut self,
-        pen: &Pen<LoopOwned>,
+        pen: &WriteToken<LoopOwned>,
         table: &SiteTable,
         at: &'static Location<'static>,
         kind: Kind,
@@ -257,7 +262,7 @@ impl SiteIndex {
     #[inline]
     pub(crate) fn addressed(
         &mut self,
-        pen: &Pen<LoopOwned>,
+        pen: &WriteToken<LoopOwned>,
         table: &SiteTable,
         address: SiteAddress,
         make: impl FnOnce() -> Site,
@@ -271,7 +276,7 @@ impl SiteIndex {
 
     fn search(
         &mut self,
-        pen: &Pen<LoopOwned>,
+        pen: &WriteToken<LoopOwned>,
         table: &SiteTable,
         address: SiteAddress,
         make: impl FnOnce() -> Site,
@@ -290,7 +295,7 @@ impl SiteIndex {
     }
 
     /// Finds the site with these values, or makes it.
-    pub(crate) fn intern(&mut self, pen: &Pen<LoopOwned>, table: &SiteTable, site: Site) -> SiteId {
+    pub(crate) fn intern(&mut self, pen: &WriteToken<LoopOwned>, table: &SiteTable, site: Site) -> SiteId {
         if let Some(id) = self.by_value.get(&site) {
             return *id;
         }

@@ -3,7 +3,7 @@
 use super::*;
 
 fn table() -> Box<SiteTable> {
-    let words = || Word::default();
+    let words = || SharedU64::default();
     Box::new(SiteTable {
         length: words(),
         overflow: words(),
@@ -13,7 +13,7 @@ fn table() -> Box<SiteTable> {
 
 #[test]
 fn one_place_has_one_number_per_kind() {
-    let (table, pen) = (table(), Pen::mint());
+    let (table, pen) = (table(), WriteToken::mint());
     let mut index = SiteIndex::new(&pen, &table);
     let here = Location::caller();
     let timer = index.at(&pen, &table, here, Kind::Timer);
@@ -27,7 +27,7 @@ fn one_place_has_one_number_per_kind() {
 
 #[test]
 fn functions_at_one_place_are_told_apart_by_address_and_put_together_by_name() {
-    let (table, pen) = (table(), Pen::mint());
+    let (table, pen) = (table(), WriteToken::mint());
     let mut index = SiteIndex::new(&pen, &table);
     let here = Location::caller();
     let mut find = |function: &'static str, name: &str| {
@@ -48,7 +48,7 @@ fn functions_at_one_place_are_told_apart_by_address_and_put_together_by_name() {
 #[cfg(not(miri))]
 #[test]
 fn a_full_table_shares_its_last_entry_and_counts() {
-    let (table, pen) = (table(), Pen::mint());
+    let (table, pen) = (table(), WriteToken::mint());
     let mut index = SiteIndex::new(&pen, &table);
     for line in 0..SITES as u32 + 10 {
         index.intern(&pen, &table, Site { line, file: "a.rs".to_owned(), ..unknown_site() });
@@ -62,7 +62,7 @@ fn a_full_table_shares_its_last_entry_and_counts() {
 
 #[test]
 fn long_texts_are_cut_at_a_character() {
-    let (words, pen) = (<[Word<LoopOwned>; 2]>::default(), Pen::mint());
+    let (words, pen) = (<[SharedU64<LoopOwned>; 2]>::default(), WriteToken::mint());
     for (text, keep_end, expected) in [
         ("short", false, "short"),
         ("exactly sixteen!", false, "exactly sixteen!"),
@@ -79,7 +79,7 @@ fn long_texts_are_cut_at_a_character() {
 
 #[test]
 fn hidden_characters_do_not_reach_a_terminal() {
-    let (words, pen) = (<[Word<LoopOwned>; 2]>::default(), Pen::mint());
+    let (words, pen) = (<[SharedU64<LoopOwned>; 2]>::default(), WriteToken::mint());
     store_text(&pen, &words, "a\x1b[2Jb", false);
     assert_eq!(load_text(&words), "a\u{fffd}[2Jb");
     for (text, loaded) in

@@ -1,7 +1,7 @@
 //! A page as plain values: what agents and commands compute with.
 
 use crate::clock::{Clock, Ticks};
-use crate::counts::CountValues;
+use crate::count_histogram::CountValues;
 use crate::description::Description;
 use crate::gauges::{GaugeValue, NamedHistogram};
 use crate::histogram::HistogramValues;
@@ -13,8 +13,8 @@ use crate::paths::{Epoch, PathStat};
 use crate::phase::Phase;
 use crate::pool::PoolValues;
 use crate::record::Record;
+use crate::shared_u64::SharedU64;
 use crate::site::{Site, SiteId, load_text};
-use crate::word::Word;
 use std::sync::Arc;
 
 /// How much later than its begin an observer may see a busy period, at most; what runs longer is told from then on.
@@ -60,9 +60,9 @@ pub struct Facts {
 /// What a loop is doing at one instant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NowValues {
-    /// Age of the busy stretch in nanoseconds; 0 while the loop is in its poll.
+    /// Age of the busy period in nanoseconds; 0 while the loop is in its poll.
     pub busy_ns: u64,
-    /// The part of the stretch that the program announced with [`expect_block`](crate::expect_block), in nanoseconds.
+    /// The part of the busy period that the program announced with [`expect_block`](crate::expect_block), in nanoseconds.
     pub expected_ns: u64,
     /// The expected block that is open now.
     pub expected: Option<SiteId>,
@@ -72,7 +72,7 @@ pub struct NowValues {
     pub running: Option<Running>,
     /// How long that has been running, in nanoseconds; 0 while in the poll.
     pub running_ns: u64,
-    /// Callbacks and jobs that ended within this stretch.
+    /// Callbacks and jobs that ended within this busy period.
     pub stretch_callbacks: u64,
     /// How long the running drain has lasted, in nanoseconds, and how many jobs it has run; `None` outside a drain.
     pub drain: Option<(u64, u64)>,
@@ -91,7 +91,7 @@ impl NowValues {
         drain: None,
     };
 
-    /// Returns the age of the busy stretch without its expected part: what stall thresholds are compared with.
+    /// Returns the age of the busy period without its expected part: what stall thresholds are compared with.
     pub fn unexpected_ns(&self) -> u64 {
         self.busy_ns.saturating_sub(self.expected_ns)
     }
@@ -110,7 +110,7 @@ pub struct Snapshot {
     pub warning_ns: u64,
     pub critical_ns: u64,
     pub iterations: u64,
-    /// Time outside the poll in nanoseconds, the running stretch included.
+    /// Time outside the poll in nanoseconds, the running busy period included.
     pub active_ns: u64,
     /// Time in the poll in nanoseconds, the running poll included.
     pub idle_ns: u64,
@@ -120,7 +120,7 @@ pub struct Snapshot {
     pub cancelled: [u64; Kind::CALLBACKS],
     pub drained_jobs: [u64; 2],
     pub queue_depth_max: [u64; 2],
-    /// Stalls by severity, the running stretch included once it is long enough.
+    /// Stalls by severity, the running busy period included once it is long enough.
     pub blocked: [u64; 2],
     pub handles: [u64; HandleType::COUNT],
     pub handles_referenced: u64,
@@ -186,7 +186,8 @@ impl Page {
         self.vitals_at(clock, now).now
     }
 
-    /// Reads what belongs to the stretch that began at `since`, 0 for the poll, and in which the loop last polled at `turned`.
+    /// Reads what belongs to the busy period that began at `since`, 0 for the poll, and in which the loop last polled
+    /// at `turned`.
     pub(crate) fn stretch_values(
         &self,
         since: Ticks,
@@ -296,6 +297,6 @@ impl Page {
     }
 }
 
-fn counts<Owner, const N: usize>(words: &[Word<Owner>; N]) -> [u64; N] {
+fn counts<Owner, const N: usize>(words: &[SharedU64<Owner>; N]) -> [u64; N] {
     std::array::from_fn(|index| count(words[index].get()))
 }

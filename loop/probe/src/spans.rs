@@ -1,13 +1,13 @@
 //! Spans inside callbacks: sub-frames of the path that runs on this thread.
 //!
-//! A loop installs its `Track` as the thread's current one while it runs. A `tracing` layer (or anybody) then enters
+//! A loop installs its `SpanContext` as the thread's current one while it runs. A `tracing` layer (or anybody) then enters
 //! and leaves named frames; the time between goes to the frame's own node. Outside a running loop both do nothing.
 
 use crate::clock::{Clock, Ticks};
 use crate::memory::{Memory, PageRef};
 use crate::paths::{PathId, PathIndex};
+use crate::shared_u64::{LoopOwned, WriteToken};
 use crate::site::{Site, SiteAddress, SiteId, SiteIndex};
-use crate::word::{LoopOwned, Pen};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -15,12 +15,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// What runs on the loop's thread, and since when. Shared by the writer and by span layers, on one thread.
 #[derive(Debug)]
-pub(crate) struct Track {
+pub(crate) struct SpanContext {
     /// Never used twice in a process, unlike an address.
     identity: u64,
     pub(crate) page: PageRef,
     pub(crate) clock: Clock,
-    pub(crate) pen: Pen<LoopOwned>,
+    pub(crate) pen: WriteToken<LoopOwned>,
     pub(crate) index: PathIndex,
     pub(crate) sites: RefCell<SiteIndex>,
     /// Word 0 of the running frame's recorder entry; 0 between frames.
@@ -34,8 +34,8 @@ pub(crate) struct Track {
     depth: Cell<u32>,
 }
 
-impl Track {
-    pub(crate) fn new(memory: Arc<Memory>, clock: Clock, pen: Pen<LoopOwned>) -> Rc<Track> {
+impl SpanContext {
+    pub(crate) fn new(memory: Arc<Memory>, clock: Clock, pen: WriteToken<LoopOwned>) -> Rc<SpanContext> {
         let page = PageRef::new(memory);
         let index = PathIndex::new(&pen, &page.paths);
         let sites = RefCell::new(SiteIndex::new(&pen, &page.sites));
@@ -43,7 +43,7 @@ impl Track {
         let (path, depth) = (Cell::new(None), Cell::new(0));
         static IDENTITY: AtomicU64 = AtomicU64::new(1);
         let identity = IDENTITY.fetch_add(1, Ordering::Relaxed);
-        Rc::new(Track { identity, page, clock, pen, index, sites, frame, last, path, charged, depth })
+        Rc::new(SpanContext { identity, page, clock, pen, index, sites, frame, last, path, charged, depth })
     }
 
     /// Returns the node that runs now; finds it at the first span of a frame. `None` where no frame runs.
@@ -106,18 +106,20 @@ impl Track {
 }
 
 thread_local! {
-    static CURRENT: RefCell<Option<Rc<Track>>> = const { RefCell::new(None) };
+    static CURRENT: RefCell<Option<Rc<SpanContext>>> = const { RefCell::new(None) };
 }
 
 /// Calls `f` with the thread's current track. `None` where there is none, also at the end of a thread: its variables are
 /// dropped one after the other, and one of them that holds a loop or a span may outlive `CURRENT`.
-fn with_current<R>(f: impl FnOnce(&Rc<Track>) -> Option<R>) -> Option<R> {
+fn with_current<R>(f: impl FnOnce(&Rc<SpanContext>) -> Option<R>) -> Option<R> {
     CURRENT.try_with(|current| f(current.try_borrow().ok()?.as_ref()?)).ok()?
 }
 
 /// Replaces the thread's current track and returns the one before; gives `next` back where the thread ends, or the current
 /// one is in use.
-fn replace_current(next: Option<Rc<Track>>) -> Result<Option<Rc<Track>>, Option<Rc<Track>>> {
+fn replace_current(
+    next: Option<Rc<SpanContext>>,
+) -> Result<Option<Rc<SpanContext>>, Option<Rc<SpanContext>>> {
     let mut next = Some(next);
     let replaced = CURRENT.try_with(|current| {
         let mut current = current.try_borrow_mut().ok()?;
@@ -127,25 +129,25 @@ fn replace_current(next: Option<Rc<Track>>) -> Result<Option<Rc<Track>>, Option<
 }
 
 /// Returns the thread's current track.
-pub(crate) fn current() -> Option<Rc<Track>> {
+pub(crate) fn current() -> Option<Rc<SpanContext>> {
     with_current(|track| Some(track.clone()))
 }
 
 /// Makes a track the thread's current one until dropped.
 #[derive(Debug)]
-pub struct Installed {
+pub struct SpanGuard {
     /// What was current before; `None` where nothing was installed: the thread was at its end, or loopscope is off.
-    previous: Option<Option<Rc<Track>>>,
+    previous: Option<Option<Rc<SpanContext>>>,
 }
 
-pub(crate) fn install(track: &Rc<Track>) -> Installed {
+pub(crate) fn install(track: &Rc<SpanContext>) -> SpanGuard {
     if crate::switch::is_off() {
-        return Installed { previous: None };
+        return SpanGuard { previous: None };
     }
-    Installed { previous: replace_current(Some(track.clone())).ok() }
+    SpanGuard { previous: replace_current(Some(track.clone())).ok() }
 }
 
-impl Drop for Installed {
+impl Drop for SpanGuard {
     fn drop(&mut self) {
         if let Some(previous) = self.previous.take() {
             // Where the thread's variable is gone, there is nothing to put back.
@@ -203,7 +205,7 @@ pub fn loop_identity() -> u64 {
 }
 
 /// Enters a frame: time from now on is its own. `fields` is told with it while it lasts, up to
-/// [`FIELD_BYTES`](crate::open::FIELD_BYTES). `None` outside a callback of a running loop.
+/// [`FIELD_BYTES`](crate::open_spans::FIELD_BYTES). `None` outside a callback of a running loop.
 pub fn enter(site: SiteId, fields: &str) -> Option<Entered> {
     with_current(|track| track.enter(site, fields))
 }

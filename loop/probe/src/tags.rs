@@ -22,7 +22,7 @@ pub struct Tags {
     pub running: Running,
     /// For a drain, also between two of its jobs: the site of the callback after which it is; else [`SiteId::NONE`].
     pub drained_after: SiteId,
-    /// Start of the busy stretch, or when the loop last polled in it.
+    /// Start of the busy period, or when the loop last polled in it.
     pub busy_since: Ticks,
     /// The spans open inside the callback, outermost first; at most 8.
     pub spans: Vec<SiteId>,

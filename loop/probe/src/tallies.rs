@@ -1,13 +1,13 @@
 //! The tallies: counters and histograms that only grow. No reader can reset them.
 
-use crate::counts::CountHistogram;
+use crate::count_histogram::CountHistogram;
 use crate::histogram::Histogram;
 use crate::kind::{HandleType, Kind, Queue};
 use crate::paths::Epoch;
 use crate::phase::Phase;
-use crate::word::{LoopOwned, Word};
+use crate::shared_u64::{LoopOwned, SharedU64};
 
-type Counter = Word<LoopOwned>;
+type Counter = SharedU64<LoopOwned>;
 type Durations = Histogram<LoopOwned>;
 
 /// How long a stall is. A critical one counts as a warning too.
@@ -63,7 +63,7 @@ pub struct TallyWords {
     pub(crate) requests_active: Counter,
     /// Timers armed now.
     pub(crate) timers_pending: Counter,
-    /// Wakes from other threads that found a wake already on its way.
+    /// Wakeups from other threads that were merged with a pending one.
     pub(crate) wakes_coalesced: Counter,
 
     pub(crate) lag: Durations,

@@ -5,11 +5,11 @@
 //! ends, those that are still open. A writer that another variable holds may be dropped, and even used, after that: on the
 //! same thread, and closing a page twice is closing it once.
 
+use crate::capture_gate::CaptureGate;
 use crate::clock::Clock;
-use crate::gate::CaptureGate;
 use crate::memory::Memory;
 use crate::poll_gate::PollGate;
-use crate::word::Pen;
+use crate::shared_u64::WriteToken;
 use std::cell::RefCell;
 use std::sync::{Arc, Weak};
 
@@ -58,7 +58,7 @@ impl Drop for PagesOfThread {
 /// Says on a page that its loop has ended, and takes it away from its readers. On the thread that writes it.
 pub(crate) fn close(memory: &Arc<Memory>) {
     // A second pen, on the thread of the first: stores of both are in the order of the program.
-    let (page, pen) = (memory.page(), Pen::mint());
+    let (page, pen) = (memory.page(), WriteToken::mint());
     let was_busy = page.now.busy_since.get() != 0;
     if let Some(clock) = page.clock().and_then(|(source, scale)| Clock::of_own_page(source, scale)) {
         page.book_last_poll(&pen, &clock);

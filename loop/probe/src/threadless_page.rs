@@ -1,7 +1,7 @@
 //! A page that no thread runs: of a runtime as a whole, whose workers have pages of their own.
 //!
-//! Its observer tells when it is busy; whoever holds it tells how long events waited, and has the writers of the pool and of the
-//! gauges. It may be held anywhere, and by one at a time.
+//! Its observer tells when it is busy; whoever holds it tells how long events waited, and has the writers of the pool
+//! and of the gauges. It may be held anywhere, and by one at a time.
 
 use crate::clock::{Clock, Ticks};
 use crate::gauge_writer::GaugeWriter;
@@ -10,11 +10,12 @@ use crate::now::{NO_KIND, what};
 use crate::page::Page;
 use crate::paths::PathIndex;
 use crate::pool_writer::PoolWriter;
+use crate::shared_u64::{LoopOwned, WriteToken};
 use crate::site::{SiteId, SiteIndex};
-use crate::word::{LoopOwned, Pen};
 use std::sync::Arc;
 
-/// The one writer of such a page, which ends with it. Made by [`Builder::build_threadless`](crate::Builder::build_threadless).
+/// The one writer of such a page, which ends with it. Made by
+/// [`Builder::build_threadless`](crate::Builder::build_threadless).
 #[derive(Debug)]
 pub struct ThreadlessPage {
     memory: Arc<Memory>,
@@ -24,7 +25,7 @@ pub struct ThreadlessPage {
 }
 
 impl ThreadlessPage {
-    pub(crate) fn new(memory: Arc<Memory>, clock: Clock, pen: &Pen<LoopOwned>) -> ThreadlessPage {
+    pub(crate) fn new(memory: Arc<Memory>, clock: Clock, pen: &WriteToken<LoopOwned>) -> ThreadlessPage {
         let page = memory.page();
         // Their first entries, which every page has.
         SiteIndex::new(pen, &page.sites);
@@ -52,7 +53,7 @@ impl ThreadlessPage {
     /// An event was seen to wait for so long, in nanoseconds: books it as the loop's lag.
     pub fn waited(&mut self, ns: u64) {
         // A pen stays on its thread, and this may move: whoever has it alone is the one writer.
-        self.memory.page().tallies.lag.record(&Pen::mint(), ns);
+        self.memory.page().tallies.lag.record(&WriteToken::mint(), ns);
     }
 
     /// As [`Writer::take_pool`](crate::Writer::take_pool).

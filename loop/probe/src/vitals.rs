@@ -13,11 +13,11 @@ use crate::sync::{Ordering, fence};
 pub struct Vitals {
     /// What runs.
     pub now: NowValues,
-    /// Start of the busy stretch that `now` is about; [`Ticks::NONE`] while the loop is in its poll.
+    /// Start of the busy period that `now` is about; [`Ticks::NONE`] while the loop is in its poll.
     pub busy_since: Ticks,
     /// When the loop last went into its poll.
     pub parked_since: Ticks,
-    /// Time outside the poll in nanoseconds, the running stretch included.
+    /// Time outside the poll in nanoseconds, the running busy period included.
     pub active_ns: u64,
     /// Time in the poll in nanoseconds, the running poll included.
     pub idle_ns: u64,
@@ -37,7 +37,7 @@ impl Page {
     pub fn vitals_at(&self, clock: &Clock, taken: Ticks) -> Vitals {
         let mut since = self.observe_busy();
         let mut vitals = self.vitals_within(Ticks(since), clock, taken);
-        // A stretch that ended meanwhile may be counted both as running and as over: read again. A loop that turns
+        // A busy period that ended meanwhile may be counted both as running and as over: read again. A loop that turns
         // faster than this one is not stalled, and the last reading is good enough.
         for _ in 0..8 {
             // Pairs with the release fence after each change of `busy_since`: whoever read a number that was stored
@@ -98,8 +98,8 @@ impl Page {
         waits.buckets.iter().skip(first).fold(0, |sum, count| sum.saturating_add(*count))
     }
 
-    /// Returns when the busy period that runs began, on the page's clock; [`Ticks::NONE`] while the loop polls. Whoever sees a
-    /// period sees what was stored before it.
+    /// Returns when the busy period that runs began, on the page's clock; [`Ticks::NONE`] while the loop polls.
+    /// Whoever sees a period sees what was stored before it.
     pub fn busy_since(&self) -> Ticks {
         self.control.since_turn(Ticks(self.observe_busy()))
     }
@@ -112,7 +112,7 @@ impl Page {
 
 #[cfg(all(test, not(loom)))]
 mod tests {
-    use crate::{Clock, Kind, Life, SiteId, VirtualClock, WorkKind, Writer};
+    use crate::{Clock, Kind, SiteId, TaskTimes, VirtualClock, WorkKind, Writer};
 
     #[test]
     fn vitals_agree_with_the_snapshot() {
@@ -122,7 +122,7 @@ mod tests {
         pool.threads(1);
         writer.resume();
         time.advance_ns(200_000_000);
-        writer.begin(Kind::Timer, SiteId::NONE, Life::UNKNOWN);
+        writer.begin(Kind::Timer, SiteId::NONE, TaskTimes::UNKNOWN);
         writer.end();
         pool.submitted(WorkKind::Fs, pool.clock().now());
         time.advance_ns(5);

@@ -25,37 +25,37 @@
 use crate::bell::Bell;
 use crate::booking::{BATCH, Book};
 use crate::clock::{Clock, ClockSource, Scale, Ticks};
-use crate::due::Due;
 use crate::kind::{Kind, Queue};
 use crate::lag::Arrivals;
 use crate::now::{MANY as RUNNING_MANY, NO_KIND, place, stamp, what};
 use crate::page::Page;
 use crate::paths::Epoch;
 use crate::phase::Phase;
+use crate::poll_deadlines::PollDeadlines;
 use crate::poll_gate::PollGate;
 use crate::record::{MANY, SPANS, frame, frame_base, frame_kind, frame_site};
+use crate::shared_u64::{LoopOwned, WriteToken};
 use crate::site::{Site, SiteAddress, SiteId, site_at};
-use crate::spans::{Installed, Track};
-use crate::word::{LoopOwned, Pen};
+use crate::spans::{SpanContext, SpanGuard};
 use std::panic::Location;
 use std::rc::Rc;
 
 /// When a task was submitted and when it became ready. [`Ticks::NONE`] where not known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Life {
+pub struct TaskTimes {
     /// When it was asked for: a timer armed, a job handed to the pool.
     pub submitted: Ticks,
     /// When the loop could have run it at the earliest: a timer's due time, the moment the poll returned.
     pub ready: Ticks,
 }
 
-impl Life {
+impl TaskTimes {
     /// A callback whose earlier stages are not known.
-    pub const UNKNOWN: Life = Life { submitted: Ticks::NONE, ready: Ticks::NONE };
+    pub const UNKNOWN: TaskTimes = TaskTimes { submitted: Ticks::NONE, ready: Ticks::NONE };
 
     /// A callback that became ready at `ready`.
-    pub const fn ready_at(ready: Ticks) -> Life {
-        Life { submitted: Ticks::NONE, ready }
+    pub const fn ready_at(ready: Ticks) -> TaskTimes {
+        TaskTimes { submitted: Ticks::NONE, ready }
     }
 }
 
@@ -74,7 +74,7 @@ pub struct Inside {
 /// ```
 #[derive(Debug)]
 pub struct Writer {
-    pub(crate) track: Rc<Track>,
+    pub(crate) track: Rc<SpanContext>,
     pub(crate) has_pool: bool,
     pub(crate) has_gauges: bool,
     pub(crate) scale: Scale,
@@ -108,13 +108,13 @@ pub struct Writer {
     pub(crate) stretch_since: Ticks,
     /// When the loop last polled without telling, as far as its own thread knows.
     pub(crate) polled_untold: Ticks,
-    /// Events of the poll before the stretch.
+    /// Events of the poll before the busy period.
     pub(crate) stretch_events: u64,
     pub(crate) poll_since: Ticks,
     pub(crate) origin: Ticks,
     pub(crate) arrivals: Arrivals,
     pub(crate) epoch: Epoch,
-    pub(crate) due: Due,
+    pub(crate) due: PollDeadlines,
 }
 
 /// A callback has ended and is not completed; 0 where nothing has happened since the last one.
@@ -123,13 +123,13 @@ const ENDED: u8 = 1;
 const DRAINED: u8 = 2;
 
 impl Writer {
-    pub(crate) fn new(track: Rc<Track>, gate: PollGate) -> Self {
+    pub(crate) fn new(track: Rc<SpanContext>, gate: PollGate) -> Self {
         let (page, clock): (&Page, _) = (&track.page, &track.clock);
         let (origin, scale) = (page.created(), clock.scale());
         // In virtual time the same program counts the same.
         let process = if clock.source() == ClockSource::Virtual { 0 } else { u64::from(std::process::id()) };
         let arrivals = Arrivals::new(origin.0 ^ process << 32);
-        let due = Due::from(origin, scale, &arrivals, page.control.warning_ns());
+        let due = PollDeadlines::from(origin, scale, &arrivals, page.control.warning_ns());
         let shift = page.header.clock_shift.get() as u32;
         let writer = Writer {
             has_pool: false,
@@ -170,7 +170,7 @@ impl Writer {
     }
 
     #[inline(always)]
-    pub(crate) fn parts(&self) -> (&Page, &Pen<LoopOwned>) {
+    pub(crate) fn parts(&self) -> (&Page, &WriteToken<LoopOwned>) {
         (&self.track.page, &self.track.pen)
     }
 
@@ -199,7 +199,7 @@ impl Writer {
     /// Finds the site of a source location; 1 to 5 ns. For registration time, not for each call.
     #[inline]
     pub fn site(&mut self, at: &'static Location<'static>, kind: Kind) -> SiteId {
-        let Track { page, pen, .. } = &*self.track;
+        let SpanContext { page, pen, .. } = &*self.track;
         self.track.sites.borrow_mut().at(pen, &page.sites, at, kind)
     }
 
@@ -214,7 +214,7 @@ impl Writer {
         function: &'static str,
         name: impl FnOnce() -> String,
     ) -> SiteId {
-        let Track { page, pen, .. } = &*self.track;
+        let SpanContext { page, pen, .. } = &*self.track;
         let address = SiteAddress::of_function(at, function, kind);
         let make = || site_at(at, kind, &name());
         self.track.sites.borrow_mut().addressed(pen, &page.sites, address, make)
@@ -222,36 +222,36 @@ impl Writer {
 
     /// Finds the site of a source location under a name that the user gave.
     pub fn named_site(&mut self, at: &'static Location<'static>, kind: Kind, name: &str) -> SiteId {
-        let Track { page, pen, .. } = &*self.track;
+        let SpanContext { page, pen, .. } = &*self.track;
         self.track.sites.borrow_mut().intern(pen, &page.sites, site_at(at, kind, name))
     }
 
     /// Finds the site with these values: for runtimes whose places are not Rust source locations.
     pub fn foreign_site(&mut self, site: Site) -> SiteId {
-        let Track { page, pen, .. } = &*self.track;
+        let SpanContext { page, pen, .. } = &*self.track;
         self.track.sites.borrow_mut().intern(pen, &page.sites, site)
     }
 
-    /// Finds the site that stands for an address, with the values that `make` gives the first time: a few nanoseconds, without a
-    /// look at a string. Of two addresses with the same values both have the same site.
+    /// Finds the site that stands for an address, with the values that `make` gives the first time: a few
+    /// nanoseconds, without a look at a string. Of two addresses with the same values both have the same site.
     ///
-    /// What lies at the address must mean the same site for as long as the writer lives: a `&'static Location`, or a text that
-    /// the caller keeps, such as a route's `Arc<str>`.
+    /// What lies at the address must mean the same site for as long as the writer lives: a `&'static Location`, or a
+    /// text that the caller keeps, such as a route's `Arc<str>`.
     #[inline]
     pub fn addressed_site(&mut self, address: usize, kind: Kind, make: impl FnOnce() -> Site) -> SiteId {
-        let Track { page, pen, .. } = &*self.track;
+        let SpanContext { page, pen, .. } = &*self.track;
         self.track.sites.borrow_mut().addressed(pen, &page.sites, SiteAddress::of(address, kind), make)
     }
 
     /// Makes this loop the one that spans on this thread belong to, until the result is dropped.
-    pub fn install_spans(&self) -> Installed {
+    pub fn install_spans(&self) -> SpanGuard {
         crate::spans::install(&self.track)
     }
 
     /// Enters a phase; the one before ends at the last stamp.
     #[inline(always)]
     pub fn phase(&mut self, phase: Phase) {
-        let Track { page, pen, last, .. } = &*self.track;
+        let SpanContext { page, pen, last, .. } = &*self.track;
         let (count, last) = (page.record_count.get(), last.get());
         if count != self.phase_first {
             let ns = self.scale.ns(last.since(self.phase_since));
@@ -265,13 +265,13 @@ impl Writer {
         self.phase_since = last;
     }
 
-    /// [`Writer::phase`] at `at`, and not at the last stamp: what lies between is of neither phase. `at` is a moment on the page's
-    /// clock, not before [`Writer::last`].
+    /// [`Writer::phase`] at `at`, and not at the last stamp: what lies between is of neither phase. `at` is a moment
+    /// on the page's clock, not before [`Writer::last`].
     #[inline(always)]
     pub fn phase_at(&mut self, at: Ticks, phase: Phase) {
         self.phase(phase);
         let at = Ticks(at.0.max(self.last().0));
-        let Track { page, pen, last, .. } = &*self.track;
+        let SpanContext { page, pen, last, .. } = &*self.track;
         last.set(at);
         self.phase_since = at;
         page.now.running.set(pen, self.between(at));
@@ -279,8 +279,8 @@ impl Writer {
 
     /// A callback or a drained job begins. It began at the last stamp.
     #[inline(always)]
-    pub fn begin(&mut self, kind: Kind, site: SiteId, life: Life) {
-        let Track { page, pen, frame: running, last, .. } = &*self.track;
+    pub fn begin(&mut self, kind: Kind, site: SiteId, life: TaskTimes) {
+        let SpanContext { page, pen, frame: running, last, .. } = &*self.track;
         running.set(frame(self.frame_base, kind, site));
         page.now.running.set(pen, self.place | what(kind as u64, site) | stamp(last.get(), self.shift));
         self.ready = life.ready;
@@ -290,20 +290,21 @@ impl Writer {
         }
     }
 
-    /// [`Writer::begin`] for a callback that begins at `at`, and not at the last stamp: where the runtime did something else in
-    /// between that is not told. `at` is a moment on the page's clock, not before [`Writer::last`].
+    /// [`Writer::begin`] for a callback that begins at `at`, and not at the last stamp: where the runtime did
+    /// something else in between that is not told. `at` is a moment on the page's clock, not before [`Writer::last`].
     #[inline(always)]
-    pub fn begin_at(&mut self, at: Ticks, kind: Kind, site: SiteId, life: Life) {
+    pub fn begin_at(&mut self, at: Ticks, kind: Kind, site: SiteId, life: TaskTimes) {
         self.track.last.set(Ticks(at.0.max(self.last().0)));
         self.begin(kind, site, life);
     }
 
-    /// Something begins that stands for many: all callbacks of a batch, or all jobs of a drain whose jobs the runtime does not
-    /// tell one by one. Ended by [`Writer::end_many`]; where [`Writer::end`] ends it, their number is not known.
+    /// Something begins that stands for many: all callbacks of a batch, or all jobs of a drain whose jobs the runtime
+    /// does not tell one by one. Ended by [`Writer::end_many`]; where [`Writer::end`] ends it, their number is not
+    /// known.
     #[inline]
     pub fn begin_many(&mut self, kind: Kind, site: SiteId) {
-        self.begin(kind, site, Life::UNKNOWN);
-        let Track { page, pen, frame, .. } = &*self.track;
+        self.begin(kind, site, TaskTimes::UNKNOWN);
+        let SpanContext { page, pen, frame, .. } = &*self.track;
         self.has_many = true;
         frame.set(frame.get() | MANY);
         page.now.running.set(pen, page.now.running.get() | RUNNING_MANY);
@@ -328,8 +329,9 @@ impl Writer {
         self.track.frame.get() != 0
     }
 
-    /// A queue is drained inside the running callback, as Node does between the timers of a batch. The callback is told in parts:
-    /// the part until now ends, and each part counts as a callback. [`Writer::drain_inside_end`] goes on with the next.
+    /// A queue is drained inside the running callback, as Node does between the timers of a batch. The callback is
+    /// told in parts: the part until now ends, and each part counts as a callback. [`Writer::drain_inside_end`] goes
+    /// on with the next.
     pub fn drain_inside_begin(&mut self, queue: Queue, depth: usize) -> Inside {
         let frame = self.track.frame.get();
         self.end();
@@ -344,14 +346,14 @@ impl Writer {
         if let Some(kind) = Kind::from_index(frame_kind(inside.frame)).filter(|_| inside.frame != 0) {
             let site = frame_site(inside.frame);
             match inside.frame & MANY {
-                0 => self.begin(kind, site, Life::UNKNOWN),
+                0 => self.begin(kind, site, TaskTimes::UNKNOWN),
                 _ => self.begin_many(kind, site),
             }
         }
     }
 
     #[inline(never)]
-    fn book_operation(&self, Life { submitted, ready }: Life) {
+    fn book_operation(&self, TaskTimes { submitted, ready }: TaskTimes) {
         let (page, pen) = self.parts();
         if self.queue.is_none() {
             page.tallies.operation.record(pen, self.scale.ns(ready.since(submitted)));
@@ -367,11 +369,11 @@ impl Writer {
         self.end_at(now)
     }
 
-    /// [`Writer::end`] of what ended at `now`, which may be a moment ago: where it is known only later that it was the end. Not
-    /// before what ended began.
+    /// [`Writer::end`] of what ended at `now`, which may be a moment ago: where it is known only later that it was
+    /// the end. Not before what ended began.
     #[inline(always)]
     pub fn end_at(&mut self, now: Ticks) -> Ticks {
-        let Track { page, pen, frame: running, last, path, .. } = &*self.track;
+        let SpanContext { page, pen, frame: running, last, path, .. } = &*self.track;
         let mut frame = running.get();
         if frame != 0 {
             running.set(0);
@@ -394,7 +396,7 @@ impl Writer {
 
     /// Books what ended since the last booking.
     fn book(&mut self) {
-        let Track { page, pen, index, .. } = &*self.track;
+        let SpanContext { page, pen, index, .. } = &*self.track;
         let count = page.record_count.get();
         // In a forked child the page begins anew, and its count is below ours.
         if count > self.booked {
@@ -412,7 +414,7 @@ impl Writer {
     /// The running callback panicked. Before [`Writer::end`].
     #[cold]
     pub fn panicked(&mut self) {
-        let Track { page, pen, frame, .. } = &*self.track;
+        let SpanContext { page, pen, frame, .. } = &*self.track;
         if frame.get() != 0 {
             page.tallies.errors[frame_kind(frame.get()).min(Kind::CALLBACKS - 1)].add(pen, 1);
         }

@@ -6,7 +6,7 @@ use loopscope_probe::observer::{Observed, Observer, Sighting};
 use loopscope_probe::raw::registry;
 use loopscope_probe::raw::tags::Tags;
 use loopscope_probe::{
-    Clock, Kind, Life, ObservedPool, Phase, SiteId, Ticks, VirtualClock, WorkKind, Writer,
+    Clock, Kind, ObservedPool, Phase, SiteId, TaskTimes, Ticks, VirtualClock, WorkKind, Writer,
 };
 use std::sync::Arc;
 
@@ -50,16 +50,16 @@ fn tags_of_a_drained_job_tell_after_which_callback_it_is_drained() {
     writer.resume();
     let mut drained = Vec::new();
     for site in [guilty, innocent] {
-        writer.begin(Kind::IoRead, site, Life::UNKNOWN);
+        writer.begin(Kind::IoRead, site, TaskTimes::UNKNOWN);
         assert_eq!(copy(&writer).drained_after, SiteId::NONE, "a callback is drained after nothing");
         writer.end();
         writer.drain_begin(Queue::Microtask, 1);
         // More than the recorder holds, so that nobody finds the callback there afterwards.
         for _ in 0..5_000 {
-            writer.begin(Kind::Microtask, job, Life::UNKNOWN);
+            writer.begin(Kind::Microtask, job, TaskTimes::UNKNOWN);
             writer.end();
         }
-        writer.begin(Kind::Microtask, job, Life::UNKNOWN);
+        writer.begin(Kind::Microtask, job, TaskTimes::UNKNOWN);
         drained.push((copy(&writer).running.site, copy(&writer).drained_after));
         writer.end();
         drained.push((copy(&writer).running.site, copy(&writer).drained_after));
@@ -81,7 +81,7 @@ fn a_batch_is_one_run_and_as_many_calls_as_it_says() {
         writer.end_many(jobs);
         writer.drained();
     }
-    writer.begin(Kind::Immediate, SiteId::NONE, Life::ready_at(Ticks(1_000 * MS)));
+    writer.begin(Kind::Immediate, SiteId::NONE, TaskTimes::ready_at(Ticks(1_000 * MS)));
     writer.end();
     writer.suspend();
     let snapshot = writer.page().snapshot(writer.clock());
@@ -106,10 +106,10 @@ fn a_queue_drained_inside_a_callback_is_not_the_callbacks_time() {
     });
     writer.resume();
     writer.phase(Phase::TIMERS);
-    writer.begin(Kind::Timer, site, Life::UNKNOWN);
+    writer.begin(Kind::Timer, site, TaskTimes::UNKNOWN);
     time.advance_ns(2 * MS);
     let inside = writer.drain_inside_begin(Queue::NextTick, 1);
-    writer.begin(Kind::Tick, SiteId::NONE, Life::UNKNOWN);
+    writer.begin(Kind::Tick, SiteId::NONE, TaskTimes::UNKNOWN);
     time.advance_ns(5 * MS);
     writer.end();
     writer.drain_inside_end(Queue::NextTick, 1, inside);
@@ -148,12 +148,12 @@ fn what_is_not_told_between_two_callbacks_is_charged_to_neither() {
     let (mut writer, time) = writer("begin at");
     writer.resume();
     time.advance_ns(200 * MS);
-    writer.begin_at(writer.clock().now(), Kind::Task, SiteId::NONE, Life::UNKNOWN);
+    writer.begin_at(writer.clock().now(), Kind::Task, SiteId::NONE, TaskTimes::UNKNOWN);
     let now = writer.page().snapshot(writer.clock()).now;
     assert_eq!((now.busy_ns, now.running_ns), (200 * MS, 0));
     time.advance_ns(MS);
     writer.end();
-    writer.begin_at(Ticks(0), Kind::Task, SiteId::NONE, Life::UNKNOWN);
+    writer.begin_at(Ticks(0), Kind::Task, SiteId::NONE, TaskTimes::UNKNOWN);
     assert_eq!(writer.last(), writer.clock().now(), "no callback begins before the one before it ended");
     writer.end();
     writer.suspend();
@@ -165,12 +165,12 @@ fn what_lies_before_a_phase_that_begins_at_a_moment_is_of_no_phase() {
     let (mut writer, time) = writer("phase at");
     writer.resume();
     writer.phase(Phase::POLL);
-    writer.begin(Kind::IoRead, SiteId::NONE, Life::UNKNOWN);
+    writer.begin(Kind::IoRead, SiteId::NONE, TaskTimes::UNKNOWN);
     time.advance_ns(2 * MS);
     writer.end();
     time.advance_ns(MS);
     writer.phase_at(writer.clock().now(), Phase::CHECK);
-    writer.begin(Kind::Immediate, SiteId::NONE, Life::UNKNOWN);
+    writer.begin(Kind::Immediate, SiteId::NONE, TaskTimes::UNKNOWN);
     time.advance_ns(4 * MS);
     writer.end();
     writer.phase_at(Ticks(0), Phase::POLL);
@@ -383,7 +383,7 @@ fn what_is_known_late_to_have_ended_ended_then_and_a_drain_that_was_none_is_not_
     let begun = writer.last();
     time.advance_ns(9 * MS);
     writer.end_many_at(3, Ticks(begun.0 + 2 * MS));
-    writer.begin(Kind::Timer, SiteId::NONE, Life::UNKNOWN);
+    writer.begin(Kind::Timer, SiteId::NONE, TaskTimes::UNKNOWN);
     writer.end();
     writer.drain_begin(Queue::NextTick, 0);
     writer.begin_many(Kind::Tick, SiteId::NONE);

@@ -2,7 +2,7 @@
 #![cfg(not(loom))]
 
 use loopscope_probe::spans;
-use loopscope_probe::{Clock, Kind, Life, Phase, SiteId, Snapshot, Ticks, VirtualClock, Writer};
+use loopscope_probe::{Clock, Kind, Phase, SiteId, Snapshot, TaskTimes, Ticks, VirtualClock, Writer};
 use std::panic::Location;
 
 const SECOND_NS: u64 = 1_000_000_000;
@@ -29,7 +29,7 @@ fn played(settled_after: u64) -> Snapshot {
         writer.phase(Phase::STANDARD[turn as usize / 40]);
         let (kind, site) = (kinds[turn as usize / 3 % 4], sites[turn as usize / 5 % 2]);
         let ready = if turn % 4 == 0 { Ticks::NONE } else { Ticks(SECOND_NS + turn) };
-        writer.begin(kind, site, Life::ready_at(ready));
+        writer.begin(kind, site, TaskTimes::ready_at(ready));
         time.advance_ns(turn * turn * 97);
         if turn % 7 == 0 {
             let entered = spans::enter(span, "").unwrap();

@@ -4,7 +4,7 @@
 
 use loopscope_probe::Queue;
 use loopscope_probe::raw::registry;
-use loopscope_probe::{Kind, Life, Page, Phase, SiteId, WorkKind, Writer, spans};
+use loopscope_probe::{Kind, Page, Phase, SiteId, TaskTimes, WorkKind, Writer, spans};
 use std::fs::{self, File};
 use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::panic::Location;
@@ -48,7 +48,7 @@ impl Noise {
         }
     }
 
-    /// Writes over a stretch of the page, or over a single word.
+    /// Writes over a busy period of the page, or over a single word.
     fn damage(&mut self, page: &File) {
         let length = if self.next().is_multiple_of(2) { 512 } else { 1 };
         let bytes: Vec<u8> = (0..length).flat_map(|_| self.word().to_ne_bytes()).collect();
@@ -63,12 +63,12 @@ impl Noise {
 fn turn(writer: &mut Writer, site: SiteId, ticks: u64) {
     writer.phase(Phase::TIMERS);
     for _ in 0..ticks {
-        writer.begin(Kind::Timer, site, Life::UNKNOWN);
+        writer.begin(Kind::Timer, site, TaskTimes::UNKNOWN);
         let span = spans::site("span", "file.rs", 1).and_then(|span| spans::enter(span, "a=1"));
         span.into_iter().for_each(spans::leave);
         writer.end();
         writer.drain_begin(Queue::NextTick, 2);
-        writer.begin(Kind::Tick, site, Life::UNKNOWN);
+        writer.begin(Kind::Tick, site, TaskTimes::UNKNOWN);
         writer.end();
         writer.drain_end(Queue::NextTick, 1);
         writer.begin_many(Kind::Microtask, site);

@@ -3,7 +3,7 @@
 #![cfg(all(target_os = "linux", not(loom), not(miri)))]
 
 use loopscope_probe::raw::registry;
-use loopscope_probe::{Kind, Life, SiteId, Writer};
+use loopscope_probe::{Kind, SiteId, TaskTimes, Writer};
 use std::fs;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -48,7 +48,7 @@ fn run_loop(directory: &Path) {
     let mut writer = Writer::builder("limited").directory(directory).build();
     assert_eq!(signals(), before);
     writer.resume();
-    writer.begin(Kind::Timer, SiteId::NONE, Life::UNKNOWN);
+    writer.begin(Kind::Timer, SiteId::NONE, TaskTimes::UNKNOWN);
     writer.end();
     writer.suspend();
     assert_eq!(writer.page().snapshot(writer.clock()).run[Kind::Timer.index()].count(), 1);

@@ -2,7 +2,7 @@
 #![cfg(all(target_os = "linux", not(loom)))]
 
 use loopscope_probe::raw::{directory, registry};
-use loopscope_probe::{Kind, Life, SiteId, Snapshot, Writer};
+use loopscope_probe::{Kind, SiteId, Snapshot, TaskTimes, Writer};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,7 +24,7 @@ impl Drop for Scratch {
 fn run_callbacks(writer: &mut Writer, count: usize) {
     writer.resume();
     for _ in 0..count {
-        writer.begin(Kind::Timer, SiteId::NONE, Life::UNKNOWN);
+        writer.begin(Kind::Timer, SiteId::NONE, TaskTimes::UNKNOWN);
         writer.end();
         writer.drained();
     }

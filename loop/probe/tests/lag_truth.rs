@@ -1,7 +1,7 @@
 //! The lag histogram against the truth: many events that arrive at random moments, each of whose waits is computed from
 //! the simulated history itself.
 //!
-//! The loop is played on a virtual clock, as a list of busy stretches and polls. The page never sees the random events,
+//! The loop is played on a virtual clock, as a list of busy periods and polls. The page never sees the random events,
 //! and the events never see the page: both describe the same history, and their quantiles must lie within one bucket.
 
 use loopscope_probe::raw::histogram::slot;
@@ -29,7 +29,7 @@ impl Random {
     }
 }
 
-/// The busy stretches of a history: begin and end, in order, nanoseconds since its start.
+/// The busy periods of a history: begin and end, in order, nanoseconds since its start.
 type Stretches = Vec<(u64, u64)>;
 
 /// Plays a pattern: `next` is told the time and answers how long the loop polls and then how long it is busy.
@@ -71,7 +71,7 @@ fn wait_ns(stretches: &Stretches, at_ns: u64) -> u64 {
 
 fn assert_lag_is_true(pattern: &str, stretches: Stretches) {
     let lag = lag_on_page(&stretches);
-    let (_, end_ns) = *stretches.last().expect("a history has stretches");
+    let (_, end_ns) = *stretches.last().expect("a history has busy periods");
     assert!(lag.count().abs_diff(end_ns / MS_NS) <= 1, "{pattern}: {} arrivals in {end_ns} ns", lag.count());
 
     let mut random = Random(20);
@@ -107,12 +107,12 @@ fn rare_long_blocks_are_told_truly() {
 fn many_short_stretches_are_told_truly() {
     let mut random = Random(2);
     let pattern = |_| (random.below(2 * MS_NS), 100_000 + random.below(3 * MS_NS));
-    assert_lag_is_true("many short stretches", history(pattern));
+    assert_lag_is_true("many short busy periods", history(pattern));
 }
 
 #[test]
 fn work_right_after_every_millisecond_boundary_is_told_truly() {
-    // In step with the millisecond: arrivals fixed to its boundaries would all fall on the same moment of the stretch.
+    // In step with the millisecond: arrivals fixed to its boundaries would all fall on the same moment of the busy period.
     let pattern = |now_ns: u64| (now_ns.next_multiple_of(MS_NS) - now_ns + 1_000, 300_000);
     assert_lag_is_true("periodic work after each millisecond", history(pattern));
 }

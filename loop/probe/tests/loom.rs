@@ -13,11 +13,11 @@ use loopscope_probe::SiteId;
 use loopscope_probe::Ticks;
 use loopscope_probe::raw::barrier::{Barrier, all_threads};
 use loopscope_probe::raw::bell::Bell;
-use loopscope_probe::raw::gate::CaptureGate;
+use loopscope_probe::raw::capture_gate::CaptureGate;
 use loopscope_probe::raw::observed::{Observed, ObservedWords};
-use loopscope_probe::raw::open::OpenWords;
+use loopscope_probe::raw::open_spans::OpenWords;
 use loopscope_probe::raw::ring::{ENTRY_WORDS, EntryWords, Ring};
-use loopscope_probe::raw::word::{AgentOwned, LoopOwned, Pen, Word};
+use loopscope_probe::raw::shared_u64::{AgentOwned, LoopOwned, SharedU64, WriteToken};
 
 /// The entry that carries `number` in every word, each word different.
 fn entry(number: u64) -> EntryWords {
@@ -26,8 +26,8 @@ fn entry(number: u64) -> EntryWords {
 
 #[derive(Default)]
 struct SmallRing {
-    count: Word<LoopOwned>,
-    cells: [[Word<LoopOwned>; ENTRY_WORDS]; 2],
+    count: SharedU64<LoopOwned>,
+    cells: [[SharedU64<LoopOwned>; ENTRY_WORDS]; 2],
 }
 
 impl SmallRing {
@@ -39,7 +39,7 @@ impl SmallRing {
 /// Pushes `before` entries, then two more while a reader copies the ring.
 fn torn_read_model(before: u64) {
     let ring = Arc::new(SmallRing::default());
-    let pen = Pen::mint_for_model();
+    let pen = WriteToken::mint_for_model();
     for number in 0..before {
         ring.view().push(&pen, entry(number));
     }
@@ -70,43 +70,43 @@ fn a_reader_returns_a_new_entry_whole() {
     loom::model(|| torn_read_model(0));
 }
 
-/// The words of a busy stretch, as `unpark` and `park` write them and `Page::now_values` reads them.
+/// The words of a busy period, as `unpark` and `park` write them and `Page::now_values` reads them.
 #[derive(Default)]
 struct Stretch {
-    busy_since: Word<LoopOwned>,
-    parked_since: Word<LoopOwned>,
-    stretch_first: Word<LoopOwned>,
-    running: Word<LoopOwned>,
+    busy_since: SharedU64<LoopOwned>,
+    parked_since: SharedU64<LoopOwned>,
+    stretch_first: SharedU64<LoopOwned>,
+    running: SharedU64<LoopOwned>,
 }
 
 impl Stretch {
-    fn unpark(&self, pen: &Pen<LoopOwned>, now: u64) {
+    fn unpark(&self, pen: &WriteToken<LoopOwned>, now: u64) {
         self.stretch_first.set(pen, now + 1);
         self.running.set(pen, now + 2);
         self.busy_since.publish(pen, now);
     }
 
-    fn park(&self, pen: &Pen<LoopOwned>, now: u64) {
+    fn park(&self, pen: &WriteToken<LoopOwned>, now: u64) {
         self.parked_since.set(pen, now);
         self.busy_since.publish(pen, 0);
     }
 }
 
-// With `Word::publish` made relaxed, or `Word::observe`, this and the next model fail; both were tried.
+// With `SharedU64::publish` made relaxed, or `SharedU64::observe`, this and the next model fail; both were tried.
 #[test]
 fn a_reader_that_sees_a_stretch_sees_where_it_began() {
     loom::model(|| {
         let stretch = Arc::new(Stretch::default());
         let writing = stretch.clone();
         let writer = thread::spawn(move || {
-            let pen = Pen::mint_for_model();
+            let pen = WriteToken::mint_for_model();
             writing.unpark(&pen, 10);
             writing.park(&pen, 20);
             writing.unpark(&pen, 30);
         });
         let since = stretch.busy_since.observe();
         if since != 0 {
-            // As of this stretch or, where the reader is late, of a following one: never of an earlier one.
+            // As of this busy period or, where the reader is late, of a following one: never of an earlier one.
             assert!(stretch.stretch_first.get() > since, "progress is counted from an earlier stretch");
             assert!(stretch.running.get() > since, "what ran in an earlier stretch seems to run in this one");
         }
@@ -119,10 +119,10 @@ fn a_reader_that_sees_a_stretch_sees_where_it_began() {
 fn a_reader_that_sees_a_poll_sees_when_it_began() {
     loom::model(|| {
         let stretch = Arc::new(Stretch::default());
-        let pen = Pen::mint_for_model();
+        let pen = WriteToken::mint_for_model();
         stretch.unpark(&pen, 10);
         let writing = stretch.clone();
-        let writer = thread::spawn(move || writing.park(&Pen::mint_for_model(), 20));
+        let writer = thread::spawn(move || writing.park(&WriteToken::mint_for_model(), 20));
         if stretch.busy_since.observe() == 0 {
             assert_eq!(stretch.parked_since.get(), 20);
         }
@@ -134,22 +134,23 @@ fn a_reader_that_sees_a_poll_sees_when_it_began() {
 #[test]
 fn a_reader_never_counts_a_stretch_both_as_running_and_as_over() {
     loom::model(|| {
-        let (busy_since, active) = (Arc::new(Word::<LoopOwned>::default()), Arc::new(Word::default()));
-        busy_since.publish(&Pen::mint_for_model(), 10);
+        let (busy_since, active) =
+            (Arc::new(SharedU64::<LoopOwned>::default()), Arc::new(SharedU64::default()));
+        busy_since.publish(&WriteToken::mint_for_model(), 10);
         let (writing, booking) = (busy_since.clone(), active.clone());
-        // The end of a stretch, as `park` tells it: first the change, then the time that the stretch took.
+        // The end of a busy period, as `park` tells it: first the change, then the time that the busy period took.
         let writer = thread::spawn(move || {
-            let pen = Pen::mint_for_model();
+            let pen = WriteToken::mint_for_model();
             writing.publish(&pen, 0);
             fence(Ordering::Release);
             booking.set(&pen, 7);
         });
-        // `Page::vitals_at`: the reading stands only if the stretch did not change over it.
+        // `Page::vitals_at`: the reading stands only if the busy period did not change over it.
         let since = busy_since.observe();
         let booked = active.get();
         fence(Ordering::Acquire);
         if busy_since.observe() == since && since != 0 {
-            assert_eq!(booked, 0, "the stretch is running, and its time is booked");
+            assert_eq!(booked, 0, "the busy period is running, and its time is booked");
         }
         writer.join().unwrap();
     });
@@ -158,7 +159,7 @@ fn a_reader_never_counts_a_stretch_both_as_running_and_as_over() {
 /// One agent that wants to sleep.
 struct Sleeper {
     bell: Bell,
-    busy: [Word<LoopOwned>; 2],
+    busy: [SharedU64<LoopOwned>; 2],
 }
 
 impl Sleeper {
@@ -178,7 +179,7 @@ impl Sleeper {
 
     /// What `unpark` does on one loop's thread; returns true where it rings.
     fn loop_wakes(&self, number: usize) -> bool {
-        self.busy[number].publish(&Pen::mint_for_model(), 1);
+        self.busy[number].publish(&WriteToken::mint_for_model(), 1);
         self.bell.must_ring(Barrier::Fence)
     }
 }
@@ -234,7 +235,7 @@ fn of_two_loops_at_least_one_wakes_an_agent_that_falls_asleep() {
 /// One loop, its gate, and the signal that is queued at its thread.
 struct Gated {
     gate: std::sync::Arc<CaptureGate>,
-    busy: Word<LoopOwned>,
+    busy: SharedU64<LoopOwned>,
     pending: AtomicBool,
 }
 
@@ -243,8 +244,8 @@ impl Gated {
     /// the bell above.
     fn new() -> Arc<Gated> {
         let gate = std::sync::Arc::new(CaptureGate::new(true));
-        let gated = Gated { gate, busy: Word::default(), pending: AtomicBool::new(false) };
-        gated.busy.publish(&Pen::mint_for_model(), 1);
+        let gated = Gated { gate, busy: SharedU64::default(), pending: AtomicBool::new(false) };
+        gated.busy.publish(&WriteToken::mint_for_model(), 1);
         Arc::new(gated)
     }
 
@@ -259,7 +260,7 @@ impl Gated {
 
     /// One poll of the loop; `waits` times it lets a signal arrive.
     fn poll(&self, mut waits: u32) {
-        let pen = Pen::mint_for_model();
+        let pen = WriteToken::mint_for_model();
         self.busy.publish(&pen, 0);
         let may_wait = || {
             self.deliver();
@@ -385,13 +386,13 @@ fn nothing_is_sent_to_a_loop_that_has_ended() {
 /// What runs, and the spans open inside it.
 #[derive(Default)]
 struct Spans {
-    running: Word<LoopOwned>,
+    running: SharedU64<LoopOwned>,
     open: OpenWords,
 }
 
 impl Spans {
     /// A callback that enters spans of these sites, one inside the other.
-    fn callback(&self, pen: &Pen<LoopOwned>, frame: u64, sites: &[u16]) {
+    fn callback(&self, pen: &WriteToken<LoopOwned>, frame: u64, sites: &[u16]) {
         self.running.set(pen, frame);
         self.open.start(pen, frame);
         sites.iter().for_each(|site| self.open.push(pen, SiteId(*site), ""));
@@ -405,7 +406,7 @@ fn is_of_one_callback(told: &[u16]) -> bool {
 
 /// A reader copies the spans while a second callback begins; `is_over` tells whether it knows that the first has ended.
 fn open_spans_model(is_over: bool) {
-    let (spans, pen) = (Arc::new(Spans::default()), Pen::mint_for_model());
+    let (spans, pen) = (Arc::new(Spans::default()), WriteToken::mint_for_model());
     spans.callback(&pen, 1, &[10, 11]);
     if is_over {
         spans.running.set(&pen, 2);
@@ -439,7 +440,7 @@ fn a_copy_of_the_open_spans_has_none_of_a_callback_that_has_ended() {
 fn a_copy_of_what_an_observer_saw_is_of_one_moment() {
     loom::model(|| {
         let words = Arc::new(ObservedWords::default());
-        let pen = Pen::<AgentOwned>::mint_for_model();
+        let pen = WriteToken::<AgentOwned>::mint_for_model();
         let running =
             Observed { busy_since: Ticks(10), parked_since: Ticks(1), active_ticks: 0, idle_ticks: 9 };
         let over =

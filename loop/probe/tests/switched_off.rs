@@ -3,7 +3,7 @@
 #![cfg(all(target_os = "linux", not(loom), not(miri)))]
 
 use loopscope_probe::raw::{directory, registry, switch};
-use loopscope_probe::{Kind, Life, SiteId, Writer, spans};
+use loopscope_probe::{Kind, SiteId, TaskTimes, Writer, spans};
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
@@ -20,7 +20,7 @@ fn run_loop() {
     let mut writer = Writer::builder("off").build();
     let _installed = writer.install_spans();
     writer.resume();
-    writer.begin(Kind::Timer, SiteId::NONE, Life::UNKNOWN);
+    writer.begin(Kind::Timer, SiteId::NONE, TaskTimes::UNKNOWN);
     assert_eq!((spans::loop_identity(), spans::site("query", "src/x.rs", 1)), (0, None));
     writer.end();
     writer.suspend();

@@ -2,8 +2,8 @@
 //! it is shown that this ends no process, whichever goes first. A panic there aborts, so each case is a process of its own.
 #![cfg(all(not(loom), not(miri)))]
 
-use loopscope_probe::spans::{self, Entered, Installed};
-use loopscope_probe::{Kind, Life, Phase, SiteId, Writer, expect_block};
+use loopscope_probe::spans::{self, Entered, SpanGuard};
+use loopscope_probe::{Kind, Phase, SiteId, TaskTimes, Writer, expect_block};
 use std::cell::RefCell;
 use std::process::Command;
 
@@ -12,7 +12,7 @@ const PROCESS: &str = "LOOPSCOPE_TEST_THREAD_END";
 
 /// A loop as an adapter keeps it for a thread that is not its own.
 struct Adapter {
-    installed: Option<Installed>,
+    installed: Option<SpanGuard>,
     writer: Option<Writer>,
     /// What to do when the thread ends, before the others are dropped.
     at_end: fn(&mut Adapter),
@@ -41,7 +41,7 @@ fn writer() -> Writer {
 fn run_callback(writer: &mut Writer) -> Option<Entered> {
     writer.resume();
     writer.phase(Phase::TIMERS);
-    writer.begin(Kind::Timer, SiteId::NONE, Life::UNKNOWN);
+    writer.begin(Kind::Timer, SiteId::NONE, TaskTimes::UNKNOWN);
     let _expected = expect_block("migration");
     let site = spans::site("query", "src/x.rs", 1);
     let entered = site.and_then(|site| spans::enter(site, "id=7"));
@@ -126,7 +126,7 @@ fn a_leaked_writers_page_goes_with_its_thread() {
         let leak = || {
             let mut leaked = Writer::builder("leaked").directory(&scratch).build();
             leaked.resume();
-            leaked.begin(Kind::Timer, SiteId::NONE, Life::UNKNOWN);
+            leaked.begin(Kind::Timer, SiteId::NONE, TaskTimes::UNKNOWN);
             // One that is dropped in order leaves nothing to do.
             drop(Writer::builder("dropped").directory(&scratch).build());
             std::mem::forget(leaked);

@@ -89,7 +89,7 @@ fn the_directory_of_another_user_is_not_taken() {
     for (variable, path) in [("XDG_RUNTIME_DIR", &session), (DIRECTORY_VARIABLE, &own)] {
         let as_root = said(process(this, "ask").env(variable, path));
         assert!(as_root.contains(&in_memory(0)), "{as_root}");
-        assert!(as_root.contains(&format!("{variable} is not used: ")), "{as_root}");
+        assert!(as_root.contains(&format!("{variable} is ignored: ")), "{as_root}");
     }
     let as_other = |command: &mut Command| said(command.uid(OTHER).gid(OTHER));
     let in_session = as_other(process(this, "ask").env("XDG_RUNTIME_DIR", &session));

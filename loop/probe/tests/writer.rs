@@ -5,7 +5,8 @@ use loopscope_probe::raw::histogram::{HistogramValues, SLOTS, slot};
 use loopscope_probe::raw::tags::Tags;
 use loopscope_probe::spans;
 use loopscope_probe::{
-    Clock, Kind, Life, Phase, Queue, SiteId, Snapshot, Ticks, VirtualClock, WorkKind, Writer, expect_block,
+    Clock, Kind, Phase, Queue, SiteId, Snapshot, TaskTimes, Ticks, VirtualClock, WorkKind, Writer,
+    expect_block,
 };
 use std::panic::Location;
 
@@ -20,7 +21,7 @@ struct Play {
 }
 
 impl Play {
-    /// Returns a loop whose busy stretch has just begun, at one second.
+    /// Returns a loop whose busy period has just begun, at one second.
     fn running() -> Play {
         let time = VirtualClock::starting_at(SECOND_NS);
         let mut writer = Writer::builder("played").clock(Clock::simulated(time.clone())).build();
@@ -34,7 +35,7 @@ impl Play {
 
     /// Runs a callback or job of that length.
     fn call(&mut self, kind: Kind, site: SiteId, ns: u64) {
-        self.writer.begin(kind, site, Life::UNKNOWN);
+        self.writer.begin(kind, site, TaskTimes::UNKNOWN);
         self.pass(ns);
         self.writer.end();
     }
@@ -88,7 +89,7 @@ fn run_wait_and_operation_are_booked_by_kind() {
     let at = |ns: u64| Ticks(SECOND_NS + ns);
     play.callback(Kind::Immediate, 10 * MS_NS);
     for (ready_ns, run_ns) in [(4 * MS_NS, 2 * MS_NS), (12 * MS_NS, 7 * US_NS)] {
-        play.writer.begin(Kind::Timer, SiteId::NONE, Life { submitted: at(MS_NS), ready: at(ready_ns) });
+        play.writer.begin(Kind::Timer, SiteId::NONE, TaskTimes { submitted: at(MS_NS), ready: at(ready_ns) });
         play.pass(run_ns);
         play.writer.end();
         play.writer.drained();
@@ -168,7 +169,7 @@ fn what_runs_is_seen_while_it_runs() {
     let site = play.site("guilty");
     play.writer.phase(Phase::CHECK);
     play.callback(Kind::Immediate, 3 * MS_NS);
-    play.writer.begin(Kind::Immediate, site, Life::UNKNOWN);
+    play.writer.begin(Kind::Immediate, site, TaskTimes::UNKNOWN);
     play.pass(400 * MS_NS);
     let now = play.snapshot().now;
     let running = now.running.unwrap();
@@ -259,7 +260,7 @@ fn counters_and_gauges_hold_what_the_loop_said() {
     play.writer.handles(loopscope_probe::HandleType::TcpStream, -2);
     play.writer.gauges(4, 6, 8);
     play.writer.coalesced(9);
-    play.writer.begin(Kind::Async, SiteId::NONE, Life::UNKNOWN);
+    play.writer.begin(Kind::Async, SiteId::NONE, TaskTimes::UNKNOWN);
     play.writer.panicked();
     play.writer.end();
     play.writer.drained();
@@ -277,7 +278,7 @@ fn the_recorder_holds_the_last_callbacks() {
     let site = play.site("recorded");
     play.writer.phase(Phase::TIMERS);
     let ready = Ticks(SECOND_NS - MS_NS);
-    play.writer.begin(Kind::Timer, site, Life::ready_at(ready));
+    play.writer.begin(Kind::Timer, site, TaskTimes::ready_at(ready));
     play.pass(2 * MS_NS);
     play.writer.end();
     play.drain(Queue::NextTick, Kind::Tick, 1, US_NS);
@@ -317,7 +318,7 @@ fn nested_spans_have_their_own_time_and_their_callback_the_rest() {
     let installed = play.writer.install_spans();
     let site = play.site("callback");
     play.writer.phase(Phase::TIMERS);
-    play.writer.begin(Kind::Timer, site, Life::UNKNOWN);
+    play.writer.begin(Kind::Timer, site, TaskTimes::UNKNOWN);
     play.pass(MS_NS);
     let outer = enter("outer");
     play.pass(2 * MS_NS);
@@ -347,12 +348,12 @@ fn a_span_left_open_ends_with_its_callback() {
     let mut play = Play::running();
     let _installed = play.writer.install_spans();
     let (first, second) = (play.site("first"), play.site("second"));
-    play.writer.begin(Kind::Timer, first, Life::UNKNOWN);
+    play.writer.begin(Kind::Timer, first, TaskTimes::UNKNOWN);
     let open = enter("open");
     play.pass(3 * MS_NS);
     play.writer.end();
     play.writer.drained();
-    play.writer.begin(Kind::Timer, second, Life::UNKNOWN);
+    play.writer.begin(Kind::Timer, second, TaskTimes::UNKNOWN);
     play.pass(5 * MS_NS);
     // Too late: its callback is over, and the time is not its own.
     spans::leave(open);
@@ -462,7 +463,7 @@ fn open_spans_are_told_with_their_fields_until_their_callback_ends() {
         let name = |id| page.sites().read_one(id).unwrap().name;
         page.open_spans().into_iter().map(|span| (name(span.site), span.fields)).collect()
     };
-    play.writer.begin(Kind::Timer, site, Life::UNKNOWN);
+    play.writer.begin(Kind::Timer, site, TaskTimes::UNKNOWN);
     let outer = spans::enter(spans::site("outer", "span.rs", 1).unwrap(), "id=7 user=ann").unwrap();
     let _inner = spans::enter(spans::site("inner", "span.rs", 2).unwrap(), &"ä".repeat(60)).unwrap();
     let told = names(&play);
@@ -475,12 +476,12 @@ fn open_spans_are_told_with_their_fields_until_their_callback_ends() {
     assert_eq!(names(&play), [("again".to_owned(), String::new())], "the fields of the one before are gone");
     play.writer.end();
     assert_eq!(names(&play), []);
-    play.writer.begin(Kind::Timer, other, Life::UNKNOWN);
+    play.writer.begin(Kind::Timer, other, TaskTimes::UNKNOWN);
     assert_eq!(names(&play), [], "the stack is the last callback's");
     for _ in 0..40 {
         enter("deep");
     }
-    assert_eq!(names(&play).len(), loopscope_probe::raw::open::OPEN_SPANS);
+    assert_eq!(names(&play).len(), loopscope_probe::raw::open_spans::OPEN_SPANS);
 }
 
 #[test]
@@ -492,7 +493,7 @@ fn tags_tell_what_ran_when_they_were_copied() {
         play.writer.page().tag_words().map(|word| word.load(std::sync::atomic::Ordering::Relaxed))
     };
     play.writer.phase(Phase::CHECK);
-    play.writer.begin(Kind::Immediate, site, Life::UNKNOWN);
+    play.writer.begin(Kind::Immediate, site, TaskTimes::UNKNOWN);
     let span = spans::site("span", "span.rs", 1).unwrap();
     spans::enter(span, "").unwrap();
     let busy = copy(&play);
@@ -529,7 +530,7 @@ fn an_expected_block_does_not_count_as_a_stall() {
     let page = play.snapshot();
     assert_eq!((page.blocked, page.blocked_duration.count()), ([0, 0], 0));
     assert_eq!(page.iteration.sum_ns, 390 * MS_NS);
-    // Announced in part, in a scope that outlives the stretch.
+    // Announced in part, in a scope that outlives the busy period.
     play.callback(Kind::Timer, 150 * MS_NS);
     let expected = expect_block("migration");
     play.callback(Kind::Timer, 50 * MS_NS);

@@ -1,24 +1,24 @@
 //! `attach`: nothing is installed, and the runtime may have run for long.
 
-use crate::pulse::{self, visit_here, visit_workers};
 use crate::runtime::{WatchedRuntime, is_off};
+use crate::runtime_observer::{self, visit_here, visit_workers};
 use std::sync::Arc;
 use tokio::runtime::Handle;
 
-/// Watches a runtime that runs, under `name`, until the result is dropped. Its pages are made by short tasks that visit its workers;
-/// when these are busy is told by an agent of this process, which looks every 5 ms while they are and sleeps while all are parked:
-/// without an agent nothing is.
+/// Watches a runtime that runs, under `name`, until the result is dropped. Its pages are made by short tasks that
+/// visit its workers; when these are busy is told by an agent of this process, which looks every 5 ms while they are
+/// and sleeps while all are parked: without an agent nothing is.
 ///
-/// Called on a thread that runs no task, such as in `main` or in the future of `block_on`, it returns once each worker of a
-/// `multi_thread` runtime has its page, and after 10 ms at the latest. A worker that is blocked before it was first visited has
-/// none: that it is blocked is told of the runtime, without a stack.
-/// One runtime is watched once, under the first name, until the last of its watches is dropped;
-/// one that was built by [`build`](crate::build) tells more already, and stays as it is.
+/// Called on a thread that runs no task, such as in `main` or in the future of `block_on`, it returns once each
+/// worker of a `multi_thread` runtime has its page, and after 10 ms at the latest. A worker that is blocked before it
+/// was first visited has none: that it is blocked is told of the runtime, without a stack. One runtime is watched
+/// once, under the first name, until the last of its watches is dropped; one that was built by
+/// [`build`](crate::build) tells more already, and stays as it is.
 pub fn attach(handle: &Handle, name: &str) -> Watch {
     if is_off() {
         return Watch::nothing();
     }
-    let runtime = pulse::watch(handle, name, false);
+    let runtime = runtime_observer::watch(handle, name, false);
     let mut watch = Watch::nothing();
     if !runtime.is_hooked {
         runtime.hold();

@@ -87,17 +87,18 @@ fn remedies(description: Description) -> Description {
         .remedy(Trouble::Waiting, "`spawn_blocking`, or the async version of the call")
         .remedy(
             Trouble::ManyCallbacks,
-            "each poll is short, their number is the trouble: let a task that wakes itself yield (`yield_now`) or wait, and \
-             bound how many run at once",
+            "each poll is short, but there are too many: have tasks that wake themselves yield (`yield_now`) or \
+             wait, and bound how many run at once",
         )
         .remedy(
             Trouble::SelfWaking,
-            "let it wait for what it looks for (a channel, `Notify`, `interval`) in place of `yield_now` or `wake_by_ref` in a loop",
+            "wait for the event itself (a channel, `Notify`, `interval`) instead of calling `yield_now` or \
+             `wake_by_ref` in a loop",
         )
         .remedy(
             Trouble::LockHeld,
-            "drop the guard before each `.await` (clippy: await_holding_lock), or use `tokio::sync::Mutex`; another thread holds \
-             the lock meanwhile: make what it does under it short",
+            "drop the guard before each `.await` (clippy: await_holding_lock), or use `tokio::sync::Mutex`; another \
+             thread holds the lock: keep its critical section short",
         )
         .remedy(
             Trouble::OneWorker,

@@ -1,16 +1,17 @@
 //! Hooks of a runtime that is being built: when its workers park and unpark, to the microsecond.
 
-use crate::lane::{self, Hook};
-use crate::pulse;
 use crate::runtime::{WatchedRuntime, is_off};
+use crate::runtime_observer;
 use crate::unstable;
+use crate::worker_page::{self, Hook};
 use std::io;
 use std::sync::{Arc, OnceLock, Weak};
 use tokio::runtime::{Builder, Handle, Runtime};
 
-/// Builds the runtime of `builder`, watched under `name`. Sets its hooks `on_thread_park`, `on_thread_unpark` and `on_thread_stop`,
-/// in place of any that were set before: who has some of their own calls [`hooks`] instead. With `--cfg tokio_unstable` also
-/// those around each poll. Outside a task it returns once each worker has its page, and after 10 ms at the latest.
+/// Builds the runtime of `builder`, watched under `name`. Sets its hooks `on_thread_park`, `on_thread_unpark` and
+/// `on_thread_stop`, in place of any that were set before: who has some of their own calls [`hooks`] instead. With
+/// `--cfg tokio_unstable` also those around each poll. Outside a task it returns once each worker has its page, and
+/// after 10 ms at the latest.
 ///
 /// ```
 /// let mut builder = tokio::runtime::Builder::new_multi_thread();
@@ -72,7 +73,7 @@ impl Hooks {
 
     /// For `on_thread_stop`: the thread ends.
     pub fn stop(&self) {
-        lane::end_thread();
+        worker_page::end_thread();
     }
 
     pub(crate) fn install(&self, builder: &mut Builder) {
@@ -86,7 +87,7 @@ impl Hooks {
 
     /// Says which runtime it is, before its first poll.
     pub(crate) fn adopt(&self, handle: &Handle) -> Arc<WatchedRuntime> {
-        let runtime = pulse::watch(handle, &self.state.name, true);
+        let runtime = runtime_observer::watch(handle, &self.state.name, true);
         // A worker's first hook may have been earlier.
         let _ = self.state.runtime.set(Arc::downgrade(&runtime));
         runtime
@@ -97,7 +98,7 @@ impl Hooks {
         let own = |runtime: &Arc<WatchedRuntime>| {
             self.state.runtime.get().is_some_and(|known| std::ptr::eq(known.as_ptr(), &**runtime))
         };
-        lane::hook(hook, own, || self.find());
+        worker_page::hook(hook, own, || self.find());
     }
 
     #[cold]

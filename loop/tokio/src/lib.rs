@@ -12,8 +12,9 @@
 //! # fn main() {}
 //! ```
 //!
-//! Each worker thread has a page (`web/0`), which an agent of the process reads, and so has what the workers share (`web/shared`): timers
-//! and I/O, whose lag it tells, and the blocking pool. Three tiers tell more and more, each useful alone:
+//! Each worker thread has a page (`web/0`), which an agent of the process reads, and so has what the workers share
+//! (`web/shared`): timers and I/O, whose lag it tells, and the blocking pool. Three tiers tell more and more, each
+//! useful alone:
 //!
 //! | | what it needs | what it tells |
 //! |---|---|---|
@@ -22,13 +23,13 @@
 //! | [`probed`], [`named`], [`spawn`], [`RouteLayer`](route::RouteLayer) | the future | run times by task or route |
 //!
 //! # How a stall is told from a task that yields
-//! A worker that is busy does not park, so its hooks say nothing; but it polls its driver every 61 polls, and Tokio then adds to
-//! the worker's busy time. *Unparked, and that time does not grow*: it is stuck in one poll, or in a few. The agent asks at each of
-//! its looks (`worker.rs`).
+//! A worker that is busy does not park, so its hooks say nothing; but it polls its driver every 61 polls, and Tokio
+//! then adds to the worker's busy time. *Unparked, and that time does not grow*: it is stuck in one poll, or in a
+//! few. The agent asks at each of its looks (`worker.rs`).
 //!
 //! # What runs where
-//! Pages are made and written on the workers: by a hook, or by a task of ours that visits each. Nothing is allocated, locked or
-//! logged there afterwards. There is no thread of ours; what has to be asked is asked on the agent's.
+//! Pages are made and written on the workers: by a hook, or by a task of ours that visits each. Nothing is allocated,
+//! locked or logged there afterwards. There is no thread of ours; what has to be asked is asked on the agent's.
 //!
 //! With `LOOPSCOPE=off`, and on other systems than Linux, all of it does nothing.
 
@@ -36,21 +37,21 @@
 
 mod activity;
 mod attach;
+mod block_on;
 mod description;
 mod epoll_wait;
 mod hooks;
-mod lane;
+mod parked_runtime;
 mod pool;
 mod probed;
-mod pulse;
 mod queues;
-mod root;
 mod runtime;
-mod silence;
+mod runtime_observer;
 mod spawn_blocking;
 mod timers;
 mod worker;
 mod worker_index;
+mod worker_page;
 
 #[cfg(feature = "tower")]
 pub mod route;
@@ -63,9 +64,9 @@ mod unstable;
 mod unstable;
 
 pub use attach::{Watch, attach};
+pub use block_on::{Running, block_on, running};
 pub use hooks::{Hooks, build, hooks};
 pub use probed::{Probed, named, probed, spawn};
-pub use root::{Running, block_on, running};
 pub use spawn_blocking::spawn_blocking;
 #[cfg(feature = "agent")]
 pub use start::{StartError, start};

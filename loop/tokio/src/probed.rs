@@ -1,6 +1,6 @@
 //! Futures whose polls are timed, each under the place where it was wrapped, or a name.
 
-use crate::lane::{self, Frame, Known, Label};
+use crate::worker_page::{self, Frame, Known, Label};
 use std::future::Future;
 use std::panic::Location;
 use std::pin::Pin;
@@ -31,7 +31,7 @@ impl<F: Future> Future for Probed<F> {
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.project();
-        let _end = End(lane::enter(this.label, this.known));
+        let _end = End(worker_page::enter(this.label, this.known));
         this.future.poll(cx)
     }
 }
@@ -42,12 +42,12 @@ pub(crate) struct End(pub(crate) Frame);
 impl Drop for End {
     #[inline(always)]
     fn drop(&mut self) {
-        lane::leave(self.0);
+        worker_page::leave(self.0);
     }
 }
 
-/// Times each poll of a future, under the place of this call. One inside another is shown as a part of it. On a thread of a runtime
-/// that is not watched it costs a few nanoseconds.
+/// Times each poll of a future, under the place of this call. One inside another is shown as a part of it. On a
+/// thread of a runtime that is not watched it costs a few nanoseconds.
 #[track_caller]
 pub fn probed<F: Future>(future: F) -> Probed<F> {
     Probed::new(Label { at: Location::caller(), name: None }, future)

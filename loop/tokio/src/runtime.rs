@@ -3,9 +3,9 @@
 use crate::activity::Counters;
 use crate::description::{self, Tier};
 use crate::epoll_wait::EpollWait;
+use crate::parked_runtime::{Quiet, Witness};
 use crate::pool::Pool;
 use crate::queues::Queues;
-use crate::silence::{Quiet, Witness};
 use crate::worker_index;
 use loopscope_probe::gauges::GaugeType;
 use loopscope_probe::observer::Observer;
@@ -25,7 +25,8 @@ use tokio::task::JoinHandle;
 /// How often it is asked whether a runtime that seems stuck is there at all, in nanoseconds.
 const ALIVE_EVERY_NS: u64 = 250_000_000;
 
-/// Pages of threads that are no workers and poll wrapped futures: a page takes half a megabyte, and there may be hundreds of them.
+/// Pages of threads that are no workers and poll wrapped futures: a page takes half a megabyte, and there may be
+/// hundreds of them.
 const ROOTS_MAX: usize = 8;
 
 /// For how long a thread looks by the counters which worker it is, in nanoseconds: see [`worker_index::search`].
@@ -124,8 +125,8 @@ pub(crate) fn known(handle: &Handle) -> Option<Arc<WatchedRuntime>> {
 }
 
 impl WatchedRuntime {
-    /// Returns the watch on a runtime, and makes it where there is none. The first to come gives the name. `observer` is what the
-    /// agent asks about the runtime's own page.
+    /// Returns the watch on a runtime, and makes it where there is none. The first to come gives the name. `observer`
+    /// is what the agent asks about the runtime's own page.
     pub(crate) fn of(
         handle: &Handle,
         name: &str,
@@ -251,8 +252,9 @@ impl WatchedRuntime {
         self.has_made.notify_all();
     }
 
-    /// Waits until each worker has a page, so that the first thing that blocks one has a stack; at most for a moment, as a worker
-    /// may be busy. Not on a thread that runs tasks, which others may wait for, and not where nobody runs the runtime yet.
+    /// Waits until each worker has a page, so that the first thing that blocks one has a stack; at most for a moment,
+    /// as a worker may be busy. Not on a thread that runs tasks, which others may wait for, and not where nobody runs
+    /// the runtime yet.
     pub(crate) fn wait_for_pages(&self) {
         /// Workers that start need one or two milliseconds.
         const AT_MOST: Duration = Duration::from_millis(10);
@@ -263,8 +265,9 @@ impl WatchedRuntime {
         let _ = self.has_made.wait_timeout_while(locked(&self.made), AT_MOST, |made| *made < count);
     }
 
-    /// Adds the calling thread, as a worker or, with [`Tier::Root`], as another thread; `make` takes its number in the metrics and
-    /// in labels. `None` where it is to have no page: which worker it is cannot be told yet, or there are enough of its kind.
+    /// Adds the calling thread, as a worker or, with [`Tier::Root`], as another thread; `make` takes its number in
+    /// the metrics and in labels. `None` where it is to have no page: which worker it is cannot be told yet, or there
+    /// are enough of its kind.
     pub(crate) fn enlist<M: Member + 'static>(
         &self,
         tier: Tier,
@@ -394,8 +397,8 @@ impl WatchedRuntime {
         drop((pool, queues, page));
     }
 
-    /// Ends the watch where the runtime was dropped. Asks it by a task, which is refused then; now and then, and never by two at
-    /// once: nobody may run them for long.
+    /// Ends the watch where the runtime was dropped. Asks it by a task, which is refused then; now and then, and
+    /// never by two at once: nobody may run them for long.
     pub(crate) fn check_alive(self: &Arc<Self>, clock: &Clock) {
         let (now, asked) = (clock.now(), self.asked_at.load(Ordering::Relaxed));
         if now.0.saturating_sub(asked) >= clock.scale().ticks(ALIVE_EVERY_NS) {

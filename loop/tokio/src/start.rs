@@ -4,8 +4,8 @@ use crate::attach::{Watch, attach};
 use std::fmt;
 use tokio::runtime::Handle;
 
-/// Starts an agent for this process, where it has none, and watches the runtime that it is called in, under `name`. For an existing
-/// `#[tokio::main]`:
+/// Starts an agent for this process, where it has none, and watches the runtime that it is called in, under `name`.
+/// For an existing `#[tokio::main]`:
 ///
 /// ```
 /// #[tokio::main]
@@ -15,8 +15,9 @@ use tokio::runtime::Handle;
 /// }
 /// ```
 ///
-/// The agent has its defaults, and what the environment asks of it (`LOOPSCOPE_LISTEN`, `LOOPSCOPE_THRESHOLDS`, ...): who wants
-/// others starts it with `loopscope_agent::Agent::builder()` and calls [`attach`]. Until the result is dropped. With `LOOPSCOPE=off`, and on other systems than Linux, it does nothing.
+/// The agent has its defaults, and what the environment asks of it (`LOOPSCOPE_LISTEN`, `LOOPSCOPE_THRESHOLDS`, ...):
+/// who wants others starts it with `loopscope_agent::Agent::builder()` and calls [`attach`]. Until the result is
+/// dropped. With `LOOPSCOPE=off`, and on other systems than Linux, it does nothing.
 ///
 /// # Errors
 /// The call is outside a runtime, or the agent does not start; the message says why.
@@ -66,7 +67,7 @@ impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             StartError::OutsideRuntime => {
-                f.write_str("there is no Tokio runtime here: call start in an async function that runs on it")
+                f.write_str("not in a Tokio runtime: call start from an async function that runs on it")
             }
             #[cfg(target_os = "linux")]
             StartError::Agent(error) => error.fmt(f),

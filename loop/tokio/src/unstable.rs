@@ -1,7 +1,8 @@
-//! What Tokio tells with `--cfg tokio_unstable` only: polls of all tasks and how long each waited to run, the workers' queues, and the
-//! blocking pool. Its interface may change with any release, so all that touches it is in this file.
+//! What Tokio tells with `--cfg tokio_unstable` only: polls of all tasks and how long each waited to run, the
+//! workers' queues, and the blocking pool. Its interface may change with any release, so all that touches it is in
+//! this file.
 
-use crate::lane::{self, Frame, Known, Label};
+use crate::worker_page::{self, Frame, Known, Label};
 use loopscope_probe::ObservedPool;
 use loopscope_probe::gauges::GaugeType;
 use std::cell::Cell;
@@ -29,9 +30,9 @@ pub(crate) fn install(builder: &mut Builder) {
         .on_before_task_poll(|task| {
             let label = Label { at: task.spawned_at(), name: None };
             // Tokio has no room for what was known of the task.
-            RUNNING.set(lane::enter_after(&label, &mut { Known::NOTHING }, task.schedule_latency()));
+            RUNNING.set(worker_page::enter_after(&label, &mut { Known::NOTHING }, task.schedule_latency()));
         })
-        .on_after_task_poll(|_| lane::leave(RUNNING.replace(Frame::None)));
+        .on_after_task_poll(|_| worker_page::leave(RUNNING.replace(Frame::None)));
 }
 
 /// Returns what the runtime's metrics tell of its blocking pool.
@@ -43,8 +44,8 @@ pub(crate) fn pool(handle: &Handle) -> Option<ObservedPool> {
     Some(ObservedPool { threads: Some(threads), running: Some(running), queued: Some(queued), oldest: None })
 }
 
-/// Returns what the runtime's metrics tell of its workers' queues, and of tasks that had to yield: numbers under their names, always in
-/// the same order.
+/// Returns what the runtime's metrics tell of its workers' queues, and of tasks that had to yield: numbers under
+/// their names, always in the same order.
 pub(crate) fn numbers(handle: &Handle) -> Vec<(&'static str, GaugeType, u64)> {
     let metrics = handle.metrics();
     let depths = || (0..metrics.num_workers()).map(|worker| metrics.worker_local_queue_depth(worker) as u64);

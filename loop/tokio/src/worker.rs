@@ -1,8 +1,8 @@
 //! One worker thread of a watched runtime, as the agent asks about it.
 //!
-//! A worker polls its driver every 61 polls without a hook, a thread ceases to be a worker without one (`block_in_place` hands its
-//! work to another thread; `block_on` returns; a runtime is dropped), and one that was only attached to tells nothing at all. The
-//! runtime's counters tell all of that to whoever looks.
+//! A worker polls its driver every 61 polls without a hook, a thread ceases to be a worker without one
+//! (`block_in_place` hands its work to another thread; `block_on` returns; a runtime is dropped), and one that was
+//! only attached to tells nothing at all. The runtime's counters tell all of that to whoever looks.
 
 use crate::activity::Activity;
 use crate::description::Tier;
@@ -13,11 +13,13 @@ use loopscope_probe::{Clock, Ticks};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-/// The agent looks this often at a worker that was attached to and is busy, in nanoseconds: a busy period begins so much late.
+/// The agent looks this often at a worker that was attached to and is busy, in nanoseconds: a busy period begins so
+/// much late.
 const LOOK_NS: u64 = 5_000_000;
 /// A worker with hooks rings when it wakes; while it is busy its hidden polls are looked for this often.
 const TURN_LOOK_NS: u64 = 10_000_000;
-/// A worker that was awake this long ago may be so again soon. Later its runtime's page tells when to look (`pulse.rs`).
+/// A worker that was awake this long ago may be so again soon. Later its runtime's page tells when to look
+/// (`runtime_observer.rs`).
 const RECENT_NS: u64 = 100_000_000;
 /// One that has not moved for so long may be of a runtime that is gone.
 const SUSPECT_NS: u64 = 20_000_000;
@@ -106,8 +108,8 @@ impl Worker {
         self.period.store((period | 1).wrapping_add(1), Ordering::Release);
     }
 
-    /// The thread's side: for how long the worker had been busy in this period when it last polled its driver, in nanoseconds; `None`
-    /// where it has not.
+    /// The thread's side: for how long the worker had been busy in this period when it last polled its driver, in
+    /// nanoseconds; `None` where it has not.
     pub(crate) fn turned_after_ns(&self) -> Option<u64> {
         let busy_ns = self.runtime.counters(self.index()?).busy_ns;
         Some(busy_ns.saturating_sub(self.base_busy_ns.load(Ordering::Relaxed))).filter(|ns| *ns > 0)

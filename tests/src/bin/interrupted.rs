@@ -1,12 +1,13 @@
 //! Programs that end, or wait too short, where a capture interrupts one of their system calls.
 //!
-//! `interrupted polls BLOCKS`: raw mio loops side by side that take `EINTR` for an error, blocked until about the moments at
-//! which the agent looks; `interrupted fenced BLOCKS` without the kernel's `membarrier`. `interrupted calls MS`: each call that no signal may meet, for so long, inside a callback.
-//! `interrupted race SECONDS`: callbacks that alternate a millisecond of work and one of each call. All of them are sampled
-//! at 997 Hz meanwhile. Prints what was seen as one line of JSON.
+//! `interrupted polls BLOCKS`: raw mio loops side by side that take `EINTR` for an error, blocked until about the
+//! moments at which the agent looks; `interrupted fenced BLOCKS` without the kernel's `membarrier`.
+//! `interrupted calls MS`: each call that no signal may meet, for so long, inside a callback.
+//! `interrupted race SECONDS`: callbacks that alternate a millisecond of work and one of each call. All of them are
+//! sampled at 997 Hz meanwhile. Prints what was seen as one line of JSON.
 
 use loopscope_agent::{Agent, Listen};
-use loopscope_probe::{Kind, Life, Writer};
+use loopscope_probe::{Kind, TaskTimes, Writer};
 use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -157,7 +158,7 @@ fn polling(number: u64, blocks: u64, polls: &AtomicU64) -> std::io::Result<()> {
         let times = 1 << (block % 4);
         let looked_at = THRESHOLD * times + if times > 1 { THRESHOLD * times / 32 } else { Duration::ZERO };
         let block = looked_at + around - Duration::from_micros(200);
-        writer.begin(Kind::Timer, site, Life::UNKNOWN);
+        writer.begin(Kind::Timer, site, TaskTimes::UNKNOWN);
         spin(block);
         writer.end();
         writer.park();
@@ -201,7 +202,7 @@ fn calls(length: Duration) -> Value {
         let site = writer.named_site(Location::caller(), Kind::Timer, name);
         // sleep(3) knows whole seconds only.
         let length = if name == "sleep" { Duration::from_secs(length.as_secs().max(1)) } else { length };
-        writer.begin(Kind::Timer, site, Life::UNKNOWN);
+        writer.begin(Kind::Timer, site, TaskTimes::UNKNOWN);
         let begin = Instant::now();
         let answered = call(length);
         let lasted = begin.elapsed();
@@ -230,7 +231,7 @@ fn race(length: Duration) -> Value {
     let (mut made, mut ended) = ([0_u64; CALLS.len()], [0_u64; CALLS.len()]);
     let end = Instant::now() + length;
     while Instant::now() < end {
-        writer.begin(Kind::Timer, site, Life::UNKNOWN);
+        writer.begin(Kind::Timer, site, TaskTimes::UNKNOWN);
         for (index, (name, call, answer)) in CALLS.into_iter().enumerate().cycle().take(50) {
             if name == "sleep" {
                 continue;

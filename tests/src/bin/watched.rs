@@ -10,7 +10,7 @@
 //! Loops have the names `loop-1` and up; the first is called `web`.
 
 use loopscope_agent::{Agent, Listen};
-use loopscope_loop::{Cx, Loop, Mode, Post};
+use loopscope_loop::{Cx, Loop, Mode, RemoteHandle};
 use loopscope_spans::SpanLayer;
 use std::io::BufRead;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -28,7 +28,7 @@ fn main() {
         builder = builder.token_file(file);
     }
     let agent = builder.start().expect("the first agent of this process");
-    let posts: Vec<Post<()>> = (1..=count).map(start_loop).collect();
+    let posts: Vec<RemoteHandle<()>> = (1..=count).map(start_loop).collect();
     println!("http://{}", agent.address().expect("it listens"));
     for line in std::io::stdin().lock().lines().map_while(Result::ok) {
         match obey(&line, &posts) {
@@ -42,7 +42,7 @@ fn main() {
 }
 
 /// Starts a loop on a thread of its own: a timer, microtasks after it, and now and then a job.
-fn start_loop(number: usize) -> Post<()> {
+fn start_loop(number: usize) -> RemoteHandle<()> {
     let (send, post) = channel();
     let name = if number == 1 { "web".to_owned() } else { format!("loop-{number}") };
     let run = move || {
@@ -68,7 +68,7 @@ fn tend(cx: &mut Cx<'_, ()>, number: usize) {
     }
 }
 
-fn obey(line: &str, posts: &[Post<()>]) -> Option<()> {
+fn obey(line: &str, posts: &[RemoteHandle<()>]) -> Option<()> {
     let mut words = line.split_whitespace();
     let (what, name) = (words.next()?, words.next()?);
     let number: usize = if name == "web" { 1 } else { name.strip_prefix("loop-")?.parse().ok()? };

@@ -163,7 +163,7 @@ fn change(cx: &mut Context<'_>, operation: &Operation, handle: Handle) {
         (Operation::Cancel { .. }, Handle::Job(key)) => cx.cancel(key),
         (Operation::Refresh { .. }, Handle::Timer(key)) => cx.refresh(key),
         (Operation::Clear { .. }, Handle::Timer(key) | Handle::Immediate(key)) => cx.close(key),
-        (Operation::Ref { .. }, Handle::Timer(key) | Handle::Immediate(key)) => cx.reref(key),
+        (Operation::Ref { .. }, Handle::Timer(key) | Handle::Immediate(key)) => cx.ref_(key),
         (Operation::Unref { .. }, Handle::Timer(key) | Handle::Immediate(key)) => cx.unref(key),
         _ => false,
     };

@@ -7,10 +7,10 @@ use std::path::PathBuf;
 /// Credentials for agents that want them.
 #[derive(Clone, Debug, Default, Args)]
 pub struct AccessArguments {
-    /// File with the bearer token of agents that want one [default: $LOOPSCOPE_TOKEN_FILE]
+    /// Bearer token file, for agents that require one [default: $LOOPSCOPE_TOKEN_FILE]
     #[arg(long, global = true, value_name = "FILE", help_heading = "Access to agents")]
     pub token_file: Option<PathBuf>,
-    /// File with the authority that signed an https agent's certificate (PEM) [default: $LOOPSCOPE_CA_FILE]
+    /// CA certificate file (PEM), for agents with TLS [default: $LOOPSCOPE_CA_FILE]
     #[arg(long, global = true, value_name = "FILE", help_heading = "Access to agents")]
     pub ca_file: Option<PathBuf>,
 }

@@ -10,17 +10,17 @@ Node opens its inspector for SIGUSR1, on loopback; it is closed again at once. T
 debugger on standard error. Its worker threads are watched, too, those that start later as well.
 Refused is a process of another user or container, one that is stopped, one that handles SIGUSR1 itself or was started with \
 --disable-sigusr1 or --permission, and one whose inspector is open already. Where its memory cannot be read, a handler of its own is not seen, and is called.
---detach removes hooks, page and agent, also of a program that was started by `loopscope run`.
+--detach removes the hooks, the page and the agent, also from a program started by `loopscope run`.
 
 Examples:
   loopscope attach 4711
   loopscope attach 4711 --detach
 
 Exit codes:
-  0  done, or watched already
+  0  attached, detached, or attached already
   1  refused: the message says why
-  2  the command line cannot be used
-  3  there is no such process, it ended meanwhile, or there is nothing to detach";
+  2  invalid command line
+  3  no such process, it exited meanwhile, or there is nothing to detach";
 
 /// Arguments of `attach`.
 #[derive(Debug, Args)]
@@ -29,16 +29,16 @@ pub struct AttachArguments {
     /// The process
     #[arg(value_name = "PID", value_parser = clap::value_parser!(u32).range(1..))]
     pub pid: u32,
-    /// Remove everything again
+    /// Detach: remove the addon's hooks, page and agent
     #[arg(long, conflicts_with_all = ["listen", "warning", "incidents_dir"])]
     pub detach: bool,
     /// Address of its agent: 127.0.0.1:9464, unix:/path or off [default: next free port from 127.0.0.1:9464]
     #[arg(long, value_name = "ADDR", value_parser = super::run::parse_listen)]
     pub listen: Option<String>,
-    /// From which time without a poll on a loop is stalled [default: 100ms]
+    /// Stall threshold: how long a loop may go without polling [default: 100ms]
     #[arg(long, value_name = "DURATION", value_parser = super::run::parse_warning)]
     pub warning: Option<Duration>,
-    /// Write every incident to this directory, too, as `loopscope incidents --dir` reads it
+    /// Also write every incident to this directory, for `loopscope incidents --dir`
     #[arg(long, value_name = "DIRECTORY")]
     pub incidents_dir: Option<PathBuf>,
 }

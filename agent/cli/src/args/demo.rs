@@ -7,10 +7,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 const DEMO_HELP: &str = "\
-Shows a small HTTP/1.1 service on loopscope's own event loop, kept busy by a second loop in the same process and \
-open to curl and wrk too.
-With --trouble it misbehaves every two seconds, in functions with telling names, so that metrics, `loopscope ls` \
-and `loopscope flame` have something to find:
+Runs a small HTTP/1.1 service on loopscope's own event loop, with load from a second loop in the same process. Send \
+it requests of your own with curl or wrk.
+With --trouble it misbehaves every two seconds, in functions named after what they do, so that metrics, `loopscope \
+ls` and `loopscope flame` have something to find:
   block       parse_invoices computes for 300 ms inside one timer callback
   microtasks  retry_promise queues itself again, as a microtask, for 300 ms
   nexttick    defer_again queues itself again, as a tick, for 300 ms
@@ -24,9 +24,9 @@ Examples:
   loopscope demo --trouble mixed --for 30s --listen 127.0.0.1:8080
 
 Exit codes:
-  0  ended by --for or Ctrl-C, with a summary
-  1  an address is in use, or the machine refused something
-  2  the command line cannot be used";
+  0  stopped by --for or Ctrl-C, after printing a summary
+  1  an address is in use, or a system call failed
+  2  invalid command line";
 
 /// Arguments of `demo`.
 #[derive(Debug, Args)]
@@ -38,22 +38,22 @@ pub struct DemoArguments {
     /// Address of the agent, /metrics and more; port 0 for any [default: next free port from 127.0.0.1:9464]
     #[arg(long, value_name = "ADDR", value_parser = parse_address)]
     pub metrics_listen: Option<SocketAddr>,
-    /// End after this time: 500ms, 10s, 2m [default: at Ctrl-C]
+    /// Stop after this time: 500ms, 10s, 2m [default: at Ctrl-C]
     #[arg(long = "for", value_name = "DURATION", value_parser = duration::parse)]
     pub duration: Option<Duration>,
-    /// What goes wrong every two seconds
+    /// Fault to inject every two seconds
     #[arg(long, value_enum, default_value_t = Trouble::None)]
     pub trouble: Trouble,
     /// Requests per second that the demo sends to itself; 0 for none
     #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(0..=10_000))]
     pub rate: u32,
-    /// Write every incident to this directory, too, as `loopscope incidents --dir` reads it
+    /// Also write every incident to this directory, for `loopscope incidents --dir`
     #[arg(long, value_name = "DIRECTORY")]
     pub incidents_dir: Option<PathBuf>,
-    /// Run the service on the Node that is installed, with the addon in it, instead of on our loop
+    /// Run the service on the installed Node, with the addon, instead of on loopscope's own loop
     #[arg(long)]
     pub node: bool,
-    /// Print no line per second
+    /// Do not print a line every second
     #[arg(long)]
     pub quiet: bool,
 }

@@ -6,10 +6,10 @@ use loopscope_report::diagnose::Urgency;
 use std::time::Duration;
 
 const DOCTOR_HELP: &str = "\
-Watches the loops of a process for a while and says in words what is wrong: the worst first, each with how sure it is \
-(certain, likely, possible), the figures that show it, and what to do.
-It reads shared memory and /proc and disturbs nobody; the process needs no agent. Where it has one, its incidents \
-bring the guilty functions. Ctrl-C ends the watch early, and what was seen until then is judged.
+Watches the loops of a process for a while and reports what is wrong, the worst first: each finding with its \
+confidence (certain, likely, possible), the evidence, and how to fix it.
+It only reads shared memory and /proc, so the process does not notice it and needs no agent. With an agent, \
+findings also name the guilty functions, from its incidents. Ctrl-C stops early and reports what was seen so far.
 
 Examples:
   loopscope doctor                      the only instrumented process, for 10 s
@@ -18,9 +18,9 @@ Examples:
   loopscope doctor web --json | jq -r '.findings[] | \"\\(.urgency) \\(.headline)\"'
 
 Exit codes:
-  0  nothing wrong (notices may be printed: nobody has to act on them)
-  1  failed: the message on stderr names the thing and the remedy
-  2  the command line cannot be used, or TARGET fits several processes (they are listed)
+  0  nothing wrong (notices may be printed: they need no action)
+  1  failed: the message on stderr says what, and how to fix it
+  2  invalid command line, or TARGET matches several processes (they are listed)
   3  no such target
   4  something is wrong: at least one finding is critical or a warning (--fail-on critical: is critical)";
 
@@ -28,12 +28,12 @@ Exit codes:
 #[derive(Debug, Args)]
 #[command(after_help = DOCTOR_HELP)]
 pub struct DoctorArguments {
-    /// Pid, name of a process or loop, or URL of an agent on this machine; not needed where only one process is there
+    /// Pid, name of a process or loop, or URL of an agent on this machine; optional if there is only one process
     pub target: Option<String>,
     /// How long to watch: 500ms, 10s, 2m
     #[arg(long = "for", value_name = "DURATION", default_value = "10s", value_parser = duration::parse)]
     pub duration: Duration,
-    /// How bad a finding must be for exit code 4
+    /// Least urgency of a finding for exit code 4
     #[arg(long, value_enum, value_name = "URGENCY", default_value_t = FailOn::Warning)]
     pub fail_on: FailOn,
     /// Print JSON instead of text
@@ -44,7 +44,7 @@ pub struct DoctorArguments {
 /// From which urgency on a finding is a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum FailOn {
-    /// Findings that will be noticed, and worse
+    /// Findings that users will notice, and worse
     Warning,
     /// Only findings that users notice now
     Critical,

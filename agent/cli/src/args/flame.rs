@@ -7,15 +7,15 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 const FLAME_HELP: &str = "\
-Shows where a loop's time went: the widest frame is the one to look at. Colours are the loop's phases.
-  callbacks  exact: the probe keeps the time of every callback, so this is a difference of two readings; nothing is \
-started in the watched process, and nothing is missing
+Draws a flamegraph of where a loop's time went: look at the widest frame first. Colours are the loop's phases.
+  callbacks  exact times, not samples: the probe times every callback, and this is the difference of two readings. \
+Nothing is started in the watched process
   cpu        stacks of the loop's thread while it computes, sampled --hz times a second by the process's agent
-  waits      stacks of a busy loop whose thread is asleep, with what it waits in: read(fd 3 -> pipe), a lock, a page
-  stalls     stacks within busy stretches beyond the warning threshold only
-`--format trace` writes a timeline of iterations, phases, callbacks, drains and pool jobs. Callbacks and timelines of \
-a process of this machine need no agent, and Ctrl-C ends them early with what there is; an agent watches whole \
-seconds, and answers at the end only.
+  waits      stacks of a busy loop whose thread is asleep, with what it waits for: read(fd 3 -> pipe), a lock, a page
+  stalls     stacks taken during stalls only
+`--format trace` writes a timeline of iterations, phases, callbacks, drains and pool jobs. Callbacks and timelines \
+of a process on this machine need no agent, and Ctrl-C ends them early with what was recorded so far. A capture by \
+an agent takes whole seconds and cannot be ended by Ctrl-C.
 
 Examples:
   loopscope flame --for 10s                      the only instrumented process, to loopscope-PID.svg
@@ -27,16 +27,16 @@ Examples:
 
 Exit codes:
   0  written
-  1  the file cannot be written, the URL did not answer, or the process has no agent that can do this
-  2  the command line cannot be used, or TARGET fits several processes (they are listed)
+  1  the file cannot be written, the URL did not answer, or the process has no agent and this needs one
+  2  invalid command line, or TARGET matches several processes (they are listed)
   3  no such target, loop or incident, or nothing happened while it was watched (no file is written)
-  4  --fail-above: a callback site has grown by more (the file is written)";
+  4  --fail-above: a callback site grew by more than that (the file is written)";
 
 /// Arguments of `flame`.
 #[derive(Debug, Args)]
 #[command(after_help = FLAME_HELP)]
 pub struct FlameArguments {
-    /// Pid, name of a process or loop, or URL of an agent; not needed where only one process is there
+    /// Pid, name of a process or loop, or URL of an agent; optional if there is only one process
     pub target: Option<String>,
     /// How long to watch: 500ms, 10s, 2m
     #[arg(long = "for", value_name = "DURATION", default_value = "10s", value_parser = duration::parse)]
@@ -44,31 +44,31 @@ pub struct FlameArguments {
     /// What to draw
     #[arg(long, value_enum, default_value_t = Of::Callbacks)]
     pub of: Of,
-    /// File to write, `-` for stdout [default: loopscope-PID.svg]
+    /// Output file, `-` for stdout [default: loopscope-PID.svg]
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
-    /// Format of the file [default: by its ending, else svg]
+    /// Output format [default: by the file's extension, else svg]
     #[arg(long, value_enum)]
     pub format: Option<Format>,
-    /// Samples per second, for all but callbacks [default: 99]
+    /// Samples per second, except for callbacks [default: 99]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(49..=997))]
     pub hz: Option<u32>,
-    /// Only the loop of this name, such as `worker`, or `worker#2` for the second of two
+    /// Only the loop of this name, such as `worker`, or `worker#2` for the second of that name
     #[arg(long = "loop", value_name = "NAME")]
     pub loop_name: Option<String>,
-    /// Show and draw what changed since this folded file: red takes more time than before, blue less
+    /// Compare with this folded file: red takes more time than before, blue less
     #[arg(long, value_name = "BEFORE")]
     pub diff: Option<PathBuf>,
-    /// With --diff: compare shares and not times, as if both captures had the same total
+    /// With --diff: compare shares instead of times, as if both captures had the same total
     #[arg(long, requires = "diff")]
     pub normalize: bool,
-    /// With --diff: exit with 4 if a callback site takes this much more of all time than before: 10%
+    /// With --diff: exit with 4 if the share of a callback site grew by more than this: 10%
     #[arg(long, value_name = "PERCENT", requires = "diff", value_parser = parse_percent)]
     pub fail_above: Option<f64>,
-    /// Draw a past incident instead of watching; `PID-NUMBER`, as the agent names it
+    /// Draw a past incident instead of watching: its id, `PID-NUMBER`
     #[arg(long, value_name = "ID", conflicts_with_all = ["of", "hz", "diff", "loop_name", "duration"])]
     pub incident: Option<String>,
-    /// Print the result's summary as JSON on stdout
+    /// Print a summary as JSON on stdout
     #[arg(long)]
     pub json: bool,
 }
@@ -79,7 +79,7 @@ fn parse_percent(text: &str) -> Result<f64, String> {
     let percent = number.ok().filter(|percent| (0.0..=100.0).contains(percent));
     percent
         .map(|percent| percent / 100.0)
-        .ok_or_else(|| format!("`{text}` is no percentage: write it as 10%"))
+        .ok_or_else(|| format!("`{text}` is not a percentage: write it as 10%"))
 }
 
 /// What a flamegraph is of.

@@ -7,60 +7,60 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 const INCIDENTS_HELP: &str = "\
-Lists what went wrong, newest first: stalls, starvation, saturated pools. With an ID, one of them in full: who is to \
-blame, the stacks, what ran in it, the callbacks before it.
-Incidents come from the agents of living processes; from a directory where an agent writes them (--dir), also after \
-its process ended; and from the pages of processes that were killed in the middle of a block: those have no stacks, \
-but they tell what the loop was doing, since when, and the last callbacks.
-Without a TARGET, all processes of this machine and user are listed.
+Lists incidents, newest first: stalls, starvation, saturated pools. With an ID, shows one in full: the cause, the \
+stacks, what ran in it, and the callbacks before it.
+Incidents come from the agents of running processes; from a directory that an agent writes them to (--dir), even \
+after its process exited; and from the pages of processes that were killed during a stall. The latter have no \
+stacks, but show what the loop was doing, for how long, and the last callbacks.
+Without a TARGET, incidents of all processes of this user are listed.
 
 Examples:
   loopscope incidents                        everything, newest first
-  loopscope incidents web last               the newest of process or loop `web`, in full
+  loopscope incidents web last               the newest one of process or loop `web`, in full
   loopscope incidents 4711 --loop api        those of all workers of runtime `api`
   loopscope incidents 4711-3 --flame stall.svg --trace stall.json
   loopscope incidents --dir /var/lib/app/incidents --json | jq -r '.incidents[].headline'
-  loopscope incidents --since 10m --class computing --json | jq '.summary[0]'      the site that took most
+  loopscope incidents --since 10m --class computing --json | jq '.summary[0]'      the site that took the most time
 
 Exit codes:
-  0  listed, also when there are none
-  1  failed: the message on stderr names the thing and the remedy
-  2  the command line cannot be used
-  3  no such target, or it has no such incident";
+  0  listed, even if there are none
+  1  failed: the message on stderr says what, and how to fix it
+  2  invalid command line
+  3  no such target or incident";
 
 /// Arguments of `incidents`.
 #[derive(Debug, Args)]
 #[command(after_help = INCIDENTS_HELP)]
 pub struct IncidentsArguments {
-    /// Pid, name of a process or loop, or URL of an agent; also of a process that has ended
+    /// Pid, name of a process or loop, or URL of an agent; also of a process that has exited
     pub target: Option<String>,
     /// Incident to show in full: PID-NUMBER, its NUMBER alone after a TARGET, or `last`
     pub id: Option<String>,
-    /// Only those of this loop, or of all workers of this runtime: its name as `ls` shows it
+    /// Only incidents of this loop, or of all workers of this runtime; the name is as in `ls`
     #[arg(long = "loop", value_name = "NAME")]
     pub loop_name: Option<String>,
-    /// Only those that were not over so long ago: 10m, 2h
+    /// Only incidents that ended within this time: 10m, 2h
     #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
     pub since: Option<Duration>,
-    /// Only those of this class, as the list shows it
+    /// Only incidents of this class
     #[arg(long, value_name = "CLASS", value_parser = ["computing", "waiting", "starved", "stopped", "suspended", "debugger", "unknown", "pool"])]
     pub class: Option<String>,
-    /// List also what processes did last that ended without an incident, instead of their number
+    /// Also list the last activity of processes that exited without an incident
     #[arg(long)]
     pub all: bool,
     /// Print JSON instead of text: the incidents, and a summary by loop and site
     #[arg(long)]
     pub json: bool,
-    /// List at most so many, the newest
+    /// List at most this many, the newest
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub last: u32,
-    /// Draw where the time of the incident, or of all that are listed, went: svg, folded, pprof ... by the ending
+    /// Write a flamegraph of the incident, or of all listed ones; the format follows the extension: svg, folded, pprof ...
     #[arg(long, value_name = "FILE")]
     pub flame: Option<PathBuf>,
-    /// Write what ran around the incident as Chrome trace events, which Perfetto and speedscope open
+    /// Write a timeline of the incident as Chrome trace events, for Perfetto and speedscope
     #[arg(long, value_name = "FILE")]
     pub trace: Option<PathBuf>,
-    /// Read the incidents that an agent wrote to this directory, instead of asking agents
+    /// Read incidents from this directory, where an agent wrote them, instead of asking agents
     #[arg(long, value_name = "DIRECTORY")]
     pub dir: Option<PathBuf>,
 }

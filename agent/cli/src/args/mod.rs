@@ -1,4 +1,4 @@
-//! The command line: what each subcommand shows, with examples, so that `--help` teaches.
+//! The command line: subcommands, options, and the text of `--help`.
 
 mod access;
 mod attach;
@@ -32,10 +32,10 @@ use loopscope_report::settings;
 const EXIT_CODES: &str = "\
 Exit codes:
   0  done
-  1  failed: the message on stderr names the thing and the remedy
-  2  the command line cannot be used
-  3  the target was not found, or there was nothing to capture
-  4  doctor, flame --fail-above: something is wrong";
+  1  failed: the message on stderr says what, and how to fix it
+  2  invalid command line
+  3  target not found, or nothing to capture
+  4  doctor, flame --fail-above: a problem was found";
 
 /// What follows the list of commands.
 fn after_help() -> String {
@@ -49,7 +49,7 @@ fn after_help() -> String {
     version,
     about = "See what an event loop is doing now, what blocks it, and which line is guilty",
     long_about = "See what an event loop is doing now, what blocks it, and which line is guilty.\n\n\
-        Programs with loopscope's probe in their event loop are found by themselves: no port, no restart, no flag.\n\
+        Programs with loopscope's probe in their event loop are found automatically: no port, no restart, no flag.\n\
         To see it at work, run `loopscope demo --trouble block` in one terminal and `loopscope ls` in another.",
     after_help = after_help(),
     subcommand_required = true,
@@ -66,27 +66,27 @@ pub struct Arguments {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// List every instrumented process of this machine, and what its loops are doing now
+    /// List instrumented processes, and what their loops are doing now
     Ls(LsArguments),
-    /// Watch the loops of this machine on a terminal, as they are now
+    /// Live view of loops in the terminal: lag, utilization, running callback, sites, pool, incidents
     Top(TopArguments),
-    /// Say in words what is wrong with the loops of a process, and what to do about it
+    /// Diagnose a process: what is wrong with its loops, the evidence, and how to fix it
     Doctor(DoctorArguments),
-    /// List what went wrong, or tell one incident in full; also of processes that were killed
+    /// List incidents, or show one in full; also of processes that were killed
     Incidents(IncidentsArguments),
-    /// Draw where a loop's time goes: by loop, phase, callback site and span
+    /// Write a flamegraph: time by loop, phase, callback site and span
     Flame(FlameArguments),
-    /// Serve every loop of this host over HTTP: metrics, service discovery, incidents, captures
+    /// Serve all loops of this host over HTTP: metrics, service discovery, incidents, captures
     Serve(ServeArguments),
-    /// Show from which age on a busy stretch is a stall, or change it while the program runs
+    /// Show or change the stall thresholds of a running program
     Threshold(ThresholdArguments),
-    /// Tell by the exit code whether an agent answers, for health checks
+    /// Exit 0 if the agent is healthy (for health checks)
     Healthy(HealthyArguments),
-    /// Start a Node program with loopscope in it: `loopscope run -- node app.js`
+    /// Run a Node program with loopscope: `loopscope run -- node app.js`
     Run(RunArguments),
-    /// Load loopscope into a Node program that runs, also into one that hangs
+    /// Attach loopscope to a running Node program, even one that hangs
     Attach(AttachArguments),
-    /// Run a real HTTP service on our loop, under load and with trouble on request
+    /// Run a demo HTTP service under load, with faults on request
     Demo(DemoArguments),
 }
 

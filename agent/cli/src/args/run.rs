@@ -7,12 +7,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 const RUN_HELP: &str = "\
-Becomes the command: its pid, its signals and its exit code are its own. NODE_OPTIONS has every Node that it is, or that it \
-starts, load the addon first: also workers, clusters, and what `npm start` runs. npm, npx, yarn, pnpm and corepack \
-themselves are not watched. Each process says where to look at it.
-The addon is searched for: in LOOPSCOPE_NODE_ADDON, beside this command, and in node_modules of this folder and those above.
-Where it cannot be used - another system, or a process that may load no addons - a line says why, and the program runs \
-without it.
+Replaces itself with the command (exec), so pid, signals and exit code are the command's own. NODE_OPTIONS makes \
+every Node process load the addon first: the command, the processes it starts, workers, clusters, and what `npm \
+start` runs. npm, npx, yarn, pnpm and corepack themselves are not watched. Each process prints its live page's \
+address.
+The addon is looked up in LOOPSCOPE_NODE_ADDON, next to this executable, and in node_modules of this folder and its parents.
+If it cannot be loaded (unsupported system, or a process that may not load addons), a line says why, and the \
+program runs without it.
 
 Examples:
   loopscope run -- node app.js
@@ -20,11 +21,11 @@ Examples:
   loopscope run --listen 127.0.0.1:9464 --warning 50ms -- node --import tsx app.ts
 
 Exit codes:
-  0    the command's own code, as any other is
+  N    the exit code of the command itself
   1    the addon was not found
-  2    the command line cannot be used
-  126  the command cannot be started
-  127  there is no such command";
+  2  invalid command line
+  126  the command cannot be executed
+  127  command not found";
 
 /// Arguments of `run`.
 #[derive(Debug, Args)]
@@ -33,13 +34,13 @@ pub struct RunArguments {
     /// Address of each process's agent: 127.0.0.1:9464, unix:/path or off [default: next free port from 127.0.0.1:9464]
     #[arg(long, value_name = "ADDR", value_parser = parse_listen)]
     pub listen: Option<String>,
-    /// From which time without a poll on a loop is stalled [default: 100ms]
+    /// Stall threshold: how long a loop may go without polling [default: 100ms]
     #[arg(long, value_name = "DURATION", value_parser = parse_warning)]
     pub warning: Option<Duration>,
-    /// Write every incident to this directory, too, as `loopscope incidents --dir` reads it
+    /// Also write every incident to this directory, for `loopscope incidents --dir`
     #[arg(long, value_name = "DIRECTORY")]
     pub incidents_dir: Option<PathBuf>,
-    /// Print no line where a process can be looked at
+    /// Do not print where the live page of each process is
     #[arg(long)]
     pub quiet: bool,
     /// The command and its arguments
@@ -50,7 +51,7 @@ pub struct RunArguments {
 pub(super) fn parse_listen(text: &str) -> Result<String, String> {
     match text.strip_prefix("unix:") {
         Some(path) if path.starts_with('/') => Ok(text.to_owned()),
-        Some(path) => Err(format!("write a socket file with its whole path, as unix:/{path}")),
+        Some(path) => Err(format!("give the full path of a socket file: unix:/{path}")),
         None if text == "off" => Ok(text.to_owned()),
         None => super::demo::parse_address(text).map(|address| address.to_string()),
     }

@@ -8,52 +8,53 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 const SERVE_HELP: &str = "\
-Serves every loop of this host over HTTP, from one process: one scrape, one page, one list of incidents.
-It finds instrumented programs by their pages in shared memory, with or without an agent in them, as they come and go; \
-it only reads, so nobody notices it, and a blocked loop is seen like any other.
+Serves all loops of this host over HTTP from one process: one scrape, one page, one list of incidents.
+It discovers instrumented programs, with or without an agent, by their pages in shared memory. It only reads these \
+pages, so it works for blocked loops too, and the programs do not notice it.
   /metrics                            the metrics of all loops, with the labels pid, name, loop and runtime
   /sd                                 the agents of this host, for Prometheus's http_sd_configs
-  /debug/loopscope/incidents          incidents of all processes, also what killed ones were in the middle of
+  /debug/loopscope/incidents          incidents of all processes, including stalls of killed ones
   /debug/loopscope/flamegraph?pid=N   a capture, by that process's agent
-The counters of a process that ended stay for --keep, so that the last scrape sees them, and then leave. What an agent \
-alone knows (incidents by kind, captures, the program's own metrics) is on the agents' pages, and not on this one.
-Agents of this user's processes are asked by their socket files, and need no token there. Those of other users, where \
-pages of theirs can be read, are asked with --token-file if they have TLS and --ca-file signed their certificate; no token \
-is shown to others. With --token-file, --guard-token-file is needed, too, or a socket file: else tunnels and proxies of \
-this user would get past the agents' token.
-Everything is answered to this user and to root; other users get health and numbers.
+Counters of a process that exited are kept for --keep, so that a last scrape sees them. Metrics that only an agent \
+has (incidents by kind, captures, the program's own metrics) are on the agents' own /metrics.
+Agents of this user's processes are reached by their socket files, which need no token. Agents of other users, if \
+their pages can be read, are sent the token of --token-file, but only over TLS with a certificate signed by \
+--ca-file. --token-file also needs --guard-token-file, or a socket file to listen on: otherwise tunnels and proxies \
+that run as this user would bypass the agents' tokens.
+This user and root may read everything; other users get health and metrics only.
 
 Examples:
   loopscope serve
   loopscope serve --listen 127.0.0.1:9500 --keep 5m
-  loopscope flame http://127.0.0.1:9463/process/4711     through it, as if it were that process's agent
-  loopscope serve --dir '/dev/shm/loopscope-*' --dir '/run/user/*/loopscope'      those of all users, if it may read them
+  loopscope flame http://127.0.0.1:9463/process/4711     that process's agent, through this server
+  loopscope serve --dir '/dev/shm/loopscope-*' --dir '/run/user/*/loopscope'      all users' processes, if their \
+pages can be read
 
 Exit codes:
-  0  ended by Ctrl-C or SIGTERM
-  1  the address is in use, or the machine refused something
-  2  the command line cannot be used";
+  0  stopped by Ctrl-C or SIGTERM
+  1  the address is in use, or a system call failed
+  2  invalid command line";
 
 /// Arguments of `serve`.
 #[derive(Debug, Args)]
 #[command(after_help = SERVE_HELP)]
 pub struct ServeArguments {
-    /// Address to answer on, port 0 for any, or unix:PATH [default: 127.0.0.1:9463, one below the agents' ports]
+    /// Address to listen on, port 0 for any free port, or unix:PATH [default: 127.0.0.1:9463, one below the agents' ports]
     #[arg(long, value_name = "ADDR", value_parser = parse_listen)]
     pub listen: Option<Listen>,
-    /// How long the counters of what has ended stay: 500ms, 10s, 2m [default: 150s, over two scrapes a minute apart]
+    /// Retention of counters after a process exits: 500ms, 10s, 2m [default: 150s, over two scrapes a minute apart]
     #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
     pub keep: Option<Duration>,
-    /// Write histograms with nine classic bounds instead of up to 25: a third to a half fewer samples
+    /// Export histograms with 9 classic buckets instead of up to 25: a third to a half fewer samples
     #[arg(long)]
     pub few_buckets: bool,
-    /// Directory of pages, `*` for any name; may be given several times [default: this user's runtime directory]
+    /// Directory of pages, `*` matches any name; repeatable [default: this user's runtime directory]
     #[arg(long = "dir", value_name = "DIRECTORY")]
     pub directories: Vec<PathBuf>,
-    /// File with a token that clients must show for incidents and captures; needed where others reach the address
+    /// Token file: clients must send this bearer token for incidents and captures; required unless on loopback
     #[arg(long, value_name = "FILE")]
     pub guard_token_file: Option<PathBuf>,
-    /// Name that clients may call this server by, besides IP addresses and localhost; may be given several times
+    /// Host name that clients may use, besides IP addresses and localhost; repeatable
     #[arg(long = "host-name", value_name = "NAME")]
     pub host_names: Vec<String>,
     /// TLS, users and headers, in the format of Prometheus's --web.config.file

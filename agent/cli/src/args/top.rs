@@ -5,12 +5,12 @@ use clap::Args;
 use std::time::Duration;
 
 const TOP_HELP: &str = "\
-Shows all loops of this machine, or those of a TARGET, as they are now: what each one runs and for how long, while it is \
-blocked, too; busy time, lag, stalls, the pool, the worst sites, and the incidents of late.
-It reads shared memory and disturbs nobody. Figures are those of the interval between two looks.
-Keys: arrows or j k to choose a loop, Enter for everything about it, s to sort by another column, r to reverse, / to \
+Live view of all loops of this machine, or of a TARGET: the running callback and for how long, busy share, lag, \
+stalls, pool, heaviest sites and recent incidents. It works for blocked loops too.
+It only reads shared memory. Figures are of the interval between two refreshes.
+Keys: arrows or j k to choose a loop, Enter for its details, s to sort by another column, r to reverse, / to \
 filter by process or loop, w to show each worker of a runtime, space to pause, ? for help, q to quit.
-Where stdout is no terminal, or the terminal is a dumb one, the table is printed once.
+If stdout is not a terminal, or TERM is dumb, the table is printed once.
 
 Examples:
   loopscope top
@@ -18,9 +18,9 @@ Examples:
   loopscope top --once --json | jq '.processes[].loops[] | select(.state.kind == \"stalled\")'
 
 Exit codes:
-  0  ended by q, Ctrl-C or SIGTERM; or printed once
-  1  failed: the message on stderr names the thing and the remedy
-  2  the command line cannot be used
+  0  stopped by q, Ctrl-C or SIGTERM; or printed once
+  1  failed: the message on stderr says what, and how to fix it
+  2  invalid command line
   3  no such target";
 
 /// Arguments of `top`.
@@ -44,6 +44,6 @@ fn parse_every(text: &str) -> Result<Duration, String> {
     let every = duration::parse(text)?;
     match every >= Duration::from_millis(100) {
         true => Ok(every),
-        false => Err("looks closer together than 100ms show nothing that an eye could follow".to_owned()),
+        false => Err("--every must be at least 100ms".to_owned()),
     }
 }

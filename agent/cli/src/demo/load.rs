@@ -74,7 +74,7 @@ pub fn start(cx: &mut Cx<'_, Load>) {
 fn connect(cx: &mut Cx<'_, Load>) {
     let service = cx.state.service;
     if let Err(error) = cx.connect(service, connected) {
-        tracing::warn!(%error, %service, "the demo's load cannot connect");
+        tracing::warn!(%error, %service, "connect the demo's load");
         reconnect(cx);
     }
 }

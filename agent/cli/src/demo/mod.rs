@@ -53,8 +53,7 @@ const LINE_OFFSET_NS: u64 = 150_000_000;
 const POOL_FULL_NS: u64 = 100_000_000;
 
 /// What there is to say instead of figures.
-const OFF: &str =
-    "LOOPSCOPE=off: no page, no agent and no metrics; `loopscope ls` does not list this process.";
+const OFF: &str = "LOOPSCOPE=off: no page, no agent, no metrics; `loopscope ls` does not list this process.";
 
 /// Runs the demo to its end.
 ///
@@ -171,24 +170,18 @@ fn introduction(options: &DemoArguments, service: SocketAddr, agent: Option<Agen
         _ => " every 2 s",
     };
     let begin = format!(
-        "loopscope demo, pid {pid}: {} requests/s of its own load, trouble: {trouble}{hint}\n\
+        "loopscope demo, pid {pid}: {} requests/s of its own load, fault: {trouble}{hint}\n\
          \x20 service  http://{service}/\n",
         options.rate
     );
     let Some(agent) = agent.map(|address| address.local()) else {
-        return format!("{begin}\x20 {OFF}\nCtrl-C ends it.\n\n");
+        return format!("{begin}\x20 {OFF}\nCtrl-C stops it.\n\n");
     };
     format!(
-        "{begin}\
-         \x20 metrics  {agent}/metrics\n\
-         \n\
-         Try in another terminal:\n\
-         \x20 curl 'http://{service}/work?ms=20'\n\
-         \x20 curl -s {metrics} | grep -E 'stall_seconds|starvation_active|pool_queue_depth'\n\
-         \x20 curl -i {ready}          503 while the loop is stalled for more than {}\n\
-         \x20 {program} ls\n\
-         \x20 {program} flame {pid} --for 10s\n\
-         Ctrl-C ends it.\n\n",
+        "{begin}\x20 metrics  {agent}/metrics\n\nIn another terminal, try:\n\x20 curl \
+         'http://{service}/work?ms=20'\n\x20 curl -s {metrics} | grep -E \
+         'stall_seconds|starvation_active|pool_queue_depth'\n\x20 curl -i {ready}          503 while the loop is \
+         stalled for more than {}\n\x20 {program} ls\n\x20 {program} flame {pid} --for 10s\nCtrl-C stops it.\n\n",
         duration::show(CRITICAL),
         metrics = agent.curl_words("/metrics"),
         ready = agent.curl_words("/-/ready"),
@@ -198,7 +191,7 @@ fn introduction(options: &DemoArguments, service: SocketAddr, agent: Option<Agen
 fn conclusion(end: &End, served: u64, load: &Outcome) -> String {
     let slowest = show_ns(load.slowest.as_nanos() as u64);
     let mut text = format!(
-        "Served {served} requests in {}. The demo's own load: {} answered, {} failed, the slowest after {slowest}.\n",
+        "Served {served} requests in {}. The demo's own load: {} answered, {} failed, slowest {slowest}.\n",
         show_ns(end.lasted_ns),
         load.answered,
         load.failed
@@ -226,14 +219,11 @@ fn pool_words(pool: Option<&PoolValues>) -> String {
     let longest = pool.wait.iter().filter_map(|wait| wait.quantile_ns(1.0)).max().unwrap_or(0);
     let waits = match pool.queued.unwrap_or(0) {
         0 => String::new(),
-        1 => ", and 1 job waited at the end".to_owned(),
-        queued => format!(", and {queued} jobs waited at the end"),
+        1 => "; 1 job was still queued".to_owned(),
+        queued => format!("; {queued} jobs were still queued"),
     };
     let full = show_ns(pool.saturated_ns);
-    format!(
-        "All threads of the pool were busy with jobs waiting for {full}; a job waited up to {}{waits}.\n",
-        show_ns(longest)
-    )
+    format!("The pool was full with jobs queued for {full}; longest wait {}{waits}.\n", show_ns(longest))
 }
 
 #[cfg(test)]
@@ -253,7 +243,7 @@ mod tests {
         let mut pool = PoolValues { saturated_ns: 4_500_000_000, queued: Some(20), ..PoolValues::default() };
         let full = conclusion(&End { pool: Some(pool.clone()), ..End::default() }, 0, &load);
         assert!(
-            full.contains("jobs waiting for 4.5 s") && full.contains("and 20 jobs waited at the end"),
+            full.contains("jobs queued for 4.5 s") && full.contains("20 jobs were still queued"),
             "{full}"
         );
         pool.saturated_ns = 0;

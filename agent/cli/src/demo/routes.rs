@@ -13,12 +13,10 @@ const CHAIN_MAX: u32 = 100_000;
 /// How much of the file `/fs` reads.
 const FILE_BYTES: u64 = 64 * 1024;
 
-const INDEX: &str = "This is the demo of loopscope: an HTTP service on an event loop that tells what it does.\n\n\
-    GET  /hello        answers at once, on the loop\n\
-    GET  /work?ms=20   computes in the thread pool\n\
-    GET  /fs           reads a file in the thread pool\n\
-    GET  /chain?n=100  runs a chain of microtasks\n\
-    POST /echo         answers with the body\n";
+const INDEX: &str = "This is the demo of loopscope: an HTTP service on an instrumented event loop.\n\nGET  /hello   \
+         answers at once, on the loop\nGET  /work?ms=20   computes in the thread pool\nGET  /fs           reads a \
+    file in the thread pool\nGET  /chain?n=100  runs a chain of microtasks\nPOST /echo         answers with the \
+    body\n";
 
 /// Answers a request, now or later.
 pub fn route(cx: &mut Cx<'_, Service>, reply: Reply, request: &Request) {
@@ -35,11 +33,11 @@ pub fn route(cx: &mut Cx<'_, Service>, reply: Reply, request: &Request) {
         }
         ("POST", "/echo") => answer(cx, reply, &ok("/echo", &request.body)),
         (_, "/" | "/hello" | "/work" | "/fs" | "/chain" | "/echo") => {
-            let body = b"this route does not know that method\n".to_vec();
+            let body = b"method not allowed on this route\n".to_vec();
             answer(cx, reply, &Answer { status: 405, body, route: "refused" });
         }
         _ => {
-            let body = b"no such route; / lists them\n".to_vec();
+            let body = b"no such route; see / for the list\n".to_vec();
             answer(cx, reply, &Answer { status: 404, body, route: "unknown" });
         }
     }

@@ -7,7 +7,7 @@ use tracing_subscriber::fmt::MakeWriter;
 /// Where the demo prints. Clones are the same screen.
 #[derive(Clone, Debug)]
 pub struct Screen {
-    /// The live line: a bar that is only a message. `None` where stdout is no terminal.
+    /// The live line: a bar that is only a message. `None` where stdout is not a terminal.
     bar: Option<ProgressBar>,
 }
 

@@ -101,7 +101,7 @@ pub fn listen(cx: &mut Cx<'_, Service>, address: SocketAddr, ports: u16) -> io::
 }
 
 fn finish_listen(cx: &mut Cx<'_, Service>, listener: Key, asked: SocketAddr) -> io::Result<SocketAddr> {
-    metrics::describe_counter!("demo_http_requests_total", "Requests that the demo's service answered.");
+    metrics::describe_counter!("demo_http_requests_total", "Requests answered by the demo's service.");
     metrics::describe_gauge!("demo_http_connections", "Open connections of the demo's service.");
     cx.name(listener, "accept_connection");
     Ok(cx.local_addr(listener).unwrap_or(asked))

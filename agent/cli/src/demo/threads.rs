@@ -6,7 +6,7 @@ use super::service::{self, Service};
 use super::trouble;
 use crate::args::Trouble;
 use crate::error::Failure;
-use loopscope_loop::{Loop, Mode, Post};
+use loopscope_loop::{Loop, Mode, RemoteHandle};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -22,7 +22,7 @@ const PORTS_TRIED: u16 = 64;
 /// A loop that runs on a thread of its own; `R` is what it leaves behind. Stopped when dropped: a process that ends without
 /// waiting for a loop leaves its page, so no early return of the command may do that.
 pub struct LoopThread<S: 'static, R> {
-    post: Post<S>,
+    post: RemoteHandle<S>,
     /// Missing once it was waited for.
     thread: Option<JoinHandle<io::Result<R>>>,
 }

@@ -26,7 +26,7 @@ const SHORTEST: Duration = Duration::from_millis(100);
 /// No such target, or its pages cannot be read.
 pub fn run(options: &DoctorArguments) -> Result<ExitCode, Failure> {
     if options.duration < SHORTEST {
-        let message = "a look this short tells nothing: give --for at least 100ms, such as 10s";
+        let message = "--for must be at least 100ms (try 10s)";
         return Err(Failure::Usage(message.to_owned()));
     }
     let process = target::local(options.target.as_deref())?;

@@ -50,8 +50,8 @@ fn headline(paint: Paint, process: &Process, seen: &Seen, findings: &[Finding]) 
     let who = format!("{}, pid {}", shown(process.name()), process.owner.pid);
     let lasted = show_ns(seen.lasted.as_nanos() as u64);
     let watched = match (seen.has_ended, seen.was_interrupted) {
-        (true, _) => format!("watched for {lasted}, when it ended"),
-        (_, true) => format!("watched for {lasted}, when it was interrupted"),
+        (true, _) => format!("watched for {lasted}, until the process exited"),
+        (_, true) => format!("watched for {lasted}, until interrupted"),
         _ => format!("watched for {lasted}"),
     };
     let of = |urgency| findings.iter().filter(|finding| finding.urgency == urgency).count();
@@ -92,9 +92,9 @@ fn told(paint: Paint, number: usize, finding: &Finding, pid: u32) -> String {
     for line in &finding.evidence {
         text += &paint.paragraph("    - ", INDENT + 2, &shown(line), str::to_owned);
     }
-    let lead = format!("    {} ", paint.green("do:"));
-    text += &paint.paragraph(&lead, INDENT + 4, &shown(&finding.remedy), str::to_owned);
-    let sure = format!("{} {}", paint.faint("sure:"), finding.certainty.name());
+    let lead = format!("    {} ", paint.green("fix:"));
+    text += &paint.paragraph(&lead, INDENT + 5, &shown(&finding.remedy), str::to_owned);
+    let sure = format!("{} {}", paint.faint("confidence:"), finding.certainty.name());
     let see = finding
         .incidents
         .first()
@@ -102,8 +102,8 @@ fn told(paint: Paint, number: usize, finding: &Finding, pid: u32) -> String {
     text + &format!("    {sure}{}\n", see.unwrap_or_default())
 }
 
-/// A table of what was looked at: the figures that show that nothing is wrong, or how the rest is. What nobody knows is `-`; a
-/// column that says nothing of any loop is left out.
+/// A table of what was looked at: the figures that show that nothing is wrong, or how the rest is. What nobody knows
+/// is `-`; a column that says nothing of any loop is left out.
 fn figures(loops: &[LoopEvidence]) -> String {
     let mut rows = vec![[
         "LOOP".to_owned(),
@@ -182,7 +182,7 @@ fn earlier(newest: &Incident, count: usize, now_unix_ns: u64, process: &Process)
     let ago = show_ns(now_unix_ns.saturating_sub(newest.begin_unix_ns));
     let incidents = if count == 1 { "1 incident".to_owned() } else { format!("{count} incidents") };
     format!(
-        "{incidents} before this watch, the last {ago} ago: {} {}, {}; see: loopscope incidents {}",
+        "{incidents} before that, the last one {ago} ago: {} {}, {}; see: loopscope incidents {}",
         newest.words.lane, newest.r#loop, newest.summary, process.owner.pid
     )
 }

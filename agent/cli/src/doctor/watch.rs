@@ -24,7 +24,7 @@ const LOOK_SHORTEST: Duration = Duration::from_millis(5);
 /// Gauges are read about so many times in all.
 const GAUGES_READ: u32 = 32;
 
-/// A job of the pool that runs for less is not asked what it waits in, in nanoseconds.
+/// A job of the pool that runs for less is not asked waiting for, in nanoseconds.
 const OLD_JOB_NS: u64 = 1_000_000_000;
 
 /// At most so many incidents are asked for in full.
@@ -43,7 +43,7 @@ pub struct Seen {
 }
 
 /// One loop that is watched.
-struct Patient<'a> {
+struct WatchedLoop<'a> {
     page: &'a LoopPage,
     examination: Examination,
     /// The thread's times at the begin.
@@ -60,8 +60,8 @@ struct Patient<'a> {
 pub fn watch(process: &Process, length: Duration) -> Result<Seen, Failure> {
     let mut interrupt = Interrupt::install()?;
     let mut notes = Vec::new();
-    let mut patients: Vec<Patient<'_>> =
-        process.loops.iter().filter_map(|page| Patient::admit(page, process.owner.pid)).collect();
+    let mut watched: Vec<WatchedLoop<'_>> =
+        process.loops.iter().filter_map(|page| WatchedLoop::admit(page, process.owner.pid)).collect();
     let (clock, begin_unix_ns) = (Clock::monotonic(), unix_ns());
     let start = clock.now();
     let elapsed = || Duration::from_nanos(clock.ns_between(start, clock.now()));
@@ -69,14 +69,14 @@ pub fn watch(process: &Process, length: Duration) -> Result<Seen, Failure> {
     let (mut was_interrupted, mut has_ended) = (false, false);
     let mut gauges_due = Duration::ZERO;
     while elapsed() < length && !was_interrupted && !has_ended {
-        let step = patients.iter().map(Patient::step).min().unwrap_or(LOOK_LONGEST);
+        let step = watched.iter().map(WatchedLoop::step).min().unwrap_or(LOOK_LONGEST);
         was_interrupted = interrupt.wait(step.min(length.saturating_sub(elapsed())));
         has_ended = !process.lives();
         let are_gauges_due = elapsed() >= gauges_due;
         if are_gauges_due {
             gauges_due += length / GAUGES_READ;
         }
-        for patient in &mut patients {
+        for patient in &mut watched {
             patient.look(are_gauges_due);
         }
         bar.set_position(elapsed().as_millis() as u64);
@@ -88,21 +88,21 @@ pub fn watch(process: &Process, length: Duration) -> Result<Seen, Failure> {
     let (within, earlier): (Vec<Incident>, Vec<Incident>) =
         incidents.into_iter().partition(|incident| end_unix_ns(incident) >= begin_unix_ns);
     let evidence: Vec<LoopEvidence> =
-        patients.into_iter().filter_map(|patient| patient.discharge(&within)).collect();
+        watched.into_iter().filter_map(|patient| patient.discharge(&within)).collect();
     if evidence.is_empty() {
-        let message = format!("no page of {} could be read to the end; try again", process.label());
+        let message = format!("no page of {} could be read completely; try again", process.label());
         return Err(Failure::NothingCaptured(message));
     }
     Ok(Seen { evidence, earlier, lasted, was_interrupted, has_ended, notes })
 }
 
-impl<'a> Patient<'a> {
-    fn admit(page: &'a LoopPage, pid: u32) -> Option<Patient<'a>> {
+impl<'a> WatchedLoop<'a> {
+    fn admit(page: &'a LoopPage, pid: u32) -> Option<WatchedLoop<'a>> {
         let at = page.clock().now();
         let copy = page.read().ok()?;
         let examination = Examination::begin(&copy, page.clock(), at);
         let before = Sched::of_thread(pid, page.facts.tid);
-        Some(Patient { page, examination, before, quota: CpuQuota::of_process(pid), pid })
+        Some(WatchedLoop { page, examination, before, quota: CpuQuota::of_process(pid), pid })
     }
 
     fn step(&self) -> Duration {
@@ -158,13 +158,12 @@ impl<'a> Patient<'a> {
 /// Asks the process's agent for its incidents; those of the watch in full. Returns also what to say where it has none.
 fn incidents(process: &Process, begin_unix_ns: u64) -> (Vec<Incident>, Option<String>) {
     let Some(endpoint) = process.agent() else {
-        let note =
-            "the process has no agent with an address: no stacks, so functions are not named, only sites";
+        let note = "the process has no agent that listens: without stacks, sites are named but not functions";
         return (Vec::new(), Some(note.to_owned()));
     };
     let brief = match agent::incidents(&endpoint) {
         Ok(brief) => brief,
-        Err(failure) => return (Vec::new(), Some(format!("incidents were not looked at: {failure}"))),
+        Err(failure) => return (Vec::new(), Some(format!("incidents could not be read: {failure}"))),
     };
     let is_recent = |incident: &Incident| end_unix_ns(incident) >= begin_unix_ns;
     let full = |(number, incident): (usize, Incident)| match number < INCIDENTS_FULL && is_recent(&incident) {
@@ -189,7 +188,7 @@ fn bar(length: Duration, message: &str) -> ProgressBar {
     if bar.is_hidden() {
         tell(&format!("loopscope: {message} for {}\n", duration::show(length)));
     }
-    let style = ProgressStyle::with_template("{msg} {wide_bar} {percent:>3}%  Ctrl-C ends it early");
+    let style = ProgressStyle::with_template("{msg} {wide_bar} {percent:>3}%  Ctrl-C stops early");
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
     bar.set_message(message.to_owned());
     bar

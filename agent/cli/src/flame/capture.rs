@@ -35,7 +35,8 @@ pub enum Ended {
 pub struct Capture {
     pub ended: Ended,
     pub lasted_ns: u64,
-    /// Widest first, of an agent the first twelve and the rest as one; `None` for a timeline, and where an older agent tells none.
+    /// Widest first, of an agent the first twelve and the rest as one; `None` for a timeline, and where an older
+    /// agent tells none.
     pub sites: Option<Vec<Site>>,
     /// With --diff: what has changed, the greatest change first.
     pub changes: Vec<SiteChange>,
@@ -80,7 +81,7 @@ fn callbacks_of(process: &Process, plan: &Plan) -> Result<Capture, Failure> {
     if profile.is_empty() {
         return Err(Failure::NothingCaptured(nothing(Of::Callbacks, &process.label(), lasted_ns, ended)));
     }
-    let title = format!("{}: exact time, as told, within {}", process.label(), show_ns(lasted_ns));
+    let title = format!("{}: exact times, within {}", process.label(), show_ns(lasted_ns));
     let file = draw(&profile, plan, &title)?;
     let shapes =
         after.iter().map(|copy| (copy.facts.name.clone(), StackShape::of(&copy.facts.description))).collect();
@@ -92,7 +93,9 @@ fn callbacks_of(process: &Process, plan: &Plan) -> Result<Capture, Failure> {
 /// Writes a profile as the plan wants it.
 fn draw(profile: &Profile, plan: &Plan, title: &str) -> Result<Vec<u8>, Failure> {
     let written = match &plan.before {
-        Some((before, totals)) => profile.diff_svg(before, *totals, &format!("{title}, against before")),
+        Some((before, totals)) => {
+            profile.diff_svg(before, *totals, &format!("{title}, compared with before"))
+        }
         None => profile.write(plan.format, title),
     };
     written.map_err(|error| Failure::system("draw the flamegraph", error))
@@ -128,7 +131,7 @@ fn timeline_of(process: &Process, plan: &Plan) -> Result<Capture, Failure> {
     let lost = timeline.lost();
     let notes = match lost {
         0 => Vec::new(),
-        lost => vec![format!("{lost} records are missing: they were overwritten before they were read")],
+        lost => vec![format!("{lost} records are missing: they were overwritten before they could be read")],
     };
     let file = timeline.trace().map_err(|error| match error {
         FlameError::Empty => {
@@ -183,16 +186,16 @@ fn nothing(of: Of, who: &str, lasted_ns: u64, ended: Ended) -> String {
     let lasted = show_ns(lasted_ns);
     match (of, ended) {
         (_, Ended::ProcessGone) => {
-            format!("{who} ended after {lasted}, and its loops told of no run until then")
+            format!("{who} exited after {lasted}, and its loops ran no callback until then")
         }
         (Of::Stalls, _) => format!(
-            "no loop of {who} was busy beyond its warning threshold within {lasted}, so there is nothing to draw; watch longer with --for, or draw --of cpu"
+            "nothing to draw: no loop of {who} stalled within {lasted}; watch longer with --for, or use --of cpu"
         ),
         (Of::Waits, _) => format!(
-            "no busy loop of {who} waited within {lasted}, so there is nothing to draw; watch longer with --for, or draw --of cpu"
+            "nothing to draw: no busy loop of {who} waited within {lasted}; watch longer with --for, or use --of cpu"
         ),
         _ => format!(
-            "the loops of {who} told of no run that ended within {lasted}, so there is nothing to draw; give it work, or watch longer with --for"
+            "nothing to draw: no callback of {who} ended within {lasted}; give it work, or watch longer with --for"
         ),
     }
 }
@@ -251,7 +254,7 @@ fn refuse(endpoint: &Endpoint, plan: &Plan, answer: &http::Answer, lasted_ns: u6
     let said = answer.first_line();
     let because = match answer.status {
         200 if !answer.body.is_empty() => return Ok(()),
-        404 if said.contains("no stack was taken") => return Err(Failure::NothingCaptured(said)),
+        404 if said.contains("no stack was captured") => return Err(Failure::NothingCaptured(said)),
         404 if said.contains("nothing to draw") => {
             let message = nothing(plan.of, endpoint.url(), lasted_ns, Ended::InTime);
             return Err(Failure::NothingCaptured(message));
@@ -259,10 +262,12 @@ fn refuse(endpoint: &Endpoint, plan: &Plan, answer: &http::Answer, lasted_ns: u6
         404 if said.starts_with("parameter loop") => {
             return Err(Failure::NotFound(format!("{endpoint}: {said}")));
         }
-        404 => "is no loopscope agent: it does not know /debug/loopscope/flamegraph".to_owned(),
-        400 if said.contains("there are only") || said.contains("neither svg nor folded") => {
-            "has an agent that is older than this command, and draws callbacks as svg or folded only"
-                .to_owned()
+        404 => "is not a loopscope agent: it has no /debug/loopscope/flamegraph".to_owned(),
+        400 if ["there are only", "valid are", "neither svg nor folded"]
+            .iter()
+            .any(|part| said.contains(part)) =>
+        {
+            "has an agent older than this command, which writes callbacks only as svg or folded".to_owned()
         }
         501 => said,
         status => format!("answered {status}: {said}"),
@@ -276,7 +281,7 @@ fn bar(duration: Duration, message: &str) -> ProgressBar {
     if bar.is_hidden() {
         tell(&format!("loopscope: {message} for {}\n", duration::show(duration)));
     }
-    let style = ProgressStyle::with_template("{msg} {wide_bar} {percent:>3}%  Ctrl-C ends it early");
+    let style = ProgressStyle::with_template("{msg} {wide_bar} {percent:>3}%  Ctrl-C stops early");
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
     bar.set_message(message.to_owned());
     bar
@@ -332,14 +337,13 @@ mod tests {
             |status, body: &str| http::Answer { status, body: body.as_bytes().to_vec(), figures: None };
         assert!(refuse(&Endpoint::given("u"), &plan, &answer(200, "<svg"), 1).is_ok());
         let failure = |answer| refuse(&Endpoint::given("u"), &plan, &answer, 1).unwrap_err();
-        let nothing = answer(404, "nothing ran in these 10 seconds, so there is nothing to draw\n");
+        let nothing = answer(404, "nothing to draw: nothing ran within 10 seconds\n");
         assert_eq!(failure(nothing).exit_code(), 3);
-        let why =
-            "nothing to draw, because no stack was taken: 40 ms on a processor have no stack, because ...";
+        let why = "nothing to draw, no stack was captured: 40 ms on CPU have no stack, because ...";
         let unsafe_ones = failure(answer(404, why));
         assert_eq!(unsafe_ones.exit_code(), 3);
         assert!(unsafe_ones.to_string().contains(why), "{unsafe_ones}");
-        assert_eq!(failure(answer(404, "parameter loop: there is no loop \"x\" here")).exit_code(), 3);
+        assert_eq!(failure(answer(404, "parameter loop: no loop \"x\"; there are: a")).exit_code(), 3);
         assert_eq!(failure(answer(404, "no such page")).exit_code(), 1);
         assert_eq!(failure(answer(200, "")).exit_code(), 1);
         let old = failure(answer(400, "parameter \"of\": there are only seconds and format")).to_string();

@@ -70,7 +70,7 @@ fn agent_of(target: &Target, needed_because: &str) -> Result<Endpoint, Failure> 
             Failure::system(
                 &format!("do this for {}", process.label()),
                 format!(
-                    "{needed_because} the agent inside a process, and it has none that listens; start one in it \
+                    "{needed_because} the agent in the process, and it has none that listens; start one in it \
                      (loopscope_agent::Agent). Callbacks and timelines need none"
                 ),
             )
@@ -88,7 +88,7 @@ fn draw_incident(endpoint: &Endpoint, id: &str, plan: &Plan, path: &Path) -> Res
     let incident = incident.printable();
     let file = drawn.map_err(|error| match error {
         FlameError::Empty => Failure::NothingCaptured(format!(
-            "incident {id} has nothing to draw as {}: {}",
+            "incident {id} cannot be drawn as {}: {}",
             plan.format.name(),
             incident.captures_failed.first().map_or("no stack was captured in it", String::as_str)
         )),
@@ -137,7 +137,7 @@ impl Summary<'_> {
                 format!("Interrupted after {lasted} of {}.\n", duration::show(self.plan.length))
             }
             Ended::ProcessGone => {
-                format!("The process ended after {lasted}: this is what it did until then.\n")
+                format!("The process exited after {lasted}; this is what it did until then.\n")
             }
         };
         if let Some(sites) = &capture.sites {
@@ -192,9 +192,9 @@ fn changes_text(changes: &[SiteChange]) -> String {
     let told: Vec<&SiteChange> =
         changes.iter().filter(|change| change.change_ratio.abs() >= 0.005).take(CHANGES_SHOWN).collect();
     if told.is_empty() {
-        return "Changes: none of 0.5% of all time or more.\n".to_owned();
+        return "No change of 0.5% of all time or more.\n".to_owned();
     }
-    let mut text = "Changes, as part of all time:\n".to_owned();
+    let mut text = "Changes, as share of all time:\n".to_owned();
     for change in told {
         let (before, after) = (show_ns(change.before_ns), show_ns(change.after_ns));
         let percent = change.change_ratio * 100.0;

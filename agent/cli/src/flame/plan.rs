@@ -41,23 +41,19 @@ impl Plan {
         let format =
             options.format.map(Format::from).map_or_else(|| format_of(options.output.as_deref()), Ok)?;
         if options.duration < Duration::from_millis(1) {
-            return usage(
-                "a capture of zero length shows nothing: give --for a duration such as 500ms or 10s",
-            );
+            return usage("--for must not be zero: try 500ms or 10s");
         }
         if options.json && options.output.as_deref() == Some(Path::new("-")) {
-            return usage("--json and -o - both write to stdout: give -o a file, or leave out --json");
+            return usage("--json and -o - both write to stdout: give -o a file, or omit --json");
         }
         if options.hz.is_some() && !of.is_sampled() {
-            return usage("--hz: callbacks are timed exactly and not sampled; leave it out, or add --of cpu");
+            return usage("--hz: callbacks are timed exactly, not sampled; omit it, or add --of cpu");
         }
         if format == Format::Trace && of.is_sampled() {
-            return usage(
-                "--format trace is a timeline of callbacks: leave out --of, or choose another format",
-            );
+            return usage("--format trace is a timeline of callbacks: omit --of, or choose another format");
         }
         if options.diff.is_some() && format != Format::Svg {
-            return usage("--diff draws a picture: leave out --format, and give -o a file that ends in .svg");
+            return usage("--diff writes svg: omit --format, and give -o a file that ends in .svg");
         }
         let totals = if options.normalize { Totals::Equal } else { Totals::AsMeasured };
         let before = options.diff.as_deref().map(before).transpose()?.map(|before| (before, totals));
@@ -74,7 +70,7 @@ impl Plan {
         if !is_whole {
             let asked = duration::show(self.length);
             return Err(Failure::Usage(format!(
-                "--for {asked}: the agent at a URL watches whole seconds, from 1s to {SECONDS_MAX}s"
+                "--for {asked}: an agent captures whole seconds, from 1s to {SECONDS_MAX}s"
             )));
         }
         // A difference is drawn here, of the stacks that come from there.
@@ -123,8 +119,8 @@ fn format_of(path: Option<&Path>) -> Result<Format, Failure> {
         Some(format) => Ok(format),
         None if path.extension().is_none() || path.starts_with("/dev") => Ok(Format::default()),
         None => Err(Failure::Usage(format!(
-            "-o {}: there is no format of this ending; use .svg, .folded, .pb.gz, .speedscope.json, .firefox.json or \
-             .trace.json, or give --format",
+            "-o {}: unknown extension; use .svg, .folded, .pb.gz, .speedscope.json, .firefox.json or .trace.json, \
+             or give --format",
             path.display()
         ))),
     }
@@ -135,13 +131,12 @@ fn before(path: &Path) -> Result<Profile, Failure> {
     let bytes = fs::read(path).map_err(|error| because(error.to_string()))?;
     if matches!(bytes.first(), Some(b'<' | b'{' | 0x1f)) {
         return Err(because(
-            "is a picture or a profile of another format; capture it with --format folded to compare with it"
-                .to_owned(),
+            "is not in the folded format; capture it with --format folded to compare with it".to_owned(),
         ));
     }
-    let text = String::from_utf8(bytes).map_err(|_| because("is no text".to_owned()))?;
+    let text = String::from_utf8(bytes).map_err(|_| because("is not text".to_owned()))?;
     Profile::parse_folded(&text).map_err(|error| match error {
-        FlameError::Empty => because("has no stack in it, so there is nothing to compare with".to_owned()),
+        FlameError::Empty => because("has no stacks to compare with".to_owned()),
         error => because(error.to_string()),
     })
 }

@@ -1,8 +1,8 @@
 //! One incident in full: what it was, where its time went, the stacks, and what ran before.
 
 use super::list::{ago, lasted};
-use super::moment::utc;
 use super::source::{Found, Origin};
+use super::utc_time::utc;
 use crate::paint::Paint;
 use loopscope_report::duration::show_ns;
 use loopscope_report::incident::{
@@ -44,17 +44,17 @@ fn headline(paint: Paint, found: &Found) -> String {
     };
     let (lane, parked) = (&incident.words.lane, &incident.words.parked);
     let did = match (incident.duration_ns, incident.kind.name()) {
-        (0, _) => "was idle at the end".to_owned(),
+        (0, _) => "was idle when the process exited".to_owned(),
         (ns, "pool") if incident.is_over => format!("was saturated for {}", show_ns(ns)),
         (ns, "pool") if matches!(found.origin, Origin::Agent(_) | Origin::Page) => {
-            format!("has been saturated for {} and still is", show_ns(ns))
+            format!("has been saturated for {} so far", show_ns(ns))
         }
-        (ns, "pool") => format!("had been saturated for {} when it ended", show_ns(ns)),
+        (ns, "pool") => format!("had been saturated for {} when the process exited", show_ns(ns)),
         (ns, _) if incident.is_over => format!("had not {parked} for {}", show_ns(ns)),
         (ns, _) if matches!(found.origin, Origin::PageOfTheDead | Origin::Kept) => {
-            format!("had not {parked} for {} when it ended", show_ns(ns))
+            format!("had not {parked} for {} when the process exited", show_ns(ns))
         }
-        (ns, _) => format!("has not {parked} for {} and still does not", show_ns(ns)),
+        (ns, _) => format!("has not {parked} for {} so far", show_ns(ns)),
     };
     let who = format!("{} (pid {})", incident.process, incident.pid);
     let text = match incident.kind {
@@ -105,7 +105,7 @@ fn facts(paint: Paint, found: &Found, now_unix_ns: u64) -> String {
     if incident.duration_ns > 0 {
         let expected = match incident.expected_ns {
             0 => String::new(),
-            ns => format!(", of it {} expected", show_ns(ns)),
+            ns => format!(", {} of it announced", show_ns(ns)),
         };
         let threshold = show_ns(incident.threshold_ns);
         facts.push((
@@ -144,16 +144,14 @@ fn class(incident: &Incident) -> String {
         Class::Computing => "computing",
         Class::Waiting => "waiting: asleep in the kernel",
         Class::StarvedOfCpu if incident.is_throttled() => {
-            "starved of cpu: held back by the CPU quota of its cgroup (cpu.stat); the code is not to blame"
+            "starved of cpu: throttled by the CPU quota of its cgroup (cpu.stat); not caused by the code"
         }
-        Class::StarvedOfCpu => {
-            "starved of cpu: ready to run, and it got no processor; the code is not to blame"
-        }
+        Class::StarvedOfCpu => "starved of cpu: runnable, but not scheduled; not caused by the code",
         Class::Stopped => {
-            "stopped: by SIGSTOP, the freezer, the hypervisor or a debugger that has left; the code is not to blame"
+            "stopped: by SIGSTOP, the cgroup freezer, the hypervisor or a detached debugger; not caused by the code"
         }
-        Class::Suspended => "suspended: the machine was asleep; the code is not to blame",
-        Class::Debugger => "debugger: the process was held; the code is not to blame",
+        Class::Suspended => "suspended: the machine was asleep; not caused by the code",
+        Class::Debugger => "debugger: stopped by a debugger; not caused by the code",
         _ => "unknown",
     };
     if incident.watched_ns == 0 {
@@ -164,7 +162,7 @@ fn class(incident: &Incident) -> String {
         _ => String::new(),
     };
     format!(
-        "{what} (of {} watched: {} on a processor, {} ready without one{open})",
+        "{what} (of {} watched: {} on CPU, {} ready without one{open})",
         show_ns(incident.watched_ns),
         show_ns(incident.cpu_ns),
         show_ns(incident.runqueue_ns)
@@ -193,7 +191,7 @@ fn stacks(paint: Paint, incident: &Incident) -> String {
             (format!("of the {}", words.callback), format!("of the {} and what started it", words.lane));
         for (count, what) in [(inner, inside), (outer, outside)] {
             if count > 0 {
-                text += &format!("    {}\n", paint.faint(&format!("... {count} {what}; --json has all")));
+                text += &format!("    {}\n", paint.faint(&format!("... {count} {what}; use --json for all")));
             }
         }
         if let Some(note) = &stack.note {
@@ -202,12 +200,11 @@ fn stacks(paint: Paint, incident: &Incident) -> String {
     }
     let suppressed = match incident.captures_suppressed {
         0 => None,
-        1 => Some("1 stack was due and not taken: at most two a second are".to_owned()),
-        count => Some(format!("{count} stacks were due and not taken: at most two a second are")),
+        1 => Some("1 stack was not taken: the limit is two a second".to_owned()),
+        count => Some(format!("{count} stacks were not taken: the limit is two a second")),
     };
     let elsewhere = incident.stacks_elsewhere();
-    let elsewhere =
-        elsewhere.map(|id| format!("the last stacks of the same culprit: loopscope incidents {id}"));
+    let elsewhere = elsewhere.map(|id| format!("stacks of the same culprit: loopscope incidents {id}"));
     for line in incident
         .captures_failed
         .iter()
@@ -343,7 +340,7 @@ fn records(paint: Paint, incident: &Incident) -> String {
     if shown.is_empty() {
         return String::new();
     }
-    let head = format!("Last {} (times relative to its begin)", incident.words.callbacks);
+    let head = format!("Last {} (times relative to its start)", incident.words.callbacks);
     let mut text = title(paint, &head);
     let has_phases = shown.iter().any(|run| !run.first.phase.is_empty());
     let phase = |text: &str| if has_phases { format!("{text:<8} ") } else { String::new() };
@@ -381,7 +378,7 @@ fn jobs(paint: Paint, incident: &Incident) -> String {
     if incident.kind.name() != "pool" || incident.jobs.is_empty() {
         return String::new();
     }
-    let head = format!("Last {} of the pool (times relative to its begin)", incident.words.jobs);
+    let head = format!("Last {} of the pool (times relative to its start)", incident.words.jobs);
     let mut text = title(paint, &head);
     text += &paint.faint(&format!("  {:>10} {:>9} {:>9}  {:>6}  WHAT\n", "AT", "RAN", "WAITED", "THREAD"));
     for job in &incident.jobs[incident.jobs.len().saturating_sub(RECORDS_SHOWN)..] {
@@ -451,7 +448,7 @@ fn figures_line(name: &str, figures: &LoopFigures, columns: &[FiguresColumn]) ->
 }
 
 fn notes(paint: Paint, incident: &Incident) -> String {
-    let missed = "found after it was over: durations are approximate, and there is no stack".to_owned();
+    let missed = "detected after it had ended: durations are approximate, and there is no stack".to_owned();
     let missed = incident.was_missed.then_some(missed);
     let notes = missed.iter().chain(&incident.notes);
     notes.map(|note| paint.paragraph("Note: ", 6, note, str::to_owned)).collect()

@@ -93,13 +93,13 @@ fn everything_that_matters_is_told() {
         "timer parse (src/app.rs:42): 1 callback of 302 ms\n",
         "when      2026-11-22 06:30:12.000 UTC, 30 s ago",
         "lasted    302 ms (threshold 100 ms)",
-        "class     computing (of 300 ms watched: 290 ms on a processor, 2.0 ms ready without one)",
+        "class     computing (of 300 ms observed: 290 ms running, 2.0 ms runnable but not scheduled)",
         "inside    query id=7 (db.rs:3)",
         "asleep in read(fd 3 -> pipe:[81])",
         "pool      2 of 4 threads busy, 0 jobs waiting",
         "2 x at 101 ms, 202 ms\n",
         "  > app::sum_amounts  src/app.rs:61:9\n",
-        "4 stacks were due and not taken",
+        "4 stacks were not taken",
         "... 28 before\n",
         "-23 ms     10 µs         -  poll     2 x io_read src/net.rs:-11\n",
         "before       10 s    25%",
@@ -115,7 +115,7 @@ fn what_was_not_over_is_told_with_how_it_is_known() {
     let open = Incident { is_over: false, severity: Severity::Critical, ..incident() };
     for (origin, part) in [
         (Origin::PageOfTheDead, "had not polled for 302 ms when it ended"),
-        (Origin::Page, "has not polled for 302 ms and still does not"),
+        (Origin::Page, "has not polled for 302 ms so far"),
     ] {
         let found = Found { incident: open.clone(), origin };
         let text = text(Paint::plain(100), &found, 0);
@@ -123,7 +123,10 @@ fn what_was_not_over_is_told_with_how_it_is_known() {
     }
     let idle = Incident { duration_ns: 0, summary: String::new(), ..open };
     let text = text(Paint::plain(100), &Found { incident: idle, origin: Origin::PageOfTheDead }, 0);
-    assert!(text.starts_with("4711-3: loop web of demo (pid 4711) was idle at the end\n"), "{text}");
+    assert!(
+        text.starts_with("4711-3: loop web of demo (pid 4711) was idle when the process exited\n"),
+        "{text}"
+    );
     assert!(!text.contains("threshold"), "{text}");
 }
 

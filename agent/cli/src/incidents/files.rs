@@ -35,5 +35,5 @@ pub fn trace(path: &Path, found: &Found) -> Result<(), Failure> {
 }
 
 fn nothing(what: &str, error: &dyn std::fmt::Display) -> Failure {
-    Failure::NothingCaptured(format!("there is nothing for {what} in it: {error}"))
+    Failure::NothingCaptured(format!("it has no data for {what}: {error}"))
 }

@@ -1,7 +1,7 @@
 //! Incidents as a list, a line each.
 
-use super::moment::brief;
-use super::source::{Catch, Found, Origin, class_word};
+use super::source::{Found, IncidentSet, Origin, class_word};
+use super::utc_time::brief;
 use crate::paint::Paint;
 use loopscope_probe::raw::printable::shell_word;
 use loopscope_report::duration::show_ns;
@@ -12,18 +12,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// Writes the newest `most` incidents.
-pub fn text(paint: Paint, catch: &Catch, most: usize, now_unix_ns: u64) -> String {
+pub fn text(paint: Paint, catch: &IncidentSet, most: usize, now_unix_ns: u64) -> String {
     let shown = &catch.found[..catch.found.len().min(most)];
     let mut text =
         if shown.is_empty() { "No incidents.\n".to_owned() } else { table(paint, shown, now_unix_ns) };
     if shown.len() < catch.found.len() {
         let (shown, all) = (shown.len(), catch.found.len());
-        text += &format!("The newest {shown} of {all}; --last {all} lists all.\n");
+        text += &format!("The newest {shown} of {all}; use --last {all} for all.\n");
     }
     let ended: BTreeSet<u32> = catch.quiet.iter().map(|found| found.incident.pid).collect();
     if catch.hides_quiet && !ended.is_empty() {
         let processes = if ended.len() == 1 { "process" } else { "processes" };
-        text += &format!("{} {processes} ended without an incident; --all lists them.\n", ended.len());
+        text += &format!("{} {processes} exited without an incident; use --all to list them.\n", ended.len());
     }
     for found in catch.quiet.iter().filter(|_| !catch.hides_quiet) {
         text += &paint.paragraph("", 0, &quiet(&found.incident), |line| paint.faint(line));
@@ -32,7 +32,7 @@ pub fn text(paint: Paint, catch: &Catch, most: usize, now_unix_ns: u64) -> Strin
         text += &paint.paragraph("Note: ", 6, note, str::to_owned);
     }
     if let Some(found) = shown.first() {
-        text += &paint.faint(&format!("One in full: {}", command(found)));
+        text += &paint.faint(&format!("Details: {}", command(found)));
         text.push('\n');
     }
     text
@@ -63,7 +63,7 @@ fn quiet(incident: &Incident) -> String {
         ns => format!("had been busy for {}", show_ns(*ns)),
     };
     format!(
-        "{} {loop} of {pid} {did} when the process ended; its last {callbacks}: loopscope incidents {id}",
+        "{} {loop} of {pid} {did} when the process exited; its last {callbacks}: loopscope incidents {id}",
         capitalized(&words.lane)
     )
 }
@@ -103,7 +103,8 @@ fn table(paint: Paint, shown: &[Found], now_unix_ns: u64) -> String {
     text
 }
 
-/// Returns a sentence that names process, loop and site: `web (demo 4711), 302 ms: timer flush (x.rs:40): 1 callback of 302 ms`.
+/// Returns a sentence that names process, loop and site:
+/// `web (demo 4711), 302 ms: timer flush (x.rs:40): 1 callback of 302 ms`.
 pub fn headline(incident: &Incident) -> String {
     let Incident { process, pid, duration_ns, .. } = incident;
     format!("{} ({process} {pid}), {}: {}", incident.loop_words(), show_ns(*duration_ns), what(incident))
@@ -226,14 +227,14 @@ mod tests {
     #[test]
     fn a_list_fits_eighty_columns_and_marks_what_is_open() {
         let url = || Origin::Agent(crate::endpoint::Endpoint::given("http://127.0.0.1:1"));
-        let catch = Catch {
+        let catch = IncidentSet {
             found: vec![
                 found(12, false, Severity::Critical, url()),
                 found(11, true, Severity::Warning, url()),
                 found(10, false, Severity::Warning, Origin::PageOfTheDead),
                 found(9, true, Severity::Warning, url()),
             ],
-            ..Catch::default()
+            ..IncidentSet::default()
         };
         let written = text(Paint::plain(80), &catch, 3, 130_000_000_000);
         let lines: Vec<&str> = written.lines().collect();
@@ -265,17 +266,17 @@ mod tests {
     #[test]
     fn what_ended_without_an_incident_is_a_count_unless_it_is_wanted() {
         let quiet = vec![found(1, true, Severity::Warning, Origin::PageOfTheDead)];
-        let mut catch = Catch { quiet, hides_quiet: true, ..Catch::default() };
+        let mut catch = IncidentSet { quiet, hides_quiet: true, ..IncidentSet::default() };
         catch.quiet[0].incident.pid = 7;
         let counted = text(Paint::plain(80), &catch, 20, 0);
-        assert_eq!(counted, "No incidents.\n1 process ended without an incident; --all lists them.\n");
+        assert_eq!(counted, "No incidents.\n1 process exited without an incident; use --all to list them.\n");
         catch.hides_quiet = false;
-        assert!(text(Paint::plain(80), &catch, 20, 0).contains("when the process ended"));
+        assert!(text(Paint::plain(80), &catch, 20, 0).contains("when the process exited"));
     }
 
     #[test]
     fn nothing_is_said_to_be_nothing() {
-        assert_eq!(text(Paint::plain(80), &Catch::default(), 20, 0), "No incidents.\n");
+        assert_eq!(text(Paint::plain(80), &IncidentSet::default(), 20, 0), "No incidents.\n");
         assert_eq!(ago(7_300_000_000_000), "2 h ago");
     }
 }

@@ -4,8 +4,8 @@ pub mod detail;
 mod files;
 mod kept;
 pub mod list;
-pub mod moment;
 pub mod source;
+pub mod utc_time;
 
 use crate::args::IncidentsArguments;
 use crate::doctor::unix_ns;
@@ -13,7 +13,7 @@ use crate::error::Failure;
 use crate::output::{print, print_json};
 use crate::paint::Paint;
 use serde_json::{Value, json};
-use source::{Catch, Filter, Found};
+use source::{Filter, Found, IncidentSet};
 use std::path::{Path, PathBuf};
 
 /// Lists incidents, or tells one.
@@ -59,7 +59,7 @@ pub fn run(options: &IncidentsArguments) -> Result<(), Failure> {
         (None, _) => {}
         (Some(path), [found]) if id.is_some() => files::trace(path, found)?,
         (Some(_), _) => {
-            let message = "--trace is of one incident: give its ID, or `last`";
+            let message = "--trace takes one incident: give its ID, or `last`";
             return Err(Failure::Usage(message.to_owned()));
         }
     }
@@ -88,7 +88,7 @@ fn as_json(found: &Found) -> Value {
     value
 }
 
-fn list_json(catch: &Catch, most: usize) -> Value {
+fn list_json(catch: &IncidentSet, most: usize) -> Value {
     json!({
         "incidents": catch.found.iter().take(most).map(as_json).collect::<Vec<_>>(),
         "found": catch.found.len(),

@@ -54,7 +54,7 @@ pub struct Found {
 
 /// Everything that was found.
 #[derive(Debug, Default)]
-pub struct Catch {
+pub struct IncidentSet {
     /// Newest first.
     pub found: Vec<Found>,
     /// What ended processes did last that was no incident.
@@ -63,8 +63,8 @@ pub struct Catch {
     pub notes: Vec<String>,
     /// A list says of `quiet` only how many they are.
     pub hides_quiet: bool,
-    /// What pages call incidents that are told as their agents kept them, and what those call them: a server of the host, which
-    /// has the page only, tells the former.
+    /// What pages call incidents that are told as their agents kept them, and what those call them: a server of the
+    /// host, which has the page only, tells the former.
     pub(super) other_ids: Vec<(IncidentId, IncidentId)>,
 }
 
@@ -101,8 +101,8 @@ impl Filter<'_> {
 ///
 /// # Errors
 /// Nothing fits; or only one process was asked, and it does not answer.
-pub fn of_processes(target: Option<&str>) -> Result<Catch, Failure> {
-    let mut catch = Catch::default();
+pub fn of_processes(target: Option<&str>) -> Result<IncidentSet, Failure> {
+    let mut catch = IncidentSet::default();
     match target::reach(target)? {
         Reached::Url(url) => catch.ask(&Endpoint::given(&url))?,
         Reached::Processes(processes) => catch = of_found(&processes)?,
@@ -115,16 +115,16 @@ pub fn of_processes(target: Option<&str>) -> Result<Catch, Failure> {
 ///
 /// # Errors
 /// As there, where nothing was kept either.
-pub fn of_processes_and_kept(target: Option<&str>) -> Result<Catch, Failure> {
+pub fn of_processes_and_kept(target: Option<&str>) -> Result<IncidentSet, Failure> {
     let mut kept = kept::incidents(&runtime_directory(), clock::unix_ns());
     kept.retain(|incident| is_of(incident, target));
-    let mut catch = Catch::default();
+    let mut catch = IncidentSet::default();
     match target::reach(target) {
         Ok(Reached::Url(url)) => catch.ask(&Endpoint::given(&url))?,
         Ok(Reached::Processes(processes)) => {
             catch = match of_found(&processes) {
                 // Of one that does not answer, what it has kept is known all the same.
-                Err(failure) if !kept.is_empty() => Catch { notes: vec![failure.to_string()], ..catch },
+                Err(failure) if !kept.is_empty() => IncidentSet { notes: vec![failure.to_string()], ..catch },
                 caught => caught?,
             };
             catch.add_kept(kept, &processes);
@@ -141,13 +141,13 @@ pub fn of_processes_and_kept(target: Option<&str>) -> Result<Catch, Failure> {
 ///
 /// # Errors
 /// There is only one, and it does not answer.
-pub fn of_found(processes: &[Process]) -> Result<Catch, Failure> {
-    let mut catch = Catch::default();
+pub fn of_found(processes: &[Process]) -> Result<IncidentSet, Failure> {
+    let mut catch = IncidentSet::default();
     for process in processes {
         catch.notes.extend(process.unreadable());
         match catch.look_at(process) {
             Err(failure) if processes.len() == 1 => return Err(failure),
-            Err(failure) => catch.notes.push(format!("{} was not asked: {failure}", process.label())),
+            Err(failure) => catch.notes.push(format!("{}: cannot ask its agent: {failure}", process.label())),
             Ok(()) => {}
         }
     }
@@ -159,9 +159,9 @@ pub fn of_found(processes: &[Process]) -> Result<Catch, Failure> {
 ///
 /// # Errors
 /// It cannot be read.
-pub fn of_directory(directory: &Path, target: Option<&str>) -> Result<Catch, Failure> {
+pub fn of_directory(directory: &Path, target: Option<&str>) -> Result<IncidentSet, Failure> {
     let refused = |error| Failure::Input { path: directory.to_owned(), error };
-    let mut catch = Catch::default();
+    let mut catch = IncidentSet::default();
     for entry in fs::read_dir(directory).map_err(refused)? {
         let path = entry.map_err(refused)?.path();
         if path.extension().is_none_or(|ending| ending != "json") {
@@ -172,7 +172,7 @@ pub fn of_directory(directory: &Path, target: Option<&str>) -> Result<Catch, Fai
                 catch.found.push(Found { incident, origin: Origin::File(path) });
             }
             Ok(_) => {}
-            Err(because) => catch.notes.push(format!("{} was left out: {because}", path.display())),
+            Err(because) => catch.notes.push(format!("{} skipped: {because}", path.display())),
         }
     }
     catch.sort();
@@ -182,7 +182,7 @@ pub fn of_directory(directory: &Path, target: Option<&str>) -> Result<Catch, Fai
 fn read(path: &Path) -> Result<Incident, String> {
     let facts = fs::metadata(path).map_err(|error| error.to_string())?;
     if !facts.is_file() || facts.len() > FILE_BYTES_MAX {
-        return Err(format!("no regular file of at most {} MiB", FILE_BYTES_MAX >> 20));
+        return Err(format!("not a regular file of at most {} MiB", FILE_BYTES_MAX >> 20));
     }
     let text = fs::read(path).map_err(|error| error.to_string())?;
     Incident::parse(&text).map_err(|error| error.to_string())
@@ -245,7 +245,7 @@ impl Found {
     }
 }
 
-impl Catch {
+impl IncidentSet {
     fn ask(&mut self, endpoint: &Endpoint) -> Result<(), Failure> {
         let incidents = agent::incidents(endpoint)?;
         let found = |incident| Found { incident, origin: Origin::Agent(endpoint.clone()) };
@@ -261,7 +261,7 @@ impl Catch {
                     self.reconstruct(process, page);
                 }
                 if process.is_alive && !process.loops.is_empty() {
-                    let note = "has no agent with an address: only what is under way now is known of it";
+                    let note = "has no agent that listens: only stalls that are in progress are known";
                     self.notes.push(format!("{} {note}", process.label()));
                 }
                 Ok(())
@@ -319,11 +319,11 @@ impl Catch {
     }
 
     /// Returns the same with incidents that may be shown.
-    pub fn printable(&self) -> Catch {
+    pub fn printable(&self) -> IncidentSet {
         let shown = |found: &Vec<Found>| found.iter().map(Found::printable).collect();
         let notes = self.notes.iter().map(|note| printable(note).into_owned()).collect();
         let (hides_quiet, other_ids) = (self.hides_quiet, self.other_ids.clone());
-        Catch { found: shown(&self.found), quiet: shown(&self.quiet), notes, hides_quiet, other_ids }
+        IncidentSet { found: shown(&self.found), quiet: shown(&self.quiet), notes, hides_quiet, other_ids }
     }
 
     /// Sorts, and gives each the shortest id that means no other one.
@@ -370,8 +370,8 @@ impl Catch {
         let ids: Vec<_> = self.found.iter().take(10).map(|found| found.incident.id.to_string()).collect();
         match ids.as_slice() {
             [] if id == "last" => "there is no incident".to_owned(),
-            [] => format!("there is no incident `{id}`: there is none at all"),
-            ids => format!("there is no incident `{id}`; there are:\n  {}", ids.join("\n  ")),
+            [] => format!("no incident `{id}`: there are no incidents"),
+            ids => format!("no incident `{id}`; there are:\n  {}", ids.join("\n  ")),
         }
     }
 }
@@ -383,15 +383,15 @@ mod tests {
     use loopscope_probe::raw::process_id::ProcessId;
     use loopscope_report::incident::Class;
 
-    fn catch() -> Catch {
+    fn catch() -> IncidentSet {
         let found = |id: &str, begin_unix_ns| Found {
             incident: Incident { id: id.parse().unwrap(), pid: 47, begin_unix_ns, ..Incident::default() },
             origin: Origin::Page,
         };
-        let mut catch = Catch {
+        let mut catch = IncidentSet {
             found: vec![found("47-1", 5), found("47-3", 9), found("47-2", 9)],
             quiet: vec![found("47-7", 9)],
-            ..Catch::default()
+            ..IncidentSet::default()
         };
         catch.sort();
         catch
@@ -404,7 +404,7 @@ mod tests {
             let incident = Incident { id: "1-3".parse().unwrap(), loop_id, pid: 1, ..Incident::default() };
             Found { incident: Incident { begin_unix_ns, ..incident }, origin: Origin::Page }
         };
-        let mut catch = Catch { found: vec![of(50, 5), of(60, 9)], ..Catch::default() };
+        let mut catch = IncidentSet { found: vec![of(50, 5), of(60, 9)], ..IncidentSet::default() };
         catch.sort();
         let ids: Vec<String> = catch.found.iter().map(|found| found.incident.id.to_string()).collect();
         assert_eq!(ids, ["1-3@60", "1-3@50"]);
@@ -430,7 +430,7 @@ mod tests {
             let all =
                 [("47-1", "a", "web", Some(0)), ("47-2", "b", "web", Some(1)), ("47-3", "main", "", None)];
             let found = all.map(|(id, label, group, worker)| of(id, label, group, worker)).to_vec();
-            let mut catch = Catch { found, ..Catch::default() };
+            let mut catch = IncidentSet { found, ..IncidentSet::default() };
             catch.keep(&Filter { loop_name: Some(name), ..Filter::default() });
             catch.found.iter().map(|found| found.incident.id.to_string()).collect::<Vec<_>>()
         };
@@ -455,7 +455,7 @@ mod tests {
             ..Incident::default()
         };
         let page = Found { incident: of(13, 5_000_000_000, 900, false), origin: Origin::PageOfTheDead };
-        let mut catch = Catch { found: vec![page], ..Catch::default() };
+        let mut catch = IncidentSet { found: vec![page], ..IncidentSet::default() };
         let kept = vec![of(1, 1_000, 300, true), of(2, 2_000, 300, true), of(3, 5_000_000_500, 700, false)];
         catch.add_kept(kept.clone(), &[]);
         catch.add_kept(kept, &[]);
@@ -488,7 +488,7 @@ mod tests {
                 of("47-2", Class::StarvedOfCpu, 20),
                 of("47-3", Class::Computing, 30),
             ];
-            let mut catch = Catch { found, ..Catch::default() };
+            let mut catch = IncidentSet { found, ..IncidentSet::default() };
             catch.keep(&filter);
             catch.found.iter().map(|found| found.incident.number()).collect::<Vec<_>>()
         };
@@ -506,6 +506,6 @@ mod tests {
         let failure = catch().pick("9").unwrap_err();
         assert_eq!(failure.exit_code(), 3);
         assert!(failure.to_string().contains("`9`; there are:\n  47-3\n  47-2"), "{failure}");
-        assert!(Catch::default().pick("last").unwrap_err().to_string().contains("no incident"));
+        assert!(IncidentSet::default().pick("last").unwrap_err().to_string().contains("no incident"));
     }
 }

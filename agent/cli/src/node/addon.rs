@@ -61,7 +61,7 @@ fn search(named: Option<OsString>, command: Option<&Path>, current: Option<&Path
             Some(file) => Ok(Place::Addon(file)),
             None => Err(Failure::system(
                 "load the addon",
-                format!("{ADDON_VARIABLE} names {}, which is no file", file.display()),
+                format!("{ADDON_VARIABLE}={}: no such file", file.display()),
             )),
         };
     }
@@ -82,8 +82,8 @@ fn search(named: Option<OsString>, command: Option<&Path>, current: Option<&Path
     Err(Failure::system(
         "find the addon",
         format!(
-            "it is at none of these places, nor in the folders above the last one; install it with \
-             `npm install loopscope`, or name its file in {ADDON_VARIABLE}{list}"
+            "not found in any of these places, nor in the parents of the last one; run `npm install loopscope`, or \
+             set {ADDON_VARIABLE}{list}"
         ),
     ))
 }

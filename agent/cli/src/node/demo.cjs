@@ -57,7 +57,7 @@ server.listen(port, host, () => {
   const address = server.address();
   console.log(`loopscope demo on Node ${process.versions.node}, pid ${process.pid}: trouble: ${trouble}`);
   console.log(`  service  http://${address.address}:${address.port}/work?ms=20`);
-  console.log('Ctrl-C ends it.');
+  console.log('Ctrl-C stops it.');
   const agent = new http.Agent({ keepAlive: true, maxSockets: 16 });
   const ask = () => http.get({ host: address.address, port: address.port, agent }, (response) => response.resume()).on('error', () => {});
   if (rate > 0) setInterval(ask, 1000 / rate);

@@ -49,7 +49,7 @@ pub fn placed(name: &str, files: &[(&str, &str)]) -> Result<PathBuf, Failure> {
         Failure::system(
             "write the scripts that load the addon",
             format!(
-                "{directory} {because}; name a private directory in memory by {DIRECTORY_VARIABLE}, or use the npm package"
+                "{directory} {because}; set {DIRECTORY_VARIABLE} to a private directory in memory, or use the npm package"
             ),
         )
     };
@@ -64,8 +64,9 @@ pub fn placed(name: &str, files: &[(&str, &str)]) -> Result<PathBuf, Failure> {
     Ok(folder)
 }
 
-/// Returns a directory that all can read and only this user can write; `None` where there is none, and somebody else's is there.
-/// It is beside `directory`, which is the user's own; where that is in a private one that nobody named, it is in `/dev/shm`.
+/// Returns a directory that all can read and only this user can write; `None` where there is none, and somebody
+/// else's is there. It is beside `directory`, which is the user's own; where that is in a private one that nobody
+/// named, it is in `/dev/shm`.
 fn readable_place(directory: &Path) -> Option<PathBuf> {
     let own = fs::symlink_metadata(directory).ok()?.uid();
     let is_reachable = fs::metadata(directory.parent()?).is_ok_and(|facts| facts.mode() & 0o001 != 0);

@@ -25,9 +25,7 @@ const NOT_FOUND: u8 = 127;
 /// The addon is not there; or there is no place for what preloads it.
 pub fn run(arguments: &RunArguments) -> Result<ExitCode, Failure> {
     let [program, rest @ ..] = &arguments.command[..] else {
-        return Err(Failure::Usage(
-            "what is to be run? For example: loopscope run -- node app.js".to_owned(),
-        ));
+        return Err(Failure::Usage("no command given; for example: loopscope run -- node app.js".to_owned()));
     };
     let mut command = Command::new(program);
     command.args(rest);
@@ -35,15 +33,13 @@ pub fn run(arguments: &RunArguments) -> Result<ExitCode, Failure> {
         let found = Preload::find()?;
         let set = std::env::var_os(options::VARIABLE);
         match permission::lacking(program, rest, set.as_deref(), &found.scripts) {
-            Some(lacking) => {
-                tell(&format!("loopscope: off, because this process may not load it: {lacking}\n"))
-            }
+            Some(lacking) => tell(&format!("loopscope: off, this process may not load addons: {lacking}\n")),
             None => set_environment(&mut command, arguments, &found, set.as_deref()),
         }
     }
     let error = command.exec();
     let (because, code) = match error.kind() {
-        ErrorKind::NotFound => ("there is no such command".to_owned(), NOT_FOUND),
+        ErrorKind::NotFound => ("command not found".to_owned(), NOT_FOUND),
         _ => (error.to_string(), NOT_STARTED),
     };
     tell(&format!("loopscope: cannot run {}: {because}\n", program.display()));

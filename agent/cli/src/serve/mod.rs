@@ -54,10 +54,8 @@ pub fn run(options: &ServeArguments) -> Result<(), Failure> {
     let host = builder.start().map_err(|error| Failure::of_server(&error))?;
     let url = host.url();
     print(&format!(
-        "Serving all loops of this host; Ctrl-C ends it.\n  \
-         metrics  {url}/metrics\n  \
-         targets  {url}/sd\n  \
-         more     {url}/\n"
+        "Serving all loops of this host; Ctrl-C stops it.\n  metrics  {url}/metrics\n  targets  {url}/sd\n  more    \
+          {url}/\n"
     ))?;
     while !interrupt.wait(WAIT) {}
     Ok(())

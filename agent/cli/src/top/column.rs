@@ -1,6 +1,6 @@
 //! The columns of the table: what is in them, how wide they are, and which go first where there is no room.
 
-use crate::top::board::Row;
+use crate::top::loop_table::Row;
 use loopscope_report::duration::show_ns;
 use loopscope_report::live::{LagView, LoopView, StateKind};
 use loopscope_report::words::{RuntimeWords, without_directories};

@@ -1,7 +1,7 @@
 //! Everything about one loop, as lines.
 
-use crate::top::board::Row;
 use crate::top::column::{now, rate, state};
+use crate::top::loop_table::Row;
 use crate::top::theme::Theme;
 use loopscope_report::duration::show_ns;
 use loopscope_report::incident::PoolState;
@@ -70,7 +70,7 @@ pub fn lines(view: &View, row: Row<'_>, width: u16, theme: Theme) -> Vec<Line<'s
     lines.extend(pool_jobs(entry, theme));
     lines.extend(phases(entry, theme));
     lines.push(Line::default());
-    lines.push(heading("Sites, the heaviest first", theme));
+    lines.push(heading("Sites, heaviest first", theme));
     lines.extend(sites(entry, width, theme));
     lines.extend(drains(entry, theme));
     lines.extend(numbers(entry, theme));
@@ -159,7 +159,7 @@ pub fn sites(entry: &LoopView, width: u16, theme: Theme) -> Vec<Line<'static>> {
         lines.push(Line::styled(format!("  and {} more", entry.sites_left_out), theme.faint()));
     }
     if lines.is_empty() {
-        lines.push(Line::styled("  nothing ran since the last look", theme.faint()));
+        lines.push(Line::styled("  nothing ran since the last refresh", theme.faint()));
     }
     lines
 }
@@ -174,7 +174,7 @@ fn drains(entry: &LoopView, theme: Theme) -> Vec<Line<'static>> {
             drain.drains_per_second.map(|value| format!("{:>7} drains/s", rate(value))),
             drain.jobs_per_second.map(|value| format!("{:>7} jobs/s", rate(value))),
             drain.p99_ns.map(|ns| format!("p99 {:>7}", show_ns(ns))),
-            drain.depth_max.map(|depth| format!("at most {depth} queued in the last minute")),
+            drain.depth_max.map(|depth| format!("deepest queue of the last minute: {depth}")),
         ];
         let told: Vec<String> = parts.into_iter().flatten().collect();
         lines.push(Line::raw(format!("  {:<10} {}", drain.queue, told.join("  "))));
@@ -190,7 +190,7 @@ fn pool(entry: &LoopView, theme: Theme) -> Option<Line<'static>> {
         queued: pool.queued,
         oldest_wait_ns: pool.oldest_wait_ns,
     };
-    let used = pool.utilization_ratio.map(|ratio| format!(" ({:.0}% of the time)", ratio * 100.0));
+    let used = pool.utilization_ratio.map(|ratio| format!(" (full {:.0}% of the time)", ratio * 100.0));
     let state = format!("{}{}", state.words(), used.unwrap_or_default());
     let wait = pool.wait_p95_ns.map(|ns| format!("p95 wait {}", show_ns(ns)));
     let jobs = pool.jobs_per_second.map(|value| format!("{} {}/s", rate(value), entry.words.jobs));
@@ -240,7 +240,7 @@ fn heat(view: &View, lag: &LagView) -> String {
 fn stalls(entry: &LoopView) -> String {
     let stalls = &entry.stalls;
     format!(
-        "{} over {}, {} of them over {}; {} in all",
+        "{} over {}, {} of them over {}; {} in total",
         stalls.warning_count,
         show_ns(stalls.warning_ns),
         stalls.critical_count,

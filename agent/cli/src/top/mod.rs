@@ -1,17 +1,17 @@
 //! `loopscope top`: the loops of this machine on a terminal, as they are now.
 //!
 //! ```text
-//!   pages --> Source --> live::View --> Board (sorted, filtered, chosen) --> draw
+//!   pages --> Source --> live::View --> LoopTable (sorted, filtered, chosen) --> draw
 //!   agents, pages of the dead --> incidents, on a thread of their own --^      ^-- keys
 //! ```
 
-pub mod board;
 mod column;
 pub mod details;
-mod draw;
-mod happened;
 mod help;
+pub mod loop_table;
 pub mod once;
+mod recent_incidents;
+mod render;
 mod screen;
 mod site_window;
 mod source;
@@ -22,10 +22,10 @@ use crate::duration::show;
 use crate::error::Failure;
 use crate::interrupt::Interrupt;
 use crate::output::tell;
-use board::{Board, Step};
-use happened::Happened;
+use loop_table::{LoopTable, Step};
 use loopscope_probe::Clock;
 use ratatui::crossterm::event::{self, Event};
+use recent_incidents::RecentIncidents;
 use screen::Screen;
 use site_window::SiteWindow;
 use source::Source;
@@ -46,12 +46,12 @@ pub fn run(options: &TopArguments) -> Result<(), Failure> {
         return once::run(&mut source, options);
     }
     if let Some(because) = no_screen() {
-        tell(&format!("loopscope: {because}: printed once, as with --once\n"));
+        tell(&format!("loopscope: {because}: printing once, as with --once\n"));
         return once::run(&mut source, options);
     }
     let mut interrupt = Interrupt::install()?;
-    let happened = Happened::start(options.target.clone())?;
-    let mut board = Board::new(&show(options.every));
+    let happened = RecentIncidents::start(options.target.clone())?;
+    let mut board = LoopTable::new(&show(options.every));
     let mut screen = Screen::open()?;
     let theme = Theme::of_environment();
     let clock = Clock::monotonic();
@@ -68,7 +68,7 @@ pub fn run(options: &TopArguments) -> Result<(), Failure> {
         if let Some(incidents) = happened.newest() {
             board.tell(incidents);
         }
-        screen.draw(|frame| draw::draw(frame, &mut board, &theme))?;
+        screen.draw(|frame| render::draw(frame, &mut board, &theme))?;
         if wait_for_key(&mut board, options.every)? == Step::Quit || interrupt.wait(Duration::ZERO) {
             return Ok(());
         }
@@ -76,7 +76,7 @@ pub fn run(options: &TopArguments) -> Result<(), Failure> {
 }
 
 /// Waits for something to show, and lets the board have all keys that came.
-fn wait_for_key(board: &mut Board, every: Duration) -> Result<Step, Failure> {
+fn wait_for_key(board: &mut LoopTable, every: Duration) -> Result<Step, Failure> {
     let refused = |error| Failure::system("read the keyboard", error);
     let mut patience = NOTICE.min(every);
     while event::poll(patience).map_err(refused)? {
@@ -94,9 +94,9 @@ fn wait_for_key(board: &mut Board, every: Duration) -> Result<Step, Failure> {
 fn no_screen() -> Option<&'static str> {
     let is_dumb = std::env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb");
     match () {
-        () if !std::io::stdout().is_terminal() => Some("stdout is no terminal"),
-        () if !std::io::stdin().is_terminal() => Some("stdin is no terminal, so there are no keys"),
-        () if is_dumb => Some("the terminal is a dumb one (TERM)"),
+        () if !std::io::stdout().is_terminal() => Some("stdout is not a terminal"),
+        () if !std::io::stdin().is_terminal() => Some("stdin is not a terminal"),
+        () if is_dumb => Some("TERM is dumb"),
         () => None,
     }
 }

@@ -6,9 +6,9 @@ use crate::incidents::list;
 use crate::incidents::source::of_processes;
 use crate::output::print;
 use crate::paint::Paint;
-use crate::top::board::Board;
 use crate::top::column;
 use crate::top::column::Column;
+use crate::top::loop_table::LoopTable;
 use crate::top::source::Source;
 use crate::view;
 use loopscope_probe::raw::clock::unix_ns;
@@ -27,7 +27,7 @@ pub fn run(source: &mut Source, options: &TopArguments) -> Result<(), Failure> {
     if options.json {
         return view::print(&view);
     }
-    let mut board = Board::new("");
+    let mut board = LoopTable::new("");
     board.show(view);
     let mut text = table(&board);
     let catch = of_processes(options.target.as_deref()).unwrap_or_default().printable();
@@ -39,12 +39,12 @@ pub fn run(source: &mut Source, options: &TopArguments) -> Result<(), Failure> {
 }
 
 /// Writes all columns, as wide as they are.
-pub fn table(board: &Board) -> String {
+pub fn table(board: &LoopTable) -> String {
     let (rows, unreadable) = (board.rows(), board.unreadable());
     let unreadable: String = unreadable.iter().map(|page| format!("Not readable: {page}\n")).collect();
     if rows.is_empty() {
         return match unreadable.is_empty() {
-            true => "No instrumented process; start one, such as `loopscope demo`.\n".to_owned(),
+            true => "No instrumented process; start one, for example `loopscope demo`.\n".to_owned(),
             false => unreadable,
         };
     }

@@ -25,7 +25,7 @@ impl Screen {
     pub fn open() -> Result<Screen, Failure> {
         let refused = |error: io::Error| {
             give_back();
-            Failure::system("use the terminal as a screen", error)
+            Failure::system("set up the terminal", error)
         };
         // A message in the alternate screen is gone with it: give the terminal back before it is written.
         static HOOK: Once = Once::new();

@@ -40,7 +40,7 @@ impl Source {
         match target::reach(self.target.as_deref())? {
             Reached::Processes(processes) => Ok(processes),
             Reached::Url(url) => Err(Failure::Usage(format!(
-                "{url}: top reads the pages of this machine; for another one open the URL in a browser"
+                "{url}: top only reads pages of this machine; for another machine, open the URL in a browser"
             ))),
         }
     }

@@ -64,7 +64,7 @@ fn the_service_answers_keeps_connections_and_has_limits() {
         ("/work?ms=1", "\n"),
         ("/fs", "bytes\n"),
         ("/chain?n=10", "ran 10 microtasks\n"),
-        ("/nothing", "no such route; / lists them\n"),
+        ("/nothing", "no such route; see / for the list\n"),
     ] {
         let answer = get(&service, path);
         assert!(answer.ends_with(body), "{path}: {answer}");
@@ -165,10 +165,7 @@ fn it_ends_by_time_and_by_interrupt_with_a_summary() {
     );
     let demo = Running::demo(&scratch, &["--rate", "0", "--quiet", "--trouble", "pool", "--for", "4s"]);
     let (_, with_pool, stderr) = demo.end();
-    assert!(
-        with_pool.contains("All threads of the pool were busy with jobs waiting for "),
-        "{with_pool}{stderr}"
-    );
+    assert!(with_pool.contains("The pool was full with jobs queued for "), "{with_pool}{stderr}");
     let demo = Running::demo(&scratch, &["--rate", "0", "--quiet"]);
     demo.signal("INT");
     let (code, by_interrupt, stderr) = demo.end();
@@ -188,8 +185,8 @@ fn it_serves_under_a_small_limit_on_the_size_of_files() {
     command.env("LOOPSCOPE_RUNTIME_DIR", scratch.runtime()).current_dir(scratch.work());
     let mut demo =
         Running::of(command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()));
-    demo.error_with("visible to this process only");
-    demo.error_with("kept in memory only");
+    demo.error_with("visible only to this process");
+    demo.error_with("kept only in memory");
     let (code, _, stderr) = demo.end();
     assert_eq!(code, Some(0), "{stderr}");
     assert_eq!(scratch.pages(), [""; 0].map(std::path::PathBuf::from));

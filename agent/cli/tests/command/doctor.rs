@@ -65,7 +65,9 @@ fn a_loop_that_is_well_is_said_to_be_well() {
 #[test]
 fn who_is_not_there_cannot_be_examined() {
     let scratch = Scratch::new("doctor-nobody");
-    for (target, word) in [("4000001", "4000001"), ("http://127.0.0.1:9", "no process of this machine")] {
+    for (target, word) in
+        [("4000001", "4000001"), ("http://127.0.0.1:9", "no process of this user on this machine")]
+    {
         let done = scratch.run(&["doctor", target]);
         assert_eq!(done.code, Some(3), "{}", done.stderr);
         assert!(done.stderr.contains(word), "{}", done.stderr);

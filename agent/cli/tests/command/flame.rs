@@ -155,7 +155,7 @@ fn a_process_that_ends_during_the_capture_is_drawn_until_then() {
     let (code, folded, stderr) = flame.end();
     assert_eq!(code, Some(0), "{stderr}");
     assert!(folded.contains("serve_connection"), "{folded}");
-    assert!(stderr.contains("The process ended after"), "{stderr}");
+    assert!(stderr.contains("The process exited after"), "{stderr}");
 }
 
 #[test]

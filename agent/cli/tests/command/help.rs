@@ -49,7 +49,7 @@ fn what_cannot_be_used_is_refused_with_code_2_and_a_way_out() {
     let scratch = Scratch::new("usage");
     for (arguments, parts) in [
         (&["flame", "--for", "10"][..], &["`10` has no unit", "500ms, 10s, 2m"][..]),
-        (&["flame", "--for", "0s"], &["zero length", "--for"]),
+        (&["flame", "--for", "0s"], &["must not be zero", "--for"]),
         (&["flame", "--of", "memory"], &["callbacks", "cpu", "stalls", "waits"]),
         (&["flame", "--format", "png"], &["svg", "folded", "pprof", "speedscope", "firefox", "trace"]),
         (&["flame", "--of", "cpu", "--hz", "5"], &["--hz", "49"]),
@@ -57,7 +57,7 @@ fn what_cannot_be_used_is_refused_with_code_2_and_a_way_out() {
         (&["flame", "--of", "cpu", "--format", "trace"], &["trace", "--of"]),
         (&["flame", "--diff", "missing.folded"], &["--diff missing.folded", "No such file"]),
         (&["flame", "--diff", "/dev/null", "--format", "pprof"], &["--diff", "picture"]),
-        (&["flame", "--diff", "/dev/null"], &["no stack in it"]),
+        (&["flame", "--diff", "/dev/null"], &["no stacks to compare"]),
         (&["flame", "--normalize"], &["--diff"]),
         (&["flame", "--fail-above", "10%"], &["--diff"]),
         (&["flame", "--diff", "/dev/null", "--fail-above", "much"], &["`much`", "10%"]),

@@ -61,7 +61,7 @@ fn a_process_killed_in_the_middle_of_a_block_still_tells() {
         "inside    parse_invoices (",
         "Last callbacks",
         "timer parse_invoices (",
-        "reconstructed from the page of the ended process",
+        "reconstructed from the page of the killed process",
     ] {
         assert!(full.stdout.contains(part), "`{part}` is not in {}", full.stdout);
     }
@@ -121,7 +121,7 @@ fn a_directory_of_files_is_read_and_what_is_no_incident_is_said() {
     for (arguments, code, part) in [
         (&["incidents", "--dir", kept, "4711", "9"][..], 3, "no incident `9`; there are:\n  4711-2"),
         (&["incidents", "--dir", "/nowhere/at/all"], 1, "/nowhere/at/all"),
-        (&["incidents", "--dir", kept, "--trace", "all.json"], 2, "--trace is of one incident"),
+        (&["incidents", "--dir", kept, "--trace", "all.json"], 2, "--trace takes one incident"),
     ] {
         let done = scratch.run(arguments);
         assert_eq!(done.code, Some(code), "{arguments:?}: {}", done.stderr);

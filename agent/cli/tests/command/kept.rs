@@ -105,7 +105,7 @@ fn a_full_disk_is_said_once_and_incidents_stay_in_memory() {
     command.args(["-c", &script]).env("LOOPSCOPE_RUNTIME_DIR", scratch.runtime()).current_dir(scratch.work());
     let mut demo = Running::of(command.stdout(Stdio::piped()).stderr(Stdio::piped()));
     let address = demo.address("metrics");
-    demo.error_with("incidents cannot be written to kept: ");
+    demo.error_with("cannot write incidents to kept: ");
     let all = until(|| {
         let answer = get(&address, "/debug/loopscope/incidents");
         let all: Value = serde_json::from_str(answer.split_once("\r\n\r\n")?.1).ok()?;

@@ -138,7 +138,10 @@ fn a_killed_process_is_listed_as_ended() {
     demo.signal("KILL");
     demo.end();
     let table = scratch.run(&["ls"]).stdout;
-    assert_eq!(table, "No instrumented process runs.\n1 process ended while it was idle; --all lists it.\n");
+    assert_eq!(
+        table,
+        "No instrumented process is running.\n1 process exited while idle; use --all to list it.\n"
+    );
     let table = scratch.run(&["ls", "--all"]).stdout;
     let line = table.lines().find(|line| line.starts_with(&pid)).unwrap();
     assert!(line.contains("ended") && line.contains("last seen 20") && line.contains(" UTC"), "{line}");

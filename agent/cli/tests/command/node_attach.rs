@@ -53,14 +53,14 @@ fn a_process_that_runs_is_attached_to_and_left_as_it_was() {
         let done = attach(&scratch, &[&pid, "--listen", "off"]);
         let what = format!("Node {version}: {}{}", done.stdout, done.stderr);
         assert_eq!(done.code, Some(0), "{what}");
-        for part in ["waits.js, pid ", "Attached in ", "inspector is closed again"] {
+        for part in ["waits.js, pid ", "Attached in ", "inspector is closed"] {
             assert!(done.stdout.contains(part), "{what}");
         }
         assert!(!listens(&pid), "{what}");
         assert!(scratch.run(&["ls"]).stdout.contains("waits.js"), "{what}");
         let again = attach(&scratch, &[&pid]);
         assert_eq!(
-            (again.code, again.stdout.contains("Watched already")),
+            (again.code, again.stdout.contains("Attached already")),
             (Some(0), true),
             "{}",
             again.stderr
@@ -106,7 +106,7 @@ fn a_process_in_an_endless_loop_is_attached_to_and_its_line_is_told_first() {
             first.starts_with("Running now: ") && first.contains("forever") && first.contains("hangs.js:4:"),
             "{what}"
         );
-        assert!(done.stdout.contains("inspector is closed again") && !listens(&pid), "{what}");
+        assert!(done.stdout.contains("inspector is closed") && !listens(&pid), "{what}");
         let listed = until(|| Some(scratch.run(&["ls"]).stdout).filter(|listed| listed.contains("STALLED")));
         assert!(listed.contains("running at attach"), "{listed}");
         let last = until(|| {
@@ -126,7 +126,7 @@ fn what_cannot_be_attached_to_is_refused_and_goes_on() {
     program(&scratch, "waits.js", WAITS);
     program(&scratch, "handles.js", &format!("process.on('SIGUSR1', () => console.log('called'));\n{WAITS}"));
     for (version, node) in versions() {
-        let mut cases = vec![(&["handles.js"][..], "a handler of its own")];
+        let mut cases = vec![(&["handles.js"][..], "handles SIGUSR1 itself")];
         // Option of later versions.
         if !["18", "20"].contains(&version) {
             cases.push((&["--disable-sigusr1", "waits.js"], "--disable-sigusr1"));
@@ -148,7 +148,7 @@ fn what_cannot_be_attached_to_is_refused_and_goes_on() {
     }
     let mut other = Command::new("sleep").arg("60").spawn().unwrap();
     let done = attach(&scratch, &[&other.id().to_string()]);
-    assert_eq!((done.code, done.stderr.contains("it is no Node.js")), (Some(1), true), "{}", done.stderr);
+    assert_eq!((done.code, done.stderr.contains("it is not Node.js")), (Some(1), true), "{}", done.stderr);
     assert!(other.try_wait().unwrap().is_none(), "it was not signalled");
     other.kill().unwrap();
     other.wait().unwrap();

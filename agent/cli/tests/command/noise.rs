@@ -7,7 +7,7 @@ mod made_up;
 
 use crate::scratch::Scratch;
 use loopscope_probe::raw::directory::{Owner, page_files};
-use loopscope_probe::{Clock, Kind, Life, Phase, Writer};
+use loopscope_probe::{Clock, Kind, Phase, TaskTimes, Writer};
 use made_up::{Noise, Random};
 use std::fs;
 use std::panic::Location;
@@ -21,13 +21,13 @@ fn honest_loop(scratch: &Scratch) -> (Writer, Owner, Vec<u8>) {
     for _ in 0..40 {
         writer.unpark(1);
         writer.phase(Phase::TIMERS);
-        writer.begin(Kind::Timer, site, Life::UNKNOWN);
+        writer.begin(Kind::Timer, site, TaskTimes::UNKNOWN);
         writer.end();
         writer.iteration();
         writer.park();
     }
     writer.unpark(1);
-    writer.begin(Kind::Timer, site, Life::UNKNOWN);
+    writer.begin(Kind::Timer, site, TaskTimes::UNKNOWN);
     let own = page_files(&scratch.runtime()).unwrap().remove(0);
     let bytes = fs::read(own.path).unwrap();
     (writer, own.owner, bytes)

@@ -23,8 +23,7 @@ fn a_page_of_version_2_is_refused_by_every_command_with_one_sentence() {
     let scratch = Scratch::new("page-version");
     let demo = earlier(&scratch);
     let pid = demo.pid();
-    let sentence = "has page version 2 and this program reads version 3; \
-                    use the loopscope of the same release as the watched program";
+    let sentence = "has page version 2, but this program reads version 3; use the loopscope release of the watched program";
     for (command, code) in [
         (&["ls"][..], 0),
         (&["ls", "--json"], 0),

@@ -7,7 +7,7 @@ use crate::child::{Running, until};
 use crate::scratch::{Done, Scratch};
 use loopscope_probe::raw::directory::{Owner, agent_socket};
 use loopscope_probe::raw::printable::is_hidden;
-use loopscope_probe::{Clock, Kind, Life, Phase, Writer, spans};
+use loopscope_probe::{Clock, Kind, Phase, TaskTimes, Writer, spans};
 use serde_json::{Value, json};
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -21,14 +21,14 @@ const LETTERS: &str = "é中文😀";
 const NAME: &str = "é中文😀\u{1b}[2J\u{9b}1m\nERR\u{202e}\u{2066}\u{200f}";
 
 /// A loop of this process with such names, blocked for as long as what is returned lives.
-fn named_loop(scratch: &Scratch) -> (Writer, loopscope_probe::spans::Installed) {
+fn named_loop(scratch: &Scratch) -> (Writer, loopscope_probe::spans::SpanGuard) {
     let clock = Clock::monotonic();
     let mut writer = Writer::builder(NAME).clock(clock).directory(&scratch.runtime()).build();
     writer.resume();
     let site = writer.named_site(Location::caller(), Kind::Timer, NAME);
     let installed = writer.install_spans();
     writer.phase(Phase::TIMERS);
-    writer.begin(Kind::Timer, site, Life::UNKNOWN);
+    writer.begin(Kind::Timer, site, TaskTimes::UNKNOWN);
     spans::enter(spans::site(NAME, "db.rs", 3).unwrap(), NAME).unwrap();
     let since = writer.last();
     until(|| (writer.clock().ns_between(since, writer.clock().now()) > 150_000_000).then_some(()));

@@ -99,11 +99,11 @@ fn parse(text: &str, folder: &Path) -> Result<Written, String> {
     let users = document.basic_auth_users.unwrap_or_default();
     for (name, hash) in &users {
         if name.is_empty() || name.contains(':') {
-            return Err(format!("basic_auth_users: {name:?} cannot be a user's name"));
+            return Err(format!("basic_auth_users: {name:?} is not a valid user name"));
         }
         if hash.parse::<bcrypt::HashParts>().is_err() {
             return Err(format!(
-                "basic_auth_users: what stands for {name} is no bcrypt hash; `htpasswd -nBC 10 {name}` makes one"
+                "basic_auth_users: the value for {name} is not a bcrypt hash; create one with `htpasswd -nBC 10 {name}`"
             ));
         }
     }
@@ -114,15 +114,14 @@ fn tls(part: TlsPart, folder: &Path) -> Result<Tls, String> {
     // As the format says: relative to the file, not to where the program was started.
     let at = |path: PathBuf| folder.join(path);
     let (Some(cert_file), Some(key_file)) = (part.cert_file, part.key_file) else {
-        return Err("tls_server_config: cert_file and key_file are both needed".to_owned());
+        return Err("tls_server_config: cert_file and key_file are both required".to_owned());
     };
     let versions = ["TLS12", "TLS13"];
     let version = |name: &str, written: Option<String>, default: usize| match written {
         None => Ok(default),
-        Some(text) => versions
-            .iter()
-            .position(|known| *known == text)
-            .ok_or_else(|| format!("tls_server_config: {name} {text:?} cannot be had: TLS12 and TLS13 can")),
+        Some(text) => versions.iter().position(|known| *known == text).ok_or_else(|| {
+            format!("tls_server_config: {name} {text:?} is not supported: use TLS12 or TLS13")
+        }),
     };
     let (least, most) =
         (version("min_version", part.min_version, 0)?, version("max_version", part.max_version, 1)?);
@@ -133,8 +132,7 @@ fn tls(part: TlsPart, folder: &Path) -> Result<Tls, String> {
         (None | Some("NoClientCert" | ""), None) => Clients::Anyone,
         (None | Some("NoClientCert" | ""), Some(_)) => {
             return Err(
-                "tls_server_config: client_ca_file needs client_auth_type, else clients are not asked; \
-                        write RequireAndVerifyClientCert"
+                "tls_server_config: client_ca_file requires client_auth_type: set RequireAndVerifyClientCert"
                     .to_owned(),
             );
         }
@@ -142,13 +140,14 @@ fn tls(part: TlsPart, folder: &Path) -> Result<Tls, String> {
         (Some("RequireAndVerifyClientCert"), Some(file)) => Clients::MustHave(at(file)),
         (Some("VerifyClientCertIfGiven" | "RequireAndVerifyClientCert"), None) => {
             return Err(
-                "tls_server_config: client_ca_file is missing: who signs clients' certificates?".to_owned()
+                "tls_server_config: client_ca_file is missing: set the CA that signs client certificates"
+                    .to_owned(),
             );
         }
         (Some(other), _) => {
             return Err(format!(
-                "tls_server_config: client_auth_type {other:?} proves nothing and is not offered; there are \
-                 NoClientCert, VerifyClientCertIfGiven and RequireAndVerifyClientCert"
+                "tls_server_config: client_auth_type {other:?} does not verify anything and is not supported; use \
+                 NoClientCert, VerifyClientCertIfGiven or RequireAndVerifyClientCert"
             ));
         }
     };
@@ -163,15 +162,15 @@ fn tls(part: TlsPart, folder: &Path) -> Result<Tls, String> {
 
 fn http(part: HttpPart) -> Result<Vec<(HeaderName, HeaderValue)>, String> {
     if part.http2 == Some(true) {
-        return Err("http_server_config: http2 cannot be had here: leave it out, or write false".to_owned());
+        return Err("http_server_config: http2 is not supported: omit it, or set it to false".to_owned());
     }
     let header = |(name, value): (String, String)| {
         let wrong = |what: &str| format!("http_server_config: header {name:?} {what}");
         if !HEADERS.iter().any(|known| known.eq_ignore_ascii_case(&name)) {
             return Err(wrong(&format!("is not one of {}", HEADERS.join(", "))));
         }
-        let value = HeaderValue::from_str(&value).map_err(|_| wrong("has a value that cannot be sent"))?;
-        let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| wrong("is no header"))?;
+        let value = HeaderValue::from_str(&value).map_err(|_| wrong("has an invalid value"))?;
+        let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| wrong("is not a header"))?;
         Ok((name, value))
     };
     part.headers.unwrap_or_default().into_iter().map(header).collect()
@@ -228,10 +227,10 @@ mod tests {
             (tls("  cipher_suites: [TLS_X]\n"), "cipher_suites"),
             (tls("  min_version: TLS10\n"), "TLS10"),
             (tls("  min_version: TLS13\n  max_version: TLS12\n"), "above"),
-            (tls("  client_auth_type: RequireAnyClientCert\n"), "proves nothing"),
+            (tls("  client_auth_type: RequireAnyClientCert\n"), "does not verify anything"),
             (tls("  client_auth_type: RequireAndVerifyClientCert\n"), "client_ca_file is missing"),
             (tls("  client_ca_file: ca\n"), "RequireAndVerifyClientCert"),
-            ("tls_server_config:\n  cert_file: a\n".to_owned(), "both needed"),
+            ("tls_server_config:\n  cert_file: a\n".to_owned(), "both required"),
             ("http_server_config:\n  http2: true\n".to_owned(), "http2"),
             ("http_server_config:\n  headers:\n    X-Mine: 1\n".to_owned(), "X-Mine"),
             ("basic_auth_users:\n  alice: secret\n".to_owned(), "htpasswd"),

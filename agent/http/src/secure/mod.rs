@@ -86,7 +86,7 @@ impl WebConfig {
             }
             Err(message) => {
                 held.refused = Some(stamps);
-                Some(format!("{message}; the configuration from before stays in force"))
+                Some(format!("{message}; the previous configuration stays in force"))
             }
         }
     }
@@ -132,9 +132,7 @@ impl Loaded {
             return Ok(next);
         }
         let (shown, gone) = (path.display(), gone.join(" and "));
-        Err(format!(
-            "the web configuration {shown} has no {gone} any more: restart the program if that is meant"
-        ))
+        Err(format!("the web configuration {shown} no longer has {gone}: restart the program to apply that"))
     }
 }
 
@@ -228,7 +226,7 @@ mod tests {
             let path = scratch.write(&text);
             let told = refresh(&config).expect("it is told");
             assert!(told.contains(gone) && told.contains(&path.display().to_string()), "{told}");
-            assert!(told.ends_with("; the configuration from before stays in force"), "{told}");
+            assert!(told.ends_with("; the previous configuration stays in force"), "{told}");
             assert_eq!((refresh(&config), protection(&config)), (None, (true, true, true)), "{text}");
         }
         scratch.write(&full);

@@ -45,8 +45,7 @@ impl Acceptor {
 pub(super) fn acceptor(tls: &Tls) -> Result<Acceptor, String> {
     let provider = Arc::new(ring::default_provider());
     let chain = certificates(&tls.cert_file)?;
-    let first =
-        chain.first().ok_or_else(|| format!("{}: there is no certificate in it", tls.cert_file.display()))?;
+    let first = chain.first().ok_or_else(|| format!("{}: no certificate in it", tls.cert_file.display()))?;
     check_dates(first, &tls.cert_file)?;
     let key = key(&tls.key_file)?;
     let versions: Vec<_> = [(tls.is_tls12_allowed, &TLS12), (tls.is_tls13_allowed, &TLS13)]
@@ -110,7 +109,7 @@ fn check_dates(certificate: &CertificateDer<'_>, path: &Path) -> Result<(), Stri
     }
     if validity.not_before.timestamp() > now {
         return Err(format!(
-            "the certificate {shown} is valid from {} on: wait, or set this machine's clock",
+            "the certificate {shown} is not valid before {}: wait, or set this machine's clock",
             validity.not_before
         ));
     }

@@ -212,7 +212,7 @@ fn at_the_end_of_a_stall_its_times_are_read_once_more() {
     let within = reading(1_102, 500, 40);
     let end = EndReading { within, after: within, end_ns: 1_110 * MS, has_rested: true, was_ready: false };
     for (until, end, expected) in [
-        // Starved: ten of 102 ms on a processor; the wait that went on at the look has ended.
+        // Starved: ten of 102 ms on CPU; the wait that went on at the look has ended.
         (
             used(102, 10, 0),
             EndReading { after: reading(1_115, 503, 137), was_ready: true, ..end },
@@ -239,8 +239,8 @@ fn at_the_end_of_a_stall_its_times_are_read_once_more() {
 }
 
 proptest! {
-    /// Whatever the accounts say: who was never found asleep is not told to wait, and who used the processor beyond the threshold
-    /// and was not found asleep either is told to compute.
+    /// Whatever the accounts say: who was never found asleep is not told to wait, and who used the processor beyond
+    /// the threshold and was not found asleep either is told to compute.
     #[test]
     fn nobody_waits_who_was_not_seen_asleep(
         seen in prop::sample::select(&SEEN[..]), cpu in 0..900_u64, ready in 0..900_u64, rest in 0..900_u64,

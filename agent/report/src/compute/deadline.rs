@@ -6,10 +6,10 @@
 //!    t                 b . . . . . . . . . . . . t+T    b+T (found here)     b+2T
 //! ```
 //!
-//! A stretch that begins right after a look cannot be a stall before a threshold has passed, so nothing is missed by
+//! A busy period that begins right after a look cannot be a stall before a threshold has passed, so nothing is missed by
 //! sleeping that long; one that is under way becomes a stall at a moment that is known.
 
-/// A stretch is looked at this long after it crosses a line, in nanoseconds: the page's clock and the one that wakes
+/// A busy period is looked at this long after it crosses a line, in nanoseconds: the page's clock and the one that wakes
 /// the agent differ by some millionths, and a look just before the line would be one too many.
 const GRACE_NS: u64 = 10_000;
 
@@ -23,9 +23,9 @@ const POOL_NS: u64 = 25_000_000;
 /// What is known of a loop at a look. All in nanoseconds.
 #[derive(Clone, Copy, Debug)]
 pub struct Outlook {
-    /// Age of the busy stretch without its expected part; 0 while the loop polls.
+    /// Age of the busy period without its expected part; 0 while the loop polls.
     pub age_ns: u64,
-    /// The age does not grow now: the stretch is within an expected block.
+    /// The age does not grow now: the busy period is within an expected block.
     pub is_expected: bool,
     /// How long the loop has been in its poll; 0 while it is busy.
     pub parked_ns: u64,
@@ -112,7 +112,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever a loop does between two looks, a stretch is seen at the latest a grace after it became a stall.
+        /// Whatever a loop does between two looks, a busy period is seen at the latest a grace after it became a stall.
         #[test]
         fn no_stall_is_found_late(
             warning in 2 * MS..300 * MS,

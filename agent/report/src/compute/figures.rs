@@ -25,7 +25,7 @@ pub fn between(earlier: &Counters, later: &Counters) -> LoopFigures {
     }
 }
 
-/// Returns the figures of one busy stretch: an event that becomes ready at a random moment of it waits until its end.
+/// Returns the figures of one busy period: an event that becomes ready at a random moment of it waits until its end.
 pub fn of_stretch(stretch_ns: u64, callbacks: u64) -> LoopFigures {
     if stretch_ns == 0 {
         return LoopFigures::default();

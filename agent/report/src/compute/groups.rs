@@ -1,4 +1,4 @@
-//! Many small or one big: what a busy stretch consisted of, by kind and site.
+//! Many small or one big: what a busy period consisted of, by kind and site.
 
 use crate::duration::show_ns;
 use crate::words::{kind_many, kind_word, thousands};
@@ -8,10 +8,10 @@ use loopscope_probe::raw::record::Record;
 use loopscope_probe::{Kind, NowValues, SiteId, Ticks};
 use std::collections::HashMap;
 
-/// Kinds and sites told apart within one stretch; what comes after is counted, but in no group.
+/// Kinds and sites told apart within one busy period; what comes after is counted, but in no group.
 const GROUPS_MAX: usize = 256;
 
-/// What ran at one site within a stretch.
+/// What ran at one site within a busy period.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GroupSum {
     pub kind: Kind,
@@ -27,7 +27,7 @@ pub struct GroupSum {
     pub longest_ns: u64,
 }
 
-/// Adds up the callbacks of one stretch, look by look.
+/// Adds up the callbacks of one busy period, look by look.
 #[derive(Clone, Debug, Default)]
 pub struct Groups {
     sums: HashMap<(Kind, SiteId), (GroupSum, u64)>,
@@ -91,15 +91,16 @@ impl Groups {
         self.passed_over.unwrap_or(0)
     }
 
-    /// Returns the groups of a stretch of `stretch_ns` as of `now`, whose running callback is added: the longest in sum first.
-    /// Callbacks that the recorder forgot before anybody saw them are shared out in proportion, also after the end.
+    /// Returns the groups of a busy period of `stretch_ns` as of `now`, whose running callback is added: the longest
+    /// in sum first. Callbacks that the recorder forgot before anybody saw them are shared out in proportion, also
+    /// after the end.
     pub fn sums(&self, now: &NowValues, stretch_ns: u64) -> Vec<GroupSum> {
         let mut all = self.clone();
         if let Some(running) = now.running
             && let Some(kind) = running.kind
         {
             let (site, many) = (running.site, running.is_many.then_some(0));
-            // What began before a poll that was not told has run for longer than the stretch.
+            // What began before a poll that was not told has run for longer than the busy period.
             let ns = if now.busy_ns > 0 { now.running_ns.min(now.busy_ns) } else { now.running_ns };
             all.add_one(Run { kind, site, parent: SiteId::NONE, many, ns });
             if let Some((sum, _)) = all.sums.get_mut(&(kind, running.site))
@@ -110,7 +111,7 @@ impl Groups {
         }
         let seen = self.counted.max(1);
         let uncounted = now.stretch_callbacks.saturating_sub(self.counted);
-        // The page tells the number of a stretch only while that lasts.
+        // The page tells the number of a busy period only while that lasts.
         let forgotten = match self.passed_over {
             Some(passed_over) if now.stretch_callbacks == 0 => passed_over,
             Some(passed_over) => passed_over.min(uncounted),
@@ -119,14 +120,14 @@ impl Groups {
         let mut sums: Vec<GroupSum> = all.sums.into_values().map(|(sum, _)| sum).collect();
         if forgotten > 0 {
             let seen_ns = sums.iter().fold(0, |all: u64, sum| all.saturating_add(sum.total_ns));
-            // All of them together took no longer than the stretch: the forgotten ones may have been shorter.
+            // All of them together took no longer than the busy period: the forgotten ones may have been shorter.
             let forgotten_ns = part(seen_ns, forgotten, seen).min(stretch_ns.saturating_sub(seen_ns));
             for sum in &mut sums {
                 sum.count = sum.count.saturating_add(part(sum.count, forgotten, seen));
                 sum.total_ns = sum.total_ns.saturating_add(part(sum.total_ns, forgotten_ns, seen_ns));
             }
         }
-        // Of equals the lowest number, so that the same stretch always reads alike.
+        // Of equals the lowest number, so that the same busy period always reads alike.
         sums.sort_by_key(|sum| (std::cmp::Reverse(sum.total_ns), sum.kind.index(), sum.site));
         sums
     }
@@ -138,9 +139,10 @@ fn part(value: u64, count: u64, whole: u64) -> u64 {
     u64::try_from(part).unwrap_or(u64::MAX)
 }
 
-/// Says what a stretch of `stretch_ns` consisted of: `1 callback of 203 ms`, or `412 callbacks of 500 µs: 388 x io_read
-/// at src/x.rs:40`; of many that were told as one, `an unknown number of callbacks in 2.0 s: microtask at src/x.rs:40`. What has
-/// no known place is called by its kind: `150 ticks`. In the words of `runtime`; `label` names a site.
+/// Says what a busy period of `stretch_ns` consisted of: `1 callback of 203 ms`, or
+/// `412 callbacks of 500 µs: 388 x io_read at src/x.rs:40`; of many that were told as one,
+/// `an unknown number of callbacks in 2.0 s: microtask at src/x.rs:40`. What has no known place is called by its
+/// kind: `150 ticks`. In the words of `runtime`; `label` names a site.
 pub fn summary(
     sums: &[GroupSum],
     stretch_ns: u64,
@@ -176,7 +178,7 @@ pub fn summary(
     }
 }
 
-/// Says what took most of a stretch: `388 x io_read at src/x.rs:40`.
+/// Says what took most of a busy period: `388 x io_read at src/x.rs:40`.
 fn heaviest_words(sum: &GroupSum, runtime: &Description, place: &str) -> String {
     let times =
         |by: &str| if sum.is_counted { format!("{}{by}", thousands(sum.count)) } else { String::new() };

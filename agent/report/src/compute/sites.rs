@@ -149,7 +149,7 @@ impl Chosen {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use loopscope_probe::{Clock, Life, VirtualClock, Writer, spans};
+    use loopscope_probe::{Clock, TaskTimes, VirtualClock, Writer, spans};
     use std::panic::Location;
 
     #[test]
@@ -160,14 +160,14 @@ mod tests {
         let job = writer.named_site(Location::caller(), Kind::Microtask, "then");
         let _spans = writer.install_spans();
         writer.resume();
-        writer.begin(Kind::Timer, site, Life::UNKNOWN);
+        writer.begin(Kind::Timer, site, TaskTimes::UNKNOWN);
         time.advance_ns(10);
         let span = spans::enter(spans::site("query", "db.rs", 3).unwrap(), "").unwrap();
         time.advance_ns(30);
         spans::leave(span);
         writer.end();
         writer.drain_begin(loopscope_probe::Queue::Microtask, 1);
-        writer.begin(Kind::Microtask, job, Life::UNKNOWN);
+        writer.begin(Kind::Microtask, job, TaskTimes::UNKNOWN);
         time.advance_ns(500);
         writer.end();
         writer.park();

@@ -5,7 +5,7 @@ use crate::compute::verdict::{Cause, Verdict, judge};
 use crate::model::exemplar::{Exemplar, Exemplars};
 use crate::model::tally::tally;
 use loopscope_probe::raw::histogram::{HistogramValues, slot};
-use loopscope_probe::raw::iterations::IterationRecord;
+use loopscope_probe::raw::record::IterationRecord;
 use loopscope_probe::{Clock, NowValues, Page, Ticks, Vitals};
 
 /// Of stalls that only a count tells of, at most so many are told one by one; all are counted. The count is a word on a

@@ -2,7 +2,7 @@
 
 use super::*;
 use loopscope_probe::Queue;
-use loopscope_probe::{Kind, Life, SiteId, VirtualClock, Writer};
+use loopscope_probe::{Kind, SiteId, TaskTimes, VirtualClock, Writer};
 use std::panic::Location;
 
 const MS: u64 = 1_000_000;
@@ -42,7 +42,7 @@ impl Bench {
     }
 
     fn run(&mut self, kind: Kind, site: SiteId, ns: u64) {
-        self.writer.begin(kind, site, Life::UNKNOWN);
+        self.writer.begin(kind, site, TaskTimes::UNKNOWN);
         self.time.advance_ns(ns);
         self.writer.end();
     }
@@ -65,7 +65,7 @@ fn a_stall_that_only_goes_on_needs_no_records() {
     let mut bench = Bench::new();
     let site = bench.site(Kind::Timer, "flush");
     bench.writer.unpark(1);
-    bench.writer.begin(Kind::Timer, site, Life::UNKNOWN);
+    bench.writer.begin(Kind::Timer, site, TaskTimes::UNKNOWN);
     let turns: usize = (0..330)
         .map(|_| {
             bench.time.advance_ns(10 * MS);
@@ -83,7 +83,7 @@ fn a_blocking_timer_is_told_while_it_blocks_and_when_it_ends() {
     let mut bench = Bench::new();
     let site = bench.site(Kind::Timer, "flush");
     bench.writer.unpark(1);
-    bench.writer.begin(Kind::Timer, site, Life::UNKNOWN);
+    bench.writer.begin(Kind::Timer, site, TaskTimes::UNKNOWN);
     bench.time.advance_ns(99 * MS);
     assert_eq!(bench.look(), []);
     bench.time.advance_ns(4 * MS);
@@ -144,14 +144,14 @@ fn one_stall_right_after_another_is_two() {
     let mut bench = Bench::new();
     let site = bench.site(Kind::Timer, "t");
     bench.writer.unpark(1);
-    bench.writer.begin(Kind::Timer, site, Life::UNKNOWN);
+    bench.writer.begin(Kind::Timer, site, TaskTimes::UNKNOWN);
     bench.time.advance_ns(150 * MS);
     assert!(matches!(bench.look()[..], [StallEvent::Began(_)]));
     bench.time.advance_ns(30 * MS);
     bench.writer.end();
     bench.writer.park();
     bench.writer.unpark(1);
-    bench.writer.begin(Kind::Timer, site, Life::UNKNOWN);
+    bench.writer.begin(Kind::Timer, site, TaskTimes::UNKNOWN);
     bench.time.advance_ns(120 * MS);
     let turns = bench.look();
     assert!(
@@ -166,7 +166,7 @@ fn what_was_announced_to_block_is_no_stall() {
     let site = bench.site(Kind::Timer, "migrate");
     let spans = bench.writer.install_spans();
     bench.writer.unpark(1);
-    bench.writer.begin(Kind::Timer, site, Life::UNKNOWN);
+    bench.writer.begin(Kind::Timer, site, TaskTimes::UNKNOWN);
     bench.time.advance_ns(40 * MS);
     let expected = loopscope_probe::expect_block("migration");
     bench.time.advance_ns(900 * MS);
@@ -197,7 +197,7 @@ fn every_stall_that_the_page_counts_is_counted_by_cause_once() {
             told += ends(&bench.look()).len() as u64;
         }
         bench.writer.unpark(1);
-        bench.writer.begin(Kind::Timer, site, Life::UNKNOWN);
+        bench.writer.begin(Kind::Timer, site, TaskTimes::UNKNOWN);
         for _ in 0..random % 9 {
             bench.time.advance_ns(20 * MS);
             if !random.is_multiple_of(5) {

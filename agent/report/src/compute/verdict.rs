@@ -1,7 +1,7 @@
-//! The verdict over a busy stretch that is too long: what keeps the loop from polling.
+//! The verdict over a busy period that is too long: what keeps the loop from polling.
 //!
-//! One run that took more than half of the stretch is to blame by itself: the loop is *blocked* by a callback.
-//! Otherwise many runs share the stretch, and the group of them that took most of the time *starves* the loop: a
+//! One run that took more than half of the busy period is to blame by itself: the loop is *blocked* by a callback.
+//! Otherwise many runs share the busy period, and the group of them that took most of the time *starves* the loop: a
 //! microtask or tick queue that refills itself, a batch of immediates or timers, or I/O that does not end. A run that stands
 //! for many, a batch or a drain told as a whole, is never one long callback: it starves the loop by its kind.
 
@@ -75,14 +75,14 @@ impl Cause {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Verdict {
     pub cause: Cause,
-    /// What ran the longest in sum, or the one run that took most of the stretch.
+    /// What ran the longest in sum, or the one run that took most of the busy period.
     pub kind: Option<Kind>,
     pub site: SiteId,
-    /// Many runs share the stretch; else one took most of it, or none was seen.
+    /// Many runs share the busy period; else one took most of it, or none was seen.
     pub is_flood: bool,
-    /// How many runs of that cause the stretch has, about; 1 for a single long one, `None` for many of an unknown number.
+    /// How many runs of that cause the busy period has, about; 1 for a single long one, `None` for many of an unknown number.
     pub runs: Option<u64>,
-    /// How long they took together, about, in nanoseconds: at most the stretch.
+    /// How long they took together, about, in nanoseconds: at most the busy period.
     pub total_ns: u64,
     /// The longest that was told as one, in nanoseconds; a batch is told as one.
     pub longest_ns: u64,
@@ -108,7 +108,7 @@ impl Run {
     }
 }
 
-/// Judges a stretch that began at `since` and is `stretch_ns` old. `records` may be cut off at its older end (the
+/// Judges a busy period that began at `since` and is `stretch_ns` old. `records` may be cut off at its older end (the
 /// recorder keeps the last 4,096): a flood looks the same in its last part. Of what began before `since`, as where the loop
 /// polled inside without telling, the part after it counts.
 pub(crate) fn judge(
@@ -148,8 +148,8 @@ pub(crate) fn judge(
         true => verdict_on(Cause::of_kind(kind), &runs),
         false => judge_many(&runs),
     };
-    // The recorder may have forgotten the older part of the stretch; how many runs there were is known exactly. Where it still
-    // has what ended before the stretch, it has forgotten nothing of it.
+    // The recorder may have forgotten the older part of the busy period; how many runs there were is known exactly.
+    // Where it still has what ended before the busy period, it has forgotten nothing of it.
     let has_all = records.iter().any(|record| record.end <= since && record.start < since);
     let forgotten = if has_all { 0 } else { now.stretch_callbacks.saturating_sub(runs.len() as u64) };
     let more = |seen: u64| {
@@ -157,13 +157,13 @@ pub(crate) fn judge(
         seen.saturating_add(u64::try_from(share).unwrap_or(u64::MAX))
     };
     match flood.runs.map(more) {
-        // One that is not most of the stretch is no flood either; it is all there is to blame.
+        // One that is not most of the busy period is no flood either; it is all there is to blame.
         Some(1) => Verdict { cause: Cause::Callback, is_flood: false, ..flood },
         runs => Verdict { runs, total_ns: more(flood.total_ns).min(stretch_ns), ..flood },
     }
 }
 
-/// Returns what runs, of which no more belongs to the stretch than the stretch is long.
+/// Returns what runs, of which no more belongs to the busy period than the busy period is long.
 fn in_flight(running: Running, now: &NowValues, stretch_ns: u64) -> Option<Run> {
     let (site, count) = (running.site, (!running.is_many).then_some(1));
     Some(Run { kind: running.kind?, site, ns: now.running_ns.min(stretch_ns), count })
@@ -190,7 +190,7 @@ fn verdict_on(cause: Cause, runs: &[Run]) -> Verdict {
         total_ns = total_ns.saturating_add(run.ns);
         longest_ns = longest_ns.max(run.ns);
     }
-    // Of equals the lowest number, so that the same stretch is always judged alike.
+    // Of equals the lowest number, so that the same busy period is always judged alike.
     let heaviest = sites.into_iter().max_by_key(|((site, _), ns)| (*ns, std::cmp::Reverse(*site)));
     let (site, kind) = heaviest.map_or((SiteId::NONE, None), |((site, kind), _)| (site, Some(kind)));
     Verdict { cause, kind, site, is_flood: true, runs: count, total_ns, longest_ns }
@@ -354,7 +354,7 @@ mod tests {
         let judged = |records: &[Record], now: &NowValues| {
             judge(Ticks(since), 150 * MS, now, records, Scale::NANOSECONDS)
         };
-        // 150 ms of it are the stretch's, and the 5 ms after it are not to blame.
+        // 150 ms of it are the busy period's, and the 5 ms after it are not to blame.
         let long = record(Kind::Task, 4, 20 * MS, 225 * MS);
         let verdict = judged(&[long, record(Kind::Timer, 5, 245 * MS, 5 * MS)], &NowValues::IDLE);
         assert_eq!((verdict.site, verdict.runs, verdict.total_ns), (SiteId(4), Some(1), 145 * MS));
@@ -364,7 +364,7 @@ mod tests {
         records.extend(vec![record(Kind::Task, 7, since, 5 * MS); 20]);
         let verdict = judged(&records, &now);
         assert_eq!((verdict.site, verdict.runs), (SiteId(7), Some(20)), "the 880 were before the poll");
-        // What still runs has run longer than the stretch.
+        // What still runs has run longer than the busy period.
         let verdict = judged(&[], &running(Kind::Task, 8, 400 * MS));
         assert_eq!((verdict.site, verdict.total_ns), (SiteId(8), 150 * MS));
     }

@@ -47,7 +47,7 @@ pub fn reconstruct(page: &Page, clock: &Clock, at: Ticks, who: &LoopName<'_>) ->
         true => IncidentBuilder::open_pool(&seen, id, saturated_ns),
         false => busy_period(&seen, id),
     };
-    let note = "reconstructed from the page of the ended process: there are no stacks, and it lasted at least this long";
+    let note = "reconstructed from the page of the killed process: no stacks, and durations are lower bounds";
     builder.incident.notes.push(note.to_owned());
     builder.whole(page)
 }
@@ -67,7 +67,7 @@ fn busy_period(seen: &Observation<'_>, id: IncidentId) -> IncidentBuilder {
 
 /// Returns what the loop of a process that lives, and has no agent, is in the middle of; as [`reconstruct`] otherwise.
 pub fn under_way(page: &Page, clock: &Clock, now: Ticks, who: &LoopName<'_>) -> Incident {
-    let note = "read from the page, now: the process has no agent that knows more";
+    let note = "read live from the page: the process has no agent";
     Incident { notes: vec![note.to_owned()], ..reconstruct(page, clock, now, who) }
 }
 
@@ -85,7 +85,7 @@ pub fn last_moment(page: &Page, clock: &Clock, now: Ticks) -> Ticks {
 mod tests {
     use super::*;
     use crate::incident::{IncidentKind, Severity};
-    use loopscope_probe::{Kind, Life, Phase, Queue, VirtualClock, Writer, spans as probe_spans};
+    use loopscope_probe::{Kind, Phase, Queue, TaskTimes, VirtualClock, Writer, spans as probe_spans};
     use std::panic::Location;
 
     const MS: u64 = 1_000_000;
@@ -101,14 +101,14 @@ mod tests {
         let _spans = writer.install_spans();
         writer.resume();
         writer.phase(Phase::POLL);
-        writer.begin(Kind::IoRead, read, Life::UNKNOWN);
+        writer.begin(Kind::IoRead, read, TaskTimes::UNKNOWN);
         time.advance_ns(2 * MS);
         writer.end();
         writer.park();
         time.advance_ns(10 * MS);
         writer.unpark(1);
         writer.phase(Phase::TIMERS);
-        writer.begin(Kind::Timer, flush, Life::UNKNOWN);
+        writer.begin(Kind::Timer, flush, TaskTimes::UNKNOWN);
         let _span = probe_spans::enter(probe_spans::site("query", "db.rs", 3).unwrap(), "id=7").unwrap();
         time.advance_ns(2_000 * MS);
         let clock = writer.clock().clone();
@@ -140,7 +140,7 @@ mod tests {
         writer.resume();
         writer.drain_begin(Queue::Microtask, 1);
         for _ in 0..900 {
-            writer.begin(Kind::Microtask, site, Life::UNKNOWN);
+            writer.begin(Kind::Microtask, site, TaskTimes::UNKNOWN);
             time.advance_ns(MS);
             writer.end();
         }

@@ -12,8 +12,8 @@ use crate::words::{count, elsewhere, elsewhere_to_wait, kind_and_place, percent,
 use loopscope_probe::description::{Description, Term, Trouble};
 
 /// What helps against a queue that refills itself, where the runtime has no remedy of its own.
-const QUEUE_REMEDY: &str = "no event is noticed until this queue is empty: queue the next step so that the loop looks for events in between, and \
-     give the chain an end";
+const QUEUE_REMEDY: &str = "the loop does not poll until this queue is empty: schedule the next step so that the \
+loop polls in between, and bound the chain";
 
 /// At most so many sites are told of one kind of trouble; further ones are a line of the last.
 const SITES_TOLD: usize = 3;
@@ -66,7 +66,7 @@ impl Group<'_> {
     }
 
     fn longest(&self) -> &SeenStall {
-        self.stalls.iter().max_by_key(|stall| stall.ns).expect("a group has the stall that made it")
+        self.stalls.iter().max_by_key(|stall| stall.ns).expect("a group has at least one stall")
     }
 
     fn ongoing(&self) -> Option<&SeenStall> {
@@ -141,7 +141,7 @@ impl Group<'_> {
 
     /// The headline's end: still going on, or how it was.
     fn lasting(&self) -> String {
-        self.ongoing().map_or(String::new(), |stall| format!(", for {} and still", show_ns(stall.ns)))
+        self.ongoing().map_or(String::new(), |stall| format!(", for {} so far", show_ns(stall.ns)))
     }
 
     fn finding(&self, evidence: &LoopEvidence, certainty: Certainty, headline: String) -> Finding {
@@ -161,7 +161,7 @@ fn told(
 ) -> Vec<Finding> {
     let mut findings: Vec<Finding> = groups.iter().take(SITES_TOLD).map(&tell).collect();
     if let (Some(last), Some(more @ 1..)) = (findings.last_mut(), groups.len().checked_sub(SITES_TOLD)) {
-        last.evidence.push(format!("{} more do the same", count(more as u64, "site")));
+        last.evidence.push(format!("the same at {}", count(more as u64, "other site")));
     }
     findings
 }
@@ -207,17 +207,14 @@ pub(crate) fn waiting(evidence: &LoopEvidence) -> Vec<Finding> {
         let seen = group.stalls.iter().filter_map(|stall| stall.asleep_in.clone());
         let call = calls.chain(seen).next();
         let headline = format!(
-            "{} waits in a blocking call inside {}{}",
+            "{} is blocked in a system call by {}{}",
             evidence.named(),
             group.culprit,
             group.lasting()
         );
         let of_loop = evidence.cpu.filter(|_| class.used.is_none()).map(|cpu| {
             let off_ns = evidence.active_ns.saturating_sub(cpu.run_ns.saturating_add(cpu.runqueue_ns));
-            format!(
-                "its thread was asleep for {} of its busy time",
-                percent(share(off_ns, evidence.active_ns))
-            )
+            format!("its thread slept for {} of its busy time", percent(share(off_ns, evidence.active_ns)))
         });
         group
             .finding(evidence, class.certainty, headline)
@@ -225,7 +222,7 @@ pub(crate) fn waiting(evidence: &LoopEvidence) -> Vec<Finding> {
             .because_of(class.used.map(|used| used_words(used, class.class, "these stalls")).or(of_loop))
             .because_of(evidence.lag_words())
             .remedy(format!(
-                "replace the call by one that does not block, or move it to {}",
+                "use a non-blocking call instead, or move it to {}",
                 elsewhere_to_wait(&evidence.runtime)
             ))
     })
@@ -252,8 +249,8 @@ fn flood(evidence: &LoopEvidence, causes: &[Cause], trouble: Trouble, otherwise:
     })
 }
 
-/// Says how many runs a stall had, and how long they took: not the stall by their number, because there may be more in it than
-/// they, and no length of each, because nobody measured that.
+/// Says how many runs a stall had, and how long they took: not the stall by their number, because there may be more
+/// in it than they, and no length of each, because nobody measured that.
 fn runs_words(stall: &SeenStall) -> String {
     let (length, part) = (show_ns(stall.ns), percent(share(stall.runs_ns, stall.ns)));
     match stall.runs {
@@ -280,14 +277,13 @@ pub(crate) fn nexttick_flood(evidence: &LoopEvidence) -> Vec<Finding> {
 
 /// One turn has too many immediates.
 pub(crate) fn immediate_flood(evidence: &LoopEvidence) -> Vec<Finding> {
-    let otherwise = "all of a turn run before the next event is noticed: queue fewer at once";
+    let otherwise = "all of an iteration run before the next poll: queue fewer at once";
     flood(evidence, &[Cause::Immediate], Trouble::ImmediateFlood, otherwise)
 }
 
-/// Many short callbacks share the stretch.
+/// Many short callbacks share the busy period.
 pub(crate) fn many_callbacks(evidence: &LoopEvidence) -> Vec<Finding> {
-    let otherwise =
-        "each is short, their number is the trouble: handle fewer at once (portions, back-pressure)";
+    let otherwise = "each is short, but there are too many: process fewer at once (batches, back-pressure)";
     flood(evidence, &[Cause::Io, Cause::Timer, Cause::Callback], Trouble::ManyCallbacks, otherwise)
 }
 
@@ -301,8 +297,7 @@ pub(crate) fn stalls_unseen(evidence: &LoopEvidence) -> Vec<Finding> {
     }
     let suspect = evidence.sites.iter().filter(|site| site.longest_ns > evidence.warning_ns);
     let suspect = suspect.max_by_key(|site| site.longest_ns);
-    let headline =
-        format!("{} had {} that ended before they were seen", evidence.named(), count(unseen, "stall"));
+    let headline = format!("{} had {} too short to be examined", evidence.named(), count(unseen, "stall"));
     let noun = evidence.runtime.callback().one;
     let suspected = suspect.map(|site| {
         format!("the longest {noun} of the last minute: {}, {}", site.label, show_ns(site.longest_ns))
@@ -310,14 +305,14 @@ pub(crate) fn stalls_unseen(evidence: &LoopEvidence) -> Vec<Finding> {
     let urgency = if evidence.blocked[1] > 0 { Urgency::Critical } else { Urgency::Warning };
     let finding = Finding::new(&evidence.name, urgency, Certainty::Likely, headline)
         .because(format!(
-            "{} in {}, {} in sum (threshold {})",
+            "{} in {}, {} in total (threshold {})",
             count(evidence.blocked[0], "stall"),
             show_ns(evidence.watched_ns),
             show_ns(evidence.blocked_ns),
             show_ns(evidence.warning_ns)
         ))
         .because_of(suspected)
-        .remedy("run an agent in the process: it takes a stack of each; or watch again");
+        .remedy("run an agent in the process, which captures a stack of each; or watch again");
     vec![finding]
 }
 
@@ -334,7 +329,7 @@ pub(crate) fn timers_late(evidence: &LoopEvidence) -> Vec<Finding> {
     let certainty = if delayers.is_empty() { Certainty::Possible } else { Certainty::Likely };
     let ran = delayers.iter().take(2).map(|delayer| {
         format!(
-            "{} waited for {}, {} in sum",
+            "{} waited for {}, {} in total",
             count(delayer.timers, "late timer"),
             delayer.label,
             show_ns(delayer.ns)
@@ -349,6 +344,6 @@ pub(crate) fn timers_late(evidence: &LoopEvidence) -> Vec<Finding> {
             rate(late.count(), evidence.watched_ns)
         ))
         .because_of(ran)
-        .remedy("make what runs before them shorter, or spread timers that are due at the same moment");
+        .remedy("shorten what runs before them, or spread timers that are due at the same time");
     vec![finding]
 }

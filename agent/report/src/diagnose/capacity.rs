@@ -24,8 +24,8 @@ const ACCEPTS_MANY: u64 = 500;
 /// Lag at p99 from which on many events a turn hurt somebody, in nanoseconds.
 const LAG_HURTS_NS: u64 = 50_000_000;
 
-/// The loop has no time left, and no single callback is to blame. Of a runtime's worker it is no trouble: the others take what
-/// it does not get to.
+/// The loop has no time left, and no single callback is to blame. Of a runtime's worker it is no trouble: the others
+/// take what it does not get to.
 pub(crate) fn overload(evidence: &LoopEvidence) -> Vec<Finding> {
     match evidence.group.is_empty() {
         true => overload_of(evidence, &format!("{} is", evidence.named())),
@@ -85,7 +85,7 @@ fn overload_of(evidence: &LoopEvidence, who_is: &str) -> Vec<Finding> {
     let turn = evidence.active_ns.checked_div(evidence.iterations).filter(|_| is_known).map(|ns| {
         let callbacks = evidence.callbacks / evidence.iterations.max(1);
         let callbacks = count_of(callbacks, &evidence.runtime.callback());
-        format!("a turn takes {} for {callbacks}, without a stall", show_ns(ns))
+        format!("an iteration takes {} for {callbacks}, without a stall", show_ns(ns))
     });
     let lanes = evidence.runtime.noun(Term::Lane).many;
     let finding = Finding::new(&evidence.name, urgency, Certainty::Likely, headline)
@@ -93,8 +93,8 @@ fn overload_of(evidence: &LoopEvidence, who_is: &str) -> Vec<Finding> {
         .because_of(evidence.lag_words())
         .because_of(evidence.heaviest(3))
         .remedy(format!(
-            "waiting grows steeply from here on: make the heaviest site cheaper, move it to {}, or spread the load \
-             over more {lanes}",
+            "queueing delay rises steeply near saturation: make the heaviest site cheaper, move it to {}, or spread \
+             the load over more {lanes}",
             elsewhere(&evidence.runtime)
         ));
     vec![finding]
@@ -107,17 +107,13 @@ pub(crate) fn many_events(evidence: &LoopEvidence) -> Vec<Finding> {
     if mean < EVENTS_MANY || polls < 10 {
         return Vec::new();
     }
-    let headline = format!("{} finds {} waiting at each poll", evidence.named(), count(mean, "event"));
+    let headline = format!("{} gets {} from each poll", evidence.named(), count(mean, "event"));
     let finding = Finding::new(&evidence.name, lag_urgency(evidence), Certainty::Likely, headline)
-        .because(format!(
-            "{} in {}",
-            count(evidence.poll_events.sum, "event"),
-            count(polls, "poll")
-        ))
+        .because(format!("{} in {}", count(evidence.poll_events.sum, "event"), count(polls, "poll")))
         .because_of(evidence.lag_words())
         .because_of(evidence.heaviest(2))
         .remedy(format!(
-            "the last event of a turn waits for all others: spread the sources over more {}, or read less often",
+            "the last event of a poll waits for all others: spread the sources over more {}, or batch them",
             evidence.runtime.noun(Term::Lane).many
         ));
     vec![finding]
@@ -140,8 +136,8 @@ pub(crate) fn accept_storm(evidence: &LoopEvidence) -> Vec<Finding> {
             count_of(evidence.callbacks, &evidence.runtime.callback())
         ))
         .because_of(evidence.lag_words())
-        .remedy("let clients keep their connections (keep-alive, a pool of them), look for one that retries without \
-                 pause, or bound the accepts of a turn");
+        .remedy("have clients reuse connections (keep-alive, connection pools), look for one that retries without \
+                 back-off, or limit accepts per iteration");
     vec![finding]
 }
 
@@ -172,7 +168,7 @@ pub(crate) fn panics(evidence: &LoopEvidence) -> Vec<Finding> {
     let kinds = evidence.errors.iter().filter(|_| callbacks > 0).map(kind_words);
     let finding = Finding::new(&evidence.name, Urgency::Warning, Certainty::Certain, headline)
         .because_of(kinds)
-        .remedy("the message of the panic or exception is on the program's standard error");
+        .remedy("see the panic or exception message on the program's stderr");
     vec![finding]
 }
 
@@ -188,7 +184,7 @@ pub(crate) fn expected_blocks(evidence: &LoopEvidence) -> Vec<Finding> {
         .map(|(label, ns)| format!("expected block {label}: {} or more", show_ns(*ns)));
     let finding = Finding::new(&evidence.name, Urgency::Notice, Certainty::Certain, headline)
         .because_of(seen)
-        .remedy("nothing: it is not counted as a stall; but events had to wait as long");
+        .remedy("none needed: it does not count as a stall, but events were delayed by it");
     vec![finding]
 }
 
@@ -198,15 +194,15 @@ pub(crate) fn sites_overflow(evidence: &LoopEvidence) -> Vec<Finding> {
         return Vec::new();
     }
     let callback = evidence.runtime.callback();
-    let headline = format!("{} has more {} sites than its page has room for", evidence.named(), callback.one);
+    let headline = format!("{} has more {} sites than fit on its page", evidence.named(), callback.one);
     let finding = Finding::new(&evidence.name, Urgency::Notice, Certainty::Certain, headline)
         .because(format!(
-            "{} found the table of {} full, and are told as `other`",
+            "{} found the table of {} full, and are reported as `other`",
             count(evidence.sites_overflow, "registration"),
             loopscope_probe::raw::site::SITES
         ))
         .remedy(format!(
-            "give {} constant names: a name with a number or an id in it makes a site each time",
+            "use constant names for {}: a name with a number or an id in it creates a new site each time",
             callback.many
         ));
     vec![finding]

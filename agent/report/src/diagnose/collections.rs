@@ -75,9 +75,8 @@ pub(crate) fn collecting(evidence: &LoopEvidence) -> Vec<Finding> {
         return Vec::new();
     }
     let urgency = if part >= SHARE_CRITICAL { Urgency::Critical } else { Urgency::Warning };
-    let headline = format!("{} collects garbage for {} of the time", evidence.named(), percent(part));
-    let otherwise = "make less garbage (reuse what is allocated often, handle large inputs in pieces), or give the heap \
-                     more room";
+    let headline = format!("{} spends {} of its time in garbage collection", evidence.named(), percent(part));
+    let otherwise = "allocate less (reuse buffers, stream large inputs), or raise the heap limit";
     let finding = Finding::new(&evidence.name, urgency, Certainty::Certain, headline)
         .because_of(all.iter().take(KINDS_TOLD).map(words))
         .because_of(evidence.lag_words())
@@ -152,7 +151,7 @@ mod tests {
         // Pauses of before are no pauses of the watch, and sums tell as much.
         let [finding] = &found(&Description::new(), sums)[..] else { panic!("one finding") };
         assert_eq!((finding.urgency, finding.evidence[0].as_str()), (Urgency::Warning, "200 ms together"));
-        assert!(finding.remedy.starts_with("make less garbage"), "{}", finding.remedy);
+        assert!(finding.remedy.starts_with("allocate less"), "{}", finding.remedy);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::incident::Incident;
 use crate::model::waits::Waits;
 use crate::words;
 use loopscope_probe::description::{Description, Fact, Term};
-use loopscope_probe::raw::counts::CountValues;
+use loopscope_probe::raw::count_histogram::CountValues;
 use loopscope_probe::raw::histogram::HistogramValues;
 use loopscope_probe::{HandleType, Kind, Ticks, WorkKind};
 use std::sync::Arc;
@@ -274,7 +274,7 @@ impl LoopEvidence {
         }
         let (p50, p99) = (self.lag.quantile_ns(0.5)?, self.lag.quantile_ns(0.99)?);
         let text = |ns| if ns < 1_000 { "0".to_owned() } else { show_ns(ns) };
-        Some(format!("an event had to wait {} at the median, {} at p99", text(p50), text(p99)))
+        Some(format!("events waited {} (p50), {} (p99)", text(p50), text(p99)))
     }
 
     /// Tells where the time went: the heaviest sites, a line each.

@@ -14,9 +14,9 @@ use crate::diagnose::evidence::{
 use crate::diagnose::hooks::hooks;
 use crate::incident::Incident;
 use crate::model::waits::Waits;
-use loopscope_probe::raw::counts::CountValues;
-use loopscope_probe::raw::iterations::IterationRecord;
+use loopscope_probe::raw::count_histogram::CountValues;
 use loopscope_probe::raw::pool::{JobNow, PoolValues};
+use loopscope_probe::raw::record::IterationRecord;
 use loopscope_probe::raw::record::Record;
 use loopscope_probe::{Clock, HandleType, Kind, NowValues, Page, SiteId, Snapshot, Ticks, Vitals, WorkKind};
 use std::collections::{BTreeMap, HashMap};
@@ -53,7 +53,7 @@ pub struct ThreadLook {
     pub asleep_in: Option<String>,
     /// It is stopped, by a signal or a debugger.
     pub is_stopped: bool,
-    /// Time that it was on a processor since it began, and time that it was ready to run and had none, in nanoseconds.
+    /// Time that it was on CPU since it began, and time that it was ready to run and had none, in nanoseconds.
     pub times_ns: Option<(u64, u64)>,
     /// What threads of its pool are asleep in, by their numbers.
     pub pool_asleep_in: Vec<(u32, String)>,
@@ -64,7 +64,7 @@ pub struct ThreadLook {
 pub struct Surroundings {
     /// What the loop is called for people, unique within its process; `None` for its name alone.
     pub label: Option<String>,
-    /// Time that the loop's thread was on a processor while it was watched, and time that it was ready to run and had
+    /// Time that the loop's thread was on CPU while it was watched, and time that it was ready to run and had
     /// none, in nanoseconds; `None` where the kernel does not tell.
     pub thread_ns: Option<(u64, u64)>,
     /// What the CPU quota of the process's cgroup did while it was watched; `None` where there is none.
@@ -82,7 +82,7 @@ pub struct Examination {
     records_seen: u64,
     iterations_seen: u64,
     jobs_seen: u64,
-    /// By the begin of the busy stretch.
+    /// By the begin of the busy period.
     stalls: BTreeMap<Ticks, Seen>,
     delayers: HashMap<String, Delayer>,
     jobs: HashMap<(SiteId, usize), JobSite>,
@@ -98,7 +98,7 @@ pub struct Examination {
     running_jobs: Vec<StuckJob>,
 }
 
-/// The thread's times around the busy stretch under way.
+/// The thread's times around the busy period under way.
 #[derive(Debug, Default)]
 struct StretchTimes {
     stretch: Ticks,
@@ -120,7 +120,7 @@ impl StretchTimes {
     }
 }
 
-/// A stall, with what the end of its stretch has to be compared with.
+/// A stall, with what the end of its busy period has to be compared with.
 #[derive(Clone, Debug)]
 struct Seen {
     stall: SeenStall,
@@ -192,7 +192,7 @@ impl Examination {
         self.timers.push(snapshot.timers_pending);
     }
 
-    /// Judges the stretch under way, which is too long.
+    /// Judges the busy period under way, which is too long.
     fn see_stall(&mut self, look: &Look<'_>, vitals: &Vitals) {
         let (page, now) = (look.page, &vitals.now);
         let first = vitals.records.saturating_sub(now.stretch_callbacks);
@@ -222,7 +222,7 @@ impl Examination {
         self.stalls.insert(vitals.busy_since, Seen { stall, expected_ns: now.expected_ns });
     }
 
-    /// Takes the stretches that ended since the last look: the end of a stall, or a stall that was not seen before.
+    /// Takes the busy periods that ended since the last look: the end of a stall, or a stall that was not seen before.
     fn see_iterations(&mut self, look: &Look<'_>, records: &[Record]) {
         let warning_ns = look.page.control().warning_ns();
         let iterations = look.page.iterations(self.iterations_seen);
@@ -245,7 +245,7 @@ impl Examination {
             }
         }
         let newest = iterations.last().map_or(Ticks::NONE, |iteration| iteration.end);
-        // A stretch whose end was overwritten in the ring is over all the same.
+        // A busy period whose end was overwritten in the ring is over all the same.
         for (_, seen) in self.stalls.range_mut(..newest) {
             seen.stall.is_over = true;
         }
@@ -326,8 +326,8 @@ impl Examination {
         all
     }
 
-    /// Returns the longest stall, or the threshold where there was none; `None` where some were not seen, or something else may
-    /// have been longer.
+    /// Returns the longest stall, or the threshold where there was none; `None` where some were not seen, or
+    /// something else may have been longer.
     fn seen_longest_ns(&self, last: &Snapshot) -> Option<u64> {
         let counted = last.blocked[0].saturating_sub(self.first.blocked[0]);
         let is_all = self.expected.is_empty()
@@ -399,7 +399,7 @@ impl Examination {
     }
 }
 
-/// Judges a stretch that is over, by what the recorder still has of it.
+/// Judges a busy period that is over, by what the recorder still has of it.
 fn ended_stall(
     look: &Look<'_>,
     iteration: &IterationRecord,

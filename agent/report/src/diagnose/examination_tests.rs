@@ -1,7 +1,7 @@
 //! Pages of a hand-driven loop in virtual time, examined.
 
 use super::*;
-use loopscope_probe::{Life, Phase, Queue, VirtualClock, Writer, expect_block, spans};
+use loopscope_probe::{Phase, Queue, TaskTimes, VirtualClock, Writer, expect_block, spans};
 use std::panic::Location;
 
 const MS: u64 = 1_000_000;
@@ -38,7 +38,7 @@ impl Bench {
     fn run(&mut self, kind: Kind, site: SiteId, ready_ago_ns: Option<u64>, ms: u64) {
         let ready = ready_ago_ns.map_or(Ticks::NONE, |ago| Ticks(self.writer.clock().now().0 - ago));
         self.writer.phase(Phase::TIMERS);
-        self.writer.begin(kind, site, Life { ready, ..Life::UNKNOWN });
+        self.writer.begin(kind, site, TaskTimes { ready, ..TaskTimes::UNKNOWN });
         self.time.advance_ns(ms * MS);
         self.writer.end();
     }
@@ -56,7 +56,7 @@ fn a_stall_is_followed_from_its_first_sight_to_its_end() {
     let site = bench.writer.named_site(Location::caller(), Kind::Timer, "flush");
     let _spans = bench.writer.install_spans();
     bench.writer.unpark(1);
-    bench.writer.begin(Kind::Timer, site, Life::UNKNOWN);
+    bench.writer.begin(Kind::Timer, site, TaskTimes::UNKNOWN);
     let span = spans::enter(spans::site("query", "db.rs", 3).unwrap(), "id=7").unwrap();
     bench.time.advance_ns(150 * MS);
     bench.look();
@@ -111,7 +111,7 @@ fn a_loop_that_never_ran_has_waited_for_nothing() {
     bench.time.advance_ns(5_000 * MS);
     let evidence = bench.finish();
     assert_eq!(evidence.lag.lag.count(), 5_001);
-    assert_eq!(evidence.lag_words().unwrap(), "an event had to wait 0 at the median, 0 at p99");
+    assert_eq!(evidence.lag_words().unwrap(), "events waited 0 (p50), 0 (p99)");
 }
 
 #[test]
@@ -193,7 +193,7 @@ fn a_stall_has_the_times_of_its_own_thread() {
     };
     bench.look_at(looked(5_000, 100, false));
     bench.writer.unpark(1);
-    bench.writer.begin(Kind::Timer, site, Life::UNKNOWN);
+    bench.writer.begin(Kind::Timer, site, TaskTimes::UNKNOWN);
     for (cpu_ms, ready_ms, is_stopped) in
         [(5_010, 100, false), (5_020, 130, false), (5_030, 160, true), (5_040, 190, false)]
     {

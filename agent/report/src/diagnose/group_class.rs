@@ -116,11 +116,11 @@ pub(crate) fn judge(group: &GroupEvidence<'_>) -> Option<GroupClass> {
     Some(GroupClass { class, certainty, used: own })
 }
 
-/// Says how the thread spent `what`: `its thread was on a processor for 93 % of these stalls`.
+/// Says how the thread spent `what`: `its thread was on CPU for 93 % of these stalls`.
 pub(crate) fn used_words(used: Used, class: Class, what: &str) -> String {
     let (how, part) = match class {
         Class::Waiting => ("asleep", support(used, class)),
-        _ => ("on a processor", support(used, Class::Computing)),
+        _ => ("on CPU", support(used, Class::Computing)),
     };
     let open = support(used, Class::Waiting);
     let open = match class {

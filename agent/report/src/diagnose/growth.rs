@@ -15,15 +15,17 @@ pub(crate) fn handles_growing(evidence: &LoopEvidence) -> Vec<Finding> {
         .handles
         .iter()
         .filter(|(_, trend)| trend.grows(HANDLES_LEAST))
-        .map(|(kind, trend)| format!("{}: {}, and never fell", kind.name(), trend.words(evidence.watched_ns)))
+        .map(|(kind, trend)| format!("{}: {}, never falling", kind.name(), trend.words(evidence.watched_ns)))
         .collect();
     if grown.is_empty() {
         return Vec::new();
     }
-    let headline = format!("handles of {} grow: a leak, or load that rises", evidence.named());
+    let headline = format!("open handles of {} grow: a leak, or rising load", evidence.named());
     let finding = Finding::new(&evidence.name, Urgency::Notice, Certainty::Possible, headline)
         .because_of(grown)
-        .remedy("watch again for longer (`--for 5m`); if it goes on, look for handles that nobody closes");
+        .remedy(
+            "watch again for longer (`--for 5m`); if they still grow, look for handles that are never closed",
+        );
     vec![finding]
 }
 
@@ -32,13 +34,13 @@ pub(crate) fn timers_growing(evidence: &LoopEvidence) -> Vec<Finding> {
     if !evidence.timers.grows(TIMERS_LEAST) {
         return Vec::new();
     }
-    let headline = format!("timers of {} pile up", evidence.named());
+    let headline = format!("pending timers of {} pile up", evidence.named());
     let fired = evidence.timer_lateness.count();
     let fired =
         evidence.knows(Fact::QueueDelay).then(|| format!("{} fired meanwhile", count(fired, "timer")));
     let finding = Finding::new(&evidence.name, Urgency::Notice, Certainty::Possible, headline)
-        .because(format!("pending: {}, and never fell", evidence.timers.words(evidence.watched_ns)))
+        .because(format!("pending: {}, never falling", evidence.timers.words(evidence.watched_ns)))
         .because_of(fired)
-        .remedy("look for timers that are armed for each event and not cancelled when it is over");
+        .remedy("look for timers that are started for each event and never cancelled");
     vec![finding]
 }

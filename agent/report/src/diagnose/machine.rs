@@ -44,14 +44,14 @@ pub(crate) fn starved_of_cpu(evidence: &LoopEvidence) -> Vec<Finding> {
     let quota = quota_to_blame(evidence);
     let (headline, remedy) = match quota {
         Some(_) => (
-            format!("{} is held back by the CPU quota of its cgroup", evidence.named()),
-            "raise the quota (`cpu.max`, or `cpu.cfs_quota_us`; in Kubernetes the CPU limit), or let fewer threads compute at \
-             once; durations told above include this waiting",
+            format!("{} is throttled by the CPU quota of its cgroup", evidence.named()),
+            "raise the quota (`cpu.max`, or `cpu.cfs_quota_us`; in Kubernetes the CPU limit), or use fewer compute \
+             threads; the durations above include this waiting time",
         ),
         None => (
-            format!("{} had to wait for a processor", evidence.named()),
-            "look at what else runs here (`top`), at its nice value, and at steal time; durations told above include this \
-             waiting, and lag does not where the loop was about to leave its poll",
+            format!("{} had to wait for a CPU", evidence.named()),
+            "check what else runs here (`top`), its nice value, and steal time; the durations above include this \
+             waiting time, lag does not if the loop was about to return from its poll",
         ),
     };
     let certainty = match (waited, agreeing) {
@@ -61,7 +61,7 @@ pub(crate) fn starved_of_cpu(evidence: &LoopEvidence) -> Vec<Finding> {
     };
     let waited = waited.map(|(runqueue_ns, part)| {
         format!(
-            "its thread was ready to run and had no processor for {} of {}: {} of what it wanted",
+            "its thread was runnable but not scheduled for {} of {}: {} of the CPU time it wanted",
             show_ns(runqueue_ns),
             show_ns(evidence.watched_ns),
             percent(part)
@@ -76,7 +76,7 @@ pub(crate) fn starved_of_cpu(evidence: &LoopEvidence) -> Vec<Finding> {
         format!("{} meanwhile{}", count(evidence.stalls(), "stall"), longest.unwrap_or_default())
     });
     let blamed = (!incidents.is_empty())
-        .then(|| format!("{} for want of a processor", count(incidents.len() as u64, "incident")));
+        .then(|| format!("{} waiting for a CPU", count(incidents.len() as u64, "incident")));
     let mut finding = Finding::new(&evidence.name, Urgency::Warning, certainty, headline)
         .because_of(waited)
         .because_of(used_up)
@@ -90,15 +90,15 @@ pub(crate) fn starved_of_cpu(evidence: &LoopEvidence) -> Vec<Finding> {
 
 fn used_up(quota: Quota) -> String {
     format!(
-        "the quota was used up in {} of {}, which held the process back for {}",
+        "the quota was used up in {} of {}, throttling the process for {}",
         quota.throttled_periods,
         count(quota.periods, "period"),
         show_ns(quota.throttled_ns)
     )
 }
 
-/// Returns the CPU quota where it explains why the thread had no processor: it held the process back for half of that time or more,
-/// or most of the incidents say so.
+/// Returns the CPU quota where it explains why the thread had no processor: it held the process back for half of that
+/// time or more, or most of the incidents say so.
 fn quota_to_blame(evidence: &LoopEvidence) -> Option<Quota> {
     let starved = || evidence.incidents.iter().filter(|incident| incident.class == Class::StarvedOfCpu);
     let told = starved().filter(|incident| incident.is_throttled()).count();
@@ -122,13 +122,13 @@ pub(crate) fn stood_still(evidence: &LoopEvidence) -> Vec<Finding> {
     let count_of = incidents.len().max(evidence.stalls.iter().filter(is_stopped).count()) as u64;
     let why = match told.map_or(Class::Stopped, |incident| incident.class) {
         Class::Suspended => "the machine was suspended",
-        Class::Debugger => "a debugger held the process",
-        _ => "the process was stopped (SIGSTOP, the cgroup freezer, a debugger), or its virtual machine was",
+        Class::Debugger => "a debugger stopped the process",
+        _ => "the process, or its virtual machine, was stopped (SIGSTOP, cgroup freezer, debugger)",
     };
-    let headline = format!("{} stood still, and its code is not to blame: {why}", evidence.named());
+    let headline = format!("{} was stopped, not blocked by its code: {why}", evidence.named());
     let mut finding = Finding::new(&evidence.name, Urgency::Notice, Certainty::Certain, headline)
         .because(format!("{}, the longest {}", count(count_of, "time"), show_ns(longest_ns)))
-        .remedy("nothing in the program");
+        .remedy("none needed in the program");
     finding.incidents = incidents;
     vec![finding]
 }
@@ -142,13 +142,11 @@ fn of_class(evidence: &LoopEvidence, is_wanted: impl Fn(Class) -> bool) -> Vec<S
 pub(crate) fn agent_late(evidence: &LoopEvidence) -> Vec<Finding> {
     let Some(late_ns) = evidence.agent_late_ns.filter(|ns| *ns >= AGENT_LATE_NS) else { return Vec::new() };
     let headline =
-        format!("the agent is late itself: it did not look at {} for {}", evidence.named(), show_ns(late_ns));
+        format!("the agent itself was late: it did not check {} for {}", evidence.named(), show_ns(late_ns));
     let finding = Finding::new(&evidence.name, Urgency::Notice, Certainty::Certain, headline)
-        .because(
-            "while one is busy it looks every 25 ms; counters on the page are exact all the same".to_owned(),
-        )
+        .because("it ticks every 25 ms while a loop is busy; counters on the page stay exact".to_owned())
         .remedy(
-            "see whether the machine is short of processor time; stacks and live gauges come late until then",
+            "check whether the machine is short of CPU time; until then, stacks and live gauges are late",
         );
     vec![finding]
 }

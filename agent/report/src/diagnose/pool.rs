@@ -90,8 +90,8 @@ impl PoolEvidence {
         Some((victim, slow))
     }
 
-    /// Returns how many threads the jobs that came in would have kept busy, more than there are: arrivals times mean run time.
-    /// `None` where too little is known for a number.
+    /// Returns how many threads the jobs that came in would have kept busy, more than there are: arrivals times mean
+    /// run time. `None` where too little is known for a number.
     fn threads_wanted(&self, evidence: &LoopEvidence) -> Option<u64> {
         let threads = self.threads?;
         if !evidence.knows(Fact::PoolJobs) || !evidence.knows(Fact::PoolRun) {
@@ -127,7 +127,7 @@ impl PoolEvidence {
             }
         };
         let threads = self.threads.map_or("its threads".to_owned(), |threads| count(threads, "thread"));
-        format!("all of {threads} busy with jobs waiting for {part} of the time{waiting}")
+        format!("all of {threads} busy with jobs queued for {part} of the time{waiting}")
     }
 
     /// Whether all threads are in jobs that do not end.
@@ -145,7 +145,7 @@ impl PoolEvidence {
         };
         let seen = match self.jobs_unseen {
             0 => String::new(),
-            unseen => format!("; {} ended unseen", count(unseen, "more job")),
+            unseen => format!("; {} not observed", count(unseen, "more job")),
         };
         let (jobs, kind) = (count(job.count, "job"), job.kind.name());
         let what =
@@ -176,7 +176,7 @@ pub(crate) fn stuck(evidence: &LoopEvidence) -> Vec<Finding> {
     let of = pool.threads.map_or(String::new(), |threads| format!(" of {threads}"));
     let threads = if number == 1 { "thread is" } else { "threads are" };
     let headline = format!(
-        "{number}{of} pool {threads} stuck in a job of {}, for {} and still",
+        "{number}{of} pool {threads} stuck in a job of {}, for {} so far",
         evidence.named(),
         show_ns(longest.ns)
     );
@@ -185,9 +185,11 @@ pub(crate) fn stuck(evidence: &LoopEvidence) -> Vec<Finding> {
     let call = incidents().find_map(|incident| incident.waiting_in.as_ref());
     let mut finding = Finding::new(&evidence.name, urgency, certainty, headline)
         .because_of(stuck_words(&pool.stuck))
-        .because_of(call.map(|call| format!("its agent found the longest of them asleep in {call}")))
+        .because_of(call.map(|call| format!("the agent found the longest one asleep in {call}")))
         .because(pool.saturation(evidence))
-        .remedy("give the call a time limit, or make it one that can be cancelled: more threads would be lost the same way");
+        .remedy(
+            "add a timeout to the call, or make it cancellable; more threads would get stuck the same way",
+        );
     finding.incidents = incidents().map(|incident| incident.id.to_string()).collect();
     vec![finding]
 }
@@ -249,8 +251,8 @@ pub(crate) fn saturated(evidence: &LoopEvidence) -> Vec<Finding> {
         .because_of(pool.kinds.iter().filter_map(|kind| kind.words(evidence)))
         .because_of(pool.heaviest_job())
         .remedy(format!(
-            "if the jobs wait (disk, network): {more}; if they compute, more threads than processors{processors} do \
-             not help: submit fewer or smaller jobs"
+            "if the jobs wait for I/O (disk, network): {more}; if they compute, more threads than CPUs{processors} \
+             do not help: submit fewer or smaller jobs"
         ));
     vec![finding]
 }
@@ -273,7 +275,7 @@ pub(crate) fn behind_slow_jobs(evidence: &LoopEvidence) -> Vec<Finding> {
         .because(pool.saturation(evidence))
         .because_of(pool.heaviest_job())
         .remedy(format!(
-            "give the {} jobs threads of their own, or keep fewer of them in the pool than it has threads{}",
+            "run the {} jobs on threads of their own, or limit them to fewer than the pool has threads{}",
             slow.kind.name(),
             pool.threads.map(|threads| format!(" ({threads})")).unwrap_or_default()
         ));

@@ -48,37 +48,36 @@ impl Rule {
 
 /// All rules. Of equally urgent and sure findings, the earlier rule's comes first.
 pub static RULES: &[Rule] = &[
-    rule("blocked", "stalls by one long run that computes", blocking::blocked),
-    rule("waiting", "stalls by one long run in a blocking call", blocking::waiting),
+    rule("blocked", "stalls by one long callback that computes", blocking::blocked),
+    rule("waiting", "stalls by one callback in a blocking call", blocking::waiting),
     rule("blocking_calls", "blocking calls while requests are served", blocking_calls::blocking_calls),
     rule("microtask_flood", "stalls by the queue `microtask`", blocking::microtask_flood),
     rule("nexttick_flood", "stalls by the queue `nexttick`", blocking::nexttick_flood),
     rule("immediate_flood", "stalls by many immediates", blocking::immediate_flood),
-    rule("many_callbacks", "stalls by many short runs", blocking::many_callbacks),
-    rule("lock_held", "stalls in which the thread waits for a lock", tasks::lock_held),
-    rule("self_waking", "one place that runs again and again", tasks::self_waking).needs(&[Fact::Callbacks]),
-    rule("stalls_unseen", "stalls that were counted and not seen", blocking::stalls_unseen),
-    rule("pool_stuck", "pool jobs that do not end", pool::stuck),
+    rule("many_callbacks", "stalls by many short callbacks", blocking::many_callbacks),
+    rule("lock_held", "stalls waiting for a lock", tasks::lock_held),
+    rule("self_waking", "a task that keeps waking itself", tasks::self_waking).needs(&[Fact::Callbacks]),
+    rule("stalls_unseen", "stalls that were counted but not examined", blocking::stalls_unseen),
+    rule("pool_stuck", "pool jobs that never finish", pool::stuck),
     rule("pool_saturated", "waiting for the thread pool", pool::saturated),
-    rule("pool_behind_slow_jobs", "short pool jobs behind long ones", pool::behind_slow_jobs)
+    rule("pool_behind_slow_jobs", "short pool jobs queued behind long ones", pool::behind_slow_jobs)
         .needs(&[Fact::PoolWait, Fact::PoolRun]),
-    rule("collecting", "time that the runtime collects garbage", collections::collecting),
+    rule("collecting", "time in garbage collection", collections::collecting),
     rule("operation_hooks", "hooks that are called for each operation", hooks::operation_hooks),
-    rule("overload", "utilization without stalls", capacity::overload).needs(&[Fact::Time]),
-    rule("timers_late", "timers that start late, and what ran meanwhile", blocking::timers_late)
+    rule("overload", "high utilization without stalls", capacity::overload).needs(&[Fact::Time]),
+    rule("timers_late", "late timers, and what ran meanwhile", blocking::timers_late)
         .needs(&[Fact::QueueDelay, Fact::Callbacks]),
-    rule("starved_of_cpu", "time without a processor", machine::starved_of_cpu),
+    rule("starved_of_cpu", "time runnable but not scheduled", machine::starved_of_cpu),
     rule("panics", "runs and pool jobs that failed", capacity::panics),
-    rule("accept_storm", "connections accepted a second", capacity::accept_storm).needs(&[Fact::Callbacks]),
-    rule("many_events", "events that each poll finds", capacity::many_events).needs(&[Fact::PollEvents]),
-    rule("handles_growing", "handles that are opened and not closed", growth::handles_growing)
-        .needs(&[Fact::Handles]),
-    rule("timers_growing", "timers that are armed and do not fire", growth::timers_growing)
+    rule("accept_storm", "connections accepted per second", capacity::accept_storm).needs(&[Fact::Callbacks]),
+    rule("many_events", "events per poll", capacity::many_events).needs(&[Fact::PollEvents]),
+    rule("handles_growing", "handles that are never closed", growth::handles_growing).needs(&[Fact::Handles]),
+    rule("timers_growing", "timers that are started but never fire", growth::timers_growing)
         .needs(&[Fact::Timers]),
     rule("stood_still", "suspends, SIGSTOP, debuggers", machine::stood_still),
-    rule("agent_late", "the agent's own looks", machine::agent_late),
-    rule("expected_blocks", "blocks that the program announced", capacity::expected_blocks),
-    rule("sites_overflow", "room for sites", capacity::sites_overflow),
+    rule("agent_late", "ticks of the agent", machine::agent_late),
+    rule("expected_blocks", "blocks announced by the program", capacity::expected_blocks),
+    rule("sites_overflow", "full tables of sites", capacity::sites_overflow),
 ];
 
 #[cfg(test)]

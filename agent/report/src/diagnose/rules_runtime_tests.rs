@@ -41,11 +41,11 @@ fn findings_are_in_the_words_of_the_runtime() {
         "the longest poll of the last minute",
         "over more workers",
         "worker web has more poll sites",
-        "did not look at worker web",
+        "did not check worker web",
     ] {
         assert!(all.contains(part), "`{part}` is not in\n{all}");
     }
-    for word in ["callback", "loop", "lag", "an event had to wait", "a turn takes"] {
+    for word in ["callback", "loop", "lag", "events waited", "an iteration takes"] {
         assert!(!all.contains(word), "`{word}` is in\n{all}");
     }
 }
@@ -65,8 +65,8 @@ fn a_rule_is_silent_where_the_runtime_cannot_know_what_it_looks_at() {
                 "wait p95",
                 "run p95",
                 "jobs wait 4",
-                "an event had to wait",
-                "a turn takes",
+                "events waited",
+                "an iteration takes",
                 "fired meanwhile",
             ];
             assert!(!made_up.iter().any(|words| text.contains(words)), "{name}: {text}");

@@ -202,7 +202,7 @@ fn block_cases() -> Vec<Case> {
                     stall.asleep_in = Some("read(fd 3 -> pipe:[81])".into());
                 }
             }),
-            vec!["waits in a blocking call inside timer flush", "asleep in read(fd 3 -> pipe:[81])"],
+            vec!["is blocked in a system call by timer flush", "asleep in read(fd 3 -> pipe:[81])"],
             asleep(),
         ),
         (
@@ -211,7 +211,7 @@ fn block_cases() -> Vec<Case> {
                 (evidence.blocked, evidence.blocked_ns) = ([3, 1], 2 * S);
                 evidence.sites[0].longest_ns = 1_500 * MS;
             }),
-            vec!["3 stalls that ended before they were seen", "flush", "1.5 s"],
+            vec!["3 stalls too short to be examined", "flush", "1.5 s"],
             blocked(),
         ),
     ]
@@ -229,7 +229,7 @@ fn load_cases() -> Vec<Case> {
         (
             "overload",
             with(well(), |evidence| evidence.active_ns = 9_900 * MS),
-            vec!["busy for 99 %", "a turn takes", "20 % of its time: timer flush", "more loops"],
+            vec!["busy for 99 %", "an iteration takes", "20 % of its time: timer flush", "more loops"],
             with(blocked(), |evidence| evidence.active_ns = 9_900 * MS),
         ),
         (
@@ -268,7 +268,7 @@ fn load_cases() -> Vec<Case> {
         (
             "many_events",
             with(well(), |evidence| evidence.poll_events.sum = 1_000_000),
-            vec!["100 events waiting at each poll"],
+            vec!["100 events from each poll"],
             with(well(), |evidence| evidence.poll_events.sum = 600_000),
         ),
     ]
@@ -290,7 +290,7 @@ fn flood_cases() -> Vec<Case> {
         (
             "nexttick_flood",
             flood(Cause::NextTick, Kind::Tick),
-            vec!["nextTick jobs from nexttick flush", "no event is noticed until this queue is empty"],
+            vec!["nextTick jobs from nexttick flush", "the loop does not poll until this queue is empty"],
             flood(Cause::Microtask, Kind::Microtask),
         ),
         (
@@ -391,13 +391,13 @@ fn quiet_cases() -> Vec<Case> {
         (
             "stood_still",
             with(well(), |evidence| evidence.incidents = vec![incident(Class::Suspended)]),
-            vec!["the machine was suspended", "not to blame", "300 ms"],
+            vec!["the machine was suspended", "not blocked by its code", "300 ms"],
             with(well(), |evidence| evidence.incidents = vec![incident(Class::Computing)]),
         ),
         (
             "agent_late",
             with(well(), |evidence| evidence.agent_late_ns = Some(2 * S)),
-            vec!["did not look at loop web for 2.0 s"],
+            vec!["did not check loop web for 2.0 s"],
             with(well(), |evidence| evidence.agent_late_ns = None),
         ),
         (
@@ -474,7 +474,7 @@ fn a_thread_that_nobody_saw_asleep_is_not_told_to_wait() {
     });
     let findings = diagnose(&[unseen]);
     assert_eq!((findings[0].rule, findings[0].certainty), ("blocked", Certainty::Likely));
-    let told = "on a processor for 21 % of its busy time; 78 % of it is in no account";
+    let told = "on CPU for 21 % of its busy time; 78 % of it is in no account";
     assert!(findings[0].evidence.iter().any(|line| line.contains(told)), "{findings:#?}");
 }
 
@@ -489,13 +489,14 @@ fn a_quota_is_named_where_it_is_to_blame_and_only_there() {
         findings.into_iter().next().map(|finding| format!("{} {:?}", finding.headline, finding.evidence))
     };
     let held = told(starved, quota(80, 3 * S)).unwrap();
-    assert!(held.contains("held back by the CPU quota of its cgroup"), "{held}");
-    assert!(held.contains("used up in 80 of 100 periods, which held the process back for 3.0 s"), "{held}");
+    assert!(held.contains("throttled by the CPU quota of its cgroup"), "{held}");
+    assert!(held.contains("used up in 80 of 100 periods, throttling the process for 3.0 s"), "{held}");
     for other in [None, quota(0, 0), quota(1, 5 * MS)] {
         let said = told(starved, other).unwrap();
         assert!(said.contains("had to wait for a processor") && !said.contains("quota"), "{said}");
     }
-    // Nothing is said of a thread that ran when it wanted to, whatever the quota did to others; nor of one that hardly waited.
+    // Nothing is said of a thread that ran when it wanted to, whatever the quota did to others; nor of one that
+    // hardly waited.
     for (run_ns, runqueue_ns) in [(2 * S, 10 * MS), (10 * MS, 400 * MS), (5 * S, S)] {
         assert_eq!(told(CpuTime { run_ns, runqueue_ns }, quota(80, 3 * S)), None, "{run_ns} {runqueue_ns}");
     }
@@ -526,7 +527,7 @@ fn of_many_guilty_sites_the_worst_three_are_told() {
     let findings = diagnose(&[evidence]);
     assert_eq!(findings.len(), 3, "{findings:#?}");
     assert!(findings[0].headline.contains("job5") && findings[2].headline.contains("job3"));
-    assert_eq!(findings[2].evidence.last().unwrap(), "3 sites more do the same");
+    assert_eq!(findings[2].evidence.last().unwrap(), "the same at 3 other sites");
 }
 
 /// All that a finding says.

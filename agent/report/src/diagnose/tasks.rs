@@ -1,5 +1,5 @@
-//! Rules about tasks that wake themselves, about locks, and about one worker that has all the work: for runtimes that have a remedy
-//! against them.
+//! Rules about tasks that wake themselves, about locks, and about one worker that has all the work: for runtimes that
+//! have a remedy against them.
 
 use crate::compute::verdict::Cause;
 use crate::diagnose::evidence::{LoopEvidence, SeenStall};
@@ -30,10 +30,10 @@ pub(crate) fn self_waking(evidence: &LoopEvidence) -> Vec<Finding> {
         return Vec::new();
     }
     let nouns = evidence.runtime.callback();
-    let headline = format!("{} is kept busy by {}, which may wake itself", evidence.named(), site.label);
+    let headline = format!("{} is kept busy by {}, which may be waking itself", evidence.named(), site.label);
     let finding = Finding::new(&evidence.name, Urgency::Warning, Certainty::Possible, headline)
         .because(format!(
-            "{} of it a second of {} each, {} of all {}",
+            "{} per second of {} each, {} of all {}",
             rate(site.calls, evidence.watched_ns),
             show_ns(mean_ns),
             percent(share(site.calls, evidence.callbacks)),
@@ -65,7 +65,7 @@ pub(crate) fn lock_held(evidence: &LoopEvidence) -> Vec<Finding> {
     let headline = format!("{} waited for a lock in {}", evidence.named(), longest.label);
     let finding = Finding::new(&evidence.name, Urgency::Warning, Certainty::Possible, headline)
         .because(format!(
-            "{} in which its thread was asleep in futex, the longest of {}",
+            "its thread slept in futex {}, the longest time for {}",
             count(stalls.len() as u64, "stall"),
             show_ns(longest.ns)
         ))
@@ -89,11 +89,11 @@ pub(crate) fn one_worker(loops: &[LoopEvidence]) -> Vec<Finding> {
             .map(|other| other.utilization())
             .fold(None, |most: Option<f64>, part| Some(most.map_or(part, |most| most.max(part))))?;
         let is_alone = busy.utilization() >= BUSY_SHARE && most < IDLE_SHARE;
-        let headline = format!("{} is busy while the others of {} are not", busy.named(), busy.group);
+        let headline = format!("{} is busy while the others of {} are idle", busy.named(), busy.group);
         is_alone.then(|| {
             let mut finding = Finding::new(&busy.name, Urgency::Warning, Certainty::Possible, headline)
                 .because(format!(
-                    "it was busy for {} of the time, none of {} for more than {}",
+                    "it was busy {} of the time, none of {} more than {}",
                     percent(busy.utilization()),
                     count(others.len() as u64, "other"),
                     percent(most)

@@ -32,7 +32,7 @@ pub(super) fn task_cases() -> Vec<Case> {
             "self_waking",
             waking(),
             vec![
-                "poll spin (src/x.rs:3), which may wake itself",
+                "poll spin (src/x.rs:3), which may be waking itself",
                 "99,000/s",
                 "5.0 µs",
                 "wait for what it looks for",
@@ -90,7 +90,7 @@ fn a_worker_that_works_alone_is_told_and_others_are_not() {
     let alone = told(&[worker("web/0", 9_900 * MS), worker("web/1", S), worker("web/2", 2 * S)]);
     assert_eq!(alone.len(), 1, "{alone:?}");
     for part in
-        ["web/0 is busy while the others of web are not", "99 %", "2 others", "20 %", "spawn its parts"]
+        ["web/0 is busy while the others of web are idle", "99 %", "2 others", "20 %", "spawn its parts"]
     {
         assert!(alone[0].contains(part), "{part}: {alone:?}");
     }

@@ -20,7 +20,7 @@ pub enum Severity {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum IncidentKind {
-    /// One callback, or code outside any, took most of a busy stretch that was too long.
+    /// One callback, or code outside any, took most of a busy period that was too long.
     #[default]
     Stall,
     /// Many short callbacks kept the loop from polling.

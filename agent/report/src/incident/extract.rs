@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Callbacks of one kind and site within the busy stretch.
+/// Callbacks of one kind and site within the busy period.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Group {
@@ -66,7 +66,7 @@ pub struct Record {
     pub is_pool_result: bool,
 }
 
-/// One busy stretch of the loop: from the return of one poll to the begin of the next.
+/// One busy period of the loop: from the return of one poll to the begin of the next.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Iteration {
@@ -74,7 +74,7 @@ pub struct Iteration {
     pub number: u64,
     /// Start, relative to the incident's begin, in nanoseconds.
     pub start_ns: i64,
-    /// Length of the busy stretch in nanoseconds.
+    /// Length of the busy period in nanoseconds.
     pub busy_ns: u64,
     /// Events that its poll returned; `None` where its runtime cannot know.
     pub events: Option<u64>,

@@ -22,7 +22,7 @@ pub struct LoopFigures {
     pub lag_ns_p50: Option<u64>,
     /// Lag that 99 of 100 random arrivals stayed below, in nanoseconds.
     pub lag_ns_p99: Option<u64>,
-    /// Busy stretches longer than the warning threshold that ended.
+    /// Busy periods longer than the warning threshold that ended.
     pub stalls: u64,
 }
 

@@ -2,9 +2,9 @@
 //!
 //! ```text
 //!   1 s before        begin                threshold      2x        4x            end
-//!   |-- recorder ------|=== busy stretch ====|=============|=========|=============|
+//!   |-- recorder ------|=== busy period ====|=============|=========|=============|
 //!   before: figures        during: figures   opened        looked at again: stacks,
-//!   of the 10 s to here    of the stretch    (is_over      records, CPU time        closed
+//!   of the 10 s to here    of the busy period    (is_over      records, CPU time        closed
 //!                                             = false)
 //! ```
 //!
@@ -93,7 +93,7 @@ pub struct Incident {
     pub culprit: Culprit,
     /// Many small or one big, in words: `1 callback of 203 ms`, `412 callbacks of 500 µs: 388 x io_read at src/x.rs:40`.
     pub summary: String,
-    /// What the busy stretch consisted of, by kind and site, the longest in sum first; at most 16.
+    /// What the busy period consisted of, by kind and site, the longest in sum first; at most 16.
     pub groups: Vec<Group>,
     /// Spans open inside the callback when it was found, outermost first.
     pub spans: Vec<Span>,
@@ -104,8 +104,8 @@ pub struct Incident {
     pub cpu_ns: u64,
     /// Time within the incident that the loop's thread was ready to run and had no processor, in nanoseconds.
     pub runqueue_ns: u64,
-    /// Time within the incident that the CPU quota of the process's cgroup held it back, in nanoseconds, about; 0 where there is
-    /// none, or nobody looked.
+    /// Time within the incident that the CPU quota of the process's cgroup held it back, in nanoseconds, about; 0
+    /// where there is none, or nobody looked.
     pub throttled_ns: u64,
     /// For how much of the incident `cpu_ns` and `runqueue_ns` were watched, in nanoseconds: at most the duration.
     pub watched_ns: u64,
@@ -235,8 +235,8 @@ impl Incident {
             && self.throttled_ns.saturating_mul(2) >= self.runqueue_ns
     }
 
-    /// Returns how much of the watched time the kernel booked neither as running nor as waiting for a processor, in nanoseconds:
-    /// a sleep where the thread was found asleep, else nobody knows.
+    /// Returns how much of the watched time the kernel booked neither as running nor as waiting for a processor, in
+    /// nanoseconds: a sleep where the thread was found asleep, else nobody knows.
     pub fn unaccounted_ns(&self) -> u64 {
         self.watched_ns.saturating_sub(self.cpu_ns.saturating_add(self.runqueue_ns))
     }
@@ -259,7 +259,8 @@ impl Incident {
         }
     }
 
-    /// Returns the incident with the last `most` records, iterations and jobs of it; what is left out of the records is counted.
+    /// Returns the incident with the last `most` records, iterations and jobs of it; what is left out of the records
+    /// is counted.
     pub fn abridged(&self, most: usize) -> Incident {
         fn last<T: Clone>(all: &[T], most: usize) -> Vec<T> {
             all[all.len().saturating_sub(most)..].to_vec()
@@ -345,7 +346,7 @@ impl fmt::Display for IncidentError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             IncidentError::Malformed(error) => write!(f, "not an incident: {error}"),
-            IncidentError::NoIncident => f.write_str("not an incident: it has no id with its own pid"),
+            IncidentError::NoIncident => f.write_str("not an incident: its id does not match its pid"),
         }
     }
 }

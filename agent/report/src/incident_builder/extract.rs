@@ -13,8 +13,8 @@ use crate::words::known_phase;
 use loopscope_probe::JobRecord;
 use loopscope_probe::description::{Description, Fact};
 use loopscope_probe::raw::clock::Scale;
-use loopscope_probe::raw::iterations::IterationRecord;
 use loopscope_probe::raw::pool::JobNow;
+use loopscope_probe::raw::record::IterationRecord;
 use loopscope_probe::raw::record::Record;
 use loopscope_probe::{Kind, NowValues, Page, Phase, Ticks};
 use std::collections::VecDeque;
@@ -243,8 +243,8 @@ impl Extract {
     }
 }
 
-/// Returns the numbers of the first record of a busy period that is over, and of the one behind its last; `None` where the page
-/// does not tell of it (any more).
+/// Returns the numbers of the first record of a busy period that is over, and of the one behind its last; `None`
+/// where the page does not tell of it (any more).
 fn ended_numbers(page: &Page, begin: Ticks) -> Option<(u64, u64)> {
     let iterations = page.iterations(0);
     let at = iterations.iter().position(|iteration| iteration.begin == begin)?;
@@ -275,7 +275,7 @@ fn keep_newest<T>(list: &mut VecDeque<T>, item: T, most: usize) -> bool {
 mod tests {
     use super::*;
     use crate::incident::Incident;
-    use loopscope_probe::{Clock, Kind, Life, VirtualClock, Writer};
+    use loopscope_probe::{Clock, Kind, TaskTimes, VirtualClock, Writer};
 
     const MS: u64 = 1_000_000;
 
@@ -286,7 +286,7 @@ mod tests {
         let site = writer.named_site(std::panic::Location::caller(), Kind::Timer, "t");
         let run = |writer: &mut Writer, count: u64| {
             for _ in 0..count {
-                writer.begin(Kind::Timer, site, Life::UNKNOWN);
+                writer.begin(Kind::Timer, site, TaskTimes::UNKNOWN);
                 time.advance_ns(MS / 10);
                 writer.end();
             }
@@ -329,7 +329,7 @@ mod tests {
         let site = writer.named_site(std::panic::Location::caller(), Kind::Microtask, "m");
         let run = |writer: &mut Writer, count: u64| {
             for _ in 0..count {
-                writer.begin(Kind::Microtask, site, Life::UNKNOWN);
+                writer.begin(Kind::Microtask, site, TaskTimes::UNKNOWN);
                 time.advance_ns(MS / 100);
                 writer.end();
             }
@@ -362,7 +362,7 @@ mod tests {
         let mut writer = Writer::builder("extract").clock(Clock::simulated(time.clone())).build();
         let site = writer.named_site(std::panic::Location::caller(), Kind::Task, "t");
         let run = |writer: &mut Writer, ms: u64| {
-            writer.begin(Kind::Task, site, Life::UNKNOWN);
+            writer.begin(Kind::Task, site, TaskTimes::UNKNOWN);
             time.advance_ns(ms * MS);
             writer.end();
         };

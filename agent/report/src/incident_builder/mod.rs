@@ -19,7 +19,7 @@ use crate::words::{RuntimeWords, thousands};
 use loopscope_probe::description::{Description, Fact};
 use loopscope_probe::raw::incident_id::IncidentId;
 use loopscope_probe::raw::loop_id::LoopId;
-use loopscope_probe::raw::open::OpenSpan;
+use loopscope_probe::raw::open_spans::OpenSpan;
 use loopscope_probe::raw::pool::JobNow;
 use loopscope_probe::{Clock, NowValues, Page, Ticks, Vitals};
 use std::sync::Arc;
@@ -180,7 +180,7 @@ impl IncidentBuilder {
         let unseen = self.extract.groups.unseen();
         if sums.is_empty() && unseen > 0 {
             let noun = self.runtime.callback().of(unseen).to_owned();
-            incident.summary = format!("{} {noun}, of which none was seen", thousands(unseen));
+            incident.summary = format!("{} {noun}, none of them observed", thousands(unseen));
         }
         incident.groups = sums.iter().take(GROUPS_MAX).map(|sum| group(sum, labels)).collect();
         sums.iter().fold(0, |all: u64, sum| all.saturating_add(sum.count)).max(unseen)

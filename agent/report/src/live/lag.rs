@@ -39,8 +39,8 @@ pub(super) struct LagPast {
 }
 
 impl LagPast {
-    /// Returns the waits of the interval that ends now. `counted` is what the page has counted so far; the loop has been busy for
-    /// `busy_ns`, 0 where it polls.
+    /// Returns the waits of the interval that ends now. `counted` is what the page has counted so far; the loop has
+    /// been busy for `busy_ns`, 0 where it polls.
     pub(super) fn turn(&mut self, counted: &Waits, busy_ns: u64) -> Waits {
         let ended = counted.since(&self.counted);
         self.counted.raise_to(counted);
@@ -99,7 +99,7 @@ mod tests {
     fn those_who_wait_are_counted_before_the_stretch_ends() {
         let lag = turn(HistogramValues::default(), 400 * MS);
         assert_eq!(lag.row.iter().sum::<u64>(), 400);
-        assert_eq!(lag.max_ns, 400 * MS, "nobody has waited for longer than the stretch lasts");
+        assert_eq!(lag.max_ns, 400 * MS, "nobody has waited for longer than the busy period lasts");
         assert!((200 * MS..220 * MS).contains(&lag.p50_ns), "{}", lag.p50_ns);
         assert!((396 * MS..=400 * MS).contains(&lag.p99_ns), "{}", lag.p99_ns);
         let mut booked = HistogramValues::default();

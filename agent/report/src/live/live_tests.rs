@@ -1,8 +1,8 @@
 //! Views of loops on a virtual clock: what is told while it lasts, and afterwards.
 
-use super::{LoopView, Observer, Seen, StateKind, View};
+use super::{LoopSample, LoopView, Observer, StateKind, View};
 use loopscope_probe::raw::loop_id::Called;
-use loopscope_probe::{Builder, Clock, Kind, Life, Phase, Queue, VirtualClock, WorkKind, Writer, spans};
+use loopscope_probe::{Builder, Clock, Kind, Phase, Queue, TaskTimes, VirtualClock, WorkKind, Writer, spans};
 use std::panic::Location;
 
 const MS: u64 = 1_000_000;
@@ -26,9 +26,9 @@ impl Stage {
         Stage { time, writer, observer: Observer::new() }
     }
 
-    fn seen(&self) -> Seen {
+    fn seen(&self) -> LoopSample {
         let clock = self.writer.clock();
-        Seen::of(self.writer.page(), clock, clock.now())
+        LoopSample::of(self.writer.page(), clock, clock.now())
     }
 
     fn view(&mut self) -> View {
@@ -48,7 +48,7 @@ impl Stage {
         self.writer.unpark(1);
         self.writer.phase(Phase::TIMERS);
         let site = self.writer.named_site(Location::caller(), kind, name);
-        self.writer.begin(kind, site, Life::UNKNOWN);
+        self.writer.begin(kind, site, TaskTimes::UNKNOWN);
     }
 
     fn end(&mut self) {
@@ -141,11 +141,11 @@ fn many_runs_are_judged_and_their_drain_is_told() {
     stage.writer.unpark(1);
     stage.writer.drain_begin(Queue::Microtask, 1);
     for _ in 0..400 {
-        stage.writer.begin(Kind::Microtask, site, Life::UNKNOWN);
+        stage.writer.begin(Kind::Microtask, site, TaskTimes::UNKNOWN);
         stage.idle(1);
         stage.writer.end();
     }
-    stage.writer.begin(Kind::Microtask, site, Life::UNKNOWN);
+    stage.writer.begin(Kind::Microtask, site, TaskTimes::UNKNOWN);
     let view = stage.look();
     let verdict = view.state.verdict.unwrap();
     assert_eq!((verdict.cause, verdict.runs), ("microtask", Some(401)));
@@ -317,7 +317,7 @@ fn a_page_of_any_bytes_is_told_without_a_panic() {
     stage.begin(Kind::Timer, "flush");
     let clock = stage.writer.clock().clone();
     for at in [0, 1, u64::MAX / 2, u64::MAX] {
-        let seen = Seen::of(stage.writer.page(), &clock, loopscope_probe::Ticks(at));
+        let seen = LoopSample::of(stage.writer.page(), &clock, loopscope_probe::Ticks(at));
         serde_json::to_string(&stage.observer.observe([seen], at)).unwrap();
     }
 }

@@ -1,7 +1,7 @@
 //! What a person looks at: loops as they are now and were in the last moments, from copies of their pages.
 //!
 //! ```text
-//!   pages --> Seen (one loop, one moment) --> Observer (keeps the copy before) --> View (serde)
+//!   pages --> LoopSample (one loop, one moment) --> Observer (keeps the copy before) --> View (serde)
 //!                                                                                    |
 //!                                                      the live page, `top`, `serve` <
 //! ```
@@ -15,7 +15,7 @@
 //! and those who wait for its end are in the lag. When it ends, it is not counted again.
 //!
 //! ```
-//! use loopscope_report::live::{Observer, Seen, StateKind};
+//! use loopscope_report::live::{Observer, LoopSample, StateKind};
 //! use loopscope_probe::{Clock, VirtualClock, Writer};
 //!
 //! let time = VirtualClock::starting_at(1);
@@ -23,25 +23,25 @@
 //! writer.resume();
 //! time.advance_ns(300_000_000);
 //! let clock = writer.clock().clone();
-//! let view = Observer::new().observe([Seen::of(writer.page(), &clock, clock.now())], 0);
+//! let view = Observer::new().observe([LoopSample::of(writer.page(), &clock, clock.now())], 0);
 //! assert_eq!(view.processes[0].loops[0].state.kind, StateKind::Stalled);
 //! ```
 
-mod account;
 mod lag;
+mod loop_sample;
 mod numbers;
 mod observer;
 mod past;
+mod pending_time;
 mod recent;
 mod runtime;
-mod seen;
 mod state;
 mod view;
 
 pub use lag::LAG_BOUNDS_NS;
+pub use loop_sample::LoopSample;
 pub use observer::Observer;
 pub use recent::{LOOPS_MAX, PastLoop, PastView, Recent};
-pub use seen::Seen;
 pub use view::{
     DamagedView, DrainView, JobView, LagView, LoopView, NumberView, PhaseView, PlaceView, PoolView,
     ProcessView, QueueView, RunningView, SiteView, SpanView, StallView, StateKind, StateView, VerdictView,

@@ -1,16 +1,16 @@
 //! The observer: remembers every loop from one observation to the next.
 
 use crate::live::lag::LAG_BOUNDS_NS;
+use crate::live::loop_sample::LoopSample;
 use crate::live::past::{Past, Turn};
 use crate::live::runtime::{RuntimePast, Workers};
-use crate::live::seen::Seen;
 use crate::live::view::{LoopView, ProcessView, View};
 use loopscope_probe::raw::loop_id::{self, Called, LoopId};
 use loopscope_probe::raw::process_id::ProcessId;
 use std::collections::HashMap;
 
-/// Observations without a loop after which it is forgotten. A page may be hard to read once, and the next figures are not those
-/// of the loop's whole life then.
+/// Observations without a loop after which it is forgotten. A page may be hard to read once, and the next figures are
+/// not those of the loop's whole life then.
 const MISSED_MAX: u32 = 3;
 
 /// Makes views. It forgets the loops that some observations in a row do not have.
@@ -42,7 +42,7 @@ impl Observer {
 
     /// Makes the view of loops as they were seen at `unix_ns`, in nanoseconds since 1970. Loops of one process should
     /// come one after the other.
-    pub fn observe(&mut self, seen: impl IntoIterator<Item = Seen>, unix_ns: u64) -> View {
+    pub fn observe(&mut self, seen: impl IntoIterator<Item = LoopSample>, unix_ns: u64) -> View {
         let mut loops = HashMap::with_capacity(self.loops.len());
         let mut processes: Vec<ProcessView> = Vec::new();
         let mut parts = Parts::default();
@@ -102,7 +102,7 @@ struct Parts {
 
 impl Parts {
     /// Returns what a loop of the process at that place is called.
-    fn name(&mut self, process: usize, seen: &Seen) -> Called {
+    fn name(&mut self, process: usize, seen: &LoopSample) -> Called {
         self.called.resize_with(self.called.len().max(process + 1), Vec::new);
         let others = &mut self.called[process];
         let facts = seen.facts();
@@ -127,7 +127,7 @@ impl Parts {
     }
 }
 
-fn identity_of(seen: &Seen, taken: &HashMap<Identity, Past>) -> Identity {
+fn identity_of(seen: &LoopSample, taken: &HashMap<Identity, Past>) -> Identity {
     let facts = seen.facts();
     let mut identity = Identity {
         pid: facts.pid,
@@ -143,7 +143,7 @@ fn identity_of(seen: &Seen, taken: &HashMap<Identity, Past>) -> Identity {
 }
 
 /// Returns the place of the loop's process.
-fn process_of(processes: &mut Vec<ProcessView>, seen: &Seen) -> usize {
+fn process_of(processes: &mut Vec<ProcessView>, seen: &LoopSample) -> usize {
     let facts = seen.facts();
     let is_it = |process: &ProcessView| process.pid == facts.pid && process.pid_start == facts.pid_start;
     let at = processes.iter().rposition(is_it).unwrap_or_else(|| {

@@ -2,10 +2,10 @@
 
 use crate::compute::sites::{self, SiteTotal};
 use crate::compute::utilization::utilization;
-use crate::live::account::Account;
 use crate::live::lag::{LagPast, lag_view};
+use crate::live::loop_sample::LoopSample;
 use crate::live::numbers::NumbersPast;
-use crate::live::seen::Seen;
+use crate::live::pending_time::PendingTime;
 use crate::live::state::state_view;
 use crate::live::view::{DrainView, LoopView, PhaseView, PoolView, SiteView, StallView};
 use crate::model::waits::Waits;
@@ -37,7 +37,7 @@ pub(super) struct Past {
     pool: PoolPast,
     numbers: NumbersPast,
     stalls: u64,
-    phases: [Account; Phase::COUNT],
+    phases: [PendingTime; Phase::COUNT],
     sites: HashMap<(String, Kind), SitePast>,
     /// Observations in a row that did not have it.
     pub missed: u32,
@@ -52,7 +52,7 @@ struct PoolPast {
 
 #[derive(Clone, Copy, Debug, Default)]
 struct SitePast {
-    account: Account,
+    account: PendingTime,
     calls: u64,
     /// It was on the page at the last observation.
     is_there: bool,
@@ -104,7 +104,7 @@ pub(super) fn heaviest(mut sites: Vec<SiteView>) -> (Vec<SiteView>, u64) {
 
 impl Past {
     /// Returns what a loop did as it was seen now, and remembers that.
-    pub(super) fn turn(&mut self, seen: &Seen, id: String, name: String) -> Turn {
+    pub(super) fn turn(&mut self, seen: &LoopSample, id: String, name: String) -> Turn {
         let (snapshot, facts) = (&seen.snapshot, &seen.snapshot.facts);
         let split = Split { active_ns: snapshot.active_ns, idle_ns: snapshot.idle_ns };
         let interval = Interval { ns: split.total_ns().saturating_sub(self.split.total_ns()) };
@@ -175,7 +175,7 @@ impl Past {
         for (phase, label) in runtime.phases() {
             let index = phase.index();
             let running_ns = match now.running {
-                // A stretch older than the interval has filled it, with one callback or with many.
+                // A busy period older than the interval has filled it, with one callback or with many.
                 Some(running) if running.phase == phase && now.busy_ns >= interval.ns => interval.ns,
                 Some(running) if running.phase == phase && running.kind.is_some() => now.running_ns,
                 _ => 0,
@@ -261,7 +261,7 @@ impl Past {
         runtime.queues().into_iter().map(view).collect()
     }
 
-    fn stall_view(&self, seen: &Seen) -> StallView {
+    fn stall_view(&self, seen: &LoopSample) -> StallView {
         let (snapshot, now) = (&seen.snapshot, &seen.snapshot.now);
         let is_stalled = now.unexpected_ns() > snapshot.warning_ns;
         let running_ns = if is_stalled { now.busy_ns } else { 0 };

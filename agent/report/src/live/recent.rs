@@ -1,10 +1,10 @@
 //! The last two minutes of loops, kept while nobody looks: so that who opens the live page sees what came before.
 //!
-//! Coarse and small: a sample of some hundred bytes a loop every few seconds, without sites. Whoever looks at the loops anyway
-//! records it at a look, so that it wakes nobody up.
+//! Coarse and small: a sample of some hundred bytes a loop every few seconds, without sites. Whoever looks at the
+//! loops anyway records it at a look, so that it wakes nobody up.
 
+use crate::live::loop_sample::LoopSample;
 use crate::live::observer::Observer;
-use crate::live::seen::Seen;
 use crate::live::view::{LagView, LoopView, PhaseView};
 use serde::Serialize;
 use std::collections::VecDeque;
@@ -58,7 +58,7 @@ impl Recent {
     }
 
     /// Takes a sample of loops as they are seen now.
-    pub fn record(&mut self, seen: impl IntoIterator<Item = Seen>, now_ns: u64, unix_ns: u64) {
+    pub fn record(&mut self, seen: impl IntoIterator<Item = LoopSample>, now_ns: u64, unix_ns: u64) {
         let view = self.observer.observe(seen.into_iter().take(LOOPS_MAX), unix_ns);
         // A first one is of the loops' lives.
         if self.last_ns.replace(now_ns).is_some() {
@@ -114,7 +114,7 @@ mod tests {
             let now_ns = second * SECOND_NS;
             if recent.is_due(now_ns) {
                 recent.record(
-                    [Seen::of(writer.page(), writer.clock(), writer.clock().now())],
+                    [LoopSample::of(writer.page(), writer.clock(), writer.clock().now())],
                     now_ns,
                     now_ns,
                 );

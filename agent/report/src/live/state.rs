@@ -1,7 +1,7 @@
 //! What a loop does at one moment, in fields and in words.
 
 use crate::compute::verdict::Verdict;
-use crate::live::seen::Seen;
+use crate::live::loop_sample::LoopSample;
 use crate::live::view::{PlaceView, QueueView, RunningView, StateKind, StateView, VerdictView};
 use crate::words::{kind_and_place, kind_many, kind_word, queue_label};
 use loopscope_probe::description::{Description, Fact, Term};
@@ -9,7 +9,7 @@ use loopscope_probe::raw::now::Running;
 use loopscope_probe::{SiteId, Snapshot};
 
 /// Returns the state.
-pub(super) fn state_view(seen: &Seen) -> StateView {
+pub(super) fn state_view(seen: &LoopSample) -> StateView {
     let (snapshot, now) = (&seen.snapshot, &seen.snapshot.now);
     let runtime = &snapshot.facts.description;
     let is_stalled = now.unexpected_ns() > snapshot.warning_ns;

@@ -58,8 +58,8 @@ pub struct DamagedView {
 
 /// One loop, or one runtime of several workers.
 ///
-/// A runtime tells the state of its worst worker. Counts, rates and lag are those of all its workers, shares those of all their
-/// time; it has no thread.
+/// A runtime tells the state of its worst worker. Counts, rates and lag are those of all its workers, shares those of
+/// all their time; it has no thread.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct LoopView {
     /// Which loop it is, for good: the `loop_id` of its incidents. Of a page that nobody said the number of, only a text that
@@ -145,7 +145,8 @@ pub struct NumberView {
     pub value: f64,
     /// True for counters and histograms.
     pub is_rate: bool,
-    /// Of a histogram, the quantile of the durations of the interval in nanoseconds; null of others, and where there were none.
+    /// Of a histogram, the quantile of the durations of the interval in nanoseconds; null of others, and where there
+    /// were none.
     pub p99_ns: Option<u64>,
 }
 
@@ -162,8 +163,8 @@ pub enum StateKind {
     ExpectedBlock,
     /// It is busy for longer than its threshold.
     Stalled,
-    /// Its process or its thread is stopped, by a signal or a debugger: nobody's code runs. The rest of the state is what it was
-    /// doing.
+    /// Its process or its thread is stopped, by a signal or a debugger: nobody's code runs. The rest of the state is
+    /// what it was doing.
     Stopped,
     /// Its process has ended; the rest of the state is what it did last.
     Ended,
@@ -190,13 +191,13 @@ pub struct StateView {
     pub kind: StateKind,
     /// Stalled beyond the critical threshold.
     pub is_critical: bool,
-    /// Age of the busy stretch in nanoseconds; 0 while it polls.
+    /// Age of the busy period in nanoseconds; 0 while it polls.
     pub busy_ns: u64,
     /// The part of it that was announced, in nanoseconds: thresholds leave it out.
     pub expected_ns: u64,
     /// How long it has polled, in nanoseconds; 0 while it is busy.
     pub parked_ns: u64,
-    /// Callbacks and jobs that ended within the stretch.
+    /// Callbacks and jobs that ended within the busy period.
     pub stretch_callbacks: u64,
     /// What runs; `None` while it polls.
     pub running: Option<RunningView>,
@@ -261,7 +262,7 @@ pub struct QueueView {
 /// What keeps a loop from polling.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct VerdictView {
-    /// `callback` where one run took most of the stretch, else what starves the loop: the `cause` of the metrics.
+    /// `callback` where one run took most of the busy period, else what starves the loop: the `cause` of the metrics.
     pub cause: &'static str,
     /// Kind of what ran; `None` where nothing did.
     pub kind: Option<String>,
@@ -350,8 +351,8 @@ pub struct PoolView {
     pub saturated_ns: u64,
     /// Jobs that ended; null where the runtime cannot know.
     pub jobs_per_second: Option<f64>,
-    /// Quantile of submit to start, of the jobs that started in the interval, in nanoseconds; 0 where none did, null where the
-    /// runtime cannot know.
+    /// Quantile of submit to start, of the jobs that started in the interval, in nanoseconds; 0 where none did, null
+    /// where the runtime cannot know.
     pub wait_p95_ns: Option<u64>,
     /// Busy time of its threads as part of the interval, 0 to 1; null where it is not known how many there are.
     pub utilization_ratio: Option<f64>,
@@ -360,7 +361,7 @@ pub struct PoolView {
 /// Stalls since the loop began.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct StallView {
-    /// Busy stretches longer than the warning threshold, the one that runs included.
+    /// Busy periods longer than the warning threshold, the one that runs included.
     pub warning_count: u64,
     /// Longer than the critical one.
     pub critical_count: u64,

@@ -2,7 +2,7 @@
 
 use crate::metrics::value::Number;
 use crate::model::exemplar::Exemplar;
-use loopscope_probe::raw::counts::{COUNT_EXPONENT_LAST, CountValues};
+use loopscope_probe::raw::count_histogram::{COUNT_EXPONENT_LAST, CountValues};
 use loopscope_probe::raw::histogram::{EXPONENT_FIRST, HistogramValues, NATIVE_OFFSET, UPPER_NS, slot_of};
 
 /// Buckets that are already counted.

@@ -1,13 +1,13 @@
 //! How many samples a loop may have: what Prometheus has to store for each, in both kinds of histograms.
 
 use super::format::Format;
-use super::host::{HostFamilies, HostValue};
-use super::page::render;
-use super::page::tests::full_agent;
+use super::program_families::{ProgramFamilies, ProgramValue};
+use super::render::render;
+use super::render::tests::full_agent;
 use super::view::LoopView;
 use crate::compute::sites::{Chosen, SITES_PER_PROCESS, totals};
 use crate::compute::stall::StallCounts;
-use loopscope_probe::{Clock, HandleType, Kind, Life, Phase, Queue, VirtualClock, WorkKind, Writer};
+use loopscope_probe::{Clock, HandleType, Kind, Phase, Queue, TaskTimes, VirtualClock, WorkKind, Writer};
 use std::panic::Location;
 
 /// What a busy server has: every phase, eight kinds of callbacks, both queues, and as many sites as are asked for.
@@ -30,7 +30,7 @@ fn busy_view(site_count: usize, jobs: &[WorkKind]) -> LoopView {
         let site = writer.named_site(Location::caller(), *kind, name);
         writer.phase(Phase::STANDARD[number % Phase::STANDARD.len()]);
         let now = writer.last();
-        writer.begin(*kind, site, Life { submitted: now, ready: now });
+        writer.begin(*kind, site, TaskTimes { submitted: now, ready: now });
         time.advance_ns(300_000_000);
         writer.end();
         for queue in Queue::ALL {
@@ -91,7 +91,7 @@ struct Samples {
 fn count(view: LoopView) -> Samples {
     let page = String::from_utf8(render(Format::Text, &[view], &full_agent(), "").body).unwrap();
     let mut samples = Samples::default();
-    for family in HostFamilies::read(&page, |_| false).families {
+    for family in ProgramFamilies::read(&page, |_| false).families {
         for series in &family.series {
             let is_of = |name: &str| series.labels.iter().any(|(label, _)| label == name);
             let place = match () {
@@ -101,8 +101,8 @@ fn count(view: LoopView) -> Samples {
                 () => continue,
             };
             place[0] += match &series.value {
-                HostValue::Number(_) => 1,
-                HostValue::Histogram(values) => values.bounds.len() + 3,
+                ProgramValue::Number(_) => 1,
+                ProgramValue::Histogram(values) => values.bounds.len() + 3,
             };
             place[1] += 1;
         }

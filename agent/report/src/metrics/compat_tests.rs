@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::metrics::format::Format;
-use crate::metrics::page::render;
-use crate::metrics::page::tests::{full_agent, full_view};
+use crate::metrics::render::render;
+use crate::metrics::render::tests::{full_agent, full_view};
 use crate::metrics::view::AgentView;
 use std::collections::BTreeSet;
 use std::io::{ErrorKind, Write};
@@ -35,7 +35,7 @@ fn figures_are_those_of_the_lag_histogram() {
         let line = page.lines().find_map(|line| line.strip_prefix(&format!("{name}{{loop=\"main\"}} ")));
         line.unwrap_or_else(|| panic!("{name} is missing")).parse().unwrap()
     };
-    // A busy stretch of 2.3 s and one idle one of 50 ms: nearly all arrivals waited, evenly up to 2.3 s.
+    // A busy period of 2.3 s and one idle one of 50 ms: nearly all arrivals waited, evenly up to 2.3 s.
     assert!((2.2..2.6).contains(&value("nodejs_eventloop_lag_max_seconds")));
     assert!((1.0..1.25).contains(&value("nodejs_eventloop_lag_p50_seconds")));
     assert_eq!(value("nodejs_eventloop_lag_seconds"), value("nodejs_eventloop_lag_mean_seconds"));

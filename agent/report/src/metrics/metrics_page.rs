@@ -7,11 +7,11 @@ use crate::metrics::catalog::{FAST, Family, Type};
 use crate::metrics::classic_buckets::ClassicBuckets;
 use crate::metrics::encoder::{Encoder, Header};
 use crate::metrics::format::Format;
-use crate::metrics::host::{HostFamily, HostValue};
+use crate::metrics::program_families::{ProgramFamily, ProgramValue};
 use crate::metrics::value::Number;
 use crate::metrics::view::{LoopOwner, LoopView};
 use crate::model::exemplar::{Exemplar, Exemplars};
-use loopscope_probe::raw::counts::CountValues;
+use loopscope_probe::raw::count_histogram::CountValues;
 use loopscope_probe::raw::histogram::HistogramValues;
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -47,8 +47,8 @@ pub(crate) struct MetricsPage {
 }
 
 impl MetricsPage {
-    /// Begins a page of at most so many samples: lines of text. They are as many in every format, because what a scraper makes of
-    /// protobuf is its affair.
+    /// Begins a page of at most so many samples: lines of text. They are as many in every format, because what a
+    /// scraper makes of protobuf is its affair.
     pub(crate) fn new(format: Format, samples_max: usize) -> Self {
         let encoder = format.encoder();
         let names = HashSet::new();
@@ -144,8 +144,8 @@ impl MetricsPage {
         self.series_of(labels, buckets.samples(), |encoder, labels| encoder.histogram(labels, &buckets, &[]));
     }
 
-    /// Begins a family of a loop's runtime, which the catalogue does not know. The caller makes sure that its name is no other
-    /// family's, and that no two of its series have the same labels.
+    /// Begins a family of a loop's runtime, which the catalogue does not know. The caller makes sure that its name is
+    /// no other family's, and that no two of its series have the same labels.
     pub(crate) fn begin_runtime(&mut self, header: Header<'_>) {
         self.family = None;
         self.owner = None;
@@ -193,15 +193,15 @@ impl MetricsPage {
     }
 
     /// Writes a family of the host program. Its series are not counted: how many there are is the host's affair.
-    pub(crate) fn host(&mut self, family: &HostFamily) {
-        let HostFamily { name, help, kind, series } = family;
+    pub(crate) fn host(&mut self, family: &ProgramFamily) {
+        let ProgramFamily { name, help, kind, series } = family;
         self.encoder.family(&Header { name, help, kind: *kind, unit: None });
         for one in series {
             let labels: Vec<(&str, &str)> =
                 one.labels.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
             match &one.value {
-                HostValue::Number(number) => self.encoder.number(&labels, *number),
-                HostValue::Histogram(values) => {
+                ProgramValue::Number(number) => self.encoder.number(&labels, *number),
+                ProgramValue::Histogram(values) => {
                     self.encoder.histogram(&labels, &Buckets::Classic(values), &[]);
                 }
             }

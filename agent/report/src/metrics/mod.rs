@@ -22,7 +22,7 @@ pub mod loop_watch;
 pub mod merged;
 pub(crate) mod metrics_page;
 #[doc(hidden)]
-pub mod page;
+pub mod render;
 pub(crate) mod runtime_families;
 #[doc(hidden)]
 pub mod self_metrics;
@@ -30,7 +30,7 @@ pub mod self_metrics;
 pub mod sums;
 pub(crate) mod worker_families;
 
-pub(crate) mod host;
+pub(crate) mod program_families;
 
 pub(crate) mod buckets;
 pub(crate) mod encoder;

@@ -2,7 +2,7 @@
 
 use crate::metrics::buckets::Bound;
 use crate::metrics::value::Number;
-use loopscope_probe::raw::counts::COUNT_EXPONENT_LAST;
+use loopscope_probe::raw::count_histogram::COUNT_EXPONENT_LAST;
 use loopscope_probe::raw::histogram::{EXPONENT_FIRST, SLOT_OVERFLOW};
 use std::borrow::Cow;
 use std::fmt::Write;

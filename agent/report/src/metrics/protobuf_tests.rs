@@ -5,7 +5,7 @@ use crate::metrics::catalog;
 use crate::metrics::format::Format;
 use crate::metrics::metrics_page::MetricsPage;
 use crate::model::exemplar::Exemplars;
-use loopscope_probe::raw::counts::CountValues;
+use loopscope_probe::raw::count_histogram::CountValues;
 use loopscope_probe::raw::histogram::{HistogramValues, UPPER_NS, slot};
 use proptest::prelude::*;
 

@@ -2,10 +2,10 @@
 //! runs where its program is installed.
 
 use super::format::Format;
-use super::host::{HostFamilies, HostValue};
-use super::page::tests::{full_agent, full_view};
-use super::page::{Rendered, render};
+use super::program_families::{ProgramFamilies, ProgramValue};
 use super::recorder_tests::RENDERED;
+use super::render::tests::{full_agent, full_view};
+use super::render::{Rendered, render};
 use crate::model::exemplar::Exemplar;
 use loopscope_probe::raw::clock::unix_ns;
 use serde_json::Value;
@@ -238,9 +238,9 @@ struct Expected {
 impl Expected {
     fn of(text: &str) -> Expected {
         let mut expected = Expected::default();
-        for family in HostFamilies::read(text, |_| false).families {
+        for family in ProgramFamilies::read(text, |_| false).families {
             let is_native = family.name.starts_with("loopscope_");
-            if is_native && matches!(family.series[0].value, HostValue::Histogram(_)) {
+            if is_native && matches!(family.series[0].value, ProgramValue::Histogram(_)) {
                 expected.native_names.push(family.name.clone());
             }
             for series in &family.series {
@@ -251,10 +251,10 @@ impl Expected {
                     key(&[&[("__name__", name.as_str())], &labels[..], more].concat())
                 };
                 match &series.value {
-                    HostValue::Number(number) => {
+                    ProgramValue::Number(number) => {
                         expected.numbers.insert(keyed("", &[]), number.value());
                     }
-                    HostValue::Histogram(values) => {
+                    ProgramValue::Histogram(values) => {
                         let into = if is_native { &mut expected.native } else { &mut expected.numbers };
                         into.insert(keyed("_sum", &[]), values.sum);
                         into.insert(keyed("_count", &[]), values.count as f64);

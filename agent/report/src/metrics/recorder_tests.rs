@@ -2,18 +2,18 @@
 
 use crate::metrics::encoder::Kind;
 use crate::metrics::format::Format;
-use crate::metrics::host::{HostFamilies, HostFamily};
 use crate::metrics::metrics_page::MetricsPage;
-use crate::metrics::page::OWN_PREFIX;
+use crate::metrics::program_families::{ProgramFamilies, ProgramFamily};
+use crate::metrics::render::OWN_PREFIX;
 
 /// What the exporter writes of everything that it gets wrong or could; a test beside the recorder makes it.
 pub(crate) const RENDERED: &str = include_str!("recorder_sample.prom");
 
-fn families() -> HostFamilies {
-    HostFamilies::read(RENDERED, |name| name.starts_with(OWN_PREFIX) || name == "process_open_fds")
+fn families() -> ProgramFamilies {
+    ProgramFamilies::read(RENDERED, |name| name.starts_with(OWN_PREFIX) || name == "process_open_fds")
 }
 
-fn find<'a>(families: &'a [HostFamily], name: &str) -> &'a HostFamily {
+fn find<'a>(families: &'a [ProgramFamily], name: &str) -> &'a ProgramFamily {
     families
         .iter()
         .find(|family| family.name == name)

@@ -1,9 +1,9 @@
 //! Writes the numbers that only some runtimes have, under the names that they give: `loopscope_runtime_heap_used_bytes`.
 //!
-//! The names come from pages, which may be another user's, or damaged. A page has room for a few dozen, of lower-case letters,
-//! digits and `_`. Here they are made into names that can be no other family's, and no sample of one. Where two runtimes have
-//! numbers of different types under one name, those of one type keep it, whichever comes first, and the others have their
-//! runtime's name before it. What would still collide is counted as left out.
+//! The names come from pages, which may be another user's, or damaged. A page has room for a few dozen, of lower-case
+//! letters, digits and `_`. Here they are made into names that can be no other family's, and no sample of one. Where
+//! two runtimes have numbers of different types under one name, those of one type keep it, whichever comes first, and
+//! the others have their runtime's name before it. What would still collide is counted as left out.
 
 use crate::metrics::encoder::{Header, Kind};
 use crate::metrics::metrics_page::{MetricsPage, RuntimeValue};
@@ -70,7 +70,7 @@ fn write_family(sheet: &mut MetricsPage, base: &str, family: &RuntimeFamily<'_>)
     }
     let total = if family.kind == Kind::Counter { "_total" } else { "" };
     let name = format!("{base}{total}");
-    let help = "A number that the loop's runtime gives, under the name that it gives it.";
+    let help = "Metric of the loop's runtime.";
     sheet.begin_runtime(Header { name: &name, help, kind: family.kind, unit: family.unit });
     for (view, label, value) in room {
         sheet.runtime_series(view, label, value);

@@ -3,8 +3,8 @@
 use super::*;
 use crate::metrics::catalog::ALL;
 use crate::metrics::format::Format;
-use crate::metrics::page::render;
-use crate::metrics::page::tests::{full_agent, full_view};
+use crate::metrics::render::render;
+use crate::metrics::render::tests::{full_agent, full_view};
 use loopscope_probe::raw::histogram::{HistogramValues, slot};
 
 const MS: u64 = 1_000_000;

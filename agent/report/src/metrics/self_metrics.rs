@@ -1,7 +1,7 @@
 //! What a server counts of itself, for its own metrics: its looks, its answers, its faults.
 
 use crate::metrics::format::Format;
-use crate::metrics::page::Rendered;
+use crate::metrics::render::Rendered;
 use crate::metrics::view::AgentView;
 use crate::model::tally::tally;
 use std::collections::BTreeMap;

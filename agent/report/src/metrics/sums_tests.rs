@@ -3,11 +3,11 @@
 use super::*;
 use crate::compute::sites::SiteTotal;
 use crate::metrics::format::Format;
-use crate::metrics::page::render;
+use crate::metrics::render::render;
 use crate::metrics::view::AgentView;
 use crate::model::label::LOOPS_MAX;
 use loopscope_probe::raw::loop_id::{Called, called};
-use loopscope_probe::{Clock, Kind, Life, VirtualClock, Writer};
+use loopscope_probe::{Clock, Kind, TaskTimes, VirtualClock, Writer};
 use proptest::prelude::*;
 use std::panic::Location;
 
@@ -51,7 +51,7 @@ impl World {
         for name in sites {
             let site =
                 writer.named_site(Location::caller(), Kind::Timer, Box::leak(name.clone().into_boxed_str()));
-            writer.begin(Kind::Timer, site, Life::UNKNOWN);
+            writer.begin(Kind::Timer, site, TaskTimes::UNKNOWN);
             self.time.advance_ns(ms * MS);
             writer.end();
         }

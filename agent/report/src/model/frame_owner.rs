@@ -1,8 +1,9 @@
 //! Whose a function on a stack is: decided in one place, for incidents, their guilty function, and flamegraphs.
 //!
-//! What every Rust program has is known here: the standard library, the C library, locks, and registries of crates. What a
-//! runtime's own code looks like, the runtime says in its description
-//! ([`Description::frame_rules`](loopscope_probe::description::Description::frame_rules)). What no rule knows is the program's.
+//! What every Rust program has is known here: the standard library, the C library, locks, and registries of crates.
+//! What a runtime's own code looks like, the runtime says in its description
+//! ([`Description::frame_rules`](loopscope_probe::description::Description::frame_rules)). What no rule knows is the
+//! program's.
 //!
 //! ```text
 //!   rules of the runtime's description, in order    runtime, dependency, loopscope
@@ -87,8 +88,9 @@ const OWN_CRATES: &[&str] = &[
     "loopscope_host::",
 ];
 
-/// Folders of the sources of those that run on a loop's thread: in this project, in a registry, and among vendored crates. The
-/// compiler puts most of their functions into their callers, and lines alone do not tell whose a function's bare name is.
+/// Folders of the sources of those that run on a loop's thread: in this project, in a registry, and among vendored
+/// crates. The compiler puts most of their functions into their callers, and lines alone do not tell whose a
+/// function's bare name is.
 const OWN_FOLDERS: &[&str] = &[
     "loop/probe/src/",
     "/loopscope-probe-",
@@ -311,7 +313,7 @@ pub(crate) mod tests {
             // Inlined, with a bare name or one that the file's folder gave it.
             ("end #loop/probe/src/writer.rs", Loopscope),
             ("writer::end #/build/loop/probe/src/writer.rs", Loopscope),
-            ("read #/x/registry/src/y/loopscope-probe-0.1.0/src/counter.rs", Loopscope),
+            ("read #/x/registry/src/y/loopscope-probe-0.1.0/src/cycle_counter.rs", Loopscope),
             ("on_enter #/app/vendor/loopscope-spans/src/layer.rs", Loopscope),
             ("end #/app/loop/src/writer.rs", Program),
             ("std::thread::sleep", System),

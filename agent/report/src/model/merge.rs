@@ -2,7 +2,7 @@
 
 use loopscope_probe::NowValues;
 use loopscope_probe::Snapshot;
-use loopscope_probe::raw::counts::CountValues;
+use loopscope_probe::raw::count_histogram::CountValues;
 use loopscope_probe::raw::limits::COUNT_MAX;
 use loopscope_probe::raw::pool::PoolValues;
 

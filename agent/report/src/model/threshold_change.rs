@@ -59,7 +59,7 @@ impl ThresholdChange {
         match wanted.are_sensible() {
             true => Ok(wanted),
             false => Err(format!(
-                "thresholds of {} (warning) and {} (critical): the warning must be at least {} and not above the critical one\n",
+                "thresholds of {} (warning) and {} (critical): warning must be at least {} and not above critical\n",
                 show_exactly(wanted.warning_ns),
                 show_exactly(wanted.critical_ns),
                 show_exactly(THRESHOLD_NS_MIN),

@@ -5,12 +5,12 @@ use loopscope_probe::raw::loop_id::Called;
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// The shortest threshold, in nanoseconds. A loop that keeps turning is looked at once a threshold, so this bounds the looks to
-/// 500 a second, which take 1.2 % of a core (`benches/RESULTS.md`, "Agent"); each halving would double that, and below it
-/// the agent's own wake-ups would be what is measured.
+/// The shortest threshold, in nanoseconds. A loop that keeps turning is looked at once a threshold, so this bounds
+/// the looks to 500 a second, which take 1.2 % of a core (`benches/RESULTS.md`, "Agent"); each halving would double
+/// that, and below it the agent's own wake-ups would be what is measured.
 pub const THRESHOLD_NS_MIN: u64 = 2_000_000;
 
-/// From when on a busy stretch is a stall, and a critical one, in nanoseconds.
+/// From when on a busy period is a stall, and a critical one, in nanoseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Thresholds {
     pub warning_ns: u64,
@@ -70,7 +70,7 @@ impl ThresholdTable {
 impl fmt::Display for ThresholdTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Thresholds { warning_ns, critical_ns } = self.all;
-        write!(f, "{}, critical from {}", show_exactly(warning_ns), show_exactly(critical_ns))?;
+        write!(f, "{}, critical {}", show_exactly(warning_ns), show_exactly(critical_ns))?;
         let own = |(name, own): (&String, &Thresholds)| {
             format!("{name} {}/{}", show_exactly(own.warning_ns), show_exactly(own.critical_ns))
         };

@@ -1,8 +1,8 @@
-//! How long events waited for a loop, with what bounds that: nobody waits for longer than a busy stretch lasts.
+//! How long events waited for a loop, with what bounds that: nobody waits for longer than a busy period lasts.
 //!
-//! A histogram tells a quantile to a bucket, which is up to 9 % wide. So that no wait is told that is longer than the longest
-//! stretch beside it, the lengths of the stretches are carried along: of one that is alone in its bucket, the sum tells its
-//! exact length.
+//! A histogram tells a quantile to a bucket, which is up to 9 % wide. So that no wait is told that is longer than the
+//! longest stretch beside it, the lengths of the busy periods are carried along: of one that is alone in its bucket,
+//! the sum tells its exact length.
 
 use loopscope_probe::raw::histogram::{HistogramValues, UPPER_NS, slot};
 use loopscope_probe::{Clock, Page, Snapshot, Ticks};
@@ -15,11 +15,11 @@ const ARRIVAL_NS: u64 = 1_000_000;
 pub struct Waits {
     /// Those whose wait was over, and those added by [`Waits::running`].
     pub lag: HistogramValues,
-    /// Lengths of the busy stretches that were over.
+    /// Lengths of the busy periods that were over.
     pub stretches: HistogramValues,
     /// Lengths of those that were stalls, without what was announced in them.
     pub stalls: HistogramValues,
-    /// Age of the stretch under way at the end, in nanoseconds.
+    /// Age of the busy period under way at the end, in nanoseconds.
     pub busy_ns: u64,
     /// The longest stretch, in nanoseconds, where all that matter were seen one by one.
     pub seen_longest_ns: Option<u64>,
@@ -54,7 +54,7 @@ impl Waits {
         }
     }
 
-    /// Adds those who arrived in a busy stretch of this age, in nanoseconds, with their waits until now. 0 for a loop in its
+    /// Adds those who arrived in a busy period of this age, in nanoseconds, with their waits until now. 0 for a loop in its
     /// poll.
     #[must_use]
     pub fn running(mut self, busy_ns: u64) -> Waits {
@@ -80,15 +80,16 @@ impl Waits {
         self.stalls.raise_to(&other.stalls);
     }
 
-    /// Returns what a share `q` (0 to 1) of the events waited at most, in nanoseconds: within a bucket (9 %) of the truth, and no
-    /// longer than the longest busy stretch, as far as that is known. 0 where nobody waited, `None` where nobody came.
+    /// Returns what a share `q` (0 to 1) of the events waited at most, in nanoseconds: within a bucket (9 %) of the
+    /// truth, and no longer than the longest busy period, as far as that is known. 0 where nobody waited, `None`
+    /// where nobody came.
     pub fn quantile_ns(&self, q: f64) -> Option<u64> {
         let ns = self.lag.quantile_at_most_ns(q, self.longest_ns())?;
         // The first bucket is that of the arrivals that did not wait at all.
         Some(if ns <= UPPER_NS[0] { 0 } else { ns })
     }
 
-    /// Returns a bound of the longest busy stretch, in nanoseconds; `None` where their lengths are not known.
+    /// Returns a bound of the longest busy period, in nanoseconds; `None` where their lengths are not known.
     fn longest_ns(&self) -> Option<u64> {
         if let Some(longest_ns) = self.seen_longest_ns {
             return Some(longest_ns.max(self.busy_ns));
@@ -105,7 +106,7 @@ impl Waits {
 
 fn add_waiting(values: &mut HistogramValues, busy_ns: u64) {
     let count = busy_ns / ARRIVAL_NS;
-    // Waits are spread evenly from 0 to the age of the stretch: those up to a bound are the bound's share of them.
+    // Waits are spread evenly from 0 to the age of the busy period: those up to a bound are the bound's share of them.
     let mut below = 0;
     for (bucket, bound) in values.buckets.iter_mut().zip(UPPER_NS).take(slot(busy_ns) + 1) {
         let upto = (bound / ARRIVAL_NS).min(count);
@@ -118,12 +119,12 @@ fn add_waiting(values: &mut HistogramValues, busy_ns: u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use loopscope_probe::{Kind, Life, SiteId, VirtualClock, Writer};
+    use loopscope_probe::{Kind, SiteId, TaskTimes, VirtualClock, Writer};
     use proptest::prelude::*;
 
     const MS: u64 = 1_000_000;
 
-    /// Runs a loop through busy stretches of these lengths with polls of 3 ms between, the last of them under way.
+    /// Runs a loop through busy periods of these lengths with polls of 3 ms between, the last of them under way.
     fn lived(stretches_us: &[u64], is_last_running: bool) -> Waits {
         let time = VirtualClock::starting_at(MS);
         let mut writer = Writer::builder("web").clock(Clock::simulated(time.clone())).build();
@@ -132,7 +133,7 @@ mod tests {
         for (at, us) in stretches_us.iter().enumerate() {
             time.advance_ns(3 * MS);
             writer.unpark(1);
-            writer.begin(Kind::Timer, SiteId::NONE, Life::UNKNOWN);
+            writer.begin(Kind::Timer, SiteId::NONE, TaskTimes::UNKNOWN);
             time.advance_ns(us * 1_000);
             writer.end();
             if at + 1 < stretches_us.len() || !is_last_running {
@@ -173,8 +174,8 @@ mod tests {
     }
 
     proptest! {
-        /// Of a single long stretch among short ones, and of whatever an observer has seen one by one, no quantile exceeds the
-        /// longest; and none is further than a bucket from the truth of its own bucket.
+        /// Of a single long busy period among short ones, and of whatever an observer has seen one by one, no
+        /// quantile exceeds the longest; and none is further than a bucket from the truth of its own bucket.
         #[test]
         fn no_wait_is_told_that_is_longer_than_the_longest_stretch(
             short in prop::collection::vec(10..900_u64, 0..20), long in 120_000..3_000_000_u64,

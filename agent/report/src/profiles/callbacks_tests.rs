@@ -4,7 +4,7 @@ use super::*;
 use crate::profiles::FlameError;
 use crate::profiles::Totals;
 use loopscope_probe::Queue;
-use loopscope_probe::{Clock, Life, SiteId, VirtualClock, Writer, spans};
+use loopscope_probe::{Clock, SiteId, TaskTimes, VirtualClock, Writer, spans};
 use std::panic::Location;
 
 const MS: u64 = 1_000_000;
@@ -24,7 +24,7 @@ impl Bench {
 
     fn run(&mut self, phase: Phase, kind: Kind, site: SiteId, ms: u64) {
         self.writer.phase(phase);
-        self.writer.begin(kind, site, Life::UNKNOWN);
+        self.writer.begin(kind, site, TaskTimes::UNKNOWN);
         self.time.advance_ns(ms * MS);
         self.writer.end();
     }
@@ -49,14 +49,14 @@ fn stacks_go_from_the_loop_to_the_span() {
     let _spans = bench.writer.install_spans();
     let earlier = bench.copy();
     bench.writer.phase(Phase::TIMERS);
-    bench.writer.begin(Kind::Timer, flush, Life::UNKNOWN);
+    bench.writer.begin(Kind::Timer, flush, TaskTimes::UNKNOWN);
     bench.time.advance_ns(3 * MS);
     let span = spans::enter(spans::site("query", "db.rs", 1).unwrap(), "").unwrap();
     bench.time.advance_ns(4 * MS);
     spans::leave(span);
     bench.writer.end();
     bench.writer.drain_begin(Queue::Microtask, 1);
-    bench.writer.begin(Kind::Microtask, then, Life::UNKNOWN);
+    bench.writer.begin(Kind::Microtask, then, TaskTimes::UNKNOWN);
     bench.time.advance_ns(2 * MS);
     bench.writer.end();
     bench.writer.drain_end(Queue::Microtask, 1);
@@ -92,7 +92,7 @@ fn what_still_runs_is_counted_for_the_period_only() {
     let mut bench = Bench::new();
     let site = bench.writer.foreign_site(place(Kind::Timer, "t.rs", 1));
     bench.writer.phase(Phase::TIMERS);
-    bench.writer.begin(Kind::Timer, site, Life::UNKNOWN);
+    bench.writer.begin(Kind::Timer, site, TaskTimes::UNKNOWN);
     bench.time.advance_ns(9_000 * MS);
     let earlier = bench.copy();
     bench.time.advance_ns(1_000 * MS);
@@ -144,7 +144,7 @@ fn a_difference_tells_what_its_colours_mean() {
     let as_measured = draw(Totals::AsMeasured);
     // Of the larger total, 400 µs, 200 are new.
     assert!(as_measured.contains("x +50.0% (300 µs, 75.00%)"), "{as_measured}");
-    assert!(as_measured.contains("y (100 µs, 25.00%)") && as_measured.contains("10% of all time more"));
+    assert!(as_measured.contains("y (100 µs, 25.00%)") && as_measured.contains("10% more of all time"));
     // The frames above have changed as well, by all that is below them.
     assert!(as_measured.contains("poll +50.0% (400 µs, 100.00%)"), "{as_measured}");
     assert!(!as_measured.contains(crate::profiles::colour_mark::is_mark), "private characters are left");

@@ -9,8 +9,8 @@ use inferno::flamegraph::color::{Color, PaletteMap};
 use loopscope_probe::Phase;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 
-/// By phase, in the order of the phases' numbers: main, timers, pending, idle, prepare, poll, check, close, and those that only a
-/// runtime's description names.
+/// By phase, in the order of the phases' numbers: main, timers, pending, idle, prepare, poll, check, close, and those
+/// that only a runtime's description names.
 const PHASES: [(u8, u8, u8); Phase::COUNT] = [
     (168, 168, 168),
     (232, 160, 64),
@@ -33,7 +33,7 @@ const PHASES: [(u8, u8, u8); Phase::COUNT] = [
 /// Loops, and what belongs to no phase.
 const NO_PHASE: (u8, u8, u8) = (206, 206, 196);
 
-/// What a thread that is not on a processor waits in.
+/// What a thread that is not on CPU waits in.
 pub(crate) const WAIT: (u8, u8, u8) = (240, 224, 96);
 
 /// Returns the character for the colour of a frame at this depth of a stack in this phase.

@@ -29,15 +29,15 @@ impl fmt::Display for FlameError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             FlameError::Empty => f.write_str(
-                "nothing to draw: nothing ran in that period; give the loop work, or capture for longer",
+                "nothing to draw: no callback ran in that period; give the loop work, or capture for longer",
             ),
-            FlameError::NoStacks(why) => write!(f, "nothing to draw, because no stack was taken: {why}"),
+            FlameError::NoStacks(why) => write!(f, "nothing to draw, no stack was captured: {why}"),
             FlameError::Malformed { line, because } => {
                 write!(f, "line {line} of the folded stacks: {because}")
             }
             FlameError::Unavailable(because) => write!(f, "stacks cannot be sampled: {because}"),
             FlameError::NoTimeline => {
-                f.write_str("a profile has no order of events to write a trace of; choose another format")
+                f.write_str("a profile cannot be written as a trace; choose another format")
             }
             FlameError::Draw(error) => write!(f, "cannot draw the flamegraph: {error}"),
         }

@@ -33,7 +33,7 @@ impl Profile {
         let suppressed =
             incidents.iter().fold(0, |sum: u64, incident| sum.saturating_add(incident.captures_suppressed));
         if suppressed > 0 {
-            profile.notes.push(format!("{suppressed} captures suppressed by their budget"));
+            profile.notes.push(format!("{suppressed} captures suppressed by the rate limit"));
         }
         profile
     }
@@ -149,7 +149,7 @@ mod tests {
         let expected =
             "web;timers;flush (a.rs:1);flush;sort 100000\nweb;timers;flush (a.rs:1);flush;sum 200000\n";
         assert_eq!((profile.folded().as_str(), profile.total_count()), (expected, 3));
-        assert_eq!(profile.notes, ["3 captures suppressed by their budget"]);
+        assert_eq!(profile.notes, ["3 captures suppressed by the rate limit"]);
     }
 
     #[test]

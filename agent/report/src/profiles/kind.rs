@@ -10,7 +10,7 @@ pub enum Of {
     Cpu,
     /// Wall time of stalls, sampled while they last, or from past incidents.
     Stalls,
-    /// Wall time in which a busy loop's thread was not on a processor, sampled.
+    /// Wall time in which a busy loop's thread was not on CPU, sampled.
     Waits,
 }
 
@@ -42,9 +42,9 @@ impl Of {
     pub const fn words(self) -> &'static str {
         match self {
             Of::Callbacks => "in callbacks",
-            Of::Cpu => "on a processor",
+            Of::Cpu => "on CPU",
             Of::Stalls => "in stalls",
-            Of::Waits => "waiting, off the processor",
+            Of::Waits => "off CPU",
         }
     }
 

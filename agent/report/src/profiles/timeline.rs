@@ -8,7 +8,7 @@ use crate::profiles::callbacks::{loop_frame, site_frame};
 use crate::words::{RuntimeWords, kind_word, known_phase};
 use loopscope_probe::JobRecord;
 use loopscope_probe::description::{Description, Fact};
-use loopscope_probe::raw::iterations::IterationRecord;
+use loopscope_probe::raw::record::IterationRecord;
 use loopscope_probe::raw::record::Record;
 use loopscope_probe::{Clock, Kind, Page, SiteId, Ticks};
 use std::sync::Arc;

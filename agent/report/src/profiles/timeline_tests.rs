@@ -3,7 +3,7 @@
 use super::*;
 use crate::profiles::FlameError;
 use loopscope_probe::Queue;
-use loopscope_probe::{Kind, Life, Phase, VirtualClock, WorkKind, Writer};
+use loopscope_probe::{Kind, Phase, TaskTimes, VirtualClock, WorkKind, Writer};
 use serde_json::Value;
 use std::panic::Location;
 
@@ -30,7 +30,7 @@ impl Bench {
         Bench { time, writer, follower }
     }
 
-    fn run(&mut self, kind: Kind, name: &str, life: Life, ms: u64) {
+    fn run(&mut self, kind: Kind, name: &str, life: TaskTimes, ms: u64) {
         let site = self.writer.named_site(Location::caller(), kind, name);
         self.writer.begin(kind, site, life);
         self.time.advance_ns(ms * MS);
@@ -83,24 +83,24 @@ fn slices(events: &[Value]) -> Vec<String> {
 fn iterations_phases_callbacks_and_drains_are_nested() {
     let mut bench = Bench::new();
     bench.time.advance_ns(10 * MS);
-    let ready = Life::ready_at(bench.writer.clock().now());
+    let ready = TaskTimes::ready_at(bench.writer.clock().now());
     bench.time.advance_ns(2 * MS);
     bench.writer.unpark(3);
     bench.writer.phase(Phase::POLL);
     bench.run(Kind::IoRead, "read", ready, 4);
     bench.writer.drain_begin(Queue::Microtask, 1);
-    bench.run(Kind::Microtask, "then", Life::UNKNOWN, 1);
-    bench.run(Kind::Microtask, "then", Life::UNKNOWN, 1);
+    bench.run(Kind::Microtask, "then", TaskTimes::UNKNOWN, 1);
+    bench.run(Kind::Microtask, "then", TaskTimes::UNKNOWN, 1);
     bench.writer.drain_end(Queue::Microtask, 2);
     bench.writer.drained();
     bench.writer.phase(Phase::TIMERS);
-    bench.run(Kind::Timer, "tick", Life::UNKNOWN, 2);
+    bench.run(Kind::Timer, "tick", TaskTimes::UNKNOWN, 2);
     bench.writer.park();
     bench.time.advance_ns(5 * MS);
     bench.writer.unpark(0);
     bench.writer.phase(Phase::TIMERS);
     let site = bench.writer.named_site(Location::caller(), Kind::Timer, "slow");
-    bench.writer.begin(Kind::Timer, site, Life::UNKNOWN);
+    bench.writer.begin(Kind::Timer, site, TaskTimes::UNKNOWN);
     bench.time.advance_ns(30 * MS);
     let timeline = bench.finish();
     let events = events(&timeline);
@@ -139,7 +139,7 @@ fn pool_jobs_have_tracks_of_their_own_and_arrows_to_their_callbacks() {
     let now = |bench: &Bench| bench.writer.clock().now();
     let site = bench.writer.named_site(Location::caller(), Kind::WorkDone, "hash");
     let submit = bench.writer.named_site(Location::caller(), Kind::IoRead, "read");
-    bench.writer.begin(Kind::IoRead, submit, Life::UNKNOWN);
+    bench.writer.begin(Kind::IoRead, submit, TaskTimes::UNKNOWN);
     bench.time.advance_ns(MS);
     let submitted = now(&bench);
     bench.time.advance_ns(MS);
@@ -161,7 +161,7 @@ fn pool_jobs_have_tracks_of_their_own_and_arrows_to_their_callbacks() {
         is_ok: true,
     };
     pool.record(&job);
-    bench.writer.begin(Kind::WorkDone, site, Life { submitted, ready: ended });
+    bench.writer.begin(Kind::WorkDone, site, TaskTimes { submitted, ready: ended });
     bench.time.advance_ns(MS);
     bench.writer.end();
     bench.writer.park();
@@ -188,7 +188,7 @@ fn what_was_overwritten_is_counted_and_nothing_is_an_error() {
     let mut bench = Bench::new();
     bench.writer.unpark(1);
     for _ in 0..5_000 {
-        bench.run(Kind::IoRead, "read", Life::UNKNOWN, 1);
+        bench.run(Kind::IoRead, "read", TaskTimes::UNKNOWN, 1);
     }
     bench.writer.park();
     let timeline = bench.finish();

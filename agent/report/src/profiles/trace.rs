@@ -62,7 +62,7 @@ fn write(timeline: &Timeline) -> Vec<u8> {
     if lost > 0 {
         let words = timeline.tracks.iter().find(|track| track.lost > 0).map(|track| &track.words);
         let noun = words.map_or("", |words| &words.callbacks);
-        let labels = format!("{lost} {noun} are missing: they were overwritten before they were read");
+        let labels = format!("{lost} {noun} are missing: they were overwritten before they could be read");
         events.name("process_labels", 0, json!({ "labels": labels }));
     }
     for (index, track) in timeline.tracks.iter().enumerate() {

@@ -1,8 +1,8 @@
 //! The same things with `await`.
 //!
 //! A future that is spawned on the loop is polled as a microtask, on the loop's thread, so it need not be `Send`. It
-//! cannot hold a [`Cx`](crate::Cx), which lives only as long as a callback; it holds a [`Local`](crate::Local), which
-//! can ask for everything:
+//! cannot hold a [`Cx`](crate::Cx), which lives only as long as a callback; it holds a
+//! [`LoopHandle`](crate::LoopHandle), which can ask for everything:
 //!
 //! ```
 //! use loopscope_loop::{Connection, Loop, Mode};
@@ -58,7 +58,7 @@
 //! | a [`Connection`](crate::Connection), an [`Incoming`](crate::Incoming) | closed |
 //! | a [`Task`](crate::Task) | goes on, unless [`cancel_on_drop`](crate::Task::cancel_on_drop) was asked for |
 //!
-//! So [`Local::within`](crate::Local::within) can give any of them a time limit.
+//! So [`LoopHandle::within`](crate::LoopHandle::within) can give any of them a time limit.
 //!
 //! # Back-pressure
 //! A connection is read only while a future waits for that, and a write is done when the kernel has all of it. The

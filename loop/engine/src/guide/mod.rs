@@ -54,7 +54,7 @@
 //! | `process.nextTick(f)` | | [`Cx::next_tick`](crate::Cx::next_tick) |
 //! | `queueMicrotask(f)`, `promise.then` | | [`Cx::microtask`](crate::Cx::microtask), futures |
 //! | | `uv_idle_t`, `uv_prepare_t`, `uv_check_t` | [`Cx::on`](crate::Cx::on) a [`Hook`](crate::Hook) |
-//! | `handle.unref()`, `handle.ref()` | `uv_unref`, `uv_ref` | [`Cx::unref`](crate::Cx::unref), [`Cx::reref`](crate::Cx::reref) |
+//! | `handle.unref()`, `handle.ref()` | `uv_unref`, `uv_ref` | [`Cx::unref`](crate::Cx::unref), [`Cx::ref_`](crate::Cx::ref_) |
 //! | `net.createServer(f).listen(a)` | `uv_listen`, `uv_accept` | [`Cx::listen`](crate::Cx::listen): accepted already |
 //! | `net.connect(a)` | `uv_tcp_connect` | [`Cx::connect`](crate::Cx::connect), [`Cx::connect_host`](crate::Cx::connect_host) |
 //! | `socket.on('data', f)` | `uv_read_start` and an allocator | [`Cx::on_stream`](crate::Cx::on_stream): the buffer is lent |
@@ -70,8 +70,8 @@
 //! | `fs.readFile(path, f)` | `uv_fs_open`, `uv_fs_read`, ... | [`Cx::fs`](crate::Cx::fs) |
 //! | `dns.lookup(host, f)` | `uv_getaddrinfo` | [`Cx::resolve`](crate::Cx::resolve) |
 //! | `crypto.pbkdf2`, `zlib.gzip`, ... | `uv_queue_work`, `uv_cancel` | [`Cx::work`](crate::Cx::work), [`Cx::cancel`](crate::Cx::cancel) |
-//! | `worker.postMessage` | `uv_async_send` | [`Post`](crate::Post), none lost; [`Wake`](crate::Wake), merged |
-//! | `await`, `new Promise` | | [`Local`](crate::Local), [`Promise`](crate::Promise) |
+//! | `worker.postMessage` | `uv_async_send` | [`RemoteHandle`](crate::RemoteHandle), none lost; [`AsyncHandle`](crate::AsyncHandle), merged |
+//! | `await`, `new Promise` | | [`LoopHandle`](crate::LoopHandle), [`Promise`](crate::Promise) |
 //! | `process.on('beforeExit', f)` | | [`Cx::before_exit`](crate::Cx::before_exit) |
 //! | `'uncaughtException'` | | [`PanicPolicy`](crate::PanicPolicy) |
 //! | `cluster` | | [`Listening::reuse_port`](crate::Listening::reuse_port), a loop on each thread |

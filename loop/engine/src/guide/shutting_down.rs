@@ -7,7 +7,7 @@
 //! | timers, immediates, hooks, listeners, datagram sockets, adopted sources, signals, children, wake handles | the same after [`Cx::unref`](crate::Cx::unref) |
 //! | a stream that reads | one that is paused, ended or has no callback |
 //! | bytes that are queued, connects under way, pool jobs | a time-out of [`Cx::on_idle`](crate::Cx::on_idle) |
-//! | posts that have not run, handles that are closing | a [`Post`](crate::Post), a waker, a future by itself |
+//! | posts that have not run, handles that are closing | a [`RemoteHandle`](crate::RemoteHandle), a waker, a future by itself |
 //!
 //! So the orderly end is to close what waits for more, and to let the rest finish:
 //!
@@ -48,7 +48,8 @@
 //! the loop. It does not run after `stop`.
 //!
 //! # Panics
-//! By default a panic in a callback is counted, and the loop goes on; the registration stays. The loop prints nothing: std's
-//! panic hook says where the panic was, and [`Builder::panic_hook`](crate::Builder::panic_hook) gets the callback, for your log.
-//! [`PanicPolicy::Stop`](crate::PanicPolicy::Stop) makes `run` return an error that names the site, and
-//! [`PanicPolicy::Propagate`](crate::PanicPolicy::Propagate) lets the panic through, which is what tests want.
+//! By default a panic in a callback is counted, and the loop goes on; the registration stays. The loop prints
+//! nothing: std's panic hook says where the panic was, and [`Builder::panic_hook`](crate::Builder::panic_hook) gets
+//! the callback, for your log. [`PanicPolicy::Stop`](crate::PanicPolicy::Stop) makes `run` return an error that names
+//! the site, and [`PanicPolicy::Propagate`](crate::PanicPolicy::Propagate) lets the panic through, which is what
+//! tests want.

@@ -80,7 +80,7 @@
 //! # Errors
 //! A call that cannot begin returns an [`io::Error`](std::io::Error); what fails later comes as an event, with the
 //! operating system's number in it. A refused connect is the callback's `Err`. A listener that lacks descriptors says so
-//! once ([`AcceptStarved`](crate::AcceptStarved)), leaves connections in the kernel's queue and tries again by itself.
+//! once ([`OutOfDescriptors`](crate::OutOfDescriptors)), leaves connections in the kernel's queue and tries again by itself.
 //!
 //! # Fairness
 //! In one poll a stream gets at most sixteen reads and sixteen writes, a listener 64 accepts; then the next one has its

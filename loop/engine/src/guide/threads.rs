@@ -1,7 +1,7 @@
 //! Posting, several loops, another program's loop.
 //!
-//! A loop and its keys stay on one thread. What crosses threads is [`Post`](crate::Post), [`Wake`](crate::Wake), wakers
-//! of futures, and [`SharedPool`](crate::SharedPool).
+//! A loop and its keys stay on one thread. What crosses threads is [`RemoteHandle`](crate::RemoteHandle),
+//! [`AsyncHandle`](crate::AsyncHandle), wakers of futures, and [`SharedPool`](crate::SharedPool).
 //!
 //! # Posting
 //! ```

@@ -1,7 +1,7 @@
 //! Datagram sockets, and what happens on them.
 
 use crate::callback::State;
-use crate::handles::mailing::Mailing;
+use crate::handles::datagram_queue::DatagramQueue;
 use crate::handles::peer::Peer;
 use crate::key::Key;
 use crate::queues::sockets::Edges;
@@ -43,7 +43,7 @@ pub(crate) type OnDatagram<S> = Box<dyn FnMut(&mut <S as State>::Cx<'_>, Key, Da
 
 /// A datagram socket.
 pub(crate) struct DatagramSocket<S: State> {
-    pub(crate) mailing: Mailing,
+    pub(crate) datagrams: DatagramQueue,
     pub(crate) edges: Edges,
     /// Missing while it runs.
     pub(crate) run: Option<OnDatagram<S>>,
@@ -60,6 +60,6 @@ impl<S: State> DatagramSocket<S> {
 
     /// Returns what keeps the loop alive, where it is referenced: how many handles and how many requests.
     pub(crate) fn counts(&self) -> (usize, usize) {
-        (usize::from(!self.is_paused), usize::from(self.mailing.has_queued()))
+        (usize::from(!self.is_paused), usize::from(self.datagrams.has_queued()))
     }
 }

@@ -6,16 +6,16 @@
 pub(crate) mod listener;
 
 pub(crate) mod datagram;
-pub(crate) mod mailing;
+pub(crate) mod datagram_queue;
 pub(crate) mod peer;
 
 pub(crate) mod adopt;
+pub(crate) mod async_handle;
 pub(crate) mod child;
 pub(crate) mod signal;
-pub(crate) mod wake;
 
-pub(crate) mod idle;
+pub(crate) mod idle_timeout;
 pub(crate) mod memory;
-pub(crate) mod outgoing;
 pub(crate) mod stream;
 pub(crate) mod transport;
+pub(crate) mod write_queue;

@@ -1,9 +1,9 @@
 //! Streams, and what happens on them.
 
 use crate::callback::State;
-use crate::handles::idle::Idle;
-use crate::handles::outgoing::{End, Outgoing};
+use crate::handles::idle_timeout::Idle;
 use crate::handles::transport::Transport;
+use crate::handles::write_queue::{End, WriteQueue};
 use crate::key::Key;
 use crate::queues::sockets::Edges;
 use std::io;
@@ -36,7 +36,7 @@ pub(crate) struct Stream<S: State> {
     connect: Option<OnConnect<S>>,
     /// Missing before the program gave one, and while it runs.
     pub(crate) run: Option<OnStream<S>>,
-    pub(crate) outgoing: Outgoing,
+    pub(crate) outgoing: WriteQueue,
     /// When bytes last moved either way, in nanoseconds of the loop's clock.
     pub(crate) moved_ns: u64,
     pub(crate) idle: Option<Box<Idle<S>>>,
@@ -53,7 +53,7 @@ pub(crate) struct Stream<S: State> {
 impl<S: State> Stream<S> {
     pub(crate) fn connected(transport: Transport) -> Self {
         let is_ended = matches!(transport, Transport::PipeOut(_));
-        let mut outgoing = Outgoing::default();
+        let mut outgoing = WriteQueue::default();
         if let Transport::PipeIn(_) = transport {
             outgoing.end = End::Done;
         }

@@ -11,7 +11,7 @@ use crate::cx::Cx;
 use crate::handles::adopt::{Adopted, AnySource, OnReady, Readiness};
 use crate::key::Key;
 use crate::queues::sockets::Edges;
-use loopscope_probe::{Kind, Life};
+use loopscope_probe::{Kind, TaskTimes};
 use mio::Interest;
 use mio::event::Source;
 use std::io;
@@ -117,7 +117,7 @@ impl<S: 'static> Cx<'_, S> {
         };
         let kind = if readiness.is_readable { Kind::IoRead } else { Kind::IoWrite };
         let (Some(mut run), ready) = (adopted.run.take(), edges.ready) else { return };
-        self.enter(kind, site, Life::ready_at(ready), |cx| run(cx, key, readiness));
+        self.enter(kind, site, TaskTimes::ready_at(ready), |cx| run(cx, key, readiness));
         match self.core.slots.get_mut(key).map(|entry| &mut entry.what) {
             Some(What::Adopted(adopted)) => adopted.run = Some(run),
             _ => self.discard(kind, site, run),

@@ -13,7 +13,7 @@ use crate::cx::Cx;
 use crate::handles::child::{Child, ChildProcess, OnExit, adopt_orphan, reap_orphans};
 use crate::handles::transport::Transport;
 use crate::key::Key;
-use loopscope_probe::{Kind, Life, Ticks};
+use loopscope_probe::{Kind, TaskTimes, Ticks};
 use mio::unix::pipe::{Receiver, Sender};
 use rustix::process::{Pid, Signal, kill_process};
 use signal_hook::consts::SIGCHLD;
@@ -139,7 +139,7 @@ impl<S: 'static> Cx<'_, S> {
         self.core.forget(&entry.what, entry.is_ref);
         let What::Child(mut child) = entry.what else { return };
         if let Some(run) = child.run.take() {
-            self.enter(Kind::Child, entry.site, Life::ready_at(ready), |cx| run(cx, status));
+            self.enter(Kind::Child, entry.site, TaskTimes::ready_at(ready), |cx| run(cx, status));
         }
         self.drain();
     }

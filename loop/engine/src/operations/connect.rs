@@ -12,7 +12,7 @@ use crate::handles::transport::Transport;
 use crate::key::Key;
 use crate::queues::deferred::Deferred;
 use crate::queues::sockets::is_of_one_connection;
-use loopscope_probe::{Kind, Life};
+use loopscope_probe::{Kind, TaskTimes};
 use mio::Interest;
 use mio::net::{TcpStream, UnixStream};
 use std::io;
@@ -106,7 +106,7 @@ impl<S: 'static> Cx<'_, S> {
             Err(_) => self.core.drop_socket(key),
         }
         let result = outcome.map(|()| key);
-        self.enter(Kind::Connect, site, Life::ready_at(ready), |cx| run(cx, result));
+        self.enter(Kind::Connect, site, TaskTimes::ready_at(ready), |cx| run(cx, result));
         self.drain();
         if self.goes_on() {
             return self.transfer(key);
@@ -123,7 +123,7 @@ impl<S: 'static> Core<S> {
     /// Defers a failure that was known at once. Returns a key that is stale already.
     pub(crate) fn defer_failure(&mut self, site: Site, run: OnConnect<S>, error: io::Error) -> Key {
         let run: Once<S> = Box::new(move |cx| run(cx, Err(error)));
-        let life = Life::ready_at(self.stamp());
+        let life = TaskTimes::ready_at(self.stamp());
         self.pending.push_back(Deferred { kind: Kind::Connect, site, life, run });
         Key::NOBODY
     }

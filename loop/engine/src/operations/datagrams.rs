@@ -10,10 +10,10 @@ use crate::callback::Origin;
 use crate::core::{Core, What};
 use crate::cx::Cx;
 use crate::handles::datagram::{Datagram, DatagramEvent, DatagramSocket, OnDatagram};
-use crate::handles::mailing::{Mailing, Socket};
+use crate::handles::datagram_queue::{DatagramQueue, Socket};
 use crate::key::Key;
 use crate::queues::sockets::Edges;
-use loopscope_probe::{Kind, Life};
+use loopscope_probe::{Kind, TaskTimes};
 use mio::Interest;
 use std::io;
 use std::net::SocketAddr;
@@ -76,7 +76,7 @@ impl<S: 'static> Cx<'_, S> {
     fn open_datagram(&mut self, origin: Origin, socket: Socket, run: OnDatagram<S>) -> io::Result<Key> {
         let site = self.core.site(origin, Kind::IoRead);
         let datagram = DatagramSocket::<S> {
-            mailing: Mailing::new(socket),
+            datagrams: DatagramQueue::new(socket),
             edges: Edges::of_connected(),
             run: Some(run),
             bytes_max: DATAGRAM_BYTES_MAX,
@@ -113,7 +113,7 @@ impl<S: 'static> Cx<'_, S> {
             return;
         };
         let has_more = (datagram.edges.is_readable && datagram.wants_data())
-            || (datagram.edges.is_writable && datagram.mailing.has_queued());
+            || (datagram.edges.is_writable && datagram.datagrams.has_queued());
         if has_more {
             self.core.sockets.list(key, &mut datagram.edges, now);
         }
@@ -122,18 +122,18 @@ impl<S: 'static> Cx<'_, S> {
     fn send_queued(&mut self, key: Key) {
         for _ in 0..CALLS_PER_TURN {
             let Some(datagram) = self.datagram(key) else { return };
-            if !datagram.mailing.has_queued() || !datagram.edges.is_writable {
+            if !datagram.datagrams.has_queued() || !datagram.edges.is_writable {
                 return;
             }
-            let outcome = datagram.mailing.send_first();
+            let outcome = datagram.datagrams.send_first();
             if outcome.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
                 datagram.edges.is_writable = false;
-                if datagram.mailing.first_is_for_another() {
+                if datagram.datagrams.first_is_for_another() {
                     self.core.crowd(key);
                 }
                 return;
             }
-            let is_drained = !datagram.mailing.has_queued();
+            let is_drained = !datagram.datagrams.has_queued();
             if is_drained {
                 self.core.requests -= 1;
             }
@@ -161,7 +161,7 @@ impl<S: 'static> Cx<'_, S> {
             if !datagram.wants_data() || !datagram.edges.is_readable {
                 break;
             }
-            match datagram.mailing.receive(&mut buffer[..datagram.bytes_max]) {
+            match datagram.datagrams.receive(&mut buffer[..datagram.bytes_max]) {
                 Ok((count, length, from)) => {
                     let arrived = Datagram { bytes: &buffer[..count], from, length };
                     self.emit_datagram(key, Kind::IoRead, DatagramEvent::Data(arrived));
@@ -181,7 +181,7 @@ impl<S: 'static> Cx<'_, S> {
         let site = entry.site;
         let What::Datagram(datagram) = &mut entry.what else { return };
         let (Some(mut run), ready) = (datagram.run.take(), datagram.edges.ready) else { return };
-        self.enter(kind, site, Life::ready_at(ready), |cx| run(cx, key, event));
+        self.enter(kind, site, TaskTimes::ready_at(ready), |cx| run(cx, key, event));
         match self.datagram(key) {
             Some(datagram) => datagram.run = Some(run),
             None => self.discard(kind, site, run),

@@ -14,7 +14,7 @@ impl<S: 'static> Cx<'_, S> {
     }
 
     /// Takes back [`Cx::unref`].
-    pub fn reref(&mut self, key: Key) -> bool {
+    pub fn ref_(&mut self, key: Key) -> bool {
         self.set_ref(key, true)
     }
 

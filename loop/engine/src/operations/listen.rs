@@ -3,13 +3,13 @@
 use crate::callback::{Origin, Site};
 use crate::core::{Core, What};
 use crate::cx::Cx;
-use crate::error::AcceptStarved;
+use crate::error::OutOfDescriptors;
 use crate::handles::listener::{Acceptor, Listener, Listening, OnAccept};
 use crate::handles::stream::Stream;
 use crate::handles::transport::Transport;
 use crate::key::Key;
 use crate::queues::sockets::{Edges, is_of_one_connection};
-use loopscope_probe::{Kind, Life};
+use loopscope_probe::{Kind, TaskTimes};
 use mio::Interest;
 use std::io;
 use std::net::SocketAddr;
@@ -22,7 +22,7 @@ impl<S: 'static> Cx<'_, S> {
     /// Listens on an address; port 0 takes a free one, which [`Cx::local_addr`] tells. The callback gets the key of
     /// each connection, which reads nothing until [`Cx::on_stream`]; or what went wrong with one.
     ///
-    /// While descriptors or memory are lacking it is told once, with an error that holds [`AcceptStarved`];
+    /// While descriptors or memory are lacking it is told once, with an error that holds [`OutOfDescriptors`];
     /// connections wait in the kernel's queue meanwhile, and the loop tries again ten times a second, and as soon as
     /// it has closed a socket of its own.
     ///
@@ -139,7 +139,7 @@ impl<S: 'static> Cx<'_, S> {
                     let is_news = !std::mem::replace(&mut listener.is_starved, true);
                     self.core.starve(key);
                     if is_news {
-                        self.emit_accept(key, Err(AcceptStarved { error }.into()));
+                        self.emit_accept(key, Err(OutOfDescriptors { error }.into()));
                     }
                     return;
                 }
@@ -168,7 +168,7 @@ impl<S: 'static> Cx<'_, S> {
         let site = entry.site;
         let What::Listener(listener) = &mut entry.what else { return };
         let (Some(mut run), ready) = (listener.run.take(), listener.edges.ready) else { return };
-        self.enter(Kind::Accept, site, Life::ready_at(ready), |cx| run(cx, accepted));
+        self.enter(Kind::Accept, site, TaskTimes::ready_at(ready), |cx| run(cx, accepted));
         match self.core.slots.get_mut(key).map(|entry| &mut entry.what) {
             Some(What::Listener(listener)) => listener.run = Some(run),
             _ => self.discard(Kind::Accept, site, run),

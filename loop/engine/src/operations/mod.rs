@@ -8,7 +8,7 @@ mod keys;
 mod sockets;
 
 mod connect;
-mod idle;
+mod idle_timeouts;
 mod listen;
 mod memory_pair;
 mod open;
@@ -21,11 +21,11 @@ mod datagrams;
 mod send;
 
 mod adopt;
+mod async_handles;
 mod children;
 mod signals;
-mod wakes;
 
 pub(crate) mod fs;
-pub(crate) mod post;
+pub(crate) mod remote_handle;
 mod resolve;
 mod work;

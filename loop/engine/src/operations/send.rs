@@ -5,9 +5,9 @@
 
 use crate::core::What;
 use crate::cx::Cx;
-use crate::handles::mailing::{Socket, again};
-use crate::handles::outgoing::Wrote;
+use crate::handles::datagram_queue::{Socket, again};
 use crate::handles::peer::Peer;
+use crate::handles::write_queue::Wrote;
 use crate::key::Key;
 use mio::net::UdpSocket;
 use std::io;
@@ -37,9 +37,9 @@ impl<S: 'static> Cx<'_, S> {
 
     fn send_datagram(&mut self, key: Key, bytes: &[u8], to: Option<&Peer>) -> io::Result<Wrote> {
         let Some(datagram) = self.datagram(key) else { return Err(io::ErrorKind::NotConnected.into()) };
-        let (is_first, mut is_full) = (!datagram.mailing.has_queued(), false);
+        let (is_first, mut is_full) = (!datagram.datagrams.has_queued(), false);
         if is_first && datagram.edges.is_writable {
-            match again(|| datagram.mailing.socket.send(bytes, to)) {
+            match again(|| datagram.datagrams.socket.send(bytes, to)) {
                 Ok(_) => return Ok(Wrote::All),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     datagram.edges.is_writable = false;
@@ -48,11 +48,11 @@ impl<S: 'static> Cx<'_, S> {
                 Err(error) => return Err(error),
             }
         }
-        let mailing = &mut datagram.mailing;
-        mailing.queue.push_back((bytes.to_vec(), to.cloned()));
-        mailing.queued_bytes += bytes.len();
-        let queued = mailing.queued_bytes;
-        let is_crowded = is_full && mailing.first_is_for_another();
+        let datagrams = &mut datagram.datagrams;
+        datagrams.queue.push_back((bytes.to_vec(), to.cloned()));
+        datagrams.queued_bytes += bytes.len();
+        let queued = datagrams.queued_bytes;
+        let is_crowded = is_full && datagrams.first_is_for_another();
         self.core.requests += usize::from(is_first);
         if is_crowded {
             self.core.crowd(key);
@@ -67,12 +67,12 @@ impl<S: 'static> Cx<'_, S> {
     /// operating system says.
     pub fn connect_datagrams(&mut self, key: Key, to: &Peer) -> io::Result<()> {
         let Some(datagram) = self.datagram(key) else { return Err(io::ErrorKind::NotConnected.into()) };
-        match (&datagram.mailing.socket, to) {
+        match (&datagram.datagrams.socket, to) {
             (Socket::Udp(socket), Peer::Internet(address)) => socket.connect(*address),
             (Socket::Unix(_, socket), Peer::Unix(path)) => socket.connect(path),
             _ => Err(io::Error::new(
                 io::ErrorKind::InvalidInput,
-                "this socket cannot reach that kind of address",
+                "this socket does not support that kind of address",
             )),
         }
     }
@@ -134,7 +134,7 @@ impl<S: 'static> Cx<'_, S> {
 
     fn udp_socket(&self, key: Key) -> io::Result<&UdpSocket> {
         let socket = match self.core.slots.get(key).map(|entry| &entry.what) {
-            Some(What::Datagram(datagram)) => datagram.mailing.udp(),
+            Some(What::Datagram(datagram)) => datagram.datagrams.udp(),
             _ => None,
         };
         socket.ok_or_else(|| io::ErrorKind::NotConnected.into())

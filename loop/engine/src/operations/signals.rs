@@ -15,7 +15,7 @@ use crate::core::{Core, What};
 use crate::cx::Cx;
 use crate::handles::signal::{Claim, SIGNALS, SignalListener};
 use crate::key::Key;
-use loopscope_probe::{Kind, Life, Ticks};
+use loopscope_probe::{Kind, TaskTimes, Ticks};
 use mio::Interest;
 use signal_hook::consts::SIGCHLD;
 use signal_hook_mio::v1_0::Signals;
@@ -76,7 +76,7 @@ impl<S: 'static> Cx<'_, S> {
         let site = entry.site;
         let What::Signal(listener) = &mut entry.what else { return };
         let Some(mut run) = listener.run.take() else { return };
-        self.enter(Kind::Signal, site, Life::ready_at(ready), &mut run);
+        self.enter(Kind::Signal, site, TaskTimes::ready_at(ready), &mut run);
         match self.core.slots.get_mut(key).map(|entry| &mut entry.what) {
             Some(What::Signal(listener)) => listener.run = Some(run),
             _ => self.discard(Kind::Signal, site, run),

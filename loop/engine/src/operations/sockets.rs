@@ -88,7 +88,7 @@ impl<S: 'static> Core<S> {
             What::Datagram(datagram) => {
                 ready.is_writable &= !datagram.is_crowded;
                 let has_work = (ready.is_readable && datagram.wants_data())
-                    || (ready.is_writable && datagram.mailing.has_queued());
+                    || (ready.is_writable && datagram.datagrams.has_queued());
                 (&mut datagram.edges, has_work)
             }
             What::Adopted(adopted) => (&mut adopted.edges, true),

@@ -2,7 +2,7 @@
 //!
 //! A stream reads once it has a callback. A stream keeps the loop alive while it reads or has something queued, as in
 //! libuv; paused, ended or without a callback it does not. Writing is in [`write`](super::write), the time-out of one
-//! on which nothing moves in [`idle`](super::idle).
+//! on which nothing moves in [`idle`](super::idle_timeouts).
 
 use crate::callback::Origin;
 use crate::core::{Core, What};
@@ -64,7 +64,7 @@ impl<S: 'static> Cx<'_, S> {
         match &self.core.slots.get(key)?.what {
             What::Listener(listener) => listener.acceptor.local_addr(),
             What::Stream(stream) => stream.transport.local_addr(),
-            What::Datagram(datagram) => datagram.mailing.local_addr(),
+            What::Datagram(datagram) => datagram.datagrams.local_addr(),
             _ => None,
         }
     }
@@ -74,7 +74,7 @@ impl<S: 'static> Cx<'_, S> {
     pub fn peer_addr(&self, key: Key) -> Option<SocketAddr> {
         match &self.core.slots.get(key)?.what {
             What::Stream(stream) => stream.transport.peer_addr(),
-            What::Datagram(datagram) => datagram.mailing.peer_addr(),
+            What::Datagram(datagram) => datagram.datagrams.peer_addr(),
             _ => None,
         }
     }

@@ -7,7 +7,7 @@ use crate::core::What;
 use crate::cx::Cx;
 use crate::handles::stream::{Stream, StreamEvent};
 use crate::key::Key;
-use loopscope_probe::{Kind, Life};
+use loopscope_probe::{Kind, TaskTimes};
 use std::io::{self, IoSlice};
 
 /// What libuv reads at a time.
@@ -128,7 +128,7 @@ impl<S: 'static> Cx<'_, S> {
         let site = entry.site;
         let What::Stream(stream) = &mut entry.what else { return };
         let (Some(mut run), ready) = (stream.run.take(), stream.edges.ready) else { return };
-        self.enter(kind, site, Life::ready_at(ready), |cx| run(cx, key, event));
+        self.enter(kind, site, TaskTimes::ready_at(ready), |cx| run(cx, key, event));
         match self.stream(key) {
             // A callback that it set meanwhile stays.
             Some(stream) => _ = stream.run.get_or_insert(run),

@@ -7,14 +7,14 @@
 //! # Source
 //! `src/threadpool.c` of libuv 1.46.
 
-use crate::bell::News;
 use crate::callback::{Origin, Site};
 use crate::core::What;
 use crate::cx::Cx;
 use crate::error::WorkError;
 use crate::key::Key;
+use crate::loop_waker::News;
 use crate::pool::{Finished, Job, WorkDone};
-use loopscope_probe::{Kind, Life, WorkKind};
+use loopscope_probe::{Kind, TaskTimes, WorkKind};
 
 impl<S: 'static> Cx<'_, S> {
     /// Runs `job` on a pool thread and then `done` on the loop, with its result. A job keeps the loop alive until its
@@ -107,7 +107,7 @@ impl<S: 'static> Cx<'_, S> {
         if has_run && let Some(probe) = &mut self.core.probe {
             probe.delivered(finished.finished);
         }
-        let life = Life { submitted: finished.submitted, ready: finished.finished };
+        let life = TaskTimes { submitted: finished.submitted, ready: finished.finished };
         self.enter(Kind::WorkDone, entry.site, life, |cx| done(cx, finished.outcome));
     }
 }

@@ -9,8 +9,8 @@
 
 use crate::core::What;
 use crate::cx::Cx;
-use crate::handles::outgoing::{End, Wrote};
 use crate::handles::transport::Transport;
+use crate::handles::write_queue::{End, Wrote};
 use crate::key::Key;
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
@@ -155,7 +155,7 @@ impl<S: 'static> Cx<'_, S> {
     pub fn queued_bytes(&self, key: Key) -> Option<usize> {
         match &self.core.slots.get(key)?.what {
             What::Stream(stream) => Some(stream.outgoing.queue.len()),
-            What::Datagram(datagram) => Some(datagram.mailing.queued_bytes()),
+            What::Datagram(datagram) => Some(datagram.datagrams.queued_bytes()),
             _ => None,
         }
     }

@@ -12,7 +12,7 @@ use crate::cx::Cx;
 use crate::key::Key;
 use crate::queues::hooks::Hook;
 use crate::queues::immediates::Waiting;
-use loopscope_probe::{HandleType, Kind, Life, Phase, Ticks};
+use loopscope_probe::{HandleType, Kind, Phase, TaskTimes, Ticks};
 
 impl<S: 'static> Core<S> {
     /// Tells the probe how many immediates there are and were queued: once an iteration, instead of twice for each.
@@ -73,7 +73,7 @@ impl<S: 'static> Cx<'_, S> {
             let Some(run) = run else { continue };
             immediates.referenced -= usize::from(is_ref);
             immediates.open -= 1;
-            self.enter(Kind::Immediate, site, Life::ready_at(ready), run);
+            self.enter(Kind::Immediate, site, TaskTimes::ready_at(ready), run);
             self.drain();
         }
     }

@@ -11,7 +11,7 @@ use crate::core::{Entry, What};
 use crate::cx::Cx;
 use crate::key::Key;
 use crate::queues::deferred::Closing;
-use loopscope_probe::{Kind, Life, Phase};
+use loopscope_probe::{Kind, Phase, TaskTimes};
 use std::io;
 use std::panic::Location;
 use std::time::Duration;
@@ -103,7 +103,7 @@ impl<S: 'static> Cx<'_, S> {
             && let Some(Closing { kind, site, ready, run }) = stack.pop()
         {
             if let Some(run) = run {
-                self.enter(kind, site, Life::ready_at(ready), run);
+                self.enter(kind, site, TaskTimes::ready_at(ready), run);
                 self.drain();
             }
         }

@@ -12,7 +12,7 @@ use crate::core::What;
 use crate::cx::Cx;
 use crate::key::Key;
 use crate::queues::hooks::Hook;
-use loopscope_probe::Life;
+use loopscope_probe::TaskTimes;
 
 impl<S: 'static> Cx<'_, S> {
     /// Runs a callback in every iteration until it is closed.
@@ -57,7 +57,7 @@ impl<S: 'static> Cx<'_, S> {
         let What::Hook(_, callback) = &mut entry.what else { return };
         let (Some(mut run), site) = (callback.take(), entry.site) else { return };
         self.core.hooks.lists[hook as usize].push_back(key);
-        self.enter(hook.kind(), site, Life::UNKNOWN, &mut run);
+        self.enter(hook.kind(), site, TaskTimes::UNKNOWN, &mut run);
         match self.core.slots.get_mut(key).map(|entry| &mut entry.what) {
             Some(What::Hook(_, callback)) => *callback = Some(run),
             _ => self.discard(hook.kind(), site, run),

@@ -7,9 +7,9 @@
 //! # Source
 //! `uv_backend_timeout` in `src/unix/core.c` of libuv 1.46.
 
-use crate::bell::News;
 use crate::clock::until;
 use crate::cx::Cx;
+use crate::loop_waker::News;
 use loopscope_probe::Phase;
 use std::io;
 use std::time::Duration;

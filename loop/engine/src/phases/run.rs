@@ -11,7 +11,7 @@
 
 use crate::cx::Cx;
 use crate::queues::hooks::Hook;
-use loopscope_probe::{Kind, Life, Phase};
+use loopscope_probe::{Kind, Phase, TaskTimes};
 use std::io;
 
 /// How long to run.
@@ -96,7 +96,7 @@ impl<S: 'static> Cx<'_, S> {
             && let Some((site, run)) = self.core.before_exit.pop_front()
         {
             left -= 1;
-            self.enter(Kind::Other, site, Life::UNKNOWN, run);
+            self.enter(Kind::Other, site, TaskTimes::UNKNOWN, run);
         }
         self.drain();
     }

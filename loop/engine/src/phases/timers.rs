@@ -14,7 +14,7 @@ use crate::cx::Cx;
 use crate::key::Key;
 use crate::queues::timer_lists::{Armed, ListRef};
 use crate::queues::timers::{Callback, Repeat, Timer};
-use loopscope_probe::{HandleType, Kind, Life, Phase};
+use loopscope_probe::{HandleType, Kind, Phase, TaskTimes};
 use std::panic::Location;
 use std::time::Duration;
 
@@ -242,13 +242,13 @@ impl<S: 'static> Cx<'_, S> {
     }
 
     /// Returns when a timer was started and when it was due, as stamps.
-    fn life(&self, start_ms: u64, due_ms: u64) -> Life {
+    fn life(&self, start_ms: u64, due_ms: u64) -> TaskTimes {
         match &self.core.probe {
-            Some(_) => Life {
+            Some(_) => TaskTimes {
                 submitted: self.core.clock.ticks_at(start_ms),
                 ready: self.core.clock.ticks_at(due_ms),
             },
-            None => Life::UNKNOWN,
+            None => TaskTimes::UNKNOWN,
         }
     }
 }

@@ -1,13 +1,13 @@
 //! Callbacks that wait for their phase: the pending phase's, and the close phase's.
 
 use crate::callback::{Once, Site, State};
-use loopscope_probe::{Kind, Life, Ticks};
+use loopscope_probe::{Kind, TaskTimes, Ticks};
 
 /// A deferred callback.
 pub(crate) struct Deferred<S: State> {
     pub(crate) kind: Kind,
     pub(crate) site: Site,
-    pub(crate) life: Life,
+    pub(crate) life: TaskTimes,
     pub(crate) run: Once<S>,
 }
 

@@ -2,7 +2,7 @@
 
 use crate::callback::{Once, Site, State};
 use crate::key::{Key, Slots};
-use crate::queues::errands::Errands;
+use crate::queues::commands::Commands;
 use crate::queues::tasks::TaskSlot;
 use crate::queues::woken::Woken;
 use loopscope_probe::Queue;
@@ -18,7 +18,7 @@ pub(crate) struct Queues<S: State> {
     /// Futures to poll after them.
     pub(crate) woken: Arc<Woken>,
     pub(crate) tasks: Slots<TaskSlot<S>>,
-    pub(crate) errands: Rc<Errands<S>>,
+    pub(crate) commands: Rc<Commands<S>>,
 }
 
 pub(crate) enum Microtask<S: State> {
@@ -29,7 +29,7 @@ pub(crate) enum Microtask<S: State> {
 impl<S: State> Queues<S> {
     pub(crate) fn new() -> Self {
         let (ticks, microtasks, woken) = (VecDeque::new(), VecDeque::new(), Woken::new());
-        Queues { ticks, microtasks, tasks: Slots::new(), errands: Errands::new(woken.clone()), woken }
+        Queues { ticks, microtasks, tasks: Slots::new(), commands: Commands::new(woken.clone()), woken }
     }
 
     /// Queues a job behind every future that was woken before.

@@ -10,10 +10,10 @@ pub(crate) mod deferred;
 pub(crate) mod hooks;
 pub(crate) mod immediates;
 
+pub(crate) mod commands;
 pub(crate) mod durations;
-pub(crate) mod errands;
 pub(crate) mod microtasks;
 pub(crate) mod tasks;
 
-pub(crate) mod mailbox;
+pub(crate) mod inbox;
 pub(crate) mod sockets;

@@ -1,12 +1,13 @@
 //! Local futures: spawned on the loop, polled as microtasks, woken from anywhere.
 //!
-//! A future need not be `Send`. A wake on the loop's own thread notes the future's key in the loop's list of [`woken`](super::woken)
-//! futures, which are microtasks in that order; a wake from another thread travels through the post queue. Between
-//! two wakes a future costs nothing, and it does not keep the loop alive: what it waits for does.
+//! A future need not be `Send`. A wake on the loop's own thread notes the future's key in the loop's list of
+//! [`woken`](super::woken) futures, which are microtasks in that order; a wake from another thread travels through
+//! the post queue. Between two wakes a future costs nothing, and it does not keep the loop alive: what it waits for
+//! does.
 
 use crate::callback::{Origin, Site, State};
 use crate::key::Key;
-use crate::queues::mailbox::Mailbox;
+use crate::queues::inbox::PostInbox;
 use crate::queues::woken::Woken;
 use std::any::Any;
 use std::cell::Cell;
@@ -108,7 +109,7 @@ pub(crate) struct Signal<S: State> {
     /// Whether a wake of another thread is on its way. Set by whoever wakes, cleared on the loop before the poll is
     /// queued: acquire and release make what the waker wrote visible to that poll.
     is_posted: AtomicBool,
-    mailbox: Weak<Mailbox<S>>,
+    mailbox: Weak<PostInbox<S>>,
     pub(crate) origin: Origin,
 }
 
@@ -169,7 +170,7 @@ pub(crate) struct Begun<S: State> {
 /// Makes a future into a task, which starts with [`Cx::start_task`](crate::Cx::start_task).
 pub(crate) fn begin<S: State, T: 'static>(
     woken: Arc<Woken>,
-    mailbox: Weak<Mailbox<S>>,
+    mailbox: Weak<PostInbox<S>>,
     origin: Origin,
     future: impl Future<Output = T> + 'static,
 ) -> (Task<T>, Begun<S>) {

@@ -1,21 +1,22 @@
-//! Batches: all timers that are due, or all immediates, which V8 enters as one. What parts them is V8's checkpoint of microtasks,
-//! which Node makes between two of them, also where nothing waits for it.
+//! Batches: all timers that are due, or all immediates, which V8 enters as one. What parts them is V8's checkpoint of
+//! microtasks, which Node makes between two of them, also where nothing waits for it.
 //!
 //! ```text
 //!   enter  timer  checkpoint  timer  checkpoint  timer  left
 //!          '- by itself -'    '- the rest: as one, with their number -'
 //! ```
 //!
-//! The first is told as one callback, so that a timer that is alone, as most are, is what it is also while it runs. Those after
-//! it are told as one, with their number; but one that takes long is told by itself as soon as that is known: at its end, or
-//! where the agent interrupts it. Without checkpoints nothing parts them but drains, and their number is not known.
+//! The first is told as one callback, so that a timer that is alone, as most are, is what it is also while it runs.
+//! Those after it are told as one, with their number; but one that takes long is told by itself as soon as that is
+//! known: at its end, or where the agent interrupts it. Without checkpoints nothing parts them but drains, and their
+//! number is not known.
 //!
 //! Between two that are due in different lists Node may find that the second is not due yet: such a part is counted, too, and
 //! so is each further round of ticks and promises between two.
 
 use super::drains::Drain;
 use super::{Entries, Frame, Runtime};
-use loopscope_probe::{Kind, Life, SiteId, Ticks};
+use loopscope_probe::{Kind, SiteId, TaskTimes, Ticks};
 
 /// What takes so long is told by itself, in nanoseconds.
 const LONG_NS: u64 = 1_000_000;
@@ -58,7 +59,7 @@ impl<R: Runtime> Entries<R> {
     fn member_begins(&mut self, site: SiteId) {
         let told = match self.has_checkpoints {
             true => {
-                self.writer.begin(self.kind, site, Life::UNKNOWN);
+                self.writer.begin(self.kind, site, TaskTimes::UNKNOWN);
                 Told::Alone
             }
             false => {
@@ -110,7 +111,7 @@ impl<R: Runtime> Entries<R> {
             self.writer.end_many_at(before, batch.since);
             self.writer.drained();
         }
-        self.writer.begin(self.kind, batch.site, Life::UNKNOWN);
+        self.writer.begin(self.kind, batch.site, TaskTimes::UNKNOWN);
     }
 
     /// Tells the member that runs by itself, where it runs for long: it blocks the loop.
@@ -136,7 +137,7 @@ impl<R: Runtime> Entries<R> {
         }
         let told = if batch.told == Told::Unknown { Told::Unknown } else { Told::Alone };
         self.batch = Some(Batch { told, ..batch });
-        self.writer.begin(self.kind, site, Life::UNKNOWN);
+        self.writer.begin(self.kind, site, TaskTimes::UNKNOWN);
     }
 
     /// The entry of a batch is over, or a drain has come between two members.

@@ -3,11 +3,12 @@
 use super::drains::Drain;
 use super::{Entries, Frame, Runtime};
 use loopscope_probe::Site;
-use loopscope_probe::{Kind, Life, SiteId};
+use loopscope_probe::{Kind, SiteId, TaskTimes};
 
 impl<R: Runtime> Entries<R> {
-    /// Gives what runs a name: an entry and a drain as a whole. Of a batch the member that runs; where nobody tells its members
-    /// apart, what runs from now on, up to the next drain inside of it. Returns whether it is such a batch.
+    /// Gives what runs a name: an entry and a drain as a whole. Of a batch the member that runs; where nobody tells
+    /// its members apart, what runs from now on, up to the next drain inside of it. Returns whether it is such a
+    /// batch.
     pub fn label(&mut self, name: &str) -> bool {
         if !matches!(self.drain, Drain::None) {
             let site = self.labelled(Kind::Microtask, name);
@@ -25,7 +26,7 @@ impl<R: Runtime> Entries<R> {
             }
             (Frame::Callback, None) => {
                 let site = self.labelled(self.kind, name);
-                self.writer.begin(self.kind, site, Life::UNKNOWN);
+                self.writer.begin(self.kind, site, TaskTimes::UNKNOWN);
                 false
             }
             (Frame::Callback, Some(batch)) => {

@@ -1,7 +1,7 @@
 //! From what libuv, V8 and Node's trace tell to what the page is told: the state of one loop between its polls.
 //!
-//! Nothing here is called by C, or calls it: events come in, the verbs of the page's writer go out, and what has to be asked is
-//! asked of a [`Runtime`]. So it is tested against sequences of events that real Node has told.
+//! Nothing here is called by C, or calls it: events come in, the verbs of the page's writer go out, and what has to
+//! be asked is asked of a [`Runtime`]. So it is tested against sequences of events that real Node has told.
 //!
 //! ```text
 //!   PollBegins          the loop is about to wait                    iteration, park
@@ -26,19 +26,19 @@ mod labels;
 mod runtime;
 mod scopes;
 mod sites;
-mod start;
+mod startup;
 
 use batches::Batch;
 use drains::Drain;
 pub use runtime::Runtime;
 use scopes::{Scope, Scopes};
 use sites::Sites;
-use start::Start;
+use startup::Start;
 
 use crate::names::{Class, NameId, Named, Names, Resources};
 use crate::recording::Recording;
 pub use crate::sys::{Event, TraceEvent, TraceName};
-use loopscope_probe::{Clock, Kind, Life, Phase, Queue, SiteId, Ticks, Writer};
+use loopscope_probe::{Clock, Kind, Phase, Queue, SiteId, TaskTimes, Ticks, Writer};
 
 /// A wait in which the two clocks part by less than 1 us, in nanoseconds: they differ by less than 0.1 percent.
 const SHORT_NS: u64 = 1_000_000;
@@ -120,7 +120,7 @@ impl<R: Runtime> Entries<R> {
         }
         writer.resume();
         let start = Start::begin(&mut writer, sites.main);
-        writer.begin(Kind::Other, sites.main, Life::UNKNOWN);
+        writer.begin(Kind::Other, sites.main, TaskTimes::UNKNOWN);
         Entries {
             writer,
             runtime,
@@ -302,8 +302,8 @@ impl<R: Runtime> Entries<R> {
         self.start.poll_has_returned(&mut self.writer);
     }
 
-    /// Returns when a poll returned whose time of waiting may not be all: a signal cuts a wait in two, and libuv counts the second
-    /// part alone. It reads its time after both. Too early by 1 ms at most.
+    /// Returns when a poll returned whose time of waiting may not be all: a signal cuts a wait in two, and libuv
+    /// counts the second part alone. It reads its time after both. Too early by 1 ms at most.
     #[cold]
     fn after_cut_wait(&mut self, returned: Ticks) -> Ticks {
         let Some(age_ns) = self.runtime.time_age_ns() else { return returned };
@@ -399,7 +399,7 @@ impl<R: Runtime> Entries<R> {
     fn callback_begins(&mut self, now: Ticks, kind: Kind, site: SiteId) {
         (self.frame, self.kind, self.batch) = (Frame::Callback, kind, None);
         self.start.entry(kind);
-        self.writer.begin_at(now, kind, site, Life::UNKNOWN);
+        self.writer.begin_at(now, kind, site, TaskTimes::UNKNOWN);
     }
 
     fn entry_ends(&mut self) {

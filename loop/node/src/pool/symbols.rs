@@ -58,17 +58,17 @@ impl Symbols {
         let mut head = [0u8; 64];
         file.read_exact_at(&mut head, 0)?;
         if !head.starts_with(b"\x7fELF\x02\x01") {
-            return Err(wrong("the program's file is no 64-bit program"));
+            return Err(wrong("the executable is not 64-bit"));
         }
         if u16_at(&head, 16) != FIXED {
-            return Err(wrong("the program is not at fixed addresses"));
+            return Err(wrong("the executable is not at a fixed address"));
         }
         let mut sections = vec![0u8; usize::from(u16_at(&head, 60)) * SECTION_BYTES];
         file.read_exact_at(&mut sections, u64_at(&head, 40))?;
         let sections: Vec<[u8; SECTION_BYTES]> =
             sections.chunks_exact(SECTION_BYTES).filter_map(|section| section.try_into().ok()).collect();
         let table = sections.iter().find(|section| u32_at(&section[..], 4) == SECTION_SYMBOLS);
-        let Some(table) = table else { return Err(wrong("the program is stripped: it has no symbols")) };
+        let Some(table) = table else { return Err(wrong("the executable is stripped")) };
         let names = sections.get(u32_at(table, 40) as usize).ok_or_else(|| wrong("symbols without names"))?;
         Ok(Symbols { table: *table, names: *names })
     }
@@ -96,7 +96,7 @@ pub fn locate(program: &Path) -> io::Result<PoolAddresses> {
         }
         at += number;
     }
-    complete(search.found).ok_or_else(|| wrong("the program has no symbols of libuv's pool"))
+    complete(search.found).ok_or_else(|| wrong("the executable has no symbols of libuv's pool"))
 }
 
 /// Names of symbols, of which neighbours are near each other in the file.

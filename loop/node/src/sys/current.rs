@@ -1,7 +1,7 @@
 //! The watcher of this thread: found by whatever Node calls, and safe from what goes wrong in us.
 //!
-//! A pointer in a variable without destructor, because V8 and libuv call a hundred thousand times a second, also on threads that
-//! have no loop. What owns the watcher is another variable, whose destructor clears the pointer first.
+//! A pointer in a variable without destructor, because V8 and libuv call a hundred thousand times a second, also on
+//! threads that have no loop. What owns the watcher is another variable, whose destructor clears the pointer first.
 
 use super::event::{Event, LetGo, Watcher};
 use super::{js_callback, napi};
@@ -104,7 +104,7 @@ fn give_up() {
     // The page is closed with it. Our handles stay in the loop, and tell nobody.
     let dropped = catch_unwind(|| drop(take()));
     let how = if dropped.is_ok() { "closed" } else { "left as it is" };
-    log::line(&format!("a fault of loopscope's: this loop is not watched any more, and its page is {how}"));
+    log::line(&format!("internal error of loopscope: this loop is no longer watched, and its page is {how}"));
 }
 
 /// All of our handles in this thread's loop are closed.

@@ -101,7 +101,7 @@ impl Environment {
         let code = unsafe { (self.napi.uv_loop)(self.raw, &raw mut found) };
         match code == OK && !found.is_null() {
             true => Ok(found),
-            false => Err(Missing("Node tells no loop for this thread".to_owned())),
+            false => Err(Missing("Node has no loop for this thread".to_owned())),
         }
     }
 
@@ -191,8 +191,8 @@ impl Environment {
         let (kind_at, length_at, data_at) = (&raw mut kind, &raw mut length, &raw mut data);
         let (buffer_at, offset_at) = (&raw mut buffer, &raw mut offset);
         let read = self.napi.typed_array;
-        // SAFETY: the value is of this environment, in the scope of this call; Node refuses what is no such array, and writes one
-        // value into each place.
+        // SAFETY: the value is of this environment, in the scope of this call; Node refuses what is no such array,
+        // and writes one value into each place.
         let code = unsafe { read(self.raw, value, kind_at, length_at, data_at, buffer_at, offset_at) };
         let is_counters = code == OK && kind == UINT32_ARRAY && length >= least && !data.is_null();
         is_counters.then_some(data.cast::<u32>().cast_const())

@@ -23,7 +23,10 @@ fn servers_of_frameworks_answer_as_they_do_without_us() {
             assert!(ended.said.ends_with("\"failed\":0}\n"), "{what}{}", ended.said);
             // The agent says what is in force where the environment decides; nothing else is said.
             let lines = ended.complained.lines().filter(|line| line.contains("loopscope:"));
-            assert!(lines.clone().all(|line| line.contains("watches the loops of this process")), "{what}");
+            assert!(
+                lines.clone().all(|line| line.contains("is watching the loops of this process")),
+                "{what}"
+            );
             assert!(ended.complained.contains(" 0 of "), "entries without a name: {what}");
             assert_eq!((ended.pages, ended.sockets), (Vec::new(), Vec::new()), "{what}");
         }

@@ -1,7 +1,8 @@
 //! `RouteLayer`: the polls of a handler, under the route that it serves.
 //!
-//! All connections of an HTTP server are spawned at one place, in the server's own code: who wants to know which *route* blocks
-//! wraps the handlers. The name of a route is found by the address of its pattern, without a look at the text.
+//! All connections of an HTTP server are spawned at one place, in the server's own code: who wants to know which
+//! *route* blocks wraps the handlers. The name of a route is found by the address of its pattern, without a look at
+//! the text.
 
 #[cfg(feature = "axum")]
 mod pattern;
@@ -9,8 +10,8 @@ mod pattern;
 #[path = "pattern_absent.rs"]
 mod pattern;
 
-use crate::lane::{self, Known, Label};
 use crate::probed::{End, Probed};
+use crate::worker_page::{self, Known, Label};
 use http::{Method, Request};
 use pattern::Pattern;
 use std::cell::RefCell;
@@ -47,16 +48,16 @@ pub struct RouteLayer {
 }
 
 impl RouteLayer {
-    /// Names polls by the pattern that axum matched the request with (feature `axum`), which it tells layers that are added with
-    /// `route_layer` only. Requests without one are named by their method.
+    /// Names polls by the pattern that axum matched the request with (feature `axum`), which it tells layers that are
+    /// added with `route_layer` only. Requests without one are named by their method.
     #[track_caller]
     #[expect(clippy::new_without_default, reason = "the place of the call is part of it")]
     pub fn new() -> RouteLayer {
         RouteLayer { at: Location::caller(), has_pattern: true }
     }
 
-    /// Names polls by the path of the request: where all paths are known, as those of a gRPC server (tonic). 256 of them are told
-    /// apart. Takes a lock for reading, and hashes the path.
+    /// Names polls by the path of the request: where all paths are known, as those of a gRPC server (tonic). 256 of
+    /// them are told apart. Takes a lock for reading, and hashes the path.
     #[track_caller]
     pub fn by_path() -> RouteLayer {
         RouteLayer { at: Location::caller(), has_pattern: false }
@@ -98,7 +99,7 @@ where
         };
         let label = Label { at: self.layer.at, name: Some(name) };
         // A handler may block before there is a future.
-        let _end = End(lane::enter(&label, &mut { Known::NOTHING }));
+        let _end = End(worker_page::enter(&label, &mut { Known::NOTHING }));
         Probed::new(label, self.inner.call(request))
     }
 }

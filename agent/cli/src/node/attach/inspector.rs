@@ -58,8 +58,8 @@ impl<'a> Inspector<'a> {
             std::thread::sleep(LOOK);
         }
         Err(target.failed(
-            "it got SIGUSR1 and opened no inspector: it handles that signal itself, its inspector is open already, or \
-             it is stopped",
+            "it did not open its inspector on SIGUSR1: it handles that signal itself, its inspector is open \
+             already, or it is stopped",
         ))
     }
 
@@ -103,8 +103,8 @@ impl<'a> Inspector<'a> {
             };
         }
         Err(self.target.failed(format!(
-            "its main thread has not answered for {} s: it is in native code, or stopped; what was asked is done when \
-             it comes back",
+            "its main thread did not answer within {} s: it is in native code, or stopped; the request runs when it \
+             returns to JavaScript",
             ANSWER_PATIENCE.as_secs()
         )))
     }

@@ -4,9 +4,9 @@
 //!   checks in /proc -> SIGUSR1 -> the port that it listens on now -> WebSocket -> Runtime.evaluate -> inspector.close()
 //! ```
 //!
-//! V8 answers between two instructions of JavaScript, so an endless loop is no hindrance: its line is what is read first. The
-//! inspector is closed from inside, within the session that asks for it: a loop that hangs would come to no timer. Worker threads
-//! are asked by the scripts, from inside.
+//! V8 answers between two instructions of JavaScript, so an endless loop is no hindrance: its line is what is read
+//! first. The inspector is closed from inside, within the session that asks for it: a loop that hangs would come to
+//! no timer. Worker threads are asked by the scripts, from inside.
 
 mod elf;
 mod inspector;
@@ -48,12 +48,10 @@ pub fn run(arguments: &AttachArguments) -> Result<(), Failure> {
     let watched = page_of(pid)?;
     match (arguments.detach, &watched) {
         (false, Some(process)) => {
-            return print(&format!("Watched already. {}\n", where_to_look(process)));
+            return print(&format!("Attached already. {}\n", where_to_look(process)));
         }
         (true, None) => {
-            return Err(Failure::NotFound(format!(
-                "process {pid} is not watched, so nothing is to be detached"
-            )));
+            return Err(Failure::NotFound(format!("process {pid} is not watched: nothing to detach")));
         }
         _ => {}
     }
@@ -70,7 +68,7 @@ pub fn run(arguments: &AttachArguments) -> Result<(), Failure> {
     let lasted = begin.elapsed().as_millis();
     print(&match arguments.detach {
         true => format!(
-            "Detached in {lasted} ms: nothing of loopscope runs there; the addon's file stays in its memory.\n{}{closed}",
+            "Detached in {lasted} ms: nothing of loopscope runs in it any more; the addon's file stays mapped.\n{}{closed}",
             left_workers(pid, workers)?
         ),
         false => {
@@ -122,13 +120,13 @@ fn close(mut inspector: Inspector, preload: &Preload, target: &Target) -> String
     let begin = Instant::now();
     while begin.elapsed() < CLOSE_PATIENCE && target.is_alive() {
         if !sockets::listening(target.pid()).contains(&port) {
-            return "Its inspector is closed again.\n".to_owned();
+            return "Its inspector is closed.\n".to_owned();
         }
         std::thread::sleep(LOOK);
     }
     match target.is_alive() {
         true => format!(
-            "Its inspector on port {port} is open still: it closes when its main thread comes back to JavaScript.\n"
+            "Its inspector on port {port} is still open: it closes when the main thread returns to JavaScript.\n"
         ),
         false => String::new(),
     }
@@ -152,7 +150,7 @@ fn look(target: &Target, workers: usize, listens: bool) -> Result<String, Failur
             Some(process) => return Ok(where_to_look(&process) + &about_workers(&process, workers)),
             None if !target.is_alive() => return Err(target.failed("it ended")),
             None if is_late => {
-                return Ok(format!("Process {pid} is watched, and has no page: its agent alone answers."));
+                return Ok(format!("Process {pid} is watched, but has no page: use its agent."));
             }
             None => std::thread::sleep(LOOK),
         }

@@ -1,7 +1,7 @@
 //! The process to attach to: what of it can be known without touching it, and why it is refused.
 //!
-//! SIGUSR1 ends a process that does not handle it, and calls a handler of the program's where there is one. So it is sent only to
-//! a Node that handles it itself, as far as that can be seen.
+//! SIGUSR1 ends a process that does not handle it, and calls a handler of the program's where there is one. So it is
+//! sent only to a Node that handles it itself, as far as that can be seen.
 
 use crate::error::Failure;
 use crate::node::addon::Preload;
@@ -40,7 +40,7 @@ impl Target {
     /// # Errors
     /// There is none with this pid, or it is another user's.
     pub fn open(pid: u32) -> Result<Target, Failure> {
-        let gone = || Failure::NotFound(format!("there is no process {pid}"));
+        let gone = || Failure::NotFound(format!("no such process: {pid}"));
         let start = process_start(pid).ok_or_else(gone)?;
         let raw = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or_else(gone)?;
         let descriptor = pidfd_open(raw, PidfdFlags::empty()).map_err(|_| gone())?;
@@ -48,7 +48,7 @@ impl Target {
         let target = Target { owner: Owner { pid, start }, descriptor, status };
         match (target.user(), own_user()) {
             (Some(user), own) if user != own => Err(target.refused(format!(
-                "it runs as uid {user}, and this command as uid {own}: run it as that user, as in \
+                "it runs as uid {user}, this command as uid {own}: run it as that user: \
                  `sudo -u '#{user}' loopscope attach {pid}`"
             ))),
             _ => Ok(target),
@@ -89,35 +89,33 @@ impl Target {
             let inside =
                 self.field("NSpid:").and_then(|pids| pids.split_whitespace().last().map(str::to_owned));
             return Err(self.refused(format!(
-                "it is in another {namespace} namespace (a container): run this command in there, where it is process {}",
+                "it is in another {namespace} namespace (a container): run this command in it, where its pid is {}",
                 inside.unwrap_or_else(|| "?".to_owned())
             )));
         }
         let Some(program) = self.node() else {
-            return Err(self.refused(format!("it is no Node.js: {}", self.program())));
+            return Err(self.refused(format!("it is not Node.js: {}", self.program())));
         };
         self.check_permission(preload)?;
         let words = self.words();
         if self.mask("SigCgt:") & SIGUSR1_BIT == 0 {
             return Err(self.refused(
-                "it does not handle SIGUSR1: it was started with --disable-sigusr1, or is only just starting; \
-                 start it by `loopscope run` instead",
+                "it does not handle SIGUSR1: it was started with --disable-sigusr1, or is still starting; use \
+                 `loopscope run` instead",
             ));
         }
         if signal_handler::is_own(pid, &program) == Some(true) {
             return Err(self.refused(
-                "it has a handler of its own for SIGUSR1, so that Node opens no inspector; start it by \
-                 `loopscope run` instead",
+                "it handles SIGUSR1 itself, so Node would not open its inspector; use `loopscope run` instead",
             ));
         }
         let port = port_of(&words);
         match sockets::owner_of(pid, port) {
             sockets::Taken::ByIt => Err(self.refused(format!(
-                "its inspector is open already, on port {port}, and may be in use; close it, or start the program by \
-                 `loopscope run`"
+                "its inspector is already open on port {port}, and may be in use; close it, or use `loopscope run`"
             ))),
             sockets::Taken::ByAnother => Err(self.refused(format!(
-                "port {port}, where its inspector would listen, is in use by another process"
+                "port {port}, the inspector's port, is in use by another process"
             ))),
             sockets::Taken::No => self.check_scripts(preload),
         }
@@ -273,7 +271,7 @@ mod tests {
         let target = Target::open(std::process::id()).unwrap();
         let preload = Preload { scripts: "/".into(), addon: None };
         let refusal = target.check(&preload).unwrap_err().to_string();
-        assert!(refusal.contains("it is no Node.js"), "{refusal}");
+        assert!(refusal.contains("it is not Node.js"), "{refusal}");
         assert_eq!(Target::open(u32::MAX).unwrap_err().exit_code(), 3);
     }
 }

@@ -1,0 +1,134 @@
+//! Naming the test's own stacks: twice, once, and once more with the frames of another runtime.
+
+use super::*;
+use crate::address_source::tests::Jit;
+use crate::watch::frame_source::FrameSource;
+use loopscope_probe::description::{FramePart, Owner};
+use loopscope_stacks::{Capturer, Target};
+use std::sync::Mutex;
+
+/// A deadline only to fail.
+const LONG: Duration = Duration::from_secs(120);
+
+#[inline(never)]
+fn known_by_name() -> Box<Sample> {
+    let mut capturer = Capturer::attach(Target::this_thread()).unwrap();
+    Box::new(capturer.capture(Duration::from_secs(30)).unwrap())
+}
+
+fn work(number: u64, sample: &Sample) -> Work {
+    let description = Description::new().frames(Owner::Runtime, FramePart::Function, "test::");
+    Work {
+        number,
+        age_ns: 7,
+        loop_name: "main".into(),
+        runtime: "mio".into(),
+        tid: 0,
+        busy_since: Ticks(5),
+        description: Arc::new(description),
+        sample: Box::new(sample.clone()),
+    }
+}
+
+#[test]
+fn a_stack_is_named_twice_the_first_time_and_once_after() {
+    loopscope_stacks::prepare();
+    let sample = known_by_name();
+    let namer = StackSymbolizer::start(FrameSources::new(), AddressSources::default()).unwrap();
+    assert!(namer.name(work(1, &sample)) && namer.name(work(2, &sample)));
+    let named: Vec<Named> = (0..3).map(|_| namer.named.recv_timeout(LONG).unwrap()).collect();
+    assert_eq!(
+        named.iter().map(|one| (one.number, one.is_final)).collect::<Vec<_>>(),
+        [(1, false), (1, true), (2, true)]
+    );
+    for one in &named {
+        let is_of = |owner| one.frames.iter().any(|frame| frame.owner == owner);
+        assert!(is_of(FrameOwner::Runtime) && is_of(FrameOwner::System), "{one:?}");
+        assert!(one.frames.iter().any(|frame| frame.function.contains("known_by_name")), "{one:?}");
+        assert_eq!((&one.fingerprint, one.age_ns), (&named[0].fingerprint, 7));
+    }
+    let is_here =
+        |frame: &Frame| frame.file.as_ref().is_some_and(|file| file.ends_with("stack_symbolizer_tests.rs"));
+    assert!(named[1].frames.iter().any(is_here));
+}
+
+#[test]
+fn a_stack_without_a_function_of_the_runtime_says_that_the_thread_may_have_left_it() {
+    loopscope_stacks::prepare();
+    let sample = known_by_name();
+    let namer = StackSymbolizer::start(FrameSources::new(), AddressSources::default()).unwrap();
+    for (runs_in, remedy, is_told) in
+        [("test::", true, false), ("another::", true, true), ("another::", false, false)]
+    {
+        let mut work = work(1, &sample);
+        let description = Description::new().frames(Owner::Runtime, FramePart::Function, runs_in);
+        work.description = Arc::new(match remedy {
+            true => description.remedy(Trouble::Outside, "say when it returns"),
+            false => description,
+        });
+        assert!(namer.name(work));
+        let last =
+            std::iter::repeat_with(|| namer.named.recv_timeout(LONG).unwrap()).find(|one| one.is_final);
+        let note = last.unwrap().note.unwrap_or_default();
+        assert_eq!(note.ends_with("may have left it: say when it returns"), is_told, "{runs_in}: {note}");
+    }
+}
+
+/// Answers when it is allowed to, with what the sampler found.
+struct Allowed(Mutex<Receiver<()>>);
+
+impl FrameSource for Allowed {
+    fn frames_of(&self, moment: &Moment) -> Vec<Frame> {
+        self.0.lock().unwrap().recv().unwrap();
+        let function = format!("js {:?} since {}", moment.foreign, moment.busy_since.0);
+        vec![Frame { function, ..Frame::default() }]
+    }
+}
+
+#[test]
+fn frames_that_come_late_take_the_place_of_the_stack_without_them() {
+    loopscope_stacks::prepare();
+    let sample = Sample { foreign: Some(vec![3]), ..*known_by_name() };
+    let (allow, allowed) = channel();
+    let source: Arc<dyn FrameSource> = Arc::new(Allowed(Mutex::new(allowed)));
+    let sources = FrameSources::from([("mio".to_owned(), source)]);
+    let namer = StackSymbolizer::start_within(sources, AddressSources::default(), Duration::ZERO).unwrap();
+    assert!(namer.name(work(1, &sample)));
+    let (quick, full) = (namer.named.recv_timeout(LONG).unwrap(), namer.named.recv_timeout(LONG).unwrap());
+    assert!(quick.note.unwrap().contains("did not arrive within") && full.is_final);
+    allow.send(()).unwrap();
+    let late = namer.named.recv_timeout(LONG).unwrap();
+    assert_eq!(late.replaces.as_ref(), Some(&full.fingerprint));
+    assert_ne!(late.fingerprint, full.fingerprint);
+    assert_eq!(late.frames[0].function, "js Some([3]) since 5");
+    assert_eq!(late.frames[1..], full.frames);
+    assert_eq!((late.number, late.age_ns, late.note), (1, 7, None));
+}
+
+#[test]
+fn a_runtime_names_its_own_code_where_it_is_on_the_native_stack() {
+    loopscope_stacks::prepare();
+    let mut sources = AddressSources::default();
+    sources.set("mio", Arc::new(Jit::default()));
+    let namer = StackSymbolizer::start(FrameSources::new(), sources).unwrap();
+    let mut sample = Sample { foreign: Some(vec![3]), ..*known_by_name() };
+    let native = namer.name(work(1, &sample)).then(|| namer.named.recv_timeout(LONG).unwrap()).unwrap();
+    assert!(native.frames.iter().all(|frame| frame.runtime.is_none()), "{native:?}");
+    // Only the leaf is known, and is in no module.
+    (sample.is_off_stack, sample.registers.ip) = (true, 0x1000);
+    for foreign in [vec![4], vec![5]] {
+        sample.foreign = Some(foreign);
+        assert!(namer.name(work(2, &sample)));
+    }
+    let mut named = (0..).map(|_| namer.named.recv_timeout(LONG).unwrap()).filter(|one| one.number == 2);
+    let (quick, full, second) = (named.next().unwrap(), named.next().unwrap(), named.next().unwrap());
+    for (named, function) in
+        [(&quick, "jit 0x1000 [4]"), (&full, "jit 0x1000 [4]"), (&second, "jit 0x1000 [5]")]
+    {
+        let frame = &named.frames[0];
+        assert_eq!((frame.function.as_str(), frame.runtime.as_deref()), (function, Some("mio")));
+        assert_eq!((named.frames.len(), named.guilty), (1, Some(0)));
+    }
+    assert_eq!(quick.fingerprint, full.fingerprint);
+    assert_ne!(full.fingerprint, second.fingerprint, "other functions on the same native stack");
+}

@@ -1,0 +1,106 @@
+//! How long the windows of rules are: as people run them, or shortened so that a test sees an alert come and go.
+
+use std::fmt::Write;
+
+const MINUTE: u64 = 60;
+const HOUR: u64 = 60 * MINUTE;
+const DAY: u64 = 24 * HOUR;
+
+/// A duration as rules write it: whole seconds, shown in the largest unit that divides it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span(u64);
+
+impl Span {
+    /// `seconds` seconds.
+    pub const fn seconds(seconds: u64) -> Span {
+        Span(seconds)
+    }
+
+    /// `minutes` minutes.
+    pub const fn minutes(minutes: u64) -> Span {
+        Span(minutes * MINUTE)
+    }
+
+    /// `hours` hours.
+    pub const fn hours(hours: u64) -> Span {
+        Span(hours * HOUR)
+    }
+
+    /// `days` days.
+    pub const fn days(days: u64) -> Span {
+        Span(days * DAY)
+    }
+
+    /// Returns it as Prometheus writes durations: `90s`, `5m`, `6h`, `3d`.
+    pub fn text(self) -> String {
+        let units = [(DAY, 'd'), (HOUR, 'h'), (MINUTE, 'm'), (1, 's')];
+        let (unit, letter) =
+            units.into_iter().find(|(unit, _)| self.0.is_multiple_of(*unit)).unwrap_or((1, 's'));
+        let mut text = String::new();
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{}{letter}", self.0 / unit);
+        text
+    }
+}
+
+/// What becomes of windows, holds and intervals.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durations {
+    /// As written: what is committed and what people load.
+    Production,
+    /// Windows of 10 to 30 s, alerts held for 2 s and evaluated every second: for tests with a real Prometheus that
+    /// scrapes every second. Expressions and thresholds are the same.
+    Hurried,
+}
+
+impl Durations {
+    /// Returns the text of a window that is `span` long in production.
+    pub fn window(self, span: Span) -> String {
+        match self {
+            Durations::Production => span.text(),
+            Durations::Hurried => Span((span.0 / 30).clamp(10, 30)).text(),
+        }
+    }
+
+    /// Returns the text of an alert's `for`.
+    pub fn hold(self, span: Span) -> String {
+        match self {
+            Durations::Production => span.text(),
+            Durations::Hurried => Span(span.0.min(2)).text(),
+        }
+    }
+
+    /// Returns the text of a group's interval.
+    pub fn interval(self, span: Span) -> String {
+        match self {
+            Durations::Production => span.text(),
+            Durations::Hurried => Span(1).text(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_are_shown_in_the_largest_unit_that_fits() {
+        for (span, text) in [
+            (Span::seconds(90), "90s"),
+            (Span::minutes(5), "5m"),
+            (Span::hours(1), "1h"),
+            (Span::hours(24), "1d"),
+            (Span::days(3), "3d"),
+        ] {
+            assert_eq!(span.text(), text);
+        }
+    }
+
+    #[test]
+    fn a_hurried_window_holds_several_scrapes_of_a_second() {
+        let windows = [Span::minutes(1), Span::minutes(5), Span::hours(1), Span::days(3)];
+        assert_eq!(windows.map(|span| Durations::Hurried.window(span)), ["10s", "10s", "30s", "30s"]);
+        assert_eq!(Durations::Hurried.hold(Span::hours(1)), "2s");
+        assert_eq!(Durations::Production.window(Span::minutes(5)), "5m");
+    }
+}

@@ -1,0 +1,92 @@
+//! Posting: how other threads hand closures to the loop.
+//!
+//! A closure that is posted runs in the next poll phase, in the order of posting, after the completions of pool jobs;
+//! what was posted until then runs in one batch, at most 1,000 of them: a producer that is faster than the loop does
+//! not keep it from its sockets and timers; the rest runs in the next polls, which do not wait. One posted by a
+//! completion still runs in the same poll, one posted by a posted closure in the next. A posted closure keeps the
+//! loop alive until it has run.
+//!
+//! # Source
+//! `uv__async_io` in `src/unix/async.c` of libuv 1.46, where Node's own wake handle comes before the program's. The
+//! bound is that of Node's thread-safe functions (`kMaxIterationCount` in `src/node_api.cc`).
+
+use crate::callback::Origin;
+use crate::cx::Cx;
+use crate::error::LoopClosed;
+use crate::queues::inbox::{PostInbox, Posted};
+use loopscope_probe::{Kind, TaskTimes};
+use std::fmt;
+use std::sync::Arc;
+
+/// Most posted closures that run in one poll phase.
+const BATCH_MAX: usize = 1_000;
+
+/// Hands closures to a loop from any thread. Clone it freely.
+pub struct RemoteHandle<S: 'static = ()> {
+    mailbox: Arc<PostInbox<S>>,
+}
+
+impl<S: 'static> RemoteHandle<S> {
+    pub(crate) fn new(mailbox: Arc<PostInbox<S>>) -> Self {
+        RemoteHandle { mailbox }
+    }
+
+    /// Runs a closure on the loop's thread, in its next poll phase; wakes the loop if it sleeps. It keeps the loop
+    /// alive until it has run. What is posted while no [`run`](crate::Loop::run) is under way waits for the next.
+    ///
+    /// # Errors
+    /// [`LoopClosed`]: the loop was dropped; the closure is dropped too.
+    #[track_caller]
+    pub fn post(&self, run: impl FnOnce(&mut Cx<'_, S>) + Send + 'static) -> Result<(), LoopClosed> {
+        self.mailbox.post(Origin::of(&run), Box::new(run))
+    }
+}
+
+impl<S: 'static> Clone for RemoteHandle<S> {
+    fn clone(&self) -> Self {
+        RemoteHandle { mailbox: self.mailbox.clone() }
+    }
+}
+
+impl<S: 'static> fmt::Debug for RemoteHandle<S> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("RemoteHandle").field("bell", &self.mailbox.bell).finish_non_exhaustive()
+    }
+}
+
+impl<S: 'static> Cx<'_, S> {
+    /// Returns a handle for posting to this loop from other threads.
+    pub fn post_handle(&self) -> RemoteHandle<S> {
+        RemoteHandle::new(self.core.mailbox.clone())
+    }
+
+    /// Runs what was posted until now.
+    #[inline]
+    pub(crate) fn run_posted(&mut self) {
+        if self.core.bell.has_posted() || !self.core.posted.is_empty() {
+            self.run_batch();
+        }
+    }
+
+    #[inline(never)]
+    fn run_batch(&mut self) {
+        if self.core.bell.has_posted() {
+            let core = &mut *self.core;
+            let before = core.posted.len();
+            core.mailbox.take(&mut core.posted);
+            if let Some(probe) = &mut core.probe {
+                probe.coalesced((core.posted.len() - before).saturating_sub(1) as u64);
+            }
+        }
+        let mut left = self.core.posted.len().min(BATCH_MAX);
+        while left > 0
+            && self.goes_on()
+            && let Some(Posted { origin, stamp, run }) = self.core.posted.pop_front()
+        {
+            left -= 1;
+            let site = self.core.site(origin, Kind::Async);
+            self.enter(Kind::Async, site, TaskTimes::ready_at(stamp), run);
+            self.drain();
+        }
+    }
+}

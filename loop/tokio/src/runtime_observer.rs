@@ -1,0 +1,381 @@
+//! What the workers of a runtime share, as the agent asks about it: a timer that should come shows how long timers
+//! and I/O wait, and a job that should run shows how long the blocking pool's jobs do.
+//!
+//! Both are sent while the runtime does something, and never while a worker seems stuck: a task that is spawned from
+//! outside wakes a worker, which would hide what is to be told. While all is parked nothing is sent, and where that
+//! can be (`parked_runtime.rs`), nobody looks either.
+
+use crate::activity::{Counters, is_unseen};
+use crate::parked_runtime::Quiet;
+use crate::runtime::{Member, WatchedRuntime};
+use crate::timers::has_timers;
+use crate::unstable;
+use crate::worker_page;
+use loopscope_probe::observer::{Asleep, Observed, Observer, Sighting};
+use loopscope_probe::{Clock, Ticks};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+use tokio::runtime::Handle;
+
+/// A timer is due this long after it was set.
+const BEAT: Duration = Duration::from_millis(10);
+/// Tokio's timers come at whole milliseconds: so late is not late, in nanoseconds.
+const TIMER_NS: u64 = 1_000_000;
+/// The next one is set this long after the last, in nanoseconds.
+const BEAT_EVERY_NS: u64 = 30_000_000;
+/// A timer that is this late is what the runtime is busy with, in nanoseconds.
+const LATE_NS: u64 = 3_000_000;
+/// A worker is stuck when it has not moved for so long, in nanoseconds: visits had time to meet one that was not met yet.
+const STUCK_NS: u64 = 20_000_000;
+/// A job is sent to the blocking pool this often, in nanoseconds.
+const CANARY_EVERY_NS: u64 = 250_000_000;
+/// How often to look while something is on its way, or was done lately, in nanoseconds.
+const LOOK_NS: u64 = 10_000_000;
+/// So often where it is not known what wakes workers that do not ring, in nanoseconds.
+const IDLE_LOOK_NS: u64 = 25_000_000;
+/// So often where a worker is about to wake, or none runs because nobody runs the runtime, in nanoseconds.
+const DUE_LOOK_NS: u64 = 5_000_000;
+const RESTING_LOOK_NS: u64 = 1_000_000_000;
+const RECENT_NS: u64 = 50_000_000;
+/// A runtime that is quiet, and of which something is not known that a task of ours can find out, is sent one after
+/// so long, in nanoseconds, then after four times as long, and so on.
+const FIRST_SETTLE_NS: u64 = 50_000_000;
+const LAST_SETTLE_NS: u64 = 10_000_000_000;
+/// Workers of a busy runtime that have no page are visited after so long, in nanoseconds, then after twice as long,
+/// and so on.
+const FIRST_VISIT_NS: u64 = 10_000_000;
+const LAST_VISIT_NS: u64 = 320_000_000;
+
+/// Asked by the agent about the page of what the workers share.
+#[derive(Debug)]
+pub(crate) struct RuntimeObserver {
+    runtime: Weak<WatchedRuntime>,
+    /// When the timer that was set is due, in ticks; 0 while none is. Set by the looks, and ended by its task.
+    due: Arc<AtomicU64>,
+    looks: Mutex<Looks>,
+}
+
+/// What looks remember.
+#[derive(Debug)]
+struct Looks {
+    clock: Clock,
+    counters: Vec<Counters>,
+    /// Since when each worker has not moved.
+    still_since: Vec<Ticks>,
+    /// When a worker last moved, and not for a task of ours.
+    active_at: Ticks,
+    own_tasks: [u64; 2],
+    /// When a task was last sent to a quiet runtime to find something out, and how long to wait before the next.
+    settled_at: Ticks,
+    settle_ns: u64,
+    /// When workers were last visited, and how long to wait before the next visit.
+    visited_at: Ticks,
+    visit_ns: u64,
+    beat_at: Ticks,
+    canary_at: Ticks,
+    /// Whether the runtime has timers; `None` before that was tried.
+    has_timers: Option<bool>,
+    seen: Observed,
+    /// When the last look was.
+    looked_at: Ticks,
+}
+
+/// Returns the watch on a runtime, as [`WatchedRuntime::of`], with a pulse.
+pub(crate) fn watch(handle: &Handle, name: &str, is_hooked: bool) -> Arc<WatchedRuntime> {
+    WatchedRuntime::of(handle, name, is_hooked, |runtime| Arc::new(RuntimeObserver::new(runtime)))
+}
+
+impl RuntimeObserver {
+    fn new(runtime: Weak<WatchedRuntime>) -> RuntimeObserver {
+        let clock = Clock::real();
+        let now = clock.now();
+        let looks = Looks {
+            clock,
+            counters: Vec::new(),
+            still_since: Vec::new(),
+            active_at: now,
+            own_tasks: [0; 2],
+            settled_at: now,
+            settle_ns: FIRST_SETTLE_NS,
+            visited_at: now,
+            visit_ns: FIRST_VISIT_NS,
+            beat_at: Ticks(0),
+            canary_at: Ticks(0),
+            has_timers: None,
+            seen: Observed { parked_since: now, ..Observed::default() },
+            looked_at: now,
+        };
+        RuntimeObserver { runtime, due: Arc::default(), looks: Mutex::new(looks) }
+    }
+}
+
+impl Observer for RuntimeObserver {
+    fn look(&self, at: Ticks) -> Sighting {
+        // It is not there while it is being made.
+        let Some(runtime) = self.runtime.upgrade() else { return Sighting::nothing() };
+        if runtime.is_ended() {
+            return Sighting::nothing().retired();
+        }
+        if runtime.has_no_workers() || !runtime.is_driven() {
+            runtime.check_alive(&Clock::real());
+        }
+        let mut looks = self.looks.lock().unwrap_or_else(PoisonError::into_inner);
+        looks.note(&runtime, at);
+        let is_recent = looks.is_within(RECENT_NS, looks.active_at, at);
+        if is_recent {
+            looks.set_beat(&runtime, &self.due, at);
+            looks.send_canary(&runtime, at);
+        }
+        let canary_waits = runtime.with_pool(|pool| {
+            pool.publish(at, unstable::pool(&runtime.handle).unwrap_or_default());
+            pool.canary_since != Ticks::NONE
+        });
+        runtime.publish_queues(unstable::numbers(&runtime.handle));
+        if is_recent && !runtime.is_hooked {
+            looks.visit(&runtime, at);
+        }
+        let due = self.due.load(Ordering::Acquire);
+        let (before, looked_at) = (looks.seen, std::mem::replace(&mut looks.looked_at, at));
+        let seen = looks.judge(&runtime, due, at);
+        let is_pending = due != 0 || canary_waits == Some(true) || is_recent;
+        let has_ended = seen.busy_since != before.busy_since;
+        let is_unseen = has_ended && is_unseen(looks.clock.scale(), before.busy_since, looked_at, at);
+        let sighting = Sighting::nothing().observed(seen);
+        let sighting = if is_unseen { sighting.turn(at.0) } else { sighting };
+        match (is_pending, runtime.is_hooked) {
+            (true, _) => sighting.again_within(LOOK_NS),
+            (false, true) => sighting,
+            (false, false) => looks.rest(&runtime, &self.due, at, sighting),
+        }
+    }
+}
+
+impl Looks {
+    fn is_within(&self, ns: u64, since: Ticks, at: Ticks) -> bool {
+        self.clock.ns_between(since, at) < ns
+    }
+
+    /// Notes whether a worker has moved since the last look.
+    fn note(&mut self, runtime: &WatchedRuntime, at: Ticks) {
+        let tasks = runtime.own_tasks();
+        let is_own = tasks[0] != tasks[1] || tasks != self.own_tasks;
+        self.own_tasks = tasks;
+        let counters = runtime.all_counters();
+        self.still_since.resize(counters.len(), at);
+        let moved = |index: &usize| self.counters.get(*index) != counters.get(*index);
+        let moved: Vec<usize> = (0..counters.len()).filter(moved).collect();
+        moved.iter().for_each(|index| self.still_since[*index] = at);
+        if !moved.is_empty() {
+            self.counters = counters;
+            if !is_own {
+                (self.active_at, self.settled_at, self.settle_ns) = (at, at, FIRST_SETTLE_NS);
+            }
+        }
+    }
+
+    /// Has the workers visited that have no page; the more rarely, the longer one is not met: it is blocked, and
+    /// visits cost the others a few milliseconds.
+    fn visit(&mut self, runtime: &Arc<WatchedRuntime>, at: Ticks) {
+        if runtime.has_all_workers() {
+            self.visit_ns = FIRST_VISIT_NS;
+        } else if !self.is_within(self.visit_ns, self.visited_at, at) {
+            (self.visited_at, self.visit_ns) = (at, (self.visit_ns * 2).min(LAST_VISIT_NS));
+            visit_workers(runtime);
+        }
+    }
+
+    /// Nothing is on its way in a runtime whose workers do not ring: says when to look again, and what wakes the
+    /// agent before.
+    fn rest(
+        &mut self,
+        runtime: &Arc<WatchedRuntime>,
+        due: &Arc<AtomicU64>,
+        at: Ticks,
+        sighting: Sighting,
+    ) -> Sighting {
+        // Nobody has run it yet: a task of ours waits there, and its page rings when it is made.
+        let is_new = runtime.has_no_workers() && self.counters.iter().all(|counters| counters.parks == 0);
+        if is_new || !runtime.is_driven() {
+            return sighting.asleep(Asleep { descriptor: None, within_ns: RESTING_LOOK_NS });
+        }
+        let quiet = runtime.quiet(self.clock.scale(), at, &self.counters);
+        let is_whole = runtime.has_all_workers();
+        // Not while one may be stuck.
+        let is_parked = self.counters.iter().all(|counters| !counters.parks.is_multiple_of(2));
+        let is_known = is_whole && matches!(quiet, Quiet::Known(_));
+        if is_parked && !is_known && !self.is_within(self.settle_ns, self.settled_at, at) {
+            (self.settled_at, self.settle_ns) = (at, (self.settle_ns * 4).min(LAST_SETTLE_NS));
+            if !is_whole {
+                visit_workers(runtime);
+            } else if !self.set_beat(runtime, due, at) {
+                send_witness(runtime);
+            }
+            return sighting.again_within(LOOK_NS);
+        }
+        match quiet {
+            Quiet::Known(asleep) => {
+                let settle_ns = if is_whole { asleep.within_ns } else { self.settle_ns };
+                sighting.asleep(Asleep { within_ns: asleep.within_ns.min(settle_ns), ..asleep })
+            }
+            Quiet::Due => sighting.again_within(DUE_LOOK_NS),
+            Quiet::Unknown => sighting.again_within(IDLE_LOOK_NS),
+        }
+    }
+
+    /// Sets a timer, unless one was set shortly before. Returns false where the runtime has none.
+    fn set_beat(&mut self, runtime: &Arc<WatchedRuntime>, due: &Arc<AtomicU64>, at: Ticks) -> bool {
+        if !*self.has_timers.get_or_insert_with(|| has_timers(&runtime.handle)) {
+            return false;
+        }
+        if due.load(Ordering::Acquire) != 0 || self.is_within(BEAT_EVERY_NS, self.beat_at, at) {
+            return true;
+        }
+        self.beat_at = at;
+        let clock = self.clock.clone();
+        let due_at = clock.now().0 + clock.scale().ticks(BEAT.as_nanos() as u64);
+        due.store(due_at, Ordering::Release);
+        let (task, of) = (runtime.begin_task(), CanaryGuard(due.clone()));
+        runtime.handle.spawn(async move {
+            let (_end, runtime) = (of, task.runtime());
+            tokio::time::sleep(BEAT).await;
+            let late_ns = clock.ns_between(Ticks(due_at), clock.now());
+            runtime.with_page(|page| page.waited(late_ns.saturating_sub(TIMER_NS)));
+            if !runtime.is_hooked {
+                bear_witness(runtime, &clock);
+            }
+        });
+        true
+    }
+
+    fn send_canary(&mut self, runtime: &Arc<WatchedRuntime>, at: Ticks) {
+        if self.is_within(CANARY_EVERY_NS, self.canary_at, at) {
+            return;
+        }
+        let is_sent = runtime.with_pool(|pool| {
+            let is_free = pool.canary_since == Ticks::NONE;
+            if is_free {
+                // The pool is said to be full from this look on, and no job of it has waited for longer.
+                pool.canary_since = at;
+            }
+            is_free
+        });
+        if is_sent == Some(true) {
+            self.canary_at = at;
+            let canary = Canary { runtime: runtime.clone(), has_run: false };
+            runtime.handle.spawn_blocking(move || canary.run());
+        }
+    }
+
+    /// Returns since when a worker is stuck, of those that are `looked_for`.
+    fn stuck_since(&self, at: Ticks, looked_for: impl Fn(usize) -> bool) -> Option<Ticks> {
+        let is_stuck = |index: &usize| {
+            let parks = self.counters.get(*index).map_or(0, |counters| counters.parks);
+            // 0 is also what a thread has that does not run yet.
+            let is_awake = parks > 0 && parks.is_multiple_of(2);
+            is_awake && looked_for(*index) && !self.is_within(STUCK_NS, self.still_since[*index], at)
+        };
+        let stuck = (0..self.still_since.len()).filter(is_stuck);
+        stuck.map(|index| self.still_since[index]).min()
+    }
+
+    /// Says when the runtime was busy: while a worker is stuck and a timer is overdue, which means that nobody polls
+    /// the driver, or while one is stuck that has no page. A timer that is late where all workers come back had to
+    /// wait for other tasks: that is lag, and nobody is blocked. Of a runtime with one worker, the worker's own page
+    /// tells all of it.
+    fn judge(&mut self, runtime: &WatchedRuntime, due: u64, at: Ticks) -> Observed {
+        let late = self.clock.scale().ticks(LATE_NS);
+        let is_shared = runtime.is_multi() && runtime.worker_count() > 1;
+        let overdue = || {
+            let due = Some(Ticks(due)).filter(|_| due != 0 && at.0 > due + late)?;
+            Some(self.stuck_since(at, |_| true)?.max(due))
+        };
+        let unmet = || {
+            let met = if runtime.is_hooked { return None } else { runtime.met() };
+            self.stuck_since(at, |index| !met.contains(&index))
+        };
+        let busy_since = if is_shared { overdue().or_else(unmet) } else { None }.unwrap_or(Ticks::NONE);
+        if busy_since != self.seen.busy_since {
+            self.seen.parked_since = at;
+            self.seen.busy_since = busy_since;
+        }
+        self.seen
+    }
+}
+
+/// Makes the calling worker's page where it has none, and notes what can be seen from it.
+fn bear_witness(runtime: &Arc<WatchedRuntime>, clock: &Clock) {
+    worker_page::visit(runtime);
+    if let Some(worker) = worker_page::worker_of(runtime)
+        && let (Some(index), Some(thread)) = (worker.index(), worker.thread)
+    {
+        runtime.bear_witness(index, thread, clock.now());
+    }
+}
+
+/// Sends a task that notes what can be seen, to a runtime without timers.
+fn send_witness(runtime: &Arc<WatchedRuntime>) {
+    let task = runtime.begin_task();
+    runtime.handle.spawn(async move { bear_witness(task.runtime(), &Clock::real()) });
+}
+
+/// The job that was sent to the pool: it runs, or is dropped by a runtime that ends.
+struct Canary {
+    runtime: Arc<WatchedRuntime>,
+    has_run: bool,
+}
+
+impl Canary {
+    fn run(mut self) {
+        self.has_run = true;
+    }
+}
+
+impl Drop for Canary {
+    fn drop(&mut self) {
+        self.runtime.with_pool(|pool| pool.canary_ended(self.has_run));
+    }
+}
+
+/// The timer came, or its task was dropped.
+struct CanaryGuard(Arc<AtomicU64>);
+
+impl Drop for CanaryGuard {
+    fn drop(&mut self) {
+        self.0.store(0, Ordering::Release);
+    }
+}
+
+/// Makes the page of the calling thread, where it is a worker of this runtime: nothing can block it before.
+pub(crate) fn visit_here(runtime: &Arc<WatchedRuntime>) {
+    let is_of_it = crate::runtime::current().is_some_and(|current| Arc::ptr_eq(&current, runtime));
+    if is_of_it && crate::worker_index::current().is_some() {
+        runtime.set_inside();
+        worker_page::visit(runtime);
+    }
+}
+
+/// Sends tasks that make the pages of workers which have none.
+pub(crate) fn visit_workers(runtime: &Arc<WatchedRuntime>) {
+    /// For how long one stays where it is, in nanoseconds, so that another worker takes the next one.
+    const STAY_NS: u64 = 200_000;
+    /// How often it comes again, where a worker was not met, or not told from another.
+    const ROUNDS: u32 = 8;
+    for _ in 0..2 * runtime.worker_count() {
+        let own = runtime.begin_task();
+        runtime.handle.spawn(async move {
+            let (clock, task) = (Clock::real(), own.runtime());
+            for _ in 0..ROUNDS {
+                worker_page::visit(task);
+                let begun = clock.now();
+                while !task.has_all_workers() && clock.ns_between(begun, clock.now()) < STAY_NS {
+                    std::hint::spin_loop();
+                }
+                if task.has_all_workers() || task.is_ended() {
+                    return;
+                }
+                tokio::task::yield_now().await;
+            }
+        });
+    }
+}

@@ -1,0 +1,432 @@
+//! What a thread has: the page of the worker that it is, written by it alone.
+//!
+//! A page is made by the first hook, visit or wrapped poll on the thread (half a millisecond, once), and ends with
+//! it. No code of the program runs while the thread's variable is borrowed.
+
+use crate::description::{self, Tier, tasks};
+use crate::runtime::{self, Member, WatchedRuntime};
+use crate::worker::Worker;
+use loopscope_probe::Site;
+use loopscope_probe::{Kind, Phase, SiteId, TaskTimes, Ticks, Writer, spans};
+use std::cell::RefCell;
+use std::panic::Location;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A busy period is asked for hidden polls once it is this old, in nanoseconds, where a wrapped poll begins.
+const TURN_NS: u64 = 2_000_000;
+
+/// Runtimes that one thread runs by turns; the page of the one that is longest ago goes.
+const LANES_MAX: usize = 4;
+
+/// What is shown of a poll: where its future was wrapped, or a name.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Label {
+    pub(crate) at: &'static Location<'static>,
+    pub(crate) name: Option<&'static str>,
+}
+
+impl Label {
+    /// Stands for it: of a name its own address, so that equal names at several places are those of the first.
+    fn address(&self) -> usize {
+        let location = std::ptr::from_ref(self.at) as usize;
+        self.name.filter(|name| !name.is_empty()).map_or(location, |name| name.as_ptr() as usize)
+    }
+
+    fn site(&self, kind: Kind) -> Site {
+        let name = self.name.unwrap_or(if kind == Kind::Span { "poll" } else { "" });
+        let (file, line, column) = (self.at.file().to_owned(), self.at.line(), self.at.column());
+        Site { kind, name: name.to_owned(), file, line, column }
+    }
+}
+
+/// A label's site on the page where it was last needed: whoever is polled there again has it without a search.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Known {
+    /// The lane's identity; 0 is none.
+    lane: u64,
+    site: SiteId,
+}
+
+impl Known {
+    /// Nothing yet.
+    pub(crate) const NOTHING: Known = Known { lane: 0, site: SiteId::NONE };
+}
+
+/// One page of the calling thread.
+struct WorkerPage {
+    /// Dropped first: it belongs to the writer.
+    spans: Option<spans::SpanGuard>,
+    writer: Writer,
+    worker: Arc<Worker>,
+    /// The worker's.
+    tier: Tier,
+    /// Number that no other lane of the process has.
+    identity: u64,
+    /// Wrapped polls inside each other.
+    depth: u32,
+    is_busy: bool,
+    /// When the busy period that runs began.
+    busy_from: Ticks,
+    /// Up to when hidden polls were looked for.
+    checked: Ticks,
+    turn_ticks: u64,
+}
+
+impl WorkerPage {
+    fn make(runtime: &Arc<WatchedRuntime>, tier: Tier) -> Option<WorkerPage> {
+        let worker = Worker::enlist(runtime, tier)?;
+        let name = &runtime.name;
+        let builder = match tier {
+            Tier::Root => Writer::builder(&format!("{name}/block_on")),
+            _ => Writer::builder(&format!("{name}/{}", worker.number)).worker(name, worker.number),
+        };
+        let builder = builder
+            .runtime("tokio")
+            .describe(description::worker(tier, runtime.may_be_left()))
+            .observer(worker.clone());
+        let builder = if tier == Tier::Observed { builder.observed() } else { builder };
+        let mut writer = builder.build();
+        writer.phase(if tier == Tier::Observed { tasks() } else { Phase::POLL });
+        let (turn_ticks, checked) = (writer.clock().scale().ticks(TURN_NS), writer.last());
+        let mut lane = WorkerPage {
+            spans: None,
+            writer,
+            worker,
+            tier,
+            identity: 0,
+            depth: 0,
+            is_busy: false,
+            busy_from: checked,
+            checked,
+            turn_ticks,
+        };
+        lane.install();
+        lane.identity = spans::loop_identity();
+        if tier != Tier::Root {
+            lane.worker.runtime.has_page();
+        }
+        Some(lane)
+    }
+
+    fn install(&mut self) {
+        self.spans = Some(self.writer.install_spans());
+    }
+
+    fn is_of(&self, runtime: &Arc<WatchedRuntime>) -> bool {
+        Arc::ptr_eq(&self.worker.runtime, runtime) && !self.worker.is_left()
+    }
+
+    fn park(&mut self) {
+        if std::mem::take(&mut self.is_busy) {
+            self.writer.phase(Phase::POLL);
+            self.writer.iteration();
+            self.writer.settle();
+            let now = self.writer.clock().now();
+            if now.since(self.busy_from) > self.turn_ticks {
+                self.has_turned(now);
+            }
+            self.writer.park_at(now);
+            self.worker.end_period();
+        }
+    }
+
+    /// Returns whether the worker polled its driver since its busy period began, and tells the page when it last did:
+    /// also where no agent looked meanwhile, or one that had no processor, those polls are no stall together.
+    #[cold]
+    fn has_turned(&mut self, now: Ticks) -> bool {
+        let Some(after_ns) = self.worker.turned_after_ns() else { return false };
+        let turned = self.busy_from.0.saturating_add(self.writer.clock().scale().ticks(after_ns));
+        self.writer.polled_at(Ticks(turned).min(now));
+        true
+    }
+
+    fn unpark(&mut self) {
+        if self.tier == Tier::Hooked && self.worker.index().is_none() {
+            self.worker.identify();
+        }
+        // A second time without a park between them is a hook that ran without one.
+        if !self.is_busy {
+            self.unpark_at(self.writer.clock().now());
+        }
+    }
+
+    fn unpark_at(&mut self, now: Ticks) {
+        self.is_busy = true;
+        (self.busy_from, self.checked) = (now, now);
+        self.writer.unpark_untold(now);
+        self.writer.phase(tasks());
+        self.worker.begin_period();
+    }
+
+    /// A wrapped poll begins that is in no other; its task has waited so long to run, where that is known.
+    #[inline(always)]
+    fn begin(&mut self, label: &Label, known: &mut Known, waited: Option<Duration>) {
+        if known.lane != self.identity {
+            let site = self.writer.addressed_site(label.address(), Kind::Task, || label.site(Kind::Task));
+            *known = Known { lane: self.identity, site };
+        }
+        let now = self.writer.clock().now();
+        if self.tier != Tier::Observed && !self.is_busy {
+            self.unpark_at(now);
+        } else if now.since(self.checked) > self.turn_ticks {
+            self.look_for_turn(now);
+        }
+        let life = waited.map_or(TaskTimes::UNKNOWN, |waited| {
+            let ticks = self.writer.clock().scale().ticks(waited.as_nanos() as u64);
+            TaskTimes::ready_at(Ticks(now.0.saturating_sub(ticks)))
+        });
+        self.writer.begin_at(now, Kind::Task, known.site, life);
+    }
+
+    #[inline(always)]
+    fn end(&mut self) {
+        self.writer.end();
+        if self.tier == Tier::Root {
+            self.park();
+        }
+    }
+
+    /// Whether the worker polled its driver since its busy period began: then that was over, and another began.
+    #[cold]
+    fn look_for_turn(&mut self, now: Ticks) {
+        self.checked = now;
+        if self.tier == Tier::Observed {
+            self.writer.settle_observed();
+        } else if self.has_turned(now) {
+            self.writer.settle();
+            self.writer.iteration();
+            self.writer.park_at(now);
+            self.worker.end_period();
+            self.unpark_at(now);
+        }
+    }
+}
+
+impl Drop for WorkerPage {
+    fn drop(&mut self) {
+        self.worker.leave();
+    }
+}
+
+/// The lanes of a thread: the one of the runtime that it runs now, and those of others.
+struct WorkerPages {
+    current: Option<WorkerPage>,
+    others: Vec<WorkerPage>,
+    /// [`runtime::added`] when no runtime of this thread was found watched.
+    looked_at: u64,
+}
+
+thread_local! {
+    static LANES: RefCell<WorkerPages> = const { RefCell::new(WorkerPages { current: None, others: Vec::new(), looked_at: 0 }) };
+}
+
+/// Calls `act` with the thread's lanes; not at the end of the thread, and not within itself.
+#[inline(always)]
+fn with_lanes<R>(act: impl FnOnce(&mut WorkerPages) -> R) -> Option<R> {
+    LANES.try_with(|lanes| lanes.try_borrow_mut().ok().map(|mut lanes| act(&mut lanes))).ok()?
+}
+
+impl WorkerPages {
+    /// Makes the lane of this runtime the current one, and makes it where there is none.
+    #[cold]
+    fn switch_to(&mut self, runtime: &Arc<WatchedRuntime>, tier: Tier) {
+        if let Some(mut lane) = self.current.take() {
+            lane.spans = None;
+            if lane.depth == 0 {
+                lane.park();
+            }
+            self.others.push(lane);
+        }
+        // Those whose work another thread does by now end here.
+        self.others
+            .retain(|lane| !lane.worker.is_left() && !lane.worker.runtime.is_ended() || lane.depth > 0);
+        if self.others.len() >= LANES_MAX {
+            self.others.remove(0);
+        }
+        let known = self.others.iter().position(|lane| lane.is_of(runtime));
+        self.current = match known {
+            Some(known) => {
+                let mut lane = self.others.remove(known);
+                lane.install();
+                Some(lane)
+            }
+            None => WorkerPage::make(runtime, tier),
+        };
+    }
+
+    /// Finds out whether the thread is in a watched runtime, for a wrapped poll.
+    #[cold]
+    fn find(&mut self) {
+        let added = runtime::added();
+        if added == self.looked_at {
+            return;
+        }
+        match runtime::current() {
+            None => self.looked_at = added,
+            Some(runtime) => {
+                let is_worker = crate::worker_index::current().is_some();
+                let tier = match (is_worker, runtime.is_hooked) {
+                    (true, true) => Tier::Hooked,
+                    (true, false) => Tier::Observed,
+                    (false, _) => Tier::Root,
+                };
+                self.switch_to(&runtime, tier);
+                if self.current.is_none() {
+                    self.looked_at = added;
+                }
+            }
+        }
+    }
+}
+
+/// What a hook does on the thread of `runtime`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Hook {
+    Park,
+    Unpark,
+}
+
+/// A hook runs on the calling thread. `is_own` tells whether the thread's current lane is of the hook's runtime, which
+/// `runtime` finds where it is not.
+pub(crate) fn hook(
+    hook: Hook,
+    is_own: impl FnOnce(&Arc<WatchedRuntime>) -> bool,
+    runtime: impl FnOnce() -> Option<Arc<WatchedRuntime>>,
+) {
+    with_lanes(|lanes| {
+        let is_current = |lane: &WorkerPage| {
+            lane.tier == Tier::Hooked && !lane.worker.is_left() && is_own(&lane.worker.runtime)
+        };
+        if !lanes.current.as_ref().is_some_and(is_current)
+            && let Some(runtime) = runtime()
+        {
+            lanes.switch_to(&runtime, Tier::Hooked);
+        }
+        match (&mut lanes.current, hook) {
+            (Some(lane), Hook::Park) => lane.park(),
+            (Some(lane), Hook::Unpark) => lane.unpark(),
+            (None, _) => {}
+        }
+    });
+}
+
+/// A task of ours runs on the calling thread: makes the page of a worker that has none.
+pub(crate) fn visit(runtime: &Arc<WatchedRuntime>) {
+    with_lanes(|lanes| {
+        if !lanes.current.as_ref().is_some_and(|lane| lane.is_of(runtime)) && !runtime.is_ended() {
+            lanes.switch_to(runtime, Tier::Observed);
+        }
+    });
+}
+
+/// Returns the worker of this runtime that the calling thread is, where it has its page.
+pub(crate) fn worker_of(runtime: &Arc<WatchedRuntime>) -> Option<Arc<Worker>> {
+    with_lanes(|lanes| Some(lanes.current.as_ref().filter(|lane| lane.is_of(runtime))?.worker.clone()))?
+}
+
+/// The thread begins to run this runtime, of one worker: what blocks its first poll has a page, too.
+pub(crate) fn run(runtime: &Arc<WatchedRuntime>) {
+    let tier = if runtime.is_hooked { Tier::Hooked } else { Tier::Observed };
+    with_lanes(|lanes| {
+        if !lanes.current.as_ref().is_some_and(|lane| lane.is_of(runtime)) && !runtime.is_ended() {
+            lanes.switch_to(runtime, tier);
+        }
+        if let Some(lane) =
+            lanes.current.as_mut().filter(|lane| lane.is_of(runtime) && lane.tier == Tier::Hooked)
+        {
+            lane.unpark();
+        }
+    });
+}
+
+/// The thread has returned from running this runtime: until it does so again it is not busy.
+pub(crate) fn rest(runtime: &Arc<WatchedRuntime>) {
+    with_lanes(|lanes| {
+        let all = lanes.current.iter_mut().chain(&mut lanes.others);
+        all.filter(|lane| lane.is_of(runtime)).for_each(|lane| lane.park());
+    });
+}
+
+/// The thread is no worker any more: its pages end.
+pub(crate) fn end_thread() {
+    let ended = with_lanes(|lanes| (lanes.current.take(), std::mem::take(&mut lanes.others)));
+    let (current, others) = ended.unwrap_or_default();
+    for lane in current.into_iter().chain(others) {
+        let runtime = lane.worker.runtime.clone();
+        drop(lane);
+        runtime.worker_ended();
+    }
+}
+
+/// A wrapped poll that was begun.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Frame {
+    /// On a thread that is not watched.
+    None,
+    /// On the lane with this identity.
+    Poll(u64),
+    /// Inside another.
+    Span(u64, Option<spans::Entered>),
+}
+
+/// A wrapped poll begins on the calling thread.
+#[inline(always)]
+pub(crate) fn enter(label: &Label, known: &mut Known) -> Frame {
+    enter_after(label, known, None)
+}
+
+/// [`enter`], of a task that has waited so long to run.
+#[inline(always)]
+pub(crate) fn enter_after(label: &Label, known: &mut Known, waited: Option<Duration>) -> Frame {
+    let begun = with_lanes(|lanes| {
+        if lanes.current.is_none() {
+            lanes.find();
+        }
+        let Some(lane) = &mut lanes.current else { return (0, false) };
+        lane.depth += 1;
+        if lane.depth == 1 {
+            lane.begin(label, known, waited);
+        }
+        (lane.identity, lane.depth > 1)
+    });
+    match begun {
+        Some((0, _)) | None => Frame::None,
+        Some((identity, false)) => Frame::Poll(identity),
+        Some((identity, true)) => {
+            let site = spans::addressed_site(label.address(), || label.site(Kind::Span));
+            Frame::Span(identity, site.and_then(|site| spans::enter(site, "")))
+        }
+    }
+}
+
+/// It ends.
+#[inline(always)]
+pub(crate) fn leave(frame: Frame) {
+    let identity = match frame {
+        Frame::None => return,
+        Frame::Poll(identity) => identity,
+        Frame::Span(identity, entered) => {
+            entered.into_iter().for_each(spans::leave);
+            identity
+        }
+    };
+    let gone = with_lanes(|lanes| {
+        let lane = match &mut lanes.current {
+            Some(lane) if lane.identity == identity => lane,
+            _ => lanes.others.iter_mut().find(|lane| lane.identity == identity)?,
+        };
+        lane.depth -= 1;
+        if lane.depth > 0 {
+            return None;
+        }
+        lane.end();
+        // `block_in_place` gave the worker to another thread: this one is none any more.
+        let is_current = lanes.current.as_ref().is_some_and(|lane| lane.identity == identity);
+        if is_current && lanes.current.as_ref().is_some_and(|lane| lane.worker.is_left()) {
+            return lanes.current.take();
+        }
+        None
+    });
+    drop(gone);
+}
