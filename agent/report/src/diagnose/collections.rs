@@ -138,7 +138,7 @@ mod tests {
         let runtime = Description::new().remedy(Trouble::Collecting, "give it --heap");
         let [finding] = &found(&runtime, pauses("gc_pause", 20, 20 * MS))[..] else { panic!("one finding") };
         assert_eq!((finding.rule, finding.urgency), ("collecting", Urgency::Critical));
-        assert_eq!(finding.headline, "loop main collects garbage for 40 % of the time");
+        assert_eq!(finding.headline, "loop main spends 40 % of its time in garbage collection");
         assert!(
             finding.evidence[0].starts_with("minor: 20 collections, 400 ms together, the longest 2"),
             "{finding:?}"

@@ -236,8 +236,8 @@ fn load_cases() -> Vec<Case> {
             "starved_of_cpu",
             with(well(), |evidence| evidence.cpu = Some(CpuTime { run_ns: 2 * S, runqueue_ns: 2 * S })),
             vec![
-                "had to wait for a processor",
-                "no processor for 2.0 s of 10 s: 50 %",
+                "had to wait for a CPU",
+                "not scheduled for 2.0 s of 10 s: 50 %",
                 "2 processors",
                 "nice value",
             ],
@@ -302,7 +302,7 @@ fn flood_cases() -> Vec<Case> {
         (
             "many_callbacks",
             flood(Cause::Io, Kind::IoRead),
-            vec!["many short callbacks from io_read flush", "their number"],
+            vec!["many short callbacks from io_read flush", "there are too many"],
             flood(Cause::Immediate, Kind::Immediate),
         ),
     ]
@@ -343,7 +343,7 @@ fn pool_cases() -> Vec<Case> {
                 "4 of 4 pool threads are stuck in a job of loop web, for 92 s",
                 "4 fs jobs from read (src/x.rs:7) for 92 s, since 14:03:10 UTC, asleep in pipe_read",
                 "16 jobs",
-                "time limit",
+                "add a timeout",
             ],
             behind(),
         ),
@@ -385,7 +385,7 @@ fn quiet_cases() -> Vec<Case> {
         (
             "collecting",
             with(well(), |evidence| evidence.collections = collections(40)),
-            vec!["collects garbage for 40 % of the time", "minor: 40 collections, 4.0 s together"],
+            vec!["spends 40 % of its time in garbage collection", "minor: 40 collections, 4.0 s together"],
             with(well(), |evidence| evidence.collections = collections(4)),
         ),
         (
@@ -493,7 +493,7 @@ fn a_quota_is_named_where_it_is_to_blame_and_only_there() {
     assert!(held.contains("used up in 80 of 100 periods, throttling the process for 3.0 s"), "{held}");
     for other in [None, quota(0, 0), quota(1, 5 * MS)] {
         let said = told(starved, other).unwrap();
-        assert!(said.contains("had to wait for a processor") && !said.contains("quota"), "{said}");
+        assert!(said.contains("had to wait for a CPU") && !said.contains("quota"), "{said}");
     }
     // Nothing is said of a thread that ran when it wanted to, whatever the quota did to others; nor of one that
     // hardly waited.
@@ -511,7 +511,7 @@ fn a_stall_that_is_the_machines_fault_is_told_as_that_and_with_its_site() {
     let findings = diagnose(&[starved]);
     assert_eq!((findings.len(), findings[0].rule), (1, "starved_of_cpu"), "{findings:#?}");
     let lines = findings[0].evidence.join("\n");
-    assert!(lines.contains("1 incident for want") && lines.contains("flush (src/x.rs:40)"), "{lines}");
+    assert!(lines.contains("1 incident waiting") && lines.contains("flush (src/x.rs:40)"), "{lines}");
     assert_eq!(findings[0].incidents, ["4711-3"]);
 }
 
