@@ -178,7 +178,7 @@ pub(crate) mod tests {
         };
         assert!(ask(vec![]).unwrap_err().contains("panicked"));
         for answer in [vec![vec![None]], vec![vec![None, None], vec![]]] {
-            assert!(ask(answer).unwrap_err().contains("did not answer for each call"));
+            assert!(ask(answer).unwrap_err().contains("returned too few answers"));
         }
         assert_eq!(ask(vec![vec![None, None]]).unwrap(), [vec![None, None]]);
     }

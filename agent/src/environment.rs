@@ -201,6 +201,6 @@ mod tests {
         assert_eq!(settings.captures, Captures::Off);
         let (settings, environment) = with(&[], &[("LOOPSCOPE_CAPTURES", "of")]);
         assert_eq!(settings.captures, Captures::On);
-        assert!(environment.finish().1[0].starts_with("LOOPSCOPE_CAPTURES=of is not used"));
+        assert!(environment.finish().1[0].starts_with("LOOPSCOPE_CAPTURES=of is ignored"));
     }
 }

@@ -154,7 +154,7 @@ mod tests {
         };
         assert_eq!(told(400, "too low\nmore"), "u: refused: too low");
         assert!(told(404, "").contains("older than this command"));
-        assert!(told(200, "[]").contains("not as expected"));
+        assert!(told(200, "[]").contains("cannot parse its thresholds"));
         let good = r#"{"warning_ns":1,"critical_ns":2,"loops":[{"loop":"w#2","name":"w","warning_ns":3,"critical_ns":4}]}"#;
         let thresholds = read_thresholds(&Endpoint::given("u"), &answer(200, good)).unwrap();
         assert!(thresholds.loops[0].is_called("w") && thresholds.loops[0].is_called("w#2"));

@@ -412,7 +412,7 @@ mod tests {
             (State::Stopped, 0, "stopped", "while it waits for events"),
             (State::Stopped, 1_200_000_000, "stopped", "in timer src/x.rs:40, busy for 1.2 s"),
             (State::Ended, 0, "ended", "was idle"),
-            (State::Ended, 2_000_000_000, "ended", "was in timer src/x.rs:40, busy for at least 2.0 s"),
+            (State::Ended, 2_000_000_000, "ended", "was running timer src/x.rs:40, busy for at least 2.0 s"),
         ] {
             assert_eq!(row_of(state, busy_ns).text(), (short.to_owned(), detail.to_owned()));
         }

@@ -193,7 +193,7 @@ mod tests {
     fn an_unknown_target_is_named_with_what_there_is() {
         let text = not_found(&Written::Name("web"), false, &["12 demo".to_owned()]);
         assert!(text.contains("`web`") && text.contains("12 demo"), "{text}");
-        assert!(not_found(&Written::Pid(7), true, &[]).contains("process 7 has ended"));
+        assert!(not_found(&Written::Pid(7), true, &[]).contains("process 7 has exited"));
         assert!(not_found(&Written::Anything, false, &[]).contains("loopscope demo"));
     }
 }

@@ -160,7 +160,7 @@ fn a_page_of_another_user_does_not_speak_for_a_process() {
     }
     let mut registry = scratch.registry(100);
     let notes = registry.follow(1);
-    assert!(notes[0].contains("belongs to user 65534, and process") && notes.len() == 1, "{notes:?}");
+    assert!(notes[0].contains("belongs to user 65534, but process") && notes.len() == 1, "{notes:?}");
     assert_eq!(registry.follow(2), [""; 0], "once");
     assert!(registry.refused().contains(&("foreign", 1)));
     let own = scratch.writer("own");

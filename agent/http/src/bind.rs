@@ -317,7 +317,7 @@ mod tests {
         assert!(!path.exists());
         fs::write(&path, "precious").unwrap();
         let message = open(&path).unwrap_err().to_string();
-        assert!(message.contains("something else"), "{message}");
+        assert!(message.contains("another file exists"), "{message}");
         assert_eq!(fs::read(&path).unwrap(), b"precious");
         fs::remove_file(&path).unwrap();
         let message = open(Path::new("/nowhere/at/all")).unwrap_err().to_string();

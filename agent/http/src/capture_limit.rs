@@ -156,8 +156,8 @@ mod tests {
         assert_eq!(told.free_in_s, 4);
         assert_eq!(
             told.message,
-            "2 captures are under way: cpu for user alice (uid 1), begun 4.5 s ago, over in 26 s, called mine; \
-             cpu for user alice (uid 2), begun 1.5 s ago, over in 3.5 s. Try again in 4 s\n"
+            "2 captures in progress: cpu for user alice (uid 1), started 4.5 s ago, done in 26 s, called mine; \
+             cpu for user alice (uid 2), started 1.5 s ago, done in 3.5 s. Try again in 4 s\n"
         );
         // One that is drawing its picture is over any moment.
         assert_eq!(full(&[held(1, None, 0, 1)], Ticks(9_000_000_000)).free_in_s, 1);

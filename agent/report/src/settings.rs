@@ -117,8 +117,7 @@ const TABLE: [(Setting, Description); 11] = [
             example: "off",
             values: "`off`, `0` or `false`; `on` does not override the program",
             default: "on",
-            about: "turns off keeping incidents beside the page, where `loopscope incidents` finds them after the \
-                    process exited",
+            about: "turns off keeping incidents for `loopscope incidents` after the process exited",
             reader: Reader::Program,
         },
     ),

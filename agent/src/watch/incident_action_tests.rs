@@ -51,7 +51,7 @@ fn a_command_that_hangs_is_killed_with_what_it_started() {
     let mut actor = Actor::start_with(shell(&format!("{script}; true")), limit).unwrap();
     actor.act(incident(5_000));
     until(&actor, |outcomes| outcomes.failed == 1);
-    assert!(actor.notes()[0].contains("was killed"));
+    assert!(actor.notes()[0].contains("killed after"));
     let pid = std::fs::read_to_string(&path).unwrap();
     std::fs::remove_file(&path).unwrap();
     let deadline = std::time::Instant::now() + Duration::from_secs(60);

@@ -160,7 +160,7 @@ fn a_stack_that_is_not_delivered_is_told_and_holds_nothing_up() {
     assert!(lines[0].contains("blocked for 101 ms"), "{lines:?}");
     bench.finish();
     let failed = bench.incident().captures_failed;
-    assert!(failed.len() == 1 && failed[0].contains("did not take the signal in time"), "{failed:?}");
+    assert!(failed.len() == 1 && failed[0].contains("did not handle the signal in time"), "{failed:?}");
 }
 
 #[test]

@@ -304,7 +304,7 @@ fn a_stopped_process_and_a_suspended_machine_are_nobody_s_fault() {
         bench.look();
         assert_eq!(bench.incident().class, class);
         let line = bench.lines().remove(0);
-        assert_eq!(line.contains("stood still"), class != Class::Waiting, "{line}");
+        assert_eq!(line.contains("was stopped for"), class != Class::Waiting, "{line}");
         bench.finish();
         assert_eq!(bench.incident().class, class);
     }
@@ -382,7 +382,7 @@ fn past_the_budget_stalls_are_counted_and_said_to_be_suppressed() {
     bench.look();
     assert_eq!(
         bench.lines(),
-        ["5 more incidents of loop main in the last minute, not reported; see loopscope incidents"]
+        ["5 more incidents of loop main in the last minute not logged; see loopscope incidents"]
     );
 }
 

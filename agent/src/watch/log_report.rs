@@ -327,7 +327,7 @@ mod tests {
         let report = LogReport::new(Moment::Begin, &stopped, (stopped.duration_ns, stopped.severity));
         assert_eq!(
             report.message,
-            "loop main stood still for 103 ms: the process or its virtual machine was stopped [4711-3]"
+            "loop main was stopped for 103 ms: the process or its virtual machine was stopped [4711-3]"
         );
         assert_eq!(report.level, Level::Info);
         let suspended = Incident { class: Class::Suspended, ..incident() };

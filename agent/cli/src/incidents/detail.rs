@@ -162,7 +162,7 @@ fn class(incident: &Incident) -> String {
         _ => String::new(),
     };
     format!(
-        "{what} (of {} watched: {} on CPU, {} ready without one{open})",
+        "{what} (of {} observed: {} running, {} runnable but not scheduled{open})",
         show_ns(incident.watched_ns),
         show_ns(incident.cpu_ns),
         show_ns(incident.runqueue_ns)

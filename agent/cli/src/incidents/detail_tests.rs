@@ -114,7 +114,7 @@ fn everything_that_matters_is_told() {
 fn what_was_not_over_is_told_with_how_it_is_known() {
     let open = Incident { is_over: false, severity: Severity::Critical, ..incident() };
     for (origin, part) in [
-        (Origin::PageOfTheDead, "had not polled for 302 ms when it ended"),
+        (Origin::PageOfTheDead, "had not polled for 302 ms when the process exited"),
         (Origin::Page, "has not polled for 302 ms so far"),
     ] {
         let found = Found { incident: open.clone(), origin };

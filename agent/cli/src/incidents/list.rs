@@ -243,7 +243,7 @@ mod tests {
         assert!(lines[1].contains("302 ms, open") && lines[2].contains("00:01:40, 30 s ago"), "{written}");
         assert!(lines[3].contains("302 ms+, killed") && lines[3].contains("starved  "), "{written}");
         assert!(lines[1].contains("timer pa") && lines[1].ends_with('…'), "{written}");
-        assert_eq!(lines[4], "The newest 3 of 4; --last 4 lists all.");
+        assert_eq!(lines[4], "The newest 3 of 4; use --last 4 for all.");
         let wide = text(Paint::plain(140), &catch, 3, 130_000_000_000);
         assert!(wide.contains("timer parse_invoices (trouble.rs:42): 1 callback of 302 ms\n"), "{wide}");
     }

@@ -107,7 +107,12 @@ fn a_process_in_another_pid_namespace_is_left_alone() {
     let children = fs::read_to_string(format!("/proc/{outer_pid}/task/{outer_pid}/children")).unwrap();
     let inner = children.trim();
     let done = attach(&scratch, &[inner]);
-    assert_refused(&scratch, &done, 1, &[inner, "another pid namespace", "in there", "process 1"]);
+    assert_refused(
+        &scratch,
+        &done,
+        1,
+        &[inner, "another pid namespace", "run this command in it", "pid is 1"],
+    );
     assert!(!listens(inner), "Node {version}");
 }
 
@@ -132,7 +137,7 @@ fn a_process_that_is_stopped_is_left_alone_and_one_that_has_ended_is_no_process(
     let ended = Ended(Command::new("true").spawn().unwrap());
     let pid = ended.0.id().to_string();
     until(|| is_in_state(&pid, "Z"));
-    assert_refused(&scratch, &attach(&scratch, &[&pid]), 3, &[&pid, "no process"]);
+    assert_refused(&scratch, &attach(&scratch, &[&pid]), 3, &[&pid, "no such process"]);
 }
 
 #[test]

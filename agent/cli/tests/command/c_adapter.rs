@@ -187,7 +187,7 @@ fn a_loop_in_c_that_was_killed_is_found_dead_with_what_ran() {
     let told = process(&scratch, &["ls", "--json"]);
     assert_eq!((&told["is_alive"], &told["pid"].to_string()), (&false.into(), &pid));
     let listed = scratch.run(&["ls"]).stdout;
-    assert!(listed.contains("ended") && listed.contains("was in io_read on_line ("), "{listed}");
+    assert!(listed.contains("ended") && listed.contains("was running io_read on_line ("), "{listed}");
     let last = scratch.run(&["incidents", &format!("{pid}-1")]).stdout;
     assert!(last.contains("io_read on_line ("), "{last}");
 }

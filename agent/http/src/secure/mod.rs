@@ -217,11 +217,11 @@ mod tests {
         let full = format!("{TLS}{MUST_HAVE}{USERS}");
         let config = WebConfig::read(&scratch.write(&full)).unwrap();
         for (text, gone) in [
-            (String::new(), "no TLS and certificates of clients and users any more"),
-            ("http_server_config:\n  http2: false\n".to_owned(), "no TLS and"),
-            (USERS.to_owned(), "no TLS and certificates of clients any more"),
-            (format!("{TLS}{USERS}"), "no certificates of clients any more"),
-            (format!("{TLS}{MUST_HAVE}"), "no users any more"),
+            (String::new(), "no longer has TLS and certificates of clients and users:"),
+            ("http_server_config:\n  http2: false\n".to_owned(), "no longer has TLS and"),
+            (USERS.to_owned(), "no longer has TLS and certificates of clients:"),
+            (format!("{TLS}{USERS}"), "no longer has certificates of clients:"),
+            (format!("{TLS}{MUST_HAVE}"), "no longer has users:"),
         ] {
             let path = scratch.write(&text);
             let told = refresh(&config).expect("it is told");

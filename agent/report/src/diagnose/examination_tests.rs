@@ -102,7 +102,7 @@ fn events_of_a_stall_that_runs_still_have_waited() {
     bench.look();
     let evidence = bench.finish();
     assert!((1_000..=1_001).contains(&evidence.lag.lag.count()), "{}", evidence.lag.lag.count());
-    assert_eq!(evidence.lag_words().unwrap(), "an event had to wait 420 ms at the median, 900 ms at p99");
+    assert_eq!(evidence.lag_words().unwrap(), "events waited 420 ms (p50), 900 ms (p99)");
 }
 
 #[test]

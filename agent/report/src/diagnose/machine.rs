@@ -144,7 +144,7 @@ pub(crate) fn agent_late(evidence: &LoopEvidence) -> Vec<Finding> {
     let headline =
         format!("the agent itself was late: it did not check {} for {}", evidence.named(), show_ns(late_ns));
     let finding = Finding::new(&evidence.name, Urgency::Notice, Certainty::Certain, headline)
-        .because("it ticks every 25 ms while a loop is busy; counters on the page stay exact".to_owned())
+        .because("it ticks every 25 ms while there is work; counters on the page stay exact".to_owned())
         .remedy(
             "check whether the machine is short of CPU time; until then, stacks and live gauges are late",
         );
