@@ -218,7 +218,7 @@ impl SiteAddress {
     /// Locations are static data, eight bytes aligned and a few words long; the names of functions are not aligned.
     #[inline]
     fn recent_index(self) -> usize {
-        (self.place / 8 ^ self.function) % RECENT
+        ((self.place / 8) ^ self.function) % RECENT
     }
 }
 
