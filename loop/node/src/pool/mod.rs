@@ -4,7 +4,7 @@
 //! variables are read: they are found on a thread that ends with that, and the agent looks at them when it looks at the pages.
 //! Nothing of that runs on a loop's thread. How long jobs wait and run is in no variable, and is not told.
 //!
-//! Where it has none, a [job of ours](waits) tells how long jobs wait, and since when the one waits that was sent last. How many
+//! Where it has none, a job of ours (`waits`) tells how long jobs wait, and since when the one waits that was sent last. How many
 //! wait and run is not told then.
 
 pub mod symbols;
