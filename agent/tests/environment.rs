@@ -51,7 +51,7 @@ fn the_environment_decides_what_code_did_not_fix() {
         (
             "default",
             &[("LOOPSCOPE_LISTEN", "of")],
-            "error: LOOPSCOPE_LISTEN=of cannot be used; it may be: ADDRESS:PORT",
+            "error: LOOPSCOPE_LISTEN=of is not valid; expected: ADDRESS:PORT",
         ),
         ("default", &[("LOOPSCOPE_LISTEN", "0"), ("LOOPSCOPE_TOKEN_FILE", "/nowhere")], "error: "),
         ("default", &[("LOOPSCOPE_LISTEN", "")], "answers at http://127.0.0.1:"),

@@ -70,7 +70,7 @@ fn a_loop_that_did_nothing_is_said_to_have() {
     let _hand = HandLoop::start("main");
     let answer = get(&agent, ONE_SECOND);
     assert_eq!(answer.status, 404);
-    assert!(answer.body.contains("nothing ran in these 1 seconds"), "{}", answer.body);
+    assert!(answer.body.contains("nothing ran within 1 seconds"), "{}", answer.body);
 }
 
 #[test]

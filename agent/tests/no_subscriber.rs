@@ -78,7 +78,7 @@ fn a_stall_is_seen_where_nobody_subscribed() {
     let begin = stdout.lines().find(|line| line.contains("loopscope is watching the loops of this process"));
     let begin = begin.unwrap_or_else(|| panic!("what is in force is said: {stdout}"));
     for part in
-        ["answers at http://127.0.0.1:", "stall threshold 30ms", "the environment: LOOPSCOPE_THRESHOLDS"]
+        ["listening on http://127.0.0.1:", "stall threshold 30ms", "the environment: LOOPSCOPE_THRESHOLDS"]
     {
         assert!(begin.contains(part), "{part} in {begin}");
     }

@@ -331,7 +331,9 @@ mod tests {
         );
         assert_eq!(report.level, Level::Info);
         let suspended = Incident { class: Class::Suspended, ..incident() };
-        assert!(message(Moment::End, &suspended).contains("goes on after 103 ms: the machine was suspended"));
+        assert!(
+            message(Moment::End, &suspended).contains("recovered after 103 ms: the machine was suspended")
+        );
     }
 
     #[test]

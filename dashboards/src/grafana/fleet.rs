@@ -213,7 +213,7 @@ fn rest() -> Vec<Panel> {
         .from(0.0)
         .size(7, 8)
         .runbook("LoopBlocked"),
-        Panel::new(Shape::Lines, "Loops starved now", "By cause.")
+        Panel::new(Shape::Lines, "Loops starved now", "Number of loops, by cause.")
             .ask(sum(&processes(&c::STARVATION_ACTIVE), Group::By(&["cause"])), "{{cause}}")
             .from(0.0)
             .size(7, 8)
