@@ -73,7 +73,7 @@ impl Running {
         let all =
             [&["demo", "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0"], arguments].concat();
         let mut demo = Running::start(scratch, &all);
-        demo.line_with("Ctrl-C ends it");
+        demo.line_with("Ctrl-C stops it");
         demo
     }
 

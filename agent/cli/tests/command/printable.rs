@@ -53,7 +53,7 @@ fn names_of_a_page_and_of_a_program_reach_a_terminal_as_text_only() {
     let mut demo = scratch.command(&["demo", "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0"]);
     let named = demo.arg0(NAME.replace('[', "").as_str()).args(["--rate", "0"]);
     let mut demo = Running::of(named.stdout(Stdio::piped()).stderr(Stdio::piped()));
-    demo.line_with("Ctrl-C ends it");
+    demo.line_with("Ctrl-C stops it");
     for arguments in [
         &["ls"][..],
         &["ls", "--json"],
