@@ -21,9 +21,9 @@ Examples:
   loopscope run --listen 127.0.0.1:9464 --warning 50ms -- node --import tsx app.ts
 
 Exit codes:
-  N    the exit code of the command itself
+  0    the exit code of the command itself, like any other
   1    the addon was not found
-  2  invalid command line
+  2    invalid command line
   126  the command cannot be executed
   127  command not found";
 

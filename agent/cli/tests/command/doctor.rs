@@ -25,7 +25,7 @@ fn a_block_is_found_with_its_site_and_a_remedy() {
     let demo = Running::demo(&scratch, &["--trouble", "block", "--rate", "0"]);
     let done = scratch.run(&["doctor", &demo.pid(), "--for", "6s"]);
     assert_eq!(done.code, Some(4), "{}{}", done.stdout, done.stderr);
-    for part in ["parse_invoices (", "trouble.rs:", "stall", "    do: ", "sure: certain", "LAG p99"] {
+    for part in ["parse_invoices (", "trouble.rs:", "stall", "    fix: ", "confidence: certain", "LAG p99"] {
         assert!(done.stdout.contains(part), "`{part}` is not in {}", done.stdout);
     }
     assert!(done.stdout.lines().all(|line| line.chars().count() <= 110), "{}", done.stdout);

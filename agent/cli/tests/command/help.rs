@@ -56,7 +56,7 @@ fn what_cannot_be_used_is_refused_with_code_2_and_a_way_out() {
         (&["flame", "--hz", "99"], &["--hz", "--of cpu"]),
         (&["flame", "--of", "cpu", "--format", "trace"], &["trace", "--of"]),
         (&["flame", "--diff", "missing.folded"], &["--diff missing.folded", "No such file"]),
-        (&["flame", "--diff", "/dev/null", "--format", "pprof"], &["--diff", "picture"]),
+        (&["flame", "--diff", "/dev/null", "--format", "pprof"], &["--diff", ".svg"]),
         (&["flame", "--diff", "/dev/null"], &["no stacks to compare"]),
         (&["flame", "--normalize"], &["--diff"]),
         (&["flame", "--fail-above", "10%"], &["--diff"]),

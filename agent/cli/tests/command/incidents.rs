@@ -43,7 +43,7 @@ fn a_process_killed_in_the_middle_of_a_block_still_tells() {
     let pid = until(|| kill_in_the_middle(&scratch));
     let table = scratch.run(&["ls"]).stdout;
     let line = table.lines().find(|line| line.starts_with(&pid) && line.contains(" web ")).unwrap();
-    assert!(line.contains("was in timer parse_invoices (") && line.contains(", inside "), "{line}");
+    assert!(line.contains("was running timer parse_invoices (") && line.contains(", inside "), "{line}");
     assert!(table.contains(&format!("see: loopscope incidents {pid}\n")), "{table}");
     let list = scratch.run(&["incidents", &pid]);
     assert_eq!(list.code, Some(0), "{}", list.stderr);
@@ -112,7 +112,7 @@ fn a_directory_of_files_is_read_and_what_is_no_incident_is_said() {
     assert_eq!(list.code, Some(0), "{}", list.stderr);
     let lines: Vec<&str> = list.stdout.lines().collect();
     assert!(lines[1].starts_with("4711-2 ") && lines[2].starts_with("4711-1 "), "{}", list.stdout);
-    assert!(lines[3].contains("4711-3.json was left out"), "{}", list.stdout);
+    assert!(lines[3].contains("4711-3.json skipped"), "{}", list.stdout);
     let full = scratch.run(&["incidents", "4711-1", "--dir", kept, "--trace", "one.json"]);
     assert_eq!(full.code, Some(0), "{}", full.stderr);
     assert!(full.stdout.contains("1970-01-01 00:16:40.000 UTC"), "{}", full.stdout);
@@ -196,7 +196,7 @@ fn an_agent_is_asked_for_the_list_and_for_the_stacks_of_one() {
     assert_eq!(gone.code, Some(3), "{}", gone.stderr);
     let nobody = scratch.run(&["incidents", "http://127.0.0.1:9"]);
     assert_eq!(nobody.code, Some(1));
-    assert!(nobody.stderr.contains("nobody listens"), "{}", nobody.stderr);
+    assert!(nobody.stderr.contains("connection refused"), "{}", nobody.stderr);
 }
 
 #[test]

@@ -115,6 +115,6 @@ fn a_full_disk_is_said_once_and_incidents_stay_in_memory() {
     assert!(summaries.any(|summary| summary.starts_with("1 callback of ")), "{all:#}");
     let (code, _, printed) = demo.end();
     assert_eq!(code, Some(0), "{printed}");
-    assert_eq!(printed.matches("incidents cannot be written").count(), 1, "{printed}");
+    assert_eq!(printed.matches("cannot write incidents to kept").count(), 1, "{printed}");
     assert_eq!(files(&scratch), [""; 0], "no half of a file");
 }

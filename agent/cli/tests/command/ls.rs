@@ -147,7 +147,7 @@ fn a_killed_process_is_listed_as_ended() {
     assert!(line.contains("ended") && line.contains("last seen 20") && line.contains(" UTC"), "{line}");
     let done = scratch.run(&["flame", &pid]);
     assert_eq!(done.code, Some(3));
-    assert!(done.stderr.contains("has ended"), "{}", done.stderr);
+    assert!(done.stderr.contains("has exited"), "{}", done.stderr);
 }
 
 #[test]
@@ -201,6 +201,6 @@ fn the_directory_is_told_and_that_of_another_user_is_passed_over() {
     let output = scratch.command(&["ls"]).env("LOOPSCOPE_RUNTIME_DIR", &others).output().unwrap();
     let stderr = String::from_utf8(output.stderr).unwrap();
     let is_told =
-        stderr.contains("LOOPSCOPE_RUNTIME_DIR is not used") && stderr.contains(others.to_str().unwrap());
+        stderr.contains("LOOPSCOPE_RUNTIME_DIR is ignored") && stderr.contains(others.to_str().unwrap());
     assert!(output.status.success() && is_told, "{stderr}");
 }

@@ -167,7 +167,7 @@ fn an_inspector_that_is_open_already_is_left_alone() {
     running.line_with("waits");
     let done = attach(&scratch, &[&running.pid()]);
     assert_eq!(
-        (done.code, done.stderr.contains("inspector is open already")),
+        (done.code, done.stderr.contains("inspector is already open")),
         (Some(1), true),
         "{}",
         done.stderr

@@ -111,7 +111,7 @@ fn what_cannot_be_drawn_is_told() {
     for (arguments, code, part) in [
         (&["--loop", "nowhere"][..], 3, "it has: "),
         (&["--of", "cpu", "--for", "1500ms"], 2, "whole seconds"),
-        (&["--of", "stalls", "--for", "1s"], 3, "warning threshold"),
+        (&["--of", "stalls", "--for", "1s"], 3, "stalled within 1.0 s"),
         (&["--of", "cpu", "--loop", "nowhere"], 3, "no loop"),
     ] {
         let done = scratch.run(&[&["flame", &pid], arguments].concat());

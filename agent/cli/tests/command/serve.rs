@@ -211,7 +211,7 @@ fn what_cannot_be_read_is_said_once_counted_and_taken_again_when_it_can() {
     web.write_all_at(&99u64.to_ne_bytes(), 8).unwrap();
     until(|| (!is_told()).then_some(()));
     let said = serve.error_with("page version 99");
-    assert!(said.contains(paths[0].to_str().unwrap()) && said.contains("passed over"), "{said}");
+    assert!(said.contains(paths[0].to_str().unwrap()) && said.contains("skipped"), "{said}");
     assert_eq!(skipped("version"), 1.0);
     // Files in the name of a living process that are no pages, and what is no file at all.
     let name = paths[0].file_stem().unwrap().to_str().unwrap().rsplit_once('-').unwrap().0.to_owned();
@@ -238,7 +238,7 @@ fn a_port_in_use_is_named_with_the_way_out() {
     assert_eq!(done.code, Some(1));
     assert!(done.stderr.contains(&address) && done.stderr.contains("--listen"), "{}", done.stderr);
     let empty = get(&address, "/");
-    assert!(empty.contains("no instrumented process") && empty.contains("/sd"), "{empty}");
+    assert!(empty.contains("No instrumented process") && empty.contains("/sd"), "{empty}");
     assert!(get(&address, "/nothing").starts_with("HTTP/1.1 404"));
     let page = get(&address, "/live");
     assert!(page.contains("content-type: text/html") && page.contains("page/main.js"), "{page}");

@@ -136,7 +136,7 @@ fn without_a_terminal_the_table_is_printed_once() {
     let demo = Running::demo(&scratch, &["--rate", "20"]);
     let done = scratch.run(&["top"]);
     assert_eq!(done.code, Some(0), "{}", done.stderr);
-    assert!(done.stderr.contains("no terminal: printed once"), "{}", done.stderr);
+    assert!(done.stderr.contains("not a terminal: printing once"), "{}", done.stderr);
     let head = done.stdout.lines().next().unwrap();
     assert!(head.starts_with("PID") && head.ends_with("NOW"), "{}", done.stdout);
     assert!(done.stdout.contains(&demo.pid()) && done.stdout.contains("web"), "{}", done.stdout);
