@@ -73,7 +73,7 @@ fn an_agent_that_refuses_the_server_does_not_shorten_its_list() {
     until("the line in the log", || !said().is_empty());
     drop(host);
     let said = said();
-    assert!(said.len() == 1 && said[0].contains("wants a token"), "{said:#?}");
+    assert!(said.len() == 1 && said[0].contains("requires a token"), "{said:#?}");
     looped.park();
     agent.stop();
     fs::remove_file(token).unwrap();

@@ -258,7 +258,7 @@ fn nobody_gets_past_an_agents_token_through_a_server_that_wants_none() {
     let file = scratch.write("token", TOKEN);
     let agent = builder().token_file(&file).start().unwrap();
     let (status, told) = through(Host::builder(), "open", INCIDENTS);
-    assert!(status == 502 && told.contains("wants a token"), "{status} {told}");
+    assert!(status == 502 && told.contains("requires a token"), "{status} {told}");
     assert!(told.contains("--guard-token-file"), "{told}");
     agent.stop();
     // Without one, the same user and root are answered.

@@ -22,7 +22,7 @@ fn the_program_of_the_readme_shows_its_stall() {
     assert!(found, "{seen:#?}");
     let stall = seen.last().unwrap();
     assert!(stall.contains("first.rs:17") && stall.contains("WARN"), "{stall}");
-    assert!(seen[0].contains("answers at http://127.0.0.1:"), "{seen:#?}");
+    assert!(seen[0].contains("listening on http://127.0.0.1:"), "{seen:#?}");
 }
 
 #[test]

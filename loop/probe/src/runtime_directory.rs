@@ -197,7 +197,7 @@ mod tests {
         assert_eq!(chosen(None, Some(&session), other), (default.clone(), 1));
         assert_eq!(chosen(Some(&own), Some(&session), other), (default, 2));
         let choice = choose(Some(own), None, other);
-        assert!(choice.passed_over[0].starts_with("LOOPSCOPE_RUNTIME_DIR is not used"), "{choice:?}");
+        assert!(choice.passed_over[0].starts_with("LOOPSCOPE_RUNTIME_DIR is ignored"), "{choice:?}");
     }
 
     #[test]

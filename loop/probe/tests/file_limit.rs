@@ -78,7 +78,7 @@ fn a_small_limit_on_the_size_of_files_makes_the_page_private() {
     for limit in ["ulimit -f 256", "ulimit -f 0"] {
         let scratch = Scratch::new("small");
         let output = run_after(limit, this, &scratch.0);
-        assert_runs_because(&output, "limit on the size of files");
+        assert_runs_because(&output, "the file size limit");
         assert_eq!(scratch.names(), [""; 0], "{limit}");
     }
 }

@@ -25,7 +25,7 @@ fn a_process_killed_in_a_block_leaves_the_incident_in_its_directory() {
     let id = until(|| line_of(&list()));
     demo.signal("KILL");
     assert_eq!(demo.end().0, None, "killed");
-    assert!(line_of(&list()).is_some() && !list().contains("left out"), "a half-written file: {}", list());
+    assert!(line_of(&list()).is_some() && !list().contains("skipped"), "a half-written file: {}", list());
     let told = scratch.run(&["incidents", "--dir", "kept", "--json", &id]);
     let told: Value = serde_json::from_str(&told.stdout).unwrap();
     assert_eq!((&told["culprit"]["name"], &told["source"]), (&"parse_invoices".into(), &"file".into()));

@@ -227,7 +227,7 @@ fn what_cannot_be_read_is_said_once_counted_and_taken_again_when_it_can() {
     serve.signal("TERM");
     let (code, _, stderr) = serve.end();
     assert_eq!((code, stderr.matches("page version 99").count()), (Some(0), 1), "{stderr}");
-    assert_eq!(stderr.matches("passed over").count(), 4, "{stderr}");
+    assert_eq!(stderr.matches("skipped").count(), 4, "{stderr}");
 }
 
 #[test]
