@@ -80,7 +80,7 @@ test("a refusal is told in the words of the agent", async (stage) => {
   const page = await context.newPage();
   await page.route("**/debug/loopscope/live*", (route) => route.fulfill({ status: 403, body: "this is answered on loopback only\n" }));
   await page.goto(watched.url);
-  await headline(page, /^The agent refuses$/);
+  await headline(page, /^Access denied$/);
   equal(await page.textContent("#explanation"), "this is answered on loopback only", "the agent's own words");
   await context.close();
 });

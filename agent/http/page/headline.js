@@ -191,9 +191,9 @@ function ofCalm(view, all) {
 /** What is so when no view can be had. */
 export function without(reason, text, view, lastUnixNs) {
   if (reason === "locked") {
-    return { mood: "waiting", headline: "token required", explanation: text, spoken: "Token required" };
+    return { mood: "waiting", headline: "Token required", explanation: text, spoken: "Token required" };
   }
-  if (reason === "refused") return { mood: "gone", headline: "access denied", explanation: text, spoken: "Access denied" };
+  if (reason === "refused") return { mood: "gone", headline: "Access denied", explanation: text, spoken: "Access denied" };
   const process = view?.processes.length === 1 ? view.processes[0] : null;
   const who = process ? `${process.name} (pid ${process.pid})` : view ? "the server" : "the agent";
   const seen = lastUnixNs ? `last answer ${clock(lastUnixNs)}; ` : "";
