@@ -85,10 +85,10 @@ impl AgentAddress {
     /// Returns the arguments by which curl asks for a path of this server; `path` begins with a slash.
     ///
     /// ```
-    /// use loopscope_probe::agent_address::AgentAddress;
+    /// use loopscope_probe::raw::agent_address::AgentAddress;
     /// let address: AgentAddress = "unix:/run/app.sock".parse()?;
     /// assert_eq!(address.curl_args("/metrics"), ["--unix-socket", "/run/app.sock", "http://localhost/metrics"]);
-    /// # Ok::<(), loopscope_probe::agent_address::AddressError>(())
+    /// # Ok::<(), loopscope_probe::raw::agent_address::AddressError>(())
     /// ```
     pub fn curl_args(&self, path: &str) -> Vec<String> {
         match self.local() {

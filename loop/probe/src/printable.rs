@@ -39,7 +39,7 @@ pub const fn is_hidden(c: char) -> bool {
 /// Writes a text in one line, with hidden characters as escapes: `\n`, `\u{1b}`, `\u{202e}`.
 ///
 /// ```
-/// use loopscope_probe::printable::Printable;
+/// use loopscope_probe::raw::printable::Printable;
 /// assert_eq!(Printable("é\u{1b}[2J\n").to_string(), r"é\u{1b}[2J\n");
 /// ```
 #[derive(Clone, Copy, Debug)]
