@@ -129,7 +129,7 @@ fn process() -> Vec<Panel> {
                 link: None,
             },
             "Versions of Node.js",
-            "By process.",
+            "Number of processes by version.",
         )
         .column(chosen("nodejs_version_info"), "Processes")
         .size(8, 8),

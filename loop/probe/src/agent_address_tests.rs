@@ -57,7 +57,10 @@ fn what_is_no_address_is_refused_with_what_to_write() {
         ["", "nowhere", "127.0.0.1", "localhost:80", "http://", "http://127.0.0.1:1/x", "ftp://127.0.0.1:1"]
     {
         let error = text.parse::<AgentAddress>().unwrap_err().to_string();
-        assert!(error.starts_with(&format!("{text:?} is not the address")) && error.contains("9464"), "{error}");
+        assert!(
+            error.starts_with(&format!("{text:?} is not the address")) && error.contains("9464"),
+            "{error}"
+        );
     }
     for text in ["unix:", "unix:run/x", "unix://", "unix:\0"] {
         let read = text.parse::<AgentAddress>();
