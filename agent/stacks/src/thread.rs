@@ -311,7 +311,7 @@ mod tests {
         };
         assert_eq!(
             waiting('S', Some("hrtimer_nanosleep"), Some("Permission denied (os error 13)")),
-            "hrtimer_nanosleep of the kernel (its system call is not told: Permission denied (os error 13))"
+            "hrtimer_nanosleep of the kernel (system call unknown: Permission denied (os error 13))"
         );
         assert_eq!(waiting('S', None, None), "the kernel");
         assert_eq!(waiting('D', Some("x"), None), "an uninterruptible wait in x of the kernel");
