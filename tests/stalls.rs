@@ -29,7 +29,7 @@ fn ten_stalls_are_counted_five_printed_and_the_rest_said_to_be_suppressed() {
     printed.dedup();
     assert_eq!(printed.len(), 5, "{lines:#?}");
     let suppressed = recorded.len() - 5;
-    let said = format!("{suppressed} more incidents of loop main in the last minute, not reported");
+    let said = format!("{suppressed} more incidents of loop main in the last minute not logged");
     assert!(lines.iter().any(|line| line.starts_with(&said)), "no `{said}` in {lines:#?}");
 }
 

@@ -184,7 +184,6 @@ pub use pool_writer::{ObservedPool, PoolWriter};
 pub use probe::{CallbackGuard, NamedSite, Probe};
 #[cfg(not(loom))]
 pub use record::JobRecord;
-#[cfg(not(loom))]
 pub use site::{Site, SiteId};
 #[cfg(not(loom))]
 pub use snapshot::{NowValues, Snapshot};
