@@ -21,10 +21,11 @@ use loopscope_dashboards::grafana::boards;
 use loopscope_dashboards::recorded;
 use loopscope_host::Host;
 use processes::{Address, Pages, Watched};
-use servers::{Alertmanager, Demo, Prometheus, Scratch, Storage, Target, until};
+use servers::{Alertmanager, Demo, PATIENCE, Prometheus, Scratch, Storage, Target, until};
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::time::Instant;
 use webhook::Webhook;
 
 /// A page of prom-client 15.1.3, as a process of Node 20 served it.
@@ -140,9 +141,10 @@ fn assert_only_true(webhook: &Webhook, starved_pid: &str) {
     // On a machine that has more to do than processors, the others are short of one, too.
     let true_of_all = names(&["LagHigh", "TimersLate", "LoopShortOfProcessor"]);
     assert!(of_host.is_subset(&true_of_all), "{of_host:?}: {:#?}", webhook.all());
-    // Its timers are late indeed. No code is to blame: nothing says that it blocks, and its lag is as it should be.
+    // Its timers are late indeed, and so is what comes while a wait falls into a callback. No code is to blame: nothing says
+    // that it blocks, or burns its budget.
     let of_starved = webhook.names(|labels| labels["pid"] == *starved_pid);
-    let true_of_it = names(&["LoopShortOfProcessor", "TimersLate"]);
+    let true_of_it = names(&["LagHigh", "LoopShortOfProcessor", "TimersLate"]);
     assert!(of_starved.is_subset(&true_of_it), "{of_starved:?}: {:#?}", webhook.all());
 }
 
@@ -172,6 +174,7 @@ fn of_processes_that_are_short_lived_idle_stopped_starved_and_restarted_only_the
     let is_seen = || prometheus.value("count(loopscope_loop_info{loop=\"web\",job=\"host\"})") >= Some(3.0);
     until(|| is_seen().then_some(()).ok_or_else(|| "the processes are scraped".to_owned()));
     let spinner = starved.starve();
+    let (starved_at, delay_before) = (Instant::now(), starved.run_delay());
     stopped.signal("-STOP");
     let crashes = |prometheus: &Prometheus| {
         let starts = prometheus.value("loopscope:process_restarts:changes15m{job=\"restarted\"}");
@@ -194,7 +197,21 @@ fn of_processes_that_are_short_lived_idle_stopped_starved_and_restarted_only_the
     stopped.signal("-CONT");
     let starved_pid = starved.pid().to_string();
     let of_starved = || webhook.names(|labels| labels["pid"] == *starved_pid);
-    let is_told = || spinner.is_none() || of_starved().contains("LoopShortOfProcessor");
+    // Where the kernel lets the thread run all the same, there is nothing to tell: the alert is for a fifth of the time.
+    let is_fed = || {
+        let delay = starved.run_delay().zip(delay_before).map(|(now, before)| now.saturating_sub(before));
+        let is_long = starved_at.elapsed() > PATIENCE / 2;
+        is_long && delay.is_none_or(|delay| delay < starved_at.elapsed() / 3)
+    };
+    let is_told = || {
+        if spinner.is_some() && is_fed() {
+            println!(
+                "skipped in part: a starved process: its thread was scheduled in spite of its neighbour"
+            );
+            return true;
+        }
+        spinner.is_none() || of_starved().contains("LoopShortOfProcessor")
+    };
     until(|| is_told().then_some(()).ok_or_else(|| "the starved process is told as one".to_owned()));
     let told = webhook.wait_for("ProcessRestarts", "firing");
     assert_eq!(told["labels"]["job"], "restarted", "{told:#?}");

@@ -8,6 +8,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 /// A program with a loop that does next to nothing, and an agent. Killed when dropped, as one that crashes.
 pub struct Watched {
@@ -62,6 +63,13 @@ impl Watched {
         told(Command::new("renice").args(["-n", "5", "-p", &thread]))?;
         self.obey("tick web 1");
         Some(spinner)
+    }
+
+    /// Returns for how long the loop's thread was runnable and not scheduled, by the kernel's account.
+    pub fn run_delay(&self) -> Option<Duration> {
+        let path = format!("/proc/{}/task/{}/schedstat", self.child.id(), self.loop_thread()?);
+        let delay_ns = std::fs::read_to_string(path).ok()?.split(' ').nth(1)?.parse().ok()?;
+        Some(Duration::from_nanos(delay_ns))
     }
 
     /// Returns the thread of its loop.
