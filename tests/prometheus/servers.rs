@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 pub const PATIENCE: Duration = Duration::from_secs(90);
 
 /// Servers that scrape once a second need not be asked more often.
-const BETWEEN: Duration = Duration::from_millis(250);
+pub const BETWEEN: Duration = Duration::from_millis(250);
 
 /// Asks again until it is well; the error says what was waited for.
 pub fn until(mut look: impl FnMut() -> Result<(), String>) {
