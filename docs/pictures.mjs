@@ -75,7 +75,7 @@ function terminal(title, parts) {
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" role="img">
 <title>${escape(title)}</title>
 <rect x="0.5" y="0.5" width="${width - 1}" height="${height - 1}" rx="8" fill="${COLOURS.back}" stroke="${COLOURS.edge}"/>
-<g xml:space="preserve" font-family="ui-monospace, SFMono-Regular, Menlo, Consolas, 'DejaVu Sans Mono', monospace" font-size="${CHARACTER.size}" fill="${COLOURS.text}">
+<g style="white-space: pre" font-family="ui-monospace, SFMono-Regular, Menlo, Consolas, 'DejaVu Sans Mono', monospace" font-size="${CHARACTER.size}" fill="${COLOURS.text}">
 ${rows.map(line).join('\n')}
 </g>
 </svg>
@@ -137,7 +137,9 @@ async function blockedRust() {
   const warned = await demo.line('WARN');
   const incident = await printed('incidents', 'last');
   // Without the time of day in front.
-  return [{ typed }, { printed: warned.replace(/^.*?WARN/, 'WARN') }, { typed: 'loopscope incidents last' }, first(incident, 14)];
+  const shown = (text) => text.replaceAll(`${path.dirname(docs)}/`, '').replaceAll(/\/\S*\/rustlib\/src\/rust\//g, '/rustc/');
+  const parts = [{ typed }, { printed: warned.replace(/^.*?WARN/, 'WARN') }, { typed: 'loopscope incidents last' }, first(incident, 18)];
+  return parts.map(({ typed, printed }) => (printed === undefined ? { typed } : { printed: shown(printed) }));
 }
 
 try {
