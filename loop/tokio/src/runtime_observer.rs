@@ -235,7 +235,7 @@ impl Looks {
         let clock = self.clock.clone();
         let due_at = clock.now().0 + clock.scale().ticks(BEAT.as_nanos() as u64);
         due.store(due_at, Ordering::Release);
-        let (task, of) = (runtime.begin_task(), CanaryGuard(due.clone()));
+        let (task, of) = (runtime.begin_task(), TimerGuard(due.clone()));
         runtime.handle.spawn(async move {
             let (_end, runtime) = (of, task.runtime());
             tokio::time::sleep(BEAT).await;
@@ -338,9 +338,9 @@ impl Drop for Canary {
 }
 
 /// The timer came, or its task was dropped.
-struct CanaryGuard(Arc<AtomicU64>);
+struct TimerGuard(Arc<AtomicU64>);
 
-impl Drop for CanaryGuard {
+impl Drop for TimerGuard {
     fn drop(&mut self) {
         self.0.store(0, Ordering::Release);
     }
