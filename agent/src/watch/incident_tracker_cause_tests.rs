@@ -3,14 +3,20 @@
 use super::*;
 use crate::watch::log_report::Level;
 
-/// A stall of 102 ms that has just been found, of a thread that was found like this.
-fn stalled(found: FoundState, tell: impl FnOnce(&mut Told)) -> Bench {
+/// A callback that has run for 102 ms, at which nobody has looked yet.
+fn running(kind: Kind, name: &str) -> Bench {
     let mut bench = Bench::new(10);
-    let site = bench.site(Kind::Timer, "t");
+    let site = bench.site(kind, name);
     bench.writer.unpark(1);
     bench.look();
-    bench.begin(Kind::Timer, site);
+    bench.begin(kind, site);
     bench.pass(102);
+    bench
+}
+
+/// The same, which has just been found, of a thread that was found like this.
+fn stalled(found: FoundState, tell: impl FnOnce(&mut Told)) -> Bench {
+    let mut bench = running(Kind::Timer, "t");
     bench.tell(|told| {
         told.found.state = Some(found);
         tell(told);
@@ -69,12 +75,7 @@ fn a_flood_with_time_in_no_account_is_not_told_to_wait() {
 
 #[test]
 fn a_thread_that_sleeps_in_its_poll_after_the_stall_was_not_asleep_in_it() {
-    let mut bench = Bench::new(10);
-    let site = bench.site(Kind::Microtask, "again");
-    bench.writer.unpark(1);
-    bench.look();
-    bench.begin(Kind::Microtask, site);
-    bench.pass(102);
+    let mut bench = running(Kind::Microtask, "again");
     bench.tell(|told| {
         told.cpu_ns += 40 * MS;
         told.found.state = Some(FoundState::Asleep);
