@@ -1,33 +1,19 @@
 //! Streams and listeners as futures: what is not awaited waits in the kernel, and a dropped future loses no byte.
 
-use loopscope_loop::{Connection, Cx, Incoming, Loop, LoopHandle, Mode, PanicPolicy, StreamEvent, Task};
+mod support;
+
+use loopscope_loop::{Connection, Cx, Loop, LoopHandle, StreamEvent, Task};
 use std::future::{Future, poll_fn};
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::rc::Rc;
 use std::sync::mpsc;
 use std::task::Poll;
 use std::time::Duration;
-
-fn anywhere() -> SocketAddr {
-    (Ipv4Addr::LOCALHOST, 0).into()
-}
-
-fn ms(ms: u64) -> Duration {
-    Duration::from_millis(ms)
-}
+use support::{finish, listen, ms, read_to_end, real_loop};
 
 fn pattern(count: usize) -> Vec<u8> {
     (0..count).map(|index| (index * 31 + index / 251) as u8).collect()
-}
-
-fn real_loop() -> Loop {
-    let mut event_loop = Loop::builder(()).on_panic(PanicPolicy::Propagate).build().unwrap();
-    event_loop.main(|cx| {
-        let key = cx.after(Duration::from_secs(60), |_| panic!("nothing happened for a minute"));
-        cx.unref(key);
-    });
-    event_loop
 }
 
 /// Listens, and gives the first connection to `serve`.
@@ -44,29 +30,6 @@ fn serve<F: Future<Output = io::Result<()>> + 'static>(
         })
     });
     (address, task)
-}
-
-fn listen(event_loop: &mut Loop) -> (SocketAddr, Incoming) {
-    event_loop.main(|cx| {
-        let incoming = cx.incoming(anywhere()).unwrap();
-        (cx.local_addr(incoming.key()).unwrap(), incoming)
-    })
-}
-
-async fn read_to_end(connection: &Connection) -> io::Result<Vec<u8>> {
-    let (mut all, mut buffer) = (Vec::new(), vec![0; 4096]);
-    loop {
-        match connection.read(&mut buffer).await? {
-            0 => return Ok(all),
-            count => all.extend_from_slice(&buffer[..count]),
-        }
-    }
-}
-
-/// Runs the loop to its end; the task must be done then.
-fn finish(mut event_loop: Loop, task: &Task<()>) {
-    assert!(!event_loop.run(Mode::Default).unwrap());
-    assert!(task.is_done());
 }
 
 #[test]

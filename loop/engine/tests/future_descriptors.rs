@@ -1,14 +1,16 @@
 //! Connections as futures see them, made and given up: no descriptor is opened early or left open.
 
-use loopscope_loop::{Connection, Incoming, Loop, Mode, PanicPolicy, Task};
+mod support;
+
 use std::future::{Future, poll_fn};
 use std::io::ErrorKind;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream};
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
+use support::{anywhere, finish, listen, ms, read_to_end, real_loop};
 
 /// Descriptors are the process's: the tests of this file run one after the other.
 fn alone() -> MutexGuard<'static, ()> {
@@ -18,46 +20,6 @@ fn alone() -> MutexGuard<'static, ()> {
 
 fn descriptors() -> usize {
     std::fs::read_dir("/proc/self/fd").unwrap().count()
-}
-
-fn anywhere() -> SocketAddr {
-    (Ipv4Addr::LOCALHOST, 0).into()
-}
-
-fn ms(ms: u64) -> Duration {
-    Duration::from_millis(ms)
-}
-
-fn real_loop() -> Loop {
-    let mut event_loop = Loop::builder(()).on_panic(PanicPolicy::Propagate).build().unwrap();
-    event_loop.main(|cx| {
-        let key = cx.after(Duration::from_secs(60), |_| panic!("nothing happened for a minute"));
-        cx.unref(key);
-    });
-    event_loop
-}
-
-fn listen(event_loop: &mut Loop) -> (SocketAddr, Incoming) {
-    event_loop.main(|cx| {
-        let incoming = cx.incoming(anywhere()).unwrap();
-        (cx.local_addr(incoming.key()).unwrap(), incoming)
-    })
-}
-
-async fn read_all(connection: &Connection) -> Vec<u8> {
-    let (mut all, mut buffer) = (Vec::new(), [0; 64]);
-    loop {
-        match connection.read(&mut buffer).await.unwrap() {
-            0 => return all,
-            count => all.extend_from_slice(&buffer[..count]),
-        }
-    }
-}
-
-/// Runs the loop to its end; the task must be done then.
-fn finish(mut event_loop: Loop, task: &Task<()>) {
-    assert!(!event_loop.run(Mode::Default).unwrap());
-    assert!(task.is_done());
 }
 
 #[test]
@@ -121,7 +83,7 @@ fn outgoing_connections_are_awaited_refused_and_given_up() {
             let (client, accepted) = (here.connect_unix(own_path), unix.accept().await.unwrap());
             accepted.write("through a file").await.unwrap();
             drop(accepted);
-            assert_eq!(read_all(&client.await.unwrap()).await, b"through a file");
+            assert_eq!(read_to_end(&client.await.unwrap()).await.unwrap(), b"through a file");
             // Dropped before it began, while it is under way, and when it is made.
             drop(here.connect(address));
             let under_way = here.connect(address);

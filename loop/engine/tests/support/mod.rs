@@ -1,0 +1,46 @@
+//! Loops, listeners and connections of tests by futures.
+
+use loopscope_loop::{Connection, Incoming, Loop, Mode, PanicPolicy, Task};
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+pub fn anywhere() -> SocketAddr {
+    (Ipv4Addr::LOCALHOST, 0).into()
+}
+
+pub fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}
+
+pub fn real_loop() -> Loop {
+    let mut event_loop = Loop::builder(()).on_panic(PanicPolicy::Propagate).build().unwrap();
+    event_loop.main(|cx| {
+        let key = cx.after(Duration::from_secs(60), |_| panic!("nothing happened for a minute"));
+        cx.unref(key);
+    });
+    event_loop
+}
+
+pub fn listen(event_loop: &mut Loop) -> (SocketAddr, Incoming) {
+    event_loop.main(|cx| {
+        let incoming = cx.incoming(anywhere()).unwrap();
+        (cx.local_addr(incoming.key()).unwrap(), incoming)
+    })
+}
+
+pub async fn read_to_end(connection: &Connection) -> io::Result<Vec<u8>> {
+    let (mut all, mut buffer) = (Vec::new(), vec![0; 4096]);
+    loop {
+        match connection.read(&mut buffer).await? {
+            0 => return Ok(all),
+            count => all.extend_from_slice(&buffer[..count]),
+        }
+    }
+}
+
+/// Runs the loop to its end; the task must be done then.
+pub fn finish(mut event_loop: Loop, task: &Task<()>) {
+    assert!(!event_loop.run(Mode::Default).unwrap());
+    assert!(task.is_done());
+}
