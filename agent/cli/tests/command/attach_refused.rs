@@ -1,7 +1,7 @@
 //! `loopscope attach` to what it leaves alone: one sentence says why and what to do, and nothing is left behind.
 
 use crate::child::{Running, until};
-use crate::node_attach::{WAITS, attach, listens, start};
+use crate::node_attach::{WAITS, attach, listens, start_waiting};
 use crate::nodes::{program, versions, with_addon};
 use crate::scratch::{Done, Scratch};
 use std::fs;
@@ -70,8 +70,7 @@ fn another_user_may_not_attach() {
     let scratch = Scratch::new("refused-stranger");
     program(&scratch, "waits.js", WAITS);
     let Some((version, node)) = versions().pop() else { return };
-    let mut running = start(&scratch, &node, &["waits.js"]);
-    running.line_with("waits");
+    let running = start_waiting(&scratch, &node, &["waits.js"]);
     let mut command = with_addon(&scratch, &["attach", &running.pid()]);
     match command.uid(OTHER_USER).current_dir("/").output() {
         Ok(output) => {
@@ -121,8 +120,7 @@ fn a_process_that_is_stopped_is_left_alone_and_one_that_has_ended_is_no_process(
     let scratch = Scratch::new("refused-stopped");
     program(&scratch, "waits.js", WAITS);
     let Some((version, node)) = versions().pop() else { return };
-    let mut running = start(&scratch, &node, &["waits.js"]);
-    running.line_with("waits");
+    let running = start_waiting(&scratch, &node, &["waits.js"]);
     let pid = running.pid();
     let is_in_state = |pid: &str, state: &str| {
         let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
@@ -151,8 +149,7 @@ fn a_restricted_program_is_refused_at_once_with_the_options_that_it_needs() {
             _ => "--permission",
         };
         let own = format!("--allow-fs-read={}/*", scratch.work().display());
-        let mut running = start(&scratch, &node, &[option, &own, "waits.js"]);
-        running.line_with("waits");
+        let running = start_waiting(&scratch, &node, &[option, &own, "waits.js"]);
         let done = attach(&scratch, &[&running.pid()]);
         let parts =
             ["--permission", "--allow-inspector", "--allow-fs-read=", "--allow-addons", "loopscope run"];

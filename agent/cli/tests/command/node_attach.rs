@@ -18,6 +18,13 @@ pub fn start(scratch: &Scratch, node: &Path, arguments: &[&str]) -> Running {
     Running::of(command.stdout(Stdio::piped()).stderr(Stdio::piped()))
 }
 
+/// Starts a program in the same way, and waits until it says `waits`.
+pub fn start_waiting(scratch: &Scratch, node: &Path, arguments: &[&str]) -> Running {
+    let mut running = start(scratch, node, arguments);
+    running.line_with("waits");
+    running
+}
+
 pub fn attach(scratch: &Scratch, arguments: &[&str]) -> Done {
     let output = with_addon(scratch, &[&["attach"], arguments].concat()).output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
@@ -47,8 +54,7 @@ fn a_process_that_runs_is_attached_to_and_left_as_it_was() {
     let scratch = Scratch::new("attach-runs");
     program(&scratch, "waits.js", WAITS);
     for (version, node) in versions() {
-        let mut running = start(&scratch, &node, &["waits.js"]);
-        running.line_with("waits");
+        let running = start_waiting(&scratch, &node, &["waits.js"]);
         let pid = running.pid();
         let done = attach(&scratch, &[&pid, "--listen", "off"]);
         let what = format!("Node {version}: {}{}", done.stdout, done.stderr);
@@ -132,8 +138,7 @@ fn what_cannot_be_attached_to_is_refused_and_goes_on() {
             cases.push((&["--disable-sigusr1", "waits.js"], "--disable-sigusr1"));
         }
         for (arguments, why) in cases {
-            let mut running = start(&scratch, &node, arguments);
-            running.line_with("waits");
+            let running = start_waiting(&scratch, &node, arguments);
             let done = attach(&scratch, &[&running.pid()]);
             assert_eq!(
                 (done.code, done.stderr.contains(why)),
@@ -163,8 +168,7 @@ fn an_inspector_that_is_open_already_is_left_alone() {
     let Some((_, node)) = versions().pop() else { return };
     // The kernel gives a port that is free; Node takes it right after.
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let mut running = start(&scratch, &node, &[&format!("--inspect={port}"), "waits.js"]);
-    running.line_with("waits");
+    let running = start_waiting(&scratch, &node, &[&format!("--inspect={port}"), "waits.js"]);
     let done = attach(&scratch, &[&running.pid()]);
     assert_eq!(
         (done.code, done.stderr.contains("inspector is already open")),
@@ -180,8 +184,7 @@ fn of_two_commands_at_the_same_time_one_attaches_and_nothing_breaks() {
     let scratch = Scratch::new("attach-twice");
     program(&scratch, "waits.js", WAITS);
     let Some((_, node)) = versions().pop() else { return };
-    let mut running = start(&scratch, &node, &["waits.js"]);
-    running.line_with("waits");
+    let running = start_waiting(&scratch, &node, &["waits.js"]);
     let pid = running.pid();
     let codes: Vec<Done> = std::thread::scope(|scope| {
         let both = [0, 1].map(|_| scope.spawn(|| attach(&scratch, &[&pid, "--listen", "off"])));
@@ -205,8 +208,7 @@ fn a_process_that_ends_during_the_attach_is_said_to_have_ended() {
     program(&scratch, "ends.js", ends);
     let Some((_, node)) = versions().pop() else { return };
     for _ in 0..5 {
-        let mut running = start(&scratch, &node, &["ends.js"]);
-        running.line_with("waits");
+        let running = start_waiting(&scratch, &node, &["ends.js"]);
         let done = attach(&scratch, &[&running.pid(), "--listen", "off"]);
         // It may be attached to before it ends.
         let is_told =
