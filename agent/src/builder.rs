@@ -99,7 +99,7 @@ impl AgentBuilder {
     }
 
     /// Declares settings that the environment must not change: for those, what this builder was told (or its default)
-    /// holds, and a variable that is set all the same is told in the log. [`Setting::Switch`] and
+    /// holds, and a variable that is set all the same is logged. [`Setting::Switch`] and
     /// [`Setting::RuntimeDir`] are read before any agent starts, and cannot be fixed.
     pub fn fixed(mut self, settings: &[Setting]) -> Self {
         self.fixed.extend_from_slice(settings);

@@ -64,8 +64,8 @@ pub fn placed(name: &str, files: &[(&str, &str)]) -> Result<PathBuf, Failure> {
     Ok(folder)
 }
 
-/// Returns a directory that all can read and only this user can write; `None` where there is none, and somebody
-/// else's is there. It is beside `directory`, which is the user's own; where that is in a private one that nobody
+/// Returns a directory that all can read and only this user can write; `None` where that cannot be had, such as
+/// where another user's is in its place. It is beside `directory`, which is the user's own; where that is in a private one that nobody
 /// named, it is in `/dev/shm`.
 fn readable_place(directory: &Path) -> Option<PathBuf> {
     let own = fs::symlink_metadata(directory).ok()?.uid();

@@ -239,8 +239,8 @@ fn at_the_end_of_a_stall_its_times_are_read_once_more() {
 }
 
 proptest! {
-    /// Whatever the accounts say: who was never found asleep is not told to wait, and who used the processor beyond
-    /// the threshold and was not found asleep either is told to compute.
+    /// Whatever the accounts say: a thread that was never found asleep is not "waiting", and one that used the CPU
+    /// beyond the threshold and was not found asleep either is "computing".
     #[test]
     fn nobody_waits_who_was_not_seen_asleep(
         seen in prop::sample::select(&SEEN[..]), cpu in 0..900_u64, ready in 0..900_u64, rest in 0..900_u64,

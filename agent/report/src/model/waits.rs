@@ -1,7 +1,7 @@
 //! How long events waited for a loop, with what bounds that: nobody waits for longer than a busy period lasts.
 //!
-//! A histogram tells a quantile to a bucket, which is up to 9 % wide. So that no wait is told that is longer than the
-//! longest stretch beside it, the lengths of the busy periods are carried along: of one that is alone in its bucket,
+//! A histogram gives a quantile to within a bucket, which is up to 9 % wide. So that no wait is shown that is longer than
+//! the longest stretch beside it, the lengths of the busy periods are carried along: of one that is alone in its bucket,
 //! the sum tells its exact length.
 
 use loopscope_probe::raw::histogram::{HistogramValues, UPPER_NS, slot};
