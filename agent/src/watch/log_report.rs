@@ -164,7 +164,7 @@ fn how(incident: &Incident) -> String {
             let rest_ns = incident.watched_ns.saturating_sub(incident.cpu_ns);
             let ready = match incident.runqueue_ns {
                 // The wait for a processor that is under way is in no account.
-                ns if ns < rest_ns / 2 => "runnable but not scheduled".to_owned(),
+                ns if ns == 0 || ns < rest_ns / 2 => "runnable but not scheduled".to_owned(),
                 ns => format!("runnable but not scheduled for {}", show_ns(ns)),
             };
             format!(", starved of CPU: {ready}{}", in_frame("in"))
@@ -293,6 +293,18 @@ mod tests {
         let line = message(Moment::Begin, &unknown);
         let told = ", on CPU for 90 ms, 174 ms not accounted for in sum_amounts (src/x.rs:61) [";
         assert!(line.contains(told) && !line.contains("waiting"), "{line}");
+    }
+
+    #[test]
+    fn a_wait_for_a_processor_that_nobody_measured_has_no_length() {
+        // It was found so at the first look, before which nothing was read.
+        let starved = |watched_ns, runqueue_ns| {
+            let class = Class::StarvedOfCpu;
+            message(Moment::Begin, &Incident { class, watched_ns, runqueue_ns, ..incident() })
+        };
+        assert!(starved(0, 0).contains(", starved of CPU: runnable but not scheduled in sum_amounts"));
+        assert!(starved(100, 0).contains("runnable but not scheduled in sum_amounts"));
+        assert!(starved(100, 90).contains("runnable but not scheduled for 90 ns in sum_amounts"));
     }
 
     #[test]

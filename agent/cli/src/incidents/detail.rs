@@ -157,8 +157,13 @@ fn class(incident: &Incident) -> String {
     if incident.watched_ns == 0 {
         return what.to_owned();
     }
+    let open_ns = incident.unaccounted_ns();
     let open = match incident.class {
-        Class::Unknown => format!(", {} not accounted for", show_ns(incident.unaccounted_ns())),
+        Class::Unknown => format!(", {} not accounted for", show_ns(open_ns)),
+        // A wait for a processor is in the account only when it is over.
+        Class::StarvedOfCpu if open_ns > incident.watched_ns / 10 => {
+            format!(", {} not accounted for", show_ns(open_ns))
+        }
         _ => String::new(),
     };
     format!(

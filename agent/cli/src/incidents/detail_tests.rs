@@ -82,6 +82,26 @@ fn incident() -> Incident {
 }
 
 #[test]
+fn a_wait_for_a_processor_that_is_in_no_account_yet_is_said_beside_it() {
+    let ms = 1_000_000;
+    let told = |runqueue_ns| {
+        let class = Class::StarvedOfCpu;
+        super::class(&Incident {
+            class,
+            watched_ns: 100 * ms,
+            cpu_ns: 10 * ms,
+            runqueue_ns,
+            ..Incident::default()
+        })
+    };
+    let open =
+        "(of 100 ms observed: 10 ms running, 0 ns runnable but not scheduled, 90 ms not accounted for)";
+    assert!(told(0).ends_with(open), "{}", told(0));
+    let over = "(of 100 ms observed: 10 ms running, 88 ms runnable but not scheduled)";
+    assert!(told(88 * ms).ends_with(over), "{}", told(88 * ms));
+}
+
+#[test]
 fn everything_that_matters_is_told() {
     let found = Found {
         incident: incident(),
