@@ -2,12 +2,14 @@
 
 mod access;
 mod attach;
+mod completions;
 mod demo;
 mod doctor;
 mod flame;
 mod healthy;
 mod incidents;
 mod ls;
+mod man;
 mod run;
 mod serve;
 mod threshold;
@@ -15,12 +17,14 @@ mod top;
 
 pub use access::AccessArguments;
 pub use attach::AttachArguments;
+pub use completions::{CompletionsArguments, Shell};
 pub use demo::{DemoArguments, Trouble};
 pub use doctor::DoctorArguments;
 pub use flame::FlameArguments;
 pub use healthy::HealthyArguments;
 pub use incidents::IncidentsArguments;
 pub use ls::LsArguments;
+pub use man::ManArguments;
 pub use run::RunArguments;
 pub use serve::ServeArguments;
 pub use threshold::ThresholdArguments;
@@ -88,6 +92,10 @@ pub enum Command {
     Attach(AttachArguments),
     /// Run a demo HTTP service under load, with faults on request
     Demo(DemoArguments),
+    /// Print a completion script for bash, zsh or fish
+    Completions(CompletionsArguments),
+    /// Print a manual page, or write all of them to a directory
+    Man(ManArguments),
 }
 
 #[cfg(test)]
