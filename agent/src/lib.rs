@@ -74,3 +74,8 @@ pub use server_error::ServerError;
 pub use loopscope_http::Listen;
 pub use watch::frame_source::{FrameSource, Moment};
 pub use watch::incident_action::Action;
+
+/// Compiles the examples of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -94,6 +94,20 @@ impl<S: 'static> Builder<S> {
 
     /// Simulates clock, poller and pool: time jumps instead of passing, and every run has the same order. There are no
     /// sockets then. See [`simulate`](crate::simulate).
+    ///
+    /// ```
+    /// use loopscope_loop::{Loop, Mode};
+    /// use std::time::Duration;
+    ///
+    /// let mut event_loop = Loop::builder(0).virtual_time().build()?;
+    /// event_loop.main(|cx| {
+    ///     cx.every(Duration::from_secs(3_600), |cx| *cx.state += 1);
+    ///     cx.after(Duration::from_secs(24 * 3_600), |cx| cx.stop());
+    /// });
+    /// event_loop.run(Mode::Default)?;
+    /// assert_eq!(event_loop.into_state(), 24);
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn virtual_time(mut self) -> Self {
         self.is_virtual = true;
         self

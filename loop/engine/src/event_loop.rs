@@ -97,6 +97,26 @@ impl<S: 'static> Loop<S> {
     ///
     /// # Panics
     /// Where a callback panicked, under [`PanicPolicy::Propagate`](crate::PanicPolicy::Propagate).
+    ///
+    /// ```
+    /// use loopscope_loop::{Loop, Mode};
+    /// use std::time::Duration;
+    ///
+    /// let mut event_loop = Loop::builder(0).virtual_time().build()?;
+    /// event_loop.main(|cx| {
+    ///     cx.every(Duration::from_secs(1), |cx| {
+    ///         *cx.state += 1;
+    ///         if *cx.state == 3 {
+    ///             cx.stop();
+    ///         }
+    ///     });
+    /// });
+    /// assert!(event_loop.run(Mode::Default)?);
+    /// # assert_eq!(*event_loop.state(), 3);
+    /// // It was stopped; the interval still keeps it alive.
+    /// assert!(event_loop.run(Mode::Once)?);
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn run(&mut self, mode: Mode) -> io::Result<bool> {
         if self.core.0.halt.is_some() {
             return self.halted();
@@ -168,6 +188,20 @@ impl<S: 'static> Loop<S> {
 
     /// Returns how long a poll may wait now; `None` is without end. For programs that wait on the loop's descriptor
     /// themselves and then [run](Loop::run) it in [`Mode::NoWait`]. Zero, too, where nothing keeps the loop alive.
+    ///
+    /// ```
+    /// use loopscope_loop::{Loop, Mode};
+    /// use std::time::Duration;
+    ///
+    /// let mut event_loop = Loop::builder(0).build()?;
+    /// event_loop.main(|cx| cx.after(Duration::from_millis(2), |cx| *cx.state = 7));
+    /// while event_loop.run(Mode::NoWait)? {
+    ///     // Another loop waits here, for its own events and the loop's descriptor, and at most so long.
+    ///     std::thread::sleep(event_loop.backend_timeout().unwrap_or_default());
+    /// }
+    /// assert_eq!(event_loop.into_state(), 7);
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn backend_timeout(&self) -> Option<Duration> {
         let core = &self.core.0;
         match core.bell.has_any() || core.queues.woken.len() > 0 {

@@ -41,6 +41,21 @@ thread_local! {
 /// job of such a loop, as if the job took that much longer.
 ///
 /// Returns `false`, and does nothing, anywhere else: a program that runs in either time then really waits.
+///
+/// ```
+/// use loopscope_loop::{Loop, Mode, simulate};
+/// use std::time::Duration;
+///
+/// let mut event_loop = Loop::builder(()).virtual_time().build()?;
+/// event_loop.main(|cx| {
+///     cx.immediate(|_| {
+///         simulate::advance(Duration::from_secs(5)); // as if it had computed for so long
+///     });
+/// });
+/// event_loop.run(Mode::Default)?;
+/// assert!(event_loop.main(|cx| cx.now()) >= Duration::from_secs(5));
+/// # std::io::Result::Ok(())
+/// ```
 pub fn advance(duration: Duration) -> bool {
     let ns = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
     if let Some(taken) = JOB_NS.get() {

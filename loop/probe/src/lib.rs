@@ -193,3 +193,8 @@ pub use threadless_page::ThreadlessPage;
 pub use vitals::Vitals;
 #[cfg(not(loom))]
 pub use writer::{Inside, TaskTimes, Writer};
+
+/// Compiles the examples of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

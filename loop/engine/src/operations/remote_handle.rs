@@ -36,6 +36,25 @@ impl<S: 'static> RemoteHandle<S> {
     ///
     /// # Errors
     /// [`LoopClosed`]: the loop was dropped; the closure is dropped too.
+    ///
+    /// ```
+    /// use loopscope_loop::{Loop, Mode};
+    /// use std::time::Duration;
+    ///
+    /// let mut event_loop = Loop::builder(0).build()?;
+    /// let post = event_loop.post_handle();
+    /// let thread = std::thread::spawn(move || {
+    ///     post.post(|cx| {
+    ///         *cx.state = 7;
+    ///         cx.stop();
+    ///     })
+    /// });
+    /// // What is posted keeps no loop alive: here, a timer does.
+    /// event_loop.main(|cx| cx.after(Duration::from_secs(60), |_| {}));
+    /// event_loop.run(Mode::Default)?;
+    /// assert_eq!((thread.join().unwrap(), event_loop.into_state()), (Ok(()), 7));
+    /// # std::io::Result::Ok(())
+    /// ```
     #[track_caller]
     pub fn post(&self, run: impl FnOnce(&mut Cx<'_, S>) + Send + 'static) -> Result<(), LoopClosed> {
         self.mailbox.post(Origin::of(&run), Box::new(run))
