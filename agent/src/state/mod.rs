@@ -48,7 +48,7 @@ const IDLE_AFTER_NS: u64 = 100_000_000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pace {
     Again(Duration),
-    /// When a loop rings, and after so long at the latest where that is said.
+    /// When a loop becomes busy, and after this time at the latest, if one is given.
     Sleep(Option<Duration>),
 }
 
@@ -121,7 +121,7 @@ impl AgentState {
         settings: &Settings,
         addresses: (Option<AgentAddress>, Option<AgentAddress>),
         workers: Workers,
-        bell: EventFd,
+        waker: EventFd,
     ) -> Self {
         let (compat, classic) = (settings.compat, settings.classic);
         let written = AgentView { compat, classic, ..AgentView::default() };
@@ -134,7 +134,7 @@ impl AgentState {
             workers,
             addresses,
             loops: Vec::new(),
-            next_events: NextEvents::new(bell),
+            next_events: NextEvents::new(waker),
             changes: None,
             last_tick: Ticks::NONE,
             said_private: false,

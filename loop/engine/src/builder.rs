@@ -45,7 +45,7 @@ pub struct Builder<S> {
 struct Surroundings {
     clock: LoopClock,
     poller: Box<dyn Poller>,
-    bell: Arc<LoopWaker>,
+    waker: Arc<LoopWaker>,
     world: Option<Rc<World>>,
 }
 
@@ -156,7 +156,7 @@ impl<S: 'static> Builder<S> {
     pub fn build(mut self) -> io::Result<Loop<S>> {
         let shared = self.pool.take().unwrap_or_else(|| SharedPool::with_size(pool::size(self.threads)));
         let threads = shared.threads();
-        let Surroundings { clock, poller, bell, world } = self.surroundings(threads)?;
+        let Surroundings { clock, poller, waker, world } = self.surroundings(threads)?;
         let mut probe = self.has_probe.then(|| self.writer(world.as_deref()));
         let stamps = probe.as_ref().map(|probe| probe.clock().clone());
         let pool_probe = probe.as_mut().and_then(Writer::take_pool);
@@ -178,11 +178,11 @@ impl<S: 'static> Builder<S> {
             signals: SignalHub::default(),
             children: Vec::new(),
             wakes: Vec::new(),
-            pool: make_pool(&shared, &bell, world.as_ref(), pool_probe),
+            pool: make_pool(&shared, &waker, world.as_ref(), pool_probe),
             finished: VecDeque::new(),
-            mailbox: PostInbox::new(bell.clone(), stamps),
+            mailbox: PostInbox::new(waker.clone(), stamps),
             posted: VecDeque::new(),
-            bell,
+            waker,
             world,
             referenced: 0,
             requests: 0,
@@ -199,16 +199,16 @@ impl<S: 'static> Builder<S> {
 
     fn surroundings(&self, threads: usize) -> io::Result<Surroundings> {
         if self.is_virtual {
-            let bell = Arc::new(LoopWaker::new(None));
-            let world = World::new(threads, bell.clone(), self.seed);
+            let waker = Arc::new(LoopWaker::new(None));
+            let world = World::new(threads, waker.clone(), self.seed);
             let clock = LoopClock::of(Clock::simulated(world.clock()));
             let poller = Box::new(SimulatedPoller(world.clone()));
-            return Ok(Surroundings { clock, poller, bell, world: Some(world) });
+            return Ok(Surroundings { clock, poller, waker, world: Some(world) });
         }
         let (poller, waker) = SystemPoller::new()?;
-        let (clock, poller, bell) =
+        let (clock, poller, waker) =
             (LoopClock::real(), Box::new(poller), Arc::new(LoopWaker::new(Some(waker))));
-        Ok(Surroundings { clock, poller, bell, world: None })
+        Ok(Surroundings { clock, poller, waker, world: None })
     }
 
     fn writer(&self, world: Option<&World>) -> Writer {
@@ -231,7 +231,7 @@ const BACKEND: &str = if cfg!(any(target_os = "linux", target_os = "android")) {
 
 fn make_pool(
     shared: &SharedPool,
-    bell: &Arc<LoopWaker>,
+    waker: &Arc<LoopWaker>,
     world: Option<&Rc<World>>,
     probe: Option<PoolWriter>,
 ) -> Box<dyn Pool> {
@@ -240,7 +240,7 @@ fn make_pool(
             world.set_probe(probe);
             Box::new(SimulatedPool(world.clone()))
         }
-        None => Box::new(Threads::new(shared, bell.clone(), probe)),
+        None => Box::new(Threads::new(shared, waker.clone(), probe)),
     }
 }
 

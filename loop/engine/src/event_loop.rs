@@ -147,7 +147,7 @@ impl<S: 'static> Loop<S> {
         let core = &mut self.core.0;
         let _world = core.world.as_ref().map(simulate::World::install);
         let _spans = core.probe.as_ref().map(|probe| probe.install_spans());
-        core.bell.wake_up();
+        core.waker.wake_up();
         if let Some(probe) = &mut core.probe {
             probe.resume();
         }
@@ -159,9 +159,9 @@ impl<S: 'static> Loop<S> {
         if let Some(probe) = &mut core.probe {
             probe.suspend();
         }
-        if !core.bell.fall_asleep() {
+        if !core.waker.fall_asleep() {
             // Whoever waits on the loop's descriptor outside must see what came while the loop was awake.
-            core.bell.ring();
+            core.waker.wake();
         }
         result
     }
@@ -204,7 +204,7 @@ impl<S: 'static> Loop<S> {
     /// ```
     pub fn backend_timeout(&self) -> Option<Duration> {
         let core = &self.core.0;
-        match core.bell.has_any() || core.queues.woken.len() > 0 {
+        match core.waker.has_any() || core.queues.woken.len() > 0 {
             true => Some(Duration::ZERO),
             false => core.backend_timeout(core.clock.peek_ns()),
         }

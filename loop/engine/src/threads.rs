@@ -122,7 +122,7 @@ struct State {
 struct Client {
     finished: VecDeque<Finished>,
     probe: Option<PoolWriter>,
-    bell: Arc<LoopWaker>,
+    waker: Arc<LoopWaker>,
     /// When the jobs that wait were submitted, in each lane; only for the probe.
     waiting: [VecDeque<Ticks>; 2],
 }
@@ -162,8 +162,8 @@ impl State {
     fn finish(&mut self, client: Key, finished: Finished) -> Result<Arc<LoopWaker>, Finished> {
         let Some(client) = self.clients.get_mut(client) else { return Err(finished) };
         client.finished.push_back(finished);
-        client.bell.count(News::Finished);
-        Ok(client.bell.clone())
+        client.waker.count(News::Finished);
+        Ok(client.waker.clone())
     }
 
     /// Tells a loop's page how many threads there are.
@@ -176,13 +176,13 @@ impl State {
 }
 
 impl Threads {
-    pub(crate) fn new(pool: &SharedPool, bell: Arc<LoopWaker>, probe: Option<PoolWriter>) -> Self {
+    pub(crate) fn new(pool: &SharedPool, waker: Arc<LoopWaker>, probe: Option<PoolWriter>) -> Self {
         let (workers, clock) = (pool.0.clone(), probe.as_ref().map(|probe| probe.clock().clone()));
         let mut state = workers.shared.lock();
         let client = state.clients.insert(Client {
             finished: VecDeque::new(),
             probe,
-            bell,
+            waker,
             waiting: Default::default(),
         });
         state.client_keys.push(client);
@@ -240,7 +240,7 @@ impl Pool for Threads {
     fn take_finished(&mut self, into: &mut VecDeque<Finished>) {
         let mut state = self.workers.shared.lock();
         if let Some(client) = state.clients.get_mut(self.client) {
-            client.bell.taken(News::Finished, client.finished.len());
+            client.waker.taken(News::Finished, client.finished.len());
             into.append(&mut client.finished);
         }
     }
@@ -315,14 +315,14 @@ impl Shared {
     }
 }
 
-/// The bell of the loop that a result was handed to; the result where that loop is gone.
+/// The waker of the loop that a result was handed to; the result where that loop is gone.
 type Handed = Result<Arc<LoopWaker>, Finished>;
 
 /// Wakes the loop that a result was handed to. Without the mutex: the result of a loop that is gone is dropped here, and
 /// its destructor is the program's.
 fn tell(handed: Handed) {
     match handed {
-        Ok(bell) => bell.ring(),
+        Ok(waker) => waker.wake(),
         Err(unclaimed) => survive(|| drop(unclaimed)),
     }
 }

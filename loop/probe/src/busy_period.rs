@@ -176,8 +176,8 @@ impl Writer {
 
     #[inline(always)]
     fn wake_agent(&self) {
-        if self.bell.seems_asleep() {
-            crate::registry::ring_where_asleep();
+        if self.sleep_flag.seems_asleep() {
+            crate::registry::wake_if_asleep();
         }
     }
 
@@ -185,7 +185,7 @@ impl Writer {
     #[cold]
     fn settle_gate(&mut self) {
         self.gate.before_poll();
-        self.bell = self.gate.bell();
+        self.sleep_flag = self.gate.sleep_flag();
         self.set_due();
     }
 
@@ -353,10 +353,10 @@ mod tests {
     #[test]
     fn a_loop_that_was_asked_for_fences_makes_one_before_it_looks_at_the_bell() {
         let (mut writer, page) = watched("fenced");
-        assert!(std::ptr::eq(writer.bell, registry::loop_bell()));
+        assert!(std::ptr::eq(writer.sleep_flag, registry::agent_sleep_flag()));
         page.gate().ask_for_fences();
         writer.park();
-        assert!(page.gate().is_fenced() && std::ptr::eq(writer.bell, registry::fenced_bell()));
+        assert!(page.gate().is_fenced() && std::ptr::eq(writer.sleep_flag, registry::fenced_sleep_flag()));
         writer.unpark(1);
     }
 

@@ -35,7 +35,6 @@ mod sync;
 
 #[cfg_attr(loom, allow(dead_code, reason = "only the registry asks for it, which is not in a model"))]
 mod barrier;
-mod bell;
 #[cfg_attr(loom, allow(dead_code, reason = "the writer asks for it, which is not in a model"))]
 mod capture_gate;
 #[cfg(all(not(loom), target_os = "linux"))]
@@ -54,6 +53,7 @@ mod printable;
 mod ring;
 #[cfg_attr(loom, allow(dead_code, reason = "the page and the writer ask for it, which are not in a model"))]
 mod site;
+mod sleep_flag;
 
 #[cfg(not(loom))]
 mod agent_address;
@@ -125,8 +125,6 @@ mod private_directory;
 mod probe;
 #[cfg(all(not(loom), target_os = "linux"))]
 mod proc;
-#[cfg(not(loom))]
-mod process_bell;
 #[cfg(not(loom))]
 mod process_id;
 #[doc(hidden)]

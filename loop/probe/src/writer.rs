@@ -17,12 +17,11 @@
 //! | `begin` | 0 | 3 | |
 //! | `end` | 1 | 9 | every 256th books a batch |
 //! | `phase` | 0 | 6 to 8 | |
-//! | `park` + `unpark` | 2, or 1 | about 25 | the loads of the gate and of the bell |
+//! | `park` + `unpark` | 2, or 1 | about 25 | the loads of the gate and of the sleep flag |
 //!
 //! A loop that reads the page's clock itself, and ran one callback since its last poll, needs no reading to park: see
 //! [`Writer::only_callback_end`]. Those of the verbs that begin and end a busy period are in `busy_period`.
 
-use crate::bell::Bell;
 use crate::booking::{BATCH, Book};
 use crate::clock::{Clock, ClockSource, Scale, Ticks};
 use crate::kind::{Kind, Queue};
@@ -36,6 +35,7 @@ use crate::poll_gate::PollGate;
 use crate::record::{MANY, SPANS, frame, frame_base, frame_kind, frame_site};
 use crate::shared_u64::{LoopOwned, WriteToken};
 use crate::site::{Site, SiteAddress, SiteId, site_at};
+use crate::sleep_flag::SleepFlag;
 use crate::spans::{SpanContext, SpanGuard};
 use std::panic::Location;
 use std::rc::Rc;
@@ -79,8 +79,8 @@ pub struct Writer {
     pub(crate) has_gauges: bool,
     pub(crate) scale: Scale,
     shift: u32,
-    /// The agents' bell, or one that always asks to be looked at where this loop must make a fence first.
-    pub(crate) bell: &'static Bell,
+    /// The agent's flag, or, if this loop must make a fence first, one that is always raised.
+    pub(crate) sleep_flag: &'static SleepFlag,
     pub(crate) gate: PollGate,
     phase: Phase,
     /// Phase and queue as the packed word of `now` holds them.
@@ -136,7 +136,7 @@ impl Writer {
             has_gauges: false,
             scale,
             shift,
-            bell: gate.bell(),
+            sleep_flag: gate.sleep_flag(),
             gate,
             phase: Phase::MAIN,
             place: place(Phase::MAIN, None),

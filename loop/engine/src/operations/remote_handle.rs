@@ -69,7 +69,7 @@ impl<S: 'static> Clone for RemoteHandle<S> {
 
 impl<S: 'static> fmt::Debug for RemoteHandle<S> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.debug_struct("RemoteHandle").field("bell", &self.mailbox.bell).finish_non_exhaustive()
+        out.debug_struct("RemoteHandle").field("waker", &self.mailbox.waker).finish_non_exhaustive()
     }
 }
 
@@ -82,14 +82,14 @@ impl<S: 'static> Cx<'_, S> {
     /// Runs what was posted until now.
     #[inline]
     pub(crate) fn run_posted(&mut self) {
-        if self.core.bell.has_posted() || !self.core.posted.is_empty() {
+        if self.core.waker.has_posted() || !self.core.posted.is_empty() {
             self.run_batch();
         }
     }
 
     #[inline(never)]
     fn run_batch(&mut self) {
-        if self.core.bell.has_posted() {
+        if self.core.waker.has_posted() {
             let core = &mut *self.core;
             let before = core.posted.len();
             core.mailbox.take(&mut core.posted);

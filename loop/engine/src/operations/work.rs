@@ -105,7 +105,7 @@ impl<S: 'static> Cx<'_, S> {
     #[inline]
     pub(crate) fn run_finished(&mut self) {
         let core = &mut *self.core;
-        if core.bell.has(News::Finished) {
+        if core.waker.has(News::Finished) {
             core.pool.take_finished(&mut core.finished);
         }
         if !core.finished.is_empty() {
