@@ -62,7 +62,8 @@ fn page(command: &Command) -> io::Result<Page> {
     let text =
         |styled: Option<&clap::builder::StyledStr>| styled.map(ToString::to_string).unwrap_or_default();
     let about = text(command.get_long_about().or(command.get_about()));
-    let sections = sections(&format!("{about}\n\n{}", text(command.get_after_help())));
+    let help = format!("{about}\n\n{}", text(command.get_after_help()));
+    let sections = sections(&help);
     let mut source = Vec::new();
     man.render_title(&mut source)?;
     man.render_name_section(&mut source)?;

@@ -84,7 +84,7 @@ fn run(plan: &Plan, addresses: AddressSources, stopped: &Receiver<()>) -> Result
             watched.look(&mut shared);
         }
         send_prepared(&mut loops, &mut shared, &clock);
-        // The last look falls on the end, so that the time before it is booked.
+        // The last look falls on the end, so that the time before it is counted.
         if now_ns >= end_ns {
             break;
         }
@@ -105,7 +105,7 @@ fn run(plan: &Plan, addresses: AddressSources, stopped: &Receiver<()>) -> Result
     Ok(profile)
 }
 
-/// Asks for the samples that were prepared, with one barrier for all of them, and books those that arrive soon.
+/// Asks for the samples that were prepared, with one barrier for all of them, and records those that arrive soon.
 fn send_prepared(loops: &mut [SampledLoop], shared: &mut Shared, clock: &Clock) {
     /// A stack may arrive late, when the machine is busy; longer than this nobody waits for one.
     const WITHIN_MAX_NS: u64 = 5_000_000;

@@ -222,7 +222,7 @@ impl<S: 'static> Loop<S> {
 }
 
 impl<S: 'static> Cx<'_, S> {
-    /// Runs the main script: a panic is booked and handed to the caller.
+    /// Runs the main script: a panic is counted and handed to the caller.
     fn enter_main<R>(&mut self, site: Site, f: impl FnOnce(&mut Cx<'_, S>) -> R) -> std::thread::Result<R> {
         let mut payload = None;
         let result = self.enter(Kind::Other, site, TaskTimes::UNKNOWN, |cx| {

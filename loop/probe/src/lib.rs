@@ -58,7 +58,7 @@ mod sleep_flag;
 #[cfg(not(loom))]
 mod agent_address;
 #[cfg(not(loom))]
-mod booking;
+mod aggregator;
 #[cfg(all(not(loom), target_os = "linux"))]
 mod boottime;
 #[cfg(not(loom))]

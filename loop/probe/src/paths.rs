@@ -297,7 +297,7 @@ impl PathIndex {
 impl PathTable {
     /// Adds calls, own time, and the longest whole run of them to the node.
     #[inline(always)]
-    pub(crate) fn book(
+    pub(crate) fn add_calls(
         &self,
         pen: &WriteToken<LoopOwned>,
         path: PathId,

@@ -1,7 +1,7 @@
 //! Writing the thread pool's part of the page, under the pool's own mutex, so that it stays true while the loop blocks.
 //!
-//! The pool keeps its [`PoolWriter`] inside the mutex that guards its queue: workers book a job's wait when they take
-//! it and its run time when they finish it. The loop books only the last step, from finished to its callback. Stamps of
+//! The pool keeps its [`PoolWriter`] inside the mutex that guards its queue: workers record a job's wait when they take
+//! it and its run time when they finish it. The loop records only the last step, from finished to its callback. Stamps of
 //! submitting and ending are taken outside the mutex, so that it is held for shorter.
 
 use crate::clock::{Clock, Ticks};

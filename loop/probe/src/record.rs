@@ -21,7 +21,7 @@ use crate::site::SiteId;
 /// Set while a frame runs, so that no running frame is 0.
 pub(crate) const RUNNING: u64 = 1 << 63;
 
-/// Set where spans were entered inside: the path's own times are booked already, span by span.
+/// Set where spans were entered inside: the path's own times are counted already, span by span.
 pub(crate) const SPANS: u64 = 1 << 62;
 
 /// Set where the entry stands for many: a batch, or a drain as a whole.

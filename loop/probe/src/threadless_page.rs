@@ -50,7 +50,7 @@ impl ThreadlessPage {
         self.page().created()
     }
 
-    /// An event was seen to wait for so long, in nanoseconds: books it as the loop's lag.
+    /// An event was seen to wait for so long, in nanoseconds: records it as the loop's lag.
     pub fn waited(&mut self, ns: u64) {
         // A pen stays on its thread, and this may move: whoever has it alone is the one writer.
         self.memory.page().tallies.lag.record(&WriteToken::mint(), ns);

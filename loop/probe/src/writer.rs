@@ -15,14 +15,14 @@
 //! | verb | clock reads | stores | other |
 //! |---|---|---|---|
 //! | `begin` | 0 | 3 | |
-//! | `end` | 1 | 9 | every 256th books a batch |
+//! | `end` | 1 | 9 | every 256th aggregates a batch |
 //! | `phase` | 0 | 6 to 8 | |
 //! | `park` + `unpark` | 2, or 1 | about 25 | the loads of the gate and of the sleep flag |
 //!
 //! A loop that reads the page's clock itself, and ran one callback since its last poll, needs no reading to park: see
 //! [`Writer::only_callback_end`]. Those of the verbs that begin and end a busy period are in `busy_period`.
 
-use crate::booking::{BATCH, Book};
+use crate::aggregator::{Aggregator, BATCH};
 use crate::clock::{Clock, ClockSource, Scale, Ticks};
 use crate::kind::{Kind, Queue};
 use crate::lag::Arrivals;
@@ -93,15 +93,15 @@ pub struct Writer {
     ready: Ticks,
     /// Something that stands for many was told in this loop.
     has_many: bool,
-    /// Recorder entries that are booked in the tallies.
-    booked: u64,
+    /// Recorder entries that are in the tallies.
+    aggregated: u64,
     /// What has happened since the last callback was completed: [`ENDED`], [`DRAINED`], or both.
     after: u8,
     /// The site of the callback after which the queues are drained: their jobs hang below it.
     drained_site: SiteId,
     /// When it returned.
     drained_since: Ticks,
-    /// Callbacks after which nothing was drained, not booked yet.
+    /// Callbacks after which nothing was drained, not counted yet.
     completed_at_once: u64,
     queue: Option<Queue>,
     queue_since: Ticks,
@@ -145,7 +145,7 @@ impl Writer {
             frame_base: frame_base(Phase::MAIN, SiteId::NONE),
             ready: Ticks::NONE,
             has_many: false,
-            booked: 0,
+            aggregated: 0,
             after: 0,
             drained_site: SiteId::NONE,
             drained_since: Ticks::NONE,
@@ -286,7 +286,7 @@ impl Writer {
         self.ready = life.ready;
         // Most callers give a constant.
         if life.submitted != Ticks::NONE {
-            self.book_operation(life);
+            self.record_operation(life);
         }
     }
 
@@ -353,7 +353,7 @@ impl Writer {
     }
 
     #[inline(never)]
-    fn book_operation(&self, TaskTimes { submitted, ready }: TaskTimes) {
+    fn record_operation(&self, TaskTimes { submitted, ready }: TaskTimes) {
         let (page, pen) = self.parts();
         if self.queue.is_none() {
             page.tallies.operation.record(pen, self.scale.ns(ready.since(submitted)));
@@ -386,29 +386,29 @@ impl Writer {
             if self.queue.is_none() {
                 self.after |= ENDED;
             }
-            if count.wrapping_sub(self.booked) >= BATCH {
-                self.book();
+            if count.wrapping_sub(self.aggregated) >= BATCH {
+                self.aggregate();
             }
         }
         self.track.last.set(now);
         now
     }
 
-    /// Books what ended since the last booking.
-    fn book(&mut self) {
+    /// Aggregates what ended since the last call.
+    fn aggregate(&mut self) {
         let SpanContext { page, pen, index, .. } = &*self.track;
         let count = page.record_count.get();
         // In a forked child the page begins anew, and its count is below ours.
-        if count > self.booked {
-            let book = Book { page, pen, index, scale: self.scale, epoch: self.epoch };
-            match count - self.booked {
-                1 if !self.has_many => book.only(page.recorder().own_entry(self.booked)),
-                _ => book.entries(self.booked, count),
+        if count > self.aggregated {
+            let aggregator = Aggregator { page, pen, index, scale: self.scale, epoch: self.epoch };
+            match count - self.aggregated {
+                1 if !self.has_many => aggregator.only(page.recorder().own_entry(self.aggregated)),
+                _ => aggregator.entries(self.aggregated, count),
             }
         }
         page.tallies.completed.count_shortest(pen, self.completed_at_once);
         self.completed_at_once = 0;
-        self.booked = count;
+        self.aggregated = count;
     }
 
     /// The running callback panicked. Before [`Writer::end`].
@@ -486,11 +486,11 @@ impl Writer {
         match std::mem::take(&mut self.after) {
             0 => {}
             ENDED => self.completed_at_once += 1,
-            _ => self.book_drained(),
+            _ => self.record_drained(),
         }
     }
 
-    fn book_drained(&mut self) {
+    fn record_drained(&mut self) {
         let (page, pen) = self.parts();
         if self.drained_since != Ticks::NONE {
             page.tallies.completed.record(pen, self.scale.ns(self.last().since(self.drained_since)));
@@ -499,11 +499,11 @@ impl Writer {
         page.now.running.set(pen, self.between(self.last()));
     }
 
-    /// Books what has ended, so that the page is complete while the loop waits. Right before [`Writer::park_at`].
+    /// Aggregates what has ended, so that the page is complete while the loop waits. Right before [`Writer::park_at`].
     #[inline]
     pub fn settle(&mut self) {
-        if self.track.page.record_count.get() != self.booked || self.completed_at_once != 0 {
-            self.book();
+        if self.track.page.record_count.get() != self.aggregated || self.completed_at_once != 0 {
+            self.aggregate();
         }
     }
 }
@@ -512,7 +512,7 @@ impl Drop for Writer {
     fn drop(&mut self) {
         let (page, pen) = self.parts();
         let was_busy = page.now.busy_since.get() != 0;
-        page.book_last_poll(pen, self.clock());
+        page.record_last_poll(pen, self.clock());
         page.now.busy_since.publish(pen, 0);
         page.header.is_closed.publish(pen, 1);
         self.gate.close();

@@ -137,20 +137,20 @@ fn a_reader_never_counts_a_stretch_both_as_running_and_as_over() {
         let (busy_since, active) =
             (Arc::new(SharedU64::<LoopOwned>::default()), Arc::new(SharedU64::default()));
         busy_since.publish(&WriteToken::mint_for_model(), 10);
-        let (writing, booking) = (busy_since.clone(), active.clone());
+        let (writing, counting) = (busy_since.clone(), active.clone());
         // The end of a busy period, as `park` tells it: first the change, then the time that the busy period took.
         let writer = thread::spawn(move || {
             let pen = WriteToken::mint_for_model();
             writing.publish(&pen, 0);
             fence(Ordering::Release);
-            booking.set(&pen, 7);
+            counting.set(&pen, 7);
         });
         // `Page::vitals_at`: the reading stands only if the busy period did not change over it.
         let since = busy_since.observe();
-        let booked = active.get();
+        let counted = active.get();
         fence(Ordering::Acquire);
         if busy_since.observe() == since && since != 0 {
-            assert_eq!(booked, 0, "the busy period is running, and its time is booked");
+            assert_eq!(counted, 0, "the busy period is running, and its time is counted");
         }
         writer.join().unwrap();
     });

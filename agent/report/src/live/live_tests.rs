@@ -152,7 +152,7 @@ fn many_runs_are_judged_and_their_drain_is_told() {
     assert!(verdict.words.starts_with("401 x microtask again ("), "{}", verdict.words);
     let drain = view.state.drain.unwrap();
     assert_eq!((drain.queue.as_str(), drain.jobs, drain.drain_ns), ("microtask", Some(400), 400 * MS));
-    assert!(view.sites[0].share_ratio > 0.6, "all but the batch that is not booked: {:?}", view.sites);
+    assert!(view.sites[0].share_ratio > 0.6, "all but the batch that is not counted: {:?}", view.sites);
     stage.writer.end();
     stage.writer.drained();
     stage.end();

@@ -11,7 +11,7 @@
 //! Everything in a view is as of the moments that the caller names: there is no clock, thread, file or socket here, and
 //! it makes no difference whether pages are those of this process, of another, or of one that was killed.
 //!
-//! What still runs counts: a callback that has run for 400 ms has cost 400 ms, although the page books it at its end,
+//! What still runs counts: a callback that has run for 400 ms has cost 400 ms, although the page counts it at its end,
 //! and those who wait for its end are in the lag. When it ends, it is not counted again.
 //!
 //! ```

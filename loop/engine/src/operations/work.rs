@@ -39,7 +39,7 @@ impl<S: 'static> Cx<'_, S> {
         self.submit(site, WorkKind::User, job, done)
     }
 
-    /// Like [`Cx::work`], booked as this kind of work in the pool's histograms.
+    /// Like [`Cx::work`], counted as this kind of work in the pool's histograms.
     #[track_caller]
     pub fn work_kind<T: Send + 'static>(
         &mut self,
