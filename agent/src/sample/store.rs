@@ -4,7 +4,7 @@
 //! the sample is counted on its loop, phase and site alone.
 
 use loopscope_probe::{Kind, Phase, SiteId};
-use loopscope_report::profiles::Moment;
+use loopscope_report::profiles::ProfileSample;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -48,7 +48,7 @@ pub(crate) struct Store {
     numbers: HashMap<Arc<Found>, u32>,
     stacks: Vec<Stacked>,
     words: usize,
-    moments: Vec<Moment>,
+    moments: Vec<ProfileSample>,
 }
 
 /// A stack and its sums.
@@ -81,7 +81,7 @@ impl Store {
         let stack = &mut self.stacks[number as usize];
         (stack.ns, stack.count) = (stack.ns.saturating_add(ns), stack.count + 1);
         if self.moments.len() < MOMENTS {
-            self.moments.push(Moment { at_ns, stack: number, ns });
+            self.moments.push(ProfileSample { at_ns, stack: number, ns });
         }
     }
 
@@ -94,7 +94,7 @@ impl Store {
     }
 
     /// Returns the stacks in the order of their numbers, and the samples one by one.
-    pub(crate) fn into_parts(self) -> (Vec<Stacked>, Vec<Moment>) {
+    pub(crate) fn into_parts(self) -> (Vec<Stacked>, Vec<ProfileSample>) {
         (self.stacks, self.moments)
     }
 }
@@ -128,7 +128,7 @@ mod tests {
         store.again(first, 40, 1);
         let (stacks, moments) = store.into_parts();
         assert_eq!((stacks[first as usize].ns, stacks[first as usize].count, stacks.len()), (151, 3, 2));
-        assert_eq!(moments.last(), Some(&Moment { at_ns: 40, stack: first, ns: 1 }));
+        assert_eq!(moments.last(), Some(&ProfileSample { at_ns: 40, stack: first, ns: 1 }));
     }
 
     #[test]

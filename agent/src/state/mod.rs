@@ -31,10 +31,10 @@ use loopscope_probe::{Ticks, Vitals};
 use loopscope_report::compute::deadline::{Outlook, next_look_ns};
 use loopscope_report::incident_builder::Observation;
 use loopscope_report::live::Recent;
+use loopscope_report::metrics::loop_metrics::{AgentMetrics, LoopMetrics};
 use loopscope_report::metrics::loop_watch::{LoopWatch, Series};
 use loopscope_report::metrics::self_metrics::SelfMetrics;
 use loopscope_report::metrics::sums::{Merging, Sums};
-use loopscope_report::metrics::view::{AgentView, LoopView};
 use loopscope_report::model::lag_window::LagWindow;
 use loopscope_report::model::thresholds::{ThresholdTable, Thresholds};
 use loopscope_report::model::waits::Waits;
@@ -124,7 +124,7 @@ impl AgentState {
         waker: EventFd,
     ) -> Self {
         let (compat, classic) = (settings.compat, settings.classic);
-        let written = AgentView { compat, classic, ..AgentView::default() };
+        let written = AgentMetrics { compat, classic, ..AgentMetrics::default() };
         AgentState {
             thresholds: settings.thresholds.clone(),
             reports_per_minute: settings.reports_per_minute,
@@ -265,7 +265,7 @@ impl AgentState {
     }
 
     /// Copies everything about every loop; the workers of a runtime as one, and those without a label of their own as one.
-    pub(crate) fn views(&mut self) -> Vec<LoopView> {
+    pub(crate) fn views(&mut self) -> Vec<LoopMetrics> {
         let mut merging = Merging::default();
         for watched in &mut self.loops {
             merging.add((), view_of(watched, self.sums.sites_room(())));
@@ -274,8 +274,8 @@ impl AgentState {
     }
 
     /// Copies what the agent knows of itself.
-    pub(crate) fn agent_view(&self) -> AgentView {
-        AgentView {
+    pub(crate) fn agent_metrics(&self) -> AgentMetrics {
+        AgentMetrics {
             incident_writes: self.workers.writes(),
             incident_actions: self.workers.actions(),
             overflow: self.sums.left_out(),

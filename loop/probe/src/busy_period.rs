@@ -10,7 +10,7 @@ use crate::paths::{EPOCH_NS, Epoch};
 use crate::phase::Phase;
 use crate::shared_u64::{LoopOwned, WriteToken};
 use crate::spans::SpanContext;
-use crate::tallies::Severity;
+use crate::tallies::StallSeverity;
 use crate::writer::Writer;
 
 impl Writer {
@@ -252,9 +252,9 @@ impl Writer {
         if stretch_ns <= page.control.warning_ns() {
             return;
         }
-        page.tallies.blocked[Severity::Warning as usize].add(pen, 1);
+        page.tallies.blocked[StallSeverity::Warning as usize].add(pen, 1);
         if stretch_ns > page.control.critical_ns() {
-            page.tallies.blocked[Severity::Critical as usize].add(pen, 1);
+            page.tallies.blocked[StallSeverity::Critical as usize].add(pen, 1);
         }
         page.tallies.blocked_duration.record(pen, stretch_ns);
     }

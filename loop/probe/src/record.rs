@@ -29,7 +29,7 @@ pub(crate) const MANY: u64 = 1 << 61;
 
 /// One entry of the recorder, decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Record {
+pub struct CallbackRecord {
     /// Number since the page was made.
     pub number: u64,
     /// What ran.
@@ -86,10 +86,10 @@ pub(crate) fn frame_phase(frame: u64) -> Phase {
     Phase::of_bits(frame >> 40)
 }
 
-impl Record {
+impl CallbackRecord {
     /// Decodes an entry; `None` for one that no writer of this version makes.
-    pub(crate) fn decode(number: u64, [frame, ready, start, end]: EntryWords) -> Option<Record> {
-        Some(Record {
+    pub(crate) fn decode(number: u64, [frame, ready, start, end]: EntryWords) -> Option<CallbackRecord> {
+        Some(CallbackRecord {
             number,
             kind: Kind::from_index(frame_kind(frame))?,
             site: frame_site(frame),
@@ -263,13 +263,15 @@ mod tests {
     #[test]
     fn what_is_encoded_is_decoded() {
         let base = frame_base(Phase::CHECK, SiteId(300));
-        let record = Record::decode(9, [frame(base, Kind::Tick, SiteId(17)) | SPANS, 1, 2, 3]).unwrap();
+        let record =
+            CallbackRecord::decode(9, [frame(base, Kind::Tick, SiteId(17)) | SPANS, 1, 2, 3]).unwrap();
         let (ready, start, end) = (Ticks(1), Ticks(2), Ticks(3));
         let (kind, site, parent, phase) = (Kind::Tick, SiteId(17), SiteId(300), Phase::CHECK);
-        let single = Record { number: 9, kind, site, parent, phase, many: None, ready, start, end };
+        let single = CallbackRecord { number: 9, kind, site, parent, phase, many: None, ready, start, end };
         assert_eq!(record, single);
-        let record = Record::decode(9, [frame(base, Kind::Tick, SiteId(17)) | MANY, 40, 2, 3]).unwrap();
-        assert_eq!(record, Record { many: Some(40), ready: Ticks::NONE, ..single });
-        assert_eq!(Record::decode(0, [0xff << 32, 0, 0, 0]), None);
+        let record =
+            CallbackRecord::decode(9, [frame(base, Kind::Tick, SiteId(17)) | MANY, 40, 2, 3]).unwrap();
+        assert_eq!(record, CallbackRecord { many: Some(40), ready: Ticks::NONE, ..single });
+        assert_eq!(CallbackRecord::decode(0, [0xff << 32, 0, 0, 0]), None);
     }
 }

@@ -12,7 +12,7 @@ use crate::page::Page;
 use crate::paths::{Epoch, PathStat};
 use crate::phase::Phase;
 use crate::pool::PoolValues;
-use crate::record::Record;
+use crate::record::CallbackRecord;
 use crate::shared_u64::SharedU64;
 use crate::site::{Site, SiteId, load_text};
 use std::sync::Arc;
@@ -223,11 +223,11 @@ impl Page {
     }
 
     /// Copies the recorder's entries numbered `from` and up, oldest first. Damaged entries are left out.
-    pub fn records(&self, from: u64) -> Vec<Record> {
+    pub fn records(&self, from: u64) -> Vec<CallbackRecord> {
         self.recorder()
             .read(from)
             .into_iter()
-            .filter_map(|(number, words)| Record::decode(number, words))
+            .filter_map(|(number, words)| CallbackRecord::decode(number, words))
             .collect()
     }
 
