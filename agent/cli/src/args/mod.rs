@@ -106,4 +106,15 @@ mod tests {
     fn the_definition_of_arguments_is_sound() {
         <Arguments as clap::CommandFactory>::command().debug_assert();
     }
+
+    #[test]
+    fn the_commands_in_the_readme_can_be_parsed() {
+        let lines = include_str!("../../README.md").lines().filter(|line| line.starts_with("loopscope "));
+        let commands: Vec<&str> = lines.map(|line| line.split(" # ").next().unwrap().trim()).collect();
+        assert!(commands.len() >= 5, "{commands:?}");
+        for command in commands {
+            let parsed = Arguments::try_parse_from(command.split_whitespace());
+            assert!(parsed.is_ok(), "{command}: {parsed:?}");
+        }
+    }
 }
