@@ -120,6 +120,15 @@ impl AgentBuilder {
 
     /// Says whether the stacks of loops' threads are captured: [`Captures::On`] otherwise. The environment can turn them off
     /// (`LOOPSCOPE_CAPTURES=off`), and not on.
+    ///
+    /// ```no_run
+    /// use loopscope_agent::{Agent, Captures};
+    ///
+    /// // No signal is sent to the program's threads; stalls are reported without a stack.
+    /// let agent = Agent::builder().captures(Captures::Off).start()?;
+    /// # drop(agent);
+    /// # Ok::<(), loopscope_agent::AgentError>(())
+    /// ```
     pub fn captures(mut self, captures: Captures) -> Self {
         self.settings.captures = captures;
         self

@@ -2,16 +2,16 @@
 
 mod incidents;
 mod live;
+mod loop_metrics;
 mod observers;
 mod thresholds;
-mod views;
 
 use crate::capture::make_barrier;
 use crate::eventfd::EventFd;
 use crate::next_event::NextEvents;
 use crate::settings::Settings;
+use crate::state::loop_metrics::loop_metrics;
 use crate::state::observers::{ObserverRequests, Observing};
-use crate::state::views::view_of;
 use crate::watch::At;
 use crate::watch::incident_queue::IncidentQueue;
 use crate::watch::incident_tracker::IncidentTracker;
@@ -220,7 +220,7 @@ impl AgentState {
             watched.tracker.farewell(&watched.watch.called.label, &mut self.queue);
         }
         for watched in gone.iter_mut().filter(|watched| watched.watch.series() != Series::Own) {
-            let (view, _) = view_of(watched, &mut 0);
+            let (view, _) = loop_metrics(watched, &mut 0);
             self.sums.leave((), &watched.watch, Some(view));
         }
         for page in pages {
@@ -268,7 +268,7 @@ impl AgentState {
     pub(crate) fn views(&mut self) -> Vec<LoopMetrics> {
         let mut merging = Merging::default();
         for watched in &mut self.loops {
-            merging.add((), view_of(watched, self.sums.sites_room(())));
+            merging.add((), loop_metrics(watched, self.sums.sites_room(())));
         }
         self.sums.finish(merging)
     }

@@ -79,3 +79,8 @@ pub use symbol::{Detail, Nameless, NativeFrame, Symbolizer};
 pub use target::{DoneWord, TAG_WORDS, TagSource, Target};
 pub use unwind::RawStack;
 pub use unwinder::Unwinder;
+
+/// Compiles the examples of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -116,12 +116,50 @@ impl<S: 'static> Builder<S> {
     /// In virtual time, lets streams that become ready in one poll have their turns in an order that this number
     /// chooses: a test that passes with many of them does not rest on one order. Where not set they keep the order in
     /// which they became ready.
+    ///
+    /// ```
+    /// use loopscope_loop::{Loop, Mode, StreamEvent};
+    ///
+    /// let order = |seed| -> std::io::Result<Vec<u32>> {
+    ///     let mut event_loop = Loop::builder(Vec::new()).virtual_time().seed(seed).build()?;
+    ///     event_loop.main(|cx| {
+    ///         for number in 0..4 {
+    ///             let (client, server) = cx.memory_pair()?;
+    ///             cx.on_stream(server, move |cx, _, event| {
+    ///                 if let StreamEvent::Data(_) = event {
+    ///                     cx.state.push(number);
+    ///                 }
+    ///             });
+    ///             cx.write(client, b"hello")?;
+    ///             cx.shutdown(client);
+    ///         }
+    ///         std::io::Result::Ok(())
+    ///     })?;
+    ///     event_loop.run(Mode::Default)?;
+    ///     Ok(event_loop.into_state())
+    /// };
+    /// // One seed, one order: a failure can be repeated.
+    /// assert_eq!(order(7)?, order(7)?);
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
         self
     }
 
     /// Sets what happens when a callback panics. [`PanicPolicy::Continue`] where not set.
+    ///
+    /// ```
+    /// use loopscope_loop::{Loop, Mode, PanicPolicy};
+    ///
+    /// let mut event_loop = Loop::builder(()).on_panic(PanicPolicy::Stop).build()?;
+    /// event_loop.main(|cx| {
+    ///     cx.immediate(|_| panic!("out of cheese"));
+    /// });
+    /// let error = event_loop.run(Mode::Default).unwrap_err();
+    /// assert!(error.to_string().contains("out of cheese"));
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn on_panic(mut self, policy: PanicPolicy) -> Self {
         self.policy = policy;
         self

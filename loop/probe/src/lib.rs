@@ -89,6 +89,8 @@ pub mod gauges;
 mod incident_id;
 #[cfg(not(loom))]
 mod lag_reader;
+#[cfg(all(test, not(loom)))]
+mod layout_check;
 #[cfg(not(loom))]
 mod loop_id;
 #[cfg(all(not(loom), target_os = "linux"))]
@@ -103,8 +105,6 @@ pub mod observer;
 mod page;
 #[cfg(all(not(loom), target_os = "linux"))]
 mod page_file;
-#[cfg(all(test, not(loom)))]
-mod page_layout;
 #[cfg(not(loom))]
 mod page_number;
 #[cfg(all(not(loom), target_os = "linux"))]

@@ -117,7 +117,7 @@ pub(crate) struct IterationWords {
 }
 
 #[cfg(all(test, not(loom)))]
-crate::page_layout::layout!(IterationWords, "iterations", count, entries);
+crate::layout_check::layout!(IterationWords, "iterations", count, entries);
 
 /// One busy period: from the return of one poll to the begin of the next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -177,9 +177,9 @@ pub(crate) struct JobWords {
 }
 
 #[cfg(all(test, not(loom)))]
-crate::page_layout::layout!(JobWords, "jobs", count, entries);
+crate::layout_check::layout!(JobWords, "jobs", count, entries);
 
-/// One job that ended.
+/// One job that ended. Write one as `JobRecord { kind, site, ..JobRecord::default() }`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct JobRecord {
     /// Number since the page was made; a writer need not set it.
@@ -198,6 +198,15 @@ pub struct JobRecord {
     pub ended: Ticks,
     /// False where it panicked.
     pub is_ok: bool,
+}
+
+impl Default for JobRecord {
+    /// Returns a job of which nothing is known but that it did not panic.
+    fn default() -> JobRecord {
+        let (number, worker, never) = (0, 0, Ticks::NONE);
+        let (kind, site) = (WorkKind::Other, SiteId::NONE);
+        JobRecord { number, kind, site, worker, submitted: never, started: never, ended: never, is_ok: true }
+    }
 }
 
 impl JobRecord {

@@ -22,6 +22,7 @@ const OBSERVER_LATE_NS: u64 = 3_600_000_000_000;
 
 /// Who wrote a page.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Facts {
     /// Name of the loop.
     pub name: String,
@@ -57,7 +58,7 @@ pub struct Facts {
     pub created_unix_ns: u64,
 }
 
-/// What a loop is doing at one instant.
+/// What a loop is doing at one instant. Write one as `NowValues { busy_ns, ..NowValues::IDLE }`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NowValues {
     /// Age of the busy period in nanoseconds; 0 while the loop is in its poll.
@@ -102,6 +103,7 @@ impl NowValues {
 /// The writer goes on while it is taken, so two numbers may differ by the callbacks that ran in between; each number
 /// by itself is one that was written, up to the bounds of `limits`.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 #[expect(missing_docs, reason = "the fields are those of the metric catalogue, which documents them")]
 pub struct Snapshot {
     pub facts: Facts,

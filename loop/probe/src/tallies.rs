@@ -84,7 +84,7 @@ pub struct TallyWords {
 }
 
 #[cfg(all(test, not(loom)))]
-crate::page_layout::layout!(
+crate::layout_check::layout!(
     TallyWords,
     "tallies",
     active_ticks,

@@ -16,6 +16,15 @@ use std::sync::Arc;
 
 /// The one writer of such a page, which ends with it. Made by
 /// [`Builder::build_threadless`](crate::Builder::build_threadless).
+///
+/// ```
+/// use loopscope_probe::Writer;
+///
+/// let mut page = Writer::builder("runtime").build_threadless();
+/// // A timer that measures the lag fired 3 ms late.
+/// page.waited(3_000_000);
+/// # drop(page);
+/// ```
 #[derive(Debug)]
 pub struct ThreadlessPage {
     memory: Arc<Memory>,

@@ -227,6 +227,15 @@ impl Writer {
     }
 
     /// Finds the site with these values: for runtimes whose places are not Rust source locations.
+    ///
+    /// ```
+    /// use loopscope_probe::{Kind, Site, Writer};
+    ///
+    /// let mut writer = Writer::builder("scripts").build();
+    /// let (name, file) = ("onRequest".to_owned(), "server.js".to_owned());
+    /// let site = writer.foreign_site(Site { kind: Kind::IoRead, name, file, line: 12, ..Site::default() });
+    /// # let _ = site;
+    /// ```
     pub fn foreign_site(&mut self, site: Site) -> SiteId {
         let SpanContext { page, pen, .. } = &*self.track;
         self.track.sites.borrow_mut().intern(pen, &page.sites, site)
@@ -421,6 +430,23 @@ impl Writer {
     }
 
     /// The loop begins to drain a queue of `depth` jobs, after the callback that ended last.
+    ///
+    /// ```
+    /// use loopscope_probe::{Kind, Queue, SiteId, TaskTimes, Writer};
+    ///
+    /// let mut writer = Writer::builder("web").build();
+    /// writer.resume();
+    /// writer.begin(Kind::Timer, SiteId::NONE, TaskTimes::UNKNOWN);
+    /// writer.end(); // the callback has queued two microtasks
+    /// writer.drain_begin(Queue::Microtask, 2);
+    /// for _ in 0..2 {
+    ///     writer.begin(Kind::Microtask, SiteId::NONE, TaskTimes::UNKNOWN);
+    ///     writer.end();
+    /// }
+    /// writer.drain_end(Queue::Microtask, 2);
+    /// writer.drained();
+    /// writer.suspend();
+    /// ```
     #[inline]
     pub fn drain_begin(&mut self, queue: Queue, depth: usize) {
         if self.after & DRAINED == 0 {

@@ -6,7 +6,7 @@
 //!                                                      the live page, `top`, `serve` <
 //! ```
 //!
-//! Metrics tell totals, and leave rates to who reads them; people want the rates. So an [`ViewBuilder`] remembers what it
+//! Metrics tell totals, and leave rates to who reads them; people want the rates. So a [`ViewBuilder`] remembers what it
 //! saw last, and a [`View`] tells of the interval between two observations: rates, quantiles, a row of the heatmap.
 //! Everything in a view is as of the moments that the caller names: there is no clock, thread, file or socket here, and
 //! it makes no difference whether pages are those of this process, of another, or of one that was killed.
@@ -15,7 +15,7 @@
 //! and those who wait for its end are in the lag. When it ends, it is not counted again.
 //!
 //! ```
-//! use loopscope_report::live::{ViewBuilder, LoopSample, StateKind};
+//! use loopscope_report::live::{LoopSample, StateKind, ViewBuilder};
 //! use loopscope_probe::{Clock, VirtualClock, Writer};
 //!
 //! let time = VirtualClock::starting_at(1);

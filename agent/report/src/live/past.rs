@@ -354,7 +354,9 @@ mod tests {
             PathStat { parent: 0, site, calls: 1, self_ns: 1, longest_ns: 1 }
         };
         let (sites, paths) = ((0..SITES).map(site).collect(), (0..SITES).map(path).collect());
-        Snapshot { sites, paths, ..base.clone() }
+        let mut copy = base.clone();
+        (copy.sites, copy.paths) = (sites, paths);
+        copy
     }
 
     #[test]

@@ -59,7 +59,7 @@ fn busy_view(site_count: usize, jobs: &[WorkKind]) -> LoopMetrics {
         succeeded: [1; 16],
         utilization: 0.25,
         stalls: StallCounts::default(),
-        cases: Some(Default::default()),
+        incidents: Some(Default::default()),
         sites,
         handle_types,
         lag_minute: None,

@@ -347,7 +347,7 @@ fn write_stalls(sheet: &mut MetricsPage, loops: &[LoopMetrics]) {
 }
 
 fn write_incidents(sheet: &mut MetricsPage, loops: &[LoopMetrics]) {
-    let cases = || loops.iter().filter_map(|view| Some((view, view.cases.as_ref()?)));
+    let cases = || loops.iter().filter_map(|view| Some((view, view.incidents.as_ref()?)));
     sheet.family(&c::INCIDENTS);
     for (view, cases) in cases() {
         sheet.of(view);

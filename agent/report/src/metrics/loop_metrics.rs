@@ -41,7 +41,7 @@ pub struct LoopMetrics {
     pub handle_types: [bool; HandleType::COUNT],
     pub stalls: StallCounts,
     /// `None` where no agent tells of incidents.
-    pub cases: Option<IncidentCounts>,
+    pub incidents: Option<IncidentCounts>,
     pub sites: Vec<SiteTotal>,
     /// The lag of the last minute, where somebody wants it.
     pub lag_minute: Option<Waits>,

@@ -124,7 +124,7 @@ impl LoopWatch {
             workers: Vec::new(),
             utilization: utilization(self.window.beginning(present), present),
             stalls: self.stalls.counts().clone(),
-            cases: None,
+            incidents: None,
             handle_types: self.handle_types,
             lag_minute: None,
             run_delay_ns: self.run_delay.total_ns(),

@@ -15,7 +15,7 @@ pub(crate) fn add_view(sum: &mut LoopMetrics, view: &LoopMetrics) {
     for kind in 0..Kind::CALLBACKS {
         sum.succeeded[kind] = sum.succeeded[kind].saturating_add(view.succeeded[kind]);
     }
-    match (&mut sum.cases, &view.cases) {
+    match (&mut sum.incidents, &view.incidents) {
         (Some(sum), Some(cases)) => sum.add(cases),
         (into @ None, cases) => into.clone_from(cases),
         (Some(_), None) => {}

@@ -68,7 +68,7 @@ pub(crate) fn full_view(label: &str) -> LoopMetrics {
         succeeded: [1; 16],
         utilization: 0.25,
         stalls,
-        cases: Some(Default::default()),
+        incidents: Some(Default::default()),
         sites,
         handle_types,
         lag_minute,

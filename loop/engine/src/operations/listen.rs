@@ -66,6 +66,16 @@ impl<S: 'static> Cx<'_, S> {
     ///
     /// # Errors
     /// As [`Cx::listen`], and where the system does not have an option.
+    ///
+    /// ```
+    /// use loopscope_loop::{Listening, Loop};
+    ///
+    /// let mut event_loop = Loop::new()?;
+    /// // Several processes may listen on this port; the kernel spreads connections over them.
+    /// let options = Listening::default().reuse_port(true).backlog(1024);
+    /// event_loop.main(|cx| cx.listen_with(([127, 0, 0, 1], 0).into(), options, |_, _| {}))?;
+    /// # std::io::Result::Ok(())
+    /// ```
     #[track_caller]
     pub fn listen_with(
         &mut self,
