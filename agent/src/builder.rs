@@ -103,7 +103,7 @@ impl AgentBuilder {
     /// use loopscope_agent::{Action, Agent};
     /// use std::sync::Arc;
     ///
-    /// let program = Action::Command { program: "page-somebody".to_owned(), args: vec!["--loop".to_owned()] };
+    /// let program = Action::Command { program: "notify-oncall".to_owned(), args: vec!["--loop".to_owned()] };
     /// let count = Action::Call(Arc::new(|incident| {
     ///     if incident.is_over {
     ///         println!("{} lasted {} ns", incident.id, incident.duration_ns);
