@@ -157,10 +157,9 @@ impl<S: 'static> Cx<'_, S> {
     ///             cx.shutdown(key); // or write on
     ///         }
     ///     });
-    ///     cx.on_stream(server, |cx, _, event| {
-    ///         if let StreamEvent::Data(bytes) = event {
-    ///             *cx.state += bytes.len();
-    ///         }
+    ///     cx.on_stream(server, |cx, key, event| match event {
+    ///         StreamEvent::Data(bytes) => *cx.state += bytes.len(),
+    ///         _ => _ = cx.shutdown(key),
     ///     });
     ///     // More than the other side takes at once: stop writing until `Drained`.
     ///     let wrote = cx.write(client, &[0; 1024 * 1024])?;
