@@ -11,7 +11,7 @@ use loopscope_host::Host;
 use loopscope_probe::raw::directory::{self, open_page_file, page_files};
 use loopscope_probe::raw::registry;
 use loopscope_probe::{Clock, Kind, Page, Phase, Queue, TaskTimes, WorkKind, Writer, spans};
-use loopscope_report::diagnose::{self, Examination, Look, Surroundings, ThreadLook};
+use loopscope_report::diagnose::{self, EvidenceCollector, PageSample, Surroundings, ThreadSample};
 use loopscope_report::incident::Incident;
 use loopscope_report::live::{LoopSample, Observer};
 use loopscope_report::profiles::{self, Follower, Format, Of, Profile, Timeline};
@@ -143,18 +143,19 @@ fn the_black_box_stands_noise() {
 
 #[test]
 fn the_doctor_stands_noise() {
-    let mut examined: Option<Examination> = None;
+    let mut examined: Option<EvidenceCollector> = None;
     each_page(|page, clock, which| {
         println!("{which}");
         let at = clock.now();
-        let mut examination = examined.take().unwrap_or_else(|| Examination::begin(page, clock, at));
-        let look = || Look { page, clock, at, thread: ThreadLook::default(), agent_age_ns: Some(u64::MAX) };
-        examination.look(&look());
+        let mut collector = examined.take().unwrap_or_else(|| EvidenceCollector::begin(page, clock, at));
+        let look =
+            || PageSample { page, clock, at, thread: ThreadSample::default(), agent_age_ns: Some(u64::MAX) };
+        collector.look(&look());
         let last = page.snapshot_at(clock, at);
-        examination.read_gauges(&last);
-        let evidence = examination.end(&last, clock, Surroundings::default());
+        collector.read_gauges(&last);
+        let evidence = collector.end(&last, clock, Surroundings::default());
         diagnose::diagnose(&[evidence]);
-        let mut next = Examination::begin(page, clock, at);
+        let mut next = EvidenceCollector::begin(page, clock, at);
         next.look(&look());
         examined = Some(next);
     });

@@ -48,6 +48,18 @@ impl AgentBuilder {
 
     /// Sets both thresholds for the loops of this name: as [`AgentBuilder::thresholds`] otherwise. They can be changed
     /// while the program runs, by `loopscope threshold`.
+    ///
+    /// ```no_run
+    /// use loopscope_agent::Agent;
+    /// use std::time::Duration;
+    ///
+    /// let agent = Agent::builder()
+    ///     .thresholds(Duration::from_millis(50), Duration::from_millis(500))
+    ///     .loop_thresholds("batch", Duration::from_secs(1), Duration::from_secs(10))
+    ///     .start()?;
+    /// # drop(agent);
+    /// # Ok::<(), loopscope_agent::AgentError>(())
+    /// ```
     pub fn loop_thresholds(mut self, name: &str, warning: Duration, critical: Duration) -> Self {
         self.settings.thresholds.set_one(name, thresholds(warning, critical));
         self
@@ -86,6 +98,21 @@ impl AgentBuilder {
 
     /// Does something about every incident that is logged, when it is found and when it is over. May be called several
     /// times. What is done is bounded, and never on a loop's thread.
+    ///
+    /// ```no_run
+    /// use loopscope_agent::{Action, Agent};
+    /// use std::sync::Arc;
+    ///
+    /// let program = Action::Command { program: "notify-oncall".to_owned(), args: vec!["--loop".to_owned()] };
+    /// let count = Action::Call(Arc::new(|incident| {
+    ///     if incident.is_over {
+    ///         println!("{} lasted {} ns", incident.id, incident.duration_ns);
+    ///     }
+    /// }));
+    /// let agent = Agent::builder().on_incident(program).on_incident(count).start()?;
+    /// # drop(agent);
+    /// # Ok::<(), loopscope_agent::AgentError>(())
+    /// ```
     pub fn on_incident(mut self, action: Action) -> Self {
         self.settings.actions.push(action);
         self
@@ -93,6 +120,15 @@ impl AgentBuilder {
 
     /// Says whether the stacks of loops' threads are captured: [`Captures::On`] otherwise. The environment can turn them off
     /// (`LOOPSCOPE_CAPTURES=off`), and not on.
+    ///
+    /// ```no_run
+    /// use loopscope_agent::{Agent, Captures};
+    ///
+    /// // No signal is sent to the program's threads; stalls are reported without a stack.
+    /// let agent = Agent::builder().captures(Captures::Off).start()?;
+    /// # drop(agent);
+    /// # Ok::<(), loopscope_agent::AgentError>(())
+    /// ```
     pub fn captures(mut self, captures: Captures) -> Self {
         self.settings.captures = captures;
         self
@@ -101,6 +137,15 @@ impl AgentBuilder {
     /// Declares settings that the environment must not change: for those, what this builder was told (or its default)
     /// holds, and a variable that is set all the same is logged. [`Setting::Switch`] and
     /// [`Setting::RuntimeDir`] are read before any agent starts, and cannot be fixed.
+    ///
+    /// ```no_run
+    /// use loopscope_agent::{Agent, Captures, Setting};
+    ///
+    /// // Whatever LOOPSCOPE_CAPTURES says, no stack is captured.
+    /// let agent = Agent::builder().captures(Captures::Off).fixed(&[Setting::Captures]).start()?;
+    /// # drop(agent);
+    /// # Ok::<(), loopscope_agent::AgentError>(())
+    /// ```
     pub fn fixed(mut self, settings: &[Setting]) -> Self {
         self.fixed.extend_from_slice(settings);
         self
@@ -109,6 +154,25 @@ impl AgentBuilder {
     /// Lets the loops of a runtime, by the name that their pages give it, supply frames that native stacks cannot
     /// tell: of the moment of each stack, which a sampler (`loopscope_stacks::set_sampler`) can read at that very
     /// instant.
+    ///
+    /// ```no_run
+    /// use loopscope_agent::{Agent, Frame, FrameSource, Moment};
+    /// use std::sync::Arc;
+    ///
+    /// struct Scripts;
+    ///
+    /// impl FrameSource for Scripts {
+    ///     fn frames_of(&self, moment: &Moment) -> Vec<Frame> {
+    ///         // What thread `moment.tid` interpreted then, leaf first; empty where it has gone on.
+    ///         let function = format!("on_click of thread {}", moment.tid);
+    ///         vec![Frame { function, file: Some("page.script".to_owned()), line: Some(7), ..Frame::default() }]
+    ///     }
+    /// }
+    ///
+    /// let agent = Agent::builder().frame_source("scripts", Arc::new(Scripts)).start()?;
+    /// # drop(agent);
+    /// # Ok::<(), loopscope_agent::AgentError>(())
+    /// ```
     pub fn frame_source(mut self, runtime: &str, source: Arc<dyn FrameSource>) -> Self {
         self.settings.frame_sources.insert(runtime.to_owned(), source);
         self
@@ -116,6 +180,25 @@ impl AgentBuilder {
 
     /// Lets a runtime name its own code on native stacks of its loops, in incidents and in sampled flamegraphs: what it
     /// compiled while it ran, which is in no module, and what it interprets.
+    ///
+    /// ```no_run
+    /// use loopscope_agent::{AddressSource, AddressStack, Agent, Frame};
+    /// use std::sync::Arc;
+    ///
+    /// struct Compiled;
+    ///
+    /// impl AddressSource for Compiled {
+    ///     fn names_of(&self, stacks: &[AddressStack<'_>]) -> Vec<Vec<Option<Frame>>> {
+    ///         let name = |address: u64| (address == 0x7f00_0000).then(|| "compiled".to_owned());
+    ///         let frame = |address| name(address).map(|function| Frame { function, ..Frame::default() });
+    ///         stacks.iter().map(|stack| stack.calls.iter().map(|call| frame(call.address)).collect()).collect()
+    ///     }
+    /// }
+    ///
+    /// let agent = Agent::builder().address_source("scripts", Arc::new(Compiled)).start()?;
+    /// # drop(agent);
+    /// # Ok::<(), loopscope_agent::AgentError>(())
+    /// ```
     pub fn address_source(mut self, runtime: &str, source: Arc<dyn AddressSource>) -> Self {
         self.settings.address_sources.set(runtime, source);
         self
@@ -212,6 +295,16 @@ impl Agent {
 
     /// Returns the incidents in memory, newest first; those under way as they are now. None with `LOOPSCOPE=off`, and where
     /// the agent's thread has had no processor for two seconds.
+    ///
+    /// ```no_run
+    /// use loopscope_agent::Agent;
+    ///
+    /// let agent = Agent::builder().start()?;
+    /// for incident in agent.incidents() {
+    ///     println!("{} {}: {} ({} ns)", incident.id, incident.loop_words(), incident.summary, incident.duration_ns);
+    /// }
+    /// # Ok::<(), loopscope_agent::AgentError>(())
+    /// ```
     pub fn incidents(&self) -> Vec<Arc<Incident>> {
         // In a forked child there is no thread to ask.
         let Some(threads) = self.threads.as_ref().filter(|_| self.claim.is_of_this_process()) else {

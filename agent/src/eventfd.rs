@@ -1,7 +1,7 @@
 //! The eventfds that wake the agent's thread, and how it waits for them.
 //!
-//! Loops ring one of the process, which is never closed, because they may ring it at any moment. Who asks the agent something
-//! rings one of that agent.
+//! Loops write to one of the process, which is never closed, because they may write to it at any moment. Who requests
+//! something of an agent writes to one of that agent.
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
@@ -10,8 +10,8 @@ use std::sync::PoisonError;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::Duration;
 
-/// The descriptor that loops write to; -1 before the first agent. Written by a starting agent, read by ringing loops
-/// (relaxed: a loop that still sees the old one rings the parent's after a fork, which is only a spurious wake).
+/// The descriptor that loops write to; -1 before the first agent. Written by a starting agent, read by loops that wake it
+/// (relaxed: after a fork, a loop that still sees the old one wakes the parent's agent, which is harmless).
 static DESCRIPTOR: AtomicI32 = AtomicI32::new(-1);
 
 /// The process that made [`DESCRIPTOR`]: a forked child must not share its parent's.
@@ -34,20 +34,20 @@ impl EventFd {
         Ok(EventFd(descriptor))
     }
 
-    /// Returns its number, for requests to the kernel to ring it.
+    /// Returns its number, for requests to the kernel to signal it.
     pub(crate) fn descriptor(self) -> RawFd {
         self.0
     }
 
-    /// Returns the eventfd of a bell.
+    /// Returns the eventfd of a waker.
     #[cfg(test)]
-    pub(crate) fn of(bell: &RequestBell) -> EventFd {
-        EventFd(bell.0.as_raw_fd())
+    pub(crate) fn of(waker: &RequestWaker) -> EventFd {
+        EventFd(waker.0.as_raw_fd())
     }
 
-    /// Waits until it is rung, at most so long, and takes that back.
+    /// Waits until it is signaled, at most so long, and resets it.
     #[cfg(test)]
-    pub(crate) fn is_rung(self, at_most: Duration) -> bool {
+    pub(crate) fn is_signaled(self, at_most: Duration) -> bool {
         let mut polled = libc::pollfd { fd: self.0, events: libc::POLLIN, revents: 0 };
         // SAFETY: `polled` is one entry, which lives through the call.
         let ready = unsafe { libc::poll(&raw mut polled, 1, at_most.as_millis() as libc::c_int) };
@@ -57,7 +57,7 @@ impl EventFd {
         ready > 0
     }
 
-    /// Takes back what was rung.
+    /// Resets it.
     pub(crate) fn drain(self) {
         let mut count = 0u64;
         // SAFETY: `count` has the eight bytes that an eventfd's read fills; the descriptor is never closed.
@@ -67,17 +67,17 @@ impl EventFd {
 
 /// An eventfd of one agent, closed with it. For any thread.
 #[derive(Debug)]
-pub(crate) struct RequestBell(OwnedFd);
+pub(crate) struct RequestWaker(OwnedFd);
 
-impl RequestBell {
+impl RequestWaker {
     /// Makes one.
     ///
     /// # Errors
     /// The process has no descriptor left.
-    pub(crate) fn new() -> io::Result<RequestBell> {
+    pub(crate) fn new() -> io::Result<RequestWaker> {
         let descriptor = new_eventfd()?;
         // SAFETY: the descriptor is new, and nothing else owns it.
-        Ok(RequestBell(unsafe { OwnedFd::from_raw_fd(descriptor) }))
+        Ok(RequestWaker(unsafe { OwnedFd::from_raw_fd(descriptor) }))
     }
 
     /// Returns its number.
@@ -87,9 +87,9 @@ impl RequestBell {
     }
 
     /// Wakes the agent's thread.
-    pub(crate) fn ring(&self) {
+    pub(crate) fn wake(&self) {
         let one = 1u64;
-        // SAFETY: `one` has the eight bytes that an eventfd's write reads. A full counter means that a ring is on its
+        // SAFETY: `one` has the eight bytes that an eventfd's write reads. A full counter means that a wake is on its
         // way already, so the result does not matter.
         unsafe { libc::write(self.0.as_raw_fd(), std::ptr::from_ref(&one).cast(), size_of::<u64>()) };
     }
@@ -97,15 +97,15 @@ impl RequestBell {
 
 /// What ended a wait.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Rung {
-    /// A loop rang.
+pub(crate) struct Woken {
+    /// A loop became busy.
     pub by_loop: bool,
-    /// Somebody asks.
+    /// A request waits.
     pub by_request: bool,
 }
 
-/// Waits for either bell, at most so long, and takes back what was rung. A signal may end the wait early.
-pub(crate) fn wait(loops: EventFd, requests: &RequestBell, at_most: Duration) -> Rung {
+/// Waits for either eventfd, at most so long, and resets it. A signal may end the wait early.
+pub(crate) fn wait(loops: EventFd, requests: &RequestWaker, at_most: Duration) -> Woken {
     let of = |fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
     let mut polled = [of(loops.0), of(requests.0.as_raw_fd())];
     let time = libc::timespec {
@@ -115,16 +115,16 @@ pub(crate) fn wait(loops: EventFd, requests: &RequestBell, at_most: Duration) ->
     // SAFETY: `polled` has two entries and `time` is a valid time; both live through the call, and no signal mask is given.
     let ready = unsafe { libc::ppoll(polled.as_mut_ptr(), 2, &time, std::ptr::null()) };
     if ready <= 0 {
-        return Rung::default();
+        return Woken::default();
     }
-    let rung = Rung { by_loop: polled[0].revents != 0, by_request: polled[1].revents != 0 };
-    if rung.by_loop {
+    let woken = Woken { by_loop: polled[0].revents != 0, by_request: polled[1].revents != 0 };
+    if woken.by_loop {
         loops.drain();
     }
-    if rung.by_request {
+    if woken.by_request {
         EventFd(requests.0.as_raw_fd()).drain();
     }
-    rung
+    woken
 }
 
 /// Lets waits of the calling thread end when they should: the kernel puts its wake-ups together within 50 us otherwise.
@@ -139,16 +139,16 @@ fn new_eventfd() -> io::Result<RawFd> {
     if descriptor < 0 { Err(io::Error::last_os_error()) } else { Ok(descriptor) }
 }
 
-/// Rings: one system call, which neither blocks nor allocates. For any thread. Keeps `errno`: a loop rings between its poll
-/// and what it makes of the poll's answer.
-pub(crate) fn ring() {
+/// Wakes the agent: one system call, which neither blocks nor allocates. For any thread. Keeps `errno`: a loop calls this
+/// between its poll and its use of the poll's result.
+pub(crate) fn wake_agent() {
     let (descriptor, one) = (DESCRIPTOR.load(Ordering::Relaxed), 1u64);
     if descriptor >= 0 {
         // SAFETY: returns this thread's own place for it, which is valid as long as the thread.
         let place = unsafe { libc::__errno_location() };
         // SAFETY: as above.
         let errno = unsafe { *place };
-        // SAFETY: `one` has the eight bytes that an eventfd's write reads. A full counter means that a ring is on its
+        // SAFETY: `one` has the eight bytes that an eventfd's write reads. A full counter means that a wake is on its
         // way already, so the result does not matter.
         unsafe { libc::write(descriptor, std::ptr::from_ref(&one).cast(), size_of::<u64>()) };
         // SAFETY: as above.
@@ -161,23 +161,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_wait_tells_who_rang_and_takes_it_back() {
-        let (loops, requests) = (EventFd::of_process().unwrap(), RequestBell::new().unwrap());
-        requests.ring();
+    fn a_wait_says_what_ended_it_and_resets_that() {
+        let (loops, requests) = (EventFd::of_process().unwrap(), RequestWaker::new().unwrap());
+        requests.wake();
         let long = Duration::from_secs(60);
         assert!(wait(loops, &requests, long).by_request);
-        assert!(!wait(loops, &requests, Duration::ZERO).by_request, "it was taken back");
+        assert!(!wait(loops, &requests, Duration::ZERO).by_request, "it was reset");
     }
 
     #[test]
-    fn a_ring_that_is_not_heard_keeps_errno() {
+    fn a_wake_that_fails_keeps_errno() {
         let event = EventFd::of_process().unwrap();
         let full = u64::MAX - 1;
         // SAFETY: `full` has the eight bytes that an eventfd's write reads.
         unsafe { libc::write(event.0, std::ptr::from_ref(&full).cast(), size_of::<u64>()) };
         // SAFETY: closes nothing, and says so.
         unsafe { libc::close(-1) };
-        ring();
+        wake_agent();
         assert_eq!(io::Error::last_os_error().raw_os_error(), Some(libc::EBADF));
         event.drain();
     }

@@ -1,13 +1,13 @@
 //! How other threads reach the agent's: by values that it shares, and by requests that it answers between two ticks.
 //!
 //! ```text
-//!   loopscope-http: ask(closure) --> queue, bell --> loopscope-agent: runs it on its state --> values --> encodes, draws, sends
+//!   loopscope-http: ask(closure) --> queue, eventfd --> loopscope-agent: runs it on its state --> values --> encodes, draws, sends
 //! ```
 //!
 //! A request copies values and no more: nothing is encoded, compressed, drawn or sent on the agent's thread, and it
 //! never waits for a lock that another thread holds while it does so.
 
-use crate::eventfd::RequestBell;
+use crate::eventfd::RequestWaker;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -50,14 +50,14 @@ pub(crate) struct Status {
 /// Reaches the agent's thread, which has an `A`, from any thread.
 pub(crate) struct Handle<A> {
     requests: Sender<Request<A>>,
-    bell: Arc<RequestBell>,
+    waker: Arc<RequestWaker>,
     pub status: Arc<Status>,
 }
 
 impl<A> Clone for Handle<A> {
     fn clone(&self) -> Self {
-        let (requests, bell, status) = (self.requests.clone(), self.bell.clone(), self.status.clone());
-        Handle { requests, bell, status }
+        let (requests, waker, status) = (self.requests.clone(), self.waker.clone(), self.status.clone());
+        Handle { requests, waker, status }
     }
 }
 
@@ -69,9 +69,9 @@ impl<A> fmt::Debug for Handle<A> {
 
 impl<A: 'static> Handle<A> {
     /// Makes a handle, and the end where requests arrive.
-    pub(crate) fn new(bell: Arc<RequestBell>) -> (Handle<A>, Receiver<Request<A>>) {
+    pub(crate) fn new(waker: Arc<RequestWaker>) -> (Handle<A>, Receiver<Request<A>>) {
         let (requests, received) = channel();
-        (Handle { requests, bell, status: Arc::default() }, received)
+        (Handle { requests, waker, status: Arc::default() }, received)
     }
 
     /// Runs `request` on the agent's thread, and returns what it does.
@@ -86,13 +86,13 @@ impl<A: 'static> Handle<A> {
         // Whoever asked may have lost patience.
         let run = move |agent: &mut A| drop(send.try_send(request(agent)));
         self.requests.send(Box::new(run)).map_err(|_| NoAnswer)?;
-        self.bell.ring();
+        self.waker.wake();
         answer.recv_timeout(PATIENCE).map_err(|_| NoAnswer)
     }
 
     /// Tells the thread to end.
     pub(crate) fn stop(&self) {
         self.status.is_stopped.store(true, Relaxed);
-        self.bell.ring();
+        self.waker.wake();
     }
 }

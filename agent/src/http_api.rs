@@ -8,6 +8,14 @@ use std::path::PathBuf;
 
 impl AgentBuilder {
     /// Sets where the agent answers; [`Listen::default`] otherwise.
+    ///
+    /// ```no_run
+    /// use loopscope_agent::{Agent, Listen};
+    ///
+    /// let agent = Agent::builder().listen(Listen::Exactly(([127, 0, 0, 1], 9500).into())).start()?;
+    /// assert_eq!(agent.url(), Some("http://127.0.0.1:9500"));
+    /// # Ok::<(), loopscope_agent::AgentError>(())
+    /// ```
     pub fn listen(mut self, listen: Listen) -> Self {
         self.server.listen = listen;
         self
@@ -47,6 +55,14 @@ impl AgentBuilder {
 
     /// Writes metrics under the names of another exporter, too, for dashboards that exist already: none otherwise. May
     /// be called for several.
+    ///
+    /// ```no_run
+    /// use loopscope_agent::{Agent, Compat};
+    ///
+    /// let agent = Agent::builder().compat(Compat::PromClient).start()?;
+    /// # drop(agent);
+    /// # Ok::<(), loopscope_agent::AgentError>(())
+    /// ```
     pub fn compat(mut self, compat: Compat) -> Self {
         self.settings.compat.add(compat);
         self

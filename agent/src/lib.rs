@@ -18,7 +18,7 @@
 //!
 //! It knows no kind of loop: whatever writes a page through `loopscope-probe` is watched. It shares no lock with a
 //! loop and so answers also while one is blocked, which is when the answers matter. While all loops are idle it
-//! sleeps, and the first that wakes rings for it. A panic in it is counted and skipped.
+//! sleeps, and the first that becomes busy wakes it. A panic in it is counted and skipped.
 //!
 //! Inside, `capture` is below `watch`, which is below `state`, `thread` and `server`. What pages mean is computed in
 //! `loopscope-report`, which knows no clock, thread, file or socket.
@@ -74,3 +74,8 @@ pub use server_error::ServerError;
 pub use loopscope_http::Listen;
 pub use watch::frame_source::{FrameSource, Moment};
 pub use watch::incident_action::Action;
+
+/// Compiles the examples of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

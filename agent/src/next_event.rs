@@ -1,4 +1,4 @@
-//! Has the kernel ring the agent's bell at the next event of another poller's descriptor, so that the agent may sleep while that
+//! Has the kernel wake the agent at the next event of another poller's descriptor, so that the agent may sleep while that
 //! poller waits.
 //!
 //! poll(2), and an epoll instance in another, look again when they are woken, and go back to sleep where the other thread has taken
@@ -68,20 +68,20 @@ struct Armed {
 /// What to do about a descriptor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Arming {
-    /// Its next event rings; one from before the call may have been missed: look once more.
+    /// Its next event wakes the agent; one from before the call may have been missed: check once more.
     New,
-    /// Its next event rings, since an earlier call.
+    /// Its next event wakes the agent, since an earlier call.
     Waits,
     /// Its poller has not taken the last event yet: look again so soon, in nanoseconds.
     Look(u64),
-    /// It cannot ring.
+    /// It cannot wake the agent.
     Refused,
 }
 
 /// The requests of one agent, for its thread.
 #[derive(Debug)]
 pub(crate) struct NextEvents {
-    bell: EventFd,
+    waker: EventFd,
     /// The kernel's number of the context; `None` before the first request, and where it is refused.
     context: Option<libc::c_ulong>,
     is_refused: bool,
@@ -90,8 +90,8 @@ pub(crate) struct NextEvents {
 }
 
 impl NextEvents {
-    pub(crate) fn new(bell: EventFd) -> NextEvents {
-        NextEvents { bell, context: None, is_refused: false, armed: Vec::new(), requests: 0 }
+    pub(crate) fn new(waker: EventFd) -> NextEvents {
+        NextEvents { waker, context: None, is_refused: false, armed: Vec::new(), requests: 0 }
     }
 
     /// Notes which events have come. To be called before the descriptors of one look are given.
@@ -108,7 +108,7 @@ impl NextEvents {
         self.armed.iter_mut().for_each(|armed| armed.is_wanted = false);
     }
 
-    /// Has the next event of `descriptor` ring. `now_ns` is on the monotonic clock.
+    /// Has the next event of `descriptor` wake the agent. `now_ns` is on the monotonic clock.
     pub(crate) fn arm(&mut self, descriptor: RawFd, now_ns: u64) -> Arming {
         if let Some(armed) = self.armed.iter_mut().find(|armed| armed.descriptor == descriptor) {
             armed.is_wanted = true;
@@ -167,7 +167,7 @@ impl NextEvents {
             descriptor: u32::try_from(descriptor).ok()?,
             events: libc::POLLIN as u64,
             flags: HAS_EVENTFD,
-            eventfd: u32::try_from(self.bell.descriptor()).ok()?,
+            eventfd: u32::try_from(self.waker.descriptor()).ok()?,
             ..Request::default()
         });
         let mut list = [&raw mut *request];
@@ -214,14 +214,14 @@ impl Drop for NextEvents {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::eventfd::RequestBell;
+    use crate::eventfd::RequestWaker;
     use std::io;
     use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
     use std::time::Duration;
 
     /// Another's epoll instance, and an eventfd that is registered in it for edges, as a runtime has them.
-    fn poller() -> (OwnedFd, RequestBell) {
-        let inner = RequestBell::new().unwrap();
+    fn poller() -> (OwnedFd, RequestWaker) {
+        let inner = RequestWaker::new().unwrap();
         // SAFETY: takes flags only.
         let epoll = unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) };
         // SAFETY: the descriptor is new, and nothing else owns it.
@@ -243,8 +243,8 @@ mod tests {
 
     #[test]
     fn an_event_rings_also_where_its_poller_has_taken_it_before_anybody_looked() {
-        let bell = RequestBell::new().unwrap();
-        let mut events = NextEvents::new(EventFd::of(&bell));
+        let waker = RequestWaker::new().unwrap();
+        let mut events = NextEvents::new(EventFd::of(&waker));
         let (epoll, inner) = poller();
         for round in 0..3u64 {
             let now_ns = round * 2 * AGAIN_NS;
@@ -254,10 +254,10 @@ mod tests {
             events.begin();
             assert_eq!(events.arm(epoll.as_raw_fd(), now_ns), Arming::Waits, "nothing has come");
             events.end();
-            assert!(!EventFd::of(&bell).is_rung(Duration::ZERO));
-            inner.ring();
+            assert!(!EventFd::of(&waker).is_signaled(Duration::ZERO));
+            inner.wake();
             assert_eq!(take_event(&epoll), 1);
-            assert!(EventFd::of(&bell).is_rung(Duration::from_secs(60)));
+            assert!(EventFd::of(&waker).is_signaled(Duration::from_secs(60)));
             events.begin();
             assert_eq!(events.arm(epoll.as_raw_fd(), now_ns + 1), Arming::Look(AGAIN_NS), "no spinning");
             events.end();
@@ -266,8 +266,8 @@ mod tests {
 
     #[test]
     fn what_is_not_wanted_any_more_does_not_wait() {
-        let bell = RequestBell::new().unwrap();
-        let mut events = NextEvents::new(EventFd::of(&bell));
+        let waker = RequestWaker::new().unwrap();
+        let mut events = NextEvents::new(EventFd::of(&waker));
         let (epoll, _inner) = poller();
         events.begin();
         assert_eq!(events.arm(epoll.as_raw_fd(), 0), Arming::New);

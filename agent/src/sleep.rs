@@ -1,9 +1,9 @@
 //! How the agent's thread waits: for a time, or, while every loop is idle, until the first of them is not.
 
-use crate::eventfd::{self, EventFd, RequestBell};
+use crate::eventfd::{self, EventFd, RequestWaker};
 use loopscope_probe::raw::barrier::Barrier;
-use loopscope_probe::raw::bell::Bell;
 use loopscope_probe::raw::registry;
+use loopscope_probe::raw::sleep_flag::SleepFlag;
 use loopscope_probe::{Clock, Ticks};
 use std::io;
 use std::sync::Arc;
@@ -17,13 +17,13 @@ pub(crate) trait Waiting {
     fn answer(&mut self) -> bool;
 }
 
-/// The agent's place at the bell.
+/// How the agent's thread sleeps and is woken.
 #[derive(Debug)]
 pub(crate) struct Sleeper {
     loops: EventFd,
-    requests: Arc<RequestBell>,
+    requests: Arc<RequestWaker>,
     clock: Clock,
-    bell: &'static Bell,
+    sleep_flag: &'static SleepFlag,
     barrier: Barrier,
 }
 
@@ -32,50 +32,56 @@ impl Sleeper {
     ///
     /// # Errors
     /// The process has no descriptor left.
-    pub(crate) fn new(requests: Arc<RequestBell>) -> io::Result<Sleeper> {
-        // A second agent finds the ring set by the first, which is the same one.
-        registry::set_ring(eventfd::ring);
+    pub(crate) fn new(requests: Arc<RequestWaker>) -> io::Result<Sleeper> {
+        // A second agent finds the waker that the first one set, which is the same.
+        registry::set_waker(eventfd::wake_agent);
         eventfd::be_punctual();
-        let (bell, barrier) = registry::bell();
-        Ok(Sleeper { loops: EventFd::of_process()?, requests, clock: Clock::monotonic(), bell, barrier })
+        let (sleep_flag, barrier) = registry::sleep_flag();
+        Ok(Sleeper {
+            loops: EventFd::of_process()?,
+            requests,
+            clock: Clock::monotonic(),
+            sleep_flag,
+            barrier,
+        })
     }
 
-    /// Returns what loops ring, for whom else is to.
+    /// Returns the eventfd that loops write to, for others that have to wake the agent.
     pub(crate) fn loops(&self) -> EventFd {
         self.loops
     }
 
-    /// Waits until `due`, a moment on the monotonic clock, or until a loop that is asleep by its observer's word goes on; others do
-    /// not ring. Lets `agent` answer whenever somebody asks.
+    /// Waits until `due`, a moment on the monotonic clock, or until a loop goes on that its observer
+    /// has seen asleep; other loops do not wake the agent meanwhile. Lets `agent` answer requests.
     pub(crate) fn wait_until(&self, due: Ticks, agent: &mut impl Waiting) {
         while let Some(left) = left(due, self.clock.now()) {
-            let rung = eventfd::wait(self.loops, &self.requests, left);
-            if rung.by_request && !agent.answer() || rung.by_loop {
+            let woken = eventfd::wait(self.loops, &self.requests, left);
+            if woken.by_request && !agent.answer() || woken.by_loop {
                 return;
             }
         }
     }
 
-    /// Sleeps until a loop rings, but not beyond `due`, and not at all where not every loop is idle once the bell is armed.
+    /// Sleeps until a loop becomes busy, or until `due`. Does not sleep if a loop is busy once the flag is raised.
     /// Lets `agent` answer as [`Sleeper::wait_until`] does.
     pub(crate) fn sleep_until(&self, due: Ticks, agent: &mut impl Waiting) {
-        self.bell.about_to_sleep(self.barrier);
+        self.sleep_flag.about_to_sleep(self.barrier);
         if agent.is_idle() {
             while let Some(left) = left(due, self.clock.now()) {
-                // A ring from before the bell was armed ends this at once, which is one tick too many.
-                let rung = eventfd::wait(self.loops, &self.requests, left);
-                if rung.by_request && !agent.answer() || rung.by_loop {
+                // A wake from before the flag was raised ends this at once, which costs one needless tick.
+                let woken = eventfd::wait(self.loops, &self.requests, left);
+                if woken.by_request && !agent.answer() || woken.by_loop {
                     break;
                 }
             }
         }
-        self.bell.stay_awake();
+        self.sleep_flag.stay_awake();
     }
 }
 
 impl Drop for Sleeper {
     fn drop(&mut self) {
-        self.bell.stay_awake();
+        self.sleep_flag.stay_awake();
     }
 }
 

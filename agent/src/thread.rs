@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   tick: pages -> vitals -> watch -> log thread      every 25 ms while a loop is busy
-//!   sleep: bell + eventfd, heartbeat every 5 s         while all loops are idle
+//!   sleep: sleep flag + eventfd, heartbeat every 5 s         while all loops are idle
 //!   request: copies of values, for `loopscope-http`    between two ticks
 //! ```
 //!
@@ -10,7 +10,7 @@
 //! logged once, and that tick skipped.
 
 use crate::AgentError;
-use crate::eventfd::RequestBell;
+use crate::eventfd::RequestWaker;
 use crate::handle::{Handle, NoAnswer, Request, Status};
 use crate::settings::Settings;
 use crate::sleep::{Sleeper, Waiting};
@@ -77,14 +77,14 @@ impl AgentThread {
     /// # Errors
     /// The system refuses a thread or an eventfd.
     pub(crate) fn start(start: Start) -> Result<AgentThread, AgentError> {
-        let bell = RequestBell::new().map_err(|error| AgentError::System("an eventfd", error))?;
-        let bell = Arc::new(bell);
-        let (handle, requests) = Handle::new(bell.clone());
+        let waker = RequestWaker::new().map_err(|error| AgentError::System("an eventfd", error))?;
+        let waker = Arc::new(waker);
+        let (handle, requests) = Handle::new(waker.clone());
         let status = handle.status.clone();
         let (ready, is_ready) = sync_channel(1);
         let thread = Builder::new().name("loopscope-agent".to_owned());
         // Those that it starts inherit it.
-        let thread = without_signals(|| thread.spawn(move || run(start, requests, bell, status, &ready)))
+        let thread = without_signals(|| thread.spawn(move || run(start, requests, waker, status, &ready)))
             .map_err(|error| AgentError::System("a thread", error))?;
         let ended = || AgentError::System("a thread", io::Error::other("it ended at once"));
         is_ready.recv().unwrap_or_else(|_| Err(ended()))?;
@@ -112,11 +112,11 @@ impl Drop for AgentThread {
 fn run(
     start: Start,
     requests: Receiver<Request<AgentLoop>>,
-    bell: Arc<RequestBell>,
+    waker: Arc<RequestWaker>,
     status: Arc<Status>,
     ready: &SyncSender<Result<(), AgentError>>,
 ) {
-    let sleeper = match Sleeper::new(bell) {
+    let sleeper = match Sleeper::new(waker) {
         Ok(sleeper) => sleeper,
         Err(error) => {
             let _ = ready.send(Err(AgentError::System("an eventfd", error)));

@@ -8,8 +8,8 @@ use crate::watch::incident_queue::IncidentQueue;
 use crate::watch::incident_writer::{DiskBounds, IncidentWriter};
 use crate::watch::kept_incidents::KeptIncidents;
 use crate::watch::stack_symbolizer::{Named, StackSymbolizer};
-use loopscope_report::metrics::view::Outcomes;
-use loopscope_stacks::Readiness;
+use loopscope_report::metrics::loop_metrics::Outcomes;
+use loopscope_stacks::CaptureSupport;
 
 /// The threads that there are.
 #[derive(Debug, Default)]
@@ -42,7 +42,7 @@ impl Workers {
 
     fn start_namer(&mut self, settings: &Settings) {
         match loopscope_stacks::prepare() {
-            ready @ (Readiness::Ready { .. } | Readiness::Untested(_)) => {
+            ready @ (CaptureSupport::Ready { .. } | CaptureSupport::Untested(_)) => {
                 self.notes.extend(shortcoming(&ready));
                 let namer =
                     StackSymbolizer::start(settings.frame_sources.clone(), settings.address_sources.clone());
@@ -107,12 +107,12 @@ impl Workers {
 }
 
 /// Returns what is less than full, for the log.
-fn shortcoming(readiness: &Readiness) -> Option<String> {
+fn shortcoming(readiness: &CaptureSupport) -> Option<String> {
     match readiness {
-        Readiness::Ready { shortcoming, .. } => {
+        CaptureSupport::Ready { shortcoming, .. } => {
             shortcoming.as_ref().map(|why| format!("stacks of stalls are incomplete: {why}"))
         }
-        Readiness::Untested(why) => Some(format!("stalls are reported without stacks for now: {why}")),
-        Readiness::Unavailable(why) => Some(format!("stalls are reported without stacks: {why}")),
+        CaptureSupport::Untested(why) => Some(format!("stalls are reported without stacks for now: {why}")),
+        CaptureSupport::Unavailable(why) => Some(format!("stalls are reported without stacks: {why}")),
     }
 }

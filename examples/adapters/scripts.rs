@@ -64,7 +64,7 @@ fn site(writer: &mut Writer, kind: Kind, name: &str, line: u32) -> SiteId {
         name: name.to_owned(),
         file: "app/server.js".to_owned(),
         line,
-        column: 3,
+        ..Site::default()
     })
 }
 
@@ -80,7 +80,6 @@ struct Loop {
     pool: PoolWriter,
     gauges: GaugeWriter,
     collections: Option<Collections>,
-    jobs: u64,
 }
 
 /// Where collections of garbage are told.
@@ -107,7 +106,6 @@ impl Loop {
             gauges: writer.take_gauges().expect("nobody took them before"),
             collections: None,
             writer,
-            jobs: 0,
         }
     }
 
@@ -178,9 +176,8 @@ impl Loop {
         let ended = stage.now();
         self.pool.finished(kind, started, ended, true);
         self.pool.rests(0);
-        let (number, site, worker) = (self.jobs, self.hash, 0);
-        self.jobs += 1;
-        self.pool.record(&JobRecord { number, kind, site, worker, submitted, started, ended, is_ok: true });
+        let site = self.hash;
+        self.pool.record(&JobRecord { kind, site, submitted, started, ended, ..JobRecord::default() });
         self.writer.poll_events(1);
         self.callback(stage, Kind::WorkDone, self.hashed, 1);
         self.writer.drained();

@@ -43,7 +43,8 @@ pub fn description() -> Description {
 }
 
 fn site(name: &str, line: u32) -> Site {
-    Site { kind: Kind::Task, name: name.to_owned(), file: "src/routes.rs".to_owned(), line, column: 5 }
+    let file = "src/routes.rs".to_owned();
+    Site { kind: Kind::Task, name: name.to_owned(), file, line, ..Site::default() }
 }
 
 /// One worker's page.

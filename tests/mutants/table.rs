@@ -213,7 +213,7 @@ pub const MUTANTS: &[Mutant] = &[
             "        self.run_finished();\n        self.run_wakes();",
             "        self.core.mailbox.take(&mut self.core.posted);\n        self.run_finished();\n        self.run_wakes();"),
         ("operations/remote_handle.rs",
-            "        if self.core.bell.has_posted() {\n            let core",
+            "        if self.core.waker.has_posted() {\n            let core",
             "        if self.core.phase != loopscope_probe::Phase::POLL {\n            let core"),
     ]),
     ("pool jobs last in, first out", &[
@@ -234,7 +234,7 @@ pub const MUTANTS: &[Mutant] = &[
     ("cancel stops running jobs, too", &[
         ("simulate.rs",
             "        let Some((job, submitted)) = workers.lanes.cancel(Key::NOBODY, key) else { return false };",
-            "        let Some((job, submitted)) = workers.lanes.cancel(Key::NOBODY, key) else {\n            let is_it = |event: &Event| matches!(event, Event::End(running) if running.key == key);\n            let Some(at) = workers.events.iter().position(|(_, event)| is_it(event)) else { return false };\n            let (_, Event::End(running)) = workers.events.remove(at) else { return false };\n            workers.lanes.ended(running.job.kind);\n            let (submitted, outcome) = (running.job.submitted, Err(WorkError::Cancelled));\n            workers.finished.push_back(Finished { key, outcome, submitted, finished: Ticks::NONE });\n            self.0.bell.count(News::Finished);\n            let now_ns = self.0.clock.now_ns();\n            workers.events.push((now_ns, Event::Take));\n            return true;\n        };"),
+            "        let Some((job, submitted)) = workers.lanes.cancel(Key::NOBODY, key) else {\n            let is_it = |event: &Event| matches!(event, Event::End(running) if running.key == key);\n            let Some(at) = workers.events.iter().position(|(_, event)| is_it(event)) else { return false };\n            let (_, Event::End(running)) = workers.events.remove(at) else { return false };\n            workers.lanes.ended(running.job.kind);\n            let (submitted, outcome) = (running.job.submitted, Err(WorkError::Cancelled));\n            workers.finished.push_back(Finished { key, outcome, submitted, finished: Ticks::NONE });\n            self.0.waker.count(News::Finished);\n            let now_ns = self.0.clock.now_ns();\n            workers.events.push((now_ns, Event::Take));\n            return true;\n        };"),
     ]),
     ("cancel does nothing", &[
         ("operations/work.rs",
@@ -293,8 +293,8 @@ pub const MUTANTS: &[Mutant] = &[
     ]),
     ("the last job cancelled completes first", &[
         ("simulate.rs",
-            "        workers.finished.push_back(Finished { key, outcome, submitted, finished });\n        self.0.bell",
-            "        workers.finished.push_front(Finished { key, outcome, submitted, finished });\n        self.0.bell"),
+            "        workers.finished.push_back(Finished { key, outcome, submitted, finished });\n        self.0.waker",
+            "        workers.finished.push_front(Finished { key, outcome, submitted, finished });\n        self.0.waker"),
     ]),
     // Rules of streams, which Node has as well and no order shows.
     ("a stream sends a queued byte twice", &[

@@ -219,7 +219,7 @@ fn unready(package: &serde_json::Value, stability: &Tracked) -> Vec<Fault> {
         missing.push(format!("its line with Rust {rust} in {}", stability.path));
     }
     let said = std::fs::read_to_string(folder.join("README.md")).unwrap_or_default();
-    if !said.contains(&format!("Oldest Rust: {rust}.")) {
+    if !said.contains(&format!("Rust {rust} or later.")) {
         missing.push(format!("Rust {rust} in its README"));
     }
     missing
@@ -311,12 +311,12 @@ mod tests {
         let manifest = root().join("loop/probe/Cargo.toml");
         let mut package = serde_json::json!({
             "name": "loopscope-probe", "manifest_path": manifest, "description": "x", "license": "MIT", "readme": "README.md",
-            "rust_version": "1.92", "keywords": ["x"], "categories": ["asynchronous"],
+            "rust_version": "1.89", "keywords": ["x"], "categories": ["asynchronous"],
         });
-        let stability = sample("docs/stability.md", "| `loopscope-probe` | a loop | promised | 1.92 |\n");
+        let stability = sample("docs/stability.md", "| `loopscope-probe` | a loop | promised | 1.89 |\n");
         assert_eq!(unready(&package, &stability), []);
         package["keywords"] = serde_json::json!([]);
-        package["rust_version"] = "1.91".into();
+        package["rust_version"] = "1.88".into();
         let remedies: Vec<String> =
             unready(&package, &stability).into_iter().map(|fault| fault.remedy).collect();
         assert_eq!(remedies.len(), 3, "{remedies:?}");

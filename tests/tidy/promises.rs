@@ -32,7 +32,11 @@ const PROMISED: &[&str] = &[
     "loop/probe/src/phase.rs",
     "loop/probe/src/pool_writer.rs",
     "loop/probe/src/probe.rs",
+    "loop/probe/src/record.rs",
+    "loop/probe/src/site.rs",
+    "loop/probe/src/snapshot.rs",
     "loop/probe/src/threadless_page.rs",
+    "loop/probe/src/vitals.rs",
     "loop/probe/src/writer.rs",
     "loop/tokio/src/",
 ];
@@ -54,21 +58,27 @@ const WRITTEN_OUT: &[(&str, &str)] = &[
     ("IncidentCounts", "IncidentCounts::default()"),
     ("Iteration", "Iteration::default()"),
     ("Job", "Job::default()"),
+    ("JobRecord", "JobRecord::default()"),
     ("Keepalive", "Keepalive::after(silence)"),
     ("TaskTimes", "TaskTimes::UNKNOWN"),
     ("LoopFigures", "LoopFigures::default()"),
+    ("NowValues", "NowValues::IDLE"),
     ("Observed", "Observed::default()"),
     ("ObservedPool", "ObservedPool::default()"),
     ("PoolState", "PoolState::default()"),
     ("Record", "Record::default()"),
+    ("Site", "Site::default()"),
     ("Span", "Span::default()"),
     ("StackCount", "StackCount::default()"),
 ];
 
 /// Types in those places that programs cannot reach, or that have one field by nature.
 const NO_PROMISE: &[(&str, &str)] = &[
+    ("CallbackRecord", "its module is hidden"),
     ("CompatSet", "its module is hidden"),
     ("FrameText", "its module is hidden"),
+    ("IterationRecord", "its module is hidden"),
+    ("SiteId", "a number"),
     ("Ticks", "a number with a unit"),
 ];
 

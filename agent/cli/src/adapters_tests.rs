@@ -26,13 +26,13 @@ use loopscope_probe::Clock;
 use loopscope_probe::raw::directory;
 use loopscope_probe::raw::directory::page_files;
 use loopscope_probe::raw::registry::LocalPage;
-use loopscope_report::diagnose::{Examination, Look, Surroundings, ThreadLook, diagnose};
-use loopscope_report::live::{Observer, View};
+use loopscope_report::diagnose::{EvidenceCollector, PageSample, Surroundings, ThreadSample, diagnose};
+use loopscope_report::live::{View, ViewBuilder};
 use loopscope_report::metrics::format::Format;
+use loopscope_report::metrics::loop_metrics::AgentMetrics;
 use loopscope_report::metrics::loop_watch::LoopWatch;
 use loopscope_report::metrics::render::render;
 use loopscope_report::metrics::sums::{Merging, Sums};
-use loopscope_report::metrics::view::AgentView;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -83,9 +83,9 @@ impl Told {
 struct Audience {
     stage: PathBuf,
     copies: PathBuf,
-    observer: Observer,
+    observer: ViewBuilder,
     before: BTreeMap<String, String>,
-    examinations: BTreeMap<usize, Examination>,
+    collectors: BTreeMap<usize, EvidenceCollector>,
     watches: BTreeMap<usize, LoopWatch>,
     sums: Sums<()>,
     began_ns: u64,
@@ -147,16 +147,16 @@ impl Audience {
 
     fn look(&mut self, number: usize, page: &LocalPage, clock: &Clock) {
         let at = clock.now();
-        let examination = self.examinations.entry(number);
-        let examination = examination.or_insert_with(|| Examination::begin(page.page(), clock, at));
-        examination.look(&Look {
+        let collector = self.collectors.entry(number);
+        let collector = collector.or_insert_with(|| EvidenceCollector::begin(page.page(), clock, at));
+        collector.look(&PageSample {
             page: page.page(),
             clock,
             at,
-            thread: ThreadLook::default(),
+            thread: ThreadSample::default(),
             agent_age_ns: None,
         });
-        examination.read_gauges(&page.page().snapshot_at(clock, at));
+        collector.read_gauges(&page.page().snapshot_at(clock, at));
         let taken: Vec<String> = self.watches.values().map(|watch| watch.series_label().to_owned()).collect();
         let (worker, sums) = (page.page().facts().worker, &mut self.sums);
         let watch = self.watches.entry(number).or_insert_with(|| {
@@ -215,7 +215,7 @@ impl Audience {
             merging.add((), watch.view(page.page().snapshot(clock), self.sums.sites_room(())));
         }
         let views = self.sums.finish(merging);
-        let page = render(Format::Text, &views, &AgentView::default(), "");
+        let page = render(Format::Text, &views, &AgentMetrics::default(), "");
         let text = String::from_utf8(page.body).unwrap();
         let is_told = |line: &&str| {
             let of_us = ["loopscope_agent_", "loopscope_build_info", "#"];
@@ -231,11 +231,11 @@ impl Audience {
     fn tell_findings(&mut self, title: &str, processes: &[Process], pages: &[&LocalPage], clock: &Clock) {
         let [process] = processes else { panic!("one process: {processes:?}") };
         let mut evidence = Vec::new();
-        for (number, examination) in std::mem::take(&mut self.examinations) {
+        for (number, collector) in std::mem::take(&mut self.collectors) {
             let page = pages[number];
             let label = Some(page.called().words(page.page().facts().worker));
             let surroundings = Surroundings { label, processors: 4, ..Surroundings::default() };
-            evidence.push(examination.end(&page.page().snapshot(clock), clock, surroundings));
+            evidence.push(collector.end(&page.page().snapshot(clock), clock, surroundings));
         }
         let findings = diagnose(&evidence);
         let lasted =
@@ -279,9 +279,9 @@ fn compare(name: &str, play: fn(&mut Stage<'_>)) {
     let mut audience = Audience {
         stage: stage.clone(),
         copies: copies.clone(),
-        observer: Observer::new(),
+        observer: ViewBuilder::new(),
         before: BTreeMap::new(),
-        examinations: BTreeMap::new(),
+        collectors: BTreeMap::new(),
         watches: BTreeMap::new(),
         sums: Sums::default(),
         began_ns: 1_000_000_000,

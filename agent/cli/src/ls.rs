@@ -14,7 +14,7 @@ use loopscope_probe::raw::directory::{passed_over, runtime_directory};
 use loopscope_probe::raw::now::Running;
 use loopscope_probe::{NowValues, Page};
 use loopscope_report::duration::show_ns;
-use loopscope_report::live::Observer;
+use loopscope_report::live::ViewBuilder;
 use loopscope_report::words::kind_and_place;
 
 /// Prints the list.
@@ -30,7 +30,7 @@ pub fn run(options: &LsArguments) -> Result<(), Failure> {
         ))
     });
     if options.json {
-        return view::print(&view::observe(&mut Observer::new(), &processes));
+        return view::print(&view::observe(&mut ViewBuilder::new(), &processes));
     }
     if processes.is_empty() {
         return print(&nothing());

@@ -4,6 +4,7 @@
 mod adapters_tests;
 mod agent;
 mod args;
+mod completions;
 mod demo;
 mod doctor;
 mod duration;
@@ -15,6 +16,7 @@ mod http;
 mod incidents;
 mod interrupt;
 mod ls;
+mod man;
 mod node;
 mod output;
 mod pages;
@@ -57,5 +59,7 @@ fn run(command: args::Command) -> Result<ExitCode, error::Failure> {
         args::Command::Attach(options) => node::attach::run(&options).map(success),
         args::Command::Demo(options) if options.node => node::demo::run(&options),
         args::Command::Demo(options) => demo::run(&options).map(success),
+        args::Command::Completions(options) => completions::run(&options).map(success),
+        args::Command::Man(options) => man::run(&options).map(success),
     }
 }

@@ -61,8 +61,11 @@ fn shown(text: &str) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
-/// Writes to stdout what is not text.
-fn print_bytes(bytes: &[u8]) -> Result<(), Failure> {
+/// Writes bytes to stdout as they are. It is no failure if the reader has closed its end.
+///
+/// # Errors
+/// As [`print()`].
+pub fn print_bytes(bytes: &[u8]) -> Result<(), Failure> {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(bytes).and_then(|()| stdout.flush()).map_err(explain) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {

@@ -6,11 +6,11 @@ use crate::pages::{LoopPage, Process};
 use loopscope_probe::Page;
 use loopscope_probe::raw::clock::unix_ns;
 use loopscope_probe::raw::directory::runtime_directory;
-use loopscope_report::live::{DamagedView, LoopSample, Observer, ProcessView, View};
+use loopscope_report::live::{DamagedView, LoopSample, ProcessView, View, ViewBuilder};
 use std::io;
 
 /// Looks at all loops of these processes, once. In the first view of an observer, figures are of the loops' lives so far.
-pub fn observe(observer: &mut Observer, processes: &[Process]) -> View {
+pub fn observe(observer: &mut ViewBuilder, processes: &[Process]) -> View {
     let mut view = observer.observe(processes.iter().flat_map(seen_of), unix_ns());
     view.directory = Some(runtime_directory().to_string_lossy().into_owned());
     for process in processes.iter().filter(|process| !process.damaged.is_empty()) {

@@ -10,8 +10,8 @@ use loopscope_probe::raw::process_id::ProcessId;
 use loopscope_probe::raw::snapshot::Facts;
 use loopscope_probe::{Clock, Page, Ticks};
 use loopscope_report::diagnose::{LoopName, last_moment};
+use loopscope_report::metrics::loop_metrics::{LoopMetrics, LoopOwner};
 use loopscope_report::metrics::loop_watch::LoopWatch;
-use loopscope_report::metrics::view::{LoopOwner, LoopView};
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -183,7 +183,11 @@ impl FollowedLoop {
     ///
     /// # Errors
     /// The page can no longer be read.
-    pub(crate) fn view(&mut self, page: &mut Page, sites_room: &mut usize) -> io::Result<(LoopView, usize)> {
+    pub(crate) fn view(
+        &mut self,
+        page: &mut Page,
+        sites_room: &mut usize,
+    ) -> io::Result<(LoopMetrics, usize)> {
         // Before the page is read: what is not on it by then has not happened yet.
         let at = self.moment();
         directory::read_counters_into(&self.file, page)?;

@@ -41,3 +41,8 @@ mod thread;
 
 pub use builder::{Host, HostBuilder, KEEP, LISTEN};
 pub use loopscope_report::metrics::ClassicBuckets;
+
+/// Compiles the examples of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -7,9 +7,9 @@ use loopscope_probe::Page;
 use loopscope_probe::raw::directory;
 use loopscope_probe::raw::directory::{Owner, PageFile};
 use loopscope_probe::raw::process_id::ProcessId;
+use loopscope_report::metrics::loop_metrics::{LoopMetrics, Overflow};
 use loopscope_report::metrics::loop_watch::Series;
 use loopscope_report::metrics::sums::{Merging, Sums};
-use loopscope_report::metrics::view::{LoopView, Overflow};
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -194,7 +194,7 @@ impl LoopRegistry {
 
     /// Copies everything about every loop; the workers of a runtime as one, and those of one process without a label
     /// of their own as one.
-    pub(crate) fn views(&mut self) -> Vec<LoopView> {
+    pub(crate) fn views(&mut self) -> Vec<LoopMetrics> {
         let mut merging = Merging::default();
         for entry in &mut self.entries {
             let process = entry.process();

@@ -21,7 +21,7 @@ use loopscope_http::service::{Answering, Service};
 use loopscope_http::{capture_request, incidents, negotiate, page};
 use loopscope_probe::raw::incident_id::IncidentId;
 use loopscope_report::incident::Incident;
-use loopscope_report::metrics::view::Outcomes;
+use loopscope_report::metrics::loop_metrics::Outcomes;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;

@@ -14,9 +14,9 @@ use loopscope_report::diagnose::{reconstruct, under_way};
 use loopscope_report::incident::Incident;
 use loopscope_report::live::{LOOPS_MAX, LoopSample, Recent};
 use loopscope_report::metrics::format::Format;
+use loopscope_report::metrics::loop_metrics::{AgentMetrics, HostMetrics, Outcomes, Overflow};
 use loopscope_report::metrics::render::{Rendered, render_host};
 use loopscope_report::metrics::self_metrics::SelfMetrics;
-use loopscope_report::metrics::view::{AgentView, HostView, Outcomes, Overflow};
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -68,7 +68,7 @@ impl HostState {
         HostState {
             registry,
             forwards: Outcomes::default(),
-            accounts: SelfMetrics::new(&PATHS, AgentView::default()),
+            accounts: SelfMetrics::new(&PATHS, AgentMetrics::default()),
             recent: Recent::default(),
             followed: None,
             last_tick: Ticks::NONE,
@@ -121,14 +121,14 @@ impl HostState {
     }
 
     /// Writes the page of metrics, and tells how full it is. `agent` completes what the host's thread knows of itself.
-    pub(crate) fn metrics(&mut self, format: Format, complete: impl FnOnce(&mut AgentView)) -> Rendered {
+    pub(crate) fn metrics(&mut self, format: Format, complete: impl FnOnce(&mut AgentMetrics)) -> Rendered {
         let views = self.registry.views();
         let Overflow { loops, sites, workers, .. } = self.registry.left_out();
         let overflow = &mut self.accounts.agent.overflow;
         (overflow.loops, overflow.sites, overflow.workers) = (loops, sites, workers);
         let (alive, ended) = self.registry.processes();
         let skipped = self.registry.refused();
-        let host = HostView { alive, ended, skipped, forwards: self.forwards };
+        let host = HostMetrics { alive, ended, skipped, forwards: self.forwards };
         let mut agent = self.accounts.view();
         complete(&mut agent);
         render_host(format, &views, &host, &agent)

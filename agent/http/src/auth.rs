@@ -5,7 +5,7 @@
 //! only, for the user that the program runs as and for root. Who was passed on by a proxy may be anybody.
 
 use crate::answer::Answer;
-use crate::client::{Client, Peer, user_words};
+use crate::client::{Client, ClientInfo, user_words};
 use crate::secure::WebConfig;
 use crate::token::Token;
 use hyper::header::{AUTHORIZATION, FORWARDED, HOST, HeaderValue, ORIGIN, REFERER, USER_AGENT, VIA};
@@ -135,7 +135,7 @@ impl Auth {
         let proof = match offered {
             Some(("bearer", _)) => ", with the token",
             Some(_) => ", with a password",
-            None if request.extensions.get::<Peer>().is_some_and(|peer| peer.has_certificate) => {
+            None if request.extensions.get::<ClientInfo>().is_some_and(|peer| peer.has_certificate) => {
                 ", with a client certificate"
             }
             None => "",
@@ -150,7 +150,7 @@ impl Auth {
     }
 
     async fn prove(&self, request: &Parts) -> Proof {
-        let peer = request.extensions.get::<Peer>().copied().unwrap_or_default();
+        let peer = request.extensions.get::<ClientInfo>().copied().unwrap_or_default();
         let Some(offered) = request.headers.get(AUTHORIZATION) else {
             return if peer.has_certificate && !self.has_users() { Proof::Given } else { Proof::None };
         };

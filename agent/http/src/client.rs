@@ -16,7 +16,7 @@ pub(crate) struct Client {
 
 /// What is known of a client before it has said anything; among the extensions of its requests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Peer {
+pub struct ClientInfo {
     /// It showed a certificate that one of our authorities signed.
     pub has_certificate: bool,
 }

@@ -73,3 +73,8 @@ pub mod token;
 
 pub use bind::Listen;
 pub use error::ServerError;
+
+/// Compiles the examples of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -14,7 +14,7 @@ use crate::answer::Answer;
 use crate::query::pairs;
 use loopscope_probe::raw::clock::unix_ns;
 use loopscope_probe::{Clock, Ticks};
-use loopscope_report::live::{LoopSample, Observer, PastView, View};
+use loopscope_report::live::{LoopSample, PastView, View, ViewBuilder};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Semaphore;
@@ -58,7 +58,7 @@ pub struct Live {
 
 #[derive(Debug, Default)]
 struct Shared {
-    observer: Observer,
+    observer: ViewBuilder,
     number: u64,
     made: Ticks,
     body: Vec<u8>,

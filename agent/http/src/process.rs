@@ -3,7 +3,7 @@
 use loopscope_probe::raw::boottime::boot_ns;
 use loopscope_probe::raw::clock::unix_ns;
 use loopscope_probe::raw::proc::{CLOCK_TICK_NS, Stat};
-use loopscope_report::metrics::view::ProcessView;
+use loopscope_report::metrics::loop_metrics::ProcessMetrics;
 use std::fs;
 use std::sync::OnceLock;
 
@@ -21,7 +21,7 @@ fn page_bytes() -> u64 {
 }
 
 /// Reads what `/proc` tells; `None` where it is not mounted.
-pub fn read() -> Option<ProcessView> {
+pub fn read() -> Option<ProcessMetrics> {
     let mut view = view_of(&Stat::own()?);
     view.open_fds = fs::read_dir("/proc/self/fd").map_or(0, |entries| entries.count() as u64);
     view.max_fds =
@@ -29,8 +29,8 @@ pub fn read() -> Option<ProcessView> {
     Some(view)
 }
 
-fn view_of(stat: &Stat) -> ProcessView {
-    ProcessView {
+fn view_of(stat: &Stat) -> ProcessMetrics {
+    ProcessMetrics {
         cpu_ns: stat.cpu_ns,
         threads: stat.threads,
         start_unix_ns: stat.start_ticks.saturating_mul(CLOCK_TICK_NS).saturating_add(boot_unix_ns()),

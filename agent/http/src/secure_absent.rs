@@ -1,7 +1,7 @@
 //! In place of TLS and passwords, where the crate was built without the feature `web-config`: there is never a
 //! configuration.
 
-use crate::client::Peer;
+use crate::client::ClientInfo;
 use hyper::header::{HeaderName, HeaderValue};
 use std::convert::Infallible;
 use std::io;
@@ -46,7 +46,7 @@ impl WebConfig {
 }
 
 impl Acceptor {
-    pub async fn accept<S>(&self, _stream: S) -> io::Result<(S, Peer)> {
+    pub async fn accept<S>(&self, _stream: S) -> io::Result<(S, ClientInfo)> {
         match self.0 {}
     }
 }

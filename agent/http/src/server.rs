@@ -6,7 +6,7 @@
 
 use crate::auth::Auth;
 use crate::client::Client;
-use crate::client::Peer;
+use crate::client::ClientInfo;
 use crate::listener::{Listener, Stream};
 use crate::progress::{Followed, Limits, Progress, Step};
 use crate::service::Service;
@@ -76,7 +76,7 @@ pub async fn serve(doorway: Listener, auth: Arc<Auth>, answers: Arc<dyn Service>
 async fn welcome(stream: Stream, auth: &Auth, answers: Arc<dyn Service>, room: Arc<Semaphore>) {
     let client = Arc::new(Client::new(stream.connection()));
     let Some(config) = &auth.web_config else {
-        let greeting = Greeting { client, peer: Peer::default(), headers: Vec::new(), room };
+        let greeting = Greeting { client, peer: ClientInfo::default(), headers: Vec::new(), room };
         return converse(stream, Arc::new(greeting), answers).await;
     };
     if let Some(note) = config.refresh() {
@@ -84,7 +84,7 @@ async fn welcome(stream: Stream, auth: &Auth, answers: Arc<dyn Service>, room: A
     }
     let greeting = |peer| Arc::new(Greeting { client, peer, headers: config.headers(), room });
     match config.acceptor() {
-        None => converse(stream, greeting(Peer::default()), answers).await,
+        None => converse(stream, greeting(ClientInfo::default()), answers).await,
         Some(acceptor) => {
             // Who speaks no TLS, or shows no certificate that is wanted, is not answered.
             if let Ok(Ok((secured, peer))) = timeout(HEAD_TIMEOUT, acceptor.accept(stream)).await {
@@ -97,7 +97,7 @@ async fn welcome(stream: Stream, auth: &Auth, answers: Arc<dyn Service>, room: A
 /// What a connection brings to each of its requests and answers.
 struct Greeting {
     client: Arc<Client>,
-    peer: Peer,
+    peer: ClientInfo,
     headers: Vec<(HeaderName, HeaderValue)>,
     /// Free places for connections.
     room: Arc<Semaphore>,

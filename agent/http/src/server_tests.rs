@@ -23,8 +23,12 @@ impl Service for Echo {
 fn connect(room: usize) -> DuplexStream {
     let (client, stream) = tokio::io::duplex(64 << 10);
     let room = Arc::new(Semaphore::new(room));
-    let greeting =
-        Greeting { client: Arc::new(Client::default()), peer: Peer::default(), headers: Vec::new(), room };
+    let greeting = Greeting {
+        client: Arc::new(Client::default()),
+        peer: ClientInfo::default(),
+        headers: Vec::new(),
+        room,
+    };
     tokio::spawn(converse(stream, Arc::new(greeting), Arc::new(Echo)));
     client
 }

@@ -37,3 +37,8 @@ mod protobuf;
 #[doc(hidden)]
 pub mod settings;
 pub mod words;
+
+/// Compiles the examples of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -49,7 +49,7 @@ pub enum Reader {
 /// What the table says of a variable.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
-pub struct Description {
+pub struct SettingDescription {
     /// Its name.
     pub variable: &'static str,
     /// A value, as it is written in help.
@@ -64,10 +64,10 @@ pub struct Description {
     pub reader: Reader,
 }
 
-const TABLE: [(Setting, Description); 11] = [
+const TABLE: [(Setting, SettingDescription); 11] = [
     (
         Setting::Switch,
-        Description {
+        SettingDescription {
             variable: "LOOPSCOPE",
             example: "off",
             values: "`off`, `0` or `false`",
@@ -78,7 +78,7 @@ const TABLE: [(Setting, Description); 11] = [
     ),
     (
         Setting::Listen,
-        Description {
+        SettingDescription {
             variable: "LOOPSCOPE_LISTEN",
             example: "127.0.0.1:9464",
             values: "`ADDRESS:PORT`, `PORT` (on 127.0.0.1), port 0 for any; `unix:/PATH`; `off`",
@@ -89,7 +89,7 @@ const TABLE: [(Setting, Description); 11] = [
     ),
     (
         Setting::Thresholds,
-        Description {
+        SettingDescription {
             variable: "LOOPSCOPE_THRESHOLDS",
             example: "50ms/1s,web=20ms",
             values: "`WARNING` or `WARNING/CRITICAL`, and `LOOP=WARNING/CRITICAL`, separated by commas; critical \
@@ -101,7 +101,7 @@ const TABLE: [(Setting, Description); 11] = [
     ),
     (
         Setting::IncidentsDir,
-        Description {
+        SettingDescription {
             variable: "LOOPSCOPE_INCIDENTS_DIR",
             example: "/var/lib/app/incidents",
             values: "a directory",
@@ -112,7 +112,7 @@ const TABLE: [(Setting, Description); 11] = [
     ),
     (
         Setting::KeepIncidents,
-        Description {
+        SettingDescription {
             variable: "LOOPSCOPE_KEEP_INCIDENTS",
             example: "off",
             values: "`off`, `0` or `false`; `on` does not override the program",
@@ -123,7 +123,7 @@ const TABLE: [(Setting, Description); 11] = [
     ),
     (
         Setting::Captures,
-        Description {
+        SettingDescription {
             variable: "LOOPSCOPE_CAPTURES",
             example: "off",
             values: "`off`, `0` or `false`; `on` does not override the program",
@@ -134,7 +134,7 @@ const TABLE: [(Setting, Description); 11] = [
     ),
     (
         Setting::TokenFile,
-        Description {
+        SettingDescription {
             variable: "LOOPSCOPE_TOKEN_FILE",
             example: "/run/secrets/loopscope",
             values: "a file that only its owner can read",
@@ -145,7 +145,7 @@ const TABLE: [(Setting, Description); 11] = [
     ),
     (
         Setting::WebConfig,
-        Description {
+        SettingDescription {
             variable: "LOOPSCOPE_WEB_CONFIG",
             example: "/etc/app/web.yml",
             values: "a file in the format of Prometheus's `--web.config.file`",
@@ -156,7 +156,7 @@ const TABLE: [(Setting, Description); 11] = [
     ),
     (
         Setting::Stderr,
-        Description {
+        SettingDescription {
             variable: "LOOPSCOPE_STDERR",
             example: "off",
             values: "`off`, `0` or `false`",
@@ -167,7 +167,7 @@ const TABLE: [(Setting, Description); 11] = [
     ),
     (
         Setting::RuntimeDir,
-        Description {
+        SettingDescription {
             variable: "LOOPSCOPE_RUNTIME_DIR",
             example: "/run/user/1000/loopscope",
             values: "a directory in memory, private to its user",
@@ -178,7 +178,7 @@ const TABLE: [(Setting, Description); 11] = [
     ),
     (
         Setting::CaFile,
-        Description {
+        SettingDescription {
             variable: "LOOPSCOPE_CA_FILE",
             example: "/etc/app/ca.pem",
             values: "a certificate file (PEM)",
@@ -196,7 +196,7 @@ impl Setting {
     }
 
     /// Returns what the table says of it.
-    pub fn description(self) -> Description {
+    pub fn description(self) -> SettingDescription {
         let found = TABLE.into_iter().find(|(setting, _)| *setting == self);
         found.map(|(_, description)| description).expect("every setting is in the table: a test looks")
     }
@@ -227,7 +227,7 @@ pub fn markdown() -> String {
             Reader::Command => "the command",
             Reader::Both => "both",
         };
-        let Description { variable, values, default, about, .. } = row;
+        let SettingDescription { variable, values, default, about, .. } = row;
         // Writing to a string cannot fail.
         let _ = writeln!(out, "| `{variable}` | {values} | {default} | {about} | {reader} |");
     }

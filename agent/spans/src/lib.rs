@@ -7,3 +7,8 @@ mod fields;
 mod layer;
 
 pub use layer::SpanLayer;
+
+/// Compiles the examples of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -8,7 +8,9 @@ use loopscope_probe::raw::barrier::{Barrier, of_agent};
 use loopscope_probe::raw::capture_gate::{GateError, Sent, Wanted};
 use loopscope_probe::raw::registry::LocalPage;
 use loopscope_stacks::thread::is_blocking;
-use loopscope_stacks::{CaptureError, Capturer, Readiness, Sample, SleepingError, ThreadProgress, readiness};
+use loopscope_stacks::{
+    CaptureError, CaptureSupport, Capturer, Sample, SleepingError, ThreadProgress, readiness,
+};
 
 /// What the first step came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -299,9 +301,9 @@ fn with_margin(polls: u64) -> u64 {
 
 fn signal() -> Result<i32, NoCapture> {
     match readiness() {
-        Readiness::Ready { signal, .. } => Ok(signal),
-        Readiness::Untested(why) => Err(NoCapture::Failed(CaptureError::Untested(why))),
-        Readiness::Unavailable(why) => Err(NoCapture::Failed(CaptureError::Unavailable(why))),
+        CaptureSupport::Ready { signal, .. } => Ok(signal),
+        CaptureSupport::Untested(why) => Err(NoCapture::Failed(CaptureError::Untested(why))),
+        CaptureSupport::Unavailable(why) => Err(NoCapture::Failed(CaptureError::Unavailable(why))),
     }
 }
 

@@ -171,7 +171,7 @@ impl SampledLoop {
         }
     }
 
-    /// Books the last stack again where the thread has not left it: a signal would only disturb its wait.
+    /// Counts the last stack again where the thread has not left it: a signal would only disturb its wait.
     fn repeat(&mut self, shared: &mut Shared, ran_ns: u64, due_ns: u64, wait: Option<&Arc<str>>) -> bool {
         let words = self.page.page().tag_words();
         let runs_same = |last: &&Last| {
@@ -202,7 +202,7 @@ impl SampledLoop {
             Ok(Prepared::Arrived) => {
                 let sample = capturer.take();
                 if let Some(sample) = sample {
-                    self.book(shared, &sample, due);
+                    self.record(shared, &sample, due);
                 }
             }
             Ok(Prepared::Wanted) => self.prepared = Some(due),
@@ -249,13 +249,13 @@ impl SampledLoop {
         self.late.as_ref().is_some_and(|late| late.is_fresh)
     }
 
-    /// Books a sample that was asked for, where it has arrived.
+    /// Records a sample that was requested, if it has arrived.
     pub(crate) fn take_late(&mut self, shared: &mut Shared) {
         let Some(capturer) = &mut self.capturer else { return };
         let sample = capturer.take();
         let is_lost = sample.is_none() && !capturer.is_waiting();
         match (sample, self.late.take()) {
-            (Some(sample), Some(due)) => self.book(shared, &sample, due),
+            (Some(sample), Some(due)) => self.record(shared, &sample, due),
             (None, Some(_)) if is_lost => shared.tally.lost += 1,
             (_, late) => self.late = late,
         }
@@ -273,7 +273,7 @@ impl SampledLoop {
         }
     }
 
-    fn book(&mut self, shared: &mut Shared, sample: &Sample, due: Due) {
+    fn record(&mut self, shared: &mut Shared, sample: &Sample, due: Due) {
         let Due { ns: due_ns, cpu_ns, wait, .. } = due;
         let page = self.page.page();
         let words = sample.tags.as_slice().try_into().ok();
@@ -296,7 +296,7 @@ impl SampledLoop {
         let at_ns = sample.at_ns.saturating_sub(shared.begin_ns);
         let (stack, is_kept) = shared.store.add(found, at_ns, due_ns);
         shared.tally.unkept += u64::from(!is_kept);
-        self.weights.booked(cpu_ns);
+        self.weights.recorded(cpu_ns);
         self.last = wait.map(|wait| Last { stack, tags: sample.tags.clone(), wait });
     }
 }

@@ -10,8 +10,8 @@ use crate::sample::tally::Tally;
 use loopscope_probe::raw::clock::unix_ns;
 use loopscope_probe::raw::{barrier, registry};
 use loopscope_probe::{Clock, Ticks};
-use loopscope_report::profiles::{FlameError, Moment, Of, Profile};
-use loopscope_stacks::{Readiness, Unwinder, block_signal, prepare};
+use loopscope_report::profiles::{FlameError, Of, Profile, ProfileSample};
+use loopscope_stacks::{CaptureSupport, Unwinder, block_signal, prepare};
 use std::io;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::Builder;
@@ -53,7 +53,7 @@ fn run(plan: &Plan, addresses: AddressSources, stopped: &Receiver<()>) -> Result
     if captures() == Captures::Off {
         return Err(FlameError::Unavailable(OFF.to_owned()));
     }
-    if let Readiness::Unavailable(why) | Readiness::Untested(why) = prepare() {
+    if let CaptureSupport::Unavailable(why) | CaptureSupport::Untested(why) = prepare() {
         return Err(FlameError::Unavailable(why));
     }
     block_signal();
@@ -84,7 +84,7 @@ fn run(plan: &Plan, addresses: AddressSources, stopped: &Receiver<()>) -> Result
             watched.look(&mut shared);
         }
         send_prepared(&mut loops, &mut shared, &clock);
-        // The last look falls on the end, so that the time before it is booked.
+        // The last look falls on the end, so that the time before it is counted.
         if now_ns >= end_ns {
             break;
         }
@@ -105,7 +105,7 @@ fn run(plan: &Plan, addresses: AddressSources, stopped: &Receiver<()>) -> Result
     Ok(profile)
 }
 
-/// Asks for the samples that were prepared, with one barrier for all of them, and books those that arrive soon.
+/// Asks for the samples that were prepared, with one barrier for all of them, and records those that arrive soon.
 fn send_prepared(loops: &mut [SampledLoop], shared: &mut Shared, clock: &Clock) {
     /// A stack may arrive late, when the machine is busy; longer than this nobody waits for one.
     const WITHIN_MAX_NS: u64 = 5_000_000;
@@ -166,7 +166,7 @@ fn name(shared: Shared, loops: &[SampledLoop]) -> Result<Profile, FlameError> {
     let mut names = Names::new(&unwinder, &addresses, &pages);
     let numbers: Vec<u32> = stacks.chunks(BATCH).flat_map(|stacks| names.add(stacks, &mut profile)).collect();
     for moment in moments {
-        profile.note_moment(Moment { stack: numbers[moment.stack as usize], ..moment });
+        profile.note_moment(ProfileSample { stack: numbers[moment.stack as usize], ..moment });
     }
     profile.notes = tally.notes(of, !profile.is_empty());
     profile.notes.extend(names.advice());

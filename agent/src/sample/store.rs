@@ -1,10 +1,10 @@
 //! The samples of a session while it runs: every different stack once, by its addresses, with its time and count.
 //!
 //! Names come at the end only, so a sample costs a look-up. Memory is bounded: when there is no room for another stack,
-//! the sample is booked on its loop, phase and site alone.
+//! the sample is counted on its loop, phase and site alone.
 
 use loopscope_probe::{Kind, Phase, SiteId};
-use loopscope_report::profiles::Moment;
+use loopscope_report::profiles::ProfileSample;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -48,7 +48,7 @@ pub(crate) struct Store {
     numbers: HashMap<Arc<Found>, u32>,
     stacks: Vec<Stacked>,
     words: usize,
-    moments: Vec<Moment>,
+    moments: Vec<ProfileSample>,
 }
 
 /// A stack and its sums.
@@ -60,7 +60,7 @@ pub(crate) struct Stacked {
 }
 
 impl Store {
-    /// Books a sample that stands for `ns` nanoseconds. Returns its stack's number, and whether the whole stack is kept.
+    /// Adds a sample that stands for `ns` nanoseconds. Returns its stack's number, and whether the whole stack is kept.
     pub(crate) fn add(&mut self, mut found: Found, at_ns: u64, ns: u64) -> (u32, bool) {
         if let Some(number) = self.numbers.get(&found).copied() {
             self.again(number, at_ns, ns);
@@ -76,12 +76,12 @@ impl Store {
         (number, has_room)
     }
 
-    /// Books another sample of a stack.
+    /// Counts another sample of a stack.
     pub(crate) fn again(&mut self, number: u32, at_ns: u64, ns: u64) {
         let stack = &mut self.stacks[number as usize];
         (stack.ns, stack.count) = (stack.ns.saturating_add(ns), stack.count + 1);
         if self.moments.len() < MOMENTS {
-            self.moments.push(Moment { at_ns, stack: number, ns });
+            self.moments.push(ProfileSample { at_ns, stack: number, ns });
         }
     }
 
@@ -94,7 +94,7 @@ impl Store {
     }
 
     /// Returns the stacks in the order of their numbers, and the samples one by one.
-    pub(crate) fn into_parts(self) -> (Vec<Stacked>, Vec<Moment>) {
+    pub(crate) fn into_parts(self) -> (Vec<Stacked>, Vec<ProfileSample>) {
         (self.stacks, self.moments)
     }
 }
@@ -128,11 +128,11 @@ mod tests {
         store.again(first, 40, 1);
         let (stacks, moments) = store.into_parts();
         assert_eq!((stacks[first as usize].ns, stacks[first as usize].count, stacks.len()), (151, 3, 2));
-        assert_eq!(moments.last(), Some(&Moment { at_ns: 40, stack: first, ns: 1 }));
+        assert_eq!(moments.last(), Some(&ProfileSample { at_ns: 40, stack: first, ns: 1 }));
     }
 
     #[test]
-    fn without_room_the_time_is_booked_on_the_site() {
+    fn without_room_the_time_is_counted_on_the_site() {
         let mut store = Store::default();
         for address in 0..STACKS as u64 {
             assert!(store.add(found(address), 0, 1).1);

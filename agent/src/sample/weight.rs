@@ -1,8 +1,8 @@
 //! What a sample that is taken now stands for: arithmetic on what the looks at one loop found.
 //!
 //! Looks fall at random moments ([`SampleTimes`](crate::sample::sample_times::SampleTimes)), so the time since the
-//! look before, booked on what the loop is in at this one, comes out right in the sum: the first and the last part of
-//! a wait that no look sees are made up for by those that a look books and that were something else. So nothing is
+//! look before, counted on what the loop is in at this one, comes out right in the sum: the first and the last part of
+//! a wait that no look sees are made up for by those that a tick counts and that were something else. So nothing is
 //! cut off where a busy period began or a wait ended since.
 
 use loopscope_report::profiles::Of;
@@ -104,8 +104,8 @@ impl Weights {
         self.looked.cpu_ns
     }
 
-    /// A sample was booked that was due when the thread's processor time was this.
-    pub(crate) fn booked(&mut self, cpu_ns: u64) {
+    /// A sample was counted that was due when the thread's processor time was this.
+    pub(crate) fn recorded(&mut self, cpu_ns: u64) {
         self.sampled_cpu_ns = cpu_ns;
     }
 

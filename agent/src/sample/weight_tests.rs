@@ -9,23 +9,23 @@ const S: u64 = 1_000 * MS;
 /// How a look finds a loop, and the name of what it is in, by the time since the loop began.
 type Play = fn(u64) -> (LookState, &'static str);
 
-/// Samples a loop for so long, and returns the time booked on this name.
+/// Samples a loop for so long, and returns the time counted on this name.
 fn sampled(of: Of, hz: u64, length_ns: u64, play: Play, name: &str) -> f64 {
     let begin_ns = 77 * S;
     let mut pace = SampleTimes::new(begin_ns, S / hz);
     let mut weights = Weights::new(play(0).0);
-    let (mut booked_ns, mut now_ns) = (0, begin_ns);
+    let (mut counted_ns, mut now_ns) = (0, begin_ns);
     while now_ns < begin_ns + length_ns {
         let (found, what) = play(now_ns - begin_ns);
         let weight = weights.look(of, found);
         let is_wanted = of != Of::Cpu || found.busy_ns > 0;
         if weight.ns > 0 && is_wanted {
-            weights.booked(found.cpu_ns);
-            booked_ns += if what == name { weight.ns } else { 0 };
+            weights.recorded(found.cpu_ns);
+            counted_ns += if what == name { weight.ns } else { 0 };
         }
         now_ns = pace.next(now_ns);
     }
-    booked_ns as f64
+    counted_ns as f64
 }
 
 /// A callback that sleeps for 30 ms and computes for 5, ten times a second.

@@ -16,9 +16,9 @@ use loopscope_report::duration::show_ns;
 use loopscope_report::incident::Incident;
 use loopscope_report::live::{LoopSample, PastView};
 use loopscope_report::metrics::format::Format;
+use loopscope_report::metrics::loop_metrics::AgentMetrics;
 use loopscope_report::metrics::render::render;
 use loopscope_report::metrics::self_metrics::SelfMetrics;
-use loopscope_report::metrics::view::AgentView;
 use loopscope_report::model::threshold_change::{ThresholdChange, ThresholdList};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -49,7 +49,7 @@ impl AgentClient {
             log,
             started: clock.now(),
             clock,
-            accounts: Mutex::new(SelfMetrics::new(&PATHS, AgentView::default())),
+            accounts: Mutex::new(SelfMetrics::new(&PATHS, AgentMetrics::default())),
             cpu: own_sched_path(),
             has_process_metrics: settings.has_process_metrics,
         }
@@ -76,9 +76,9 @@ impl AgentClient {
     /// The agent's thread does not answer.
     pub(crate) fn metrics(&self, format: Format) -> Result<Vec<u8>, NoAnswer> {
         let begun = self.clock.now();
-        let (loops, agent) = self.agent.ask_after_look(|state| (state.views(), state.agent_view()))?;
+        let (loops, agent) = self.agent.ask_after_look(|state| (state.views(), state.agent_metrics()))?;
         let name = process_name(loops.first().map(|view| &*view.snapshot.facts.process));
-        let agent = AgentView { identity: Some((name, std::process::id())), ..self.completed(agent) };
+        let agent = AgentMetrics { identity: Some((name, std::process::id())), ..self.completed(agent) };
         let host = self.recorder.as_ref().map(recorder::Handle::render).unwrap_or_default();
         let page = render(format, &loops, &agent, &host);
         self.accounts().note_scrape(format, self.clock.now().since(begun), &page);
@@ -97,13 +97,13 @@ impl AgentClient {
     }
 
     /// Adds what this thread knows.
-    fn completed(&self, agent: AgentView) -> AgentView {
+    fn completed(&self, agent: AgentMetrics) -> AgentMetrics {
         let own = self.accounts().view();
         let paths = [self.agent.status.cpu.get(), self.cpu.as_ref()].into_iter().flatten();
         let mut overflow = agent.overflow;
         overflow.series += own.overflow.series;
         overflow.names += own.overflow.names;
-        AgentView {
+        AgentMetrics {
             cpu_ns: paths.filter_map(|path| Sched::at(path)).map(|sched| sched.run_ns).sum(),
             panics: agent.panics + own.panics,
             reports_dropped: self.log.dropped(),

@@ -2,16 +2,16 @@
 
 mod incidents;
 mod live;
+mod loop_metrics;
 mod observers;
 mod thresholds;
-mod views;
 
 use crate::capture::make_barrier;
 use crate::eventfd::EventFd;
 use crate::next_event::NextEvents;
 use crate::settings::Settings;
+use crate::state::loop_metrics::loop_metrics;
 use crate::state::observers::{ObserverRequests, Observing};
-use crate::state::views::view_of;
 use crate::watch::At;
 use crate::watch::incident_queue::IncidentQueue;
 use crate::watch::incident_tracker::IncidentTracker;
@@ -31,10 +31,10 @@ use loopscope_probe::{Ticks, Vitals};
 use loopscope_report::compute::deadline::{Outlook, next_look_ns};
 use loopscope_report::incident_builder::Observation;
 use loopscope_report::live::Recent;
+use loopscope_report::metrics::loop_metrics::{AgentMetrics, LoopMetrics};
 use loopscope_report::metrics::loop_watch::{LoopWatch, Series};
 use loopscope_report::metrics::self_metrics::SelfMetrics;
 use loopscope_report::metrics::sums::{Merging, Sums};
-use loopscope_report::metrics::view::{AgentView, LoopView};
 use loopscope_report::model::lag_window::LagWindow;
 use loopscope_report::model::thresholds::{ThresholdTable, Thresholds};
 use loopscope_report::model::waits::Waits;
@@ -48,7 +48,7 @@ const IDLE_AFTER_NS: u64 = 100_000_000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pace {
     Again(Duration),
-    /// When a loop rings, and after so long at the latest where that is said.
+    /// When a loop becomes busy, and after this time at the latest, if one is given.
     Sleep(Option<Duration>),
 }
 
@@ -121,10 +121,10 @@ impl AgentState {
         settings: &Settings,
         addresses: (Option<AgentAddress>, Option<AgentAddress>),
         workers: Workers,
-        bell: EventFd,
+        waker: EventFd,
     ) -> Self {
         let (compat, classic) = (settings.compat, settings.classic);
-        let written = AgentView { compat, classic, ..AgentView::default() };
+        let written = AgentMetrics { compat, classic, ..AgentMetrics::default() };
         AgentState {
             thresholds: settings.thresholds.clone(),
             reports_per_minute: settings.reports_per_minute,
@@ -134,7 +134,7 @@ impl AgentState {
             workers,
             addresses,
             loops: Vec::new(),
-            next_events: NextEvents::new(bell),
+            next_events: NextEvents::new(waker),
             changes: None,
             last_tick: Ticks::NONE,
             said_private: false,
@@ -220,7 +220,7 @@ impl AgentState {
             watched.tracker.farewell(&watched.watch.called.label, &mut self.queue);
         }
         for watched in gone.iter_mut().filter(|watched| watched.watch.series() != Series::Own) {
-            let (view, _) = view_of(watched, &mut 0);
+            let (view, _) = loop_metrics(watched, &mut 0);
             self.sums.leave((), &watched.watch, Some(view));
         }
         for page in pages {
@@ -265,17 +265,17 @@ impl AgentState {
     }
 
     /// Copies everything about every loop; the workers of a runtime as one, and those without a label of their own as one.
-    pub(crate) fn views(&mut self) -> Vec<LoopView> {
+    pub(crate) fn views(&mut self) -> Vec<LoopMetrics> {
         let mut merging = Merging::default();
         for watched in &mut self.loops {
-            merging.add((), view_of(watched, self.sums.sites_room(())));
+            merging.add((), loop_metrics(watched, self.sums.sites_room(())));
         }
         self.sums.finish(merging)
     }
 
     /// Copies what the agent knows of itself.
-    pub(crate) fn agent_view(&self) -> AgentView {
-        AgentView {
+    pub(crate) fn agent_metrics(&self) -> AgentMetrics {
+        AgentMetrics {
             incident_writes: self.workers.writes(),
             incident_actions: self.workers.actions(),
             overflow: self.sums.left_out(),

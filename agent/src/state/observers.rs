@@ -13,7 +13,7 @@ const UNARMED_LOOK_NS: u64 = 25_000_000;
 pub(super) struct ObserverRequests {
     /// To be asked again so soon, in nanoseconds.
     again_ns: Option<u64>,
-    /// To be asked so soon where nothing rings before.
+    /// To be asked so soon if nothing wakes the agent before.
     asleep_ns: Option<u64>,
     sleepers: Vec<(i32, u64)>,
 }
@@ -31,8 +31,8 @@ impl ObserverRequests {
         }
     }
 
-    /// Has what wakes the sleeping loops ring. Returns within how many nanoseconds to look again, if there is such a
-    /// time, and within how many where all loops wait and nothing rings.
+    /// Has what wakes the sleeping loops wake the agent, too. Returns within how many nanoseconds to look again, if there is such a
+    /// time, and within how many if all loops wait and nothing wakes the agent.
     pub(super) fn arm(mut self, events: &mut NextEvents, now_ns: u64) -> (Option<u64>, Option<u64>) {
         events.begin();
         for (descriptor, within_ns) in self.sleepers {

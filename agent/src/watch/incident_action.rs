@@ -4,7 +4,7 @@ use crate::watch::command_process::kill_group;
 use crate::watch::command_process::memory_file;
 use loopscope_probe::raw::file_limit::with_signals;
 use loopscope_report::incident::Incident;
-use loopscope_report::metrics::view::Outcomes;
+use loopscope_report::metrics::loop_metrics::Outcomes;
 use std::fmt;
 use std::io;
 use std::os::unix::process::CommandExt;

@@ -33,7 +33,7 @@ fn a_thread_whose_wait_for_a_processor_has_not_ended_is_starved_and_told_with_it
     assert_eq!((open.class, open.cpu_ns, open.runqueue_ns), (Class::StarvedOfCpu, 10 * MS, 0));
     let line = bench.lines().remove(0);
     assert!(line.contains(", starved of CPU: runnable but not scheduled ["), "{line}");
-    // It went on for 3 ms more, and the wait was booked.
+    // It went on for 3 ms more, and the wait was counted.
     bench.pass(3);
     bench.tell(|told| (told.cpu_ns, told.runqueue_ns) = (told.cpu_ns + 3 * MS, told.runqueue_ns + 92 * MS));
     bench.finish();
@@ -59,7 +59,7 @@ fn what_a_thread_did_is_judged_again_at_the_end_of_the_stall() {
 
 #[test]
 fn a_flood_with_time_in_no_account_is_not_told_to_wait() {
-    // A hypervisor took the processor away: 174 of 300 ms are booked nowhere, and no look found the thread asleep.
+    // A hypervisor took the processor away: 174 of 300 ms are counted nowhere, and no look found the thread asleep.
     let mut bench = stalled(FoundState::OnProcessor, |told| told.cpu_ns += 50 * MS);
     bench.pass(198);
     bench.tell(|told| (told.cpu_ns, told.runqueue_ns) = (told.cpu_ns + 40 * MS, told.runqueue_ns + 36 * MS));

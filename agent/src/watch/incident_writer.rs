@@ -9,7 +9,7 @@ use loopscope_probe::raw::directory::make_private;
 use loopscope_probe::raw::file_limit::without_signals;
 use loopscope_report::incident::Incident;
 use loopscope_report::incident::file_name::{begin_and_pid, file_name, is_incident_name};
-use loopscope_report::metrics::view::Outcomes;
+use loopscope_report::metrics::loop_metrics::Outcomes;
 use std::collections::VecDeque;
 use std::fs::{self, File};
 use std::io::{self, Write};

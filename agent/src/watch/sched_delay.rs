@@ -14,7 +14,7 @@ const STEAL_EVERY_NS: u64 = 1_000_000_000;
 pub(crate) struct SchedDelay {
     schedstat: Option<File>,
     last: Option<Moment>,
-    /// When the next look was planned; `None` where the agent slept until it was rung.
+    /// When the next look was planned; `None` where the agent slept until it was woken.
     planned_ns: Option<u64>,
     steal: Steal,
     throttled: Throttled,
@@ -50,7 +50,7 @@ impl SchedDelay {
         }
     }
 
-    /// The next look is planned for this moment, `None` for whenever a loop rings.
+    /// The next look is planned for this moment, `None` for whenever a loop becomes busy.
     pub(crate) fn plan(&mut self, planned_ns: Option<u64>) {
         self.planned_ns = planned_ns;
     }
@@ -143,7 +143,7 @@ mod tests {
         assert_eq!(wake.look(1_000, 1_000), Gap::default());
         wake.plan(Some(5_000));
         assert_eq!(wake.look(7_000, 7_000), Gap { length_ns: 6_000, late_ns: 2_000, ..Gap::default() });
-        assert_eq!(wake.look(9_000, 9_000).late_ns, 0, "asleep until rung");
+        assert_eq!(wake.look(9_000, 9_000).late_ns, 0, "asleep until woken");
         let woken = wake.look(10_000, 3_600_000_010_000);
         assert_eq!(woken.suspended_ns, 3_600_000_000_000);
     }

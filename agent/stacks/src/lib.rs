@@ -72,10 +72,15 @@ pub use modules::Module;
 pub use registers::Registers;
 pub use sample::{Sample, SampleSource};
 pub use sampler::{SAMPLER_STACK_BYTES, SAMPLER_WORDS, Sampler, SamplerRegisters, set_sampler};
-pub use selftest::{Readiness, prepare, readiness};
+pub use selftest::{CaptureSupport, prepare, readiness};
 pub use signal::{block_signal, foreign_signals};
 pub use sleeping::ThreadProgress;
 pub use symbol::{Detail, Nameless, NativeFrame, Symbolizer};
 pub use target::{DoneWord, TAG_WORDS, TagSource, Target};
 pub use unwind::RawStack;
 pub use unwinder::Unwinder;
+
+/// Compiles the examples of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

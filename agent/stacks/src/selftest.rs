@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 /// Whether stacks can be captured in this process.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Readiness {
+pub enum CaptureSupport {
     /// Captures work.
     Ready {
         /// The signal that is used.
@@ -27,19 +27,19 @@ pub enum Readiness {
     Unavailable(String),
 }
 
-impl Readiness {
+impl CaptureSupport {
     /// Whether captures work, and stacks can be unwound.
     pub fn is_full(&self) -> bool {
-        matches!(self, Readiness::Ready { shortcoming: None, .. })
+        matches!(self, CaptureSupport::Ready { shortcoming: None, .. })
     }
 
     /// How much is known to work.
     fn rank(&self) -> u32 {
         match self {
-            Readiness::Untested(_) => 0,
-            Readiness::Unavailable(_) => 1,
-            Readiness::Ready { shortcoming: Some(_), .. } => 2,
-            Readiness::Ready { shortcoming: None, .. } => 3,
+            CaptureSupport::Untested(_) => 0,
+            CaptureSupport::Unavailable(_) => 1,
+            CaptureSupport::Ready { shortcoming: Some(_), .. } => 2,
+            CaptureSupport::Ready { shortcoming: None, .. } => 3,
         }
     }
 }
@@ -47,7 +47,7 @@ impl Readiness {
 /// What the tests found, and whether one is under way.
 #[derive(Debug)]
 struct Known {
-    readiness: Option<Readiness>,
+    readiness: Option<CaptureSupport>,
     /// Tests that have ended.
     tests: u32,
     is_testing: bool,
@@ -67,11 +67,11 @@ impl Known {
     const NOTHING: Known = Known { readiness: None, tests: 0, is_testing: false, tested_at: None };
 
     /// Returns what was found, where that stays.
-    fn settled(&self) -> Option<&Readiness> {
+    fn settled(&self) -> Option<&CaptureSupport> {
         self.readiness.as_ref().filter(|readiness| match readiness {
-            Readiness::Untested(_) => false,
-            Readiness::Ready { shortcoming: Some(_), .. } => self.tests >= SHORTCOMING_TESTS,
-            Readiness::Unavailable(_) | Readiness::Ready { shortcoming: None, .. } => true,
+            CaptureSupport::Untested(_) => false,
+            CaptureSupport::Ready { shortcoming: Some(_), .. } => self.tests >= SHORTCOMING_TESTS,
+            CaptureSupport::Unavailable(_) | CaptureSupport::Ready { shortcoming: None, .. } => true,
         })
     }
 
@@ -84,7 +84,7 @@ impl Known {
     }
 
     /// Takes what a test has found; `None` where there was no thread for it.
-    fn end_test(&mut self, found: Option<Readiness>, now: Instant) {
+    fn end_test(&mut self, found: Option<CaptureSupport>, now: Instant) {
         (self.is_testing, self.tested_at) = (false, Some(now));
         let Some(found) = found else { return };
         self.tests += 1;
@@ -103,7 +103,7 @@ fn known() -> MutexGuard<'static, Known> {
 
 /// Chooses the signal, installs the handler and tests it. The first call takes some milliseconds, and 2 s where the machine
 /// is very busy, and starts a thread that ends; once captures were found to work, or not to, all calls return that.
-pub fn prepare() -> Readiness {
+pub fn prepare() -> CaptureSupport {
     let settled = known().settled().cloned();
     settled.unwrap_or_else(test)
 }
@@ -111,7 +111,7 @@ pub fn prepare() -> Readiness {
 /// Returns what [`prepare`] found, without waiting. Where the test could not be made then, it is made again beside
 /// the program, at most every 5 s, and where it found a shortcoming twice more; where `prepare` was never called, it
 /// is made here.
-pub fn readiness() -> Readiness {
+pub fn readiness() -> CaptureSupport {
     let mut known = known();
     let Some(readiness) = known.readiness.clone() else {
         drop(known);
@@ -135,26 +135,29 @@ impl Capturer {
     /// [`TAG_WORDS`](crate::TAG_WORDS) tags.
     pub fn attach(target: Target) -> Result<Capturer, CaptureError> {
         match readiness() {
-            Readiness::Ready { .. } => Self::attach_installed(target),
-            Readiness::Untested(why) => Err(CaptureError::Untested(why)),
-            Readiness::Unavailable(why) => Err(CaptureError::Unavailable(why)),
+            CaptureSupport::Ready { .. } => Self::attach_installed(target),
+            CaptureSupport::Untested(why) => Err(CaptureError::Untested(why)),
+            CaptureSupport::Unavailable(why) => Err(CaptureError::Unavailable(why)),
         }
     }
 }
 
-fn test() -> Readiness {
+fn test() -> CaptureSupport {
     /// The handler is installed once, whatever becomes of the test.
     static SIGNAL: OnceLock<Result<i32, String>> = OnceLock::new();
     let found = match SIGNAL.get_or_init(signal::install) {
         Ok(signal) => tested(*signal),
-        Err(why) => Readiness::Unavailable(why.clone()),
+        Err(why) => CaptureSupport::Unavailable(why.clone()),
     };
     let mut known = known();
     known.end_test(Some(found), Instant::now());
-    known.readiness.clone().unwrap_or_else(|| Readiness::Untested("no self-test has finished".to_owned()))
+    known
+        .readiness
+        .clone()
+        .unwrap_or_else(|| CaptureSupport::Untested("no self-test has finished".to_owned()))
 }
 
-fn tested(signal: i32) -> Readiness {
+fn tested(signal: i32) -> CaptureSupport {
     // A thread of its own: the caller may block all signals.
     let scratch = std::thread::Builder::new().name("loopscope-test".to_owned()).spawn(|| {
         signal::unblock_signal();
@@ -163,24 +166,24 @@ fn tested(signal: i32) -> Readiness {
     let outcome = match scratch.map(|scratch| scratch.join()) {
         Ok(Ok(outcome)) => outcome,
         Ok(Err(_)) => {
-            return Readiness::Unavailable("the self-test of the signal handler panicked".to_owned());
+            return CaptureSupport::Unavailable("the self-test of the signal handler panicked".to_owned());
         }
         Err(error) => {
-            return Readiness::Untested(format!("cannot start the thread for the self-test: {error}"));
+            return CaptureSupport::Untested(format!("cannot start the thread for the self-test: {error}"));
         }
     };
     match outcome {
-        Ok(shortcoming) => Readiness::Ready { signal, shortcoming },
+        Ok(shortcoming) => CaptureSupport::Ready { signal, shortcoming },
         // What a filter on system calls answers, which stays for the life of the process.
         Err(CaptureError::System(error))
             if matches!(error.raw_os_error(), Some(libc::EPERM | libc::EACCES | libc::ENOSYS)) =>
         {
-            Readiness::Unavailable(format!(
+            CaptureSupport::Unavailable(format!(
                 "rt_tgsigqueueinfo failed ({error}): it may be blocked by seccomp"
             ))
         }
-        Err(error @ CaptureError::HandlerReplaced) => Readiness::Unavailable(error.to_string()),
-        Err(error) => Readiness::Untested(format!("the self-test of signal {signal} failed: {error}")),
+        Err(error @ CaptureError::HandlerReplaced) => CaptureSupport::Unavailable(error.to_string()),
+        Err(error) => CaptureSupport::Untested(format!("the self-test of signal {signal} failed: {error}")),
     }
 }
 
@@ -231,11 +234,11 @@ mod tests {
 
     #[test]
     fn what_a_bad_moment_was_to_blame_for_is_tested_again_and_what_stays_is_not() {
-        let ready = |shortcoming: Option<&str>| Readiness::Ready {
+        let ready = |shortcoming: Option<&str>| CaptureSupport::Ready {
             signal: 23,
             shortcoming: shortcoming.map(str::to_owned),
         };
-        let untested = Readiness::Untested("no thread".to_owned());
+        let untested = CaptureSupport::Untested("no thread".to_owned());
         let (begin, mut known) = (Instant::now(), Known::NOTHING);
         let at = |seconds: u64| begin + Duration::from_secs(seconds);
         known.end_test(Some(untested.clone()), at(0));

@@ -3,7 +3,7 @@
 
 mod support;
 
-use loopscope_stacks::{CaptureError, Capturer, Readiness, Target, prepare, readiness};
+use loopscope_stacks::{CaptureError, CaptureSupport, Capturer, Target, prepare, readiness};
 use std::io::Error;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, Output};
@@ -65,7 +65,7 @@ fn be_replaced(name: &str, left: u32) {
     if left == 0 {
         return;
     }
-    assert!(matches!(prepare(), Readiness::Ready { .. }));
+    assert!(matches!(prepare(), CaptureSupport::Ready { .. }));
     let (target, (told, is_asking)) = (Target::this_thread(), mpsc::channel());
     std::thread::spawn(move || {
         let mut capturer = Capturer::attach(target).unwrap();
@@ -96,7 +96,7 @@ fn without_terminal(mut command: Command) {
 /// What a program in a session of its own chose; `signals` are those that it handles itself.
 fn chosen_signal(signals: &[i32]) -> i32 {
     signals.iter().for_each(|signal| handle(*signal));
-    let Readiness::Ready { signal, .. } = prepare() else { panic!("{:?}", prepare()) };
+    let CaptureSupport::Ready { signal, .. } = prepare() else { panic!("{:?}", prepare()) };
     let mut capturer = Capturer::attach(Target::this_thread()).unwrap();
     assert!(!capturer.capture(WITHIN).unwrap().stack.is_empty());
     signal
@@ -168,11 +168,11 @@ fn without_room_for_queued_signals_a_real_time_signal_is_tried_again_later() {
     }
     [libc::SIGURG, libc::SIGWINCH].into_iter().for_each(handle);
     limit_queued_signals(0);
-    let Readiness::Untested(why) = prepare() else { panic!("{:?}", prepare()) };
+    let CaptureSupport::Untested(why) = prepare() else { panic!("{:?}", prepare()) };
     assert!(why.contains("RLIMIT_SIGPENDING") && !why.contains("seccomp"), "{why}");
     let refused = Capturer::attach(Target::this_thread()).err().expect("not yet");
     assert!(matches!(refused, CaptureError::Untested(_)), "{refused}");
-    assert!(matches!(readiness(), Readiness::Untested(_)));
+    assert!(matches!(readiness(), CaptureSupport::Untested(_)));
     limit_queued_signals(1000);
     // Nobody prepares anything: the test is made again beside the program, 5 s later.
     until("the test is made again", || readiness().is_full());
@@ -188,7 +188,7 @@ fn without_room_for_queued_signals_a_real_time_signal_is_tried_again_later() {
 /// What the kernel tells of its frame is faked by what the target tells of its stack: on this processor 2 KiB may do.
 #[test]
 fn where_the_alternate_stack_is_smaller_than_the_processors_frame_nothing_is_sent() {
-    assert!(matches!(prepare(), Readiness::Ready { .. }));
+    assert!(matches!(prepare(), CaptureSupport::Ready { .. }));
     for bytes in [0, libc::MINSIGSTKSZ - 1] {
         let target = Target { alternate_stack_bytes: Some(bytes), ..Target::this_thread() };
         let mut capturer = Capturer::attach(target).unwrap();

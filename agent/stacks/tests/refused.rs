@@ -4,7 +4,7 @@ mod support;
 
 use loopscope_stacks::thread::is_blocking;
 use loopscope_stacks::{
-    CaptureError, Capturer, Readiness, TagSource, Target, block_signal, foreign_signals, prepare,
+    CaptureError, CaptureSupport, Capturer, TagSource, Target, block_signal, foreign_signals, prepare,
 };
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
@@ -16,7 +16,7 @@ const SHORT: Duration = Duration::from_millis(200);
 
 fn signal() -> i32 {
     match prepare() {
-        Readiness::Ready { signal, .. } => signal,
+        CaptureSupport::Ready { signal, .. } => signal,
         other => panic!("{other:?}"),
     }
 }

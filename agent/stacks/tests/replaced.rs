@@ -1,6 +1,6 @@
 //! A program that takes the signal away later: noticed, and said. Alone in its process, which is of no use afterwards.
 
-use loopscope_stacks::{CaptureError, Capturer, Readiness, Target, prepare};
+use loopscope_stacks::{CaptureError, CaptureSupport, Capturer, Target, prepare};
 use std::time::Duration;
 
 extern "C" fn the_programs_own(_signal: libc::c_int) {}
@@ -9,7 +9,7 @@ extern "C" fn the_programs_own(_signal: libc::c_int) {}
 fn a_handler_that_was_replaced_is_noticed_before_anything_is_sent() {
     let mut capturer = Capturer::attach(Target::this_thread()).unwrap();
     capturer.capture(Duration::from_secs(10)).unwrap();
-    let Readiness::Ready { signal, .. } = prepare() else { panic!("it worked just now") };
+    let CaptureSupport::Ready { signal, .. } = prepare() else { panic!("it worked just now") };
     // SAFETY: zeros are a valid action: no flags and an empty mask.
     let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
     action.sa_sigaction = the_programs_own as *const () as usize;

@@ -4,7 +4,7 @@
 mod support;
 
 use loopscope_stacks::{
-    Capturer, Readiness, SAMPLER_WORDS, SampleSource, SamplerRegisters, Target, prepare, set_sampler,
+    CaptureSupport, Capturer, SAMPLER_WORDS, SampleSource, SamplerRegisters, Target, prepare, set_sampler,
 };
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, mpsc};
@@ -36,7 +36,7 @@ unsafe extern "C" fn boast(_: *const SamplerRegisters, _: *mut u64, room: usize)
 
 fn with_sampler(sampler: Option<loopscope_stacks::Sampler>) -> MutexGuard<'static, ()> {
     let guard = ONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    assert!(matches!(prepare(), Readiness::Ready { .. }));
+    assert!(matches!(prepare(), CaptureSupport::Ready { .. }));
     // SAFETY: these samplers read a register and an atomic, write within their room, and live as long as the program.
     unsafe { set_sampler(sampler) };
     guard

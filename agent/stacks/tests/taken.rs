@@ -3,7 +3,7 @@
 
 mod support;
 
-use loopscope_stacks::{Capturer, Readiness, Target, foreign_signals, prepare};
+use loopscope_stacks::{CaptureSupport, Capturer, Target, foreign_signals, prepare};
 use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ fn where_all_signals_are_taken_one_is_shared() {
         assert_eq!(unsafe { libc::sigaction(signal, &action, std::ptr::null_mut()) }, 0);
     }
     assert!(prepare().is_full(), "{:?}", prepare());
-    let Readiness::Ready { signal, .. } = prepare() else { panic!("it is full") };
+    let CaptureSupport::Ready { signal, .. } = prepare() else { panic!("it is full") };
     assert_eq!(signal, libc::SIGRTMAX());
     let mut capturer = Capturer::attach(Target::this_thread()).unwrap();
     capturer.capture(Duration::from_secs(10)).unwrap();

@@ -8,7 +8,7 @@ use loopscope_benches::cputime::{this_thread, thread_cpu_ns};
 use loopscope_benches::flipflop::Spread;
 use loopscope_loop::{Cx, Loop, Mode};
 use loopscope_probe::raw::barrier;
-use loopscope_stacks::{Capturer, Detail, Readiness, Sample, Symbolizer, Target, Unwinder, prepare};
+use loopscope_stacks::{CaptureSupport, Capturer, Detail, Sample, Symbolizer, Target, Unwinder, prepare};
 use std::hint::black_box;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -18,7 +18,7 @@ const WITHIN: Duration = Duration::from_secs(5);
 
 fn main() {
     let rounds = std::env::args().nth(1).and_then(|rounds| rounds.parse().ok()).unwrap_or(24);
-    assert!(matches!(prepare(), Readiness::Ready { .. }), "{:?}", prepare());
+    assert!(matches!(prepare(), CaptureSupport::Ready { .. }), "{:?}", prepare());
     let size = std::env::current_exe().and_then(std::fs::metadata).map_or(0, |facts| facts.len());
     let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     println!("program of {:.1} MB, load {load}", size as f64 / 1e6);

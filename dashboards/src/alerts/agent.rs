@@ -97,8 +97,7 @@ fn losses(pace: Durations) -> Vec<Alert> {
         },
         Alert {
             name: "SeriesOverflow",
-            why: "Something has no series of its own, and will be missed when it is looked for: told for as long as that is \
-                  so.",
+            why: "Loops, sites, workers or metrics beyond the limit have no series of their own: queries do not find them.",
             expr: format!("{} > 0", Series::of(&c::SERIES_OVERFLOW).select()),
             hold: Some(Span::minutes(5)),
             severity: Severity::Info,

@@ -45,7 +45,7 @@ pub struct Builder<S> {
 struct Surroundings {
     clock: LoopClock,
     poller: Box<dyn Poller>,
-    bell: Arc<LoopWaker>,
+    waker: Arc<LoopWaker>,
     world: Option<Rc<World>>,
 }
 
@@ -94,6 +94,20 @@ impl<S: 'static> Builder<S> {
 
     /// Simulates clock, poller and pool: time jumps instead of passing, and every run has the same order. There are no
     /// sockets then. See [`simulate`](crate::simulate).
+    ///
+    /// ```
+    /// use loopscope_loop::{Loop, Mode};
+    /// use std::time::Duration;
+    ///
+    /// let mut event_loop = Loop::builder(0).virtual_time().build()?;
+    /// event_loop.main(|cx| {
+    ///     cx.every(Duration::from_secs(3_600), |cx| *cx.state += 1);
+    ///     cx.after(Duration::from_secs(24 * 3_600), |cx| cx.stop());
+    /// });
+    /// event_loop.run(Mode::Default)?;
+    /// assert_eq!(event_loop.into_state(), 24);
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn virtual_time(mut self) -> Self {
         self.is_virtual = true;
         self
@@ -102,12 +116,50 @@ impl<S: 'static> Builder<S> {
     /// In virtual time, lets streams that become ready in one poll have their turns in an order that this number
     /// chooses: a test that passes with many of them does not rest on one order. Where not set they keep the order in
     /// which they became ready.
+    ///
+    /// ```
+    /// use loopscope_loop::{Loop, Mode, StreamEvent};
+    ///
+    /// let order = |seed| -> std::io::Result<Vec<u32>> {
+    ///     let mut event_loop = Loop::builder(Vec::new()).virtual_time().seed(seed).build()?;
+    ///     event_loop.main(|cx| {
+    ///         for number in 0..4 {
+    ///             let (client, server) = cx.memory_pair()?;
+    ///             cx.on_stream(server, move |cx, _, event| {
+    ///                 if let StreamEvent::Data(_) = event {
+    ///                     cx.state.push(number);
+    ///                 }
+    ///             });
+    ///             cx.write(client, b"hello")?;
+    ///             cx.shutdown(client);
+    ///         }
+    ///         std::io::Result::Ok(())
+    ///     })?;
+    ///     event_loop.run(Mode::Default)?;
+    ///     Ok(event_loop.into_state())
+    /// };
+    /// // One seed, one order: a failure can be repeated.
+    /// assert_eq!(order(7)?, order(7)?);
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
         self
     }
 
     /// Sets what happens when a callback panics. [`PanicPolicy::Continue`] where not set.
+    ///
+    /// ```
+    /// use loopscope_loop::{Loop, Mode, PanicPolicy};
+    ///
+    /// let mut event_loop = Loop::builder(()).on_panic(PanicPolicy::Stop).build()?;
+    /// event_loop.main(|cx| {
+    ///     cx.immediate(|_| panic!("out of cheese"));
+    /// });
+    /// let error = event_loop.run(Mode::Default).unwrap_err();
+    /// assert!(error.to_string().contains("out of cheese"));
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn on_panic(mut self, policy: PanicPolicy) -> Self {
         self.policy = policy;
         self
@@ -142,7 +194,7 @@ impl<S: 'static> Builder<S> {
     pub fn build(mut self) -> io::Result<Loop<S>> {
         let shared = self.pool.take().unwrap_or_else(|| SharedPool::with_size(pool::size(self.threads)));
         let threads = shared.threads();
-        let Surroundings { clock, poller, bell, world } = self.surroundings(threads)?;
+        let Surroundings { clock, poller, waker, world } = self.surroundings(threads)?;
         let mut probe = self.has_probe.then(|| self.writer(world.as_deref()));
         let stamps = probe.as_ref().map(|probe| probe.clock().clone());
         let pool_probe = probe.as_mut().and_then(Writer::take_pool);
@@ -164,11 +216,11 @@ impl<S: 'static> Builder<S> {
             signals: SignalHub::default(),
             children: Vec::new(),
             wakes: Vec::new(),
-            pool: make_pool(&shared, &bell, world.as_ref(), pool_probe),
+            pool: make_pool(&shared, &waker, world.as_ref(), pool_probe),
             finished: VecDeque::new(),
-            mailbox: PostInbox::new(bell.clone(), stamps),
+            mailbox: PostInbox::new(waker.clone(), stamps),
             posted: VecDeque::new(),
-            bell,
+            waker,
             world,
             referenced: 0,
             requests: 0,
@@ -185,16 +237,16 @@ impl<S: 'static> Builder<S> {
 
     fn surroundings(&self, threads: usize) -> io::Result<Surroundings> {
         if self.is_virtual {
-            let bell = Arc::new(LoopWaker::new(None));
-            let world = World::new(threads, bell.clone(), self.seed);
+            let waker = Arc::new(LoopWaker::new(None));
+            let world = World::new(threads, waker.clone(), self.seed);
             let clock = LoopClock::of(Clock::simulated(world.clock()));
             let poller = Box::new(SimulatedPoller(world.clone()));
-            return Ok(Surroundings { clock, poller, bell, world: Some(world) });
+            return Ok(Surroundings { clock, poller, waker, world: Some(world) });
         }
         let (poller, waker) = SystemPoller::new()?;
-        let (clock, poller, bell) =
+        let (clock, poller, waker) =
             (LoopClock::real(), Box::new(poller), Arc::new(LoopWaker::new(Some(waker))));
-        Ok(Surroundings { clock, poller, bell, world: None })
+        Ok(Surroundings { clock, poller, waker, world: None })
     }
 
     fn writer(&self, world: Option<&World>) -> Writer {
@@ -217,7 +269,7 @@ const BACKEND: &str = if cfg!(any(target_os = "linux", target_os = "android")) {
 
 fn make_pool(
     shared: &SharedPool,
-    bell: &Arc<LoopWaker>,
+    waker: &Arc<LoopWaker>,
     world: Option<&Rc<World>>,
     probe: Option<PoolWriter>,
 ) -> Box<dyn Pool> {
@@ -226,7 +278,7 @@ fn make_pool(
             world.set_probe(probe);
             Box::new(SimulatedPool(world.clone()))
         }
-        None => Box::new(Threads::new(shared, bell.clone(), probe)),
+        None => Box::new(Threads::new(shared, waker.clone(), probe)),
     }
 }
 

@@ -56,7 +56,7 @@ pub(crate) struct Core<S: 'static> {
     pub(crate) finished: VecDeque<Finished>,
     pub(crate) mailbox: Arc<PostInbox<S>>,
     pub(crate) posted: VecDeque<Posted<S>>,
-    pub(crate) bell: Arc<LoopWaker>,
+    pub(crate) waker: Arc<LoopWaker>,
     /// Present in virtual time.
     pub(crate) world: Option<Rc<World>>,
     /// Active hooks and sockets that keep the loop alive. Timers and immediates are counted where they live.
@@ -260,7 +260,7 @@ impl<S: 'static> Core<S> {
             || self.immediates.referenced > 0
             || self.requests > 0
             || self.referenced > 0
-            || self.bell.has_posted()
+            || self.waker.has_posted()
             || !self.posted.is_empty()
     }
 }

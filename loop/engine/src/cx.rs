@@ -48,6 +48,20 @@ impl<S: 'static> Cx<'_, S> {
 
     /// Runs a callback when nothing keeps the loop alive any more; what it starts revives the loop. Node's
     /// `process.once('beforeExit')`. It does not run after [`Cx::stop`].
+    ///
+    /// ```
+    /// use loopscope_loop::{Loop, Mode};
+    /// use std::time::Duration;
+    ///
+    /// let mut event_loop = Loop::builder(Vec::new()).virtual_time().build()?;
+    /// event_loop.main(|cx| {
+    ///     cx.before_exit(|cx| cx.state.push("nothing is left"));
+    ///     cx.after(Duration::from_secs(1), |cx| cx.state.push("timer"));
+    /// });
+    /// event_loop.run(Mode::Default)?;
+    /// assert_eq!(event_loop.into_state(), ["timer", "nothing is left"]);
+    /// # std::io::Result::Ok(())
+    /// ```
     #[track_caller]
     pub fn before_exit(&mut self, run: impl FnOnce(&mut Cx<'_, S>) + 'static) {
         self.before_exit_at(Origin::of(&run), Box::new(run));

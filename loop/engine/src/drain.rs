@@ -16,6 +16,20 @@ const DEPTH_STRIDE: u64 = 1024;
 
 impl<S: 'static> Cx<'_, S> {
     /// Queues a job that runs right after the present callback, before any microtask. Node's `process.nextTick`.
+    ///
+    /// ```
+    /// use loopscope_loop::{Loop, Mode};
+    ///
+    /// let mut event_loop = Loop::builder(Vec::new()).virtual_time().build()?;
+    /// event_loop.main(|cx| {
+    ///     cx.microtask(|cx| cx.state.push("microtask"));
+    ///     cx.next_tick(|cx| cx.state.push("tick"));
+    ///     cx.state.push("main");
+    /// });
+    /// event_loop.run(Mode::Default)?;
+    /// assert_eq!(event_loop.into_state(), ["main", "tick", "microtask"]);
+    /// # std::io::Result::Ok(())
+    /// ```
     #[track_caller]
     #[inline]
     pub fn next_tick(&mut self, run: impl FnOnce(&mut Cx<'_, S>) + 'static) {

@@ -19,7 +19,7 @@ impl fmt::Display for WorkError {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(match self {
             WorkError::Cancelled => "the pool job was cancelled before it began",
-            WorkError::Panicked => "the pool job panicked; the message of the panic says where",
+            WorkError::Panicked => "the pool job panicked; the panic's message says where",
             WorkError::NoThread => "cannot start a pool thread; raise the limit on threads (ulimit -u)",
         })
     }

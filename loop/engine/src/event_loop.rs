@@ -97,6 +97,26 @@ impl<S: 'static> Loop<S> {
     ///
     /// # Panics
     /// Where a callback panicked, under [`PanicPolicy::Propagate`](crate::PanicPolicy::Propagate).
+    ///
+    /// ```
+    /// use loopscope_loop::{Loop, Mode};
+    /// use std::time::Duration;
+    ///
+    /// let mut event_loop = Loop::builder(0).virtual_time().build()?;
+    /// event_loop.main(|cx| {
+    ///     cx.every(Duration::from_secs(1), |cx| {
+    ///         *cx.state += 1;
+    ///         if *cx.state == 3 {
+    ///             cx.stop();
+    ///         }
+    ///     });
+    /// });
+    /// assert!(event_loop.run(Mode::Default)?);
+    /// # assert_eq!(*event_loop.state(), 3);
+    /// // It was stopped; the interval still keeps it alive.
+    /// assert!(event_loop.run(Mode::Once)?);
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn run(&mut self, mode: Mode) -> io::Result<bool> {
         if self.core.0.halt.is_some() {
             return self.halted();
@@ -127,7 +147,7 @@ impl<S: 'static> Loop<S> {
         let core = &mut self.core.0;
         let _world = core.world.as_ref().map(simulate::World::install);
         let _spans = core.probe.as_ref().map(|probe| probe.install_spans());
-        core.bell.wake_up();
+        core.waker.wake_up();
         if let Some(probe) = &mut core.probe {
             probe.resume();
         }
@@ -139,9 +159,9 @@ impl<S: 'static> Loop<S> {
         if let Some(probe) = &mut core.probe {
             probe.suspend();
         }
-        if !core.bell.fall_asleep() {
+        if !core.waker.fall_asleep() {
             // Whoever waits on the loop's descriptor outside must see what came while the loop was awake.
-            core.bell.ring();
+            core.waker.wake();
         }
         result
     }
@@ -168,9 +188,23 @@ impl<S: 'static> Loop<S> {
 
     /// Returns how long a poll may wait now; `None` is without end. For programs that wait on the loop's descriptor
     /// themselves and then [run](Loop::run) it in [`Mode::NoWait`]. Zero, too, where nothing keeps the loop alive.
+    ///
+    /// ```
+    /// use loopscope_loop::{Loop, Mode};
+    /// use std::time::Duration;
+    ///
+    /// let mut event_loop = Loop::builder(0).build()?;
+    /// event_loop.main(|cx| cx.after(Duration::from_millis(2), |cx| *cx.state = 7));
+    /// while event_loop.run(Mode::NoWait)? {
+    ///     // Another loop waits here, for its own events and the loop's descriptor, and at most so long.
+    ///     std::thread::sleep(event_loop.backend_timeout().unwrap_or_default());
+    /// }
+    /// assert_eq!(event_loop.into_state(), 7);
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn backend_timeout(&self) -> Option<Duration> {
         let core = &self.core.0;
-        match core.bell.has_any() || core.queues.woken.len() > 0 {
+        match core.waker.has_any() || core.queues.woken.len() > 0 {
             true => Some(Duration::ZERO),
             false => core.backend_timeout(core.clock.peek_ns()),
         }
@@ -188,7 +222,7 @@ impl<S: 'static> Loop<S> {
 }
 
 impl<S: 'static> Cx<'_, S> {
-    /// Runs the main script: a panic is booked and handed to the caller.
+    /// Runs the main script: a panic is counted and handed to the caller.
     fn enter_main<R>(&mut self, site: Site, f: impl FnOnce(&mut Cx<'_, S>) -> R) -> std::thread::Result<R> {
         let mut payload = None;
         let result = self.enter(Kind::Other, site, TaskTimes::UNKNOWN, |cx| {

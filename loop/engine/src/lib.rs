@@ -114,3 +114,8 @@ pub use queues::tasks::Task;
 /// The numbers of signals.
 pub use signal_hook::consts::signal as signals;
 pub use threads::SharedPool;
+
+/// Compiles the examples of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -5,13 +5,13 @@
 //! the loop:       say asleep, is anything counted? then do not wait
 //! ```
 //! Both sides write first and read the other's word second, with a fence between, so at least one of them sees the
-//! other. It is the probe's own [`loopscope_probe::raw::bell`], whose model checks every interleaving of the two sides.
+//! other. It is the probe's own [`loopscope_probe::raw::sleep_flag`], whose model checks every interleaving of the two sides.
 //!
-//! This bell is shared by the loop, its pool's threads and every [`RemoteHandle`](crate::RemoteHandle): the waker
+//! It is shared by the loop, its pool's threads and every [`RemoteHandle`](crate::RemoteHandle): the waker
 //! inside lives until the last of them is gone, because closing it with a wake under way would lose that wake.
 
 use loopscope_probe::raw::barrier::Barrier;
-use loopscope_probe::raw::bell;
+use loopscope_probe::raw::sleep_flag::SleepFlag;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 /// The counters and the waker of one loop.
@@ -20,7 +20,7 @@ pub(crate) struct LoopWaker {
     /// `None` in virtual time, where the loop never sleeps.
     waker: Option<mio::Waker>,
     /// Whether the loop sleeps; its fences order it against the two counters.
-    sleep: bell::Bell,
+    sleep: SleepFlag,
     /// Closures posted and not taken. Added to by any thread, taken from by the loop's. Relaxed: the queue's mutex
     /// orders what is counted, and `sleep` the counting against falling asleep.
     posted: AtomicUsize,
@@ -42,9 +42,9 @@ impl LoopWaker {
     pub(crate) fn new(waker: Option<mio::Waker>) -> Self {
         // Asleep from the start: a program that polls the loop's descriptor itself must see a post before it first runs.
         let [posted, finished, woken] = [0, 0, 0].map(AtomicUsize::new);
-        let bell = LoopWaker { waker, sleep: bell::Bell::new(), posted, finished, woken };
-        bell.fall_asleep();
-        bell
+        let waker = LoopWaker { waker, sleep: SleepFlag::new(), posted, finished, woken };
+        waker.fall_asleep();
+        waker
     }
 
     #[inline]
@@ -69,8 +69,8 @@ impl LoopWaker {
     }
 
     /// Wakes the loop if it sleeps. After [`LoopWaker::count`], best after the mutex was released.
-    pub(crate) fn ring(&self) {
-        if self.sleep.must_ring(Barrier::Fence)
+    pub(crate) fn wake(&self) {
+        if self.sleep.must_wake(Barrier::Fence)
             && let Some(waker) = &self.waker
         {
             // Fails only where the descriptor is gone, and then nobody sleeps on it.
@@ -113,14 +113,14 @@ mod tests {
 
     #[test]
     fn a_loop_with_news_may_not_sleep() {
-        let bell = LoopWaker::new(None);
-        assert!(bell.fall_asleep());
-        bell.count(News::Finished);
-        assert!(!bell.fall_asleep());
-        bell.taken(News::Finished, 1);
-        bell.count(News::Posted);
-        assert!(!bell.fall_asleep() && bell.has_posted());
-        bell.taken(News::Posted, 1);
-        assert!(bell.fall_asleep());
+        let waker = LoopWaker::new(None);
+        assert!(waker.fall_asleep());
+        waker.count(News::Finished);
+        assert!(!waker.fall_asleep());
+        waker.taken(News::Finished, 1);
+        waker.count(News::Posted);
+        assert!(!waker.fall_asleep() && waker.has_posted());
+        waker.taken(News::Posted, 1);
+        assert!(waker.fall_asleep());
     }
 }

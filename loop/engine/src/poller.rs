@@ -18,7 +18,7 @@ pub(crate) struct Ready {
 
 /// Something that waits for events.
 pub(crate) trait Poller {
-    /// Waits until a source is ready, the bell is rung or `timeout` is over; `None` is without end.
+    /// Waits until a source is ready, the loop is woken or `timeout` is over; `None` is without end.
     fn poll(&mut self, timeout: Option<Duration>, ready: &mut Vec<Ready>) -> io::Result<()>;
 
     /// Returns where sources are registered; `None` where there can be none.
@@ -31,8 +31,8 @@ pub(crate) trait Poller {
     }
 }
 
-/// The token of the bell; no key has it, because a slot's number ends before all ones.
-pub(crate) const BELL: mio::Token = mio::Token(usize::MAX);
+/// The token of the waker; no key has it, because a slot's number ends before all ones.
+pub(crate) const WAKER: mio::Token = mio::Token(usize::MAX);
 
 /// As many events as libuv takes from one wait.
 const EVENTS: usize = 1024;
@@ -50,10 +50,10 @@ pub(crate) struct SystemPoller {
 }
 
 impl SystemPoller {
-    /// Makes the poller and the waker of its bell.
+    /// Makes the poller and its waker.
     pub(crate) fn new() -> io::Result<(SystemPoller, mio::Waker)> {
         let poll = mio::Poll::new()?;
-        let waker = mio::Waker::new(poll.registry(), BELL)?;
+        let waker = mio::Waker::new(poll.registry(), WAKER)?;
         Ok((SystemPoller { poll, events: mio::Events::with_capacity(EVENTS) }, waker))
     }
 }
@@ -93,7 +93,7 @@ impl Poller for SystemPoller {
             self.wait(timeout)?;
             let mut taken = 0;
             let events = self.events.iter().inspect(|_| taken += 1);
-            ready.extend(events.filter(|event| event.token() != BELL).map(ready_of));
+            ready.extend(events.filter(|event| event.token() != WAKER).map(ready_of));
             if taken < EVENTS {
                 break;
             }

@@ -41,6 +41,21 @@ thread_local! {
 /// job of such a loop, as if the job took that much longer.
 ///
 /// Returns `false`, and does nothing, anywhere else: a program that runs in either time then really waits.
+///
+/// ```
+/// use loopscope_loop::{Loop, Mode, simulate};
+/// use std::time::Duration;
+///
+/// let mut event_loop = Loop::builder(()).virtual_time().build()?;
+/// event_loop.main(|cx| {
+///     cx.immediate(|_| {
+///         simulate::advance(Duration::from_secs(5)); // as if it had computed for so long
+///     });
+/// });
+/// event_loop.run(Mode::Default)?;
+/// assert!(event_loop.main(|cx| cx.now()) >= Duration::from_secs(5));
+/// # std::io::Result::Ok(())
+/// ```
 pub fn advance(duration: Duration) -> bool {
     let ns = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
     if let Some(taken) = JOB_NS.get() {
@@ -65,7 +80,7 @@ fn replace_current(world: Option<Rc<World>>) -> Option<Rc<World>> {
 pub(crate) struct World {
     clock: VirtualClock,
     workers: RefCell<Workers>,
-    bell: Arc<LoopWaker>,
+    waker: Arc<LoopWaker>,
     /// Ends of pairs that became ready, in that order.
     ready: RefCell<Vec<Ready>>,
     /// What chooses another order; `None` keeps it.
@@ -97,12 +112,12 @@ struct Running {
 }
 
 impl World {
-    pub(crate) fn new(threads: usize, bell: Arc<LoopWaker>, seed: Option<u64>) -> Rc<World> {
+    pub(crate) fn new(threads: usize, waker: Arc<LoopWaker>, seed: Option<u64>) -> Rc<World> {
         let (lanes, finished, events) = (Lanes::new(threads), VecDeque::new(), Vec::new());
         let (wanted, idle, has_started, probe) = (threads, threads, false, None);
         let workers = Workers { wanted, idle, has_started, lanes, events, finished, probe };
         let (clock, workers) = (VirtualClock::starting_at(START_NS), RefCell::new(workers));
-        Rc::new(World { clock, workers, bell, ready: RefCell::default(), seed: Cell::new(seed) })
+        Rc::new(World { clock, workers, waker, ready: RefCell::default(), seed: Cell::new(seed) })
     }
 
     pub(crate) fn clock(&self) -> VirtualClock {
@@ -200,7 +215,7 @@ impl World {
         }
         let finished = job.ended;
         workers.finished.push_back(Finished { key, outcome, submitted: job.submitted, finished });
-        self.bell.count(News::Finished);
+        self.waker.count(News::Finished);
         let now_ns = self.clock.now_ns();
         workers.events.push((now_ns, Event::Take));
     }
@@ -262,7 +277,7 @@ impl Poller for SimulatedPoller {
         });
         world.advance(POLL_NS);
         loop {
-            let has_news = world.bell.has_any() || !world.ready.borrow().is_empty();
+            let has_news = world.waker.has_any() || !world.ready.borrow().is_empty();
             if has_news || end_ns.is_some_and(|end_ns| end_ns <= world.clock.now_ns()) {
                 world.take_ready(ready);
                 return Ok(());
@@ -313,14 +328,14 @@ impl Pool for SimulatedPool {
         });
         let outcome = Err(WorkError::Cancelled);
         workers.finished.push_back(Finished { key, outcome, submitted, finished });
-        self.0.bell.count(News::Finished);
+        self.0.waker.count(News::Finished);
         drop(workers);
         true
     }
 
     fn take_finished(&mut self, into: &mut VecDeque<Finished>) {
         let mut workers = self.0.workers.borrow_mut();
-        self.0.bell.taken(News::Finished, workers.finished.len());
+        self.0.waker.taken(News::Finished, workers.finished.len());
         into.append(&mut workers.finished);
     }
 }

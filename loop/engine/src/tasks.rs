@@ -15,6 +15,19 @@ use std::task::Context;
 
 impl<S: 'static> Cx<'_, S> {
     /// Starts a future on this loop. Its first poll is queued as a microtask, like every later one.
+    ///
+    /// ```
+    /// use loopscope_loop::{Loop, Mode};
+    ///
+    /// let mut event_loop = Loop::new()?;
+    /// let task = event_loop.main(|cx| {
+    ///     let six = cx.spawn_local(async { 6 });
+    ///     cx.spawn_local(async { six.await.map(|six| six * 7) })
+    /// });
+    /// event_loop.run(Mode::Default)?;
+    /// assert!(task.is_done());
+    /// # std::io::Result::Ok(())
+    /// ```
     #[track_caller]
     pub fn spawn_local<T: 'static>(&mut self, future: impl Future<Output = T> + 'static) -> Task<T> {
         let mailbox = Arc::downgrade(&self.core.mailbox);

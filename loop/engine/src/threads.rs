@@ -122,7 +122,7 @@ struct State {
 struct Client {
     finished: VecDeque<Finished>,
     probe: Option<PoolWriter>,
-    bell: Arc<LoopWaker>,
+    waker: Arc<LoopWaker>,
     /// When the jobs that wait were submitted, in each lane; only for the probe.
     waiting: [VecDeque<Ticks>; 2],
 }
@@ -148,8 +148,8 @@ impl Client {
 }
 
 impl State {
-    /// Books a step of a job of this loop; nothing where its probe is off or the loop is gone.
-    fn book<T>(&mut self, client: Key, step: impl FnOnce(&mut PoolWriter) -> T) -> Option<T> {
+    /// Records a step of a job of this loop; nothing where its probe is off or the loop is gone.
+    fn record<T>(&mut self, client: Key, step: impl FnOnce(&mut PoolWriter) -> T) -> Option<T> {
         self.clients.get_mut(client)?.probe.as_mut().map(step)
     }
 
@@ -162,8 +162,8 @@ impl State {
     fn finish(&mut self, client: Key, finished: Finished) -> Result<Arc<LoopWaker>, Finished> {
         let Some(client) = self.clients.get_mut(client) else { return Err(finished) };
         client.finished.push_back(finished);
-        client.bell.count(News::Finished);
-        Ok(client.bell.clone())
+        client.waker.count(News::Finished);
+        Ok(client.waker.clone())
     }
 
     /// Tells a loop's page how many threads there are.
@@ -176,13 +176,13 @@ impl State {
 }
 
 impl Threads {
-    pub(crate) fn new(pool: &SharedPool, bell: Arc<LoopWaker>, probe: Option<PoolWriter>) -> Self {
+    pub(crate) fn new(pool: &SharedPool, waker: Arc<LoopWaker>, probe: Option<PoolWriter>) -> Self {
         let (workers, clock) = (pool.0.clone(), probe.as_ref().map(|probe| probe.clock().clone()));
         let mut state = workers.shared.lock();
         let client = state.clients.insert(Client {
             finished: VecDeque::new(),
             probe,
-            bell,
+            waker,
             waiting: Default::default(),
         });
         state.client_keys.push(client);
@@ -203,9 +203,9 @@ impl Pool for Threads {
         if state.threads.is_none() {
             shared.start(&mut state, self.workers.wanted);
         }
-        state.book(self.client, |probe| probe.submitted(job.kind, stamp));
+        state.record(self.client, |probe| probe.submitted(job.kind, stamp));
         if state.threads == Some(0) {
-            state.book(self.client, |probe| probe.cancelled(job.kind, None));
+            state.record(self.client, |probe| probe.cancelled(job.kind, None));
             let outcome = Err(WorkError::NoThread);
             let refused = Finished { key: job.key, outcome, submitted: stamp, finished: stamp };
             // The loop is awake, it submits; and the job is dropped without the mutex.
@@ -228,7 +228,7 @@ impl Pool for Threads {
         let mut state = self.workers.shared.lock();
         let Some((job, submitted)) = state.lanes.cancel(self.client, key) else { return false };
         let oldest = state.left(self.client, job.kind, submitted);
-        state.book(self.client, |probe| probe.cancelled(job.kind, oldest));
+        state.record(self.client, |probe| probe.cancelled(job.kind, oldest));
         let finished = now(&self.clock);
         let cancelled = Finished { key, outcome: Err(WorkError::Cancelled), submitted, finished };
         let _ = state.finish(self.client, cancelled);
@@ -240,7 +240,7 @@ impl Pool for Threads {
     fn take_finished(&mut self, into: &mut VecDeque<Finished>) {
         let mut state = self.workers.shared.lock();
         if let Some(client) = state.clients.get_mut(self.client) {
-            client.bell.taken(News::Finished, client.finished.len());
+            client.waker.taken(News::Finished, client.finished.len());
             into.append(&mut client.finished);
         }
     }
@@ -315,14 +315,14 @@ impl Shared {
     }
 }
 
-/// The bell of the loop that a result was handed to; the result where that loop is gone.
+/// The waker of the loop that a result was handed to; the result where that loop is gone.
 type Handed = Result<Arc<LoopWaker>, Finished>;
 
 /// Wakes the loop that a result was handed to. Without the mutex: the result of a loop that is gone is dropped here, and
 /// its destructor is the program's.
 fn tell(handed: Handed) {
     match handed {
-        Ok(bell) => bell.ring(),
+        Ok(waker) => waker.wake(),
         Err(unclaimed) => survive(|| drop(unclaimed)),
     }
 }
@@ -347,23 +347,23 @@ impl State {
         calls
     }
 
-    /// Takes the next job, and books that.
+    /// Takes the next job, and records that.
     fn take(&mut self, worker: Worker) -> Option<(Started, Run)> {
         let (Job { client, key, kind, site, run }, submitted) = self.lanes.take()?;
         let oldest = self.left(client, kind, submitted);
         let job = Taken { kind, site, worker, submitted, oldest };
-        let booked = self.book(client, |probe| (begin(probe, &job), Some(probe.clock().clone())));
-        let (started, clock) = booked.unwrap_or((Ticks::NONE, None));
+        let counted = self.record(client, |probe| (begin(probe, &job), Some(probe.clock().clone())));
+        let (started, clock) = counted.unwrap_or((Ticks::NONE, None));
         Some((Started { client, key, kind, site, submitted, started, clock }, run))
     }
 
-    /// Books the end of a job, and hands its result to its loop.
+    /// Records the end of a job, and hands its result to its loop.
     fn hand_over(&mut self, job: Started, ended: Ticks, outcome: Outcome, worker: u32) -> Handed {
         let Started { client, key, kind, site, submitted, started, .. } = job;
         self.lanes.ended(kind);
         let is_ok = outcome.is_ok();
         let done = JobRecord { number: 0, kind, site, worker, submitted, started, ended, is_ok };
-        self.book(client, |probe| end(probe, &done));
+        self.record(client, |probe| end(probe, &done));
         self.finish(client, Finished { key, outcome, submitted, finished: ended })
     }
 }
@@ -389,14 +389,14 @@ pub(crate) struct Worker {
     pub(crate) tid: u32,
 }
 
-/// Books a job that begins to run. Returns when.
+/// Records a job that begins to run. Returns when.
 pub(crate) fn begin(probe: &mut PoolWriter, job: &Taken) -> Ticks {
     let started = probe.started(job.kind, job.submitted, job.oldest);
     probe.runs_on(job.worker.number, job.worker.tid, job.kind, job.site, started);
     started
 }
 
-/// Books and records a job that has ended.
+/// Records a job that has ended.
 pub(crate) fn end(probe: &mut PoolWriter, job: &JobRecord) {
     probe.rests(job.worker);
     probe.finished(job.kind, job.started, job.ended, job.is_ok);

@@ -130,7 +130,7 @@ fn drains_are_counted_by_queue_with_their_jobs_and_time() {
 }
 
 #[test]
-fn a_pool_job_is_booked_from_submit_to_its_callback() {
+fn a_pool_job_is_counted_from_submit_to_its_callback() {
     let values = profile(|cx| {
         cx.work_kind(WorkKind::Fs, || take(ms(10)), |_, _| {});
         cx.work_kind(WorkKind::Fs, || take(ms(20)), |_, _| take(ms(1)));

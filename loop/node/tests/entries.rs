@@ -30,7 +30,7 @@ fn snapshot(played: &Played) -> Snapshot {
 
 /// Kind, time and number of every record after the main script's; no number where it is one callback.
 fn told(played: &Played) -> Vec<String> {
-    let one = |record: &loopscope_probe::raw::record::Record| {
+    let one = |record: &loopscope_probe::raw::record::CallbackRecord| {
         let many = record.many.map_or(String::new(), |many| format!(" x{many}"));
         format!("{} {}{many}", record.kind.name(), record.end.since(record.start))
     };

@@ -5,12 +5,12 @@
 
 use crate::clock::Ticks;
 use crate::histogram::Histogram;
-use crate::lag::WaitBook;
+use crate::lag::WaitRecorder;
 use crate::paths::{EPOCH_NS, Epoch};
 use crate::phase::Phase;
 use crate::shared_u64::{LoopOwned, WriteToken};
 use crate::spans::SpanContext;
-use crate::tallies::Severity;
+use crate::tallies::StallSeverity;
 use crate::writer::Writer;
 
 impl Writer {
@@ -84,7 +84,7 @@ impl Writer {
     /// Something is due. Apart, and with the rest in it: a call in the middle would cost every poll.
     #[cold]
     fn park_when_due(&mut self, now: Ticks) {
-        // While the page still says "busy": whoever reads "parked" adds what is not booked as events of the poll.
+        // While the page still says "busy": whoever reads "parked" adds what is not counted as events of the poll.
         self.stretch_was_due(now);
         self.end_stretch(now);
     }
@@ -176,8 +176,8 @@ impl Writer {
 
     #[inline(always)]
     fn wake_agent(&self) {
-        if self.bell.seems_asleep() {
-            crate::registry::ring_where_asleep();
+        if self.sleep_flag.seems_asleep() {
+            crate::registry::wake_if_asleep();
         }
     }
 
@@ -185,7 +185,7 @@ impl Writer {
     #[cold]
     fn settle_gate(&mut self) {
         self.gate.before_poll();
-        self.bell = self.gate.bell();
+        self.sleep_flag = self.gate.sleep_flag();
         self.set_due();
     }
 
@@ -197,7 +197,7 @@ impl Writer {
             self.next_epoch(now);
         }
         if now >= self.due.arrival {
-            self.book_arrivals(now, false);
+            self.record_arrivals(now, false);
         }
         self.set_due();
     }
@@ -207,7 +207,7 @@ impl Writer {
     fn may_have_stalled(&mut self, now: Ticks) {
         self.set_due();
         if now.since(self.stretch_since) > self.due.stall_ticks {
-            self.book_stall(now);
+            self.count_stall(now);
         }
     }
 
@@ -220,10 +220,10 @@ impl Writer {
         // lasted.
         let turned = self.since_turn().min(now);
         if turned > self.stretch_since && turned >= self.due.arrival {
-            self.book_arrivals(turned, false);
+            self.record_arrivals(turned, false);
         }
         if now >= self.due.arrival {
-            self.book_arrivals(now, true);
+            self.record_arrivals(now, true);
             self.set_due();
         }
     }
@@ -244,7 +244,7 @@ impl Writer {
         self.due.epoch_end = Ticks(self.origin.0.saturating_add(self.scale.ticks(end_ns)));
     }
 
-    fn book_stall(&mut self, now: Ticks) {
+    fn count_stall(&mut self, now: Ticks) {
         let since = self.since_turn();
         let (page, pen) = self.parts();
         let expected = page.expected.ticks(since, now);
@@ -252,32 +252,32 @@ impl Writer {
         if stretch_ns <= page.control.warning_ns() {
             return;
         }
-        page.tallies.blocked[Severity::Warning as usize].add(pen, 1);
+        page.tallies.blocked[StallSeverity::Warning as usize].add(pen, 1);
         if stretch_ns > page.control.critical_ns() {
-            page.tallies.blocked[Severity::Critical as usize].add(pen, 1);
+            page.tallies.blocked[StallSeverity::Critical as usize].add(pen, 1);
         }
         page.tallies.blocked_duration.record(pen, stretch_ns);
     }
 
-    fn book_arrivals(&mut self, now: Ticks, is_stretch: bool) {
+    fn record_arrivals(&mut self, now: Ticks, is_stretch: bool) {
         let page = &self.track.page;
-        let mut book = LagBook { lag: &page.tallies.lag, pen: &self.track.pen };
+        let mut recorder = LagRecorder { lag: &page.tallies.lag, pen: &self.track.pen };
         let end_ns = self.scale.ns(now.since(self.origin));
         match is_stretch {
-            true => self.arrivals.stretch_ends(end_ns, &mut book),
-            false => self.arrivals.poll_ends(end_ns, &mut book),
+            true => self.arrivals.stretch_ends(end_ns, &mut recorder),
+            false => self.arrivals.poll_ends(end_ns, &mut recorder),
         }
         self.due.arrival = Ticks(self.origin.0 + self.scale.ticks(self.arrivals.next_ns()));
     }
 }
 
-struct LagBook<'a> {
+struct LagRecorder<'a> {
     lag: &'a Histogram<LoopOwned>,
     pen: &'a WriteToken<LoopOwned>,
 }
 
-impl WaitBook for LagBook<'_> {
-    fn book(&mut self, slot: usize, count: u64, sum_ns: u64) {
+impl WaitRecorder for LagRecorder<'_> {
+    fn record(&mut self, slot: usize, count: u64, sum_ns: u64) {
         self.lag.record_many(self.pen, slot, count, sum_ns);
     }
 }
@@ -353,10 +353,10 @@ mod tests {
     #[test]
     fn a_loop_that_was_asked_for_fences_makes_one_before_it_looks_at_the_bell() {
         let (mut writer, page) = watched("fenced");
-        assert!(std::ptr::eq(writer.bell, registry::loop_bell()));
+        assert!(std::ptr::eq(writer.sleep_flag, registry::agent_sleep_flag()));
         page.gate().ask_for_fences();
         writer.park();
-        assert!(page.gate().is_fenced() && std::ptr::eq(writer.bell, registry::fenced_bell()));
+        assert!(page.gate().is_fenced() && std::ptr::eq(writer.sleep_flag, registry::fenced_sleep_flag()));
         writer.unpark(1);
     }
 

@@ -45,7 +45,7 @@ pub struct ControlWords {
 }
 
 #[cfg(all(test, not(loom)))]
-crate::page_layout::layout!(
+crate::layout_check::layout!(
     ControlWords,
     "control",
     warning_ns,

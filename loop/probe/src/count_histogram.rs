@@ -27,7 +27,7 @@ pub struct CountHistogram<Owner> {
 }
 
 #[cfg(all(test, not(loom)))]
-crate::page_layout::layout!(CountHistogram<crate::shared_u64::LoopOwned>, "count_histogram", buckets, sum);
+crate::layout_check::layout!(CountHistogram<crate::shared_u64::LoopOwned>, "count_histogram", buckets, sum);
 
 impl<Owner> Default for CountHistogram<Owner> {
     fn default() -> Self {

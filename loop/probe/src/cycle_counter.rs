@@ -5,7 +5,7 @@
 
 #[cfg(target_arch = "x86_64")]
 mod arch {
-    use std::arch::x86_64::{__cpuid, _rdtsc};
+    use std::arch::x86_64::{__cpuid, _rdtsc, CpuidResult};
 
     /// Reads the counter; not ordered against neighbouring instructions, which costs less and is exact enough.
     #[inline(always)]
@@ -17,8 +17,16 @@ mod arch {
 
     /// Tells whether the counter runs at one rate always: CPUID 8000_0007h, EDX bit 8 ("invariant TSC").
     pub fn is_invariant() -> bool {
-        let has_leaf = __cpuid(0x8000_0000).eax >= 0x8000_0007;
-        has_leaf && __cpuid(0x8000_0007).edx & (1 << 8) != 0
+        let has_leaf = cpuid(0x8000_0000).eax >= 0x8000_0007;
+        has_leaf && cpuid(0x8000_0007).edx & (1 << 8) != 0
+    }
+
+    /// Reads a leaf of what the processor says of itself.
+    // Newer releases of Rust have it as a safe function, and then the block is not needed.
+    #[allow(unused_unsafe)]
+    fn cpuid(leaf: u32) -> CpuidResult {
+        // SAFETY: every x86-64 processor has CPUID, and a leaf that it does not have reads as some other one.
+        unsafe { __cpuid(leaf) }
     }
 
     /// The rate is not told reliably (leaf 15h is often empty, and virtual machines lie): measure it.

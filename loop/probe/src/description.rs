@@ -37,7 +37,7 @@ pub struct DescriptionWords {
 }
 
 #[cfg(all(test, not(loom)))]
-crate::page_layout::layout!(DescriptionWords, "description", text);
+crate::layout_check::layout!(DescriptionWords, "description", text);
 
 /// One and many of something, as people say them.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -24,7 +24,7 @@ pub(crate) struct ExpectedWords {
 }
 
 #[cfg(all(test, not(loom)))]
-crate::page_layout::layout!(ExpectedWords, "expected", since, site, ticks, stretch, depth);
+crate::layout_check::layout!(ExpectedWords, "expected", since, site, ticks, stretch, depth);
 
 impl ExpectedWords {
     /// Returns the expected part of the busy period that began at `stretch` and has lasted until `now`, in ticks.

@@ -10,6 +10,19 @@ use crate::site::store_text;
 use std::sync::Arc;
 
 /// The one writer of a page's named numbers. On any thread.
+///
+/// ```
+/// use loopscope_probe::Writer;
+/// use loopscope_probe::gauges::{GaugeType, GaugeUnit};
+///
+/// let mut writer = Writer::builder("web").build();
+/// let mut gauges = writer.take_gauges().expect("it is the first");
+/// // `loopscope_runtime_heap_used_bytes`, and the histogram `loopscope_runtime_gc_pause_seconds{kind="minor"}`.
+/// let heap = gauges.add("heap_used", "", GaugeType::Gauge, GaugeUnit::Bytes).unwrap();
+/// let pauses = gauges.add_histogram("gc_pause", "minor").unwrap();
+/// gauges.set(heap, 4_096);
+/// gauges.record(pauses, 2_000_000);
+/// ```
 #[derive(Debug)]
 pub struct GaugeWriter {
     memory: Arc<Memory>,

@@ -56,7 +56,7 @@ pub(crate) struct GaugeWords {
 }
 
 #[cfg(all(test, not(loom)))]
-crate::page_layout::layout!(GaugeWords, "gauge", meta, name, kind, value);
+crate::layout_check::layout!(GaugeWords, "gauge", meta, name, kind, value);
 
 #[repr(C)]
 #[derive(Debug, Default)]
@@ -67,7 +67,7 @@ pub(crate) struct HistogramWords {
 }
 
 #[cfg(all(test, not(loom)))]
-crate::page_layout::layout!(HistogramWords, "gauge_histogram", name, kind, values);
+crate::layout_check::layout!(HistogramWords, "gauge_histogram", name, kind, values);
 
 /// The table in shared memory.
 #[repr(C, align(128))]
@@ -82,7 +82,7 @@ pub struct GaugeTable {
 }
 
 #[cfg(all(test, not(loom)))]
-crate::page_layout::layout!(GaugeTable, "gauges", gauges, histograms_in_use, refused, histograms);
+crate::layout_check::layout!(GaugeTable, "gauges", gauges, histograms_in_use, refused, histograms);
 
 /// A copy of one number.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -126,7 +126,7 @@ pub struct Histogram<Owner> {
 }
 
 #[cfg(all(test, not(loom)))]
-crate::page_layout::layout!(Histogram<crate::shared_u64::LoopOwned>, "histogram", buckets, sum_ns);
+crate::layout_check::layout!(Histogram<crate::shared_u64::LoopOwned>, "histogram", buckets, sum_ns);
 
 impl<Owner> Default for Histogram<Owner> {
     fn default() -> Self {

@@ -1,4 +1,4 @@
-//! Lag, booked exactly: how long an event that becomes ready at a random moment waits until the loop polls.
+//! Lag, computed exactly: how long an event that becomes ready at a random moment waits until the loop polls.
 //!
 //! One virtual event arrives in every millisecond, at a random moment within it. An arrival in a busy period waits
 //! until the busy period ends; an arrival in the poll waits 0. Nothing is sampled by a timer, an idle loop is not woken,
@@ -14,7 +14,7 @@ use crate::histogram::{SLOT_OVERFLOW, UPPER_NS};
 
 pub(crate) const MS_NS: u64 = 1_000_000;
 
-/// Arrivals nearest to the end of a busy period are booked one by one, at their random moments; those before, whose
+/// Arrivals nearest to the end of a busy period are recorded one by one, at their random moments; those before, whose
 /// buckets are wider than a millisecond, as if they came in the middle of theirs.
 const NEAR: u64 = 64;
 
@@ -27,10 +27,10 @@ pub struct Arrivals {
     random: u64,
 }
 
-/// Where waits are booked: slot, count, sum of the waits in nanoseconds.
-pub trait WaitBook {
+/// Takes waits: slot, count, sum of the waits in nanoseconds.
+pub trait WaitRecorder {
     /// Counts `count` waits that fall in `slot` of the duration grid and sum up to `sum_ns`.
-    fn book(&mut self, slot: usize, count: u64, sum_ns: u64);
+    fn record(&mut self, slot: usize, count: u64, sum_ns: u64);
 }
 
 impl Arrivals {
@@ -47,23 +47,23 @@ impl Arrivals {
         self.next_ns
     }
 
-    /// Books the arrivals of a busy period that ends at `end_ns`: all that came since the last call of either method.
-    pub fn stretch_ends(&mut self, end_ns: u64, book: &mut impl WaitBook) {
+    /// Adds the arrivals of a busy period that ends at `end_ns`: all that came since the last call of either method.
+    pub fn stretch_ends(&mut self, end_ns: u64, recorder: &mut impl WaitRecorder) {
         let last = end_ns / MS_NS;
         let far = last.saturating_sub(NEAR).saturating_sub(self.millisecond_ns / MS_NS);
         if far > 0 {
-            book_far(end_ns, self.millisecond_ns + MS_NS / 2, far, book);
+            record_far(end_ns, self.millisecond_ns + MS_NS / 2, far, recorder);
             self.skip(far);
         }
         while self.next_ns <= end_ns {
             let wait_ns = end_ns - self.next_ns;
-            book.book(crate::histogram::slot(wait_ns), 1, wait_ns);
+            recorder.record(crate::histogram::slot(wait_ns), 1, wait_ns);
             self.skip(1);
         }
     }
 
-    /// Books the arrivals of a poll that ends at `end_ns`: they wait 0.
-    pub fn poll_ends(&mut self, end_ns: u64, book: &mut impl WaitBook) {
+    /// Adds the arrivals of a poll that ends at `end_ns`: they wait 0.
+    pub fn poll_ends(&mut self, end_ns: u64, recorder: &mut impl WaitRecorder) {
         let whole = (end_ns / MS_NS).saturating_sub(self.millisecond_ns / MS_NS);
         let mut count = whole;
         self.skip(whole);
@@ -72,7 +72,7 @@ impl Arrivals {
             self.skip(1);
         }
         if count > 0 {
-            book.book(0, count, 0);
+            recorder.record(0, count, 0);
         }
     }
 
@@ -92,9 +92,9 @@ impl Arrivals {
     }
 }
 
-/// Books `count` arrivals at `first_ns` and every millisecond after it, all waiting until `end_ns`: one closed form
+/// Records `count` arrivals at `first_ns` and every millisecond after it, all waiting until `end_ns`: one closed form
 /// per bucket.
-fn book_far(end_ns: u64, first_ns: u64, count: u64, book: &mut impl WaitBook) {
+fn record_far(end_ns: u64, first_ns: u64, count: u64, recorder: &mut impl WaitRecorder) {
     let longest = end_ns - first_ns;
     let shortest = longest - (count - 1) * MS_NS;
     // Arrivals whose wait is at most `bound`: waits are shortest, shortest + 1 ms, ...
@@ -108,7 +108,7 @@ fn book_far(end_ns: u64, first_ns: u64, count: u64, book: &mut impl WaitBook) {
             let first = shortest.wrapping_add(below.wrapping_mul(MS_NS));
             let steps = u128::from(more) * u128::from(more - 1) / 2;
             let sum = u128::from(first) * u128::from(more) + steps * u128::from(MS_NS);
-            book.book(slot, more, sum as u64);
+            recorder.record(slot, more, sum as u64);
         }
         below = upto;
         if below == count {
@@ -123,8 +123,8 @@ mod tests {
     use crate::histogram::{HistogramValues, slot};
     use proptest::prelude::*;
 
-    impl WaitBook for HistogramValues {
-        fn book(&mut self, slot: usize, count: u64, sum_ns: u64) {
+    impl WaitRecorder for HistogramValues {
+        fn record(&mut self, slot: usize, count: u64, sum_ns: u64) {
             self.buckets[slot] += count;
             self.sum_ns = self.sum_ns.wrapping_add(sum_ns);
         }
@@ -155,14 +155,14 @@ mod tests {
     }
 
     #[test]
-    fn a_long_stretch_is_booked_like_its_single_arrivals() {
+    fn a_long_stretch_is_counted_like_its_single_arrivals() {
         let (mut arrivals, mut lag) = (Arrivals::new(3), HistogramValues::default());
         let length_ns = 10_000_400_000;
         arrivals.stretch_ends(length_ns, &mut lag);
         let mut expected = HistogramValues::default();
         for millisecond in 0..10_000u64 {
             let wait_ns = length_ns - millisecond * MS_NS - MS_NS / 2;
-            expected.book(slot(wait_ns), 1, wait_ns);
+            expected.record(slot(wait_ns), 1, wait_ns);
         }
         for (at, (got, want)) in lag.buckets.iter().zip(&expected.buckets).enumerate() {
             // Far arrivals are exact; the near 64 ms differ by where in its millisecond each one fell.

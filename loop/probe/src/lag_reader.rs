@@ -1,12 +1,12 @@
-//! Lag as readers see it: what is booked, and the events of a poll that is not over.
+//! Lag as readers see it: what is counted, and the events of a poll that is not over.
 //!
-//! A loop books the events of a poll when that ends, and it may poll for hours. So that the count grows all the time,
+//! A loop counts the events of a poll when that ends, and it may poll for hours. So that the count grows all the time,
 //! whoever reads adds those that have come meanwhile: by the writer's own formula, one a millisecond since the page
-//! was made. They have waited 0, and that is what the writer will book for them; nothing that a reader has shown is
+//! was made. They have waited 0, and that is what the writer will count for them; nothing that a reader has shown is
 //! taken back.
 //!
 //! ```text
-//!   created                 booked          parked or turned        now
+//!   created                 counted          parked or turned        now
 //!      |----- tallies.lag ----|---- nobody -----|------ added -------|
 //! ```
 //!
@@ -26,14 +26,14 @@ impl Page {
     pub fn lag_at(&self, clock: &Clock, taken: Ticks) -> HistogramValues {
         let Some((busy, poll)) = self.open_poll(taken) else { return self.tallies.lag.read() };
         let mut lag = self.tallies.lag.read();
-        // Pairs with the release fence after each change of `busy_since`: whoever read what was booked after a change
+        // Pairs with the release fence after each change of `busy_since`: whoever read what was counted after a change
         // sees it.
         fence(Ordering::Acquire);
         if self.now.busy_since.get() != busy {
-            // The poll is over and booked, and so may later periods be: what was read may be of both.
+            // The poll is over and counted, and so may later periods be: what was read may be of both.
             return self.tallies.lag.read();
         }
-        lag.buckets[0] = lag.buckets[0].saturating_add(self.unbooked(clock, poll, lag.count()));
+        lag.buckets[0] = lag.buckets[0].saturating_add(self.uncounted(clock, poll, lag.count()));
         lag
     }
 
@@ -43,18 +43,18 @@ impl Page {
         (self.tallies.iteration.read(), self.tallies.blocked_duration.read())
     }
 
-    /// Books the events of the poll in which the loop ends, which readers have added until now. Before the page says
+    /// Adds the events of the poll in which the loop ends, which readers have added until now. Before the page says
     /// that it is closed, on the thread of its writer.
-    pub(crate) fn book_last_poll(&self, pen: &WriteToken<LoopOwned>, clock: &Clock) {
+    pub(crate) fn record_last_poll(&self, pen: &WriteToken<LoopOwned>, clock: &Clock) {
         if let Some((_, poll)) = self.open_poll(clock.now()) {
-            let count = self.unbooked(clock, poll, self.tallies.lag.read().count());
+            let count = self.uncounted(clock, poll, self.tallies.lag.read().count());
             self.tallies.lag.count_shortest(pen, count);
         }
     }
 
-    /// Returns since when the loop is busy, 0 where it is not, and the poll whose events are not booked: where it is
+    /// Returns since when the loop is busy, 0 where it is not, and the poll whose events are not counted: where it is
     /// in its poll, or has polled without telling within its busy period. `None` where there is none, or the page
-    /// books by no formula.
+    /// counts by no formula.
     fn open_poll(&self, taken: Ticks) -> Option<(u64, (Ticks, Ticks))> {
         let has_ended = self.header.is_closed.observe() != 0;
         if has_ended || self.is_observed() || self.created() == Ticks::NONE {
@@ -69,11 +69,11 @@ impl Page {
         (turned > Ticks(busy)).then_some((busy, (Ticks(busy), turned.min(taken))))
     }
 
-    /// Returns how many events have come until the end of a poll that are not among the `booked`: none where what
-    /// came before its begin is not booked yet.
-    fn unbooked(&self, clock: &Clock, (begin, end): (Ticks, Ticks), booked: u64) -> u64 {
+    /// Returns how many events have come until the end of a poll that are not among the `counted`: none where what
+    /// came before its begin is not counted yet.
+    fn uncounted(&self, clock: &Clock, (begin, end): (Ticks, Ticks), counted: u64) -> u64 {
         let arrived = |at: Ticks| clock.scale().duration_ns(at.since(self.created())) / MS_NS;
-        if booked < arrived(begin) { 0 } else { arrived(end).saturating_sub(booked) }
+        if counted < arrived(begin) { 0 } else { arrived(end).saturating_sub(counted) }
     }
 }
 

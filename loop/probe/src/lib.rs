@@ -35,7 +35,6 @@ mod sync;
 
 #[cfg_attr(loom, allow(dead_code, reason = "only the registry asks for it, which is not in a model"))]
 mod barrier;
-mod bell;
 #[cfg_attr(loom, allow(dead_code, reason = "the writer asks for it, which is not in a model"))]
 mod capture_gate;
 #[cfg(all(not(loom), target_os = "linux"))]
@@ -54,11 +53,12 @@ mod printable;
 mod ring;
 #[cfg_attr(loom, allow(dead_code, reason = "the page and the writer ask for it, which are not in a model"))]
 mod site;
+mod sleep_flag;
 
 #[cfg(not(loom))]
 mod agent_address;
 #[cfg(not(loom))]
-mod booking;
+mod aggregator;
 #[cfg(all(not(loom), target_os = "linux"))]
 mod boottime;
 #[cfg(not(loom))]
@@ -89,6 +89,8 @@ pub mod gauges;
 mod incident_id;
 #[cfg(not(loom))]
 mod lag_reader;
+#[cfg(all(test, not(loom)))]
+mod layout_check;
 #[cfg(not(loom))]
 mod loop_id;
 #[cfg(all(not(loom), target_os = "linux"))]
@@ -103,8 +105,6 @@ pub mod observer;
 mod page;
 #[cfg(all(not(loom), target_os = "linux"))]
 mod page_file;
-#[cfg(all(test, not(loom)))]
-mod page_layout;
 #[cfg(not(loom))]
 mod page_number;
 #[cfg(all(not(loom), target_os = "linux"))]
@@ -125,8 +125,6 @@ mod private_directory;
 mod probe;
 #[cfg(all(not(loom), target_os = "linux"))]
 mod proc;
-#[cfg(not(loom))]
-mod process_bell;
 #[cfg(not(loom))]
 mod process_id;
 #[doc(hidden)]
@@ -193,3 +191,8 @@ pub use threadless_page::ThreadlessPage;
 pub use vitals::Vitals;
 #[cfg(not(loom))]
 pub use writer::{Inside, TaskTimes, Writer};
+
+/// Compiles the examples of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

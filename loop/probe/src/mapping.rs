@@ -19,7 +19,7 @@
 use crate::file_limit;
 use crate::forks;
 use crate::page::Page;
-use crate::process_bell;
+use crate::sleep_flag;
 use std::ffi::c_void;
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -229,7 +229,7 @@ extern "C" fn after_fork() {
 /// Runs in a forked child, which has one thread. Maps private zeros over every page, and lets go of its parent's locks.
 extern "C" fn in_child() {
     forks::forget();
-    process_bell::forget_agent();
+    sleep_flag::forget_agent();
     for slot in &SLOTS {
         slot.close();
         let address = slot.address.load(Ordering::SeqCst);

@@ -1,6 +1,7 @@
 //! Where a page lies: in a mapped file that other processes can read, or in this process's own memory.
 
 use crate::page::Page;
+use std::alloc::{Layout, alloc_zeroed, handle_alloc_error};
 use std::ops::Deref;
 use std::path::Path;
 use std::ptr::NonNull;
@@ -114,6 +115,13 @@ fn shared_place(_directory: Option<&Path>) -> Result<Place, String> {
 
 /// Returns a page of zeros.
 pub(crate) fn zeroed_page() -> Box<Page> {
-    // SAFETY: `Page` consists of `AtomicU64`s alone, for which all zeros is a valid value.
-    unsafe { Box::<Page>::new_zeroed().assume_init() }
+    let layout = Layout::new::<Page>();
+    // SAFETY: the layout is that of a page, whose size is not zero.
+    let memory = unsafe { alloc_zeroed(layout) }.cast::<Page>();
+    if memory.is_null() {
+        handle_alloc_error(layout);
+    }
+    // SAFETY: the memory comes from the global allocator with the layout of a `Page`, as a box's does, and nobody else
+    // has its address. `Page` consists of `AtomicU64`s alone, for which all zeros is a valid value.
+    unsafe { Box::from_raw(memory) }
 }

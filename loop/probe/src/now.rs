@@ -51,7 +51,7 @@ pub struct NowWords {
 }
 
 #[cfg(all(test, not(loom)))]
-crate::page_layout::layout!(
+crate::layout_check::layout!(
     NowWords,
     "now",
     running,

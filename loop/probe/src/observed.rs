@@ -47,7 +47,7 @@ pub struct ObservedWords {
 }
 
 #[cfg(all(test, not(loom)))]
-crate::page_layout::layout!(ObservedWords, "observed", ended, busy, parked, active, idle, blocked, begun);
+crate::layout_check::layout!(ObservedWords, "observed", ended, busy, parked, active, idle, blocked, begun);
 
 impl ObservedWords {
     /// Copies what was seen, and how many stalls were seen to end, by severity. Where it changed all the time, the last try.

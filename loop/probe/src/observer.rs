@@ -24,20 +24,20 @@ pub struct Sighting {
     /// For a page that is [`observed`](crate::Builder::observed): when it was busy and when it waited.
     pub observed: Option<Observed>,
     /// In how many nanoseconds the agent should look again, where that is earlier than it would; 0 for no wish. With a wish it
-    /// does not sleep while all loops wait, as it otherwise does until one of them rings: for threads that never ring.
+    /// does not sleep while all loops wait, as it otherwise does until one of them wakes it: for threads that never do.
     pub again_ns: u64,
     /// The loop waits, and when it goes on can be known otherwise: how the agent may sleep meanwhile.
     pub asleep: Option<Asleep>,
 }
 
-/// How a loop that waits is known to go on, where its thread never rings.
+/// How a loop that waits is known to go on, where its thread never wakes the agent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Asleep {
     /// The descriptor that the loop's poll waits for (an epoll instance): the next event on it wakes the agent, too, also where the
     /// loop has taken it by then. The agent asks the observer once more after it has made sure of that; so what is said here must be
-    /// true at each call. `None` where something of the runtime's own rings (`registry::note_change`).
+    /// true at each call. `None` where something of the runtime wakes the agent (`registry::note_change`).
     pub descriptor: Option<i32>,
-    /// In how many nanoseconds the agent should look, if nothing rings.
+    /// In how many nanoseconds the agent should look, if nothing wakes it.
     pub within_ns: u64,
 }
 

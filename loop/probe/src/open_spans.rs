@@ -32,7 +32,7 @@ pub(crate) struct OpenSpanWords {
 }
 
 #[cfg(all(test, not(loom)))]
-crate::page_layout::layout!(OpenSpanWords, "open_span", site, fields);
+crate::layout_check::layout!(OpenSpanWords, "open_span", site, fields);
 
 /// The stack in shared memory.
 #[repr(C, align(128))]
@@ -50,7 +50,7 @@ pub struct OpenWords {
 }
 
 #[cfg(all(test, not(loom)))]
-crate::page_layout::layout!(OpenWords, "open", ended, frame, depth, entries, begun);
+crate::layout_check::layout!(OpenWords, "open", ended, frame, depth, entries, begun);
 
 /// A span that is open inside the running callback.
 #[derive(Clone, Debug, PartialEq, Eq)]

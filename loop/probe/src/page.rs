@@ -74,7 +74,7 @@ pub struct HeaderWords {
 }
 
 #[cfg(all(test, not(loom)))]
-crate::page_layout::layout!(
+crate::layout_check::layout!(
     HeaderWords,
     "header",
     magic,
@@ -127,7 +127,7 @@ pub struct Page {
 }
 
 #[cfg(all(test, not(loom)))]
-crate::page_layout::layout!(
+crate::layout_check::layout!(
     Page,
     "page",
     header,

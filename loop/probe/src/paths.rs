@@ -54,7 +54,7 @@ pub struct PathWords {
 }
 
 #[cfg(all(test, not(loom)))]
-crate::page_layout::layout!(PathWords, "path", meta, calls, ticks, longest);
+crate::layout_check::layout!(PathWords, "path", meta, calls, ticks, longest);
 
 /// How long an epoch is, in nanoseconds: a "recent maximum" is remembered for two.
 pub const EPOCH_NS: u64 = 30_000_000_000;
@@ -115,7 +115,7 @@ pub struct PathTable {
 }
 
 #[cfg(all(test, not(loom)))]
-crate::page_layout::layout!(PathTable, "paths", length, overflow, nodes);
+crate::layout_check::layout!(PathTable, "paths", length, overflow, nodes);
 
 /// A copy of one node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -297,7 +297,7 @@ impl PathIndex {
 impl PathTable {
     /// Adds calls, own time, and the longest whole run of them to the node.
     #[inline(always)]
-    pub(crate) fn book(
+    pub(crate) fn add_calls(
         &self,
         pen: &WriteToken<LoopOwned>,
         path: PathId,

@@ -1,9 +1,9 @@
 //! The loop's side of its gate: what a writer does before and after a poll, see [`gate`](crate::capture_gate).
 
 use crate::barrier::Barrier;
-use crate::bell::Bell;
 use crate::capture_gate::CaptureGate;
 use crate::registry;
+use crate::sleep_flag::SleepFlag;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -53,12 +53,12 @@ impl PollGate {
         }
     }
 
-    /// Returns the bell that the loop looks at when it becomes busy: the agents' own, or where the loop has to make a fence
-    /// before it looks, one that always has it look.
-    pub(crate) fn bell(&self) -> &'static Bell {
+    /// Returns the flag that the loop reads when it becomes busy: the agent's own, or, if the loop has to make a fence
+    /// first, one that is always raised.
+    pub(crate) fn sleep_flag(&self) -> &'static SleepFlag {
         match self.gate.is_fenced() || crate::barrier::of_loop() == Barrier::Fence {
-            true => registry::fenced_bell(),
-            false => registry::loop_bell(),
+            true => registry::fenced_sleep_flag(),
+            false => registry::agent_sleep_flag(),
         }
     }
 

@@ -62,7 +62,7 @@ pub struct PoolWords {
 }
 
 #[cfg(all(test, not(loom)))]
-crate::page_layout::layout!(
+crate::layout_check::layout!(
     PoolWords,
     "pool",
     threads,

@@ -1,7 +1,7 @@
 //! Writing the thread pool's part of the page, under the pool's own mutex, so that it stays true while the loop blocks.
 //!
-//! The pool keeps its [`PoolWriter`] inside the mutex that guards its queue: workers book a job's wait when they take
-//! it and its run time when they finish it. The loop books only the last step, from finished to its callback. Stamps of
+//! The pool keeps its [`PoolWriter`] inside the mutex that guards its queue: workers record a job's wait when they take
+//! it and its run time when they finish it. The loop records only the last step, from finished to its callback. Stamps of
 //! submitting and ending are taken outside the mutex, so that it is held for shorter.
 
 use crate::clock::{Clock, Ticks};
@@ -29,6 +29,22 @@ pub struct ObservedPool {
 }
 
 /// The one writer of a pool's words. Lives inside the pool's mutex.
+///
+/// ```
+/// use loopscope_probe::{SiteId, WorkKind, Writer};
+///
+/// let mut writer = Writer::builder("web").build();
+/// let mut pool = writer.take_pool().expect("it is the first");
+/// pool.threads(1);
+/// // A job is queued, taken by thread 0, and finished; nothing else waits.
+/// let submitted = pool.clock().now();
+/// pool.submitted(WorkKind::Fs, submitted);
+/// let started = pool.started(WorkKind::Fs, submitted, None);
+/// pool.runs(0, WorkKind::Fs, SiteId::NONE, started);
+/// let ended = pool.clock().now();
+/// pool.finished(WorkKind::Fs, started, ended, true);
+/// pool.rests(0);
+/// ```
 #[derive(Debug)]
 pub struct PoolWriter {
     memory: Arc<Memory>,

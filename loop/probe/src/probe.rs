@@ -93,6 +93,15 @@ impl Probe {
     /// is busy from now on. Never fails; with `LOOPSCOPE=off` nobody sees it.
     ///
     /// [`Writer::builder`] says more of a loop, such as its runtime's name; a writer becomes a probe by `Probe::from`.
+    ///
+    /// ```
+    /// use loopscope_probe::{Probe, Writer};
+    ///
+    /// let probe = Probe::new("web");
+    /// // With more to say of the loop:
+    /// let other = Probe::from(Writer::builder("jobs").runtime("my-loop").backend("epoll").build());
+    /// # drop((probe, other));
+    /// ```
     pub fn new(name: &str) -> Probe {
         Probe::from(Writer::builder(name).runtime("custom").describe(&description()).build())
     }
@@ -125,11 +134,30 @@ impl Probe {
     }
 
     /// Says how many events the last poll returned. At most once after each [`Probe::unpark`], and only where that is known.
+    ///
+    /// ```
+    /// use loopscope_probe::Probe;
+    ///
+    /// let probe = Probe::new("web");
+    /// probe.park();
+    /// let ready = [3, 4]; // what the poll returned
+    /// probe.unpark();
+    /// probe.events(ready.len());
+    /// ```
     pub fn events(&self, count: usize) {
         self.shared.writer.borrow_mut().poll_events(count);
     }
 
     /// Returns what the page holds now.
+    ///
+    /// ```
+    /// use loopscope_probe::{Probe, site};
+    ///
+    /// let probe = Probe::new("web");
+    /// drop(probe.callback(site!("on_request")));
+    /// probe.park();
+    /// assert_eq!(probe.snapshot().iterations, 1);
+    /// ```
     pub fn snapshot(&self) -> Snapshot {
         let writer = self.shared.writer.borrow();
         writer.page().snapshot(writer.clock())

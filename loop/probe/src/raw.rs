@@ -12,7 +12,7 @@ expose! {
     #[cfg(not(loom))]
     agent_address,
     barrier,
-    bell,
+    sleep_flag,
     #[cfg(all(not(loom), target_os = "linux"))]
     boottime,
     #[cfg(all(not(loom), target_os = "linux"))]

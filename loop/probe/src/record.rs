@@ -21,7 +21,7 @@ use crate::site::SiteId;
 /// Set while a frame runs, so that no running frame is 0.
 pub(crate) const RUNNING: u64 = 1 << 63;
 
-/// Set where spans were entered inside: the path's own times are booked already, span by span.
+/// Set where spans were entered inside: the path's own times are counted already, span by span.
 pub(crate) const SPANS: u64 = 1 << 62;
 
 /// Set where the entry stands for many: a batch, or a drain as a whole.
@@ -29,7 +29,7 @@ pub(crate) const MANY: u64 = 1 << 61;
 
 /// One entry of the recorder, decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Record {
+pub struct CallbackRecord {
     /// Number since the page was made.
     pub number: u64,
     /// What ran.
@@ -86,10 +86,10 @@ pub(crate) fn frame_phase(frame: u64) -> Phase {
     Phase::of_bits(frame >> 40)
 }
 
-impl Record {
+impl CallbackRecord {
     /// Decodes an entry; `None` for one that no writer of this version makes.
-    pub(crate) fn decode(number: u64, [frame, ready, start, end]: EntryWords) -> Option<Record> {
-        Some(Record {
+    pub(crate) fn decode(number: u64, [frame, ready, start, end]: EntryWords) -> Option<CallbackRecord> {
+        Some(CallbackRecord {
             number,
             kind: Kind::from_index(frame_kind(frame))?,
             site: frame_site(frame),
@@ -117,7 +117,7 @@ pub(crate) struct IterationWords {
 }
 
 #[cfg(all(test, not(loom)))]
-crate::page_layout::layout!(IterationWords, "iterations", count, entries);
+crate::layout_check::layout!(IterationWords, "iterations", count, entries);
 
 /// One busy period: from the return of one poll to the begin of the next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -177,9 +177,9 @@ pub(crate) struct JobWords {
 }
 
 #[cfg(all(test, not(loom)))]
-crate::page_layout::layout!(JobWords, "jobs", count, entries);
+crate::layout_check::layout!(JobWords, "jobs", count, entries);
 
-/// One job that ended.
+/// One job that ended. Write one as `JobRecord { kind, site, ..JobRecord::default() }`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct JobRecord {
     /// Number since the page was made; a writer need not set it.
@@ -198,6 +198,15 @@ pub struct JobRecord {
     pub ended: Ticks,
     /// False where it panicked.
     pub is_ok: bool,
+}
+
+impl Default for JobRecord {
+    /// Returns a job of which nothing is known but that it did not panic.
+    fn default() -> JobRecord {
+        let (number, worker, never) = (0, 0, Ticks::NONE);
+        let (kind, site) = (WorkKind::Other, SiteId::NONE);
+        JobRecord { number, kind, site, worker, submitted: never, started: never, ended: never, is_ok: true }
+    }
 }
 
 impl JobRecord {
@@ -263,13 +272,15 @@ mod tests {
     #[test]
     fn what_is_encoded_is_decoded() {
         let base = frame_base(Phase::CHECK, SiteId(300));
-        let record = Record::decode(9, [frame(base, Kind::Tick, SiteId(17)) | SPANS, 1, 2, 3]).unwrap();
+        let record =
+            CallbackRecord::decode(9, [frame(base, Kind::Tick, SiteId(17)) | SPANS, 1, 2, 3]).unwrap();
         let (ready, start, end) = (Ticks(1), Ticks(2), Ticks(3));
         let (kind, site, parent, phase) = (Kind::Tick, SiteId(17), SiteId(300), Phase::CHECK);
-        let single = Record { number: 9, kind, site, parent, phase, many: None, ready, start, end };
+        let single = CallbackRecord { number: 9, kind, site, parent, phase, many: None, ready, start, end };
         assert_eq!(record, single);
-        let record = Record::decode(9, [frame(base, Kind::Tick, SiteId(17)) | MANY, 40, 2, 3]).unwrap();
-        assert_eq!(record, Record { many: Some(40), ready: Ticks::NONE, ..single });
-        assert_eq!(Record::decode(0, [0xff << 32, 0, 0, 0]), None);
+        let record =
+            CallbackRecord::decode(9, [frame(base, Kind::Tick, SiteId(17)) | MANY, 40, 2, 3]).unwrap();
+        assert_eq!(record, CallbackRecord { many: Some(40), ready: Ticks::NONE, ..single });
+        assert_eq!(CallbackRecord::decode(0, [0xff << 32, 0, 0, 0]), None);
     }
 }

@@ -4,7 +4,6 @@
 
 use crate::agent_address::AgentAddress;
 use crate::barrier::Barrier;
-use crate::bell::Bell;
 use crate::capture_gate::CaptureGate;
 use crate::clock::{Clock, Scale, Ticks};
 use crate::control::ControlWords;
@@ -14,8 +13,8 @@ use crate::loop_id::{Called, called};
 use crate::memory::Memory;
 use crate::observer::{Observed, Observer};
 use crate::page_number::next_number;
-use crate::process_bell::BELL;
 use crate::shared_u64::{AgentOwned, WriteToken};
+use crate::sleep_flag::{AGENT_SLEEP_FLAG, SleepFlag};
 use crate::thread::LoopThread;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
@@ -215,8 +214,8 @@ static CHANGES: AtomicU64 = AtomicU64::new(0);
 /// The number of the last incident of this process, as far as that is known: see [`incidents_told`]. Only ever
 /// raised, by agents and by threads whose loops end; relaxed, because nothing else hangs on it.
 static INCIDENTS: AtomicU64 = AtomicU64::new(0);
-static FENCED_BELL: Bell = Bell::of_sleeper();
-static RING: OnceLock<Box<dyn Fn() + Send + Sync>> = OnceLock::new();
+static FENCED_SLEEP_FLAG: SleepFlag = SleepFlag::of_sleeper();
+static WAKER: OnceLock<Box<dyn Fn() + Send + Sync>> = OnceLock::new();
 
 /// Returns the pages of the loops that live in this process, oldest first.
 pub fn pages() -> Vec<LocalPage> {
@@ -258,22 +257,21 @@ pub fn incidents_told() -> u64 {
     INCIDENTS.load(Ordering::Relaxed)
 }
 
-/// Returns the bell that loops of this process ring, for a loop.
-pub(crate) fn loop_bell() -> &'static Bell {
-    &BELL
+/// Returns the flag that an agent of this process raises before it sleeps, for a loop.
+pub(crate) fn agent_sleep_flag() -> &'static SleepFlag {
+    &AGENT_SLEEP_FLAG
 }
 
-/// Returns a bell that always seems to be that of a sleeping agent, for loops that must make a fence before they look at
-/// [`loop_bell`].
-pub(crate) fn fenced_bell() -> &'static Bell {
-    &FENCED_BELL
+/// Returns a flag that is always raised, for loops that must make a fence before they read [`agent_sleep_flag`].
+pub(crate) fn fenced_sleep_flag() -> &'static SleepFlag {
+    &FENCED_SLEEP_FLAG
 }
 
-/// Wakes the agents where they sleep. After the store that says "busy".
+/// Wakes the agent if it sleeps. After the store that says "busy".
 #[cold]
-pub(crate) fn ring_where_asleep() {
-    if BELL.must_ring(crate::barrier::of_loop()) {
-        ring();
+pub(crate) fn wake_if_asleep() {
+    if AGENT_SLEEP_FLAG.must_wake(crate::barrier::of_loop()) {
+        wake_agent();
     }
 }
 
@@ -282,17 +280,17 @@ pub(crate) fn ring_where_asleep() {
 /// callback.
 pub fn note_change() {
     CHANGES.fetch_add(1, Ordering::Release);
-    ring_where_asleep();
+    wake_if_asleep();
 }
 
-/// Returns the bell that loops of this process ring, and the barrier that an agent uses with it. The first call may take
-/// 20 ms: see `barrier`.
-pub fn bell() -> (&'static Bell, Barrier) {
-    (&BELL, crate::barrier::of_agent())
+/// Returns the flag that an agent of this process raises before it sleeps, and the barrier to use with it. The first
+/// call may take 20 ms: see `barrier`.
+pub fn sleep_flag() -> (&'static SleepFlag, Barrier) {
+    (&AGENT_SLEEP_FLAG, crate::barrier::of_agent())
 }
 
 /// Asks every loop of this process to make fences, where an agent has found that it needs them, and returns whether all do.
-/// Until they do, an agent must not rely on being rung awake.
+/// Until they do, an agent must not rely on being woken.
 pub fn all_fenced() -> bool {
     if crate::barrier::of_loop() == Barrier::Asymmetric {
         return true;
@@ -302,16 +300,16 @@ pub fn all_fenced() -> bool {
     pages.iter().all(|page| page.gate.is_fenced())
 }
 
-/// Says what ringing the bell does: wake the agent, with at most one syscall, without blocking and without allocating.
+/// Sets how a loop wakes the agent: with at most one system call, without blocking and without allocating.
 /// The first caller in a process decides; returns false for any other.
-pub fn set_ring(ring: impl Fn() + Send + Sync + 'static) -> bool {
-    RING.set(Box::new(ring)).is_ok()
+pub fn set_waker(wake: impl Fn() + Send + Sync + 'static) -> bool {
+    WAKER.set(Box::new(wake)).is_ok()
 }
 
 #[cold]
-pub(crate) fn ring() {
-    if let Some(ring) = RING.get() {
-        ring();
+pub(crate) fn wake_agent() {
+    if let Some(wake) = WAKER.get() {
+        wake();
     }
 }
 
@@ -335,7 +333,7 @@ pub(crate) fn add(new: NewPage, complete: impl FnOnce(&Called)) {
     }
     CHANGES.fetch_add(1, Ordering::Release);
     // An agent that sleeps should learn of the new loop.
-    ring();
+    wake_agent();
 }
 
 /// Takes a page from the list whose loop has ended, in the middle of a busy period where it `was_busy`.

@@ -44,7 +44,7 @@ pub struct SiteWords {
 }
 
 #[cfg(all(test, not(loom)))]
-crate::page_layout::layout!(SiteWords, "site", meta, name, file);
+crate::layout_check::layout!(SiteWords, "site", meta, name, file);
 
 /// The site table in shared memory.
 #[repr(C)]
@@ -58,9 +58,9 @@ pub struct SiteTable {
 }
 
 #[cfg(all(test, not(loom)))]
-crate::page_layout::layout!(SiteTable, "sites", length, overflow, entries);
+crate::layout_check::layout!(SiteTable, "sites", length, overflow, entries);
 
-/// A place in the program, as a page tells it.
+/// A place in the program where callbacks are registered. Write one as `Site { kind, name, ..Site::default() }`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Site {
     /// What is registered there.
@@ -73,6 +73,13 @@ pub struct Site {
     pub line: u32,
     /// Column, from 1; 0 where not known.
     pub column: u32,
+}
+
+impl Default for Site {
+    /// Returns a place of which nothing is known.
+    fn default() -> Site {
+        Site { kind: Kind::Other, name: String::new(), file: String::new(), line: 0, column: 0 }
+    }
 }
 
 impl Site {

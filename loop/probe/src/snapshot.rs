@@ -12,7 +12,7 @@ use crate::page::Page;
 use crate::paths::{Epoch, PathStat};
 use crate::phase::Phase;
 use crate::pool::PoolValues;
-use crate::record::Record;
+use crate::record::CallbackRecord;
 use crate::shared_u64::SharedU64;
 use crate::site::{Site, SiteId, load_text};
 use std::sync::Arc;
@@ -22,6 +22,7 @@ const OBSERVER_LATE_NS: u64 = 3_600_000_000_000;
 
 /// Who wrote a page.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Facts {
     /// Name of the loop.
     pub name: String,
@@ -57,7 +58,7 @@ pub struct Facts {
     pub created_unix_ns: u64,
 }
 
-/// What a loop is doing at one instant.
+/// What a loop is doing at one instant. Write one as `NowValues { busy_ns, ..NowValues::IDLE }`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NowValues {
     /// Age of the busy period in nanoseconds; 0 while the loop is in its poll.
@@ -102,6 +103,7 @@ impl NowValues {
 /// The writer goes on while it is taken, so two numbers may differ by the callbacks that ran in between; each number
 /// by itself is one that was written, up to the bounds of `limits`.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 #[expect(missing_docs, reason = "the fields are those of the metric catalogue, which documents them")]
 pub struct Snapshot {
     pub facts: Facts,
@@ -223,11 +225,11 @@ impl Page {
     }
 
     /// Copies the recorder's entries numbered `from` and up, oldest first. Damaged entries are left out.
-    pub fn records(&self, from: u64) -> Vec<Record> {
+    pub fn records(&self, from: u64) -> Vec<CallbackRecord> {
         self.recorder()
             .read(from)
             .into_iter()
-            .filter_map(|(number, words)| Record::decode(number, words))
+            .filter_map(|(number, words)| CallbackRecord::decode(number, words))
             .collect()
     }
 

@@ -206,6 +206,23 @@ pub fn loop_identity() -> u64 {
 
 /// Enters a frame: time from now on is its own. `fields` is told with it while it lasts, up to
 /// [`FIELD_BYTES`](crate::open_spans::FIELD_BYTES). `None` outside a callback of a running loop.
+///
+/// ```
+/// use loopscope_probe::{Kind, SiteId, TaskTimes, Writer, spans};
+///
+/// let mut writer = Writer::builder("web").build();
+/// let _spans = writer.install_spans(); // this thread runs the loop
+/// writer.resume();
+/// writer.begin(Kind::IoRead, SiteId::NONE, TaskTimes::UNKNOWN);
+/// let site = spans::site("parse", file!(), line!()).expect("a loop runs on this thread");
+/// if let Some(entered) = spans::enter(site, "bytes=512") {
+///     // Time spent here is that of `parse`.
+///     spans::leave(entered);
+/// }
+/// writer.end();
+/// writer.drained();
+/// writer.suspend();
+/// ```
 pub fn enter(site: SiteId, fields: &str) -> Option<Entered> {
     with_current(|track| track.enter(site, fields))
 }

@@ -13,22 +13,22 @@ type Durations = Histogram<LoopOwned>;
 /// How long a stall is. A critical one counts as a warning too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
-pub enum Severity {
+pub enum StallSeverity {
     /// Longer than the warning threshold.
     Warning = 0,
     /// Longer than the critical threshold.
     Critical = 1,
 }
 
-impl Severity {
+impl StallSeverity {
     /// Both severities, in the order of their numbers.
-    pub const ALL: [Severity; 2] = [Severity::Warning, Severity::Critical];
+    pub const ALL: [StallSeverity; 2] = [StallSeverity::Warning, StallSeverity::Critical];
 
     /// Returns the label value.
     pub const fn name(self) -> &'static str {
         match self {
-            Severity::Warning => "warning",
-            Severity::Critical => "critical",
+            StallSeverity::Warning => "warning",
+            StallSeverity::Critical => "critical",
         }
     }
 }
@@ -84,7 +84,7 @@ pub struct TallyWords {
 }
 
 #[cfg(all(test, not(loom)))]
-crate::page_layout::layout!(
+crate::layout_check::layout!(
     TallyWords,
     "tallies",
     active_ticks,

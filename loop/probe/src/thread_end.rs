@@ -61,7 +61,7 @@ pub(crate) fn close(memory: &Arc<Memory>) {
     let (page, pen) = (memory.page(), WriteToken::mint());
     let was_busy = page.now.busy_since.get() != 0;
     if let Some(clock) = page.clock().and_then(|(source, scale)| Clock::of_own_page(source, scale)) {
-        page.book_last_poll(&pen, &clock);
+        page.record_last_poll(&pen, &clock);
     }
     page.now.busy_since.publish(&pen, 0);
     page.header.is_closed.publish(&pen, 1);

@@ -16,6 +16,15 @@ use std::sync::Arc;
 
 /// The one writer of such a page, which ends with it. Made by
 /// [`Builder::build_threadless`](crate::Builder::build_threadless).
+///
+/// ```
+/// use loopscope_probe::Writer;
+///
+/// let mut page = Writer::builder("runtime").build_threadless();
+/// // A timer that measures the lag fired 3 ms late.
+/// page.waited(3_000_000);
+/// # drop(page);
+/// ```
 #[derive(Debug)]
 pub struct ThreadlessPage {
     memory: Arc<Memory>,
@@ -50,7 +59,7 @@ impl ThreadlessPage {
         self.page().created()
     }
 
-    /// An event was seen to wait for so long, in nanoseconds: books it as the loop's lag.
+    /// An event was seen to wait for so long, in nanoseconds: records it as the loop's lag.
     pub fn waited(&mut self, ns: u64) {
         // A pen stays on its thread, and this may move: whoever has it alone is the one writer.
         self.memory.page().tallies.lag.record(&WriteToken::mint(), ns);

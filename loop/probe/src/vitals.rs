@@ -10,6 +10,7 @@ use crate::sync::{Ordering, fence};
 
 /// What a page says about the present, without histograms and tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Vitals {
     /// What runs.
     pub now: NowValues,
@@ -23,9 +24,9 @@ pub struct Vitals {
     pub idle_ns: u64,
     /// Callbacks and drained jobs that ever ended: the number of the next record.
     pub records: u64,
-    /// Stretches longer than the warning threshold that have ended.
+    /// Busy periods longer than the warning threshold that have ended.
     pub stalls_ended: u64,
-    /// Stretches longer than the critical threshold that have ended.
+    /// Busy periods longer than the critical threshold that have ended.
     pub critical_ended: u64,
     /// The pool; `None` where the page has none.
     pub pool: Option<PoolNow>,

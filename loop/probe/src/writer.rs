@@ -15,15 +15,14 @@
 //! | verb | clock reads | stores | other |
 //! |---|---|---|---|
 //! | `begin` | 0 | 3 | |
-//! | `end` | 1 | 9 | every 256th books a batch |
+//! | `end` | 1 | 9 | every 256th aggregates a batch |
 //! | `phase` | 0 | 6 to 8 | |
-//! | `park` + `unpark` | 2, or 1 | about 25 | the loads of the gate and of the bell |
+//! | `park` + `unpark` | 2, or 1 | about 25 | the loads of the gate and of the sleep flag |
 //!
 //! A loop that reads the page's clock itself, and ran one callback since its last poll, needs no reading to park: see
 //! [`Writer::only_callback_end`]. Those of the verbs that begin and end a busy period are in `busy_period`.
 
-use crate::bell::Bell;
-use crate::booking::{BATCH, Book};
+use crate::aggregator::{Aggregator, BATCH};
 use crate::clock::{Clock, ClockSource, Scale, Ticks};
 use crate::kind::{Kind, Queue};
 use crate::lag::Arrivals;
@@ -36,6 +35,7 @@ use crate::poll_gate::PollGate;
 use crate::record::{MANY, SPANS, frame, frame_base, frame_kind, frame_site};
 use crate::shared_u64::{LoopOwned, WriteToken};
 use crate::site::{Site, SiteAddress, SiteId, site_at};
+use crate::sleep_flag::SleepFlag;
 use crate::spans::{SpanContext, SpanGuard};
 use std::panic::Location;
 use std::rc::Rc;
@@ -79,8 +79,8 @@ pub struct Writer {
     pub(crate) has_gauges: bool,
     pub(crate) scale: Scale,
     shift: u32,
-    /// The agents' bell, or one that always asks to be looked at where this loop must make a fence first.
-    pub(crate) bell: &'static Bell,
+    /// The agent's flag, or, if this loop must make a fence first, one that is always raised.
+    pub(crate) sleep_flag: &'static SleepFlag,
     pub(crate) gate: PollGate,
     phase: Phase,
     /// Phase and queue as the packed word of `now` holds them.
@@ -93,15 +93,15 @@ pub struct Writer {
     ready: Ticks,
     /// Something that stands for many was told in this loop.
     has_many: bool,
-    /// Recorder entries that are booked in the tallies.
-    booked: u64,
+    /// Recorder entries that are in the tallies.
+    aggregated: u64,
     /// What has happened since the last callback was completed: [`ENDED`], [`DRAINED`], or both.
     after: u8,
     /// The site of the callback after which the queues are drained: their jobs hang below it.
     drained_site: SiteId,
     /// When it returned.
     drained_since: Ticks,
-    /// Callbacks after which nothing was drained, not booked yet.
+    /// Callbacks after which nothing was drained, not counted yet.
     completed_at_once: u64,
     queue: Option<Queue>,
     queue_since: Ticks,
@@ -136,7 +136,7 @@ impl Writer {
             has_gauges: false,
             scale,
             shift,
-            bell: gate.bell(),
+            sleep_flag: gate.sleep_flag(),
             gate,
             phase: Phase::MAIN,
             place: place(Phase::MAIN, None),
@@ -145,7 +145,7 @@ impl Writer {
             frame_base: frame_base(Phase::MAIN, SiteId::NONE),
             ready: Ticks::NONE,
             has_many: false,
-            booked: 0,
+            aggregated: 0,
             after: 0,
             drained_site: SiteId::NONE,
             drained_since: Ticks::NONE,
@@ -227,6 +227,15 @@ impl Writer {
     }
 
     /// Finds the site with these values: for runtimes whose places are not Rust source locations.
+    ///
+    /// ```
+    /// use loopscope_probe::{Kind, Site, Writer};
+    ///
+    /// let mut writer = Writer::builder("scripts").build();
+    /// let (name, file) = ("onRequest".to_owned(), "server.js".to_owned());
+    /// let site = writer.foreign_site(Site { kind: Kind::IoRead, name, file, line: 12, ..Site::default() });
+    /// # let _ = site;
+    /// ```
     pub fn foreign_site(&mut self, site: Site) -> SiteId {
         let SpanContext { page, pen, .. } = &*self.track;
         self.track.sites.borrow_mut().intern(pen, &page.sites, site)
@@ -286,7 +295,7 @@ impl Writer {
         self.ready = life.ready;
         // Most callers give a constant.
         if life.submitted != Ticks::NONE {
-            self.book_operation(life);
+            self.record_operation(life);
         }
     }
 
@@ -353,7 +362,7 @@ impl Writer {
     }
 
     #[inline(never)]
-    fn book_operation(&self, TaskTimes { submitted, ready }: TaskTimes) {
+    fn record_operation(&self, TaskTimes { submitted, ready }: TaskTimes) {
         let (page, pen) = self.parts();
         if self.queue.is_none() {
             page.tallies.operation.record(pen, self.scale.ns(ready.since(submitted)));
@@ -386,29 +395,29 @@ impl Writer {
             if self.queue.is_none() {
                 self.after |= ENDED;
             }
-            if count.wrapping_sub(self.booked) >= BATCH {
-                self.book();
+            if count.wrapping_sub(self.aggregated) >= BATCH {
+                self.aggregate();
             }
         }
         self.track.last.set(now);
         now
     }
 
-    /// Books what ended since the last booking.
-    fn book(&mut self) {
+    /// Aggregates what ended since the last call.
+    fn aggregate(&mut self) {
         let SpanContext { page, pen, index, .. } = &*self.track;
         let count = page.record_count.get();
         // In a forked child the page begins anew, and its count is below ours.
-        if count > self.booked {
-            let book = Book { page, pen, index, scale: self.scale, epoch: self.epoch };
-            match count - self.booked {
-                1 if !self.has_many => book.only(page.recorder().own_entry(self.booked)),
-                _ => book.entries(self.booked, count),
+        if count > self.aggregated {
+            let aggregator = Aggregator { page, pen, index, scale: self.scale, epoch: self.epoch };
+            match count - self.aggregated {
+                1 if !self.has_many => aggregator.only(page.recorder().own_entry(self.aggregated)),
+                _ => aggregator.entries(self.aggregated, count),
             }
         }
         page.tallies.completed.count_shortest(pen, self.completed_at_once);
         self.completed_at_once = 0;
-        self.booked = count;
+        self.aggregated = count;
     }
 
     /// The running callback panicked. Before [`Writer::end`].
@@ -421,6 +430,23 @@ impl Writer {
     }
 
     /// The loop begins to drain a queue of `depth` jobs, after the callback that ended last.
+    ///
+    /// ```
+    /// use loopscope_probe::{Kind, Queue, SiteId, TaskTimes, Writer};
+    ///
+    /// let mut writer = Writer::builder("web").build();
+    /// writer.resume();
+    /// writer.begin(Kind::Timer, SiteId::NONE, TaskTimes::UNKNOWN);
+    /// writer.end(); // the callback has queued two microtasks
+    /// writer.drain_begin(Queue::Microtask, 2);
+    /// for _ in 0..2 {
+    ///     writer.begin(Kind::Microtask, SiteId::NONE, TaskTimes::UNKNOWN);
+    ///     writer.end();
+    /// }
+    /// writer.drain_end(Queue::Microtask, 2);
+    /// writer.drained();
+    /// writer.suspend();
+    /// ```
     #[inline]
     pub fn drain_begin(&mut self, queue: Queue, depth: usize) {
         if self.after & DRAINED == 0 {
@@ -486,11 +512,11 @@ impl Writer {
         match std::mem::take(&mut self.after) {
             0 => {}
             ENDED => self.completed_at_once += 1,
-            _ => self.book_drained(),
+            _ => self.record_drained(),
         }
     }
 
-    fn book_drained(&mut self) {
+    fn record_drained(&mut self) {
         let (page, pen) = self.parts();
         if self.drained_since != Ticks::NONE {
             page.tallies.completed.record(pen, self.scale.ns(self.last().since(self.drained_since)));
@@ -499,11 +525,11 @@ impl Writer {
         page.now.running.set(pen, self.between(self.last()));
     }
 
-    /// Books what has ended, so that the page is complete while the loop waits. Right before [`Writer::park_at`].
+    /// Aggregates what has ended, so that the page is complete while the loop waits. Right before [`Writer::park_at`].
     #[inline]
     pub fn settle(&mut self) {
-        if self.track.page.record_count.get() != self.booked || self.completed_at_once != 0 {
-            self.book();
+        if self.track.page.record_count.get() != self.aggregated || self.completed_at_once != 0 {
+            self.aggregate();
         }
     }
 }
@@ -512,7 +538,7 @@ impl Drop for Writer {
     fn drop(&mut self) {
         let (page, pen) = self.parts();
         let was_busy = page.now.busy_since.get() != 0;
-        page.book_last_poll(pen, self.clock());
+        page.record_last_poll(pen, self.clock());
         page.now.busy_since.publish(pen, 0);
         page.header.is_closed.publish(pen, 1);
         self.gate.close();

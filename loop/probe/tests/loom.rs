@@ -12,12 +12,12 @@ use loom::thread;
 use loopscope_probe::SiteId;
 use loopscope_probe::Ticks;
 use loopscope_probe::raw::barrier::{Barrier, all_threads};
-use loopscope_probe::raw::bell::Bell;
 use loopscope_probe::raw::capture_gate::CaptureGate;
 use loopscope_probe::raw::observed::{Observed, ObservedWords};
 use loopscope_probe::raw::open_spans::OpenWords;
 use loopscope_probe::raw::ring::{ENTRY_WORDS, EntryWords, Ring};
 use loopscope_probe::raw::shared_u64::{AgentOwned, LoopOwned, SharedU64, WriteToken};
+use loopscope_probe::raw::sleep_flag::SleepFlag;
 
 /// The entry that carries `number` in every word, each word different.
 fn entry(number: u64) -> EntryWords {
@@ -137,20 +137,20 @@ fn a_reader_never_counts_a_stretch_both_as_running_and_as_over() {
         let (busy_since, active) =
             (Arc::new(SharedU64::<LoopOwned>::default()), Arc::new(SharedU64::default()));
         busy_since.publish(&WriteToken::mint_for_model(), 10);
-        let (writing, booking) = (busy_since.clone(), active.clone());
+        let (writing, counting) = (busy_since.clone(), active.clone());
         // The end of a busy period, as `park` tells it: first the change, then the time that the busy period took.
         let writer = thread::spawn(move || {
             let pen = WriteToken::mint_for_model();
             writing.publish(&pen, 0);
             fence(Ordering::Release);
-            booking.set(&pen, 7);
+            counting.set(&pen, 7);
         });
         // `Page::vitals_at`: the reading stands only if the busy period did not change over it.
         let since = busy_since.observe();
-        let booked = active.get();
+        let counted = active.get();
         fence(Ordering::Acquire);
         if busy_since.observe() == since && since != 0 {
-            assert_eq!(booked, 0, "the busy period is running, and its time is booked");
+            assert_eq!(counted, 0, "the busy period is running, and its time is counted");
         }
         writer.join().unwrap();
     });
@@ -158,33 +158,33 @@ fn a_reader_never_counts_a_stretch_both_as_running_and_as_over() {
 
 /// One agent that wants to sleep.
 struct Sleeper {
-    bell: Bell,
+    sleep_flag: SleepFlag,
     busy: [SharedU64<LoopOwned>; 2],
 }
 
 impl Sleeper {
     fn new() -> Arc<Sleeper> {
-        Arc::new(Sleeper { bell: Bell::new(), busy: Default::default() })
+        Arc::new(Sleeper { sleep_flag: SleepFlag::new(), busy: Default::default() })
     }
 
     /// What the agent does; returns true where it would now block in the kernel.
     fn agent_sleeps(&self) -> bool {
-        self.bell.about_to_sleep(Barrier::Fence);
+        self.sleep_flag.about_to_sleep(Barrier::Fence);
         let is_idle = self.busy.iter().all(|busy| busy.observe() == 0);
         if !is_idle {
-            self.bell.stay_awake();
+            self.sleep_flag.stay_awake();
         }
         is_idle
     }
 
-    /// What `unpark` does on one loop's thread; returns true where it rings.
+    /// What `unpark` does on one loop's thread; returns true where it wakes the agent.
     fn loop_wakes(&self, number: usize) -> bool {
         self.busy[number].publish(&WriteToken::mint_for_model(), 1);
-        self.bell.must_ring(Barrier::Fence)
+        self.sleep_flag.must_wake(Barrier::Fence)
     }
 }
 
-// With either fence of `Bell` removed this and the last model fail with "asleep, and nobody rang"; both were tried.
+// With either fence of `SleepFlag` removed this and the last model fail with "asleep, and not woken"; both were tried.
 //
 // `Barrier::Asymmetric` has no model, because loom knows no membarrier, and needs none. The kernel's call makes every
 // running thread pass a full barrier at some point of its program between the agent's store and the agent's next load
@@ -198,21 +198,21 @@ fn the_agent_never_sleeps_through_the_start_of_a_stretch() {
         let waking = sleeper.clone();
         let woken = thread::spawn(move || waking.loop_wakes(0));
         let is_asleep = sleeper.agent_sleeps();
-        let has_rung = woken.join().unwrap();
-        assert!(!is_asleep || has_rung, "asleep, and nobody rang");
+        let was_woken = woken.join().unwrap();
+        assert!(!is_asleep || was_woken, "asleep, and not woken");
     });
 }
 
 #[test]
-fn two_loops_that_wake_at_once_ring_once() {
+fn two_loops_that_wake_at_once_wake_the_agent_once() {
     loom::model(|| {
         let sleeper = Sleeper::new();
-        sleeper.bell.about_to_sleep(Barrier::Fence);
-        let rings = [0, 1].map(|number| {
+        sleeper.sleep_flag.about_to_sleep(Barrier::Fence);
+        let wakes = [0, 1].map(|number| {
             let waking = sleeper.clone();
             thread::spawn(move || waking.loop_wakes(number))
         });
-        let count = rings.map(|ring| ring.join().unwrap()).into_iter().filter(|rang| *rang).count();
+        let count = wakes.map(|wake| wake.join().unwrap()).into_iter().filter(|woke| *woke).count();
         assert_eq!(count, 1);
     });
 }
@@ -221,14 +221,14 @@ fn two_loops_that_wake_at_once_ring_once() {
 fn of_two_loops_at_least_one_wakes_an_agent_that_falls_asleep() {
     loom::model(|| {
         let sleeper = Sleeper::new();
-        let rings = [0, 1].map(|number| {
+        let wakes = [0, 1].map(|number| {
             let waking = sleeper.clone();
             thread::spawn(move || waking.loop_wakes(number))
         });
         let is_asleep = sleeper.agent_sleeps();
-        let count = rings.map(|ring| ring.join().unwrap()).into_iter().filter(|rang| *rang).count();
-        assert!(count <= 1, "one sleep costs one ring");
-        assert!(!is_asleep || count == 1, "asleep, and nobody rang");
+        let count = wakes.map(|wake| wake.join().unwrap()).into_iter().filter(|woke| *woke).count();
+        assert!(count <= 1, "one sleep costs one wake");
+        assert!(!is_asleep || count == 1, "asleep, and not woken");
     });
 }
 
@@ -241,7 +241,7 @@ struct Gated {
 
 impl Gated {
     /// Of a loop that is busy, in a process without `membarrier`: both sides make fences. With it the argument is that of
-    /// the bell above.
+    /// the sleep flag above.
     fn new() -> Arc<Gated> {
         let gate = std::sync::Arc::new(CaptureGate::new(true));
         let gated = Gated { gate, busy: SharedU64::default(), pending: AtomicBool::new(false) };

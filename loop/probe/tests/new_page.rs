@@ -1,4 +1,4 @@
-//! What an agent finds on the page of a loop that has just been made: it is rung at that very moment.
+//! What an agent finds on the page of a loop that has just been made: it is woken at that very moment.
 #![cfg(not(any(loom, miri)))]
 
 use loopscope_probe::Writer;
@@ -6,7 +6,7 @@ use loopscope_probe::raw::registry;
 use std::sync::Mutex;
 
 #[test]
-fn the_page_of_a_new_loop_is_whole_when_the_agent_is_rung() {
+fn the_page_of_a_new_loop_is_whole_when_the_agent_is_woken() {
     static SEEN: Mutex<Vec<(String, bool)>> = Mutex::new(Vec::new());
     let look = || {
         for page in registry::pages() {
@@ -17,10 +17,10 @@ fn the_page_of_a_new_loop_is_whole_when_the_agent_is_rung() {
             SEEN.lock().unwrap().push((page.facts().label, has_lived && page.check().is_ok()));
         }
     };
-    assert!(registry::set_ring(look));
-    let first = Writer::builder("rung").build();
-    let second = Writer::builder("rung").build();
+    assert!(registry::set_waker(look));
+    let first = Writer::builder("woken").build();
+    let second = Writer::builder("woken").build();
     let seen: Vec<(String, bool)> = SEEN.lock().unwrap().clone();
-    assert_eq!(seen, ["rung", "rung", "rung#2"].map(|label| (label.to_owned(), true)));
+    assert_eq!(seen, ["woken", "woken", "woken#2"].map(|label| (label.to_owned(), true)));
     drop((first, second));
 }

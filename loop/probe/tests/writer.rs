@@ -84,7 +84,7 @@ fn histogram(durations: &[u64]) -> HistogramValues {
 }
 
 #[test]
-fn run_wait_and_operation_are_booked_by_kind() {
+fn run_wait_and_operation_are_counted_by_kind() {
     let mut play = Play::running();
     let at = |ns: u64| Ticks(SECOND_NS + ns);
     play.callback(Kind::Immediate, 10 * MS_NS);

@@ -14,6 +14,13 @@ use tokio::runtime::Handle;
 /// was first visited has none: that it is blocked is told of the runtime, without a stack. One runtime is watched
 /// once, under the first name, until the last of its watches is dropped; one that was built by
 /// [`build`](crate::build) tells more already, and stays as it is.
+///
+/// ```
+/// let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build()?;
+/// let _watch = loopscope_tokio::attach(runtime.handle(), "web");
+/// runtime.block_on(async { /* the program as it was */ });
+/// # std::io::Result::Ok(())
+/// ```
 pub fn attach(handle: &Handle, name: &str) -> Watch {
     if is_off() {
         return Watch::nothing();

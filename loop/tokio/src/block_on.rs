@@ -13,6 +13,17 @@ use tokio::runtime::{Handle, Runtime};
 ///
 /// # Panics
 /// As `Runtime::block_on`.
+///
+/// ```
+/// let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+/// let _watch = loopscope_tokio::attach(runtime.handle(), "importer");
+/// for file in 0..3 {
+///     let lines = loopscope_tokio::block_on(&runtime, async move { file * 100 });
+///     // Something else on this thread, which is no stall of the runtime.
+///     assert_eq!(lines, file * 100);
+/// }
+/// # std::io::Result::Ok(())
+/// ```
 #[track_caller]
 pub fn block_on<F: Future>(runtime: &Runtime, future: F) -> F::Output {
     let _running = running(runtime.handle());

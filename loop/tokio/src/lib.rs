@@ -70,3 +70,8 @@ pub use probed::{Probed, named, probed, spawn};
 pub use spawn_blocking::spawn_blocking;
 #[cfg(feature = "agent")]
 pub use start::{StartError, start};
+
+/// Compiles the examples of the README.
+#[cfg(all(doctest, feature = "agent"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

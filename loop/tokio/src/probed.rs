@@ -48,12 +48,29 @@ impl Drop for End {
 
 /// Times each poll of a future, under the place of this call. One inside another is shown as a part of it. On a
 /// thread of a runtime that is not watched it costs a few nanoseconds.
+///
+/// ```
+/// async fn load() -> u32 {
+///     7
+/// }
+///
+/// let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+/// assert_eq!(runtime.block_on(loopscope_tokio::probed(load())), 7);
+/// # std::io::Result::Ok(())
+/// ```
 #[track_caller]
 pub fn probed<F: Future>(future: F) -> Probed<F> {
     Probed::new(Label { at: Location::caller(), name: None }, future)
 }
 
 /// [`probed`] under a name, which is shown instead of the place.
+///
+/// ```
+/// let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+/// let answer = loopscope_tokio::named("load_users", async { 7 });
+/// assert_eq!(runtime.block_on(answer), 7);
+/// # std::io::Result::Ok(())
+/// ```
 #[track_caller]
 pub fn named<F: Future>(name: &'static str, future: F) -> Probed<F> {
     Probed::new(Label { at: Location::caller(), name: Some(name) }, future)
@@ -63,6 +80,13 @@ pub fn named<F: Future>(name: &'static str, future: F) -> Probed<F> {
 ///
 /// # Panics
 /// Outside a runtime, as `tokio::spawn`.
+///
+/// ```
+/// let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build()?;
+/// let answer = runtime.block_on(async { loopscope_tokio::spawn(async { 7 }).await });
+/// assert_eq!(answer.unwrap(), 7);
+/// # std::io::Result::Ok(())
+/// ```
 #[track_caller]
 pub fn spawn<F>(future: F) -> JoinHandle<F::Output>
 where

@@ -23,6 +23,13 @@ impl Drop for Job {
 ///
 /// # Panics
 /// Outside a runtime, as `tokio::task::spawn_blocking`.
+///
+/// ```
+/// let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build()?;
+/// let sum = runtime.block_on(async { loopscope_tokio::spawn_blocking(|| (1..=100).sum::<u32>()).await });
+/// assert_eq!(sum.unwrap(), 5_050);
+/// # std::io::Result::Ok(())
+/// ```
 #[track_caller]
 pub fn spawn_blocking<F, R>(work: F) -> JoinHandle<R>
 where

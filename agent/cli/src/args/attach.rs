@@ -5,11 +5,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 const ATTACH_HELP: &str = "\
-Loads the addon into a program of Node that runs, also into one that is stuck in an endless loop: what runs is printed first. \
-Node opens its inspector for SIGUSR1, on loopback; it is closed again at once. The program prints three lines about its \
-debugger on standard error. Its worker threads are watched, too, those that start later as well.
-Refused is a process of another user or container, one that is stopped, one that handles SIGUSR1 itself or was started with \
---disable-sigusr1 or --permission, and one whose inspector is open already. Where its memory cannot be read, a handler of its own is not seen, and is called.
+Loads the addon into a running Node program, even into one that is stuck in an endless loop, and first prints the \
+function that it runs. On SIGUSR1, Node opens its inspector on loopback; attach closes it again at once. The program \
+prints three lines about its debugger on standard error. Its worker threads are watched, too, including those that \
+start later.
+It refuses a process of another user or container, one that is stopped, one that handles SIGUSR1 itself or was \
+started with --disable-sigusr1 or --permission, and one whose inspector is already open. If it cannot read the \
+process's memory, it does not see the program's own handler of SIGUSR1, which then runs.
 --detach removes the hooks, the page and the agent, also from a program started by `loopscope run`.
 
 Examples:
@@ -26,7 +28,7 @@ Exit codes:
 #[derive(Debug, Args)]
 #[command(after_help = ATTACH_HELP)]
 pub struct AttachArguments {
-    /// The process
+    /// Pid of the process
     #[arg(value_name = "PID", value_parser = clap::value_parser!(u32).range(1..))]
     pub pid: u32,
     /// Detach: remove the addon's hooks, page and agent

@@ -14,7 +14,7 @@ findings also name the guilty functions, from its incidents. Ctrl-C stops early 
 Examples:
   loopscope doctor                      the only instrumented process, for 10 s
   loopscope doctor 4711 --for 1m
-  loopscope doctor --for 30s --fail-on critical         for CI, beside a load test
+  loopscope doctor --for 30s --fail-on critical         for CI, during a load test
   loopscope doctor web --json | jq -r '.findings[] | \"\\(.urgency) \\(.headline)\"'
 
 Exit codes:

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 const FLAME_HELP: &str = "\
 Draws a flamegraph of where a loop's time went: look at the widest frame first. Colours are the loop's phases.
-  callbacks  exact times, not samples: the probe times every callback, and this is the difference of two readings. \
+  callbacks  exact times, not samples: the probe times every callback, and the graph is the difference of two readings. \
 Nothing is started in the watched process
   cpu        stacks of the loop's thread while it computes, sampled --hz times a second by the process's agent
   waits      stacks of a busy loop whose thread is asleep, with what it waits for: read(fd 3 -> pipe), a lock, a page

@@ -2,12 +2,14 @@
 
 mod access;
 mod attach;
+mod completions;
 mod demo;
 mod doctor;
 mod flame;
 mod healthy;
 mod incidents;
 mod ls;
+mod man;
 mod run;
 mod serve;
 mod threshold;
@@ -15,12 +17,14 @@ mod top;
 
 pub use access::AccessArguments;
 pub use attach::AttachArguments;
+pub use completions::{CompletionsArguments, Shell};
 pub use demo::{DemoArguments, Trouble};
 pub use doctor::DoctorArguments;
 pub use flame::FlameArguments;
 pub use healthy::HealthyArguments;
 pub use incidents::IncidentsArguments;
 pub use ls::LsArguments;
+pub use man::ManArguments;
 pub use run::RunArguments;
 pub use serve::ServeArguments;
 pub use threshold::ThresholdArguments;
@@ -88,6 +92,10 @@ pub enum Command {
     Attach(AttachArguments),
     /// Run a demo HTTP service under load, with faults on request
     Demo(DemoArguments),
+    /// Print a completion script for bash, zsh or fish
+    Completions(CompletionsArguments),
+    /// Print a manual page, or write all of them to a directory
+    Man(ManArguments),
 }
 
 #[cfg(test)]
@@ -97,5 +105,16 @@ mod tests {
     #[test]
     fn the_definition_of_arguments_is_sound() {
         <Arguments as clap::CommandFactory>::command().debug_assert();
+    }
+
+    #[test]
+    fn the_commands_in_the_readme_can_be_parsed() {
+        let lines = include_str!("../../README.md").lines().filter(|line| line.starts_with("loopscope "));
+        let commands: Vec<&str> = lines.map(|line| line.split(" # ").next().unwrap().trim()).collect();
+        assert!(commands.len() >= 5, "{commands:?}");
+        for command in commands {
+            let parsed = Arguments::try_parse_from(command.split_whitespace());
+            assert!(parsed.is_ok(), "{command}: {parsed:?}");
+        }
     }
 }

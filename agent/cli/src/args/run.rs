@@ -11,7 +11,8 @@ Replaces itself with the command (exec), so pid, signals and exit code are the c
 every Node process load the addon first: the command, the processes it starts, workers, clusters, and what `npm \
 start` runs. npm, npx, yarn, pnpm and corepack themselves are not watched. Each process prints its live page's \
 address.
-The addon is looked up in LOOPSCOPE_NODE_ADDON, next to this executable, and in node_modules of this folder and its parents.
+The addon is looked up in LOOPSCOPE_NODE_ADDON, next to this executable, and in node_modules of this directory \
+and its parents.
 If it cannot be loaded (unsupported system, or a process that may not load addons), a line says why, and the \
 program runs without it.
 
@@ -40,7 +41,7 @@ pub struct RunArguments {
     /// Also write every incident to this directory, for `loopscope incidents --dir`
     #[arg(long, value_name = "DIRECTORY")]
     pub incidents_dir: Option<PathBuf>,
-    /// Do not print where the live page of each process is
+    /// Do not print the address of each live page
     #[arg(long)]
     pub quiet: bool,
     /// The command and its arguments

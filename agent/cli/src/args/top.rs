@@ -27,9 +27,9 @@ Exit codes:
 #[derive(Debug, Args)]
 #[command(after_help = TOP_HELP)]
 pub struct TopArguments {
-    /// Pid, or name of a process or loop; all where it is not given
+    /// Pid, or name of a process or loop [default: all]
     pub target: Option<String>,
-    /// Time between two looks, from 100ms
+    /// Time between two refreshes, 100ms or more
     #[arg(long, value_name = "DURATION", value_parser = parse_every, default_value = "500ms")]
     pub every: Duration,
     /// Print the table once and end

@@ -1,7 +1,7 @@
 //! The stalls of the demo's loop as they happen, for the summary: how long, and in what.
 //!
 //! The page is looked at every few milliseconds, which finds the guilty place; the exact length comes from the page's
-//! own books when the stall has ended.
+//! own counts when the stall has ended.
 
 use crate::ls::describe;
 use loopscope_probe::raw::registry::LocalPage;
@@ -34,10 +34,12 @@ impl Stalls {
         let clock = page.clock();
         let vitals = page.page().vitals_at(clock, clock.now());
         if vitals.stalls_ended != self.ended_count {
-            let books = page.page().snapshot(clock).blocked_duration;
-            let (count, ns) =
-                (books.count().saturating_sub(self.ended_count), books.sum_ns.wrapping_sub(self.ended_ns));
-            (self.ended_count, self.ended_ns) = (books.count(), books.sum_ns);
+            let counted = page.page().snapshot(clock).blocked_duration;
+            let (count, ns) = (
+                counted.count().saturating_sub(self.ended_count),
+                counted.sum_ns.wrapping_sub(self.ended_ns),
+            );
+            (self.ended_count, self.ended_ns) = (counted.count(), counted.sum_ns);
             let what = self.present.take().unwrap_or_else(|| "?".to_owned());
             self.ended(count, ns, what);
         }
@@ -47,7 +49,7 @@ impl Stalls {
         }
     }
 
-    /// Books `count` stalls that ended, of `ns` nanoseconds together.
+    /// Counts `count` stalls that ended, of `ns` nanoseconds together.
     pub fn ended(&mut self, count: u64, ns: u64, what: String) {
         self.count = self.count.saturating_add(count);
         let Some(mean_ns) = ns.checked_div(count) else { return };

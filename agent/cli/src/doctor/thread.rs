@@ -1,14 +1,14 @@
 //! How a thread of another process spends its time, from `/proc`: no privilege, and nothing happens to the thread.
 
 use loopscope_probe::raw::proc::Stat;
-use loopscope_report::diagnose::ThreadLook;
+use loopscope_report::diagnose::ThreadSample;
 use std::fs;
 
 /// Returns how a thread is found; `times_ns` are its times.
-pub fn look(pid: u32, tid: u32, times_ns: Option<(u64, u64)>) -> ThreadLook {
+pub fn look(pid: u32, tid: u32, times_ns: Option<(u64, u64)>) -> ThreadSample {
     let state = Stat::of_thread(pid, tid).map(|stat| stat.state);
     let is_stopped = matches!(state, Some('T' | 't'));
-    ThreadLook { asleep_in: asleep_in(pid, tid), is_stopped, times_ns, ..ThreadLook::default() }
+    ThreadSample { asleep_in: asleep_in(pid, tid), is_stopped, times_ns, ..ThreadSample::default() }
 }
 
 /// Returns what a thread is asleep in: the kernel's function, or `the kernel` where it does not name it. `None` where

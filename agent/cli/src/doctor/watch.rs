@@ -12,7 +12,7 @@ use loopscope_probe::raw::cgroup::CpuQuota;
 use loopscope_probe::raw::loop_id::LoopId;
 use loopscope_probe::raw::pool::JobNow;
 use loopscope_probe::raw::proc::{Sched, Status};
-use loopscope_report::diagnose::{Examination, Look, LoopEvidence, Quota, Surroundings};
+use loopscope_report::diagnose::{EvidenceCollector, LoopEvidence, PageSample, Quota, Surroundings};
 use loopscope_report::incident::Incident;
 use std::time::{Duration, SystemTime};
 
@@ -45,7 +45,7 @@ pub struct Seen {
 /// One loop that is watched.
 struct WatchedLoop<'a> {
     page: &'a LoopPage,
-    examination: Examination,
+    collector: EvidenceCollector,
     /// The thread's times at the begin.
     before: Option<Sched>,
     /// What the CPU quota of its cgroup had done at the begin.
@@ -100,13 +100,13 @@ impl<'a> WatchedLoop<'a> {
     fn admit(page: &'a LoopPage, pid: u32) -> Option<WatchedLoop<'a>> {
         let at = page.clock().now();
         let copy = page.read().ok()?;
-        let examination = Examination::begin(&copy, page.clock(), at);
+        let collector = EvidenceCollector::begin(&copy, page.clock(), at);
         let before = Sched::of_thread(pid, page.facts.tid);
-        Some(WatchedLoop { page, examination, before, quota: CpuQuota::of_process(pid), pid })
+        Some(WatchedLoop { page, collector, before, quota: CpuQuota::of_process(pid), pid })
     }
 
     fn step(&self) -> Duration {
-        let warning = Duration::from_nanos(self.examination.warning_ns() / 4);
+        let warning = Duration::from_nanos(self.collector.warning_ns() / 4);
         warning.clamp(LOOK_SHORTEST, LOOK_LONGEST)
     }
 
@@ -123,9 +123,9 @@ impl<'a> WatchedLoop<'a> {
         let is_old = |job: &JobNow| clock.duration_ns(job.since, at) >= OLD_JOB_NS;
         let tids = copy.jobs_now().into_iter().filter(is_old).filter_map(|job| job.tid);
         thread.pool_asleep_in = tids.filter_map(|tid| Some((tid, thread::asleep_in(pid, tid)?))).collect();
-        self.examination.look(&Look { page: &copy, clock, at, thread, agent_age_ns });
+        self.collector.look(&PageSample { page: &copy, clock, at, thread, agent_age_ns });
         if are_gauges_due {
-            self.examination.read_gauges(&copy.snapshot_at(clock, at));
+            self.collector.read_gauges(&copy.snapshot_at(clock, at));
         }
     }
 
@@ -151,7 +151,7 @@ impl<'a> WatchedLoop<'a> {
             processors: Status::of_process(self.pid).map_or(0, |status| status.processors()),
             incidents: incidents.iter().filter(is_own).cloned().collect(),
         };
-        Some(self.examination.end(&last, self.page.clock(), surroundings))
+        Some(self.collector.end(&last, self.page.clock(), surroundings))
     }
 }
 

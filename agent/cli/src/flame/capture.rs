@@ -12,7 +12,7 @@ use loopscope_probe::raw::clock::unix_ns;
 use loopscope_probe::{Clock, Snapshot};
 use loopscope_report::duration::show_ns;
 use loopscope_report::profiles::SiteChange;
-use loopscope_report::profiles::widest::{self, Site, StackShape};
+use loopscope_report::profiles::widest::{self, SiteTime, StackShape};
 use loopscope_report::profiles::{FlameError, Follower, Format, Of, Profile, Timeline};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
@@ -37,7 +37,7 @@ pub struct Capture {
     pub lasted_ns: u64,
     /// Widest first, of an agent the first twelve and the rest as one; `None` for a timeline, and where an older
     /// agent tells none.
-    pub sites: Option<Vec<Site>>,
+    pub sites: Option<Vec<SiteTime>>,
     /// With --diff: what has changed, the greatest change first.
     pub changes: Vec<SiteChange>,
     /// What is missing, a sentence each.
@@ -325,7 +325,7 @@ mod tests {
             body.len()
         ));
         let capture = of_agent(&Endpoint::given(&url), &plan(Format::Folded)).unwrap();
-        let labels: Vec<String> = capture.sites.unwrap().iter().map(Site::label).collect();
+        let labels: Vec<String> = capture.sites.unwrap().iter().map(SiteTime::label).collect();
         assert_eq!(labels, ["GET /items (a.rs:1), most of it in tick x  (worker rt-0)"]);
         assert_eq!((capture.file, requests.load(Relaxed)), (body.as_bytes().to_vec(), 1));
     }

@@ -13,7 +13,7 @@ use capture::{Capture, Ended};
 use loopscope_probe::raw::incident_id::IncidentIdError;
 use loopscope_report::duration::show_ns;
 use loopscope_report::profiles;
-use loopscope_report::profiles::widest::Site;
+use loopscope_report::profiles::widest::SiteTime;
 use loopscope_report::profiles::{FlameError, Format, Of, SiteChange};
 use plan::Plan;
 use serde_json::{Value, json};
@@ -152,7 +152,7 @@ impl Summary<'_> {
 
     fn json(&self) -> Value {
         let capture = self.capture;
-        let site = |site: &Site| {
+        let site = |site: &SiteTime| {
             json!({
                 "loop": site.loop_name, "phase": site.phase, "site": site.frame, "job": site.job, "seconds": site.ns as f64 / 1e9,
             })
@@ -203,7 +203,7 @@ fn changes_text(changes: &[SiteChange]) -> String {
     text
 }
 
-fn widest_text(sites: &[Site], of: Of, lasted_ns: u64) -> String {
+fn widest_text(sites: &[SiteTime], of: Of, lasted_ns: u64) -> String {
     let busy_ns = sites.iter().fold(0, |sum: u64, site| sum.saturating_add(site.ns));
     let of_time = busy_ns as f64 * 100.0 / lasted_ns.max(1) as f64;
     let (busy, lasted, words) = (show_ns(busy_ns), show_ns(lasted_ns), of.words());

@@ -4,13 +4,13 @@ use crate::error::Failure;
 use crate::pages::Process;
 use crate::target::Reached;
 use crate::{target, view};
-use loopscope_report::live::{Observer, View};
+use loopscope_report::live::{View, ViewBuilder};
 
 /// The target, and what was seen of it last.
 #[derive(Debug)]
 pub struct Source {
     target: Option<String>,
-    observer: Observer,
+    observer: ViewBuilder,
 }
 
 impl Source {
@@ -19,7 +19,7 @@ impl Source {
     /// # Errors
     /// Nothing fits the target, or it is a URL.
     pub fn find(target: Option<&str>) -> Result<Source, Failure> {
-        let source = Source { target: target.map(str::to_owned), observer: Observer::new() };
+        let source = Source { target: target.map(str::to_owned), observer: ViewBuilder::new() };
         source.processes()?;
         Ok(source)
     }

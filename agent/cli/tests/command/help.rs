@@ -17,6 +17,8 @@ fn every_subcommand_has_examples_and_exit_codes_in_its_help() {
         "run",
         "attach",
         "demo",
+        "completions",
+        "man",
     ] {
         let done = scratch.run(&[subcommand, "--help"]);
         assert_eq!(done.code, Some(0));
@@ -37,6 +39,8 @@ fn every_subcommand_has_examples_and_exit_codes_in_its_help() {
         "run ",
         "attach ",
         "demo ",
+        "completions ",
+        "man ",
         "Exit codes:",
         "loopscope demo --trouble block",
     ] {
@@ -70,6 +74,8 @@ fn what_cannot_be_used_is_refused_with_code_2_and_a_way_out() {
         (&["demo", "--trouble", "fire"], &["block", "microtasks", "nexttick", "pool", "timers", "mixed"]),
         (&["demo", "--listen", "somewhere"], &["`somewhere`", "127.0.0.1:8080"]),
         (&["doctor", "--for", "1ms"], &["--for", "100ms"]),
+        (&["completions", "tcsh"], &["bash", "zsh", "fish"]),
+        (&["man", "lss"], &["loopscope-lss", "loopscope --help"]),
         (&["lss"], &["ls"]),
         (&[], &["Usage"]),
     ] {

@@ -80,3 +80,20 @@ impl Drop for Scratch {
         let _ = fs::remove_dir_all(&self.root);
     }
 }
+
+/// Compares printed text with a file in `agent/cli/tests/expected`; `UPDATE_EXPECT=1` writes the file instead.
+pub fn assert_expected(file: &str, printed: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/expected").join(file);
+    if std::env::var_os("UPDATE_EXPECT").is_some() {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, printed).unwrap();
+    }
+    let expected = fs::read_to_string(&path).unwrap_or_default();
+    let differs = expected.lines().zip(printed.lines()).position(|(expected, printed)| expected != printed);
+    let line = differs.unwrap_or(expected.lines().count().min(printed.lines().count())) + 1;
+    assert!(
+        expected == printed,
+        "{} is not what is printed (line {line}): UPDATE_EXPECT=1 rewrites it",
+        path.display()
+    );
+}

@@ -1,6 +1,6 @@
 //! Certificates and keys, and connections that are made secure with them.
 
-use crate::client::Peer;
+use crate::client::ClientInfo;
 use crate::secure::file::{Clients, Tls};
 use loopscope_probe::raw::clock::unix_ns;
 use std::fmt;
@@ -33,11 +33,11 @@ impl Acceptor {
     pub(crate) async fn accept<S: AsyncRead + AsyncWrite + Unpin>(
         &self,
         stream: S,
-    ) -> io::Result<(TlsStream<S>, Peer)> {
+    ) -> io::Result<(TlsStream<S>, ClientInfo)> {
         let secured = self.0.accept(stream).await?;
         // What was shown has been verified, or the handshake would have failed.
         let has_certificate = secured.get_ref().1.peer_certificates().is_some();
-        Ok((secured, Peer { has_certificate }))
+        Ok((secured, ClientInfo { has_certificate }))
     }
 }
 

@@ -55,7 +55,7 @@ pub enum FoundState {
 /// 4. The thread computed for half of the watched time or more.
 /// 5. Else the largest of computing, ready without a processor, and the rest. Of the rest:
 ///    - where a debugger is attached and the thread was not found asleep, the debugger held it;
-///    - where the hypervisor took a tenth or more and the thread was found ready to run, it was stolen: kernels do not book
+///    - where the hypervisor took a tenth or more and the thread was found ready to run, it was stolen: kernels do not count
 ///      that to the thread;
 ///    - where it was found asleep, it waited;
 ///    - while the stall lasts, a thread that has no processor now is starved: a wait for one is in no account before it has

@@ -123,7 +123,7 @@ mod tests {
             for (busy, idle) in stretches {
                 let end = begin + busy;
                 let mut found = None;
-                // The agent looks as told; asleep, it is rung at the begin.
+                // The agent looks as told; asleep, it is woken at the begin.
                 while look < end + idle {
                     let is_in = (begin..end).contains(&look);
                     let age = if is_in { (look - begin).max(1) } else { 0 };

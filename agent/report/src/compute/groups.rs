@@ -4,7 +4,7 @@ use crate::duration::show_ns;
 use crate::words::{kind_many, kind_word, thousands};
 use loopscope_probe::description::{Description, Term};
 use loopscope_probe::raw::clock::Scale;
-use loopscope_probe::raw::record::Record;
+use loopscope_probe::raw::record::CallbackRecord;
 use loopscope_probe::{Kind, NowValues, SiteId, Ticks};
 use std::collections::HashMap;
 
@@ -50,9 +50,9 @@ struct Run {
 
 impl Groups {
     /// Adds callbacks that have ended, of each the part from `begin` on.
-    pub fn add(&mut self, records: &[Record], begin: Ticks, scale: Scale) {
+    pub fn add(&mut self, records: &[CallbackRecord], begin: Ticks, scale: Scale) {
         for record in records {
-            let Record { kind, site, parent, many, .. } = *record;
+            let CallbackRecord { kind, site, parent, many, .. } = *record;
             let ns = scale.duration_ns(record.end.since(record.start.max(begin)));
             self.add_one(Run { kind, site, parent, many, ns });
         }
@@ -199,8 +199,8 @@ mod tests {
 
     const MS: u64 = 1_000_000;
 
-    fn record(kind: Kind, site: u16, parent: u16, ns: u64) -> Record {
-        Record {
+    fn record(kind: Kind, site: u16, parent: u16, ns: u64) -> CallbackRecord {
+        CallbackRecord {
             number: 0,
             kind,
             site: SiteId(site),
@@ -225,7 +225,7 @@ mod tests {
         NowValues { running: Some(running), running_ns: ns, stretch_callbacks, ..NowValues::IDLE }
     }
 
-    fn groups(records: &[Record]) -> Groups {
+    fn groups(records: &[CallbackRecord]) -> Groups {
         let mut groups = Groups::default();
         groups.add(records, Ticks::NONE, Scale::NANOSECONDS);
         groups
@@ -277,8 +277,8 @@ mod tests {
 
     #[test]
     fn a_drain_told_as_a_whole_is_as_many_as_it_says_and_none_of_them_long() {
-        let drain = |number| Record { many: Some(number), ..record(Kind::Microtask, 3, 1, 190 * MS) };
-        let words = |records: &[Record]| words(&groups(records).sums(&NowValues::IDLE, 0), 200);
+        let drain = |number| CallbackRecord { many: Some(number), ..record(Kind::Microtask, 3, 1, 190 * MS) };
+        let words = |records: &[CallbackRecord]| words(&groups(records).sums(&NowValues::IDLE, 0), 200);
         let timer = record(Kind::Timer, 4, 0, 10 * MS);
         assert_eq!(
             words(&[drain(1_000), timer]),
@@ -300,14 +300,14 @@ mod tests {
     #[test]
     fn what_has_no_place_is_called_by_its_kind() {
         let runtime = Description::new().queue(Queue::NextTick, "tick", "tick", "ticks");
-        let words = |records: &[Record]| {
+        let words = |records: &[CallbackRecord]| {
             summary(&groups(records).sums(&NowValues::IDLE, 0), 200 * MS, &runtime, |_| "?".to_owned())
         };
         let ticks = vec![record(Kind::Tick, 0, 0, MS); 150];
         assert_eq!(words(&ticks), "150 callbacks of 1.0 ms: 150 ticks");
-        let batch = Record { many: Some(0), ..record(Kind::Timer, 4, 0, 0) };
+        let batch = CallbackRecord { many: Some(0), ..record(Kind::Timer, 4, 0, 0) };
         assert_eq!(words(&[ticks, vec![batch]].concat()), "at least 150 callbacks in 150 ms: 150 ticks");
-        let drain = Record { many: Some(0), ..record(Kind::Tick, 0, 0, 190 * MS) };
+        let drain = CallbackRecord { many: Some(0), ..record(Kind::Tick, 0, 0, 190 * MS) };
         assert_eq!(words(&[drain]), "an unknown number of callbacks in 190 ms: ticks");
     }
 

@@ -143,7 +143,7 @@ impl StallWatch {
             let end = self.end_of(seen_ns, &ended, vitals, clock);
             let active = std::mem::take(&mut self.counts.active);
             for cause in Cause::ALL.into_iter().filter(|cause| active[*cause as usize]) {
-                self.book_durations(cause, end.ns, 1);
+                self.count_durations(cause, end.ns, 1);
             }
             self.accounted = self.accounted.map(|count| count.saturating_add(1));
             turns.push(StallEvent::Ended(end));
@@ -210,7 +210,7 @@ impl StallWatch {
 
     fn missed(&mut self, count: u64, end: End, verdict: Verdict, turns: &mut Vec<StallEvent>) {
         self.count(verdict.cause, count);
-        self.book_durations(verdict.cause, end.ns, count);
+        self.count_durations(verdict.cause, end.ns, count);
         let told = usize::try_from(count).unwrap_or(TOLD_MAX).min(TOLD_MAX);
         turns.extend(std::iter::repeat_n(StallEvent::Missed(end, verdict), told));
         self.since = self.since.max(end.begin);
@@ -221,8 +221,8 @@ impl StallWatch {
         *episodes = episodes.saturating_add(more);
     }
 
-    /// Books this many stalls of that length.
-    fn book_durations(&mut self, cause: Cause, age_ns: u64, count: u64) {
+    /// Counts this many stalls of that length.
+    fn count_durations(&mut self, cause: Cause, age_ns: u64, count: u64) {
         let durations = self.counts.durations[cause as usize].get_or_insert_default();
         let bucket = &mut durations.buckets[slot(age_ns)];
         *bucket = bucket.saturating_add(count);

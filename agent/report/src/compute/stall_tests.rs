@@ -238,7 +238,7 @@ fn a_stall_that_only_the_agent_counted_does_not_hide_the_next() {
 }
 
 #[test]
-fn a_count_that_jumps_is_booked_at_once_and_told_a_few_times() {
+fn a_count_that_jumps_is_counted_at_once_and_told_a_few_times() {
     for jump in [TOLD_MAX as u64 + 1, 5_000_000, u64::MAX] {
         let mut bench = Bench::new();
         bench.writer.unpark(1);
@@ -257,7 +257,7 @@ fn a_count_that_jumps_is_booked_at_once_and_told_a_few_times() {
         }
         let durations = bench.watch.counts().durations[Cause::Callback as usize].as_ref().unwrap();
         let lengths = durations.buckets.iter().fold(0u64, |sum, count| sum.saturating_add(*count));
-        let booked = jump.saturating_mul(3);
-        assert_eq!((bench.episodes().iter().sum::<u64>(), lengths), (booked, booked));
+        let counted = jump.saturating_mul(3);
+        assert_eq!((bench.episodes().iter().sum::<u64>(), lengths), (counted, counted));
     }
 }

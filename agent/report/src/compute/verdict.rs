@@ -8,7 +8,7 @@
 use loopscope_probe::description::{Culprit, Description};
 use loopscope_probe::raw::clock::Scale;
 use loopscope_probe::raw::now::Running;
-use loopscope_probe::raw::record::Record;
+use loopscope_probe::raw::record::CallbackRecord;
 use loopscope_probe::{Kind, NowValues, SiteId, Ticks};
 
 /// Why a loop does not poll. The label values of `cause`.
@@ -115,7 +115,7 @@ pub(crate) fn judge(
     since: Ticks,
     stretch_ns: u64,
     now: &NowValues,
-    records: &[Record],
+    records: &[CallbackRecord],
     scale: Scale,
 ) -> Verdict {
     let own = records.iter().filter(|record| record.end > since || record.start >= since);
@@ -203,8 +203,8 @@ mod tests {
 
     const MS: u64 = 1_000_000;
 
-    fn record(kind: Kind, site: u16, start: u64, ns: u64) -> Record {
-        Record {
+    fn record(kind: Kind, site: u16, start: u64, ns: u64) -> CallbackRecord {
+        CallbackRecord {
             number: 0,
             kind,
             site: SiteId(site),
@@ -230,7 +230,7 @@ mod tests {
         NowValues { running: Some(running), running_ns: ns, ..NowValues::IDLE }
     }
 
-    fn verdict_of(now: &NowValues, records: &[Record], stretch_ns: u64) -> Verdict {
+    fn verdict_of(now: &NowValues, records: &[CallbackRecord], stretch_ns: u64) -> Verdict {
         judge(Ticks(100), stretch_ns, now, records, Scale::NANOSECONDS)
     }
 
@@ -257,7 +257,8 @@ mod tests {
             (Kind::WorkDone, Cause::Io),
             (Kind::Check, Cause::Callback),
         ] {
-            let mut records: Vec<Record> = (0..50).map(|at| record(kind, 3, 200 + at, 2 * MS)).collect();
+            let mut records: Vec<CallbackRecord> =
+                (0..50).map(|at| record(kind, 3, 200 + at, 2 * MS)).collect();
             records.push(record(kind, 5, 900, MS));
             records.push(record(Kind::Close, 6, 950, 9 * MS));
             let verdict = verdict_of(&NowValues::IDLE, &records, 110 * MS);
@@ -273,7 +274,8 @@ mod tests {
 
     #[test]
     fn runs_that_the_recorder_forgot_are_counted() {
-        let records: Vec<Record> = (0..4_000).map(|at| record(Kind::Tick, 3, 200 + at, MS / 20)).collect();
+        let records: Vec<CallbackRecord> =
+            (0..4_000).map(|at| record(Kind::Tick, 3, 200 + at, MS / 20)).collect();
         let now = NowValues { stretch_callbacks: 40_000, ..NowValues::IDLE };
         assert_eq!(verdict_of(&now, &records, 2_000 * MS).runs, Some(40_000));
     }
@@ -292,8 +294,8 @@ mod tests {
         assert_eq!((verdict.cause, verdict.kind, verdict.site), (Cause::Callback, None, SiteId::NONE));
     }
 
-    fn many(kind: Kind, number: u64, ns: u64) -> Record {
-        Record { many: Some(number), ..record(kind, 3, 200, ns) }
+    fn many(kind: Kind, number: u64, ns: u64) -> CallbackRecord {
+        CallbackRecord { many: Some(number), ..record(kind, 3, 200, ns) }
     }
 
     const FLOODS: [(Kind, Cause); 6] = [
@@ -351,7 +353,7 @@ mod tests {
     #[test]
     fn what_began_before_a_hidden_poll_counts_from_there() {
         let since = 100 * MS;
-        let judged = |records: &[Record], now: &NowValues| {
+        let judged = |records: &[CallbackRecord], now: &NowValues| {
             judge(Ticks(since), 150 * MS, now, records, Scale::NANOSECONDS)
         };
         // 150 ms of it are the busy period's, and the 5 ms after it are not to blame.

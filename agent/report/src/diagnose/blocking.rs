@@ -319,7 +319,8 @@ pub(crate) fn stalls_unseen(evidence: &LoopEvidence) -> Vec<Finding> {
 /// Timers start late.
 pub(crate) fn timers_late(evidence: &LoopEvidence) -> Vec<Finding> {
     let late = &evidence.timer_lateness;
-    let Some(p95_ns) = late.quantile_ns(0.95).filter(|ns| *ns > crate::diagnose::examination::LATE_NS) else {
+    let Some(p95_ns) = late.quantile_ns(0.95).filter(|ns| *ns > crate::diagnose::evidence_collector::LATE_NS)
+    else {
         return Vec::new();
     };
     // What had no processor meanwhile only happened to be there.

@@ -103,7 +103,7 @@ fn words(collections: &Collections) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::diagnose::{Examination, Surroundings, diagnose};
+    use crate::diagnose::{EvidenceCollector, Surroundings, diagnose};
     use loopscope_probe::description::Description;
     use loopscope_probe::gauges::{GaugeType, GaugeUnit};
     use loopscope_probe::{Clock, GaugeWriter, VirtualClock, Writer};
@@ -119,11 +119,11 @@ mod tests {
         // What was before the watch is not told.
         let before = gauges.add_histogram("gc_pause", "old").unwrap();
         gauges.record(before, 900 * MS);
-        let examination = Examination::begin(writer.page(), &clock, clock.now());
+        let collector = EvidenceCollector::begin(writer.page(), &clock, clock.now());
         collect(&mut gauges);
         time.advance_ns(1_000 * MS);
         let last = writer.page().snapshot(&clock);
-        diagnose(&[examination.end(&last, &clock, Surroundings::default())])
+        diagnose(&[collector.end(&last, &clock, Surroundings::default())])
     }
 
     fn pauses(name: &str, count: u64, ns: u64) -> impl FnOnce(&mut GaugeWriter) + '_ {

@@ -125,7 +125,7 @@ pub(crate) fn used_words(used: Used, class: Class, what: &str) -> String {
     let open = support(used, Class::Waiting);
     let open = match class {
         Class::Unknown if open >= OPEN_TOLD => {
-            format!("; {} of it is in no account, and nobody saw what it did then", percent(open))
+            format!("; {} of it is not accounted for", percent(open))
         }
         _ => String::new(),
     };

@@ -1,7 +1,7 @@
 //! What is wrong with a loop, in words: the doctor's rules.
 //!
 //! ```text
-//!   page, first copy ->  Examination  <- looks at the page between, incidents
+//!   page, first copy ->  EvidenceCollector  <- looks at the page between, incidents
 //!   page, last copy  ->       |
 //!                             v
 //!                        LoopEvidence ---> RULES (a table) ---> findings, the worst first
@@ -19,7 +19,7 @@ mod blocking_calls;
 mod capacity;
 mod collections;
 mod evidence;
-mod examination;
+mod evidence_collector;
 mod finding;
 mod group_class;
 mod growth;
@@ -31,7 +31,7 @@ mod tasks;
 
 pub use blackbox::{LoopName, last_moment, reconstruct, under_way};
 pub use evidence::{LoopEvidence, Quota};
-pub use examination::{Examination, Look, Surroundings, ThreadLook};
+pub use evidence_collector::{EvidenceCollector, PageSample, Surroundings, ThreadSample};
 pub use finding::{Certainty, Finding, Urgency};
 pub use rules::{RULES, Rule};
 

@@ -284,7 +284,7 @@ pub(crate) fn behind_slow_jobs(evidence: &LoopEvidence) -> Vec<Finding> {
 
 #[cfg(test)]
 mod tests {
-    use crate::diagnose::{Examination, Finding, Look, Surroundings, ThreadLook, diagnose};
+    use crate::diagnose::{EvidenceCollector, Finding, PageSample, Surroundings, ThreadSample, diagnose};
     use loopscope_probe::{Clock, Kind, PoolWriter, SiteId, VirtualClock, WorkKind, Writer};
     use std::panic::Location;
 
@@ -297,18 +297,18 @@ mod tests {
         let upload = writer.named_site(Location::caller(), Kind::Job, "upload");
         let (mut pool, clock) = (writer.take_pool().unwrap(), writer.clock().clone());
         pool.threads(2);
-        let mut examination = Examination::begin(writer.page(), &clock, clock.now());
+        let mut collector = EvidenceCollector::begin(writer.page(), &clock, clock.now());
         fill(&mut pool, upload);
         time.advance_ns(5_000 * MS);
         let (page, at) = (writer.page(), clock.now());
-        examination.look(&Look {
+        collector.look(&PageSample {
             page,
             clock: &clock,
             at,
-            thread: ThreadLook::default(),
+            thread: ThreadSample::default(),
             agent_age_ns: None,
         });
-        diagnose(&[examination.end(&page.snapshot_at(&clock, at), &clock, Surroundings::default())])
+        diagnose(&[collector.end(&page.snapshot_at(&clock, at), &clock, Surroundings::default())])
     }
 
     #[test]

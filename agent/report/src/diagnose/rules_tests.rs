@@ -474,7 +474,7 @@ fn a_thread_that_nobody_saw_asleep_is_not_told_to_wait() {
     });
     let findings = diagnose(&[unseen]);
     assert_eq!((findings[0].rule, findings[0].certainty), ("blocked", Certainty::Likely));
-    let told = "on CPU for 21 % of its busy time; 78 % of it is in no account";
+    let told = "on CPU for 21 % of its busy time; 78 % of it is not accounted for";
     assert!(findings[0].evidence.iter().any(|line| line.contains(told)), "{findings:#?}");
 }
 

@@ -15,6 +15,14 @@ pub enum Severity {
     Critical,
 }
 
+impl Severity {
+    /// Returns the severity of a stall that has lasted `age_ns` nanoseconds, longer than the warning threshold, where
+    /// `critical_ns` is the critical one.
+    pub fn of_stall(age_ns: u64, critical_ns: u64) -> Severity {
+        if age_ns > critical_ns { Severity::Critical } else { Severity::Warning }
+    }
+}
+
 /// What happened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -235,7 +235,7 @@ impl Incident {
             && self.throttled_ns.saturating_mul(2) >= self.runqueue_ns
     }
 
-    /// Returns how much of the watched time the kernel booked neither as running nor as waiting for a processor, in
+    /// Returns how much of the watched time the kernel counted neither as running nor as waiting for a processor, in
     /// nanoseconds: a sleep where the thread was found asleep, else nobody knows.
     pub fn unaccounted_ns(&self) -> u64 {
         self.watched_ns.saturating_sub(self.cpu_ns.saturating_add(self.runqueue_ns))

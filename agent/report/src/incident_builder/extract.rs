@@ -14,8 +14,8 @@ use loopscope_probe::JobRecord;
 use loopscope_probe::description::{Description, Fact};
 use loopscope_probe::raw::clock::Scale;
 use loopscope_probe::raw::pool::JobNow;
+use loopscope_probe::raw::record::CallbackRecord;
 use loopscope_probe::raw::record::IterationRecord;
-use loopscope_probe::raw::record::Record;
 use loopscope_probe::{Kind, NowValues, Page, Phase, Ticks};
 use std::collections::VecDeque;
 
@@ -34,9 +34,9 @@ pub(crate) struct Extract {
     begin: Ticks,
     from: Ticks,
     scale: Scale,
-    before: VecDeque<Record>,
-    first: Vec<Record>,
-    last: VecDeque<Record>,
+    before: VecDeque<CallbackRecord>,
+    first: Vec<CallbackRecord>,
+    last: VecDeque<CallbackRecord>,
     lost: u64,
     /// Number of the record to copy next; of iterations and jobs likewise.
     next: u64,
@@ -198,7 +198,7 @@ impl Extract {
         }
     }
 
-    fn record(&self, record: &Record, labels: &mut SiteLabels<'_>) -> incident::Record {
+    fn record(&self, record: &CallbackRecord, labels: &mut SiteLabels<'_>) -> incident::Record {
         let ready = Some(record.ready).filter(|ready| *ready != Ticks::NONE);
         incident::Record {
             start_ns: self.relative_ns(record.start),

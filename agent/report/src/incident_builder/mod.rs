@@ -139,7 +139,7 @@ impl IncidentBuilder {
     pub fn grow(&mut self, seen: &Observation<'_>) {
         let now = seen.vitals.now;
         (self.incident.duration_ns, self.incident.expected_ns) = (now.busy_ns, now.expected_ns);
-        self.worsen(seen, now.unexpected_ns());
+        self.update_severity(seen, now.unexpected_ns());
         self.now = now;
     }
 
@@ -158,7 +158,7 @@ impl IncidentBuilder {
             let callbacks = self.tell_groups(&mut SiteLabels::of(seen.page), &NowValues::IDLE);
             self.incident.during = of_stretch(ns, callbacks).known(&self.runtime);
         }
-        self.worsen(seen, ns.saturating_sub(self.incident.expected_ns));
+        self.update_severity(seen, ns.saturating_sub(self.incident.expected_ns));
     }
 
     /// Returns the incident as it is known now, with the extract. `page` names the sites.
@@ -186,11 +186,9 @@ impl IncidentBuilder {
         sums.iter().fold(0, |all: u64, sum| all.saturating_add(sum.count)).max(unseen)
     }
 
-    /// Raises the severity where the age asks for it.
-    fn worsen(&mut self, seen: &Observation<'_>, age_ns: u64) {
-        if age_ns > seen.critical_ns {
-            self.incident.severity = Severity::Critical;
-        }
+    /// Raises the severity as the stall gets older.
+    fn update_severity(&mut self, seen: &Observation<'_>, age_ns: u64) {
+        self.incident.severity = self.incident.severity.max(Severity::of_stall(age_ns, seen.critical_ns));
     }
 }
 

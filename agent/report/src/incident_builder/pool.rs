@@ -21,7 +21,7 @@ impl IncidentBuilder {
     /// Takes over the present state of a pool that still is saturated.
     pub fn grow_pool(&mut self, seen: &Observation<'_>, age_ns: u64) {
         self.incident.duration_ns = age_ns;
-        self.worsen(seen, age_ns);
+        self.update_severity(seen, age_ns);
         if let Some(pool) = &seen.vitals.pool {
             let state = PoolState::from(pool);
             self.incident.summary = state.words();

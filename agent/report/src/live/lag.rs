@@ -91,8 +91,8 @@ mod tests {
         }
     }
 
-    fn turn(booked: HistogramValues, busy_ns: u64) -> LagView {
-        lag_view(&LagPast::default().turn(&Waits { lag: booked, ..Waits::default() }, busy_ns))
+    fn turn(counted: HistogramValues, busy_ns: u64) -> LagView {
+        lag_view(&LagPast::default().turn(&Waits { lag: counted, ..Waits::default() }, busy_ns))
     }
 
     #[test]
@@ -102,9 +102,9 @@ mod tests {
         assert_eq!(lag.max_ns, 400 * MS, "nobody has waited for longer than the busy period lasts");
         assert!((200 * MS..220 * MS).contains(&lag.p50_ns), "{}", lag.p50_ns);
         assert!((396 * MS..=400 * MS).contains(&lag.p99_ns), "{}", lag.p99_ns);
-        let mut booked = HistogramValues::default();
-        booked.buckets[0] = 500;
-        assert_eq!(turn(booked, 900_000).row[0], 500, "nobody has arrived yet");
+        let mut counted = HistogramValues::default();
+        counted.buckets[0] = 500;
+        assert_eq!(turn(counted, 900_000).row[0], 500, "nobody has arrived yet");
         // The age of a damaged page's stretch.
         turn(HistogramValues::default(), u64::MAX);
     }

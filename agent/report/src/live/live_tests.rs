@@ -1,6 +1,6 @@
 //! Views of loops on a virtual clock: what is told while it lasts, and afterwards.
 
-use super::{LoopSample, LoopView, Observer, StateKind, View};
+use super::{LoopSample, LoopView, StateKind, View, ViewBuilder};
 use loopscope_probe::raw::loop_id::Called;
 use loopscope_probe::{Builder, Clock, Kind, Phase, Queue, TaskTimes, VirtualClock, WorkKind, Writer, spans};
 use std::panic::Location;
@@ -10,7 +10,7 @@ const MS: u64 = 1_000_000;
 struct Stage {
     time: VirtualClock,
     writer: Writer,
-    observer: Observer,
+    observer: ViewBuilder,
 }
 
 impl Stage {
@@ -23,7 +23,7 @@ impl Stage {
         writer.resume();
         writer.iteration();
         writer.park();
-        Stage { time, writer, observer: Observer::new() }
+        Stage { time, writer, observer: ViewBuilder::new() }
     }
 
     fn seen(&self) -> LoopSample {
@@ -152,7 +152,7 @@ fn many_runs_are_judged_and_their_drain_is_told() {
     assert!(verdict.words.starts_with("401 x microtask again ("), "{}", verdict.words);
     let drain = view.state.drain.unwrap();
     assert_eq!((drain.queue.as_str(), drain.jobs, drain.drain_ns), ("microtask", Some(400), 400 * MS));
-    assert!(view.sites[0].share_ratio > 0.6, "all but the batch that is not booked: {:?}", view.sites);
+    assert!(view.sites[0].share_ratio > 0.6, "all but the batch that is not counted: {:?}", view.sites);
     stage.writer.end();
     stage.writer.drained();
     stage.end();
@@ -224,7 +224,7 @@ fn the_dead_tell_what_they_did_last() {
 #[test]
 fn loops_are_told_apart_and_forgotten() {
     let (one, two) = (Stage::new("worker"), Stage::new("worker"));
-    let mut observer = Observer::new();
+    let mut observer = ViewBuilder::new();
     let called = Called { label: "worker#7".to_owned(), ..Called::default() };
     let view = observer.observe([one.seen(), two.seen().called(&called).with_causes([("timer", 3)])], 5);
     let names: Vec<_> = view.processes[0].loops.iter().map(|view| view.name.clone()).collect();
@@ -250,7 +250,7 @@ fn workers(count: u32) -> Vec<Stage> {
 #[test]
 fn a_runtime_is_one_row_with_its_workers_inside() {
     let mut stages = workers(3);
-    let mut observer = Observer::new();
+    let mut observer = ViewBuilder::new();
     let mut look =
         |stages: &[Stage], at| observer.observe(stages.iter().map(Stage::seen), at).processes.remove(0).loops;
     look(&stages, 1);
@@ -282,7 +282,7 @@ fn a_runtime_is_one_row_with_its_workers_inside() {
 #[test]
 fn the_stalls_of_a_runtime_do_not_fall_when_a_worker_leaves() {
     let mut stages = workers(2);
-    let mut observer = Observer::new();
+    let mut observer = ViewBuilder::new();
     let mut look = |stages: &[Stage]| {
         let rows = observer.observe(stages.iter().map(Stage::seen), 1).processes.remove(0).loops;
         (rows[0].stalls.warning_count, rows[0].stalls.blocked_ns, rows[0].stalls.warning_count_new)

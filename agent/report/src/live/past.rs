@@ -166,7 +166,7 @@ impl Past {
 
     fn phase_views(&mut self, snapshot: &Snapshot, interval: Interval) -> Vec<PhaseView> {
         let now = &snapshot.now;
-        let mut booked = phase_totals(snapshot);
+        let mut counted = phase_totals(snapshot);
         let mut views = Vec::new();
         let runtime = &snapshot.facts.description;
         if !runtime.knows(Fact::Phases) {
@@ -181,7 +181,7 @@ impl Past {
                 _ => 0,
             };
             let told_ns =
-                self.phases[index].settle(std::mem::take(&mut booked[index]), running_ns, interval.ns);
+                self.phases[index].settle(std::mem::take(&mut counted[index]), running_ns, interval.ns);
             let callbacks_per_second =
                 interval.per_second(snapshot.phase_callbacks[index], self.phase_callbacks[index]);
             if told_ns > 0 || callbacks_per_second > 0.0 {
@@ -226,7 +226,7 @@ impl Past {
                 is_running,
             });
         }
-        // Not at once: what ran for the first time is on the page only when it is booked.
+        // Not at once: what ran for the first time is on the page only when it is counted.
         if self.sites.len() > REMEMBERED_MAX {
             self.sites.retain(|_, past| past.is_there);
         }
@@ -321,7 +321,7 @@ fn running_site(snapshot: &Snapshot) -> Option<(String, Kind)> {
     Some((site.label(), site.kind))
 }
 
-/// Sums up the time booked on the paths below each phase, in nanoseconds.
+/// Sums up the time counted on the paths below each phase, in nanoseconds.
 fn phase_totals(snapshot: &Snapshot) -> [u64; Phase::COUNT] {
     let mut inclusive: Vec<u64> = snapshot.paths.iter().map(|path| path.self_ns).collect();
     // A child has a higher number than its parent, so one pass from the end sees every sum complete. Phases have the
@@ -354,7 +354,9 @@ mod tests {
             PathStat { parent: 0, site, calls: 1, self_ns: 1, longest_ns: 1 }
         };
         let (sites, paths) = ((0..SITES).map(site).collect(), (0..SITES).map(path).collect());
-        Snapshot { sites, paths, ..base.clone() }
+        let mut copy = base.clone();
+        (copy.sites, copy.paths) = (sites, paths);
+        copy
     }
 
     #[test]

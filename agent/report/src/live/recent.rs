@@ -4,8 +4,8 @@
 //! loops anyway records it at a look, so that it wakes nobody up.
 
 use crate::live::loop_sample::LoopSample;
-use crate::live::observer::Observer;
 use crate::live::view::{LagView, LoopView, PhaseView};
+use crate::live::view_builder::ViewBuilder;
 use serde::Serialize;
 use std::collections::VecDeque;
 
@@ -45,7 +45,7 @@ pub struct PastView {
 /// Keeps samples.
 #[derive(Clone, Debug, Default)]
 pub struct Recent {
-    observer: Observer,
+    observer: ViewBuilder,
     /// When the last one was taken; `None` before the first.
     last_ns: Option<u64>,
     views: VecDeque<PastView>,

@@ -2,12 +2,12 @@
 
 use crate::metrics::catalog as c;
 use crate::metrics::format::Format;
+use crate::metrics::loop_metrics::{AgentMetrics, LoopMetrics, ProcessMetrics};
 use crate::metrics::metrics_page::MetricsPage;
-use crate::metrics::view::{AgentView, LoopView, ProcessView};
 use loopscope_probe::raw::histogram::HistogramValues;
 
 /// Writes all of them, in the order of the catalogue.
-pub(crate) fn write(sheet: &mut MetricsPage, loops: &[LoopView], agent: &AgentView) {
+pub(crate) fn write(sheet: &mut MetricsPage, loops: &[LoopMetrics], agent: &AgentMetrics) {
     sheet.family(&c::BUILD_INFO);
     let target = format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS);
     sheet.whole(&[env!("CARGO_PKG_VERSION"), &target], 1);
@@ -53,7 +53,7 @@ pub(crate) fn write(sheet: &mut MetricsPage, loops: &[LoopView], agent: &AgentVi
     }
 }
 
-fn write_ticks(sheet: &mut MetricsPage, loops: &[LoopView], agent: &AgentView) {
+fn write_ticks(sheet: &mut MetricsPage, loops: &[LoopMetrics], agent: &AgentMetrics) {
     sheet.family(&c::AGENT_CPU);
     sheet.seconds(&[], agent.cpu_ns);
     sheet.family(&c::AGENT_DROPPED);
@@ -80,7 +80,7 @@ fn write_ticks(sheet: &mut MetricsPage, loops: &[LoopView], agent: &AgentView) {
     sheet.whole(&[], agent.reports_dropped);
 }
 
-fn write_process(sheet: &mut MetricsPage, process: &ProcessView) {
+fn write_process(sheet: &mut MetricsPage, process: &ProcessMetrics) {
     sheet.family(&c::PROCESS_CPU);
     sheet.seconds(&[], process.cpu_ns);
     sheet.family(&c::PROCESS_RESIDENT);

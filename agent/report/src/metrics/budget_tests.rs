@@ -1,17 +1,17 @@
 //! How many samples a loop may have: what Prometheus has to store for each, in both kinds of histograms.
 
 use super::format::Format;
+use super::loop_metrics::LoopMetrics;
 use super::program_families::{ProgramFamilies, ProgramValue};
 use super::render::render;
 use super::render::tests::full_agent;
-use super::view::LoopView;
 use crate::compute::sites::{Chosen, SITES_PER_PROCESS, totals};
 use crate::compute::stall::StallCounts;
 use loopscope_probe::{Clock, HandleType, Kind, Phase, Queue, TaskTimes, VirtualClock, WorkKind, Writer};
 use std::panic::Location;
 
 /// What a busy server has: every phase, eight kinds of callbacks, both queues, and as many sites as are asked for.
-fn busy_view(site_count: usize, jobs: &[WorkKind]) -> LoopView {
+fn busy_view(site_count: usize, jobs: &[WorkKind]) -> LoopMetrics {
     let time = VirtualClock::starting_at(1_000_000);
     let mut writer = Writer::builder("busy").clock(Clock::simulated(time.clone())).build();
     writer.resume();
@@ -49,7 +49,7 @@ fn busy_view(site_count: usize, jobs: &[WorkKind]) -> LoopView {
     let snapshot = writer.page().snapshot(&clock);
     let handle_types = snapshot.handles.map(|count| count > 0);
     let (sites, _) = Chosen::default().choose(totals(&snapshot), &mut { SITES_PER_PROCESS });
-    LoopView {
+    LoopMetrics {
         owner: None,
         label: "busy".to_owned(),
         is_part: false,
@@ -59,7 +59,7 @@ fn busy_view(site_count: usize, jobs: &[WorkKind]) -> LoopView {
         succeeded: [1; 16],
         utilization: 0.25,
         stalls: StallCounts::default(),
-        cases: Some(Default::default()),
+        incidents: Some(Default::default()),
         sites,
         handle_types,
         lag_minute: None,
@@ -88,7 +88,7 @@ struct Samples {
     sites: [usize; 2],
 }
 
-fn count(view: LoopView) -> Samples {
+fn count(view: LoopMetrics) -> Samples {
     let page = String::from_utf8(render(Format::Text, &[view], &full_agent(), "").body).unwrap();
     let mut samples = Samples::default();
     for family in ProgramFamilies::read(&page, |_| false).families {

@@ -10,15 +10,15 @@ use crate::compute::lag_figures::LagFigures;
 use crate::metrics::catalog::{self as c, Family};
 use crate::metrics::compat_set::CompatSet;
 use crate::metrics::loop_families::knows;
+use crate::metrics::loop_metrics::LoopMetrics;
 use crate::metrics::metrics_page::MetricsPage;
-use crate::metrics::view::LoopView;
 use loopscope_probe::HandleType;
 use loopscope_probe::description::Fact;
 
 type Figure = fn(&LagFigures) -> f64;
 
 /// Writes the wanted ones.
-pub(crate) fn write(sheet: &mut MetricsPage, wanted: CompatSet, loops: &[LoopView]) {
+pub(crate) fn write(sheet: &mut MetricsPage, wanted: CompatSet, loops: &[LoopMetrics]) {
     if wanted.prom_client {
         write_figures(
             sheet,
@@ -64,7 +64,7 @@ pub(crate) fn write(sheet: &mut MetricsPage, wanted: CompatSet, loops: &[LoopVie
 
 fn write_figures<const N: usize>(
     sheet: &mut MetricsPage,
-    loops: &[LoopView],
+    loops: &[LoopMetrics],
     families: [(&'static Family, Figure); N],
 ) {
     let figures: Vec<(&str, LagFigures)> = loops
@@ -80,8 +80,8 @@ fn write_figures<const N: usize>(
     }
 }
 
-fn write_active(sheet: &mut MetricsPage, loops: &[LoopView]) {
-    let all_handles = |view: &LoopView| view.snapshot.handles.into_iter().fold(0, u64::saturating_add);
+fn write_active(sheet: &mut MetricsPage, loops: &[LoopMetrics]) {
+    let all_handles = |view: &LoopMetrics| view.snapshot.handles.into_iter().fold(0, u64::saturating_add);
     for family in [&c::PROM_HANDLES, &c::PROM_RESOURCES] {
         sheet.family(family);
         for view in loops.iter().filter(|view| knows(view, Fact::Handles)) {
@@ -101,7 +101,7 @@ fn write_active(sheet: &mut MetricsPage, loops: &[LoopView]) {
         sheet.whole(&[&view.label], view.snapshot.requests_active);
     }
     sheet.family(&c::PROM_RESOURCES_TOTAL);
-    let knows_both = |view: &&LoopView| knows(view, Fact::Handles) && knows(view, Fact::Requests);
+    let knows_both = |view: &&LoopMetrics| knows(view, Fact::Handles) && knows(view, Fact::Requests);
     for view in loops.iter().filter(knows_both) {
         sheet.whole(&[&view.label], all_handles(view).saturating_add(view.snapshot.requests_active));
     }

@@ -2,15 +2,15 @@
 
 use super::*;
 use crate::metrics::format::Format;
+use crate::metrics::loop_metrics::AgentMetrics;
 use crate::metrics::render::render;
 use crate::metrics::render::tests::{full_agent, full_view};
-use crate::metrics::view::AgentView;
 use std::collections::BTreeSet;
 use std::io::{ErrorKind, Write};
 use std::process::{Command, Stdio};
 
 fn page(prom_client: bool, otel: bool) -> String {
-    let agent = AgentView { compat: CompatSet { prom_client, otel }, ..full_agent() };
+    let agent = AgentMetrics { compat: CompatSet { prom_client, otel }, ..full_agent() };
     String::from_utf8(render(Format::Text, &[full_view("main")], &agent, "").body).unwrap()
 }
 

@@ -1,11 +1,11 @@
 //! Writes the families that only the page of a whole host has.
 
 use crate::metrics::catalog as c;
+use crate::metrics::loop_metrics::HostMetrics;
 use crate::metrics::metrics_page::MetricsPage;
-use crate::metrics::view::HostView;
 
 /// Writes all of them, in the order of the catalogue.
-pub(crate) fn write(sheet: &mut MetricsPage, host: &HostView) {
+pub(crate) fn write(sheet: &mut MetricsPage, host: &HostMetrics) {
     sheet.family(&c::HOST_PROCESSES);
     sheet.whole(&["alive"], host.alive);
     sheet.whole(&["ended"], host.ended);

@@ -5,18 +5,18 @@
 use crate::compute::verdict::Cause;
 use crate::incident::IncidentKind;
 use crate::metrics::catalog::{self as c, Family};
+use crate::metrics::loop_metrics::LoopMetrics;
 use crate::metrics::metrics_page::MetricsPage;
 use crate::metrics::runtime_families;
-use crate::metrics::view::LoopView;
 use loopscope_probe::Queue;
 use loopscope_probe::description::{Description, Fact};
 use loopscope_probe::raw::histogram::HistogramValues;
 use loopscope_probe::raw::pool::PoolValues;
-use loopscope_probe::raw::tallies::Severity;
+use loopscope_probe::raw::tallies::StallSeverity;
 use loopscope_probe::{HandleType, Kind, Snapshot, WorkKind};
 
 /// Writes all of them, in the order of the catalogue.
-pub(crate) fn write(sheet: &mut MetricsPage, loops: &[LoopView]) {
+pub(crate) fn write(sheet: &mut MetricsPage, loops: &[LoopMetrics]) {
     write_loops(sheet, loops);
     write_phases(sheet, loops);
     write_callbacks(sheet, loops);
@@ -31,19 +31,19 @@ pub(crate) fn write(sheet: &mut MetricsPage, loops: &[LoopView]) {
 }
 
 /// Returns the loops whose runtime fills these numbers.
-fn told(loops: &[LoopView], fact: Fact) -> impl Iterator<Item = &LoopView> {
+fn told(loops: &[LoopMetrics], fact: Fact) -> impl Iterator<Item = &LoopMetrics> {
     loops.iter().filter(move |view| knows(view, fact))
 }
 
 /// Tells whether a loop's runtime fills these numbers.
-pub(crate) fn knows(view: &LoopView, fact: Fact) -> bool {
+pub(crate) fn knows(view: &LoopMetrics, fact: Fact) -> bool {
     view.snapshot.facts.description.knows(fact)
 }
 
 fn whole(
     sheet: &mut MetricsPage,
     (family, fact): (&'static Family, Fact),
-    loops: &[LoopView],
+    loops: &[LoopMetrics],
     value: impl Fn(&Snapshot) -> u64,
 ) {
     sheet.family(family);
@@ -63,7 +63,7 @@ fn used(sheet: &mut MetricsPage, labels: &[&str], values: &HistogramValues) {
 fn plain(
     sheet: &mut MetricsPage,
     (family, fact): (&'static Family, Fact),
-    loops: &[LoopView],
+    loops: &[LoopMetrics],
     values: impl Fn(&Snapshot) -> &HistogramValues,
 ) {
     sheet.family(family);
@@ -76,7 +76,7 @@ fn plain(
 fn by_kind(
     sheet: &mut MetricsPage,
     (family, fact): (&'static Family, Fact),
-    loops: &[LoopView],
+    loops: &[LoopMetrics],
     values: impl Fn(&Snapshot) -> &[HistogramValues; Kind::CALLBACKS],
 ) {
     sheet.family(family);
@@ -102,7 +102,7 @@ fn callback_kinds(snapshot: &Snapshot) -> impl Iterator<Item = &str> {
     Kind::ALL[..Kind::CALLBACKS].iter().map(|kind| runtime.kind_label(*kind))
 }
 
-fn write_loops(sheet: &mut MetricsPage, loops: &[LoopView]) {
+fn write_loops(sheet: &mut MetricsPage, loops: &[LoopMetrics]) {
     sheet.family(&c::LOOP_INFO);
     for view in loops {
         sheet.of(view);
@@ -151,7 +151,7 @@ fn write_loops(sheet: &mut MetricsPage, loops: &[LoopView]) {
     }
 }
 
-fn write_phases(sheet: &mut MetricsPage, loops: &[LoopView]) {
+fn write_phases(sheet: &mut MetricsPage, loops: &[LoopMetrics]) {
     sheet.family(&c::PHASE_DURATION);
     for view in told(loops, Fact::Phases) {
         sheet.of(view);
@@ -168,7 +168,7 @@ fn write_phases(sheet: &mut MetricsPage, loops: &[LoopView]) {
     }
 }
 
-fn write_callbacks(sheet: &mut MetricsPage, loops: &[LoopView]) {
+fn write_callbacks(sheet: &mut MetricsPage, loops: &[LoopMetrics]) {
     by_kind(sheet, (&c::CALLBACK_DURATION, Fact::Callbacks), loops, |snapshot| &snapshot.run);
     by_kind(sheet, (&c::CALLBACK_QUEUE_DELAY, Fact::QueueDelay), loops, |snapshot| &snapshot.wait);
     sheet.family(&c::CALLBACK_ERRORS);
@@ -180,7 +180,7 @@ fn write_callbacks(sheet: &mut MetricsPage, loops: &[LoopView]) {
     }
 }
 
-fn write_sites(sheet: &mut MetricsPage, loops: &[LoopView]) {
+fn write_sites(sheet: &mut MetricsPage, loops: &[LoopMetrics]) {
     for family in [&c::SITE_SECONDS, &c::SITE_CALLS, &c::SITE_MAX] {
         sheet.family(family);
         for view in told(loops, Fact::Callbacks) {
@@ -201,7 +201,7 @@ fn write_sites(sheet: &mut MetricsPage, loops: &[LoopView]) {
     }
 }
 
-fn write_work(sheet: &mut MetricsPage, loops: &[LoopView]) {
+fn write_work(sheet: &mut MetricsPage, loops: &[LoopMetrics]) {
     sheet.family(&c::WORK_SUBMITTED);
     for view in told(loops, Fact::Work) {
         sheet.of(view);
@@ -245,8 +245,8 @@ fn sum_of(histograms: &[HistogramValues]) -> HistogramValues {
     sum
 }
 
-fn write_queues(sheet: &mut MetricsPage, loops: &[LoopView]) {
-    type Write = fn(&mut MetricsPage, &LoopView, &str, usize);
+fn write_queues(sheet: &mut MetricsPage, loops: &[LoopMetrics]) {
+    type Write = fn(&mut MetricsPage, &LoopMetrics, &str, usize);
     let families: [(&'static Family, Fact, Write); 4] = [
         (&c::DRAIN_DURATION, Fact::Drains, |sheet, view, queue, index| {
             used(sheet, &[&view.label, queue], &view.snapshot.drain[index]);
@@ -275,7 +275,7 @@ fn write_queues(sheet: &mut MetricsPage, loops: &[LoopView]) {
 }
 
 /// Returns the causes that a loop can have: without floods of what its runtime has not, or does not tell of.
-fn causes(view: &LoopView) -> impl Iterator<Item = Cause> {
+fn causes(view: &LoopMetrics) -> impl Iterator<Item = Cause> {
     let runtime = &view.snapshot.facts.description;
     let queues: Vec<Queue> = runtime.queues().into_iter().map(|(queue, _)| queue).collect();
     let tells_drains = runtime.knows(Fact::Drains) || runtime.knows(Fact::DrainedJobs);
@@ -298,7 +298,7 @@ fn causes(view: &LoopView) -> impl Iterator<Item = Cause> {
     Cause::ALL.into_iter().filter(move |cause| is_told(cause) || episodes[*cause as usize] > 0)
 }
 
-fn write_stalls(sheet: &mut MetricsPage, loops: &[LoopView]) {
+fn write_stalls(sheet: &mut MetricsPage, loops: &[LoopMetrics]) {
     sheet.family(&c::STARVATION_ACTIVE);
     for view in loops {
         sheet.of(view);
@@ -325,7 +325,7 @@ fn write_stalls(sheet: &mut MetricsPage, loops: &[LoopView]) {
     sheet.family(&c::BLOCKED);
     for view in loops {
         sheet.of(view);
-        for severity in Severity::ALL {
+        for severity in StallSeverity::ALL {
             sheet.whole(&[&view.label, severity.name()], view.snapshot.blocked[severity as usize]);
         }
     }
@@ -333,7 +333,7 @@ fn write_stalls(sheet: &mut MetricsPage, loops: &[LoopView]) {
     for view in loops {
         sheet.of(view);
         for (severity, ns) in
-            Severity::ALL.into_iter().zip([view.snapshot.warning_ns, view.snapshot.critical_ns])
+            StallSeverity::ALL.into_iter().zip([view.snapshot.warning_ns, view.snapshot.critical_ns])
         {
             sheet.seconds(&[&view.label, severity.name()], ns);
         }
@@ -346,8 +346,8 @@ fn write_stalls(sheet: &mut MetricsPage, loops: &[LoopView]) {
     write_incidents(sheet, loops);
 }
 
-fn write_incidents(sheet: &mut MetricsPage, loops: &[LoopView]) {
-    let cases = || loops.iter().filter_map(|view| Some((view, view.cases.as_ref()?)));
+fn write_incidents(sheet: &mut MetricsPage, loops: &[LoopMetrics]) {
+    let cases = || loops.iter().filter_map(|view| Some((view, view.incidents.as_ref()?)));
     sheet.family(&c::INCIDENTS);
     for (view, cases) in cases() {
         sheet.of(view);
@@ -369,11 +369,11 @@ fn write_incidents(sheet: &mut MetricsPage, loops: &[LoopView]) {
     }
 }
 
-fn pools(loops: &[LoopView]) -> impl Iterator<Item = (&LoopView, &PoolValues)> {
+fn pools(loops: &[LoopMetrics]) -> impl Iterator<Item = (&LoopMetrics, &PoolValues)> {
     loops.iter().filter_map(|view| Some((view, view.snapshot.pool.as_ref()?)))
 }
 
-fn write_pools(sheet: &mut MetricsPage, loops: &[LoopView]) {
+fn write_pools(sheet: &mut MetricsPage, loops: &[LoopMetrics]) {
     /// The value, where somebody knows it. What a pool counted stays when its loop has ended, and its state goes.
     type Value = fn(&PoolValues, &Description) -> Option<u64>;
     let gauges: [(&'static Family, Value); 4] = [
@@ -414,7 +414,7 @@ fn write_pools(sheet: &mut MetricsPage, loops: &[LoopView]) {
     }
 }
 
-fn write_pool_jobs(sheet: &mut MetricsPage, loops: &[LoopView]) {
+fn write_pool_jobs(sheet: &mut MetricsPage, loops: &[LoopMetrics]) {
     sheet.family(&c::POOL_SUBMITTED);
     for (view, pool) in pools(loops).filter(|(view, _)| knows(view, Fact::PoolJobs)) {
         sheet.of(view);
@@ -449,7 +449,7 @@ fn write_pool_jobs(sheet: &mut MetricsPage, loops: &[LoopView]) {
     plain(sheet, (&c::POOL_COMPLETION_DELAY, Fact::PoolJobs), loops, |snapshot| &snapshot.work_delivery);
 }
 
-fn write_handles(sheet: &mut MetricsPage, loops: &[LoopView]) {
+fn write_handles(sheet: &mut MetricsPage, loops: &[LoopMetrics]) {
     sheet.family(&c::HANDLES_ACTIVE);
     for view in told(loops, Fact::Handles) {
         sheet.of(view);

@@ -7,7 +7,7 @@
 use crate::compute::sites::{self, Chosen};
 use crate::compute::stall::{StallEvent, StallWatch};
 use crate::compute::utilization::utilization;
-use crate::metrics::view::{LoopOwner, LoopView};
+use crate::metrics::loop_metrics::{LoopMetrics, LoopOwner};
 use crate::model::label::{OTHER, has_room};
 use crate::model::monotonic::Monotonic;
 use crate::model::run_delay::RunDelay;
@@ -44,7 +44,7 @@ pub struct LoopWatch {
 
 impl LoopWatch {
     /// Begins to follow a loop that is called so. `worker` is its number where it is a worker of a runtime, `taken` are the labels
-    /// that the series of its process have. `owner` is as in [`LoopView`].
+    /// that the series of its process have. `owner` is as in [`LoopMetrics`].
     pub fn new<'a>(
         called: Called,
         worker: Option<u32>,
@@ -102,7 +102,7 @@ impl LoopWatch {
     /// Makes a view of the page's snapshot; the caller adds what only it knows. `sites_room` is how many more sites of the
     /// process may have a series. Returns as the second value how many of its sites have none: of a part of a sum that is found
     /// where it is added up.
-    pub fn view(&mut self, mut snapshot: Snapshot, sites_room: &mut usize) -> (LoopView, usize) {
+    pub fn view(&mut self, mut snapshot: Snapshot, sites_room: &mut usize) -> (LoopMetrics, usize) {
         let succeeded = self.floor.lift(&mut snapshot);
         let present = Split { active_ns: snapshot.active_ns, idle_ns: snapshot.idle_ns };
         let totals = sites::totals(&snapshot);
@@ -113,7 +113,7 @@ impl LoopWatch {
         for (was_seen, count) in self.handle_types.iter_mut().zip(snapshot.handles) {
             *was_seen |= count > 0;
         }
-        let view = LoopView {
+        let view = LoopMetrics {
             owner: self.owner.clone(),
             label: self.series_label().to_owned(),
             is_part: self.series != Series::Own,
@@ -124,7 +124,7 @@ impl LoopWatch {
             workers: Vec::new(),
             utilization: utilization(self.window.beginning(present), present),
             stalls: self.stalls.counts().clone(),
-            cases: None,
+            incidents: None,
             handle_types: self.handle_types,
             lag_minute: None,
             run_delay_ns: self.run_delay.total_ns(),

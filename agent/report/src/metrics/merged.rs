@@ -1,12 +1,12 @@
 //! Views added to one another: workers of one runtime, loops past the bound of labels, and what has ended is put to rest.
 
 use crate::compute::stall::StallCounts;
-use crate::metrics::view::LoopView;
+use crate::metrics::loop_metrics::LoopMetrics;
 use crate::model::merge::{absorb, add_known};
 use loopscope_probe::{Kind, NowValues};
 
 /// Adds `view` to `sum`, all but their sites.
-pub(crate) fn add_view(sum: &mut LoopView, view: &LoopView) {
+pub(crate) fn add_view(sum: &mut LoopMetrics, view: &LoopMetrics) {
     absorb(&mut sum.snapshot, &view.snapshot);
     for (was_seen, is_seen) in sum.handle_types.iter_mut().zip(view.handle_types) {
         *was_seen |= is_seen;
@@ -15,7 +15,7 @@ pub(crate) fn add_view(sum: &mut LoopView, view: &LoopView) {
     for kind in 0..Kind::CALLBACKS {
         sum.succeeded[kind] = sum.succeeded[kind].saturating_add(view.succeeded[kind]);
     }
-    match (&mut sum.cases, &view.cases) {
+    match (&mut sum.incidents, &view.incidents) {
         (Some(sum), Some(cases)) => sum.add(cases),
         (into @ None, cases) => into.clone_from(cases),
         (Some(_), None) => {}
@@ -48,7 +48,7 @@ fn add_stalls(sum: &mut StallCounts, other: &StallCounts) {
     }
 }
 
-impl LoopView {
+impl LoopMetrics {
     /// Takes from the view of a loop that has ended what it no longer has; what is counted stays.
     pub fn put_to_rest(&mut self) {
         let snapshot = &mut self.snapshot;
@@ -63,7 +63,7 @@ impl LoopView {
     }
 
     /// Takes from a part of a sum what the sum has otherwise, or not at all: it may be kept for long.
-    pub(crate) fn without_tables(mut self) -> LoopView {
+    pub(crate) fn without_tables(mut self) -> LoopMetrics {
         (self.snapshot.paths, self.snapshot.sites) = (Vec::new(), Vec::new());
         (self.snapshot.gauges, self.snapshot.gauge_histograms) = (Vec::new(), Vec::new());
         self

@@ -7,9 +7,9 @@ use crate::metrics::catalog::{FAST, Family, Type};
 use crate::metrics::classic_buckets::ClassicBuckets;
 use crate::metrics::encoder::{Encoder, Header};
 use crate::metrics::format::Format;
+use crate::metrics::loop_metrics::{LoopMetrics, LoopOwner};
 use crate::metrics::program_families::{ProgramFamily, ProgramValue};
 use crate::metrics::value::Number;
-use crate::metrics::view::{LoopOwner, LoopView};
 use crate::model::exemplar::{Exemplar, Exemplars};
 use loopscope_probe::raw::count_histogram::CountValues;
 use loopscope_probe::raw::histogram::HistogramValues;
@@ -109,7 +109,7 @@ impl MetricsPage {
 
     /// Says whose the series are that follow, up to the next such word or family: on the page of a host, they have
     /// the labels of the owning process before their own.
-    pub(crate) fn of(&mut self, view: &LoopView) {
+    pub(crate) fn of(&mut self, view: &LoopMetrics) {
         self.owner.clone_from(&view.owner);
     }
 
@@ -154,7 +154,7 @@ impl MetricsPage {
     }
 
     /// Writes a series of the family that [`MetricsPage::begin_runtime`] began, with the labels of its owner.
-    pub(crate) fn runtime_series(&mut self, view: &LoopView, kind: &str, value: &RuntimeValue<'_>) {
+    pub(crate) fn runtime_series(&mut self, view: &LoopMetrics, kind: &str, value: &RuntimeValue<'_>) {
         self.samples += self.samples_of(value);
         let owner = view.owner.as_ref();
         let of_owner = owner

@@ -7,7 +7,7 @@
 
 pub mod catalog;
 #[doc(hidden)]
-pub mod view;
+pub mod loop_metrics;
 
 pub(crate) mod agent_families;
 #[doc(hidden)]

@@ -102,7 +102,7 @@ fn leave_out_samples_of_histograms(families: &mut BTreeMap<String, ProgramFamily
             ["bucket", "count", "sum", "created"].map(|part| format!("{}_{part}", family.name))
         })
         .collect();
-    families.extract_if(.., |name, _| parts.contains(name)).map(|(name, _)| name).collect()
+    parts.into_iter().filter(|name| families.remove(name).is_some()).collect()
 }
 
 impl ProgramFamily {

@@ -1,9 +1,9 @@
 //! One page of metrics: what is written, in which order, and how much of it.
 
 use crate::metrics::format::Format;
+use crate::metrics::loop_metrics::{AgentMetrics, HostMetrics, LoopMetrics};
 use crate::metrics::metrics_page::{MetricsPage, SAMPLES_MAX};
 use crate::metrics::program_families::ProgramFamilies;
-use crate::metrics::view::{AgentView, HostView, LoopView};
 use crate::metrics::{agent_families, compat, host_families, loop_families, worker_families};
 
 /// Names that begin so are the agent's own.
@@ -31,7 +31,7 @@ pub struct Rendered {
 /// Writes the page: our families in the order of the catalogue, with those under names of others before the agent's,
 /// then those of the host program, whose text `host` is,
 /// in the order of their names.
-pub fn render(format: Format, loops: &[LoopView], agent: &AgentView, host: &str) -> Rendered {
+pub fn render(format: Format, loops: &[LoopMetrics], agent: &AgentMetrics, host: &str) -> Rendered {
     let of_agent = SAMPLES_OF_AGENT + SAMPLES_OF_AGENT_PER_LOOP * loops.len();
     let mut sheet = MetricsPage::new(format, SAMPLES_MAX.saturating_sub(of_agent));
     sheet.bounded_by(agent.classic);
@@ -54,7 +54,12 @@ const SAMPLES_MAX_OF_HOST: usize = 50_000;
 
 /// Writes the page of a whole host: the loops of all its processes, with the labels of their owners, and then what there
 /// is to say of the one that serves it.
-pub fn render_host(format: Format, loops: &[LoopView], host: &HostView, agent: &AgentView) -> Rendered {
+pub fn render_host(
+    format: Format,
+    loops: &[LoopMetrics],
+    host: &HostMetrics,
+    agent: &AgentMetrics,
+) -> Rendered {
     let of_agent = SAMPLES_OF_AGENT + SAMPLES_OF_AGENT_PER_LOOP * loops.len();
     let mut sheet = MetricsPage::new(format, SAMPLES_MAX_OF_HOST.saturating_sub(of_agent));
     sheet.bounded_by(agent.classic);

@@ -5,8 +5,8 @@ use crate::compute::stall::StallCounts;
 use crate::compute::verdict::Cause;
 use crate::metrics::catalog::{ALL, Type};
 use crate::metrics::classic_buckets::ClassicBuckets;
+use crate::metrics::loop_metrics::{ProcessMetrics, Scrapes, WorkerMetrics};
 use crate::metrics::merged::add_view;
-use crate::metrics::view::{ProcessView, Scrapes, WorkerView};
 use crate::model::waits::Waits;
 use loopscope_probe::Kind;
 use loopscope_probe::Queue;
@@ -19,7 +19,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 /// A loop that did a little of everything.
-pub(crate) fn full_view(label: &str) -> LoopView {
+pub(crate) fn full_view(label: &str) -> LoopMetrics {
     let time = VirtualClock::starting_at(1_000_000);
     let mut writer = Writer::builder("full").clock(Clock::simulated(time.clone())).build();
     let site = writer.named_site(std::panic::Location::caller(), Kind::Timer, "a \"site\"\\\n");
@@ -58,17 +58,17 @@ pub(crate) fn full_view(label: &str) -> LoopView {
     stalls.episodes[0] = 1;
     stalls.durations[0] = Some(HistogramValues::default());
     let lag_minute = Some(Waits::of(&snapshot));
-    LoopView {
+    LoopMetrics {
         owner: None,
         label: label.to_owned(),
         is_part: false,
         worker: None,
-        workers: vec![WorkerView { run_delay_ns: Some(250_000_000), ..WorkerView::default() }],
+        workers: vec![WorkerMetrics { run_delay_ns: Some(250_000_000), ..WorkerMetrics::default() }],
         snapshot,
         succeeded: [1; 16],
         utilization: 0.25,
         stalls,
-        cases: Some(Default::default()),
+        incidents: Some(Default::default()),
         sites,
         handle_types,
         lag_minute,
@@ -77,14 +77,14 @@ pub(crate) fn full_view(label: &str) -> LoopView {
 }
 
 /// An agent that has answered in every format.
-pub(crate) fn full_agent() -> AgentView {
+pub(crate) fn full_agent() -> AgentMetrics {
     let scrapes = Scrapes { bytes: 7, ..Scrapes::default() };
-    AgentView {
+    AgentMetrics {
         requests: vec![("/metrics", 200, 3)],
         scrapes: [scrapes.clone(), scrapes.clone(), scrapes],
-        process: Some(ProcessView::default()),
+        process: Some(ProcessMetrics::default()),
         identity: Some(("server.js".to_owned(), 4711)),
-        ..AgentView::default()
+        ..AgentMetrics::default()
     }
 }
 
@@ -140,7 +140,7 @@ fn an_announced_block_is_no_stall_and_hides_none() {
         view.snapshot.now = NowValues { busy_ns, expected_ns, ..NowValues::IDLE };
         view
     };
-    let stall = |view: &LoopView| {
+    let stall = |view: &LoopMetrics| {
         let page = render(Format::Text, std::slice::from_ref(view), &full_agent(), "").body;
         let page = String::from_utf8(page).unwrap();
         let value =
@@ -209,7 +209,7 @@ fn the_page_tells_its_number_of_series_as_prometheus_counts_them() {
 fn no_page_has_more_samples_than_its_bound_and_each_says_how_many_were_left_out() {
     let of = |count: usize| (0..count).map(|number| full_view(&format!("loop {number}"))).collect::<Vec<_>>();
     let text = |rendered: Rendered| (String::from_utf8(rendered.body).unwrap(), rendered.left_out);
-    let (host, left_out) = text(render_host(Format::Text, &of(500), &HostView::default(), &full_agent()));
+    let (host, left_out) = text(render_host(Format::Text, &of(500), &HostMetrics::default(), &full_agent()));
     assert!(samples(&host) <= SAMPLES_MAX_OF_HOST && left_out > 0, "{} {left_out}", samples(&host));
     assert_eq!(told_series(&host), samples(&host));
     let (agent, left_out) = text(render(Format::Text, &of(130), &full_agent(), ""));
@@ -220,7 +220,7 @@ fn no_page_has_more_samples_than_its_bound_and_each_says_how_many_were_left_out(
 #[test]
 fn few_buckets_are_fewer_samples_and_keep_the_objective_s_bound() {
     let page = |classic| {
-        let agent = AgentView { classic, ..full_agent() };
+        let agent = AgentMetrics { classic, ..full_agent() };
         String::from_utf8(render(Format::Text, &[full_view("main")], &agent, "").body).unwrap()
     };
     let (full, few) = (page(ClassicBuckets::Full), page(ClassicBuckets::Few));

@@ -6,9 +6,9 @@
 //! the others have their runtime's name before it. What would still collide is counted as left out.
 
 use crate::metrics::encoder::{Header, Kind};
+use crate::metrics::loop_metrics::LoopMetrics;
 use crate::metrics::metrics_page::{MetricsPage, RuntimeValue};
 use crate::metrics::value::Number;
-use crate::metrics::view::LoopView;
 use crate::model::label::OTHER;
 use loopscope_probe::gauges::{GaugeUnit, GaugeValue, NamedHistogram};
 use std::collections::{BTreeMap, HashSet};
@@ -23,14 +23,14 @@ const RESERVED: [&str; 7] = ["_total", "_bucket", "_sum", "_count", "_created", 
 struct RuntimeFamily<'a> {
     kind: Kind,
     unit: Option<&'static str>,
-    series: Vec<(&'a LoopView, &'a str, RuntimeValue<'a>)>,
+    series: Vec<(&'a LoopMetrics, &'a str, RuntimeValue<'a>)>,
     /// Labels that are taken: the loop by its place, and the kind.
     taken: HashSet<(usize, &'a str)>,
 }
 
 /// Writes all of them, in the order of their names. Loops that share a label have none, because numbers of one loop are not
 /// those of another.
-pub(crate) fn write(sheet: &mut MetricsPage, loops: &[LoopView]) {
+pub(crate) fn write(sheet: &mut MetricsPage, loops: &[LoopMetrics]) {
     let mut families: BTreeMap<String, RuntimeFamily<'_>> = BTreeMap::new();
     let mut refused = 0;
     let types = types(loops);
@@ -78,17 +78,17 @@ fn write_family(sheet: &mut MetricsPage, base: &str, family: &RuntimeFamily<'_>)
 }
 
 /// Returns the loops with a label of their own, and their places.
-fn told(loops: &[LoopView]) -> impl Iterator<Item = (usize, &LoopView)> {
+fn told(loops: &[LoopMetrics]) -> impl Iterator<Item = (usize, &LoopMetrics)> {
     loops.iter().enumerate().filter(|(_, view)| view.label != OTHER)
 }
 
-fn entries(view: &LoopView) -> impl Iterator<Item = Entry<'_>> {
+fn entries(view: &LoopMetrics) -> impl Iterator<Item = Entry<'_>> {
     let gauges = view.snapshot.gauges.iter().map(of_gauge);
     gauges.chain(view.snapshot.gauge_histograms.iter().map(of_histogram))
 }
 
 /// Returns the type that keeps each name: it does not depend on the order of the loops, which changes as they come and go.
-fn types(loops: &[LoopView]) -> BTreeMap<String, (u8, Option<&'static str>)> {
+fn types(loops: &[LoopMetrics]) -> BTreeMap<String, (u8, Option<&'static str>)> {
     let mut types = BTreeMap::new();
     for (base, kind, unit, ..) in told(loops).flat_map(|(_, view)| entries(view)) {
         let rank = type_rank(kind, unit);

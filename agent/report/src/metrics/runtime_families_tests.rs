@@ -20,14 +20,14 @@ fn pause(kind: &str) -> NamedHistogram {
     NamedHistogram { name: "gc_pause".to_owned(), kind: kind.to_owned(), values }
 }
 
-fn with(label: &str, gauges: Vec<GaugeValue>, histograms: Vec<NamedHistogram>) -> LoopView {
+fn with(label: &str, gauges: Vec<GaugeValue>, histograms: Vec<NamedHistogram>) -> LoopMetrics {
     let mut view = full_view(label);
     (view.snapshot.gauges, view.snapshot.gauge_histograms) = (gauges, histograms);
     view
 }
 
 /// The lines of the page about runtimes, and how many series were left out.
-fn lines(loops: &[LoopView]) -> (Vec<String>, u64) {
+fn lines(loops: &[LoopMetrics]) -> (Vec<String>, u64) {
     let page = render(Format::Text, loops, &full_agent(), "");
     let text = String::from_utf8(page.body).unwrap();
     let own = text.lines().filter(|line| line.contains(PREFIX)).map(str::to_owned).collect();

@@ -1,8 +1,8 @@
 //! What a server counts of itself, for its own metrics: its looks, its answers, its faults.
 
 use crate::metrics::format::Format;
+use crate::metrics::loop_metrics::AgentMetrics;
 use crate::metrics::render::Rendered;
-use crate::metrics::view::AgentView;
 use crate::model::tally::tally;
 use std::collections::BTreeMap;
 
@@ -10,21 +10,21 @@ use std::collections::BTreeMap;
 #[derive(Debug)]
 pub struct SelfMetrics {
     /// All that is not counted by path.
-    pub agent: AgentView,
+    pub agent: AgentMetrics,
     requests: BTreeMap<(&'static str, u16), u64>,
 }
 
 impl SelfMetrics {
     /// Counts answers by these paths. Each is there from the begin on, so that its first answer is an increase.
-    pub fn new(paths: &[&'static str], agent: AgentView) -> SelfMetrics {
+    pub fn new(paths: &[&'static str], agent: AgentMetrics) -> SelfMetrics {
         let usual = |path: &&'static str| ((*path, if *path == "other" { 404 } else { 200 }), 0);
         SelfMetrics { agent, requests: paths.iter().map(usual).collect() }
     }
 
     /// Returns a copy of everything, to be completed and shown.
-    pub fn view(&self) -> AgentView {
+    pub fn view(&self) -> AgentMetrics {
         let requests = self.requests.iter().map(|((path, code), count)| (*path, *code, *count)).collect();
-        AgentView { requests, ..self.agent.clone() }
+        AgentMetrics { requests, ..self.agent.clone() }
     }
 
     /// Notes a look that was taken because its time had come, at a wall-clock time.
@@ -64,7 +64,7 @@ mod tests {
 
     #[test]
     fn what_is_left_out_is_told_for_as_long_as_it_is() {
-        let mut accounts = SelfMetrics::new(&[], AgentView::default());
+        let mut accounts = SelfMetrics::new(&[], AgentMetrics::default());
         let mut scrape = |left_out, names: &[&str]| {
             let names_taken = names.iter().map(|name| (*name).to_owned()).collect();
             accounts.note_scrape(Format::Text, 1, &Rendered { body: Vec::new(), left_out, names_taken });

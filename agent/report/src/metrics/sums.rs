@@ -10,9 +10,9 @@
 //! ```
 
 use crate::compute::sites::{Chosen, SITES_PER_PROCESS, SiteSums, SiteTotal};
+use crate::metrics::loop_metrics::{LoopMetrics, Overflow, WorkerMetrics};
 use crate::metrics::loop_watch::{LoopWatch, Series};
 use crate::metrics::merged::add_view;
-use crate::metrics::view::{LoopView, Overflow, WorkerView};
 use crate::model::label::OTHER;
 use crate::model::merge::add_known;
 use std::collections::{BTreeMap, HashMap};
@@ -51,11 +51,11 @@ struct Sum {
     /// When the last one left, by the count of its process.
     deserted: u64,
     /// What those had counted that have ended, and their sites.
-    ended: Option<LoopView>,
+    ended: Option<LoopMetrics>,
     sites: SiteSums,
     chosen: Chosen,
     /// Workers with series of their own, and what those of that number had counted that have ended.
-    workers: BTreeMap<u32, WorkerView>,
+    workers: BTreeMap<u32, WorkerMetrics>,
     /// Workers that live and have none, by number.
     unlisted: BTreeMap<u32, u64>,
 }
@@ -102,11 +102,11 @@ impl<P: Copy + Eq + Hash> Sums<P> {
         }
         process.workers_room -= 1;
         sum.unlisted.remove(&number);
-        sum.workers.insert(number, WorkerView { number, ..WorkerView::default() });
+        sum.workers.insert(number, WorkerMetrics { number, ..WorkerMetrics::default() });
     }
 
     /// Notes that this loop has ended, which had entered. `view` is what it had counted, where that is known.
-    pub fn leave(&mut self, process: P, watch: &LoopWatch, view: Option<LoopView>) {
+    pub fn leave(&mut self, process: P, watch: &LoopWatch, view: Option<LoopMetrics>) {
         let label = watch.series_label();
         let Some(process) = self.processes.get_mut(&process).filter(|_| watch.series() != Series::Own) else {
             return;
@@ -143,7 +143,7 @@ impl<P: Copy + Eq + Hash> Sums<P> {
 
     /// Returns the views of loops by themselves, and behind them one for each sum that has members, or has counted loops without
     /// a label.
-    pub fn finish(&mut self, merging: Merging<P>) -> Vec<LoopView> {
+    pub fn finish(&mut self, merging: Merging<P>) -> Vec<LoopMetrics> {
         let Merging { mut loops, mut parts, left_out } = merging;
         self.sites_left_out = left_out;
         let others = self.processes.iter().filter(|(_, process)| process.sums.contains_key(OTHER));
@@ -190,7 +190,7 @@ impl Process {
 
 impl Sum {
     /// Keeps what a loop had counted when it ended.
-    fn keep(&mut self, view: LoopView, sites_room: &mut usize) {
+    fn keep(&mut self, view: LoopMetrics, sites_room: &mut usize) {
         let mut view = view.without_tables();
         view.put_to_rest();
         let mut sites = std::mem::take(&mut view.sites);
@@ -198,7 +198,7 @@ impl Sum {
         // Those that get no series now never do: as one sum, they take no room however many workers come and go.
         self.sites.add(self.chosen.choose(sites, sites_room).0);
         if let Some(known) = view.worker.and_then(|number| self.workers.get_mut(&number)) {
-            known.add_counts(&WorkerView::of(&view, known.number));
+            known.add_counts(&WorkerMetrics::of(&view, known.number));
         }
         match &mut self.ended {
             Some(sum) => add_view(sum, &view),
@@ -207,7 +207,7 @@ impl Sum {
     }
 
     /// Makes the view of the sum. Returns as the second value how many sites of its members have no series.
-    fn complete(&mut self, parts: Parts<impl Copy>, sites_room: &mut usize) -> (LoopView, usize) {
+    fn complete(&mut self, parts: Parts<impl Copy>, sites_room: &mut usize) -> (LoopMetrics, usize) {
         let Parts { mut view, mut sites, workers, count, .. } = parts;
         if let Some(ended) = self.ended.as_ref().filter(|_| count > 0) {
             add_view(&mut view, ended);
@@ -219,14 +219,14 @@ impl Sum {
             Some(worker)
         });
         let workers = known.collect();
-        (LoopView { sites, workers, is_part: false, worker: None, ..view }, others)
+        (LoopMetrics { sites, workers, is_part: false, worker: None, ..view }, others)
     }
 }
 
-impl WorkerView {
-    fn of(view: &LoopView, number: u32) -> WorkerView {
+impl WorkerMetrics {
+    fn of(view: &LoopMetrics, number: u32) -> WorkerMetrics {
         let snapshot = &view.snapshot;
-        WorkerView {
+        WorkerMetrics {
             number,
             thread: snapshot.facts.thread.clone(),
             utilization: view.utilization,
@@ -238,7 +238,7 @@ impl WorkerView {
         }
     }
 
-    fn add_counts(&mut self, other: &WorkerView) {
+    fn add_counts(&mut self, other: &WorkerMetrics) {
         self.active_ns = self.active_ns.saturating_add(other.active_ns);
         self.idle_ns = self.idle_ns.saturating_add(other.idle_ns);
         add_known(&mut self.run_delay_ns, other.run_delay_ns);
@@ -248,7 +248,7 @@ impl WorkerView {
     }
 
     /// Adds another page of the same worker: the one that came later is the one that lives.
-    fn follow(&mut self, later: WorkerView) {
+    fn follow(&mut self, later: WorkerMetrics) {
         let earlier = std::mem::replace(self, later);
         self.add_counts(&earlier);
         self.stall_ns = self.stall_ns.max(earlier.stall_ns);
@@ -259,7 +259,7 @@ impl WorkerView {
 /// Views being added up.
 #[derive(Debug)]
 pub struct Merging<P> {
-    loops: Vec<LoopView>,
+    loops: Vec<LoopMetrics>,
     parts: Vec<Parts<P>>,
     /// Sites of loops by themselves that got no series.
     left_out: usize,
@@ -269,14 +269,19 @@ pub struct Merging<P> {
 #[derive(Debug)]
 struct Parts<P> {
     process: P,
-    view: LoopView,
+    view: LoopMetrics,
     sites: SiteSums,
-    workers: BTreeMap<u32, WorkerView>,
+    workers: BTreeMap<u32, WorkerMetrics>,
     count: u64,
 }
 
 impl<P> Parts<P> {
-    fn begin(process: P, mut view: LoopView, worker: Option<WorkerView>, sites: Vec<SiteTotal>) -> Parts<P> {
+    fn begin(
+        process: P,
+        mut view: LoopMetrics,
+        worker: Option<WorkerMetrics>,
+        sites: Vec<SiteTotal>,
+    ) -> Parts<P> {
         if worker.is_some() {
             // The runtime has no thread.
             view.snapshot.facts.thread.clear();
@@ -291,7 +296,7 @@ impl<P> Parts<P> {
         &self.view.label
     }
 
-    fn add(&mut self, view: LoopView, worker: Option<WorkerView>, sites: Vec<SiteTotal>) {
+    fn add(&mut self, view: LoopMetrics, worker: Option<WorkerMetrics>, sites: Vec<SiteTotal>) {
         let (sum, count) = (&mut self.view, self.count as f64);
         // Of a runtime, the share of its workers' time; of loops that have only their label in common, the worst.
         let mean = (sum.utilization * count + view.utilization) / (count + 1.0);
@@ -306,7 +311,7 @@ impl<P> Parts<P> {
         self.note(worker, sites);
     }
 
-    fn note(&mut self, worker: Option<WorkerView>, sites: Vec<SiteTotal>) {
+    fn note(&mut self, worker: Option<WorkerMetrics>, sites: Vec<SiteTotal>) {
         self.sites.add(sites);
         if let Some(worker) = worker {
             match self.workers.get_mut(&worker.number) {
@@ -327,13 +332,13 @@ impl<P> Default for Merging<P> {
 
 impl<P: Copy + Eq> Merging<P> {
     /// Adds one loop, as [`LoopWatch::view`] told it, in the order in which they were made.
-    pub fn add(&mut self, process: P, (view, left_out): (LoopView, usize)) {
+    pub fn add(&mut self, process: P, (view, left_out): (LoopMetrics, usize)) {
         self.left_out += left_out;
         if !view.is_part {
             self.loops.push(view);
             return;
         }
-        let worker = view.worker.map(|number| WorkerView::of(&view, number));
+        let worker = view.worker.map(|number| WorkerMetrics::of(&view, number));
         let mut view = view.without_tables();
         let sites = std::mem::take(&mut view.sites);
         let is_it = |parts: &&mut Parts<P>| parts.process == process && parts.view.label == view.label;

@@ -3,8 +3,8 @@
 use super::*;
 use crate::compute::sites::SiteTotal;
 use crate::metrics::format::Format;
+use crate::metrics::loop_metrics::AgentMetrics;
 use crate::metrics::render::render;
-use crate::metrics::view::AgentView;
 use crate::model::label::LOOPS_MAX;
 use loopscope_probe::raw::loop_id::{Called, called};
 use loopscope_probe::{Clock, Kind, TaskTimes, VirtualClock, Writer};
@@ -74,7 +74,7 @@ impl World {
         self.sums.leave((), &watch, Some(view));
     }
 
-    fn views(&mut self) -> Vec<LoopView> {
+    fn views(&mut self) -> Vec<LoopMetrics> {
         let mut merging = Merging::default();
         for Loop { writer, watch } in &mut self.loops {
             let snapshot = writer.page().snapshot(writer.clock());
@@ -91,7 +91,7 @@ impl World {
 
     fn page(&mut self) -> String {
         let views = self.views();
-        String::from_utf8(render(Format::Text, &views, &AgentView::default(), "").body).unwrap()
+        String::from_utf8(render(Format::Text, &views, &AgentMetrics::default(), "").body).unwrap()
     }
 }
 
@@ -205,7 +205,7 @@ fn sixty_four_workers_with_thirty_sites_are_bounded_and_no_site_is_lost() {
         world.begin(&format!("web/{number}"), "web", Some(number));
         world.run(number as usize, &names(30, "route"), 1);
     }
-    let (views, agent) = (world.views(), AgentView::default());
+    let (views, agent) = (world.views(), AgentMetrics::default());
     assert_eq!((views.len(), views[0].workers.len(), views[0].sites.len()), (1, 64, 30));
     assert!(views[0].sites.iter().all(|site| site.calls == 64), "{:?}", views[0].sites);
     assert_eq!(world.left_out(), [0; 3]);

@@ -1,18 +1,18 @@
 //! Writes the families of single workers: what a runtime's sums leave open, which of its workers is at fault.
 
 use crate::metrics::catalog::{self as c, Family};
+use crate::metrics::loop_metrics::{LoopMetrics, WorkerMetrics};
 use crate::metrics::metrics_page::MetricsPage;
-use crate::metrics::view::{LoopView, WorkerView};
 use loopscope_probe::description::Fact;
-use loopscope_probe::raw::tallies::Severity;
+use loopscope_probe::raw::tallies::StallSeverity;
 
 /// Writes all of them, in the order of the catalogue.
-pub(crate) fn write(sheet: &mut MetricsPage, loops: &[LoopView]) {
+pub(crate) fn write(sheet: &mut MetricsPage, loops: &[LoopMetrics]) {
     each(sheet, &c::WORKER_INFO, loops.iter(), |sheet, labels, worker| {
         sheet.whole(&[labels[0], labels[1], &worker.thread], 1);
     });
     // What the runtime cannot know has no series.
-    let timed = |view: &&LoopView| view.snapshot.facts.description.knows(Fact::Time);
+    let timed = |view: &&LoopMetrics| view.snapshot.facts.description.knows(Fact::Time);
     each(sheet, &c::WORKER_TIME, loops.iter().filter(timed), |sheet, labels, worker| {
         sheet.seconds(&[labels[0], labels[1], "active"], worker.active_ns);
         sheet.seconds(&[labels[0], labels[1], "idle"], worker.idle_ns);
@@ -29,7 +29,7 @@ pub(crate) fn write(sheet: &mut MetricsPage, loops: &[LoopView]) {
         }
     });
     each(sheet, &c::WORKER_BLOCKED, loops.iter(), |sheet, labels, worker| {
-        for severity in Severity::ALL {
+        for severity in StallSeverity::ALL {
             sheet.whole(&[labels[0], labels[1], severity.name()], worker.blocked[severity as usize]);
         }
     });
@@ -39,8 +39,8 @@ pub(crate) fn write(sheet: &mut MetricsPage, loops: &[LoopView]) {
 fn each<'a>(
     sheet: &mut MetricsPage,
     family: &'static Family,
-    loops: impl Iterator<Item = &'a LoopView>,
-    write: impl Fn(&mut MetricsPage, [&str; 2], &WorkerView),
+    loops: impl Iterator<Item = &'a LoopMetrics>,
+    write: impl Fn(&mut MetricsPage, [&str; 2], &WorkerMetrics),
 ) {
     sheet.family(family);
     for view in loops {

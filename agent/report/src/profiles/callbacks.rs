@@ -111,15 +111,15 @@ pub fn site_frame(site: Option<&Site>, runtime: &Description) -> Frame {
     Frame { column: site.column, ..Frame::placed(&text, &site.file, site.line) }
 }
 
-/// Returns the stack of what runs now and the time it has not been charged yet: a path's time is booked when it ends.
+/// Returns the stack of what runs now and the time it has not been charged yet: a path's time is counted when it ends.
 ///
 /// Spans charge the time before them when they are entered, so the time since the callback began may be partly
-/// booked: no more than what the loop was active beyond all booked time can be missing.
+/// counted: no more than what the loop was active beyond all counted time can be missing.
 fn in_flight(snapshot: &Snapshot) -> Option<(Vec<Frame>, u64)> {
     let running = snapshot.now.running?;
     running.kind?;
-    let booked_ns = snapshot.paths.iter().fold(0, |sum: u64, path| sum.saturating_add(path.self_ns));
-    let missing_ns = snapshot.active_ns.saturating_sub(booked_ns);
+    let counted_ns = snapshot.paths.iter().fold(0, |sum: u64, path| sum.saturating_add(path.self_ns));
+    let missing_ns = snapshot.active_ns.saturating_sub(counted_ns);
     Some((running_stack(snapshot, running), snapshot.now.running_ns.min(missing_ns)))
 }
 

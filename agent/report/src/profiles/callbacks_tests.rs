@@ -29,7 +29,7 @@ impl Bench {
         self.writer.end();
     }
 
-    /// Copies the page after a poll: the loop books its callbacks before one.
+    /// Copies the page after a poll: the loop counts its callbacks before one.
     fn settled(&mut self) -> Vec<Snapshot> {
         self.writer.park();
         self.writer.unpark(0);

@@ -8,7 +8,7 @@
 
 use crate::profiles::FlameError;
 use crate::profiles::frame::{Frame, Module};
-use crate::profiles::profile::{Moment, Profile, Stack};
+use crate::profiles::profile::{Profile, ProfileSample, Stack};
 use loopscope_probe::Phase;
 use loopscope_probe::raw::printable::printable_json;
 use serde_json::{Value, json};
@@ -79,15 +79,15 @@ impl Profile {
     }
 
     /// Returns the samples of each loop, in the order of time.
-    fn samples_by_loop(&self) -> BTreeMap<&str, Vec<Moment>> {
-        let mut loops: BTreeMap<&str, Vec<Moment>> = BTreeMap::new();
+    fn samples_by_loop(&self) -> BTreeMap<&str, Vec<ProfileSample>> {
+        let mut loops: BTreeMap<&str, Vec<ProfileSample>> = BTreeMap::new();
         let name_of = |stack: &Stack| stack.frames.first().map_or("", |frame| &*self.frames.get(*frame).text);
         if self.moments().is_empty() {
             // Sums have no moments: they are laid one behind the other.
             let mut at_ns: HashMap<&str, u64> = HashMap::new();
             for (stack, number) in self.numbered() {
                 let at_ns = at_ns.entry(name_of(stack)).or_default();
-                loops.entry(name_of(stack)).or_default().push(Moment {
+                loops.entry(name_of(stack)).or_default().push(ProfileSample {
                     at_ns: *at_ns,
                     stack: number,
                     ns: stack.ns,
@@ -102,7 +102,7 @@ impl Profile {
         loops
     }
 
-    fn thread(&self, index: usize, name: &str, samples: &[Moment], modules: &mut Modules) -> Value {
+    fn thread(&self, index: usize, name: &str, samples: &[ProfileSample], modules: &mut Modules) -> Value {
         let mut tables = Tables::default();
         let stacks: Vec<usize> =
             samples.iter().map(|moment| tables.stack(self, moment.stack, modules)).collect();

@@ -2,7 +2,7 @@
 
 use crate::profiles::FlameError;
 use crate::profiles::kind::Of;
-use crate::profiles::profile::{Moment, Profile};
+use crate::profiles::profile::{Profile, ProfileSample};
 use serde_json::Value;
 
 fn array<'a>(table: &'a Value, column: &str) -> &'a Vec<Value> {
@@ -65,7 +65,7 @@ fn read(profile: &Profile) -> Value {
 fn sampled_stacks_come_back_with_their_moments_lines_and_modules() {
     let mut profile = super::super::pprof::tests::sampled();
     for (at_ns, stack) in [(5_000_000, 0), (25_000_000, 1), (15_000_000, 0)] {
-        profile.note_moment(Moment { at_ns, stack, ns: 10_000 });
+        profile.note_moment(ProfileSample { at_ns, stack, ns: 10_000 });
     }
     let file = read(&profile);
     assert_eq!(file["meta"]["preprocessedProfileVersion"], 55);

@@ -30,7 +30,7 @@ pub use difference::{SiteChange, Totals};
 pub use error::FlameError;
 pub use frame::{Code, Frame, Module};
 pub use kind::{Format, Of};
-pub use profile::{Moment, Profile};
+pub use profile::{Profile, ProfileSample};
 pub use timeline::{Followed, Follower, Timeline};
 
 pub use callbacks::{loop_frame, site_frame};

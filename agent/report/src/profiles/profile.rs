@@ -34,7 +34,7 @@ pub struct Profile {
     pub(crate) frames: FrameTable,
     stacks: Vec<Stack>,
     numbers: HashMap<Arc<[u32]>, u32>,
-    moments: Vec<Moment>,
+    moments: Vec<ProfileSample>,
     /// What the runtimes call their phases.
     phases: Vec<(Phase, String)>,
 }
@@ -51,7 +51,7 @@ pub(crate) struct Stack {
 
 /// One sample.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Moment {
+pub struct ProfileSample {
     /// Nanoseconds since the period began.
     pub at_ns: u64,
     /// Number of its stack, as [`Profile::add`] gave it.
@@ -90,7 +90,7 @@ impl Profile {
     }
 
     /// Notes when a sample was taken, for the formats that show it. What is beyond 300,000 samples is in the sums only.
-    pub fn note_moment(&mut self, moment: Moment) {
+    pub fn note_moment(&mut self, moment: ProfileSample) {
         if self.moments.len() < MOMENTS {
             self.moments.push(moment);
         }
@@ -136,7 +136,7 @@ impl Profile {
     }
 
     /// Returns the samples one by one, in the order of their time; none where times are sums.
-    pub fn moments(&self) -> &[Moment] {
+    pub fn moments(&self) -> &[ProfileSample] {
         &self.moments
     }
 

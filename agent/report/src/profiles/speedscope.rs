@@ -69,7 +69,7 @@ mod tests {
     use crate::profiles::FlameError;
     use crate::profiles::frame::Frame;
     use crate::profiles::kind::Of;
-    use crate::profiles::profile::{Moment, Profile};
+    use crate::profiles::profile::{Profile, ProfileSample};
     use serde_json::Value;
 
     fn read(profile: &Profile) -> Value {
@@ -107,7 +107,7 @@ mod tests {
         profile.add([Frame::plain("main"), Frame::plain("poll")], 1_000, 1);
         assert_eq!(check(&read(&profile)), 10_000);
         for at_ns in [5, 6] {
-            profile.note_moment(Moment { at_ns, stack: number, ns: 4_500 });
+            profile.note_moment(ProfileSample { at_ns, stack: number, ns: 4_500 });
         }
         profile.notes.push("1 sample lost".to_owned());
         let file = read(&profile);

@@ -8,8 +8,8 @@ use crate::profiles::callbacks::{loop_frame, site_frame};
 use crate::words::{RuntimeWords, kind_word, known_phase};
 use loopscope_probe::JobRecord;
 use loopscope_probe::description::{Description, Fact};
+use loopscope_probe::raw::record::CallbackRecord;
 use loopscope_probe::raw::record::IterationRecord;
-use loopscope_probe::raw::record::Record;
 use loopscope_probe::{Clock, Kind, Page, SiteId, Ticks};
 use std::sync::Arc;
 
@@ -179,7 +179,7 @@ pub struct Follower {
     origin: Ticks,
     /// Numbers of the next record, iteration and job to read.
     next: [u64; 3],
-    records: Vec<Record>,
+    records: Vec<CallbackRecord>,
     turns: Vec<IterationRecord>,
     jobs: Vec<JobRecord>,
     lost: u64,
@@ -257,7 +257,12 @@ impl Follower {
         })
     }
 
-    fn entry(&self, record: &Record, runtime: &Description, text: impl Fn(SiteId) -> Arc<str>) -> Entry {
+    fn entry(
+        &self,
+        record: &CallbackRecord,
+        runtime: &Description,
+        text: impl Fn(SiteId) -> Arc<str>,
+    ) -> Entry {
         let at = |ticks: Ticks| self.clock.duration_ns(self.origin, ticks);
         let ready = Some(record.ready).filter(|ready| *ready != Ticks::NONE);
         Entry {

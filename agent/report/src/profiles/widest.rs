@@ -6,7 +6,7 @@ use std::collections::HashMap;
 
 /// Time of one callback site, with everything below it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Site {
+pub struct SiteTime {
     /// The loop's label.
     pub loop_name: String,
     /// What its runtime calls a loop.
@@ -21,10 +21,10 @@ pub struct Site {
     pub job: String,
 }
 
-impl Site {
+impl SiteTime {
     /// Returns the site as the summary names it.
     pub fn label(&self) -> String {
-        let Site { loop_name, lane, phase, frame, job, .. } = self;
+        let SiteTime { loop_name, lane, phase, frame, job, .. } = self;
         let most = if job.is_empty() { "" } else { ", most of it in " };
         let phase = if phase.is_empty() { String::new() } else { format!("{phase} phase of ") };
         format!("{frame}{most}{job}  ({phase}{lane} {loop_name})")
@@ -35,7 +35,7 @@ impl Site {
 const FIELDS: usize = 6;
 
 /// Writes sites as one line of plain characters, the first `most` of them; what is not plain is percent-encoded. [`read`] reads it.
-pub fn line(sites: &[Site], most: usize) -> String {
+pub fn line(sites: &[SiteTime], most: usize) -> String {
     let field = |text: &str| -> String {
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:()/ ".contains(&byte);
         let encode =
@@ -43,8 +43,8 @@ pub fn line(sites: &[Site], most: usize) -> String {
         text.bytes().map(encode).collect()
     };
     let rest = sites.iter().skip(most).fold(0u64, |sum, site| sum.saturating_add(site.ns));
-    let rest = (rest > 0).then(|| Site { ns: rest, ..Site::default() });
-    let text = |site: &Site| {
+    let rest = (rest > 0).then(|| SiteTime { ns: rest, ..SiteTime::default() });
+    let text = |site: &SiteTime| {
         let texts =
             [&site.loop_name, &site.lane, &site.phase, &site.frame, &site.job].map(|text| field(text));
         format!("{},{}", site.ns, texts.join(","))
@@ -53,7 +53,7 @@ pub fn line(sites: &[Site], most: usize) -> String {
 }
 
 /// Reads what [`line()`] wrote; `None` where it is something else. Those beyond the first are one site without a name, the last.
-pub fn read(line: &str) -> Option<Vec<Site>> {
+pub fn read(line: &str) -> Option<Vec<SiteTime>> {
     let decode = |text: &str| -> Option<String> {
         let mut parts = text.split('%');
         let mut bytes = parts.next()?.as_bytes().to_vec();
@@ -67,7 +67,14 @@ pub fn read(line: &str) -> Option<Vec<Site>> {
         let fields: Vec<&str> = text.split(',').collect();
         let [ns, loop_name, lane, phase, frame, job] = <[&str; FIELDS]>::try_from(fields).ok()?;
         let (loop_name, lane, phase) = (decode(loop_name)?, decode(lane)?, decode(phase)?);
-        Some(Site { loop_name, lane, phase, frame: decode(frame)?, job: decode(job)?, ns: ns.parse().ok()? })
+        Some(SiteTime {
+            loop_name,
+            lane,
+            phase,
+            frame: decode(frame)?,
+            job: decode(job)?,
+            ns: ns.parse().ok()?,
+        })
     };
     line.split(';').map(site).collect()
 }
@@ -104,7 +111,7 @@ impl StackShape {
 /// Adds up folded stacks (`loop;phase;site;more microseconds`) by site, widest first; `shapes` has what the frames of each loop
 /// are, by its name, and a loop that is not there is one that says nothing of itself. Lines that are not stacks, and stacks
 /// that reach no site, are passed over.
-pub fn sites(folded: &str, shapes: &HashMap<String, StackShape>) -> Vec<Site> {
+pub fn sites(folded: &str, shapes: &HashMap<String, StackShape>) -> Vec<SiteTime> {
     let plain = StackShape::of(&Description::new());
     let mut sums: HashMap<[&str; 3], (u64, HashMap<&str, u64>)> = HashMap::new();
     for line in folded.lines() {
@@ -124,15 +131,15 @@ pub fn sites(folded: &str, shapes: &HashMap<String, StackShape>) -> Vec<Site> {
         }
     }
     let lane = |name: &str| shapes.get(name).unwrap_or(&plain).lane.clone();
-    let mut sites: Vec<Site> =
+    let mut sites: Vec<SiteTime> =
         sums.iter().map(|(frames, (us, jobs))| site(frames, lane(frames[0]), *us, jobs)).collect();
     sites.sort_by(|a, b| b.ns.cmp(&a.ns).then_with(|| a.label().cmp(&b.label())));
     sites
 }
 
-fn site([name, phase, frame]: &[&str; 3], lane: String, us: u64, jobs: &HashMap<&str, u64>) -> Site {
+fn site([name, phase, frame]: &[&str; 3], lane: String, us: u64, jobs: &HashMap<&str, u64>) -> SiteTime {
     let job = jobs.iter().find(|(_, part_us)| part_us.saturating_mul(2) > us);
-    Site {
+    SiteTime {
         loop_name: (*name).to_owned(),
         lane,
         phase: (*phase).to_owned(),
@@ -147,7 +154,7 @@ mod tests {
     use super::*;
     use loopscope_probe::Queue;
 
-    fn plain(folded: &str) -> Vec<Site> {
+    fn plain(folded: &str) -> Vec<SiteTime> {
         sites(folded, &HashMap::new())
     }
 
@@ -205,7 +212,7 @@ mod tests {
                       main;poll;onrequest (a.js:1) 10\n\
                       rt-0;GET /items (a.rs:1) 7\n\
                       rt-0;GET /items (a.rs:1);microtask span 70\n";
-        let told: Vec<String> = sites(folded, &shapes).iter().map(Site::label).collect();
+        let told: Vec<String> = sites(folded, &shapes).iter().map(SiteTime::label).collect();
         assert_eq!(
             told,
             [

@@ -65,6 +65,25 @@ impl<S: 'static> LoopHandle<S> {
 
     /// Awaits a future for at most this long, from the first poll on; `None` where that was not enough, and then the
     /// future is dropped.
+    ///
+    /// ```
+    /// use loopscope_loop::{Loop, Mode};
+    /// use std::time::Duration;
+    ///
+    /// let mut event_loop = Loop::builder(Vec::new()).virtual_time().build()?;
+    /// event_loop.main(|cx| {
+    ///     cx.spawn_async(|here| async move {
+    ///         for seconds in [1, 3] {
+    ///             let sleep = here.sleep(Duration::from_secs(seconds));
+    ///             let in_time = here.within(Duration::from_secs(2), sleep).await.is_some();
+    ///             here.with(move |cx| cx.state.push(in_time)).await;
+    ///         }
+    ///     });
+    /// });
+    /// event_loop.run(Mode::Default)?;
+    /// assert_eq!(event_loop.into_state(), [true, false]);
+    /// # std::io::Result::Ok(())
+    /// ```
     #[track_caller]
     pub fn within<F: Future>(
         &self,

@@ -170,6 +170,28 @@ impl<S: 'static> Connection<S> {
     ///
     /// # Errors
     /// What the operating system says, once; `NotConnected` where the key was closed or given another callback.
+    ///
+    /// ```
+    /// use loopscope_loop::{Loop, Mode};
+    /// use std::io;
+    ///
+    /// let mut event_loop = Loop::new()?;
+    /// let task = event_loop.main(|cx| {
+    ///     let incoming = cx.incoming(([127, 0, 0, 1], 0).into())?;
+    ///     let address = cx.local_addr(incoming.key()).unwrap();
+    ///     let server = cx.spawn_async(|_| async move {
+    ///         let connection = incoming.accept().await?;
+    ///         let mut buffer = [0; 16];
+    ///         let count = connection.read(&mut buffer).await?; // 0 at the end
+    ///         io::Result::Ok(buffer[..count].to_vec())
+    ///     });
+    ///     cx.spawn_async(|here| async move { here.connect(address).await?.write("hello").await });
+    ///     io::Result::Ok(server)
+    /// })?;
+    /// event_loop.run(Mode::Default)?;
+    /// assert!(task.is_done());
+    /// # std::io::Result::Ok(())
+    /// ```
     pub async fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         let _waiting = Waiting::new(&self.inbox.gate, &self.here, self.key, self.at);
         poll_fn(|context| self.poll_read(context, buffer)).await

@@ -28,6 +28,21 @@ pub struct LoopFs<S: 'static = ()> {
 
 impl<S: 'static> LoopHandle<S> {
     /// Returns the calls on files.
+    ///
+    /// ```
+    /// use loopscope_loop::{Loop, Mode};
+    ///
+    /// let mut event_loop = Loop::builder(0).build()?;
+    /// event_loop.main(|cx| {
+    ///     cx.spawn_async(|here| async move {
+    ///         let length = here.fs().stat("Cargo.toml").await.map_or(0, |found| found.len());
+    ///         here.with(move |cx| *cx.state = length).await;
+    ///     });
+    /// });
+    /// event_loop.run(Mode::Default)?;
+    /// assert!(event_loop.into_state() > 0);
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn fs(&self) -> LoopFs<S> {
         LoopFs { here: self.clone() }
     }

@@ -46,6 +46,23 @@ impl<S: 'static> Cx<'_, S> {
     }
 
     /// Starts the future that `make` returns, as [`Cx::spawn_local`] does, and gives it the loop.
+    ///
+    /// ```
+    /// use loopscope_loop::{Loop, Mode};
+    /// use std::time::Duration;
+    ///
+    /// let mut event_loop = Loop::builder(0).virtual_time().build()?;
+    /// event_loop.main(|cx| {
+    ///     cx.spawn_async(|here| async move {
+    ///         here.sleep(Duration::from_secs(1)).await;
+    ///         let sum = here.work(|| (1..=100).sum::<u32>()).await;
+    ///         here.with(move |cx| *cx.state = sum.unwrap_or(0)).await;
+    ///     });
+    /// });
+    /// event_loop.run(Mode::Default)?;
+    /// assert_eq!(event_loop.into_state(), 5_050);
+    /// # std::io::Result::Ok(())
+    /// ```
     #[track_caller]
     pub fn spawn_async<T: 'static, F: Future<Output = T> + 'static>(
         &mut self,

@@ -16,7 +16,7 @@ use std::task::{Context, Poll, Waker};
 /// takes back what it stands for, where that can still be done; each method that returns one says how.
 ///
 /// It is resolved by the loop that made it, on the loop's thread, at most once; never where that loop is dropped.
-#[must_use = "dropping a promise takes back what it stands for"]
+#[must_use = "dropping a promise cancels its operation"]
 pub struct Promise<T: 'static, S: 'static = ()> {
     here: LoopHandle<S>,
     promised: Rc<Promised<T>>,

@@ -18,7 +18,7 @@ pub(crate) struct Flag {
     pub(crate) is_pending: AtomicBool,
     /// Wakes that found it pending. Relaxed: a count for the probe.
     pub(crate) merged: AtomicU64,
-    pub(crate) bell: Arc<LoopWaker>,
+    pub(crate) waker: Arc<LoopWaker>,
 }
 
 impl AsyncHandle {
@@ -30,8 +30,8 @@ impl AsyncHandle {
             flag.merged.fetch_add(1, Ordering::Relaxed);
             return;
         }
-        flag.bell.count(News::Woken);
-        flag.bell.ring();
+        flag.waker.count(News::Woken);
+        flag.waker.wake();
     }
 }
 
@@ -46,7 +46,7 @@ impl<S: State> Drop for AsyncHandleState<S> {
     /// Closed: a wake under way is taken back, and later ones find it pending for ever.
     fn drop(&mut self) {
         if self.flag.is_pending.swap(true, Ordering::AcqRel) {
-            self.flag.bell.taken(News::Woken, 1);
+            self.flag.waker.taken(News::Woken, 1);
         }
     }
 }

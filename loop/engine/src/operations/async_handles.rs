@@ -47,7 +47,7 @@ impl<S: 'static> Cx<'_, S> {
         let core = &mut *self.core;
         let site = core.site(origin, Kind::Async);
         let (is_pending, merged) = (AtomicBool::new(false), AtomicU64::new(0));
-        let flag = Arc::new(Flag { is_pending, merged, bell: core.bell.clone() });
+        let flag = Arc::new(Flag { is_pending, merged, waker: core.waker.clone() });
         let handle = AsyncHandleState::<S> { flag: flag.clone(), run: Some(run) };
         let key = core.insert(site, What::Wake(Box::new(handle)));
         core.referenced += 1;
@@ -59,7 +59,7 @@ impl<S: 'static> Cx<'_, S> {
     /// Runs the callbacks of the handles that were woken.
     #[inline]
     pub(crate) fn run_wakes(&mut self) {
-        if self.core.bell.has(News::Woken) {
+        if self.core.waker.has(News::Woken) {
             self.run_woken();
         }
     }
@@ -86,7 +86,7 @@ impl<S: 'static> Cx<'_, S> {
         if !handle.flag.is_pending.swap(false, Ordering::AcqRel) {
             return;
         }
-        handle.flag.bell.taken(News::Woken, 1);
+        handle.flag.waker.taken(News::Woken, 1);
         let merged = handle.flag.merged.swap(0, Ordering::Relaxed);
         let Some(mut run) = handle.run.take() else { return };
         if let Some(probe) = &mut self.core.probe {

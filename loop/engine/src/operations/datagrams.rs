@@ -30,6 +30,27 @@ impl<S: 'static> Cx<'_, S> {
     ///
     /// # Errors
     /// What the operating system says when it refuses the address. In virtual time there are no sockets.
+    ///
+    /// ```
+    /// use loopscope_loop::{DatagramEvent, Loop, Mode, Peer};
+    ///
+    /// let mut event_loop = Loop::builder(Vec::new()).build()?;
+    /// event_loop.main(|cx| {
+    ///     let any_port = ([127, 0, 0, 1], 0).into();
+    ///     let server = cx.udp(any_port, |cx, _, event| {
+    ///         if let DatagramEvent::Data(datagram) = event {
+    ///             cx.state.extend_from_slice(datagram.bytes);
+    ///             cx.stop();
+    ///         }
+    ///     })?;
+    ///     let to = Peer::Internet(cx.local_addr(server).unwrap());
+    ///     let client = cx.udp(any_port, |_, _, _| {})?;
+    ///     cx.send_to(client, b"hello", &to)
+    /// })?;
+    /// event_loop.run(Mode::Default)?;
+    /// assert_eq!(event_loop.into_state(), b"hello");
+    /// # std::io::Result::Ok(())
+    /// ```
     #[track_caller]
     pub fn udp(
         &mut self,

@@ -98,6 +98,16 @@ impl<S: 'static> Fs<'_, '_, S> {
     }
 
     /// Reads a whole file of UTF-8 text; `InvalidData` for other bytes.
+    ///
+    /// ```
+    /// use loopscope_loop::{Loop, Mode};
+    ///
+    /// let mut event_loop = Loop::builder(String::new()).build()?;
+    /// event_loop.main(|cx| cx.fs().read_to_string("Cargo.toml", |cx, text| *cx.state = text.unwrap_or_default()));
+    /// event_loop.run(Mode::Default)?;
+    /// assert!(event_loop.into_state().contains("[package]"));
+    /// # std::io::Result::Ok(())
+    /// ```
     #[track_caller]
     pub fn read_to_string(
         self,

@@ -21,6 +21,26 @@ impl<S: 'static> Cx<'_, S> {
     ///
     /// Reads and writes put it off at no cost. It is measured on the loop's cached clock ([`Cx::now`]) and does not
     /// keep the loop alive; a stream that reads does.
+    ///
+    /// ```
+    /// use loopscope_loop::{Loop, Mode, StreamEvent};
+    /// use std::time::Duration;
+    ///
+    /// let mut event_loop = Loop::builder(0).virtual_time().build()?;
+    /// event_loop.main(|cx| {
+    ///     let (client, server) = cx.memory_pair()?;
+    ///     cx.on_stream(server, |_, _, _: StreamEvent<'_>| {});
+    ///     cx.on_idle(server, Duration::from_secs(30), |cx, key| {
+    ///         *cx.state = cx.now().as_secs();
+    ///         cx.close(key);
+    ///     });
+    ///     cx.after(Duration::from_secs(10), move |cx| drop(cx.write(client, b"still here")));
+    ///     std::io::Result::Ok(())
+    /// })?;
+    /// event_loop.run(Mode::Default)?;
+    /// assert_eq!(event_loop.into_state(), 40);
+    /// # std::io::Result::Ok(())
+    /// ```
     #[track_caller]
     pub fn on_idle(
         &mut self,

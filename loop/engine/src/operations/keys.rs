@@ -9,6 +9,21 @@ use loopscope_probe::{Kind, SiteId};
 impl<S: 'static> Cx<'_, S> {
     /// Lets the loop end although this is still there. Returns `false` for a stale key and for a pool job, which
     /// always keeps the loop alive.
+    ///
+    /// ```
+    /// use loopscope_loop::{Loop, Mode};
+    /// use std::time::Duration;
+    ///
+    /// let mut event_loop = Loop::builder(0).virtual_time().build()?;
+    /// event_loop.main(|cx| {
+    ///     let ticker = cx.every(Duration::from_secs(1), |cx| *cx.state += 1);
+    ///     cx.unref(ticker); // the loop ends with the timer below
+    ///     cx.after(Duration::from_millis(2_500), |_| {});
+    /// });
+    /// event_loop.run(Mode::Default)?;
+    /// assert_eq!(event_loop.into_state(), 2);
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn unref(&mut self, key: Key) -> bool {
         self.set_ref(key, false)
     }

@@ -29,6 +29,30 @@ impl<S: 'static> Cx<'_, S> {
     /// # Errors
     /// What the operating system says when it refuses the address: in use, not of this host, not permitted. In virtual
     /// time there are no sockets.
+    ///
+    /// ```
+    /// use loopscope_loop::{Loop, Mode, StreamEvent};
+    ///
+    /// let mut event_loop = Loop::builder(Vec::new()).build()?;
+    /// event_loop.main(|cx| {
+    ///     let listener = cx.listen(([127, 0, 0, 1], 0).into(), |cx, connection| {
+    ///         let Ok(connection) = connection else { return };
+    ///         cx.on_stream(connection, |cx, _, event| match event {
+    ///             StreamEvent::Data(bytes) => cx.state.extend_from_slice(bytes),
+    ///             _ => cx.stop(),
+    ///         });
+    ///     })?;
+    ///     let address = cx.local_addr(listener).unwrap();
+    ///     cx.connect(address, |cx, connection| {
+    ///         let Ok(connection) = connection else { return };
+    ///         drop(cx.write(connection, b"hello"));
+    ///         cx.shutdown(connection);
+    ///     })
+    /// })?;
+    /// event_loop.run(Mode::Default)?;
+    /// assert_eq!(event_loop.into_state(), b"hello");
+    /// # std::io::Result::Ok(())
+    /// ```
     #[track_caller]
     pub fn listen(
         &mut self,
@@ -42,6 +66,16 @@ impl<S: 'static> Cx<'_, S> {
     ///
     /// # Errors
     /// As [`Cx::listen`], and where the system does not have an option.
+    ///
+    /// ```
+    /// use loopscope_loop::{Listening, Loop};
+    ///
+    /// let mut event_loop = Loop::new()?;
+    /// // Several processes may listen on this port; the kernel spreads connections over them.
+    /// let options = Listening::default().reuse_port(true).backlog(1024);
+    /// event_loop.main(|cx| cx.listen_with(([127, 0, 0, 1], 0).into(), options, |_, _| {}))?;
+    /// # std::io::Result::Ok(())
+    /// ```
     #[track_caller]
     pub fn listen_with(
         &mut self,

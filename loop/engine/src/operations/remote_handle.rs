@@ -36,6 +36,25 @@ impl<S: 'static> RemoteHandle<S> {
     ///
     /// # Errors
     /// [`LoopClosed`]: the loop was dropped; the closure is dropped too.
+    ///
+    /// ```
+    /// use loopscope_loop::{Loop, Mode};
+    /// use std::time::Duration;
+    ///
+    /// let mut event_loop = Loop::builder(0).build()?;
+    /// let post = event_loop.post_handle();
+    /// let thread = std::thread::spawn(move || {
+    ///     post.post(|cx| {
+    ///         *cx.state = 7;
+    ///         cx.stop();
+    ///     })
+    /// });
+    /// // What is posted keeps no loop alive: here, a timer does.
+    /// event_loop.main(|cx| cx.after(Duration::from_secs(60), |_| {}));
+    /// event_loop.run(Mode::Default)?;
+    /// assert_eq!((thread.join().unwrap(), event_loop.into_state()), (Ok(()), 7));
+    /// # std::io::Result::Ok(())
+    /// ```
     #[track_caller]
     pub fn post(&self, run: impl FnOnce(&mut Cx<'_, S>) + Send + 'static) -> Result<(), LoopClosed> {
         self.mailbox.post(Origin::of(&run), Box::new(run))
@@ -50,7 +69,7 @@ impl<S: 'static> Clone for RemoteHandle<S> {
 
 impl<S: 'static> fmt::Debug for RemoteHandle<S> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.debug_struct("RemoteHandle").field("bell", &self.mailbox.bell).finish_non_exhaustive()
+        out.debug_struct("RemoteHandle").field("waker", &self.mailbox.waker).finish_non_exhaustive()
     }
 }
 
@@ -63,14 +82,14 @@ impl<S: 'static> Cx<'_, S> {
     /// Runs what was posted until now.
     #[inline]
     pub(crate) fn run_posted(&mut self) {
-        if self.core.bell.has_posted() || !self.core.posted.is_empty() {
+        if self.core.waker.has_posted() || !self.core.posted.is_empty() {
             self.run_batch();
         }
     }
 
     #[inline(never)]
     fn run_batch(&mut self) {
-        if self.core.bell.has_posted() {
+        if self.core.waker.has_posted() {
             let core = &mut *self.core;
             let before = core.posted.len();
             core.mailbox.take(&mut core.posted);

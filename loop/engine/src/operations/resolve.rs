@@ -23,6 +23,15 @@ impl<S: 'static> Cx<'_, S> {
     ///
     /// The callback gets what the resolver said when it found none; or an error that holds
     /// [`WorkError`](crate::WorkError) where the job was [cancelled](Cx::cancel) or no thread was to be had.
+    ///
+    /// ```no_run
+    /// use loopscope_loop::{Loop, Mode};
+    ///
+    /// let mut event_loop = Loop::builder(Vec::new()).build()?;
+    /// event_loop.main(|cx| cx.resolve("localhost", 80, |cx, found| *cx.state = found.unwrap_or_default()));
+    /// event_loop.run(Mode::Default)?;
+    /// # std::io::Result::Ok(())
+    /// ```
     #[track_caller]
     pub fn resolve(
         &mut self,

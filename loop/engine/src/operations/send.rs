@@ -81,6 +81,22 @@ impl<S: 'static> Cx<'_, S> {
     ///
     /// # Errors
     /// `NotConnected` for what is not a UDP socket; else what the operating system says: not a group, no route.
+    ///
+    /// ```no_run
+    /// use loopscope_loop::{DatagramEvent, Loop};
+    /// use std::net::{IpAddr, Ipv4Addr};
+    ///
+    /// let mut event_loop = Loop::new()?;
+    /// event_loop.main(|cx| {
+    ///     let socket = cx.udp(([0, 0, 0, 0], 0).into(), |_, _, event| {
+    ///         if let DatagramEvent::Data(datagram) = event {
+    ///             println!("{} bytes from {:?}", datagram.bytes.len(), datagram.from);
+    ///         }
+    ///     })?;
+    ///     cx.join_multicast(socket, IpAddr::V4(Ipv4Addr::new(239, 255, 0, 1)))
+    /// })?;
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn join_multicast(&mut self, key: Key, group: IpAddr) -> io::Result<()> {
         self.join_multicast_on(key, group, Ipv4Addr::UNSPECIFIED, 0)
     }

@@ -29,6 +29,15 @@ impl<S: 'static> Cx<'_, S> {
     /// `InvalidInput` for a number that is no signal, and for those that cannot be caught or whose handler could not
     /// return (`SIGKILL`, `SIGSTOP`, `SIGILL`, `SIGFPE`, `SIGSEGV`); else what the operating system says when it
     /// refuses descriptors. In virtual time there are no signals.
+    ///
+    /// ```no_run
+    /// use loopscope_loop::{Loop, Mode, signals};
+    ///
+    /// let mut event_loop = Loop::new()?;
+    /// event_loop.main(|cx| cx.on_signal(signals::SIGTERM, |cx| cx.stop()))?;
+    /// event_loop.run(Mode::Default)?;
+    /// # std::io::Result::Ok(())
+    /// ```
     #[track_caller]
     pub fn on_signal(&mut self, signal: i32, run: impl FnMut(&mut Cx<'_, S>) + 'static) -> io::Result<Key> {
         self.on_signal_at(Origin::of(&run), signal, Box::new(run))

@@ -41,6 +41,31 @@ impl<S: 'static> Cx<'_, S> {
     /// Stops reading from a stream or datagram socket: what arrives waits in the kernel, which slows the sender of a
     /// stream down and drops datagrams. The end and errors that only reading would show are not told meanwhile. Of a
     /// listener, stops accepting: connections wait in the kernel's queue.
+    ///
+    /// ```
+    /// use loopscope_loop::{Loop, Mode, StreamEvent};
+    /// use std::time::Duration;
+    ///
+    /// let mut event_loop = Loop::builder(None).virtual_time().build()?;
+    /// event_loop.main(|cx| {
+    ///     let (client, server) = cx.memory_pair()?;
+    ///     cx.on_stream(server, |cx, _, event| {
+    ///         if let StreamEvent::Data(_) = event {
+    ///             *cx.state = Some(cx.now().as_secs());
+    ///         }
+    ///     });
+    ///     cx.pause(server);
+    ///     cx.write(client, b"hello")?;
+    ///     cx.shutdown(client);
+    ///     cx.after(Duration::from_secs(5), move |cx| {
+    ///         cx.resume(server);
+    ///     });
+    ///     std::io::Result::Ok(())
+    /// })?;
+    /// event_loop.run(Mode::Default)?;
+    /// assert_eq!(event_loop.into_state(), Some(5));
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn pause(&mut self, key: Key) -> bool {
         self.set_paused(key, true)
     }

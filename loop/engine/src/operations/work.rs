@@ -19,6 +19,16 @@ use loopscope_probe::{Kind, TaskTimes, WorkKind};
 impl<S: 'static> Cx<'_, S> {
     /// Runs `job` on a pool thread and then `done` on the loop, with its result. A job keeps the loop alive until its
     /// completion ran. The threads are started by the first job.
+    ///
+    /// ```
+    /// use loopscope_loop::{Loop, Mode};
+    ///
+    /// let mut event_loop = Loop::builder(0).build()?;
+    /// event_loop.main(|cx| cx.work(|| (1..=100).sum::<u32>(), |cx, sum| *cx.state = sum.unwrap_or(0)));
+    /// event_loop.run(Mode::Default)?;
+    /// assert_eq!(event_loop.into_state(), 5_050);
+    /// # std::io::Result::Ok(())
+    /// ```
     #[track_caller]
     pub fn work<T: Send + 'static>(
         &mut self,
@@ -29,7 +39,7 @@ impl<S: 'static> Cx<'_, S> {
         self.submit(site, WorkKind::User, job, done)
     }
 
-    /// Like [`Cx::work`], booked as this kind of work in the pool's histograms.
+    /// Like [`Cx::work`], counted as this kind of work in the pool's histograms.
     #[track_caller]
     pub fn work_kind<T: Send + 'static>(
         &mut self,
@@ -67,6 +77,21 @@ impl<S: 'static> Cx<'_, S> {
 
     /// Cancels a pool job that is still queued: its callback runs with [`WorkError::Cancelled`] in a later poll.
     /// Returns `false` for a job that runs or has ended, and for a key that is not a job's.
+    ///
+    /// ```
+    /// use loopscope_loop::{Loop, Mode, WorkError};
+    ///
+    /// // One thread, which is busy with the first job.
+    /// let mut event_loop = Loop::builder(None).virtual_time().pool_threads(1).build()?;
+    /// event_loop.main(|cx| {
+    ///     cx.work(|| (), |_, _| {});
+    ///     let second = cx.work(|| 7, |cx, result| *cx.state = Some(result));
+    ///     cx.cancel(second);
+    /// });
+    /// event_loop.run(Mode::Default)?;
+    /// assert_eq!(event_loop.into_state(), Some(Err(WorkError::Cancelled)));
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn cancel(&mut self, key: Key) -> bool {
         let is_work = self.core.slots.get(key).is_some_and(|entry| matches!(entry.what, What::Work(_)));
         let is_cancelled = is_work && self.core.pool.cancel(key);
@@ -80,7 +105,7 @@ impl<S: 'static> Cx<'_, S> {
     #[inline]
     pub(crate) fn run_finished(&mut self) {
         let core = &mut *self.core;
-        if core.bell.has(News::Finished) {
+        if core.waker.has(News::Finished) {
             core.pool.take_finished(&mut core.finished);
         }
         if !core.finished.is_empty() {

@@ -144,6 +144,32 @@ impl<S: 'static> Cx<'_, S> {
 
     /// Sets from how many queued bytes on [`Cx::write`] says [`Wrote::Full`]; 64 KiB where not set. With 0 every
     /// queued byte does.
+    ///
+    /// ```
+    /// use loopscope_loop::{Loop, Mode, StreamEvent, Wrote};
+    ///
+    /// let mut event_loop = Loop::builder(0).virtual_time().build()?;
+    /// event_loop.main(|cx| {
+    ///     let (client, server) = cx.memory_pair()?;
+    ///     cx.set_high_water(client, 4 * 1024);
+    ///     cx.on_stream(client, |cx, key, event| {
+    ///         if let StreamEvent::Drained = event {
+    ///             cx.shutdown(key); // or write on
+    ///         }
+    ///     });
+    ///     cx.on_stream(server, |cx, key, event| match event {
+    ///         StreamEvent::Data(bytes) => *cx.state += bytes.len(),
+    ///         _ => _ = cx.shutdown(key),
+    ///     });
+    ///     // More than the other side takes at once: stop writing until `Drained`.
+    ///     let wrote = cx.write(client, &[0; 1024 * 1024])?;
+    ///     assert!(matches!(wrote, Wrote::Full(_)));
+    ///     std::io::Result::Ok(())
+    /// })?;
+    /// event_loop.run(Mode::Default)?;
+    /// assert_eq!(event_loop.into_state(), 1024 * 1024);
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn set_high_water(&mut self, key: Key, bytes: usize) -> bool {
         let Some(stream) = self.stream(key) else { return false };
         // A queue is full at one byte at the earliest: an empty one drains no more.

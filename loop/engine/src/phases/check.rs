@@ -29,6 +29,22 @@ impl<S: 'static> Core<S> {
 impl<S: 'static> Cx<'_, S> {
     /// Queues a callback for the check phase of this iteration, or of the next one when called from that phase.
     /// Node's `setImmediate`.
+    ///
+    /// ```
+    /// use loopscope_loop::{Loop, Mode};
+    ///
+    /// let mut event_loop = Loop::builder(Vec::new()).virtual_time().build()?;
+    /// event_loop.main(|cx| {
+    ///     cx.immediate(|cx| {
+    ///         cx.state.push("one");
+    ///         cx.immediate(|cx| cx.state.push("in the next iteration"));
+    ///     });
+    ///     cx.immediate(|cx| cx.state.push("two"));
+    /// });
+    /// event_loop.run(Mode::Default)?;
+    /// assert_eq!(event_loop.into_state(), ["one", "two", "in the next iteration"]);
+    /// # std::io::Result::Ok(())
+    /// ```
     #[track_caller]
     #[inline]
     pub fn immediate(&mut self, run: impl FnOnce(&mut Cx<'_, S>) + 'static) -> Key {

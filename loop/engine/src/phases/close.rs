@@ -27,6 +27,20 @@ impl<S: 'static> Cx<'_, S> {
 
     /// Like [`Cx::close`]; the callback runs in the close phase. Returns `false` without keeping it where there is
     /// nothing to close.
+    ///
+    /// ```
+    /// use loopscope_loop::{Hook, Loop, Mode};
+    ///
+    /// let mut event_loop = Loop::builder(Vec::new()).virtual_time().build()?;
+    /// event_loop.main(|cx| {
+    ///     let hook = cx.on(Hook::Idle, |_| {});
+    ///     cx.close_with(hook, |cx| cx.state.push("closed"));
+    ///     cx.state.push("closing");
+    /// });
+    /// event_loop.run(Mode::Default)?;
+    /// assert_eq!(event_loop.into_state(), ["closing", "closed"]);
+    /// # std::io::Result::Ok(())
+    /// ```
     #[track_caller]
     pub fn close_with(&mut self, key: Key, run: impl FnOnce(&mut Cx<'_, S>) + 'static) -> bool {
         self.close_at(Origin::of(&run), key, Some(Box::new(run)))

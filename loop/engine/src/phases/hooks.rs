@@ -16,6 +16,21 @@ use loopscope_probe::TaskTimes;
 
 impl<S: 'static> Cx<'_, S> {
     /// Runs a callback in every iteration until it is closed.
+    ///
+    /// ```
+    /// use loopscope_loop::{Hook, Loop, Mode};
+    /// use std::time::Duration;
+    ///
+    /// let mut event_loop = Loop::builder(0).virtual_time().build()?;
+    /// event_loop.main(|cx| {
+    ///     let before_each_poll = cx.on(Hook::Prepare, |cx| *cx.state += 1);
+    ///     cx.unref(before_each_poll); // does not keep the loop alive
+    ///     cx.after(Duration::from_millis(1), |_| {});
+    /// });
+    /// event_loop.run(Mode::Default)?;
+    /// assert!(event_loop.into_state() > 0);
+    /// # std::io::Result::Ok(())
+    /// ```
     #[track_caller]
     pub fn on(&mut self, hook: Hook, run: impl FnMut(&mut Cx<'_, S>) + 'static) -> Key {
         self.on_at(Origin::of(&run), hook, Box::new(run))

@@ -37,7 +37,7 @@ impl<S: 'static> crate::core::Core<S> {
             || !self.closing.is_empty()
             || !self.posted.is_empty()
             || !self.finished.is_empty()
-            || self.bell.has(News::Woken)
+            || self.waker.has(News::Woken)
             || self.sockets.has_active()
             || self.immediates.referenced > 0
             || self.hooks.has_idle()
@@ -65,9 +65,9 @@ impl<S: 'static> crate::core::Core<S> {
         if timeout == Some(Duration::ZERO) {
             return false;
         }
-        let may_sleep = self.bell.fall_asleep();
+        let may_sleep = self.waker.fall_asleep();
         if !may_sleep {
-            self.bell.wake_up();
+            self.waker.wake_up();
         }
         may_sleep
     }
@@ -99,7 +99,7 @@ impl<S: 'static> crate::core::Core<S> {
         let timeout = if self.may_sleep(timeout) { timeout } else { Some(Duration::ZERO) };
         self.ready.clear();
         let outcome = self.poller.poll(timeout, &mut self.ready);
-        self.bell.wake_up();
+        self.waker.wake_up();
         self.clock.refresh();
         if let Some(probe) = &mut self.probe {
             probe.unpark_at(self.clock.now(), self.ready.len());

@@ -69,6 +69,23 @@ impl<S: 'static> Core<S> {
 impl<S: 'static> Cx<'_, S> {
     /// Runs a callback once, `delay` from now at the earliest. The delay is rounded up to whole milliseconds, at least
     /// one. Node's `setTimeout`.
+    ///
+    /// ```
+    /// use loopscope_loop::{Loop, Mode};
+    /// use std::time::Duration;
+    ///
+    /// let mut event_loop = Loop::builder(Vec::new()).virtual_time().build()?;
+    /// event_loop.main(|cx| {
+    ///     cx.after(Duration::from_secs(2), |cx| cx.state.push("two seconds"));
+    ///     let never = cx.after(Duration::from_secs(3), |cx| cx.state.push("three seconds"));
+    ///     cx.after(Duration::from_secs(1), move |cx| {
+    ///         cx.close(never);
+    ///     });
+    /// });
+    /// event_loop.run(Mode::Default)?;
+    /// assert_eq!(event_loop.into_state(), ["two seconds"]);
+    /// # std::io::Result::Ok(())
+    /// ```
     #[track_caller]
     pub fn after(&mut self, delay: Duration, run: impl FnOnce(&mut Cx<'_, S>) + 'static) -> Key {
         self.after_at(Location::caller(), delay, run)
@@ -92,6 +109,23 @@ impl<S: 'static> Cx<'_, S> {
     }
 
     /// Like [`Cx::after`], and after it fired [`Cx::refresh`] arms it again. Its slot is kept until it is closed.
+    ///
+    /// ```
+    /// use loopscope_loop::{Loop, Mode};
+    /// use std::time::Duration;
+    ///
+    /// let mut event_loop = Loop::builder(0).virtual_time().build()?;
+    /// event_loop.main(|cx| {
+    ///     // Three seconds without a sign of life.
+    ///     let silence = cx.rearmable(Duration::from_secs(3), |cx| *cx.state = cx.now().as_secs());
+    ///     cx.after(Duration::from_secs(2), move |cx| {
+    ///         cx.refresh(silence);
+    ///     });
+    /// });
+    /// event_loop.run(Mode::Default)?;
+    /// assert_eq!(event_loop.into_state(), 5);
+    /// # std::io::Result::Ok(())
+    /// ```
     #[track_caller]
     pub fn rearmable(&mut self, delay: Duration, run: impl FnMut(&mut Cx<'_, S>) + 'static) -> Key {
         self.start(Origin::of(&run), whole_ms(delay), Repeat::Rearmable, Box::new(Many(run)))
@@ -104,6 +138,22 @@ impl<S: 'static> Cx<'_, S> {
     }
 
     /// Runs a callback every `period` until it is closed; never catches up on what it missed. Node's `setInterval`.
+    ///
+    /// ```
+    /// use loopscope_loop::{Loop, Mode};
+    /// use std::time::Duration;
+    ///
+    /// let mut event_loop = Loop::builder(0).virtual_time().build()?;
+    /// event_loop.main(|cx| {
+    ///     let ticker = cx.every(Duration::from_secs(1), |cx| *cx.state += 1);
+    ///     cx.after(Duration::from_millis(3_500), move |cx| {
+    ///         cx.close(ticker);
+    ///     });
+    /// });
+    /// event_loop.run(Mode::Default)?;
+    /// assert_eq!(event_loop.into_state(), 3);
+    /// # std::io::Result::Ok(())
+    /// ```
     #[track_caller]
     pub fn every(&mut self, period: Duration, run: impl FnMut(&mut Cx<'_, S>) + 'static) -> Key {
         self.start(Origin::of(&run), whole_ms(period), Repeat::Every, Box::new(Many(run)))

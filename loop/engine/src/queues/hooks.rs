@@ -17,7 +17,7 @@ pub enum Hook {
 }
 
 impl Hook {
-    /// Returns the kind that the probe books its callbacks under.
+    /// Returns the kind that the probe counts its callbacks under.
     pub(crate) fn kind(self) -> Kind {
         match self {
             Hook::Idle => Kind::Idle,

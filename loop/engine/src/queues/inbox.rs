@@ -23,13 +23,13 @@ pub(crate) type PostedCall<S> = Box<dyn FnOnce(&mut <S as State>::Cx<'_>) + Send
 pub(crate) struct PostInbox<S: State> {
     /// `None` once the loop is gone.
     pub(crate) queue: Mutex<Option<VecDeque<Posted<S>>>>,
-    pub(crate) bell: Arc<LoopWaker>,
+    pub(crate) waker: Arc<LoopWaker>,
     clock: Option<Clock>,
 }
 
 impl<S: State> PostInbox<S> {
-    pub(crate) fn new(bell: Arc<LoopWaker>, clock: Option<Clock>) -> Arc<Self> {
-        Arc::new(PostInbox { queue: Mutex::new(Some(VecDeque::new())), bell, clock })
+    pub(crate) fn new(waker: Arc<LoopWaker>, clock: Option<Clock>) -> Arc<Self> {
+        Arc::new(PostInbox { queue: Mutex::new(Some(VecDeque::new())), waker, clock })
     }
 
     pub(crate) fn post(&self, origin: Origin, run: PostedCall<S>) -> Result<(), LoopClosed> {
@@ -42,9 +42,9 @@ impl<S: State> PostInbox<S> {
             return Err(LoopClosed);
         };
         open.push_back(posted);
-        self.bell.count(News::Posted);
+        self.waker.count(News::Posted);
         drop(queue);
-        self.bell.ring();
+        self.waker.wake();
         Ok(())
     }
 
@@ -52,7 +52,7 @@ impl<S: State> PostInbox<S> {
     pub(crate) fn take(&self, batch: &mut VecDeque<Posted<S>>) {
         let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(open) = queue.as_mut() {
-            self.bell.taken(News::Posted, open.len());
+            self.waker.taken(News::Posted, open.len());
             match batch.is_empty() {
                 true => std::mem::swap(open, batch),
                 false => batch.append(open),
@@ -63,6 +63,6 @@ impl<S: State> PostInbox<S> {
     /// The loop goes away: what is queued is dropped, and nothing more is taken.
     pub(crate) fn close(&self) {
         let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner).take();
-        self.bell.taken(News::Posted, queue.as_ref().map_or(0, VecDeque::len));
+        self.waker.taken(News::Posted, queue.as_ref().map_or(0, VecDeque::len));
     }
 }

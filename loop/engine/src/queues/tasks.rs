@@ -61,6 +61,21 @@ impl<T: 'static> Task<T> {
     }
 
     /// Has the future cancelled where this is dropped before it is done: it then lives no longer than its owner.
+    ///
+    /// ```
+    /// use loopscope_loop::{Loop, Mode};
+    /// use std::time::Duration;
+    ///
+    /// let mut event_loop = Loop::builder(()).virtual_time().build()?;
+    /// event_loop.main(|cx| {
+    ///     let task = cx.spawn_async(|here| async move { here.sleep(Duration::from_secs(60)).await });
+    ///     let task = task.cancel_on_drop();
+    ///     cx.after(Duration::from_secs(1), |_| drop(task));
+    /// });
+    /// event_loop.run(Mode::Default)?;
+    /// assert!(event_loop.main(|cx| cx.now()) < Duration::from_secs(2));
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn cancel_on_drop(mut self) -> Self {
         self.cancels_on_drop = true;
         self

@@ -164,7 +164,7 @@ fn about_workers(process: &Process, asked: usize) -> String {
         0 => String::new(),
         _ if watched == asked => format!("\nIts {} watched, too.", worker_threads(asked)),
         _ => format!(
-            "\n{watched} of its {asked} worker threads are watched: the others are when they come back to JavaScript."
+            "\n{watched} of its {asked} worker threads are watched; the others will be when they return to JavaScript."
         ),
     }
 }
@@ -180,7 +180,7 @@ fn left_workers(pid: u32, asked: usize) -> Result<String, Failure> {
         if begin.elapsed() > PAGE_PATIENCE {
             let left = process.loops.len();
             return Ok(format!(
-                "{left} of its worker threads {} watched still, until JavaScript runs there again.\n",
+                "{left} of its worker threads {} still watched, until JavaScript runs there again.\n",
                 if left == 1 { "is" } else { "are" }
             ));
         }

@@ -1,4 +1,4 @@
-//! Booking entry by entry, many at once, and with stamps that the loop took itself: the same numbers, on a virtual clock.
+//! Aggregated entry by entry, in batches, and with stamps that the loop took itself: the same numbers, on a virtual clock.
 #![cfg(not(loom))]
 
 use loopscope_probe::spans;
@@ -8,7 +8,7 @@ use std::panic::Location;
 const SECOND_NS: u64 = 1_000_000_000;
 
 fn writer(time: &VirtualClock) -> Writer {
-    let mut writer = Writer::builder("booked").private().clock(Clock::simulated(time.clone())).build();
+    let mut writer = Writer::builder("aggregated").private().clock(Clock::simulated(time.clone())).build();
     writer.resume();
     writer
 }
@@ -23,7 +23,7 @@ fn played(settled_after: u64) -> Snapshot {
     let mut writer = writer(&time);
     let sites = ["one", "other"].map(|name| writer.named_site(Location::caller(), Kind::Timer, name));
     let _installed = writer.install_spans();
-    let span = spans::site("inside", "booking.rs", 1).unwrap();
+    let span = spans::site("inside", "aggregator.rs", 1).unwrap();
     let kinds = [Kind::Timer, Kind::IoRead, Kind::Tick, Kind::Microtask];
     for turn in 0..200u64 {
         writer.phase(Phase::STANDARD[turn as usize / 40]);
@@ -54,7 +54,7 @@ fn times(page: &Snapshot) -> Vec<(SiteId, u64, u64, u64)> {
 }
 
 #[test]
-fn what_is_booked_one_by_one_and_many_at_once_is_the_same() {
+fn entries_aggregated_one_by_one_and_in_batches_give_the_same() {
     let all = played(u64::MAX);
     assert!(all.run[Kind::Timer.index()].count() > 40 && all.drained_jobs.iter().sum::<u64>() > 80);
     assert!(all.paths.iter().filter(|path| path.calls > 0).count() > 10, "{:?}", all.paths);

@@ -22,15 +22,15 @@ pub(crate) fn field_bytes<T, F>(_field: fn(&T) -> &F) -> usize {
 /// all fields, so that none is forgotten.
 macro_rules! layout {
     ($structure:ty, $name:literal, $($field:ident),+ $(,)?) => {
-        impl $crate::page_layout::Layout for $structure {
-            fn rows() -> Vec<$crate::page_layout::Row> {
+        impl $crate::layout_check::Layout for $structure {
+            fn rows() -> Vec<$crate::layout_check::Row> {
                 type Whole = $structure;
                 let _complete = |Whole { $($field: _),+ }: Whole| ();
                 let mut rows = vec![($name.to_owned(), 0, size_of::<Whole>())];
                 $(rows.push((
                     format!(concat!($name, ".{}"), stringify!($field)),
                     std::mem::offset_of!(Whole, $field),
-                    $crate::page_layout::field_bytes(|whole: &Whole| &whole.$field),
+                    $crate::layout_check::field_bytes(|whole: &Whole| &whole.$field),
                 ));)+
                 rows
             }

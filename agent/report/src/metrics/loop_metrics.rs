@@ -22,7 +22,7 @@ pub struct LoopOwner {
 
 /// One loop, ready to be written.
 #[derive(Clone, Debug)]
-pub struct LoopView {
+pub struct LoopMetrics {
     /// `None` on the page of one process.
     pub owner: Option<Arc<LoopOwner>>,
     /// What its series are called: as the loop, as its runtime, or `_other`.
@@ -32,7 +32,7 @@ pub struct LoopView {
     /// Of a part, the number of the worker in its runtime.
     pub worker: Option<u32>,
     /// Of the sum of a runtime's workers, those that live and have series of their own, by number.
-    pub workers: Vec<WorkerView>,
+    pub workers: Vec<WorkerMetrics>,
     pub snapshot: Snapshot,
     /// Callbacks that returned without a panic, by kind.
     pub succeeded: [u64; Kind::CALLBACKS],
@@ -41,7 +41,7 @@ pub struct LoopView {
     pub handle_types: [bool; HandleType::COUNT],
     pub stalls: StallCounts,
     /// `None` where no agent tells of incidents.
-    pub cases: Option<IncidentCounts>,
+    pub incidents: Option<IncidentCounts>,
     pub sites: Vec<SiteTotal>,
     /// The lag of the last minute, where somebody wants it.
     pub lag_minute: Option<Waits>,
@@ -51,7 +51,7 @@ pub struct LoopView {
 
 /// One worker of a runtime: the little that tells which of them is at fault.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct WorkerView {
+pub struct WorkerMetrics {
     pub number: u32,
     pub thread: String,
     pub utilization: f64,
@@ -59,7 +59,7 @@ pub struct WorkerView {
     pub stall_ns: u64,
     pub active_ns: u64,
     pub idle_ns: u64,
-    /// As [`LoopView::run_delay_ns`].
+    /// As [`LoopMetrics::run_delay_ns`].
     pub run_delay_ns: Option<u64>,
     /// Its stalls by severity.
     pub blocked: [u64; 2],
@@ -86,7 +86,7 @@ pub struct Scrapes {
 
 /// The process as `/proc` tells it.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct ProcessView {
+pub struct ProcessMetrics {
     pub cpu_ns: u64,
     pub resident_bytes: u64,
     pub virtual_bytes: u64,
@@ -106,7 +106,7 @@ pub struct Outcomes {
 
 /// The agent itself.
 #[derive(Clone, Debug, Default)]
-pub struct AgentView {
+pub struct AgentMetrics {
     /// The name of the process that the page is of, and its pid; `None` on the page of a host.
     pub identity: Option<(String, u32)>,
     pub cpu_ns: u64,
@@ -123,14 +123,14 @@ pub struct AgentView {
     pub overflow: Overflow,
     /// Requests by path and status code.
     pub requests: Vec<(&'static str, u16, u64)>,
-    pub process: Option<ProcessView>,
+    pub process: Option<ProcessMetrics>,
     pub compat: CompatSet,
     pub classic: ClassicBuckets,
 }
 
 /// The processes of a host.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct HostView {
+pub struct HostMetrics {
     /// Processes whose loops are told: those that live, and those that have ended lately.
     pub alive: u64,
     pub ended: u64,

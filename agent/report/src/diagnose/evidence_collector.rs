@@ -16,8 +16,8 @@ use crate::incident::Incident;
 use crate::model::waits::Waits;
 use loopscope_probe::raw::count_histogram::CountValues;
 use loopscope_probe::raw::pool::{JobNow, PoolValues};
+use loopscope_probe::raw::record::CallbackRecord;
 use loopscope_probe::raw::record::IterationRecord;
-use loopscope_probe::raw::record::Record;
 use loopscope_probe::{Clock, HandleType, Kind, NowValues, Page, SiteId, Snapshot, Ticks, Vitals, WorkKind};
 use std::collections::{BTreeMap, HashMap};
 
@@ -27,13 +27,13 @@ pub(crate) const LATE_NS: u64 = 20_000_000;
 /// At most so many late timers are asked, at one look, what they waited for.
 const LATE_ASKED: usize = 64;
 
-/// At most so many stalls and places of each sort are kept. A real loop has fewer in an examination; a hostile page may have
+/// At most so many stalls and places of each sort are kept. A real loop has fewer while it is watched; a hostile page may have
 /// others at each look.
 const KEPT_MAX: usize = 4_096;
 
 /// One look at the page, between the first and the last copy.
 #[derive(Debug)]
-pub struct Look<'a> {
+pub struct PageSample<'a> {
     /// A copy of the page.
     pub page: &'a Page,
     /// The page's clock.
@@ -41,14 +41,14 @@ pub struct Look<'a> {
     /// When the copy was made, on that clock.
     pub at: Ticks,
     /// How the loop's thread was found, right before the copy was made.
-    pub thread: ThreadLook,
+    pub thread: ThreadSample,
     /// For how long the agent has not looked at the loop, in nanoseconds; `None` where there is no agent.
     pub agent_age_ns: Option<u64>,
 }
 
 /// How a loop's thread was found at a look; all is unknown where the kernel does not tell.
 #[derive(Clone, Debug, Default)]
-pub struct ThreadLook {
+pub struct ThreadSample {
     /// What it is asleep in: a system call, or a function of the kernel. `None` where it runs or is ready to.
     pub asleep_in: Option<String>,
     /// It is stopped, by a signal or a debugger.
@@ -75,9 +75,9 @@ pub struct Surroundings {
     pub incidents: Vec<Incident>,
 }
 
-/// One loop under examination.
+/// Collects the evidence about one loop while it is watched.
 #[derive(Debug)]
-pub struct Examination {
+pub struct EvidenceCollector {
     first: Snapshot,
     records_seen: u64,
     iterations_seen: u64,
@@ -127,10 +127,10 @@ struct Seen {
     expected_ns: u64,
 }
 
-impl Examination {
+impl EvidenceCollector {
     /// Begins with a first copy of the page and the moment of it, on the page's clock.
-    pub fn begin(page: &Page, clock: &Clock, at: Ticks) -> Examination {
-        let mut begun = Examination {
+    pub fn begin(page: &Page, clock: &Clock, at: Ticks) -> EvidenceCollector {
+        let mut begun = EvidenceCollector {
             records_seen: page.vitals_at(clock, at).records,
             iterations_seen: page.iterations_recorded(),
             jobs_seen: page.jobs_recorded(),
@@ -151,13 +151,13 @@ impl Examination {
         begun
     }
 
-    /// Returns the stall threshold of the loop when the examination began, in nanoseconds.
+    /// Returns the stall threshold of the loop when the collector began, in nanoseconds.
     pub fn warning_ns(&self) -> u64 {
         self.first.warning_ns
     }
 
     /// Takes one look: for stalls, late timers and jobs. Looks should be closer together than the stall threshold.
-    pub fn look(&mut self, look: &Look<'_>) {
+    pub fn look(&mut self, look: &PageSample<'_>) {
         let vitals = look.page.vitals_at(look.clock, look.at);
         let records = look.page.records(self.records_seen);
         self.see_iterations(look, &records);
@@ -193,7 +193,7 @@ impl Examination {
     }
 
     /// Judges the busy period under way, which is too long.
-    fn see_stall(&mut self, look: &Look<'_>, vitals: &Vitals) {
+    fn see_stall(&mut self, look: &PageSample<'_>, vitals: &Vitals) {
         let (page, now) = (look.page, &vitals.now);
         let first = vitals.records.saturating_sub(now.stretch_callbacks);
         let verdict = judge(vitals.busy_since, now.busy_ns, now, &page.records(first), look.clock.scale());
@@ -223,7 +223,7 @@ impl Examination {
     }
 
     /// Takes the busy periods that ended since the last look: the end of a stall, or a stall that was not seen before.
-    fn see_iterations(&mut self, look: &Look<'_>, records: &[Record]) {
+    fn see_iterations(&mut self, look: &PageSample<'_>, records: &[CallbackRecord]) {
         let warning_ns = look.page.control().warning_ns();
         let iterations = look.page.iterations(self.iterations_seen);
         self.iterations_seen = look.page.iterations_recorded();
@@ -251,9 +251,9 @@ impl Examination {
         }
     }
 
-    fn see_late_timers(&mut self, look: &Look<'_>, records: &[Record]) {
+    fn see_late_timers(&mut self, look: &PageSample<'_>, records: &[CallbackRecord]) {
         let clock = look.clock;
-        let is_late = |record: &Record| {
+        let is_late = |record: &CallbackRecord| {
             record.kind == Kind::Timer
                 && record.ready != Ticks::NONE
                 && clock.duration_ns(record.ready, record.start) >= LATE_NS
@@ -271,7 +271,7 @@ impl Examination {
         }
     }
 
-    fn see_jobs(&mut self, look: &Look<'_>) {
+    fn see_jobs(&mut self, look: &PageSample<'_>) {
         let jobs = look.page.jobs(self.jobs_seen);
         let oldest = jobs.first().map_or(self.jobs_seen, |job| job.number);
         self.jobs_unseen += oldest.saturating_sub(self.jobs_seen);
@@ -300,7 +300,7 @@ impl Examination {
         }
     }
 
-    fn see_running_jobs(&mut self, look: &Look<'_>) {
+    fn see_running_jobs(&mut self, look: &PageSample<'_>) {
         let (page, clock) = (look.page, look.clock);
         let created_unix_ns = page.facts().created_unix_ns;
         let running = |job: JobNow| {
@@ -401,14 +401,14 @@ impl Examination {
 
 /// Judges a busy period that is over, by what the recorder still has of it.
 fn ended_stall(
-    look: &Look<'_>,
+    look: &PageSample<'_>,
     iteration: &IterationRecord,
     last_record: u64,
     ns: u64,
-    records: &[Record],
+    records: &[CallbackRecord],
 ) -> SeenStall {
-    let is_inside = |record: &&Record| (iteration.first_record..last_record).contains(&record.number);
-    let inside: Vec<Record> = records.iter().filter(is_inside).copied().collect();
+    let is_inside = |record: &&CallbackRecord| (iteration.first_record..last_record).contains(&record.number);
+    let inside: Vec<CallbackRecord> = records.iter().filter(is_inside).copied().collect();
     let known = last_record != u64::MAX;
     let runs = if known { last_record.saturating_sub(iteration.first_record) } else { inside.len() as u64 };
     let now = NowValues { stretch_callbacks: runs, ..NowValues::IDLE };
@@ -432,7 +432,7 @@ fn ended_stall(
 }
 
 /// Returns what ran for the longest between the moment a timer was due and its start.
-fn blamed_for(timer: &Record, before: &[Record], clock: &Clock) -> Option<(SiteId, u64)> {
+fn blamed_for(timer: &CallbackRecord, before: &[CallbackRecord], clock: &Clock) -> Option<(SiteId, u64)> {
     let overlaps = before.iter().rev().take_while(|record| record.end > timer.ready);
     let mut by_site: HashMap<SiteId, u64> = HashMap::new();
     for record in overlaps {
@@ -524,5 +524,5 @@ fn job_site(label: String, kind: WorkKind) -> JobSite {
 }
 
 #[cfg(test)]
-#[path = "examination_tests.rs"]
+#[path = "evidence_collector_tests.rs"]
 mod tests;

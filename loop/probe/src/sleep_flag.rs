@@ -1,4 +1,4 @@
-//! The bell: how a loop that becomes busy wakes an agent that went to sleep.
+//! How a loop that becomes busy wakes an agent that went to sleep.
 //!
 //! While every loop is idle, the agent sleeps. The first `unpark` then has to wake it, and every other `unpark` should
 //! cost nothing. The race to avoid is store-then-load on both sides: the loop stores "busy" and loads "is the agent
@@ -9,48 +9,48 @@
 //! that acts on all threads of the process, and the loop needs only to keep the compiler from reordering. Elsewhere
 //! both use a sequentially consistent fence (2 ns).
 //!
-//! A loop that finds the agent asleep takes the flag back by a swap and rings, so one sleep costs one ring whatever
-//! the number of loops.
+//! A loop that finds the flag raised takes it back by a swap and wakes the agent, so one sleep costs one wake, however
+//! many loops there are.
 
 use crate::barrier::Barrier;
 use crate::sync::{AtomicU32, Ordering, fence};
 
 /// The flag that the agent raises before it sleeps.
 #[derive(Debug)]
-pub struct Bell {
+pub struct SleepFlag {
     /// 1 while the agent is asleep or about to be. Written by the agent (store) and by the loop that wakes it (swap);
     /// ordered against the loop's `busy_since` word by the barriers described above.
     is_asleep: AtomicU32,
 }
 
-impl Default for Bell {
+impl Default for SleepFlag {
     fn default() -> Self {
-        Bell::new()
+        SleepFlag::new()
     }
 }
 
-impl Bell {
-    /// Returns a bell with nobody asleep.
+impl SleepFlag {
+    /// Returns a flag that is not raised.
     #[cfg(not(loom))]
     pub const fn new() -> Self {
-        Bell { is_asleep: AtomicU32::new(0) }
+        SleepFlag { is_asleep: AtomicU32::new(0) }
     }
 
-    /// Returns a bell of somebody who always sleeps.
+    /// Returns a flag that stays raised, because nobody lowers it.
     #[cfg(not(loom))]
     pub(crate) const fn of_sleeper() -> Self {
-        Bell { is_asleep: AtomicU32::new(1) }
+        SleepFlag { is_asleep: AtomicU32::new(1) }
     }
 
-    /// Returns a bell with nobody asleep.
+    /// Returns a flag that is not raised.
     #[cfg(loom)]
     pub fn new() -> Self {
-        Bell { is_asleep: AtomicU32::new(0) }
+        SleepFlag { is_asleep: AtomicU32::new(0) }
     }
 
-    /// The loop's side: call after the store that says "busy". Returns true where the caller must ring.
+    /// The loop's side: call after the store that says "busy". Returns true if the caller must wake the agent.
     #[inline(always)]
-    pub fn must_ring(&self, barrier: Barrier) -> bool {
+    pub fn must_wake(&self, barrier: Barrier) -> bool {
         match barrier {
             Barrier::Asymmetric => std::sync::atomic::compiler_fence(std::sync::atomic::Ordering::SeqCst),
             Barrier::Fence => fence(Ordering::SeqCst),
@@ -58,7 +58,7 @@ impl Bell {
         self.is_asleep.load(Ordering::Relaxed) != 0 && self.take()
     }
 
-    /// The loop's side, with [`Barrier::Asymmetric`]: whether [`must_ring`](Bell::must_ring) must be asked. One load.
+    /// The loop's side, with [`Barrier::Asymmetric`]: whether [`must_wake`](SleepFlag::must_wake) must be asked. One load.
     #[cfg(not(loom))]
     #[inline(always)]
     pub(crate) fn seems_asleep(&self) -> bool {
@@ -72,7 +72,7 @@ impl Bell {
     }
 
     /// The agent's side: raises the flag, then makes the barrier. The agent may sleep only if, after this returned,
-    /// it still sees every loop idle; else it calls [`Bell::stay_awake`].
+    /// it still sees every loop idle; else it calls [`SleepFlag::stay_awake`].
     #[inline]
     pub fn about_to_sleep(&self, barrier: Barrier) {
         self.is_asleep.store(1, Ordering::Relaxed);
@@ -87,4 +87,14 @@ impl Bell {
     pub fn stay_awake(&self) {
         self.is_asleep.store(0, Ordering::Relaxed);
     }
+}
+
+/// Raised by the agent of this process while it sleeps; lowered in a process without an agent.
+#[cfg(not(loom))]
+pub(crate) static AGENT_SLEEP_FLAG: SleepFlag = SleepFlag::new();
+
+/// In a forked child: its agent's thread is not there, and a wake would go to the parent's.
+#[cfg(all(not(loom), target_os = "linux"))]
+pub(crate) fn forget_agent() {
+    AGENT_SLEEP_FLAG.stay_awake();
 }

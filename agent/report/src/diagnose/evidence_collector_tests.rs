@@ -9,7 +9,7 @@ const MS: u64 = 1_000_000;
 struct Bench {
     time: VirtualClock,
     writer: Writer,
-    examination: Examination,
+    collector: EvidenceCollector,
 }
 
 impl Bench {
@@ -20,19 +20,19 @@ impl Bench {
         writer.park();
         time.advance_ns(MS);
         let clock = writer.clock().clone();
-        let examination = Examination::begin(writer.page(), &clock, clock.now());
+        let collector = EvidenceCollector::begin(writer.page(), &clock, clock.now());
         time.advance_ns(MS);
-        Bench { time, writer, examination }
+        Bench { time, writer, collector }
     }
 
     fn look(&mut self) {
-        self.look_at(ThreadLook::default());
+        self.look_at(ThreadSample::default());
     }
 
-    fn look_at(&mut self, thread: ThreadLook) {
+    fn look_at(&mut self, thread: ThreadSample) {
         let clock = self.writer.clock().clone();
         let (page, at) = (self.writer.page(), clock.now());
-        self.examination.look(&Look { page, clock: &clock, at, thread, agent_age_ns: Some(7 * MS) });
+        self.collector.look(&PageSample { page, clock: &clock, at, thread, agent_age_ns: Some(7 * MS) });
     }
 
     fn run(&mut self, kind: Kind, site: SiteId, ready_ago_ns: Option<u64>, ms: u64) {
@@ -46,7 +46,7 @@ impl Bench {
     fn finish(self) -> LoopEvidence {
         let clock = self.writer.clock().clone();
         let last = self.writer.page().snapshot(&clock);
-        self.examination.end(&last, &clock, Surroundings::default())
+        self.collector.end(&last, &clock, Surroundings::default())
     }
 }
 
@@ -186,10 +186,10 @@ fn growth_is_told_from_movement() {
 fn a_stall_has_the_times_of_its_own_thread() {
     let mut bench = Bench::new();
     let site = bench.writer.named_site(Location::caller(), Kind::Timer, "flush");
-    let looked = |cpu_ms: u64, ready_ms: u64, is_stopped| ThreadLook {
+    let looked = |cpu_ms: u64, ready_ms: u64, is_stopped| ThreadSample {
         times_ns: Some((cpu_ms * MS, ready_ms * MS)),
         is_stopped,
-        ..ThreadLook::default()
+        ..ThreadSample::default()
     };
     bench.look_at(looked(5_000, 100, false));
     bench.writer.unpark(1);
@@ -218,12 +218,12 @@ fn a_pool_job_that_does_not_end_is_told_with_its_begin_and_its_call() {
     pool.runs_on(0, 4_711, WorkKind::Fs, old, clock.now());
     time.advance_ns(20_000 * MS);
     let mut bench =
-        Bench { examination: Examination::begin(writer.page(), &clock, clock.now()), time, writer };
+        Bench { collector: EvidenceCollector::begin(writer.page(), &clock, clock.now()), time, writer };
     bench.time.advance_ns(MS);
     pool.runs_on(1, 4_712, WorkKind::Fs, new, clock.now());
     bench.time.advance_ns(10_000 * MS);
     let pool_asleep_in = vec![(4_712, "futex".to_owned()), (4_711, "pipe_read".to_owned())];
-    bench.look_at(ThreadLook { pool_asleep_in, ..ThreadLook::default() });
+    bench.look_at(ThreadSample { pool_asleep_in, ..ThreadSample::default() });
     let created_unix_ns = bench.writer.page().facts().created_unix_ns;
     let stuck = bench.finish().pool.unwrap().stuck;
     let [job] = &stuck[..] else { panic!("{stuck:?}") };

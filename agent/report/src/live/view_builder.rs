@@ -15,7 +15,7 @@ const MISSED_MAX: u32 = 3;
 
 /// Makes views. It forgets the loops that some observations in a row do not have.
 #[derive(Clone, Debug, Default)]
-pub struct Observer {
+pub struct ViewBuilder {
     loops: HashMap<Identity, Past>,
     /// By id.
     runtimes: HashMap<String, RuntimePast>,
@@ -34,10 +34,10 @@ struct Identity {
     twin: u32,
 }
 
-impl Observer {
+impl ViewBuilder {
     /// Returns one that has seen nothing: in its first view, figures are of the loops' lives so far.
-    pub fn new() -> Observer {
-        Observer::default()
+    pub fn new() -> ViewBuilder {
+        ViewBuilder::default()
     }
 
     /// Makes the view of loops as they were seen at `unix_ns`, in nanoseconds since 1970. Loops of one process should

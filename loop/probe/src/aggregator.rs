@@ -1,6 +1,6 @@
 //! From the recorder to the tallies, in batches.
 //!
-//! `end` only writes a recorder entry: a clock read and a handful of stores. Histograms, counts and paths are booked
+//! `end` only writes a recorder entry: a clock read and a handful of stores. Histograms, counts and paths are updated
 //! from those entries later, many at once: before each poll, and whenever [`BATCH`] entries have come together. The
 //! same work costs a third in a tight loop of its own, because the processor overlaps what it cannot overlap across a
 //! clock read and a call of user code.
@@ -17,12 +17,12 @@ use crate::record::{MANY, SPANS, frame_kind, frame_phase};
 use crate::ring::EntryWords;
 use crate::shared_u64::{LoopOwned, WriteToken};
 
-/// Most entries that wait to be booked. A small part of the ring, and about a microsecond of work.
+/// Most entries that wait to be aggregated. A small part of the ring, and about a microsecond of work.
 pub const BATCH: u64 = 256;
 
-/// What a booking needs to know besides the entries.
+/// Adds recorder entries to the tallies: the page, and what is needed besides the entries.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Book<'a> {
+pub(crate) struct Aggregator<'a> {
     pub(crate) page: &'a Page,
     pub(crate) pen: &'a WriteToken<LoopOwned>,
     pub(crate) index: &'a PathIndex,
@@ -47,8 +47,8 @@ struct Streak {
     longest: u64,
 }
 
-impl Book<'_> {
-    /// Books the entries numbered `from..to`, of which the ring has the last: the page may be damaged, and its count
+impl Aggregator<'_> {
+    /// Adds the entries numbered `from..to`, of which the ring has the last: the page may be damaged, and its count
     /// any number.
     // A function of its own: inlined it takes a tenth more instructions, and whether it is would depend on what else is
     // compiled with it.
@@ -69,7 +69,7 @@ impl Book<'_> {
         }
     }
 
-    /// Books one entry that stands for one run, without what adding up several takes: most iterations of a loop with
+    /// Adds one entry that stands for one run, without what adding up several takes: most iterations of a loop with
     /// little to do have one.
     #[inline(always)]
     pub(crate) fn only(&self, [frame, ready, start, end]: EntryWords) {
@@ -82,11 +82,11 @@ impl Book<'_> {
         }
         let own_ticks = if frame & SPANS == 0 { run } else { 0 };
         let path = self.index.path_again(self.pen, &self.page.paths, frame & !SPANS);
-        self.page.paths.book(self.pen, path, 1, own_ticks, run, self.epoch);
+        self.page.paths.add_calls(self.pen, path, 1, own_ticks, run, self.epoch);
         self.count_calls(frame, 1);
     }
 
-    /// Books one entry that stands for many: its run time is that of one entry, its calls are as many as it says.
+    /// Adds one entry that stands for many: its run time is that of one entry, its calls are as many as it says.
     #[cold]
     fn many(&self, [frame, jobs, start, end]: EntryWords) {
         let (run, calls) = (end.saturating_sub(start), jobs.max(1));
@@ -95,11 +95,11 @@ impl Book<'_> {
         }
         let own_ticks = if frame & SPANS == 0 { run } else { 0 };
         let path = self.index.path_of_frame(self.pen, &self.page.paths, frame);
-        self.page.paths.book(self.pen, path, calls, own_ticks, run, self.epoch);
+        self.page.paths.add_calls(self.pen, path, calls, own_ticks, run, self.epoch);
         self.count_calls(frame, calls);
     }
 
-    /// Returns where run time and wait of a callback are booked. Jobs of the queues have no histograms of their own;
+    /// Returns the histograms of run time and wait of a callback. Jobs of the queues have no histograms of their own;
     /// theirs are by drain.
     #[inline(always)]
     fn histograms(&self, frame: u64) -> Option<(&Histogram<LoopOwned>, &Histogram<LoopOwned>)> {
@@ -107,7 +107,7 @@ impl Book<'_> {
         tallies.run.get(kind).zip(tallies.wait.get(kind))
     }
 
-    /// Books run time, wait and path of the entries from `next` on that have the kind and phase of `frame`.
+    /// Adds run time, wait and path of the entries from `next` on that have the kind and phase of `frame`.
     fn group(&self, frame: u64, next: u64, to: u64) -> Group {
         let (ring, histograms) = (self.page.recorder(), self.histograms(frame));
         let (mut group, mut streak) = (Group::default(), Streak::default());
@@ -152,7 +152,7 @@ impl Book<'_> {
             return;
         }
         let path = self.index.path_of_frame(self.pen, &self.page.paths, streak.frame);
-        self.page.paths.book(self.pen, path, streak.calls, streak.own_ticks, streak.longest, self.epoch);
+        self.page.paths.add_calls(self.pen, path, streak.calls, streak.own_ticks, streak.longest, self.epoch);
     }
 
     fn settle_group(&self, frame: u64, group: Group) {
