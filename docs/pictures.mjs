@@ -115,7 +115,7 @@ const folder = mkdtempSync('/dev/shm/loopscope-pictures-');
 const env = { ...process.env, LOOPSCOPE_RUNTIME_DIR: path.join(folder, 'run'), LOOPSCOPE_NODE_ADDON: addon };
 // In a terminal as wide as the picture, so that lines break where the command breaks them.
 const printed = async (...options) => {
-  const line = `stty cols ${COLUMNS} && exec "$LOOPSCOPE" ${options.join(' ')}`;
+  const line = `stty cols ${COLUMNS} rows 24 && exec "$LOOPSCOPE" ${options.join(' ')}`;
   const { stdout } = await run('script', ['-qec', line, '/dev/null'], { env: { ...env, LOOPSCOPE: command, NO_COLOR: '1' } });
   return { printed: stdout.replaceAll('\r', '').replaceAll(folder, '/srv/shop') };
 };
