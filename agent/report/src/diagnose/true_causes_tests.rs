@@ -134,20 +134,21 @@ fn starved() -> Vec<TrueCause> {
     ]
 }
 
-/// Held as a whole.
+/// Held as a whole, the agent with it.
 fn stood_still() -> Vec<TrueCause> {
+    let with_agent = |evidence| with(evidence, |evidence| evidence.agent_late_ns = Some(14 * S));
     vec![
         TrueCause {
             name: "stopped",
-            evidence: suffers(stopped, &[(Class::Stopped, 1)], cpu(0, 0)),
+            evidence: with_agent(suffers(stopped, &[(Class::Stopped, 1)], cpu(0, 0))),
             found: &[("stood_still", Certainty::Certain)],
-            forbidden: but(&["stood_still"]),
+            forbidden: [but(&["stood_still"]), vec!["agent_late"]].concat(),
         },
         TrueCause {
             name: "stopped, without an agent",
-            evidence: suffers(stopped, &[], cpu(0, 0)),
+            evidence: with_agent(suffers(stopped, &[], cpu(0, 0))),
             found: &[("stood_still", Certainty::Certain)],
-            forbidden: but(&["stood_still"]),
+            forbidden: [but(&["stood_still"]), vec!["agent_late"]].concat(),
         },
     ]
 }
