@@ -106,8 +106,8 @@ fn restarts() -> Case {
     let starts: Vec<String> = (0..220).map(|life| format!("{0} {0} {0}", 1_000_000 + 180 * life)).collect();
     loops(
         Case::new("eleven hours of a process that is started again every three minutes", "1m"),
-        &lives("0 54000 108000"),
-        &lives("0 60000 120000"),
+        &lives("45000 99000 153000"),
+        &lives("50000 110000 170000"),
     )
     .series(&c::PROCESS_START, &[], &starts.join(" "))
     .series(&c::BUILD_INFO, &[("version", "1"), ("target", "x")], "1x659")
