@@ -40,15 +40,16 @@ const docs = path.dirname(fileURLToPath(import.meta.url));
 const run = promisify(execFile);
 const escape = (text) => text.replace(/[&<>]/g, (character) => ({ '&': '&amp;', '<': '&lt;', '>': '&gt;' })[character]);
 
-// Cuts a line where a terminal would, at a space where there is one.
+// Cuts a line where a terminal would, at a space where there is one. What follows stands below the text, and not below its margin.
 function wrapped(line) {
+  const indent = ' '.repeat(/^ */.exec(line)[0].length + 2);
   const rows = [];
-  let rest = line;
+  let rest = line.trimEnd();
   while (rest.length > COLUMNS) {
     const at = rest.lastIndexOf(' ', COLUMNS);
     const end = at > COLUMNS / 2 ? at : COLUMNS;
     rows.push(rest.slice(0, end));
-    rest = `  ${rest.slice(end).trimStart()}`;
+    rest = indent + rest.slice(end).trimStart();
   }
   return [...rows, rest];
 }
@@ -71,7 +72,8 @@ function terminal(title, parts) {
     : printed.trimEnd().split('\n').flatMap(wrapped).map(coloured)));
   const width = Math.ceil(COLUMNS * CHARACTER.width) + 2 * MARGIN;
   const height = rows.length * CHARACTER.height + 2 * MARGIN;
-  const line = (row, at) => `<text x="${MARGIN}" y="${MARGIN + (at + 0.8) * CHARACTER.height}">${row}</text>`;
+  // Columns must stay aligned: without the attribute, what draws pictures outside of browsers makes one space of many.
+  const line = (row, at) => `<text xml:space="preserve" x="${MARGIN}" y="${(MARGIN + (at + 0.8) * CHARACTER.height).toFixed(1)}">${row}</text>`;
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" role="img">
 <title>${escape(title)}</title>
 <rect x="0.5" y="0.5" width="${width - 1}" height="${height - 1}" rx="8" fill="${COLOURS.back}" stroke="${COLOURS.edge}"/>
@@ -111,9 +113,11 @@ const running = new Set();
 // Pages are in memory only.
 const folder = mkdtempSync('/dev/shm/loopscope-pictures-');
 const env = { ...process.env, LOOPSCOPE_RUNTIME_DIR: path.join(folder, 'run'), LOOPSCOPE_NODE_ADDON: addon };
+// In a terminal as wide as the picture, so that lines break where the command breaks them.
 const printed = async (...options) => {
-  const { stdout } = await run(command, options, { env });
-  return { printed: stdout.replaceAll(folder, '/srv/shop') };
+  const line = `stty cols ${COLUMNS} rows 24 && exec "$LOOPSCOPE" ${options.join(' ')}`;
+  const { stdout } = await run('script', ['-qec', line, '/dev/null'], { env: { ...env, LOOPSCOPE: command, NO_COLOR: '1' } });
+  return { printed: stdout.replaceAll('\r', '').replaceAll(folder, '/srv/shop') };
 };
 const first = ({ printed: text }, lines) => ({ printed: text.split('\n').slice(0, lines).join('\n') });
 

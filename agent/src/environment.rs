@@ -188,17 +188,18 @@ mod tests {
     }
 
     #[test]
-    fn the_environment_turns_captures_and_printing_off_and_never_on() {
+    fn the_environment_turns_captures_printing_and_keeping_off_and_never_on() {
         for off in ["off", "OFF", "0", "false"] {
             let mut environment = Environment::reading(Vec::new(), move |_| Some(off.into()));
             let mut settings = Agent::builder().settings;
             environment.apply(&mut settings);
-            assert_eq!((settings.captures, settings.prints_first_stall), (Captures::Off, false), "{off}");
+            let are_on = (settings.prints_first_stall, settings.keeps_incidents);
+            assert_eq!((settings.captures, are_on), (Captures::Off, (false, false)), "{off}");
         }
         let mut environment = Environment::reading(Vec::new(), |_| Some("on".into()));
-        let mut settings = Agent::builder().captures(Captures::Off).settings;
+        let mut settings = Agent::builder().captures(Captures::Off).keep_incidents(false).settings;
         environment.apply(&mut settings);
-        assert_eq!(settings.captures, Captures::Off);
+        assert_eq!((settings.captures, settings.keeps_incidents), (Captures::Off, false));
         let (settings, environment) = with(&[], &[("LOOPSCOPE_CAPTURES", "of")]);
         assert_eq!(settings.captures, Captures::On);
         assert!(environment.finish().1[0].starts_with("LOOPSCOPE_CAPTURES=of is ignored"));

@@ -6,8 +6,7 @@ use loopscope_report::model::thresholds::THRESHOLD_NS_MIN;
 use std::fmt;
 use std::io;
 
-/// Why an agent did not start.
-#[derive(Debug)]
+/// Why an agent did not start. What a program prints that hands it out of `main` is its message, too.
 #[non_exhaustive]
 pub enum AgentError {
     /// The server did not start: its address, its socket file or its credentials cannot be had.
@@ -54,6 +53,12 @@ impl fmt::Display for AgentError {
             }
             AgentError::System(what, error) => write!(f, "cannot create {what} for the agent: {error}"),
         }
+    }
+}
+
+impl fmt::Debug for AgentError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

@@ -20,7 +20,8 @@ fn start(case: &str) {
     };
     match builder.start() {
         Ok(agent) => println!("answers at {}", agent.url().unwrap_or("nowhere")),
-        Err(error) => println!("error: {error}"),
+        // As a program prints it that hands it out of `main`.
+        Err(error) => println!("error: {error:?}"),
     }
 }
 

@@ -97,11 +97,12 @@ test("processes of a host are told apart, and what an ended one did last", async
     const view = await response.json();
     // What a view of a host has besides: a process of another name that was killed in the middle of something.
     const ended = structuredClone(view.processes[0]);
-    Object.assign(ended, { pid: 4194301, name: "importer", is_alive: false, agent: null, base: null });
+    Object.assign(ended, { pid: 4194301, name: "importer-of-invoices", is_alive: false, agent: null, base: null });
     for (const loop of ended.loops) {
       const running = { phase: "timers", kind: "timer", site: null, running_ns: 2e9, words: "timer flush (src/x.rs:40)" };
       Object.assign(loop, { id: `${loop.id}-ended`, interval_ns: 0, sites: [], phases: [] });
       Object.assign(loop.state, { kind: "ended", busy_ns: 2e9, running, spans: [], drain: null });
+      Object.assign(loop.pool, { busy: 4, queued: 20, oldest_wait_ns: 2e9, saturated_ns: 2e9 });
     }
     view.processes.push(ended);
     await route.fulfill({ response, json: view });
@@ -114,7 +115,9 @@ test("processes of a host are told apart, and what an ended one did last", async
   equal(await row.isVisible(), false, "what has ended is left out");
   equal(await page.textContent("#ended"), "1 loop ended", "and counted");
   await page.click("#ended");
-  assert((await row.textContent()).includes("importer 4194301"), await row.textContent());
+  const cutOff = await page.$$eval("#loop-rows .pid", (pids) => pids.filter((pid) => pid.scrollWidth > pid.clientWidth).length);
+  equal(cutOff, 0, "pids that are cut off");
+  assert((await row.textContent()).includes("importer-of-invoices 4194301"), await row.textContent());
   await row.click();
   equal(await page.textContent("#now"), "ended while running timer flush (src/x.rs:40), busy for at least 2.0 s", "what it did last");
   equal(await page.isVisible("#capture"), false, "a capture of the dead");

@@ -15,7 +15,7 @@ use loopscope_probe::raw::now::Running;
 use loopscope_probe::{NowValues, Page};
 use loopscope_report::duration::show_ns;
 use loopscope_report::live::ViewBuilder;
-use loopscope_report::words::kind_and_place;
+use loopscope_report::words::{count, kind_and_place};
 
 /// Prints the list.
 ///
@@ -204,7 +204,7 @@ fn drain(now: &NowValues, runtime: &Description) -> String {
     let is_told = runtime.knows(Fact::DrainedJobs) && !now.running.is_some_and(|running| running.is_many);
     match now.drain {
         None => String::new(),
-        Some((_, jobs)) if is_told => format!(" (draining, {jobs} jobs so far)"),
+        Some((_, jobs)) if is_told => format!(" (draining, {} so far)", count(jobs, "job")),
         Some(_) => " (draining)".to_owned(),
     }
 }
@@ -423,7 +423,7 @@ mod tests {
         let mut row = row_of(State::Stalled, 400_000_000);
         row.now.drain = Some((400_000_000, 12_345));
         row.drain = drain(&row.now, &Description::new());
-        assert_eq!(row.text().1, "in timer src/x.rs:40 (draining, 12345 jobs so far)");
+        assert_eq!(row.text().1, "in timer src/x.rs:40 (draining, 12,345 jobs so far)");
         // Where its jobs are not told one by one, their number is not what was counted.
         row.drain = drain(&row.now, &Description::new().fills(&[Fact::Drains]));
         assert_eq!(row.text().1, "in timer src/x.rs:40 (draining)");

@@ -22,6 +22,7 @@ use loopscope_http::{capture_request, incidents, negotiate, page};
 use loopscope_probe::raw::incident_id::IncidentId;
 use loopscope_report::incident::Incident;
 use loopscope_report::metrics::loop_metrics::Outcomes;
+use loopscope_report::words::count;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
@@ -138,7 +139,7 @@ impl HostService {
             HEALTHY => self.shared.health().answer("following"),
             READY => {
                 let (alive, _) = self.shared.state().registry.processes();
-                Answer::text(200, format!("ready: {alive} processes\n"))
+                Answer::text(200, format!("ready: {}\n", count(alive as u64, "process")))
             }
             _ => Answer::text(404, format!("not found; these paths exist:\n\n{ENDPOINTS}")),
         }

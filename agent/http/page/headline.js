@@ -51,7 +51,8 @@ export function state(view, elapsed, incident, past) {
   const all = loopsOf(view);
   const longest = (a, b) => b.loop.state.busy_ns - a.loop.state.busy_ns;
   const stalled = all.filter(({ loop }) => loop.state.kind === "stalled").sort(longest);
-  const full = all.filter(({ loop }) => loop.pool && loop.pool.saturated_ns > loop.stalls.warning_ns);
+  // What was full when its process ended is full no more.
+  const full = all.filter(({ process, loop }) => process.is_alive && loop.pool && loop.pool.saturated_ns > loop.stalls.warning_ns);
   const now = view.unix_ns / 1e6 + elapsed;
   if (stalled.length > 0) return ofStalls(view, stalled, elapsed);
   if (all.length > 0 && all.every(({ process }) => !process.is_alive)) return ofTheDead(view, all);

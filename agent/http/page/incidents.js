@@ -33,8 +33,8 @@ export class Incidents {
   /** Looks whether a view gives reason to ask for lists. */
   update(view) {
     this.isHost = view.processes.length > 1;
-    const isNews = ({ loops }) =>
-      loops.some(({ stalls, state, pool }) => stalls.warning_count_new > 0 || state.kind === "stalled" || pool?.saturated_ns > 0);
+    const isNews = ({ is_alive, loops }) =>
+      is_alive && loops.some(({ stalls, state, pool }) => stalls.warning_count_new > 0 || state.kind === "stalled" || pool?.saturated_ns > 0);
     view.processes.filter(({ base }) => base !== null).forEach((process) => {
       const known = this.lists.get(process.base) ?? { asked: -Infinity, incidents: [], hasNews: false };
       known.hasNews ||= isNews(process);

@@ -1,10 +1,11 @@
 //! Sessions over a real loop thread of a test's own.
 
 use super::*;
-use loopscope_probe::{Kind, Phase, TaskTimes, Writer};
+use loopscope_probe::{Kind, Phase, Queue, TaskTimes, Writer};
 use loopscope_report::profiles::Format;
 use std::io::{Read, Write};
 use std::panic::Location;
+use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::sync_channel;
 
 /// A deadline only to fail.
@@ -96,6 +97,57 @@ fn a_computing_callback_is_found_on_the_processor_and_not_waiting() {
     for format in [Format::Svg, Format::Pprof, Format::Speedscope, Format::Firefox] {
         assert!(!profile.write(format, "t").unwrap().is_empty());
     }
+}
+
+/// Two callbacks in turn, each of which leaves a job of its own to be drained, until told to end.
+fn drain_in_turn(is_over: &AtomicBool) {
+    let mut writer = Writer::builder("drains").build();
+    writer.resume();
+    let mut site = |kind, name| writer.named_site(Location::caller(), kind, name);
+    let turns = ["first", "second"].map(|name| site(Kind::Timer, name));
+    let jobs = ["job_of_first", "job_of_second"].map(|name| site(Kind::Microtask, name));
+    writer.phase(Phase::TIMERS);
+    let clock = Clock::monotonic();
+    let spin = |ns| {
+        let begin = clock.now();
+        while clock.ns_between(begin, clock.now()) < ns {}
+    };
+    while !is_over.load(std::sync::atomic::Ordering::Relaxed) {
+        for (turn, job) in turns.into_iter().zip(jobs) {
+            writer.begin(Kind::Timer, turn, TaskTimes::UNKNOWN);
+            spin(5_000);
+            writer.end();
+            writer.drain_begin(Queue::Microtask, 1);
+            writer.begin(Kind::Microtask, job, TaskTimes::UNKNOWN);
+            spin(30_000);
+            writer.end();
+            writer.drain_end(Queue::Microtask, 1);
+            writer.drained();
+        }
+    }
+}
+
+/// A sample is booked some time after it was taken: meanwhile the loop drains what another one has left.
+#[test]
+fn a_drained_job_is_told_below_the_callback_that_left_it() {
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| drain_in_turn(&is_over));
+        let deadline = std::time::Instant::now() + DEADLINE;
+        let mut folded = String::new();
+        while folded.matches("microtask").count() < 2 && std::time::Instant::now() < deadline {
+            folded += &sample(Of::Cpu, "drains").folded();
+        }
+        is_over.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert!(folded.contains("job_of_first") && folded.contains("job_of_second"), "{folded}");
+        for line in folded.lines() {
+            let is_wrong = |turn: &str, job: &str| line.contains(turn) && line.contains(job);
+            assert!(
+                !is_wrong(";first (", "job_of_second") && !is_wrong(";second (", "job_of_first"),
+                "{line}"
+            );
+        }
+    });
 }
 
 #[test]

@@ -16,6 +16,7 @@ use loopscope_http::paths::{FLAMEGRAPH, HEALTHY, METRICS, PATHS, PPROF, READY, T
 use loopscope_http::service::{Answering, Service};
 use loopscope_http::thresholds::parse_change;
 use loopscope_report::live::{LoopSample, PastView, View};
+use loopscope_report::words::count;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -214,7 +215,8 @@ fn ready(agent: &AgentClient) -> Answer {
     match agent.stalled() {
         Err(error) => Answer::text(503, format!("not ready: {error}\n")),
         Ok(stalled) if stalled.is_empty() => {
-            Answer::text(200, format!("ready: {} loops, none stalled\n", agent.health().loops))
+            let loops = count(agent.health().loops as u64, "loop");
+            Answer::text(200, format!("ready: {loops}, none stalled\n"))
         }
         Ok(stalled) => Answer::text(503, format!("not ready\n{}\n", stalled.join("\n"))),
     }

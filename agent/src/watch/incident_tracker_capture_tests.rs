@@ -211,6 +211,14 @@ fn a_stall_that_is_not_logged_has_its_stack_and_one_without_points_to_it() {
     let second = bench.incident();
     let elsewhere = second.stacks_elsewhere().unwrap().to_string();
     assert_eq!((second.stacks.len(), elsewhere), (0, format!("{}-1", second.pid)));
+    // One that is found when it is over has none for certain.
+    bench.writer.unpark(1);
+    bench.begin(Kind::Timer, site);
+    bench.pass(101);
+    bench.finish();
+    let third = bench.incident();
+    let elsewhere = third.stacks_elsewhere().map(|id| id.to_string());
+    assert_eq!((third.was_missed, elsewhere), (true, Some(format!("{}-1", third.pid))));
 }
 
 /// A stall of a thread that runs, and is found to have slept after each of so many first steps.

@@ -81,6 +81,7 @@ mod tests {
     use super::*;
     use loopscope_probe::raw::clock::unix_ns;
     use loopscope_report::incident::Record;
+    use loopscope_report::incident::file_name::file_name;
     use std::fs;
     use std::os::unix::fs::{DirBuilderExt, PermissionsExt, symlink};
 
@@ -145,6 +146,12 @@ mod tests {
         other.keep(&incident(9, 1, 0));
         drop(other);
         assert_eq!(runtime.names().len(), 65);
+        // One that was kept long ago goes when the next process starts, also where that keeps none.
+        let old = incident(11, 1, day_ms + 1_000);
+        let path = runtime.0.join("incidents").join(file_name(&old));
+        fs::write(&path, old.to_json()).unwrap();
+        drop(KeptIncidents::within(&runtime.0));
+        assert!(!path.exists() && runtime.names().len() == 65, "{:?}", runtime.names());
     }
 
     #[test]

@@ -11,7 +11,7 @@ const OVER_TIME: [&str; 6] =
     ["LagHigh", "LagBudgetBurnFast", "LagBudgetBurnMedium", "UtilizationFull", "LoopBlocked", "AgentStale"];
 
 pub(super) fn cases() -> Vec<Case> {
-    vec![one(), thirty(), crash_loop(), deployment()]
+    vec![one(), begun(), onset(), late_end(), thirty(), crash_loop(), deployment()]
 }
 
 /// Repeats a life of 20 s, seen every 5 s, and what follows it.
@@ -39,6 +39,38 @@ fn one() -> Case {
         .silent("6m", "LagHigh")
         .silent("3m", "LoopBlocked")
         .silent("3m", "ProcessRestarts")
+}
+
+/// Late moments of a loop, sampled every 15 s.
+fn late(case: Case, in_time: &str, all: &str, idle: &str) -> Case {
+    case.histogram(&c::LAG_SECONDS, &[MAIN], [("0.125", in_time), ("0.25", all), ("+Inf", all)])
+        .there(&[MAIN], idle)
+}
+
+/// A share of few moments says nothing about a month, although the loop is there and goes on to lose them.
+fn begun() -> Case {
+    let case = Case::new("a loop that has just begun, and loses 2 % of its moments", "15s");
+    late(case, "0+14700x60", "0+15000x60", "0+15x60").silent("5m45s", "LagBudgetBurnFast").fires(
+        "9m",
+        "LagBudgetBurnFast",
+        &[MAIN],
+        "2%",
+    )
+}
+
+/// It is told when it has lasted for two minutes, not at once.
+fn onset() -> Case {
+    let case = Case::new("an hour of calm, and then a fifth of all moments are late", "15s");
+    late(case, "0+15000x240 3612000+12000x40", "0+15000x281", "0+15x281")
+        .silent("65m45s", "LagBudgetBurnFast")
+        .fires("68m", "LagBudgetBurnFast", &[MAIN], "2.667%")
+}
+
+/// Old enough to be judged, and late for less than the alert waits: the windows have those moments for longer than it.
+fn late_end() -> Case {
+    let case = Case::new("half an hour, of which the last 45 s were late, and then the end", "15s");
+    late(case, "0+15000x120 1800000x2 stale", "0+15000x123 stale", "0+15x123 stale")
+        .silent("34m", "LagBudgetBurnFast")
 }
 
 fn thirty() -> Case {

@@ -1,22 +1,17 @@
 //! Sources of the program's own, and descriptors that cannot be watched.
 
+#[path = "support/real_loop.rs"]
+mod real_loop;
+
+use loopscope_loop::Mode;
 use loopscope_loop::mio::event::Source;
 use loopscope_loop::mio::unix::{SourceFd, pipe};
 use loopscope_loop::mio::{Interest, Registry, Token};
-use loopscope_loop::{Loop, Mode, PanicPolicy};
+use real_loop::real_loop;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::time::Duration;
-
-fn real_loop<S: 'static>(state: S) -> Loop<S> {
-    let mut event_loop = Loop::builder(state).on_panic(PanicPolicy::Propagate).build().unwrap();
-    event_loop.main(|cx| {
-        let key = cx.after(Duration::from_secs(60), |_| panic!("nothing happened for a minute"));
-        cx.unref(key);
-    });
-    event_loop
-}
 
 /// A descriptor that somebody else owns, open or not.
 struct Borrowed(RawFd);

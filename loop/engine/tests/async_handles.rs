@@ -1,8 +1,12 @@
 //! Wake handles, several loops, one pool for all, and another loop that drives ours.
 
+#[path = "support/real_loop.rs"]
+mod real_loop;
+
 use loopscope_loop::mio::unix::SourceFd;
 use loopscope_loop::mio::{Events, Interest, Poll, Token};
 use loopscope_loop::{Loop, Mode, PanicPolicy, RemoteHandle, SharedPool, WorkError};
+use real_loop::{guarded, real_loop};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,18 +14,6 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 type Log = Vec<&'static str>;
-
-fn real_loop<S: 'static>(state: S) -> Loop<S> {
-    guarded(Loop::builder(state).on_panic(PanicPolicy::Propagate).build().unwrap())
-}
-
-fn guarded<S: 'static>(mut event_loop: Loop<S>) -> Loop<S> {
-    event_loop.main(|cx| {
-        let key = cx.after(Duration::from_secs(60), |_| panic!("nothing happened for a minute"));
-        cx.unref(key);
-    });
-    event_loop
-}
 
 #[test]
 fn wakes_are_merged_and_none_is_lost() {

@@ -1,6 +1,10 @@
 //! Child processes: their pipes, their ends, and that none is left as a zombie.
 
-use loopscope_loop::{Child, Cx, Key, Loop, Mode, PanicPolicy, StreamEvent, signals};
+#[path = "support/real_loop.rs"]
+mod real_loop;
+
+use loopscope_loop::{Child, Cx, Key, Mode, StreamEvent, signals};
+use real_loop::real_loop;
 use std::io::ErrorKind;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
@@ -12,15 +16,6 @@ struct Heard {
     output: Vec<u8>,
     errors: Vec<u8>,
     ends: Vec<String>,
-}
-
-fn real_loop() -> Loop<Heard> {
-    let mut event_loop = Loop::builder(Heard::default()).on_panic(PanicPolicy::Propagate).build().unwrap();
-    event_loop.main(|cx| {
-        let key = cx.after(Duration::from_secs(60), |_| panic!("nothing happened for a minute"));
-        cx.unref(key);
-    });
-    event_loop
 }
 
 fn shell(script: &str) -> Command {
@@ -55,7 +50,7 @@ fn exists(pid: u32) -> bool {
 
 #[test]
 fn a_child_is_written_to_and_read_from_and_its_status_is_told() {
-    let mut event_loop = real_loop();
+    let mut event_loop = real_loop(Heard::default());
     let sent: Vec<u8> = (0..1 << 20).map(|index: u32| (index / 7) as u8).collect();
     let expected = sent.clone();
     let pid = event_loop.main(|cx| {
@@ -78,7 +73,7 @@ fn a_child_is_written_to_and_read_from_and_its_status_is_told() {
 
 #[test]
 fn many_children_that_end_at_once_are_all_told_and_none_is_a_zombie() {
-    let mut event_loop = real_loop();
+    let mut event_loop = real_loop(Heard::default());
     let pids = event_loop.main(|cx| {
         let children: Vec<Child> =
             (0..20).map(|code| start(cx, shell(&format!("exit {code}")).stdin(Stdio::null()))).collect();
@@ -94,7 +89,7 @@ fn many_children_that_end_at_once_are_all_told_and_none_is_a_zombie() {
 
 #[test]
 fn a_child_can_be_sent_signals_while_it_runs() {
-    let mut event_loop = real_loop();
+    let mut event_loop = real_loop(Heard::default());
     event_loop.main(|cx| {
         let child = start(cx, Command::new("sleep").arg("1000"));
         assert_eq!(cx.kill(child.key, 4711).unwrap_err().kind(), ErrorKind::InvalidInput);
@@ -110,7 +105,7 @@ fn a_child_can_be_sent_signals_while_it_runs() {
 
 #[test]
 fn a_command_that_does_not_exist_is_an_error_and_leaves_nothing_behind() {
-    let mut event_loop = real_loop();
+    let mut event_loop = real_loop(Heard::default());
     event_loop.main(|cx| {
         let missing = cx.spawn(&mut Command::new("/nonexistent/command"), |_, _| panic!("it never ran"));
         assert_eq!(missing.unwrap_err().kind(), ErrorKind::NotFound);
@@ -120,7 +115,7 @@ fn a_command_that_does_not_exist_is_an_error_and_leaves_nothing_behind() {
 
 #[test]
 fn a_child_nobody_watches_any_more_is_still_reaped() {
-    let mut event_loop = real_loop();
+    let mut event_loop = real_loop(Heard::default());
     let unwatched = event_loop.main(|cx| {
         let closed = start(cx, Command::new("sleep").arg("1000").stdin(Stdio::null()));
         cx.kill(closed.key, signals::SIGKILL).unwrap();
@@ -133,7 +128,7 @@ fn a_child_nobody_watches_any_more_is_still_reaped() {
     // A dropped loop leaves its child to the next one.
     let pid = event_loop.main(|cx| start(cx, shell("read line").stdin(Stdio::piped())).pid);
     drop(event_loop);
-    let mut event_loop = real_loop();
+    let mut event_loop = real_loop(Heard::default());
     event_loop.main(|cx| {
         cx.every(Duration::from_millis(1), move |cx| {
             if cx.state.ends.len() < 100 && (exists(pid) || exists(unwatched)) {

@@ -1,6 +1,10 @@
 //! Datagram sockets on loopback: whole, cut, refused, to a group, and over files.
 
-use loopscope_loop::{Cx, DatagramEvent, Key, Loop, Mode, PanicPolicy, Peer, Wrote};
+#[path = "support/real_loop.rs"]
+mod real_loop;
+
+use loopscope_loop::{Cx, DatagramEvent, Key, Mode, Peer, Wrote};
+use real_loop::real_loop;
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::PathBuf;
@@ -10,15 +14,6 @@ type Log = Vec<String>;
 
 fn anywhere() -> SocketAddr {
     (Ipv4Addr::LOCALHOST, 0).into()
-}
-
-fn real_loop<S: 'static>(state: S) -> Loop<S> {
-    let mut event_loop = Loop::builder(state).on_panic(PanicPolicy::Propagate).build().unwrap();
-    event_loop.main(|cx| {
-        let key = cx.after(Duration::from_secs(60), |_| panic!("nothing happened for a minute"));
-        cx.unref(key);
-    });
-    event_loop
 }
 
 /// Notes what happens and closes the socket once `count` datagrams have come.

@@ -1,6 +1,10 @@
 //! Back-pressure, fairness and time-outs: a slow or silent peer costs neither bytes nor the others their turns.
 
-use loopscope_loop::{Cx, Key, Loop, Mode, PanicPolicy, StreamEvent, Wrote};
+#[path = "support/real_loop.rs"]
+mod real_loop;
+
+use loopscope_loop::{Cx, Key, Loop, Mode, StreamEvent, Wrote};
+use real_loop::real_loop;
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::io::{IoSlice, Read, Write};
@@ -19,15 +23,6 @@ fn ms(ms: u64) -> Duration {
 
 fn pattern(count: usize) -> Vec<u8> {
     (0..count).map(|index| (index * 31 + index / 251) as u8).collect()
-}
-
-fn real_loop<S: 'static>(state: S) -> Loop<S> {
-    let mut event_loop = Loop::builder(state).on_panic(PanicPolicy::Propagate).build().unwrap();
-    event_loop.main(|cx| {
-        let key = cx.after(Duration::from_secs(60), |_| panic!("nothing happened for a minute"));
-        cx.unref(key);
-    });
-    event_loop
 }
 
 /// Listens; every connection is handed to `serve`, and the last of `count` closes the listener.

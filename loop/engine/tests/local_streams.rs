@@ -1,21 +1,15 @@
 //! Unix-domain connections, pipes and named pipes: the same streams, other descriptors.
 
-use loopscope_loop::{Cx, Key, Loop, Mode, PanicPolicy, StreamEvent, Wrote};
+#[path = "support/real_loop.rs"]
+mod real_loop;
+
+use loopscope_loop::{Cx, Key, Mode, StreamEvent, Wrote};
 use loopscope_probe::HandleType;
+use real_loop::real_loop;
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::time::Duration;
-
-fn real_loop<S: 'static>(state: S) -> Loop<S> {
-    let mut event_loop = Loop::builder(state).on_panic(PanicPolicy::Propagate).build().unwrap();
-    event_loop.main(|cx| {
-        let key = cx.after(Duration::from_secs(60), |_| panic!("nothing happened for a minute"));
-        cx.unref(key);
-    });
-    event_loop
-}
 
 /// A path that nothing is at.
 fn free_path(name: &str) -> PathBuf {

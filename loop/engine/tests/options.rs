@@ -1,6 +1,10 @@
 //! Options of TCP connections and listeners, read back from the kernel or seen in what they do.
 
-use loopscope_loop::{Cx, Keepalive, Key, Listening, Loop, Mode, PanicPolicy, StreamEvent};
+#[path = "support/real_loop.rs"]
+mod real_loop;
+
+use loopscope_loop::{Cx, Keepalive, Key, Listening, Loop, Mode, StreamEvent};
+use real_loop::real_loop;
 use socket2::SockRef;
 use std::cell::Cell;
 use std::io::{ErrorKind, Read, Write};
@@ -10,15 +14,6 @@ use std::time::Duration;
 
 fn anywhere() -> SocketAddr {
     (Ipv4Addr::LOCALHOST, 0).into()
-}
-
-fn real_loop<S: 'static>(state: S) -> Loop<S> {
-    let mut event_loop = Loop::builder(state).on_panic(PanicPolicy::Propagate).build().unwrap();
-    event_loop.main(|cx| {
-        let key = cx.after(Duration::from_secs(60), |_| panic!("nothing happened for a minute"));
-        cx.unref(key);
-    });
-    event_loop
 }
 
 /// A stream of the loop's, a second descriptor of the same socket to look at it, and the other end.

@@ -17,7 +17,11 @@
 //! | 2a-13 | cancel: only what is queued, in the order of the cancelling | `threads.rs`, here |
 //! | 2b-10 | completions: one batch, a drain after each | here |
 
+#[path = "support/real_loop.rs"]
+mod real_loop;
+
 use loopscope_loop::{Hook, Loop, Mode, PanicPolicy, StreamEvent, WorkError, signals, simulate};
+use real_loop::real_loop;
 use rustix::process::{Signal, getpid, kill_process};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
@@ -26,15 +30,6 @@ type Log = Vec<&'static str>;
 
 fn virtual_loop<S: 'static>(state: S) -> Loop<S> {
     Loop::builder(state).virtual_time().pool_threads(4).on_panic(PanicPolicy::Propagate).build().unwrap()
-}
-
-fn real_loop<S: 'static>(state: S) -> Loop<S> {
-    let mut event_loop = Loop::builder(state).on_panic(PanicPolicy::Propagate).build().unwrap();
-    event_loop.main(|cx| {
-        let key = cx.after(Duration::from_secs(60), |_| panic!("nothing happened for a minute"));
-        cx.unref(key);
-    });
-    event_loop
 }
 
 fn ms(ms: u64) -> Duration {

@@ -1,23 +1,17 @@
 //! Signals, sent to this very process; each test has signals of its own, as all tests share the process.
 
-use loopscope_loop::{Loop, Mode, PanicPolicy, signals};
+#[path = "support/real_loop.rs"]
+mod real_loop;
+
+use loopscope_loop::{Mode, signals};
+use real_loop::real_loop;
 use signal_hook::low_level::raise;
 use std::cell::Cell;
 use std::io::ErrorKind;
 use std::os::unix::process::ExitStatusExt;
 use std::rc::Rc;
-use std::time::Duration;
 
 type Log = Vec<&'static str>;
-
-fn real_loop<S: 'static>(state: S) -> Loop<S> {
-    let mut event_loop = Loop::builder(state).on_panic(PanicPolicy::Propagate).build().unwrap();
-    event_loop.main(|cx| {
-        let key = cx.after(Duration::from_secs(60), |_| panic!("nothing happened for a minute"));
-        cx.unref(key);
-    });
-    event_loop
-}
 
 #[test]
 fn every_listener_of_a_signal_runs_in_the_order_they_were_made() {

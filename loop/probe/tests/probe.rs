@@ -56,6 +56,25 @@ fn a_guard_ends_its_callback_by_return_by_question_mark_and_by_panic() {
 }
 
 #[test]
+fn what_runs_while_another_panic_passes_is_no_error() {
+    struct Tidy<'a>(&'a OwnLoop);
+    impl Drop for Tidy<'_> {
+        fn drop(&mut self) {
+            assert!(self.0.callback(site!("tidy", Timer), "1").is_ok());
+        }
+    }
+    let own = own_loop();
+    let passing = catch_unwind(AssertUnwindSafe(|| {
+        let _tidy = Tidy(&own);
+        std::panic::resume_unwind(Box::new(()));
+    }));
+    assert!(passing.is_err());
+    own.poll(1);
+    let page = own.snapshot();
+    assert_eq!((page.run[Kind::Timer.index()].count(), page.errors[Kind::Timer.index()]), (1, 0));
+}
+
+#[test]
 fn a_callback_inside_another_is_a_part_of_it() {
     let own = own_loop();
     {

@@ -144,9 +144,9 @@ fn class(incident: &Incident) -> String {
         Class::Computing => "computing",
         Class::Waiting => "waiting: asleep in the kernel",
         Class::StarvedOfCpu if incident.is_throttled() => {
-            "starved of cpu: throttled by the CPU quota of its cgroup (cpu.stat); not caused by the code"
+            "starved of CPU: throttled by the CPU quota of its cgroup (cpu.stat); not caused by the code"
         }
-        Class::StarvedOfCpu => "starved of cpu: runnable, but not scheduled; not caused by the code",
+        Class::StarvedOfCpu => "starved of CPU: runnable, but not scheduled; not caused by the code",
         Class::Stopped => {
             "stopped: by SIGSTOP, the cgroup freezer, the hypervisor or a detached debugger; not caused by the code"
         }

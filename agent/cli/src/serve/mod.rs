@@ -54,7 +54,7 @@ pub fn run(options: &ServeArguments) -> Result<(), Failure> {
     let host = builder.start().map_err(|error| Failure::of_server(&error))?;
     let url = host.url();
     print(&format!(
-        "Serving all loops of this host; Ctrl-C stops it.\n  metrics  {url}/metrics\n  targets  {url}/sd\n  more    \
+        "Serving all loops of this host; Ctrl-C stops it.\n  metrics  {url}/metrics\n  targets  {url}/sd\n  more     \
           {url}/\n"
     ))?;
     while !interrupt.wait(WAIT) {}

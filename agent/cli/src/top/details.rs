@@ -159,7 +159,7 @@ pub fn sites(entry: &LoopView, width: u16, theme: Theme) -> Vec<Line<'static>> {
         lines.push(Line::styled(format!("  and {} more", entry.sites_left_out), theme.faint()));
     }
     if lines.is_empty() {
-        lines.push(Line::styled("  nothing ran since the last refresh", theme.faint()));
+        lines.push(Line::styled("  nothing ran in the last 10 s", theme.faint()));
     }
     lines
 }

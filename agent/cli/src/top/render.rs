@@ -11,7 +11,7 @@ use loopscope_probe::raw::loop_id::LoopId;
 use loopscope_report::duration::show_ns;
 use loopscope_report::incident::Severity;
 use loopscope_report::live::{LagView, LoopView};
-use loopscope_report::words::without_directories;
+use loopscope_report::words::{count, without_directories};
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::Style;
@@ -51,7 +51,7 @@ fn title(board: &LoopTable, theme: Theme) -> Line<'static> {
     let loops = board.rows().iter().filter(|(_, entry)| !is_worker(entry)).count();
     let mut parts = vec![
         Span::styled("loopscope top", theme.heading()),
-        Span::raw(format!("  {processes} processes, {loops} loops  ")),
+        Span::raw(format!("  {}, {}  ", count(processes as u64, "process"), count(loops as u64, "loop"))),
     ];
     parts.push(match board.stalled() {
         0 => Span::styled("none stalled", theme.good()),
@@ -130,7 +130,24 @@ fn draw_loops(frame: &mut Frame<'_>, body: Rect, board: &LoopTable, theme: Theme
 
 fn draw_pane(frame: &mut Frame<'_>, area: Rect, title: String, lines: Vec<Line<'_>>, theme: Theme) {
     let head = [Line::default(), Line::styled(title, theme.heading())];
-    frame.render_widget(Paragraph::new(head.into_iter().chain(lines).collect::<Vec<_>>()), area);
+    let lines = head.into_iter().chain(lines).map(|line| cut(line, area.width));
+    frame.render_widget(Paragraph::new(lines.collect::<Vec<_>>()), area);
+}
+
+/// Marks a line that goes on beyond the screen.
+fn cut(mut line: Line<'_>, width: u16) -> Line<'_> {
+    let width = usize::from(width);
+    if line.width() <= width {
+        return line;
+    }
+    let mut left = width.saturating_sub(1);
+    for span in &mut line.spans {
+        let kept: String = span.content.chars().take(left).collect();
+        left -= kept.chars().count();
+        span.content = kept.into();
+    }
+    line.spans.push(Span::raw("…"));
+    line
 }
 
 fn draw_table(
@@ -210,6 +227,7 @@ fn draw_details(frame: &mut Frame<'_>, body: Rect, board: &LoopTable, from: u16,
     lines.extend(if own.is_empty() { none() } else { own });
     // As far as the last line at the bottom, no further.
     let most = (lines.len() as u16).saturating_sub(body.height);
+    let lines: Vec<Line<'_>> = lines.into_iter().map(|line| cut(line, body.width)).collect();
     frame.render_widget(Paragraph::new(lines).scroll((from.min(most), 0)), body);
 }
 

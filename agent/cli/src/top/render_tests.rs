@@ -73,6 +73,19 @@ fn the_usual_screen_says_which_columns_it_leaves_out() {
     let all = lines.join("\n");
     assert!(all.contains("Sites of web (4712 mail)") && all.contains("Incidents"), "{all}");
     assert!(lines[23].starts_with("? help  no room for: PID, LAG MAX,"), "{}", lines[23]);
+    // What is cut off is seen to be.
+    let narrow = drawn(&mut board(), 60, 24);
+    let sites = narrow.iter().filter(|line| line.contains(" calls/s "));
+    assert!(sites.clone().count() > 0 && sites.clone().all(|line| line.ends_with('…')), "{narrow:#?}");
+}
+
+#[test]
+fn one_is_not_many() {
+    let mut board = board();
+    board.view.processes.truncate(1);
+    board.view.processes[0].loops.truncate(1);
+    let lines = drawn(&mut board, 80, 24);
+    assert!(lines[0].starts_with("loopscope top  1 process, 1 loop  "), "{}", lines[0]);
 }
 
 #[test]

@@ -218,6 +218,12 @@ fn at_the_end_of_a_stall_its_times_are_read_once_more() {
             EndReading { after: reading(1_115, 503, 137), was_ready: true, ..end },
             used(110, 13, 97),
         ),
+        // It waited on in what ran next: of that, this stall has at most what it has no other account of.
+        (
+            used(102, 0, 0),
+            EndReading { after: reading(1_900, 503, 700), was_ready: true, has_rested: false, ..end },
+            used(110, 0, 110),
+        ),
         // Asleep until the end; a little work after it was woken.
         (used(102, 1, 0), EndReading { after: reading(1_115, 502, 40), ..end }, used(110, 3, 0)),
         // Other callbacks ran for 90 ms since: the tail was as what was before.
@@ -231,6 +237,23 @@ fn at_the_end_of_a_stall_its_times_are_read_once_more() {
             EndReading { after: reading(1_200, 590, 40), has_rested: false, ..end },
             used(110, 0, 0),
         ),
+        // More than can be those others' was its own.
+        (
+            used(102, 0, 0),
+            EndReading { after: reading(1_112, 507, 40), has_rested: false, ..end },
+            used(110, 5, 0),
+        ),
+        (
+            used(102, 0, 0),
+            EndReading { after: reading(1_112, 500, 45), has_rested: false, ..end },
+            used(110, 0, 3),
+        ),
+        // The kernel's account is coarser than the loop's clock: the tail is no longer than from the look to the end.
+        (used(102, 102, 0), EndReading { after: reading(1_115, 512, 40), ..end }, used(110, 110, 0)),
+        (used(102, 0, 102), EndReading { after: reading(1_115, 500, 52), ..end }, used(110, 0, 110)),
+        // Two clocks that differ: an end after the reading that found it over, or before the one within.
+        (used(102, 102, 0), EndReading { after: reading(1_105, 503, 40), ..end }, used(105, 105, 0)),
+        (used(102, 10, 0), EndReading { end_ns: 1_095 * MS, ..end }, used(102, 10, 0)),
         // Read right at the end: nothing is added.
         (used(102, 50, 10), EndReading { end_ns: 1_102 * MS, ..end }, used(102, 50, 10)),
     ] {

@@ -138,8 +138,11 @@ fn of_class(evidence: &LoopEvidence, is_wanted: impl Fn(Class) -> bool) -> Vec<S
     wanted.map(|incident| incident.id.to_string()).collect()
 }
 
-/// The agent does not look as often as it should.
+/// The agent does not look as often as it should. One that was stopped with its process is not late.
 pub(crate) fn agent_late(evidence: &LoopEvidence) -> Vec<Finding> {
+    if !stood_still(evidence).is_empty() {
+        return Vec::new();
+    }
     let Some(late_ns) = evidence.agent_late_ns.filter(|ns| *ns >= AGENT_LATE_NS) else { return Vec::new() };
     let headline =
         format!("the agent itself was late: it did not check {} for {}", evidence.named(), show_ns(late_ns));

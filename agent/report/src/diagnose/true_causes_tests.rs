@@ -134,20 +134,21 @@ fn starved() -> Vec<TrueCause> {
     ]
 }
 
-/// Held as a whole.
+/// Held as a whole, the agent with it.
 fn stood_still() -> Vec<TrueCause> {
+    let with_agent = |evidence| with(evidence, |evidence| evidence.agent_late_ns = Some(14 * S));
     vec![
         TrueCause {
             name: "stopped",
-            evidence: suffers(stopped, &[(Class::Stopped, 1)], cpu(0, 0)),
+            evidence: with_agent(suffers(stopped, &[(Class::Stopped, 1)], cpu(0, 0))),
             found: &[("stood_still", Certainty::Certain)],
-            forbidden: but(&["stood_still"]),
+            forbidden: [but(&["stood_still"]), vec!["agent_late"]].concat(),
         },
         TrueCause {
             name: "stopped, without an agent",
-            evidence: suffers(stopped, &[], cpu(0, 0)),
+            evidence: with_agent(suffers(stopped, &[], cpu(0, 0))),
             found: &[("stood_still", Certainty::Certain)],
-            forbidden: but(&["stood_still"]),
+            forbidden: [but(&["stood_still"]), vec!["agent_late"]].concat(),
         },
     ]
 }
@@ -194,6 +195,42 @@ fn code() -> Vec<TrueCause> {
     ]
 }
 
+/// Three stalls that nobody looked at, and an agent that took them for waits.
+fn told_to_wait(watched_ns: u64, cpu_ns: u64, of_loop: Option<CpuTime>) -> LoopEvidence {
+    let unseen = |stall: &mut SeenStall| {
+        (stall.looks, stall.looks_asleep, stall.used) = (0, 0, Used::default());
+    };
+    with(suffers(unseen, &[(Class::Waiting, 3)], of_loop), |evidence| {
+        evidence.stalls.truncate(3);
+        (evidence.blocked, evidence.active_ns) = ([3, 0], 1_100 * MS);
+        for incident in &mut evidence.incidents {
+            (incident.watched_ns, incident.cpu_ns) = (watched_ns, cpu_ns);
+        }
+    })
+}
+
+/// Told by whoever could not know it, while the thread's own figures say otherwise.
+fn contradicted() -> Vec<TrueCause> {
+    let nothing = |name, evidence| TrueCause { name, evidence, found: &[], forbidden: but(&[]) };
+    vec![
+        nothing(
+            "taken for a wait, and the loop's thread was asleep for 0 % of its busy time",
+            told_to_wait(0, 0, cpu(1_100, 0)),
+        ),
+        nothing(
+            "taken for a wait, and the incidents' own figures say that it computed",
+            told_to_wait(300 * MS, 299 * MS, None),
+        ),
+        nothing("taken for a wait that was a sixth of the time", told_to_wait(300 * MS, 250 * MS, None)),
+        TrueCause {
+            name: "a wait, by the figures, too",
+            evidence: told_to_wait(300 * MS, MS, None),
+            found: &[("waiting", Certainty::Certain)],
+            forbidden: but(&["waiting"]),
+        },
+    ]
+}
+
 /// Its pool.
 fn pools() -> Vec<TrueCause> {
     vec![
@@ -214,7 +251,8 @@ fn pools() -> Vec<TrueCause> {
 
 #[test]
 fn a_true_cause_is_found_and_nobody_else_is_accused() {
-    for TrueCause { name, evidence, found, forbidden } in [starved(), stood_still(), code(), pools()].concat()
+    for TrueCause { name, evidence, found, forbidden } in
+        [starved(), stood_still(), code(), contradicted(), pools()].concat()
     {
         let findings = diagnose(&[evidence]);
         for (rule, certainty) in found {

@@ -5,7 +5,7 @@ use crate::profiles::callbacks::loop_frame;
 use crate::profiles::frame::{Code, Frame, Module};
 use crate::profiles::kind::Of;
 use crate::profiles::profile::Profile;
-use crate::words::RuntimeWords;
+use crate::words::{RuntimeWords, count};
 use std::sync::Arc;
 
 impl Profile {
@@ -33,7 +33,7 @@ impl Profile {
         let suppressed =
             incidents.iter().fold(0, |sum: u64, incident| sum.saturating_add(incident.captures_suppressed));
         if suppressed > 0 {
-            profile.notes.push(format!("{suppressed} captures suppressed by the rate limit"));
+            profile.notes.push(format!("{} suppressed by the rate limit", count(suppressed, "capture")));
         }
         profile
     }

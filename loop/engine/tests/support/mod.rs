@@ -1,6 +1,8 @@
 //! Loops, listeners and connections of tests by futures.
 
-use loopscope_loop::{Connection, Incoming, Loop, Mode, PanicPolicy, Task};
+mod real_loop;
+
+use loopscope_loop::{Connection, Incoming, Loop, Mode, Task};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -14,12 +16,7 @@ pub fn ms(ms: u64) -> Duration {
 }
 
 pub fn real_loop() -> Loop {
-    let mut event_loop = Loop::builder(()).on_panic(PanicPolicy::Propagate).build().unwrap();
-    event_loop.main(|cx| {
-        let key = cx.after(Duration::from_secs(60), |_| panic!("nothing happened for a minute"));
-        cx.unref(key);
-    });
-    event_loop
+    real_loop::real_loop(())
 }
 
 pub fn listen(event_loop: &mut Loop) -> (SocketAddr, Incoming) {
