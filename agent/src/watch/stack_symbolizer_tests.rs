@@ -69,8 +69,10 @@ fn a_stack_without_a_function_of_the_runtime_says_that_the_thread_may_have_left_
         assert!(namer.name(work));
         let last =
             std::iter::repeat_with(|| namer.named.recv_timeout(LONG).unwrap()).find(|one| one.is_final);
-        let note = last.unwrap().note.unwrap_or_default();
+        let last = last.unwrap();
+        let note = last.note.unwrap_or_default();
         assert_eq!(note.ends_with("may have left it: say when it returns"), is_told, "{runs_in}: {note}");
+        assert_eq!(last.is_outside, is_told, "{runs_in}");
     }
 }
 
