@@ -48,6 +48,7 @@ mod queues;
 mod runtime;
 mod runtime_observer;
 mod spawn_blocking;
+mod still_worker;
 mod timers;
 mod worker;
 mod worker_index;
