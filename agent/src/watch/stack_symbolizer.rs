@@ -210,9 +210,14 @@ impl NativeStack {
     /// functions is on the stack, which is whole and has names and lines.
     fn outside(&self) -> Option<String> {
         let remedy = self.description.remedy_for(Trouble::Outside).filter(|_| self.is_whole)?;
-        let is_of_runtime =
-            |frame: &Frame| frame.clone().owned(self.description.frame_rules()).owner == FrameOwner::Runtime;
-        let is_outside = !self.frames.iter().any(is_of_runtime);
+        // A binary without symbols has the runtime's functions, and not their names.
+        let may_be_of_runtime = |frame: &Frame| {
+            let owned = frame.clone().owned(self.description.frame_rules());
+            let module = owned.module.as_deref().unwrap_or_default();
+            let is_nameless = owned.function.strip_prefix(module).is_some_and(|rest| rest.starts_with("+0x"));
+            owned.owner == FrameOwner::Runtime || is_nameless && owned.owner != FrameOwner::System
+        };
+        let is_outside = !self.frames.iter().any(may_be_of_runtime);
         is_outside.then(|| {
             format!("no function of the runtime is on the stack, so the thread may have left it: {remedy}")
         })
