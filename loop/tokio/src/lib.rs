@@ -49,6 +49,7 @@ mod runtime;
 mod runtime_observer;
 mod spawn_blocking;
 mod still_worker;
+mod timed_park;
 mod timers;
 mod worker;
 mod worker_index;

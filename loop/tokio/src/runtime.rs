@@ -6,7 +6,7 @@ use crate::epoll_wait::{EpollWait, waits_for_condition};
 use crate::parked_runtime::{Quiet, Witness, judge_pair};
 use crate::pool::Pool;
 use crate::queues::Queues;
-use crate::timers::TimedPark;
+use crate::timed_park::TimedPark;
 use crate::worker_index;
 use loopscope_probe::gauges::GaugeType;
 use loopscope_probe::observer::Observer;
@@ -86,7 +86,7 @@ pub(crate) struct WatchedRuntime {
     tasks: [AtomicU64; 2],
     /// The last task of ours that ran where all else was parked.
     witness: Mutex<Option<Witness>>,
-    /// A worker that was seen to wait, and whether a task of ours has proven since that it was one: see [`crate::timers`].
+    /// A worker that was seen to wait, and whether a task of ours has proven since that it was one.
     timed_park: Mutex<Option<(TimedPark, Option<bool>)>>,
 }
 
