@@ -98,6 +98,11 @@ fn no_test_is_ignored() {
 }
 
 #[test]
+fn no_library_touches_the_panic_hook() {
+    assert_clean(sources::panic_hooks(&files(&[".rs"])));
+}
+
+#[test]
 fn unwrap_is_only_in_tests_and_examples() {
     assert_clean(sources::unwraps(&files(&[".rs"])));
 }

@@ -309,6 +309,21 @@ pub fn unwraps(files: &[Tracked]) -> Vec<Fault> {
     })
 }
 
+/// The panic hook is the program's: no library sets or takes it, not even for a moment. The command is a program.
+pub fn panic_hooks(files: &[Tracked]) -> Vec<Fault> {
+    in_code(files, |file, scanned| {
+        let is_free = |part: &str| ["tests", "examples", "benches"].contains(&part);
+        let is_program = file.path.starts_with("agent/cli/src/");
+        if is_program || file.path.split('/').any(is_free) || file.path.ends_with("_tests.rs") {
+            return Vec::new();
+        }
+        let code = without_unit_tests(&scanned.code);
+        let calls = ["set_hook", "take_hook"].into_iter().flat_map(|call| crate::scanner::words(&code, call));
+        let remedy = "the panic hook is the program's: find out otherwise";
+        calls.map(|at| Fault::new(&file.path, line_of(&code, at), remedy)).collect()
+    })
+}
+
 /// The report has no clock, thread, file, socket or process, and no runtime. Its tests may: real
 /// Prometheus servers read what is written.
 pub fn pure_report(files: &[Tracked]) -> Vec<Fault> {

@@ -96,6 +96,17 @@ fn an_unwrap_outside_tests_is_found() {
 }
 
 #[test]
+fn a_library_that_touches_the_panic_hook_is_found() {
+    let good =
+        "// set_hook\nself.set_hook_counts(1);\n#[cfg(test)]\nmod tests { fn f() { panic::set_hook(x); } }";
+    for bad in ["fn f() {\n panic::set_hook(x) }", "fn f() {\n std::panic::take_hook() }"] {
+        proves(panic_hooks, "loop/tokio/src/a.rs", bad, 2, good);
+        assert_eq!(panic_hooks(&[sample("agent/cli/src/top/screen.rs", bad)]), []);
+        assert_eq!(panic_hooks(&[sample("loop/engine/tests/panics.rs", bad)]), []);
+    }
+}
+
+#[test]
 fn a_report_that_asks_the_machine_is_found() {
     let good = "use std::{cmp::Ordering, io::Write};\nfn f(now: Ticks) { g(now.0, std::env::consts::ARCH, tokio, \"tokio::x\") }\n\
                 #[cfg(test)]\nmod tests { use std::fs; fn f() { clock.now(); } }";

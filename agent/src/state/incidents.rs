@@ -29,11 +29,13 @@ impl AgentState {
         let mut all = std::mem::take(&mut self.queue.unnamed);
         all.extend(self.workers.named());
         for named in all {
-            let mut trackers = self.loops.iter_mut().map(|watched| (&mut watched.tracker, &watched.page));
-            let is_followed =
-                trackers.any(|(tracker, page)| tracker.named(&named, page.page(), &mut self.queue));
-            if !is_followed {
-                self.queue.join(&named);
+            let followed = self.loops.iter_mut().find_map(|watched| {
+                watched.tracker.named(&named, watched.page.page(), &mut self.queue).then_some(watched)
+            });
+            match followed {
+                Some(watched) if named.is_outside => watched.found_outside(named.number),
+                Some(_) => {}
+                None => self.queue.join(&named),
             }
         }
     }

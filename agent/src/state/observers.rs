@@ -87,6 +87,17 @@ impl Watched {
     }
 }
 
+impl Watched {
+    /// The stack of the incident of this number was one outside the runtime: says so to the loop's observer, where the
+    /// incident lasts.
+    pub(super) fn found_outside(&mut self, number: u64) {
+        let Some(observer) = self.page.observer().filter(|_| !self.observing.is_given_up) else { return };
+        if self.tracker.lasts(number, self.page.page().busy_since()) {
+            self.observing.is_given_up = catch_unwind(AssertUnwindSafe(|| observer.found_outside())).is_err();
+        }
+    }
+}
+
 impl AgentState {
     /// Says farewell to loops that their threads have ceased to run, as if they had ended.
     pub(super) fn let_go_of_the_retired(&mut self) {

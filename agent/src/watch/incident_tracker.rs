@@ -219,6 +219,11 @@ impl IncidentTracker {
         true
     }
 
+    /// Tells whether the incident of this number is the stall under way of a loop that is busy since `busy_since`.
+    pub(crate) fn lasts(&self, number: u64, busy_since: Ticks) -> bool {
+        self.stall.as_ref().is_some_and(|case| case.number == number && case.builder.begin() == busy_since)
+    }
+
     /// Puts what is under way in the store as it is now.
     pub(crate) fn refresh(&mut self, page: &Page, queue: &mut IncidentQueue) {
         for case in self.stall.iter_mut().chain(self.pool.as_mut().map(|pool| &mut pool.case)) {
@@ -415,14 +420,7 @@ impl IncidentTracker {
         case.builder.close(&at.seen, end.ns);
         case.closed(at.now_ns);
         case.traced(&self.sight.look());
-        let vitals = at.seen.vitals;
-        let end_ns = at.now_ns.saturating_sub(at.seen.clock.duration_ns(end.end, at.seen.taken));
-        let used = self.meter.used_at_end(StallEnd {
-            begin_ns: end_ns.saturating_sub(end.ns),
-            end_ns,
-            has_rested: vitals.now.busy_ns == 0 && vitals.parked_since <= end.end,
-            was_ready: case.was_ready(),
-        });
+        let used = self.meter.used_at_end(end_of(at, &end, case.was_ready()));
         let last = Evidence {
             standstill_ns: self.meter.gap_standstill_ns,
             suspended_ns: self.meter.gap_suspended_ns,
@@ -441,8 +439,15 @@ impl IncidentTracker {
         case.builder.judge(&at.seen, verdict, &NowValues::IDLE);
         case.builder.incident.spans.clear();
         case.traced(&self.sight.look());
+        let used = self.meter.used_unseen(end_of(at, &end, false));
+        let Used { watched_ns, cpu_ns, runqueue_ns } = used.unwrap_or_default();
         case.class(&Evidence {
             age_ns: end.ns,
+            threshold_ns: at.seen.warning_ns,
+            watched_ns,
+            cpu_ns,
+            runqueue_ns,
+            is_over: true,
             standstill_ns: self.meter.gap_standstill_ns.min(end.ns),
             suspended_ns: self.meter.gap_suspended_ns.min(end.ns),
             ..Evidence::default()
@@ -538,6 +543,14 @@ impl IncidentTracker {
             incident.before = between(beginning, &present).known(&at.seen.page.description());
         }
     }
+}
+
+/// Returns the end of a stall on the agent's clock.
+fn end_of(at: &At<'_>, end: &End, was_ready: bool) -> StallEnd {
+    let vitals = at.seen.vitals;
+    let end_ns = at.now_ns.saturating_sub(at.seen.clock.duration_ns(end.end, at.seen.taken));
+    let has_rested = vitals.now.busy_ns == 0 && vitals.parked_since <= end.end;
+    StallEnd { begin_ns: end_ns.saturating_sub(end.ns), end_ns, has_rested, was_ready }
 }
 
 fn counters(seen: &Observation<'_>) -> Counters {

@@ -76,6 +76,8 @@ pub(crate) struct Named {
     pub is_final: bool,
     /// The fingerprint of the stack that it takes the place of, because frames of another runtime came late.
     pub replaces: Option<String>,
+    /// The thread was outside its runtime, which has a word for that.
+    pub is_outside: bool,
 }
 
 /// What the thread does.
@@ -200,6 +202,7 @@ impl NativeStack {
             note: (!self.note.is_empty()).then(|| self.note.join("; ")),
             is_final: false,
             replaces: None,
+            is_outside: false,
         }
     }
 
@@ -207,9 +210,14 @@ impl NativeStack {
     /// functions is on the stack, which is whole and has names and lines.
     fn outside(&self) -> Option<String> {
         let remedy = self.description.remedy_for(Trouble::Outside).filter(|_| self.is_whole)?;
-        let is_of_runtime =
-            |frame: &Frame| frame.clone().owned(self.description.frame_rules()).owner == FrameOwner::Runtime;
-        let is_outside = !self.frames.iter().any(is_of_runtime);
+        // A binary without symbols has the runtime's functions, and not their names.
+        let may_be_of_runtime = |frame: &Frame| {
+            let owned = frame.clone().owned(self.description.frame_rules());
+            let module = owned.module.as_deref().unwrap_or_default();
+            let is_nameless = owned.function.strip_prefix(module).is_some_and(|rest| rest.starts_with("+0x"));
+            owned.owner == FrameOwner::Runtime || is_nameless && owned.owner != FrameOwner::System
+        };
+        let is_outside = !self.frames.iter().any(may_be_of_runtime);
         is_outside.then(|| {
             format!("no function of the runtime is on the stack, so the thread may have left it: {remedy}")
         })
@@ -279,23 +287,25 @@ impl IncidentQueue {
             is_whole: !(work.sample.is_off_stack || work.sample.is_cut || stack.is_cut),
             description: work.description,
         };
-        let told = |native: &NativeStack, is_final| {
-            let mut named = Named { is_final, ..native.with_front(&front) };
+        let told = |native: &NativeStack, is_final, is_outside| {
+            let mut named = Named { is_final, is_outside, ..native.with_front(&front) };
             if let Some(NoFrames::NotYet(why) | NoFrames::None(why)) = &missing {
                 named.note = Some(named.note.map_or(why.clone(), |note| format!("{note}; {why}")));
             }
             let _ = say.send(named);
         };
         if known.is_none() {
-            told(&native, false);
+            told(&native, false, false);
             let symbols = self.symbols.get_or_insert_with(|| Symbolizer::new(Detail::Lines));
             let wanted = |module: &Module| detail_of(native.description.frame_rules(), module);
             let full = plain(&symbols.name_each_as(&stack, self.unwinder.modules(), wanted));
             native.frames = with_foreign(&full, &foreign);
             self.known.keep(fingerprint, full);
         }
-        native.note.extend(native.outside());
-        told(&native, true);
+        let outside = native.outside();
+        let is_outside = outside.is_some();
+        native.note.extend(outside);
+        told(&native, true, is_outside);
         if matches!(missing, Some(NoFrames::NotYet(_))) {
             self.late = Some(native);
         }

@@ -69,8 +69,37 @@ fn a_stack_without_a_function_of_the_runtime_says_that_the_thread_may_have_left_
         assert!(namer.name(work));
         let last =
             std::iter::repeat_with(|| namer.named.recv_timeout(LONG).unwrap()).find(|one| one.is_final);
-        let note = last.unwrap().note.unwrap_or_default();
+        let last = last.unwrap();
+        let note = last.note.unwrap_or_default();
         assert_eq!(note.ends_with("may have left it: say when it returns"), is_told, "{runs_in}: {note}");
+        assert_eq!(last.is_outside, is_told, "{runs_in}");
+    }
+}
+
+#[test]
+fn a_stack_with_a_function_that_has_no_name_may_be_one_inside_the_runtime() {
+    let frame = |function: &str, module: &str| Frame {
+        function: function.to_owned(),
+        module: Some(module.to_owned()),
+        ..Frame::default()
+    };
+    for (frames, is_outside) in [
+        (&[frame("wait_outside", "program"), frame("program::main", "program")][..], true),
+        (&[frame("program+0x1234", "program"), frame("program::main", "program")], false),
+        (&[frame("libc.so.6+0x99", "libc.so.6"), frame("program::main", "program")], true),
+        (&[frame("tokio::park", "program"), frame("program::main", "program")], false),
+    ] {
+        let description = Description::new().frames(Owner::Runtime, FramePart::Function, "tokio::");
+        let stack = NativeStack {
+            number: 1,
+            age_ns: 1,
+            fingerprint: 1,
+            frames: frames.to_vec(),
+            note: Vec::new(),
+            is_whole: true,
+            description: Arc::new(description.remedy(Trouble::Outside, "say when it returns")),
+        };
+        assert_eq!(stack.outside().is_some(), is_outside, "{frames:?}");
     }
 }
 

@@ -44,6 +44,8 @@ pub(crate) struct StallAccounting {
     before: Option<Reading>,
     within: Option<Reading>,
     last: Option<Reading>,
+    /// The reading before that.
+    previous: Option<Reading>,
     /// The busy period before: its readings, and the first one after it.
     closed: Option<ClosedStretch>,
     /// For which the process stood still, and the machine was suspended, within the busy period.
@@ -77,12 +79,29 @@ impl StallAccounting {
         }
         self.standstill_ns += self.gap_standstill_ns;
         self.suspended_ns += self.gap_suspended_ns;
-        self.last = reading.or(self.last);
+        if reading.is_some() {
+            self.previous = std::mem::replace(&mut self.last, reading);
+        }
     }
 
     /// Returns what the busy period that began at `begin_ns` on the agent's clock has used.
     pub(crate) fn used(&self, begin_ns: u64) -> Used {
         self.last.map_or(Used::default(), |last| used_since(begin_ns, self.before, self.within, last))
+    }
+
+    /// Returns what a busy period that is over and was no stall at the look before has used: at least, where it also began
+    /// after that look, as the thread may have used the rest of the time otherwise. `None` where the kernel does not tell.
+    pub(crate) fn used_unseen(&self, end: StallEnd) -> Option<Used> {
+        let (from, to) = (self.previous?, self.last?);
+        if end.begin_ns < from.at_ns {
+            return self.used_at_end(end).filter(|_| self.closed.is_some_and(|closed| closed.after == to));
+        }
+        let length_ns = end.end_ns.saturating_sub(end.begin_ns);
+        let other_ns = to.at_ns.saturating_sub(from.at_ns).saturating_sub(length_ns);
+        let least = |from_ns: u64, to_ns: u64| to_ns.saturating_sub(from_ns).saturating_sub(other_ns);
+        let cpu_ns = least(from.cpu_ns, to.cpu_ns).min(length_ns);
+        let runqueue_ns = least(from.runqueue_ns, to.runqueue_ns).min(length_ns - cpu_ns);
+        Some(Used { watched_ns: length_ns, cpu_ns, runqueue_ns })
     }
 
     /// Returns what the busy period that was found to be over at this look had used at its end; `None` where the
@@ -123,5 +142,28 @@ mod tests {
         let (end, rest) =
             (StallEnd { begin_ns: 1_010 * MS, end_ns: 4_150 * MS, has_rested: true, was_ready: false }, 40);
         assert_eq!(meter.used_at_end(end), Some(used(4_190 - 1_010 - rest, 103)));
+    }
+
+    #[test]
+    fn of_a_stretch_between_two_looks_is_told_what_it_used_at_least() {
+        let mut meter = StallAccounting::default();
+        let reading = |at: u64, cpu: u64, ready: u64| {
+            Some(Reading { at_ns: at * MS, cpu_ns: cpu * MS, runqueue_ns: ready * MS })
+        };
+        let used = |begin: u64, end: u64, meter: &StallAccounting| {
+            let end = StallEnd { begin_ns: begin * MS, end_ns: end * MS, has_rested: true, was_ready: false };
+            meter
+                .used_unseen(end)
+                .map(|used| [used.watched_ns, used.cpu_ns, used.runqueue_ns].map(|ns| ns / MS))
+        };
+        meter.look(Ticks(0), reading(1_000, 500, 0), Gap::default());
+        assert_eq!(used(900, 950, &meter), None);
+        meter.look(Ticks(0), reading(1_200, 520, 150), Gap::default());
+        assert_eq!(used(1_010, 1_190, &meter), Some([180, 0, 130]), "20 ms of either may be others'");
+        assert_eq!(used(1_100, 1_150, &meter), Some([50, 0, 0]), "all of it may be");
+        // It was busy at the look before, and no stall yet.
+        meter.look(Ticks(7), reading(1_260, 525, 200), Gap::default());
+        meter.look(Ticks(0), reading(1_400, 530, 330), Gap::default());
+        assert_eq!(used(1_210, 1_400, &meter), Some([190, 10, 175]));
     }
 }

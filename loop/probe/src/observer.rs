@@ -10,6 +10,11 @@ pub trait Observer: Send + Sync + std::fmt::Debug {
     /// [gauges](crate::GaugeWriter) up to date. Must neither block nor wait for the loop's thread: while it does, no
     /// stall is noticed. A panic in it is caught, and costs that look.
     fn look(&self, at: Ticks) -> Sighting;
+
+    /// The loop's thread was found outside the runtime, by its whole stack, in the busy period that lasts: what it does there is
+    /// no stall of the loop. Called by the agent between two looks, on its thread, where the page's description has a remedy for
+    /// [`Trouble::Outside`](crate::description::Trouble::Outside). A panic in it is caught.
+    fn found_outside(&self) {}
 }
 
 /// What an [`Observer`] saw.

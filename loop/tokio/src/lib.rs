@@ -48,6 +48,8 @@ mod queues;
 mod runtime;
 mod runtime_observer;
 mod spawn_blocking;
+mod still_worker;
+mod timed_park;
 mod timers;
 mod worker;
 mod worker_index;

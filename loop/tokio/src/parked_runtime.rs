@@ -5,6 +5,9 @@
 //! where the worker in the driver is *the last*, nothing goes on without an event of the instance, or the end of the time that it
 //! waits for. A task of ours that was the last to run proves it: the others were parked while it ran, and have not moved since, and
 //! its own worker has parked once and waits in an epoll instance.
+//!
+//! Of two workers it does not matter which is the last: one that wakes and finds a task wakes another before it polls it
+//! (`transition_from_searching` in Tokio's `scheduler::multi_thread`), and that is the one in the driver.
 
 use crate::activity::Counters;
 use crate::epoll_wait::EpollWait;
@@ -39,6 +42,20 @@ pub(crate) enum Quiet {
     Due,
     /// What wakes it is not known, or it is about to move.
     Unknown,
+}
+
+/// Judges a runtime of two workers, both of which are parked, by what their threads wait in: an epoll instance, or a condition.
+pub(crate) fn judge_pair(waits: [(Option<EpollWait>, bool); 2]) -> Quiet {
+    let descriptor = match waits {
+        [(Some(waits), _), (None, true)] | [(None, true), (Some(waits), _)] if waits.timeout_ms.is_none() => {
+            Some(waits.descriptor)
+        }
+        // Since when it waits for its time is not known.
+        _ => None,
+    };
+    descriptor.map_or(Quiet::Unknown, |descriptor| {
+        Quiet::Known(Asleep { descriptor: Some(descriptor), within_ns: LONGEST_NS })
+    })
 }
 
 impl Witness {
@@ -99,6 +116,21 @@ mod tests {
         assert_eq!(judge([3, 8, 5], [3, 9, 5], in_epoll(None)), known(LONGEST_NS));
         assert_eq!(judge([3, 8, 5], [3, 9, 5], in_epoll(Some(60_000))), known(LONGEST_NS));
         assert_eq!(judge([3, 8, 5], [3, 9, 5], in_epoll(Some(450))), known(50 * MS), "its timer wakes it");
+    }
+
+    #[test]
+    fn of_two_workers_the_one_in_the_driver_is_woken_in_any_case() {
+        let known = Quiet::Known(Asleep { descriptor: Some(5), within_ns: LONGEST_NS });
+        for (waits, quiet) in [
+            ([(in_epoll(None), false), (None, true)], known),
+            ([(None, true), (in_epoll(None), false)], known),
+            ([(in_epoll(Some(450)), false), (None, true)], Quiet::Unknown),
+            ([(in_epoll(None), false), (in_epoll(None), false)], Quiet::Unknown),
+            ([(in_epoll(None), false), (None, false)], Quiet::Unknown),
+            ([(None, true), (None, true)], Quiet::Unknown),
+        ] {
+            assert_eq!(judge_pair(waits), quiet, "{waits:?}");
+        }
     }
 
     #[test]

@@ -2,10 +2,11 @@
 
 use crate::activity::Counters;
 use crate::description::{self, Tier};
-use crate::epoll_wait::EpollWait;
-use crate::parked_runtime::{Quiet, Witness};
+use crate::epoll_wait::{EpollWait, waits_for_condition};
+use crate::parked_runtime::{Quiet, Witness, judge_pair};
 use crate::pool::Pool;
 use crate::queues::Queues;
+use crate::timed_park::TimedPark;
 use crate::worker_index;
 use loopscope_probe::gauges::GaugeType;
 use loopscope_probe::observer::Observer;
@@ -45,6 +46,8 @@ pub(crate) trait Member: Send + Sync + std::fmt::Debug {
     fn index(&self) -> Option<usize>;
     /// Its number in labels, which no other live one of the runtime has.
     fn number(&self) -> u32;
+    /// Its thread, as the kernel counts them.
+    fn thread(&self) -> Option<u32>;
     /// Tells whether the thread does this work no more.
     fn is_left(&self) -> bool;
     /// Says so.
@@ -72,8 +75,8 @@ pub(crate) struct WatchedRuntime {
     watches: AtomicUsize,
     /// Who runs it and says so: see [`running`](crate::running).
     runs: AtomicUsize,
-    /// The counters of its worker when the last of them returned: nobody runs it while they stay.
-    rested: Mutex<Option<Counters>>,
+    /// The counters of its worker when it was known that nobody runs it: so while they stay. And whether that was said, or seen.
+    rested: Mutex<Option<(Counters, Rest)>>,
     /// Somebody attached to it on its own thread, while it ran.
     is_inside: AtomicBool,
     /// When it was last asked whether it is there, in ticks, and by which task.
@@ -83,6 +86,17 @@ pub(crate) struct WatchedRuntime {
     tasks: [AtomicU64; 2],
     /// The last task of ours that ran where all else was parked.
     witness: Mutex<Option<Witness>>,
+    /// A worker that was seen to wait, and whether a task of ours has proven since that it was one.
+    timed_park: Mutex<Option<(TimedPark, Option<bool>)>>,
+}
+
+/// How it is known that nobody runs a runtime.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rest {
+    /// Its thread said that it returned.
+    Said,
+    /// Its thread was found outside.
+    Seen,
 }
 
 /// A task of ours, until it is dropped.
@@ -177,6 +191,7 @@ impl WatchedRuntime {
                 asked: Mutex::default(),
                 tasks: Default::default(),
                 witness: Mutex::default(),
+                timed_park: Mutex::default(),
             }
         })
     }
@@ -202,9 +217,32 @@ impl WatchedRuntime {
         [self.tasks[0].load(Ordering::Relaxed), ended]
     }
 
-    /// A task of ours that runs on the worker `index`, on this thread, notes what it sees: see [`crate::silence`].
+    /// A task of ours that runs on the worker `index`, on this thread, notes what it sees: see [`crate::parked_runtime`].
     pub(crate) fn bear_witness(&self, index: usize, thread: u32, at: Ticks) {
         *locked(&self.witness) = Some(Witness { index, thread, at, counters: self.all_counters() });
+    }
+
+    /// A task of ours runs on the worker `index`, on this thread.
+    pub(crate) fn runs_on(&self, index: usize, thread: u32) {
+        if let Some((park, is_proven @ None)) = &mut *locked(&self.timed_park) {
+            *is_proven = park.is_proven_by(index, thread, self.counters(index).parks);
+        }
+    }
+
+    /// The next task of ours on this worker is to prove that it was one.
+    pub(crate) fn expect_timed_park(&self, park: TimedPark) {
+        *locked(&self.timed_park) = Some((park, None));
+    }
+
+    /// Returns what was last expected, and whether it was proven.
+    pub(crate) fn take_timed_park(&self) -> Option<(TimedPark, Option<bool>)> {
+        locked(&self.timed_park).take()
+    }
+
+    /// Returns the workers whose threads are known: their numbers in the metrics, and the threads.
+    pub(crate) fn threads(&self) -> Vec<(usize, u32)> {
+        let live = Self::live(&mut locked(&self.workers));
+        live.iter().filter_map(|worker| Some((worker.index()?, worker.thread()?))).collect()
     }
 
     /// Judges what is known of a runtime that does nothing, by its counters of now.
@@ -212,7 +250,21 @@ impl WatchedRuntime {
         let witness = locked(&self.witness).clone();
         let judge =
             |witness: Witness| witness.judge(scale, at, counters, EpollWait::of_thread(witness.thread));
-        witness.map_or(Quiet::Unknown, judge)
+        match witness.map_or(Quiet::Unknown, judge) {
+            Quiet::Unknown => self.quiet_pair(counters).unwrap_or(Quiet::Unknown),
+            known => known,
+        }
+    }
+
+    /// The same of two workers that are parked and have pages.
+    fn quiet_pair(&self, counters: &[Counters]) -> Option<Quiet> {
+        let [(_, first), (_, second)] = self.threads()[..] else { return None };
+        let all_sleep = counters.iter().all(|counters| !counters.parks.is_multiple_of(2));
+        if counters.len() != 2 || !all_sleep {
+            return None;
+        }
+        let waits = [first, second].map(|thread| (EpollWait::of_thread(thread), waits_for_condition(thread)));
+        (self.all_counters() == counters).then(|| judge_pair(waits))
     }
 
     /// Reads the counters of all workers.
@@ -340,8 +392,30 @@ impl WatchedRuntime {
 
     /// Tells whether somebody runs it, as far as is known: also somebody who does not say so, once it has moved.
     pub(crate) fn is_driven(&self) -> bool {
-        let is_still = |rested: Counters| self.counters(0) == rested;
-        self.runs.load(Ordering::Relaxed) > 0 || !locked(&self.rested).is_some_and(is_still)
+        self.is_announced() || self.rest().is_none()
+    }
+
+    /// Returns how it is known that nobody runs it; `None` where that is not known.
+    fn rest(&self) -> Option<Rest> {
+        let (counters, rest) = (*locked(&self.rested))?;
+        (self.counters(0) == counters).then_some(rest)
+    }
+
+    /// Tells whether its thread has left it and has not said so.
+    pub(crate) fn was_left(&self) -> bool {
+        !self.is_announced() && self.rest() == Some(Rest::Seen)
+    }
+
+    /// Tells whether somebody runs it and has said so.
+    pub(crate) fn is_announced(&self) -> bool {
+        self.runs.load(Ordering::Relaxed) > 0
+    }
+
+    /// Its thread was found outside, when its worker had these counters.
+    pub(crate) fn found_outside(&self, counters: Counters) {
+        if self.may_be_left() && !self.is_announced() {
+            *locked(&self.rested) = Some((counters, Rest::Seen));
+        }
     }
 
     /// Somebody runs it from now on. Returns whether nobody else does.
@@ -352,7 +426,7 @@ impl WatchedRuntime {
     /// And no more.
     pub(crate) fn end_run(&self) {
         if self.runs.fetch_sub(1, Ordering::Relaxed) == 1 {
-            *locked(&self.rested) = Some(self.counters(0));
+            *locked(&self.rested) = Some((self.counters(0), Rest::Said));
         }
     }
 

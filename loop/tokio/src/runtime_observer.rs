@@ -8,12 +8,13 @@
 use crate::activity::{Counters, is_unseen};
 use crate::parked_runtime::Quiet;
 use crate::runtime::{Member, WatchedRuntime};
-use crate::timers::has_timers;
+use crate::still_worker::{StillWorker, run_delay_ns};
+use crate::timers::TimerSearch;
 use crate::unstable;
 use crate::worker_page;
 use loopscope_probe::observer::{Asleep, Observed, Observer, Sighting};
 use loopscope_probe::{Clock, Ticks};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 use tokio::runtime::Handle;
@@ -46,14 +47,24 @@ const LAST_SETTLE_NS: u64 = 10_000_000_000;
 /// and so on.
 const FIRST_VISIT_NS: u64 = 10_000_000;
 const LAST_VISIT_NS: u64 = 320_000_000;
+/// For how long a task of ours stays where it is, in nanoseconds, so that another worker takes the next one.
+const STAY_NS: u64 = 200_000;
 
 /// Asked by the agent about the page of what the workers share.
 #[derive(Debug)]
 pub(crate) struct RuntimeObserver {
     runtime: Weak<WatchedRuntime>,
-    /// When the timer that was set is due, in ticks; 0 while none is. Set by the looks, and ended by its task.
-    due: Arc<AtomicU64>,
+    beat: Arc<Beat>,
     looks: Mutex<Looks>,
+}
+
+/// The timer that was set. Set by the looks, and ended by its task.
+#[derive(Debug, Default)]
+struct Beat {
+    /// When it is due, in ticks; 0 while none is set.
+    due: AtomicU64,
+    /// It was overdue while nobody may have run the runtime: how late it came says nothing.
+    may_be_left: AtomicBool,
 }
 
 /// What looks remember.
@@ -62,7 +73,9 @@ struct Looks {
     clock: Clock,
     counters: Vec<Counters>,
     /// Since when each worker has not moved.
-    still_since: Vec<Ticks>,
+    still: Vec<StillWorker>,
+    /// When the worker moved last that the last look found to be stuck.
+    stuck_moved_at: Option<Ticks>,
     /// When a worker last moved, and not for a task of ours.
     active_at: Ticks,
     own_tasks: [u64; 2],
@@ -74,8 +87,7 @@ struct Looks {
     visit_ns: u64,
     beat_at: Ticks,
     canary_at: Ticks,
-    /// Whether the runtime has timers; `None` before that was tried.
-    has_timers: Option<bool>,
+    timers: TimerSearch,
     seen: Observed,
     /// When the last look was.
     looked_at: Ticks,
@@ -93,7 +105,8 @@ impl RuntimeObserver {
         let looks = Looks {
             clock,
             counters: Vec::new(),
-            still_since: Vec::new(),
+            still: Vec::new(),
+            stuck_moved_at: None,
             active_at: now,
             own_tasks: [0; 2],
             settled_at: now,
@@ -102,11 +115,11 @@ impl RuntimeObserver {
             visit_ns: FIRST_VISIT_NS,
             beat_at: Ticks(0),
             canary_at: Ticks(0),
-            has_timers: None,
+            timers: TimerSearch::new(),
             seen: Observed { parked_since: now, ..Observed::default() },
             looked_at: now,
         };
-        RuntimeObserver { runtime, due: Arc::default(), looks: Mutex::new(looks) }
+        RuntimeObserver { runtime, beat: Arc::default(), looks: Mutex::new(looks) }
     }
 }
 
@@ -122,9 +135,10 @@ impl Observer for RuntimeObserver {
         }
         let mut looks = self.looks.lock().unwrap_or_else(PoisonError::into_inner);
         looks.note(&runtime, at);
+        looks.look_for_timers(&runtime, at);
         let is_recent = looks.is_within(RECENT_NS, looks.active_at, at);
         if is_recent {
-            looks.set_beat(&runtime, &self.due, at);
+            looks.set_beat(&runtime, &self.beat, at);
             looks.send_canary(&runtime, at);
         }
         let canary_waits = runtime.with_pool(|pool| {
@@ -135,18 +149,22 @@ impl Observer for RuntimeObserver {
         if is_recent && !runtime.is_hooked {
             looks.visit(&runtime, at);
         }
-        let due = self.due.load(Ordering::Acquire);
+        let due = self.beat.due.load(Ordering::Acquire);
+        if looks.may_be_left(&runtime, due, at) {
+            self.beat.may_be_left.store(true, Ordering::Relaxed);
+        }
         let (before, looked_at) = (looks.seen, std::mem::replace(&mut looks.looked_at, at));
         let seen = looks.judge(&runtime, due, at);
-        let is_pending = due != 0 || canary_waits == Some(true) || is_recent;
-        let has_ended = seen.busy_since != before.busy_since;
+        let is_due = due != 0 && !runtime.was_left();
+        let is_pending = is_due || canary_waits == Some(true) || is_recent;
+        let has_ended = seen.parked_since != before.parked_since;
         let is_unseen = has_ended && is_unseen(looks.clock.scale(), before.busy_since, looked_at, at);
         let sighting = Sighting::nothing().observed(seen);
         let sighting = if is_unseen { sighting.turn(at.0) } else { sighting };
         match (is_pending, runtime.is_hooked) {
             (true, _) => sighting.again_within(LOOK_NS),
             (false, true) => sighting,
-            (false, false) => looks.rest(&runtime, &self.due, at, sighting),
+            (false, false) => looks.rest(&runtime, &self.beat, at, sighting),
         }
     }
 }
@@ -162,10 +180,10 @@ impl Looks {
         let is_own = tasks[0] != tasks[1] || tasks != self.own_tasks;
         self.own_tasks = tasks;
         let counters = runtime.all_counters();
-        self.still_since.resize(counters.len(), at);
+        self.still.resize(counters.len(), StillWorker::moved(at));
         let moved = |index: &usize| self.counters.get(*index) != counters.get(*index);
         let moved: Vec<usize> = (0..counters.len()).filter(moved).collect();
-        moved.iter().for_each(|index| self.still_since[*index] = at);
+        moved.iter().for_each(|index| self.still[*index] = StillWorker::moved(at));
         if !moved.is_empty() {
             self.counters = counters;
             if !is_own {
@@ -190,12 +208,16 @@ impl Looks {
     fn rest(
         &mut self,
         runtime: &Arc<WatchedRuntime>,
-        due: &Arc<AtomicU64>,
+        beat: &Arc<Beat>,
         at: Ticks,
         sighting: Sighting,
     ) -> Sighting {
         // Nobody has run it yet: a task of ours waits there, and its page rings when it is made.
         let is_new = runtime.has_no_workers() && self.counters.iter().all(|counters| counters.parks == 0);
+        // Who has left it unannounced comes back unannounced.
+        if runtime.was_left() {
+            return sighting.again_within(IDLE_LOOK_NS);
+        }
         if is_new || !runtime.is_driven() {
             return sighting.asleep(Asleep { descriptor: None, within_ns: RESTING_LOOK_NS });
         }
@@ -208,7 +230,7 @@ impl Looks {
             (self.settled_at, self.settle_ns) = (at, (self.settle_ns * 4).min(LAST_SETTLE_NS));
             if !is_whole {
                 visit_workers(runtime);
-            } else if !self.set_beat(runtime, due, at) {
+            } else if !self.set_beat(runtime, beat, at) {
                 send_witness(runtime);
             }
             return sighting.again_within(LOOK_NS);
@@ -223,29 +245,47 @@ impl Looks {
         }
     }
 
-    /// Sets a timer, unless one was set shortly before. Returns false where the runtime has none.
-    fn set_beat(&mut self, runtime: &Arc<WatchedRuntime>, due: &Arc<AtomicU64>, at: Ticks) -> bool {
-        if !*self.has_timers.get_or_insert_with(|| has_timers(&runtime.handle)) {
+    /// Finds out whether the runtime has timers, where that is not known.
+    fn look_for_timers(&mut self, runtime: &Arc<WatchedRuntime>, at: Ticks) {
+        let [begun, ended] = self.own_tasks;
+        if begun == ended && self.timers.look(runtime, self.clock.scale(), at) {
+            send_to_each(runtime);
+        }
+    }
+
+    /// Sets a timer, unless one was set shortly before. Returns false where the runtime has none, as far as is known.
+    fn set_beat(&mut self, runtime: &Arc<WatchedRuntime>, beat: &Arc<Beat>, at: Ticks) -> bool {
+        if !self.timers.has_found() {
             return false;
         }
-        if due.load(Ordering::Acquire) != 0 || self.is_within(BEAT_EVERY_NS, self.beat_at, at) {
+        if beat.due.load(Ordering::Acquire) != 0 || self.is_within(BEAT_EVERY_NS, self.beat_at, at) {
             return true;
         }
         self.beat_at = at;
         let clock = self.clock.clone();
         let due_at = clock.now().0 + clock.scale().ticks(BEAT.as_nanos() as u64);
-        due.store(due_at, Ordering::Release);
-        let (task, of) = (runtime.begin_task(), TimerGuard(due.clone()));
+        beat.may_be_left.store(false, Ordering::Relaxed);
+        beat.due.store(due_at, Ordering::Release);
+        let (task, of) = (runtime.begin_task(), TimerGuard(beat.clone()));
         runtime.handle.spawn(async move {
-            let (_end, runtime) = (of, task.runtime());
+            let (end, runtime) = (of, task.runtime());
             tokio::time::sleep(BEAT).await;
             let late_ns = clock.ns_between(Ticks(due_at), clock.now());
-            runtime.with_page(|page| page.waited(late_ns.saturating_sub(TIMER_NS)));
+            if !end.0.may_be_left.load(Ordering::Relaxed) {
+                runtime.with_page(|page| page.waited(late_ns.saturating_sub(TIMER_NS)));
+            }
             if !runtime.is_hooked {
                 bear_witness(runtime, &clock);
             }
         });
         true
+    }
+
+    /// Tells whether a timer that was due then is overdue while the thread of the runtime may be outside: it has not moved since.
+    fn may_be_left(&self, runtime: &WatchedRuntime, due: u64, at: Ticks) -> bool {
+        let is_overdue = due != 0 && at.0 > due + self.clock.scale().ticks(LATE_NS);
+        let is_unknown = runtime.may_be_left() && !runtime.is_announced();
+        is_overdue && is_unknown && self.still.first().is_some_and(|worker| worker.moved_at().0 <= due)
     }
 
     fn send_canary(&mut self, runtime: &Arc<WatchedRuntime>, at: Ticks) {
@@ -267,16 +307,37 @@ impl Looks {
         }
     }
 
-    /// Returns since when a worker is stuck, of those that are `looked_for`.
-    fn stuck_since(&self, at: Ticks, looked_for: impl Fn(usize) -> bool) -> Option<Ticks> {
-        let is_stuck = |index: &usize| {
-            let parks = self.counters.get(*index).map_or(0, |counters| counters.parks);
-            // 0 is also what a thread has that does not run yet.
-            let is_awake = parks > 0 && parks.is_multiple_of(2);
-            is_awake && looked_for(*index) && !self.is_within(STUCK_NS, self.still_since[*index], at)
+    /// Tells whether a worker runs tasks.
+    fn is_awake(&self, index: usize) -> bool {
+        let parks = self.counters.get(index).map_or(0, |counters| counters.parks);
+        // 0 is also what a thread has that does not run yet.
+        parks > 0 && parks.is_multiple_of(2)
+    }
+
+    /// Asks how long the threads of workers that run tasks and have not moved have waited for processors.
+    fn ask_delays(&mut self, runtime: &WatchedRuntime, at: Ticks) {
+        let stays: Vec<usize> = (0..self.still.len())
+            .filter(|index| self.is_awake(*index) && self.still[*index].moved_at() < at)
+            .collect();
+        if stays.is_empty() {
+            return;
+        }
+        let warning_ns = runtime.with_page(|page| page.page().control().warning_ns()).unwrap_or(u64::MAX);
+        let threads = runtime.threads();
+        for index in stays {
+            let thread = threads.iter().find(|(of, _)| *of == index).map(|(_, thread)| *thread);
+            self.still[index].stays(self.clock.scale(), at, thread.and_then(run_delay_ns), warning_ns);
+        }
+    }
+
+    /// Returns the worker that has been stuck for longest, of those that are `looked_for`.
+    fn stuck(&self, at: Ticks, looked_for: impl Fn(usize) -> bool) -> Option<StillWorker> {
+        let is_stuck = |(index, worker): &(usize, &StillWorker)| {
+            let is_within = self.is_within(STUCK_NS, worker.stuck_since(), at);
+            self.is_awake(*index) && looked_for(*index) && !is_within
         };
-        let stuck = (0..self.still_since.len()).filter(is_stuck);
-        stuck.map(|index| self.still_since[index]).min()
+        let stuck = self.still.iter().enumerate().filter(is_stuck).map(|(_, worker)| *worker);
+        stuck.min_by_key(StillWorker::stuck_since)
     }
 
     /// Says when the runtime was busy: while a worker is stuck and a timer is overdue, which means that nobody polls
@@ -286,37 +347,68 @@ impl Looks {
     fn judge(&mut self, runtime: &WatchedRuntime, due: u64, at: Ticks) -> Observed {
         let late = self.clock.scale().ticks(LATE_NS);
         let is_shared = runtime.is_multi() && runtime.worker_count() > 1;
-        let overdue = || {
-            let due = Some(Ticks(due)).filter(|_| due != 0 && at.0 > due + late)?;
-            Some(self.stuck_since(at, |_| true)?.max(due))
-        };
+        if is_shared {
+            self.ask_delays(runtime, at);
+        }
+        let is_overdue = due != 0 && at.0 > due + late;
+        let overdue =
+            || self.stuck(at, |_| is_overdue).map(|worker| (worker, worker.stuck_since().max(Ticks(due))));
         let unmet = || {
             let met = if runtime.is_hooked { return None } else { runtime.met() };
-            self.stuck_since(at, |index| !met.contains(&index))
+            self.stuck(at, |index| !met.contains(&index)).map(|worker| (worker, worker.stuck_since()))
         };
-        let busy_since = if is_shared { overdue().or_else(unmet) } else { None }.unwrap_or(Ticks::NONE);
-        if busy_since != self.seen.busy_since {
+        let stuck = if is_shared { overdue().or_else(unmet) } else { None };
+        let busy_since = stuck.map_or(Ticks::NONE, |(_, since)| since);
+        // One that had no processor for a while has been stuck for less long than it seemed: that ends nothing.
+        let moved_at = stuck.map(|(worker, _)| worker.moved_at());
+        let is_same = std::mem::replace(&mut self.stuck_moved_at, moved_at) == moved_at && moved_at.is_some();
+        if busy_since != self.seen.busy_since && !is_same {
             self.seen.parked_since = at;
-            self.seen.busy_since = busy_since;
         }
+        self.seen.busy_since = busy_since;
         self.seen
     }
 }
 
-/// Makes the calling worker's page where it has none, and notes what can be seen from it.
+/// Makes the calling worker's page where a visit does that, and says that a task of ours runs on it. Returns its number in
+/// the metrics and its thread.
+fn run_here(runtime: &Arc<WatchedRuntime>) -> Option<(usize, u32)> {
+    if !runtime.is_hooked {
+        worker_page::visit(runtime);
+    }
+    let worker = worker_page::worker_of(runtime)?;
+    let (index, thread) = (worker.index()?, worker.thread()?);
+    runtime.runs_on(index, thread);
+    Some((index, thread))
+}
+
+/// Notes what can be seen from the calling worker.
 fn bear_witness(runtime: &Arc<WatchedRuntime>, clock: &Clock) {
-    worker_page::visit(runtime);
-    if let Some(worker) = worker_page::worker_of(runtime)
-        && let (Some(index), Some(thread)) = (worker.index(), worker.thread)
-    {
+    if let Some((index, thread)) = run_here(runtime) {
         runtime.bear_witness(index, thread, clock.now());
     }
 }
 
-/// Sends a task that notes what can be seen, to a runtime without timers.
+/// Sends a task that notes what can be seen, to a runtime of which no timers are known.
 fn send_witness(runtime: &Arc<WatchedRuntime>) {
     let task = runtime.begin_task();
     runtime.handle.spawn(async move { bear_witness(task.runtime(), &Clock::real()) });
+}
+
+/// Sends a task to each worker, which says that it runs there.
+fn send_to_each(runtime: &Arc<WatchedRuntime>) {
+    let (count, begun) = (runtime.worker_count(), Arc::new(AtomicUsize::new(0)));
+    for _ in 0..count {
+        let (own, begun) = (runtime.begin_task(), begun.clone());
+        runtime.handle.spawn(async move {
+            run_here(own.runtime());
+            begun.fetch_add(1, Ordering::Relaxed);
+            let (clock, since) = (Clock::real(), Clock::real().now());
+            while begun.load(Ordering::Relaxed) < count && clock.ns_between(since, clock.now()) < STAY_NS {
+                std::hint::spin_loop();
+            }
+        });
+    }
 }
 
 /// The job that was sent to the pool: it runs, or is dropped by a runtime that ends.
@@ -338,11 +430,11 @@ impl Drop for Canary {
 }
 
 /// The timer came, or its task was dropped.
-struct TimerGuard(Arc<AtomicU64>);
+struct TimerGuard(Arc<Beat>);
 
 impl Drop for TimerGuard {
     fn drop(&mut self) {
-        self.0.store(0, Ordering::Release);
+        self.0.due.store(0, Ordering::Release);
     }
 }
 
@@ -357,8 +449,6 @@ pub(crate) fn visit_here(runtime: &Arc<WatchedRuntime>) {
 
 /// Sends tasks that make the pages of workers which have none.
 pub(crate) fn visit_workers(runtime: &Arc<WatchedRuntime>) {
-    /// For how long one stays where it is, in nanoseconds, so that another worker takes the next one.
-    const STAY_NS: u64 = 200_000;
     /// How often it comes again, where a worker was not met, or not told from another.
     const ROUNDS: u32 = 8;
     for _ in 0..2 * runtime.worker_count() {

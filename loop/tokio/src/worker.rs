@@ -4,7 +4,7 @@
 //! (`block_in_place` hands its work to another thread; `block_on` returns; a runtime is dropped), and one that was
 //! only attached to tells nothing at all. The runtime's counters tell all of that to whoever looks.
 
-use crate::activity::Activity;
+use crate::activity::{Activity, Counters};
 use crate::description::Tier;
 use crate::epoll_wait::own_thread;
 use crate::runtime::{Member, WatchedRuntime};
@@ -34,7 +34,7 @@ pub(crate) struct Worker {
     /// Its number in labels, which no other live worker of the runtime has.
     pub(crate) number: u32,
     /// Its thread, as the kernel counts them.
-    pub(crate) thread: Option<u32>,
+    thread: Option<u32>,
     /// The thread does this work no more. Set by whoever finds out; not taken back.
     is_left: AtomicBool,
     /// Odd while the thread is busy, and another number for each period: the thread publishes (release) what follows with it.
@@ -54,6 +54,8 @@ struct Watched {
     active_at: Ticks,
     /// The period in which the counters contradicted the thread.
     contradicted: u64,
+    /// The counters at the last look.
+    counters: Counters,
 }
 
 impl Worker {
@@ -63,7 +65,7 @@ impl Worker {
         let counters = index.map(|index| runtime.counters(index)).unwrap_or_default();
         let now = clock.now();
         let activity = Activity::new(clock.scale(), now, counters);
-        let watched = Mutex::new(Watched { activity, clock, active_at: now, contradicted: 0 });
+        let watched = Mutex::new(Watched { activity, clock, active_at: now, contradicted: 0, counters });
         Worker {
             runtime,
             tier,
@@ -116,7 +118,7 @@ impl Worker {
     }
 
     /// A worker that tells when it parks: looks for polls that it did not tell, and for its end.
-    fn look_at_hooked(&self, index: usize) -> Sighting {
+    fn look_at_hooked(&self, index: usize, at: Ticks) -> Sighting {
         let period = self.period.load(Ordering::Acquire);
         if period & 1 == 0 {
             return Sighting::nothing();
@@ -137,6 +139,11 @@ impl Worker {
             self.leave();
             return Sighting::nothing().retired();
         }
+        watched.counters = counters;
+        // Nobody says when it goes on: each look is taken for a poll.
+        if !self.runtime.is_driven() {
+            return sighting.turn(at.0);
+        }
         if counters.busy_ns == base_busy_ns {
             self.suspect(&watched);
         }
@@ -146,7 +153,10 @@ impl Worker {
     /// A worker that tells nothing: its counters tell when it was busy.
     fn look_at_silent(&self, index: usize, at: Ticks) -> Sighting {
         let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = watched.activity.look(at, self.runtime.counters(index), self.runtime.is_driven());
+        let (counters, was_awake) = (self.runtime.counters(index), watched.activity.is_awake());
+        let is_driven = self.runtime.is_driven();
+        watched.counters = counters;
+        let before = watched.activity.look(at, counters, is_driven);
         if before.parked_since == at || before.busy_since == at {
             watched.active_at = at;
         }
@@ -156,7 +166,9 @@ impl Worker {
         }
         let is_recent = watched.activity.is_awake() || quiet_ns < RECENT_NS;
         let sighting = Sighting::nothing().observed(before).again_within(if is_recent { LOOK_NS } else { 0 });
-        if watched.activity.ended_unseen() { sighting.turn(at.0) } else { sighting }
+        // What was taken for a busy period of a thread that had left was none.
+        let was_none = watched.activity.ended_unseen() || was_awake && !is_driven;
+        if was_none { sighting.turn(at.0) } else { sighting }
     }
 
     /// It seems stuck: whether its runtime is there at all is asked now and then.
@@ -178,6 +190,10 @@ impl Member for Worker {
         self.number
     }
 
+    fn thread(&self) -> Option<u32> {
+        self.thread
+    }
+
     fn is_left(&self) -> bool {
         self.is_left.load(Ordering::Relaxed)
     }
@@ -193,11 +209,20 @@ impl Observer for Worker {
             return Sighting::nothing().retired();
         }
         match (self.tier, self.index()) {
-            (Tier::Hooked, Some(index)) => self.look_at_hooked(index),
+            (Tier::Hooked, Some(index)) => self.look_at_hooked(index, at),
             (Tier::Observed, Some(index)) => self.look_at_silent(index, at),
             // Which worker it is, is not known: each look is taken for a hidden poll, so that a task that yields is no stall.
             (Tier::Hooked, None) => Sighting::nothing().turn(at.0).again_within(TURN_LOOK_NS),
             (Tier::Observed | Tier::Root, _) => Sighting::nothing(),
+        }
+    }
+
+    fn found_outside(&self) {
+        let Some(index) = self.index() else { return };
+        let last = self.watched.lock().unwrap_or_else(PoisonError::into_inner).counters;
+        // One that has moved since the look was in the runtime again.
+        if self.runtime.counters(index) == last {
+            self.runtime.found_outside(last);
         }
     }
 }

@@ -255,6 +255,18 @@ impl WorkerPages {
         };
     }
 
+    /// A wrapped poll ends that was begun on a lane which is not the current one any more.
+    #[cold]
+    fn leave_other(&mut self, identity: u64) -> bool {
+        if let Some(lane) = self.others.iter_mut().find(|lane| lane.identity == identity) {
+            lane.depth -= 1;
+            if lane.depth == 0 {
+                lane.end();
+            }
+        }
+        false
+    }
+
     /// Finds out whether the thread is in a watched runtime, for a wrapped poll.
     #[cold]
     fn find(&mut self) {
@@ -411,22 +423,28 @@ pub(crate) fn leave(frame: Frame) {
             identity
         }
     };
-    let gone = with_lanes(|lanes| {
+    let is_left = with_lanes(|lanes| {
         let lane = match &mut lanes.current {
             Some(lane) if lane.identity == identity => lane,
-            _ => lanes.others.iter_mut().find(|lane| lane.identity == identity)?,
+            _ => return lanes.leave_other(identity),
         };
         lane.depth -= 1;
         if lane.depth > 0 {
-            return None;
+            return false;
         }
         lane.end();
-        // `block_in_place` gave the worker to another thread: this one is none any more.
-        let is_current = lanes.current.as_ref().is_some_and(|lane| lane.identity == identity);
-        if is_current && lanes.current.as_ref().is_some_and(|lane| lane.worker.is_left()) {
-            return lanes.current.take();
-        }
-        None
+        lane.worker.is_left()
     });
+    if is_left == Some(true) {
+        end_left(identity);
+    }
+}
+
+/// `block_in_place` gave the worker to another thread: this one is none any more. Apart, because a page is large, and to return
+/// it, or none, would cost each poll a copy.
+#[cold]
+fn end_left(identity: u64) {
+    let is_it = |lane: &mut WorkerPage| lane.identity == identity;
+    let gone = with_lanes(|lanes| lanes.current.take_if(is_it));
     drop(gone);
 }

@@ -219,3 +219,44 @@ fn a_worker_that_is_blocked_before_anybody_met_it_is_told_of_the_runtime() {
     });
     drop((watch, runtime));
 }
+
+/// Only that of a `current_thread` runtime can: a worker of a `multi_thread` one that panics outside a task is the end of the
+/// process, by Tokio itself.
+#[test]
+fn a_worker_that_dies_has_no_page_and_another_thread_takes_its_work() {
+    let _turn = turn();
+    let agent = agent(60);
+    for tier in [Tier::Attach, Tier::Build] {
+        let name = format!("dies {tier:?}");
+        let (runtime, watch) = support::watched(tier, Flavor::Current, &name);
+        let runtime = Arc::new(runtime);
+        let run = |dies: bool| {
+            let runtime = runtime.clone();
+            std::thread::spawn(move || {
+                runtime.block_on(async move {
+                    for _ in 0..20 {
+                        tokio::time::sleep(Duration::from_millis(1)).await;
+                    }
+                    assert!(!dies, "the program's own trouble");
+                    pending::<()>().await;
+                });
+            })
+        };
+        assert!(run(true).join().is_err());
+        until("the end of its page", || workers(&name).is_empty());
+        until("the end of what is told of it", || agent.incidents().iter().all(|one| one.is_over));
+        drop(run(false));
+        until("the page of the other thread", || {
+            runtime.handle().spawn(async {});
+            workers(&name).len() == 1
+        });
+        let (block, act) = Block::new();
+        runtime.handle().spawn(async move { act() });
+        until("its block", || stalls(&agent, &name) > 0);
+        block.release();
+        until("its end", || agent.incidents().iter().all(|one| one.is_over));
+        drop(watch);
+        // The thread waits for ever: so does the runtime.
+        std::mem::forget(runtime);
+    }
+}

@@ -55,6 +55,8 @@ pub struct End {
 pub struct StallWatch {
     episode: Episode,
     since: Ticks,
+    /// Since when the loop was busy at the last look; [`Ticks::NONE`] where it polled.
+    busy_at_last: Ticks,
     /// Threshold that the stall under way crossed, in nanoseconds.
     threshold_ns: u64,
     counts: StallCounts,
@@ -123,6 +125,7 @@ impl StallWatch {
                 None => StallEvent::Began(verdict),
             });
         }
+        self.busy_at_last = vitals.busy_since;
         self.records_seen = vitals.records;
         self.iterations_seen = page.iterations_recorded();
         turns
@@ -154,7 +157,7 @@ impl StallWatch {
         // A threshold that was raised during a stall leaves one that only the agent counted.
         self.accounted = Some(self.accounted.unwrap_or(0).min(vitals.stalls_ended).saturating_add(missed));
         if missed > 0 {
-            self.find_missed(missed, &ended, page, clock, turns);
+            self.find_missed(missed, &ended, page, clock, vitals, turns);
         }
     }
 
@@ -165,8 +168,8 @@ impl StallWatch {
             let ns = clock.duration_ns(begin, iteration.end).max(seen_ns);
             return End { begin, end: iteration.end, ns };
         }
-        let after = [vitals.parked_since, vitals.busy_since].into_iter().filter(|end| *end > begin).min();
-        let end = after.unwrap_or(Ticks(begin.0.saturating_add(clock.scale().ticks(seen_ns))));
+        let end = first_poll_after(begin, vitals)
+            .unwrap_or(Ticks(begin.0.saturating_add(clock.scale().ticks(seen_ns))));
         End { begin, end, ns: clock.duration_ns(begin, end).max(seen_ns) }
     }
 
@@ -176,6 +179,7 @@ impl StallWatch {
         ended: &[IterationRecord],
         page: &Page,
         clock: &Clock,
+        vitals: &Vitals,
         turns: &mut Vec<StallEvent>,
     ) {
         let records = page.records(self.records_seen);
@@ -197,15 +201,28 @@ impl StallWatch {
             let verdict = judge(begin, ns, &NowValues::IDLE, own, clock.scale());
             self.missed(1, End { begin, end, ns }, verdict, turns);
         }
-        // What the ring has forgotten is known by the recorder alone, or not at all.
+        // What the ring has forgotten is known by the recorder alone, or by what the looks found.
         let forgotten = missed - long.len() as u64;
         if forgotten > 0 {
             let verdict = judge(Ticks::NONE, warning_ns, &NowValues::IDLE, &records, clock.scale());
-            let ns = verdict.longest_ns.max(warning_ns);
-            let end = records.last().map_or(Ticks(self.since.0.max(1)), |record| record.end);
-            let begin = Ticks(end.0.saturating_sub(clock.scale().ticks(ns)));
-            self.missed(forgotten, End { begin, end, ns }, verdict, turns);
+            let end = match records.last() {
+                Some(last) => ending_at(last.end, verdict.longest_ns.max(warning_ns), clock),
+                None => self.unrecorded(warning_ns, clock, vitals),
+            };
+            self.missed(forgotten, end, verdict, turns);
         }
+    }
+
+    /// Returns a stall of a loop that records neither iterations nor callbacks: the busy period that the last look found, where
+    /// that was long enough when it ended, else one that ended at the last poll at the latest.
+    fn unrecorded(&self, warning_ns: u64, clock: &Clock, vitals: &Vitals) -> End {
+        let begin = self.busy_at_last;
+        let found =
+            first_poll_after(begin, vitals).map(|end| End { begin, end, ns: clock.duration_ns(begin, end) });
+        // Not the one that was followed, which is accounted for.
+        found
+            .filter(|end| begin > self.since && end.ns > warning_ns)
+            .unwrap_or_else(|| ending_at(vitals.parked_since.max(vitals.busy_since), warning_ns, clock))
     }
 
     fn missed(&mut self, count: u64, end: End, verdict: Verdict, turns: &mut Vec<StallEvent>) {
@@ -228,6 +245,16 @@ impl StallWatch {
         *bucket = bucket.saturating_add(count);
         durations.sum_ns = durations.sum_ns.saturating_add(age_ns.saturating_mul(count));
     }
+}
+
+/// Returns the first time the loop polled after `begin`, as far as its vitals tell.
+fn first_poll_after(begin: Ticks, vitals: &Vitals) -> Option<Ticks> {
+    [vitals.parked_since, vitals.busy_since].into_iter().filter(|end| *end > begin).min()
+}
+
+/// Returns a stall of this length that ended then.
+fn ending_at(end: Ticks, ns: u64, clock: &Clock) -> End {
+    End { begin: Ticks(end.0.saturating_sub(clock.scale().ticks(ns))), end, ns }
 }
 
 #[cfg(test)]

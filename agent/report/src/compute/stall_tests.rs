@@ -2,6 +2,8 @@
 
 use super::*;
 use loopscope_probe::Queue;
+use loopscope_probe::observer::Observed;
+use loopscope_probe::raw::registry::{self, Controller, LocalPage};
 use loopscope_probe::{Kind, SiteId, TaskTimes, VirtualClock, Writer};
 use std::panic::Location;
 
@@ -260,4 +262,79 @@ fn a_count_that_jumps_is_counted_at_once_and_told_a_few_times() {
         let counted = jump.saturating_mul(3);
         assert_eq!((bench.episodes().iter().sum::<u64>(), lengths), (counted, counted));
     }
+}
+
+/// A loop that tells nothing, as an observer sees it: neither iterations nor callbacks are on its page.
+struct Observer {
+    page: LocalPage,
+    control: Controller,
+    watch: StallWatch,
+    /// The present on the page's clock.
+    at: Ticks,
+    _writer: Writer,
+}
+
+impl Observer {
+    fn new(name: &str) -> Self {
+        let writer = Writer::builder(name).private().observed().build();
+        let page = registry::pages().into_iter().find(|page| page.page().loop_name() == name).unwrap();
+        let (control, at) = (page.take_control().unwrap(), page.clock().now());
+        let mut observer = Observer { page, control, watch: StallWatch::default(), at, _writer: writer };
+        assert_eq!(observer.look(false), []);
+        observer
+    }
+
+    fn advance(&mut self, ms: u64) -> Ticks {
+        self.at.0 += self.page.clock().scale().ticks(ms * MS);
+        self.at
+    }
+
+    /// A look that finds it busy, or finds that it has polled: returns what is told of it.
+    fn look(&mut self, is_busy: bool) -> Vec<StallEvent> {
+        let before = self.page.page().busy_since();
+        let busy_since = match (is_busy, before) {
+            (false, _) => Ticks::NONE,
+            (true, Ticks::NONE) => self.at,
+            (true, since) => since,
+        };
+        let parked_since = if is_busy { before } else { self.at };
+        self.control.set_observed(Observed { busy_since, parked_since, active_ticks: 0, idle_ticks: 0 });
+        let vitals = self.vitals();
+        self.watch.look(self.page.page(), self.page.clock(), &vitals)
+    }
+
+    fn vitals(&self) -> Vitals {
+        self.page.page().vitals_at(self.page.clock(), self.at)
+    }
+}
+
+/// Returns the only stall that is told, as found too late.
+fn only_missed(turns: &[StallEvent]) -> End {
+    let [StallEvent::Missed(missed, _)] = turns else { panic!("{turns:?}") };
+    *missed
+}
+
+#[test]
+fn a_stall_that_no_ring_has_begins_where_the_last_look_found_the_loop_busy() {
+    let mut observer = Observer::new("no ring has its stall");
+    let begin = observer.advance(20);
+    assert_eq!(observer.look(true), []);
+    observer.advance(60);
+    assert_eq!(observer.look(true), [], "below the threshold");
+    let end = observer.advance(50);
+    let missed = only_missed(&observer.look(false));
+    assert_eq!((missed.begin, missed.end), (begin, end));
+    assert!(missed.ns.abs_diff(110 * MS) < 1_000, "{missed:?}");
+}
+
+#[test]
+fn a_stall_of_which_nothing_is_known_but_a_count_ended_at_the_last_poll() {
+    let mut observer = Observer::new("a count tells of its stall");
+    let end = observer.advance(400);
+    observer.look(false);
+    let mut vitals = observer.vitals();
+    vitals.stalls_ended += 1;
+    let missed = only_missed(&observer.watch.look(observer.page.page(), observer.page.clock(), &vitals));
+    let begin = Ticks(end.0 - observer.page.clock().scale().ticks(100 * MS));
+    assert_eq!(missed, End { begin, end, ns: 100 * MS });
 }

@@ -23,9 +23,14 @@ pub fn turn() -> MutexGuard<'static, ()> {
 
 /// Starts an agent with this warning threshold.
 pub fn agent(warning_ms: u64) -> Agent {
+    agent_with(Duration::from_millis(warning_ms), Duration::from_secs(30))
+}
+
+/// Starts an agent with these thresholds.
+pub fn agent_with(warning: Duration, critical: Duration) -> Agent {
     Agent::builder()
         .listen(Listen::Exactly(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))))
-        .thresholds(Duration::from_millis(warning_ms), Duration::from_secs(30))
+        .thresholds(warning, critical)
         .reports_per_minute(10_000)
         .start()
         .unwrap()
