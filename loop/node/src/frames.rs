@@ -16,13 +16,14 @@ use crate::code_map::{CodeMap, JsFrame};
 use crate::source_map::{Places, SourceMaps};
 use crate::sys::{self, AT_ONCE_NS, AskedLoop};
 use loopscope_agent::{AddressSource, AddressStack, Frame, FrameSource, Moment};
+use loopscope_probe::raw::registry;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 /// How long lines are waited for where the functions are known.
 const LINES_WITHIN: Duration = Duration::from_millis(60);
-/// How long the first answer is waited for; what comes so late joins the incident.
+/// How long the first answer is waited for, while the loop is blocked; what comes so late joins the incident.
 const FIRST_WITHIN: Duration = Duration::from_secs(60);
 
 /// How long the map of one loop's code is waited for, and of how many loops.
@@ -111,7 +112,9 @@ impl FrameSource for JavaScript {
         let has_sample = words.is_some_and(|words| words.len() > 1);
         let is_mapped = lock(&asked.code).is_followed;
         let within = if has_sample && is_mapped { LINES_WITHIN } else { FIRST_WITHIN };
-        let answer = asked.ask(within, Some(moment.at_ns));
+        let page = registry::pages().into_iter().find(|page| page.thread().tid == moment.tid);
+        let is_over = || page.as_ref().is_none_or(|page| page.page().busy_since() != moment.busy_since);
+        let answer = asked.ask(within, Some(moment.at_ns), is_over);
         let told = answer.filter(|answer| answer.busy_since == moment.busy_since);
         let told = told.unwrap_or_default();
         let is_at_once = told.at_ns.saturating_sub(moment.at_ns) < AT_ONCE_NS;
@@ -141,7 +144,7 @@ impl AddressSource for JavaScript {
 fn make_maps(loops: &[Arc<AskedLoop>]) {
     let without = loops.iter().filter(|one| !lock(&one.code).is_followed);
     for (number, one) in without.enumerate() {
-        one.ask(if number < WAITED_FOR { MAP_WITHIN } else { Duration::ZERO }, None);
+        one.ask(if number < WAITED_FOR { MAP_WITHIN } else { Duration::ZERO }, None, || false);
     }
 }
 
