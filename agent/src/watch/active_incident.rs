@@ -199,7 +199,7 @@ impl ActiveIncident {
     /// Says what is due: the begin once the names are there, then the end.
     pub(crate) fn speak(&mut self, now_ns: u64, queue: &mut IncidentQueue) {
         if let Announced::Waits { until_ns } = self.announced
-            && (self.names_due == 0 || now_ns >= until_ns)
+            && (self.names_due == 0 || self.has_guilty_line() || now_ns >= until_ns)
         {
             let moment = if self.builder.incident.was_missed { Moment::Missed } else { Moment::Begin };
             self.say(moment, self.classed, queue);
@@ -220,6 +220,12 @@ impl ActiveIncident {
             self.has_acted_on_end = true;
             self.act(queue);
         }
+    }
+
+    /// Tells whether the guilty function and its line are known: better names would say the same.
+    fn has_guilty_line(&self) -> bool {
+        let stacks = &self.builder.incident.stacks;
+        stacks.iter().filter_map(|stack| stack.guilty_frame()).any(|frame| frame.line.is_some())
     }
 
     /// Tells whether nothing more will come of it: it is over, and said, and all its stacks have names.

@@ -16,6 +16,8 @@ pub(crate) fn add(incident: &mut Incident, named: &Named) {
     if let Some(replaced) = &named.replaces {
         take_one(&mut incident.stacks, replaced, named.age_ns);
     }
+    // What was told of the same capture while its native frames had no names.
+    take_one(&mut incident.stacks, "", named.age_ns);
     let stacks = &mut incident.stacks;
     let at = stacks.iter().position(|stack| stack.fingerprint == named.fingerprint).unwrap_or_else(|| {
         let fingerprint = named.fingerprint.clone();
@@ -86,6 +88,17 @@ mod tests {
         assert_eq!(told(&incident), [("native", 1, &[100][..], 1), ("whole", 1, &[200][..], 2)]);
         add(&mut incident, &Named { age_ns: 100, ..late });
         assert_eq!(told(&incident), [("whole", 2, &[200, 100][..], 2)]);
+    }
+
+    #[test]
+    fn the_whole_stack_takes_the_place_of_its_frames_that_were_told_early() {
+        let mut incident = Incident::default();
+        add(&mut incident, &Named { is_final: false, ..named("", 100, &["js"]) });
+        assert_eq!(told(&incident), [("", 1, &[100][..], 1)]);
+        for is_final in [false, true] {
+            add(&mut incident, &Named { is_final, ..named("whole", 100, &["js", "read"]) });
+            assert_eq!(told(&incident), [("whole", 1, &[100][..], 2)]);
+        }
     }
 
     #[test]

@@ -63,6 +63,23 @@ fn the_line_waits_for_the_names_and_has_them() {
 }
 
 #[test]
+fn the_line_does_not_wait_for_better_names_where_the_guilty_line_is_known() {
+    let mut bench = stalled_with_stacks();
+    let shot = Shot { busy_since: Some(bench.writer.last()), sample: None };
+    bench.tell(|told| told.shot = Some(shot));
+    bench.look();
+    let mut early = named("", "spin", 101, false);
+    (early.frames[0].file, early.frames[0].line) = (Some("/srv/app.js".to_owned()), Some(7));
+    assert!(bench.hear(&early));
+    bench.look();
+    let line = bench.lines().remove(0);
+    assert!(line.contains("blocked for 101 ms by timer t (") && line.contains("in spin ("), "{line}");
+    assert!(bench.hear(&named("whole", "spin", 101, true)));
+    let stacks = bench.incident().stacks;
+    assert_eq!((stacks.len(), stacks[0].fingerprint.as_str(), stacks[0].count), (1, "whole", 1));
+}
+
+#[test]
 fn names_that_do_not_come_are_not_waited_for() {
     let mut bench = stalled_with_stacks();
     let shot = Shot { busy_since: Some(bench.writer.last()), sample: None };

@@ -6,7 +6,8 @@
 //! Lines of a runtime's own modules, of which nobody needs any, are not loaded.
 //!
 //! Frames of another runtime are waited for a moment only; where they come later, the stack is named once more, in place of
-//! the one without them.
+//! the one without them. Where they name the guilty function, nobody waits for the native ones: the symbols of a program of
+//! 100 MB take as many ms to read the first time.
 
 use crate::address_source::{AddressCall, AddressSources, AddressStack};
 use crate::watch::frame_source::{Answer, FrameSources, Moment, NoFrames, Sources, WITHIN};
@@ -68,6 +69,7 @@ impl Work {
 pub(crate) struct Named {
     pub number: u64,
     pub age_ns: u64,
+    /// Empty while the native frames have no names: the whole stack takes its place.
     pub fingerprint: String,
     pub frames: Vec<Frame>,
     pub guilty: Option<usize>,
@@ -266,6 +268,9 @@ impl IncidentQueue {
             Ok(frames) => (frames, None),
             Err(missing) => (Vec::new(), Some(missing)),
         };
+        if let Some(early) = early(&work, &front) {
+            let _ = say.send(early);
+        }
         let stack = self.unwinder.unwind(&work.sample);
         let fingerprint = stack.fingerprint(self.unwinder.modules());
         let modules = self.unwinder.modules();
@@ -338,6 +343,16 @@ impl IncidentQueue {
         let replaces = Some(native.fingerprint_with(&[]));
         let _ = say.send(Named { is_final: true, replaces, ..native.with_front(&front) });
     }
+}
+
+/// Returns the frames of another runtime by themselves, where they name the guilty function and its line: native frames are
+/// behind them, and change nothing about that.
+fn early(work: &Work, front: &[Frame]) -> Option<Named> {
+    let owned = front.iter().map(|frame| frame.clone().owned(work.description.frame_rules()));
+    let frames: Vec<Frame> = owned.collect();
+    let guilty = guilty(&frames).filter(|at| frames[*at].line.is_some())?;
+    let (number, age_ns) = (work.number, work.age_ns);
+    Some(Named { number, age_ns, frames, guilty: Some(guilty), ..Named::default() })
 }
 
 /// Returns how much is wanted of a module: lines of none that is a runtime's own, ours, or the system's, whose debug

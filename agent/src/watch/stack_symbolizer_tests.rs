@@ -114,6 +114,30 @@ impl FrameSource for Allowed {
     }
 }
 
+/// Answers at once, with a function of the program's.
+struct AtOnce;
+
+impl FrameSource for AtOnce {
+    fn frames_of(&self, _moment: &Moment) -> Vec<Frame> {
+        let (file, line) = (Some("/srv/app.js".to_owned()), Some(7));
+        vec![Frame { function: "spin".to_owned(), file, line, ..Frame::default() }]
+    }
+}
+
+#[test]
+fn frames_of_another_runtime_that_name_the_guilty_line_are_told_before_native_names() {
+    loopscope_stacks::prepare();
+    let sample = known_by_name();
+    let sources = FrameSources::from([("mio".to_owned(), Arc::new(AtOnce) as Arc<dyn FrameSource>)]);
+    let namer = StackSymbolizer::start_within(sources, AddressSources::default(), LONG).unwrap();
+    assert!(namer.name(work(1, &sample)));
+    let named: Vec<Named> = (0..3).map(|_| namer.named.recv_timeout(LONG).unwrap()).collect();
+    let told: Vec<_> = named.iter().map(|one| (one.fingerprint.is_empty(), one.is_final)).collect();
+    assert_eq!(told, [(true, false), (false, false), (false, true)]);
+    assert_eq!((named[0].frames.len(), named[0].guilty), (1, Some(0)));
+    assert!(named[1].frames.len() > 1 && named[1].guilty == Some(0), "{:?}", named[1]);
+}
+
 #[test]
 fn frames_that_come_late_take_the_place_of_the_stack_without_them() {
     loopscope_stacks::prepare();

@@ -1,13 +1,17 @@
 //! One loop of Node that is watched: what is hooked in it, and what each event does beside what the page is told.
 
+use crate::ablation::Ablation;
 use crate::counts;
 use crate::entries::{Entries, Runtime};
 use crate::gc::{Collections, GcKind};
 use crate::heap::{self, HeapGauges};
 use crate::log;
+use crate::poll_metrics::CheckedWord;
 use crate::pool::waits::PoolWaits;
 use crate::recording::Recording;
-use crate::sys::{Event, Handles, HookCounts, Isolate, LetGo, Running, TraceSink, UvLoop, Watcher};
+use crate::sys::{
+    Event, Handles, HookCounts, Isolate, LetGo, MetricsPlace, Running, TraceSink, UvLoop, Watcher,
+};
 use loopscope_probe::Site;
 use loopscope_probe::gauges::{GaugeId, GaugeType, GaugeUnit};
 use loopscope_probe::spans::SpanGuard;
@@ -19,17 +23,32 @@ use std::path::PathBuf;
 struct NodeRuntime {
     uv_loop: UvLoop,
     isolate: Isolate,
+    place: MetricsPlace,
+    has_events: bool,
+    idle: CheckedWord,
+    events: CheckedWord,
+}
+
+impl NodeRuntime {
+    fn new(uv_loop: UvLoop, isolate: Isolate) -> NodeRuntime {
+        let (place, has_events) = (uv_loop.metrics_place(), uv_loop.events().is_some());
+        let (idle, events) = (CheckedWord::default(), CheckedWord::default());
+        NodeRuntime { uv_loop, isolate, place, has_events, idle, events }
+    }
 }
 
 impl Runtime for NodeRuntime {
     #[inline]
     fn idle_ns(&mut self) -> u64 {
-        self.uv_loop.idle_ns()
+        let (place, uv_loop) = (&self.place, &self.uv_loop);
+        self.idle.read(|| place.idle_ns(), || uv_loop.idle_ns())
     }
 
     #[inline]
     fn events(&mut self) -> Option<u64> {
-        self.uv_loop.events()
+        let (place, uv_loop) = (&self.place, &self.uv_loop);
+        let function = || uv_loop.events().unwrap_or(0);
+        self.has_events.then(|| self.events.read(|| place.events(), function))
     }
 
     #[inline]
@@ -73,6 +92,8 @@ pub(crate) struct Parts {
     pub(crate) is_attached: bool,
     /// Where jobs of ours tell of the pool.
     pub(crate) pool_waits: Option<PoolWaits>,
+    /// The loop is the main thread's.
+    pub(crate) is_main: bool,
 }
 
 /// One loop that is watched.
@@ -94,13 +115,17 @@ pub(crate) struct Adapter {
     installed: Option<SpanGuard>,
     /// Blocks that the program has announced, the innermost last.
     expected: Vec<ExpectedBlock>,
+    /// The loop is the main thread's.
+    is_main: bool,
+    is_paused: bool,
+    left_out: Ablation,
 }
 
 impl Adapter {
     /// Begins to watch the loop of this thread, inside its main script. What cannot be hooked is said, and left out.
     pub(crate) fn start(parts: Parts) -> Adapter {
         let Parts { uv_loop, isolate, mut writer, trace, heap_limit, versions, .. } = parts;
-        let Parts { record_to, is_attached, pool_waits, .. } = parts;
+        let Parts { record_to, is_attached, pool_waits, is_main, .. } = parts;
         let mut gauges = writer.take_gauges();
         if let Some(gauges) = &mut gauges {
             tell_versions(gauges, &versions);
@@ -119,7 +144,7 @@ impl Adapter {
         };
         let installed = writer.install_spans();
         let recording = record_to.as_ref().map(|_| Recording::new(writer.clock().now()));
-        let runtime = NodeRuntime { uv_loop, isolate };
+        let runtime = NodeRuntime::new(uv_loop, isolate);
         let mut entries = Entries::begin(writer, runtime, trace.is_some(), recording);
         if is_attached {
             entries.attached();
@@ -139,6 +164,9 @@ impl Adapter {
             record_to,
             installed: Some(installed),
             expected: Vec::new(),
+            is_main,
+            is_paused: false,
+            left_out: Ablation::default(),
         };
         if let Some(why) = adapter.handles.as_ref().and_then(|handles| handles.no_check_end.as_ref()) {
             log::off("telling closing callbacks from immediates", &why.to_string());
@@ -148,8 +176,20 @@ impl Adapter {
     }
 
     fn hook(&mut self) {
-        self.hooked.entries = self.isolate.hook_entries().is_ok();
-        self.hooked.checkpoints = match self.isolate.hook_checkpoints() {
+        self.hooked.entries = !self.left_out.entries && self.isolate.hook_entries().is_ok();
+        self.hooked.checkpoints = !self.left_out.checkpoints && self.hook_checkpoints();
+        self.hooked.gc = !self.left_out.gc
+            && match self.isolate.hook_gc() {
+                Ok(()) => true,
+                Err(why) => {
+                    log::off("garbage collection pauses", &why.to_string());
+                    false
+                }
+            };
+    }
+
+    fn hook_checkpoints(&mut self) -> bool {
+        match self.isolate.hook_checkpoints() {
             Ok(()) => {
                 self.entries.tells_checkpoints();
                 true
@@ -158,14 +198,7 @@ impl Adapter {
                 log::off("timers and immediates apart from each other", &why.to_string());
                 false
             }
-        };
-        self.hooked.gc = match self.isolate.hook_gc() {
-            Ok(()) => true,
-            Err(why) => {
-                log::off("garbage collection pauses", &why.to_string());
-                false
-            }
-        };
+        }
     }
 
     fn unhook(&mut self) {
@@ -182,7 +215,7 @@ impl Adapter {
 
     fn once_a_turn(&mut self) {
         if let Some(sink) = self.hooked.trace {
-            sink.arm();
+            self.listen_in_check(sink);
         }
         let pool_jobs = self.entries.pool_jobs();
         let writer = self.entries.writer();
@@ -195,6 +228,23 @@ impl Adapter {
         if self.heap.as_ref().is_some_and(|heap| heap.are_due(now)) {
             self.look_at_heap(now);
         }
+    }
+
+    /// Sets our bits again where a trace of the program's has cleared them. In the check phase Node's own events of it are not
+    /// needed where its end is told; workers leave them as they are.
+    #[inline]
+    fn listen_in_check(&mut self, sink: &TraceSink) {
+        let listened = self.left_out.listened;
+        match self.tells_check_end() {
+            true if sink.check_begins(listened) => self.entries.tell(Event::Immediates),
+            true => {}
+            false => sink.arm(listened),
+        }
+    }
+
+    #[inline]
+    fn tells_check_end(&self) -> bool {
+        self.is_main && self.handles.as_ref().is_some_and(|handles| handles.no_check_end.is_none())
     }
 
     #[cold]
@@ -222,8 +272,10 @@ impl Watcher for Adapter {
     #[inline]
     fn tell(&mut self, event: Event) -> bool {
         self.entries.tell(event);
-        if event == Event::CheckBegins {
-            self.once_a_turn();
+        match (event, self.hooked.trace) {
+            (Event::CheckBegins, _) => self.once_a_turn(),
+            (Event::CheckEnds, Some(sink)) if self.is_main => sink.check_ends(self.left_out.listened),
+            _ => {}
         }
         self.entries.is_in_entry()
     }
@@ -296,22 +348,23 @@ impl Watcher for Adapter {
         self.entries.busy_since()
     }
 
-    fn set_paused(&mut self, is_paused: bool) {
-        match (is_paused, &mut self.handles) {
-            (true, Some(handles)) => {
-                handles.stop();
-                self.unhook();
-                self.hooked.trace.inspect(|sink| sink.disarm());
-                self.entries.pause();
-            }
-            (false, Some(handles)) => {
-                handles.run();
-                self.hooked.trace.inspect(|sink| sink.arm());
-                self.entries.resume();
-                self.hook();
-            }
-            _ => {}
+    fn set_paused(&mut self, is_paused: bool, left_out: &str) {
+        let Some(handles) = self.handles.as_mut().filter(|_| is_paused != self.is_paused) else { return };
+        self.is_paused = is_paused;
+        if is_paused {
+            handles.stop();
+            self.unhook();
+            self.hooked.trace.inspect(|sink| sink.disarm());
+            return self.entries.pause();
         }
+        self.left_out = Ablation::parse(left_out);
+        if !self.left_out.handles {
+            handles.run();
+        }
+        let listened = self.left_out.listened;
+        self.hooked.trace.inspect(|sink| sink.arm(listened));
+        self.entries.resume();
+        self.hook();
     }
 
     fn end(mut self: Box<Self>) -> Option<LetGo> {

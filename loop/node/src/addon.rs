@@ -1,5 +1,6 @@
 //! What JavaScript can call: begin and end watching, name what runs, count what was thrown.
 
+use crate::ablation::Ablation;
 use crate::adapter::{Adapter, Parts};
 use crate::description::{Knowledge, description};
 use crate::pool::waits::PoolWaits;
@@ -90,13 +91,7 @@ fn watch(caller: &Caller, arguments: &[String]) -> Result<(), Missing> {
     };
     let (uv_loop, isolate) = (caller.uv_loop()?, caller.isolate()?);
     let is_main = is_main == "true";
-    let trace = match TraceSink::install() {
-        Ok(sink) => Some(sink),
-        Err(why) => {
-            log::off("names of callbacks, drains and timers", &why.to_string());
-            None
-        }
-    };
+    let trace = trace_sink();
     // Without its entries nothing is known of a loop but when it polls, which tells of stalls that were not.
     isolate.can_hook_entries()?;
     say_what_else_is_missing(&isolate);
@@ -121,15 +116,22 @@ fn watch(caller: &Caller, arguments: &[String]) -> Result<(), Missing> {
     let mut writer = builder.build();
     let pool_waits = if is_main { begin_pool(&mut writer, observer, is_probed) } else { None };
     let heap_limit = heap_limit.parse().unwrap_or(0);
-    let record_to = std::env::var_os(RECORD)
-        .map(|directory| PathBuf::from(directory).join(format!("{}.events", caller.tid())));
+    let record_to = record_file(caller);
     let options = Options::read(options, process);
     let is_attached = options.is_attached;
-    // One for each process is enough.
-    let versions = versions.split(',').filter(|version| is_main && !version.is_empty());
-    let versions = versions.map(str::to_owned).collect();
-    let parts =
-        Parts { uv_loop, isolate, writer, trace, heap_limit, versions, record_to, is_attached, pool_waits };
+    let versions = if is_main { versions_of(versions) } else { Vec::new() };
+    let parts = Parts {
+        uv_loop,
+        isolate,
+        writer,
+        trace,
+        heap_limit,
+        versions,
+        record_to,
+        is_attached,
+        pool_waits,
+        is_main,
+    };
     if let Err(why) = caller.tell_stacks(&isolate, HELPER) {
         log::off("JavaScript on stacks", &why.to_string());
     }
@@ -138,6 +140,23 @@ fn watch(caller: &Caller, arguments: &[String]) -> Result<(), Missing> {
         start_agent(options);
     }
     Ok(())
+}
+
+/// Begins to listen to Node's trace events; `None` with a line that says why where that cannot be.
+fn trace_sink() -> Option<&'static TraceSink> {
+    let installed = TraceSink::install();
+    installed.map_err(|why| log::off("names of callbacks, drains and timers", &why.to_string())).ok()
+}
+
+/// Returns where this loop's events are written, where that is wanted.
+fn record_file(caller: &Caller) -> Option<PathBuf> {
+    let directory = std::env::var_os(RECORD)?;
+    Some(PathBuf::from(directory).join(format!("{}.events", caller.tid())))
+}
+
+/// Reads names and versions of what Node is made of.
+fn versions_of(text: &str) -> Vec<String> {
+    text.split(',').filter(|version| !version.is_empty()).map(str::to_owned).collect()
 }
 
 /// Begins to look at the pool, which the page of this loop has. Returns what sends jobs of ours, where these are to
@@ -272,10 +291,15 @@ fn threw(caller: &Caller, _arguments: &[String]) -> String {
     String::new()
 }
 
-/// `pause(isPaused)`: takes everything off this loop's thread, or puts it back. For measuring what it costs.
+/// `pause(isPaused, leftOut)`: takes everything off this loop's thread, or puts it back but for what is named: see [`Ablation`].
+/// For measuring what it costs.
 fn pause(caller: &Caller, arguments: &[String]) -> String {
     let is_paused = arguments.first().is_some_and(|is_paused| is_paused == "true");
-    caller.with_watcher(|watcher| watcher.set_paused(is_paused));
+    let left_out = arguments.get(1).map_or("", String::as_str);
+    caller.mute(false);
+    caller.with_watcher(|watcher| watcher.set_paused(is_paused, left_out));
+    // What comes while it is paused is of other threads' asking.
+    caller.mute(is_paused || Ablation::parse(left_out).telling);
     String::new()
 }
 

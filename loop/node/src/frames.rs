@@ -16,13 +16,14 @@ use crate::code_map::{CodeMap, JsFrame};
 use crate::source_map::{Places, SourceMaps};
 use crate::sys::{self, AT_ONCE_NS, AskedLoop};
 use loopscope_agent::{AddressSource, AddressStack, Frame, FrameSource, Moment};
+use loopscope_probe::raw::registry;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 /// How long lines are waited for where the functions are known.
 const LINES_WITHIN: Duration = Duration::from_millis(60);
-/// How long the first answer is waited for; what comes so late joins the incident.
+/// How long the first answer is waited for, while the loop is blocked; what comes so late joins the incident.
 const FIRST_WITHIN: Duration = Duration::from_secs(60);
 
 /// How long the map of one loop's code is waited for, and of how many loops.
@@ -53,10 +54,13 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Names the words of the sampler: V8's state, and then an address for each frame.
-fn sampled(code: &CodeMap, words: Option<&[u64]>) -> Vec<JsFrame> {
+/// Names the words of the sampler: V8's state, and then an address for each frame. Tells also whether the innermost is known: the map
+/// that is made after the sample does not have code that V8 has thrown away meanwhile.
+fn sampled(code: &CodeMap, words: Option<&[u64]>) -> (Vec<JsFrame>, bool) {
     let addresses = words.and_then(|words| words.get(1..)).unwrap_or_default();
-    addresses.iter().filter_map(|address| code.function(*address as usize)).collect()
+    let mut names = addresses.iter().map(|address| code.function(*address as usize)).peekable();
+    let is_leaf_known = names.peek().is_some_and(Option::is_some);
+    (names.flatten().collect(), is_leaf_known)
 }
 
 fn is_same(one: &JsFrame, other: &JsFrame) -> bool {
@@ -70,14 +74,15 @@ fn is_part(sampled: &[JsFrame], told: &[JsFrame]) -> bool {
     functions.all(|frame| told.any(|known| is_same(known, frame)))
 }
 
-/// Joins what was sampled with what was told in the same busy period, leaf first. `is_at_once` is true where it was told
-/// so soon after that JavaScript ran: what was told later may be what came after a native call.
-fn join(mut sampled: Vec<JsFrame>, told: Vec<JsFrame>, is_at_once: bool) -> Vec<JsFrame> {
+/// Joins what was sampled with what was told in the same busy period, leaf first. `prefers_told` is true where it was told
+/// so soon after that JavaScript ran, or the sample's innermost function has no name: what was told later may be what came after
+/// a native call.
+fn join(mut sampled: Vec<JsFrame>, told: Vec<JsFrame>, prefers_told: bool) -> Vec<JsFrame> {
     let mut functions = sampled.iter().filter(|frame| !frame.script.is_empty());
     match (functions.next(), told.first()) {
         (None, _) => told,
         (Some(innermost), Some(first)) if is_same(innermost, first) => told,
-        _ if is_at_once && is_part(&sampled, &told) => told,
+        _ if prefers_told && is_part(&sampled, &told) => told,
         _ => {
             // From the root on, both are at the same place as long as they are in the same function.
             for (frame, known) in sampled.iter_mut().rev().zip(told.iter().rev()) {
@@ -111,15 +116,18 @@ impl FrameSource for JavaScript {
         let has_sample = words.is_some_and(|words| words.len() > 1);
         let is_mapped = lock(&asked.code).is_followed;
         let within = if has_sample && is_mapped { LINES_WITHIN } else { FIRST_WITHIN };
-        let answer = asked.ask(within, Some(moment.at_ns));
+        let page = registry::pages().into_iter().find(|page| page.thread().tid == moment.tid);
+        let is_over = || page.as_ref().is_none_or(|page| page.page().busy_since() != moment.busy_since);
+        let answer = asked.ask(within, Some(moment.at_ns), is_over);
         let told = answer.filter(|answer| answer.busy_since == moment.busy_since);
         let told = told.unwrap_or_default();
         let is_at_once = told.at_ns.saturating_sub(moment.at_ns) < AT_ONCE_NS;
         // Such an answer does not wait for the map, which is then made while this is read.
         let is_named = is_mapped || !is_at_once || told.frames.is_empty();
-        let sampled = if is_named { sampled(&lock(&asked.code), words) } else { Vec::new() };
+        let (sampled, is_leaf_known) =
+            if is_named { sampled(&lock(&asked.code), words) } else { (Vec::new(), true) };
         let mut maps = self.maps(&[asked]);
-        let frames = join(sampled, told.frames, is_at_once);
+        let frames = join(sampled, told.frames, is_at_once || !is_leaf_known);
         frames.into_iter().map(|one| frame(maps.apply(one))).collect()
     }
 }
@@ -141,7 +149,7 @@ impl AddressSource for JavaScript {
 fn make_maps(loops: &[Arc<AskedLoop>]) {
     let without = loops.iter().filter(|one| !lock(&one.code).is_followed);
     for (number, one) in without.enumerate() {
-        one.ask(if number < WAITED_FOR { MAP_WITHIN } else { Duration::ZERO }, None);
+        one.ask(if number < WAITED_FOR { MAP_WITHIN } else { Duration::ZERO }, None, || false);
     }
 }
 
@@ -210,6 +218,17 @@ mod tests {
         let (sampled, told) = (vec![js("ticks", 90)], vec![js("again", 8), js("ticks", 95)]);
         assert_eq!(join(sampled.clone(), told.clone(), true), told);
         assert_eq!(join(sampled, told, false), [js("ticks", 95)], "it may have run after a native call");
+    }
+
+    #[test]
+    fn a_sample_without_its_innermost_function_blames_no_caller_of_it() {
+        let mut code = CodeMap::default();
+        code.add(0x1000, 0x100, "JS:~next /app.js:40:1");
+        let next = JsFrame { line: 40, ..js("next", 40) };
+        assert_eq!(sampled(&code, Some(&[0, 0x9000, 0x1010])), (vec![next.clone()], false));
+        assert_eq!(sampled(&code, Some(&[0, 0x1010])), (vec![next.clone()], true));
+        let told = vec![js("spin", 7), js("next", 44)];
+        assert_eq!(join(vec![next], told.clone(), true), told);
     }
 
     #[test]

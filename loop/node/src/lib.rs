@@ -18,13 +18,15 @@
 //! - `names`: what an entry is for.
 //! - `frames`, `code_map`, `source_map`: JavaScript on stacks.
 //! - `counts`: what was counted so far, for programs and tests.
-//! - `gc`, `heap`, `pool`: what only Node has.
+//! - `gc`, `heap`, `pool`: what only Node has. `poll_metrics`: what libuv counts of its polls.
 //! - `figures`, `stalls`: what JavaScript is told of its loop.
+//! - `ablation`: what is left out of it, to measure what each part costs.
 //! - `adapter`: one loop with all of them. `addon`: what JavaScript calls. `exports`: what Node
 //!   looks for.
 //!
 //! On a loop's thread nothing waits, locks or logs; memory is allocated for names that are new and for resources that live.
 
+pub mod ablation;
 mod adapter;
 mod addon;
 pub mod code_map;
@@ -37,6 +39,7 @@ pub mod gc;
 pub mod heap;
 mod log;
 pub mod names;
+pub mod poll_metrics;
 pub mod pool;
 pub mod recording;
 pub mod settings;

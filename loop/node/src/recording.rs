@@ -68,6 +68,7 @@ fn text_of(event: Event) -> String {
     let _ = match event {
         Event::PollBegins => text.write_str("poll"),
         Event::CheckBegins => text.write_str("check"),
+        Event::Immediates => text.write_str("immediates"),
         Event::CheckEnds => text.write_str("checked"),
         Event::EntryBegins => text.write_str("enter"),
         Event::EntryEnds => text.write_str("left"),

@@ -127,6 +127,49 @@ fn nodes_own_entry_after_timers_and_immediates_is_no_queue_of_ticks() {
     assert_eq!(snapshot(&played).drain[Queue::NextTick.index()].count(), 1);
 }
 
+/// Nine seconds later.
+const LATER: &str = "9000000000 time 0 0\n";
+
+#[test]
+fn a_loop_that_ends_in_its_poll_has_not_stalled() {
+    let snapshot = snapshot(&replay(&format!("{START}{LATER}")));
+    assert_eq!((snapshot.blocked, snapshot.active_ns), ([0, 0], 100));
+}
+
+#[test]
+fn a_loop_that_ends_or_is_paused_again_while_it_is_paused_has_not_stalled() {
+    let paused = format!("{START}200 enter\n= 0\n= 0\n300 pause\n{LATER}");
+    for events in
+        [paused.clone(), format!("{paused}9000000000 pause\n"), format!("{paused}9000000000 resume\n= 0\n")]
+    {
+        assert_eq!(snapshot(&replay(&events)).blocked, [0, 0], "{events}");
+    }
+}
+
+#[test]
+fn immediates_are_known_without_nodes_trace_of_them() {
+    let events = "200 check\n= 0\n200 immediates\n200 enter\n= 0\n300 left\n310 enter\n= 0\n320 left\n330 enter\n= 0\n\
+                  400 left\n400 checked\n500 trace b TCPWRAP_CALLBACK 8 0\n500 enter\n600 left\n600 trace e TCPWRAP_CALLBACK 8 0\n";
+    let played = replay(&format!("{START}{events}"));
+    assert_eq!(
+        records(&played)[1..],
+        ["check immediate immediates 100", "check tick nextTick queue 80", "close close TCP socket 100"]
+    );
+}
+
+#[test]
+fn what_another_addons_handle_enters_beside_the_immediates_is_none_of_them() {
+    let other = |at: u32| format!("{at} enter\n= 7\n{} left\n", at + 50);
+    let events = format!(
+        "150 trace b MESSAGEPORT 7 0\n200 check\n= 0\n200 immediates\n{}250 enter\n= 0\n400 left\n{}600 checked\n",
+        other(200),
+        other(500)
+    );
+    let played = replay(&format!("{START}{events}"));
+    let port = "check async message port 50";
+    assert_eq!(records(&played)[1..], [port, "check immediate immediates 150", port]);
+}
+
 #[test]
 fn a_drain_that_v8_was_told_to_abandon_does_not_run_for_ever() {
     let events = "200 enter\n= 0\n= 0\n300 trace B RunMicrotasks 0 0\n900 left\n1000 enter\n= 0\n1100 left\n";

@@ -9,6 +9,8 @@ mod nodes;
 mod parity;
 #[path = "node/pool.rs"]
 mod pool;
+#[path = "node/unusual.rs"]
+mod unusual;
 #[path = "node/workers.rs"]
 mod workers;
 

@@ -158,7 +158,8 @@ pub fn used_since(begin_ns: u64, before: Option<Reading>, within: Option<Reading
     let Some(from) = nearest.min_by_key(|reading| reading.at_ns.abs_diff(begin_ns)) else {
         return Used::default();
     };
-    let watched_ns = last.at_ns - from.at_ns.max(begin_ns);
+    // The last one may be from before the begin, where nobody has come to read since.
+    let watched_ns = last.at_ns.saturating_sub(from.at_ns.max(begin_ns));
     let cpu_ns = last.cpu_ns.saturating_sub(from.cpu_ns).min(watched_ns);
     let runqueue_ns = last.runqueue_ns.saturating_sub(from.runqueue_ns).min(watched_ns - cpu_ns);
     Used { watched_ns, cpu_ns, runqueue_ns }

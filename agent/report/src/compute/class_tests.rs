@@ -82,6 +82,11 @@ fn the_reading_nearest_to_the_begin_counts() {
         let told = (used.watched_ns / MS, used.cpu_ns / MS, used.runqueue_ns / MS);
         assert_eq!(told, expected);
     }
+    assert_eq!(
+        used_since(300 * MS, Some(at(95, 48, 0)), None, last),
+        Used::default(),
+        "read before it began"
+    );
 }
 
 /// A stall at a threshold of 100 ms: its age, processor time, ready time and how it was found, all in ms.

@@ -23,6 +23,7 @@
 mod batches;
 mod drains;
 mod labels;
+mod polls;
 mod runtime;
 mod scopes;
 mod sites;
@@ -39,13 +40,6 @@ use crate::names::{Class, NameId, Named, Names, Resources};
 use crate::recording::Recording;
 pub use crate::sys::{Event, TraceEvent, TraceName};
 use loopscope_probe::{Clock, Kind, Phase, Queue, SiteId, TaskTimes, Ticks, Writer};
-
-/// A wait in which the two clocks part by less than 1 us, in nanoseconds: they differ by less than 0.1 percent.
-const SHORT_NS: u64 = 1_000_000;
-
-const NS_PER_MS: u64 = 1_000_000;
-/// By how much libuv's time may part from its time of waiting, in milliseconds: each is rounded.
-const CUT_MS: u64 = 2;
 
 /// What runs, as the page was told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,6 +81,8 @@ pub struct Entries<R> {
     frame: Frame,
     drain: Drain,
     scopes: Scopes,
+    /// The name of the scope of immediates.
+    immediates: Option<NameId>,
     /// The kind of the entry that runs.
     kind: Kind,
     has_polled: bool,
@@ -121,11 +117,13 @@ impl<R: Runtime> Entries<R> {
         writer.resume();
         let start = Start::begin(&mut writer, sites.main);
         writer.begin(Kind::Other, sites.main, TaskTimes::UNKNOWN);
+        let mut names = Names::new();
+        let immediates = names.resolve(&mut writer, TraceName::constant(c"CheckImmediate"));
         Entries {
             writer,
             runtime,
             has_traces,
-            names: Names::new(),
+            names,
             resources: Resources::default(),
             sites,
             phase: Phase::MAIN,
@@ -138,6 +136,7 @@ impl<R: Runtime> Entries<R> {
             frame: Frame::Callback,
             drain: Drain::None,
             scopes: Scopes::new(),
+            immediates: immediates.map(|(name, _)| name),
             kind: Kind::Other,
             has_polled: false,
             unnamed: 0,
@@ -208,7 +207,8 @@ impl<R: Runtime> Entries<R> {
                 }
                 self.phase = Phase::CHECK;
             }
-            Event::CheckEnds => self.phase = Phase::CLOSE,
+            Event::Immediates => self.check_scope_begins(),
+            Event::CheckEnds => self.check_ends(),
             Event::EntryBegins => self.entry_begins(),
             Event::EntryEnds => self.entry_ends(),
             Event::Checkpoint => self.checkpoint(),
@@ -237,31 +237,19 @@ impl<R: Runtime> Entries<R> {
         }
     }
 
-    fn poll_begins(&mut self) {
-        if self.is_in_entry || self.frame != Frame::None {
-            self.abandon();
+    /// What comes is in the scope of Node's immediates, which Node does not tell.
+    fn check_scope_begins(&mut self) {
+        if let Some(name) = self.immediates.filter(|_| !self.is_in_entry) {
+            self.scopes.begin_untold(name);
         }
-        self.scopes.forget();
-        self.writer.drained();
-        self.start.polls(self.writer.last());
-        if let Some(before) = self.events
-            && let Some(now) = self.ask(|runtime| runtime.events())
-        {
-            self.events = Some(now);
-            if self.has_polled {
-                self.writer.poll_events(now.saturating_sub(before) as usize);
-            }
+    }
+
+    fn check_ends(&mut self) {
+        if self.scopes.has_untold() && !self.is_in_entry {
+            self.scopes.forget();
+            self.writer.drained();
         }
-        self.has_polled = true;
-        self.time_ms = self.runtime.time_ms();
-        self.phase = Phase::POLL;
-        self.told = Phase::POLL;
-        self.writer.phase(Phase::POLL);
-        self.writer.iteration();
-        self.writer.settle();
-        let at = self.writer.clock().now();
-        self.writer.park_at(at);
-        self.parked = Some(at);
+        self.phase = Phase::CLOSE;
     }
 
     /// The loop turns inside an entry, as some addons have it do: what ran is over for the page.
@@ -276,39 +264,6 @@ impl<R: Runtime> Entries<R> {
         self.frame = Frame::None;
         self.is_in_entry = false;
         self.scopes.forget();
-    }
-
-    /// Says that the poll has returned, as long ago as its time of waiting tells.
-    #[inline]
-    fn poll_has_returned(&mut self, now: Option<Ticks>) {
-        let Some(parked) = self.parked.take() else { return };
-        // It grows in polls only, so at the begin of this one it was what it was at the return of the one before.
-        let idle_ns = self.ask(|runtime| Some(runtime.idle_ns())).unwrap_or(0);
-        let waited_ns = idle_ns.wrapping_sub(std::mem::replace(&mut self.idle_ns, idle_ns));
-        let passed_ms = self.runtime.time_ms().wrapping_sub(self.time_ms);
-        let is_cut = passed_ms > waited_ns / NS_PER_MS + CUT_MS;
-        let clock = self.writer.clock();
-        // A conversion is a division of 128 bits, and most polls of a busy loop do not wait.
-        let waited = if waited_ns == 0 { 0 } else { clock.scale().ticks(waited_ns) };
-        let returned = Ticks(parked.0.saturating_add(waited));
-        // libuv's clock is another one: not in the future, where the two can be told apart.
-        let limit = match now {
-            None if waited_ns < SHORT_NS && !is_cut => returned,
-            None => clock.now(),
-            Some(now) => now,
-        };
-        let returned = if is_cut { self.after_cut_wait(returned) } else { returned };
-        self.writer.unpark_untold(returned.min(limit));
-        self.start.poll_has_returned(&mut self.writer);
-    }
-
-    /// Returns when a poll returned whose time of waiting may not be all: a signal cuts a wait in two, and libuv
-    /// counts the second part alone. It reads its time after both. Too early by 1 ms at most.
-    #[cold]
-    fn after_cut_wait(&mut self, returned: Ticks) -> Ticks {
-        let Some(age_ns) = self.runtime.time_age_ns() else { return returned };
-        let clock = self.writer.clock();
-        returned.max(Ticks(clock.now().0.saturating_sub(clock.scale().ticks(age_ns))))
     }
 
     /// Asks the runtime, and records its answer.
@@ -330,11 +285,13 @@ impl<R: Runtime> Entries<R> {
         let now = self.writer.clock().now();
         self.poll_has_returned(Some(now));
         self.enter_phase(now);
+        if let Some(id) = self.other_in_check() {
+            return self.begins_without_scope(now, Some(id));
+        }
         let Some(scope) = self.scopes.last_mut() else {
-            // What the entry before it left behind was drained meanwhile.
-            self.writer.drained();
-            let (kind, site) = self.without_scope();
-            return self.callback_begins(now, kind, site);
+            let is_asked = self.has_traces && self.told != Phase::MAIN;
+            let id = if is_asked { self.ask(|runtime| runtime.async_id()) } else { None };
+            return self.begins_without_scope(now, id);
         };
         scope.entries += 1;
         let scope = *scope;
@@ -368,14 +325,27 @@ impl<R: Runtime> Entries<R> {
         }
     }
 
+    /// Returns the resource of an entry in the scope of immediates that is for none of them: a handle of another addon's.
+    fn other_in_check(&mut self) -> Option<u64> {
+        let id = if self.scopes.is_untold() { self.ask(|runtime| runtime.async_id()) } else { None };
+        id.filter(|id| *id != 0)
+    }
+
+    /// An entry outside any scope begins, for this resource.
+    fn begins_without_scope(&mut self, now: Ticks, id: Option<u64>) {
+        // What the entry before it left behind was drained meanwhile.
+        self.writer.drained();
+        let (kind, site) = self.without_scope(id);
+        self.callback_begins(now, kind, site);
+    }
+
     /// Returns what an entry outside any scope is for: what its resource says. Without Node's traces its phase is all that is
     /// known.
-    fn without_scope(&mut self) -> (Kind, SiteId) {
+    fn without_scope(&mut self, id: Option<u64>) -> (Kind, SiteId) {
         if self.told == Phase::MAIN {
             return (Kind::Other, self.sites.main);
         }
         if self.has_traces {
-            let id = self.ask(|runtime| runtime.async_id());
             if id == Some(0) {
                 return (Kind::Other, self.sites.node);
             }
@@ -507,9 +477,17 @@ impl<R: Runtime> Entries<R> {
 
     /// Nothing is told for a while. Called within an entry.
     pub fn pause(&mut self) {
+        self.cease();
+    }
+
+    /// The page is told that the loop does not run. A loop that ends in its poll, or that is paused, was told so already: its busy
+    /// period is not to end twice, and what came after it is no part of it.
+    fn cease(&mut self) {
         self.abandon();
         self.writer.drained();
-        self.writer.suspend();
+        if self.busy_since() != Ticks::NONE {
+            self.writer.suspend();
+        }
     }
 
     /// Events come again. Called within an entry, which counts from here.
@@ -524,10 +502,8 @@ impl<R: Runtime> Entries<R> {
 
     /// Ends the loop's life on the page. Returns its writer.
     pub fn end(mut self) -> Writer {
-        self.abandon();
-        self.writer.drained();
         self.start.is_over();
-        self.writer.suspend();
+        self.cease();
         self.writer
     }
 }

@@ -21,11 +21,13 @@ pub(super) struct Scopes {
     open: Vec<Scope>,
     /// Scopes that found no room.
     deeper: u32,
+    /// The outermost is that of immediates, and Node did not tell it.
+    is_outermost_untold: bool,
 }
 
 impl Scopes {
     pub(super) fn new() -> Scopes {
-        Scopes { open: Vec::with_capacity(SCOPES), deeper: 0 }
+        Scopes { open: Vec::with_capacity(SCOPES), deeper: 0, is_outermost_untold: false }
     }
 
     /// Returns the innermost.
@@ -38,6 +40,23 @@ impl Scopes {
     #[inline]
     pub(super) fn last_mut(&mut self) -> Option<&mut Scope> {
         self.open.last_mut()
+    }
+
+    /// Begins one that Node does not tell: it ends with [`Scopes::forget`].
+    pub(super) fn begin_untold(&mut self, name: NameId) {
+        self.is_outermost_untold = self.open.is_empty();
+        self.begin(name, 0);
+    }
+
+    /// Tells whether the innermost is one that Node did not tell.
+    #[inline]
+    pub(super) fn is_untold(&self) -> bool {
+        self.is_outermost_untold && self.open.len() == 1
+    }
+
+    /// Tells whether one is open that Node did not tell.
+    pub(super) fn has_untold(&self) -> bool {
+        self.is_outermost_untold
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -63,5 +82,6 @@ impl Scopes {
     pub(super) fn forget(&mut self) {
         self.open.clear();
         self.deeper = 0;
+        self.is_outermost_untold = false;
     }
 }

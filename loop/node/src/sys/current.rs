@@ -2,6 +2,9 @@
 //!
 //! A pointer in a variable without destructor, because V8 and libuv call a hundred thousand times a second, also on
 //! threads that have no loop. What owns the watcher is another variable, whose destructor clears the pointer first.
+//!
+//! A thread's variables of a library that was loaded later are found by a call, some nanoseconds each time. So what every
+//! event needs is one variable, and that of the main thread is found by comparing a register.
 
 use super::event::{Event, LetGo, Watcher};
 use super::{js_callback, napi};
@@ -9,18 +12,34 @@ use crate::log;
 use libc::c_void;
 use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::ptr::null;
+use std::ptr::{null, null_mut};
+use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+
+/// What every event on this thread needs.
+struct LoopState {
+    /// JavaScript is entered, and this thread's watcher knows.
+    is_entered: Cell<bool>,
+    /// Who is told of events; null where nobody is.
+    told: Cell<*const Shared>,
+    /// This thread's watcher, also while it is told nothing.
+    own: Cell<*const Shared>,
+}
 
 thread_local! {
-    /// JavaScript is entered, and this thread's watcher knows.
-    static IS_ENTERED: Cell<bool> = const { Cell::new(false) };
-    static CURRENT: Cell<*const Shared> = const { Cell::new(null()) };
+    static STATE: LoopState =
+        const { LoopState { is_entered: Cell::new(false), told: Cell::new(null()), own: Cell::new(null()) } };
     static OWNER: Owner = const { Owner(RefCell::new(None)) };
     /// Handles of an watcher that has ended, while its loop may still turn.
     static LEFT: RefCell<Option<LetGo>> = const { RefCell::new(None) };
     /// Node's hook for the end of this environment.
-    static HOOK: Cell<*mut c_void> = const { Cell::new(std::ptr::null_mut()) };
+    static HOOK: Cell<*mut c_void> = const { Cell::new(null_mut()) };
 }
+
+/// The thread pointer of the main thread, once it has a watcher; 0 before. Written by that thread, and another one never has the
+/// same value, so that nothing need be ordered.
+static MAIN_THREAD: AtomicUsize = AtomicUsize::new(0);
+/// That thread's [`STATE`], stored before.
+static MAIN_STATE: AtomicPtr<LoopState> = AtomicPtr::new(null_mut());
 
 type Shared = RefCell<Box<dyn Watcher>>;
 
@@ -28,37 +47,91 @@ struct Owner(RefCell<Option<Box<Shared>>>);
 
 impl Drop for Owner {
     fn drop(&mut self) {
-        CURRENT.set(null());
+        clear();
+    }
+}
+
+/// Returns what tells this thread from all others that live; 0 where that is not known.
+#[inline(always)]
+fn thread_pointer() -> usize {
+    let pointer: usize;
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: the first word that FS points to is its own address, by the ABI of threads on Linux.
+    unsafe {
+        std::arch::asm!("mov {}, qword ptr fs:[0]", out(reg) pointer, options(nostack, preserves_flags, readonly))
+    };
+    #[cfg(target_arch = "aarch64")]
+    // SAFETY: the register is readable, and has no side effect.
+    unsafe {
+        std::arch::asm!("mrs {}, tpidr_el0", out(reg) pointer, options(nostack, preserves_flags, nomem))
+    };
+    pointer
+}
+
+/// Calls `f` with this thread's variable.
+#[inline(always)]
+fn with_state<R>(f: impl FnOnce(&LoopState) -> R) -> R {
+    if thread_pointer() == MAIN_THREAD.load(Ordering::Relaxed) {
+        // SAFETY: `note_main_thread` stored the address of this thread's variable, which lasts as long as the process.
+        f(unsafe { &*MAIN_STATE.load(Ordering::Relaxed) })
+    } else {
+        STATE.with(f)
+    }
+}
+
+/// Makes the main thread's variable found without a call.
+fn note_main_thread() {
+    // SAFETY: gettid only returns the calling thread's id.
+    let is_main = unsafe { libc::gettid() } as u32 == std::process::id();
+    if is_main {
+        STATE.with(|state| MAIN_STATE.store((&raw const *state).cast_mut(), Ordering::Relaxed));
+        MAIN_THREAD.store(thread_pointer(), Ordering::Relaxed);
     }
 }
 
 /// Makes it this thread's watcher. `hook` is told when it is closed.
 pub(super) fn set(watcher: Box<dyn Watcher>, hook: *mut c_void) {
     HOOK.set(hook);
+    note_main_thread();
     let _ = OWNER.try_with(|owner| {
         let boxed = Box::new(RefCell::new(watcher));
-        CURRENT.set(&raw const *boxed);
+        with_state(|state| {
+            state.told.set(&raw const *boxed);
+            state.own.set(&raw const *boxed);
+        });
         *owner.0.borrow_mut() = Some(boxed);
     });
 }
 
 /// Tells whether this thread has one.
 pub(super) fn is_set() -> bool {
-    !CURRENT.get().is_null()
+    with_state(|state| !state.own.get().is_null())
 }
 
-/// Calls `f` with this thread's watcher; `None` where there is none, or it is in use: something of ours led back to us.
+/// This thread has none any more.
+fn clear() {
+    with_state(|state| {
+        state.told.set(null());
+        state.own.set(null());
+    });
+}
+
+/// Tells this thread's watcher nothing, or events again.
+pub(super) fn mute(is_muted: bool) {
+    with_state(|state| state.told.set(if is_muted { null() } else { state.own.get() }));
+}
+
+/// Calls `f` with the watcher at this address; `None` where there is none, or it is in use: something of ours led back to us.
 /// A panic does not leave this function: the thread's loop is not told any more from then on.
-#[inline]
-pub(super) fn with<R>(f: impl FnOnce(&mut dyn Watcher) -> R) -> Option<R> {
-    let current = CURRENT.get();
-    if current.is_null() {
+#[inline(always)]
+fn with_shared<R>(shared: *const Shared, f: impl FnOnce(&mut dyn Watcher) -> R) -> Option<R> {
+    if shared.is_null() {
         return None;
     }
     // SAFETY: `set` stored the address of a box that `OWNER` of this thread holds; whoever takes the box out, or drops it,
-    // clears the pointer first (`take`, `Owner::drop`).
-    let current = unsafe { &*current };
-    let mut watcher = current.try_borrow_mut().ok()?;
+    // clears the pointers first (`take`, `Owner::drop`).
+    let shared = unsafe { &*shared };
+    let mut watcher = shared.try_borrow_mut().ok()?;
     match catch_unwind(AssertUnwindSafe(|| f(&mut **watcher))) {
         Ok(result) => Some(result),
         Err(_) => {
@@ -69,32 +142,52 @@ pub(super) fn with<R>(f: impl FnOnce(&mut dyn Watcher) -> R) -> Option<R> {
     }
 }
 
+/// Calls `f` with this thread's watcher where it is told of events.
+#[inline]
+pub(super) fn with<R>(f: impl FnOnce(&mut dyn Watcher) -> R) -> Option<R> {
+    with_shared(with_state(|state| state.told.get()), f)
+}
+
+/// [`with`], also where it is told nothing.
+pub(super) fn with_own<R>(f: impl FnOnce(&mut dyn Watcher) -> R) -> Option<R> {
+    with_shared(with_state(|state| state.own.get()), f)
+}
+
 /// Tells this thread's watcher of an event.
 #[inline]
 pub(super) fn tell(event: Event) {
-    let is_entered = with(|watcher| watcher.tell(event)).unwrap_or(false);
-    IS_ENTERED.set(is_entered);
+    with_state(|state| tell_in(state, event));
+}
+
+#[inline(always)]
+fn tell_in(state: &LoopState, event: Event) {
+    let is_entered = with_shared(state.told.get(), |watcher| watcher.tell(event)).unwrap_or(false);
+    state.is_entered.set(is_entered);
 }
 
 /// [`tell`] of the begin of an entry. Most are within another, and go no further than this.
 #[inline]
 pub(super) fn tell_entry() {
-    if !IS_ENTERED.get() {
-        tell(Event::EntryBegins);
-    }
+    with_state(|state| {
+        if !state.is_entered.get() {
+            tell_in(state, Event::EntryBegins);
+        }
+    });
 }
 
 /// [`tell`] of a checkpoint: of those outside of entries nothing is to be told.
 #[inline]
 pub(super) fn tell_checkpoint() {
-    if IS_ENTERED.get() {
-        tell(Event::Checkpoint);
-    }
+    with_state(|state| {
+        if state.is_entered.get() {
+            tell_in(state, Event::Checkpoint);
+        }
+    });
 }
 
 /// Takes this thread's watcher away: nothing is told from now on.
 pub(super) fn take() -> Option<Box<dyn Watcher>> {
-    CURRENT.set(null());
+    clear();
     let boxed = OWNER.try_with(|owner| owner.0.try_borrow_mut().ok()?.take()).ok()??;
     Some(boxed.into_inner())
 }
@@ -109,7 +202,7 @@ fn give_up() {
 
 /// All of our handles in this thread's loop are closed.
 pub(super) fn handles_closed() {
-    napi::cleaned_up(HOOK.replace(std::ptr::null_mut()));
+    napi::cleaned_up(HOOK.replace(null_mut()));
 }
 
 /// Ends this thread's watcher, before its environment does. Node is told when libuv has let go of our handles.

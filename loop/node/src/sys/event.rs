@@ -12,6 +12,9 @@ pub enum Event {
     PollBegins,
     /// The poll is over, and its callbacks, and those of immediates begin.
     CheckBegins,
+    /// What runs outside of any scope, up to the end of the phase, is Node's batch of immediates: told after
+    /// [`Event::CheckBegins`] where Node's trace of it is not listened to.
+    Immediates,
     /// Immediates are over.
     CheckEnds,
     /// C++ enters JavaScript.
@@ -91,7 +94,8 @@ pub(crate) trait Watcher: fmt::Debug {
     /// Returns what was counted so far, in JSON.
     fn counts(&mut self) -> String;
     /// Takes everything off the loop's thread, or puts it back: what loopscope costs can be measured in one process so.
-    fn set_paused(&mut self, is_paused: bool);
+    /// `left_out` names what is not put back, separated by commas: what each part costs.
+    fn set_paused(&mut self, is_paused: bool, left_out: &str);
     /// Copies the figures of this loop's page.
     fn snapshot(&mut self) -> Box<Snapshot>;
     /// What runs from here may block for this reason.

@@ -52,6 +52,6 @@ pub(crate) use probe_job::ProbeJob;
 pub(crate) use stack_trace::{AT_ONCE_NS, AskedLoop, all_loops, loop_of};
 pub use symbols::Missing;
 pub use trace_name::TraceName;
-pub(crate) use trace_sink::TraceSink;
-pub(crate) use uv::{Handles, UvLoop};
+pub(crate) use trace_sink::{Listened, TraceSink};
+pub(crate) use uv::{Handles, MetricsPlace, UvLoop};
 pub(crate) use v8::Isolate;

@@ -73,7 +73,12 @@ impl Caller {
 
     /// Calls `f` with this thread's watcher, where there is one.
     pub(crate) fn with_watcher<R>(&self, f: impl FnOnce(&mut dyn Watcher) -> R) -> Option<R> {
-        current::with(f)
+        current::with_own(f)
+    }
+
+    /// Has this thread's watcher told nothing, or events again.
+    pub(crate) fn mute(&self, is_muted: bool) {
+        current::mute(is_muted);
     }
 
     /// Ends this thread's watcher, while its loop goes on.

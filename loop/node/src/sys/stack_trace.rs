@@ -62,6 +62,8 @@ const FRAMES: c_int = 64;
 const DETAILED: c_int = 0x7f;
 /// An interrupt that comes so soon after a capture, in nanoseconds, is in the code that ran then.
 pub(crate) const AT_ONCE_NS: u64 = 10_000_000;
+/// How often it is looked whether what is asked for is over.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// Scripts whose source maps are kept in mind, the longest address of one, and of all: many are in the address itself.
 const MAPPINGS: usize = 4096;
 const MAPPING_BYTES: usize = 8 << 20;
@@ -155,13 +157,39 @@ pub(crate) fn all_loops() -> Vec<Arc<AskedLoop>> {
     lock(&LOOPS).clone()
 }
 
+/// Waits for an answer, for so long at most, and no longer than until what is asked for `is_over`.
+fn wait_for_answer(
+    mut pending: MutexGuard<'_, Pending>,
+    came: &Condvar,
+    within: Duration,
+    is_over: impl Fn() -> bool,
+) -> Option<Answer> {
+    let deadline_ns = monotonic_ns().saturating_add(within.as_nanos() as u64);
+    while pending.answer.is_none() {
+        // The lock is held: what is over now was answered before, or will not be.
+        let left = Duration::from_nanos(deadline_ns.saturating_sub(monotonic_ns()));
+        if is_over() || left.is_zero() {
+            break;
+        }
+        let waited = came.wait_timeout(pending, left.min(LOOK_EVERY));
+        (pending, _) = waited.unwrap_or_else(PoisonError::into_inner);
+    }
+    pending.answer.take()
+}
+
 impl AskedLoop {
     fn environment(&self) -> Result<Environment, Missing> {
         Environment::new(self.environment as *mut c_void)
     }
 
-    /// Asks for the stack, because of a stall that was captured at `stalled_ns` or of none, and waits for so long at most.
-    pub(crate) fn ask(self: &Arc<Self>, within: Duration, stalled_ns: Option<u64>) -> Option<Answer> {
+    /// Asks for the stack, because of a stall that was captured at `stalled_ns` or of none, and waits for so long at most, and
+    /// no longer than until what is asked for `is_over`: a loop that waits for events answers when it runs again, if ever.
+    pub(crate) fn ask(
+        self: &Arc<Self>,
+        within: Duration,
+        stalled_ns: Option<u64>,
+        is_over: impl Fn() -> bool,
+    ) -> Option<Answer> {
         let calls = calls().ok()?;
         let mut pending = lock(&self.answer);
         pending.answer = None;
@@ -176,9 +204,7 @@ impl AskedLoop {
             // SAFETY: the isolate is alive while its loop is in the list, which is locked; V8 takes such requests on any thread.
             unsafe { (calls.interrupt)(self.isolate as *mut c_void, on_interrupt, data) };
         }
-        let waited = self.came.wait_timeout_while(pending, within, |pending| pending.answer.is_none());
-        let (mut pending, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        pending.answer.take()
+        wait_for_answer(pending, &self.came, within, is_over)
     }
 
     /// Gives the answer to whoever waits.
@@ -320,5 +346,32 @@ unsafe extern "C" fn on_interrupt(isolate: *mut c_void, data: *mut c_void) {
     }));
     if let Some(answer) = left.unwrap_or_else(|_| Some(Answer::default())) {
         asked.give(answer);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    /// A limit only to fail.
+    const LONG: Duration = Duration::from_secs(120);
+
+    #[test]
+    fn an_answer_is_waited_for_while_the_loop_is_blocked_and_no_longer() {
+        let (pending, came, looks) = (Mutex::new(Pending::default()), Condvar::new(), AtomicU32::new(0));
+        let is_over = || looks.fetch_add(1, Ordering::Relaxed) == 2;
+        assert!(wait_for_answer(lock(&pending), &came, LONG, is_over).is_none());
+        assert_eq!(looks.into_inner(), 3);
+        std::thread::scope(|scope| {
+            let waiting = lock(&pending);
+            scope.spawn(|| {
+                lock(&pending).answer = Some(Answer { at_ns: 7, ..Answer::default() });
+                came.notify_all();
+            });
+            let answer = wait_for_answer(waiting, &came, LONG, || false);
+            assert_eq!(answer.map(|answer| answer.at_ns), Some(7));
+        });
+        assert!(wait_for_answer(lock(&pending), &came, Duration::ZERO, || false).is_none());
     }
 }

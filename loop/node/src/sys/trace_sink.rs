@@ -55,16 +55,31 @@ const OURS: u8 = 4;
 const RECORDED: u8 = 1;
 /// `TRACE_EVENT_FLAG_COPY`: the name is not constant, so it came from JavaScript.
 const COPIED: u32 = 1;
-/// Categories with the names of callbacks, resources and drains.
+/// Categories with the names of drains, of callbacks and resources, and of Node's timers and immediates.
 const CATEGORIES: [&CStr; 3] = [c"v8.execute", c"node,node.async_hooks", c"node,node.environment"];
+/// The last of them: two events, each with an end, in every turn of the loop, also where no immediate runs.
+const TURNS: usize = 2;
 
-/// The installed sink: one in a process, for ever. Threads without an adapter pass through it.
+/// Categories that are listened to, in the order of [`CATEGORIES`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Listened(pub(crate) [bool; CATEGORIES.len()]);
+
+impl Listened {
+    /// All of them.
+    pub(crate) const ALL: Listened = Listened([true; CATEGORIES.len()]);
+}
+
+/// The sink: one in a process, for ever. Threads without an adapter pass through it.
 #[derive(Debug)]
 pub(crate) struct TraceSink {
     /// Addresses of the categories' bytes.
     categories: [usize; CATEGORIES.len()],
     add: AddEvent,
     end: EndEvent,
+    /// Where the controller has the address of its virtual table, Node's own table, and ours.
+    slot: usize,
+    nodes_table: usize,
+    our_table: usize,
 }
 
 /// Loops that listen. Changed by each on its own thread; a loop that arms the sink meanwhile does so again at its next turn.
@@ -78,28 +93,71 @@ impl TraceSink {
     /// # Errors
     /// Node's controller is not what it is taken for; nothing was changed.
     pub(crate) fn install() -> Result<&'static TraceSink, Missing> {
-        let sink = SINK.get_or_init(install).as_ref().map_err(Clone::clone)?;
-        USERS.fetch_add(1, Ordering::Relaxed);
-        sink.arm();
+        let sink = SINK.get_or_init(prepare).as_ref().map_err(Clone::clone)?;
+        USERS.fetch_add(1, Ordering::AcqRel);
+        if !sink.change_table(sink.nodes_table, sink.our_table) {
+            USERS.fetch_sub(1, Ordering::Relaxed);
+            return Err(Missing("the trace controller has another virtual table".to_owned()));
+        }
+        sink.arm(Listened::ALL);
         Ok(sink)
     }
 
     /// Sets our bit where it is not set: at the start, and after a trace of the user's has ended.
     #[inline]
-    pub(crate) fn arm(&self) {
-        for address in self.categories {
-            let byte = category(address);
-            if byte.load(Ordering::Relaxed) & OURS == 0 {
-                byte.fetch_or(OURS, Ordering::Relaxed);
+    pub(crate) fn arm(&self, Listened(listened): Listened) {
+        for (address, is_listened) in self.categories.into_iter().zip(listened) {
+            if is_listened {
+                arm(category(address));
             }
         }
     }
 
-    /// One of those that installed it listens no more; with the last, Node has nobody to tell.
-    pub(crate) fn release(&self) {
-        if USERS.fetch_sub(1, Ordering::Relaxed) == 1 {
-            self.disarm();
+    /// [`TraceSink::arm`] where the check phase begins. Returns whether nothing of Node's turns is told until
+    /// [`TraceSink::check_ends`]: what runs then is known without. Not where several loops listen, each of which is somewhere
+    /// else.
+    ///
+    /// Only on the main thread, where Node changes these bytes, too: so that a store will do, which costs less.
+    #[inline]
+    pub(crate) fn check_begins(&self, Listened(mut listened): Listened) -> bool {
+        let is_alone = USERS.load(Ordering::Relaxed) == 1;
+        if is_alone {
+            let turns = category(self.categories[TURNS]);
+            turns.store(turns.load(Ordering::Relaxed) & !OURS, Ordering::Relaxed);
+            listened[TURNS] = false;
         }
+        self.arm(Listened(listened));
+        is_alone
+    }
+
+    /// The check phase ends: timers may come. As [`TraceSink::check_begins`].
+    #[inline]
+    pub(crate) fn check_ends(&self, Listened(listened): Listened) {
+        let turns = category(self.categories[TURNS]);
+        let flags = turns.load(Ordering::Relaxed);
+        if listened[TURNS] && flags & OURS == 0 {
+            turns.store(flags | OURS, Ordering::Relaxed);
+        }
+    }
+
+    /// One of those that installed it listens no more; with the last, Node has nobody to tell, and its own table again.
+    pub(crate) fn release(&self) {
+        if USERS.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.disarm();
+            self.change_table(self.our_table, self.nodes_table);
+            if USERS.load(Ordering::Acquire) > 0 {
+                // Another thread has begun to listen meanwhile. Its loop sets our bits at its next turn.
+                self.change_table(self.nodes_table, self.our_table);
+            }
+        }
+    }
+
+    /// Gives the controller the one table in place of the other. Returns whether it has it now.
+    fn change_table(&self, from: usize, to: usize) -> bool {
+        // SAFETY: the word is aligned and lives as long as the process; everybody else only reads it.
+        let slot = unsafe { AtomicUsize::from_ptr(self.slot as *mut usize) };
+        let before = slot.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire);
+        before.map_or_else(|table| table == to, |_| true)
     }
 
     /// Ceases to listen.
@@ -107,6 +165,13 @@ impl TraceSink {
         for address in self.categories {
             category(address).fetch_and(!OURS, Ordering::Relaxed);
         }
+    }
+}
+
+#[inline]
+fn arm(byte: &AtomicU8) {
+    if byte.load(Ordering::Relaxed) & OURS == 0 {
+        byte.fetch_or(OURS, Ordering::Relaxed);
     }
 }
 
@@ -122,7 +187,8 @@ fn table_word(table: *const usize, index: usize) -> usize {
     unsafe { word.read() }
 }
 
-fn install() -> Result<TraceSink, Missing> {
+/// Finds the controller, and makes a table of ours for it. Nothing is changed.
+fn prepare() -> Result<TraceSink, Missing> {
     let tracing = Tracing::find()?;
     // SAFETY: it returns a pointer that Node keeps for as long as the process.
     let controller = unsafe { (tracing.controller)() };
@@ -150,14 +216,12 @@ fn install() -> Result<TraceSink, Missing> {
     copy[BEFORE + ADD_SLOT] = on_event as AddEvent as usize;
     copy[BEFORE + END_SLOT] = on_event_end as EndEvent as usize;
     let copy: &'static [usize] = copy.leak();
-    let sink = TraceSink { categories, add: tracing.add, end: tracing.end };
-    // SAFETY: the word is aligned and lives as long as the process; everybody else only reads it.
-    let slot = unsafe { AtomicUsize::from_ptr(slot) };
-    slot.store(copy[BEFORE..].as_ptr() as usize, Ordering::Release);
-    Ok(sink)
+    let our_table = copy[BEFORE..].as_ptr() as usize;
+    let (add, end, nodes_table) = (tracing.add, tracing.end, table as usize);
+    Ok(TraceSink { categories, add, end, slot: slot as usize, nodes_table, our_table })
 }
 
-/// The sink, once it is there: between the store of the table and the end of `install` an event may pass.
+/// The sink, once it is there.
 fn installed() -> Option<&'static TraceSink> {
     SINK.get()?.as_ref().ok()
 }
@@ -183,7 +247,7 @@ unsafe extern "C" fn on_event(
     flags: u32,
 ) -> u64 {
     let wanted = flags_of(category);
-    if wanted & OURS != 0 && flags & COPIED == 0 && current::is_set() {
+    if wanted & OURS != 0 && flags & COPIED == 0 {
         let value = match arguments {
             // SAFETY: the caller gives as many values as it says.
             1 => unsafe { values.read() },
@@ -218,7 +282,7 @@ unsafe extern "C" fn on_event(
 
 unsafe extern "C" fn on_event_end(this: *mut c_void, category: *const u8, name: *const c_char, handle: u64) {
     let wanted = flags_of(category);
-    if wanted & OURS != 0 && current::is_set() {
+    if wanted & OURS != 0 {
         // SAFETY: only the macros of C++ end an event in this way, with the constant name that they began it with.
         let name = unsafe { TraceName::of_event(name) };
         current::tell(Event::TraceEnds(name));

@@ -28,6 +28,7 @@ functions! {
         check_init = c"uv_check_init": fn(*mut c_void, *mut c_void) -> c_int;
         check_start = c"uv_check_start": fn(*mut c_void, HandleCallback) -> c_int;
         check_stop = c"uv_check_stop": fn(*mut c_void) -> c_int;
+        keep = c"uv_ref": fn(*mut c_void);
         unref = c"uv_unref": fn(*mut c_void);
         close = c"uv_close": fn(*mut c_void, HandleCallback);
         now = c"uv_now": fn(*mut c_void) -> u64;
@@ -71,6 +72,7 @@ const HANDLE_RING: usize = 104;
 /// Where fields of `uv_loop_s` are; the first two are in its public part.
 const ACTIVE_HANDLES: usize = 8;
 const ACTIVE_REQUESTS: usize = 32;
+const INTERNAL_FIELDS: usize = 40;
 const BACKEND_FD: usize = 64;
 const PREPARE_RING: usize = 384;
 const CHECK_RING: usize = 400;
@@ -153,6 +155,17 @@ impl UvLoop {
         Some(metrics.events)
     }
 
+    /// Returns where libuv counts the loop's polls: [`MetricsPlace`].
+    pub(crate) fn metrics_place(&self) -> MetricsPlace {
+        let field = self.raw.wrapping_byte_add(INTERNAL_FIELDS).cast::<*const u64>();
+        // SAFETY: the field is in the loop's public part.
+        let fields = unsafe { field.read() };
+        // Without a count of events the times follow the flags.
+        let (events, idle) =
+            if self.metrics.is_some() { (EVENTS_WORD, IDLE_WORD) } else { (0, IDLE_WORD_OLD) };
+        MetricsPlace { events: fields.wrapping_add(events), idle: fields.wrapping_add(idle) }
+    }
+
     /// Returns how many handles keep the loop alive, and how many requests are under way.
     pub(crate) fn counts(&self) -> (u64, u64) {
         (u64::from(self.word(ACTIVE_HANDLES)), u64::from(self.word(ACTIVE_REQUESTS)))
@@ -177,6 +190,38 @@ impl UvLoop {
             true => Ok(()),
             false => Err(Missing(format!("the loop of libuv {} has another layout", self.version()))),
         }
+    }
+}
+
+/// Words of `uv__loop_internal_fields_t`, where `uv_metrics_info` and `uv_metrics_idle_time` read, the latter with a lock.
+const EVENTS_WORD: usize = 2;
+const IDLE_WORD: usize = 18;
+/// The latter in libuv before 1.45.
+const IDLE_WORD_OLD: usize = 2;
+
+/// Where libuv keeps how many events polls have returned, and how long they waited, of a loop of this thread. Its lock is for
+/// others, and costs as much as all else that is done in a turn.
+///
+/// That it is so is checked by the caller: each word must have been what the function returned, again and again.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct MetricsPlace {
+    events: *const u64,
+    idle: *const u64,
+}
+
+impl MetricsPlace {
+    /// Returns how many events all polls have returned.
+    #[inline]
+    pub(crate) fn events(&self) -> u64 {
+        // SAFETY: the structure is larger than this, and lives as long as its loop, on whose thread this is called.
+        unsafe { self.events.read_volatile() }
+    }
+
+    /// Returns for how long the loop has waited in polls, in nanoseconds; while no poll waits.
+    #[inline]
+    pub(crate) fn idle_ns(&self) -> u64 {
+        // SAFETY: as above.
+        unsafe { self.idle.read_volatile() }
     }
 }
 
@@ -221,6 +266,9 @@ impl Handles {
     pub(crate) fn run(&mut self) {
         let before = self.uv_loop.word(ACTIVE_HANDLES);
         self.each(|uv, handle, mark| {
+            // Those that were stopped are not counted otherwise.
+            // SAFETY: the handle was initialised in this loop, on this thread.
+            unsafe { (uv.keep)(handle) };
             let start = if mark == Mark::PollBegins { uv.prepare_start } else { uv.check_start };
             // SAFETY: the handle was initialised in this loop, on this thread.
             unsafe { start(handle, callback_of(mark)) };

@@ -2,6 +2,8 @@
 
 mod versions;
 
+use loopscope_probe::Ticks;
+use loopscope_probe::raw::directory::read_page;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 pub use versions::addon;
@@ -16,6 +18,8 @@ pub struct Ended {
     pub incidents: Vec<serde_json::Value>,
     /// Pages that are still there.
     pub pages: Vec<String>,
+    /// Those of them that say that something runs.
+    pub busy_pages: usize,
     /// What else is there beside them: socket files.
     pub sockets: Vec<String>,
     /// Events of the trace that its flags asked for.
@@ -79,12 +83,14 @@ pub fn run_with(
     told.sort_by_key(|incident| incident["begin_unix_ns"].as_u64().or(incident["started_unix_ns"].as_u64()));
     let is_page = |file: &&PathBuf| file.extension().is_some_and(|extension| extension == "page");
     let left = names(&pages);
+    let is_busy = |file: &&PathBuf| read_page(file).is_ok_and(|page| page.busy_since() != Ticks::NONE);
+    let busy_pages = left.iter().filter(is_page).filter(is_busy).count();
     let pages = left.iter().filter(is_page).map(|file| file.display().to_string()).collect();
     let is_socket = |file: &&PathBuf| file.extension().is_some_and(|extension| extension == "sock");
     let sockets = left.iter().filter(is_socket).map(|file| file.display().to_string()).collect();
     let (said, complained) = (text(&stdout), text(&stderr));
     let trace = trace(&scratch.0.join("node_trace.1.log"));
-    Ended { code: status.code(), said, complained, incidents: told, pages, sockets, trace }
+    Ended { code: status.code(), said, complained, incidents: told, pages, busy_pages, sockets, trace }
 }
 
 /// Reads the events of a trace; none where there is no file.

@@ -40,6 +40,30 @@ if (!isMainThread) {
   process.on('SIGUSR2', () => {});
   const sends = `sleep 0.3; kill -USR2 ${process.pid}; sleep 0.3; kill -WINCH ${process.pid}; sleep 0.3`;
   require('child_process').spawn('sh', ['-c', sends]).on('exit', () => console.log('signals'));
+} else if (how === 'slow-start') {
+  // A second of work, and then a loop that goes on.
+  for (const end = Date.now() + 1000; Date.now() < end;);
+  setTimeout(() => console.log('slow'), 300);
+} else if (how === 'terminated-idle' || how === 'terminated-gracefully') {
+  if (how === 'terminated-gracefully') process.on('SIGTERM', () => process.exit());
+  require('child_process').spawn('sh', ['-c', `sleep 0.3; kill -TERM ${process.pid}`], { stdio: 'ignore' });
+  setTimeout(() => console.log('too late'), 60000);
+} else if (how === 'exit-in-listener') {
+  require(process.env.LOOPSCOPE_INDEX).onStall(() => { console.log('stalled'); process.exit(6); });
+  setTimeout(() => { for (const end = Date.now() + 300; Date.now() < end;); }, 20);
+  setTimeout(() => console.log('too late'), 60000);
+} else if (how === 'exit-in-before-exit') {
+  process.on('beforeExit', () => process.exit(4));
+} else if (how === 'another-copy') {
+  // The same addon from another file, after the first one has ended: as an update that is loaded into a running process.
+  const fs = require('fs');
+  const copy = `${process.env.LOOPSCOPE_RUNTIME_DIR}/copy.node`;
+  fs.copyFileSync(process.env.LOOPSCOPE_NODE_ADDON, copy);
+  const loopscope = require(process.env.LOOPSCOPE_INDEX);
+  loopscope.stop();
+  loopscope.start({ addon: copy });
+  fs.unlinkSync(copy);
+  setTimeout(() => fs.stat('/', () => setTimeout(() => console.log(loopscope.counts().unnamed), 20)), 20);
 } else if (how === 'short') {
   console.log('short');
 } else if (how === 'frozen-process') {

@@ -68,6 +68,7 @@ fn event_of(text: &str, texts: &mut Texts) -> Event {
     match words[..] {
         ["poll"] => Event::PollBegins,
         ["check"] => Event::CheckBegins,
+        ["immediates"] => Event::Immediates,
         ["checked"] => Event::CheckEnds,
         ["enter"] => Event::EntryBegins,
         ["left"] => Event::EntryEnds,
@@ -83,8 +84,8 @@ fn event_of(text: &str, texts: &mut Texts) -> Event {
     }
 }
 
-/// Plays it, and ends the loop. Beside what a recording has, `label NAME` and `module` are calls of the program's, and
-/// `blocks` is an interrupt of what blocks. `time MS AGE` is libuv's own time from here on, and how old that is at the next
+/// Plays it, and ends the loop. Beside what a recording has, `label NAME`, `module`, `pause` and `resume` are calls of the
+/// program's, and `blocks` is an interrupt of what blocks. `time MS AGE` is libuv's own time from here on, and how old that is at the next
 /// event, in nanoseconds.
 pub fn replay(events: &str) -> Played {
     replay_with(events, true)
@@ -119,6 +120,8 @@ pub fn replay_with(events: &str, has_traces: bool) -> Played {
                 answers.1.set((ms.parse().unwrap(), age_ns.parse().unwrap()));
             }
             _ if event == "module" => entries.main_is_module(),
+            _ if event == "pause" => entries.pause(),
+            _ if event == "resume" => entries.resume(),
             _ if event == "blocks" => entries.part_what_blocks(),
             _ => entries.tell(event_of(event, &mut texts)),
         }

@@ -1,0 +1,67 @@
+//! Unusual ways to start, to end and to be loaded: nothing is told that did not happen, and nothing is left behind.
+
+use crate::nodes::{run, versions};
+use serde_json::Value;
+
+#[test]
+fn a_main_script_that_takes_a_second_is_no_incident() {
+    for (version, node) in versions() {
+        let ended = run(&node, &[], "lives.cjs", &["slow-start"]);
+        let what = format!("Node {version}: {}", ended.complained);
+        assert_eq!((ended.code, &*ended.said), (Some(0), "slow\n"), "{what}");
+        assert_eq!(ended.incidents, Vec::<Value>::new(), "{what}");
+    }
+}
+
+/// Nothing of ours runs then, so its page stays; it says that the loop was idle, and `ls` leaves such a process out.
+#[test]
+fn a_process_that_a_signal_ends_while_it_waits_is_left_as_idle() {
+    for (version, node) in versions() {
+        let ended = run(&node, &[], "lives.cjs", &["terminated-idle"]);
+        let what = format!("Node {version}: {}", ended.complained);
+        assert_eq!((ended.code, &*ended.said), (None, ""), "{what}");
+        assert_eq!((ended.pages.len(), ended.busy_pages), (1, 0), "{what}");
+        assert_eq!(ended.incidents, Vec::<Value>::new(), "{what}");
+        let ended = run(&node, &[], "lives.cjs", &["terminated-gracefully"]);
+        let what = format!("Node {version}: {}", ended.complained);
+        assert_eq!((ended.code, &*ended.said), (Some(0), ""), "{what}");
+        assert_eq!((ended.pages, ended.sockets), (Vec::new(), Vec::new()), "{what}");
+    }
+}
+
+#[test]
+fn a_process_may_end_itself_in_its_hooks_and_in_a_listener_for_stalls() {
+    for (version, node) in versions() {
+        for (how, code, said) in [("exit-in-listener", 6, "stalled\n"), ("exit-in-before-exit", 4, "")] {
+            let ended = run(&node, &[], "lives.cjs", &[how]);
+            let what = format!("Node {version}, {how}: {}", ended.complained);
+            assert_eq!((ended.code, &*ended.said), (Some(code), said), "{what}");
+            assert_eq!((ended.pages, ended.sockets), (Vec::new(), Vec::new()), "{what}");
+        }
+    }
+}
+
+#[test]
+fn another_copy_of_the_addon_has_all_that_the_first_had_once_that_has_ended() {
+    for (version, node) in versions() {
+        let ended = run(&node, &[], "lives.cjs", &["another-copy"]);
+        let what = format!("Node {version}: {}", ended.complained);
+        assert_eq!((ended.code, &*ended.said), (Some(0), "0\n"), "{what}");
+        assert!(!ended.complained.contains("off, because"), "{what}");
+        assert_eq!((ended.pages, ended.sockets), (Vec::new(), Vec::new()), "{what}");
+    }
+}
+
+#[test]
+fn a_fault_is_named_beside_nodes_own_profiler_and_with_frozen_intrinsics() {
+    let own_profile = ["--cpu-prof", "--cpu-prof-name=own.cpuprofile"];
+    for (version, node) in versions() {
+        for flags in [&own_profile[..], &["--frozen-intrinsics"]] {
+            let ended = run(&node, flags, "faults.cjs", &["spin"]);
+            let what = format!("Node {version}, {flags:?}: {}", ended.complained);
+            assert_eq!(ended.code, Some(0), "{what}");
+            let guilty: Vec<String> = ended.incidents.iter().flat_map(crate::guilty).collect();
+            assert!(guilty.iter().any(|name| name == "spin"), "{guilty:?} {what}");
+        }
+    }
+}
