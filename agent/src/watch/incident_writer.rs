@@ -170,7 +170,7 @@ impl Folder {
     fn failure(&self, error: &io::Error) -> String {
         let path = self.path.display();
         match self.bounds.is_private {
-            true => format!("incidents are not kept after the process exits: {path} {error}"),
+            true => format!("incidents are not kept after the process exits: {path}: {error}"),
             false => format!(
                 "cannot write incidents to {path}: {error}; they are kept only in memory until it works again"
             ),

@@ -172,7 +172,8 @@ mod tests {
                     notes => break notes,
                 }
             };
-            assert!(notes[0].starts_with("incidents are not kept after the process exits: "), "{notes:?}");
+            let expected = format!("incidents are not kept after the process exits: {}: ", place.display());
+            assert!(notes[0].starts_with(&expected), "{notes:?}");
             assert_eq!(runtime.names(), [""; 0]);
         }
     }

@@ -59,6 +59,7 @@ mod unwind;
 mod unwinder;
 mod walk;
 
+mod elf_symbols;
 mod source_path;
 mod symbol;
 
@@ -67,6 +68,7 @@ mod syscall;
 pub mod thread;
 
 pub use capturer::Capturer;
+pub use elf_symbols::{ElfSymbol, ElfSymbols, SymbolKind, SymbolTable};
 pub use error::{CaptureError, SleepingError};
 pub use modules::Module;
 pub use registers::Registers;

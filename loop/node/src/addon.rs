@@ -104,10 +104,11 @@ fn watch(caller: &Caller, arguments: &[String]) -> Result<(), Missing> {
         pool_waits: is_probed,
     };
     let observer = Arc::new(PoolObserver::default());
+    let addon = sys::own_name().unwrap_or_else(|| "loopscope.node".to_owned());
     let mut builder = Writer::builder(name)
         .runtime(RUNTIME)
         .backend("epoll")
-        .describe(&description(known))
+        .describe(&description(known, &addon))
         .process(process)
         .thread(thread);
     if is_main {

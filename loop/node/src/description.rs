@@ -19,11 +19,11 @@ pub struct Knowledge {
     pub pool_waits: bool,
 }
 
-/// Returns the description of a Node of which so much is known.
-pub fn description(known: Knowledge) -> Description {
+/// Returns the description of a Node of which so much is known; `addon` is the name of our own file, which may be any.
+pub fn description(known: Knowledge, addon: &str) -> Description {
     let phases = [Phase::MAIN, Phase::TIMERS, Phase::PENDING, Phase::POLL, Phase::CHECK, Phase::CLOSE];
     let named = phases.iter().fold(Description::new(), |all, phase| all.phase(*phase, phase.name()));
-    frames(remedies(kinds(named))).fills(&facts(known))
+    frames(remedies(kinds(named)), addon).fills(&facts(known))
 }
 
 fn facts(known: Knowledge) -> Vec<Fact> {
@@ -70,11 +70,10 @@ fn kinds(description: Description) -> Description {
         .culprit(Culprit::Timer, "a batch of timers")
 }
 
-fn frames(description: Description) -> Description {
+fn frames(description: Description, addon: &str) -> Description {
     let runtime = |all: Description, part, text: &str| all.frames(Owner::Runtime, part, text);
-    let mut all = description.frames(Owner::Loopscope, FramePart::Module, "loopscope.node");
-    all = all.frames(Owner::Loopscope, FramePart::Module, "libloopscope_node.so");
-    // Under whatever name the file was installed.
+    // As it is shipped it has no names of functions.
+    let mut all = description.frames(Owner::Loopscope, FramePart::Module, addon);
     all = all.frames(Owner::Loopscope, FramePart::Function, "loopscope_");
     all = runtime(all, FramePart::File, "node:");
     for prefix in ["node::", "v8::", "uv_", "uv__", "Builtins_", "Builtin:", "napi_", "OPENSSL_", "ossl_"] {
@@ -138,9 +137,26 @@ mod tests {
     use super::*;
     use loopscope_probe::description::DESCRIPTION_BYTES;
 
+    const ADDON: &str = "linux-x64-glibc.node";
+
+    #[test]
+    fn frames_of_the_addon_are_loopscopes_under_any_name_of_its_file() {
+        let all = description(Knowledge::default(), ADDON);
+        let decides = all
+            .frame_rules()
+            .iter()
+            .find(|rule| rule.part == FramePart::Module && ADDON.contains(&rule.text));
+        assert_eq!(
+            decides.map(|rule| rule.owner),
+            Some(Owner::Loopscope),
+            "and Node's program is called node, too"
+        );
+    }
+
     #[test]
     fn a_page_has_room_for_it_and_it_says_what_is_known() {
         let all = Knowledge { entries: true, traces: true, events: true, pool: true, pool_waits: false };
+        let description = |known| description(known, ADDON);
         let text = description(all).to_string();
         assert!(text.len() <= DESCRIPTION_BYTES / 2, "{} bytes", text.len());
         assert_eq!(text.parse(), Ok(description(all)));

@@ -5,6 +5,7 @@
 //! |---|---|---|---|
 //! | JavaScript | functions, without inlined ones | all, with lines, within a ms | the interrupt's, where all of the sample is in it |
 //! | native code | functions | comes when it has ended | the sample's, with lines of outer functions that are in both |
+//! | code that V8 did not tell of, as what it compiled for a loop that runs | all but that one | all, with lines | the interrupt's, where all of the sample is in it |
 //! | a wait in the kernel | none: read from outside | comes when it has ended | the interrupt's, of the same busy period |
 //! | V8's collector | none | comes when it has ended | the same |
 //!
@@ -54,13 +55,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Names the words of the sampler: V8's state, and then an address for each frame. Tells also whether the innermost is known: the map
-/// that is made after the sample does not have code that V8 has thrown away meanwhile.
-fn sampled(code: &CodeMap, words: Option<&[u64]>) -> (Vec<JsFrame>, bool) {
+/// Names the words of the sampler: V8's state, and then an address for each frame. A function that V8 did not tell of is `None`.
+fn sampled(code: &CodeMap, words: Option<&[u64]>) -> Vec<Option<JsFrame>> {
     let addresses = words.and_then(|words| words.get(1..)).unwrap_or_default();
-    let mut names = addresses.iter().map(|address| code.function(*address as usize)).peekable();
-    let is_leaf_known = names.peek().is_some_and(Option::is_some);
-    (names.flatten().collect(), is_leaf_known)
+    addresses.iter().map(|address| code.function(*address as usize)).collect()
 }
 
 fn is_same(one: &JsFrame, other: &JsFrame) -> bool {
@@ -74,15 +72,17 @@ fn is_part(sampled: &[JsFrame], told: &[JsFrame]) -> bool {
     functions.all(|frame| told.any(|known| is_same(known, frame)))
 }
 
-/// Joins what was sampled with what was told in the same busy period, leaf first. `prefers_told` is true where it was told
-/// so soon after that JavaScript ran, or the sample's innermost function has no name: what was told later may be what came after
-/// a native call.
-fn join(mut sampled: Vec<JsFrame>, told: Vec<JsFrame>, prefers_told: bool) -> Vec<JsFrame> {
+/// Joins what was sampled with what was told in the same busy period, leaf first. `is_at_once` is true where it was told
+/// so soon after that JavaScript ran: what was told later may be what came after a native call. Of a function that has no name
+/// the sample tells nothing, however late the answer is.
+fn join(sampled: Vec<Option<JsFrame>>, told: Vec<JsFrame>, is_at_once: bool) -> Vec<JsFrame> {
+    let is_whole = sampled.iter().all(Option::is_some);
+    let mut sampled: Vec<JsFrame> = sampled.into_iter().flatten().collect();
     let mut functions = sampled.iter().filter(|frame| !frame.script.is_empty());
     match (functions.next(), told.first()) {
         (None, _) => told,
         (Some(innermost), Some(first)) if is_same(innermost, first) => told,
-        _ if prefers_told && is_part(&sampled, &told) => told,
+        _ if (is_at_once || !is_whole) && is_part(&sampled, &told) => told,
         _ => {
             // From the root on, both are at the same place as long as they are in the same function.
             for (frame, known) in sampled.iter_mut().rev().zip(told.iter().rev()) {
@@ -124,10 +124,9 @@ impl FrameSource for JavaScript {
         let is_at_once = told.at_ns.saturating_sub(moment.at_ns) < AT_ONCE_NS;
         // Such an answer does not wait for the map, which is then made while this is read.
         let is_named = is_mapped || !is_at_once || told.frames.is_empty();
-        let (sampled, is_leaf_known) =
-            if is_named { sampled(&lock(&asked.code), words) } else { (Vec::new(), true) };
+        let sampled = if is_named { sampled(&lock(&asked.code), words) } else { Vec::new() };
         let mut maps = self.maps(&[asked]);
-        let frames = join(sampled, told.frames, is_at_once || !is_leaf_known);
+        let frames = join(sampled, told.frames, is_at_once);
         frames.into_iter().map(|one| frame(maps.apply(one))).collect()
     }
 }
@@ -199,15 +198,20 @@ mod tests {
         JsFrame { function: function.into(), script: "/app.js".into(), line, column: 1 }
     }
 
+    /// What was sampled, all of it with names.
+    fn known(frames: &[JsFrame]) -> Vec<Option<JsFrame>> {
+        frames.iter().cloned().map(Some).collect()
+    }
+
     #[test]
     fn lines_are_the_interrupts_where_both_saw_the_same_function() {
         let told = vec![js("spin", 7), js("handle", 40)];
-        assert_eq!(join(vec![js("spin", 2), js("handle", 30)], told.clone(), false), told);
+        assert_eq!(join(known(&[js("spin", 2), js("handle", 30)]), told.clone(), false), told);
     }
 
     #[test]
     fn a_native_block_is_the_samples_with_lines_of_what_is_on_both_stacks() {
-        let sampled = vec![js("parse", 3), js("handle", 30), js("listener", 60)];
+        let sampled = known(&[js("parse", 3), js("handle", 30), js("listener", 60)]);
         let told = vec![js("after", 9), js("handle", 44), js("listener", 66)];
         let joined = join(sampled, told, false);
         assert_eq!(joined, [js("parse", 3), js("handle", 44), js("listener", 66)]);
@@ -215,9 +219,19 @@ mod tests {
 
     #[test]
     fn inlined_functions_are_known_where_the_answer_came_at_once() {
-        let (sampled, told) = (vec![js("ticks", 90)], vec![js("again", 8), js("ticks", 95)]);
+        let (sampled, told) = (known(&[js("ticks", 90)]), vec![js("again", 8), js("ticks", 95)]);
         assert_eq!(join(sampled.clone(), told.clone(), true), told);
         assert_eq!(join(sampled, told, false), [js("ticks", 95)], "it may have run after a native call");
+    }
+
+    /// V8 does not tell of what it had compiled for a loop that ran before the map of its code was made.
+    #[test]
+    fn a_function_without_a_name_is_the_one_of_the_answer_where_the_others_are_the_same() {
+        let sampled = vec![None, Some(js("timers", 90))];
+        let told = vec![js("spin", 8), js("timers", 95)];
+        assert_eq!(join(sampled.clone(), told.clone(), false), told);
+        let other = vec![js("after", 8), js("immediates", 95)];
+        assert_eq!(join(sampled, other, false), [js("timers", 90)], "it is not of the same stack");
     }
 
     #[test]
@@ -225,16 +239,17 @@ mod tests {
         let mut code = CodeMap::default();
         code.add(0x1000, 0x100, "JS:~next /app.js:40:1");
         let next = JsFrame { line: 40, ..js("next", 40) };
-        assert_eq!(sampled(&code, Some(&[0, 0x9000, 0x1010])), (vec![next.clone()], false));
-        assert_eq!(sampled(&code, Some(&[0, 0x1010])), (vec![next.clone()], true));
+        let unnamed = sampled(&code, Some(&[0, 0x9000, 0x1010]));
+        assert_eq!(unnamed, [None, Some(next.clone())]);
+        assert_eq!(sampled(&code, Some(&[0, 0x1010])), [Some(next)]);
         let told = vec![js("spin", 7), js("next", 44)];
-        assert_eq!(join(vec![next], told.clone(), true), told);
+        assert_eq!(join(unnamed, told.clone(), false), told);
     }
 
     #[test]
     fn without_a_sample_the_answer_of_the_same_period_is_what_there_is() {
         assert_eq!(join(Vec::new(), vec![js("exec", 15)], false), [js("exec", 15)]);
-        assert_eq!(join(vec![js("parse", 3)], Vec::new(), false), [js("parse", 3)]);
+        assert_eq!(join(known(&[js("parse", 3)]), Vec::new(), false), [js("parse", 3)]);
     }
 
     #[test]

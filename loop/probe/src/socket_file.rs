@@ -2,19 +2,33 @@
 //! still that file.
 //!
 //! A successor may have put its own socket there meanwhile, as a service does that is restarted without a gap; and a forked
-//! child drops its copy of a listener, and must leave its parent's file alone. A file is told by device and inode. While
+//! child drops its copy of a listener, and must leave its parent's file alone. While
 //! its socket is open the kernel keeps the inode, so that no other file gets its number: so drop this *before* the socket.
 
 use std::fs::{Metadata, symlink_metadata};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+/// Which file one is, whatever its name: its device and inode. Another file has another one while this one is there, or open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileIdentity {
+    device: u64,
+    inode: u64,
+}
+
+impl FileIdentity {
+    /// Returns that of the file that these facts are of.
+    pub fn of(facts: &Metadata) -> FileIdentity {
+        FileIdentity { device: facts.dev(), inode: facts.ino() }
+    }
+}
+
 /// The file that a bound socket made. Removed when dropped, if it is still there.
 #[derive(Debug)]
 pub struct SocketFile {
     path: PathBuf,
-    /// Device and inode; `None` where they cannot be told, and then the file stays.
-    identity: Option<(u64, u64)>,
+    /// `None` where it cannot be told, and then the file stays.
+    identity: Option<FileIdentity>,
     /// The process that made it.
     maker: u32,
 }
@@ -41,8 +55,8 @@ impl Drop for SocketFile {
     }
 }
 
-fn identity(path: &Path) -> Option<(u64, u64)> {
-    symlink_metadata(path).ok().map(|facts: Metadata| (facts.dev(), facts.ino()))
+fn identity(path: &Path) -> Option<FileIdentity> {
+    symlink_metadata(path).ok().map(|facts| FileIdentity::of(&facts))
 }
 
 // Not under Miri, which has no such sockets.

@@ -2,6 +2,7 @@
 
 mod addon;
 pub mod attach;
+mod command_line;
 pub mod demo;
 mod options;
 mod permission;

@@ -1,4 +1,4 @@
-//! The variable NODE_OPTIONS: words parted by spaces, in double quotes where a space is in them.
+//! The variable NODE_OPTIONS: words parted by spaces, in double quotes where a space is in them. It is read, and added to.
 
 use serde_json::json;
 use std::ffi::{OsStr, OsString};
@@ -36,6 +36,32 @@ pub fn with_preload(set: Option<&OsStr>, script: &Path, preloading: Preloading) 
         options.extend(own);
     }
     OsString::from_vec(options)
+}
+
+/// Returns the words of the variable, as Node parts them.
+pub fn words(set: &OsStr) -> Vec<String> {
+    let (mut words, mut is_quoted, mut is_inside) = (Vec::new(), false, false);
+    let text = set.to_string_lossy();
+    let mut letters = text.chars();
+    while let Some(letter) = letters.next() {
+        let letter = match letter {
+            '"' => {
+                is_quoted = !is_quoted;
+                continue;
+            }
+            ' ' if !is_quoted => {
+                is_inside = false;
+                continue;
+            }
+            '\\' if is_quoted => letters.next().unwrap_or(letter),
+            letter => letter,
+        };
+        if !std::mem::replace(&mut is_inside, true) {
+            words.push(String::new());
+        }
+        words.last_mut().into_iter().for_each(|word| word.push(letter));
+    }
+    words
 }
 
 /// Returns the option as Node reads it: within quotes, a backslash takes the next character as it is.
@@ -87,6 +113,21 @@ mod tests {
             let set = set.map(OsStr::new);
             let options = with_preload(set, Path::new(path), Preloading::Plain);
             assert_eq!(options, expected, "{set:?} {path}");
+            let last = words(&options).into_iter().find(|word| word.starts_with("--require=")).unwrap();
+            assert_eq!(last, format!("--require={path}"), "read again as it was written");
+        }
+    }
+
+    #[test]
+    fn words_are_parted_as_node_does() {
+        for (set, expected) in [
+            ("", &[][..]),
+            ("  -r  x ", &["-r", "x"]),
+            ("\"--title=a b\" c", &["--title=a b", "c"]),
+            ("--title=\"a\\\"b\"c", &["--title=a\"bc"]),
+            ("a\\b", &["a\\b"]),
+        ] {
+            assert_eq!(words(OsStr::new(set)), expected, "{set}");
         }
     }
 

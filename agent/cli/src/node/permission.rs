@@ -1,5 +1,6 @@
 //! Programs that Node lets do only what is permitted: preloading what such a one may not read would end it.
 
+use crate::node::command_line::CommandLine;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::Path;
@@ -9,20 +10,6 @@ const RESTRICTING: [&str; 2] = ["--permission", "--experimental-permission"];
 const ADDONS: &str = "--allow-addons";
 const READ: &str = "--allow-fs-read";
 const INSPECTOR: &str = "--allow-inspector";
-/// Options of Node's whose value is the next word.
-const WITH_VALUE: [&str; 11] = [
-    "-r",
-    "--require",
-    "--import",
-    "-C",
-    "--conditions",
-    "--loader",
-    "--experimental-loader",
-    "-e",
-    "--eval",
-    "-p",
-    "--print",
-];
 /// What package managers start is written in this file, of the folder or of one above it.
 const MANIFEST: &str = "package.json";
 
@@ -37,7 +24,7 @@ pub fn lacking(
     if !is_node(program) {
         return None;
     }
-    let missing = missing(&options(arguments, set), scripts)?;
+    let missing = missing(&CommandLine::new(arguments, set), scripts)?;
     (!missing.is_empty()).then(|| format!("add {}", missing.join(" ")))
 }
 
@@ -58,11 +45,10 @@ pub fn may_be_restricted(
     is_said || manifest.flat_map(fs::read_to_string).next().is_some_and(|text| names_restriction(&text))
 }
 
-/// Returns why a program that was started with these words can open no inspector, or load no addon; `None` where it can.
-pub fn not_attachable(arguments: &[OsString], set: Option<&OsStr>, scripts: &Path) -> Option<String> {
-    let options = options(arguments, set);
-    let mut missing = missing(&options, scripts)?;
-    if !options.iter().any(|word| word == INSPECTOR) {
+/// Returns why a program that was started with these options can open no inspector, or load no addon; `None` where it can.
+pub fn not_attachable(line: &CommandLine, scripts: &Path) -> Option<String> {
+    let mut missing = missing(line, scripts)?;
+    if !line.has(INSPECTOR) {
         missing.insert(0, format!("{INSPECTOR} (Node 24 and later)"));
     }
     (!missing.is_empty()).then(|| {
@@ -74,41 +60,29 @@ pub fn not_attachable(arguments: &[OsString], set: Option<&OsStr>, scripts: &Pat
     })
 }
 
+/// Tells whether a command is Node itself, which some systems call `nodejs` or by its version. Others begin like it: nodemon.
 fn is_node(program: &OsStr) -> bool {
-    Path::new(program).file_name().is_some_and(|name| name.to_string_lossy().starts_with("node"))
+    let name = Path::new(program).file_name().map(OsStr::to_string_lossy);
+    let rest = name.as_deref().and_then(|name| name.strip_prefix("node"));
+    rest.is_some_and(|rest| matches!(rest, "" | "js") || rest.starts_with(|next: char| !next.is_alphabetic()))
 }
 
 fn names_restriction(text: &str) -> bool {
     RESTRICTING.into_iter().any(|option| text.contains(option))
 }
 
-/// Node's own options: those of the program come after its script.
-fn options(arguments: &[OsString], set: Option<&OsStr>) -> Vec<String> {
-    let set = set.unwrap_or_default().to_string_lossy();
-    let mut options = Vec::from_iter(set.split(' ').map(str::to_owned));
-    let mut arguments = arguments.iter().map(|argument| argument.to_string_lossy().into_owned());
-    while let Some(argument) = arguments.next().filter(|argument| argument.starts_with('-')) {
-        if WITH_VALUE.contains(&&*argument) {
-            arguments.next();
-        }
-        options.push(argument);
-    }
-    options
-}
-
 /// Returns which options are missing among these; `None` where the program is not restricted.
-fn missing(options: &[String], scripts: &Path) -> Option<Vec<String>> {
-    let has = |wanted: &str| options.iter().any(|word| word == wanted);
-    if !RESTRICTING.into_iter().any(has) {
+fn missing(line: &CommandLine, scripts: &Path) -> Option<Vec<String>> {
+    if !RESTRICTING.into_iter().any(|option| line.has(option)) {
         return None;
     }
-    let folders = options.iter().filter_map(|word| word.strip_prefix(READ)?.strip_prefix('='));
+    let folders = line.options().filter(|(name, _)| *name == READ).filter_map(|(_, value)| value);
     let may_read = |folder: &str| folder == "*" || scripts.starts_with(folder.trim_end_matches('*'));
     let mut missing = Vec::new();
     if !folders.flat_map(|folders| folders.split(',')).any(may_read) {
         missing.push(format!("{READ}={}/*", scripts.display()));
     }
-    if !has(ADDONS) {
+    if !line.has(ADDONS) {
         missing.push(ADDONS.to_owned());
     }
     Some(missing)
@@ -130,6 +104,10 @@ mod tests {
         assert_eq!(missing("node", &["app.js", "--permission"]), None);
         assert_eq!(missing("npm", &["--permission"]), None);
         assert_eq!(missing("node", &["--permission", "--allow-fs-read=*", "--allow-addons"]), None);
+        assert_eq!(
+            missing("node", &["--permission", "--allow-fs-read", "*", "--allow-addons", "app.js"]),
+            None
+        );
         for before in
             [&["--permission"][..], &["-r", "./x.cjs", "--permission"], &["-e", "1", "--permission"]]
         {
@@ -160,6 +138,13 @@ mod tests {
         assert!(may("sh", &["-c", "node --experimental-permission app.js"], None));
         assert!(may("npm", &["start"], Some("--permission")));
         assert!(!may("node", &["app.js", "--permission"], None), "known by `lacking`");
+        assert!(
+            may("nodemon", &["--exec", "node --permission app.js"], None),
+            "begins like Node, and is none"
+        );
+        for name in ["node", "/usr/bin/nodejs", "node22", "node-22", "/opt/node.22/bin/node_22"] {
+            assert!(is_node(OsStr::new(name)), "{name}");
+        }
         fs::write(folder.join(MANIFEST), r#"{ "scripts": { "start": "node --permission app.js" } }"#)
             .unwrap();
         assert!(may("npm", &["start"], None));
@@ -168,7 +153,9 @@ mod tests {
 
     #[test]
     fn a_restricted_program_needs_its_inspector_too() {
-        let why = |arguments: &[&str]| not_attachable(&words(arguments), None, Path::new("/dev/shm/own"));
+        let why = |arguments: &[&str]| {
+            not_attachable(&CommandLine::new(&words(arguments), None), Path::new("/dev/shm/own"))
+        };
         assert_eq!(why(&["app.js"]), None);
         let all = ["--permission", "--allow-inspector", "--allow-addons", "--allow-fs-read=*", "app.js"];
         assert_eq!(why(&all), None);

@@ -49,7 +49,7 @@ pub fn placed(name: &str, files: &[(&str, &str)]) -> Result<PathBuf, Failure> {
         Failure::system(
             "write the scripts that load the addon",
             format!(
-                "{directory} {because}; set {DIRECTORY_VARIABLE} to a private directory in memory, or use the npm package"
+                "{directory}: {because}; set {DIRECTORY_VARIABLE} to a private directory in memory, or use the npm package"
             ),
         )
     };

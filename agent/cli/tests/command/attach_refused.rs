@@ -138,6 +138,23 @@ fn a_process_that_is_stopped_is_left_alone_and_one_that_has_ended_is_no_process(
     assert_refused(&scratch, &attach(&scratch, &[&pid]), 3, &[&pid, "no such process"]);
 }
 
+/// A handler that is removed takes Node's own with it, and the signal would end the program then.
+#[test]
+fn a_program_that_removes_its_handler_during_the_attach_lives() {
+    let scratch = Scratch::new("refused-removed");
+    let removes = "const lock = `${process.env.LOOPSCOPE_RUNTIME_DIR}/attach-${process.pid}.lock`;\n\
+         const own = () => console.log('called');\n\
+         process.on('SIGUSR1', own);\n\
+         setInterval(() => { if (require('fs').existsSync(lock)) process.off('SIGUSR1', own); }, 1);\n";
+    program(&scratch, "removes.js", &format!("{removes}{WAITS}"));
+    for (version, node) in versions() {
+        let running = start_waiting(&scratch, &node, &["removes.js"]);
+        let done = attach(&scratch, &[&running.pid()]);
+        assert_refused(&scratch, &done, 1, &["SIGUSR1", "loopscope run"]);
+        assert_untouched(version, running);
+    }
+}
+
 #[test]
 fn a_restricted_program_is_refused_at_once_with_the_options_that_it_needs() {
     let scratch = Scratch::new("refused-permission");

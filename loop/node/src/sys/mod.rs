@@ -45,7 +45,7 @@ pub use event::{Event, HeapFigures, TraceEvent};
 pub(crate) use event::{LetGo, Running, Watcher};
 pub(crate) use hook_counts::HookCounts;
 pub(crate) use js_callback::{next_text, tell_all, unlisten};
-pub(crate) use module::{Caller, Named, register};
+pub(crate) use module::{Caller, Named, own_name, register};
 pub use pool_memory::PoolAddresses;
 pub(crate) use pool_memory::PoolMemory;
 pub(crate) use probe_job::ProbeJob;

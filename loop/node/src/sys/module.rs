@@ -110,17 +110,32 @@ unsafe extern "C" fn on_call(environment: *mut c_void, info: Info) -> Value {
     answer.ok().flatten().unwrap_or(null_mut())
 }
 
-/// Keeps this file loaded: threads and hooks of ours run its code, also after Node has let go of it.
-fn stay() {
+/// Returns the path of this file, as the loader has it; `None` where it does not tell.
+fn own_path() -> Option<&'static CStr> {
     // SAFETY: an all-zero `Dl_info` is one without names.
     let mut found: libc::Dl_info = unsafe { std::mem::zeroed() };
     let own = on_call as *const c_void;
     // SAFETY: dladdr only reads the address and writes the structure.
     let code = unsafe { libc::dladdr(own, &raw mut found) };
-    if code != 0 && !found.dli_fname.is_null() {
+    if code == 0 || found.dli_fname.is_null() {
+        return None;
+    }
+    // SAFETY: the loader's text ends with a zero, and stays as long as the file is loaded, which is for good: see `stay`.
+    Some(unsafe { CStr::from_ptr(found.dli_fname) })
+}
+
+/// Returns the name of this file: people give it any.
+pub(crate) fn own_name() -> Option<String> {
+    let path = own_path()?.to_string_lossy();
+    path.rsplit('/').next().filter(|name| !name.is_empty()).map(str::to_owned)
+}
+
+/// Keeps this file loaded: threads and hooks of ours run its code, also after Node has let go of it.
+fn stay() {
+    if let Some(path) = own_path() {
         let flags = libc::RTLD_NOW | libc::RTLD_NODELETE | libc::RTLD_NOLOAD;
         // SAFETY: the name is the loader's own, of a file that is loaded.
-        unsafe { libc::dlopen(found.dli_fname, flags) };
+        unsafe { libc::dlopen(path.as_ptr(), flags) };
     }
 }
 

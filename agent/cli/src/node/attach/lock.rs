@@ -2,9 +2,9 @@
 
 use crate::error::Failure;
 use loopscope_probe::raw::directory::{make_private, runtime_directory};
+use loopscope_probe::raw::socket_file::FileIdentity;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// A file that is locked, in the runtime directory; it goes when this is dropped.
@@ -23,7 +23,7 @@ impl Lock {
         let wanted = format!("attach to process {pid}");
         let directory = runtime_directory();
         make_private(&directory)
-            .map_err(|why| Failure::system(&wanted, format!("{} {why}", directory.display())))?;
+            .map_err(|why| Failure::system(&wanted, format!("{}: {why}", directory.display())))?;
         Lock::take_file(directory.join(format!("attach-{pid}.lock"))).map_err(|error| match error {
             TryLockError::WouldBlock => {
                 Failure::system(&wanted, "another command is attaching to it or detaching from it")
@@ -53,9 +53,9 @@ impl Drop for Lock {
 
 /// Tells whether this file is the one with that name.
 fn is_at(file: &File, path: &Path) -> io::Result<bool> {
-    let own = file.metadata()?;
+    let own = FileIdentity::of(&file.metadata()?);
     match fs::metadata(path) {
-        Ok(named) => Ok((named.dev(), named.ino()) == (own.dev(), own.ino())),
+        Ok(named) => Ok(FileIdentity::of(&named) == own),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(error),
     }

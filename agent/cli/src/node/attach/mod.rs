@@ -8,7 +8,6 @@
 //! first. The inspector is closed from inside, within the session that asks for it: a loop that hangs would come to
 //! no timer. Worker threads are asked by the scripts, from inside.
 
-mod elf;
 mod inspector;
 mod lock;
 mod signal_handler;

@@ -3,12 +3,12 @@
 //! Handlers of programs are libuv's, which keeps them in a tree, in a static variable. It is read from the process's memory, where
 //! the file has symbols and the kernel permits it; else it is not known.
 
-use super::elf::{self, Variable};
+use loopscope_stacks::{ElfSymbols, SymbolTable};
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-const TREE: &str = "uv__signal_tree";
+const TREE: &[u8] = b"uv__signal_tree";
 /// Where fields of `uv_signal_t` are, in all versions 1.x on 64-bit systems: the signal, and the tree's children.
 const NUMBER: u64 = 104;
 const CHILDREN: [u64; 2] = [112, 120];
@@ -16,17 +16,33 @@ const CHILDREN: [u64; 2] = [112, 120];
 const HANDLERS_MAX: usize = 1_000;
 const SIGUSR1: u32 = 10;
 
-/// Tells whether the program that `node` is part of handles SIGUSR1; `None` where it cannot be known.
-pub fn is_own(pid: u32, node: &Path) -> Option<bool> {
-    let Variable { address, is_fixed } = elf::variable(node, TREE)?;
-    let base = if is_fixed { 0 } else { base_of(pid, node)? };
-    let memory = File::open(format!("/proc/{pid}/mem")).ok()?;
-    let read = |address: u64| {
-        let mut word = [0; 8];
-        memory.read_exact_at(&mut word, address).ok()?;
-        Some(u64::from_le_bytes(word))
-    };
-    has(read, base + address, SIGUSR1)
+/// The tree of a process.
+#[derive(Debug)]
+pub struct SignalTree {
+    memory: File,
+    root: u64,
+}
+
+impl SignalTree {
+    /// Finds it, in the process that `node` is a part of; `None` where that cannot be.
+    pub fn find(pid: u32, node: &Path) -> Option<SignalTree> {
+        let mut symbols = ElfSymbols::open(node, SymbolTable::All).ok()?;
+        // Compilers append a dot and a number to some.
+        let is_it = |name: &[u8]| name.strip_prefix(TREE).is_some_and(|rest| matches!(rest, [] | [b'.', ..]));
+        let address = symbols.address_of(is_it).ok()??;
+        let base = if symbols.is_fixed() { 0 } else { base_of(pid, node)? };
+        Some(SignalTree { memory: File::open(format!("/proc/{pid}/mem")).ok()?, root: base + address })
+    }
+
+    /// Tells whether the program handles SIGUSR1 now; `None` where it cannot be known.
+    pub fn has_own_handler(&self) -> Option<bool> {
+        let read = |address: u64| {
+            let mut word = [0; 8];
+            self.memory.read_exact_at(&mut word, address).ok()?;
+            Some(u64::from_le_bytes(word))
+        };
+        has(read, self.root, SIGUSR1)
+    }
 }
 
 /// Walks the tree whose root is at this address.

@@ -5,17 +5,22 @@
 
 use crate::error::Failure;
 use crate::node::addon::Preload;
-use crate::node::attach::{elf, signal_handler, sockets};
+use crate::node::attach::signal_handler::SignalTree;
+use crate::node::attach::sockets;
+use crate::node::command_line::CommandLine;
 use crate::node::permission;
 use loopscope_probe::raw::directory::{Owner, own_user, process_start};
+use loopscope_stacks::{ElfSymbols, SymbolTable};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
-use std::ffi::OsString;
+use std::cell::OnceCell;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 /// A function that every Node has, and no other runtime.
-const NODE_START: &str = "_ZN4node5StartEiPPc";
+const NODE_START: &[u8] = b"_ZN4node5StartEiPPc";
 /// Node as a library, as some systems have it.
 const NODE_LIBRARY: &str = "/libnode.so";
 /// Where Node's inspector listens if nothing else was said.
@@ -23,8 +28,8 @@ const DEFAULT_PORT: u16 = 9229;
 /// Bit of SIGUSR1 in the masks of /proc/PID/status.
 const SIGUSR1_BIT: u64 = 1 << 9;
 /// Options that name the inspector's address.
-const PORT_OPTIONS: [&str; 6] =
-    ["--inspect-port", "--debug-port", "--inspect", "--inspect-brk", "--inspect-wait", "--inspect-brk-node"];
+const PORT_OPTIONS: [&str; 5] =
+    ["--inspect-port", "--inspect", "--inspect-brk", "--inspect-wait", "--inspect-brk-node"];
 
 /// A process that lives.
 #[derive(Debug)]
@@ -32,6 +37,8 @@ pub struct Target {
     owner: Owner,
     descriptor: OwnedFd,
     status: String,
+    /// Where its handlers of signals are; `None` inside where that is not known.
+    handlers: OnceCell<Option<SignalTree>>,
 }
 
 impl Target {
@@ -45,7 +52,7 @@ impl Target {
         let raw = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or_else(gone)?;
         let descriptor = pidfd_open(raw, PidfdFlags::empty()).map_err(|_| gone())?;
         let status = fs::read_to_string(format!("/proc/{pid}/status")).map_err(|_| gone())?;
-        let target = Target { owner: Owner { pid, start }, descriptor, status };
+        let target = Target { owner: Owner { pid, start }, descriptor, status, handlers: OnceCell::new() };
         match (target.user(), own_user()) {
             (Some(user), own) if user != own => Err(target.refused(format!(
                 "it runs as uid {user}, this command as uid {own}: run it as that user: \
@@ -96,20 +103,14 @@ impl Target {
         let Some(program) = self.node() else {
             return Err(self.refused(format!("it is not Node.js: {}", self.program())));
         };
-        self.check_permission(preload)?;
-        let words = self.words();
-        if self.mask("SigCgt:") & SIGUSR1_BIT == 0 {
-            return Err(self.refused(
-                "it does not handle SIGUSR1: it was started with --disable-sigusr1, or is still starting; use \
-                 `loopscope run` instead",
-            ));
+        let line = self.command_line();
+        // Node opens no inspector where it may not, and says nothing.
+        if let Some(why) = permission::not_attachable(&line, &preload.scripts) {
+            return Err(self.refused(why));
         }
-        if signal_handler::is_own(pid, &program) == Some(true) {
-            return Err(self.refused(
-                "it handles SIGUSR1 itself, so Node would not open its inspector; use `loopscope run` instead",
-            ));
-        }
-        let port = port_of(&words);
+        self.handlers.get_or_init(|| SignalTree::find(pid, &program));
+        self.check_handler()?;
+        let port = port_of(&line);
         match sockets::owner_of(pid, port) {
             sockets::Taken::ByIt => Err(self.refused(format!(
                 "its inspector is already open on port {port}, and may be in use; close it, or use `loopscope run`"
@@ -121,6 +122,26 @@ impl Target {
         }
     }
 
+    /// Looks at it as it is now: a program may take its own handler away, and with it Node's goes, too.
+    fn check_handler(&self) -> Result<(), Failure> {
+        let handlers = self.handlers.get().and_then(Option::as_ref);
+        if handlers.and_then(SignalTree::has_own_handler) == Some(true) {
+            return Err(self.refused(
+                "it handles SIGUSR1 itself, so Node would not open its inspector; use `loopscope run` instead",
+            ));
+        }
+        // Last: between the two it may be taken away.
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap_or_default();
+        let caught = field(&status, "SigCgt:").and_then(|mask| u64::from_str_radix(mask, 16).ok());
+        if caught.unwrap_or(0) & SIGUSR1_BIT == 0 {
+            return Err(self.failed(
+                "it does not handle SIGUSR1: it was started with --disable-sigusr1, is still starting, or has removed a \
+                 handler of its own; use `loopscope run` instead",
+            ));
+        }
+        Ok(())
+    }
+
     /// What is stopped handles no signal, and opens its inspector when it goes on and nobody waits for that.
     fn check_state(&self) -> Result<(), Failure> {
         let pid = self.pid();
@@ -129,17 +150,6 @@ impl Target {
                 "it is stopped, by a signal or a debugger: let it go on first, as by `kill -CONT {pid}`"
             ))),
             _ => Ok(()),
-        }
-    }
-
-    /// Node opens no inspector where it may not, and says nothing.
-    fn check_permission(&self, preload: &Preload) -> Result<(), Failure> {
-        let arguments: Vec<OsString> =
-            self.read_words("cmdline").into_iter().skip(1).map(OsString::from).collect();
-        let set = self.node_options().map(OsString::from);
-        match permission::not_attachable(&arguments, set.as_deref(), &preload.scripts) {
-            Some(why) => Err(self.refused(why)),
-            None => Ok(()),
         }
     }
 
@@ -155,8 +165,10 @@ impl Target {
     /// Has Node open its inspector. It reaches this very process, or nobody.
     ///
     /// # Errors
-    /// It has ended, or may not be signalled.
+    /// It has ended, or may not be signalled; or it would not handle the signal, which would end it.
     pub fn signal(&self) -> Result<(), Failure> {
+        // Finding out the rest has taken a while.
+        self.check_handler()?;
         pidfd_send_signal(&self.descriptor, Signal::USR1).map_err(|error| self.failed(error.to_string()))
     }
 
@@ -165,7 +177,7 @@ impl Target {
         let executable = self.executable();
         // As it is to the process, also where another file has its name now.
         let mapped = format!("/proc/{}/exe", self.pid());
-        if elf::has_function(Path::new(&mapped), NODE_START) {
+        if exports(Path::new(&mapped), NODE_START) {
             return Some(executable);
         }
         let maps = fs::read_to_string(format!("/proc/{}/maps", self.pid())).ok()?;
@@ -185,31 +197,22 @@ impl Target {
         }
     }
 
-    /// Returns its command line, and what its environment adds to that.
-    fn words(&self) -> Vec<String> {
-        let set = self.node_options().unwrap_or_default();
-        let mut words: Vec<String> = set.split(' ').map(str::to_owned).collect();
-        words.extend(self.read_words("cmdline"));
-        words
-    }
-
-    fn node_options(&self) -> Option<String> {
+    /// Returns the options that Node was given: on its command line, and in its environment.
+    fn command_line(&self) -> CommandLine {
+        let arguments: Vec<OsString> = self.read_words("cmdline").into_iter().skip(1).collect();
         let environment = self.read_words("environ");
-        environment.iter().find_map(|line| line.strip_prefix("NODE_OPTIONS=")).map(str::to_owned)
+        let set = environment.iter().find_map(|line| line.as_bytes().strip_prefix(b"NODE_OPTIONS="));
+        CommandLine::new(&arguments, set.map(OsStr::from_bytes))
     }
 
     /// Reads a file of /proc that has a zero behind each word.
-    fn read_words(&self, name: &str) -> Vec<String> {
+    fn read_words(&self, name: &str) -> Vec<OsString> {
         let bytes = fs::read(format!("/proc/{}/{name}", self.pid())).unwrap_or_default();
-        bytes.split(|byte| *byte == 0).map(|word| String::from_utf8_lossy(word).into_owned()).collect()
+        bytes.split(|byte| *byte == 0).map(|word| OsStr::from_bytes(word).to_owned()).collect()
     }
 
     fn field(&self, name: &str) -> Option<String> {
-        self.status.lines().find_map(|line| line.strip_prefix(name)).map(|text| text.trim().to_owned())
-    }
-
-    fn mask(&self, name: &str) -> u64 {
-        self.field(name).and_then(|text| u64::from_str_radix(&text, 16).ok()).unwrap_or(0)
+        field(&self.status, name).map(str::to_owned)
     }
 
     /// The effective one.
@@ -231,21 +234,22 @@ impl Target {
     }
 }
 
+fn field<'a>(status: &'a str, name: &str) -> Option<&'a str> {
+    status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim)
+}
+
+/// Tells whether a file has a function that other files can take.
+fn exports(file: &Path, function: &[u8]) -> bool {
+    let found = ElfSymbols::open(file, SymbolTable::Exported)
+        .and_then(|mut symbols| symbols.address_of(|name| name == function));
+    found.is_ok_and(|address| address.is_some())
+}
+
 /// Returns where the inspector will listen; 0 where on any port that is free.
-fn port_of(words: &[String]) -> u16 {
-    let mut port = DEFAULT_PORT;
-    for (at, word) in words.iter().enumerate() {
-        let (option, value) = word.split_once('=').unwrap_or((word, ""));
-        if !PORT_OPTIONS.contains(&option) {
-            continue;
-        }
-        // Only these two take their value from the next word, too.
-        let is_apart = value.is_empty() && PORT_OPTIONS[..2].contains(&option);
-        let value = if is_apart { words.get(at + 1).map_or("", String::as_str) } else { value };
-        let last = value.rsplit(':').next().unwrap_or(value);
-        port = last.parse().unwrap_or(port);
-    }
-    port
+fn port_of(line: &CommandLine) -> u16 {
+    let named = line.options().filter(|(name, _)| PORT_OPTIONS.contains(name));
+    let ports = named.filter_map(|(_, value)| value?.rsplit(':').next()?.parse().ok());
+    ports.last().unwrap_or(DEFAULT_PORT)
 }
 
 #[cfg(test)]
@@ -255,14 +259,16 @@ mod tests {
     #[test]
     fn the_port_is_what_the_last_option_names() {
         for (words, port) in [
-            (&["node", "app.js"][..], 9229),
-            (&["node", "--inspect-port=0", "app.js"], 0),
-            (&["node", "--inspect-port", "127.0.0.1:9300", "app.js"], 9300),
-            (&["node", "--inspect=localhost:9301"], 9301),
-            (&["node", "--inspect", "app.js"], 9229),
+            (&["app.js"][..], 9229),
+            (&["--inspect-port=0", "app.js"], 0),
+            (&["--inspect-port", "127.0.0.1:9300", "app.js"], 9300),
+            (&["--debug-port", "9300", "--inspect", "app.js"], 9300),
+            (&["--inspect=localhost:9301"], 9301),
+            (&["--inspect", "app.js"], 9229),
+            (&["app.js", "--inspect-port=9302"], 9229),
         ] {
-            let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
-            assert_eq!(port_of(&words), port, "{words:?}");
+            let words: Vec<OsString> = words.iter().map(OsString::from).collect();
+            assert_eq!(port_of(&CommandLine::new(&words, None)), port, "{words:?}");
         }
     }
 
