@@ -127,7 +127,7 @@ fn drain_in_turn(is_over: &AtomicBool) {
     }
 }
 
-/// A sample is booked some time after it was taken: meanwhile the loop drains what another one has left.
+/// A sample is counted some time after it was taken: meanwhile the loop drains what another one has left.
 #[test]
 fn a_drained_job_is_told_below_the_callback_that_left_it() {
     let is_over = AtomicBool::new(false);

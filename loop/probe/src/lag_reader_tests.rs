@@ -43,7 +43,7 @@ fn a_loop_that_never_ran_counts_a_thousand_a_second() {
     }
 }
 
-/// The reader may be held up between its looks: the poll that it saw is over then, and later periods are booked.
+/// The reader may be held up between its looks: the poll that it saw is over then, and later periods are counted.
 #[test]
 fn no_bucket_falls_for_who_reads_beside_a_loop_that_runs() {
     const ROUNDS: u32 = 200_000;

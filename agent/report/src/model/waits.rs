@@ -86,7 +86,7 @@ impl Waits {
     pub fn quantile_ns(&self, q: f64) -> Option<u64> {
         let longest_ns = self.longest_ns();
         let ns = self.lag.quantile_at_most_ns(q, longest_ns)?;
-        // Arrivals of long ago are booked in the middle of their millisecond: the first of a period before its begin.
+        // Arrivals of long ago are counted in the middle of their millisecond: the first of a period before its begin.
         let is_near = |longest_ns: &u64| ns.saturating_sub(*longest_ns) < ARRIVAL_NS;
         let ns = longest_ns.filter(is_near).map_or(ns, |longest_ns| ns.min(longest_ns));
         // The first bucket is that of the arrivals that did not wait at all.
@@ -166,7 +166,7 @@ mod tests {
         let waits = lived(&stalls, false);
         let seen = Waits { seen_longest_ns: Some(801 * MS), ..waits };
         assert_eq!(seen.quantile_ns(1.0), Some(801 * MS));
-        // Just below the bound of a bucket, in the next of which its first arrival is booked.
+        // Just below the bound of a bucket, in the next of which its first arrival is counted.
         let near = lived(&[727_114, 601_513, 2_180_889, 120_000], false);
         let near = Waits { seen_longest_ns: Some(2_180_889_000), ..near };
         assert_eq!(near.quantile_ns(1.0), Some(2_180_889_000));
