@@ -13,7 +13,7 @@ mod tasks;
 #[path = "adapters/virtual_agent.rs"]
 mod virtual_agent;
 
-use loopscope_report::live::{LoopSample, Observer};
+use loopscope_report::live::{LoopSample, ViewBuilder};
 use std::os::unix::fs::DirBuilderExt;
 use virtual_agent::Stage;
 
@@ -22,13 +22,13 @@ fn main() {
     let directory = format!("/dev/shm/loopscope-adapters-{}", std::process::id());
     std::fs::DirBuilder::new().mode(0o700).create(&directory).unwrap();
     for play in [tasks::play, scripts::play] {
-        let mut observer = Observer::new();
+        let mut builder = ViewBuilder::new();
         play(&mut Stage::new(directory.as_ref(), &mut |moment| {
             let Some(title) = moment.title else { return };
             let seen = moment.pages.iter().filter(|page| !page.page().is_over());
             let seen = seen.map(|page| LoopSample::of(page.page(), page.clock(), page.clock().now()));
             println!("{title}:");
-            for entry in observer.observe(seen, 0).processes.iter().flat_map(|process| &process.loops) {
+            for entry in builder.observe(seen, 0).processes.iter().flat_map(|process| &process.loops) {
                 let what = entry.state.running.as_ref().map_or("", |running| &running.words);
                 println!("  {} {:?} {what}", entry.name, entry.state.kind);
             }
