@@ -13,7 +13,7 @@ use loopscope_probe::raw::registry;
 use loopscope_probe::{Clock, Kind, Page, Phase, Queue, TaskTimes, WorkKind, Writer, spans};
 use loopscope_report::diagnose::{self, EvidenceCollector, PageSample, Surroundings, ThreadSample};
 use loopscope_report::incident::Incident;
-use loopscope_report::live::{LoopSample, Observer};
+use loopscope_report::live::{LoopSample, ViewBuilder};
 use loopscope_report::profiles::{self, Follower, Format, Of, Profile, Timeline};
 use loopscope_tests::noise::{self, Noise, Random};
 use std::fs;
@@ -108,16 +108,16 @@ fn each_page(mut read: impl FnMut(&Page, &Clock, &str)) {
 
 #[test]
 fn the_readers_of_the_probe_and_the_live_view_stand_noise() {
-    let mut observer = Observer::new();
+    let mut builder = ViewBuilder::new();
     each_page(|page, clock, which| {
         println!("{which}");
         let now = clock.now();
         let (snapshot, vitals) = (page.snapshot_at(clock, now), page.vitals_at(clock, now));
         assert!(snapshot.paths.iter().enumerate().all(|(at, path)| usize::from(path.parent) <= at));
-        let view = observer.observe([LoopSample::of(page, clock, now)], vitals.active_ns);
+        let view = builder.observe([LoopSample::of(page, clock, now)], vitals.active_ns);
         serde_json::to_vec(&view).unwrap();
         let ended = LoopSample::of(page, clock, diagnose::last_moment(page, clock, now)).ended();
-        observer.observe([ended, LoopSample::of(page, clock, now)], vitals.idle_ns);
+        builder.observe([ended, LoopSample::of(page, clock, now)], vitals.idle_ns);
     });
 }
 
