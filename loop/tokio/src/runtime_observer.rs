@@ -8,7 +8,7 @@
 use crate::activity::{Counters, is_unseen};
 use crate::parked_runtime::Quiet;
 use crate::runtime::{Member, WatchedRuntime};
-use crate::still_worker::{StillWorker, run_delay_ns};
+use crate::still_worker::{RunDelay, StillWorker};
 use crate::timers::TimerSearch;
 use crate::unstable;
 use crate::worker_page;
@@ -74,6 +74,8 @@ struct Looks {
     counters: Vec<Counters>,
     /// Since when each worker has not moved.
     still: Vec<StillWorker>,
+    /// What the kernel tells of their threads; `None` before it was asked.
+    delays: Vec<Option<RunDelay>>,
     /// When the worker moved last that the last look found to be stuck.
     stuck_moved_at: Option<Ticks>,
     /// When a worker last moved, and not for a task of ours.
@@ -106,6 +108,7 @@ impl RuntimeObserver {
             clock,
             counters: Vec::new(),
             still: Vec::new(),
+            delays: Vec::new(),
             stuck_moved_at: None,
             active_at: now,
             own_tasks: [0; 2],
@@ -326,8 +329,20 @@ impl Looks {
         let threads = runtime.threads();
         for index in stays {
             let thread = threads.iter().find(|(of, _)| *of == index).map(|(_, thread)| *thread);
-            self.still[index].stays(self.clock.scale(), at, thread.and_then(run_delay_ns), warning_ns);
+            let delay_ns = thread.and_then(|thread| self.delay_of(index, thread).ns());
+            self.still[index].stays(self.clock.scale(), at, delay_ns, warning_ns);
         }
+    }
+
+    fn delay_of(&mut self, index: usize, thread: u32) -> &RunDelay {
+        if self.delays.len() <= index {
+            self.delays.resize_with(index + 1, || None);
+        }
+        let delay = &mut self.delays[index];
+        if !delay.as_ref().is_some_and(|delay| delay.is_of(thread)) {
+            *delay = None;
+        }
+        delay.get_or_insert_with(|| RunDelay::of(thread))
     }
 
     /// Returns the worker that has been stuck for longest, of those that are `looked_for`.

@@ -6,17 +6,39 @@
 use loopscope_probe::Ticks;
 use loopscope_probe::raw::clock::Scale;
 
-/// Returns for how long a thread of this process was ready and had no processor, in nanoseconds since it began; `None` where the
-/// kernel does not tell.
-#[cfg(target_os = "linux")]
-pub(crate) fn run_delay_ns(thread: u32) -> Option<u64> {
-    loopscope_probe::raw::proc::Sched::of_thread(std::process::id(), thread).map(|times| times.runqueue_ns)
+/// Reads for how long a thread of this process was ready and had no processor. Keeps its file: opening it costs most of a reading.
+#[derive(Debug)]
+pub(crate) struct RunDelay {
+    thread: u32,
+    /// `None` where the kernel does not tell.
+    #[cfg(target_os = "linux")]
+    file: Option<std::fs::File>,
 }
 
-/// As above: it is not told.
-#[cfg(not(target_os = "linux"))]
-pub(crate) fn run_delay_ns(_thread: u32) -> Option<u64> {
-    None
+impl RunDelay {
+    pub(crate) fn of(thread: u32) -> RunDelay {
+        RunDelay {
+            thread,
+            #[cfg(target_os = "linux")]
+            file: loopscope_probe::raw::proc::open_sched(thread).ok(),
+        }
+    }
+
+    pub(crate) fn is_of(&self, thread: u32) -> bool {
+        self.thread == thread
+    }
+
+    /// Returns it, in nanoseconds since the thread began; `None` where it is not told.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn ns(&self) -> Option<u64> {
+        loopscope_probe::raw::proc::Sched::read(self.file.as_ref()?).map(|times| times.runqueue_ns)
+    }
+
+    /// As above: it is not told.
+    #[cfg(not(target_os = "linux"))]
+    pub(crate) fn ns(&self) -> Option<u64> {
+        None
+    }
 }
 
 /// One worker, since it last moved.
