@@ -54,13 +54,15 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Names the words of the sampler: V8's state, and then an address for each frame. Tells also whether the innermost is known: the map
-/// that is made after the sample does not have code that V8 has thrown away meanwhile.
+/// Names the words of the sampler: V8's state, and then an address for each frame. Tells also whether the innermost function of a
+/// script is known: the map that is made after the sample does not have code that V8 has thrown away meanwhile.
 fn sampled(code: &CodeMap, words: Option<&[u64]>) -> (Vec<JsFrame>, bool) {
     let addresses = words.and_then(|words| words.get(1..)).unwrap_or_default();
-    let mut names = addresses.iter().map(|address| code.function(*address as usize)).peekable();
-    let is_leaf_known = names.peek().is_some_and(Option::is_some);
-    (names.flatten().collect(), is_leaf_known)
+    let names: Vec<_> = addresses.iter().map(|address| code.function(*address as usize)).collect();
+    // V8's own functions may be above it.
+    let innermost = names.iter().find(|name| name.as_ref().is_none_or(|frame| !frame.script.is_empty()));
+    let is_known = innermost.is_some_and(Option::is_some);
+    (names.into_iter().flatten().collect(), is_known)
 }
 
 fn is_same(one: &JsFrame, other: &JsFrame) -> bool {
@@ -124,10 +126,10 @@ impl FrameSource for JavaScript {
         let is_at_once = told.at_ns.saturating_sub(moment.at_ns) < AT_ONCE_NS;
         // Such an answer does not wait for the map, which is then made while this is read.
         let is_named = is_mapped || !is_at_once || told.frames.is_empty();
-        let (sampled, is_leaf_known) =
+        let (sampled, is_innermost_known) =
             if is_named { sampled(&lock(&asked.code), words) } else { (Vec::new(), true) };
         let mut maps = self.maps(&[asked]);
-        let frames = join(sampled, told.frames, is_at_once || !is_leaf_known);
+        let frames = join(sampled, told.frames, is_at_once || !is_innermost_known);
         frames.into_iter().map(|one| frame(maps.apply(one))).collect()
     }
 }
@@ -227,6 +229,9 @@ mod tests {
         let next = JsFrame { line: 40, ..js("next", 40) };
         assert_eq!(sampled(&code, Some(&[0, 0x9000, 0x1010])), (vec![next.clone()], false));
         assert_eq!(sampled(&code, Some(&[0, 0x1010])), (vec![next.clone()], true));
+        code.add(0x2000, 0x100, "Builtin:DateNow");
+        assert!(sampled(&code, Some(&[0, 0x2010, 0x1010])).1);
+        assert!(!sampled(&code, Some(&[0, 0x2010, 0x9000, 0x1010])).1, "below a function of V8's");
         let told = vec![js("spin", 7), js("next", 44)];
         assert_eq!(join(vec![next], told.clone(), true), told);
     }
