@@ -76,15 +76,20 @@ fn is_part(sampled: &[JsFrame], told: &[JsFrame]) -> bool {
     functions.all(|frame| told.any(|known| is_same(known, frame)))
 }
 
-/// Joins what was sampled with what was told in the same busy period, leaf first. `prefers_told` is true where it was told
-/// so soon after that JavaScript ran, or the sample's innermost function has no name: what was told later may be what came after
-/// a native call.
-fn join(mut sampled: Vec<JsFrame>, told: Vec<JsFrame>, prefers_told: bool) -> Vec<JsFrame> {
+/// What to tell of a sample whose innermost function has no name: what was told in the same busy period, where all that is known of
+/// the sample is in it. Nothing otherwise: its callers would be blamed for it.
+fn without_innermost(sampled: &[JsFrame], told: Vec<JsFrame>) -> Vec<JsFrame> {
+    if is_part(sampled, &told) { told } else { Vec::new() }
+}
+
+/// Joins what was sampled with what was told in the same busy period, leaf first. `is_at_once` is true where it was told
+/// so soon after that JavaScript ran: what was told later may be what came after a native call.
+fn join(mut sampled: Vec<JsFrame>, told: Vec<JsFrame>, is_at_once: bool) -> Vec<JsFrame> {
     let mut functions = sampled.iter().filter(|frame| !frame.script.is_empty());
     match (functions.next(), told.first()) {
         (None, _) => told,
         (Some(innermost), Some(first)) if is_same(innermost, first) => told,
-        _ if prefers_told && is_part(&sampled, &told) => told,
+        _ if is_at_once && is_part(&sampled, &told) => told,
         _ => {
             // From the root on, both are at the same place as long as they are in the same function.
             for (frame, known) in sampled.iter_mut().rev().zip(told.iter().rev()) {
@@ -129,7 +134,10 @@ impl FrameSource for JavaScript {
         let (sampled, is_innermost_known) =
             if is_named { sampled(&lock(&asked.code), words) } else { (Vec::new(), true) };
         let mut maps = self.maps(&[asked]);
-        let frames = join(sampled, told.frames, is_at_once || !is_innermost_known);
+        let frames = match is_innermost_known {
+            true => join(sampled, told.frames, is_at_once),
+            false => without_innermost(&sampled, told.frames),
+        };
         frames.into_iter().map(|one| frame(maps.apply(one))).collect()
     }
 }
@@ -233,7 +241,10 @@ mod tests {
         assert!(sampled(&code, Some(&[0, 0x2010, 0x1010])).1);
         assert!(!sampled(&code, Some(&[0, 0x2010, 0x9000, 0x1010])).1, "below a function of V8's");
         let told = vec![js("spin", 7), js("next", 44)];
-        assert_eq!(join(vec![next], told.clone(), true), told);
+        assert_eq!(without_innermost(&[next.clone()], told.clone()), told);
+        assert_eq!(without_innermost(&[next.clone()], vec![js("after", 9)]), []);
+        assert_eq!(without_innermost(&[next], Vec::new()), []);
+        assert_eq!(without_innermost(&[], told.clone()), told, "there was no sample");
     }
 
     #[test]
