@@ -204,6 +204,7 @@ pub(crate) fn source() -> Arc<JavaScript> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::slice::from_ref;
 
     fn js(function: &str, line: u32) -> JsFrame {
         JsFrame { function: function.into(), script: "/app.js".into(), line, column: 1 }
@@ -241,9 +242,9 @@ mod tests {
         assert!(sampled(&code, Some(&[0, 0x2010, 0x1010])).1);
         assert!(!sampled(&code, Some(&[0, 0x2010, 0x9000, 0x1010])).1, "below a function of V8's");
         let told = vec![js("spin", 7), js("next", 44)];
-        assert_eq!(without_innermost(&[next.clone()], told.clone()), told);
-        assert_eq!(without_innermost(&[next.clone()], vec![js("after", 9)]), []);
-        assert_eq!(without_innermost(&[next], Vec::new()), []);
+        assert_eq!(without_innermost(from_ref(&next), told.clone()), told);
+        assert_eq!(without_innermost(from_ref(&next), vec![js("after", 9)]), []);
+        assert_eq!(without_innermost(from_ref(&next), Vec::new()), []);
         assert_eq!(without_innermost(&[], told.clone()), told, "there was no sample");
     }
 
