@@ -74,10 +74,17 @@ fn is_part(sampled: &[JsFrame], told: &[JsFrame]) -> bool {
 
 /// Joins what was sampled with what was told in the same busy period, leaf first. `is_at_once` is true where it was told
 /// so soon after that JavaScript ran: what was told later may be what came after a native call. Of a function that has no name
-/// the sample tells nothing, however late the answer is.
+/// the sample tells nothing, however late the answer is; and where that is the innermost one, its callers are not blamed for it.
 fn join(sampled: Vec<Option<JsFrame>>, told: Vec<JsFrame>, is_at_once: bool) -> Vec<JsFrame> {
     let is_whole = sampled.iter().all(Option::is_some);
+    // V8's own functions may be above the program's.
+    let mut of_scripts =
+        sampled.iter().filter(|name| name.as_ref().is_none_or(|frame| !frame.script.is_empty()));
+    let is_innermost_known = of_scripts.next().is_none_or(Option::is_some);
     let mut sampled: Vec<JsFrame> = sampled.into_iter().flatten().collect();
+    if !is_innermost_known {
+        return if is_part(&sampled, &told) { told } else { Vec::new() };
+    }
     let mut functions = sampled.iter().filter(|frame| !frame.script.is_empty());
     match (functions.next(), told.first()) {
         (None, _) => told,
@@ -193,6 +200,7 @@ pub(crate) fn source() -> Arc<JavaScript> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::slice::from_ref;
 
     fn js(function: &str, line: u32) -> JsFrame {
         JsFrame { function: function.into(), script: "/app.js".into(), line, column: 1 }
@@ -231,7 +239,7 @@ mod tests {
         let told = vec![js("spin", 8), js("timers", 95)];
         assert_eq!(join(sampled.clone(), told.clone(), false), told);
         let other = vec![js("after", 8), js("immediates", 95)];
-        assert_eq!(join(sampled, other, false), [js("timers", 90)], "it is not of the same stack");
+        assert_eq!(join(sampled, other, false), [], "it is not of the same stack");
     }
 
     #[test]
@@ -243,7 +251,12 @@ mod tests {
         assert_eq!(unnamed, [None, Some(next.clone())]);
         assert_eq!(sampled(&code, Some(&[0, 0x1010])), [Some(next)]);
         let told = vec![js("spin", 7), js("next", 44)];
-        assert_eq!(join(unnamed, told.clone(), false), told);
+        assert_eq!(join(unnamed.clone(), told.clone(), false), told);
+        assert_eq!(join(unnamed.clone(), vec![js("after", 9)], true), []);
+        assert_eq!(join(unnamed, Vec::new(), true), []);
+        code.add(0x2000, 0x100, "Builtin:DateNow");
+        let below_v8 = sampled(&code, Some(&[0, 0x2010, 0x9000, 0x1010]));
+        assert_eq!(join(below_v8, Vec::new(), true), []);
     }
 
     #[test]
