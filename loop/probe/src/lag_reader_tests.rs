@@ -4,7 +4,6 @@ use super::*;
 use crate::shared_u64::AgentOwned;
 use crate::{VirtualClock, Writer};
 use proptest::prelude::*;
-use std::sync::atomic::AtomicBool;
 
 const SECOND_NS: u64 = 1_000 * MS_NS;
 
@@ -41,33 +40,6 @@ fn a_loop_that_never_ran_counts_a_thousand_a_second() {
         assert_eq!((lag.count(), lag.buckets[0], lag.sum_ns), (second * 1_000, second * 1_000, 0));
         time.advance_ns(SECOND_NS);
     }
-}
-
-/// The reader may be held up between its looks: the poll that it saw is over then, and later periods are booked.
-#[test]
-fn no_bucket_falls_for_who_reads_beside_a_loop_that_runs() {
-    const ROUNDS: u32 = 200_000;
-    let (time, mut writer, clock) = world();
-    writer.resume();
-    let (memory, is_over) = (writer.track.page.memory.clone(), AtomicBool::new(false));
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            let mut last = HistogramValues::default();
-            while !is_over.load(Ordering::Relaxed) {
-                let lag = memory.page().lag_at(&clock, clock.now());
-                let fallen = lag.buckets.iter().zip(&last.buckets).position(|(now, before)| now < before);
-                assert_eq!(fallen, None, "{} arrivals, {} before", lag.count(), last.count());
-                last = lag;
-            }
-        });
-        for _ in 0..ROUNDS {
-            writer.park();
-            time.advance_ns(3 * MS_NS);
-            writer.unpark(1);
-            time.advance_ns(5 * MS_NS);
-        }
-        is_over.store(true, Ordering::Relaxed);
-    });
 }
 
 #[test]
