@@ -139,7 +139,7 @@ impl HostService {
             HEALTHY => self.shared.health().answer("following"),
             READY => {
                 let (alive, _) = self.shared.state().registry.processes();
-                Answer::text(200, format!("ready: {}\n", count(alive as u64, "process")))
+                Answer::text(200, format!("ready: {}\n", count(alive, "process")))
             }
             _ => Answer::text(404, format!("not found; these paths exist:\n\n{ENDPOINTS}")),
         }
