@@ -5,7 +5,7 @@ const fs = require('fs');
 const path = require('path');
 
 // Package managers, which are programs of Node's themselves: they start the program, and are not what is to be watched.
-const MANAGERS = /\/(node_modules|nodejs)\/(npm|pnpm|yarn|corepack)\/|\/corepack\/.*\/(yarn|pnpm|npm)\/|\/\.yarn\/releases\//;
+const MANAGERS = /\/(node_modules|nodejs)\/(npm|pnpm|yarn|@yarnpkg\/cli-dist|corepack)\/|\/corepack\/.*\/(yarn|pnpm|npm)\/|\/\.yarn\/releases\//;
 const NAMES = /^(npm|npx|pnpm|pnpx|yarn|yarnpkg|corepack)(-cli)?(\.c?js)?$/;
 
 function isPackageManager() {

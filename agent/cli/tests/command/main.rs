@@ -21,6 +21,7 @@ mod noise;
 mod page_version;
 mod printable;
 mod profiles;
+mod run_launchers;
 mod run_permission;
 mod scratch;
 mod serve;
