@@ -200,7 +200,6 @@ pub(crate) fn source() -> Arc<JavaScript> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::slice::from_ref;
 
     fn js(function: &str, line: u32) -> JsFrame {
         JsFrame { function: function.into(), script: "/app.js".into(), line, column: 1 }

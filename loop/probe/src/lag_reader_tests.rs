@@ -49,7 +49,7 @@ fn nobody_waits_on_a_page_that_has_ended_or_whose_waits_are_told_one_by_one() {
     let memory = writer.track.page.memory.clone();
     drop(writer);
     let ended = memory.page().lag_at(&clock, clock.now());
-    assert_eq!(ended.count(), 3_000, "the poll in which it ended is booked");
+    assert_eq!(ended.count(), 3_000, "the poll in which it ended is counted");
     time.advance_ns(SECOND_NS);
     assert_eq!(memory.page().lag_at(&clock, clock.now()), ended);
 
@@ -76,10 +76,10 @@ fn a_loop_that_only_polls_without_telling_is_not_one_long_wait() {
     assert_eq!((seen.count(), seen.buckets[0]), (600_000, 600_000), "while it lasts");
     time.advance_ns(200 * MS_NS);
     writer.park();
-    let booked = writer.page().lag_at(&clock, clock.now());
-    assert!(booked.count().abs_diff(600_200) <= 1, "{}", booked.count());
-    assert_eq!(booked.buckets[0], 600_000);
-    let longest = booked.quantile_ns(1.0).unwrap();
+    let counted = writer.page().lag_at(&clock, clock.now());
+    assert!(counted.count().abs_diff(600_200) <= 1, "{}", counted.count());
+    assert_eq!(counted.buckets[0], 600_000);
+    let longest = counted.quantile_ns(1.0).unwrap();
     assert!(longest <= 220 * MS_NS, "{longest}");
 }
 
