@@ -129,3 +129,17 @@ fn the_stall_of_a_loop_that_ends_in_the_middle_of_it_ends_with_it() {
     drop(writer);
     until("its end", || agent.incidents().iter().all(|one| one.is_over));
 }
+
+#[test]
+fn the_stall_of_a_loop_that_was_seen_busy_when_it_ended_ends_with_it() {
+    let _turn = turn();
+    let told = Arc::new(Told::default());
+    told.say(Sighting::nothing());
+    let writer = Writer::builder("gone busy").observed().observer(told.clone()).build();
+    let agent = builder().thresholds(Duration::from_millis(20), Duration::from_secs(9)).start().unwrap();
+    let began = page_of("gone busy").clock().now();
+    told.say(Sighting::nothing().observed(Observed { busy_since: began, ..Observed::default() }));
+    until("the stall", || agent.incidents().iter().any(|one| one.r#loop == "gone busy"));
+    drop(writer);
+    until("its end", || agent.incidents().iter().all(|one| one.is_over));
+}

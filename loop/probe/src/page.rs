@@ -280,6 +280,8 @@ impl Page {
             return 0;
         }
         match self.is_observed() {
+            // Nobody looks at a loop that is gone: what was seen last is not so for ever.
+            true if self.header.is_closed.observe() != 0 => 0,
             true => self.control.observed_busy_word().observe(),
             false => self.now.busy_since.observe(),
         }
