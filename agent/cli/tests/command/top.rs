@@ -96,7 +96,7 @@ fn a_block_is_seen_as_it_lasts_and_keys_sort_filter_open_and_quit() {
     terminal.press(&["r"]);
     terminal.wait_for(&["by busy, reversed"]);
     terminal.press(&["/", "l", "o", "a", "d"]);
-    terminal.wait_for(&["filter: load_", "1 loops"]);
+    terminal.wait_for(&["filter: load_", "1 loop"]);
     terminal.press(&["Enter"]);
     terminal.wait_for(&["filter: load ", "Sites of load"]);
     terminal.press(&["Enter"]);

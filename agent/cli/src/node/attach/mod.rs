@@ -68,7 +68,7 @@ pub fn run(arguments: &AttachArguments) -> Result<(), Failure> {
     print(&match arguments.detach {
         true => format!(
             "Detached in {lasted} ms: nothing of loopscope runs in it any more; the addon's file stays mapped.\n{}{closed}",
-            left_workers(pid, workers)?
+            left_workers(pid, workers)? + &left_threads(pid)?
         ),
         false => {
             let look = look(&target, workers, arguments.listen.as_deref() != Some("off"))?;
@@ -114,11 +114,16 @@ fn call(preload: &Preload, function: &str, options: &serde_json::Value) -> Strin
 
 /// Has the inspector closed. Returns a line about it.
 fn close(mut inspector: Inspector, preload: &Preload, target: &Target) -> String {
-    let port = inspector.port();
+    let (pid, port) = (target.pid(), inspector.port());
+    let listeners = sockets::listeners(pid, port);
+    let is_open = || match listeners.is_empty() {
+        true => sockets::listening(pid).contains(&port),
+        false => sockets::has_any(pid, &listeners),
+    };
     inspector.ask(&call(preload, "closeInspector", &json!({})));
     let begin = Instant::now();
     while begin.elapsed() < CLOSE_PATIENCE && target.is_alive() {
-        if !sockets::listening(target.pid()).contains(&port) {
+        if !is_open() {
             return "Its inspector is closed.\n".to_owned();
         }
         std::thread::sleep(LOOK);
@@ -186,6 +191,30 @@ fn left_workers(pid: u32, asked: usize) -> Result<String, Failure> {
         std::thread::sleep(LOOK);
     }
     Ok(String::new())
+}
+
+/// Waits until the agent's threads have ended, where no loop is watched any more: one may be in the middle of reading symbols. Says
+/// how many have not; empty where none is left.
+fn left_threads(pid: u32) -> Result<String, Failure> {
+    let begin = Instant::now();
+    loop {
+        let left = if page_of(pid)?.is_some() { 0 } else { threads_of_agent(pid) };
+        if left == 0 {
+            return Ok(String::new());
+        }
+        if begin.elapsed() > PAGE_PATIENCE {
+            let threads = if left == 1 { "thread is" } else { "threads are" };
+            return Ok(format!("{left} of loopscope's {threads} still ending.\n"));
+        }
+        std::thread::sleep(LOOK);
+    }
+}
+
+/// Counts the threads of the process that have the names of the agent's.
+fn threads_of_agent(pid: u32) -> usize {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let names = threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("comm")).ok());
+    names.filter(|name| name.starts_with("loopscope-")).count()
 }
 
 fn where_to_look(process: &Process) -> String {

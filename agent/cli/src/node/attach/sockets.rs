@@ -20,6 +20,22 @@ pub fn listening(pid: u32) -> BTreeSet<u16> {
     all(pid).into_iter().filter(|(_, socket)| own.contains(socket)).map(|(port, _)| port).collect()
 }
 
+/// Returns the sockets by which the process listens on a port, for [`has_any`].
+pub fn listeners(pid: u32, port: u16) -> BTreeSet<String> {
+    let own = sockets(pid);
+    all(pid)
+        .into_iter()
+        .filter(|(at, socket)| *at == port && own.contains(socket))
+        .map(|(_, socket)| socket)
+        .collect()
+}
+
+/// Tells whether the process still has one of these sockets, by its descriptors: the kernel's table of all sockets may leave one out
+/// while others come and go.
+pub fn has_any(pid: u32, listeners: &BTreeSet<String>) -> bool {
+    !sockets(pid).is_disjoint(listeners)
+}
+
 /// Tells who listens on a port where the process is; nobody on port 0, which stands for any.
 pub fn owner_of(pid: u32, port: u16) -> Taken {
     let own = sockets(pid);
@@ -68,7 +84,10 @@ mod tests {
         let (port, pid) = (listener.local_addr().unwrap().port(), std::process::id());
         assert!(listening(pid).contains(&port));
         assert_eq!(owner_of(pid, port), Taken::ByIt);
+        let its = listeners(pid, port);
+        assert!(its.len() == 1 && has_any(pid, &its));
         drop(listener);
+        assert!(!has_any(pid, &its));
         assert_ne!(owner_of(pid, port), Taken::ByIt);
         assert_eq!(owner_of(pid, 0), Taken::No);
     }
