@@ -26,7 +26,7 @@ const PROOFS: u32 = 3;
 /// After one that proved nothing the next is looked for so much later, in nanoseconds, then twice as much, and so on: the tasks
 /// that are sent cost the workers some time.
 const FIRST_AGAIN_NS: u64 = 20_000_000;
-const LAST_AGAIN_NS: u64 = 10_000_000_000;
+const LAST_AGAIN_NS: u64 = 1_000_000_000;
 /// Where no thread waits for a time, likewise.
 const FIRST_NONE_NS: u64 = 20_000_000;
 const LAST_NONE_NS: u64 = 500_000_000;

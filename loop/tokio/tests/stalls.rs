@@ -135,10 +135,13 @@ fn timers_that_wait_behind_many_tasks_are_lag_and_nobody_is_blocked() {
         let page = registry::pages().into_iter().find(|page| page.label() == label).unwrap();
         let lag = || page.page().snapshot(page.clock()).lag;
         // That it has timers is known once one was pending while it did nothing else.
-        until("a timer of ours", || {
-            running.handle.spawn(async { tokio::time::sleep(Duration::from_millis(20)).await });
-            lag().count() > 0
+        let pending = running.handle.spawn(async {
+            loop {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
         });
+        until("a timer of ours", || lag().count() > 0);
+        pending.abort();
         let is_over = Arc::new(AtomicBool::new(false));
         // Each waits for half a second until it is polled again; a worker polls its driver every 30 ms.
         for _ in 0..2_000 {
