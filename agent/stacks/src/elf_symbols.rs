@@ -13,7 +13,7 @@ const HEADER_BYTES: usize = 64;
 const SECTION_BYTES: usize = 64;
 const SYMBOL_BYTES: usize = 24;
 /// Symbols that are read at once.
-const PIECE: u64 = 4096;
+const PIECE: u64 = 2048;
 /// Bytes of names that are read at once, where neighbours are near each other.
 const WINDOW: usize = 1 << 16;
 /// Names are this long at most, in bytes; of longer ones the begin is given.
