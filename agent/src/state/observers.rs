@@ -85,9 +85,7 @@ impl Watched {
             control.retire(taken);
         }
     }
-}
 
-impl Watched {
     /// The stack of the incident of this number was one outside the runtime: says so to the loop's observer, where the
     /// incident lasts.
     pub(super) fn found_outside(&mut self, number: u64) {

@@ -273,15 +273,14 @@ impl Page {
         self.header.flags.get() & OBSERVED != 0
     }
 
-    /// Returns since when the loop is busy, 0 while it waits (acquire), and where its thread has ceased to run it.
+    /// Returns since when the loop is busy (acquire); 0 while it waits, and once it is over.
     #[inline(always)]
     pub(crate) fn observe_busy(&self) -> u64 {
-        if self.control.retired() != Ticks::NONE {
+        // Of one that is observed, what was seen last would stay.
+        if self.is_over() {
             return 0;
         }
         match self.is_observed() {
-            // Nobody looks at a loop that is gone: what was seen last is not so for ever.
-            true if self.header.is_closed.observe() != 0 => 0,
             true => self.control.observed_busy_word().observe(),
             false => self.now.busy_since.observe(),
         }
