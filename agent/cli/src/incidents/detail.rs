@@ -158,14 +158,13 @@ fn class(incident: &Incident) -> String {
         return what.to_owned();
     }
     let open_ns = incident.unaccounted_ns();
-    let open = match incident.class {
-        Class::Unknown => format!(", {} not accounted for", show_ns(open_ns)),
+    let has_open = match incident.class {
+        Class::Unknown => true,
         // A wait for a processor is in the account only when it is over.
-        Class::StarvedOfCpu if open_ns > incident.watched_ns / 10 => {
-            format!(", {} not accounted for", show_ns(open_ns))
-        }
-        _ => String::new(),
+        Class::StarvedOfCpu => open_ns > incident.watched_ns / 10,
+        _ => false,
     };
+    let open = if has_open { format!(", {} not accounted for", show_ns(open_ns)) } else { String::new() };
     format!(
         "{what} (of {} observed: {} running, {} runnable but not scheduled{open})",
         show_ns(incident.watched_ns),

@@ -196,9 +196,12 @@ fn left_workers(pid: u32, asked: usize) -> Result<String, Failure> {
 /// Waits until the agent's threads have ended, where no loop is watched any more: one may be in the middle of reading symbols. Says
 /// how many have not; empty where none is left.
 fn left_threads(pid: u32) -> Result<String, Failure> {
+    if page_of(pid)?.is_some() {
+        return Ok(String::new());
+    }
     let begin = Instant::now();
     loop {
-        let left = if page_of(pid)?.is_some() { 0 } else { threads_of_agent(pid) };
+        let left = threads_of_agent(pid);
         if left == 0 {
             return Ok(String::new());
         }

@@ -16,18 +16,12 @@ pub enum Taken {
 
 /// Returns the ports on which the process listens, at any address.
 pub fn listening(pid: u32) -> BTreeSet<u16> {
-    let own = sockets(pid);
-    all(pid).into_iter().filter(|(_, socket)| own.contains(socket)).map(|(port, _)| port).collect()
+    own(pid).map(|(port, _)| port).collect()
 }
 
 /// Returns the sockets by which the process listens on a port, for [`has_any`].
 pub fn listeners(pid: u32, port: u16) -> BTreeSet<String> {
-    let own = sockets(pid);
-    all(pid)
-        .into_iter()
-        .filter(|(at, socket)| *at == port && own.contains(socket))
-        .map(|(_, socket)| socket)
-        .collect()
+    own(pid).filter(|(at, _)| *at == port).map(|(_, socket)| socket).collect()
 }
 
 /// Tells whether the process still has one of these sockets, by its descriptors: the kernel's table of all sockets may leave one out
@@ -46,6 +40,12 @@ pub fn owner_of(pid: u32, port: u16) -> Taken {
         (false, false) => Taken::ByAnother,
         (false, true) => Taken::No,
     }
+}
+
+/// Port and inode of all by which the process listens.
+fn own(pid: u32) -> impl Iterator<Item = (u16, String)> {
+    let own = sockets(pid);
+    all(pid).into_iter().filter(move |(_, socket)| own.contains(socket))
 }
 
 /// The inodes of its sockets.
