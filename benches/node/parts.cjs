@@ -12,9 +12,9 @@ const http = require('http');
 const net = require('net');
 const os = require('os');
 const path = require('path');
+const { load } = require('./load.cjs');
 
 const CONNECTIONS = 16;
-const REQUEST = 'GET / HTTP/1.1\r\nhost: localhost\r\n\r\n';
 const TURNS = 4000;
 const PARTS = ['handles', 'entries', 'checkpoints', 'gc', 'drains', 'names', 'turns'];
 const MODES = [
@@ -51,24 +51,6 @@ function child() {
 }
 
 const ask = (one, message) => new Promise((done) => { one.once('message', done); one.send(message); });
-
-function load(sockets, ms) {
-  return new Promise((done) => {
-    const end = performance.now() + ms;
-    let [answers, open] = [0, sockets.length];
-    for (const socket of sockets) {
-      const onData = () => {
-        answers += 1;
-        if (performance.now() < end) return socket.write(REQUEST);
-        socket.off('data', onData);
-        open -= 1;
-        if (open === 0) done(answers);
-      };
-      socket.on('data', onData);
-      socket.write(REQUEST);
-    }
-  });
-}
 
 async function requestUs(one, sockets, mode, sliceMs) {
   const { us: before } = await ask(one, { mode });

@@ -14,10 +14,10 @@ const fs = require('fs');
 const net = require('net');
 const os = require('os');
 const path = require('path');
+const { REQUEST, load } = require('./load.cjs');
 
 const CONNECTIONS = 16;
 const WARM_UP = 2;
-const REQUEST = 'GET / HTTP/1.1\r\nhost: localhost\r\n\r\n';
 const ASK_CPU = 'GET /cpu HTTP/1.1\r\nhost: localhost\r\n\r\n';
 const PEERS = process.env.PEERS || __dirname;
 const server = path.join(__dirname, 'server.cjs');
@@ -72,26 +72,6 @@ async function ask(socket, request) {
   socket.write(request);
   const [answer] = await once(socket, 'data');
   return answer.toString();
-}
-
-// Keeps all connections busy for so long; returns the number of answers.
-function load(sockets, ms) {
-  return new Promise((done) => {
-    const end = performance.now() + ms;
-    let answers = 0;
-    let open = sockets.length;
-    for (const socket of sockets) {
-      const onData = () => {
-        answers += 1;
-        if (performance.now() < end) return socket.write(REQUEST);
-        socket.off('data', onData);
-        open -= 1;
-        if (open === 0) done(answers);
-      };
-      socket.on('data', onData);
-      socket.write(REQUEST);
-    }
-  });
 }
 
 async function generation(tools, rounds, sliceMs, cost) {
