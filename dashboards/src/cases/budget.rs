@@ -78,7 +78,7 @@ fn burst() -> Case {
         .silent("24h", "LagBudgetBurnSteady")
 }
 
-/// Enough for each long window. It is told when it has lasted for a while, and no more when the short one is past it.
+/// Enough for each long window. The alert fires when it has lasted for a while, and stops when the short one is past it.
 fn hour() -> Case {
     let case = Case::new("an hour in which a tenth of all moments are late, between hours of calm", "1m");
     loops(case, "0+60000x600 36054000+54000x59 39300000+60000x719", "0+60000x1380")

@@ -58,7 +58,7 @@ fn begun() -> Case {
     )
 }
 
-/// It is told when it has lasted for two minutes, not at once.
+/// The alert fires when it has lasted for two minutes, not at once.
 fn onset() -> Case {
     let case = Case::new("an hour of calm, and then a fifth of all moments are late", "15s");
     late(case, "0+15000x240 3612000+12000x40", "0+15000x281", "0+15x281")

@@ -289,7 +289,7 @@ impl Observer {
         self.at
     }
 
-    /// A look that finds it busy, or finds that it has polled: returns what is told of it.
+    /// A look that finds it busy, or finds that it has polled. Returns what the watch reports.
     fn look(&mut self, is_busy: bool) -> Vec<StallEvent> {
         let before = self.page.page().busy_since();
         let busy_since = match (is_busy, before) {
@@ -308,7 +308,7 @@ impl Observer {
     }
 }
 
-/// Returns the only stall that is told, as found too late.
+/// Returns the only stall, which was found after it had ended.
 fn only_missed(turns: &[StallEvent]) -> End {
     let [StallEvent::Missed(missed, _)] = turns else { panic!("{turns:?}") };
     *missed
@@ -329,7 +329,7 @@ fn a_stall_that_no_ring_has_begins_where_the_last_look_found_the_loop_busy() {
 
 #[test]
 fn a_stall_of_which_nothing_is_known_but_a_count_ended_at_the_last_poll() {
-    let mut observer = Observer::new("a count tells of its stall");
+    let mut observer = Observer::new("only a count knows its stall");
     let end = observer.advance(400);
     observer.look(false);
     let mut vitals = observer.vitals();

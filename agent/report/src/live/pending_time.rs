@@ -1,4 +1,4 @@
-//! Time that is told while it passes, and counted only later.
+//! Time that is shown while it passes, and counted only later.
 //!
 //! A page counts a callback at its end, spans inside it as they end, and many short callbacks in batches. Told is what
 //! was counted since, or what of the running callback falls into the interval, whichever is more; and what was told
