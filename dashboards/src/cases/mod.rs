@@ -13,6 +13,7 @@ mod short_lived;
 use crate::alerts::{Alert, groups};
 use crate::durations::Durations;
 use crate::promql::has_label;
+use crate::recorded;
 use crate::yaml::{quoted, runbook_url};
 use loopscope_report::metrics::catalog as c;
 use loopscope_report::metrics::catalog::Family;
@@ -174,7 +175,9 @@ pub fn file(cases: &[Case], interval: &str, runbooks: &str) -> String {
         "# Written by `cargo run -p loopscope-dashboards -- --write`: change the program, not this file.\n\
          rule_files: [rules.yml, alerts.yml]\n",
     );
-    out.push_str(&format!("evaluation_interval: {interval}\ntests:\n"));
+    out.push_str(&format!("evaluation_interval: {interval}\n"));
+    push_order(&mut out);
+    out.push_str("tests:\n");
     for case in cases {
         out.push_str(&format!(
             "  - name: {}\n    interval: {}\n    input_series:\n",
@@ -192,6 +195,15 @@ pub fn file(cases: &[Case], interval: &str, runbooks: &str) -> String {
         }
     }
     out
+}
+
+/// Says the order in which groups are evaluated: without it, promtool takes another one each run, and an alert is
+/// judged now by this moment's recorded figures, now by those of the evaluation before.
+fn push_order(out: &mut String) {
+    let recorded = recorded::groups(Durations::Production).into_iter().map(|group| group.name);
+    let alerting = groups(Durations::Production).into_iter().map(|group| group.name);
+    out.push_str("group_eval_order:\n");
+    recorded.chain(alerting).for_each(|name| out.push_str(&format!("  - {name}\n")));
 }
 
 fn push_check(out: &mut String, check: &Check, alert: &Alert, runbooks: &str) {
