@@ -36,6 +36,10 @@ const TOOLS = {
   'clinic doctor': { command: [bin('clinic'), 'doctor', '--collect-only', '--'] },
 };
 
+// Servers that run: whatever ends this program ends them.
+const running = new Set();
+process.on('exit', () => running.forEach((child) => process.kill(-child.pid, 'SIGKILL')));
+
 const lastProcessor = os.cpus().length - 1;
 
 async function start(tool) {
@@ -48,6 +52,8 @@ async function start(tool) {
   const cwd = fs.mkdtempSync(path.join(os.tmpdir(), 'requests-'));
   const stdio = ['ignore', 'pipe', 'inherit'];
   const child = spawn('taskset', ['-c', String(lastProcessor), first, ...rest], { env, cwd, stdio, detached: true });
+  running.add(child);
+  child.on('exit', () => running.delete(child));
   const port = await new Promise((done, fail) => {
     let text = '';
     // Read on to the end: some write when they end, too.
@@ -121,6 +127,10 @@ function report(tools, cost) {
 
 async function main() {
   const [generations, rounds, sliceMs, ...tools] = process.argv.slice(2);
+  const unknown = tools.find((tool) => !(tool in TOOLS));
+  if (unknown !== undefined || tools.length === 0) {
+    throw new Error(`no tool is called "${unknown ?? ''}"; known are: ${Object.keys(TOOLS).join(', ')}`);
+  }
   const cost = tools.map(() => []);
   for (let at = 0; at < Number(generations); at += 1) await generation(tools, Number(rounds), Number(sliceMs), cost);
   report(tools, cost);
