@@ -4,6 +4,7 @@ use crate::args::AccessArguments;
 use crate::endpoint::Endpoint;
 use crate::error::Failure;
 use crate::socket_file::SocketFile;
+use loopscope_http::secure::explain_handshake;
 use loopscope_probe::raw::agent_address::AgentAddress;
 use std::path::Path;
 use std::sync::OnceLock;
@@ -74,7 +75,7 @@ impl Client {
     fn new(endpoint: &Endpoint, patience: Duration) -> Result<Client, Failure> {
         let access = access();
         let token = access.token_file.as_deref().filter(|_| endpoint.may_see_token());
-        let token = token.map(read_file).transpose()?;
+        let token = token.map(|file| read_file("token", file)).transpose()?;
         let token = token.map(|text| text.trim().to_owned());
         let mut configuration = ureq::Agent::config_builder()
             .timeout_connect(Some(CONNECT_PATIENCE))
@@ -111,20 +112,24 @@ impl Client {
 }
 
 fn certificates(file: &Path) -> Result<RootCerts, Failure> {
-    let text = read_file(file)?;
+    let text = read_file("CA certificate", file)?;
     let found = parse_pem(text.as_bytes()).filter_map(|item| match item {
         Ok(PemItem::Certificate(certificate)) => Some(certificate),
         _ => None,
     });
     let found: Vec<_> = found.collect();
     if found.is_empty() {
-        return Err(Failure::Usage(format!("--ca-file {}: no certificate in it", file.display())));
+        return Err(Failure::Usage(format!(
+            "the CA certificate file {}: no certificate in it",
+            file.display()
+        )));
     }
     Ok(RootCerts::from(found))
 }
 
-fn read_file(path: &Path) -> Result<String, Failure> {
-    std::fs::read_to_string(path).map_err(|error| Failure::Usage(format!("{}: {error}", path.display())))
+fn read_file(what: &str, path: &Path) -> Result<String, Failure> {
+    std::fs::read_to_string(path)
+        .map_err(|error| Failure::Usage(format!("cannot read the {what} file {}: {error}", path.display())))
 }
 
 fn read(endpoint: &Endpoint, asked: Result<Response<Body>, ureq::Error>) -> Result<Answer, Failure> {
@@ -154,8 +159,9 @@ fn explain(error: &ureq::Error) -> String {
         ureq::Error::Io(error) if error.kind() == std::io::ErrorKind::NotFound => {
             "no such socket file; `loopscope ls` lists the agents of this machine".to_owned()
         }
-        ureq::Error::Rustls(error) => {
-            format!("{error}; set --ca-file to the CA that signed the agent's certificate")
+        ureq::Error::Io(error) => explain_handshake(error).unwrap_or_else(|| error.to_string()),
+        ureq::Error::Protocol(_) => {
+            format!("does not answer in HTTP ({error}); if it has TLS, write https://")
         }
         ureq::Error::Timeout(_) => "did not answer in time".to_owned(),
         ureq::Error::BadUri(_) | ureq::Error::HostNotFound => {

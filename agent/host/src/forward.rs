@@ -17,6 +17,7 @@ use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
 use loopscope_http::answer::FIGURES_HEADER;
 use loopscope_http::auth::INTENT_HEADER;
+use loopscope_http::secure::explain_handshake;
 use loopscope_probe::raw::agent_address::AgentAddress;
 use std::fmt::Display;
 use std::io;
@@ -200,7 +201,10 @@ fn own(at: SocketAddr) -> Result<SocketAddr, &'static str> {
 async fn connected<S>(connecting: impl Future<Output = io::Result<S>>) -> Result<S, String> {
     let connected =
         timeout(CONNECT, connecting).await.map_err(|_| "does not accept connections".to_owned())?;
-    connected.map_err(|error| format!("cannot connect: {error}"))
+    connected.map_err(|error| match explain_handshake(&error) {
+        Some(because) => format!("cannot be trusted: {because}"),
+        None => format!("cannot connect: {error}"),
+    })
 }
 
 async fn converse<S>(stream: S, request: Request<Empty<Bytes>>, wanted: Wanted) -> Result<Forwarded, String>

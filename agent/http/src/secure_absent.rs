@@ -61,6 +61,10 @@ impl Trust {
     }
 }
 
+pub fn explain_handshake(_error: &io::Error) -> Option<String> {
+    None
+}
+
 fn left_out(what: &str, path: &Path) -> String {
     let shown = path.display();
     format!("{what} {shown}: this program was built without the feature `web-config` of loopscope-agent")

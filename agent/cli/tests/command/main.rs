@@ -26,4 +26,5 @@ mod run_permission;
 mod scratch;
 mod serve;
 mod threshold;
+mod tls;
 mod top;

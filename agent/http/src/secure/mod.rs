@@ -13,7 +13,7 @@ mod trust;
 mod users;
 
 pub(crate) use tls::Acceptor;
-pub use trust::Trust;
+pub use trust::{Trust, explain_handshake};
 
 use crate::file_version::FileVersion;
 use crate::secure::file::{Clients, Written};

@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::crypto::ring;
-use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+use tokio_rustls::rustls::{CertificateError, ClientConfig, Error, RootCertStore};
 
 /// An authority whose signature is believed.
 #[derive(Clone)]
@@ -54,4 +54,38 @@ impl Trust {
     {
         self.0.connect(address.into(), stream).await
     }
+}
+
+/// Says why a client did not get through the TLS handshake with a server, and what to do about it; `None` where
+/// `error` is of another kind.
+pub fn explain_handshake(error: &io::Error) -> Option<String> {
+    let why = match error.get_ref()?.downcast_ref()? {
+        Error::InvalidCertificate(why) => why,
+        Error::InvalidMessage(_) => {
+            return Some("does not speak TLS; its address begins with http://".to_owned());
+        }
+        _ => return None,
+    };
+    Some(match why {
+        // The other key of a CA that was made anew under the old name.
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+            "its certificate is not signed by a trusted CA; set --ca-file to the CA that signed it".to_owned()
+        }
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            format!("{why}; write the address by a name in the certificate")
+        }
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+            "its certificate has expired; renew it on the agent's machine".to_owned()
+        }
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            "its certificate is not valid yet; compare the clocks of the two machines".to_owned()
+        }
+        // The library has no name of its own for this; its text is that of the type below it.
+        CertificateError::Other(other) if format!("{other:?}").contains("CaUsedAsEndEntity") => {
+            "its certificate is a CA's own, which is not accepted for a server; make one with \
+             basicConstraints=CA:FALSE"
+                .to_owned()
+        }
+        other => format!("its certificate is refused: {other}"),
+    })
 }
