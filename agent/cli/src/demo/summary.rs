@@ -40,7 +40,7 @@ impl Summary {
         let elapsed_ns = page.clock().ns_between(self.earlier.taken, later.taken).max(1);
         let second = Second {
             requests: (served - self.earlier_served) as f64 * 1e9 / elapsed_ns as f64,
-            lag_ns: Waits::of(&later).since(&Waits::of(&self.earlier)).quantile_ns(0.99),
+            lag_ns: lag_ns(&self.earlier, &later),
             utilization: later.active_ns.saturating_sub(self.earlier.active_ns) as f64 / elapsed_ns as f64,
             now: now(&later, page.page()),
             drained: later.drained_jobs.iter().sum::<u64>() - self.earlier.drained_jobs.iter().sum::<u64>(),
@@ -49,6 +49,11 @@ impl Summary {
         (self.earlier, self.earlier_served) = (later, served);
         second.line()
     }
+}
+
+/// Returns the 99th percentile of the waits of the time between, of those that still wait until now.
+fn lag_ns(earlier: &Snapshot, later: &Snapshot) -> Option<u64> {
+    Waits::of(later).since(&Waits::of(earlier)).running(later.now.busy_ns).quantile_ns(0.99)
 }
 
 fn now(snapshot: &Snapshot, page: &Page) -> String {
@@ -86,6 +91,23 @@ impl Second {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use loopscope_probe::{Clock, VirtualClock, Writer};
+
+    #[test]
+    fn the_lag_of_a_second_has_those_in_it_who_wait_still() {
+        let time = VirtualClock::starting_at(1_000_000);
+        let mut writer = Writer::builder("web").clock(Clock::simulated(time.clone())).build();
+        let seen = |writer: &Writer| writer.page().snapshot(writer.clock());
+        writer.park();
+        let begin = seen(&writer);
+        time.advance_ns(838_000_000);
+        let idle = seen(&writer);
+        assert_eq!(lag_ns(&begin, &idle), Some(0));
+        writer.unpark(1);
+        time.advance_ns(162_000_000);
+        let lag_ns = lag_ns(&begin, &seen(&writer)).unwrap();
+        assert!((140_000_000..=162_000_000).contains(&lag_ns), "{lag_ns}");
+    }
 
     #[test]
     fn a_line_has_figures_with_units_and_what_runs() {
