@@ -136,8 +136,11 @@ impl Process {
 
     /// Tells whether the process's agent is at this URL, which has no slash at its end.
     pub fn is_at(&self, url: &str) -> bool {
-        let is_told =
-            |address: AgentAddress| address.to_string() == url || address.local().to_string() == url;
+        let with_number = |number: &str| url.replacen("://localhost:", &format!("://{number}:"), 1);
+        let written = [url.to_owned(), with_number("127.0.0.1"), with_number("[::1]")];
+        let is_told = |address: AgentAddress| {
+            written.contains(&address.to_string()) || written.contains(&address.local().to_string())
+        };
         self.address().is_some_and(is_told) || self.agent().is_some_and(|endpoint| endpoint.url() == url)
     }
 

@@ -55,7 +55,7 @@ fn a_loop_that_is_well_is_said_to_be_well() {
     assert!(wrong.iter().all(|(_, urgency)| *urgency == "notice"), "{value:#}");
     assert_eq!(value["loops"].as_array().unwrap().len(), 1);
     assert!(value["rules"].as_array().unwrap().len() > 20);
-    let done = scratch.run(&["doctor", "--for", "1s"]);
+    let done = scratch.run(&["doctor", &url.replace("127.0.0.1", "localhost"), "--for", "1s"]);
     if done.code == Some(0) {
         assert!(done.stdout.contains("nothing wrong"), "{}", done.stdout);
     }
