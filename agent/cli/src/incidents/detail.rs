@@ -105,6 +105,8 @@ fn facts(paint: Paint, found: &Found, now_unix_ns: u64) -> String {
     if incident.duration_ns > 0 {
         let expected = match incident.expected_ns {
             0 => String::new(),
+            // Of so little nobody has to know: attaching to Node announces what it does itself.
+            ns if ns < incident.duration_ns / 100 => String::new(),
             ns => format!(", {} of it announced", show_ns(ns)),
         };
         let threshold = show_ns(incident.threshold_ns);

@@ -182,3 +182,14 @@ fn lines_fit_a_narrow_terminal() {
     assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
     assert!(text.contains("io_read x.rs:40\n"), "{text}");
 }
+
+#[test]
+fn an_announced_part_is_told_where_it_is_one_of_the_stall() {
+    let told = |expected_ns| {
+        let incident = Incident { expected_ns, ..incident() };
+        let origin = Origin::Agent(crate::endpoint::Endpoint::given("http://127.0.0.1:1"));
+        text(Paint::plain(100), &Found { incident, origin }, 0)
+    };
+    assert!(!told(0).contains("announced") && !told(8_400).contains("announced"));
+    assert!(told(150_000_000).contains("302 ms (threshold 100 ms), 150 ms of it announced"));
+}
