@@ -241,7 +241,7 @@ impl Files {
 }
 
 fn uncounted() -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, "no count of context switches")
+    io::Error::new(io::ErrorKind::InvalidData, "it has no count of context switches")
 }
 
 /// What a thread that does not sleep has used since it began.

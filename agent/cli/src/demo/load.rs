@@ -74,7 +74,7 @@ pub fn start(cx: &mut Cx<'_, Load>) {
 fn connect(cx: &mut Cx<'_, Load>) {
     let service = cx.state.service;
     if let Err(error) = cx.connect(service, connected) {
-        tracing::warn!(%error, %service, "connect the demo's load");
+        tracing::warn!(%error, %service, "cannot connect the demo's load generator");
         reconnect(cx);
     }
 }

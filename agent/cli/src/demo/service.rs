@@ -110,7 +110,7 @@ fn finish_listen(cx: &mut Cx<'_, Service>, listener: Key, asked: SocketAddr) -> 
 fn accepted(cx: &mut Cx<'_, Service>, connection: io::Result<Key>) {
     let connection = match connection {
         Ok(connection) => connection,
-        Err(error) => return tracing::warn!(%error, "a connection could not be accepted"),
+        Err(error) => return tracing::warn!(%error, "cannot accept a connection"),
     };
     if cx.state.connections.len() >= CONNECTIONS_MAX {
         cx.close(connection);

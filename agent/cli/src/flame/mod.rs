@@ -68,10 +68,10 @@ fn agent_of(target: &Target, needed_because: &str) -> Result<Endpoint, Failure> 
         Target::Url(url) => Ok(Endpoint::given(url)),
         Target::Process(process) => process.agent().ok_or_else(|| {
             Failure::system(
-                &format!("do this for {}", process.label()),
+                &format!("ask the agent of {}", process.label()),
                 format!(
                     "{needed_because} the agent in the process, and it has none that listens; start one in it \
-                     (loopscope_agent::Agent). Callbacks and timelines need none"
+                     (`loopscope_agent::Agent::builder().start()`). Callbacks and timelines need none"
                 ),
             )
         }),

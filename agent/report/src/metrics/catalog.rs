@@ -217,7 +217,7 @@ catalog! {
     HANDLES_ACTIVE = gauge("loopscope_handles_active", Count, &["loop", "type"], "Open handles.");
     HANDLES_REFERENCED = gauge("loopscope_handles_referenced", Count, &["loop"],
         "Open handles that keep the loop alive.");
-    REQUESTS_ACTIVE = gauge("loopscope_requests_active", Count, &["loop"], "Requests under way.");
+    REQUESTS_ACTIVE = gauge("loopscope_requests_active", Count, &["loop"], "Requests in progress.");
     TIMERS_PENDING = gauge("loopscope_timers_pending", Count, &["loop"], "Timers pending.");
     WAKES_COALESCED = counter("loopscope_wakes_coalesced_total", Count, &["loop"],
         "Wakeups from other threads that were merged with a pending one.");
@@ -299,9 +299,9 @@ catalog! {
     PROM_RESOURCES = gauge("nodejs_active_resources", Count, &["loop", "type"],
         "Open handles by type.");
     PROM_HANDLES_TOTAL = gauge("nodejs_active_handles_total", Count, &["loop"], "Open handles.");
-    PROM_REQUESTS_TOTAL = gauge("nodejs_active_requests_total", Count, &["loop"], "Requests under way.");
+    PROM_REQUESTS_TOTAL = gauge("nodejs_active_requests_total", Count, &["loop"], "Requests in progress.");
     PROM_RESOURCES_TOTAL = gauge("nodejs_active_resources_total", Count, &["loop"],
-        "Open handles and requests under way.");
+        "Open handles and requests in progress.");
 }
 
 catalog! {

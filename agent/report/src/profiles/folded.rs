@@ -39,7 +39,7 @@ impl Profile {
             let (frames, us) = parse_line(line).map_err(malformed)?;
             total_us = total_us.saturating_add(us);
             let ns = us.checked_mul(1_000).filter(|_| total_us <= u64::MAX / 1_000);
-            let ns = ns.ok_or_else(|| malformed("the sum of all times is beyond 584 years".to_owned()))?;
+            let ns = ns.ok_or_else(|| malformed("the sum of all times is more than 584 years".to_owned()))?;
             profile.add(frames, ns, 1);
         }
         match profile.is_empty() {
@@ -102,7 +102,7 @@ fn fault(number: &str) -> &'static str {
         (true, true) => "is negative",
         (true, false) => "is too large",
         _ if number.parse::<f64>().is_ok() => "has a fraction",
-        _ => "is no number",
+        _ => "is not a number",
     }
 }
 
@@ -134,7 +134,7 @@ mod tests {
     fn faults_are_told_with_their_line() {
         for (text, line, part) in [
             ("a;b 5\nno_number", 2, "\"no_number\" has no time"),
-            ("a;b x", 1, "\"x\" is no number"),
+            ("a;b x", 1, "\"x\" is not a number"),
             ("a 1\n\n# c\na;b -5", 4, "\"-5\" is negative"),
             ("a;b 1.5", 1, "\"1.5\" has a fraction"),
             ("a;b 99999999999999999999999", 1, "is too large"),

@@ -147,7 +147,7 @@ impl Target {
         let pid = self.pid();
         match self.field("State:").and_then(|state| state.chars().next()) {
             Some('T' | 't') => Err(self.refused(format!(
-                "it is stopped, by a signal or a debugger: let it go on first, as by `kill -CONT {pid}`"
+                "it is stopped, by a signal or a debugger: resume it first, for example with `kill -CONT {pid}`"
             ))),
             _ => Ok(()),
         }
@@ -158,7 +158,7 @@ impl Target {
         let scripts = preload.scripts.strip_prefix("/").unwrap_or(&preload.scripts);
         match root.join(scripts).is_dir() {
             true => Ok(()),
-            false => Err(self.refused(format!("it does not see {}", preload.scripts.display()))),
+            false => Err(self.refused(format!("it cannot see {}, because its mount namespace or root directory is another: run this command in there", preload.scripts.display()))),
         }
     }
 
