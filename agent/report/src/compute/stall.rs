@@ -111,7 +111,7 @@ impl StallWatch {
             self.settle(step.ended_ns, page, clock, vitals, &mut turns);
         }
         if step.has_begun || step.lasts.is_some() {
-            let first = vitals.records.saturating_sub(now.stretch_callbacks);
+            let first = vitals.records.saturating_sub(now.busy_callbacks);
             let verdict = judge(vitals.busy_since, now.busy_ns, &now, &page.records(first), clock.scale());
             if step.has_begun {
                 (self.since, self.threshold_ns) = (vitals.busy_since, warning_ns);

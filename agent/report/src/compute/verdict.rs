@@ -108,12 +108,12 @@ impl Run {
     }
 }
 
-/// Judges a busy period that began at `since` and is `stretch_ns` old. `records` may be cut off at its older end (the
+/// Judges a busy period that began at `since` and is `busy_ns` old. `records` may be cut off at its older end (the
 /// recorder keeps the last 4,096): a flood looks the same in its last part. Of what began before `since`, as where the loop
 /// polled inside without telling, the part after it counts.
 pub(crate) fn judge(
     since: Ticks,
-    stretch_ns: u64,
+    busy_ns: u64,
     now: &NowValues,
     records: &[CallbackRecord],
     scale: Scale,
@@ -125,7 +125,7 @@ pub(crate) fn judge(
         ns: scale.duration_ns(record.end.since(record.start.max(since))),
         count: Run::count(record.many),
     });
-    let running = now.running.and_then(|running| in_flight(running, now, stretch_ns));
+    let running = now.running.and_then(|running| in_flight(running, now, busy_ns));
     let runs: Vec<Run> = ended.chain(running).collect();
     let Some(longest) = runs.iter().max_by_key(|run| run.ns).copied() else {
         return Verdict {
@@ -135,11 +135,11 @@ pub(crate) fn judge(
             is_flood: false,
             runs: Some(0),
             total_ns: 0,
-            longest_ns: stretch_ns,
+            longest_ns: busy_ns,
         };
     };
     let Run { kind, site, ns, count } = longest;
-    let is_most = ns > stretch_ns / 2;
+    let is_most = ns > busy_ns / 2;
     if is_most && count == Some(1) {
         let (cause, kind, runs) = (Cause::Callback, Some(kind), Some(1));
         return Verdict { cause, kind, site, is_flood: false, runs, total_ns: ns, longest_ns: ns };
@@ -151,7 +151,7 @@ pub(crate) fn judge(
     // The recorder may have forgotten the older part of the busy period; how many runs there were is known exactly.
     // Where it still has what ended before the busy period, it has forgotten nothing of it.
     let has_all = records.iter().any(|record| record.end <= since && record.start < since);
-    let forgotten = if has_all { 0 } else { now.stretch_callbacks.saturating_sub(runs.len() as u64) };
+    let forgotten = if has_all { 0 } else { now.busy_callbacks.saturating_sub(runs.len() as u64) };
     let more = |seen: u64| {
         let share = u128::from(forgotten) * u128::from(seen) / runs.len() as u128;
         seen.saturating_add(u64::try_from(share).unwrap_or(u64::MAX))
@@ -159,14 +159,14 @@ pub(crate) fn judge(
     match flood.runs.map(more) {
         // One that is not most of the busy period is no flood either; it is all there is to blame.
         Some(1) => Verdict { cause: Cause::Callback, is_flood: false, ..flood },
-        runs => Verdict { runs, total_ns: more(flood.total_ns).min(stretch_ns), ..flood },
+        runs => Verdict { runs, total_ns: more(flood.total_ns).min(busy_ns), ..flood },
     }
 }
 
 /// Returns what runs, of which no more belongs to the busy period than the busy period is long.
-fn in_flight(running: Running, now: &NowValues, stretch_ns: u64) -> Option<Run> {
+fn in_flight(running: Running, now: &NowValues, busy_ns: u64) -> Option<Run> {
     let (site, count) = (running.site, (!running.is_many).then_some(1));
-    Some(Run { kind: running.kind?, site, ns: now.running_ns.min(stretch_ns), count })
+    Some(Run { kind: running.kind?, site, ns: now.running_ns.min(busy_ns), count })
 }
 
 /// Names the cause that took most of the time, and within it the site that did.
@@ -230,12 +230,12 @@ mod tests {
         NowValues { running: Some(running), running_ns: ns, ..NowValues::IDLE }
     }
 
-    fn verdict_of(now: &NowValues, records: &[CallbackRecord], stretch_ns: u64) -> Verdict {
-        judge(Ticks(100), stretch_ns, now, records, Scale::NANOSECONDS)
+    fn verdict_of(now: &NowValues, records: &[CallbackRecord], busy_ns: u64) -> Verdict {
+        judge(Ticks(100), busy_ns, now, records, Scale::NANOSECONDS)
     }
 
     #[test]
-    fn one_run_of_more_than_half_the_stretch_blocks() {
+    fn one_run_of_more_than_half_the_busy_period_blocks() {
         for kind in [Kind::Timer, Kind::IoRead, Kind::Microtask, Kind::Other] {
             let verdict = verdict_of(&running(kind, 4, 130 * MS), &[], 200 * MS);
             assert_eq!((verdict.cause, verdict.kind, verdict.site), (Cause::Callback, Some(kind), SiteId(4)));
@@ -276,12 +276,12 @@ mod tests {
     fn runs_that_the_recorder_forgot_are_counted() {
         let records: Vec<CallbackRecord> =
             (0..4_000).map(|at| record(Kind::Tick, 3, 200 + at, MS / 20)).collect();
-        let now = NowValues { stretch_callbacks: 40_000, ..NowValues::IDLE };
+        let now = NowValues { busy_callbacks: 40_000, ..NowValues::IDLE };
         assert_eq!(verdict_of(&now, &records, 2_000 * MS).runs, Some(40_000));
     }
 
     #[test]
-    fn runs_before_the_stretch_are_innocent() {
+    fn runs_before_the_busy_period_are_innocent() {
         let since = 600 * MS;
         let records = [record(Kind::Timer, 1, 100 * MS, 500 * MS), record(Kind::IoRead, 2, since, 90 * MS)];
         let verdict = judge(Ticks(since), 120 * MS, &NowValues::IDLE, &records, Scale::NANOSECONDS);
@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stretch_without_callbacks_has_no_site() {
+    fn a_busy_period_without_callbacks_has_no_site() {
         let verdict = verdict_of(&NowValues::IDLE, &[], 300 * MS);
         assert_eq!((verdict.cause, verdict.kind, verdict.site), (Cause::Callback, None, SiteId::NONE));
     }
@@ -341,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn drains_that_share_a_stretch_are_counted_by_their_jobs() {
+    fn drains_that_share_a_busy_period_are_counted_by_their_jobs() {
         let mut records = vec![many(Kind::Microtask, 50, 30 * MS); 4];
         records.push(record(Kind::Timer, 9, 300, 60 * MS));
         let verdict = verdict_of(&NowValues::IDLE, &records, 200 * MS);
@@ -361,7 +361,7 @@ mod tests {
         let verdict = judged(&[long, record(Kind::Timer, 5, 245 * MS, 5 * MS)], &NowValues::IDLE);
         assert_eq!((verdict.site, verdict.runs, verdict.total_ns), (SiteId(4), Some(1), 145 * MS));
         // What ended before is not, whatever its length, and hides none that was forgotten.
-        let now = NowValues { stretch_callbacks: 900, ..NowValues::IDLE };
+        let now = NowValues { busy_callbacks: 900, ..NowValues::IDLE };
         let mut records = vec![record(Kind::Task, 6, 0, since)];
         records.extend(vec![record(Kind::Task, 7, since, 5 * MS); 20]);
         let verdict = judged(&records, &now);
