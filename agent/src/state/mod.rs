@@ -2,7 +2,6 @@
 
 mod incidents;
 mod live;
-mod loop_metrics;
 mod observers;
 mod thresholds;
 
@@ -10,7 +9,6 @@ use crate::capture::make_barrier;
 use crate::eventfd::EventFd;
 use crate::next_event::NextEvents;
 use crate::settings::Settings;
-use crate::state::loop_metrics::loop_metrics;
 use crate::state::observers::{ObserverRequests, Observing};
 use crate::watch::At;
 use crate::watch::incident_queue::IncidentQueue;
@@ -376,4 +374,14 @@ fn wanted_delay_ns(vitals: &Vitals, thresholds: Thresholds, next_ns: Option<u64>
         saturated_ns: vitals.pool.map_or(0, |pool| pool.saturated_for_ns),
     };
     next_look_ns(&outlook, IDLE_AFTER_NS)
+}
+
+/// Returns the metrics of a loop, and how many of its sites have no series.
+fn loop_metrics(watched: &mut Watched, sites_room: &mut usize) -> (LoopMetrics, usize) {
+    let snapshot = watched.page.page().snapshot(watched.page.clock());
+    watched.watch.note_run_delay(watched.tracker.run_delay_ns());
+    let (mut metrics, left_out) = watched.watch.view(snapshot, sites_room);
+    metrics.incidents = Some(watched.tracker.counts());
+    metrics.lag_minute = watched.lag.as_ref().map(|lag| lag.since_beginning(&Waits::of(&metrics.snapshot)));
+    (metrics, left_out)
 }

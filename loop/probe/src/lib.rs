@@ -105,8 +105,6 @@ pub mod observer;
 mod page;
 #[cfg(all(not(loom), target_os = "linux"))]
 mod page_file;
-#[cfg(not(loom))]
-mod page_number;
 #[cfg(all(not(loom), target_os = "linux"))]
 mod page_reader;
 #[cfg(not(loom))]

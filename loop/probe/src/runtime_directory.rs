@@ -11,7 +11,7 @@
 
 use crate::mapping::Mapping;
 use crate::page_file::Owner;
-use crate::page_number::next_number;
+use crate::loop_id::next_ordinal;
 use crate::private_directory::{is_memory_file_system, make_private, own_user};
 use crate::stale_pages::{end_replaced, prune};
 use std::fs::{self, OpenOptions, symlink_metadata};
@@ -138,7 +138,7 @@ pub(crate) fn create_page_file(directory: &Path) -> Result<Mapping, String> {
 fn new_file(directory: &Path, number_min: u32) -> io::Result<PathBuf> {
     let Owner { pid, start } = Owner::this_process();
     loop {
-        let number = next_number(number_min);
+        let number = next_ordinal(number_min);
         let path = directory.join(format!("{pid}-{start}-{number}.page"));
         let mut options = OpenOptions::new();
         options

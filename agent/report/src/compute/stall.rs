@@ -3,7 +3,6 @@
 use crate::compute::episode::Episode;
 use crate::compute::verdict::{Cause, Verdict, judge};
 use crate::model::exemplar::{Exemplar, Exemplars};
-use crate::model::tally::tally;
 use loopscope_probe::raw::histogram::{HistogramValues, slot};
 use loopscope_probe::raw::record::IterationRecord;
 use loopscope_probe::{Clock, NowValues, Page, Ticks, Vitals};
@@ -118,7 +117,7 @@ impl StallWatch {
                 self.count(verdict.cause, 1);
                 self.counts.active = Default::default();
                 self.counts.active[verdict.cause as usize] = true;
-                tally(&mut self.counts.detection, age_ns.saturating_sub(warning_ns));
+                self.counts.detection.record(age_ns.saturating_sub(warning_ns));
             }
             turns.push(match step.lasts {
                 Some(times) => StallEvent::Lasts(times, verdict),

@@ -9,7 +9,7 @@ use crate::metrics::encoder::{Header, Kind};
 use crate::metrics::loop_metrics::LoopMetrics;
 use crate::metrics::metrics_page::{MetricsPage, RuntimeValue};
 use crate::metrics::value::Number;
-use crate::model::label::OTHER;
+use loopscope_probe::raw::loop_id::OTHER;
 use loopscope_probe::gauges::{GaugeUnit, GaugeValue, NamedHistogram};
 use std::collections::{BTreeMap, HashSet};
 

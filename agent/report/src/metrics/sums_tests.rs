@@ -5,7 +5,7 @@ use crate::compute::sites::SiteTotal;
 use crate::metrics::format::Format;
 use crate::metrics::loop_metrics::AgentMetrics;
 use crate::metrics::render::render;
-use crate::model::label::LOOPS_MAX;
+use crate::metrics::loop_watch::LOOPS_MAX;
 use loopscope_probe::raw::loop_id::{Called, called};
 use loopscope_probe::{Clock, Kind, TaskTimes, VirtualClock, Writer};
 use proptest::prelude::*;
