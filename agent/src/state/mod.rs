@@ -69,7 +69,7 @@ pub(crate) struct Seen {
 }
 
 /// When a look is taken.
-struct Moment {
+struct TickMoment {
     /// On the monotonic clock.
     now: Ticks,
     /// On the wall clock, since 1970.
@@ -160,7 +160,7 @@ impl AgentState {
     /// Takes one look at every loop; `now` is a moment on the monotonic clock.
     pub(crate) fn look(&mut self, now: Ticks) -> Seen {
         let mut seen = Seen { pace: Pace::Sleep(None), reports: Vec::new(), notes: Vec::new() };
-        let moment = Moment { now, unix_ns: unix_ns(), gap: self.wake.look(now.0, boot_ns()) };
+        let moment = TickMoment { now, unix_ns: unix_ns(), gap: self.wake.look(now.0, boot_ns()) };
         self.follow_registry(&moment, &mut seen.notes);
         self.take_names();
         let mut delay_ns = None;
@@ -199,7 +199,7 @@ impl AgentState {
             && self.loops.iter().all(|watched| watched.page.page().is_parked())
     }
 
-    fn follow_registry(&mut self, moment: &Moment, notes: &mut Vec<String>) {
+    fn follow_registry(&mut self, moment: &TickMoment, notes: &mut Vec<String>) {
         let changes = registry::changes();
         if self.changes == Some(changes) && self.loops.iter().all(|watched| watched.control.is_some()) {
             return;
@@ -302,7 +302,7 @@ impl AgentState {
 
 impl Watched {
     /// Looks at the page. Returns within how many nanoseconds it is to be looked at again.
-    fn look(&mut self, moment: &Moment, wake: &mut SchedDelay, queue: &mut IncidentQueue) -> Option<u64> {
+    fn look(&mut self, moment: &TickMoment, wake: &mut SchedDelay, queue: &mut IncidentQueue) -> Option<u64> {
         let (page, clock) = (self.page.page(), self.page.clock());
         let taken = clock.now();
         let vitals = page.vitals_at(clock, taken);

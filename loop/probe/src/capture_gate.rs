@@ -198,7 +198,9 @@ impl fmt::Display for GateError {
         f.write_str(match self {
             GateError::Busy => "another capture of this loop is in progress",
             GateError::Closed => "the loop has ended",
-            GateError::NotFenced => "the loop does not yet make the memory fences that captures need on this kernel",
+            GateError::NotFenced => {
+                "the loop does not yet make the memory fences that captures need on this kernel"
+            }
         })
     }
 }

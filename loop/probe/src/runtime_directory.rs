@@ -9,9 +9,9 @@
 //! capability that it could keep would change that. They say that their loops have ended, so that no command shows them,
 //! and the next program of the former user with a loop in it removes them (`stale_pages.rs`).
 
+use crate::loop_id::next_ordinal;
 use crate::mapping::Mapping;
 use crate::page_file::Owner;
-use crate::loop_id::next_ordinal;
 use crate::private_directory::{is_memory_file_system, make_private, own_user};
 use crate::stale_pages::{end_replaced, prune};
 use std::fs::{self, OpenOptions, symlink_metadata};

@@ -39,7 +39,7 @@ pub struct Groups {
 
 /// What one record, or what runs, adds to its group.
 #[derive(Clone, Copy)]
-struct Run {
+struct GroupedRun {
     kind: Kind,
     site: SiteId,
     parent: SiteId,
@@ -54,7 +54,7 @@ impl Groups {
         for record in records {
             let CallbackRecord { kind, site, parent, many, .. } = *record;
             let ns = scale.duration_ns(record.end.since(record.start.max(begin)));
-            self.add_one(Run { kind, site, parent, many, ns });
+            self.add_one(GroupedRun { kind, site, parent, many, ns });
         }
     }
 
@@ -63,7 +63,7 @@ impl Groups {
         self.passed_over = Some(self.passed_over.unwrap_or(0).saturating_add(records));
     }
 
-    fn add_one(&mut self, Run { kind, site, parent, many, ns }: Run) {
+    fn add_one(&mut self, GroupedRun { kind, site, parent, many, ns }: GroupedRun) {
         self.counted += 1;
         if self.sums.len() >= GROUPS_MAX && !self.sums.contains_key(&(kind, site)) {
             return;
@@ -102,7 +102,7 @@ impl Groups {
             let (site, many) = (running.site, running.is_many.then_some(0));
             // What began before a poll that was not told has run for longer than the busy period.
             let ns = if now.busy_ns > 0 { now.running_ns.min(now.busy_ns) } else { now.running_ns };
-            all.add_one(Run { kind, site, parent: SiteId::NONE, many, ns });
+            all.add_one(GroupedRun { kind, site, parent: SiteId::NONE, many, ns });
             if let Some((sum, _)) = all.sums.get_mut(&(kind, running.site))
                 && let Some((before, _)) = self.sums.get(&(kind, running.site))
             {

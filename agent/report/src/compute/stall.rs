@@ -130,7 +130,7 @@ impl StallWatch {
         turns
     }
 
-    /// SelfMetrics for stalls that are over: the one that was under way, and those that began and ended between two
+    /// Accounts for stalls that are over: the one that was under way, and those that began and ended between two
     /// looks, which the page has counted.
     fn settle(
         &mut self,

@@ -84,21 +84,26 @@ pub const OWN: &[i32] = &[-80, -64, -48, -32, -24, -16, -8, 0, 16, 40];
 /// that of the objective for lag, 125 ms.
 pub const FEW: &[i32] = &[-80, -56, -32, -24, -16, -8, 0, 16, 40];
 
-type Labels = &'static [&'static str];
+type LabelNames = &'static [&'static str];
 
-const fn counter(name: &'static str, unit: Unit, labels: Labels, help: &'static str) -> Family {
+const fn counter(name: &'static str, unit: Unit, labels: LabelNames, help: &'static str) -> Family {
     Family { name, kind: Type::Counter, unit, labels, help }
 }
 
-const fn gauge(name: &'static str, unit: Unit, labels: Labels, help: &'static str) -> Family {
+const fn gauge(name: &'static str, unit: Unit, labels: LabelNames, help: &'static str) -> Family {
     Family { name, kind: Type::Gauge, unit, labels, help }
 }
 
-const fn durations(name: &'static str, bounds: &'static [i32], labels: Labels, help: &'static str) -> Family {
+const fn durations(
+    name: &'static str,
+    bounds: &'static [i32],
+    labels: LabelNames,
+    help: &'static str,
+) -> Family {
     Family { name, kind: Type::Durations(bounds), unit: Unit::Seconds, labels, help }
 }
 
-const fn counts(name: &'static str, labels: Labels, help: &'static str) -> Family {
+const fn counts(name: &'static str, labels: LabelNames, help: &'static str) -> Family {
     Family { name, kind: Type::Counts, unit: Unit::Count, labels, help }
 }
 

@@ -1,6 +1,6 @@
 //! What a server counts of itself, for its own metrics: its looks, its answers, its faults.
 
-use crate::metrics::format::Format;
+use crate::metrics::format::MetricsFormat;
 use crate::metrics::loop_metrics::AgentMetrics;
 use crate::metrics::render::Rendered;
 use std::collections::BTreeMap;
@@ -38,7 +38,7 @@ impl SelfMetrics {
     }
 
     /// Notes that a page was written, and how long that took.
-    pub fn note_scrape(&mut self, format: Format, ns: u64, page: &Rendered) {
+    pub fn note_scrape(&mut self, format: MetricsFormat, ns: u64, page: &Rendered) {
         let scrapes = &mut self.agent.scrapes[format as usize];
         scrapes.duration.record(ns);
         scrapes.bytes = page.body.len() as u64;
@@ -66,7 +66,11 @@ mod tests {
         let mut accounts = SelfMetrics::new(&[], AgentMetrics::default());
         let mut scrape = |left_out, names: &[&str]| {
             let names_taken = names.iter().map(|name| (*name).to_owned()).collect();
-            accounts.note_scrape(Format::Text, 1, &Rendered { body: Vec::new(), left_out, names_taken });
+            accounts.note_scrape(
+                MetricsFormat::Text,
+                1,
+                &Rendered { body: Vec::new(), left_out, names_taken },
+            );
             let overflow = accounts.view().overflow;
             (overflow.series, overflow.names)
         };

@@ -28,7 +28,7 @@ pub mod widest;
 
 pub use difference::{SiteChange, Totals};
 pub use error::FlameError;
-pub use frame::{Code, Frame, Module};
+pub use frame::{Code, Module, ProfileFrame};
 pub use kind::{Format, Of};
 pub use profile::{Profile, ProfileSample};
 pub use timeline::{Followed, Follower, Timeline};

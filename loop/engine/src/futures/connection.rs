@@ -4,7 +4,7 @@ use crate::core::What;
 use crate::cx::Cx;
 use crate::futures::loop_handle::LoopHandle;
 use crate::futures::promise::{Promise, Promised, Undo};
-use crate::futures::read_readiness::{ReadReadiness, Waiting};
+use crate::futures::read_readiness::{ReadReadiness, WaitingReader};
 use crate::futures::unsettled::Unsettled;
 use crate::handles::stream::StreamEvent;
 use crate::handles::write_queue::Wrote;
@@ -93,9 +93,9 @@ impl Inbox {
 }
 
 /// The inbox as the stream's callback holds it: when the callback goes, nothing more comes.
-struct Filled(Rc<Inbox>);
+struct FilledInbox(Rc<Inbox>);
 
-impl Drop for Filled {
+impl Drop for FilledInbox {
     fn drop(&mut self) {
         self.0.settle(|| Err(io::ErrorKind::NotConnected.into()));
         self.0.gate.gone();
@@ -125,7 +125,7 @@ impl<S: 'static> Cx<'_, S> {
     ) -> Option<Connection<S>> {
         self.stream(key)?;
         let inbox = Rc::<Inbox>::default();
-        let filled = Filled(inbox.clone());
+        let filled = FilledInbox(inbox.clone());
         self.pause(key);
         self.on_stream_at(at.into(), key, Box::new(move |cx, key, event| filled.0.on_event(cx, key, event)));
         Some(Connection { here: self.local(), key, inbox, at, unsettled: Unsettled::new(), is_owned: true })
@@ -193,7 +193,7 @@ impl<S: 'static> Connection<S> {
     /// # std::io::Result::Ok(())
     /// ```
     pub async fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        let _waiting = Waiting::new(&self.inbox.gate, &self.here, self.key, self.at);
+        let _waiting = WaitingReader::new(&self.inbox.gate, &self.here, self.key, self.at);
         poll_fn(|context| self.poll_read(context, buffer)).await
     }
 

@@ -33,7 +33,7 @@ const PORT_OPTIONS: [&str; 5] =
 
 /// A process that lives.
 #[derive(Debug)]
-pub struct Target {
+pub struct AttachTarget {
     owner: Owner,
     descriptor: OwnedFd,
     status: String,
@@ -41,18 +41,19 @@ pub struct Target {
     handlers: OnceCell<Option<SignalTree>>,
 }
 
-impl Target {
+impl AttachTarget {
     /// Finds it.
     ///
     /// # Errors
     /// There is none with this pid, or it is another user's.
-    pub fn open(pid: u32) -> Result<Target, Failure> {
+    pub fn open(pid: u32) -> Result<AttachTarget, Failure> {
         let gone = || Failure::NotFound(format!("no such process: {pid}"));
         let start = process_start(pid).ok_or_else(gone)?;
         let raw = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or_else(gone)?;
         let descriptor = pidfd_open(raw, PidfdFlags::empty()).map_err(|_| gone())?;
         let status = fs::read_to_string(format!("/proc/{pid}/status")).map_err(|_| gone())?;
-        let target = Target { owner: Owner { pid, start }, descriptor, status, handlers: OnceCell::new() };
+        let target =
+            AttachTarget { owner: Owner { pid, start }, descriptor, status, handlers: OnceCell::new() };
         match (target.user(), own_user()) {
             (Some(user), own) if user != own => Err(target.refused(format!(
                 "it runs as uid {user}, this command as uid {own}: run it as that user: \
@@ -274,10 +275,10 @@ mod tests {
 
     #[test]
     fn a_process_that_is_no_node_is_not_signalled() {
-        let target = Target::open(std::process::id()).unwrap();
+        let target = AttachTarget::open(std::process::id()).unwrap();
         let preload = Preload { scripts: "/".into(), addon: None };
         let refusal = target.check(&preload).unwrap_err().to_string();
         assert!(refusal.contains("it is not Node.js"), "{refusal}");
-        assert_eq!(Target::open(u32::MAX).unwrap_err().exit_code(), 3);
+        assert_eq!(AttachTarget::open(u32::MAX).unwrap_err().exit_code(), 3);
     }
 }
