@@ -394,7 +394,7 @@ mod tests {
         let running = Running {
             phase: Phase::TIMERS,
             kind: Some(Kind::Timer),
-            site: SiteId(1),
+            site: SiteId::from(1),
             queue: None,
             is_many: false,
             since: Ticks(1),

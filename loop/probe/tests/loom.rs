@@ -108,7 +108,10 @@ fn a_reader_that_sees_a_busy_period_sees_where_it_began() {
         if since != 0 {
             // As of this busy period or, where the reader is late, of a following one: never of an earlier one.
             assert!(words.busy_first.get() > since, "progress is counted from an earlier busy period");
-            assert!(words.running.get() > since, "what ran in an earlier busy period seems to run in this one");
+            assert!(
+                words.running.get() > since,
+                "what ran in an earlier busy period seems to run in this one"
+            );
         }
         writer.join().unwrap();
     });
@@ -395,7 +398,7 @@ impl Spans {
     fn callback(&self, pen: &WriteToken<LoopOwned>, frame: u64, sites: &[u16]) {
         self.running.set(pen, frame);
         self.open.start(pen, frame);
-        sites.iter().for_each(|site| self.open.push(pen, SiteId(*site), ""));
+        sites.iter().for_each(|site| self.open.push(pen, SiteId::from(*site), ""));
     }
 }
 
@@ -414,7 +417,7 @@ fn open_spans_model(is_over: bool) {
     let reading = spans.clone();
     let reader = thread::spawn(move || {
         let told = reading.open.read(&reading.running)?;
-        Some(told.iter().map(|span| span.site.0).collect::<Vec<u16>>())
+        Some(told.iter().map(|span| span.site.as_u16()).collect::<Vec<u16>>())
     });
     spans.callback(&pen, 2, &[20]);
     if let Some(told) = reader.join().unwrap() {

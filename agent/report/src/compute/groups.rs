@@ -203,8 +203,8 @@ mod tests {
         CallbackRecord {
             number: 0,
             kind,
-            site: SiteId(site),
-            parent: SiteId(parent),
+            site: SiteId::from(site),
+            parent: SiteId::from(parent),
             phase: Phase::POLL,
             many: None,
             ready: Ticks::NONE,
@@ -217,7 +217,7 @@ mod tests {
         let running = Running {
             phase: Phase::POLL,
             kind: Some(kind),
-            site: SiteId(site),
+            site: SiteId::from(site),
             queue: None,
             is_many: false,
             since: Ticks(1),
@@ -236,7 +236,7 @@ mod tests {
     }
 
     fn words_of(sums: &[GroupSum], busy_ms: u64, runtime: &Description) -> String {
-        summary(sums, busy_ms * MS, runtime, |site| format!("src/x.rs:{}", site.0))
+        summary(sums, busy_ms * MS, runtime, |site| format!("src/x.rs:{}", site.as_u16()))
     }
 
     #[test]
@@ -272,7 +272,7 @@ mod tests {
         let mut seen = vec![record(Kind::Microtask, 3, 1, MS)];
         seen.extend(vec![record(Kind::Microtask, 3, 8, MS); 5]);
         seen.push(record(Kind::Microtask, 3, 2, MS));
-        assert_eq!(groups(&seen).sums(&running(Kind::Microtask, 3, MS, 7), 0)[0].parent, SiteId(8));
+        assert_eq!(groups(&seen).sums(&running(Kind::Microtask, 3, MS, 7), 0)[0].parent, SiteId::from(8));
     }
 
     #[test]

@@ -207,7 +207,7 @@ mod tests {
         CallbackRecord {
             number: 0,
             kind,
-            site: SiteId(site),
+            site: SiteId::from(site),
             parent: SiteId::NONE,
             phase: Phase::POLL,
             many: None,
@@ -222,7 +222,7 @@ mod tests {
         let running = Running {
             phase: Phase::POLL,
             kind: Some(kind),
-            site: SiteId(site),
+            site: SiteId::from(site),
             queue,
             is_many: false,
             since: Ticks(1),
@@ -238,12 +238,15 @@ mod tests {
     fn one_run_of_more_than_half_the_busy_period_blocks() {
         for kind in [Kind::Timer, Kind::IoRead, Kind::Microtask, Kind::Other] {
             let verdict = verdict_of(&running(kind, 4, 130 * MS), &[], 200 * MS);
-            assert_eq!((verdict.cause, verdict.kind, verdict.site), (Cause::Callback, Some(kind), SiteId(4)));
+            assert_eq!(
+                (verdict.cause, verdict.kind, verdict.site),
+                (Cause::Callback, Some(kind), SiteId::from(4))
+            );
         }
         // It may also be over, with something short running after it.
         let records = [record(Kind::Timer, 9, 200, 150 * MS)];
         let verdict = verdict_of(&running(Kind::Immediate, 4, 3 * MS), &records, 200 * MS);
-        assert_eq!((verdict.kind, verdict.site, verdict.runs), (Some(Kind::Timer), SiteId(9), Some(1)));
+        assert_eq!((verdict.kind, verdict.site, verdict.runs), (Some(Kind::Timer), SiteId::from(9), Some(1)));
     }
 
     #[test]
@@ -264,7 +267,7 @@ mod tests {
             let verdict = verdict_of(&NowValues::IDLE, &records, 110 * MS);
             assert_eq!(
                 (verdict.cause, verdict.kind, verdict.site),
-                (cause, Some(kind), SiteId(3)),
+                (cause, Some(kind), SiteId::from(3)),
                 "{kind:?}"
             );
             assert_eq!(verdict.runs, Some(if cause == Cause::Callback { 52 } else { 51 }));
@@ -285,7 +288,7 @@ mod tests {
         let since = 600 * MS;
         let records = [record(Kind::Timer, 1, 100 * MS, 500 * MS), record(Kind::IoRead, 2, since, 90 * MS)];
         let verdict = judge(Ticks(since), 120 * MS, &NowValues::IDLE, &records, Scale::NANOSECONDS);
-        assert_eq!((verdict.site, verdict.runs), (SiteId(2), Some(1)));
+        assert_eq!((verdict.site, verdict.runs), (SiteId::from(2), Some(1)));
     }
 
     #[test]
@@ -313,13 +316,13 @@ mod tests {
             for (number, runs) in [(1_648_453, Some(1_648_453)), (2, Some(2)), (0, None)] {
                 let verdict = verdict_of(&NowValues::IDLE, &[many(kind, number, 190 * MS)], 200 * MS);
                 assert_eq!((verdict.cause, verdict.is_flood, verdict.runs), (cause, true, runs), "{kind:?}");
-                assert_eq!((verdict.kind, verdict.site), (Some(kind), SiteId(3)));
+                assert_eq!((verdict.kind, verdict.site), (Some(kind), SiteId::from(3)));
             }
             let mut now = running(kind, 4, 190 * MS);
             now.running = now.running.map(|running| Running { is_many: true, ..running });
             let verdict = verdict_of(&now, &[], 200 * MS);
             assert_eq!((verdict.cause, verdict.is_flood, verdict.runs), (cause, true, None), "{kind:?}");
-            assert_eq!(verdict.site, SiteId(4));
+            assert_eq!(verdict.site, SiteId::from(4));
         }
     }
 
@@ -336,7 +339,10 @@ mod tests {
         for (kind, _) in FLOODS {
             let records = [many(kind, 900, 40 * MS), record(Kind::IoRead, 7, 300, 150 * MS)];
             let verdict = verdict_of(&NowValues::IDLE, &records, 200 * MS);
-            assert_eq!((verdict.cause, verdict.is_flood, verdict.site), (Cause::Callback, false, SiteId(7)));
+            assert_eq!(
+                (verdict.cause, verdict.is_flood, verdict.site),
+                (Cause::Callback, false, SiteId::from(7))
+            );
         }
     }
 
@@ -359,15 +365,15 @@ mod tests {
         // 150 ms of it are the busy period's, and the 5 ms after it are not to blame.
         let long = record(Kind::Task, 4, 20 * MS, 225 * MS);
         let verdict = judged(&[long, record(Kind::Timer, 5, 245 * MS, 5 * MS)], &NowValues::IDLE);
-        assert_eq!((verdict.site, verdict.runs, verdict.total_ns), (SiteId(4), Some(1), 145 * MS));
+        assert_eq!((verdict.site, verdict.runs, verdict.total_ns), (SiteId::from(4), Some(1), 145 * MS));
         // What ended before is not, whatever its length, and hides none that was forgotten.
         let now = NowValues { busy_callbacks: 900, ..NowValues::IDLE };
         let mut records = vec![record(Kind::Task, 6, 0, since)];
         records.extend(vec![record(Kind::Task, 7, since, 5 * MS); 20]);
         let verdict = judged(&records, &now);
-        assert_eq!((verdict.site, verdict.runs), (SiteId(7), Some(20)), "the 880 were before the poll");
+        assert_eq!((verdict.site, verdict.runs), (SiteId::from(7), Some(20)), "the 880 were before the poll");
         // What still runs has run longer than the busy period.
         let verdict = judged(&[], &running(Kind::Task, 8, 400 * MS));
-        assert_eq!((verdict.site, verdict.total_ns), (SiteId(8), 150 * MS));
+        assert_eq!((verdict.site, verdict.total_ns), (SiteId::from(8), 150 * MS));
     }
 }

@@ -350,7 +350,7 @@ mod tests {
             column: 0,
         };
         let path = |number: usize| {
-            let site = SiteId(number as u16);
+            let site = SiteId::from(number as u16);
             PathStat { parent: 0, site, calls: 1, self_ns: 1, longest_ns: 1 }
         };
         let (sites, paths) = ((0..SITES).map(site).collect(), (0..SITES).map(path).collect());
