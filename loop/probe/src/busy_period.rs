@@ -15,6 +15,16 @@ use crate::writer::Writer;
 
 impl Writer {
     /// The loop begins to run: a busy period starts. The time since the last [`Writer::suspend`] counts as idle.
+    ///
+    /// ```
+    /// # use loopscope_probe::{Clock, Kind, SiteId, TaskTimes, VirtualClock, Writer};
+    /// # let time = VirtualClock::starting_at(1_000);
+    /// # let mut writer = Writer::builder("web").clock(Clock::simulated(time.clone())).build();
+    /// writer.resume(); // the program calls `run`
+    /// time.advance_ns(40_000);
+    /// writer.suspend(); // `run` returns
+    /// assert_eq!(writer.page().snapshot(writer.clock()).active_ns, 40_000);
+    /// ```
     pub fn resume(&mut self) {
         self.gate.after_poll();
         self.start_busy_period(self.track.clock.now(), 0);
@@ -36,6 +46,20 @@ impl Writer {
     }
 
     /// The loop is about to poll, whether or not it will block: the busy period ends.
+    ///
+    /// ```
+    /// # use loopscope_probe::{Clock, Phase, VirtualClock, Writer};
+    /// # let time = VirtualClock::starting_at(1_000);
+    /// # let mut writer = Writer::builder("web").clock(Clock::simulated(time.clone())).build();
+    /// # writer.resume();
+    /// // Callbacks run. Then, around the poll:
+    /// writer.iteration();
+    /// writer.phase(Phase::POLL);
+    /// writer.park();
+    /// time.advance_ns(9_000); // the poll returns two events after 9 µs
+    /// writer.unpark(2);
+    /// assert_eq!(writer.page().snapshot(writer.clock()).poll_wait.sum_ns, 9_000);
+    /// ```
     #[inline]
     pub fn park(&mut self) {
         self.settle();
@@ -54,6 +78,20 @@ impl Writer {
 
     /// The loop polled at this moment of the busy period that runs, and did not tell: what is before it is no part of
     /// a stall, also where no agent saw that. Before the period ends.
+    ///
+    /// ```
+    /// # use loopscope_probe::{Clock, Kind, SiteId, TaskTimes, VirtualClock, Writer};
+    /// # let time = VirtualClock::starting_at(1_000);
+    /// # let mut writer = Writer::builder("web").clock(Clock::simulated(time.clone())).build();
+    /// # writer.resume();
+    /// time.advance_ns(80_000_000);
+    /// let polled = writer.clock().now(); // the runtime polls without `park`
+    /// time.advance_ns(80_000_000);
+    /// writer.polled_at(polled);
+    /// writer.suspend();
+    /// // Neither half is as long as the threshold of 100 ms.
+    /// assert_eq!(writer.page().snapshot(writer.clock()).blocked, [0, 0]);
+    /// ```
     pub fn polled_at(&mut self, at: Ticks) {
         self.polled_untold = at;
     }
@@ -73,6 +111,17 @@ impl Writer {
     }
 
     /// [`Writer::park`] for a loop that has itself just read the page's clock, and settled before.
+    ///
+    /// ```
+    /// # use loopscope_probe::{Clock, Kind, SiteId, TaskTimes, VirtualClock, Writer};
+    /// # let time = VirtualClock::starting_at(1_000);
+    /// # let mut writer = Writer::builder("web").clock(Clock::simulated(time.clone())).build();
+    /// # writer.resume();
+    /// writer.settle();
+    /// let now = writer.only_callback_end().unwrap_or_else(|| writer.clock().now());
+    /// writer.park_at(now);
+    /// assert!(writer.page().is_parked());
+    /// ```
     #[inline]
     pub fn park_at(&mut self, now: Ticks) {
         match now >= self.due.any {
@@ -129,6 +178,18 @@ impl Writer {
 
     /// [`Writer::unpark_at`] where it is not known how many events the poll returned, or not yet: see
     /// [`Writer::poll_events`].
+    ///
+    /// ```
+    /// # use loopscope_probe::{Clock, Kind, SiteId, TaskTimes, VirtualClock, Writer};
+    /// # let time = VirtualClock::starting_at(1_000);
+    /// # let mut writer = Writer::builder("web").clock(Clock::simulated(time.clone())).build();
+    /// # writer.resume();
+    /// writer.park();
+    /// let now = writer.clock().now();
+    /// writer.unpark_untold(now);
+    /// // The runtime counts the events while it handles them.
+    /// writer.poll_events(3);
+    /// ```
     #[inline]
     pub fn unpark_untold(&mut self, now: Ticks) {
         let idle = self.start_busy_period(now, 0);

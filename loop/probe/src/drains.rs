@@ -18,6 +18,21 @@ impl Writer {
     /// A queue is drained inside the running callback, as Node does between the timers of a batch. The callback is
     /// told in parts: the part until now ends, and each part counts as a callback. [`Writer::drain_inside_end`] goes
     /// on with the next.
+    ///
+    /// ```
+    /// # use loopscope_probe::{Clock, Kind, Queue, SiteId, TaskTimes, VirtualClock, Writer};
+    /// # let time = VirtualClock::starting_at(1_000);
+    /// # let mut writer = Writer::builder("web").clock(Clock::simulated(time.clone())).build();
+    /// # writer.resume();
+    /// writer.begin(Kind::Timer, SiteId::NONE, TaskTimes::UNKNOWN);
+    /// // Between two timers of a batch, one job of the nextTick queue runs.
+    /// let inside = writer.drain_inside_begin(Queue::NextTick, 1);
+    /// writer.begin(Kind::Tick, SiteId::NONE, TaskTimes::UNKNOWN);
+    /// writer.end();
+    /// writer.drain_inside_end(Queue::NextTick, 1, inside);
+    /// writer.end();
+    /// writer.drained();
+    /// ```
     pub fn drain_inside_begin(&mut self, queue: Queue, depth: usize) -> Inside {
         let frame = self.track.frame.get();
         self.end();
@@ -87,6 +102,16 @@ impl Writer {
     }
 
     /// Notes that a queue holds `depth` jobs, for its high-water mark.
+    ///
+    /// ```
+    /// # use loopscope_probe::{Clock, Kind, Queue, SiteId, TaskTimes, VirtualClock, Writer};
+    /// # let time = VirtualClock::starting_at(1_000);
+    /// # let mut writer = Writer::builder("web").clock(Clock::simulated(time.clone())).build();
+    /// # writer.resume();
+    /// writer.queue_depth(Queue::Microtask, 40);
+    /// let snapshot = writer.page().snapshot(writer.clock());
+    /// assert_eq!(snapshot.queue_depth_max[Queue::Microtask.index()], 40);
+    /// ```
     #[inline]
     pub fn queue_depth(&mut self, queue: Queue, depth: usize) {
         let (page, pen) = self.parts();

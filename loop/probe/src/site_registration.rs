@@ -8,6 +8,19 @@ use std::panic::Location;
 
 impl Writer {
     /// Finds the site of a source location; 1 to 5 ns. For registration time, not for each call.
+    ///
+    /// ```
+    /// use loopscope_probe::{Kind, SiteId, Writer};
+    /// use std::panic::Location;
+    ///
+    /// #[track_caller] // the caller's place is the site
+    /// fn register(writer: &mut Writer) -> SiteId {
+    ///     writer.site(Location::caller(), Kind::Timer)
+    /// }
+    /// # let mut writer = Writer::builder("web").private().build();
+    /// let sites = [0; 2].map(|_| register(&mut writer));
+    /// assert_eq!(sites[0], sites[1]);
+    /// ```
     #[inline]
     pub fn site(&mut self, at: &'static Location<'static>, kind: Kind) -> SiteId {
         let SpanContext { page, pen, .. } = &*self.track;
@@ -17,6 +30,19 @@ impl Writer {
     /// Finds the site of a callback by its place and its function, for runtimes that know the callback's type: 1 to 5 ns.
     /// `function` is a text whose address stands for the function, such as [`std::any::type_name`] gives; empty where
     /// there is none. `name` is asked the first time for what people call it. Two texts of one name are one site.
+    ///
+    /// ```
+    /// # use loopscope_probe::{Kind, Writer};
+    /// # use std::panic::Location;
+    /// # let mut writer = Writer::builder("web").private().build();
+    /// fn expire() {}
+    /// fn name_of<F>(_: F) -> &'static str {
+    ///     std::any::type_name::<F>()
+    /// }
+    /// let at = Location::caller();
+    /// let site = writer.function_site(at, Kind::Timer, name_of(expire), || "expire".to_owned());
+    /// assert_eq!(writer.function_site(at, Kind::Timer, name_of(expire), || unreachable!()), site);
+    /// ```
     #[inline]
     pub fn function_site(
         &mut self,
@@ -32,6 +58,15 @@ impl Writer {
     }
 
     /// Finds the site of a source location under a name that the user gave.
+    ///
+    /// ```
+    /// # use loopscope_probe::{Kind, Writer};
+    /// # use std::panic::Location;
+    /// # let mut writer = Writer::builder("web").private().build();
+    /// let site = writer.named_site(Location::caller(), Kind::Timer, "expire");
+    /// let snapshot = writer.page().snapshot(writer.clock());
+    /// assert_eq!(snapshot.site(site).map(|site| &*site.name), Some("expire"));
+    /// ```
     pub fn named_site(&mut self, at: &'static Location<'static>, kind: Kind, name: &str) -> SiteId {
         let SpanContext { page, pen, .. } = &*self.track;
         self.track.sites.borrow_mut().intern(pen, &page.sites, site_at(at, kind, name))
@@ -57,6 +92,17 @@ impl Writer {
     ///
     /// What lies at the address must mean the same site for as long as the writer lives: a `&'static Location`, or a
     /// text that the caller keeps, such as a route's `Arc<str>`.
+    ///
+    /// ```
+    /// # use loopscope_probe::{Kind, Site, Writer};
+    /// # use std::sync::Arc;
+    /// # let mut writer = Writer::builder("web").private().build();
+    /// let route: Arc<str> = "/users/:id".into(); // kept for as long as the writer lives
+    /// let address = route.as_ptr() as usize;
+    /// let make = || Site { kind: Kind::Task, name: route.to_string(), ..Site::default() };
+    /// let site = writer.addressed_site(address, Kind::Task, make);
+    /// assert_eq!(writer.addressed_site(address, Kind::Task, || unreachable!()), site);
+    /// ```
     #[inline]
     pub fn addressed_site(&mut self, address: usize, kind: Kind, make: impl FnOnce() -> Site) -> SiteId {
         let SpanContext { page, pen, .. } = &*self.track;

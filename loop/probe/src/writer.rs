@@ -190,6 +190,21 @@ impl Writer {
     }
 
     /// Enters a phase; the one before ends at the last stamp.
+    ///
+    /// ```
+    /// # use loopscope_probe::{Clock, Kind, Phase, SiteId, TaskTimes, VirtualClock, Writer};
+    /// # let time = VirtualClock::starting_at(1_000);
+    /// # let mut writer = Writer::builder("web").clock(Clock::simulated(time.clone())).build();
+    /// # writer.resume();
+    /// writer.phase(Phase::TIMERS);
+    /// writer.begin(Kind::Timer, SiteId::NONE, TaskTimes::UNKNOWN);
+    /// time.advance_ns(3_000);
+    /// writer.end();
+    /// writer.drained();
+    /// writer.phase(Phase::CHECK); // so the timers' phase took 3 µs
+    /// let snapshot = writer.page().snapshot(writer.clock());
+    /// assert_eq!(snapshot.phase[Phase::TIMERS.index()].sum_ns, 3_000);
+    /// ```
     #[inline(always)]
     pub fn phase(&mut self, phase: Phase) {
         let SpanContext { page, pen, last, .. } = &*self.track;
@@ -208,6 +223,18 @@ impl Writer {
 
     /// [`Writer::phase`] at `at`, and not at the last stamp: what lies between is of neither phase. `at` is a moment
     /// on the page's clock, not before [`Writer::last`].
+    ///
+    /// ```
+    /// # use loopscope_probe::{Clock, Phase, VirtualClock, Writer};
+    /// # let time = VirtualClock::starting_at(1_000);
+    /// # let mut writer = Writer::builder("web").clock(Clock::simulated(time.clone())).build();
+    /// # writer.resume();
+    /// writer.phase(Phase::TIMERS);
+    /// time.advance_ns(500); // the runtime's own work, of neither phase
+    /// let now = writer.clock().now();
+    /// writer.phase_at(now, Phase::POLL);
+    /// assert_eq!(writer.last(), now);
+    /// ```
     #[inline(always)]
     pub fn phase_at(&mut self, at: Ticks, phase: Phase) {
         self.phase(phase);
@@ -219,6 +246,24 @@ impl Writer {
     }
 
     /// A callback or a drained job begins. It began at the last stamp.
+    ///
+    /// ```
+    /// # use loopscope_probe::{Clock, Kind, SiteId, TaskTimes, VirtualClock, Writer};
+    /// # let time = VirtualClock::starting_at(1_000);
+    /// # let mut writer = Writer::builder("web").clock(Clock::simulated(time.clone())).build();
+    /// # writer.resume();
+    /// let due = writer.last();
+    /// time.advance_ns(2_000);
+    /// writer.end(); // the loop was busy until now, so the timer starts 2 µs late
+    /// writer.begin(Kind::Timer, SiteId::NONE, TaskTimes::ready_at(due));
+    /// time.advance_ns(700);
+    /// writer.end();
+    /// writer.drained();
+    /// writer.suspend();
+    /// let snapshot = writer.page().snapshot(writer.clock());
+    /// assert_eq!(snapshot.wait[Kind::Timer.index()].sum_ns, 2_000);
+    /// assert_eq!(snapshot.run[Kind::Timer.index()].sum_ns, 700);
+    /// ```
     #[inline(always)]
     pub fn begin(&mut self, kind: Kind, site: SiteId, life: TaskTimes) {
         let SpanContext { page, pen, frame: running, last, .. } = &*self.track;
@@ -233,6 +278,19 @@ impl Writer {
 
     /// [`Writer::begin`] for a callback that begins at `at`, and not at the last stamp: where the runtime did
     /// something else in between that is not told. `at` is a moment on the page's clock, not before [`Writer::last`].
+    ///
+    /// ```
+    /// # use loopscope_probe::{Clock, Kind, SiteId, TaskTimes, VirtualClock, Writer};
+    /// # let time = VirtualClock::starting_at(1_000);
+    /// # let mut writer = Writer::builder("web").clock(Clock::simulated(time.clone())).build();
+    /// # writer.resume();
+    /// time.advance_ns(700); // the runtime's own work, which is not the callback's
+    /// let now = writer.clock().now();
+    /// writer.begin_at(now, Kind::IoRead, SiteId::NONE, TaskTimes::UNKNOWN);
+    /// time.advance_ns(300);
+    /// assert_eq!(writer.end().since(now), 300);
+    /// writer.drained();
+    /// ```
     #[inline(always)]
     pub fn begin_at(&mut self, at: Ticks, kind: Kind, site: SiteId, life: TaskTimes) {
         self.track.last.set(Ticks(at.0.max(self.last().0)));
@@ -242,6 +300,20 @@ impl Writer {
     /// Something begins that stands for many: all callbacks of a batch, or all jobs of a drain whose jobs the runtime
     /// does not tell one by one. Ended by [`Writer::end_many`]; where [`Writer::end`] ends it, their number is not
     /// known.
+    ///
+    /// ```
+    /// # use loopscope_probe::{Clock, Kind, SiteId, TaskTimes, VirtualClock, Writer};
+    /// # let time = VirtualClock::starting_at(1_000);
+    /// # let mut writer = Writer::builder("web").clock(Clock::simulated(time.clone())).build();
+    /// # writer.resume();
+    /// writer.begin_many(Kind::Immediate, SiteId::NONE);
+    /// time.advance_ns(5_000); // 200 immediates run, and the runtime tells only their number
+    /// writer.end_many(200);
+    /// writer.drained();
+    /// writer.suspend();
+    /// let snapshot = writer.page().snapshot(writer.clock());
+    /// assert_eq!(snapshot.run[Kind::Immediate.index()].sum_ns, 5_000);
+    /// ```
     #[inline]
     pub fn begin_many(&mut self, kind: Kind, site: SiteId) {
         self.begin(kind, site, TaskTimes::UNKNOWN);
@@ -289,6 +361,19 @@ impl Writer {
 
     /// [`Writer::end`] of what ended at `now`, which may be a moment ago: where it is known only later that it was
     /// the end. Not before what ended began.
+    ///
+    /// ```
+    /// # use loopscope_probe::{Clock, Kind, SiteId, TaskTimes, VirtualClock, Writer};
+    /// # let time = VirtualClock::starting_at(1_000);
+    /// # let mut writer = Writer::builder("web").clock(Clock::simulated(time.clone())).build();
+    /// # writer.resume();
+    /// writer.begin(Kind::IoRead, SiteId::NONE, TaskTimes::UNKNOWN);
+    /// time.advance_ns(300);
+    /// let ended = writer.clock().now();
+    /// time.advance_ns(50); // only now the runtime knows that this was the end
+    /// writer.end_at(ended);
+    /// assert_eq!(writer.last(), ended);
+    /// ```
     #[inline(always)]
     pub fn end_at(&mut self, now: Ticks) -> Ticks {
         let SpanContext { page, pen, frame: running, last, path, .. } = &*self.track;
@@ -330,6 +415,20 @@ impl Writer {
     }
 
     /// The running callback panicked. Before [`Writer::end`].
+    ///
+    /// ```
+    /// # use loopscope_probe::{Clock, Kind, SiteId, TaskTimes, VirtualClock, Writer};
+    /// # let time = VirtualClock::starting_at(1_000);
+    /// # let mut writer = Writer::builder("web").clock(Clock::simulated(time.clone())).build();
+    /// # writer.resume();
+    /// writer.begin(Kind::Timer, SiteId::NONE, TaskTimes::UNKNOWN);
+    /// let result = std::panic::catch_unwind(|| ()); // runs the callback
+    /// if result.is_err() {
+    ///     writer.panicked();
+    /// }
+    /// writer.end();
+    /// writer.drained();
+    /// ```
     #[cold]
     pub fn panicked(&mut self) {
         let SpanContext { page, pen, frame, .. } = &*self.track;

@@ -51,6 +51,19 @@ pub struct Task<T: 'static = ()> {
 
 impl<T: 'static> Task<T> {
     /// Drops the future, at the next drain of the microtask queue. A future that is done stays done.
+    ///
+    /// ```
+    /// # use loopscope_loop::{Loop, Mode};
+    /// # use std::time::Duration;
+    /// let mut event_loop = Loop::builder(()).virtual_time().build()?;
+    /// event_loop.main(|cx| {
+    ///     let task = cx.spawn_async(|here| async move { here.sleep(Duration::from_secs(60)).await });
+    ///     cx.after(Duration::from_secs(1), |_| task.cancel());
+    /// });
+    /// event_loop.run(Mode::Default)?;
+    /// assert!(event_loop.main(|cx| cx.now()) < Duration::from_secs(2));
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn cancel(self) {
         self.cancel_now();
     }
