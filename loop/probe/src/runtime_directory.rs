@@ -13,7 +13,7 @@ use crate::loop_id::next_ordinal;
 use crate::mapping::Mapping;
 use crate::page_file::Owner;
 use crate::private_directory::{is_memory_file_system, make_private, own_user};
-use crate::stale_pages::{end_replaced, prune};
+use crate::stale_pages::{end_replaced, remove_dead_pages};
 use std::fs::{self, OpenOptions, symlink_metadata};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -124,7 +124,7 @@ fn not_of(user: u32, owner: u32) -> String {
 pub(crate) fn create_page_file(directory: &Path) -> Result<Mapping, String> {
     let explain = |error: String| format!("runtime directory {}: {error}", directory.display());
     make_private(directory).map_err(explain)?;
-    prune(directory);
+    remove_dead_pages(directory);
     let number_min = end_replaced(directory);
     let explain = |error: io::Error| format!("runtime directory {}: {error}", directory.display());
     let path = new_file(directory, number_min).map_err(explain)?;

@@ -1,4 +1,4 @@
-//! Drawing a profile with inferno: coloured by phase with a legend, the same picture for the same profile.
+//! Drawing a profile as a flamegraph, with inferno: coloured by phase with a legend, the same picture for the same profile.
 
 use crate::duration::show_ns;
 use crate::profiles::FlameError;
