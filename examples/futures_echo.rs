@@ -13,7 +13,7 @@ fn main() -> io::Result<()> {
             loop {
                 match incoming.accept().await {
                     Ok(connection) => drop(here.spawn_local(echo(connection))),
-                    Err(error) => println!("A connection could not be accepted: {error}"),
+                    Err(error) => println!("cannot accept a connection: {error}"),
                 }
             }
         });

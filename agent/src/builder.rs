@@ -83,6 +83,15 @@ impl AgentBuilder {
     /// Writes every incident to this directory, too, one JSON file each, from its detection on: it is there after the
     /// program was killed. The directory is made where it is not there; the newest 500 files of at most 64 MiB stay. A
     /// disk that is full or gone is told in the log, and incidents are kept in memory as always.
+    ///
+    /// ```no_run
+    /// use loopscope_agent::Agent;
+    ///
+    /// // `loopscope incidents --dir /var/lib/app/incidents` lists them.
+    /// let agent = Agent::builder().incidents_dir("/var/lib/app/incidents").start()?;
+    /// # drop(agent);
+    /// # Ok::<(), loopscope_agent::AgentError>(())
+    /// ```
     pub fn incidents_dir(mut self, path: impl Into<PathBuf>) -> Self {
         self.settings.incidents_dir = Some(path.into());
         self
@@ -314,6 +323,15 @@ impl Agent {
     }
 
     /// Stops the agent, and returns when its threads have ended.
+    ///
+    /// ```no_run
+    /// use loopscope_agent::Agent;
+    ///
+    /// let agent = Agent::builder().start()?;
+    /// // The program runs. At its end:
+    /// agent.stop();
+    /// # Ok::<(), loopscope_agent::AgentError>(())
+    /// ```
     pub fn stop(self) {}
 
     /// Returns the server of a running agent.

@@ -25,6 +25,15 @@ impl AgentBuilder {
     /// incidents, captures, thresholds, the live page's data. Without it, these are answered on loopback only, to the user
     /// that this process runs as and to root. By the socket file beside the pages these two need none. Nobody but its owner may be able to
     /// read the file; a changed one is read again.
+    ///
+    /// ```no_run
+    /// use loopscope_agent::{Agent, Listen};
+    ///
+    /// let everywhere = Listen::Exactly(([0, 0, 0, 0], 9464).into());
+    /// let agent = Agent::builder().listen(everywhere).token_file("/run/secrets/loopscope").start()?;
+    /// # drop(agent);
+    /// # Ok::<(), loopscope_agent::AgentError>(())
+    /// ```
     pub fn token_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.server.credentials.token_file = Some(path.into());
         self

@@ -25,7 +25,7 @@ const HAS_EVENTFD: u32 = 1;
 /// `struct iocb` of `linux/aio_abi.h`.
 #[repr(C)]
 #[derive(Debug, Default)]
-struct Request {
+struct EventRequest {
     data: u64,
     #[cfg(target_endian = "little")]
     key: u32,
@@ -58,7 +58,7 @@ struct Done {
 struct Armed {
     descriptor: RawFd,
     /// Its address is the kernel's name of it.
-    request: Box<Request>,
+    request: Box<EventRequest>,
     at_ns: u64,
     /// The event has not come.
     is_waiting: bool,
@@ -158,17 +158,17 @@ impl NextEvents {
         self.context
     }
 
-    fn submit(&mut self, descriptor: RawFd) -> Option<Box<Request>> {
+    fn submit(&mut self, descriptor: RawFd) -> Option<Box<EventRequest>> {
         let context = self.context().filter(|_| self.armed.len() < ARMED_MAX)?;
         self.requests += 1;
-        let mut request = Box::new(Request {
+        let mut request = Box::new(EventRequest {
             data: self.requests,
             opcode: POLL,
             descriptor: u32::try_from(descriptor).ok()?,
             events: libc::POLLIN as u64,
             flags: HAS_EVENTFD,
             eventfd: u32::try_from(self.waker.descriptor()).ok()?,
-            ..Request::default()
+            ..EventRequest::default()
         });
         let mut list = [&raw mut *request];
         // SAFETY: `list` has one request; the kernel copies it in the call, and keeps its address as a name only.

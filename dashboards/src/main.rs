@@ -7,7 +7,7 @@ use std::process::ExitCode;
 const USAGE: &str = "\
 Writes loopscope's Prometheus rules, alerts and Grafana dashboards from the catalogue of metrics.
 
-  loopscope-dashboards                        tells which committed files are out of date (exit code 1 if any)
+  loopscope-dashboards                        lists the committed files that are out of date (exit code 1 if any)
   loopscope-dashboards --write                writes them into the repository
   loopscope-dashboards --to DIR               writes them to another folder
   loopscope-dashboards --to DIR --runbooks URL
@@ -75,7 +75,7 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Option<Arguments>, S
             }
             "--runbooks" => arguments.runbooks = value()?,
             "-h" | "--help" => return Ok(None),
-            other => return Err(format!("`{other}` is no argument of this program")),
+            other => return Err(format!("unknown argument: `{other}`")),
         }
     }
     Ok(Some(arguments))

@@ -69,7 +69,7 @@ struct lsp_control {
 struct lsp_description { _Alignas(128) lsp_word text[1024]; };
 struct lsp_now {
     _Alignas(128) lsp_word running;
-    lsp_word busy_since, parked_since, stretch_first, drain_since, drain_first, iterations;
+    lsp_word busy_since, parked_since, busy_first, drain_since, drain_first, iterations;
     lsp_word drained_after;
 };
 struct lsp_open_span { lsp_word site, fields[12]; };
@@ -79,7 +79,7 @@ struct lsp_open {
     struct lsp_open_span entries[16];
     lsp_word begun;
 };
-struct lsp_expected { _Alignas(128) lsp_word since; lsp_word site, ticks, stretch, depth; };
+struct lsp_expected { _Alignas(128) lsp_word since; lsp_word site, ticks, busy_since, depth; };
 struct lsp_tallies {
     _Alignas(128) lsp_word active_ticks;
     lsp_word idle_ticks, phase_callbacks[LSP_PHASES], errors[LSP_KINDS], submitted[LSP_KINDS], cancelled[LSP_KINDS];
@@ -284,7 +284,7 @@ static inline void lsp_park(struct lsp_loop *loop) {
     lsp_add(&page->tallies.active_ticks, length);
     lsp_count(loop, &page->tallies.iteration, length);
     lsp_push(&page->iterations.count, page->iterations.entries, 1024,
-        (uint64_t[4]){loop->busy_since, now, loop->events, lsp_get(&page->now.stretch_first)});
+        (uint64_t[4]){loop->busy_since, now, loop->events, lsp_get(&page->now.busy_first)});
     lsp_stall(loop, now);
     loop->last = loop->poll_since = now;
     loop->busy_since = 0;
@@ -295,7 +295,7 @@ static inline void lsp_unpark(struct lsp_loop *loop, unsigned events) {
     struct lsp_page *page = loop->page;
     uint64_t now = lsp_clock(CLOCK_MONOTONIC);
     lsp_lag(loop, now, 0);
-    lsp_set(&page->now.stretch_first, lsp_get(&page->record_count));
+    lsp_set(&page->now.busy_first, lsp_get(&page->record_count));
     lsp_between(loop, now);
     lsp_publish(&page->now.busy_since, now);
     lsp_fence();

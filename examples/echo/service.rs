@@ -20,7 +20,7 @@ pub struct Echo {
 pub fn open(cx: &mut Cx<'_, Echo>, address: SocketAddr) -> io::Result<SocketAddr> {
     let listener = cx.listen(address, |cx, connection| match connection {
         Ok(connection) => serve(cx, connection),
-        Err(error) => println!("A connection could not be accepted: {error}"),
+        Err(error) => println!("cannot accept a connection: {error}"),
     })?;
     cx.local_addr(listener).ok_or_else(|| io::Error::from(io::ErrorKind::NotConnected))
 }

@@ -49,7 +49,7 @@ pub fn open(cx: &mut Cx<'_>, address: SocketAddr, config: ServerConfig) -> io::R
             match incoming.accept().await {
                 Ok(connection) => drop(here.spawn_local(serve(connection, acceptor.clone()))),
                 Err(error) if error.kind() == io::ErrorKind::NotConnected => return,
-                Err(error) => println!("A connection could not be accepted: {error}"),
+                Err(error) => println!("cannot accept a connection: {error}"),
             }
         }
     });

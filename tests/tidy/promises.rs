@@ -25,6 +25,7 @@ const PROMISED: &[&str] = &[
     "loop/probe/src/builder.rs",
     "loop/probe/src/clock.rs",
     "loop/probe/src/description.rs",
+    "loop/probe/src/drains.rs",
     "loop/probe/src/expect_block.rs",
     "loop/probe/src/gauge_writer.rs",
     "loop/probe/src/observed.rs",
@@ -78,7 +79,6 @@ const NO_PROMISE: &[(&str, &str)] = &[
     ("CompatSet", "its module is hidden"),
     ("FrameText", "its module is hidden"),
     ("IterationRecord", "its module is hidden"),
-    ("SiteId", "a number"),
     ("Ticks", "a number with a unit"),
 ];
 

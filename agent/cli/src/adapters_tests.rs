@@ -28,7 +28,7 @@ use loopscope_probe::raw::directory::page_files;
 use loopscope_probe::raw::registry::LocalPage;
 use loopscope_report::diagnose::{EvidenceCollector, PageSample, Surroundings, ThreadSample, diagnose};
 use loopscope_report::live::{View, ViewBuilder};
-use loopscope_report::metrics::format::Format;
+use loopscope_report::metrics::format::MetricsFormat;
 use loopscope_report::metrics::loop_metrics::AgentMetrics;
 use loopscope_report::metrics::loop_watch::LoopWatch;
 use loopscope_report::metrics::render::render;
@@ -215,7 +215,7 @@ impl Audience {
             merging.add((), watch.view(page.page().snapshot(clock), self.sums.sites_room(())));
         }
         let views = self.sums.finish(merging);
-        let page = render(Format::Text, &views, &AgentMetrics::default(), "");
+        let page = render(MetricsFormat::Text, &views, &AgentMetrics::default(), "");
         let text = String::from_utf8(page.body).unwrap();
         let is_told = |line: &&str| {
             let of_us = ["loopscope_agent_", "loopscope_build_info", "#"];

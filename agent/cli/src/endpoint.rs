@@ -9,12 +9,12 @@ use std::os::unix::net::UnixStream;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
     url: String,
-    source: Source,
+    source: EndpointSource,
 }
 
 /// Who says that an agent is there.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Source {
+enum EndpointSource {
     /// Whoever wrote the command line.
     Given,
     /// The socket file beside a process's pages, in a directory that nobody else can write to.
@@ -32,7 +32,7 @@ pub fn is_url(text: &str) -> bool {
 impl Endpoint {
     /// An agent at a URL of the command line.
     pub fn given(url: &str) -> Endpoint {
-        Endpoint { url: url.to_owned(), source: Source::Given }
+        Endpoint { url: url.to_owned(), source: EndpointSource::Given }
     }
 
     /// The agent of a process of this machine, whose page tells `address`, and `socket`, which is beside the page where it does
@@ -49,12 +49,12 @@ impl Endpoint {
         let tried = match (UnixStream::connect(&path), SocketPath::new(&path)) {
             (Ok(_), Ok(path)) => {
                 let url = AgentAddress::SocketFile(path).to_string();
-                return Some(Endpoint { url, source: Source::SocketFile });
+                return Some(Endpoint { url, source: EndpointSource::SocketFile });
             }
             (Err(error), _) => error.to_string(),
             (_, Err(error)) => error.to_string(),
         };
-        let source = Source::Page(format!("unix:{}: {tried}", path.display()));
+        let source = EndpointSource::Page(format!("unix:{}: {tried}", path.display()));
         address.map(|address| Endpoint { url: address.local().to_string(), source })
     }
 
@@ -65,20 +65,20 @@ impl Endpoint {
 
     /// Tells whether it stands on the command line.
     pub fn is_given(&self) -> bool {
-        self.source == Source::Given
+        self.source == EndpointSource::Given
     }
 
     /// Tells whether the token may be shown there: to whom the command line names, and to whoever proves who it is by a
     /// certificate. An agent's socket file asks its own user and root for none.
     pub fn may_see_token(&self) -> bool {
-        self.source == Source::Given || self.url.starts_with("https://")
+        self.source == EndpointSource::Given || self.url.starts_with("https://")
     }
 
     /// Returns what to add to the reason why nobody answered: what else was tried.
     pub fn tried(&self) -> String {
         match &self.source {
-            Source::Page(tried) => format!("; tried before: {tried}"),
-            Source::Given | Source::SocketFile => String::new(),
+            EndpointSource::Page(tried) => format!("; tried before: {tried}"),
+            EndpointSource::Given | EndpointSource::SocketFile => String::new(),
         }
     }
 }

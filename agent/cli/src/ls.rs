@@ -86,7 +86,7 @@ enum State {
 }
 
 /// One loop as it was read.
-struct Row {
+struct LoopRow {
     state: State,
     now: NowValues,
     /// `timer parse (src/x.rs:40)`; empty where nothing ran.
@@ -106,7 +106,7 @@ struct Row {
     last_unix_ns: Option<u64>,
 }
 
-fn row(process: &Process, entry: &LoopPage, page: &Page) -> Row {
+fn row(process: &Process, entry: &LoopPage, page: &Page) -> LoopRow {
     let at = if process.is_alive { entry.clock().now() } else { entry.last_moment(page) };
     let snapshot = page.snapshot_at(entry.clock(), at);
     let now = snapshot.now;
@@ -128,7 +128,18 @@ fn row(process: &Process, entry: &LoopPage, page: &Page) -> Row {
     let times = runtime.knows(Fact::Time).then_some((snapshot.active_ns, all_ns));
     let last_unix_ns = (state == State::Ended).then(|| last_unix_ns(entry, page));
     let about = runtime.noun(Term::About).one;
-    Row { state, now, what, about, drain: drain(&now, runtime), inside, expected, times, agent, last_unix_ns }
+    LoopRow {
+        state,
+        now,
+        what,
+        about,
+        drain: drain(&now, runtime),
+        inside,
+        expected,
+        times,
+        agent,
+        last_unix_ns,
+    }
 }
 
 /// Says what runs: `timer parse (src/x.rs:40)`, or the phase where the loop is between two callbacks.
@@ -144,7 +155,7 @@ pub fn describe(running: &Running, page: &Page) -> String {
     kind_and_place(&runtime, kind, &label, running.is_many)
 }
 
-impl Row {
+impl LoopRow {
     /// Tells the state in a few words, and what there is to say of it.
     fn text(&self) -> (String, String) {
         let what = match self.what.as_str() {
@@ -228,8 +239,9 @@ pub fn table(paint: Paint, processes: &[Process], with_workers: bool) -> String 
     let mut busy_ends: Vec<String> = Vec::new();
     for process in processes {
         let pid = process.owner.pid.to_string();
-        let rows: Vec<Told<'_>> = process.loops.iter().map(|entry| Told::of(process, entry)).collect();
-        let is_busy_end = |row: &Row| row.state == State::Ended && row.now.busy_ns > 0;
+        let rows: Vec<ListedLoop<'_>> =
+            process.loops.iter().map(|entry| ListedLoop::of(process, entry)).collect();
+        let is_busy_end = |row: &LoopRow| row.state == State::Ended && row.now.busy_ns > 0;
         if rows.iter().any(|told| told.row.as_ref().is_ok_and(is_busy_end)) {
             busy_ends.push(pid.clone());
         }
@@ -243,7 +255,7 @@ pub fn table(paint: Paint, processes: &[Process], with_workers: bool) -> String 
                 continue;
             }
             done.push(runtime);
-            let mut workers: Vec<&Told<'_>> =
+            let mut workers: Vec<&ListedLoop<'_>> =
                 rows.iter().filter(|told| told.entry.runtime_label() == Some(runtime)).collect();
             workers.sort_by_key(|told| told.entry.facts.worker);
             lines.push(line_of_runtime(process, runtime, &workers));
@@ -269,16 +281,16 @@ fn damaged(process: &Process) -> impl Iterator<Item = Line> {
 }
 
 /// A loop and what its page tells.
-struct Told<'a> {
+struct ListedLoop<'a> {
     entry: &'a LoopPage,
-    row: Result<Row, String>,
+    row: Result<LoopRow, String>,
 }
 
-impl Told<'_> {
-    fn of<'a>(process: &Process, entry: &'a LoopPage) -> Told<'a> {
+impl ListedLoop<'_> {
+    fn of<'a>(process: &Process, entry: &'a LoopPage) -> ListedLoop<'a> {
         let row =
             read(entry).map(|page| row(process, entry, &page)).map_err(|error| format!("its page {error}"));
-        Told { entry, row }
+        ListedLoop { entry, row }
     }
 
     /// Returns `worker 3`.
@@ -301,9 +313,9 @@ impl Told<'_> {
 }
 
 /// Tells a runtime: the state of its worst worker, and how busy all of them were.
-fn line_of_runtime(process: &Process, runtime: &str, workers: &[&Told<'_>]) -> Line {
+fn line_of_runtime(process: &Process, runtime: &str, workers: &[&ListedLoop<'_>]) -> Line {
     let rows = || workers.iter().filter_map(|told| told.row.as_ref().ok());
-    let badness = |told: &&&Told<'_>| {
+    let badness = |told: &&&ListedLoop<'_>| {
         told.row.as_ref().map_or((0, 0), |row| match row.state {
             State::Stalled => (6, row.now.busy_ns),
             State::Stopped => (5, row.now.busy_ns),
@@ -336,7 +348,7 @@ fn busy(times: Option<(u64, u64)>) -> String {
     times.map_or("-".to_owned(), percent)
 }
 
-fn agent_words(row: &Row) -> String {
+fn agent_words(row: &LoopRow) -> String {
     row.agent.as_ref().map_or("-".to_owned(), |address| address.local().to_string())
 }
 
@@ -378,18 +390,18 @@ mod tests {
     use super::*;
     use loopscope_probe::{Kind, Phase, SiteId, Ticks};
 
-    fn row_of(state: State, busy_ns: u64) -> Row {
+    fn row_of(state: State, busy_ns: u64) -> LoopRow {
         let running = Running {
             phase: Phase::TIMERS,
             kind: Some(Kind::Timer),
-            site: SiteId(1),
+            site: SiteId::from(1),
             queue: None,
             is_many: false,
             since: Ticks(1),
         };
         let now = NowValues { busy_ns, running_ns: 3_000_000, running: Some(running), ..NowValues::IDLE };
         let what = "timer src/x.rs:40".to_owned();
-        Row {
+        LoopRow {
             state,
             now,
             what,

@@ -26,7 +26,7 @@ pub fn run(options: &ThresholdArguments) -> Result<(), Failure> {
         Target::Process(process) => process.agent().ok_or_else(|| {
             Failure::system(
                 &format!("ask {} for its thresholds", process.label()),
-                "it has no agent that listens; start one in it (`Agent::builder().start()`)",
+                "it has no agent that listens; start one in it (`loopscope_agent::Agent::builder().start()`)",
             )
         })?,
     };

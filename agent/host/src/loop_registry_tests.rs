@@ -2,8 +2,8 @@
 
 use super::*;
 use loopscope_probe::raw::limits::COUNT_MAX;
+use loopscope_probe::raw::loop_id::OTHER;
 use loopscope_probe::{Clock, Writer};
-use loopscope_report::model::label::OTHER;
 use std::fs::{self, DirBuilder};
 use std::os::unix::fs::{DirBuilderExt, FileExt, chown, lchown, symlink};
 use std::path::Path;

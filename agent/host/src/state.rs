@@ -13,7 +13,7 @@ use loopscope_probe::{Page, Ticks};
 use loopscope_report::diagnose::{reconstruct, under_way};
 use loopscope_report::incident::Incident;
 use loopscope_report::live::{LOOPS_MAX, LoopSample, Recent};
-use loopscope_report::metrics::format::Format;
+use loopscope_report::metrics::format::MetricsFormat;
 use loopscope_report::metrics::loop_metrics::{AgentMetrics, HostMetrics, Outcomes, Overflow};
 use loopscope_report::metrics::render::{Rendered, render_host};
 use loopscope_report::metrics::self_metrics::SelfMetrics;
@@ -121,7 +121,11 @@ impl HostState {
     }
 
     /// Writes the page of metrics, and tells how full it is. `agent` completes what the host's thread knows of itself.
-    pub(crate) fn metrics(&mut self, format: Format, complete: impl FnOnce(&mut AgentMetrics)) -> Rendered {
+    pub(crate) fn metrics(
+        &mut self,
+        format: MetricsFormat,
+        complete: impl FnOnce(&mut AgentMetrics),
+    ) -> Rendered {
         let views = self.registry.views();
         let Overflow { loops, sites, workers, .. } = self.registry.left_out();
         let overflow = &mut self.accounts.agent.overflow;

@@ -6,7 +6,7 @@ use loopscope_http::health::Health;
 use loopscope_http::process;
 use loopscope_probe::raw::proc::Sched;
 use loopscope_probe::{Clock, Ticks};
-use loopscope_report::metrics::format::Format;
+use loopscope_report::metrics::format::MetricsFormat;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -54,7 +54,7 @@ impl TaskContext {
     }
 
     /// Writes the page of metrics.
-    pub(crate) fn metrics(&self, format: Format) -> Vec<u8> {
+    pub(crate) fn metrics(&self, format: MetricsFormat) -> Vec<u8> {
         let begun = self.clock.now();
         self.look();
         let mut state = self.state();

@@ -7,7 +7,7 @@ use hyper::Response;
 use hyper::body::Bytes;
 use hyper::header::{self, HeaderValue};
 use loopscope_probe::raw::printable::{is_hidden, printable_json};
-use loopscope_report::metrics::format::Format;
+use loopscope_report::metrics::format::MetricsFormat;
 use loopscope_report::profiles;
 use std::io::{self, Write};
 
@@ -72,7 +72,7 @@ impl Answer {
     }
 
     /// Answers with a page of metrics, compressed where that is wanted.
-    pub fn metrics(format: Format, page: Vec<u8>, wants_gzip: bool) -> Answer {
+    pub fn metrics(format: MetricsFormat, page: Vec<u8>, wants_gzip: bool) -> Answer {
         // Writing to memory does not fail; if it did, the page as it is would be right, too.
         let compressed = if wants_gzip { gzip(&page).ok() } else { None };
         let is_gzip = compressed.is_some();

@@ -12,10 +12,10 @@ pub(crate) const AT_ONCE: usize = 2;
 
 /// Knows the captures under way.
 #[derive(Clone, Debug, Default)]
-pub struct CaptureLimit(Arc<Mutex<Held>>);
+pub struct CaptureLimit(Arc<Mutex<RunningCaptures>>);
 
 #[derive(Debug, Default)]
-struct Held {
+struct RunningCaptures {
     next: u64,
     taken: Vec<Taken>,
 }
@@ -85,7 +85,7 @@ impl CaptureLimit {
         called.map(|taken| taken.end.notify_one()).count() > 0
     }
 
-    fn held(&self) -> MutexGuard<'_, Held> {
+    fn held(&self) -> MutexGuard<'_, RunningCaptures> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -8,17 +8,17 @@
 
 use hyper::HeaderMap;
 use hyper::header::{ACCEPT, ACCEPT_ENCODING, HeaderName};
-use loopscope_report::metrics::format::Format;
+use loopscope_report::metrics::format::MetricsFormat;
 use std::cmp::Reverse;
 
 /// More ranges than this are not looked at.
 const RANGES_MAX: usize = 64;
 
 /// Returns the format to answer in.
-pub fn format(headers: &HeaderMap) -> Format {
+pub fn format(headers: &HeaderMap) -> MetricsFormat {
     let ranges = Range::all(headers, &ACCEPT);
     // A wildcard gives all formats one rank, and then the first of them is taken: of equals, the last is the maximum.
-    let ranked = Format::ALL.into_iter().rev().filter_map(|format| {
+    let ranked = MetricsFormat::ALL.into_iter().rev().filter_map(|format| {
         let matching = ranges.iter().enumerate().filter_map(|(position, range)| {
             range.specificity(format).map(|specificity| (specificity, range.weight, Reverse(position)))
         });
@@ -26,7 +26,7 @@ pub fn format(headers: &HeaderMap) -> Format {
         (weight > 0).then_some((weight, specificity, position, format))
     });
     let best = ranked.max_by_key(|(weight, specificity, position, _)| (*weight, *specificity, *position));
-    best.map_or(Format::Text, |(.., format)| format)
+    best.map_or(MetricsFormat::Text, |(.., format)| format)
 }
 
 /// Tells whether the answer is to be compressed with gzip.
@@ -83,11 +83,11 @@ impl Range {
     }
 
     /// Returns how closely this range names a format; `None` where it does not.
-    fn specificity(&self, format: Format) -> Option<u8> {
+    fn specificity(&self, format: MetricsFormat) -> Option<u8> {
         let (class, name) = match format {
-            Format::Text => ("text/*", "text/plain"),
-            Format::OpenMetrics => ("application/*", "application/openmetrics-text"),
-            Format::Protobuf => ("application/*", "application/vnd.google.protobuf"),
+            MetricsFormat::Text => ("text/*", "text/plain"),
+            MetricsFormat::OpenMetrics => ("application/*", "application/openmetrics-text"),
+            MetricsFormat::Protobuf => ("application/*", "application/vnd.google.protobuf"),
         };
         if self.name == "*/*" {
             return Some(0);
@@ -102,9 +102,9 @@ impl Range {
         let has_version = self.parameters.iter().any(|(name, _)| name == "version");
         let is_meant = self.name == name
             && match format {
-                Format::Text => is("version", "0.0.4", true) && is("charset", "utf-8", true),
-                Format::OpenMetrics => is("version", "1.0.0", true) && is("charset", "utf-8", true),
-                Format::Protobuf => {
+                MetricsFormat::Text => is("version", "0.0.4", true) && is("charset", "utf-8", true),
+                MetricsFormat::OpenMetrics => is("version", "1.0.0", true) && is("charset", "utf-8", true),
+                MetricsFormat::Protobuf => {
                     is("proto", "io.prometheus.client.MetricFamily", false)
                         && is("encoding", "delimited", false)
                 }
@@ -135,13 +135,13 @@ mod tests {
         values.iter().map(|value| (name.clone(), value.parse().unwrap())).collect()
     }
 
-    fn format_for(accept: &str) -> Format {
+    fn format_for(accept: &str) -> MetricsFormat {
         format(&headers(ACCEPT, &[accept]))
     }
 
     #[test]
     fn scrapers_get_what_they_ask_for() {
-        use Format::{OpenMetrics, Protobuf, Text};
+        use MetricsFormat::{OpenMetrics, Protobuf, Text};
         let open = "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,\
                     text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
         let open_3 = "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,\
@@ -167,7 +167,7 @@ mod tests {
 
     #[test]
     fn weights_are_honoured_and_nobody_is_refused() {
-        use Format::{OpenMetrics, Protobuf, Text};
+        use MetricsFormat::{OpenMetrics, Protobuf, Text};
         for (accept, expected) in [
             ("application/openmetrics-text;q=0.3, text/plain;q=0.4".to_owned(), Text),
             ("text/plain, application/openmetrics-text".to_owned(), Text),
@@ -194,7 +194,7 @@ mod tests {
     #[test]
     fn several_headers_are_one_list() {
         let headers = headers(ACCEPT, &["text/plain;q=0.5", PROTOBUF]);
-        assert_eq!(format(&headers), Format::Protobuf);
+        assert_eq!(format(&headers), MetricsFormat::Protobuf);
     }
 
     #[test]
@@ -222,7 +222,7 @@ mod tests {
         #[test]
         fn any_header_has_an_answer(accept in "[ -~]{0,200}") {
             let headers = headers(ACCEPT, &[&accept]);
-            prop_assert!(Format::ALL.contains(&format(&headers)));
+            prop_assert!(MetricsFormat::ALL.contains(&format(&headers)));
             wants_gzip(&headers);
         }
     }

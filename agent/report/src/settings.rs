@@ -105,7 +105,7 @@ const TABLE: [(Setting, SettingDescription); 11] = [
             variable: "LOOPSCOPE_INCIDENTS_DIR",
             example: "/var/lib/app/incidents",
             values: "a directory",
-            default: "as the program set",
+            default: "none, or as set by the program",
             about: "also writes every incident to a directory, one JSON file each",
             reader: Reader::Program,
         },

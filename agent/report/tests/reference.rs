@@ -100,7 +100,7 @@ fn bounds_of_sets(out: &mut String) {
 }
 
 fn table(out: &mut String, families: &[&Family]) {
-    out.push_str("\n| name | type | unit | labels | what it tells |\n|---|---|---|---|---|\n");
+    out.push_str("\n| name | type | unit | labels | meaning |\n|---|---|---|---|---|\n");
     for family in families {
         let labels = family.labels.iter().map(|label| format!("`{label}`")).collect::<Vec<_>>().join(" ");
         let (name, kind, unit, bounds) = (family.name, kind(family), unit(family), bounds(family));
@@ -146,7 +146,7 @@ fn reference() -> String {
     }
     out.push_str(
         "\nA page has at most 20,000 samples of the agent's own, as Prometheus counts them: lines of the text, of which a histogram \
-         has one\nfor each bound, and two. What is past that is left out and told in \
+         has one\nfor each bound, and two. What exceeds that is left out and counted in \
          `loopscope_agent_series_overflow`.\n",
     );
     out

@@ -224,7 +224,7 @@ mod tests {
         let told: Vec<_> = snapshot
             .paths
             .iter()
-            .filter(|path| path.site.0 != 0 && path.calls > 0)
+            .filter(|path| path.site != SiteId::NONE && path.calls > 0)
             .map(|path| (snapshot.sites[path.site.index()].name.as_str(), path.calls, path.self_ns))
             .collect();
         assert_eq!(told, [("flush", 2, 36), ("query", 2, 14), ("parse", 2, 22)]);

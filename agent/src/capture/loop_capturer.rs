@@ -1,6 +1,6 @@
 //! Captures of one loop's thread, in two steps.
 
-use crate::capture::setting::OFF;
+use crate::capture::OFF;
 use crate::capture::target::target;
 use crate::capture::{Captures, captures};
 use loopscope_probe::Ticks;

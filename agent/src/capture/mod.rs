@@ -14,15 +14,42 @@
 //! 10 us. Its rate is in `benches/RESULTS.md`. [`Captures::Off`] leaves none.
 
 mod loop_capturer;
-mod setting;
 mod target;
 
 pub(crate) use loop_capturer::{LoopCapturer, NoCapture, Prepared};
-pub use setting::Captures;
-pub(crate) use setting::{OFF, captures, set_captures};
 
 use loopscope_probe::raw::barrier::{self, Barrier};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+
+/// Whether the stacks of loops' threads are captured.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Captures {
+    /// A thread that sleeps is read; one that runs gets a signal (SIGURG where the program does not handle it), never while
+    /// its loop polls.
+    #[default]
+    On,
+    /// None: no signal is sent, no handler installed, and no stack read. Stalls are told without stacks, and sampled
+    /// flamegraphs (`cpu`, `stalls`, `waits`) are refused.
+    Off,
+}
+
+/// Of the one agent of this process. Written when one starts, read by its threads, relaxed.
+static IS_OFF: AtomicBool = AtomicBool::new(false);
+
+/// Says what is in force for this process.
+pub(crate) fn set_captures(captures: Captures) {
+    IS_OFF.store(captures == Captures::Off, Ordering::Relaxed);
+}
+
+/// Returns what is in force for this process.
+pub(crate) fn captures() -> Captures {
+    if IS_OFF.load(Ordering::Relaxed) { Captures::Off } else { Captures::On }
+}
+
+/// Why there is no stack where captures are off.
+pub(crate) const OFF: &str = "captures are off (Captures::Off, or LOOPSCOPE_CAPTURES=off)";
 
 /// A thread that has run for so long without a break is likely to go on.
 const STEADY: Duration = Duration::from_micros(200);

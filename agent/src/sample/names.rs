@@ -9,7 +9,7 @@ use loopscope_probe::description::{Description, FrameRule};
 use loopscope_probe::raw::registry::LocalPage;
 use loopscope_report::model::frame_owner::{FrameOwner, FrameText};
 use loopscope_report::model::plumbing::depth as plumbing_depth;
-use loopscope_report::profiles::{Code, Frame, Module, Profile, loop_frame, site_frame};
+use loopscope_report::profiles::{Code, Module, Profile, ProfileFrame as Frame, loop_frame, site_frame};
 use loopscope_report::words::known_phase;
 use loopscope_stacks::{Detail, NativeFrame, RawStack, Symbolizer, Unwinder};
 use std::collections::{BTreeSet, HashMap};

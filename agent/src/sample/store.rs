@@ -104,8 +104,8 @@ mod tests {
     use super::*;
 
     pub(super) fn found(address: u64) -> Found {
-        let (parent, spans) = (SiteId::NONE, vec![SiteId(4)]);
-        let (kind, site) = (Some(Kind::Timer), SiteId(3));
+        let (parent, spans) = (SiteId::NONE, vec![SiteId::from(4)]);
+        let (kind, site) = (Some(Kind::Timer), SiteId::from(3));
         Found {
             loop_index: 0,
             phase: Phase::TIMERS,

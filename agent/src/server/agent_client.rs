@@ -15,7 +15,7 @@ use loopscope_probe::{Clock, Ticks};
 use loopscope_report::duration::show_ns;
 use loopscope_report::incident::Incident;
 use loopscope_report::live::{LoopSample, PastView};
-use loopscope_report::metrics::format::Format;
+use loopscope_report::metrics::format::MetricsFormat;
 use loopscope_report::metrics::loop_metrics::AgentMetrics;
 use loopscope_report::metrics::render::render;
 use loopscope_report::metrics::self_metrics::SelfMetrics;
@@ -74,7 +74,7 @@ impl AgentClient {
     ///
     /// # Errors
     /// The agent's thread does not answer.
-    pub(crate) fn metrics(&self, format: Format) -> Result<Vec<u8>, NoAnswer> {
+    pub(crate) fn metrics(&self, format: MetricsFormat) -> Result<Vec<u8>, NoAnswer> {
         let begun = self.clock.now();
         let (loops, agent) = self.agent.ask_after_look(|state| (state.views(), state.agent_metrics()))?;
         let name = process_name(loops.first().map(|view| &*view.snapshot.facts.process));

@@ -32,15 +32,15 @@ type Written = (Vec<u8>, Option<String>);
 
 /// Captures, few at once.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Captures {
+pub(crate) struct CaptureService {
     limit: CaptureLimit,
     addresses: AddressSources,
 }
 
-impl Captures {
+impl CaptureService {
     /// `addresses` name frames of stacks that are sampled.
-    pub(crate) fn new(addresses: AddressSources) -> Captures {
-        Captures { limit: CaptureLimit::default(), addresses }
+    pub(crate) fn new(addresses: AddressSources) -> CaptureService {
+        CaptureService { limit: CaptureLimit::default(), addresses }
     }
 
     /// Ends a capture early: it answers with what it has.

@@ -13,7 +13,7 @@ pub(crate) use settings::ServerSettings;
 use crate::AgentError;
 use crate::address_source::AddressSources;
 use crate::server::agent_client::AgentClient;
-use crate::server::capture::Captures;
+use crate::server::capture::CaptureService;
 use crate::server::routes::Router;
 use crate::thread::AgentHandle;
 use crate::watch::log::LogSender;
@@ -88,7 +88,7 @@ impl OpenServer {
             }
             if let Some(entrance) = self.entrance {
                 let refused = |error| ServerError::System("a listening socket", error);
-                let captures = Captures::new(addresses);
+                let captures = CaptureService::new(addresses);
                 answer(entrance, self.socket, captures, &client).map_err(refused)?;
             }
             Ok(|| ())
@@ -102,7 +102,7 @@ impl OpenServer {
 fn answer(
     entrance: BoundServer,
     socket: Option<AgentSocket>,
-    captures: Captures,
+    captures: CaptureService,
     client: &Arc<AgentClient>,
 ) -> io::Result<()> {
     let BoundServer { listener, auth, .. } = entrance;

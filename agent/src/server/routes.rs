@@ -2,7 +2,7 @@
 
 use crate::handle::NoAnswer;
 use crate::server::agent_client::AgentClient;
-use crate::server::capture::Captures;
+use crate::server::capture::CaptureService;
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method};
 use loopscope_http::answer::Answer;
@@ -37,7 +37,7 @@ const ENDPOINTS: &str = "\
 /// What all connections share.
 pub(crate) struct Router {
     pub auth: Arc<Auth>,
-    pub captures: Captures,
+    pub captures: CaptureService,
     pub live: Arc<Live>,
     pub agent: Arc<AgentClient>,
 }

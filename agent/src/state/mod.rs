@@ -2,7 +2,6 @@
 
 mod incidents;
 mod live;
-mod loop_metrics;
 mod observers;
 mod thresholds;
 
@@ -10,7 +9,6 @@ use crate::capture::make_barrier;
 use crate::eventfd::EventFd;
 use crate::next_event::NextEvents;
 use crate::settings::Settings;
-use crate::state::loop_metrics::loop_metrics;
 use crate::state::observers::{ObserverRequests, Observing};
 use crate::watch::At;
 use crate::watch::incident_queue::IncidentQueue;
@@ -71,7 +69,7 @@ pub(crate) struct Seen {
 }
 
 /// When a look is taken.
-struct Moment {
+struct TickMoment {
     /// On the monotonic clock.
     now: Ticks,
     /// On the wall clock, since 1970.
@@ -162,7 +160,7 @@ impl AgentState {
     /// Takes one look at every loop; `now` is a moment on the monotonic clock.
     pub(crate) fn look(&mut self, now: Ticks) -> Seen {
         let mut seen = Seen { pace: Pace::Sleep(None), reports: Vec::new(), notes: Vec::new() };
-        let moment = Moment { now, unix_ns: unix_ns(), gap: self.wake.look(now.0, boot_ns()) };
+        let moment = TickMoment { now, unix_ns: unix_ns(), gap: self.wake.look(now.0, boot_ns()) };
         self.follow_registry(&moment, &mut seen.notes);
         self.take_names();
         let mut delay_ns = None;
@@ -201,7 +199,7 @@ impl AgentState {
             && self.loops.iter().all(|watched| watched.page.page().is_parked())
     }
 
-    fn follow_registry(&mut self, moment: &Moment, notes: &mut Vec<String>) {
+    fn follow_registry(&mut self, moment: &TickMoment, notes: &mut Vec<String>) {
         let changes = registry::changes();
         if self.changes == Some(changes) && self.loops.iter().all(|watched| watched.control.is_some()) {
             return;
@@ -304,7 +302,7 @@ impl AgentState {
 
 impl Watched {
     /// Looks at the page. Returns within how many nanoseconds it is to be looked at again.
-    fn look(&mut self, moment: &Moment, wake: &mut SchedDelay, queue: &mut IncidentQueue) -> Option<u64> {
+    fn look(&mut self, moment: &TickMoment, wake: &mut SchedDelay, queue: &mut IncidentQueue) -> Option<u64> {
         let (page, clock) = (self.page.page(), self.page.clock());
         let taken = clock.now();
         let vitals = page.vitals_at(clock, taken);
@@ -376,4 +374,14 @@ fn wanted_delay_ns(vitals: &Vitals, thresholds: Thresholds, next_ns: Option<u64>
         saturated_ns: vitals.pool.map_or(0, |pool| pool.saturated_for_ns),
     };
     next_look_ns(&outlook, IDLE_AFTER_NS)
+}
+
+/// Returns the metrics of a loop, and how many of its sites have no series.
+fn loop_metrics(watched: &mut Watched, sites_room: &mut usize) -> (LoopMetrics, usize) {
+    let snapshot = watched.page.page().snapshot(watched.page.clock());
+    watched.watch.note_run_delay(watched.tracker.run_delay_ns());
+    let (mut metrics, left_out) = watched.watch.view(snapshot, sites_room);
+    metrics.incidents = Some(watched.tracker.counts());
+    metrics.lag_minute = watched.lag.as_ref().map(|lag| lag.since_beginning(&Waits::of(&metrics.snapshot)));
+    (metrics, left_out)
 }

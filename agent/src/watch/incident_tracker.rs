@@ -388,7 +388,7 @@ impl IncidentTracker {
         });
         case.builder.judge(&at.seen, verdict, &now);
         case.builder.grow(&at.seen);
-        self.add_before(at, now.busy_ns, now.stretch_callbacks, &mut case.builder.incident);
+        self.add_before(at, now.busy_ns, now.busy_callbacks, &mut case.builder.incident);
         self.examine(at, &mut case);
         self.counts.incidents[case.builder.incident.kind as usize] += 1;
         case.announced = self.admission(at);

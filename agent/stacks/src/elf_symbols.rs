@@ -130,7 +130,9 @@ impl ElfSymbols {
         let (offset, bytes) = (u64_at(names, 24), u64_at(names, 32));
         let names = match table {
             SymbolTable::Local => Names { offset, begin: u64::MAX, bytes: Vec::new(), is_whole: false },
-            _ if bytes > NAMES_MAX => return Err(wrong("the file has more names than can be")),
+            _ if bytes > NAMES_MAX => {
+                return Err(wrong("the symbol table of the file is damaged: its names are too large"));
+            }
             _ => {
                 let mut all = vec![0; bytes as usize];
                 file.read_exact_at(&mut all, offset)?;

@@ -131,7 +131,7 @@ impl SleepingThread {
     }
 
     /// Copies what a thread at that place has; the thread may be running by now.
-    fn copy(&self, place: Place) -> io::Result<Sample> {
+    fn copy(&self, place: SleepPoint) -> io::Result<Sample> {
         let sp = place.sp as usize;
         let is_off_stack = !self.stack.contains(&sp);
         let live = if is_off_stack { 0 } else { self.stack.end - sp };
@@ -241,7 +241,7 @@ impl Files {
 }
 
 fn uncounted() -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, "no count of context switches")
+    io::Error::new(io::ErrorKind::InvalidData, "it has no count of context switches")
 }
 
 /// What a thread that does not sleep has used since it began.
@@ -285,20 +285,20 @@ impl<const N: usize> Text<N> {
 type Line = Text<256>;
 
 impl Line {
-    fn place(&self) -> Result<Place, SleepingError> {
+    fn place(&self) -> Result<SleepPoint, SleepingError> {
         parse_place(self.bytes())
     }
 }
 
 /// Where a thread sleeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Place {
+struct SleepPoint {
     sp: u64,
     ip: u64,
 }
 
 /// Reads "running", or "-1 sp pc", or a number, six arguments, sp and pc.
-fn parse_place(line: &[u8]) -> Result<Place, SleepingError> {
+fn parse_place(line: &[u8]) -> Result<SleepPoint, SleepingError> {
     let unexpected = || {
         let line = format!("unexpected line \"{}\"", line.escape_ascii());
         SleepingError::NotReadable(io::Error::new(io::ErrorKind::InvalidData, line))
@@ -313,7 +313,7 @@ fn parse_place(line: &[u8]) -> Result<Place, SleepingError> {
     match sp {
         // The thread has given its kernel stack back.
         0 => Err(SleepingError::ThreadGone),
-        _ => Ok(Place { sp, ip }),
+        _ => Ok(SleepPoint { sp, ip }),
     }
 }
 
@@ -351,7 +351,7 @@ mod tests {
     #[test]
     fn a_line_of_proc_says_where_the_thread_sleeps() {
         let place = |line: &str| parse_place(line.as_bytes());
-        let expected = Place { sp: 0x7ffd, ip: 0x55 };
+        let expected = SleepPoint { sp: 0x7ffd, ip: 0x55 };
         for line in ["7 0x1 0x2 0x3 0x4 0x5 0x6 0x7ffd 0x55\n", "-1 0x7ffd 0x55\n"] {
             assert_eq!(place(line).unwrap(), expected, "{line}");
         }

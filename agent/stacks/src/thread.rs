@@ -145,7 +145,7 @@ fn read(tid: u32, name: &str) -> io::Result<String> {
 
 fn stat(tid: u32) -> io::Result<Stat> {
     let path = format!("/proc/self/task/{tid}/stat");
-    let unknown = || io::Error::new(io::ErrorKind::InvalidData, format!("{path} is not as expected"));
+    let unknown = || io::Error::new(io::ErrorKind::InvalidData, format!("cannot parse {path}"));
     Stat::parse(&fs::read(&path)?).ok_or_else(unknown)
 }
 

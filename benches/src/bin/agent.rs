@@ -34,7 +34,7 @@ fn main() {
     let state = format!("busy loop, threshold {threshold} ms");
     row(&state, tid, length, |length| busy(&mut writer, length));
     let stalled = thresholds.0 * 3 / 2;
-    row("each busy period a stall", tid, length, |length| stretches(&mut writer, stalled, length));
+    row("each busy period a stall", tid, length, |length| busy_periods(&mut writer, stalled, length));
     floor(length, &mut writer);
     // The agent falls asleep 100 ms after the last work.
     std::thread::sleep(Duration::from_millis(500));
@@ -87,11 +87,11 @@ fn floor(length: Duration, writer: &mut Writer) {
 
 /// Keeps a loop turning: 1 ms of work, 1 ms in the poll.
 fn busy(writer: &mut Writer, length: Duration) {
-    stretches(writer, Duration::from_millis(1), length);
+    busy_periods(writer, Duration::from_millis(1), length);
 }
 
 /// Keeps a loop turning: so much `work`, 1 ms in the poll.
-fn stretches(writer: &mut Writer, work: Duration, length: Duration) {
+fn busy_periods(writer: &mut Writer, work: Duration, length: Duration) {
     let site = writer.site(Location::caller(), Kind::Timer);
     let end = Instant::now() + length;
     writer.resume();

@@ -1,7 +1,7 @@
 //! From samples to files: 10,000 real stacks of a busy thread, named with lines and inlined calls, and written in every
 //! format; with the memory that it takes.
 
-use loopscope_report::profiles::{Code, Format, Frame, Module, Of, Profile};
+use loopscope_report::profiles::{Code, Format, Module, Of, Profile, ProfileFrame};
 use loopscope_stacks::{Capturer, Detail, NativeFrame, RawStack, Symbolizer, Target, Unwinder};
 use std::collections::HashMap;
 use std::hint::black_box;
@@ -66,21 +66,24 @@ fn named(stacks: &HashMap<Vec<u64>, u64>, unwinder: &Unwinder) -> (Profile, u64)
     for (addresses, count) in stacks {
         let raw = RawStack { addresses: addresses.clone(), ..RawStack::default() };
         let native = symbolizer.name(&raw, unwinder.modules());
-        let layout = ["bench", "poll", "io_read bench.rs:1"].map(Frame::plain);
-        let frames: Vec<Frame> = native.iter().rev().map(|frame| code(frame, &mut modules)).collect();
+        let layout = ["bench", "poll", "io_read bench.rs:1"].map(ProfileFrame::plain);
+        let frames: Vec<ProfileFrame> = native.iter().rev().map(|frame| code(frame, &mut modules)).collect();
         profile.add(layout.into_iter().chain(frames), count * 1_000_000, *count);
     }
     (profile, status_kib("RssFile:"))
 }
 
-fn code(native: &NativeFrame, modules: &mut HashMap<Arc<str>, Arc<Module>>) -> Frame {
+fn code(native: &NativeFrame, modules: &mut HashMap<Arc<str>, Arc<Module>>) -> ProfileFrame {
     let module = native.module.as_ref().map(|name| {
         let module = || Arc::new(Module { path: name.to_string(), build_id: String::new() });
         modules.entry(name.clone()).or_insert_with(module).clone()
     });
     let code = Code { module, offset: native.offset, is_inlined: native.is_inlined };
     let file = native.file.as_deref().unwrap_or("");
-    Frame { code: Some(code), ..Frame::placed(&native.function, file, native.line.unwrap_or(0)) }
+    ProfileFrame {
+        code: Some(code),
+        ..ProfileFrame::placed(&native.function, file, native.line.unwrap_or(0))
+    }
 }
 
 #[inline(never)]

@@ -92,7 +92,7 @@ fn losses(pace: Durations) -> Vec<Alert> {
             expr: format!("{cpu} > 0.05"),
             hold: Some(Span::minutes(15)),
             severity: Severity::Info,
-            summary: "The agent of {{ owner }} uses {{ $value | humanizePercentage }} of a processor",
+            summary: "The agent of {{ owner }} uses {{ $value | humanizePercentage }} of a CPU",
             description: "The usual causes are frequent scrapes, many loops or very low stall thresholds.",
         },
         Alert {

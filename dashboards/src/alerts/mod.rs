@@ -1,7 +1,7 @@
 //! The alerts: what needs a person, what to tell that person, and where to read on.
 
 mod agent;
-mod budget;
+mod burn_rate;
 mod loops;
 mod pools;
 
@@ -74,7 +74,7 @@ pub fn template(text: &str) -> String {
 pub fn groups(pace: Durations) -> Vec<AlertGroup> {
     vec![
         AlertGroup { name: "loopscope-loops", alerts: loops::alerts(pace) },
-        AlertGroup { name: "loopscope-lag-budget", alerts: budget::alerts() },
+        AlertGroup { name: "loopscope-lag-budget", alerts: burn_rate::alerts() },
         AlertGroup { name: "loopscope-pools", alerts: pools::alerts(pace) },
         AlertGroup { name: "loopscope-agent", alerts: agent::alerts(pace) },
     ]

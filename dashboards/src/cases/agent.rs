@@ -18,7 +18,7 @@ fn down() -> Case {
 
 fn stale() -> Case {
     // No clock is in it: those of the two machines may differ by an hour.
-    Case::new("an agent that stops to look after two minutes", "15s")
+    Case::new("an agent that stops ticking after two minutes", "15s")
         .series(&c::AGENT_TICKS, &[], "0+3x8 24x20")
         .series(&c::PROCESS_START, &[], "1000x28")
         .silent("2m", "AgentStale")
@@ -27,7 +27,7 @@ fn stale() -> Case {
 }
 
 fn panicked() -> Case {
-    Case::new("two looks that were given up", "1m")
+    Case::new("two ticks that panicked", "1m")
         .series(&c::AGENT_PANICS, &[], "0 0 0 0 0 2x70")
         .silent("4m", "AgentPanicked")
         .fires("59m", "AgentPanicked", &[], "2")
@@ -44,7 +44,7 @@ fn dropping() -> Case {
 }
 
 fn expensive() -> Case {
-    Case::new("an agent that uses 8 % of a processor for half an hour", "1m")
+    Case::new("an agent that uses 8 % of a CPU for half an hour", "1m")
         .series(&c::AGENT_CPU, &[], "0+4.8x30 144+0.06x60")
         .silent("14m", "AgentExpensive")
         .fires("25m", "AgentExpensive", &[], "8%")

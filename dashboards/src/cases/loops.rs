@@ -127,8 +127,7 @@ fn late_timers() -> Case {
 }
 
 fn no_processor() -> Case {
-    let case =
-        Case::new("a thread that waits for a processor for a third of the time, and one for a tenth", "1m");
+    let case = Case::new("a thread that waits for a CPU for a third of the time, and one for a tenth", "1m");
     // Its polls are not late, so nothing says that its code blocks.
     let all = "0+60000x40";
     let case = case

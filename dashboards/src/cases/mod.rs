@@ -4,7 +4,7 @@
 //! expects, as a person would read it; promtool runs the real templates and compares.
 
 mod agent;
-mod budget;
+mod burn_rate;
 mod host;
 mod loops;
 mod pools;
@@ -161,7 +161,7 @@ pub fn short() -> Vec<Case> {
 
 /// Returns the cases of hours and days; they are evaluated less often, or promtool would need minutes.
 pub fn long() -> Vec<Case> {
-    budget::cases()
+    burn_rate::cases()
 }
 
 /// Returns promtool's file of tests with `cases`, evaluated every `interval`.

@@ -157,7 +157,7 @@ fn losses() -> Vec<Panel> {
 
 fn process() -> Vec<Panel> {
     vec![
-        Panel::new(Shape::Lines, "Processor time of the process", "In CPUs, all threads together.")
+        Panel::new(Shape::Lines, "CPU time of the process", "In CPUs, all threads together.")
             .ask(rate(&targets(&c::PROCESS_CPU), EACH, WINDOW), PROCESS_NAME)
             .unit("percentunit")
             .from(0.0),

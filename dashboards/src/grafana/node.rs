@@ -114,7 +114,7 @@ fn memory() -> Vec<Panel> {
 
 fn process() -> Vec<Panel> {
     vec![
-        Panel::new(Shape::Lines, "Processor time", "Of the process, in processors.")
+        Panel::new(Shape::Lines, "Processor time", "Of the process, in CPUs.")
             .ask(format!("rate(process_cpu_seconds_total{CHOSEN}[$__rate_interval])"), "{{instance}}")
             .unit("percentunit")
             .from(0.0),

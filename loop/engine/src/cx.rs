@@ -32,6 +32,23 @@ impl<S: 'static> Cx<'_, S> {
 
     /// Ends [`run`](crate::Loop::run) after the present iteration; the running phase goes on to its end. Before a run,
     /// makes that run do nothing.
+    ///
+    /// ```
+    /// # use loopscope_loop::{Loop, Mode};
+    /// # use std::time::Duration;
+    /// let mut event_loop = Loop::builder(0).virtual_time().build()?;
+    /// event_loop.main(|cx| {
+    ///     cx.every(Duration::from_secs(1), |cx| {
+    ///         *cx.state += 1;
+    ///         if *cx.state == 3 {
+    ///             cx.stop(); // the timer stays, for the next run
+    ///         }
+    ///     });
+    /// });
+    /// event_loop.run(Mode::Default)?;
+    /// assert_eq!(*event_loop.state(), 3);
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn stop(&mut self) {
         self.core.is_stopping = true;
     }

@@ -18,18 +18,18 @@ use loopscope_probe::{Ticks, WorkKind};
 use std::collections::VecDeque;
 
 /// A job and when it was submitted.
-type Waiting = (Job, Ticks);
+type WaitingJob = (Job, Ticks);
 
 /// The two queues of one pool.
 pub(crate) struct Lanes {
     main: VecDeque<Turn>,
-    slow: VecDeque<Waiting>,
+    slow: VecDeque<WaitingJob>,
     slow_running: usize,
     slow_running_max: usize,
 }
 
 enum Turn {
-    Job(Waiting),
+    Job(WaitingJob),
     Marker,
 }
 
@@ -58,7 +58,7 @@ impl Lanes {
 
     /// Takes the job that runs next; `None` where none may begin now. The end of each must be told with
     /// [`Lanes::ended`].
-    pub(crate) fn take(&mut self) -> Option<Waiting> {
+    pub(crate) fn take(&mut self) -> Option<WaitingJob> {
         let mut was_put_off = false;
         loop {
             match self.main.pop_front()? {
@@ -100,7 +100,7 @@ impl Lanes {
 
     /// Takes a job out before it runs. Searches from the front: cancelling is rare, and a link in every job would not
     /// be free.
-    pub(crate) fn cancel(&mut self, client: Key, key: Key) -> Option<Waiting> {
+    pub(crate) fn cancel(&mut self, client: Key, key: Key) -> Option<WaitingJob> {
         let is_wanted = |job: &Job| job.client == client && job.key == key;
         if let Some(index) = self.slow.iter().position(|(job, _)| is_wanted(job)) {
             let cancelled = self.slow.remove(index);

@@ -20,14 +20,14 @@ pub(crate) struct Place(u32);
 
 /// Sites by the address of their location, and by number.
 pub(crate) struct SiteCache {
-    entries: Box<[Entry; ENTRIES]>,
+    entries: Box<[SiteEntry; ENTRIES]>,
     /// The sites that have a number. They are few: places in the source, and names given to them.
     numbered: Vec<Site>,
     numbers: HashMap<(usize, SiteId), Place>,
 }
 
 #[derive(Clone, Copy)]
-struct Entry {
+struct SiteEntry {
     /// Of the location and of the function's name; 0 in an empty entry.
     address: (usize, usize),
     kind: Kind,
@@ -42,7 +42,7 @@ fn address_of(at: &'static Location<'static>) -> usize {
 
 impl SiteCache {
     pub(crate) fn new() -> Self {
-        let empty = Entry { address: (0, 0), kind: Kind::Other, id: SiteId::NONE, place: None };
+        let empty = SiteEntry { address: (0, 0), kind: Kind::Other, id: SiteId::NONE, place: None };
         SiteCache { entries: Box::new([empty; ENTRIES]), numbered: Vec::new(), numbers: HashMap::new() }
     }
 
@@ -55,7 +55,7 @@ impl SiteCache {
     /// Finds the number of the site of a callback.
     #[inline]
     pub(crate) fn place(&mut self, probe: Option<&mut Writer>, origin: Origin, kind: Kind) -> Place {
-        let Entry { id, place, .. } = *self.entry(probe, origin, kind);
+        let SiteEntry { id, place, .. } = *self.entry(probe, origin, kind);
         match place {
             Some(place) => place,
             None => {
@@ -82,12 +82,12 @@ impl SiteCache {
     }
 
     #[inline]
-    fn entry(&mut self, probe: Option<&mut Writer>, origin: Origin, kind: Kind) -> &mut Entry {
+    fn entry(&mut self, probe: Option<&mut Writer>, origin: Origin, kind: Kind) -> &mut SiteEntry {
         let address = origin.address();
         let entry = &mut self.entries[index_of(address)];
         if entry.address != address || entry.kind != kind {
             let id = probe.map_or(SiteId::NONE, |probe| site_of(probe, origin, kind));
-            *entry = Entry { address, kind, id, place: None };
+            *entry = SiteEntry { address, kind, id, place: None };
         }
         entry
     }

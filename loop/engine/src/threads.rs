@@ -58,7 +58,7 @@ impl SharedPool {
     }
 
     pub(crate) fn with_size(wanted: usize) -> SharedPool {
-        let state = State {
+        let state = ThreadsState {
             lanes: Lanes::new(wanted),
             clients: Slots::new(),
             client_keys: Vec::new(),
@@ -67,14 +67,14 @@ impl SharedPool {
             is_one_called: false,
             is_ending: false,
         };
-        let shared = Shared { state: Mutex::new(state), has_job: Condvar::new() };
+        let shared = PoolShared { state: Mutex::new(state), has_job: Condvar::new() };
         SharedPool(Arc::new(PoolThreads { shared: Arc::new(shared), wanted }))
     }
 }
 
 /// The threads, as those see them who use them: they end with the last user.
 struct PoolThreads {
-    shared: Arc<Shared>,
+    shared: Arc<PoolShared>,
     wanted: usize,
 }
 
@@ -100,12 +100,12 @@ pub(crate) struct Threads {
 }
 
 /// What pool and threads share.
-struct Shared {
-    state: Mutex<State>,
+struct PoolShared {
+    state: Mutex<ThreadsState>,
     has_job: Condvar,
 }
 
-struct State {
+struct ThreadsState {
     lanes: Lanes,
     clients: Slots<Client>,
     client_keys: Vec<Key>,
@@ -147,7 +147,7 @@ impl Client {
     }
 }
 
-impl State {
+impl ThreadsState {
     /// Records a step of a job of this loop; nothing where its probe is off or the loop is gone.
     fn record<T>(&mut self, client: Key, step: impl FnOnce(&mut PoolWriter) -> T) -> Option<T> {
         self.clients.get_mut(client)?.probe.as_mut().map(step)
@@ -257,14 +257,14 @@ impl Drop for Threads {
     }
 }
 
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
+impl PoolShared {
+    fn lock(&self) -> MutexGuard<'_, ThreadsState> {
         // Nothing of the program's runs under the mutex, so no panic can have left it half-changed.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Starts the threads; fewer where the system refuses some.
-    fn start(self: &Arc<Self>, state: &mut State, wanted: usize) {
+    fn start(self: &Arc<Self>, state: &mut ThreadsState, wanted: usize) {
         let start_one = |number: &usize| {
             let (shared, number) = (self.clone(), *number);
             let builder = std::thread::Builder::new().name(format!("loop-pool-{number}"));
@@ -306,7 +306,7 @@ impl Shared {
     }
 
     /// Waits for a job. Threads also wake up uncalled, and then look in the place of the one that was called.
-    fn wait<'a>(&self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+    fn wait<'a>(&self, mut state: MutexGuard<'a, ThreadsState>) -> MutexGuard<'a, ThreadsState> {
         state.idle += 1;
         state = self.has_job.wait(state).unwrap_or_else(PoisonError::into_inner);
         state.idle -= 1;
@@ -339,7 +339,7 @@ struct Started {
     clock: Option<Clock>,
 }
 
-impl State {
+impl ThreadsState {
     /// Tells whether a thread must be called for the jobs that wait, and notes that it is.
     fn calls_one(&mut self) -> bool {
         let calls = self.idle > 0 && !self.is_one_called;

@@ -22,7 +22,7 @@ function refusal() {
     return `there is no addon for ${platform} on ${arch}: loopscope runs on Linux, on ${ARCHITECTURES.join(' and ')}`;
   }
   if (require('v8').startupSnapshot?.isBuildingSnapshot?.()) {
-    return 'a startup snapshot is being built, which holds no addon: preload loopscope into the program that is made of it';
+    return 'a startup snapshot is being built, and it cannot contain an addon: preload loopscope when the snapshot is run';
   }
   return '';
 }
@@ -59,8 +59,8 @@ function find(own) {
 function explain(error, file) {
   if (['ERR_DLOPEN_DISABLED', 'ERR_ACCESS_DENIED'].includes(error.code)) {
     return process.execArgv.concat(process.env.NODE_OPTIONS || '').join(' ').includes('--no-addons')
-      ? 'this process may load no addons: start it without --no-addons'
-      : 'this process may load no addons: start it with --allow-addons';
+      ? 'this process may not load addons: start it without --no-addons'
+      : 'this process may not load addons: start it with --allow-addons';
   }
   const [first] = error.message.split('\n');
   const hint = fs.existsSync(file) ? `; the one for this system is in the package ${packageNames().join(' or ')}` : '';

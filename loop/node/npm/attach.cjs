@@ -11,7 +11,7 @@ function attach(options) {
   let why = index.attach({ ...given, isAttached: true });
   if (!why && index.snapshot() === null) {
     index.stop();
-    why = 'its loop cannot be watched; the program\'s standard error says why';
+    why = 'its loop cannot be watched; the program\'s stderr says why';
   }
   return { why, workers: why ? 0 : require('./workers.cjs').attach(given) };
 }

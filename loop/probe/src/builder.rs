@@ -81,6 +81,15 @@ impl Builder {
     /// The loop is this worker of a runtime with several, each of which has a page; numbers begin at 0. Readers show
     /// the runtime as one, by this name: at most 64 bytes, and another one for each runtime of a process. Where a
     /// loop has that name already it is numbered, as names of loops are.
+    ///
+    /// ```
+    /// use loopscope_probe::Writer;
+    ///
+    /// // On the thread of each worker:
+    /// let number = 0;
+    /// let writer = Writer::builder("worker").worker("web", number).build();
+    /// # drop(writer);
+    /// ```
     pub fn worker(mut self, runtime: &str, number: u32) -> Self {
         self.group = Some((runtime.to_owned(), number));
         self
@@ -113,6 +122,17 @@ impl Builder {
     /// Stamps with this clock instead of [`Clock::real`]. A page with a virtual clock stays private to the process
     /// and out of its registry, unless [`Builder::directory`] says where its file is to be: then whoever has the
     /// clock reads it as it reads others. Other programs refuse it, since they cannot tell its ages.
+    ///
+    /// ```
+    /// use loopscope_probe::{Clock, VirtualClock, Writer};
+    ///
+    /// let time = VirtualClock::starting_at(1_000);
+    /// let mut writer = Writer::builder("test").clock(Clock::simulated(time.clone())).build();
+    /// writer.resume();
+    /// time.advance_ns(5_000_000);
+    /// writer.suspend();
+    /// assert_eq!(writer.page().snapshot(writer.clock()).active_ns, 5_000_000);
+    /// ```
     pub fn clock(mut self, clock: Clock) -> Self {
         self.clock = Some(clock);
         self

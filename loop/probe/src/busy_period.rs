@@ -15,9 +15,19 @@ use crate::writer::Writer;
 
 impl Writer {
     /// The loop begins to run: a busy period starts. The time since the last [`Writer::suspend`] counts as idle.
+    ///
+    /// ```
+    /// # use loopscope_probe::{Clock, Kind, SiteId, TaskTimes, VirtualClock, Writer};
+    /// # let time = VirtualClock::starting_at(1_000);
+    /// # let mut writer = Writer::builder("web").clock(Clock::simulated(time.clone())).build();
+    /// writer.resume(); // the program calls `run`
+    /// time.advance_ns(40_000);
+    /// writer.suspend(); // `run` returns
+    /// assert_eq!(writer.page().snapshot(writer.clock()).active_ns, 40_000);
+    /// ```
     pub fn resume(&mut self) {
         self.gate.after_poll();
-        self.start_stretch(self.track.clock.now(), 0);
+        self.start_busy_period(self.track.clock.now(), 0);
         self.wake_agent();
         self.phase(Phase::MAIN);
     }
@@ -36,6 +46,20 @@ impl Writer {
     }
 
     /// The loop is about to poll, whether or not it will block: the busy period ends.
+    ///
+    /// ```
+    /// # use loopscope_probe::{Clock, Phase, VirtualClock, Writer};
+    /// # let time = VirtualClock::starting_at(1_000);
+    /// # let mut writer = Writer::builder("web").clock(Clock::simulated(time.clone())).build();
+    /// # writer.resume();
+    /// // Callbacks run. Then, around the poll:
+    /// writer.iteration();
+    /// writer.phase(Phase::POLL);
+    /// writer.park();
+    /// time.advance_ns(9_000); // the poll returns two events after 9 µs
+    /// writer.unpark(2);
+    /// assert_eq!(writer.page().snapshot(writer.clock()).poll_wait.sum_ns, 9_000);
+    /// ```
     #[inline]
     pub fn park(&mut self) {
         self.settle();
@@ -54,13 +78,27 @@ impl Writer {
 
     /// The loop polled at this moment of the busy period that runs, and did not tell: what is before it is no part of
     /// a stall, also where no agent saw that. Before the period ends.
+    ///
+    /// ```
+    /// # use loopscope_probe::{Clock, Kind, SiteId, TaskTimes, VirtualClock, Writer};
+    /// # let time = VirtualClock::starting_at(1_000);
+    /// # let mut writer = Writer::builder("web").clock(Clock::simulated(time.clone())).build();
+    /// # writer.resume();
+    /// time.advance_ns(80_000_000);
+    /// let polled = writer.clock().now(); // the runtime polls without `park`
+    /// time.advance_ns(80_000_000);
+    /// writer.polled_at(polled);
+    /// writer.suspend();
+    /// // Neither half is as long as the threshold of 100 ms.
+    /// assert_eq!(writer.page().snapshot(writer.clock()).blocked, [0, 0]);
+    /// ```
     pub fn polled_at(&mut self, at: Ticks) {
         self.polled_untold = at;
     }
 
     /// Returns since when the loop has not polled, as its thread or an agent knows.
     fn since_turn(&self) -> Ticks {
-        self.track.page.control.since_turn(self.stretch_since).max(self.polled_untold)
+        self.track.page.control.since_turn(self.period_since).max(self.polled_untold)
     }
 
     /// Returns the end of the only callback of this busy period, `None` where there were none or several: a loop that has
@@ -68,16 +106,27 @@ impl Writer {
     #[inline]
     pub fn only_callback_end(&self) -> Option<Ticks> {
         let (page, _) = self.parts();
-        let callbacks = page.record_count.get().wrapping_sub(page.now.stretch_first.get());
+        let callbacks = page.record_count.get().wrapping_sub(page.now.busy_first.get());
         (callbacks == 1).then(|| self.last())
     }
 
     /// [`Writer::park`] for a loop that has itself just read the page's clock, and settled before.
+    ///
+    /// ```
+    /// # use loopscope_probe::{Clock, Kind, SiteId, TaskTimes, VirtualClock, Writer};
+    /// # let time = VirtualClock::starting_at(1_000);
+    /// # let mut writer = Writer::builder("web").clock(Clock::simulated(time.clone())).build();
+    /// # writer.resume();
+    /// writer.settle();
+    /// let now = writer.only_callback_end().unwrap_or_else(|| writer.clock().now());
+    /// writer.park_at(now);
+    /// assert!(writer.page().is_parked());
+    /// ```
     #[inline]
     pub fn park_at(&mut self, now: Ticks) {
         match now >= self.due.any {
             true => self.park_when_due(now),
-            false => self.end_stretch(now),
+            false => self.end_busy_period(now),
         }
     }
 
@@ -85,24 +134,24 @@ impl Writer {
     #[cold]
     fn park_when_due(&mut self, now: Ticks) {
         // While the page still says "busy": whoever reads "parked" adds what is not counted as events of the poll.
-        self.stretch_was_due(now);
-        self.end_stretch(now);
+        self.busy_period_was_due(now);
+        self.end_busy_period(now);
     }
 
     #[inline(always)]
-    fn end_stretch(&mut self, now: Ticks) {
+    fn end_busy_period(&mut self, now: Ticks) {
         let SpanContext { page, pen, last, .. } = &*self.track;
-        let stretch = now.since(self.stretch_since);
+        let busy = now.since(self.period_since);
         page.now.parked_since.set(pen, now.0);
-        self.change_stretch(0);
-        page.tallies.active_ticks.add(pen, stretch);
-        page.tallies.iteration.record(pen, self.scale.ns(stretch));
-        let first_record = page.now.stretch_first.get();
-        let entry = [self.stretch_since.0, now.0, self.stretch_events, first_record];
+        self.publish_busy_since(0);
+        page.tallies.active_ticks.add(pen, busy);
+        page.tallies.iteration.record(pen, self.scale.ns(busy));
+        let first_record = page.now.busy_first.get();
+        let entry = [self.period_since.0, now.0, self.period_events, first_record];
         page.iterations.ring().push(pen, entry);
         last.set(now);
         self.poll_since = now;
-        if stretch > self.due.stall_ticks {
+        if busy > self.due.stall_ticks {
             self.may_have_stalled(now);
         }
         // Last, so that a signal that is on its way has had the most time.
@@ -120,7 +169,7 @@ impl Writer {
     /// [`Writer::unpark`] for a loop that has itself just read the page's clock.
     #[inline]
     pub fn unpark_at(&mut self, now: Ticks, events: usize) {
-        let idle = self.start_stretch(now, events as u64);
+        let idle = self.start_busy_period(now, events as u64);
         let (page, pen) = self.parts();
         page.tallies.poll_wait.record(pen, self.scale.ns(idle));
         page.tallies.poll_events.record(pen, events as u64);
@@ -129,9 +178,21 @@ impl Writer {
 
     /// [`Writer::unpark_at`] where it is not known how many events the poll returned, or not yet: see
     /// [`Writer::poll_events`].
+    ///
+    /// ```
+    /// # use loopscope_probe::{Clock, Kind, SiteId, TaskTimes, VirtualClock, Writer};
+    /// # let time = VirtualClock::starting_at(1_000);
+    /// # let mut writer = Writer::builder("web").clock(Clock::simulated(time.clone())).build();
+    /// # writer.resume();
+    /// writer.park();
+    /// let now = writer.clock().now();
+    /// writer.unpark_untold(now);
+    /// // The runtime counts the events while it handles them.
+    /// writer.poll_events(3);
+    /// ```
     #[inline]
     pub fn unpark_untold(&mut self, now: Ticks) {
-        let idle = self.start_stretch(now, 0);
+        let idle = self.start_busy_period(now, 0);
         let (page, pen) = self.parts();
         page.tallies.poll_wait.record(pen, self.scale.ns(idle));
         self.wake_agent();
@@ -142,24 +203,24 @@ impl Writer {
     pub fn poll_events(&mut self, events: usize) {
         let (page, pen) = self.parts();
         page.tallies.poll_events.record(pen, events as u64);
-        self.stretch_events = events as u64;
+        self.period_events = events as u64;
     }
 
     /// Returns for how long the loop was idle, in ticks.
     #[inline(always)]
-    fn start_stretch(&mut self, now: Ticks, events: u64) -> u64 {
+    fn start_busy_period(&mut self, now: Ticks, events: u64) -> u64 {
         if now >= self.due.any {
             self.poll_was_due(now);
         }
         let SpanContext { page, pen, last, .. } = &*self.track;
         let idle = now.since(self.poll_since);
-        page.now.stretch_first.set(pen, page.record_count.get());
+        page.now.busy_first.set(pen, page.record_count.get());
         page.now.running.set(pen, self.between(now));
-        self.change_stretch(now.0.max(1));
+        self.publish_busy_since(now.0.max(1));
         page.tallies.idle_ticks.add(pen, idle);
         last.set(now);
-        self.stretch_since = now;
-        self.stretch_events = events;
+        self.period_since = now;
+        self.period_events = events;
         self.phase_since = now;
         idle
     }
@@ -168,7 +229,7 @@ impl Writer {
     /// is stored after, such as the time of the busy period that ended, is seen only by those who see the change: so
     /// nobody counts a busy period twice (`Page::vitals_at` is the other side).
     #[inline(always)]
-    fn change_stretch(&self, since: u64) {
+    fn publish_busy_since(&self, since: u64) {
         let (page, pen) = self.parts();
         page.now.busy_since.publish(pen, since);
         crate::sync::fence(crate::sync::Ordering::Release);
@@ -206,20 +267,20 @@ impl Writer {
     #[cold]
     fn may_have_stalled(&mut self, now: Ticks) {
         self.set_due();
-        if now.since(self.stretch_since) > self.due.stall_ticks {
+        if now.since(self.period_since) > self.due.stall_ticks {
             self.count_stall(now);
         }
     }
 
     /// A busy period ends in which an event may have arrived.
     #[cold]
-    fn stretch_was_due(&mut self, now: Ticks) {
+    fn busy_period_was_due(&mut self, now: Ticks) {
         self.set_due();
         // Whoever polled meanwhile without telling took what had arrived, again and again; that it did so last at
         // `turned` is all that is known, and readers have counted those events as taken at once while the busy period
         // lasted.
         let turned = self.since_turn().min(now);
-        if turned > self.stretch_since && turned >= self.due.arrival {
+        if turned > self.period_since && turned >= self.due.arrival {
             self.record_arrivals(turned, false);
         }
         if now >= self.due.arrival {
@@ -248,23 +309,23 @@ impl Writer {
         let since = self.since_turn();
         let (page, pen) = self.parts();
         let expected = page.expected.ticks(since, now);
-        let stretch_ns = self.scale.ns(now.since(since).saturating_sub(expected));
-        if stretch_ns <= page.control.warning_ns() {
+        let busy_ns = self.scale.ns(now.since(since).saturating_sub(expected));
+        if busy_ns <= page.control.warning_ns() {
             return;
         }
         page.tallies.blocked[StallSeverity::Warning as usize].add(pen, 1);
-        if stretch_ns > page.control.critical_ns() {
+        if busy_ns > page.control.critical_ns() {
             page.tallies.blocked[StallSeverity::Critical as usize].add(pen, 1);
         }
-        page.tallies.blocked_duration.record(pen, stretch_ns);
+        page.tallies.blocked_duration.record(pen, busy_ns);
     }
 
-    fn record_arrivals(&mut self, now: Ticks, is_stretch: bool) {
+    fn record_arrivals(&mut self, now: Ticks, is_busy: bool) {
         let page = &self.track.page;
         let mut recorder = LagRecorder { lag: &page.tallies.lag, pen: &self.track.pen };
         let end_ns = self.scale.ns(now.since(self.origin));
-        match is_stretch {
-            true => self.arrivals.stretch_ends(end_ns, &mut recorder),
+        match is_busy {
+            true => self.arrivals.busy_period_ends(end_ns, &mut recorder),
             false => self.arrivals.poll_ends(end_ns, &mut recorder),
         }
         self.due.arrival = Ticks(self.origin.0 + self.scale.ticks(self.arrivals.next_ns()));

@@ -196,9 +196,11 @@ pub enum GateError {
 impl fmt::Display for GateError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            GateError::Busy => "another capture of this loop is under way",
+            GateError::Busy => "another capture of this loop is in progress",
             GateError::Closed => "the loop has ended",
-            GateError::NotFenced => "the loop does not make the fences yet that captures need here",
+            GateError::NotFenced => {
+                "the loop does not yet make the memory fences that captures need on this kernel"
+            }
         })
     }
 }

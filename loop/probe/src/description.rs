@@ -174,12 +174,28 @@ impl Description {
     }
 
     /// Functions whose name, file or module has this text are the owner's. The first rule that fits decides.
+    ///
+    /// ```
+    /// use loopscope_probe::description::{Description, FramePart, Owner};
+    ///
+    /// let runtime = Description::new()
+    ///     .frames(Owner::Runtime, FramePart::Function, "turner::")
+    ///     .frames(Owner::Dependency, FramePart::File, "/vendor/");
+    /// assert_eq!(runtime.frame_rules().len(), 2);
+    /// ```
     pub fn frames(mut self, owner: Owner, part: FramePart, text: &str) -> Self {
         self.frames.push(FrameRule { owner, part, text: clean(text) });
         self
     }
 
     /// A function of the runtime's own that is on a stack tells this, where its name or file has this text.
+    ///
+    /// ```
+    /// use loopscope_probe::description::{Description, Sign};
+    ///
+    /// let runtime = Description::new().sign(Sign::Blocking, "Sync");
+    /// assert_eq!(runtime.blocking_call("readFileSync"), Some("readFile"));
+    /// ```
     pub fn sign(mut self, sign: Sign, text: &str) -> Self {
         self.signs.push((sign, clean(text)));
         self

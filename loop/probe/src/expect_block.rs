@@ -8,7 +8,7 @@ use crate::writer::Writer;
 use std::panic::Location;
 use std::rc::Rc;
 
-/// A stretch of code that may block the loop: a scope that ends when dropped.
+/// Code that may block the loop: a scope that ends when dropped.
 #[derive(Debug)]
 #[must_use = "the block is expected until this is dropped"]
 pub struct ExpectedBlock {
@@ -67,11 +67,11 @@ impl SpanContext {
         if words.depth.get() > 0 {
             return;
         }
-        let stretch = Ticks(self.page.now.busy_since.get());
-        if stretch != Ticks::NONE {
-            let ticks = words.ticks(stretch, self.clock.now());
+        let busy_since = Ticks(self.page.now.busy_since.get());
+        if busy_since != Ticks::NONE {
+            let ticks = words.ticks(busy_since, self.clock.now());
             words.ticks.set(pen, ticks);
-            words.stretch.set(pen, stretch.0);
+            words.busy_since.set(pen, busy_since.0);
         }
         words.since.publish(pen, 0);
     }

@@ -18,23 +18,23 @@ pub(crate) struct ExpectedWords {
     /// Time under scopes that have ended within the busy period named below, in ticks.
     pub(crate) ticks: SharedU64<LoopOwned>,
     /// Start of the busy period that `ticks` is about: a new busy period has none without anybody resetting it.
-    pub(crate) stretch: SharedU64<LoopOwned>,
+    pub(crate) busy_since: SharedU64<LoopOwned>,
     /// Scopes open within each other.
     pub(crate) depth: SharedU64<LoopOwned>,
 }
 
 #[cfg(all(test, not(loom)))]
-crate::layout_check::layout!(ExpectedWords, "expected", since, site, ticks, stretch, depth);
+crate::layout_check::layout!(ExpectedWords, "expected", since, site, ticks, busy_since, depth);
 
 impl ExpectedWords {
-    /// Returns the expected part of the busy period that began at `stretch` and has lasted until `now`, in ticks.
-    pub(crate) fn ticks(&self, stretch: Ticks, now: Ticks) -> u64 {
-        let ended = if self.stretch.get() == stretch.0 { self.ticks.get() } else { 0 };
+    /// Returns the expected part of the busy period that began at `busy_since` and has lasted until `now`, in ticks.
+    pub(crate) fn ticks(&self, busy_since: Ticks, now: Ticks) -> u64 {
+        let ended = if self.busy_since.get() == busy_since.0 { self.ticks.get() } else { 0 };
         let open = match self.since.get() {
             0 => 0,
-            since => now.since(Ticks(since.max(stretch.0))),
+            since => now.since(Ticks(since.max(busy_since.0))),
         };
-        ended.saturating_add(open).min(now.since(stretch))
+        ended.saturating_add(open).min(now.since(busy_since))
     }
 
     /// Returns the site of the open scope.

@@ -198,6 +198,12 @@ impl Default for HistogramValues {
 }
 
 impl HistogramValues {
+    /// Counts a duration in nanoseconds, in a copy: for what a reader measures itself.
+    pub fn record(&mut self, ns: u64) {
+        self.buckets[slot(ns)] += 1;
+        self.sum_ns = self.sum_ns.saturating_add(ns);
+    }
+
     /// Returns how many durations were counted.
     pub fn count(&self) -> u64 {
         sum(&self.buckets)

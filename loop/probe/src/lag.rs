@@ -5,7 +5,7 @@
 //! and the count of events grows by exactly 1,000 a second, which is a check on the whole.
 //!
 //! The moment within the millisecond is random and not its boundary, because loops live by millisecond timers: busy
-//! stretches begin right after such boundaries, and arrivals fixed to them would never fall into a short busy period.
+//! periods begin right after such boundaries, and arrivals fixed to them would never fall into a short busy period.
 //!
 //! Cost: one comparison at each `park` and `unpark` in which no arrival fell. A long busy period costs at most
 //! `NEAR` steps and one closed form per bucket.
@@ -48,7 +48,7 @@ impl Arrivals {
     }
 
     /// Adds the arrivals of a busy period that ends at `end_ns`: all that came since the last call of either method.
-    pub fn stretch_ends(&mut self, end_ns: u64, recorder: &mut impl WaitRecorder) {
+    pub fn busy_period_ends(&mut self, end_ns: u64, recorder: &mut impl WaitRecorder) {
         let last = end_ns / MS_NS;
         let far = last.saturating_sub(NEAR).saturating_sub(self.millisecond_ns / MS_NS);
         if far > 0 {
@@ -120,7 +120,7 @@ fn record_far(end_ns: u64, first_ns: u64, count: u64, recorder: &mut impl WaitRe
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
-    use crate::histogram::{HistogramValues, slot};
+    use crate::histogram::HistogramValues;
     use proptest::prelude::*;
 
     impl WaitRecorder for HistogramValues {
@@ -132,17 +132,17 @@ mod tests {
 
     #[test]
     fn a_second_is_a_thousand_arrivals_whatever_happens_in_it() {
-        for stretch_ns in [1, 999, 700_000, 1_000_000, 30_000_000, 999_999_999] {
+        for busy_ns in [1, 999, 700_000, 1_000_000, 30_000_000, 999_999_999] {
             let (mut arrivals, mut lag) = (Arrivals::new(7), HistogramValues::default());
             let mut now_ns = 0;
             while now_ns < 1_000_000_000 {
-                now_ns = (now_ns + stretch_ns).min(1_000_000_000);
-                arrivals.stretch_ends(now_ns, &mut lag);
+                now_ns = (now_ns + busy_ns).min(1_000_000_000);
+                arrivals.busy_period_ends(now_ns, &mut lag);
                 now_ns = (now_ns + 333_333).min(1_000_000_000);
                 arrivals.poll_ends(now_ns, &mut lag);
             }
             // The arrival of the millisecond that begins at the very end may have come too.
-            assert!((1_000..=1_001).contains(&lag.count()), "{stretch_ns}: {}", lag.count());
+            assert!((1_000..=1_001).contains(&lag.count()), "{busy_ns}: {}", lag.count());
         }
     }
 
@@ -155,14 +155,14 @@ mod tests {
     }
 
     #[test]
-    fn a_long_stretch_is_counted_like_its_single_arrivals() {
+    fn a_long_busy_period_is_counted_like_its_single_arrivals() {
         let (mut arrivals, mut lag) = (Arrivals::new(3), HistogramValues::default());
         let length_ns = 10_000_400_000;
-        arrivals.stretch_ends(length_ns, &mut lag);
+        arrivals.busy_period_ends(length_ns, &mut lag);
         let mut expected = HistogramValues::default();
         for millisecond in 0..10_000u64 {
             let wait_ns = length_ns - millisecond * MS_NS - MS_NS / 2;
-            expected.record(slot(wait_ns), 1, wait_ns);
+            expected.record(wait_ns);
         }
         for (at, (got, want)) in lag.buckets.iter().zip(&expected.buckets).enumerate() {
             // Far arrivals are exact; the near 64 ms differ by where in its millisecond each one fell.
@@ -179,10 +179,10 @@ mod tests {
         fn a_random_history_loses_no_arrival(steps in prop::collection::vec((0u64..300_000_000, 0u64..5_000_000), 1..60)) {
             let (mut arrivals, mut lag, mut now_ns) = (Arrivals::new(11), HistogramValues::default(), 0u64);
             let mut busy_ns = 0u128;
-            for (stretch_ns, poll_ns) in steps {
-                now_ns += stretch_ns;
-                arrivals.stretch_ends(now_ns, &mut lag);
-                busy_ns += u128::from(stretch_ns) * u128::from(stretch_ns) / 2;
+            for (period_ns, poll_ns) in steps {
+                now_ns += period_ns;
+                arrivals.busy_period_ends(now_ns, &mut lag);
+                busy_ns += u128::from(period_ns) * u128::from(period_ns) / 2;
                 now_ns += poll_ns;
                 arrivals.poll_ends(now_ns, &mut lag);
             }

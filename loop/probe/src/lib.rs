@@ -74,6 +74,8 @@ mod description_names;
 #[cfg(all(not(loom), target_os = "linux"))]
 mod directory;
 #[cfg(not(loom))]
+mod drains;
+#[cfg(not(loom))]
 mod expect_block;
 #[cfg(not(loom))]
 mod expected;
@@ -105,8 +107,6 @@ pub mod observer;
 mod page;
 #[cfg(all(not(loom), target_os = "linux"))]
 mod page_file;
-#[cfg(not(loom))]
-mod page_number;
 #[cfg(all(not(loom), target_os = "linux"))]
 mod page_reader;
 #[cfg(not(loom))]
@@ -139,6 +139,8 @@ mod runtime_directory;
 #[path = "scratch_tests.rs"]
 mod scratch;
 #[cfg(not(loom))]
+mod site_registration;
+#[cfg(not(loom))]
 mod snapshot;
 #[cfg(all(not(loom), unix))]
 mod socket_file;
@@ -169,6 +171,8 @@ mod writer;
 pub use builder::Builder;
 pub use clock::{Clock, Ticks, VirtualClock};
 #[cfg(not(loom))]
+pub use drains::Inside;
+#[cfg(not(loom))]
 pub use expect_block::{ExpectedBlock, expect_block};
 #[cfg(not(loom))]
 pub use gauge_writer::GaugeWriter;
@@ -190,7 +194,7 @@ pub use threadless_page::ThreadlessPage;
 #[cfg(not(loom))]
 pub use vitals::Vitals;
 #[cfg(not(loom))]
-pub use writer::{Inside, TaskTimes, Writer};
+pub use writer::{TaskTimes, Writer};
 
 /// Compiles the examples of the README.
 #[cfg(doctest)]

@@ -10,6 +10,7 @@
 use crate::process_id::{ProcessId, decimal};
 use std::fmt;
 use std::str::FromStr;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// A loop. Its text, `PROCESS.ORDINAL`, is read back as the same one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -56,6 +57,13 @@ impl FromStr for LoopId {
         };
         read().ok_or_else(|| LoopIdError(text.to_owned()))
     }
+}
+
+/// Returns an ordinal that no loop of this process had, not below `least`.
+pub(crate) fn next_ordinal(least: u32) -> u32 {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    NEXT.fetch_max(least, Ordering::Relaxed);
+    NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 /// Why a text names no loop: it is not `PROCESS.ORDINAL`.

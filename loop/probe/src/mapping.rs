@@ -35,7 +35,7 @@ use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
 pub(crate) struct Mapping {
     address: NonNull<Page>,
     path: PathBuf,
-    place: Place,
+    place: MappingSlot,
 }
 
 // SAFETY: the mapping is shared memory of atomics; nothing in it belongs to a thread.
@@ -46,7 +46,7 @@ unsafe impl Sync for Mapping {}
 impl Mapping {
     /// Locks, reserves and maps the new, empty file at this path. On success the page is all zeros.
     pub(crate) fn create(path: PathBuf) -> io::Result<Mapping> {
-        let place = Place::take()?;
+        let place = MappingSlot::take()?;
         let file = place.open(&path)?;
         // Nobody else asks for the lock of a page that is not complete.
         let made = file.try_lock().map_err(io::Error::from);
@@ -117,14 +117,14 @@ impl Slot {
 
 /// A slot that is taken; what it names goes with it.
 #[derive(Debug)]
-struct Place {
+struct MappingSlot {
     slot: &'static Slot,
     /// The process that made the file: a forked child has memory of its own, and the file is not.
     maker: u32,
 }
 
-impl Place {
-    fn take() -> io::Result<Place> {
+impl MappingSlot {
+    fn take() -> io::Result<MappingSlot> {
         static HANDLER: Once = Once::new();
         HANDLER.call_once(|| {
             // SAFETY: the handlers are plain functions that call only async-signal-safe functions.
@@ -134,7 +134,7 @@ impl Place {
             slot.address.compare_exchange(FREE, TAKEN, Ordering::Acquire, Ordering::Relaxed).is_ok()
         };
         match SLOTS.iter().find(take) {
-            Some(slot) => Ok(Place { slot, maker: std::process::id() }),
+            Some(slot) => Ok(MappingSlot { slot, maker: std::process::id() }),
             None => Err(io::Error::other("more than 256 pages in one process")),
         }
     }
@@ -182,7 +182,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for MappingSlot {
     fn drop(&mut self) {
         let slot = self.slot;
         let descriptor = slot.descriptor.load(Ordering::Relaxed);
@@ -280,7 +280,7 @@ mod tests {
     fn a_child_that_is_made_while_a_page_is_opened_does_not_keep_its_lock() {
         let scratch = Scratch::made();
         let path = scratch.file("opened.page", b"");
-        let (place, children) = (Place::take().unwrap(), RefCell::new(Vec::new()));
+        let (place, children) = (MappingSlot::take().unwrap(), RefCell::new(Vec::new()));
         let open = || {
             let file = File::options().read(true).write(true).open(&path)?;
             // The first time only, after the file is open and before its descriptor is noted.

@@ -38,7 +38,7 @@ pub struct NowWords {
     /// Start of the poll in ticks; meaningful while `busy_since` is 0.
     pub(crate) parked_since: SharedU64<LoopOwned>,
     /// The recorder's count of callbacks when the busy period began: progress within the busy period is its count less this.
-    pub(crate) stretch_first: SharedU64<LoopOwned>,
+    pub(crate) busy_first: SharedU64<LoopOwned>,
     /// Start of the running drain in ticks; 0 outside a drain.
     pub(crate) drain_since: SharedU64<LoopOwned>,
     /// The recorder's count of callbacks when the running drain began.
@@ -57,7 +57,7 @@ crate::layout_check::layout!(
     running,
     busy_since,
     parked_since,
-    stretch_first,
+    busy_first,
     drain_since,
     drain_first,
     iterations,
@@ -106,7 +106,7 @@ pub(crate) fn stamp(since: Ticks, shift: u32) -> u64 {
 }
 
 /// Unpacks a word. `not_before` is a full stamp at or shortly before the packed start (the start of the busy
-/// stretch), and completes the truncated one. Returns `None` for a word that no writer of this version makes.
+/// period), and completes the truncated one. Returns `None` for a word that no writer of this version makes.
 pub(crate) fn unpack(word: u64, not_before: Ticks, shift: u32) -> Option<Running> {
     let phase = Phase::of_bits(word >> 12);
     let kind = match word >> 16 & 31 {
@@ -163,10 +163,10 @@ mod tests {
     }
 
     #[test]
-    fn a_start_equal_to_the_stretch_does_not_wrap() {
-        let stretch = Ticks((5 << 20) + 63);
-        let word = pack(Phase::POLL, None, None, SiteId::NONE, stretch, 6);
-        assert_eq!(unpack(word, stretch, 6).unwrap().since, stretch);
+    fn a_callback_that_starts_with_its_busy_period_does_not_wrap() {
+        let busy_since = Ticks((5 << 20) + 63);
+        let word = pack(Phase::POLL, None, None, SiteId::NONE, busy_since, 6);
+        assert_eq!(unpack(word, busy_since, 6).unwrap().since, busy_since);
     }
 
     #[test]

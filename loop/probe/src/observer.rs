@@ -4,6 +4,25 @@ use crate::clock::Ticks;
 pub use crate::observed::Observed;
 
 /// Tells what the thread of a loop does not tell itself. Given to [`Builder::observer`](crate::Builder::observer).
+///
+/// ```
+/// use loopscope_probe::observer::{Observer, Sighting};
+/// use loopscope_probe::{Ticks, Writer};
+/// use std::sync::Arc;
+/// use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+///
+/// /// Counts the polls that the loop does not tell.
+/// #[derive(Debug, Default)]
+/// struct Polls(AtomicU64);
+///
+/// impl Observer for Polls {
+///     fn look(&self, _at: Ticks) -> Sighting {
+///         Sighting::nothing().turn(self.0.load(Relaxed))
+///     }
+/// }
+/// let writer = Writer::builder("web").observer(Arc::new(Polls::default())).build();
+/// # drop(writer);
+/// ```
 pub trait Observer: Send + Sync + std::fmt::Debug {
     /// Says what is true at `at`, a moment on the page's clock. Called by the agent at each of its looks, on its thread, before
     /// it reads the page; also the place to bring [pools](crate::PoolWriter::observe) and

@@ -59,7 +59,7 @@ crate::layout_check::layout!(PathWords, "path", meta, calls, ticks, longest);
 /// How long an epoch is, in nanoseconds: a "recent maximum" is remembered for two.
 pub const EPOCH_NS: u64 = 30_000_000_000;
 
-/// A stretch of time within which maxima are kept; a "recent" maximum is that of this epoch and the one before.
+/// A length of time within which maxima are kept; a "recent" maximum is that of this epoch and the one before.
 ///
 /// A maximum and its epoch are one word, the epoch above. 20 bits of epochs of 30 s are 364 days: then their numbers
 /// begin anew, so that one epoch is told from another and never compared with it. (A place where nothing ran for

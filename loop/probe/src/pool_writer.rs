@@ -95,6 +95,15 @@ impl PoolWriter {
     }
 
     /// A queued job was cancelled; `oldest` as in [`PoolWriter::started`].
+    ///
+    /// ```
+    /// # use loopscope_probe::{WorkKind, Writer};
+    /// # let mut writer = Writer::builder("web").private().build();
+    /// # let mut pool = writer.take_pool().unwrap();
+    /// let submitted = pool.clock().now();
+    /// pool.submitted(WorkKind::Fs, submitted);
+    /// pool.cancelled(WorkKind::Fs, None); // no other job waits
+    /// ```
     pub fn cancelled(&mut self, kind: WorkKind, oldest: Option<Ticks>) {
         self.words().cancelled[kind.index()].add(&self.pen, 1);
         let now = self.clock.now();
@@ -139,6 +148,16 @@ impl PoolWriter {
 
     /// What was seen of a pool that does not write its page. Full and with jobs waiting, it is saturated; where it is
     /// not known how many run, waiting jobs mean that.
+    ///
+    /// ```
+    /// # use loopscope_probe::{ObservedPool, Writer};
+    /// # let mut writer = Writer::builder("web").private().build();
+    /// # let mut pool = writer.take_pool().unwrap();
+    /// let now = pool.clock().now();
+    /// // Four threads, all busy, and nine jobs wait: saturated since now.
+    /// let seen = ObservedPool { threads: Some(4), running: Some(4), queued: Some(9), ..ObservedPool::default() };
+    /// pool.observe(seen, now);
+    /// ```
     pub fn observe(&mut self, seen: ObservedPool, now: Ticks) {
         let (words, pen) = (self.words(), &self.pen);
         self.settle_busy(now);
@@ -155,6 +174,17 @@ impl PoolWriter {
     }
 
     /// A job that was seen to wait for so long: by a job that was sent to find out.
+    ///
+    /// ```
+    /// # use loopscope_probe::{WorkKind, Writer};
+    /// # let mut writer = Writer::builder("web").private().build();
+    /// # let mut pool = writer.take_pool().unwrap();
+    /// let submitted = pool.clock().now();
+    /// // A job that does nothing is handed to the pool, and takes the time when it runs:
+    /// let started = pool.clock().now();
+    /// let ns = pool.clock().ns_between(submitted, started);
+    /// pool.waited(WorkKind::Other, ns);
+    /// ```
     pub fn waited(&mut self, kind: WorkKind, ns: u64) {
         self.words().wait[kind.index()].record(&self.pen, ns);
     }
@@ -168,6 +198,14 @@ impl PoolWriter {
     }
 
     /// Records a job that has ended. After [`PoolWriter::finished`].
+    ///
+    /// ```
+    /// # use loopscope_probe::{JobRecord, WorkKind, Writer};
+    /// # let mut writer = Writer::builder("web").private().build();
+    /// # let mut pool = writer.take_pool().unwrap();
+    /// let (submitted, started, ended) = (pool.clock().now(), pool.clock().now(), pool.clock().now());
+    /// pool.record(&JobRecord { kind: WorkKind::Dns, submitted, started, ended, ..JobRecord::default() });
+    /// ```
     pub fn record(&mut self, job: &JobRecord) {
         self.memory.page().jobs.ring().push(&self.pen, job.encode());
     }

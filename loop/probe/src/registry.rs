@@ -9,10 +9,10 @@ use crate::clock::{Clock, Scale, Ticks};
 use crate::control::ControlWords;
 use crate::incident_id::number_of_stall;
 use crate::limits::count;
+use crate::loop_id::next_ordinal;
 use crate::loop_id::{Called, called};
 use crate::memory::Memory;
 use crate::observer::{Observed, Observer};
-use crate::page_number::next_number;
 use crate::shared_u64::{AgentOwned, WriteToken};
 use crate::sleep_flag::{AGENT_SLEEP_FLAG, SleepFlag};
 use crate::thread::LoopThread;
@@ -317,7 +317,7 @@ pub(crate) fn wake_agent() {
 /// before.
 pub(crate) fn add(new: NewPage, complete: impl FnOnce(&Called)) {
     let NewPage { memory, clock, gate, observer, thread } = new;
-    let number = memory.number().unwrap_or_else(|| next_number(0));
+    let number = memory.number().unwrap_or_else(|| next_ordinal(0));
     let has_agent = Arc::default();
     let (name, runtime) = (memory.page().loop_name(), memory.page().facts().group);
     // No agent has the page yet.

@@ -9,11 +9,11 @@
 //! capability that it could keep would change that. They say that their loops have ended, so that no command shows them,
 //! and the next program of the former user with a loop in it removes them (`stale_pages.rs`).
 
+use crate::loop_id::next_ordinal;
 use crate::mapping::Mapping;
 use crate::page_file::Owner;
-use crate::page_number::next_number;
 use crate::private_directory::{is_memory_file_system, make_private, own_user};
-use crate::stale_pages::{end_replaced, prune};
+use crate::stale_pages::{end_replaced, remove_dead_pages};
 use std::fs::{self, OpenOptions, symlink_metadata};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -124,7 +124,7 @@ fn not_of(user: u32, owner: u32) -> String {
 pub(crate) fn create_page_file(directory: &Path) -> Result<Mapping, String> {
     let explain = |error: String| format!("runtime directory {}: {error}", directory.display());
     make_private(directory).map_err(explain)?;
-    prune(directory);
+    remove_dead_pages(directory);
     let number_min = end_replaced(directory);
     let explain = |error: io::Error| format!("runtime directory {}: {error}", directory.display());
     let path = new_file(directory, number_min).map_err(explain)?;
@@ -138,7 +138,7 @@ pub(crate) fn create_page_file(directory: &Path) -> Result<Mapping, String> {
 fn new_file(directory: &Path, number_min: u32) -> io::Result<PathBuf> {
     let Owner { pid, start } = Owner::this_process();
     loop {
-        let number = next_number(number_min);
+        let number = next_ordinal(number_min);
         let path = directory.join(format!("{pid}-{start}-{number}.page"));
         let mut options = OpenOptions::new();
         options

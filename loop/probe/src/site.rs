@@ -19,7 +19,7 @@ const FILE_WORDS: usize = 15;
 
 /// The number of a site on its page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct SiteId(pub u16);
+pub struct SiteId(pub(crate) u16);
 
 impl SiteId {
     /// No site: nothing runs, or the place is not known.
@@ -27,9 +27,21 @@ impl SiteId {
     /// The shared entry of all sites that came after the table was full.
     pub const OTHER: SiteId = SiteId(SITES as u16 - 1);
 
+    /// Returns the number, as it is on the page.
+    pub fn as_u16(self) -> u16 {
+        self.0
+    }
+
     /// Returns the index of the site in the page's table, below [`SITES`].
     pub fn index(self) -> usize {
         usize::from(self.0).min(SITES - 1)
+    }
+}
+
+/// Takes a number as it was read: a site that the page does not have is shown as unknown.
+impl From<u16> for SiteId {
+    fn from(number: u16) -> SiteId {
+        SiteId(number)
     }
 }
 

@@ -74,7 +74,7 @@ pub struct NowValues {
     /// How long that has been running, in nanoseconds; 0 while in the poll.
     pub running_ns: u64,
     /// Callbacks and jobs that ended within this busy period.
-    pub stretch_callbacks: u64,
+    pub busy_callbacks: u64,
     /// How long the running drain has lasted, in nanoseconds, and how many jobs it has run; `None` outside a drain.
     pub drain: Option<(u64, u64)>,
 }
@@ -88,7 +88,7 @@ impl NowValues {
         parked_ns: 0,
         running: None,
         running_ns: 0,
-        stretch_callbacks: 0,
+        busy_callbacks: 0,
         drain: None,
     };
 
@@ -190,7 +190,7 @@ impl Page {
 
     /// Reads what belongs to the busy period that began at `since`, 0 for the poll, and in which the loop last polled
     /// at `turned`.
-    pub(crate) fn stretch_values(
+    pub(crate) fn period_values(
         &self,
         since: Ticks,
         turned: Ticks,
@@ -219,7 +219,7 @@ impl Page {
             parked_ns: 0,
             running,
             running_ns: running.map_or(0, |running| clock.duration_ns(running.since, now)),
-            stretch_callbacks: records.saturating_sub(words.stretch_first.get()),
+            busy_callbacks: records.saturating_sub(words.busy_first.get()),
             drain: (drain_since != 0).then(|| (clock.duration_ns(Ticks(drain_since), now), jobs)),
         }
     }

@@ -200,6 +200,10 @@ pub fn addressed_site(address: usize, make: impl FnOnce() -> Site) -> Option<Sit
 
 /// Returns a number that tells the running loop from every other that this process has or had, for caching sites.
 /// 0 outside one.
+///
+/// ```
+/// assert_eq!(loopscope_probe::spans::loop_identity(), 0); // no loop runs on this thread
+/// ```
 pub fn loop_identity() -> u64 {
     with_current(|track| Some(track.identity)).unwrap_or(0)
 }

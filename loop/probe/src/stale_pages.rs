@@ -28,7 +28,7 @@ pub const DEAD_AGE: Duration = Duration::from_secs(24 * 3600);
 
 /// Removes pages of dead processes beyond the bounds of number and age, and those of loops that ended in order: their
 /// processes could not remove them, because they had dropped their privileges.
-pub(crate) fn prune(directory: &Path) {
+pub(crate) fn remove_dead_pages(directory: &Path) {
     let Ok(files) = page_files(directory) else { return };
     let (now, here) = (SystemTime::now(), pid_namespace());
     let found_dead = |file: PageFile| {
@@ -53,7 +53,7 @@ pub(crate) fn prune(directory: &Path) {
     for (number, (since, path)) in dead.into_iter().enumerate() {
         let age = now.duration_since(since).unwrap_or_default();
         if number >= DEAD_PAGES || age > DEAD_AGE {
-            // Another process may have pruned it first.
+            // Another process may have removed it first.
             let _ = fs::remove_file(path);
         }
     }

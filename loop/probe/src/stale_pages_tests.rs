@@ -35,17 +35,17 @@ fn dead_pages_are_kept_within_bounds_and_live_ones_always() {
     let minute = Duration::from_secs(60);
     let pages: Vec<_> =
         (0..DEAD_PAGES as u32 + 8).map(|number| left_page(&scratch, dead, number, minute * number)).collect();
-    prune(&scratch.0);
+    remove_dead_pages(&scratch.0);
     for (number, path) in pages.iter().enumerate() {
         assert_eq!(path.exists(), number < DEAD_PAGES, "the dead page number {number} from the youngest");
     }
-    assert!(kept.exists(), "a live page is never pruned");
+    assert!(kept.exists(), "a live page is never removed");
 
     pages[1..=2].iter().for_each(|path| fs::remove_file(path).unwrap());
     let young = left_page(&scratch, dead, 1, DEAD_AGE - minute);
     let old = left_page(&scratch, dead, 2, DEAD_AGE + minute);
     let stranger = scratch.file("notes.txt", b"not a page");
-    prune(&scratch.0);
+    remove_dead_pages(&scratch.0);
     assert_eq!((young.exists(), old.exists(), stranger.exists()), (true, false, true));
     drop(child.stdin.take());
     child.wait().unwrap();
@@ -56,19 +56,19 @@ fn a_page_is_kept_for_a_day_from_when_it_was_found_dead_however_old_it_is() {
     let scratch = Scratch::made();
     let (mut child, owner) = living_child();
     let path = made_page(&scratch, owner, 0, DEAD_AGE * 3);
-    prune(&scratch.0);
+    remove_dead_pages(&scratch.0);
     let mode = || fs::metadata(&path).unwrap().mode() & 0o777;
     assert_ne!(mode(), 0o400, "it lives");
     drop(child.stdin.take());
     child.wait().unwrap();
-    prune(&scratch.0);
+    remove_dead_pages(&scratch.0);
     assert!(path.exists(), "it died just now");
     assert_eq!(mode(), 0o400);
     wait(&path, DEAD_AGE - Duration::from_secs(60));
-    prune(&scratch.0);
+    remove_dead_pages(&scratch.0);
     assert!(path.exists(), "nobody finds it dead for the first time again");
     wait(&path, Duration::from_secs(120));
-    prune(&scratch.0);
+    remove_dead_pages(&scratch.0);
     assert!(!path.exists());
 }
 
@@ -80,7 +80,7 @@ fn the_longest_dead_go_first_and_not_the_longest_made() {
     let (known, found) = (DEAD_PAGES as u32, DEAD_PAGES as u32 + 1);
     let known: Vec<_> = (1..=known).map(|number| left_page(&scratch, dead, number, hour)).collect();
     let found = made_page(&scratch, dead, found, hour * 100);
-    prune(&scratch.0);
+    remove_dead_pages(&scratch.0);
     assert!(found.exists());
     assert_eq!(known.iter().filter(|path| path.exists()).count(), DEAD_PAGES - 1);
 }
@@ -104,16 +104,16 @@ fn a_page_of_another_pid_namespace_lives_as_long_as_it_has_a_writer() {
     its_writer.try_lock().unwrap();
     for path in [&own, &foreign] {
         wait(path, DEAD_AGE * 3);
-        prune(&scratch.0);
+        remove_dead_pages(&scratch.0);
         let mode = fs::metadata(path).unwrap().mode() & 0o777;
         assert_ne!(mode, 0o400, "{} counts as dead", path.display());
     }
     // As the kernel does when that process is killed.
     drop(its_writer);
-    prune(&scratch.0);
+    remove_dead_pages(&scratch.0);
     assert!(own.exists() && foreign.exists(), "it died just now");
     wait(&foreign, DEAD_AGE * 2);
-    prune(&scratch.0);
+    remove_dead_pages(&scratch.0);
     assert!(own.exists() && !foreign.exists(), "nobody else would remove it");
     drop(writer);
 }
@@ -149,7 +149,7 @@ fn a_page_without_a_lock_lives_as_long_as_its_process() {
     let page = scratch.file(&name, &fs::read(own).unwrap());
     drop(writer);
     let mark = || {
-        prune(&scratch.0);
+        remove_dead_pages(&scratch.0);
         fs::metadata(&page).unwrap().mode() & 0o777
     };
     assert_ne!(mark(), 0o400);
@@ -176,7 +176,7 @@ fn a_page_whose_loop_ended_in_order_is_removed_at_once_and_its_neighbour_is_not(
     let being_dropped = left(2, &bytes);
     let its_writer = File::options().write(true).open(&being_dropped).unwrap();
     its_writer.try_lock().unwrap();
-    prune(&scratch.0);
+    remove_dead_pages(&scratch.0);
     assert_eq!((open.exists(), finished.exists(), being_dropped.exists()), (true, false, true));
     drop((writer, child.stdin.take()));
     child.wait().unwrap();

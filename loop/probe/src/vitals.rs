@@ -76,7 +76,7 @@ impl Page {
             told.parked_since = retired;
         }
         let turned = self.control.since_turn(since);
-        let now = self.stretch_values(since, turned, taken, clock, told.parked_since);
+        let now = self.period_values(since, turned, taken, clock, told.parked_since);
         // What is busy since a hidden poll was active before it, too.
         let before_turn = turned.since(since);
         Vitals {

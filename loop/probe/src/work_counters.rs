@@ -8,6 +8,19 @@ use crate::writer::Writer;
 
 impl Writer {
     /// The callback of a pool job begins next; the job itself ended at `finished`.
+    ///
+    /// ```
+    /// # use loopscope_probe::{Clock, Kind, SiteId, TaskTimes, VirtualClock, Writer};
+    /// # let time = VirtualClock::starting_at(1_000);
+    /// # let mut writer = Writer::builder("web").clock(Clock::simulated(time.clone())).build();
+    /// # writer.resume();
+    /// let ended = writer.clock().now(); // a thread of the pool has ended the job
+    /// writer.park();
+    /// time.advance_ns(4_000);
+    /// writer.unpark(1);
+    /// writer.delivered(ended); // right before `begin` of the job's callback
+    /// assert_eq!(writer.page().snapshot(writer.clock()).work_delivery.sum_ns, 4_000);
+    /// ```
     #[inline]
     pub fn delivered(&mut self, finished: Ticks) {
         let (page, pen) = self.parts();
@@ -28,6 +41,14 @@ impl Writer {
     }
 
     /// Work of this kind was given up before its callback ran.
+    ///
+    /// ```
+    /// # use loopscope_probe::{Kind, Writer};
+    /// # let mut writer = Writer::builder("web").private().build();
+    /// writer.submitted(Kind::Timer); // armed
+    /// writer.cancelled(Kind::Timer); // and cleared before it fired
+    /// assert_eq!(writer.page().snapshot(writer.clock()).cancelled[Kind::Timer.index()], 1);
+    /// ```
     #[inline(always)]
     pub fn cancelled(&mut self, kind: Kind) {
         let (page, pen) = self.parts();
@@ -35,6 +56,15 @@ impl Writer {
     }
 
     /// Adds `change` to the number of handles of this type.
+    ///
+    /// ```
+    /// # use loopscope_probe::{HandleType, Writer};
+    /// # let mut writer = Writer::builder("web").private().build();
+    /// writer.handles(HandleType::TcpStream, 2); // two were opened
+    /// writer.handles(HandleType::TcpStream, -1); // one was closed
+    /// let open = writer.page().snapshot(writer.clock()).handles;
+    /// assert_eq!(open[HandleType::TcpStream.index()], 1);
+    /// ```
     #[inline(always)]
     pub fn handles(&mut self, handle: HandleType, change: i64) {
         let (page, pen) = self.parts();

@@ -20,7 +20,8 @@
 //! | `park` + `unpark` | 2, or 1 | about 25 | the loads of the gate and of the sleep flag |
 //!
 //! A loop that reads the page's clock itself, and ran one callback since its last poll, needs no reading to park: see
-//! [`Writer::only_callback_end`]. Those of the verbs that begin and end a busy period are in `busy_period`.
+//! [`Writer::only_callback_end`]. The verbs that begin and end a busy period are in `busy_period`, those of queues in `drains`, those
+//! that find sites in `site_registration`, and those that only count in `work_counters`.
 
 use crate::aggregator::{Aggregator, BATCH};
 use crate::clock::{Clock, ClockSource, Scale, Ticks};
@@ -32,12 +33,11 @@ use crate::paths::Epoch;
 use crate::phase::Phase;
 use crate::poll_deadlines::PollDeadlines;
 use crate::poll_gate::PollGate;
-use crate::record::{MANY, SPANS, frame, frame_base, frame_kind, frame_site};
+use crate::record::{MANY, SPANS, frame, frame_base, frame_kind};
 use crate::shared_u64::{LoopOwned, WriteToken};
-use crate::site::{Site, SiteAddress, SiteId, site_at};
+use crate::site::SiteId;
 use crate::sleep_flag::SleepFlag;
-use crate::spans::{SpanContext, SpanGuard};
-use std::panic::Location;
+use crate::spans::SpanContext;
 use std::rc::Rc;
 
 /// When a task was submitted and when it became ready. [`Ticks::NONE`] where not known.
@@ -59,13 +59,6 @@ impl TaskTimes {
     }
 }
 
-/// The callback inside which a queue is drained: see [`Writer::drain_inside_begin`].
-#[derive(Debug)]
-#[must_use = "the callback goes on with `drain_inside_end`"]
-pub struct Inside {
-    frame: u64,
-}
-
 /// The one writer of a page. Neither `Clone` nor `Send`: a second writing thread does not compile.
 ///
 /// ```compile_fail
@@ -82,34 +75,34 @@ pub struct Writer {
     /// The agent's flag, or, if this loop must make a fence first, one that is always raised.
     pub(crate) sleep_flag: &'static SleepFlag,
     pub(crate) gate: PollGate,
-    phase: Phase,
+    pub(crate) phase: Phase,
     /// Phase and queue as the packed word of `now` holds them.
-    place: u64,
+    pub(crate) place: u64,
     pub(crate) phase_since: Ticks,
     /// The recorder's count when the phase began: whether it had work.
     phase_first: u64,
     /// What the running frame's recorder entry will hold besides the site and kind.
-    frame_base: u64,
+    pub(crate) frame_base: u64,
     ready: Ticks,
     /// Something that stands for many was told in this loop.
     has_many: bool,
     /// Recorder entries that are in the tallies.
     aggregated: u64,
     /// What has happened since the last callback was completed: [`ENDED`], [`DRAINED`], or both.
-    after: u8,
+    pub(crate) after: u8,
     /// The site of the callback after which the queues are drained: their jobs hang below it.
-    drained_site: SiteId,
+    pub(crate) drained_site: SiteId,
     /// When it returned.
-    drained_since: Ticks,
+    pub(crate) drained_since: Ticks,
     /// Callbacks after which nothing was drained, not counted yet.
-    completed_at_once: u64,
-    queue: Option<Queue>,
-    queue_since: Ticks,
-    pub(crate) stretch_since: Ticks,
+    pub(crate) completed_at_once: u64,
+    pub(crate) queue: Option<Queue>,
+    pub(crate) queue_since: Ticks,
+    pub(crate) period_since: Ticks,
     /// When the loop last polled without telling, as far as its own thread knows.
     pub(crate) polled_untold: Ticks,
     /// Events of the poll before the busy period.
-    pub(crate) stretch_events: u64,
+    pub(crate) period_events: u64,
     pub(crate) poll_since: Ticks,
     pub(crate) origin: Ticks,
     pub(crate) arrivals: Arrivals,
@@ -117,10 +110,10 @@ pub struct Writer {
     pub(crate) due: PollDeadlines,
 }
 
-/// A callback has ended and is not completed; 0 where nothing has happened since the last one.
-const ENDED: u8 = 1;
+/// A callback has ended and is not completed: what `after` has then.
+pub(crate) const ENDED: u8 = 1;
 /// Queues were drained since.
-const DRAINED: u8 = 2;
+pub(crate) const DRAINED: u8 = 2;
 
 impl Writer {
     pub(crate) fn new(track: Rc<SpanContext>, gate: PollGate) -> Self {
@@ -152,9 +145,9 @@ impl Writer {
             completed_at_once: 0,
             queue: None,
             queue_since: Ticks::NONE,
-            stretch_since: origin,
+            period_since: origin,
             polled_untold: Ticks::NONE,
-            stretch_events: 0,
+            period_events: 0,
             poll_since: origin,
             origin,
             arrivals,
@@ -196,68 +189,22 @@ impl Writer {
         self.track.last.get()
     }
 
-    /// Finds the site of a source location; 1 to 5 ns. For registration time, not for each call.
-    #[inline]
-    pub fn site(&mut self, at: &'static Location<'static>, kind: Kind) -> SiteId {
-        let SpanContext { page, pen, .. } = &*self.track;
-        self.track.sites.borrow_mut().at(pen, &page.sites, at, kind)
-    }
-
-    /// Finds the site of a callback by its place and its function, for runtimes that know the callback's type: 1 to 5 ns.
-    /// `function` is a text whose address stands for the function, such as [`std::any::type_name`] gives; empty where
-    /// there is none. `name` is asked the first time for what people call it. Two texts of one name are one site.
-    #[inline]
-    pub fn function_site(
-        &mut self,
-        at: &'static Location<'static>,
-        kind: Kind,
-        function: &'static str,
-        name: impl FnOnce() -> String,
-    ) -> SiteId {
-        let SpanContext { page, pen, .. } = &*self.track;
-        let address = SiteAddress::of_function(at, function, kind);
-        let make = || site_at(at, kind, &name());
-        self.track.sites.borrow_mut().addressed(pen, &page.sites, address, make)
-    }
-
-    /// Finds the site of a source location under a name that the user gave.
-    pub fn named_site(&mut self, at: &'static Location<'static>, kind: Kind, name: &str) -> SiteId {
-        let SpanContext { page, pen, .. } = &*self.track;
-        self.track.sites.borrow_mut().intern(pen, &page.sites, site_at(at, kind, name))
-    }
-
-    /// Finds the site with these values: for runtimes whose places are not Rust source locations.
-    ///
-    /// ```
-    /// use loopscope_probe::{Kind, Site, Writer};
-    ///
-    /// let mut writer = Writer::builder("scripts").build();
-    /// let (name, file) = ("onRequest".to_owned(), "server.js".to_owned());
-    /// let site = writer.foreign_site(Site { kind: Kind::IoRead, name, file, line: 12, ..Site::default() });
-    /// # let _ = site;
-    /// ```
-    pub fn foreign_site(&mut self, site: Site) -> SiteId {
-        let SpanContext { page, pen, .. } = &*self.track;
-        self.track.sites.borrow_mut().intern(pen, &page.sites, site)
-    }
-
-    /// Finds the site that stands for an address, with the values that `make` gives the first time: a few
-    /// nanoseconds, without a look at a string. Of two addresses with the same values both have the same site.
-    ///
-    /// What lies at the address must mean the same site for as long as the writer lives: a `&'static Location`, or a
-    /// text that the caller keeps, such as a route's `Arc<str>`.
-    #[inline]
-    pub fn addressed_site(&mut self, address: usize, kind: Kind, make: impl FnOnce() -> Site) -> SiteId {
-        let SpanContext { page, pen, .. } = &*self.track;
-        self.track.sites.borrow_mut().addressed(pen, &page.sites, SiteAddress::of(address, kind), make)
-    }
-
-    /// Makes this loop the one that spans on this thread belong to, until the result is dropped.
-    pub fn install_spans(&self) -> SpanGuard {
-        crate::spans::install(&self.track)
-    }
-
     /// Enters a phase; the one before ends at the last stamp.
+    ///
+    /// ```
+    /// # use loopscope_probe::{Clock, Kind, Phase, SiteId, TaskTimes, VirtualClock, Writer};
+    /// # let time = VirtualClock::starting_at(1_000);
+    /// # let mut writer = Writer::builder("web").clock(Clock::simulated(time.clone())).build();
+    /// # writer.resume();
+    /// writer.phase(Phase::TIMERS);
+    /// writer.begin(Kind::Timer, SiteId::NONE, TaskTimes::UNKNOWN);
+    /// time.advance_ns(3_000);
+    /// writer.end();
+    /// writer.drained();
+    /// writer.phase(Phase::CHECK); // so the timers' phase took 3 µs
+    /// let snapshot = writer.page().snapshot(writer.clock());
+    /// assert_eq!(snapshot.phase[Phase::TIMERS.index()].sum_ns, 3_000);
+    /// ```
     #[inline(always)]
     pub fn phase(&mut self, phase: Phase) {
         let SpanContext { page, pen, last, .. } = &*self.track;
@@ -276,6 +223,18 @@ impl Writer {
 
     /// [`Writer::phase`] at `at`, and not at the last stamp: what lies between is of neither phase. `at` is a moment
     /// on the page's clock, not before [`Writer::last`].
+    ///
+    /// ```
+    /// # use loopscope_probe::{Clock, Phase, VirtualClock, Writer};
+    /// # let time = VirtualClock::starting_at(1_000);
+    /// # let mut writer = Writer::builder("web").clock(Clock::simulated(time.clone())).build();
+    /// # writer.resume();
+    /// writer.phase(Phase::TIMERS);
+    /// time.advance_ns(500); // the runtime's own work, of neither phase
+    /// let now = writer.clock().now();
+    /// writer.phase_at(now, Phase::POLL);
+    /// assert_eq!(writer.last(), now);
+    /// ```
     #[inline(always)]
     pub fn phase_at(&mut self, at: Ticks, phase: Phase) {
         self.phase(phase);
@@ -287,6 +246,24 @@ impl Writer {
     }
 
     /// A callback or a drained job begins. It began at the last stamp.
+    ///
+    /// ```
+    /// # use loopscope_probe::{Clock, Kind, SiteId, TaskTimes, VirtualClock, Writer};
+    /// # let time = VirtualClock::starting_at(1_000);
+    /// # let mut writer = Writer::builder("web").clock(Clock::simulated(time.clone())).build();
+    /// # writer.resume();
+    /// let due = writer.last();
+    /// time.advance_ns(2_000);
+    /// writer.end(); // the loop was busy until now, so the timer starts 2 µs late
+    /// writer.begin(Kind::Timer, SiteId::NONE, TaskTimes::ready_at(due));
+    /// time.advance_ns(700);
+    /// writer.end();
+    /// writer.drained();
+    /// writer.suspend();
+    /// let snapshot = writer.page().snapshot(writer.clock());
+    /// assert_eq!(snapshot.wait[Kind::Timer.index()].sum_ns, 2_000);
+    /// assert_eq!(snapshot.run[Kind::Timer.index()].sum_ns, 700);
+    /// ```
     #[inline(always)]
     pub fn begin(&mut self, kind: Kind, site: SiteId, life: TaskTimes) {
         let SpanContext { page, pen, frame: running, last, .. } = &*self.track;
@@ -301,6 +278,19 @@ impl Writer {
 
     /// [`Writer::begin`] for a callback that begins at `at`, and not at the last stamp: where the runtime did
     /// something else in between that is not told. `at` is a moment on the page's clock, not before [`Writer::last`].
+    ///
+    /// ```
+    /// # use loopscope_probe::{Clock, Kind, SiteId, TaskTimes, VirtualClock, Writer};
+    /// # let time = VirtualClock::starting_at(1_000);
+    /// # let mut writer = Writer::builder("web").clock(Clock::simulated(time.clone())).build();
+    /// # writer.resume();
+    /// time.advance_ns(700); // the runtime's own work, which is not the callback's
+    /// let now = writer.clock().now();
+    /// writer.begin_at(now, Kind::IoRead, SiteId::NONE, TaskTimes::UNKNOWN);
+    /// time.advance_ns(300);
+    /// assert_eq!(writer.end().since(now), 300);
+    /// writer.drained();
+    /// ```
     #[inline(always)]
     pub fn begin_at(&mut self, at: Ticks, kind: Kind, site: SiteId, life: TaskTimes) {
         self.track.last.set(Ticks(at.0.max(self.last().0)));
@@ -310,6 +300,20 @@ impl Writer {
     /// Something begins that stands for many: all callbacks of a batch, or all jobs of a drain whose jobs the runtime
     /// does not tell one by one. Ended by [`Writer::end_many`]; where [`Writer::end`] ends it, their number is not
     /// known.
+    ///
+    /// ```
+    /// # use loopscope_probe::{Clock, Kind, SiteId, TaskTimes, VirtualClock, Writer};
+    /// # let time = VirtualClock::starting_at(1_000);
+    /// # let mut writer = Writer::builder("web").clock(Clock::simulated(time.clone())).build();
+    /// # writer.resume();
+    /// writer.begin_many(Kind::Immediate, SiteId::NONE);
+    /// time.advance_ns(5_000); // 200 immediates run, and the runtime tells only their number
+    /// writer.end_many(200);
+    /// writer.drained();
+    /// writer.suspend();
+    /// let snapshot = writer.page().snapshot(writer.clock());
+    /// assert_eq!(snapshot.run[Kind::Immediate.index()].sum_ns, 5_000);
+    /// ```
     #[inline]
     pub fn begin_many(&mut self, kind: Kind, site: SiteId) {
         self.begin(kind, site, TaskTimes::UNKNOWN);
@@ -338,29 +342,6 @@ impl Writer {
         self.track.frame.get() != 0
     }
 
-    /// A queue is drained inside the running callback, as Node does between the timers of a batch. The callback is
-    /// told in parts: the part until now ends, and each part counts as a callback. [`Writer::drain_inside_end`] goes
-    /// on with the next.
-    pub fn drain_inside_begin(&mut self, queue: Queue, depth: usize) -> Inside {
-        let frame = self.track.frame.get();
-        self.end();
-        self.drain_begin(queue, depth);
-        Inside { frame }
-    }
-
-    /// The queue is empty after `jobs` jobs, and the callback goes on.
-    pub fn drain_inside_end(&mut self, queue: Queue, jobs: u64, inside: Inside) {
-        self.drain_end(queue, jobs);
-        self.drained();
-        if let Some(kind) = Kind::from_index(frame_kind(inside.frame)).filter(|_| inside.frame != 0) {
-            let site = frame_site(inside.frame);
-            match inside.frame & MANY {
-                0 => self.begin(kind, site, TaskTimes::UNKNOWN),
-                _ => self.begin_many(kind, site),
-            }
-        }
-    }
-
     #[inline(never)]
     fn record_operation(&self, TaskTimes { submitted, ready }: TaskTimes) {
         let (page, pen) = self.parts();
@@ -380,6 +361,19 @@ impl Writer {
 
     /// [`Writer::end`] of what ended at `now`, which may be a moment ago: where it is known only later that it was
     /// the end. Not before what ended began.
+    ///
+    /// ```
+    /// # use loopscope_probe::{Clock, Kind, SiteId, TaskTimes, VirtualClock, Writer};
+    /// # let time = VirtualClock::starting_at(1_000);
+    /// # let mut writer = Writer::builder("web").clock(Clock::simulated(time.clone())).build();
+    /// # writer.resume();
+    /// writer.begin(Kind::IoRead, SiteId::NONE, TaskTimes::UNKNOWN);
+    /// time.advance_ns(300);
+    /// let ended = writer.clock().now();
+    /// time.advance_ns(50); // only now the runtime knows that this was the end
+    /// writer.end_at(ended);
+    /// assert_eq!(writer.last(), ended);
+    /// ```
     #[inline(always)]
     pub fn end_at(&mut self, now: Ticks) -> Ticks {
         let SpanContext { page, pen, frame: running, last, path, .. } = &*self.track;
@@ -421,108 +415,26 @@ impl Writer {
     }
 
     /// The running callback panicked. Before [`Writer::end`].
+    ///
+    /// ```
+    /// # use loopscope_probe::{Clock, Kind, SiteId, TaskTimes, VirtualClock, Writer};
+    /// # let time = VirtualClock::starting_at(1_000);
+    /// # let mut writer = Writer::builder("web").clock(Clock::simulated(time.clone())).build();
+    /// # writer.resume();
+    /// writer.begin(Kind::Timer, SiteId::NONE, TaskTimes::UNKNOWN);
+    /// let result = std::panic::catch_unwind(|| ()); // runs the callback
+    /// if result.is_err() {
+    ///     writer.panicked();
+    /// }
+    /// writer.end();
+    /// writer.drained();
+    /// ```
     #[cold]
     pub fn panicked(&mut self) {
         let SpanContext { page, pen, frame, .. } = &*self.track;
         if frame.get() != 0 {
             page.tallies.errors[frame_kind(frame.get()).min(Kind::CALLBACKS - 1)].add(pen, 1);
         }
-    }
-
-    /// The loop begins to drain a queue of `depth` jobs, after the callback that ended last.
-    ///
-    /// ```
-    /// use loopscope_probe::{Kind, Queue, SiteId, TaskTimes, Writer};
-    ///
-    /// let mut writer = Writer::builder("web").build();
-    /// writer.resume();
-    /// writer.begin(Kind::Timer, SiteId::NONE, TaskTimes::UNKNOWN);
-    /// writer.end(); // the callback has queued two microtasks
-    /// writer.drain_begin(Queue::Microtask, 2);
-    /// for _ in 0..2 {
-    ///     writer.begin(Kind::Microtask, SiteId::NONE, TaskTimes::UNKNOWN);
-    ///     writer.end();
-    /// }
-    /// writer.drain_end(Queue::Microtask, 2);
-    /// writer.drained();
-    /// writer.suspend();
-    /// ```
-    #[inline]
-    pub fn drain_begin(&mut self, queue: Queue, depth: usize) {
-        if self.after & DRAINED == 0 {
-            self.first_drain_begins();
-        }
-        self.queue = Some(queue);
-        self.place = place(self.phase, Some(queue));
-        self.frame_base = frame_base(self.phase, self.drained_site);
-        self.queue_since = self.last();
-        let (page, pen) = self.parts();
-        if page.now.drain_since.get() == 0 {
-            page.now.drain_first.set(pen, page.record_count.get());
-            page.now.drain_since.set(pen, self.queue_since.0.max(1));
-        }
-        self.queue_depth(queue, depth);
-    }
-
-    /// Notes after which callback queues are drained: the recorder's last entry is its.
-    fn first_drain_begins(&mut self) {
-        (self.drained_site, self.drained_since) = (SiteId::NONE, Ticks::NONE);
-        if self.after & ENDED != 0 {
-            let page = &self.track.page;
-            let [frame, _, _, end] = page.recorder().own_entry(page.record_count.get().wrapping_sub(1));
-            (self.drained_site, self.drained_since) = (frame_site(frame), Ticks(end));
-        }
-        let (page, pen) = self.parts();
-        page.now.drained_after.set(pen, u64::from(self.drained_site.0));
-        self.after |= DRAINED;
-    }
-
-    /// Notes that a queue holds `depth` jobs, for its high-water mark.
-    #[inline]
-    pub fn queue_depth(&mut self, queue: Queue, depth: usize) {
-        let (page, pen) = self.parts();
-        self.epoch.raise(pen, &page.tallies.queue_depth_max[queue.index()], depth as u64);
-    }
-
-    /// The queue is empty after `jobs` jobs.
-    #[inline]
-    pub fn drain_end(&mut self, queue: Queue, jobs: u64) {
-        let (page, pen) = self.parts();
-        let ns = self.scale.ns(self.last().since(self.queue_since));
-        page.tallies.drain[queue.index()].record(pen, ns);
-        page.tallies.drain_jobs[queue.index()].record(pen, jobs);
-        self.queue = None;
-        self.place = place(self.phase, None);
-        self.frame_base = frame_base(self.phase, SiteId::NONE);
-    }
-
-    /// The drain that began last was none: neither it nor what runs in it is told.
-    pub fn drain_forget(&mut self) {
-        self.track.frame.set(0);
-        self.queue = None;
-        self.place = place(self.phase, None);
-        self.frame_base = frame_base(self.phase, SiteId::NONE);
-        let (page, pen) = self.parts();
-        page.now.running.set(pen, self.between(self.last()));
-    }
-
-    /// Both queues are empty: the last callback is completed. After every callback, also where nothing was drained.
-    #[inline(always)]
-    pub fn drained(&mut self) {
-        match std::mem::take(&mut self.after) {
-            0 => {}
-            ENDED => self.completed_at_once += 1,
-            _ => self.record_drained(),
-        }
-    }
-
-    fn record_drained(&mut self) {
-        let (page, pen) = self.parts();
-        if self.drained_since != Ticks::NONE {
-            page.tallies.completed.record(pen, self.scale.ns(self.last().since(self.drained_since)));
-        }
-        page.now.drain_since.set(pen, 0);
-        page.now.running.set(pen, self.between(self.last()));
     }
 
     /// Aggregates what has ended, so that the page is complete while the loop waits. Right before [`Writer::park_at`].

@@ -239,16 +239,19 @@ fn a_pool_that_is_seen_from_outside_tells_what_is_known() {
 fn running_jobs_are_told_with_their_sites() {
     let (mut writer, time) = writer("running jobs");
     let mut pool = writer.take_pool().unwrap();
-    pool.runs(1, WorkKind::Zlib, SiteId(9), writer.clock().now());
-    pool.runs(1_000, WorkKind::Fs, SiteId(9), writer.clock().now());
-    pool.runs_on(2, 4_711, WorkKind::Fs, SiteId(8), writer.clock().now());
+    pool.runs(1, WorkKind::Zlib, SiteId::from(9), writer.clock().now());
+    pool.runs(1_000, WorkKind::Fs, SiteId::from(9), writer.clock().now());
+    pool.runs_on(2, 4_711, WorkKind::Fs, SiteId::from(8), writer.clock().now());
     time.advance_ns(MS);
     let jobs = writer.page().jobs_now();
     let told: Vec<_> = jobs.iter().map(|job| (job.worker, job.tid, job.kind, job.site, job.since)).collect();
     let since = Ticks(1_000 * MS);
     assert_eq!(
         told,
-        [(1, None, WorkKind::Zlib, SiteId(9), since), (2, Some(4_711), WorkKind::Fs, SiteId(8), since)]
+        [
+            (1, None, WorkKind::Zlib, SiteId::from(9), since),
+            (2, Some(4_711), WorkKind::Fs, SiteId::from(8), since)
+        ]
     );
     pool.rests(1);
     pool.rests(2);

@@ -30,27 +30,27 @@ impl Random {
 }
 
 /// The busy periods of a history: begin and end, in order, nanoseconds since its start.
-type Stretches = Vec<(u64, u64)>;
+type BusyPeriods = Vec<(u64, u64)>;
 
 /// Plays a pattern: `next` is told the time and answers how long the loop polls and then how long it is busy.
-fn history(mut next: impl FnMut(u64) -> (u64, u64)) -> Stretches {
-    let (mut now_ns, mut stretches) = (0, Vec::new());
+fn history(mut next: impl FnMut(u64) -> (u64, u64)) -> BusyPeriods {
+    let (mut now_ns, mut periods) = (0, Vec::new());
     while now_ns < HISTORY_NS {
         let (poll_ns, busy_ns) = next(now_ns);
-        stretches.push((now_ns + poll_ns, now_ns + poll_ns + busy_ns));
+        periods.push((now_ns + poll_ns, now_ns + poll_ns + busy_ns));
         now_ns += poll_ns + busy_ns;
     }
-    stretches
+    periods
 }
 
 /// Lets a loop live through the history on a virtual clock, and returns its page's lag histogram.
-fn lag_on_page(stretches: &Stretches) -> loopscope_probe::raw::histogram::HistogramValues {
+fn lag_on_page(periods: &BusyPeriods) -> loopscope_probe::raw::histogram::HistogramValues {
     let time = VirtualClock::starting_at(MS_NS);
     let mut writer = Writer::builder("truth").clock(Clock::simulated(time.clone())).build();
     writer.resume();
     writer.phase(Phase::POLL);
     writer.park();
-    for (begin_ns, end_ns) in stretches {
+    for (begin_ns, end_ns) in periods {
         time.advance_to_ns(MS_NS + begin_ns);
         writer.unpark(1);
         time.advance_to_ns(MS_NS + end_ns);
@@ -61,21 +61,21 @@ fn lag_on_page(stretches: &Stretches) -> loopscope_probe::raw::histogram::Histog
 }
 
 /// Returns how long an event that arrives at `at_ns` waits until the loop polls.
-fn wait_ns(stretches: &Stretches, at_ns: u64) -> u64 {
-    let following = stretches.partition_point(|(_, end_ns)| *end_ns <= at_ns);
-    match stretches.get(following) {
+fn wait_ns(periods: &BusyPeriods, at_ns: u64) -> u64 {
+    let following = periods.partition_point(|(_, end_ns)| *end_ns <= at_ns);
+    match periods.get(following) {
         Some((begin_ns, end_ns)) if *begin_ns <= at_ns => end_ns - at_ns,
         _ => 0,
     }
 }
 
-fn assert_lag_is_true(pattern: &str, stretches: Stretches) {
-    let lag = lag_on_page(&stretches);
-    let (_, end_ns) = *stretches.last().expect("a history has busy periods");
+fn assert_lag_is_true(pattern: &str, periods: BusyPeriods) {
+    let lag = lag_on_page(&periods);
+    let (_, end_ns) = *periods.last().expect("a history has busy periods");
     assert!(lag.count().abs_diff(end_ns / MS_NS) <= 1, "{pattern}: {} arrivals in {end_ns} ns", lag.count());
 
     let mut random = Random(20);
-    let mut waits: Vec<u64> = (0..EVENTS).map(|_| wait_ns(&stretches, random.below(end_ns))).collect();
+    let mut waits: Vec<u64> = (0..EVENTS).map(|_| wait_ns(&periods, random.below(end_ns))).collect();
     waits.sort_unstable();
     for quantile in [0.5, 0.9, 0.99, 0.999] {
         let rank = ((EVENTS as f64 * quantile).ceil() as usize).clamp(1, EVENTS);
@@ -104,7 +104,7 @@ fn rare_long_blocks_are_told_truly() {
 }
 
 #[test]
-fn many_short_stretches_are_told_truly() {
+fn many_short_busy_periods_are_counted_truly() {
     let mut random = Random(2);
     let pattern = |_| (random.below(2 * MS_NS), 100_000 + random.below(3 * MS_NS));
     assert_lag_is_true("many short busy periods", history(pattern));

@@ -72,16 +72,16 @@ fn a_reader_returns_a_new_entry_whole() {
 
 /// The words of a busy period, as `unpark` and `park` write them and `Page::now_values` reads them.
 #[derive(Default)]
-struct Stretch {
+struct BusyWords {
     busy_since: SharedU64<LoopOwned>,
     parked_since: SharedU64<LoopOwned>,
-    stretch_first: SharedU64<LoopOwned>,
+    busy_first: SharedU64<LoopOwned>,
     running: SharedU64<LoopOwned>,
 }
 
-impl Stretch {
+impl BusyWords {
     fn unpark(&self, pen: &WriteToken<LoopOwned>, now: u64) {
-        self.stretch_first.set(pen, now + 1);
+        self.busy_first.set(pen, now + 1);
         self.running.set(pen, now + 2);
         self.busy_since.publish(pen, now);
     }
@@ -94,21 +94,24 @@ impl Stretch {
 
 // With `SharedU64::publish` made relaxed, or `SharedU64::observe`, this and the next model fail; both were tried.
 #[test]
-fn a_reader_that_sees_a_stretch_sees_where_it_began() {
+fn a_reader_that_sees_a_busy_period_sees_where_it_began() {
     loom::model(|| {
-        let stretch = Arc::new(Stretch::default());
-        let writing = stretch.clone();
+        let words = Arc::new(BusyWords::default());
+        let writing = words.clone();
         let writer = thread::spawn(move || {
             let pen = WriteToken::mint_for_model();
             writing.unpark(&pen, 10);
             writing.park(&pen, 20);
             writing.unpark(&pen, 30);
         });
-        let since = stretch.busy_since.observe();
+        let since = words.busy_since.observe();
         if since != 0 {
             // As of this busy period or, where the reader is late, of a following one: never of an earlier one.
-            assert!(stretch.stretch_first.get() > since, "progress is counted from an earlier stretch");
-            assert!(stretch.running.get() > since, "what ran in an earlier stretch seems to run in this one");
+            assert!(words.busy_first.get() > since, "progress is counted from an earlier busy period");
+            assert!(
+                words.running.get() > since,
+                "what ran in an earlier busy period seems to run in this one"
+            );
         }
         writer.join().unwrap();
     });
@@ -118,13 +121,13 @@ fn a_reader_that_sees_a_stretch_sees_where_it_began() {
 #[test]
 fn a_reader_that_sees_a_poll_sees_when_it_began() {
     loom::model(|| {
-        let stretch = Arc::new(Stretch::default());
+        let words = Arc::new(BusyWords::default());
         let pen = WriteToken::mint_for_model();
-        stretch.unpark(&pen, 10);
-        let writing = stretch.clone();
+        words.unpark(&pen, 10);
+        let writing = words.clone();
         let writer = thread::spawn(move || writing.park(&WriteToken::mint_for_model(), 20));
-        if stretch.busy_since.observe() == 0 {
-            assert_eq!(stretch.parked_since.get(), 20);
+        if words.busy_since.observe() == 0 {
+            assert_eq!(words.parked_since.get(), 20);
         }
         writer.join().unwrap();
     });
@@ -132,7 +135,7 @@ fn a_reader_that_sees_a_poll_sees_when_it_began() {
 
 // With the release fence after the change removed, or the reader's acquire fence, this fails; both were tried.
 #[test]
-fn a_reader_never_counts_a_stretch_both_as_running_and_as_over() {
+fn a_reader_never_counts_a_busy_period_both_as_running_and_as_over() {
     loom::model(|| {
         let (busy_since, active) =
             (Arc::new(SharedU64::<LoopOwned>::default()), Arc::new(SharedU64::default()));
@@ -192,7 +195,7 @@ impl Sleeper {
 // before its load. That point lies either after the loop's store, which the agent then sees, or before the loop's
 // load, which then sees the agent's flag. So it is the fence of this model, put where the kernel chooses.
 #[test]
-fn the_agent_never_sleeps_through_the_start_of_a_stretch() {
+fn the_agent_never_sleeps_through_the_start_of_a_busy_period() {
     loom::model(|| {
         let sleeper = Sleeper::new();
         let waking = sleeper.clone();
@@ -395,7 +398,7 @@ impl Spans {
     fn callback(&self, pen: &WriteToken<LoopOwned>, frame: u64, sites: &[u16]) {
         self.running.set(pen, frame);
         self.open.start(pen, frame);
-        sites.iter().for_each(|site| self.open.push(pen, SiteId(*site), ""));
+        sites.iter().for_each(|site| self.open.push(pen, SiteId::from(*site), ""));
     }
 }
 
@@ -414,7 +417,7 @@ fn open_spans_model(is_over: bool) {
     let reading = spans.clone();
     let reader = thread::spawn(move || {
         let told = reading.open.read(&reading.running)?;
-        Some(told.iter().map(|span| span.site.0).collect::<Vec<u16>>())
+        Some(told.iter().map(|span| span.site.as_u16()).collect::<Vec<u16>>())
     });
     spans.callback(&pen, 2, &[20]);
     if let Some(told) = reader.join().unwrap() {

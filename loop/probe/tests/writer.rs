@@ -159,7 +159,7 @@ fn a_running_drain_shows_its_age_and_its_jobs() {
     }
     let now = play.snapshot().now;
     assert_eq!(now.drain, Some((10 * MS_NS, 1000)));
-    assert_eq!((now.busy_ns, now.stretch_callbacks), (11 * MS_NS, 1001));
+    assert_eq!((now.busy_ns, now.busy_callbacks), (11 * MS_NS, 1001));
     assert_eq!(now.running.unwrap().queue, Some(Queue::Microtask));
 }
 
@@ -174,7 +174,7 @@ fn what_runs_is_seen_while_it_runs() {
     let now = play.snapshot().now;
     let running = now.running.unwrap();
     assert_eq!((running.phase, running.kind, running.site), (Phase::CHECK, Some(Kind::Immediate), site));
-    assert_eq!((now.busy_ns, now.stretch_callbacks), (403 * MS_NS, 1));
+    assert_eq!((now.busy_ns, now.busy_callbacks), (403 * MS_NS, 1));
     // The start is stored without its lowest bits.
     assert!(now.running_ns.abs_diff(400 * MS_NS) < 100, "{}", now.running_ns);
     play.writer.end();

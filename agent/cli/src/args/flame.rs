@@ -42,14 +42,14 @@ pub struct FlameArguments {
     #[arg(long = "for", value_name = "DURATION", default_value = "10s", value_parser = duration::parse)]
     pub duration: Duration,
     /// What to draw
-    #[arg(long, value_enum, default_value_t = Of::Callbacks)]
-    pub of: Of,
+    #[arg(long, value_enum, default_value_t = OfArgument::Callbacks)]
+    pub of: OfArgument,
     /// Output file, `-` for stdout [default: loopscope-PID.svg]
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
     /// Output format [default: by the file's extension, else svg]
     #[arg(long, value_enum)]
-    pub format: Option<Format>,
+    pub format: Option<FormatArgument>,
     /// Samples per second, except for callbacks [default: 99]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(49..=997))]
     pub hz: Option<u32>,
@@ -84,7 +84,7 @@ fn parse_percent(text: &str) -> Result<f64, String> {
 
 /// What a flamegraph is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Of {
+pub enum OfArgument {
     /// Exact time in callbacks, the jobs drained after them, and the spans inside them
     Callbacks,
     /// Processor time, sampled
@@ -95,20 +95,20 @@ pub enum Of {
     Waits,
 }
 
-impl From<Of> for profiles::Of {
-    fn from(of: Of) -> profiles::Of {
+impl From<OfArgument> for profiles::Of {
+    fn from(of: OfArgument) -> profiles::Of {
         match of {
-            Of::Callbacks => profiles::Of::Callbacks,
-            Of::Cpu => profiles::Of::Cpu,
-            Of::Stalls => profiles::Of::Stalls,
-            Of::Waits => profiles::Of::Waits,
+            OfArgument::Callbacks => profiles::Of::Callbacks,
+            OfArgument::Cpu => profiles::Of::Cpu,
+            OfArgument::Stalls => profiles::Of::Stalls,
+            OfArgument::Waits => profiles::Of::Waits,
         }
     }
 }
 
 /// How a flamegraph is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Format {
+pub enum FormatArgument {
     /// A picture for the browser: click to zoom, Ctrl-F to search
     Svg,
     /// One line per stack, for other tools: `frame;frame;frame microseconds`
@@ -123,15 +123,15 @@ pub enum Format {
     Trace,
 }
 
-impl From<Format> for profiles::Format {
-    fn from(format: Format) -> profiles::Format {
+impl From<FormatArgument> for profiles::Format {
+    fn from(format: FormatArgument) -> profiles::Format {
         match format {
-            Format::Svg => profiles::Format::Svg,
-            Format::Folded => profiles::Format::Folded,
-            Format::Pprof => profiles::Format::Pprof,
-            Format::Speedscope => profiles::Format::Speedscope,
-            Format::Firefox => profiles::Format::Firefox,
-            Format::Trace => profiles::Format::Trace,
+            FormatArgument::Svg => profiles::Format::Svg,
+            FormatArgument::Folded => profiles::Format::Folded,
+            FormatArgument::Pprof => profiles::Format::Pprof,
+            FormatArgument::Speedscope => profiles::Format::Speedscope,
+            FormatArgument::Firefox => profiles::Format::Firefox,
+            FormatArgument::Trace => profiles::Format::Trace,
         }
     }
 }

@@ -23,7 +23,7 @@ const TARGETS: [&str; 8] =
 pub struct Load {
     service: SocketAddr,
     per_second: f64,
-    clients: HashMap<Key, Client>,
+    clients: HashMap<Key, LoadClient>,
     /// Requests that are due and not sent.
     due: f64,
     ticked: Duration,
@@ -40,7 +40,7 @@ pub struct Outcome {
 }
 
 #[derive(Debug, Default)]
-struct Client {
+struct LoadClient {
     input: Vec<u8>,
     /// When its request was sent; `None` while it is free.
     sent: Option<Duration>,
@@ -74,14 +74,14 @@ pub fn start(cx: &mut Cx<'_, Load>) {
 fn connect(cx: &mut Cx<'_, Load>) {
     let service = cx.state.service;
     if let Err(error) = cx.connect(service, connected) {
-        tracing::warn!(%error, %service, "connect the demo's load");
+        tracing::warn!(%error, %service, "cannot connect the demo's load generator");
         reconnect(cx);
     }
 }
 
 fn connected(cx: &mut Cx<'_, Load>, connection: io::Result<Key>) {
     let Ok(connection) = connection else { return reconnect(cx) };
-    cx.state.clients.insert(connection, Client::default());
+    cx.state.clients.insert(connection, LoadClient::default());
     cx.on_stream(connection, on_event);
     cx.name(connection, "read_answer");
 }

@@ -27,7 +27,7 @@ use loopscope_probe::raw::registry::LocalPage;
 use loopscope_probe::raw::{registry, switch};
 use loopscope_report::duration::show_ns;
 use loopscope_spans::SpanLayer;
-use screen::Screen;
+use screen::DemoScreen;
 use stalls::{LOOK, Stalls};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -61,7 +61,7 @@ const OFF: &str = "LOOPSCOPE=off: no page, no agent, no metrics; `loopscope ls` 
 /// An address cannot be listened on, or the machine has no room for a thread.
 pub fn run(options: &DemoArguments) -> Result<(), Failure> {
     let mut interrupt = Interrupt::install()?;
-    let screen = Screen::new();
+    let screen = DemoScreen::new();
     log_to(&screen);
     let agent = start_agent(options)?;
     let service = threads::start_service(options.listen, options.trouble)?;
@@ -87,7 +87,7 @@ pub fn run(options: &DemoArguments) -> Result<(), Failure> {
 }
 
 /// Sends the agent's warnings to the screen, and spans to the flamegraph.
-fn log_to(screen: &Screen) {
+fn log_to(screen: &DemoScreen) {
     // The messages say it all; their fields are for machines.
     let only_message = debug_fn(|writer, field, value| match field.name() {
         "message" => write!(writer, "{value:?}"),
@@ -131,7 +131,7 @@ struct End {
 fn watch(
     options: &DemoArguments,
     interrupt: &mut Interrupt,
-    screen: &Screen,
+    screen: &DemoScreen,
     service: &threads::RunningService,
 ) -> End {
     let clock = Clock::monotonic();

@@ -1,7 +1,7 @@
 //! The demo's routes: one for each way in which an event loop does work.
 
 use super::request::Request;
-use super::service::{Answer, Reply, Service, answer, answer_later};
+use super::service::{DemoAnswer, Reply, Service, answer, answer_later};
 use super::trouble::compute;
 use loopscope_loop::{Cx, WorkKind};
 use std::io::Read;
@@ -21,7 +21,7 @@ const INDEX: &str = "This is the demo of loopscope: an HTTP service on an instru
 /// Answers a request, now or later.
 pub fn route(cx: &mut Cx<'_, Service>, reply: Reply, request: &Request) {
     let _span = tracing::info_span!("route").entered();
-    let ok = |route, body: &[u8]| Answer { status: 200, body: body.to_vec(), route };
+    let ok = |route, body: &[u8]| DemoAnswer { status: 200, body: body.to_vec(), route };
     match (request.method.as_str(), request.path()) {
         ("GET" | "HEAD", "/") => answer(cx, reply, &ok("/", INDEX.as_bytes())),
         ("GET" | "HEAD", "/hello") => answer(cx, reply, &ok("/hello", b"hello\n")),
@@ -34,11 +34,11 @@ pub fn route(cx: &mut Cx<'_, Service>, reply: Reply, request: &Request) {
         ("POST", "/echo") => answer(cx, reply, &ok("/echo", &request.body)),
         (_, "/" | "/hello" | "/work" | "/fs" | "/chain" | "/echo") => {
             let body = b"method not allowed on this route\n".to_vec();
-            answer(cx, reply, &Answer { status: 405, body, route: "refused" });
+            answer(cx, reply, &DemoAnswer { status: 405, body, route: "refused" });
         }
         _ => {
             let body = b"no such route; see / for the list\n".to_vec();
-            answer(cx, reply, &Answer { status: 404, body, route: "unknown" });
+            answer(cx, reply, &DemoAnswer { status: 404, body, route: "unknown" });
         }
     }
 }
@@ -47,12 +47,12 @@ fn work(cx: &mut Cx<'_, Service>, reply: Reply, ms: u32) {
     let job = move || compute(Duration::from_millis(u64::from(ms)));
     let done = move |cx: &mut Cx<'_, Service>, result: Result<u64, _>| {
         let given = match result {
-            Ok(sum) => Answer {
+            Ok(sum) => DemoAnswer {
                 status: 200,
                 body: format!("worked {ms} ms: {sum:x}\n").into_bytes(),
                 route: "/work",
             },
-            Err(_) => Answer { status: 500, body: b"the job failed\n".to_vec(), route: "/work" },
+            Err(_) => DemoAnswer { status: 500, body: b"the job failed\n".to_vec(), route: "/work" },
         };
         answer_later(cx, reply, &given);
     };
@@ -73,7 +73,7 @@ fn read_file(cx: &mut Cx<'_, Service>, reply: Reply) {
             Ok(Err(error)) => (500, format!("cannot read: {error}\n")),
             Err(_) => (500, "the job failed\n".to_owned()),
         };
-        answer_later(cx, reply, &Answer { status, body: body.into_bytes(), route: "/fs" });
+        answer_later(cx, reply, &DemoAnswer { status, body: body.into_bytes(), route: "/fs" });
     };
     let job = cx.work_kind(WorkKind::Fs, job, done);
     cx.name(job, "read_template");
@@ -83,7 +83,7 @@ fn read_file(cx: &mut Cx<'_, Service>, reply: Reply) {
 fn chain(cx: &mut Cx<'_, Service>, reply: Reply, steps: u32, left: u32) {
     if left == 0 {
         let body = format!("ran {steps} microtasks\n").into_bytes();
-        return answer_later(cx, reply, &Answer { status: 200, body, route: "/chain" });
+        return answer_later(cx, reply, &DemoAnswer { status: 200, body, route: "/chain" });
     }
     cx.microtask(move |cx| chain(cx, reply, steps, left - 1));
 }

@@ -6,21 +6,21 @@ use tracing_subscriber::fmt::MakeWriter;
 
 /// Where the demo prints. Clones are the same screen.
 #[derive(Clone, Debug)]
-pub struct Screen {
+pub struct DemoScreen {
     /// The live line: a bar that is only a message. `None` where stdout is not a terminal.
     bar: Option<ProgressBar>,
 }
 
-impl Screen {
+impl DemoScreen {
     /// Returns the screen of stdout: with a live line if that is a terminal.
-    pub fn new() -> Screen {
+    pub fn new() -> DemoScreen {
         let bar = io::stdout().is_terminal().then(|| {
             let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stdout());
             // Cut to the terminal's width: a line that wraps cannot be cleared.
             bar.set_style(ProgressStyle::with_template("{wide_msg}").unwrap_or(ProgressStyle::default_bar()));
             bar
         });
-        Screen { bar }
+        DemoScreen { bar }
     }
 
     /// Tells whether there is a live line, so that colours make sense.
@@ -63,7 +63,7 @@ impl Screen {
 
 /// Writes log lines to stderr without tearing the live line.
 #[derive(Debug)]
-pub struct LogLine(Screen);
+pub struct LogLine(DemoScreen);
 
 impl Write for LogLine {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -76,7 +76,7 @@ impl Write for LogLine {
     }
 }
 
-impl MakeWriter<'_> for Screen {
+impl MakeWriter<'_> for DemoScreen {
     type Writer = LogLine;
 
     fn make_writer(&self) -> LogLine {

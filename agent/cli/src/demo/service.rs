@@ -60,7 +60,7 @@ impl Connection {
 
 /// An answer to one request.
 #[derive(Debug)]
-pub struct Answer {
+pub struct DemoAnswer {
     pub status: u16,
     pub body: Vec<u8>,
     /// The route's name in the demo's own metrics: one of a fixed few.
@@ -110,7 +110,7 @@ fn finish_listen(cx: &mut Cx<'_, Service>, listener: Key, asked: SocketAddr) -> 
 fn accepted(cx: &mut Cx<'_, Service>, connection: io::Result<Key>) {
     let connection = match connection {
         Ok(connection) => connection,
-        Err(error) => return tracing::warn!(%error, "a connection could not be accepted"),
+        Err(error) => return tracing::warn!(%error, "cannot accept a connection"),
     };
     if cx.state.connections.len() >= CONNECTIONS_MAX {
         cx.close(connection);
@@ -183,7 +183,7 @@ fn serve(cx: &mut Cx<'_, Service>, connection: Key) {
             Parsed::Partial => return,
             Parsed::Refused(status) => {
                 let body = format!("{status} {}\n", reason(status)).into_bytes();
-                answer(cx, reply, &Answer { status, body, route: "refused" });
+                answer(cx, reply, &DemoAnswer { status, body, route: "refused" });
             }
             Parsed::Complete(request, used) => {
                 entry.input.drain(..used);
@@ -198,14 +198,14 @@ fn serve(cx: &mut Cx<'_, Service>, connection: Key) {
 
 /// Gives an answer, and goes on with what has arrived meanwhile. Call it from another callback than the request's, or
 /// return to [`serve`] afterwards.
-pub fn answer_later(cx: &mut Cx<'_, Service>, reply: Reply, given: &Answer) {
+pub fn answer_later(cx: &mut Cx<'_, Service>, reply: Reply, given: &DemoAnswer) {
     answer(cx, reply, given);
     serve(cx, reply.connection);
     settle(cx, reply.connection);
 }
 
 /// Gives an answer.
-pub fn answer(cx: &mut Cx<'_, Service>, reply: Reply, given: &Answer) {
+pub fn answer(cx: &mut Cx<'_, Service>, reply: Reply, given: &DemoAnswer) {
     let Some(entry) = cx.state.connections.get_mut(&reply.connection) else { return };
     entry.is_waiting = false;
     entry.is_finished = !reply.is_keep_alive;
@@ -231,7 +231,7 @@ pub fn answer(cx: &mut Cx<'_, Service>, reply: Reply, given: &Answer) {
     }
 }
 
-fn encode(reply: Reply, given: &Answer) -> Vec<u8> {
+fn encode(reply: Reply, given: &DemoAnswer) -> Vec<u8> {
     let (status, length) = (given.status, given.body.len());
     let connection = if reply.is_keep_alive { "keep-alive" } else { "close" };
     let mut bytes = format!(

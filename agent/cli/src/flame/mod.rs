@@ -44,7 +44,7 @@ pub fn run(options: &FlameArguments) -> Result<(), Failure> {
         (Target::Url(url), None) => capture::of_agent(&Endpoint::given(url), &plan)?,
     };
     destination.write(&capture.file)?;
-    let summary = Summary { capture: &capture, path: &path, plan: &plan };
+    let summary = CaptureSummary { capture: &capture, path: &path, plan: &plan };
     match (options.json, path == Path::new("-")) {
         (true, _) => print_json(&summary.json())?,
         (false, true) => tell(&summary.text()),
@@ -68,10 +68,10 @@ fn agent_of(target: &Target, needed_because: &str) -> Result<Endpoint, Failure> 
         Target::Url(url) => Ok(Endpoint::given(url)),
         Target::Process(process) => process.agent().ok_or_else(|| {
             Failure::system(
-                &format!("do this for {}", process.label()),
+                &format!("ask the agent of {}", process.label()),
                 format!(
                     "{needed_because} the agent in the process, and it has none that listens; start one in it \
-                     (loopscope_agent::Agent). Callbacks and timelines need none"
+                     (`loopscope_agent::Agent::builder().start()`). Callbacks and timelines need none"
                 ),
             )
         }),
@@ -121,13 +121,13 @@ fn written_to(path: &Path, format: Format) -> String {
     format!("Written to {path}{hint}.\n")
 }
 
-struct Summary<'a> {
+struct CaptureSummary<'a> {
     capture: &'a Capture,
     path: &'a PathBuf,
     plan: &'a Plan,
 }
 
-impl Summary<'_> {
+impl CaptureSummary<'_> {
     fn text(&self) -> String {
         let capture = self.capture;
         let lasted = show_ns(capture.lasted_ns);

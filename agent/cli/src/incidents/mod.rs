@@ -37,15 +37,15 @@ pub fn run(options: &IncidentsArguments) -> Result<(), Failure> {
         Some(id) => {
             let found = catch.pick(id)?;
             let told = match options.json {
-                true => Told::Json(as_json(&found)),
-                false => Told::Text(detail::text(paint, &found.printable(), now_unix_ns)),
+                true => Output::Json(as_json(&found)),
+                false => Output::Text(detail::text(paint, &found.printable(), now_unix_ns)),
             };
             (told, vec![found])
         }
         None => {
             let told = match options.json {
-                true => Told::Json(list_json(&catch, most)),
-                false => Told::Text(list::text(paint, &catch.printable(), most, now_unix_ns)),
+                true => Output::Json(list_json(&catch, most)),
+                false => Output::Text(list::text(paint, &catch.printable(), most, now_unix_ns)),
             };
             // Stacks are not in a list, and only a flamegraph of all needs them.
             let shown = if options.flame.is_some() { catch.in_full(most)? } else { Vec::new() };
@@ -69,13 +69,13 @@ pub fn run(options: &IncidentsArguments) -> Result<(), Failure> {
         return Ok(());
     }
     match told {
-        Told::Json(value) => print_json(&value),
-        Told::Text(text) => print(&text),
+        Output::Json(value) => print_json(&value),
+        Output::Text(text) => print(&text),
     }
 }
 
 /// What is to be printed.
-enum Told {
+enum Output {
     Json(Value),
     Text(String),
 }

@@ -369,7 +369,7 @@ impl IncidentSet {
     fn missing(&self, id: &str) -> String {
         let ids: Vec<_> = self.found.iter().take(10).map(|found| found.incident.id.to_string()).collect();
         match ids.as_slice() {
-            [] if id == "last" => "there is no incident".to_owned(),
+            [] if id == "last" => "there are no incidents".to_owned(),
             [] => format!("no incident `{id}`: there are no incidents"),
             ids => format!("no incident `{id}`; there are:\n  {}", ids.join("\n  ")),
         }

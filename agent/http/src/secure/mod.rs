@@ -31,11 +31,11 @@ const LOOK_NS: u64 = 1_000_000_000;
 pub struct WebConfig {
     path: PathBuf,
     clock: Clock,
-    held: Mutex<Held>,
+    held: Mutex<LoadedConfig>,
 }
 
 #[derive(Debug)]
-struct Held {
+struct LoadedConfig {
     loaded: Loaded,
     looked: Ticks,
     /// The stamps of files that could not be read, so that this is told once.
@@ -61,7 +61,7 @@ impl WebConfig {
     /// One of them cannot be read or makes no sense; in words, with the remedy.
     pub(crate) fn read(path: &Path) -> Result<WebConfig, String> {
         let clock = Clock::monotonic();
-        let held = Held { loaded: load(path)?, looked: clock.now(), refused: None };
+        let held = LoadedConfig { loaded: load(path)?, looked: clock.now(), refused: None };
         Ok(WebConfig { path: path.to_owned(), clock, held: Mutex::new(held) })
     }
 
@@ -112,7 +112,7 @@ impl WebConfig {
         users.check(offered).await
     }
 
-    fn held(&self) -> MutexGuard<'_, Held> {
+    fn held(&self) -> MutexGuard<'_, LoadedConfig> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -116,11 +116,11 @@ mod tests {
         #[test]
         fn no_stall_is_found_late(
             warning in 2 * MS..300 * MS,
-            stretches in prop::collection::vec((1..400 * MS, 0..150 * MS), 1..30),
+            busy_and_idle in prop::collection::vec((1..400 * MS, 0..150 * MS), 1..30),
         ) {
             let mut begin = 10 * MS;
             let mut look = 0;
-            for (busy, idle) in stretches {
+            for (busy, idle) in busy_and_idle {
                 let end = begin + busy;
                 let mut found = None;
                 // The agent looks as told; asleep, it is woken at the begin.

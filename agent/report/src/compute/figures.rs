@@ -26,17 +26,17 @@ pub fn between(earlier: &Counters, later: &Counters) -> LoopFigures {
 }
 
 /// Returns the figures of one busy period: an event that becomes ready at a random moment of it waits until its end.
-pub fn of_stretch(stretch_ns: u64, callbacks: u64) -> LoopFigures {
-    if stretch_ns == 0 {
+pub fn of_busy_period(busy_ns: u64, callbacks: u64) -> LoopFigures {
+    if busy_ns == 0 {
         return LoopFigures::default();
     }
     LoopFigures {
-        period_ns: stretch_ns,
+        period_ns: busy_ns,
         utilization: Some(1.0),
-        iterations_per_second: Some(1e9 / stretch_ns as f64),
-        callbacks_per_second: Some(callbacks as f64 * 1e9 / stretch_ns as f64),
-        lag_ns_p50: Some(stretch_ns / 2),
-        lag_ns_p99: Some(stretch_ns / 100 * 99),
+        iterations_per_second: Some(1e9 / busy_ns as f64),
+        callbacks_per_second: Some(callbacks as f64 * 1e9 / busy_ns as f64),
+        lag_ns_p50: Some(busy_ns / 2),
+        lag_ns_p99: Some(busy_ns / 100 * 99),
         stalls: 1,
     }
 }
@@ -68,10 +68,10 @@ mod tests {
     }
 
     #[test]
-    fn within_a_stretch_half_of_the_arrivals_wait_for_half_of_it() {
-        let figures = of_stretch(200 * MS, 400);
+    fn within_a_busy_period_half_of_the_arrivals_wait_for_half_of_it() {
+        let figures = of_busy_period(200 * MS, 400);
         assert_eq!((figures.lag_ns_p50, figures.lag_ns_p99), (Some(100 * MS), Some(198 * MS)));
         assert_eq!((figures.callbacks_per_second, figures.utilization), (Some(2_000.0), Some(1.0)));
-        assert_eq!(of_stretch(0, 0), LoopFigures::default());
+        assert_eq!(of_busy_period(0, 0), LoopFigures::default());
     }
 }

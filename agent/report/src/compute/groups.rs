@@ -39,7 +39,7 @@ pub struct Groups {
 
 /// What one record, or what runs, adds to its group.
 #[derive(Clone, Copy)]
-struct Run {
+struct GroupedRun {
     kind: Kind,
     site: SiteId,
     parent: SiteId,
@@ -54,7 +54,7 @@ impl Groups {
         for record in records {
             let CallbackRecord { kind, site, parent, many, .. } = *record;
             let ns = scale.duration_ns(record.end.since(record.start.max(begin)));
-            self.add_one(Run { kind, site, parent, many, ns });
+            self.add_one(GroupedRun { kind, site, parent, many, ns });
         }
     }
 
@@ -63,7 +63,7 @@ impl Groups {
         self.passed_over = Some(self.passed_over.unwrap_or(0).saturating_add(records));
     }
 
-    fn add_one(&mut self, Run { kind, site, parent, many, ns }: Run) {
+    fn add_one(&mut self, GroupedRun { kind, site, parent, many, ns }: GroupedRun) {
         self.counted += 1;
         if self.sums.len() >= GROUPS_MAX && !self.sums.contains_key(&(kind, site)) {
             return;
@@ -91,10 +91,10 @@ impl Groups {
         self.passed_over.unwrap_or(0)
     }
 
-    /// Returns the groups of a busy period of `stretch_ns` as of `now`, whose running callback is added: the longest
+    /// Returns the groups of a busy period of `busy_ns` as of `now`, whose running callback is added: the longest
     /// in sum first. Callbacks that the recorder forgot before anybody saw them are shared out in proportion, also
     /// after the end.
-    pub fn sums(&self, now: &NowValues, stretch_ns: u64) -> Vec<GroupSum> {
+    pub fn sums(&self, now: &NowValues, busy_ns: u64) -> Vec<GroupSum> {
         let mut all = self.clone();
         if let Some(running) = now.running
             && let Some(kind) = running.kind
@@ -102,7 +102,7 @@ impl Groups {
             let (site, many) = (running.site, running.is_many.then_some(0));
             // What began before a poll that was not told has run for longer than the busy period.
             let ns = if now.busy_ns > 0 { now.running_ns.min(now.busy_ns) } else { now.running_ns };
-            all.add_one(Run { kind, site, parent: SiteId::NONE, many, ns });
+            all.add_one(GroupedRun { kind, site, parent: SiteId::NONE, many, ns });
             if let Some((sum, _)) = all.sums.get_mut(&(kind, running.site))
                 && let Some((before, _)) = self.sums.get(&(kind, running.site))
             {
@@ -110,10 +110,10 @@ impl Groups {
             }
         }
         let seen = self.counted.max(1);
-        let uncounted = now.stretch_callbacks.saturating_sub(self.counted);
+        let uncounted = now.busy_callbacks.saturating_sub(self.counted);
         // The page tells the number of a busy period only while that lasts.
         let forgotten = match self.passed_over {
-            Some(passed_over) if now.stretch_callbacks == 0 => passed_over,
+            Some(passed_over) if now.busy_callbacks == 0 => passed_over,
             Some(passed_over) => passed_over.min(uncounted),
             None => uncounted,
         };
@@ -121,7 +121,7 @@ impl Groups {
         if forgotten > 0 {
             let seen_ns = sums.iter().fold(0, |all: u64, sum| all.saturating_add(sum.total_ns));
             // All of them together took no longer than the busy period: the forgotten ones may have been shorter.
-            let forgotten_ns = part(seen_ns, forgotten, seen).min(stretch_ns.saturating_sub(seen_ns));
+            let forgotten_ns = part(seen_ns, forgotten, seen).min(busy_ns.saturating_sub(seen_ns));
             for sum in &mut sums {
                 sum.count = sum.count.saturating_add(part(sum.count, forgotten, seen));
                 sum.total_ns = sum.total_ns.saturating_add(part(sum.total_ns, forgotten_ns, seen_ns));
@@ -139,13 +139,13 @@ fn part(value: u64, count: u64, whole: u64) -> u64 {
     u64::try_from(part).unwrap_or(u64::MAX)
 }
 
-/// Says what a busy period of `stretch_ns` consisted of: `1 callback of 203 ms`, or
+/// Says what a busy period of `busy_ns` consisted of: `1 callback of 203 ms`, or
 /// `412 callbacks of 500 µs: 388 x io_read at src/x.rs:40`; of many that were told as one,
 /// `an unknown number of callbacks in 2.0 s: microtask at src/x.rs:40`. What has no known place is called by its
 /// kind: `150 ticks`. In the words of `runtime`; `label` names a site.
 pub fn summary(
     sums: &[GroupSum],
-    stretch_ns: u64,
+    busy_ns: u64,
     runtime: &Description,
     label: impl FnOnce(SiteId) -> String,
 ) -> String {
@@ -153,13 +153,13 @@ pub fn summary(
     let count = sums.iter().fold(0, |all: u64, sum| all.saturating_add(sum.count));
     let Some(longest) = sums.iter().max_by_key(|sum| sum.longest_ns) else {
         // Who has a word for what runs between callbacks is not told of all of them: so none is not what is known.
-        let (between, lasted) = (runtime.noun(Term::Between), show_ns(stretch_ns));
+        let (between, lasted) = (runtime.noun(Term::Between), show_ns(busy_ns));
         return match between == Description::new().noun(Term::Between) {
             true => format!("no {} for {lasted}", callback.one),
             false => format!("{} for {lasted}", between.one),
         };
     };
-    if longest.longest_ns > stretch_ns / 2 {
+    if longest.longest_ns > busy_ns / 2 {
         let one = format!("1 {} of {}", callback.one, show_ns(longest.longest_ns));
         return match count.saturating_sub(1) {
             0 => one,
@@ -203,8 +203,8 @@ mod tests {
         CallbackRecord {
             number: 0,
             kind,
-            site: SiteId(site),
-            parent: SiteId(parent),
+            site: SiteId::from(site),
+            parent: SiteId::from(parent),
             phase: Phase::POLL,
             many: None,
             ready: Ticks::NONE,
@@ -213,16 +213,16 @@ mod tests {
         }
     }
 
-    fn running(kind: Kind, site: u16, ns: u64, stretch_callbacks: u64) -> NowValues {
+    fn running(kind: Kind, site: u16, ns: u64, busy_callbacks: u64) -> NowValues {
         let running = Running {
             phase: Phase::POLL,
             kind: Some(kind),
-            site: SiteId(site),
+            site: SiteId::from(site),
             queue: None,
             is_many: false,
             since: Ticks(1),
         };
-        NowValues { running: Some(running), running_ns: ns, stretch_callbacks, ..NowValues::IDLE }
+        NowValues { running: Some(running), running_ns: ns, busy_callbacks, ..NowValues::IDLE }
     }
 
     fn groups(records: &[CallbackRecord]) -> Groups {
@@ -231,12 +231,12 @@ mod tests {
         groups
     }
 
-    fn words(sums: &[GroupSum], stretch_ms: u64) -> String {
-        words_of(sums, stretch_ms, &Description::new())
+    fn words(sums: &[GroupSum], busy_ms: u64) -> String {
+        words_of(sums, busy_ms, &Description::new())
     }
 
-    fn words_of(sums: &[GroupSum], stretch_ms: u64, runtime: &Description) -> String {
-        summary(sums, stretch_ms * MS, runtime, |site| format!("src/x.rs:{}", site.0))
+    fn words_of(sums: &[GroupSum], busy_ms: u64, runtime: &Description) -> String {
+        summary(sums, busy_ms * MS, runtime, |site| format!("src/x.rs:{}", site.as_u16()))
     }
 
     #[test]
@@ -260,7 +260,7 @@ mod tests {
         seen.extend(vec![record(Kind::Microtask, 5, 8, MS / 100); 1_000]);
         // The forgotten ones cannot have taken longer than there was time.
         for (busy_ms, total_ms) in [(400, [300, 100]), (500, [300, 100]), (200, [150, 50]), (0, [30, 10])] {
-            let now = NowValues { stretch_callbacks: 40_000, busy_ns: busy_ms * MS, ..NowValues::IDLE };
+            let now = NowValues { busy_callbacks: 40_000, busy_ns: busy_ms * MS, ..NowValues::IDLE };
             let sums = groups(&seen).sums(&now, now.busy_ns);
             assert_eq!((sums[0].kind, sums[0].count, sums[1].count), (Kind::Tick, 30_000, 10_000));
             assert_eq!([sums[0].total_ns, sums[1].total_ns], total_ms.map(|ms| ms * MS));
@@ -272,7 +272,7 @@ mod tests {
         let mut seen = vec![record(Kind::Microtask, 3, 1, MS)];
         seen.extend(vec![record(Kind::Microtask, 3, 8, MS); 5]);
         seen.push(record(Kind::Microtask, 3, 2, MS));
-        assert_eq!(groups(&seen).sums(&running(Kind::Microtask, 3, MS, 7), 0)[0].parent, SiteId(8));
+        assert_eq!(groups(&seen).sums(&running(Kind::Microtask, 3, MS, 7), 0)[0].parent, SiteId::from(8));
     }
 
     #[test]
@@ -337,7 +337,7 @@ mod tests {
     #[test]
     fn what_was_before_a_hidden_poll_was_not_forgotten() {
         let mut seen = groups(&[record(Kind::Task, 4, 0, MS)]);
-        let now = NowValues { stretch_callbacks: 900, busy_ns: 50 * MS, ..NowValues::IDLE };
+        let now = NowValues { busy_callbacks: 900, busy_ns: 50 * MS, ..NowValues::IDLE };
         assert_eq!(seen.sums(&now, now.busy_ns)[0].count, 900);
         seen.pass_over(0);
         assert_eq!(seen.sums(&now, now.busy_ns)[0].count, 1);

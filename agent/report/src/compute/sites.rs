@@ -1,7 +1,7 @@
 //! Time by callback site, and which sites get a series of their own.
 
-use crate::model::label::OTHER;
 use loopscope_probe::Site;
+use loopscope_probe::raw::loop_id::OTHER;
 use loopscope_probe::{Kind, Snapshot};
 use std::collections::{HashMap, HashSet};
 

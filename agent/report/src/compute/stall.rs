@@ -3,7 +3,6 @@
 use crate::compute::episode::Episode;
 use crate::compute::verdict::{Cause, Verdict, judge};
 use crate::model::exemplar::{Exemplar, Exemplars};
-use crate::model::tally::tally;
 use loopscope_probe::raw::histogram::{HistogramValues, slot};
 use loopscope_probe::raw::record::IterationRecord;
 use loopscope_probe::{Clock, NowValues, Page, Ticks, Vitals};
@@ -111,14 +110,14 @@ impl StallWatch {
             self.settle(step.ended_ns, page, clock, vitals, &mut turns);
         }
         if step.has_begun || step.lasts.is_some() {
-            let first = vitals.records.saturating_sub(now.stretch_callbacks);
+            let first = vitals.records.saturating_sub(now.busy_callbacks);
             let verdict = judge(vitals.busy_since, now.busy_ns, &now, &page.records(first), clock.scale());
             if step.has_begun {
                 (self.since, self.threshold_ns) = (vitals.busy_since, warning_ns);
                 self.count(verdict.cause, 1);
                 self.counts.active = Default::default();
                 self.counts.active[verdict.cause as usize] = true;
-                tally(&mut self.counts.detection, age_ns.saturating_sub(warning_ns));
+                self.counts.detection.record(age_ns.saturating_sub(warning_ns));
             }
             turns.push(match step.lasts {
                 Some(times) => StallEvent::Lasts(times, verdict),
@@ -131,7 +130,7 @@ impl StallWatch {
         turns
     }
 
-    /// SelfMetrics for stalls that are over: the one that was under way, and those that began and ended between two
+    /// Accounts for stalls that are over: the one that was under way, and those that began and ended between two
     /// looks, which the page has counted.
     fn settle(
         &mut self,

@@ -108,12 +108,12 @@ impl Run {
     }
 }
 
-/// Judges a busy period that began at `since` and is `stretch_ns` old. `records` may be cut off at its older end (the
+/// Judges a busy period that began at `since` and is `busy_ns` old. `records` may be cut off at its older end (the
 /// recorder keeps the last 4,096): a flood looks the same in its last part. Of what began before `since`, as where the loop
 /// polled inside without telling, the part after it counts.
 pub(crate) fn judge(
     since: Ticks,
-    stretch_ns: u64,
+    busy_ns: u64,
     now: &NowValues,
     records: &[CallbackRecord],
     scale: Scale,
@@ -125,7 +125,7 @@ pub(crate) fn judge(
         ns: scale.duration_ns(record.end.since(record.start.max(since))),
         count: Run::count(record.many),
     });
-    let running = now.running.and_then(|running| in_flight(running, now, stretch_ns));
+    let running = now.running.and_then(|running| in_flight(running, now, busy_ns));
     let runs: Vec<Run> = ended.chain(running).collect();
     let Some(longest) = runs.iter().max_by_key(|run| run.ns).copied() else {
         return Verdict {
@@ -135,11 +135,11 @@ pub(crate) fn judge(
             is_flood: false,
             runs: Some(0),
             total_ns: 0,
-            longest_ns: stretch_ns,
+            longest_ns: busy_ns,
         };
     };
     let Run { kind, site, ns, count } = longest;
-    let is_most = ns > stretch_ns / 2;
+    let is_most = ns > busy_ns / 2;
     if is_most && count == Some(1) {
         let (cause, kind, runs) = (Cause::Callback, Some(kind), Some(1));
         return Verdict { cause, kind, site, is_flood: false, runs, total_ns: ns, longest_ns: ns };
@@ -151,7 +151,7 @@ pub(crate) fn judge(
     // The recorder may have forgotten the older part of the busy period; how many runs there were is known exactly.
     // Where it still has what ended before the busy period, it has forgotten nothing of it.
     let has_all = records.iter().any(|record| record.end <= since && record.start < since);
-    let forgotten = if has_all { 0 } else { now.stretch_callbacks.saturating_sub(runs.len() as u64) };
+    let forgotten = if has_all { 0 } else { now.busy_callbacks.saturating_sub(runs.len() as u64) };
     let more = |seen: u64| {
         let share = u128::from(forgotten) * u128::from(seen) / runs.len() as u128;
         seen.saturating_add(u64::try_from(share).unwrap_or(u64::MAX))
@@ -159,14 +159,14 @@ pub(crate) fn judge(
     match flood.runs.map(more) {
         // One that is not most of the busy period is no flood either; it is all there is to blame.
         Some(1) => Verdict { cause: Cause::Callback, is_flood: false, ..flood },
-        runs => Verdict { runs, total_ns: more(flood.total_ns).min(stretch_ns), ..flood },
+        runs => Verdict { runs, total_ns: more(flood.total_ns).min(busy_ns), ..flood },
     }
 }
 
 /// Returns what runs, of which no more belongs to the busy period than the busy period is long.
-fn in_flight(running: Running, now: &NowValues, stretch_ns: u64) -> Option<Run> {
+fn in_flight(running: Running, now: &NowValues, busy_ns: u64) -> Option<Run> {
     let (site, count) = (running.site, (!running.is_many).then_some(1));
-    Some(Run { kind: running.kind?, site, ns: now.running_ns.min(stretch_ns), count })
+    Some(Run { kind: running.kind?, site, ns: now.running_ns.min(busy_ns), count })
 }
 
 /// Names the cause that took most of the time, and within it the site that did.
@@ -207,7 +207,7 @@ mod tests {
         CallbackRecord {
             number: 0,
             kind,
-            site: SiteId(site),
+            site: SiteId::from(site),
             parent: SiteId::NONE,
             phase: Phase::POLL,
             many: None,
@@ -222,7 +222,7 @@ mod tests {
         let running = Running {
             phase: Phase::POLL,
             kind: Some(kind),
-            site: SiteId(site),
+            site: SiteId::from(site),
             queue,
             is_many: false,
             since: Ticks(1),
@@ -230,20 +230,23 @@ mod tests {
         NowValues { running: Some(running), running_ns: ns, ..NowValues::IDLE }
     }
 
-    fn verdict_of(now: &NowValues, records: &[CallbackRecord], stretch_ns: u64) -> Verdict {
-        judge(Ticks(100), stretch_ns, now, records, Scale::NANOSECONDS)
+    fn verdict_of(now: &NowValues, records: &[CallbackRecord], busy_ns: u64) -> Verdict {
+        judge(Ticks(100), busy_ns, now, records, Scale::NANOSECONDS)
     }
 
     #[test]
-    fn one_run_of_more_than_half_the_stretch_blocks() {
+    fn one_run_of_more_than_half_the_busy_period_blocks() {
         for kind in [Kind::Timer, Kind::IoRead, Kind::Microtask, Kind::Other] {
             let verdict = verdict_of(&running(kind, 4, 130 * MS), &[], 200 * MS);
-            assert_eq!((verdict.cause, verdict.kind, verdict.site), (Cause::Callback, Some(kind), SiteId(4)));
+            assert_eq!(
+                (verdict.cause, verdict.kind, verdict.site),
+                (Cause::Callback, Some(kind), SiteId::from(4))
+            );
         }
         // It may also be over, with something short running after it.
         let records = [record(Kind::Timer, 9, 200, 150 * MS)];
         let verdict = verdict_of(&running(Kind::Immediate, 4, 3 * MS), &records, 200 * MS);
-        assert_eq!((verdict.kind, verdict.site, verdict.runs), (Some(Kind::Timer), SiteId(9), Some(1)));
+        assert_eq!((verdict.kind, verdict.site, verdict.runs), (Some(Kind::Timer), SiteId::from(9), Some(1)));
     }
 
     #[test]
@@ -264,7 +267,7 @@ mod tests {
             let verdict = verdict_of(&NowValues::IDLE, &records, 110 * MS);
             assert_eq!(
                 (verdict.cause, verdict.kind, verdict.site),
-                (cause, Some(kind), SiteId(3)),
+                (cause, Some(kind), SiteId::from(3)),
                 "{kind:?}"
             );
             assert_eq!(verdict.runs, Some(if cause == Cause::Callback { 52 } else { 51 }));
@@ -276,20 +279,20 @@ mod tests {
     fn runs_that_the_recorder_forgot_are_counted() {
         let records: Vec<CallbackRecord> =
             (0..4_000).map(|at| record(Kind::Tick, 3, 200 + at, MS / 20)).collect();
-        let now = NowValues { stretch_callbacks: 40_000, ..NowValues::IDLE };
+        let now = NowValues { busy_callbacks: 40_000, ..NowValues::IDLE };
         assert_eq!(verdict_of(&now, &records, 2_000 * MS).runs, Some(40_000));
     }
 
     #[test]
-    fn runs_before_the_stretch_are_innocent() {
+    fn runs_before_the_busy_period_are_innocent() {
         let since = 600 * MS;
         let records = [record(Kind::Timer, 1, 100 * MS, 500 * MS), record(Kind::IoRead, 2, since, 90 * MS)];
         let verdict = judge(Ticks(since), 120 * MS, &NowValues::IDLE, &records, Scale::NANOSECONDS);
-        assert_eq!((verdict.site, verdict.runs), (SiteId(2), Some(1)));
+        assert_eq!((verdict.site, verdict.runs), (SiteId::from(2), Some(1)));
     }
 
     #[test]
-    fn a_stretch_without_callbacks_has_no_site() {
+    fn a_busy_period_without_callbacks_has_no_site() {
         let verdict = verdict_of(&NowValues::IDLE, &[], 300 * MS);
         assert_eq!((verdict.cause, verdict.kind, verdict.site), (Cause::Callback, None, SiteId::NONE));
     }
@@ -313,13 +316,13 @@ mod tests {
             for (number, runs) in [(1_648_453, Some(1_648_453)), (2, Some(2)), (0, None)] {
                 let verdict = verdict_of(&NowValues::IDLE, &[many(kind, number, 190 * MS)], 200 * MS);
                 assert_eq!((verdict.cause, verdict.is_flood, verdict.runs), (cause, true, runs), "{kind:?}");
-                assert_eq!((verdict.kind, verdict.site), (Some(kind), SiteId(3)));
+                assert_eq!((verdict.kind, verdict.site), (Some(kind), SiteId::from(3)));
             }
             let mut now = running(kind, 4, 190 * MS);
             now.running = now.running.map(|running| Running { is_many: true, ..running });
             let verdict = verdict_of(&now, &[], 200 * MS);
             assert_eq!((verdict.cause, verdict.is_flood, verdict.runs), (cause, true, None), "{kind:?}");
-            assert_eq!(verdict.site, SiteId(4));
+            assert_eq!(verdict.site, SiteId::from(4));
         }
     }
 
@@ -336,12 +339,15 @@ mod tests {
         for (kind, _) in FLOODS {
             let records = [many(kind, 900, 40 * MS), record(Kind::IoRead, 7, 300, 150 * MS)];
             let verdict = verdict_of(&NowValues::IDLE, &records, 200 * MS);
-            assert_eq!((verdict.cause, verdict.is_flood, verdict.site), (Cause::Callback, false, SiteId(7)));
+            assert_eq!(
+                (verdict.cause, verdict.is_flood, verdict.site),
+                (Cause::Callback, false, SiteId::from(7))
+            );
         }
     }
 
     #[test]
-    fn drains_that_share_a_stretch_are_counted_by_their_jobs() {
+    fn drains_that_share_a_busy_period_are_counted_by_their_jobs() {
         let mut records = vec![many(Kind::Microtask, 50, 30 * MS); 4];
         records.push(record(Kind::Timer, 9, 300, 60 * MS));
         let verdict = verdict_of(&NowValues::IDLE, &records, 200 * MS);
@@ -359,15 +365,15 @@ mod tests {
         // 150 ms of it are the busy period's, and the 5 ms after it are not to blame.
         let long = record(Kind::Task, 4, 20 * MS, 225 * MS);
         let verdict = judged(&[long, record(Kind::Timer, 5, 245 * MS, 5 * MS)], &NowValues::IDLE);
-        assert_eq!((verdict.site, verdict.runs, verdict.total_ns), (SiteId(4), Some(1), 145 * MS));
+        assert_eq!((verdict.site, verdict.runs, verdict.total_ns), (SiteId::from(4), Some(1), 145 * MS));
         // What ended before is not, whatever its length, and hides none that was forgotten.
-        let now = NowValues { stretch_callbacks: 900, ..NowValues::IDLE };
+        let now = NowValues { busy_callbacks: 900, ..NowValues::IDLE };
         let mut records = vec![record(Kind::Task, 6, 0, since)];
         records.extend(vec![record(Kind::Task, 7, since, 5 * MS); 20]);
         let verdict = judged(&records, &now);
-        assert_eq!((verdict.site, verdict.runs), (SiteId(7), Some(20)), "the 880 were before the poll");
+        assert_eq!((verdict.site, verdict.runs), (SiteId::from(7), Some(20)), "the 880 were before the poll");
         // What still runs has run longer than the busy period.
         let verdict = judged(&[], &running(Kind::Task, 8, 400 * MS));
-        assert_eq!((verdict.site, verdict.total_ns), (SiteId(8), 150 * MS));
+        assert_eq!((verdict.site, verdict.total_ns), (SiteId::from(8), 150 * MS));
     }
 }

@@ -19,7 +19,7 @@ loop polls in between, and bound the chain";
 const SITES_TOLD: usize = 3;
 
 /// Stalls of one site by one cause.
-struct Group<'a> {
+struct StallGroup<'a> {
     cause: Cause,
     /// One long run, rather than many.
     is_single: bool,
@@ -30,11 +30,11 @@ struct Group<'a> {
 }
 
 /// Returns the stalls by whom to blame, the longest in sum first.
-fn groups(evidence: &LoopEvidence) -> Vec<Group<'_>> {
-    let mut groups: Vec<Group<'_>> = Vec::new();
+fn groups(evidence: &LoopEvidence) -> Vec<StallGroup<'_>> {
+    let mut groups: Vec<StallGroup<'_>> = Vec::new();
     for stall in &evidence.stalls {
         let (culprit, is_single) = (culprit(stall, &evidence.runtime), !stall.is_flood);
-        let is_same = |group: &&mut Group<'_>| {
+        let is_same = |group: &&mut StallGroup<'_>| {
             (group.cause, group.is_single, &group.culprit) == (stall.cause, is_single, &culprit)
         };
         match groups.iter_mut().find(is_same) {
@@ -44,7 +44,13 @@ fn groups(evidence: &LoopEvidence) -> Vec<Group<'_>> {
                     incident.culprit.label == stall.label && incident.cause == stall.cause.name()
                 };
                 let incidents = evidence.incidents.iter().filter(is_about).collect();
-                groups.push(Group { cause: stall.cause, is_single, culprit, stalls: vec![stall], incidents });
+                groups.push(StallGroup {
+                    cause: stall.cause,
+                    is_single,
+                    culprit,
+                    stalls: vec![stall],
+                    incidents,
+                });
             }
         }
     }
@@ -60,7 +66,7 @@ fn culprit(stall: &SeenStall, runtime: &Description) -> String {
     }
 }
 
-impl Group<'_> {
+impl StallGroup<'_> {
     fn total_ns(&self) -> u64 {
         self.stalls.iter().fold(0, |sum, stall| sum.saturating_add(stall.ns))
     }
@@ -156,8 +162,8 @@ impl Group<'_> {
 
 /// Tells the first few groups; the last of them says how many more there are.
 fn told(
-    groups: Vec<(Group<'_>, GroupClass)>,
-    tell: impl Fn(&(Group<'_>, GroupClass)) -> Finding,
+    groups: Vec<(StallGroup<'_>, GroupClass)>,
+    tell: impl Fn(&(StallGroup<'_>, GroupClass)) -> Finding,
 ) -> Vec<Finding> {
     let mut findings: Vec<Finding> = groups.iter().take(SITES_TOLD).map(&tell).collect();
     if let (Some(last), Some(more @ 1..)) = (findings.last_mut(), groups.len().checked_sub(SITES_TOLD)) {
@@ -169,8 +175,8 @@ fn told(
 /// Returns the groups of stalls that are wanted, each with what its time went to.
 fn judged(
     evidence: &LoopEvidence,
-    is_wanted: impl Fn(&Group<'_>, Class) -> bool,
-) -> Vec<(Group<'_>, GroupClass)> {
+    is_wanted: impl Fn(&StallGroup<'_>, Class) -> bool,
+) -> Vec<(StallGroup<'_>, GroupClass)> {
     let judged = groups(evidence).into_iter().filter_map(|group| {
         let class = group.class(evidence)?;
         Some((group, class))
@@ -181,7 +187,7 @@ fn judged(
 /// One callback computes for too long.
 pub(crate) fn blocked(evidence: &LoopEvidence) -> Vec<Finding> {
     let is_wanted =
-        |group: &Group<'_>, class| group.is_single && matches!(class, Class::Computing | Class::Unknown);
+        |group: &StallGroup<'_>, class| group.is_single && matches!(class, Class::Computing | Class::Unknown);
     told(judged(evidence, is_wanted), |(group, class)| {
         let headline = format!("{} is blocked by {}{}", evidence.named(), group.culprit, group.lasting());
         let of_loop = group.whole(evidence).filter(|_| class.used.is_none() && class.class == Class::Unknown);
@@ -200,7 +206,7 @@ pub(crate) fn blocked(evidence: &LoopEvidence) -> Vec<Finding> {
 
 /// One callback sleeps in the kernel.
 pub(crate) fn waiting(evidence: &LoopEvidence) -> Vec<Finding> {
-    let is_wanted = |group: &Group<'_>, class| group.is_single && class == Class::Waiting;
+    let is_wanted = |group: &StallGroup<'_>, class| group.is_single && class == Class::Waiting;
     told(judged(evidence, is_wanted), |(group, class)| {
         let waited = group.incidents.iter().filter(|incident| incident.class == Class::Waiting);
         let calls = waited.filter_map(|incident| incident.waiting_in.clone());
@@ -231,7 +237,7 @@ pub(crate) fn waiting(evidence: &LoopEvidence) -> Vec<Finding> {
 fn flood(evidence: &LoopEvidence, causes: &[Cause], trouble: Trouble, otherwise: &str) -> Vec<Finding> {
     // Runs that had no processor, or stood still, are not too many.
     let is_wanted =
-        |group: &Group<'_>, class| !group.is_single && causes.contains(&group.cause) && is_code(class);
+        |group: &StallGroup<'_>, class| !group.is_single && causes.contains(&group.cause) && is_code(class);
     let runtime = &evidence.runtime;
     told(judged(evidence, is_wanted), |(group, class)| {
         let what = group.cause.words(runtime);

@@ -93,24 +93,24 @@ pub struct EvidenceCollector {
     handles: [Vec<u64>; HandleType::COUNT],
     timers: Vec<u64>,
     agent_late_ns: Option<u64>,
-    times: StretchTimes,
+    times: BusyPeriodTimes,
     /// The pool's running jobs at the last look, with the begin of each; their age is that of the end.
     running_jobs: Vec<StuckJob>,
 }
 
 /// The thread's times around the busy period under way.
 #[derive(Debug, Default)]
-struct StretchTimes {
-    stretch: Ticks,
+struct BusyPeriodTimes {
+    busy_since: Ticks,
     before: Option<Reading>,
     within: Option<Reading>,
     last: Option<Reading>,
 }
 
-impl StretchTimes {
+impl BusyPeriodTimes {
     fn look(&mut self, busy_since: Ticks, reading: Option<Reading>) {
-        if busy_since != self.stretch {
-            (self.stretch, self.before, self.within) = (busy_since, self.last, reading);
+        if busy_since != self.busy_since {
+            (self.busy_since, self.before, self.within) = (busy_since, self.last, reading);
         }
         self.last = reading;
     }
@@ -144,7 +144,7 @@ impl EvidenceCollector {
             handles: Default::default(),
             timers: Vec::new(),
             agent_late_ns: None,
-            times: StretchTimes::default(),
+            times: BusyPeriodTimes::default(),
             running_jobs: Vec::new(),
         };
         begun.read_gauges(&begun.first.clone());
@@ -195,7 +195,7 @@ impl EvidenceCollector {
     /// Judges the busy period under way, which is too long.
     fn see_stall(&mut self, look: &PageSample<'_>, vitals: &Vitals) {
         let (page, now) = (look.page, &vitals.now);
-        let first = vitals.records.saturating_sub(now.stretch_callbacks);
+        let first = vitals.records.saturating_sub(now.busy_callbacks);
         let verdict = judge(vitals.busy_since, now.busy_ns, now, &page.records(first), look.clock.scale());
         let before = self.stalls.remove(&vitals.busy_since).map(|seen| seen.stall);
         let looks = |count: fn(&SeenStall) -> u64| before.as_ref().map_or(0, count);
@@ -237,7 +237,7 @@ impl EvidenceCollector {
                 && self.expected.is_empty()
                 && self.stalls.len() < KEPT_MAX
             {
-                // The page does not tell how much of an ended stretch was expected, so where blocks are expected only
+                // The page does not tell how much of an ended busy period was expected, so where blocks are expected only
                 // those are told that were seen while they lasted.
                 let last_record = iterations.get(at + 1).map_or(u64::MAX, |next| next.first_record);
                 let stall = ended_stall(look, iteration, last_record, ns, records);
@@ -411,7 +411,7 @@ fn ended_stall(
     let inside: Vec<CallbackRecord> = records.iter().filter(is_inside).copied().collect();
     let known = last_record != u64::MAX;
     let runs = if known { last_record.saturating_sub(iteration.first_record) } else { inside.len() as u64 };
-    let now = NowValues { stretch_callbacks: runs, ..NowValues::IDLE };
+    let now = NowValues { busy_callbacks: runs, ..NowValues::IDLE };
     let verdict = judge(iteration.begin, ns, &now, &inside, look.clock.scale());
     SeenStall {
         ns,

@@ -69,7 +69,7 @@ pub(crate) fn starved_of_cpu(evidence: &LoopEvidence) -> Vec<Finding> {
     });
     let used_up = quota.map(used_up);
     let processors = (evidence.processors > 0)
-        .then(|| format!("the process may use {}", count(evidence.processors, "processor")));
+        .then(|| format!("the process may use {}", count(evidence.processors, "CPU")));
     let stalls = (evidence.stalls() > 0).then(|| {
         let longest = evidence.stalls.iter().max_by_key(|stall| stall.ns);
         let longest = longest.map(|stall| format!(", the longest {} in {}", show_ns(stall.ns), stall.label));

@@ -235,12 +235,7 @@ fn load_cases() -> Vec<Case> {
         (
             "starved_of_cpu",
             with(well(), |evidence| evidence.cpu = Some(CpuTime { run_ns: 2 * S, runqueue_ns: 2 * S })),
-            vec![
-                "had to wait for a CPU",
-                "not scheduled for 2.0 s of 10 s: 50 %",
-                "2 processors",
-                "nice value",
-            ],
+            vec!["had to wait for a CPU", "not scheduled for 2.0 s of 10 s: 50 %", "2 CPUs", "nice value"],
             with(well(), |evidence| evidence.cpu = Some(CpuTime { run_ns: 100 * MS, runqueue_ns: 90 * MS })),
         ),
         (

@@ -374,7 +374,7 @@ mod tests {
         run(&mut writer, 5);
         let clock = writer.clock().clone();
         let extract = Extract::open(writer.page(), clock.scale(), begin, None, None);
-        let now = NowValues { stretch_callbacks: 900, busy_ns: 245 * MS, ..NowValues::IDLE };
+        let now = NowValues { busy_callbacks: 900, busy_ns: 245 * MS, ..NowValues::IDLE };
         let [sum] = extract.groups.sums(&now, now.busy_ns)[..] else { panic!("one group") };
         assert_eq!((sum.count, sum.total_ns, sum.longest_ns), (2, 245 * MS, 240 * MS));
         let mut incident = Incident::default();

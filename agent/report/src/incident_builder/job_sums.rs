@@ -61,13 +61,13 @@ mod tests {
     fn jobs_that_were_overwritten_are_shared_out() {
         let mut sums = JobSums::default();
         for _ in 0..30 {
-            sums.add(WorkKind::Fs, SiteId(1), 10);
+            sums.add(WorkKind::Fs, SiteId::from(1), 10);
         }
         for _ in 0..10 {
-            sums.add(WorkKind::Dns, SiteId(2), 100);
+            sums.add(WorkKind::Dns, SiteId::from(2), 100);
         }
         sums.unseen = 400;
-        let told: Vec<_> = sums.heaviest_first().into_iter().map(|(of, sum)| (of.1.0, sum)).collect();
+        let told: Vec<_> = sums.heaviest_first().into_iter().map(|(of, sum)| (of.1.as_u16(), sum)).collect();
         let [dns, fs] = [
             JobSum { count: 110, total_ns: 11_000, longest_ns: 100 },
             JobSum { count: 330, total_ns: 3_300, longest_ns: 10 },

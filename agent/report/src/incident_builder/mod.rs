@@ -9,7 +9,7 @@ mod job_sums;
 mod pool;
 mod site_labels;
 
-use crate::compute::figures::of_stretch;
+use crate::compute::figures::of_busy_period;
 use crate::compute::groups::{GroupSum, summary};
 use crate::compute::verdict::Verdict;
 use crate::incident::{Group, Incident, IncidentKind, PoolState, Severity, Span};
@@ -95,7 +95,7 @@ impl IncidentBuilder {
         };
         // The busy period that runs has its callbacks counted.
         let first = (begin == seen.vitals.busy_since)
-            .then(|| seen.vitals.records.saturating_sub(seen.vitals.now.stretch_callbacks));
+            .then(|| seen.vitals.records.saturating_sub(seen.vitals.now.busy_callbacks));
         let extract = Extract::open(seen.page, seen.clock.scale(), begin, until, first);
         IncidentBuilder {
             incident,
@@ -156,7 +156,7 @@ impl IncidentBuilder {
         self.jobs_now.clear();
         if self.incident.kind != IncidentKind::Pool {
             let callbacks = self.tell_groups(&mut SiteLabels::of(seen.page), &NowValues::IDLE);
-            self.incident.during = of_stretch(ns, callbacks).known(&self.runtime);
+            self.incident.during = of_busy_period(ns, callbacks).known(&self.runtime);
         }
         self.update_severity(seen, ns.saturating_sub(self.incident.expected_ns));
     }

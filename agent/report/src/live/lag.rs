@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn those_who_wait_are_counted_before_the_stretch_ends() {
+    fn those_who_wait_are_counted_before_the_busy_period_ends() {
         let lag = turn(HistogramValues::default(), 400 * MS);
         assert_eq!(lag.row.iter().sum::<u64>(), 400);
         assert_eq!(lag.max_ns, 400 * MS, "nobody has waited for longer than the busy period lasts");
@@ -105,7 +105,7 @@ mod tests {
         let mut counted = HistogramValues::default();
         counted.buckets[0] = 500;
         assert_eq!(turn(counted, 900_000).row[0], 500, "nobody has arrived yet");
-        // The age of a damaged page's stretch.
+        // The age of the busy period on a damaged page.
         turn(HistogramValues::default(), u64::MAX);
     }
 

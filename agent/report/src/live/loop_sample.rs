@@ -32,7 +32,7 @@ impl LoopSample {
         let is_stalled = now.unexpected_ns() > snapshot.warning_ns;
         let verdict = is_stalled.then(|| {
             let vitals = page.vitals_at(clock, at);
-            let first = vitals.records.saturating_sub(now.stretch_callbacks);
+            let first = vitals.records.saturating_sub(now.busy_callbacks);
             judge(vitals.busy_since, now.busy_ns, now, &page.records(first), clock.scale())
         });
         let open = if now.busy_ns > 0 { page.open_spans() } else { Vec::new() };

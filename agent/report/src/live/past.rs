@@ -60,11 +60,11 @@ struct SitePast {
 
 /// An interval, as rates need it.
 #[derive(Clone, Copy, Debug)]
-struct Interval {
+struct ViewInterval {
     ns: u64,
 }
 
-impl Interval {
+impl ViewInterval {
     fn per_second(self, later: u64, earlier: u64) -> f64 {
         if self.ns == 0 { 0.0 } else { later.saturating_sub(earlier) as f64 * 1e9 / self.ns as f64 }
     }
@@ -76,7 +76,7 @@ impl Interval {
 
 /// What a loop did in one interval: its view, and what it takes to add up several of them.
 #[derive(Clone, Debug)]
-pub(super) struct Turn {
+pub(super) struct LoopViewParts {
     pub view: LoopView,
     pub lag: Waits,
     /// All sites that ran.
@@ -86,7 +86,7 @@ pub(super) struct Turn {
     pub pool_wait: HistogramValues,
 }
 
-impl Turn {
+impl LoopViewParts {
     /// Returns the view of the loop.
     pub(super) fn into_view(self) -> LoopView {
         let (sites, sites_left_out) = heaviest(self.sites);
@@ -104,10 +104,10 @@ pub(super) fn heaviest(mut sites: Vec<SiteView>) -> (Vec<SiteView>, u64) {
 
 impl Past {
     /// Returns what a loop did as it was seen now, and remembers that.
-    pub(super) fn turn(&mut self, seen: &LoopSample, id: String, name: String) -> Turn {
+    pub(super) fn turn(&mut self, seen: &LoopSample, id: String, name: String) -> LoopViewParts {
         let (snapshot, facts) = (&seen.snapshot, &seen.snapshot.facts);
         let split = Split { active_ns: snapshot.active_ns, idle_ns: snapshot.idle_ns };
-        let interval = Interval { ns: split.total_ns().saturating_sub(self.split.total_ns()) };
+        let interval = ViewInterval { ns: split.total_ns().saturating_sub(self.split.total_ns()) };
         let runtime = &facts.description;
         let mut sites = self.site_views(snapshot, interval);
         if !runtime.knows(Fact::Callbacks) {
@@ -161,10 +161,10 @@ impl Past {
         self.drained_jobs = snapshot.drained_jobs;
         self.drains.clone_from(&snapshot.drain);
         self.stalls = snapshot.blocked[0];
-        Turn { view, lag, sites, drains, pool_wait }
+        LoopViewParts { view, lag, sites, drains, pool_wait }
     }
 
-    fn phase_views(&mut self, snapshot: &Snapshot, interval: Interval) -> Vec<PhaseView> {
+    fn phase_views(&mut self, snapshot: &Snapshot, interval: ViewInterval) -> Vec<PhaseView> {
         let now = &snapshot.now;
         let mut counted = phase_totals(snapshot);
         let mut views = Vec::new();
@@ -194,7 +194,7 @@ impl Past {
     }
 
     /// Returns the sites that ran.
-    fn site_views(&mut self, snapshot: &Snapshot, interval: Interval) -> Vec<SiteView> {
+    fn site_views(&mut self, snapshot: &Snapshot, interval: ViewInterval) -> Vec<SiteView> {
         let mut totals = sites::totals(snapshot);
         let running = running_site(snapshot);
         if let Some((label, kind)) = &running
@@ -238,7 +238,7 @@ impl Past {
         &self,
         lengths: &[HistogramValues; 2],
         snapshot: &Snapshot,
-        interval: Interval,
+        interval: ViewInterval,
     ) -> Vec<DrainView> {
         let runtime = &snapshot.facts.description;
         let knows = [Fact::Drains, Fact::DrainedJobs, Fact::QueueDepth].map(|fact| runtime.knows(fact));
@@ -283,7 +283,7 @@ impl PoolPast {
         &mut self,
         pool: &PoolValues,
         runtime: &Description,
-        interval: Interval,
+        interval: ViewInterval,
     ) -> (PoolView, HistogramValues) {
         let mut wait = HistogramValues::default();
         pool.wait.iter().for_each(|values| wait.merge(values));
@@ -350,7 +350,7 @@ mod tests {
             column: 0,
         };
         let path = |number: usize| {
-            let site = SiteId(number as u16);
+            let site = SiteId::from(number as u16);
             PathStat { parent: 0, site, calls: 1, self_ns: 1, longest_ns: 1 }
         };
         let (sites, paths) = ((0..SITES).map(site).collect(), (0..SITES).map(path).collect());
@@ -365,12 +365,13 @@ mod tests {
         let base = writer.page().snapshot_at(writer.clock(), Ticks(1));
         let mut past = Past::default();
         for tick in 0..200 {
-            let (views, left_out) = heaviest(past.site_views(&renamed(&base, tick), Interval { ns: 1_000 }));
+            let (views, left_out) =
+                heaviest(past.site_views(&renamed(&base, tick), ViewInterval { ns: 1_000 }));
             assert_eq!(views.len() as u64 + left_out, SITES as u64 - 1);
             assert!(past.sites.len() <= REMEMBERED_MAX, "{}", past.sites.len());
         }
         // Sites that stay are remembered.
-        let (_, left_out) = heaviest(past.site_views(&renamed(&base, 199), Interval { ns: 1_000 }));
+        let (_, left_out) = heaviest(past.site_views(&renamed(&base, 199), ViewInterval { ns: 1_000 }));
         assert_eq!(left_out, 0);
     }
 }

@@ -1,7 +1,7 @@
 //! A runtime of several workers as one: what they did in one interval, added up.
 
 use crate::live::lag::lag_view;
-use crate::live::past::{Turn, heaviest};
+use crate::live::past::{LoopViewParts, heaviest};
 use crate::live::view::{
     DrainView, JobView, LagView, LoopView, NumberView, PhaseView, PoolView, SiteView, StallView, StateKind,
     StateView,
@@ -38,7 +38,7 @@ pub(super) struct Workers {
     pub id: String,
     pub name: String,
     pub given_name: String,
-    pub turns: Vec<Turn>,
+    pub turns: Vec<LoopViewParts>,
 }
 
 impl RuntimePast {
@@ -46,7 +46,7 @@ impl RuntimePast {
     pub(super) fn turn(&mut self, workers: Workers) -> LoopView {
         let Workers { id, name, given_name, mut turns } = workers;
         turns.sort_by_key(|turn| turn.view.worker);
-        let sums = Sums::of(&turns);
+        let sums = WorkerShares::of(&turns);
         let (phases, drains) = (sums.phases(), sums.drains());
         let (sites, sites_left_out) = heaviest(sums.sites());
         let (lag, pool) = (sums.lag(), sums.pool());
@@ -54,7 +54,7 @@ impl RuntimePast {
         let (numbers, pool_jobs) = (sums.numbers(), sums.pool_jobs());
         let iterations_per_second = known_sum(turns.iter().map(|turn| turn.view.iterations_per_second));
         let callbacks_per_second = known_sum(turns.iter().map(|turn| turn.view.callbacks_per_second));
-        let views: Vec<LoopView> = turns.into_iter().map(Turn::into_view).collect();
+        let views: Vec<LoopView> = turns.into_iter().map(LoopViewParts::into_view).collect();
         let stalls = self.stalls(&views);
         let worst = views.iter().min_by_key(|view| Reverse(badness(&view.state)));
         let first = views.first();
@@ -146,15 +146,15 @@ fn badness(state: &StateView) -> (u8, u64) {
 }
 
 /// The turns of one runtime, for adding up.
-struct Sums<'a> {
-    turns: &'a [Turn],
+struct WorkerShares<'a> {
+    turns: &'a [LoopViewParts],
     /// The intervals of all of them, in nanoseconds.
     all_ns: f64,
 }
 
-impl<'a> Sums<'a> {
-    fn of(turns: &'a [Turn]) -> Sums<'a> {
-        Sums { turns, all_ns: turns.iter().map(|turn| turn.view.interval_ns as f64).sum() }
+impl<'a> WorkerShares<'a> {
+    fn of(turns: &'a [LoopViewParts]) -> WorkerShares<'a> {
+        WorkerShares { turns, all_ns: turns.iter().map(|turn| turn.view.interval_ns as f64).sum() }
     }
 
     /// Returns the part that something is of the time of all workers, where it is that part of each one's; `None` where it is
@@ -163,7 +163,7 @@ impl<'a> Sums<'a> {
         known_sum(self.turns.iter().map(|turn| Some(of(&turn.view)? * self.weight(turn))))
     }
 
-    fn weight(&self, turn: &Turn) -> f64 {
+    fn weight(&self, turn: &LoopViewParts) -> f64 {
         if self.all_ns > 0.0 { turn.view.interval_ns as f64 / self.all_ns } else { 0.0 }
     }
 

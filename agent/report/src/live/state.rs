@@ -27,7 +27,7 @@ pub(super) fn state_view(seen: &LoopSample) -> StateView {
         busy_ns: now.busy_ns,
         expected_ns: now.expected_ns,
         parked_ns: now.parked_ns,
-        stretch_callbacks: now.stretch_callbacks,
+        busy_callbacks: now.busy_callbacks,
         running: now.running.map(|running| running_view(&running, snapshot)),
         spans: seen.spans.clone(),
         expected: now.expected.and_then(|id| Some(snapshot.site(id)?.label())),

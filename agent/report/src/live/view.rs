@@ -198,7 +198,7 @@ pub struct StateView {
     /// How long it has polled, in nanoseconds; 0 while it is busy.
     pub parked_ns: u64,
     /// Callbacks and jobs that ended within the busy period.
-    pub stretch_callbacks: u64,
+    pub busy_callbacks: u64,
     /// What runs; `None` while it polls.
     pub running: Option<RunningView>,
     /// The spans open inside, outermost first.

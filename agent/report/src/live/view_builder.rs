@@ -2,7 +2,7 @@
 
 use crate::live::lag::LAG_BOUNDS_NS;
 use crate::live::loop_sample::LoopSample;
-use crate::live::past::{Past, Turn};
+use crate::live::past::{LoopViewParts, Past};
 use crate::live::runtime::{RuntimePast, Workers};
 use crate::live::view::{LoopView, ProcessView, View};
 use loopscope_probe::raw::loop_id::{self, Called, LoopId};
@@ -45,7 +45,7 @@ impl ViewBuilder {
     pub fn observe(&mut self, seen: impl IntoIterator<Item = LoopSample>, unix_ns: u64) -> View {
         let mut loops = HashMap::with_capacity(self.loops.len());
         let mut processes: Vec<ProcessView> = Vec::new();
-        let mut parts = Parts::default();
+        let mut parts = ViewProgress::default();
         for seen in seen {
             let identity = identity_of(&seen, &loops);
             let at = process_of(&mut processes, &seen);
@@ -93,14 +93,14 @@ impl ViewBuilder {
 
 /// What one observation has put together so far.
 #[derive(Debug, Default)]
-struct Parts {
+struct ViewProgress {
     /// What the loops of each process are called.
     called: Vec<Vec<Called>>,
     /// Runtimes, with the places of their processes and of their views in those.
     runtimes: Vec<(usize, usize, Workers)>,
 }
 
-impl Parts {
+impl ViewProgress {
     /// Returns what a loop of the process at that place is called.
     fn name(&mut self, process: usize, seen: &LoopSample) -> Called {
         self.called.resize_with(self.called.len().max(process + 1), Vec::new);
@@ -113,7 +113,7 @@ impl Parts {
     }
 
     /// Adds what a worker did to its runtime, which is called so and has this id.
-    fn add(&mut self, process: &mut ProcessView, at: usize, id: String, called: Called, turn: Turn) {
+    fn add(&mut self, process: &mut ProcessView, at: usize, id: String, called: Called, turn: LoopViewParts) {
         match self.runtimes.iter_mut().find(|(_, _, workers)| workers.id == id) {
             Some((_, _, workers)) => workers.turns.push(turn),
             None => {

@@ -1,7 +1,7 @@
 //! Writes the families of the agent itself and of the process.
 
 use crate::metrics::catalog as c;
-use crate::metrics::format::Format;
+use crate::metrics::format::MetricsFormat;
 use crate::metrics::loop_metrics::{AgentMetrics, LoopMetrics, ProcessMetrics};
 use crate::metrics::metrics_page::MetricsPage;
 use loopscope_probe::raw::histogram::HistogramValues;
@@ -27,7 +27,7 @@ pub(crate) fn write(sheet: &mut MetricsPage, loops: &[LoopMetrics], agent: &Agen
     sheet.family(&c::THRESHOLD_CHANGES);
     sheet.whole(&[], agent.threshold_changes);
     sheet.family(&c::SCRAPE_DURATION);
-    let scrapes = || Format::ALL.iter().zip(&agent.scrapes).filter(|(_, scrapes)| scrapes.bytes > 0);
+    let scrapes = || MetricsFormat::ALL.iter().zip(&agent.scrapes).filter(|(_, scrapes)| scrapes.bytes > 0);
     for (format, scrapes) in scrapes() {
         sheet.durations(&[format.name()], &scrapes.duration);
     }

@@ -1,6 +1,6 @@
 //! How many samples a loop may have: what Prometheus has to store for each, in both kinds of histograms.
 
-use super::format::Format;
+use super::format::MetricsFormat;
 use super::loop_metrics::LoopMetrics;
 use super::program_families::{ProgramFamilies, ProgramValue};
 use super::render::render;
@@ -89,7 +89,7 @@ struct Samples {
 }
 
 fn count(view: LoopMetrics) -> Samples {
-    let page = String::from_utf8(render(Format::Text, &[view], &full_agent(), "").body).unwrap();
+    let page = String::from_utf8(render(MetricsFormat::Text, &[view], &full_agent(), "").body).unwrap();
     let mut samples = Samples::default();
     for family in ProgramFamilies::read(&page, |_| false).families {
         for series in &family.series {

@@ -84,21 +84,26 @@ pub const OWN: &[i32] = &[-80, -64, -48, -32, -24, -16, -8, 0, 16, 40];
 /// that of the objective for lag, 125 ms.
 pub const FEW: &[i32] = &[-80, -56, -32, -24, -16, -8, 0, 16, 40];
 
-type Labels = &'static [&'static str];
+type LabelNames = &'static [&'static str];
 
-const fn counter(name: &'static str, unit: Unit, labels: Labels, help: &'static str) -> Family {
+const fn counter(name: &'static str, unit: Unit, labels: LabelNames, help: &'static str) -> Family {
     Family { name, kind: Type::Counter, unit, labels, help }
 }
 
-const fn gauge(name: &'static str, unit: Unit, labels: Labels, help: &'static str) -> Family {
+const fn gauge(name: &'static str, unit: Unit, labels: LabelNames, help: &'static str) -> Family {
     Family { name, kind: Type::Gauge, unit, labels, help }
 }
 
-const fn durations(name: &'static str, bounds: &'static [i32], labels: Labels, help: &'static str) -> Family {
+const fn durations(
+    name: &'static str,
+    bounds: &'static [i32],
+    labels: LabelNames,
+    help: &'static str,
+) -> Family {
     Family { name, kind: Type::Durations(bounds), unit: Unit::Seconds, labels, help }
 }
 
-const fn counts(name: &'static str, labels: Labels, help: &'static str) -> Family {
+const fn counts(name: &'static str, labels: LabelNames, help: &'static str) -> Family {
     Family { name, kind: Type::Counts, unit: Unit::Count, labels, help }
 }
 
@@ -217,7 +222,7 @@ catalog! {
     HANDLES_ACTIVE = gauge("loopscope_handles_active", Count, &["loop", "type"], "Open handles.");
     HANDLES_REFERENCED = gauge("loopscope_handles_referenced", Count, &["loop"],
         "Open handles that keep the loop alive.");
-    REQUESTS_ACTIVE = gauge("loopscope_requests_active", Count, &["loop"], "Requests under way.");
+    REQUESTS_ACTIVE = gauge("loopscope_requests_active", Count, &["loop"], "Requests in progress.");
     TIMERS_PENDING = gauge("loopscope_timers_pending", Count, &["loop"], "Timers pending.");
     WAKES_COALESCED = counter("loopscope_wakes_coalesced_total", Count, &["loop"],
         "Wakeups from other threads that were merged with a pending one.");
@@ -299,9 +304,9 @@ catalog! {
     PROM_RESOURCES = gauge("nodejs_active_resources", Count, &["loop", "type"],
         "Open handles by type.");
     PROM_HANDLES_TOTAL = gauge("nodejs_active_handles_total", Count, &["loop"], "Open handles.");
-    PROM_REQUESTS_TOTAL = gauge("nodejs_active_requests_total", Count, &["loop"], "Requests under way.");
+    PROM_REQUESTS_TOTAL = gauge("nodejs_active_requests_total", Count, &["loop"], "Requests in progress.");
     PROM_RESOURCES_TOTAL = gauge("nodejs_active_resources_total", Count, &["loop"],
-        "Open handles and requests under way.");
+        "Open handles and requests in progress.");
 }
 
 catalog! {

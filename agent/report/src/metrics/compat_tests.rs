@@ -1,7 +1,7 @@
 //! Families under the names of others: all there when wanted, none otherwise, and what promtool says of them.
 
 use super::*;
-use crate::metrics::format::Format;
+use crate::metrics::format::MetricsFormat;
 use crate::metrics::loop_metrics::AgentMetrics;
 use crate::metrics::render::render;
 use crate::metrics::render::tests::{full_agent, full_view};
@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 
 fn page(prom_client: bool, otel: bool) -> String {
     let agent = AgentMetrics { compat: CompatSet { prom_client, otel }, ..full_agent() };
-    String::from_utf8(render(Format::Text, &[full_view("main")], &agent, "").body).unwrap()
+    String::from_utf8(render(MetricsFormat::Text, &[full_view("main")], &agent, "").body).unwrap()
 }
 
 #[test]

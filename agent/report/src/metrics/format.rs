@@ -6,7 +6,7 @@ use crate::metrics::text::{Dialect, Text};
 
 /// A format of the page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
+pub enum MetricsFormat {
     /// Prometheus text 0.0.4: what people and every scraper read.
     Text,
     /// OpenMetrics text 1.0, which can carry exemplars.
@@ -15,28 +15,29 @@ pub enum Format {
     Protobuf,
 }
 
-impl Format {
+impl MetricsFormat {
     /// How many there are.
     pub(crate) const COUNT: usize = 3;
 
     /// All of them; where a client has no preference, the first that it takes.
-    pub const ALL: [Format; Format::COUNT] = [Format::Text, Format::OpenMetrics, Format::Protobuf];
+    pub const ALL: [MetricsFormat; MetricsFormat::COUNT] =
+        [MetricsFormat::Text, MetricsFormat::OpenMetrics, MetricsFormat::Protobuf];
 
     /// Returns its name as a label value.
     pub(crate) fn name(self) -> &'static str {
         match self {
-            Format::Text => "text",
-            Format::OpenMetrics => "openmetrics",
-            Format::Protobuf => "protobuf",
+            MetricsFormat::Text => "text",
+            MetricsFormat::OpenMetrics => "openmetrics",
+            MetricsFormat::Protobuf => "protobuf",
         }
     }
 
     /// Returns the `Content-Type` of a page in it.
     pub fn content_type(self) -> &'static str {
         match self {
-            Format::Text => "text/plain; version=0.0.4; charset=utf-8",
-            Format::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
-            Format::Protobuf => {
+            MetricsFormat::Text => "text/plain; version=0.0.4; charset=utf-8",
+            MetricsFormat::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            MetricsFormat::Protobuf => {
                 "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited"
             }
         }
@@ -45,9 +46,9 @@ impl Format {
     /// Begins a page in it.
     pub(crate) fn encoder(self) -> Box<dyn Encoder> {
         match self {
-            Format::Text => Box::new(Text::new(Dialect::Prometheus)),
-            Format::OpenMetrics => Box::new(Text::new(Dialect::OpenMetrics)),
-            Format::Protobuf => Box::new(Protobuf::default()),
+            MetricsFormat::Text => Box::new(Text::new(Dialect::Prometheus)),
+            MetricsFormat::OpenMetrics => Box::new(Text::new(Dialect::OpenMetrics)),
+            MetricsFormat::Protobuf => Box::new(Protobuf::default()),
         }
     }
 }

@@ -5,7 +5,7 @@ use crate::compute::stall::StallCounts;
 use crate::incident::IncidentCounts;
 use crate::metrics::classic_buckets::ClassicBuckets;
 use crate::metrics::compat_set::CompatSet;
-use crate::metrics::format::Format;
+use crate::metrics::format::MetricsFormat;
 use crate::model::waits::Waits;
 use loopscope_probe::raw::histogram::HistogramValues;
 use loopscope_probe::{HandleType, Kind, Snapshot};
@@ -117,7 +117,7 @@ pub struct AgentMetrics {
     pub reports_dropped: u64,
     pub threshold_changes: u64,
     /// By format.
-    pub scrapes: [Scrapes; Format::COUNT],
+    pub scrapes: [Scrapes; MetricsFormat::COUNT],
     pub incident_writes: Outcomes,
     pub incident_actions: Outcomes,
     pub overflow: Overflow,

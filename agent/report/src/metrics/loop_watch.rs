@@ -8,13 +8,16 @@ use crate::compute::sites::{self, Chosen};
 use crate::compute::stall::{StallEvent, StallWatch};
 use crate::compute::utilization::utilization;
 use crate::metrics::loop_metrics::{LoopMetrics, LoopOwner};
-use crate::model::label::{OTHER, has_room};
 use crate::model::monotonic::Monotonic;
 use crate::model::run_delay::RunDelay;
 use crate::model::window::{Split, Window};
-use loopscope_probe::raw::loop_id::Called;
+use loopscope_probe::raw::loop_id::{Called, OTHER};
 use loopscope_probe::{Clock, HandleType, Page, Snapshot, Vitals};
+use std::collections::HashSet;
 use std::sync::Arc;
+
+/// At most this many loops and runtimes of a process have series of their own; further ones are reported together.
+pub const LOOPS_MAX: usize = 64;
 
 /// Where the figures of a loop go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,4 +137,9 @@ impl LoopWatch {
         };
         (view, others)
     }
+}
+
+/// Tells whether there is a label left where the series of a process have the labels `taken`.
+fn has_room<'a>(taken: impl Iterator<Item = &'a str>) -> bool {
+    taken.filter(|label| *label != OTHER).collect::<HashSet<_>>().len() < LOOPS_MAX
 }

@@ -6,7 +6,7 @@ use crate::metrics::buckets::Buckets;
 use crate::metrics::catalog::{FAST, Family, Type};
 use crate::metrics::classic_buckets::ClassicBuckets;
 use crate::metrics::encoder::{Encoder, Header};
-use crate::metrics::format::Format;
+use crate::metrics::format::MetricsFormat;
 use crate::metrics::loop_metrics::{LoopMetrics, LoopOwner};
 use crate::metrics::program_families::{ProgramFamily, ProgramValue};
 use crate::metrics::value::Number;
@@ -49,7 +49,7 @@ pub(crate) struct MetricsPage {
 impl MetricsPage {
     /// Begins a page of at most so many samples: lines of text. They are as many in every format, because what a
     /// scraper makes of protobuf is its affair.
-    pub(crate) fn new(format: Format, samples_max: usize) -> Self {
+    pub(crate) fn new(format: MetricsFormat, samples_max: usize) -> Self {
         let encoder = format.encoder();
         let names = HashSet::new();
         MetricsPage {

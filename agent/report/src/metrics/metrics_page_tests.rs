@@ -5,7 +5,7 @@ use crate::metrics::catalog;
 
 #[test]
 fn past_the_ceiling_series_are_counted_and_left_out() {
-    for format in Format::ALL {
+    for format in MetricsFormat::ALL {
         let mut sheet = MetricsPage::new(format, catalog::LAG.len() + 2);
         sheet.family(&catalog::ITERATIONS);
         for name in ["a", "b"] {

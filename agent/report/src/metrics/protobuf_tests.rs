@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::metrics::catalog;
-use crate::metrics::format::Format;
+use crate::metrics::format::MetricsFormat;
 use crate::metrics::metrics_page::MetricsPage;
 use crate::model::exemplar::Exemplars;
 use loopscope_probe::raw::count_histogram::CountValues;
@@ -130,7 +130,7 @@ fn families(mut page: &[u8]) -> Vec<Message> {
 }
 
 fn page(write: impl FnOnce(&mut MetricsPage)) -> Vec<Message> {
-    let mut sheet = MetricsPage::new(Format::Protobuf, 10_000);
+    let mut sheet = MetricsPage::new(MetricsFormat::Protobuf, 10_000);
     write(&mut sheet);
     families(&sheet.finish())
 }

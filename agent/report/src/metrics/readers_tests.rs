@@ -1,7 +1,7 @@
 //! The page as others read it: Prometheus with and without native histograms, and Python's OpenMetrics parser. Each
 //! runs where its program is installed.
 
-use super::format::Format;
+use super::format::MetricsFormat;
 use super::program_families::{ProgramFamilies, ProgramValue};
 use super::recorder_tests::RENDERED;
 use super::render::tests::{full_agent, full_view};
@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Every format of one and the same page: two loops that did everything, exemplars, and the host's own metrics.
-struct Pages([Vec<u8>; Format::COUNT]);
+struct Pages([Vec<u8>; MetricsFormat::COUNT]);
 
 impl Pages {
     fn write() -> Pages {
@@ -32,11 +32,11 @@ impl Pages {
             assert_eq!(left_out, 0);
             body
         };
-        Pages(Format::ALL.map(body))
+        Pages(MetricsFormat::ALL.map(body))
     }
 
     fn text(&self) -> String {
-        String::from_utf8(self.0[Format::Text as usize].clone()).unwrap()
+        String::from_utf8(self.0[MetricsFormat::Text as usize].clone()).unwrap()
     }
 }
 
@@ -68,7 +68,7 @@ fn python_s_openmetrics_parser_takes_the_page() {
         .unwrap();
     let pages = Pages::write();
     // One that fails early says why only on its own output.
-    let written = python.stdin.take().unwrap().write_all(&pages.0[Format::OpenMetrics as usize]);
+    let written = python.stdin.take().unwrap().write_all(&pages.0[MetricsFormat::OpenMetrics as usize]);
     let said = python.wait_with_output().unwrap();
     assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
     written.unwrap();
@@ -90,9 +90,9 @@ fn serve(pages: Arc<Pages>) -> SocketAddr {
                 accept.into_iter().any(|line| line.contains(media))
             };
             let format = match () {
-                () if accepts("application/vnd.google.protobuf") => Format::Protobuf,
-                () if accepts("application/openmetrics-text") => Format::OpenMetrics,
-                () => Format::Text,
+                () if accepts("application/vnd.google.protobuf") => MetricsFormat::Protobuf,
+                () if accepts("application/openmetrics-text") => MetricsFormat::OpenMetrics,
+                () => MetricsFormat::Text,
             };
             let body = &pages.0[format as usize];
             let (kind, length) = (format.content_type(), body.len());

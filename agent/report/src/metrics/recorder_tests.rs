@@ -1,7 +1,7 @@
 //! What the exporter of the `metrics` facade makes of a program's metrics, its faults included, in every format.
 
 use crate::metrics::encoder::Kind;
-use crate::metrics::format::Format;
+use crate::metrics::format::MetricsFormat;
 use crate::metrics::metrics_page::MetricsPage;
 use crate::metrics::program_families::{ProgramFamilies, ProgramFamily};
 use crate::metrics::render::OWN_PREFIX;
@@ -42,7 +42,7 @@ fn names_are_what_the_program_wrote_without_units_and_never_ours() {
     assert_eq!(find(&read.families, "wait_seconds").help, "Waiting.");
 }
 
-fn page(format: Format) -> Vec<u8> {
+fn page(format: MetricsFormat) -> Vec<u8> {
     let mut sheet = MetricsPage::new(format, 0);
     families().families.iter().for_each(|family| sheet.host(family));
     sheet.finish()
@@ -50,7 +50,7 @@ fn page(format: Format) -> Vec<u8> {
 
 #[test]
 fn text_and_openmetrics_say_it_in_their_own_way() {
-    let text = String::from_utf8(page(Format::Text)).unwrap();
+    let text = String::from_utf8(page(MetricsFormat::Text)).unwrap();
     for line in [
         "# HELP files_total Files of C:\\\\new\\n\"all\".",
         "files_total{path=\"C:\\\\x\\\"y\\\\\\\"z\\nw\"} 3",
@@ -67,7 +67,7 @@ fn text_and_openmetrics_say_it_in_their_own_way() {
         assert!(text.lines().any(|other| other == line), "{line}\n{text}");
     }
     assert!(!text.contains("\n\n") && !text.contains("quantile=") && !text.contains("loopscope"), "{text}");
-    let open = String::from_utf8(page(Format::OpenMetrics)).unwrap();
+    let open = String::from_utf8(page(MetricsFormat::OpenMetrics)).unwrap();
     for line in [
         "# HELP files Files of C:\\\\new\\n\\\"all\\\".",
         "# TYPE files counter",
@@ -82,7 +82,7 @@ fn text_and_openmetrics_say_it_in_their_own_way() {
 
 #[test]
 fn protobuf_has_the_labels_as_the_program_gave_them() {
-    let page = page(Format::Protobuf);
+    let page = page(MetricsFormat::Protobuf);
     let has = |part: &[u8]| page.windows(part.len()).any(|window| window == part);
     assert!(has(b"C:\\x\"y\\\"z\nw") && has(b"drain_count") && !has(b"drain_count_count"));
 }

@@ -1,6 +1,6 @@
 //! One page of metrics: what is written, in which order, and how much of it.
 
-use crate::metrics::format::Format;
+use crate::metrics::format::MetricsFormat;
 use crate::metrics::loop_metrics::{AgentMetrics, HostMetrics, LoopMetrics};
 use crate::metrics::metrics_page::{MetricsPage, SAMPLES_MAX};
 use crate::metrics::program_families::ProgramFamilies;
@@ -31,7 +31,7 @@ pub struct Rendered {
 /// Writes the page: our families in the order of the catalogue, with those under names of others before the agent's,
 /// then those of the host program, whose text `host` is,
 /// in the order of their names.
-pub fn render(format: Format, loops: &[LoopMetrics], agent: &AgentMetrics, host: &str) -> Rendered {
+pub fn render(format: MetricsFormat, loops: &[LoopMetrics], agent: &AgentMetrics, host: &str) -> Rendered {
     let of_agent = SAMPLES_OF_AGENT + SAMPLES_OF_AGENT_PER_LOOP * loops.len();
     let mut sheet = MetricsPage::new(format, SAMPLES_MAX.saturating_sub(of_agent));
     sheet.bounded_by(agent.classic);
@@ -55,7 +55,7 @@ const SAMPLES_MAX_OF_HOST: usize = 50_000;
 /// Writes the page of a whole host: the loops of all its processes, with the labels of their owners, and then what there
 /// is to say of the one that serves it.
 pub fn render_host(
-    format: Format,
+    format: MetricsFormat,
     loops: &[LoopMetrics],
     host: &HostMetrics,
     agent: &AgentMetrics,

@@ -90,7 +90,7 @@ pub(crate) fn full_agent() -> AgentMetrics {
 
 fn full_page() -> String {
     let loops = [full_view("main"), full_view("b\\\"\n")];
-    String::from_utf8(render(Format::Text, &loops, &full_agent(), "").body).unwrap()
+    String::from_utf8(render(MetricsFormat::Text, &loops, &full_agent(), "").body).unwrap()
 }
 
 /// The family that a sample's name belongs to.
@@ -141,7 +141,7 @@ fn an_announced_block_is_no_stall_and_hides_none() {
         view
     };
     let stall = |view: &LoopMetrics| {
-        let page = render(Format::Text, std::slice::from_ref(view), &full_agent(), "").body;
+        let page = render(MetricsFormat::Text, std::slice::from_ref(view), &full_agent(), "").body;
         let page = String::from_utf8(page).unwrap();
         let value =
             page.lines().find_map(|line| line.strip_prefix("loopscope_loop_stall_seconds{loop=\"main\"} "));
@@ -198,7 +198,7 @@ fn told_series(page: &str) -> usize {
 fn the_page_tells_its_number_of_series_as_prometheus_counts_them() {
     let page = full_page();
     assert_eq!(told_series(&page), samples(&page));
-    for format in [Format::OpenMetrics, Format::Protobuf] {
+    for format in [MetricsFormat::OpenMetrics, MetricsFormat::Protobuf] {
         let loops = [full_view("main"), full_view("b\\\"\n")];
         let other = render(format, &loops, &full_agent(), "");
         assert_eq!(other.left_out, 0);
@@ -209,10 +209,11 @@ fn the_page_tells_its_number_of_series_as_prometheus_counts_them() {
 fn no_page_has_more_samples_than_its_bound_and_each_says_how_many_were_left_out() {
     let of = |count: usize| (0..count).map(|number| full_view(&format!("loop {number}"))).collect::<Vec<_>>();
     let text = |rendered: Rendered| (String::from_utf8(rendered.body).unwrap(), rendered.left_out);
-    let (host, left_out) = text(render_host(Format::Text, &of(500), &HostMetrics::default(), &full_agent()));
+    let (host, left_out) =
+        text(render_host(MetricsFormat::Text, &of(500), &HostMetrics::default(), &full_agent()));
     assert!(samples(&host) <= SAMPLES_MAX_OF_HOST && left_out > 0, "{} {left_out}", samples(&host));
     assert_eq!(told_series(&host), samples(&host));
-    let (agent, left_out) = text(render(Format::Text, &of(130), &full_agent(), ""));
+    let (agent, left_out) = text(render(MetricsFormat::Text, &of(130), &full_agent(), ""));
     assert!(samples(&agent) <= SAMPLES_MAX && left_out > 0, "{} {left_out}", samples(&agent));
     assert_eq!(told_series(&agent), samples(&agent));
 }
@@ -221,7 +222,7 @@ fn no_page_has_more_samples_than_its_bound_and_each_says_how_many_were_left_out(
 fn few_buckets_are_fewer_samples_and_keep_the_objective_s_bound() {
     let page = |classic| {
         let agent = AgentMetrics { classic, ..full_agent() };
-        String::from_utf8(render(Format::Text, &[full_view("main")], &agent, "").body).unwrap()
+        String::from_utf8(render(MetricsFormat::Text, &[full_view("main")], &agent, "").body).unwrap()
     };
     let (full, few) = (page(ClassicBuckets::Full), page(ClassicBuckets::Few));
     println!("{} samples, {} with few buckets", samples(&full), samples(&few));
@@ -241,7 +242,7 @@ fn a_thousand_histograms_do_not_take_long_in_any_format() {
         for slot in slots {
             values.buckets[slot] = slot as u64 * 1_003;
         }
-        for format in Format::ALL {
+        for format in MetricsFormat::ALL {
             let clock = Clock::monotonic();
             // The best of several: others use the machine, too. The bound is for an unoptimized build on a busy machine.
             let best_ns = (0..5)
@@ -278,7 +279,7 @@ fn what_a_runtime_cannot_know_is_not_on_the_page() {
         if compat {
             agent.compat = crate::metrics::compat_set::CompatSet { prom_client: true, otel: true };
         }
-        String::from_utf8(render(Format::Text, &[view], &agent, "").body).unwrap()
+        String::from_utf8(render(MetricsFormat::Text, &[view], &agent, "").body).unwrap()
     };
     let families = |page: &str| -> HashSet<String> {
         let types = page.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
@@ -333,7 +334,7 @@ fn labels_are_those_of_the_runtime() {
         .kind(Kind::Timer, "poll", "poll", "polls")
         .queue(Queue::Microtask, "local", "local task", "local tasks");
     view.snapshot.facts.description = Arc::new(runtime);
-    let page = String::from_utf8(render(Format::Text, &[view], &full_agent(), "").body).unwrap();
+    let page = String::from_utf8(render(MetricsFormat::Text, &[view], &full_agent(), "").body).unwrap();
     for part in ["phase=\"tasks\"", "kind=\"poll\"", "queue=\"local\""] {
         assert!(page.contains(part), "{part}");
     }

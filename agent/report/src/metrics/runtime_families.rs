@@ -9,8 +9,8 @@ use crate::metrics::encoder::{Header, Kind};
 use crate::metrics::loop_metrics::LoopMetrics;
 use crate::metrics::metrics_page::{MetricsPage, RuntimeValue};
 use crate::metrics::value::Number;
-use crate::model::label::OTHER;
 use loopscope_probe::gauges::{GaugeUnit, GaugeValue, NamedHistogram};
+use loopscope_probe::raw::loop_id::OTHER;
 use std::collections::{BTreeMap, HashSet};
 
 /// What all their names begin with; no family of the catalogue does.
@@ -82,7 +82,7 @@ fn told(loops: &[LoopMetrics]) -> impl Iterator<Item = (usize, &LoopMetrics)> {
     loops.iter().enumerate().filter(|(_, view)| view.label != OTHER)
 }
 
-fn entries(view: &LoopMetrics) -> impl Iterator<Item = Entry<'_>> {
+fn entries(view: &LoopMetrics) -> impl Iterator<Item = RuntimeSeries<'_>> {
     let gauges = view.snapshot.gauges.iter().map(of_gauge);
     gauges.chain(view.snapshot.gauge_histograms.iter().map(of_histogram))
 }
@@ -115,9 +115,9 @@ fn base_of_runtime(base: &str, runtime: &str) -> String {
 }
 
 /// Name without `_total`, type, unit, value of the label `kind`, and value.
-type Entry<'a> = (String, Kind, Option<&'static str>, &'a str, RuntimeValue<'a>);
+type RuntimeSeries<'a> = (String, Kind, Option<&'static str>, &'a str, RuntimeValue<'a>);
 
-fn of_gauge(gauge: &GaugeValue) -> Entry<'_> {
+fn of_gauge(gauge: &GaugeValue) -> RuntimeSeries<'_> {
     let (unit, number) = match gauge.unit {
         GaugeUnit::Bytes => (Some("bytes"), Number::Whole(gauge.value)),
         GaugeUnit::Nanoseconds => (Some("seconds"), Number::Seconds(gauge.value)),
@@ -128,7 +128,7 @@ fn of_gauge(gauge: &GaugeValue) -> Entry<'_> {
     (base(&gauge.name, unit), kind, unit, &gauge.kind, RuntimeValue::Number(number))
 }
 
-fn of_histogram(histogram: &NamedHistogram) -> Entry<'_> {
+fn of_histogram(histogram: &NamedHistogram) -> RuntimeSeries<'_> {
     let unit = Some("seconds");
     let value = RuntimeValue::Durations(&histogram.values);
     (base(&histogram.name, unit), Kind::Histogram, unit, &histogram.kind, value)

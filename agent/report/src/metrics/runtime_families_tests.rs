@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::metrics::catalog::ALL;
-use crate::metrics::format::Format;
+use crate::metrics::format::MetricsFormat;
 use crate::metrics::render::render;
 use crate::metrics::render::tests::{full_agent, full_view};
 use loopscope_probe::raw::histogram::{HistogramValues, slot};
@@ -28,7 +28,7 @@ fn with(label: &str, gauges: Vec<GaugeValue>, histograms: Vec<NamedHistogram>) -
 
 /// The lines of the page about runtimes, and how many series were left out.
 fn lines(loops: &[LoopMetrics]) -> (Vec<String>, u64) {
-    let page = render(Format::Text, loops, &full_agent(), "");
+    let page = render(MetricsFormat::Text, loops, &full_agent(), "");
     let text = String::from_utf8(page.body).unwrap();
     let own = text.lines().filter(|line| line.contains(PREFIX)).map(str::to_owned).collect();
     (own, page.left_out)
@@ -140,7 +140,7 @@ fn openmetrics_and_protobuf_have_them_too() {
         ],
         vec![pause("minor")],
     )];
-    let open = String::from_utf8(render(Format::OpenMetrics, &loops, &full_agent(), "").body).unwrap();
+    let open = String::from_utf8(render(MetricsFormat::OpenMetrics, &loops, &full_agent(), "").body).unwrap();
     for line in [
         "# TYPE loopscope_runtime_heap_used_bytes gauge",
         "# UNIT loopscope_runtime_heap_used_bytes bytes",
@@ -149,7 +149,7 @@ fn openmetrics_and_protobuf_have_them_too() {
     ] {
         assert!(open.contains(line), "{line}");
     }
-    let protobuf = render(Format::Protobuf, &loops, &full_agent(), "").body;
+    let protobuf = render(MetricsFormat::Protobuf, &loops, &full_agent(), "").body;
     let has = |name: &str| protobuf.windows(name.len()).any(|part| part == name.as_bytes());
     assert!(has("loopscope_runtime_heap_used_bytes") && has("loopscope_runtime_gc_pause_seconds"));
 }

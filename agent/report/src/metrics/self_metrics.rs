@@ -1,9 +1,8 @@
 //! What a server counts of itself, for its own metrics: its looks, its answers, its faults.
 
-use crate::metrics::format::Format;
+use crate::metrics::format::MetricsFormat;
 use crate::metrics::loop_metrics::AgentMetrics;
 use crate::metrics::render::Rendered;
-use crate::model::tally::tally;
 use std::collections::BTreeMap;
 
 /// The counts; the same for the agent of a process and for the server of a host.
@@ -35,13 +34,13 @@ impl SelfMetrics {
 
     /// Notes how much later than planned a look was taken.
     pub fn note_lateness(&mut self, ns: u64) {
-        tally(&mut self.agent.tick_lateness, ns);
+        self.agent.tick_lateness.record(ns);
     }
 
     /// Notes that a page was written, and how long that took.
-    pub fn note_scrape(&mut self, format: Format, ns: u64, page: &Rendered) {
+    pub fn note_scrape(&mut self, format: MetricsFormat, ns: u64, page: &Rendered) {
         let scrapes = &mut self.agent.scrapes[format as usize];
-        tally(&mut scrapes.duration, ns);
+        scrapes.duration.record(ns);
         scrapes.bytes = page.body.len() as u64;
         let overflow = &mut self.agent.overflow;
         (overflow.series, overflow.names) = (page.left_out, page.names_taken.len() as u64);
@@ -67,7 +66,11 @@ mod tests {
         let mut accounts = SelfMetrics::new(&[], AgentMetrics::default());
         let mut scrape = |left_out, names: &[&str]| {
             let names_taken = names.iter().map(|name| (*name).to_owned()).collect();
-            accounts.note_scrape(Format::Text, 1, &Rendered { body: Vec::new(), left_out, names_taken });
+            accounts.note_scrape(
+                MetricsFormat::Text,
+                1,
+                &Rendered { body: Vec::new(), left_out, names_taken },
+            );
             let overflow = accounts.view().overflow;
             (overflow.series, overflow.names)
         };

@@ -13,8 +13,8 @@ use crate::compute::sites::{Chosen, SITES_PER_PROCESS, SiteSums, SiteTotal};
 use crate::metrics::loop_metrics::{LoopMetrics, Overflow, WorkerMetrics};
 use crate::metrics::loop_watch::{LoopWatch, Series};
 use crate::metrics::merged::add_view;
-use crate::model::label::OTHER;
 use crate::model::merge::add_known;
+use loopscope_probe::raw::loop_id::OTHER;
 use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
 

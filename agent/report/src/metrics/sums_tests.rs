@@ -2,10 +2,10 @@
 
 use super::*;
 use crate::compute::sites::SiteTotal;
-use crate::metrics::format::Format;
+use crate::metrics::format::MetricsFormat;
 use crate::metrics::loop_metrics::AgentMetrics;
+use crate::metrics::loop_watch::LOOPS_MAX;
 use crate::metrics::render::render;
-use crate::model::label::LOOPS_MAX;
 use loopscope_probe::raw::loop_id::{Called, called};
 use loopscope_probe::{Clock, Kind, TaskTimes, VirtualClock, Writer};
 use proptest::prelude::*;
@@ -91,7 +91,7 @@ impl World {
 
     fn page(&mut self) -> String {
         let views = self.views();
-        String::from_utf8(render(Format::Text, &views, &AgentMetrics::default(), "").body).unwrap()
+        String::from_utf8(render(MetricsFormat::Text, &views, &AgentMetrics::default(), "").body).unwrap()
     }
 }
 
@@ -209,7 +209,7 @@ fn sixty_four_workers_with_thirty_sites_are_bounded_and_no_site_is_lost() {
     assert_eq!((views.len(), views[0].workers.len(), views[0].sites.len()), (1, 64, 30));
     assert!(views[0].sites.iter().all(|site| site.calls == 64), "{:?}", views[0].sites);
     assert_eq!(world.left_out(), [0; 3]);
-    let page = String::from_utf8(render(Format::Text, &views, &agent, "").body).unwrap();
+    let page = String::from_utf8(render(MetricsFormat::Text, &views, &agent, "").body).unwrap();
     let series = page.lines().find_map(|line| line.strip_prefix("loopscope_agent_series ")).unwrap();
     let samples = page.lines().filter(|line| !line.starts_with('#')).count();
     println!("64 workers with 30 sites: {samples} samples");

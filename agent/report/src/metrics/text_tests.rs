@@ -3,12 +3,12 @@
 use super::*;
 use crate::metrics::buckets::Classic;
 use crate::metrics::catalog;
-use crate::metrics::format::Format;
+use crate::metrics::format::MetricsFormat;
 use crate::metrics::metrics_page::MetricsPage;
 use crate::model::exemplar::Exemplars;
 use loopscope_probe::raw::histogram::{HistogramValues, slot, slot_of};
 
-fn page(format: Format, write: impl FnOnce(&mut MetricsPage)) -> String {
+fn page(format: MetricsFormat, write: impl FnOnce(&mut MetricsPage)) -> String {
     let mut sheet = MetricsPage::new(format, 1_000);
     write(&mut sheet);
     String::from_utf8(sheet.finish()).unwrap()
@@ -33,7 +33,7 @@ fn label_values_are_escaped() {
 #[test]
 fn a_histogram_s_bounds_are_exact_sums() {
     let values = observed(&[10, 1_000_000_000, 1_000_000_001, 999_000_000_000]);
-    let page = page(Format::Text, |sheet| {
+    let page = page(MetricsFormat::Text, |sheet| {
         sheet.family(&catalog::CALLBACK_DURATION);
         sheet.durations(&["main", "timer"], &values);
     });
@@ -57,7 +57,7 @@ fn a_histogram_s_bounds_are_exact_sums() {
 
 #[test]
 fn a_histogram_without_labels_has_only_the_bound() {
-    let page = page(Format::Text, |sheet| {
+    let page = page(MetricsFormat::Text, |sheet| {
         sheet.family(&catalog::AGENT_TICK_LATENESS);
         sheet.durations(&[], &HistogramValues::default());
     });
@@ -66,7 +66,7 @@ fn a_histogram_without_labels_has_only_the_bound() {
 
 #[test]
 fn openmetrics_names_types_and_units_are_those_of_the_families() {
-    let page = page(Format::OpenMetrics, |sheet| {
+    let page = page(MetricsFormat::OpenMetrics, |sheet| {
         sheet.family(&catalog::LOOP_INFO);
         sheet.whole(&["main", "hand", "epoll", "main"], 1);
         sheet.family(&catalog::ITERATIONS);
@@ -108,7 +108,7 @@ fn exemplars_are_in_openmetrics_only_and_keep_their_time() {
         sheet.family(&catalog::BLOCKED_DURATION);
         sheet.exemplified(&["main"], &values, &exemplars);
     };
-    let open = page(Format::OpenMetrics, write);
+    let open = page(MetricsFormat::OpenMetrics, write);
     let name = "loopscope_blocked_duration_seconds_bucket";
     for line in [
         "{loop=\"main\",le=\"0.25\"} 1",
@@ -120,7 +120,7 @@ fn exemplars_are_in_openmetrics_only_and_keep_their_time() {
     ] {
         assert!(open.contains(&format!("\n{name}{line}\n")), "{line}\n{open}");
     }
-    assert!(!page(Format::Text, write).contains("incident_id"));
+    assert!(!page(MetricsFormat::Text, write).contains("incident_id"));
 }
 
 #[test]

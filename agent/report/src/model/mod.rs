@@ -3,13 +3,11 @@
 pub mod exemplar;
 pub mod frame_owner;
 pub mod history;
-pub mod label;
 pub mod lag_window;
 pub(crate) mod merge;
 pub mod monotonic;
 pub mod plumbing;
 pub mod run_delay;
-pub mod tally;
 pub mod threshold_change;
 pub mod thresholds;
 pub mod waits;

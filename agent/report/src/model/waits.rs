@@ -1,7 +1,7 @@
 //! How long events waited for a loop, with what bounds that: nobody waits for longer than a busy period lasts.
 //!
 //! A histogram gives a quantile to within a bucket, which is up to 9 % wide. So that no wait is shown that is longer than
-//! the longest stretch beside it, the lengths of the busy periods are carried along: of one that is alone in its bucket,
+//! the longest busy period beside it, the lengths of the busy periods are carried along: of one that is alone in its bucket,
 //! the sum tells its exact length.
 
 use loopscope_probe::raw::histogram::{HistogramValues, UPPER_NS, slot};
@@ -16,12 +16,12 @@ pub struct Waits {
     /// Those whose wait was over, and those added by [`Waits::running`].
     pub lag: HistogramValues,
     /// Lengths of the busy periods that were over.
-    pub stretches: HistogramValues,
+    pub busy_periods: HistogramValues,
     /// Lengths of those that were stalls, without what was announced in them.
     pub stalls: HistogramValues,
     /// Age of the busy period under way at the end, in nanoseconds.
     pub busy_ns: u64,
-    /// The longest stretch, in nanoseconds, where all that matter were seen one by one.
+    /// The longest busy period, in nanoseconds, where all that matter were seen one by one.
     pub seen_longest_ns: Option<u64>,
 }
 
@@ -30,7 +30,7 @@ impl Waits {
     pub fn of(snapshot: &Snapshot) -> Waits {
         Waits {
             lag: snapshot.lag.clone(),
-            stretches: snapshot.iteration.clone(),
+            busy_periods: snapshot.iteration.clone(),
             stalls: snapshot.blocked_duration.clone(),
             ..Waits::default()
         }
@@ -39,8 +39,8 @@ impl Waits {
     /// Returns the same of a page as of `taken`, a moment on `clock`, which must be the page's own.
     pub fn at(page: &Page, clock: &Clock, taken: Ticks) -> Waits {
         let lag = page.lag_at(clock, taken);
-        let (stretches, stalls) = page.stretches_ended();
-        Waits { lag, stretches, stalls, ..Waits::default() }
+        let (busy_periods, stalls) = page.stretches_ended();
+        Waits { lag, busy_periods, stalls, ..Waits::default() }
     }
 
     /// Returns the waits that were over since `earlier`, a copy of the same loop's.
@@ -48,7 +48,7 @@ impl Waits {
     pub fn since(&self, earlier: &Waits) -> Waits {
         Waits {
             lag: self.lag.since(&earlier.lag),
-            stretches: self.stretches.since(&earlier.stretches),
+            busy_periods: self.busy_periods.since(&earlier.busy_periods),
             stalls: self.stalls.since(&earlier.stalls),
             ..Waits::default()
         }
@@ -66,7 +66,7 @@ impl Waits {
     /// Adds those of another loop.
     pub fn merge(&mut self, other: &Waits) {
         self.lag.merge(&other.lag);
-        self.stretches.merge(&other.stretches);
+        self.busy_periods.merge(&other.busy_periods);
         self.stalls.merge(&other.stalls);
         self.busy_ns = self.busy_ns.max(other.busy_ns);
         // Of the other loop nobody says that all were seen.
@@ -76,7 +76,7 @@ impl Waits {
     /// Raises each count to that of `other` where it is less.
     pub(crate) fn raise_to(&mut self, other: &Waits) {
         self.lag.raise_to(&other.lag);
-        self.stretches.raise_to(&other.stretches);
+        self.busy_periods.raise_to(&other.busy_periods);
         self.stalls.raise_to(&other.stalls);
     }
 
@@ -98,11 +98,11 @@ impl Waits {
         if let Some(longest_ns) = self.seen_longest_ns {
             return Some(longest_ns.max(self.busy_ns));
         }
-        let ended = self.stretches.longest_ns();
+        let ended = self.busy_periods.longest_ns();
         let top = |values: &HistogramValues| values.buckets.iter().rposition(|count| *count > 0);
         let in_top = |values: &HistogramValues| top(values).map(|slot| (slot, values.buckets[slot]));
         // Those that were longest are the stalls: of these there are few, so their sum says more.
-        let stalls = self.stalls.longest_ns().filter(|_| in_top(&self.stretches) == in_top(&self.stalls));
+        let stalls = self.stalls.longest_ns().filter(|_| in_top(&self.busy_periods) == in_top(&self.stalls));
         let ended = ended.map(|ns| ns.min(stalls.unwrap_or(ns)));
         ended.max(Some(self.busy_ns).filter(|ns| *ns > 0))
     }
@@ -129,18 +129,18 @@ mod tests {
     const MS: u64 = 1_000_000;
 
     /// Runs a loop through busy periods of these lengths with polls of 3 ms between, the last of them under way.
-    fn lived(stretches_us: &[u64], is_last_running: bool) -> Waits {
+    fn lived(busy_us: &[u64], is_last_running: bool) -> Waits {
         let time = VirtualClock::starting_at(MS);
         let mut writer = Writer::builder("web").clock(Clock::simulated(time.clone())).build();
         writer.resume();
         writer.park();
-        for (at, us) in stretches_us.iter().enumerate() {
+        for (at, us) in busy_us.iter().enumerate() {
             time.advance_ns(3 * MS);
             writer.unpark(1);
             writer.begin(Kind::Timer, SiteId::NONE, TaskTimes::UNKNOWN);
             time.advance_ns(us * 1_000);
             writer.end();
-            if at + 1 < stretches_us.len() || !is_last_running {
+            if at + 1 < busy_us.len() || !is_last_running {
                 writer.park();
             }
         }
@@ -185,7 +185,7 @@ mod tests {
         /// Of a single long busy period among short ones, and of whatever an observer has seen one by one, no
         /// quantile exceeds the longest; and none is further than a bucket from the truth of its own bucket.
         #[test]
-        fn no_wait_is_told_that_is_longer_than_the_longest_stretch(
+        fn no_wait_is_told_that_is_longer_than_the_longest_busy_period(
             short in prop::collection::vec(10..900_u64, 0..20), long in 120_000..3_000_000_u64,
             others in prop::collection::vec(120_000..3_000_000_u64, 0..4), is_running: bool, share in 0.0..1.0_f64,
         ) {

@@ -1,6 +1,6 @@
 //! Exact times inside callbacks: from the tree of paths on a page to named stacks.
 
-use crate::profiles::frame::Frame;
+use crate::profiles::frame::ProfileFrame;
 use crate::profiles::kind::Of;
 use crate::profiles::profile::Profile;
 use crate::words::{kind_word, known_phase};
@@ -13,7 +13,7 @@ use loopscope_probe::{Kind, Phase, Snapshot};
 use std::collections::HashMap;
 
 /// Own time in nanoseconds and calls, by stack.
-type OwnTimes = HashMap<Vec<Frame>, (u64, u64)>;
+type OwnTimes = HashMap<Vec<ProfileFrame>, (u64, u64)>;
 
 impl Profile {
     /// Returns what ran between two sets of snapshots of the same process or processes. Loops are matched by who they
@@ -63,12 +63,12 @@ fn own_times(snapshot: &Snapshot) -> OwnTimes {
     stacks
 }
 
-fn stack(snapshot: &Snapshot, node: usize) -> Vec<Frame> {
+fn stack(snapshot: &Snapshot, node: usize) -> Vec<ProfileFrame> {
     let (mut frames, mut at) = (Vec::new(), node);
     while at != 0 {
         let path = &snapshot.paths[at];
         frames.extend(match node_phase(at) {
-            Some(phase) => known_phase(&snapshot.facts.description, phase).map(Frame::plain),
+            Some(phase) => known_phase(&snapshot.facts.description, phase).map(ProfileFrame::plain),
             None => Some(site_frame(snapshot.sites.get(path.site.index()), &snapshot.facts.description)),
         });
         // A parent's number is below its child's, so this ends.
@@ -80,8 +80,8 @@ fn stack(snapshot: &Snapshot, node: usize) -> Vec<Frame> {
 }
 
 /// Returns the frame of a loop.
-pub fn loop_frame(name: &str) -> Frame {
-    Frame::plain(if name.is_empty() { "unnamed" } else { name })
+pub fn loop_frame(name: &str) -> ProfileFrame {
+    ProfileFrame::plain(if name.is_empty() { "unnamed" } else { name })
 }
 
 /// Returns the phase that a node is below, `None` for the root and the shared node of a full tree.
@@ -99,8 +99,8 @@ fn node_phase(node: usize) -> Option<Phase> {
 
 /// Returns the frame of a callback, job or span: spans by name, what the user named by that name, all else by kind and
 /// place in the words of `runtime`. What has no known place is called by its kind alone.
-pub fn site_frame(site: Option<&Site>, runtime: &Description) -> Frame {
-    let Some(site) = site else { return Frame::plain("?") };
+pub fn site_frame(site: Option<&Site>, runtime: &Description) -> ProfileFrame {
+    let Some(site) = site else { return ProfileFrame::plain("?") };
     let text = match site.kind {
         Kind::Span => site.name.clone(),
         kind if site.name.is_empty() && site.file.is_empty() => kind_word(runtime, kind).to_owned(),
@@ -108,14 +108,14 @@ pub fn site_frame(site: Option<&Site>, runtime: &Description) -> Frame {
         kind @ (Kind::Tick | Kind::Microtask) => format!("{} {}", kind_word(runtime, kind), site.label()),
         _ => site.label(),
     };
-    Frame { column: site.column, ..Frame::placed(&text, &site.file, site.line) }
+    ProfileFrame { column: site.column, ..ProfileFrame::placed(&text, &site.file, site.line) }
 }
 
 /// Returns the stack of what runs now and the time it has not been charged yet: a path's time is counted when it ends.
 ///
 /// Spans charge the time before them when they are entered, so the time since the callback began may be partly
 /// counted: no more than what the loop was active beyond all counted time can be missing.
-fn in_flight(snapshot: &Snapshot) -> Option<(Vec<Frame>, u64)> {
+fn in_flight(snapshot: &Snapshot) -> Option<(Vec<ProfileFrame>, u64)> {
     let running = snapshot.now.running?;
     running.kind?;
     let counted_ns = snapshot.paths.iter().fold(0, |sum: u64, path| sum.saturating_add(path.self_ns));
@@ -125,7 +125,7 @@ fn in_flight(snapshot: &Snapshot) -> Option<(Vec<Frame>, u64)> {
 
 /// Returns the stack of the running callback: right below its phase. A drained job hangs below the callback it
 /// follows, which the page does not tell; the newest path of its site in the phase is the best guess.
-fn running_stack(snapshot: &Snapshot, running: Running) -> Vec<Frame> {
+fn running_stack(snapshot: &Snapshot, running: Running) -> Vec<ProfileFrame> {
     let is_same = |(node, path): &(usize, &PathStat)| {
         path.site == running.site
             && *node > Phase::COUNT
@@ -136,7 +136,7 @@ fn running_stack(snapshot: &Snapshot, running: Running) -> Vec<Frame> {
         return stack(snapshot, node);
     }
     let site = site_frame(snapshot.sites.get(running.site.index()), &snapshot.facts.description);
-    let phase = known_phase(&snapshot.facts.description, running.phase).map(Frame::plain);
+    let phase = known_phase(&snapshot.facts.description, running.phase).map(ProfileFrame::plain);
     [loop_frame(&snapshot.facts.name)].into_iter().chain(phase).chain([site]).collect()
 }
 

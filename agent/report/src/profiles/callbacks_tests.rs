@@ -132,7 +132,7 @@ fn calls_are_counted_and_sites_have_their_place() {
     }
     let profile = Profile::between(&earlier, &bench.settled());
     assert_eq!(profile.total_count(), 3);
-    let frames: Vec<&Frame> = profile.frames_of(profile.stack(0)).collect();
+    let frames: Vec<&ProfileFrame> = profile.frames_of(profile.stack(0)).collect();
     assert_eq!((frames[2].file.as_deref(), frames[2].line), (Some("t.rs"), 12));
 }
 

@@ -4,7 +4,7 @@
 //! every frame has a private character behind its text that stands for its colour, and is taken out afterwards.
 
 use crate::profiles::colour_mark::{FIRST_MARK, WAIT_MARK};
-use crate::profiles::frame::Frame;
+use crate::profiles::frame::ProfileFrame;
 use inferno::flamegraph::color::{Color, PaletteMap};
 use loopscope_probe::Phase;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
@@ -37,7 +37,7 @@ const NO_PHASE: (u8, u8, u8) = (206, 206, 196);
 pub(crate) const WAIT: (u8, u8, u8) = (240, 224, 96);
 
 /// Returns the character for the colour of a frame at this depth of a stack in this phase.
-pub(crate) fn mark(depth: usize, frame: &Frame, phase: Option<Phase>) -> char {
+pub(crate) fn mark(depth: usize, frame: &ProfileFrame, phase: Option<Phase>) -> char {
     let number = match phase {
         _ if is_wait(&frame.text) => WAIT_MARK,
         Some(phase) if depth > 0 && frame.code.is_none() => 1 + phase.index(),
@@ -96,13 +96,13 @@ mod tests {
     #[test]
     fn a_function_has_the_colour_of_the_phase_it_runs_in() {
         let code = crate::profiles::frame::Code { module: None, offset: 1, is_inlined: false };
-        let frame = Frame { code: Some(code), ..Frame::plain("f") };
+        let frame = ProfileFrame { code: Some(code), ..ProfileFrame::plain("f") };
         let marks = [Phase::TIMERS, Phase::POLL].map(|phase| mark(5, &frame, Some(phase)));
         assert!(marks[0] != marks[1] && marks.into_iter().all(is_mark));
         let lines = marks.map(|mark| format!("f{mark}"));
         let palette = palette(lines.iter().map(String::as_str));
         assert_ne!(palette.get(&lines[0]), palette.get(&lines[1]));
-        assert_eq!(mark(0, &Frame::plain("main"), Some(Phase::POLL)), '\u{e000}');
-        assert!(is_mark(mark(7, &Frame::plain("[read(fd 3)]"), Some(Phase::POLL))));
+        assert_eq!(mark(0, &ProfileFrame::plain("main"), Some(Phase::POLL)), '\u{e000}');
+        assert!(is_mark(mark(7, &ProfileFrame::plain("[read(fd 3)]"), Some(Phase::POLL))));
     }
 }

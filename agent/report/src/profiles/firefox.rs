@@ -7,7 +7,7 @@
 //! Version 55 of the format, as that crate's 0.8.1 writes it; the profiler upgrades older versions when it loads them.
 
 use crate::profiles::FlameError;
-use crate::profiles::frame::{Frame, Module};
+use crate::profiles::frame::{Module, ProfileFrame};
 use crate::profiles::profile::{Profile, ProfileSample, Stack};
 use loopscope_probe::Phase;
 use loopscope_probe::raw::printable::printable_json;
@@ -209,7 +209,7 @@ impl Tables {
         last
     }
 
-    fn frame(&mut self, key: (u32, usize, usize), frame: &Frame, modules: &mut Modules) -> usize {
+    fn frame(&mut self, key: (u32, usize, usize), frame: &ProfileFrame, modules: &mut Modules) -> usize {
         if let Some(number) = self.frame_numbers.get(&key) {
             return *number;
         }

@@ -4,7 +4,7 @@
 
 use crate::profiles::FlameError;
 use crate::profiles::colour;
-use crate::profiles::frame::Frame;
+use crate::profiles::frame::ProfileFrame;
 use crate::profiles::kind::Of;
 use crate::profiles::profile::{Profile, Stack};
 
@@ -39,7 +39,7 @@ impl Profile {
             let (frames, us) = parse_line(line).map_err(malformed)?;
             total_us = total_us.saturating_add(us);
             let ns = us.checked_mul(1_000).filter(|_| total_us <= u64::MAX / 1_000);
-            let ns = ns.ok_or_else(|| malformed("the sum of all times is beyond 584 years".to_owned()))?;
+            let ns = ns.ok_or_else(|| malformed("the sum of all times is more than 584 years".to_owned()))?;
             profile.add(frames, ns, 1);
         }
         match profile.is_empty() {
@@ -81,7 +81,7 @@ impl Profile {
     }
 }
 
-fn parse_line(line: &str) -> Result<(Vec<Frame>, u64), String> {
+fn parse_line(line: &str) -> Result<(Vec<ProfileFrame>, u64), String> {
     let Some((stack, number)) = line.rsplit_once(' ') else {
         return Err(format!("{:?} has no time; {LINE}", cut(line)));
     };
@@ -90,7 +90,7 @@ fn parse_line(line: &str) -> Result<(Vec<Frame>, u64), String> {
     let frames: Vec<&str> = stack.trim_end().split(';').collect();
     match frames.iter().position(|frame| frame.is_empty()) {
         Some(index) => Err(format!("frame {} is empty; {LINE}", index + 1)),
-        None => Ok((frames.into_iter().map(Frame::plain).collect(), us)),
+        None => Ok((frames.into_iter().map(ProfileFrame::plain).collect(), us)),
     }
 }
 
@@ -102,7 +102,7 @@ fn fault(number: &str) -> &'static str {
         (true, true) => "is negative",
         (true, false) => "is too large",
         _ if number.parse::<f64>().is_ok() => "has a fraction",
-        _ => "is no number",
+        _ => "is not a number",
     }
 }
 
@@ -118,11 +118,11 @@ mod tests {
     #[test]
     fn what_is_written_is_read() {
         let mut profile = Profile::new(Of::Cpu);
-        let plain = |stack: &str| stack.split(';').map(Frame::plain).collect::<Vec<_>>();
+        let plain = |stack: &str| stack.split(';').map(ProfileFrame::plain).collect::<Vec<_>>();
         profile.add(plain("main;poll;read x 3;{{closure}}"), 12_000_400, 3);
         profile.add(plain("main;poll"), 499, 1);
-        profile.add([Frame::placed("main", "a.rs", 1), Frame::plain("timers")], 700, 1);
-        profile.add([Frame::placed("main", "b.rs", 2), Frame::plain("timers")], 900, 1);
+        profile.add([ProfileFrame::placed("main", "a.rs", 1), ProfileFrame::plain("timers")], 700, 1);
+        profile.add([ProfileFrame::placed("main", "b.rs", 2), ProfileFrame::plain("timers")], 900, 1);
         let folded = profile.folded();
         assert_eq!(folded, "main;poll;read x 3;{{closure}} 12000\nmain;timers 2\n");
         assert_eq!(Profile::parse_folded(&folded).unwrap().folded(), folded);
@@ -134,7 +134,7 @@ mod tests {
     fn faults_are_told_with_their_line() {
         for (text, line, part) in [
             ("a;b 5\nno_number", 2, "\"no_number\" has no time"),
-            ("a;b x", 1, "\"x\" is no number"),
+            ("a;b x", 1, "\"x\" is not a number"),
             ("a 1\n\n# c\na;b -5", 4, "\"-5\" is negative"),
             ("a;b 1.5", 1, "\"1.5\" has a fraction"),
             ("a;b 99999999999999999999999", 1, "is too large"),

@@ -9,7 +9,7 @@ use std::sync::Arc;
 ///
 /// Frames of the layout (loop, phase, callback site, drained job, spans) have no code; those of a sampled stack do.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Frame {
+pub struct ProfileFrame {
     /// What it is called in every format. Neither a semicolon nor a character that is not to be shown is in it.
     pub text: Arc<str>,
     /// Source file, `None` where not known.
@@ -42,16 +42,16 @@ pub struct Module {
     pub build_id: String,
 }
 
-impl Frame {
+impl ProfileFrame {
     /// Returns a frame of the layout at no known place.
-    pub fn plain(text: &str) -> Frame {
-        Frame { text: clean(text), ..Frame::default() }
+    pub fn plain(text: &str) -> ProfileFrame {
+        ProfileFrame { text: clean(text), ..ProfileFrame::default() }
     }
 
     /// Returns a frame of the layout that stands for a place in the source.
-    pub fn placed(text: &str, file: &str, line: u32) -> Frame {
+    pub fn placed(text: &str, file: &str, line: u32) -> ProfileFrame {
         let file = (!file.is_empty()).then(|| Arc::from(&*printable(file)));
-        Frame { text: clean(text), file, line, ..Frame::default() }
+        ProfileFrame { text: clean(text), file, line, ..ProfileFrame::default() }
     }
 }
 
@@ -70,13 +70,13 @@ fn clean(text: &str) -> Arc<str> {
 /// Every frame once, by number.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct FrameTable {
-    frames: Vec<Frame>,
-    numbers: HashMap<Frame, u32>,
+    frames: Vec<ProfileFrame>,
+    numbers: HashMap<ProfileFrame, u32>,
 }
 
 impl FrameTable {
     /// Returns the frame's number; equal frames have the same.
-    pub(crate) fn number(&mut self, frame: Frame) -> u32 {
+    pub(crate) fn number(&mut self, frame: ProfileFrame) -> u32 {
         if let Some(number) = self.numbers.get(&frame) {
             return *number;
         }
@@ -87,12 +87,12 @@ impl FrameTable {
     }
 
     /// Returns the frame with a number that [`FrameTable::number`] gave.
-    pub(crate) fn get(&self, number: u32) -> &Frame {
+    pub(crate) fn get(&self, number: u32) -> &ProfileFrame {
         &self.frames[number as usize]
     }
 
     /// Returns all frames in the order of their numbers.
-    pub(crate) fn all(&self) -> &[Frame] {
+    pub(crate) fn all(&self) -> &[ProfileFrame] {
         &self.frames
     }
 }
@@ -103,19 +103,19 @@ mod tests {
 
     #[test]
     fn a_text_can_end_neither_a_frame_nor_a_line() {
-        assert_eq!(&*Frame::plain("a;b\nc\u{1b}").text, "a:b:c:");
-        assert_eq!(&*Frame::plain("a\u{202e}b\u{2066}").text, "a:b:");
-        assert_eq!(Frame::placed("a", "b\u{202e}.rs", 1).file.as_deref(), Some("b\\u{202e}.rs"));
-        assert_eq!(&*Frame::plain("").text, "?");
-        assert_eq!(&*Frame::plain("fn<T>(é)").text, "fn<T>(é)");
+        assert_eq!(&*ProfileFrame::plain("a;b\nc\u{1b}").text, "a:b:c:");
+        assert_eq!(&*ProfileFrame::plain("a\u{202e}b\u{2066}").text, "a:b:");
+        assert_eq!(ProfileFrame::placed("a", "b\u{202e}.rs", 1).file.as_deref(), Some("b\\u{202e}.rs"));
+        assert_eq!(&*ProfileFrame::plain("").text, "?");
+        assert_eq!(&*ProfileFrame::plain("fn<T>(é)").text, "fn<T>(é)");
     }
 
     #[test]
     fn equal_frames_have_one_number() {
         let mut table = FrameTable::default();
-        let first = table.number(Frame::placed("a", "x.rs", 1));
-        assert_eq!(table.number(Frame::placed("a", "x.rs", 2)), first + 1);
-        assert_eq!(table.number(Frame::placed("a", "x.rs", 1)), first);
+        let first = table.number(ProfileFrame::placed("a", "x.rs", 1));
+        assert_eq!(table.number(ProfileFrame::placed("a", "x.rs", 2)), first + 1);
+        assert_eq!(table.number(ProfileFrame::placed("a", "x.rs", 1)), first);
         assert_eq!((table.get(first).line, table.all().len()), (1, 2));
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::incident::{self, Incident, IncidentKind, StackCount};
 use crate::profiles::callbacks::loop_frame;
-use crate::profiles::frame::{Code, Frame, Module};
+use crate::profiles::frame::{Code, Module, ProfileFrame};
 use crate::profiles::kind::Of;
 use crate::profiles::profile::Profile;
 use crate::words::{RuntimeWords, count};
@@ -45,7 +45,7 @@ fn share(ns: u64, part: u64, whole: u64) -> u64 {
 }
 
 /// Loop, phase, callback and spans of an incident.
-fn layout(incident: &Incident) -> Vec<Frame> {
+fn layout(incident: &Incident) -> Vec<ProfileFrame> {
     // A runtime that has words of its own and tells of no phase has none.
     let phase = match incident.phase.as_str() {
         "" if incident.words == RuntimeWords::default() => Some("main"),
@@ -58,27 +58,28 @@ fn layout(incident: &Incident) -> Vec<Frame> {
     } else {
         culprit.label.clone()
     };
-    let spans = incident.spans.iter().map(|span| Frame::placed(&span.name, &span.file, span.line));
-    let site = Frame { column: culprit.column, ..Frame::placed(&label, &culprit.file, culprit.line) };
-    let phase = phase.map(Frame::plain);
+    let spans = incident.spans.iter().map(|span| ProfileFrame::placed(&span.name, &span.file, span.line));
+    let site =
+        ProfileFrame { column: culprit.column, ..ProfileFrame::placed(&label, &culprit.file, culprit.line) };
+    let phase = phase.map(ProfileFrame::plain);
     [loop_frame(&incident.r#loop)].into_iter().chain(phase).chain([site]).chain(spans).collect()
 }
 
-fn frames(incident: &Incident, stack: &StackCount) -> Vec<Frame> {
+fn frames(incident: &Incident, stack: &StackCount) -> Vec<ProfileFrame> {
     let mut frames = layout(incident);
     let plumbing = stack.plumbing(incident.culprit.kind != "main");
     frames.extend(stack.frames.iter().rev().skip(plumbing).map(code));
-    frames.extend(incident.waiting_in.as_ref().map(|waiting| Frame::plain(&format!("[{waiting}]"))));
+    frames.extend(incident.waiting_in.as_ref().map(|waiting| ProfileFrame::plain(&format!("[{waiting}]"))));
     frames
 }
 
-fn code(frame: &incident::Frame) -> Frame {
+fn code(frame: &incident::Frame) -> ProfileFrame {
     let module = frame.module.as_ref().map(|path| Module { path: path.clone(), build_id: String::new() });
     // An incident keeps names and no addresses.
     let code = Code { module: module.map(Arc::new), offset: 0, is_inlined: frame.is_inlined };
     let file = frame.file.as_deref().unwrap_or("");
     let (line, column) = (frame.line.unwrap_or(0), frame.column.unwrap_or(0));
-    Frame { code: Some(code), column, ..Frame::placed(&frame.function, file, line) }
+    ProfileFrame { code: Some(code), column, ..ProfileFrame::placed(&frame.function, file, line) }
 }
 
 /// Without stacks, what ran is known by kind and site at least, and of the one to blame its spans.
@@ -93,8 +94,8 @@ fn add_groups(profile: &mut Profile, incident: &Incident) {
             profile.add(layout.clone(), ns, group.count.unwrap_or(1));
             continue;
         }
-        let own = Frame::plain(&format!("{} {}", group.kind, group.label));
-        let sites = group.parent.iter().map(|parent| Frame::plain(parent)).chain([own]);
+        let own = ProfileFrame::plain(&format!("{} {}", group.kind, group.label));
+        let sites = group.parent.iter().map(|parent| ProfileFrame::plain(parent)).chain([own]);
         let above = layout.len() - 1 - incident.spans.len();
         profile.add(layout[..above].iter().cloned().chain(sites), ns, group.count.unwrap_or(1));
     }

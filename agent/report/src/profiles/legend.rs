@@ -17,7 +17,7 @@ const TOP: usize = 57;
 const CHARACTER: usize = 8;
 
 /// One entry: a colour, and what it means.
-pub(crate) struct Entry {
+pub(crate) struct LegendEntry {
     pub colour: (u8, u8, u8),
     /// What people read.
     pub text: String,
@@ -27,7 +27,7 @@ pub(crate) struct Entry {
 ///
 /// # Errors
 /// The drawing is not one of the library's, of the version that this was written for.
-pub(crate) fn add(svg: &str, entries: &[Entry]) -> Result<String, FlameError> {
+pub(crate) fn add(svg: &str, entries: &[LegendEntry]) -> Result<String, FlameError> {
     let (head, frames) = svg.split_once("<svg id=\"frames\"").ok_or_else(unknown)?;
     let height =
         head.split_once(" height=\"").and_then(|(_, rest)| rest.split_once('"')?.0.parse::<usize>().ok());
@@ -50,11 +50,11 @@ pub(crate) fn add(svg: &str, entries: &[Entry]) -> Result<String, FlameError> {
     Ok(format!("{head}{}<svg id=\"frames\" y=\"{ROW}\"{frames}", row(entries)))
 }
 
-fn row(entries: &[Entry]) -> String {
+fn row(entries: &[LegendEntry]) -> String {
     // The library shows its search button nearly invisible until the pointer is on it.
     let mut row = "<style>#search { opacity:0.7 }</style><g id=\"legend\">".to_owned();
     let mut x = 10;
-    for Entry { colour: (r, g, b), text } in entries {
+    for LegendEntry { colour: (r, g, b), text } in entries {
         let (text_x, text_y) = (x + 17, TOP + 11);
         let shown = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
         // Writing to a string cannot fail.
@@ -82,7 +82,7 @@ mod tests {
     fn a_drawing_without_the_expected_head_is_refused() {
         let good = "<svg width=\"9\" height=\"100\" viewBox=\"0 0 9 100\" xmlns=\"x\"><text y=\"83.00\"></text>\
                     <svg id=\"frames\" x=\"10\"></svg></svg>";
-        let with = add(good, &[Entry { colour: (1, 2, 3), text: "a < b".to_owned() }]).unwrap();
+        let with = add(good, &[LegendEntry { colour: (1, 2, 3), text: "a < b".to_owned() }]).unwrap();
         assert!(
             with.contains(" height=\"124\" viewBox=\"0 0 9 124\"") && with.contains("y=\"107.00\""),
             "{with}"

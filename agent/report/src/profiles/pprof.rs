@@ -7,7 +7,7 @@
 //! `proto/profile.proto` of github.com/google/pprof.
 
 use crate::profiles::FlameError;
-use crate::profiles::frame::{Code, Frame, Module};
+use crate::profiles::frame::{Code, Module, ProfileFrame};
 use crate::profiles::profile::{Profile, Stack};
 use crate::protobuf::Message;
 use flate2::Compression;
@@ -151,7 +151,7 @@ impl<'a> Writer<'a> {
         }
         let number = self.locations.len() as u64 + 1;
         let profile = self.profile;
-        let all: Vec<&Frame> = frames.iter().map(|frame| profile.frames.get(*frame)).collect();
+        let all: Vec<&ProfileFrame> = frames.iter().map(|frame| profile.frames.get(*frame)).collect();
         let mut message = Message::default();
         message.number(1, number);
         if let Some(Code { module, offset, .. }) = all.last().and_then(|frame| frame.code.as_ref()) {
@@ -190,7 +190,7 @@ impl<'a> Writer<'a> {
         number
     }
 
-    fn function(&mut self, frame: &'a Frame) -> u64 {
+    fn function(&mut self, frame: &'a ProfileFrame) -> u64 {
         let (name, file) = (&*frame.text, frame.file.as_deref().unwrap_or(""));
         let next = self.functions.len() as u64 + 1;
         if let Some(number) = self.functions.get(&(name, file)) {

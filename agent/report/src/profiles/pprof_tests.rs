@@ -131,15 +131,15 @@ fn read(profile: &Profile) -> Decoded {
     }
 }
 
-fn code(text: &str, line: u32, module: &Arc<Module>, offset: u64, is_inlined: bool) -> Frame {
+fn code(text: &str, line: u32, module: &Arc<Module>, offset: u64, is_inlined: bool) -> ProfileFrame {
     let code = Code { module: Some(module.clone()), offset, is_inlined };
-    Frame { column: line + 1, code: Some(code), ..Frame::placed(text, "src/a.rs", line) }
+    ProfileFrame { column: line + 1, code: Some(code), ..ProfileFrame::placed(text, "src/a.rs", line) }
 }
 
 /// Two sampled stacks, one of them with an inlined call.
 pub(crate) fn sampled() -> Profile {
     let module = Arc::new(Module { path: "/bin/app".to_owned(), build_id: "abcd".to_owned() });
-    let layout = ["main", "poll", "read a.rs:1", "query"].map(Frame::plain);
+    let layout = ["main", "poll", "read a.rs:1", "query"].map(ProfileFrame::plain);
     let mut profile = Profile::new(Of::Cpu);
     let outer = code("outer", 3, &module, 0x10, false);
     let inner = code("inner", 9, &module, 0x10, true);

@@ -3,7 +3,7 @@
 //! Stacks have one layout, the root first: `loop;phase;callback site;[drained job];spans;frames`. All formats tell the
 //! loop, the phase and the site of a stack by that.
 
-use crate::profiles::frame::{Frame, FrameTable};
+use crate::profiles::frame::{FrameTable, ProfileFrame};
 use crate::profiles::kind::Of;
 use loopscope_probe::Phase;
 use loopscope_probe::description::Description;
@@ -67,7 +67,7 @@ impl Profile {
     }
 
     /// Adds time and a count (samples or calls) to a stack, whose root comes first. Returns the stack's number.
-    pub fn add(&mut self, frames: impl IntoIterator<Item = Frame>, ns: u64, count: u64) -> u32 {
+    pub fn add(&mut self, frames: impl IntoIterator<Item = ProfileFrame>, ns: u64, count: u64) -> u32 {
         let frames: Arc<[u32]> = frames.into_iter().map(|frame| self.frames.number(frame)).collect();
         let number = match self.numbers.get(&frames) {
             Some(number) => *number,
@@ -144,7 +144,7 @@ impl Profile {
     pub(crate) fn frames_of<'a>(
         &'a self,
         stack: &'a Stack,
-    ) -> impl DoubleEndedIterator<Item = &'a Frame> + Clone {
+    ) -> impl DoubleEndedIterator<Item = &'a ProfileFrame> + Clone {
         stack.frames.iter().map(|frame| self.frames.get(*frame))
     }
 
@@ -180,8 +180,8 @@ impl Profile {
 mod tests {
     use super::*;
 
-    fn plain(stack: &str) -> Vec<Frame> {
-        stack.split(';').map(Frame::plain).collect()
+    fn plain(stack: &str) -> Vec<ProfileFrame> {
+        stack.split(';').map(ProfileFrame::plain).collect()
     }
 
     #[test]

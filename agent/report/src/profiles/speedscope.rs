@@ -50,7 +50,7 @@ impl Profile {
     }
 }
 
-fn frame(frame: &crate::profiles::frame::Frame) -> Value {
+fn frame(frame: &crate::profiles::frame::ProfileFrame) -> Value {
     let mut value = json!({ "name": &*frame.text });
     if let Some(file) = &frame.file {
         value["file"] = json!(&**file);
@@ -67,7 +67,7 @@ fn frame(frame: &crate::profiles::frame::Frame) -> Value {
 #[cfg(test)]
 mod tests {
     use crate::profiles::FlameError;
-    use crate::profiles::frame::Frame;
+    use crate::profiles::frame::ProfileFrame;
     use crate::profiles::kind::Of;
     use crate::profiles::profile::{Profile, ProfileSample};
     use serde_json::Value;
@@ -101,10 +101,10 @@ mod tests {
     #[test]
     fn sums_and_moments_have_the_shape_of_the_schema() {
         let mut profile = Profile::new(Of::Cpu);
-        let read_at = Frame { column: 5, ..Frame::placed("read \"x\"", "a.rs", 7) };
-        let stack = [Frame::plain("main"), Frame::plain("poll"), read_at];
+        let read_at = ProfileFrame { column: 5, ..ProfileFrame::placed("read \"x\"", "a.rs", 7) };
+        let stack = [ProfileFrame::plain("main"), ProfileFrame::plain("poll"), read_at];
         let number = profile.add(stack.clone(), 9_000, 2);
-        profile.add([Frame::plain("main"), Frame::plain("poll")], 1_000, 1);
+        profile.add([ProfileFrame::plain("main"), ProfileFrame::plain("poll")], 1_000, 1);
         assert_eq!(check(&read(&profile)), 10_000);
         for at_ns in [5, 6] {
             profile.note_moment(ProfileSample { at_ns, stack: number, ns: 4_500 });

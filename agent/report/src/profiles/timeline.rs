@@ -33,7 +33,7 @@ pub struct Timeline {
 pub(crate) struct Track {
     pub name: Arc<str>,
     pub turns: Vec<Turn>,
-    pub entries: Vec<Entry>,
+    pub entries: Vec<TimelineEntry>,
     pub jobs: Vec<PoolJob>,
     /// Callbacks that were overwritten before they were read, or that there was no room for.
     pub lost: u64,
@@ -53,7 +53,7 @@ pub(crate) struct Turn {
 
 /// One callback or drained job.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Entry {
+pub(crate) struct TimelineEntry {
     pub start_ns: u64,
     pub end_ns: u64,
     pub wait_ns: Option<u64>,
@@ -122,7 +122,7 @@ impl Timeline {
         let starts = starts.chain(incident.iterations.iter().map(|iteration| iteration.start_ns));
         let begin = starts.chain(incident.jobs.iter().map(|job| job.start_ns)).chain([0]).min().unwrap_or(0);
         let at = |start_ns: i64| u64::try_from(start_ns.saturating_sub(begin)).unwrap_or(0);
-        let entries = incident.records.iter().map(|record| Entry {
+        let entries = incident.records.iter().map(|record| TimelineEntry {
             start_ns: at(record.start_ns),
             end_ns: at(record.start_ns).saturating_add(record.run_ns),
             wait_ns: record.wait_ns,
@@ -228,7 +228,7 @@ impl Follower {
         let text = |site: SiteId| texts.get(site.index()).unwrap_or(&unknown).clone();
         let (clock, origin) = (self.clock.clone(), self.origin);
         let at = |ticks: Ticks| clock.duration_ns(origin, ticks);
-        let mut entries: Vec<Entry> =
+        let mut entries: Vec<TimelineEntry> =
             self.records.iter().map(|record| self.entry(record, &runtime, text)).collect();
         entries.extend(self.running(page, now, &runtime, text));
         let knows_wait = runtime.knows(Fact::PoolWait);
@@ -262,10 +262,10 @@ impl Follower {
         record: &CallbackRecord,
         runtime: &Description,
         text: impl Fn(SiteId) -> Arc<str>,
-    ) -> Entry {
+    ) -> TimelineEntry {
         let at = |ticks: Ticks| self.clock.duration_ns(self.origin, ticks);
         let ready = Some(record.ready).filter(|ready| *ready != Ticks::NONE);
-        Entry {
+        TimelineEntry {
             start_ns: at(record.start),
             end_ns: at(record.end),
             wait_ns: ready.map(|ready| self.clock.duration_ns(ready, record.start)),
@@ -288,7 +288,7 @@ impl Follower {
         now: Ticks,
         runtime: &Description,
         text: impl Fn(SiteId) -> Arc<str>,
-    ) -> Option<Entry> {
+    ) -> Option<TimelineEntry> {
         let running = page.now_values(now, &self.clock).running?;
         let kind = running.kind?;
         let at = |ticks: Ticks| self.clock.duration_ns(self.origin, ticks);
@@ -297,7 +297,7 @@ impl Follower {
         let last = self.records.last().filter(|_| running.queue.is_some());
         let parent = last.map(|last| if last.parent == SiteId::NONE { last.site } else { last.parent });
         let start_ns = at(running.since.max(last_end));
-        Some(Entry {
+        Some(TimelineEntry {
             start_ns,
             // It may have begun since.
             end_ns: at(now).max(start_ns),

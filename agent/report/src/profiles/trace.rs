@@ -8,7 +8,7 @@
 //! numbers as floating point, and what touched overlaps then.
 
 use crate::profiles::error::FlameError;
-use crate::profiles::timeline::{Entry, PoolJob, Timeline, Track, Turn};
+use crate::profiles::timeline::{PoolJob, Timeline, TimelineEntry, Track, Turn};
 use loopscope_probe::raw::printable::printable_json;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -173,7 +173,7 @@ impl<'a> Events<'a> {
         self.pool(track, tid, &entries);
     }
 
-    fn drain_or_callback(&mut self, tid: u32, entries: &[&'a Entry]) {
+    fn drain_or_callback(&mut self, tid: u32, entries: &[&'a TimelineEntry]) {
         if let Some(parent) = &entries[0].parent {
             let name = entries[0].drain.as_deref().unwrap_or("drain");
             let jobs = entries.iter().fold(0, |sum: u64, entry| sum.saturating_add(entry.many.unwrap_or(1)));
@@ -197,11 +197,11 @@ impl<'a> Events<'a> {
     }
 
     /// Draws the pool's threads, and the arrows between them and the loop.
-    fn pool(&mut self, track: &'a Track, tid: u32, entries: &[&'a Entry]) {
+    fn pool(&mut self, track: &'a Track, tid: u32, entries: &[&'a TimelineEntry]) {
         let mut workers: HashMap<u32, u64> = HashMap::new();
         // A completion is ready at the moment at which its job ended; both are the same stamp.
         let done = entries.iter().filter(|entry| entry.is_pool_result);
-        let completions: HashMap<u64, &Entry> =
+        let completions: HashMap<u64, &TimelineEntry> =
             done.filter_map(|entry| Some((entry.ready_ns?, *entry))).collect();
         for job in &track.jobs {
             let worker_tid = tid + 1 + job.worker.min(TRACKS_PER_LOOP - 2);
@@ -264,14 +264,15 @@ fn us(ns: u64) -> f64 {
     ns as f64 / 1e3
 }
 
-fn span(entries: &[&Entry]) -> (u64, u64) {
+fn span(entries: &[&TimelineEntry]) -> (u64, u64) {
     (entries[0].start_ns, entries[entries.len() - 1].end_ns)
 }
 
 /// Returns the entries in the order of time, without those that begin before another has ended: they come from pages,
 /// which may be damaged.
-fn without_overlaps(entries: &[Entry]) -> Vec<&Entry> {
-    let mut sorted: Vec<&Entry> = entries.iter().filter(|entry| entry.start_ns <= entry.end_ns).collect();
+fn without_overlaps(entries: &[TimelineEntry]) -> Vec<&TimelineEntry> {
+    let mut sorted: Vec<&TimelineEntry> =
+        entries.iter().filter(|entry| entry.start_ns <= entry.end_ns).collect();
     sorted.sort_by_key(|entry| (entry.start_ns, entry.end_ns));
     let mut free_ns = 0;
     sorted.retain(|entry| {
@@ -286,7 +287,7 @@ fn without_overlaps(entries: &[Entry]) -> Vec<&Entry> {
 
 /// Returns the iterations in the order of time, none overlapping, each long enough for the callbacks that begin in it;
 /// and one for the callbacks behind the last, whose iteration has not ended.
-fn whole_turns(turns: &[Turn], entries: &[&Entry]) -> Vec<Turn> {
+fn whole_turns(turns: &[Turn], entries: &[&TimelineEntry]) -> Vec<Turn> {
     let mut whole: Vec<Turn> = Vec::with_capacity(turns.len() + 1);
     let mut sorted: Vec<&Turn> = turns.iter().filter(|turn| turn.start_ns <= turn.end_ns).collect();
     sorted.sort_by_key(|turn| (turn.start_ns, turn.end_ns));
@@ -308,13 +309,13 @@ fn whole_turns(turns: &[Turn], entries: &[&Entry]) -> Vec<Turn> {
 }
 
 /// Returns which iteration an entry begins in.
-fn turn_of(turns: &[Turn], entry: &Entry) -> Option<usize> {
+fn turn_of(turns: &[Turn], entry: &TimelineEntry) -> Option<usize> {
     let index = turns.partition_point(|turn| turn.start_ns <= entry.start_ns).checked_sub(1)?;
     (entry.start_ns < turns[index].end_ns || entry.start_ns == turns[index].start_ns).then_some(index)
 }
 
 /// Tells whether some entry runs at this moment: an arrow needs a slice to begin at.
-fn enclosing(entries: &[&Entry], at_ns: u64) -> bool {
+fn enclosing(entries: &[&TimelineEntry], at_ns: u64) -> bool {
     let index = entries.partition_point(|entry| entry.start_ns <= at_ns);
     index > 0 && at_ns < entries[index - 1].end_ns
 }

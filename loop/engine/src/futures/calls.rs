@@ -19,6 +19,22 @@ type Done<S, T> = Box<dyn FnOnce(&mut Cx<'_, S>, T)>;
 impl<S: 'static> LoopHandle<S> {
     /// Runs a closure on the loop, with the state and everything that callbacks can do. It runs even where the promise
     /// is dropped; a panic in it is one of the future that asked.
+    ///
+    /// ```
+    /// # use loopscope_loop::{Loop, Mode};
+    /// # use std::time::Duration;
+    /// let mut event_loop = Loop::builder(0).virtual_time().build()?;
+    /// event_loop.main(|cx| {
+    ///     cx.spawn_async(|here| async move {
+    ///         here.sleep(Duration::from_secs(2)).await;
+    ///         let now = here.with(|cx| cx.now()).await;
+    ///         here.with(move |cx| *cx.state = now.as_secs()).await;
+    ///     });
+    /// });
+    /// event_loop.run(Mode::Default)?;
+    /// assert_eq!(event_loop.into_state(), 2);
+    /// # std::io::Result::Ok(())
+    /// ```
     #[track_caller]
     pub fn with<R: 'static>(&self, run: impl FnOnce(&mut Cx<'_, S>) -> R + 'static) -> Promise<R, S> {
         Promise::begin(self, Location::caller(), Undo::Nothing, move |cx, promised| {
@@ -111,6 +127,20 @@ impl<S: 'static> LoopHandle<S> {
     ///
     /// # Errors
     /// The promise's: [`WorkError::Panicked`], [`WorkError::NoThread`].
+    ///
+    /// ```
+    /// # use loopscope_loop::{Loop, Mode};
+    /// let mut event_loop = Loop::builder(0).virtual_time().build()?;
+    /// event_loop.main(|cx| {
+    ///     cx.spawn_async(|here| async move {
+    ///         let answer = here.work(|| 6 * 7).await.unwrap_or(0); // on a thread of the pool
+    ///         here.with(move |cx| *cx.state = answer).await;
+    ///     });
+    /// });
+    /// event_loop.run(Mode::Default)?;
+    /// assert_eq!(event_loop.into_state(), 42);
+    /// # std::io::Result::Ok(())
+    /// ```
     #[track_caller]
     pub fn work<T: Send + 'static>(
         &self,

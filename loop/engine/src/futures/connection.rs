@@ -4,7 +4,7 @@ use crate::core::What;
 use crate::cx::Cx;
 use crate::futures::loop_handle::LoopHandle;
 use crate::futures::promise::{Promise, Promised, Undo};
-use crate::futures::read_readiness::{ReadReadiness, Waiting};
+use crate::futures::read_readiness::{ReadReadiness, WaitingReader};
 use crate::futures::unsettled::Unsettled;
 use crate::handles::stream::StreamEvent;
 use crate::handles::write_queue::Wrote;
@@ -93,9 +93,9 @@ impl Inbox {
 }
 
 /// The inbox as the stream's callback holds it: when the callback goes, nothing more comes.
-struct Filled(Rc<Inbox>);
+struct FilledInbox(Rc<Inbox>);
 
-impl Drop for Filled {
+impl Drop for FilledInbox {
     fn drop(&mut self) {
         self.0.settle(|| Err(io::ErrorKind::NotConnected.into()));
         self.0.gate.gone();
@@ -113,6 +113,28 @@ fn again(error: &io::Error) -> io::Error {
 impl<S: 'static> Cx<'_, S> {
     /// Gives a stream to futures: its callback is replaced, and it reads only while a future waits for that. `None` for
     /// a stale key or one that is not a stream's.
+    ///
+    /// ```
+    /// # use loopscope_loop::{Loop, Mode};
+    /// let mut event_loop = Loop::builder(Vec::new()).virtual_time().build()?;
+    /// event_loop.main(|cx| {
+    ///     let (client, server) = cx.memory_pair()?;
+    ///     let [client, server] = [client, server].map(|key| cx.connection(key).expect("it is a stream"));
+    ///     cx.spawn_async(|_| async move {
+    ///         client.write("hello").await?;
+    ///         client.shutdown().await
+    ///     });
+    ///     cx.spawn_async(|here| async move {
+    ///         let mut buffer = [0; 16];
+    ///         let count = server.read(&mut buffer).await.unwrap_or(0);
+    ///         here.with(move |cx| cx.state.extend_from_slice(&buffer[..count])).await;
+    ///     });
+    ///     std::io::Result::Ok(())
+    /// })?;
+    /// event_loop.run(Mode::Default)?;
+    /// assert_eq!(event_loop.into_state(), b"hello");
+    /// # std::io::Result::Ok(())
+    /// ```
     #[track_caller]
     pub fn connection(&mut self, key: Key) -> Option<Connection<S>> {
         self.connection_at(Location::caller(), key)
@@ -125,7 +147,7 @@ impl<S: 'static> Cx<'_, S> {
     ) -> Option<Connection<S>> {
         self.stream(key)?;
         let inbox = Rc::<Inbox>::default();
-        let filled = Filled(inbox.clone());
+        let filled = FilledInbox(inbox.clone());
         self.pause(key);
         self.on_stream_at(at.into(), key, Box::new(move |cx, key, event| filled.0.on_event(cx, key, event)));
         Some(Connection { here: self.local(), key, inbox, at, unsettled: Unsettled::new(), is_owned: true })
@@ -157,6 +179,29 @@ impl<S: 'static> Connection<S> {
 
     /// Gives the stream back to callbacks: it stays open and is paused until [`Cx::resume`]. What arrived and was not
     /// read comes along.
+    ///
+    /// ```
+    /// # use loopscope_loop::{Loop, Mode, StreamEvent};
+    /// let mut event_loop = Loop::builder(0).virtual_time().build()?;
+    /// event_loop.main(|cx| {
+    ///     let (client, server) = cx.memory_pair()?;
+    ///     let server = cx.connection(server).expect("it is a stream");
+    ///     let (key, unread) = server.into_key();
+    ///     assert!(unread.is_empty());
+    ///     cx.on_stream(key, |cx, _, event| {
+    ///         if let StreamEvent::Data(bytes) = event {
+    ///             *cx.state += bytes.len();
+    ///         }
+    ///     });
+    ///     cx.resume(key);
+    ///     cx.write(client, b"hello")?;
+    ///     cx.shutdown(client);
+    ///     std::io::Result::Ok(())
+    /// })?;
+    /// event_loop.run(Mode::Default)?;
+    /// assert_eq!(event_loop.into_state(), 5);
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn into_key(mut self) -> (Key, Vec<u8>) {
         self.is_owned = false;
         let mut bytes = self.inbox.bytes.take();
@@ -193,7 +238,7 @@ impl<S: 'static> Connection<S> {
     /// # std::io::Result::Ok(())
     /// ```
     pub async fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        let _waiting = Waiting::new(&self.inbox.gate, &self.here, self.key, self.at);
+        let _waiting = WaitingReader::new(&self.inbox.gate, &self.here, self.key, self.at);
         poll_fn(|context| self.poll_read(context, buffer)).await
     }
 

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 /// What a call is finished with.
-type Done<S, T> = Box<dyn FnOnce(&mut Cx<'_, S>, io::Result<T>)>;
+type FileDone<S, T> = Box<dyn FnOnce(&mut Cx<'_, S>, io::Result<T>)>;
 
 /// A promise of what a call on files gives.
 type OfCall<T, S> = Promise<io::Result<T>, S>;
@@ -52,7 +52,7 @@ impl<S: 'static> LoopFs<S> {
     fn call<T: 'static>(
         &self,
         at: &'static Location<'static>,
-        call: impl FnOnce(Fs<'_, '_, S>, Done<S, T>) -> Key + 'static,
+        call: impl FnOnce(Fs<'_, '_, S>, FileDone<S, T>) -> Key + 'static,
     ) -> OfCall<T, S> {
         Promise::begin(&self.here, at, Undo::Cancel, move |cx, promised| {
             Some(call(cx.fs_at(at), Box::new(move |_, outcome| promised.resolve(outcome))))

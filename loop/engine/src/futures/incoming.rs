@@ -3,7 +3,7 @@
 use crate::cx::Cx;
 use crate::futures::connection::Connection;
 use crate::futures::loop_handle::LoopHandle;
-use crate::futures::read_readiness::{ReadReadiness, Waiting};
+use crate::futures::read_readiness::{ReadReadiness, WaitingReader};
 use crate::handles::listener::{Acceptor, Listening};
 use crate::key::Key;
 use std::cell::RefCell;
@@ -33,9 +33,9 @@ pub(super) struct Arrivals<S: 'static> {
 }
 
 /// The arrivals as the callback holds them: when the callback goes, nobody comes any more.
-struct Filled<S: 'static>(Rc<Arrivals<S>>);
+struct FilledArrivals<S: 'static>(Rc<Arrivals<S>>);
 
-impl<S: 'static> Drop for Filled<S> {
+impl<S: 'static> Drop for FilledArrivals<S> {
     fn drop(&mut self) {
         self.0.gate.gone();
     }
@@ -73,7 +73,7 @@ impl<S: 'static> Cx<'_, S> {
 
     fn incoming_at(&mut self, at: &'static Location<'static>, acceptor: Acceptor) -> io::Result<Incoming<S>> {
         let arrivals = Rc::new(Arrivals { gate: Rc::default(), queue: RefCell::default() });
-        let (filled, slot) = (Filled(arrivals.clone()), Rc::new(std::cell::Cell::new(Key::NOBODY)));
+        let (filled, slot) = (FilledArrivals(arrivals.clone()), Rc::new(std::cell::Cell::new(Key::NOBODY)));
         let own = slot.clone();
         let accepted = move |cx: &mut Cx<'_, S>, accepted: io::Result<Key>| {
             let gone = || io::ErrorKind::NotConnected.into();
@@ -101,7 +101,7 @@ impl<S: 'static> Incoming<S> {
     /// What went wrong with one connection, or [`OutOfDescriptors`](crate::OutOfDescriptors) while descriptors or memory are
     /// lacking: await the next either way. `NotConnected` where the key was closed.
     pub async fn accept(&self) -> io::Result<Connection<S>> {
-        let _waiting = Waiting::new(&self.arrivals.gate, &self.here, self.key, self.at);
+        let _waiting = WaitingReader::new(&self.arrivals.gate, &self.here, self.key, self.at);
         poll_fn(|context| self.poll_accept(context)).await
     }
 

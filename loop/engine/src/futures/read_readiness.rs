@@ -60,14 +60,14 @@ impl ReadReadiness {
 }
 
 /// One future that waits at a gate; its drop shuts the gate behind the last.
-pub(crate) struct Waiting<'g, S: 'static> {
+pub(crate) struct WaitingReader<'g, S: 'static> {
     gate: &'g Rc<ReadReadiness>,
     here: &'g LoopHandle<S>,
     key: Key,
     at: &'static Location<'static>,
 }
 
-impl<'g, S: 'static> Waiting<'g, S> {
+impl<'g, S: 'static> WaitingReader<'g, S> {
     pub(crate) fn new(
         gate: &'g Rc<ReadReadiness>,
         here: &'g LoopHandle<S>,
@@ -75,11 +75,11 @@ impl<'g, S: 'static> Waiting<'g, S> {
         at: &'static Location<'static>,
     ) -> Self {
         gate.waiting.set(gate.waiting.get() + 1);
-        Waiting { gate, here, key, at }
+        WaitingReader { gate, here, key, at }
     }
 }
 
-impl<S: 'static> Drop for Waiting<'_, S> {
+impl<S: 'static> Drop for WaitingReader<'_, S> {
     fn drop(&mut self) {
         let gate = self.gate;
         gate.waiting.set(gate.waiting.get() - 1);

@@ -19,15 +19,15 @@ use std::task::{Context, Poll};
 /// As a stream's high-water mark: from so many bytes on a writer waits until all are with the kernel.
 const BYTES_MAX: usize = 64 << 10;
 
-type Outcome<S> = Promise<io::Result<()>, S>;
+type WriteOutcome<S> = Promise<io::Result<()>, S>;
 
 /// The writes of one connection.
 pub(crate) struct Unsettled<S: 'static> {
-    last: Cell<Option<Outcome<S>>>,
+    last: Cell<Option<WriteOutcome<S>>>,
     /// How many bytes were taken since all were known to be with the kernel.
     bytes: Cell<usize>,
     is_ended: Cell<bool>,
-    end: Cell<Option<Outcome<S>>>,
+    end: Cell<Option<WriteOutcome<S>>>,
 }
 
 impl<S: 'static> Unsettled<S> {
@@ -41,7 +41,7 @@ impl<S: 'static> Unsettled<S> {
         &self,
         context: &mut Context<'_>,
         wanted: usize,
-        write: impl FnOnce(usize) -> Outcome<S>,
+        write: impl FnOnce(usize) -> WriteOutcome<S>,
     ) -> Poll<io::Result<usize>> {
         if self.is_ended.get() {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
@@ -73,7 +73,7 @@ impl<S: 'static> Unsettled<S> {
     pub(crate) fn poll_close(
         &self,
         context: &mut Context<'_>,
-        end: impl FnOnce() -> Outcome<S>,
+        end: impl FnOnce() -> WriteOutcome<S>,
     ) -> Poll<io::Result<()>> {
         match self.poll_flush(context) {
             Poll::Ready(Ok(())) => {}
@@ -87,7 +87,10 @@ impl<S: 'static> Unsettled<S> {
 }
 
 /// Polls a promise, and keeps it while it is not resolved. Where there is none nothing is waited for.
-fn poll_kept<S: 'static>(kept: &Cell<Option<Outcome<S>>>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+fn poll_kept<S: 'static>(
+    kept: &Cell<Option<WriteOutcome<S>>>,
+    context: &mut Context<'_>,
+) -> Poll<io::Result<()>> {
     let Some(mut promise) = kept.take() else { return Poll::Ready(Ok(())) };
     let outcome = Pin::new(&mut promise).poll(context);
     if outcome.is_pending() {

@@ -1,8 +1,7 @@
 //! Datagram sockets, and what happens on them.
 
 use crate::callback::State;
-use crate::handles::datagram_queue::DatagramQueue;
-use crate::handles::peer::Peer;
+use crate::handles::datagram_queue::{DatagramQueue, Peer};
 use crate::key::Key;
 use crate::queues::sockets::Edges;
 use std::io;

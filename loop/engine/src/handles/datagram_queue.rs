@@ -1,6 +1,5 @@
-//! The socket behind a datagram handle, and the datagrams that wait to be sent on it.
+//! The socket behind a datagram handle, who is at its other end, and the datagrams that wait to be sent on it.
 
-use crate::handles::peer::Peer;
 use loopscope_probe::HandleType;
 use loopscope_probe::raw::socket_file::SocketFile;
 use mio::event::Source;
@@ -11,7 +10,7 @@ use std::ffi::OsStr;
 use std::io;
 use std::net::SocketAddr;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Makes Linux return a datagram's own length, also where it was cut. Other systems do not know that.
 #[cfg(target_os = "linux")]
@@ -19,6 +18,18 @@ const OWN_LENGTH: RecvFlags = RecvFlags::TRUNC;
 
 #[cfg(not(target_os = "linux"))]
 const OWN_LENGTH: RecvFlags = RecvFlags::empty();
+
+/// The other side of a datagram.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Peer {
+    /// An internet address.
+    Internet(SocketAddr),
+    /// The path of a Unix-domain socket.
+    Unix(PathBuf),
+    /// A Unix-domain socket without a path.
+    Unnamed,
+}
 
 /// The socket of one kind or the other.
 pub(crate) enum Socket {

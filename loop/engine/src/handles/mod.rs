@@ -7,7 +7,6 @@ pub(crate) mod listener;
 
 pub(crate) mod datagram;
 pub(crate) mod datagram_queue;
-pub(crate) mod peer;
 
 pub(crate) mod adopt;
 pub(crate) mod async_handle;

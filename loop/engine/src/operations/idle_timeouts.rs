@@ -75,6 +75,26 @@ impl<S: 'static> Cx<'_, S> {
 
     /// Puts a stream's time-out off, as bytes that move do: for progress that is not in bytes of this stream. One store.
     /// Returns `false` for a stale key and for what is not a stream.
+    ///
+    /// ```
+    /// # use loopscope_loop::{Loop, Mode};
+    /// # use std::time::Duration;
+    /// let mut event_loop = Loop::builder(0).virtual_time().build()?;
+    /// event_loop.main(|cx| {
+    ///     let (_client, server) = cx.memory_pair()?;
+    ///     cx.on_stream(server, |_, _, _| {});
+    ///     cx.on_idle(server, Duration::from_secs(30), |cx, key| {
+    ///         *cx.state = cx.now().as_secs();
+    ///         cx.close(key);
+    ///     });
+    ///     // Something else goes on with the request of this stream.
+    ///     cx.after(Duration::from_secs(20), move |cx| _ = cx.touch(server));
+    ///     std::io::Result::Ok(())
+    /// })?;
+    /// event_loop.run(Mode::Default)?;
+    /// assert_eq!(event_loop.into_state(), 50);
+    /// # std::io::Result::Ok(())
+    /// ```
     #[inline]
     pub fn touch(&mut self, key: Key) -> bool {
         let now_ns = self.core.clock.now_ns();

@@ -29,6 +29,21 @@ impl<S: 'static> Cx<'_, S> {
     }
 
     /// Takes back [`Cx::unref`].
+    ///
+    /// ```
+    /// # use loopscope_loop::{Loop, Mode};
+    /// # use std::time::Duration;
+    /// let mut event_loop = Loop::builder(0).virtual_time().build()?;
+    /// event_loop.main(|cx| {
+    ///     let ticker = cx.every(Duration::from_secs(1), |cx| *cx.state += 1);
+    ///     cx.unref(ticker);
+    ///     cx.ref_(ticker); // keeps the loop alive again
+    ///     cx.after(Duration::from_millis(2_500), move |cx| _ = cx.close(ticker));
+    /// });
+    /// event_loop.run(Mode::Default)?;
+    /// assert_eq!(event_loop.into_state(), 2);
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn ref_(&mut self, key: Key) -> bool {
         self.set_ref(key, true)
     }
@@ -85,6 +100,17 @@ impl<S: 'static> Cx<'_, S> {
     }
 
     /// Gives this a name in metrics and flamegraphs, beside its place in the source: instead of its function's.
+    ///
+    /// ```
+    /// # use loopscope_loop::Loop;
+    /// # use std::time::Duration;
+    /// # let mut event_loop = Loop::new()?;
+    /// event_loop.main(|cx| {
+    ///     let ticker = cx.every(Duration::from_secs(60), |_| {});
+    ///     cx.name(ticker, "expire_sessions"); // `expire_sessions (src/main.rs:7)` in metrics
+    /// });
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn name(&mut self, key: Key, name: &'static str) -> bool {
         let core = &mut *self.core;
         if key.timer().is_some() {

@@ -18,6 +18,25 @@ impl<S: 'static> Cx<'_, S> {
     ///
     /// # Errors
     /// What the operating system says when it refuses the descriptors. In virtual time there are no pipes.
+    ///
+    /// ```
+    /// # use loopscope_loop::{Loop, Mode, StreamEvent};
+    /// let mut event_loop = Loop::builder(0).build()?;
+    /// event_loop.main(|cx| {
+    ///     let (reader, writer) = cx.pipe()?;
+    ///     cx.on_stream(reader, |cx, _, event| {
+    ///         if let StreamEvent::Data(bytes) = event {
+    ///             *cx.state += bytes.len();
+    ///         }
+    ///     });
+    ///     cx.write(writer, b"hello")?;
+    ///     cx.shutdown(writer);
+    ///     std::io::Result::Ok(())
+    /// })?;
+    /// event_loop.run(Mode::Default)?;
+    /// assert_eq!(event_loop.into_state(), 5);
+    /// # std::io::Result::Ok(())
+    /// ```
     #[track_caller]
     pub fn pipe(&mut self) -> io::Result<(Key, Key)> {
         self.core.registry()?;

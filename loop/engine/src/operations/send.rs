@@ -5,8 +5,7 @@
 
 use crate::core::What;
 use crate::cx::Cx;
-use crate::handles::datagram_queue::{Socket, again};
-use crate::handles::peer::Peer;
+use crate::handles::datagram_queue::{Peer, Socket, again};
 use crate::handles::write_queue::Wrote;
 use crate::key::Key;
 use mio::net::UdpSocket;

@@ -130,6 +130,21 @@ impl<S: 'static> Cx<'_, S> {
 
     /// Ends this side of the connection once everything queued is sent; the other side may still send (half-close).
     /// Returns `false` for a stale key, or where it was done already.
+    ///
+    /// ```
+    /// # use loopscope_loop::{Loop, Mode};
+    /// let mut event_loop = Loop::builder(()).virtual_time().build()?;
+    /// event_loop.main(|cx| {
+    ///     let (client, server) = cx.memory_pair()?;
+    ///     cx.on_stream(server, |_, _, _| {}); // reads the end
+    ///     cx.write(client, b"the last bytes")?;
+    ///     cx.shutdown(client);
+    ///     assert!(cx.write(client, b"more").is_err());
+    ///     std::io::Result::Ok(())
+    /// })?;
+    /// event_loop.run(Mode::Default)?;
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn shutdown(&mut self, key: Key) -> bool {
         let Some(stream) = self.stream(key) else { return false };
         if stream.outgoing.end != End::Open {

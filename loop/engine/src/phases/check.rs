@@ -11,7 +11,7 @@ use crate::core::Core;
 use crate::cx::Cx;
 use crate::key::Key;
 use crate::queues::hooks::Hook;
-use crate::queues::immediates::Waiting;
+use crate::queues::immediates::WaitingImmediate;
 use loopscope_probe::{HandleType, Kind, Phase, TaskTimes, Ticks};
 
 impl<S: 'static> Core<S> {
@@ -56,7 +56,12 @@ impl<S: 'static> Cx<'_, S> {
         let site = self.core.site(origin, Kind::Immediate);
         let immediates = &mut self.core.immediates;
         let key = Key::of_immediate(immediates.front + immediates.queue.len() as u64);
-        immediates.queue.push_back(Waiting { run: Some(run), site, ready: Ticks::NONE, is_ref: true });
+        immediates.queue.push_back(WaitingImmediate {
+            run: Some(run),
+            site,
+            ready: Ticks::NONE,
+            is_ref: true,
+        });
         immediates.unstamped += 1;
         immediates.referenced += 1;
         immediates.open += 1;
@@ -84,7 +89,9 @@ impl<S: 'static> Cx<'_, S> {
         while left > 0 && self.goes_on() {
             left -= 1;
             let immediates = &mut self.core.immediates;
-            let Some(Waiting { run, site, ready, is_ref }) = immediates.queue.pop_front() else { break };
+            let Some(WaitingImmediate { run, site, ready, is_ref }) = immediates.queue.pop_front() else {
+                break;
+            };
             immediates.front += 1;
             let Some(run) = run else { continue };
             immediates.referenced -= usize::from(is_ref);

@@ -28,9 +28,9 @@ const NODE_DELAY_MS_MAX: f64 = 2_147_483_647.0;
 /// The largest delay, some 140 million years: sums of it and the time do not overflow.
 const DELAY_MS_MAX: u64 = u64::MAX / 4;
 
-struct Once<F>(F);
+struct RunOnce<F>(F);
 
-impl<S: 'static, F: FnOnce(&mut Cx<'_, S>)> Callback<S> for Once<F> {
+impl<S: 'static, F: FnOnce(&mut Cx<'_, S>)> Callback<S> for RunOnce<F> {
     fn run_once(self: Box<Self>, cx: &mut Cx<'_, S>) {
         (self.0)(cx);
     }
@@ -40,9 +40,9 @@ impl<S: 'static, F: FnOnce(&mut Cx<'_, S>)> Callback<S> for Once<F> {
     }
 }
 
-struct Many<F>(F);
+struct RunMany<F>(F);
 
-impl<S: 'static, F: FnMut(&mut Cx<'_, S>)> Callback<S> for Many<F> {
+impl<S: 'static, F: FnMut(&mut Cx<'_, S>)> Callback<S> for RunMany<F> {
     fn run_once(mut self: Box<Self>, cx: &mut Cx<'_, S>) {
         self.run_again(cx);
     }
@@ -98,14 +98,14 @@ impl<S: 'static> Cx<'_, S> {
         delay: Duration,
         run: impl FnOnce(&mut Cx<'_, S>) + 'static,
     ) -> Key {
-        self.start(Origin::with(at, &run), whole_ms(delay), Repeat::Once, Box::new(Once(run)))
+        self.start(Origin::with(at, &run), whole_ms(delay), Repeat::Once, Box::new(RunOnce(run)))
     }
 
     /// Like [`Cx::after`], with Node's reading of the delay in milliseconds: the fraction is cut off, and what is not
     /// a number, below 1 or above 2^31 - 1 becomes 1.
     #[track_caller]
     pub fn after_ms(&mut self, delay_ms: f64, run: impl FnOnce(&mut Cx<'_, S>) + 'static) -> Key {
-        self.start(Origin::of(&run), node_ms(delay_ms), Repeat::Once, Box::new(Once(run)))
+        self.start(Origin::of(&run), node_ms(delay_ms), Repeat::Once, Box::new(RunOnce(run)))
     }
 
     /// Like [`Cx::after`], and after it fired [`Cx::refresh`] arms it again. Its slot is kept until it is closed.
@@ -128,13 +128,13 @@ impl<S: 'static> Cx<'_, S> {
     /// ```
     #[track_caller]
     pub fn rearmable(&mut self, delay: Duration, run: impl FnMut(&mut Cx<'_, S>) + 'static) -> Key {
-        self.start(Origin::of(&run), whole_ms(delay), Repeat::Rearmable, Box::new(Many(run)))
+        self.start(Origin::of(&run), whole_ms(delay), Repeat::Rearmable, Box::new(RunMany(run)))
     }
 
     /// Like [`Cx::rearmable`], with Node's reading of the delay in milliseconds (see [`Cx::after_ms`]).
     #[track_caller]
     pub fn rearmable_ms(&mut self, delay_ms: f64, run: impl FnMut(&mut Cx<'_, S>) + 'static) -> Key {
-        self.start(Origin::of(&run), node_ms(delay_ms), Repeat::Rearmable, Box::new(Many(run)))
+        self.start(Origin::of(&run), node_ms(delay_ms), Repeat::Rearmable, Box::new(RunMany(run)))
     }
 
     /// Runs a callback every `period` until it is closed; never catches up on what it missed. Node's `setInterval`.
@@ -156,13 +156,13 @@ impl<S: 'static> Cx<'_, S> {
     /// ```
     #[track_caller]
     pub fn every(&mut self, period: Duration, run: impl FnMut(&mut Cx<'_, S>) + 'static) -> Key {
-        self.start(Origin::of(&run), whole_ms(period), Repeat::Every, Box::new(Many(run)))
+        self.start(Origin::of(&run), whole_ms(period), Repeat::Every, Box::new(RunMany(run)))
     }
 
     /// Like [`Cx::every`], with Node's reading of the period in milliseconds (see [`Cx::after_ms`]).
     #[track_caller]
     pub fn every_ms(&mut self, period_ms: f64, run: impl FnMut(&mut Cx<'_, S>) + 'static) -> Key {
-        self.start(Origin::of(&run), node_ms(period_ms), Repeat::Every, Box::new(Many(run)))
+        self.start(Origin::of(&run), node_ms(period_ms), Repeat::Every, Box::new(RunMany(run)))
     }
 
     fn start(&mut self, origin: Origin, delay_ms: u64, repeat: Repeat, run: Box<dyn Callback<S>>) -> Key {

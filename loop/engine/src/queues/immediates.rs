@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 /// The queue of immediates. They have no slots: the key of one is its number, which is its place in the queue, so that
 /// queueing and running one touches nothing else. A cleared one stays as a hole until its turn.
 pub(crate) struct Immediates<S: State> {
-    pub(crate) queue: VecDeque<Waiting<S>>,
+    pub(crate) queue: VecDeque<WaitingImmediate<S>>,
     /// The number of the one at the front.
     pub(crate) front: u64,
     /// How many at the end of the queue were made by the callback that runs now: they are ready when it ends.
@@ -22,7 +22,7 @@ pub(crate) struct Immediates<S: State> {
     told: u64,
 }
 
-pub(crate) struct Waiting<S: State> {
+pub(crate) struct WaitingImmediate<S: State> {
     /// `None` once it is cleared.
     pub(crate) run: Option<Once<S>>,
     pub(crate) site: Site,
@@ -73,12 +73,12 @@ impl<S: State> Immediates<S> {
         next - std::mem::replace(&mut self.told, next)
     }
 
-    fn get(&self, key: Key) -> Option<&Waiting<S>> {
+    fn get(&self, key: Key) -> Option<&WaitingImmediate<S>> {
         let place = key.immediate()?.checked_sub(self.front)?;
         self.queue.get(usize::try_from(place).ok()?).filter(|waiting| waiting.run.is_some())
     }
 
-    fn get_mut(&mut self, key: Key) -> Option<&mut Waiting<S>> {
+    fn get_mut(&mut self, key: Key) -> Option<&mut WaitingImmediate<S>> {
         let place = key.immediate()?.checked_sub(self.front)?;
         self.queue.get_mut(usize::try_from(place).ok()?).filter(|waiting| waiting.run.is_some())
     }

@@ -22,16 +22,16 @@ use std::task::{Context, Poll, Wake, Waker};
 /// A future's place in the loop.
 pub(crate) struct TaskSlot<S: State> {
     /// Missing while it is polled.
-    pub(crate) waiting: Option<(Running, Waker)>,
+    pub(crate) waiting: Option<(TaskFuture, Waker)>,
     pub(crate) signal: Arc<Signal<S>>,
-    pub(crate) shared: Rc<Shared<dyn Any>>,
+    pub(crate) shared: Rc<TaskShared<dyn Any>>,
     pub(crate) site: Site,
 }
 
-pub(crate) type Running = Pin<Box<dyn Future<Output = ()>>>;
+pub(crate) type TaskFuture = Pin<Box<dyn Future<Output = ()>>>;
 
 /// What a future's handle and its slot share.
-pub(crate) struct Shared<V: ?Sized> {
+pub(crate) struct TaskShared<V: ?Sized> {
     pub(crate) is_cancelled: Cell<bool>,
     pub(crate) is_done: Cell<bool>,
     /// Who awaits the task.
@@ -44,13 +44,26 @@ pub(crate) struct Shared<V: ?Sized> {
 /// was cancelled or panicked. Dropping this detaches it: the future goes on, unless [`Task::cancel_on_drop`] was asked
 /// for.
 pub struct Task<T: 'static = ()> {
-    shared: Rc<Shared<Cell<Option<T>>>>,
+    shared: Rc<TaskShared<Cell<Option<T>>>>,
     waker: Waker,
     cancels_on_drop: bool,
 }
 
 impl<T: 'static> Task<T> {
     /// Drops the future, at the next drain of the microtask queue. A future that is done stays done.
+    ///
+    /// ```
+    /// # use loopscope_loop::{Loop, Mode};
+    /// # use std::time::Duration;
+    /// let mut event_loop = Loop::builder(()).virtual_time().build()?;
+    /// event_loop.main(|cx| {
+    ///     let task = cx.spawn_async(|here| async move { here.sleep(Duration::from_secs(60)).await });
+    ///     cx.after(Duration::from_secs(1), |_| task.cancel());
+    /// });
+    /// event_loop.run(Mode::Default)?;
+    /// assert!(event_loop.main(|cx| cx.now()) < Duration::from_secs(2));
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn cancel(self) {
         self.cancel_now();
     }
@@ -176,10 +189,10 @@ impl<S: State> Signal<S> {
 
 /// A future that is on its way to its slot.
 pub(crate) struct Begun<S: State> {
-    pub(crate) future: Running,
+    pub(crate) future: TaskFuture,
     pub(crate) signal: Arc<Signal<S>>,
     pub(crate) waker: Waker,
-    pub(crate) shared: Rc<Shared<dyn Any>>,
+    pub(crate) shared: Rc<TaskShared<dyn Any>>,
 }
 
 /// Makes a future into a task, which starts with [`Cx::start_task`](crate::Cx::start_task).
@@ -193,9 +206,9 @@ pub(crate) fn begin<S: State, T: 'static>(
     let signal = Arc::new(Signal { woken, key: AtomicU64::new(0), is_queued, is_posted, mailbox, origin });
     let waker = Waker::from(signal.clone());
     let (is_cancelled, is_done, waiter) = (Cell::new(false), Cell::new(false), Cell::new(None));
-    let shared = Rc::new(Shared { is_cancelled, is_done, waiter, value: Cell::new(None) });
+    let shared = Rc::new(TaskShared { is_cancelled, is_done, waiter, value: Cell::new(None) });
     let own = shared.clone();
-    let future: Running = Box::pin(async move { own.value.set(Some(future.await)) });
+    let future: TaskFuture = Box::pin(async move { own.value.set(Some(future.await)) });
     let begun = Begun { future, signal, waker: waker.clone(), shared: shared.clone() };
     (Task { shared, waker, cancels_on_drop: false }, begun)
 }

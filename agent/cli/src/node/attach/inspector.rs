@@ -1,7 +1,7 @@
 //! Node's inspector: opened by a signal, spoken to in JSON over a WebSocket on loopback.
 
 use super::sockets;
-use super::target::Target;
+use super::target::AttachTarget;
 use crate::error::Failure;
 use serde_json::{Value, json};
 use std::io::{self, Read, Write};
@@ -33,7 +33,7 @@ const STACK: &str = "(() => {
 /// A session with the inspector of one process.
 #[derive(Debug)]
 pub struct Inspector<'a> {
-    target: &'a Target,
+    target: &'a AttachTarget,
     socket: WebSocket<TcpStream>,
     port: u16,
     asked: u64,
@@ -44,7 +44,7 @@ impl<'a> Inspector<'a> {
     ///
     /// # Errors
     /// It ends, or opens none.
-    pub fn open(target: &'a Target) -> Result<Inspector<'a>, Failure> {
+    pub fn open(target: &'a AttachTarget) -> Result<Inspector<'a>, Failure> {
         let before = sockets::listening(target.pid());
         target.signal()?;
         let begin = Instant::now();

@@ -26,7 +26,7 @@ impl Lock {
             .map_err(|why| Failure::system(&wanted, format!("{}: {why}", directory.display())))?;
         Lock::take_file(directory.join(format!("attach-{pid}.lock"))).map_err(|error| match error {
             TryLockError::WouldBlock => {
-                Failure::system(&wanted, "another command is attaching to it or detaching from it")
+                Failure::system(&wanted, "another command is attaching to it or detaching from it; try again")
             }
             TryLockError::Error(error) => Failure::system(&wanted, error),
         })

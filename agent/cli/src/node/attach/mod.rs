@@ -24,7 +24,7 @@ use inspector::Inspector;
 use lock::Lock;
 use serde_json::json;
 use std::time::{Duration, Instant};
-use target::Target;
+use target::AttachTarget;
 
 /// What has the program's scripts do: in them, because Node keeps `require` for the time of one evaluation only.
 const SCRIPT: &str = "attach.cjs";
@@ -43,7 +43,7 @@ const LOOK: Duration = Duration::from_millis(5);
 pub fn run(arguments: &AttachArguments) -> Result<(), Failure> {
     let begin = Instant::now();
     let pid = arguments.pid;
-    let target = Target::open(pid)?;
+    let target = AttachTarget::open(pid)?;
     let watched = page_of(pid)?;
     match (arguments.detach, &watched) {
         (false, Some(process)) => {
@@ -82,7 +82,7 @@ fn attach(
     arguments: &AttachArguments,
     inspector: &mut Inspector,
     preload: &Preload,
-    target: &Target,
+    target: &AttachTarget,
 ) -> Result<usize, Failure> {
     if let Some(frame) = inspector.what_runs()? {
         print(&format!("Running now: {frame}\n"))?;
@@ -113,7 +113,7 @@ fn call(preload: &Preload, function: &str, options: &serde_json::Value) -> Strin
 }
 
 /// Has the inspector closed. Returns a line about it.
-fn close(mut inspector: Inspector, preload: &Preload, target: &Target) -> String {
+fn close(mut inspector: Inspector, preload: &Preload, target: &AttachTarget) -> String {
     let (pid, port) = (target.pid(), inspector.port());
     let listeners = sockets::listeners(pid, port);
     let is_open = || match listeners.is_empty() {
@@ -143,7 +143,7 @@ fn page_of(pid: u32) -> Result<Option<Process>, Failure> {
 }
 
 /// Waits for the address on the page, where there will be one, and for the pages of the workers that were asked.
-fn look(target: &Target, workers: usize, listens: bool) -> Result<String, Failure> {
+fn look(target: &AttachTarget, workers: usize, listens: bool) -> Result<String, Failure> {
     let (pid, begin) = (target.pid(), Instant::now());
     loop {
         let found = page_of(pid)?;

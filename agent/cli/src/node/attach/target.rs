@@ -33,7 +33,7 @@ const PORT_OPTIONS: [&str; 5] =
 
 /// A process that lives.
 #[derive(Debug)]
-pub struct Target {
+pub struct AttachTarget {
     owner: Owner,
     descriptor: OwnedFd,
     status: String,
@@ -41,18 +41,19 @@ pub struct Target {
     handlers: OnceCell<Option<SignalTree>>,
 }
 
-impl Target {
+impl AttachTarget {
     /// Finds it.
     ///
     /// # Errors
     /// There is none with this pid, or it is another user's.
-    pub fn open(pid: u32) -> Result<Target, Failure> {
+    pub fn open(pid: u32) -> Result<AttachTarget, Failure> {
         let gone = || Failure::NotFound(format!("no such process: {pid}"));
         let start = process_start(pid).ok_or_else(gone)?;
         let raw = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or_else(gone)?;
         let descriptor = pidfd_open(raw, PidfdFlags::empty()).map_err(|_| gone())?;
         let status = fs::read_to_string(format!("/proc/{pid}/status")).map_err(|_| gone())?;
-        let target = Target { owner: Owner { pid, start }, descriptor, status, handlers: OnceCell::new() };
+        let target =
+            AttachTarget { owner: Owner { pid, start }, descriptor, status, handlers: OnceCell::new() };
         match (target.user(), own_user()) {
             (Some(user), own) if user != own => Err(target.refused(format!(
                 "it runs as uid {user}, this command as uid {own}: run it as that user: \
@@ -147,7 +148,7 @@ impl Target {
         let pid = self.pid();
         match self.field("State:").and_then(|state| state.chars().next()) {
             Some('T' | 't') => Err(self.refused(format!(
-                "it is stopped, by a signal or a debugger: let it go on first, as by `kill -CONT {pid}`"
+                "it is stopped, by a signal or a debugger: resume it first, for example with `kill -CONT {pid}`"
             ))),
             _ => Ok(()),
         }
@@ -158,7 +159,7 @@ impl Target {
         let scripts = preload.scripts.strip_prefix("/").unwrap_or(&preload.scripts);
         match root.join(scripts).is_dir() {
             true => Ok(()),
-            false => Err(self.refused(format!("it does not see {}", preload.scripts.display()))),
+            false => Err(self.refused(format!("it cannot see {}, because its mount namespace or root directory is another: run this command in there", preload.scripts.display()))),
         }
     }
 
@@ -274,10 +275,10 @@ mod tests {
 
     #[test]
     fn a_process_that_is_no_node_is_not_signalled() {
-        let target = Target::open(std::process::id()).unwrap();
+        let target = AttachTarget::open(std::process::id()).unwrap();
         let preload = Preload { scripts: "/".into(), addon: None };
         let refusal = target.check(&preload).unwrap_err().to_string();
         assert!(refusal.contains("it is not Node.js"), "{refusal}");
-        assert_eq!(Target::open(u32::MAX).unwrap_err().exit_code(), 3);
+        assert_eq!(AttachTarget::open(u32::MAX).unwrap_err().exit_code(), 3);
     }
 }

@@ -1,11 +1,11 @@
-//! Drawing a profile with inferno: coloured by phase with a legend, the same picture for the same profile.
+//! Drawing a profile as a flamegraph, with inferno: coloured by phase with a legend, the same picture for the same profile.
 
 use crate::duration::show_ns;
 use crate::profiles::FlameError;
 use crate::profiles::colour;
 use crate::profiles::colour_mark::is_mark;
 use crate::profiles::difference::{self, Difference, LESS, MORE, SAME, Totals};
-use crate::profiles::legend::{self, Entry};
+use crate::profiles::legend::{self, LegendEntry};
 use crate::profiles::profile::Profile;
 use inferno::flamegraph::color::{BackgroundColor, Color, StrokeColor};
 use inferno::flamegraph::{Options, TextTruncateDirection, from_lines};
@@ -70,23 +70,23 @@ impl Profile {
         options.palette_map = Some(&mut palette);
         let lines: Vec<String> = drawn.iter().map(|(stack, us)| format!("{stack} {us}")).collect();
         let legend = [
-            Entry { colour: MORE, text: "10% more of all time".to_owned() },
-            Entry { colour: LESS, text: "10% less".to_owned() },
-            Entry { colour: SAME, text: "no change".to_owned() },
+            LegendEntry { colour: MORE, text: "10% more of all time".to_owned() },
+            LegendEntry { colour: LESS, text: "10% less".to_owned() },
+            LegendEntry { colour: SAME, text: "no change".to_owned() },
         ];
         draw(options, &lines, &legend)
     }
 
     /// Returns what colours mean, for the phases that occur.
-    fn legend(&self, lines: &[String]) -> Vec<Entry> {
+    fn legend(&self, lines: &[String]) -> Vec<LegendEntry> {
         let stacks = self.sorted();
         let occurs = |phase: &Phase| stacks.iter().any(|stack| self.phase_of(stack) == Some(*phase));
         let phases = (0..Phase::COUNT).filter_map(Phase::from_index).filter(occurs);
         let entry =
-            |phase| Entry { colour: colour::of_phase(phase), text: self.phase_label(phase).to_owned() };
-        let mut entries: Vec<Entry> = phases.map(entry).collect();
+            |phase| LegendEntry { colour: colour::of_phase(phase), text: self.phase_label(phase).to_owned() };
+        let mut entries: Vec<LegendEntry> = phases.map(entry).collect();
         if lines.iter().any(|line| line.contains(";[")) {
-            entries.push(Entry { colour: colour::WAIT, text: "waiting for".to_owned() });
+            entries.push(LegendEntry { colour: colour::WAIT, text: "waiting for".to_owned() });
         }
         entries
     }
@@ -108,7 +108,7 @@ fn options<'a>(title: &str, subtitle: &str, notes: &[String]) -> Options<'a> {
     options
 }
 
-fn draw(mut options: Options<'_>, lines: &[String], entries: &[Entry]) -> Result<Vec<u8>, FlameError> {
+fn draw(mut options: Options<'_>, lines: &[String], entries: &[LegendEntry]) -> Result<Vec<u8>, FlameError> {
     let mut sorted: Vec<&str> = lines.iter().map(String::as_str).collect();
     // The library merges neighbours only, and compares whole lines.
     sorted.sort_unstable();
