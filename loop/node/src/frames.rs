@@ -87,6 +87,9 @@ struct Later {
     /// What called the innermost function of the sample was at the same place still, and inside of a call. `None` where that
     /// cannot be compared.
     is_same_call: Option<bool>,
+    /// The innermost function of the sample itself was at the same place still, and inside of a call there: V8's walk misses a
+    /// function whose frame is being made, or that of who called one of V8's own that has none.
+    is_inside: bool,
 }
 
 impl Later {
@@ -96,7 +99,10 @@ impl Later {
         let callers = innermost.and_then(|at| sampled.get(at + 1..)).unwrap_or_default();
         let is_same_call = told.len() > callers.len() && told.ends_with(callers);
         let can_be_compared = !callers.is_empty() && !told.is_empty();
-        Later { is_at_once, is_same_call: can_be_compared.then_some(is_same_call) }
+        let from_innermost = innermost.and_then(|at| sampled.get(at..)).unwrap_or_default();
+        let is_inside =
+            !from_innermost.is_empty() && told.len() > from_innermost.len() && told.ends_with(from_innermost);
+        Later { is_at_once, is_same_call: can_be_compared.then_some(is_same_call), is_inside }
     }
 }
 
@@ -120,6 +126,9 @@ fn join(sampled: Vec<Option<JsFrame>>, told: Vec<JsFrame>, later: Later) -> Vec<
         let runs_still =
             later.is_same_call.unwrap_or_else(|| later.is_at_once && is_called_by(&sampled, &told));
         return if runs_still { told } else { Vec::new() };
+    }
+    if later.is_inside {
+        return told;
     }
     let is_at_once = later.is_at_once;
     let mut functions = sampled.iter().filter(|frame| !frame.script.is_empty());
@@ -244,9 +253,9 @@ mod tests {
         JsFrame { function: function.into(), script: "/app.js".into(), line, column: 1 }
     }
 
-    const AT_ONCE: Later = Later { is_at_once: true, is_same_call: None };
-    const LATER: Later = Later { is_at_once: false, is_same_call: None };
-    const SAME_CALL: Later = Later { is_at_once: false, is_same_call: Some(true) };
+    const LATER: Later = Later { is_at_once: false, is_same_call: None, is_inside: false };
+    const AT_ONCE: Later = Later { is_at_once: true, ..LATER };
+    const SAME_CALL: Later = Later { is_same_call: Some(true), ..LATER };
 
     /// What was sampled, all of it with names.
     fn known(frames: &[JsFrame]) -> Vec<Option<JsFrame>> {
@@ -289,7 +298,7 @@ mod tests {
     fn what_an_answer_says_once_the_function_has_returned_is_not_told() {
         let sampled = vec![None, Some(js("onMessage", 3)), Some(js("emit", 90))];
         let (after, other) = ([js("onMessage", 4), js("emit", 90)], js("after", 9));
-        let other_call = Later { is_at_once: true, is_same_call: Some(false) };
+        let other_call = Later { is_same_call: Some(false), ..AT_ONCE };
         for later in [AT_ONCE, LATER, other_call] {
             assert_eq!(join(sampled.clone(), after.to_vec(), later), [], "its caller: {later:?}");
         }
@@ -312,6 +321,18 @@ mod tests {
         assert!(is_same(&js("", 3), &js("[nodejs.internal.kHybridDispatch]", 5)));
         assert!(is_same(&js("", 3), &js("", 5)) && !is_same(&js("", 3), &js("spin", 5)));
         assert!(!is_same(&js("spin", 3), &js("[spin]", 5)));
+    }
+
+    #[test]
+    fn a_function_that_the_walk_has_missed_is_not_its_caller() {
+        let builtin = JsFrame { function: "Builtin:DateNow".into(), ..JsFrame::default() };
+        let sampled = known(&[builtin, js("onMessage", 3), js("emit", 90)]);
+        let told = vec![js("spin", 7), js("onMessage", 4), js("emit", 90)];
+        let of = |told: &[u64]| Later::of(false, innermost(&sampled), &[99, 20, 30], told);
+        assert_eq!(join(sampled.clone(), told.clone(), of(&[7, 20, 30])), told);
+        let later = of(&[24, 30]);
+        assert_eq!(join(sampled.clone(), told.clone(), later)[1].function, "onMessage", "it called V8's own");
+        assert_eq!(join(sampled.clone(), told, of(&[7, 24, 30]))[1].function, "onMessage");
     }
 
     #[test]
