@@ -126,7 +126,9 @@ impl StackSymbolizer {
         let own: Weak<SyncSender<Task>> = Arc::downgrade(&tasks);
         let take_late = Arc::new(move |number, answer| {
             // Where the agent has ended nobody waits for it.
-            own.upgrade().map(|tasks| tasks.send(Task::Late(number, answer)));
+            if let Some(tasks) = own.upgrade() {
+                let _ = tasks.send(Task::Late(number, answer));
+            }
         });
         std::thread::Builder::new().name("loopscope-stacks".to_owned()).spawn(move || {
             loopscope_stacks::block_signal();
