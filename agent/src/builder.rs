@@ -162,7 +162,7 @@ impl AgentBuilder {
 
     /// Lets the loops of a runtime, by the name that their pages give it, supply frames that native stacks cannot
     /// tell: of the moment of each stack, which a sampler (`loopscope_stacks::set_sampler`) can read at that very
-    /// instant.
+    /// instant. A source is asked about several loops at the same time, on several threads.
     ///
     /// ```no_run
     /// use loopscope_agent::{Agent, Frame, FrameSource, Moment};

@@ -109,7 +109,8 @@ pub(crate) fn wait(loops: EventFd, requests: &RequestWaker, at_most: Duration) -
     let of = |fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
     let mut polled = [of(loops.0), of(requests.0.as_raw_fd())];
     let time = libc::timespec {
-        tv_sec: libc::time_t::try_from(at_most.as_secs()).unwrap_or(libc::time_t::MAX),
+        // As wide as the C library has it; 68 years are long enough.
+        tv_sec: i32::try_from(at_most.as_secs()).unwrap_or(i32::MAX).into(),
         tv_nsec: libc::c_long::from(at_most.subsec_nanos() as i32),
     };
     // SAFETY: `polled` has two entries and `time` is a valid time; both live through the call, and no signal mask is given.

@@ -61,7 +61,7 @@ impl Workers {
     pub(crate) fn hand_out(&mut self, queue: &mut IncidentQueue) {
         for work in queue.work.drain(..) {
             let (number, age_ns) = (work.number, work.age_ns);
-            if !self.namer.as_ref().is_some_and(|namer| namer.name(work)) {
+            if !self.namer.as_mut().is_some_and(|namer| namer.name(work)) {
                 let note = Some("a stack was not symbolized: too many are queued".to_owned());
                 queue.unnamed.push(Named { number, age_ns, note, is_final: true, ..Named::default() });
             }

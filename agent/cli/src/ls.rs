@@ -10,7 +10,7 @@ use crate::view::read;
 use crate::{pages, view};
 use loopscope_probe::description::{Description, Fact, Term};
 use loopscope_probe::raw::agent_address::AgentAddress;
-use loopscope_probe::raw::directory::{passed_over, runtime_directory};
+use loopscope_probe::raw::directory::{passed_over, remove_dead_pages, runtime_directory};
 use loopscope_probe::raw::now::Running;
 use loopscope_probe::{NowValues, Page};
 use loopscope_report::duration::show_ns;
@@ -22,6 +22,8 @@ use loopscope_report::words::{count, kind_and_place};
 /// # Errors
 /// The runtime directory cannot be read.
 pub fn run(options: &LsArguments) -> Result<(), Failure> {
+    // Of processes that were killed nobody else may come: the next program with a loop in it may be the last.
+    remove_dead_pages(&runtime_directory());
     let processes = pages::processes()?;
     passed_over().iter().for_each(|why| {
         tell(&format!(

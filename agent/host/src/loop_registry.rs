@@ -12,7 +12,11 @@ use loopscope_report::metrics::loop_watch::Series;
 use loopscope_report::metrics::sums::{Merging, Sums};
 use std::collections::{HashMap, HashSet};
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+
+/// How often pages of processes that were killed are looked through, in nanoseconds.
+const PRUNED_EVERY_NS: u64 = 600_000_000_000;
 
 /// All loops of the host.
 #[derive(Debug)]
@@ -28,6 +32,8 @@ pub(crate) struct LoopRegistry {
     sums: Sums<ProcessId>,
     /// Page files of processes that had ended before they were followed.
     left: Vec<PageFile>,
+    /// When those of them that are too many or too old were removed.
+    pruned_ns: Option<u64>,
     /// What every page is read into.
     page: Box<Page>,
 }
@@ -44,6 +50,7 @@ impl LoopRegistry {
             refusals: SkippedPages::default(),
             sums: Sums::default(),
             left: Vec::new(),
+            pruned_ns: None,
             page: directory::blank_page(),
         }
     }
@@ -74,6 +81,7 @@ impl LoopRegistry {
     /// Looks which pages and processes came and went. Returns what is to be said.
     pub(crate) fn follow(&mut self, now_ns: u64) -> Vec<String> {
         let mut notes = Vec::new();
+        self.remove_dead_pages(now_ns);
         let files = self.list(&mut notes);
         let mut known: HashMap<Owner, bool> = HashMap::new();
         let mut is_alive = |owner: Owner| *known.entry(owner).or_insert_with(|| owner.is_alive());
@@ -92,6 +100,21 @@ impl LoopRegistry {
         let processes: HashSet<ProcessId> = self.entries.iter().map(FollowedLoop::process).collect();
         self.sums.retain(|process| processes.contains(process));
         notes
+    }
+
+    /// Removes pages of processes that were killed, beyond the bounds that every program with a loop in it keeps to: none may
+    /// come. In directories of this user only: what others left is theirs.
+    fn remove_dead_pages(&mut self, now_ns: u64) {
+        if self.pruned_ns.is_some_and(|at_ns| now_ns.saturating_sub(at_ns) < PRUNED_EVERY_NS) {
+            return;
+        }
+        self.pruned_ns = Some(now_ns);
+        let is_own =
+            |path: &&PathBuf| path.symlink_metadata().is_ok_and(|facts| facts.uid() == directory::own_user());
+        pattern::directories(&self.directories)
+            .iter()
+            .filter(is_own)
+            .for_each(|path| directory::remove_dead_pages(path));
     }
 
     fn list(&mut self, notes: &mut Vec<String>) -> Vec<PageFile> {

@@ -174,6 +174,38 @@ fn a_page_of_another_user_does_not_speak_for_a_process() {
 }
 
 #[test]
+fn pages_of_processes_that_were_killed_are_removed_beyond_a_number_in_own_directories_only() {
+    const NOBODY: u32 = 65_534;
+    let (own, others) = (Scratch::new(), Scratch::new());
+    let writer = own.writer("killed");
+    let page = directory::page_files(&own.0).unwrap().remove(0);
+    let bytes = fs::read(&page.path).unwrap();
+    let Owner { pid, start } = page.owner;
+    let leave = |scratch: &Scratch, first: usize| {
+        for number in first..first + directory::DEAD_PAGES + 8 {
+            fs::write(scratch.0.join(format!("{pid}-{}-{number}.page", start + 1)), &bytes).unwrap();
+        }
+    };
+    let left = |scratch: &Scratch| directory::page_files(&scratch.0).unwrap().len();
+    leave(&own, 0);
+    let mut registry = own.registry(1_000);
+    registry.follow(1);
+    assert_eq!(left(&own), directory::DEAD_PAGES + 1);
+    assert!(page.path.exists(), "it lives");
+    leave(&own, 1_000);
+    registry.follow(PRUNED_EVERY_NS);
+    assert_eq!(left(&own), 2 * directory::DEAD_PAGES + 9, "not each time");
+    registry.follow(PRUNED_EVERY_NS + 1);
+    assert_eq!(left(&own), directory::DEAD_PAGES + 1);
+    leave(&others, 0);
+    if chown(&others.0, Some(NOBODY), None).is_ok() {
+        others.registry(1_000).follow(1);
+        assert_eq!(left(&others), directory::DEAD_PAGES + 8, "they are another user's");
+    }
+    drop(writer);
+}
+
+#[test]
 fn a_page_that_tells_of_another_process_is_passed_over() {
     // The fourth word of a page is its pid.
     const PID_OFFSET: usize = 24;

@@ -1,5 +1,8 @@
-//! Frames that another runtime supplies: asked on a thread of their own, with a limit, because they may wait for the
+//! Frames that another runtime supplies: asked on threads of their own, with a limit, because they may wait for the
 //! very loop that is blocked. What comes later is not lost: it joins the stack that it was asked for.
+//!
+//! Loops are independent of each other: each is asked as soon as its stack was taken, whatever the others do, because what a
+//! loop says later is of code that ran later. A loop that has not answered is not asked again.
 
 use crate::address_source::of_runtime;
 use loopscope_probe::Ticks;
@@ -7,9 +10,9 @@ use loopscope_report::duration::show_ns;
 use loopscope_report::incident::Frame;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SendError, SyncSender, sync_channel};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// Supplies the frames of a runtime that native stacks cannot tell: JavaScript functions, suspended tasks.
 pub trait FrameSource: Send + Sync {
@@ -18,7 +21,7 @@ pub trait FrameSource: Send + Sync {
     ///
     /// Called on a thread of the agent's, some 100 us after the moment or later, usually while the loop is still stalled.
     /// The incident is told without what takes longer than 100 ms; where it comes at last, it joins the incident, also one
-    /// that is over. Until then the source is not asked again.
+    /// that is over. Until then the source is not asked about this loop again, but about others, on other threads: up to 16.
     fn frames_of(&self, moment: &Moment) -> Vec<Frame>;
 }
 
@@ -46,27 +49,22 @@ pub(crate) type FrameSources = HashMap<String, Arc<dyn FrameSource>>;
 /// What a source says: `None` where it panicked.
 pub(crate) type Answer = Option<Vec<Frame>>;
 
-/// Takes an answer that came too late to be waited for, on the thread of the sources.
-pub(crate) type TakeLate = Arc<dyn Fn(Answer) + Send + Sync>;
+/// Takes an answer that came too late to be waited for, with the number of its question. On a thread of the sources.
+pub(crate) type TakeLate = Arc<dyn Fn(u64, Answer) + Send + Sync>;
 
 /// How long a source is waited for.
 pub(crate) const WITHIN: Duration = Duration::from_millis(100);
 
+/// Loops that are asked about at the same time.
+const ASKED_MAX: usize = 16;
+
 /// Why there are no frames.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum NoFrames {
-    /// They may come late.
-    NotYet(String),
+    /// They may come late, as the answer to the question of this number.
+    NotYet(u64, String),
     /// They will not come.
     None(String),
-}
-
-struct FrameRequest {
-    source: Arc<dyn FrameSource>,
-    runtime: String,
-    moment: Moment,
-    /// Without room: what is sent has been received, so that nothing is lost where the asker stops waiting.
-    answer: SyncSender<Answer>,
 }
 
 /// Asks the sources.
@@ -74,85 +72,130 @@ pub(crate) struct Sources {
     known: FrameSources,
     within: Duration,
     take_late: TakeLate,
-    asking: Option<SyncSender<FrameRequest>>,
-    /// An answer is waited for by nobody: no source is asked before it has come.
-    is_late: bool,
+    asked: Arc<Mutex<AskedLoops>>,
+    questions: u64,
+}
+
+/// Threads of loops that are asked about.
+type AskedLoops = Vec<u32>;
+
+/// A question to a source, to be waited for.
+pub(crate) struct Question {
+    number: u64,
+    runtime: String,
+    within: Duration,
+    asked_at: Instant,
+    /// Without room: what is sent has been received, so that nothing is lost where the asker stops waiting.
+    answered: Receiver<Answer>,
 }
 
 impl Sources {
     /// `take_late` gets what comes after `within`.
     pub(crate) fn new(known: FrameSources, within: Duration, take_late: TakeLate) -> Self {
-        Sources { known, within, take_late, asking: None, is_late: false }
+        Sources { known, within, take_late, asked: Arc::default(), questions: 0 }
     }
 
-    /// Returns the frames of the runtime's source, none where it has no source.
+    /// Asks the runtime's source, on a thread of its own, and does not wait. `None` where it has none.
     ///
     /// # Errors
-    /// Says why there are none: it takes too long, or panicked.
-    pub(crate) fn frames(&mut self, runtime: &str, moment: &Moment) -> Result<Vec<Frame>, NoFrames> {
-        let Some(source) = self.known.get(runtime).cloned() else { return Ok(Vec::new()) };
-        if self.is_late {
-            return Err(NoFrames::None(format!(
-                "the frames of runtime {runtime} were not requested: those of an earlier stack are still pending"
-            )));
-        }
+    /// Says why it was not asked.
+    pub(crate) fn ask(&mut self, runtime: &str, moment: &Moment) -> Option<Result<Question, NoFrames>> {
+        let source = self.known.get(runtime)?.clone();
+        let under_way = UnderWay::begin(&self.asked, moment.tid);
+        let asked = under_way.and_then(|under_way| self.start(source, runtime, moment, under_way));
+        Some(asked.map_err(|why| {
+            NoFrames::None(format!("the frames of runtime {runtime} were not requested: {why}"))
+        }))
+    }
+
+    fn start(
+        &mut self,
+        source: Arc<dyn FrameSource>,
+        runtime: &str,
+        moment: &Moment,
+        under_way: UnderWay,
+    ) -> Result<Question, String> {
+        self.questions += 1;
+        let (number, take_late) = (self.questions, self.take_late.clone());
         let (answer, answered) = sync_channel(0);
-        let question = FrameRequest { source, runtime: runtime.to_owned(), moment: moment.clone(), answer };
-        self.ask(question).map_err(|error| {
-            NoFrames::None(format!("cannot start the thread for frames of {runtime}: {error}"))
-        })?;
-        match answered.recv_timeout(self.within) {
+        let (of, moment) = (runtime.to_owned(), moment.clone());
+        let work = move || {
+            loopscope_stacks::block_signal();
+            answer_with(&*source, &of, &moment, under_way, &answer)
+                .unwrap_or_else(|SendError(told)| take_late(number, told));
+        };
+        let thread = std::thread::Builder::new().name("loopscope-frames".to_owned());
+        thread.spawn(work).map_err(|error| format!("cannot start a thread: {error}"))?;
+        let (runtime, within, asked_at) = (runtime.to_owned(), self.within, Instant::now());
+        Ok(Question { number, runtime, within, asked_at, answered })
+    }
+}
+
+impl Question {
+    /// Waits for the frames, up to the limit from when they were asked for.
+    ///
+    /// # Errors
+    /// Says why there are none: it takes too long, or the source panicked.
+    pub(crate) fn wait(self) -> Result<Vec<Frame>, NoFrames> {
+        let runtime = &self.runtime;
+        match self.answered.recv_timeout(self.within.saturating_sub(self.asked_at.elapsed())) {
             Ok(Some(frames)) => Ok(frames),
             Ok(None) | Err(RecvTimeoutError::Disconnected) => {
                 Err(NoFrames::None(format!("the frame source of runtime {runtime} panicked")))
             }
             Err(RecvTimeoutError::Timeout) => {
-                self.is_late = true;
                 let within = show_ns(self.within.as_nanos() as u64);
-                Err(NoFrames::NotYet(format!(
-                    "the frames of runtime {runtime} did not arrive within {within}"
-                )))
+                let why = format!("the frames of runtime {runtime} did not arrive within {within}");
+                Err(NoFrames::NotYet(self.number, why))
             }
         }
-    }
-
-    /// The late answer has come: sources are asked again.
-    pub(crate) fn late_has_come(&mut self) {
-        self.is_late = false;
-    }
-
-    /// Hands a question to the thread, which is started with the first one.
-    fn ask(&mut self, question: FrameRequest) -> std::io::Result<()> {
-        let question = match &self.asking {
-            Some(asking) => match asking.send(question) {
-                Ok(()) => return Ok(()),
-                Err(SendError(question)) => question,
-            },
-            None => question,
-        };
-        let (asking, questions) = sync_channel(1);
-        start(questions, self.take_late.clone())?;
-        // A thread that has just begun is there.
-        let _ = asking.send(question);
-        self.asking = Some(asking);
-        Ok(())
     }
 }
 
-fn start(questions: Receiver<FrameRequest>, take_late: TakeLate) -> std::io::Result<()> {
-    std::thread::Builder::new().name("loopscope-frames".to_owned()).spawn(move || {
-        loopscope_stacks::block_signal();
-        for FrameRequest { source, runtime, moment, answer } in questions {
-            // The host's code: its faults are not the agent's.
-            let found = catch_unwind(AssertUnwindSafe(|| source.frames_of(&moment))).ok();
-            let told =
-                found.map(|frames| frames.into_iter().map(|frame| of_runtime(frame, &runtime)).collect());
-            if let Err(SendError(told)) = answer.send(told) {
-                take_late(told);
-            }
+/// A loop that is asked about, until this is dropped.
+struct UnderWay {
+    asked: Arc<Mutex<AskedLoops>>,
+    tid: u32,
+}
+
+impl UnderWay {
+    /// # Errors
+    /// Says what stands against it.
+    fn begin(asked: &Arc<Mutex<AskedLoops>>, tid: u32) -> Result<UnderWay, String> {
+        let mut loops = asked.lock().unwrap_or_else(PoisonError::into_inner);
+        if loops.contains(&tid) {
+            return Err("those of an earlier stack are still pending".to_owned());
         }
-    })?;
-    Ok(())
+        if loops.len() >= ASKED_MAX {
+            return Err(format!("those of {ASKED_MAX} other loops are still pending"));
+        }
+        loops.push(tid);
+        Ok(UnderWay { asked: asked.clone(), tid })
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        let mut loops = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        loops.retain(|tid| *tid != self.tid);
+    }
+}
+
+/// Asks, and hands over what was told.
+///
+/// # Errors
+/// Nobody waits for it any more.
+fn answer_with(
+    source: &dyn FrameSource,
+    runtime: &str,
+    moment: &Moment,
+    under_way: UnderWay,
+    answer: &SyncSender<Answer>,
+) -> Result<(), SendError<Answer>> {
+    // The host's code: its faults are not the agent's.
+    let found = catch_unwind(AssertUnwindSafe(|| source.frames_of(moment))).ok();
+    drop(under_way);
+    answer.send(found.map(|frames| frames.into_iter().map(|frame| of_runtime(frame, runtime)).collect()))
 }
 
 #[cfg(test)]

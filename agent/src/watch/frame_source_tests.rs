@@ -1,7 +1,6 @@
 //! Sources of frames that answer, are slow, and panic.
 
 use super::*;
-use std::sync::Mutex;
 use std::sync::mpsc::{Sender, channel};
 
 /// Answers when it is allowed to, with what it was asked.
@@ -16,58 +15,107 @@ impl FrameSource for Allowed {
 }
 
 /// Sources that wait so long, what allows the one of `node` to answer, and what comes late.
-fn sources(within: Duration) -> (Sources, Sender<()>, Receiver<Answer>) {
+fn sources(within: Duration) -> (Sources, Sender<()>, Receiver<(u64, Answer)>) {
     let (allow, allowed) = channel();
     let (late, came_late) = channel();
     let source: Arc<dyn FrameSource> = Arc::new(Allowed(Mutex::new(allowed)));
     let known = HashMap::from([("node".to_owned(), source)]);
-    (Sources::new(known, within, Arc::new(move |answer| late.send(answer).unwrap())), allow, came_late)
+    let take_late = Arc::new(move |number, answer| late.send((number, answer)).unwrap());
+    (Sources::new(known, within, take_late), allow, came_late)
 }
 
 /// A generous deadline, for what comes in time.
 const LONG: Duration = Duration::from_secs(60);
 
-fn moment(loop_name: &str) -> Moment {
-    Moment {
-        loop_name: loop_name.to_owned(),
-        tid: 7,
-        busy_since: Ticks(5),
-        at_ns: 9,
-        foreign: Some(vec![1, 2]),
+fn moment(loop_name: &str, tid: u32) -> Moment {
+    let (busy_since, foreign) = (Ticks(5), Some(vec![1, 2]));
+    Moment { loop_name: loop_name.to_owned(), tid, busy_since, at_ns: 9, foreign }
+}
+
+fn frames(sources: &mut Sources, moment: &Moment) -> Result<Vec<Frame>, NoFrames> {
+    sources.ask("node", moment).unwrap().and_then(Question::wait)
+}
+
+fn refused(asked: Option<Result<Question, NoFrames>>) -> String {
+    match asked {
+        Some(Err(NoFrames::None(why))) => why,
+        _ => panic!("it was asked"),
     }
 }
 
 #[test]
 fn a_source_is_asked_with_the_moment_of_the_stack() {
     let (mut sources, allow, _came_late) = sources(LONG);
-    assert_eq!(sources.frames("mio", &moment("main")), Ok(Vec::new()), "a runtime without a source");
+    assert!(sources.ask("mio", &moment("main", 7)).is_none(), "a runtime without a source");
     allow.send(()).unwrap();
-    let frames = sources.frames("node", &moment("main")).unwrap();
-    assert_eq!(frames[0].function, format!("js {:?}", moment("main")));
+    let frames = frames(&mut sources, &moment("main", 7)).unwrap();
+    assert_eq!(frames[0].function, format!("js {:?}", moment("main", 7)));
     assert_eq!(frames[0].runtime.as_deref(), Some("node"));
 }
 
 #[test]
-fn what_comes_late_is_not_lost_and_its_source_is_not_asked_meanwhile() {
+fn what_comes_late_is_not_lost_and_its_loop_is_not_asked_meanwhile() {
     let (mut sources, allow, came_late) = sources(Duration::ZERO);
-    assert!(matches!(sources.frames("node", &moment("main")), Err(NoFrames::NotYet(_))));
-    let Err(NoFrames::None(why)) = sources.frames("node", &moment("other")) else { panic!("asked twice") };
+    let Err(NoFrames::NotYet(number, _)) = frames(&mut sources, &moment("main", 7)) else {
+        panic!("it was not allowed to answer")
+    };
+    let why = refused(sources.ask("node", &moment("main", 7)));
     assert!(why.contains("earlier stack are still pending"), "{why}");
     allow.send(()).unwrap();
-    let late = came_late.recv_timeout(LONG).unwrap().unwrap();
-    assert_eq!(late[0].function, format!("js {:?}", moment("main")));
+    let (answered, late) = came_late.recv_timeout(LONG).unwrap();
+    let late = late.unwrap();
+    assert_eq!((answered, &*late[0].function), (number, &*format!("js {:?}", moment("main", 7))));
     assert_eq!(late[0].runtime.as_deref(), Some("node"));
-    sources.late_has_come();
     sources.within = LONG;
     allow.send(()).unwrap();
-    assert!(sources.frames("node", &moment("main")).is_ok(), "it is asked again");
+    assert!(frames(&mut sources, &moment("main", 7)).is_ok(), "it is asked again");
+}
+
+/// Keeps back what it knows of the loop "slow".
+struct Slow(Mutex<Receiver<()>>);
+
+impl FrameSource for Slow {
+    fn frames_of(&self, moment: &Moment) -> Vec<Frame> {
+        if moment.loop_name == "slow" {
+            let _ = self.0.lock().unwrap().recv();
+        }
+        vec![Frame { function: moment.loop_name.clone(), ..Frame::default() }]
+    }
+}
+
+#[test]
+fn each_loop_is_asked_whatever_the_others_do_up_to_a_limit() {
+    let (allow, allowed) = channel::<()>();
+    // One that is blocked holds the lock, and all that are after it.
+    let source: Arc<dyn FrameSource> = Arc::new(Slow(Mutex::new(allowed)));
+    let known = HashMap::from([("node".to_owned(), source)]);
+    let (late, came_late) = channel();
+    let take_late = Arc::new(move |number, answer| late.send((number, answer)).unwrap());
+    let mut sources = Sources::new(known, LONG, take_late);
+    let blocked: Vec<Question> = (0..ASKED_MAX as u32 - 1)
+        .map(|tid| sources.ask("node", &moment("slow", tid)).unwrap().unwrap_or_else(|_| panic!("{tid}")))
+        .collect();
+    let told = frames(&mut sources, &moment("fast", 100)).unwrap();
+    assert_eq!(told[0].function, "fast");
+    let last = sources.ask("node", &moment("slow", 101)).unwrap();
+    assert!(last.is_ok());
+    let why = refused(sources.ask("node", &moment("fast", 102)));
+    assert!(why.contains("16 other loops"), "{why}");
+    // Nobody waits any more, and each says once what it says too late.
+    let mut numbers: Vec<u64> = blocked.iter().map(|question| question.number).collect();
+    numbers.extend(last.map(|question| question.number).ok());
+    drop(blocked);
+    drop(allow);
+    let mut came: Vec<u64> = numbers.iter().map(|_| came_late.recv_timeout(LONG).unwrap().0).collect();
+    came.sort_unstable();
+    assert_eq!(came, numbers);
 }
 
 #[test]
 fn a_source_that_panics_is_told_in_time() {
     let (mut sources, allow, came_late) = sources(LONG);
     allow.send(()).unwrap();
-    let panicked = sources.frames("node", &moment("bad"));
+    let panicked = frames(&mut sources, &moment("bad", 7));
     assert!(matches!(panicked, Err(NoFrames::None(why)) if why.contains("panicked")));
     assert!(came_late.try_recv().is_err());
 }
@@ -75,7 +123,8 @@ fn a_source_that_panics_is_told_in_time() {
 #[test]
 fn a_source_that_panics_late_is_free_again() {
     let (mut sources, allow, came_late) = sources(Duration::ZERO);
-    assert!(matches!(sources.frames("node", &moment("bad")), Err(NoFrames::NotYet(_))));
+    assert!(matches!(frames(&mut sources, &moment("bad", 7)), Err(NoFrames::NotYet(..))));
     allow.send(()).unwrap();
-    assert_eq!(came_late.recv_timeout(LONG), Ok(None));
+    assert_eq!(came_late.recv_timeout(LONG).unwrap().1, None);
+    assert!(sources.ask("node", &moment("bad", 7)).unwrap().is_ok());
 }

@@ -5,12 +5,12 @@
 //! of MiB, so it is dropped when nothing was captured for a while; what was named stays known by its fingerprint.
 //! Lines of a runtime's own modules, of which nobody needs any, are not loaded.
 //!
-//! Frames of another runtime are waited for a moment only; where they come later, the stack is named once more, in place of
-//! the one without them. Where they name the guilty function, nobody waits for the native ones: the symbols of a program of
+//! Frames of another runtime are asked for as soon as a stack is handed over, whatever is named meanwhile, and waited for a
+//! moment only; where they come later, the stack is named once more, in place of the one without them. Where they name the guilty function, nobody waits for the native ones: the symbols of a program of
 //! 100 MB take as many ms to read the first time.
 
 use crate::address_source::{AddressCall, AddressSources, AddressStack};
-use crate::watch::frame_source::{Answer, FrameSources, Moment, NoFrames, Sources, WITHIN};
+use crate::watch::frame_source::{Answer, FrameSources, Moment, NoFrames, Question, Sources, WITHIN};
 use loopscope_probe::Ticks;
 use loopscope_probe::description::{Description, FrameRule, Trouble};
 use loopscope_report::compute::guilty::guilty;
@@ -19,14 +19,15 @@ use loopscope_report::model::frame_owner::FrameText;
 use loopscope_stacks::{Detail, Module, NativeFrame, RawStack, Sample, Symbolizer, Unwinder};
 use std::collections::HashMap;
 use std::collections::hash_map::DefaultHasher;
+use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-/// Stacks that may wait to be named.
-const WAITING_MAX: usize = 16;
+/// Stacks that may wait to be named: two of each loop that is asked about at the same time. One takes 128 KiB.
+const WAITING_MAX: usize = 32;
 
 /// Bytes of stacks whose names are remembered, about: some 100 stacks.
 const KNOWN_BYTES: usize = 1 << 20;
@@ -83,19 +84,25 @@ pub(crate) struct Named {
 }
 
 /// What the thread does.
-#[derive(Debug)]
 enum Task {
-    Name(Work),
-    /// Frames that came late.
-    Late(Answer),
+    /// A stack, and what was asked of its runtime's source; `None` where that has none.
+    Name(Work, Option<Result<Question, NoFrames>>),
+    /// Frames that came late, as the answer to this question.
+    Late(u64, Answer),
 }
 
 /// The agent's end of the thread.
-#[derive(Debug)]
 pub(crate) struct StackSymbolizer {
     /// The thread ends when it goes. Whoever else sends holds it weakly.
     tasks: Arc<SyncSender<Task>>,
     named: Receiver<Named>,
+    sources: Sources,
+}
+
+impl fmt::Debug for StackSymbolizer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StackSymbolizer").finish_non_exhaustive()
+    }
 }
 
 impl StackSymbolizer {
@@ -117,21 +124,23 @@ impl StackSymbolizer {
         let tasks = Arc::new(tasks);
         let (say, named) = channel();
         let own: Weak<SyncSender<Task>> = Arc::downgrade(&tasks);
-        let take_late = Arc::new(move |answer| {
+        let take_late = Arc::new(move |number, answer| {
             // Where the agent has ended nobody waits for it.
-            own.upgrade().map(|tasks| tasks.send(Task::Late(answer)));
+            if let Some(tasks) = own.upgrade() {
+                let _ = tasks.send(Task::Late(number, answer));
+            }
         });
         std::thread::Builder::new().name("loopscope-stacks".to_owned()).spawn(move || {
             loopscope_stacks::block_signal();
-            let sources = Sources::new(sources, within, take_late);
-            IncidentQueue::new(sources, addresses).serve(&waiting, &say);
+            IncidentQueue::new(addresses).serve(&waiting, &say);
         })?;
-        Ok(StackSymbolizer { tasks, named })
+        Ok(StackSymbolizer { tasks, named, sources: Sources::new(sources, within, take_late) })
     }
 
-    /// Hands over a stack; never blocks. Returns false where too many wait.
-    pub(crate) fn name(&self, work: Work) -> bool {
-        self.tasks.try_send(Task::Name(work)).is_ok()
+    /// Hands over a stack, and asks its runtime's source; never blocks. Returns false where too many wait.
+    pub(crate) fn name(&mut self, work: Work) -> bool {
+        let asked = self.sources.ask(&work.runtime, &work.moment());
+        self.tasks.try_send(Task::Name(work, asked)).is_ok()
     }
 
     /// Returns what has been named since.
@@ -142,13 +151,13 @@ impl StackSymbolizer {
 
 /// The thread's own things.
 struct IncidentQueue {
-    sources: Sources,
     addresses: AddressSources,
     unwinder: Unwinder,
     symbols: Option<Symbolizer>,
     known: KnownStacks,
-    /// The stack whose frames of another runtime have not come.
-    late: Option<NativeStack>,
+    /// Stacks whose frames of another runtime have not come, by the question. Each question has one answer, and few are asked
+    /// at the same time.
+    late: HashMap<u64, NativeStack>,
 }
 
 /// The native frames of each call, by the fingerprint of the stack.
@@ -231,31 +240,30 @@ impl NativeStack {
 }
 
 impl IncidentQueue {
-    fn new(sources: Sources, addresses: AddressSources) -> Self {
+    fn new(addresses: AddressSources) -> Self {
         IncidentQueue {
-            sources,
             addresses,
             unwinder: Unwinder::new(),
             symbols: None,
             known: KnownStacks::default(),
-            late: None,
+            late: HashMap::new(),
         }
     }
 
     fn serve(&mut self, waiting: &Receiver<Task>, say: &Sender<Named>) {
         loop {
             match waiting.recv_timeout(KEPT) {
-                Ok(Task::Name(work)) => {
+                Ok(Task::Name(work, asked)) => {
                     let (number, age_ns) = (work.number, work.age_ns);
                     // Damaged debug information must not end the thread.
-                    let outcome = catch_unwind(AssertUnwindSafe(|| self.name(work, say)));
+                    let outcome = catch_unwind(AssertUnwindSafe(|| self.name(work, asked, say)));
                     if outcome.is_err() {
                         let note = Some("symbolizing the stack failed: damaged debug information".to_owned());
                         let _ = say.send(Named { number, age_ns, note, is_final: true, ..Named::default() });
                         self.symbols = None;
                     }
                 }
-                Ok(Task::Late(answer)) => self.join_late(answer, say),
+                Ok(Task::Late(number, answer)) => self.join_late(number, answer, say),
                 Err(RecvTimeoutError::Timeout) => self.symbols = None,
                 Err(RecvTimeoutError::Disconnected) => return,
             }
@@ -263,10 +271,11 @@ impl IncidentQueue {
     }
 
     /// Names one stack, once or twice. Nobody may listen any more.
-    fn name(&mut self, work: Work, say: &Sender<Named>) {
-        let (front, missing) = match self.sources.frames(&work.runtime, &work.moment()) {
-            Ok(frames) => (frames, None),
-            Err(missing) => (Vec::new(), Some(missing)),
+    fn name(&mut self, work: Work, asked: Option<Result<Question, NoFrames>>, say: &Sender<Named>) {
+        let (front, missing) = match asked.map(|asked| asked.and_then(Question::wait)) {
+            None => (Vec::new(), None),
+            Some(Ok(frames)) => (frames, None),
+            Some(Err(missing)) => (Vec::new(), Some(missing)),
         };
         if let Some(early) = early(&work, &front) {
             let _ = say.send(early);
@@ -294,7 +303,7 @@ impl IncidentQueue {
         };
         let told = |native: &NativeStack, is_final, is_outside| {
             let mut named = Named { is_final, is_outside, ..native.with_front(&front) };
-            if let Some(NoFrames::NotYet(why) | NoFrames::None(why)) = &missing {
+            if let Some(NoFrames::NotYet(_, why) | NoFrames::None(why)) = &missing {
                 named.note = Some(named.note.map_or(why.clone(), |note| format!("{note}; {why}")));
             }
             let _ = say.send(named);
@@ -311,8 +320,8 @@ impl IncidentQueue {
         let is_outside = outside.is_some();
         native.note.extend(outside);
         told(&native, true, is_outside);
-        if matches!(missing, Some(NoFrames::NotYet(_))) {
-            self.late = Some(native);
+        if let Some(NoFrames::NotYet(number, _)) = missing {
+            self.late.insert(number, native);
         }
     }
 
@@ -335,11 +344,10 @@ impl IncidentQueue {
     }
 
     /// Frames of another runtime came when their stack had been told without them.
-    fn join_late(&mut self, answer: Answer, say: &Sender<Named>) {
-        self.sources.late_has_come();
+    fn join_late(&mut self, number: u64, answer: Answer, say: &Sender<Named>) {
         let front = answer.unwrap_or_default();
-        // Where naming it failed there is no stack to join.
-        let Some(native) = self.late.take().filter(|_| !front.is_empty()) else { return };
+        // Where naming it failed, or too many waited, there is no stack to join.
+        let Some(native) = self.late.remove(&number).filter(|_| !front.is_empty()) else { return };
         let replaces = Some(native.fingerprint_with(&[]));
         let _ = say.send(Named { is_final: true, replaces, ..native.with_front(&front) });
     }

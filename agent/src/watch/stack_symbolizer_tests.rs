@@ -34,7 +34,7 @@ fn work(number: u64, sample: &Sample) -> Work {
 fn a_stack_is_named_twice_the_first_time_and_once_after() {
     loopscope_stacks::prepare();
     let sample = known_by_name();
-    let namer = StackSymbolizer::start(FrameSources::new(), AddressSources::default()).unwrap();
+    let mut namer = StackSymbolizer::start(FrameSources::new(), AddressSources::default()).unwrap();
     assert!(namer.name(work(1, &sample)) && namer.name(work(2, &sample)));
     let named: Vec<Named> = (0..3).map(|_| namer.named.recv_timeout(LONG).unwrap()).collect();
     assert_eq!(
@@ -56,7 +56,7 @@ fn a_stack_is_named_twice_the_first_time_and_once_after() {
 fn a_stack_without_a_function_of_the_runtime_says_that_the_thread_may_have_left_it() {
     loopscope_stacks::prepare();
     let sample = known_by_name();
-    let namer = StackSymbolizer::start(FrameSources::new(), AddressSources::default()).unwrap();
+    let mut namer = StackSymbolizer::start(FrameSources::new(), AddressSources::default()).unwrap();
     for (runs_in, remedy, is_told) in
         [("test::", true, false), ("another::", true, true), ("another::", false, false)]
     {
@@ -129,7 +129,7 @@ fn frames_of_another_runtime_that_name_the_guilty_line_are_told_before_native_na
     loopscope_stacks::prepare();
     let sample = known_by_name();
     let sources = FrameSources::from([("mio".to_owned(), Arc::new(AtOnce) as Arc<dyn FrameSource>)]);
-    let namer = StackSymbolizer::start_within(sources, AddressSources::default(), LONG).unwrap();
+    let mut namer = StackSymbolizer::start_within(sources, AddressSources::default(), LONG).unwrap();
     assert!(namer.name(work(1, &sample)));
     let named: Vec<Named> = (0..3).map(|_| namer.named.recv_timeout(LONG).unwrap()).collect();
     let told: Vec<_> = named.iter().map(|one| (one.fingerprint.is_empty(), one.is_final)).collect();
@@ -145,7 +145,8 @@ fn frames_that_come_late_take_the_place_of_the_stack_without_them() {
     let (allow, allowed) = channel();
     let source: Arc<dyn FrameSource> = Arc::new(Allowed(Mutex::new(allowed)));
     let sources = FrameSources::from([("mio".to_owned(), source)]);
-    let namer = StackSymbolizer::start_within(sources, AddressSources::default(), Duration::ZERO).unwrap();
+    let mut namer =
+        StackSymbolizer::start_within(sources, AddressSources::default(), Duration::ZERO).unwrap();
     assert!(namer.name(work(1, &sample)));
     let (quick, full) = (namer.named.recv_timeout(LONG).unwrap(), namer.named.recv_timeout(LONG).unwrap());
     assert!(quick.note.unwrap().contains("did not arrive within") && full.is_final);
@@ -158,12 +159,53 @@ fn frames_that_come_late_take_the_place_of_the_stack_without_them() {
     assert_eq!((late.number, late.age_ns, late.note), (1, 7, None));
 }
 
+/// Answers for the loop "main" only when it is allowed to, and for others at once.
+struct OneIsSlow(Mutex<Receiver<()>>);
+
+impl FrameSource for OneIsSlow {
+    fn frames_of(&self, moment: &Moment) -> Vec<Frame> {
+        if moment.loop_name == "main" {
+            self.0.lock().unwrap().recv().unwrap();
+        }
+        vec![Frame { function: format!("js of {}", moment.loop_name), ..Frame::default() }]
+    }
+}
+
+#[test]
+fn a_loop_that_does_not_answer_keeps_no_other_from_being_asked_and_each_answer_joins_its_own_stack() {
+    loopscope_stacks::prepare();
+    let sample = known_by_name();
+    let (allow, allowed) = channel();
+    let source: Arc<dyn FrameSource> = Arc::new(OneIsSlow(Mutex::new(allowed)));
+    let sources = FrameSources::from([("mio".to_owned(), source)]);
+    let mut namer = StackSymbolizer::start_within(sources, AddressSources::default(), WITHIN).unwrap();
+    assert!(namer.name(work(1, &sample)));
+    for number in 2..6 {
+        assert!(namer.name(Work {
+            loop_name: format!("worker {number}"),
+            tid: number as u32,
+            ..work(number, &sample)
+        }));
+    }
+    let mut named = (0..).map(|_| namer.named.recv_timeout(LONG).unwrap()).filter(|one| one.is_final);
+    let native = named.next().unwrap();
+    assert!(native.number == 1 && native.note.as_ref().unwrap().contains("did not arrive"), "{native:?}");
+    for number in 2..6 {
+        let one = named.next().unwrap();
+        assert_eq!((one.number, &*one.frames[0].function), (number, &*format!("js of worker {number}")));
+    }
+    allow.send(()).unwrap();
+    let late = named.next().unwrap();
+    assert_eq!((late.number, &*late.frames[0].function), (1, "js of main"));
+    assert_eq!(late.replaces, Some(native.fingerprint));
+}
+
 #[test]
 fn a_runtime_names_its_own_code_where_it_is_on_the_native_stack() {
     loopscope_stacks::prepare();
     let mut sources = AddressSources::default();
     sources.set("mio", Arc::new(Jit::default()));
-    let namer = StackSymbolizer::start(FrameSources::new(), sources).unwrap();
+    let mut namer = StackSymbolizer::start(FrameSources::new(), sources).unwrap();
     let mut sample = Sample { foreign: Some(vec![3]), ..*known_by_name() };
     let native = namer.name(work(1, &sample)).then(|| namer.named.recv_timeout(LONG).unwrap()).unwrap();
     assert!(native.frames.iter().all(|frame| frame.runtime.is_none()), "{native:?}");

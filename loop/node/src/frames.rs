@@ -5,7 +5,7 @@
 //! |---|---|---|---|
 //! | JavaScript | functions, without inlined ones | all, with lines, within a ms | the interrupt's, where all of the sample is in it |
 //! | native code | functions | comes when it has ended | the sample's, with lines of outer functions that are in both |
-//! | code that V8 did not tell of, as what it compiled for a loop that runs | all but that one | all, with lines | the interrupt's, where all of the sample is in it |
+//! | code that V8 did not tell of, as what it compiled for a loop that runs | all but that one | all, with lines | the interrupt's, where that one is still called from the same place |
 //! | a wait in the kernel | none: read from outside | comes when it has ended | the interrupt's, of the same busy period |
 //! | V8's collector | none | comes when it has ended | the same |
 //!
@@ -61,30 +61,76 @@ fn sampled(code: &CodeMap, words: Option<&[u64]>) -> Vec<Option<JsFrame>> {
     addresses.iter().map(|address| code.function(*address as usize)).collect()
 }
 
-fn is_same(one: &JsFrame, other: &JsFrame) -> bool {
-    one.function == other.function && one.script == other.script
+/// Tells whether a sampled function may be the one that was told. V8 does not tell names that are symbols with its code.
+fn is_same(sampled: &JsFrame, told: &JsFrame) -> bool {
+    let is_symbol = sampled.function.is_empty() && told.function.starts_with('[');
+    sampled.script == told.script && (sampled.function == told.function || is_symbol)
 }
 
 /// Tells whether all functions of `sampled` are in `told`, in their order: V8's walk does not see those that are inlined.
 fn is_part(sampled: &[JsFrame], told: &[JsFrame]) -> bool {
     let mut told = told.iter();
     let mut functions = sampled.iter().filter(|frame| !frame.script.is_empty());
-    functions.all(|frame| told.any(|known| is_same(known, frame)))
+    functions.all(|frame| told.any(|known| is_same(frame, known)))
 }
 
-/// Joins what was sampled with what was told in the same busy period, leaf first. `is_at_once` is true where it was told
-/// so soon after that JavaScript ran: what was told later may be what came after a native call. Of a function that has no name
-/// the sample tells nothing, however late the answer is; and where that is the innermost one, its callers are not blamed for it.
-fn join(sampled: Vec<Option<JsFrame>>, told: Vec<JsFrame>, is_at_once: bool) -> Vec<JsFrame> {
+/// Returns the place of the innermost function that may be of a script: V8's own may be above the program's.
+fn innermost(sampled: &[Option<JsFrame>]) -> Option<usize> {
+    sampled.iter().position(|name| name.as_ref().is_none_or(|frame| !frame.script.is_empty()))
+}
+
+/// How what was told goes together with the sample before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Later {
+    /// It was told so soon after that JavaScript ran: what was told later may be what came after a native call.
+    is_at_once: bool,
+    /// What called the innermost function of the sample was at the same place still, and inside of a call. `None` where that
+    /// cannot be compared.
+    is_same_call: Option<bool>,
+    /// The innermost function of the sample itself was at the same place still, and inside of a call there: V8's walk misses a
+    /// function whose frame is being made, or that of who called one of V8's own that has none.
+    is_inside: bool,
+}
+
+impl Later {
+    /// Compares the addresses of the sample, of which `innermost` is that of its innermost function, with those of the same walk
+    /// when it was told.
+    fn of(is_at_once: bool, innermost: Option<usize>, sampled: &[u64], told: &[u64]) -> Later {
+        let callers = innermost.and_then(|at| sampled.get(at + 1..)).unwrap_or_default();
+        let is_same_call = told.len() > callers.len() && told.ends_with(callers);
+        let can_be_compared = !callers.is_empty() && !told.is_empty();
+        let from_innermost = innermost.and_then(|at| sampled.get(at..)).unwrap_or_default();
+        let is_inside =
+            !from_innermost.is_empty() && told.len() > from_innermost.len() && told.ends_with(from_innermost);
+        Later { is_at_once, is_same_call: can_be_compared.then_some(is_same_call), is_inside }
+    }
+}
+
+/// Tells whether all functions of `callers` are in `told`, in their order from the root on, and something inside of them.
+fn is_called_by(callers: &[JsFrame], told: &[JsFrame]) -> bool {
+    let mut inner = told;
+    for caller in callers.iter().rev().filter(|frame| !frame.script.is_empty()) {
+        let Some(at) = inner.iter().rposition(|known| is_same(caller, known)) else { return false };
+        inner = &inner[..at];
+    }
+    !inner.is_empty()
+}
+
+/// Joins what was sampled with what was told in the same busy period, leaf first. Of a function that has no name the sample
+/// tells nothing; where that is the innermost one, neither its callers are blamed for it, nor what they called after it.
+fn join(sampled: Vec<Option<JsFrame>>, told: Vec<JsFrame>, later: Later) -> Vec<JsFrame> {
     let is_whole = sampled.iter().all(Option::is_some);
-    // V8's own functions may be above the program's.
-    let mut of_scripts =
-        sampled.iter().filter(|name| name.as_ref().is_none_or(|frame| !frame.script.is_empty()));
-    let is_innermost_known = of_scripts.next().is_none_or(Option::is_some);
+    let is_innermost_known = innermost(&sampled).is_none_or(|at| sampled[at].is_some());
     let mut sampled: Vec<JsFrame> = sampled.into_iter().flatten().collect();
     if !is_innermost_known {
-        return if is_part(&sampled, &told) { told } else { Vec::new() };
+        let runs_still =
+            later.is_same_call.unwrap_or_else(|| later.is_at_once && is_called_by(&sampled, &told));
+        return if runs_still { told } else { Vec::new() };
     }
+    if later.is_inside {
+        return told;
+    }
+    let is_at_once = later.is_at_once;
     let mut functions = sampled.iter().filter(|frame| !frame.script.is_empty());
     match (functions.next(), told.first()) {
         (None, _) => told,
@@ -132,8 +178,10 @@ impl FrameSource for JavaScript {
         // Such an answer does not wait for the map, which is then made while this is read.
         let is_named = is_mapped || !is_at_once || told.frames.is_empty();
         let sampled = if is_named { sampled(&lock(&asked.code), words) } else { Vec::new() };
+        let addresses = words.and_then(|words| words.get(1..)).unwrap_or_default();
+        let later = Later::of(is_at_once, innermost(&sampled), addresses, &told.addresses);
         let mut maps = self.maps(&[asked]);
-        let frames = join(sampled, told.frames, is_at_once);
+        let frames = join(sampled, told.frames, later);
         frames.into_iter().map(|one| frame(maps.apply(one))).collect()
     }
 }
@@ -205,6 +253,10 @@ mod tests {
         JsFrame { function: function.into(), script: "/app.js".into(), line, column: 1 }
     }
 
+    const LATER: Later = Later { is_at_once: false, is_same_call: None, is_inside: false };
+    const AT_ONCE: Later = Later { is_at_once: true, ..LATER };
+    const SAME_CALL: Later = Later { is_same_call: Some(true), ..LATER };
+
     /// What was sampled, all of it with names.
     fn known(frames: &[JsFrame]) -> Vec<Option<JsFrame>> {
         frames.iter().cloned().map(Some).collect()
@@ -213,22 +265,22 @@ mod tests {
     #[test]
     fn lines_are_the_interrupts_where_both_saw_the_same_function() {
         let told = vec![js("spin", 7), js("handle", 40)];
-        assert_eq!(join(known(&[js("spin", 2), js("handle", 30)]), told.clone(), false), told);
+        assert_eq!(join(known(&[js("spin", 2), js("handle", 30)]), told.clone(), LATER), told);
     }
 
     #[test]
     fn a_native_block_is_the_samples_with_lines_of_what_is_on_both_stacks() {
         let sampled = known(&[js("parse", 3), js("handle", 30), js("listener", 60)]);
         let told = vec![js("after", 9), js("handle", 44), js("listener", 66)];
-        let joined = join(sampled, told, false);
+        let joined = join(sampled, told, LATER);
         assert_eq!(joined, [js("parse", 3), js("handle", 44), js("listener", 66)]);
     }
 
     #[test]
     fn inlined_functions_are_known_where_the_answer_came_at_once() {
         let (sampled, told) = (known(&[js("ticks", 90)]), vec![js("again", 8), js("ticks", 95)]);
-        assert_eq!(join(sampled.clone(), told.clone(), true), told);
-        assert_eq!(join(sampled, told, false), [js("ticks", 95)], "it may have run after a native call");
+        assert_eq!(join(sampled.clone(), told.clone(), AT_ONCE), told);
+        assert_eq!(join(sampled, told, LATER), [js("ticks", 95)], "it may have run after a native call");
     }
 
     /// V8 does not tell of what it had compiled for a loop that ran before the map of its code was made.
@@ -236,9 +288,65 @@ mod tests {
     fn a_function_without_a_name_is_the_one_of_the_answer_where_the_others_are_the_same() {
         let sampled = vec![None, Some(js("timers", 90))];
         let told = vec![js("spin", 8), js("timers", 95)];
-        assert_eq!(join(sampled.clone(), told.clone(), false), told);
+        assert_eq!(join(sampled.clone(), told.clone(), SAME_CALL), told);
+        assert_eq!(join(sampled.clone(), told, LATER), [], "it may have returned, and another have come");
         let other = vec![js("after", 8), js("immediates", 95)];
-        assert_eq!(join(sampled, other, false), [], "it is not of the same stack");
+        assert_eq!(join(sampled, other, AT_ONCE), [], "it is not of the same stack");
+    }
+
+    #[test]
+    fn what_an_answer_says_once_the_function_has_returned_is_not_told() {
+        let sampled = vec![None, Some(js("onMessage", 3)), Some(js("emit", 90))];
+        let (after, other) = ([js("onMessage", 4), js("emit", 90)], js("after", 9));
+        let other_call = Later { is_same_call: Some(false), ..AT_ONCE };
+        for later in [AT_ONCE, LATER, other_call] {
+            assert_eq!(join(sampled.clone(), after.to_vec(), later), [], "its caller: {later:?}");
+        }
+        let [caller, root] = after;
+        let told = vec![other, caller, root];
+        assert_eq!(join(sampled.clone(), told.clone(), other_call), [], "what came after it");
+        assert_eq!(join(sampled, told.clone(), SAME_CALL), told);
+    }
+
+    #[test]
+    fn a_function_that_calls_itself_is_inside_of_its_own_call() {
+        let told = vec![js("walk", 3), js("walk", 4), js("walk", 4)];
+        let sampled = vec![None, Some(js("walk", 1)), Some(js("walk", 1))];
+        assert_eq!(join(sampled.clone(), told.clone(), AT_ONCE), told);
+        assert_eq!(join(sampled, told[1..].to_vec(), AT_ONCE), []);
+    }
+
+    #[test]
+    fn a_function_whose_name_is_a_symbol_has_none_in_the_sample_and_is_the_same() {
+        assert!(is_same(&js("", 3), &js("[nodejs.internal.kHybridDispatch]", 5)));
+        assert!(is_same(&js("", 3), &js("", 5)) && !is_same(&js("", 3), &js("spin", 5)));
+        assert!(!is_same(&js("spin", 3), &js("[spin]", 5)));
+    }
+
+    #[test]
+    fn a_function_that_the_walk_has_missed_is_not_its_caller() {
+        let builtin = JsFrame { function: "Builtin:DateNow".into(), ..JsFrame::default() };
+        let sampled = known(&[builtin, js("onMessage", 3), js("emit", 90)]);
+        let told = vec![js("spin", 7), js("onMessage", 4), js("emit", 90)];
+        let of = |told: &[u64]| Later::of(false, innermost(&sampled), &[99, 20, 30], told);
+        assert_eq!(join(sampled.clone(), told.clone(), of(&[7, 20, 30])), told);
+        let later = of(&[24, 30]);
+        assert_eq!(join(sampled.clone(), told.clone(), later)[1].function, "onMessage", "it called V8's own");
+        assert_eq!(join(sampled.clone(), told, of(&[7, 24, 30]))[1].function, "onMessage");
+    }
+
+    #[test]
+    fn a_call_is_the_same_while_its_callers_stand_where_they_stood() {
+        let same = |sampled: &[u64], told: &[u64]| Later::of(false, Some(0), sampled, told).is_same_call;
+        assert_eq!(same(&[5, 20, 30], &[7, 20, 30]), Some(true), "it has run on");
+        assert_eq!(same(&[5, 20, 30], &[90, 7, 20, 30]), Some(true), "it has called something");
+        assert_eq!(same(&[5, 20, 30], &[20, 30]), Some(false), "it has returned just now");
+        assert_eq!(same(&[5, 20, 30], &[24, 30]), Some(false));
+        assert_eq!(same(&[5, 20, 30], &[7, 24, 30]), Some(false), "another call");
+        assert_eq!((same(&[5], &[7]), same(&[5, 20], &[]), same(&[], &[7])), (None, None, None));
+        let below_v8 = Later::of(false, Some(1), &[99, 5, 20], &[7, 20]);
+        assert_eq!(below_v8.is_same_call, Some(true));
+        assert_eq!(Later::of(true, None, &[1, 2], &[1, 2]), AT_ONCE, "nothing in the sample is of a script");
     }
 
     #[test]
@@ -250,18 +358,18 @@ mod tests {
         assert_eq!(unnamed, [None, Some(next.clone())]);
         assert_eq!(sampled(&code, Some(&[0, 0x1010])), [Some(next)]);
         let told = vec![js("spin", 7), js("next", 44)];
-        assert_eq!(join(unnamed.clone(), told.clone(), false), told);
-        assert_eq!(join(unnamed.clone(), vec![js("after", 9)], true), []);
-        assert_eq!(join(unnamed, Vec::new(), true), []);
+        assert_eq!(join(unnamed.clone(), told.clone(), SAME_CALL), told);
+        assert_eq!(join(unnamed.clone(), vec![js("after", 9)], AT_ONCE), []);
+        assert_eq!(join(unnamed, Vec::new(), AT_ONCE), []);
         code.add(0x2000, 0x100, "Builtin:DateNow");
         let below_v8 = sampled(&code, Some(&[0, 0x2010, 0x9000, 0x1010]));
-        assert_eq!(join(below_v8, Vec::new(), true), []);
+        assert_eq!(join(below_v8, Vec::new(), AT_ONCE), []);
     }
 
     #[test]
     fn without_a_sample_the_answer_of_the_same_period_is_what_there_is() {
-        assert_eq!(join(Vec::new(), vec![js("exec", 15)], false), [js("exec", 15)]);
-        assert_eq!(join(known(&[js("parse", 3)]), Vec::new(), false), [js("parse", 3)]);
+        assert_eq!(join(Vec::new(), vec![js("exec", 15)], LATER), [js("exec", 15)]);
+        assert_eq!(join(known(&[js("parse", 3)]), Vec::new(), LATER), [js("parse", 3)]);
     }
 
     #[test]

@@ -15,7 +15,7 @@ pub use crate::page_reader::{
 };
 pub use crate::private_directory::{make_private, own_user};
 pub use crate::runtime_directory::{DIRECTORY_VARIABLE, passed_over, runtime_directory};
-pub use crate::stale_pages::{DEAD_AGE, DEAD_PAGES, has_writer};
+pub use crate::stale_pages::{DEAD_AGE, DEAD_PAGES, has_writer, remove_dead_pages};
 
 // Not under Miri, which has neither file modes nor shared mappings.
 #[cfg(all(test, not(miri)))]

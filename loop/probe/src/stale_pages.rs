@@ -2,7 +2,11 @@
 //!
 //! A page is dead when its writer's lock is gone (see `mapping.rs`) and its process does not run. The lock alone tells of
 //! pages of another pid namespace, such as another container's in a shared directory: their pids mean nothing here. A
-//! file that is no complete page is judged by the pid in its name.
+//! file that is no complete page is judged by the pid in its name, once it is so old that nobody is about to complete it,
+//! because that pid may be of another namespace, too.
+//!
+//! A process that a signal kills removes nothing. Its pages are those that the next program of the same user with a loop in it
+//! finds, or whoever of that user lists processes (`loopscope ls`, `loopscope serve`): up to 32 stay, which is 17 MiB.
 //!
 //! The age of a dead page counts from when a process that made a page first found it dead. Its file's own date would not
 //! do: stores to a mapped tmpfs file move it only where they first touch a block, so that it tells when the page was
@@ -26,23 +30,31 @@ pub const DEAD_PAGES: usize = 32;
 /// Pages that were found dead longer ago than this are removed.
 pub const DEAD_AGE: Duration = Duration::from_secs(24 * 3600);
 
+/// What is no complete page after so long will never be one: its writer takes some microseconds.
+const MAKING: Duration = Duration::from_secs(60);
+
 /// Removes pages of dead processes beyond the bounds of number and age, and those of loops that ended in order: their
-/// processes could not remove them, because they had dropped their privileges.
-pub(crate) fn remove_dead_pages(directory: &Path) {
+/// processes could not remove them, because they had dropped their privileges. A page that a process still writes stays,
+/// whatever namespace that process is in. What cannot be removed or read is left as it is.
+pub fn remove_dead_pages(directory: &Path) {
     let Ok(files) = page_files(directory) else { return };
     let (now, here) = (SystemTime::now(), pid_namespace());
     let found_dead = |file: PageFile| {
         // What cannot be opened was removed by somebody else just now, or is no page.
         let page = open_page_file(&file.path).ok()?;
-        // The process of one that was found dead does not come back, so what is asked of the others is not asked again.
         if let Some(since) = found_dead_at(&page) {
-            return Some((since, file.path));
+            if !has_writer(&page) {
+                return Some((since, file.path));
+            }
+            // Whoever found it dead was wrong.
+            let _ = page.set_permissions(Permissions::from_mode(0o600));
+            return None;
         }
         if is_finished(&page) {
             let _ = fs::remove_file(&file.path);
             return None;
         }
-        if !is_dead(&page, file.owner, here) {
+        if !is_dead(&page, file.owner, here, now) {
             return None;
         }
         // What cannot be marked counts as found now, and is kept.
@@ -91,13 +103,20 @@ fn end_page(path: &Path) {
 }
 
 /// Tells whether nobody writes this page any more; `here` is the pid namespace of this process.
-fn is_dead(page: &File, owner: Owner, here: u64) -> bool {
+fn is_dead(page: &File, owner: Owner, here: u64, now: SystemTime) -> bool {
     match namespace_of(page) {
         Some(_) if has_writer(page) => false,
         // 0 is a namespace that could not be told.
         Some(namespace) if namespace != here || here == 0 => true,
-        _ => !owner.is_alive(),
+        Some(_) => !owner.is_alive(),
+        None => !owner.is_alive() && !may_be_in_the_making(page, now),
     }
+}
+
+/// Tells whether a file that is no complete page is so young that it may become one.
+fn may_be_in_the_making(page: &File, now: SystemTime) -> bool {
+    let changed = page.metadata().and_then(|facts| facts.modified());
+    changed.is_ok_and(|changed| now.duration_since(changed).unwrap_or_default() < MAKING)
 }
 
 /// Tells whether the loop of a page ended in order, and nobody writes it any more.

@@ -119,6 +119,40 @@ fn a_page_of_another_pid_namespace_lives_as_long_as_it_has_a_writer() {
 }
 
 #[test]
+fn a_page_that_is_being_made_in_another_pid_namespace_is_not_taken_for_dead() {
+    let scratch = Scratch::made();
+    // Its pid, as it is there, is nobody's here.
+    let unseen = Owner { start: me().start + 1, ..me() };
+    let empty = made_page(&scratch, unseen, 0, Duration::ZERO);
+    let mode = || fs::metadata(&empty).unwrap().mode() & 0o777;
+    remove_dead_pages(&scratch.0);
+    assert_ne!(mode(), 0o400, "its writer takes the lock in a moment");
+    wait(&empty, MAKING);
+    remove_dead_pages(&scratch.0);
+    assert_eq!(mode(), 0o400, "nobody makes a page for so long");
+}
+
+#[test]
+fn a_page_that_was_taken_for_dead_by_mistake_lives_as_long_as_it_has_a_writer() {
+    let scratch = Scratch::made();
+    let writer = Writer::builder("here").directory(&scratch.0).build();
+    let own = page_files(&scratch.0).unwrap()[0].path.clone();
+    let foreign = foreign_copy(&scratch, &own);
+    let its_writer = File::options().write(true).open(&foreign).unwrap();
+    its_writer.try_lock().unwrap();
+    for path in [&own, &foreign] {
+        fs::set_permissions(path, Permissions::from_mode(0o400)).unwrap();
+        wait(path, DEAD_AGE * 2);
+    }
+    remove_dead_pages(&scratch.0);
+    assert!(own.exists() && foreign.exists());
+    drop(its_writer);
+    remove_dead_pages(&scratch.0);
+    assert!(foreign.exists(), "it died just now, and not when it was taken for dead");
+    drop(writer);
+}
+
+#[test]
 fn a_page_has_a_writer_whatever_start_time_its_process_has_to_whoever_asks() {
     let scratch = Scratch::made();
     let writer = Writer::builder("elsewhere").directory(&scratch.0).build();

@@ -3,6 +3,7 @@
 use crate::child::{Running, until};
 use crate::scratch::Scratch;
 use loopscope_probe::Writer;
+use loopscope_probe::raw::directory::{DEAD_PAGES, Owner, page_files};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs;
@@ -21,6 +22,25 @@ fn an_empty_list_says_what_to_do() {
     assert_eq!(done.code, Some(0));
     assert!(done.stdout.contains("loopscope demo"), "{}", done.stdout);
     assert!(json(&scratch).is_empty());
+}
+
+#[test]
+fn pages_of_processes_that_were_killed_are_removed_beyond_a_number_and_those_of_the_living_never() {
+    let scratch = Scratch::new("ls-killed");
+    scratch.run(&["ls"]);
+    let writer = Writer::builder("lives").directory(&scratch.runtime()).build();
+    let own = page_files(&scratch.runtime()).unwrap().remove(0);
+    let bytes = fs::read(&own.path).unwrap();
+    // As if this process had been killed in another life.
+    let Owner { pid, start } = own.owner;
+    for number in 0..DEAD_PAGES + 8 {
+        fs::write(scratch.runtime().join(format!("{pid}-{}-{number}.page", start + 1)), &bytes).unwrap();
+    }
+    let done = scratch.run(&["ls"]);
+    assert_eq!(done.code, Some(0), "{}", done.stderr);
+    assert_eq!(page_files(&scratch.runtime()).unwrap().len(), DEAD_PAGES + 1);
+    assert!(own.path.exists(), "it lives");
+    drop(writer);
 }
 
 #[test]

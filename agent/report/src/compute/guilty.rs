@@ -9,6 +9,9 @@
 //!   app::main, std::rt     program, system
 //! ```
 //!
+//! Code that is in no module, and that its runtime could not name, may be the innermost function of the program. Then nobody is
+//! named: the function behind it, which the runtime did name, has only called it.
+//!
 //! A dependency is named where the callback has no code of the program's own. The standard library, the C library, locks and
 //! the runtime never are: they wait or work for somebody, and a thread that has nothing but them on its stack is idle or
 //! works for nobody that is known.
@@ -21,7 +24,14 @@ use crate::model::frame_owner::FrameOwner;
 pub fn guilty(frames: &[Frame]) -> Option<usize> {
     let own = &frames[..bottom(frames)];
     let first = |owner: FrameOwner| own.iter().position(|frame| frame.owner == owner);
-    first(FrameOwner::Program).or_else(|| first(FrameOwner::Dependency))
+    let at = first(FrameOwner::Program).or_else(|| first(FrameOwner::Dependency))?;
+    let is_caller_only = frames[at].runtime.is_some() && own[..at].iter().any(is_unknown);
+    (!is_caller_only).then_some(at)
+}
+
+/// Tells whether a frame is of code that nobody knows.
+fn is_unknown(frame: &Frame) -> bool {
+    frame.module.is_none() && frame.runtime.is_none() && frame.function.starts_with("unknown+")
 }
 
 /// Returns the index of the runtime's outermost frame: what is below it started the loop, and is not what blocks it. Where
@@ -140,6 +150,21 @@ mod tests {
         assert_eq!(guilty(&[read, timers, addon, run, main]).as_deref(), Some("addon::f"));
         assert_eq!(guilty(&[timers, addon, main]).as_deref(), Some("addon::f"));
         assert_eq!(guilty(&[("epoll_wait", System, false), run, main]), None, "idle");
+    }
+
+    #[test]
+    fn who_called_code_that_its_runtime_cannot_name_is_not_blamed_for_it() {
+        let told = |function: &str| Frame {
+            function: function.to_owned(),
+            runtime: Some("script".to_owned()),
+            ..Frame::default()
+        };
+        let unknown =
+            Frame { function: "unknown+0x1000".to_owned(), owner: FrameOwner::System, ..Frame::default() };
+        let native = Frame { function: "app::run".to_owned(), ..Frame::default() };
+        assert_eq!(guilty(&[unknown.clone(), told("caller")]), None);
+        assert_eq!(guilty(&[told("spin"), told("caller"), unknown.clone(), told("caller")]), Some(0));
+        assert_eq!(guilty(&[unknown, native]), Some(1), "native code is named, or in no module");
     }
 
     #[test]

@@ -282,6 +282,11 @@ impl<R: Runtime> Entries<R> {
             return;
         }
         self.is_in_entry = true;
+        // Within a scope nothing is polled and the phase stays, so the clock need not be read for ticks, which begin where the
+        // callback ended.
+        if let Some(scope) = self.scopes.another_entry() {
+            return self.begins_in_scope(scope, None);
+        }
         let now = self.writer.clock().now();
         self.poll_has_returned(Some(now));
         self.enter_phase(now);
@@ -295,7 +300,14 @@ impl<R: Runtime> Entries<R> {
         };
         scope.entries += 1;
         let scope = *scope;
+        self.begins_in_scope(scope, Some(now));
+    }
+
+    /// An entry within this scope begins, at this moment or now.
+    #[inline]
+    fn begins_in_scope(&mut self, scope: Scope, at: Option<Ticks>) {
         let Some(Named { class, kind, site, .. }) = self.names.get(scope.name) else {
+            let now = at.unwrap_or_else(|| self.writer.clock().now());
             return self.callback_begins(now, Kind::Other, self.sites.unnamed);
         };
         match self.part(scope, class) {
@@ -303,7 +315,10 @@ impl<R: Runtime> Entries<R> {
                 let kind = if self.told == Phase::CLOSE { Kind::Close } else { kind };
                 match class {
                     Class::Timers | Class::Immediates => self.batch_begins(kind, site),
-                    _ => self.callback_begins(now, kind, site),
+                    _ => {
+                        let now = at.unwrap_or_else(|| self.writer.clock().now());
+                        self.callback_begins(now, kind, site);
+                    }
                 }
             }
             // The page is told of nothing: what lies between a callback and its drains is Node's.

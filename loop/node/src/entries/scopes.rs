@@ -42,6 +42,16 @@ impl Scopes {
         self.open.last_mut()
     }
 
+    /// Counts an entry of the innermost, and returns that, where it is not its first one. `None` also in one that Node did not
+    /// tell, in which there may be entries that are none of it.
+    #[inline]
+    pub(super) fn another_entry(&mut self) -> Option<Scope> {
+        let is_untold = self.is_untold();
+        let scope = self.open.last_mut().filter(|scope| scope.entries > 0 && !is_untold)?;
+        scope.entries += 1;
+        Some(*scope)
+    }
+
     /// Begins one that Node does not tell: it ends with [`Scopes::forget`].
     pub(super) fn begin_untold(&mut self, name: NameId) {
         self.is_outermost_untold = self.open.is_empty();

@@ -2,7 +2,7 @@
 
 use super::symbols::{self, Missing, functions};
 use libc::c_void;
-use loopscope_stacks::SamplerRegisters;
+use loopscope_stacks::{SAMPLER_WORDS, SamplerRegisters};
 use std::mem::MaybeUninit;
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering};
@@ -50,6 +50,25 @@ pub(super) fn add(tid: u32, isolate: *mut c_void) -> Result<(), Missing> {
         }
     }
     Ok(())
+}
+
+/// Walks the stack of this thread from within a function that V8 has called, such as that of an interrupt: the addresses that
+/// [`sample`] has after its first word, innermost first. Empty where V8 has another interface.
+pub(super) fn addresses(isolate: *mut c_void) -> Vec<u64> {
+    let walk = WALK.load(Ordering::Acquire);
+    if walk == 0 {
+        return Vec::new();
+    }
+    // SAFETY: only `add` stores here, and what it stores is such a function.
+    let walk = unsafe { std::mem::transmute::<usize, Walk>(walk) };
+    let (mut frames, mut info) = ([0u64; SAMPLER_WORDS - 1], [0usize; 8]);
+    // V8 goes from where it was left, which is further out than this frame.
+    let here = frames.as_ptr() as u64;
+    let state = [addresses as *const () as u64, here, here, 0, 0];
+    let (words, room) = (frames.as_mut_ptr(), frames.len());
+    // SAFETY: as in `sample`; the isolate is this thread's.
+    unsafe { walk(isolate, &raw const state, words, room, &raw mut info) };
+    frames[..info[INFO_FRAMES].min(frames.len())].to_vec()
 }
 
 /// The isolate of this thread ends.

@@ -10,6 +10,7 @@ use super::code_events;
 use super::current;
 use super::event::Running;
 use super::napi::{Environment, Reference, Value};
+use super::sampler;
 use super::symbols::{self, Missing, functions};
 use crate::code_map::{CodeMap, JsFrame};
 use libc::{c_int, c_void};
@@ -78,6 +79,8 @@ fn calls() -> Result<&'static StackCalls, Missing> {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Answer {
     pub(crate) frames: Vec<JsFrame>,
+    /// The same stack as V8's walk has it, without inlined functions: an address of each, innermost first.
+    pub(crate) addresses: Vec<u64>,
     pub(crate) busy_since: Ticks,
     /// When: `CLOCK_MONOTONIC`, nanoseconds.
     pub(crate) at_ns: u64,
@@ -98,12 +101,15 @@ pub(crate) struct AskedLoop {
     came: Condvar,
 }
 
+/// What one loop is asked, by whoever waits: one interrupt answers all of them.
 #[derive(Debug, Default)]
 struct Pending {
     is_asked: bool,
     /// When the stall was captured that is the reason: then more than the stack is asked for.
     stalled_ns: Option<u64>,
-    answer: Option<Answer>,
+    /// The last answer, and how many there were.
+    answer: Answer,
+    count: u64,
 }
 
 /// The loops whose isolates are alive: one is taken out before its isolate goes, and nobody asks an isolate of a loop that is
@@ -165,16 +171,17 @@ fn wait_for_answer(
     is_over: impl Fn() -> bool,
 ) -> Option<Answer> {
     let deadline_ns = monotonic_ns().saturating_add(within.as_nanos() as u64);
-    while pending.answer.is_none() {
+    let before = pending.count;
+    while pending.count == before {
         // The lock is held: what is over now was answered before, or will not be.
         let left = Duration::from_nanos(deadline_ns.saturating_sub(monotonic_ns()));
         if is_over() || left.is_zero() {
-            break;
+            return None;
         }
         let waited = came.wait_timeout(pending, left.min(LOOK_EVERY));
         (pending, _) = waited.unwrap_or_else(PoisonError::into_inner);
     }
-    pending.answer.take()
+    Some(pending.answer.clone())
 }
 
 impl AskedLoop {
@@ -192,14 +199,13 @@ impl AskedLoop {
     ) -> Option<Answer> {
         let calls = calls().ok()?;
         let mut pending = lock(&self.answer);
-        pending.answer = None;
         pending.stalled_ns = stalled_ns.or(pending.stalled_ns);
         if !pending.is_asked {
             let loops = lock(&LOOPS);
             if !loops.iter().any(|known| Arc::ptr_eq(known, self)) {
                 return None;
             }
-            *pending = Pending { is_asked: true, stalled_ns, answer: None };
+            (pending.is_asked, pending.stalled_ns) = (true, stalled_ns);
             let data = Arc::into_raw(self.clone()) as *mut c_void;
             // SAFETY: the isolate is alive while its loop is in the list, which is locked; V8 takes such requests on any thread.
             unsafe { (calls.interrupt)(self.isolate as *mut c_void, on_interrupt, data) };
@@ -207,9 +213,12 @@ impl AskedLoop {
         wait_for_answer(pending, &self.came, within, is_over)
     }
 
-    /// Gives the answer to whoever waits.
+    /// Gives the answer to all who wait.
     fn give(&self, answer: Answer) {
-        *lock(&self.answer) = Pending { answer: Some(answer), ..Pending::default() };
+        let mut pending = lock(&self.answer);
+        let count = pending.count + 1;
+        *pending = Pending { answer, count, ..Pending::default() };
+        drop(pending);
         self.came.notify_all();
     }
 
@@ -227,6 +236,7 @@ impl AskedLoop {
             (watcher.busy_since(), watcher.running())
         });
         let (busy_since, running) = told.unwrap_or((Ticks::NONE, Running::Other));
+        let addresses = sampler::addresses(self.isolate as *mut c_void);
         let frames = match (self.environment(), calls()) {
             (Ok(environment), Ok(calls)) => environment.with_scope(|| {
                 let mut frames = self.stack(&environment, calls);
@@ -240,7 +250,7 @@ impl AskedLoop {
             }),
             _ => Vec::new(),
         };
-        (Answer { frames, busy_since, at_ns }, is_at_once)
+        (Answer { frames, addresses, busy_since, at_ns }, is_at_once)
     }
 
     fn stack(&self, environment: &Environment, calls: &StackCalls) -> Vec<JsFrame> {
@@ -363,14 +373,21 @@ mod tests {
         let is_over = || looks.fetch_add(1, Ordering::Relaxed) == 2;
         assert!(wait_for_answer(lock(&pending), &came, LONG, is_over).is_none());
         assert_eq!(looks.into_inner(), 3);
+        // One that stands behind another's question is answered with it. Each looks once more while it holds the lock.
         std::thread::scope(|scope| {
-            let waiting = lock(&pending);
-            scope.spawn(|| {
-                lock(&pending).answer = Some(Answer { at_ns: 7, ..Answer::default() });
-                came.notify_all();
+            let waiters = [(); 2].map(|()| {
+                let (waiting, begun) = std::sync::mpsc::channel();
+                let (pending, came) = (&pending, &came);
+                let is_over = move || waiting.send(()).is_err();
+                (scope.spawn(move || wait_for_answer(lock(pending), came, LONG, is_over)), begun)
             });
-            let answer = wait_for_answer(waiting, &came, LONG, || false);
-            assert_eq!(answer.map(|answer| answer.at_ns), Some(7));
+            waiters.iter().for_each(|(_, begun)| begun.recv().unwrap());
+            let answer = Answer { at_ns: 7, ..Answer::default() };
+            *lock(&pending) = Pending { answer, count: 1, ..Pending::default() };
+            came.notify_all();
+            for (waiter, _begun) in waiters {
+                assert_eq!(waiter.join().unwrap().map(|answer| answer.at_ns), Some(7));
+            }
         });
         assert!(wait_for_answer(lock(&pending), &came, Duration::ZERO, || false).is_none());
     }

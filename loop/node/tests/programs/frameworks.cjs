@@ -1,5 +1,6 @@
-// A server of a framework under load of its own process: node frameworks.cjs express|fastify SECONDS [STALL-EVERY-MS]
-// Prints what it answered: for each route the distinct answers, and that none failed.
+// A server of a framework under load of its own process: node frameworks.cjs express|fastify SECONDS [STALL-EVERY-MS [PAUSE-MS]]
+// Prints what it answered: for each route the distinct answers, and that none failed. Each of its clients makes a pause between two
+// requests, by default none: a run of some minutes beside others.
 'use strict';
 const crypto = require('crypto');
 const fs = require('fs');
@@ -10,7 +11,7 @@ const { AsyncLocalStorage } = require('async_hooks');
 const load = createRequire(path.join(__dirname, '../frameworks/package.json'));
 const loopscope = require(process.env.LOOPSCOPE_INDEX);
 
-const [, , framework, seconds, stallEveryMs] = process.argv;
+const [, , framework, seconds, stallEveryMs, pauseMs] = process.argv;
 const storage = new AsyncLocalStorage();
 const items = Array.from({ length: 200 }, (_, id) => ({ id, name: `item ${id}`, tags: ['a', 'b'] }));
 const wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
@@ -86,10 +87,15 @@ function ask(port, agent, [method, url]) {
   const until = Date.now() + seconds * 1000;
   const memory = seconds > 30 && setInterval(() => {
     const { rss, heapUsed } = process.memoryUsage();
-    console.error(`${Math.round((until - Date.now()) / 1000)} s left, ${count} answers, ${failed} failed, RSS ${(rss / 1e6).toFixed(1)} MB, heap ${(heapUsed / 1e6).toFixed(1)} MB, ${JSON.stringify(loopscope.counts())?.slice(0, 80)}`);
+    console.error(`${Math.round((until - Date.now()) / 1000)} s left, ${count} answers, ${failed} failed, RSS ${(rss / 1e6).toFixed(1)} MB, heap ${(heapUsed / 1e6).toFixed(1)} MB, ${fs.readdirSync('/proc/self/fd').length} files open, ${JSON.stringify(loopscope.counts())?.slice(0, 80)}`);
   }, 15000);
   const stalls = stallEveryMs && setInterval(() => ask(port, agent, ['GET', '/stall']), Number(stallEveryMs));
-  const client = async (first) => { for (let i = first; Date.now() < until; i++) await ask(port, agent, routes[i % routes.length]); };
+  const client = async (first) => {
+    for (let i = first; Date.now() < until; i++) {
+      await ask(port, agent, routes[i % routes.length]);
+      if (pauseMs) await wait(Number(pauseMs));
+    }
+  };
   await Promise.all(Array.from({ length: 16 }, (_, first) => client(first)));
   clearInterval(memory);
   clearInterval(stalls);
