@@ -40,6 +40,21 @@ const RECENT: usize = 64;
 /// # }
 /// ```
 ///
+/// axum boxes what a layer of a router returns once more, for any layer, which costs more than the layer itself. A handler's own has
+/// no such box:
+///
+/// ```
+/// # #[cfg(feature = "axum")] {
+/// use axum::{Router, handler::Handler, routing::get};
+/// use loopscope_tokio::route::RouteLayer;
+///
+/// async fn show_user() -> &'static str {
+///     "a user"
+/// }
+/// let app: Router = Router::new().route("/users/{id}", get(show_user.layer(RouteLayer::new())));
+/// # }
+/// ```
+///
 /// Inside a poll that is [`probed`](crate::probed) it is a part of that.
 #[derive(Clone, Copy, Debug)]
 pub struct RouteLayer {
@@ -99,8 +114,11 @@ where
         };
         let label = Label { at: self.layer.at, name: Some(name) };
         // A handler may block before there is a future.
-        let _end = End(worker_page::enter(&label, &mut { Known::NOTHING }));
-        Probed::new(label, self.inner.call(request))
+        let mut known = Known::NOTHING;
+        let end = End(worker_page::enter(&label, &mut known));
+        let future = self.inner.call(request);
+        worker_page::leave_call(end.into_frame(), &mut known);
+        Probed::known(label, known, future)
     }
 }
 
