@@ -5,11 +5,10 @@
 //!
 //! `tokio_requests echo|hello [current|multi [GENERATIONS [ROUNDS [SLICE_MS [CONNECTIONS]]]]]`
 
-use axum::handler::Handler;
 use axum::routing::get;
 use loopscope_agent::{Agent, Listen};
 use loopscope_benches::requests::{self, Service, listen};
-use loopscope_tokio::route::RouteLayer;
+use loopscope_tokio::route::{RouteLayer, by_route};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -24,7 +23,7 @@ const CONTENDERS: [(&str, &str); 9] = [
     ("hooks", "build, no agent"),
     ("build", "build and agent"),
     ("wrap", "build and agent, polls wrapped (hello: `RouteLayer`)"),
-    ("handler", "build and agent, polls wrapped (hello: the handler's own `RouteLayer`)"),
+    ("handler", "build and agent, polls wrapped (hello: `by_route`)"),
 ];
 
 /// What has the layer, in `hello`.
@@ -90,7 +89,7 @@ async fn hello(listener: TcpListener, wrapped: Wrapped) {
     let app = match wrapped {
         Wrapped::Nothing => at(get(say_hello)),
         Wrapped::Router => at(get(say_hello)).route_layer(RouteLayer::new()),
-        Wrapped::Handler => at(get(say_hello.layer(RouteLayer::new()))),
+        Wrapped::Handler => at(get(by_route(say_hello))),
     };
     axum::serve(listener, app).await.expect("it serves");
 }

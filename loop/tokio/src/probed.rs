@@ -46,6 +46,7 @@ pub(crate) struct End(pub(crate) Frame);
 
 impl End {
     /// Returns what is to be ended otherwise.
+    #[cfg_attr(not(feature = "tower"), allow(dead_code, reason = "for services"))]
     pub(crate) fn into_frame(self) -> Frame {
         std::mem::ManuallyDrop::new(self).0
     }

@@ -77,6 +77,7 @@ struct WorkerPage {
     /// Up to when hidden polls were looked for.
     checked: Ticks,
     turn_ticks: u64,
+    #[cfg_attr(not(feature = "tower"), allow(dead_code, reason = "for services"))]
     call_ticks: u64,
 }
 
@@ -192,6 +193,7 @@ impl WorkerPage {
     }
 
     /// The call that makes a future ends.
+    #[cfg_attr(not(feature = "tower"), allow(dead_code, reason = "for services"))]
     #[inline(always)]
     fn end_call(&mut self, known: &mut Known) {
         let (begun, now) = (self.writer.last(), self.writer.clock().now());
@@ -448,6 +450,7 @@ pub(crate) fn leave(frame: Frame) {
 }
 
 /// What was entered was the call that makes a future, whose first poll goes on with what is `known`.
+#[cfg_attr(not(feature = "tower"), allow(dead_code, reason = "for services"))]
 #[inline(always)]
 pub(crate) fn leave_call(frame: Frame, known: &mut Known) {
     leave_by(frame, |lane| lane.end_call(known));

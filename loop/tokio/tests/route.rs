@@ -4,7 +4,7 @@ mod support;
 
 use axum::Router;
 use axum::routing::{get, post};
-use loopscope_tokio::route::RouteLayer;
+use loopscope_tokio::route::{RouteLayer, by_route};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::{Arc, Mutex};
@@ -180,17 +180,16 @@ fn what_a_service_does_for_long_before_there_is_a_future_is_told_also_where_that
 }
 
 #[test]
-fn a_handler_may_have_the_layer_of_its_own_which_knows_the_pattern_too() {
-    use axum::handler::Handler;
+fn a_handler_is_named_by_its_route_with_what_it_takes_and_without_a_layer() {
     let _turn = turn();
     let running = Running::start(Tier::Build, Flavor::Current, "handlers");
     running.wait_for_workers("handlers", 1);
-    async fn show() -> &'static str {
-        "a user"
+    async fn show(axum::extract::State(who): axum::extract::State<&'static str>, of: http::Method) -> String {
+        format!("{who} by {of}")
     }
-    let app = Router::new().route("/users/{id}", get(show.layer(RouteLayer::new())));
+    let app = Router::new().route("/users/{id}", get(by_route(show))).with_state("a user");
     let address = serve(&running, app);
-    assert!(ask(address, "GET", "/users/7").ends_with("a user"));
+    assert!(ask(address, "GET", "/users/7").ends_with("a user by GET"));
     until("the poll", || {
         running.poke();
         told("handlers", "GET /users/{id}").0 >= 1

@@ -5,10 +5,15 @@
 //! the text.
 
 #[cfg(feature = "axum")]
+mod handler;
+#[cfg(feature = "axum")]
 mod pattern;
 #[cfg(not(feature = "axum"))]
 #[path = "pattern_absent.rs"]
 mod pattern;
+
+#[cfg(feature = "axum")]
+pub use handler::{RouteHandler, by_route};
 
 use crate::probed::{End, Probed};
 use crate::worker_page::{self, Known, Label};
@@ -40,20 +45,8 @@ const RECENT: usize = 64;
 /// # }
 /// ```
 ///
-/// axum boxes what a layer of a router returns once more, for any layer, which costs more than the layer itself. A handler's own has
-/// no such box:
-///
-/// ```
-/// # #[cfg(feature = "axum")] {
-/// use axum::{Router, handler::Handler, routing::get};
-/// use loopscope_tokio::route::RouteLayer;
-///
-/// async fn show_user() -> &'static str {
-///     "a user"
-/// }
-/// let app: Router = Router::new().route("/users/{id}", get(show_user.layer(RouteLayer::new())));
-/// # }
-/// ```
+/// axum boxes the service and the future of a route once more for any layer, which costs more than this one itself: `by_route`
+/// names the polls of a single handler without that.
 ///
 /// Inside a poll that is [`probed`](crate::probed) it is a part of that.
 #[derive(Clone, Copy, Debug)]
@@ -107,10 +100,9 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Probed<S::Future> {
-        let name = match (self.layer.has_pattern, pattern::of(request.extensions())) {
-            (true, Some(pattern)) => by_address(request.method(), pattern),
-            (true, None) => intern(request.method(), "(no route)"),
-            (false, _) => intern(request.method(), request.uri().path()),
+        let name = match self.layer.has_pattern {
+            true => name_by_pattern(&request),
+            false => intern(request.method(), request.uri().path()),
         };
         let label = Label { at: self.layer.at, name: Some(name) };
         // A handler may block before there is a future.
@@ -119,6 +111,13 @@ where
         let future = self.inner.call(request);
         worker_page::leave_call(end.into_frame(), &mut known);
         Probed::known(label, known, future)
+    }
+}
+
+fn name_by_pattern<B>(request: &Request<B>) -> &'static str {
+    match pattern::of(request.extensions()) {
+        Some(pattern) => by_address(request.method(), pattern),
+        None => intern(request.method(), "(no route)"),
     }
 }
 
