@@ -5,15 +5,16 @@
 //!
 //! `tokio_requests echo|hello [current|multi [GENERATIONS [ROUNDS [SLICE_MS [CONNECTIONS]]]]]`
 
+use axum::routing::get;
 use loopscope_agent::{Agent, Listen};
 use loopscope_benches::requests::{self, Service, listen};
-use loopscope_tokio::route::RouteLayer;
+use loopscope_tokio::route::{RouteLayer, by_route};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::runtime::Builder;
 
-const CONTENDERS: [(&str, &str); 8] = [
+const CONTENDERS: [(&str, &str); 9] = [
     ("off", "off"),
     ("off", "off (A/A)"),
     ("thread", "off, with a thread that sleeps"),
@@ -22,31 +23,44 @@ const CONTENDERS: [(&str, &str); 8] = [
     ("hooks", "build, no agent"),
     ("build", "build and agent"),
     ("wrap", "build and agent, polls wrapped (hello: `RouteLayer`)"),
+    ("handler", "build and agent, polls wrapped (hello: `by_route`)"),
 ];
+
+/// What has the layer, in `hello`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wrapped {
+    Nothing,
+    Router,
+    Handler,
+}
 
 fn main() {
     requests::run(&CONTENDERS, &["attach", "build"], serve);
 }
 
 fn serve(service: Service, builder: &mut Builder, contender: &str) {
-    let _agent = matches!(contender, "attach" | "build" | "wrap").then(|| {
+    let _agent = matches!(contender, "attach" | "build" | "wrap" | "handler").then(|| {
         Agent::builder().listen(Listen::Nowhere).start().expect("an agent that listens nowhere starts")
     });
     if contender == "thread" {
         std::thread::spawn(|| std::thread::sleep(Duration::MAX));
     }
     let runtime = match contender {
-        "hooks" | "build" | "wrap" => loopscope_tokio::build(builder, "bench"),
+        "hooks" | "build" | "wrap" | "handler" => loopscope_tokio::build(builder, "bench"),
         _ => builder.build(),
     }
     .expect("a runtime can be made");
     let _watch = (contender == "attach").then(|| loopscope_tokio::attach(runtime.handle(), "bench"));
-    let is_wrapped = matches!(contender, "wrap" | "layer");
+    let wrapped = match contender {
+        "wrap" | "layer" => Wrapped::Router,
+        "handler" => Wrapped::Handler,
+        _ => Wrapped::Nothing,
+    };
     runtime.block_on(async {
         let listener = listen().await;
         let serving = match service {
-            Service::Echo => tokio::spawn(echo(listener, is_wrapped)),
-            Service::Hello => tokio::spawn(hello(listener, is_wrapped)),
+            Service::Echo => tokio::spawn(echo(listener, wrapped != Wrapped::Nothing)),
+            Service::Hello => tokio::spawn(hello(listener, wrapped)),
         };
         serving.await.expect("it does not panic");
     });
@@ -66,8 +80,16 @@ async fn echo(listener: TcpListener, is_wrapped: bool) {
     }
 }
 
-async fn hello(listener: TcpListener, is_wrapped: bool) {
-    let app = axum::Router::new().route("/", axum::routing::get(|| async { "hello" }));
-    let app = if is_wrapped { app.route_layer(RouteLayer::new()) } else { app };
+async fn say_hello() -> &'static str {
+    "hello"
+}
+
+async fn hello(listener: TcpListener, wrapped: Wrapped) {
+    let at = |route| axum::Router::new().route("/", route);
+    let app = match wrapped {
+        Wrapped::Nothing => at(get(say_hello)),
+        Wrapped::Router => at(get(say_hello)).route_layer(RouteLayer::new()),
+        Wrapped::Handler => at(get(by_route(say_hello))),
+    };
     axum::serve(listener, app).await.expect("it serves");
 }

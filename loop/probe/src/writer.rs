@@ -437,6 +437,19 @@ impl Writer {
         }
     }
 
+    /// The callback that began last goes on in the one that begins next, where that takes up its stamp ([`Writer::last`]): it
+    /// is not told by itself. Returns false, and does nothing, where spans were entered in it.
+    #[inline(always)]
+    pub fn end_untold(&mut self) -> bool {
+        let SpanContext { page, pen, frame, last, path, .. } = &*self.track;
+        if path.get().is_some() {
+            return false;
+        }
+        frame.set(0);
+        page.now.running.set(pen, self.between(last.get()));
+        true
+    }
+
     /// Aggregates what has ended, so that the page is complete while the loop waits. Right before [`Writer::park_at`].
     #[inline]
     pub fn settle(&mut self) {

@@ -77,7 +77,7 @@ impl Activity {
 
 /// Tells whether a busy period that is over at `at` was looked at for less time than it was not, because the agent had no processor.
 pub(crate) fn is_unseen(scale: Scale, busy_since: Ticks, looked_at: Ticks, at: Ticks) -> bool {
-    /// So late are looks that are not late, in nanoseconds: some four of them.
+    /// So late are looks that are not late, in nanoseconds: two of them.
     const LATE_NS: u64 = 20_000_000;
     let (seen_ns, unseen_ns) = (scale.ns(looked_at.since(busy_since)), scale.ns(at.since(looked_at)));
     busy_since != Ticks::NONE && unseen_ns > LATE_NS && unseen_ns > seen_ns

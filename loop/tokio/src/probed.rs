@@ -21,7 +21,12 @@ pin_project_lite::pin_project! {
 
 impl<F> Probed<F> {
     pub(crate) fn new(label: Label, future: F) -> Probed<F> {
-        Probed { label, known: Known::NOTHING, future }
+        Probed::known(label, Known::NOTHING, future)
+    }
+
+    /// [`Probed::new`] of a future of which something is known already.
+    pub(crate) fn known(label: Label, known: Known, future: F) -> Probed<F> {
+        Probed { label, known, future }
     }
 }
 
@@ -38,6 +43,14 @@ impl<F: Future> Future for Probed<F> {
 
 /// Ends the poll, also where it panics.
 pub(crate) struct End(pub(crate) Frame);
+
+impl End {
+    /// Returns what is to be ended otherwise.
+    #[cfg_attr(not(feature = "tower"), allow(dead_code, reason = "for services"))]
+    pub(crate) fn into_frame(self) -> Frame {
+        std::mem::ManuallyDrop::new(self).0
+    }
+}
 
 impl Drop for End {
     #[inline(always)]

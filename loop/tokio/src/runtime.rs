@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
-use tokio::runtime::{Handle, Id, RuntimeFlavor};
+use tokio::runtime::{Handle, Id, RuntimeFlavor, RuntimeMetrics};
 use tokio::task::JoinHandle;
 
 /// How often it is asked whether a runtime that seems stuck is there at all, in nanoseconds.
@@ -59,6 +59,8 @@ pub(crate) trait Member: Send + Sync + std::fmt::Debug {
 pub(crate) struct WatchedRuntime {
     pub(crate) name: String,
     pub(crate) handle: Handle,
+    /// Kept, because each one that is made counts the handle's owners up and down, on the workers.
+    metrics: RuntimeMetrics,
     /// Whether its workers tell when they park, by hooks.
     pub(crate) is_hooked: bool,
     is_multi: bool,
@@ -174,6 +176,7 @@ impl WatchedRuntime {
             WatchedRuntime {
                 name: name.to_owned(),
                 handle: handle.clone(),
+                metrics: handle.metrics(),
                 is_hooked,
                 is_multi,
                 page: Mutex::new(Some(page)),
@@ -202,7 +205,7 @@ impl WatchedRuntime {
     }
 
     pub(crate) fn worker_count(&self) -> usize {
-        self.handle.metrics().num_workers()
+        self.metrics.num_workers()
     }
 
     /// Begins a task of ours: what the runtime does for it is not what it does by itself.
@@ -274,9 +277,8 @@ impl WatchedRuntime {
 
     /// Reads the counters of one worker.
     pub(crate) fn counters(&self, index: usize) -> Counters {
-        let metrics = self.handle.metrics();
-        let busy = metrics.worker_total_busy_duration(index);
-        Counters { parks: metrics.worker_park_unpark_count(index), busy_ns: busy.as_nanos() as u64 }
+        let busy = self.metrics.worker_total_busy_duration(index);
+        Counters { parks: self.metrics.worker_park_unpark_count(index), busy_ns: busy.as_nanos() as u64 }
     }
 
     /// Calls `act` with the runtime's own page, while it has one.

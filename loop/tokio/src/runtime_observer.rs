@@ -284,11 +284,14 @@ impl Looks {
         true
     }
 
-    /// Tells whether a timer that was due then is overdue while the thread of the runtime may be outside: it has not moved since.
+    /// Tells whether a timer that was due then is overdue while the thread of the runtime may be outside.
     fn may_be_left(&self, runtime: &WatchedRuntime, due: u64, at: Ticks) -> bool {
-        let is_overdue = due != 0 && at.0 > due + self.clock.scale().ticks(LATE_NS);
+        let scale = self.clock.scale();
+        let is_overdue = due != 0 && at.0 > due + scale.ticks(LATE_NS);
         let is_unknown = runtime.may_be_left() && !runtime.is_announced();
-        is_overdue && is_unknown && self.still.first().is_some_and(|worker| worker.moved_at().0 <= due)
+        is_overdue
+            && is_unknown
+            && self.still.first().is_some_and(|worker| worker.may_be_out(scale, Ticks(due), at))
     }
 
     fn send_canary(&mut self, runtime: &Arc<WatchedRuntime>, at: Ticks) {

@@ -64,6 +64,14 @@ impl StillWorker {
         self.moved_at
     }
 
+    /// Tells whether a timer that was `due` then, and has not come, may wait for a thread that does something else: the worker has
+    /// not moved since, or, where looks were late and found that it did, not for a while.
+    pub(crate) fn may_be_out(&self, scale: Scale, due: Ticks, at: Ticks) -> bool {
+        /// A worker that polls tasks moves more often, in nanoseconds.
+        const STILL_NS: u64 = 20_000_000;
+        self.moved_at <= due || scale.ns(at.since(self.moved_at)) >= STILL_NS
+    }
+
     /// Returns since when it has been stuck, as if it had lost no time to other threads.
     pub(crate) fn stuck_since(&self) -> Ticks {
         self.stuck_since
@@ -123,6 +131,28 @@ mod tests {
             (&[(10, Some(700)), (20, Some(900))], 10),
         ] {
             assert_eq!(stuck_since(looks), since, "{looks:?}");
+        }
+    }
+
+    #[test]
+    fn a_worker_that_stays_still_while_a_timer_is_overdue_may_be_out_also_where_the_look_that_saw_it_move_was_late()
+     {
+        for (moved_at, at, is_so) in [
+            (5, 14, true),
+            (10, 14, true),
+            // It polls tasks, and the timer has to wait for them.
+            (14, 14, false),
+            (14, 30, false),
+            // It returned before the timer was due; the look after that came late.
+            (14, 34, true),
+            (14, 2_000, true),
+        ] {
+            let worker = StillWorker::moved(Ticks(moved_at * MS));
+            assert_eq!(
+                worker.may_be_out(Scale::NANOSECONDS, Ticks(10 * MS), Ticks(at * MS)),
+                is_so,
+                "{moved_at} {at}"
+            );
         }
     }
 

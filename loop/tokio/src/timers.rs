@@ -1,5 +1,5 @@
-//! Whether a runtime has timers, which Tokio up to 1.54 does not say (`Handle::has_time_driver` comes after it): asking for one
-//! where there are none is a panic, and nothing of ours may cause one. So the kernel is asked how the runtime waits.
+//! Whether a runtime has timers, which Tokio does not say (1.54): asking for one where there are none is a panic, and nothing of
+//! ours may cause one. So the kernel is asked how the runtime waits.
 //!
 //! A driver without timers waits for ever or not at all (`park` and `park_timeout(0)` in Tokio's `runtime::driver`, from 1.49 to
 //! 1.54); only the driver of timers waits for a time, when one is pending. So a worker that waits for a time *in its driver* proves
@@ -11,7 +11,7 @@
 //!    after it unparked exactly once.
 //! 3. All that three times, at the same place.
 //!
-//! Until then the runtime is taken for one without timers. Where a panic would end the process it always is, unless Tokio says it.
+//! Until then the runtime is taken for one without timers. Where a panic would end the process it always is.
 
 use crate::epoll_wait::TimedWait;
 use crate::runtime::WatchedRuntime;
@@ -19,7 +19,6 @@ use crate::timed_park::TimedPark;
 use loopscope_probe::Ticks;
 use loopscope_probe::raw::clock::Scale;
 use std::sync::Arc;
-use tokio::runtime::Handle;
 
 /// So many waits at one place prove that there are timers.
 const PROOFS: u32 = 3;
@@ -33,41 +32,9 @@ const LAST_NONE_NS: u64 = 500_000_000;
 /// So many threads are asked in one look; each costs some 10 µs.
 const THREADS: usize = 4;
 
-/// Whether a runtime has timers, as Tokio says it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Told {
-    Has(bool),
-    /// By a Tokio that does not.
-    #[allow(dead_code, reason = "a later Tokio says it")]
-    Nothing,
-}
-
-impl From<bool> for Told {
-    fn from(has: bool) -> Told {
-        Told::Has(has)
-    }
-}
-
-/// Stands in for `Handle::has_time_driver`: a type's own method goes before one of a trait.
-#[allow(dead_code)]
-trait HasTimeDriver {
-    fn has_time_driver(&self) -> Told {
-        Told::Nothing
-    }
-}
-
-impl HasTimeDriver for Handle {}
-
-/// Asks Tokio.
-#[allow(clippy::useless_conversion, reason = "another Tokio answers with a bool")]
-fn told(handle: &Handle) -> Told {
-    Told::from(handle.has_time_driver())
-}
-
 /// Finds out whether a runtime has timers, look by look.
 #[derive(Debug)]
 pub(crate) struct TimerSearch {
-    told: Option<Told>,
     place: Option<TimedWait>,
     proofs: u32,
     next_at: Ticks,
@@ -81,7 +48,6 @@ impl TimerSearch {
     /// Nothing is known.
     pub(crate) fn new() -> TimerSearch {
         TimerSearch {
-            told: None,
             place: None,
             proofs: 0,
             next_at: Ticks(0),
@@ -93,13 +59,12 @@ impl TimerSearch {
 
     /// Tells whether there are timers, as far as is known.
     pub(crate) fn has_found(&self) -> bool {
-        self.told == Some(Told::Has(true)) || self.proofs >= PROOFS
+        self.proofs >= PROOFS
     }
 
     /// Takes a look, while no task of ours is on its way. Returns whether tasks are to be sent that run on each worker.
     pub(crate) fn look(&mut self, runtime: &Arc<WatchedRuntime>, scale: Scale, at: Ticks) -> bool {
-        let is_told = *self.told.get_or_insert_with(|| told(&runtime.handle)) != Told::Nothing;
-        if is_told || cfg!(panic = "abort") || self.has_found() {
+        if cfg!(panic = "abort") || self.has_found() {
             return false;
         }
         if let Some((seen, is_proven)) = runtime.take_timed_park() {
@@ -159,16 +124,6 @@ mod tests {
     use super::*;
 
     const MS: u64 = 1_000_000;
-
-    #[test]
-    fn what_tokio_says_goes_before_what_is_seen() {
-        for (answer, has_found) in
-            [(Told::from(true), true), (Told::from(false), false), (Told::Nothing, false)]
-        {
-            let search = TimerSearch { told: Some(answer), ..TimerSearch::new() };
-            assert_eq!(search.has_found(), has_found, "{answer:?}");
-        }
-    }
 
     #[test]
     fn three_proofs_at_one_place_are_enough_and_what_is_none_makes_it_begin_anew() {

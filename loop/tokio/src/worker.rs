@@ -14,8 +14,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// The agent looks this often at a worker that was attached to and is busy, in nanoseconds: a busy period begins so
-/// much late.
-const LOOK_NS: u64 = 5_000_000;
+/// much late, and a stall is to be told within 10 ms. Most of a look's cost is to wake the agent.
+const LOOK_NS: u64 = 8_000_000;
 /// A worker with hooks rings when it wakes; while it is busy its hidden polls are looked for this often.
 const TURN_LOOK_NS: u64 = 10_000_000;
 /// A worker that was awake this long ago may be so again soon. Later its runtime's page tells when to look

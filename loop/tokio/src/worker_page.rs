@@ -16,6 +16,10 @@ use std::time::Duration;
 /// A busy period is asked for hidden polls once it is this old, in nanoseconds, where a wrapped poll begins.
 const TURN_NS: u64 = 2_000_000;
 
+/// A call that took longer before there was a future is told by itself, in nanoseconds; a shorter one with the first poll, where that
+/// comes next.
+const CALL_NS: u64 = 2_000;
+
 /// Runtimes that one thread runs by turns; the page of the one that is longest ago goes.
 const LANES_MAX: usize = 4;
 
@@ -46,11 +50,13 @@ pub(crate) struct Known {
     /// The lane's identity; 0 is none.
     lane: u64,
     site: SiteId,
+    /// When the call began that made the future, where its first poll is to tell of both; [`Ticks::NONE`] otherwise.
+    call: Ticks,
 }
 
 impl Known {
     /// Nothing yet.
-    pub(crate) const NOTHING: Known = Known { lane: 0, site: SiteId::NONE };
+    pub(crate) const NOTHING: Known = Known { lane: 0, site: SiteId::NONE, call: Ticks::NONE };
 }
 
 /// One page of the calling thread.
@@ -71,6 +77,8 @@ struct WorkerPage {
     /// Up to when hidden polls were looked for.
     checked: Ticks,
     turn_ticks: u64,
+    #[cfg_attr(not(feature = "tower"), allow(dead_code, reason = "for services"))]
+    call_ticks: u64,
 }
 
 impl WorkerPage {
@@ -88,7 +96,7 @@ impl WorkerPage {
         let builder = if tier == Tier::Observed { builder.observed() } else { builder };
         let mut writer = builder.build();
         writer.phase(if tier == Tier::Observed { tasks() } else { Phase::POLL });
-        let (turn_ticks, checked) = (writer.clock().scale().ticks(TURN_NS), writer.last());
+        let (scale, checked) = (writer.clock().scale(), writer.last());
         let mut lane = WorkerPage {
             spans: None,
             writer,
@@ -99,7 +107,8 @@ impl WorkerPage {
             is_busy: false,
             busy_from: checked,
             checked,
-            turn_ticks,
+            turn_ticks: scale.ticks(TURN_NS),
+            call_ticks: scale.ticks(CALL_NS),
         };
         lane.install();
         lane.identity = spans::loop_identity();
@@ -164,9 +173,13 @@ impl WorkerPage {
     fn begin(&mut self, label: &Label, known: &mut Known, waited: Option<Duration>) {
         if known.lane != self.identity {
             let site = self.writer.addressed_site(label.address(), Kind::Task, || label.site(Kind::Task));
-            *known = Known { lane: self.identity, site };
+            *known = Known { lane: self.identity, site, call: Ticks::NONE };
         }
-        let now = self.writer.clock().now();
+        // Nothing was told since the call: both are one.
+        let now = match std::mem::replace(&mut known.call, Ticks::NONE) {
+            call if call != Ticks::NONE && call == self.writer.last() => call,
+            _ => self.writer.clock().now(),
+        };
         if self.tier != Tier::Observed && !self.is_busy {
             self.unpark_at(now);
         } else if now.since(self.checked) > self.turn_ticks {
@@ -179,9 +192,27 @@ impl WorkerPage {
         self.writer.begin_at(now, Kind::Task, known.site, life);
     }
 
+    /// The call that makes a future ends.
+    #[cfg_attr(not(feature = "tower"), allow(dead_code, reason = "for services"))]
+    #[inline(always)]
+    fn end_call(&mut self, known: &mut Known) {
+        let (begun, now) = (self.writer.last(), self.writer.clock().now());
+        if now.since(begun) < self.call_ticks && self.tier != Tier::Root && self.writer.end_untold() {
+            known.call = begun;
+        } else {
+            self.writer.end_at(now);
+            self.has_ended();
+        }
+    }
+
     #[inline(always)]
     fn end(&mut self) {
         self.writer.end();
+        self.has_ended();
+    }
+
+    #[inline(always)]
+    fn has_ended(&mut self) {
         if self.tier == Tier::Root {
             self.park();
         }
@@ -415,6 +446,18 @@ pub(crate) fn enter_after(label: &Label, known: &mut Known, waited: Option<Durat
 /// It ends.
 #[inline(always)]
 pub(crate) fn leave(frame: Frame) {
+    leave_by(frame, WorkerPage::end);
+}
+
+/// What was entered was the call that makes a future, whose first poll goes on with what is `known`.
+#[cfg_attr(not(feature = "tower"), allow(dead_code, reason = "for services"))]
+#[inline(always)]
+pub(crate) fn leave_call(frame: Frame, known: &mut Known) {
+    leave_by(frame, |lane| lane.end_call(known));
+}
+
+#[inline(always)]
+fn leave_by(frame: Frame, end: impl FnOnce(&mut WorkerPage)) {
     let identity = match frame {
         Frame::None => return,
         Frame::Poll(identity) => identity,
@@ -432,7 +475,7 @@ pub(crate) fn leave(frame: Frame) {
         if lane.depth > 0 {
             return false;
         }
-        lane.end();
+        end(lane);
         lane.worker.is_left()
     });
     if is_left == Some(true) {

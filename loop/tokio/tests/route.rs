@@ -4,11 +4,14 @@ mod support;
 
 use axum::Router;
 use axum::routing::{get, post};
-use loopscope_tokio::route::RouteLayer;
+use loopscope_tokio::route::{RouteLayer, by_route};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 use support::{Block, Flavor, Running, Tier, agent, turn, until, workers};
+use tower_layer::Layer;
+use tower_service::Service;
 
 fn ask(address: std::net::SocketAddr, method: &str, path: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
@@ -16,6 +19,18 @@ fn ask(address: std::net::SocketAddr, method: &str, path: &str) -> String {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     answer
+}
+
+/// Serves on a free port, which is returned.
+fn serve(running: &Running, app: Router) -> std::net::SocketAddr {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let address = listener.local_addr().unwrap();
+    running.handle.spawn(async move {
+        let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+        axum::serve(listener, app).await.unwrap();
+    });
+    address
 }
 
 #[test]
@@ -32,13 +47,7 @@ fn the_route_of_a_handler_that_blocks_is_told_in_both_tiers() {
             .route("/users/{id}", get(|| async { "a user" }))
             .route("/block/{id}", post(|| async move { act.lock().unwrap().take().unwrap()() }))
             .route_layer(RouteLayer::new());
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        listener.set_nonblocking(true).unwrap();
-        let address = listener.local_addr().unwrap();
-        running.handle.spawn(async move {
-            let listener = tokio::net::TcpListener::from_std(listener).unwrap();
-            axum::serve(listener, app).await.unwrap();
-        });
+        let address = serve(&running, app);
         for id in 0..3 {
             assert!(ask(address, "GET", &format!("/users/{id}")).ends_with("a user"));
         }
@@ -77,13 +86,7 @@ fn a_block_in_a_task_that_a_library_spawned_is_told_with_its_line() {
     let (block, act) = Block::new();
     let act = Arc::new(Mutex::new(Some(act)));
     let app = Router::new().route("/", get(|| async move { act.lock().unwrap().take().unwrap()() }));
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.set_nonblocking(true).unwrap();
-    let address = listener.local_addr().unwrap();
-    running.handle.spawn(async move {
-        let listener = tokio::net::TcpListener::from_std(listener).unwrap();
-        axum::serve(listener, app).await.unwrap();
-    });
+    let address = serve(&running, app);
     let asked = std::thread::spawn(move || ask(address, "GET", "/"));
     block.wait_until_begun();
     until("the stall, with its line", || {
@@ -93,31 +96,102 @@ fn a_block_in_a_task_that_a_library_spawned_is_told_with_its_line() {
     assert!(asked.join().unwrap().starts_with("HTTP/1.1 200"));
 }
 
+/// Answers nothing, after it has done something that takes so long, before there is a future.
+#[derive(Clone)]
+struct Nothing(Duration);
+
+impl Service<http::Request<()>> for Nothing {
+    type Response = ();
+    type Error = ();
+    type Future = std::future::Ready<Result<(), ()>>;
+
+    fn poll_ready(&mut self, _: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), ()>> {
+        std::task::Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: http::Request<()>) -> Self::Future {
+        let begun = Instant::now();
+        while begun.elapsed() < self.0 {
+            std::hint::spin_loop();
+        }
+        std::future::ready(Ok(()))
+    }
+}
+
+fn request(path: &str) -> http::Request<()> {
+    http::Request::builder().uri(path).body(()).unwrap()
+}
+
+/// Returns how often polls of a route were told on the one worker of a runtime, and how long they took together.
+fn told(name: &str, route: &str) -> (u64, Duration) {
+    let page = &workers(name)[0];
+    let snapshot = page.page().snapshot(page.clock());
+    let is_it = |path: &&loopscope_probe::raw::paths::PathStat| {
+        snapshot.site(path.site).is_some_and(|site| site.name == route)
+    };
+    let of_route = || snapshot.paths.iter().filter(is_it);
+    (of_route().map(|path| path.calls).sum(), Duration::from_nanos(of_route().map(|path| path.self_ns).sum()))
+}
+
 #[test]
 fn requests_without_a_pattern_are_named_by_their_path_where_that_is_wanted() {
-    use tower_layer::Layer;
-    use tower_service::Service;
-    /// Answers nothing.
-    #[derive(Clone)]
-    struct Nothing;
-    impl Service<http::Request<()>> for Nothing {
-        type Response = ();
-        type Error = ();
-        type Future = std::future::Ready<Result<(), ()>>;
-        fn poll_ready(&mut self, _: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), ()>> {
-            std::task::Poll::Ready(Ok(()))
-        }
-        fn call(&mut self, _: http::Request<()>) -> Self::Future {
-            std::future::ready(Ok(()))
-        }
-    }
     let _turn = turn();
     let runtime = loopscope_tokio::build(&mut support::builder(Flavor::Current), "paths").unwrap();
     runtime.block_on(async {
-        let mut service = RouteLayer::by_path().layer(Nothing);
-        let request = http::Request::builder().uri("/greeter.Greeter/Hello").body(()).unwrap();
-        service.call(request).await.unwrap();
+        let mut service = RouteLayer::by_path().layer(Nothing(Duration::ZERO));
+        service.call(request("/greeter.Greeter/Hello")).await.unwrap();
     });
     let page = &workers("paths")[0];
     assert!(page.page().sites().read().iter().any(|site| site.name == "GET /greeter.Greeter/Hello"));
+}
+
+#[test]
+fn a_request_is_as_many_polls_as_its_future_and_what_comes_before_is_a_part_of_the_first() {
+    let _turn = turn();
+    let runtime = loopscope_tokio::build(&mut support::builder(Flavor::Current), "once").unwrap();
+    runtime.block_on(async {
+        let mut service = RouteLayer::by_path().layer(Nothing(Duration::ZERO));
+        for _ in 0..1_000 {
+            service.call(request("/once")).await.unwrap();
+        }
+        // The page is settled when the worker parks.
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    });
+    let (calls, _) = told("once", "GET /once");
+    // One that was interrupted for long is told by itself.
+    assert!((1_000..1_100).contains(&calls), "{calls} polls");
+}
+
+#[test]
+fn what_a_service_does_for_long_before_there_is_a_future_is_told_also_where_that_is_never_polled() {
+    let _turn = turn();
+    let runtime = loopscope_tokio::build(&mut support::builder(Flavor::Current), "unpolled").unwrap();
+    let long = Duration::from_millis(2);
+    runtime.block_on(async {
+        let mut service = RouteLayer::by_path().layer(Nothing(long));
+        drop(service.call(request("/unpolled")));
+        service.call(request("/polled")).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    });
+    let (calls, took) = told("unpolled", "GET /unpolled");
+    assert!(calls == 1 && took >= long, "{calls} polls, {took:?}");
+    let (calls, took) = told("unpolled", "GET /polled");
+    assert!(calls == 2 && took >= long, "{calls} polls, {took:?}");
+}
+
+#[test]
+fn a_handler_is_named_by_its_route_with_what_it_takes_and_without_a_layer() {
+    let _turn = turn();
+    let running = Running::start(Tier::Build, Flavor::Current, "handlers");
+    running.wait_for_workers("handlers", 1);
+    async fn show(axum::extract::State(who): axum::extract::State<&'static str>, of: http::Method) -> String {
+        format!("{who} by {of}")
+    }
+    let app = Router::new().route("/users/{id}", get(by_route(show))).with_state("a user");
+    let address = serve(&running, app);
+    assert!(ask(address, "GET", "/users/7").ends_with("a user by GET"));
+    until("the poll", || {
+        running.poke();
+        told("handlers", "GET /users/{id}").0 >= 1
+    });
 }

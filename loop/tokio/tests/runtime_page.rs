@@ -67,6 +67,21 @@ fn jobs_that_go_through_us_are_told_exactly() {
     drop(agent);
 }
 
+/// Waits until it is known that a runtime has timers, for which one has to be pending again and again.
+fn know_timers(running: &Running, name: &str) {
+    let timers = running.handle.spawn(async {
+        loop {
+            tokio::time::sleep(std::time::Duration::from_millis(30)).await;
+        }
+    });
+    let label = format!("{name}/shared");
+    until("a timer of ours", || {
+        let pages = loopscope_probe::raw::registry::pages();
+        pages.iter().any(|page| page.label() == label && page.page().snapshot(page.clock()).lag.count() > 0)
+    });
+    timers.abort();
+}
+
 #[test]
 fn a_blocked_worker_that_stops_the_timers_of_all_is_told_as_both() {
     let _turn = turn();
@@ -75,6 +90,7 @@ fn a_blocked_worker_that_stops_the_timers_of_all_is_told_as_both() {
         let name = format!("driver {tier:?}");
         let running = Running::start(tier, Flavor::Multi, &name);
         running.wait_for_workers(&name, 2);
+        know_timers(&running, &name);
         // A timer ends on the worker that holds the driver: who blocks right then holds it on. Which one comes first, and whether
         // the other is asleep, is chance.
         until("both incidents", || {

@@ -5,10 +5,15 @@
 //! the text.
 
 #[cfg(feature = "axum")]
+mod handler;
+#[cfg(feature = "axum")]
 mod pattern;
 #[cfg(not(feature = "axum"))]
 #[path = "pattern_absent.rs"]
 mod pattern;
+
+#[cfg(feature = "axum")]
+pub use handler::{RouteHandler, by_route};
 
 use crate::probed::{End, Probed};
 use crate::worker_page::{self, Known, Label};
@@ -39,6 +44,9 @@ const RECENT: usize = 64;
 ///     .route_layer(loopscope_tokio::route::RouteLayer::new());
 /// # }
 /// ```
+///
+/// axum boxes the service and the future of a route once more for any layer, which costs more than this one itself: `by_route`
+/// names the polls of a single handler without that.
 ///
 /// Inside a poll that is [`probed`](crate::probed) it is a part of that.
 #[derive(Clone, Copy, Debug)]
@@ -92,15 +100,24 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Probed<S::Future> {
-        let name = match (self.layer.has_pattern, pattern::of(request.extensions())) {
-            (true, Some(pattern)) => by_address(request.method(), pattern),
-            (true, None) => intern(request.method(), "(no route)"),
-            (false, _) => intern(request.method(), request.uri().path()),
+        let name = match self.layer.has_pattern {
+            true => name_by_pattern(&request),
+            false => intern(request.method(), request.uri().path()),
         };
         let label = Label { at: self.layer.at, name: Some(name) };
         // A handler may block before there is a future.
-        let _end = End(worker_page::enter(&label, &mut { Known::NOTHING }));
-        Probed::new(label, self.inner.call(request))
+        let mut known = Known::NOTHING;
+        let end = End(worker_page::enter(&label, &mut known));
+        let future = self.inner.call(request);
+        worker_page::leave_call(end.into_frame(), &mut known);
+        Probed::known(label, known, future)
+    }
+}
+
+fn name_by_pattern<B>(request: &Request<B>) -> &'static str {
+    match pattern::of(request.extensions()) {
+        Some(pattern) => by_address(request.method(), pattern),
+        None => intern(request.method(), "(no route)"),
     }
 }
 

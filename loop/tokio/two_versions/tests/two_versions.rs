@@ -1,0 +1,148 @@
+//! Two versions of loopscope in one program, as a plugin or a library brings one: each watches what is its own, and neither harms the
+//! other or the program.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+use tokio::runtime::{Builder, Runtime};
+
+/// Waiting for longer than this is a failure.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < DEADLINE, "waited in vain for {what}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Computes until it is let go.
+#[inline(never)]
+fn compute_here(released: &AtomicBool) {
+    let begun = Instant::now();
+    while !released.load(Ordering::Relaxed) && begun.elapsed() < DEADLINE {
+        std::hint::spin_loop();
+    }
+}
+
+/// Sleeps until it is let go.
+#[inline(never)]
+fn sleep_here(released: &AtomicBool) {
+    let begun = Instant::now();
+    while !released.load(Ordering::Relaxed) && begun.elapsed() < DEADLINE {
+        std::thread::park_timeout(Duration::from_secs(1));
+    }
+}
+
+fn builder() -> Builder {
+    let mut builder = Builder::new_multi_thread();
+    builder.worker_threads(1).enable_all();
+    builder
+}
+
+/// Blocks the worker of a runtime in this function until it is let go.
+fn block(runtime: &Runtime, act: fn(&AtomicBool)) -> Arc<AtomicBool> {
+    let released = Arc::new(AtomicBool::new(false));
+    let own = released.clone();
+    runtime.spawn(async move { act(&own) });
+    released
+}
+
+/// The names of this process's threads that are loopscope's.
+fn threads() -> Vec<String> {
+    let threads = std::fs::read_dir("/proc/self/task").unwrap().flatten();
+    let names = threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("comm")).ok());
+    names.filter(|name| name.starts_with("loopscope-")).collect()
+}
+
+/// The files of this process in the runtime directory, where the environment names one.
+fn files() -> BTreeSet<PathBuf> {
+    let Some(directory) = std::env::var_os("LOOPSCOPE_RUNTIME_DIR") else { return BTreeSet::new() };
+    let is_own = |path: &PathBuf| path.to_string_lossy().contains(&format!("{}-", std::process::id()));
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    entries.map(|entry| entry.path()).filter(is_own).collect()
+}
+
+/// Starts the agent of one version.
+macro_rules! agent {
+    ($version:ident) => {
+        $version::Agent::builder()
+            .thresholds(Duration::from_millis(40), Duration::from_secs(30))
+            .reports_per_minute(10_000)
+            .start()
+            .unwrap()
+    };
+}
+
+/// The functions that an agent found guilty, of one runtime.
+macro_rules! guilty {
+    ($agent:expr, $name:expr) => {{
+        let of = $agent.incidents().into_iter().filter(|one| one.group == $name);
+        of.flat_map(|one| one.stacks.clone())
+            .filter_map(|stack| stack.guilty_frame().map(|frame| frame.function.clone()))
+            .collect::<Vec<String>>()
+    }};
+}
+
+#[test]
+fn each_version_tells_what_blocks_its_own_runtimes_and_both_end_without_a_trace() {
+    let (first, second) = (agent!(own_agent), agent!(other_agent));
+    assert!(first.url().is_some() && first.url() != second.url(), "{:?} {:?}", first.url(), second.url());
+    // One by each version; one that both attach to; one that the one builds and the other attaches to.
+    let (one, two, both) = (builder().build().unwrap(), builder().build().unwrap(), builder().build().unwrap());
+    let built = own::build(&mut builder(), "built").unwrap();
+    let watches = (own::attach(one.handle(), "one"), own::attach(both.handle(), "both"));
+    let other_watches = (
+        other::attach(two.handle(), "two"),
+        other::attach(both.handle(), "both"),
+        other::attach(built.handle(), "built"),
+    );
+    // What is wrapped by the other version runs, too.
+    let wrapped = one.spawn(other::probed(own::probed(async { 7 })));
+    assert_eq!(one.block_on(wrapped).unwrap(), 7);
+    for (act, function) in
+        [(compute_here as fn(&AtomicBool), "compute_here"), (sleep_here, "sleep_here")]
+    {
+        let told = |guilty: Vec<String>| guilty.iter().any(|name| name.contains(function));
+        for (runtime, name, by) in [
+            (&one, "one", [true, false]),
+            (&two, "two", [false, true]),
+            (&both, "both", [true, true]),
+            (&built, "built", [true, true]),
+        ] {
+            let released = block(runtime, act);
+            until(&format!("{function} in {name}"), || {
+                !(by[0] && !told(guilty!(first, name)) || by[1] && !told(guilty!(second, name)))
+            });
+            released.store(true, Ordering::Relaxed);
+            let is_over = runtime.spawn(async {});
+            until("the end of the block", || is_over.is_finished());
+        }
+    }
+    assert!(guilty!(first, "two").is_empty() && guilty!(second, "one").is_empty());
+    assert!(std::env::var_os("LOOPSCOPE_RUNTIME_DIR").is_none() || files().len() > 8, "{:?}", files());
+    drop((watches, other_watches));
+    drop((one, two, both, built));
+    drop(first);
+    assert!(!threads().is_empty(), "the second agent goes on");
+    let third = agent!(own_agent);
+    drop((second, third));
+    until("the end of all threads", || threads().is_empty());
+    until("the end of all files", || files().is_empty());
+}
+
+#[test]
+fn a_runtime_of_another_tokio_is_not_watched_and_says_so() {
+    let mut old = old_tokio::runtime::Builder::new();
+    let mut old = old.threaded_scheduler().core_threads(1).enable_all().build().unwrap();
+    let started = old.block_on(async { own::start("old").map(drop) });
+    assert!(matches!(started, Err(own::StartError::OutsideRuntime)), "{started:?}");
+    let wrapped = old.spawn(own::probed(async {
+        old_tokio::time::delay_for(Duration::from_millis(1)).await;
+        7
+    }));
+    assert_eq!(old.block_on(wrapped).unwrap(), 7);
+}
