@@ -5,14 +5,14 @@
 //! loop says later is of code that ran later. A loop that has not answered is not asked again.
 
 use crate::address_source::of_runtime;
-use loopscope_probe::Ticks;
+use loopscope_probe::{Clock, Ticks};
 use loopscope_report::duration::show_ns;
 use loopscope_report::incident::Frame;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SendError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Supplies the frames of a runtime that native stacks cannot tell: JavaScript functions, suspended tasks.
 pub trait FrameSource: Send + Sync {
@@ -84,7 +84,8 @@ pub(crate) struct Question {
     number: u64,
     runtime: String,
     within: Duration,
-    asked_at: Instant,
+    clock: Clock,
+    asked_at: Ticks,
     /// Without room: what is sent has been received, so that nothing is lost where the asker stops waiting.
     answered: Receiver<Answer>,
 }
@@ -126,8 +127,9 @@ impl Sources {
         };
         let thread = std::thread::Builder::new().name("loopscope-frames".to_owned());
         thread.spawn(work).map_err(|error| format!("cannot start a thread: {error}"))?;
-        let (runtime, within, asked_at) = (runtime.to_owned(), self.within, Instant::now());
-        Ok(Question { number, runtime, within, asked_at, answered })
+        let (runtime, within, clock) = (runtime.to_owned(), self.within, Clock::monotonic());
+        let asked_at = clock.now();
+        Ok(Question { number, runtime, within, clock, asked_at, answered })
     }
 }
 
@@ -138,7 +140,8 @@ impl Question {
     /// Says why there are none: it takes too long, or the source panicked.
     pub(crate) fn wait(self) -> Result<Vec<Frame>, NoFrames> {
         let runtime = &self.runtime;
-        match self.answered.recv_timeout(self.within.saturating_sub(self.asked_at.elapsed())) {
+        let passed = Duration::from_nanos(self.clock.ns_between(self.asked_at, self.clock.now()));
+        match self.answered.recv_timeout(self.within.saturating_sub(passed)) {
             Ok(Some(frames)) => Ok(frames),
             Ok(None) | Err(RecvTimeoutError::Disconnected) => {
                 Err(NoFrames::None(format!("the frame source of runtime {runtime} panicked")))

@@ -84,8 +84,6 @@ pub struct Writer {
     /// What the running frame's recorder entry will hold besides the site and kind.
     pub(crate) frame_base: u64,
     ready: Ticks,
-    /// Something that stands for many was told in this loop.
-    has_many: bool,
     /// Recorder entries that are in the tallies.
     aggregated: u64,
     /// What has happened since the last callback was completed: [`ENDED`], [`DRAINED`], or both.
@@ -137,7 +135,6 @@ impl Writer {
             phase_first: 0,
             frame_base: frame_base(Phase::MAIN, SiteId::NONE),
             ready: Ticks::NONE,
-            has_many: false,
             aggregated: 0,
             after: 0,
             drained_site: SiteId::NONE,
@@ -318,7 +315,6 @@ impl Writer {
     pub fn begin_many(&mut self, kind: Kind, site: SiteId) {
         self.begin(kind, site, TaskTimes::UNKNOWN);
         let SpanContext { page, pen, frame, .. } = &*self.track;
-        self.has_many = true;
         frame.set(frame.get() | MANY);
         page.now.running.set(pen, page.now.running.get() | RUNNING_MANY);
     }
@@ -404,8 +400,9 @@ impl Writer {
         // In a forked child the page begins anew, and its count is below ours.
         if count > self.aggregated {
             let aggregator = Aggregator { page, pen, index, scale: self.scale, epoch: self.epoch };
+            let first = page.recorder().own_entry(self.aggregated);
             match count - self.aggregated {
-                1 if !self.has_many => aggregator.only(page.recorder().own_entry(self.aggregated)),
+                1 if first[0] & MANY == 0 => aggregator.only(first),
                 _ => aggregator.entries(self.aggregated, count),
             }
         }
