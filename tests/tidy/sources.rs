@@ -104,6 +104,7 @@ const TIME_FILES: &[(&str, &str)] = &[
     ("loop/probe/src/registry.rs", "how long a forked child waits for a lock"),
     ("loop/probe/src/poll_gate.rs", "how long a signal that is on its way is waited for"),
     ("loop/tokio/tests/", "real workers, timers and agents are what they look at"),
+    ("loop/tokio/two_versions/", "real workers and agents are what it looks at"),
     ("tests/blocks.rs", "a process that is stopped for a while is what it looks at"),
     ("tests/src/bin/blocks.rs", "blocking a loop for a while is its purpose"),
     ("tests/src/bin/interrupted.rs", "blocking a loop for a while is its purpose"),
