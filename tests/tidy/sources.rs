@@ -109,6 +109,7 @@ const TIME_FILES: &[(&str, &str)] = &[
     ("tests/src/bin/blocks.rs", "blocking a loop for a while is its purpose"),
     ("tests/src/bin/interrupted.rs", "blocking a loop for a while is its purpose"),
     ("tests/src/bin/stalls.rs", "blocking a loop for a while is its purpose"),
+    ("tests/src/bin/truth.rs", "blocking a loop for a while, and measuring that, is its purpose"),
     ("tests/src/bin/watched.rs", "blocking a loop for a while is its purpose"),
     ("loop/probe/src/stale_pages.rs", "the age of a dead process's page, against the file's own date"),
     ("tests/src/bin/hostile.rs", "sampling at a rate, for some time"),

@@ -21,4 +21,5 @@ mod store;
 mod tally;
 mod weight;
 
+pub(crate) use names::frame_name;
 pub(crate) use session::{Plan, start};

@@ -49,7 +49,7 @@ impl<'a> Names<'a> {
         pages: &[&LocalPage],
     ) -> Names<'a> {
         let of_loop = |page: &&LocalPage| LoopNames {
-            name: page.page().loop_name(),
+            name: frame_name(page),
             sites: page.page().sites().read(),
             runtime: page.page().facts().runtime,
             description: page.page().description(),
@@ -219,6 +219,13 @@ fn asked<'a>(found: &'a Found, native: &'a Calls) -> AddressStack<'a> {
     };
     let calls = found.addresses.iter().zip(native).map(call).collect();
     AddressStack { calls, foreign: (!found.foreign.is_empty()).then_some(&*found.foreign) }
+}
+
+/// Returns what a loop is called in a flamegraph: of two of one name, each by its label; a worker is told from others by
+/// its name.
+pub(crate) fn frame_name(page: &LocalPage) -> String {
+    let facts = page.page().facts();
+    if facts.worker.is_none() { page.label().to_owned() } else { facts.name }
 }
 
 #[cfg(test)]

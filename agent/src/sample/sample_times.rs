@@ -18,6 +18,11 @@ impl SampleTimes {
         SampleTimes { next_ns: now_ns, period_ns: period_ns.max(1), random: now_ns | 1 }
     }
 
+    /// Returns how long to wait for the next look. The last one falls on the end, so that the time before it is counted.
+    pub(crate) fn wait_ns(&mut self, now_ns: u64, end_ns: u64) -> u64 {
+        self.next(now_ns).min(end_ns).saturating_sub(now_ns)
+    }
+
     /// Returns the moment of the next look. Looks that were missed are not made up for.
     pub(crate) fn next(&mut self, now_ns: u64) -> u64 {
         self.next_ns = self.next_ns.saturating_add(self.draw());
@@ -51,6 +56,14 @@ mod tests {
         // Against the grid, all places are equally often.
         let in_first_tenth = moments.iter().filter(|moment| **moment % 10_000 < 1_000).count();
         assert!(in_first_tenth.abs_diff(1_000) < 120, "{in_first_tenth}");
+    }
+
+    #[test]
+    fn the_last_look_falls_on_the_end() {
+        let mut pace = SampleTimes::new(1_000_000, 10_000);
+        assert_eq!(pace.wait_ns(1_000_000, 1_000_004), 4);
+        assert!((5_000..15_000).contains(&pace.wait_ns(2_000_000, 9_000_000)));
+        assert_eq!(pace.wait_ns(3_000_000, 2_000_000), 0);
     }
 
     #[test]

@@ -58,6 +58,17 @@ struct Carried {
     ns: u64,
 }
 
+impl Carried {
+    /// Returns what a sample of a busy period stands for that is due for `due_ns`, and time of an earlier busy period that no
+    /// sample stands for, because it ended before a stack could be taken.
+    fn joined(self, due_ns: u64, busy_since: Ticks) -> (u64, u64) {
+        match self.busy_since == busy_since {
+            true => (due_ns.saturating_add(self.ns), 0),
+            false => (due_ns, self.ns),
+        }
+    }
+}
+
 /// What a sample stands for.
 struct Due {
     ns: u64,
@@ -68,6 +79,16 @@ struct Due {
     is_fresh: bool,
     /// What the thread waited in; `None` where it ran.
     wait: Option<Arc<str>>,
+}
+
+impl Due {
+    /// The thread has not run since it was asked: the sample that comes stands for this time, too. Processor time is
+    /// counted since the last sample anyway.
+    fn grow(&mut self, of: Of, ns: u64) {
+        if of != Of::Cpu {
+            self.ns = self.ns.saturating_add(ns);
+        }
+    }
 }
 
 /// The last sample of a thread that waits.
@@ -133,9 +154,7 @@ impl SampledLoop {
             return;
         }
         if let Some(late) = &mut self.late {
-            // The thread has not run since it was asked: the sample that comes stands for all of this time. Processor
-            // time is counted since the last sample anyway.
-            late.ns += if shared.of == Of::Cpu { 0 } else { due_ns };
+            late.grow(shared.of, due_ns);
             return;
         }
         let wait = match weight.place {
@@ -189,11 +208,8 @@ impl SampledLoop {
     fn sample(&mut self, shared: &mut Shared, due_ns: u64, wait: Option<Arc<str>>) {
         self.last = None;
         let busy_since = self.page.page().busy_since();
-        let carried = std::mem::take(&mut self.carried);
-        let carried_ns = if carried.busy_since == busy_since { carried.ns } else { 0 };
-        // Of a busy period that ended before a stack could be taken.
-        shared.tally.unseen_ns = shared.tally.unseen_ns.saturating_add(carried.ns - carried_ns);
-        let ns = due_ns.saturating_add(carried_ns);
+        let (ns, unseen_ns) = std::mem::take(&mut self.carried).joined(due_ns, busy_since);
+        shared.tally.unseen_ns = shared.tally.unseen_ns.saturating_add(unseen_ns);
         let due = Due { ns, busy_since, cpu_ns: self.weights.cpu_ns(), is_fresh: true, wait };
         let Some(capturer) = &mut self.capturer else { return };
         match capturer.prepare() {
@@ -310,5 +326,26 @@ impl Shared {
     fn note(&mut self, error: &CaptureError) {
         self.tally.failed += 1;
         self.tally.failure.get_or_insert_with(|| error.to_string());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_without_a_sample_is_that_of_the_next_one_of_the_same_busy_period() {
+        let carried = Carried { busy_since: Ticks(7), ns: 30 };
+        assert_eq!(carried.joined(10, Ticks(7)), (40, 0));
+        assert_eq!(carried.joined(10, Ticks(8)), (10, 30));
+    }
+
+    #[test]
+    fn a_sample_that_is_late_stands_for_the_time_until_it_comes() {
+        for (of, expected) in [(Of::Waits, 40), (Of::Stalls, 40), (Of::Cpu, 10)] {
+            let mut due = Due { ns: 10, busy_since: Ticks(7), cpu_ns: 0, is_fresh: false, wait: None };
+            due.grow(of, 30);
+            assert_eq!(due.ns, expected, "{of:?}");
+        }
     }
 }

@@ -84,12 +84,10 @@ fn run(plan: &Plan, addresses: AddressSources, stopped: &Receiver<()>) -> Result
             watched.look(&mut shared);
         }
         send_prepared(&mut loops, &mut shared, &clock);
-        // The last look falls on the end, so that the time before it is counted.
         if now_ns >= end_ns {
             break;
         }
-        let next_ns = pace.next(clock.now().0);
-        let wait = Duration::from_nanos(next_ns.min(end_ns).saturating_sub(clock.now().0));
+        let wait = Duration::from_nanos(pace.wait_ns(clock.now().0, end_ns));
         if stopped.recv_timeout(wait) != Err(RecvTimeoutError::Timeout) {
             break;
         }

@@ -5,7 +5,7 @@
 
 use crate::address_source::AddressSources;
 use crate::sample;
-use crate::sample::Plan;
+use crate::sample::{Plan, frame_name};
 use loopscope_http::answer::Answer;
 use loopscope_http::capture_limit::{CaptureLimit, CapturePermit, Full, Holder};
 use loopscope_http::capture_request::CaptureRequest;
@@ -146,7 +146,7 @@ fn figures(profile: &Profile, shapes: &Shapes) -> Option<String> {
 fn shapes() -> Shapes {
     let shape = |entry: &LocalPage| {
         let facts = entry.page().facts();
-        (facts.name.clone(), StackShape::of(&facts.description))
+        (frame_name(entry), StackShape::of(&facts.description))
     };
     registry::pages().iter().map(shape).collect()
 }
@@ -227,7 +227,12 @@ fn unknown_loop(wish: &CaptureRequest) -> Option<String> {
 fn snapshots(name: Option<&str>) -> Vec<Snapshot> {
     let pages = registry::pages();
     let wanted = pages.iter().filter(|page| name.is_none_or(|name| page.is_called(name)));
-    wanted.map(|page| page.page().snapshot(page.clock())).collect()
+    let named = |page: &LocalPage| {
+        let mut copy = page.page().snapshot(page.clock());
+        copy.facts.name = frame_name(page);
+        copy
+    };
+    wanted.map(named).collect()
 }
 
 fn nothing(wish: &CaptureRequest) -> String {

@@ -151,13 +151,19 @@ or set LOOPSCOPE_STDERR=off to see none";
 
 impl Unheard {
     fn tell(&self, report: &LogReport) {
-        if report.level == Level::Info || is_heard() || HAS_TOLD.swap(true, Relaxed) {
+        if !is_worth_telling(report, is_heard()) || HAS_TOLD.swap(true, Relaxed) {
             return;
         }
         let text = format!("loopscope: {} ({HOW_TO_LISTEN})\n", shown(&report.message));
         // Where standard error is closed, nobody reads it.
         let _ = io::stderr().write_all(text.as_bytes());
     }
+}
+
+/// Tells whether a report is for standard error: one of trouble that nobody hears of otherwise, and not that a stall is over or
+/// that the process was stopped.
+fn is_worth_telling(report: &LogReport, is_heard: bool) -> bool {
+    report.level != Level::Info && !is_heard
 }
 
 /// Tells whether anybody takes what is logged: a subscriber of this moment, or a logger, to which `tracing` hands everything
@@ -190,6 +196,24 @@ fn write(report: &LogReport) {
         }
         Level::Error => {
             tracing::error!(target: "loopscope", r#loop = subject, cause, site, age_ms, incident, "{message}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_trouble_that_nobody_hears_of_goes_to_standard_error() {
+        for (level, is_heard, is_told) in [
+            (Level::Info, false, false),
+            (Level::Warn, false, true),
+            (Level::Error, false, true),
+            (Level::Warn, true, false),
+        ] {
+            let report = LogReport { level, ..LogReport::suppressed("web", 2) };
+            assert_eq!(is_worth_telling(&report, is_heard), is_told, "{level:?} {is_heard}");
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The lines for the program's log: one when an incident is found, at its doublings, and one when it is over.
 
 use loopscope_report::duration::show_ns;
-use loopscope_report::incident::{Class, Culprit, Frame, Incident, IncidentKind, Severity};
+use loopscope_report::incident::{Class, Culprit, Frame, Incident, IncidentKind, Severity, dependency_path};
 
 /// What a line is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,7 +92,8 @@ pub(crate) fn blame(incident: &Incident) -> String {
 
 /// Returns the culprit in words: `timer at src/x.rs:40`, `timer flush (src/x.rs:40)`.
 pub(crate) fn culprit_text(incident: &Incident) -> String {
-    let Culprit { kind, label, name, .. } = &incident.culprit;
+    let Culprit { kind, label, name, file, .. } = &incident.culprit;
+    let label = dependency_path(file).map_or_else(|| label.clone(), |short| label.replacen(file, short, 1));
     match (kind.as_str(), label.as_str()) {
         ("", _) if incident.kind == IncidentKind::Pool => format!("jobs of the pool of {}", incident.r#loop),
         ("main" | "", _) => incident.words.between.clone(),
@@ -148,7 +149,8 @@ fn flood(incident: &Incident) -> String {
 
 /// Returns what the time went to, and in which function.
 fn how(incident: &Incident) -> String {
-    let frame = incident.stacks.iter().find_map(|stack| stack.guilty_frame()).map(frame_text);
+    let frame = incident.stacks.iter().find_map(|stack| stack.guilty_frame());
+    let frame = frame.map(|frame| frame_text(incident, frame));
     let in_frame = |words: &str| frame.as_ref().map(|frame| format!(" {words} {frame}")).unwrap_or_default();
     match incident.class {
         Class::Computing => format!(", computing{}", in_frame("in")),
@@ -177,8 +179,8 @@ fn how(incident: &Incident) -> String {
     }
 }
 
-fn frame_text(frame: &Frame) -> String {
-    match frame.place() {
+fn frame_text(incident: &Incident, frame: &Frame) -> String {
+    match incident.place_of(frame) {
         Some(place) => format!("{} ({place})", frame.function),
         None => frame.function.clone(),
     }
@@ -283,6 +285,22 @@ mod tests {
             message(Moment::End, &nameless),
             "loop main polls again after 103 ms; it was blocked by timer parse_invoices (src/x.rs:25): 1 callback of 103 ms, computing [4711-3]"
         );
+    }
+
+    #[test]
+    fn no_line_has_a_path_of_the_machine_that_built_the_program() {
+        let mut built = incident();
+        for frame in &mut built.stacks[0].frames {
+            frame.file = Some("/home/x/app/src/x.rs".into());
+            frame.is_inlined = true;
+        }
+        assert_eq!(message(Moment::Begin, &built), message(Moment::Begin, &incident()));
+        let package = "/x/.cargo/registry/src/index.crates.io-6f17/wire-1.0.2";
+        let file = format!("{package}/src/lib.rs");
+        built.culprit = Culprit { label: format!("{file}:25"), file, ..culprit("") };
+        let line = message(Moment::Begin, &built);
+        let told = "by timer at wire-1.0.2/src/lib.rs:25, computing in sum_amounts (app/src/x.rs:61)";
+        assert!(line.contains(told), "{line}");
     }
 
     #[test]

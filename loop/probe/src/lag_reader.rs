@@ -24,14 +24,20 @@ impl Page {
     /// been read before the page is (or was copied): of a poll that was over by then, nobody can tell that it was
     /// one.
     pub fn lag_at(&self, clock: &Clock, taken: Ticks) -> HistogramValues {
-        let Some((busy, poll)) = self.open_poll(taken) else { return self.tallies.lag.read() };
-        let mut lag = self.tallies.lag.read();
+        self.lag_by(clock, taken, || self.tallies.lag.read())
+    }
+
+    /// [`Page::lag_at`], where `read` copies what is counted, while the writer goes on.
+    fn lag_by(&self, clock: &Clock, taken: Ticks, read: impl Fn() -> HistogramValues) -> HistogramValues {
+        let Some((busy, poll)) = self.open_poll(taken) else { return read() };
+        let parked = self.now.parked_since.get();
+        let mut lag = read();
         // Pairs with the release fence after each change of `busy_since`: whoever read what was counted after a change
         // sees it.
         fence(Ordering::Acquire);
-        if self.now.busy_since.get() != busy {
+        if (self.now.busy_since.get(), self.now.parked_since.get()) != (busy, parked) {
             // The poll is over and counted, and so may later periods be: what was read may be of both.
-            return self.tallies.lag.read();
+            return read();
         }
         lag.buckets[0] = lag.buckets[0].saturating_add(self.uncounted(clock, poll, lag.count()));
         lag

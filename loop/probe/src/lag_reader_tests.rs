@@ -4,6 +4,7 @@ use super::*;
 use crate::shared_u64::AgentOwned;
 use crate::{VirtualClock, Writer};
 use proptest::prelude::*;
+use std::cell::{Cell, RefCell};
 
 const SECOND_NS: u64 = 1_000 * MS_NS;
 
@@ -94,6 +95,55 @@ fn what_a_retired_thread_s_page_says_stays() {
     writer.page().control.set_retired(&pen, clock.now());
     time.advance_ns(60 * SECOND_NS);
     assert_eq!(writer.page().lag_at(&clock, clock.now()), seen);
+}
+
+#[test]
+fn a_poll_that_ends_while_the_page_is_read_is_not_missing() {
+    for is_parked in [false, true] {
+        let (time, mut writer, clock) = world();
+        writer.resume();
+        writer.park();
+        time.advance_ns(SECOND_NS);
+        let memory = writer.track.page.memory.clone();
+        let taken = clock.now();
+        let seen = memory.page().lag_at(&clock, taken);
+        let (writer, is_first) = (RefCell::new(writer), Cell::new(true));
+        // The first bucket is read before the end of the poll is counted, and the others after a busy period.
+        let read = || {
+            let before = memory.page().tallies.lag.read();
+            if !is_first.replace(false) {
+                return before;
+            }
+            let mut writer = writer.borrow_mut();
+            writer.unpark(1);
+            time.advance_ns(2 * SECOND_NS);
+            writer.park();
+            if !is_parked {
+                writer.unpark(1);
+            }
+            let mut torn = memory.page().tallies.lag.read();
+            torn.buckets[0] = before.buckets[0];
+            torn
+        };
+        let lag = memory.page().lag_by(&clock, taken, read);
+        assert!(lag.buckets[0] >= seen.buckets[0], "{is_parked}: {} of {}", lag.buckets[0], seen.buckets[0]);
+        assert_eq!(lag.count(), 3_000, "{is_parked}");
+    }
+}
+
+#[test]
+fn a_busy_period_that_is_not_counted_yet_is_not_taken_for_a_poll() {
+    let (time, mut writer, clock) = world();
+    writer.resume();
+    writer.park();
+    time.advance_ns(SECOND_NS);
+    writer.unpark(1);
+    let counted = writer.page().tallies.lag.read();
+    time.advance_ns(2 * SECOND_NS);
+    writer.park();
+    // As a reader finds it between the two stores of `park`: it polls, and what waited before is not counted.
+    let lag = writer.page().lag_by(&clock, clock.now(), || counted.clone());
+    assert_eq!(lag, counted);
 }
 
 /// What happens to a loop.

@@ -19,7 +19,7 @@ pub use access::AccessArguments;
 pub use attach::AttachArguments;
 pub use completions::{CompletionsArguments, Shell};
 pub use demo::{DemoArguments, Trouble};
-pub use doctor::DoctorArguments;
+pub use doctor::{DoctorArguments, FailOn};
 pub use flame::FlameArguments;
 pub use healthy::HealthyArguments;
 pub use incidents::IncidentsArguments;

@@ -174,7 +174,15 @@ fn watch(
 }
 
 fn snapshots(process: &Process, plan: &Plan) -> Vec<Snapshot> {
-    wanted(process, plan).filter_map(|page| page.snapshot().ok()).collect()
+    let named = |page: &LoopPage| {
+        let mut copy = page.snapshot().ok()?;
+        // Of two loops of one name, each by its own; a worker is told from others by its name.
+        if copy.facts.worker.is_none() {
+            copy.facts.name.clone_from(&page.called.label);
+        }
+        Some(copy)
+    };
+    wanted(process, plan).filter_map(named).collect()
 }
 
 /// Returns the pages of the loops that are to be captured.

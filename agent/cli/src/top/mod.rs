@@ -50,13 +50,12 @@ pub fn run(options: &TopArguments) -> Result<(), Failure> {
         return once::run(&mut source, options);
     }
     let mut interrupt = Interrupt::install()?;
-    let happened = RecentIncidents::start(options.target.clone())?;
     let mut board = LoopTable::new(&show(options.every));
     let mut screen = Screen::open()?;
     let theme = Theme::of_environment();
     let clock = Clock::monotonic();
     let mut sites = SiteWindow::default();
-    let mut looked = None;
+    let (mut looked, mut happened) = (None, None);
     loop {
         let since_ns = looked.map_or(u64::MAX, |looked| clock.ns_between(looked, clock.now()));
         if u128::from(since_ns) >= options.every.as_nanos() {
@@ -65,10 +64,14 @@ pub fn run(options: &TopArguments) -> Result<(), Failure> {
             sites.replace(&mut view);
             board.show(view);
         }
-        if let Some(incidents) = happened.newest() {
+        if let Some(incidents) = happened.as_ref().and_then(RecentIncidents::newest) {
             board.tell(incidents);
         }
         screen.draw(|frame| render::draw(frame, &mut board, &theme))?;
+        // It reads all pages, too, and asks agents: the first picture does not share the machine with that.
+        if happened.is_none() {
+            happened = Some(RecentIncidents::start(options.target.clone())?);
+        }
         if wait_for_key(&mut board, options.every)? == Step::Quit || interrupt.wait(Duration::ZERO) {
             return Ok(());
         }

@@ -68,6 +68,27 @@ fn a_picture_is_written_and_an_old_one_replaced() {
 }
 
 #[test]
+fn a_difference_names_what_has_changed_and_fails_where_a_site_grew_by_too_much() {
+    let scratch = Scratch::new("flame-diff");
+    let demo = Running::demo(&scratch, &["--trouble", "block", "--rate", "20"]);
+    // Before, another callback took all of the time, and much of it.
+    for (before_us, above, code) in [(1, "10%", 4), (1, "100%", 0), (3_600_000_000_u64, "10%", 0)] {
+        let before = format!("web;timers;gone (x.rs:1) {before_us}\n");
+        fs::write(scratch.work().join("before.folded"), before).unwrap();
+        let what = ["--diff", "before.folded", "-o", "diff.svg", "--loop", "web", "--fail-above", above];
+        let done = scratch.run(&[&["flame", &demo.pid(), "--for", "3s"], &what[..]].concat());
+        let said = format!("{before_us} {above}: {:?}\n{}\n{}", done.code, done.stdout, done.stderr);
+        assert_eq!(done.code, Some(code), "{said}");
+        assert!(done.stdout.contains("Changes, as share of all time:\n"), "{said}");
+        assert!(done.stdout.contains("within") && done.stdout.contains("The widest:\n"), "{said}");
+        assert_eq!(done.stderr.contains("more than --fail-above 10%"), code == 4, "{said}");
+        let svg = scratch.read("diff.svg");
+        assert!(svg.contains("<svg") && svg.contains("parse_invoices"), "{said}");
+        fs::remove_file(scratch.work().join("diff.svg")).unwrap();
+    }
+}
+
+#[test]
 fn a_loop_that_did_nothing_gives_no_file_and_code_3() {
     let scratch = Scratch::new("flame-nothing");
     let mut demo = Running::demo(&scratch, &["--rate", "0"]);

@@ -131,7 +131,8 @@ impl StallGroup<'_> {
             same.fold(0, |sum, (_, count)| sum.saturating_add(*count))
         };
         let (frame, _) = guilty.iter().max_by_key(|(frame, _)| function_count(frame))?;
-        let place = frame.place().map_or(String::new(), |place| format!(" at {place}"));
+        let place = self.incidents.first().and_then(|incident| incident.place_of(frame));
+        let place = place.map_or(String::new(), |place| format!(" at {place}"));
         Some(format!(
             "guilty: {}{place}, in {} of {}",
             frame.function,
