@@ -45,13 +45,12 @@ impl Watched<'_> {
     /// Compares the metrics of its agent and of the server with what was measured before and after they were made.
     pub fn metrics(&self, faults: &mut Faults) {
         let pid = self.program.pid.to_string();
-        let pages: [(&str, &dyn Fn() -> Metrics, Vec<(&str, &str)>); 2] = [
-            ("the agent's", &|| self.displays.metrics_of(&self.program.agent), Vec::new()),
-            ("serve's", &|| self.displays.metrics(), vec![("pid", &pid)]),
-        ];
-        for (whose, page, labels) in pages {
+        for (whose, labels) in [("the agent's", vec![]), ("serve's", vec![("pid", &*pid)])] {
             let before = self.tell();
-            let page = page();
+            let page = match labels.is_empty() {
+                true => self.displays.metrics_of(&self.program.agent),
+                false => self.displays.metrics(),
+            };
             let after = self.tell();
             let told = Told { label: self.label, page: &page, labels: &labels, between: (&before, &after) };
             told.loop_times(&format!("{whose} {}", self.label), faults);

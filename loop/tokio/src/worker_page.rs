@@ -18,7 +18,7 @@ const TURN_NS: u64 = 2_000_000;
 
 /// A call that took longer before there was a future is told by itself, in nanoseconds; a shorter one with the first poll, where that
 /// comes next.
-const CALL_NS: u64 = 2_000;
+const CALL_NS: u64 = 10_000;
 
 /// Runtimes that one thread runs by turns; the page of the one that is longest ago goes.
 const LANES_MAX: usize = 4;
